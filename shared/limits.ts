@@ -1,0 +1,104 @@
+/**
+ * Every number of the pipeline with its reason and source, and the relations between them, checked at load.
+ * Units stand last in the names. What is here and cannot stand in wrangler.toml (delays and retentions of queues,
+ * the notification rule) is read from here by `dev/` and by the deployment.
+ */
+import { assert } from "./assert.ts";
+
+const KIB = 1024;
+const MIB = 1024 * KIB;
+const SECOND_MS = 1000;
+const MINUTE_MS = 60 * SECOND_MS;
+const HOUR_MS = 60 * MINUTE_MS;
+export const DAY_MS = 24 * HOUR_MS;
+
+export const limits = {
+  // --- one request. OTLP 1.11 recommends 64 MiB; an isolate has 128 MB for everything, so ours are lower.
+  /** Body as received. Above: 413. */
+  bodyBytesMax: 4 * MIB,
+  /** Body after inflating. Above: 413. A bomb is stopped at this size, not after it. */
+  inflatedBytesMax: 16 * MIB,
+  /** The output bound of one payload: what its rows can take at most. Above: 413. */
+  outputBytesMax: 32 * MIB,
+  /** Spans in one payload. Above: 413. */
+  spansMax: 100_000,
+  /** Nesting of messages and AnyValues; a deeper body is malformed (OTLP sets no bound; 10,000 levels crash a stack). */
+  depthMax: 64,
+  /** Bytes in hand over all requests of an ingress isolate. Above: 503. Half of an isolate's 128 MB. */
+  ingressBytesInHandMax: 64 * MIB,
+  /** Bytes in hand over all groups of a consumer isolate. Above: it waits. */
+  consumerBytesInHandMax: 48 * MIB,
+  /** A put that has not resolved by then is answered 503; the object may still land, and is then found by listing. */
+  putTimeoutMs: 60 * SECOND_MS,
+  /** Retry-After of every 503 of ours. */
+  retryAfterSeconds: 5,
+  /** An OTLP response's size (OTLP 1.11: 4 MiB must not be exceeded). Our messages are cut far below. */
+  statusMessageCharsMax: 2000,
+
+  // --- a span's start time, relative to arrival. DESIGN: at most 60 d, and inside the table's TTL.
+  spanAgeMaxMs: 30 * DAY_MS,
+  spanFutureMaxMs: 1 * DAY_MS,
+  spanAgeCeilingMs: 60 * DAY_MS,
+
+  // --- a group, one INSERT. Each cap bounds the consumer's memory or ClickHouse's work.
+  groupPayloadsMax: 500,
+  groupRowsMax: 100_000,
+  groupOutputBytesMax: 32 * MIB,
+  /** ClickHouse refuses a block over 100 partitions (max_partitions_per_insert_block); days are partitions. */
+  groupPartitionsMax: 90,
+  /** Rows at which a group does not wait any longer. Small blocks cost ClickHouse 3-4 times more by the row. */
+  groupRowsReady: 10_000,
+  /** How long the first payload waits for others. */
+  groupAgeReadyMs: 1 * SECOND_MS,
+
+  // --- R2 and queues
+  /** Simultaneous connections of one invocation (Workers limit). One is left for the ledger. */
+  r2GetsAtOnceMax: 5,
+  /** SQLite in a Durable Object takes 100 bound parameters; lists go through json_each instead. */
+  claimDoorbellsMax: 100,
+  lateDelaySeconds: 300,
+  queueRetentionSeconds: 14 * 24 * 60 * 60,
+
+  // --- the delivery protocol
+  /** An attempt's lease: what was handed out and not reported by then was never reported. */
+  leaseMs: 90 * SECOND_MS,
+  /** max_execution_time of an INSERT. */
+  insertTimeoutSeconds: 60,
+  /** A client's retry of equal bytes is recognised for this long. */
+  clientRetryMs: 24 * HOUR_MS,
+  /** How long the ledger remembers a finished id. */
+  ledgerMemoryMs: 26 * HOUR_MS,
+  /** Back-off of a group's re-ring: doubles from the first to the last. */
+  retryFirstMs: 2 * SECOND_MS,
+  retryLastMs: 15 * MINUTE_MS,
+
+  // --- the reconciler
+  /** A minute younger than this is left to the first and second ring. */
+  reconcileAgeMs: 5 * MINUTE_MS,
+  reconcileListCallsMax: 500,
+  /** How far back the reconciler looks: R2 keeps payloads this long. */
+  payloadRetentionMs: 7 * DAY_MS,
+
+  // --- keys
+  keyMemoryMs: 30 * SECOND_MS,
+
+  // --- tables
+  deduplicationWindow: 100_000,
+  receiptsRetentionDays: 37,
+} as const;
+
+assert(limits.bodyBytesMax <= limits.inflatedBytesMax, "a body is at most its inflated form");
+assert(limits.outputBytesMax <= limits.groupOutputBytesMax, "whatever was accepted fits into a group");
+assert(limits.spansMax <= limits.groupRowsMax, "whatever was accepted fits into a group");
+assert(limits.groupOutputBytesMax < limits.consumerBytesInHandMax, "a group fits into the consumer's budget");
+assert(limits.spanAgeMaxMs <= limits.spanAgeCeilingMs, "span age is within its ceiling");
+assert(
+  (limits.spanAgeCeilingMs + limits.spanFutureMaxMs) / DAY_MS + 2 <= limits.groupPartitionsMax,
+  "one payload's days fit into a group",
+);
+assert(limits.insertTimeoutSeconds * 1000 < limits.leaseMs, "an INSERT ends before its lease");
+assert(limits.clientRetryMs < limits.ledgerMemoryMs, "the ledger remembers longer than clients retry");
+assert(
+  limits.receiptsRetentionDays * DAY_MS >= limits.payloadRetentionMs + 30 * DAY_MS,
+  "a receipt outlives its payload by 30 days",
+);

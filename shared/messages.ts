@@ -1,0 +1,79 @@
+/**
+ * What crosses a border between our parts: queue messages, R2 event notifications, and the custom metadata of a
+ * payload. Each is parsed once, here, with valibot; past it the types are trusted.
+ */
+import * as v from "valibot";
+import { isPayloadKey, type PayloadKey } from "./payload-key.ts";
+
+const payloadKeySchema = v.custom<PayloadKey>(
+  (input) => typeof input === "string" && isPayloadKey(input),
+  "not a payload key",
+);
+const countSchema = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
+/** A group's id: its insert_deduplication_token, 128 random bits as 32 lower-case hex digits. */
+const groupIdSchema = v.pipe(v.string(), v.regex(/^[0-9a-f]{32}$/));
+
+/** Why a payload was rung. Only `reconcile`, `audit` and `replay` may question an id that the ledger knows as done. */
+export const causes = ["ingress", "event", "reconcile", "audit", "replay"] as const;
+export type Cause = (typeof causes)[number];
+
+/** A queue message that names one payload, with what grouping needs to know of it. */
+export const doorbellSchema = v.object({
+  v: v.literal(1),
+  key: payloadKeySchema,
+  cause: v.picklist(causes),
+  spans: countSchema,
+  outputBytes: countSchema,
+  /** Time of arrival, ms since the epoch. */
+  arrival: countSchema,
+});
+export type Doorbell = v.InferOutput<typeof doorbellSchema>;
+
+/** A queue message that names one group which is ready to be inserted. */
+export const groupBellSchema = v.object({ v: v.literal(1), group: groupIdSchema });
+export type GroupBell = v.InferOutput<typeof groupBellSchema>;
+
+/**
+ * An R2 event notification, as documented under r2/buckets/event-notifications. It carries no custom metadata: a
+ * `head` completes it into a doorbell.
+ */
+export const r2EventSchema = v.object({
+  account: v.string(),
+  action: v.string(),
+  bucket: v.string(),
+  object: v.object({ key: v.string(), size: v.optional(v.number()), eTag: v.optional(v.string()) }),
+  eventTime: v.string(),
+});
+export type R2Event = v.InferOutput<typeof r2EventSchema>;
+
+const digits = v.pipe(v.string(), v.regex(/^\d{1,15}$/), v.transform(Number));
+
+/** Content encodings that the ingress accepts and the consumer inflates. */
+export const contentEncodings = ["identity", "gzip", "deflate", "zstd"] as const;
+export type ContentEncoding = (typeof contentEncodings)[number];
+
+/**
+ * A payload's custom metadata in R2 (values are strings there). The bounds are those that the ingress applied; the
+ * consumer uses these and never its own settings, so that both refuse the same spans.
+ */
+export const payloadMetadataSchema = v.object({
+  version: v.literal("1"),
+  type: v.picklist(["pb", "json"]),
+  encoding: v.picklist(contentEncodings),
+  /** Spans accepted: the rows that the consumer must write. */
+  spans: digits,
+  rejectedSpans: digits,
+  inflatedBytes: digits,
+  outputBytes: digits,
+  /** ms since the epoch */
+  arrival: digits,
+  /** Span start times accepted, ms since the epoch, both inclusive. */
+  startMinMs: digits,
+  startMaxMs: digits,
+});
+export type PayloadMetadata = v.InferOutput<typeof payloadMetadataSchema>;
+
+/** The metadata as R2 takes it. */
+export function formatPayloadMetadata(metadata: PayloadMetadata): Record<string, string> {
+  return Object.fromEntries(Object.entries(metadata).map(([name, value]) => [name, String(value)]));
+}

@@ -1,0 +1,33 @@
+/**
+ * How things end: the closed lists that logs, answers, receipts and SQL share. A value that is in none of them is a
+ * bug, and the compiler says so.
+ */
+
+/** How the key of an accepted payload ended. Stands in `headrace_receipts`. */
+export const payloadOutcomes = ["stored", "dead", "duplicate", "erased"] as const;
+export type PayloadOutcome = (typeof payloadOutcomes)[number];
+
+/**
+ * Which of two receipts of one key holds (ReplacingMergeTree's version column). `erased` is a person's decision,
+ * `stored` beats a wrong death, `dead` is the weakest claim.
+ */
+export const outcomeRank: Readonly<Record<PayloadOutcome, number>> = {
+  erased: 4,
+  stored: 3,
+  duplicate: 2,
+  dead: 1,
+};
+
+/** How a request that was never accepted ended. */
+export const requestOutcomes = [
+  "empty",
+  "unauthenticated",
+  "forbidden",
+  "over_quota",
+  "rate_limited",
+  "malformed",
+  "too_large",
+  "unsupported",
+  "unavailable",
+] as const;
+export type RequestOutcome = (typeof requestOutcomes)[number];

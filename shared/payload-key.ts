@@ -1,0 +1,137 @@
+/**
+ * A payload's id and its R2 key. The id is content-addressed, so that an exporter's retry of the same bytes is the
+ * same payload; the key orders payloads by minute of arrival, so that the reconciler can list a minute.
+ *
+ * Key: `p/{lane}/{signal}/{minute}/{tenant}/{id}`, for example
+ * `p/0/t/2026-11-24T0741/acme/0123456789abcdefghijklmnop`.
+ */
+import { assert } from "./assert.ts";
+
+declare const brand: unique symbol;
+/** 26 characters of lower-case base32hex: 16 bytes. */
+export type PayloadId = string & { readonly [brand]: "PayloadId" };
+export type PayloadKey = string & { readonly [brand]: "PayloadKey" };
+
+/** The encoding of the OTLP body: binary protobuf or JSON. */
+export type BodyType = "pb" | "json";
+
+export interface PayloadKeyParts {
+  readonly lane: "0";
+  readonly signal: "t";
+  /** UTC minute of arrival, `YYYY-MM-DDTHHmm`. */
+  readonly minute: string;
+  readonly tenant: string;
+  readonly id: PayloadId;
+}
+
+export const payloadIdBytes = 16;
+/** The prefix of every payload; the notification rule is set on it. Dead letters and parked messages lie elsewhere. */
+export const payloadPrefix = "p/0/t/";
+export const tenantPattern = /^[a-z0-9-]{1,64}$/;
+const idPattern = /^[0-9a-v]{25}[048cgks]$/; // the last character holds 3 bits and two zeros
+const minutePattern = /^\d{4}-\d{2}-\d{2}T\d{4}$/;
+
+// base32hex (RFC 4648 section 7) keeps byte order under string comparison; plain base32 does not.
+const alphabet = "0123456789abcdefghijklmnopqrstuv";
+
+/** 16 bytes to 26 characters. */
+export function formatPayloadId(bytes: Uint8Array): PayloadId {
+  assert(bytes.length === payloadIdBytes, "a payload id is 16 bytes");
+  let text = "";
+  let bits = 0;
+  let value = 0;
+  for (const byte of bytes) {
+    value = (value << 8) | byte;
+    bits += 8;
+    while (bits >= 5) {
+      bits -= 5;
+      text += alphabet.charAt((value >>> bits) & 31);
+    }
+    value &= (1 << bits) - 1;
+  }
+  text += alphabet.charAt((value << (5 - bits)) & 31);
+  return text as PayloadId;
+}
+
+/** 26 characters to 16 bytes. */
+export function payloadIdToBytes(id: PayloadId): Uint8Array {
+  const bytes = new Uint8Array(payloadIdBytes);
+  let at = 0;
+  let bits = 0;
+  let value = 0;
+  for (let i = 0; i < id.length; i++) {
+    value = (value << 5) | alphabet.indexOf(id.charAt(i));
+    bits += 5;
+    if (bits >= 8) {
+      bits -= 8;
+      bytes[at++] = (value >>> bits) & 255;
+      value &= (1 << bits) - 1;
+    }
+  }
+  assert(at === payloadIdBytes, "a payload id is 16 bytes");
+  return bytes;
+}
+
+/**
+ * The payload id of a body: the first 16 bytes of SHA-256(tenant 0 type 0 content-encoding 0 body as received).
+ * Under gzip the first member's MTIME (bytes 4-7) and OS (byte 9) count as 0: Python's exporter compresses anew at
+ * each try, and its gzip writes the time (RFC 1952 section 2.3.1).
+ */
+export async function payloadId(
+  tenant: string,
+  type: BodyType,
+  contentEncoding: string,
+  body: Uint8Array,
+): Promise<PayloadId> {
+  const head = new TextEncoder().encode(`${tenant}\0${type}\0${contentEncoding}\0`);
+  const input = new Uint8Array(head.length + body.length);
+  input.set(head, 0);
+  input.set(body, head.length);
+  if (contentEncoding === "gzip" && body.length >= 10) {
+    input.fill(0, head.length + 4, head.length + 8);
+    input[head.length + 9] = 0;
+  }
+  const digest = await crypto.subtle.digest("SHA-256", input);
+  return formatPayloadId(new Uint8Array(digest, 0, payloadIdBytes));
+}
+
+/** The UTC minute of a time in milliseconds since the epoch, as it stands in keys: `2026-11-24T0741`. */
+export function formatMinute(timeMs: number): string {
+  const iso = new Date(timeMs).toISOString();
+  return `${iso.slice(0, 13)}${iso.slice(14, 16)}`;
+}
+
+/** The start of a key's minute, in milliseconds since the epoch. */
+export function minuteToMs(minute: string): number {
+  assert(minutePattern.test(minute), "a minute is YYYY-MM-DDTHHmm");
+  return Date.parse(`${minute.slice(0, 13)}:${minute.slice(13)}:00.000Z`);
+}
+
+export function formatPayloadKey(arrivalMs: number, tenant: string, id: PayloadId): PayloadKey {
+  assert(tenantPattern.test(tenant), "a tenant is [a-z0-9-]{1,64}");
+  return `${payloadPrefix}${formatMinute(arrivalMs)}/${tenant}/${id}` as PayloadKey;
+}
+
+/** The parts of a key, or undefined when the text is none of ours. */
+export function parsePayloadKey(text: string): PayloadKeyParts | undefined {
+  const [p, lane, signal, minute, tenant, id, ...rest] = text.split("/");
+  if (p !== "p" || lane !== "0" || signal !== "t" || rest.length > 0) {
+    return undefined;
+  }
+  if (minute === undefined || !minutePattern.test(minute)) {
+    return undefined;
+  }
+  if (tenant === undefined || !tenantPattern.test(tenant) || id === undefined || !idPattern.test(id)) {
+    return undefined;
+  }
+  return { lane, signal, minute, tenant, id: id as PayloadId };
+}
+
+export function isPayloadKey(text: string): text is PayloadKey {
+  return parsePayloadKey(text) !== undefined;
+}
+
+/** The payload id that a key ends with. */
+export function idOfKey(key: PayloadKey): PayloadId {
+  return key.slice(key.lastIndexOf("/") + 1) as PayloadId;
+}

@@ -1,0 +1,91 @@
+import { createHash } from "node:crypto";
+import { gzipSync } from "node:zlib";
+import { describe, expect, test } from "vitest";
+import {
+  formatMinute,
+  formatPayloadId,
+  formatPayloadKey,
+  idOfKey,
+  minuteToMs,
+  parsePayloadKey,
+  payloadId,
+  payloadIdToBytes,
+} from "../../shared/payload-key.ts";
+
+const body = new TextEncoder().encode("a body");
+
+describe("payload id", () => {
+  test("is the first 16 bytes of SHA-256 over tenant, type, encoding and body", async () => {
+    const digest = createHash("sha256").update("acme\0pb\0identity\0").update(body).digest();
+    const id = await payloadId("acme", "pb", "identity", body);
+    expect(payloadIdToBytes(id)).toEqual(new Uint8Array(digest.subarray(0, 16)));
+  });
+
+  test("does not change with gzip's time and operating system bytes, and leaves the body as it was", async () => {
+    const first = new Uint8Array(gzipSync(body));
+    const second = Uint8Array.from(first);
+    second.set([1, 2, 3, 4], 4);
+    second[9] = 255;
+    const before = Uint8Array.from(second);
+    expect(await payloadId("acme", "pb", "gzip", second)).toBe(await payloadId("acme", "pb", "gzip", first));
+    expect(second).toEqual(before);
+  });
+
+  test("differs by tenant, type, encoding and body", async () => {
+    const ids = await Promise.all([
+      payloadId("acme", "pb", "identity", body),
+      payloadId("acme2", "pb", "identity", body),
+      payloadId("acme", "json", "identity", body),
+      payloadId("acme", "pb", "deflate", body),
+      payloadId("acme", "pb", "identity", body.subarray(1)),
+    ]);
+    expect(new Set(ids).size).toBe(5);
+  });
+
+  test("keeps byte order as text, and every byte", () => {
+    const texts: string[] = [];
+    for (let i = 0; i < 256; i++) {
+      const bytes = new Uint8Array(16).fill(i);
+      const text = formatPayloadId(bytes);
+      expect(payloadIdToBytes(text)).toEqual(bytes);
+      texts.push(text);
+    }
+    expect([...texts].sort()).toEqual(texts);
+  });
+});
+
+describe("payload key", () => {
+  test("says lane, signal, minute of arrival, tenant and id", () => {
+    const id = formatPayloadId(new Uint8Array(16).fill(7));
+    const key = formatPayloadKey(Date.UTC(2026, 10, 24, 7, 41, 59, 999), "acme", id);
+    expect(key).toBe(`p/0/t/2026-11-24T0741/acme/${id}`);
+    expect(parsePayloadKey(key)).toEqual({
+      lane: "0",
+      signal: "t",
+      minute: "2026-11-24T0741",
+      tenant: "acme",
+      id,
+    });
+    expect(idOfKey(key)).toBe(id);
+  });
+
+  test("is none of ours with another prefix, tenant, id or an extra part", () => {
+    const id = formatPayloadId(new Uint8Array(16).fill(7));
+    for (const text of [
+      `d/0/t/2026-11-24T0741/acme/${id}`,
+      `p/1/t/2026-11-24T0741/acme/${id}`,
+      `p/0/t/2026-11-24T07:41/acme/${id}`,
+      `p/0/t/2026-11-24T0741/ACME/${id}`,
+      `p/0/t/2026-11-24T0741/acme/${id}0`,
+      `p/0/t/2026-11-24T0741/acme/${id}/x`,
+      `p/0/t/2026-11-24T0741/acme/${id.slice(0, 25)}1`,
+    ]) {
+      expect(parsePayloadKey(text), text).toBeUndefined();
+    }
+  });
+
+  test("gives its minute back as a time", () => {
+    const time = Date.UTC(2026, 1, 28, 23, 59);
+    expect(minuteToMs(formatMinute(time + 59_999))).toBe(time);
+  });
+});

@@ -1,0 +1,22 @@
+/**
+ * One project a ground truth (STYLE 21): `core` plain Node, `engine` a real ClickHouse engine, `workers` workerd,
+ * `faults` a world that breaks, `e2e` the whole pipeline with real exporters, `tidy` the house style.
+ */
+import { defineConfig } from "vitest/config";
+
+export default defineConfig({
+  test: {
+    projects: [
+      { test: { name: "tidy", include: ["test/tidy.test.ts"] } },
+      { test: { name: "core", include: ["test/core/**/*.test.ts"] } },
+      {
+        test: {
+          name: "engine",
+          include: ["test/engine/**/*.test.ts"],
+          globalSetup: ["test/engine/global.ts"],
+          testTimeout: 60_000,
+        },
+      },
+    ],
+  },
+});
