@@ -2,6 +2,7 @@
  * One project a ground truth (STYLE 21): `core` plain Node, `engine` a real ClickHouse engine, `workers` workerd,
  * `faults` a world that breaks, `e2e` the whole pipeline with real exporters, `tidy` the house style.
  */
+import { cloudflareTest } from "@cloudflare/vitest-pool-workers";
 import { defineConfig } from "vitest/config";
 
 export default defineConfig({
@@ -9,6 +10,20 @@ export default defineConfig({
     projects: [
       { test: { name: "tidy", include: ["test/tidy.test.ts"] } },
       { test: { name: "core", include: ["test/core/**/*.test.ts"] } },
+      {
+        plugins: [
+          cloudflareTest({
+            main: "./test/workers/ledger-entry.ts",
+            miniflare: {
+              compatibilityDate: "2026-11-02",
+              compatibilityFlags: ["nodejs_compat"],
+              durableObjects: { LEDGER: { className: "Ledger", useSQLite: true } },
+              queueProducers: { GROUP: "headrace-group" },
+            },
+          }),
+        ],
+        test: { name: "workers", include: ["test/workers/**/*.test.ts"] },
+      },
       {
         test: {
           name: "engine",

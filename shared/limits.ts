@@ -71,6 +71,14 @@ export const limits = {
   /** Back-off of a group's re-ring: doubles from the first to the last. */
   retryFirstMs: 2 * SECOND_MS,
   retryLastMs: 15 * MINUTE_MS,
+  /** Queues take 100 messages a sendBatch; what is due beyond it is rung by the next alarm, at once. */
+  ringsAnAlarmMax: 100,
+  /**
+   * Other keys of equal bytes that are kept with a live payload. Keys differ by the minute, and exporters retry for
+   * minutes. A group's row stays below SQLite's 2 MB in a Durable Object (500 payloads x 40 keys x 70 bytes); a key
+   * beyond gets its receipt from the reconciler's ring.
+   */
+  duplicateKeysMax: 40,
 
   // --- the reconciler
   /** A minute younger than this is left to the first and second ring. */

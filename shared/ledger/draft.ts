@@ -1,0 +1,146 @@
+/**
+ * What one event has changed so far, over the view that it began with: the machine reads its own changes back, and
+ * nothing else sees them until they are applied together. It knows no rule of the protocol.
+ */
+import { assert } from "../assert.ts";
+import { idOfKey, type PayloadId } from "../payload-key.ts";
+import type { Group, GroupId, GroupPayload } from "./group.ts";
+import type { Change, EndedPayload, LedgerView, Place } from "./view.ts";
+
+export class Draft {
+  readonly #view: LedgerView;
+  #since: number;
+  #waiting: Map<PayloadId, GroupPayload>;
+  #waitingChanged = false;
+  /** Read or changed by this event; undefined: not there (any more). */
+  readonly #groups = new Map<GroupId, Group | undefined>();
+  readonly #changed = new Map<GroupId, { isNew: boolean }>();
+  readonly #places = new Map<PayloadId, Place | undefined>();
+  readonly #rest: Change[] = [];
+
+  constructor(view: LedgerView) {
+    this.#view = view;
+    this.#since = view.waiting.since;
+    this.#waiting = new Map(view.waiting.payloads.map((payload) => [idOfKey(payload.key), payload]));
+  }
+
+  // --- payloads that wait
+
+  get waitingSince(): number {
+    return this.#since;
+  }
+
+  get waiting(): readonly GroupPayload[] {
+    return [...this.#waiting.values()];
+  }
+
+  get waitingCount(): number {
+    return this.#waiting.size;
+  }
+
+  waitingPayload(id: PayloadId): GroupPayload | undefined {
+    return this.#waiting.get(id);
+  }
+
+  /** Adds a payload, or puts another version in its place. `now` is remembered if it is the first. */
+  wait(payload: GroupPayload, now: number): void {
+    if (this.#waiting.size === 0) {
+      this.#since = now;
+    }
+    this.#waiting.set(idOfKey(payload.key), payload);
+    this.#waitingChanged = true;
+  }
+
+  nobodyWaits(): void {
+    this.#waiting = new Map();
+    this.#since = 0;
+    this.#waitingChanged = true;
+  }
+
+  // --- groups
+
+  group(id: GroupId): Group | undefined {
+    if (!this.#groups.has(id)) {
+      this.#groups.set(id, this.#view.group(id));
+    }
+    return this.#groups.get(id);
+  }
+
+  make(group: Group): void {
+    assert(this.group(group.id) === undefined, "a token is used for one group and never again");
+    this.#groups.set(group.id, group);
+    this.#changed.set(group.id, { isNew: true });
+    for (const { key } of group.payloads) {
+      this.#places.set(idOfKey(key), { at: "group", group: group.id });
+    }
+  }
+
+  change(group: Group): void {
+    const before = this.group(group.id);
+    assert(before !== undefined, "a group that changes is there");
+    this.#groups.set(group.id, group);
+    if (!this.#changed.has(group.id)) {
+      this.#changed.set(group.id, { isNew: false });
+    }
+  }
+
+  /** The group is over; `ended` are its payloads that are done, the others must have been placed elsewhere. */
+  end(group: Group, ended: readonly EndedPayload[], at: number): void {
+    assert(this.#changed.get(group.id)?.isNew !== true, "a group does not end in the event that made it");
+    this.#groups.set(group.id, undefined);
+    this.#changed.delete(group.id);
+    this.#rest.push({ kind: "end", group: group.id, ended, at });
+    for (const { id, minute, outcome } of ended) {
+      this.#places.set(id, { at: "done", outcome, minute, since: at });
+    }
+  }
+
+  groupsDue(now: number, atMost: number): readonly Group[] {
+    assert(
+      this.#changed.size === 0 && this.#rest.length === 0,
+      "what is due is read before anything changes",
+    );
+    return this.#view.groupsDue(now, atMost);
+  }
+
+  // --- ids
+
+  /** Reads the places of these ids in one go; `place` answers from them. */
+  readPlaces(ids: readonly PayloadId[]): void {
+    const unread = ids.filter((id) => !this.#places.has(id));
+    const found = this.#view.places(unread);
+    for (const id of unread) {
+      this.#places.set(id, found.get(id));
+    }
+  }
+
+  /** Where an id is that does not wait, as of this event's changes. */
+  place(id: PayloadId): Place | undefined {
+    if (!this.#places.has(id)) {
+      this.readPlaces([id]);
+    }
+    return this.#places.get(id);
+  }
+
+  oldestFinished(): number | undefined {
+    return this.#view.oldestFinished();
+  }
+
+  forget(before: number): void {
+    this.#rest.push({ kind: "forget", before });
+  }
+
+  /** The changes, in the order in which they are to be applied. */
+  changes(): readonly Change[] {
+    const changes: Change[] = [];
+    if (this.#waitingChanged) {
+      changes.push({ kind: "waiting", waiting: { since: this.#since, payloads: this.waiting } });
+    }
+    for (const [id, { isNew }] of this.#changed) {
+      const group = this.#groups.get(id);
+      assert(group !== undefined, "a changed group is there");
+      changes.push({ kind: "group", group, isNew });
+    }
+    return [...changes, ...this.#rest];
+  }
+}

@@ -1,0 +1,100 @@
+/**
+ * When payloads that wait are one group. The caps bound one INSERT for the consumer's memory and for ClickHouse; they
+ * are never exceeded, and every payload that was accepted fits into them alone (shared/limits.ts asserts it).
+ */
+import { assert } from "../assert.ts";
+import { DAY_MS } from "../limits.ts";
+import type { GroupPayload } from "./group.ts";
+
+export interface GroupCaps {
+  readonly payloadsMax: number;
+  readonly rowsMax: number;
+  readonly outputBytesMax: number;
+  readonly partitionsMax: number;
+  /** Rows at which a group waits no longer. */
+  readonly rowsReady: number;
+  /** How long the first payload waits for others. */
+  readonly ageReadyMs: number;
+  /** The widest bounds on a span's start that any ingress version applies, relative to its payload's arrival. */
+  readonly spanAgeMs: number;
+  readonly spanFutureMs: number;
+}
+
+/** The sums that the caps are about, over payloads that wait together. */
+export interface GroupSize {
+  readonly payloads: number;
+  readonly rows: number;
+  readonly outputBytes: number;
+  readonly arrivalMin: number;
+  readonly arrivalMax: number;
+}
+
+export const emptySize: GroupSize = {
+  payloads: 0,
+  rows: 0,
+  outputBytes: 0,
+  arrivalMin: Number.POSITIVE_INFINITY,
+  arrivalMax: Number.NEGATIVE_INFINITY,
+};
+
+export function addToSize(size: GroupSize, payload: GroupPayload): GroupSize {
+  return {
+    payloads: size.payloads + 1,
+    rows: size.rows + payload.spans,
+    outputBytes: size.outputBytes + payload.outputBytes,
+    arrivalMin: Math.min(size.arrivalMin, payload.arrival),
+    arrivalMax: Math.max(size.arrivalMax, payload.arrival),
+  };
+}
+
+export function sizeOf(payloads: readonly GroupPayload[]): GroupSize {
+  return payloads.reduce(addToSize, emptySize);
+}
+
+/**
+ * Days (partitions) that payloads of these arrivals can touch at most. A payload's spans start in
+ * [arrival - age, arrival + future]; an interval of x days touches at most ceil(x) + 1 days.
+ * Example: one arrival, age 60 d, future 1 d: an interval of 61 days, 62 partitions.
+ */
+export function partitionsAtMost(size: GroupSize, caps: GroupCaps): number {
+  const days = (size.arrivalMax - size.arrivalMin + caps.spanAgeMs + caps.spanFutureMs) / DAY_MS;
+  return Math.ceil(days) + 1;
+}
+
+/** May these payloads be one group? */
+export function fitsCaps(size: GroupSize, caps: GroupCaps): boolean {
+  return (
+    size.payloads <= caps.payloadsMax &&
+    size.rows <= caps.rowsMax &&
+    size.outputBytes <= caps.outputBytesMax &&
+    partitionsAtMost(size, caps) <= caps.partitionsMax
+  );
+}
+
+/** Is waiting for more not worth it? By size only; age is the machine's, which knows the time. */
+export function isReadyBySize(size: GroupSize, caps: GroupCaps): boolean {
+  return size.rows >= caps.rowsReady || size.payloads >= caps.payloadsMax;
+}
+
+/** Splits payloads, in their order, into runs that each fit the caps. */
+export function splitByCaps(
+  payloads: readonly GroupPayload[],
+  caps: GroupCaps,
+): readonly (readonly GroupPayload[])[] {
+  const runs: GroupPayload[][] = [];
+  let run: GroupPayload[] = [];
+  let size = emptySize;
+  for (const payload of payloads) {
+    const grown = addToSize(size, payload);
+    if (fitsCaps(grown, caps)) {
+      run.push(payload);
+      size = grown;
+    } else {
+      assert(run.length > 0, "one payload alone fits the caps");
+      runs.push(run);
+      run = [payload];
+      size = addToSize(emptySize, payload);
+    }
+  }
+  return run.length > 0 ? [...runs, run] : runs;
+}

@@ -1,0 +1,66 @@
+/**
+ * The ledger's state as the machine reads it, and the changes that the machine asks for. What is remembered can be
+ * hundreds of millions of ids, so the state is not one object: the machine reads the few things that an event is
+ * about, and answers with changes that are applied in one transaction. Two stores hold a state: `LedgerState` in
+ * memory (tests and the model) and the Durable Object's SQLite (workers/consumer/ledger-storage.ts); a property test
+ * keeps them equal.
+ */
+import type { PayloadId } from "../payload-key.ts";
+import type { Group, GroupId, GroupPayload } from "./group.ts";
+
+/** Payloads that wait for others: at most one group's worth. */
+export interface Waiting {
+  /** When the first of them came, ms since the epoch. Meaningless while there is none. */
+  readonly since: number;
+  readonly payloads: readonly GroupPayload[];
+}
+
+export const nothingWaits: Waiting = { since: 0, payloads: [] };
+
+/** How an id ended. */
+export type EndOutcome = "stored";
+
+/** Where the ledger has an id that does not wait. An id that it has nowhere is unknown. */
+export type Place =
+  | { readonly at: "group"; readonly group: GroupId }
+  /** `minute` is that of the key that ended first: the same id under another minute is another key. */
+  | {
+      readonly at: "done";
+      readonly outcome: EndOutcome;
+      readonly minute: string;
+      readonly since: number;
+    };
+
+export interface EndedPayload {
+  readonly id: PayloadId;
+  readonly minute: string;
+  readonly outcome: EndOutcome;
+}
+
+export type Change =
+  | { readonly kind: "waiting"; readonly waiting: Waiting }
+  /** A group that is new (its payloads are now placed in it) or another version of one that exists. */
+  | { readonly kind: "group"; readonly group: Group; readonly isNew: boolean }
+  /** A group is over. What is in `ended` is remembered as done. */
+  | {
+      readonly kind: "end";
+      readonly group: GroupId;
+      readonly ended: readonly EndedPayload[];
+      readonly at: number;
+    }
+  /** What was finished before `before` is forgotten. */
+  | { readonly kind: "forget"; readonly before: number };
+
+/** Reading a view changes nothing, and the same view answers the same. */
+export interface LedgerView {
+  readonly waiting: Waiting;
+  /** Where these ids are; an id that waits or is unknown is left out. */
+  places(ids: readonly PayloadId[]): ReadonlyMap<PayloadId, Place>;
+  group(id: GroupId): Group | undefined;
+  /** Groups with `due` at or before `now`, the longest due first, ties by id; at most `atMost`. */
+  groupsDue(now: number, atMost: number): readonly Group[];
+  /** The earliest `due` of all groups. */
+  nextDue(): number | undefined;
+  /** When the longest finished group that is still remembered was finished. */
+  oldestFinished(): number | undefined;
+}

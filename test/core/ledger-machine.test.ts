@@ -1,0 +1,223 @@
+import { describe, expect, test } from "vitest";
+import type { GroupTask } from "../../shared/ledger/group.ts";
+import { backOffMs, holds, nextAlarm } from "../../shared/ledger/machine.ts";
+import { defaultSettings } from "../../shared/ledger/settings.ts";
+import { limits } from "../../shared/limits.ts";
+import { doorbell, startMs, storedReport, TestLedger } from "../ledger/world.ts";
+
+const MINUTE_MS = 60_000;
+
+function receiptsOf(task: GroupTask | null): readonly string[] {
+  return task?.step === "receipts" ? task.receipts.map(({ key, outcome }) => `${outcome} ${key}`) : [];
+}
+
+describe("claiming and grouping", () => {
+  test("a lone payload waits a second, is rung, inserted, receipted and done", () => {
+    const ledger = new TestLedger();
+    expect(ledger.claim({ n: 1 })).toBeNull();
+    expect(nextAlarm(ledger.state, ledger.settings)).toBe(startMs + limits.groupAgeReadyMs);
+    expect(ledger.alarm()).toEqual([]);
+    const task = ledger.takeRung();
+    expect(task.step).toBe("insert");
+    expect(task.attempt).toBe(1);
+    expect(task.payloads.map(({ key }) => key)).toEqual([doorbell({ n: 1 }).key]);
+    expect(task.deadline).toBe(ledger.now + limits.leaseMs);
+    const receipts = ledger.report(task, storedReport(task));
+    expect(receiptsOf(receipts)).toEqual([`stored ${doorbell({ n: 1 }).key}`]);
+    expect(holds(ledger.state, [doorbell({ n: 1 }).key])).toEqual([true]);
+    if (receipts !== null) {
+      ledger.settle(receipts);
+    }
+    expect(holds(ledger.state, [doorbell({ n: 1 }).key])).toEqual([false]);
+    expect(ledger.state.dump().groups.size).toBe(0);
+  });
+
+  test("a claim that reaches 10,000 rows takes its group along", () => {
+    const ledger = new TestLedger();
+    expect(ledger.claim({ n: 1, spans: 9_999 })).toBeNull();
+    const task = ledger.claim({ n: 2, spans: 1 });
+    expect(task?.payloads).toHaveLength(2);
+  });
+
+  test("of three groups that are ready one goes with the claim, the alarm rings the others at once", () => {
+    const ledger = new TestLedger();
+    const task = ledger.claim({ n: 1, spans: 60_000 }, { n: 2, spans: 60_000 }, { n: 3, spans: 60_000 });
+    expect(task?.payloads.map(({ key }) => key)).toEqual([doorbell({ n: 1 }).key]);
+    expect(nextAlarm(ledger.state, ledger.settings)).toBe(ledger.now);
+    expect(ledger.alarm()).toHaveLength(2);
+  });
+
+  test.each([
+    ["rows", { spans: 9_000 }, { spans: 91_001 }],
+    ["output bytes", { outputBytes: 20_000_000 }, { outputBytes: 20_000_000 }],
+    ["days of arrival", { arrival: startMs - 29 * 86_400_000 }, {}],
+  ])("a group never exceeds the cap on %s", (_name, first, second) => {
+    const ledger = new TestLedger();
+    ledger.claim({ n: 1, ...first });
+    const task = ledger.claim({ n: 2, ...second });
+    expect(task?.payloads.map(({ key }) => key)).toEqual([doorbell({ n: 1, ...first }).key]);
+  });
+
+  test("500 payloads are a group", () => {
+    const ledger = new TestLedger();
+    const task = ledger.claim(...Array.from({ length: 501 }, (_, n) => ({ n, spans: 1 })));
+    expect(task?.payloads).toHaveLength(limits.groupPayloadsMax);
+    expect(ledger.state.waiting.payloads).toHaveLength(1);
+  });
+});
+
+describe("equal bytes", () => {
+  test("the same doorbell twice is one payload with one receipt", () => {
+    const ledger = new TestLedger();
+    ledger.claim({ n: 1 }, { n: 1 });
+    const task = ledger.takeRung();
+    ledger.claim({ n: 1 });
+    expect(task.payloads).toHaveLength(1);
+    expect(receiptsOf(ledger.report(task, storedReport(task)))).toHaveLength(1);
+  });
+
+  test("under another key, while it waits or is being inserted, the other receipts follow the owner's", () => {
+    const ledger = new TestLedger();
+    ledger.claim({ n: 1 }, { n: 1, arrival: startMs + MINUTE_MS });
+    const task = ledger.takeRung();
+    ledger.claim({ n: 1, arrival: startMs + 2 * MINUTE_MS });
+    expect(receiptsOf(ledger.report(task, storedReport(task)))).toEqual([
+      `stored ${doorbell({ n: 1 }).key}`,
+      `duplicate ${doorbell({ n: 1, arrival: startMs + MINUTE_MS }).key}`,
+      `duplicate ${doorbell({ n: 1, arrival: startMs + 2 * MINUTE_MS }).key}`,
+    ]);
+  });
+
+  test("under another key while the receipts are being written, its receipt is still owed after the settling", () => {
+    const ledger = new TestLedger();
+    ledger.claim({ n: 1 });
+    const task = ledger.takeRung();
+    const receipts = ledger.report(task, storedReport(task));
+    ledger.claim({ n: 1, arrival: startMs + MINUTE_MS });
+    expect(receipts).not.toBeNull();
+    if (receipts !== null) {
+      ledger.settle(receipts);
+    }
+    const [group] = ledger.alarm();
+    expect(group).toBe(task.group);
+    const again = ledger.take(task.group);
+    expect(receiptsOf(again)).toEqual([`duplicate ${doorbell({ n: 1, arrival: startMs + MINUTE_MS }).key}`]);
+    if (again !== null) {
+      ledger.settle(again);
+    }
+    expect(ledger.state.dump().groups.size).toBe(0);
+  });
+
+  test("after it is done, the same key is acked and another key gets its duplicate receipt", () => {
+    const ledger = new TestLedger();
+    ledger.claim({ n: 1 });
+    ledger.storeAll(ledger.takeRung());
+    ledger.claim({ n: 1, cause: "event" });
+    expect(ledger.state.dump().groups.size).toBe(0);
+    ledger.claim({ n: 1, arrival: startMs + 5 * MINUTE_MS });
+    const [group] = ledger.alarm();
+    const task = group === undefined ? null : ledger.take(group);
+    expect(receiptsOf(task)).toEqual([
+      `duplicate ${doorbell({ n: 1, arrival: startMs + 5 * MINUTE_MS }).key}`,
+    ]);
+    if (task !== null) {
+      ledger.settle(task);
+    }
+    ledger.claim({ n: 1 });
+    expect(ledger.state.dump().groups.size).toBe(0);
+  });
+});
+
+describe("attempts", () => {
+  test("only one attempt of a group is out, and a doubled ring finds nothing", () => {
+    const ledger = new TestLedger();
+    ledger.claim({ n: 1 });
+    const task = ledger.takeRung();
+    expect(ledger.take(task.group)).toBeNull();
+    ledger.storeAll(task);
+    expect(ledger.take(task.group)).toBeNull();
+  });
+
+  test("an attempt that failed is rung again with the same token and payloads, later each time", () => {
+    const ledger = new TestLedger();
+    ledger.claim({ n: 1 });
+    let task = ledger.takeRung();
+    for (let i = 0; i < 12; i++) {
+      expect(ledger.report(task, { kind: "unknown", reason: "reset" })).toBeNull();
+      const wait = backOffMs(i, defaultSettings);
+      ledger.now += wait - 1;
+      expect(ledger.alarm()).toEqual([]);
+      ledger.now += 1;
+      expect(ledger.alarm()).toEqual([task.group]);
+      const next = ledger.take(task.group);
+      expect(next).toMatchObject({ group: task.group, attempt: task.attempt + 1, payloads: task.payloads });
+      task = next ?? task;
+    }
+    expect(backOffMs(11, defaultSettings)).toBe(limits.retryLastMs);
+  });
+
+  test("an attempt that is never reported is taken back when its lease ends, and its late report changes nothing", () => {
+    const ledger = new TestLedger();
+    ledger.claim({ n: 1 });
+    const task = ledger.takeRung();
+    ledger.now = task.deadline - 1;
+    expect(ledger.alarm()).toEqual([]);
+    ledger.now = task.deadline;
+    expect(ledger.alarm()).toEqual([task.group]);
+    expect(ledger.state.group(task.group)?.unclean).toBe(true);
+    const before = structuredClone(ledger.state.group(task.group));
+    expect(ledger.report(task, storedReport(task))).toBeNull();
+    expect(ledger.state.group(task.group)).toEqual(before);
+  });
+
+  test("a ring that is lost is rung again", () => {
+    const ledger = new TestLedger();
+    ledger.claim({ n: 1 });
+    ledger.now += limits.groupAgeReadyMs;
+    const first = ledger.alarm();
+    ledger.now += limits.retryFirstMs;
+    expect(ledger.alarm()).toEqual(first);
+    ledger.now += 2 * limits.retryFirstMs - 1;
+    expect(ledger.alarm()).toEqual([]);
+    ledger.now += 1;
+    expect(ledger.alarm()).toEqual(first);
+  });
+
+  test("receipts that could not be written are handed out again without another INSERT", () => {
+    const ledger = new TestLedger();
+    ledger.claim({ n: 1 });
+    const task = ledger.takeRung();
+    const receipts = ledger.report(task, storedReport(task));
+    expect(receipts?.step).toBe("receipts");
+    if (receipts !== null) {
+      ledger.report(receipts, { kind: "unknown", reason: "reset" });
+    }
+    ledger.now += limits.retryFirstMs;
+    expect(ledger.alarm()).toEqual([task.group]);
+    expect(ledger.take(task.group)?.step).toBe("receipts");
+  });
+
+  test("refuses a report whose rows are not the spans that were accepted", () => {
+    const ledger = new TestLedger();
+    ledger.claim({ n: 1 });
+    const task = ledger.takeRung();
+    const report = storedReport(task);
+    const short = { ...report, payloads: report.payloads.map((payload) => ({ ...payload, rowsByDay: [] })) };
+    expect(() => ledger.report(task, short)).toThrow(
+      "a payload's rows are the spans that the ingress counted",
+    );
+  });
+});
+
+test("a finished id is remembered for the ledger's memory, then forgotten", () => {
+  const ledger = new TestLedger();
+  ledger.claim({ n: 1 });
+  ledger.storeAll(ledger.takeRung());
+  ledger.now += limits.ledgerMemoryMs;
+  ledger.alarm();
+  expect(ledger.state.dump().places.size).toBe(1);
+  ledger.now += 1;
+  ledger.alarm();
+  expect(ledger.state.dump().places.size).toBe(0);
+  expect(nextAlarm(ledger.state, ledger.settings)).toBeUndefined();
+});

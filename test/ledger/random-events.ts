@@ -1,0 +1,85 @@
+/**
+ * Random but reproducible ledger histories: a seed gives the same events. For property tests that compare two stores
+ * of the same state; the model test (test/faults) has its own, larger world.
+ */
+import type { GroupId, GroupTask } from "../../shared/ledger/group.ts";
+import type { LedgerEvent, Step } from "../../shared/ledger/machine.ts";
+import type { Cause } from "../../shared/messages.ts";
+import { type Bell, codecVersion, doorbell, startMs, storedReport } from "./world.ts";
+
+/** mulberry32: small, fast, and good enough to pick events. */
+export function seededRandom(seed: number): () => number {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let t = state;
+    t = Math.imul(t ^ (t >>> 15), t | 1);
+    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
+    return ((t ^ (t >>> 14)) >>> 0) / 4_294_967_296;
+  };
+}
+
+/** Chooses events by a seed, from what the ledger has answered so far. */
+export class RandomHistory {
+  readonly #random: () => number;
+  now = startMs;
+  #rung: GroupId[] = [];
+  #tasks: GroupTask[] = [];
+
+  constructor(seed: number) {
+    this.#random = seededRandom(seed);
+  }
+
+  #below(n: number): number {
+    return Math.floor(this.#random() * n);
+  }
+
+  #pick<T>(items: readonly T[]): T | undefined {
+    return items[this.#below(items.length)];
+  }
+
+  next(): LedgerEvent {
+    this.now += this.#random() < 0.02 ? 3_600_000 : this.#below(3000);
+    const task = this.#pick(this.#tasks);
+    const rung = this.#pick(this.#rung);
+    const choice = this.#below(10);
+    if (choice < 3) {
+      return {
+        kind: "claim",
+        doorbells: Array.from({ length: 1 + this.#below(4) }, () => doorbell(this.#bell())),
+        codecVersion,
+      };
+    }
+    if (choice < 5 && rung !== undefined) {
+      return { kind: "take", group: rung, codecVersion };
+    }
+    if (choice < 9 && task !== undefined) {
+      const { group, attempt } = task;
+      if (task.step === "receipts") {
+        return { kind: "settle", settled: [{ group, attempt }] };
+      }
+      const report =
+        this.#random() < 0.6 ? storedReport(task) : ({ kind: "unknown", reason: "reset" } as const);
+      return { kind: "report", group, attempt, report };
+    }
+    return { kind: "alarm" };
+  }
+
+  #bell(): Bell {
+    const causes: readonly Cause[] = ["ingress", "ingress", "event", "reconcile"];
+    return {
+      n: this.#below(40),
+      arrival: startMs + this.#below(3) * 60_000,
+      cause: this.#pick(causes) ?? "ingress",
+      spans: this.#below(3000),
+    };
+  }
+
+  /** Tells the history what the ledger answered. */
+  learn(done: Step): void {
+    this.#rung = [...done.rings, ...this.#rung].slice(0, 8);
+    if (done.task !== null) {
+      this.#tasks = [done.task, ...this.#tasks].slice(0, 6);
+    }
+  }
+}

@@ -1,0 +1,118 @@
+/**
+ * Fixtures for the ledger's tests: doorbells, tokens and a ledger in memory that is driven event by event. Nothing
+ * in here decides anything.
+ */
+import type { AttemptReport, GroupId, GroupTask } from "../../shared/ledger/group.ts";
+import { LedgerState } from "../../shared/ledger/ledger-state.ts";
+import { type LedgerEvent, type Step, step, tokensNeeded } from "../../shared/ledger/machine.ts";
+import { defaultSettings, type LedgerSettings } from "../../shared/ledger/settings.ts";
+import type { Cause, Doorbell } from "../../shared/messages.ts";
+import { formatPayloadId, formatPayloadKey, type PayloadId } from "../../shared/payload-key.ts";
+
+export const startMs = Date.UTC(2026, 10, 24, 12, 0, 0);
+export const codecVersion = 1;
+
+/** The n-th payload id of a test. */
+export function idAt(n: number): PayloadId {
+  const bytes = new Uint8Array(16);
+  new DataView(bytes.buffer).setUint32(0, n);
+  return formatPayloadId(bytes);
+}
+
+export interface Bell {
+  readonly n: number;
+  readonly arrival?: number;
+  readonly cause?: Cause;
+  readonly spans?: number;
+  readonly outputBytes?: number;
+}
+
+export function doorbell({
+  n,
+  arrival = startMs,
+  cause = "ingress",
+  spans = 10,
+  outputBytes = 1000,
+}: Bell): Doorbell {
+  return { v: 1, key: formatPayloadKey(arrival, "acme", idAt(n)), cause, spans, outputBytes, arrival };
+}
+
+export class TestLedger {
+  readonly state = new LedgerState();
+  readonly settings: LedgerSettings;
+  now = startMs;
+  #drawn = 0;
+
+  constructor(settings: LedgerSettings = defaultSettings) {
+    this.settings = settings;
+  }
+
+  tokens(count: number): readonly GroupId[] {
+    return Array.from({ length: count }, () => (this.#drawn++).toString(16).padStart(32, "0") as GroupId);
+  }
+
+  step(event: LedgerEvent): Step {
+    const done = step(
+      this.state,
+      event,
+      { now: this.now, tokens: this.tokens(tokensNeeded(event)) },
+      this.settings,
+    );
+    this.state.apply(done.changes);
+    return done;
+  }
+
+  claim(...bells: readonly Bell[]): GroupTask | null {
+    return this.step({ kind: "claim", doorbells: bells.map(doorbell), codecVersion }).task;
+  }
+
+  take(group: GroupId): GroupTask | null {
+    return this.step({ kind: "take", group, codecVersion }).task;
+  }
+
+  alarm(): readonly GroupId[] {
+    return this.step({ kind: "alarm" }).rings;
+  }
+
+  report(task: GroupTask, report: AttemptReport): GroupTask | null {
+    return this.step({ kind: "report", group: task.group, attempt: task.attempt, report }).task;
+  }
+
+  settle(...tasks: readonly GroupTask[]): void {
+    this.step({ kind: "settle", settled: tasks.map(({ group, attempt }) => ({ group, attempt })) });
+  }
+
+  /** Waits out the age, rings, and takes what was rung. */
+  takeRung(): GroupTask {
+    this.now += this.settings.caps.ageReadyMs;
+    const [group] = this.alarm();
+    const task = group === undefined ? null : this.take(group);
+    if (task === null) {
+      throw new Error("nothing was rung");
+    }
+    return task;
+  }
+
+  /** Insert, receipts, settle: everything goes well. */
+  storeAll(task: GroupTask): void {
+    const receipts = this.report(task, storedReport(task));
+    if (receipts === null) {
+      throw new Error("a stored group has receipts");
+    }
+    this.settle(receipts);
+  }
+}
+
+/** The report of an INSERT that went well: all of a payload's rows on its day of arrival. */
+export function storedReport(task: GroupTask): Extract<AttemptReport, { kind: "stored" }> {
+  return {
+    kind: "stored",
+    codecVersion,
+    payloads: task.payloads.map(({ key, spans, arrival }) => ({
+      key,
+      rowsByDay: [{ day: Math.floor(arrival / 86_400_000), rows: spans }],
+      rejectedSpans: 0,
+      bytes: 100,
+    })),
+  };
+}

@@ -1,0 +1,147 @@
+import { evictDurableObject, reset, runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
+import { env } from "cloudflare:workers";
+import { beforeEach, describe, expect, test, vi } from "vitest";
+import type { GroupTask } from "../../shared/ledger/group.ts";
+import { limits } from "../../shared/limits.ts";
+import type { Ledger } from "../../workers/consumer/ledger-object.ts";
+import { codecVersion, doorbell, storedReport } from "../ledger/world.ts";
+
+function ledger(): DurableObjectStub<Ledger> {
+  return env.LEDGER.getByName("0");
+}
+
+beforeEach(async () => {
+  await reset();
+  vi.useRealTimers();
+});
+
+/** Claims enough rows for a group at once. */
+async function claimFull(n: number): Promise<GroupTask> {
+  const { task } = await ledger().claim([doorbell({ n, spans: limits.groupRowsReady })], codecVersion);
+  if (task === null) {
+    throw new Error("a full group is handed out");
+  }
+  return task;
+}
+
+async function storeAll(task: GroupTask): Promise<void> {
+  const receipts = await ledger().report(task.group, task.attempt, storedReport(task));
+  expect(receipts?.step).toBe("receipts");
+  if (receipts !== null) {
+    await ledger().settle([{ group: receipts.group, attempt: receipts.attempt }]);
+  }
+}
+
+describe("the ledger's Durable Object", () => {
+  test("takes a payload over, hands it out once, and is done when its receipts are settled", async () => {
+    const task = await claimFull(1);
+    const { key } = doorbell({ n: 1 });
+    expect(await ledger().take(task.group, codecVersion)).toBeNull();
+    expect(await ledger().holds([key, doorbell({ n: 2 }).key])).toEqual([true, false]);
+    await storeAll(task);
+    expect(await ledger().holds([key])).toEqual([false]);
+    expect(await ledger().status()).toMatchObject({
+      waiting: 0,
+      groups: 0,
+      remembered: 1,
+      oldestArrival: null,
+    });
+  });
+
+  test("a ledger killed between the claim and its answer has the payload, and gives it out once", async () => {
+    // The persist has happened, the answer has not: the object dies on the way out, so the caller's messages come
+    // again. Nothing may be lost (the payload is held) and nothing doubled (it is in one group).
+    const doorbells = [doorbell({ n: 1, spans: limits.groupRowsReady })];
+    await runInDurableObject(ledger(), (instance, state) => {
+      vi.spyOn(state.storage, "sync").mockRejectedValueOnce(new Error("killed before the answer"));
+      return expect(instance.claim(doorbells, codecVersion)).rejects.toThrow("killed before the answer");
+    });
+    await evictDurableObject(ledger());
+    expect(await ledger().holds([doorbell({ n: 1 }).key])).toEqual([true]);
+    const again = await ledger().claim(doorbells, codecVersion);
+    expect(again.task).toBeNull();
+    const status = await ledger().status();
+    expect(status).toMatchObject({ waiting: 0, groups: 1 });
+    // The attempt that died with the answer keeps its lease; after it the same group is handed out again.
+    const [group] = status.oldestGroups;
+    expect(group?.attempts).toBe(1);
+    const token = group?.group ?? "";
+    expect(await ledger().take(token, codecVersion)).toBeNull();
+    await runInDurableObject(ledger(), async (instance) => {
+      vi.useFakeTimers({ now: Date.now() + limits.leaseMs, toFake: ["Date"] });
+      const task = await instance.take(token, codecVersion);
+      expect(task).toMatchObject({ group: token, attempt: 2, step: "insert" });
+      expect(task?.payloads).toHaveLength(1);
+      vi.useRealTimers();
+    });
+  });
+
+  test("a ledger that cannot persist refuses the claim and holds nothing", async () => {
+    await runInDurableObject(ledger(), async (instance, state) => {
+      vi.spyOn(state.storage, "transactionSync").mockImplementationOnce(() => {
+        throw new Error("disk full");
+      });
+      await expect(instance.claim([doorbell({ n: 1 })], codecVersion)).rejects.toThrow("could not persist");
+      expect(await instance.holds([doorbell({ n: 1 }).key])).toEqual([false]);
+      await instance.claim([doorbell({ n: 1 })], codecVersion);
+      expect(await instance.holds([doorbell({ n: 1 }).key])).toEqual([true]);
+    });
+  });
+
+  test("keeps what waits and what is out over an eviction", async () => {
+    const task = await claimFull(1);
+    await ledger().claim([doorbell({ n: 2 })], codecVersion);
+    await evictDurableObject(ledger());
+    expect(await ledger().holds([doorbell({ n: 1 }).key, doorbell({ n: 2 }).key])).toEqual([true, true]);
+    expect(await ledger().take(task.group, codecVersion)).toBeNull();
+    await storeAll(task);
+  });
+
+  test("the alarm forms a group by age, rings it, and is armed again", async () => {
+    await ledger().claim([doorbell({ n: 1 })], codecVersion);
+    await runInDurableObject(ledger(), async (instance, state) => {
+      const armed = await state.storage.getAlarm();
+      expect(armed).not.toBeNull();
+      const rung: string[] = [];
+      vi.spyOn(instance["env"].GROUP, "sendBatch").mockImplementation(async (messages) => {
+        for (const { body } of messages) {
+          rung.push(body.group);
+        }
+        throw new Error("Queue is overloaded");
+      });
+      vi.useFakeTimers({ now: Number(armed), toFake: ["Date"] });
+      await instance.alarm();
+      expect(rung).toHaveLength(1);
+      expect(await state.storage.getAlarm()).toBe(Number(armed) + limits.retryFirstMs);
+      vi.setSystemTime(Number(armed) + limits.retryFirstMs);
+      await instance.alarm();
+      expect(rung).toHaveLength(2);
+      expect(rung[1]).toBe(rung[0]);
+      vi.useRealTimers();
+    });
+  });
+
+  test("an alarm that fails does not throw and is armed again", async () => {
+    await ledger().claim([doorbell({ n: 1 })], codecVersion);
+    await runInDurableObject(ledger(), async (instance, state) => {
+      vi.useFakeTimers({ now: Date.now() + limits.groupAgeReadyMs, toFake: ["Date"] });
+      vi.spyOn(state.storage, "transactionSync").mockImplementationOnce(() => {
+        throw new Error("disk full");
+      });
+      await state.storage.deleteAlarm();
+      await instance.alarm();
+      expect(await state.storage.getAlarm()).toBe(Date.now() + limits.retryFirstMs);
+      vi.useRealTimers();
+    });
+  });
+
+  test("wake arms an alarm that was given up", async () => {
+    await ledger().claim([doorbell({ n: 1 })], codecVersion);
+    await runInDurableObject(ledger(), async (instance, state) => {
+      await state.storage.deleteAlarm();
+      await instance.wake();
+      expect(await state.storage.getAlarm()).not.toBeNull();
+    });
+    expect(await runDurableObjectAlarm(ledger())).toBe(true);
+  });
+});

@@ -1,0 +1,84 @@
+import { reset, runInDurableObject } from "cloudflare:test";
+import { env } from "cloudflare:workers";
+import { beforeEach, describe, expect, test } from "vitest";
+import type { GroupId } from "../../shared/ledger/group.ts";
+import { LedgerState } from "../../shared/ledger/ledger-state.ts";
+import { nextAlarm, step, tokensNeeded } from "../../shared/ledger/machine.ts";
+import { defaultSettings } from "../../shared/ledger/settings.ts";
+import type { LedgerView } from "../../shared/ledger/view.ts";
+import { LedgerStorage } from "../../workers/consumer/ledger-storage.ts";
+import { RandomHistory } from "../ledger/random-events.ts";
+import { codecVersion, doorbell, idAt } from "../ledger/world.ts";
+
+beforeEach(async () => {
+  await reset();
+});
+
+const settings = { ...defaultSettings, caps: { ...defaultSettings.caps, payloadsMax: 4 } };
+const everyId = Array.from({ length: 41 }, (_, n) => idAt(n));
+
+/** All that the machine can see of a view. */
+function seen(view: LedgerView, groups: readonly GroupId[]): unknown {
+  return {
+    waiting: view.waiting,
+    places: new Map([...view.places(everyId)].sort(([a], [b]) => (a < b ? -1 : 1))),
+    groups: groups.map((id) => view.group(id)),
+    due: view.groupsDue(Number.MAX_SAFE_INTEGER, 1000),
+    firstDue: view.groupsDue(Number.MAX_SAFE_INTEGER, 2),
+    nextDue: view.nextDue(),
+    oldestFinished: view.oldestFinished(),
+    alarm: nextAlarm(view, settings),
+  };
+}
+
+describe("the SQLite store", () => {
+  test.each(Array.from({ length: 8 }, (_, i) => i + 1))(
+    "equals the state in memory after every step, read anew from SQL (seed %i)",
+    async (seed) => {
+      await runInDurableObject(env.LEDGER.getByName(`seed ${seed}`), (_, { storage }) => {
+        const memory = new LedgerState();
+        const history = new RandomHistory(seed);
+        const ids: GroupId[] = [];
+        let sqlite = new LedgerStorage(storage);
+        for (let i = 0; i < 300; i++) {
+          const event = history.next();
+          const tokens = Array.from({ length: tokensNeeded(event) }, (_, n) => tokenAt(i * 100 + n));
+          const done = step(sqlite, event, { now: history.now, tokens }, settings);
+          expect(step(memory, event, { now: history.now, tokens }, settings)).toEqual(done);
+          sqlite.apply(done.changes);
+          memory.apply(done.changes);
+          history.learn(done);
+          for (const change of done.changes) {
+            if (change.kind === "group" && change.isNew) {
+              ids.push(change.group.id);
+            }
+          }
+          sqlite = new LedgerStorage(storage);
+          expect(seen(sqlite, ids.slice(-20)), `after event ${i}: ${event.kind}`).toEqual(
+            seen(memory, ids.slice(-20)),
+          );
+        }
+        expect(ids.length).toBeGreaterThan(10);
+        expect(sqlite.counts().groups).toBe(memory.dump().groups.size);
+      });
+    },
+  );
+
+  test("applies all changes of a step or none, and goes on from what is stored", async () => {
+    await runInDurableObject(env.LEDGER.getByName("torn"), (_, { storage }) => {
+      const sqlite = new LedgerStorage(storage);
+      const event = { kind: "claim", doorbells: [doorbell({ n: 1 })], codecVersion } as const;
+      const tokens = Array.from({ length: 100 }, (_, n) => tokenAt(n));
+      const { changes } = step(sqlite, event, { now: 0, tokens }, settings);
+      expect(changes[0]?.kind).toBe("waiting");
+      const missing = { kind: "end", group: tokenAt(1), ended: [], at: 0 } as const;
+      expect(() => sqlite.apply([...changes, missing])).toThrow("the ledger could not persist");
+      expect(sqlite.waiting.payloads).toEqual([]);
+      expect(new LedgerStorage(storage).waiting.payloads).toEqual([]);
+    });
+  });
+});
+
+function tokenAt(n: number): GroupId {
+  return n.toString(16).padStart(32, "0") as GroupId;
+}
