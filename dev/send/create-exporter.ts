@@ -9,7 +9,7 @@ export interface ExporterOptions {
   readonly headers: Readonly<Record<string, string>>;
   readonly json: boolean;
   readonly compression: "gzip" | "none";
-  /** Requests under way at once; the exporter refuses one more than this. */
+  /** Requests under way at once; the caller sees to it. */
   readonly requestsMax: number;
 }
 
@@ -19,7 +19,8 @@ export function createExporter(options: ExporterOptions): SpanExporter {
   const settings = {
     url: options.tracesUrl,
     headers: { ...options.headers },
-    concurrencyLimit: options.requestsMax,
+    // The exporter fails what comes over this limit, and it counts a request for some ticks after its callback.
+    concurrencyLimit: 2 * options.requestsMax,
   };
   return options.json ? new JsonExporter(settings) : new ProtobufExporter(settings);
 }
