@@ -1,0 +1,228 @@
+/**
+ * The story of one run of the sender: read the flags, choose where to send, send with back-pressure, wait until
+ * ClickHouse shows every accepted span once, and say so in one line. Its exit code is the whole result.
+ */
+import { randomUUID } from "node:crypto";
+import { createClient } from "@clickhouse/client-web";
+import { RandomIdGenerator } from "@opentelemetry/sdk-trace";
+import { type Arrival, awaitArrival, runAttribute } from "./await-arrival.ts";
+import { checkConnection } from "./check-connection.ts";
+import { createExporter } from "./create-exporter.ts";
+import { exportBatches, messageOf, type SendingState, statusOf } from "./export-batches.ts";
+import { type Flags, helpText, parseFlags } from "./flags.ts";
+import { generateSpans } from "./generate-spans.ts";
+import { createProgress, type ProgressSink, type ProgressView } from "./progress.ts";
+import { listenToSdk } from "./sdk-diagnostics.ts";
+import { chooseTarget, type Target } from "./target.ts";
+
+/** What a run needs from the process that it runs in. */
+export interface Surroundings {
+  readonly argv: readonly string[];
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** The text of a file, undefined when it is not there. */
+  readonly readText: (path: string) => string | undefined;
+  readonly out: { write(text: string): unknown };
+  readonly progress: ProgressSink;
+  /** Aborted at Ctrl-C. While sending it ends the sending, while waiting the waiting. */
+  readonly interrupted: AbortSignal;
+}
+
+export type ExitCode = 0 | 1 | 2;
+
+/** Requests under way at once: enough to keep a connection busy, few enough to hold memory flat. */
+const requestsMax = 4;
+/** Traces begin within the last minute: recent, and none in the future when a run is short. */
+const windowMs = 60_000;
+
+export async function sendSpans(world: Surroundings): Promise<ExitCode> {
+  const flags = parseFlags(world.argv);
+  if (!flags.ok) {
+    return complain(world, flags.refusal);
+  }
+  if (flags.value === "help") {
+    world.out.write(helpText);
+    return 0;
+  }
+  const devPath = `${world.env["HEADRACE_STATE"] ?? ".headrace"}/dev.json`;
+  const target = chooseTarget({
+    flags: flags.value,
+    env: world.env,
+    devPath,
+    devText: world.readText(devPath),
+  });
+  if (!target.ok) {
+    return complain(world, target.refusal);
+  }
+  const unreachable = await checkConnection(target.value.tracesUrl);
+  if (unreachable !== undefined) {
+    return complain(world, unreachable);
+  }
+  return sendAndWait(world, flags.value, target.value);
+}
+
+function complain(world: Surroundings, sentence: string): ExitCode {
+  world.progress.write(`send: ${sentence}\n`);
+  return 2;
+}
+
+async function sendAndWait(world: Surroundings, flags: Flags, target: Target): Promise<ExitCode> {
+  const progress = createProgress(world.progress);
+  const run = randomUUID();
+  const begunMs = Date.now();
+  const sinceMs = begunMs - windowMs;
+  progress.note(
+    `run ${run}: ${flags.spans} spans over ${flags.services} services, seed ${flags.seed}, to ${target.tracesUrl}`,
+  );
+
+  const sent = await send(world, flags, target, progress, run, sinceMs);
+  const sendingMs = Date.now() - begunMs;
+  explainShortfall(progress, sent, target);
+  if (target.clickhouseUrl === undefined || sent.acceptedSpans === 0) {
+    progress.end();
+    world.out.write(`${acceptedText(sent)} (${seconds(sendingMs)} s)\n`);
+    return flags.wait || shortfall(sent) > 0 ? 1 : 0;
+  }
+
+  const { arrival, waitedMs } = await waitFor(world, flags, target.clickhouseUrl, progress, run, {
+    spans: sent.acceptedSpans,
+    sinceMs,
+  });
+  progress.end();
+  if (arrival.trouble !== undefined) {
+    progress.note(`ClickHouse at ${withoutPassword(target.clickhouseUrl)}: ${arrival.trouble}`);
+  }
+  world.out.write(
+    `${acceptedText(sent)}, arrived ${arrival.spans}, doubled ${arrival.doubled} (${seconds(sendingMs + waitedMs)} s)\n`,
+  );
+  const arrivedOnce = arrival.spans >= sent.acceptedSpans && arrival.doubled === 0;
+  return arrivedOnce && shortfall(sent) === 0 ? 0 : 1;
+}
+
+/** Sends until all spans are out, or Ctrl-C, or nothing can be accepted any more. */
+async function send(
+  world: Surroundings,
+  flags: Flags,
+  target: Target,
+  progress: ProgressView,
+  run: string,
+  startMs: number,
+): Promise<SendingState> {
+  const sdk = listenToSdk((line) => progress.note(line));
+  const exporter = createExporter({
+    tracesUrl: target.tracesUrl,
+    headers: target.headers,
+    json: flags.json,
+    compression: flags.compression,
+    requestsMax,
+  });
+  const batches = generateSpans({
+    spans: flags.spans,
+    services: flags.services,
+    seed: flags.seed,
+    batchSpans: flags.batch,
+    startMs,
+    windowMs: windowMs - 5_000, // a trace takes up to a second: none ends in the future
+    resource: { [runAttribute]: run },
+    ids: new RandomIdGenerator(),
+  });
+  const show = (state: SendingState): void => {
+    const retries = sdk.retries();
+    progress.show("accepted", state.acceptedSpans, flags.spans, retries === 0 ? "" : `${retries} retries`);
+  };
+  try {
+    const { end, state } = await exportBatches(batches, {
+      exporter,
+      takePartialSuccess: sdk.takePartialSuccess,
+      requestsMax,
+      stop: world.interrupted,
+      onChange: show,
+    });
+    if (end === "stopped") {
+      progress.note(`stopped: ${state.acceptedSpans} spans were accepted`);
+    }
+    if (end === "gave up") {
+      progress.note("gave up sending");
+    }
+    return state;
+  } finally {
+    await exporter.shutdown();
+    sdk.close();
+  }
+}
+
+async function waitFor(
+  world: Surroundings,
+  flags: Flags,
+  clickhouseUrl: string,
+  progress: ProgressView,
+  run: string,
+  awaited: { readonly spans: number; readonly sinceMs: number },
+): Promise<{ readonly arrival: Arrival; readonly waitedMs: number }> {
+  const client = createClient({ url: clickhouseUrl });
+  // A Ctrl-C that ended the sending does not end the waiting as well; the next one does.
+  const stop = world.interrupted.aborted ? new AbortController().signal : world.interrupted;
+  try {
+    return await awaitArrival({
+      client,
+      table: flags.table,
+      run,
+      ...awaited,
+      deadlineMs: flags.deadlineSeconds * 1000,
+      stop,
+      onChange: (arrival) => {
+        const doubled = arrival.doubled === 0 ? "" : `${arrival.doubled} doubled`;
+        progress.show("arrived", arrival.spans, awaited.spans, arrival.trouble ?? doubled);
+      },
+    });
+  } finally {
+    await client.close();
+  }
+}
+
+function acceptedText(sent: SendingState): string {
+  return `accepted ${sent.acceptedSpans} spans in ${sent.requests} requests`;
+}
+
+function shortfall(sent: SendingState): number {
+  return sent.rejectedSpans + sent.failedSpans;
+}
+
+/** Says why spans were not accepted, and what to do. */
+function explainShortfall(progress: ProgressView, sent: SendingState, target: Target): void {
+  if (sent.rejectedSpans > 0) {
+    progress.note(`rejected ${sent.rejectedSpans} spans (partial success): ${sent.rejectedReason}`);
+  }
+  if (sent.failure !== undefined) {
+    progress.note(
+      `failed ${sent.failedSpans} spans in ${sent.failedRequests} requests: ${explainFailure(sent.failure, target)}`,
+    );
+  }
+}
+
+function explainFailure(failure: Error, target: Target): string {
+  const status = statusOf(failure);
+  const message = messageOf(failure);
+  const said = message === "" ? "" : `: ${message}`;
+  switch (status) {
+    case undefined:
+      return `${failure.message === "" ? String(failure) : failure.message} (the exporter had retried)`;
+    case 401:
+    case 403:
+      return `${status}, ${target.tracesUrl} refused ${target.keyText}${said}`;
+    case 404:
+    case 405:
+    case 415:
+      return `${status}, is ${target.tracesUrl} an OTLP/HTTP endpoint?${said}`;
+    default:
+      return `${status}${said}`;
+  }
+}
+
+function withoutPassword(url: string): string {
+  const { protocol, host } = new URL(url);
+  return `${protocol}//${host}`;
+}
+
+function seconds(ms: number): string {
+  return (ms / 1000).toFixed(1);
+}
