@@ -1,0 +1,177 @@
+/**
+ * What the ingress must know of a body before it answers: whether it is OTLP, how many spans are accepted, which are
+ * refused and why, and how many bytes of rows it can become. It builds nothing and copies nothing.
+ */
+import { type AttributeScan, entrySize } from "./attribute-scan.ts";
+import { EventScan } from "./event-scan.ts";
+import { LinkScan } from "./link-scan.ts";
+import type { SpanBounds } from "./span-check.ts";
+import { type TraceVisitor, TraceWalk } from "./trace-walk.ts";
+import { checkText, ValueCheck } from "./value-check.ts";
+
+export type { SpanBounds } from "./span-check.ts";
+
+export interface Rejection {
+  /** `resource_spans[0].scope_spans[0].spans[3]` */
+  readonly path: string;
+  readonly reason: string;
+}
+
+export interface Inspection {
+  /** Spans accepted: the rows that the transcoder will write. */
+  readonly spans: number;
+  readonly rejectedSpans: number;
+  /** The first few. */
+  readonly rejections: readonly Rejection[];
+  /** No block of this payload's rows has more bytes, its header and empty columns left aside. */
+  readonly outputBytes: number;
+}
+
+const rejectionsNamedMax = 5;
+
+// What the columns of `rows/columns.ts` take at most. A string's length is a varint of at most 4 bytes (a body has
+// less than 2^28), a LowCardinality index at most 4 bytes, a dictionary's key as much as a string.
+const stringOverhead = 4;
+const indexBytes = 4;
+/** Timestamp, TraceId, SpanId, ParentSpanId, Duration, HeadracePayload. */
+const spanFixedBytes = 8 + 33 + 17 + 17 + 8 + 16;
+/** Offsets: two maps, three arrays of events, four of links. */
+const spanOffsetBytes = (2 + 3 + 4) * 8;
+/** SpanName, SpanKind, ServiceName, StatusCode, HeadraceTenant. */
+const spanIndexBytes = 5 * indexBytes;
+/** TraceState, ScopeName, ScopeVersion, StatusMessage, and SpanName's key. */
+const spanStringBytes = 5 * stringOverhead;
+const spanBytes = spanFixedBytes + spanOffsetBytes + spanIndexBytes + spanStringBytes;
+/** Events.Timestamp, Events.Name and its key, the offset of Events.Attributes. */
+const eventBytes = 8 + indexBytes + stringOverhead + 8;
+/** Links.TraceId, Links.SpanId, Links.TraceState, the offset of Links.Attributes. */
+const linkBytes = 33 + 17 + stringOverhead + 8;
+
+class Inspector implements TraceVisitor {
+  spans = 0;
+  rejectedSpans = 0;
+  readonly rejections: Rejection[] = [];
+  outputBytes = 0;
+  readonly #values = new ValueCheck();
+  readonly #event = new EventScan();
+  readonly #link = new LinkScan();
+  /** Bytes that each span of this resource, and of this scope, takes beside its own. */
+  #resourceBytes = 0;
+  #scopeBytes = 0;
+  /** Bytes of the keys met in the last `#attributes`. */
+  #keyBytes = 0;
+
+  enterResource(walk: TraceWalk): void {
+    this.#resourceBytes = this.#attributes(walk, walk.resource);
+    // The keys, and the service name's, stand in dictionaries: once, not once a span.
+    this.outputBytes += this.#keyBytes + this.#resourceBytes + stringOverhead;
+    this.#schemaUrls(walk);
+  }
+
+  enterScope(walk: TraceWalk): void {
+    const { bytes, view, scopeNameAt, scopeNameLength, scopeVersionAt, scopeVersionLength } = walk;
+    checkText(bytes, view, scopeNameAt, scopeNameAt + scopeNameLength);
+    checkText(bytes, view, scopeVersionAt, scopeVersionAt + scopeVersionLength);
+    this.#attributes(walk, walk.scope);
+    this.#scopeBytes = scopeNameLength + scopeVersionLength;
+    this.#schemaUrls(walk);
+  }
+
+  span(walk: TraceWalk): void {
+    const { bytes, view, span } = walk;
+    this.spans++;
+    checkText(bytes, view, span.traceStateAt, span.traceStateAt + span.traceStateLength);
+    checkText(bytes, view, span.nameAt, span.nameAt + span.nameLength);
+    checkText(bytes, view, span.statusMessageAt, span.statusMessageAt + span.statusMessageLength);
+    let output = spanBytes + this.#resourceBytes + this.#scopeBytes + span.traceStateLength + span.nameLength;
+    output += span.statusMessageLength + this.#attributes(walk, span.attributes) + this.#keyBytes;
+    const { events, links } = span;
+    for (let i = 0; i < events.count; i++) {
+      const event = this.#event;
+      event.scan(bytes, events.at[2 * i] ?? 0, events.at[2 * i + 1] ?? 0);
+      checkText(bytes, view, event.nameAt, event.nameAt + event.nameLength);
+      output += eventBytes + event.nameLength + this.#attributes(walk, event.attributes) + this.#keyBytes;
+    }
+    for (let i = 0; i < links.count; i++) {
+      const link = this.#link;
+      link.scan(bytes, links.at[2 * i] ?? 0, links.at[2 * i + 1] ?? 0);
+      checkText(bytes, view, link.traceStateAt, link.traceStateAt + link.traceStateLength);
+      output += linkBytes + link.traceStateLength + this.#attributes(walk, link.attributes) + this.#keyBytes;
+    }
+    this.outputBytes += output;
+  }
+
+  rejected(walk: TraceWalk, reason: string): void {
+    this.rejectedSpans++;
+    if (this.rejections.length < rejectionsNamedMax) {
+      const { resourceIndex, scopeIndex, spanIndex } = walk;
+      const path = `resource_spans[${resourceIndex}].scope_spans[${scopeIndex}].spans[${spanIndex}]`;
+      this.rejections.push({ path, reason });
+    }
+  }
+
+  leaveScope(): void {}
+
+  leaveResource(): void {}
+
+  /** Checks keys and values. Returns what they take in a map column, without the keys: those are in `#keyBytes`. */
+  #attributes(walk: TraceWalk, scan: AttributeScan): number {
+    const { bytes, view } = walk;
+    const { entries, count } = scan;
+    let keyBytes = count * stringOverhead;
+    let output = count * (indexBytes + stringOverhead);
+    for (let slot = 0; slot < count * entrySize; slot += entrySize) {
+      const keyAt = entries[slot] ?? 0;
+      const keyLength = entries[slot + 1] ?? 0;
+      const valueAt = entries[slot + 2] ?? 0;
+      const valueLength = entries[slot + 3] ?? 0;
+      checkText(bytes, view, keyAt, keyAt + keyLength);
+      keyBytes += keyLength;
+      if (valueLength >= 0) {
+        checkText(bytes, view, valueAt, valueAt + valueLength);
+        output += valueLength;
+      } else {
+        output += this.#values.check(bytes, view, valueAt, valueAt - valueLength, 1);
+      }
+    }
+    this.#keyBytes = keyBytes;
+    return output;
+  }
+
+  #schemaUrls(walk: TraceWalk): void {
+    const { at, count } = walk.schemaUrls;
+    for (let i = 0; i < count; i++) {
+      checkText(walk.bytes, walk.view, at[2 * i] ?? 0, at[2 * i + 1] ?? 0);
+    }
+  }
+}
+
+/**
+ * Inspects an inflated ExportTraceServiceRequest. Throws `MalformedBody`, whose message says what is wrong and
+ * where, for what is not OTLP in protobuf: bad framing, a known field of another wire type, a string that is not
+ * UTF-8 (a 400 by OTLP/HTTP), values nested deeper than `limits.depthMax`.
+ */
+export function inspectTraces(body: Uint8Array, bounds: SpanBounds): Inspection {
+  let inspector = new Inspector();
+  TraceWalk.run(body, bounds, () => {
+    inspector = new Inspector();
+    return inspector;
+  });
+  const { spans, rejectedSpans, rejections, outputBytes } = inspector;
+  return { spans, rejectedSpans, rejections, outputBytes };
+}
+
+/**
+ * The text of `partial_success.error_message`: names the first refused spans and counts the rest. Empty when none
+ * was refused.
+ */
+export function rejectionMessage(inspection: Inspection): string {
+  const { spans, rejectedSpans, rejections } = inspection;
+  if (rejectedSpans === 0) {
+    return "";
+  }
+  const named = rejections.map(({ path, reason }) => `${path}: ${reason}`).join("; ");
+  const more = rejectedSpans - rejections.length;
+  const rest = more > 0 ? `; and ${more} more` : "";
+  return `${rejectedSpans} of ${spans + rejectedSpans} spans rejected: ${named}${rest}`;
+}

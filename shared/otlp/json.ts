@@ -1,0 +1,583 @@
+/**
+ * OTLP/JSON to the equivalent protobuf body, so that one inspection and one transcoder serve both encodings. It reads
+ * the bytes once, builds no objects, and copies what it takes straight into protobuf; its output is never longer than
+ * its input.
+ *
+ * Source: opentelemetry-proto docs/specification.md "JSON Protobuf Encoding" and protobuf.dev "ProtoJSON": hex ids,
+ * integers for enums, unknown fields ignored, lowerCamelCase only, 64-bit integers as numbers or strings, base64 in
+ * either alphabet, `null` for a default, "NaN" and infinities as strings. A field that stands twice in one object is
+ * malformed, as in ProtoJSON.
+ *
+ * Numbers are read digit by digit: `JSON.parse` would round 64-bit integers, and its object graph could take an
+ * isolate's whole memory.
+ */
+import { limits } from "../limits.ts";
+import { type Field, type Message, messages, wireTypeOf } from "./fields.ts";
+import { MalformedBody } from "./malformed.ts";
+import { isUtf8 } from "./utf8.ts";
+import { WireWriter } from "./wire-writer.ts";
+
+/** A JSON body nests objects and arrays: an AnyValue's level takes three of them, a span stands below eight. */
+const jsonDepthMax = 3 * limits.depthMax + 16;
+/** "-9223372036854775808", or as many digits with zeros after the point or an exponent. */
+const numberCharsMax = 400;
+
+const char = {
+  tab: 0x09,
+  newline: 0x0a,
+  return: 0x0d,
+  space: 0x20,
+  quote: 0x22,
+  plus: 0x2b,
+  comma: 0x2c,
+  minus: 0x2d,
+  point: 0x2e,
+  zero: 0x30,
+  nine: 0x39,
+  colon: 0x3a,
+  openBracket: 0x5b,
+  backslash: 0x5c,
+  closeBracket: 0x5d,
+  openBrace: 0x7b,
+  closeBrace: 0x7d,
+} as const;
+
+/**
+ * The protobuf form of an ExportTraceServiceRequest in JSON. Throws `MalformedBody`, which names the JSON path and the
+ * byte, for what is not JSON, not UTF-8, or of another type than the field.
+ */
+export function jsonToProtobuf(body: Uint8Array): Uint8Array {
+  if (!isUtf8(body, 0, body.length)) {
+    throw new MalformedBody("$: the body is not UTF-8");
+  }
+  return new JsonReader(body).request();
+}
+
+/** The fields of a message by their JSON names as Latin-1; the names are ASCII. */
+const fieldsByName = new Map<Message, ReadonlyMap<string, Field>>();
+for (const message of Object.values(messages)) {
+  const fields = message.fields.filter((field) => field !== undefined);
+  fieldsByName.set(message, new Map(fields.map((field) => [field.jsonName, field])));
+}
+const fieldNameCharsMax = 32;
+
+class JsonReader {
+  readonly #bytes: Uint8Array;
+  readonly #writer: WireWriter;
+  readonly #path: string[] = ["$"];
+  #at = 0;
+  /** The last string read, decoded: `#text[0, #textLength)`. */
+  #text = new Uint8Array(256);
+  #textLength = 0;
+
+  constructor(bytes: Uint8Array) {
+    this.#bytes = bytes;
+    this.#writer = new WireWriter(bytes.length);
+    // RFC 8259 lets a reader ignore a byte order mark.
+    if (bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf) {
+      this.#at = 3;
+    }
+  }
+
+  request(): Uint8Array {
+    this.#message(messages.request, 0, 1);
+    this.#space();
+    if (this.#at < this.#bytes.length) {
+      throw this.#malformed("more text after the end of the JSON value");
+    }
+    return this.#writer.finish();
+  }
+
+  #message(message: Message, valueDepth: number, depth: number): void {
+    if (valueDepth > limits.depthMax) {
+      throw this.#malformed(`values nested deeper than ${limits.depthMax} levels`);
+    }
+    this.#space();
+    if (this.#null()) {
+      return;
+    }
+    this.#expect(char.openBrace, "an object");
+    const fields = fieldsByName.get(message);
+    let seen = 0;
+    let oneofSeen = false;
+    for (let first = true; !this.#closes(char.closeBrace, first); first = false) {
+      this.#string();
+      const field = this.#textLength <= fieldNameCharsMax ? fields?.get(this.#latin1Text()) : undefined;
+      this.#space();
+      this.#expect(char.colon, "a colon");
+      this.#space();
+      if (field === undefined) {
+        this.#skip(depth + 1);
+        continue;
+      }
+      this.#path.push(`.${field.jsonName}`);
+      if ((seen & (1 << field.number)) !== 0) {
+        throw this.#malformed("the field stands twice");
+      }
+      seen |= 1 << field.number;
+      if (!this.#null()) {
+        if (field.cardinality === "oneof") {
+          if (oneofSeen) {
+            throw this.#malformed("a second value in one AnyValue");
+          }
+          oneofSeen = true;
+        }
+        this.#field(field, valueDepth, depth);
+      }
+      this.#path.pop();
+    }
+  }
+
+  #field(field: Field, valueDepth: number, depth: number): void {
+    if (field.cardinality !== "many") {
+      this.#value(field, valueDepth, depth);
+      return;
+    }
+    this.#expect(char.openBracket, "an array");
+    for (let index = 0; !this.#closes(char.closeBracket, index === 0); index++) {
+      this.#path.push(`[${index}]`);
+      this.#value(field, valueDepth, depth + 1);
+      this.#path.pop();
+    }
+  }
+
+  #value(field: Field, valueDepth: number, depth: number): void {
+    const writer = this.#writer;
+    writer.varint(field.number * 8 + wireTypeOf(field.type));
+    if (typeof field.type === "object") {
+      const start = writer.open();
+      const nested = field.type.message === "anyValue" ? valueDepth + 1 : valueDepth;
+      this.#message(messages[field.type.message], nested, depth + 1);
+      writer.close(start);
+      return;
+    }
+    switch (field.type) {
+      case "string":
+        this.#space();
+        if (this.#null()) {
+          this.#textLength = 0;
+        } else {
+          this.#string();
+        }
+        writer.varint(this.#textLength);
+        writer.raw(this.#text, 0, this.#textLength);
+        return;
+      case "bytes":
+        this.#string();
+        this.#writeBytes(this.#base64());
+        return;
+      case "id":
+        this.#string();
+        this.#writeBytes(this.#hex());
+        return;
+      case "bool":
+        writer.byte(this.#bool() ? 1 : 0);
+        return;
+      case "int64":
+        writer.varint64(this.#integer(-(2n ** 63n), 2n ** 63n - 1n));
+        return;
+      case "uint32":
+        writer.varint64(this.#integer(0n, 2n ** 32n - 1n));
+        return;
+      case "enum":
+        if (this.#bytes[this.#at] === char.quote) {
+          throw this.#malformed("an enum is a number in OTLP/JSON, not a name");
+        }
+        writer.varint64(this.#integer(-(2n ** 31n), 2n ** 31n - 1n));
+        return;
+      case "fixed64":
+        writer.fixed64(this.#integer(0n, 2n ** 64n - 1n));
+        return;
+      case "fixed32":
+        writer.fixed32(Number(this.#integer(0n, 2n ** 32n - 1n)));
+        return;
+      case "double":
+        writer.double(this.#double());
+        return;
+    }
+  }
+
+  #writeBytes(bytes: Uint8Array): void {
+    this.#writer.varint(bytes.length);
+    this.#writer.raw(bytes, 0, bytes.length);
+  }
+
+  // --- values
+
+  #bool(): boolean {
+    if (this.#word("true")) {
+      return true;
+    }
+    if (this.#word("false")) {
+      return false;
+    }
+    throw this.#malformed("expected true or false");
+  }
+
+  /** An integer between `min` and `max`, as a number or a string; `1.0` and `1e3` are integers too. */
+  #integer(min: bigint, max: bigint): bigint {
+    const text = this.#numberText();
+    const parts = /^(-?)(\d+)(?:\.(\d+))?(?:[eE]([+-]?\d+))?$/.exec(text);
+    if (parts === null) {
+      throw this.#malformed("expected an integer");
+    }
+    const [, sign, whole = "", fraction = "", exponent = "0"] = parts;
+    const shift = Number(exponent) - fraction.length;
+    let digits = `${whole}${fraction}`;
+    if (shift < 0) {
+      const tail = digits.slice(shift);
+      if (/[1-9]/.test(tail) || -shift > numberCharsMax) {
+        throw this.#malformed("expected an integer");
+      }
+      digits = digits.slice(0, shift);
+    } else if (/[1-9]/.test(digits)) {
+      if (shift > numberCharsMax) {
+        throw this.#malformed("integer out of range");
+      }
+      digits += "0".repeat(shift);
+    }
+    const value = sign === "-" ? -BigInt(digits || "0") : BigInt(digits || "0");
+    if (value < min || value > max) {
+      throw this.#malformed("integer out of range");
+    }
+    return value;
+  }
+
+  #double(): number {
+    const text = this.#numberText();
+    switch (text) {
+      case "NaN":
+        return Number.NaN;
+      case "Infinity":
+        return Number.POSITIVE_INFINITY;
+      case "-Infinity":
+        return Number.NEGATIVE_INFINITY;
+    }
+    const value = /^-?\d+(\.\d+)?([eE][+-]?\d+)?$/.test(text) ? Number(text) : Number.NaN;
+    if (!Number.isFinite(value)) {
+      throw this.#malformed("expected a number");
+    }
+    return value;
+  }
+
+  /** The text of a number, with or without quotes. */
+  #numberText(): string {
+    this.#space();
+    if (this.#bytes[this.#at] === char.quote) {
+      this.#string();
+      if (this.#textLength > numberCharsMax) {
+        throw this.#malformed("number too long");
+      }
+      return this.#latin1Text();
+    }
+    const start = this.#at;
+    this.#skipNumber();
+    if (this.#at - start > numberCharsMax) {
+      throw this.#malformed("number too long");
+    }
+    return latin1(this.#bytes, start, this.#at);
+  }
+
+  /** The last string's bytes from hex. Text that is no hex gives an id of a length that no id has. */
+  #hex(): Uint8Array {
+    const length = this.#textLength;
+    const id = new Uint8Array(length / 2);
+    for (let i = 0; i < id.length; i++) {
+      const high = hexDigit(this.#text[2 * i] ?? 0);
+      const low = hexDigit(this.#text[2 * i + 1] ?? 0);
+      if (high < 0 || low < 0) {
+        return new Uint8Array(1);
+      }
+      id[i] = (high << 4) | low;
+    }
+    return length % 2 === 0 ? id : new Uint8Array(1);
+  }
+
+  /** The last string's bytes from base64, standard or URL-safe, with or without padding. */
+  #base64(): Uint8Array {
+    let length = this.#textLength;
+    while (length > 0 && length > this.#textLength - 2 && this.#text[length - 1] === 0x3d) {
+      length--;
+    }
+    if (length % 4 === 1 || (length < this.#textLength && this.#textLength % 4 !== 0)) {
+      throw this.#malformed("expected base64");
+    }
+    const bytes = new Uint8Array(Math.floor((length * 3) / 4));
+    let bits = 0;
+    let value = 0;
+    let at = 0;
+    for (let i = 0; i < length; i++) {
+      const digit = base64Digit(this.#text[i] ?? 0);
+      if (digit < 0) {
+        throw this.#malformed("expected base64");
+      }
+      value = ((value << 6) | digit) & 0xffff;
+      bits += 6;
+      if (bits >= 8) {
+        bits -= 8;
+        bytes[at++] = (value >>> bits) & 0xff;
+      }
+    }
+    return bytes;
+  }
+
+  // --- JSON
+
+  /** Steps over a value of any kind. */
+  #skip(depth: number): void {
+    if (depth > jsonDepthMax) {
+      throw this.#malformed(`JSON nested deeper than ${jsonDepthMax} levels`);
+    }
+    this.#space();
+    switch (this.#bytes[this.#at]) {
+      case char.quote:
+        this.#string();
+        return;
+      case char.openBrace:
+        this.#at++;
+        for (let first = true; !this.#closes(char.closeBrace, first); first = false) {
+          this.#string();
+          this.#space();
+          this.#expect(char.colon, "a colon");
+          this.#skip(depth + 1);
+        }
+        return;
+      case char.openBracket:
+        this.#at++;
+        for (let first = true; !this.#closes(char.closeBracket, first); first = false) {
+          this.#skip(depth + 1);
+        }
+        return;
+      default:
+        if (!(this.#word("true") || this.#word("false") || this.#word("null"))) {
+          this.#skipNumber();
+        }
+    }
+  }
+
+  /** Whether the object or array ends here; if not, stands at its next member, past the comma. */
+  #closes(end: number, first: boolean): boolean {
+    this.#space();
+    if (this.#bytes[this.#at] === end) {
+      this.#at++;
+      return true;
+    }
+    if (!first) {
+      this.#expect(char.comma, "a comma");
+      this.#space();
+    }
+    return false;
+  }
+
+  /** `-? (0 | [1-9][0-9]*) (. [0-9]+)? ([eE] [+-]? [0-9]+)?`, RFC 8259 section 6. */
+  #skipNumber(): void {
+    if (this.#bytes[this.#at] === char.minus) {
+      this.#at++;
+    }
+    if (this.#bytes[this.#at] === char.zero) {
+      this.#at++;
+    } else {
+      this.#digits();
+    }
+    if (this.#bytes[this.#at] === char.point) {
+      this.#at++;
+      this.#digits();
+    }
+    if (((this.#bytes[this.#at] ?? 0) | 0x20) === 0x65) {
+      this.#at++;
+      const sign = this.#bytes[this.#at];
+      if (sign === char.plus || sign === char.minus) {
+        this.#at++;
+      }
+      this.#digits();
+    }
+  }
+
+  #digits(): void {
+    const start = this.#at;
+    for (;;) {
+      const digit = this.#bytes[this.#at] ?? 0;
+      if (digit < char.zero || digit > char.nine) {
+        break;
+      }
+      this.#at++;
+    }
+    if (this.#at === start) {
+      throw this.#malformed("expected a value");
+    }
+  }
+
+  /** Reads a string and decodes it into `#text`. */
+  #string(): void {
+    this.#space();
+    this.#expect(char.quote, "a string");
+    const bytes = this.#bytes;
+    this.#textLength = 0;
+    for (;;) {
+      const start = this.#at;
+      let at = start;
+      let byte = bytes[at] ?? 0;
+      while (byte >= char.space && byte !== char.quote && byte !== char.backslash) {
+        byte = bytes[++at] ?? 0;
+      }
+      this.#at = at;
+      this.#appendText(start, at);
+      if (byte === char.quote) {
+        this.#at++;
+        return;
+      }
+      if (byte !== char.backslash) {
+        throw this.#malformed(at >= bytes.length ? "string without an end" : "control character in a string");
+      }
+      this.#escape();
+    }
+  }
+
+  #appendText(from: number, to: number): void {
+    this.#reserveText(to - from);
+    this.#text.set(this.#bytes.subarray(from, to), this.#textLength);
+    this.#textLength += to - from;
+  }
+
+  #reserveText(count: number): void {
+    if (this.#textLength + count > this.#text.length) {
+      const larger = new Uint8Array(Math.max(this.#text.length * 2, this.#textLength + count));
+      larger.set(this.#text.subarray(0, this.#textLength));
+      this.#text = larger;
+    }
+  }
+
+  #escape(): void {
+    const letter = String.fromCharCode(this.#bytes[this.#at + 1] ?? 0);
+    const simple = '"\\/bfnrt'.indexOf(letter);
+    if (simple >= 0) {
+      this.#at += 2;
+      this.#appendCodePoint('"\\/\b\f\n\r\t'.charCodeAt(simple));
+      return;
+    }
+    if (letter !== "u") {
+      throw this.#malformed("unknown escape in a string");
+    }
+    const unit = this.#unit();
+    const isHigh = unit >= 0xd800 && unit <= 0xdbff;
+    if (isHigh && this.#bytes[this.#at] === char.backslash && this.#bytes[this.#at + 1] === 0x75) {
+      const before = this.#at;
+      const low = this.#unit();
+      if (low >= 0xdc00 && low <= 0xdfff) {
+        this.#appendCodePoint(0x10000 + ((unit - 0xd800) << 10) + (low - 0xdc00));
+        return;
+      }
+      this.#at = before;
+    }
+    // Half of a pair has no UTF-8 form. A protobuf exporter's encoder writes U+FFFD for it, and so do we.
+    this.#appendCodePoint(unit >= 0xd800 && unit <= 0xdfff ? 0xfffd : unit);
+  }
+
+  /** The four digits of `\uXXXX`. */
+  #unit(): number {
+    let unit = 0;
+    for (let i = 2; i < 6; i++) {
+      const digit = hexDigit(this.#bytes[this.#at + i] ?? 0);
+      if (digit < 0) {
+        throw this.#malformed("unknown escape in a string");
+      }
+      unit = unit * 16 + digit;
+    }
+    this.#at += 6;
+    return unit;
+  }
+
+  #appendCodePoint(code: number): void {
+    this.#reserveText(4);
+    const text = this.#text;
+    if (code < 0x80) {
+      text[this.#textLength++] = code;
+      return;
+    }
+    if (code < 0x800) {
+      text[this.#textLength++] = 0xc0 | (code >> 6);
+    } else {
+      if (code < 0x10000) {
+        text[this.#textLength++] = 0xe0 | (code >> 12);
+      } else {
+        text[this.#textLength++] = 0xf0 | (code >> 18);
+        text[this.#textLength++] = 0x80 | ((code >> 12) & 0x3f);
+      }
+      text[this.#textLength++] = 0x80 | ((code >> 6) & 0x3f);
+    }
+    text[this.#textLength++] = 0x80 | (code & 0x3f);
+  }
+
+  #null(): boolean {
+    return this.#word("null");
+  }
+
+  #word(word: string): boolean {
+    for (let i = 0; i < word.length; i++) {
+      if (this.#bytes[this.#at + i] !== word.charCodeAt(i)) {
+        return false;
+      }
+    }
+    this.#at += word.length;
+    return true;
+  }
+
+  #space(): void {
+    for (;;) {
+      const byte = this.#bytes[this.#at];
+      if (byte !== char.space && byte !== char.newline && byte !== char.return && byte !== char.tab) {
+        return;
+      }
+      this.#at++;
+    }
+  }
+
+  #expect(byte: number, what: string): void {
+    if (this.#bytes[this.#at] !== byte) {
+      throw this.#malformed(`expected ${what}`);
+    }
+    this.#at++;
+  }
+
+  #latin1Text(): string {
+    return latin1(this.#text, 0, this.#textLength);
+  }
+
+  #malformed(reason: string): MalformedBody {
+    return new MalformedBody(`${this.#path.join("")}: ${reason} at byte ${this.#at}`);
+  }
+}
+
+function latin1(bytes: Uint8Array, from: number, to: number): string {
+  let text = "";
+  for (let at = from; at < to; at++) {
+    text += String.fromCharCode(bytes[at] ?? 0);
+  }
+  return text;
+}
+
+/** The value of an ASCII hex digit, or -1. */
+function hexDigit(code: number): number {
+  if (code >= 0x30 && code <= 0x39) {
+    return code - 0x30;
+  }
+  const lower = code | 0x20;
+  return lower >= 0x61 && lower <= 0x66 ? lower - 0x57 : -1;
+}
+
+/** The value of an ASCII base64 digit of either alphabet, or -1. */
+function base64Digit(code: number): number {
+  if (code >= 0x41 && code <= 0x5a) {
+    return code - 0x41;
+  }
+  if (code >= 0x61 && code <= 0x7a) {
+    return code - 0x47;
+  }
+  if (code >= 0x30 && code <= 0x39) {
+    return code + 4;
+  }
+  if (code === 0x2b || code === 0x2d) {
+    return 62;
+  }
+  return code === 0x2f || code === 0x5f ? 63 : -1;
+}

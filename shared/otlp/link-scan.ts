@@ -1,0 +1,69 @@
+/** Finds the fields of one span link, as `span-scan.ts` does those of a span. */
+import { AttributeScan } from "./attribute-scan.ts";
+import { tags } from "./fields.ts";
+import { notPlain } from "./malformed.ts";
+import { skipUnknown, VarintCursor } from "./plain-reader.ts";
+
+const linkFieldMax = 6;
+
+export class LinkScan {
+  traceIdAt = 0;
+  traceIdLength = 0;
+  spanIdAt = 0;
+  spanIdLength = 0;
+  traceStateAt = 0;
+  traceStateLength = 0;
+  readonly attributes = new AttributeScan();
+  readonly #cursor = new VarintCursor();
+
+  /** Takes the Link in `bytes[from, to)`. Throws `notPlain`, or `MalformedBody` from within an unknown field. */
+  scan(bytes: Uint8Array, from: number, to: number): void {
+    this.traceIdLength = 0;
+    this.spanIdLength = 0;
+    this.traceStateLength = 0;
+    this.attributes.clear();
+    let at = from;
+    while (at < to) {
+      const tag = bytes[at++] ?? 0;
+      switch (tag) {
+        case tags.link.traceId:
+        case tags.link.spanId:
+        case tags.link.traceState:
+        case tags.link.attributes: {
+          const length = this.#cursor.length(bytes, at);
+          at = this.#cursor.at;
+          const end = at + length;
+          if (end > to) {
+            throw notPlain;
+          }
+          if (tag === tags.link.traceId) {
+            this.traceIdAt = at;
+            this.traceIdLength = length;
+          } else if (tag === tags.link.spanId) {
+            this.spanIdAt = at;
+            this.spanIdLength = length;
+          } else if (tag === tags.link.traceState) {
+            this.traceStateAt = at;
+            this.traceStateLength = length;
+          } else {
+            this.attributes.add(bytes, at, end);
+          }
+          at = end;
+          break;
+        }
+        case tags.link.droppedAttributesCount:
+          this.#cursor.low32(bytes, at);
+          at = this.#cursor.at;
+          break;
+        case tags.link.flags:
+          at += 4;
+          break;
+        default:
+          at = skipUnknown(bytes, at - 1, to, linkFieldMax);
+      }
+    }
+    if (at !== to) {
+      throw notPlain;
+    }
+  }
+}

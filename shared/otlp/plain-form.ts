@@ -1,0 +1,141 @@
+/**
+ * Rewrites any valid OTLP trace body into the *plain form*, which the fast readers take in one look, and says of an
+ * invalid body what is wrong with it and where.
+ *
+ * Protobuf allows much that no OpenTelemetry SDK sends. In the plain form
+ *  - no singular message stands twice (protobuf.dev: parsers merge them),
+ *  - a KeyValue is a key and then a value, each at most once,
+ *  - an AnyValue has at most one field, the one that wins,
+ *  - tags are as short as they can be, and no field is unknown.
+ * The fast readers accept more than this (unknown fields, any order within a span, long varints), but never less, so
+ * that a body is rewritten at most once. The rewritten form is never longer than the body.
+ *
+ * A known field with another wire type than its own is malformed: protobuf would treat it as unknown, and the span
+ * would be stored without it and without a word.
+ */
+import { limits } from "../limits.ts";
+import { type Field, type Message, messages, wireType, wireTypeOf } from "./fields.ts";
+import { MalformedBody } from "./malformed.ts";
+import { isUtf8 } from "./utf8.ts";
+import { WireReader } from "./wire-reader.ts";
+import { WireWriter } from "./wire-writer.ts";
+
+/**
+ * The plain form of an ExportTraceServiceRequest. Throws `MalformedBody` for what is none: bad framing, a known field
+ * of another wire type, a string that is not UTF-8, values nested deeper than `limits.depthMax`.
+ */
+export function toPlainForm(body: Uint8Array): Uint8Array {
+  const writer = new WireWriter(body.length);
+  const path: string[] = [];
+  try {
+    writePlain(writer, path, messages.request, body, [0, body.length], 0);
+  } catch (error) {
+    if (error instanceof MalformedBody) {
+      throw new MalformedBody(`${path.length > 0 ? path.join(".") : "request"}: ${error.message}`);
+    }
+    throw error;
+  }
+  return writer.finish();
+}
+
+/**
+ * A message that may be scattered over several ranges of the body, `[from, to, from, to, …]`: merging messages means
+ * reading the concatenation of their bytes. When it throws, `path` still leads to where it was.
+ */
+function writePlain(
+  writer: WireWriter,
+  path: string[],
+  message: Message,
+  body: Uint8Array,
+  ranges: readonly number[],
+  valueDepth: number,
+): void {
+  /** The singular fields met so far, with the ranges of their values. */
+  const singular = new Map<Field, number[]>();
+  let chosen: Field | undefined;
+  const counts = new Map<Field, number>();
+
+  for (let r = 0; r < ranges.length; r += 2) {
+    const reader = new WireReader(body, ranges[r], ranges[r + 1]);
+    while (!reader.done) {
+      const tagAt = reader.at;
+      const tag = reader.tag();
+      const field = message.fields[tag >>> 3];
+      if (field === undefined) {
+        reader.skip(tag);
+        continue;
+      }
+      const index = counts.get(field) ?? 0;
+      counts.set(field, index + 1);
+      path.push(field.cardinality === "many" ? `${field.name}[${index}]` : field.name);
+      if ((tag & 7) !== wireTypeOf(field.type)) {
+        throw new MalformedBody(`wire type ${tag & 7} instead of ${wireTypeOf(field.type)} at byte ${tagAt}`);
+      }
+      const from = reader.at;
+      reader.skip(tag);
+      const value = wireTypeOf(field.type) === wireType.length ? contentOf(body, from, reader.at) : from;
+      if (field.type === "string" && !isUtf8(body, value, reader.at)) {
+        throw new MalformedBody(`string is not UTF-8 at byte ${value}`);
+      }
+      if (field.cardinality === "many") {
+        writeField(writer, path, field, body, [value, reader.at], valueDepth);
+      } else {
+        const merged = typeof field.type === "object" ? singular.get(field) : undefined;
+        if (field.cardinality === "oneof" && chosen !== field) {
+          if (chosen !== undefined) {
+            singular.delete(chosen);
+          }
+          chosen = field;
+          singular.set(field, [value, reader.at]);
+        } else if (merged !== undefined) {
+          merged.push(value, reader.at);
+        } else {
+          singular.set(field, [value, reader.at]);
+        }
+      }
+      path.pop();
+    }
+  }
+
+  for (const field of message.fields) {
+    const value = field === undefined ? undefined : singular.get(field);
+    if (field !== undefined && value !== undefined) {
+      path.push(field.name);
+      writeField(writer, path, field, body, value, valueDepth);
+      path.pop();
+    }
+  }
+}
+
+function writeField(
+  writer: WireWriter,
+  path: string[],
+  field: Field,
+  body: Uint8Array,
+  ranges: readonly number[],
+  valueDepth: number,
+): void {
+  writer.varint(field.number * 8 + wireTypeOf(field.type));
+  if (wireTypeOf(field.type) !== wireType.length) {
+    writer.raw(body, ranges[0] ?? 0, ranges[1] ?? 0);
+    return;
+  }
+  const start = writer.open();
+  if (typeof field.type === "object") {
+    const depth = field.type.message === "anyValue" ? valueDepth + 1 : valueDepth;
+    if (depth > limits.depthMax) {
+      throw new MalformedBody(`values nested deeper than ${limits.depthMax} levels at byte ${ranges[0]}`);
+    }
+    writePlain(writer, path, messages[field.type.message], body, ranges, depth);
+  } else {
+    writer.raw(body, ranges[0] ?? 0, ranges[1] ?? 0);
+  }
+  writer.close(start);
+}
+
+/** Where the content of a length-delimited value begins; `skip` has checked it. */
+function contentOf(body: Uint8Array, from: number, to: number): number {
+  const reader = new WireReader(body, from, to);
+  reader.length();
+  return reader.at;
+}

@@ -1,0 +1,88 @@
+/**
+ * What the fast readers share. They read the plain form (`plain-form.ts`) with bare loops over the bytes, check every
+ * length against its message, and throw `notPlain` at anything else. They name nothing: whoever catches `notPlain`
+ * lets `toPlainForm` decide and explain.
+ *
+ * A byte is read as `bytes[at] ?? 0`. Beyond the array that gives 0 and does no harm, because each value's end is
+ * compared with its message's end before the value is used.
+ */
+
+import { notPlain } from "./malformed.ts";
+import { WireReader } from "./wire-reader.ts";
+
+/** A length fits into five bytes unless somebody pads it further; then it is not plain. */
+const lengthBytesMax = 5;
+const varintBytesMax = 10;
+
+/** Reads the varints of more than one byte, which are rare enough for a call. */
+export class VarintCursor {
+  /** Where the last varint ended. */
+  at = 0;
+
+  /** A length. .NET's exporter pads its lengths to four bytes, so long encodings are common. */
+  length(bytes: Uint8Array, from: number): number {
+    let value = 0;
+    for (let i = 0; i < lengthBytesMax; i++) {
+      const byte = bytes[from + i] ?? 0;
+      value += (byte & 0x7f) * 2 ** (7 * i);
+      if (byte < 0x80) {
+        this.at = from + i + 1;
+        return value;
+      }
+    }
+    throw notPlain;
+  }
+
+  /** The low 32 bits of a varint as a signed number, as protobuf reads an enum. */
+  low32(bytes: Uint8Array, from: number): number {
+    let value = 0;
+    for (let i = 0; i < varintBytesMax; i++) {
+      const byte = bytes[from + i] ?? 0;
+      if (i < lengthBytesMax) {
+        value |= (byte & 0x7f) << (7 * i);
+      }
+      if (byte < 0x80) {
+        this.at = from + i + 1;
+        return value;
+      }
+    }
+    throw notPlain;
+  }
+}
+
+/**
+ * Steps over an unknown field, whose tag begins at `from`, and returns where it ends. `numberMax` is the message's
+ * highest known field: a tag that comes here with a known number has the wrong wire type or a padded tag.
+ */
+export function skipUnknown(bytes: Uint8Array, from: number, to: number, numberMax: number): number {
+  const reader = new WireReader(bytes, from, to);
+  const tag = reader.tag();
+  if (tag >>> 3 <= numberMax) {
+    throw notPlain;
+  }
+  reader.skip(tag);
+  return reader.at;
+}
+
+/** A growing list of `[from, to)` ranges, used again for the next message. */
+export class Ranges {
+  /** Pairs. Only the first `2 * count` numbers are ours. */
+  at = new Int32Array(64);
+  count = 0;
+
+  clear(): void {
+    this.count = 0;
+  }
+
+  add(from: number, to: number): void {
+    const slot = this.count * 2;
+    if (slot + 2 > this.at.length) {
+      const larger = new Int32Array(this.at.length * 2);
+      larger.set(this.at);
+      this.at = larger;
+    }
+    this.at[slot] = from;
+    this.at[slot + 1] = to;
+    this.count++;
+  }
+}

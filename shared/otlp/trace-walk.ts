@@ -1,0 +1,266 @@
+/**
+ * The way through a trace body, from resource to scope to span. Ingress (`inspect.ts`) and consumer
+ * (`rows/transcode.ts`) both go it, so they meet the same spans in the same order and refuse the same ones.
+ */
+import { AttributeScan } from "./attribute-scan.ts";
+import { tags } from "./fields.ts";
+import { MalformedBody, NotPlain, notPlain } from "./malformed.ts";
+import { toPlainForm } from "./plain-form.ts";
+import { Ranges, skipUnknown, VarintCursor } from "./plain-reader.ts";
+import { type SpanBounds, SpanCheck } from "./span-check.ts";
+import { SpanScan } from "./span-scan.ts";
+
+/** What a walker does at each station. The walk's fields and `bytes` hold what was found. */
+export interface TraceVisitor {
+  /** A ResourceSpans begins; `walk.resource` holds its attributes. */
+  enterResource(walk: TraceWalk): void;
+  /** A ScopeSpans begins; `walk.scopeNameAt` and so on, and `walk.scope` holds its attributes. */
+  enterScope(walk: TraceWalk): void;
+  /** A span that is accepted; `walk.span` holds it. */
+  span(walk: TraceWalk): void;
+  /** A span that is refused, and why. */
+  rejected(walk: TraceWalk, reason: string): void;
+  leaveScope(walk: TraceWalk): void;
+  leaveResource(walk: TraceWalk): void;
+}
+
+const resourceSpansFieldMax = 3;
+const scopeSpansFieldMax = 3;
+const resourceFieldMax = 3;
+const scopeFieldMax = 4;
+
+export class TraceWalk {
+  readonly bytes: Uint8Array;
+  /** Shows the same bytes. */
+  readonly view: DataView;
+  /** Where we are: `resource_spans[resourceIndex].scope_spans[scopeIndex].spans[spanIndex]`. */
+  resourceIndex = -1;
+  scopeIndex = -1;
+  spanIndex = -1;
+  /** The resource's attributes. */
+  readonly resource = new AttributeScan();
+  scopeNameAt = 0;
+  scopeNameLength = 0;
+  scopeVersionAt = 0;
+  scopeVersionLength = 0;
+  /** The scope's attributes. */
+  readonly scope = new AttributeScan();
+  /** schema_url of the ResourceSpans, then of the ScopeSpans; neither is stored. */
+  readonly schemaUrls = new Ranges();
+  readonly span = new SpanScan();
+  readonly #check: SpanCheck;
+  readonly #cursor = new VarintCursor();
+  readonly #scopeSpans = new Ranges();
+  readonly #spans = new Ranges();
+
+  private constructor(bytes: Uint8Array, bounds: SpanBounds) {
+    this.bytes = bytes;
+    this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    this.#check = new SpanCheck(bounds);
+  }
+
+  /**
+   * Goes through `body`. A body that is not plain is rewritten and walked again from the beginning: `begin` is called
+   * before each try and must forget what the visitor gathered. Throws `MalformedBody`, which says what and where.
+   */
+  static run(body: Uint8Array, bounds: SpanBounds, begin: () => TraceVisitor): void {
+    try {
+      new TraceWalk(body, bounds).#request(begin());
+    } catch (error) {
+      // Within an unknown field the fast readers throw MalformedBody without a path. Both go the slow way.
+      if (!(error instanceof NotPlain || error instanceof MalformedBody)) {
+        throw error;
+      }
+      new TraceWalk(toPlainForm(body), bounds).#request(begin());
+    }
+  }
+
+  #request(visitor: TraceVisitor): void {
+    const { bytes } = this;
+    const to = bytes.length;
+    let at = 0;
+    while (at < to) {
+      if (bytes[at] !== tags.request.resourceSpans) {
+        at = skipUnknown(bytes, at, to, 1);
+        continue;
+      }
+      const length = this.#cursor.length(bytes, at + 1);
+      at = this.#cursor.at;
+      if (at + length > to) {
+        throw notPlain;
+      }
+      this.#resourceSpans(visitor, at, at + length);
+      at += length;
+    }
+    if (at !== to) {
+      throw notPlain;
+    }
+  }
+
+  #resourceSpans(visitor: TraceVisitor, from: number, to: number): void {
+    const { bytes } = this;
+    this.resourceIndex++;
+    this.scopeIndex = -1;
+    this.resource.clear();
+    this.schemaUrls.clear();
+    this.#scopeSpans.clear();
+    let resourceSeen = false;
+    let at = from;
+    while (at < to) {
+      const tag = bytes[at] ?? 0;
+      if (
+        tag !== tags.resourceSpans.resource &&
+        tag !== tags.resourceSpans.scopeSpans &&
+        tag !== tags.resourceSpans.schemaUrl
+      ) {
+        at = skipUnknown(bytes, at, to, resourceSpansFieldMax);
+        continue;
+      }
+      const length = this.#cursor.length(bytes, at + 1);
+      at = this.#cursor.at;
+      const end = at + length;
+      if (end > to) {
+        throw notPlain;
+      }
+      if (tag === tags.resourceSpans.scopeSpans) {
+        this.#scopeSpans.add(at, end);
+      } else if (tag === tags.resourceSpans.schemaUrl) {
+        this.schemaUrls.add(at, end);
+      } else {
+        if (resourceSeen) {
+          throw notPlain;
+        }
+        resourceSeen = true;
+        this.#scanResource(at, end);
+      }
+      at = end;
+    }
+    if (at !== to) {
+      throw notPlain;
+    }
+    visitor.enterResource(this);
+    const scopes = this.#scopeSpans;
+    for (let i = 0; i < scopes.count; i++) {
+      this.#scopeSpansMessage(visitor, scopes.at[2 * i] ?? 0, scopes.at[2 * i + 1] ?? 0);
+    }
+    visitor.leaveResource(this);
+  }
+
+  #scanResource(from: number, to: number): void {
+    const { bytes } = this;
+    let at = from;
+    while (at < to) {
+      const tag = bytes[at] ?? 0;
+      if (tag === tags.resource.attributes || tag === tags.resource.entityRefs) {
+        const length = this.#cursor.length(bytes, at + 1);
+        at = this.#cursor.at;
+        if (at + length > to) {
+          throw notPlain;
+        }
+        if (tag === tags.resource.attributes) {
+          this.resource.add(bytes, at, at + length);
+        }
+        at += length;
+      } else if (tag === tags.resource.droppedAttributesCount) {
+        this.#cursor.low32(bytes, at + 1);
+        at = this.#cursor.at;
+      } else {
+        at = skipUnknown(bytes, at, to, resourceFieldMax);
+      }
+    }
+    if (at !== to) {
+      throw notPlain;
+    }
+  }
+
+  #scopeSpansMessage(visitor: TraceVisitor, from: number, to: number): void {
+    const { bytes } = this;
+    this.scopeIndex++;
+    this.spanIndex = -1;
+    this.scopeNameLength = 0;
+    this.scopeVersionLength = 0;
+    this.scope.clear();
+    this.schemaUrls.clear();
+    this.#spans.clear();
+    let scopeSeen = false;
+    let at = from;
+    while (at < to) {
+      const tag = bytes[at] ?? 0;
+      if (
+        tag !== tags.scopeSpans.spans &&
+        tag !== tags.scopeSpans.scope &&
+        tag !== tags.scopeSpans.schemaUrl
+      ) {
+        at = skipUnknown(bytes, at, to, scopeSpansFieldMax);
+        continue;
+      }
+      const length = this.#cursor.length(bytes, at + 1);
+      at = this.#cursor.at;
+      const end = at + length;
+      if (end > to) {
+        throw notPlain;
+      }
+      if (tag === tags.scopeSpans.spans) {
+        this.#spans.add(at, end);
+      } else if (tag === tags.scopeSpans.schemaUrl) {
+        this.schemaUrls.add(at, end);
+      } else {
+        if (scopeSeen) {
+          throw notPlain;
+        }
+        scopeSeen = true;
+        this.#scanScope(at, end);
+      }
+      at = end;
+    }
+    if (at !== to) {
+      throw notPlain;
+    }
+    visitor.enterScope(this);
+    const spans = this.#spans;
+    for (let i = 0; i < spans.count; i++) {
+      this.spanIndex++;
+      this.span.scan(bytes, spans.at[2 * i] ?? 0, spans.at[2 * i + 1] ?? 0);
+      const reason = this.#check.refusal(bytes, this.view, this.span);
+      if (reason === undefined) {
+        visitor.span(this);
+      } else {
+        visitor.rejected(this, reason);
+      }
+    }
+    visitor.leaveScope(this);
+  }
+
+  #scanScope(from: number, to: number): void {
+    const { bytes } = this;
+    let at = from;
+    while (at < to) {
+      const tag = bytes[at] ?? 0;
+      if (tag === tags.scope.name || tag === tags.scope.version || tag === tags.scope.attributes) {
+        const length = this.#cursor.length(bytes, at + 1);
+        at = this.#cursor.at;
+        if (at + length > to) {
+          throw notPlain;
+        }
+        if (tag === tags.scope.name) {
+          this.scopeNameAt = at;
+          this.scopeNameLength = length;
+        } else if (tag === tags.scope.version) {
+          this.scopeVersionAt = at;
+          this.scopeVersionLength = length;
+        } else {
+          this.scope.add(bytes, at, at + length);
+        }
+        at += length;
+      } else if (tag === tags.scope.droppedAttributesCount) {
+        this.#cursor.low32(bytes, at + 1);
+        at = this.#cursor.at;
+      } else {
+        at = skipUnknown(bytes, at, to, scopeFieldMax);
+      }
+    }
+    if (at !== to) {
+      throw notPlain;
+    }
+  }
+}

@@ -1,0 +1,114 @@
+/**
+ * Writes protobuf messages front to back. A message's length stands before it and is not known until it is written,
+ * so one byte is kept free for it; a longer length moves the message by a few bytes, which costs a memmove a level.
+ */
+import { assert } from "../assert.ts";
+
+const bufferBytesMin = 256;
+/** A 64-bit varint, a tag and a fixed64 each fit. */
+const scalarBytesMax = 16;
+
+export class WireWriter {
+  #bytes: Uint8Array;
+  #at = 0;
+
+  /** `bytesExpected` avoids growing; it is no limit. */
+  constructor(bytesExpected: number) {
+    this.#bytes = new Uint8Array(Math.max(bytesExpected, bufferBytesMin));
+  }
+
+  /** A view of what was written so far. It ends the writer's life: later writes may change it. */
+  finish(): Uint8Array {
+    return this.#bytes.subarray(0, this.#at);
+  }
+
+  /** A varint of an unsigned number below 2^53. */
+  varint(value: number): void {
+    assert(value >= 0 && Number.isSafeInteger(value), "a varint is an unsigned integer");
+    this.#reserve(scalarBytesMax);
+    let rest = value;
+    while (rest >= 0x80) {
+      this.#bytes[this.#at++] = (rest % 0x80) | 0x80;
+      rest = Math.floor(rest / 0x80);
+    }
+    this.#bytes[this.#at++] = rest;
+  }
+
+  /** A varint of 64 bits; negative numbers as two's complement, ten bytes long. */
+  varint64(value: bigint): void {
+    this.#reserve(scalarBytesMax);
+    let rest = BigInt.asUintN(64, value);
+    while (rest >= 0x80n) {
+      this.#bytes[this.#at++] = Number(rest & 0x7fn) | 0x80;
+      rest >>= 7n;
+    }
+    this.#bytes[this.#at++] = Number(rest);
+  }
+
+  /** 64 bits, little-endian. */
+  fixed64(value: bigint): void {
+    this.#reserve(scalarBytesMax);
+    let rest = BigInt.asUintN(64, value);
+    for (let i = 0; i < 8; i++) {
+      this.#bytes[this.#at++] = Number(rest & 0xffn);
+      rest >>= 8n;
+    }
+  }
+
+  /** 32 bits, little-endian. */
+  fixed32(value: number): void {
+    this.#reserve(scalarBytesMax);
+    for (let i = 0; i < 4; i++) {
+      this.#bytes[this.#at++] = (value >>> (8 * i)) & 0xff;
+    }
+  }
+
+  double(value: number): void {
+    this.#reserve(scalarBytesMax);
+    new DataView(this.#bytes.buffer).setFloat64(this.#at, value, true);
+    this.#at += 8;
+  }
+
+  byte(value: number): void {
+    this.#reserve(1);
+    this.#bytes[this.#at++] = value;
+  }
+
+  /** The bytes of `source` from `from` to `to`, as they are. */
+  raw(source: Uint8Array, from: number, to: number): void {
+    this.#reserve(to - from);
+    this.#bytes.set(source.subarray(from, to), this.#at);
+    this.#at += to - from;
+  }
+
+  /** Begins what a length stands before. Give the result to `close`. */
+  open(): number {
+    this.#reserve(1);
+    return ++this.#at;
+  }
+
+  /** Ends what `open` began, and writes its length. */
+  close(start: number): void {
+    const length = this.#at - start;
+    let extra = 0;
+    for (let rest = length; rest >= 0x80; rest = Math.floor(rest / 0x80)) {
+      extra++;
+    }
+    if (extra > 0) {
+      this.#reserve(extra);
+      this.#bytes.copyWithin(start + extra, start, this.#at);
+    }
+    this.#at = start - 1;
+    this.varint(length);
+    this.#at += length;
+  }
+
+  #reserve(count: number): void {
+    if (this.#at + count <= this.#bytes.length) {
+      return;
+    }
+    const larger = new Uint8Array(Math.max(this.#bytes.length * 2, this.#at + count));
+    larger.set(this.#bytes.subarray(0, this.#at));
+    this.#bytes = larger;
+  }
+}

@@ -1,0 +1,195 @@
+/**
+ * The keys of one LowCardinality column: each distinct key once, numbered in the order of its first appearance, so
+ * that the same rows give the same bytes whatever was written before.
+ *
+ * The keys' bytes lie one after another as ClickHouse Strings, which is how they stand in the block.
+ */
+import { assert } from "../assert.ts";
+
+const bytesFirst = 1024;
+const keysFirst = 64;
+const slotsFirst = 256;
+/** A string's length as a varint. */
+const varintBytesMax = 5;
+/**
+ * Somebody can choose keys that all hash alike. Past this many steps keys are found by V8's own seeded hash, so that
+ * a hostile payload costs a constant more for each key and not a square.
+ */
+const probesMax = 32;
+
+export class Dictionary {
+  bytes = new Uint8Array(bytesFirst);
+  view = new DataView(this.bytes.buffer);
+  /** Bytes used. */
+  at = 0;
+  /** Keys held. */
+  count = 0;
+  /** Of key i: where its content begins in `bytes`, and its length. */
+  keyAt = new Int32Array(keysFirst);
+  keyLength = new Int32Array(keysFirst);
+  #hashes = new Int32Array(keysFirst);
+  /** Open addressing, linear probing: 1 + the key's number, or 0. */
+  #slots = new Int32Array(slotsFirst);
+  /** Keys that were not placed within `probesMax` steps, by their bytes as Latin-1. */
+  readonly #crowded = new Map<string, number>();
+
+  /** The number of the key `bytes[from, from + length)`, new or known. `view` shows the same bytes. */
+  intern(bytes: Uint8Array, view: DataView, from: number, length: number): number {
+    const hash = hashOf(bytes, view, from, length);
+    const mask = this.#slots.length - 1;
+    let slot = hash & mask;
+    for (let probe = 0; probe < probesMax; probe++) {
+      const taken = this.#slots[slot] ?? 0;
+      if (taken === 0) {
+        return this.#place(slot, hash, bytes, from, length);
+      }
+      const key = taken - 1;
+      if (this.#hashes[key] === hash && this.equals(key, bytes, view, from, length)) {
+        return key;
+      }
+      slot = (slot + 1) & mask;
+    }
+    const text = latin1(bytes, from, length);
+    const known = this.#crowded.get(text);
+    if (known !== undefined) {
+      return known;
+    }
+    const key = this.#store(hash, bytes, from, length);
+    this.#crowded.set(text, key);
+    return key;
+  }
+
+  /** Whether key number `key` is `bytes[from, from + length)`. */
+  equals(key: number, bytes: Uint8Array, view: DataView, from: number, length: number): boolean {
+    if (this.keyLength[key] !== length) {
+      return false;
+    }
+    const own = this.keyAt[key] ?? 0;
+    const words = length & ~3;
+    for (let i = 0; i < words; i += 4) {
+      if (this.view.getInt32(own + i, true) !== view.getInt32(from + i, true)) {
+        return false;
+      }
+    }
+    for (let i = words; i < length; i++) {
+      if (this.bytes[own + i] !== bytes[from + i]) {
+        return false;
+      }
+    }
+    return true;
+  }
+
+  /** Byte order, unsigned, the shorter first: how Go compares strings. */
+  compare(a: number, b: number): number {
+    const aAt = this.keyAt[a] ?? 0;
+    const bAt = this.keyAt[b] ?? 0;
+    const aLength = this.keyLength[a] ?? 0;
+    const bLength = this.keyLength[b] ?? 0;
+    const length = Math.min(aLength, bLength);
+    for (let i = 0; i < length; i++) {
+      const difference = (this.bytes[aAt + i] ?? 0) - (this.bytes[bAt + i] ?? 0);
+      if (difference !== 0) {
+        return difference;
+      }
+    }
+    return aLength - bLength;
+  }
+
+  /** Forgets the keys from number `count` on. */
+  truncate(count: number): void {
+    assert(count <= this.count, "a dictionary is cut where it has been");
+    if (count === this.count) {
+      return;
+    }
+    this.count = count;
+    this.at = count === 0 ? 0 : (this.keyAt[count - 1] ?? 0) + (this.keyLength[count - 1] ?? 0);
+    this.#crowded.clear();
+    this.#rehash(this.#slots.length);
+  }
+
+  #place(slot: number, hash: number, bytes: Uint8Array, from: number, length: number): number {
+    const key = this.#store(hash, bytes, from, length);
+    this.#slots[slot] = key + 1;
+    if (this.count * 2 > this.#slots.length) {
+      this.#crowded.clear();
+      this.#rehash(this.#slots.length * 2);
+    }
+    return key;
+  }
+
+  #store(hash: number, bytes: Uint8Array, from: number, length: number): number {
+    const key = this.count++;
+    if (key === this.keyAt.length) {
+      this.keyAt = doubled(this.keyAt);
+      this.keyLength = doubled(this.keyLength);
+      this.#hashes = doubled(this.#hashes);
+    }
+    const needed = this.at + varintBytesMax + length;
+    if (needed > this.bytes.length) {
+      const larger = new Uint8Array(Math.max(this.bytes.length * 2, needed));
+      larger.set(this.bytes);
+      this.bytes = larger;
+      this.view = new DataView(larger.buffer);
+    }
+    let rest = length;
+    while (rest >= 0x80) {
+      this.bytes[this.at++] = (rest & 0x7f) | 0x80;
+      rest >>>= 7;
+    }
+    this.bytes[this.at++] = rest;
+    this.bytes.set(bytes.subarray(from, from + length), this.at);
+    this.keyAt[key] = this.at;
+    this.keyLength[key] = length;
+    this.#hashes[key] = hash;
+    this.at += length;
+    return key;
+  }
+
+  #rehash(slots: number): void {
+    this.#slots = new Int32Array(slots);
+    const mask = slots - 1;
+    for (let key = 0; key < this.count; key++) {
+      let slot = (this.#hashes[key] ?? 0) & mask;
+      let probe = 0;
+      while (probe < probesMax && this.#slots[slot] !== 0) {
+        slot = (slot + 1) & mask;
+        probe++;
+      }
+      if (probe < probesMax) {
+        this.#slots[slot] = key + 1;
+      } else {
+        const from = this.keyAt[key] ?? 0;
+        this.#crowded.set(latin1(this.bytes, from, this.keyLength[key] ?? 0), key);
+      }
+    }
+  }
+}
+
+/** Four bytes at a step, then the rest; multiplication spreads them over the low bits. */
+function hashOf(bytes: Uint8Array, view: DataView, from: number, length: number): number {
+  let hash = length;
+  const words = length & ~3;
+  for (let i = 0; i < words; i += 4) {
+    hash = Math.imul(hash ^ view.getInt32(from + i, true), 0x9e3779b1);
+    hash ^= hash >>> 15;
+  }
+  for (let i = words; i < length; i++) {
+    hash = Math.imul(hash ^ (bytes[from + i] ?? 0), 0x85ebca6b);
+    hash ^= hash >>> 13;
+  }
+  return hash ^ (hash >>> 16);
+}
+
+function latin1(bytes: Uint8Array, from: number, length: number): string {
+  let text = "";
+  for (let i = 0; i < length; i++) {
+    text += String.fromCharCode(bytes[from + i] ?? 0);
+  }
+  return text;
+}
+
+function doubled(array: Int32Array): Int32Array<ArrayBuffer> {
+  const larger = new Int32Array(array.length * 2);
+  larger.set(array);
+  return larger;
+}

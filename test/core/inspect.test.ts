@@ -1,0 +1,252 @@
+import { describe, expect, test } from "vitest";
+import { corpusBounds, makeCorpus } from "../../bench/corpus.ts";
+import { limits } from "../../shared/limits.ts";
+import { inspectTraces, rejectionMessage } from "../../shared/otlp/inspect.ts";
+import { MalformedBody } from "../../shared/otlp/malformed.ts";
+import { BlockBuilder } from "../../shared/rows/transcode.ts";
+import {
+  attribute,
+  bounds,
+  bytesField,
+  fixed64Field,
+  join,
+  keyValue,
+  request,
+  span,
+  spanId,
+  startMs,
+  startNanos,
+  stringField,
+  tag,
+  traceId,
+  value,
+  varint,
+  varintField,
+} from "../fixtures/protobuf.ts";
+
+function malformed(body: Uint8Array): string {
+  try {
+    inspectTraces(body, bounds);
+  } catch (error) {
+    expect(error).toBeInstanceOf(MalformedBody);
+    return error instanceof Error ? error.message : "";
+  }
+  throw new Error("the body was accepted");
+}
+
+/** A span with these in place of the ids and the start that are good. */
+function spanWith(trace: Uint8Array, id: Uint8Array, start: bigint, ...more: Uint8Array[]): Uint8Array {
+  return join(bytesField(1, trace), bytesField(2, id), fixed64Field(7, start), more);
+}
+
+describe("inspection of an SDK's body", () => {
+  test("counts the spans, refuses none", () => {
+    for (const spans of [1, 100, 512]) {
+      for (const payload of makeCorpus(3, 3, spans)) {
+        expect(inspectTraces(payload.protobuf, corpusBounds)).toMatchObject({ spans, rejectedSpans: 0 });
+      }
+    }
+  });
+
+  test("bounds the block's bytes: not below them, and within twice", () => {
+    const header = new BlockBuilder().finish().bytes;
+    for (const { protobuf, spans } of [...makeCorpus(4, 3, 1), ...makeCorpus(5, 2, 300)]) {
+      const builder = new BlockBuilder();
+      builder.add({ id: new Uint8Array(16), tenant: "acme", body: protobuf, bounds: corpusBounds, spans });
+      const rowBytes = builder.finish().bytes - header;
+      const { outputBytes } = inspectTraces(protobuf, corpusBounds);
+      expect(outputBytes).toBeGreaterThanOrEqual(rowBytes - 1000);
+      expect(outputBytes).toBeLessThan(rowBytes * 2);
+    }
+  });
+
+  test("takes an empty body for no spans", () => {
+    expect(inspectTraces(new Uint8Array(0), bounds)).toEqual({
+      spans: 0,
+      rejectedSpans: 0,
+      rejections: [],
+      outputBytes: 0,
+    });
+  });
+});
+
+describe("a span is refused alone", () => {
+  test.each([
+    ["a trace id of 5 bytes", spanWith(traceId.subarray(0, 5), spanId, startNanos), /trace_id is 5 bytes/],
+    ["no trace id", join(bytesField(2, spanId), fixed64Field(7, startNanos)), /trace_id is 0 bytes/],
+    ["a zero trace id", spanWith(new Uint8Array(16), spanId, startNanos), /trace_id is all zero/],
+    ["a span id of 16 bytes", spanWith(traceId, traceId, startNanos), /span_id is 16 bytes/],
+    ["a zero span id", spanWith(traceId, new Uint8Array(8), startNanos), /span_id is all zero/],
+    [
+      "a parent of 3 bytes",
+      spanWith(traceId, spanId, startNanos, bytesField(4, [1, 2, 3])),
+      /parent_span_id is 3 bytes/,
+    ],
+    ["no start", join(bytesField(1, traceId), bytesField(2, spanId)), /start_time_unix_nano is missing/],
+    [
+      "a start before the bounds",
+      spanWith(traceId, spanId, BigInt(bounds.startMinMs) * 1_000_000n - 1n),
+      /is 2026-11-23T06:59:59.999Z, before 2026-11-23T07:00:00.000Z/,
+    ],
+    [
+      "a start after the bounds",
+      spanWith(traceId, spanId, BigInt(bounds.startMaxMs + 1) * 1_000_000n),
+      /is 2026-11-25T07:00:00.001Z, after 2026-11-25T07:00:00.000Z/,
+    ],
+    ["a start of 2^64 - 1", spanWith(traceId, spanId, 2n ** 64n - 1n), /is 2554-07-21/],
+    [
+      "a link's trace id of 4 bytes",
+      spanWith(traceId, spanId, startNanos, bytesField(13, bytesField(1, [1, 2, 3, 4]))),
+      /links\[0\].trace_id is 4 bytes/,
+    ],
+  ])("for %s", (_, bad, reason) => {
+    const inspection = inspectTraces(request(span(), bad, span()), bounds);
+    expect(inspection.spans).toBe(2);
+    expect(inspection.rejectedSpans).toBe(1);
+    expect(inspection.rejections[0]?.path).toBe("resource_spans[0].scope_spans[0].spans[1]");
+    expect(inspection.rejections[0]?.reason).toMatch(reason);
+  });
+
+  test("but not at the bounds themselves", () => {
+    const first = spanWith(traceId, spanId, BigInt(bounds.startMinMs) * 1_000_000n);
+    const last = spanWith(traceId, spanId, BigInt(bounds.startMaxMs) * 1_000_000n + 999_999n);
+    expect(inspectTraces(request(first, last), bounds)).toMatchObject({ spans: 2, rejectedSpans: 0 });
+  });
+
+  test("with a message that names the first five and counts the rest", () => {
+    const bad = spanWith(traceId, new Uint8Array(8), startNanos);
+    const text = rejectionMessage(inspectTraces(request(span(), ...Array(8).fill(bad)), bounds));
+    expect(text).toMatch(
+      /^8 of 9 spans rejected: resource_spans\[0\]\.scope_spans\[0\]\.spans\[1\]: span_id/,
+    );
+    expect(text).toMatch(/spans\[5\]: span_id is all zero; and 3 more$/);
+    expect(rejectionMessage(inspectTraces(request(span()), bounds))).toBe("");
+  });
+});
+
+describe("a malformed body", () => {
+  test("is named with path and byte", () => {
+    expect(malformed(request(span(), join(span(), tag(9, 2), 120)))).toMatch(
+      /^resource_spans\[0\]\.scope_spans\[0\]\.spans\[1\]\.attributes\[0\]: length 120 runs past the end of its message at byte \d+$/,
+    );
+  });
+
+  test.each([
+    ["HTML", new TextEncoder().encode("<html><body>hello</body></html>"), /request: /],
+    ["JSON", new TextEncoder().encode('{"resourceSpans":[]}'), /request: /],
+    [
+      "a field of another wire type",
+      request(span(varintField(9, 1))),
+      /attributes\[0\]: wire type 0 instead of 2/,
+    ],
+    ["field number 0", request(span([0x02, 0x00])), /field number 0/],
+    ["wire type 7", request(span([0xff, 0x07, 0x00])), /wire type 7 does not exist/],
+    ["a group without an end", request(span(tag(99, 3))), /group without an end/],
+    ["an end without a group", request(span(tag(99, 4))), /end of a group/],
+    ["a varint of eleven bytes", request(span(tag(99, 0), Array(11).fill(0x80), 0)), /longer than ten bytes/],
+    ["a length beyond 32 bits", request(span(tag(99, 2), varint(2n ** 40n))), /larger than 32 bits/],
+    ["bad UTF-8 in a name", request(span(bytesField(5, [0xff]))), /name: string is not UTF-8/],
+    ["bad UTF-8 in a key", request(span(bytesField(9, bytesField(1, [0xc3])))), /key: string is not UTF-8/],
+    [
+      "bad UTF-8 in a nested value",
+      request(span(attribute("a", value.array(value.string("ok"), bytesField(1, [0xed, 0xa0, 0x80]))))),
+      /array_value\.values\[1\]\.string_value: string is not UTF-8/,
+    ],
+    ["an overlong sequence", request(span(bytesField(5, [0xc0, 0x80]))), /not UTF-8/],
+    ["groups nested too deep", request(span(Array(200).fill(tag(99, 3)))), /groups nested deeper than 64/],
+  ])("%s is refused", (_, body, reason) => {
+    expect(malformed(body)).toMatch(reason);
+  });
+
+  test("values nested beyond the limit are refused, at the limit they are accepted", () => {
+    const nested = (levels: number): Uint8Array => {
+      let inner: Uint8Array = value.string("x");
+      for (let i = 1; i < levels; i++) {
+        inner = i % 2 === 0 ? value.array(inner) : value.map(keyValue("k", inner));
+      }
+      return request(span(attribute("deep", inner)));
+    };
+    expect(inspectTraces(nested(limits.depthMax), bounds).spans).toBe(1);
+    expect(malformed(nested(limits.depthMax + 1))).toMatch(/values nested deeper than 64 levels/);
+    expect(malformed(nested(1_000))).toMatch(/nested deeper/);
+  });
+
+  test("cut at any byte, a body is refused or counted, never read beyond its end", () => {
+    const [payload] = makeCorpus(6, 1, 4);
+    const body = payload?.protobuf ?? new Uint8Array(0);
+    for (let cut = 0; cut < body.length; cut++) {
+      const part = body.slice(0, cut);
+      if (cut === 0) {
+        expect(inspectTraces(part, bounds).spans).toBe(0);
+      } else {
+        expect(malformed(part), `cut at ${cut}`).toContain("runs past the end");
+      }
+    }
+  });
+});
+
+describe("any valid protobuf is accepted", () => {
+  const plain = inspectTraces(request(span(attribute("a", value.int(5)))), bounds);
+
+  test.each([
+    [
+      "unknown fields of every wire type",
+      span(
+        varintField(100, 7),
+        bytesField(101, [1, 2]),
+        fixed64Field(102, 1n),
+        join(tag(103, 5), 1, 2, 3, 4),
+        tag(104, 3),
+        varintField(1, 1),
+        tag(105, 3),
+        tag(105, 4),
+        tag(104, 4),
+      ),
+    ],
+    [
+      "fields in reverse order",
+      join(
+        fixed64Field(8, startNanos),
+        fixed64Field(7, startNanos),
+        stringField(5, "op"),
+        bytesField(2, spanId),
+        bytesField(1, traceId),
+      ),
+    ],
+    [
+      "lengths padded to four bytes, as .NET writes them",
+      join(
+        bytesField(1, traceId, 4),
+        bytesField(2, spanId, 4),
+        fixed64Field(7, startNanos),
+        bytesField(
+          9,
+          [bytesField(1, new TextEncoder().encode("key"), 4), bytesField(2, bytesField(1, [0x41], 4), 4)],
+          4,
+        ),
+      ),
+    ],
+    [
+      "lengths padded to ten bytes",
+      join(
+        bytesField(1, traceId, 10),
+        bytesField(2, spanId, 10),
+        fixed64Field(7, startNanos),
+        bytesField(9, [bytesField(1, [0x41], 10), bytesField(2, bytesField(1, [0x41], 10), 10)], 10),
+      ),
+    ],
+    ["a value before its key", span(bytesField(9, [bytesField(2, value.int(5)), stringField(1, "a")]))],
+    ["two statuses", span(bytesField(15, varintField(3, 1)), bytesField(15, stringField(2, "x")))],
+    [
+      "the string indices of profiles",
+      span(bytesField(9, [stringField(1, "a"), bytesField(2, varintField(8, 3)), varintField(3, 9)])),
+    ],
+  ])("%s", (_, content) => {
+    expect(inspectTraces(request(content), bounds)).toMatchObject({ spans: 1, rejectedSpans: 0 });
+    expect(plain.spans).toBe(1);
+  });
+
+  test("the start's millisecond is the arrival's", () => {
+    expect(startMs).toBe(Number(startNanos / 1_000_000n));
+  });
+});

@@ -1,0 +1,261 @@
+import { describe, expect, test } from "vitest";
+import { corpusBounds, makeCorpus } from "../../bench/corpus.ts";
+import { limits } from "../../shared/limits.ts";
+import { inspectTraces } from "../../shared/otlp/inspect.ts";
+import { jsonToProtobuf } from "../../shared/otlp/json.ts";
+import { MalformedBody } from "../../shared/otlp/malformed.ts";
+import { blockOf, blockWithin } from "../fixtures/blocks.ts";
+import {
+  attribute,
+  bounds,
+  bytesField,
+  fixed64Field,
+  join,
+  keyValue,
+  type Part,
+  spanId,
+  startNanos,
+  stringField,
+  traceId,
+  value,
+  varintField,
+} from "../fixtures/protobuf.ts";
+
+const encode = (text: string): Uint8Array => new TextEncoder().encode(text);
+const hexTrace = "0102030405060708090a0b0c0d0e0f10";
+const hexSpan = "a1a2a3a4a5a6a7a8";
+
+function requestText(spanText: string): string {
+  return `{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"${hexTrace}","spanId":"${hexSpan}","startTimeUnixNano":"${startNanos}"${spanText}}]}]}]}`;
+}
+
+function twin(...more: readonly Part[]): Uint8Array {
+  const span = join(bytesField(1, traceId), bytesField(2, spanId), fixed64Field(7, startNanos), more);
+  return bytesField(1, bytesField(2, bytesField(2, span)));
+}
+
+function malformed(text: string | Uint8Array): string {
+  try {
+    jsonToProtobuf(typeof text === "string" ? encode(text) : text);
+  } catch (error) {
+    expect(error).toBeInstanceOf(MalformedBody);
+    return error instanceof Error ? error.message : "";
+  }
+  throw new Error("the body was accepted");
+}
+
+describe("an SDK's JSON body", () => {
+  test("gives the block of its protobuf twin, and a body no longer than itself", () => {
+    for (const { json, protobuf, spans } of [...makeCorpus(21, 6, 40), ...makeCorpus(22, 6, 1)]) {
+      const converted = jsonToProtobuf(json);
+      expect(inspectTraces(converted, corpusBounds)).toEqual(inspectTraces(protobuf, corpusBounds));
+      expect(inspectTraces(converted, corpusBounds).spans).toBe(spans);
+      expect(blockWithin(corpusBounds, converted)).toEqual(blockWithin(corpusBounds, protobuf));
+      expect(converted.length).toBeLessThanOrEqual(json.length);
+    }
+  });
+});
+
+/** [what, span members in JSON, the same in protobuf] */
+const twins: readonly (readonly [string, string, readonly Part[]])[] = [
+  ["hex ids of either case", `,"parentSpanId":"A1a2A3a4A5a6A7a8"`, [bytesField(4, spanId)]],
+  [
+    "an enum as a number",
+    `,"kind":3,"status":{"code":2,"message":"m"}`,
+    [varintField(6, 3), bytesField(15, [stringField(2, "m"), varintField(3, 2)])],
+  ],
+  [
+    "64-bit times as numbers, exactly",
+    `,"endTimeUnixNano":1764000000000000001`,
+    [fixed64Field(8, 1764000000000000001n)],
+  ],
+  ["times in exponent form", `,"endTimeUnixNano":1.764e18`, [fixed64Field(8, 1764000000000000000n)]],
+  [
+    "unknown members at every level",
+    `,"x":{"y":[1,"2",{"z":null}],"traceId":5},"attributes":[{"key":"a","value":{"intValue":"1","q":[[]]},"w":0}]`,
+    [attribute("a", value.int(1))],
+  ],
+  ["snake_case is unknown", `,"parent_span_id":"a1a2a3a4a5a6a7a8","end_time_unix_nano":"5"`, []],
+  [
+    "null for any default",
+    `,"parentSpanId":null,"name":null,"kind":null,"attributes":null,"events":null,"status":null,"endTimeUnixNano":null`,
+    [],
+  ],
+  [
+    "integers as strings and numbers, beyond 2^53",
+    `,"attributes":[{"key":"a","value":{"intValue":"-9223372036854775808"}},{"key":"b","value":{"intValue":9223372036854775807}},{"key":"c","value":{"intValue":-5}},{"key":"d","value":{"intValue":1e3}},{"key":"e","value":{"intValue":10.00}}]`,
+    [
+      attribute("a", value.int(-(2n ** 63n))),
+      attribute("b", value.int(2n ** 63n - 1n)),
+      attribute("c", value.int(-5)),
+      attribute("d", value.int(1000)),
+      attribute("e", value.int(10)),
+    ],
+  ],
+  [
+    "doubles, also as text",
+    `,"attributes":[{"key":"a","value":{"doubleValue":-0.0}},{"key":"b","value":{"doubleValue":"NaN"}},{"key":"c","value":{"doubleValue":"-Infinity"}},{"key":"d","value":{"doubleValue":"1.5e-7"}},{"key":"e","value":{"doubleValue":3}}]`,
+    [
+      attribute("a", value.double(-0)),
+      attribute("b", value.double(Number.NaN)),
+      attribute("c", value.double(Number.NEGATIVE_INFINITY)),
+      attribute("d", value.double(1.5e-7)),
+      attribute("e", value.double(3)),
+    ],
+  ],
+  [
+    "bytes in either base64, padded or not",
+    `,"attributes":[{"key":"a","value":{"bytesValue":"+/8="}},{"key":"b","value":{"bytesValue":"-_8"}},{"key":"c","value":{"bytesValue":""}}]`,
+    [
+      attribute("a", value.bytes(0xfb, 0xff)),
+      attribute("b", value.bytes(0xfb, 0xff)),
+      attribute("c", value.bytes()),
+    ],
+  ],
+  [
+    "nested and empty values",
+    `,"attributes":[{"key":"a","value":{"arrayValue":{"values":[{"boolValue":true},{},null,{"kvlistValue":{"values":[{"key":"k","value":{"stringValue":"v"}}]}}]}}},{"key":"b","value":{}},{"key":"c"},{"value":{"stringValue":"no key"}}]`,
+    [
+      attribute(
+        "a",
+        value.array(value.bool(true), value.none, value.none, value.map(keyValue("k", value.string("v")))),
+      ),
+      attribute("b", value.none),
+      attribute("c", value.none),
+      attribute("", value.string("no key")),
+    ],
+  ],
+  [
+    "every escape, and text beyond the BMP",
+    String.raw`,"name":"\"\\\/\b\f\n\r\t\u0041\u00e4\u20ac\ud83d\ude00ä😀 "`,
+    [stringField(5, '"\\/\b\f\n\r\tAä€😀ä😀 ')],
+  ],
+  [
+    "half of a pair becomes U+FFFD",
+    String.raw`,"name":"\ud800x\udc00\ud800\u0041"`,
+    [stringField(5, "\ufffdx\ufffd\ufffdA")],
+  ],
+  [
+    "events and links",
+    `,"events":[{"timeUnixNano":"7","name":"e","attributes":[{"key":"a","value":{"boolValue":false}}],"droppedAttributesCount":1}],"links":[{"traceId":"${hexTrace}","spanId":"${hexSpan}","traceState":"t=1","flags":256}]`,
+    [
+      bytesField(11, [
+        fixed64Field(1, 7n),
+        stringField(2, "e"),
+        bytesField(3, keyValue("a", value.bool(false))),
+      ]),
+      bytesField(13, [bytesField(1, traceId), bytesField(2, spanId), stringField(3, "t=1")]),
+    ],
+  ],
+];
+
+describe("OTLP/JSON", () => {
+  test.each(twins)("%s", (_, text, parts) => {
+    const json = encode(requestText(text));
+    expect(blockOf(jsonToProtobuf(json))).toEqual(blockOf(twin(...parts)));
+  });
+
+  test("with white space and a byte order mark is the same", () => {
+    const spaced = requestText(`,"kind":3`)
+      .replace(/[{}[\],:]/g, (c) => ` \n\t\r${c} \n`)
+      .replace(hexTrace, hexTrace);
+    expect(jsonToProtobuf(join([0xef, 0xbb, 0xbf], encode(spaced)))).toEqual(
+      jsonToProtobuf(encode(requestText(`,"kind":3`))),
+    );
+  });
+
+  test("of nothing is an empty body", () => {
+    for (const text of ["{}", `{"resourceSpans":[]}`, `{"resourceSpans":null}`, `{"unknown":[1]}`]) {
+      expect(jsonToProtobuf(encode(text))).toHaveLength(0);
+    }
+  });
+
+  test.each([
+    ["base64 in place of hex", "AQIDBAUGBwgJCgsMDQ4PEA=="],
+    ["16 characters that are no hex", "zzzzzzzzzzzzzzzz"],
+    ["an odd number of digits", "012"],
+    ["8 bytes", hexSpan],
+  ])("a trace id of %s is a refused span, not a refused request", (_, id) => {
+    const text = requestText("").replace(hexTrace, id);
+    expect(inspectTraces(jsonToProtobuf(encode(text)), bounds)).toMatchObject({ spans: 0, rejectedSpans: 1 });
+  });
+
+  test("snake_case ids are unknown, and so the span is refused, not stored without a word", () => {
+    const text = requestText("").replace("traceId", "trace_id");
+    const inspection = inspectTraces(jsonToProtobuf(encode(text)), bounds);
+    expect(inspection.rejections[0]?.reason).toMatch(/trace_id is 0 bytes/);
+  });
+});
+
+describe("a malformed JSON body is named with path and byte:", () => {
+  test.each([
+    ["", /^\$: expected an object at byte 0$/],
+    ["[]", /expected an object/],
+    ["<html>", /expected an object/],
+    ['{"resourceSpans":{}}', /^\$\.resourceSpans: expected an array at byte 17$/],
+    [
+      '{"resourceSpans":[{"scopeSpans":[5]}]}',
+      /^\$\.resourceSpans\[0\]\.scopeSpans\[0\]: expected an object/,
+    ],
+    ['{"resourceSpans":[]', /expected a comma|expected/],
+    ['{"resourceSpans":[]} x', /more text after the end/],
+    ['{"resourceSpans":[],}', /expected a string/],
+    ['{"resourceSpans":[{},]}', /expected an object/],
+    [requestText(`,"kind":"SPAN_KIND_SERVER"`), /kind: an enum is a number/],
+    [requestText(`,"kind":1.5`), /expected an integer/],
+    [requestText(`,"kind":99999999999`), /integer out of range/],
+    [requestText(`,"endTimeUnixNano":-1`), /integer out of range/],
+    [requestText(`,"endTimeUnixNano":"18446744073709551616"`), /integer out of range/],
+    [requestText(`,"endTimeUnixNano":1e999999999`), /integer out of range/],
+    [requestText(`,"endTimeUnixNano":1e-999999999`), /expected an integer/],
+    [requestText(`,"endTimeUnixNano":01`), /expected a comma/],
+    [requestText(`,"name":5`), /name: expected a string/],
+    [requestText(`,"name":"a`), /string without an end|expected/],
+    [requestText(`,"name":"\n"`), /control character/],
+    [requestText(String.raw`,"name":"\x"`), /unknown escape/],
+    [requestText(String.raw`,"name":"\u12g4"`), /unknown escape/],
+    [requestText(`,"name":"a","name":"b"`), /name: the field stands twice/],
+    [
+      requestText(`,"attributes":[{"key":"a","value":{"intValue":1,"stringValue":"b"}}]`),
+      /a second value in one AnyValue/,
+    ],
+    [requestText(`,"attributes":[{"key":"a","value":{"boolValue":1}}]`), /expected true or false/],
+    [requestText(`,"attributes":[{"key":"a","value":{"doubleValue":"x"}}]`), /expected a number/],
+    [requestText(`,"attributes":[{"key":"a","value":{"doubleValue":1e999}}]`), /expected a number/],
+    [requestText(`,"attributes":[{"key":"a","value":{"bytesValue":"a"}}]`), /expected base64/],
+    [requestText(`,"attributes":[{"key":"a","value":{"bytesValue":"ab*="}}]`), /expected base64/],
+  ])("%s", (text, message) => {
+    expect(malformed(text)).toMatch(message);
+  });
+
+  test("bytes that are not UTF-8", () => {
+    expect(malformed(Uint8Array.of(0x7b, 0xff, 0x7d))).toMatch(/not UTF-8/);
+  });
+
+  test("values and unknown members nested without end, in time proportional to their length", () => {
+    const deepValue = `{"arrayValue":{"values":[`.repeat(10_000);
+    expect(malformed(requestText(`,"attributes":[{"key":"a","value":${deepValue}`))).toMatch(
+      /nested deeper than 64/,
+    );
+    expect(malformed(`{"x":${"[".repeat(1_000_000)}`)).toMatch(/JSON nested deeper/);
+    const nested = (n: number) =>
+      requestText(
+        `,"attributes":[{"key":"a","value":${`{"arrayValue":{"values":[`.repeat(n - 1)}{}${"]}}".repeat(n - 1)}}]`,
+      );
+    expect(inspectTraces(jsonToProtobuf(encode(nested(limits.depthMax))), bounds).spans).toBe(1);
+    expect(malformed(nested(limits.depthMax + 1))).toMatch(/nested deeper than 64/);
+  });
+
+  test("cut at any byte", () => {
+    const [payload] = makeCorpus(23, 1, 2);
+    const json = payload?.json ?? new Uint8Array(0);
+    for (let cut = 0; cut < json.length; cut++) {
+      malformed(json.slice(0, cut));
+    }
+  });
+});
+
+test("a million keys are read without an object graph", () => {
+  const text = `{"x":{${Array.from({ length: 1_000_000 }, (_, i) => `"k${i}":${i}`).join(",")}}}`;
+  expect(jsonToProtobuf(encode(text))).toHaveLength(0);
+});

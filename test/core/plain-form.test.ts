@@ -1,0 +1,182 @@
+import { describe, expect, test } from "vitest";
+import { makeCorpus } from "../../bench/corpus.ts";
+import { toPlainForm } from "../../shared/otlp/plain-form.ts";
+import { blockOf } from "../fixtures/blocks.ts";
+import {
+  attribute,
+  bytesField,
+  fixed64Field,
+  join,
+  keyValue,
+  request,
+  resource,
+  span,
+  startNanos,
+  stringField,
+  tag,
+  value,
+  varint,
+  varintField,
+} from "../fixtures/protobuf.ts";
+
+/** What protobuf says is the same message, beside its plain twin. */
+const twins: readonly (readonly [string, Uint8Array, Uint8Array])[] = [
+  [
+    "the last of a repeated scalar wins",
+    request(
+      span(
+        stringField(5, "first"),
+        stringField(5, "second"),
+        varintField(6, 1),
+        fixed64Field(8, startNanos + 7n),
+      ),
+    ),
+    request(
+      join(
+        span().subarray(0, 28),
+        stringField(5, "second"),
+        varintField(6, 1),
+        fixed64Field(7, startNanos),
+        fixed64Field(8, startNanos + 7n),
+      ),
+    ),
+  ],
+  [
+    "two statuses merge",
+    request(
+      span(
+        bytesField(15, [stringField(2, "lost"), varintField(3, 2)]),
+        bytesField(15, stringField(2, "kept")),
+      ),
+    ),
+    request(span(bytesField(15, [stringField(2, "kept"), varintField(3, 2)]))),
+  ],
+  [
+    "two resources merge",
+    bytesField(1, [
+      resource(["service.name", value.string("shop")]),
+      bytesField(2, bytesField(2, span())),
+      resource(["zone", value.string("b")]),
+    ]),
+    bytesField(1, [
+      resource(["service.name", value.string("shop")], ["zone", value.string("b")]),
+      bytesField(2, bytesField(2, span())),
+    ]),
+  ],
+  [
+    "two scopes merge",
+    bytesField(
+      1,
+      bytesField(2, [
+        bytesField(1, stringField(1, "a")),
+        bytesField(2, span()),
+        bytesField(1, stringField(2, "9")),
+      ]),
+    ),
+    bytesField(
+      1,
+      bytesField(2, [bytesField(1, [stringField(1, "a"), stringField(2, "9")]), bytesField(2, span())]),
+    ),
+  ],
+  [
+    "a value before its key, twice",
+    request(
+      span(
+        bytesField(9, [
+          bytesField(2, value.int(5)),
+          stringField(1, "x"),
+          stringField(1, "a"),
+          bytesField(2, value.string("b")),
+        ]),
+      ),
+    ),
+    request(span(attribute("a", value.string("b")))),
+  ],
+  [
+    "two arrays in one value merge",
+    request(span(attribute("a", [value.array(value.int(1)), value.array(value.int(2))]))),
+    request(span(attribute("a", value.array(value.int(1), value.int(2))))),
+  ],
+  [
+    "an array, a string, an array: the last array alone",
+    request(span(attribute("a", [value.array(value.int(1)), value.string("s"), value.array(value.int(2))]))),
+    request(span(attribute("a", value.array(value.int(2))))),
+  ],
+  [
+    "two arrays, then a string: the string",
+    request(
+      span(
+        attribute("a", [value.array(value.int(1)), value.map(keyValue("k", value.none)), value.string("s")]),
+      ),
+    ),
+    request(span(attribute("a", value.string("s")))),
+  ],
+  [
+    "unknown fields and groups everywhere",
+    join(
+      varintField(50, 1),
+      bytesField(1, [
+        stringField(1000, "x"),
+        bytesField(1, [
+          tag(77, 3),
+          stringField(1, "y"),
+          tag(77, 4),
+          bytesField(1, [
+            keyValue("service.name", [varintField(60, 3), value.string("shop")]),
+            varintField(3, 1),
+          ]),
+        ]),
+        bytesField(2, [
+          bytesField(1, [stringField(1, "lib"), stringField(99, "z"), stringField(2, "1.0")]),
+          bytesField(2, span()),
+        ]),
+      ]),
+    ),
+    request(span()),
+  ],
+  [
+    "varints longer than they need to be",
+    request(
+      span(
+        varintField(6, 3, 9),
+        bytesField(9, [bytesField(1, [0x61], 3), bytesField(2, varintField(3, 5, 10), 6)], 8),
+      ),
+    ),
+    request(span(varintField(6, 3), attribute("a", value.int(5)))),
+  ],
+  [
+    "padded tags",
+    request(join([0x8a, 0x80, 0x00], varint(16), span().subarray(2, 18), span().subarray(18))),
+    request(span()),
+  ],
+  [
+    "absent key, absent value, empty ones",
+    request(span(bytesField(9, bytesField(2, value.int(1))), bytesField(9, stringField(1, "n")))),
+    request(span(attribute("", value.int(1)), attribute("n", value.none))),
+  ],
+];
+
+describe("the same message in another form gives the same block", () => {
+  test.each(twins)("%s", (_, unusual, plain) => {
+    expect(blockOf(unusual)).toEqual(blockOf(plain));
+    expect(blockOf(toPlainForm(unusual))).toEqual(blockOf(plain));
+  });
+});
+
+describe("the plain form", () => {
+  test("of an SDK's body has the same block, and is not longer", () => {
+    for (const { protobuf } of makeCorpus(8, 3, 50)) {
+      const plain = toPlainForm(protobuf);
+      expect(plain.length).toBeLessThanOrEqual(protobuf.length);
+      expect(blockOf(plain)).toEqual(blockOf(protobuf));
+    }
+  });
+
+  test("of itself is itself", () => {
+    for (const [, unusual] of twins) {
+      const plain = toPlainForm(unusual);
+      expect(plain.length).toBeLessThanOrEqual(unusual.length);
+      expect(toPlainForm(plain)).toEqual(plain);
+    }
+  });
+});
