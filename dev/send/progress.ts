@@ -32,7 +32,7 @@ function terminalProgress(sink: ProgressSink): ProgressView {
   return {
     show(label, done, total, detail) {
       const nowMs = Date.now();
-      line = formatProgress(label, done, total, detail, sink.columns ?? 80);
+      line = formatProgress(label, done, total, detail, sink.columns || 80); // a pseudo-terminal may say 0
       if (nowMs - shownMs >= redrawMs || done >= total) {
         shownMs = nowMs;
         sink.write(`${clear}${line}`);

@@ -29,6 +29,9 @@ export type Behaviour = (index: number) => {
   readonly body?: Uint8Array | string;
   /** Whether the spans become rows; by default they do when the status is 200. */
   readonly stored?: boolean;
+  /** How long after the request's arrival they become rows. */
+  readonly storedAfterMs?: number;
+  /** How long the answer takes. */
   readonly afterMs?: number;
 };
 
@@ -56,9 +59,11 @@ export async function startReceiver(behaviour: Behaviour, copies = 1): Promise<O
     const answer = behaviour(requests.length);
     requests.push({ headers: request.headers, spans });
     if (answer.stored ?? answer.status === 200) {
-      for (let copy = 0; copy < copies; copy++) {
-        rows.push(...spans.map((span) => span.traceId + span.spanId));
-      }
+      setTimeout(() => {
+        for (let copy = 0; copy < copies; copy++) {
+          rows.push(...spans.map((span) => span.traceId + span.spanId));
+        }
+      }, answer.storedAfterMs ?? 0);
     }
     await new Promise((resolve) => setTimeout(resolve, answer.afterMs ?? 0));
     load.now -= 1;

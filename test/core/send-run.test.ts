@@ -137,7 +137,7 @@ describe("the demo sender", () => {
   });
 
   test("stops at Ctrl-C, waits for what was accepted and ends well", async () => {
-    receiver = await startReceiver(() => ({ status: 200, afterMs: 20 }));
+    receiver = await startReceiver(() => ({ status: 200, afterMs: 20, storedAfterMs: 700 }));
     const argv = ["dev/send.ts", "--spans", "1000000", "--batch", "100", "--endpoint", receiver.url];
     const child = spawn(process.execPath, [...argv, "--key", key, "--clickhouse", receiver.url]);
     let out = "";
@@ -148,6 +148,7 @@ describe("the demo sender", () => {
       await new Promise((resolve) => setTimeout(resolve, 20));
     }
     child.kill("SIGINT");
+    await new Promise((resolve) => setTimeout(resolve, 50));
     child.kill("SIGINT"); // as npm passes it on once more
     const exitCode = await new Promise((resolve) => child.once("close", resolve));
     const [, accepted, arrived] = /^accepted (\d+) spans .*, arrived (\d+), doubled 0 /.exec(out) ?? [];
