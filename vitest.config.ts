@@ -7,6 +7,7 @@ import { defineConfig } from "vitest/config";
 
 export default defineConfig({
   test: {
+    silent: "passed-only", // what the Workers log is shown for failing tests only
     projects: [
       { test: { name: "tidy", include: ["test/tidy.test.ts"] } },
       { test: { name: "core", include: ["test/core/**/*.test.ts"] } },
@@ -22,7 +23,15 @@ export default defineConfig({
             },
           }),
         ],
-        test: { name: "workers", include: ["test/workers/**/*.test.ts"] },
+        test: { name: "workers", include: ["test/workers/*.test.ts"] },
+      },
+      {
+        plugins: [cloudflareTest({ wrangler: { configPath: "./wrangler.toml", environment: "ingress" } })],
+        test: {
+          name: "workers-ingress",
+          include: ["test/workers/ingress/**/*.test.ts"],
+          globalSetup: ["test/workers/global.ts"],
+        },
       },
       {
         test: {
@@ -32,6 +41,7 @@ export default defineConfig({
           testTimeout: 60_000,
         },
       },
+      { test: { name: "e2e", include: ["test/e2e/**/*.test.ts"], testTimeout: 60_000 } },
     ],
   },
 });

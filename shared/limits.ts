@@ -64,6 +64,8 @@ export const limits = {
   leaseMs: 90 * SECOND_MS,
   /** max_execution_time of an INSERT. */
   insertTimeoutSeconds: 60,
+  /** A query of ours other than the block insert. */
+  queryTimeoutSeconds: 30,
   /** A client's retry of equal bytes is recognised for this long. */
   clientRetryMs: 24 * HOUR_MS,
   /** How long the ledger remembers a finished id. */
@@ -88,7 +90,10 @@ export const limits = {
   payloadRetentionMs: 7 * DAY_MS,
 
   // --- keys
+  /** How long an isolate uses a key without asking KV again; revocation waits for it. */
   keyMemoryMs: 30 * SECOND_MS,
+  /** Keys that an isolate remembers (about 500 bytes each). Beyond, it forgets all and asks again. */
+  keysRememberedMax: 10_000,
 
   // --- tables
   deduplicationWindow: 100_000,

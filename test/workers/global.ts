@@ -1,0 +1,30 @@
+/** Gives the in-workerd tests what only Node can make: bodies from the real OpenTelemetry SDK. */
+import { JsonTraceSerializer, ProtobufTraceSerializer } from "@opentelemetry/otlp-transformer";
+import { RandomIdGenerator } from "@opentelemetry/sdk-trace";
+import type { TestProject } from "vitest/node";
+import { generateSpans } from "../../dev/send/generate-spans.ts";
+
+declare module "vitest" {
+  interface ProvidedContext {
+    /** Base64 of export requests of ten spans each. */
+    readonly bodies: { readonly protobuf: string; readonly json: string };
+  }
+}
+
+export default function setup(project: TestProject): void {
+  const [spans] = generateSpans({
+    spans: 10,
+    services: 2,
+    seed: 1,
+    batchSpans: 10,
+    startMs: Date.now() - 60_000,
+    windowMs: 1000,
+    resource: {},
+    ids: new RandomIdGenerator(),
+  });
+  const base64 = (bytes: Uint8Array | undefined) => Buffer.from(bytes ?? []).toString("base64");
+  project.provide("bodies", {
+    protobuf: base64(ProtobufTraceSerializer.serializeRequest(spans ?? [])),
+    json: base64(JsonTraceSerializer.serializeRequest(spans ?? [])),
+  });
+}

@@ -1,0 +1,54 @@
+/**
+ * Writes a payload into R2, create-only. From a resolved put on it is ours: the request is answered 200, whatever
+ * happens later.
+ *
+ * Equal bytes in one minute have one key. A put that finds the key is the same payload again. A put that throws may
+ * still have landed (the answer was lost), or R2 refused a second write to one key within a second (error 10058);
+ * a `head` tells: what is there is ours.
+ */
+import { limits } from "../../shared/limits.ts";
+import { formatPayloadMetadata, type PayloadMetadata } from "../../shared/messages.ts";
+import type { PayloadKey } from "../../shared/payload-key.ts";
+
+export type Acceptance = "created" | "duplicate" | "unreachable";
+
+export async function acceptPayload(
+  bucket: R2Bucket,
+  key: PayloadKey,
+  body: Uint8Array,
+  metadata: PayloadMetadata,
+): Promise<Acceptance> {
+  try {
+    const put = bucket.put(key, body, {
+      onlyIf: new Headers({ "If-None-Match": "*" }),
+      customMetadata: formatPayloadMetadata(metadata),
+    });
+    const object = await within(put, limits.putTimeoutMs);
+    return object === null ? "duplicate" : "created";
+  } catch (error) {
+    console.error(JSON.stringify({ message: "R2 put failed", payload: key, error: String(error) }));
+    return await foundAfterAll(bucket, key);
+  }
+}
+
+async function foundAfterAll(bucket: R2Bucket, key: PayloadKey): Promise<Acceptance> {
+  try {
+    return (await within(bucket.head(key), limits.putTimeoutMs)) === null ? "unreachable" : "duplicate";
+  } catch (error) {
+    console.error(JSON.stringify({ message: "R2 head failed", payload: key, error: String(error) }));
+    return "unreachable";
+  }
+}
+
+/** Resolves as `promise` does, or throws after `timeoutMs`. */
+async function within<T>(promise: Promise<T>, timeoutMs: number): Promise<T> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const timeout = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`no answer after ${timeoutMs} ms`)), timeoutMs);
+  });
+  try {
+    return await Promise.race([promise, timeout]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

@@ -1,0 +1,68 @@
+/**
+ * Checks a body before it is accepted: can it be inflated, is it OTLP, how many spans are good, and how large can
+ * its rows become. What passes here can be stored later; nothing that was accepted is ever too large.
+ *
+ * It is one synchronous step, so that the inflated form (16 MiB at most) never lives across an await.
+ */
+import * as zlib from "node:zlib";
+import { CorruptEncoding, InflatedTooLarge, inflate } from "../../shared/inflate.ts";
+import { limits } from "../../shared/limits.ts";
+import { type Inspection, inspectTraces, type SpanBounds } from "../../shared/otlp/inspect.ts";
+import { jsonToProtobuf } from "../../shared/otlp/json.ts";
+import { MalformedBody } from "../../shared/otlp/malformed.ts";
+import { ok, type Result, refuse } from "../../shared/result.ts";
+import type { Content } from "./content.ts";
+import type { Refusal } from "./refusal.ts";
+
+export interface CheckedPayload {
+  readonly inspection: Inspection;
+  /** Bytes of the body without its content encoding. */
+  readonly inflatedBytes: number;
+}
+
+export function checkPayload(
+  body: Uint8Array,
+  content: Content,
+  bounds: SpanBounds,
+): Result<CheckedPayload, Refusal> {
+  try {
+    const inflated = inflate(zlib, body, content.encoding, limits.inflatedBytesMax);
+    const protobuf = content.type === "json" ? jsonToProtobuf(inflated) : inflated;
+    const inspection = inspectTraces(protobuf, bounds);
+    const reason = overBound(inspection);
+    return reason === undefined
+      ? ok({ inspection, inflatedBytes: inflated.length })
+      : refuse({ reason: "too_large", message: reason });
+  } catch (error) {
+    if (error instanceof CorruptEncoding) {
+      return refuse({ reason: "corrupt_body", message: `${capital(error.message)}.` });
+    }
+    if (error instanceof MalformedBody) {
+      return refuse({
+        reason: "corrupt_body",
+        message: `The body is no OTLP ${content.type === "json" ? "JSON" : "protobuf"}: ${error.message}`,
+      });
+    }
+    if (error instanceof InflatedTooLarge) {
+      return refuse({
+        reason: "too_large",
+        message: `${capital(error.message)}. Send fewer spans a request.`,
+      });
+    }
+    throw error;
+  }
+}
+
+function overBound(inspection: Inspection): string | undefined {
+  if (inspection.spans > limits.spansMax) {
+    return `The body holds ${inspection.spans} spans, more than ${limits.spansMax}. Send fewer spans a request.`;
+  }
+  if (inspection.outputBytes > limits.outputBytesMax) {
+    return `The body's rows could take ${inspection.outputBytes} bytes (each span repeats its resource's and scope's attributes), more than ${limits.outputBytesMax}. Send fewer spans a request.`;
+  }
+  return undefined;
+}
+
+function capital(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}

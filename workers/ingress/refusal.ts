@@ -1,0 +1,61 @@
+/**
+ * Why a request is not accepted, as a closed list, and the one function that turns a reason into HTTP.
+ * Only 429, 502, 503 and 504 are retried by exporters (OTLP/HTTP, "Failures"): whatever is our own fault must be
+ * 503, since an exporter drops what any other status answers.
+ */
+import type { RequestOutcome } from "../../shared/outcome.ts";
+
+export type RefusalReason =
+  | "unknown_path"
+  | "wrong_method"
+  | "wrong_content_type"
+  | "wrong_content_encoding"
+  | "missing_key"
+  | "unknown_key"
+  | "disabled_key"
+  | "forbidden_origin"
+  | "too_large"
+  | "corrupt_body"
+  | "busy"
+  | "keys_unreachable"
+  | "store_unreachable"
+  | "internal";
+
+export interface Refusal {
+  readonly reason: RefusalReason;
+  /** For the developer of the exporter: what is wrong and what to do. */
+  readonly message: string;
+}
+
+export interface RefusalAnswer {
+  readonly status: number;
+  readonly outcome: RequestOutcome;
+  readonly retryable: boolean;
+}
+
+export function answerOf(reason: RefusalReason): RefusalAnswer {
+  switch (reason) {
+    case "unknown_path":
+      return { status: 404, outcome: "unsupported", retryable: false };
+    case "wrong_method":
+      return { status: 405, outcome: "unsupported", retryable: false };
+    case "wrong_content_type":
+    case "wrong_content_encoding":
+      return { status: 415, outcome: "unsupported", retryable: false };
+    case "missing_key":
+    case "unknown_key":
+      return { status: 401, outcome: "unauthenticated", retryable: false };
+    case "disabled_key":
+    case "forbidden_origin":
+      return { status: 403, outcome: "forbidden", retryable: false };
+    case "too_large":
+      return { status: 413, outcome: "too_large", retryable: false };
+    case "corrupt_body":
+      return { status: 400, outcome: "malformed", retryable: false };
+    case "busy":
+    case "keys_unreachable":
+    case "store_unreachable":
+    case "internal":
+      return { status: 503, outcome: "unavailable", retryable: true };
+  }
+}

@@ -1,0 +1,213 @@
+/**
+ * The ingress: OTLP/HTTP traces in, payloads in R2 out. It holds no ClickHouse secret and cannot read receipts.
+ *
+ * It promises that a request answered 200 is in R2 (or held no span), that nothing of a refused request is stored,
+ * and that no failure of ours is answered with a status that exporters do not retry. Bringing the payload into
+ * ClickHouse is the consumer's.
+ */
+import { Router } from "itty-router";
+import type { ApiKeyRecord } from "../../shared/api-key.ts";
+import { limits } from "../../shared/limits.ts";
+import type { PayloadMetadata } from "../../shared/messages.ts";
+import { rejectionMessage, type SpanBounds } from "../../shared/otlp/inspect.ts";
+import { formatPayloadKey, payloadId } from "../../shared/payload-key.ts";
+import { acceptPayload } from "./accept-payload.ts";
+import { accepted, refused } from "./answer.ts";
+import { authenticate, type KeyMemory } from "./authenticate.ts";
+import type { IngressBindings } from "./bindings.ts";
+import { BytesInHand } from "./bytes-in-hand.ts";
+import { checkPayload } from "./check-payload.ts";
+import { answerType, type Content, readContent } from "./content.ts";
+import { addCorsHeaders, originAllowed, preflight } from "./cors.ts";
+import { drainBody, readBody } from "./read-body.ts";
+import { answerOf, type Refusal } from "./refusal.ts";
+import { ring } from "./ring.ts";
+
+// One a Worker instance, shared by its requests.
+const keyMemory: KeyMemory = new Map();
+const bytesInHand = new BytesInHand(limits.ingressBytesInHandMax);
+
+/** A body without spans that is longer than this is most likely a mistake (snake_case JSON, say): it gets a warning. */
+const emptyBodyBytesQuiet = 100;
+
+/** The story of one request. */
+async function receiveTraces(
+  request: Request,
+  env: IngressBindings,
+  ctx: ExecutionContext,
+): Promise<Response> {
+  const content = readContent(request.headers);
+  if (!content.ok) {
+    return await refuseRequest(request, content.refusal);
+  }
+  const key = await authenticate(request.headers, env.KEYS, keyMemory, Date.now());
+  if (!key.ok) {
+    return await refuseRequest(request, key.refusal);
+  }
+  if (!originAllowed(request.headers, key.value)) {
+    const origin = request.headers.get("origin");
+    return await refuseRequest(request, {
+      reason: "forbidden_origin",
+      message: `The API key "${key.value.name}" may not be used by pages of ${origin}.`,
+    });
+  }
+  const body = await readBody(request, bytesInHand);
+  if (!body.ok) {
+    return await refuseRequest(request, body.refusal);
+  }
+  return await receiveBody(request, body.value, content.value, key.value, env, ctx);
+}
+
+/** The second half of the story: from the bytes on. `body` is released exactly once. */
+async function receiveBody(
+  request: Request,
+  body: { readonly bytes: Uint8Array; readonly release: () => void },
+  content: Content,
+  key: ApiKeyRecord,
+  env: IngressBindings,
+  ctx: ExecutionContext,
+): Promise<Response> {
+  let stored: Promise<Response>;
+  try {
+    const arrival = Date.now(); // the body is complete; the put follows at once
+    const bounds = spanBounds(arrival);
+    const checked = checkPayload(body.bytes, content, bounds);
+    if (!checked.ok) {
+      body.release();
+      return await refuseRequest(request, checked.refusal);
+    }
+    const { inspection, inflatedBytes } = checked.value;
+    if (inspection.spans === 0) {
+      body.release();
+      return answerNothing(content, inspection.rejectedSpans, inflatedBytes, rejectionMessage(inspection));
+    }
+    stored = store(
+      {
+        version: "1",
+        type: content.type,
+        encoding: content.encoding,
+        spans: inspection.spans,
+        rejectedSpans: inspection.rejectedSpans,
+        inflatedBytes,
+        outputBytes: inspection.outputBytes,
+        arrival,
+        startMinMs: bounds.startMinMs,
+        startMaxMs: bounds.startMaxMs,
+      },
+      rejectionMessage(inspection),
+    );
+  } catch (error) {
+    body.release();
+    throw error;
+  }
+  ctx.waitUntil(stored.then(body.release, body.release));
+  return await stored;
+
+  async function store(metadata: PayloadMetadata, rejections: string): Promise<Response> {
+    const id = await payloadId(key.tenant, content.type, content.encoding, body.bytes);
+    const payload = formatPayloadKey(metadata.arrival, key.tenant, id);
+    const acceptance = await acceptPayload(env.PAYLOADS, payload, body.bytes, metadata);
+    if (acceptance === "unreachable") {
+      return await refuseRequest(request, {
+        reason: "store_unreachable",
+        message: "The payload could not be stored at this moment. Try again.",
+      });
+    }
+    const { spans, outputBytes, arrival } = metadata;
+    ctx.waitUntil(ring(env.RING, { v: 1, key: payload, cause: "ingress", spans, outputBytes, arrival }));
+    const response =
+      metadata.rejectedSpans === 0
+        ? accepted(content.type)
+        : accepted(content.type, { rejectedSpans: metadata.rejectedSpans, errorMessage: rejections });
+    response.headers.set("x-headrace-payload", id);
+    if (acceptance === "duplicate") {
+      response.headers.set("x-headrace-duplicate", "1");
+    }
+    return response;
+  }
+}
+
+/** A request without a span to store is answered 200 all the same (OTLP: an empty request is a success). */
+function answerNothing(
+  content: Content,
+  rejectedSpans: number,
+  inflatedBytes: number,
+  rejections: string,
+): Response {
+  if (rejectedSpans > 0) {
+    log("malformed", { rejectedSpans, message: rejections });
+    return accepted(content.type, { rejectedSpans, errorMessage: rejections });
+  }
+  log("empty", { inflatedBytes });
+  if (inflatedBytes <= emptyBodyBytesQuiet) {
+    return accepted(content.type);
+  }
+  return accepted(content.type, {
+    rejectedSpans: 0,
+    errorMessage: `The body of ${inflatedBytes} bytes holds no span. Are the fields named as in OTLP (resourceSpans, scopeSpans, spans)?`,
+  });
+}
+
+/** Start times that a payload's spans may have: older ones would fall out of the table, later ones are a wrong clock. */
+function spanBounds(arrival: number): SpanBounds {
+  return { startMinMs: arrival - limits.spanAgeMaxMs, startMaxMs: arrival + limits.spanFutureMaxMs };
+}
+
+async function refuseRequest(request: Request, refusal: Refusal): Promise<Response> {
+  await drainBody(request);
+  log(answerOf(refusal.reason).outcome, { reason: refusal.reason, message: refusal.message });
+  return refused(answerType(request.headers), refusal);
+}
+
+function log(outcome: string, fields: object): void {
+  console.warn(JSON.stringify({ outcome, ...fields }));
+}
+
+function otherSignal(name: string) {
+  return (request: Request): Promise<Response> =>
+    refuseRequest(request, {
+      reason: "unknown_path",
+      message: `Headrace takes traces at /v1/traces; it does not take ${name}. Set OTEL_${name.toUpperCase()}_EXPORTER=none in the exporter.`,
+    });
+}
+
+const router = Router<Request, [IngressBindings, ExecutionContext]>()
+  .post("/v1/traces", receiveTraces)
+  .options("/v1/traces", (request) => preflight(request.headers))
+  .all("/v1/traces", (request) =>
+    refuseRequest(request, {
+      reason: "wrong_method",
+      message: `${request.method} is not taken here: POST an ExportTraceServiceRequest.`,
+    }),
+  )
+  .all("/v1/logs", otherSignal("logs"))
+  .all("/v1/metrics", otherSignal("metrics"))
+  .get("/healthz", () => new Response("ok\n", { headers: { "content-type": "text/plain" } }))
+  .all("*", (request) =>
+    refuseRequest(request, {
+      reason: "unknown_path",
+      message: `Nothing is at ${new URL(request.url).pathname.slice(0, 200)}: POST traces to /v1/traces. (OTEL_EXPORTER_OTLP_ENDPOINT gets /v1/traces appended, OTEL_EXPORTER_OTLP_TRACES_ENDPOINT does not.)`,
+    }),
+  );
+
+export default {
+  async fetch(request, env, ctx) {
+    let response: Response;
+    try {
+      response = await router.fetch(request, env, ctx);
+    } catch (error) {
+      // Whatever breaks here is ours. The exporter must try again, and must not be told how we are built.
+      console.error(JSON.stringify({ outcome: "unavailable", reason: "internal", error: describe(error) }));
+      response = refused(answerType(request.headers), {
+        reason: "internal",
+        message: "The request could not be handled at this moment. Try again.",
+      });
+    }
+    addCorsHeaders(request.headers, response.headers);
+    return response;
+  },
+} satisfies ExportedHandler<IngressBindings>;
+
+function describe(error: unknown): string {
+  return error instanceof Error ? (error.stack ?? error.message) : String(error);
+}
