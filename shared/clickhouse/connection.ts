@@ -1,0 +1,53 @@
+/**
+ * Where ClickHouse is and how it is spoken to. The `fetch` is handed in: a Worker with a VPC or service binding
+ * named CLICKHOUSE passes that binding's, every other caller the global one.
+ */
+import { type ClickHouseClient, createClient } from "@clickhouse/client-web";
+import * as v from "valibot";
+import { limits } from "../limits.ts";
+
+const identifierSchema = v.pipe(
+  v.string(),
+  v.regex(/^[A-Za-z_][A-Za-z0-9_]*$/, "is no ClickHouse identifier ([A-Za-z_][A-Za-z0-9_]*)"),
+);
+
+/** The variables and secrets of a Worker that reaches ClickHouse, as they stand in wrangler.toml. */
+export const clickHouseVariablesSchema = v.pipe(
+  v.object({
+    CLICKHOUSE_URL: v.pipe(v.string(), v.url()),
+    CLICKHOUSE_USER: v.string(),
+    CLICKHOUSE_PASSWORD: v.optional(v.string(), ""),
+    CLICKHOUSE_DATABASE: identifierSchema,
+    CLICKHOUSE_TRACES_TABLE: identifierSchema,
+  }),
+  v.transform((variables) => ({
+    url: variables.CLICKHOUSE_URL,
+    user: variables.CLICKHOUSE_USER,
+    password: variables.CLICKHOUSE_PASSWORD,
+    database: variables.CLICKHOUSE_DATABASE,
+    tracesTable: variables.CLICKHOUSE_TRACES_TABLE,
+  })),
+);
+
+export type ClickHouseSettings = v.InferOutput<typeof clickHouseVariablesSchema>;
+
+export interface ClickHouseConnection {
+  readonly settings: ClickHouseSettings;
+  readonly fetch: typeof fetch;
+  /** For every query and statement but the block insert, whose body is binary. */
+  readonly client: ClickHouseClient;
+}
+
+/** Throws valibot's error, naming the variable, when one is missing or malformed. */
+export function connectClickHouse(variables: unknown, fetcher: typeof fetch): ClickHouseConnection {
+  const settings = v.parse(clickHouseVariablesSchema, variables);
+  const client = createClient({
+    url: settings.url,
+    username: settings.user,
+    password: settings.password,
+    database: settings.database,
+    request_timeout: limits.queryTimeoutSeconds * 1000,
+    fetch: fetcher,
+  });
+  return { settings, fetch: fetcher, client };
+}

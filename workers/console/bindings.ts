@@ -1,0 +1,22 @@
+/** What the console may touch: the bindings of `[env.console]` in wrangler.toml. */
+import type { PayloadKey } from "../../shared/payload-key.ts";
+
+/** The part of the consumer's `Operations` entrypoint that the console calls. */
+export interface ConsumerOperations {
+  holds(keys: readonly PayloadKey[]): Promise<readonly boolean[]>;
+  reconcile(): Promise<unknown>;
+  status(): Promise<unknown>;
+}
+
+export interface ConsoleBindings {
+  readonly KEYS: KVNamespace;
+  readonly PAYLOADS: R2Bucket;
+  readonly CONSUMER: ConsumerOperations;
+  readonly CLICKHOUSE?: Fetcher;
+  readonly CLICKHOUSE_URL: string;
+  readonly CLICKHOUSE_USER: string;
+  readonly CLICKHOUSE_PASSWORD?: string;
+  readonly CLICKHOUSE_DATABASE: string;
+  readonly CLICKHOUSE_TRACES_TABLE: string;
+  readonly ADMIN_TOKEN: string;
+}

@@ -1,0 +1,91 @@
+/**
+ * The balance of a range of minutes, read from its three witnesses: R2 lists what was accepted, the receipts in
+ * ClickHouse say what ended, the ledger says what it holds.
+ */
+import * as v from "valibot";
+import { type Balance, balanceOf } from "../../shared/balance.ts";
+import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
+import { type PayloadOutcome, payloadOutcomes } from "../../shared/outcome.ts";
+import { formatMinute, isPayloadKey, type PayloadKey, payloadPrefix } from "../../shared/payload-key.ts";
+import type { ConsumerOperations } from "./bindings.ts";
+
+/** Keys that are listed at most: the answer says when that was not all. R2 lists 1000 a call. */
+const keysMax = 100_000;
+
+const receiptsSchema = v.array(
+  v.object({
+    key: v.custom<PayloadKey>((input) => typeof input === "string" && isPayloadKey(input)),
+    outcome: v.picklist(payloadOutcomes),
+  }),
+);
+
+export interface BalanceAnswer extends Balance {
+  /** First minute of the range, UTC; the range ends now. */
+  readonly since: string;
+  /** Whether every accepted payload has ended or is held. */
+  readonly balanced: boolean;
+  /** More than the listed keys lie in the range: ask for a shorter one. */
+  readonly truncated: boolean;
+}
+
+export async function readBalance(
+  bucket: R2Bucket,
+  clickHouse: ClickHouseConnection,
+  consumer: ConsumerOperations,
+  sinceMs: number,
+): Promise<BalanceAnswer> {
+  const since = formatMinute(sinceMs);
+  const from = `${payloadPrefix}${since}`;
+  const { keys, truncated } = await listKeys(bucket, from);
+  // Asked after the listing and before the receipts: a payload that ends in between is then seen by its receipt.
+  const held = await heldOf(keys, consumer);
+  const receipts = await readReceipts(clickHouse, from);
+  const balance = balanceOf(keys, receipts, held);
+  return { since, balanced: balance.missing.length === 0 && !truncated, truncated, ...balance };
+}
+
+async function listKeys(bucket: R2Bucket, from: string): Promise<{ keys: PayloadKey[]; truncated: boolean }> {
+  const keys: PayloadKey[] = [];
+  let cursor: string | undefined;
+  do {
+    const page = await bucket.list({
+      prefix: payloadPrefix,
+      ...(cursor === undefined ? { startAfter: from } : { cursor }),
+    });
+    for (const object of page.objects) {
+      if (isPayloadKey(object.key)) {
+        keys.push(object.key);
+      }
+    }
+    cursor = page.truncated ? page.cursor : undefined;
+  } while (cursor !== undefined && keys.length < keysMax);
+  return { keys, truncated: cursor !== undefined };
+}
+
+async function heldOf(keys: readonly PayloadKey[], consumer: ConsumerOperations): Promise<Set<PayloadKey>> {
+  const held = new Set<PayloadKey>();
+  const pageKeys = 1000;
+  for (let at = 0; at < keys.length; at += pageKeys) {
+    const page = keys.slice(at, at + pageKeys);
+    const answers = await consumer.holds(page);
+    page.forEach((key, index) => {
+      if (answers[index] === true) {
+        held.add(key);
+      }
+    });
+  }
+  return held;
+}
+
+async function readReceipts(
+  { client }: ClickHouseConnection,
+  from: string,
+): Promise<Map<PayloadKey, PayloadOutcome>> {
+  const answer = await client.query({
+    query: "SELECT key, outcome FROM headrace_receipts FINAL WHERE key >= {from:String}",
+    query_params: { from },
+    format: "JSONEachRow",
+  });
+  const rows = v.parse(receiptsSchema, await answer.json());
+  return new Map(rows.map(({ key, outcome }) => [key, outcome]));
+}

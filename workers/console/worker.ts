@@ -1,0 +1,75 @@
+/**
+ * The console: what an operator reads and asks for, as a JSON API behind an admin token. It writes no rows and no
+ * payloads. A key for sending spans opens nothing here.
+ */
+import { Router } from "itty-router";
+import { connectClickHouse } from "../../shared/clickhouse/connection.ts";
+import { DAY_MS } from "../../shared/limits.ts";
+import type { ConsoleBindings } from "./bindings.ts";
+import { readBalance } from "./read-balance.ts";
+
+function clickHouseOf(env: ConsoleBindings) {
+  const binding = env.CLICKHOUSE;
+  return connectClickHouse(
+    env,
+    binding === undefined ? fetch : (binding.fetch.bind(binding) as typeof fetch),
+  );
+}
+
+/** Compares in constant time, so that the token cannot be guessed a character at a time. */
+async function isAdmin(request: Request, env: ConsoleBindings): Promise<boolean> {
+  const given = /^bearer +(\S+)$/i.exec(request.headers.get("authorization") ?? "")?.[1] ?? "";
+  const [a, b] = await Promise.all([given, env.ADMIN_TOKEN].map(sha256));
+  return env.ADMIN_TOKEN !== "" && a !== undefined && b !== undefined && crypto.subtle.timingSafeEqual(a, b);
+}
+
+function sha256(text: string): Promise<ArrayBuffer> {
+  return crypto.subtle.digest("SHA-256", new TextEncoder().encode(text));
+}
+
+function answer(status: number, body: object): Response {
+  return Response.json(body, { status });
+}
+
+async function balance(request: Request, env: ConsoleBindings): Promise<Response> {
+  const hours = Number(new URL(request.url).searchParams.get("hours") ?? "24");
+  if (!(hours > 0 && hours <= 24 * 7)) {
+    return answer(400, { error: "hours must be a number above 0 and at most 168" });
+  }
+  const since = Date.now() - (hours / 24) * DAY_MS;
+  return answer(200, await readBalance(env.PAYLOADS, clickHouseOf(env), env.CONSUMER, since));
+}
+
+const router = Router<Request, [ConsoleBindings]>()
+  .get("/healthz", () => new Response("ok\n", { headers: { "content-type": "text/plain" } }))
+  .all("/api/*", async (request, env) => {
+    if (await isAdmin(request, env)) {
+      return undefined;
+    }
+    const refusal = answer(401, {
+      error: "The admin token is missing or wrong: send `Authorization: Bearer …`.",
+    });
+    refusal.headers.set("www-authenticate", 'Bearer realm="headrace console"');
+    return refusal;
+  })
+  .get("/api/balance", balance)
+  .get("/api/status", async (_request, env) => Response.json(await env.CONSUMER.status()))
+  .post("/api/reconcile", async (_request, env) => Response.json(await env.CONSUMER.reconcile()))
+  .all("*", () =>
+    answer(404, {
+      error: "Nothing is here. GET /api/balance, GET /api/status, POST /api/reconcile, GET /healthz.",
+    }),
+  );
+
+export default {
+  async fetch(request, env) {
+    try {
+      return await router.fetch(request, env);
+    } catch (error) {
+      console.error(JSON.stringify({ message: "the console could not answer", error: String(error) }));
+      return answer(503, {
+        error: "ClickHouse, R2 or the ledger cannot be reached at this moment; the log says which.",
+      });
+    }
+  },
+} satisfies ExportedHandler<ConsoleBindings>;
