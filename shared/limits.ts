@@ -96,8 +96,15 @@ export const limits = {
   keysRememberedMax: 10_000,
 
   // --- tables
+  /** Entries (token x partition) that a table remembers. 100,000 cost nothing on plain MergeTree (FACTS B8). */
   deduplicationWindow: 100_000,
+  /** Below this a table is refused: half of it is 500 blocks, a few minutes at one group a second on several days. */
+  deduplicationWindowMin: 1_000,
+  /** Replicated and Shared tables forget by time too; their default is one hour. */
+  deduplicationWindowSeconds: 7 * 24 * 60 * 60,
   receiptsRetentionDays: 37,
+  /** Sealed minutes, findings and outcomes: a year and a month, so that a month can be compared with last year's. */
+  minutesRetentionDays: 400,
 } as const;
 
 assert(limits.bodyBytesMax <= limits.inflatedBytesMax, "a body is at most its inflated form");

@@ -1,0 +1,240 @@
+/**
+ * Brings a ClickHouse database to the schema in `schema/`: which files are still to be applied, their statements with
+ * the names filled in, and the table that remembers it. Every statement may be run again (IF NOT EXISTS), so a run
+ * that was cut off is repeated as a whole, and two runs at once end in the same schema.
+ *
+ * It asks the database only through the `query` that it is given, and reads no files: `dev/`, the tests and the CLI
+ * share it.
+ */
+import * as v from "valibot";
+import { assert } from "../assert.ts";
+import { limits } from "../limits.ts";
+import { quoteIdentifier, quoteText } from "./identifier.ts";
+
+/** One file of `schema/`. */
+export interface MigrationFile {
+  /** `0001_traces.sql` */
+  readonly name: string;
+  readonly text: string;
+}
+
+/** What an installation may choose. */
+export interface SchemaSettings {
+  readonly database: string;
+  readonly tracesTable: string;
+  /** Days after which ClickHouse drops spans; undefined: never, as the exporter's default is. */
+  readonly tracesTtlDays: number | undefined;
+  readonly receiptsDays: number;
+  /** For sealed minutes, findings and outcomes. */
+  readonly minutesDays: number;
+}
+
+export const defaultSchemaSettings: SchemaSettings = {
+  database: "default",
+  tracesTable: "otel_traces",
+  tracesTtlDays: undefined,
+  receiptsDays: limits.receiptsRetentionDays,
+  minutesDays: limits.minutesRetentionDays,
+};
+
+/** A file with its statements ready to be run in order. */
+export interface Migration {
+  readonly number: number;
+  readonly name: string;
+  readonly checksum: string;
+  readonly statements: readonly string[];
+}
+
+const appliedSchema = v.object({ number: v.number(), name: v.string(), checksum: v.string() });
+/** A file that the database remembers. */
+export type AppliedMigration = v.InferOutput<typeof appliedSchema>;
+
+/** The schema cannot be brought up to date; the message says what to do. */
+export class MigrationError extends Error {
+  override readonly name = "MigrationError";
+}
+
+/** Runs one statement and resolves with the answer's text; rejects with ClickHouse's exception. */
+export type RunStatement = (sql: string) => Promise<string>;
+
+/** How often a file is tried: two runs at once may disturb each other, and the next try finds the other's work done. */
+const triesMax = 5;
+
+/** The full names of the tables that an installation has, in backticks. */
+export function tableNames(settings: Pick<SchemaSettings, "database" | "tracesTable">) {
+  const qualified = (table: string): string =>
+    `${quoteIdentifier(settings.database)}.${quoteIdentifier(table)}`;
+  return {
+    traces: qualified(settings.tracesTable),
+    traceIdTs: qualified(`${settings.tracesTable}_trace_id_ts`),
+    traceIdTsMv: qualified(`${settings.tracesTable}_trace_id_ts_mv`),
+    receipts: qualified("headrace_receipts"),
+    deadLetters: qualified("headrace_dead_letters"),
+    minutes: qualified("headrace_minutes"),
+    findings: qualified("headrace_findings"),
+    outcomes: qualified("headrace_outcomes"),
+    migrations: qualified("headrace_migrations"),
+  } as const;
+}
+
+/**
+ * The migrations that `applied` lacks, in order. Throws `MigrationError` when a file that was applied reads otherwise
+ * now, or when the database knows a newer schema than these files.
+ */
+export async function planMigrations(
+  files: readonly MigrationFile[],
+  settings: SchemaSettings,
+  applied: readonly AppliedMigration[],
+): Promise<readonly Migration[]> {
+  const known = new Map(applied.map((migration) => [migration.number, migration]));
+  const planned: Migration[] = [];
+  const sorted = files.toSorted((a, b) => (a.name < b.name ? -1 : 1));
+  for (const [index, file] of sorted.entries()) {
+    const number = Number(/^(\d{4})_[a-z0-9_]+\.sql$/.exec(file.name)?.[1]);
+    assert(number === index + 1, `schema files are numbered without gaps: ${file.name}`);
+    const plain = splitStatements(file.text);
+    const checksum = await sha256(plain.join(";\n"));
+    const before = known.get(number);
+    known.delete(number);
+    if (before === undefined) {
+      planned.push({
+        number,
+        name: file.name,
+        checksum,
+        statements: plain.map((statement) => fillIn(statement, settings)),
+      });
+    } else if (before.checksum !== checksum) {
+      throw new MigrationError(
+        `${file.name} was applied to ${settings.database}.${settings.tracesTable} in another form (as ${before.name}). ` +
+          "A file that was applied is never changed: put the change into a new one.",
+      );
+    }
+  }
+  const [unknown] = known.values();
+  if (unknown !== undefined) {
+    throw new MigrationError(
+      `The database has migration ${unknown.name}, which this version does not know: it is older than the schema. Use the newer version.`,
+    );
+  }
+  return planned;
+}
+
+/** Applies what is missing. Resolves with the names of the files that it applied; the second time there are none. */
+export async function migrate(
+  files: readonly MigrationFile[],
+  settings: SchemaSettings,
+  run: RunStatement,
+): Promise<readonly string[]> {
+  const names = tableNames(settings);
+  const exists = await run(
+    `SELECT count() FROM system.databases WHERE name = ${quoteText(settings.database)} FORMAT TSVRaw`,
+  );
+  if (exists.trim() === "0") {
+    await run(`CREATE DATABASE IF NOT EXISTS ${quoteIdentifier(settings.database)}`);
+  }
+  // One row a file and traces table: an installation may move to another table.
+  await run(
+    `CREATE TABLE IF NOT EXISTS ${names.migrations} (traces_table String, number UInt32, name String, checksum String, at DateTime('UTC') DEFAULT now()) ` +
+      "ENGINE = ReplacingMergeTree(at) ORDER BY (traces_table, number)",
+  );
+  const readApplied = async (): Promise<readonly AppliedMigration[]> => {
+    const text = await run(
+      `SELECT number, name, checksum FROM ${names.migrations} FINAL WHERE traces_table = ${quoteText(settings.tracesTable)} ORDER BY number FORMAT JSONEachRow`,
+    );
+    const lines = text.split("\n").filter((line) => line !== "");
+    return lines.map((line) => v.parse(appliedSchema, JSON.parse(line)));
+  };
+  const done: string[] = [];
+  for (const migration of await planMigrations(files, settings, await readApplied())) {
+    if (await apply(migration)) {
+      done.push(migration.name);
+    }
+  }
+  return done;
+
+  /** Whether it was this run that applied it. */
+  async function apply(migration: Migration): Promise<boolean> {
+    for (let tries = 1; ; tries++) {
+      try {
+        for (const statement of migration.statements) {
+          await run(statement);
+        }
+        await run(
+          `INSERT INTO ${names.migrations} (traces_table, number, name, checksum) SETTINGS async_insert = 0 VALUES ` +
+            `(${quoteText(settings.tracesTable)}, ${migration.number}, ${quoteText(migration.name)}, ${quoteText(migration.checksum)})`,
+        );
+        return true;
+      } catch (error) {
+        const applied = await readApplied();
+        if (
+          applied.some(
+            ({ number, checksum }) => number === migration.number && checksum === migration.checksum,
+          )
+        ) {
+          return false; // another run was quicker
+        }
+        if (tries >= triesMax) {
+          throw new MigrationError(`${migration.name} could not be applied: ${String(error)}`, {
+            cause: error,
+          });
+        }
+      }
+    }
+  }
+}
+
+/**
+ * The statements of a file, without comments and blank lines. A statement ends with a semicolon at a line's end; the
+ * files hold no `--` inside strings.
+ */
+function splitStatements(text: string): readonly string[] {
+  const lines = text
+    .split(/\r?\n/)
+    .map((line) => line.replace(/\s*--.*$/, "").trimEnd())
+    .filter((line) => line !== "");
+  return lines
+    .join("\n")
+    .split(/;(?:\n|$)/)
+    .filter((statement) => statement.trim() !== "");
+}
+
+function fillIn(statement: string, settings: SchemaSettings): string {
+  const names = tableNames(settings);
+  const values: Readonly<Record<string, string>> = {
+    database: quoteIdentifier(settings.database),
+    traces: names.traces,
+    trace_id_ts: names.traceIdTs,
+    trace_id_ts_mv: names.traceIdTsMv,
+    traces_ttl: ttl("Timestamp", settings.tracesTtlDays),
+    trace_id_ts_ttl: ttl("Start", settings.tracesTtlDays),
+    deduplication_window: String(limits.deduplicationWindow),
+    deduplication_window_seconds: String(limits.deduplicationWindowSeconds),
+    receipts_days: days(settings.receiptsDays),
+    minutes_days: days(settings.minutesDays),
+  };
+  return statement.replaceAll(/\{\{(\w+)\}\}/g, (placeholder, name: string) => {
+    const value = values[name];
+    assert(value !== undefined, `the schema knows no placeholder ${placeholder}`);
+    return value;
+  });
+}
+
+/** The exporter's form of the clause. toDateTime: a TTL on DateTime64 is not taken by older servers. */
+function ttl(column: string, ttlDays: number | undefined): string {
+  return ttlDays === undefined ? "" : `TTL toDateTime(${column}) + toIntervalDay(${days(ttlDays)})`;
+}
+
+/** ClickHouse's DateTime ends in 2106; a TTL past it wraps, and rows vanish at the INSERT (seen with 36,500 days). */
+const ttlDaysMax = 10_000;
+
+function days(count: number): string {
+  if (!Number.isInteger(count) || count < 1 || count > ttlDaysMax) {
+    throw new MigrationError(`A TTL is 1 to ${ttlDaysMax} whole days, not ${count}`);
+  }
+  return String(count);
+}
+
+async function sha256(text: string): Promise<string> {
+  const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text));
+  return Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
