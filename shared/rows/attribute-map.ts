@@ -8,10 +8,10 @@
  * keys are looked up and sorted one message at a time.
  */
 import { type AttributeScan, entrySize } from "../otlp/attribute-scan.ts";
-import { anyValueText } from "./any-value.ts";
 import { ByteSink } from "./byte-sink.ts";
 import { appendString, copyReserved, varintReserved } from "./copy-bytes.ts";
 import { LowCardinality } from "./low-cardinality.ts";
+import { ValueText } from "./value-text.ts";
 
 /** A sequence of keys, as a path from the root. */
 class Shape {
@@ -48,8 +48,6 @@ const shapeDepthMax = 128;
 /** A length of up to 2^28 as a varint, or the longest text of a bool, int or double with its length. */
 const stringReserve = 32;
 
-const encoder = new TextEncoder();
-
 export class AttributeMap {
   readonly keys = new LowCardinality();
   #values = new ByteSink();
@@ -58,6 +56,7 @@ export class AttributeMap {
   /** The order and the keys of the last message that had no shape. */
   #order: Int32Array = new Int32Array(0);
   #sortedKeys: Int32Array = new Int32Array(0);
+  readonly #text = new ValueText();
 
   /** Bytes of the values written so far. */
   get valueBytes(): number {
@@ -171,8 +170,9 @@ export class AttributeMap {
         varintReserved(sink, valueLength);
         copyReserved(sink, bytes, view, valueAt, valueLength);
       } else {
-        const text = encoder.encode(anyValueText(bytes, view, valueAt, valueAt - valueLength));
-        appendString(sink, text, new DataView(text.buffer), 0, text.length);
+        const text = this.#text;
+        text.write(bytes, view, valueAt, valueAt - valueLength);
+        appendString(sink, text.bytes, text.view, 0, text.length);
       }
     }
   }

@@ -13,7 +13,6 @@ import { EventScan } from "../otlp/event-scan.ts";
 import { LinkScan } from "../otlp/link-scan.ts";
 import { isZero, type SpanBounds } from "../otlp/span-check.ts";
 import { type TraceVisitor, TraceWalk } from "../otlp/trace-walk.ts";
-import { anyValueText } from "./any-value.ts";
 import { AttributeMap } from "./attribute-map.ts";
 import { ByteSink } from "./byte-sink.ts";
 import { type ColumnName, columns } from "./columns.ts";
@@ -29,6 +28,7 @@ import {
   lowCardinalityArrayData,
   lowCardinalityData,
 } from "./native-block.ts";
+import { ValueText } from "./value-text.ts";
 
 /**
  * Raised when a payload's block would come out with other bytes. A group that was tried under another version is
@@ -374,9 +374,12 @@ function serviceName(bytes: Uint8Array, view: DataView, scan: AttributeScan): Ui
     if (keyLength === serviceNameKey.length && serviceNameKey.every((byte, i) => byte === bytes[keyAt + i])) {
       const valueAt = entries[slot + 2] ?? 0;
       const valueLength = entries[slot + 3] ?? 0;
-      return valueLength >= 0
-        ? bytes.subarray(valueAt, valueAt + valueLength)
-        : encoder.encode(anyValueText(bytes, view, valueAt, valueAt - valueLength));
+      if (valueLength >= 0) {
+        return bytes.subarray(valueAt, valueAt + valueLength);
+      }
+      const text = new ValueText();
+      text.write(bytes, view, valueAt, valueAt - valueLength);
+      return text.bytes.subarray(0, text.length);
     }
   }
   return new Uint8Array(0);

@@ -1,10 +1,19 @@
 import { describe, expect, test } from "vitest";
-import { anyValueText } from "../../shared/rows/any-value.ts";
+import { Random } from "../../bench/random.ts";
+import { ValueText } from "../../shared/rows/value-text.ts";
+import { anyValueText } from "../fixtures/any-value-reference.ts";
 import { join, keyValue, type Part, value } from "../fixtures/protobuf.ts";
 
 function text(content: Part): string {
   const bytes = join([9, 9, 9], content, [9, 9]);
-  return anyValueText(bytes, new DataView(bytes.buffer), 3, bytes.length - 2);
+  const view = new DataView(bytes.buffer);
+  const written = new ValueText();
+  written.write(bytes, view, 3, bytes.length - 2);
+  const result = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(
+    written.bytes.subarray(0, written.length),
+  );
+  expect(result).toBe(anyValueText(bytes, view, 3, bytes.length - 2));
+  return result;
 }
 
 /** pdata/pcommon/value.go and its tests, value_test.go (TestAsString). */
@@ -96,3 +105,69 @@ describe("the text of a value", () => {
     expect(text(content)).toBe(expected);
   });
 });
+
+test("integers of every size, and random values, equal the plain form of the rule", () => {
+  for (let bit = 0n; bit < 64n; bit++) {
+    for (const near of [-1n, 0n, 1n]) {
+      const n = BigInt.asIntN(64, (1n << bit) + near);
+      expect(text(value.int(n))).toBe(String(n));
+      expect(text(value.int(-n))).toBe(String(BigInt.asIntN(64, -n)));
+    }
+  }
+  for (let power = 1n; power < 10n ** 19n; power *= 10n) {
+    expect(text(value.int(power - 1n))).toBe(String(BigInt.asIntN(64, power - 1n)));
+    expect(text(value.int(power))).toBe(String(BigInt.asIntN(64, power)));
+  }
+  const random = new Random(31);
+  for (let i = 0; i < 3000; i++) {
+    text(randomValue(random, 0));
+  }
+});
+
+function randomValue(random: Random, depth: number): Part {
+  const bits = (BigInt(random.next()) << 32n) | BigInt(random.next());
+  switch (random.below(depth > 3 ? 6 : 8)) {
+    case 0:
+      return value.none;
+    case 1:
+      return value.bool(random.chance(0.5));
+    case 2:
+      return value.int(bits >> BigInt(random.below(64)));
+    case 3:
+      return value.double(
+        random.chance(0.2) ? random.below(1000) / 8 : random.next() * 10 ** (random.below(60) - 40),
+      );
+    case 4:
+      return value.bytes(...Array.from({ length: random.below(9) }, () => random.below(256)));
+    case 5:
+      return value.string(randomText(random));
+    case 6:
+      return value.array(...Array.from({ length: random.below(4) }, () => randomValue(random, depth + 1)));
+    default:
+      return value.map(
+        ...Array.from({ length: random.below(6) }, () =>
+          keyValue(randomText(random), randomValue(random, depth + 1)),
+        ),
+      );
+  }
+}
+
+function randomText(random: Random): string {
+  const letters = [
+    "a",
+    "b",
+    '"',
+    "\\",
+    "\n",
+    "\u0001",
+    "é",
+    "\u2028",
+    "\u2029",
+    "\u20ac",
+    "\uffee",
+    "😀",
+    "/",
+    "<",
+  ];
+  return Array.from({ length: random.below(4) }, () => random.pick(letters)).join("");
+}

@@ -1,0 +1,419 @@
+/**
+ * The text of an attribute's value, byte for byte what the Collector's `Value.AsString` gives, written without
+ * strings in between (only a double's digits come from the engine).
+ *
+ * Source: opentelemetry-collector pdata/pcommon/value.go (AsString, AsRaw, float64AsString), v1.65/v0.159. Scalars:
+ * `true`, decimal int64, ES6 numbers with `-0`, NaN, Infinity, -Infinity, bytes as base64. Arrays and maps: Go's JSON
+ * encoder without HTML escaping, keys sorted, the last of equal keys wins; NaN or an infinity anywhere inside makes
+ * the whole text empty, because the encoder fails and the error is ignored.
+ */
+import { limits } from "../limits.ts";
+import { tags } from "../otlp/fields.ts";
+import { notPlain } from "../otlp/malformed.ts";
+import { VarintCursor } from "../otlp/plain-reader.ts";
+
+const textBytesFirst = 256;
+/** "-1.2345678901234567e-308" is the longest scalar. */
+const scalarBytesMax = 24;
+const varintBytesMax = 10;
+/** 2^32 = 4 * 10^9 + 294,967,296, for turning two halves into decimal digits. */
+const twoTo32 = 0x1_0000_0000;
+
+const quote = 0x22;
+const minus = 0x2d;
+const zero = 0x30;
+const backslash = 0x5c;
+
+const hexDigits = ascii("0123456789abcdef");
+const base64Digits = ascii("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/");
+const trueText = ascii("true");
+const falseText = ascii("false");
+const nullText = ascii("null");
+/** The letter behind the backslash for each ASCII character that Go's encoder escapes in two characters, else 0. */
+const shortEscapes = new Uint8Array(128);
+for (const [from, to] of ['""', "\\\\", "\nn", "\rr", "\tt", "\bb", "\ff"].map((pair) => ascii(pair))) {
+  shortEscapes[from ?? 0] = to ?? 0;
+}
+
+export class ValueText {
+  /** The last text written is `bytes[0, length)`. */
+  bytes = new Uint8Array(textBytesFirst);
+  view = new DataView(this.bytes.buffer);
+  length = 0;
+  readonly #cursor = new VarintCursor();
+
+  /**
+   * Writes the text of the AnyValue in `bytes[from, to)`. `view` shows the same bytes. Throws `notPlain` where the
+   * value is not in the plain form.
+   */
+  write(bytes: Uint8Array, view: DataView, from: number, to: number): void {
+    this.length = 0;
+    if (from === to) {
+      return;
+    }
+    switch (bytes[from]) {
+      case tags.anyValue.string:
+        this.#raw(bytes, this.#content(bytes, from, to), to);
+        return;
+      case tags.anyValue.array:
+      case tags.anyValue.kvlist:
+        if (!this.#json(bytes, view, from, to, 1)) {
+          this.length = 0;
+        }
+        return;
+      case tags.anyValue.bytes:
+        this.#base64(bytes, this.#content(bytes, from, to), to);
+        return;
+      default:
+        this.#scalar(bytes, view, from, to);
+    }
+  }
+
+  /** A bool, int or double. Returns false for NaN and the infinities, which JSON does not know. */
+  #scalar(bytes: Uint8Array, view: DataView, from: number, to: number): boolean {
+    switch (bytes[from]) {
+      case tags.anyValue.int:
+        this.#int(bytes, from + 1, to);
+        return true;
+      case tags.anyValue.bool:
+        this.#bool(bytes, from + 1, to);
+        return true;
+      case tags.anyValue.double: {
+        if (to - from !== 9) {
+          throw notPlain;
+        }
+        const value = view.getFloat64(from + 1, true);
+        // Go's ES6 style differs from JavaScript's own in minus zero alone.
+        this.#ascii(Object.is(value, -0) ? "-0" : String(value));
+        return Number.isFinite(value);
+      }
+      default:
+        throw notPlain;
+    }
+  }
+
+  #bool(bytes: Uint8Array, from: number, to: number): void {
+    let any = 0;
+    for (let at = this.#varintEnd(bytes, from, to) - 1; at >= from; at--) {
+      any |= (bytes[at] ?? 0) & 0x7f;
+    }
+    const text = any === 0 ? falseText : trueText;
+    this.#raw(text, 0, text.length);
+  }
+
+  #int(bytes: Uint8Array, from: number, to: number): void {
+    const end = this.#varintEnd(bytes, from, to);
+    // The 64 bits in two halves: seven bits a byte, of which byte 4 straddles.
+    let low = 0;
+    let high = 0;
+    for (let at = end - 1; at >= from; at--) {
+      const bits = (bytes[at] ?? 0) & 0x7f;
+      const shift = 7 * (at - from);
+      if (shift < 32) {
+        low |= bits << shift;
+      }
+      if (shift >= 32) {
+        high |= bits << (shift - 32);
+      } else if (shift > 25) {
+        high |= bits >>> (32 - shift);
+      }
+    }
+    this.#reserve(scalarBytesMax);
+    let unsignedLow = low >>> 0;
+    let unsignedHigh = high >>> 0;
+    if (high < 0) {
+      this.bytes[this.length++] = minus;
+      unsignedLow = -low >>> 0;
+      unsignedHigh = (unsignedLow === 0 ? -high : ~high) >>> 0;
+    }
+    this.#decimal(unsignedHigh, unsignedLow);
+  }
+
+  /** The digits of `high * 2^32 + low`. */
+  #decimal(high: number, low: number): void {
+    if (high < 0x20_0000) {
+      this.#digits(high * twoTo32 + low, 1);
+      return;
+    }
+    // Beyond 2^53: the number divided by 10^9, exactly, in two steps of less than 2^53 each.
+    const billion = 1_000_000_000;
+    const highPart = Math.floor(high / billion);
+    const middle = (high % billion) * twoTo32;
+    const middlePart = Math.floor(middle / billion);
+    const rest = (middle % billion) + low;
+    const upper = highPart * twoTo32 + middlePart + Math.floor(rest / billion);
+    this.#digits(upper, 1);
+    this.#digits(rest % billion, 9);
+  }
+
+  /** A number below 2^53 with at least `width` digits. */
+  #digits(value: number, width: number): void {
+    let count = 1;
+    for (let limit = 10; limit <= value; limit *= 10) {
+      count++;
+    }
+    count = Math.max(count, width);
+    let rest = value;
+    const start = this.length;
+    let at = start + count;
+    // Below 2^31 the division is an integer multiplication.
+    while (rest > 0x7fffffff) {
+      const quotient = Math.floor(rest / 10);
+      this.bytes[--at] = zero + (rest - quotient * 10);
+      rest = quotient;
+    }
+    let small = rest | 0;
+    while (at > start) {
+      const quotient = (small / 10) | 0;
+      this.bytes[--at] = zero + (small - quotient * 10);
+      small = quotient;
+    }
+    this.length = start + count;
+  }
+
+  // --- JSON
+
+  /** Writes the value as Go's JSON. Returns false when it holds NaN or an infinity. */
+  #json(bytes: Uint8Array, view: DataView, from: number, to: number, depth: number): boolean {
+    if (depth > limits.depthMax) {
+      throw notPlain;
+    }
+    if (from === to) {
+      this.#raw(nullText, 0, nullText.length);
+      return true;
+    }
+    switch (bytes[from]) {
+      case tags.anyValue.string:
+        this.#jsonString(bytes, this.#content(bytes, from, to), to);
+        return true;
+      case tags.anyValue.bytes: {
+        const at = this.#content(bytes, from, to);
+        if (at === to) {
+          // AsRaw copies into a nil slice; an empty one stays nil, and Go writes nil as null.
+          this.#raw(nullText, 0, nullText.length);
+        } else {
+          this.#byte(quote);
+          this.#base64(bytes, at, to);
+          this.#byte(quote);
+        }
+        return true;
+      }
+      case tags.anyValue.array:
+        return this.#jsonArray(bytes, view, from, to, depth);
+      case tags.anyValue.kvlist:
+        return this.#jsonObject(bytes, view, from, to, depth);
+      default:
+        return this.#scalar(bytes, view, from, to);
+    }
+  }
+
+  #jsonArray(bytes: Uint8Array, view: DataView, from: number, to: number, depth: number): boolean {
+    let finite = true;
+    let at = this.#content(bytes, from, to);
+    this.#byte(0x5b); // [
+    for (let first = true; at < to; first = false) {
+      const end = this.#element(bytes, at, to);
+      const valueAt = this.#cursor.at;
+      if (!first) {
+        this.#byte(0x2c); // ,
+      }
+      finite = this.#json(bytes, view, valueAt, end, depth + 1) && finite;
+      at = end;
+    }
+    this.#byte(0x5d); // ]
+    return finite;
+  }
+
+  #jsonObject(bytes: Uint8Array, view: DataView, from: number, to: number, depth: number): boolean {
+    const entries = this.#entries(bytes, from, to);
+    let finite = true;
+    let first = true;
+    this.#byte(0x7b); // {
+    for (const [index, entry] of entries.entries()) {
+      const next = entries[index + 1];
+      // The sort is stable, so the last of equal keys comes last.
+      if (next !== undefined && compareBytes(bytes, entry, next) === 0) {
+        continue;
+      }
+      if (!first) {
+        this.#byte(0x2c); // ,
+      }
+      first = false;
+      this.#jsonString(bytes, entry.keyAt, entry.keyEnd);
+      this.#byte(0x3a); // :
+      finite = this.#json(bytes, view, entry.valueAt, entry.valueEnd, depth + 1) && finite;
+    }
+    this.#byte(0x7d); // }
+    return finite;
+  }
+
+  /** The entries of a KeyValueList, sorted by key. */
+  #entries(bytes: Uint8Array, from: number, to: number): Entry[] {
+    const entries: Entry[] = [];
+    let at = this.#content(bytes, from, to);
+    while (at < to) {
+      const end = this.#element(bytes, at, to);
+      let valueAt = this.#cursor.at;
+      let keyAt = valueAt;
+      if (valueAt < end && bytes[valueAt] === tags.keyValue.key) {
+        const length = this.#cursor.length(bytes, valueAt + 1);
+        keyAt = this.#cursor.at;
+        valueAt = keyAt + length;
+        if (valueAt > end) {
+          throw notPlain;
+        }
+      }
+      const keyEnd = valueAt;
+      if (valueAt < end) {
+        if (bytes[valueAt] !== tags.keyValue.value) {
+          throw notPlain;
+        }
+        valueAt = this.#content(bytes, valueAt, end);
+      }
+      entries.push({ keyAt, keyEnd, valueAt, valueEnd: end });
+      at = end;
+    }
+    return entries.sort((a, b) => compareBytes(bytes, a, b));
+  }
+
+  /** Go's encoding/json, appendString with escapeHTML off. */
+  #jsonString(bytes: Uint8Array, from: number, to: number): void {
+    this.#reserve(2 + 6 * (to - from));
+    const out = this.bytes;
+    let length = this.length;
+    out[length++] = quote;
+    for (let at = from; at < to; at++) {
+      const byte = bytes[at] ?? 0;
+      if (byte >= 0x20 && byte !== quote && byte !== backslash && byte !== 0xe2) {
+        out[length++] = byte;
+        continue;
+      }
+      const short = shortEscapes[byte] ?? 0;
+      if (short !== 0) {
+        out[length++] = backslash;
+        out[length++] = short;
+      } else if (byte < 0x20) {
+        out.set(unicodeEscape, length);
+        out[length + 4] = hexDigits[byte >> 4] ?? 0;
+        out[length + 5] = hexDigits[byte & 15] ?? 0;
+        length += 6;
+      } else if (at + 2 < to && bytes[at + 1] === 0x80 && ((bytes[at + 2] ?? 0) & 0xfe) === 0xa8) {
+        // E2 80 A8 and A9 are U+2028 and U+2029, which JavaScript once took for line ends.
+        out.set(bytes[at + 2] === 0xa8 ? lineSeparatorEscape : paragraphSeparatorEscape, length);
+        length += 6;
+        at += 2;
+      } else {
+        out[length++] = byte;
+      }
+    }
+    out[length++] = quote;
+    this.length = length;
+  }
+
+  #base64(bytes: Uint8Array, from: number, to: number): void {
+    this.#reserve(4 * Math.ceil((to - from) / 3));
+    const out = this.bytes;
+    for (let at = from; at < to; at += 3) {
+      const left = to - at;
+      const second = left > 1 ? (bytes[at + 1] ?? 0) : 0;
+      const third = left > 2 ? (bytes[at + 2] ?? 0) : 0;
+      const bits = ((bytes[at] ?? 0) << 16) | (second << 8) | third;
+      out[this.length++] = base64Digits[bits >>> 18] ?? 0;
+      out[this.length++] = base64Digits[(bits >>> 12) & 63] ?? 0;
+      out[this.length++] = left > 1 ? (base64Digits[(bits >>> 6) & 63] ?? 0) : 0x3d;
+      out[this.length++] = left > 2 ? (base64Digits[bits & 63] ?? 0) : 0x3d;
+    }
+  }
+
+  // --- writing
+
+  #byte(value: number): void {
+    this.#reserve(1);
+    this.bytes[this.length++] = value;
+  }
+
+  #raw(bytes: Uint8Array, from: number, to: number): void {
+    this.#reserve(to - from);
+    for (let at = from; at < to; at++) {
+      this.bytes[this.length++] = bytes[at] ?? 0;
+    }
+  }
+
+  #ascii(text: string): void {
+    this.#reserve(text.length);
+    for (let i = 0; i < text.length; i++) {
+      this.bytes[this.length++] = text.charCodeAt(i);
+    }
+  }
+
+  #reserve(count: number): void {
+    if (this.length + count > this.bytes.length) {
+      const larger = new Uint8Array(Math.max(this.bytes.length * 2, this.length + count));
+      larger.set(this.bytes.subarray(0, this.length));
+      this.bytes = larger;
+      this.view = new DataView(larger.buffer);
+    }
+  }
+
+  // --- reading
+
+  /** Where the varint that begins at `from` ends, which must be `to`. */
+  #varintEnd(bytes: Uint8Array, from: number, to: number): number {
+    let at = from;
+    while (at < to && (bytes[at] ?? 0) >= 0x80) {
+      at++;
+    }
+    if (at + 1 !== to || to - from > varintBytesMax) {
+      throw notPlain;
+    }
+    return to;
+  }
+
+  /** Where the content of the only field in `[from, to)` begins; it reaches to `to`. */
+  #content(bytes: Uint8Array, from: number, to: number): number {
+    const length = this.#cursor.length(bytes, from + 1);
+    if (this.#cursor.at + length !== to) {
+      throw notPlain;
+    }
+    return this.#cursor.at;
+  }
+
+  /** Where the list element at `at` ends; the cursor stands where its content begins. */
+  #element(bytes: Uint8Array, at: number, to: number): number {
+    if (bytes[at] !== tags.list.values) {
+      throw notPlain;
+    }
+    const end = this.#cursor.length(bytes, at + 1) + this.#cursor.at;
+    if (end > to) {
+      throw notPlain;
+    }
+    return end;
+  }
+}
+
+interface Entry {
+  readonly keyAt: number;
+  readonly keyEnd: number;
+  readonly valueAt: number;
+  readonly valueEnd: number;
+}
+
+/** Byte order, unsigned, the shorter first: how Go compares strings. */
+function compareBytes(bytes: Uint8Array, a: Entry, b: Entry): number {
+  const length = Math.min(a.keyEnd - a.keyAt, b.keyEnd - b.keyAt);
+  for (let i = 0; i < length; i++) {
+    const difference = (bytes[a.keyAt + i] ?? 0) - (bytes[b.keyAt + i] ?? 0);
+    if (difference !== 0) {
+      return difference;
+    }
+  }
+  return a.keyEnd - a.keyAt - (b.keyEnd - b.keyAt);
+}
+
+function ascii(text: string): Uint8Array {
+  return Uint8Array.from(text, (letter) => letter.charCodeAt(0));
+}
+
+const unicodeEscape = ascii("\\u0000");
+const lineSeparatorEscape = ascii("\\u2028");
+const paragraphSeparatorEscape = ascii("\\u2029");
