@@ -117,9 +117,25 @@ export function messageOf(failure: Error): string {
   if (!("data" in failure) || typeof failure.data !== "string") {
     return "";
   }
-  // The SDK hands the body over as text, protobuf too. In a Status only the message has a run of readable text.
-  const runs = failure.data.match(/[\p{L}\p{N}\p{P}\p{S} ]{4,}/gu) ?? [];
-  const longest = runs.reduce((best, run) => (run.length > best.length ? run : best), "");
   const json = /"message"\s*:\s*"((?:[^"\\]|\\.)*)"/.exec(failure.data);
-  return json?.[1] ?? longest;
+  return json?.[1] ?? messageOfProtobuf(failure.data);
+}
+
+/**
+ * The message of a Status in protobuf: 08 code, 12 length, text. The SDK hands the body over as UTF-8, in which the
+ * length's first bytes (128 and more) have become U+FFFD; its last one is a character below 128, perhaps a printable
+ * one: `\x12BThe API key …` is a message of 66 bytes.
+ */
+function messageOfProtobuf(text: string): string {
+  const code = text.charCodeAt(0) === 0x08 ? 2 : 0;
+  if (text.charCodeAt(code) !== 0x12) {
+    return "";
+  }
+  let at = code + 1;
+  while (text.charCodeAt(at) === 0xfffd) {
+    at += 1;
+  }
+  const message = text.slice(at + 1);
+  const details = message.indexOf("\x1a"); // field 3 begins
+  return details === -1 ? message : message.slice(0, details);
 }
