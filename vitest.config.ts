@@ -23,7 +23,7 @@ export default defineConfig({
             },
           }),
         ],
-        test: { name: "workers", include: ["test/workers/*.test.ts"] },
+        test: { name: "workers", include: ["test/workers/*.test.ts", "test/workers/consumer/**/*.test.ts"] },
       },
       {
         plugins: [cloudflareTest({ wrangler: { configPath: "./wrangler.toml", environment: "ingress" } })],

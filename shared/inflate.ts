@@ -2,14 +2,20 @@
  * Undoes a payload's content encoding, bounded. The ingress inflates to check and the consumer to transcode; both go
  * through here, so that what one accepted the other can read.
  */
-import { unreachable } from "./assert.ts";
+import { assert, unreachable } from "./assert.ts";
 import type { ContentEncoding } from "./messages.ts";
+
+/** What `node:zlib` gives for `info: true`: the output, and how much of the input it was made from. */
+interface Inflated {
+  readonly buffer: Uint8Array;
+  readonly engine: { readonly bytesWritten: number };
+}
 
 /** The part of `node:zlib` that inflates; handed in, since `shared/` imports no runtime. */
 export interface Zlib {
   gunzipSync(body: Uint8Array, options: { maxOutputLength: number }): Uint8Array;
-  inflateSync(body: Uint8Array, options: { maxOutputLength: number }): Uint8Array;
-  zstdDecompressSync(body: Uint8Array, options: { maxOutputLength: number }): Uint8Array;
+  inflateSync(body: Uint8Array, options: { maxOutputLength: number; info: true }): object;
+  zstdDecompressSync(body: Uint8Array, options: { maxOutputLength: number; info: true }): object;
 }
 
 /** The body is not what its Content-Encoding says: corrupt or cut off. */
@@ -39,7 +45,7 @@ export function inflate(
     return body;
   }
   try {
-    return decode(zlib, body, encoding, { maxOutputLength: bytesMax });
+    return decode(zlib, body, encoding, bytesMax);
   } catch (error) {
     // zlib says "Cannot create a Buffer larger than …" (Node) or "Memory limit exceeded" (workerd), both RangeError.
     if (error instanceof RangeError) {
@@ -54,15 +60,63 @@ function decode(
   zlib: Zlib,
   body: Uint8Array,
   encoding: Exclude<ContentEncoding, "identity">,
-  options: { maxOutputLength: number },
+  bytesMax: number,
 ): Uint8Array {
   switch (encoding) {
     case "gzip":
-      return zlib.gunzipSync(body, options);
-    case "deflate":
-      return zlib.inflateSync(body, options);
+      return zlib.gunzipSync(body, { maxOutputLength: bytesMax }); // takes members one after the other by itself
+    case "deflate": {
+      const { buffer, engine } = withInfo(zlib.inflateSync(body, { maxOutputLength: bytesMax, info: true }));
+      if (engine.bytesWritten < body.length) {
+        throw new Error(`${body.length - engine.bytesWritten} bytes follow its end`);
+      }
+      return buffer;
+    }
     case "zstd":
-      return zlib.zstdDecompressSync(body, options);
+      return decodeZstd(zlib, body, bytesMax);
   }
   return unreachable(encoding);
+}
+
+/**
+ * A zstd body may be several frames (RFC 8878 section 3). zlib inflates the first and is silent about the rest, which
+ * would be spans that were answered 200 and never stored.
+ */
+function decodeZstd(zlib: Zlib, body: Uint8Array, bytesMax: number): Uint8Array {
+  const frames: Uint8Array[] = [];
+  let bytes = 0;
+  for (let at = 0; at < body.length; ) {
+    const options = { maxOutputLength: Math.max(1, bytesMax - bytes), info: true } as const;
+    const { buffer, engine } = withInfo(zlib.zstdDecompressSync(body.subarray(at), options));
+    assert(engine.bytesWritten > 0, "a frame takes bytes");
+    at += engine.bytesWritten;
+    frames.push(buffer);
+    bytes += buffer.length;
+    if (bytes > bytesMax) {
+      throw new RangeError("over the bound");
+    }
+  }
+  const [only] = frames;
+  if (only !== undefined && frames.length === 1) {
+    return only;
+  }
+  const whole = new Uint8Array(bytes);
+  let at = 0;
+  for (const frame of frames) {
+    whole.set(frame, at);
+    at += frame.length;
+  }
+  return whole;
+}
+
+/** node:zlib's types do not know `info` (documented under "zlib options"): what it gives is looked at here. */
+function withInfo(result: object): Inflated {
+  assert("buffer" in result && result.buffer instanceof Uint8Array, "zlib gives its output");
+  assert(
+    "engine" in result && typeof result.engine === "object" && result.engine !== null,
+    "zlib gives its engine",
+  );
+  const { buffer, engine } = result;
+  assert("bytesWritten" in engine && typeof engine.bytesWritten === "number", "zlib counts its input");
+  return { buffer, engine: { bytesWritten: engine.bytesWritten } };
 }

@@ -28,7 +28,7 @@ export const payloadIdBytes = 16;
 /** The prefix of every payload; the notification rule is set on it. Dead letters and parked messages lie elsewhere. */
 export const payloadPrefix = "p/0/t/";
 export const tenantPattern = /^[a-z0-9-]{1,64}$/;
-const idPattern = /^[0-9a-v]{25}[048cgks]$/; // the last character holds 3 bits and two zeros
+const idPattern = /^[0-9a-v]{25}[048cgkos]$/; // the last character holds 3 bits and two zeros
 const minutePattern = /^\d{4}-\d{2}-\d{2}T\d{4}$/;
 
 // base32hex (RFC 4648 section 7) keeps byte order under string comparison; plain base32 does not.
@@ -109,6 +109,7 @@ export function minuteToMs(minute: string): number {
 
 export function formatPayloadKey(arrivalMs: number, tenant: string, id: PayloadId): PayloadKey {
   assert(tenantPattern.test(tenant), "a tenant is [a-z0-9-]{1,64}");
+  assert(idPattern.test(id), "a payload id is 26 characters of base32hex");
   return `${payloadPrefix}${formatMinute(arrivalMs)}/${tenant}/${id}` as PayloadKey;
 }
 

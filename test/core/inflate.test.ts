@@ -33,7 +33,22 @@ describe.each(["gzip", "deflate", "zstd"] as const)("%s", (encoding) => {
   });
 });
 
-test("gzip of several members is one body (RFC 1952 section 2.2)", () => {
-  const two = Buffer.concat([zlib.gzipSync("one"), zlib.gzipSync("two")]);
-  expect(Buffer.from(inflate(zlib, two, "gzip", 100)).toString()).toBe("onetwo");
+describe("several members or frames are one body (RFC 1952 section 2.2, RFC 8878 section 3)", () => {
+  const two = {
+    gzip: Buffer.concat([zlib.gzipSync("one"), zlib.gzipSync("two")]),
+    zstd: Buffer.concat([zlib.zstdCompressSync("one"), zlib.zstdCompressSync("two")]),
+  } as const;
+
+  test.each(["gzip", "zstd"] as const)("%s", (encoding) => {
+    expect(Buffer.from(inflate(zlib, two[encoding], encoding, 6)).toString()).toBe("onetwo");
+    expect(() => inflate(zlib, two[encoding], encoding, 5)).toThrow(InflatedTooLarge);
+  });
 });
+
+test.each(["gzip", "deflate", "zstd"] as const)(
+  "%s with bytes after its end is corrupt, not cut to size",
+  (encoding) => {
+    const longer = Buffer.concat([encoded[encoding], Buffer.from("more")]);
+    expect(() => inflate(zlib, longer, encoding, 1e6)).toThrow(CorruptEncoding);
+  },
+);

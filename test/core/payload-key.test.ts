@@ -69,6 +69,14 @@ describe("payload key", () => {
     expect(idOfKey(key)).toBe(id);
   });
 
+  test("is one of ours for any id", () => {
+    for (let i = 0; i < 256; i++) {
+      const bytes = new Uint8Array(16).map((_, at) => (i * 31 + at * 7) & 255).fill(i, 15);
+      const key = formatPayloadKey(0, "acme", formatPayloadId(bytes));
+      expect(parsePayloadKey(key)?.id, key).toBe(formatPayloadId(bytes));
+    }
+  });
+
   test("is none of ours with another prefix, tenant, id or an extra part", () => {
     const id = formatPayloadId(new Uint8Array(16).fill(7));
     for (const text of [

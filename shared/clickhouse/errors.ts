@@ -1,0 +1,169 @@
+/**
+ * What an answer to an INSERT proves. One pure function: the status, the exception code and the text in, a verdict
+ * out. HTTP statuses do not decide (ClickHouse answers 500 for data and for overload alike), and an exception never
+ * proves that nothing was written: a user's materialized view raises its errors after the commit.
+ */
+
+/**
+ * - `stored`: ClickHouse itself says so, completely.
+ * - `retry`: known not to be stored; the cause passes by itself.
+ * - `unknown`: it may be stored. The group is unclean from then on.
+ * - `refused`: the data's fault; it will not pass by itself.
+ * - `halted`: everybody's INSERT fails alike (schema, login, read-only); nobody's data is at fault.
+ */
+export type VerdictClass = "stored" | "retry" | "unknown" | "refused" | "halted";
+
+export interface Answer {
+  readonly httpStatus: number;
+  /** The header X-ClickHouse-Exception-Code. */
+  readonly exceptionCode: string | null;
+  /** The body. */
+  readonly text: string;
+  /** Whether X-ClickHouse-Query-Id or X-ClickHouse-Summary is there: else something in between answered. */
+  readonly clickHouseHeaders: boolean;
+}
+
+export interface Verdict {
+  readonly class: VerdictClass;
+  readonly reason: string;
+  /** ClickHouse's error code, where there is one. */
+  readonly code?: number;
+  /** The code is in no list of ours: a finding. It counts as `unknown`. */
+  readonly unlisted?: true;
+}
+
+/** Codes by class, as ClickHouse names them (src/Common/ErrorCodes.cpp; names checked with errorCodeToName in 26.7). */
+const classes: Readonly<Record<Exclude<VerdictClass, "stored">, ReadonlyMap<number, string>>> = {
+  retry: new Map([
+    [173, "CANNOT_ALLOCATE_MEMORY"],
+    [198, "DNS_ERROR"],
+    [201, "QUOTA_EXCEEDED"],
+    [202, "TOO_MANY_SIMULTANEOUS_QUERIES"],
+    [203, "NO_FREE_CONNECTION"],
+    [225, "NO_ZOOKEEPER"],
+    [241, "MEMORY_LIMIT_EXCEEDED"],
+    [242, "TABLE_IS_READ_ONLY"],
+    [243, "NOT_ENOUGH_SPACE"],
+    [279, "ALL_CONNECTION_TRIES_FAILED"],
+    [285, "TOO_FEW_LIVE_REPLICAS"],
+    [439, "CANNOT_SCHEDULE_TASK"],
+    [667, "NOT_INITIALIZED"],
+    [722, "ASYNC_LOAD_WAIT_FAILED"],
+    [733, "TABLE_IS_BEING_RESTARTED"],
+    [745, "SERVER_OVERLOADED"],
+  ]),
+  unknown: new Map([
+    [159, "TIMEOUT_EXCEEDED"],
+    [160, "TOO_SLOW"],
+    [209, "SOCKET_TIMEOUT"],
+    [210, "NETWORK_ERROR"],
+    [236, "ABORTED"],
+    [286, "UNSATISFIED_QUORUM_FOR_PREVIOUS_WRITE"],
+    [319, "UNKNOWN_STATUS_OF_INSERT"],
+    [394, "QUERY_WAS_CANCELLED"],
+    [395, "FUNCTION_THROW_IF_VALUE_IS_NON_ZERO"],
+    [425, "SYSTEM_ERROR"],
+    [999, "KEEPER_EXCEPTION"],
+    [1001, "STD_EXCEPTION"],
+    [1002, "UNKNOWN_EXCEPTION"],
+  ]),
+  refused: new Map([
+    [6, "CANNOT_PARSE_TEXT"],
+    [23, "CANNOT_READ_FROM_ISTREAM"],
+    [26, "CANNOT_PARSE_QUOTED_STRING"],
+    [27, "CANNOT_PARSE_INPUT_ASSERTION_FAILED"],
+    [32, "ATTEMPT_TO_READ_AFTER_EOF"],
+    [33, "CANNOT_READ_ALL_DATA"],
+    [38, "CANNOT_PARSE_DATE"],
+    [41, "CANNOT_PARSE_DATETIME"],
+    [53, "TYPE_MISMATCH"],
+    [69, "ARGUMENT_OUT_OF_BOUND"],
+    [70, "CANNOT_CONVERT_TYPE"],
+    [72, "CANNOT_PARSE_NUMBER"],
+    [117, "INCORRECT_DATA"],
+    [128, "TOO_LARGE_ARRAY_SIZE"],
+    [130, "CANNOT_READ_ARRAY_FROM_TEXT"],
+    [131, "TOO_LARGE_STRING_SIZE"],
+    [190, "SIZES_OF_ARRAYS_DONT_MATCH"],
+    [321, "VALUE_IS_OUT_OF_RANGE_OF_DATA_TYPE"],
+    [349, "CANNOT_INSERT_NULL_IN_ORDINARY_COLUMN"],
+    [354, "ZLIB_INFLATE_FAILED"],
+    [469, "VIOLATED_CONSTRAINT"],
+    [561, "ZSTD_DECODER_FAILED"],
+    [618, "LZ4_DECODER_FAILED"],
+  ]),
+  halted: new Map([
+    [10, "NOT_FOUND_COLUMN_IN_BLOCK"],
+    [16, "NO_SUCH_COLUMN_IN_TABLE"],
+    [20, "NUMBER_OF_COLUMNS_DOESNT_MATCH"],
+    [44, "ILLEGAL_COLUMN"],
+    [46, "UNKNOWN_FUNCTION"],
+    [47, "UNKNOWN_IDENTIFIER"],
+    [48, "NOT_IMPLEMENTED"],
+    [60, "UNKNOWN_TABLE"],
+    [62, "SYNTAX_ERROR"],
+    [73, "UNKNOWN_FORMAT"],
+    [81, "UNKNOWN_DATABASE"],
+    [115, "UNKNOWN_SETTING"],
+    [164, "READONLY"],
+    [192, "UNKNOWN_USER"],
+    [193, "WRONG_PASSWORD"],
+    [194, "REQUIRED_PASSWORD"],
+    [291, "DATABASE_ACCESS_DENIED"],
+    [497, "ACCESS_DENIED"],
+    [516, "AUTHENTICATION_FAILED"],
+  ]),
+};
+
+/** One code, two meanings (FACTS B7): the text tells. */
+const tooManyParts = 252;
+/** How much of an answer a reason repeats. */
+const reasonCharsMax = 500;
+
+/** The verdict on one answer. Worked examples: test/core/clickhouse-errors.test.ts. */
+export function verdict(answer: Answer): Verdict {
+  const code = exceptionCode(answer);
+  if (code !== undefined) {
+    return ofCode(code, answer.text);
+  }
+  if (!answer.clickHouseHeaders) {
+    return ofIntermediary(answer);
+  }
+  // ClickHouse can fail after it has sent its 200: then the exception stands in the body alone, and was found above.
+  return answer.httpStatus === 200
+    ? { class: "stored", reason: "" }
+    : { class: "unknown", reason: `status ${answer.httpStatus}: ${shown(answer.text)}` };
+}
+
+function exceptionCode({ exceptionCode, text }: Answer): number | undefined {
+  const found = exceptionCode ?? /\bCode: (\d+)\. DB::(?:\w+::)?\w*Exception/.exec(text)?.[1];
+  return found === undefined || !/^\d+$/.test(found) ? undefined : Number(found);
+}
+
+function ofCode(code: number, text: string): Verdict {
+  const reason = shown(text) || `code ${code}`;
+  if (code === tooManyParts) {
+    // "Too many parts (301 …). Merges are processing significantly slower than inserts" is back-pressure;
+    // "Too many partitions for single INSERT block (more than 100)" is in the data.
+    return { class: /too many partitions/i.test(text) ? "refused" : "retry", reason, code };
+  }
+  for (const name of ["retry", "unknown", "refused", "halted"] as const) {
+    if (classes[name].has(code)) {
+      return { class: name, reason, code };
+    }
+  }
+  return { class: "unknown", reason: `code ${code} is in no list: ${reason}`, code, unlisted: true };
+}
+
+/** An answer that is not ClickHouse's: a proxy, a login page, a load balancer. It proves nothing about the rows. */
+function ofIntermediary({ httpStatus, text }: Answer): Verdict {
+  const reason = `status ${httpStatus} without ClickHouse's headers (something in between answered): ${shown(text)}`;
+  return {
+    class: httpStatus === 401 || httpStatus === 403 || httpStatus === 404 ? "halted" : "unknown",
+    reason,
+  };
+}
+
+function shown(text: string): string {
+  return text.trim().slice(0, reasonCharsMax);
+}

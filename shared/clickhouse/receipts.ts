@@ -1,0 +1,55 @@
+/** A receipt as a row of `headrace_receipts` (schema/0003_receipts.sql), for an INSERT as JSONEachRow. */
+import { assert } from "../assert.ts";
+import type { ReceiptDraft } from "../ledger/group.ts";
+import { minuteToMs, parsePayloadKey, payloadIdToBytes } from "../payload-key.ts";
+
+/** The columns that an INSERT of receipts names: `payload` comes from `payload_hex`, `rank` from `outcome`. */
+export const receiptColumns = [
+  "key",
+  "payload_hex",
+  "minute",
+  "tenant",
+  "outcome",
+  "group_id",
+  "spans",
+  "rejected_spans",
+  "spans_by_day",
+  "bytes",
+  "reason",
+  "at",
+] as const;
+
+type ReceiptRow = Readonly<
+  Record<(typeof receiptColumns)[number], string | number | Readonly<Record<string, number>>>
+>;
+
+const dayMs = 86_400_000;
+
+/** `at`: when the receipt is written, ms since the epoch. */
+export function receiptRow(receipt: ReceiptDraft, at: number): ReceiptRow {
+  const parts = parsePayloadKey(receipt.key);
+  assert(parts !== undefined, "a receipt's key is a payload key");
+  return {
+    key: receipt.key,
+    payload_hex: Array.from(payloadIdToBytes(parts.id), (byte) => byte.toString(16).padStart(2, "0")).join(
+      "",
+    ),
+    minute: minuteToMs(parts.minute) / 1000,
+    tenant: parts.tenant,
+    outcome: receipt.outcome,
+    group_id: receipt.group,
+    spans: receipt.spans,
+    rejected_spans: receipt.rejectedSpans,
+    spans_by_day: Object.fromEntries(
+      receipt.rowsByDay.map(({ day, rows }) => [new Date(day * dayMs).toISOString().slice(0, 10), rows]),
+    ),
+    bytes: receipt.bytes,
+    reason: receipt.reason,
+    at: formatDateTime64(at),
+  };
+}
+
+/** ms since the epoch as text of a DateTime64(3): a bare number would be read as seconds by newer servers. */
+function formatDateTime64(timeMs: number): string {
+  return new Date(timeMs).toISOString().replace("T", " ").replace("Z", "");
+}

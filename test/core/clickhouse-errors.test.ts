@@ -1,0 +1,74 @@
+import { describe, expect, test } from "vitest";
+import { type Answer, verdict } from "../../shared/clickhouse/errors.ts";
+
+const answer = (changed: Partial<Answer>): Answer => ({
+  httpStatus: 200,
+  exceptionCode: null,
+  text: "",
+  clickHouseHeaders: true,
+  ...changed,
+});
+const exception = (code: number, text: string) =>
+  answer({ httpStatus: 500, exceptionCode: String(code), text: `Code: ${code}. DB::Exception: ${text}` });
+
+describe("stored", () => {
+  test("is a 200 with ClickHouse's own headers and no exception", () => {
+    expect(verdict(answer({}))).toEqual({ class: "stored", reason: "" });
+  });
+
+  test("is not a 200 of something in between", () => {
+    const html = answer({ clickHouseHeaders: false, text: "<html>Just a moment…</html>" });
+    expect(verdict(html)).toMatchObject({
+      class: "unknown",
+      reason: expect.stringContaining("Just a moment"),
+    });
+  });
+
+  test("is not a 200 whose body holds an exception", () => {
+    const late = answer({ text: "Code: 241. DB::Exception: Memory limit exceeded. (MEMORY_LIMIT_EXCEEDED)" });
+    expect(verdict(late)).toMatchObject({ class: "retry", code: 241 });
+  });
+});
+
+test.each([
+  [202, "retry"],
+  [242, "retry"],
+  [319, "unknown"],
+  [159, "unknown"],
+  [395, "unknown"],
+  [117, "refused"],
+  [469, "refused"],
+  [60, "halted"],
+  [516, "halted"],
+  [115, "halted"],
+] as const)("code %i is %s, whatever the status", (code, expected) => {
+  expect(verdict(exception(code, "…")).class).toBe(expected);
+  expect(verdict({ ...exception(code, "…"), httpStatus: 404, exceptionCode: null }).class).toBe(expected);
+});
+
+test("code 252 is back-pressure or the data's fault by its text", () => {
+  expect(
+    verdict(exception(252, "Too many parts (3000). Merges are processing slower than inserts")),
+  ).toMatchObject({
+    class: "retry",
+  });
+  expect(
+    verdict(exception(252, "Too many partitions for single INSERT block (more than 100).")),
+  ).toMatchObject({
+    class: "refused",
+  });
+});
+
+test("a code in no list is unknown and says so, never a drop", () => {
+  expect(verdict(exception(4711, "something new"))).toMatchObject({
+    class: "unknown",
+    code: 4711,
+    unlisted: true,
+  });
+});
+
+test("an error status without a code or headers is unknown; a closed door is everybody's", () => {
+  const from = (httpStatus: number) => verdict(answer({ httpStatus, clickHouseHeaders: false })).class;
+  expect([502, 503, 504, 429, 500].map(from)).toEqual(Array(5).fill("unknown"));
+  expect([401, 403, 404].map(from)).toEqual(Array(3).fill("halted"));
+});

@@ -1,0 +1,41 @@
+import { expect, test } from "vitest";
+import { readMessage } from "../../workers/consumer/take-batch.ts";
+
+const key = "p/0/t/2026-11-24T0741/acme/0000000000000000000000000g";
+const doorbell = { v: 1, key, cause: "ingress", spans: 3, outputBytes: 999, arrival: 1_790_000_000_000 };
+const event = {
+  account: "3f4b7e3dcab231cbfdaa90a6a28bd548",
+  action: "PutObject",
+  bucket: "headrace-payloads",
+  object: { key, size: 65536, eTag: "c846ff7a18f28c2e262116d6e8719ef0" },
+  eventTime: "2026-11-24T07:41:29.687Z",
+};
+
+test("a doorbell, a group's bell and an R2 event are told apart", () => {
+  expect(readMessage(doorbell)).toEqual({ kind: "doorbell", doorbell });
+  expect(readMessage({ v: 1, group: "0123456789abcdef0123456789abcdef" })).toEqual({
+    kind: "group",
+    group: "0123456789abcdef0123456789abcdef",
+  });
+  expect(readMessage(event)).toEqual({ kind: "event", key });
+});
+
+test("an event that brings nothing in is none of ours", () => {
+  expect(readMessage({ ...event, action: "DeleteObject" })).toMatchObject({ kind: "other" });
+  expect(readMessage({ ...event, object: { ...event.object, key: "dead/x" } })).toMatchObject({
+    kind: "other",
+  });
+});
+
+test.each([
+  null,
+  1,
+  "text",
+  [],
+  {},
+  { ...doorbell, v: 2 },
+  { ...doorbell, spans: -1 },
+  { ...doorbell, key: "p/0/t/x" },
+])("%j is not understood, and says so instead of throwing", (body) => {
+  expect(readMessage(body)).toMatchObject({ kind: "other" });
+});

@@ -1,0 +1,17 @@
+/** What the consumer may touch: the bindings of `[env.consumer]` in wrangler.toml. */
+import type { Doorbell, GroupBell } from "../../shared/messages.ts";
+import type { Ledger } from "./ledger-object.ts";
+
+export interface ConsumerBindings {
+  readonly PAYLOADS: R2Bucket;
+  readonly RING: Queue<Doorbell>;
+  readonly GROUP: Queue<GroupBell>;
+  readonly LEDGER: DurableObjectNamespace<Ledger>;
+  /** A VPC or service binding to ClickHouse; without it the consumer uses `fetch`. */
+  readonly CLICKHOUSE?: Fetcher;
+  readonly CLICKHOUSE_URL: string;
+  readonly CLICKHOUSE_USER: string;
+  readonly CLICKHOUSE_PASSWORD?: string;
+  readonly CLICKHOUSE_DATABASE: string;
+  readonly CLICKHOUSE_TRACES_TABLE: string;
+}

@@ -1,0 +1,80 @@
+/**
+ * Parses a batch of queue messages: each is a doorbell, a group's bell or an R2 event. A message that is none of
+ * them is not retried (it will never be one): it is logged and acked. Nothing is lost by that: the payload that it
+ * may have meant is in R2, and the reconciler rings it.
+ */
+import * as v from "valibot";
+import {
+  type Doorbell,
+  doorbellSchema,
+  groupBellSchema,
+  payloadMetadataSchema,
+  r2EventSchema,
+} from "../../shared/messages.ts";
+import { isPayloadKey, type PayloadKey } from "../../shared/payload-key.ts";
+
+/** R2's action names for an object that came to be. */
+const created = new Set(["PutObject", "CopyObject", "CompleteMultipartUpload"]);
+
+export type Message =
+  | { readonly kind: "doorbell"; readonly doorbell: Doorbell }
+  | { readonly kind: "group"; readonly group: string }
+  | { readonly kind: "event"; readonly key: PayloadKey }
+  | { readonly kind: "other"; readonly reason: string };
+
+/** What one message body says. Worked examples: test/core/take-batch.test.ts. */
+export function readMessage(body: unknown): Message {
+  const doorbell = v.safeParse(doorbellSchema, body);
+  if (doorbell.success) {
+    return { kind: "doorbell", doorbell: doorbell.output };
+  }
+  const group = v.safeParse(groupBellSchema, body);
+  if (group.success) {
+    return { kind: "group", group: group.output.group };
+  }
+  const event = v.safeParse(r2EventSchema, body);
+  if (!event.success) {
+    return { kind: "other", reason: "no doorbell, group bell or R2 event" };
+  }
+  const { action, object } = event.output;
+  if (!created.has(action)) {
+    return { kind: "other", reason: `R2 event ${action} brings nothing in` };
+  }
+  return isPayloadKey(object.key)
+    ? { kind: "event", key: object.key }
+    : { kind: "other", reason: "R2 event for a key that is no payload" };
+}
+
+/**
+ * Completes a bare key to a doorbell by the object's metadata. Undefined when the object is gone or its metadata is
+ * not ours: both mean that there is nothing here to bring in. Throws when R2 cannot be reached.
+ */
+export async function completeDoorbell(
+  bucket: R2Bucket,
+  key: PayloadKey,
+  cause: Doorbell["cause"],
+): Promise<Doorbell | undefined> {
+  const object = await bucket.head(key);
+  return object === null ? undefined : doorbellOf(object, key, cause);
+}
+
+/** The doorbell of a listed or headed object, from its custom metadata. */
+export function doorbellOf(
+  object: R2Object,
+  key: PayloadKey,
+  cause: Doorbell["cause"],
+): Doorbell | undefined {
+  const metadata = v.safeParse(payloadMetadataSchema, object.customMetadata);
+  if (!metadata.success) {
+    console.error(
+      JSON.stringify({
+        message: "a payload's metadata is damaged",
+        payload: key,
+        issues: v.flatten(metadata.issues),
+      }),
+    );
+    return undefined;
+  }
+  const { spans, outputBytes, arrival } = metadata.output;
+  return { v: 1, key, cause, spans, outputBytes, arrival };
+}

@@ -1,0 +1,180 @@
+/**
+ * The consumer: takes doorbells, and brings the payloads that they name into ClickHouse. It promises that a message
+ * is acked only after the ledger has persisted what it names; from there on the ledger owns the payload, so an
+ * outage of ClickHouse burns no queue retries.
+ */
+import { WorkerEntrypoint } from "cloudflare:workers";
+import { unreachable } from "../../shared/assert.ts";
+import { type ClickHouseConnection, connectClickHouse } from "../../shared/clickhouse/connection.ts";
+import type { GroupTask } from "../../shared/ledger/group.ts";
+import { limits } from "../../shared/limits.ts";
+import type { Doorbell } from "../../shared/messages.ts";
+import type { PayloadKey } from "../../shared/payload-key.ts";
+import { codecVersion } from "../../shared/rows/transcode.ts";
+import type { ConsumerBindings } from "./bindings.ts";
+import { ByteBudget } from "./byte-budget.ts";
+import { insertGroup } from "./insert-group.ts";
+import { type ReconcileReport, reconcile } from "./reconcile.ts";
+import { completeDoorbell, readMessage } from "./take-batch.ts";
+import { writeReceipts } from "./write-receipts.ts";
+
+export { Ledger } from "./ledger-object.ts";
+
+// One a Worker instance, shared by its invocations.
+const bytesInHand = new ByteBudget(limits.consumerBytesInHandMax);
+
+/** The story of one batch: claim, ack, and then the work that the claim handed over. */
+async function takeBatch(batch: MessageBatch, env: ConsumerBindings): Promise<void> {
+  const doorbells: Doorbell[] = [];
+  const groups: string[] = [];
+  for (const message of batch.messages) {
+    const read = readMessage(message.body);
+    switch (read.kind) {
+      case "doorbell":
+        doorbells.push(read.doorbell);
+        break;
+      case "group":
+        groups.push(read.group);
+        break;
+      case "event": {
+        const doorbell = await completeDoorbell(env.PAYLOADS, read.key, "event");
+        if (doorbell !== undefined) {
+          doorbells.push(doorbell);
+        }
+        break;
+      }
+      case "other":
+        console.error(
+          JSON.stringify({
+            message: "a queue message was not understood",
+            queue: batch.queue,
+            reason: read.reason,
+          }),
+        );
+        break;
+      default:
+        unreachable(read);
+    }
+  }
+  // Awaited before the batch is acked (it is acked when this handler returns): a claim that cannot persist throws,
+  // and the messages come again.
+  const ledger = ledgerOf(env);
+  const tasks: GroupTask[] = [];
+  if (doorbells.length > 0) {
+    const { task } = await ledger.claim(doorbells, codecVersion);
+    if (task !== null) {
+      tasks.push(task);
+    }
+  }
+  for (const group of groups) {
+    const task = await ledger.take(group, codecVersion);
+    if (task !== null) {
+      tasks.push(task);
+    }
+  }
+  batch.ackAll();
+  for (const task of tasks) {
+    await finishGroup(task, env);
+  }
+}
+
+/** Works on a group until the ledger has nothing more for this caller. Never throws: the ledger's lease brings it back. */
+async function finishGroup(first: GroupTask, env: ConsumerBindings): Promise<void> {
+  const clickHouse = clickHouseOf(env);
+  const ledger = ledgerOf(env);
+  try {
+    for (let task: GroupTask | null = first; task !== null; ) {
+      switch (task.step) {
+        case "insert": {
+          const release = await bytesInHand.take(outputBytes(task));
+          try {
+            const report = await insertGroup(env.PAYLOADS, clickHouse, task);
+            logAttempt(task, report);
+            task = await ledger.report(task.group, task.attempt, report);
+          } finally {
+            release();
+          }
+          break;
+        }
+        case "receipts":
+          await writeReceipts(clickHouse, task.receipts, Date.now());
+          await ledger.settle([{ group: task.group, attempt: task.attempt }]);
+          task = null;
+          break;
+        default:
+          unreachable(task);
+      }
+    }
+  } catch (error) {
+    console.error(
+      JSON.stringify({ message: "a group was left to its lease", group: first.group, error: String(error) }),
+    );
+  }
+}
+
+function outputBytes(task: GroupTask): number {
+  return task.payloads.reduce((sum, payload) => sum + payload.outputBytes, 0);
+}
+
+function logAttempt(task: GroupTask, report: { readonly kind: string; readonly reason?: string }): void {
+  const spans = task.payloads.reduce((sum, payload) => sum + payload.spans, 0);
+  const line = {
+    outcome: report.kind,
+    group: task.group,
+    attempt: task.attempt,
+    payloads: task.payloads.length,
+    spans,
+  };
+  if (report.kind === "stored") {
+    console.log(JSON.stringify(line));
+  } else {
+    console.warn(JSON.stringify({ ...line, reason: report.reason }));
+  }
+}
+
+function ledgerOf(env: ConsumerBindings) {
+  return env.LEDGER.get(env.LEDGER.idFromName("0"));
+}
+
+function clickHouseOf(env: ConsumerBindings): ClickHouseConnection {
+  const binding = env.CLICKHOUSE;
+  return connectClickHouse(
+    env,
+    binding === undefined ? fetch : (binding.fetch.bind(binding) as typeof fetch),
+  );
+}
+
+async function reconcileAll(env: ConsumerBindings, ageMs: number): Promise<ReconcileReport> {
+  return await reconcile(env.PAYLOADS, env.RING, clickHouseOf(env), ledgerOf(env), {
+    now: Date.now(),
+    ageMs,
+  });
+}
+
+/** What the console asks of the consumer, by service binding. */
+export class Operations extends WorkerEntrypoint<ConsumerBindings> {
+  /** Rings what nobody holds, however young. */
+  async reconcile(): Promise<ReconcileReport> {
+    return await reconcileAll(this.env, 0);
+  }
+
+  /** Which of these keys the ledger has in flight, in the order asked. */
+  async holds(keys: readonly PayloadKey[]): Promise<readonly boolean[]> {
+    return await ledgerOf(this.env).holds(keys);
+  }
+
+  async status() {
+    return await ledgerOf(this.env).status();
+  }
+}
+
+export default {
+  async queue(batch, env) {
+    await takeBatch(batch, env);
+  },
+
+  async scheduled(_controller, env) {
+    await ledgerOf(env).wake();
+    await reconcileAll(env, limits.reconcileAgeMs);
+  },
+} satisfies ExportedHandler<ConsumerBindings>;
