@@ -1,0 +1,66 @@
+/** `npm run dev`: starts the local pipeline, says how to use it, and stops it on Ctrl-C. */
+import { startPipeline } from "./pipeline.ts";
+import { CannotStart, readDevSettings } from "./settings.ts";
+import type { DevFile } from "./state-folder.ts";
+
+function greeting(file: DevFile, stateFolder: string): string {
+  return `
+Headrace is running.
+
+  OTLP/HTTP    ${file.otlp}/v1/traces
+  API key      ${file.key}
+  ClickHouse   ${file.clickhouse}
+  Console      ${file.console}   (API; token in ${stateFolder}/dev.json)
+
+Point an exporter at it:
+
+  export OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf
+  export OTEL_EXPORTER_OTLP_ENDPOINT=${file.otlp}
+  export OTEL_EXPORTER_OTLP_HEADERS=x-api-key=${file.key}
+
+or send a few spans with  npm run send  and look at them:
+
+  curl '${file.clickhouse}' --data-binary "SELECT ServiceName, SpanName, Duration / 1e6 AS ms FROM otel_traces ORDER BY Timestamp DESC LIMIT 10 FORMAT PrettyCompact"
+
+Ctrl-C stops everything; what was answered 200 is kept.
+`;
+}
+
+/** One line of a Worker's log for the terminal; warnings and errors only. */
+function printLog(level: string, message: string): void {
+  if (level === "warn" || level === "error") {
+    console.error(`[${level}] ${message}`);
+  }
+}
+
+async function main(): Promise<void> {
+  const settings = readDevSettings(process.env);
+  console.log("Starting …");
+  const pipeline = await startPipeline(settings, { onLog: printLog, events: true, crons: true });
+  console.log(greeting(pipeline, settings.stateFolder));
+
+  let stopping = false;
+  const stop = async (): Promise<void> => {
+    if (stopping) {
+      return;
+    }
+    stopping = true;
+    console.log("\nStopping …");
+    await pipeline.stop();
+    console.log("Stopped. Nothing is left running.");
+    process.exit(0);
+  };
+  process.on("SIGINT", stop);
+  process.on("SIGTERM", stop);
+}
+
+try {
+  await main();
+} catch (error) {
+  if (error instanceof CannotStart) {
+    console.error(`\n${error.message}`);
+  } else {
+    console.error(error);
+  }
+  process.exit(1);
+}

@@ -1,0 +1,196 @@
+/**
+ * The whole pipeline on one machine: the three Workers in one workerd, ClickHouse, crons, and the stand-in for R2's
+ * event notifications. `npm run dev` and the end-to-end tests start it here, so that the tests test what people run.
+ */
+import { randomBytes } from "node:crypto";
+import { dirname, join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { type ApiKeyRecord, apiKeyName, formatApiKey } from "../shared/api-key.ts";
+import { defaultSchemaSettings } from "../shared/clickhouse/migrations.ts";
+import { migrateClickHouse } from "./clickhouse/migrate-clickhouse.ts";
+import { ClickHouseStartError, superviseClickHouse } from "./clickhouse/start-clickhouse.ts";
+import { startCrons } from "./crons.ts";
+import { claimPort } from "./free-port.ts";
+import { startGuardian } from "./guardian.ts";
+import { startR2Events } from "./r2-events.ts";
+import { CannotStart, type DevSettings } from "./settings.ts";
+import { type DevFile, lockStateFolder } from "./state-folder.ts";
+import { lateQueue, startWorkers, type Workers, workerNames } from "./workers.ts";
+
+export interface Pipeline extends DevFile {
+  /** For tests that look behind the HTTP interfaces, or break things on purpose. */
+  readonly workers: Workers;
+  /** Stops everything that was started, in order; loses nothing that was answered 200. */
+  stop(): Promise<void>;
+}
+
+export interface PipelineOptions {
+  readonly onLog: (level: string, message: string) => void;
+  /** Which rings work besides the doorbell; tests switch them off to see that each alone is enough. */
+  readonly events: boolean;
+  readonly crons: boolean;
+}
+
+const root = resolve(dirname(fileURLToPath(import.meta.url)), "..");
+
+/** Throws `CannotStart` with a message for the person at the terminal; then nothing is left running. */
+export async function startPipeline(settings: DevSettings, options: PipelineOptions): Promise<Pipeline> {
+  const stops: (() => Promise<void> | void)[] = [];
+  const stop = async () => {
+    for (let next = stops.pop(); next !== undefined; next = stops.pop()) {
+      await next();
+    }
+  };
+  try {
+    const folder = lockStateFolder(settings.stateFolder);
+    stops.push(() => folder.unlock());
+    const ports = {
+      ingress: await claimPort(settings.port, "HEADRACE_PORT"),
+      console: await claimPort(settings.consolePort, "HEADRACE_CONSOLE_PORT"),
+    };
+    const guardian = startGuardian();
+    stops.push(() => guardian.stop());
+
+    const clickHouseUrl =
+      settings.clickHouseUrl ?? (await embeddedClickHouse(settings, folder.path, options, stops));
+    const clickHouse = clickHouseVariables(clickHouseUrl);
+    await applySchema(clickHouse);
+
+    const before = folder.readDevFile();
+    const adminToken = before?.adminToken ?? randomBytes(24).toString("base64url");
+    const workers = await startWorkers({
+      root,
+      statePath: join(folder.path, "workers"),
+      ports,
+      clickHouse,
+      adminToken,
+      onLog: options.onLog,
+    });
+    stops.push(() => workers.dispose());
+    const key = await findOrMakeKey(workers, before?.key);
+
+    if (options.events) {
+      const bucket = await workers.getR2Bucket("PAYLOADS", workerNames.consumer);
+      const queue = await workers.getQueueProducer("EVENTS", workerNames.consumer);
+      const events = startR2Events(bucket, queue, lateQueue);
+      stops.push(() => events.stop());
+    }
+    if (options.crons) {
+      const crons = startCrons(workers);
+      stops.push(() => crons.stop());
+    }
+
+    const file: DevFile = {
+      otlp: `http://127.0.0.1:${ports.ingress}`,
+      key,
+      clickhouse: clickHouseUrl,
+      console: `http://127.0.0.1:${ports.console}`,
+      adminToken,
+    };
+    folder.writeDevFile(file);
+    await ringWhatNobodyHolds(file);
+    return { ...file, workers, stop };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+/** Starts the embedded engine, which is started again whenever it dies, and returns its URL. */
+async function embeddedClickHouse(
+  settings: DevSettings,
+  folder: string,
+  options: PipelineOptions,
+  stops: (() => Promise<void> | void)[],
+): Promise<string> {
+  try {
+    const clickHouse = await superviseClickHouse({
+      directory: join(folder, "clickhouse"),
+      port: settings.clickHousePort,
+      onLog: (line) => options.onLog("warn", line),
+    });
+    stops.push(() => clickHouse.stop());
+    return clickHouse.url;
+  } catch (error) {
+    throw error instanceof ClickHouseStartError ? new CannotStart(error.message, { cause: error }) : error;
+  }
+}
+
+/** Throws `CannotStart` when the server cannot be reached or its schema cannot be brought up to date. */
+async function applySchema(variables: ClickHouseVariables): Promise<void> {
+  const login = {
+    url: variables.CLICKHOUSE_URL,
+    user: variables.CLICKHOUSE_USER,
+    password: variables.CLICKHOUSE_PASSWORD,
+  };
+  try {
+    await migrateClickHouse(login, { ...defaultSchemaSettings, database: variables.CLICKHOUSE_DATABASE });
+  } catch (error) {
+    throw new CannotStart(`ClickHouse at ${login.url} could not be made ready: ${reasonOf(error)}`, {
+      cause: error,
+    });
+  }
+}
+
+/** `fetch failed` says nothing: its cause does. */
+function reasonOf(error: unknown): string {
+  const { message, cause } = error instanceof Error ? error : new Error(String(error));
+  return cause instanceof Error && cause.message !== "" ? `${message}: ${cause.message}` : message;
+}
+
+type ClickHouseVariables = Readonly<
+  Record<`CLICKHOUSE_${"URL" | "USER" | "PASSWORD" | "DATABASE" | "TRACES_TABLE"}`, string>
+>;
+
+/** The Workers' variables for a ClickHouse URL, which may hold user, password and database (`/?database=`). */
+function clickHouseVariables(text: string): ClickHouseVariables {
+  const url = new URL(text);
+  const variables = {
+    CLICKHOUSE_USER: decodeURIComponent(url.username) || "default",
+    CLICKHOUSE_PASSWORD: decodeURIComponent(url.password),
+    CLICKHOUSE_DATABASE: url.searchParams.get("database") ?? "default",
+  };
+  url.username = "";
+  url.password = "";
+  url.search = "";
+  return {
+    ...variables,
+    CLICKHOUSE_URL: url.toString(),
+    CLICKHOUSE_TRACES_TABLE: defaultSchemaSettings.tracesTable,
+  };
+}
+
+/** The key of an earlier start where it is still there, else a new one for the tenant `dev`. */
+async function findOrMakeKey(workers: Workers, before: string | undefined): Promise<string> {
+  const keys = await workers.getKVNamespace("KEYS", workerNames.ingress);
+  if (before !== undefined && (await keys.get(await apiKeyName(before))) !== null) {
+    return before;
+  }
+  const key = formatApiKey(randomBytes(52));
+  const record: ApiKeyRecord = {
+    tenant: "dev",
+    name: "npm run dev",
+    status: "active",
+    spansPerSecond: null,
+    burstSpans: null,
+    spansPerMonth: null,
+    origins: ["*"],
+    sample: 1,
+  };
+  await keys.put(await apiKeyName(key), JSON.stringify(record));
+  return key;
+}
+
+/**
+ * The local queues live in memory: doorbells of an earlier run are gone. One reconciler run without the usual age
+ * limit rings what nobody holds.
+ */
+async function ringWhatNobodyHolds(file: DevFile): Promise<void> {
+  const response = await fetch(`${file.console}/api/reconcile`, {
+    method: "POST",
+    headers: { authorization: `Bearer ${file.adminToken}` },
+  });
+  if (!response.ok) {
+    throw new Error(`the first reconciler run failed: ${response.status} ${await response.text()}`);
+  }
+}

@@ -1,0 +1,55 @@
+/**
+ * The settings of the local pipeline: ports and folders, from environment variables. Documented in the README under
+ * "Settings of the local pipeline".
+ */
+import { resolve } from "node:path";
+import * as v from "valibot";
+
+const portSchema = v.pipe(
+  v.string(),
+  v.regex(/^\d{1,5}$/, "is no port number"),
+  v.transform(Number),
+  v.maxValue(65_535, "is no port number (above 65535)"),
+);
+
+const variablesSchema = v.object({
+  HEADRACE_PORT: v.optional(portSchema, "4318"),
+  HEADRACE_CONSOLE_PORT: v.optional(portSchema, "4319"),
+  HEADRACE_CLICKHOUSE_PORT: v.optional(portSchema, "8123"),
+  HEADRACE_STATE: v.optional(v.string(), ".headrace"),
+  CLICKHOUSE_URL: v.optional(v.pipe(v.string(), v.url("is no URL"))),
+});
+
+export interface DevSettings {
+  /** 4318: the port that OTLP exporters use when nobody says otherwise. 0: a free one. */
+  readonly port: number;
+  readonly consolePort: number;
+  readonly clickHousePort: number;
+  /** Absolute path of the folder that holds everything which survives a restart. */
+  readonly stateFolder: string;
+  /** A ClickHouse server to use instead of the embedded engine. User and password may stand in the URL. */
+  readonly clickHouseUrl: string | undefined;
+}
+
+/** A setting is wrong, or something that the pipeline needs is in use: the message is for the person at the terminal. */
+export class CannotStart extends Error {
+  override readonly name = "CannotStart";
+}
+
+/** Throws `CannotStart` naming the variable. */
+export function readDevSettings(environment: NodeJS.ProcessEnv): DevSettings {
+  const given = Object.fromEntries(Object.entries(environment).filter(([, value]) => value !== ""));
+  const parsed = v.safeParse(variablesSchema, given);
+  if (!parsed.success) {
+    const [issue] = parsed.issues;
+    throw new CannotStart(`${v.getDotPath(issue) ?? "a setting"}="${String(issue.input)}" ${issue.message}.`);
+  }
+  const variables = parsed.output;
+  return {
+    port: variables.HEADRACE_PORT,
+    consolePort: variables.HEADRACE_CONSOLE_PORT,
+    clickHousePort: variables.HEADRACE_CLICKHOUSE_PORT,
+    stateFolder: resolve(variables.HEADRACE_STATE),
+    clickHouseUrl: variables.CLICKHOUSE_URL,
+  };
+}
