@@ -1,0 +1,199 @@
+/**
+ * The house style as failing tests: who may import whom, what is pure, the one column list, a dead-letter queue for
+ * every consumed queue, names, and files that nothing uses.
+ */
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { basename, dirname, join, normalize } from "node:path";
+import { fileURLToPath } from "node:url";
+import * as v from "valibot";
+import { describe, expect, test } from "vitest";
+import { experimental_readRawConfig } from "wrangler";
+import { columns } from "../shared/rows/columns.ts";
+
+const root = join(dirname(fileURLToPath(import.meta.url)), "..");
+const folders = ["workers", "shared", "cli", "dev", "bench", "test"];
+
+interface SourceFile {
+  /** Relative to the root, with `/`. */
+  readonly path: string;
+  readonly text: string;
+  /** Import specifiers; relative ones resolved to paths like `path`. */
+  readonly imports: readonly string[];
+}
+
+function filesBelow(folder: string): string[] {
+  if (!existsSync(join(root, folder))) {
+    return [];
+  }
+  return readdirSync(join(root, folder), { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name).slice(root.length + 1));
+}
+
+const importPattern = /(?:^|\n)\s*(?:import|export)\s(?:[^;]*?\sfrom\s+)?"([^"]+)"|import\("([^"]+)"\)/g;
+
+function readSource(path: string): SourceFile {
+  const text = readFileSync(join(root, path), "utf8");
+  const imports = [...text.matchAll(importPattern)].map(([, from, dynamic]) => {
+    const specifier = from ?? dynamic ?? "";
+    return specifier.startsWith(".") ? normalize(join(dirname(path), specifier)) : specifier;
+  });
+  return { path, text, imports };
+}
+
+const sources = folders
+  .flatMap(filesBelow)
+  .filter((path) => path.endsWith(".ts"))
+  .map(readSource);
+
+/** Comments and strings out, so that a word in prose is no use of it. */
+function code(text: string): string {
+  return text
+    .replace(/\/\*[\s\S]*?\*\//g, "")
+    .replace(/(^|[^:])\/\/.*$/gm, "$1")
+    .replace(/`(?:[^`\\]|\\.)*`|"(?:[^"\\\n]|\\.)*"/g, '""');
+}
+
+/** What a file of each layer may import, besides its own layer. */
+const layers: readonly { readonly below: string; readonly may: RegExp }[] = [
+  { below: "shared/", may: /^(shared\/|valibot$|@clickhouse\/client-web$)/ },
+  {
+    below: "workers/ingress/",
+    may: /^(shared\/|workers\/ingress\/|node:zlib$|cloudflare:|itty-router$|valibot$)/,
+  },
+  { below: "workers/consumer/", may: /^(shared\/|workers\/consumer\/|node:zlib$|cloudflare:|valibot$)/ },
+  {
+    below: "workers/console/",
+    may: /^(shared\/|workers\/console\/|node:zlib$|cloudflare:|itty-router$|valibot$)/,
+  },
+  { below: "cli/", may: /^(shared\/|cli\/|node:|valibot$|@clickhouse\/)/ },
+  { below: "dev/", may: /^(shared\/|dev\/|(?!cloudflare:)[^/]*$|@|node:)/ },
+  { below: "bench/", may: /^(shared\/|bench\/|dev\/|test\/fixtures\/|(?!cloudflare:)[^/]*$|@|node:)/ },
+];
+
+describe("layers", () => {
+  test("imports go downwards only", () => {
+    const wrong = sources.flatMap(({ path, imports }) => {
+      const layer = layers.find(({ below }) => path.startsWith(below));
+      return layer === undefined
+        ? []
+        : imports
+            .filter((specifier) => !layer.may.test(specifier))
+            .map((specifier) => `${path} imports ${specifier}`);
+    });
+    expect(wrong).toEqual([]);
+  });
+
+  test("shared/ has no clock, no randomness and no network", () => {
+    const impure =
+      /\b(Date\.now|new Date\(\)|Math\.random|getRandomValues|randomUUID|performance\.now|setTimeout|setInterval)\b|(?<![.\w])fetch\(/;
+    const wrong = sources
+      .filter(({ path, text }) => path.startsWith("shared/") && impure.test(code(text)))
+      .map(({ path, text }) => `${path}: ${impure.exec(code(text))?.[0]}`);
+    expect(wrong).toEqual([]);
+  });
+});
+
+describe("schema", () => {
+  /** The columns that a row of `{{traces}}` is inserted with, in the order in which the schema's files declare them. */
+  function declaredColumns(): string[] {
+    const sql = filesBelow("schema")
+      .sort()
+      .map((path) => readFileSync(join(root, path), "utf8"))
+      .join("\n");
+    const body = /CREATE TABLE IF NOT EXISTS \{\{traces\}\} \(\n([\s\S]*?)\n\)\n/.exec(sql)?.[1] ?? "";
+    const created = [
+      ...body.matchAll(/^ {2}(\w+) (Nested \(([\s\S]*?)\n {2}\)|\S+(?!\s+ALIAS)\s)/gm),
+    ].flatMap(([, name = "", type = "", nested = ""]) =>
+      type.startsWith("Nested")
+        ? [...nested.matchAll(/^ {4}(\w+)/gm)].map(([, inner]) => `${name}.${inner}`)
+        : [name],
+    );
+    const added = [...sql.matchAll(/ALTER TABLE \{\{traces\}\} ADD COLUMN IF NOT EXISTS (\w+)/g)].map(
+      ([, name = ""]) => name,
+    );
+    return [...created.filter((name) => name !== "INDEX" && !name.endsWith("Items")), ...added];
+  }
+
+  test("the column list is the table's, in its order", () => {
+    expect(declaredColumns()).toEqual(columns.map(({ name }) => name));
+  });
+});
+
+describe("wrangler.toml", () => {
+  const { rawConfig } = experimental_readRawConfig({ config: join(root, "wrangler.toml") });
+  const queueSchema = v.object({ queue: v.string(), dead_letter_queue: v.optional(v.string()) });
+  const environmentSchema = v.looseObject({
+    queues: v.optional(
+      v.object({
+        consumers: v.optional(v.array(queueSchema), []),
+        producers: v.optional(v.array(queueSchema), []),
+      }),
+      {},
+    ),
+  });
+  const environments = Object.values(v.parse(v.record(v.string(), environmentSchema), rawConfig.env));
+  const consumers = environments.flatMap(({ queues }) => queues.consumers ?? []);
+  const deadLetterQueue = "headrace-dead";
+
+  test("every consumed queue has a dead-letter queue, and that one is consumed too", () => {
+    expect(consumers.length).toBeGreaterThan(0);
+    for (const { queue, dead_letter_queue } of consumers) {
+      expect(dead_letter_queue, queue).toBe(queue === deadLetterQueue ? undefined : deadLetterQueue);
+    }
+    expect(consumers.map(({ queue }) => queue)).toContain(deadLetterQueue);
+  });
+
+  test("every queue that is produced to is consumed", () => {
+    const consumed = new Set(consumers.map(({ queue }) => queue));
+    for (const { queue } of environments.flatMap(({ queues }) => queues.producers ?? [])) {
+      expect(consumed, queue).toContain(queue);
+    }
+  });
+
+  test("the ingress has no secret of ClickHouse's", () => {
+    expect(JSON.stringify(rawConfig.env?.["ingress"])).not.toMatch(/clickhouse/i);
+  });
+});
+
+describe("files", () => {
+  test("have names that say what they are", () => {
+    const vague = /^(utils?|helpers?|common|misc|types|index|shared|lib)(\.test)?\.ts$/;
+    expect(sources.map(({ path }) => path).filter((path) => vague.test(basename(path)))).toEqual([]);
+  });
+
+  test("open with what they are for", () => {
+    const exempt = (path: string) => path.startsWith("test/") || path.endsWith(".d.ts");
+    const silent = sources.filter(({ path, text }) => !exempt(path) && !/^(#!.*\n)?\/\*\*/.test(text));
+    expect(silent.map(({ path }) => path)).toEqual([]);
+  });
+
+  test("are used by something that runs", () => {
+    const named = ["package.json", "vitest.config.ts"]
+      .map((path) => readFileSync(join(root, path), "utf8"))
+      .join("\n");
+    const entries = sources.filter(
+      ({ path }) => /(\/worker|\.test|\.d)\.ts$/.test(path) || named.includes(path),
+    );
+    const byPath = new Map(sources.map((source) => [source.path, source]));
+    const used = new Set<string>();
+    const queue = [...entries];
+    for (let source = queue.pop(); source !== undefined; source = queue.pop()) {
+      if (used.has(source.path)) {
+        continue;
+      }
+      used.add(source.path);
+      // A process of its own is named by its file: join(import.meta.dirname, "engine-process.ts").
+      const spawned = [...source.text.matchAll(/"([\w./-]+\.ts)"/g)].map(([, path]) =>
+        normalize(join(dirname(source.path), path ?? "")),
+      );
+      for (const path of [...source.imports, ...spawned]) {
+        const next = byPath.get(path);
+        if (next !== undefined) {
+          queue.push(next);
+        }
+      }
+    }
+    expect(sources.map(({ path }) => path).filter((path) => !used.has(path))).toEqual([]);
+  });
+});
