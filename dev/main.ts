@@ -33,25 +33,29 @@ function printLog(level: string, message: string): void {
   }
 }
 
+const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+
+/** Resolves at the first signal; later ones change nothing, so that an impatient second Ctrl-C does not cut the stop. */
+function firstSignal(): Promise<void> {
+  return new Promise((resolve) => {
+    for (const signal of signals) {
+      // Miniflare listens too, and ends the process on the spot: what it stops is stopped in order below instead.
+      process.removeAllListeners(signal);
+      process.on(signal, () => resolve());
+    }
+  });
+}
+
 async function main(): Promise<void> {
   const settings = readDevSettings(process.env);
   console.log("Starting …");
   const pipeline = await startPipeline(settings, { onLog: printLog, events: true, crons: true });
   console.log(greeting(pipeline, settings.stateFolder));
-
-  let stopping = false;
-  const stop = async (): Promise<void> => {
-    if (stopping) {
-      return;
-    }
-    stopping = true;
-    console.log("\nStopping …");
-    await pipeline.stop();
-    console.log("Stopped. Nothing is left running.");
-    process.exit(0);
-  };
-  process.on("SIGINT", stop);
-  process.on("SIGTERM", stop);
+  await firstSignal();
+  console.log("\nStopping …");
+  await pipeline.stop();
+  console.log("Stopped. Nothing is left running.");
+  process.exit(0);
 }
 
 try {

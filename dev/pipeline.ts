@@ -63,6 +63,7 @@ export async function startPipeline(settings: DevSettings, options: PipelineOpti
       statePath: join(folder.path, "workers"),
       ports,
       clickHouse,
+      ledgerTimesFaster: settings.ledgerTimesFaster,
       adminToken,
       onLog: options.onLog,
     });

@@ -18,6 +18,7 @@ const variablesSchema = v.object({
   HEADRACE_CLICKHOUSE_PORT: v.optional(portSchema, "8123"),
   HEADRACE_STATE: v.optional(v.string(), ".headrace"),
   CLICKHOUSE_URL: v.optional(v.pipe(v.string(), v.url("is no URL"))),
+  HEADRACE_LEDGER_TIMES_FASTER: v.optional(v.pipe(v.string(), v.regex(/^\d{1,4}$/, "is no whole number"))),
 });
 
 export interface DevSettings {
@@ -29,6 +30,8 @@ export interface DevSettings {
   readonly stateFolder: string;
   /** A ClickHouse server to use instead of the embedded engine. User and password may stand in the URL. */
   readonly clickHouseUrl: string | undefined;
+  /** For tests: the ledger's durations (leases, back-off) are divided by this. */
+  readonly ledgerTimesFaster: string | undefined;
 }
 
 /** A setting is wrong, or something that the pipeline needs is in use: the message is for the person at the terminal. */
@@ -51,5 +54,6 @@ export function readDevSettings(environment: NodeJS.ProcessEnv): DevSettings {
     clickHousePort: variables.HEADRACE_CLICKHOUSE_PORT,
     stateFolder: resolve(variables.HEADRACE_STATE),
     clickHouseUrl: variables.CLICKHOUSE_URL,
+    ledgerTimesFaster: variables.HEADRACE_LEDGER_TIMES_FASTER,
   };
 }

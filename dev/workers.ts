@@ -15,6 +15,7 @@ export interface WorkersOptions {
   readonly ports: { readonly ingress: number; readonly console: number };
   /** Variables and secrets that take the place of wrangler.toml's, for the Workers that reach ClickHouse. */
   readonly clickHouse: Readonly<Record<string, string>>;
+  readonly ledgerTimesFaster: string | undefined;
   readonly adminToken: string;
   readonly onLog: (level: string, message: string) => void;
 }
@@ -61,13 +62,17 @@ async function workerOf(root: string, environment: Environment, variables: Reado
   };
 }
 
-async function miniflareOptions({ root, statePath, ports, clickHouse, adminToken, onLog }: WorkersOptions) {
+async function miniflareOptions(options: WorkersOptions) {
+  const { root, statePath, ports, clickHouse, ledgerTimesFaster, adminToken, onLog } = options;
   // Without it Miniflare asks Cloudflare's network for a `request.cf` object, and prints a stack trace offline.
   process.env["CLOUDFLARE_CF_FETCH_ENABLED"] = "false";
   process.env["WRANGLER_SEND_METRICS"] = "false";
   const [ingress, consumer, console] = await Promise.all([
     workerOf(root, "ingress", {}),
-    workerOf(root, "consumer", clickHouse),
+    workerOf(root, "consumer", {
+      ...clickHouse,
+      ...(ledgerTimesFaster === undefined ? {} : { LEDGER_TIMES_FASTER: ledgerTimesFaster }),
+    }),
     workerOf(root, "console", { ...clickHouse, ADMIN_TOKEN: adminToken }),
   ]);
   return convertV4MiniflareOptions({

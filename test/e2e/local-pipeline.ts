@@ -26,7 +26,15 @@ export function temporaryFolder(): { readonly path: string; remove(): void } {
 }
 
 export function devSettings(stateFolder: string, changed: Partial<DevSettings> = {}): DevSettings {
-  return { port: 0, consolePort: 0, clickHousePort: 0, stateFolder, clickHouseUrl: undefined, ...changed };
+  return {
+    port: 0,
+    consolePort: 0,
+    clickHousePort: 0,
+    stateFolder,
+    clickHouseUrl: undefined,
+    ledgerTimesFaster: undefined,
+    ...changed,
+  };
 }
 
 export async function startLocalPipeline(

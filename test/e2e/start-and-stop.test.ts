@@ -1,0 +1,185 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { join } from "node:path";
+import * as v from "valibot";
+import { afterEach, describe, expect, test } from "vitest";
+import { type DevFile, devFileSchema } from "../../dev/state-folder.ts";
+import { exportSpans, freshSpans, queryClickHouse, temporaryFolder } from "./local-pipeline.ts";
+
+const root = join(import.meta.dirname, "..", "..");
+const cleanUps: (() => void)[] = [];
+afterEach(() => {
+  for (const cleanUp of cleanUps.splice(0)) {
+    cleanUp();
+  }
+});
+
+interface DevProcess {
+  readonly child: ChildProcess;
+  /** Everything printed so far. */
+  output(): string;
+  /** Resolves with the exit code, or the signal's name. */
+  readonly ended: Promise<number | string>;
+  /** To every process that it started, as a terminal's Ctrl-C would. */
+  signalAll(signal: NodeJS.Signals): void;
+}
+
+/** Runs the command of `npm run dev` in a process group of its own. */
+function runDev(environment: Record<string, string>): DevProcess {
+  const child = spawn(process.execPath, ["dev/main.ts"], {
+    cwd: root,
+    detached: true,
+    stdio: ["ignore", "pipe", "pipe"],
+    env: {
+      ...process.env,
+      HEADRACE_PORT: "0",
+      HEADRACE_CONSOLE_PORT: "0",
+      HEADRACE_CLICKHOUSE_PORT: "0",
+      HEADRACE_LEDGER_TIMES_FASTER: "30",
+      ...environment,
+    },
+  });
+  let output = "";
+  for (const stream of [child.stdout, child.stderr]) {
+    stream?.on("data", (chunk: Buffer) => {
+      output += chunk.toString();
+    });
+  }
+  const signalAll = (signal: NodeJS.Signals) => {
+    try {
+      process.kill(-(child.pid ?? 0), signal);
+    } catch {
+      // the whole group has ended
+    }
+  };
+  cleanUps.push(() => signalAll("SIGKILL"));
+  const ended = new Promise<number | string>((resolve) =>
+    child.once("exit", (code, signal) => resolve(signal ?? code ?? -1)),
+  );
+  return { child, output: () => output, ended, signalAll };
+}
+
+async function running(dev: DevProcess, stateFolder: string): Promise<DevFile> {
+  await Promise.race([
+    expect.poll(dev.output, { timeout: 40_000, interval: 50 }).toContain("Headrace is running"),
+    dev.ended.then((code) => {
+      throw new Error(`it ended with ${code}:\n${dev.output()}`);
+    }),
+  ]);
+  return v.parse(devFileSchema, JSON.parse(readFileSync(join(stateFolder, "dev.json"), "utf8")));
+}
+
+function isGroupGone(dev: DevProcess): boolean {
+  try {
+    process.kill(-(dev.child.pid ?? 0), 0);
+    return false;
+  } catch {
+    return true;
+  }
+}
+
+function stateFolder(): string {
+  const folder = temporaryFolder();
+  cleanUps.push(folder.remove);
+  return folder.path;
+}
+
+test.each([
+  ["Ctrl-C", "SIGINT"],
+  ["SIGKILL of every process", "SIGKILL"],
+] as const)(
+  "%s in the middle of a send, and a new start: every span that was answered 200 is there once",
+  async (_name, signal) => {
+    const folder = stateFolder();
+    const first = runDev({ HEADRACE_STATE: folder });
+    const before = await running(first, folder);
+
+    const accepted: string[] = [];
+    let sent = 0;
+    const senders = Array.from({ length: 4 }, async () => {
+      for (let i = 0; i < 20; i++) {
+        const spans = freshSpans(50, 2);
+        try {
+          await exportSpans(before, spans);
+        } catch {
+          return; // the pipeline is gone: these spans were not answered 200
+        }
+        accepted.push(...spans.map((span) => span.spanContext().spanId));
+        sent += 1;
+        if (sent === 30) {
+          first.signalAll(signal);
+        }
+      }
+    });
+    await Promise.all(senders);
+    expect(await first.ended).toBe(signal === "SIGINT" ? 0 : signal);
+    expect(accepted.length).toBeGreaterThanOrEqual(1500);
+    await expect.poll(() => isGroupGone(first), { timeout: 5000 }).toBe(true);
+
+    const second = runDev({ HEADRACE_STATE: folder });
+    const after = await running(second, folder);
+    expect(after.key).toBe(before.key);
+    const missing = async () => {
+      const rows = new Set(
+        (await queryClickHouse(after.clickhouse, "SELECT SpanId FROM otel_traces")).split("\n"),
+      );
+      return accepted.filter((id) => !rows.has(id)).length;
+    };
+    await expect.poll(missing, { timeout: 30_000, interval: 200 }).toBe(0);
+    const [count, distinct] = (
+      await queryClickHouse(after.clickhouse, "SELECT count(), uniqExact(TraceId, SpanId) FROM otel_traces")
+    ).split("\t");
+    expect(count).toBe(distinct);
+    second.signalAll("SIGINT");
+    expect(await second.ended).toBe(0);
+    expect(second.output()).toContain("Nothing is left running");
+  },
+  120_000,
+);
+
+test("nothing outlives a parent that was killed with SIGKILL", async () => {
+  const folder = stateFolder();
+  const dev = runDev({ HEADRACE_STATE: folder });
+  await running(dev, folder);
+  dev.child.kill("SIGKILL");
+  await dev.ended;
+  await expect.poll(() => isGroupGone(dev), { timeout: 10_000 }).toBe(true);
+});
+
+describe("a start that cannot be says why, and ends", () => {
+  test("a port that is taken", async () => {
+    const server = createServer().listen(0, "127.0.0.1");
+    cleanUps.push(() => server.close());
+    await new Promise((resolve) => server.once("listening", resolve));
+    const address = server.address();
+    const port = String(typeof address === "object" ? address?.port : 0);
+    for (const variable of ["HEADRACE_PORT", "HEADRACE_CONSOLE_PORT", "HEADRACE_CLICKHOUSE_PORT"]) {
+      const dev = runDev({ HEADRACE_STATE: stateFolder(), [variable]: port });
+      expect(await dev.ended, variable).toBe(1);
+      expect(dev.output()).toContain(port);
+      expect(dev.output()).toContain(variable);
+    }
+  });
+
+  test("a state folder that another pipeline uses", async () => {
+    const folder = stateFolder();
+    const owner = runDev({ HEADRACE_STATE: folder });
+    await running(owner, folder);
+    const second = runDev({ HEADRACE_STATE: folder });
+    expect(await second.ended).toBe(1);
+    expect(second.output()).toMatch(/is in use by another pipeline \(process \d+\).*HEADRACE_STATE/);
+  });
+
+  test("a setting that is none", async () => {
+    const dev = runDev({ HEADRACE_STATE: stateFolder(), HEADRACE_PORT: "http" });
+    expect(await dev.ended).toBe(1);
+    expect(dev.output()).toContain('HEADRACE_PORT="http" is no port number');
+  });
+
+  test("a ClickHouse that does not answer", async () => {
+    const dev = runDev({ HEADRACE_STATE: stateFolder(), CLICKHOUSE_URL: "http://127.0.0.1:39999" });
+    expect(await dev.ended).toBe(1);
+    expect(dev.output()).toContain("http://127.0.0.1:39999");
+  });
+});
