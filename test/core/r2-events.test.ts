@@ -1,0 +1,44 @@
+import * as v from "valibot";
+import { expect, test, vi } from "vitest";
+import { startR2Events } from "../../dev/r2-events.ts";
+import { limits } from "../../shared/limits.ts";
+import { r2EventSchema } from "../../shared/messages.ts";
+import { formatPayloadId, formatPayloadKey } from "../../shared/payload-key.ts";
+
+test("each new payload is told once, in Cloudflare's format and with the delay of the queue", async () => {
+  const key = formatPayloadKey(Date.now(), "acme", formatPayloadId(new Uint8Array(16)));
+  const uploaded = new Date();
+  const objects = [
+    { key, size: 3, etag: "e1", uploaded },
+    { key: "reconcile/cursor", size: 1, etag: "e2", uploaded },
+  ];
+  let failures = 1;
+  const bucket = {
+    async list() {
+      if (failures-- > 0) {
+        throw new Error("R2 is away for a moment");
+      }
+      return { objects, truncated: false };
+    },
+  };
+  const sent: { event: unknown; options: unknown }[] = [];
+  const queue = {
+    async send(event: unknown, options: unknown) {
+      sent.push({ event, options });
+    },
+  };
+  vi.useFakeTimers();
+  const events = startR2Events(bucket, queue, "headrace-payloads");
+  await vi.advanceTimersByTimeAsync(5000);
+  vi.useRealTimers();
+  await events.stop();
+  expect(sent).toHaveLength(1);
+  expect(v.parse(r2EventSchema, sent[0]?.event)).toEqual({
+    account: "local",
+    action: "PutObject",
+    bucket: "headrace-payloads",
+    object: { key, size: 3, eTag: "e1" },
+    eventTime: uploaded.toISOString(),
+  });
+  expect(sent[0]?.options).toEqual({ delaySeconds: limits.lateDelaySeconds });
+});

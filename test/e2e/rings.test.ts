@@ -1,0 +1,109 @@
+import { ProtobufTraceSerializer } from "@opentelemetry/otlp-transformer";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { workerNames } from "../../dev/workers.ts";
+import { limits } from "../../shared/limits.ts";
+import { formatPayloadMetadata, type R2Event } from "../../shared/messages.ts";
+import { inspectTraces } from "../../shared/otlp/inspect.ts";
+import { formatPayloadKey, type PayloadKey, payloadId } from "../../shared/payload-key.ts";
+import {
+  devSettings,
+  freshSpans,
+  type LocalPipeline,
+  startLocalPipeline,
+  temporaryFolder,
+} from "./local-pipeline.ts";
+
+const folder = temporaryFolder();
+let local: LocalPipeline;
+
+beforeAll(async () => {
+  // Neither the stand-in for events nor the cron runs: each test rings by its own ring alone.
+  local = await startLocalPipeline(devSettings(folder.path), { events: false, crons: false });
+}, 60_000);
+
+afterAll(async () => {
+  await local.stop();
+  folder.remove();
+}, 30_000);
+
+/** What the ingress leaves in R2 when it dies right after the put: a payload that no doorbell was rung for. */
+async function putWithoutDoorbell(
+  run: string,
+  arrival = Date.now(),
+): Promise<{ key: PayloadKey; size: number }> {
+  const body =
+    ProtobufTraceSerializer.serializeRequest(freshSpans(30, 2, { "test.run": run })) ?? new Uint8Array();
+  const bounds = { startMinMs: arrival - limits.spanAgeMaxMs, startMaxMs: arrival + limits.spanFutureMaxMs };
+  const { spans, rejectedSpans, outputBytes } = inspectTraces(body, bounds);
+  const key = formatPayloadKey(arrival, "dev", await payloadId("dev", "pb", "identity", body));
+  const bucket = await local.pipeline.workers.getR2Bucket("PAYLOADS", workerNames.consumer);
+  await bucket.put(key, body, {
+    customMetadata: formatPayloadMetadata({
+      version: "1",
+      type: "pb",
+      encoding: "identity",
+      spans,
+      rejectedSpans,
+      inflatedBytes: body.length,
+      outputBytes,
+      arrival,
+      ...bounds,
+    }),
+  });
+  return { key, size: body.length };
+}
+
+const countOf = (run: string) =>
+  `SELECT count(), uniqExact(SpanId) FROM otel_traces WHERE ResourceAttributes['test.run'] = '${run}'`;
+
+async function reconcile(): Promise<unknown> {
+  const response = await fetch(`${local.pipeline.console}/api/reconcile`, {
+    method: "POST",
+    headers: { authorization: `Bearer ${local.pipeline.adminToken}` },
+  });
+  return await response.json();
+}
+
+test("an R2 event alone brings a payload in", async () => {
+  const { key, size } = await putWithoutDoorbell("event");
+  const event: R2Event = {
+    account: "3f4b7e3dcab231cbfdaa90a6a28bd548",
+    action: "PutObject",
+    bucket: "headrace-payloads",
+    object: { key, size, eTag: "c846ff7a18f28c2e262116d6e8719ef0" },
+    eventTime: new Date().toISOString(),
+  };
+  const queue = await local.pipeline.workers.getQueueProducer("EVENTS", workerNames.consumer);
+  await queue.send(event);
+  await local.eventually(countOf("event"), "30\t30", 15_000);
+});
+
+test("the reconciler alone brings a payload in, and rings nothing that is held or done", async () => {
+  await putWithoutDoorbell("reconcile");
+  expect(await reconcile()).toMatchObject({ rung: 1 });
+  await local.eventually(countOf("reconcile"), "30\t30", 10_000);
+  await local.eventually("SELECT count() FROM headrace_receipts WHERE outcome = 'stored'", "2", 5000);
+  expect(await reconcile()).toMatchObject({ rung: 0, held: 0 });
+});
+
+test("the cron's run leaves young minutes to the other rings and takes old ones, its place in R2 lost", async () => {
+  const bucket = await local.pipeline.workers.getR2Bucket("PAYLOADS", workerNames.consumer);
+  await bucket.delete("reconcile/cursor");
+  await putWithoutDoorbell("young");
+  await putWithoutDoorbell("old", Date.now() - limits.reconcileAgeMs - 120_000);
+  const consumer = await local.pipeline.workers.getWorker(workerNames.consumer);
+  await consumer.scheduled({ scheduledTime: new Date(), cron: "* * * * *" });
+  await local.eventually(countOf("old"), "30\t30", 10_000);
+  expect(await local.query(countOf("young"))).toBe("0\t0");
+});
+
+test("all rings at once store a payload once", async () => {
+  const { key, size } = await putWithoutDoorbell("all");
+  const queue = await local.pipeline.workers.getQueueProducer("EVENTS", workerNames.consumer);
+  const event = { account: "a", action: "PutObject", bucket: "b", object: { key, size }, eventTime: "now" };
+  await Promise.all([queue.send(event), queue.send(event), reconcile(), reconcile()]);
+  await local.eventually(countOf("all"), "30\t30", 15_000);
+  await queue.send(event);
+  await new Promise((resolve) => setTimeout(resolve, 7000)); // batch time-out, age of a group, the way to the rows
+  expect(await local.query(countOf("all"))).toBe("30\t30");
+});
