@@ -41,6 +41,7 @@ export default defineConfig({
           testTimeout: 60_000,
         },
       },
+      { test: { name: "faults", include: ["test/faults/**/*.test.ts"], testTimeout: 120_000 } },
       { test: { name: "e2e", include: ["test/e2e/**/*.test.ts"], testTimeout: 60_000 } },
     ],
   },

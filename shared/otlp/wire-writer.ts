@@ -98,9 +98,14 @@ export class WireWriter {
       this.#reserve(extra);
       this.#bytes.copyWithin(start + extra, start, this.#at);
     }
-    this.#at = start - 1;
-    this.varint(length);
-    this.#at += length;
+    // Not by `varint`: it makes room behind the length, where the message stands, and growing would leave that behind.
+    let at = start - 1;
+    let rest = length;
+    for (; rest >= 0x80; rest = Math.floor(rest / 0x80)) {
+      this.#bytes[at++] = (rest % 0x80) | 0x80;
+    }
+    this.#bytes[at] = rest;
+    this.#at += extra;
   }
 
   #reserve(count: number): void {

@@ -1,0 +1,66 @@
+/**
+ * What must hold of any bytes whatever. Returns what the engine must print for them, or undefined when they are
+ * refused; throws when the codec contradicts itself.
+ */
+import { deepStrictEqual } from "node:assert";
+import { type Inspection, inspectTraces } from "../../shared/otlp/inspect.ts";
+import { MalformedBody } from "../../shared/otlp/malformed.ts";
+import { toPlainForm } from "../../shared/otlp/plain-form.ts";
+import { BlockBuilder } from "../../shared/rows/transcode.ts";
+import { blockBytes, payloadId } from "../fixtures/blocks.ts";
+import { bounds } from "../fixtures/protobuf.ts";
+
+export const emptyBlockBytes = new BlockBuilder().finish().bytes;
+/** Row counts and dictionaries' heads, beside the rows' own bytes: 10 LowCardinality columns of 24 bytes, a varint. */
+const blockHeadBytes = 10 * 24 + 5;
+
+export function checkPayload(body: Uint8Array): Inspection | undefined {
+  const inspection = refusedOr(() => inspectTraces(body, bounds));
+  const plain = refusedOr(() => toPlainForm(body));
+  const add = (bytes: Uint8Array, spans: number) => {
+    const builder = new BlockBuilder();
+    builder.add({ id: payloadId, tenant: "acme", body: bytes, bounds, spans });
+    return blockBytes(builder);
+  };
+  if (inspection === undefined) {
+    // The transcoder reads only what the inspection took. Given something else it may refuse, in one way only.
+    try {
+      add(body, 0);
+    } catch (error) {
+      if (
+        !(error instanceof MalformedBody) &&
+        !(error instanceof Error && /accepted 0 spans/.test(error.message))
+      ) {
+        throw error;
+      }
+    }
+    return undefined;
+  }
+  const block = add(body, inspection.spans);
+  if (block.length > emptyBlockBytes + blockHeadBytes + inspection.outputBytes) {
+    throw new Error(`a block of ${block.length} bytes exceeds its bound of ${inspection.outputBytes}`);
+  }
+  if (plain !== undefined) {
+    if (plain.length > body.length) {
+      throw new Error("the plain form is longer than the body");
+    }
+    const again = inspectTraces(plain, bounds);
+    deepStrictEqual([again.spans, again.rejections], [inspection.spans, inspection.rejections]);
+    deepStrictEqual(Buffer.compare(add(plain, again.spans), block), 0, "the plain form has another block");
+  } else if (inspection.rejectedSpans === 0) {
+    // What lies inside a refused span is not inspected, so only then may the slow reader know better.
+    throw new Error("the inspection accepts what is malformed");
+  }
+  return inspection;
+}
+
+function refusedOr<T>(run: () => T): T | undefined {
+  try {
+    return run();
+  } catch (error) {
+    if (error instanceof MalformedBody) {
+      return undefined;
+    }
+    throw error;
+  }
+}
