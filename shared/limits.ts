@@ -28,6 +28,10 @@ export const limits = {
   ingressBytesInHandMax: 64 * MIB,
   /** Bytes in hand over all groups of a consumer isolate. Above: it waits. */
   consumerBytesInHandMax: 48 * MIB,
+  /** A body that is not complete by then is refused with 503: a slow client would hold its bytes of the budget. */
+  bodyTimeoutMs: 30 * SECOND_MS,
+  /** How long the body of a refused request is read, so that its client sees the answer. */
+  drainTimeoutMs: 5 * SECOND_MS,
   /** A put that has not resolved by then is answered 503; the object may still land, and is then found by listing. */
   putTimeoutMs: 60 * SECOND_MS,
   /** Retry-After of every 503 of ours. */

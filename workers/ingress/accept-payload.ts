@@ -9,6 +9,7 @@
 import { limits } from "../../shared/limits.ts";
 import { formatPayloadMetadata, type PayloadMetadata } from "../../shared/messages.ts";
 import type { PayloadKey } from "../../shared/payload-key.ts";
+import { within } from "./deadline.ts";
 
 export type Acceptance = "created" | "duplicate" | "unreachable";
 
@@ -37,18 +38,5 @@ async function foundAfterAll(bucket: R2Bucket, key: PayloadKey): Promise<Accepta
   } catch (error) {
     console.error(JSON.stringify({ message: "R2 head failed", payload: key, error: String(error) }));
     return "unreachable";
-  }
-}
-
-/** Resolves as `promise` does, or throws after `timeoutMs`. */
-async function within<T>(promise: Promise<T>, timeoutMs: number): Promise<T> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const timeout = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`no answer after ${timeoutMs} ms`)), timeoutMs);
-  });
-  try {
-    return await Promise.race([promise, timeout]);
-  } finally {
-    clearTimeout(timer);
   }
 }

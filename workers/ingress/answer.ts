@@ -1,10 +1,12 @@
 /**
  * The answers of OTLP/HTTP: always in the request's encoding (OTLP/HTTP, "Response"), a google.rpc.Status for every
- * failure, an ExportTraceServiceResponse for every success.
+ * failure, an ExportTraceServiceResponse for every success, under gzip where the client takes it.
  */
+import { gzipSync } from "node:zlib";
 import { limits } from "../../shared/limits.ts";
 import { partialSuccessBody, statusBody, successBody } from "../../shared/otlp/responses.ts";
 import type { BodyType } from "../../shared/payload-key.ts";
+import { takesGzip } from "./content.ts";
 import { answerOf, type Refusal } from "./refusal.ts";
 
 const mediaTypes: Readonly<Record<BodyType, string>> = {
@@ -26,15 +28,16 @@ export function accepted(type: BodyType, partial?: PartialSuccess): Response {
       : partialSuccessBody(type, partial.rejectedSpans, partial.errorMessage);
   return new Response(body, {
     status: 200,
-    headers: { "content-type": mediaTypes[type] },
+    headers: { "content-type": mediaTypes[type], "content-length": String(body.length) },
   });
 }
 
 export function refused(type: BodyType, refusal: Refusal): Response {
-  const { status, retryable } = answerOf(refusal.reason);
-  const headers = new Headers({ "content-type": mediaTypes[type] });
+  const { status, retryable, badRequest } = answerOf(refusal.reason);
+  const body = statusBody(type, refusal.message, badRequest ? "body" : undefined);
+  const headers = new Headers({ "content-type": mediaTypes[type], "content-length": String(body.length) });
   if (retryable) {
-    headers.set("retry-after", String(limits.retryAfterSeconds));
+    headers.set("retry-after", String(refusal.retryAfterSeconds ?? limits.retryAfterSeconds));
   }
   if (status === 401) {
     headers.set("www-authenticate", 'Bearer realm="headrace"'); // RFC 9110 section 11.6.1 asks for it
@@ -42,5 +45,21 @@ export function refused(type: BodyType, refusal: Refusal): Response {
   if (status === 405) {
     headers.set("allow", "POST, OPTIONS"); // RFC 9110 section 15.5.6 asks for it
   }
-  return new Response(statusBody(type, refusal.message), { status, headers });
+  return new Response(body, { status, headers });
+}
+
+/** An answer of no more bytes is sent as it is: the empty success is 0 bytes or `{}`, gzip's frame alone is 20. */
+const plainBytesMax = 20;
+
+/** The answer, under gzip where the request's Accept-Encoding takes it (OTLP/HTTP lets a server do so). */
+export async function encoded(request: Headers, response: Response): Promise<Response> {
+  if (!takesGzip(request) || !(Number(response.headers.get("content-length") ?? 0) > plainBytesMax)) {
+    return response;
+  }
+  const body = gzipSync(new Uint8Array(await response.arrayBuffer()));
+  const headers = new Headers(response.headers);
+  headers.set("content-encoding", "gzip");
+  headers.set("content-length", String(body.length));
+  headers.append("vary", "accept-encoding");
+  return new Response(body, { status: response.status, headers, encodeBody: "manual" });
 }

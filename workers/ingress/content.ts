@@ -12,6 +12,9 @@ export interface Content {
   readonly encoding: ContentEncoding;
 }
 
+/** Other names of encodings: RFC 9110 section 8.4.1.3 asks to treat `x-gzip` as `gzip`. */
+const encodingAliases: Readonly<Record<string, ContentEncoding>> = { "": "identity", "x-gzip": "gzip" };
+
 /** The media type without parameters, lower case: `application/json; charset=utf-8` is `application/json`. */
 function mediaType(headers: Headers): string {
   return (headers.get("content-type") ?? "").split(";", 1).join("").trim().toLowerCase();
@@ -20,6 +23,20 @@ function mediaType(headers: Headers): string {
 /** The encoding to answer in: the request's, and JSON where the request's is neither. */
 export function answerType(headers: Headers): BodyType {
   return mediaType(headers) === "application/x-protobuf" ? "pb" : "json";
+}
+
+/**
+ * Whether the client takes a gzip answer (RFC 9110 section 12.5.3): gzip, or `*`, with a weight above 0. An explicit
+ * gzip beats `*`.
+ */
+export function takesGzip(headers: Headers): boolean {
+  const weights = new Map<string, number>();
+  for (const part of (headers.get("accept-encoding") ?? "").toLowerCase().split(",")) {
+    const [coding = "", ...parameters] = part.split(";").map((text) => text.trim());
+    const weight = parameters.find((text) => text.startsWith("q="))?.slice(2) ?? "1";
+    weights.set(coding, Number(weight));
+  }
+  return (weights.get("gzip") ?? weights.get("x-gzip") ?? weights.get("*") ?? 0) > 0;
 }
 
 export function readContent(headers: Headers): Result<Content, Refusal> {
@@ -37,8 +54,9 @@ export function readContent(headers: Headers): Result<Content, Refusal> {
       message: `Content-Type ${media === "" ? "is missing" : `"${media.slice(0, 100)}" is not taken`}: send application/x-protobuf or application/json.`,
     });
   }
-  const named = (headers.get("content-encoding") ?? "identity").trim().toLowerCase();
-  const encoding = contentEncodings.find((known) => known === (named === "" ? "identity" : named));
+  const named = (headers.get("content-encoding") ?? "").trim().toLowerCase();
+  const alias = encodingAliases[named] ?? named;
+  const encoding = contentEncodings.find((known) => known === alias);
   if (encoding === undefined) {
     return refuse({
       reason: "wrong_content_encoding",

@@ -1,10 +1,11 @@
 /**
- * Reads a request's body, bounded before and while reading. A Content-Length is a claim: it can refuse early, and
- * never replaces counting (RFC 9112 section 6.3 allows a body without one).
+ * Reads a request's body, bounded in bytes and in time, before and while reading. A Content-Length is a claim: it can
+ * refuse early, and never replaces counting (RFC 9112 section 6.3 allows a body without one).
  */
 import { limits } from "../../shared/limits.ts";
 import { ok, type Result, refuse } from "../../shared/result.ts";
 import type { BytesInHand } from "./bytes-in-hand.ts";
+import { DeadlinePassed, within } from "./deadline.ts";
 import type { Refusal } from "./refusal.ts";
 
 const tooLarge: Refusal = {
@@ -17,38 +18,136 @@ const busy: Refusal = {
   message: "Too many bodies are being received at this moment. Try again.",
 };
 
+const slow: Refusal = {
+  reason: "slow_body",
+  message: `The body was not complete after ${limits.bodyTimeoutMs / 1000} seconds. Try again, or send fewer spans a request.`,
+};
+
 /** A body read into memory; its bytes stay taken from the budget until `release` is called, once. */
 export interface HeldBody {
   readonly bytes: Uint8Array;
   readonly release: () => void;
 }
 
-/** Reads the whole body. Refuses with `too_large` above `limits.bodyBytesMax`, with `busy` above the budget. */
-export async function readBody(request: Request, budget: BytesInHand): Promise<Result<HeldBody, Refusal>> {
+/** The buffer that a body of several chunks starts with; it doubles. */
+const bufferBytesFirst = 65_536;
+
+/**
+ * Reads the whole body. Refuses with `too_large` above `limits.bodyBytesMax`, with `busy` above the budget, with
+ * `slow_body` after `timeoutMs`. Throws when the client breaks off.
+ */
+export async function readBody(
+  request: Request,
+  budget: BytesInHand,
+  timeoutMs: number = limits.bodyTimeoutMs,
+): Promise<Result<HeldBody, Refusal>> {
   if (Number(request.headers.get("content-length") ?? 0) > limits.bodyBytesMax) {
-    await request.body?.cancel();
     return refuse(tooLarge);
   }
-  const chunks: Uint8Array[] = [];
-  let taken = 0;
-  try {
-    for await (const chunk of request.body ?? []) {
-      if (taken + chunk.length > limits.bodyBytesMax) {
-        budget.give(taken);
-        return refuse(tooLarge);
-      }
-      if (!budget.take(chunk.length)) {
-        budget.give(taken);
-        return refuse(busy);
-      }
-      taken += chunk.length;
-      chunks.push(chunk);
-    }
-  } catch (error) {
-    budget.give(taken);
-    throw new Error("the request's body broke off", { cause: error });
+  const reader = request.body?.getReader();
+  if (reader === undefined) {
+    return ok({ bytes: new Uint8Array(0), release: () => undefined });
   }
-  return ok({ bytes: joined(chunks, taken), release: () => budget.give(taken) });
+  const buffer = new GrowingBuffer(budget);
+  let result: Result<HeldBody, Refusal>;
+  try {
+    const refusal = await within(fill(buffer, reader), timeoutMs);
+    result = refusal === undefined ? ok({ bytes: buffer.bytes(), release: buffer.release }) : refuse(refusal);
+  } catch (error) {
+    buffer.release();
+    if (!(error instanceof DeadlinePassed)) {
+      throw new Error("the request's body broke off", { cause: error });
+    }
+    // Not awaited: the client is slow, and its answer is due now.
+    reader.cancel().catch(() => undefined);
+    return refuse(slow);
+  }
+  if (!result.ok) {
+    buffer.release();
+    reader.releaseLock();
+  }
+  return result;
+}
+
+async function fill(
+  buffer: GrowingBuffer,
+  reader: ReadableStreamDefaultReader<Uint8Array>,
+): Promise<Refusal | undefined> {
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) {
+      return undefined;
+    }
+    if (buffer.length + value.length > limits.bodyBytesMax) {
+      return tooLarge;
+    }
+    if (!buffer.append(value)) {
+      return busy;
+    }
+  }
+}
+
+/**
+ * Bytes appended one chunk after another, in one buffer: a client that sends a body byte by byte costs a copy and not
+ * four million objects. What the buffer holds is taken from the budget, and so bounded by it.
+ */
+class GrowingBuffer {
+  readonly #budget: BytesInHand;
+  #bytes: Uint8Array = new Uint8Array(0);
+  #released = false;
+  length = 0;
+
+  constructor(budget: BytesInHand) {
+    this.#budget = budget;
+  }
+
+  /** False when the budget does not have the bytes, or the body has been given up. */
+  append(chunk: Uint8Array): boolean {
+    const needed = this.length + chunk.length;
+    if (this.#released) {
+      return false;
+    }
+    if (this.length === 0) {
+      // Most bodies come in one chunk: it is kept as it is.
+      if (!this.#budget.take(chunk.length)) {
+        return false;
+      }
+      this.#bytes = chunk;
+    } else {
+      if (needed > this.#bytes.length && !this.#grow(needed)) {
+        return false;
+      }
+      this.#bytes.set(chunk, this.length);
+    }
+    this.length = needed;
+    return true;
+  }
+
+  #grow(needed: number): boolean {
+    const capacity = Math.min(
+      Math.max(needed, 2 * this.#bytes.length, bufferBytesFirst),
+      Math.max(needed, limits.bodyBytesMax),
+    );
+    if (!this.#budget.take(capacity - this.#bytes.length)) {
+      return false;
+    }
+    const larger = new Uint8Array(capacity);
+    larger.set(this.#bytes.subarray(0, this.length));
+    this.#bytes = larger;
+    return true;
+  }
+
+  bytes(): Uint8Array {
+    return this.#bytes.subarray(0, this.length);
+  }
+
+  /** Gives everything back to the budget, once. */
+  readonly release = (): void => {
+    if (!this.#released) {
+      this.#released = true;
+      this.#budget.give(this.#bytes.length);
+    }
+  };
 }
 
 /**
@@ -56,29 +155,22 @@ export async function readBody(request: Request, budget: BytesInHand): Promise<R
  * would see a reset connection instead of the answer, and would retry what must not be retried.
  */
 export async function drainBody(request: Request): Promise<void> {
-  let drained = 0;
+  if (request.body === null || request.bodyUsed) {
+    return;
+  }
   try {
-    for await (const chunk of request.body ?? []) {
-      drained += chunk.length;
-      if (drained > limits.bodyBytesMax) {
-        return;
-      }
-    }
+    await within(drain(request.body), limits.drainTimeoutMs);
   } catch {
-    // The client has gone: there is nobody left to answer, and nothing of the body was wanted.
+    // The client has gone or is slow: its answer does not wait, and nothing of the body was wanted.
   }
 }
 
-function joined(chunks: readonly Uint8Array[], length: number): Uint8Array {
-  const [only] = chunks;
-  if (only !== undefined && chunks.length === 1) {
-    return only;
+async function drain(body: ReadableStream<Uint8Array>): Promise<void> {
+  let drained = 0;
+  for await (const chunk of body) {
+    drained += chunk.length;
+    if (drained > limits.bodyBytesMax) {
+      return;
+    }
   }
-  const bytes = new Uint8Array(length);
-  let at = 0;
-  for (const chunk of chunks) {
-    bytes.set(chunk, at);
-    at += chunk.length;
-  }
-  return bytes;
 }

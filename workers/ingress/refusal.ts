@@ -17,6 +17,7 @@ export type RefusalReason =
   | "too_large"
   | "corrupt_body"
   | "busy"
+  | "slow_body"
   | "keys_unreachable"
   | "store_unreachable"
   | "internal";
@@ -25,12 +26,16 @@ export interface Refusal {
   readonly reason: RefusalReason;
   /** For the developer of the exporter: what is wrong and what to do. */
   readonly message: string;
+  /** Retry-After of a retryable refusal, 1 or more; `limits.retryAfterSeconds` where it does not say. */
+  readonly retryAfterSeconds?: number;
 }
 
 export interface RefusalAnswer {
   readonly status: number;
   readonly outcome: RequestOutcome;
   readonly retryable: boolean;
+  /** Whether the data is wrong for good: OTLP/HTTP asks for a google.rpc.BadRequest in the details then. */
+  readonly badRequest?: true;
 }
 
 export function answerOf(reason: RefusalReason): RefusalAnswer {
@@ -51,8 +56,9 @@ export function answerOf(reason: RefusalReason): RefusalAnswer {
     case "too_large":
       return { status: 413, outcome: "too_large", retryable: false };
     case "corrupt_body":
-      return { status: 400, outcome: "malformed", retryable: false };
+      return { status: 400, outcome: "malformed", retryable: false, badRequest: true };
     case "busy":
+    case "slow_body":
     case "keys_unreachable":
     case "store_unreachable":
     case "internal":

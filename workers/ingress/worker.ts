@@ -12,7 +12,7 @@ import type { PayloadMetadata } from "../../shared/messages.ts";
 import { rejectionMessage, type SpanBounds } from "../../shared/otlp/inspect.ts";
 import { formatPayloadKey, payloadId } from "../../shared/payload-key.ts";
 import { acceptPayload } from "./accept-payload.ts";
-import { accepted, refused } from "./answer.ts";
+import { accepted, encoded, refused } from "./answer.ts";
 import { authenticate, type KeyMemory } from "./authenticate.ts";
 import type { IngressBindings } from "./bindings.ts";
 import { BytesInHand } from "./bytes-in-hand.ts";
@@ -204,7 +204,7 @@ export default {
       });
     }
     addCorsHeaders(request.headers, response.headers);
-    return response;
+    return await encoded(request.headers, response);
   },
 } satisfies ExportedHandler<IngressBindings>;
 
