@@ -20,6 +20,13 @@ export default defineConfig({
               compatibilityFlags: ["nodejs_compat"],
               durableObjects: { LEDGER: { className: "Ledger", useSQLite: true } },
               queueProducers: { GROUP: "headrace-group" },
+              r2Buckets: { PAYLOADS: "headrace-payloads" },
+              bindings: {
+                CLICKHOUSE_URL: "http://clickhouse.invalid",
+                CLICKHOUSE_USER: "default",
+                CLICKHOUSE_DATABASE: "default",
+                CLICKHOUSE_TRACES_TABLE: "otel_traces",
+              },
             },
           }),
         ],

@@ -77,6 +77,24 @@ export const limits = {
   /** Back-off of a group's re-ring: doubles from the first to the last. */
   retryFirstMs: 2 * SECOND_MS,
   retryLastMs: 15 * MINUTE_MS,
+  /** Beyond lease and INSERT: clocks that differ, a server that is slow to stop a query. */
+  fenceMarginMs: 60 * SECOND_MS,
+  /**
+   * Half of the dedup window is kept for what happens between a measure and the end of the INSERT that it allowed:
+   * 50,000 blocks (inserts x partitions) of all writers in these minutes. A retry younger than this needs no measure.
+   */
+  measureAfterMs: 5 * MINUTE_MS,
+  measureFreshMs: 2 * MINUTE_MS,
+  /** A late ring that brought a payload in is no rescue if its doorbell still comes within this. */
+  rescueOvertakenMs: 10 * MINUTE_MS,
+  /** INSERTs out at once. A group of 10,000 rows takes about half a second; ClickHouse prefers few and large ones. */
+  insertsAtOnceFirst: 4,
+  insertsAtOnceMax: 16,
+  breakerSuspectsMax: 5,
+  refusalsMax: 3,
+  unlistedAnswersMax: 5,
+  /** A Durable Object's SQLite ends at 10 GB; a finding is written at half of this. */
+  ledgerDatabaseBytesMax: 8_000_000_000,
   /** Queues take 100 messages a sendBatch; what is due beyond it is rung by the next alarm, at once. */
   ringsAnAlarmMax: 100,
   /**

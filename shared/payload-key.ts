@@ -132,6 +132,11 @@ export function isPayloadKey(text: string): text is PayloadKey {
   return parsePayloadKey(text) !== undefined;
 }
 
+/** The minute of arrival that a key says, `YYYY-MM-DDTHHmm`. */
+export function minuteOfKey(key: PayloadKey): string {
+  return key.slice(payloadPrefix.length, key.indexOf("/", payloadPrefix.length));
+}
+
 /** The payload id that a key ends with. */
 export function idOfKey(key: PayloadKey): PayloadId {
   return key.slice(key.lastIndexOf("/") + 1) as PayloadId;

@@ -3,12 +3,14 @@
  * nothing else sees them until they are applied together. It knows no rule of the protocol.
  */
 import { assert } from "../assert.ts";
-import { idOfKey, type PayloadId } from "../payload-key.ts";
-import type { Group, GroupId, GroupPayload } from "./group.ts";
-import type { Change, EndedPayload, LedgerView, Place } from "./view.ts";
+import { idOfKey, minuteOfKey, type PayloadId } from "../payload-key.ts";
+import type { EndedPayload, Group, GroupId, GroupPayload } from "./group.ts";
+import type { Head } from "./head.ts";
+import type { Change, LedgerView, Place } from "./view.ts";
 
 export class Draft {
   readonly #view: LedgerView;
+  #head: Head | null;
   #since: number;
   #waiting: Map<PayloadId, GroupPayload>;
   #waitingChanged = false;
@@ -17,11 +19,34 @@ export class Draft {
   readonly #changed = new Map<GroupId, { isNew: boolean }>();
   readonly #places = new Map<PayloadId, Place | undefined>();
   readonly #rest: Change[] = [];
+  readonly #tokens: GroupId[];
 
-  constructor(view: LedgerView) {
+  constructor(view: LedgerView, tokens: readonly GroupId[]) {
     this.#view = view;
+    this.#head = view.head;
     this.#since = view.waiting.since;
     this.#waiting = new Map(view.waiting.payloads.map((payload) => [idOfKey(payload.key), payload]));
+    this.#tokens = [...tokens];
+  }
+
+  /** A token that nobody has used. */
+  drawToken(): GroupId {
+    const token = this.#tokens.shift();
+    assert(token !== undefined, "a step is given the tokens that it needs");
+    return token;
+  }
+
+  get isBorn(): boolean {
+    return this.#head !== null;
+  }
+
+  get head(): Head {
+    assert(this.#head !== null, "a ledger is born before it takes anything over");
+    return this.#head;
+  }
+
+  set head(head: Head) {
+    this.#head = head;
   }
 
   // --- payloads that wait
@@ -66,22 +91,24 @@ export class Draft {
     return this.#groups.get(id);
   }
 
-  make(group: Group): void {
+  make(group: Group): Group {
     assert(this.group(group.id) === undefined, "a token is used for one group and never again");
     this.#groups.set(group.id, group);
     this.#changed.set(group.id, { isNew: true });
     for (const { key } of group.payloads) {
       this.#places.set(idOfKey(key), { at: "group", group: group.id });
     }
+    return group;
   }
 
-  change(group: Group): void {
+  change(group: Group): Group {
     const before = this.group(group.id);
     assert(before !== undefined, "a group that changes is there");
     this.#groups.set(group.id, group);
     if (!this.#changed.has(group.id)) {
       this.#changed.set(group.id, { isNew: false });
     }
+    return group;
   }
 
   /** The group is over; `ended` are its payloads that are done, the others must have been placed elsewhere. */
@@ -90,17 +117,16 @@ export class Draft {
     this.#groups.set(group.id, undefined);
     this.#changed.delete(group.id);
     this.#rest.push({ kind: "end", group: group.id, ended, at });
-    for (const { id, minute, outcome } of ended) {
-      this.#places.set(id, { at: "done", outcome, minute, since: at });
+    for (const { key, outcome } of ended) {
+      this.#places.set(idOfKey(key), { at: "done", outcome, minute: minuteOfKey(key), since: at });
     }
-  }
-
-  groupsDue(now: number, atMost: number): readonly Group[] {
-    assert(
-      this.#changed.size === 0 && this.#rest.length === 0,
-      "what is due is read before anything changes",
-    );
-    return this.#view.groupsDue(now, atMost);
+    for (const { key } of group.payloads) {
+      const place = this.#places.get(idOfKey(key));
+      assert(
+        place !== undefined && (place.at === "done" || place.group !== group.id),
+        "no payload stays in a group that is over",
+      );
+    }
   }
 
   // --- ids
@@ -122,10 +148,6 @@ export class Draft {
     return this.#places.get(id);
   }
 
-  oldestFinished(): number | undefined {
-    return this.#view.oldestFinished();
-  }
-
   forget(before: number): void {
     this.#rest.push({ kind: "forget", before });
   }
@@ -133,6 +155,9 @@ export class Draft {
   /** The changes, in the order in which they are to be applied. */
   changes(): readonly Change[] {
     const changes: Change[] = [];
+    if (this.#head !== null && this.#head !== this.#view.head) {
+      changes.push({ kind: "head", head: this.#head });
+    }
     if (this.#waitingChanged) {
       changes.push({ kind: "waiting", waiting: { since: this.#since, payloads: this.waiting } });
     }

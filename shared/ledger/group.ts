@@ -19,6 +19,12 @@ export function isGroupId(text: string): text is GroupId {
   return groupIdPattern.test(text);
 }
 
+/** Rows of one day (UTC), counted in days since 1970-01-01: a partition of `otel_traces`. */
+export interface DayRows {
+  readonly day: number;
+  readonly rows: number;
+}
+
 /** A payload that the ledger has taken over. Its id is the last part of its key. */
 export interface GroupPayload {
   readonly key: PayloadKey;
@@ -27,33 +33,36 @@ export interface GroupPayload {
   readonly outputBytes: number;
   /** ms since the epoch */
   readonly arrival: number;
-  /** Why it was rung first. */
+  /** Why it was rung; the strongest reason so far (`audit` and `replay` may store again what has a receipt). */
   readonly cause: Cause;
+  /** A doorbell of the ingress came for this id: if an event or the reconciler came first, it only overtook. */
+  readonly doorbell: boolean;
   /** Other keys under which equal bytes arrived. Their `duplicate` receipts are written with the owner's or after it. */
   readonly duplicateKeys: readonly PayloadKey[];
+  /**
+   * Set when the table already has the payload's other days: only the rows of `days` are to be inserted. `whole` is
+   * what the payload comes to altogether, for its receipt.
+   */
+  readonly only: { readonly days: readonly number[]; readonly whole: readonly DayRows[] } | null;
+  /** A person's reason to erase it as soon as it is no longer live. */
+  readonly erase: string | null;
 }
 
-/** Rows of one day (UTC), counted in days since 1970-01-01: a partition of `otel_traces`. */
-export interface DayRows {
-  readonly day: number;
-  readonly rows: number;
-}
-
-/** What one payload of a stored group came to. */
+/** What one payload of an INSERT came to. */
 export interface StoredPayload {
   readonly key: PayloadKey;
-  /** Ascending by day; their sum is the payload's spans. */
+  /** Rows inserted. Ascending by day; their sum is the payload's spans (or those of `only.days`). */
   readonly rowsByDay: readonly DayRows[];
   readonly rejectedSpans: number;
   /** Size of the object in R2. */
   readonly bytes: number;
 }
 
-/** A row of `headrace_receipts` as the ledger wants it written. */
-export interface ReceiptDraft {
+/** A row of `headrace_receipts`, as the ledger wants it written or as VERIFY finds it. */
+export interface Receipt {
   readonly key: PayloadKey;
   readonly outcome: PayloadOutcome;
-  /** The group whose INSERT stored the rows. */
+  /** The group whose INSERT stored the rows, or that ended the payload. */
   readonly group: GroupId;
   readonly spans: number;
   readonly rowsByDay: readonly DayRows[];
@@ -64,7 +73,7 @@ export interface ReceiptDraft {
 
 interface TaskBase {
   readonly group: GroupId;
-  /** Counts every hand-out of the group from 1. The INSERT's query id is `group.attempt`. */
+  /** Counts every hand-out of the group. The INSERT's query id is `group.attempt`. */
   readonly attempt: number;
   /** ms since the epoch. The ledger waits for a report until then; no INSERT may start after it (invariant I6). */
   readonly deadline: number;
@@ -72,10 +81,67 @@ interface TaskBase {
 }
 
 export type GroupTask =
-  /** Fetch, transcode and insert the payloads as one block, in this order, then report. */
+  /**
+   * Fetch, transcode and insert the payloads as one block, in this order, then report: `stored`, `retry`, `unknown`,
+   * `refused`, `unlisted`, `halted` or `unreadable`.
+   */
   | (TaskBase & { readonly step: "insert" })
-  /** The rows are in the table. Write these receipts, then settle. */
-  | (TaskBase & { readonly step: "receipts"; readonly receipts: readonly ReceiptDraft[] });
+  /** Read the table's blocks and window (TableMeasure), report `measured`: may this token still be trusted? */
+  | (TaskBase & { readonly step: "measure" })
+  /** Count the rows of each payload by day, report `counted`. */
+  | (TaskBase & { readonly step: "count" })
+  /**
+   * Look for running queries whose id begins with `group.` and KILL them; read the receipts by payload id over all
+   * its keys, then the rows by (payload, day), then look for an object under one of its keys (the payload's key
+   * first); report `verified`. An object is transcoded for its rows by day only if neither `rows` nor a `stored`
+   * receipt says them.
+   */
+  | (TaskBase & { readonly step: "verify"; readonly rows: readonly StoredPayload[] | null })
+  /**
+   * Write these receipts, then settle. With `completeView`, first complete otel_traces_trace_id_ts for these payloads
+   * (INSERT ... SELECT: doubled rows are harmless there, it is read by min and max). A `dead` receipt is preceded by
+   * its dead letter; an `erased` one is followed by deleting the id's rows, then the key's object.
+   */
+  | (TaskBase & {
+      readonly step: "receipts";
+      readonly receipts: readonly Receipt[];
+      readonly completeView: boolean;
+    });
+
+/** How far the table's dedup log has been used, by us and by others (FACTS I). */
+export interface TableMeasure {
+  /** max(max_block_number) over the active parts. */
+  readonly blocks: number;
+  /** The deduplication window in blocks, and in time where the engine has one. */
+  readonly windowBlocks: number;
+  readonly windowMs: number | null;
+}
+
+/** What VERIFY found of one payload. */
+export interface Evidence {
+  /** The payload's key in the task. */
+  readonly key: PayloadKey;
+  /** Receipts of every key of the id. */
+  readonly receipts: readonly Receipt[];
+  /** Rows in the table, zeros left out, days older than the table's TTL left out. */
+  readonly rowsByDay: readonly DayRows[];
+  /** An object of the id: under which key, and what it comes to. Null: none of the id's keys has one. */
+  readonly object: {
+    readonly key: PayloadKey;
+    readonly rejectedSpans: number;
+    readonly bytes: number;
+    /** Null where nobody needed it; `undecodable` where the transcoder refuses the object. */
+    readonly rowsByDay: readonly DayRows[] | "undecodable" | null;
+  } | null;
+}
+
+interface FailureFacts {
+  readonly reason: string;
+  /** ClickHouse's error code, where it answered with one. */
+  readonly code?: number;
+  /** What the transcoder counted, if it came so far. */
+  readonly payloads?: readonly StoredPayload[];
+}
 
 /** How an attempt ended. What is not reported by the deadline counts as `unknown`. */
 export type AttemptReport =
@@ -85,12 +151,27 @@ export type AttemptReport =
       readonly payloads: readonly StoredPayload[];
       readonly codecVersion: number;
     }
-  /** `retry`: known not to be stored. `unknown`: it may be. `refused`: the data's fault. `halted`: everybody's. */
+  /**
+   * `retry`: known not to be stored. `unknown`: it may be. `unlisted`: a complete answer with a code that no table
+   * lists. `halted`: everybody's fault (schema, login, read-only).
+   */
+  | ({ readonly kind: "retry" | "unknown" | "unlisted" | "halted" } & FailureFacts)
+  /** The data's fault. */
+  | ({ readonly kind: "refused" } & FailureFacts)
+  /** No INSERT was begun: these payloads have no object under their key, or do not decode. */
+  | { readonly kind: "unreadable"; readonly keys: readonly PayloadKey[]; readonly reason: string }
+  | { readonly kind: "measured"; readonly table: TableMeasure }
+  /** In the task's order: rows by day, zeros left out. */
   | {
-      readonly kind: "retry" | "unknown" | "refused" | "halted";
-      readonly reason: string;
-      /** ClickHouse's error code, where it answered with one. */
-      readonly code?: number;
+      readonly kind: "counted";
+      readonly payloads: readonly { readonly key: PayloadKey; readonly rowsByDay: readonly DayRows[] }[];
+    }
+  /** `running`: a query of the group was still there (and has been killed). `oldestDay`: the first day inside the TTL. */
+  | {
+      readonly kind: "verified";
+      readonly running: boolean;
+      readonly oldestDay: number;
+      readonly payloads: readonly Evidence[];
     };
 
 /** An attempt that is out: nobody else gets the group before `until`. */
@@ -99,32 +180,95 @@ export interface Lease {
   readonly until: number;
 }
 
+/** How an id ended, as the ledger remembers it. */
+export type EndOutcome = "stored" | "dead" | "erased";
+
+export interface EndedPayload {
+  readonly key: PayloadKey;
+  readonly outcome: EndOutcome;
+}
+
 export type GroupState =
-  /** To be inserted. */
-  | { readonly at: "open"; readonly lease: Lease | null }
-  /** Stored; its receipts are to be written. */
+  /** To be inserted. `out`: what the attempt that is out was handed. */
+  | { readonly at: "open"; readonly lease: Lease | null; readonly out: "insert" | "measure" }
+  /** Answered, but the answer is no proof: the rows are to be counted. */
   | {
-      readonly at: "stored";
+      readonly at: "counting";
       readonly lease: Lease | null;
-      readonly receipts: readonly ReceiptDraft[];
+      readonly why: "stored" | "refused";
+      readonly code: string;
+    }
+  /** Nobody inserts; after `fence` nothing of it can be running, and the evidence is read. */
+  | {
+      readonly at: "verifying";
+      readonly lease: Lease | null;
+      readonly fence: number;
+      /** What turns out to be absent is inserted in halves: the group as a whole was answered and never stored. */
+      readonly halve: boolean;
+      readonly code: string;
+    }
+  /** Everything is decided; its receipts are to be written. */
+  | {
+      readonly at: "closing";
+      readonly lease: Lease | null;
+      readonly receipts: readonly Receipt[];
       /** How many of them, from the first, the attempt that is out was handed. Later ones are appended. */
       readonly given: number;
+      readonly completeView: boolean;
+      /** What becomes of its ids. */
+      readonly ended: readonly EndedPayload[];
+    }
+  /** The table has neither none nor all of it: nobody inserts until a person resolves it. */
+  | {
+      readonly at: "held";
+      readonly lease: null;
+      readonly found: readonly {
+        readonly key: PayloadKey;
+        readonly rowsByDay: readonly DayRows[];
+        readonly reason: string;
+      }[];
     };
 
 /** Payloads inserted as one block; with no payloads, receipts that are owed for ids that are done. */
 export interface Group {
   readonly id: GroupId;
+  /** The ledger's epoch in which its state holds; a group of an older one goes to VERIFY. */
+  readonly epoch: number;
   readonly payloads: readonly GroupPayload[];
   readonly made: number;
   /** Hand-outs so far. */
   readonly attempts: number;
+  /** How often its INSERT was handed out, and when first and last. */
+  readonly inserts: number;
+  readonly firstInsertAt: number | null;
+  readonly lastInsertAt: number | null;
+  /** The table's blocks as last measured before the first INSERT. Null: not measured yet. */
+  readonly blocksBefore: number | null;
+  /** Who transcoded it first, and what that came to. Other code may write other bytes under the same token. */
+  readonly codecVersion: number | null;
+  readonly rows: readonly StoredPayload[] | null;
   /** An attempt ended unknown: a later 200 is no proof (FACTS B2, the crash hole). */
   readonly unclean: boolean;
+  /** Refusals of a payload that is alone, each proven to be its own fault by another group's INSERT in between. */
+  readonly refusals: number;
+  readonly lastRefusalAt: number;
+  /** Complete answers with an unlisted code. */
+  readonly unlisted: number;
   /** Failed attempts since the last progress: the exponent of the back-off after a failure. */
   readonly failures: number;
   /** Rings since the last hand-out: the exponent of the back-off after a ring. */
   readonly rings: number;
-  /** When the alarm must look at it again: ring it, or take back an expired lease. */
+  /** When the alarm must look at it again: ring it, or take back an expired lease. `never` for what is held. */
   readonly due: number;
   readonly state: GroupState;
+}
+
+/** A `due` that does not come. */
+export const never = Number.MAX_SAFE_INTEGER;
+
+/** Groups that only wait for their INSERT are rung by the breaker's measure, all others when they are due. */
+export type Lane = "insert" | "other";
+
+export function laneOf({ state }: Group): Lane {
+  return state.at === "open" && state.lease === null ? "insert" : "other";
 }

@@ -3,14 +3,22 @@
  * the model; a cursor over plain maps, with no rule of the protocol in it.
  */
 import { assert, unreachable } from "../assert.ts";
-import { idOfKey, type PayloadId } from "../payload-key.ts";
-import type { Group, GroupId } from "./group.ts";
+import { idOfKey, minuteOfKey, type PayloadId } from "../payload-key.ts";
+import { type Group, type GroupId, type Lane, laneOf } from "./group.ts";
+import type { Head } from "./head.ts";
 import { type Change, type LedgerView, nothingWaits, type Place, type Waiting } from "./view.ts";
 
 export class LedgerState implements LedgerView {
+  #head: Head | null = null;
   #waiting: Waiting = nothingWaits;
   readonly #groups = new Map<GroupId, Group>();
   readonly #places = new Map<PayloadId, Place>();
+  /** When groups ended whose ids are still remembered. */
+  #ends: number[] = [];
+
+  get head(): Head | null {
+    return this.#head;
+  }
 
   get waiting(): Waiting {
     return this.#waiting;
@@ -31,32 +39,34 @@ export class LedgerState implements LedgerView {
     return this.#groups.get(id);
   }
 
-  groupsDue(now: number, atMost: number): readonly Group[] {
-    return [...this.#groups.values()]
-      .filter((group) => group.due <= now)
-      .sort((a, b) => a.due - b.due || (a.id < b.id ? -1 : 1))
-      .slice(0, atMost);
+  groupsDue(lane: Lane, now: number, atMost: number): readonly Group[] {
+    const due: Group[] = [];
+    for (const group of this.#groups.values()) {
+      if (group.due <= now && laneOf(group) === lane) {
+        due.push(group);
+      }
+    }
+    return due.sort((a, b) => a.due - b.due || (a.id < b.id ? -1 : 1)).slice(0, atMost);
   }
 
-  nextDue(): number | undefined {
+  nextDue(lane: Lane): number | undefined {
     let next: number | undefined;
-    for (const { due } of this.#groups.values()) {
-      next = next === undefined ? due : Math.min(next, due);
+    for (const group of this.#groups.values()) {
+      if (laneOf(group) === lane && (next === undefined || group.due < next)) {
+        next = group.due;
+      }
     }
     return next;
   }
 
   oldestFinished(): number | undefined {
-    let oldest: number | undefined;
-    for (const place of this.#places.values()) {
-      if (place.at === "done") {
-        oldest = oldest === undefined ? place.since : Math.min(oldest, place.since);
-      }
-    }
-    return oldest;
+    return this.#ends.reduce<number | undefined>(
+      (oldest, at) => (oldest === undefined || at < oldest ? at : oldest),
+      undefined,
+    );
   }
 
-  /** Every group and every placed id, for comparisons and checkers. */
+  /** Everything, for comparisons, checkers and snapshots. */
   dump(): {
     readonly waiting: Waiting;
     readonly groups: ReadonlyMap<GroupId, Group>;
@@ -65,9 +75,27 @@ export class LedgerState implements LedgerView {
     return { waiting: this.#waiting, groups: this.#groups, places: this.#places };
   }
 
+  /** A state that is equal now and independent from here on: what a restore goes back to. */
+  copy(): LedgerState {
+    const copy = new LedgerState();
+    copy.#head = this.#head;
+    copy.#waiting = this.#waiting;
+    copy.#ends = [...this.#ends];
+    for (const [id, group] of this.#groups) {
+      copy.#groups.set(id, group);
+    }
+    for (const [id, place] of this.#places) {
+      copy.#places.set(id, place);
+    }
+    return copy;
+  }
+
   apply(changes: readonly Change[]): void {
     for (const change of changes) {
       switch (change.kind) {
+        case "head":
+          this.#head = change.head;
+          break;
         case "waiting":
           this.#waiting = change.waiting;
           break;
@@ -85,11 +113,20 @@ export class LedgerState implements LedgerView {
           break;
         case "end":
           assert(this.#groups.delete(change.group), "a group that ends is there");
-          for (const { id, minute, outcome } of change.ended) {
-            this.#places.set(id, { at: "done", outcome, minute, since: change.at });
+          if (change.ended.length > 0) {
+            this.#ends.push(change.at);
+          }
+          for (const { key, outcome } of change.ended) {
+            this.#places.set(idOfKey(key), {
+              at: "done",
+              outcome,
+              minute: minuteOfKey(key),
+              since: change.at,
+            });
           }
           break;
         case "forget":
+          this.#ends = this.#ends.filter((at) => at >= change.before);
           for (const [id, place] of this.#places) {
             if (place.at === "done" && place.since < change.before) {
               this.#places.delete(id);

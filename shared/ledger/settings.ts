@@ -18,6 +18,25 @@ export interface LedgerSettings {
   readonly memoryMs: number;
   readonly retryFirstMs: number;
   readonly retryLastMs: number;
+  /** What a fence waits beyond lease and INSERT: clocks, and a server that is slow to stop. */
+  readonly fenceMarginMs: number;
+  /** A retry that is younger than this needs no measure of the dedup window. */
+  readonly measureAfterMs: number;
+  /** A measure is good for this long. */
+  readonly measureFreshMs: number;
+  /** A ring that brought something in waits this long for the doorbell that it may have overtaken. */
+  readonly overtakenMs: number;
+  /** INSERTs out at once: in the beginning, and at most. */
+  readonly slotsFirst: number;
+  readonly slotsMax: number;
+  /** Distinct groups with unknown outcomes that open the breaker. */
+  readonly suspectsMax: number;
+  /** Refusals that condemn a payload that is alone. */
+  readonly refusalsMax: number;
+  /** Complete answers with an unlisted code after which the group is verified and halved. */
+  readonly unlistedMax: number;
+  /** SQLite's size at which the oldest are forgotten before their time. */
+  readonly databaseBytesMax: number;
   /** Groups that one alarm rings at most. */
   readonly ringsMax: number;
   /** Other keys kept with a payload at most. */
@@ -41,6 +60,16 @@ export const defaultSettings: LedgerSettings = {
   memoryMs: limits.ledgerMemoryMs,
   retryFirstMs: limits.retryFirstMs,
   retryLastMs: limits.retryLastMs,
+  fenceMarginMs: limits.fenceMarginMs,
+  measureAfterMs: limits.measureAfterMs,
+  measureFreshMs: limits.measureFreshMs,
+  overtakenMs: limits.rescueOvertakenMs,
+  slotsFirst: limits.insertsAtOnceFirst,
+  slotsMax: limits.insertsAtOnceMax,
+  suspectsMax: limits.breakerSuspectsMax,
+  refusalsMax: limits.refusalsMax,
+  unlistedMax: limits.unlistedAnswersMax,
+  databaseBytesMax: limits.ledgerDatabaseBytesMax,
   ringsMax: limits.ringsAnAlarmMax,
   duplicateKeysMax: limits.duplicateKeysMax,
 };
@@ -57,6 +86,10 @@ export function settingsFaster(settings: LedgerSettings, times: number): LedgerS
     memoryMs: faster(settings.memoryMs),
     retryFirstMs: faster(settings.retryFirstMs),
     retryLastMs: faster(settings.retryLastMs),
+    fenceMarginMs: faster(settings.fenceMarginMs),
+    measureAfterMs: faster(settings.measureAfterMs),
+    measureFreshMs: faster(settings.measureFreshMs),
+    overtakenMs: faster(settings.overtakenMs),
   });
 }
 
@@ -66,5 +99,18 @@ export function checkSettings(settings: LedgerSettings): LedgerSettings {
   assert(settings.clientRetryMs < settings.memoryMs, "the ledger remembers longer than clients retry");
   assert(settings.retryFirstMs <= settings.retryLastMs, "back-off grows");
   assert(settings.caps.rowsReady <= settings.caps.rowsMax, "a group is ready before it is full");
+  assert(fenceMs(settings) < settings.memoryMs, "whatever is forgotten is past its fence");
+  assert(settings.measureFreshMs <= settings.measureAfterMs, "a measure is as fresh as an early retry");
+  assert(settings.slotsFirst >= 1 && settings.slotsFirst <= settings.slotsMax, "somebody may insert");
   return settings;
+}
+
+/** After the last hand-out of an INSERT and this, none of it can be running. */
+export function fenceMs(settings: LedgerSettings): number {
+  return settings.leaseMs + settings.insertMs + settings.fenceMarginMs;
+}
+
+/** first, 2 first, 4 first ... up to last. */
+export function backOffMs(failures: number, settings: LedgerSettings): number {
+  return Math.min(settings.retryFirstMs * 2 ** Math.min(failures, 30), settings.retryLastMs);
 }

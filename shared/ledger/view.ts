@@ -6,7 +6,8 @@
  * keeps them equal.
  */
 import type { PayloadId } from "../payload-key.ts";
-import type { Group, GroupId, GroupPayload } from "./group.ts";
+import type { EndedPayload, EndOutcome, Group, GroupId, GroupPayload, Lane } from "./group.ts";
+import type { Head } from "./head.ts";
 
 /** Payloads that wait for others: at most one group's worth. */
 export interface Waiting {
@@ -17,13 +18,10 @@ export interface Waiting {
 
 export const nothingWaits: Waiting = { since: 0, payloads: [] };
 
-/** How an id ended. */
-export type EndOutcome = "stored";
-
 /** Where the ledger has an id that does not wait. An id that it has nowhere is unknown. */
 export type Place =
   | { readonly at: "group"; readonly group: GroupId }
-  /** `minute` is that of the key that ended first: the same id under another minute is another key. */
+  /** `minute` is that of the key that it is remembered by: the same id under another minute is another key. */
   | {
       readonly at: "done";
       readonly outcome: EndOutcome;
@@ -31,17 +29,12 @@ export type Place =
       readonly since: number;
     };
 
-export interface EndedPayload {
-  readonly id: PayloadId;
-  readonly minute: string;
-  readonly outcome: EndOutcome;
-}
-
 export type Change =
+  | { readonly kind: "head"; readonly head: Head }
   | { readonly kind: "waiting"; readonly waiting: Waiting }
   /** A group that is new (its payloads are now placed in it) or another version of one that exists. */
   | { readonly kind: "group"; readonly group: Group; readonly isNew: boolean }
-  /** A group is over. What is in `ended` is remembered as done. */
+  /** A group is over. What is in `ended` is remembered as done; its other payloads are placed elsewhere. */
   | {
       readonly kind: "end";
       readonly group: GroupId;
@@ -53,14 +46,16 @@ export type Change =
 
 /** Reading a view changes nothing, and the same view answers the same. */
 export interface LedgerView {
+  /** Null: not born yet, or everything lost. */
+  readonly head: Head | null;
   readonly waiting: Waiting;
   /** Where these ids are; an id that waits or is unknown is left out. */
   places(ids: readonly PayloadId[]): ReadonlyMap<PayloadId, Place>;
   group(id: GroupId): Group | undefined;
-  /** Groups with `due` at or before `now`, the longest due first, ties by id; at most `atMost`. */
-  groupsDue(now: number, atMost: number): readonly Group[];
-  /** The earliest `due` of all groups. */
-  nextDue(): number | undefined;
-  /** When the longest finished group that is still remembered was finished. */
+  /** Groups of a lane with `due` at or before `now`, the longest due first, ties by id; at most `atMost`. */
+  groupsDue(lane: Lane, now: number, atMost: number): readonly Group[];
+  /** The earliest `due` of a lane's groups. */
+  nextDue(lane: Lane): number | undefined;
+  /** When the first of the groups ended that are still remembered. */
   oldestFinished(): number | undefined;
 }

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import type { GroupTask } from "../../shared/ledger/group.ts";
-import { backOffMs, holds, nextAlarm } from "../../shared/ledger/machine.ts";
-import { defaultSettings } from "../../shared/ledger/settings.ts";
+import { holds, nextAlarm } from "../../shared/ledger/machine.ts";
+import { backOffMs, defaultSettings } from "../../shared/ledger/settings.ts";
 import { limits } from "../../shared/limits.ts";
 import { doorbell, startMs, storedReport, TestLedger } from "../ledger/world.ts";
 
@@ -163,8 +163,10 @@ describe("attempts", () => {
     ledger.now = task.deadline - 1;
     expect(ledger.alarm()).toEqual([]);
     ledger.now = task.deadline;
-    expect(ledger.alarm()).toEqual([task.group]);
+    expect(ledger.alarm()).toEqual([]);
     expect(ledger.state.group(task.group)?.unclean).toBe(true);
+    expect(nextAlarm(ledger.state, ledger.settings)).toBe(ledger.now);
+    expect(ledger.alarm()).toEqual([task.group]);
     const before = structuredClone(ledger.state.group(task.group));
     expect(ledger.report(task, storedReport(task))).toBeNull();
     expect(ledger.state.group(task.group)).toEqual(before);
@@ -216,7 +218,7 @@ test("a finished id is remembered for the ledger's memory, then forgotten", () =
   ledger.now += limits.ledgerMemoryMs;
   ledger.alarm();
   expect(ledger.state.dump().places.size).toBe(1);
-  ledger.now += 1;
+  ledger.now = nextAlarm(ledger.state, ledger.settings) ?? 0;
   ledger.alarm();
   expect(ledger.state.dump().places.size).toBe(0);
   expect(nextAlarm(ledger.state, ledger.settings)).toBeUndefined();

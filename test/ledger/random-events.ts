@@ -2,10 +2,11 @@
  * Random but reproducible ledger histories: a seed gives the same events. For property tests that compare two stores
  * of the same state; the model test (test/faults) has its own, larger world.
  */
-import type { GroupId, GroupTask } from "../../shared/ledger/group.ts";
+import { unreachable } from "../../shared/assert.ts";
+import type { AttemptReport, GroupId, GroupTask } from "../../shared/ledger/group.ts";
 import type { LedgerEvent, Step } from "../../shared/ledger/machine.ts";
 import type { Cause } from "../../shared/messages.ts";
-import { type Bell, codecVersion, doorbell, startMs, storedReport } from "./world.ts";
+import { type Bell, codecVersion, doorbell, emptyWorld, startMs, storedReport } from "./world.ts";
 
 /** mulberry32: small, fast, and good enough to pick events. */
 export function seededRandom(seed: number): () => number {
@@ -25,6 +26,8 @@ export class RandomHistory {
   now = startMs;
   #rung: GroupId[] = [];
   #tasks: GroupTask[] = [];
+  #isNew = true;
+  #epoch = 1;
 
   constructor(seed: number) {
     this.#random = seededRandom(seed);
@@ -39,7 +42,11 @@ export class RandomHistory {
   }
 
   next(): LedgerEvent {
-    this.now += this.#random() < 0.02 ? 3_600_000 : this.#below(3000);
+    if (this.#isNew) {
+      this.#isNew = false;
+      return { kind: "born", facts: emptyWorld };
+    }
+    this.now += this.#random() < 0.05 ? 3_600_000 * this.#below(8) : this.#below(3000);
     const task = this.#pick(this.#tasks);
     const rung = this.#pick(this.#rung);
     const choice = this.#below(10);
@@ -58,11 +65,47 @@ export class RandomHistory {
       if (task.step === "receipts") {
         return { kind: "settle", settled: [{ group, attempt }] };
       }
-      const report =
-        this.#random() < 0.6 ? storedReport(task) : ({ kind: "unknown", reason: "reset" } as const);
-      return { kind: "report", group, attempt, report };
+      return { kind: "report", group, attempt, report: this.#report(task) };
+    }
+    if (this.#random() < 0.03) {
+      return { kind: "restored", epoch: ++this.#epoch };
     }
     return { kind: "alarm" };
+  }
+
+  #report(task: Exclude<GroupTask, { step: "receipts" }>): AttemptReport {
+    const rowsByDay = (spans: number) => (this.#random() < 0.5 ? [] : [{ day: 20_781, rows: spans }]);
+    if (this.#random() < 0.25) {
+      return { kind: "unknown", reason: "reset" };
+    }
+    switch (task.step) {
+      case "insert":
+        return this.#random() < 0.7 ? storedReport(task) : { kind: "refused", reason: "bad", code: 117 };
+      case "measure":
+        return { kind: "measured", table: { blocks: this.#below(9), windowBlocks: 9, windowMs: null } };
+      case "count":
+        return {
+          kind: "counted",
+          payloads: task.payloads.map(({ key, spans }) => ({ key, rowsByDay: rowsByDay(spans) })),
+        };
+      case "verify":
+        return {
+          kind: "verified",
+          running: this.#random() < 0.1,
+          oldestDay: 0,
+          payloads: task.payloads.map(({ key, spans }) => ({
+            key,
+            receipts: [],
+            rowsByDay: rowsByDay(this.#random() < 0.1 ? 1 : spans),
+            object:
+              this.#random() < 0.1
+                ? null
+                : { key, rejectedSpans: 0, bytes: 1, rowsByDay: [{ day: 20_781, rows: spans }] },
+          })),
+        };
+      default:
+        return unreachable(task);
+    }
   }
 
   #bell(): Bell {
@@ -71,7 +114,7 @@ export class RandomHistory {
       n: this.#below(40),
       arrival: startMs + this.#below(3) * 60_000,
       cause: this.#pick(causes) ?? "ingress",
-      spans: this.#below(3000),
+      spans: 1 + this.#below(3000),
     };
   }
 

@@ -3,6 +3,7 @@
  * in here decides anything.
  */
 import type { AttemptReport, GroupId, GroupTask } from "../../shared/ledger/group.ts";
+import type { BirthFacts } from "../../shared/ledger/head.ts";
 import { LedgerState } from "../../shared/ledger/ledger-state.ts";
 import { type LedgerEvent, type Step, step, tokensNeeded } from "../../shared/ledger/machine.ts";
 import { defaultSettings, type LedgerSettings } from "../../shared/ledger/settings.ts";
@@ -18,6 +19,8 @@ export function idAt(n: number): PayloadId {
   new DataView(bytes.buffer).setUint32(0, n);
   return formatPayloadId(bytes);
 }
+
+export const emptyWorld: BirthFacts = { epoch: null, anyPayload: false, anyRow: false };
 
 export interface Bell {
   readonly n: number;
@@ -43,8 +46,10 @@ export class TestLedger {
   now = startMs;
   #drawn = 0;
 
-  constructor(settings: LedgerSettings = defaultSettings) {
+  /** Born into an empty world: its memory is complete from the beginning. */
+  constructor(settings: LedgerSettings = defaultSettings, facts: BirthFacts = emptyWorld) {
     this.settings = settings;
+    this.step({ kind: "born", facts });
   }
 
   tokens(count: number): readonly GroupId[] {
@@ -55,7 +60,7 @@ export class TestLedger {
     const done = step(
       this.state,
       event,
-      { now: this.now, tokens: this.tokens(tokensNeeded(event)) },
+      { now: this.now, tokens: this.tokens(tokensNeeded(event)), databaseBytes: 0 },
       this.settings,
     );
     this.state.apply(done.changes);
@@ -66,8 +71,8 @@ export class TestLedger {
     return this.step({ kind: "claim", doorbells: bells.map(doorbell), codecVersion }).task;
   }
 
-  take(group: GroupId): GroupTask | null {
-    return this.step({ kind: "take", group, codecVersion }).task;
+  take(group: GroupId, version: number = codecVersion): GroupTask | null {
+    return this.step({ kind: "take", group, codecVersion: version }).task;
   }
 
   alarm(): readonly GroupId[] {

@@ -10,9 +10,18 @@ function ledger(): DurableObjectStub<Ledger> {
   return env.LEDGER.getByName("0");
 }
 
+/** ClickHouse's answer to a new ledger's question: rows of ours? */
+function tableHas(rows: readonly unknown[]): void {
+  vi.spyOn(globalThis, "fetch").mockImplementation(
+    async () => new Response(rows.map((row) => `${JSON.stringify(row)}\n`).join("")),
+  );
+}
+
 beforeEach(async () => {
   await reset();
   vi.useRealTimers();
+  vi.restoreAllMocks();
+  tableHas([]);
 });
 
 /** Claims enough rows for a group at once. */
@@ -51,6 +60,7 @@ describe("the ledger's Durable Object", () => {
   test("a ledger killed between the claim and its answer has the payload, and gives it out once", async () => {
     // The persist has happened, the answer has not: the object dies on the way out, so the caller's messages come
     // again. Nothing may be lost (the payload is held) and nothing doubled (it is in one group).
+    await ledger().claim([], codecVersion);
     const doorbells = [doorbell({ n: 1, spans: limits.groupRowsReady })];
     await runInDurableObject(ledger(), (instance, state) => {
       vi.spyOn(state.storage, "sync").mockRejectedValueOnce(new Error("killed before the answer"));
@@ -77,6 +87,7 @@ describe("the ledger's Durable Object", () => {
   });
 
   test("a ledger that cannot persist refuses the claim and holds nothing", async () => {
+    await ledger().claim([], codecVersion);
     await runInDurableObject(ledger(), async (instance, state) => {
       vi.spyOn(state.storage, "transactionSync").mockImplementationOnce(() => {
         throw new Error("disk full");

@@ -8,7 +8,7 @@ import { defaultSettings } from "../../shared/ledger/settings.ts";
 import type { LedgerView } from "../../shared/ledger/view.ts";
 import { LedgerStorage } from "../../workers/consumer/ledger-storage.ts";
 import { RandomHistory } from "../ledger/random-events.ts";
-import { codecVersion, doorbell, idAt } from "../ledger/world.ts";
+import { codecVersion, doorbell, emptyWorld, idAt } from "../ledger/world.ts";
 
 beforeEach(async () => {
   await reset();
@@ -20,12 +20,13 @@ const everyId = Array.from({ length: 41 }, (_, n) => idAt(n));
 /** All that the machine can see of a view. */
 function seen(view: LedgerView, groups: readonly GroupId[]): unknown {
   return {
+    head: view.head,
     waiting: view.waiting,
     places: new Map([...view.places(everyId)].sort(([a], [b]) => (a < b ? -1 : 1))),
     groups: groups.map((id) => view.group(id)),
-    due: view.groupsDue(Number.MAX_SAFE_INTEGER, 1000),
-    firstDue: view.groupsDue(Number.MAX_SAFE_INTEGER, 2),
-    nextDue: view.nextDue(),
+    due: view.groupsDue("other", Number.MAX_SAFE_INTEGER, 1000),
+    firstInserts: view.groupsDue("insert", Number.MAX_SAFE_INTEGER, 2),
+    nextDue: [view.nextDue("insert"), view.nextDue("other")],
     oldestFinished: view.oldestFinished(),
     alarm: nextAlarm(view, settings),
   };
@@ -43,8 +44,9 @@ describe("the SQLite store", () => {
         for (let i = 0; i < 300; i++) {
           const event = history.next();
           const tokens = Array.from({ length: tokensNeeded(event) }, (_, n) => tokenAt(i * 100 + n));
-          const done = step(sqlite, event, { now: history.now, tokens }, settings);
-          expect(step(memory, event, { now: history.now, tokens }, settings)).toEqual(done);
+          const moment = { now: history.now, tokens, databaseBytes: 0 };
+          const done = step(sqlite, event, moment, settings);
+          expect(step(memory, event, moment, settings)).toEqual(done);
           sqlite.apply(done.changes);
           memory.apply(done.changes);
           history.learn(done);
@@ -67,9 +69,11 @@ describe("the SQLite store", () => {
   test("applies all changes of a step or none, and goes on from what is stored", async () => {
     await runInDurableObject(env.LEDGER.getByName("torn"), (_, { storage }) => {
       const sqlite = new LedgerStorage(storage);
+      const born = { kind: "born", facts: emptyWorld } as const;
+      sqlite.apply(step(sqlite, born, { now: 0, tokens: [], databaseBytes: 0 }, settings).changes);
       const event = { kind: "claim", doorbells: [doorbell({ n: 1 })], codecVersion } as const;
       const tokens = Array.from({ length: 100 }, (_, n) => tokenAt(n));
-      const { changes } = step(sqlite, event, { now: 0, tokens }, settings);
+      const { changes } = step(sqlite, event, { now: 0, tokens, databaseBytes: 0 }, settings);
       expect(changes[0]?.kind).toBe("waiting");
       const missing = { kind: "end", group: tokenAt(1), ended: [], at: 0 } as const;
       expect(() => sqlite.apply([...changes, missing])).toThrow("the ledger could not persist");

@@ -9,7 +9,14 @@
  */
 import { DurableObject } from "cloudflare:workers";
 import { assert } from "../../shared/assert.ts";
-import { type AttemptReport, type GroupId, type GroupTask, isGroupId } from "../../shared/ledger/group.ts";
+import {
+  type AttemptReport,
+  type GroupId,
+  type GroupTask,
+  isGroupId,
+  type TableMeasure,
+} from "../../shared/ledger/group.ts";
+import type { Head } from "../../shared/ledger/head.ts";
 import {
   holds,
   type LedgerEvent,
@@ -22,9 +29,12 @@ import { defaultSettings, type LedgerSettings, settingsFaster } from "../../shar
 import type { Doorbell, GroupBell } from "../../shared/messages.ts";
 import type { PayloadKey } from "../../shared/payload-key.ts";
 import { type LedgerCounts, LedgerStorage } from "./ledger-storage.ts";
+import { counterKey, epochKey, readBirthFacts, readRestoredEpoch, writeFirstEpoch } from "./read-birth.ts";
 
+/** Besides these, the ClickHouse variables of wrangler.toml: a new ledger asks whether the table has rows of ours. */
 export interface LedgerEnv {
   readonly GROUP: Queue<GroupBell>;
+  readonly PAYLOADS: R2Bucket;
   /** Tests on real parts: every duration divided by this. */
   readonly LEDGER_TIMES_FASTER?: string;
 }
@@ -32,6 +42,7 @@ export interface LedgerEnv {
 /** For people who look at the ledger. Times in ms since the epoch. */
 export interface LedgerStatus extends LedgerCounts {
   readonly oldestArrival: number | null;
+  readonly head: Head | null;
   readonly oldestGroups: readonly {
     readonly group: GroupId;
     readonly state: string;
@@ -49,6 +60,8 @@ export class Ledger extends DurableObject<LedgerEnv> {
   readonly #storage: LedgerStorage;
   /** When the alarm rings next, as far as this instance knows. */
   #armedAt: number | null = null;
+  /** Settled once this instance knows that it is born and not restored. */
+  #begun: Promise<void> | null = null;
 
   constructor(ctx: DurableObjectState, env: LedgerEnv) {
     super(ctx, env);
@@ -90,10 +103,28 @@ export class Ledger extends DurableObject<LedgerEnv> {
     return holds(this.#storage, keys);
   }
 
-  /** Re-arms the alarm, should it have been given up. */
+  /** The table check's result: why nothing may be inserted (empty: it may), and how far the dedup log is used. */
+  async tableChecked(refusal: string, measure: TableMeasure | null): Promise<void> {
+    await this.#step({ kind: "table", table: { refusal, measure } });
+  }
+
+  /** A person decides about a payload whose rows are inexact. For `rewrite` its rows have been deleted before. */
+  async resolve(key: PayloadKey, how: "accept" | "rewrite"): Promise<void> {
+    await this.#step({ kind: "resolve", key, how });
+  }
+
+  /** Erases a payload under all of its keys: as soon as it is no longer live, and after the fence. */
+  async erase(payload: Doorbell, reason: string): Promise<void> {
+    await this.#step({ kind: "erase", payload, reason });
+  }
+
+  /** The cron, each minute: re-arms the alarm, should it have been given up, and counts the minute in R2. */
   async wake(): Promise<void> {
     this.#armedAt = null;
-    await this.#arm();
+    await this.#step({ kind: "minute" });
+    const { head } = this.#storage;
+    assert(head !== null, "a ledger that took a step is born");
+    await this.env.PAYLOADS.put(counterKey, String(head.counter));
   }
 
   async status(): Promise<LedgerStatus> {
@@ -105,6 +136,7 @@ export class Ledger extends DurableObject<LedgerEnv> {
     );
     return {
       ...this.#storage.counts(),
+      head: this.#storage.head,
       oldestArrival: Number.isFinite(oldest) ? oldest : null,
       oldestGroups: groups.map(({ id, state, made, attempts, payloads, due }) => ({
         group: id,
@@ -128,8 +160,44 @@ export class Ledger extends DurableObject<LedgerEnv> {
     }
   }
 
+  /** Born, and not restored: known before the first step. A failure is the caller's, and tried again by the next. */
+  async #begin(): Promise<void> {
+    const { head } = this.#storage;
+    if (head === null) {
+      const facts = await readBirthFacts(this.env.PAYLOADS, this.env);
+      const isFirst = facts.epoch !== null || (await writeFirstEpoch(this.env.PAYLOADS, 1));
+      await this.#decide({ kind: "born", facts: isFirst ? facts : { ...facts, anyPayload: true } });
+      return;
+    }
+    const epoch = await readRestoredEpoch(this.env.PAYLOADS, head);
+    if (epoch !== null) {
+      this.#log(
+        "the ledger was restored to an older time: everything it holds is verified",
+        `epoch ${epoch}`,
+      );
+      await this.#decide({ kind: "restored", epoch });
+      await this.env.PAYLOADS.put(epochKey, String(epoch));
+    }
+  }
+
   async #step(event: LedgerEvent): Promise<GroupTask | null> {
-    const moment = { now: Date.now(), tokens: drawTokens(tokensNeeded(event)) };
+    this.#begun ??= this.#begin();
+    try {
+      await this.#begun;
+    } catch (cause) {
+      this.#begun = null;
+      throw new Error("the ledger could not learn how it began", { cause });
+    }
+    return this.#decide(event);
+  }
+
+  /** One step: decide, persist, and only then ring and answer. No await stands between the reading and the persist. */
+  async #decide(event: LedgerEvent): Promise<GroupTask | null> {
+    const moment = {
+      now: Date.now(),
+      tokens: drawTokens(tokensNeeded(event)),
+      databaseBytes: this.#storage.databaseBytes,
+    };
     const { changes, rings, task } = step(this.#storage, event, moment, this.#settings);
     this.#storage.apply(changes);
     await this.#arm();

@@ -6,10 +6,17 @@
  * forgotten. Whether it is live or done follows from its group's row, and what waits is one row altogether.
  */
 import { assert, unreachable } from "../../shared/assert.ts";
-import type { Group, GroupId, GroupPayload } from "../../shared/ledger/group.ts";
+import {
+  type EndedPayload,
+  type EndOutcome,
+  type Group,
+  type GroupId,
+  type Lane,
+  laneOf,
+} from "../../shared/ledger/group.ts";
+import type { Head } from "../../shared/ledger/head.ts";
 import {
   type Change,
-  type EndOutcome,
   type LedgerView,
   nothingWaits,
   type Place,
@@ -19,9 +26,10 @@ import {
   formatMinute,
   formatPayloadId,
   idOfKey,
+  minuteOfKey,
   minuteToMs,
   type PayloadId,
-  parsePayloadKey,
+  type PayloadKey,
   payloadIdBytes,
   payloadIdToBytes,
 } from "../../shared/payload-key.ts";
@@ -29,14 +37,16 @@ import {
 const MINUTE_MS = 60_000;
 
 /** How an id ended, as its row says it. Never renumbered. */
-const outcomeCodes: Readonly<Record<EndOutcome, number>> = { stored: 0 };
+const outcomeCodes: Readonly<Record<EndOutcome, number>> = { stored: 0, dead: 1, erased: 2 };
+const laneCodes: Readonly<Record<Lane, number>> = { insert: 0, other: 1 };
 
 const schema = `
   CREATE TABLE IF NOT EXISTS documents (name TEXT PRIMARY KEY, doc TEXT NOT NULL) WITHOUT ROWID;
   CREATE TABLE IF NOT EXISTS groups (
-    seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, due INTEGER NOT NULL, doc TEXT NOT NULL
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, lane INTEGER NOT NULL, due INTEGER NOT NULL,
+    doc TEXT NOT NULL
   );
-  CREATE INDEX IF NOT EXISTS groups_due ON groups (due, id);
+  CREATE INDEX IF NOT EXISTS groups_due ON groups (lane, due, id);
   CREATE TABLE IF NOT EXISTS ids (
     id BLOB PRIMARY KEY, seq INTEGER NOT NULL, minute INTEGER NOT NULL, outcome INTEGER NOT NULL
   ) WITHOUT ROWID;
@@ -54,13 +64,19 @@ export interface LedgerCounts {
 export class LedgerStorage implements LedgerView {
   readonly #storage: DurableObjectStorage;
   readonly #sql: SqlStorage;
+  #head: Head | null;
   #waiting: Waiting;
 
   constructor(storage: DurableObjectStorage) {
     this.#storage = storage;
     this.#sql = storage.sql;
     this.#sql.exec(schema);
+    this.#head = this.#readHead();
     this.#waiting = this.#readWaiting();
+  }
+
+  get head(): Head | null {
+    return this.#head;
   }
 
   get waiting(): Waiting {
@@ -107,21 +123,26 @@ export class LedgerStorage implements LedgerView {
     return row === undefined ? undefined : readGroup(row.doc);
   }
 
-  groupsDue(now: number, atMost: number): readonly Group[] {
+  groupsDue(lane: Lane, now: number, atMost: number): readonly Group[] {
     const rows = this.#sql.exec<{ doc: string }>(
-      "SELECT doc FROM groups WHERE due <= ? ORDER BY due, id LIMIT ?",
+      "SELECT doc FROM groups WHERE lane = ? AND due <= ? ORDER BY due, id LIMIT ?",
+      laneCodes[lane],
       now,
       atMost,
     );
     return [...rows].map(({ doc }) => readGroup(doc));
   }
 
-  nextDue(): number | undefined {
-    return this.#number("SELECT min(due) AS n FROM groups");
+  nextDue(lane: Lane): number | undefined {
+    return this.#number("SELECT min(due) AS n FROM groups WHERE lane = ?", laneCodes[lane]);
   }
 
   oldestFinished(): number | undefined {
     return this.#number("SELECT min(at) AS n FROM finished");
+  }
+
+  get databaseBytes(): number {
+    return this.#sql.databaseSize;
   }
 
   counts(): LedgerCounts {
@@ -129,7 +150,7 @@ export class LedgerStorage implements LedgerView {
       waiting: this.#waiting.payloads.length,
       groups: this.#number("SELECT count(*) AS n FROM groups") ?? 0,
       remembered: (this.#number("SELECT sum(length(ids)) AS n FROM finished") ?? 0) / payloadIdBytes,
-      databaseBytes: this.#sql.databaseSize,
+      databaseBytes: this.databaseBytes,
     };
   }
 
@@ -151,6 +172,7 @@ export class LedgerStorage implements LedgerView {
         }
       });
     } catch (cause) {
+      this.#head = this.#readHead();
       this.#waiting = this.#readWaiting();
       throw new Error("the ledger could not persist", { cause });
     }
@@ -158,11 +180,12 @@ export class LedgerStorage implements LedgerView {
 
   #applyOne(change: Change): void {
     switch (change.kind) {
+      case "head":
+        this.#writeDocument("head", change.head);
+        this.#head = change.head;
+        break;
       case "waiting":
-        this.#sql.exec(
-          "INSERT INTO documents (name, doc) VALUES ('waiting', ?) ON CONFLICT (name) DO UPDATE SET doc = excluded.doc",
-          JSON.stringify(change.waiting),
-        );
+        this.#writeDocument("waiting", change.waiting);
         this.#waiting = change.waiting;
         break;
       case "group":
@@ -179,11 +202,20 @@ export class LedgerStorage implements LedgerView {
     }
   }
 
+  #writeDocument(name: string, doc: Head | Waiting): void {
+    this.#sql.exec(
+      "INSERT INTO documents (name, doc) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET doc = excluded.doc",
+      name,
+      JSON.stringify(doc),
+    );
+  }
+
   #writeGroup(group: Group, isNew: boolean): void {
     const doc = JSON.stringify(group);
     if (!isNew) {
       const { rowsWritten } = this.#sql.exec(
-        "UPDATE groups SET due = ?, doc = ? WHERE id = ?",
+        "UPDATE groups SET lane = ?, due = ?, doc = ? WHERE id = ?",
+        laneCodes[laneOf(group)],
         group.due,
         doc,
         group.id,
@@ -191,18 +223,24 @@ export class LedgerStorage implements LedgerView {
       assert(rowsWritten > 0, "an old group is there");
       return;
     }
-    this.#sql.exec("INSERT INTO groups (id, due, doc) VALUES (?, ?, ?)", group.id, group.due, doc);
+    this.#sql.exec(
+      "INSERT INTO groups (id, lane, due, doc) VALUES (?, ?, ?, ?)",
+      group.id,
+      laneCodes[laneOf(group)],
+      group.due,
+      doc,
+    );
     if (group.payloads.length > 0) {
       this.#sql.exec(
         `INSERT INTO ids (id, seq, minute, outcome)
          SELECT unhex(value ->> 0), last_insert_rowid(), value ->> 1, 0 FROM json_each(?) WHERE true
          ON CONFLICT (id) DO UPDATE SET seq = excluded.seq, minute = excluded.minute, outcome = 0`,
-        JSON.stringify(group.payloads.map(idAndMinute)),
+        JSON.stringify(group.payloads.map(({ key }) => idAndMinute(key))),
       );
     }
   }
 
-  #end(id: GroupId, ended: Extract<Change, { kind: "end" }>["ended"], at: number): void {
+  #end(id: GroupId, ended: readonly EndedPayload[], at: number): void {
     const seq = this.#number("SELECT seq AS n FROM groups WHERE id = ?", id);
     assert(seq !== undefined, "a group that ends is there");
     this.#sql.exec("DELETE FROM groups WHERE seq = ?", seq);
@@ -211,16 +249,16 @@ export class LedgerStorage implements LedgerView {
     }
     const ids = new Uint8Array(ended.length * payloadIdBytes);
     for (const [i, payload] of ended.entries()) {
-      ids.set(payloadIdToBytes(payload.id), i * payloadIdBytes);
+      ids.set(payloadIdToBytes(idOfKey(payload.key)), i * payloadIdBytes);
     }
     this.#sql.exec("INSERT INTO finished (seq, at, ids) VALUES (?, ?, ?)", seq, at, ids);
-    const others = ended.filter(({ outcome }) => outcome !== "stored");
-    if (others.length > 0) {
-      this.#sql.exec(
-        `UPDATE ids SET outcome = ended.value ->> 1 FROM json_each(?) AS ended WHERE ids.id = unhex(ended.value ->> 0)`,
-        JSON.stringify(others.map((payload) => [idToHex(payload.id), outcomeCodes[payload.outcome]])),
-      );
-    }
+    // Mostly nothing changes: `stored` under the key that the id was placed with. Only what differs is written.
+    this.#sql.exec(
+      `UPDATE ids SET minute = ended.value ->> 1, outcome = ended.value ->> 2 FROM json_each(?) AS ended
+       WHERE ids.id = unhex(ended.value ->> 0)
+         AND (ids.minute <> ended.value ->> 1 OR ids.outcome <> ended.value ->> 2)`,
+      JSON.stringify(ended.map(({ key, outcome }) => [...idAndMinute(key), outcomeCodes[outcome]])),
+    );
   }
 
   #forget(before: number): void {
@@ -245,12 +283,27 @@ export class LedgerStorage implements LedgerView {
     }
   }
 
+  #readDocument(name: string): string | undefined {
+    const [row] = this.#sql.exec<{ doc: string }>("SELECT doc FROM documents WHERE name = ?", name);
+    return row?.doc;
+  }
+
+  #readHead(): Head | null {
+    const doc = this.#readDocument("head");
+    if (doc === undefined) {
+      return null;
+    }
+    const head: Head = JSON.parse(doc);
+    assert(Number.isSafeInteger(head.memSince), "the head was written by this class");
+    return head;
+  }
+
   #readWaiting(): Waiting {
-    const [row] = this.#sql.exec<{ doc: string }>("SELECT doc FROM documents WHERE name = 'waiting'");
-    if (row === undefined) {
+    const doc = this.#readDocument("waiting");
+    if (doc === undefined) {
       return nothingWaits;
     }
-    const waiting: Waiting = JSON.parse(row.doc);
+    const waiting: Waiting = JSON.parse(doc);
     assert(Array.isArray(waiting.payloads), "what waits was written by this class");
     return waiting;
   }
@@ -268,16 +321,14 @@ function readGroup(doc: string): Group {
 }
 
 function outcomeOf(code: number): EndOutcome {
-  const outcomes: readonly EndOutcome[] = ["stored"];
+  const outcomes: readonly EndOutcome[] = ["stored", "dead", "erased"];
   const outcome = outcomes.find((one) => outcomeCodes[one] === code);
   assert(outcome !== undefined, "an id ended in one of the known ways");
   return outcome;
 }
 
-function idAndMinute({ key }: GroupPayload): readonly [string, number] {
-  const parts = parsePayloadKey(key);
-  assert(parts !== undefined, "a group's keys are payload keys");
-  return [idToHex(idOfKey(key)), minuteToMs(parts.minute) / MINUTE_MS];
+function idAndMinute(key: PayloadKey): readonly [string, number] {
+  return [idToHex(idOfKey(key)), minuteToMs(minuteOfKey(key)) / MINUTE_MS];
 }
 
 function idToHex(id: PayloadId): string {

@@ -1,0 +1,91 @@
+/**
+ * How many INSERTs may be out at once: one more after each that was stored, half after each that was not; one probe
+ * at a time after five groups in a row ended unknown. Whatever it holds back stays in its groups, with their tokens.
+ */
+import type { GroupId } from "./group.ts";
+import type { Breaker, Head } from "./head.ts";
+import { backOffMs, type LedgerSettings } from "./settings.ts";
+
+/** May another INSERT be handed out now? */
+export function mayInsert(head: Head, now: number): boolean {
+  const { breaker, table } = head;
+  return (
+    table.refusal === "" &&
+    breaker.out.length < breaker.slots &&
+    (!breaker.isOpen || (breaker.out.length === 0 && now >= breaker.probeAt))
+  );
+}
+
+/** How many groups are worth ringing now. */
+export function slotsFree(head: Head, now: number): number {
+  if (!mayInsert(head, now)) {
+    return 0;
+  }
+  return head.breaker.isOpen ? 1 : head.breaker.slots - head.breaker.out.length;
+}
+
+/** When a group that waits for its INSERT is worth ringing, if it is due at `due`. Undefined: after another event. */
+export function insertDue(head: Head, due: number): number | undefined {
+  const { breaker, table } = head;
+  if (table.refusal !== "" || breaker.out.length >= breaker.slots) {
+    return undefined; // a report, a lease's end or a table check changes that, and each of them arms the alarm anew
+  }
+  return breaker.isOpen ? Math.max(due, breaker.probeAt) : due;
+}
+
+export function wentOut(breaker: Breaker, group: GroupId): Breaker {
+  return { ...breaker, out: [...breaker.out, group] };
+}
+
+export function cameBack(breaker: Breaker, group: GroupId): Breaker {
+  return { ...breaker, out: breaker.out.filter((id) => id !== group) };
+}
+
+/** An INSERT was stored. */
+export function afterSuccess(breaker: Breaker, settings: LedgerSettings): Breaker {
+  return {
+    ...breaker,
+    suspects: [],
+    isOpen: false,
+    failures: 0,
+    slots: Math.min(breaker.slots + 1, settings.slotsMax),
+  };
+}
+
+/** ClickHouse pushed back, and said that it stored nothing. */
+export function afterPressure(breaker: Breaker, now: number, settings: LedgerSettings): Breaker {
+  return breaker.isOpen ? opened(breaker, now, settings) : halved(breaker);
+}
+
+function halved(breaker: Breaker): Breaker {
+  return { ...breaker, slots: Math.max(1, Math.floor(breaker.slots / 2)) };
+}
+
+/** Nobody knows how it ended. The fifth group in a row opens the breaker, each failed probe holds it open for longer. */
+export function afterUnknown(
+  breaker: Breaker,
+  group: GroupId,
+  now: number,
+  settings: LedgerSettings,
+): Breaker {
+  const suspects = breaker.suspects.includes(group) ? breaker.suspects : [...breaker.suspects, group];
+  const pressed = { ...halved(breaker), suspects };
+  return breaker.isOpen || suspects.length >= settings.suspectsMax ? opened(pressed, now, settings) : pressed;
+}
+
+/** Nothing can be inserted at all: schema, login, read-only. */
+export function afterHalt(breaker: Breaker, now: number, settings: LedgerSettings): Breaker {
+  return opened(breaker, now, settings);
+}
+
+function opened(breaker: Breaker, now: number, settings: LedgerSettings): Breaker {
+  return {
+    ...breaker,
+    // Its work is done: what counts from here on is the probes.
+    suspects: breaker.suspects.slice(0, settings.suspectsMax),
+    isOpen: true,
+    slots: 1,
+    probeAt: now + backOffMs(breaker.failures, settings),
+    failures: breaker.failures + 1,
+  };
+}

@@ -1,0 +1,223 @@
+/**
+ * Taking payloads over. An id that the ledger has never seen, and provably so, takes the fast path: it waits for
+ * others, and is inserted without looking. An id that it has is a duplicate of itself. Whatever it cannot be sure of
+ * goes to VERIFY.
+ */
+import { assert, unreachable } from "../assert.ts";
+import type { Doorbell } from "../messages.ts";
+import { idOfKey, minuteOfKey, type PayloadId, type PayloadKey } from "../payload-key.ts";
+import type { Draft } from "./draft.ts";
+import type { Group, GroupPayload, Receipt } from "./group.ts";
+import { addToSize, fitsCaps, isReadyBySize, sizeOf, splitByCaps } from "./grouping.ts";
+import { mayStoreAgain } from "./head.ts";
+import { blankReceipt, closingState, makeGroup, openState, readGroup, verifyingState } from "./make-group.ts";
+import { fenceMs, type LedgerSettings } from "./settings.ts";
+import type { Place } from "./view.ts";
+
+/** Takes the payloads over. Returns the groups that became ready, the oldest first. */
+export function claim(
+  draft: Draft,
+  doorbells: readonly Doorbell[],
+  now: number,
+  settings: LedgerSettings,
+): readonly Group[] {
+  const ready: Group[] = [];
+  const owed: Doorbell[] = [];
+  const questioned = new Map<PayloadId, GroupPayload>();
+  let questionedSince = 0;
+  const question = (payload: GroupPayload, since: number): void => {
+    questioned.set(idOfKey(payload.key), payload);
+    questionedSince = Math.max(questionedSince, since);
+  };
+
+  draft.readPlaces(doorbells.map(({ key }) => idOfKey(key)));
+  for (const doorbell of doorbells) {
+    noteDoorbell(draft, doorbell, now, settings);
+    const id = idOfKey(doorbell.key);
+    const waiting = draft.waitingPayload(id);
+    const asked = questioned.get(id);
+    const place = draft.place(id);
+    if (waiting !== undefined) {
+      // A client sent the same bytes twice within a second: one payload waits, the other key is kept with it.
+      draft.wait(withRing(waiting, doorbell, settings), now);
+    } else if (asked !== undefined) {
+      questioned.set(id, withRing(asked, doorbell, settings));
+    } else if (place?.at === "group") {
+      const group = readGroup(draft, place.group, settings);
+      assert(group !== undefined, "an id is placed in a group that is there");
+      ringLive(draft, group, doorbell, settings);
+    } else if (place?.at === "done") {
+      if (isQuestioned(place, doorbell)) {
+        // The fence counts from the end of the group that had it: none of its attempts was handed out later.
+        question({ ...payloadOf(doorbell), doorbell: true }, place.since);
+      } else if (minuteOfKey(doorbell.key) !== place.minute) {
+        // A client retried two minutes later, and the first key is stored: the second key's receipt is owed.
+        owed.push(doorbell);
+      }
+    } else if (isFast(draft, doorbell, settings)) {
+      const payload = payloadOf(doorbell);
+      const grown = addToSize(sizeOf(draft.waiting), payload);
+      if (!fitsCaps(grown, settings.caps)) {
+        // 99,990 rows wait, 20 come: the 20 begin the next group.
+        ready.push(groupWaiting(draft, now, settings));
+      }
+      draft.wait(payload, now);
+      if (isReadyBySize(sizeOf(draft.waiting), settings.caps)) {
+        ready.push(groupWaiting(draft, now, settings));
+      }
+    } else {
+      // Unknown, and the memory is not complete for it: a ledger before this one may have inserted it until its end.
+      question(payloadOf(doorbell), draft.head.birth);
+    }
+  }
+
+  if (isReadyByAge(draft, now, settings)) {
+    ready.push(groupWaiting(draft, now, settings));
+  }
+  if (owed.length > 0) {
+    const group = makeGroup(draft, [], closingState([], [], false), now, now, settings);
+    const receipts = owed.map((doorbell) => blankReceipt(payloadOf(doorbell), group.id, undefined));
+    draft.change({ ...group, state: closingState(receipts, [], false) });
+  }
+  for (const payloads of splitByCaps([...questioned.values()], settings.caps)) {
+    const fence = questionedSince + fenceMs(settings);
+    makeGroup(draft, payloads, verifyingState(fence), Math.max(now, fence), now, settings);
+  }
+  return ready;
+}
+
+/** All that wait become one group. It is due now: whoever comes first hands it out or rings it. */
+export function groupWaiting(draft: Draft, now: number, settings: LedgerSettings): Group {
+  const payloads = draft.waiting;
+  assert(payloads.length > 0, "a group of waiting payloads has one");
+  draft.nobodyWaits();
+  return makeGroup(draft, payloads, openState, now, now, settings);
+}
+
+export function isReadyByAge(draft: Draft, now: number, settings: LedgerSettings): boolean {
+  return draft.waitingCount > 0 && now - draft.waitingSince >= settings.caps.ageReadyMs;
+}
+
+/**
+ * May an unknown id be inserted without looking? Only where the memory is complete for everything that could be it.
+ * Everything finished since `memSince` is remembered. An earlier key of these bytes arrived at most K before this one
+ * (a client's retry); if this one arrived more than K after `memSince`, the earlier one arrived after it, was finished
+ * after that, and would be known. `audit` and `replay` are questions, and are answered by looking.
+ */
+function isFast(draft: Draft, { arrival, cause }: Doorbell, settings: LedgerSettings): boolean {
+  return !mayStoreAgain(cause) && arrival > draft.head.memSince + settings.clientRetryMs;
+}
+
+/** Does this ring question a payload that is done? */
+function isQuestioned(place: Extract<Place, { at: "done" }>, { key, cause }: Doorbell): boolean {
+  switch (cause) {
+    case "ingress":
+    case "event":
+      // Stored: the second ring, nothing to do. Dead or erased, and equal bytes arrive again under another key: that
+      // key's object may decode where the first one's was missing, and only receipts say what was erased.
+      return place.outcome !== "stored" && minuteOfKey(key) !== place.minute;
+    case "reconcile":
+    case "audit":
+    case "replay":
+      return true;
+    default:
+      return unreachable(cause);
+  }
+}
+
+export function payloadOf({ key, spans, outputBytes, arrival, cause }: Doorbell): GroupPayload {
+  return {
+    key,
+    spans,
+    outputBytes,
+    arrival,
+    cause,
+    doorbell: cause === "ingress",
+    duplicateKeys: [],
+    only: null,
+    erase: null,
+  };
+}
+
+/** The payload, knowing of one more ring. The same object if the ring says nothing new. */
+function withRing(payload: GroupPayload, { key, cause }: Doorbell, settings: LedgerSettings): GroupPayload {
+  const isKnown = payload.key === key || payload.duplicateKeys.includes(key);
+  const isKept = isKnown || payload.duplicateKeys.length >= settings.duplicateKeysMax;
+  const isStronger = mayStoreAgain(cause) && !mayStoreAgain(payload.cause);
+  const isFirstBell = cause === "ingress" && !payload.doorbell;
+  if (isKept && !isStronger && !isFirstBell) {
+    return payload;
+  }
+  return {
+    ...payload,
+    cause: isStronger ? cause : payload.cause,
+    doorbell: payload.doorbell || cause === "ingress",
+    duplicateKeys: isKept ? payload.duplicateKeys : [...payload.duplicateKeys, key],
+  };
+}
+
+/** A payload rang while it is in a live group: another key's receipt will follow the owner's. */
+function ringLive(draft: Draft, group: Group, doorbell: Doorbell, settings: LedgerSettings): void {
+  const { key } = doorbell;
+  const id = idOfKey(key);
+  const owner = group.payloads.find((payload) => idOfKey(payload.key) === id);
+  assert(owner !== undefined, "an id is placed in a group that has it");
+  const rung = withRing(owner, doorbell, settings);
+  if (rung === owner) {
+    return;
+  }
+  const payloads = group.payloads.map((payload) => (payload === owner ? rung : payload));
+  const { state } = group;
+  switch (state.at) {
+    case "open":
+    case "counting":
+    case "verifying":
+    case "held":
+      draft.change({ ...group, payloads });
+      break;
+    case "closing": {
+      // The receipts are planned, perhaps being written: this one is appended, and settling leaves it standing.
+      const isNewKey = rung.duplicateKeys.length > owner.duplicateKeys.length;
+      const receipts = isNewKey
+        ? [...state.receipts, receiptBesides(state, key, owner, group)]
+        : state.receipts;
+      draft.change({ ...group, payloads, state: { ...state, receipts } });
+      break;
+    }
+    default:
+      unreachable(state);
+  }
+}
+
+function receiptBesides(
+  state: Extract<Group["state"], { at: "closing" }>,
+  key: PayloadKey,
+  owner: GroupPayload,
+  group: Group,
+): Receipt {
+  const isErased = state.ended.some(
+    (ended) => idOfKey(ended.key) === idOfKey(key) && ended.outcome === "erased",
+  );
+  const blank = { ...blankReceipt(owner, group.id, undefined), key };
+  return isErased ? { ...blank, outcome: "erased" } : blank;
+}
+
+/** A doorbell came: a late ring for its id had only overtaken it. */
+function noteDoorbell(
+  draft: Draft,
+  { key, cause, arrival }: Doorbell,
+  now: number,
+  settings: LedgerSettings,
+): void {
+  if (cause !== "ingress") {
+    return;
+  }
+  const { head } = draft;
+  const id = idOfKey(key);
+  if (head.pendingRescues.some((pending) => pending.id === id)) {
+    draft.head = { ...head, pendingRescues: head.pendingRescues.filter((pending) => pending.id !== id) };
+  }
+  if (now - arrival > settings.overtakenMs) {
+    draft.head = { ...draft.head, backlogAt: now };
+  }
+}

@@ -1,0 +1,91 @@
+/**
+ * The ledger's head: the little that is not about one payload or group. Its memory (since when it is complete), the
+ * breaker, what the table check said, and the counts of what people should know.
+ */
+import type { Cause } from "../messages.ts";
+import type { PayloadId } from "../payload-key.ts";
+import type { GroupId, TableMeasure } from "./group.ts";
+
+/** `memSince` of a ledger that was there from the first payload on. */
+export const always = Number.MIN_SAFE_INTEGER;
+
+export interface Breaker {
+  /** Groups whose INSERT is out. */
+  readonly out: readonly GroupId[];
+  /** How many may be out. */
+  readonly slots: number;
+  /** Distinct groups with unknown outcomes since the last success. */
+  readonly suspects: readonly GroupId[];
+  /** While open, one probe at a time, none before `probeAt`. */
+  readonly isOpen: boolean;
+  readonly probeAt: number;
+  readonly failures: number;
+}
+
+export interface TableState {
+  /** Empty: inserts may go. Else why not, for people. */
+  readonly refusal: string;
+  readonly measure: TableMeasure | null;
+  readonly measuredAt: number;
+}
+
+/** A payload that a late ring brought in; it counts as a rescue unless its doorbell still comes. */
+export interface PendingRescue {
+  readonly id: PayloadId;
+  readonly ring: "event" | "reconcile";
+  readonly at: number;
+}
+
+export interface Head {
+  /** Raised by our own restore command before it restores. */
+  readonly epoch: number;
+  /** No ledger before this one can have handed anything out since then. */
+  readonly birth: number;
+  /** Every id that was finished at or after this is remembered. */
+  readonly memSince: number;
+  /** Counts minutes; its copy in R2 being ahead means that this ledger was restored to an older time. */
+  readonly counter: number;
+  readonly breaker: Breaker;
+  readonly table: TableState;
+  /** When the newest INSERT that was stored had been handed out. */
+  readonly lastStoredInsertAt: number;
+  readonly pendingRescues: readonly PendingRescue[];
+  readonly rescues: Readonly<Record<"event" | "reconcile", number>>;
+  /** When a doorbell last came that had been in its queue for longer than a rescue waits. */
+  readonly backlogAt: number;
+  /** Bells for payloads whose rows a person had removed: acked, counted. */
+  readonly lateBells: number;
+}
+
+/** What a ledger without memory finds in the world when it begins. */
+export interface BirthFacts {
+  /** R2 has the epoch object: there was a ledger before. */
+  readonly epoch: number | null;
+  /** R2 has any payload. */
+  readonly anyPayload: boolean;
+  /** The table has any row of ours. */
+  readonly anyRow: boolean;
+}
+
+/** The head of a new ledger. Only where nothing was there before it is its memory complete from the beginning. */
+export function bornHead(facts: BirthFacts, now: number, slots: number): Head {
+  const isGenesis = facts.epoch === null && !facts.anyPayload && !facts.anyRow;
+  return {
+    epoch: facts.epoch ?? 1,
+    birth: now,
+    memSince: isGenesis ? always : now,
+    counter: 0,
+    breaker: { out: [], slots, suspects: [], isOpen: false, probeAt: 0, failures: 0 },
+    table: { refusal: "", measure: null, measuredAt: 0 },
+    lastStoredInsertAt: 0,
+    pendingRescues: [],
+    rescues: { event: 0, reconcile: 0 },
+    backlogAt: 0,
+    lateBells: 0,
+  };
+}
+
+/** May this cause store again what has a `stored` receipt? Only when somebody looked and asked for it. */
+export function mayStoreAgain(cause: Cause): boolean {
+  return cause === "audit" || cause === "replay";
+}

@@ -1,0 +1,146 @@
+/**
+ * How groups come to be and change their state. Every group is made here, under a token drawn for it alone (I5), and
+ * its payloads are placed in it by the same change (I3).
+ */
+import { assert } from "../assert.ts";
+import type { PayloadKey } from "../payload-key.ts";
+import type { Draft } from "./draft.ts";
+import type {
+  EndedPayload,
+  Group,
+  GroupId,
+  GroupPayload,
+  GroupState,
+  Receipt,
+  StoredPayload,
+} from "./group.ts";
+import { fitsCaps, sizeOf } from "./grouping.ts";
+import { fenceMs, type LedgerSettings } from "./settings.ts";
+
+/** How many refusals a new group begins with: a payload that is alone takes its history along. */
+export interface Refusals {
+  readonly refusals: number;
+  readonly lastRefusalAt: number;
+}
+
+export const noRefusals: Refusals = { refusals: 0, lastRefusalAt: 0 };
+
+export function makeGroup(
+  draft: Draft,
+  payloads: readonly GroupPayload[],
+  state: GroupState,
+  due: number,
+  now: number,
+  settings: LedgerSettings,
+  { refusals, lastRefusalAt }: Refusals = noRefusals,
+): Group {
+  assert(payloads.length === 0 || fitsCaps(sizeOf(payloads), settings.caps), "a group is within its caps");
+  return draft.make({
+    id: draft.drawToken(),
+    epoch: draft.head.epoch,
+    payloads,
+    made: now,
+    attempts: 0,
+    inserts: 0,
+    firstInsertAt: null,
+    lastInsertAt: null,
+    blocksBefore: null,
+    codecVersion: null,
+    rows: null,
+    unclean: false,
+    refusals,
+    lastRefusalAt,
+    unlisted: 0,
+    failures: 0,
+    rings: 0,
+    due,
+    state,
+  });
+}
+
+export const openState: GroupState = { at: "open", lease: null, out: "insert" };
+
+export function verifyingState(fence: number): Extract<GroupState, { at: "verifying" }> {
+  return { at: "verifying", lease: null, fence, halve: false, code: "" };
+}
+
+export function closingState(
+  receipts: readonly Receipt[],
+  ended: readonly EndedPayload[],
+  completeView: boolean,
+): Extract<GroupState, { at: "closing" }> {
+  return { at: "closing", lease: null, receipts, given: 0, completeView, ended };
+}
+
+/**
+ * Nobody inserts this group any more: after its fence the evidence is read, and what is missing gets a new token.
+ * The fence counts from the last time that its INSERT was handed out; a group that never was has nothing to wait for.
+ */
+export function toVerify(
+  draft: Draft,
+  group: Group,
+  now: number,
+  settings: LedgerSettings,
+  halve: { readonly code: string } | null = null,
+): Group {
+  const fence = group.lastInsertAt === null ? now : group.lastInsertAt + fenceMs(settings);
+  return draft.change({
+    ...group,
+    failures: 0,
+    due: Math.max(now, fence),
+    state: { ...verifyingState(fence), halve: halve !== null, code: halve?.code ?? "" },
+  });
+}
+
+/**
+ * A group as it is in this epoch. One that was written before the ledger was restored knows nothing of what was done
+ * since: it goes to VERIFY, with attempt numbers that no report of the lost time can have.
+ */
+export function inThisEpoch(draft: Draft, group: Group, settings: LedgerSettings): Group {
+  const { epoch, birth } = draft.head;
+  if (group.epoch === epoch) {
+    return group;
+  }
+  const fence = birth + fenceMs(settings);
+  return draft.change({
+    ...group,
+    epoch,
+    attempts: Math.max(group.attempts, epoch * attemptsAnEpoch),
+    unclean: group.unclean || group.inserts > 0,
+    failures: 0,
+    rings: 0,
+    due: fence,
+    state: verifyingState(fence),
+  });
+}
+
+/** More attempts than a group can have: one each two seconds for three weeks. */
+const attemptsAnEpoch = 1_000_000;
+
+/** A group by its id, as it is in this epoch. */
+export function readGroup(draft: Draft, id: GroupId, settings: LedgerSettings): Group | undefined {
+  const group = draft.group(id);
+  return group === undefined ? undefined : inThisEpoch(draft, group, settings);
+}
+
+export function keysOf({ key, duplicateKeys }: GroupPayload): readonly PayloadKey[] {
+  return [key, ...duplicateKeys];
+}
+
+/** A receipt of a payload, to be completed by what it says. */
+export function blankReceipt(
+  payload: GroupPayload,
+  group: GroupId,
+  stored: StoredPayload | undefined,
+): Receipt {
+  return {
+    key: payload.key,
+    outcome: "duplicate",
+    group,
+    spans: payload.spans,
+    rowsByDay: [],
+    rejectedSpans: stored?.rejectedSpans ?? 0,
+    bytes: stored?.bytes ?? 0,
+    reason: "",
+  };
+}
