@@ -137,6 +137,12 @@ export function minuteOfKey(key: PayloadKey): string {
   return key.slice(payloadPrefix.length, key.indexOf("/", payloadPrefix.length));
 }
 
+/** The key of the same tenant and id in another minute. */
+export function keyOfMinute(key: PayloadKey, minute: string): PayloadKey {
+  assert(minutePattern.test(minute), "a minute is YYYY-MM-DDTHHmm");
+  return `${payloadPrefix}${minute}${key.slice(payloadPrefix.length + minute.length)}` as PayloadKey;
+}
+
 /** The payload id that a key ends with. */
 export function idOfKey(key: PayloadKey): PayloadId {
   return key.slice(key.lastIndexOf("/") + 1) as PayloadId;

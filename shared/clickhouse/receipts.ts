@@ -1,6 +1,6 @@
 /** A receipt as a row of `headrace_receipts` (schema/0003_receipts.sql), for an INSERT as JSONEachRow. */
 import { assert } from "../assert.ts";
-import type { ReceiptDraft } from "../ledger/group.ts";
+import type { Receipt } from "../ledger/group.ts";
 import { minuteToMs, parsePayloadKey, payloadIdToBytes } from "../payload-key.ts";
 
 /** The columns that an INSERT of receipts names: `payload` comes from `payload_hex`, `rank` from `outcome`. */
@@ -19,14 +19,26 @@ export const receiptColumns = [
   "at",
 ] as const;
 
-type ReceiptRow = Readonly<
-  Record<(typeof receiptColumns)[number], string | number | Readonly<Record<string, number>>>
->;
+export interface ReceiptRow {
+  readonly key: string;
+  readonly payload_hex: string;
+  /** Seconds since the epoch. */
+  readonly minute: number;
+  readonly tenant: string;
+  readonly outcome: string;
+  readonly group_id: string;
+  readonly spans: number;
+  readonly rejected_spans: number;
+  readonly spans_by_day: Readonly<Record<string, number>>;
+  readonly bytes: number;
+  readonly reason: string;
+  readonly at: string;
+}
 
 const dayMs = 86_400_000;
 
 /** `at`: when the receipt is written, ms since the epoch. */
-export function receiptRow(receipt: ReceiptDraft, at: number): ReceiptRow {
+export function receiptRow(receipt: Receipt, at: number): ReceiptRow {
   const parts = parsePayloadKey(receipt.key);
   assert(parts !== undefined, "a receipt's key is a payload key");
   return {

@@ -3,6 +3,7 @@
  * statement, never left to the server's default.
  */
 import { limits } from "../limits.ts";
+import { type PayloadId, payloadIdToBytes } from "../payload-key.ts";
 import { columnListText } from "../rows/columns.ts";
 import type { ClickHouseSettings } from "./connection.ts";
 
@@ -38,4 +39,59 @@ export function insertSpansParameters(
     min_insert_block_size_rows: "10000000",
     min_insert_block_size_bytes: "0",
   };
+}
+
+/** A set of payload ids as SQL: literals, so that the projection and the index on `payload` are searched for them. */
+function idSet(ids: readonly PayloadId[]): string {
+  const literals = ids.map((id) => `toFixedString(unhex('${toHex(payloadIdToBytes(id))}'), 16)`);
+  return `(${literals.join(", ")})`;
+}
+
+/** Rows of payloads by day (days since 1970-01-01, UTC): answered by the projection headrace_counts. */
+export function countRowsQuery(settings: ClickHouseSettings, ids: readonly PayloadId[]): string {
+  return `SELECT lower(hex(HeadracePayload)) AS payload, toUInt32(toDate(Timestamp)) AS day, toUInt32(count()) AS rows
+    FROM ${tableName(settings, settings.tracesTable)} WHERE HeadracePayload IN ${idSet(ids)}
+    GROUP BY HeadracePayload, toDate(Timestamp) ORDER BY payload, day`;
+}
+
+/** Receipts of payloads under all of their keys. */
+export function receiptsQuery(settings: ClickHouseSettings, ids: readonly PayloadId[]): string {
+  return `SELECT key, toString(outcome) AS outcome, group_id, spans, rejected_spans,
+      arrayMap(day -> toUInt32(day), mapKeys(spans_by_day)) AS days, mapValues(spans_by_day) AS rows,
+      toFloat64(bytes) AS bytes, reason
+    FROM ${tableName(settings, "headrace_receipts")} FINAL WHERE payload IN ${idSet(ids)} ORDER BY key`;
+}
+
+/** How far the table's deduplication log has been used, and how its engine was declared (window, TTL). */
+export function tableStateQuery(settings: ClickHouseSettings): string {
+  const where = `database = '${settings.database}' AND`;
+  return `SELECT engine, engine_full,
+      (SELECT toFloat64(max(max_block_number)) FROM system.parts WHERE ${where} table = '${settings.tracesTable}' AND active) AS blocks
+    FROM system.tables WHERE ${where} name = '${settings.tracesTable}'`;
+}
+
+/** Queries of a group that still run: their ids are the group's with the attempt behind it. */
+export function runningQuery(group: string): string {
+  return `SELECT query_id FROM system.processes WHERE startsWith(query_id, '${group}.')`;
+}
+
+/** Ends the group's queries, and waits until they have ended. */
+export function killStatement(group: string): string {
+  return `KILL QUERY WHERE startsWith(query_id, '${group}.') SYNC`;
+}
+
+/** Fills in where the payloads' traces begin and end, should the view have missed them; doubled rows are harmless there. */
+export function completeViewStatement(settings: ClickHouseSettings, ids: readonly PayloadId[]): string {
+  return `INSERT INTO ${tableName(settings, `${settings.tracesTable}_trace_id_ts`)} (TraceId, Start, End)
+    SELECT TraceId, min(Timestamp), max(Timestamp) FROM ${tableName(settings, settings.tracesTable)}
+    WHERE HeadracePayload IN ${idSet(ids)} AND TraceId != '' GROUP BY TraceId`;
+}
+
+/** Removes the rows of erased payloads. */
+export function eraseRowsStatement(settings: ClickHouseSettings, ids: readonly PayloadId[]): string {
+  return `DELETE FROM ${tableName(settings, settings.tracesTable)} WHERE HeadracePayload IN ${idSet(ids)}`;
+}
+
+function toHex(bytes: Uint8Array): string {
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }

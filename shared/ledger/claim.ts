@@ -4,13 +4,21 @@
  * goes to VERIFY.
  */
 import { assert, unreachable } from "../assert.ts";
-import type { Doorbell } from "../messages.ts";
-import { idOfKey, minuteOfKey, type PayloadId, type PayloadKey } from "../payload-key.ts";
+import type { Cause, Doorbell } from "../messages.ts";
+import { idOfKey, keyOfMinute, minuteOfKey, type PayloadId, type PayloadKey } from "../payload-key.ts";
 import type { Draft } from "./draft.ts";
 import type { Group, GroupPayload, Receipt } from "./group.ts";
 import { addToSize, fitsCaps, isReadyBySize, sizeOf, splitByCaps } from "./grouping.ts";
 import { mayStoreAgain } from "./head.ts";
-import { blankReceipt, closingState, makeGroup, openState, readGroup, verifyingState } from "./make-group.ts";
+import {
+  blankReceipt,
+  closingState,
+  keysOf,
+  makeGroup,
+  openState,
+  readGroup,
+  verifyingState,
+} from "./make-group.ts";
 import { fenceMs, type LedgerSettings } from "./settings.ts";
 import type { Place } from "./view.ts";
 
@@ -22,7 +30,7 @@ export function claim(
   settings: LedgerSettings,
 ): readonly Group[] {
   const ready: Group[] = [];
-  const owed: Doorbell[] = [];
+  const owed = new Map<PayloadId, OwedReceipts>();
   const questioned = new Map<PayloadId, GroupPayload>();
   let questionedSince = 0;
   const question = (payload: GroupPayload, since: number): void => {
@@ -36,12 +44,15 @@ export function claim(
     const id = idOfKey(doorbell.key);
     const waiting = draft.waitingPayload(id);
     const asked = questioned.get(id);
+    const owing = owed.get(id);
     const place = draft.place(id);
     if (waiting !== undefined) {
       // A client sent the same bytes twice within a second: one payload waits, the other key is kept with it.
       draft.wait(withRing(waiting, doorbell, settings), now);
     } else if (asked !== undefined) {
       questioned.set(id, withRing(asked, doorbell, settings));
+    } else if (owing !== undefined && !isQuestion(doorbell.cause)) {
+      owing.payload = withRing(owing.payload, doorbell, settings);
     } else if (place?.at === "group") {
       const group = readGroup(draft, place.group, settings);
       assert(group !== undefined, "an id is placed in a group that is there");
@@ -50,9 +61,10 @@ export function claim(
       if (isQuestioned(place, doorbell)) {
         // The fence counts from the end of the group that had it: none of its attempts was handed out later.
         question({ ...payloadOf(doorbell), doorbell: true }, place.since);
+        owed.delete(id); // VERIFY writes the receipts of its other keys
       } else if (minuteOfKey(doorbell.key) !== place.minute) {
         // A client retried two minutes later, and the first key is stored: the second key's receipt is owed.
-        owed.push(doorbell);
+        owed.set(id, { payload: payloadOf(doorbell), owner: keyOfMinute(doorbell.key, place.minute) });
       }
     } else if (isFast(draft, doorbell, settings)) {
       const payload = payloadOf(doorbell);
@@ -74,10 +86,18 @@ export function claim(
   if (isReadyByAge(draft, now, settings)) {
     ready.push(groupWaiting(draft, now, settings));
   }
-  if (owed.length > 0) {
-    const group = makeGroup(draft, [], closingState([], [], false), now, now, settings);
-    const receipts = owed.map((doorbell) => blankReceipt(payloadOf(doorbell), group.id, undefined));
-    draft.change({ ...group, state: closingState(receipts, [], false) });
+  const owners = new Map([...owed.values()].map(({ payload, owner }) => [payload.key, owner]));
+  for (const payloads of splitByCaps(
+    [...owed.values()].map(({ payload }) => payload),
+    settings.caps,
+  )) {
+    // Live again until the receipts are written, then remembered anew: a retry of this retry is still one payload.
+    const group = makeGroup(draft, payloads, closingState([], [], false), now, now, settings);
+    const receipts = payloads.flatMap((payload) =>
+      keysOf(payload).map((key) => ({ ...blankReceipt(payload, group.id, undefined), key })),
+    );
+    const ended = payloads.map(({ key }) => ({ key: owners.get(key) ?? key, outcome: "stored" }) as const);
+    draft.change({ ...group, state: closingState(receipts, ended, false) });
   }
   for (const payloads of splitByCaps([...questioned.values()], settings.caps)) {
     const fence = questionedSince + fenceMs(settings);
@@ -108,14 +128,18 @@ function isFast(draft: Draft, { arrival, cause }: Doorbell, settings: LedgerSett
   return !mayStoreAgain(cause) && arrival > draft.head.memSince + settings.clientRetryMs;
 }
 
-/** Does this ring question a payload that is done? */
-function isQuestioned(place: Extract<Place, { at: "done" }>, { key, cause }: Doorbell): boolean {
+/** A payload that is stored under its owner's key and arrived under others. */
+interface OwedReceipts {
+  payload: GroupPayload;
+  readonly owner: PayloadKey;
+}
+
+/** Somebody misses the payload, or wants it again. */
+function isQuestion(cause: Cause): boolean {
   switch (cause) {
     case "ingress":
     case "event":
-      // Stored: the second ring, nothing to do. Dead or erased, and equal bytes arrive again under another key: that
-      // key's object may decode where the first one's was missing, and only receipts say what was erased.
-      return place.outcome !== "stored" && minuteOfKey(key) !== place.minute;
+      return false;
     case "reconcile":
     case "audit":
     case "replay":
@@ -123,6 +147,13 @@ function isQuestioned(place: Extract<Place, { at: "done" }>, { key, cause }: Doo
     default:
       return unreachable(cause);
   }
+}
+
+/** Does this ring question a payload that is done? */
+function isQuestioned(place: Extract<Place, { at: "done" }>, { key, cause }: Doorbell): boolean {
+  // Stored: the second ring, nothing to do. Dead or erased, and equal bytes arrive again under another key: that
+  // key's object may decode where the first one's was missing, and only receipts say what was erased.
+  return isQuestion(cause) || (place.outcome !== "stored" && minuteOfKey(key) !== place.minute);
 }
 
 export function payloadOf({ key, spans, outputBytes, arrival, cause }: Doorbell): GroupPayload {

@@ -229,7 +229,7 @@ export type GroupState =
       }[];
     };
 
-/** Payloads inserted as one block; with no payloads, receipts that are owed for ids that are done. */
+/** Payloads inserted as one block. */
 export interface Group {
   readonly id: GroupId;
   /** The ledger's epoch in which its state holds; a group of an older one goes to VERIFY. */

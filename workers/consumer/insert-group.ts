@@ -2,15 +2,24 @@
  * One attempt to insert a group: transcode its payloads to one Native block, send it as one INSERT with the group's
  * token, and say what is known of the outcome. It decides nothing about what happens next: that is the ledger's.
  */
-import { assert } from "../../shared/assert.ts";
+import { assert, BrokenInvariant } from "../../shared/assert.ts";
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
 import { verdict } from "../../shared/clickhouse/errors.ts";
 import { insertSpansParameters } from "../../shared/clickhouse/statements.ts";
-import type { AttemptReport, GroupTask, StoredPayload } from "../../shared/ledger/group.ts";
-import { parsePayloadKey, payloadIdToBytes } from "../../shared/payload-key.ts";
+import type {
+  AttemptReport,
+  DayRows,
+  GroupPayload,
+  GroupTask,
+  StoredPayload,
+} from "../../shared/ledger/group.ts";
+import { DAY_MS } from "../../shared/limits.ts";
+import type { SpanBounds } from "../../shared/otlp/inspect.ts";
+import { MalformedBody } from "../../shared/otlp/malformed.ts";
+import { type PayloadKey, parsePayloadKey, payloadIdToBytes } from "../../shared/payload-key.ts";
 import { BlockBuilder, codecVersion } from "../../shared/rows/transcode.ts";
 import { compressBlock } from "./compress-block.ts";
-import { loadPayloads, MissingObject } from "./load-payloads.ts";
+import { loadPayloads, type ReadablePayload } from "./load-payloads.ts";
 
 interface CompressedBlock {
   readonly rows: number;
@@ -18,63 +27,117 @@ interface CompressedBlock {
   readonly body: Uint8Array;
 }
 
+type InsertTask = Extract<GroupTask, { readonly step: "insert" }>;
+
 export async function insertGroup(
   bucket: R2Bucket,
   clickHouse: ClickHouseConnection,
-  task: GroupTask,
+  task: InsertTask,
 ): Promise<AttemptReport> {
-  let block: CompressedBlock;
-  let payloads: readonly StoredPayload[];
+  let built: Awaited<ReturnType<typeof buildBlock>>;
   try {
-    [block, payloads] = await buildBlock(bucket, task);
+    built = await buildBlock(bucket, task.payloads);
   } catch (error) {
     // Nothing was sent: whatever went wrong, the attempt is clean.
-    const reason = error instanceof MissingObject ? error.message : describe(error);
-    console.error(
-      JSON.stringify({ message: "a group's block could not be built", group: task.group, reason }),
-    );
-    return { kind: "retry", reason };
+    return { kind: "retry", reason: `the block could not be built: ${describe(error)}` };
+  }
+  if (built.kind === "unreadable") {
+    return built;
   }
   if (Date.now() >= task.deadline) {
     return { kind: "retry", reason: "the attempt's lease ran out before its INSERT began" };
   }
-  return await sendBlock(clickHouse, task, block, payloads);
+  return await sendBlock(clickHouse, task, built.block, built.payloads);
 }
 
 /** Fetches and transcodes a group's payloads, one after the other, each dropped as soon as its rows are written. */
 async function buildBlock(
   bucket: R2Bucket,
-  task: GroupTask,
-): Promise<[CompressedBlock, readonly StoredPayload[]]> {
+  wanted: readonly GroupPayload[],
+): Promise<
+  | { readonly kind: "built"; readonly block: CompressedBlock; readonly payloads: readonly StoredPayload[] }
+  | { readonly kind: "unreadable"; readonly keys: readonly PayloadKey[]; readonly reason: string }
+> {
   const builder = new BlockBuilder();
   const payloads: StoredPayload[] = [];
-  for await (const { key, metadata, bytes, protobuf } of loadPayloads(
-    bucket,
-    task.payloads.map((payload) => payload.key),
-  )) {
-    const parts = parsePayloadKey(key);
-    assert(parts !== undefined, "a group's keys are payload keys");
-    const added = builder.add({
-      id: payloadIdToBytes(parts.id),
-      tenant: parts.tenant,
-      body: protobuf,
-      bounds: { startMinMs: metadata.startMinMs, startMaxMs: metadata.startMaxMs },
-      spans: metadata.spans,
-    });
-    payloads.push({
-      key,
-      rowsByDay: [...added.rowsByDay].map(([day, rows]) => ({ day, rows })).sort((a, b) => a.day - b.day),
-      rejectedSpans: metadata.rejectedSpans,
-      bytes,
-    });
+  const unreadable: PayloadKey[] = [];
+  let reason = "";
+  for await (const loaded of loadPayloads(bucket, wanted)) {
+    if (loaded.kind === "unreadable") {
+      unreadable.push(loaded.key);
+      reason = loaded.reason;
+      continue;
+    }
+    try {
+      payloads.push(addPayload(builder, loaded));
+    } catch (error) {
+      if (!(error instanceof MalformedBody || error instanceof BrokenInvariant)) {
+        throw error;
+      }
+      // The ingress took it and this transcoder does not: a person must see it, and the others must not wait for it.
+      unreadable.push(loaded.key);
+      reason = `decode: ${describe(error)}`;
+    }
+  }
+  if (unreadable.length > 0) {
+    return { kind: "unreadable", keys: unreadable, reason };
   }
   const block = builder.finish();
-  return [{ rows: block.rows, body: compressBlock(block.chunks) }, payloads];
+  return { kind: "built", block: { rows: block.rows, body: compressBlock(block.chunks) }, payloads };
+}
+
+/** What a payload's rows come to by day, without storing them. */
+export function countPayload(loaded: ReadablePayload): readonly DayRows[] | "undecodable" {
+  try {
+    return addPayload(new BlockBuilder(), loaded).rowsByDay;
+  } catch (error) {
+    if (error instanceof MalformedBody || error instanceof BrokenInvariant) {
+      return "undecodable";
+    }
+    throw error;
+  }
+}
+
+/** Adds a payload's rows, or those of the days that the table lacks. Throws for what does not decode. */
+function addPayload(builder: BlockBuilder, loaded: ReadablePayload): StoredPayload {
+  const { key, payload, metadata, bytes, protobuf } = loaded;
+  const parts = parsePayloadKey(key);
+  assert(parts !== undefined, "a group's keys are payload keys");
+  const add = (bounds: SpanBounds, spans: number) =>
+    builder.add({ id: payloadIdToBytes(parts.id), tenant: parts.tenant, body: protobuf, bounds, spans })
+      .rowsByDay;
+  const rows = new Map<number, number>();
+  const collect = (added: ReadonlyMap<number, number>): void => {
+    for (const [day, count] of added) {
+      rows.set(day, count);
+    }
+  };
+  const bounds = { startMinMs: metadata.startMinMs, startMaxMs: metadata.startMaxMs };
+  if (payload.only === null) {
+    collect(add(bounds, metadata.spans));
+  } else {
+    for (const { day, rows: spans } of payload.only.whole) {
+      if (payload.only.days.includes(day)) {
+        // A day is a range of start times: the payload's bounds, narrowed to it.
+        const narrowed = {
+          startMinMs: Math.max(bounds.startMinMs, day * DAY_MS),
+          startMaxMs: Math.min(bounds.startMaxMs, (day + 1) * DAY_MS - 1),
+        };
+        collect(add(narrowed, spans));
+      }
+    }
+  }
+  return {
+    key,
+    rowsByDay: [...rows].map(([day, count]) => ({ day, rows: count })).sort((a, b) => a.day - b.day),
+    rejectedSpans: metadata.rejectedSpans,
+    bytes,
+  };
 }
 
 async function sendBlock(
   { settings, fetch }: ClickHouseConnection,
-  task: GroupTask,
+  task: InsertTask,
   block: CompressedBlock,
   payloads: readonly StoredPayload[],
 ): Promise<AttemptReport> {
@@ -95,7 +158,7 @@ async function sendBlock(
     });
     text = await response.text();
   } catch (error) {
-    return { kind: "unknown", reason: `no answer: ${describe(error)}` };
+    return { kind: "unknown", reason: `no answer: ${describe(error)}`, payloads };
   }
   const judged = verdict({
     httpStatus: response.status,
@@ -105,15 +168,17 @@ async function sendBlock(
       response.headers.has("x-clickhouse-query-id") || response.headers.has("x-clickhouse-summary"),
   });
   if (judged.class !== "stored") {
+    const kind = judged.unlisted === true ? "unlisted" : judged.class;
     return {
-      kind: judged.class,
+      kind,
       reason: judged.reason,
+      payloads,
       ...(judged.code === undefined ? {} : { code: judged.code }),
     };
   }
   const written = writtenRows(response.headers.get("x-clickhouse-summary"));
   if (task.attempt === 1 && written !== undefined && written < block.rows) {
-    return { kind: "unknown", reason: `${written} rows written of ${block.rows} sent` };
+    return { kind: "unknown", reason: `${written} rows written of ${block.rows} sent`, payloads };
   }
   return { kind: "stored", payloads, codecVersion };
 }

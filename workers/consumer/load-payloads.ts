@@ -1,19 +1,23 @@
 /**
  * Fetches a group's payloads from R2, in the group's order and a few ahead, so that the transcoder never waits for
- * all of them and never holds all of them. Payloads that the group promises and R2 does not have are an error of the
- * whole attempt: a group's member list never changes.
+ * all of them and never holds all of them. What R2 does not have, or what does not decode, is named: its group goes on
+ * without it.
  */
 import * as zlib from "node:zlib";
 import * as v from "valibot";
 import { assert } from "../../shared/assert.ts";
-import { inflate } from "../../shared/inflate.ts";
+import { CorruptEncoding, InflatedTooLarge, inflate } from "../../shared/inflate.ts";
+import type { GroupPayload } from "../../shared/ledger/group.ts";
 import { limits } from "../../shared/limits.ts";
 import { type PayloadMetadata, payloadMetadataSchema } from "../../shared/messages.ts";
 import { jsonToProtobuf } from "../../shared/otlp/json.ts";
+import { MalformedBody } from "../../shared/otlp/malformed.ts";
 import type { PayloadKey } from "../../shared/payload-key.ts";
 
-export interface LoadedPayload {
+export interface ReadablePayload {
+  readonly kind: "readable";
   readonly key: PayloadKey;
+  readonly payload: GroupPayload;
   readonly metadata: PayloadMetadata;
   /** Size of the object in R2. */
   readonly bytes: number;
@@ -21,49 +25,60 @@ export interface LoadedPayload {
   readonly protobuf: Uint8Array;
 }
 
-/** R2 has no object under a payload's key. */
-export class MissingObject extends Error {
-  override readonly name = "MissingObject";
-}
+export type LoadedPayload =
+  | ReadablePayload
+  /** No object under the key, or one that cannot be inflated or converted. */
+  | { readonly kind: "unreadable"; readonly key: PayloadKey; readonly reason: string };
 
-interface Fetched {
-  readonly metadata: PayloadMetadata;
-  readonly body: Uint8Array;
-}
+type Fetched = { readonly metadata: PayloadMetadata; readonly body: Uint8Array } | null;
 
-/** Yields the payloads in the order of `keys`, at most `limits.r2GetsAtOnceMax` gets at once. Throws `MissingObject`. */
+/** Yields the payloads in their order, at most `limits.r2GetsAtOnceMax` gets at once. Throws when R2 cannot be reached. */
 export async function* loadPayloads(
   bucket: R2Bucket,
-  keys: readonly PayloadKey[],
+  payloads: readonly GroupPayload[],
 ): AsyncGenerator<LoadedPayload> {
-  const ahead: { readonly key: PayloadKey; readonly fetched: Promise<Fetched> }[] = [];
+  const ahead: { readonly payload: GroupPayload; readonly fetched: Promise<Fetched> }[] = [];
   let next = 0;
-  while (next < keys.length || ahead.length > 0) {
-    while (ahead.length < limits.r2GetsAtOnceMax && next < keys.length) {
-      const key = keys[next++];
-      assert(key !== undefined, "a group's keys are dense");
-      const fetched = fetchPayload(bucket, key);
+  while (next < payloads.length || ahead.length > 0) {
+    while (ahead.length < limits.r2GetsAtOnceMax && next < payloads.length) {
+      const payload = payloads[next++];
+      assert(payload !== undefined, "a group's payloads are dense");
+      const fetched = fetchPayload(bucket, payload.key);
       fetched.catch(() => undefined); // it is awaited below; until then an early failure must not count as unhandled
-      ahead.push({ key, fetched });
+      ahead.push({ payload, fetched });
     }
     const first = ahead.shift();
     assert(first !== undefined, "at least one get is under way");
-    const { metadata, body } = await first.fetched;
+    yield readable(first.payload, await first.fetched);
+  }
+}
+
+function readable(payload: GroupPayload, fetched: Fetched): LoadedPayload {
+  const { key } = payload;
+  if (fetched === null) {
+    return { kind: "unreadable", key, reason: "missing_object" };
+  }
+  const { metadata, body } = fetched;
+  try {
     const inflated = inflate(zlib, body, metadata.encoding, limits.inflatedBytesMax);
-    assert(inflated.length === metadata.inflatedBytes, "a payload inflates to the size that the ingress saw");
-    yield {
-      key: first.key,
-      metadata,
-      bytes: body.length,
-      protobuf: metadata.type === "json" ? jsonToProtobuf(inflated) : inflated,
-    };
+    const protobuf = metadata.type === "json" ? jsonToProtobuf(inflated) : inflated;
+    return { kind: "readable", key, payload, metadata, bytes: body.length, protobuf };
+  } catch (error) {
+    if (
+      error instanceof CorruptEncoding ||
+      error instanceof InflatedTooLarge ||
+      error instanceof MalformedBody
+    ) {
+      return { kind: "unreadable", key, reason: `decode: ${error.message}` };
+    }
+    throw error;
   }
 }
 
 async function fetchPayload(bucket: R2Bucket, key: PayloadKey): Promise<Fetched> {
   const object = await bucket.get(key);
   if (object === null) {
-    throw new MissingObject(`R2 has no object ${key}`);
+    return null;
   }
   const metadata = v.parse(payloadMetadataSchema, object.customMetadata);
   return { metadata, body: new Uint8Array(await object.arrayBuffer()) };

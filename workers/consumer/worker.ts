@@ -6,17 +6,19 @@
 import { WorkerEntrypoint } from "cloudflare:workers";
 import { unreachable } from "../../shared/assert.ts";
 import { type ClickHouseConnection, connectClickHouse } from "../../shared/clickhouse/connection.ts";
-import type { GroupTask } from "../../shared/ledger/group.ts";
+import type { AttemptReport, GroupTask } from "../../shared/ledger/group.ts";
 import { limits } from "../../shared/limits.ts";
 import type { Doorbell } from "../../shared/messages.ts";
-import type { PayloadKey } from "../../shared/payload-key.ts";
+import { idOfKey, type PayloadKey } from "../../shared/payload-key.ts";
 import { codecVersion } from "../../shared/rows/transcode.ts";
 import type { ConsumerBindings } from "./bindings.ts";
 import { ByteBudget } from "./byte-budget.ts";
+import { closeGroup } from "./close-group.ts";
 import { insertGroup } from "./insert-group.ts";
+import { countRows, readTable } from "./read-table.ts";
 import { type ReconcileReport, reconcile } from "./reconcile.ts";
 import { completeDoorbell, readMessage } from "./take-batch.ts";
-import { writeReceipts } from "./write-receipts.ts";
+import { verifyGroup } from "./verify-group.ts";
 
 export { Ledger } from "./ledger-object.ts";
 
@@ -84,31 +86,68 @@ async function finishGroup(first: GroupTask, env: ConsumerBindings): Promise<voi
   const ledger = ledgerOf(env);
   try {
     for (let task: GroupTask | null = first; task !== null; ) {
-      switch (task.step) {
-        case "insert": {
-          const release = await bytesInHand.take(outputBytes(task));
-          try {
-            const report = await insertGroup(env.PAYLOADS, clickHouse, task);
-            logAttempt(task, report);
-            task = await ledger.report(task.group, task.attempt, report);
-          } finally {
-            release();
-          }
-          break;
-        }
-        case "receipts":
-          await writeReceipts(clickHouse, task.receipts, Date.now());
-          await ledger.settle([{ group: task.group, attempt: task.attempt }]);
-          task = null;
-          break;
-        default:
-          unreachable(task);
+      if (task.step === "receipts") {
+        await closeGroup(env.PAYLOADS, clickHouse, task, Date.now());
+        await ledger.settle([{ group: task.group, attempt: task.attempt }]);
+        return;
       }
+      const report = await attempt(task, env, clickHouse);
+      logAttempt(task, report);
+      task = await ledger.report(task.group, task.attempt, report);
     }
   } catch (error) {
     console.error(
-      JSON.stringify({ message: "a group was left to its lease", group: first.group, error: String(error) }),
+      JSON.stringify({
+        message: "a group was left to its lease",
+        group: first.group,
+        error: String(error),
+      }),
     );
+  }
+}
+
+/** One step of a group. What cannot be done or learnt now is a report too: the ledger rings the group again, later. */
+async function attempt(
+  task: Exclude<GroupTask, { step: "receipts" }>,
+  env: ConsumerBindings,
+  clickHouse: ClickHouseConnection,
+): Promise<AttemptReport> {
+  switch (task.step) {
+    case "insert": {
+      const release = await bytesInHand.take(outputBytes(task));
+      try {
+        return await insertGroup(env.PAYLOADS, clickHouse, task);
+      } finally {
+        release();
+      }
+    }
+    case "measure":
+      return await orRetry(async () => ({
+        kind: "measured",
+        table: (await readTable(clickHouse, Date.now())).measure,
+      }));
+    case "count":
+      return await orRetry(async () => {
+        const keys = task.payloads.map(({ key }) => key);
+        const counts = await countRows(clickHouse, keys);
+        return {
+          kind: "counted",
+          payloads: keys.map((key) => ({ key, rowsByDay: counts.get(idOfKey(key)) ?? [] })),
+        };
+      });
+    case "verify":
+      return await orRetry(() => verifyGroup(env.PAYLOADS, clickHouse, task, Date.now()));
+    default:
+      return unreachable(task);
+  }
+}
+
+/** Reading evidence changes nothing, so a failure of it is a clean one. */
+async function orRetry(read: () => Promise<AttemptReport>): Promise<AttemptReport> {
+  try {
+    return await read();
+  } catch (error) {
+    return { kind: "retry", reason: `the evidence could not be read: ${String(error)}` };
   }
 }
 
@@ -116,7 +155,7 @@ function outputBytes(task: GroupTask): number {
   return task.payloads.reduce((sum, payload) => sum + payload.outputBytes, 0);
 }
 
-function logAttempt(task: GroupTask, report: { readonly kind: string; readonly reason?: string }): void {
+function logAttempt(task: GroupTask, report: AttemptReport): void {
   const spans = task.payloads.reduce((sum, payload) => sum + payload.spans, 0);
   const line = {
     outcome: report.kind,
@@ -125,10 +164,10 @@ function logAttempt(task: GroupTask, report: { readonly kind: string; readonly r
     payloads: task.payloads.length,
     spans,
   };
-  if (report.kind === "stored") {
+  if (task.step !== "insert" || report.kind === "stored") {
     console.log(JSON.stringify(line));
   } else {
-    console.warn(JSON.stringify({ ...line, reason: report.reason }));
+    console.warn(JSON.stringify({ ...line, reason: "reason" in report ? report.reason : undefined }));
   }
 }
 
@@ -145,6 +184,8 @@ function clickHouseOf(env: ConsumerBindings): ClickHouseConnection {
 }
 
 async function reconcileAll(env: ConsumerBindings, ageMs: number): Promise<ReconcileReport> {
+  // A ledger that is asked before the first payload arrives knows that nothing was there before it.
+  await ledgerOf(env).wake();
   return await reconcile(env.PAYLOADS, env.RING, clickHouseOf(env), ledgerOf(env), {
     now: Date.now(),
     ageMs,
@@ -174,7 +215,6 @@ export default {
   },
 
   async scheduled(_controller, env) {
-    await ledgerOf(env).wake();
     await reconcileAll(env, limits.reconcileAgeMs);
   },
 } satisfies ExportedHandler<ConsumerBindings>;

@@ -1,0 +1,70 @@
+/** A proxy before ClickHouse that breaks what it is told to, as networks and servers do. */
+import { createServer, request, type Server } from "node:http";
+
+/**
+ * - `forward`: nothing is broken.
+ * - `cut_before`: the connection breaks before ClickHouse sees the request.
+ * - `cut_after`: ClickHouse does what was asked; its answer is lost.
+ * - `html`: something in between answers 200 with a page of its own, and ClickHouse sees nothing.
+ * - `error`: something in between answers 500.
+ */
+export type Fault = "forward" | "cut_before" | "cut_after" | "html" | "error";
+
+export interface BreakingProxy {
+  readonly url: string;
+  /** What happens to the next INSERTs of blocks, in order; then `forward`. Other requests are forwarded. */
+  readonly faults: Fault[];
+  /** INSERTs of blocks that came, whatever became of them. */
+  inserts(): number;
+  stop(): Promise<void>;
+}
+
+export async function startBreakingProxy(target: string): Promise<BreakingProxy> {
+  const faults: Fault[] = [];
+  let inserts = 0;
+  const { hostname, port } = new URL(target);
+  const server: Server = createServer((incoming, outgoing) => {
+    const isInsert = incoming.url?.includes("FORMAT+Native") === true;
+    const fault = isInsert ? (faults.shift() ?? "forward") : "forward";
+    inserts += isInsert ? 1 : 0;
+    const cut = () => incoming.socket.destroy();
+    switch (fault) {
+      case "cut_before":
+        return cut();
+      case "html":
+        outgoing.writeHead(200, { "content-type": "text/html" });
+        return outgoing.end("<html>Checking your browser…</html>");
+      case "error":
+        outgoing.writeHead(500, { "content-type": "text/plain" });
+        return outgoing.end("internal error");
+      case "forward":
+      case "cut_after": {
+        const { host: _host, ...headers } = incoming.headers;
+        const options = { hostname, port, path: incoming.url, method: incoming.method, headers };
+        const forwarded = request(options, (answer) => {
+          if (fault === "cut_after") {
+            answer.resume();
+            answer.on("end", cut);
+            return;
+          }
+          outgoing.writeHead(answer.statusCode ?? 502, answer.headers);
+          answer.pipe(outgoing);
+        });
+        forwarded.on("error", cut);
+        return incoming.pipe(forwarded);
+      }
+    }
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const address = server.address();
+  const listening = typeof address === "object" && address !== null ? address.port : 0;
+  return {
+    url: `http://127.0.0.1:${listening}`,
+    faults,
+    inserts: () => inserts,
+    async stop() {
+      server.closeAllConnections();
+      await new Promise((resolve) => server.close(resolve));
+    },
+  };
+}

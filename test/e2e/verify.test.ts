@@ -1,0 +1,162 @@
+import { rmSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { type ClickHouse, startClickHouse } from "../../dev/clickhouse/start-clickhouse.ts";
+import { workerNames } from "../../dev/workers.ts";
+import { type BreakingProxy, type Fault, startBreakingProxy } from "./breaking-proxy.ts";
+import {
+  devSettings,
+  exportSpans,
+  freshSpans,
+  type LocalPipeline,
+  startLocalPipeline,
+  temporaryFolder,
+} from "./local-pipeline.ts";
+
+const folder = temporaryFolder();
+let server: ClickHouse;
+let proxy: BreakingProxy;
+let local: LocalPipeline;
+
+const start = async () => {
+  // 30 times faster: a lease of 3 s, a fence of 7 s.
+  const settings = devSettings(folder.path, { clickHouseUrl: proxy.url, ledgerTimesFaster: "30" });
+  local = await startLocalPipeline(settings, { events: false });
+};
+
+beforeAll(async () => {
+  server = await startClickHouse({ directory: join(folder.path, "server") });
+  proxy = await startBreakingProxy(server.url);
+  await start();
+}, 60_000);
+
+afterAll(async () => {
+  await local.stop();
+  await proxy.stop();
+  await server.stop();
+  folder.remove();
+}, 30_000);
+
+const rowsOf = (run: string) =>
+  `SELECT count(), uniqExact(SpanId) FROM otel_traces WHERE ResourceAttributes['test.run'] = '${run}'`;
+const traceTimesOf = (run: string) =>
+  `SELECT uniqExact(TraceId) FROM otel_traces_trace_id_ts WHERE TraceId IN
+    (SELECT TraceId FROM otel_traces WHERE ResourceAttributes['test.run'] = '${run}')`;
+const receiptsOf = (payload: string) =>
+  `SELECT outcome, spans FROM headrace_receipts FINAL WHERE lower(hex(payload)) = '${payload}'`;
+
+/** Exports spans of one run, as one payload. */
+async function send(run: string, spans = 40): Promise<void> {
+  await exportSpans(local.pipeline, freshSpans(spans, 2, { "test.run": run }));
+}
+
+/** The id of a run's payload, as hexadecimal digits. */
+async function payloadOf(run: string): Promise<string> {
+  return await local.query(
+    `SELECT DISTINCT lower(hex(HeadracePayload)) FROM otel_traces WHERE ResourceAttributes['test.run'] = '${run}'`,
+  );
+}
+
+async function reconcile(): Promise<unknown> {
+  const response = await fetch(`${local.pipeline.console}/api/reconcile`, {
+    method: "POST",
+    headers: { authorization: `Bearer ${local.pipeline.adminToken}` },
+  });
+  return await response.json();
+}
+
+describe("an INSERT whose outcome is unknown", () => {
+  test.each<[string, Fault[]]>([
+    ["its answer is lost after the commit", ["cut_after"]],
+    ["its answer is lost again and again", ["cut_after", "cut_after", "cut_before"]],
+    ["the connection breaks before it", ["cut_before"]],
+    ["something in between answers 200", ["html"]],
+    ["something in between answers 500", ["error", "error"]],
+  ])("is stored once, and receipted after its rows were counted: %s", async (name, faults) => {
+    const run = name.replaceAll(" ", "-");
+    const before = proxy.inserts();
+    proxy.faults.push(...faults);
+    await send(run);
+    await local.eventually(rowsOf(run), "40\t40", 20_000);
+    await local.eventually(receiptsOf(await payloadOf(run)), "stored\t40", 20_000);
+    expect(await local.query(rowsOf(run))).toBe("40\t40");
+    expect(proxy.inserts() - before).toBe(faults.length + 1);
+    expect(local.logs.join("\n")).toContain('"outcome":"counted"');
+  });
+});
+
+describe("a payload that is done and rung again", () => {
+  test("gets its lost receipt back from its rows, without another INSERT", async () => {
+    await send("lost-receipt");
+    await local.eventually(rowsOf("lost-receipt"), "40\t40", 10_000);
+    const payload = await payloadOf("lost-receipt");
+    await local.eventually(receiptsOf(payload), "stored\t40", 5000);
+    await local.query(
+      `ALTER TABLE headrace_receipts DELETE WHERE lower(hex(payload)) = '${payload}' SETTINGS mutations_sync = 2`,
+    );
+    const before = proxy.inserts();
+    expect(await reconcile()).toMatchObject({ rung: 1 });
+    await local.eventually(receiptsOf(payload), "stored\t40", 30_000);
+    expect(await local.query(rowsOf("lost-receipt"))).toBe("40\t40");
+    expect(proxy.inserts()).toBe(before);
+  });
+
+  test("is inserted again, once, when the table lost its rows too", async () => {
+    await send("lost-rows");
+    await local.eventually(rowsOf("lost-rows"), "40\t40", 10_000);
+    const payload = await payloadOf("lost-rows");
+    await local.eventually(receiptsOf(payload), "stored\t40", 5000);
+    await local.query(`DELETE FROM otel_traces WHERE lower(hex(HeadracePayload)) = '${payload}'`);
+    await local.query(
+      `ALTER TABLE headrace_receipts DELETE WHERE lower(hex(payload)) = '${payload}' SETTINGS mutations_sync = 2`,
+    );
+    expect(await local.query(rowsOf("lost-rows"))).toBe("0\t0");
+    await reconcile();
+    await local.eventually(rowsOf("lost-rows"), "40\t40", 30_000);
+    await local.eventually(receiptsOf(payload), "stored\t40", 10_000);
+    expect(await local.query(traceTimesOf("lost-rows"))).not.toBe("0");
+  });
+});
+
+test("a ledger that lost everything neither doubles nor loses what is rung again", async () => {
+  await send("forgotten");
+  await local.eventually(rowsOf("forgotten"), "40\t40", 10_000);
+  const payload = await payloadOf("forgotten");
+  await local.eventually(receiptsOf(payload), "stored\t40", 5000);
+  await local.query(
+    `ALTER TABLE headrace_receipts DELETE WHERE lower(hex(payload)) = '${payload}' SETTINGS mutations_sync = 2`,
+  );
+  await local.stop();
+  rmSync(join(folder.path, "workers", "do"), { recursive: true });
+  await start();
+  await local.eventually(receiptsOf(payload), "stored\t40", 40_000);
+  expect(await local.query(rowsOf("forgotten"))).toBe("40\t40");
+  // New payloads are verified too, until the new ledger's memory is long enough; they arrive all the same.
+  await send("after-the-loss");
+  await local.eventually(rowsOf("after-the-loss"), "40\t40", 40_000);
+});
+
+test("a payload that the table refuses is taken out of its group and buried; the others are stored", async () => {
+  await local.query(
+    "ALTER TABLE otel_traces ADD CONSTRAINT not_poison CHECK ResourceAttributes['test.run'] != 'poison'",
+  );
+  await Promise.all([send("beside-1"), send("poison"), send("beside-2"), send("beside-3")]);
+  for (const run of ["beside-1", "beside-2", "beside-3"]) {
+    await local.eventually(rowsOf(run), "40\t40", 40_000);
+  }
+  // Three refusals condemn it, with other groups stored in between: not everything is refused.
+  const dead = "SELECT outcome, reason FROM headrace_receipts FINAL WHERE outcome = 'dead'";
+  for (let i = 0; i < 40 && (await local.query(dead)) === ""; i++) {
+    await send(`traffic-${i}`, 5);
+    await new Promise((resolve) => setTimeout(resolve, 500));
+  }
+  await local.eventually(dead, "dead\trejected:469", 20_000);
+  expect(await local.query(rowsOf("poison"))).toBe("0\t0");
+  const [reason, record] = (
+    await local.query("SELECT reason, record FROM headrace_dead_letters FINAL")
+  ).split("\t");
+  expect(reason).toBe("rejected:469");
+  const bucket = await local.pipeline.workers.getR2Bucket("PAYLOADS", workerNames.consumer);
+  expect(await (await bucket.get(record ?? ""))?.json()).toMatchObject({ reason, spans: 40 });
+  expect(await bucket.head((record ?? "").replace("dead/", ""))).not.toBeNull();
+});

@@ -1,0 +1,73 @@
+/**
+ * What the table itself shows: how far its deduplication log has been used, which days its TTL keeps, and how many
+ * rows of a payload each day has. Receipts are claims; this is the evidence.
+ */
+import * as v from "valibot";
+import { assert } from "../../shared/assert.ts";
+import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
+import { countRowsQuery, tableStateQuery } from "../../shared/clickhouse/statements.ts";
+import type { DayRows, TableMeasure } from "../../shared/ledger/group.ts";
+import { DAY_MS } from "../../shared/limits.ts";
+import { formatPayloadId, idOfKey, type PayloadId, type PayloadKey } from "../../shared/payload-key.ts";
+
+const tableStateSchema = v.tuple([
+  v.object({ engine: v.string(), engine_full: v.string(), blocks: v.number() }),
+]);
+
+export interface TableFacts {
+  readonly measure: TableMeasure;
+  /** The first day inside the table's TTL, in days since 1970-01-01. */
+  readonly oldestDay: number;
+}
+
+/** Throws when ClickHouse cannot be asked, or has no such table. `now` in ms since the epoch. */
+export async function readTable(
+  { client, settings }: ClickHouseConnection,
+  now: number,
+): Promise<TableFacts> {
+  const answer = await client.query({ query: tableStateQuery(settings), format: "JSONEachRow" });
+  const [{ engine, engine_full, blocks }] = v.parse(tableStateSchema, await answer.json());
+  const setting = (name: string, otherwise: number): number =>
+    Number(new RegExp(`\\b${name} = (\\d+)`).exec(engine_full)?.[1] ?? otherwise);
+  const isReplicated = /^(Replicated|Shared)/.test(engine);
+  const ttlDays = /TTL .*toIntervalDay\((\d+)\)/.exec(engine_full)?.[1];
+  return {
+    measure: {
+      blocks,
+      // The defaults of ClickHouse: no window at all on plain MergeTree, 10,000 blocks and an hour on the others.
+      windowBlocks: isReplicated
+        ? setting("replicated_deduplication_window", 10_000)
+        : setting("non_replicated_deduplication_window", 0),
+      windowMs: isReplicated ? setting("replicated_deduplication_window_seconds", 3600) * 1000 : null,
+    },
+    oldestDay: ttlDays === undefined ? 0 : Math.floor((now - Number(ttlDays) * DAY_MS) / DAY_MS) + 1,
+  };
+}
+
+const countsSchema = v.array(
+  v.object({ payload: v.pipe(v.string(), v.regex(/^[0-9a-f]{32}$/)), day: v.number(), rows: v.number() }),
+);
+
+/** Rows by day of each payload id, zeros left out, ascending by day. */
+export async function countRows(
+  { client, settings }: ClickHouseConnection,
+  keys: readonly PayloadKey[],
+): Promise<ReadonlyMap<PayloadId, readonly DayRows[]>> {
+  const counts = new Map<PayloadId, DayRows[]>();
+  if (keys.length === 0) {
+    return counts;
+  }
+  const answer = await client.query({
+    query: countRowsQuery(settings, keys.map(idOfKey)),
+    format: "JSONEachRow",
+    clickhouse_settings: { select_sequential_consistency: "1" },
+  });
+  for (const { payload, day, rows } of v.parse(countsSchema, await answer.json())) {
+    const bytes = Uint8Array.from(payload.match(/../g) ?? [], (pair) => Number.parseInt(pair, 16));
+    const id = formatPayloadId(bytes);
+    const days = counts.get(id) ?? [];
+    assert((days.at(-1)?.day ?? -1) < day, "days ascend");
+    counts.set(id, [...days, { day, rows }]);
+  }
+  return counts;
+}

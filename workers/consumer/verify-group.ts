@@ -1,0 +1,138 @@
+/**
+ * Gathers the evidence for VERIFY, after the fence: whether anything of the group still runs (and ends it), what the
+ * receipts claim, what the table shows, what R2 holds. It concludes nothing: that is shared/ledger/verify.ts.
+ */
+import * as v from "valibot";
+import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
+import { killStatement, receiptsQuery, runningQuery } from "../../shared/clickhouse/statements.ts";
+import {
+  type AttemptReport,
+  type DayRows,
+  type Evidence,
+  type GroupPayload,
+  type GroupTask,
+  isGroupId,
+  type Receipt,
+} from "../../shared/ledger/group.ts";
+import { payloadOutcomes } from "../../shared/outcome.ts";
+import { idOfKey, isPayloadKey, type PayloadId, type PayloadKey } from "../../shared/payload-key.ts";
+import { countPayload } from "./insert-group.ts";
+import { loadPayloads } from "./load-payloads.ts";
+import { countRows, readTable } from "./read-table.ts";
+
+type VerifyTask = Extract<GroupTask, { readonly step: "verify" }>;
+
+/** Throws when ClickHouse or R2 cannot be asked: then nothing is known, and the attempt is repeated. */
+export async function verifyGroup(
+  bucket: R2Bucket,
+  clickHouse: ClickHouseConnection,
+  task: VerifyTask,
+  now: number,
+): Promise<AttemptReport> {
+  const running = await endRunning(clickHouse, task.group);
+  const keys = task.payloads.map(({ key }) => key);
+  const receipts = await readReceipts(clickHouse, keys);
+  const { oldestDay } = await readTable(clickHouse, now);
+  const rows = await countRows(clickHouse, keys);
+  const payloads: Evidence[] = [];
+  for (const payload of task.payloads) {
+    const id = idOfKey(payload.key);
+    const own = receipts.get(id) ?? [];
+    const isCounted = task.rows !== null || own.some(({ outcome }) => outcome === "stored");
+    payloads.push({
+      key: payload.key,
+      receipts: own,
+      rowsByDay: (rows.get(id) ?? []).filter(({ day }) => day >= oldestDay),
+      object: await findObject(bucket, payload, own, !isCounted),
+    });
+  }
+  return { kind: "verified", running, oldestDay, payloads };
+}
+
+async function endRunning({ client }: ClickHouseConnection, group: string): Promise<boolean> {
+  const answer = await client.query({ query: runningQuery(group), format: "JSONEachRow" });
+  const running = (await answer.json()).length > 0;
+  if (running) {
+    await client.command({ query: killStatement(group) });
+  }
+  return running;
+}
+
+const receiptRowsSchema = v.array(
+  v.object({
+    key: v.custom<PayloadKey>((key) => typeof key === "string" && isPayloadKey(key)),
+    outcome: v.picklist(payloadOutcomes),
+    group_id: v.string(),
+    spans: v.number(),
+    rejected_spans: v.number(),
+    days: v.array(v.number()),
+    rows: v.array(v.number()),
+    bytes: v.number(),
+    reason: v.string(),
+  }),
+);
+
+async function readReceipts(
+  { client, settings }: ClickHouseConnection,
+  keys: readonly PayloadKey[],
+): Promise<ReadonlyMap<PayloadId, readonly Receipt[]>> {
+  const query = receiptsQuery(settings, keys.map(idOfKey));
+  const answer = await client.query({
+    query,
+    format: "JSONEachRow",
+    clickhouse_settings: { select_sequential_consistency: "1" },
+  });
+  const found = new Map<PayloadId, Receipt[]>();
+  for (const row of v.parse(receiptRowsSchema, await answer.json())) {
+    const rowsByDay: DayRows[] = row.days.map((day, index) => ({ day, rows: row.rows[index] ?? 0 }));
+    const receipt: Receipt = {
+      key: row.key,
+      outcome: row.outcome,
+      group: groupOf(row.group_id),
+      spans: row.spans,
+      rowsByDay: rowsByDay.sort((a, b) => a.day - b.day),
+      rejectedSpans: row.rejected_spans,
+      bytes: row.bytes,
+      reason: row.reason,
+    };
+    found.set(idOfKey(row.key), [...(found.get(idOfKey(row.key)) ?? []), receipt]);
+  }
+  return found;
+}
+
+const noGroup = "0".repeat(32);
+
+function groupOf(text: string): Receipt["group"] {
+  const group = isGroupId(text) ? text : noGroup;
+  if (!isGroupId(group)) {
+    throw new Error("32 zeros are a group's id");
+  }
+  return group;
+}
+
+/** An object of the id, under the payload's own key first; its rows by day only where they are asked for. */
+async function findObject(
+  bucket: R2Bucket,
+  payload: GroupPayload,
+  receipts: readonly Receipt[],
+  count: boolean,
+): Promise<Evidence["object"]> {
+  const keys = new Set([payload.key, ...payload.duplicateKeys, ...receipts.map(({ key }) => key)]);
+  for (const key of keys) {
+    for await (const loaded of loadPayloads(bucket, [{ ...payload, key, only: null }])) {
+      if (loaded.kind === "readable") {
+        const { bytes, metadata } = loaded;
+        return {
+          key,
+          rejectedSpans: metadata.rejectedSpans,
+          bytes,
+          rowsByDay: count ? countPayload(loaded) : null,
+        };
+      }
+      if (loaded.reason !== "missing_object") {
+        return { key, rejectedSpans: 0, bytes: 0, rowsByDay: "undecodable" };
+      }
+    }
+  }
+  return null;
+}
