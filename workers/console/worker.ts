@@ -3,6 +3,7 @@
  * payloads. A key for sending spans opens nothing here.
  */
 import { Router } from "itty-router";
+import * as v from "valibot";
 import { connectClickHouse } from "../../shared/clickhouse/connection.ts";
 import { DAY_MS } from "../../shared/limits.ts";
 import type { ConsoleBindings } from "./bindings.ts";
@@ -40,8 +41,22 @@ async function balance(request: Request, env: ConsoleBindings): Promise<Response
   return answer(200, await readBalance(env.PAYLOADS, clickHouseOf(env), env.CONSUMER, since));
 }
 
+const statusSchema = v.looseObject({
+  head: v.nullable(v.looseObject({ table: v.looseObject({ refusal: v.string() }) })),
+});
+
+/** For an outside check: 503 while payloads are not brought in, with what mends it. */
+async function health(env: ConsoleBindings): Promise<Response> {
+  const { head } = v.parse(statusSchema, await env.CONSUMER.status());
+  const refusal = head?.table.refusal ?? "";
+  return new Response(refusal === "" ? "ok\n" : `${refusal}\n`, {
+    status: refusal === "" ? 200 : 503,
+    headers: { "content-type": "text/plain; charset=utf-8" },
+  });
+}
+
 const router = Router<Request, [ConsoleBindings]>()
-  .get("/healthz", () => new Response("ok\n", { headers: { "content-type": "text/plain" } }))
+  .get("/healthz", (_request, env) => health(env))
   .all("/api/*", async (request, env) => {
     if (await isAdmin(request, env)) {
       return undefined;

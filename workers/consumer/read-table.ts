@@ -6,41 +6,40 @@ import * as v from "valibot";
 import { assert } from "../../shared/assert.ts";
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
 import { countRowsQuery, tableStateQuery } from "../../shared/clickhouse/statements.ts";
+import { checkTable, ttlDaysOf, windowOf } from "../../shared/clickhouse/table-check.ts";
 import type { DayRows, TableMeasure } from "../../shared/ledger/group.ts";
 import { DAY_MS } from "../../shared/limits.ts";
 import { formatPayloadId, idOfKey, type PayloadId, type PayloadKey } from "../../shared/payload-key.ts";
 
-const tableStateSchema = v.tuple([
-  v.object({ engine: v.string(), engine_full: v.string(), blocks: v.number() }),
-]);
+const tableStateSchema = v.array(
+  v.object({ engine: v.string(), engine_full: v.string(), blocks: v.nullable(v.number()) }),
+);
 
 export interface TableFacts {
-  readonly measure: TableMeasure;
+  /** Why nothing may be inserted; empty: it may. */
+  readonly refusal: string;
+  readonly measure: TableMeasure | null;
   /** The first day inside the table's TTL, in days since 1970-01-01. */
   readonly oldestDay: number;
 }
 
-/** Throws when ClickHouse cannot be asked, or has no such table. `now` in ms since the epoch. */
+/** Throws when ClickHouse cannot be asked. `now` in ms since the epoch. */
 export async function readTable(
   { client, settings }: ClickHouseConnection,
   now: number,
 ): Promise<TableFacts> {
   const answer = await client.query({ query: tableStateQuery(settings), format: "JSONEachRow" });
-  const [{ engine, engine_full, blocks }] = v.parse(tableStateSchema, await answer.json());
-  const setting = (name: string, otherwise: number): number =>
-    Number(new RegExp(`\\b${name} = (\\d+)`).exec(engine_full)?.[1] ?? otherwise);
-  const isReplicated = /^(Replicated|Shared)/.test(engine);
-  const ttlDays = /TTL .*toIntervalDay\((\d+)\)/.exec(engine_full)?.[1];
+  const [row] = v.parse(tableStateSchema, await answer.json());
+  if (row === undefined) {
+    return { refusal: checkTable(settings, undefined), measure: null, oldestDay: 0 };
+  }
+  const declaration = { engine: row.engine, engineFull: row.engine_full };
+  const window = windowOf(declaration);
+  const ttlDays = ttlDaysOf(declaration);
   return {
-    measure: {
-      blocks,
-      // The defaults of ClickHouse: no window at all on plain MergeTree, 10,000 blocks and an hour on the others.
-      windowBlocks: isReplicated
-        ? setting("replicated_deduplication_window", 10_000)
-        : setting("non_replicated_deduplication_window", 0),
-      windowMs: isReplicated ? setting("replicated_deduplication_window_seconds", 3600) * 1000 : null,
-    },
-    oldestDay: ttlDays === undefined ? 0 : Math.floor((now - Number(ttlDays) * DAY_MS) / DAY_MS) + 1,
+    refusal: checkTable(settings, declaration),
+    measure: { blocks: row.blocks ?? 0, windowBlocks: window.blocks, windowMs: window.ms },
+    oldestDay: ttlDays === undefined ? 0 : Math.floor((now - ttlDays * DAY_MS) / DAY_MS) + 1,
   };
 }
 

@@ -4,7 +4,7 @@
  * outage of ClickHouse burns no queue retries.
  */
 import { WorkerEntrypoint } from "cloudflare:workers";
-import { unreachable } from "../../shared/assert.ts";
+import { assert, unreachable } from "../../shared/assert.ts";
 import { type ClickHouseConnection, connectClickHouse } from "../../shared/clickhouse/connection.ts";
 import type { AttemptReport, GroupTask } from "../../shared/ledger/group.ts";
 import { limits } from "../../shared/limits.ts";
@@ -13,6 +13,7 @@ import { idOfKey, type PayloadKey } from "../../shared/payload-key.ts";
 import { codecVersion } from "../../shared/rows/transcode.ts";
 import type { ConsumerBindings } from "./bindings.ts";
 import { ByteBudget } from "./byte-budget.ts";
+import { checkTraces } from "./check-traces.ts";
 import { closeGroup } from "./close-group.ts";
 import { insertGroup } from "./insert-group.ts";
 import { countRows, readTable } from "./read-table.ts";
@@ -122,10 +123,11 @@ async function attempt(
       }
     }
     case "measure":
-      return await orRetry(async () => ({
-        kind: "measured",
-        table: (await readTable(clickHouse, Date.now())).measure,
-      }));
+      return await orRetry(async () => {
+        const { measure } = await readTable(clickHouse, Date.now());
+        assert(measure !== null, "a table that was inserted into is there");
+        return { kind: "measured", table: measure };
+      });
     case "count":
       return await orRetry(async () => {
         const keys = task.payloads.map(({ key }) => key);
@@ -185,7 +187,9 @@ function clickHouseOf(env: ConsumerBindings): ClickHouseConnection {
 
 async function reconcileAll(env: ConsumerBindings, ageMs: number): Promise<ReconcileReport> {
   // A ledger that is asked before the first payload arrives knows that nothing was there before it.
-  await ledgerOf(env).wake();
+  const ledger = ledgerOf(env);
+  await ledger.wake();
+  await checkTraces(clickHouseOf(env), ledger, Date.now());
   return await reconcile(env.PAYLOADS, env.RING, clickHouseOf(env), ledgerOf(env), {
     now: Date.now(),
     ageMs,

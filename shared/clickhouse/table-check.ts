@@ -1,0 +1,61 @@
+/**
+ * Whether the traces table can keep the promise of one copy, judged from how its engine was declared. A table without
+ * a deduplication window stores every retry again, and says 200; so nothing is inserted into one.
+ */
+import { limits } from "../limits.ts";
+import type { ClickHouseSettings } from "./connection.ts";
+import { tableName } from "./statements.ts";
+
+/** One row of `tableStateQuery`, or undefined where there is no such table. */
+export interface TableDeclaration {
+  readonly engine: string;
+  readonly engineFull: string;
+}
+
+/** The deduplication window as declared: blocks, and ms where the engine forgets by time too. */
+export interface DeduplicationWindow {
+  readonly blocks: number;
+  readonly ms: number | null;
+}
+
+/** Plain MergeTree: default 0, which is no deduplication. Replicated and Shared: defaults 10,000 and one hour. */
+export function windowOf({ engine, engineFull }: TableDeclaration): DeduplicationWindow {
+  const setting = (name: string, otherwise: number): number =>
+    Number(new RegExp(`(?<!\\w)${name} = (\\d+)`).exec(engineFull)?.[1] ?? otherwise);
+  return isReplicated(engine)
+    ? {
+        blocks: setting("replicated_deduplication_window", 10_000),
+        ms: setting("replicated_deduplication_window_seconds", 3600) * 1000,
+      }
+    : { blocks: setting("non_replicated_deduplication_window", 0), ms: null };
+}
+
+/** Days that the table's TTL keeps, or undefined where it has none (or one that we cannot read). */
+export function ttlDaysOf({ engineFull }: TableDeclaration): number | undefined {
+  const days = /TTL .*?toIntervalDay\((\d+)\)/.exec(engineFull)?.[1];
+  return days === undefined ? undefined : Number(days);
+}
+
+function isReplicated(engine: string): boolean {
+  return /^(Replicated|Shared)/.test(engine);
+}
+
+/** Why nothing may be inserted, with the command that mends it; empty where everything is as it must be. */
+export function checkTable(settings: ClickHouseSettings, declaration: TableDeclaration | undefined): string {
+  const name = tableName(settings, settings.tracesTable);
+  if (declaration === undefined) {
+    return `There is no table ${name}: apply the schema.`;
+  }
+  const { engine } = declaration;
+  if (!/^(Replicated|Shared)?(MergeTree)$/.test(engine)) {
+    return `${name} has the engine ${engine}, which does not keep one copy of each row: use MergeTree, ReplicatedMergeTree or SharedMergeTree.`;
+  }
+  const { blocks } = windowOf(declaration);
+  if (blocks < limits.deduplicationWindowMin) {
+    const setting = isReplicated(engine)
+      ? "replicated_deduplication_window"
+      : "non_replicated_deduplication_window";
+    return `${name} remembers the last ${blocks} blocks, and a retry would be stored twice. Mend it with: ALTER TABLE ${name} MODIFY SETTING ${setting} = ${limits.deduplicationWindow}`;
+  }
+  return "";
+}

@@ -1,0 +1,53 @@
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { workerNames } from "../../dev/workers.ts";
+import {
+  devSettings,
+  exportSpans,
+  freshSpans,
+  type LocalPipeline,
+  startLocalPipeline,
+  temporaryFolder,
+} from "./local-pipeline.ts";
+
+const folder = temporaryFolder();
+let local: LocalPipeline;
+
+beforeAll(async () => {
+  local = await startLocalPipeline(devSettings(folder.path, { ledgerTimesFaster: "30" }), { crons: false });
+}, 60_000);
+
+afterAll(async () => {
+  await local.stop();
+  folder.remove();
+}, 30_000);
+
+async function tickCron(): Promise<void> {
+  const consumer = await local.pipeline.workers.getWorker(workerNames.consumer);
+  await consumer.scheduled({ scheduledTime: new Date(), cron: "* * * * *" });
+}
+
+async function health(): Promise<{ readonly status: number; readonly text: string }> {
+  const response = await fetch(`${local.pipeline.console}/healthz`);
+  return { status: response.status, text: await response.text() };
+}
+
+test("a table that cannot deduplicate gets nothing, says what mends it, and goes on by itself when mended", async () => {
+  expect(await health()).toEqual({ status: 200, text: "ok\n" });
+  await local.query("ALTER TABLE otel_traces MODIFY SETTING non_replicated_deduplication_window = 0");
+  await tickCron();
+  const refused = await health();
+  expect(refused.status).toBe(503);
+  expect(refused.text).toContain("MODIFY SETTING non_replicated_deduplication_window = 100000");
+
+  await exportSpans(local.pipeline, freshSpans(50));
+  await new Promise((resolve) => setTimeout(resolve, 4000)); // longer than the way to the rows takes
+  expect(await local.query("SELECT count() FROM otel_traces")).toBe("0");
+
+  const [, command = ""] = /Mend it with: (ALTER .*)/.exec(refused.text) ?? [];
+  await local.query(command);
+  await tickCron();
+  expect(await health()).toEqual({ status: 200, text: "ok\n" });
+  await local.eventually("SELECT count(), uniqExact(SpanId) FROM otel_traces", "50\t50", 15_000);
+  const findings = "SELECT kind, state, severity FROM headrace_findings ORDER BY at";
+  expect(await local.query(findings)).toBe("table_check\topen\tpage\ntable_check\tresolved\tpage");
+});
