@@ -117,6 +117,10 @@ export const limits = {
   /** Keys that an isolate remembers (about 500 bytes each). Beyond, it forgets all and asks again. */
   keysRememberedMax: 10_000,
 
+  // --- the console
+  /** Dead letters in one answer: more than a person reads. */
+  deadLettersListed: 1000,
+
   // --- tables
   /** Entries (token x partition) that a table remembers. 100,000 cost nothing on plain MergeTree (FACTS B8). */
   deduplicationWindow: 100_000,

@@ -57,13 +57,16 @@ async function payloadOf(run: string): Promise<string> {
   );
 }
 
-async function reconcile(): Promise<unknown> {
-  const response = await fetch(`${local.pipeline.console}/api/reconcile`, {
-    method: "POST",
+async function ask(method: "GET" | "POST", path: string, body?: object): Promise<unknown> {
+  const response = await fetch(`${local.pipeline.console}/api/${path}`, {
+    method,
     headers: { authorization: `Bearer ${local.pipeline.adminToken}` },
+    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
   });
   return await response.json();
 }
+
+const reconcile = () => ask("POST", "reconcile");
 
 describe("an INSERT whose outcome is unknown", () => {
   test.each<[string, Fault[]]>([
@@ -159,4 +162,48 @@ test("a payload that the table refuses is taken out of its group and buried; the
   const bucket = await local.pipeline.workers.getR2Bucket("PAYLOADS", workerNames.consumer);
   expect(await (await bucket.get(record ?? ""))?.json()).toMatchObject({ reason, spans: 40 });
   expect(await bucket.head((record ?? "").replace("dead/", ""))).not.toBeNull();
+
+  // A person mends the table and replays it; the death is overruled by its receipt.
+  expect(await ask("POST", "replay", { keys: [] })).toEqual({ error: "keys names no key" });
+  const key = (record ?? "").replace("dead/", "");
+  expect(await ask("GET", "dead-letters")).toMatchObject([{ key, reason: "rejected:469" }]);
+  await local.query("ALTER TABLE otel_traces DROP CONSTRAINT not_poison");
+  expect(await ask("POST", "replay", { keys: [key, "p/0/t/none"] })).toEqual({
+    taken: [key],
+    missing: ["p/0/t/none"],
+  });
+  await local.eventually(rowsOf("poison"), "40\t40", 40_000);
+  await local.eventually(
+    `SELECT outcome FROM headrace_receipts FINAL WHERE key = '${key}'`,
+    "stored",
+    10_000,
+  );
+  expect(await ask("GET", "dead-letters")).toEqual([]);
+});
+
+test("an erased payload loses its rows and its object, keeps its receipt, and does not come back", async () => {
+  await send("erased");
+  await local.eventually(rowsOf("erased"), "40\t40", 40_000);
+  const payload = await payloadOf("erased");
+  await local.eventually(receiptsOf(payload), "stored\t40", 10_000);
+  const key = await local.query(
+    `SELECT key FROM headrace_receipts FINAL WHERE lower(hex(payload)) = '${payload}'`,
+  );
+  expect(await ask("POST", "erase", { keys: [key] })).toMatchObject({
+    error: expect.stringContaining("reason"),
+  });
+  expect(await ask("POST", "erase", { keys: [key], reason: "a customer asked" })).toEqual({
+    taken: [key],
+    missing: [],
+  });
+  await local.eventually(rowsOf("erased"), "0\t0", 40_000);
+  await local.eventually(
+    `SELECT outcome, reason FROM headrace_receipts FINAL WHERE key = '${key}'`,
+    "erased\ta customer asked",
+    10_000,
+  );
+  const bucket = await local.pipeline.workers.getR2Bucket("PAYLOADS", workerNames.consumer);
+  await expect.poll(() => bucket.head(key), { timeout: 10_000 }).toBeNull();
+  expect(await ask("POST", "replay", { keys: [key] })).toEqual({ taken: [], missing: [key] });
+  expect(await ask("GET", "balance")).toMatchObject({ balanced: true, erased: 1, missing: [] });
 });

@@ -5,6 +5,9 @@ import type { PayloadKey } from "../../shared/payload-key.ts";
 export interface ConsumerOperations {
   holds(keys: readonly PayloadKey[]): Promise<readonly boolean[]>;
   reconcile(): Promise<unknown>;
+  replay(keys: readonly string[]): Promise<object>;
+  erase(keys: readonly string[], reason: string): Promise<object>;
+  resolve(key: string, how: "accept" | "rewrite"): Promise<boolean>;
   status(): Promise<unknown>;
 }
 
@@ -18,5 +21,6 @@ export interface ConsoleBindings {
   readonly CLICKHOUSE_PASSWORD?: string;
   readonly CLICKHOUSE_DATABASE: string;
   readonly CLICKHOUSE_TRACES_TABLE: string;
-  readonly ADMIN_TOKEN: string;
+  /** A secret. Without it nobody is let in. */
+  readonly ADMIN_TOKEN?: string;
 }

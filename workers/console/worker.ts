@@ -7,6 +7,7 @@ import * as v from "valibot";
 import { connectClickHouse } from "../../shared/clickhouse/connection.ts";
 import { DAY_MS } from "../../shared/limits.ts";
 import type { ConsoleBindings } from "./bindings.ts";
+import { eraseSchema, listDeadLetters, replaySchema, resolveSchema } from "./dead-letters.ts";
 import { readBalance } from "./read-balance.ts";
 
 function clickHouseOf(env: ConsoleBindings) {
@@ -20,8 +21,9 @@ function clickHouseOf(env: ConsoleBindings) {
 /** Compares in constant time, so that the token cannot be guessed a character at a time. */
 async function isAdmin(request: Request, env: ConsoleBindings): Promise<boolean> {
   const given = /^bearer +(\S+)$/i.exec(request.headers.get("authorization") ?? "")?.[1] ?? "";
-  const [a, b] = await Promise.all([given, env.ADMIN_TOKEN].map(sha256));
-  return env.ADMIN_TOKEN !== "" && a !== undefined && b !== undefined && crypto.subtle.timingSafeEqual(a, b);
+  const wanted = env.ADMIN_TOKEN ?? ""; // a console without its secret lets nobody in
+  const [a, b] = await Promise.all([given, wanted].map(sha256));
+  return wanted !== "" && a !== undefined && b !== undefined && crypto.subtle.timingSafeEqual(a, b);
 }
 
 function sha256(text: string): Promise<ArrayBuffer> {
@@ -39,6 +41,36 @@ async function balance(request: Request, env: ConsoleBindings): Promise<Response
   }
   const since = Date.now() - (hours / 24) * DAY_MS;
   return answer(200, await readBalance(env.PAYLOADS, clickHouseOf(env), env.CONSUMER, since));
+}
+
+/** The request's JSON by `schema`; a string says what is wrong with it. */
+async function readJson<S extends v.GenericSchema>(
+  request: Request,
+  schema: S,
+): Promise<v.InferOutput<S> | string> {
+  let body: unknown;
+  try {
+    body = await request.json();
+  } catch {
+    return "The body is no JSON.";
+  }
+  const parsed = v.safeParse(schema, body);
+  if (parsed.success) {
+    return parsed.output;
+  }
+  const [issue] = parsed.issues;
+  return `${v.getDotPath(issue) ?? "the body"} ${issue.message}`;
+}
+
+/** Answers a POST: 400 for a body that is not as `schema` says, else what `act` made of it. */
+function post<S extends v.GenericSchema>(
+  schema: S,
+  act: (env: ConsoleBindings, asked: v.InferOutput<S>) => Promise<object>,
+) {
+  return async (request: Request, env: ConsoleBindings): Promise<Response> => {
+    const asked = await readJson(request, schema);
+    return typeof asked === "string" ? answer(400, { error: asked }) : answer(200, await act(env, asked));
+  };
 }
 
 const statusSchema = v.looseObject({
@@ -70,9 +102,23 @@ const router = Router<Request, [ConsoleBindings]>()
   .get("/api/balance", balance)
   .get("/api/status", async (_request, env) => Response.json(await env.CONSUMER.status()))
   .post("/api/reconcile", async (_request, env) => Response.json(await env.CONSUMER.reconcile()))
+  .get("/api/dead-letters", async (_request, env) => Response.json(await listDeadLetters(clickHouseOf(env))))
+  .post(
+    "/api/replay",
+    post(replaySchema, (env, { keys }) => env.CONSUMER.replay(keys)),
+  )
+  .post(
+    "/api/erase",
+    post(eraseSchema, (env, { keys, reason }) => env.CONSUMER.erase(keys, reason)),
+  )
+  .post(
+    "/api/resolve",
+    post(resolveSchema, async (env, { key, how }) => ({ resolved: await env.CONSUMER.resolve(key, how) })),
+  )
   .all("*", () =>
     answer(404, {
-      error: "Nothing is here. GET /api/balance, GET /api/status, POST /api/reconcile, GET /healthz.",
+      error:
+        "Nothing is here. GET /healthz, /api/balance, /api/status, /api/dead-letters; POST /api/reconcile, /api/replay, /api/erase, /api/resolve.",
     }),
   );
 

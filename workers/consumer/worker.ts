@@ -6,10 +6,11 @@
 import { WorkerEntrypoint } from "cloudflare:workers";
 import { assert, unreachable } from "../../shared/assert.ts";
 import { type ClickHouseConnection, connectClickHouse } from "../../shared/clickhouse/connection.ts";
+import { eraseRowsStatement } from "../../shared/clickhouse/statements.ts";
 import type { AttemptReport, GroupTask } from "../../shared/ledger/group.ts";
 import { limits } from "../../shared/limits.ts";
 import type { Doorbell } from "../../shared/messages.ts";
-import { idOfKey, type PayloadKey } from "../../shared/payload-key.ts";
+import { idOfKey, isPayloadKey, type PayloadKey } from "../../shared/payload-key.ts";
 import { codecVersion } from "../../shared/rows/transcode.ts";
 import type { ConsumerBindings } from "./bindings.ts";
 import { ByteBudget } from "./byte-budget.ts";
@@ -18,6 +19,7 @@ import { closeGroup } from "./close-group.ts";
 import { insertGroup } from "./insert-group.ts";
 import { countRows, readTable } from "./read-table.ts";
 import { type ReconcileReport, reconcile } from "./reconcile.ts";
+import { type AskedFor, erase, replay } from "./replay.ts";
 import { completeDoorbell, readMessage } from "./take-batch.ts";
 import { verifyGroup } from "./verify-group.ts";
 
@@ -206,6 +208,32 @@ export class Operations extends WorkerEntrypoint<ConsumerBindings> {
   /** Which of these keys the ledger has in flight, in the order asked. */
   async holds(keys: readonly PayloadKey[]): Promise<readonly boolean[]> {
     return await ledgerOf(this.env).holds(keys);
+  }
+
+  /** Brings payloads in again, wherever they ended. */
+  async replay(keys: readonly string[]): Promise<AskedFor> {
+    return await replay(this.env.PAYLOADS, this.env.RING, keys);
+  }
+
+  /** Erases payloads under all of their keys: rows, objects; their receipts stay and say why. */
+  async erase(keys: readonly string[], reason: string): Promise<AskedFor> {
+    return await erase(this.env.PAYLOADS, ledgerOf(this.env), keys, reason);
+  }
+
+  /**
+   * Decides about a payload whose rows are inexact: `accept` what is there, or `rewrite` it: its rows are removed and
+   * inserted anew. False: that is no payload key.
+   */
+  async resolve(key: string, how: "accept" | "rewrite"): Promise<boolean> {
+    if (!isPayloadKey(key)) {
+      return false;
+    }
+    if (how === "rewrite") {
+      const { client, settings } = clickHouseOf(this.env);
+      await client.command({ query: eraseRowsStatement(settings, [idOfKey(key)]) });
+    }
+    await ledgerOf(this.env).resolve(key, how);
+    return true;
   }
 
   async status() {

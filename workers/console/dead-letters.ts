@@ -1,0 +1,45 @@
+/** Dead letters: which payloads could not be stored and why, and what a person does about them. */
+import * as v from "valibot";
+import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
+import { limits } from "../../shared/limits.ts";
+
+const deadLettersSchema = v.array(
+  v.object({
+    key: v.string(),
+    tenant: v.string(),
+    reason: v.string(),
+    spans: v.number(),
+    record: v.string(),
+    at: v.string(),
+  }),
+);
+export type DeadLetter = v.InferOutput<typeof deadLettersSchema>[number];
+
+/** Those that are still dead, the newest first, at most `limits.deadLettersListed`. */
+export async function listDeadLetters({ client }: ClickHouseConnection): Promise<readonly DeadLetter[]> {
+  const answer = await client.query({
+    query: `SELECT key, tenant, reason, spans, record, toString(at) AS at FROM headrace_dead_letters FINAL
+      WHERE key IN (SELECT key FROM headrace_receipts FINAL WHERE outcome = 'dead')
+      ORDER BY at DESC LIMIT ${limits.deadLettersListed}`,
+    format: "JSONEachRow",
+  });
+  return v.parse(deadLettersSchema, await answer.json());
+}
+
+const keysSchema = v.pipe(
+  v.array(v.string()),
+  v.minLength(1, "names no key"),
+  v.maxLength(1000, "names over 1000 keys"),
+);
+
+/** `POST /api/replay` */
+export const replaySchema = v.object({ keys: keysSchema });
+
+/** `POST /api/erase`: an erasure stays in the balance, so it says why. */
+export const eraseSchema = v.object({
+  keys: keysSchema,
+  reason: v.pipe(v.string(), v.minLength(1, "is empty"), v.maxLength(500, "is over 500 characters")),
+});
+
+/** `POST /api/resolve`: a payload whose rows are neither none nor all. */
+export const resolveSchema = v.object({ key: v.string(), how: v.picklist(["accept", "rewrite"]) });
