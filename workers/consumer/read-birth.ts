@@ -6,8 +6,7 @@
 import * as v from "valibot";
 import { connectClickHouse } from "../../shared/clickhouse/connection.ts";
 import type { BirthFacts, Head } from "../../shared/ledger/head.ts";
-import { limits } from "../../shared/limits.ts";
-import { isPayloadKey, minuteOfKey, minuteToMs, payloadPrefix } from "../../shared/payload-key.ts";
+import { payloadPrefix } from "../../shared/payload-key.ts";
 
 export const epochKey = "ledger/0/epoch";
 export const counterKey = "ledger/0/counter";
@@ -25,13 +24,8 @@ export async function readBirthFacts(bucket: R2Bucket, variables: unknown): Prom
   if (epoch !== null) {
     return { epoch, anyPayload: true, anyRow: true };
   }
-  // Keys begin with their minute, so the first is the oldest. The payload that woke the first ledger is there already
-  // (docs/decisions/0010): only one that nobody has taken up for minutes tells of an earlier ledger.
   const { objects } = await bucket.list({ prefix: payloadPrefix, limit: 1 });
-  const oldest = objects[0]?.key;
-  const anyPayload =
-    oldest !== undefined &&
-    (!isPayloadKey(oldest) || minuteToMs(minuteOfKey(oldest)) < Date.now() - limits.reconcileAgeMs);
+  const anyPayload = objects.length > 0;
   return { epoch, anyPayload, anyRow: anyPayload || (await hasAnyRow(variables)) };
 }
 
