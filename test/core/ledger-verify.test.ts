@@ -1,0 +1,241 @@
+import { describe, expect, test } from "vitest";
+import type { AttemptReport, Evidence, GroupPayload, GroupTask } from "../../shared/ledger/group.ts";
+import { fenceMs } from "../../shared/ledger/settings.ts";
+import { limits } from "../../shared/limits.ts";
+import { type Bell, doorbell, emptyWorld, startMs, storedReport, TestLedger } from "../ledger/world.ts";
+
+const MINUTE_MS = 60_000;
+const today = Math.floor(startMs / 86_400_000);
+
+/** What VERIFY sees of a payload of one day: `rows` in the table, the object there. */
+function evidenceOf(payload: GroupPayload, rows: number, more: Partial<Evidence> = {}): Evidence {
+  return {
+    key: payload.key,
+    receipts: [],
+    rowsByDay: rows === 0 ? [] : [{ day: today, rows }],
+    object: {
+      key: payload.key,
+      rejectedSpans: 0,
+      bytes: 100,
+      rowsByDay: [{ day: today, rows: payload.spans }],
+    },
+    ...more,
+  };
+}
+
+function verified(task: GroupTask, rows: number, more: Partial<Evidence> = {}): AttemptReport {
+  return {
+    kind: "verified",
+    running: false,
+    oldestDay: 0,
+    payloads: task.payloads.map((payload) => evidenceOf(payload, rows, more)),
+  };
+}
+
+function counted(task: GroupTask, rows: number): AttemptReport {
+  return {
+    kind: "counted",
+    payloads: task.payloads.map(({ key }) => ({
+      key,
+      rowsByDay: rows === 0 ? [] : [{ day: today, rows }],
+    })),
+  };
+}
+
+/** Lets time pass until the ledger rings a group, and takes it. */
+function next(ledger: TestLedger, withinMs: number): GroupTask {
+  const end = ledger.now + withinMs;
+  while (ledger.now <= end) {
+    for (const group of ledger.alarm()) {
+      const task = ledger.take(group);
+      if (task !== null) {
+        return task;
+      }
+    }
+    ledger.now += 1000;
+  }
+  throw new Error("nothing was rung in time");
+}
+
+function unclean(ledger: TestLedger, bell: Bell = { n: 1 }): GroupTask {
+  ledger.claim(bell);
+  const task = ledger.takeRung();
+  ledger.report(task, { kind: "unknown", reason: "reset" });
+  return next(ledger, MINUTE_MS);
+}
+
+describe("an unclean group", () => {
+  test("is counted after its 200, and closed when every row is there", () => {
+    const ledger = new TestLedger();
+    const task = unclean(ledger);
+    const count = ledger.report(task, storedReport(task));
+    expect(count?.step).toBe("count");
+    expect(count === null ? null : ledger.report(count, counted(count, 10))?.step).toBe("receipts");
+  });
+
+  test("whose rows are missing is verified after the fence, and goes on under another token", () => {
+    const ledger = new TestLedger();
+    const task = unclean(ledger);
+    const handedOut = ledger.now;
+    const count = ledger.report(task, storedReport(task));
+    expect(count === null ? null : ledger.report(count, counted(count, 0))).toBeNull();
+    const verify = next(ledger, 10 * MINUTE_MS);
+    expect(verify.step).toBe("verify");
+    expect(ledger.now - handedOut).toBeGreaterThanOrEqual(fenceMs(ledger.settings));
+    ledger.report(verify, verified(verify, 0));
+    const again = next(ledger, MINUTE_MS);
+    expect(again.step).toBe("insert");
+    expect(again.group).not.toBe(task.group);
+  });
+
+  test("that is refused is verified, not split", () => {
+    const ledger = new TestLedger();
+    ledger.claim({ n: 1 }, { n: 2 });
+    const task = ledger.takeRung();
+    ledger.report(task, { kind: "unknown", reason: "reset" });
+    const again = next(ledger, MINUTE_MS);
+    ledger.report(again, { kind: "refused", reason: "bad", code: 117 });
+    expect(ledger.state.group(task.group)?.state.at).toBe("verifying");
+  });
+});
+
+describe("poison", () => {
+  test("a clean refusal with no row in the table splits the group in two", () => {
+    const ledger = new TestLedger();
+    ledger.claim({ n: 1 }, { n: 2 }, { n: 3 });
+    const task = ledger.takeRung();
+    const count = ledger.report(task, { kind: "refused", reason: "bad", code: 117 });
+    expect(count?.step).toBe("count");
+    if (count !== null) {
+      ledger.report(count, counted(count, 0));
+    }
+    const sizes = [...ledger.state.dump().groups.values()].map(({ payloads }) => payloads.length);
+    expect(sizes).toEqual([2, 1]);
+  });
+
+  test("a payload alone dies after three refusals, only with other groups stored between them", () => {
+    const ledger = new TestLedger();
+    ledger.claim({ n: 1 });
+    let task = ledger.takeRung();
+    const refuse = (): GroupTask | null => {
+      const count = ledger.report(task, { kind: "refused", reason: "bad", code: 117 });
+      return count === null ? null : ledger.report(count, counted(count, 0));
+    };
+    for (let i = 0; i < 5; i++) {
+      refuse();
+      task = next(ledger, 60 * MINUTE_MS);
+      expect(task.step, "nothing else was stored: nobody dies").toBe("insert");
+    }
+    for (let n = 2; n <= 3; n++) {
+      const good = ledger.claim({ n, spans: limits.groupRowsReady });
+      if (good !== null) {
+        ledger.storeAll(good);
+      }
+      refuse();
+      task = next(ledger, 60 * MINUTE_MS);
+    }
+    expect(task.step).toBe("receipts");
+    expect(task.step === "receipts" ? task.receipts : []).toMatchObject([
+      { key: doorbell({ n: 1 }).key, outcome: "dead", reason: "rejected:117" },
+    ]);
+  });
+});
+
+describe("unknown and questioned ids", () => {
+  test("a ledger that was born into a world that knew another verifies what it does not know, after the fence", () => {
+    const ledger = new TestLedger(undefined, { ...emptyWorld, epoch: 1 });
+    ledger.claim({ n: 1 });
+    expect(ledger.state.waiting.payloads).toEqual([]);
+    const task = next(ledger, 10 * MINUTE_MS);
+    expect(task.step).toBe("verify");
+    expect(ledger.now).toBeGreaterThanOrEqual(startMs + fenceMs(ledger.settings));
+    const receipts = ledger.report(task, verified(task, 10));
+    expect(receipts?.step === "receipts" ? receipts.receipts : []).toMatchObject([{ outcome: "stored" }]);
+  });
+
+  test("a done id that the reconciler misses is verified: present it gets its receipt again, absent it is inserted", () => {
+    for (const rows of [10, 0]) {
+      const ledger = new TestLedger();
+      ledger.claim({ n: 1 });
+      ledger.storeAll(ledger.takeRung());
+      ledger.claim({ n: 1, cause: "reconcile" });
+      const task = next(ledger, 10 * MINUTE_MS);
+      expect(task.step).toBe("verify");
+      const after = ledger.report(task, verified(task, rows));
+      expect((after ?? next(ledger, MINUTE_MS)).step).toBe(rows === 10 ? "receipts" : "insert");
+    }
+  });
+
+  test("some of its rows are inexact: nobody inserts until a person resolves it", () => {
+    const ledger = new TestLedger();
+    ledger.claim({ n: 1 });
+    ledger.storeAll(ledger.takeRung());
+    ledger.claim({ n: 1, cause: "audit" });
+    const task = next(ledger, 10 * MINUTE_MS);
+    expect(ledger.report(task, verified(task, 4))).toBeNull();
+    expect(() => next(ledger, 60 * MINUTE_MS)).toThrow("nothing was rung");
+    ledger.step({ kind: "resolve", key: doorbell({ n: 1 }).key, how: "rewrite" });
+    expect(next(ledger, 10 * MINUTE_MS).step).toBe("verify");
+  });
+
+  test("a restored ledger verifies what waits and what is out, and takes no report of the lost time", () => {
+    const ledger = new TestLedger();
+    ledger.claim({ n: 1 });
+    const task = ledger.takeRung();
+    ledger.claim({ n: 2 });
+    ledger.step({ kind: "restored", epoch: 2 });
+    expect(ledger.report(task, storedReport(task))).toBeNull();
+    expect(next(ledger, 10 * MINUTE_MS).step).toBe("verify");
+    expect(next(ledger, MINUTE_MS).step).toBe("verify");
+  });
+});
+
+test("a token is not trusted past half of the dedup window, nor under another transcoder", () => {
+  const measure = (blocks: number): AttemptReport => ({
+    kind: "measured",
+    table: { blocks, windowBlocks: 1000, windowMs: null },
+  });
+  for (const [blocks, step] of [
+    [499, "insert"],
+    [500, null],
+  ] as const) {
+    const ledger = new TestLedger();
+    const table = { refusal: "", measure: { blocks: 0, windowBlocks: 1000, windowMs: null } };
+    ledger.step({ kind: "table", table });
+    const task = unclean(ledger);
+    ledger.report(task, { kind: "unknown", reason: "reset" });
+    ledger.now += limits.measureAfterMs;
+    const probe = next(ledger, 10 * MINUTE_MS);
+    expect(probe.step).toBe("measure");
+    expect(ledger.report(probe, measure(blocks))?.step ?? null, `${blocks} blocks`).toBe(
+      step ?? ledger.state.group(task.group)?.state.at.replace("verifying", "verify") ?? null,
+    );
+  }
+  const ledger = new TestLedger();
+  ledger.claim({ n: 1 });
+  const task = ledger.takeRung();
+  ledger.report(task, { kind: "retry", reason: "busy" });
+  ledger.now += limits.retryFirstMs;
+  ledger.alarm();
+  expect(ledger.take(task.group, 2)).toBeNull();
+  expect(ledger.state.group(task.group)?.state.at).toBe("verifying");
+});
+
+test("five groups in a row that end unknown leave one probe, and a success lets more go", () => {
+  const ledger = new TestLedger();
+  const tasks = [1, 2, 3, 4].map((n) => ledger.claim({ n, spans: limits.groupRowsReady }));
+  for (const task of tasks) {
+    if (task !== null) {
+      ledger.report(task, { kind: "unknown", reason: "reset" });
+    }
+  }
+  const fifth = ledger.claim({ n: 5, spans: limits.groupRowsReady });
+  if (fifth !== null) {
+    ledger.report(fifth, { kind: "unknown", reason: "reset" });
+  }
+  expect(ledger.state.head?.breaker).toMatchObject({ isOpen: true, slots: 1, out: [] });
+  const probe = next(ledger, MINUTE_MS);
+  expect(ledger.claim({ n: 6, spans: limits.groupRowsReady })).toBeNull();
+  ledger.report(probe, storedReport(probe));
+  expect(ledger.state.head?.breaker).toMatchObject({ isOpen: false, slots: 2 });
+});
