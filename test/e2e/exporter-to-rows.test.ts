@@ -1,3 +1,5 @@
+import { request } from "node:http";
+import { gunzipSync } from "node:zlib";
 import * as v from "valibot";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { payloadPrefix } from "../../shared/payload-key.ts";
@@ -142,6 +144,28 @@ test("curl's way in: a JSON body by hand", async () => {
     "5b8efff798038103d269b633813fc60c\thello\tServer\t5000000",
     3000,
   );
+});
+
+test("an answer is readable for a client that says nothing of encodings, and gzip for one that asks", async () => {
+  const url = `${local.pipeline.otlp}/v1/traces`;
+  const answer = (headers: Record<string, string>) =>
+    new Promise<{ encoding: string | undefined; body: Buffer }>((resolve, reject) => {
+      const asked = request(url, { method: "POST", headers }, (response) => {
+        const chunks: Buffer[] = [];
+        response.on("data", (chunk: Buffer) => chunks.push(chunk));
+        response.on("end", () =>
+          resolve({ encoding: response.headers["content-encoding"], body: Buffer.concat(chunks) }),
+        );
+      });
+      asked.on("error", reject);
+      asked.end("{}");
+    });
+  const plain = await answer({ "content-type": "application/json" });
+  expect(plain.encoding).toBeUndefined();
+  expect(plain.body.toString()).toContain("No API key");
+  const zipped = await answer({ "content-type": "application/json", "accept-encoding": "gzip" });
+  expect(zipped.encoding).toBe("gzip");
+  expect(gunzipSync(zipped.body).toString()).toBe(plain.body.toString());
 });
 
 describe("the exporter is told", () => {

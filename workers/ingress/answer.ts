@@ -52,7 +52,7 @@ export function refused(type: BodyType, refusal: Refusal): Response {
 const plainBytesMax = 20;
 
 /** The answer, under gzip where the request's Accept-Encoding takes it (OTLP/HTTP lets a server do so). */
-export async function encoded(request: Headers, response: Response): Promise<Response> {
+export async function encoded(request: Request, response: Response): Promise<Response> {
   if (!takesGzip(request) || !(Number(response.headers.get("content-length") ?? 0) > plainBytesMax)) {
     return response;
   }

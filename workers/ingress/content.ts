@@ -27,16 +27,22 @@ export function answerType(headers: Headers): BodyType {
 
 /**
  * Whether the client takes a gzip answer (RFC 9110 section 12.5.3): gzip, or `*`, with a weight above 0. An explicit
- * gzip beats `*`.
+ * gzip beats `*`. Cloudflare's edge, and Miniflare like it, writes its own Accept-Encoding into the request and keeps the
+ * client's in `cf.clientAcceptEncoding`: a plain curl would else get an answer that it cannot read.
  */
-export function takesGzip(headers: Headers): boolean {
+export function takesGzip(request: Request): boolean {
   const weights = new Map<string, number>();
-  for (const part of (headers.get("accept-encoding") ?? "").toLowerCase().split(",")) {
+  for (const part of clientAcceptEncoding(request).toLowerCase().split(",")) {
     const [coding = "", ...parameters] = part.split(";").map((text) => text.trim());
     const weight = parameters.find((text) => text.startsWith("q="))?.slice(2) ?? "1";
     weights.set(coding, Number(weight));
   }
   return (weights.get("gzip") ?? weights.get("x-gzip") ?? weights.get("*") ?? 0) > 0;
+}
+
+function clientAcceptEncoding({ cf, headers }: Request): string {
+  const original = cf?.["clientAcceptEncoding"];
+  return typeof original === "string" ? original : (headers.get("accept-encoding") ?? "");
 }
 
 export function readContent(headers: Headers): Result<Content, Refusal> {

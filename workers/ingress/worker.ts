@@ -204,7 +204,7 @@ export default {
       });
     }
     addCorsHeaders(request.headers, response.headers);
-    return await encoded(request.headers, response);
+    return await encoded(request, response);
   },
 } satisfies ExportedHandler<IngressBindings>;
 
