@@ -125,7 +125,7 @@ export async function exportSpans(
   compression: "gzip" | "none" = "gzip",
 ): Promise<void> {
   const Exporter = encoding === "json" ? JsonExporter : ProtobufExporter;
-  const settings = { url: `${otlp}/v1/traces`, headers: { "x-api-key": key }, timeoutMillis: 30_000 };
+  const settings = { url: `${otlp}/v1/traces`, headers: { "x-api-key": key }, timeoutMillis: 10_000 };
   const exporter = new Exporter({ ...settings, compression } as ConstructorParameters<typeof Exporter>[0]);
   try {
     await new Promise<void>((resolve, reject) => {
