@@ -4,6 +4,7 @@
  * schema is left to others.
  */
 import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
 import { rmSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
@@ -56,6 +57,8 @@ export class ClickHouseStartError extends Error {
 /** A start takes about a second; on a busy machine ten. */
 const startMs = 60_000;
 const stopMs = 10_000;
+/** Lines of the engine's process that are kept for the message of a start that failed. */
+const lastLinesMax = 20;
 
 /** Starts the engine and waits until it answers. Rejects with `ClickHouseStartError`. */
 export async function startClickHouse(options: ClickHouseOptions): Promise<ClickHouse> {
@@ -75,15 +78,18 @@ export async function startClickHouse(options: ClickHouseOptions): Promise<Click
     },
   );
   const lastLines: string[] = [];
-  for (const stream of [child.stdout, child.stderr]) {
+  const closings = [child.stdout, child.stderr].map(async (stream) => {
     if (stream !== null) {
-      createInterface({ input: stream }).on("line", (line) => {
+      const lines = createInterface({ input: stream });
+      lines.on("line", (line) => {
         lastLines.push(line);
-        lastLines.splice(0, lastLines.length - 5);
+        lastLines.splice(0, lastLines.length - lastLinesMax);
         options.onLog?.(line);
       });
+      await once(lines, "close");
     }
-  }
+  });
+  const drained = Promise.all(closings);
   const exited = new Promise<ClickHouseExit>((resolve) => {
     child.once("exit", (code, signal) => resolve({ code, signal }));
     child.once("error", () => resolve({ code: null, signal: null }));
@@ -91,7 +97,10 @@ export async function startClickHouse(options: ClickHouseOptions): Promise<Click
   const message = await firstMessage(child, exited, lastLines);
   if (message.type === "failed") {
     await exited;
-    throw startError(message.reason, message.text, childOptions);
+    await drained;
+    // chdb says why on its standard error only: what it throws is the same for a locked and for an unusable directory.
+    const isLocked = lastLines.some((line) => line.includes("Cannot lock file"));
+    throw startError(isLocked ? "directory_locked" : message.reason, message.text, childOptions);
   }
   exited.then(() => rmSync(message.bodiesDirectory, { recursive: true, force: true }));
   const { pid } = child;

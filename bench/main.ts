@@ -1,0 +1,13 @@
+/** `npm run bench -- NAME`: one benchmark by its name. Method and results: bench/README.md. */
+import { benchTranscode } from "./transcode.ts";
+
+const benchmarks: Readonly<Record<string, () => void | Promise<void>>> = { transcode: benchTranscode };
+
+const [name = ""] = process.argv.slice(2);
+const benchmark = benchmarks[name];
+if (benchmark === undefined) {
+  console.error(`There is no benchmark "${name}". There are: ${Object.keys(benchmarks).join(", ")}.`);
+  process.exitCode = 2;
+} else {
+  await benchmark();
+}
