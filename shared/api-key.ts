@@ -4,6 +4,7 @@
  */
 import * as v from "valibot";
 import { assert } from "./assert.ts";
+import { toHex } from "./hex.ts";
 import { tenantPattern } from "./payload-key.ts";
 
 const base62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
@@ -66,5 +67,5 @@ export function isApiKey(text: string): boolean {
 /** The name in KV under which a key's record stands. */
 export async function apiKeyName(key: string): Promise<string> {
   const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(key));
-  return `key:${Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, "0")).join("")}`;
+  return `key:${toHex(new Uint8Array(digest))}`;
 }

@@ -38,8 +38,22 @@ export interface ClickHouseConnection {
   readonly client: ClickHouseClient;
 }
 
-/** Throws valibot's error, naming the variable, when one is missing or malformed. */
-export function connectClickHouse(variables: unknown, fetcher: typeof fetch): ClickHouseConnection {
+/** A service or VPC binding to ClickHouse. */
+export interface ClickHouseBinding {
+  readonly fetch: (input: RequestInfo | URL, init?: RequestInit) => Promise<Response>;
+}
+
+/**
+ * Connects by the binding where there is one, else by `otherwise`, the global fetch. Throws valibot's error, naming the
+ * variable, when one is missing or malformed.
+ */
+export function connectClickHouse(
+  variables: unknown,
+  binding: ClickHouseBinding | undefined,
+  otherwise: typeof fetch,
+): ClickHouseConnection {
+  const fetcher: typeof fetch =
+    binding === undefined ? otherwise : (input, init) => binding.fetch(input, init);
   const settings = v.parse(clickHouseVariablesSchema, variables);
   const client = createClient({
     url: settings.url,

@@ -1,4 +1,5 @@
 /** A finding, something that a person should know, as a row of `headrace_findings` (schema/0006_findings.sql). */
+import { formatDateTime64 } from "./date-time.ts";
 
 export interface Finding {
   readonly kind: "table_check";
@@ -25,6 +26,6 @@ export const findingColumns = [
 
 /** `at`: ms since the epoch. */
 export function findingRow(finding: Finding, at: number) {
-  const time = new Date(at).toISOString().replace("T", " ").replace("Z", "");
+  const time = formatDateTime64(at);
   return { ...finding, opened_at: time, tenant: "", detail: "{}", at: time };
 }

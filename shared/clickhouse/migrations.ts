@@ -8,6 +8,7 @@
  */
 import * as v from "valibot";
 import { assert } from "../assert.ts";
+import { toHex } from "../hex.ts";
 import { limits } from "../limits.ts";
 import { quoteIdentifier, quoteText } from "./identifier.ts";
 
@@ -236,5 +237,5 @@ function days(count: number): string {
 
 async function sha256(text: string): Promise<string> {
   const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text));
-  return Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, "0")).join("");
+  return toHex(new Uint8Array(digest));
 }

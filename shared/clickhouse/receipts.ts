@@ -1,7 +1,10 @@
 /** A receipt as a row of `headrace_receipts` (schema/0003_receipts.sql), for an INSERT as JSONEachRow. */
 import { assert } from "../assert.ts";
+import { toHex } from "../hex.ts";
 import type { Receipt } from "../ledger/group.ts";
+import { DAY_MS } from "../limits.ts";
 import { minuteToMs, parsePayloadKey, payloadIdToBytes } from "../payload-key.ts";
+import { formatDateTime64 } from "./date-time.ts";
 
 /** The columns that an INSERT of receipts names: `payload` comes from `payload_hex`, `rank` from `outcome`. */
 export const receiptColumns = [
@@ -35,17 +38,13 @@ export interface ReceiptRow {
   readonly at: string;
 }
 
-const dayMs = 86_400_000;
-
 /** `at`: when the receipt is written, ms since the epoch. */
 export function receiptRow(receipt: Receipt, at: number): ReceiptRow {
   const parts = parsePayloadKey(receipt.key);
   assert(parts !== undefined, "a receipt's key is a payload key");
   return {
     key: receipt.key,
-    payload_hex: Array.from(payloadIdToBytes(parts.id), (byte) => byte.toString(16).padStart(2, "0")).join(
-      "",
-    ),
+    payload_hex: toHex(payloadIdToBytes(parts.id)),
     minute: minuteToMs(parts.minute) / 1000,
     tenant: parts.tenant,
     outcome: receipt.outcome,
@@ -53,15 +52,10 @@ export function receiptRow(receipt: Receipt, at: number): ReceiptRow {
     spans: receipt.spans,
     rejected_spans: receipt.rejectedSpans,
     spans_by_day: Object.fromEntries(
-      receipt.rowsByDay.map(({ day, rows }) => [new Date(day * dayMs).toISOString().slice(0, 10), rows]),
+      receipt.rowsByDay.map(({ day, rows }) => [new Date(day * DAY_MS).toISOString().slice(0, 10), rows]),
     ),
     bytes: receipt.bytes,
     reason: receipt.reason,
     at: formatDateTime64(at),
   };
-}
-
-/** ms since the epoch as text of a DateTime64(3): a bare number would be read as seconds by newer servers. */
-function formatDateTime64(timeMs: number): string {
-  return new Date(timeMs).toISOString().replace("T", " ").replace("Z", "");
 }

@@ -2,6 +2,7 @@
  * The statements that the Workers send, with their settings. Every setting that a promise leans on is sent with the
  * statement, never left to the server's default.
  */
+import { toHex } from "../hex.ts";
 import { limits } from "../limits.ts";
 import { type PayloadId, payloadIdToBytes } from "../payload-key.ts";
 import { columnListText } from "../rows/columns.ts";
@@ -90,8 +91,4 @@ export function completeViewStatement(settings: ClickHouseSettings, ids: readonl
 /** Removes the rows of erased payloads. */
 export function eraseRowsStatement(settings: ClickHouseSettings, ids: readonly PayloadId[]): string {
   return `DELETE FROM ${tableName(settings, settings.tracesTable)} WHERE HeadracePayload IN ${idSet(ids)}`;
-}
-
-function toHex(bytes: Uint8Array): string {
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }

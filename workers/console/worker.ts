@@ -11,11 +11,7 @@ import { eraseSchema, listDeadLetters, replaySchema, resolveSchema } from "./dea
 import { readBalance } from "./read-balance.ts";
 
 function clickHouseOf(env: ConsoleBindings) {
-  const binding = env.CLICKHOUSE;
-  return connectClickHouse(
-    env,
-    binding === undefined ? fetch : (binding.fetch.bind(binding) as typeof fetch),
-  );
+  return connectClickHouse(env, env.CLICKHOUSE, fetch);
 }
 
 /** Compares in constant time, so that the token cannot be guessed a character at a time. */

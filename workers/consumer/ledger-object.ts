@@ -9,6 +9,8 @@
  */
 import { DurableObject } from "cloudflare:workers";
 import { assert } from "../../shared/assert.ts";
+import { type ClickHouseBinding, connectClickHouse } from "../../shared/clickhouse/connection.ts";
+import { toHex } from "../../shared/hex.ts";
 import {
   type AttemptReport,
   type GroupId,
@@ -35,6 +37,7 @@ import { counterKey, epochKey, readBirthFacts, readRestoredEpoch, writeFirstEpoc
 export interface LedgerEnv {
   readonly GROUP: Queue<GroupBell>;
   readonly PAYLOADS: R2Bucket;
+  readonly CLICKHOUSE?: ClickHouseBinding;
   /** Tests on real parts: every duration divided by this. */
   readonly LEDGER_TIMES_FASTER?: string;
 }
@@ -164,7 +167,10 @@ export class Ledger extends DurableObject<LedgerEnv> {
   async #begin(): Promise<void> {
     const { head } = this.#storage;
     if (head === null) {
-      const facts = await readBirthFacts(this.env.PAYLOADS, this.env);
+      const facts = await readBirthFacts(
+        this.env.PAYLOADS,
+        connectClickHouse(this.env, this.env.CLICKHOUSE, fetch),
+      );
       const isFirst = facts.epoch !== null || (await writeFirstEpoch(this.env.PAYLOADS, 1));
       await this.#decide({ kind: "born", facts: isFirst ? facts : { ...facts, anyPayload: true } });
       return;
@@ -242,7 +248,7 @@ function drawTokens(count: number): readonly GroupId[] {
   const tokens: GroupId[] = [];
   for (let i = 0; i < count; i++) {
     const bytes = crypto.getRandomValues(new Uint8Array(16));
-    const text = Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+    const text = toHex(bytes);
     assert(isGroupId(text), "16 bytes are 32 hex digits");
     tokens.push(text);
   }

@@ -4,7 +4,7 @@
  * by our restore command before it restores) and a counter that the ledger writes each minute.
  */
 import * as v from "valibot";
-import { connectClickHouse } from "../../shared/clickhouse/connection.ts";
+import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
 import type { BirthFacts, Head } from "../../shared/ledger/head.ts";
 import { payloadPrefix } from "../../shared/payload-key.ts";
 
@@ -19,19 +19,21 @@ async function readNumber(bucket: R2Bucket, key: string): Promise<number | null>
 }
 
 /** Throws when R2 or ClickHouse cannot be asked: a ledger that does not know how it began takes nothing over. */
-export async function readBirthFacts(bucket: R2Bucket, variables: unknown): Promise<BirthFacts> {
+export async function readBirthFacts(
+  bucket: R2Bucket,
+  clickHouse: ClickHouseConnection,
+): Promise<BirthFacts> {
   const epoch = await readNumber(bucket, epochKey);
   if (epoch !== null) {
     return { epoch, anyPayload: true, anyRow: true };
   }
   const { objects } = await bucket.list({ prefix: payloadPrefix, limit: 1 });
   const anyPayload = objects.length > 0;
-  return { epoch, anyPayload, anyRow: anyPayload || (await hasAnyRow(variables)) };
+  return { epoch, anyPayload, anyRow: anyPayload || (await hasAnyRow(clickHouse)) };
 }
 
 /** Has the table a row of ours? Its projection answers by payload and day, without reading the rows. */
-async function hasAnyRow(variables: unknown): Promise<boolean> {
-  const { client, settings } = connectClickHouse(variables, fetch);
+async function hasAnyRow({ client, settings }: ClickHouseConnection): Promise<boolean> {
   const answer = await client.query({
     query: `SELECT HeadracePayload FROM \`${settings.database}\`.\`${settings.tracesTable}\`
       GROUP BY HeadracePayload, toDate(Timestamp) HAVING HeadracePayload != toFixedString('', 16) LIMIT 1`,

@@ -180,11 +180,7 @@ function ledgerOf(env: ConsumerBindings) {
 }
 
 function clickHouseOf(env: ConsumerBindings): ClickHouseConnection {
-  const binding = env.CLICKHOUSE;
-  return connectClickHouse(
-    env,
-    binding === undefined ? fetch : (binding.fetch.bind(binding) as typeof fetch),
-  );
+  return connectClickHouse(env, env.CLICKHOUSE, fetch);
 }
 
 async function reconcileAll(env: ConsumerBindings, ageMs: number): Promise<ReconcileReport> {

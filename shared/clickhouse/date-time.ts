@@ -1,0 +1,4 @@
+/** ms since the epoch as text of a DateTime64(3): a bare number would be read as seconds by newer servers. */
+export function formatDateTime64(timeMs: number): string {
+  return new Date(timeMs).toISOString().replace("T", " ").replace("Z", "");
+}
