@@ -3,7 +3,8 @@
  * readers (`plain-form.ts`, `json.ts`) work, and the tags that the fast readers compare.
  *
  * Source: opentelemetry-proto 1.11, trace/v1/trace.proto, common/v1/common.proto, resource/v1/resource.proto.
- * Fields of other signals (the string indices of profiles) are left out: in traces they are unknown fields.
+ * Fields of other signals (the string indices of profiles) are left out: in traces they are unknown fields. So are a
+ * resource's entity_refs, still in development: no reader of ours looks into them.
  */
 
 /** Wire types, protobuf.dev/programming-guides/encoding/#structure. */
@@ -33,7 +34,6 @@ export type MessageName =
   | "request"
   | "resourceSpans"
   | "resource"
-  | "entityRef"
   | "scopeSpans"
   | "scope"
   | "span"
@@ -87,13 +87,6 @@ export const messages: Readonly<Record<MessageName, Message>> = {
   resource: message("resource", [
     [1, "attributes", attributes, "many"],
     [2, "dropped_attributes_count", "uint32"],
-    [3, "entity_refs", { message: "entityRef" }, "many"],
-  ]),
-  entityRef: message("entityRef", [
-    [1, "schema_url", "string"],
-    [2, "type", "string"],
-    [3, "id_keys", "string", "many"],
-    [4, "description_keys", "string", "many"],
   ]),
   scopeSpans: message("scopeSpans", [
     [1, "scope", { message: "scope" }],
@@ -189,7 +182,7 @@ export function wireTypeOf(type: FieldType): number {
 export const tags = {
   request: { resourceSpans: 0x0a },
   resourceSpans: { resource: 0x0a, scopeSpans: 0x12, schemaUrl: 0x1a },
-  resource: { attributes: 0x0a, droppedAttributesCount: 0x10, entityRefs: 0x1a },
+  resource: { attributes: 0x0a, droppedAttributesCount: 0x10 },
   scopeSpans: { scope: 0x0a, spans: 0x12, schemaUrl: 0x1a },
   scope: { name: 0x0a, version: 0x12, attributes: 0x1a, droppedAttributesCount: 0x20 },
   span: {

@@ -74,9 +74,6 @@ function writePlain(
       const from = reader.at;
       reader.skip(tag);
       const value = wireTypeOf(field.type) === wireType.length ? contentOf(body, from, reader.at) : from;
-      if (field.type === "string" && !isUtf8(body, value, reader.at)) {
-        throw new MalformedBody(`string is not UTF-8 at byte ${value}`);
-      }
       if (field.cardinality === "many") {
         writeField(writer, path, field, body, [value, reader.at], valueDepth);
       } else {
@@ -128,7 +125,12 @@ function writeField(
     }
     writePlain(writer, path, messages[field.type.message], body, ranges, depth);
   } else {
-    writer.raw(body, ranges[0] ?? 0, ranges[1] ?? 0);
+    const [from = 0, to = 0] = ranges;
+    // Only the value that wins is looked at: the fast readers do not see the others either, and both must agree.
+    if (field.type === "string" && !isUtf8(body, from, to)) {
+      throw new MalformedBody(`string is not UTF-8 at byte ${from}`);
+    }
+    writer.raw(body, from, to);
   }
   writer.close(start);
 }

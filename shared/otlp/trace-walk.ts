@@ -26,7 +26,7 @@ export interface TraceVisitor {
 
 const resourceSpansFieldMax = 3;
 const scopeSpansFieldMax = 3;
-const resourceFieldMax = 3;
+const resourceFieldMax = 2;
 const scopeFieldMax = 4;
 
 export class TraceWalk {
@@ -151,15 +151,13 @@ export class TraceWalk {
     let at = from;
     while (at < to) {
       const tag = bytes[at] ?? 0;
-      if (tag === tags.resource.attributes || tag === tags.resource.entityRefs) {
+      if (tag === tags.resource.attributes) {
         const length = this.#cursor.length(bytes, at + 1);
         at = this.#cursor.at;
         if (at + length > to) {
           throw notPlain;
         }
-        if (tag === tags.resource.attributes) {
-          this.resource.add(bytes, at, at + length);
-        }
+        this.resource.add(bytes, at, at + length);
         at += length;
       } else if (tag === tags.resource.droppedAttributesCount) {
         this.#cursor.low32(bytes, at + 1);

@@ -163,6 +163,33 @@ describe("the same message in another form gives the same block", () => {
   });
 });
 
+describe("a body that the fuzz test found", () => {
+  const spans = bytesField(2, bytesField(2, span()));
+  test.each([
+    [
+      "a bad string that another one replaced is not looked at",
+      request(span(bytesField(3, [0xff]), stringField(3, "ok"))),
+      request(span(stringField(3, "ok"))),
+    ],
+    [
+      "nor is one in a scope",
+      bytesField(
+        1,
+        bytesField(2, [bytesField(1, [bytesField(2, [0xe4]), stringField(2, "9")]), bytesField(2, span())]),
+      ),
+      bytesField(1, bytesField(2, [bytesField(1, stringField(2, "9")), bytesField(2, span())])),
+    ],
+    [
+      "nor are a resource's entity_refs",
+      bytesField(1, [bytesField(1, [bytesField(3, [0x0a, 0x7f, 0xff])]), spans]),
+      bytesField(1, spans),
+    ],
+  ])("%s, by any reader", (_, body, twin) => {
+    expect(blockOf(body)).toEqual(blockOf(twin));
+    expect(blockOf(toPlainForm(body))).toEqual(blockOf(twin));
+  });
+});
+
 describe("the plain form", () => {
   test("of an SDK's body has the same block, and is not longer", () => {
     for (const { protobuf } of makeCorpus(8, 3, 50)) {
