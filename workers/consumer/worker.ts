@@ -6,7 +6,6 @@
 import { WorkerEntrypoint } from "cloudflare:workers";
 import { assert, unreachable } from "../../shared/assert.ts";
 import { type ClickHouseConnection, connectClickHouse } from "../../shared/clickhouse/connection.ts";
-import { eraseRowsStatement } from "../../shared/clickhouse/statements.ts";
 import type { AttemptReport, GroupTask } from "../../shared/ledger/group.ts";
 import { limits } from "../../shared/limits.ts";
 import type { Doorbell } from "../../shared/messages.ts";
@@ -217,16 +216,12 @@ export class Operations extends WorkerEntrypoint<ConsumerBindings> {
   }
 
   /**
-   * Decides about a payload whose rows are inexact: `accept` what is there, or `rewrite` it: its rows are removed and
-   * inserted anew. False: that is no payload key.
+   * Accepts what the table has of a payload whose rows are inexact. False: that is no payload key. (Removing its rows
+   * and writing them anew must be a step of the ledger, or a mistaken call would lose a stored payload's rows.)
    */
-  async resolve(key: string, how: "accept" | "rewrite"): Promise<boolean> {
+  async resolve(key: string, how: "accept"): Promise<boolean> {
     if (!isPayloadKey(key)) {
       return false;
-    }
-    if (how === "rewrite") {
-      const { client, settings } = clickHouseOf(this.env);
-      await client.command({ query: eraseRowsStatement(settings, [idOfKey(key)]) });
     }
     await ledgerOf(this.env).resolve(key, how);
     return true;
