@@ -192,19 +192,20 @@ const router = Router<Request, [IngressBindings, ExecutionContext]>()
 
 export default {
   async fetch(request, env, ctx) {
-    let response: Response;
     try {
-      response = await router.fetch(request, env, ctx);
+      const response = await router.fetch(request, env, ctx);
+      addCorsHeaders(request.headers, response.headers);
+      return await encoded(request, response);
     } catch (error) {
       // Whatever breaks here is ours. The exporter must try again, and must not be told how we are built.
       console.error(JSON.stringify({ outcome: "unavailable", reason: "internal", error: describe(error) }));
-      response = refused(answerType(request.headers), {
+      const response = refused(answerType(request.headers), {
         reason: "internal",
         message: "The request could not be handled at this moment. Try again.",
       });
+      addCorsHeaders(request.headers, response.headers);
+      return response;
     }
-    addCorsHeaders(request.headers, response.headers);
-    return await encoded(request, response);
   },
 } satisfies ExportedHandler<IngressBindings>;
 
