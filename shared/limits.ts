@@ -107,9 +107,45 @@ export const limits = {
   // --- the reconciler
   /** A minute younger than this is left to the first and second ring. */
   reconcileAgeMs: 5 * MINUTE_MS,
-  reconcileListCallsMax: 500,
-  /** How far back the reconciler looks: R2 keeps payloads this long. */
+  reconcileRetryFirstMs: 1 * MINUTE_MS,
+  reconcileRetryLastMs: 15 * MINUTE_MS,
+  /** A put that hung for a day and landed shows in this listing; until then its R2 event brings it in. */
+  reconcileAgainMs: 24 * HOUR_MS,
+  /** A cron invocation ends after 15 minutes (Workers limits); what is not saved by then is done again. */
+  reconcileLeaseMs: 10 * MINUTE_MS,
+  /**
+   * List calls of a run, by what they are for: 500 together, 1000 keys each (a paid Worker may make 1000 subrequests
+   * to R2 an invocation). 200 a minute of new keys are 200,000 payloads a minute, a lane's whole capacity.
+   */
+  reconcileListCalls: { fresh: 200, open: 100, again: 100, delete: 100 },
+  /** R2 lists so many keys a call. */
+  r2ListKeysMax: 1000,
+  auditSpanMs: 1 * HOUR_MS,
+  auditAtLastMs: 3 * HOUR_MS,
+  /** Pages of 1000 receipts: 60,000 payloads a minute, at some milliseconds of ClickHouse a page. */
+  auditPagesMax: 60,
+  /** R2 keeps payloads this long. */
   payloadRetentionMs: 7 * DAY_MS,
+  deleteReceiptAgeMs: 1 * HOUR_MS,
+  deleteEveryMs: 1 * HOUR_MS,
+
+  // --- alerts
+  /** Longer than the worst of a fence and a back-off of 15 minutes: then it needs a person. */
+  alertInFlightMs: 15 * MINUTE_MS,
+  alertUnsealedMs: 1 * HOUR_MS,
+  /** Cron runs that failed or did not come: five of them. The console's /healthz is 503 then. */
+  alertReconcilerMs: 5 * MINUTE_MS,
+  /** A rescue's finding stays open until none came for this long. */
+  alertRescuedMs: 1 * HOUR_MS,
+  alertDeadMs: 15 * MINUTE_MS,
+  /** More dead letters than this and a larger share: somebody is woken. */
+  alertDeadPageMin: 10,
+  alertDeadPageShare: 0.01,
+  /** A tenant that usually sends fewer spans an hour than this is not judged by its volume. */
+  alertVolumeSpansMin: 100,
+  /** How long after its end an hour's volume is judged at the latest; before, when all of it is sealed. */
+  alertVolumeAtLastMs: 1 * HOUR_MS,
+  webhookTimeoutMs: 10 * SECOND_MS,
 
   // --- keys
   /** How long an isolate uses a key without asking KV again; revocation waits for it. */
@@ -120,6 +156,7 @@ export const limits = {
   // --- the console
   /** Dead letters in one answer: more than a person reads. */
   deadLettersListed: 1000,
+  findingsListed: 200,
 
   // --- tables
   /** Entries (token x partition) that a table remembers. 100,000 cost nothing on plain MergeTree (FACTS B8). */

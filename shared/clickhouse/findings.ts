@@ -1,14 +1,37 @@
 /** A finding, something that a person should know, as a row of `headrace_findings` (schema/0006_findings.sql). */
 import { formatDateTime64 } from "./date-time.ts";
 
+/** The closed list of what is told about. docs/operating.md says of each what to do. */
+export const findingKinds = [
+  "breaker_open",
+  "dead_letters",
+  "in_flight",
+  "inexact",
+  "late_put",
+  "ledger_size",
+  "lost_rows",
+  "parked_message",
+  "quota",
+  "reconciler",
+  "rescued",
+  "table_check",
+  "unsealed",
+  "volume",
+] as const;
+export type FindingKind = (typeof findingKinds)[number];
+
 export interface Finding {
-  readonly kind: "table_check";
-  /** What it is about: a table, a payload, a minute. */
+  readonly kind: FindingKind;
+  /** What it is about: a table, a payload, a minute, a tenant. */
   readonly subject: string;
   readonly state: "open" | "resolved";
   readonly severity: "note" | "warning" | "page";
+  /** Empty where it is about no tenant. */
+  readonly tenant: string;
   /** What is wrong and what to do. */
   readonly message: string;
+  /** When it was opened, ms since the epoch: the finding's identity together with kind and subject. */
+  readonly openedAt: number;
 }
 
 /** The columns that an INSERT of findings names. */
@@ -24,8 +47,7 @@ export const findingColumns = [
   "at",
 ] as const;
 
-/** `at`: ms since the epoch. */
-export function findingRow(finding: Finding, at: number) {
-  const time = formatDateTime64(at);
-  return { ...finding, opened_at: time, tenant: "", detail: "{}", at: time };
+/** `at`: when it is written, ms since the epoch. */
+export function findingRow({ openedAt, ...finding }: Finding, at: number) {
+  return { ...finding, opened_at: formatDateTime64(openedAt), detail: "{}", at: formatDateTime64(at) };
 }

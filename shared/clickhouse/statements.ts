@@ -55,11 +55,14 @@ export function countRowsQuery(settings: ClickHouseSettings, ids: readonly Paylo
     GROUP BY HeadracePayload, toDate(Timestamp) ORDER BY payload, day`;
 }
 
+/** What a query of receipts names; read by workers/consumer/read-receipts.ts. */
+export const receiptFields = `key, toString(outcome) AS outcome, group_id, spans, rejected_spans,
+      arrayMap(day -> toUInt32(day), mapKeys(spans_by_day)) AS days, mapValues(spans_by_day) AS rows,
+      toFloat64(bytes) AS bytes, reason, toFloat64(toUnixTimestamp64Milli(headrace_receipts.at)) AS at`;
+
 /** Receipts of payloads under all of their keys. */
 export function receiptsQuery(settings: ClickHouseSettings, ids: readonly PayloadId[]): string {
-  return `SELECT key, toString(outcome) AS outcome, group_id, spans, rejected_spans,
-      arrayMap(day -> toUInt32(day), mapKeys(spans_by_day)) AS days, mapValues(spans_by_day) AS rows,
-      toFloat64(bytes) AS bytes, reason
+  return `SELECT ${receiptFields}
     FROM ${tableName(settings, "headrace_receipts")} FINAL WHERE payload IN ${idSet(ids)} ORDER BY key`;
 }
 

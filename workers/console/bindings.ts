@@ -1,5 +1,6 @@
 /** What the console may touch: the bindings of `[env.console]` in wrangler.toml. */
 import type { PayloadKey } from "../../shared/payload-key.ts";
+import type { MinuteBook } from "../../shared/reconcile/minute-book.ts";
 
 /** The part of the consumer's `Operations` entrypoint that the console calls. */
 export interface ConsumerOperations {
@@ -9,6 +10,7 @@ export interface ConsumerOperations {
   erase(keys: readonly string[], reason: string): Promise<object>;
   resolve(key: string, how: "accept"): Promise<boolean>;
   status(): Promise<unknown>;
+  book(): Promise<MinuteBook | null>;
 }
 
 export interface ConsoleBindings {

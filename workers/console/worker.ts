@@ -8,7 +8,10 @@ import { connectClickHouse } from "../../shared/clickhouse/connection.ts";
 import { DAY_MS } from "../../shared/limits.ts";
 import type { ConsoleBindings } from "./bindings.ts";
 import { eraseSchema, listDeadLetters, replaySchema, resolveSchema } from "./dead-letters.ts";
+import { listFindings } from "./findings.ts";
+import { health } from "./health.ts";
 import { readBalance } from "./read-balance.ts";
+import { readWatermark } from "./read-watermark.ts";
 
 function clickHouseOf(env: ConsoleBindings) {
   return connectClickHouse(env, env.CLICKHOUSE, fetch);
@@ -69,22 +72,8 @@ function post<S extends v.GenericSchema>(
   };
 }
 
-const statusSchema = v.looseObject({
-  head: v.nullable(v.looseObject({ table: v.looseObject({ refusal: v.string() }) })),
-});
-
-/** For an outside check: 503 while payloads are not brought in, with what mends it. */
-async function health(env: ConsoleBindings): Promise<Response> {
-  const { head } = v.parse(statusSchema, await env.CONSUMER.status());
-  const refusal = head?.table.refusal ?? "";
-  return new Response(refusal === "" ? "ok\n" : `${refusal}\n`, {
-    status: refusal === "" ? 200 : 503,
-    headers: { "content-type": "text/plain; charset=utf-8" },
-  });
-}
-
 const router = Router<Request, [ConsoleBindings]>()
-  .get("/healthz", (_request, env) => health(env))
+  .get("/healthz", (_request, env) => health(env.CONSUMER, Date.now()))
   .all("/api/*", async (request, env) => {
     if (await isAdmin(request, env)) {
       return undefined;
@@ -96,6 +85,8 @@ const router = Router<Request, [ConsoleBindings]>()
     return refusal;
   })
   .get("/api/balance", balance)
+  .get("/api/watermark", async (_request, env) => answer(200, await readWatermark(env.CONSUMER, Date.now())))
+  .get("/api/findings", async (_request, env) => Response.json(await listFindings(clickHouseOf(env))))
   .get("/api/status", async (_request, env) => Response.json(await env.CONSUMER.status()))
   .post("/api/reconcile", async (_request, env) => Response.json(await env.CONSUMER.reconcile()))
   .get("/api/dead-letters", async (_request, env) => Response.json(await listDeadLetters(clickHouseOf(env))))
@@ -114,7 +105,7 @@ const router = Router<Request, [ConsoleBindings]>()
   .all("*", () =>
     answer(404, {
       error:
-        "Nothing is here. GET /healthz, /api/balance, /api/status, /api/dead-letters; POST /api/reconcile, /api/replay, /api/erase, /api/resolve.",
+        "Nothing is here. GET /healthz, /api/watermark, /api/balance, /api/findings, /api/status, /api/dead-letters; POST /api/reconcile, /api/replay, /api/erase, /api/resolve.",
     }),
   );
 

@@ -14,4 +14,8 @@ export interface ConsumerBindings {
   readonly CLICKHOUSE_PASSWORD?: string;
   readonly CLICKHOUSE_DATABASE: string;
   readonly CLICKHOUSE_TRACES_TABLE: string;
+  /** A secret: findings are posted there as `{ "text": … }` (Slack, Mattermost). Without it they are logged and stored. */
+  readonly ALERT_WEBHOOK?: string;
+  /** Tests on real parts: every duration divided by this. */
+  readonly LEDGER_TIMES_FASTER?: string;
 }

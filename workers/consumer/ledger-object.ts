@@ -8,11 +8,15 @@
  * failed tries).
  */
 import { DurableObject } from "cloudflare:workers";
+import * as v from "valibot";
+import { type AlertFacts, judgeAlerts, nothingStands, type Standing } from "../../shared/alerts.ts";
 import { assert } from "../../shared/assert.ts";
 import { type ClickHouseBinding, connectClickHouse } from "../../shared/clickhouse/connection.ts";
+import type { Finding } from "../../shared/clickhouse/findings.ts";
 import { toHex } from "../../shared/hex.ts";
 import {
   type AttemptReport,
+  type Group,
   type GroupId,
   type GroupTask,
   isGroupId,
@@ -30,6 +34,13 @@ import {
 import { defaultSettings, type LedgerSettings, settingsFaster } from "../../shared/ledger/settings.ts";
 import type { Doorbell, GroupBell } from "../../shared/messages.ts";
 import type { PayloadKey } from "../../shared/payload-key.ts";
+import { beginRun, endRun, keepBook, newReconciler, type Reconciler } from "../../shared/reconcile/lease.ts";
+import type { MinuteBook } from "../../shared/reconcile/minute-book.ts";
+import {
+  type ReconcileSettings,
+  reconcileSettings,
+  reconcileSettingsFaster,
+} from "../../shared/reconcile/settings.ts";
 import { type LedgerCounts, LedgerStorage } from "./ledger-storage.ts";
 import { counterKey, epochKey, readBirthFacts, readRestoredEpoch, writeFirstEpoch } from "./read-birth.ts";
 
@@ -46,6 +57,8 @@ export interface LedgerEnv {
 export interface LedgerStatus extends LedgerCounts {
   readonly oldestArrival: number | null;
   readonly head: Head | null;
+  /** Payloads that wait for a person, and why. */
+  readonly held: readonly { readonly key: PayloadKey; readonly reason: string }[];
   readonly oldestGroups: readonly {
     readonly group: GroupId;
     readonly state: string;
@@ -55,6 +68,9 @@ export interface LedgerStatus extends LedgerCounts {
     readonly due: number;
   }[];
 }
+
+/** What the cron learns from outside the ledger. */
+export type LearntFacts = Pick<AlertFacts, "runFailure" | "recent" | "volumes">;
 
 const statusGroupsMax = 20;
 
@@ -121,6 +137,86 @@ export class Ledger extends DurableObject<LedgerEnv> {
     await this.#step({ kind: "erase", payload, reason });
   }
 
+  /** Begins a run of the reconciler. Null: another one is under way. */
+  async beginReconcile(): Promise<{ readonly run: string; readonly book: MinuteBook | null } | null> {
+    const [run] = drawTokens(1);
+    const { leaseMs } = reconcileSettingsOf(this.env);
+    const begun = run === undefined ? null : beginRun(this.#reconciler(), run, Date.now(), leaseMs);
+    if (run === undefined || begun === null) {
+      return null;
+    }
+    this.#storage.keepNote("reconciler", begun);
+    return { run, book: begun.book };
+  }
+
+  /** Keeps a run's book. False: the run was taken for dead, and another one has begun. */
+  async keepBook(run: string, book: MinuteBook): Promise<boolean> {
+    const kept = keepBook(this.#reconciler(), run, book);
+    if (kept === null) {
+      return false;
+    }
+    this.#storage.keepNote("reconciler", kept);
+    await this.ctx.storage.sync();
+    return true;
+  }
+
+  async endReconcile(run: string): Promise<void> {
+    this.#storage.keepNote("reconciler", endRun(this.#reconciler(), run));
+  }
+
+  /** How far the reconciler has come. Null: it has not run yet, or its memory was lost. */
+  async book(): Promise<MinuteBook | null> {
+    return this.#reconciler().book;
+  }
+
+  /** Judges what the cron has learnt, together with what the ledger knows, and says what is to be told. */
+  async judgeAlerts(learnt: LearntFacts): Promise<readonly Finding[]> {
+    const { head } = this.#storage;
+    if (head === null) {
+      return [];
+    }
+    const { standing, findings } = judgeAlerts(
+      {
+        ...learnt,
+        now: Date.now(),
+        oldestArrival: this.#oldestArrival(),
+        held: this.#storage.heldGroups(statusGroupsMax).flatMap(heldPayloads),
+        breakerOpen: head.breaker.isOpen,
+        tableRefusal: head.table.refusal,
+        databaseBytes: this.#storage.databaseBytes,
+        rescues: head.rescues,
+        book: this.#reconciler().book,
+      },
+      this.#standing(),
+    );
+    this.#storage.keepNote("alerts", standing);
+    return findings;
+  }
+
+  /** Which findings are open, and which hour's volumes were judged last. */
+  async standing(): Promise<Standing> {
+    return this.#standing();
+  }
+
+  #reconciler(): Reconciler {
+    const note = this.#storage.note("reconciler");
+    return note === undefined ? newReconciler : v.parse(reconcilerSchema, note);
+  }
+
+  #standing(): Standing {
+    const note = this.#storage.note("alerts");
+    return note === undefined ? nothingStands : v.parse(standingSchema, note);
+  }
+
+  #oldestArrival(): number | null {
+    const groups = this.#storage.oldestGroups(statusGroupsMax);
+    const payloads = [...this.#storage.waiting.payloads, ...groups.flatMap((group) => group.payloads)];
+    return payloads.reduce<number | null>(
+      (least, { arrival }) => (least === null ? arrival : Math.min(least, arrival)),
+      null,
+    );
+  }
+
   /** The cron, each minute: re-arms the alarm, should it have been given up, and counts the minute in R2. */
   async wake(): Promise<void> {
     this.#armedAt = null;
@@ -132,15 +228,11 @@ export class Ledger extends DurableObject<LedgerEnv> {
 
   async status(): Promise<LedgerStatus> {
     const groups = this.#storage.oldestGroups(statusGroupsMax);
-    const arrivals = [...this.#storage.waiting.payloads, ...groups.flatMap(({ payloads }) => payloads)];
-    const oldest = arrivals.reduce(
-      (least, { arrival }) => Math.min(least, arrival),
-      Number.POSITIVE_INFINITY,
-    );
     return {
       ...this.#storage.counts(),
       head: this.#storage.head,
-      oldestArrival: Number.isFinite(oldest) ? oldest : null,
+      oldestArrival: this.#oldestArrival(),
+      held: this.#storage.heldGroups(statusGroupsMax).flatMap(heldPayloads),
       oldestGroups: groups.map(({ id, state, made, attempts, payloads, due }) => ({
         group: id,
         state: state.at,
@@ -241,6 +333,26 @@ export class Ledger extends DurableObject<LedgerEnv> {
   #log(message: string, error: unknown): void {
     console.error(JSON.stringify({ message, error: String(error) }));
   }
+}
+
+/** The reconciler's durations: an environment's test setting divides them. */
+export function reconcileSettingsOf(env: Pick<LedgerEnv, "LEDGER_TIMES_FASTER">): ReconcileSettings {
+  const faster = env.LEDGER_TIMES_FASTER;
+  return faster === undefined
+    ? reconcileSettings
+    : reconcileSettingsFaster(reconcileSettings, Number(faster));
+}
+
+function heldPayloads({ state }: Group): LedgerStatus["held"] {
+  return state.at === "held" ? state.found.map(({ key, reason }) => ({ key, reason })) : [];
+}
+
+// Both notes were written by this class: the schemas tell a damaged one from a wrong step.
+const reconcilerSchema = v.custom<Reconciler>((note) => isObject(note) && "book" in note && "lease" in note);
+const standingSchema = v.custom<Standing>((note) => isObject(note) && "open" in note && "rescues" in note);
+
+function isObject(note: unknown): note is object {
+  return typeof note === "object" && note !== null;
 }
 
 /** 128 random bits each. */

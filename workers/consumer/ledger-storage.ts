@@ -13,6 +13,7 @@ import {
   type GroupId,
   type Lane,
   laneOf,
+  never,
 } from "../../shared/ledger/group.ts";
 import type { Head } from "../../shared/ledger/head.ts";
 import {
@@ -53,6 +54,9 @@ const schema = `
   CREATE TABLE IF NOT EXISTS finished (seq INTEGER PRIMARY KEY, at INTEGER NOT NULL, ids BLOB NOT NULL);
   CREATE INDEX IF NOT EXISTS finished_at ON finished (at);
 `;
+
+/** Documents beside the machine's own. */
+export type NoteName = "reconciler" | "alerts";
 
 export interface LedgerCounts {
   readonly waiting: number;
@@ -160,6 +164,27 @@ export class LedgerStorage implements LedgerView {
     return [...rows].map(({ doc }) => readGroup(doc));
   }
 
+  /** Groups that wait for a person: nothing of them is ever due. */
+  heldGroups(atMost: number): readonly Group[] {
+    const rows = this.#sql.exec<{ doc: string }>(
+      "SELECT doc FROM groups WHERE lane = ? AND due = ? ORDER BY id LIMIT ?",
+      laneCodes.other,
+      never,
+      atMost,
+    );
+    return [...rows].map(({ doc }) => readGroup(doc));
+  }
+
+  /** A document that is none of the machine's: what the reconciler and the alerts remember. */
+  note(name: NoteName): unknown {
+    const doc = this.#readDocument(name);
+    return doc === undefined ? undefined : JSON.parse(doc);
+  }
+
+  keepNote(name: NoteName, note: object): void {
+    this.#writeDocument(name, note);
+  }
+
   /** Applies all changes, or throws and has applied none. */
   apply(changes: readonly Change[]): void {
     if (changes.length === 0) {
@@ -202,7 +227,7 @@ export class LedgerStorage implements LedgerView {
     }
   }
 
-  #writeDocument(name: string, doc: Head | Waiting): void {
+  #writeDocument(name: string, doc: object): void {
     this.#sql.exec(
       "INSERT INTO documents (name, doc) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET doc = excluded.doc",
       name,

@@ -9,7 +9,7 @@ import { countRowsQuery, tableStateQuery } from "../../shared/clickhouse/stateme
 import { checkTable, ttlDaysOf, windowOf } from "../../shared/clickhouse/table-check.ts";
 import type { DayRows, TableMeasure } from "../../shared/ledger/group.ts";
 import { DAY_MS } from "../../shared/limits.ts";
-import { formatPayloadId, idOfKey, type PayloadId, type PayloadKey } from "../../shared/payload-key.ts";
+import { formatPayloadId, type PayloadId } from "../../shared/payload-key.ts";
 
 const tableStateSchema = v.array(
   v.object({ engine: v.string(), engine_full: v.string(), blocks: v.nullable(v.number()) }),
@@ -50,14 +50,14 @@ const countsSchema = v.array(
 /** Rows by day of each payload id, zeros left out, ascending by day. */
 export async function countRows(
   { client, settings }: ClickHouseConnection,
-  keys: readonly PayloadKey[],
+  ids: readonly PayloadId[],
 ): Promise<ReadonlyMap<PayloadId, readonly DayRows[]>> {
   const counts = new Map<PayloadId, DayRows[]>();
-  if (keys.length === 0) {
+  if (ids.length === 0) {
     return counts;
   }
   const answer = await client.query({
-    query: countRowsQuery(settings, keys.map(idOfKey)),
+    query: countRowsQuery(settings, ids),
     format: "JSONEachRow",
     clickhouse_settings: { select_sequential_consistency: "1" },
   });

@@ -1,178 +1,217 @@
 /**
- * The third ring: lists R2 page by page, joins it with the receipts, asks the ledger about what has none, and rings
- * what nobody holds. It starts where everything before is known to have ended, and remembers that place in R2.
- *
- * It only ever rings: a wrong ring costs a claim that finds the id known, and nothing else.
+ * The shell of the reconciler: takes the lease, performs what a run (shared/reconcile/run.ts) asks for, one effect
+ * after the other, and gives the lease back. It decides nothing.
  */
 import * as v from "valibot";
+import { unreachable } from "../../shared/assert.ts";
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
-import { planReconcile } from "../../shared/ledger/reconcile.ts";
-import { limits } from "../../shared/limits.ts";
-import type { Doorbell } from "../../shared/messages.ts";
 import {
-  formatMinute,
-  isPayloadKey,
-  minuteToMs,
-  type PayloadKey,
-  parsePayloadKey,
-  payloadPrefix,
-} from "../../shared/payload-key.ts";
-import { doorbellOf } from "./take-batch.ts";
-
-/** Where the last run got to: outside the payloads' prefix, and so outside the notification rule. */
-const cursorKey = "reconcile/cursor";
-
-export interface ReconcileReport {
-  /** Payloads that were listed. */
-  readonly listed: number;
-  /** Of these, without receipt and in the ledger's hands. */
-  readonly held: number;
-  /** Of these, without receipt and held by nobody: rung. */
-  readonly rung: number;
-  /** The minute up to which every payload has a receipt. */
-  readonly settledTo: string;
-}
-
-export interface ReconcileRun {
-  /** ms since the epoch */
-  readonly now: number;
-  /** Minutes that ended less than this before `now` are left to the other rings. */
-  readonly ageMs: number;
-}
+  minuteColumns,
+  minuteRow,
+  outcomesQuery,
+  receiptsOfKeysQuery,
+  storedReceiptsQuery,
+  tallyQuery,
+  watermarkColumns,
+  watermarkRow,
+} from "../../shared/clickhouse/minutes.ts";
+import { receiptsQuery } from "../../shared/clickhouse/statements.ts";
+import type { Doorbell } from "../../shared/messages.ts";
+import { payloadOutcomes } from "../../shared/outcome.ts";
+import { isPayloadKey, type PayloadKey, payloadPrefix } from "../../shared/payload-key.ts";
+import type { Answer, Effect, Listed, ReconcileFinding } from "../../shared/reconcile/effects.ts";
+import type { MinuteBook } from "../../shared/reconcile/minute-book.ts";
+import { type ReconcileReport, reconcileRun } from "../../shared/reconcile/run.ts";
+import type { ReconcileSettings } from "../../shared/reconcile/settings.ts";
+import { parseReceipts, payloadKeySchema } from "./read-receipts.ts";
+import { countRows, readTable } from "./read-table.ts";
+import { completeDoorbell, doorbellOf } from "./take-batch.ts";
 
 /** The ledger's part of a run. */
-export interface HoldsKeys {
+export interface ReconcileLedger {
   holds(keys: readonly PayloadKey[]): Promise<readonly boolean[]>;
+  /** Null: another run has the lease. */
+  beginReconcile(): Promise<{ readonly run: string; readonly book: MinuteBook | null } | null>;
+  /** False: this run has lost the lease. */
+  keepBook(run: string, book: MinuteBook): Promise<boolean>;
+  endReconcile(run: string): Promise<void>;
 }
 
+export interface ReconcileWorld {
+  readonly bucket: R2Bucket;
+  readonly queue: Queue<Doorbell>;
+  readonly clickHouse: ClickHouseConnection;
+  readonly ledger: ReconcileLedger;
+  readonly tell: (findings: readonly ReconcileFinding[]) => Promise<void>;
+}
+
+/**
+ * One run. Null: another one is under way. Throws when R2, the ledger or ClickHouse cannot be asked; what was done
+ * until then stands, the rest is done by the next run.
+ */
 export async function reconcile(
+  world: ReconcileWorld,
+  settings: ReconcileSettings,
+  asked: { readonly now: number; readonly everything: boolean },
+): Promise<ReconcileReport | null> {
+  const begun = await world.ledger.beginReconcile();
+  if (begun === null) {
+    return null;
+  }
+  try {
+    const run = reconcileRun({ ...asked, book: begun.book }, settings);
+    let next = run.next();
+    while (next.done !== true) {
+      next = run.next(await perform(next.value, begun.run, asked.now, world));
+    }
+    return next.value;
+  } finally {
+    await world.ledger.endReconcile(begun.run);
+  }
+}
+
+/** Does one effect and answers it. Throws when it cannot be done. */
+async function perform(effect: Effect, run: string, now: number, world: ReconcileWorld): Promise<Answer> {
+  const { bucket, clickHouse, ledger } = world;
+  const { client, settings } = clickHouse;
+  const to = effect.do;
+  switch (effect.do) {
+    case "list":
+      return { to: "list", ...(await listPayloads(bucket, effect.after, effect.atMost)) };
+    case "outcomes": {
+      const rows = await read(clickHouse, outcomesQuery(settings, effect.keys));
+      return { to: "outcomes", outcomes: v.parse(outcomesSchema, rows) };
+    }
+    case "receipts":
+      return {
+        to: "receipts",
+        receipts: parseReceipts(await read(clickHouse, receiptsOfKeysQuery(settings, effect.keys))),
+      };
+    case "receiptsOfIds":
+      return {
+        to: "receiptsOfIds",
+        receipts: parseReceipts(await read(clickHouse, receiptsQuery(settings, effect.ids))),
+      };
+    case "storedReceipts": {
+      const query = storedReceiptsQuery(settings, effect.after, effect.before, effect.atMost);
+      return { to: "storedReceipts", receipts: parseReceipts(await read(clickHouse, query)) };
+    }
+    case "holds":
+      return { to: "holds", held: await ledger.holds(effect.keys) };
+    case "rows": {
+      const { oldestDay } = await readTable(clickHouse, now);
+      return { to: "rows", rows: await countRows(clickHouse, effect.ids), oldestDay };
+    }
+    case "tally": {
+      const rows = await read(clickHouse, tallyQuery(settings, effect.minute));
+      const tenants = v.parse(tallySchema, rows);
+      return {
+        to: "tally",
+        tenants: tenants.map((tally) => ({ ...tally, checksum: BigInt(tally.checksum) })),
+      };
+    }
+    case "find":
+      return { to: "find", objects: await findPayloads(bucket, effect.keys) };
+    case "ring":
+      await ringAll(effect.doorbells, world.queue);
+      return { to: "ring" };
+    case "record":
+      await write(client, "headrace_minutes", minuteColumns, [
+        ...effect.minutes.map((row) => minuteRow(row, Date.now())),
+      ]);
+      await write(client, "headrace_watermarks", watermarkColumns, [
+        watermarkRow(effect.watermark, Date.now()),
+      ]);
+      return { to: "record" };
+    case "delete":
+      await bucket.delete([...effect.keys]);
+      return { to: "delete" };
+    case "tell":
+      await world.tell(effect.findings);
+      return { to: "tell" };
+    case "save":
+      return { to: "save", kept: await ledger.keepBook(run, effect.book) };
+    default:
+      return unreachable(effect ?? to);
+  }
+}
+
+/** A page of payloads with their metadata; what is no payload of ours under the prefix is passed over. */
+async function listPayloads(
   bucket: R2Bucket,
-  queue: Queue<Doorbell>,
-  clickHouse: ClickHouseConnection,
-  ledger: HoldsKeys,
-  { now, ageMs }: ReconcileRun,
-): Promise<ReconcileReport> {
-  const from = await readCursor(bucket, now);
-  const lastMinute = formatMinute(now - ageMs);
-  let [listed, held, rung] = [0, 0, 0];
-  let settledTo = lastMinute;
-  let cursor: string | undefined;
-  for (let calls = 0; calls < limits.reconcileListCallsMax; calls++) {
-    const page = await bucket.list({
-      prefix: payloadPrefix,
-      include: ["customMetadata"],
-      ...(cursor === undefined ? { startAfter: `${payloadPrefix}${from}` } : { cursor }),
-    });
-    const due = page.objects.filter(({ key }) => {
-      const parts = parsePayloadKey(key);
-      return parts !== undefined && (ageMs === 0 || parts.minute < lastMinute);
-    });
-    const { missing, inFlight } = await findMissing(due, clickHouse, ledger);
-    await ringAll(missing, queue);
-    listed += due.length;
-    held += inFlight.length;
-    rung += missing.length;
-    // Both kinds have no receipt yet: the next run begins no later than at the first of them.
-    for (const key of [...missing.map((object) => object.key), ...inFlight]) {
-      settledTo = least(settledTo, parsePayloadKey(key)?.minute ?? settledTo);
-    }
-    cursor = page.truncated ? page.cursor : undefined;
-    if (cursor === undefined || due.length < page.objects.length) {
-      break;
-    }
-    const last = page.objects.at(-1);
-    if (calls + 1 === limits.reconcileListCallsMax && last !== undefined) {
-      settledTo = least(settledTo, parsePayloadKey(last.key)?.minute ?? settledTo);
+  after: string,
+  atMost: number,
+): Promise<{ readonly objects: readonly Listed[]; readonly more: boolean }> {
+  const page = await bucket.list({
+    prefix: payloadPrefix,
+    startAfter: after,
+    limit: atMost,
+    include: ["customMetadata"],
+  });
+  const objects = page.objects.flatMap((object) =>
+    isPayloadKey(object.key)
+      ? [{ key: object.key, doorbell: doorbellOf(object, object.key, "reconcile") ?? null }]
+      : [],
+  );
+  return { objects, more: page.truncated };
+}
+
+async function findPayloads(bucket: R2Bucket, keys: readonly PayloadKey[]): Promise<readonly Listed[]> {
+  const found: Listed[] = [];
+  for (const key of keys) {
+    const doorbell = await completeDoorbell(bucket, key, "reconcile");
+    if (doorbell !== undefined) {
+      found.push({ key, doorbell });
     }
   }
-  // A put may land up to its time-out after its minute: a run without age limit must not move the cursor so far.
-  const safe = formatMinute(now - Math.max(ageMs, limits.reconcileAgeMs));
-  settledTo = least(settledTo, safe);
-  if (settledTo > from) {
-    await bucket.put(cursorKey, JSON.stringify({ settledTo }));
-  }
-  if (rung > 0) {
-    console.warn(
-      JSON.stringify({
-        message: "the reconciler rang payloads that nobody held",
-        listed,
-        held,
-        rung,
-        settledTo,
-      }),
-    );
-  }
-  return { listed, held, rung, settledTo };
+  return found;
 }
 
-function least(a: string, b: string): string {
-  return a < b ? a : b;
-}
+const outcomesSchema = v.array(v.object({ key: payloadKeySchema, outcome: v.picklist(payloadOutcomes) }));
 
-const cursorSchema = v.object({ settledTo: v.pipe(v.string(), v.regex(/^\d{4}-\d{2}-\d{2}T\d{4}$/)) });
-
-/** The minute to begin at: the stored one, but never before the retention. */
-async function readCursor(bucket: R2Bucket, now: number): Promise<string> {
-  const oldest = formatMinute(now - limits.payloadRetentionMs);
-  const object = await bucket.get(cursorKey);
-  const stored = object === null ? undefined : v.safeParse(cursorSchema, await object.json());
-  if (stored?.success !== true) {
-    return oldest;
-  }
-  const { settledTo } = stored.output;
-  return minuteToMs(settledTo) < minuteToMs(oldest) ? oldest : settledTo;
-}
-
-/** Of one page: what nobody holds and has no receipt, and what is in flight. Throws when ClickHouse cannot be asked. */
-async function findMissing(
-  objects: readonly R2Object[],
-  clickHouse: ClickHouseConnection,
-  ledger: HoldsKeys,
-): Promise<{ missing: readonly R2Object[]; inFlight: readonly PayloadKey[] }> {
-  const keys = objects.map(({ key }) => key).filter(isPayloadKey);
-  const none = new Set<PayloadKey>();
-  const unreceipted = planReconcile(keys, await readReceiptKeys(clickHouse, keys), none);
-  if (unreceipted.length === 0) {
-    return { missing: [], inFlight: [] };
-  }
-  const answers = await ledger.holds(unreceipted);
-  const held = new Set(unreceipted.filter((_, index) => answers[index] === true));
-  // A group may have finished between the two questions: the receipts are read once more before anything is rung.
-  const rest = unreceipted.filter((key) => !held.has(key));
-  const missing = new Set<string>(planReconcile(rest, await readReceiptKeys(clickHouse, rest), none));
-  return { missing: objects.filter(({ key }) => missing.has(key)), inFlight: [...held] };
-}
-
-const keyRowsSchema = v.array(
-  v.object({ key: v.custom<PayloadKey>((key) => typeof key === "string" && isPayloadKey(key)) }),
+const tallySchema = v.array(
+  v.object({
+    tenant: v.string(),
+    accepted: v.number(),
+    stored: v.number(),
+    dead: v.number(),
+    duplicate: v.number(),
+    erased: v.number(),
+    spans: v.number(),
+    rejectedSpans: v.number(),
+    bytes: v.number(),
+    checksum: v.pipe(v.string(), v.regex(/^\d+$/)),
+  }),
 );
 
-/** Keys with a receipt in the range of `keys` (ascending), in order. */
-async function readReceiptKeys(
-  { client }: ClickHouseConnection,
-  keys: readonly PayloadKey[],
-): Promise<readonly PayloadKey[]> {
-  const [first, last] = [keys[0], keys.at(-1)];
-  if (first === undefined || last === undefined) {
-    return [];
-  }
+async function read({ client }: ClickHouseConnection, query: string): Promise<unknown> {
   const answer = await client.query({
-    query:
-      "SELECT DISTINCT key FROM headrace_receipts WHERE key BETWEEN {first:String} AND {last:String} ORDER BY key",
-    query_params: { first, last },
+    query,
     format: "JSONEachRow",
+    clickhouse_settings: { select_sequential_consistency: "1" },
   });
-  return v.parse(keyRowsSchema, await answer.json()).map(({ key }) => key);
+  return await answer.json();
+}
+
+async function write(
+  client: ClickHouseConnection["client"],
+  table: string,
+  columns: readonly [string, ...string[]],
+  values: readonly object[],
+): Promise<void> {
+  await client.insert({
+    table,
+    columns: [...columns],
+    values: [...values],
+    format: "JSONEachRow",
+    clickhouse_settings: { async_insert: 0, wait_end_of_query: 1, input_format_skip_unknown_fields: 0 },
+  });
 }
 
 /** Queues take 100 messages a call. */
 const messagesMax = 100;
 
-async function ringAll(objects: readonly R2Object[], queue: Queue<Doorbell>): Promise<void> {
-  const doorbells = objects.flatMap((object) => {
-    const doorbell = isPayloadKey(object.key) ? doorbellOf(object, object.key, "reconcile") : undefined;
-    return doorbell === undefined ? [] : [doorbell];
-  });
+async function ringAll(doorbells: readonly Doorbell[], queue: Queue<Doorbell>): Promise<void> {
   for (let at = 0; at < doorbells.length; at += messagesMax) {
     await queue.sendBatch(doorbells.slice(at, at + messagesMax).map((body) => ({ body })));
   }

@@ -2,22 +2,13 @@
  * Gathers the evidence for VERIFY, after the fence: whether anything of the group still runs (and ends it), what the
  * receipts claim, what the table shows, what R2 holds. It concludes nothing: that is shared/ledger/verify.ts.
  */
-import * as v from "valibot";
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
 import { killStatement, receiptsQuery, runningQuery } from "../../shared/clickhouse/statements.ts";
-import {
-  type AttemptReport,
-  type DayRows,
-  type Evidence,
-  type GroupPayload,
-  type GroupTask,
-  isGroupId,
-  type Receipt,
-} from "../../shared/ledger/group.ts";
-import { payloadOutcomes } from "../../shared/outcome.ts";
-import { idOfKey, isPayloadKey, type PayloadId, type PayloadKey } from "../../shared/payload-key.ts";
+import type { AttemptReport, Evidence, GroupPayload, GroupTask, Receipt } from "../../shared/ledger/group.ts";
+import { idOfKey, type PayloadId, type PayloadKey } from "../../shared/payload-key.ts";
 import { countPayload } from "./insert-group.ts";
 import { loadPayloads } from "./load-payloads.ts";
+import { parseReceipts } from "./read-receipts.ts";
 import { countRows, readTable } from "./read-table.ts";
 
 type VerifyTask = Extract<GroupTask, { readonly step: "verify" }>;
@@ -33,7 +24,7 @@ export async function verifyGroup(
   const keys = task.payloads.map(({ key }) => key);
   const receipts = await readReceipts(clickHouse, keys);
   const { oldestDay } = await readTable(clickHouse, now);
-  const rows = await countRows(clickHouse, keys);
+  const rows = await countRows(clickHouse, keys.map(idOfKey));
   const payloads: Evidence[] = [];
   for (const payload of task.payloads) {
     const id = idOfKey(payload.key);
@@ -58,20 +49,6 @@ async function endRunning({ client }: ClickHouseConnection, group: string): Prom
   return running;
 }
 
-const receiptRowsSchema = v.array(
-  v.object({
-    key: v.custom<PayloadKey>((key) => typeof key === "string" && isPayloadKey(key)),
-    outcome: v.picklist(payloadOutcomes),
-    group_id: v.string(),
-    spans: v.number(),
-    rejected_spans: v.number(),
-    days: v.array(v.number()),
-    rows: v.array(v.number()),
-    bytes: v.number(),
-    reason: v.string(),
-  }),
-);
-
 async function readReceipts(
   { client, settings }: ClickHouseConnection,
   keys: readonly PayloadKey[],
@@ -83,31 +60,11 @@ async function readReceipts(
     clickhouse_settings: { select_sequential_consistency: "1" },
   });
   const found = new Map<PayloadId, Receipt[]>();
-  for (const row of v.parse(receiptRowsSchema, await answer.json())) {
-    const rowsByDay: DayRows[] = row.days.map((day, index) => ({ day, rows: row.rows[index] ?? 0 }));
-    const receipt: Receipt = {
-      key: row.key,
-      outcome: row.outcome,
-      group: groupOf(row.group_id),
-      spans: row.spans,
-      rowsByDay: rowsByDay.sort((a, b) => a.day - b.day),
-      rejectedSpans: row.rejected_spans,
-      bytes: row.bytes,
-      reason: row.reason,
-    };
-    found.set(idOfKey(row.key), [...(found.get(idOfKey(row.key)) ?? []), receipt]);
+  for (const receipt of parseReceipts(await answer.json())) {
+    const id = idOfKey(receipt.key);
+    found.set(id, [...(found.get(id) ?? []), receipt]);
   }
   return found;
-}
-
-const noGroup = "0".repeat(32);
-
-function groupOf(text: string): Receipt["group"] {
-  const group = isGroupId(text) ? text : noGroup;
-  if (!isGroupId(group)) {
-    throw new Error("32 zeros are a group's id");
-  }
-  return group;
 }
 
 /** An object of the id, under the payload's own key first; its rows by day only where they are asked for. */

@@ -6,21 +6,28 @@
 import { WorkerEntrypoint } from "cloudflare:workers";
 import { assert, unreachable } from "../../shared/assert.ts";
 import { type ClickHouseConnection, connectClickHouse } from "../../shared/clickhouse/connection.ts";
+import type { Finding } from "../../shared/clickhouse/findings.ts";
 import type { AttemptReport, GroupTask } from "../../shared/ledger/group.ts";
 import { limits } from "../../shared/limits.ts";
 import type { Doorbell } from "../../shared/messages.ts";
 import { idOfKey, isPayloadKey, type PayloadKey } from "../../shared/payload-key.ts";
+import type { ReconcileFinding } from "../../shared/reconcile/effects.ts";
+import type { MinuteBook } from "../../shared/reconcile/minute-book.ts";
+import type { ReconcileReport } from "../../shared/reconcile/run.ts";
 import { codecVersion } from "../../shared/rows/transcode.ts";
 import type { ConsumerBindings } from "./bindings.ts";
 import { ByteBudget } from "./byte-budget.ts";
 import { checkTraces } from "./check-traces.ts";
 import { closeGroup } from "./close-group.ts";
 import { insertGroup } from "./insert-group.ts";
+import { reconcileSettingsOf } from "./ledger-object.ts";
 import { countRows, readTable } from "./read-table.ts";
-import { type ReconcileReport, reconcile } from "./reconcile.ts";
+import { reconcile } from "./reconcile.ts";
 import { type AskedFor, erase, replay } from "./replay.ts";
 import { completeDoorbell, readMessage } from "./take-batch.ts";
+import { tell } from "./tell.ts";
 import { verifyGroup } from "./verify-group.ts";
+import { readRecent, readVolumes } from "./watch.ts";
 
 export { Ledger } from "./ledger-object.ts";
 
@@ -132,7 +139,7 @@ async function attempt(
     case "count":
       return await orRetry(async () => {
         const keys = task.payloads.map(({ key }) => key);
-        const counts = await countRows(clickHouse, keys);
+        const counts = await countRows(clickHouse, keys.map(idOfKey));
         return {
           kind: "counted",
           payloads: keys.map((key) => ({ key, rowsByDay: counts.get(idOfKey(key)) ?? [] })),
@@ -182,22 +189,56 @@ function clickHouseOf(env: ConsumerBindings): ClickHouseConnection {
   return connectClickHouse(env, env.CLICKHOUSE, fetch);
 }
 
-async function reconcileAll(env: ConsumerBindings, ageMs: number): Promise<ReconcileReport> {
+/**
+ * The story of one cron: the ledger is woken, the table checked, the reconciler run, and people told. With
+ * `everything`, payloads of any age are rung, as a person asked. Throws what the reconciler's run failed with.
+ */
+async function tick(env: ConsumerBindings, everything: boolean): Promise<ReconcileReport | null> {
   // A ledger that is asked before the first payload arrives knows that nothing was there before it.
   const ledger = ledgerOf(env);
+  const clickHouse = clickHouseOf(env);
+  const now = Date.now();
   await ledger.wake();
-  await checkTraces(clickHouseOf(env), ledger, Date.now());
-  return await reconcile(env.PAYLOADS, env.RING, clickHouseOf(env), ledgerOf(env), {
-    now: Date.now(),
-    ageMs,
-  });
+  await checkTraces(clickHouse, ledger, now);
+  const findings: Finding[] = [];
+  const tellLater = async (found: readonly ReconcileFinding[]): Promise<void> => {
+    findings.push(...found.map((finding) => ({ ...finding, openedAt: now })));
+  };
+  let report: ReconcileReport | null = null;
+  let failure: unknown;
+  try {
+    const world = { bucket: env.PAYLOADS, queue: env.RING, clickHouse, ledger, tell: tellLater };
+    report = await reconcile(world, reconcileSettingsOf(env), { now, everything });
+  } catch (error) {
+    failure = error;
+  }
+  const standing = await ledger.standing();
+  const book = await ledger.book();
+  const isBusy = (report?.listed ?? 0) > 0 || standing.open.length > 0;
+  findings.push(
+    ...(await ledger.judgeAlerts({
+      runFailure: failure === undefined ? "" : String(failure),
+      recent: isBusy ? await readRecent(clickHouse, now) : null,
+      volumes: book === null ? null : await readVolumes(clickHouse, standing, book, now),
+    })),
+  );
+  await tell(clickHouse, env.ALERT_WEBHOOK, findings, now);
+  if (failure !== undefined) {
+    throw failure;
+  }
+  return report;
 }
 
 /** What the console asks of the consumer, by service binding. */
 export class Operations extends WorkerEntrypoint<ConsumerBindings> {
-  /** Rings what nobody holds, however young. */
-  async reconcile(): Promise<ReconcileReport> {
-    return await reconcileAll(this.env, 0);
+  /** Rings what nobody holds, however young. Null: a run is under way already. */
+  async reconcile(): Promise<ReconcileReport | null> {
+    return await tick(this.env, true);
+  }
+
+  /** How far the balance is proven. Null: the reconciler has not run yet. */
+  async book(): Promise<MinuteBook | null> {
+    return await ledgerOf(this.env).book();
   }
 
   /** Which of these keys the ledger has in flight, in the order asked. */
@@ -238,6 +279,6 @@ export default {
   },
 
   async scheduled(_controller, env) {
-    await reconcileAll(env, limits.reconcileAgeMs);
+    await tick(env, false);
   },
 } satisfies ExportedHandler<ConsumerBindings>;

@@ -1,0 +1,252 @@
+/**
+ * When somebody is told (DESIGN 5.14): pure conditions over what the cron has just learnt. A condition that begins to
+ * hold opens a finding, one that no longer holds resolves it; in between nobody is told again. What could not be
+ * learnt (ClickHouse did not answer) leaves its findings as they stand.
+ */
+import type { Finding, FindingKind } from "./clickhouse/findings.ts";
+import { limits } from "./limits.ts";
+import { formatMinute } from "./payload-key.ts";
+import { MINUTE_MS, type MinuteBook, watermarkOf } from "./reconcile/minute-book.ts";
+
+/** Spans of one tenant in an hour, and in the same hour of the seven days before, the nearest first. */
+export interface TenantVolume {
+  readonly tenant: string;
+  readonly spans: number;
+  readonly before: readonly number[];
+}
+
+/** Times in ms since the epoch. Null: not learnt. */
+export interface AlertFacts {
+  readonly now: number;
+  /** Arrival of the oldest payload in flight; null: nothing is in flight. */
+  readonly oldestArrival: number | null;
+  /** Payloads whose rows in the table are neither none nor all of theirs. */
+  readonly held: readonly { readonly key: string; readonly reason: string }[];
+  readonly breakerOpen: boolean;
+  /** Why nothing may be inserted; empty: it may. */
+  readonly tableRefusal: string;
+  readonly databaseBytes: number;
+  /** Rescues since the ledger began. */
+  readonly rescues: Readonly<Record<"event" | "reconcile", number>>;
+  readonly book: MinuteBook | null;
+  /** Why the reconciler's run failed; empty: it did not. */
+  readonly runFailure: string;
+  /** Of the last quarter of an hour. */
+  readonly recent: { readonly dead: number; readonly ended: number } | null;
+  /** Of the hour that `hour` begins. */
+  readonly volumes: { readonly hour: number; readonly tenants: readonly TenantVolume[] } | null;
+}
+
+/** What is remembered between two crons. */
+export interface Standing {
+  readonly open: readonly Finding[];
+  readonly rescues: AlertFacts["rescues"];
+  readonly rescuedAt: Readonly<Record<"event" | "reconcile", number>>;
+  /** The last hour whose volumes were judged. */
+  readonly volumeHour: number;
+}
+
+export const nothingStands: Standing = {
+  open: [],
+  rescues: { event: 0, reconcile: 0 },
+  rescuedAt: { event: 0, reconcile: 0 },
+  volumeHour: 0,
+};
+
+type Condition = Pick<Finding, "kind" | "subject" | "severity" | "tenant" | "message">;
+
+export interface Judged {
+  readonly standing: Standing;
+  /** To be told now. */
+  readonly findings: readonly Finding[];
+}
+
+export function judgeAlerts(facts: AlertFacts, before: Standing): Judged {
+  const { now } = facts;
+  const rescuedAt = {
+    event: facts.rescues.event > before.rescues.event ? now : before.rescuedAt.event,
+    reconcile: facts.rescues.reconcile > before.rescues.reconcile ? now : before.rescuedAt.reconcile,
+  };
+  const conditions = [
+    ...ledgerConditions(facts),
+    ...reconcilerConditions(facts),
+    ...rescueConditions(facts, rescuedAt),
+    ...deadConditions(facts),
+    ...volumeConditions(facts),
+  ];
+  const notLearnt = new Set<FindingKind>([
+    ...(facts.recent === null ? (["dead_letters"] as const) : []),
+    ...(facts.volumes === null ? (["volume"] as const) : []),
+  ]);
+  const standing: Finding[] = [];
+  const findings: Finding[] = [];
+  for (const condition of conditions) {
+    const old = before.open.find((one) => isSame(one, condition));
+    const finding: Finding = { ...condition, state: "open", openedAt: old?.openedAt ?? now };
+    standing.push(finding);
+    // A warning that becomes a page is told again.
+    if (old === undefined || old.severity !== finding.severity) {
+      findings.push(finding);
+    }
+  }
+  for (const old of before.open) {
+    if (conditions.some((one) => isSame(old, one))) {
+      continue;
+    }
+    if (notLearnt.has(old.kind)) {
+      standing.push(old);
+    } else {
+      findings.push({ ...old, state: "resolved" });
+    }
+  }
+  return {
+    standing: {
+      open: standing,
+      rescues: facts.rescues,
+      rescuedAt,
+      volumeHour: facts.volumes?.hour ?? before.volumeHour,
+    },
+    findings,
+  };
+}
+
+function isSame(a: Pick<Finding, "kind" | "subject">, b: Pick<Finding, "kind" | "subject">): boolean {
+  return a.kind === b.kind && a.subject === b.subject;
+}
+
+function* ledgerConditions(facts: AlertFacts): Generator<Condition> {
+  const everybody = { subject: "ledger", tenant: "" } as const;
+  if (facts.tableRefusal !== "") {
+    yield {
+      kind: "table_check",
+      subject: "traces table",
+      tenant: "",
+      severity: "page",
+      message: facts.tableRefusal,
+    };
+  }
+  if (facts.breakerOpen) {
+    yield {
+      ...everybody,
+      kind: "breaker_open",
+      severity: "page",
+      message:
+        "INSERTs fail: one is tried at a time, everything else waits in the ledger and nothing is lost. Look whether ClickHouse answers, and at its last error in GET /api/status.",
+    };
+  }
+  if (facts.oldestArrival !== null && facts.now - facts.oldestArrival > limits.alertInFlightMs) {
+    yield {
+      ...everybody,
+      kind: "in_flight",
+      severity: "page",
+      message: `A payload that arrived at ${timeText(facts.oldestArrival)} is still in flight. GET /api/status shows its group and what it waits for.`,
+    };
+  }
+  if (facts.databaseBytes > limits.ledgerDatabaseBytesMax / 2) {
+    yield {
+      ...everybody,
+      kind: "ledger_size",
+      severity: "warning",
+      message: `The ledger holds ${Math.round(facts.databaseBytes / 1e6)} MB, half of what it may: at ${limits.ledgerDatabaseBytesMax / 1e6} MB it forgets early, and more payloads are verified before they are inserted.`,
+    };
+  }
+  for (const { key, reason } of facts.held) {
+    yield {
+      kind: "inexact",
+      subject: key,
+      tenant: key.split("/")[4] ?? "",
+      severity: "page",
+      message: `The table holds neither none nor all rows of this payload (${reason}). Nobody inserts it until it is resolved: POST /api/resolve.`,
+    };
+  }
+}
+
+function* reconcilerConditions({ now, book, runFailure }: AlertFacts): Generator<Condition> {
+  if (book === null) {
+    return;
+  }
+  if (now - book.ranAt > limits.alertReconcilerMs && book.ranAt > 0) {
+    yield {
+      kind: "reconciler",
+      subject: "reconciler",
+      tenant: "",
+      severity: "page",
+      message: `No run of the reconciler has come to its end since ${timeText(book.ranAt)}${runFailure === "" ? "" : `: ${runFailure}`}. Minutes are not sealed, and what the queues miss is not rung.`,
+    };
+  }
+  const watermark = watermarkOf(book);
+  if (now - (watermark + MINUTE_MS) > limits.alertUnsealedMs) {
+    const oldest = book.open.find(({ minute }) => minute === watermark);
+    const what =
+      oldest === undefined
+        ? "The reconciler has not come so far."
+        : `${oldest.pending} of its ${oldest.listed} payloads have not ended${oldest.example === null ? "" : `, the first of them ${oldest.example}`}.`;
+    yield {
+      kind: "unsealed",
+      subject: "watermark",
+      tenant: "",
+      severity: "page",
+      message: `The watermark stands at ${formatMinute(watermark)} UTC. ${what} ${book.open.length} minutes are open.`,
+    };
+  }
+}
+
+function* rescueConditions(
+  { now, rescues }: AlertFacts,
+  rescuedAt: Standing["rescuedAt"],
+): Generator<Condition> {
+  for (const ring of ["event", "reconcile"] as const) {
+    if (now - rescuedAt[ring] < limits.alertRescuedMs) {
+      yield {
+        kind: "rescued",
+        subject: ring,
+        tenant: "",
+        severity: "warning",
+        message: `Payloads were brought in by the ${ring === "event" ? "R2 event" : "reconciler"} because no doorbell came: ${rescues[ring]} since the ledger began. Nothing is lost; look at the ring queue's metrics and at the ingress's log.`,
+      };
+    }
+  }
+}
+
+function* deadConditions({ recent }: AlertFacts): Generator<Condition> {
+  if (recent === null || recent.dead === 0) {
+    return;
+  }
+  const isRate =
+    recent.dead >= limits.alertDeadPageMin && recent.dead > recent.ended * limits.alertDeadPageShare;
+  yield {
+    kind: "dead_letters",
+    subject: "payloads",
+    tenant: "",
+    severity: isRate ? "page" : "warning",
+    message: `${recent.dead} payloads became dead letters in the last ${limits.alertDeadMs / MINUTE_MS} minutes, of ${recent.ended} that ended. GET /api/dead-letters names them with their reasons; POST /api/replay brings them in when the cause is mended.`,
+  };
+}
+
+function* volumeConditions({ volumes }: AlertFacts): Generator<Condition> {
+  if (volumes === null) {
+    return;
+  }
+  for (const { tenant, spans, before } of volumes.tenants) {
+    const usual = median(before);
+    if (usual >= limits.alertVolumeSpansMin && spans < usual / 2) {
+      yield {
+        kind: "volume",
+        subject: tenant,
+        tenant,
+        severity: "warning",
+        message: `${spans} spans arrived from this tenant in the hour from ${timeText(volumes.hour)}; in the same hour of the last seven days the median was ${usual}. Everything that was accepted is stored: look at what sends, and at what answers it gets (GET /api/outcomes).`,
+      };
+    }
+  }
+}
+
+/** Of an odd count of numbers, or the lower of the two in the middle. */
+export function median(numbers: readonly number[]): number {
+  const sorted = [...numbers].sort((a, b) => a - b);
+  return sorted[Math.floor((sorted.length - 1) / 2)] ?? 0;
+}
+
+function timeText(time: number): string {
+  return `${new Date(time).toISOString().slice(0, 19)}Z`;
+}

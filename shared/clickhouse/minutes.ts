@@ -1,0 +1,125 @@
+/** What the reconciler reads of receipts and writes of minutes: statements, and rows of headrace_minutes. */
+import { formatMinute, type PayloadKey, payloadPrefix } from "../payload-key.ts";
+import type { MinuteRow, WatermarkRow } from "../reconcile/effects.ts";
+import type { ClickHouseSettings } from "./connection.ts";
+import { formatDateTime64 } from "./date-time.ts";
+import { receiptFields, tableName } from "./statements.ts";
+
+/** Payload keys as SQL literals: their characters need no escape. */
+function keySet(keys: readonly PayloadKey[]): string {
+  return `(${keys.map((key) => `'${key}'`).join(", ")})`;
+}
+
+/** By range first: that is what the table's primary key is searched for. */
+function whereKeys(keys: readonly PayloadKey[]): string {
+  return `key BETWEEN '${keys[0] ?? ""}' AND '${keys.at(-1) ?? ""}' AND key IN ${keySet(keys)}`;
+}
+
+/** How keys (ascending, at least one) ended. */
+export function outcomesQuery(settings: ClickHouseSettings, keys: readonly PayloadKey[]): string {
+  return `SELECT key, toString(outcome) AS outcome
+    FROM ${tableName(settings, "headrace_receipts")} FINAL WHERE ${whereKeys(keys)} ORDER BY key`;
+}
+
+/** The receipts of keys (ascending, at least one). */
+export function receiptsOfKeysQuery(settings: ClickHouseSettings, keys: readonly PayloadKey[]): string {
+  return `SELECT ${receiptFields}
+    FROM ${tableName(settings, "headrace_receipts")} FINAL WHERE ${whereKeys(keys)} ORDER BY key`;
+}
+
+/** A page of stored receipts, between two texts that keys are compared with. */
+export function storedReceiptsQuery(
+  settings: ClickHouseSettings,
+  after: string,
+  before: string,
+  atMost: number,
+): string {
+  return `SELECT ${receiptFields}
+    FROM ${tableName(settings, "headrace_receipts")} FINAL
+    WHERE key > '${checkedBound(after)}' AND key < '${checkedBound(before)}' AND outcome = 'stored'
+    ORDER BY key LIMIT ${atMost}`;
+}
+
+function checkedBound(text: string): string {
+  if (!text.startsWith(payloadPrefix) || !/^[a-zA-Z0-9/-]*$/.test(text)) {
+    throw new Error("a bound is the beginning of a payload key");
+  }
+  return text;
+}
+
+/** What a minute's receipts add up to, by tenant. `minute`: ms since the epoch. */
+export function tallyQuery(settings: ClickHouseSettings, minute: number): string {
+  const start = `${payloadPrefix}${formatMinute(minute)}`;
+  return `SELECT tenant, toUInt32(count()) AS accepted, toUInt32(countIf(outcome = 'stored')) AS stored,
+      toUInt32(countIf(outcome = 'dead')) AS dead, toUInt32(countIf(outcome = 'duplicate')) AS duplicate,
+      toUInt32(countIf(outcome = 'erased')) AS erased,
+      toFloat64(sumIf(spans, outcome = 'stored')) AS spans,
+      toFloat64(sumIf(rejected_spans, outcome = 'stored')) AS rejectedSpans,
+      toFloat64(sum(bytes)) AS bytes,
+      toString(sum(reinterpretAsUInt64(substring(payload, 1, 8)))) AS checksum
+    FROM ${tableName(settings, "headrace_receipts")} FINAL
+    WHERE key > '${start}/' AND key < '${start}0' GROUP BY tenant ORDER BY tenant`;
+}
+
+export const minuteColumns = [
+  "minute",
+  "tenant",
+  "sealed",
+  "accepted",
+  "stored",
+  "dead",
+  "duplicate",
+  "erased",
+  "spans",
+  "rejected_spans",
+  "bytes",
+  "key_checksum",
+  "at",
+] as const satisfies readonly [string, ...string[]];
+
+/** `at`: when it is written, ms since the epoch. */
+export function minuteRow(row: MinuteRow, at: number) {
+  return {
+    minute: row.minute / 1000,
+    tenant: row.tenant,
+    sealed: row.sealed,
+    accepted: row.accepted,
+    stored: row.stored,
+    dead: row.dead,
+    duplicate: row.duplicate,
+    erased: row.erased,
+    spans: row.spans,
+    rejected_spans: row.rejectedSpans,
+    bytes: row.bytes,
+    key_checksum: row.checksum.toString(),
+    at: formatDateTime64(at),
+  };
+}
+
+export const watermarkColumns = ["at", "watermark", "open_minutes"] as const;
+
+export function watermarkRow({ watermark, openMinutes }: WatermarkRow, at: number) {
+  return { at: formatDateTime64(at), watermark: watermark / 1000, open_minutes: openMinutes };
+}
+
+/** Dead letters since a time, and payloads that ended in the minutes sealed since. `since`: ms since the epoch. */
+export function recentQuery(settings: ClickHouseSettings, since: number): string {
+  const seconds = Math.floor(since / 1000);
+  return `SELECT
+      (SELECT toUInt32(count()) FROM ${tableName(settings, "headrace_dead_letters")} FINAL
+        WHERE at >= toDateTime(${seconds})) AS dead,
+      dead + (SELECT toUInt32(sum(stored)) FROM ${tableName(settings, "headrace_minutes")} FINAL
+        WHERE minute >= toDateTime(${seconds})) AS ended`;
+}
+
+/** Spans by tenant of the hour that begins at `hour` (ms since the epoch), and of the same hour of days before. */
+export function volumesQuery(settings: ClickHouseSettings, hour: number, days: number): string {
+  const start = hour / 1000;
+  const daySeconds = 86_400;
+  return `SELECT tenant, toUInt32(intDiv(${start + daySeconds - 1} - toUnixTimestamp(minute), ${daySeconds})) AS daysAgo,
+      toFloat64(sum(spans)) AS spans
+    FROM ${tableName(settings, "headrace_minutes")} FINAL
+    WHERE minute >= toDateTime(${start - days * daySeconds}) AND minute < toDateTime(${start + 3600})
+      AND (toUnixTimestamp(minute) - ${start - days * daySeconds}) % ${daySeconds} < 3600
+    GROUP BY tenant, daysAgo`;
+}

@@ -1,0 +1,104 @@
+/**
+ * Deleting payloads past their retention. Nobody else deletes any. Before a page's payloads go, the page is joined
+ * once more, and the table is asked for their rows in this very run.
+ */
+import { idOfKey, type PayloadId, type PayloadKey, payloadPrefix } from "../payload-key.ts";
+import { type Asking, ask, type DatedReceipt } from "./effects.ts";
+import { auditRows, mayDelete } from "./evidence.ts";
+import { idsOf } from "./join.ts";
+import type { Listing } from "./listing.ts";
+import { beforeMinute, isOpen, type MinuteBook, startOfMinute } from "./minute-book.ts";
+import { findLate, minuteOf, type Run, type Walked } from "./walk-minutes.ts";
+
+export interface Deleted extends Walked {
+  readonly deleted: number;
+}
+
+/** Goes on with the round, or begins one when it is time; a round is over when everything old enough was seen. */
+export function* deletePayloads(book: MinuteBook, listing: Listing, run: Run): Asking<Deleted> {
+  const { retentionMs, deleteEveryMs } = run.settings;
+  let walked: Walked = { book, rows: [] };
+  let deleted = 0;
+  if (book.deleteAfter === payloadPrefix && run.now < book.deleteNextAt) {
+    return { ...walked, deleted };
+  }
+  const before = beforeMinute(startOfMinute(run.now - retentionMs));
+  for (;;) {
+    const page = yield* listing.next(walked.book.deleteAfter);
+    if (page === undefined) {
+      return { ...walked, deleted };
+    }
+    const old = page.objects.filter(({ key }) => key < before);
+    const late = yield* findLate(walked.book, old, run);
+    const keys = old.map(({ key }) => key);
+    const gone = yield* deletable(keys, late.book, run);
+    if (gone.length > 0) {
+      yield* ask({ do: "delete", keys: gone });
+      deleted += gone.length;
+    }
+    const last = keys.at(-1);
+    const isOver = last === undefined || old.length < page.objects.length || !page.more;
+    walked = {
+      rows: [...walked.rows, ...late.rows],
+      book: isOver
+        ? { ...late.book, deleteAfter: payloadPrefix, deleteNextAt: run.now + deleteEveryMs }
+        : { ...late.book, deleteAfter: last },
+    };
+    if (isOver) {
+      return { ...walked, deleted };
+    }
+  }
+}
+
+/** Of a page's keys, those that `mayDelete` lets go. */
+function* deletable(keys: readonly PayloadKey[], book: MinuteBook, run: Run): Asking<readonly PayloadKey[]> {
+  const sealed = keys.filter((key) => !isOpen(book, minuteOf(key)));
+  if (sealed.length === 0) {
+    return [];
+  }
+  const { receipts: own } = yield* ask({ do: "receipts", keys: sealed });
+  const candidates = own.filter(({ outcome }) => outcome !== "dead");
+  if (candidates.length === 0) {
+    return [];
+  }
+  const candidateKeys = candidates.map(({ key }) => key);
+  const { rows, oldestDay } = yield* ask({ do: "rows", ids: idsOf(candidateKeys) });
+  const rowsOf = (id: PayloadId) => rows.get(id) ?? [];
+  const isPlain = ({ key, outcome, rowsByDay }: DatedReceipt): boolean =>
+    outcome === "stored" && auditRows(rowsByDay, rowsOf(idOfKey(key)), 1, oldestDay) === "exact";
+  // Where its own receipt and one copy of rows do not settle it, the receipts of the id's other keys are read.
+  const others = yield* receiptsOf(candidates.filter((receipt) => !isPlain(receipt)));
+  const { held } = yield* ask({ do: "holds", keys: candidateKeys });
+  return candidates
+    .filter((receipt, index) =>
+      mayDelete(
+        {
+          key: receipt.key,
+          receipts: others.get(idOfKey(receipt.key)) ?? [receipt],
+          rowsByDay: rowsOf(idOfKey(receipt.key)),
+          oldestDay,
+          isHeld: held[index] !== false,
+          isSealed: true,
+          now: run.now,
+        },
+        run.settings,
+      ),
+    )
+    .map(({ key }) => key);
+}
+
+function* receiptsOf(
+  doubtful: readonly DatedReceipt[],
+): Asking<ReadonlyMap<PayloadId, readonly DatedReceipt[]>> {
+  const found = new Map<PayloadId, DatedReceipt[]>();
+  if (doubtful.length === 0) {
+    return found;
+  }
+  const ids = idsOf(doubtful.map(({ key }) => key));
+  const { receipts } = yield* ask({ do: "receiptsOfIds", ids });
+  for (const receipt of receipts) {
+    const id = idOfKey(receipt.key);
+    found.set(id, [...(found.get(id) ?? []), receipt]);
+  }
+  return found;
+}

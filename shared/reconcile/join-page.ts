@@ -1,0 +1,64 @@
+/**
+ * One page of the listing: which of its payloads have not ended, and a ring for those that nobody holds. It only ever
+ * rings: a wrong ring costs a claim that finds the id known, and nothing else.
+ */
+import type { PayloadOutcome } from "../outcome.ts";
+import { idOfKey, type PayloadId, type PayloadKey } from "../payload-key.ts";
+import { type Asking, ask, type KeyOutcome, type Listed } from "./effects.ts";
+import { idsOf, missingKeys, receiptCounts } from "./join.ts";
+
+export interface JoinedPage {
+  /** Keys that have not ended, in order. */
+  readonly pending: readonly PayloadKey[];
+  /** How many of these the ledger holds: in flight, not rung. */
+  readonly held: number;
+  readonly rung: number;
+}
+
+export function* joinPage(objects: readonly Listed[]): Asking<JoinedPage> {
+  const pending = yield* notEnded(objects.map(({ key }) => key));
+  if (pending.length === 0) {
+    return { pending, held: 0, rung: 0 };
+  }
+  const { held } = yield* ask({ do: "holds", keys: pending });
+  const free = pending.filter((_, index) => held[index] !== true);
+  // A group may have finished between the two questions: the receipts are read once more before anything is rung.
+  const lost = new Set(yield* notEnded(free));
+  const doorbells = objects.flatMap(({ key, doorbell }) =>
+    lost.has(key) && doorbell !== null ? [doorbell] : [],
+  );
+  if (doorbells.length > 0) {
+    yield* ask({ do: "ring", doorbells });
+  }
+  return {
+    pending: pending.filter((key, index) => held[index] === true || lost.has(key)),
+    held: pending.length - free.length,
+    rung: doorbells.length,
+  };
+}
+
+/** Keys without a receipt that counts, of ascending keys. */
+function* notEnded(keys: readonly PayloadKey[]): Asking<readonly PayloadKey[]> {
+  if (keys.length === 0) {
+    return [];
+  }
+  const { outcomes } = yield* ask({ do: "outcomes", keys });
+  const doubtful = outcomes.filter(({ outcome }) => outcome === "duplicate");
+  const worthless = yield* withoutOwner(doubtful);
+  const ended = outcomes.filter(({ key }) => !worthless.has(key)).map(({ key }) => key);
+  return missingKeys(keys, ended);
+}
+
+/** Of keys that are duplicates: those of which no other key is stored, dead or erased. */
+function* withoutOwner(duplicates: readonly KeyOutcome[]): Asking<ReadonlySet<PayloadKey>> {
+  if (duplicates.length === 0) {
+    return new Set();
+  }
+  const keys = duplicates.map(({ key }) => key);
+  const { receipts } = yield* ask({ do: "receiptsOfIds", ids: idsOf(keys) });
+  const outcomes = new Map<PayloadId, PayloadOutcome[]>();
+  for (const { key, outcome } of receipts) {
+    outcomes.set(idOfKey(key), [...(outcomes.get(idOfKey(key)) ?? []), outcome]);
+  }
+  return new Set(keys.filter((key) => !receiptCounts("duplicate", outcomes.get(idOfKey(key)) ?? [])));
+}

@@ -1,0 +1,66 @@
+/**
+ * The join of what R2 lists with what has a receipt: which keys have not ended. `ORDER BY key` in SQL equals R2's
+ * listing order bytewise (FACTS I), so both sides come in the same order, page by page, in constant memory.
+ */
+import { assert } from "../assert.ts";
+import type { PayloadOutcome } from "../outcome.ts";
+import { idOfKey, type PayloadId, type PayloadKey, payloadIdToBytes } from "../payload-key.ts";
+
+/**
+ * Keys listed that have no receipt, in order. Both inputs ascend by key without repetition. A receipt without an
+ * object is no concern of this join (deleted, purged).
+ *
+ * Example: listed a b d, receipts a c d: b is missing.
+ */
+export function missingKeys(
+  listed: readonly PayloadKey[],
+  receiptKeys: readonly PayloadKey[],
+): readonly PayloadKey[] {
+  assertAscending(listed);
+  assertAscending(receiptKeys);
+  const missing: PayloadKey[] = [];
+  let at = 0;
+  for (const key of listed) {
+    let receipt = receiptKeys[at];
+    while (receipt !== undefined && receipt < key) {
+      receipt = receiptKeys[++at];
+    }
+    if (receipt !== key) {
+      missing.push(key);
+    }
+  }
+  return missing;
+}
+
+/**
+ * Does a receipt end its key's story? A `duplicate` says "the same bytes are accounted for under another key", and is
+ * worth nothing while no key of the id is: the owner's receipt may have been lost.
+ */
+export function receiptCounts(outcome: PayloadOutcome, outcomesOfId: readonly PayloadOutcome[]): boolean {
+  return outcome !== "duplicate" || outcomesOfId.some((other) => other !== "duplicate");
+}
+
+function assertAscending(keys: readonly PayloadKey[]): void {
+  let last = "";
+  for (const key of keys) {
+    assert(last < key, "keys are joined in ascending order, each once");
+    last = key;
+  }
+}
+
+/**
+ * The sum, modulo 2^64, of the first 8 bytes (little-endian) of the keys' ids: equal sets of keys have equal sums. SQL
+ * computes it as sum(reinterpretAsUInt64(substring(payload, 1, 8))).
+ */
+export function keyChecksum(ids: Iterable<PayloadId>): bigint {
+  let sum = 0n;
+  for (const id of ids) {
+    const bytes = payloadIdToBytes(id);
+    sum += new DataView(bytes.buffer).getBigUint64(0, true);
+  }
+  return BigInt.asUintN(64, sum);
+}
+
+export function idsOf(keys: readonly PayloadKey[]): readonly PayloadId[] {
+  return [...new Set(keys.map(idOfKey))];
+}

@@ -1,0 +1,117 @@
+/**
+ * The reconciler's memory, between its runs: which minutes are sealed, which are open, and how far the second
+ * listing, the audit and the deletion have come. It is plain data, kept by the ledger's Durable Object. Losing it
+ * costs one long round over what R2 still holds, and nothing else.
+ *
+ * A minute's way: walked from its first key to its last, five minutes after its end at the earliest. Nothing missing
+ * and nothing in flight: it is sealed, and kept nowhere (`from` has passed it). Else it is open, and walked again with
+ * back-off, in the order in which minutes are due and not in the order of time, so that minutes which cannot be sealed
+ * for a while do not stand in front of all others.
+ */
+import { formatMinute, type PayloadKey, payloadPrefix } from "../payload-key.ts";
+
+export const MINUTE_MS = 60_000;
+
+/** A minute that was walked, or is being walked, and is not sealed. Times in ms since the epoch. */
+export interface OpenMinute {
+  readonly minute: number;
+  readonly tries: number;
+  readonly dueAt: number;
+  /** Where a walk that ran out of its budget goes on: the last key that it saw. Empty: from the minute's start. */
+  readonly after: string;
+  /** Of the walk that is under way or was the last: keys listed, keys without receipt, and the first of these. */
+  readonly listed: number;
+  /** Of the keys listed (`keyChecksum`), in decimal. */
+  readonly checksum: string;
+  readonly pending: number;
+  readonly example: PayloadKey | null;
+}
+
+/** A minute to be listed once more, for it was sealed when the second listing had passed it. */
+export interface AgainMinute {
+  readonly minute: number;
+  readonly at: number;
+  /** Where a walk that ran out of its budget goes on. Empty: from the minute's start. */
+  readonly after: string;
+}
+
+export interface MinuteBook {
+  /** The first minute that no walk has begun. */
+  readonly from: number;
+  readonly open: readonly OpenMinute[];
+  /** How far the second listing has come: a text that keys are compared with. */
+  readonly againAfter: string;
+  readonly again: readonly AgainMinute[];
+  /** How far the audit has come, likewise. */
+  readonly auditAfter: string;
+  /** How far this round of deletion has come, likewise; the next round begins at `deleteNextAt`. */
+  readonly deleteAfter: string;
+  readonly deleteNextAt: number;
+  /** When a run last came to its end. */
+  readonly ranAt: number;
+}
+
+/** A book that begins with everything from the minute of `from` on. */
+export function newBook(from: number): MinuteBook {
+  const minute = startOfMinute(from);
+  return {
+    from: minute,
+    open: [],
+    againAfter: beforeMinute(minute),
+    again: [],
+    auditAfter: beforeMinute(minute),
+    deleteAfter: payloadPrefix,
+    deleteNextAt: 0,
+    ranAt: 0,
+  };
+}
+
+export function startOfMinute(time: number): number {
+  return Math.floor(time / MINUTE_MS) * MINUTE_MS;
+}
+
+/** A text that sorts before every key of the minute, and after every key of the one before. */
+export function beforeMinute(minute: number): string {
+  return `${payloadPrefix}${formatMinute(minute)}/`;
+}
+
+/** A minute whose walk begins now. */
+export function opened(minute: number, now: number): OpenMinute {
+  return { minute, tries: 0, dueAt: now, after: "", listed: 0, checksum: "0", pending: 0, example: null };
+}
+
+/** The book with this version of an open minute. */
+export function withOpen(book: MinuteBook, one: OpenMinute): MinuteBook {
+  return { ...book, open: [...book.open.filter(({ minute }) => minute !== one.minute), one] };
+}
+
+export function withoutOpen(book: MinuteBook, minute: number): MinuteBook {
+  return { ...book, open: book.open.filter((one) => one.minute !== minute) };
+}
+
+export function isOpen(book: MinuteBook, minute: number): boolean {
+  return minute >= book.from || book.open.some((one) => one.minute === minute);
+}
+
+/** The open minute to walk next: the one that has been due for the longest. */
+export function nextDue(book: MinuteBook, now: number): OpenMinute | undefined {
+  let next: OpenMinute | undefined;
+  for (const one of book.open) {
+    if (one.dueAt <= now && (next === undefined || isBefore(one, next))) {
+      next = one;
+    }
+  }
+  return next;
+}
+
+function isBefore(a: OpenMinute, b: OpenMinute): boolean {
+  return a.dueAt < b.dueAt || (a.dueAt === b.dueAt && a.minute < b.minute);
+}
+
+/**
+ * The watermark, ms since the epoch: everything that arrived before it is stored, dead, duplicate or erased, and
+ * nothing of it is in flight.
+ */
+export function watermarkOf(book: MinuteBook): number {
+  return book.open.reduce((least, { minute }) => Math.min(least, minute), book.from);
+}

@@ -1,0 +1,79 @@
+/** The reconciler's durations and budgets, and their relations. Production takes them from shared/limits.ts. */
+import { assert } from "../assert.ts";
+import { limits } from "../limits.ts";
+
+export interface ReconcileSettings {
+  /** A minute is walked when it ended this long ago: until then the other rings are at work. */
+  readonly ageMs: number;
+  /** An open minute is walked again after the first of these, then twice that, up to the last. */
+  readonly retryFirstMs: number;
+  readonly retryLastMs: number;
+  /** A sealed minute is listed again when it ended this long ago: a put that landed after the seal shows then. */
+  readonly againMs: number;
+  /** Rows are audited an hour (this long) at a time. */
+  readonly auditSpanMs: number;
+  /** An hour that still has an open minute is audited all the same when it ended this long ago. */
+  readonly auditAtLastMs: number;
+  /** Payloads are deleted this long after their arrival, at the earliest. */
+  readonly retentionMs: number;
+  /** ... and only if their receipt is this old: a younger one may be a VERIFY's that has just stored them again. */
+  readonly receiptAgeMs: number;
+  /** A round over everything that is old enough to be deleted begins this often. */
+  readonly deleteEveryMs: number;
+  /** One run at a time: a run that has not ended by then is dead. */
+  readonly leaseMs: number;
+  /** List calls of one run: for minutes that are new, open, listed again, and for deletion. */
+  readonly listCalls: {
+    readonly fresh: number;
+    readonly open: number;
+    readonly again: number;
+    readonly delete: number;
+  };
+  /** Objects of one list call. */
+  readonly pageKeys: number;
+  /** Pages of receipts that one run audits. */
+  readonly auditPages: number;
+}
+
+export const reconcileSettings: ReconcileSettings = checkReconcileSettings({
+  ageMs: limits.reconcileAgeMs,
+  retryFirstMs: limits.reconcileRetryFirstMs,
+  retryLastMs: limits.reconcileRetryLastMs,
+  againMs: limits.reconcileAgainMs,
+  auditSpanMs: limits.auditSpanMs,
+  auditAtLastMs: limits.auditAtLastMs,
+  retentionMs: limits.payloadRetentionMs,
+  receiptAgeMs: limits.deleteReceiptAgeMs,
+  deleteEveryMs: limits.deleteEveryMs,
+  leaseMs: limits.reconcileLeaseMs,
+  listCalls: limits.reconcileListCalls,
+  pageKeys: limits.r2ListKeysMax,
+  auditPages: limits.auditPagesMax,
+});
+
+/** The settings with every duration divided. The minute stays a minute: keys are grouped by it. */
+export function reconcileSettingsFaster(settings: ReconcileSettings, times: number): ReconcileSettings {
+  const faster = (ms: number): number => Math.max(1, Math.round(ms / times));
+  return checkReconcileSettings({
+    ...settings,
+    ageMs: faster(settings.ageMs),
+    retryFirstMs: faster(settings.retryFirstMs),
+    retryLastMs: faster(settings.retryLastMs),
+    againMs: faster(settings.againMs),
+    auditSpanMs: Math.max(60_000, faster(settings.auditSpanMs)),
+    auditAtLastMs: faster(settings.auditAtLastMs),
+    retentionMs: faster(settings.retentionMs),
+    receiptAgeMs: faster(settings.receiptAgeMs),
+    deleteEveryMs: faster(settings.deleteEveryMs),
+    leaseMs: faster(settings.leaseMs),
+  });
+}
+
+function checkReconcileSettings(settings: ReconcileSettings): ReconcileSettings {
+  assert(settings.retryFirstMs <= settings.retryLastMs, "back-off grows");
+  assert(settings.ageMs < settings.againMs, "a minute is listed again after it was sealed");
+  assert(settings.againMs < settings.retentionMs, "a minute is listed again before its payloads are deleted");
+  assert(settings.receiptAgeMs < settings.retentionMs, "a payload's age outlasts its receipt's");
+  assert(settings.auditSpanMs >= 60_000, "whole minutes are audited");
+  return settings;
+}

@@ -1,0 +1,280 @@
+/**
+ * Walking minutes: the first time, again while they are open, and once more a day later. A walk joins a minute from
+ * its first key to its last; what it comes to seals the minute or leaves it open.
+ */
+import { assert } from "../assert.ts";
+import { idOfKey, minuteOfKey, minuteToMs, type PayloadKey } from "../payload-key.ts";
+import { type Asking, ask, type Listed, type MinuteRow, type MinuteTally } from "./effects.ts";
+import { keyChecksum } from "./join.ts";
+import { joinPage } from "./join-page.ts";
+import type { Listing } from "./listing.ts";
+import {
+  beforeMinute,
+  isOpen,
+  MINUTE_MS,
+  type MinuteBook,
+  nextDue,
+  type OpenMinute,
+  opened,
+  startOfMinute,
+  withOpen,
+  withoutOpen,
+} from "./minute-book.ts";
+import type { ReconcileSettings } from "./settings.ts";
+
+/** What a run has counted so far. */
+export interface Counts {
+  listed: number;
+  held: number;
+  rung: number;
+  sealed: number;
+}
+
+/** What the stages of a run share. The counts are its only part that changes. */
+export interface Run {
+  /** ms since the epoch; one for the whole run. */
+  readonly now: number;
+  readonly settings: ReconcileSettings;
+  readonly counts: Counts;
+}
+
+export interface Walked {
+  readonly book: MinuteBook;
+  readonly rows: readonly MinuteRow[];
+}
+
+/**
+ * The minutes that are old enough and that no walk has begun. Minutes without a key are sealed by the very listing
+ * that shows it, without a question to ClickHouse: it may idle.
+ */
+export function* walkFresh(book: MinuteBook, listing: Listing, run: Run): Asking<Walked> {
+  const end = startOfMinute(run.now - run.settings.ageMs);
+  const rows: MinuteRow[] = [];
+  let now = book;
+  while (now.from < end) {
+    const page = yield* listing.next(beforeMinute(now.from));
+    if (page === undefined) {
+      break;
+    }
+    const [first] = page.objects;
+    const minute = first === undefined ? end : minuteOf(first.key);
+    if (minute >= end) {
+      now = { ...now, from: end };
+      break;
+    }
+    const walked = yield* walkOne(
+      opened(minute, run.now),
+      { ...now, from: minute + MINUTE_MS },
+      listing,
+      run,
+    );
+    now = walked.book;
+    rows.push(...walked.rows);
+  }
+  return { book: now, rows };
+}
+
+/** Open minutes that are due, the longest due first. With `all`, each of them is due. */
+export function* walkOpen(book: MinuteBook, listing: Listing, run: Run, all: boolean): Asking<Walked> {
+  const rows: MinuteRow[] = [];
+  let now = all ? { ...book, open: book.open.map((one) => ({ ...one, dueAt: run.now })) } : book;
+  for (let count = book.open.length; count > 0; count--) {
+    const one = nextDue(now, run.now);
+    if (one === undefined) {
+      break;
+    }
+    const walked = yield* walkOne(one, now, listing, run);
+    now = walked.book;
+    rows.push(...walked.rows);
+    if (now.open.some(({ minute, after }) => minute === one.minute && after !== "")) {
+      break; // the budget ended in the middle of it
+    }
+  }
+  return { book: now, rows };
+}
+
+/** Walks one minute on; sealed, or open and due later, or, where the budget ends, open and due at once. */
+function* walkOne(start: OpenMinute, book: MinuteBook, listing: Listing, run: Run): Asking<Walked> {
+  let one = start;
+  for (;;) {
+    const page = yield* listing.next(one.after === "" ? beforeMinute(one.minute) : one.after);
+    if (page === undefined) {
+      return { book: withOpen(book, one), rows: [] };
+    }
+    const own = page.objects.filter(({ key }) => minuteOf(key) === one.minute);
+    one = yield* joinInto(one, own, run);
+    if (own.length < page.objects.length || !page.more) {
+      return yield* settle(one, book, run);
+    }
+  }
+}
+
+function* joinInto(one: OpenMinute, objects: readonly Listed[], run: Run): Asking<OpenMinute> {
+  const { pending, held, rung } = yield* joinPage(objects);
+  run.counts.listed += objects.length;
+  run.counts.held += held;
+  run.counts.rung += rung;
+  const checksum = BigInt(one.checksum) + keyChecksum(objects.map(({ key }) => idOfKey(key)));
+  return {
+    ...one,
+    after: objects.at(-1)?.key ?? one.after,
+    listed: one.listed + objects.length,
+    checksum: BigInt.asUintN(64, checksum).toString(),
+    pending: one.pending + pending.length,
+    example: one.example ?? pending[0] ?? null,
+  };
+}
+
+/**
+ * A minute was walked to its end. Nothing pending, and the receipts say the same by their own count: sealed. A receipt
+ * may outlive its object (erased, deleted), so they may count more; with equal counts the sets must be equal.
+ */
+function* settle(one: OpenMinute, book: MinuteBook, run: Run): Asking<Walked> {
+  if (one.pending > 0) {
+    return { book: stillOpen(one, book, run), rows: [] };
+  }
+  const { tenants } = yield* ask({ do: "tally", minute: one.minute });
+  const accepted = tenants.reduce((sum, tally) => sum + tally.accepted, 0);
+  const checksum = BigInt.asUintN(
+    64,
+    tenants.reduce((sum, tally) => sum + tally.checksum, 0n),
+  );
+  if (accepted < one.listed || (accepted === one.listed && checksum.toString() !== one.checksum)) {
+    // Receipts came or went while it was walked; a server that lost some says so again at the next walk.
+    return { book: stillOpen(one, book, run), rows: [] };
+  }
+  run.counts.sealed += 1;
+  const sealed = withoutOpen(book, one.minute);
+  const again = { minute: one.minute, at: run.now + run.settings.againMs, after: "" };
+  // Sealed a day late: the second listing has passed it, so it is listed again on its own.
+  const isPassed = beforeMinute(one.minute) <= book.againAfter;
+  return {
+    book: isPassed ? { ...sealed, again: [...sealed.again, again] } : sealed,
+    rows: rowsOf(one.minute, tenants, true),
+  };
+}
+
+function stillOpen(one: OpenMinute, book: MinuteBook, { now, settings }: Run): MinuteBook {
+  const wait = Math.min(settings.retryFirstMs * 2 ** Math.min(one.tries, 30), settings.retryLastMs);
+  const { listed, checksum, pending, example } = one;
+  const seen = { listed, checksum, pending, example };
+  return withOpen(book, { ...opened(one.minute, now), ...seen, tries: one.tries + 1, dueAt: now + wait });
+}
+
+function rowsOf(minute: number, tenants: readonly MinuteTally[], sealed: boolean): readonly MinuteRow[] {
+  return tenants.map((tally) => ({ ...tally, minute, sealed }));
+}
+
+/**
+ * Payloads too young to be sealed: rings what nobody holds, and remembers nothing. Asked for by a person, and at each
+ * start of the local pipeline, whose queue is empty then.
+ */
+export function* ringYoung(from: number, listing: Listing, run: Run): Asking<void> {
+  let after = beforeMinute(from);
+  for (;;) {
+    const page = yield* listing.next(after);
+    const last = page?.objects.at(-1);
+    if (page === undefined || last === undefined) {
+      return;
+    }
+    const { held, rung } = yield* joinPage(page.objects);
+    run.counts.listed += page.objects.length;
+    run.counts.held += held;
+    run.counts.rung += rung;
+    after = last.key;
+    if (!page.more) {
+      return;
+    }
+  }
+}
+
+/** The second listing, by a cursor over all minutes: one that was empty can have got a late put too. */
+export function* walkAgain(book: MinuteBook, listing: Listing, run: Run): Asking<Walked> {
+  const end = Math.min(book.from, startOfMinute(run.now - run.settings.againMs));
+  let walked = yield* listAgain(book, book.againAfter, beforeMinute(end), listing, run);
+  const rows = [...walked.rows];
+  let now: MinuteBook = { ...walked.book, againAfter: walked.after };
+  for (const one of now.again.filter(({ at }) => at <= run.now)) {
+    const start = one.after === "" ? beforeMinute(one.minute) : one.after;
+    const before = beforeMinute(one.minute + MINUTE_MS);
+    walked = yield* listAgain(now, start, before, listing, run);
+    rows.push(...walked.rows);
+    const others = walked.book.again.filter(({ minute }) => minute !== one.minute);
+    const isOver = walked.after === before;
+    now = { ...walked.book, again: isOver ? others : [...others, { ...one, after: walked.after }] };
+    if (!isOver) {
+      break;
+    }
+  }
+  return { book: now, rows };
+}
+
+/** Lists what was sealed between two texts once more; `after` tells how far it came. */
+function* listAgain(
+  book: MinuteBook,
+  start: string,
+  before: string,
+  listing: Listing,
+  run: Run,
+): Asking<Walked & { readonly after: string }> {
+  let now = book;
+  let after = start;
+  const rows: MinuteRow[] = [];
+  while (after < before) {
+    const page = yield* listing.next(after);
+    if (page === undefined) {
+      return { book: now, rows, after };
+    }
+    const own = page.objects.filter(({ key }) => key < before);
+    const late = yield* findLate(now, own, run);
+    now = late.book;
+    rows.push(...late.rows);
+    const last = own.at(-1);
+    after = own.length < page.objects.length || !page.more || last === undefined ? before : last.key;
+  }
+  return { book: now, rows, after: before };
+}
+
+/** A key without receipt in a sealed minute opens it again: a put that landed after the seal, or a receipt lost. */
+export function* findLate(book: MinuteBook, objects: readonly Listed[], run: Run): Asking<Walked> {
+  const { pending, held, rung } = yield* joinPage(objects);
+  run.counts.listed += objects.length;
+  run.counts.held += held;
+  run.counts.rung += rung;
+  let now = book;
+  const rows: MinuteRow[] = [];
+  for (const key of pending) {
+    const minute = minuteOf(key);
+    if (isOpen(now, minute)) {
+      continue;
+    }
+    assert(minute < now.from, "a sealed minute is behind the first walk");
+    now = withOpen(now, { ...opened(minute, run.now), pending: 1, example: key });
+    const { tenants } = yield* ask({ do: "tally", minute });
+    rows.push(...rowsOf(minute, tenants, false));
+    yield* ask({
+      do: "tell",
+      findings: [
+        {
+          kind: "late_put",
+          subject: key,
+          state: "resolved",
+          severity: "note",
+          tenant: tenantOf(key),
+          message:
+            "This payload has no receipt, and its minute had been sealed: its put landed after the seal, or the receipt was lost. It was rung; the minute is open again until it has ended.",
+        },
+      ],
+    });
+  }
+  return { book: now, rows };
+}
+
+export function minuteOf(key: PayloadKey): number {
+  return minuteToMs(minuteOfKey(key));
+}
+
+/** The tenant that a key names: the part before its id. */
+export function tenantOf(key: PayloadKey): string {
+  return key.split("/")[4] ?? "";
+}

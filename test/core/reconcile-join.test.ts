@@ -1,0 +1,43 @@
+import { expect, test } from "vitest";
+import { idOfKey, type PayloadKey } from "../../shared/payload-key.ts";
+import { keyChecksum, missingKeys, receiptCounts } from "../../shared/reconcile/join.ts";
+import { seededRandom } from "../ledger/random-events.ts";
+import { doorbell } from "../ledger/world.ts";
+
+const key = (n: number): PayloadKey => doorbell({ n }).key;
+
+test("a receipt whose object is gone is nothing missing", () => {
+  expect(missingKeys([key(2)], [key(1), key(2), key(3)])).toEqual([]);
+});
+
+test("a duplicate counts only while another key of its id has ended otherwise", () => {
+  expect(receiptCounts("duplicate", ["duplicate", "stored"])).toBe(true);
+  expect(receiptCounts("duplicate", ["duplicate", "dead"])).toBe(true);
+  expect(receiptCounts("duplicate", ["duplicate", "duplicate"])).toBe(false);
+  expect(receiptCounts("dead", ["dead"])).toBe(true);
+});
+
+test("the checksum of keys does not depend on their order, and tells sets apart", () => {
+  const ids = [1, 2, 3].map((n) => idOfKey(key(n)));
+  expect(keyChecksum(ids)).toBe(keyChecksum([...ids].reverse()));
+  expect(keyChecksum(ids)).not.toBe(keyChecksum(ids.slice(1)));
+  expect(keyChecksum([])).toBe(0n);
+});
+
+test("refuses keys that are not ascending", () => {
+  expect(() => missingKeys([key(2), key(1)], [])).toThrow("ascending");
+  expect(() => missingKeys([], [key(1), key(1)])).toThrow("ascending");
+});
+
+test("equals the difference of sets, for any two sets", () => {
+  const random = seededRandom(5);
+  for (let round = 0; round < 500; round++) {
+    const some = (): readonly PayloadKey[] =>
+      Array.from({ length: 12 }, (_, n) => n)
+        .filter(() => random() < 0.5)
+        .map(key);
+    const listed = some();
+    const receipts = some();
+    expect(missingKeys(listed, receipts)).toEqual(listed.filter((one) => !receipts.includes(one)));
+  }
+});

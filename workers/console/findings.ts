@@ -1,0 +1,30 @@
+/** Findings: what a person should know, the open ones first. */
+import * as v from "valibot";
+import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
+import { limits } from "../../shared/limits.ts";
+
+const findingsSchema = v.array(
+  v.object({
+    kind: v.string(),
+    subject: v.string(),
+    state: v.string(),
+    severity: v.string(),
+    tenant: v.string(),
+    message: v.string(),
+    openedAt: v.string(),
+    at: v.string(),
+  }),
+);
+export type ListedFinding = v.InferOutput<typeof findingsSchema>[number];
+
+/** The newest first within open and resolved, at most `limits.findingsListed`. */
+export async function listFindings({ client }: ClickHouseConnection): Promise<readonly ListedFinding[]> {
+  const answer = await client.query({
+    query: `SELECT kind, subject, toString(state) AS state, toString(severity) AS severity, tenant, message,
+        toString(opened_at) AS openedAt, toString(headrace_findings.at) AS at
+      FROM headrace_findings FINAL ORDER BY headrace_findings.state, headrace_findings.at DESC
+      LIMIT ${limits.findingsListed}`,
+    format: "JSONEachRow",
+  });
+  return v.parse(findingsSchema, await answer.json());
+}
