@@ -6,7 +6,7 @@ import { idOfKey, type PayloadId, type PayloadKey } from "../payload-key.ts";
 import { type Asking, ask, type DatedReceipt, type ReconcileFinding } from "./effects.ts";
 import { auditRows } from "./evidence.ts";
 import { idsOf } from "./join.ts";
-import { beforeMinute, type MinuteBook, watermarkOf } from "./minute-book.ts";
+import { beforeMinute, MINUTE_MS, type MinuteBook, watermarkOf } from "./minute-book.ts";
 import { type Run, tenantOf } from "./walk-minutes.ts";
 
 /** Audits on from where the book says, as far as hours are complete and the budget of pages lasts. */
@@ -15,7 +15,9 @@ export function* audit(book: MinuteBook, run: Run): Asking<MinuteBook> {
   // An hour is audited when all of it is sealed; a minute that stays open for hours does not hold the audit up.
   const reached = Math.min(book.from, Math.max(watermarkOf(book), run.now - auditAtLastMs));
   const before = beforeMinute(Math.floor(reached / auditSpanMs) * auditSpanMs);
-  let after = book.auditAfter;
+  // Nothing has arrived since the last audited key: an idle ClickHouse is not asked.
+  const isIdle = book.auditAfter >= beforeMinute(book.newest + MINUTE_MS);
+  let after = isIdle && book.auditAfter < before ? before : book.auditAfter;
   for (let page = 0; page < auditPages && after < before; page++) {
     const { receipts } = yield* ask({ do: "storedReceipts", after, before, atMost: pageKeys });
     yield* auditPage(receipts);

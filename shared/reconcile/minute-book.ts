@@ -39,6 +39,8 @@ export interface MinuteBook {
   /** The first minute that no walk has begun. */
   readonly from: number;
   readonly open: readonly OpenMinute[];
+  /** The newest minute in which a walk has seen a key; 0: none. */
+  readonly newest: number;
   /** How far the second listing has come: a text that keys are compared with. */
   readonly againAfter: string;
   readonly again: readonly AgainMinute[];
@@ -57,6 +59,7 @@ export function newBook(from: number): MinuteBook {
   return {
     from: minute,
     open: [],
+    newest: 0,
     againAfter: beforeMinute(minute),
     again: [],
     auditAfter: beforeMinute(minute),

@@ -62,12 +62,8 @@ export function* walkFresh(book: MinuteBook, listing: Listing, run: Run): Asking
       now = { ...now, from: end };
       break;
     }
-    const walked = yield* walkOne(
-      opened(minute, run.now),
-      { ...now, from: minute + MINUTE_MS },
-      listing,
-      run,
-    );
+    const begun = { ...now, from: minute + MINUTE_MS, newest: Math.max(now.newest, minute) };
+    const walked = yield* walkOne(opened(minute, run.now), begun, listing, run);
     now = walked.book;
     rows.push(...walked.rows);
   }
@@ -95,7 +91,8 @@ export function* walkOpen(book: MinuteBook, listing: Listing, run: Run, all: boo
 
 /** Walks one minute on; sealed, or open and due later, or, where the budget ends, open and due at once. */
 function* walkOne(start: OpenMinute, book: MinuteBook, listing: Listing, run: Run): Asking<Walked> {
-  let one = start;
+  // A walk that begins anew counts anew.
+  let one = start.after === "" ? { ...opened(start.minute, start.dueAt), tries: start.tries } : start;
   for (;;) {
     const page = yield* listing.next(one.after === "" ? beforeMinute(one.minute) : one.after);
     if (page === undefined) {
@@ -250,6 +247,7 @@ export function* findLate(book: MinuteBook, objects: readonly Listed[], run: Run
     }
     assert(minute < now.from, "a sealed minute is behind the first walk");
     now = withOpen(now, { ...opened(minute, run.now), pending: 1, example: key });
+    now = { ...now, newest: Math.max(now.newest, minute) };
     const { tenants } = yield* ask({ do: "tally", minute });
     rows.push(...rowsOf(minute, tenants, false));
     yield* ask({

@@ -1,0 +1,434 @@
+import { describe, expect, test } from "vitest";
+import { DAY_MS } from "../../shared/limits.ts";
+import { idOfKey, keyOfMinute, minuteOfKey } from "../../shared/payload-key.ts";
+import { watermarkOf } from "../../shared/reconcile/minute-book.ts";
+import { reconcileRun } from "../../shared/reconcile/run.ts";
+import { reconcileSettings } from "../../shared/reconcile/settings.ts";
+import { minutesAgo, noon, ReconcileWorld, WorldFailed } from "../reconcile/world.ts";
+
+const minuteMs = 60_000;
+const hourMs = 60 * minuteMs;
+
+/** A world whose reconciler has run once, with nothing there, `minutes` before noon. */
+function begun(minutes = 60): ReconcileWorld {
+  const world = new ReconcileWorld();
+  world.run(noon - minutes * minuteMs);
+  return world;
+}
+
+describe("sealing", () => {
+  test("a minute whose payloads have all ended is sealed five minutes after its end, with its counts", () => {
+    const world = begun();
+    world.stored(minutesAgo(6), 1);
+    world.end(world.put(minutesAgo(6), 2), "dead");
+    world.stored(minutesAgo(6), 3, "other");
+    world.stored(minutesAgo(5), 4); // ended four minutes ago: too young
+    expect(world.run(noon)).toMatchObject({ sealed: 1, openMinutes: 0, rung: 0 });
+    expect([...world.minutes.values()]).toMatchObject([
+      { tenant: "acme", sealed: true, accepted: 2, stored: 1, dead: 1, spans: 2 },
+      { tenant: "other", sealed: true, accepted: 1, stored: 1 },
+    ]);
+    expect(world.watermark).toEqual({ watermark: noon - 5 * minuteMs, openMinutes: 0 });
+  });
+
+  test("the watermark moves over empty minutes, without a question to ClickHouse", () => {
+    const world = begun();
+    const { watermark } = world.run(noon);
+    expect(watermark).toBe(noon - 5 * minuteMs);
+    expect(new Set(world.effects)).toEqual(new Set(["list", "save"]));
+  });
+
+  test("a day without cron is caught up in bounded runs, none of which loses its place", () => {
+    const world = begun(24 * 60);
+    for (let minute = 24 * 60 - 10; minute >= 6; minute--) {
+      world.stored(minutesAgo(minute), minute);
+    }
+    const settings = { listCalls: { fresh: 3, open: 1, again: 1, delete: 1 }, pageKeys: 50 };
+    let runs = 0;
+    for (let now = noon; watermarkOf(world.book ?? never()) < noon - 5 * minuteMs; now += 100) {
+      world.run(now, settings);
+      expect(world.count("list")).toBeLessThanOrEqual(6);
+      runs += 1;
+    }
+    expect(runs).toBe(Math.ceil((24 * 60 - 15) / 150));
+    expect([...world.minutes.values()].filter(({ sealed }) => sealed)).toHaveLength(24 * 60 - 15);
+  });
+
+  test("a minute larger than a run's budget is joined page by page, and sealed by a later run", () => {
+    const world = begun();
+    for (let n = 0; n < 2345; n++) {
+      world.stored(minutesAgo(7), n);
+    }
+    world.stored(minutesAgo(6), 9999);
+    const settings = { listCalls: { fresh: 5, open: 5, again: 1, delete: 1 }, pageKeys: 100 };
+    let runs = 0;
+    for (let now = noon; world.minutes.size < 2; now += 1000) {
+      world.run(now, settings);
+      runs += 1;
+    }
+    expect(world.largestPage).toBe(100);
+    expect(runs).toBe(4); // the first does ten pages of it, each later one five
+    expect([...world.minutes.values()].find(({ accepted }) => accepted === 2345)?.sealed).toBe(true);
+    expect(watermarkOf(world.book ?? never())).toBe(noon - 5 * minuteMs);
+  });
+
+  test("a minute is not sealed while the receipts count otherwise than the listing", () => {
+    const world = begun();
+    world.stored(minutesAgo(6), 1);
+    const late = world.stored(minutesAgo(6), 2);
+    const run = () => world.run(noon);
+    const receipt = world.receipts.get(late) ?? never();
+    // The receipt is seen by the join and gone when the minute is counted.
+    const outcomes = world.receipts.get.bind(world.receipts);
+    world.receipts.get = (key) => {
+      const found = outcomes(key);
+      world.receipts.delete(late);
+      return key === late ? receipt : found;
+    };
+    expect(run()).toMatchObject({ sealed: 0, openMinutes: 1 });
+  });
+});
+
+describe("the third ring", () => {
+  test("rings what has no receipt and nobody holds, and leaves what is held", () => {
+    const world = begun();
+    const lost = world.put(minutesAgo(6), 1);
+    const held = world.put(minutesAgo(6), 2);
+    world.held.add(idOfKey(held));
+    world.stored(minutesAgo(6), 3);
+    expect(world.run(noon)).toMatchObject({ listed: 3, held: 1, rung: 1, sealed: 0, openMinutes: 1 });
+    expect(world.rung.map(({ key, cause }) => [key, cause])).toEqual([[lost, "reconcile"]]);
+    expect(watermarkOf(world.book ?? never())).toBe(noon - 6 * minuteMs);
+  });
+
+  test("what ended between the two questions is not rung", () => {
+    const world = begun();
+    const key = world.put(minutesAgo(6), 1);
+    const has = world.held.has.bind(world.held);
+    world.held.has = (id) => {
+      world.end(key, "stored"); // the group finishes while the ledger is asked
+      return has(id);
+    };
+    expect(world.run(noon)).toMatchObject({ rung: 0, sealed: 1 });
+  });
+
+  test("an open minute is walked again with back-off, and sealed once everything has ended", () => {
+    const world = begun();
+    const key = world.put(minutesAgo(6), 1);
+    world.held.add(idOfKey(key));
+    world.run(noon);
+    world.run(noon + 30_000);
+    expect(world.count("outcomes")).toBe(0); // not due yet
+    world.run(noon + minuteMs);
+    expect(world.count("outcomes")).toBe(1);
+    world.run(noon + 2 * minuteMs);
+    expect(world.count("outcomes")).toBe(0); // the second wait is two minutes
+    world.end(key, "stored");
+    expect(world.run(noon + 3 * minuteMs)).toMatchObject({ sealed: 1, openMinutes: 0 });
+  });
+
+  test("a minute that cannot be sealed starves none of the others", () => {
+    const world = begun();
+    const pinned = world.put(minutesAgo(30), 1);
+    world.held.add(idOfKey(pinned));
+    for (let minute = 29; minute >= 6; minute--) {
+      world.stored(minutesAgo(minute), 100 + minute);
+    }
+    const settings = { listCalls: { fresh: 1, open: 1, again: 1, delete: 1 }, pageKeys: 5 };
+    for (let now = noon; now < noon + 20 * minuteMs; now += minuteMs) {
+      world.run(now, settings);
+    }
+    expect(world.minutes.size).toBe(24);
+    expect(world.book?.open.map(({ example }) => example)).toEqual([pinned]);
+  });
+
+  test("a duplicate is missing while no other key of its id has ended", () => {
+    const world = begun();
+    const owner = world.put(minutesAgo(8), 1);
+    const duplicate = keyOfMinute(owner, minuteOfKey(world.put(minutesAgo(7), 2)));
+    world.objects.add(duplicate);
+    world.end(duplicate, "duplicate");
+    world.end(world.put(minutesAgo(7), 2), "stored");
+    world.run(noon);
+    expect(world.rung.map(({ key }) => key).sort()).toEqual([owner, duplicate].sort());
+    world.end(owner, "stored");
+    expect(world.run(noon + minuteMs)).toMatchObject({ rung: 0, openMinutes: 0 });
+  });
+
+  test("asked by a person, it rings young payloads too and seals none of them", () => {
+    const world = begun();
+    const young = world.put(minutesAgo(0), 1);
+    expect(world.run(noon)).toMatchObject({ rung: 0 });
+    expect(world.run(noon, {}, true)).toMatchObject({ rung: 1, sealed: 0 });
+    expect(world.rung[0]?.key).toBe(young);
+  });
+});
+
+describe("the second listing", () => {
+  const again = noon + reconcileSettings.againMs;
+
+  test("a put that landed after the seal is rung a day later, and its minute opened until it has ended", () => {
+    const world = begun();
+    world.stored(minutesAgo(6), 1);
+    world.run(noon);
+    const late = world.put(minutesAgo(6), 2);
+    world.run(noon + hourMs);
+    expect(world.rung).toEqual([]); // only a listing shows it
+    world.run(again);
+    expect(world.rung.map(({ key }) => key)).toEqual([late]);
+    expect(world.told).toMatchObject([{ kind: "late_put", subject: late }]);
+    expect([...world.minutes.values()][0]).toMatchObject({ sealed: false });
+    expect(world.watermark?.watermark).toBe(noon - 6 * minuteMs);
+    world.end(late, "stored");
+    world.run(again + minuteMs);
+    expect([...world.minutes.values()][0]).toMatchObject({ sealed: true, accepted: 2 });
+    expect(watermarkOf(world.book ?? never())).toBeGreaterThan(noon);
+  });
+
+  test("so is one that landed in a minute that had been empty", () => {
+    const world = begun();
+    world.run(noon);
+    const late = world.put(minutesAgo(20), 2);
+    world.run(again);
+    expect(world.rung.map(({ key }) => key)).toEqual([late]);
+    expect(watermarkOf(world.book ?? never())).toBe(noon - 20 * minuteMs);
+  });
+
+  test("a minute that was sealed more than a day late is listed again on its own", () => {
+    const world = begun();
+    const key = world.put(minutesAgo(6), 1);
+    world.held.add(idOfKey(key));
+    world.run(noon);
+    world.run(again);
+    world.end(key, "stored");
+    world.run(again + hourMs);
+    expect(world.book?.open).toEqual([]);
+    const late = world.put(minutesAgo(6), 2);
+    world.run(again + hourMs + reconcileSettings.againMs - minuteMs);
+    expect(world.rung).toEqual([]);
+    world.run(again + hourMs + reconcileSettings.againMs);
+    expect(world.rung.map(({ key: rung }) => rung)).toEqual([late]);
+    expect(world.book?.again).toEqual([]);
+  });
+});
+
+describe("the audit", () => {
+  function audited(break_: (world: ReconcileWorld) => void): ReconcileWorld {
+    const world = begun(120);
+    world.stored(noon - 100 * minuteMs, 1);
+    world.run(noon - 60 * minuteMs);
+    break_(world);
+    world.run(noon + 5 * minuteMs);
+    return world;
+  }
+  const key = (world: ReconcileWorld) => [...world.receipts.keys()][0] ?? never();
+
+  test("rows that are as claimed are nobody's concern", () => {
+    const world = audited(() => undefined);
+    expect(world.count("storedReceipts")).toBeGreaterThan(0);
+    expect(world.told).toEqual([]);
+    expect(world.rung).toEqual([]);
+  });
+
+  test("rows that the table lost are brought back while R2 keeps the object", () => {
+    const world = audited((it) => it.rows.clear());
+    expect(world.rung.map(({ cause }) => cause)).toEqual(["audit"]);
+    expect(world.told).toMatchObject([{ kind: "lost_rows", severity: "warning" }]);
+  });
+
+  test("rows that are lost for good are told", () => {
+    const world = audited((it) => {
+      it.rows.clear();
+      it.objects.clear();
+    });
+    expect(world.rung).toEqual([]);
+    expect(world.told).toMatchObject([{ kind: "lost_rows", severity: "page", state: "open" }]);
+  });
+
+  test("a second copy is told, and one a stored key is exact", () => {
+    const twice = (it: ReconcileWorld) =>
+      it.rows.set(idOfKey(key(it)), [{ day: Math.floor(noon / DAY_MS), rows: 4 }]);
+    expect(audited(twice).told).toMatchObject([{ kind: "inexact" }]);
+    const exact = audited((it) => {
+      twice(it);
+      const second = keyOfMinute(key(it), "2026-11-24T1030");
+      it.objects.add(second);
+      it.end(second, "stored");
+      twice(it);
+    });
+    expect(exact.told).toEqual([]);
+  });
+
+  test("an erased payload's rows are not missed", () => {
+    const world = audited((it) => {
+      it.rows.clear();
+      it.end(key(it), "erased");
+    });
+    expect(world.told).toEqual([]);
+  });
+});
+
+describe("deletion", () => {
+  const week = reconcileSettings.retentionMs;
+
+  /** A week on: everything was sealed in time. */
+  function old(prepare: (world: ReconcileWorld) => void): ReconcileWorld {
+    const world = begun();
+    prepare(world);
+    world.run(noon);
+    world.run(noon + 2 * DAY_MS);
+    return world;
+  }
+
+  test("a payload goes a week after it was stored, and not a minute before", () => {
+    const world = old((it) => it.stored(minutesAgo(6), 1));
+    world.run(noon + week - 7 * minuteMs);
+    expect(world.objects.size).toBe(1);
+    const { deleted } = world.run(noon + week + hourMs); // a round an hour
+    expect(deleted).toBe(1);
+    expect(world.objects.size).toBe(0);
+  });
+
+  test.each([
+    ["is dead", (it: ReconcileWorld) => it.end(it.put(minutesAgo(6), 1), "dead")],
+    [
+      "was written down less than an hour ago",
+      (it: ReconcileWorld) => it.end(it.put(minutesAgo(6), 1), "stored", noon + week - 30 * minuteMs),
+    ],
+    ["is held by the ledger", (it: ReconcileWorld) => it.held.add(idOfKey(it.stored(minutesAgo(6), 1)))],
+    [
+      "has lost its rows",
+      (it: ReconcileWorld) => {
+        it.stored(minutesAgo(6), 1);
+        it.rows.clear();
+      },
+    ],
+    [
+      "has more rows than were claimed",
+      (it: ReconcileWorld) => {
+        const key = it.stored(minutesAgo(6), 1);
+        it.rows.set(idOfKey(key), [{ day: Math.floor(noon / DAY_MS), rows: 3 }]);
+      },
+    ],
+    [
+      "is a duplicate of one that is dead",
+      (it: ReconcileWorld) => {
+        const owner = it.put(minutesAgo(8), 1);
+        it.end(owner, "dead");
+        it.objects.delete(owner);
+        const duplicate = keyOfMinute(owner, "2026-11-24T1154");
+        it.objects.add(duplicate);
+        it.end(duplicate, "duplicate");
+      },
+    ],
+  ])("a payload stays that %s", (_, prepare) => {
+    const world = old(prepare);
+    const before = world.objects.size;
+    world.run(noon + week);
+    expect(before).toBe(1);
+    expect(world.objects.size).toBe(1);
+  });
+
+  test("a duplicate goes with the key that is stored", () => {
+    const world = old((it) => {
+      const owner = it.stored(minutesAgo(8), 1);
+      const duplicate = keyOfMinute(owner, "2026-11-24T1154");
+      it.objects.add(duplicate);
+      it.end(duplicate, "duplicate");
+    });
+    world.run(noon + week);
+    expect(world.objects.size).toBe(0);
+  });
+
+  test("a payload without receipt, found by the last listing, is rung and not deleted", () => {
+    const world = old((it) => it.stored(minutesAgo(6), 1));
+    const late = world.put(minutesAgo(6), 2);
+    world.run(noon + week);
+    expect([...world.objects]).toContain(late);
+    expect(world.rung.map(({ key }) => key)).toEqual([late]);
+  });
+
+  test("a dead payload that was replayed is deleted by a later round", () => {
+    const world = old((it) => it.end(it.put(minutesAgo(6), 1), "dead"));
+    world.run(noon + week);
+    const [key] = world.objects;
+    world.end(key ?? never(), "stored", noon + week);
+    world.run(noon + week + 2 * hourMs);
+    expect(world.objects.size).toBe(0);
+  });
+});
+
+describe("a run that fails at any of its effects", () => {
+  /** Everything at once: fresh minutes, a lost payload, a late put, lost rows, payloads to delete. */
+  function busy(): ReconcileWorld {
+    const world = begun();
+    world.stored(minutesAgo(50), 1);
+    world.stored(minutesAgo(49), 2);
+    world.end(world.put(minutesAgo(49), 3), "dead");
+    world.run(noon);
+    world.put(minutesAgo(50), 4);
+    world.put(noon + reconcileSettings.retentionMs - 10 * minuteMs, 5);
+    world.stored(noon + reconcileSettings.retentionMs - 9 * minuteMs, 6);
+    return world;
+  }
+  const later = noon + reconcileSettings.retentionMs;
+  const effects = (() => {
+    const world = busy();
+    world.run(later);
+    return world.effects.length;
+  })();
+
+  test.each(["before", "after"] as const)("loses nothing, failing %s it", (when) => {
+    expect(effects).toBeGreaterThan(15);
+    const whole = busy();
+    whole.run(later);
+    whole.run(later + minuteMs);
+    for (let effect = 0; effect < effects; effect++) {
+      const world = busy();
+      world.failAt = { effect, when };
+      expect(() => world.run(later), `effect ${effect}`).toThrow(WorldFailed);
+      world.failAt = null;
+      world.run(later);
+      world.run(later + minuteMs);
+      expect([...world.objects].sort(), `effect ${effect}`).toEqual([...whole.objects].sort());
+      expect(new Set(world.rung.map(({ key }) => key))).toEqual(new Set(whole.rung.map(({ key }) => key)));
+      expect(watermarkOf(world.book ?? never())).toBe(watermarkOf(whole.book ?? never()));
+      expect(world.receipts).toEqual(whole.receipts);
+    }
+  });
+
+  test("a lost book costs a long round, and deletes nothing that it would not have deleted", () => {
+    const world = busy();
+    world.run(later);
+    world.book = null;
+    world.run(later + minuteMs);
+    world.run(later + 2 * minuteMs);
+    const whole = busy();
+    whole.run(later);
+    expect([...world.objects].sort()).toEqual([...whole.objects].sort());
+  });
+});
+
+test("a run that lost its lease ends at once", () => {
+  const world = begun();
+  world.stored(minutesAgo(6), 1);
+  const kept = world.drive.bind(world);
+  world.effects = [];
+  const { overtaken } = kept(
+    (function* () {
+      const run = reconcileRun({ now: noon, book: world.book, everything: false }, reconcileSettings);
+      let next = run.next();
+      while (next.done !== true) {
+        const answer = yield next.value;
+        next = run.next(answer.to === "save" ? { to: "save", kept: false } : answer);
+      }
+      return next.value;
+    })(),
+  );
+  expect(overtaken).toBe(true);
+  expect(world.count("save")).toBe(1);
+});
+
+function never(): never {
+  throw new Error("the world has it");
+}

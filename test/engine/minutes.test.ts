@@ -1,0 +1,189 @@
+/** What the reconciler and the alerts read and write, on a real engine; sums and orders are compared with our own. */
+import { afterAll, beforeAll, expect, inject, test } from "vitest";
+import { statementRunner } from "../../dev/clickhouse/run-statement.ts";
+import { readSchemaFiles } from "../../dev/schema-files.ts";
+import { type ClickHouseConnection, connectClickHouse } from "../../shared/clickhouse/connection.ts";
+import { defaultSchemaSettings, migrate } from "../../shared/clickhouse/migrations.ts";
+import {
+  minuteColumns,
+  minuteRow,
+  outcomesQuery,
+  receiptsOfKeysQuery,
+  recentQuery,
+  storedReceiptsQuery,
+  tallyQuery,
+  volumesQuery,
+  watermarkColumns,
+  watermarkRow,
+} from "../../shared/clickhouse/minutes.ts";
+import { receiptColumns, receiptRow } from "../../shared/clickhouse/receipts.ts";
+import type { GroupId, Receipt } from "../../shared/ledger/group.ts";
+import type { PayloadOutcome } from "../../shared/outcome.ts";
+import { formatPayloadId, formatPayloadKey, idOfKey, type PayloadKey } from "../../shared/payload-key.ts";
+import { keyChecksum } from "../../shared/reconcile/join.ts";
+import { beforeMinute } from "../../shared/reconcile/minute-book.ts";
+import { seededRandom } from "../ledger/random-events.ts";
+
+const minute = Math.floor(Date.now() / 60_000) * 60_000 - 3_600_000;
+const random = seededRandom(11);
+const database = `m_${crypto.randomUUID().replaceAll("-", "")}`;
+const run = statementRunner({ url: inject("clickhouse") });
+let clickHouse: ClickHouseConnection;
+
+function randomKey(arrival: number, tenant: string): PayloadKey {
+  const bytes = Uint8Array.from({ length: 16 }, () => Math.floor(random() * 256));
+  return formatPayloadKey(arrival, tenant, formatPayloadId(bytes));
+}
+
+function receipt(key: PayloadKey, outcome: PayloadOutcome): Receipt {
+  return {
+    key,
+    outcome,
+    group: "00000000000000000000000000000000" as GroupId,
+    spans: 7,
+    rowsByDay: outcome === "stored" ? [{ day: 20_000, rows: 7 }] : [],
+    rejectedSpans: 1,
+    bytes: 100,
+    reason: "",
+  };
+}
+
+const outcomes: readonly PayloadOutcome[] = ["stored", "dead", "duplicate", "erased", "stored"];
+const receipts = Array.from({ length: 200 }, (_, n) =>
+  receipt(
+    randomKey(minute + (n % 3 === 0 ? 60_000 : n * 100), n % 4 === 0 ? "a-b" : "a"),
+    outcomes[n % 5] ?? "stored",
+  ),
+);
+const inMinute = receipts.filter(({ key }) => key.startsWith(beforeMinute(minute)));
+const sortedKeys = receipts.map(({ key }) => key).sort();
+
+async function insert(table: string, columns: readonly [string, ...string[]], values: readonly object[]) {
+  await clickHouse.client.insert({
+    table,
+    columns: [...columns],
+    values: [...values],
+    format: "JSONEachRow",
+    clickhouse_settings: { async_insert: 0, input_format_skip_unknown_fields: 0 },
+  });
+}
+
+async function rows(query: string): Promise<unknown> {
+  return await (await clickHouse.client.query({ query, format: "JSONEachRow" })).json();
+}
+
+beforeAll(async () => {
+  await migrate(readSchemaFiles(), { ...defaultSchemaSettings, database }, run);
+  clickHouse = connectClickHouse(
+    {
+      CLICKHOUSE_URL: inject("clickhouse"),
+      CLICKHOUSE_USER: "default",
+      CLICKHOUSE_DATABASE: database,
+      CLICKHOUSE_TRACES_TABLE: "otel_traces",
+    },
+    undefined,
+    fetch,
+  );
+  await insert("headrace_receipts", receiptColumns, [
+    // Each key has two rows: a death that was mended counts as what outranks it.
+    ...receipts.map(({ key }) => receiptRow(receipt(key, "dead"), minute)),
+    ...receipts.map((one) => receiptRow(one, minute + 1)),
+  ]);
+}, 30_000);
+
+afterAll(async () => {
+  await run(`DROP DATABASE IF EXISTS ${database}`);
+});
+
+test("a minute is counted by tenant, with the checksum that the listing's keys have", async () => {
+  const expected = ["a", "a-b"].map((tenant) => {
+    const own = inMinute.filter(({ key }) => key.split("/")[4] === tenant);
+    const count = (outcome: PayloadOutcome) => own.filter((one) => one.outcome === outcome).length;
+    return {
+      tenant,
+      accepted: own.length,
+      stored: count("stored"),
+      dead: count("dead"),
+      duplicate: count("duplicate"),
+      erased: count("erased"),
+      spans: 7 * count("stored"),
+      rejectedSpans: count("stored"),
+      bytes: 100 * own.length,
+      checksum: keyChecksum(own.map(({ key }) => idOfKey(key))).toString(),
+    };
+  });
+  expect(await rows(tallyQuery(clickHouse.settings, minute))).toEqual(expected);
+});
+
+test("keys are answered with how they ended, in the listing's order", async () => {
+  const asked = sortedKeys.slice(20, 60);
+  const missing = randomKey(minute, "a");
+  const answered = await rows(outcomesQuery(clickHouse.settings, [...asked, missing].sort()));
+  expect(answered).toEqual(
+    asked.map((key) => ({ key, outcome: receipts.find((one) => one.key === key)?.outcome })),
+  );
+  expect(await rows(receiptsOfKeysQuery(clickHouse.settings, asked.slice(0, 1)))).toMatchObject([
+    { key: asked[0], at: minute + 1 },
+  ]);
+});
+
+test("stored receipts are paged in the listing's order", async () => {
+  const stored = sortedKeys.filter((key) => receipts.find((one) => one.key === key)?.outcome === "stored");
+  const before = beforeMinute(minute + 120_000);
+  const first = await rows(storedReceiptsQuery(clickHouse.settings, beforeMinute(minute), before, 30));
+  expect(first).toMatchObject(stored.slice(0, 30).map((key) => ({ key, days: [20_000], rows: [7] })));
+  const rest = await rows(storedReceiptsQuery(clickHouse.settings, stored[29] ?? "", before, 1000));
+  expect(rest).toMatchObject(stored.slice(30).map((key) => ({ key })));
+});
+
+test("the newest watermark is one query, and an hour's volume is compared with the same hour of other days", async () => {
+  const hour = Math.floor(minute / 3_600_000) * 3_600_000;
+  const row = (at: number, spans: number) => ({
+    minute: at,
+    tenant: "a",
+    sealed: true,
+    accepted: 1,
+    stored: 1,
+    dead: 0,
+    duplicate: 0,
+    erased: 0,
+    spans,
+    rejectedSpans: 0,
+    bytes: 1,
+    checksum: 2n ** 64n - 1n,
+  });
+  const dayMs = 86_400_000;
+  await insert("headrace_minutes", minuteColumns, [
+    minuteRow(row(hour, 1), 1), // replaced by the later one
+    minuteRow(row(hour, 10), 2),
+    minuteRow(row(hour + 59 * 60_000, 20), 2),
+    minuteRow(row(hour + 60 * 60_000, 400), 2), // the next hour
+    minuteRow(row(hour - dayMs, 5), 2),
+    minuteRow(row(hour - dayMs + 59 * 60_000, 6), 2),
+    minuteRow(row(hour - dayMs - 60_000, 800), 2), // the hour before
+    minuteRow(row(hour - 7 * dayMs, 7), 2),
+    minuteRow(row(hour - 8 * dayMs, 1600), 2), // too long ago
+  ]);
+  const volumes = await rows(`${volumesQuery(clickHouse.settings, hour, 7)} ORDER BY daysAgo`);
+  expect(volumes).toEqual([
+    { tenant: "a", daysAgo: 0, spans: 30 },
+    { tenant: "a", daysAgo: 1, spans: 11 },
+    { tenant: "a", daysAgo: 7, spans: 7 },
+  ]);
+  expect(await rows(recentQuery(clickHouse.settings, hour + 60 * 60_000))).toEqual([{ dead: 0, ended: 1 }]);
+
+  for (const [at, watermark] of [
+    [2000, minute],
+    [3000, minute + 60_000],
+    [1000, minute - 60_000],
+  ] as const) {
+    await insert("headrace_watermarks", watermarkColumns, [
+      watermarkRow({ watermark, openMinutes: 0 }, minute + at),
+    ]);
+  }
+  expect(
+    await rows(
+      "SELECT toUnixTimestamp(watermark) AS watermark FROM headrace_watermarks ORDER BY at DESC LIMIT 1",
+    ),
+  ).toEqual([{ watermark: minute / 1000 + 60 }]);
+});

@@ -1,0 +1,224 @@
+/**
+ * A world for reconciler runs in memory: what R2 lists, the receipts, the table's rows, what the ledger holds. Every
+ * effect is performed as the Worker performs it, counted, and can be made to fail.
+ */
+import { unreachable } from "../../shared/assert.ts";
+import type { DayRows, Receipt } from "../../shared/ledger/group.ts";
+import { DAY_MS } from "../../shared/limits.ts";
+import type { Doorbell } from "../../shared/messages.ts";
+import type { PayloadOutcome } from "../../shared/outcome.ts";
+import {
+  formatPayloadId,
+  formatPayloadKey,
+  idOfKey,
+  type PayloadId,
+  type PayloadKey,
+} from "../../shared/payload-key.ts";
+import type {
+  Answer,
+  Asking,
+  DatedReceipt,
+  Effect,
+  MinuteRow,
+  MinuteTally,
+  ReconcileFinding,
+  WatermarkRow,
+} from "../../shared/reconcile/effects.ts";
+import { keyChecksum } from "../../shared/reconcile/join.ts";
+import { type MinuteBook, startOfMinute } from "../../shared/reconcile/minute-book.ts";
+import { type ReconcileReport, reconcileRun } from "../../shared/reconcile/run.ts";
+import { type ReconcileSettings, reconcileSettings } from "../../shared/reconcile/settings.ts";
+import { minuteOf, tenantOf } from "../../shared/reconcile/walk-minutes.ts";
+
+/** A Tuesday, 12:00:00 UTC. */
+export const noon = Date.UTC(2026, 10, 24, 12);
+
+export class WorldFailed extends Error {}
+
+export class ReconcileWorld {
+  readonly objects = new Set<PayloadKey>();
+  readonly receipts = new Map<PayloadKey, DatedReceipt>();
+  readonly rows = new Map<PayloadId, readonly DayRows[]>();
+  readonly held = new Set<PayloadId>();
+  book: MinuteBook | null = null;
+  readonly rung: Doorbell[] = [];
+  readonly told: ReconcileFinding[] = [];
+  readonly minutes = new Map<string, MinuteRow>();
+  watermark: WatermarkRow | null = null;
+  /** Effects of the last run, by name. */
+  effects: Effect["do"][] = [];
+  /** The effect (counted from 0) at which the next run fails: before it was done, or after. */
+  failAt: { readonly effect: number; readonly when: "before" | "after" } | null = null;
+  largestPage = 0;
+
+  /** A payload that arrived, and has its object. */
+  put(arrival: number, n: number, tenant = "acme"): PayloadKey {
+    const bytes = new Uint8Array(16);
+    new DataView(bytes.buffer).setUint32(0, n);
+    const key = formatPayloadKey(arrival, tenant, formatPayloadId(bytes));
+    this.objects.add(key);
+    return key;
+  }
+
+  /** It ended. Stored: its rows are in the table, two on the day of its arrival. */
+  end(key: PayloadKey, outcome: PayloadOutcome, at = minuteOf(key)): void {
+    const rowsByDay = outcome === "stored" ? [{ day: Math.floor(minuteOf(key) / DAY_MS), rows: 2 }] : [];
+    if (outcome === "stored") {
+      this.rows.set(idOfKey(key), rowsByDay);
+    }
+    const receipt: Receipt = {
+      key,
+      outcome,
+      group: "00000000000000000000000000000000" as Receipt["group"],
+      spans: 2,
+      rowsByDay,
+      rejectedSpans: 0,
+      bytes: 100,
+      reason: "",
+    };
+    this.receipts.set(key, { ...receipt, at });
+  }
+
+  stored(arrival: number, n: number, tenant = "acme"): PayloadKey {
+    const key = this.put(arrival, n, tenant);
+    this.end(key, "stored");
+    return key;
+  }
+
+  /** One run to its end; throws `WorldFailed` where it was made to fail. */
+  run(now: number, changed: Partial<ReconcileSettings> = {}, everything = false): ReconcileReport {
+    const settings = { ...reconcileSettings, ...changed };
+    this.effects = [];
+    return this.drive(reconcileRun({ now, book: this.book, everything }, settings));
+  }
+
+  drive(run: Asking<ReconcileReport>): ReconcileReport {
+    let next = run.next();
+    while (next.done !== true) {
+      const at = this.effects.length;
+      const fails = this.failAt?.effect === at ? this.failAt.when : null;
+      this.effects.push(next.value.do);
+      if (fails === "before") {
+        throw new WorldFailed();
+      }
+      const answer = this.#perform(next.value);
+      if (fails === "after") {
+        throw new WorldFailed();
+      }
+      next = run.next(answer);
+    }
+    return next.value;
+  }
+
+  count(name: Effect["do"]): number {
+    return this.effects.filter((one) => one === name).length;
+  }
+
+  #perform(effect: Effect): Answer {
+    switch (effect.do) {
+      case "list": {
+        const keys = sorted([...this.objects].filter((key) => key > effect.after));
+        return {
+          to: "list",
+          objects: keys.slice(0, effect.atMost).map((key) => ({ key, doorbell: doorbellOf(key) })),
+          more: keys.length > effect.atMost,
+        };
+      }
+      case "outcomes":
+        this.largestPage = Math.max(this.largestPage, effect.keys.length);
+        return {
+          to: "outcomes",
+          outcomes: this.#receiptsOf(effect.keys).map(({ key, outcome }) => ({ key, outcome })),
+        };
+      case "receipts":
+        return { to: "receipts", receipts: this.#receiptsOf(effect.keys) };
+      case "receiptsOfIds": {
+        const ids = new Set(effect.ids);
+        return {
+          to: "receiptsOfIds",
+          receipts: [...this.receipts.values()].filter(({ key }) => ids.has(idOfKey(key))),
+        };
+      }
+      case "storedReceipts": {
+        const keys = sorted([...this.receipts.keys()]).filter(
+          (key) => key > effect.after && key < effect.before && this.receipts.get(key)?.outcome === "stored",
+        );
+        return { to: "storedReceipts", receipts: this.#receiptsOf(keys.slice(0, effect.atMost)) };
+      }
+      case "holds":
+        return { to: "holds", held: effect.keys.map((key) => this.held.has(idOfKey(key))) };
+      case "rows":
+        return { to: "rows", rows: this.rows, oldestDay: 0 };
+      case "tally":
+        return { to: "tally", tenants: this.#tally(effect.minute) };
+      case "find":
+        return {
+          to: "find",
+          objects: effect.keys
+            .filter((key) => this.objects.has(key))
+            .map((key) => ({ key, doorbell: doorbellOf(key) })),
+        };
+      case "ring":
+        this.rung.push(...effect.doorbells);
+        return { to: "ring" };
+      case "record":
+        for (const row of effect.minutes) {
+          this.minutes.set(`${row.minute} ${row.tenant}`, row);
+        }
+        this.watermark = effect.watermark;
+        return { to: "record" };
+      case "delete":
+        for (const key of effect.keys) {
+          this.objects.delete(key);
+        }
+        return { to: "delete" };
+      case "tell":
+        this.told.push(...effect.findings);
+        return { to: "tell" };
+      case "save":
+        // As the ledger keeps it: as JSON.
+        this.book = JSON.parse(JSON.stringify(effect.book)) as MinuteBook;
+        return { to: "save", kept: true };
+      default:
+        return unreachable(effect);
+    }
+  }
+
+  #receiptsOf(keys: readonly PayloadKey[]): readonly DatedReceipt[] {
+    return keys.flatMap((key) => this.receipts.get(key) ?? []);
+  }
+
+  #tally(minute: number): readonly MinuteTally[] {
+    const receipts = [...this.receipts.values()].filter(({ key }) => minuteOf(key) === minute);
+    const tenants = [...new Set(receipts.map(({ key }) => tenantOf(key)))].sort();
+    return tenants.map((tenant) => {
+      const own = receipts.filter(({ key }) => tenantOf(key) === tenant);
+      const count = (outcome: PayloadOutcome) => own.filter((one) => one.outcome === outcome).length;
+      return {
+        tenant,
+        accepted: own.length,
+        stored: count("stored"),
+        dead: count("dead"),
+        duplicate: count("duplicate"),
+        erased: count("erased"),
+        spans: 2 * count("stored"),
+        rejectedSpans: 0,
+        bytes: 100 * own.length,
+        checksum: keyChecksum(own.map(({ key }) => idOfKey(key))),
+      };
+    });
+  }
+}
+
+function sorted(keys: readonly PayloadKey[]): readonly PayloadKey[] {
+  return [...keys].sort();
+}
+
+export function doorbellOf(key: PayloadKey): Doorbell {
+  return { v: 1, key, cause: "reconcile", spans: 2, outputBytes: 1000, arrival: minuteOf(key) };
+}
+
+/** Minutes before `noon`, in ms since the epoch, a second into the minute. */
+export function minutesAgo(minutes: number): number {
+  return startOfMinute(noon) - minutes * 60_000 + 1000;
+}
