@@ -29,6 +29,7 @@ function consumersSettings(): Settings {
     { url: "", user: "", password: "", database: "default", tracesTable: "otel_traces" },
     "0".repeat(32),
     1,
+    60_000,
   );
   return settings;
 }

@@ -27,11 +27,12 @@ import {
   step,
   tokensNeeded,
 } from "../../shared/ledger/machine.ts";
-import { defaultSettings, type LedgerSettings, settingsFaster } from "../../shared/ledger/settings.ts";
+import type { LedgerSettings } from "../../shared/ledger/settings.ts";
 import type { Doorbell, GroupBell } from "../../shared/messages.ts";
 import type { PayloadKey } from "../../shared/payload-key.ts";
 import { type LedgerCounts, LedgerStorage } from "./ledger-storage.ts";
 import { counterKey, epochKey, readBirthFacts, readRestoredEpoch, writeFirstEpoch } from "./read-birth.ts";
+import { readLedgerSettings } from "./read-ledger-settings.ts";
 
 /** Besides these, the ClickHouse variables of wrangler.toml: a new ledger asks whether the table has rows of ours. */
 export interface LedgerEnv {
@@ -68,8 +69,7 @@ export class Ledger extends DurableObject<LedgerEnv> {
 
   constructor(ctx: DurableObjectState, env: LedgerEnv) {
     super(ctx, env);
-    const faster = env.LEDGER_TIMES_FASTER;
-    this.#settings = faster === undefined ? defaultSettings : settingsFaster(defaultSettings, Number(faster));
+    this.#settings = readLedgerSettings(env);
     this.#storage = new LedgerStorage(ctx.storage);
   }
 

@@ -16,6 +16,7 @@ import { ByteBudget } from "./byte-budget.ts";
 import { checkTraces } from "./check-traces.ts";
 import { closeGroup } from "./close-group.ts";
 import { insertGroup } from "./insert-group.ts";
+import { readLedgerSettings } from "./read-ledger-settings.ts";
 import { countRows, readTable } from "./read-table.ts";
 import { type ReconcileReport, reconcile } from "./reconcile.ts";
 import { type AskedFor, erase, replay } from "./replay.ts";
@@ -118,7 +119,7 @@ async function attempt(
     case "insert": {
       const release = await bytesInHand.take(outputBytes(task));
       try {
-        return await insertGroup(env.PAYLOADS, clickHouse, task);
+        return await insertGroup(env.PAYLOADS, clickHouse, task, readLedgerSettings(env).insertMs);
       } finally {
         release();
       }
