@@ -7,6 +7,7 @@ import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type ApiKeyRecord, apiKeyName, formatApiKey } from "../shared/api-key.ts";
 import { defaultSchemaSettings } from "../shared/clickhouse/migrations.ts";
+import { limits } from "../shared/limits.ts";
 import { migrateClickHouse } from "./clickhouse/migrate-clickhouse.ts";
 import { ClickHouseStartError, superviseClickHouse } from "./clickhouse/start-clickhouse.ts";
 import { startCrons } from "./crons.ts";
@@ -73,7 +74,12 @@ export async function startPipeline(settings: DevSettings, options: PipelineOpti
     if (options.events) {
       const bucket = await workers.getR2Bucket("PAYLOADS", workerNames.consumer);
       const queue = await workers.getQueueProducer("EVENTS", workerNames.consumer);
-      const events = startR2Events(bucket, queue, lateQueue);
+      const events = startR2Events(
+        bucket,
+        queue,
+        lateQueue,
+        Math.ceil(limits.lateDelaySeconds / Number(settings.ledgerTimesFaster ?? 1)),
+      );
       stops.push(() => events.stop());
     }
     if (options.crons) {

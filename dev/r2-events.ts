@@ -28,6 +28,7 @@ export function startR2Events(
   bucket: EventSource,
   queue: EventSink,
   bucketName: string,
+  delaySeconds: number = limits.lateDelaySeconds,
 ): { stop(): Promise<void> } {
   const seen = new Map<string, number>();
   let stopped = false;
@@ -56,7 +57,7 @@ export function startR2Events(
       const page = await bucket.list({ startAfter, ...(cursor === undefined ? {} : { cursor }) });
       for (const object of page.objects) {
         if (object.key.startsWith(payloadPrefix) && !seen.has(object.key)) {
-          await queue.send(eventOf(object, bucketName), { delaySeconds: limits.lateDelaySeconds });
+          await queue.send(eventOf(object, bucketName), { delaySeconds });
           seen.set(object.key, now);
         }
       }

@@ -3,7 +3,6 @@
  * statement, never left to the server's default.
  */
 import { toHex } from "../hex.ts";
-import { limits } from "../limits.ts";
 import { type PayloadId, payloadIdToBytes } from "../payload-key.ts";
 import { columnListText } from "../rows/columns.ts";
 import type { ClickHouseSettings } from "./connection.ts";
@@ -15,12 +14,14 @@ export function tableName(settings: ClickHouseSettings, table: string): string {
 
 /**
  * URL parameters of the INSERT of one group as one Native block. `token` is the group's id, `attempt` counts from 1:
- * together they are the query id, by which a running INSERT can be found and killed.
+ * together they are the query id, by which a running INSERT can be found and killed. `insertMs` is how long it may run:
+ * the fence counts on it (shared/ledger/settings.ts).
  */
 export function insertSpansParameters(
   settings: ClickHouseSettings,
   token: string,
   attempt: number,
+  insertMs: number,
 ): Record<string, string> {
   return {
     query: `INSERT INTO ${tableName(settings, settings.tracesTable)} (${columnListText}) FORMAT Native`,
@@ -32,7 +33,8 @@ export function insertSpansParameters(
     // async_insert answers before the rows are written, and is on by default since ClickHouse 26.3.
     async_insert: "0",
     wait_end_of_query: "1",
-    max_execution_time: String(limits.insertTimeoutSeconds),
+    // Seconds, and ClickHouse takes fractions of one (test/engine/unproven-answers.test.ts).
+    max_execution_time: String(insertMs / 1000),
     // A misspelt column in the block would otherwise be dropped with a 200.
     input_format_skip_unknown_fields: "0",
     // One block in, one block stored: nothing is split by size below a group's caps.

@@ -16,17 +16,23 @@ export interface BreakingProxy {
   readonly faults: Fault[];
   /** INSERTs of blocks that came, whatever became of them. */
   inserts(): number;
+  /** The parameters of the last of them. */
+  lastInsert(): URLSearchParams;
   stop(): Promise<void>;
 }
 
 export async function startBreakingProxy(target: string): Promise<BreakingProxy> {
   const faults: Fault[] = [];
   let inserts = 0;
+  let lastInsert = new URLSearchParams();
   const { hostname, port } = new URL(target);
   const server: Server = createServer((incoming, outgoing) => {
     const isInsert = incoming.url?.includes("FORMAT+Native") === true;
     const fault = isInsert ? (faults.shift() ?? "forward") : "forward";
-    inserts += isInsert ? 1 : 0;
+    if (isInsert) {
+      inserts += 1;
+      lastInsert = new URL(incoming.url ?? "", target).searchParams;
+    }
     const cut = () => incoming.socket.destroy();
     switch (fault) {
       case "cut_before":
@@ -62,6 +68,7 @@ export async function startBreakingProxy(target: string): Promise<BreakingProxy>
     url: `http://127.0.0.1:${listening}`,
     faults,
     inserts: () => inserts,
+    lastInsert: () => lastInsert,
     async stop() {
       server.closeAllConnections();
       await new Promise((resolve) => server.close(resolve));

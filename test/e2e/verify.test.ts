@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type ClickHouse, startClickHouse } from "../../dev/clickhouse/start-clickhouse.ts";
 import { workerNames } from "../../dev/workers.ts";
+import { readLedgerSettings } from "../../workers/consumer/read-ledger-settings.ts";
 import { type BreakingProxy, type Fault, startBreakingProxy } from "./breaking-proxy.ts";
 import {
   devSettings,
@@ -86,6 +87,15 @@ describe("an INSERT whose outcome is unknown", () => {
     expect(proxy.inserts() - before).toBe(faults.length + 1);
     expect(local.logs.join("\n")).toContain('"outcome":"counted"');
   });
+});
+
+test("an INSERT may run as long as the ledger's fence counts on, and no longer", async () => {
+  // A fence of 7 s and an INSERT of 60 s would let VERIFY look while the INSERT still runs.
+  await send("bounded");
+  await local.eventually(rowsOf("bounded"), "40\t40", 10_000);
+  const settings = readLedgerSettings({ LEDGER_TIMES_FASTER: "30" });
+  expect(proxy.lastInsert().get("max_execution_time")).toBe(String(settings.insertMs / 1000));
+  expect(settings.insertMs).toBe(2000);
 });
 
 describe("a payload that is done and rung again", () => {

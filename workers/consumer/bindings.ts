@@ -9,6 +9,8 @@ export interface ConsumerBindings {
   readonly LEDGER: DurableObjectNamespace<Ledger>;
   /** A VPC or service binding to ClickHouse; without it the consumer uses `fetch`. */
   readonly CLICKHOUSE?: Fetcher;
+  /** Tests on real parts: every duration of the protocol divided by this. */
+  readonly LEDGER_TIMES_FASTER?: string;
   readonly CLICKHOUSE_URL: string;
   readonly CLICKHOUSE_USER: string;
   readonly CLICKHOUSE_PASSWORD?: string;
@@ -16,6 +18,4 @@ export interface ConsumerBindings {
   readonly CLICKHOUSE_TRACES_TABLE: string;
   /** A secret: findings are posted there as `{ "text": … }` (Slack, Mattermost). Without it they are logged and stored. */
   readonly ALERT_WEBHOOK?: string;
-  /** Tests on real parts: every duration divided by this. */
-  readonly LEDGER_TIMES_FASTER?: string;
 }

@@ -29,10 +29,12 @@ interface CompressedBlock {
 
 type InsertTask = Extract<GroupTask, { readonly step: "insert" }>;
 
+/** `insertMs`: how long ClickHouse may work on the INSERT. */
 export async function insertGroup(
   bucket: R2Bucket,
   clickHouse: ClickHouseConnection,
   task: InsertTask,
+  insertMs: number,
 ): Promise<AttemptReport> {
   let built: Awaited<ReturnType<typeof buildBlock>>;
   try {
@@ -47,7 +49,7 @@ export async function insertGroup(
   if (Date.now() >= task.deadline) {
     return { kind: "retry", reason: "the attempt's lease ran out before its INSERT began" };
   }
-  return await sendBlock(clickHouse, task, built.block, built.payloads);
+  return await sendBlock(clickHouse, task, insertMs, built.block, built.payloads);
 }
 
 /** Fetches and transcodes a group's payloads, one after the other, each dropped as soon as its rows are written. */
@@ -138,11 +140,14 @@ function addPayload(builder: BlockBuilder, loaded: ReadablePayload): StoredPaylo
 async function sendBlock(
   { settings, fetch }: ClickHouseConnection,
   task: InsertTask,
+  insertMs: number,
   block: CompressedBlock,
   payloads: readonly StoredPayload[],
 ): Promise<AttemptReport> {
   const url = new URL(settings.url);
-  url.search = new URLSearchParams(insertSpansParameters(settings, task.group, task.attempt)).toString();
+  url.search = new URLSearchParams(
+    insertSpansParameters(settings, task.group, task.attempt, insertMs),
+  ).toString();
   let response: Response;
   let text: string;
   try {

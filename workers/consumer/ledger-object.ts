@@ -31,18 +31,14 @@ import {
   step,
   tokensNeeded,
 } from "../../shared/ledger/machine.ts";
-import { defaultSettings, type LedgerSettings, settingsFaster } from "../../shared/ledger/settings.ts";
+import type { LedgerSettings } from "../../shared/ledger/settings.ts";
 import type { Doorbell, GroupBell } from "../../shared/messages.ts";
 import type { PayloadKey } from "../../shared/payload-key.ts";
 import { beginRun, endRun, keepBook, newReconciler, type Reconciler } from "../../shared/reconcile/lease.ts";
 import type { MinuteBook } from "../../shared/reconcile/minute-book.ts";
-import {
-  type ReconcileSettings,
-  reconcileSettings,
-  reconcileSettingsFaster,
-} from "../../shared/reconcile/settings.ts";
 import { type LedgerCounts, LedgerStorage } from "./ledger-storage.ts";
 import { counterKey, epochKey, readBirthFacts, readRestoredEpoch, writeFirstEpoch } from "./read-birth.ts";
+import { readLedgerSettings, readReconcileSettings } from "./read-ledger-settings.ts";
 
 /** Besides these, the ClickHouse variables of wrangler.toml: a new ledger asks whether the table has rows of ours. */
 export interface LedgerEnv {
@@ -84,8 +80,7 @@ export class Ledger extends DurableObject<LedgerEnv> {
 
   constructor(ctx: DurableObjectState, env: LedgerEnv) {
     super(ctx, env);
-    const faster = env.LEDGER_TIMES_FASTER;
-    this.#settings = faster === undefined ? defaultSettings : settingsFaster(defaultSettings, Number(faster));
+    this.#settings = readLedgerSettings(env);
     this.#storage = new LedgerStorage(ctx.storage);
   }
 
@@ -140,7 +135,7 @@ export class Ledger extends DurableObject<LedgerEnv> {
   /** Begins a run of the reconciler. Null: another one is under way. */
   async beginReconcile(): Promise<{ readonly run: string; readonly book: MinuteBook | null } | null> {
     const [run] = drawTokens(1);
-    const { leaseMs } = reconcileSettingsOf(this.env);
+    const { leaseMs } = readReconcileSettings(this.env);
     const begun = run === undefined ? null : beginRun(this.#reconciler(), run, Date.now(), leaseMs);
     if (run === undefined || begun === null) {
       return null;
@@ -333,14 +328,6 @@ export class Ledger extends DurableObject<LedgerEnv> {
   #log(message: string, error: unknown): void {
     console.error(JSON.stringify({ message, error: String(error) }));
   }
-}
-
-/** The reconciler's durations: an environment's test setting divides them. */
-export function reconcileSettingsOf(env: Pick<LedgerEnv, "LEDGER_TIMES_FASTER">): ReconcileSettings {
-  const faster = env.LEDGER_TIMES_FASTER;
-  return faster === undefined
-    ? reconcileSettings
-    : reconcileSettingsFaster(reconcileSettings, Number(faster));
 }
 
 function heldPayloads({ state }: Group): LedgerStatus["held"] {

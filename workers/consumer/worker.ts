@@ -20,7 +20,7 @@ import { ByteBudget } from "./byte-budget.ts";
 import { checkTraces } from "./check-traces.ts";
 import { closeGroup } from "./close-group.ts";
 import { insertGroup } from "./insert-group.ts";
-import { reconcileSettingsOf } from "./ledger-object.ts";
+import { readLedgerSettings, readReconcileSettings } from "./read-ledger-settings.ts";
 import { countRows, readTable } from "./read-table.ts";
 import { reconcile } from "./reconcile.ts";
 import { type AskedFor, erase, replay } from "./replay.ts";
@@ -125,7 +125,7 @@ async function attempt(
     case "insert": {
       const release = await bytesInHand.take(outputBytes(task));
       try {
-        return await insertGroup(env.PAYLOADS, clickHouse, task);
+        return await insertGroup(env.PAYLOADS, clickHouse, task, readLedgerSettings(env).insertMs);
       } finally {
         release();
       }
@@ -208,7 +208,7 @@ async function tick(env: ConsumerBindings, everything: boolean): Promise<Reconci
   let failure: unknown;
   try {
     const world = { bucket: env.PAYLOADS, queue: env.RING, clickHouse, ledger, tell: tellLater };
-    report = await reconcile(world, reconcileSettingsOf(env), { now, everything });
+    report = await reconcile(world, readReconcileSettings(env), { now, everything });
   } catch (error) {
     failure = error;
   }
