@@ -15,6 +15,7 @@ import { join } from "node:path";
 import { Readable } from "node:stream";
 import { promisify } from "node:util";
 import { brotliCompress, deflate, gzip, zstdCompress } from "node:zlib";
+import { frame, unframe } from "./block-framing.ts";
 import type { EngineAnswer, EngineConnection } from "./chdb.ts";
 import { type Connections, processesSubquery } from "./connections.ts";
 import { ClickHouseException, codeOfException, statusOfException, textOfException } from "./exception.ts";
@@ -26,6 +27,7 @@ import {
   readFaceRequest,
   settingsStatement,
 } from "./http-request.ts";
+import { nativeAtRevision } from "./native-answer.ts";
 import { compressionOf, inflated, readHead, writeBody } from "./request-body.ts";
 import { readStatement, type Statement } from "./statement.ts";
 
@@ -117,16 +119,10 @@ async function answer(
     authenticate(asked, options.password);
     const queryId = asked.queryId ?? randomUUID();
     response.setHeader("X-ClickHouse-Query-Id", queryId);
-    if (asked.compressAnswer || asked.decompressBody) {
-      throw new ClickHouseException(
-        48,
-        "NOT_IMPLEMENTED",
-        "compress=1 and decompress=1 are not known here yet",
-      );
-    }
     bodyPath = join(options.bodiesDirectory, randomUUID());
     const body = form.length > 0 || request.method === "GET" ? Readable.from([]) : request;
-    const prepared = await prepare(asked, body, headerOf(request, "content-encoding"), bodyPath, connections);
+    const encoding = headerOf(request, "content-encoding");
+    const prepared = await prepare(asked, body, encoding, bodyPath, connections);
     const outcome = await run(asked, queryId, prepared, response, connections, bodyPath);
     await sendOutcome(request, response, asked, outcome);
   } catch (error) {
@@ -134,7 +130,7 @@ async function answer(
       options.log(`client hung up: ${error instanceof Error ? error.message : String(error)}`);
       return;
     }
-    sendException(response, error, options.version, bodyPath);
+    sendException(response, error, options.version, bodyPath, asked?.compressAnswer === true);
   } finally {
     if (bodyPath !== undefined) {
       await rm(bodyPath, { force: true });
@@ -159,14 +155,19 @@ async function prepare(
   const urlText = Buffer.from(asked.query, "utf8").toString("latin1");
   const urlStatement = readStatement(urlText, processesSubquery);
   if (urlStatement.kind === "insert-data" && urlStatement.dataStart >= urlText.length) {
-    // The usual INSERT: the body is nothing but data, and stays as compressed as it is.
-    await writeBody(bodyPath, new Uint8Array(0), body);
-    return insertFile(urlStatement, bodyPath, compression);
+    // The usual INSERT: the body is nothing but data, and stays as compressed as it is, but for ClickHouse's own blocks.
+    const data = asked.decompressBody
+      ? unframe(await plainBody(body, compression, bodyPath, connections))
+      : body;
+    await writeBody(bodyPath, new Uint8Array(0), data);
+    return insertFile(urlStatement, bodyPath, asked.decompressBody ? "none" : compression);
   }
   const begin = Buffer.from(asked.query === "" ? "" : `${asked.query}\n`, "utf8");
-  const plain =
-    inflated(body, compression) ?? (await inflateByEngine(body, compression, bodyPath, connections));
-  const { head, complete, rest } = await readHead(plain, statementBytesMax);
+  const plain = await plainBody(body, compression, bodyPath, connections);
+  const { head, complete, rest } = await readHead(
+    asked.decompressBody ? unframe(plain) : plain,
+    statementBytesMax,
+  );
   const text = Buffer.concat([begin, head]);
   const statement = readStatement(text.toString("latin1"), processesSubquery);
   switch (statement.kind) {
@@ -225,6 +226,15 @@ function insertFile(
     kind: "insert-file",
     text: `${insert.target} ${file} ${insert.settings} FORMAT ${insert.format}`,
   };
+}
+
+async function plainBody(
+  body: Readable,
+  compression: string,
+  bodyPath: string,
+  connections: Connections,
+): Promise<Readable> {
+  return inflated(body, compression) ?? (await inflateByEngine(body, compression, bodyPath, connections));
 }
 
 /** lz4, xz and bz2: the engine reads the file as one string. */
@@ -336,6 +346,12 @@ async function sendOutcome(
   }
   response.setHeader("X-ClickHouse-Summary", JSON.stringify(outcome.summary));
   let bytes: Uint8Array = outcome.bytes;
+  if (asked.clientRevision > 0 && outcome.format?.toLowerCase() === "native") {
+    bytes = nativeAtRevision(bytes, asked.clientRevision);
+  }
+  if (asked.compressAnswer) {
+    bytes = frame(bytes);
+  }
   const coding = asked.httpCompression && bytes.length > 0 ? acceptedCoding(request) : undefined;
   if (coding !== undefined) {
     bytes = await coding.compress(bytes);
@@ -364,6 +380,7 @@ function sendException(
   error: unknown,
   version: string,
   bodyPath: string | undefined,
+  compressed: boolean,
 ): void {
   const message = error instanceof Error ? error.message : String(error);
   const text = textOfException(message, version, bodyPath);
@@ -372,10 +389,11 @@ function sendException(
   if (code === 194) {
     response.setHeader("WWW-Authenticate", 'Basic realm="ClickHouse server HTTP API"');
   }
-  sendText(response, statusOfException(code), text);
+  const bytes = Buffer.from(text, "utf8");
+  sendText(response, statusOfException(code), compressed ? frame(bytes) : bytes);
 }
 
-function sendText(response: ServerResponse, status: number, text: string): void {
+function sendText(response: ServerResponse, status: number, text: string | Uint8Array): void {
   response.writeHead(status, { "Content-Type": "text/plain; charset=UTF-8" }).end(text);
 }
 

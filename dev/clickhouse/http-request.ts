@@ -21,6 +21,8 @@ export interface FaceRequest {
   /** Blocks of ClickHouse's own framing in the answer, and in the body. */
   readonly compressAnswer: boolean;
   readonly decompressBody: boolean;
+  /** The client's protocol revision, for Native answers; 0: none given. */
+  readonly clientRevision: number;
   /** Whether the answer may be compressed as Accept-Encoding allows. */
   readonly httpCompression: boolean;
 }
@@ -89,6 +91,7 @@ export function readFaceRequest(
     readOnly: method === "GET" || method === "HEAD",
     compressAnswer: flag("compress"),
     decompressBody: flag("decompress"),
+    clientRevision: Number.parseInt(first.get("client_protocol_version") ?? "0", 10) || 0,
     httpCompression: flag("enable_http_compression"),
   };
 }

@@ -1,8 +1,10 @@
 /** The HTTP face answers clients as a ClickHouse server does. Expected texts are a server's, from its documentation. */
 import { request } from "node:http";
+import { Readable } from "node:stream";
 import { brotliCompressSync, deflateSync, gunzipSync, gzipSync, zstdCompressSync } from "node:zlib";
 import { createClient } from "@clickhouse/client-web";
 import { describe, expect, inject, test } from "vitest";
+import { frame, unframe } from "../../dev/clickhouse/block-framing.ts";
 
 const base = inject("clickhouse");
 
@@ -82,6 +84,16 @@ describe("a statement", () => {
     expect((await ask(`INSERT INTO ${table} FROM INFILE '/etc/hostname' FORMAT TSV`)).status).toBe(501);
   });
 });
+
+/** The text within an answer of ClickHouse's own compressed blocks. */
+async function unframed(response: Response): Promise<string> {
+  const bytes = new Uint8Array(await response.arrayBuffer());
+  const pieces: Uint8Array[] = [];
+  for await (const piece of unframe(Readable.from([bytes]))) {
+    pieces.push(piece);
+  }
+  return Buffer.concat(pieces).toString("utf8");
+}
 
 /** Rows of (UInt32, String) in RowBinary: little-endian, length-prefixed. */
 function rowBinary(rows: readonly (readonly [number, string])[]): Buffer {
@@ -167,6 +179,25 @@ describe("an INSERT", () => {
       expect((await ask(`SELECT count(), uniqExact(a, s) FROM ${table}`)).text, encoding).toBe("10\t5\n");
     }
     expect((await ask("SELECT 1", { headers: { "Content-Encoding": "rot13" }, body: " " })).status).toBe(501);
+  });
+
+  test("takes ClickHouse's own compressed blocks, with the statement in the URL or inside", async () => {
+    const table = await newTable("a UInt32, s String");
+    const rows = rowBinary(nasty);
+    const params = { decompress: "1" };
+    const half = rowBinary(nasty.slice(0, 2)).length;
+    const body = Buffer.concat([frame(rows.subarray(0, half)), frame(rows.subarray(half))]);
+    expect((await ask(`INSERT INTO ${table} FORMAT RowBinary`, { params, body })).text).toBe("");
+    const statement = Buffer.from(`INSERT INTO ${table} FORMAT RowBinary\n`);
+    const together = await fetch(`${base}/?decompress=1`, {
+      method: "POST",
+      body: Buffer.concat([frame(statement), frame(rows)]),
+    });
+    expect(await together.text()).toBe("");
+    expect((await ask(`SELECT count(), uniqExact(a, s) FROM ${table}`)).text).toBe("10\t5\n");
+    const cut = await ask(`INSERT INTO ${table} FORMAT RowBinary`, { params, body: body.subarray(0, -3) });
+    expect(cut.headers.get("x-clickhouse-exception-code")).toBe("33");
+    expect((await ask(`SELECT count() FROM ${table}`)).text).toBe("10\n");
   });
 
   test("streams a body that says no length, larger than a statement may be", async () => {
@@ -419,6 +450,36 @@ describe("clients", () => {
     });
     expect(bytes.length).toBeLessThan(200);
     expect(gunzipSync(bytes).toString()).toBe(`${"x".repeat(10_000)}\n`);
+  });
+
+  test("get ClickHouse's own compressed blocks when they ask for them, exceptions too", async () => {
+    const plain = await fetch(`${base}/?query=SELECT+number+FROM+numbers(5)`);
+    const asked = await fetch(`${base}/?compress=1&query=SELECT+number+FROM+numbers(5)`);
+    expect(await unframed(asked)).toBe(await plain.text());
+    const refused = await fetch(`${base}/?compress=1&query=SELECT+nothing`);
+    expect(refused.headers.get("x-clickhouse-exception-code")).toBe("47");
+    expect(await unframed(refused)).toMatch(/^Code: 47\. DB::Exception/);
+  });
+
+  test("that name their protocol revision get Native blocks of that revision", async () => {
+    const query = "SELECT 'é' AS s, 7::UInt32 AS n, NULL::Nullable(UInt8) AS z FORMAT Native";
+    const columns = [
+      ["s", "String", "02c3a9"],
+      ["n", "UInt32", "07000000"],
+      ["z", "Nullable(UInt8)", "0100"],
+    ] as const;
+    const blockInfo = "010002ffffffff00";
+    const block = (info: string, custom: string): string =>
+      `${info}0301${columns.map(([name, type, data]) => `01${Buffer.from(name).toString("hex")}${type.length.toString(16).padStart(2, "0")}${Buffer.from(type).toString("hex")}${custom}${data}`).join("")}`;
+    const hexOf = async (revision: string): Promise<string> => {
+      const url = `${base}/?client_protocol_version=${revision}&query=${encodeURIComponent(query)}`;
+      return Buffer.from(await (await fetch(url)).arrayBuffer()).toString("hex");
+    };
+    expect(await hexOf("0")).toBe(block("", ""));
+    expect(await hexOf("54453")).toBe(block(blockInfo, ""));
+    expect(await hexOf("54460")).toBe(block(blockInfo, "00"));
+    const refused = await fetch(`${base}/?client_protocol_version=54460&query=SELECT+[1]+FORMAT+Native`);
+    expect(refused.headers.get("x-clickhouse-exception-code")).toBe("48");
   });
 
   test("authenticate as default in every way, and as nobody else", async () => {

@@ -53,8 +53,11 @@ const words = [
   "z".repeat(9),
 ];
 
-/** A valid body in a form that no SDK sends: any order, repeated fields, padding, unknown fields. */
-export function randomRequest(random: Random): Uint8Array {
+/**
+ * A valid body in a form that no SDK sends: any order, repeated fields, padding, unknown fields. `valuesInPieces`:
+ * also AnyValues that are set more than once.
+ */
+export function randomRequest(random: Random, { valuesInPieces } = { valuesInPieces: true }): Uint8Array {
   const some = (limit: number, make: () => Part): Part[] => Array.from({ length: random.below(limit) }, make);
   const word = (): string => random.pick(words);
   const pad = (): number => (random.chance(0.1) ? 1 + random.below(10) : 0);
@@ -88,14 +91,14 @@ export function randomRequest(random: Random): Uint8Array {
         () => (depth > 2 ? [] : value.map(...some(4, () => keyValueOf(depth + 1)))),
         () => unknown(),
       ])();
-    return random.chance(0.85) ? one() : [one(), one(), unknown()];
+    return random.chance(0.85) || !valuesInPieces ? one() : [one(), one(), unknown()];
   };
   const keyValueOf = (depth: number): Part => {
     const parts: Part[] = [stringField(1, word()), bytesField(2, anyValue(depth), pad())];
     if (random.chance(0.05)) parts.reverse();
     if (random.chance(0.05)) parts.pop();
     if (random.chance(0.05)) parts.push(unknown());
-    if (random.chance(0.03)) parts.push(bytesField(2, anyValue(depth)));
+    if (random.chance(0.03) && valuesInPieces) parts.push(bytesField(2, anyValue(depth)));
     return parts;
   };
   const attributes = (number: number): Part => some(6, () => bytesField(number, keyValueOf(0), pad()));

@@ -1,0 +1,69 @@
+/** Runs the Collector between OTLP/HTTP and a ClickHouse over HTTP. */
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { type PeerProcess, startPeer } from "./processes.ts";
+
+export interface CollectorOptions {
+  readonly binary: string;
+  /** Holds its configuration, and its queue where that is on disk. */
+  readonly folder: string;
+  readonly port: number;
+  readonly clickhouseUrl: string;
+  readonly database: string;
+  readonly table: string;
+  /** Whether the exporter makes the tables, in its own form. */
+  readonly createSchema: boolean;
+  readonly compress: "none" | "lz4" | "zstd";
+  /**
+   * `none`: a request is answered when its rows are stored. `memory`: the exporter's defaults, and batches of 10,000
+   * rows or 1 s. `disk`: the same with the queue in a file.
+   */
+  readonly queue: "none" | "memory" | "disk";
+}
+
+const batchRows = 10_000;
+
+export async function startCollector(options: CollectorOptions): Promise<PeerProcess> {
+  const { folder, port, queue } = options;
+  const queueFolder = join(folder, "queue");
+  mkdirSync(queueFolder, { recursive: true });
+  // JSON is YAML.
+  const configuration = {
+    extensions: queue === "disk" ? { file_storage: { directory: queueFolder, fsync: true } } : {},
+    receivers: {
+      otlp: { protocols: { http: { endpoint: `127.0.0.1:${port}`, max_request_body_size: 67_108_864 } } },
+    },
+    exporters: {
+      clickhouse: {
+        endpoint: options.clickhouseUrl,
+        database: options.database,
+        traces_table_name: options.table,
+        create_schema: options.createSchema,
+        async_insert: false,
+        compress: options.compress,
+        timeout: "60s",
+        retry_on_failure: { enabled: queue !== "none" },
+        sending_queue:
+          queue === "none"
+            ? { enabled: false }
+            : {
+                enabled: true,
+                // Rather full than lossy: a sender waits, as Headrace's does.
+                block_on_overflow: true,
+                ...(queue === "disk" ? { storage: "file_storage" } : {}),
+                sizer: "items",
+                queue_size: 200_000,
+                batch: { flush_timeout: "1s", min_size: batchRows, max_size: batchRows, sizer: "items" },
+              },
+      },
+    },
+    service: {
+      extensions: queue === "disk" ? ["file_storage"] : [],
+      telemetry: { metrics: { level: "none" }, logs: { level: "warn" } },
+      pipelines: { traces: { receivers: ["otlp"], exporters: ["clickhouse"] } },
+    },
+  };
+  const file = join(folder, "collector.json");
+  writeFileSync(file, JSON.stringify(configuration));
+  return await startPeer(options.binary, ["--config", `file:${file}`], port);
+}
