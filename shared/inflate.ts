@@ -13,7 +13,7 @@ interface Inflated {
 
 /** The part of `node:zlib` that inflates; handed in, since `shared/` imports no runtime. */
 export interface Zlib {
-  gunzipSync(body: Uint8Array, options: { maxOutputLength: number }): Uint8Array;
+  gunzipSync(body: Uint8Array, options: { maxOutputLength: number; chunkSize: number }): Uint8Array;
   inflateSync(body: Uint8Array, options: { maxOutputLength: number; info: true }): object;
   zstdDecompressSync(body: Uint8Array, options: { maxOutputLength: number; info: true }): object;
 }
@@ -63,8 +63,11 @@ function decode(
   bytesMax: number,
 ): Uint8Array {
   switch (encoding) {
-    case "gzip":
-      return zlib.gunzipSync(body, { maxOutputLength: bytesMax }); // takes members one after the other by itself
+    case "gzip": // takes members one after the other by itself
+      return zlib.gunzipSync(body, {
+        maxOutputLength: bytesMax,
+        chunkSize: gunzipChunkBytes(body, bytesMax),
+      });
     case "deflate": {
       const { buffer, engine } = withInfo(zlib.inflateSync(body, { maxOutputLength: bytesMax, info: true }));
       if (engine.bytesWritten < body.length) {
@@ -76,6 +79,23 @@ function decode(
       return decodeZstd(zlib, body, bytesMax);
   }
   return unreachable(encoding);
+}
+
+/** zlib's least. */
+const chunkBytesMin = 64;
+/** Text in protobuf deflates about 8 to 1. What claims to be far more is inflated in several chunks. */
+const chunkRatioMax = 32;
+
+/**
+ * zlib gathers its output in chunks, 16 KiB each by default, and joins them at the end: half of the time. A gzip
+ * member's last four bytes are its length (RFC 1952 section 2.3.1), so one chunk is enough where they are true; and
+ * where they are not, only the number of chunks is another. One byte more tells zlib that nothing follows.
+ */
+function gunzipChunkBytes(body: Uint8Array, bytesMax: number): number {
+  const at = body.length - 4;
+  const [a = 0, b = 0, c = 0, d = 0] = at < 0 ? [] : body.subarray(at);
+  const length = (a | (b << 8) | (c << 16) | (d << 24)) >>> 0;
+  return Math.max(chunkBytesMin, Math.min(length, bytesMax, body.length * chunkRatioMax) + 1);
 }
 
 /**

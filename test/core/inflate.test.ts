@@ -52,3 +52,13 @@ test.each(["gzip", "deflate", "zstd"] as const)(
     expect(() => inflate(zlib, longer, encoding, 1e6)).toThrow(CorruptEncoding);
   },
 );
+
+test("the length that a gzip body claims decides nothing: members before the last are whole, a lie is corrupt", () => {
+  const lastIsShort = Buffer.concat([encoded.gzip, zlib.gzipSync("x")]);
+  expect(Buffer.from(inflate(zlib, lastIsShort, "gzip", 1e6)).toString()).toBe(`${"spans ".repeat(1000)}x`);
+  for (const claimed of [0, 1, body.length - 1, body.length + 1, 2 ** 32 - 1]) {
+    const wrong = Buffer.from(encoded.gzip);
+    wrong.writeUInt32LE(claimed, wrong.length - 4);
+    expect(() => inflate(zlib, wrong, "gzip", 1e6), `${claimed}`).toThrow(CorruptEncoding);
+  }
+});
