@@ -1,7 +1,7 @@
 /**
  * Requests made to hurt: slow, broken and oversized bodies, bombs, made-up keys, odd paths. Each is refused in words
  * that an exporter understands, costs what it may cost, and the next good request is served. What comes over real
- * sockets is in test/e2e/abuse.test.ts.
+ * sockets is in test/e2e/on-the-wire.test.ts.
  */
 import { createExecutionContext, reset } from "cloudflare:test";
 import { deflateSync, gzipSync } from "node:zlib";
@@ -42,6 +42,8 @@ afterEach(async () => {
   expect((await send(key, "pb", body)).status, "a good request afterwards").toBe(200);
 });
 
+type AskedRequest = Parameters<typeof worker.fetch>[0];
+
 const good = { status: 200, message: "", rejectedSpans: 0 };
 
 /** Asks the Worker's own handler, in this isolate: with a body that is under way, a header that is a lie, or a broken binding. */
@@ -56,8 +58,7 @@ async function ask(
     body: content,
   });
   const env = { ...bindings, ...changed } as IngressBindings;
-  const typed = request as Parameters<typeof worker.fetch>[0];
-  return await read(await worker.fetch(typed, env, createExecutionContext()));
+  return await read(await worker.fetch(request as AskedRequest, env, createExecutionContext()));
 }
 
 /** A body that stays under way until the test says otherwise. */
@@ -234,11 +235,14 @@ test("10,000 made-up keys cost no look-up in KV, and each is 401", async () => {
   const get = vi.fn(() => {
     throw new Error("KV was asked");
   });
+  const env = { ...bindings, KEYS: { get } } as unknown as IngressBindings;
   const alphabet = "abcdefghijklmnopqrstuvwxyz";
   for (let index = 0; index < 10_000; index++) {
     const tail = index.toString(26).replace(/./g, (digit) => alphabet.charAt(Number.parseInt(digit, 26)));
     const madeUp = `hr_${tail.padStart(32, "x")}`;
-    const { status } = await ask(new Uint8Array(0), { "x-api-key": madeUp }, { KEYS: { get } });
+    const headers = { "x-api-key": madeUp, "content-type": mediaTypes.pb };
+    const request = new Request(`${origin}/v1/traces`, { method: "POST", headers }) as AskedRequest;
+    const { status } = await worker.fetch(request, env, createExecutionContext());
     expect(status, madeUp).toBe(401);
   }
   expect(get).not.toHaveBeenCalled();
@@ -285,7 +289,7 @@ describe("no answer and no line of the log", () => {
       method: "POST",
       headers: { "x-api-key": key, "content-type": mediaTypes.pb },
       body: spans,
-    }) as Parameters<typeof worker.fetch>[0];
+    }) as AskedRequest;
     answers.push(await read(await worker.fetch(noContext, bindings, {} as ExecutionContext)));
 
     expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([401, 403, 400, 200, 503]));
