@@ -38,6 +38,8 @@ export const limits = {
   retryAfterSeconds: 5,
   /** An OTLP response's size (OTLP 1.11: 4 MiB must not be exceeded). Our messages are cut far below. */
   statusMessageCharsMax: 2000,
+  /** One text of a log line: a header or a platform's message can be as long as its sender likes. */
+  logTextCharsMax: 1000,
 
   // --- a span's start time, relative to arrival. DESIGN: at most 60 d, and inside the table's TTL.
   spanAgeMaxMs: 30 * DAY_MS,

@@ -10,6 +10,7 @@ import { limits } from "../../shared/limits.ts";
 import { formatPayloadMetadata, type PayloadMetadata } from "../../shared/messages.ts";
 import type { PayloadKey } from "../../shared/payload-key.ts";
 import { within } from "./deadline.ts";
+import { writeLog } from "./write-log.ts";
 
 export type Acceptance = "created" | "duplicate" | "unreachable";
 
@@ -27,7 +28,7 @@ export async function acceptPayload(
     const object = await within(put, limits.putTimeoutMs);
     return object === null ? "duplicate" : "created";
   } catch (error) {
-    console.error(JSON.stringify({ message: "R2 put failed", payload: key, error: String(error) }));
+    writeLog("error", { message: "R2 put failed", payload: key }, error);
     return await foundAfterAll(bucket, key);
   }
 }
@@ -36,7 +37,7 @@ async function foundAfterAll(bucket: R2Bucket, key: PayloadKey): Promise<Accepta
   try {
     return (await within(bucket.head(key), limits.putTimeoutMs)) === null ? "unreachable" : "duplicate";
   } catch (error) {
-    console.error(JSON.stringify({ message: "R2 head failed", payload: key, error: String(error) }));
+    writeLog("error", { message: "R2 head failed", payload: key }, error);
     return "unreachable";
   }
 }

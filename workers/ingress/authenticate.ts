@@ -10,6 +10,7 @@ import { type ApiKeyRecord, apiKeyName, apiKeyRecordSchema, isApiKey } from "../
 import { limits } from "../../shared/limits.ts";
 import { ok, type Result, refuse } from "../../shared/result.ts";
 import type { Refusal } from "./refusal.ts";
+import { writeLog } from "./write-log.ts";
 
 interface Remembered {
   readonly record: ApiKeyRecord;
@@ -32,9 +33,9 @@ function keyOf(headers: Headers): string | undefined {
   return bearer?.[1] ?? headers.get("x-api-key")?.trim() ?? undefined;
 }
 
-/** Enough of a key to recognise it in a message, and too little to use it. */
+/** Enough of a key to recognise it in a message, and too little to use it. What is none of ours may be another's secret. */
 function shown(key: string): string {
-  return key.length > 12 ? `${key.slice(0, 7)}…` : "…";
+  return key.startsWith("hr_") && key.length > 12 ? `${key.slice(0, 7)}…` : "…";
 }
 
 export async function authenticate(
@@ -87,13 +88,7 @@ async function lookUp(
   try {
     stored = await keys.get(name, "json");
   } catch (error) {
-    console.error(
-      JSON.stringify({
-        message: "KV cannot be reached",
-        remembered: remembered !== undefined,
-        error: String(error),
-      }),
-    );
+    writeLog("error", { message: "KV cannot be reached", remembered: remembered !== undefined }, error);
     return remembered?.record ?? "unreachable";
   }
   if (stored === null) {
@@ -102,9 +97,7 @@ async function lookUp(
   }
   const parsed = v.safeParse(apiKeyRecordSchema, stored);
   if (!parsed.success) {
-    console.error(
-      JSON.stringify({ message: "a key's record in KV is damaged", name, issues: v.flatten(parsed.issues) }),
-    );
+    writeLog("error", { message: "a key's record in KV is damaged", name, issues: v.flatten(parsed.issues) });
     return remembered?.record ?? "unreachable";
   }
   if (memory.size >= limits.keysRememberedMax) {

@@ -23,6 +23,12 @@ const slow: Refusal = {
   message: `The body was not complete after ${limits.bodyTimeoutMs / 1000} seconds. Try again, or send fewer spans a request.`,
 };
 
+/** Nobody may be left to read this; but a client that only stopped sending is, and its body may come whole next time. */
+const broken: Refusal = {
+  reason: "broken_body",
+  message: "The body ended before it was complete. Try again.",
+};
+
 /** A body read into memory; its bytes stay taken from the budget until `release` is called, once. */
 export interface HeldBody {
   readonly bytes: Uint8Array;
@@ -34,14 +40,16 @@ const bufferBytesFirst = 65_536;
 
 /**
  * Reads the whole body. Refuses with `too_large` above `limits.bodyBytesMax`, with `busy` above the budget, with
- * `slow_body` after `timeoutMs`. Throws when the client breaks off.
+ * `slow_body` after `timeoutMs`, with `broken_body` when the client breaks off. A part of a body must never pass for a
+ * body: cut between two spans, protobuf is valid, and the client's next try would store its first spans again.
  */
 export async function readBody(
   request: Request,
   budget: BytesInHand,
   timeoutMs: number = limits.bodyTimeoutMs,
 ): Promise<Result<HeldBody, Refusal>> {
-  if (Number(request.headers.get("content-length") ?? 0) > limits.bodyBytesMax) {
+  const claimed = request.headers.get("content-length");
+  if (Number(claimed ?? 0) > limits.bodyBytesMax) {
     return refuse(tooLarge);
   }
   const reader = request.body?.getReader();
@@ -51,12 +59,12 @@ export async function readBody(
   const buffer = new GrowingBuffer(budget);
   let result: Result<HeldBody, Refusal>;
   try {
-    const refusal = await within(fill(buffer, reader), timeoutMs);
+    const refusal = (await within(fill(buffer, reader), timeoutMs)) ?? incomplete(buffer.length, claimed);
     result = refusal === undefined ? ok({ bytes: buffer.bytes(), release: buffer.release }) : refuse(refusal);
   } catch (error) {
     buffer.release();
     if (!(error instanceof DeadlinePassed)) {
-      throw new Error("the request's body broke off", { cause: error });
+      return refuse(broken); // RFC 9112 section 8: a message that ends before its framing says is incomplete
     }
     // Not awaited: the client is slow, and its answer is due now.
     reader.cancel().catch(() => undefined);
@@ -67,6 +75,11 @@ export async function readBody(
     reader.releaseLock();
   }
   return result;
+}
+
+/** A second look at the framing, which is the server's: a stream that failed can end as if it were complete. */
+function incomplete(bytes: number, claimed: string | null): Refusal | undefined {
+  return claimed !== null && Number(claimed) !== bytes ? broken : undefined;
 }
 
 async function fill(

@@ -18,6 +18,7 @@ export type RefusalReason =
   | "corrupt_body"
   | "busy"
   | "slow_body"
+  | "broken_body"
   | "keys_unreachable"
   | "store_unreachable"
   | "internal";
@@ -59,6 +60,7 @@ export function answerOf(reason: RefusalReason): RefusalAnswer {
       return { status: 400, outcome: "malformed", retryable: false, badRequest: true };
     case "busy":
     case "slow_body":
+    case "broken_body":
     case "keys_unreachable":
     case "store_unreachable":
     case "internal":

@@ -3,17 +3,13 @@
  * reconciler ring too. So a failure here is logged and never reaches the client.
  */
 import type { Doorbell } from "../../shared/messages.ts";
+import { writeLog } from "./write-log.ts";
 
 export async function ring(queue: Queue<Doorbell>, doorbell: Doorbell): Promise<void> {
   try {
     await queue.send(doorbell);
   } catch (error) {
-    console.warn(
-      JSON.stringify({
-        message: "the doorbell was not taken; a later ring brings the payload in",
-        payload: doorbell.key,
-        error: String(error),
-      }),
-    );
+    const message = "the doorbell was not taken; a later ring brings the payload in";
+    writeLog("warn", { message, payload: doorbell.key }, error);
   }
 }

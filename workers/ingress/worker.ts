@@ -22,6 +22,7 @@ import { addCorsHeaders, originAllowed, preflight } from "./cors.ts";
 import { drainBody, readBody } from "./read-body.ts";
 import { answerOf, type Refusal } from "./refusal.ts";
 import { ring } from "./ring.ts";
+import { writeLog } from "./write-log.ts";
 
 // One a Worker instance, shared by its requests.
 const keyMemory: KeyMemory = new Map();
@@ -48,7 +49,7 @@ async function receiveTraces(
     const origin = request.headers.get("origin");
     return await refuseRequest(request, {
       reason: "forbidden_origin",
-      message: `The API key "${key.value.name}" may not be used by pages of ${origin}.`,
+      message: `The API key "${key.value.name}" may not be used by pages of ${origin?.slice(0, 200)}.`,
     });
   }
   const body = await readBody(request, bytesInHand);
@@ -160,7 +161,7 @@ async function refuseRequest(request: Request, refusal: Refusal): Promise<Respon
 }
 
 function log(outcome: string, fields: object): void {
-  console.warn(JSON.stringify({ outcome, ...fields }));
+  writeLog("warn", { outcome, ...fields });
 }
 
 function otherSignal(name: string) {
@@ -198,7 +199,7 @@ export default {
       return await encoded(request, response);
     } catch (error) {
       // Whatever breaks here is ours. The exporter must try again, and must not be told how we are built.
-      console.error(JSON.stringify({ outcome: "unavailable", reason: "internal", error: describe(error) }));
+      writeLog("error", { outcome: "unavailable", reason: "internal" }, error);
       const response = refused(answerType(request.headers), {
         reason: "internal",
         message: "The request could not be handled at this moment. Try again.",
@@ -208,7 +209,3 @@ export default {
     }
   },
 } satisfies ExportedHandler<IngressBindings>;
-
-function describe(error: unknown): string {
-  return error instanceof Error ? (error.stack ?? error.message) : String(error);
-}
