@@ -8,7 +8,8 @@
 import { Router } from "itty-router";
 import { limits } from "../../shared/limits.ts";
 import type { PayloadMetadata } from "../../shared/messages.ts";
-import { rejectionMessage, type SpanBounds } from "../../shared/otlp/inspect.ts";
+import { type Inspection, rejectionMessage, type SpanBounds } from "../../shared/otlp/inspect.ts";
+import { sampleThreshold } from "../../shared/otlp/sample-threshold.ts";
 import { formatPayloadKey, payloadId } from "../../shared/payload-key.ts";
 import { acceptPayload } from "./accept-payload.ts";
 import { accepted, encoded, refused } from "./answer.ts";
@@ -76,17 +77,20 @@ async function receiveBody(
   const { tenant } = sender.record;
   let stored: Promise<Response>;
   try {
+    tally.bytes = body.bytes.length;
     const arrival = Date.now(); // the body is complete; the put follows at once
-    const bounds = spanBounds(arrival);
+    const bounds = spanBounds(arrival, sender.record.sample);
     const checked = checkPayload(body.bytes, content, bounds);
     if (!checked.ok) {
       body.release();
       return await refuseRequest(request, checked.refusal, tally);
     }
     const { inspection, inflatedBytes } = checked.value;
+    tally.rejectedSpans = inspection.rejectedSpans;
+    tally.sampledSpans = inspection.sampledSpans;
     if (inspection.spans === 0) {
       body.release();
-      return answerNothing(content, inspection.rejectedSpans, inflatedBytes, rejectionMessage(inspection));
+      return answerNothing(content, inspection, inflatedBytes, tally);
     }
     stored = store(
       {
@@ -98,8 +102,7 @@ async function receiveBody(
         inflatedBytes,
         outputBytes: inspection.outputBytes,
         arrival,
-        startMinMs: bounds.startMinMs,
-        startMaxMs: bounds.startMaxMs,
+        ...bounds,
       },
       rejectionMessage(inspection),
     );
@@ -126,6 +129,8 @@ async function receiveBody(
     }
     const { spans, outputBytes, arrival } = metadata;
     ctx.waitUntil(ring(env.RING, { v: 1, key: payload, cause: "ingress", spans, outputBytes, arrival }));
+    tally.spans = spans;
+    tally.end("accepted", acceptance);
     const response =
       metadata.rejectedSpans === 0
         ? accepted(content.type)
@@ -141,16 +146,24 @@ async function receiveBody(
 /** A request without a span to store is answered 200 all the same (OTLP: an empty request is a success). */
 function answerNothing(
   content: Content,
-  rejectedSpans: number,
+  inspection: Inspection,
   inflatedBytes: number,
-  rejections: string,
+  tally: Tally,
 ): Response {
-  if (rejectedSpans > 0) {
-    log("malformed", { rejectedSpans, message: rejections });
-    return accepted(content.type, { rejectedSpans, errorMessage: rejections });
+  const { rejectedSpans, sampledSpans } = inspection;
+  if (sampledSpans > 0) {
+    tally.end("sampled", "all_spans");
+  } else if (rejectedSpans > 0) {
+    tally.end("malformed", "all_spans_rejected");
+    log("malformed", { rejectedSpans, message: rejectionMessage(inspection) });
+  } else {
+    tally.end("empty", inflatedBytes <= emptyBodyBytesQuiet ? "no_spans" : "no_spans_in_a_body");
+    log("empty", { inflatedBytes });
   }
-  log("empty", { inflatedBytes });
-  if (inflatedBytes <= emptyBodyBytesQuiet) {
+  if (rejectedSpans > 0) {
+    return accepted(content.type, { rejectedSpans, errorMessage: rejectionMessage(inspection) });
+  }
+  if (sampledSpans > 0 || inflatedBytes <= emptyBodyBytesQuiet) {
     return accepted(content.type);
   }
   return accepted(content.type, {
@@ -159,9 +172,16 @@ function answerNothing(
   });
 }
 
-/** Start times that a payload's spans may have: older ones would fall out of the table, later ones are a wrong clock. */
-function spanBounds(arrival: number): SpanBounds {
-  return { startMinMs: arrival - limits.spanAgeMaxMs, startMaxMs: arrival + limits.spanFutureMaxMs };
+/**
+ * Which spans a payload may have. Start times: older ones would fall out of the table, later ones are a wrong clock.
+ * Traces: the share that the key keeps.
+ */
+function spanBounds(arrival: number, sample: number) {
+  return {
+    startMinMs: arrival - limits.spanAgeMaxMs,
+    startMaxMs: arrival + limits.spanFutureMaxMs,
+    sampleThreshold: sampleThreshold(sample),
+  } satisfies SpanBounds;
 }
 
 async function refuseRequest(request: Request, refusal: Refusal, tally: Tally): Promise<Response> {

@@ -7,7 +7,16 @@ import type { ConsoleBindings } from "../../../workers/console/bindings.ts";
 import consoleWorker from "../../../workers/console/worker.ts";
 import { authenticate, type KeyBindings, KeyMemory } from "../../../workers/ingress/authenticate.ts";
 import { Tally } from "../../../workers/ingress/tally.ts";
-import { bindings, ingress, makeKey, origin, send } from "./sender.ts";
+import {
+  bindings,
+  freshJsonSpan,
+  ingress,
+  jsonRequestOf,
+  makeKey,
+  origin,
+  send,
+  storedPayloads,
+} from "./sender.ts";
 
 const adminToken = "token-of-the-operator";
 const body = Uint8Array.fromBase64(inject("bodies").protobuf);
@@ -380,5 +389,39 @@ describe("look-ups", () => {
         message: expect.stringMatching(/Too many unknown API keys/),
       });
     });
+  });
+});
+
+describe("a key that keeps a share of traces", () => {
+  const ids = (first: string) => ({
+    traceId: `0102030405060708ff${first}0000000000ff`,
+    spanId: "a1a2a3a4a5a6a7a8",
+  });
+  const spans = (...firsts: readonly string[]) =>
+    jsonRequestOf(...firsts.map((first) => freshJsonSpan(ids(first))));
+
+  test("stores the payload whole, and its metadata says which spans count", async () => {
+    const key = await makeKey({ sample: 0.5 });
+    const response = await send(key, "json", spans("80", "7f", "ff", "00"));
+    expect(response.status).toBe(200);
+    expect(await response.json()).toEqual({});
+    const [payload] = await storedPayloads();
+    expect(payload?.customMetadata).toMatchObject({
+      spans: "2",
+      rejectedSpans: "0",
+      sampleThreshold: "80000000000000",
+    });
+  });
+
+  test("stores nothing when no trace is kept, and that is a success", async () => {
+    for (const [share, first] of [
+      [0.5, "7f"],
+      [0, "ff"],
+    ] as const) {
+      const response = await send(await makeKey({ sample: share }), "json", spans(first));
+      expect(response.status).toBe(200);
+      expect(await response.json()).toEqual({});
+    }
+    expect(await storedPayloads()).toEqual([]);
   });
 });
