@@ -3,7 +3,7 @@
  * payloads. A key for sending spans opens nothing here.
  */
 import { Router } from "itty-router";
-import * as v from "valibot";
+import type * as v from "valibot";
 import { connectClickHouse } from "../../shared/clickhouse/connection.ts";
 import { DAY_MS } from "../../shared/limits.ts";
 import type { ConsoleBindings } from "./bindings.ts";
