@@ -5,7 +5,8 @@
 import { randomBytes } from "node:crypto";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
-import { type ApiKeyRecord, apiKeyName, formatApiKey } from "../shared/api-key.ts";
+import { type ApiKeyRecord, apiKeyName, formatApiKey, formatKeyEntry } from "../shared/api-key.ts";
+import { assert } from "../shared/assert.ts";
 import { defaultSchemaSettings } from "../shared/clickhouse/migrations.ts";
 import { limits } from "../shared/limits.ts";
 import { migrateClickHouse } from "./clickhouse/migrate-clickhouse.ts";
@@ -183,8 +184,13 @@ async function findOrMakeKey(workers: Workers, before: string | undefined): Prom
     spansPerMonth: null,
     origins: ["*"],
     sample: 1,
+    expiresAt: null,
+    createdAt: Date.now(),
+    account: null,
   };
-  await keys.put(await apiKeyName(key), JSON.stringify(record));
+  const entry = formatKeyEntry(record);
+  assert(entry !== undefined, "the record of the local key is short");
+  await keys.put(await apiKeyName(key), entry.value, { metadata: entry.metadata });
   return key;
 }
 

@@ -12,20 +12,46 @@ const randomChars = 26; // 154 bits
 const checksumChars = 6; // 62^6 > 2^32
 const pattern = /^hr_[0-9A-Za-z]{32}$/;
 
-/** What KV holds under `key:{sha256 of the key, hex}`. */
+/** A key's id, by which it is listed, changed and counted: the SHA-256 of the key as 64 hex digits. */
+export const keyIdPattern = /^[0-9a-f]{64}$/;
+
+const countOrNone = v.nullable(v.pipe(v.number(), v.safeInteger(), v.minValue(1)));
+const timeMs = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
+
+/** What KV holds under `key:{sha256 of the key, hex}`. A limit of null: there is none. */
 export const apiKeyRecordSchema = v.object({
   tenant: v.pipe(v.string(), v.regex(tenantPattern)),
   name: v.string(),
-  status: v.picklist(["active", "disabled"]),
-  spansPerSecond: v.nullable(v.number()),
-  burstSpans: v.nullable(v.number()),
-  spansPerMonth: v.nullable(v.number()),
+  /** A revoked key never works again; its record is kept for a while, so that a list still says so. */
+  status: v.picklist(["active", "disabled", "revoked"]),
+  spansPerSecond: countOrNone,
+  burstSpans: countOrNone,
+  spansPerMonth: countOrNone,
   /** Browser origins that may send with this key; empty: none may. `*`: any. */
   origins: v.array(v.string()),
   /** Share of traces kept, by trace id, 0 to 1. */
   sample: v.pipe(v.number(), v.minValue(0), v.maxValue(1)),
+  /** The key stops working then, ms since the epoch; null: it does not. Set when another key has taken its place. */
+  expiresAt: v.optional(v.nullable(timeMs), null),
+  createdAt: v.optional(timeMs, 0),
+  /** Whose allowance it uses: the id of the first key that this one goes back to by rotation; null: its own. */
+  account: v.optional(v.nullable(v.pipe(v.string(), v.regex(keyIdPattern))), null),
 });
 export type ApiKeyRecord = v.InferOutput<typeof apiKeyRecordSchema>;
+
+/** KV takes this much metadata with an entry, as JSON in UTF-8. */
+const metadataBytesMax = 1024;
+
+/**
+ * The record as KV takes it: as the value, which the ingress reads, and as the entry's metadata, so that a list of keys
+ * reads no values. Undefined when it is too long for that: its origins are too many.
+ */
+export function formatKeyEntry(
+  record: ApiKeyRecord,
+): { readonly value: string; readonly metadata: ApiKeyRecord } | undefined {
+  const value = JSON.stringify(record);
+  return new TextEncoder().encode(value).length > metadataBytesMax ? undefined : { value, metadata: record };
+}
 
 /** CRC-32 (IEEE 802.3), bit by bit: 26 characters need no table. */
 function crc32(text: string): number {
@@ -64,8 +90,21 @@ export function isApiKey(text: string): boolean {
   return pattern.test(text) && checksum(text.slice(3, 3 + randomChars)) === text.slice(3 + randomChars);
 }
 
+/** The key's id. */
+export async function apiKeyId(key: string): Promise<string> {
+  const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(key));
+  return toHex(new Uint8Array(digest));
+}
+
+/** What the names of all keys in KV begin with. */
+export const keyNamePrefix = "key:";
+
+/** The name in KV under which the record of the key with this id stands. */
+export function nameOfKeyId(id: string): string {
+  return `${keyNamePrefix}${id}`;
+}
+
 /** The name in KV under which a key's record stands. */
 export async function apiKeyName(key: string): Promise<string> {
-  const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(key));
-  return `key:${toHex(new Uint8Array(digest))}`;
+  return nameOfKeyId(await apiKeyId(key));
 }

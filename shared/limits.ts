@@ -155,7 +155,30 @@ export const limits = {
   /** Keys that an isolate remembers (about 500 bytes each). Beyond, it forgets all and asks again. */
   keysRememberedMax: 10_000,
 
+  /**
+   * Look-ups a second that an isolate spends on keys that turn out unknown, and as many on those asked for again: a
+   * flood over 50 isolates costs 2,000 KV reads a second at most ($3.60 an hour), whatever its size. A person who
+   * mistypes a key sends one request in several seconds.
+   */
+  unknownKeysPerSecond: 20,
+  /** Retry-After of a key that was not looked up: exporters come again then. */
+  unknownKeyRetryMs: 1 * SECOND_MS,
+  /** A key that was looked up and was unknown waits this long for the next look-up, while the budget is used up. */
+  unknownKeyAgainMs: 5 * SECOND_MS,
+  /** An address over its share of unknown keys (wrangler.toml: UNKNOWN_KEYS) gets no first look-up for this long. */
+  unknownKeyBlockMs: 10 * SECOND_MS,
+  /** Keys, and addresses, that an isolate keeps for this (about 150 bytes each). At 10,000 a second: for 4 s or more. */
+  unknownKeysRememberedMax: 40_000,
+  /** A rotated key's predecessor works this much longer, unless the rotation says otherwise: time for a deployment. */
+  keyGraceMs: 1 * DAY_MS,
+  /** And never longer than this: two keys that both work for months are two keys. */
+  keyGraceMaxMs: 90 * DAY_MS,
+  /** How long a list still shows a key that was revoked or has expired. KV removes it then. */
+  keyTombstoneMs: 30 * DAY_MS,
+
   // --- the console
+  /** Keys in one answer: KV lists as many a call. */
+  keysListed: 1000,
   /** Dead letters in one answer: more than a person reads. */
   deadLettersListed: 1000,
   findingsListed: 200,
@@ -180,6 +203,10 @@ assert(limits.spanAgeMaxMs <= limits.spanAgeCeilingMs, "span age is within its c
 assert(
   (limits.spanAgeCeilingMs + limits.spanFutureMaxMs) / DAY_MS + 2 <= limits.groupPartitionsMax,
   "one payload's days fit into a group",
+);
+assert(
+  2 * limits.unknownKeyRetryMs < (limits.unknownKeysRememberedMax / 10_000) * SECOND_MS,
+  "a key that comes again is still remembered under a flood of 10,000 a second",
 );
 assert(limits.insertTimeoutSeconds * 1000 < limits.leaseMs, "an INSERT ends before its lease");
 assert(limits.clientRetryMs < limits.ledgerMemoryMs, "the ledger remembers longer than clients retry");

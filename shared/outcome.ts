@@ -18,8 +18,13 @@ export const outcomeRank: Readonly<Record<PayloadOutcome, number>> = {
   dead: 1,
 };
 
-/** How a request that was never accepted ended. */
+/**
+ * How a request ended at the ingress: `accepted` (how its payload ends is told by the receipts), or why it never was.
+ * `sampled` is that of spans which the key's sampling rate left out, and of requests that had no others.
+ */
 export const requestOutcomes = [
+  "accepted",
+  "sampled",
   "empty",
   "unauthenticated",
   "forbidden",

@@ -5,7 +5,7 @@
 import { type AttributeScan, entrySize } from "./attribute-scan.ts";
 import { EventScan } from "./event-scan.ts";
 import { LinkScan } from "./link-scan.ts";
-import type { SpanBounds } from "./span-check.ts";
+import { type SpanBounds, sampledOut } from "./span-check.ts";
 import { type TraceVisitor, TraceWalk } from "./trace-walk.ts";
 import { checkText, ValueCheck } from "./value-check.ts";
 
@@ -21,6 +21,8 @@ export interface Inspection {
   /** Spans accepted: the rows that the transcoder will write. */
   readonly spans: number;
   readonly rejectedSpans: number;
+  /** Good spans that the bounds' sampling leaves out. */
+  readonly sampledSpans: number;
   /** The first few. */
   readonly rejections: readonly Rejection[];
   /** No block of this payload's rows has more bytes, its header and empty columns left aside. */
@@ -50,6 +52,7 @@ const linkBytes = 33 + 17 + stringOverhead + 8;
 class Inspector implements TraceVisitor {
   spans = 0;
   rejectedSpans = 0;
+  sampledSpans = 0;
   readonly rejections: Rejection[] = [];
   outputBytes = 0;
   readonly #values = new ValueCheck();
@@ -102,6 +105,10 @@ class Inspector implements TraceVisitor {
   }
 
   rejected(walk: TraceWalk, reason: string): void {
+    if (reason === sampledOut) {
+      this.sampledSpans++;
+      return;
+    }
     this.rejectedSpans++;
     if (this.rejections.length < rejectionsNamedMax) {
       const { resourceIndex, scopeIndex, spanIndex } = walk;
@@ -157,8 +164,8 @@ export function inspectTraces(body: Uint8Array, bounds: SpanBounds): Inspection 
     inspector = new Inspector();
     return inspector;
   });
-  const { spans, rejectedSpans, rejections, outputBytes } = inspector;
-  return { spans, rejectedSpans, rejections, outputBytes };
+  const { spans, rejectedSpans, sampledSpans, rejections, outputBytes } = inspector;
+  return { spans, rejectedSpans, sampledSpans, rejections, outputBytes };
 }
 
 /**
@@ -166,12 +173,12 @@ export function inspectTraces(body: Uint8Array, bounds: SpanBounds): Inspection 
  * was refused.
  */
 export function rejectionMessage(inspection: Inspection): string {
-  const { spans, rejectedSpans, rejections } = inspection;
+  const { spans, rejectedSpans, sampledSpans, rejections } = inspection;
   if (rejectedSpans === 0) {
     return "";
   }
   const named = rejections.map(({ path, reason }) => `${path}: ${reason}`).join("; ");
   const more = rejectedSpans - rejections.length;
   const rest = more > 0 ? `; and ${more} more` : "";
-  return `${rejectedSpans} of ${spans + rejectedSpans} spans rejected: ${named}${rest}`;
+  return `${rejectedSpans} of ${spans + rejectedSpans + sampledSpans} spans rejected: ${named}${rest}`;
 }

@@ -7,13 +7,19 @@
  * one wrong clock from scattering a block over a hundred partitions (DESIGN 4).
  */
 import { LinkScan } from "./link-scan.ts";
+import { everyTrace, thresholdParts } from "./sample-threshold.ts";
 import type { SpanScan } from "./span-scan.ts";
 
 /** Span start times accepted, ms since the epoch, both inclusive (a start within the last millisecond is accepted). */
 export interface SpanBounds {
   readonly startMinMs: number;
   readonly startMaxMs: number;
+  /** Traces below it are left out (sample-threshold.ts); none are where it is absent. */
+  readonly sampleThreshold?: string;
 }
+
+/** The refusal of a span that is good and left out by its trace's id. */
+export const sampledOut = "sampled out";
 
 const traceIdBytes = 16;
 const spanIdBytes = 8;
@@ -26,6 +32,8 @@ export class SpanCheck {
   readonly #minLow: number;
   readonly #limitHigh: number;
   readonly #limitLow: number;
+  readonly #sampleHigh: number;
+  readonly #sampleLow: number;
   readonly #link = new LinkScan();
 
   constructor(bounds: SpanBounds) {
@@ -36,6 +44,9 @@ export class SpanCheck {
     this.#minLow = Number(min & 0xffffffffn);
     this.#limitHigh = Number(limit >> 32n);
     this.#limitLow = Number(limit & 0xffffffffn);
+    const sample = thresholdParts(bounds.sampleThreshold ?? everyTrace);
+    this.#sampleHigh = sample.high;
+    this.#sampleLow = sample.low;
   }
 
   /** Why the scanned span is refused, or undefined. `view` shows the same bytes. */
@@ -66,7 +77,17 @@ export class SpanCheck {
     if (high > this.#limitHigh || (high === this.#limitHigh && low >= this.#limitLow)) {
       return `start_time_unix_nano is ${formatNanos(high, low)}, after ${formatMs(this.#bounds.startMaxMs)}`;
     }
-    return span.links.count === 0 ? undefined : this.#linkRefusal(bytes, span);
+    const reason = span.links.count === 0 ? undefined : this.#linkRefusal(bytes, span);
+    return reason ?? (this.#isSampledOut(view, span.traceIdAt) ? sampledOut : undefined);
+  }
+
+  /** Whether the trace id's last 7 bytes, big-endian, are below the threshold. */
+  #isSampledOut(view: DataView, traceIdAt: number): boolean {
+    const high = view.getUint32(traceIdAt + 8) & 0xffffff;
+    return (
+      high < this.#sampleHigh ||
+      (high === this.#sampleHigh && view.getUint32(traceIdAt + 12) < this.#sampleLow)
+    );
   }
 
   #linkRefusal(bytes: Uint8Array, span: SpanScan): string | undefined {

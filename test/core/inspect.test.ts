@@ -64,6 +64,7 @@ describe("inspection of an SDK's body", () => {
     expect(inspectTraces(new Uint8Array(0), bounds)).toEqual({
       spans: 0,
       rejectedSpans: 0,
+      sampledSpans: 0,
       rejections: [],
       outputBytes: 0,
     });

@@ -3,14 +3,16 @@
  * payloads. A key for sending spans opens nothing here.
  */
 import { Router } from "itty-router";
-import * as v from "valibot";
+import type * as v from "valibot";
 import { connectClickHouse } from "../../shared/clickhouse/connection.ts";
 import { DAY_MS } from "../../shared/limits.ts";
 import type { ConsoleBindings } from "./bindings.ts";
 import { eraseSchema, listDeadLetters, replaySchema, resolveSchema } from "./dead-letters.ts";
 import { listFindings } from "./findings.ts";
 import { health } from "./health.ts";
+import { changeKey, createKey, listKeys, revokeKey, rotateKey, showKey } from "./keys.ts";
 import { readBalance } from "./read-balance.ts";
+import { answer, readJson } from "./read-json.ts";
 import { readWatermark } from "./read-watermark.ts";
 
 function clickHouseOf(env: ConsoleBindings) {
@@ -29,10 +31,6 @@ function sha256(text: string): Promise<ArrayBuffer> {
   return crypto.subtle.digest("SHA-256", new TextEncoder().encode(text));
 }
 
-function answer(status: number, body: object): Response {
-  return Response.json(body, { status });
-}
-
 async function balance(request: Request, env: ConsoleBindings): Promise<Response> {
   const hours = Number(new URL(request.url).searchParams.get("hours") ?? "24");
   if (!(hours > 0 && hours <= 24 * 7)) {
@@ -40,25 +38,6 @@ async function balance(request: Request, env: ConsoleBindings): Promise<Response
   }
   const since = Date.now() - (hours / 24) * DAY_MS;
   return answer(200, await readBalance(env.PAYLOADS, clickHouseOf(env), env.CONSUMER, since));
-}
-
-/** The request's JSON by `schema`; a string says what is wrong with it. */
-async function readJson<S extends v.GenericSchema>(
-  request: Request,
-  schema: S,
-): Promise<v.InferOutput<S> | string> {
-  let body: unknown;
-  try {
-    body = await request.json();
-  } catch {
-    return "The body is no JSON.";
-  }
-  const parsed = v.safeParse(schema, body);
-  if (parsed.success) {
-    return parsed.output;
-  }
-  const [issue] = parsed.issues;
-  return `${v.getDotPath(issue) ?? "the body"} ${issue.message}`;
 }
 
 /** Answers a POST: 400 for a body that is not as `schema` says, else what `act` made of it. */
@@ -102,10 +81,16 @@ const router = Router<Request, [ConsoleBindings]>()
     "/api/resolve",
     post(resolveSchema, async (env, { key, how }) => ({ resolved: await env.CONSUMER.resolve(key, how) })),
   )
+  .get("/api/keys", listKeys)
+  .post("/api/keys", createKey)
+  .get("/api/keys/:id", showKey)
+  .patch("/api/keys/:id", changeKey)
+  .post("/api/keys/:id/rotate", rotateKey)
+  .post("/api/keys/:id/revoke", revokeKey)
   .all("*", () =>
     answer(404, {
       error:
-        "Nothing is here. GET /healthz, /api/watermark, /api/balance, /api/findings, /api/status, /api/dead-letters; POST /api/reconcile, /api/replay, /api/erase, /api/resolve.",
+        "Nothing is here. GET /healthz, /api/watermark, /api/balance, /api/findings, /api/status, /api/dead-letters, /api/keys; POST /api/reconcile, /api/replay, /api/erase, /api/resolve, /api/keys.",
     }),
   );
 

@@ -16,6 +16,7 @@ import type {
 import { DAY_MS } from "../../shared/limits.ts";
 import type { SpanBounds } from "../../shared/otlp/inspect.ts";
 import { MalformedBody } from "../../shared/otlp/malformed.ts";
+import { everyTrace } from "../../shared/otlp/sample-threshold.ts";
 import { type PayloadKey, parsePayloadKey, payloadIdToBytes } from "../../shared/payload-key.ts";
 import { BlockBuilder, codecVersion } from "../../shared/rows/transcode.ts";
 import { compressBlock } from "./compress-block.ts";
@@ -114,7 +115,8 @@ function addPayload(builder: BlockBuilder, loaded: ReadablePayload): StoredPaylo
       rows.set(day, count);
     }
   };
-  const bounds = { startMinMs: metadata.startMinMs, startMaxMs: metadata.startMaxMs };
+  const { startMinMs, startMaxMs, sampleThreshold = everyTrace } = metadata;
+  const bounds = { startMinMs, startMaxMs, sampleThreshold };
   if (payload.only === null) {
     collect(add(bounds, metadata.spans));
   } else {
@@ -122,6 +124,7 @@ function addPayload(builder: BlockBuilder, loaded: ReadablePayload): StoredPaylo
       if (payload.only.days.includes(day)) {
         // A day is a range of start times: the payload's bounds, narrowed to it.
         const narrowed = {
+          ...bounds,
           startMinMs: Math.max(bounds.startMinMs, day * DAY_MS),
           startMaxMs: Math.min(bounds.startMaxMs, (day + 1) * DAY_MS - 1),
         };

@@ -6,11 +6,27 @@
  * unknown one is 503, never 401: nobody knows that it is wrong.
  */
 import * as v from "valibot";
-import { type ApiKeyRecord, apiKeyName, apiKeyRecordSchema, isApiKey } from "../../shared/api-key.ts";
+import {
+  type ApiKeyRecord,
+  apiKeyId,
+  apiKeyRecordSchema,
+  isApiKey,
+  nameOfKeyId,
+} from "../../shared/api-key.ts";
 import { limits } from "../../shared/limits.ts";
 import { ok, type Result, refuse } from "../../shared/result.ts";
+import type { IngressBindings } from "./bindings.ts";
+import { addressOf, LookUpBudget } from "./look-up-budget.ts";
 import type { Refusal } from "./refusal.ts";
+import type { Tally } from "./tally.ts";
 import { writeLog } from "./write-log.ts";
+
+/** A key that may send. */
+export interface Sender {
+  /** The SHA-256 of the key, 64 hex digits. */
+  readonly id: string;
+  readonly record: ApiKeyRecord;
+}
 
 interface Remembered {
   readonly record: ApiKeyRecord;
@@ -18,8 +34,11 @@ interface Remembered {
   readonly freshUntil: number;
 }
 
-/** The keys that this isolate has seen work. One a Worker instance. */
-export type KeyMemory = Map<string, Remembered>;
+/** What one Worker instance knows of keys: those that it has seen work, by id, and how many unknown ones it may ask for. */
+export class KeyMemory {
+  readonly known = new Map<string, Remembered>();
+  readonly budget = new LookUpBudget();
+}
 
 const missing: Refusal = {
   reason: "missing_key",
@@ -38,12 +57,16 @@ function shown(key: string): string {
   return key.startsWith("hr_") && key.length > 12 ? `${key.slice(0, 7)}…` : "…";
 }
 
+export type KeyBindings = Pick<IngressBindings, "KEYS" | "UNKNOWN_KEYS">;
+
+/** `now` in ms since the epoch. What is learnt of the sender, and the look-up, is noted in `tally`. */
 export async function authenticate(
   headers: Headers,
-  keys: KVNamespace,
+  env: KeyBindings,
   memory: KeyMemory,
   now: number,
-): Promise<Result<ApiKeyRecord, Refusal>> {
+  tally: Tally,
+): Promise<Result<Sender, Refusal>> {
   const key = keyOf(headers);
   if (key === undefined || key === "") {
     return refuse(missing);
@@ -54,55 +77,105 @@ export async function authenticate(
       message: `The API key ${shown(key)} is mistyped: its form or checksum is wrong.`,
     });
   }
-  const name = await apiKeyName(key);
-  const found = await lookUp(name, keys, memory, now);
-  if (found === "unreachable") {
-    return refuse({
-      reason: "keys_unreachable",
-      message: "API keys cannot be looked up at this moment. Try again.",
-    });
+  const id = await apiKeyId(key);
+  const found = await lookUp(id, addressOf(headers), env, memory, now, tally);
+  switch (found) {
+    case "unreachable":
+      return refuse({
+        reason: "keys_unreachable",
+        message: "API keys cannot be looked up at this moment. Try again.",
+      });
+    case "not_now":
+      return refuse({
+        reason: "unknown_keys_flood",
+        message: `Too many unknown API keys are being sent: ${shown(key)} was not looked up. Try again.`,
+        retryAfterSeconds: Math.ceil(limits.unknownKeyRetryMs / 1000),
+      });
+    case "unknown":
+      return refuse({
+        reason: "unknown_key",
+        message: `The API key ${shown(key)} is unknown or was revoked.`,
+      });
+    default:
+      tally.sender(id, found.tenant);
+      return usable({ id, record: found }, shown(key), now);
   }
-  if (found === "unknown") {
-    return refuse({ reason: "unknown_key", message: `The API key ${shown(key)} is unknown or was revoked.` });
+}
+
+function usable(sender: Sender, text: string, now: number): Result<Sender, Refusal> {
+  const { name, status, expiresAt } = sender.record;
+  switch (status) {
+    case "revoked":
+      return refuse({ reason: "revoked_key", message: `The API key ${text} ("${name}") was revoked.` });
+    case "disabled":
+      return refuse({ reason: "disabled_key", message: `The API key ${text} ("${name}") is disabled.` });
+    case "active":
+      return expiresAt !== null && expiresAt <= now
+        ? refuse({
+            reason: "expired_key",
+            message: `The API key ${text} ("${name}") was replaced by another and stopped at ${new Date(expiresAt).toISOString()}.`,
+          })
+        : ok(sender);
   }
-  if (found.status === "disabled") {
-    return refuse({
-      reason: "disabled_key",
-      message: `The API key ${shown(key)} ("${found.name}") is disabled.`,
-    });
-  }
-  return ok(found);
 }
 
 async function lookUp(
-  name: string,
-  keys: KVNamespace,
-  memory: KeyMemory,
+  id: string,
+  address: string,
+  env: KeyBindings,
+  { known, budget }: KeyMemory,
   now: number,
-): Promise<ApiKeyRecord | "unknown" | "unreachable"> {
-  const remembered = memory.get(name);
+  tally: Tally,
+): Promise<ApiKeyRecord | "unknown" | "unreachable" | "not_now"> {
+  const remembered = known.get(id);
   if (remembered !== undefined && now < remembered.freshUntil) {
     return remembered.record;
   }
+  const asked = remembered === undefined ? budget.ask(id, address, now) : "first";
+  if (asked === "not_now") {
+    return "not_now";
+  }
+  const paid = remembered === undefined ? asked : "not_now"; // a key that is known costs nothing of the budget
   let stored: unknown;
+  tally.keyLookUps++;
   try {
-    stored = await keys.get(name, "json");
+    stored = await env.KEYS.get(nameOfKeyId(id), "json");
   } catch (error) {
+    budget.giveBack(paid);
     writeLog("error", { message: "KV cannot be reached", remembered: remembered !== undefined }, error);
     return remembered?.record ?? "unreachable";
   }
   if (stored === null) {
-    memory.delete(name);
+    known.delete(id);
+    await reportUnknown(address, env.UNKNOWN_KEYS, budget, now);
     return "unknown";
   }
+  budget.giveBack(paid);
   const parsed = v.safeParse(apiKeyRecordSchema, stored);
   if (!parsed.success) {
-    writeLog("error", { message: "a key's record in KV is damaged", name, issues: v.flatten(parsed.issues) });
+    writeLog("error", { message: "a key's record in KV is damaged", id, issues: v.flatten(parsed.issues) });
     return remembered?.record ?? "unreachable";
   }
-  if (memory.size >= limits.keysRememberedMax) {
-    memory.clear();
+  if (known.size >= limits.keysRememberedMax) {
+    known.clear();
   }
-  memory.set(name, { record: parsed.output, freshUntil: now + limits.keyMemoryMs });
+  known.set(id, { record: parsed.output, freshUntil: now + limits.keyMemoryMs });
   return parsed.output;
+}
+
+/** The platform counts unknown keys by address over all isolates of a location. It is only a shield: it may fail. */
+async function reportUnknown(
+  address: string,
+  unknownKeys: RateLimit,
+  budget: LookUpBudget,
+  now: number,
+): Promise<void> {
+  try {
+    const { success } = await unknownKeys.limit({ key: address });
+    if (!success) {
+      budget.block(address, now);
+    }
+  } catch (error) {
+    writeLog("warn", { message: "unknown keys could not be counted" }, error);
+  }
 }

@@ -12,6 +12,9 @@ export type RefusalReason =
   | "wrong_content_encoding"
   | "missing_key"
   | "unknown_key"
+  | "revoked_key"
+  | "expired_key"
+  | "unknown_keys_flood"
   | "disabled_key"
   | "forbidden_origin"
   | "too_large"
@@ -50,10 +53,14 @@ export function answerOf(reason: RefusalReason): RefusalAnswer {
       return { status: 415, outcome: "unsupported", retryable: false };
     case "missing_key":
     case "unknown_key":
+    case "revoked_key":
+    case "expired_key":
       return { status: 401, outcome: "unauthenticated", retryable: false };
     case "disabled_key":
     case "forbidden_origin":
       return { status: 403, outcome: "forbidden", retryable: false };
+    case "unknown_keys_flood":
+      return { status: 429, outcome: "rate_limited", retryable: true };
     case "too_large":
       return { status: 413, outcome: "too_large", retryable: false };
     case "corrupt_body":

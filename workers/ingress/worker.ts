@@ -6,26 +6,27 @@
  * ClickHouse is the consumer's.
  */
 import { Router } from "itty-router";
-import type { ApiKeyRecord } from "../../shared/api-key.ts";
 import { limits } from "../../shared/limits.ts";
 import type { PayloadMetadata } from "../../shared/messages.ts";
-import { rejectionMessage, type SpanBounds } from "../../shared/otlp/inspect.ts";
+import { type Inspection, rejectionMessage, type SpanBounds } from "../../shared/otlp/inspect.ts";
+import { sampleThreshold } from "../../shared/otlp/sample-threshold.ts";
 import { formatPayloadKey, payloadId } from "../../shared/payload-key.ts";
 import { acceptPayload } from "./accept-payload.ts";
 import { accepted, encoded, refused } from "./answer.ts";
-import { authenticate, type KeyMemory } from "./authenticate.ts";
+import { authenticate, KeyMemory, type Sender } from "./authenticate.ts";
 import type { IngressBindings } from "./bindings.ts";
 import { BytesInHand } from "./bytes-in-hand.ts";
 import { checkPayload } from "./check-payload.ts";
 import { answerType, type Content, readContent } from "./content.ts";
 import { addCorsHeaders, originAllowed, preflight } from "./cors.ts";
 import { drainBody, readBody } from "./read-body.ts";
-import { answerOf, type Refusal } from "./refusal.ts";
+import type { Refusal, RefusalReason } from "./refusal.ts";
 import { ring } from "./ring.ts";
+import { Tally } from "./tally.ts";
 import { writeLog } from "./write-log.ts";
 
 // One a Worker instance, shared by its requests.
-const keyMemory: KeyMemory = new Map();
+const keyMemory = new KeyMemory();
 const bytesInHand = new BytesInHand(limits.ingressBytesInHandMax);
 
 /** A body without spans that is longer than this is most likely a mistake (snake_case JSON, say): it gets a warning. */
@@ -36,27 +37,32 @@ async function receiveTraces(
   request: Request,
   env: IngressBindings,
   ctx: ExecutionContext,
+  tally: Tally,
 ): Promise<Response> {
   const content = readContent(request.headers);
   if (!content.ok) {
-    return await refuseRequest(request, content.refusal);
+    return await refuseRequest(request, content.refusal, tally);
   }
-  const key = await authenticate(request.headers, env.KEYS, keyMemory, Date.now());
+  const key = await authenticate(request.headers, env, keyMemory, Date.now(), tally);
   if (!key.ok) {
-    return await refuseRequest(request, key.refusal);
+    return await refuseRequest(request, key.refusal, tally);
   }
-  if (!originAllowed(request.headers, key.value)) {
+  if (!originAllowed(request.headers, key.value.record)) {
     const origin = request.headers.get("origin");
-    return await refuseRequest(request, {
-      reason: "forbidden_origin",
-      message: `The API key "${key.value.name}" may not be used by pages of ${origin?.slice(0, 200)}.`,
-    });
+    return await refuseRequest(
+      request,
+      {
+        reason: "forbidden_origin",
+        message: `The API key "${key.value.record.name}" may not be used by pages of ${origin?.slice(0, 200)}.`,
+      },
+      tally,
+    );
   }
   const body = await readBody(request, bytesInHand);
   if (!body.ok) {
-    return await refuseRequest(request, body.refusal);
+    return await refuseRequest(request, body.refusal, tally);
   }
-  return await receiveBody(request, body.value, content.value, key.value, env, ctx);
+  return await receiveBody(request, body.value, content.value, key.value, env, ctx, tally);
 }
 
 /** The second half of the story: from the bytes on. `body` is released exactly once. */
@@ -64,23 +70,28 @@ async function receiveBody(
   request: Request,
   body: { readonly bytes: Uint8Array; readonly release: () => void },
   content: Content,
-  key: ApiKeyRecord,
+  sender: Sender,
   env: IngressBindings,
   ctx: ExecutionContext,
+  tally: Tally,
 ): Promise<Response> {
+  const { tenant } = sender.record;
   let stored: Promise<Response>;
   try {
+    tally.bytes = body.bytes.length;
     const arrival = Date.now(); // the body is complete; the put follows at once
-    const bounds = spanBounds(arrival);
+    const bounds = spanBounds(arrival, sender.record.sample);
     const checked = checkPayload(body.bytes, content, bounds);
     if (!checked.ok) {
       body.release();
-      return await refuseRequest(request, checked.refusal);
+      return await refuseRequest(request, checked.refusal, tally);
     }
     const { inspection, inflatedBytes } = checked.value;
+    tally.rejectedSpans = inspection.rejectedSpans;
+    tally.sampledSpans = inspection.sampledSpans;
     if (inspection.spans === 0) {
       body.release();
-      return answerNothing(content, inspection.rejectedSpans, inflatedBytes, rejectionMessage(inspection));
+      return answerNothing(content, inspection, inflatedBytes, tally);
     }
     stored = store(
       {
@@ -92,8 +103,7 @@ async function receiveBody(
         inflatedBytes,
         outputBytes: inspection.outputBytes,
         arrival,
-        startMinMs: bounds.startMinMs,
-        startMaxMs: bounds.startMaxMs,
+        ...bounds,
       },
       rejectionMessage(inspection),
     );
@@ -105,17 +115,23 @@ async function receiveBody(
   return await stored;
 
   async function store(metadata: PayloadMetadata, rejections: string): Promise<Response> {
-    const id = await payloadId(key.tenant, content.type, content.encoding, body.bytes);
-    const payload = formatPayloadKey(metadata.arrival, key.tenant, id);
+    const id = await payloadId(tenant, content.type, content.encoding, body.bytes);
+    const payload = formatPayloadKey(metadata.arrival, tenant, id);
     const acceptance = await acceptPayload(env.PAYLOADS, payload, body.bytes, metadata);
     if (acceptance === "unreachable") {
-      return await refuseRequest(request, {
-        reason: "store_unreachable",
-        message: "The payload could not be stored at this moment. Try again.",
-      });
+      return await refuseRequest(
+        request,
+        {
+          reason: "store_unreachable",
+          message: "The payload could not be stored at this moment. Try again.",
+        },
+        tally,
+      );
     }
     const { spans, outputBytes, arrival } = metadata;
     ctx.waitUntil(ring(env.RING, { v: 1, key: payload, cause: "ingress", spans, outputBytes, arrival }));
+    tally.spans = spans;
+    tally.end("accepted", acceptance);
     const response =
       metadata.rejectedSpans === 0
         ? accepted(content.type)
@@ -131,16 +147,24 @@ async function receiveBody(
 /** A request without a span to store is answered 200 all the same (OTLP: an empty request is a success). */
 function answerNothing(
   content: Content,
-  rejectedSpans: number,
+  inspection: Inspection,
   inflatedBytes: number,
-  rejections: string,
+  tally: Tally,
 ): Response {
-  if (rejectedSpans > 0) {
-    log("malformed", { rejectedSpans, message: rejections });
-    return accepted(content.type, { rejectedSpans, errorMessage: rejections });
+  const { rejectedSpans, sampledSpans } = inspection;
+  if (sampledSpans > 0) {
+    tally.end("sampled", "all_spans");
+  } else if (rejectedSpans > 0) {
+    tally.end("malformed", "all_spans_rejected");
+    log("malformed", { rejectedSpans, message: rejectionMessage(inspection) });
+  } else {
+    tally.end("empty", inflatedBytes <= emptyBodyBytesQuiet ? "no_spans" : "no_spans_in_a_body");
+    log("empty", { inflatedBytes });
   }
-  log("empty", { inflatedBytes });
-  if (inflatedBytes <= emptyBodyBytesQuiet) {
+  if (rejectedSpans > 0) {
+    return accepted(content.type, { rejectedSpans, errorMessage: rejectionMessage(inspection) });
+  }
+  if (sampledSpans > 0 || inflatedBytes <= emptyBodyBytesQuiet) {
     return accepted(content.type);
   }
   return accepted(content.type, {
@@ -149,14 +173,22 @@ function answerNothing(
   });
 }
 
-/** Start times that a payload's spans may have: older ones would fall out of the table, later ones are a wrong clock. */
-function spanBounds(arrival: number): SpanBounds {
-  return { startMinMs: arrival - limits.spanAgeMaxMs, startMaxMs: arrival + limits.spanFutureMaxMs };
+/**
+ * Which spans a payload may have. Start times: older ones would fall out of the table, later ones are a wrong clock.
+ * Traces: the share that the key keeps.
+ */
+function spanBounds(arrival: number, sample: number) {
+  return {
+    startMinMs: arrival - limits.spanAgeMaxMs,
+    startMaxMs: arrival + limits.spanFutureMaxMs,
+    sampleThreshold: sampleThreshold(sample),
+  } satisfies SpanBounds;
 }
 
-async function refuseRequest(request: Request, refusal: Refusal): Promise<Response> {
+async function refuseRequest(request: Request, refusal: Refusal, tally: Tally): Promise<Response> {
+  tally.refused(refusal.reason);
   await drainBody(request);
-  log(answerOf(refusal.reason).outcome, { reason: refusal.reason, message: refusal.message });
+  log(tally.outcome ?? "", { reason: refusal.reason, message: refusal.message });
   return refused(answerType(request.headers), refusal);
 }
 
@@ -164,37 +196,49 @@ function log(outcome: string, fields: object): void {
   writeLog("warn", { outcome, ...fields });
 }
 
-function otherSignal(name: string) {
-  return (request: Request): Promise<Response> =>
-    refuseRequest(request, {
-      reason: "unknown_path",
-      message: `Headrace takes traces at /v1/traces; it does not take ${name}. Set OTEL_${name.toUpperCase()}_EXPORTER=none in the exporter.`,
-    });
+type RouteArguments = [IngressBindings, ExecutionContext, Tally];
+
+/** A route that refuses whatever comes. */
+function refuseAll(reason: RefusalReason, message: (request: Request) => string) {
+  return (request: Request, ...[, , tally]: RouteArguments): Promise<Response> =>
+    refuseRequest(request, { reason, message: message(request) }, tally);
 }
 
-const router = Router<Request, [IngressBindings, ExecutionContext]>()
+function otherSignal(name: string) {
+  return refuseAll(
+    "unknown_path",
+    () =>
+      `Headrace takes traces at /v1/traces; it does not take ${name}. Set OTEL_${name.toUpperCase()}_EXPORTER=none in the exporter.`,
+  );
+}
+
+const router = Router<Request, RouteArguments>()
   .post("/v1/traces", receiveTraces)
   .options("/v1/traces", (request) => preflight(request.headers))
-  .all("/v1/traces", (request) =>
-    refuseRequest(request, {
-      reason: "wrong_method",
-      message: `${request.method} is not taken here: POST an ExportTraceServiceRequest.`,
-    }),
+  .all(
+    "/v1/traces",
+    refuseAll(
+      "wrong_method",
+      ({ method }) => `${method} is not taken here: POST an ExportTraceServiceRequest.`,
+    ),
   )
   .all("/v1/logs", otherSignal("logs"))
   .all("/v1/metrics", otherSignal("metrics"))
   .get("/healthz", () => new Response("ok\n", { headers: { "content-type": "text/plain" } }))
-  .all("*", (request) =>
-    refuseRequest(request, {
-      reason: "unknown_path",
-      message: `Nothing is at ${new URL(request.url).pathname.slice(0, 200)}: POST traces to /v1/traces. (OTEL_EXPORTER_OTLP_ENDPOINT gets /v1/traces appended, OTEL_EXPORTER_OTLP_TRACES_ENDPOINT does not.)`,
-    }),
+  .all(
+    "*",
+    refuseAll(
+      "unknown_path",
+      ({ url }) =>
+        `Nothing is at ${new URL(url).pathname.slice(0, 200)}: POST traces to /v1/traces. (OTEL_EXPORTER_OTLP_ENDPOINT gets /v1/traces appended, OTEL_EXPORTER_OTLP_TRACES_ENDPOINT does not.)`,
+    ),
   );
 
 export default {
   async fetch(request, env, ctx) {
+    const tally = new Tally();
     try {
-      const response = await router.fetch(request, env, ctx);
+      const response = await router.fetch(request, env, ctx, tally);
       addCorsHeaders(request.headers, response.headers);
       return await encoded(request, response);
     } catch (error) {

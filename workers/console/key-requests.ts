@@ -1,0 +1,137 @@
+/**
+ * What an operator may ask of keys: the bodies of `POST /api/keys`, `PATCH /api/keys/{id}` and
+ * `POST /api/keys/{id}/rotate`. A field that is unknown, missing or malformed is named in the message.
+ */
+import * as v from "valibot";
+import { limits } from "../../shared/limits.ts";
+import { tenantPattern } from "../../shared/payload-key.ts";
+
+const nameCharsMax = 64;
+/** Far above what one tenant sends, and far below where a number stops being exact. */
+const spansMax = 1_000_000_000_000;
+
+const tenantSchema = v.pipe(
+  v.string("must be text"),
+  v.regex(tenantPattern, "must be 1 to 64 of a-z, 0-9 and -"),
+);
+
+const nameSchema = v.pipe(
+  v.string("must be text"),
+  v.regex(/^[^\p{Cc}]*\S[^\p{Cc}]*$/u, "must not be blank, and hold no control characters"),
+  v.maxLength(nameCharsMax, `must be at most ${nameCharsMax} characters`),
+);
+
+const countMessage = `must be a whole number from 1 to ${spansMax}, or null for none`;
+const countSchema = v.nullable(
+  v.pipe(
+    v.number(countMessage),
+    v.safeInteger(countMessage),
+    v.minValue(1, countMessage),
+    v.maxValue(spansMax, countMessage),
+  ),
+);
+
+/**
+ * As a browser sends it (RFC 6454): scheme, host and a port that is not the scheme's own, nothing behind them. Pages of
+ * apps have schemes of their own (`capacitor://localhost`, `chrome-extension://…`), which URL gives no origin.
+ */
+function isOrigin(text: string): boolean {
+  if (text === "*") {
+    return true;
+  }
+  if (!/^[a-z][a-z0-9+.-]*:\/\/[^\s/?#@\p{Cc}]+$/u.test(text) || !URL.canParse(text)) {
+    return false;
+  }
+  return /^https?:/.test(text) ? new URL(text).origin === text : true;
+}
+
+const originsMessage = "must be a list of origins";
+const originsSchema = v.pipe(
+  v.array(
+    v.pipe(
+      v.string("must be text"),
+      v.check(
+        isOrigin,
+        "is no origin: give scheme, host and port as a browser sends them (https://shop.example), or *",
+      ),
+    ),
+    originsMessage,
+  ),
+  v.transform((origins) => [...new Set(origins)]),
+);
+
+const sampleMessage = "must be a number from 0 (no trace) to 1 (every trace)";
+const sampleSchema = v.pipe(
+  v.number(sampleMessage),
+  v.minValue(0, sampleMessage),
+  v.maxValue(1, sampleMessage),
+);
+
+/** valibot's issues of an object: the body is none, a field is missing, or a field is not known. */
+function objectMessage({ expected }: { readonly expected: string | null }): string {
+  if (expected === "never") {
+    return "is not a field here";
+  }
+  return expected === "Object" ? "must be a JSON object" : "is missing";
+}
+
+/** `POST /api/keys` */
+export const createSchema = v.strictObject(
+  {
+    tenant: tenantSchema,
+    name: nameSchema,
+    spansPerSecond: v.optional(countSchema, null),
+    burstSpans: v.optional(countSchema, null),
+    spansPerMonth: v.optional(countSchema, null),
+    origins: v.optional(originsSchema, []),
+    sample: v.optional(sampleSchema, 1),
+  },
+  objectMessage,
+);
+
+/** `PATCH /api/keys/{id}`: what is not named stays. A tenant stays for ever: it is in the ids of its payloads. */
+export const changeSchema = v.strictObject(
+  {
+    name: v.exactOptional(nameSchema),
+    status: v.exactOptional(v.picklist(["active", "disabled"], 'must be "active" or "disabled"')),
+    spansPerSecond: v.exactOptional(countSchema),
+    burstSpans: v.exactOptional(countSchema),
+    spansPerMonth: v.exactOptional(countSchema),
+    origins: v.exactOptional(originsSchema),
+    sample: v.exactOptional(sampleSchema),
+  },
+  objectMessage,
+);
+
+const untilMessage = "must be a time in UTC such as 2026-11-25T12:00:00Z";
+
+/** `POST /api/keys/{id}/rotate` at `now` (ms since the epoch): `until` is when the old key stops. */
+export function rotateSchema(now: number) {
+  return v.strictObject(
+    {
+      until: v.optional(
+        v.pipe(
+          v.string(untilMessage),
+          v.isoTimestamp(untilMessage),
+          v.transform(Date.parse),
+          v.minValue(now, "must not have passed"),
+          v.maxValue(
+            now + limits.keyGraceMaxMs,
+            `must be within ${limits.keyGraceMaxMs / 86_400_000} days from now`,
+          ),
+        ),
+      ),
+    },
+    objectMessage,
+  );
+}
+
+/** What no field alone can say: undefined, or what is wrong. */
+export function limitsConflict(record: {
+  readonly spansPerSecond: number | null;
+  readonly burstSpans: number | null;
+}): string | undefined {
+  return record.burstSpans !== null && record.spansPerSecond === null
+    ? "burstSpans needs spansPerSecond: a burst is of a rate"
+    : undefined;
+}

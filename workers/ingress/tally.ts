@@ -1,0 +1,38 @@
+/**
+ * What one request comes to, filled in at its stations and counted once, when it is answered: every request has exactly
+ * one outcome, with a reason.
+ */
+import type { RequestOutcome } from "../../shared/outcome.ts";
+import { answerOf, type RefusalReason } from "./refusal.ts";
+
+export class Tally {
+  /** Empty while no key has told it. */
+  tenant = "";
+  /** The key's id; empty while it is not known to exist. */
+  key = "";
+  outcome: RequestOutcome | undefined;
+  reason = "";
+  /** Spans that were accepted. */
+  spans = 0;
+  rejectedSpans = 0;
+  /** Spans left out by the key's sampling rate. */
+  sampledSpans = 0;
+  /** The body as received. */
+  bytes = 0;
+  keyLookUps = 0;
+  meterCalls = 0;
+
+  sender(key: string, tenant: string): void {
+    this.key = key;
+    this.tenant = tenant;
+  }
+
+  end(outcome: RequestOutcome, reason: string): void {
+    this.outcome = outcome;
+    this.reason = reason;
+  }
+
+  refused(reason: RefusalReason): void {
+    this.end(answerOf(reason).outcome, reason);
+  }
+}
