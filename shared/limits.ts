@@ -113,8 +113,8 @@ export const limits = {
   reconcileRetryLastMs: 15 * MINUTE_MS,
   /** A put that hung for a day and landed shows in this listing; until then its R2 event brings it in. */
   reconcileAgainMs: 24 * HOUR_MS,
-  /** A cron invocation ends after 15 minutes (Workers limits); what is not saved by then is done again. */
-  reconcileLeaseMs: 10 * MINUTE_MS,
+  /** Renewed by each stage that a run has come to the end of; a run that died is followed by another after this. */
+  reconcileLeaseMs: 5 * MINUTE_MS,
   /**
    * List calls of a run, by what they are for: 500 together, 1000 keys each (a paid Worker may make 1000 subrequests
    * to R2 an invocation). 200 a minute of new keys are 200,000 payloads a minute, a lane's whole capacity.
@@ -135,8 +135,8 @@ export const limits = {
   /** Longer than the worst of a fence and a back-off of 15 minutes: then it needs a person. */
   alertInFlightMs: 15 * MINUTE_MS,
   alertUnsealedMs: 1 * HOUR_MS,
-  /** Cron runs that failed or did not come: five of them. The console's /healthz is 503 then. */
-  alertReconcilerMs: 5 * MINUTE_MS,
+  /** Cron runs that failed or did not come: ten of them, twice a dead run's lease. The console's /healthz is 503 then. */
+  alertReconcilerMs: 10 * MINUTE_MS,
   /** A rescue's finding stays open until none came for this long. */
   alertRescuedMs: 1 * HOUR_MS,
   alertDeadMs: 15 * MINUTE_MS,
@@ -209,6 +209,7 @@ assert(
   "a key that comes again is still remembered under a flood of 10,000 a second",
 );
 assert(limits.insertTimeoutSeconds * 1000 < limits.leaseMs, "an INSERT ends before its lease");
+assert(limits.reconcileLeaseMs < limits.alertReconcilerMs, "one run that died is no alert");
 assert(limits.clientRetryMs < limits.ledgerMemoryMs, "the ledger remembers longer than clients retry");
 assert(
   limits.receiptsRetentionDays * DAY_MS >= limits.payloadRetentionMs + 30 * DAY_MS,

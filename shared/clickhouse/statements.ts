@@ -93,6 +93,17 @@ export function completeViewStatement(settings: ClickHouseSettings, ids: readonl
     WHERE HeadracePayload IN ${idSet(ids)} AND TraceId != '' GROUP BY TraceId`;
 }
 
+/**
+ * Removes the times of traces of which nothing but erased payloads' rows is left. To be sent before those rows go: they
+ * name the traces.
+ */
+export function eraseTraceTimesStatement(settings: ClickHouseSettings, ids: readonly PayloadId[]): string {
+  const traces = tableName(settings, settings.tracesTable);
+  const erased = `SELECT TraceId FROM ${traces} WHERE HeadracePayload IN ${idSet(ids)}`;
+  return `DELETE FROM ${tableName(settings, `${settings.tracesTable}_trace_id_ts`)} WHERE TraceId IN (${erased})
+    AND TraceId NOT IN (SELECT TraceId FROM ${traces} WHERE TraceId IN (${erased}) AND HeadracePayload NOT IN ${idSet(ids)})`;
+}
+
 /** Removes the rows of erased payloads. */
 export function eraseRowsStatement(settings: ClickHouseSettings, ids: readonly PayloadId[]): string {
   return `DELETE FROM ${tableName(settings, settings.tracesTable)} WHERE HeadracePayload IN ${idSet(ids)}`;

@@ -13,16 +13,27 @@ export interface Reconciler {
 
 export const newReconciler: Reconciler = { book: null, lease: null };
 
-/** The state in which `run` has the lease; null while another has it. */
-export function beginRun(state: Reconciler, run: string, now: number, leaseMs: number): Reconciler | null {
-  return state.lease !== null && now < state.lease.until
-    ? null
-    : { ...state, lease: { run, until: now + leaseMs } };
+/** What begins a run: the cron waits for the one before it; a person, or the start of the local pipeline, takes over. */
+export interface RunStart {
+  readonly run: string;
+  readonly now: number;
+  readonly leaseMs: number;
+  readonly takesOver: boolean;
 }
 
-/** The state with this run's book; null where it has lost the lease. */
-export function keepBook(state: Reconciler, run: string, book: MinuteBook): Reconciler | null {
-  return state.lease?.run === run ? { ...state, book } : null;
+/** The state in which the run has the lease; null while another has it. */
+export function beginRun(state: Reconciler, { run, now, leaseMs, takesOver }: RunStart): Reconciler | null {
+  const isFree = takesOver || state.lease === null || now >= state.lease.until;
+  return isFree ? { ...state, lease: { run, until: now + leaseMs } } : null;
+}
+
+/** The state with this run's book and its lease renewed; null where it has lost the lease. */
+export function keepBook(
+  state: Reconciler,
+  { run, now, leaseMs }: Omit<RunStart, "takesOver">,
+  book: MinuteBook,
+): Reconciler | null {
+  return state.lease?.run === run ? { book, lease: { run, until: now + leaseMs } } : null;
 }
 
 /** The run is over, however it ended. */

@@ -199,6 +199,12 @@ test("an erased payload loses its rows and its object, keeps its receipt, and do
   const key = await local.query(
     `SELECT key FROM headrace_receipts FINAL WHERE lower(hex(payload)) = '${payload}'`,
   );
+  const traces = await local.query(
+    `SELECT DISTINCT TraceId FROM otel_traces WHERE lower(hex(HeadracePayload)) = '${payload}'`,
+  );
+  const traceIds = traces.split("\n").map((id) => `'${id}'`);
+  const times = `SELECT count() > 0 FROM otel_traces_trace_id_ts WHERE TraceId IN (${traceIds.join(", ")})`;
+  expect(await local.query(times)).toBe("1");
   expect(await ask("POST", "erase", { keys: [key] })).toMatchObject({
     error: expect.stringContaining("reason"),
   });
@@ -214,6 +220,26 @@ test("an erased payload loses its rows and its object, keeps its receipt, and do
   );
   const bucket = await local.pipeline.workers.getR2Bucket("PAYLOADS", workerNames.consumer);
   await expect.poll(() => bucket.head(key), { timeout: 10_000 }).toBeNull();
+  expect(await local.query(times)).toBe("0");
   expect(await ask("POST", "replay", { keys: [key] })).toEqual({ taken: [], missing: [key] });
   expect(await ask("GET", "balance")).toMatchObject({ balanced: true, erased: 1, missing: [] });
+});
+
+test("a payload whose object was deleted after its retention can still be erased", async () => {
+  await send("old");
+  await local.eventually(rowsOf("old"), "40\t40", 40_000);
+  const payload = await payloadOf("old");
+  await local.eventually(receiptsOf(payload), "stored\t40", 10_000);
+  const key = await local.query(
+    `SELECT key FROM headrace_receipts FINAL WHERE lower(hex(payload)) = '${payload}'`,
+  );
+  const bucket = await local.pipeline.workers.getR2Bucket("PAYLOADS", workerNames.consumer);
+  await bucket.delete(key);
+  const nobody = key.replace(/\/[^/]+$/, "/00000000000000000000000000");
+  expect(await ask("POST", "erase", { keys: [key, nobody], reason: "a customer asked" })).toEqual({
+    taken: [key],
+    missing: [nobody],
+  });
+  await local.eventually(rowsOf("old"), "0\t0", 40_000);
+  await local.eventually(receiptsOf(payload), "erased\t40", 10_000);
 });

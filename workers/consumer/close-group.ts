@@ -4,9 +4,13 @@
  * repeated: receipts and dead letters replace each other by key, and a deletion that was done deletes nothing.
  */
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
-import { deadLetterColumns, deadLetterRow } from "../../shared/clickhouse/dead-letters.ts";
+import { deadLetterColumns, deadLetterPrefix, deadLetterRow } from "../../shared/clickhouse/dead-letters.ts";
 import { receiptColumns, receiptRow } from "../../shared/clickhouse/receipts.ts";
-import { completeViewStatement, eraseRowsStatement } from "../../shared/clickhouse/statements.ts";
+import {
+  completeViewStatement,
+  eraseRowsStatement,
+  eraseTraceTimesStatement,
+} from "../../shared/clickhouse/statements.ts";
 import type { GroupTask, Receipt } from "../../shared/ledger/group.ts";
 import { idOfKey } from "../../shared/payload-key.ts";
 
@@ -47,8 +51,9 @@ export async function closeGroup(
   const erased = receipts.filter(({ outcome }) => outcome === "erased");
   if (erased.length > 0) {
     const ids = [...new Set(erased.map(({ key }) => idOfKey(key)))];
+    await client.command({ query: eraseTraceTimesStatement(settings, ids) });
     await client.command({ query: eraseRowsStatement(settings, ids) });
-    await bucket.delete(erased.map(({ key }) => key));
+    await bucket.delete(erased.flatMap(({ key }) => [key, `${deadLetterPrefix}${key}`]));
   }
 }
 

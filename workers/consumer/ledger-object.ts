@@ -132,12 +132,15 @@ export class Ledger extends DurableObject<LedgerEnv> {
     await this.#step({ kind: "erase", payload, reason });
   }
 
-  /** Begins a run of the reconciler. Null: another one is under way. */
-  async beginReconcile(): Promise<{ readonly run: string; readonly book: MinuteBook | null } | null> {
+  /** Begins a run of the reconciler. Null: another one is under way, and this one does not take over. */
+  async beginReconcile(
+    takesOver: boolean,
+  ): Promise<{ readonly run: string; readonly book: MinuteBook | null } | null> {
     const [run] = drawTokens(1);
+    assert(run !== undefined, "a token was drawn");
     const { leaseMs } = readReconcileSettings(this.env);
-    const begun = run === undefined ? null : beginRun(this.#reconciler(), run, Date.now(), leaseMs);
-    if (run === undefined || begun === null) {
+    const begun = beginRun(this.#reconciler(), { run, now: Date.now(), leaseMs, takesOver });
+    if (begun === null) {
       return null;
     }
     this.#storage.keepNote("reconciler", begun);
@@ -146,7 +149,8 @@ export class Ledger extends DurableObject<LedgerEnv> {
 
   /** Keeps a run's book. False: the run was taken for dead, and another one has begun. */
   async keepBook(run: string, book: MinuteBook): Promise<boolean> {
-    const kept = keepBook(this.#reconciler(), run, book);
+    const { leaseMs } = readReconcileSettings(this.env);
+    const kept = keepBook(this.#reconciler(), { run, now: Date.now(), leaseMs }, book);
     if (kept === null) {
       return false;
     }

@@ -30,8 +30,10 @@ import { completeDoorbell, doorbellOf } from "./take-batch.ts";
 /** The ledger's part of a run. */
 export interface ReconcileLedger {
   holds(keys: readonly PayloadKey[]): Promise<readonly boolean[]>;
-  /** Null: another run has the lease. */
-  beginReconcile(): Promise<{ readonly run: string; readonly book: MinuteBook | null } | null>;
+  /** Null: another run has the lease, and this one does not take it over. */
+  beginReconcile(
+    takesOver: boolean,
+  ): Promise<{ readonly run: string; readonly book: MinuteBook | null } | null>;
   /** False: this run has lost the lease. */
   keepBook(run: string, book: MinuteBook): Promise<boolean>;
   endReconcile(run: string): Promise<void>;
@@ -46,7 +48,7 @@ export interface ReconcileWorld {
 }
 
 /**
- * One run. Null: another one is under way. Throws when R2, the ledger or ClickHouse cannot be asked; what was done
+ * One run. Null: another one is under way; a run that was asked for takes over. Throws when R2, the ledger or ClickHouse cannot be asked; what was done
  * until then stands, the rest is done by the next run.
  */
 export async function reconcile(
@@ -54,7 +56,7 @@ export async function reconcile(
   settings: ReconcileSettings,
   asked: { readonly now: number; readonly everything: boolean },
 ): Promise<ReconcileReport | null> {
-  const begun = await world.ledger.beginReconcile();
+  const begun = await world.ledger.beginReconcile(asked.everything);
   if (begun === null) {
     return null;
   }

@@ -2,8 +2,11 @@
  * What a person asks for: payloads to be brought in again, or to be erased. Both go through the ledger like every other
  * ring, so that even a wrong death ends as rows once.
  */
+import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
+import { receiptsOfKeysQuery } from "../../shared/clickhouse/minutes.ts";
 import type { Doorbell } from "../../shared/messages.ts";
-import { isPayloadKey, type PayloadKey } from "../../shared/payload-key.ts";
+import { isPayloadKey, minuteOfKey, minuteToMs, type PayloadKey } from "../../shared/payload-key.ts";
+import { parseReceipts } from "./read-receipts.ts";
 import { completeDoorbell } from "./take-batch.ts";
 
 export interface AskedFor {
@@ -22,14 +25,36 @@ export async function replay(
   return await withEach(bucket, keys, (doorbell) => queue.send(doorbell));
 }
 
-/** Asks the ledger to erase each payload under all of its keys; it does so when the payload is no longer live. */
+/**
+ * Asks the ledger to erase each payload under all of its keys; it does so when the payload is no longer live. A payload
+ * whose object was deleted after its retention still has rows: what its receipt says of it is enough.
+ */
 export async function erase(
   bucket: R2Bucket,
+  clickHouse: ClickHouseConnection,
   ledger: { erase(payload: Doorbell, reason: string): Promise<void> },
   keys: readonly string[],
   reason: string,
 ): Promise<AskedFor> {
-  return await withEach(bucket, keys, (doorbell) => ledger.erase(doorbell, reason));
+  const { taken, missing } = await withEach(bucket, keys, (doorbell) => ledger.erase(doorbell, reason));
+  const gone = missing.filter(isPayloadKey).sort();
+  if (gone.length === 0) {
+    return { taken, missing };
+  }
+  const answer = await clickHouse.client.query({
+    query: receiptsOfKeysQuery(clickHouse.settings, gone),
+    format: "JSONEachRow",
+  });
+  const receipts = parseReceipts(await answer.json());
+  for (const { key, spans } of receipts) {
+    const arrival = minuteToMs(minuteOfKey(key));
+    await ledger.erase({ v: 1, key, cause: "replay", spans, outputBytes: 0, arrival }, reason);
+  }
+  const receipted = new Set<string>(receipts.map(({ key }) => key));
+  return {
+    taken: [...taken, ...receipted],
+    missing: missing.filter((key) => !receipted.has(key)),
+  };
 }
 
 async function withEach(

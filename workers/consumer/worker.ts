@@ -253,7 +253,7 @@ export class Operations extends WorkerEntrypoint<ConsumerBindings> {
 
   /** Erases payloads under all of their keys: rows, objects; their receipts stay and say why. */
   async erase(keys: readonly string[], reason: string): Promise<AskedFor> {
-    return await erase(this.env.PAYLOADS, ledgerOf(this.env), keys, reason);
+    return await erase(this.env.PAYLOADS, clickHouseOf(this.env), ledgerOf(this.env), keys, reason);
   }
 
   /**
