@@ -32,7 +32,7 @@ test.each([
   ["table_check", "page", { tableRefusal: "ALTER TABLE …" }],
   ["ledger_size", "warning", { databaseBytes: limits.ledgerDatabaseBytesMax / 2 + 1 }],
   ["inexact", "page", { held: [{ key, reason: "1 of 2 rows" }] }],
-  ["reconciler", "page", { book: { ...newBook(now - 9 * minuteMs), ranAt: now - 6 * minuteMs } }],
+  ["reconciler", "page", { book: { ...newBook(now - 9 * minuteMs), ranAt: now - 11 * minuteMs } }],
   ["unsealed", "page", { book: { ...newBook(now - 5 * minuteMs), ranAt: now, open: [pinned] } }],
   ["rescued", "warning", { rescues: { event: 1, reconcile: 0 } }],
   ["dead_letters", "warning", { recent: { dead: 1, ended: 5 } }],
