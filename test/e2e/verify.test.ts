@@ -3,6 +3,8 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type ClickHouse, startClickHouse } from "../../dev/clickhouse/start-clickhouse.ts";
 import { workerNames } from "../../dev/workers.ts";
+import { formatPayloadMetadata } from "../../shared/messages.ts";
+import { formatPayloadId, formatPayloadKey } from "../../shared/payload-key.ts";
 import { readLedgerSettings } from "../../workers/consumer/read-ledger-settings.ts";
 import { type BreakingProxy, type Fault, startBreakingProxy } from "./breaking-proxy.ts";
 import {
@@ -242,4 +244,45 @@ test("a payload whose object was deleted after its retention can still be erased
   });
   await local.eventually(rowsOf("old"), "0\t0", 40_000);
   await local.eventually(receiptsOf(payload), "erased\t40", 10_000);
+});
+
+test("bytes that do not decode, and an object that is gone, end as dead letters; purged, they are erased", async () => {
+  const bucket = await local.pipeline.workers.getR2Bucket("PAYLOADS", workerNames.consumer);
+  const queue = await local.pipeline.workers.getQueueProducer("RING", workerNames.consumer);
+  const arrival = Date.now();
+  const damaged = formatPayloadKey(arrival, "dev", formatPayloadId(new Uint8Array(16).fill(1)));
+  const gone = formatPayloadKey(arrival, "dev", formatPayloadId(new Uint8Array(16).fill(2)));
+  await bucket.put(damaged, new Uint8Array([255, 255, 255]), {
+    customMetadata: formatPayloadMetadata({
+      version: "1",
+      type: "pb",
+      encoding: "identity",
+      spans: 1,
+      rejectedSpans: 0,
+      inflatedBytes: 3,
+      outputBytes: 1000,
+      arrival,
+      startMinMs: 0,
+      startMaxMs: arrival,
+    }),
+  });
+  for (const key of [damaged, gone]) {
+    await queue.send({ v: 1, key, cause: "ingress", spans: 1, outputBytes: 1000, arrival });
+  }
+  const ends = `SELECT key, outcome, reason FROM headrace_receipts FINAL WHERE key IN ('${damaged}', '${gone}') ORDER BY key`;
+  await local.eventually(ends, `${damaged}\tdead\tdecode\n${gone}\tdead\tmissing_object`, 40_000);
+  const record = `dead/${damaged}`;
+  expect(await (await bucket.get(record))?.json()).toMatchObject({ reason: "decode", key: damaged });
+  expect(await ask("POST", "erase", { keys: [damaged, gone], reason: "damaged on purpose" })).toEqual({
+    taken: [damaged, gone],
+    missing: [],
+  });
+  await local.eventually(
+    ends,
+    `${damaged}\terased\tdamaged on purpose\n${gone}\terased\tdamaged on purpose`,
+    40_000,
+  );
+  await expect.poll(() => bucket.head(damaged), { timeout: 10_000 }).toBeNull();
+  expect(await bucket.head(record)).toBeNull();
+  expect(await ask("GET", "balance")).toMatchObject({ balanced: true, missing: [] });
 });
