@@ -141,6 +141,44 @@ describe("poison", () => {
   });
 });
 
+describe("a payload that dies under several keys", () => {
+  const second = { n: 1, arrival: startMs + MINUTE_MS };
+  const third = { n: 1, arrival: startMs + 2 * MINUTE_MS };
+  const undecodable = (task: GroupTask): AttemptReport =>
+    verified(task, 0, {
+      object: {
+        key: task.payloads[0]?.key ?? doorbell({ n: 1 }).key,
+        rejectedSpans: 0,
+        bytes: 100,
+        rowsByDay: "undecodable",
+      },
+    });
+
+  test("is dead under each of them: no `duplicate` outranks a death (decision 0011)", () => {
+    const ledger = new TestLedger();
+    ledger.claim({ n: 1 }, second);
+    const task = ledger.takeRung();
+    const keys = task.payloads.map(({ key }) => key);
+    ledger.report(task, { kind: "unreadable", keys, reason: "decode" });
+    const verify = next(ledger, MINUTE_MS);
+    const receipts = ledger.report(verify, undecodable(verify));
+    expect(receipts?.step === "receipts" ? receipts.receipts : []).toMatchObject([
+      { key: doorbell({ n: 1 }).key, outcome: "dead", reason: "decode" },
+      { key: doorbell(second).key, outcome: "dead", reason: "decode" },
+    ]);
+
+    // A third key while these receipts are being written.
+    ledger.claim(third);
+    if (receipts !== null) {
+      ledger.settle(receipts);
+    }
+    const rest = next(ledger, MINUTE_MS);
+    expect(rest.step === "receipts" ? rest.receipts : []).toMatchObject([
+      { key: doorbell(third).key, outcome: "dead", reason: "decode" },
+    ]);
+  });
+});
+
 describe("unknown and questioned ids", () => {
   test("a ledger that was born into a world that knew another verifies what it does not know, after the fence", () => {
     const ledger = new TestLedger(undefined, { ...emptyWorld, epoch: 1 });
