@@ -233,6 +233,9 @@ export class Checker {
       }
       if (outcomes.has("stored") && !witness.damaged.has(id)) {
         for (const { day, rows } of content.rowsByDay) {
+          if (table.count(id, day) > 0 && !table.view.has(`${id}/${day}`)) {
+            throw new Violation("I7", `${id} ended stored, and the view has nothing of day ${day}`);
+          }
           if (table.count(id, day) < rows && !witness.lost.has(`${id}/${day}`)) {
             throw new Violation(
               "I7",

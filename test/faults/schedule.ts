@@ -103,6 +103,8 @@ function run(world: World, checker: Checker, progress: { steps: number }): void 
   world.outageUntil = 0;
   world.brokenUntil = 0;
   world.refusedUntil = 0;
+  world.storeAwayUntil = 0;
+  world.ledgerAwayUntil = 0;
   world.ledger.isFull = false;
   world.say(() => "calm");
   const calmAt = clock.now;

@@ -41,7 +41,7 @@ function* sendOnce(world: World, content: Content): Process<boolean> {
     clock.after(fate.sometime(limits.reconcileAgeMs * 6), () => land(world, object));
     return false;
   }
-  if (fate.strikes("put fails")) {
+  if (clock.now < world.storeAwayUntil || fate.strikes("put fails")) {
     return false;
   }
   land(world, object);

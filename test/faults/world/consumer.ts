@@ -163,7 +163,8 @@ function* insertGroup(world: World, task: Task<"insert">, codecVersion: number):
   const unreadable: PayloadKey[] = [];
   yield* pause(world);
   for (const { key, only } of task.payloads) {
-    const object = world.fate.strikes("R2 fails") ? "failed" : world.store.get(key);
+    const isAway = world.clock.now < world.storeAwayUntil || world.fate.strikes("R2 fails");
+    const object = isAway ? "failed" : world.store.get(key);
     if (object === "failed") {
       return { kind: "retry", reason: "the block could not be built" };
     }
@@ -278,6 +279,16 @@ function* verifyGroup(world: World, task: Task<"verify">): Process<AttemptReport
 function* closeGroup(world: World, task: Task<"receipts">): Process {
   const { receipts } = task;
   const now = world.clock.now;
+  if (task.completeView) {
+    yield* pause(world);
+    world.tellTable("complete the view", () => {
+      for (const { key } of task.payloads) {
+        for (const { day } of world.table.rowsByDay(idOfKey(key))) {
+          world.table.fillView([idOfKey(key)], day);
+        }
+      }
+    });
+  }
   const dead = receipts.filter(({ outcome }) => outcome === "dead");
   if (dead.length > 0) {
     yield* pause(world);

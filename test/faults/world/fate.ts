@@ -23,6 +23,7 @@ export type Fault =
   | "view fails"
   | "proxy answers"
   | "busy"
+  | "busy after commit"
   | "unlisted"
   | "halted"
   // --- other statements

@@ -126,6 +126,12 @@ function happen(world: World, name: Exclude<Incident, "ledger restored">): void 
     case "outage":
       world.outageUntil = Math.max(world.outageUntil, clock.now + fate.sometime(dayMs));
       break;
+    case "R2 away":
+      world.storeAwayUntil = clock.now + fate.sometime(60 * MINUTE_MS);
+      break;
+    case "ledger away":
+      world.ledgerAwayUntil = clock.now + fate.sometime(60 * MINUTE_MS);
+      break;
     case "codec changes":
       world.codecVersion++;
       break;

@@ -53,7 +53,10 @@ export class LedgerShell {
 
   /** What a caller sees: the answer, or `CallFailed`. */
   call(event: LedgerEvent): GroupTask | null {
-    const { fate } = this.#world;
+    const { fate, clock, ledgerAwayUntil } = this.#world;
+    if (clock.now < ledgerAwayUntil) {
+      throw new CallFailed("the ledger cannot be reached");
+    }
     this.#begin();
     if (fate.strikes("ledger dies before")) {
       this.#die();
@@ -181,7 +184,8 @@ export class LedgerShell {
   #ring(): void {
     this.#alarmAt = null;
     try {
-      this.call({ kind: "alarm" });
+      this.#begin(); // an alarm rings inside: no network stands between
+      this.#decide({ kind: "alarm" });
     } catch (error) {
       if (error instanceof BrokenInvariant) {
         throw error;

@@ -50,6 +50,8 @@ export type Incident =
   | "day dropped"
   | "others write"
   | "outage"
+  | "R2 away"
+  | "ledger away"
   | "codec changes"
   | "schema broken"
   | "schema flaps"
@@ -92,6 +94,7 @@ const insertFaults = [
   "view fails",
   "proxy answers",
   "busy",
+  "busy after commit",
   "unlisted",
   "halted",
 ] as const;
@@ -138,7 +141,12 @@ export const profiles: readonly Profile[] = [
     skewMs: 10 * SECOND,
     faults: { ...small, ...lossy },
     strikesMax: 12,
-    incidents: { "codec changes": { times: 1, probability: 0.2 }, outage: { times: 1, probability: 0.2 } },
+    incidents: {
+      "codec changes": { times: 1, probability: 0.2 },
+      outage: { times: 1, probability: 0.2 },
+      "R2 away": { times: 1, probability: 0.1 },
+      "ledger away": { times: 1, probability: 0.1 },
+    },
     flaws: { refused: 0.08, undecodable: 0.04 },
   },
   {

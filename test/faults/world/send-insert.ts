@@ -81,6 +81,8 @@ export function* sendInsert(
   const runsOn = fate.strikes("insert runs on");
   const duration =
     isSlow || runsOn ? fate.between(1000, settings.insertMs) : fate.between(1, world.profile.insertMs);
+  // "Too many parts", "memory limit": known not to be stored, says the table; a view may say so after the commit.
+  const busyAfter = fate.strikes("busy after commit");
   const breaksOff = fate.strikes("insert breaks off");
   const viewFails = fate.strikes("view fails");
   let answer: Answer | null = ok;
@@ -89,7 +91,7 @@ export function* sendInsert(
   const early = rest.length > 0 && (isSlow || runsOn || breaksOff) ? fate.between(0, duration) : duration;
   clock.after(early, () => {
     if (run.state === "running" && first !== undefined) {
-      commit(world, run, first);
+      commit(world, run, first, viewFails);
     }
   });
   clock.after(duration, () => {
@@ -101,10 +103,11 @@ export function* sendInsert(
       answer = failed(999, "KEEPER_EXCEPTION");
     } else {
       for (const day of rest) {
-        commit(world, run, day);
+        commit(world, run, day, viewFails);
       }
       // A user's view raises its errors after the commit, with whatever code its query has.
       answer = viewFails ? failed(fate.between(0, 1) === 0 ? 117 : 60, "while pushing to view") : ok;
+      answer = busyAfter ? failed(241, "memory limit, while pushing to view") : answer;
     }
     table.end(run);
   });
@@ -126,7 +129,7 @@ function commitAll(world: World, run: RunningInsert): void {
   }
 }
 
-function commit(world: World, run: RunningInsert, day: number): void {
-  world.table.commit(run, day, world.clock.now);
+function commit(world: World, run: RunningInsert, day: number, viewFails = false): void {
+  world.table.commit(run, day, world.clock.now, viewFails);
   world.say(() => `  committed ${run.queryId.replace(/^0+/, "")} day ${day}`);
 }

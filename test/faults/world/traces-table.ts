@@ -35,6 +35,8 @@ export class TracesTable {
   #entries = 0;
   #lastBlocks = new Map<number, number>();
   #commits: Commit[] = [];
+  /** Its materialized view (trace ids and their times): which `id/day` it has. */
+  readonly view = new Set<string>();
   readonly running = new Map<string, RunningInsert>();
   /** Raised by whatever changes rows. */
   version = 0;
@@ -50,9 +52,18 @@ export class TracesTable {
     return run;
   }
 
-  /** Commits one day's part, or drops it because its token is known. */
-  commit(run: RunningInsert, day: number, now: number): void {
+  /**
+   * Commits one day's part, or drops it because its token is known. The view's part follows, deduplicated by itself: a
+   * repeated token fills in what the view missed.
+   */
+  commit(run: RunningInsert, day: number, now: number, viewFails = false): void {
     const name = `${run.token}/${day}`;
+    if (!viewFails) {
+      this.fillView(
+        run.rows.filter((one) => one.day === day).map(({ id }) => id),
+        day,
+      );
+    }
     const logged = this.#log.get(name);
     if (logged !== undefined && this.#entries - logged < this.window) {
       return;
@@ -64,6 +75,12 @@ export class TracesTable {
         this.#add(one.id, day, one.rows);
         this.#commits.push({ ...one, at: now, token: name });
       }
+    }
+  }
+
+  fillView(ids: readonly PayloadId[], day: number): void {
+    for (const id of ids) {
+      this.view.add(`${id}/${day}`);
     }
   }
 

@@ -30,6 +30,7 @@ export class QueryFailed extends Error {}
 export const modelSettings: LedgerSettings = {
   ...defaultSettings,
   caps: { ...defaultSettings.caps, payloadsMax: 3, rowsReady: 8 },
+  duplicateKeysMax: 2,
 };
 
 /** An INSERT that reached ClickHouse. */
@@ -99,6 +100,9 @@ export class World {
   brokenUntil = 0;
   /** The table check finds it without a window until then. */
   refusedUntil = 0;
+  /** R2 and the ledger cannot be reached until then. */
+  storeAwayUntil = 0;
+  ledgerAwayUntil = 0;
   /** What happened, for people; null: nobody reads it. */
   readonly story: string[] | null;
 
@@ -166,7 +170,7 @@ export class World {
 
   /** One call of R2. Throws when it fails. */
   askStore(what: string): void {
-    if (this.fate.strikes("R2 fails")) {
+    if (this.clock.now < this.storeAwayUntil || this.fate.strikes("R2 fails")) {
       throw new StoreFailed(what);
     }
   }
