@@ -220,17 +220,21 @@ function ringLive(draft: Draft, group: Group, doorbell: Doorbell, settings: Ledg
   }
 }
 
+/** The receipt of a key that rings while those of its payload are planned: it ends as they do, or as a duplicate. */
 function receiptBesides(
   state: Extract<Group["state"], { at: "closing" }>,
   key: PayloadKey,
   owner: GroupPayload,
   group: Group,
 ): Receipt {
-  const isErased = state.ended.some(
-    (ended) => idOfKey(ended.key) === idOfKey(key) && ended.outcome === "erased",
-  );
+  const id = idOfKey(key);
+  const ended = state.ended.find((one) => idOfKey(one.key) === id);
   const blank = { ...blankReceipt(owner, group.id, undefined), key };
-  return isErased ? { ...blank, outcome: "erased" } : blank;
+  if (ended === undefined || ended.outcome === "stored") {
+    return blank;
+  }
+  const reason = state.receipts.find((one) => idOfKey(one.key) === id)?.reason ?? "";
+  return { ...blank, outcome: ended.outcome, reason };
 }
 
 /** A doorbell came: a late ring for its id had only overtaken it. */

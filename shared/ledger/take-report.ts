@@ -12,6 +12,7 @@ import type {
   AttemptReport,
   DayRows,
   EndedPayload,
+  Evidence,
   Group,
   GroupPayload,
   GroupState,
@@ -165,7 +166,11 @@ function close(draft: Draft, group: Group, payloads: readonly StoredPayload[], n
   if (late.length > 0) {
     draft.head = { ...draft.head, pendingRescues: [...draft.head.pendingRescues, ...late] };
   }
-  return draft.change({ ...group, failures: 0, due: now, state: closingState(receipts, ended, false) });
+  // An attempt that ended unknown may have stored rows and not their view's: this group's, or those of the days that a
+  // payload had before.
+  const completeView = group.unclean || group.payloads.some(({ only }) => only !== null);
+  const state = closingState(receipts, ended, completeView);
+  return draft.change({ ...group, failures: 0, due: now, state });
 }
 
 /** Receipts of a stored group: the owner's first, then those of its other keys. */
@@ -373,7 +378,8 @@ function takeVerified(
         over.push(payload);
         receipts.push(...verdict.receipts);
         ended.push({ key: verdict.key, outcome: verdict.outcome });
-        completeView ||= verdict.found && group.unclean;
+        // Rows whose INSERT went wrong, or whose group nobody remembers closing: their view may be incomplete.
+        completeView ||= verdict.found && (attempted || !isReceipted(seen));
         lateBells += verdict.lateBell ? 1 : 0;
         break;
       case "insert":
@@ -410,6 +416,10 @@ function takeVerified(
   insertAbsent(draft, group, state, absent, now, settings);
   draft.end(group, [], now);
   return task;
+}
+
+function isReceipted({ receipts }: Evidence): boolean {
+  return receipts.some(({ outcome }) => outcome === "stored");
 }
 
 /** What is missing gets a new token; in halves where the group as a whole was answered and never stored. */

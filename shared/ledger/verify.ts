@@ -149,9 +149,13 @@ export function judge(facts: VerifyFacts): Verdict {
   };
 }
 
-/** Receipts of a payload that ends dead: its other keys are duplicates of a dead letter. */
+/**
+ * Receipts of a payload that ends dead: so it ends under each of its keys. A `duplicate` would outrank the `dead` that
+ * the key may have from before, and two keys that die in turn, each as the other's duplicate, would leave two
+ * duplicates and nobody dead (decision 0011).
+ */
 export function deadReceipts(keys: readonly PayloadKey[], blank: Receipt): readonly Receipt[] {
-  return keys.map((key, i) => ({ ...blank, key, outcome: i === 0 ? "dead" : "duplicate" }));
+  return keys.map((key) => ({ ...blank, key, outcome: "dead" }));
 }
 
 /** Rows by day of the whole payload; null when nothing says them. */

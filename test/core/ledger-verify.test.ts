@@ -141,6 +141,110 @@ describe("poison", () => {
   });
 });
 
+describe("the view of trace ids is completed with the receipts", () => {
+  const completes = (task: GroupTask | null): boolean => task?.step === "receipts" && task.completeView;
+
+  test("of a group whose answer was lost, and of one whose view failed after the commit", () => {
+    const lost = new TestLedger();
+    const again = unclean(lost);
+    const count = lost.report(again, storedReport(again));
+    expect(count === null ? false : completes(lost.report(count, counted(count, 10)))).toBe(true);
+
+    const failed = new TestLedger();
+    failed.claim({ n: 1 });
+    const refused = failed.report(failed.takeRung(), { kind: "refused", reason: "in a view", code: 117 });
+    if (refused !== null) {
+      failed.report(refused, counted(refused, 10));
+    }
+    const verify = next(failed, 10 * MINUTE_MS);
+    expect(completes(failed.report(verify, verified(verify, 10)))).toBe(true);
+  });
+
+  test("of rows that an unknown ledger inserted, unless they have their receipt", () => {
+    for (const outcome of ["stored", null] as const) {
+      const ledger = new TestLedger(undefined, { ...emptyWorld, epoch: 1 });
+      ledger.claim({ n: 1 }, { n: 1, arrival: startMs + MINUTE_MS });
+      const verify = next(ledger, 10 * MINUTE_MS);
+      const [payload] = verify.payloads;
+      const receipts: Evidence["receipts"] =
+        outcome === null || payload === undefined
+          ? []
+          : [
+              {
+                key: payload.key,
+                outcome,
+                group: verify.group,
+                spans: 10,
+                rowsByDay: [{ day: today, rows: 10 }],
+                rejectedSpans: 0,
+                bytes: 100,
+                reason: "",
+              },
+            ];
+      const task = ledger.report(verify, verified(verify, 10, { receipts }));
+      expect(task?.step).toBe("receipts");
+      expect(completes(task)).toBe(outcome === null);
+    }
+  });
+
+  test("of the days that a payload had before its other days were inserted", () => {
+    const ledger = new TestLedger(undefined, { ...emptyWorld, epoch: 1 });
+    ledger.claim({ n: 1 });
+    const verify = next(ledger, 10 * MINUTE_MS);
+    const days = [
+      { day: today - 1, rows: 4 },
+      { day: today, rows: 6 },
+    ];
+    const object = { key: doorbell({ n: 1 }).key, rejectedSpans: 0, bytes: 100, rowsByDay: days };
+    ledger.report(verify, verified(verify, 0, { object, rowsByDay: days.slice(0, 1) }));
+    const insert = next(ledger, MINUTE_MS);
+    const stored: AttemptReport = {
+      kind: "stored",
+      codecVersion: 1,
+      payloads: [{ key: object.key, rowsByDay: days.slice(1), rejectedSpans: 0, bytes: 100 }],
+    };
+    expect(completes(ledger.report(insert, stored))).toBe(true);
+  });
+});
+
+describe("a payload that dies under several keys", () => {
+  const second = { n: 1, arrival: startMs + MINUTE_MS };
+  const third = { n: 1, arrival: startMs + 2 * MINUTE_MS };
+  const undecodable = (task: GroupTask): AttemptReport =>
+    verified(task, 0, {
+      object: {
+        key: task.payloads[0]?.key ?? doorbell({ n: 1 }).key,
+        rejectedSpans: 0,
+        bytes: 100,
+        rowsByDay: "undecodable",
+      },
+    });
+
+  test("is dead under each of them: no `duplicate` outranks a death (decision 0011)", () => {
+    const ledger = new TestLedger();
+    ledger.claim({ n: 1 }, second);
+    const task = ledger.takeRung();
+    const keys = task.payloads.map(({ key }) => key);
+    ledger.report(task, { kind: "unreadable", keys, reason: "decode" });
+    const verify = next(ledger, MINUTE_MS);
+    const receipts = ledger.report(verify, undecodable(verify));
+    expect(receipts?.step === "receipts" ? receipts.receipts : []).toMatchObject([
+      { key: doorbell({ n: 1 }).key, outcome: "dead", reason: "decode" },
+      { key: doorbell(second).key, outcome: "dead", reason: "decode" },
+    ]);
+
+    // A third key while these receipts are being written.
+    ledger.claim(third);
+    if (receipts !== null) {
+      ledger.settle(receipts);
+    }
+    const rest = next(ledger, MINUTE_MS);
+    expect(rest.step === "receipts" ? rest.receipts : []).toMatchObject([
+      { key: doorbell(third).key, outcome: "dead", reason: "decode" },
+    ]);
+  });
+});
+
 describe("unknown and questioned ids", () => {
   test("a ledger that was born into a world that knew another verifies what it does not know, after the fence", () => {
     const ledger = new TestLedger(undefined, { ...emptyWorld, epoch: 1 });

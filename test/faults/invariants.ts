@@ -1,0 +1,274 @@
+/**
+ * The invariants I1-I9 of the protocol, checked on what really happened: on the tables, on R2, on the ledger's state
+ * and on the witness's record. Nothing here is shared with the code under test but the shapes of its data.
+ */
+import type { GroupId, Receipt } from "../../shared/ledger/group.ts";
+import { defaultSettings } from "../../shared/ledger/settings.ts";
+import { idOfKey, type PayloadId, type PayloadKey } from "../../shared/payload-key.ts";
+import type { Content } from "./world/object-store.ts";
+import type { World } from "./world/world.ts";
+
+export type Invariant = "I1" | "I2" | "I3" | "I4" | "I5" | "I6" | "I7" | "I8" | "I9" | "assertion";
+
+/** An invariant does not hold. */
+export class Violation extends Error {
+  readonly invariant: Invariant;
+
+  constructor(invariant: Invariant, message: string) {
+    super(`${invariant}: ${message}`);
+    this.invariant = invariant;
+  }
+}
+
+export class Checker {
+  readonly #world: World;
+  readonly #contentOf = new Map<GroupId, string>();
+  #seen = { table: -1, receipts: -1, ledger: -1, inserts: 0, deletions: 0 };
+
+  constructor(world: World) {
+    this.#world = world;
+  }
+
+  /** After every step: I1-I6. */
+  afterStep(): void {
+    const { table, receipts, ledger, witness } = this.#world;
+    const seen = this.#seen;
+    const isTableNew = seen.table !== table.version;
+    if (isTableNew || seen.receipts !== receipts.version) {
+      for (const content of witness.contents.values()) {
+        if (isTableNew) {
+          this.#atMostOneCopy(content);
+        }
+        this.#storedMeansThere(content);
+      }
+      seen.table = table.version;
+      seen.receipts = receipts.version;
+    }
+    if (seen.ledger !== ledger.version) {
+      seen.ledger = ledger.version;
+      this.#inOneGroup();
+    }
+    for (; seen.inserts < witness.inserts.length; seen.inserts++) {
+      this.#insertIsLawful(seen.inserts);
+    }
+    for (; seen.deletions < witness.deletions.length; seen.deletions++) {
+      this.#deletionIsLawful(seen.deletions);
+    }
+  }
+
+  /** I1, and on the way: what was lost is back. */
+  #atMostOneCopy({ id, rowsByDay }: Content): void {
+    const { table, witness } = this.#world;
+    for (const { day, rows } of rowsByDay) {
+      const found = table.count(id, day);
+      if (found > rows && found > rows * this.#copiesAllowed(id)) {
+        throw new Violation("I1", `${found} rows of ${id} on day ${day}, one copy is ${rows}`);
+      }
+      if (found >= rows) {
+        witness.lost.delete(`${id}/${day}`);
+      }
+    }
+  }
+
+  /** Equal bytes are one payload while each copy lands within K of the one before. */
+  #copiesAllowed(id: PayloadId): number {
+    const landed = [...(this.#world.witness.landed.get(id) ?? [])].sort((a, b) => a.at - b.at);
+    let copies = 1;
+    let last = landed[0]?.at ?? 0;
+    for (const { at } of landed) {
+      copies += at - last > defaultSettings.clientRetryMs ? 1 : 0;
+      last = at;
+    }
+    return copies;
+  }
+
+  #storedMeansThere({ id, rowsByDay }: Content): void {
+    const { table, receipts, witness } = this.#world;
+    if (witness.damaged.has(id) || witness.erased.has(id)) {
+      return;
+    }
+    const isStored = receipts.ofId(id).some(({ receipt }) => receipt.outcome === "stored");
+    if (!isStored) {
+      return;
+    }
+    for (const { day, rows } of rowsByDay) {
+      if (table.count(id, day) < rows && !witness.lost.has(`${id}/${day}`)) {
+        throw new Violation(
+          "I2",
+          `${id} is receipted as stored, day ${day} has ${table.count(id, day)} of ${rows}`,
+        );
+      }
+    }
+  }
+
+  #inOneGroup(): void {
+    const { waiting, groups } = this.#world.ledger.state.dump();
+    const places = new Map<PayloadId, string>();
+    const place = (key: PayloadKey, where: string): void => {
+      const id = idOfKey(key);
+      const other = places.get(id);
+      if (other !== undefined) {
+        throw new Violation("I3", `${id} is in ${other} and in ${where}`);
+      }
+      places.set(id, where);
+    };
+    for (const { key } of waiting.payloads) {
+      place(key, "what waits");
+    }
+    for (const group of groups.values()) {
+      for (const { key } of group.payloads) {
+        place(key, `group ${group.id}`);
+      }
+      if (group.state.at === "held") {
+        for (const { key, reason } of group.state.found) {
+          if (!this.#world.witness.damaged.has(idOfKey(key))) {
+            throw new Violation("I7", `${key} is held (${reason}), and nobody damaged its rows`);
+          }
+        }
+      }
+    }
+  }
+
+  #insertIsLawful(at: number): void {
+    const began = this.#world.witness.inserts[at];
+    if (began === undefined) {
+      return;
+    }
+    const before = this.#contentOf.get(began.token);
+    if (before !== undefined && before !== began.content) {
+      throw new Violation("I5", `token ${began.token} served ${before}, now ${began.content}`);
+    }
+    this.#contentOf.set(began.token, began.content);
+    // Its deadline is by the ledger's clock, and was judged by the consumer's.
+    const { skews } = this.#world;
+    if (began.at > began.deadline - skews.consumer) {
+      throw new Violation(
+        "I6",
+        `an INSERT of ${began.token} began ${began.at - began.deadline} ms after its deadline`,
+      );
+    }
+  }
+
+  #deletionIsLawful(at: number): void {
+    const { witness, receipts, table } = this.#world;
+    const deletion = witness.deletions[at];
+    if (deletion === undefined) {
+      return;
+    }
+    const { key, runBegan } = deletion;
+    const id = idOfKey(key);
+    const all = receipts.ofId(id).map(({ receipt }) => receipt);
+    const own = all.find((receipt) => receipt.key === key);
+    if (own === undefined || !isAccounted(own, all) || own.outcome === "dead") {
+      throw new Violation("I4", `${key} was deleted, its receipt says ${own?.outcome ?? "nothing"}`);
+    }
+    if (own.outcome === "erased" || witness.damaged.has(id) || witness.resolved.has(id)) {
+      return;
+    }
+    for (const { day, rows } of witness.contents.get(id)?.rowsByDay ?? []) {
+      const since = witness.lost.get(`${id}/${day}`);
+      if (table.count(id, day) < rows && (since === undefined || since < runBegan)) {
+        throw new Violation("I4", `${key} was deleted, and day ${day} is not in the table`);
+      }
+    }
+  }
+
+  /** Is everything that landed accounted for, and nothing under way? The world may stop then. */
+  isSettled(): boolean {
+    const { receipts, store, witness, ledger } = this.#world;
+    const { waiting, groups } = ledger.state.dump();
+    if (waiting.payloads.length > 0 || [...groups.values()].some(({ state }) => state.at !== "held")) {
+      return false;
+    }
+    for (const landed of witness.landed.values()) {
+      for (const { key } of landed) {
+        const all = receipts.ofId(idOfKey(key)).map(({ receipt }) => receipt);
+        const own = all.find((receipt) => receipt.key === key);
+        // Deleted, and then its receipt was lost: nothing is left that could say how it ended.
+        const isKept = store.get(key) !== null;
+        if (isKept && (own === undefined || !isAccounted(own, all))) {
+          return false;
+        }
+      }
+    }
+    for (const lost of witness.lost.keys()) {
+      const id = lost.slice(0, lost.indexOf("/")) as PayloadId;
+      if (
+        !witness.erased.has(id) &&
+        !witness.resolved.has(id) &&
+        store.list().some(({ key }) => idOfKey(key) === id)
+      ) {
+        const outcomes = receipts.ofId(id).map(({ receipt }) => receipt.outcome);
+        if (outcomes.includes("stored")) {
+          return false; // I9: the object is there, so the rows come back
+        }
+      }
+    }
+    return true;
+  }
+
+  /** When faults have stopped and time has passed: I7, I8, I9. */
+  atEnd(): void {
+    const { receipts, witness, table, ledger, profile } = this.#world;
+    if (!this.isSettled()) {
+      throw new Violation(witness.lost.size > 0 ? "I9" : "I7", `not settled: ${this.#unsettled()}`);
+    }
+    for (const content of witness.contents.values()) {
+      const { id, flaw } = content;
+      const outcomes = new Set(receipts.ofId(id).map(({ receipt }) => receipt.outcome));
+      if (outcomes.has("erased") && table.rowsByDay(id).length > 0) {
+        throw new Violation("I7", `${id} is erased, and has rows`);
+      }
+      if (outcomes.size === 0 || witness.erased.has(id)) {
+        continue;
+      }
+      if (outcomes.has("erased")) {
+        throw new Violation("I7", `${id} ended erased, and nobody asked for it`);
+      }
+      if (flaw === "none" && !outcomes.has("stored") && witness.breaks <= 1) {
+        throw new Violation("I7", `${id} is good, and ended ${[...outcomes].join(", ")}`);
+      }
+      if (flaw !== "none" && outcomes.has("stored")) {
+        throw new Violation("I7", `${id} cannot be stored, and ended stored`);
+      }
+      if (outcomes.has("stored") && !witness.damaged.has(id)) {
+        for (const { day, rows } of content.rowsByDay) {
+          if (table.count(id, day) > 0 && !table.view.has(`${id}/${day}`)) {
+            throw new Violation("I7", `${id} ended stored, and the view has nothing of day ${day}`);
+          }
+          if (table.count(id, day) < rows && !witness.lost.has(`${id}/${day}`)) {
+            throw new Violation(
+              "I7",
+              `${id} ended stored, day ${day} has ${table.count(id, day)} of ${rows}`,
+            );
+          }
+        }
+      }
+    }
+    const { rescues } = ledger.state.head ?? {};
+    if (profile.isLossless && ((rescues?.event ?? 0) + (rescues?.reconcile ?? 0) > 0 || witness.rung > 0)) {
+      throw new Violation(
+        "I8",
+        `nothing was lost, and ${JSON.stringify(rescues)} were rescued, ${witness.rung} rung by the reconciler`,
+      );
+    }
+  }
+
+  #unsettled(): string {
+    const { receipts, witness, ledger } = this.#world;
+    const { waiting, groups } = ledger.state.dump();
+    const keys = [...witness.landed.values()]
+      .flat()
+      .map(({ key }) => `${key}: ${receipts.get(key)?.receipt.outcome ?? "no receipt"}`);
+    const live = [...groups.values()].map(
+      ({ id, state, payloads, due }) =>
+        `${id} ${state.at} (${payloads.length}) due ${new Date(Math.min(due, 8e15)).toISOString()}`,
+    );
+    return `${waiting.payloads.length} wait; groups ${live.join(", ") || "none"}; ${keys.join(", ")}; lost ${[...witness.lost.keys()].join(" ") || "nothing"}`;
+  }
+}
+
+/** Does this receipt end its key's story? */
+function isAccounted(own: Receipt, all: readonly Receipt[]): boolean {
+  return own.outcome !== "duplicate" || all.some(({ outcome }) => outcome !== "duplicate");
+}

@@ -1,0 +1,70 @@
+/**
+ * `npm run test:faults -- --schedules 200000`: many schedules on all cores, with their rate. A failing one is shown
+ * small; `-- --seed N` repeats a seed in every profile, `--profile name` in one, `--story` tells what happened.
+ */
+import { availableParallelism } from "node:os";
+import { parseArgs } from "node:util";
+import { runSchedules } from "./run-schedules.ts";
+import { runSchedule } from "./schedule.ts";
+import { shrink } from "./shrink.ts";
+import { SeededChoices } from "./world/choices.ts";
+import { profiles } from "./world/profile.ts";
+
+const { values } = parseArgs({
+  options: {
+    schedules: { type: "string", default: "100000" },
+    seed: { type: "string" },
+    from: { type: "string" },
+    profile: { type: "string" },
+    story: { type: "boolean", default: false },
+    threads: { type: "string" },
+  },
+});
+
+const names = values.profile === undefined ? profiles.map(({ name }) => name) : [values.profile];
+
+/** Tells a failing schedule, as small as it becomes. */
+function show(name: string, seed: number, invariant: string): void {
+  const profile = profiles.find((one) => one.name === name);
+  if (profile !== undefined) {
+    const { trace, story } = shrink(profile, seed, invariant);
+    console.log(
+      `made smaller: ${trace.filter((choice) => choice !== 0).length} choices\n${story.join("\n")}`,
+    );
+    console.log(`again: npm run test:faults -- --profile "${name}" --seed ${seed}`);
+  }
+}
+
+if (values.seed !== undefined) {
+  const seed = Number(values.seed);
+  let failed = 0;
+  for (const profile of profiles.filter(({ name }) => names.includes(name))) {
+    const story: string[] = [];
+    const { violation } = runSchedule(profile, new SeededChoices(seed), story);
+    console.log(`${profile.name}: ${violation === null ? "all invariants hold" : violation.message}`);
+    if (values.story) {
+      console.log(story.join("\n"));
+    }
+    if (violation !== null) {
+      failed++;
+      show(profile.name, seed, violation.invariant);
+    }
+  }
+  process.exit(failed === 0 ? 0 : 1);
+}
+
+const threads = values.threads === undefined ? availableParallelism() : Number(values.threads);
+const firstSeed = values.from === undefined ? Math.floor(Math.random() * 1e9) : Number(values.from);
+const result = await runSchedules({
+  profiles: names,
+  firstSeed,
+  schedules: Number(values.schedules),
+  threads,
+});
+console.log(result.text);
+if (result.failure !== null) {
+  const { profile, seed, invariant, message } = result.failure;
+  console.log(`${profile}, seed ${seed}: ${message}`);
+  show(profile, seed, invariant);
+  process.exit(1);
+}

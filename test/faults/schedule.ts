@@ -1,0 +1,173 @@
+/**
+ * One schedule from its beginning to its end: payloads are sent, things go wrong; then nothing goes wrong any more,
+ * time passes, and everything must come to rest. The invariants are checked after every step.
+ */
+import { BrokenInvariant } from "../../shared/assert.ts";
+import { idAt } from "../ledger/world.ts";
+import { Checker, type Invariant, Violation } from "./invariants.ts";
+import type { Choices } from "./world/choices.ts";
+import { sendContent } from "./world/client.ts";
+import type { Fault } from "./world/fate.ts";
+import { resolveHeld, scheduleIncidents } from "./world/incidents.ts";
+import type { Content } from "./world/object-store.ts";
+import type { Profile } from "./world/profile.ts";
+import { startMs, World } from "./world/world.ts";
+
+const MINUTE_MS = 60_000;
+const HOUR_MS = 60 * MINUTE_MS;
+const today = Math.floor(startMs / 86_400_000);
+/** What has not come to rest after this long without faults never will: the longest back-off is 15 minutes. */
+const restMaxMs = 24 * HOUR_MS;
+const stepsMax = 50_000;
+
+export interface Outcome {
+  readonly violation: { readonly invariant: Invariant; readonly message: string } | null;
+  readonly steps: number;
+  readonly payloads: number;
+  readonly struck: ReadonlyMap<Fault, number>;
+}
+
+export function runSchedule(profile: Profile, choices: Choices, story: string[] | null = null): Outcome {
+  const world = new World(profile, choices, story);
+  const checker = new Checker(world);
+  const progress = { steps: 0 };
+  let violation: Outcome["violation"] = null;
+  try {
+    run(world, checker, progress);
+  } catch (error) {
+    if (error instanceof Violation) {
+      violation = { invariant: error.invariant, message: error.message };
+    } else if (error instanceof BrokenInvariant) {
+      violation = { invariant: "assertion", message: `assertion: ${error.message}` };
+    } else {
+      throw error;
+    }
+    story?.push(violation.message);
+  }
+  return {
+    violation,
+    steps: progress.steps,
+    payloads: world.witness.contents.size,
+    struck: world.fate.struck,
+  };
+}
+
+function run(world: World, checker: Checker, progress: { steps: number }): void {
+  const { clock, fate, profile } = world;
+  const step = (): boolean => {
+    const isMore = clock.next();
+    checker.afterStep();
+    if (++progress.steps > stepsMax) {
+      throw new Violation("I7", "the world does not come to rest");
+    }
+    return isMore;
+  };
+
+  // The first cron tick comes before the first client, unless this world wants it otherwise.
+  const wanted = profile.incidents["first client is first"];
+  if (wanted === undefined || !fate.choices.happens(wanted.probability)) {
+    clock.after(0, () => {
+      try {
+        world.ledger.wake();
+      } catch (error) {
+        if (error instanceof BrokenInvariant) {
+          throw error;
+        }
+      }
+    });
+  }
+  world.cron.start();
+  const payloads = fate.between(profile.payloads.least, profile.payloads.most);
+  const sentAt: number[] = [];
+  for (let n = 0; n < payloads; n++) {
+    const at = clock.now + 1000 + fate.between(0, profile.overMs);
+    sentAt.push(at);
+    const content = makeContent(world, n);
+    const resends = fate.between(profile.resends.least, profile.resends.most);
+    clock.at(at, () => clock.start(sendContent(world, content, resends)));
+  }
+  const lastIncident = scheduleIncidents(world, sentAt);
+
+  const active = Math.max(lastIncident, ...sentAt) + (profile.resends.most + 1) * profile.resendMs;
+  const end = Math.max(active, lastIncident) + MINUTE_MS;
+  let isActive = true;
+  clock.at(end, () => {
+    isActive = false;
+  });
+  while (isActive && step()) {
+    // Until then anything may happen.
+  }
+
+  // Nothing goes wrong any more.
+  fate.isCalm = true;
+  world.outageUntil = 0;
+  world.brokenUntil = 0;
+  world.refusedUntil = 0;
+  world.storeAwayUntil = 0;
+  world.ledgerAwayUntil = 0;
+  world.ledger.isFull = false;
+  world.say(() => "calm");
+  const calmAt = clock.now;
+  let helperAt = calmAt + MINUTE_MS;
+  let helpers = 0;
+  while (step()) {
+    if (clock.now >= helperAt) {
+      if (checker.isSettled() && clock.now >= calmAt + profile.watchMs) {
+        break;
+      }
+      if (clock.now > calmAt + profile.watchMs + restMaxMs) {
+        break;
+      }
+      helperAt = clock.now + 10 * MINUTE_MS;
+      resolve(world);
+      if (helpers < 20 && isAnyRefused(world)) {
+        // A payload that is refused dies only while others are stored.
+        const content = {
+          id: idAt(100 + helpers),
+          rowsByDay: [{ day: today, rows: 1 }],
+          spans: 1,
+          flaw: "none",
+        } as const;
+        helpers++;
+        clock.start(sendContent(world, content, 0));
+      }
+    }
+  }
+  world.cron.stop();
+  checker.atEnd();
+}
+
+function resolve(world: World): void {
+  try {
+    resolveHeld(world);
+  } catch (error) {
+    if (error instanceof BrokenInvariant) {
+      throw error;
+    }
+  }
+}
+
+function isAnyRefused({ ledger, witness }: World): boolean {
+  for (const group of ledger.state.dump().groups.values()) {
+    if (group.payloads.some(({ key }) => witness.contents.get(idOf(key))?.flaw === "refused")) {
+      return true;
+    }
+  }
+  return false;
+}
+
+const idOf = (key: string) => key.slice(key.lastIndexOf("/") + 1) as Content["id"];
+
+function makeContent(world: World, n: number): Content {
+  const { fate, profile } = world;
+  const first = fate.between(1, 4);
+  const second = fate.choices.below(5) < 3 ? 0 : fate.between(1, 3);
+  const rowsByDay = [...(second > 0 ? [{ day: today - 1, rows: second }] : []), { day: today, rows: first }];
+  const flaw =
+    profile.flaws.refused > 0 && fate.choices.happens(profile.flaws.refused)
+      ? "refused"
+      : profile.flaws.undecodable > 0 && fate.choices.happens(profile.flaws.undecodable)
+        ? "undecodable"
+        : "none";
+  return { id: idAt(n + 1), rowsByDay, spans: first + second, flaw };
+}

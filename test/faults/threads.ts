@@ -1,0 +1,63 @@
+/** Runs schedules in threads, from one bundle of the model; a mutant is the bundle with its text changed. */
+import { readFileSync } from "node:fs";
+import { join, relative } from "node:path";
+import { Worker } from "node:worker_threads";
+import { build, type Plugin } from "esbuild";
+import type { Mutant } from "./mutants.ts";
+import type { Share, ShareResult } from "./schedule-worker.ts";
+
+const root = join(import.meta.dirname, "../..");
+
+/** The model as one script. Throws when a mutant's text is not in its file exactly once. */
+export async function bundleModel(mutant: Mutant | null = null): Promise<string> {
+  let isApplied = mutant === null;
+  const mutate: Plugin = {
+    name: "mutate",
+    setup(builder) {
+      builder.onLoad({ filter: /\.ts$/ }, ({ path }) => {
+        const text = readFileSync(path, "utf8");
+        if (mutant === null || relative(root, path) !== mutant.file) {
+          return { contents: text, loader: "ts" };
+        }
+        isApplied = true;
+        return { contents: mutateText(text, mutant), loader: "ts" };
+      });
+    },
+  };
+  const { outputFiles } = await build({
+    entryPoints: [join(import.meta.dirname, "schedule-worker.ts")],
+    bundle: true,
+    write: false,
+    platform: "node",
+    format: "cjs",
+    target: "node22",
+    logLevel: "error",
+    plugins: [mutate],
+  });
+  if (!isApplied) {
+    throw new Error(`${mutant?.name}: ${mutant?.file} is no part of the model`);
+  }
+  return outputFiles[0]?.text ?? "";
+}
+
+export function mutateText(text: string, { name, file, find, replace }: Mutant): string {
+  const parts = text.split(find);
+  if (parts.length !== 2) {
+    throw new Error(`mutant "${name}": its text stands ${parts.length - 1} times in ${file}`);
+  }
+  return parts.join(replace);
+}
+
+/** One share in a thread of its own. */
+export async function runInThread(bundle: string, share: Share): Promise<ShareResult> {
+  return await new Promise((resolve, reject) => {
+    const worker = new Worker(bundle, { eval: true, workerData: share });
+    worker.once("message", resolve);
+    worker.once("error", reject);
+    worker.once("exit", (code) => {
+      if (code !== 0) {
+        reject(new Error(`a thread ended with ${code}`));
+      }
+    });
+  });
+}

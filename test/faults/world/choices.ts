@@ -1,0 +1,140 @@
+/**
+ * Where a schedule's choices come from. A choice is a small number, and 0 is always the plainest: nothing strikes,
+ * the shortest wait. So one list of numbers is a whole schedule: it is recorded while a seed chooses, replayed to
+ * show it again, and made smaller by writing zeros into it.
+ */
+
+export interface Choices {
+  /** Does it happen, at this probability? */
+  happens(probability: number): boolean;
+  /** One of `n` things that are alike but for their order: a delay, a victim. */
+  below(n: number): number;
+}
+
+/** sfc32 over a seed: fast, and the same on every machine. */
+export class SeededChoices implements Choices {
+  readonly #trace: number[] | null;
+  #a: number;
+  #b: number;
+  #c: number;
+  #counter = 1;
+
+  /** With `trace`, every choice is appended to it. */
+  constructor(seed: number, trace: number[] | null = null) {
+    this.#trace = trace;
+    this.#a = seed | 0;
+    this.#b = (seed / 2 ** 32) | 0;
+    this.#c = 0x9e3779b9;
+    for (let i = 0; i < 12; i++) {
+      this.#next();
+    }
+  }
+
+  #next(): number {
+    const t = (((this.#a + this.#b) | 0) + this.#counter) | 0;
+    this.#counter = (this.#counter + 1) | 0;
+    this.#a = this.#b ^ (this.#b >>> 9);
+    this.#b = (this.#c + (this.#c << 3)) | 0;
+    this.#c = ((this.#c << 21) | (this.#c >>> 11)) + t;
+    return t >>> 0;
+  }
+
+  happens(probability: number): boolean {
+    const does = this.#next() < probability * 2 ** 32;
+    this.#trace?.push(does ? 1 : 0);
+    return does;
+  }
+
+  below(n: number): number {
+    const chosen = n <= 1 ? 0 : Math.floor((this.#next() / 2 ** 32) * n);
+    this.#trace?.push(chosen);
+    return chosen;
+  }
+}
+
+/** A recorded schedule, perhaps with zeros written into it. After its end nothing strikes any more. */
+export class ReplayedChoices implements Choices {
+  readonly #trace: readonly number[];
+  /** How many choices were made. */
+  made = 0;
+
+  constructor(trace: readonly number[]) {
+    this.#trace = trace;
+  }
+
+  happens(_probability: number): boolean {
+    return (this.#trace[this.made++] ?? 0) !== 0;
+  }
+
+  below(n: number): number {
+    return Math.min(this.#trace[this.made++] ?? 0, Math.max(0, n - 1));
+  }
+}
+
+/**
+ * All choices, one schedule after the other (as TigerBeetle's exhaustigen does): each run repeats the last one up to
+ * its last choice that has another value left. At most `strikesMax` things happen in one schedule; waits are the
+ * shortest, but where `below` is asked within `open` (victims, sizes), all values are tried.
+ */
+export class EveryChoice implements Choices {
+  readonly #strikesMax: number;
+  readonly #belowMax: number;
+  #made: { chosen: number; of: number }[] = [];
+  #at = 0;
+  #strikes = 0;
+  #begun = false;
+
+  constructor(strikesMax: number, belowMax: number) {
+    this.#strikesMax = strikesMax;
+    this.#belowMax = belowMax;
+  }
+
+  /** Goes to the next schedule. False: that was the last. */
+  advance(): boolean {
+    if (!this.#begun) {
+      this.#begun = true;
+      return true;
+    }
+    this.#made.length = this.#at; // what a longer schedule before this one chose is over
+    for (let last = this.#made.pop(); last !== undefined; last = this.#made.pop()) {
+      if (last.chosen + 1 < last.of) {
+        this.#made.push({ chosen: last.chosen + 1, of: last.of });
+        this.#at = 0;
+        this.#strikes = 0;
+        return true;
+      }
+    }
+    return false;
+  }
+
+  #choose(of: number): number {
+    const made = this.#made[this.#at];
+    if (made === undefined) {
+      this.#made.push({ chosen: 0, of });
+    } else {
+      made.of = of;
+    }
+    return this.#made[this.#at++]?.chosen ?? 0;
+  }
+
+  happens(probability: number): boolean {
+    if (probability <= 0 || this.#strikes >= this.#strikesMax) {
+      return false;
+    }
+    const does = this.#choose(2) === 1;
+    this.#strikes += does ? 1 : 0;
+    return does;
+  }
+
+  below(n: number): number {
+    // Only what follows upon a strike has alternatives worth trying: how long, how many, whom.
+    return this.#strikes === 0 || n <= 1
+      ? 0
+      : spread(this.#choose(Math.min(n, this.#belowMax)), n, this.#belowMax);
+  }
+}
+
+/** The i-th of a few values that span 0 to n-1. */
+function spread(i: number, n: number, few: number): number {
+  return n <= few ? i : Math.floor((i * (n - 1)) / (few - 1));
+}

@@ -1,0 +1,81 @@
+/** What may go wrong, and whether it does here: a profile's probabilities over one source of choices. */
+import type { Choices } from "./choices.ts";
+
+export type Fault =
+  // --- R2
+  | "put fails"
+  | "put lands unseen"
+  | "put lands late"
+  | "R2 fails"
+  // --- clients and bells
+  | "answer lost"
+  | "doorbell lost"
+  | "event lost"
+  | "group ring lost"
+  | "message doubled"
+  | "message late"
+  // --- one INSERT of a group
+  | "insert fails before"
+  | "insert answer lost"
+  | "insert runs on"
+  | "insert breaks off"
+  | "insert slow"
+  | "view fails"
+  | "proxy answers"
+  | "busy"
+  | "busy after commit"
+  | "unlisted"
+  | "halted"
+  // --- other statements
+  | "query fails"
+  | "statement fails after"
+  | "statement runs on"
+  | "kill fails"
+  // --- our own parts
+  | "consumer dies"
+  | "consumer stalls"
+  | "ledger dies before"
+  | "ledger dies after"
+  | "ledger answer lost"
+  | "cron dies"
+  | "cron doubled"
+  | "cron skipped";
+
+export class Fate {
+  readonly choices: Choices;
+  /** Nothing strikes any more. */
+  isCalm = false;
+  /** How often each struck. */
+  readonly struck = new Map<Fault, number>();
+  readonly #faults: Readonly<Partial<Record<Fault, number>>>;
+  #left: number;
+
+  constructor(choices: Choices, faults: Readonly<Partial<Record<Fault, number>>>, strikesMax: number) {
+    this.choices = choices;
+    this.#faults = faults;
+    this.#left = strikesMax;
+  }
+
+  strikes(fault: Fault): boolean {
+    const probability = this.#faults[fault];
+    if (probability === undefined || this.isCalm || this.#left <= 0 || !this.choices.happens(probability)) {
+      return false;
+    }
+    this.#left--;
+    this.struck.set(fault, (this.struck.get(fault) ?? 0) + 1);
+    return true;
+  }
+
+  /** A whole number from `least` to `most`, both inclusive. */
+  between(least: number, most: number): number {
+    return least + this.choices.below(most - least + 1);
+  }
+
+  /** Some time, of whatever order of magnitude up to `most`: seconds as often as hours. */
+  sometime(most: number): number {
+    const scale = scalesMs[this.choices.below(scalesMs.length)] ?? most;
+    return this.between(0, Math.min(scale, most));
+  }
+}
+
+const scalesMs = [3_000, 30_000, 300_000, 3_600_000, 86_400_000] as const;

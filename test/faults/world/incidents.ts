@@ -1,0 +1,192 @@
+/** What happens to the world from outside: losses, outages, deployments, operators. */
+import { BrokenInvariant } from "../../../shared/assert.ts";
+import { idOfKey, type PayloadId } from "../../../shared/payload-key.ts";
+import { doorbellOf } from "./consumer.ts";
+import type { Snapshot } from "./ledger-shell.ts";
+import type { StoredObject } from "./object-store.ts";
+import type { Incident } from "./profile.ts";
+import type { World } from "./world.ts";
+
+const MINUTE_MS = 60_000;
+const dayMs = 86_400_000;
+
+/** Chooses what happens in this schedule, each some time after one of the times at which payloads are sent. */
+export function scheduleIncidents(world: World, sentAt: readonly number[]): number {
+  const { fate, profile, clock } = world;
+  let last = clock.now;
+  for (const [name, { times, probability }] of Object.entries(profile.incidents) as [
+    Incident,
+    { times: number; probability: number },
+  ][]) {
+    for (let i = 0; i < times; i++) {
+      if (!fate.choices.happens(probability)) {
+        continue;
+      }
+      const at = (sentAt[fate.choices.below(sentAt.length)] ?? clock.now) + fate.sometime(profile.incidentMs);
+      last = Math.max(last, at);
+      schedule(world, name, at);
+    }
+  }
+  return last;
+}
+
+function schedule(world: World, name: Incident, at: number): void {
+  if (name === "ledger restored") {
+    // The copy that it goes back to is taken some time before.
+    const { fate, clock } = world;
+    const takenAt = Math.max(clock.now, at - fate.sometime(world.profile.incidentMs));
+    let copy: Snapshot | null = null;
+    clock.at(takenAt, () => {
+      copy = world.ledger.snapshot();
+    });
+    clock.at(at, () => {
+      if (copy?.state.head != null) {
+        const isSeen = (world.store.counter ?? 0) > copy.counter;
+        const byCommand = !isSeen || fate.choices.below(2) === 0;
+        world.say(
+          () =>
+            `the ledger is restored ${byCommand ? "by command" : "by somebody"} to ${new Date(takenAt).toISOString()}`,
+        );
+        world.ledger.restore(copy, byCommand);
+      }
+    });
+    return;
+  }
+  world.clock.at(at, () => {
+    try {
+      happen(world, name);
+    } catch (error) {
+      if (error instanceof BrokenInvariant || error instanceof TypeError) {
+        throw error;
+      }
+      // An operator's call that failed: perhaps done, perhaps not.
+    }
+  });
+}
+
+function happen(world: World, name: Exclude<Incident, "ledger restored">): void {
+  const { fate, clock, table, witness } = world;
+  world.say(() => `incident: ${name}`);
+  switch (name) {
+    case "ledger lost":
+      world.ledger.lose();
+      break;
+    case "ledger full":
+      world.ledger.isFull = true;
+      clock.after(fate.sometime(dayMs), () => {
+        world.ledger.isFull = false;
+      });
+      break;
+    case "engine restarts": {
+      const since = clock.now - fate.sometime(5 * MINUTE_MS);
+      world.rowsLost(table.restart(since, fate.choices.below(2) === 0));
+      if (fate.choices.below(2) === 1) {
+        world.receipts.lose(({ at }) => at > since);
+      }
+      break;
+    }
+    case "receipts truncated": {
+      const isAll = fate.choices.below(2) === 0;
+      world.receipts.lose(() => isAll || fate.choices.happens(0.5));
+      break;
+    }
+    case "rows deleted": {
+      const object = someObject(world);
+      if (object !== null) {
+        const { id, rowsByDay } = object.content;
+        const isAll = fate.choices.below(2) === 0;
+        for (const { day } of isAll ? rowsByDay : rowsByDay.slice(0, 1)) {
+          if (table.delete(id, day) > 0) {
+            witness.lost.set(`${id}/${day}`, clock.now);
+          }
+        }
+        if (fate.choices.below(2) === 1) {
+          world.queues.ring.send({ kind: "doorbell", doorbell: doorbellOf(object, "replay") });
+        }
+      }
+      break;
+    }
+    case "rows damaged": {
+      const object = someObject(world);
+      const day = object?.content.rowsByDay.find(({ rows }) => rows > 1)?.day;
+      if (object !== null && day !== undefined && table.delete(object.content.id, day, 1) > 0) {
+        witness.damaged.add(object.content.id);
+      }
+      break;
+    }
+    case "day dropped":
+      world.rowsLost(table.dropDay(Math.floor(clock.now / dayMs) - fate.choices.below(2)));
+      break;
+    case "others write":
+      // As much as the other half of the window allows for, again and again (shared/limits.ts, measureAfterMs).
+      for (let i = fate.between(1, 4); i > 0; i--) {
+        clock.after(i * 10 * MINUTE_MS, () => table.othersWrite(45_000, Math.floor(clock.now / dayMs) - 40));
+      }
+      break;
+    case "outage":
+      world.outageUntil = Math.max(world.outageUntil, clock.now + fate.sometime(dayMs));
+      break;
+    case "R2 away":
+      world.storeAwayUntil = clock.now + fate.sometime(60 * MINUTE_MS);
+      break;
+    case "ledger away":
+      world.ledgerAwayUntil = clock.now + fate.sometime(60 * MINUTE_MS);
+      break;
+    case "codec changes":
+      world.codecVersion++;
+      break;
+    case "schema broken":
+      witness.breaks++;
+      world.brokenUntil = clock.now + fate.sometime(2 * 60 * MINUTE_MS);
+      break;
+    case "schema flaps":
+      for (let i = 0; i < 6; i++) {
+        clock.after(i * fate.sometime(10 * MINUTE_MS), () => {
+          witness.breaks++;
+          world.brokenUntil = Math.max(world.brokenUntil, clock.now + fate.sometime(MINUTE_MS));
+        });
+      }
+      break;
+    case "table refused":
+      world.refusedUntil = clock.now + fate.sometime(60 * MINUTE_MS);
+      break;
+    case "erase": {
+      const object = someObject(world);
+      if (object !== null) {
+        witness.erased.add(object.content.id);
+        world.ledger.call({ kind: "erase", payload: doorbellOf(object, "replay"), reason: "asked for" });
+      }
+      break;
+    }
+    case "replay": {
+      const object = someObject(world);
+      if (object !== null) {
+        world.queues.ring.send({ kind: "doorbell", doorbell: doorbellOf(object, "replay") });
+      }
+      break;
+    }
+    case "first client is first":
+      break; // taken up when the world begins (schedule.ts)
+  }
+}
+
+function someObject(world: World): StoredObject | null {
+  const objects = world.store.list();
+  return objects[world.fate.choices.below(objects.length)] ?? null;
+}
+
+/** A person decides about what is held: it is accepted as it is. */
+export function resolveHeld(world: World): void {
+  for (const group of world.ledger.state.dump().groups.values()) {
+    const { state } = group;
+    if (state.at === "held") {
+      const [found] = state.found;
+      if (found !== undefined) {
+        const id: PayloadId = idOfKey(found.key);
+        world.witness.resolved.set(id, found.rowsByDay);
+        world.ledger.call({ kind: "resolve", key: found.key, how: "accept" });
+      }
+      return;
+    }
+  }
+}

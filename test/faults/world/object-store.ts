@@ -1,0 +1,58 @@
+/** R2: create-only puts, listing in key order, deletion; and the two small objects that the ledger keeps there. */
+import type { DayRows } from "../../../shared/ledger/group.ts";
+import type { PayloadId, PayloadKey } from "../../../shared/payload-key.ts";
+
+/** What a client sends: equal contents are equal bytes, and one payload. */
+export interface Content {
+  readonly id: PayloadId;
+  /** Ascending by day. */
+  readonly rowsByDay: readonly DayRows[];
+  readonly spans: number;
+  /** `refused`: ClickHouse never takes its rows. `undecodable`: the ingress took it, the transcoder does not. */
+  readonly flaw: "none" | "refused" | "undecodable";
+}
+
+export interface StoredObject {
+  readonly key: PayloadKey;
+  readonly content: Content;
+  readonly arrival: number;
+}
+
+/** R2 did not answer, or said no. */
+export class StoreFailed extends Error {}
+
+export class ObjectStore {
+  readonly #objects = new Map<PayloadKey, StoredObject>();
+  #sorted: readonly StoredObject[] | null = null;
+  epoch: number | null = null;
+  counter: number | null = null;
+
+  /** False: the key is taken. */
+  create(object: StoredObject): boolean {
+    if (this.#objects.has(object.key)) {
+      return false;
+    }
+    this.#objects.set(object.key, object);
+    this.#sorted = null;
+    return true;
+  }
+
+  get(key: PayloadKey): StoredObject | null {
+    return this.#objects.get(key) ?? null;
+  }
+
+  delete(key: PayloadKey): boolean {
+    this.#sorted = null;
+    return this.#objects.delete(key);
+  }
+
+  get size(): number {
+    return this.#objects.size;
+  }
+
+  /** Every payload, in the order of keys. */
+  list(): readonly StoredObject[] {
+    this.#sorted ??= [...this.#objects.values()].sort((a, b) => (a.key < b.key ? -1 : 1));
+    return this.#sorted;
+  }
+}

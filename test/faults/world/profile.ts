@@ -1,0 +1,281 @@
+/**
+ * What a schedule is made of: how many payloads, over how long, what may go wrong and how often. Several are needed:
+ * a world in which everything goes wrong hides the bugs that need one thing to go well.
+ */
+import type { Fault } from "./fate.ts";
+
+export interface Span {
+  readonly least: number;
+  readonly most: number;
+}
+
+export interface Profile {
+  readonly name: string;
+  readonly payloads: Span;
+  /** Payloads are sent within this of each other, ms. */
+  readonly overMs: number;
+  /** How often a client sends the same bytes again, however it was answered, and after how long at most. */
+  readonly resends: Span;
+  readonly resendMs: number;
+  /** Parts' clocks differ from the true time by at most this. */
+  readonly skewMs: number;
+  /** INSERTs take up to this when nothing strikes, ms. */
+  readonly insertMs: number;
+  readonly faults: Readonly<Partial<Record<Fault, number>>>;
+  readonly strikesMax: number;
+  /** Things that happen to the world in one schedule, each at most `times`, with this probability each time. */
+  readonly incidents: Readonly<
+    Partial<Record<Incident, { readonly times: number; readonly probability: number }>>
+  >;
+  /** Incidents come within this after a payload was sent. */
+  readonly incidentMs: number;
+  /** A payload is refused, or not decodable, with this probability. */
+  readonly flaws: { readonly refused: number; readonly undecodable: number };
+  /** Messages are late by at most this. */
+  readonly lateMs: number;
+  /** No doorbell is lost and the ledger stays healthy: rescues must be 0 (I8). */
+  readonly isLossless: boolean;
+  /** How long after the last incident the world is watched: deletion and second listings need days. */
+  readonly watchMs: number;
+}
+
+export type Incident =
+  | "ledger lost"
+  | "ledger restored"
+  | "ledger full"
+  | "engine restarts"
+  | "receipts truncated"
+  | "rows deleted"
+  | "rows damaged"
+  | "day dropped"
+  | "others write"
+  | "outage"
+  | "R2 away"
+  | "ledger away"
+  | "codec changes"
+  | "schema broken"
+  | "schema flaps"
+  | "table refused"
+  | "erase"
+  | "replay"
+  | "first client is first";
+
+const SECOND = 1000;
+const MINUTE = 60 * SECOND;
+const HOUR = 60 * MINUTE;
+const DAY = 24 * HOUR;
+
+const nothing = {
+  payloads: { least: 1, most: 3 },
+  overMs: 5 * SECOND,
+  resends: { least: 0, most: 1 },
+  resendMs: 2 * MINUTE,
+  skewMs: 0,
+  insertMs: 500,
+  faults: {},
+  strikesMax: 0,
+  incidents: {},
+  incidentMs: 5 * MINUTE,
+  flaws: { refused: 0, undecodable: 0 },
+  lateMs: 30 * SECOND,
+  isLossless: false,
+  watchMs: 30 * MINUTE,
+} satisfies Omit<Profile, "name">;
+
+const someOf = (probability: number, faults: readonly Fault[]): Partial<Record<Fault, number>> =>
+  Object.fromEntries(faults.map((fault) => [fault, probability]));
+
+const insertFaults = [
+  "insert fails before",
+  "insert answer lost",
+  "insert runs on",
+  "insert breaks off",
+  "insert slow",
+  "view fails",
+  "proxy answers",
+  "busy",
+  "busy after commit",
+  "unlisted",
+  "halted",
+] as const;
+
+/** Every small thing: messages, answers, parts that die. */
+const small = {
+  ...someOf(0.06, insertFaults),
+  ...someOf(0.03, ["query fails", "statement fails after", "statement runs on", "kill fails", "R2 fails"]),
+  ...someOf(0.02, [
+    "consumer dies",
+    "consumer stalls",
+    "ledger dies before",
+    "ledger dies after",
+    "ledger answer lost",
+  ]),
+  ...someOf(0.05, ["message doubled", "message late", "answer lost", "put lands unseen", "put fails"]),
+  ...someOf(0.05, ["cron dies", "cron doubled", "cron skipped"]),
+};
+
+const lossy = someOf(0.25, ["doorbell lost", "event lost", "group ring lost", "put lands late"]);
+
+export const profiles: readonly Profile[] = [
+  {
+    // Nothing is lost, and what is delivered is delivered at once: rescues are 0, and what is late is our fault.
+    ...nothing,
+    name: "lossless",
+    faults: {
+      ...someOf(0.05, insertFaults),
+      "message doubled": 0.1,
+      "answer lost": 0.2,
+      "ledger dies before": 0.05,
+    },
+    strikesMax: 6,
+    isLossless: true,
+  },
+  {
+    // Everything small goes wrong, little by little.
+    ...nothing,
+    name: "small faults",
+    payloads: { least: 1, most: 4 },
+    overMs: 2 * MINUTE,
+    resends: { least: 0, most: 2 },
+    resendMs: 20 * MINUTE,
+    skewMs: 10 * SECOND,
+    faults: { ...small, ...lossy },
+    strikesMax: 12,
+    incidents: {
+      "codec changes": { times: 1, probability: 0.2 },
+      outage: { times: 1, probability: 0.2 },
+      "R2 away": { times: 1, probability: 0.1 },
+      "ledger away": { times: 1, probability: 0.1 },
+    },
+    flaws: { refused: 0.08, undecodable: 0.04 },
+  },
+  {
+    // Prompt delivery, INSERTs as long as they may be, and ledgers that forget: nothing but the fence protects.
+    ...nothing,
+    name: "long inserts",
+    payloads: { least: 1, most: 2 },
+    resends: { least: 0, most: 2 },
+    skewMs: 5 * SECOND,
+    faults: {
+      "insert slow": 0.4,
+      "insert runs on": 0.5,
+      "insert breaks off": 0.1,
+      "consumer stalls": 0.1,
+      "consumer dies": 0.05,
+      "kill fails": 0.3,
+      "doorbell lost": 0.1,
+      "message doubled": 0.1,
+    },
+    strikesMax: 8,
+    incidents: {
+      "ledger lost": { times: 2, probability: 0.4 },
+      "ledger restored": { times: 1, probability: 0.3 },
+      "first client is first": { times: 1, probability: 0.3 },
+      "codec changes": { times: 1, probability: 0.2 },
+    },
+    incidentMs: 2 * MINUTE,
+  },
+  {
+    // The ledger and the tables lose what they have, at any time.
+    ...nothing,
+    name: "losses",
+    payloads: { least: 1, most: 3 },
+    resends: { least: 0, most: 2 },
+    resendMs: 30 * MINUTE,
+    skewMs: 5 * SECOND,
+    faults: {
+      ...someOf(0.04, insertFaults),
+      ...someOf(0.1, ["doorbell lost", "event lost", "group ring lost", "put lands late", "message late"]),
+      "consumer dies": 0.02,
+      "statement runs on": 0.05,
+    },
+    strikesMax: 6,
+    incidents: {
+      "ledger lost": { times: 2, probability: 0.25 },
+      "ledger restored": { times: 2, probability: 0.25 },
+      "engine restarts": { times: 2, probability: 0.3 },
+      "receipts truncated": { times: 2, probability: 0.3 },
+      "rows deleted": { times: 1, probability: 0.2 },
+      "day dropped": { times: 1, probability: 0.1 },
+      "rows damaged": { times: 1, probability: 0.05 },
+      replay: { times: 1, probability: 0.2 },
+      erase: { times: 1, probability: 0.1 },
+      "first client is first": { times: 1, probability: 0.2 },
+    },
+    incidentMs: 20 * MINUTE,
+    lateMs: 10 * MINUTE,
+  },
+  {
+    // Days pass: clients retry for hours, the ledger forgets, outages last.
+    ...nothing,
+    name: "days",
+    payloads: { least: 1, most: 2 },
+    overMs: 2 * HOUR,
+    resends: { least: 1, most: 4 },
+    resendMs: DAY - 2 * MINUTE,
+    faults: {
+      ...someOf(0.04, insertFaults),
+      ...someOf(0.1, ["doorbell lost", "event lost", "put lands late", "message late"]),
+    },
+    strikesMax: 5,
+    incidents: {
+      "ledger lost": { times: 1, probability: 0.3 },
+      "ledger restored": { times: 1, probability: 0.2 },
+      "ledger full": { times: 1, probability: 0.3 },
+      outage: { times: 2, probability: 0.3 },
+      "receipts truncated": { times: 1, probability: 0.2 },
+      "rows deleted": { times: 1, probability: 0.2 },
+      replay: { times: 1, probability: 0.1 },
+    },
+    incidentMs: 2 * DAY,
+    lateMs: 4 * HOUR,
+    watchMs: 30 * HOUR,
+  },
+  {
+    // Poison, schemas that break, and a table that others fill.
+    ...nothing,
+    name: "refusals",
+    payloads: { least: 2, most: 5 },
+    skewMs: 2 * SECOND,
+    faults: {
+      ...someOf(0.05, insertFaults),
+      "view fails": 0.2,
+      unlisted: 0.2,
+      halted: 0.05,
+      "consumer dies": 0.02,
+      "message doubled": 0.05,
+    },
+    strikesMax: 10,
+    incidents: {
+      "schema broken": { times: 1, probability: 0.4 },
+      "schema flaps": { times: 1, probability: 0.1 },
+      "table refused": { times: 1, probability: 0.1 },
+      outage: { times: 1, probability: 0.2 },
+      replay: { times: 1, probability: 0.2 },
+    },
+    incidentMs: 10 * MINUTE,
+    flaws: { refused: 0.3, undecodable: 0.1 },
+  },
+  {
+    // Others push our tokens out of the table's log while ours wait.
+    ...nothing,
+    name: "crowded table",
+    payloads: { least: 1, most: 2 },
+    faults: {
+      "insert answer lost": 0.3,
+      "insert runs on": 0.2,
+      "insert fails before": 0.3,
+      "insert breaks off": 0.1,
+      "query fails": 0.05,
+      "consumer dies": 0.05,
+      "message late": 0.05,
+    },
+    strikesMax: 8,
+    incidents: {
+      outage: { times: 1, probability: 0.7 },
+      "others write": { times: 1, probability: 0.9 },
+      "codec changes": { times: 1, probability: 0.1 },
+    },
+    incidentMs: 30 * SECOND,
+  },
+];

@@ -1,0 +1,54 @@
+/** headrace_receipts: one row a key holds, the higher rank, among equals the later (ReplacingMergeTree, read FINAL). */
+import type { Receipt } from "../../../shared/ledger/group.ts";
+import { outcomeRank } from "../../../shared/outcome.ts";
+import { idOfKey, type PayloadId, type PayloadKey } from "../../../shared/payload-key.ts";
+
+export interface WrittenReceipt {
+  readonly receipt: Receipt;
+  readonly at: number;
+}
+
+export class ReceiptsTable {
+  readonly #byKey = new Map<PayloadKey, WrittenReceipt>();
+  /** Raised by whatever changes receipts. */
+  version = 0;
+
+  write(receipts: readonly Receipt[], at: number): void {
+    for (const receipt of receipts) {
+      const before = this.#byKey.get(receipt.key);
+      if (before === undefined || outcomeRank[receipt.outcome] >= outcomeRank[before.receipt.outcome]) {
+        this.#byKey.set(receipt.key, { receipt, at });
+      }
+    }
+    this.version++;
+  }
+
+  get(key: PayloadKey): WrittenReceipt | undefined {
+    return this.#byKey.get(key);
+  }
+
+  ofId(id: PayloadId): readonly WrittenReceipt[] {
+    const found: WrittenReceipt[] = [];
+    for (const [key, written] of this.#byKey) {
+      if (idOfKey(key) === id) {
+        found.push(written);
+      }
+    }
+    return found;
+  }
+
+  /** All, in the order of keys. */
+  list(): readonly WrittenReceipt[] {
+    return [...this.#byKey.values()].sort((a, b) => (a.receipt.key < b.receipt.key ? -1 : 1));
+  }
+
+  /** The table is truncated, or loses its last rows: those that `isLost` picks. */
+  lose(isLost: (written: WrittenReceipt) => boolean): void {
+    for (const [key, written] of this.#byKey) {
+      if (isLost(written)) {
+        this.#byKey.delete(key);
+      }
+    }
+    this.version++;
+  }
+}

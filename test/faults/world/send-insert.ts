@@ -1,0 +1,135 @@
+/**
+ * One INSERT, from the consumer's request to ClickHouse's answer, with all that was seen to happen on the way (FACTS
+ * B2, B7, B8). The server works by itself: whoever asked may be dead, or have given up, when it commits.
+ */
+import type { Answer } from "../../../shared/clickhouse/errors.ts";
+import type { GroupTask, StoredPayload } from "../../../shared/ledger/group.ts";
+import { idOfKey } from "../../../shared/payload-key.ts";
+import type { Process } from "./clock.ts";
+import { short } from "./ledger-shell.ts";
+import type { StoredObject } from "./object-store.ts";
+import type { RunningInsert } from "./traces-table.ts";
+import type { World } from "./world.ts";
+
+const ok: Answer = { httpStatus: 200, exceptionCode: null, text: "", clickHouseHeaders: true };
+const failed = (code: number, text: string): Answer => ({
+  httpStatus: 500,
+  exceptionCode: String(code),
+  text,
+  clickHouseHeaders: true,
+});
+
+/** Null: no answer came before the caller gave up. `patienceMs`: how long it waits. */
+export function* sendInsert(
+  world: World,
+  task: Extract<GroupTask, { step: "insert" }>,
+  objects: readonly StoredObject[],
+  payloads: readonly StoredPayload[],
+  codecVersion: number,
+  patienceMs: number,
+): Process<Answer | null> {
+  const { fate, table, clock, settings } = world;
+  const rows = payloads.flatMap(({ key, rowsByDay }) =>
+    rowsByDay.map(({ day, rows }) => ({ id: idOfKey(key), day, rows })),
+  );
+  if (world.isOutage || fate.strikes("insert fails before")) {
+    yield 10;
+    return null;
+  }
+  if (fate.strikes("proxy answers")) {
+    const status = [200, 502, 404][fate.between(0, 2)] ?? 200;
+    yield 10;
+    return { httpStatus: status, exceptionCode: null, text: "<html>", clickHouseHeaders: false };
+  }
+  if (fate.strikes("busy")) {
+    yield 10;
+    return failed(252, "Too many parts (301)");
+  }
+  if (fate.strikes("halted")) {
+    yield 10;
+    return failed(60, "UNKNOWN_TABLE");
+  }
+  const run = table.begin(`${task.group}.${task.attempt}`, task.group, rows);
+  world.witness.inserts.push({
+    token: task.group,
+    content: `${codecVersion} ${rows.map(({ id, day, rows }) => `${id}/${day}=${rows}`).join(" ")}`,
+    at: clock.now,
+    deadline: task.deadline,
+  });
+  world.say(
+    () =>
+      `INSERT ${short(task.group)}.${task.attempt} begins: ${rows.map(({ id, day, rows }) => `${id.slice(4, 8)}/${day}=${rows}`).join(" ")}`,
+  );
+  const isRefused = objects.some(({ content }) => content.flaw === "refused");
+  if (isRefused || clock.now < world.brokenUntil) {
+    table.end(run);
+    yield 20;
+    // What breaks a schema breaks it for everybody: as if each row were wrong.
+    return failed(117, "INCORRECT_DATA");
+  }
+  if (fate.strikes("unlisted")) {
+    const isStored = fate.choices.happens(0.3);
+    if (isStored) {
+      commitAll(world, run);
+    }
+    table.end(run);
+    yield 20;
+    return failed(7777, "A_CODE_OF_TOMORROW");
+  }
+
+  const isSlow = fate.strikes("insert slow");
+  const runsOn = fate.strikes("insert runs on");
+  const duration =
+    isSlow || runsOn ? fate.between(1000, settings.insertMs) : fate.between(1, world.profile.insertMs);
+  // "Too many parts", "memory limit": known not to be stored, says the table; a view may say so after the commit.
+  const busyAfter = fate.strikes("busy after commit");
+  const breaksOff = fate.strikes("insert breaks off");
+  const viewFails = fate.strikes("view fails");
+  let answer: Answer | null = ok;
+  // The first day's part may be committed long before the last one's.
+  const [first, ...rest] = run.days;
+  const early = rest.length > 0 && (isSlow || runsOn || breaksOff) ? fate.between(0, duration) : duration;
+  clock.after(early, () => {
+    if (run.state === "running" && first !== undefined) {
+      commit(world, run, first, viewFails);
+    }
+  });
+  clock.after(duration, () => {
+    if (run.state !== "running") {
+      answer = null; // killed, or the server died
+      return;
+    }
+    if (breaksOff) {
+      answer = failed(999, "KEEPER_EXCEPTION");
+    } else {
+      for (const day of rest) {
+        commit(world, run, day, viewFails);
+      }
+      // A user's view raises its errors after the commit, with whatever code its query has.
+      answer = viewFails ? failed(fate.between(0, 1) === 0 ? 117 : 60, "while pushing to view") : ok;
+      answer = busyAfter ? failed(241, "memory limit, while pushing to view") : answer;
+    }
+    table.end(run);
+  });
+  if (runsOn || fate.strikes("insert answer lost")) {
+    yield fate.between(10, Math.max(10, Math.min(patienceMs, duration)));
+    return null;
+  }
+  if (duration + 10 > patienceMs) {
+    yield patienceMs;
+    return null;
+  }
+  yield duration + 10;
+  return answer;
+}
+
+function commitAll(world: World, run: RunningInsert): void {
+  for (const day of run.days) {
+    commit(world, run, day);
+  }
+}
+
+function commit(world: World, run: RunningInsert, day: number, viewFails = false): void {
+  world.table.commit(run, day, world.clock.now, viewFails);
+  world.say(() => `  committed ${run.queryId.replace(/^0+/, "")} day ${day}`);
+}

@@ -1,0 +1,200 @@
+/**
+ * The traces table: rows by (payload, day), and ClickHouse's deduplication as it was measured (FACTS B2, B8). Its log
+ * remembers the last N (token, day) entries of the whole table, whoever wrote them; a day's part of an INSERT is
+ * committed whole or dropped, one day after the other; a token that is logged drops whatever comes under it.
+ */
+import type { DayRows, GroupId } from "../../../shared/ledger/group.ts";
+import type { PayloadId } from "../../../shared/payload-key.ts";
+
+/** Rows of one payload on one day. */
+export interface Rows {
+  readonly id: PayloadId;
+  readonly day: number;
+  readonly rows: number;
+}
+
+/** An INSERT that the server works on. */
+export interface RunningInsert {
+  readonly queryId: string;
+  readonly token: GroupId;
+  readonly days: readonly number[];
+  readonly rows: readonly Rows[];
+  state: "running" | "ended";
+}
+
+interface Commit extends Rows {
+  readonly at: number;
+  readonly token: string;
+}
+
+export class TracesTable {
+  readonly window: number;
+  readonly #rows = new Map<PayloadId, Map<number, number>>();
+  readonly #log = new Map<string, number>();
+  /** Entries that were ever logged: an entry is remembered while fewer than `window` came after it. */
+  #entries = 0;
+  #lastBlocks = new Map<number, number>();
+  #commits: Commit[] = [];
+  /** Its materialized view (trace ids and their times): which `id/day` it has. */
+  readonly view = new Set<string>();
+  readonly running = new Map<string, RunningInsert>();
+  /** Raised by whatever changes rows. */
+  version = 0;
+
+  constructor(window: number) {
+    this.window = window;
+  }
+
+  begin(queryId: string, token: GroupId, rows: readonly Rows[]): RunningInsert {
+    const days = [...new Set(rows.map(({ day }) => day))].sort((a, b) => a - b);
+    const run: RunningInsert = { queryId, token, days, rows, state: "running" };
+    this.running.set(queryId, run);
+    return run;
+  }
+
+  /**
+   * Commits one day's part, or drops it because its token is known. The view's part follows, deduplicated by itself: a
+   * repeated token fills in what the view missed.
+   */
+  commit(run: RunningInsert, day: number, now: number, viewFails = false): void {
+    const name = `${run.token}/${day}`;
+    if (!viewFails) {
+      this.fillView(
+        run.rows.filter((one) => one.day === day).map(({ id }) => id),
+        day,
+      );
+    }
+    const logged = this.#log.get(name);
+    if (logged !== undefined && this.#entries - logged < this.window) {
+      return;
+    }
+    this.#log.set(name, ++this.#entries);
+    this.#lastBlocks.set(day, this.#entries);
+    for (const one of run.rows) {
+      if (one.day === day) {
+        this.#add(one.id, day, one.rows);
+        this.#commits.push({ ...one, at: now, token: name });
+      }
+    }
+  }
+
+  fillView(ids: readonly PayloadId[], day: number): void {
+    for (const id of ids) {
+      this.view.add(`${id}/${day}`);
+    }
+  }
+
+  end(run: RunningInsert): void {
+    run.state = "ended";
+    this.running.delete(run.queryId);
+  }
+
+  /** Others write into the table: their blocks push ours out of the log. */
+  othersWrite(blocks: number, day: number): void {
+    this.#entries += blocks;
+    this.#lastBlocks.set(day, this.#entries);
+  }
+
+  get blocks(): number {
+    let last = 0;
+    for (const block of this.#lastBlocks.values()) {
+      last = Math.max(last, block);
+    }
+    return last;
+  }
+
+  count(id: PayloadId, day: number): number {
+    return this.#rows.get(id)?.get(day) ?? 0;
+  }
+
+  /** Ascending by day, zeros left out. */
+  rowsByDay(id: PayloadId): readonly DayRows[] {
+    const days = this.#rows.get(id);
+    if (days === undefined) {
+      return [];
+    }
+    return [...days]
+      .filter(([, rows]) => rows > 0)
+      .map(([day, rows]) => ({ day, rows }))
+      .sort((a, b) => a.day - b.day);
+  }
+
+  hasAnyRow(): boolean {
+    for (const days of this.#rows.values()) {
+      for (const rows of days.values()) {
+        if (rows > 0) {
+          return true;
+        }
+      }
+    }
+    return false;
+  }
+
+  /**
+   * The server dies and starts again: what runs is gone, and of what was committed since `since` the rows are lost,
+   * while the log may keep their tokens (measured) or lose them too. Returns what was lost.
+   */
+  restart(since: number, keepsTokens: boolean): readonly Rows[] {
+    for (const run of this.running.values()) {
+      run.state = "ended";
+    }
+    this.running.clear();
+    const lost = this.#commits.filter(({ at }) => at > since);
+    this.#commits = this.#commits.filter(({ at }) => at <= since);
+    for (const { id, day, rows, token } of lost) {
+      this.#add(id, day, -Math.min(rows, this.count(id, day)));
+      if (!keepsTokens) {
+        this.#log.delete(token);
+      }
+    }
+    return lost;
+  }
+
+  /** KILL QUERY ... SYNC: whatever of the group still runs commits nothing more. */
+  kill(token: GroupId): void {
+    for (const run of this.running.values()) {
+      if (run.token === token) {
+        this.end(run);
+      }
+    }
+  }
+
+  /** Deletes a payload's rows of a day, all or some; the log keeps its tokens. Returns how many. */
+  delete(id: PayloadId, day: number, atMost = Number.MAX_SAFE_INTEGER): number {
+    const rows = Math.min(this.count(id, day), atMost);
+    this.#add(id, day, -rows);
+    this.#commits = this.#commits.filter((commit) => commit.id !== id || commit.day !== day);
+    return rows;
+  }
+
+  /** Drops a day, and with it the tokens of its parts. Returns what was lost. */
+  dropDay(day: number): readonly Rows[] {
+    const lost: Rows[] = [];
+    for (const [id, days] of this.#rows) {
+      const rows = days.get(day) ?? 0;
+      if (rows > 0) {
+        lost.push({ id, day, rows });
+        days.set(day, 0);
+      }
+    }
+    for (const name of this.#log.keys()) {
+      if (name.endsWith(`/${day}`)) {
+        this.#log.delete(name);
+      }
+    }
+    this.#lastBlocks.delete(day);
+    this.#commits = this.#commits.filter((commit) => commit.day !== day);
+    this.version++;
+    return lost;
+  }
+
+  #add(id: PayloadId, day: number, rows: number): void {
+    let days = this.#rows.get(id);
+    if (days === undefined) {
+      days = new Map();
+      this.#rows.set(id, days);
+    }
+    days.set(day, (days.get(day) ?? 0) + rows);
+    this.version++;
+  }
+}

@@ -1,0 +1,207 @@
+/**
+ * The world that the ledger lives in, and what a witness of it knows. Only the world is modelled: the ledger's
+ * machine, its grouping, the reconciler and the verdicts on ClickHouse's answers are the real code.
+ *
+ * The witness's record is for the checker alone (invariants.ts); no part of the world reads it to decide anything.
+ */
+import type { DayRows, GroupId } from "../../../shared/ledger/group.ts";
+import { defaultSettings, type LedgerSettings } from "../../../shared/ledger/settings.ts";
+import { limits } from "../../../shared/limits.ts";
+import type { PayloadId, PayloadKey } from "../../../shared/payload-key.ts";
+import type { Choices } from "./choices.ts";
+import { Clock } from "./clock.ts";
+import { takeBatch } from "./consumer.ts";
+import { Cron } from "./cron.ts";
+import { Fate } from "./fate.ts";
+import { LedgerShell } from "./ledger-shell.ts";
+import { type Content, ObjectStore, StoreFailed } from "./object-store.ts";
+import type { Profile } from "./profile.ts";
+import { Queue } from "./queue.ts";
+import { ReceiptsTable } from "./receipts-table.ts";
+import { type Rows, TracesTable } from "./traces-table.ts";
+
+/** Noon, so that payloads of "today and yesterday" are on two days. */
+export const startMs = Date.UTC(2026, 10, 24, 12, 0, 0);
+
+/** ClickHouse could not be asked. */
+export class QueryFailed extends Error {}
+
+/** Durations are the defaults; groups are small, so that caps and readiness are met. */
+export const modelSettings: LedgerSettings = {
+  ...defaultSettings,
+  caps: { ...defaultSettings.caps, payloadsMax: 3, rowsReady: 8 },
+  duplicateKeysMax: 2,
+};
+
+/** An INSERT that reached ClickHouse. */
+export interface InsertBegan {
+  readonly token: GroupId;
+  /** What would be written, as bytes would compare: rows in order, and the transcoder's version. */
+  readonly content: string;
+  readonly at: number;
+  /** By the ledger's clock. */
+  readonly deadline: number;
+}
+
+export interface Deletion {
+  readonly key: PayloadKey;
+  readonly at: number;
+  /** When the run that deleted it began. */
+  readonly runBegan: number;
+}
+
+/** What really happened, whoever knows of it. Times are true times. */
+export interface Witness {
+  readonly contents: Map<PayloadId, Content>;
+  /** Keys that were answered 200. */
+  readonly accepted: Set<PayloadKey>;
+  /** When each key of an id landed in R2 (its arrival). */
+  readonly landed: Map<PayloadId, { readonly key: PayloadKey; readonly at: number }[]>;
+  readonly inserts: InsertBegan[];
+  readonly deletions: Deletion[];
+  /** Rows that the table lost, or a person removed, and that are not back: `id/day`, since when. */
+  readonly lost: Map<string, number>;
+  /** Ids that a person asked to erase, whose rows a person damaged or accepted as they are. */
+  readonly erased: Set<PayloadId>;
+  readonly damaged: Set<PayloadId>;
+  readonly resolved: Map<PayloadId, readonly DayRows[]>;
+  /** Keys that ever had a receipt. */
+  readonly receipted: Set<PayloadKey>;
+  /** Times at which the schema broke for everybody. */
+  breaks: number;
+  /** Payloads that the reconciler rang. */
+  rung: number;
+}
+
+export interface Skews {
+  readonly ingress: number;
+  readonly consumer: number;
+  readonly ledger: number;
+}
+
+export class World {
+  readonly profile: Profile;
+  readonly settings = modelSettings;
+  readonly fate: Fate;
+  readonly clock = new Clock(startMs);
+  readonly skews: Skews;
+  readonly store = new ObjectStore();
+  readonly table = new TracesTable(limits.deduplicationWindow);
+  readonly receipts = new ReceiptsTable();
+  readonly deadLetters = new Set<PayloadKey>();
+  readonly queues: Readonly<Record<"ring" | "late" | "group" | "dead", Queue>>;
+  readonly ledger: LedgerShell;
+  readonly cron: Cron;
+  readonly witness: Witness;
+  codecVersion = 1;
+  /** Our way to ClickHouse is cut until then. */
+  outageUntil = 0;
+  /** Every INSERT is refused until then: somebody broke the schema. */
+  brokenUntil = 0;
+  /** The table check finds it without a window until then. */
+  refusedUntil = 0;
+  /** R2 and the ledger cannot be reached until then. */
+  storeAwayUntil = 0;
+  ledgerAwayUntil = 0;
+  /** What happened, for people; null: nobody reads it. */
+  readonly story: string[] | null;
+
+  constructor(profile: Profile, choices: Choices, story: string[] | null) {
+    this.profile = profile;
+    this.story = story;
+    this.fate = new Fate(choices, profile.faults, profile.strikesMax);
+    const skew = (): number =>
+      profile.skewMs === 0 ? 0 : this.fate.between(0, 2 * profile.skewMs) - profile.skewMs;
+    this.skews = { ingress: skew(), consumer: skew(), ledger: skew() };
+    this.ledger = new LedgerShell(this);
+    this.cron = new Cron(this);
+    const queue = (delayMs: number, batchMs: number, batchMax: number, retryMs: number, dead: Queue | null) =>
+      new Queue(
+        this.clock,
+        this.fate,
+        { delayMs, batchMs, batchMax, retryMs, retriesMax: dead === null ? 100 : 3 },
+        profile.lateMs,
+        dead,
+        (messages, from) => takeBatch(this, messages, from),
+      );
+    const dead = queue(1000, 5000, 10, 300_000, null);
+    this.queues = {
+      dead,
+      ring: queue(5, 1000, 10, 10_000, dead),
+      late: queue(limits.lateDelaySeconds * 1000, 5000, 10, 30_000, dead),
+      group: queue(5, 0, 1, 10_000, dead),
+    };
+    this.witness = {
+      contents: new Map(),
+      accepted: new Set(),
+      landed: new Map(),
+      inserts: [],
+      deletions: [],
+      lost: new Map(),
+      erased: new Set(),
+      damaged: new Set(),
+      resolved: new Map(),
+      receipted: new Set(),
+      breaks: 0,
+      rung: 0,
+    };
+  }
+
+  say(what: () => string): void {
+    this.story?.push(`${new Date(this.clock.now).toISOString().slice(5, 23)} ${what()}`);
+  }
+
+  /** Is anything under way, or without its receipt? */
+  isBusy(): boolean {
+    if (this.ledger.state.waiting.payloads.length > 0 || this.ledger.state.nextDue("insert") !== undefined) {
+      return true;
+    }
+    for (const group of this.ledger.state.dump().groups.values()) {
+      if (group.state.at !== "held") {
+        return true;
+      }
+    }
+    return this.store.list().some(({ key }) => this.receipts.get(key) === undefined);
+  }
+
+  get isOutage(): boolean {
+    return this.clock.now < this.outageUntil;
+  }
+
+  /** One call of R2. Throws when it fails. */
+  askStore(what: string): void {
+    if (this.clock.now < this.storeAwayUntil || this.fate.strikes("R2 fails")) {
+      throw new StoreFailed(what);
+    }
+  }
+
+  /** One question to ClickHouse. Throws when it cannot be asked. */
+  askTable<T>(what: string, read: (table: TracesTable) => T): T {
+    if (this.isOutage || this.fate.strikes("query fails")) {
+      throw new QueryFailed(what);
+    }
+    return read(this.table);
+  }
+
+  /** One statement to ClickHouse: done, or not; or done and the answer lost; or done a while after the caller gave up. */
+  tellTable(what: string, act: () => void): void {
+    if (this.isOutage || this.fate.strikes("query fails")) {
+      throw new QueryFailed(what);
+    }
+    if (this.fate.strikes("statement runs on")) {
+      this.clock.after(this.fate.between(1, limits.queryTimeoutSeconds * 1000), act);
+      throw new QueryFailed(`${what}: no answer yet`);
+    }
+    act();
+    if (this.fate.strikes("statement fails after")) {
+      throw new QueryFailed(`${what}: the answer was lost`);
+    }
+  }
+
+  /** The table lost these rows. */
+  rowsLost(rows: readonly Rows[]): void {
+    for (const { id, day } of rows) {
+      this.witness.lost.set(`${id}/${day}`, this.clock.now);
+    }
+  }
+}
