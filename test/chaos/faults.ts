@@ -1,0 +1,75 @@
+/**
+ * The faults of the chaos run, each with the production fault that it stands for. The run prints how often each came.
+ */
+import { type SeededRandom, seededRandom } from "../../dev/send/seeded-random.ts";
+
+export const faults = {
+  cut_before: "a connection that breaks before ClickHouse has the request: a load balancer that restarts",
+  cut_in_body: "a connection that breaks in the middle of the request's body",
+  cut_after: "ClickHouse does what was asked, its answer is lost",
+  cut_in_answer: "the connection breaks after ClickHouse's status and headers",
+  late_request:
+    "a request that something in between holds for up to 30 s, whether or not anybody still waits",
+  late_answer: "an answer that takes longer than the attempt's lease (90 s)",
+  error: "a gateway's own 500",
+  overloaded: "a gateway's own 503",
+  html: "a login page or a firewall's challenge, with status 200",
+  workers_killed: "every isolate, the ledger and all queue messages die at once, in the middle of INSERTs",
+  engine_killed: "the database server is killed in the middle of INSERTs and started again",
+  outage: "the database server is gone for a while; clients still get 200",
+  doorbell_again: "a queue delivers a message twice",
+  event_again: "R2 notifies twice, or early",
+  replayed: "an operator replays a payload that is not dead",
+  sent_again: "a client whose 200 was lost sends the same bytes again",
+  poison: "a payload that the table refuses",
+} as const;
+
+export type Fault = keyof typeof faults;
+
+/** What the proxy does to a request. */
+export type ProxyFault = Extract<
+  Fault,
+  | "cut_before"
+  | "cut_in_body"
+  | "cut_after"
+  | "cut_in_answer"
+  | "late_request"
+  | "late_answer"
+  | "error"
+  | "overloaded"
+  | "html"
+>;
+
+const proxyFaults: readonly ProxyFault[] = [
+  "cut_before",
+  "cut_in_body",
+  "cut_after",
+  "cut_after", // twice as often: what is committed and not known to be is the hard case
+  "cut_in_answer",
+  "late_request",
+  "late_answer",
+  "error",
+  "overloaded",
+  "html",
+];
+
+/** Chooses what breaks. One seed makes the same choices; which request meets which is up to the machine. */
+export interface Chooser {
+  readonly random: SeededRandom;
+  /** For one request to ClickHouse; undefined: it is forwarded as it is. */
+  ofRequest(isInsert: boolean): ProxyFault | undefined;
+}
+
+/** A third of the INSERTs break: enough for groups that break several times, and few enough that most end. */
+const insertFaults = 0.35;
+/** Receipts, counts, the table check: whatever else the Workers ask of ClickHouse. */
+const otherFaults = 0.08;
+
+export function newChooser(seed: number): Chooser {
+  const random = seededRandom(seed);
+  return {
+    random,
+    ofRequest: (isInsert) =>
+      random.chance(isInsert ? insertFaults : otherFaults) ? random.pick(proxyFaults) : undefined,
+  };
+}

@@ -1,0 +1,338 @@
+/**
+ * Chaos on the real parts: the Workers in workerd, a real ClickHouse engine, a network between them that breaks, and
+ * processes that die. The protocol's durations are 30 times shorter. It promises that nothing is left running, and
+ * reports what was sent, what broke, and how each payload ended.
+ */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type ClickHouse, startClickHouse } from "../../dev/clickhouse/start-clickhouse.ts";
+import { claimPort } from "../../dev/free-port.ts";
+import { poisonAttribute, type SentPayload, startClients } from "./chaos-clients.ts";
+import { type ChaosPipeline, startChaosPipeline } from "./chaos-pipeline.ts";
+import { type ChaosProxy, startChaosProxy } from "./chaos-proxy.ts";
+import { type BalanceRead, checkEnds, countRows, type Ends, readBalance } from "./check-ends.ts";
+import { type Chooser, type Fault, faults, newChooser } from "./faults.ts";
+
+export interface ChaosOptions {
+  /** How long clients send and things break. */
+  readonly chaosMs: number;
+  /** How long the rest may take afterwards to be stored. */
+  readonly settleMs: number;
+  readonly seed: number;
+  readonly onProgress: (line: string) => void;
+}
+
+export interface ChaosReport {
+  readonly ends: Ends;
+  readonly rows: number;
+  readonly distinct: number;
+  readonly tracesWithoutTimes: number;
+  readonly balance: BalanceRead;
+  readonly faults: ReadonlyMap<Fault, number>;
+  /** Requests of clients that were not answered 200, and sent again. */
+  readonly refusals: number;
+  readonly seconds: { readonly chaos: number; readonly settle: number; readonly down: number };
+  /** The Workers' warnings and errors, oldest first. */
+  readonly logs: readonly string[];
+}
+
+export const timesFaster = 30;
+/** The cron's minute. */
+const cronMs = 60_000 / timesFaster;
+/** Together about four payloads a second: the local queues hand out one batch at a time. */
+const clientsAtOnce = 3;
+const clientPauseMs = 600;
+const tricklePauseMs = 700;
+const trickleInFlightMost = 3;
+const settlePollMs = 1000;
+const logsKept = 20_000;
+/** One outage takes this part of the run. */
+const outageShare = 0.15;
+
+export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
+  const folder = mkdtempSync(join(tmpdir(), "headrace-chaos-"));
+  const world = new World(folder, options);
+  try {
+    await world.start();
+    return await world.run();
+  } finally {
+    await world.stop();
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** The processes of one run, which die and come again. */
+class World {
+  readonly #options: ChaosOptions;
+  readonly #folder: string;
+  readonly #chooser: Chooser;
+  readonly #counts = new Map<Fault, number>();
+  readonly #logs: string[] = [];
+  #server: ClickHouse | undefined;
+  #proxy: ChaosProxy | undefined;
+  #pipeline: ChaosPipeline | undefined;
+  #ports: { ingress: number; console: number } | undefined;
+  #starts = 0;
+  #downMs = 0;
+  #stormy = false;
+
+  constructor(folder: string, options: ChaosOptions) {
+    this.#folder = folder;
+    this.#options = options;
+    this.#chooser = newChooser(options.seed);
+  }
+
+  readonly #count = (fault: Fault): void => {
+    this.#counts.set(fault, (this.#counts.get(fault) ?? 0) + 1);
+  };
+
+  async start(): Promise<void> {
+    const server = await this.#startServer();
+    this.#proxy = await startChaosProxy(server.url);
+    this.#proxy.choose = (isInsert) => {
+      const fault = this.#stormy ? this.#chooser.ofRequest(isInsert) : undefined;
+      if (fault !== undefined) {
+        this.#count(fault);
+      }
+      return fault;
+    };
+    this.#ports = {
+      ingress: await claimPort(0, "HEADRACE_PORT"),
+      console: await claimPort(0, "HEADRACE_CONSOLE_PORT"),
+    };
+    await this.#startPipeline();
+    await this.#ask(
+      `ALTER TABLE otel_traces ADD CONSTRAINT no_poison CHECK ResourceAttributes['${poisonAttribute}'] = ''`,
+    );
+  }
+
+  async run(): Promise<ChaosReport> {
+    const { chaosMs, settleMs, onProgress } = this.#options;
+    const began = Date.now();
+    const stormEnds = began + chaosMs;
+    const clients = startClients({
+      random: this.#chooser.random,
+      clients: clientsAtOnce,
+      pauseMs: clientPauseMs,
+      poison: true,
+      addresses: () => this.#pipeline?.addresses,
+      goOn: () => Date.now() < stormEnds,
+      giveUpAt: stormEnds + settleMs,
+      onFault: this.#count,
+    });
+    this.#stormy = true;
+    await this.#storm(stormEnds);
+    this.#stormy = false;
+    this.#pipeline?.calm();
+    await clients.ended;
+    const settleBegan = Date.now();
+    onProgress(`${clients.payloads.length} payloads sent; waiting for what is in flight`);
+    const [balance, others] = await this.#settle(
+      settleBegan + settleMs,
+      clients.payloads.filter(({ accepted, isPoison }) => accepted && isPoison).length,
+    );
+    const url = this.#serverUrl();
+    const payloads = [...clients.payloads, ...others];
+    return {
+      ends: await checkEnds(url, payloads),
+      ...(await countRows(url)),
+      balance,
+      faults: this.#counts,
+      refusals: clients.refusals(),
+      seconds: {
+        chaos: (settleBegan - began) / 1000,
+        settle: (Date.now() - settleBegan) / 1000,
+        down: this.#downMs / 1000,
+      },
+      logs: this.#logs,
+    };
+  }
+
+  async stop(): Promise<void> {
+    await this.#pipeline?.kill();
+    await this.#proxy?.stop();
+    await this.#server?.stop();
+  }
+
+  /** Kills and outages, one after the other with pauses, until `until`. The proxy's faults go on all the time. */
+  async #storm(until: number): Promise<void> {
+    const { random } = this.#chooser;
+    const { chaosMs, onProgress } = this.#options;
+    // The first three come in every run, however slow the machine is.
+    const round = ["workers_killed", "engine_killed", "outage", "engine_killed"] as const;
+    for (let next = 0; next < 3 || Date.now() < until; next++) {
+      await sleep(random.integer(1500, 4000));
+      const fault = round[next % round.length];
+      if ((next >= 3 && Date.now() >= until) || fault === undefined) {
+        return;
+      }
+      this.#count(fault);
+      const began = Date.now();
+      switch (fault) {
+        case "workers_killed":
+          await this.#killPipeline();
+          break;
+        case "engine_killed":
+          await this.#killServer(0);
+          break;
+        case "outage":
+          await this.#killServer(chaosMs * outageShare);
+          break;
+      }
+      onProgress(`${fault}, up again after ${((Date.now() - began) / 1000).toFixed(1)} s`);
+    }
+  }
+
+  async #killPipeline(): Promise<void> {
+    await this.#untilInsertIsOut();
+    const pipeline = this.#pipeline;
+    const wasStormy = this.#stormy;
+    this.#pipeline = undefined;
+    await pipeline?.kill();
+    // A start asks ClickHouse for the schema and for what nobody holds; a failing one would only be started again.
+    this.#stormy = false;
+    await this.#startPipeline();
+    this.#stormy = wasStormy;
+  }
+
+  async #killServer(outageMs: number): Promise<void> {
+    await this.#untilInsertIsOut();
+    const began = Date.now();
+    const server = this.#server;
+    server?.kill();
+    await server?.exited;
+    await sleep(outageMs);
+    await this.#startServer(server?.port);
+    this.#downMs += Date.now() - began;
+  }
+
+  async #untilInsertIsOut(): Promise<void> {
+    const patience = Date.now() + 2000;
+    while (this.#proxy?.insertsOut() === 0 && Date.now() < patience) {
+      await sleep(1);
+    }
+  }
+
+  /**
+   * Traffic goes on until every poison payload is dead: a payload is condemned only while others are stored between its
+   * refusals. Then the last of the traffic is waited for.
+   */
+  async #settle(until: number, poison: number): Promise<[BalanceRead, readonly SentPayload[]]> {
+    const pipeline = this.#pipeline;
+    if (pipeline === undefined) {
+      throw new Error("the pipeline is up when the storm is over");
+    }
+    let isQuiet = false;
+    const trickle = startClients({
+      random: this.#chooser.random,
+      clients: 1,
+      pauseMs: tricklePauseMs,
+      poison: false,
+      addresses: () => pipeline.addresses,
+      goOn: () => !isQuiet && Date.now() < until,
+      giveUpAt: until,
+      onFault: () => undefined,
+    });
+    let balance = await readBalance(pipeline.addresses);
+    while (Date.now() < until) {
+      const isOver = balance.missing.length === 0 && balance.inFlight === 0;
+      if (isQuiet && isOver) {
+        break;
+      }
+      // A payload or two of the trickle is always on its way.
+      isQuiet ||= balance.dead >= poison && balance.missing.length + balance.inFlight <= trickleInFlightMost;
+      await sleep(settlePollMs);
+      balance = await readBalance(pipeline.addresses);
+    }
+    isQuiet = true;
+    await trickle.ended;
+    return [balance, trickle.payloads];
+  }
+
+  async #startServer(port?: number): Promise<ClickHouse> {
+    this.#server = await startClickHouse({
+      directory: join(this.#folder, "server"),
+      ...(port === undefined ? {} : { port }),
+    });
+    return this.#server;
+  }
+
+  async #startPipeline(): Promise<void> {
+    const { seed } = this.#options;
+    const [proxy, ports] = [this.#proxy, this.#ports];
+    if (proxy === undefined || ports === undefined) {
+      throw new Error("the pipeline is started after its proxy");
+    }
+    this.#pipeline = await startChaosPipeline({
+      settings: {
+        port: ports.ingress,
+        consolePort: ports.console,
+        clickHousePort: 0,
+        stateFolder: join(this.#folder, "state"),
+        clickHouseUrl: proxy.url,
+        ledgerTimesFaster: String(timesFaster),
+      },
+      seed: seed + ++this.#starts,
+      cronMs,
+      onFault: this.#count,
+      onLog: (line) => {
+        this.#logs.push(line);
+        this.#logs.splice(0, this.#logs.length - logsKept);
+      },
+    });
+  }
+
+  #serverUrl(): string {
+    if (this.#server === undefined) {
+      throw new Error("the server has been started");
+    }
+    return this.#server.url;
+  }
+
+  async #ask(sql: string): Promise<void> {
+    const response = await fetch(this.#serverUrl(), { method: "POST", body: sql });
+    if (!response.ok) {
+      throw new Error(await response.text());
+    }
+  }
+}
+
+function sleep(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+/** What is wrong with a run, in sentences; empty: every payload that was answered 200 is stored once or dead. */
+export function wrongOf(report: ChaosReport): readonly string[] {
+  const { ends, rows, distinct, tracesWithoutTimes, balance } = report;
+  return [
+    ...ends.wrong,
+    ...(rows === distinct ? [] : [`${rows} rows and ${distinct} distinct (payload, span)`]),
+    ...(tracesWithoutTimes === 0
+      ? []
+      : [`${tracesWithoutTimes} traces have no times in otel_traces_trace_id_ts`]),
+    ...(balance.balanced && balance.missing.length === 0
+      ? []
+      : [`the balance misses ${balance.missing.join(", ")}`]),
+    ...(balance.inFlight === 0 ? [] : [`${balance.inFlight} payloads are still in flight`]),
+  ];
+}
+
+/** The figures of a run for people. */
+export function describeRun(report: ChaosReport): string {
+  const { ends, seconds, balance, refusals } = report;
+  const counted = Object.entries(faults).map(([fault, meaning]) => {
+    const times = [...report.faults].find(([name]) => name === fault)?.[1] ?? 0;
+    return `  ${String(times).padStart(6)}  ${fault.padEnd(15)} ${meaning}`;
+  });
+  return [
+    `${seconds.chaos.toFixed(0)} s of chaos, ${seconds.settle.toFixed(0)} s until all was settled; ClickHouse was down for ${seconds.down.toFixed(0)} s.`,
+    `The protocol's durations are ${timesFaster} times shorter: ${seconds.chaos.toFixed(0)} s stand for ${((seconds.chaos * timesFaster) / 60).toFixed(0)} minutes.`,
+    `Payloads answered 200: ${ends.accepted}; requests that had to be sent again: ${refusals}.`,
+    `Stored ${ends.stored} (${ends.spans} spans), dead ${ends.dead}, stored without an answer ${ends.storedUnanswered}.`,
+    `Balance: accepted ${balance.accepted}, stored ${balance.stored}, dead ${balance.dead}, duplicate ${balance.duplicate}, in flight ${balance.inFlight}, missing ${balance.missing.length}.`,
+    "Faults:",
+    ...counted,
+    `Lost ${ends.lost}, doubled ${ends.doubled}.`,
+  ].join("\n");
+}
