@@ -2,7 +2,11 @@
  * What can be seen only on a connection or only in the rows: framing, connections that break, and the values that the
  * rules of OTLP's two encodings give. Ids in names are rows of docs/otlp-conformance.md.
  */
+import { execFile, spawnSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { join as joinPath } from "node:path";
+import { promisify } from "node:util";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { payloadPrefix } from "../../shared/payload-key.ts";
 import {
@@ -205,6 +209,9 @@ describe("a connection", () => {
       for (const status of statuses) {
         expect([400, 413, 501, 503], name).toContain(status);
       }
+      if (name === "huge") {
+        expect(statuses, "the claim alone is enough").toEqual([413]);
+      }
     }
     expect(await payloads()).toBe(before);
   });
@@ -306,6 +313,40 @@ describe("the rows of what was sent at the start", () => {
     );
   });
 });
+
+describe("docs/otlp-conformance.md", () => {
+  const text = readFileSync(joinPath(import.meta.dirname, "../../docs/otlp-conformance.md"), "utf8");
+  const [, block = ""] = /```console\n([\s\S]*?)\n```/.exec(text) ?? [];
+  const transcripts = block.split("\n\n").map((transcript) => {
+    const [command = "", ...shown] = transcript.split("\n");
+    return { command: command.slice(2), shown };
+  });
+  const curl = spawnSync("curl", ["--version"]).status === 0;
+
+  test.skipIf(!curl)("shows what curl shows (skipped where there is no curl)", async () => {
+    expect(transcripts.length).toBeGreaterThan(15);
+    const { host } = new URL(local.pipeline.otlp);
+    for (const { command, shown } of transcripts) {
+      const { stdout } = await promisify(execFile)("sh", ["-c", command.replaceAll("localhost:4318", host)], {
+        env: { ...process.env, KEY: local.pipeline.key },
+      });
+      const [answered = "", body] = stdout.replaceAll("\r", "").split("\n\n");
+      const [statusLine, ...headers] = answered.split("\n").map((line) => line.replace(/^[^:]+:/, lower));
+      const [shownStatus, ...shownRest] = shown;
+      const shownBody = shownRest.filter((line) => line.startsWith("{")).join("\n");
+      const shownHeaders = shownRest.filter((line) => !line.startsWith("{"));
+      expect(statusLine, command).toBe(shownStatus);
+      expect(body, command).toBe(shownBody);
+      expect(headers, command).toEqual(
+        expect.arrayContaining(shownHeaders.map((line) => line.replace(/^[^:]+:/, lower))),
+      );
+    }
+  });
+});
+
+function lower(name: string): string {
+  return name.toLowerCase();
+}
 
 test("no line that the Workers logged under abuse holds a stack trace or the key", () => {
   expect(local.logs.length).toBeGreaterThan(5);

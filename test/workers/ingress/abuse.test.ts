@@ -103,6 +103,30 @@ describe("a body", () => {
     expect(await storedPayloads()).toEqual([]);
   });
 
+  test("of a refused request is read to its end, so that a client that is still sending sees the answer, but not beyond the limit", async () => {
+    for (const [parts, read] of [
+      [16, 16 * 65_536],
+      [1000, limits.bodyBytesMax],
+    ] as const) {
+      let sent = 0;
+      const sending = new ReadableStream<Uint8Array>(
+        {
+          pull(controller) {
+            sent += 65_536;
+            controller.enqueue(new Uint8Array(65_536));
+            if (sent === parts * 65_536) {
+              controller.close();
+            }
+          },
+        },
+        { highWaterMark: 0 },
+      );
+      expect(await ask(sending, { "x-api-key": madeUpKey })).toMatchObject({ status: 401 });
+      expect(sent).toBeGreaterThanOrEqual(read);
+      expect(sent).toBeLessThanOrEqual(read + 2 * 65_536);
+    }
+  });
+
   test("beyond the isolate's budget of bytes in hand is 503 with Retry-After, and taken when the others are done", async () => {
     const others = await fillBudget();
     const refused = await ask(body);

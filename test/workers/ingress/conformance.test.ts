@@ -3,10 +3,12 @@
  * docs/otlp-conformance.md. The ingress runs in workerd; nothing of it is called but its HTTP face.
  */
 import { createExecutionContext, reset } from "cloudflare:test";
-import { gzipSync, zstdCompressSync } from "node:zlib";
-import { beforeEach, describe, expect, inject, test } from "vitest";
+import { deflateSync, gzipSync, zstdCompressSync } from "node:zlib";
+import { afterEach, beforeEach, describe, expect, inject, test, vi } from "vitest";
 import { limits } from "../../../shared/limits.ts";
+import { refused } from "../../../workers/ingress/answer.ts";
 import type { IngressBindings } from "../../../workers/ingress/bindings.ts";
+import type { RefusalReason } from "../../../workers/ingress/refusal.ts";
 import worker from "../../../workers/ingress/worker.ts";
 import {
   attribute,
@@ -54,6 +56,10 @@ beforeEach(async () => {
   key = await makeKey();
 });
 
+afterEach(() => {
+  vi.useRealTimers();
+});
+
 async function answerTo(
   type: Type,
   body: BodyInit | null,
@@ -77,11 +83,15 @@ async function jsonSpan(changes: JsonSpan): Promise<Answer> {
 const taken = { status: 200, message: "", rejectedSpans: 0 };
 
 /** A request that meets a broken platform: the Worker's own handler, with one binding replaced. */
-async function sendBroken(type: Type, changed: Partial<Record<keyof IngressBindings, unknown>>) {
+async function sendBroken(
+  type: Type,
+  changed: Partial<Record<keyof IngressBindings, unknown>>,
+  body: BodyInit = sdkBody[type],
+): Promise<Answer> {
   const sent = new Request(`${origin}/v1/traces`, {
     method: "POST",
     headers: { "x-api-key": key, "content-type": mediaTypes[type] },
-    body: sdkBody[type],
+    body,
   });
   const typed = sent as Parameters<typeof worker.fetch>[0];
   const env = { ...bindings, ...changed } as IngressBindings;
@@ -118,6 +128,12 @@ describe("transport", () => {
   test("T3 zstd and deflate are taken too, beyond what OTLP asks", async () => {
     const zstd = new Uint8Array(zstdCompressSync(sdkBody.pb));
     expect(await answerTo("pb", zstd, { "content-encoding": "zstd" })).toMatchObject(taken);
+    expect(await onlyPayload()).toMatchObject({ encoding: "zstd", spans: "10" });
+    await reset();
+    key = await makeKey();
+    const deflate = new Uint8Array(deflateSync(sdkBody.json));
+    expect(await answerTo("json", deflate, { "content-encoding": "deflate" })).toMatchObject(taken);
+    expect(await onlyPayload()).toMatchObject({ encoding: "deflate", spans: "10" });
   });
 
   test("T4 protobuf and JSON share one path and are told apart by Content-Type", async () => {
@@ -151,26 +167,17 @@ describe("transport", () => {
       expect(answer.message, path).toMatch(/\/v1\/traces/);
     }
   });
-
-  test("T6 no answer asks to close the connection", async () => {
-    for (const body of [sdkBody.pb, sdkBody.pb.subarray(1)]) {
-      const answer = await answerTo("pb", body);
-      expect(answer.headers.get("connection")).toBeNull();
-    }
-  });
 });
 
 describe("limits", () => {
-  test("L1 1 MB of gzip that holds 1 GiB is refused at the limit, in time and memory", async () => {
+  test("L1 1 MB of gzip that holds 1 GiB is refused at the limit, not after it", async () => {
     const member = gzipSync(new Uint8Array(64 * 1024 * 1024));
     const bomb = new Uint8Array(member.length * 16);
     for (let i = 0; i < 16; i++) {
       bomb.set(member, i * member.length); // RFC 1952: members follow one another
     }
     expect(bomb.length).toBeLessThan(1.1 * 1024 * 1024);
-    const started = performance.now();
     const answer = await answerTo("pb", bomb, { "content-encoding": "gzip" });
-    expect(performance.now() - started).toBeLessThan(2000);
     expect(answer).toMatchObject({ status: 413, message: expect.stringMatching(/16777216 bytes/) });
   });
 
@@ -192,6 +199,9 @@ describe("limits", () => {
       pull(controller) {
         sent += 65_536;
         controller.enqueue(new Uint8Array(65_536));
+        if (sent >= 4 * limits.bodyBytesMax) {
+          controller.close(); // so that a reader without a limit fails this test instead of the machine
+        }
       },
     });
     expect(await answerTo(type, endless)).toMatchObject({ status: 413 });
@@ -230,7 +240,7 @@ describe("limits", () => {
   test("L3 a message is cut, however long the text that it repeats", async () => {
     const answer = await answerTo("pb", sdkBody.pb, { "content-encoding": "x".repeat(10_000) });
     expect(answer.status).toBe(415);
-    expect(answer.bodyBytes).toBeLessThan(4096);
+    expect(answer.bodyBytes).toBeLessThan(1000);
   });
 });
 
@@ -240,9 +250,16 @@ describe("responses", () => {
     const partial = await answerTo(type, await badSpans(type, 1, 1));
     const bad = await answerTo(type, "{", {});
     const unknown = await read(await send("", type, sdkBody[type]));
-    expect([good, partial, bad, unknown].map(({ status }) => status)).toEqual([200, 200, 400, 401]);
-    for (const answer of [good, partial, bad, unknown]) {
-      expect(answer.type).toBe(mediaTypes[type]);
+    const headers = { "content-type": mediaTypes[type] };
+    const put = await read(await ingress.fetch(`${origin}/v1/traces`, { method: "PUT", headers }));
+    const lost = await read(await ingress.fetch(`${origin}/v1/logs`, { method: "POST", headers }));
+    const answers = [good, partial, bad, unknown, put, lost];
+    expect(answers.map(({ status }) => status)).toEqual([200, 200, 400, 401, 405, 404]);
+    for (const answer of answers) {
+      expect(answer.type, String(answer.status)).toBe(mediaTypes[type]);
+    }
+    for (const answer of [bad, unknown, put, lost]) {
+      expect(answer.message, String(answer.status)).not.toBe("");
     }
   });
 
@@ -297,6 +314,9 @@ describe("responses", () => {
         body: expect.stringMatching(/No API key/),
       });
     }
+    const partial = await answerTo("pb", await badSpans("pb", 1, 2), { "accept-encoding": "gzip" });
+    expect(partial).toMatchObject({ status: 200, rejectedSpans: 2 });
+    expect(partial.headers.get("content-encoding")).toBe("gzip");
     const success = await answerTo("pb", sdkBody.pb, { "accept-encoding": "gzip" });
     expect(success.headers.get("content-encoding")).toBeNull(); // gzip of nothing is 20 bytes
   });
@@ -332,10 +352,17 @@ describe("partial success", () => {
     });
   });
 
-  test("P4 what is rejected is wrong for good: the same span sent again is rejected again", async () => {
+  test("P4 only what is wrong for good is rejected: what may pass next time is 503, with no span named", async () => {
     const body = await badSpans("pb", 1, 1);
-    expect((await answerTo("pb", body)).rejectedSpans).toBe(1);
-    expect((await answerTo("pb", body)).rejectedSpans).toBe(1);
+    const partial = { status: 200, rejectedSpans: 1 };
+    expect(await answerTo("pb", body)).toMatchObject(partial);
+    expect(await answerTo("pb", body)).toMatchObject(partial); // the same span again, the same answer
+    const failed = await sendBroken("pb", { PAYLOADS: { put: broken, head: broken } }, body);
+    expect(failed).toMatchObject({
+      status: 503,
+      rejectedSpans: 0,
+      message: expect.not.stringMatching(/span/),
+    });
   });
 });
 
@@ -392,22 +419,97 @@ describe("failures", () => {
     },
   );
 
-  test("F4 whatever breaks inside is 503, never 500", async () => {
-    const object = { put: broken, head: broken, get: broken, list: broken };
-    const odd = new Proxy({}, { get: broken });
-    for (const changed of [{ KEYS: { get: broken } }, { PAYLOADS: object }, { PAYLOADS: odd }]) {
-      key = await makeKey();
+  const never = () => new Promise<never>(() => undefined);
+  const rejects = () => Promise.reject(new TypeError("a detail of the platform"));
+  const odd = new Proxy({}, { get: broken });
+
+  test("F4 whatever breaks inside is 503 with Retry-After, never 500: each call thrown, rejected, unanswered or absurd", async () => {
+    const faults = {
+      "KV throws": { KEYS: { get: broken } },
+      "KV rejects": { KEYS: { get: rejects } },
+      "KV holds a record that is none": { KEYS: { get: () => Promise.resolve({ tenant: 7 }) } },
+      "KV is not bound": { KEYS: undefined },
+      "R2 throws": { PAYLOADS: { put: broken, head: broken } },
+      "R2 rejects": { PAYLOADS: { put: rejects, head: rejects } },
+      "R2's put rejects and its head finds nothing": {
+        PAYLOADS: { put: rejects, head: () => Promise.resolve(null) },
+      },
+      "R2 is odd": { PAYLOADS: odd },
+      "R2 is not bound": { PAYLOADS: undefined },
+    };
+    for (const [name, changed] of Object.entries(faults)) {
+      key = await makeKey(); // one that no isolate remembers
       const answer = await sendBroken("pb", changed);
-      expect(answer.status, Object.keys(changed).join()).toBe(503);
+      expect(answer, name).toMatchObject({ status: 503, type: mediaTypes.pb });
+      expect(answer.headers.get("retry-after"), name).toMatch(/^[1-9][0-9]*$/);
     }
-    for (const changed of [{ RING: { send: broken } }, { RING: odd }]) {
-      expect((await sendBroken("pb", changed)).status).toBe(200); // it is in R2: a lost doorbell is ours to mend
-    }
+    expect(await storedPayloads()).toEqual([]);
   });
 
-  test("F5 a 503 says when to try again, in whole seconds of at least 1", async () => {
-    const answer = await sendBroken("pb", { PAYLOADS: { put: broken, head: broken } });
-    expect(answer.headers.get("retry-after")).toMatch(/^[1-9][0-9]*$/);
+  test("F4 an R2 that does not answer is 503 once the put has had its minute", async () => {
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+    let answer: Answer | undefined;
+    const asked = sendBroken("pb", { PAYLOADS: { put: never, head: never } }).then((given) => {
+      answer = given;
+    });
+    for (let passed = 0; passed < 2 * limits.putTimeoutMs + 1000 && answer === undefined; passed += 1000) {
+      await new Promise((resolve) => setImmediate(resolve)); // what is no timer goes on meanwhile
+      await vi.advanceTimersByTimeAsync(1000);
+    }
+    await asked;
+    expect(answer).toMatchObject({ status: 503 });
+    expect(answer?.headers.get("retry-after")).toBe(String(limits.retryAfterSeconds));
+  });
+
+  test("F4 a doorbell that cannot be rung changes nothing: the payload is in R2", async () => {
+    for (const changed of [
+      { RING: { send: broken } },
+      { RING: { send: rejects } },
+      { RING: odd },
+      { RING: undefined },
+    ]) {
+      expect((await sendBroken("pb", changed)).status).toBe(200);
+    }
+    expect(await storedPayloads()).toHaveLength(1);
+  });
+
+  /** Every reason for which a request can be refused: a new one does not compile until it stands here. */
+  const reasons: Readonly<Record<RefusalReason, number>> = {
+    unknown_path: 404,
+    wrong_method: 405,
+    wrong_content_type: 415,
+    wrong_content_encoding: 415,
+    missing_key: 401,
+    unknown_key: 401,
+    revoked_key: 401,
+    expired_key: 401,
+    unknown_keys_flood: 429,
+    disabled_key: 403,
+    forbidden_origin: 403,
+    too_large: 413,
+    corrupt_body: 400,
+    busy: 503,
+    slow_body: 503,
+    broken_body: 503,
+    keys_unreachable: 503,
+    store_unreachable: 503,
+    internal: 503,
+  };
+
+  test("F5 every 429 and 503 says when to try again, in whole seconds of at least 1, and nothing else does", async () => {
+    for (const type of types) {
+      for (const [reason, status] of Object.entries(reasons) as [RefusalReason, number][]) {
+        const answer = await read(refused(type, { reason, message: "why and what to do" }));
+        expect(answer, reason).toMatchObject({
+          status,
+          type: mediaTypes[type],
+          message: "why and what to do",
+        });
+        expect(answer.headers.get("retry-after") ?? "", reason).toMatch(
+          [429, 503].includes(status) ? /^[1-9][0-9]*$/ : /^$/,
+        );
+      }
+    }
   });
 
   test("F6 a bad key is 401 with WWW-Authenticate, a disabled one 403, and neither is to be retried", async () => {
@@ -499,17 +601,6 @@ describe("JSON", () => {
     expect(await jsonSpan({ attributes })).toMatchObject(taken);
     const startMs = Date.now() - 60_000;
     expect(await jsonSpan({ startTimeUnixNano: startMs * 1e6 })).toMatchObject(taken);
-    // The last millisecond that is accepted and the first that is not differ by 1 in 1.8 × 10^18: a double would
-    // round both to the same number.
-    const text = jsonRequestOf(freshJsonSpan({ startTimeUnixNano: "@" }));
-    const limit = BigInt(Number((await onlyStartMax()) + 1n));
-    for (const [nanos, rejectedSpans] of [
-      [limit * 1_000_000n - 1n, 0],
-      [limit * 1_000_000n + 120_000_000_000n, 1],
-    ] as const) {
-      const answer = await answerTo("json", text.replace('"@"', String(nanos)));
-      expect(answer, String(nanos)).toMatchObject({ status: 200, rejectedSpans });
-    }
     expect(
       await jsonSpan({ attributes: [{ key: "a", value: { intValue: "9223372036854775808" } }] }),
     ).toMatchObject({ status: 400, message: expect.stringMatching(/integer out of range/) });
@@ -683,15 +774,6 @@ describe("beside the specification", () => {
     expect(response.status).toBe(404);
   });
 });
-
-/** The newest start time that the last payload's bounds accept, ms. */
-async function onlyStartMax(): Promise<bigint> {
-  const objects = await storedPayloads();
-  return objects.reduce((max, { customMetadata }) => {
-    const bound = BigInt(customMetadata?.["startMaxMs"] ?? "0");
-    return bound > max ? bound : max;
-  }, 0n);
-}
 
 /** A body of good spans and then bad ones. */
 async function badSpans(type: Type, good: number, bad: number): Promise<Uint8Array | string> {

@@ -1,0 +1,141 @@
+/** A headless Chromium with one pipe to it: the DevTools protocol, as much of it as opens a page and asks it things. */
+import { spawn, spawnSync } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Readable, Writable } from "node:stream";
+import * as v from "valibot";
+
+/** The command of an installed Chromium, or undefined. */
+export function findChromium(): string | undefined {
+  const names = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
+  return names.find((name) => spawnSync(name, ["--version"], { stdio: "ignore" }).status === 0);
+}
+
+export interface Page {
+  /** What the expression gives, awaited, as JSON. Rejects with what the page threw. */
+  evaluate(expression: string): Promise<unknown>;
+  close(): Promise<void>;
+}
+
+export interface Chromium {
+  /** Opens a page and waits until its script has set `globalThis.ready`. */
+  open(url: string): Promise<Page>;
+  stop(): Promise<void>;
+}
+
+const answerSchema = v.looseObject({
+  id: v.optional(v.number()),
+  result: v.optional(v.looseObject({})),
+  error: v.optional(v.looseObject({ message: v.string() })),
+});
+const evaluatedSchema = v.looseObject({
+  result: v.looseObject({ value: v.optional(v.unknown()) }),
+  exceptionDetails: v.optional(
+    v.looseObject({ exception: v.optional(v.looseObject({ description: v.optional(v.string()) })) }),
+  ),
+});
+
+export async function startChromium(command: string): Promise<Chromium> {
+  const profile = mkdtempSync(join(tmpdir(), "headrace-chromium-"));
+  const root = process.getuid?.() === 0; // its sandbox refuses to run as root
+  const flags = ["--headless=new", "--disable-gpu", "--no-first-run", "--disable-background-networking"];
+  const child = spawn(
+    command,
+    [
+      ...flags,
+      ...(root ? ["--no-sandbox"] : []),
+      `--user-data-dir=${profile}`,
+      "--remote-debugging-pipe",
+      "about:blank",
+    ],
+    { stdio: ["ignore", "ignore", "ignore", "pipe", "pipe"], detached: true },
+  );
+  const closed = new Promise<void>((resolve) => {
+    child.on("close", () => resolve());
+  });
+  const call = protocol(child.stdio[3] as Writable, child.stdio[4] as Readable);
+
+  return {
+    async open(url) {
+      const { targetId } = await call(v.looseObject({ targetId: v.string() }), "Target.createTarget", {
+        url,
+      });
+      const attach = { targetId, flatten: true };
+      const { sessionId } = await call(
+        v.looseObject({ sessionId: v.string() }),
+        "Target.attachToTarget",
+        attach,
+      );
+      const evaluate = async (expression: string): Promise<unknown> => {
+        const params = { expression, awaitPromise: true, returnByValue: true };
+        const { result, exceptionDetails } = await call(
+          evaluatedSchema,
+          "Runtime.evaluate",
+          params,
+          sessionId,
+        );
+        if (exceptionDetails !== undefined) {
+          throw new Error(exceptionDetails.exception?.description ?? "the page threw");
+        }
+        return result.value;
+      };
+      while ((await evaluate("globalThis.ready === true")) !== true) {
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      }
+      return {
+        evaluate,
+        close: async () => void (await call(v.looseObject({}), "Target.closeTarget", { targetId })),
+      };
+    },
+    async stop() {
+      await call(v.looseObject({}), "Browser.close", {}).catch(() => undefined);
+      const timer = setTimeout(() => child.pid !== undefined && process.kill(-child.pid, "SIGKILL"), 3000);
+      await closed;
+      clearTimeout(timer);
+      rmSync(profile, { recursive: true, force: true, maxRetries: 5 });
+    },
+  };
+}
+
+type Call = <Schema extends v.GenericSchema>(
+  schema: Schema,
+  method: string,
+  params: object,
+  sessionId?: string,
+) => Promise<v.InferOutput<Schema>>;
+
+/** Messages are JSON, each ended by a zero byte. */
+function protocol(input: Writable, output: Readable): Call {
+  const waiting = new Map<number, (answer: v.InferOutput<typeof answerSchema>) => void>();
+  let rest = "";
+  output.setEncoding("utf8");
+  output.on("data", (text: string) => {
+    const messages = (rest + text).split("\0");
+    rest = messages.pop() ?? "";
+    for (const message of messages) {
+      const answer = v.parse(answerSchema, JSON.parse(message));
+      waiting.get(answer.id ?? 0)?.(answer); // what has no id is an event
+      waiting.delete(answer.id ?? 0);
+    }
+  });
+  output.on("close", () => {
+    for (const answered of waiting.values()) {
+      answered({ error: { message: "Chromium has ended" } });
+    }
+  });
+  let last = 0;
+  return async (schema, method, params, sessionId) => {
+    const id = ++last;
+    const answer = await new Promise<v.InferOutput<typeof answerSchema>>((resolve) => {
+      waiting.set(id, resolve);
+      input.write(
+        `${JSON.stringify({ id, method, params, ...(sessionId === undefined ? {} : { sessionId }) })}\0`,
+      );
+    });
+    if (answer.error !== undefined) {
+      throw new Error(`${method}: ${answer.error.message}`);
+    }
+    return v.parse(schema, answer.result);
+  };
+}
