@@ -5,16 +5,7 @@
 import { inject } from "vitest";
 import { columnListText } from "../../shared/rows/columns.ts";
 import type { Block } from "../../shared/rows/transcode.ts";
-
-const ddl = `
-  Timestamp DateTime64(9), TraceId String, SpanId String, ParentSpanId String, TraceState String,
-  SpanName LowCardinality(String), SpanKind LowCardinality(String), ServiceName LowCardinality(String),
-  ResourceAttributes Map(LowCardinality(String), String), ScopeName String, ScopeVersion String,
-  SpanAttributes Map(LowCardinality(String), String), Duration UInt64, StatusCode LowCardinality(String),
-  StatusMessage String,
-  Events Nested (Timestamp DateTime64(9), Name LowCardinality(String), Attributes Map(LowCardinality(String), String)),
-  Links Nested (TraceId String, SpanId String, TraceState String, Attributes Map(LowCardinality(String), String)),
-  HeadraceTenant LowCardinality(String) DEFAULT '', HeadracePayload FixedString(16) DEFAULT ''`;
+import { tracesTableColumns } from "../fixtures/traces-ddl.ts";
 
 /** An error text of the engine. */
 export class EngineError extends Error {}
@@ -35,7 +26,7 @@ export async function ask(query: string, body?: Uint8Array<ArrayBuffer> | string
 export async function newTracesTable(): Promise<string> {
   const name = `traces_${crypto.randomUUID().replaceAll("-", "")}`;
   await ask(
-    `CREATE TABLE ${name} (${ddl}) ENGINE = MergeTree PARTITION BY toDate(Timestamp) ORDER BY tuple()`,
+    `CREATE TABLE ${name} (${tracesTableColumns}) ENGINE = MergeTree PARTITION BY toDate(Timestamp) ORDER BY tuple()`,
   );
   return name;
 }
