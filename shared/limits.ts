@@ -28,6 +28,8 @@ export const limits = {
   ingressBytesInHandMax: 64 * MIB,
   /** Bytes in hand over all groups of a consumer isolate. Above: it waits. */
   consumerBytesInHandMax: 48 * MIB,
+  /** Column buffers kept for the next group: those of a usual one (10,000 rows, 0.7 KB each), not of the largest. */
+  idleBuilderBytesMax: 12 * MIB,
   /** A body that is not complete by then is refused with 503: a slow client would hold its bytes of the budget. */
   bodyTimeoutMs: 30 * SECOND_MS,
   /** How long the body of a refused request is read, so that its client sees the answer. */

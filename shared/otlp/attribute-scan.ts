@@ -9,6 +9,8 @@ import { VarintCursor } from "./plain-reader.ts";
 /** Numbers an entry takes. */
 export const entrySize = 4;
 const entriesMin = 64;
+/** Of the four bytes tag, length, tag, length: the tags, and the bits that make a length longer than one byte. */
+const twoOneByteLengths = 0x80ff80ff | 0;
 
 export class AttributeScan {
   /**
@@ -18,10 +20,65 @@ export class AttributeScan {
    */
   entries = new Int32Array(entriesMin * entrySize);
   count = 0;
+  /** Bytes that the attributes take in the body: no key and no string is longer. */
+  bytes = 0;
   readonly #cursor = new VarintCursor();
 
   clear(): void {
     this.count = 0;
+    this.bytes = 0;
+  }
+
+  /**
+   * Takes what most attributes are: from `from` on, fields with the one-byte tag `tag` whose KeyValue has a key, then
+   * a value of two bytes or more, and all lengths in one byte. Returns where the first field begins that is anything
+   * else; at the latest `to`. `view` shows the body.
+   *
+   * Two looks of four bytes each find an attribute: tag, length, the key's tag and length; then the value's tag and
+   * length, its kind, and a string's length.
+   */
+  addRun(view: DataView, from: number, to: number, tag: number): number {
+    const head = tag | (tags.keyValue.key << 16);
+    let { entries } = this;
+    let slot = this.count * entrySize;
+    let at = from;
+    while (at + 4 <= to) {
+      const field = view.getInt32(at, true);
+      const keyAt = at + 4;
+      const keyLength = field >>> 24;
+      const end = at + 2 + ((field >>> 8) & 0x7f);
+      const valueAt = keyAt + keyLength;
+      // A first length of 128 or more, in either byte, shows in the bits that are compared.
+      if ((field & twoOneByteLengths) !== head || end > to || valueAt + 4 > end) {
+        break;
+      }
+      const value = view.getInt32(valueAt, true);
+      if ((value & 0x80ff) !== tags.keyValue.value || valueAt + 2 + ((value >>> 8) & 0x7f) !== end) {
+        break;
+      }
+      const contentLength = end - valueAt - 4;
+      const kind = (value >>> 16) & 0xff;
+      if (kind === tags.anyValue.string && value >>> 24 !== contentLength) {
+        break;
+      }
+      if (slot + entrySize > entries.length) {
+        entries = this.#grow();
+      }
+      entries[slot] = keyAt;
+      entries[slot + 1] = keyLength;
+      if (kind === tags.anyValue.string) {
+        entries[slot + 2] = valueAt + 4;
+        entries[slot + 3] = contentLength;
+      } else {
+        entries[slot + 2] = valueAt + 2;
+        entries[slot + 3] = -contentLength - 2;
+      }
+      slot += entrySize;
+      at = end;
+    }
+    this.count = slot / entrySize;
+    this.bytes += at - from;
+    return at;
   }
 
   /** Takes the KeyValue in `bytes[from, to)`. Throws `notPlain`. */
@@ -85,11 +142,13 @@ export class AttributeScan {
     this.entries[slot + 2] = valueAt;
     this.entries[slot + 3] = valueLength;
     this.count++;
+    this.bytes += to - from;
   }
 
-  #grow(): void {
+  #grow(): Int32Array<ArrayBuffer> {
     const larger = new Int32Array(this.entries.length * 2);
     larger.set(this.entries);
     this.entries = larger;
+    return larger;
   }
 }

@@ -14,14 +14,25 @@ export class EventScan {
   readonly attributes = new AttributeScan();
   readonly #cursor = new VarintCursor();
 
-  /** Takes the Event in `bytes[from, to)`. Throws `notPlain`, or `MalformedBody` from within an unknown field. */
-  scan(bytes: Uint8Array, from: number, to: number): void {
+  /**
+   * Takes the Event in `bytes[from, to)`. `view` shows the same bytes. Throws `notPlain`, or `MalformedBody` from within
+   * an unknown field.
+   */
+  scan(bytes: Uint8Array, view: DataView, from: number, to: number): void {
     this.timeAt = -1;
     this.nameLength = 0;
     this.attributes.clear();
     let at = from;
     while (at < to) {
-      const tag = bytes[at++] ?? 0;
+      const tag = bytes[at] ?? 0;
+      if (tag === tags.event.attributes) {
+        const runEnd = this.attributes.addRun(view, at, to, tag);
+        if (runEnd !== at) {
+          at = runEnd;
+          continue;
+        }
+      }
+      at++;
       switch (tag) {
         case tags.event.time:
           this.timeAt = at;

@@ -53,7 +53,7 @@ class Inspector implements TraceVisitor {
   spans = 0;
   rejectedSpans = 0;
   sampledSpans = 0;
-  readonly rejections: Rejection[] = [];
+  rejections: Rejection[] = [];
   outputBytes = 0;
   readonly #values = new ValueCheck();
   readonly #event = new EventScan();
@@ -63,6 +63,14 @@ class Inspector implements TraceVisitor {
   #scopeBytes = 0;
   /** Bytes of the keys met in the last `#attributes`. */
   #keyBytes = 0;
+
+  restart(): void {
+    this.spans = 0;
+    this.rejectedSpans = 0;
+    this.sampledSpans = 0;
+    this.rejections = [];
+    this.outputBytes = 0;
+  }
 
   enterResource(walk: TraceWalk): void {
     this.#resourceBytes = this.#attributes(walk, walk.resource);
@@ -91,13 +99,13 @@ class Inspector implements TraceVisitor {
     const { events, links } = span;
     for (let i = 0; i < events.count; i++) {
       const event = this.#event;
-      event.scan(bytes, events.at[2 * i] ?? 0, events.at[2 * i + 1] ?? 0);
+      event.scan(bytes, view, events.at[2 * i] ?? 0, events.at[2 * i + 1] ?? 0);
       checkText(bytes, view, event.nameAt, event.nameAt + event.nameLength);
       output += eventBytes + event.nameLength + this.#attributes(walk, event.attributes) + this.#keyBytes;
     }
     for (let i = 0; i < links.count; i++) {
       const link = this.#link;
-      link.scan(bytes, links.at[2 * i] ?? 0, links.at[2 * i + 1] ?? 0);
+      link.scan(bytes, view, links.at[2 * i] ?? 0, links.at[2 * i + 1] ?? 0);
       checkText(bytes, view, link.traceStateAt, link.traceStateAt + link.traceStateLength);
       output += linkBytes + link.traceStateLength + this.#attributes(walk, link.attributes) + this.#keyBytes;
     }
@@ -153,17 +161,18 @@ class Inspector implements TraceVisitor {
   }
 }
 
+/** One of each for all bodies: an inspection runs to its end before the next begins. */
+const walk = new TraceWalk();
+const inspector = new Inspector();
+
 /**
  * Inspects an inflated ExportTraceServiceRequest. Throws `MalformedBody`, whose message says what is wrong and
  * where, for what is not OTLP in protobuf: bad framing, a known field of another wire type, a string that is not
  * UTF-8 (a 400 by OTLP/HTTP), values nested deeper than `limits.depthMax`.
  */
 export function inspectTraces(body: Uint8Array, bounds: SpanBounds): Inspection {
-  let inspector = new Inspector();
-  TraceWalk.run(body, bounds, () => {
-    inspector = new Inspector();
-    return inspector;
-  });
+  inspector.restart();
+  walk.run(body, bounds, inspector);
   const { spans, rejectedSpans, sampledSpans, rejections, outputBytes } = inspector;
   return { spans, rejectedSpans, sampledSpans, rejections, outputBytes };
 }

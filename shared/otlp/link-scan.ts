@@ -16,15 +16,26 @@ export class LinkScan {
   readonly attributes = new AttributeScan();
   readonly #cursor = new VarintCursor();
 
-  /** Takes the Link in `bytes[from, to)`. Throws `notPlain`, or `MalformedBody` from within an unknown field. */
-  scan(bytes: Uint8Array, from: number, to: number): void {
+  /**
+   * Takes the Link in `bytes[from, to)`. `view` shows the same bytes. Throws `notPlain`, or `MalformedBody` from within
+   * an unknown field.
+   */
+  scan(bytes: Uint8Array, view: DataView, from: number, to: number): void {
     this.traceIdLength = 0;
     this.spanIdLength = 0;
     this.traceStateLength = 0;
     this.attributes.clear();
     let at = from;
     while (at < to) {
-      const tag = bytes[at++] ?? 0;
+      const tag = bytes[at] ?? 0;
+      if (tag === tags.link.attributes) {
+        const runEnd = this.attributes.addRun(view, at, to, tag);
+        if (runEnd !== at) {
+          at = runEnd;
+          continue;
+        }
+      }
+      at++;
       switch (tag) {
         case tags.link.traceId:
         case tags.link.spanId:

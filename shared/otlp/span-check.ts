@@ -26,17 +26,18 @@ const spanIdBytes = 8;
 const nanosPerMs = 1_000_000n;
 
 export class SpanCheck {
-  readonly #bounds: SpanBounds;
+  #bounds: SpanBounds = { startMinMs: 0, startMaxMs: 0 };
   /** The bounds in nanoseconds, as high and low 32 bits: the lowest accepted, and the first that is too late. */
-  readonly #minHigh: number;
-  readonly #minLow: number;
-  readonly #limitHigh: number;
-  readonly #limitLow: number;
-  readonly #sampleHigh: number;
-  readonly #sampleLow: number;
+  #minHigh = 0;
+  #minLow = 0;
+  #limitHigh = 0;
+  #limitLow = 0;
+  #sampleHigh = 0;
+  #sampleLow = 0;
   readonly #link = new LinkScan();
 
-  constructor(bounds: SpanBounds) {
+  /** Checks by these bounds from now on. */
+  use(bounds: SpanBounds): void {
     this.#bounds = bounds;
     const min = BigInt(Math.max(0, Math.ceil(bounds.startMinMs))) * nanosPerMs;
     const limit = BigInt(Math.max(0, Math.floor(bounds.startMaxMs) + 1)) * nanosPerMs;
@@ -77,7 +78,7 @@ export class SpanCheck {
     if (high > this.#limitHigh || (high === this.#limitHigh && low >= this.#limitLow)) {
       return `start_time_unix_nano is ${formatNanos(high, low)}, after ${formatMs(this.#bounds.startMaxMs)}`;
     }
-    const reason = span.links.count === 0 ? undefined : this.#linkRefusal(bytes, span);
+    const reason = span.links.count === 0 ? undefined : this.#linkRefusal(bytes, view, span);
     return reason ?? (this.#isSampledOut(view, span.traceIdAt) ? sampledOut : undefined);
   }
 
@@ -90,10 +91,10 @@ export class SpanCheck {
     );
   }
 
-  #linkRefusal(bytes: Uint8Array, span: SpanScan): string | undefined {
+  #linkRefusal(bytes: Uint8Array, view: DataView, span: SpanScan): string | undefined {
     const link = this.#link;
     for (let i = 0; i < span.links.count; i++) {
-      link.scan(bytes, span.links.at[2 * i] ?? 0, span.links.at[2 * i + 1] ?? 0);
+      link.scan(bytes, view, span.links.at[2 * i] ?? 0, span.links.at[2 * i + 1] ?? 0);
       if (link.traceIdLength !== 0 && link.traceIdLength !== traceIdBytes) {
         return wrongLength(`links[${i}].trace_id`, link.traceIdLength, "0 or 16");
       }

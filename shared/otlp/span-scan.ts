@@ -33,13 +33,24 @@ export class SpanScan {
   readonly links = new Ranges();
   readonly #cursor = new VarintCursor();
 
-  /** Takes the Span in `bytes[from, to)`. Throws `notPlain`, or `MalformedBody` from within an unknown field. */
-  scan(bytes: Uint8Array, from: number, to: number): void {
+  /**
+   * Takes the Span in `bytes[from, to)`. `view` shows the same bytes. Throws `notPlain`, or `MalformedBody` from within
+   * an unknown field.
+   */
+  scan(bytes: Uint8Array, view: DataView, from: number, to: number): void {
     this.#clear();
     let statusSeen = false;
     let at = from;
     while (at < to) {
-      const tag = bytes[at++] ?? 0;
+      const tag = bytes[at] ?? 0;
+      if (tag === tags.span.attributes) {
+        const runEnd = this.attributes.addRun(view, at, to, tag);
+        if (runEnd !== at) {
+          at = runEnd;
+          continue;
+        }
+      }
+      at++;
       if ((tag & 7) === 2 && tag < 0x80) {
         let length = bytes[at++] ?? 0;
         if (length >= 0x80) {

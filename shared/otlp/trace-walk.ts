@@ -12,6 +12,8 @@ import { SpanScan } from "./span-scan.ts";
 
 /** What a walker does at each station. The walk's fields and `bytes` hold what was found. */
 export interface TraceVisitor {
+  /** The walk begins again from the beginning: what was gathered is to be forgotten. */
+  restart(): void;
   /** A ResourceSpans begins; `walk.resource` holds its attributes. */
   enterResource(walk: TraceWalk): void;
   /** A ScopeSpans begins; `walk.scopeNameAt` and so on, and `walk.scope` holds its attributes. */
@@ -29,10 +31,14 @@ const scopeSpansFieldMax = 3;
 const resourceFieldMax = 2;
 const scopeFieldMax = 4;
 
+const noBytes = new Uint8Array(0);
+const noView = new DataView(noBytes.buffer);
+
+/** One walk may go through many bodies, one after the other: its buffers cost more than a small body. */
 export class TraceWalk {
-  readonly bytes: Uint8Array;
+  bytes: Uint8Array = noBytes;
   /** Shows the same bytes. */
-  readonly view: DataView;
+  view: DataView = noView;
   /** Where we are: `resource_spans[resourceIndex].scope_spans[scopeIndex].spans[spanIndex]`. */
   resourceIndex = -1;
   scopeIndex = -1;
@@ -48,31 +54,42 @@ export class TraceWalk {
   /** schema_url of the ResourceSpans, then of the ScopeSpans; neither is stored. */
   readonly schemaUrls = new Ranges();
   readonly span = new SpanScan();
-  readonly #check: SpanCheck;
+  readonly #check = new SpanCheck();
   readonly #cursor = new VarintCursor();
   readonly #scopeSpans = new Ranges();
   readonly #spans = new Ranges();
 
-  private constructor(bytes: Uint8Array, bounds: SpanBounds) {
-    this.bytes = bytes;
-    this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-    this.#check = new SpanCheck(bounds);
+  /** Spans in the current ScopeSpans, refused ones included. */
+  get spansInScope(): number {
+    return this.#spans.count;
   }
 
   /**
-   * Goes through `body`. A body that is not plain is rewritten and walked again from the beginning: `begin` is called
-   * before each try and must forget what the visitor gathered. Throws `MalformedBody`, which says what and where.
+   * Goes through `body` with `visitor`. A body that is not plain is rewritten and walked again from the beginning.
+   * Throws `MalformedBody`, which says what and where. Nothing of the body is kept.
    */
-  static run(body: Uint8Array, bounds: SpanBounds, begin: () => TraceVisitor): void {
+  run(body: Uint8Array, bounds: SpanBounds, visitor: TraceVisitor): void {
+    this.#check.use(bounds);
     try {
-      new TraceWalk(body, bounds).#request(begin());
+      this.#begin(body);
+      this.#request(visitor);
     } catch (error) {
       // Within an unknown field the fast readers throw MalformedBody without a path. Both go the slow way.
       if (!(error instanceof NotPlain || error instanceof MalformedBody)) {
         throw error;
       }
-      new TraceWalk(toPlainForm(body), bounds).#request(begin());
+      this.#begin(toPlainForm(body));
+      visitor.restart();
+      this.#request(visitor);
+    } finally {
+      this.#begin(noBytes);
     }
+  }
+
+  #begin(bytes: Uint8Array): void {
+    this.bytes = bytes;
+    this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    this.resourceIndex = -1;
   }
 
   #request(visitor: TraceVisitor): void {
@@ -152,6 +169,11 @@ export class TraceWalk {
     while (at < to) {
       const tag = bytes[at] ?? 0;
       if (tag === tags.resource.attributes) {
+        const runEnd = this.resource.addRun(this.view, at, to, tag);
+        if (runEnd !== at) {
+          at = runEnd;
+          continue;
+        }
         const length = this.#cursor.length(bytes, at + 1);
         at = this.#cursor.at;
         if (at + length > to) {
@@ -218,7 +240,7 @@ export class TraceWalk {
     const spans = this.#spans;
     for (let i = 0; i < spans.count; i++) {
       this.spanIndex++;
-      this.span.scan(bytes, spans.at[2 * i] ?? 0, spans.at[2 * i + 1] ?? 0);
+      this.span.scan(bytes, this.view, spans.at[2 * i] ?? 0, spans.at[2 * i + 1] ?? 0);
       const reason = this.#check.refusal(bytes, this.view, this.span);
       if (reason === undefined) {
         visitor.span(this);

@@ -3,34 +3,57 @@
  *
  * The last chunk is open. A writer calls `reserve`, writes into `bytes` or `view` from `at` on, and moves `at`. Eight
  * bytes behind the reserved ones may be overwritten, so that short strings can be copied in whole words.
+ *
+ * A sink is used again for the next block (`clear`): new memory costs more than what is written into it.
  */
 import { assert } from "../assert.ts";
 
+interface Chunk {
+  readonly bytes: Uint8Array;
+  /** Shows the same bytes. */
+  readonly view: DataView;
+}
+
 const chunkBytesFirst = 2048;
 const chunkBytesMax = 256 * 1024;
+/** Repetitions beyond this many bytes share their memory. */
+const tileBytes = 64 * 1024;
 /** A copy in words of eight bytes overshoots by at most seven. */
-export const wildBytes = 8;
+const wildBytes = 8;
+
+const noChunk: Chunk = { bytes: new Uint8Array(0), view: new DataView(new ArrayBuffer(0)) };
 
 export class ByteSink {
   /** The open chunk. */
-  bytes: Uint8Array = new Uint8Array(chunkBytesFirst);
+  bytes: Uint8Array = noChunk.bytes;
   /** Shows the same bytes. */
-  view: DataView = new DataView(this.bytes.buffer);
+  view: DataView = noChunk.view;
   /** Where the next byte goes. */
   at = 0;
+  /** How far may be reserved in the open chunk. */
+  #limit = -wildBytes;
   /** What of the open chunk's beginning is already in `#closed`. */
   #start = 0;
-  readonly #closed: Uint8Array[] = [];
+  #closed: Uint8Array[] = [];
   #closedBytes = 0;
+  /** All chunks that this sink has made; those before `#next` are in use. */
+  #chunks: Chunk[] = [];
+  #next = 0;
+  #markedBytes = 0;
 
   /** Bytes written so far. */
   get length(): number {
     return this.#closedBytes + this.at - this.#start;
   }
 
+  /** Bytes of memory held, written or not. */
+  get heldBytes(): number {
+    return this.#chunks.reduce((sum, { bytes }) => sum + bytes.length, 0);
+  }
+
   /** Makes room for `count` bytes in one piece. `bytes`, `view` and `at` may change. */
   reserve(count: number): void {
-    if (this.at + count + wildBytes > this.bytes.length) {
+    if (this.at + count > this.#limit) {
       this.#nextChunk(count);
     }
   }
@@ -49,37 +72,46 @@ export class ByteSink {
   }
 
   /**
-   * Appends `block` `times` times. Many repetitions are not copied: the block is tiled to a chunk, and that chunk
-   * stands in the list as often as it is needed.
+   * Appends `block` `times` times. Many repetitions are not copied: the block is tiled, and the tile stands in the
+   * list of chunks as often as it is needed.
    */
   appendRepeated(block: Uint8Array, times: number): void {
-    if (block.length * times <= chunkBytesFirst) {
-      this.reserve(block.length * times);
-      for (let i = 0; i < times; i++) {
-        this.bytes.set(block, this.at);
-        this.at += block.length;
-      }
+    const { length } = block;
+    if (length === 0 || times === 0) {
       return;
     }
-    const perTile = Math.min(times, Math.ceil(chunkBytesMax / 4 / block.length));
-    const tile = new Uint8Array(block.length * perTile);
-    tile.set(block);
-    for (let filled = block.length; filled < tile.length; filled *= 2) {
-      tile.copyWithin(filled, 0, Math.min(filled, tile.length - filled));
+    const perTile = Math.min(times, Math.ceil(tileBytes / length));
+    this.reserve(length * perTile);
+    const start = this.at;
+    const end = start + length * perTile;
+    this.bytes.set(block, start);
+    for (let filled = start + length; filled < end; filled += filled - start) {
+      this.bytes.copyWithin(filled, start, start + Math.min(filled - start, end - filled));
+    }
+    this.at = end;
+    let left = times - perTile;
+    if (left === 0) {
+      return;
     }
     this.#close();
-    let left = times;
+    const tile = this.bytes.subarray(start, end);
     for (; left >= perTile; left -= perTile) {
       this.#push(tile);
     }
     if (left > 0) {
-      this.#push(tile.subarray(0, left * block.length));
+      this.#push(tile.subarray(0, left * length));
     }
   }
 
-  /** Forgets everything behind the first `length` bytes. */
-  truncate(length: number): void {
-    assert(length >= 0 && length <= this.length, "a sink is cut where it has been");
+  /** Remembers how far it has got, for `rewind`. */
+  mark(): void {
+    this.#markedBytes = this.length;
+  }
+
+  /** Forgets what was written since `mark`. */
+  rewind(): void {
+    const length = this.#markedBytes;
+    assert(length <= this.length, "a sink is cut where it has been");
     if (length >= this.#closedBytes) {
       this.at = this.#start + length - this.#closedBytes;
       return;
@@ -95,17 +127,61 @@ export class ByteSink {
     }
   }
 
-  /** The chunks, in order, none of them empty. They stay valid as long as nothing more is written. */
+  /** Forgets everything. What `chunks` gave is overwritten from now on. */
+  clear(): void {
+    if (this.#chunks.length > 1) {
+      // The first chunks of a sink are small; the next block shall begin where this one ended.
+      const largest = this.#chunks.reduce((most, { bytes }) => Math.max(most, bytes.length), 0);
+      this.#chunks = this.#chunks.filter(({ bytes }) => bytes.length === largest);
+    }
+    this.#closed = [];
+    this.#closedBytes = 0;
+    this.#markedBytes = 0;
+    this.#next = 0;
+    this.#open(this.#chunks.length > 0 ? this.#chunks[this.#next++] : noChunk);
+  }
+
+  /** The chunks, in order, none of them empty. They stay valid until more is written or `clear` is called. */
   chunks(): readonly Uint8Array[] {
     this.#close();
     return this.#closed;
   }
 
+  /** What was written, in one piece. It stays valid like `chunks`. */
+  joined(): Uint8Array {
+    const chunks = this.chunks();
+    const [first] = chunks;
+    if (chunks.length === 1 && first !== undefined) {
+      return first;
+    }
+    const whole = new Uint8Array(this.length);
+    let at = 0;
+    for (const chunk of chunks) {
+      whole.set(chunk, at);
+      at += chunk.length;
+    }
+    return whole;
+  }
+
   #nextChunk(count: number): void {
     this.#close();
-    const size = Math.max(Math.min(this.bytes.length * 2, chunkBytesMax), count + wildBytes);
-    this.bytes = new Uint8Array(size);
-    this.view = new DataView(this.bytes.buffer);
+    const needed = count + wildBytes;
+    let chunk = this.#chunks[this.#next];
+    if (chunk === undefined || chunk.bytes.length < needed) {
+      const bytes = new Uint8Array(
+        Math.max(chunkBytesFirst, Math.min(this.bytes.length * 2, chunkBytesMax), needed),
+      );
+      chunk = { bytes, view: new DataView(bytes.buffer) };
+      this.#chunks[this.#next] = chunk;
+    }
+    this.#next++;
+    this.#open(chunk);
+  }
+
+  #open(chunk: Chunk = noChunk): void {
+    this.bytes = chunk.bytes;
+    this.view = chunk.view;
+    this.#limit = chunk.bytes.length - wildBytes;
     this.at = 0;
     this.#start = 0;
   }

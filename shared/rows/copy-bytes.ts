@@ -50,6 +50,26 @@ export function appendString(
   length: number,
 ): void {
   sink.reserve(length + varintBytesMax);
+  stringReserved(sink, bytes, view, from, length);
+}
+
+/** `appendString` into a sink in which `length` and five bytes are reserved. */
+export function stringReserved(
+  sink: ByteSink,
+  bytes: Uint8Array,
+  view: DataView,
+  from: number,
+  length: number,
+): void {
+  if (length === 0) {
+    sink.bytes[sink.at++] = 0;
+    return;
+  }
+  if (length < 0x80 && from > 0 && bytes[from - 1] === length) {
+    // Protobuf and ClickHouse write a short string alike, its length in one byte and then its content.
+    copyReserved(sink, bytes, view, from - 1, length + 1);
+    return;
+  }
   varintReserved(sink, length);
   copyReserved(sink, bytes, view, from, length);
 }

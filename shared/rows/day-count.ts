@@ -3,8 +3,10 @@
 const nanosPerDay = 86_400_000_000_000n;
 
 export class DayCount {
-  readonly byDay = new Map<number, number>();
+  readonly #byDay = new Map<number, number>();
   #day = -1;
+  /** Spans of the current day since it became the current one. */
+  #count = 0;
   /** The current day in nanoseconds, as high and low 32 bits: its first, and the next day's first. */
   #startHigh = 0;
   #startLow = 0;
@@ -20,11 +22,25 @@ export class DayCount {
     if (before || after) {
       this.#enter((BigInt(high) << 32n) | BigInt(low));
     }
-    this.byDay.set(this.#day, (this.byDay.get(this.#day) ?? 0) + 1);
+    this.#count++;
+  }
+
+  /** Spans by day: days since the epoch. */
+  byDay(): ReadonlyMap<number, number> {
+    this.#leave();
+    return this.#byDay;
+  }
+
+  #leave(): void {
+    if (this.#count > 0) {
+      this.#byDay.set(this.#day, (this.#byDay.get(this.#day) ?? 0) + this.#count);
+      this.#count = 0;
+    }
   }
 
   /** Nearly all spans of a payload are of one day, so this runs about once. Doubles would be off by 128 ns. */
   #enter(nanos: bigint): void {
+    this.#leave();
     const day = nanos / nanosPerDay;
     const start = day * nanosPerDay;
     const end = start + nanosPerDay;

@@ -59,24 +59,17 @@ export class Dictionary {
     return key;
   }
 
+  /** Bytes of memory held. */
+  get heldBytes(): number {
+    return this.bytes.length + 4 * (this.#slots.length + 3 * this.keyAt.length);
+  }
+
   /** Whether key number `key` is `bytes[from, from + length)`. */
   equals(key: number, bytes: Uint8Array, view: DataView, from: number, length: number): boolean {
-    if (this.keyLength[key] !== length) {
-      return false;
-    }
-    const own = this.keyAt[key] ?? 0;
-    const words = length & ~3;
-    for (let i = 0; i < words; i += 4) {
-      if (this.view.getInt32(own + i, true) !== view.getInt32(from + i, true)) {
-        return false;
-      }
-    }
-    for (let i = words; i < length; i++) {
-      if (this.bytes[own + i] !== bytes[from + i]) {
-        return false;
-      }
-    }
-    return true;
+    return (
+      this.keyLength[key] === length &&
+      equalBytes(this.bytes, this.view, this.keyAt[key] ?? 0, bytes, view, from, length)
+    );
   }
 
   /** Byte order, unsigned, the shorter first: how Go compares strings. */
@@ -104,7 +97,11 @@ export class Dictionary {
     this.count = count;
     this.at = count === 0 ? 0 : (this.keyAt[count - 1] ?? 0) + (this.keyLength[count - 1] ?? 0);
     this.#crowded.clear();
-    this.#rehash(this.#slots.length);
+    if (count === 0) {
+      this.#slots.fill(0);
+    } else {
+      this.#rehash(this.#slots.length);
+    }
   }
 
   #place(slot: number, hash: number, bytes: Uint8Array, from: number, length: number): number {
@@ -163,6 +160,34 @@ export class Dictionary {
       }
     }
   }
+}
+
+/** Whether `a[aFrom, aFrom + length)` is `b[bFrom, bFrom + length)`. `aView` and `bView` show the same bytes. */
+export function equalBytes(
+  a: Uint8Array,
+  aView: DataView,
+  aFrom: number,
+  b: Uint8Array,
+  bView: DataView,
+  bFrom: number,
+  length: number,
+): boolean {
+  const last = length - 8;
+  if (last < 0) {
+    for (let i = 0; i < length; i++) {
+      if (a[aFrom + i] !== b[bFrom + i]) {
+        return false;
+      }
+    }
+    return true;
+  }
+  for (let i = 0; i < last; i += 8) {
+    if (aView.getBigUint64(aFrom + i, true) !== bView.getBigUint64(bFrom + i, true)) {
+      return false;
+    }
+  }
+  // The last word overlaps the one before it: cheaper than a loop over the rest.
+  return aView.getBigUint64(aFrom + last, true) === bView.getBigUint64(bFrom + last, true);
 }
 
 /** Four bytes at a step, then the rest; multiplication spreads them over the low bits. */

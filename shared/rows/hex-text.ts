@@ -10,6 +10,11 @@ const digitPairs = Uint16Array.from({ length: 256 }, (_, byte) => {
 /** Appends a String of `2 * length` hex digits; `length` is 8 or 16. */
 export function appendHex(sink: ByteSink, bytes: Uint8Array, from: number, length: number): void {
   sink.reserve(1 + 2 * length);
+  hexReserved(sink, bytes, from, length);
+}
+
+/** `appendHex` into a sink in which there is room. */
+export function hexReserved(sink: ByteSink, bytes: Uint8Array, from: number, length: number): void {
   const { view } = sink;
   let to = sink.at;
   view.setUint8(to++, 2 * length);

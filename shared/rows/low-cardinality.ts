@@ -14,28 +14,57 @@ import { Dictionary } from "./dictionary.ts";
 
 type IndexWidth = 1 | 2 | 4;
 
+/** The widest index. */
+export const indexBytesMax = 4;
 const additionalKeysFlag = 0x200;
 
 export class LowCardinality {
   readonly keys = new Dictionary();
   #indices = new ByteSink();
   #width: IndexWidth = 1;
+  /** Keys that `#width` has room for. */
+  #widthKeysMax = keysMax(1);
+  #markedRows = 0;
+  #markedKeys = 0;
 
   /** Indices written so far. */
   get rows(): number {
     return this.#indices.length / this.#width;
   }
 
+  get heldBytes(): number {
+    return this.#indices.heldBytes + this.keys.heldBytes;
+  }
+
+  /** Makes room for `rows` indices, for `appendReserved`. */
+  reserve(rows: number): void {
+    this.#indices.reserve(rows * indexBytesMax);
+  }
+
   /** Appends one row with key number `key`. */
   append(key: number): void {
-    this.#widen();
-    this.#indices.reserve(4);
-    this.#write(this.#indices, key);
+    this.#indices.reserve(indexBytesMax);
+    this.appendReserved(key);
+  }
+
+  /** Appends one row for which there is room. */
+  appendReserved(key: number): void {
+    if (this.keys.count > this.#widthKeysMax) {
+      this.#widen();
+    }
+    const sink = this.#indices;
+    if (this.#width === 1) {
+      sink.bytes[sink.at++] = key;
+    } else {
+      this.#write(sink, key);
+    }
   }
 
   /** Appends the rows `keys[0, count)`. */
   appendMany(keys: Int32Array, count: number): void {
-    this.#widen();
+    if (this.keys.count > this.#widthKeysMax) {
+      this.#widen();
+    }
     const sink = this.#indices;
     sink.reserve(count * this.#width);
     if (this.#width === 1) {
@@ -51,26 +80,60 @@ export class LowCardinality {
     }
   }
 
-  /** Appends the rows `keys[0, count)`, `times` times over. */
-  appendRepeated(keys: Int32Array, count: number, times: number): void {
-    if (count === 0 || times === 0) {
+  /** Appends `times` rows with key number `key`. */
+  appendFilled(key: number, times: number): void {
+    if (this.keys.count > this.#widthKeysMax) {
+      this.#widen();
+    }
+    const sink = this.#indices;
+    sink.reserve(times * this.#width);
+    if (this.#width === 1) {
+      sink.bytes.fill(key, sink.at, sink.at + times);
+      sink.at += times;
       return;
     }
-    this.#widen();
-    const once = new ByteSink();
-    once.reserve(count * this.#width);
-    for (let i = 0; i < count; i++) {
-      this.#write(once, keys[i] ?? 0);
+    for (let i = 0; i < times; i++) {
+      this.#write(sink, key);
     }
-    this.#indices.appendRepeated(once.bytes.subarray(0, once.at), times);
   }
 
-  /** Forgets the rows from `rows` on and the keys from number `keys` on. */
-  truncate(rows: number, keys: number): void {
-    this.#indices.truncate(rows * this.#width);
-    this.keys.truncate(keys);
+  /** Appends the rows `keys[0, count)`, `times` times over. `scratch` is used and left with anything. */
+  appendRepeated(keys: Int32Array, count: number, times: number, scratch: ByteSink): void {
+    if (this.keys.count > this.#widthKeysMax) {
+      this.#widen();
+    }
+    scratch.clear();
+    scratch.reserve(count * this.#width);
+    for (let i = 0; i < count; i++) {
+      this.#write(scratch, keys[i] ?? 0);
+    }
+    this.#indices.appendRepeated(scratch.bytes.subarray(0, scratch.at), times);
+  }
+
+  /** Remembers how far it has got, for `rewind`. */
+  mark(): void {
+    this.#indices.mark();
+    this.#markedRows = this.rows;
+    this.#markedKeys = this.keys.count;
+  }
+
+  /** Forgets the rows and keys since `mark`. */
+  rewind(): void {
     // The width follows from the keys that are left, so that a payload that failed leaves no trace in the bytes.
-    this.#convert(widthFor(keys));
+    this.keys.truncate(this.#markedKeys);
+    const width = widthFor(this.#markedKeys);
+    if (width === this.#width) {
+      this.#indices.rewind();
+    } else {
+      this.#convert(width, this.#markedRows);
+    }
+  }
+
+  /** Forgets everything. What `body` gave is overwritten from now on. */
+  clear(): void {
+    this.keys.truncate(0);
+    this.#indices.clear();
+    this.#setWidth(1);
   }
 
   /** The body of the column in a block: nothing for zero rows. */
@@ -90,30 +153,36 @@ export class LowCardinality {
   }
 
   #widen(): void {
-    const width = widthFor(this.keys.count);
-    if (width > this.#width) {
-      this.#convert(width);
-    }
+    this.#convert(widthFor(this.keys.count), this.rows);
   }
 
-  #convert(width: IndexWidth): void {
-    if (width === this.#width) {
-      return;
-    }
+  #setWidth(width: IndexWidth): void {
+    this.#width = width;
+    this.#widthKeysMax = keysMax(width);
+  }
+
+  /** Rewrites the first `rows` indices in another width. */
+  #convert(width: IndexWidth, rows: number): void {
     const from = this.#width;
     const old = this.#indices.chunks();
+    // What was reserved in the old sink is reserved in the new one.
+    const open = this.#indices.bytes.length;
     this.#indices = new ByteSink();
-    this.#width = width;
+    this.#setWidth(width);
+    let left = rows;
     for (const chunk of old) {
       assert(chunk.length % from === 0, "a chunk holds whole indices");
       const view = new DataView(chunk.buffer, chunk.byteOffset, chunk.byteLength);
-      this.#indices.reserve((chunk.length / from) * width);
-      for (let at = 0; at < chunk.length; at += from) {
+      const count = Math.min(left, chunk.length / from);
+      this.#indices.reserve(count * width);
+      for (let at = 0; at < count * from; at += from) {
         const key =
           from === 1 ? view.getUint8(at) : from === 2 ? view.getUint16(at, true) : view.getUint32(at, true);
         this.#write(this.#indices, key);
       }
+      left -= count;
     }
+    this.#indices.reserve(open);
   }
 
   /** Writes one index into a sink in which there is room for it. */
@@ -131,8 +200,13 @@ export class LowCardinality {
 
 /** The narrowest index for this many keys. */
 function widthFor(keys: number): IndexWidth {
-  if (keys <= 0x100) {
+  if (keys <= keysMax(1)) {
     return 1;
   }
-  return keys <= 0x10000 ? 2 : 4;
+  return keys <= keysMax(2) ? 2 : 4;
+}
+
+/** A block has far fewer keys than 2^30. */
+function keysMax(width: IndexWidth): number {
+  return width === 4 ? 2 ** 30 : 0x100 ** width;
 }

@@ -56,12 +56,21 @@ export function attributeMapData(offsets: readonly ByteSink[], map: AttributeMap
   ];
 }
 
+/** An offset is a UInt64. */
+export const offsetBytes = 8;
+
 /** Appends one cumulative offset, a UInt64; a block has less than 2^32 of anything. */
 export function appendOffset(sink: ByteSink, total: number): void {
-  sink.reserve(8);
-  sink.view.setUint32(sink.at, total, true);
-  sink.view.setUint32(sink.at + 4, 0, true);
-  sink.at += 8;
+  sink.reserve(offsetBytes);
+  offsetReserved(sink, total);
+}
+
+/** `appendOffset` into a sink in which there is room. */
+export function offsetReserved(sink: ByteSink, total: number): void {
+  const { at } = sink;
+  sink.view.setUint32(at, total, true);
+  sink.view.setUint32(at + 4, 0, true);
+  sink.at = at + offsetBytes;
 }
 
 function appendVarint(sink: ByteSink, value: number): void {

@@ -27,6 +27,35 @@ describe("a block", () => {
     expect(blockWithin(corpusBounds, ...bodies)).toEqual(first);
   });
 
+  test("has the same bytes from a builder that wrote other blocks before, whole or broken off", () => {
+    const bodies = makeCorpus(11, 3, 60).map((p) => p.protobuf);
+    const builder = new BlockBuilder();
+    for (const other of [...makeCorpus(12, 4, 300), ...makeCorpus(16, 2, 1)]) {
+      builder.add(payload(other.protobuf, corpusBounds));
+    }
+    // More names than one byte can number, and the corpus's keys in another order.
+    const keys = ["url.path", "http.route", "http.request.method", "db.system.name"];
+    const names = Array.from({ length: 300 }, (_, i) =>
+      span(
+        bytesField(5, new TextEncoder().encode(`name-${i}`)),
+        ...keys.map((key) => attribute(key, value.int(i))),
+      ),
+    );
+    const expected = blockWithin(corpusBounds, ...bodies);
+    const again = (): Uint8Array => {
+      builder.clear();
+      for (const body of bodies) {
+        builder.add(payload(body, corpusBounds));
+      }
+      return blockBytes(builder);
+    };
+    builder.add(payload(request(...names)));
+    expect(again()).toEqual(expected);
+    builder.clear();
+    expect(() => builder.add({ ...payload(request(...names)), spans: 2 })).toThrow(BrokenInvariant);
+    expect(again()).toEqual(expected);
+  });
+
   test("has the same bytes wherever its payloads lie in memory", () => {
     const [p] = makeCorpus(13, 1, 20);
     const body = p?.protobuf ?? new Uint8Array(0);

@@ -13,7 +13,7 @@ import type {
   GroupTask,
   StoredPayload,
 } from "../../shared/ledger/group.ts";
-import { DAY_MS } from "../../shared/limits.ts";
+import { DAY_MS, limits } from "../../shared/limits.ts";
 import type { SpanBounds } from "../../shared/otlp/inspect.ts";
 import { MalformedBody } from "../../shared/otlp/malformed.ts";
 import { everyTrace } from "../../shared/otlp/sample-threshold.ts";
@@ -27,6 +27,10 @@ interface CompressedBlock {
   /** zstd. Whole before anything is sent: see compress-block.ts. */
   readonly body: Uint8Array;
 }
+
+type BuiltBlock =
+  | { readonly kind: "built"; readonly block: CompressedBlock; readonly payloads: readonly StoredPayload[] }
+  | { readonly kind: "unreadable"; readonly keys: readonly PayloadKey[]; readonly reason: string };
 
 type InsertTask = Extract<GroupTask, { readonly step: "insert" }>;
 
@@ -54,14 +58,36 @@ export async function insertGroup(
 }
 
 /** Fetches and transcodes a group's payloads, one after the other, each dropped as soon as its rows are written. */
-async function buildBlock(
+async function buildBlock(bucket: R2Bucket, wanted: readonly GroupPayload[]): Promise<BuiltBlock> {
+  const builder = takeBuilder();
+  try {
+    return await buildInto(builder, bucket, wanted);
+  } finally {
+    giveBack(builder);
+  }
+}
+
+/** A builder that no group is using. Its buffers are worth more than what a small group writes into them. */
+let idleBuilder: BlockBuilder | undefined;
+
+function takeBuilder(): BlockBuilder {
+  const builder = idleBuilder ?? new BlockBuilder();
+  idleBuilder = undefined;
+  return builder;
+}
+
+function giveBack(builder: BlockBuilder): void {
+  builder.clear();
+  if (builder.heldBytes <= limits.idleBuilderBytesMax) {
+    idleBuilder = builder;
+  }
+}
+
+async function buildInto(
+  builder: BlockBuilder,
   bucket: R2Bucket,
   wanted: readonly GroupPayload[],
-): Promise<
-  | { readonly kind: "built"; readonly block: CompressedBlock; readonly payloads: readonly StoredPayload[] }
-  | { readonly kind: "unreadable"; readonly keys: readonly PayloadKey[]; readonly reason: string }
-> {
-  const builder = new BlockBuilder();
+): Promise<BuiltBlock> {
   const payloads: StoredPayload[] = [];
   const unreadable: PayloadKey[] = [];
   let reason = "";

@@ -2,14 +2,13 @@
  * The third ring and the auditor, performed effect by effect. It may die between any two effects, and two of them
  * may run at once.
  */
-import { auditRows, planReconcile, receiptCounts } from "../../../shared/ledger/reconcile.ts";
 import { limits } from "../../../shared/limits.ts";
 import { idOfKey, type PayloadKey } from "../../../shared/payload-key.ts";
+import { auditRows } from "../../../shared/reconcile/evidence.ts";
+import { missingKeys, receiptCounts } from "../../../shared/reconcile/join.ts";
 import type { Process } from "./clock.ts";
 import { doorbellOf, pause } from "./consumer.ts";
 import type { World } from "./world.ts";
-
-const none: ReadonlySet<PayloadKey> = new Set();
 
 export function* reconcile(world: World): Process {
   yield* pause(world);
@@ -18,13 +17,15 @@ export function* reconcile(world: World): Process {
   const objects = world.store.list().filter(({ arrival }) => arrival < old);
   const keys = objects.map(({ key }) => key);
   yield* pause(world);
-  const unreceipted = planReconcile(keys, readReceiptKeys(world, keys), none);
+  const unreceipted = missingKeys(keys, readReceiptKeys(world, keys));
   if (unreceipted.length > 0) {
     yield* pause(world);
     const answers = world.ledger.holds(unreceipted);
     const held = new Set(unreceipted.filter((_, i) => answers[i] === true));
     yield* pause(world);
-    const missing = new Set(planReconcile(unreceipted, readReceiptKeys(world, unreceipted), held));
+    const missing = new Set(
+      missingKeys(unreceipted, readReceiptKeys(world, unreceipted)).filter((key) => !held.has(key)),
+    );
     for (const object of objects) {
       if (missing.has(object.key)) {
         world.say(() => `the reconciler rings ${object.key.slice(6, 22)}…${object.key.slice(-22, -18)}`);

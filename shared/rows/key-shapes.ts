@@ -1,0 +1,170 @@
+/**
+ * Sequences of attribute keys, remembered. Most spans carry one of a few: a step compares the next key with the one
+ * that followed last time, and a sequence's end knows its sorted order and the keys' numbers in the block. So a known
+ * sequence costs one comparison a key, no hashing and no sorting.
+ *
+ * The sequences outlive a block; the numbers do not. In each block the first message with a sequence asks the block's
+ * dictionary for them, key by key in wire order, as a message without a known sequence does. So what is remembered
+ * decides how fast a block is written, and never its bytes.
+ */
+import { type AttributeScan, entrySize } from "../otlp/attribute-scan.ts";
+import { Dictionary } from "./dictionary.ts";
+
+/** A shape is about 300 bytes of heap. Real fleets have some hundred; a hostile payload could make millions. */
+const shapesMax = 8192;
+/** Longer sequences are looked up and sorted each time. */
+const depthMax = 128;
+/** So are sequences with longer keys, and those met when the remembered keys take this many bytes. */
+const keyBytesMax = 512;
+const knownBytesMax = 1024 * 1024;
+
+/** A sequence of keys, as a path from the root. */
+class Shape {
+  /** The key of the last step, as `known` numbers it. */
+  readonly key: number;
+  readonly depth: number;
+  /** Where the last message went on from here. */
+  next: Shape | undefined;
+  #others: Map<number, Shape> | undefined;
+  /** Set when a message has ended here. */
+  order: KeyOrder | undefined;
+
+  constructor(key: number, depth: number) {
+    this.key = key;
+    this.depth = depth;
+  }
+
+  child(key: number): Shape | undefined {
+    return this.#others?.get(key);
+  }
+
+  add(shape: Shape): void {
+    this.#others ??= new Map();
+    this.#others.set(shape.key, shape);
+  }
+}
+
+/** The sorted order of a message's attributes. */
+export class KeyOrder {
+  /** Which attribute, in wire order, stands where in the sorted row. */
+  readonly order: Int32Array;
+  /** The keys' numbers in the block's dictionary, in sorted order. */
+  readonly keys: Int32Array;
+  /** For which block's dictionary, and which state of it, `keys` holds. */
+  era = -1;
+
+  constructor(order: Int32Array) {
+    this.order = order;
+    this.keys = new Int32Array(order.length);
+  }
+}
+
+export class KeyShapes {
+  readonly #dictionary: Dictionary;
+  /** The keys in remembered sequences. */
+  #known = new Dictionary();
+  #root = new Shape(-1, 0);
+  #shapes = 0;
+  /** Raised when numbers in the block's dictionary may have been given back. */
+  #era = 0;
+
+  /** `dictionary` numbers the keys of the block. */
+  constructor(dictionary: Dictionary) {
+    this.#dictionary = dictionary;
+  }
+
+  /** The order of one message's attributes. Its keys are in the block's dictionary afterwards. */
+  orderOf(bytes: Uint8Array, view: DataView, scan: AttributeScan): KeyOrder {
+    const { entries, count } = scan;
+    const known = this.#known;
+    let shape: Shape | undefined = this.#root;
+    for (let i = 0; i < count && shape !== undefined; i++) {
+      const keyAt = entries[i * entrySize] ?? 0;
+      const keyLength = entries[i * entrySize + 1] ?? 0;
+      const guess: Shape | undefined = shape.next;
+      shape =
+        guess !== undefined && known.equals(guess.key, bytes, view, keyAt, keyLength)
+          ? guess
+          : this.#step(shape, bytes, view, keyAt, keyLength);
+    }
+    if (shape === undefined) {
+      return this.#number(sorted(this.#dictionary, this.#intern(bytes, view, scan)), bytes, view, scan);
+    }
+    let order = shape.order;
+    if (order === undefined) {
+      order = sorted(this.#dictionary, this.#intern(bytes, view, scan));
+      shape.order = order;
+    }
+    return order.era === this.#era ? order : this.#number(order, bytes, view, scan);
+  }
+
+  /** Must be called when the block's dictionary was cut: the numbers behind the cut will be given anew. */
+  forgetNumbers(): void {
+    this.#era++;
+  }
+
+  /** Makes room where too much has been remembered. Called between blocks. */
+  trim(): void {
+    if (this.#shapes >= shapesMax || this.#known.at >= knownBytesMax) {
+      this.#known = new Dictionary();
+      this.#root = new Shape(-1, 0);
+      this.#shapes = 0;
+    }
+  }
+
+  /** The shape that follows `shape` with this key, or undefined beyond the bounds. */
+  #step(
+    shape: Shape,
+    bytes: Uint8Array,
+    view: DataView,
+    keyAt: number,
+    keyLength: number,
+  ): Shape | undefined {
+    if (keyLength > keyBytesMax || this.#known.at >= knownBytesMax) {
+      return undefined;
+    }
+    const key = this.#known.intern(bytes, view, keyAt, keyLength);
+    let next = shape.child(key);
+    if (next === undefined) {
+      if (this.#shapes >= shapesMax || shape.depth >= depthMax) {
+        return undefined;
+      }
+      next = new Shape(key, shape.depth + 1);
+      shape.add(next);
+      this.#shapes++;
+    }
+    shape.next = next;
+    return next;
+  }
+
+  /** Sets `order.keys` for the block as it is now. */
+  #number(order: KeyOrder, bytes: Uint8Array, view: DataView, scan: AttributeScan): KeyOrder {
+    const keys = this.#intern(bytes, view, scan);
+    for (let i = 0; i < order.keys.length; i++) {
+      order.keys[i] = keys[order.order[i] ?? 0] ?? 0;
+    }
+    order.era = this.#era;
+    return order;
+  }
+
+  /** The keys' numbers in the block, in wire order. */
+  #intern(bytes: Uint8Array, view: DataView, { entries, count }: AttributeScan): Int32Array {
+    const keys = new Int32Array(count);
+    for (let i = 0; i < count; i++) {
+      const at = entries[i * entrySize] ?? 0;
+      keys[i] = this.#dictionary.intern(bytes, view, at, entries[i * entrySize + 1] ?? 0);
+    }
+    return keys;
+  }
+}
+
+/** The order that sorts `keys` by their bytes. The sort is stable, so equal keys stay in wire order. */
+function sorted(dictionary: Dictionary, keys: Int32Array): KeyOrder {
+  return new KeyOrder(
+    Int32Array.from(keys.keys()).sort((a, b) => {
+      const keyA = keys[a] ?? 0;
+      const keyB = keys[b] ?? 0;
+      return keyA === keyB ? 0 : dictionary.compare(keyA, keyB);
+    }),
+  );
+}

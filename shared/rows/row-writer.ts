@@ -1,0 +1,286 @@
+/**
+ * Writes a row a span into the column buffers, station by station of the walk. What all spans of a resource or scope
+ * share is written when it ends, once, and then repeated.
+ */
+import { type AttributeScan, entrySize } from "../otlp/attribute-scan.ts";
+import { EventScan } from "../otlp/event-scan.ts";
+import { LinkScan } from "../otlp/link-scan.ts";
+import { isZero } from "../otlp/span-check.ts";
+import type { SpanScan } from "../otlp/span-scan.ts";
+import type { TraceVisitor, TraceWalk } from "../otlp/trace-walk.ts";
+import type { BlockColumns } from "./block-columns.ts";
+import { ByteSink } from "./byte-sink.ts";
+import { appendString } from "./copy-bytes.ts";
+import { DayCount } from "./day-count.ts";
+import { appendHex, hexReserved } from "./hex-text.ts";
+import type { LowCardinality } from "./low-cardinality.ts";
+import { appendOffset, offsetBytes, offsetReserved } from "./native-block.ts";
+import { ValueText } from "./value-text.ts";
+
+const traceIdBytes = 16;
+const spanIdBytes = 8;
+const timeBytes = 8;
+/** An id's length and its digits. */
+const traceIdTextBytes = 1 + 2 * traceIdBytes;
+const spanIdTextBytes = 1 + 2 * spanIdBytes;
+
+/** pdata/ptrace/span_kind.go; other numbers give the empty text. */
+const spanKindTexts = ["Unspecified", "Internal", "Server", "Client", "Producer", "Consumer"];
+/** pdata/ptrace/status_code.go */
+const statusCodeTexts = ["Unset", "Ok", "Error"];
+
+const encoder = new TextEncoder();
+const serviceNameKey = encoder.encode("service.name");
+
+export class RowWriter implements TraceVisitor {
+  /** Rows in the block. */
+  rows = 0;
+  days = new DayCount();
+  readonly #columns: BlockColumns;
+  /** Dictionary numbers of the texts above, in this payload; -1 where they are not known yet. */
+  readonly #spanKinds = new Int32Array(spanKindTexts.length);
+  readonly #statusCodes = new Int32Array(statusCodeTexts.length);
+  readonly #event = new EventScan();
+  readonly #link = new LinkScan();
+  readonly #text = new ValueText();
+  readonly #scratch = new ByteSink();
+  /** Rows before this payload, this resource and this scope. */
+  #payloadStart = 0;
+  #resourceStart = 0;
+  #scopeStart = 0;
+
+  constructor(columns: BlockColumns) {
+    this.#columns = columns;
+  }
+
+  /** Before each payload; `rewind` comes back to here. */
+  begin(): void {
+    this.#columns.mark();
+    this.#payloadStart = this.rows;
+    this.#forget();
+  }
+
+  /** Takes back what was written since `begin`. */
+  rewind(): void {
+    this.#columns.rewind();
+    this.rows = this.#payloadStart;
+    this.#forget();
+  }
+
+  restart(): void {
+    this.rewind();
+  }
+
+  /** Begins another block in the same columns, which somebody has cleared. */
+  clear(): void {
+    this.rows = 0;
+  }
+
+  #forget(): void {
+    this.days = new DayCount();
+    this.#spanKinds.fill(-1);
+    this.#statusCodes.fill(-1);
+  }
+
+  enterResource(): void {
+    this.#resourceStart = this.rows;
+  }
+
+  enterScope(walk: TraceWalk): void {
+    this.#scopeStart = this.rows;
+    this.#reserveRows(walk.spansInScope);
+  }
+
+  span(walk: TraceWalk): void {
+    this.rows++;
+    this.#appendSpan(walk.bytes, walk.view, walk.span);
+  }
+
+  rejected(): void {}
+
+  leaveScope(walk: TraceWalk): void {
+    const rows = this.rows - this.#scopeStart;
+    const { scopeName, scopeVersion } = this.#columns;
+    this.#appendRepeated(scopeName, walk, walk.scopeNameAt, walk.scopeNameLength, rows);
+    this.#appendRepeated(scopeVersion, walk, walk.scopeVersionAt, walk.scopeVersionLength, rows);
+  }
+
+  /** The columns that all spans of a resource share. */
+  leaveResource(walk: TraceWalk): void {
+    const rows = this.rows - this.#resourceStart;
+    if (rows === 0) {
+      return;
+    }
+    const { bytes, view, resource } = walk;
+    const { serviceName, resourceOffsets, resourceAttributes } = this.#columns;
+    serviceName.appendFilled(this.#serviceName(bytes, view, resource), rows);
+
+    let total = resourceAttributes.keys.rows;
+    resourceOffsets.reserve(rows * offsetBytes);
+    for (let i = 0; i < rows; i++) {
+      total += resource.count;
+      offsetReserved(resourceOffsets, total);
+    }
+    resourceAttributes.appendRepeated(bytes, view, resource, rows, this.#scratch);
+  }
+
+  /** Makes room in the columns where each row takes the same bytes. */
+  #reserveRows(rows: number): void {
+    const columns = this.#columns;
+    columns.timestamp.reserve(rows * timeBytes);
+    columns.traceId.reserve(rows * traceIdTextBytes);
+    columns.spanId.reserve(rows * spanIdTextBytes);
+    columns.parentSpanId.reserve(rows * spanIdTextBytes);
+    columns.duration.reserve(rows * timeBytes);
+    columns.spanOffsets.reserve(rows * offsetBytes);
+    columns.eventOffsets.reserve(rows * offsetBytes);
+    columns.linkOffsets.reserve(rows * offsetBytes);
+    columns.spanName.reserve(rows);
+    columns.spanKind.reserve(rows);
+    columns.statusCode.reserve(rows);
+  }
+
+  #appendSpan(bytes: Uint8Array, view: DataView, span: SpanScan): void {
+    const columns = this.#columns;
+    timeReserved(columns.timestamp, view, span.startTimeAt);
+    this.days.add(view, span.startTimeAt);
+    hexReserved(columns.traceId, bytes, span.traceIdAt, traceIdBytes);
+    hexReserved(columns.spanId, bytes, span.spanIdAt, spanIdBytes);
+    if (span.parentSpanIdLength === 0 || isZero(view, span.parentSpanIdAt, spanIdBytes)) {
+      columns.parentSpanId.bytes[columns.parentSpanId.at++] = 0;
+    } else {
+      hexReserved(columns.parentSpanId, bytes, span.parentSpanIdAt, spanIdBytes);
+    }
+    appendString(columns.traceState, bytes, view, span.traceStateAt, span.traceStateLength);
+    const { spanName } = columns;
+    spanName.appendReserved(spanName.keys.intern(bytes, view, span.nameAt, span.nameLength));
+    enumReserved(columns.spanKind, spanKindTexts, this.#spanKinds, span.kind);
+    columns.spanAttributes.append(bytes, view, span.attributes);
+    offsetReserved(columns.spanOffsets, columns.spanAttributes.keys.rows);
+    durationReserved(columns.duration, view, span.startTimeAt, span.endTimeAt);
+    enumReserved(columns.statusCode, statusCodeTexts, this.#statusCodes, span.statusCode);
+    appendString(columns.statusMessage, bytes, view, span.statusMessageAt, span.statusMessageLength);
+    if (span.events.count > 0) {
+      this.#appendEvents(bytes, view, span);
+    }
+    offsetReserved(columns.eventOffsets, columns.eventName.rows);
+    if (span.links.count > 0) {
+      this.#appendLinks(bytes, view, span);
+    }
+    offsetReserved(columns.linkOffsets, columns.linkAttributeOffsets.length / offsetBytes);
+  }
+
+  #appendEvents(bytes: Uint8Array, view: DataView, { events }: SpanScan): void {
+    const { eventTimestamp, eventName, eventAttributes, eventAttributeOffsets } = this.#columns;
+    const event = this.#event;
+    for (let i = 0; i < events.count; i++) {
+      event.scan(bytes, view, events.at[2 * i] ?? 0, events.at[2 * i + 1] ?? 0);
+      eventTimestamp.reserve(timeBytes);
+      timeReserved(eventTimestamp, view, event.timeAt);
+      eventName.append(eventName.keys.intern(bytes, view, event.nameAt, event.nameLength));
+      eventAttributes.append(bytes, view, event.attributes);
+      appendOffset(eventAttributeOffsets, eventAttributes.keys.rows);
+    }
+  }
+
+  #appendLinks(bytes: Uint8Array, view: DataView, { links }: SpanScan): void {
+    const { linkTraceId, linkSpanId, linkTraceState, linkAttributes, linkAttributeOffsets } = this.#columns;
+    const link = this.#link;
+    for (let i = 0; i < links.count; i++) {
+      link.scan(bytes, view, links.at[2 * i] ?? 0, links.at[2 * i + 1] ?? 0);
+      appendId(linkTraceId, bytes, view, link.traceIdAt, link.traceIdLength);
+      appendId(linkSpanId, bytes, view, link.spanIdAt, link.spanIdLength);
+      appendString(linkTraceState, bytes, view, link.traceStateAt, link.traceStateLength);
+      linkAttributes.append(bytes, view, link.attributes);
+      appendOffset(linkAttributeOffsets, linkAttributes.keys.rows);
+    }
+  }
+
+  #appendRepeated(sink: ByteSink, walk: TraceWalk, from: number, length: number, times: number): void {
+    const scratch = this.#scratch;
+    scratch.clear();
+    appendString(scratch, walk.bytes, walk.view, from, length);
+    sink.appendRepeated(scratch.joined(), times);
+  }
+
+  /** The number of the first `service.name` among the attributes, as text; of the empty text without one. */
+  #serviceName(bytes: Uint8Array, view: DataView, { entries, count }: AttributeScan): number {
+    const { keys } = this.#columns.serviceName;
+    for (let slot = 0; slot < count * entrySize; slot += entrySize) {
+      if (!isServiceName(bytes, entries[slot] ?? 0, entries[slot + 1] ?? 0)) {
+        continue;
+      }
+      const valueAt = entries[slot + 2] ?? 0;
+      const valueLength = entries[slot + 3] ?? 0;
+      if (valueLength >= 0) {
+        return keys.intern(bytes, view, valueAt, valueLength);
+      }
+      const text = this.#text;
+      text.write(bytes, view, valueAt, valueAt - valueLength);
+      return keys.intern(text.bytes, text.view, 0, text.length);
+    }
+    return keys.intern(bytes, view, 0, 0);
+  }
+}
+
+function isServiceName(bytes: Uint8Array, at: number, length: number): boolean {
+  if (length !== serviceNameKey.length) {
+    return false;
+  }
+  for (let i = 0; i < length; i++) {
+    if (bytes[at + i] !== serviceNameKey[i]) {
+      return false;
+    }
+  }
+  return true;
+}
+
+/** An id as hex, or the empty text when it is absent or all zero. */
+function appendId(sink: ByteSink, bytes: Uint8Array, view: DataView, at: number, length: number): void {
+  if (length === 0 || isZero(view, at, length)) {
+    sink.byte(0);
+  } else {
+    appendHex(sink, bytes, at, length);
+  }
+}
+
+/** A time: OTLP's fixed64 nanoseconds are DateTime64(9)'s eight bytes. An absent time is 0. */
+function timeReserved(sink: ByteSink, view: DataView, from: number): void {
+  const to = sink.at;
+  sink.view.setInt32(to, from < 0 ? 0 : view.getInt32(from, true), true);
+  sink.view.setInt32(to + 4, from < 0 ? 0 : view.getInt32(from + 4, true), true);
+  sink.at = to + timeBytes;
+}
+
+/** End minus start in nanoseconds, 64 bits with borrow; 0 when the end lies before the start or is absent. */
+function durationReserved(sink: ByteSink, view: DataView, startAt: number, endAt: number): void {
+  const startLow = view.getUint32(startAt, true);
+  const startHigh = view.getUint32(startAt + 4, true);
+  const endLow = endAt < 0 ? 0 : view.getUint32(endAt, true);
+  const endHigh = endAt < 0 ? 0 : view.getUint32(endAt + 4, true);
+  const inOrder = endHigh > startHigh || (endHigh === startHigh && endLow >= startLow);
+  const borrow = endLow < startLow ? 1 : 0;
+  const to = sink.at;
+  sink.view.setUint32(to, inOrder ? endLow - startLow : 0, true);
+  sink.view.setUint32(to + 4, inOrder ? endHigh - startHigh - borrow : 0, true);
+  sink.at = to + timeBytes;
+}
+
+/** `numbers` remembers the dictionary's number of each text. */
+function enumReserved(
+  column: LowCardinality,
+  texts: readonly string[],
+  numbers: Int32Array,
+  value: number,
+): void {
+  let number = value >= 0 && value < numbers.length ? (numbers[value] ?? -1) : -1;
+  if (number < 0) {
+    const text = encoder.encode(texts[value] ?? "");
+    const view = new DataView(text.buffer, text.byteOffset, text.length);
+    number = column.keys.intern(text, view, 0, text.length);
+    if (value >= 0 && value < numbers.length) {
+      numbers[value] = number;
+    }
+  }
+  column.appendReserved(number);
+}
