@@ -25,9 +25,11 @@ export class Listing {
   *next(after: string): Asking<Page | undefined> {
     if (this.#after <= after) {
       const { objects, more } = this.#page;
-      const rest = objects.filter(({ key }) => key > after);
-      if (rest.length > 0 || !more) {
-        return { objects: rest, more };
+      const next = objects.findIndex(({ key }) => key > after);
+      if (next >= 0 || !more) {
+        this.#after = after;
+        this.#page = { objects: next < 0 ? [] : objects.slice(next), more };
+        return this.#page;
       }
     }
     if (this.#callsLeft === 0) {

@@ -98,7 +98,7 @@ function* walkOne(start: OpenMinute, book: MinuteBook, listing: Listing, run: Ru
     if (page === undefined) {
       return { book: withOpen(book, one), rows: [] };
     }
-    const own = page.objects.filter(({ key }) => minuteOf(key) === one.minute);
+    const own = objectsBefore(page.objects, beforeMinute(one.minute + MINUTE_MS));
     one = yield* joinInto(one, own, run);
     if (own.length < page.objects.length || !page.more) {
       return yield* settle(one, book, run);
@@ -222,7 +222,7 @@ function* listAgain(
     if (page === undefined) {
       return { book: now, rows, after };
     }
-    const own = page.objects.filter(({ key }) => key < before);
+    const own = objectsBefore(page.objects, before);
     const late = yield* findLate(now, own, run);
     now = late.book;
     rows.push(...late.rows);
@@ -266,6 +266,12 @@ export function* findLate(book: MinuteBook, objects: readonly Listed[], run: Run
     });
   }
   return { book: now, rows };
+}
+
+/** The objects, which are in order of keys, up to a text. */
+function objectsBefore(objects: readonly Listed[], text: string): readonly Listed[] {
+  const end = objects.findIndex(({ key }) => key >= text);
+  return end < 0 ? objects : objects.slice(0, end);
 }
 
 export function minuteOf(key: PayloadKey): number {

@@ -52,7 +52,7 @@ describe("sealing", () => {
     }
     expect(runs).toBe(Math.ceil((24 * 60 - 15) / 150));
     expect([...world.minutes.values()].filter(({ sealed }) => sealed)).toHaveLength(24 * 60 - 15);
-  });
+  }, 20_000);
 
   test("a minute larger than a run's budget is joined page by page, and sealed by a later run", () => {
     const world = begun();

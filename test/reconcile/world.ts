@@ -25,7 +25,7 @@ import type {
   WatermarkRow,
 } from "../../shared/reconcile/effects.ts";
 import { keyChecksum } from "../../shared/reconcile/join.ts";
-import { type MinuteBook, startOfMinute } from "../../shared/reconcile/minute-book.ts";
+import { beforeMinute, type MinuteBook, startOfMinute } from "../../shared/reconcile/minute-book.ts";
 import { type ReconcileReport, reconcileRun } from "../../shared/reconcile/run.ts";
 import { type ReconcileSettings, reconcileSettings } from "../../shared/reconcile/settings.ts";
 import { minuteOf, tenantOf } from "../../shared/reconcile/walk-minutes.ts";
@@ -189,7 +189,8 @@ export class ReconcileWorld {
   }
 
   #tally(minute: number): readonly MinuteTally[] {
-    const receipts = [...this.receipts.values()].filter(({ key }) => minuteOf(key) === minute);
+    const start = beforeMinute(minute);
+    const receipts = [...this.receipts.values()].filter(({ key }) => key.startsWith(start));
     const tenants = [...new Set(receipts.map(({ key }) => tenantOf(key)))].sort();
     return tenants.map((tenant) => {
       const own = receipts.filter(({ key }) => tenantOf(key) === tenant);
