@@ -178,6 +178,50 @@ export const limits = {
   /** How long a list still shows a key that was revoked or has expired. KV removes it then. */
   keyTombstoneMs: 30 * DAY_MS,
 
+  // --- limits of keys (shared/meter/)
+  /** A burst where the key names none: this many seconds of its rate, so that leases find something to share. */
+  meterBurstSeconds: 10,
+  /** A lease is at most this share of what is left: the last spans go in ever smaller leases. */
+  meterLeaseShare: 1 / 8,
+  /** A lease is what its isolate is likely to use in this time. */
+  meterLeaseUseMs: 5 * SECOND_MS,
+  /** And is spent within this time or given back: how far the limits can be overdrawn at once (shared/meter/account.ts). */
+  meterLeaseMs: 10 * SECOND_MS,
+  /** Use is measured over at least this, or the first request would look like thousands a second. */
+  meterUseMsMin: 1 * SECOND_MS,
+  /** How long an isolate believes a refusal by rate: it asks at most five times a second for a key that is over it. */
+  meterRefusalMs: 200,
+  /** And for how long after a refusal it does so, though it was leased some spans meanwhile. */
+  meterOverMs: 5 * SECOND_MS,
+  /** And one by quota: a quota that was raised works a minute later. */
+  meterQuotaRefusalMs: 1 * MINUTE_MS,
+  /** A Meter that has not answered by then cannot be reached: the request is admitted. */
+  meterTimeoutMs: 1 * SECOND_MS,
+  /** It is asked again after this; until then requests are admitted at once. */
+  meterAskAgainMs: 1 * SECOND_MS,
+  /** Retry-After of a request over its quota: a Collector with a queue on disk would else fill the disk until the month ends. */
+  quotaRetryAfterMaxSeconds: 3600,
+  /** Accounts that an isolate holds leases of (about 300 bytes each). Beyond, it forgets all: their leases lapse. */
+  leasesMax: 10_000,
+
+  // --- how requests ended (best effort)
+  /**
+   * An isolate tells what it counted after this. A message costs three queue operations ($1.20 a million): an isolate
+   * with one request in 5 s pays as many messages as requests, a busy one hardly any.
+   */
+  outcomeReportMs: 5 * SECOND_MS,
+  /** Counts in one message, about 300 bytes each: a queue takes 128 KB. */
+  outcomesAMessage: 300,
+  /** Counts that an isolate holds. Beyond, requests of further keys are counted without their names. */
+  outcomesMax: 3000,
+  /** A report that could not be written is tried again after this: a minute's counts are in no hurry. */
+  outcomeRetrySeconds: 60,
+  /** Hours of outcomes, and days of usage, that one answer of the console covers. */
+  outcomeHoursMax: 168,
+  usageDaysMax: 37,
+  /** Rows in one answer. */
+  outcomesListed: 10_000,
+
   // --- the console
   /** Keys in one answer: KV lists as many a call. */
   keysListed: 1000,
@@ -209,6 +253,10 @@ assert(
 assert(
   2 * limits.unknownKeyRetryMs < (limits.unknownKeysRememberedMax / 10_000) * SECOND_MS,
   "a key that comes again is still remembered under a flood of 10,000 a second",
+);
+assert(
+  limits.meterLeaseUseMs < limits.meterLeaseMs,
+  "a lease that is used as expected is used up before it ends",
 );
 assert(limits.insertTimeoutSeconds * 1000 < limits.leaseMs, "an INSERT ends before its lease");
 assert(limits.reconcileLeaseMs < limits.alertReconcilerMs, "one run that died is no alert");

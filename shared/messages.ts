@@ -3,7 +3,9 @@
  * payload. Each is parsed once, here, with valibot; past it the types are trusted.
  */
 import * as v from "valibot";
-import { isPayloadKey, type PayloadKey } from "./payload-key.ts";
+import { keyIdPattern } from "./api-key.ts";
+import { requestOutcomes } from "./outcome.ts";
+import { isPayloadKey, type PayloadKey, tenantPattern } from "./payload-key.ts";
 
 const payloadKeySchema = v.custom<PayloadKey>(
   (input) => typeof input === "string" && isPayloadKey(input),
@@ -32,6 +34,55 @@ export type Doorbell = v.InferOutput<typeof doorbellSchema>;
 /** A queue message that names one group which is ready to be inserted. */
 export const groupBellSchema = v.object({ v: v.literal(1), group: groupIdSchema });
 export type GroupBell = v.InferOutput<typeof groupBellSchema>;
+
+const keyIdSchema = v.pipe(v.string(), v.regex(keyIdPattern));
+
+/** A queue message from a tenant's Meter: a key's quota is nearly used, or used up, or a new month has begun. */
+export const quotaMessageSchema = v.object({
+  v: v.literal(1),
+  kind: v.literal("quota"),
+  tenant: v.pipe(v.string(), v.regex(tenantPattern)),
+  /** The id of the first key of the line. */
+  account: keyIdSchema,
+  month: v.pipe(v.string(), v.regex(/^\d{4}-\d{2}$/)),
+  percent: v.picklist([80, 100]),
+  state: v.picklist(["open", "resolved"]),
+  usedSpans: countSchema,
+  spansPerMonth: countSchema,
+});
+export type QuotaMessage = v.InferOutput<typeof quotaMessageSchema>;
+
+/** How many requests of one minute ended in one way. Empty texts where no key told the tenant. */
+export const outcomeCountSchema = v.object({
+  /** Start of the minute, ms since the epoch. */
+  minute: countSchema,
+  tenant: v.union([v.literal(""), v.pipe(v.string(), v.regex(tenantPattern))]),
+  key: v.union([v.literal(""), keyIdSchema]),
+  outcome: v.picklist(requestOutcomes),
+  /** A word of the ingress's: why. */
+  reason: v.pipe(v.string(), v.regex(/^[a-z_]{0,40}$/)),
+  requests: countSchema,
+  spans: countSchema,
+  rejectedSpans: countSchema,
+  bytes: countSchema,
+  keyLookUps: countSchema,
+  meterCalls: countSchema,
+});
+export type OutcomeCount = v.InferOutput<typeof outcomeCountSchema>;
+
+/**
+ * A queue message with what one isolate of the ingress has counted. A count is the whole of its minute so far: a later
+ * message (by `sequence`) replaces what an earlier one said.
+ */
+export const outcomesMessageSchema = v.object({
+  v: v.literal(1),
+  kind: v.literal("outcomes"),
+  /** Drawn at the isolate's first report: 128 random bits as hex. */
+  reporter: groupIdSchema,
+  sequence: countSchema,
+  counts: v.array(outcomeCountSchema),
+});
+export type OutcomesMessage = v.InferOutput<typeof outcomesMessageSchema>;
 
 /**
  * An R2 event notification, as documented under r2/buckets/event-notifications. It carries no custom metadata: a

@@ -2,3 +2,8 @@
 export function formatDateTime64(timeMs: number): string {
   return new Date(timeMs).toISOString().replace("T", " ").replace("Z", "");
 }
+
+/** ms since the epoch as text of a DateTime: whole seconds. */
+export function formatDateTime(timeMs: number): string {
+  return formatDateTime64(timeMs).slice(0, "2026-11-24 07:41:29".length);
+}

@@ -8,7 +8,11 @@ import {
   type Doorbell,
   doorbellSchema,
   groupBellSchema,
+  type OutcomesMessage,
+  outcomesMessageSchema,
   payloadMetadataSchema,
+  type QuotaMessage,
+  quotaMessageSchema,
   r2EventSchema,
 } from "../../shared/messages.ts";
 import { isPayloadKey, type PayloadKey } from "../../shared/payload-key.ts";
@@ -20,6 +24,8 @@ export type Message =
   | { readonly kind: "doorbell"; readonly doorbell: Doorbell }
   | { readonly kind: "group"; readonly group: string }
   | { readonly kind: "event"; readonly key: PayloadKey }
+  | { readonly kind: "outcomes"; readonly outcomes: OutcomesMessage }
+  | { readonly kind: "quota"; readonly quota: QuotaMessage }
   | { readonly kind: "other"; readonly reason: string };
 
 /** What one message body says. Worked examples: test/core/take-batch.test.ts. */
@@ -32,9 +38,17 @@ export function readMessage(body: unknown): Message {
   if (group.success) {
     return { kind: "group", group: group.output.group };
   }
+  const outcomes = v.safeParse(outcomesMessageSchema, body);
+  if (outcomes.success) {
+    return { kind: "outcomes", outcomes: outcomes.output };
+  }
+  const quota = v.safeParse(quotaMessageSchema, body);
+  if (quota.success) {
+    return { kind: "quota", quota: quota.output };
+  }
   const event = v.safeParse(r2EventSchema, body);
   if (!event.success) {
-    return { kind: "other", reason: "no doorbell, group bell or R2 event" };
+    return { kind: "other", reason: "no doorbell, group bell, R2 event or report of the ingress" };
   }
   const { action, object } = event.output;
   if (!created.has(action)) {

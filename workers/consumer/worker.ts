@@ -28,6 +28,7 @@ import { completeDoorbell, readMessage } from "./take-batch.ts";
 import { tell } from "./tell.ts";
 import { verifyGroup } from "./verify-group.ts";
 import { readRecent, readVolumes } from "./watch.ts";
+import { quotaFinding, type Report, writeOutcomes } from "./write-outcomes.ts";
 
 export { Ledger } from "./ledger-object.ts";
 
@@ -38,6 +39,8 @@ const bytesInHand = new ByteBudget(limits.consumerBytesInHandMax);
 async function takeBatch(batch: MessageBatch, env: ConsumerBindings): Promise<void> {
   const doorbells: Doorbell[] = [];
   const groups: string[] = [];
+  const reports: Report[] = [];
+  const findings: Finding[] = [];
   for (const message of batch.messages) {
     const read = readMessage(message.body);
     switch (read.kind) {
@@ -46,6 +49,12 @@ async function takeBatch(batch: MessageBatch, env: ConsumerBindings): Promise<vo
         break;
       case "group":
         groups.push(read.group);
+        break;
+      case "outcomes":
+        reports.push({ message, outcomes: read.outcomes });
+        break;
+      case "quota":
+        findings.push(quotaFinding(read.quota));
         break;
       case "event": {
         const doorbell = await completeDoorbell(env.PAYLOADS, read.key, "event");
@@ -82,6 +91,11 @@ async function takeBatch(batch: MessageBatch, env: ConsumerBindings): Promise<vo
     if (task !== null) {
       tasks.push(task);
     }
+  }
+  if (reports.length > 0 || findings.length > 0) {
+    const now = Date.now();
+    await writeOutcomes(clickHouseOf(env), reports, now); // what it could not write is retried, whatever is acked below
+    await tell(clickHouseOf(env), env.ALERT_WEBHOOK, findings, now);
   }
   batch.ackAll();
   for (const task of tasks) {

@@ -17,6 +17,8 @@ export type RefusalReason =
   | "unknown_keys_flood"
   | "disabled_key"
   | "forbidden_origin"
+  | "rate_exceeded"
+  | "quota_exceeded"
   | "too_large"
   | "corrupt_body"
   | "busy"
@@ -60,7 +62,10 @@ export function answerOf(reason: RefusalReason): RefusalAnswer {
     case "forbidden_origin":
       return { status: 403, outcome: "forbidden", retryable: false };
     case "unknown_keys_flood":
+    case "rate_exceeded":
       return { status: 429, outcome: "rate_limited", retryable: true };
+    case "quota_exceeded":
+      return { status: 429, outcome: "over_quota", retryable: true };
     case "too_large":
       return { status: 413, outcome: "too_large", retryable: false };
     case "corrupt_body":

@@ -21,12 +21,16 @@ import { answerType, type Content, readContent } from "./content.ts";
 import { addCorsHeaders, originAllowed, preflight } from "./cors.ts";
 import { drainBody, readBody } from "./read-body.ts";
 import type { Refusal, RefusalReason } from "./refusal.ts";
+import { OutcomeReport } from "./report-outcomes.ts";
 import { ring } from "./ring.ts";
+import { type Admission, type Leases, overLimit, spendSpans } from "./spend-spans.ts";
 import { Tally } from "./tally.ts";
 import { writeLog } from "./write-log.ts";
 
 // One a Worker instance, shared by its requests.
 const keyMemory = new KeyMemory();
+const leases: Leases = new Map();
+const outcomes = new OutcomeReport();
 const bytesInHand = new BytesInHand(limits.ingressBytesInHandMax);
 
 /** A body without spans that is longer than this is most likely a mistake (snake_case JSON, say): it gets a warning. */
@@ -58,6 +62,10 @@ async function receiveTraces(
       tally,
     );
   }
+  const over = overLimit(key.value, leases, Date.now());
+  if (over !== undefined) {
+    return await refuseRequest(request, over, tally);
+  }
   const body = await readBody(request, bytesInHand);
   if (!body.ok) {
     return await refuseRequest(request, body.refusal, tally);
@@ -79,7 +87,7 @@ async function receiveBody(
   let stored: Promise<Response>;
   try {
     tally.bytes = body.bytes.length;
-    const arrival = Date.now(); // the body is complete; the put follows at once
+    const arrival = Date.now(); // the body is complete; the put follows at once, or after a call to the Meter
     const bounds = spanBounds(arrival, sender.record.sample);
     const checked = checkPayload(body.bytes, content, bounds);
     if (!checked.ok) {
@@ -87,11 +95,17 @@ async function receiveBody(
       return await refuseRequest(request, checked.refusal, tally);
     }
     const { inspection, inflatedBytes } = checked.value;
+    tally.spans = inspection.spans;
     tally.rejectedSpans = inspection.rejectedSpans;
     tally.sampledSpans = inspection.sampledSpans;
     if (inspection.spans === 0) {
       body.release();
       return answerNothing(content, inspection, inflatedBytes, tally);
+    }
+    const admission = await spendSpans(sender, inspection.spans, env.METER, leases, Date.now(), tally);
+    if (!admission.ok) {
+      body.release();
+      return await refuseRequest(request, admission.refusal, tally);
     }
     stored = store(
       {
@@ -106,6 +120,7 @@ async function receiveBody(
         ...bounds,
       },
       rejectionMessage(inspection),
+      admission.value,
     );
   } catch (error) {
     body.release();
@@ -114,10 +129,17 @@ async function receiveBody(
   ctx.waitUntil(stored.then(body.release, body.release));
   return await stored;
 
-  async function store(metadata: PayloadMetadata, rejections: string): Promise<Response> {
+  async function store(
+    metadata: PayloadMetadata,
+    rejections: string,
+    admission: Admission,
+  ): Promise<Response> {
     const id = await payloadId(tenant, content.type, content.encoding, body.bytes);
     const payload = formatPayloadKey(metadata.arrival, tenant, id);
     const acceptance = await acceptPayload(env.PAYLOADS, payload, body.bytes, metadata);
+    if (acceptance !== "created") {
+      admission.giveBack();
+    }
     if (acceptance === "unreachable") {
       return await refuseRequest(
         request,
@@ -130,8 +152,7 @@ async function receiveBody(
     }
     const { spans, outputBytes, arrival } = metadata;
     ctx.waitUntil(ring(env.RING, { v: 1, key: payload, cause: "ingress", spans, outputBytes, arrival }));
-    tally.spans = spans;
-    tally.end("accepted", acceptance);
+    tally.end("accepted", admission.metered ? acceptance : "unmetered");
     const response =
       metadata.rejectedSpans === 0
         ? accepted(content.type)
@@ -234,22 +255,36 @@ const router = Router<Request, RouteArguments>()
     ),
   );
 
+async function answer(
+  request: Request,
+  env: IngressBindings,
+  ctx: ExecutionContext,
+  tally: Tally,
+): Promise<Response> {
+  try {
+    const response = await router.fetch(request, env, ctx, tally);
+    addCorsHeaders(request.headers, response.headers);
+    return await encoded(request, response);
+  } catch (error) {
+    // Whatever breaks here is ours. The exporter must try again, and must not be told how we are built.
+    writeLog("error", { outcome: "unavailable", reason: "internal" }, error);
+    tally.refused("internal");
+    const response = refused(answerType(request.headers), {
+      reason: "internal",
+      message: "The request could not be handled at this moment. Try again.",
+    });
+    addCorsHeaders(request.headers, response.headers);
+    return response;
+  }
+}
+
+export { Meter } from "./meter-object.ts";
+
 export default {
   async fetch(request, env, ctx) {
     const tally = new Tally();
-    try {
-      const response = await router.fetch(request, env, ctx, tally);
-      addCorsHeaders(request.headers, response.headers);
-      return await encoded(request, response);
-    } catch (error) {
-      // Whatever breaks here is ours. The exporter must try again, and must not be told how we are built.
-      writeLog("error", { outcome: "unavailable", reason: "internal" }, error);
-      const response = refused(answerType(request.headers), {
-        reason: "internal",
-        message: "The request could not be handled at this moment. Try again.",
-      });
-      addCorsHeaders(request.headers, response.headers);
-      return response;
-    }
+    const response = await answer(request, env, ctx, tally);
+    outcomes.count(tally, env.OUTCOMES, ctx, Date.now());
+    return response;
   },
 } satisfies ExportedHandler<IngressBindings>;

@@ -1,0 +1,404 @@
+import { describe, expect, test } from "vitest";
+import { Random } from "../../bench/random.ts";
+import { limits } from "../../shared/limits.ts";
+import { type Account, type Ask, type KeyLimits, lease, nextMonthMs } from "../../shared/meter/account.ts";
+import {
+  admit,
+  answered,
+  giveBack,
+  isLimited,
+  type Lease,
+  noLease,
+  refusedAlready,
+  unanswered,
+} from "../../shared/meter/lease.ts";
+
+const start = Date.UTC(2026, 10, 24, 7);
+const rate = (spansPerSecond: number, burstSpans: number | null = null): KeyLimits => ({
+  spansPerSecond,
+  burstSpans,
+  spansPerMonth: null,
+});
+const quota = (spansPerMonth: number): KeyLimits => ({
+  spansPerSecond: null,
+  burstSpans: null,
+  spansPerMonth,
+});
+const one = (spans: number, changes: Partial<Ask> = {}): Ask => ({
+  spans,
+  wanted: spans,
+  unused: null,
+  unmetered: 0,
+  ...changes,
+});
+
+/** One isolate that asks for exactly what it needs, one request after another. */
+function meterOf(allowed: KeyLimits) {
+  let account: Account | undefined;
+  return {
+    ask(ask: Ask, now: number) {
+      const result = lease(account, allowed, ask, now);
+      account = result.account;
+      return result;
+    },
+    account: () => account,
+  };
+}
+
+describe("a rate", () => {
+  test("admits the burst at once, then the rate, and says when the next request fits", () => {
+    const meter = meterOf(rate(100, 50));
+    expect(meter.ask(one(50), start).answer).toMatchObject({ kind: "leased", spans: 50 });
+    expect(meter.ask(one(10), start).answer).toEqual({
+      kind: "refused",
+      limit: "rate",
+      retryAfterMs: 100,
+      leftSpans: 0,
+    });
+    expect(meter.ask(one(10), start + 99).answer.kind).toBe("refused");
+    expect(meter.ask(one(10), start + 100).answer.kind).toBe("leased");
+    expect(meter.ask(one(50), start + 100_000).answer.kind, "no more than the burst is saved up").toBe(
+      "leased",
+    );
+    expect(meter.ask(one(1), start + 100_000).answer.kind).toBe("refused");
+  });
+
+  test("admits a request larger than its burst by a full bucket, which is then in debt", () => {
+    const meter = meterOf(rate(10, 20));
+    expect(meter.ask(one(100), start).answer).toMatchObject({ kind: "leased", spans: 100 });
+    expect(meter.ask(one(1), start).answer).toMatchObject({ kind: "refused", retryAfterMs: 8100 });
+    expect(meter.ask(one(100), start + 9_999).answer.kind).toBe("refused");
+    expect(meter.ask(one(100), start + 10_000).answer.kind).toBe("leased");
+  });
+
+  test("a refused request costs nothing", () => {
+    const meter = meterOf(rate(10, 20));
+    meter.ask(one(20), start);
+    const before = meter.account();
+    for (let i = 0; i < 10; i++) {
+      expect(meter.ask(one(20), start).answer.kind).toBe("refused");
+    }
+    expect(meter.account()).toEqual(before);
+  });
+
+  test("leases a share of what is left, and no more than is wanted", () => {
+    const meter = meterOf(rate(100, 800));
+    expect(meter.ask(one(10, { wanted: 30 }), start).answer).toMatchObject({ spans: 30 });
+    expect(meter.ask(one(10, { wanted: 9999 }), start).answer).toMatchObject({ spans: 96 }); // an eighth of 770
+    expect(meter.ask(one(200, { wanted: 9999 }), start).answer).toMatchObject({ spans: 200 });
+  });
+
+  test("takes back what a living lease did not spend, and not what one that ran out did not", () => {
+    const back = (alive: boolean) => {
+      const meter = meterOf(rate(1, 100));
+      meter.ask(one(100), start);
+      const unused = { spans: 40, month: "2026-11", alive };
+      return meter.ask(one(30, { unused }), start).answer.kind;
+    };
+    expect(back(true)).toBe("leased");
+    expect(back(false)).toBe("refused");
+  });
+
+  test("that is set on a key which had none begins with a full burst", () => {
+    const { account } = lease(undefined, quota(1000), one(10), start);
+    expect(lease(account, rate(10, 20), one(20), start).answer.kind).toBe("leased");
+  });
+});
+
+describe("a quota", () => {
+  const month = { month: "2026-11", spansPerMonth: 1000 };
+
+  test("ends with its last span, says when the month does, and begins anew then", () => {
+    const meter = meterOf(quota(1000));
+    expect(meter.ask(one(999), start).answer.kind).toBe("leased");
+    expect(meter.ask(one(2), start).answer).toEqual({
+      kind: "refused",
+      limit: "month",
+      retryAfterMs: Date.UTC(2026, 11, 1) - start,
+      leftSpans: 1,
+    });
+    expect(meter.ask(one(1), start).answer.kind).toBe("leased");
+    expect(meter.ask(one(1), Date.UTC(2026, 11, 1) - 1).answer.kind).toBe("refused");
+    expect(meter.ask(one(1000), Date.UTC(2026, 11, 1)).answer.kind).toBe("leased");
+  });
+
+  test("the month after December is January's", () => {
+    expect(nextMonthMs(Date.UTC(2026, 11, 31, 23))).toBe(Date.UTC(2027, 0, 1));
+  });
+
+  test("counts what was given back, if it is of this month", () => {
+    const meter = meterOf(quota(1000));
+    meter.ask(one(1000), start);
+    const unused = { spans: 100, month: "2026-10", alive: false };
+    expect(meter.ask(one(1, { unused }), start).answer.kind).toBe("refused");
+    expect(meter.ask(one(100, { unused: { ...unused, month: "2026-11" } }), start).answer.kind).toBe(
+      "leased",
+    );
+  });
+
+  test("counts what was admitted without the Meter", () => {
+    const meter = meterOf(quota(1000));
+    expect(meter.ask(one(1, { unmetered: 1500 }), start).answer).toMatchObject({
+      kind: "refused",
+      leftSpans: 0,
+    });
+    expect(meter.account()?.usedSpans).toBe(1500);
+  });
+
+  test("is told once at 80 % and once at 100 %, and resolved in the next month", () => {
+    const meter = meterOf(quota(1000));
+    const notices = (spans: number, now = start) => meter.ask(one(spans), now).notices;
+    expect(notices(799)).toEqual([]);
+    expect(notices(1)).toEqual([{ ...month, percent: 80, state: "open", usedSpans: 800 }]);
+    expect(notices(100)).toEqual([]);
+    expect(notices(101), "a refusal is the end of a quota").toEqual([
+      { ...month, percent: 100, state: "open", usedSpans: 900 },
+    ]);
+    expect(notices(100)).toEqual([]);
+    expect(notices(1, Date.UTC(2026, 11, 1))).toEqual([
+      { ...month, percent: 80, state: "resolved", usedSpans: 1000 },
+      { ...month, percent: 100, state: "resolved", usedSpans: 1000 },
+    ]);
+  });
+});
+
+describe("an isolate", () => {
+  const allowed = rate(100, 1000);
+
+  /** A lease of an isolate that was granted `granted` for a request of 10. */
+  function leased(granted: number, now = start): Lease {
+    const asked = admit(noLease(now), allowed, 10, now);
+    if (asked.decision.kind !== "ask") {
+      throw new Error("an isolate without a lease asks");
+    }
+    const answer = { kind: "leased", spans: granted, month: "2026-11" } as const;
+    return answered(asked.lease, allowed, asked.decision.ask, answer, now).lease;
+  }
+
+  test("without limits never asks", () => {
+    expect(isLimited({ spansPerSecond: null, burstSpans: null, spansPerMonth: null })).toBe(false);
+    expect(isLimited(rate(1))).toBe(true);
+    expect(isLimited(quota(1))).toBe(true);
+  });
+
+  test("spends its lease without asking, then asks for what it used in the last seconds", () => {
+    let held = leased(110);
+    for (let i = 0; i < 10; i++) {
+      const next = admit(held, allowed, 10, start + i * 100);
+      expect(next.decision.kind).toBe("admitted");
+      held = next.lease;
+    }
+    const { decision } = admit(held, allowed, 10, start + 2000);
+    // 110 spans in 2.5 s (half a second of it from before the first ask) are 44 a second; for 5 s: 220.
+    expect(decision).toEqual({ kind: "ask", ask: { spans: 10, wanted: 230, unused: null, unmetered: 0 } });
+  });
+
+  test("does not spend a lease that has run out, or another month's: it gives the rest back", () => {
+    const unused = (now: number, held = leased(110)) => {
+      const { decision } = admit(held, allowed, 10, now);
+      return decision.kind === "ask" ? decision.ask.unused : undefined;
+    };
+    expect(unused(start + limits.meterLeaseMs)).toEqual({ spans: 100, month: "2026-11", alive: false });
+    const december = Date.UTC(2026, 11, 1);
+    expect(unused(december, leased(110, december - 5))).toMatchObject({ month: "2026-11", alive: false });
+  });
+
+  /** The lease of an isolate whose request of 10 was refused at `start`. */
+  function refused(limit: "rate" | "month", leftSpans: number): Lease {
+    const asked = admit(noLease(start), allowed, 10, start);
+    const ask = asked.decision.kind === "ask" ? asked.decision.ask : one(0);
+    const answer = { kind: "refused", limit, retryAfterMs: 5000, leftSpans } as const;
+    const { lease: held, decision } = answered(asked.lease, allowed, ask, answer, start);
+    expect(decision).toEqual({ kind: "refused", refused: { limit, retryAfterMs: 5000 } });
+    return held;
+  }
+
+  test("believes a refusal by rate for a moment, while the limits are the same", () => {
+    const held = refused("rate", 4);
+    expect(admit(held, allowed, 1, start + 100).decision).toEqual({
+      kind: "refused",
+      refused: { limit: "rate", retryAfterMs: 4900 },
+    });
+    expect(refusedAlready(held, allowed, 1, start + 100)).toEqual({ limit: "rate", retryAfterMs: 4900 });
+    expect(admit(held, rate(200), 1, start + 100).decision.kind).toBe("ask");
+    expect(admit(held, allowed, 1, start + limits.meterRefusalMs).decision.kind).toBe("ask");
+  });
+
+  test("believes a refusal by quota for as long as it lasts, at most a minute, and goes on asking for what fits", () => {
+    const held = refused("month", 4);
+    expect(admit(held, allowed, 5, start + 4999).decision).toMatchObject({ refused: { limit: "month" } });
+    expect(admit(held, allowed, 4, start).decision.kind).toBe("ask");
+    expect(admit(held, allowed, 5, start + 5000).decision.kind).toBe("ask");
+  });
+
+  test("over the rate asks at most five times a second, whatever it is answered", () => {
+    let held = refused("rate", 0);
+    let asks = 0;
+    for (let now = start; now < start + limits.meterOverMs; now += 10) {
+      const next = admit(held, allowed, 10, now);
+      held = next.lease;
+      if (next.decision.kind === "ask") {
+        asks++;
+        const answer = { kind: "leased", spans: 10, month: "2026-11" } as const;
+        held = answered(held, allowed, next.decision.ask, answer, now).lease;
+      }
+    }
+    expect(asks).toBeLessThanOrEqual((5 * limits.meterOverMs) / 1000);
+  });
+
+  test("admits while the Meter cannot be reached, asks again a second later, and reports what it admitted", () => {
+    const asked = admit(noLease(start), allowed, 10, start);
+    const ask = asked.decision.kind === "ask" ? asked.decision.ask : one(0);
+    let { lease: held, decision } = unanswered(asked.lease, ask, start) as ReturnType<typeof admit>;
+    expect(decision.kind).toBe("unmetered");
+    ({ lease: held, decision } = admit(held, allowed, 7, start + 1));
+    expect(decision.kind).toBe("unmetered");
+    ({ decision } = admit(held, allowed, 1, start + limits.meterAskAgainMs));
+    expect(decision).toMatchObject({ kind: "ask", ask: { spans: 1, unmetered: 17 } });
+  });
+
+  test("spends again what a request gave back", () => {
+    const held = giveBack(leased(10), 10);
+    expect(admit(held, allowed, 10, start).decision.kind).toBe("admitted");
+  });
+
+  test("asks once for a stock, and beside that only for what each request needs", () => {
+    const busy = { ...leased(10), used: 1000 };
+    const first = admit(busy, allowed, 10, start + 1000);
+    const second = admit(first.lease, allowed, 10, start + 1000);
+    expect(first.decision).toMatchObject({ ask: { wanted: expect.toSatisfy((n: number) => n > 1000) } });
+    expect(second.decision).toMatchObject({ ask: { wanted: 10 } });
+  });
+});
+
+describe("50 isolates and 100,000 requests", () => {
+  interface Run {
+    /** When each admitted request was, and its spans. */
+    readonly admitted: readonly { readonly at: number; readonly spans: number }[];
+    readonly calls: number;
+    readonly refused: number;
+    readonly seconds: number;
+    readonly largest: number;
+  }
+
+  /** Requests at random times at random isolates; a call to the Meter takes 20 to 80 ms, and others go on meanwhile. */
+  function simulate(allowed: KeyLimits, requestsPerSecond: number, seed: number): Run {
+    const random = new Random(seed);
+    const leases = Array.from({ length: 50 }, () => noLease(start));
+    const calls: { at: number; isolate: number; ask: Ask; reply: number }[] = [];
+    const admitted: { at: number; spans: number }[] = [];
+    let account: Account | undefined;
+    let now = start;
+    let [asked, refused, largest] = [0, 0, 0];
+    const settleUntil = (time: number): void => {
+      for (;;) {
+        const next = calls.reduce<number>(
+          (best, call, i) => (call.reply <= time && call.reply < (calls[best]?.reply ?? time + 1) ? i : best),
+          -1,
+        );
+        const [call] = next < 0 ? [] : calls.splice(next, 1);
+        if (call === undefined) {
+          return;
+        }
+        // The Meter decides half-way there.
+        const result = lease(
+          account,
+          allowed,
+          call.ask,
+          Math.max(account?.at ?? 0, (call.at + call.reply) / 2),
+        );
+        account = result.account;
+        const done = answered(
+          leases[call.isolate] ?? noLease(0),
+          allowed,
+          call.ask,
+          result.answer,
+          call.reply,
+        );
+        leases[call.isolate] = done.lease;
+        if (done.decision.kind === "admitted") {
+          admitted.push({ at: call.reply, spans: call.ask.spans });
+        } else {
+          refused++;
+        }
+      }
+    };
+    for (let i = 0; i < 100_000; i++) {
+      now += (2 * 1000 * random.below(1000)) / 1000 / requestsPerSecond;
+      settleUntil(now);
+      const isolate = random.below(50);
+      const spans = random.chance(0.05) ? 200 + random.below(313) : 1 + random.below(20);
+      largest = Math.max(largest, spans);
+      const { lease: held, decision } = admit(leases[isolate] ?? noLease(0), allowed, spans, now);
+      leases[isolate] = held;
+      switch (decision.kind) {
+        case "admitted":
+          admitted.push({ at: now, spans });
+          break;
+        case "ask":
+          asked++;
+          calls.push({ at: now, isolate, ask: decision.ask, reply: now + 20 + random.below(60) });
+          break;
+        default:
+          refused++;
+      }
+    }
+    settleUntil(now + 1000);
+    return {
+      admitted: admitted.sort((a, b) => a.at - b.at),
+      calls: asked,
+      refused,
+      seconds: (now - start) / 1000,
+      largest,
+    };
+  }
+
+  const total = (run: Run) => run.admitted.reduce((sum, { spans }) => sum + spans, 0);
+  /** About 10 spans in 19 of 20 requests and 356 in the other. */
+  const meanSpans = 27.8;
+
+  test("within the rate: none is refused, and there are at most 0.05 calls a request", () => {
+    const run = simulate(rate(30_000), 1000, 1); // 27,800 spans a second wanted
+    expect(run.refused).toBe(0);
+    expect(run.calls / 100_000).toBeLessThanOrEqual(0.05);
+  });
+
+  test("within the quota: the same", () => {
+    const run = simulate(quota(20_000_000), 1000, 2);
+    expect(run.refused).toBe(0);
+    expect(run.calls / 100_000).toBeLessThanOrEqual(0.05);
+  });
+
+  test.each([2, 5])(
+    "%d times over the rate: what is admitted is within the bound at all times, and not much less",
+    (over) => {
+      const spansPerSecond = Math.round((1000 * meanSpans) / over);
+      const burstSpans = 2 * spansPerSecond;
+      const run = simulate(rate(spansPerSecond, burstSpans), 1000, 3 + over);
+      const lifeSeconds = limits.meterLeaseMs / 1000;
+      for (const window of [1, 5, 20, 60]) {
+        let [sum, first, most] = [0, 0, 0];
+        for (const { at, spans } of run.admitted) {
+          sum += spans;
+          for (; (run.admitted[first]?.at ?? at) <= at - window * 1000; first++) {
+            sum -= run.admitted[first]?.spans ?? 0;
+          }
+          most = Math.max(most, sum);
+        }
+        const bound = burstSpans + spansPerSecond * (window + lifeSeconds) + run.largest;
+        expect(most, `in ${window} s`).toBeLessThanOrEqual(bound);
+      }
+      // Five a second from each isolate, and what was asked beside a call that was under way.
+      expect(run.calls / run.seconds).toBeLessThan(50 * 8);
+      expect(total(run)).toBeLessThanOrEqual(burstSpans + spansPerSecond * run.seconds + run.largest);
+      expect(total(run)).toBeGreaterThan(0.9 * spansPerSecond * run.seconds);
+    },
+  );
+
+  test("over the quota: never a span more, and all but a hundredth of it", () => {
+    const run = simulate(quota(1_000_000), 1000, 9);
+    expect(total(run)).toBeLessThanOrEqual(1_000_000);
+    expect(total(run)).toBeGreaterThan(990_000);
+    expect(run.refused).toBeGreaterThan(50_000);
+  });
+});

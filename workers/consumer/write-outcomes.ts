@@ -1,0 +1,66 @@
+/**
+ * Writes what the ingress reported into ClickHouse: how requests ended, and what people should know of quotas. A report
+ * is asked for again when it could not be written; it says totals, so writing one twice changes nothing.
+ */
+import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
+import type { Finding } from "../../shared/clickhouse/findings.ts";
+import { outcomeColumns, outcomeRows } from "../../shared/clickhouse/outcomes.ts";
+import { limits } from "../../shared/limits.ts";
+import type { OutcomesMessage, QuotaMessage } from "../../shared/messages.ts";
+
+/** One message of the queue, and what it says. */
+export interface Report {
+  readonly message: Pick<Message, "retry">;
+  readonly outcomes: OutcomesMessage;
+}
+
+/** Never throws: a report that could not be written is retried on its own, whatever else its batch holds. */
+export async function writeOutcomes(
+  { client }: ClickHouseConnection,
+  reports: readonly Report[],
+  now: number,
+): Promise<void> {
+  if (reports.length === 0) {
+    return;
+  }
+  try {
+    await client.insert({
+      table: "headrace_outcomes",
+      columns: [...outcomeColumns],
+      values: reports.flatMap(({ outcomes }) => outcomeRows(outcomes, now)),
+      format: "JSONEachRow",
+      clickhouse_settings: { async_insert: 0, wait_end_of_query: 1 },
+    });
+  } catch (error) {
+    console.warn(
+      JSON.stringify({
+        message: "outcomes could not be written",
+        reports: reports.length,
+        error: String(error),
+      }),
+    );
+    for (const { message } of reports) {
+      message.retry({ delaySeconds: limits.outcomeRetrySeconds });
+    }
+  }
+}
+
+/** One finding a key's line, month and share: said twice, it is one. */
+export function quotaFinding(quota: QuotaMessage): Finding {
+  const { tenant, account, month, percent, state, usedSpans, spansPerMonth } = quota;
+  const key = `the key ${account.slice(0, 12)}… of tenant ${tenant}`;
+  const used = `has used ${usedSpans} of its ${spansPerMonth} spans of ${month}`;
+  const message =
+    percent === 80
+      ? `${key} ${used}: at this pace it will be refused before the month ends. PATCH /api/keys/${account} raises spansPerMonth.`
+      : `${key} ${used}: its requests are answered 429 until the next month. PATCH /api/keys/${account} raises spansPerMonth, within two minutes.`;
+  return {
+    kind: "quota",
+    subject: `${tenant}/${month}/${percent}/${account}`,
+    state,
+    severity: percent === 80 ? "note" : "warning",
+    tenant,
+    message: state === "resolved" ? `A new month has begun. ${message}` : message,
+    openedAt: Date.parse(`${month}-01T00:00:00Z`),
+  };
+}

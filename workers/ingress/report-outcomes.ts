@@ -1,0 +1,89 @@
+/**
+ * Counts how each request ended, and tells the consumer every few seconds: one queue message an isolate, not one a
+ * request. The first request after a report arms the next one within its own `waitUntil`, so that a lone request is
+ * reported too. Nothing here can fail a request.
+ */
+import { toHex } from "../../shared/hex.ts";
+import { limits } from "../../shared/limits.ts";
+import type { OutcomesMessage } from "../../shared/messages.ts";
+import { OutcomeCounter } from "../../shared/outcome-counter.ts";
+import type { Tally } from "./tally.ts";
+import { writeLog } from "./write-log.ts";
+
+export class OutcomeReport {
+  readonly #counter = new OutcomeCounter();
+  /** Drawn with the first report: an isolate may draw nothing before its first request. */
+  #reporter = "";
+  #sequence = 0;
+  /** A report is under way until then, in ms since the epoch; one that was cut off is not waited for longer. */
+  #armedUntil = 0;
+
+  /**
+   * Counts a request that was answered, and sees to it that what was counted is sent soon. A tally without an outcome was
+   * no export (a preflight, say).
+   */
+  count(
+    tally: Tally,
+    queue: Queue<OutcomesMessage>,
+    ctx: Pick<ExecutionContext, "waitUntil">,
+    now: number,
+  ): void {
+    try {
+      this.#add(tally, now);
+      if (now >= this.#armedUntil) {
+        this.#armedUntil = now + 2 * limits.outcomeReportMs;
+        const later = new Promise((resolve) => setTimeout(resolve, limits.outcomeReportMs));
+        ctx.waitUntil(later.then(() => this.send(queue)));
+      }
+    } catch (error) {
+      writeLog("error", { message: "an outcome was not counted" }, error);
+    }
+  }
+
+  #add(tally: Tally, now: number): void {
+    const { tenant, key, outcome, reason } = tally;
+    if (outcome === undefined) {
+      return;
+    }
+    const { spans, rejectedSpans, sampledSpans, bytes, keyLookUps, meterCalls } = tally;
+    const allSampled = outcome === "sampled";
+    this.#counter.add(
+      { tenant, key, outcome, reason },
+      { requests: 1, spans: allSampled ? sampledSpans : spans, rejectedSpans, bytes, keyLookUps, meterCalls },
+      now,
+    );
+    if (sampledSpans > 0 && !allSampled) {
+      // The request has one outcome; of its spans, these have another.
+      const none = { requests: 0, rejectedSpans: 0, bytes: 0, keyLookUps: 0, meterCalls: 0 };
+      this.#counter.add(
+        { tenant, key, outcome: "sampled", reason: "some_spans" },
+        { ...none, spans: sampledSpans },
+        now,
+      );
+    }
+  }
+
+  /** Sends what was counted and not sent. What the queue does not take is sent with the next report. */
+  async send(queue: Queue<OutcomesMessage>): Promise<void> {
+    this.#armedUntil = 0;
+    if (this.#reporter === "") {
+      this.#reporter = toHex(crypto.getRandomValues(new Uint8Array(16)));
+    }
+    for (const counts of this.#counter.unsent()) {
+      try {
+        this.#sequence++;
+        await queue.send({
+          v: 1,
+          kind: "outcomes",
+          reporter: this.#reporter,
+          sequence: this.#sequence,
+          counts: [...counts],
+        });
+        this.#counter.sent(counts, Date.now());
+      } catch (error) {
+        writeLog("warn", { message: "outcomes were not taken" }, error);
+        return;
+      }
+    }
+  }
+}
