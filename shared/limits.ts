@@ -216,8 +216,8 @@ export const limits = {
   outcomesMax: 3000,
   /** A report that could not be written is tried again after this: a minute's counts are in no hurry. */
   outcomeRetrySeconds: 60,
-  /** Hours of outcomes, and days of usage, that one answer of the console covers. */
-  outcomeHoursMax: 168,
+  /** Hours, and days of usage (as long as receipts are kept), that one answer of the console covers. */
+  hoursMax: 168,
   usageDaysMax: 37,
   /** Rows in one answer. */
   outcomesListed: 10_000,
@@ -257,6 +257,10 @@ assert(
 assert(
   limits.meterLeaseUseMs < limits.meterLeaseMs,
   "a lease that is used as expected is used up before it ends",
+);
+assert(
+  limits.usageDaysMax <= limits.receiptsRetentionDays,
+  "usage is answered for days that have their receipts",
 );
 assert(limits.insertTimeoutSeconds * 1000 < limits.leaseMs, "an INSERT ends before its lease");
 assert(limits.reconcileLeaseMs < limits.alertReconcilerMs, "one run that died is no alert");

@@ -13,8 +13,15 @@ export interface ConsumerOperations {
   book(): Promise<MinuteBook | null>;
 }
 
+/** The ingress's Meters, as far as the console asks them: what a tenant's keys have used of their months. */
+export interface MeterNamespace {
+  idFromName(tenant: string): DurableObjectId;
+  get(id: DurableObjectId): { usage(): Promise<unknown> };
+}
+
 export interface ConsoleBindings {
   readonly KEYS: KVNamespace;
+  readonly METER: MeterNamespace;
   readonly PAYLOADS: R2Bucket;
   readonly CONSUMER: ConsumerOperations;
   readonly CLICKHOUSE?: Fetcher;

@@ -5,7 +5,7 @@
 import { Router } from "itty-router";
 import type * as v from "valibot";
 import { connectClickHouse } from "../../shared/clickhouse/connection.ts";
-import { DAY_MS } from "../../shared/limits.ts";
+import { DAY_MS, limits } from "../../shared/limits.ts";
 import type { ConsoleBindings } from "./bindings.ts";
 import { eraseSchema, listDeadLetters, replaySchema, resolveSchema } from "./dead-letters.ts";
 import { listFindings } from "./findings.ts";
@@ -13,6 +13,8 @@ import { health } from "./health.ts";
 import { changeKey, createKey, listKeys, revokeKey, rotateKey, showKey } from "./keys.ts";
 import { readBalance } from "./read-balance.ts";
 import { answer, readJson } from "./read-json.ts";
+import { readOutcomes } from "./read-outcomes.ts";
+import { readUsage } from "./read-usage.ts";
 import { readWatermark } from "./read-watermark.ts";
 
 function clickHouseOf(env: ConsoleBindings) {
@@ -31,13 +33,49 @@ function sha256(text: string): Promise<ArrayBuffer> {
   return crypto.subtle.digest("SHA-256", new TextEncoder().encode(text));
 }
 
+/** The `hours` of a question, or the answer that they are none. */
+function hoursOf(request: Request, otherwise: number): number | Response {
+  const hours = Number(new URL(request.url).searchParams.get("hours") ?? otherwise);
+  return hours > 0 && hours <= limits.hoursMax
+    ? hours
+    : answer(400, { error: `hours must be a number above 0 and at most ${limits.hoursMax}` });
+}
+
+/** The `tenant` of a question; undefined: every tenant. */
+function tenantOf(request: Request): string | undefined {
+  return new URL(request.url).searchParams.get("tenant") ?? undefined;
+}
+
 async function balance(request: Request, env: ConsoleBindings): Promise<Response> {
-  const hours = Number(new URL(request.url).searchParams.get("hours") ?? "24");
-  if (!(hours > 0 && hours <= 24 * 7)) {
-    return answer(400, { error: "hours must be a number above 0 and at most 168" });
+  const hours = hoursOf(request, 24);
+  if (typeof hours !== "number") {
+    return hours;
   }
   const since = Date.now() - (hours / 24) * DAY_MS;
   return answer(200, await readBalance(env.PAYLOADS, clickHouseOf(env), env.CONSUMER, since));
+}
+
+async function outcomes(request: Request, env: ConsoleBindings): Promise<Response> {
+  const hours = hoursOf(request, 1);
+  if (typeof hours !== "number") {
+    return hours;
+  }
+  const by = new URL(request.url).searchParams.get("by");
+  if (by !== null && by !== "minute") {
+    return answer(400, { error: "by must be minute, or left out for one sum of the whole time" });
+  }
+  const sinceMs = Date.now() - (hours / 24) * DAY_MS;
+  const question = { sinceMs, tenant: tenantOf(request), byMinute: by === "minute" };
+  return answer(200, await readOutcomes(clickHouseOf(env), question));
+}
+
+async function usage(request: Request, env: ConsoleBindings): Promise<Response> {
+  const days = Number(new URL(request.url).searchParams.get("days") ?? 31);
+  if (!(Number.isInteger(days) && days >= 1 && days <= limits.usageDaysMax)) {
+    return answer(400, { error: `days must be a whole number from 1 to ${limits.usageDaysMax}` });
+  }
+  const since = new Date(Date.now() - (days - 1) * DAY_MS).toISOString().slice(0, 10);
+  return answer(200, await readUsage(clickHouseOf(env), env.METER, since, tenantOf(request)));
 }
 
 /** Answers a POST: 400 for a body that is not as `schema` says, else what `act` made of it. */
@@ -81,6 +119,8 @@ const router = Router<Request, [ConsoleBindings]>()
     "/api/resolve",
     post(resolveSchema, async (env, { key, how }) => ({ resolved: await env.CONSUMER.resolve(key, how) })),
   )
+  .get("/api/outcomes", outcomes)
+  .get("/api/usage", usage)
   .get("/api/keys", listKeys)
   .post("/api/keys", createKey)
   .get("/api/keys/:id", showKey)
@@ -90,7 +130,7 @@ const router = Router<Request, [ConsoleBindings]>()
   .all("*", () =>
     answer(404, {
       error:
-        "Nothing is here. GET /healthz, /api/watermark, /api/balance, /api/findings, /api/status, /api/dead-letters, /api/keys; POST /api/reconcile, /api/replay, /api/erase, /api/resolve, /api/keys.",
+        "Nothing is here. GET /healthz, /api/watermark, /api/balance, /api/findings, /api/status, /api/dead-letters, /api/outcomes, /api/usage, /api/keys; POST /api/reconcile, /api/replay, /api/erase, /api/resolve, /api/keys.",
     }),
   );
 
@@ -101,7 +141,7 @@ export default {
     } catch (error) {
       console.error(JSON.stringify({ message: "the console could not answer", error: String(error) }));
       return answer(503, {
-        error: "ClickHouse, R2 or the ledger cannot be reached at this moment; the log says which.",
+        error: "ClickHouse, R2, KV or a Durable Object cannot be reached at this moment; the log says which.",
       });
     }
   },

@@ -50,10 +50,8 @@ export function quotaFinding(quota: QuotaMessage): Finding {
   const { tenant, account, month, percent, state, usedSpans, spansPerMonth } = quota;
   const key = `the key ${account.slice(0, 12)}… of tenant ${tenant}`;
   const used = `has used ${usedSpans} of its ${spansPerMonth} spans of ${month}`;
-  const message =
-    percent === 80
-      ? `${key} ${used}: at this pace it will be refused before the month ends. PATCH /api/keys/${account} raises spansPerMonth.`
-      : `${key} ${used}: its requests are answered 429 until the next month. PATCH /api/keys/${account} raises spansPerMonth, within two minutes.`;
+  const then = percent === 80 ? "At 100 % its requests are" : "Requests with more spans than are left are";
+  const message = `${key} ${used}. ${then} answered 429 until the next month; PATCH /api/keys/{id} of each key of this line raises spansPerMonth, within two minutes.`;
   return {
     kind: "quota",
     subject: `${tenant}/${month}/${percent}/${account}`,

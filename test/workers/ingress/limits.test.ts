@@ -1,0 +1,326 @@
+import { evictDurableObject, reset, runInDurableObject } from "cloudflare:test";
+import { beforeEach, describe, expect, inject, test, vi } from "vitest";
+import { apiKeyId } from "../../../shared/api-key.ts";
+import { limits } from "../../../shared/limits.ts";
+import type { OutcomesMessage, QuotaMessage } from "../../../shared/messages.ts";
+import { monthOf, nextMonthMs } from "../../../shared/meter/account.ts";
+import type { IngressBindings } from "../../../workers/ingress/bindings.ts";
+import { Meter } from "../../../workers/ingress/meter-object.ts";
+import { OutcomeReport } from "../../../workers/ingress/report-outcomes.ts";
+import { Tally } from "../../../workers/ingress/tally.ts";
+import worker from "../../../workers/ingress/worker.ts";
+import {
+  bindings,
+  freshJsonSpan,
+  jsonRequestOf,
+  makeKey,
+  mediaTypes,
+  origin,
+  read,
+  send,
+  storedPayloads,
+} from "./sender.ts";
+
+const tenSpans = Uint8Array.fromBase64(inject("bodies").protobuf);
+
+/** As many spans, of traces that no other request has. */
+function spans(count: number): string {
+  return jsonRequestOf(
+    ...Array.from({ length: count }, () => {
+      const traceId = crypto.getRandomValues(new Uint8Array(16)).toHex();
+      return freshJsonSpan({ traceId });
+    }),
+  );
+}
+
+const broken = (): never => {
+  throw new Error("the Meter is down");
+};
+
+/** A Meter that cannot be reached, and how often it was asked for. */
+function brokenMeter() {
+  const asked = vi.fn(broken);
+  return { METER: { idFromName: () => "", get: asked } as unknown as IngressBindings["METER"], asked };
+}
+
+const noMeter = { METER: { idFromName: broken, get: broken } as unknown as IngressBindings["METER"] };
+
+/** A request to the Worker with some bindings changed. */
+async function sendWith(key: string, body: string, changed: Partial<IngressBindings>): Promise<Response> {
+  const request = new Request(`${origin}/v1/traces`, {
+    method: "POST",
+    headers: { "x-api-key": key, "content-type": mediaTypes.json },
+    body,
+  });
+  const ctx = { waitUntil: () => undefined } as unknown as ExecutionContext;
+  return await worker.fetch(request as Parameters<typeof worker.fetch>[0], { ...bindings, ...changed }, ctx);
+}
+
+beforeEach(async () => {
+  await reset();
+});
+
+describe("a key with a rate", () => {
+  test("is answered 429 over it, with the time until the request fits, and nothing is stored", async () => {
+    const key = await makeKey({ tenant: "rate", spansPerSecond: 2, burstSpans: 10 });
+    expect((await send(key, "pb", tenSpans)).status).toBe(200);
+    for (const [type, body] of [
+      ["pb", tenSpans],
+      ["json", spans(10)],
+    ] as const) {
+      const answer = await read(await send(key, type, body));
+      expect(answer).toMatchObject({
+        status: 429,
+        message: expect.stringMatching(
+          /^The API key "test" may send 2 spans a second\. Try again in [45] s\./,
+        ),
+      });
+      expect(Number(answer.headers.get("retry-after"))).toBeGreaterThanOrEqual(4);
+      expect(Number(answer.headers.get("retry-after"))).toBeLessThanOrEqual(5);
+    }
+    expect(await storedPayloads()).toHaveLength(1);
+  });
+
+  test("does not pay for requests that are refused, sent twice, or could not be stored", async () => {
+    const key = await makeKey({ spansPerSecond: 1, burstSpans: 30 });
+    const down = { PAYLOADS: { put: broken, head: broken } as unknown as R2Bucket };
+    for (let i = 0; i < 3; i++) {
+      expect((await sendWith(key, spans(10), down)).status).toBe(503);
+      expect((await sendWith(key, "{", {})).status).toBe(400);
+    }
+    const body = spans(10);
+    for (let i = 0; i < 5; i++) {
+      expect((await sendWith(key, body, {})).status).toBe(200);
+    }
+    expect((await sendWith(key, spans(20), {})).status, "the other two thirds are still there").toBe(200);
+    expect((await sendWith(key, spans(1), {})).status).toBe(429);
+  });
+
+  test("shares its rate with the key that it was rotated into, and with no other", async () => {
+    const key = await makeKey({ spansPerSecond: 1, burstSpans: 10 });
+    const account = await apiKeyId(key);
+    const next = await makeKey({ spansPerSecond: 1, burstSpans: 10, account });
+    const other = await makeKey({ spansPerSecond: 1, burstSpans: 10 });
+    expect((await send(key, "json", spans(10))).status).toBe(200);
+    expect((await send(next, "json", spans(10))).status).toBe(429);
+    expect((await send(other, "json", spans(10))).status).toBe(200);
+  });
+});
+
+describe("a key with a quota", () => {
+  test("is answered 429 over it, with the day of the next month and Retry-After of an hour at most", async () => {
+    const key = await makeKey({ spansPerMonth: 15 });
+    expect((await send(key, "pb", tenSpans)).status).toBe(200);
+    const now = Date.now();
+    const answer = await read(await send(key, "json", spans(10)));
+    const day = new Date(nextMonthMs(now)).toISOString().slice(0, 10);
+    expect(answer.status).toBe(429);
+    expect(answer.message).toContain(`its 15 spans of ${monthOf(now)}`);
+    expect(answer.message).toContain(`begins on ${day} at 00:00 UTC`);
+    expect(Number(answer.headers.get("retry-after"))).toBeGreaterThanOrEqual(1);
+    expect(Number(answer.headers.get("retry-after"))).toBeLessThanOrEqual(3600);
+    expect((await send(key, "json", spans(5))).status, "what still fits is taken").toBe(200);
+    expect(await storedPayloads()).toHaveLength(2);
+  });
+
+  test("does not pay for spans that its sampling leaves out", async () => {
+    const key = await makeKey({ spansPerMonth: 1, sample: 0.5 });
+    const ids = ["ff", "00", "01", "02"].map((first) => `0102030405060708ff${first}0000000000ff`);
+    const body = jsonRequestOf(...ids.map((traceId) => freshJsonSpan({ traceId })));
+    expect((await send(key, "json", body)).status).toBe(200);
+  });
+
+  test("is remembered by its Meter when that starts anew", async () => {
+    const key = await makeKey({ tenant: "evicted", spansPerMonth: 15 });
+    expect((await send(key, "pb", tenSpans)).status).toBe(200);
+    const meter = bindings.METER.get(bindings.METER.idFromName("evicted"));
+    await evictDurableObject(meter);
+    const account = await apiKeyId(key);
+    expect(await meter.usage()).toEqual([{ account, month: monthOf(Date.now()), usedSpans: 10 }]);
+    expect((await send(key, "json", spans(10))).status).toBe(429);
+  });
+});
+
+describe("the Meter", () => {
+  test("is not asked for a key without limits, nor before the body was found good", async () => {
+    expect((await sendWith(await makeKey(), spans(1), noMeter)).status).toBe(200);
+    const limited = await makeKey({ spansPerSecond: 1 });
+    expect((await sendWith(limited, "{", noMeter)).status).toBe(400);
+    expect((await sendWith(limited, "{}", noMeter)).status).toBe(200);
+  });
+
+  test("that cannot be reached stops nobody, and is not asked again at once", async () => {
+    const key = await makeKey({ spansPerSecond: 1, burstSpans: 1 });
+    const { METER, asked } = brokenMeter();
+    for (let i = 0; i < 5; i++) {
+      expect((await sendWith(key, spans(10), { METER })).status).toBe(200);
+    }
+    expect(asked).toHaveBeenCalledTimes(1);
+  });
+
+  test("that does not answer is waited for a second", async () => {
+    const key = await makeKey({ spansPerSecond: 1, burstSpans: 1 });
+    const lease = () => new Promise(() => undefined);
+    const METER = { idFromName: () => "", get: () => ({ lease }) } as unknown as IngressBindings["METER"];
+    const before = Date.now();
+    expect((await sendWith(key, spans(10), { METER })).status).toBe(200);
+    expect(Date.now() - before).toBeGreaterThanOrEqual(limits.meterTimeoutMs - 50);
+  });
+
+  test("tells of 80 % and of 100 % of a quota once each, again where the queue did not take it", async () => {
+    const stub = bindings.METER.get(bindings.METER.idFromName("acme"));
+    const sent: QuotaMessage[] = [];
+    const account = "a".repeat(64);
+    await runInDurableObject(stub, async (_instance, state) => {
+      let tries = 0;
+      const send = async (message: QuotaMessage) => (++tries === 1 ? broken() : sent.push(message));
+      const meter = new Meter(state, { OUTCOMES: { send } as unknown as IngressBindings["OUTCOMES"] });
+      const limited = { spansPerSecond: null, burstSpans: null, spansPerMonth: 100 };
+      for (const spans of [85, 1, 1, 50, 50]) {
+        const ask = { spans, wanted: spans, unused: null, unmetered: 0 };
+        await meter.lease({ tenant: "acme", account, limits: limited }, ask);
+        await new Promise((resolve) => setTimeout(resolve, 0)); // the notice is sent beside the answer
+      }
+    });
+    const month = monthOf(Date.now());
+    const notice = { v: 1, kind: "quota", tenant: "acme", account, month, state: "open", spansPerMonth: 100 };
+    expect(sent).toEqual([
+      { ...notice, percent: 80, usedSpans: 86 },
+      { ...notice, percent: 100, usedSpans: 87 },
+    ]);
+  });
+});
+
+describe("how requests ended", () => {
+  /** The counts of requests that were tallied like this, as they would be sent. */
+  async function reported(...tallies: readonly Tally[]): Promise<OutcomesMessage["counts"]> {
+    const report = new OutcomeReport();
+    const queue = [] as OutcomesMessage[];
+    const fake = { send: async (message: OutcomesMessage) => queue.push(message) };
+    for (const tally of tallies) {
+      report.count(tally, fake as never, { waitUntil: () => undefined }, Date.now());
+    }
+    await report.send(fake as never);
+    return queue.flatMap(({ counts }) => counts);
+  }
+
+  test("is told once for each request, whatever becomes of it", async () => {
+    const sent: OutcomesMessage[] = [];
+    const waiting: Promise<unknown>[] = [];
+    const OUTCOMES = {
+      send: async (message: OutcomesMessage) => sent.push(message),
+    } as unknown as IngressBindings["OUTCOMES"];
+    const ctx = {
+      waitUntil: (promise: Promise<unknown>) => waiting.push(promise),
+    } as unknown as ExecutionContext;
+    vi.resetModules(); // an isolate of its own, with nothing counted before
+    const { default: fresh } = await import("../../../workers/ingress/worker.ts");
+    const ask = async (
+      key: string,
+      body: BodyInit | null,
+      more: RequestInit & { path?: string } = {},
+      changed = {},
+    ) => {
+      const { path = "/v1/traces", ...init } = more;
+      const headers = { "x-api-key": key, "content-type": mediaTypes.json };
+      const request = new Request(`${origin}${path}`, { method: "POST", headers, body, ...init });
+      const response = await fresh.fetch(
+        request as Parameters<typeof fresh.fetch>[0],
+        { ...bindings, OUTCOMES, ...changed },
+        ctx,
+      );
+      return response.status;
+    };
+
+    const key = await makeKey({ tenant: "told" });
+    const over = await makeKey({ tenant: "told", spansPerSecond: 1, burstSpans: 3 });
+    const full = await makeKey({ tenant: "told", spansPerMonth: 3 });
+    const half = await makeKey({ tenant: "told", sample: 0.5 });
+    const unmetered = await makeKey({ tenant: "told", spansPerMonth: 3 });
+    const disabled = await makeKey({ tenant: "told", status: "disabled" });
+    const twice = spans(3);
+    const traces = (...firsts: readonly string[]) =>
+      jsonRequestOf(
+        ...firsts.map((first) => freshJsonSpan({ traceId: `0102030405060708ff${first}0000000000ff` })),
+      );
+    expect([
+      await ask(key, twice),
+      await ask(key, twice),
+      await ask(key, spans(2), {}, { PAYLOADS: { put: broken, head: broken } }),
+      await ask(key, "{}"),
+      await ask(key, "{"),
+      await ask(key, jsonRequestOf(freshJsonSpan({ traceId: "" }))),
+      await ask(key, null, { method: "GET" }),
+      await ask(key, null, { path: "/v1/logs" }),
+      await ask(key, null, { method: "OPTIONS" }),
+      await ask("", "{}"),
+      await ask(disabled, "{}"),
+      await ask(over, spans(3)),
+      await ask(over, spans(4)),
+      await ask(full, spans(4)),
+      await ask(half, traces("ff", "00", "01")),
+      await ask(half, traces("00", "01")),
+      await ask(unmetered, spans(4), {}, brokenMeter()),
+    ]).toEqual([200, 200, 503, 200, 400, 200, 405, 404, 204, 401, 403, 200, 429, 429, 200, 200, 200]);
+
+    await vi.waitFor(() => expect(sent).not.toEqual([]), { timeout: 2 * limits.outcomeReportMs });
+    const counts = sent.flatMap((message) => message.counts);
+    const told = counts.map(({ tenant, key: id, outcome, reason, requests, spans: good }) =>
+      [tenant, id === "" ? "" : "key", outcome, reason, requests, good].join(" "),
+    );
+    expect(told.sort()).toEqual(
+      [
+        "told key accepted created 1 3",
+        "told key accepted duplicate 1 3",
+        "told key unavailable store_unreachable 1 2",
+        "told key empty no_spans 1 0",
+        "told key malformed corrupt_body 1 0",
+        "told key malformed all_spans_rejected 1 0",
+        "  unsupported wrong_method 1 0",
+        "  unsupported unknown_path 1 0",
+        "  unauthenticated missing_key 1 0",
+        "told key forbidden disabled_key 1 0",
+        "told key accepted created 1 3",
+        "told key rate_limited rate_exceeded 1 4",
+        "told key over_quota quota_exceeded 1 4",
+        "told key accepted created 1 1",
+        "told key sampled some_spans 0 2",
+        "told key sampled all_spans 1 2",
+        "told key accepted unmetered 1 4",
+      ].sort(),
+    );
+    const requests = counts.reduce((sum, count) => sum + count.requests, 0);
+    expect(requests, "one outcome a request; a preflight is none").toBe(16);
+    const calls = counts.reduce((sum, count) => sum + count.meterCalls, 0);
+    expect(calls).toBe(4);
+    expect(counts.reduce((sum, count) => sum + count.keyLookUps, 0)).toBe(6);
+  }, 20_000);
+
+  test("is kept when the queue does not take it, and told with the next report", async () => {
+    const report = new OutcomeReport();
+    const sent: OutcomesMessage[] = [];
+    let taken = false;
+    const queue = {
+      send: async (message: OutcomesMessage) => (taken ? sent.push(message) : broken()),
+    } as never;
+    const tally = new Tally();
+    tally.end("empty", "no_spans");
+    report.count(tally, queue, { waitUntil: () => undefined }, Date.now());
+    await report.send(queue);
+    taken = true;
+    report.count(tally, queue, { waitUntil: () => undefined }, Date.now());
+    await report.send(queue);
+    expect(sent.flatMap(({ counts }) => counts).reduce((sum, { requests }) => sum + requests, 0)).toBe(2);
+  });
+
+  test("does not fail the request when it cannot be counted", () => {
+    const ctx = { waitUntil: broken } as unknown as ExecutionContext;
+    const tally = new Tally();
+    tally.end("empty", "no_spans");
+    expect(() => new OutcomeReport().count(tally, {} as never, ctx, Date.now())).not.toThrow();
+  });
+
+  test("says nothing of requests that are no exports", async () => {
+    expect(await reported(new Tally())).toEqual([]);
+  });
+});

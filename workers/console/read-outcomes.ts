@@ -1,0 +1,67 @@
+/** How requests ended, as the ingress counted it: best effort, for finding out why something does not arrive. */
+import * as v from "valibot";
+import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
+import { limits } from "../../shared/limits.ts";
+
+const rowsSchema = v.array(
+  v.object({
+    /** The minute, where the question was by minutes. */
+    minute: v.exactOptional(v.string()),
+    tenant: v.string(),
+    key: v.string(),
+    outcome: v.string(),
+    reason: v.string(),
+    requests: v.number(),
+    spans: v.number(),
+    rejectedSpans: v.number(),
+    bytes: v.number(),
+    keyLookUps: v.number(),
+    meterCalls: v.number(),
+  }),
+);
+
+export interface OutcomesAnswer {
+  /** Always true: what an isolate had not reported when it ended is missing. Receipts are the evidence. */
+  readonly bestEffort: true;
+  readonly since: string;
+  readonly outcomes: v.InferOutput<typeof rowsSchema>;
+  /** There are more rows than one answer holds: ask for fewer hours, or one tenant. */
+  readonly truncated: boolean;
+}
+
+export interface OutcomesQuestion {
+  /** ms since the epoch */
+  readonly sinceMs: number;
+  /** Undefined: every tenant, and requests of none. */
+  readonly tenant: string | undefined;
+  /** One row a minute instead of one for the whole time. */
+  readonly byMinute: boolean;
+}
+
+export async function readOutcomes(
+  { client }: ClickHouseConnection,
+  { sinceMs, tenant, byMinute }: OutcomesQuestion,
+): Promise<OutcomesAnswer> {
+  const minute = byMinute ? "toString(minute) AS minute," : "";
+  const answer = await client.query({
+    query: `SELECT ${minute} tenant, key, outcome, reason,
+        toFloat64(sum(requests)) AS requests, toFloat64(sum(spans)) AS spans,
+        toFloat64(sum(rejected_spans)) AS rejectedSpans, toFloat64(sum(bytes)) AS bytes,
+        toFloat64(sum(key_lookups)) AS keyLookUps, toFloat64(sum(meter_calls)) AS meterCalls
+      FROM headrace_outcomes AS o FINAL
+      WHERE o.minute >= toStartOfMinute(fromUnixTimestamp64Milli({since:Int64}))
+        ${tenant === undefined ? "" : "AND o.tenant = {tenant:String}"}
+      GROUP BY ${byMinute ? "o.minute," : ""} o.tenant, o.key, o.outcome, o.reason
+      ORDER BY ${byMinute ? "o.minute DESC," : ""} requests DESC, spans DESC
+      LIMIT ${limits.outcomesListed + 1}`,
+    query_params: { since: Math.floor(sinceMs), ...(tenant === undefined ? {} : { tenant }) },
+    format: "JSONEachRow",
+  });
+  const rows = v.parse(rowsSchema, await answer.json());
+  return {
+    bestEffort: true,
+    since: new Date(sinceMs).toISOString(),
+    outcomes: rows.slice(0, limits.outcomesListed),
+    truncated: rows.length > limits.outcomesListed,
+  };
+}
