@@ -484,6 +484,8 @@ describe("failures", () => {
     revoked_key: 401,
     expired_key: 401,
     unknown_keys_flood: 429,
+    rate_exceeded: 429,
+    quota_exceeded: 429,
     disabled_key: 403,
     forbidden_origin: 403,
     too_large: 413,
