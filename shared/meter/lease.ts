@@ -31,8 +31,8 @@ export interface Lease {
   /** Spans used since `since`, for the guess of what is needed next. */
   readonly used: number;
   readonly since: number;
-  /** Asks under way that may bring more than their request's spans. */
-  readonly asking: number;
+  /** An ask is under way that brings more than its request's spans; until then, should its request have been broken off. */
+  readonly askingUntil: number;
   /** The Meter's last refusal, believed until `until`. */
   readonly refusal:
     | {
@@ -59,7 +59,7 @@ export function noLease(now: number): Lease {
     month: "",
     used: 0,
     since: now,
-    asking: 0,
+    askingUntil: 0,
     refusal: undefined,
     overUntil: 0,
     unmetered: 0,
@@ -110,7 +110,8 @@ export function admit(
   }
   // One ask at a time brings a stock; those beside it bring what their request needs.
   const elapsed = Math.max(now - lease.since, limits.meterUseMsMin);
-  const stock = lease.asking === 0 ? (lease.used / elapsed) * limits.meterLeaseUseMs : 0;
+  const alone = now >= lease.askingUntil;
+  const stock = alone ? (lease.used / elapsed) * limits.meterLeaseUseMs : 0;
   const ask: Ask = {
     spans,
     wanted: spans + Math.floor(stock),
@@ -122,7 +123,7 @@ export function admit(
       ...lease,
       spans: 0,
       unmetered: 0,
-      asking: lease.asking + 1,
+      askingUntil: alone ? now + limits.meterTimeoutMs : lease.askingUntil,
       // The guess forgets by halves: what was used long ago says little.
       used: lease.used / 2,
       since: now - elapsed / 2,
@@ -139,8 +140,7 @@ export function answered(
   answer: Answer,
   now: number,
 ): { readonly lease: Lease; readonly decision: Exclude<Decision, { kind: "ask" }> } {
-  const asking = lease.asking - 1;
-  assert(asking >= 0, "an answer belongs to an ask");
+  const askingUntil = ask.wanted > ask.spans ? 0 : lease.askingUntil;
   if (answer.kind === "refused") {
     const { limit, leftSpans, retryAfterMs } = answer;
     const retryAt = now + retryAfterMs;
@@ -153,7 +153,7 @@ export function answered(
     return {
       lease: {
         ...lease,
-        asking,
+        askingUntil,
         refusal: { limit, retryAt, allowed, ...believed },
         overUntil: limit === "rate" ? now + limits.meterOverMs : lease.overUntil,
       },
@@ -174,7 +174,7 @@ export function answered(
       ? ({ limit: "rate", leftSpans: 0, retryAt: pause, until: pause, allowed } as const)
       : undefined;
   return {
-    lease: { ...lease, asking, used, spans: held + rest, until, month: answer.month, refusal },
+    lease: { ...lease, askingUntil, used, spans: held + rest, until, month: answer.month, refusal },
     decision: { kind: "admitted" },
   };
 }
@@ -185,7 +185,7 @@ export function unanswered(
   ask: Ask,
   now: number,
 ): { readonly lease: Lease; readonly decision: { readonly kind: "unmetered" } } {
-  const again = { ...lease, asking: lease.asking - 1, askAgainAt: now + limits.meterAskAgainMs };
+  const again = { ...lease, askingUntil: 0, askAgainAt: now + limits.meterAskAgainMs };
   return {
     lease: withoutMeter({ ...again, unmetered: again.unmetered + ask.unmetered }, ask.spans),
     decision: { kind: "unmetered" },

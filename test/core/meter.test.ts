@@ -268,6 +268,11 @@ describe("an isolate", () => {
     const second = admit(first.lease, allowed, 10, start + 1000);
     expect(first.decision).toMatchObject({ ask: { wanted: expect.toSatisfy((n: number) => n > 1000) } });
     expect(second.decision).toMatchObject({ ask: { wanted: 10 } });
+    const later = start + 1000 + limits.meterTimeoutMs;
+    const third = admit(second.lease, allowed, 10, later).decision;
+    expect(third, "the first was broken off").toMatchObject({
+      ask: { wanted: expect.toSatisfy((n) => n > 10) },
+    });
   });
 });
 

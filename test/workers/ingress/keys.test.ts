@@ -321,6 +321,13 @@ describe("look-ups", () => {
     expect(await tryKey(key, memory, 1)).toBe("ok");
   });
 
+  test("keys that exist are never held back, however many are new to an isolate at once", async () => {
+    const memory = new KeyMemory();
+    for (let i = 0; i < 150; i++) {
+      expect(await tryKey(await makeKey(), memory, 0)).toBe("ok");
+    }
+  });
+
   describe("under a flood of made-up keys with right checksums", () => {
     const floodKeys = Array.from({ length: 2000 }, () =>
       formatApiKey(crypto.getRandomValues(new Uint8Array(52))),
