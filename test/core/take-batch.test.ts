@@ -20,6 +20,26 @@ test("a doorbell, a group's bell and an R2 event are told apart", () => {
   expect(readMessage(event)).toEqual({ kind: "event", key });
 });
 
+test("what the ingress reports is told apart from what is rung", () => {
+  const reporter = "0123456789abcdef0123456789abcdef";
+  const outcomes = { v: 1, kind: "outcomes", reporter, sequence: 1, counts: [] };
+  expect(readMessage(outcomes)).toEqual({ kind: "outcomes", outcomes });
+  const quota = {
+    v: 1,
+    kind: "quota",
+    tenant: "acme",
+    account: "a".repeat(64),
+    month: "2026-11",
+    percent: 80,
+    state: "open",
+    usedSpans: 80,
+    spansPerMonth: 100,
+  };
+  expect(readMessage(quota)).toEqual({ kind: "quota", quota });
+  expect(readMessage({ ...quota, percent: 81 })).toMatchObject({ kind: "other" });
+  expect(readMessage({ ...outcomes, counts: [{}] })).toMatchObject({ kind: "other" });
+});
+
 test("an event that brings nothing in is none of ours", () => {
   expect(readMessage({ ...event, action: "DeleteObject" })).toMatchObject({ kind: "other" });
   expect(readMessage({ ...event, object: { ...event.object, key: "dead/x" } })).toMatchObject({

@@ -240,6 +240,16 @@ describe("the console names what is wrong with", () => {
     });
   });
 
+  test.each([
+    ["/api/outcomes?hours=0", /^hours must be/],
+    ["/api/outcomes?hours=169", /^hours must be/],
+    ["/api/outcomes?by=day", /^by must be minute/],
+    ["/api/usage?days=1.5", /^days must be a whole number from 1 to 37/],
+    ["/api/usage?days=38", /^days must be/],
+  ])("the question %s", async (path, message) => {
+    expect(await ask("GET", path)).toEqual({ status: 400, said: { error: expect.stringMatching(message) } });
+  });
+
   test("an id that is none, or nobody's", async () => {
     const { key } = await make();
     expect((await ask("GET", `/api/keys/${key}`)).said).toEqual({
@@ -261,6 +271,8 @@ test("a key for sending opens nothing at the console", async () => {
     ["GET", "/api/balance"],
     ["GET", "/api/status"],
     ["GET", "/api/dead-letters"],
+    ["GET", "/api/outcomes"],
+    ["GET", "/api/usage"],
     ["GET", "/api/nothing"],
   ];
   for (const [method, path] of paths) {
