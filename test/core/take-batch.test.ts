@@ -20,10 +20,10 @@ test("a doorbell, a group's bell and an R2 event are told apart", () => {
   expect(readMessage(event)).toEqual({ kind: "event", key });
 });
 
-test("an event that brings nothing in is none of ours", () => {
-  expect(readMessage({ ...event, action: "DeleteObject" })).toMatchObject({ kind: "other" });
+test("an event that brings nothing in is passed over", () => {
+  expect(readMessage({ ...event, action: "DeleteObject" })).toMatchObject({ kind: "passed_over" });
   expect(readMessage({ ...event, object: { ...event.object, key: "dead/x" } })).toMatchObject({
-    kind: "other",
+    kind: "passed_over",
   });
 });
 
@@ -37,5 +37,5 @@ test.each([
   { ...doorbell, spans: -1 },
   { ...doorbell, key: "p/0/t/x" },
 ])("%j is not understood, and says so instead of throwing", (body) => {
-  expect(readMessage(body)).toMatchObject({ kind: "other" });
+  expect(readMessage(body)).toMatchObject({ kind: "unknown" });
 });
