@@ -49,7 +49,12 @@ function firstSignal(): Promise<void> {
 async function main(): Promise<void> {
   const settings = readDevSettings(process.env);
   console.log("Starting …");
-  const pipeline = await startPipeline(settings, { onLog: printLog, events: true, crons: true });
+  const pipeline = await startPipeline(settings, {
+    onLog: printLog,
+    doorbells: true,
+    events: true,
+    crons: true,
+  });
   console.log(greeting(pipeline, settings.stateFolder));
   await firstSignal();
   console.log("\nStopping …");

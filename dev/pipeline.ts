@@ -28,7 +28,8 @@ export interface Pipeline extends DevFile {
 
 export interface PipelineOptions {
   readonly onLog: (level: string, message: string) => void;
-  /** Which rings work besides the doorbell; tests switch them off to see that each alone is enough. */
+  /** Which rings work; tests switch them off to see that each alone is enough. */
+  readonly doorbells: boolean;
   readonly events: boolean;
   readonly crons: boolean;
 }
@@ -66,6 +67,7 @@ export async function startPipeline(settings: DevSettings, options: PipelineOpti
       ports,
       clickHouse,
       ledgerTimesFaster: settings.ledgerTimesFaster,
+      doorbells: options.doorbells,
       adminToken,
       onLog: options.onLog,
     });

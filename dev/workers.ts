@@ -16,6 +16,8 @@ export interface WorkersOptions {
   /** Variables and secrets that take the place of wrangler.toml's, for the Workers that reach ClickHouse. */
   readonly clickHouse: Readonly<Record<string, string>>;
   readonly ledgerTimesFaster: string | undefined;
+  /** False: the ingress's doorbells go into a queue that nobody consumes. */
+  readonly doorbells: boolean;
   readonly adminToken: string;
   readonly onLog: (level: string, message: string) => void;
 }
@@ -30,6 +32,9 @@ export const workerNames = {
 
 /** The queue of the second ring, that R2 event notifications go to. */
 export const lateQueue = "headrace-late";
+
+/** Takes the place of the ring's queue where doorbells are switched off: nobody consumes it. */
+const unheardQueue = "headrace-unheard";
 
 /** Resolves when the Workers answer requests. */
 export async function startWorkers(options: WorkersOptions): Promise<Workers> {
@@ -63,7 +68,7 @@ async function workerOf(root: string, environment: Environment, variables: Reado
 }
 
 async function miniflareOptions(options: WorkersOptions) {
-  const { root, statePath, ports, clickHouse, ledgerTimesFaster, adminToken, onLog } = options;
+  const { root, statePath, ports, clickHouse, ledgerTimesFaster, doorbells, adminToken, onLog } = options;
   // Without it Miniflare asks Cloudflare's network for a `request.cf` object, and prints a stack trace offline.
   process.env["CLOUDFLARE_CF_FETCH_ENABLED"] = "false";
   process.env["WRANGLER_SEND_METRICS"] = "false";
@@ -82,7 +87,10 @@ async function miniflareOptions(options: WorkersOptions) {
     resourcePersistencePath: statePath,
     handleStructuredLogs: ({ level, message }) => onLog(level, message),
     workers: [
-      ingress, // the first one serves the port
+      // The first one serves the port.
+      doorbells
+        ? ingress
+        : { ...ingress, queueProducers: { ...ingress.queueProducers, RING: { queueName: unheardQueue } } },
       // EVENTS: what Cloudflare itself sends to the second ring's queue; the stand-in sends it through this binding.
       { ...consumer, queueProducers: { ...consumer.queueProducers, EVENTS: { queueName: lateQueue } } },
       { ...console, unsafeDirectSockets: [{ host: "127.0.0.1", port: ports.console }] },

@@ -66,6 +66,8 @@ export const limits = {
   claimDoorbellsMax: 100,
   lateDelaySeconds: 300,
   queueRetentionSeconds: 14 * 24 * 60 * 60,
+  /** `max_retries` of every queue in wrangler.toml (Queues' own maximum): with 300 s between, the dead-letter queue holds a bell for 8 hours. */
+  queueRetriesMax: 100,
 
   // --- the delivery protocol
   /** An attempt's lease: what was handed out and not reported by then was never reported. */

@@ -15,6 +15,9 @@ const countSchema = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
 /** A group's id: its insert_deduplication_token, 128 random bits as 32 lower-case hex digits. */
 const groupIdSchema = v.pipe(v.string(), v.regex(/^[0-9a-f]{32}$/));
 
+/** The dead-letter queue of every other queue, as wrangler.toml names it (test/tidy.test.ts); it has none of its own. */
+export const deadLetterQueue = "headrace-dead";
+
 /** Why a payload was rung. Only `reconcile`, `audit` and `replay` may question an id that the ledger knows as done. */
 export const causes = ["ingress", "event", "reconcile", "audit", "replay"] as const;
 export type Cause = (typeof causes)[number];

@@ -8,6 +8,8 @@ import { fileURLToPath } from "node:url";
 import * as v from "valibot";
 import { describe, expect, test } from "vitest";
 import { experimental_readRawConfig } from "wrangler";
+import { limits } from "../shared/limits.ts";
+import { deadLetterQueue } from "../shared/messages.ts";
 import { columns } from "../shared/rows/columns.ts";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
@@ -123,7 +125,11 @@ describe("schema", () => {
 
 describe("wrangler.toml", () => {
   const { rawConfig } = experimental_readRawConfig({ config: join(root, "wrangler.toml") });
-  const queueSchema = v.object({ queue: v.string(), dead_letter_queue: v.optional(v.string()) });
+  const queueSchema = v.object({
+    queue: v.string(),
+    dead_letter_queue: v.optional(v.string()),
+    max_retries: v.optional(v.number()),
+  });
   const environmentSchema = v.looseObject({
     queues: v.optional(
       v.object({
@@ -135,7 +141,6 @@ describe("wrangler.toml", () => {
   });
   const environments = Object.values(v.parse(v.record(v.string(), environmentSchema), rawConfig.env));
   const consumers = environments.flatMap(({ queues }) => queues.consumers ?? []);
-  const deadLetterQueue = "headrace-dead";
 
   test("every consumed queue has a dead-letter queue, and that one is consumed too", () => {
     expect(consumers.length).toBeGreaterThan(0);
@@ -143,6 +148,12 @@ describe("wrangler.toml", () => {
       expect(dead_letter_queue, queue).toBe(queue === deadLetterQueue ? undefined : deadLetterQueue);
     }
     expect(consumers.map(({ queue }) => queue)).toContain(deadLetterQueue);
+  });
+
+  test("every consumed queue tries as often as the consumer counts on", () => {
+    for (const { queue, max_retries } of consumers) {
+      expect(max_retries, queue).toBe(limits.queueRetriesMax);
+    }
   });
 
   test("every queue that is produced to is consumed", () => {

@@ -2,7 +2,7 @@
  * How many INSERTs may be out at once: one more after each that was stored, half after each that was not; one probe
  * at a time after five groups in a row ended unknown. Whatever it holds back stays in its groups, with their tokens.
  */
-import type { GroupId } from "./group.ts";
+import { type GroupId, never } from "./group.ts";
 import type { Breaker, Head } from "./head.ts";
 import { backOffMs, type LedgerSettings } from "./settings.ts";
 
@@ -21,7 +21,30 @@ export function slotsFree(head: Head, now: number): number {
   if (!mayInsert(head, now)) {
     return 0;
   }
-  return head.breaker.isOpen ? 1 : head.breaker.slots - head.breaker.out.length;
+  const { breaker } = head;
+  const called = breaker.called.filter(({ until }) => until > now).length;
+  return Math.max(0, slotsOf(breaker) - breaker.out.length - called);
+}
+
+function slotsOf({ isOpen, slots }: Breaker): number {
+  return isOpen ? 1 : slots;
+}
+
+/** A group was rung for its INSERT, and keeps a slot until `until` at the longest. */
+export function wasCalled(breaker: Breaker, group: GroupId, until: number): Breaker {
+  return { ...cameFor(breaker, group), called: [...breaker.called, { group, until }] };
+}
+
+/** Somebody came for the group. The same object where it was not called. */
+export function cameFor(breaker: Breaker, group: GroupId): Breaker {
+  const called = breaker.called.filter((one) => one.group !== group);
+  return called.length === breaker.called.length ? breaker : { ...breaker, called };
+}
+
+/** Rings that nobody followed keep no slot any longer. The same object where there are none. */
+export function forgetCalls(breaker: Breaker, now: number): Breaker {
+  const called = breaker.called.filter(({ until }) => until > now);
+  return called.length === breaker.called.length ? breaker : { ...breaker, called };
 }
 
 /** When a group that waits for its INSERT is worth ringing, if it is due at `due`. Undefined: after another event. */
@@ -30,7 +53,10 @@ export function insertDue(head: Head, due: number): number | undefined {
   if (table.refusal !== "" || breaker.out.length >= breaker.slots) {
     return undefined; // a report, a lease's end or a table check changes that, and each of them arms the alarm anew
   }
-  return breaker.isOpen ? Math.max(due, breaker.probeAt) : due;
+  const at = breaker.isOpen ? Math.max(due, breaker.probeAt) : due;
+  // All slots are kept for groups that were rung: until somebody comes for one, or the first of them is given up.
+  const isFull = breaker.out.length + breaker.called.length >= slotsOf(breaker);
+  return isFull ? Math.max(at, Math.min(never, ...breaker.called.map(({ until }) => until))) : at;
 }
 
 export function wentOut(breaker: Breaker, group: GroupId): Breaker {

@@ -4,7 +4,7 @@
  * again but verified.
  */
 import { assert, unreachable } from "../assert.ts";
-import { afterUnknown, cameBack, mayInsert, wentOut } from "./breaker.ts";
+import { afterUnknown, cameBack, cameFor, mayInsert, wentOut } from "./breaker.ts";
 import type { Draft } from "./draft.ts";
 import type { Group, GroupTask, Lease } from "./group.ts";
 import type { TableState } from "./head.ts";
@@ -20,6 +20,10 @@ export function takeGroup(
   settings: LedgerSettings,
 ): GroupTask | null {
   const { lease } = group.state;
+  const breaker = cameFor(draft.head.breaker, group.id);
+  if (breaker !== draft.head.breaker) {
+    draft.head = { ...draft.head, breaker };
+  }
   if (lease === null) {
     return handOut(draft, group, codecVersion, now, settings);
   }
@@ -78,6 +82,10 @@ function handOutOpen(
     return handOut(draft, toVerify(draft, group, now, settings), codecVersion, now, settings);
   }
   if (!mayInsert(head, now)) {
+    if (group.rings > 0) {
+      // It was rung and its slot is taken. The ring was not lost: it is due again as soon as there is a slot.
+      draft.change({ ...group, rings: 0, due: now });
+    }
     return null;
   }
   if (group.firstInsertAt !== null && now - group.firstInsertAt > settings.measureAfterMs) {

@@ -12,6 +12,11 @@ export const always = Number.MIN_SAFE_INTEGER;
 export interface Breaker {
   /** Groups whose INSERT is out. */
   readonly out: readonly GroupId[];
+  /**
+   * Groups that were rung for their INSERT and have not been fetched. Each keeps a slot until it is, or until `until`:
+   * a slot for which everybody is rung at once is refused to all but one of them.
+   */
+  readonly called: readonly { readonly group: GroupId; readonly until: number }[];
   /** How many may be out. */
   readonly slots: number;
   /** Distinct groups with unknown outcomes since the last success. */
@@ -75,7 +80,7 @@ export function bornHead(facts: BirthFacts, now: number, slots: number): Head {
     birth: now,
     memSince: isGenesis ? always : now,
     counter: 0,
-    breaker: { out: [], slots, suspects: [], isOpen: false, probeAt: 0, failures: 0 },
+    breaker: { out: [], called: [], slots, suspects: [], isOpen: false, probeAt: 0, failures: 0 },
     table: { refusal: "", measure: null, measuredAt: 0 },
     lastStoredInsertAt: 0,
     pendingRescues: [],

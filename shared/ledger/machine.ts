@@ -18,7 +18,7 @@
 import { assert, unreachable } from "../assert.ts";
 import type { Doorbell } from "../messages.ts";
 import { idOfKey, type PayloadKey } from "../payload-key.ts";
-import { insertDue, slotsFree } from "./breaker.ts";
+import { forgetCalls, insertDue, slotsFree, wasCalled } from "./breaker.ts";
 import { claim, groupWaiting, isReadyByAge, payloadOf } from "./claim.ts";
 import { Draft } from "./draft.ts";
 import { type AttemptReport, type Group, type GroupId, type GroupTask, never } from "./group.ts";
@@ -190,7 +190,7 @@ function restore(draft: Draft, epoch: number, now: number, settings: LedgerSetti
     epoch,
     birth: now,
     memSince: now,
-    breaker: { ...head.breaker, out: [] },
+    breaker: { ...head.breaker, out: [], called: [] },
   };
   if (draft.waitingCount > 0) {
     const payloads = draft.waiting;
@@ -307,6 +307,10 @@ function resolve(
 function alarm(draft: Draft, view: LedgerView, moment: Moment, settings: LedgerSettings): readonly GroupId[] {
   const { now } = moment;
   const rings: GroupId[] = [];
+  const breaker = forgetCalls(draft.head.breaker, now);
+  if (breaker !== draft.head.breaker) {
+    draft.head = { ...draft.head, breaker };
+  }
   const others = view.groupsDue("other", now, settings.ringsMax);
   const inserts = view.groupsDue("insert", now, Math.min(settings.ringsMax, slotsFree(draft.head, now)));
   for (const old of others) {
@@ -325,13 +329,13 @@ function alarm(draft: Draft, view: LedgerView, moment: Moment, settings: LedgerS
   for (const old of inserts) {
     const group = inThisEpoch(draft, old, settings);
     if (group.due <= now) {
-      rings.push(ring(draft, group, now, settings));
+      rings.push(callFor(draft, group, now, settings));
     }
   }
   if (isReadyByAge(draft, now, settings)) {
     const group = groupWaiting(draft, now, settings);
-    if (inserts.length < slotsFree(draft.head, now)) {
-      rings.push(ring(draft, group, now, settings));
+    if (slotsFree(draft.head, now) > 0) {
+      rings.push(callFor(draft, group, now, settings));
     }
   }
   countRescues(draft, now, settings);
@@ -343,6 +347,13 @@ function alarm(draft: Draft, view: LedgerView, moment: Moment, settings: LedgerS
 function ring(draft: Draft, group: Group, now: number, settings: LedgerSettings): GroupId {
   draft.change({ ...group, rings: group.rings + 1, due: now + backOffMs(group.rings, settings) });
   return group.id;
+}
+
+/** Rings a group for its INSERT. It keeps a slot, for a lease at the longest: the ring may be lost. */
+function callFor(draft: Draft, group: Group, now: number, settings: LedgerSettings): GroupId {
+  const until = now + Math.min(backOffMs(group.rings, settings), settings.leaseMs);
+  draft.head = { ...draft.head, breaker: wasCalled(draft.head.breaker, group.id, until) };
+  return ring(draft, group, now, settings);
 }
 
 /** A late ring's payload whose doorbell has not come by now was rescued, unless doorbells are late altogether. */

@@ -119,6 +119,23 @@ export async function countRows(
   return counts;
 }
 
+const watermarkSchema = v.object({
+  watermark: v.nullable(v.pipe(v.string(), v.transform(Date.parse))),
+  openMinutes: v.array(v.looseObject({ minute: v.string(), pending: v.number() })),
+});
+
+/** Up to when everything is proven to have ended, ms since the epoch; 0: not known. And what keeps it. */
+export async function readWatermark({
+  console,
+  adminToken,
+}: Addresses): Promise<{ readonly at: number; readonly open: string }> {
+  const response = await fetch(`${console}/api/watermark`, {
+    headers: { authorization: `Bearer ${adminToken}` },
+  });
+  const { watermark, openMinutes } = v.parse(watermarkSchema, await response.json());
+  return { at: watermark ?? 0, open: JSON.stringify(openMinutes) };
+}
+
 const balanceSchema = v.object({
   balanced: v.boolean(),
   accepted: v.number(),

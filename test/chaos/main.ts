@@ -23,7 +23,8 @@ console.log(
 );
 const report = await runChaos({
   chaosMs: minutes * 60_000,
-  settleMs: 120_000,
+  settleMs: 180_000,
+  untilLastMinute: true,
   seed,
   onProgress: (line) => console.log(`${new Date().toISOString()} ${line}`),
 });

@@ -33,6 +33,7 @@ const pipeline = await startPipeline(settings, {
   onLog: (level, message) => {
     process.stderr.write(`${new Date().toISOString()} ${level} ${message}\n`);
   },
+  doorbells: true,
   events: true,
   crons: false,
 });

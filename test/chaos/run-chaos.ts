@@ -8,10 +8,18 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type ClickHouse, startClickHouse } from "../../dev/clickhouse/start-clickhouse.ts";
 import { claimPort } from "../../dev/free-port.ts";
+import { limits } from "../../shared/limits.ts";
 import { poisonAttribute, type SentPayload, startClients } from "./chaos-clients.ts";
 import { type ChaosPipeline, startChaosPipeline } from "./chaos-pipeline.ts";
 import { type ChaosProxy, startChaosProxy } from "./chaos-proxy.ts";
-import { type BalanceRead, checkEnds, countRows, type Ends, readBalance } from "./check-ends.ts";
+import {
+  type BalanceRead,
+  checkEnds,
+  countRows,
+  type Ends,
+  readBalance,
+  readWatermark,
+} from "./check-ends.ts";
 import { type Chooser, type Fault, faults, newChooser } from "./faults.ts";
 
 export interface ChaosOptions {
@@ -20,6 +28,11 @@ export interface ChaosOptions {
   /** How long the rest may take afterwards to be stored. */
   readonly settleMs: number;
   readonly seed: number;
+  /**
+   * Wait for the watermark to pass the last payload's minute, which takes that minute's end and the time after which a
+   * minute is sealed (5 minutes, 10 s here). Otherwise it must have passed what could be sealed when all had ended.
+   */
+  readonly untilLastMinute: boolean;
   readonly onProgress: (line: string) => void;
 }
 
@@ -29,6 +42,7 @@ export interface ChaosReport {
   readonly distinct: number;
   readonly tracesWithoutTimes: number;
   readonly balance: BalanceRead;
+  readonly watermark: { readonly at: number; readonly wanted: number; readonly open: string };
   readonly faults: ReadonlyMap<Fault, number>;
   /** Requests of clients that were not answered 200, and sent again. */
   readonly refusals: number;
@@ -46,6 +60,9 @@ const clientPauseMs = 600;
 const tricklePauseMs = 700;
 const trickleInFlightMost = 3;
 const settlePollMs = 1000;
+const MINUTE_MS = 60_000;
+/** Beyond the time after which a minute is sealed: a cron that is busy, a machine that is. */
+const watermarkPatienceMs = 30_000;
 const logsKept = 20_000;
 /** One outage takes this part of the run. */
 const outageShare = 0.15;
@@ -132,17 +149,20 @@ class World {
       settleBegan + settleMs,
       clients.payloads.filter(({ accepted, isPoison }) => accepted && isPoison).length,
     );
+    const settled = Date.now();
     const url = this.#serverUrl();
     const payloads = [...clients.payloads, ...others];
+    const watermark = await this.#awaitWatermark(payloads, settled);
     return {
       ends: await checkEnds(url, payloads),
       ...(await countRows(url)),
       balance,
+      watermark,
       faults: this.#counts,
       refusals: clients.refusals(),
       seconds: {
         chaos: (settleBegan - began) / 1000,
-        settle: (Date.now() - settleBegan) / 1000,
+        settle: (settled - settleBegan) / 1000,
         down: this.#downMs / 1000,
       },
       logs: this.#logs,
@@ -219,10 +239,7 @@ class World {
    * refusals. Then the last of the traffic is waited for.
    */
   async #settle(until: number, poison: number): Promise<[BalanceRead, readonly SentPayload[]]> {
-    const pipeline = this.#pipeline;
-    if (pipeline === undefined) {
-      throw new Error("the pipeline is up when the storm is over");
-    }
+    const pipeline = this.#upPipeline();
     let isQuiet = false;
     const trickle = startClients({
       random: this.#chooser.random,
@@ -248,6 +265,31 @@ class World {
     isQuiet = true;
     await trickle.ended;
     return [balance, trickle.payloads];
+  }
+
+  async #awaitWatermark(
+    payloads: readonly SentPayload[],
+    settled: number,
+  ): Promise<ChaosReport["watermark"]> {
+    const pipeline = this.#upPipeline();
+    const last = Math.max(...payloads.map(({ acceptedAt }) => acceptedAt));
+    const wanted = this.#options.untilLastMinute
+      ? minuteOf(last) + MINUTE_MS
+      : minuteOf(settled - limits.reconcileAgeMs / timesFaster);
+    const until = Math.max(settled, wanted + limits.reconcileAgeMs / timesFaster) + watermarkPatienceMs;
+    let watermark = await readWatermark(pipeline.addresses);
+    while (watermark.at < wanted && Date.now() < until) {
+      await sleep(settlePollMs);
+      watermark = await readWatermark(pipeline.addresses);
+    }
+    return { ...watermark, wanted };
+  }
+
+  #upPipeline(): ChaosPipeline {
+    if (this.#pipeline === undefined) {
+      throw new Error("the pipeline is up when the storm is over");
+    }
+    return this.#pipeline;
   }
 
   async #startServer(port?: number): Promise<ClickHouse> {
@@ -298,13 +340,17 @@ class World {
   }
 }
 
+function minuteOf(ms: number): number {
+  return ms - (ms % MINUTE_MS);
+}
+
 function sleep(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
 /** What is wrong with a run, in sentences; empty: every payload that was answered 200 is stored once or dead. */
 export function wrongOf(report: ChaosReport): readonly string[] {
-  const { ends, rows, distinct, tracesWithoutTimes, balance } = report;
+  const { ends, rows, distinct, tracesWithoutTimes, balance, watermark } = report;
   return [
     ...ends.wrong,
     ...(rows === distinct ? [] : [`${rows} rows and ${distinct} distinct (payload, span)`]),
@@ -314,6 +360,11 @@ export function wrongOf(report: ChaosReport): readonly string[] {
     ...(balance.balanced && balance.missing.length === 0
       ? []
       : [`the balance misses ${balance.missing.join(", ")}`]),
+    ...(watermark.at >= watermark.wanted
+      ? []
+      : [
+          `the watermark is ${new Date(watermark.at).toISOString()} and should be ${new Date(watermark.wanted).toISOString()}; open: ${watermark.open}`,
+        ]),
     ...(balance.inFlight === 0 ? [] : [`${balance.inFlight} payloads are still in flight`]),
   ];
 }
@@ -331,6 +382,7 @@ export function describeRun(report: ChaosReport): string {
     `Payloads answered 200: ${ends.accepted}; requests that had to be sent again: ${refusals}.`,
     `Stored ${ends.stored} (${ends.spans} spans), dead ${ends.dead}, stored without an answer ${ends.storedUnanswered}.`,
     `Balance: accepted ${balance.accepted}, stored ${balance.stored}, dead ${balance.dead}, duplicate ${balance.duplicate}, in flight ${balance.inFlight}, missing ${balance.missing.length}.`,
+    `Watermark: ${new Date(report.watermark.at).toISOString()}, at least ${new Date(report.watermark.wanted).toISOString()} was due.`,
     "Faults:",
     ...counted,
     `Lost ${ends.lost}, doubled ${ends.doubled}.`,

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import type { GroupTask } from "../../shared/ledger/group.ts";
+import type { GroupId, GroupTask } from "../../shared/ledger/group.ts";
 import { holds, nextAlarm } from "../../shared/ledger/machine.ts";
 import { backOffMs, defaultSettings } from "../../shared/ledger/settings.ts";
 import { limits } from "../../shared/limits.ts";
@@ -183,6 +183,83 @@ describe("attempts", () => {
     expect(ledger.alarm()).toEqual([]);
     ledger.now += 1;
     expect(ledger.alarm()).toEqual(first);
+  });
+
+  test("as many groups are rung as there are slots, and the next when one of them is done", () => {
+    const ledger = new TestLedger();
+    const waiting = 3 * limits.insertsAtOnceFirst;
+    for (let n = 0; n < waiting; n++) {
+      // Each is a group by itself. The claim hands the first ones out until the slots are full.
+      ledger.claim({ n, spans: limits.groupRowsReady });
+    }
+    const { out } = ledger.state.head?.breaker ?? { out: [] };
+    expect(out).toHaveLength(limits.insertsAtOnceFirst);
+    expect(ledger.alarm()).toEqual([]);
+    const [first] = out;
+    const task = first === undefined ? null : { group: first, attempt: 1 };
+    const group = first === undefined ? undefined : ledger.state.group(first);
+    if (task === null || group === undefined) {
+      throw new Error("a group is out");
+    }
+    ledger.storeAll({ ...task, step: "insert", deadline: 0, payloads: group.payloads });
+    // One is done and one more may be out than before: two are rung, and however often the alarm looks, no third.
+    const rung = ledger.alarm();
+    expect(rung).toHaveLength(2);
+    expect(ledger.alarm()).toEqual([]);
+    expect(nextAlarm(ledger.state, ledger.settings)).toBe(ledger.now + limits.retryFirstMs);
+    expect(rung.map((id) => ledger.take(id)?.step)).toEqual(["insert", "insert"]);
+    expect(ledger.alarm()).toEqual([]);
+  });
+
+  test("after an outage the groups that waited go as soon as there are slots, not after a back-off of their own", () => {
+    const ledger = new TestLedger();
+    const waiting = 20;
+    const tasks = Array.from({ length: waiting }, (_, n) =>
+      ledger.claim({ n, spans: limits.groupRowsReady }),
+    );
+    for (const task of tasks) {
+      if (task !== null) {
+        ledger.report(task, { kind: "unknown", reason: "reset" });
+      }
+    }
+    /** The alarm rings again and again before anybody comes: a queue is slower than the ledger. */
+    const ringAll = (): readonly GroupId[] => {
+      const rung: GroupId[] = [];
+      for (let more = ledger.alarm(); more.length > 0; more = ledger.alarm()) {
+        rung.push(...more);
+      }
+      return rung;
+    };
+    const untilNext = (end: number) => Math.max(ledger.now, nextAlarm(ledger.state, ledger.settings) ?? end);
+    for (const end = ledger.now + 3_600_000; ledger.now < end; ) {
+      ledger.now = untilNext(end);
+      for (const task of ringAll().map((id) => ledger.take(id))) {
+        if (task !== null) {
+          ledger.report(task, { kind: "unknown", reason: "reset" });
+        }
+      }
+    }
+    expect(ledger.state.head?.breaker.isOpen).toBe(true);
+    // ClickHouse is back. Whoever never was out has nothing to wait for once a probe was stored.
+    const neverOut = () =>
+      [...ledger.state.dump().groups.values()].filter(({ attempts }) => attempts === 0).length;
+    expect(neverOut()).toBeGreaterThan(0);
+    let backAt = Number.POSITIVE_INFINITY;
+    let rings = 0;
+    for (const end = ledger.now + 2 * limits.retryLastMs; ledger.now < end && neverOut() > 0; ) {
+      ledger.now = untilNext(end);
+      const tasks = ringAll().map((id) => ledger.take(id));
+      rings += tasks.length;
+      for (const task of tasks) {
+        if (task !== null && task.step === "insert") {
+          backAt = Math.min(backAt, ledger.now);
+          ledger.storeAll(task);
+        }
+      }
+    }
+    expect(neverOut()).toBe(0);
+    expect(ledger.now - backAt).toBeLessThan(2 * limits.retryFirstMs);
+    expect(rings).toBeLessThan(2 * waiting);
   });
 
   test("receipts that could not be written are handed out again without another INSERT", () => {

@@ -36,14 +36,14 @@ test("what the ingress reports is told apart from what is rung", () => {
     spansPerMonth: 100,
   };
   expect(readMessage(quota)).toEqual({ kind: "quota", quota });
-  expect(readMessage({ ...quota, percent: 81 })).toMatchObject({ kind: "other" });
-  expect(readMessage({ ...outcomes, counts: [{}] })).toMatchObject({ kind: "other" });
+  expect(readMessage({ ...quota, percent: 81 })).toMatchObject({ kind: "unknown" });
+  expect(readMessage({ ...outcomes, counts: [{}] })).toMatchObject({ kind: "unknown" });
 });
 
-test("an event that brings nothing in is none of ours", () => {
-  expect(readMessage({ ...event, action: "DeleteObject" })).toMatchObject({ kind: "other" });
+test("an event that brings nothing in is passed over", () => {
+  expect(readMessage({ ...event, action: "DeleteObject" })).toMatchObject({ kind: "passed_over" });
   expect(readMessage({ ...event, object: { ...event.object, key: "dead/x" } })).toMatchObject({
-    kind: "other",
+    kind: "passed_over",
   });
 });
 
@@ -57,5 +57,5 @@ test.each([
   { ...doorbell, spans: -1 },
   { ...doorbell, key: "p/0/t/x" },
 ])("%j is not understood, and says so instead of throwing", (body) => {
-  expect(readMessage(body)).toMatchObject({ kind: "other" });
+  expect(readMessage(body)).toMatchObject({ kind: "unknown" });
 });

@@ -44,6 +44,7 @@ export async function startLocalPipeline(
   const logs: string[] = [];
   const pipeline = await startPipeline(settings, {
     onLog: (level, message) => logs.push(`${new Date().toISOString()} ${level} ${message}`),
+    doorbells: true,
     events: true,
     crons: true,
     ...changed,

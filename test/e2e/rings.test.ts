@@ -94,6 +94,26 @@ test("the cron's run leaves young payloads to the other rings", async () => {
   expect(await local.query(countOf("young"))).toBe("0\t0");
 });
 
+test("a message that nobody understands ends in R2 and as a finding, whichever queue brings it", async () => {
+  const { workers } = local.pipeline;
+  for (const binding of ["RING", "GROUP", "EVENTS"]) {
+    const queue = await workers.getQueueProducer(binding, workerNames.consumer);
+    await queue.send({ nobody: "knows", binding });
+  }
+  await local.eventually(
+    "SELECT count() FROM headrace_findings FINAL WHERE kind = 'parked_message' AND state = 'open'",
+    "3",
+    20_000,
+  );
+  const bucket = await workers.getR2Bucket("PAYLOADS", workerNames.consumer);
+  const { objects } = await bucket.list({ prefix: "parked/" });
+  expect(objects.map(({ key }) => key.split("/")[1]).sort()).toEqual([
+    "headrace-group",
+    "headrace-late",
+    "headrace-ring",
+  ]);
+});
+
 test("all rings at once store a payload once", async () => {
   const { key, size } = await putWithoutDoorbell("all");
   const queue = await local.pipeline.workers.getQueueProducer("EVENTS", workerNames.consumer);

@@ -1,7 +1,7 @@
 /**
- * Parses a batch of queue messages: each is a doorbell, a group's bell or an R2 event. A message that is none of
- * them is not retried (it will never be one): it is logged and acked. Nothing is lost by that: the payload that it
- * may have meant is in R2, and the reconciler rings it.
+ * Parses queue messages: each is a doorbell, a group's bell or an R2 event. An R2 event that brings nothing in is
+ * passed over. A message that is none of them is not retried (it will never be one): it is parked (park-message.ts).
+ * Nothing is lost by that: the payload that it may have meant is in R2, and the reconciler rings it.
  */
 import * as v from "valibot";
 import {
@@ -20,16 +20,18 @@ import { isPayloadKey, type PayloadKey } from "../../shared/payload-key.ts";
 /** R2's action names for an object that came to be. */
 const created = new Set(["PutObject", "CopyObject", "CompleteMultipartUpload"]);
 
-export type Message =
+export type ReadMessage =
   | { readonly kind: "doorbell"; readonly doorbell: Doorbell }
   | { readonly kind: "group"; readonly group: string }
   | { readonly kind: "event"; readonly key: PayloadKey }
   | { readonly kind: "outcomes"; readonly outcomes: OutcomesMessage }
   | { readonly kind: "quota"; readonly quota: QuotaMessage }
-  | { readonly kind: "other"; readonly reason: string };
+  /** An R2 event for something else than a new payload: a deletion, an object of another prefix. */
+  | { readonly kind: "passed_over"; readonly reason: string }
+  | { readonly kind: "unknown"; readonly reason: string };
 
 /** What one message body says. Worked examples: test/core/take-batch.test.ts. */
-export function readMessage(body: unknown): Message {
+export function readMessage(body: unknown): ReadMessage {
   const doorbell = v.safeParse(doorbellSchema, body);
   if (doorbell.success) {
     return { kind: "doorbell", doorbell: doorbell.output };
@@ -48,15 +50,15 @@ export function readMessage(body: unknown): Message {
   }
   const event = v.safeParse(r2EventSchema, body);
   if (!event.success) {
-    return { kind: "other", reason: "no doorbell, group bell, R2 event or report of the ingress" };
+    return { kind: "unknown", reason: "it is no doorbell, group bell, R2 event or report of the ingress" };
   }
   const { action, object } = event.output;
   if (!created.has(action)) {
-    return { kind: "other", reason: `R2 event ${action} brings nothing in` };
+    return { kind: "passed_over", reason: `R2 event ${action} brings nothing in` };
   }
   return isPayloadKey(object.key)
     ? { kind: "event", key: object.key }
-    : { kind: "other", reason: "R2 event for a key that is no payload" };
+    : { kind: "passed_over", reason: "R2 event for a key that is no payload" };
 }
 
 /**

@@ -9,12 +9,11 @@ import { type ClickHouseConnection, connectClickHouse } from "../../shared/click
 import type { Finding } from "../../shared/clickhouse/findings.ts";
 import type { AttemptReport, GroupTask } from "../../shared/ledger/group.ts";
 import { limits } from "../../shared/limits.ts";
-import type { Doorbell } from "../../shared/messages.ts";
+import { deadLetterQueue } from "../../shared/messages.ts";
 import { idOfKey, isPayloadKey, type PayloadKey } from "../../shared/payload-key.ts";
 import type { ReconcileFinding } from "../../shared/reconcile/effects.ts";
 import type { MinuteBook } from "../../shared/reconcile/minute-book.ts";
 import type { ReconcileReport } from "../../shared/reconcile/run.ts";
-import { codecVersion } from "../../shared/rows/transcode.ts";
 import type { ConsumerBindings } from "./bindings.ts";
 import { ByteBudget } from "./byte-budget.ts";
 import { checkTraces } from "./check-traces.ts";
@@ -24,80 +23,32 @@ import { readLedgerSettings, readReconcileSettings } from "./read-ledger-setting
 import { countRows, readTable } from "./read-table.ts";
 import { reconcile } from "./reconcile.ts";
 import { type AskedFor, erase, replay } from "./replay.ts";
-import { completeDoorbell, readMessage } from "./take-batch.ts";
+import { takeDeadMessages, takeMessages } from "./take-messages.ts";
 import { tell } from "./tell.ts";
 import { verifyGroup } from "./verify-group.ts";
 import { readRecent, readVolumes } from "./watch.ts";
-import { quotaFinding, type Report, writeOutcomes } from "./write-outcomes.ts";
+import { type Report, writeOutcomes } from "./write-outcomes.ts";
 
 export { Ledger } from "./ledger-object.ts";
 
 // One a Worker instance, shared by its invocations.
 const bytesInHand = new ByteBudget(limits.consumerBytesInHandMax);
 
-/** The story of one batch: claim, ack, and then the work that the claim handed over. */
+/** The story of one batch: take over, ack, and then the work that the ledger handed out with it. */
 async function takeBatch(batch: MessageBatch, env: ConsumerBindings): Promise<void> {
-  const doorbells: Doorbell[] = [];
-  const groups: string[] = [];
-  const reports: Report[] = [];
-  const findings: Finding[] = [];
-  for (const message of batch.messages) {
-    const read = readMessage(message.body);
-    switch (read.kind) {
-      case "doorbell":
-        doorbells.push(read.doorbell);
-        break;
-      case "group":
-        groups.push(read.group);
-        break;
-      case "outcomes":
-        reports.push({ message, outcomes: read.outcomes });
-        break;
-      case "quota":
-        findings.push(quotaFinding(read.quota));
-        break;
-      case "event": {
-        const doorbell = await completeDoorbell(env.PAYLOADS, read.key, "event");
-        if (doorbell !== undefined) {
-          doorbells.push(doorbell);
-        }
-        break;
-      }
-      case "other":
-        console.error(
-          JSON.stringify({
-            message: "a queue message was not understood",
-            queue: batch.queue,
-            reason: read.reason,
-          }),
-        );
-        break;
-      default:
-        unreachable(read);
-    }
+  const world = {
+    bucket: env.PAYLOADS,
+    ledger: ledgerOf(env),
+    writeOutcomes: (reports: readonly Report[]) => writeOutcomes(clickHouseOf(env), reports, Date.now()),
+    tell: (findings: readonly Finding[]) => tell(clickHouseOf(env), env.ALERT_WEBHOOK, findings, Date.now()),
+  };
+  let tasks: readonly GroupTask[];
+  if (batch.queue === deadLetterQueue) {
+    tasks = await takeDeadMessages(batch.queue, batch.messages, world);
+  } else {
+    tasks = await takeMessages(batch.queue, batch.messages, world);
+    batch.ackAll();
   }
-  // Awaited before the batch is acked (it is acked when this handler returns): a claim that cannot persist throws,
-  // and the messages come again.
-  const ledger = ledgerOf(env);
-  const tasks: GroupTask[] = [];
-  if (doorbells.length > 0) {
-    const { task } = await ledger.claim(doorbells, codecVersion);
-    if (task !== null) {
-      tasks.push(task);
-    }
-  }
-  for (const group of groups) {
-    const task = await ledger.take(group, codecVersion);
-    if (task !== null) {
-      tasks.push(task);
-    }
-  }
-  if (reports.length > 0 || findings.length > 0) {
-    const now = Date.now();
-    await writeOutcomes(clickHouseOf(env), reports, now); // what it could not write is retried, whatever is acked below
-    await tell(clickHouseOf(env), env.ALERT_WEBHOOK, findings, now);
-  }
-  batch.ackAll();
   for (const task of tasks) {
     await finishGroup(task, env);
   }

@@ -1,0 +1,88 @@
+/**
+ * Three rings bring a payload in: the doorbell, R2's event, the reconciler. Here each works with the other two
+ * switched off, behind the real ingress: requests are answered 200 and everything becomes rows, once.
+ */
+import { afterEach, describe, expect, test } from "vitest";
+import type { PipelineOptions } from "../../dev/pipeline.ts";
+import {
+  devSettings,
+  exportSpans,
+  freshSpans,
+  type LocalPipeline,
+  startLocalPipeline,
+  temporaryFolder,
+} from "./local-pipeline.ts";
+
+const cleanUps: (() => Promise<void> | void)[] = [];
+afterEach(async () => {
+  for (const cleanUp of cleanUps.splice(0).reverse()) {
+    await cleanUp();
+  }
+}, 30_000);
+
+const payloads = 10;
+const spansEach = 15;
+
+async function start(rings: Pick<PipelineOptions, "doorbells" | "events">): Promise<LocalPipeline> {
+  const folder = temporaryFolder();
+  cleanUps.push(folder.remove);
+  // The queue of events delays them by 10 s instead of 5 minutes.
+  const settings = devSettings(folder.path, { ledgerTimesFaster: "30" });
+  const local = await startLocalPipeline(settings, { ...rings, crons: false });
+  cleanUps.push(() => local.stop());
+  return local;
+}
+
+async function sendAll(local: LocalPipeline): Promise<void> {
+  for (let i = 0; i < payloads; i++) {
+    await exportSpans(local.pipeline, freshSpans(spansEach), i % 2 === 0 ? "protobuf" : "json");
+  }
+}
+
+async function ask(local: LocalPipeline, method: "GET" | "POST", path: string): Promise<unknown> {
+  const headers = { authorization: `Bearer ${local.pipeline.adminToken}` };
+  const response = await fetch(`${local.pipeline.console}/api/${path}`, { method, headers });
+  return await response.json();
+}
+
+const rows = "SELECT count(), uniqExact(HeadracePayload, SpanId) FROM otel_traces";
+const all = `${payloads * spansEach}\t${payloads * spansEach}`;
+const receipts = "SELECT count() FROM headrace_receipts FINAL WHERE outcome = 'stored'";
+
+/** Everything is there once, receipted, and nothing is missing. */
+async function expectAll(local: LocalPipeline, deadlineMs: number): Promise<void> {
+  await local.eventually(rows, all, deadlineMs);
+  await local.eventually(receipts, String(payloads), 10_000);
+  expect(await ask(local, "GET", "balance")).toMatchObject({
+    balanced: true,
+    accepted: payloads,
+    stored: payloads,
+    inFlight: 0,
+    missing: [],
+  });
+}
+
+describe("with the other two rings switched off", () => {
+  test("the doorbell brings every payload in", async () => {
+    const local = await start({ doorbells: true, events: false });
+    await sendAll(local);
+    await expectAll(local, 20_000);
+  });
+
+  test("the R2 event brings every payload in", async () => {
+    const local = await start({ doorbells: false, events: true });
+    await sendAll(local);
+    expect(await local.query(rows)).toBe("0\t0");
+    await expectAll(local, 40_000);
+  });
+
+  test("the reconciler brings every payload in, and nothing does before it runs", async () => {
+    const local = await start({ doorbells: false, events: false });
+    await sendAll(local);
+    await new Promise((resolve) => setTimeout(resolve, 2500)); // longer than a ring takes to become rows
+    expect(await local.query(rows)).toBe("0\t0");
+    expect(await ask(local, "GET", "balance")).toMatchObject({ balanced: false, accepted: payloads });
+    expect(await ask(local, "POST", "reconcile")).toMatchObject({ rung: payloads });
+    await expectAll(local, 20_000);
+  });
+});
