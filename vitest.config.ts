@@ -37,6 +37,7 @@ export default defineConfig({
         test: {
           name: "workers-ingress",
           include: ["test/workers/ingress/**/*.test.ts"],
+          testTimeout: 30_000, // megabytes of bodies on a busy machine
           globalSetup: ["test/workers/global.ts"],
         },
       },

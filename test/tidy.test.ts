@@ -97,6 +97,15 @@ describe("layers", () => {
   });
 });
 
+describe("the ingress's log", () => {
+  test("is written in one place, which keeps keys, bodies and stacks out of it", () => {
+    const elsewhere = sources
+      .filter(({ path }) => path.startsWith("workers/ingress/") && !path.endsWith("/write-log.ts"))
+      .filter(({ text }) => /\bconsole\b/.test(code(text)));
+    expect(elsewhere.map(({ path }) => path)).toEqual([]);
+  });
+});
+
 describe("schema", () => {
   /** The columns that a row of `{{traces}}` is inserted with, in the order in which the schema's files declare them. */
   function declaredColumns(): string[] {
