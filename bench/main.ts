@@ -1,7 +1,11 @@
 /** `npm run bench -- NAME`: one benchmark by its name. Method and results: bench/README.md. */
+import { benchInsert } from "./insert.ts";
 import { benchTranscode } from "./transcode.ts";
 
-const benchmarks: Readonly<Record<string, () => void | Promise<void>>> = { transcode: benchTranscode };
+const benchmarks: Readonly<Record<string, () => void | Promise<void>>> = {
+  transcode: benchTranscode,
+  insert: benchInsert,
+};
 
 const [name = ""] = process.argv.slice(2);
 const benchmark = benchmarks[name];

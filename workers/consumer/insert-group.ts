@@ -3,7 +3,7 @@
  * token, and say what is known of the outcome. It decides nothing about what happens next: that is the ledger's.
  */
 import { assert, BrokenInvariant } from "../../shared/assert.ts";
-import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
+import type { ClickHouseConnection, InsertCompression } from "../../shared/clickhouse/connection.ts";
 import { verdict } from "../../shared/clickhouse/errors.ts";
 import { insertSpansParameters } from "../../shared/clickhouse/statements.ts";
 import type {
@@ -24,7 +24,7 @@ import { loadPayloads, type ReadablePayload } from "./load-payloads.ts";
 
 interface CompressedBlock {
   readonly rows: number;
-  /** zstd. Whole before anything is sent: see compress-block.ts. */
+  /** Compressed. Whole before anything is sent: see compress-block.ts. */
   readonly body: Uint8Array;
 }
 
@@ -39,7 +39,7 @@ export async function insertGroup(
 ): Promise<AttemptReport> {
   let built: Awaited<ReturnType<typeof buildBlock>>;
   try {
-    built = await buildBlock(bucket, task.payloads);
+    built = await buildBlock(bucket, task.payloads, clickHouse.insertCompression);
   } catch (error) {
     // Nothing was sent: whatever went wrong, the attempt is clean.
     return { kind: "retry", reason: `the block could not be built: ${describe(error)}` };
@@ -57,6 +57,7 @@ export async function insertGroup(
 async function buildBlock(
   bucket: R2Bucket,
   wanted: readonly GroupPayload[],
+  compression: InsertCompression,
 ): Promise<
   | { readonly kind: "built"; readonly block: CompressedBlock; readonly payloads: readonly StoredPayload[] }
   | { readonly kind: "unreadable"; readonly keys: readonly PayloadKey[]; readonly reason: string }
@@ -86,7 +87,11 @@ async function buildBlock(
     return { kind: "unreadable", keys: unreadable, reason };
   }
   const block = builder.finish();
-  return { kind: "built", block: { rows: block.rows, body: compressBlock(block.chunks) }, payloads };
+  return {
+    kind: "built",
+    block: { rows: block.rows, body: compressBlock(block.chunks, compression) },
+    payloads,
+  };
 }
 
 /** What a payload's rows come to by day, without storing them. */
@@ -141,7 +146,7 @@ function addPayload(builder: BlockBuilder, loaded: ReadablePayload): StoredPaylo
 }
 
 async function sendBlock(
-  { settings, fetch }: ClickHouseConnection,
+  { settings, insertCompression, fetch }: ClickHouseConnection,
   task: InsertTask,
   insertMs: number,
   block: CompressedBlock,
@@ -159,7 +164,7 @@ async function sendBlock(
       headers: {
         "X-ClickHouse-User": settings.user,
         "X-ClickHouse-Key": settings.password,
-        "Content-Encoding": "zstd",
+        ...(insertCompression === "none" ? {} : { "Content-Encoding": insertCompression }),
       },
       body: block.body,
       signal: AbortSignal.timeout(Math.max(1, task.deadline - Date.now())),
