@@ -53,8 +53,13 @@ export function makeCorpus(seed: number, count: number, spansEach: number): Corp
   });
 }
 
-/** `count` finished spans of one service. */
-export function makeSpans(random: Random, service: string, count: number): ReadableSpan[] {
+/** `count` finished spans of one service, from about `startMs` on. */
+export function makeSpans(
+  random: Random,
+  service: string,
+  count: number,
+  startMs = corpusStartMs,
+): ReadableSpan[] {
   const exporter = new InMemorySpanExporter();
   const provider = new TracerProvider({
     resource: resourceFromAttributes({
@@ -86,7 +91,7 @@ export function makeSpans(random: Random, service: string, count: number): Reada
     [`${service}-app`, ""],
   ] as const;
   let made = 0;
-  let clock = corpusStartMs + random.below(60_000);
+  let clock = startMs + random.below(60_000);
   while (made < count) {
     clock += random.below(40);
     const remote = trace.setSpanContext(context.active(), {

@@ -1,8 +1,10 @@
 /** `npm run bench -- NAME`: one benchmark by its name. Method and results: bench/README.md. */
+import { benchInsert } from "./insert.ts";
 import { benchScale } from "./scale.ts";
 import { benchTranscode } from "./transcode.ts";
 
 const benchmarks: Readonly<Record<string, () => void | Promise<void>>> = {
+  insert: benchInsert,
   scale: benchScale,
   transcode: benchTranscode,
 };

@@ -16,12 +16,16 @@ export interface PeerProcess {
   kill(): Promise<void>;
 }
 
-/** Runs a program that will listen on `port` of 127.0.0.1. Throws with its output when it ends before. */
+/**
+ * Runs a program that will listen on `port` of 127.0.0.1, and write `ready` where that is given. Throws with its output
+ * when it ends before.
+ */
 export async function startPeer(
   command: string,
   args: readonly string[],
   port: number,
   env: NodeJS.ProcessEnv = process.env,
+  ready = "",
 ): Promise<PeerProcess> {
   const child = spawn(command, args, { stdio: ["ignore", "pipe", "pipe"], env });
   const lines: string[] = [];
@@ -32,9 +36,13 @@ export async function startPeer(
     });
   }
   const exited = once(child, "exit");
+  // A comparison that is cut off leaves nothing running.
+  const cutOff = (): void => void child.kill("SIGKILL");
+  process.once("exit", cutOff);
+  child.once("exit", () => process.off("exit", cutOff));
   const log = (): string => lines.join("\n");
   const deadline = performance.now() + startMs;
-  while (!(await listens(port))) {
+  while (!(log().includes(ready) && (await listens(port)))) {
     if (child.exitCode !== null || child.signalCode !== null) {
       throw new Error(`${command} ended while starting:\n${log()}`);
     }

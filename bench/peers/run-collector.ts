@@ -1,6 +1,7 @@
 /** Runs the Collector between OTLP/HTTP and a ClickHouse over HTTP. */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { batchMs, batchRows } from "./batching.ts";
 import { type PeerProcess, startPeer } from "./processes.ts";
 
 export interface CollectorOptions {
@@ -20,8 +21,6 @@ export interface CollectorOptions {
    */
   readonly queue: "none" | "memory" | "disk";
 }
-
-const batchRows = 10_000;
 
 export async function startCollector(options: CollectorOptions): Promise<PeerProcess> {
   const { folder, port, queue } = options;
@@ -53,7 +52,12 @@ export async function startCollector(options: CollectorOptions): Promise<PeerPro
                 ...(queue === "disk" ? { storage: "file_storage" } : {}),
                 sizer: "items",
                 queue_size: 200_000,
-                batch: { flush_timeout: "1s", min_size: batchRows, max_size: batchRows, sizer: "items" },
+                batch: {
+                  flush_timeout: `${batchMs}ms`,
+                  min_size: batchRows,
+                  max_size: batchRows,
+                  sizer: "items",
+                },
               },
       },
     },

@@ -29,10 +29,19 @@ export const clickHouseVariablesSchema = v.pipe(
   })),
 );
 
+/** How a block travels. zstd is the cheapest for both sides (bench/README.md); the others are for what lies between. */
+export const insertCompressions = ["zstd", "gzip", "none"] as const;
+export type InsertCompression = (typeof insertCompressions)[number];
+
+const insertVariablesSchema = v.object({
+  CLICKHOUSE_INSERT_COMPRESSION: v.optional(v.picklist(insertCompressions), "zstd"),
+});
+
 export type ClickHouseSettings = v.InferOutput<typeof clickHouseVariablesSchema>;
 
 export interface ClickHouseConnection {
   readonly settings: ClickHouseSettings;
+  readonly insertCompression: InsertCompression;
   readonly fetch: typeof fetch;
   /** For every query and statement but the block insert, whose body is binary. */
   readonly client: ClickHouseClient;
@@ -63,5 +72,6 @@ export function connectClickHouse(
     request_timeout: limits.queryTimeoutSeconds * 1000,
     fetch: fetcher,
   });
-  return { settings, fetch: fetcher, client };
+  const { CLICKHOUSE_INSERT_COMPRESSION: insertCompression } = v.parse(insertVariablesSchema, variables);
+  return { settings, insertCompression, fetch: fetcher, client };
 }

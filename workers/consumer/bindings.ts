@@ -16,6 +16,8 @@ export interface ConsumerBindings {
   readonly CLICKHOUSE_PASSWORD?: string;
   readonly CLICKHOUSE_DATABASE: string;
   readonly CLICKHOUSE_TRACES_TABLE: string;
+  /** zstd, gzip or none; absent: zstd. */
+  readonly CLICKHOUSE_INSERT_COMPRESSION?: string;
   /** A secret: findings are posted there as `{ "text": … }` (Slack, Mattermost). Without it they are logged and stored. */
   readonly ALERT_WEBHOOK?: string;
 }

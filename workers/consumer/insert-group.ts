@@ -3,7 +3,7 @@
  * token, and say what is known of the outcome. It decides nothing about what happens next: that is the ledger's.
  */
 import { assert, BrokenInvariant } from "../../shared/assert.ts";
-import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
+import type { ClickHouseConnection, InsertCompression } from "../../shared/clickhouse/connection.ts";
 import { verdict } from "../../shared/clickhouse/errors.ts";
 import { insertSpansParameters } from "../../shared/clickhouse/statements.ts";
 import type {
@@ -24,7 +24,7 @@ import { loadPayloads, type ReadablePayload } from "./load-payloads.ts";
 
 interface CompressedBlock {
   readonly rows: number;
-  /** zstd. Whole before anything is sent: see compress-block.ts. */
+  /** Compressed. Whole before anything is sent: see compress-block.ts. */
   readonly body: Uint8Array;
 }
 
@@ -43,7 +43,7 @@ export async function insertGroup(
 ): Promise<AttemptReport> {
   let built: Awaited<ReturnType<typeof buildBlock>>;
   try {
-    built = await buildBlock(bucket, task.payloads);
+    built = await buildBlock(bucket, task.payloads, clickHouse.insertCompression);
   } catch (error) {
     // Nothing was sent: whatever went wrong, the attempt is clean.
     return { kind: "retry", reason: `the block could not be built: ${describe(error)}` };
@@ -58,10 +58,14 @@ export async function insertGroup(
 }
 
 /** Fetches and transcodes a group's payloads, one after the other, each dropped as soon as its rows are written. */
-async function buildBlock(bucket: R2Bucket, wanted: readonly GroupPayload[]): Promise<BuiltBlock> {
+async function buildBlock(
+  bucket: R2Bucket,
+  wanted: readonly GroupPayload[],
+  compression: InsertCompression,
+): Promise<BuiltBlock> {
   const builder = takeBuilder();
   try {
-    return await buildInto(builder, bucket, wanted);
+    return await buildInto(builder, bucket, wanted, compression);
   } finally {
     giveBack(builder);
   }
@@ -87,6 +91,7 @@ async function buildInto(
   builder: BlockBuilder,
   bucket: R2Bucket,
   wanted: readonly GroupPayload[],
+  compression: InsertCompression,
 ): Promise<BuiltBlock> {
   const payloads: StoredPayload[] = [];
   const unreadable: PayloadKey[] = [];
@@ -112,7 +117,11 @@ async function buildInto(
     return { kind: "unreadable", keys: unreadable, reason };
   }
   const block = builder.finish();
-  return { kind: "built", block: { rows: block.rows, body: compressBlock(block.chunks) }, payloads };
+  return {
+    kind: "built",
+    block: { rows: block.rows, body: compressBlock(block.chunks, compression) },
+    payloads,
+  };
 }
 
 /** What a payload's rows come to by day, without storing them. */
@@ -167,7 +176,7 @@ function addPayload(builder: BlockBuilder, loaded: ReadablePayload): StoredPaylo
 }
 
 async function sendBlock(
-  { settings, fetch }: ClickHouseConnection,
+  { settings, insertCompression, fetch }: ClickHouseConnection,
   task: InsertTask,
   insertMs: number,
   block: CompressedBlock,
@@ -185,7 +194,7 @@ async function sendBlock(
       headers: {
         "X-ClickHouse-User": settings.user,
         "X-ClickHouse-Key": settings.password,
-        "Content-Encoding": "zstd",
+        ...(insertCompression === "none" ? {} : { "Content-Encoding": insertCompression }),
       },
       body: block.body,
       signal: AbortSignal.timeout(Math.max(1, task.deadline - Date.now())),

@@ -32,12 +32,18 @@ test.each([
   const block = randomBytes(length, values);
   const cuts = [0, 1, 7, 1000, 70_000, 900_000].filter((cut) => cut < length);
   const chunks = cuts.map((cut, index) => block.subarray(cut, cuts[index + 1] ?? length));
-  const compressed = compressBlock(chunks);
-  expect(sameBytes(inflate(zlib, compressed, "zstd", length), block)).toBe(true);
+  for (const [compression, encoding] of [
+    ["zstd", "zstd"],
+    ["gzip", "gzip"],
+    ["none", "identity"],
+  ] as const) {
+    const compressed = compressBlock(chunks, compression);
+    expect(sameBytes(inflate(zlib, compressed, encoding, length), block), compression).toBe(true);
+  }
 });
 
 test("compressible chunks that follow incompressible ones are compressed well again", () => {
-  const compressed = compressBlock([randomBytes(mebibyte, 256), new Uint8Array(4 * mebibyte)]);
+  const compressed = compressBlock([randomBytes(mebibyte, 256), new Uint8Array(4 * mebibyte)], "zstd");
   expect(compressed.length).toBeLessThan(1.05 * mebibyte);
   expect(zstdDecompressSync(compressed).length).toBeGreaterThan(0);
 });

@@ -1,0 +1,146 @@
+/**
+ * Code against code: requests in, rows queryable, without a platform on our side. Every system runs all the time before
+ * the same engine and table, and they take turns; what is counted is CPU time of their processes, which other work on
+ * the machine disturbs less than the clock.
+ */
+import type { EngineSession } from "../engine-session.ts";
+import { median } from "../median.ts";
+import { cpuSecondsOf, peakBytesOf } from "../process-cost.ts";
+import { startCountingProxy } from "./counting-proxy.ts";
+import { type LoadBody, makeLoad, sendLoad } from "./load.ts";
+import { waitForRows } from "./rows-stored.ts";
+import type { RunningSystem, System } from "./systems.ts";
+
+const rounds = 3;
+const loads = [
+  { spans: 1, requests: 3000, connections: 8 },
+  { spans: 100, requests: 400, connections: 1 },
+  { spans: 100, requests: 400, connections: 8 },
+  { spans: 100, requests: 400, connections: 64 },
+  { spans: 512, requests: 100, connections: 8 },
+] as const;
+
+export interface CodeRow {
+  readonly load: string;
+  readonly system: string;
+  readonly spansPerSecond: number;
+  /** CPU seconds per million spans. */
+  readonly receiver: number;
+  readonly engine: number;
+  readonly parts: number;
+}
+
+export interface CodeTable {
+  readonly rows: readonly CodeRow[];
+  readonly memory: Readonly<Record<string, number>>;
+  readonly bytesASpan: Readonly<Record<string, number>>;
+}
+
+export async function measureCode(engine: EngineSession, systems: readonly System[]): Promise<CodeTable> {
+  await engine.ask("SYSTEM STOP MERGES");
+  const running: { system: System; run: RunningSystem }[] = [];
+  const rows: CodeRow[] = [];
+  try {
+    for (const system of systems) {
+      running.push({ system, run: await system.start(engine.url) });
+    }
+    for (const { spans, requests, connections } of loads) {
+      const load = `${spans} spans a request, ${connections} connections`;
+      const samples = new Map(systems.map(({ name }) => [name, [] as Sample[]]));
+      for (let round = 0; round <= rounds; round++) {
+        const bodies = makeLoad(spans * 1000 + round, requests, spans, Date.now());
+        for (const { system, run } of running) {
+          const sample = await measure(engine, run, bodies, spans * requests, connections);
+          if (round > 0) {
+            samples.get(system.name)?.push(sample);
+          }
+        }
+      }
+      for (const { system } of running) {
+        const all = samples.get(system.name) ?? [];
+        const middle = (pick: (sample: Sample) => number): number => median(all.map(pick));
+        const row: CodeRow = {
+          load,
+          system: system.name,
+          spansPerSecond: middle((sample) => sample.spansPerSecond),
+          receiver: middle((sample) => sample.receiver),
+          engine: middle((sample) => sample.engine),
+          parts: middle((sample) => sample.parts),
+        };
+        rows.push(row);
+        console.log(
+          `${load.padEnd(36)} | ${system.name.padEnd(16)} | ${(row.spansPerSecond / 1000).toFixed(1).padStart(6)} k spans/s | receiver ${row.receiver.toFixed(1).padStart(6)} | engine ${row.engine.toFixed(1).padStart(6)} | both ${(row.receiver + row.engine).toFixed(1).padStart(6)} CPU s per M | ${row.parts} parts`,
+        );
+      }
+    }
+    const memory = Object.fromEntries(
+      running.map(({ system, run }) => [system.name, peakBytesOf(run.process.pid)]),
+    );
+    return { rows, memory, bytesASpan: {} };
+  } finally {
+    for (const { run } of running) {
+      await run.process.stop();
+    }
+    await engine.ask("SYSTEM START MERGES");
+  }
+}
+
+interface Sample {
+  readonly spansPerSecond: number;
+  readonly receiver: number;
+  readonly engine: number;
+  readonly parts: number;
+}
+
+async function measure(
+  engine: EngineSession,
+  { target, process }: RunningSystem,
+  bodies: readonly LoadBody[],
+  spans: number,
+  connections: number,
+): Promise<Sample> {
+  await engine.ask("TRUNCATE TABLE otel_traces");
+  await engine.ask("TRUNCATE TABLE otel_traces_trace_id_ts");
+  const receiverBefore = cpuSecondsOf(process.pid);
+  const engineBefore = engine.cpuSeconds();
+  const began = performance.now();
+  const answers = await sendLoad(target, bodies, connections);
+  const failed = answers.filter(({ status }) => status !== 200).length;
+  if (failed > 0) {
+    throw new Error(`${failed} requests failed:\n${process.log().slice(-2000)}`);
+  }
+  await waitForRows(engine, spans);
+  const seconds = (performance.now() - began) / 1000;
+  return {
+    spansPerSecond: spans / seconds,
+    receiver: ((cpuSecondsOf(process.pid) - receiverBefore) / spans) * 1e6,
+    engine: ((engine.cpuSeconds() - engineBefore) / spans) * 1e6,
+    parts: Number(
+      await engine.text("SELECT count() FROM system.parts WHERE active AND table = 'otel_traces'"),
+    ),
+  };
+}
+
+/** Bytes that each system sends to ClickHouse, by the span, its questions and HTTP's heads included. */
+export async function measureBytes(
+  engine: EngineSession,
+  systems: readonly System[],
+): Promise<Record<string, number>> {
+  const bytes: Record<string, number> = {};
+  const requests = 80;
+  const spans = 512;
+  for (const system of systems) {
+    await engine.ask("TRUNCATE TABLE otel_traces");
+    const proxy = await startCountingProxy(engine.url);
+    const { target, process } = await system.start(proxy.url);
+    try {
+      await sendLoad(target, makeLoad(77, requests, spans, Date.now()), 8);
+      await waitForRows(engine, requests * spans);
+      bytes[system.name] = proxy.bytes() / (requests * spans);
+    } finally {
+      await process.stop();
+      proxy.stop();
+    }
+  }
+  return bytes;
+}

@@ -1,0 +1,35 @@
+/** Runs Rotel between OTLP/HTTP and a ClickHouse over HTTP. */
+import { join } from "node:path";
+import { claimPort } from "../../dev/free-port.ts";
+import { batchRows } from "./batching.ts";
+import { type PeerProcess, startPeer } from "./processes.ts";
+
+export interface RotelOptions {
+  readonly program: string;
+  readonly folder: string;
+  readonly port: number;
+  readonly clickhouseUrl: string;
+  readonly database: string;
+  readonly compress: "none" | "lz4";
+}
+
+/** It writes to `otel_traces`, in batches of 10,000 rows or 1 s, from memory; its other settings are its defaults. */
+export async function startRotel(options: RotelOptions): Promise<PeerProcess> {
+  const grpc = await claimPort(0, "");
+  const settings = {
+    "otlp-http-endpoint": `127.0.0.1:${options.port}`,
+    "otlp-grpc-endpoint": `127.0.0.1:${grpc}`,
+    "pid-file": join(options.folder, "rotel.pid"),
+    "log-file": join(options.folder, "rotel.log"),
+    "batch-max-size": String(batchRows),
+    "batch-timeout": "1s",
+    exporter: "clickhouse",
+    "clickhouse-exporter-endpoint": options.clickhouseUrl,
+    "clickhouse-exporter-database": options.database,
+    "clickhouse-exporter-table-prefix": "otel",
+    "clickhouse-exporter-compression": options.compress,
+    "clickhouse-exporter-async-insert": "false",
+  };
+  const flags = Object.entries(settings).flatMap(([name, value]) => [`--${name}`, value]);
+  return await startPeer(options.program, ["start", ...flags], options.port);
+}

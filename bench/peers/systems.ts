@@ -1,0 +1,148 @@
+/** The systems that are compared, and how each is started before an engine. */
+import { mkdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import * as v from "valibot";
+import { claimPort } from "../../dev/free-port.ts";
+import { devFileSchema } from "../../dev/state-folder.ts";
+import { buildCollector, PeerUnavailable } from "./build-collector.ts";
+import { installRotel } from "./install-rotel.ts";
+import type { Target } from "./load.ts";
+import { type PeerProcess, startPeer } from "./processes.ts";
+import { startCollector } from "./run-collector.ts";
+import { startRotel } from "./run-rotel.ts";
+
+export interface RunningSystem {
+  readonly target: Target;
+  readonly process: PeerProcess;
+}
+
+export interface System {
+  readonly name: string;
+  /** Starts it anew with what its folder holds from before. */
+  start(clickhouseUrl: string): Promise<RunningSystem>;
+}
+
+const database = "default";
+
+function withPort(
+  name: string,
+  start: (port: number, clickhouseUrl: string) => Promise<PeerProcess>,
+): System {
+  let port = 0;
+  return {
+    name,
+    async start(clickhouseUrl) {
+      port = await claimPort(port, "");
+      return { target: { url: `http://127.0.0.1:${port}` }, process: await start(port, clickhouseUrl) };
+    },
+  };
+}
+
+function collector(
+  binary: string,
+  folder: string,
+  compress: "none" | "lz4",
+  queue: "memory" | "disk",
+): System {
+  const name = `Collector, ${compress}${queue === "disk" ? ", queue on disk" : ""}`;
+  const own = join(folder, `collector-${compress}-${queue}`);
+  mkdirSync(own, { recursive: true });
+  return withPort(name, (port, clickhouseUrl) =>
+    startCollector({
+      binary,
+      folder: own,
+      port,
+      clickhouseUrl,
+      database,
+      table: "otel_traces",
+      createSchema: false,
+      compress,
+      queue,
+    }),
+  );
+}
+
+function rotel(program: string, folder: string, compress: "none" | "lz4"): System {
+  const own = join(folder, `rotel-${compress}`);
+  mkdirSync(own, { recursive: true });
+  return withPort(`Rotel, ${compress}`, (port, clickhouseUrl) =>
+    startRotel({ program, folder: own, port, clickhouseUrl, database, compress }),
+  );
+}
+
+/** Our code in one Node process, without the platform. */
+function ownCode(): System {
+  const script = join(import.meta.dirname, "own-receiver.ts");
+  return withPort("Headrace's code", (port, clickhouseUrl) =>
+    startPeer(process.execPath, ["--no-warnings", script, String(port), clickhouseUrl], port),
+  );
+}
+
+/** `npm run dev`, with the simulators of R2, queues, KV and Durable Objects. */
+function ownPipeline(folder: string): System {
+  const state = join(folder, "headrace");
+  return {
+    name: "Headrace, npm run dev",
+    async start(clickhouseUrl) {
+      const port = await claimPort(0, "");
+      const env = {
+        ...process.env,
+        HEADRACE_STATE: state,
+        HEADRACE_PORT: String(port),
+        HEADRACE_CONSOLE_PORT: String(await claimPort(0, "")),
+        CLICKHOUSE_URL: clickhouseUrl,
+      };
+      const main = join(import.meta.dirname, "../../dev/main.ts");
+      const running = await startPeer(
+        process.execPath,
+        ["--no-warnings", main],
+        port,
+        env,
+        "Headrace is running",
+      );
+      const { otlp, key } = v.parse(devFileSchema, JSON.parse(readFileSync(join(state, "dev.json"), "utf8")));
+      return { target: { url: otlp, key }, process: running };
+    },
+  };
+}
+
+/** What runs on this machine, and why the others do not. */
+export interface Systems {
+  readonly code: readonly System[];
+  readonly whole: readonly System[];
+  readonly skipped: readonly string[];
+}
+
+export function findSystems(folder: string): Systems {
+  const skipped: string[] = [];
+  const attempt = (name: string, make: () => readonly [code: System[], whole: System[]]) => {
+    try {
+      return make();
+    } catch (error) {
+      if (!(error instanceof PeerUnavailable)) {
+        throw error;
+      }
+      skipped.push(`${name}: ${error.message}`);
+      return [[], []] as const;
+    }
+  };
+  const [collectorCode, collectorWhole] = attempt("Collector", () => {
+    const binary = buildCollector();
+    return [
+      [collector(binary, folder, "lz4", "memory"), collector(binary, folder, "none", "memory")],
+      [collector(binary, folder, "none", "memory"), collector(binary, folder, "none", "disk")],
+    ];
+  });
+  const [rotelCode, rotelWhole] = attempt("Rotel", () => {
+    const program = installRotel();
+    return [
+      [rotel(program, folder, "lz4"), rotel(program, folder, "none")],
+      [rotel(program, folder, "none")],
+    ];
+  });
+  return {
+    code: [ownCode(), ...collectorCode, ...rotelCode],
+    whole: [ownPipeline(folder), ...collectorWhole, ...rotelWhole],
+    skipped,
+  };
+}
