@@ -8,7 +8,7 @@
  * decides how fast a block is written, and never its bytes.
  */
 import { type AttributeScan, entrySize } from "../otlp/attribute-scan.ts";
-import { Dictionary } from "./dictionary.ts";
+import { Dictionary, equalBytes } from "./dictionary.ts";
 
 /** A shape is about 300 bytes of heap. Real fleets have some hundred; a hostile payload could make millions. */
 const shapesMax = 8192;
@@ -18,29 +18,34 @@ const depthMax = 128;
 const keyBytesMax = 512;
 const knownBytesMax = 1024 * 1024;
 
-/** A sequence of keys, as a path from the root. */
+/**
+ * A sequence of keys, as a path from the root. Fields begin as numbers: V8 keeps one that began as undefined in a form
+ * that is checked at each look.
+ */
 class Shape {
-  /** The key of the last step, as `known` numbers it. */
-  readonly key: number;
-  readonly depth: number;
+  /** Where the key of the last step stands among the known keys, and its length. */
+  readonly keyAt: number = 0;
+  readonly keyLength: number = 0;
+  readonly depth: number = 0;
   /** Where the last message went on from here. */
   next: Shape | undefined;
   #others: Map<number, Shape> | undefined;
   /** Set when a message has ended here. */
   order: KeyOrder | undefined;
 
-  constructor(key: number, depth: number) {
-    this.key = key;
+  constructor(keyAt: number, keyLength: number, depth: number) {
+    this.keyAt = keyAt;
+    this.keyLength = keyLength;
     this.depth = depth;
   }
 
-  child(key: number): Shape | undefined {
-    return this.#others?.get(key);
+  child(keyAt: number): Shape | undefined {
+    return this.#others?.get(keyAt);
   }
 
   add(shape: Shape): void {
     this.#others ??= new Map();
-    this.#others.set(shape.key, shape);
+    this.#others.set(shape.keyAt, shape);
   }
 }
 
@@ -63,7 +68,7 @@ export class KeyShapes {
   readonly #dictionary: Dictionary;
   /** The keys in remembered sequences. */
   #known = new Dictionary();
-  #root = new Shape(-1, 0);
+  #root = new Shape(0, 0, 0);
   #shapes = 0;
   /** Raised when numbers in the block's dictionary may have been given back. */
   #era = 0;
@@ -77,15 +82,24 @@ export class KeyShapes {
   orderOf(bytes: Uint8Array, view: DataView, scan: AttributeScan): KeyOrder {
     const { entries, count } = scan;
     const known = this.#known;
+    const end = count * entrySize;
     let shape: Shape | undefined = this.#root;
-    for (let i = 0; i < count && shape !== undefined; i++) {
-      const keyAt = entries[i * entrySize] ?? 0;
-      const keyLength = entries[i * entrySize + 1] ?? 0;
+    for (let slot = 0; slot < end; slot += entrySize) {
+      const keyAt = entries[slot] ?? 0;
+      const keyLength = entries[slot + 1] ?? 0;
       const guess: Shape | undefined = shape.next;
-      shape =
-        guess !== undefined && known.equals(guess.key, bytes, view, keyAt, keyLength)
-          ? guess
-          : this.#step(shape, bytes, view, keyAt, keyLength);
+      if (
+        guess !== undefined &&
+        guess.keyLength === keyLength &&
+        equalBytes(known.view, guess.keyAt, view, keyAt, keyLength)
+      ) {
+        shape = guess;
+        continue;
+      }
+      shape = this.#step(shape, bytes, view, keyAt, keyLength);
+      if (shape === undefined) {
+        break;
+      }
     }
     if (shape === undefined) {
       return this.#number(sorted(this.#dictionary, this.#intern(bytes, view, scan)), bytes, view, scan);
@@ -107,7 +121,7 @@ export class KeyShapes {
   trim(): void {
     if (this.#shapes >= shapesMax || this.#known.at >= knownBytesMax) {
       this.#known = new Dictionary();
-      this.#root = new Shape(-1, 0);
+      this.#root = new Shape(0, 0, 0);
       this.#shapes = 0;
     }
   }
@@ -123,13 +137,14 @@ export class KeyShapes {
     if (keyLength > keyBytesMax || this.#known.at >= knownBytesMax) {
       return undefined;
     }
-    const key = this.#known.intern(bytes, view, keyAt, keyLength);
-    let next = shape.child(key);
+    const known = this.#known;
+    const at = known.keyAt[known.intern(bytes, view, keyAt, keyLength)] ?? 0;
+    let next = shape.child(at);
     if (next === undefined) {
       if (this.#shapes >= shapesMax || shape.depth >= depthMax) {
         return undefined;
       }
-      next = new Shape(key, shape.depth + 1);
+      next = new Shape(at, keyLength, shape.depth + 1);
       shape.add(next);
       this.#shapes++;
     }

@@ -26,11 +26,8 @@ export class LowCardinality {
   #widthKeysMax = keysMax(1);
   #markedRows = 0;
   #markedKeys = 0;
-
   /** Indices written so far. */
-  get rows(): number {
-    return this.#indices.length / this.#width;
-  }
+  rows = 0;
 
   get heldBytes(): number {
     return this.#indices.heldBytes + this.keys.heldBytes;
@@ -52,6 +49,7 @@ export class LowCardinality {
     if (this.keys.count > this.#widthKeysMax) {
       this.#widen();
     }
+    this.rows++;
     const sink = this.#indices;
     if (this.#width === 1) {
       sink.bytes[sink.at++] = key;
@@ -65,6 +63,7 @@ export class LowCardinality {
     if (this.keys.count > this.#widthKeysMax) {
       this.#widen();
     }
+    this.rows += count;
     const sink = this.#indices;
     sink.reserve(count * this.#width);
     if (this.#width === 1) {
@@ -85,6 +84,7 @@ export class LowCardinality {
     if (this.keys.count > this.#widthKeysMax) {
       this.#widen();
     }
+    this.rows += times;
     const sink = this.#indices;
     sink.reserve(times * this.#width);
     if (this.#width === 1) {
@@ -107,6 +107,7 @@ export class LowCardinality {
     for (let i = 0; i < count; i++) {
       this.#write(scratch, keys[i] ?? 0);
     }
+    this.rows += count * times;
     this.#indices.appendRepeated(scratch.bytes.subarray(0, scratch.at), times);
   }
 
@@ -121,6 +122,7 @@ export class LowCardinality {
   rewind(): void {
     // The width follows from the keys that are left, so that a payload that failed leaves no trace in the bytes.
     this.keys.truncate(this.#markedKeys);
+    this.rows = this.#markedRows;
     const width = widthFor(this.#markedKeys);
     if (width === this.#width) {
       this.#indices.rewind();
@@ -133,6 +135,7 @@ export class LowCardinality {
   clear(): void {
     this.keys.truncate(0);
     this.#indices.clear();
+    this.rows = 0;
     this.#setWidth(1);
   }
 
