@@ -6,13 +6,19 @@
 import { type ByteSink, wildBytes } from "./byte-sink.ts";
 
 /** From here on `set` is cheaper than words. */
-const wordsBytesMax = 320;
+export const wordsBytesMax = 320;
 const varintBytesMax = 5;
 
 /**
  * Copies `length` bytes, at most `wordsBytesMax`, and up to 31 more, which both sides must have.
  */
-function copyWords(target: DataView, to: number, source: DataView, from: number, length: number): void {
+export function copyWords(
+  target: DataView,
+  to: number,
+  source: DataView,
+  from: number,
+  length: number,
+): void {
   target.setBigUint64(to, source.getBigUint64(from, true), true);
   target.setBigUint64(to + 8, source.getBigUint64(from + 8, true), true);
   if (length <= 16) {

@@ -1,17 +1,20 @@
 /**
- * Sequences of attribute keys, remembered. Most spans carry one of a few: a step compares the next key with the one
- * that followed last time, and a sequence's end knows its sorted order and the keys' numbers in the block. So a known
- * sequence costs one comparison a key, no hashing and no sorting.
+ * Sequences of attribute keys, remembered. Most spans carry one of a few: a step compares the next key with those that
+ * followed before, and a sequence's end knows its sorted order and the keys' numbers in the block. So a known
+ * sequence costs about one comparison a key, no hashing and no sorting.
  *
  * The sequences outlive a block; the numbers do not. In each block the first message with a sequence asks the block's
  * dictionary for them, key by key in wire order, as a message without a known sequence does. So what is remembered
  * decides how fast a block is written, and never its bytes.
  */
 import { type AttributeScan, entrySize } from "../otlp/attribute-scan.ts";
+import { wildBytes } from "./byte-sink.ts";
 import { Dictionary, equalBytes } from "./dictionary.ts";
 
 /** A shape is about 300 bytes of heap. Real fleets have some hundred; a hostile payload could make millions. */
 const shapesMax = 8192;
+/** Children that are compared one after the other. Beyond, they are looked up. */
+const siblingsMax = 8;
 /** Longer sequences are looked up and sorted each time. */
 const depthMax = 128;
 /** So are sequences with longer keys, and those met when the remembered keys take this many bytes. */
@@ -27,9 +30,12 @@ class Shape {
   readonly keyAt: number = 0;
   readonly keyLength: number = 0;
   readonly depth: number = 0;
-  /** Where the last message went on from here. */
+  /** The keys that followed here first, one behind the other; the rest are in `others`. */
   next: Shape | undefined;
-  #others: Map<number, Shape> | undefined;
+  /** Another key that followed the same one. */
+  sibling: Shape | undefined;
+  others: Map<number, Shape> | undefined;
+  #children = 0;
   /** Set when a message has ended here. */
   order: KeyOrder | undefined;
 
@@ -39,13 +45,14 @@ class Shape {
     this.depth = depth;
   }
 
-  child(keyAt: number): Shape | undefined {
-    return this.#others?.get(keyAt);
-  }
-
   add(shape: Shape): void {
-    this.#others ??= new Map();
-    this.#others.set(shape.keyAt, shape);
+    if (this.#children++ < siblingsMax) {
+      shape.sibling = this.next;
+      this.next = shape;
+    } else {
+      this.others ??= new Map();
+      this.others.set(shape.keyAt, shape);
+    }
   }
 }
 
@@ -55,12 +62,15 @@ export class KeyOrder {
   readonly order: Int32Array;
   /** The keys' numbers in the block's dictionary, in sorted order. */
   readonly keys: Int32Array;
+  /** The same as single bytes, for dictionaries of up to 256 keys; to be copied in words. */
+  readonly narrowKeys: DataView;
   /** For which block's dictionary, and which state of it, `keys` holds. */
   era = -1;
 
   constructor(order: Int32Array) {
     this.order = order;
     this.keys = new Int32Array(order.length);
+    this.narrowKeys = new DataView(new ArrayBuffer(order.length + wildBytes));
   }
 }
 
@@ -87,16 +97,14 @@ export class KeyShapes {
     for (let slot = 0; slot < end; slot += entrySize) {
       const keyAt = entries[slot] ?? 0;
       const keyLength = entries[slot + 1] ?? 0;
-      const guess: Shape | undefined = shape.next;
-      if (
-        guess !== undefined &&
-        guess.keyLength === keyLength &&
-        equalBytes(known.view, guess.keyAt, view, keyAt, keyLength)
+      let next: Shape | undefined = shape.next;
+      while (
+        next !== undefined &&
+        !(next.keyLength === keyLength && equalBytes(known.view, next.keyAt, view, keyAt, keyLength))
       ) {
-        shape = guess;
-        continue;
+        next = next.sibling;
       }
-      shape = this.#step(shape, bytes, view, keyAt, keyLength);
+      shape = next ?? this.#step(shape, bytes, view, keyAt, keyLength);
       if (shape === undefined) {
         break;
       }
@@ -139,7 +147,7 @@ export class KeyShapes {
     }
     const known = this.#known;
     const at = known.keyAt[known.intern(bytes, view, keyAt, keyLength)] ?? 0;
-    let next = shape.child(at);
+    let next = shape.others?.get(at);
     if (next === undefined) {
       if (this.#shapes >= shapesMax || shape.depth >= depthMax) {
         return undefined;
@@ -148,7 +156,6 @@ export class KeyShapes {
       shape.add(next);
       this.#shapes++;
     }
-    shape.next = next;
     return next;
   }
 
@@ -156,7 +163,9 @@ export class KeyShapes {
   #number(order: KeyOrder, bytes: Uint8Array, view: DataView, scan: AttributeScan): KeyOrder {
     const keys = this.#intern(bytes, view, scan);
     for (let i = 0; i < order.keys.length; i++) {
-      order.keys[i] = keys[order.order[i] ?? 0] ?? 0;
+      const key = keys[order.order[i] ?? 0] ?? 0;
+      order.keys[i] = key;
+      order.narrowKeys.setUint8(i, key);
     }
     order.era = this.#era;
     return order;

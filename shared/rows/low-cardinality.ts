@@ -10,6 +10,7 @@
  */
 import { assert } from "../assert.ts";
 import { ByteSink } from "./byte-sink.ts";
+import { copyWords, wordsBytesMax } from "./copy-bytes.ts";
 import { Dictionary } from "./dictionary.ts";
 
 type IndexWidth = 1 | 2 | 4;
@@ -58,20 +59,18 @@ export class LowCardinality {
     }
   }
 
-  /** Appends the rows `keys[0, count)`. */
-  appendMany(keys: Int32Array, count: number): void {
+  /** Appends the rows `keys`. `narrow` shows them as single bytes, and has `wildBytes` more. */
+  appendMany(keys: Int32Array, narrow: DataView): void {
+    const count = keys.length;
     if (this.keys.count > this.#widthKeysMax) {
       this.#widen();
     }
     this.rows += count;
     const sink = this.#indices;
     sink.reserve(count * this.#width);
-    if (this.#width === 1) {
-      const { bytes, at } = sink;
-      for (let i = 0; i < count; i++) {
-        bytes[at + i] = keys[i] ?? 0;
-      }
-      sink.at = at + count;
+    if (this.#width === 1 && count <= wordsBytesMax) {
+      copyWords(sink.view, sink.at, narrow, 0, count);
+      sink.at += count;
       return;
     }
     for (let i = 0; i < count; i++) {
