@@ -7,6 +7,7 @@ import { EventScan } from "./event-scan.ts";
 import { LinkScan } from "./link-scan.ts";
 import { type SpanBounds, sampledOut } from "./span-check.ts";
 import { type TraceVisitor, TraceWalk } from "./trace-walk.ts";
+import { isAscii } from "./utf8.ts";
 import { checkText, ValueCheck } from "./value-check.ts";
 
 export type { SpanBounds } from "./span-check.ts";
@@ -133,24 +134,62 @@ class Inspector implements TraceVisitor {
   #attributes(walk: TraceWalk, scan: AttributeScan): number {
     const { bytes, view } = walk;
     const { entries, count } = scan;
+    const end = count * entrySize;
     let keyBytes = count * stringOverhead;
     let output = count * (indexBytes + stringOverhead);
-    for (let slot = 0; slot < count * entrySize; slot += entrySize) {
+    // Texts that are not looked at yet: those of the attributes from `runSlot` on, which lie between `from` and `to`.
+    let runSlot = 0;
+    let from = 0;
+    let to = 0;
+    for (let slot = 0; slot < end; slot += entrySize) {
       const keyAt = entries[slot] ?? 0;
       const keyLength = entries[slot + 1] ?? 0;
       const valueAt = entries[slot + 2] ?? 0;
       const valueLength = entries[slot + 3] ?? 0;
-      checkText(bytes, view, keyAt, keyAt + keyLength);
+      from = slot === runSlot ? keyAt : from;
+      to = keyAt + keyLength;
       keyBytes += keyLength;
       if (valueLength >= 0) {
-        checkText(bytes, view, valueAt, valueAt + valueLength);
+        to = valueAt + valueLength;
         output += valueLength;
       } else {
+        this.#checkRun(walk, entries, runSlot, slot, from, to);
+        runSlot = slot + entrySize;
         output += this.#values.check(bytes, view, valueAt, valueAt - valueLength, 1);
       }
     }
+    if (runSlot < end) {
+      this.#checkRun(walk, entries, runSlot, end - entrySize, from, to);
+    }
     this.#keyBytes = keyBytes;
     return output;
+  }
+
+  /**
+   * Checks the keys and string values of the attributes in the slots from `first` to `last`. The first key begins at
+   * `from`, and the last text ends at `to`. What stands between them is tags and lengths, mostly of one byte and so
+   * below 128: when all of it is ASCII, so is each text in it, and one look was enough.
+   */
+  #checkRun(
+    { bytes, view }: TraceWalk,
+    entries: Int32Array,
+    first: number,
+    last: number,
+    from: number,
+    to: number,
+  ): void {
+    if (isAscii(bytes, view, from, to)) {
+      return;
+    }
+    for (let slot = first; slot <= last; slot += entrySize) {
+      const keyAt = entries[slot] ?? 0;
+      checkText(bytes, view, keyAt, keyAt + (entries[slot + 1] ?? 0));
+      const valueAt = entries[slot + 2] ?? 0;
+      const valueLength = entries[slot + 3] ?? 0;
+      if (valueLength > 0) {
+        checkText(bytes, view, valueAt, valueAt + valueLength);
+      }
+    }
   }
 
   #schemaUrls(walk: TraceWalk): void {

@@ -12,6 +12,8 @@ import { WireReader } from "./wire-reader.ts";
 
 /** A length fits into five bytes unless somebody pads it further; then it is not plain. */
 const lengthBytesMax = 5;
+/** A body has less than 2^28 bytes. A longer length is wrong, and the slow reader says so. */
+const lengthBitsMax = 28;
 const varintBytesMax = 10;
 
 /** Reads the varints of more than one byte, which are rare enough for a call. */
@@ -19,12 +21,19 @@ export class VarintCursor {
   /** Where the last varint ended. */
   at = 0;
 
-  /** A length. .NET's exporter pads its lengths to four bytes, so long encodings are common. */
+  /**
+   * A length. .NET's exporter pads its lengths to four bytes, so long encodings are common. Everything here is small
+   * integers on purpose: one double makes doubles of all positions that are computed from it.
+   */
   length(bytes: Uint8Array, from: number): number {
     let value = 0;
     for (let i = 0; i < lengthBytesMax; i++) {
       const byte = bytes[from + i] ?? 0;
-      value += (byte & 0x7f) * 2 ** (7 * i);
+      if (7 * i < lengthBitsMax) {
+        value |= (byte & 0x7f) << (7 * i);
+      } else if (byte !== 0) {
+        throw notPlain;
+      }
       if (byte < 0x80) {
         this.at = from + i + 1;
         return value;

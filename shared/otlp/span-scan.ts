@@ -39,11 +39,14 @@ export class SpanScan {
    */
   scan(bytes: Uint8Array, view: DataView, from: number, to: number): void {
     this.#clear();
+    // Loaded once a span: V8 takes an imported object's fields for variables, and would load them at each comparison.
+    const { attributes, traceId, spanId, traceState, parentSpanId, name, kind, startTime, endTime } =
+      tags.span;
     let statusSeen = false;
     let at = from;
     while (at < to) {
       const tag = bytes[at] ?? 0;
-      if (tag === tags.span.attributes) {
+      if (tag === attributes) {
         const runEnd = this.attributes.addRun(view, at, to, tag);
         if (runEnd !== at) {
           at = runEnd;
@@ -62,26 +65,26 @@ export class SpanScan {
           throw notPlain;
         }
         switch (tag) {
-          case tags.span.attributes:
+          case attributes:
             this.attributes.add(bytes, at, end);
             break;
-          case tags.span.traceId:
+          case traceId:
             this.traceIdAt = at;
             this.traceIdLength = length;
             break;
-          case tags.span.spanId:
+          case spanId:
             this.spanIdAt = at;
             this.spanIdLength = length;
             break;
-          case tags.span.traceState:
+          case traceState:
             this.traceStateAt = at;
             this.traceStateLength = length;
             break;
-          case tags.span.parentSpanId:
+          case parentSpanId:
             this.parentSpanIdAt = at;
             this.parentSpanIdLength = length;
             break;
-          case tags.span.name:
+          case name:
             this.nameAt = at;
             this.nameLength = length;
             break;
@@ -105,15 +108,15 @@ export class SpanScan {
         at = end;
       } else {
         switch (tag) {
-          case tags.span.startTime:
+          case startTime:
             this.startTimeAt = at;
             at += 8;
             break;
-          case tags.span.endTime:
+          case endTime:
             this.endTimeAt = at;
             at += 8;
             break;
-          case tags.span.kind:
+          case kind:
             this.kind = this.#cursor.low32(bytes, at);
             at = this.#cursor.at;
             break;

@@ -48,14 +48,23 @@ export function isUtf8(bytes: Uint8Array, from: number, to: number): boolean {
   return true;
 }
 
+const highBits = 0x80808080 | 0;
+
 /**
- * Whether `bytes[from, to)` is ASCII, four bytes at a look. `view` shows the same bytes. Most strings of a trace are,
- * and this is several times cheaper than looking at each byte.
+ * Whether `bytes[from, to)` is ASCII, sixteen bytes at a look. `view` shows the same bytes. Most strings of a trace
+ * are, and this is several times cheaper than looking at each byte.
  */
 export function isAscii(bytes: Uint8Array, view: DataView, from: number, to: number): boolean {
   let at = from;
+  for (; at + 16 <= to; at += 16) {
+    const four = view.getInt32(at, true) | view.getInt32(at + 4, true);
+    const more = view.getInt32(at + 8, true) | view.getInt32(at + 12, true);
+    if (((four | more) & highBits) !== 0) {
+      return false;
+    }
+  }
   for (; at + 4 <= to; at += 4) {
-    if ((view.getInt32(at, true) & 0x80808080) !== 0) {
+    if ((view.getInt32(at, true) & highBits) !== 0) {
       return false;
     }
   }

@@ -3,8 +3,8 @@
  * text. That is what the Collector's exporter writes (`orderedmap`, FACTS D).
  */
 import { type AttributeScan, entrySize } from "../otlp/attribute-scan.ts";
-import { ByteSink } from "./byte-sink.ts";
-import { appendString, stringReserved } from "./copy-bytes.ts";
+import { ByteSink, wildBytes } from "./byte-sink.ts";
+import { appendString, copyWords, stringReserved } from "./copy-bytes.ts";
 import { KeyShapes } from "./key-shapes.ts";
 import { LowCardinality } from "./low-cardinality.ts";
 import { scalarReserve, scalarReserved } from "./scalar-text.ts";
@@ -26,7 +26,7 @@ export class AttributeMap {
       return;
     }
     const order = this.#shapes.orderOf(bytes, view, scan);
-    this.keys.appendMany(order.keys, scan.count);
+    this.keys.appendMany(order.keys, order.narrowKeys);
     this.#appendValues(this.#values, order.order, bytes, view, scan);
   }
 
@@ -84,19 +84,37 @@ export class AttributeMap {
     const { entries, count } = scan;
     // Strings are no longer than the attributes that they stand in, and a string's length no longer than a scalar.
     sink.reserve(scan.bytes + count * scalarReserve);
+    // The sink's place is kept at hand, and put back whenever somebody else writes.
+    let { at, view: target } = sink;
+    const safeEnd = bytes.length - wildBytes;
     for (let i = 0; i < count; i++) {
       const slot = (order[i] ?? 0) * entrySize;
       const valueAt = entries[slot + 2] ?? 0;
       const valueLength = entries[slot + 3] ?? 0;
+      if (
+        valueLength >= 0 &&
+        valueLength < 0x80 &&
+        bytes[valueAt - 1] === valueLength &&
+        valueAt + valueLength <= safeEnd
+      ) {
+        // As `stringReserved`.
+        copyWords(target, at, view, valueAt - 1, valueLength + 1);
+        at += valueLength + 1;
+        continue;
+      }
+      sink.at = at;
       if (valueLength >= 0) {
         stringReserved(sink, bytes, view, valueAt, valueLength);
-      } else if (!scalarReserved(sink, bytes, valueAt, valueAt - valueLength)) {
+      } else if (!scalarReserved(sink, bytes, view, valueAt, valueAt - valueLength)) {
         const text = this.#text;
         text.write(bytes, view, valueAt, valueAt - valueLength);
         appendString(sink, text.bytes, text.view, 0, text.length);
         // Another chunk may be open now.
         sink.reserve(scan.bytes + (count - i) * scalarReserve);
+        target = sink.view;
       }
+      at = sink.at;
     }
+    sink.at = at;
   }
 }

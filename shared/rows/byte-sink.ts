@@ -1,8 +1,8 @@
 /**
  * Where a column's bytes are gathered: a list of chunks, so that growing copies nothing and a block is never joined.
  *
- * The last chunk is open. A writer calls `reserve`, writes into `bytes` or `view` from `at` on, and moves `at`. Eight
- * bytes behind the reserved ones may be overwritten, so that short strings can be copied in whole words.
+ * The last chunk is open. A writer calls `reserve`, writes into `bytes` or `view` from `at` on, and moves `at`. Up to
+ * `wildBytes` behind the reserved ones may be overwritten, so that short strings can be copied in whole words.
  *
  * A sink is used again for the next block (`clear`): new memory costs more than what is written into it.
  */
@@ -18,8 +18,8 @@ const chunkBytesFirst = 2048;
 const chunkBytesMax = 256 * 1024;
 /** Repetitions beyond this many bytes share their memory. */
 const tileBytes = 64 * 1024;
-/** A copy in words of eight bytes overshoots by at most seven. */
-const wildBytes = 8;
+/** A copy in words overshoots by less than this (`copy-bytes.ts`). */
+export const wildBytes = 32;
 
 const noChunk: Chunk = { bytes: new Uint8Array(0), view: new DataView(new ArrayBuffer(0)) };
 

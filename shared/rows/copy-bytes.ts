@@ -1,17 +1,37 @@
 /**
  * Copies and writes of short byte strings. `TypedArray.set` costs about 33 ns whatever the length (measured), a loop
- * over bytes 1 ns a byte; a loop over words of eight bytes is 4-8 ns up to 80 bytes and allocates nothing.
+ * over bytes 1 ns a byte. Words of eight bytes cost a few ns; and as the length is hardly ever guessed right, a string
+ * of up to 16 bytes is copied as 16, one of up to 32 as 32, without asking (3 ns against 4.5).
  */
-import type { ByteSink } from "./byte-sink.ts";
+import { type ByteSink, wildBytes } from "./byte-sink.ts";
 
 /** From here on `set` is cheaper than words. */
-const wordsBytesMax = 320;
+export const wordsBytesMax = 320;
 const varintBytesMax = 5;
 
 /**
- * Appends `bytes[from, from + length)` to a sink in which `length` bytes are reserved. `view` shows the same bytes.
- * It may read up to seven bytes more, never past the end of `view`.
+ * Copies `length` bytes, at most `wordsBytesMax`, and up to 31 more, which both sides must have.
  */
+export function copyWords(
+  target: DataView,
+  to: number,
+  source: DataView,
+  from: number,
+  length: number,
+): void {
+  target.setBigUint64(to, source.getBigUint64(from, true), true);
+  target.setBigUint64(to + 8, source.getBigUint64(from + 8, true), true);
+  if (length <= 16) {
+    return;
+  }
+  target.setBigUint64(to + 16, source.getBigUint64(from + 16, true), true);
+  target.setBigUint64(to + 24, source.getBigUint64(from + 24, true), true);
+  for (let i = 32; i < length; i += 8) {
+    target.setBigUint64(to + i, source.getBigUint64(from + i, true), true);
+  }
+}
+
+/** Appends `bytes[from, from + length)` to a sink in which `length` bytes are reserved. `view` shows the same bytes. */
 export function copyReserved(
   sink: ByteSink,
   bytes: Uint8Array,
@@ -21,14 +41,11 @@ export function copyReserved(
 ): void {
   const to = sink.at;
   sink.at = to + length;
-  if (length > wordsBytesMax || from + length + 8 > view.byteLength) {
+  if (length > wordsBytesMax || from + length + wildBytes > bytes.length) {
     sink.bytes.set(bytes.subarray(from, from + length), to);
     return;
   }
-  const target = sink.view;
-  for (let i = 0; i < length; i += 8) {
-    target.setBigUint64(to + i, view.getBigUint64(from + i, true), true);
-  }
+  copyWords(sink.view, to, view, from, length);
 }
 
 /** Appends a varint of up to 32 bits to a sink in which five bytes are reserved. */
@@ -65,9 +82,11 @@ export function stringReserved(
     sink.bytes[sink.at++] = 0;
     return;
   }
-  if (length < 0x80 && from > 0 && bytes[from - 1] === length) {
+  if (length < 0x80 && from > 0 && bytes[from - 1] === length && from + length + wildBytes <= bytes.length) {
     // Protobuf and ClickHouse write a short string alike, its length in one byte and then its content.
-    copyReserved(sink, bytes, view, from - 1, length + 1);
+    const to = sink.at;
+    copyWords(sink.view, to, view, from - 1, length + 1);
+    sink.at = to + length + 1;
     return;
   }
   varintReserved(sink, length);

@@ -44,7 +44,7 @@ export class Dictionary {
         return this.#place(slot, hash, bytes, from, length);
       }
       const key = taken - 1;
-      if (this.#hashes[key] === hash && this.equals(key, bytes, view, from, length)) {
+      if (this.#hashes[key] === hash && this.equals(key, view, from, length)) {
         return key;
       }
       slot = (slot + 1) & mask;
@@ -64,12 +64,9 @@ export class Dictionary {
     return this.bytes.length + 4 * (this.#slots.length + 3 * this.keyAt.length);
   }
 
-  /** Whether key number `key` is `bytes[from, from + length)`. */
-  equals(key: number, bytes: Uint8Array, view: DataView, from: number, length: number): boolean {
-    return (
-      this.keyLength[key] === length &&
-      equalBytes(this.bytes, this.view, this.keyAt[key] ?? 0, bytes, view, from, length)
-    );
+  /** Whether key number `key` is what `view` shows from `from` on, `length` bytes. */
+  equals(key: number, view: DataView, from: number, length: number): boolean {
+    return this.keyLength[key] === length && equalBytes(this.view, this.keyAt[key] ?? 0, view, from, length);
   }
 
   /** Byte order, unsigned, the shorter first: how Go compares strings. */
@@ -162,32 +159,36 @@ export class Dictionary {
   }
 }
 
-/** Whether `a[aFrom, aFrom + length)` is `b[bFrom, bFrom + length)`. `aView` and `bView` show the same bytes. */
-export function equalBytes(
-  a: Uint8Array,
-  aView: DataView,
-  aFrom: number,
-  b: Uint8Array,
-  bView: DataView,
-  bFrom: number,
-  length: number,
-): boolean {
+/** Whether `length` bytes of `a` from `aFrom` on are those of `b` from `bFrom` on. */
+export function equalBytes(a: DataView, aFrom: number, b: DataView, bFrom: number, length: number): boolean {
   const last = length - 8;
   if (last < 0) {
-    for (let i = 0; i < length; i++) {
-      if (a[aFrom + i] !== b[bFrom + i]) {
-        return false;
-      }
-    }
-    return true;
+    return equalShort(a, aFrom, b, bFrom, length);
   }
   for (let i = 0; i < last; i += 8) {
-    if (aView.getBigUint64(aFrom + i, true) !== bView.getBigUint64(bFrom + i, true)) {
+    if (a.getBigUint64(aFrom + i, true) !== b.getBigUint64(bFrom + i, true)) {
       return false;
     }
   }
   // The last word overlaps the one before it: cheaper than a loop over the rest.
-  return aView.getBigUint64(aFrom + last, true) === bView.getBigUint64(bFrom + last, true);
+  return a.getBigUint64(aFrom + last, true) === b.getBigUint64(bFrom + last, true);
+}
+
+/** `equalBytes` for less than eight bytes. */
+function equalShort(a: DataView, aFrom: number, b: DataView, bFrom: number, length: number): boolean {
+  if (length >= 4) {
+    const last = length - 4;
+    return (
+      a.getInt32(aFrom, true) === b.getInt32(bFrom, true) &&
+      a.getInt32(aFrom + last, true) === b.getInt32(bFrom + last, true)
+    );
+  }
+  for (let i = 0; i < length; i++) {
+    if (a.getUint8(aFrom + i) !== b.getUint8(bFrom + i)) {
+      return false;
+    }
+  }
+  return true;
 }
 
 /** Four bytes at a step, then the rest; multiplication spreads them over the low bits. */

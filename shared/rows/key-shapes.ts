@@ -1,46 +1,58 @@
 /**
- * Sequences of attribute keys, remembered. Most spans carry one of a few: a step compares the next key with the one
- * that followed last time, and a sequence's end knows its sorted order and the keys' numbers in the block. So a known
- * sequence costs one comparison a key, no hashing and no sorting.
+ * Sequences of attribute keys, remembered. Most spans carry one of a few: a step compares the next key with those that
+ * followed before, and a sequence's end knows its sorted order and the keys' numbers in the block. So a known
+ * sequence costs about one comparison a key, no hashing and no sorting.
  *
  * The sequences outlive a block; the numbers do not. In each block the first message with a sequence asks the block's
  * dictionary for them, key by key in wire order, as a message without a known sequence does. So what is remembered
  * decides how fast a block is written, and never its bytes.
  */
 import { type AttributeScan, entrySize } from "../otlp/attribute-scan.ts";
-import { Dictionary } from "./dictionary.ts";
+import { wildBytes } from "./byte-sink.ts";
+import { Dictionary, equalBytes } from "./dictionary.ts";
 
 /** A shape is about 300 bytes of heap. Real fleets have some hundred; a hostile payload could make millions. */
 const shapesMax = 8192;
+/** Children that are compared one after the other. Beyond, they are looked up. */
+const siblingsMax = 8;
 /** Longer sequences are looked up and sorted each time. */
 const depthMax = 128;
 /** So are sequences with longer keys, and those met when the remembered keys take this many bytes. */
 const keyBytesMax = 512;
 const knownBytesMax = 1024 * 1024;
 
-/** A sequence of keys, as a path from the root. */
+/**
+ * A sequence of keys, as a path from the root. Fields begin as numbers: V8 keeps one that began as undefined in a form
+ * that is checked at each look.
+ */
 class Shape {
-  /** The key of the last step, as `known` numbers it. */
-  readonly key: number;
-  readonly depth: number;
-  /** Where the last message went on from here. */
+  /** Where the key of the last step stands among the known keys, and its length. */
+  readonly keyAt: number = 0;
+  readonly keyLength: number = 0;
+  readonly depth: number = 0;
+  /** The keys that followed here first, one behind the other; the rest are in `others`. */
   next: Shape | undefined;
-  #others: Map<number, Shape> | undefined;
+  /** Another key that followed the same one. */
+  sibling: Shape | undefined;
+  others: Map<number, Shape> | undefined;
+  #children = 0;
   /** Set when a message has ended here. */
   order: KeyOrder | undefined;
 
-  constructor(key: number, depth: number) {
-    this.key = key;
+  constructor(keyAt: number, keyLength: number, depth: number) {
+    this.keyAt = keyAt;
+    this.keyLength = keyLength;
     this.depth = depth;
   }
 
-  child(key: number): Shape | undefined {
-    return this.#others?.get(key);
-  }
-
   add(shape: Shape): void {
-    this.#others ??= new Map();
-    this.#others.set(shape.key, shape);
+    if (this.#children++ < siblingsMax) {
+      shape.sibling = this.next;
+      this.next = shape;
+    } else {
+      this.others ??= new Map();
+      this.others.set(shape.keyAt, shape);
+    }
   }
 }
 
@@ -50,12 +62,15 @@ export class KeyOrder {
   readonly order: Int32Array;
   /** The keys' numbers in the block's dictionary, in sorted order. */
   readonly keys: Int32Array;
+  /** The same as single bytes, for dictionaries of up to 256 keys; to be copied in words. */
+  readonly narrowKeys: DataView;
   /** For which block's dictionary, and which state of it, `keys` holds. */
   era = -1;
 
   constructor(order: Int32Array) {
     this.order = order;
     this.keys = new Int32Array(order.length);
+    this.narrowKeys = new DataView(new ArrayBuffer(order.length + wildBytes));
   }
 }
 
@@ -63,7 +78,7 @@ export class KeyShapes {
   readonly #dictionary: Dictionary;
   /** The keys in remembered sequences. */
   #known = new Dictionary();
-  #root = new Shape(-1, 0);
+  #root = new Shape(0, 0, 0);
   #shapes = 0;
   /** Raised when numbers in the block's dictionary may have been given back. */
   #era = 0;
@@ -77,15 +92,22 @@ export class KeyShapes {
   orderOf(bytes: Uint8Array, view: DataView, scan: AttributeScan): KeyOrder {
     const { entries, count } = scan;
     const known = this.#known;
+    const end = count * entrySize;
     let shape: Shape | undefined = this.#root;
-    for (let i = 0; i < count && shape !== undefined; i++) {
-      const keyAt = entries[i * entrySize] ?? 0;
-      const keyLength = entries[i * entrySize + 1] ?? 0;
-      const guess: Shape | undefined = shape.next;
-      shape =
-        guess !== undefined && known.equals(guess.key, bytes, view, keyAt, keyLength)
-          ? guess
-          : this.#step(shape, bytes, view, keyAt, keyLength);
+    for (let slot = 0; slot < end; slot += entrySize) {
+      const keyAt = entries[slot] ?? 0;
+      const keyLength = entries[slot + 1] ?? 0;
+      let next: Shape | undefined = shape.next;
+      while (
+        next !== undefined &&
+        !(next.keyLength === keyLength && equalBytes(known.view, next.keyAt, view, keyAt, keyLength))
+      ) {
+        next = next.sibling;
+      }
+      shape = next ?? this.#step(shape, bytes, view, keyAt, keyLength);
+      if (shape === undefined) {
+        break;
+      }
     }
     if (shape === undefined) {
       return this.#number(sorted(this.#dictionary, this.#intern(bytes, view, scan)), bytes, view, scan);
@@ -107,7 +129,7 @@ export class KeyShapes {
   trim(): void {
     if (this.#shapes >= shapesMax || this.#known.at >= knownBytesMax) {
       this.#known = new Dictionary();
-      this.#root = new Shape(-1, 0);
+      this.#root = new Shape(0, 0, 0);
       this.#shapes = 0;
     }
   }
@@ -123,17 +145,17 @@ export class KeyShapes {
     if (keyLength > keyBytesMax || this.#known.at >= knownBytesMax) {
       return undefined;
     }
-    const key = this.#known.intern(bytes, view, keyAt, keyLength);
-    let next = shape.child(key);
+    const known = this.#known;
+    const at = known.keyAt[known.intern(bytes, view, keyAt, keyLength)] ?? 0;
+    let next = shape.others?.get(at);
     if (next === undefined) {
       if (this.#shapes >= shapesMax || shape.depth >= depthMax) {
         return undefined;
       }
-      next = new Shape(key, shape.depth + 1);
+      next = new Shape(at, keyLength, shape.depth + 1);
       shape.add(next);
       this.#shapes++;
     }
-    shape.next = next;
     return next;
   }
 
@@ -141,7 +163,9 @@ export class KeyShapes {
   #number(order: KeyOrder, bytes: Uint8Array, view: DataView, scan: AttributeScan): KeyOrder {
     const keys = this.#intern(bytes, view, scan);
     for (let i = 0; i < order.keys.length; i++) {
-      order.keys[i] = keys[order.order[i] ?? 0] ?? 0;
+      const key = keys[order.order[i] ?? 0] ?? 0;
+      order.keys[i] = key;
+      order.narrowKeys.setUint8(i, key);
     }
     order.era = this.#era;
     return order;

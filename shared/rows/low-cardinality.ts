@@ -10,6 +10,7 @@
  */
 import { assert } from "../assert.ts";
 import { ByteSink } from "./byte-sink.ts";
+import { copyWords, wordsBytesMax } from "./copy-bytes.ts";
 import { Dictionary } from "./dictionary.ts";
 
 type IndexWidth = 1 | 2 | 4;
@@ -26,11 +27,8 @@ export class LowCardinality {
   #widthKeysMax = keysMax(1);
   #markedRows = 0;
   #markedKeys = 0;
-
   /** Indices written so far. */
-  get rows(): number {
-    return this.#indices.length / this.#width;
-  }
+  rows = 0;
 
   get heldBytes(): number {
     return this.#indices.heldBytes + this.keys.heldBytes;
@@ -52,6 +50,7 @@ export class LowCardinality {
     if (this.keys.count > this.#widthKeysMax) {
       this.#widen();
     }
+    this.rows++;
     const sink = this.#indices;
     if (this.#width === 1) {
       sink.bytes[sink.at++] = key;
@@ -60,19 +59,18 @@ export class LowCardinality {
     }
   }
 
-  /** Appends the rows `keys[0, count)`. */
-  appendMany(keys: Int32Array, count: number): void {
+  /** Appends the rows `keys`. `narrow` shows them as single bytes, and has `wildBytes` more. */
+  appendMany(keys: Int32Array, narrow: DataView): void {
+    const count = keys.length;
     if (this.keys.count > this.#widthKeysMax) {
       this.#widen();
     }
+    this.rows += count;
     const sink = this.#indices;
     sink.reserve(count * this.#width);
-    if (this.#width === 1) {
-      const { bytes, at } = sink;
-      for (let i = 0; i < count; i++) {
-        bytes[at + i] = keys[i] ?? 0;
-      }
-      sink.at = at + count;
+    if (this.#width === 1 && count <= wordsBytesMax) {
+      copyWords(sink.view, sink.at, narrow, 0, count);
+      sink.at += count;
       return;
     }
     for (let i = 0; i < count; i++) {
@@ -85,6 +83,7 @@ export class LowCardinality {
     if (this.keys.count > this.#widthKeysMax) {
       this.#widen();
     }
+    this.rows += times;
     const sink = this.#indices;
     sink.reserve(times * this.#width);
     if (this.#width === 1) {
@@ -107,6 +106,7 @@ export class LowCardinality {
     for (let i = 0; i < count; i++) {
       this.#write(scratch, keys[i] ?? 0);
     }
+    this.rows += count * times;
     this.#indices.appendRepeated(scratch.bytes.subarray(0, scratch.at), times);
   }
 
@@ -121,6 +121,7 @@ export class LowCardinality {
   rewind(): void {
     // The width follows from the keys that are left, so that a payload that failed leaves no trace in the bytes.
     this.keys.truncate(this.#markedKeys);
+    this.rows = this.#markedRows;
     const width = widthFor(this.#markedKeys);
     if (width === this.#width) {
       this.#indices.rewind();
@@ -133,6 +134,7 @@ export class LowCardinality {
   clear(): void {
     this.keys.truncate(0);
     this.#indices.clear();
+    this.rows = 0;
     this.#setWidth(1);
   }
 

@@ -20,6 +20,7 @@ import { ValueText } from "./value-text.ts";
 const traceIdBytes = 16;
 const spanIdBytes = 8;
 const timeBytes = 8;
+const signBit = 0x80000000 | 0;
 /** An id's length and its digits. */
 const traceIdTextBytes = 1 + 2 * traceIdBytes;
 const spanIdTextBytes = 1 + 2 * spanIdBytes;
@@ -35,6 +36,8 @@ const serviceNameKey = encoder.encode("service.name");
 export class RowWriter implements TraceVisitor {
   /** Rows in the block. */
   rows = 0;
+  /** Links in the block. */
+  #links = 0;
   days = new DayCount();
   readonly #columns: BlockColumns;
   /** Dictionary numbers of the texts above, in this payload; -1 where they are not known yet. */
@@ -46,6 +49,7 @@ export class RowWriter implements TraceVisitor {
   readonly #scratch = new ByteSink();
   /** Rows before this payload, this resource and this scope. */
   #payloadStart = 0;
+  #linksStart = 0;
   #resourceStart = 0;
   #scopeStart = 0;
 
@@ -57,6 +61,7 @@ export class RowWriter implements TraceVisitor {
   begin(): void {
     this.#columns.mark();
     this.#payloadStart = this.rows;
+    this.#linksStart = this.#links;
     this.#forget();
   }
 
@@ -64,6 +69,7 @@ export class RowWriter implements TraceVisitor {
   rewind(): void {
     this.#columns.rewind();
     this.rows = this.#payloadStart;
+    this.#links = this.#linksStart;
     this.#forget();
   }
 
@@ -74,6 +80,7 @@ export class RowWriter implements TraceVisitor {
   /** Begins another block in the same columns, which somebody has cleared. */
   clear(): void {
     this.rows = 0;
+    this.#links = 0;
   }
 
   #forget(): void {
@@ -167,7 +174,7 @@ export class RowWriter implements TraceVisitor {
     if (span.links.count > 0) {
       this.#appendLinks(bytes, view, span);
     }
-    offsetReserved(columns.linkOffsets, columns.linkAttributeOffsets.length / offsetBytes);
+    offsetReserved(columns.linkOffsets, this.#links);
   }
 
   #appendEvents(bytes: Uint8Array, view: DataView, { events }: SpanScan): void {
@@ -186,6 +193,7 @@ export class RowWriter implements TraceVisitor {
   #appendLinks(bytes: Uint8Array, view: DataView, { links }: SpanScan): void {
     const { linkTraceId, linkSpanId, linkTraceState, linkAttributes, linkAttributeOffsets } = this.#columns;
     const link = this.#link;
+    this.#links += links.count;
     for (let i = 0; i < links.count; i++) {
       link.scan(bytes, view, links.at[2 * i] ?? 0, links.at[2 * i + 1] ?? 0);
       appendId(linkTraceId, bytes, view, link.traceIdAt, link.traceIdLength);
@@ -246,24 +254,34 @@ function appendId(sink: ByteSink, bytes: Uint8Array, view: DataView, at: number,
 
 /** A time: OTLP's fixed64 nanoseconds are DateTime64(9)'s eight bytes. An absent time is 0. */
 function timeReserved(sink: ByteSink, view: DataView, from: number): void {
-  const to = sink.at;
-  sink.view.setInt32(to, from < 0 ? 0 : view.getInt32(from, true), true);
-  sink.view.setInt32(to + 4, from < 0 ? 0 : view.getInt32(from + 4, true), true);
-  sink.at = to + timeBytes;
+  const low = from < 0 ? 0 : view.getInt32(from, true);
+  const high = from < 0 ? 0 : view.getInt32(from + 4, true);
+  wordsReserved(sink, low, high);
 }
 
 /** End minus start in nanoseconds, 64 bits with borrow; 0 when the end lies before the start or is absent. */
 function durationReserved(sink: ByteSink, view: DataView, startAt: number, endAt: number): void {
-  const startLow = view.getUint32(startAt, true);
-  const startHigh = view.getUint32(startAt + 4, true);
-  const endLow = endAt < 0 ? 0 : view.getUint32(endAt, true);
-  const endHigh = endAt < 0 ? 0 : view.getUint32(endAt + 4, true);
-  const inOrder = endHigh > startHigh || (endHigh === startHigh && endLow >= startLow);
-  const borrow = endLow < startLow ? 1 : 0;
-  const to = sink.at;
-  sink.view.setUint32(to, inOrder ? endLow - startLow : 0, true);
-  sink.view.setUint32(to + 4, inOrder ? endHigh - startHigh - borrow : 0, true);
-  sink.at = to + timeBytes;
+  // Signed halves, which V8 keeps as integers; flipping the sign bit compares them as if unsigned.
+  const startLow = view.getInt32(startAt, true);
+  const startHigh = view.getInt32(startAt + 4, true);
+  const endLow = endAt < 0 ? 0 : view.getInt32(endAt, true);
+  const endHigh = endAt < 0 ? 0 : view.getInt32(endAt + 4, true);
+  const borrow = (endLow ^ signBit) < (startLow ^ signBit) ? 1 : 0;
+  const before = endHigh === startHigh ? borrow === 1 : (endHigh ^ signBit) < (startHigh ^ signBit);
+  const low = before ? 0 : (endLow - startLow) | 0;
+  const high = before ? 0 : (endHigh - startHigh - borrow) | 0;
+  wordsReserved(sink, low, high);
+}
+
+/**
+ * Appends 64 bits from two halves. A choice among the arguments of a `setInt32` makes V8 forget that it writes into a
+ * DataView, and call it: they are chosen before.
+ */
+function wordsReserved(sink: ByteSink, low: number, high: number): void {
+  const { at, view } = sink;
+  view.setInt32(at, low, true);
+  view.setInt32(at + 4, high, true);
+  sink.at = at + timeBytes;
 }
 
 /** `numbers` remembers the dictionary's number of each text. */

@@ -1,12 +1,14 @@
 /**
- * The text of the two kinds of value that stand in nearly every span beside strings, written where it is to stand:
- * bools, and integers from 0 to 2^28. `value-text.ts` knows all values and gives the same text.
+ * The text of the values that stand in nearly every span beside strings, written where it is to stand: bools, doubles,
+ * and integers from 0 to 2^28. `value-text.ts` knows all values and gives the same text.
  */
 import { tags } from "../otlp/fields.ts";
 import type { ByteSink } from "./byte-sink.ts";
+import { copyWords } from "./copy-bytes.ts";
+import { DoubleTexts } from "./double-texts.ts";
 
-/** What must be reserved: a length and nine digits. */
-export const scalarReserve = 10;
+/** What must be reserved: a length and the longest double. */
+export const scalarReserve = 25;
 
 /** "true" and "false" behind their lengths, as little-endian words. */
 const lengthAndTru = 0x75727404;
@@ -20,11 +22,19 @@ const digitPairs = Uint16Array.from(
   (_, n) => ((n % 10) + zero) * 256 + (Math.floor(n / 10) + zero),
 );
 
+const doubles = new DoubleTexts();
+
 /**
  * Appends the String for the AnyValue in `bytes[from, to)`, in whose sink `scalarReserve` bytes are reserved. Returns
  * false, and appends nothing, where the value is of another kind.
  */
-export function scalarReserved(sink: ByteSink, bytes: Uint8Array, from: number, to: number): boolean {
+export function scalarReserved(
+  sink: ByteSink,
+  bytes: Uint8Array,
+  view: DataView,
+  from: number,
+  to: number,
+): boolean {
   const first = bytes[from + 1] ?? 0;
   if (bytes[from] === tags.anyValue.int) {
     if (to - from > 5 || to - from < 2) {
@@ -46,10 +56,19 @@ export function scalarReserved(sink: ByteSink, bytes: Uint8Array, from: number, 
     return true;
   }
   if (bytes[from] === tags.anyValue.bool && to - from === 2 && first < 2) {
-    const { view, at } = sink;
-    view.setInt32(at, first === 1 ? lengthAndTru : lengthAndFal, true);
-    view.setInt16(at + 4, first === 1 ? letterE : lettersSe, true);
+    const { view: target, at } = sink;
+    const four = first === 1 ? lengthAndTru : lengthAndFal;
+    const two = first === 1 ? letterE : lettersSe;
+    target.setInt32(at, four, true);
+    target.setInt16(at + 4, two, true);
     sink.at = at + (first === 1 ? 5 : 6);
+    return true;
+  }
+  if (bytes[from] === tags.anyValue.double && to - from === 9) {
+    const { texts } = doubles;
+    const found = doubles.find(view, from + 1);
+    copyWords(sink.view, sink.at, texts, found, scalarReserve);
+    sink.at += 1 + texts.getUint8(found);
     return true;
   }
   return false;

@@ -35,6 +35,11 @@ for (const [from, to] of ['""', "\\\\", "\nn", "\rr", "\tt", "\bb", "\ff"].map((
   shortEscapes[from ?? 0] = to ?? 0;
 }
 
+/** 1 for each byte that is, or may begin, a character that is escaped. */
+const escaped = Uint8Array.from({ length: 256 }, (_, byte) =>
+  byte < 0x20 || byte === quote || byte === backslash || byte === 0xe2 ? 1 : 0,
+);
+
 export class ValueText {
   /** The last text written is `bytes[0, length)`. */
   bytes = new Uint8Array(textBytesFirst);
@@ -217,7 +222,11 @@ export class ValueText {
       if (!first) {
         this.#byte(0x2c); // ,
       }
-      finite = this.#json(bytes, view, valueAt, end, depth + 1) && finite;
+      if (bytes[valueAt] === tags.anyValue.string && valueAt < end && depth < limits.depthMax) {
+        this.#jsonString(bytes, this.#content(bytes, valueAt, end), end);
+      } else {
+        finite = this.#json(bytes, view, valueAt, end, depth + 1) && finite;
+      }
       at = end;
     }
     this.#byte(0x5d); // ]
@@ -284,7 +293,7 @@ export class ValueText {
     out[length++] = quote;
     for (let at = from; at < to; at++) {
       const byte = bytes[at] ?? 0;
-      if (byte >= 0x20 && byte !== quote && byte !== backslash && byte !== 0xe2) {
+      if (escaped[byte] === 0) {
         out[length++] = byte;
         continue;
       }
@@ -371,6 +380,9 @@ export class ValueText {
 
   /** Where the content of the only field in `[from, to)` begins; it reaches to `to`. */
   #content(bytes: Uint8Array, from: number, to: number): number {
+    if (bytes[from + 1] === to - from - 2 && to - from < 0x82) {
+      return from + 2; // a length of one byte
+    }
     const length = this.#cursor.length(bytes, from + 1);
     if (this.#cursor.at + length !== to) {
       throw notPlain;

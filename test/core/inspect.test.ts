@@ -251,3 +251,33 @@ describe("any valid protobuf is accepted", () => {
     expect(startMs).toBe(Number(startNanos / 1_000_000n));
   });
 });
+
+test("a text that is not UTF-8 is found wherever it stands among an attribute's neighbours", () => {
+  const mark = "\u0001marked";
+  const long = "x".repeat(200);
+  const texts = [
+    ["first", value.string(mark)],
+    [mark, value.string("")],
+    ["number", value.int(8080)],
+    ["behind", value.string(mark)],
+    [mark, value.bool(true)],
+    ["größe", value.string("größe")],
+    ["between", value.string(mark)],
+    ["long", value.string(long + mark + long)],
+    [`${long}${mark}`, value.string("v")],
+    ["last", value.string(`v${mark}`)],
+    [mark, value.int(1)],
+  ] as const;
+  const body = request(span(texts.map(([key, text]) => attribute(key, text))));
+  expect(inspectTraces(body, bounds).spans).toBe(1);
+  let marks = 0;
+  for (let at = 0; at < body.length; at++) {
+    if (body[at] === 1 && Buffer.from(body.subarray(at, at + mark.length)).toString() === mark) {
+      marks++;
+      const broken = body.slice();
+      broken[at] = 0xff;
+      expect(malformed(broken), `mark ${marks}`).toMatch(/string is not UTF-8/);
+    }
+  }
+  expect(marks).toBe(9);
+});
