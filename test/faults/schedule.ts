@@ -149,7 +149,7 @@ function resolve(world: World): void {
 
 function isAnyRefused({ ledger, witness }: World): boolean {
   for (const group of ledger.state.dump().groups.values()) {
-    if (group.payloads.some(({ key }) => witness.contents.get(idOf(key))?.flaw === "refused")) {
+    if (group.payloads.some(({ key }) => witness.contents.get(idOf(key))?.flaw !== "none")) {
       return true;
     }
   }
@@ -161,13 +161,11 @@ const idOf = (key: string) => key.slice(key.lastIndexOf("/") + 1) as Content["id
 function makeContent(world: World, n: number): Content {
   const { fate, profile } = world;
   const first = fate.between(1, 4);
-  const second = fate.choices.below(5) < 3 ? 0 : fate.between(1, 3);
+  const isOnTwoDays = profile.days === 0 ? fate.choices.below(5) > 2 : profile.days === 2;
+  const second = isOnTwoDays ? fate.between(1, 3) : 0;
   const rowsByDay = [...(second > 0 ? [{ day: today - 1, rows: second }] : []), { day: today, rows: first }];
+  const flaws = ["refused", "unlisted", "undecodable"] as const;
   const flaw =
-    profile.flaws.refused > 0 && fate.choices.happens(profile.flaws.refused)
-      ? "refused"
-      : profile.flaws.undecodable > 0 && fate.choices.happens(profile.flaws.undecodable)
-        ? "undecodable"
-        : "none";
+    flaws.find((one) => profile.flaws[one] > 0 && fate.choices.happens(profile.flaws[one])) ?? "none";
   return { id: idAt(n + 1), rowsByDay, spans: first + second, flaw };
 }

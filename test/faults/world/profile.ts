@@ -30,7 +30,11 @@ export interface Profile {
   /** Incidents come within this after a payload was sent. */
   readonly incidentMs: number;
   /** A payload is refused, or not decodable, with this probability. */
-  readonly flaws: { readonly refused: number; readonly undecodable: number };
+  readonly flaws: { readonly refused: number; readonly unlisted: number; readonly undecodable: number };
+  /** Losses may strike between any two effects (world/incidents.ts, loseSomething). */
+  readonly losesSuddenly: boolean;
+  /** On how many days a payload has rows; 0: some on one, some on two. */
+  readonly days: 0 | 1 | 2;
   /** Messages are late by at most this. */
   readonly lateMs: number;
   /** No doorbell is lost and the ledger stays healthy: rescues must be 0 (I8). */
@@ -76,7 +80,9 @@ const nothing = {
   strikesMax: 0,
   incidents: {},
   incidentMs: 5 * MINUTE,
-  flaws: { refused: 0, undecodable: 0 },
+  flaws: { refused: 0, unlisted: 0, undecodable: 0 },
+  losesSuddenly: false,
+  days: 0,
   lateMs: 30 * SECOND,
   isLossless: false,
   watchMs: 30 * MINUTE,
@@ -147,7 +153,7 @@ export const profiles: readonly Profile[] = [
       "R2 away": { times: 1, probability: 0.1 },
       "ledger away": { times: 1, probability: 0.1 },
     },
-    flaws: { refused: 0.08, undecodable: 0.04 },
+    flaws: { refused: 0.08, unlisted: 0.04, undecodable: 0.04 },
   },
   {
     // Prompt delivery, INSERTs as long as they may be, and ledgers that forget: nothing but the fence protects.
@@ -254,7 +260,7 @@ export const profiles: readonly Profile[] = [
       replay: { times: 1, probability: 0.2 },
     },
     incidentMs: 10 * MINUTE,
-    flaws: { refused: 0.3, undecodable: 0.1 },
+    flaws: { refused: 0.25, unlisted: 0.1, undecodable: 0.1 },
   },
   {
     // Others push our tokens out of the table's log while ours wait.
@@ -277,5 +283,54 @@ export const profiles: readonly Profile[] = [
       "codec changes": { times: 1, probability: 0.1 },
     },
     incidentMs: 30 * SECOND,
+  },
+];
+
+/** Worlds so small that every schedule of up to `strikesMax` strikes is run: one payload, on two days. */
+const small1 = {
+  ...nothing,
+  payloads: { least: 1, most: 1 },
+  resends: { least: 0, most: 0 },
+  resendMs: 0,
+  days: 2,
+} as const;
+
+export const smallWorlds: readonly Profile[] = [
+  {
+    ...small1,
+    name: "every answer and death",
+    faults: someOf(1, [
+      ...insertFaults,
+      "query fails",
+      "statement runs on",
+      "statement fails after",
+      "kill fails",
+      "R2 fails",
+      "consumer dies",
+      "consumer stalls",
+      "ledger dies before",
+      "ledger dies after",
+      "ledger answer lost",
+      "group ring lost",
+      "doorbell lost",
+    ]),
+    strikesMax: 2,
+  },
+  {
+    ...small1,
+    name: "every loss",
+    faults: someOf(1, [
+      "insert answer lost",
+      "insert runs on",
+      "insert breaks off",
+      "consumer dies",
+      "consumer stalls",
+      "ledger lost",
+      "ledger restored",
+      "engine restarts",
+      "receipts lost",
+    ]),
+    strikesMax: 2,
+    losesSuddenly: true,
   },
 ];
