@@ -159,6 +159,10 @@ export class Checker {
     const id = idOfKey(key);
     const all = receipts.ofId(id).map(({ receipt }) => receipt);
     const own = all.find((receipt) => receipt.key === key);
+    const lostAt = receipts.lostAt.get(key);
+    if (own === undefined && lostAt !== undefined && lostAt >= runBegan) {
+      return; // there was one when it was looked for
+    }
     if (own === undefined || !isAccounted(own, all) || own.outcome === "dead") {
       throw new Violation("I4", `${key} was deleted, its receipt says ${own?.outcome ?? "nothing"}`);
     }

@@ -66,15 +66,7 @@ function run(world: World, checker: Checker, progress: { steps: number }): void 
   // The first cron tick comes before the first client, unless this world wants it otherwise.
   const wanted = profile.incidents["first client is first"];
   if (wanted === undefined || !fate.choices.happens(wanted.probability)) {
-    clock.after(0, () => {
-      try {
-        world.ledger.wake();
-      } catch (error) {
-        if (error instanceof BrokenInvariant) {
-          throw error;
-        }
-      }
-    });
+    clock.after(0, () => world.cron.runNow());
   }
   world.cron.start();
   const payloads = fate.between(profile.payloads.least, profile.payloads.most);

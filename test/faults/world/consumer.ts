@@ -323,7 +323,7 @@ function* closeGroup(world: World, task: Task<"receipts">): Process {
     world.askStore("delete");
     for (const { key } of erased) {
       world.store.delete(key);
-      world.witness.deletions.push({ key, at: world.clock.now, runBegan: world.clock.now });
+      world.witness.deletions.push({ key, at: world.clock.now, runBegan: now });
     }
   }
 }

@@ -95,7 +95,7 @@ export function loseSomething(world: World): void {
   if (fate.strikes("receipts lost")) {
     world.say(() => "receipts are lost");
     const isAll = fate.choices.oneOf(2) === 0;
-    world.receipts.lose(() => isAll || fate.choices.oneOf(2) === 1);
+    world.receipts.lose(() => isAll || fate.choices.oneOf(2) === 1, clock.now);
   }
 }
 
@@ -118,13 +118,13 @@ function happen(world: World, name: Exclude<Incident, "ledger restored">): void 
       const since = clock.now - fate.sometime(5 * MINUTE_MS);
       world.rowsLost(table.restart(since, fate.choices.oneOf(2) === 0));
       if (fate.choices.oneOf(2) === 1) {
-        world.receipts.lose(({ at }) => at > since);
+        world.receipts.lose(({ at }) => at > since, clock.now);
       }
       break;
     }
     case "receipts truncated": {
       const isAll = fate.choices.oneOf(2) === 0;
-      world.receipts.lose(() => isAll || fate.choices.oneOf(2) === 1);
+      world.receipts.lose(() => isAll || fate.choices.oneOf(2) === 1, clock.now);
       break;
     }
     case "rows deleted": {

@@ -58,7 +58,7 @@ export function* sendInsert(
     yield 10;
     return failed(60, "UNKNOWN_TABLE");
   }
-  const sent = insertSpansParameters(clickHouse, task.group, task.attempt);
+  const sent = insertSpansParameters(clickHouse, task.group, task.attempt, settings.insertMs);
   const token = sent["insert_deduplication_token"] ?? "";
   const run = table.begin(sent["query_id"] ?? "", token, rows);
   world.witness.inserts.push({

@@ -65,8 +65,6 @@ export interface Witness {
   readonly erased: Set<PayloadId>;
   readonly damaged: Set<PayloadId>;
   readonly resolved: Map<PayloadId, readonly DayRows[]>;
-  /** Keys that ever had a receipt. */
-  readonly receipted: Set<PayloadKey>;
   /** Times at which the schema broke for everybody. */
   breaks: number;
   /** Payloads that the reconciler rang. */
@@ -143,7 +141,6 @@ export class World {
       erased: new Set(),
       damaged: new Set(),
       resolved: new Map(),
-      receipted: new Set(),
       breaks: 0,
       rung: 0,
     };
