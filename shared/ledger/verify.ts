@@ -62,8 +62,11 @@ export function judge(facts: VerifyFacts): Verdict {
   // A person erased one key of these bytes, or asks for it now: that holds for every key, whoever rings.
   if (erased !== undefined || payload.erase !== null) {
     const reason = payload.erase ?? erased?.reason ?? "";
-    const every = new Set([...keys, ...(payload.erase === null ? [] : outcomes.keys())]);
-    const owed = [...every].filter((key) => outcomes.get(key)?.outcome !== "erased");
+    // Rows or an object are left where whoever erased it was stopped behind the receipts, and nobody knows of it any
+    // more: then all of it is erased once more, for the deletions follow the receipts.
+    const isGone = evidence.rowsByDay.length === 0 && evidence.object === null;
+    const every = new Set(isGone && payload.erase === null ? keys : [...keys, ...outcomes.keys()]);
+    const owed = [...every].filter((key) => !isGone || outcomes.get(key)?.outcome !== "erased");
     return end(
       "erased",
       erased?.key ?? payload.key,

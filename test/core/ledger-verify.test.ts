@@ -141,6 +141,34 @@ describe("poison", () => {
   });
 });
 
+test("an erasure that was stopped behind its receipts is done again by whoever looks, until nothing is left", () => {
+  const { key } = doorbell({ n: 1 });
+  for (const [rows, isThere] of [
+    [10, true],
+    [0, true],
+    [0, false],
+  ] as const) {
+    const ledger = new TestLedger(undefined, { ...emptyWorld, epoch: 1 });
+    ledger.claim({ n: 1, cause: "audit" });
+    const verify = next(ledger, 10 * MINUTE_MS);
+    const erased = {
+      key,
+      outcome: "erased",
+      group: verify.group,
+      spans: 10,
+      rowsByDay: [],
+      rejectedSpans: 0,
+      bytes: 100,
+      reason: "asked for",
+    } as const;
+    const seen = verified(verify, rows, { receipts: [erased], ...(isThere ? {} : { object: null }) });
+    const task = ledger.report(verify, seen);
+    expect(task?.step === "receipts" ? task.receipts : []).toMatchObject(
+      rows > 0 || isThere ? [{ key, outcome: "erased", reason: "asked for" }] : [],
+    );
+  }
+});
+
 describe("the view of trace ids is completed with the receipts", () => {
   const completes = (task: GroupTask | null): boolean => task?.step === "receipts" && task.completeView;
 

@@ -2,7 +2,7 @@
  * The invariants I1-I9 of the protocol, checked on what really happened: on the tables, on R2, on the ledger's state
  * and on the witness's record. Nothing here is shared with the code under test but the shapes of its data.
  */
-import type { GroupId, Receipt } from "../../shared/ledger/group.ts";
+import type { Receipt } from "../../shared/ledger/group.ts";
 import { defaultSettings } from "../../shared/ledger/settings.ts";
 import { idOfKey, type PayloadId, type PayloadKey } from "../../shared/payload-key.ts";
 import type { Content } from "./world/object-store.ts";
@@ -22,7 +22,7 @@ export class Violation extends Error {
 
 export class Checker {
   readonly #world: World;
-  readonly #contentOf = new Map<GroupId, string>();
+  readonly #contentOf = new Map<string, string>();
   #seen = { table: -1, receipts: -1, ledger: -1, inserts: 0, deletions: 0 };
 
   constructor(world: World) {
@@ -159,6 +159,10 @@ export class Checker {
     const id = idOfKey(key);
     const all = receipts.ofId(id).map(({ receipt }) => receipt);
     const own = all.find((receipt) => receipt.key === key);
+    const lostAt = receipts.lostAt.get(key);
+    if (own === undefined && lostAt !== undefined && lostAt >= runBegan) {
+      return; // there was one when it was looked for
+    }
     if (own === undefined || !isAccounted(own, all) || own.outcome === "dead") {
       throw new Violation("I4", `${key} was deleted, its receipt says ${own?.outcome ?? "nothing"}`);
     }

@@ -66,15 +66,7 @@ function run(world: World, checker: Checker, progress: { steps: number }): void 
   // The first cron tick comes before the first client, unless this world wants it otherwise.
   const wanted = profile.incidents["first client is first"];
   if (wanted === undefined || !fate.choices.happens(wanted.probability)) {
-    clock.after(0, () => {
-      try {
-        world.ledger.wake();
-      } catch (error) {
-        if (error instanceof BrokenInvariant) {
-          throw error;
-        }
-      }
-    });
+    clock.after(0, () => world.cron.runNow());
   }
   world.cron.start();
   const payloads = fate.between(profile.payloads.least, profile.payloads.most);
@@ -149,7 +141,7 @@ function resolve(world: World): void {
 
 function isAnyRefused({ ledger, witness }: World): boolean {
   for (const group of ledger.state.dump().groups.values()) {
-    if (group.payloads.some(({ key }) => witness.contents.get(idOf(key))?.flaw === "refused")) {
+    if (group.payloads.some(({ key }) => witness.contents.get(idOf(key))?.flaw !== "none")) {
       return true;
     }
   }
@@ -161,13 +153,11 @@ const idOf = (key: string) => key.slice(key.lastIndexOf("/") + 1) as Content["id
 function makeContent(world: World, n: number): Content {
   const { fate, profile } = world;
   const first = fate.between(1, 4);
-  const second = fate.choices.below(5) < 3 ? 0 : fate.between(1, 3);
+  const isOnTwoDays = profile.days === 0 ? fate.choices.below(5) > 2 : profile.days === 2;
+  const second = isOnTwoDays ? fate.between(1, 3) : 0;
   const rowsByDay = [...(second > 0 ? [{ day: today - 1, rows: second }] : []), { day: today, rows: first }];
+  const flaws = ["refused", "unlisted", "undecodable"] as const;
   const flaw =
-    profile.flaws.refused > 0 && fate.choices.happens(profile.flaws.refused)
-      ? "refused"
-      : profile.flaws.undecodable > 0 && fate.choices.happens(profile.flaws.undecodable)
-        ? "undecodable"
-        : "none";
+    flaws.find((one) => profile.flaws[one] > 0 && fate.choices.happens(profile.flaws[one])) ?? "none";
   return { id: idAt(n + 1), rowsByDay, spans: first + second, flaw };
 }

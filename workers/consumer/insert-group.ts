@@ -6,6 +6,7 @@ import { assert, BrokenInvariant } from "../../shared/assert.ts";
 import type { ClickHouseConnection, InsertCompression } from "../../shared/clickhouse/connection.ts";
 import { verdict } from "../../shared/clickhouse/errors.ts";
 import { insertSpansParameters } from "../../shared/clickhouse/statements.ts";
+import { mayBegin } from "../../shared/ledger/attempt.ts";
 import type {
   AttemptReport,
   DayRows,
@@ -51,7 +52,7 @@ export async function insertGroup(
   if (built.kind === "unreadable") {
     return built;
   }
-  if (Date.now() >= task.deadline) {
+  if (!mayBegin(task, Date.now())) {
     return { kind: "retry", reason: "the attempt's lease ran out before its INSERT began" };
   }
   return await sendBlock(clickHouse, task, insertMs, built.block, built.payloads);

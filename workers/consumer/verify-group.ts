@@ -4,6 +4,7 @@
  */
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
 import { killStatement, receiptsQuery, runningQuery } from "../../shared/clickhouse/statements.ts";
+import { needsCount } from "../../shared/ledger/attempt.ts";
 import type { AttemptReport, Evidence, GroupPayload, GroupTask, Receipt } from "../../shared/ledger/group.ts";
 import { idOfKey, type PayloadId, type PayloadKey } from "../../shared/payload-key.ts";
 import { countPayload } from "./insert-group.ts";
@@ -29,12 +30,11 @@ export async function verifyGroup(
   for (const payload of task.payloads) {
     const id = idOfKey(payload.key);
     const own = receipts.get(id) ?? [];
-    const isCounted = task.rows !== null || own.some(({ outcome }) => outcome === "stored");
     payloads.push({
       key: payload.key,
       receipts: own,
       rowsByDay: (rows.get(id) ?? []).filter(({ day }) => day >= oldestDay),
-      object: await findObject(bucket, payload, own, !isCounted),
+      object: await findObject(bucket, payload, own, needsCount(task.rows, own)),
     });
   }
   return { kind: "verified", running, oldestDay, payloads };

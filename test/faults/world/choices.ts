@@ -7,8 +7,10 @@
 export interface Choices {
   /** Does it happen, at this probability? */
   happens(probability: number): boolean;
-  /** One of `n` things that are alike but for their order: a delay, a victim. */
+  /** One of `n` that hardly differ: how long the network takes, which of two goes first. */
   below(n: number): number;
+  /** One of `n` that do differ: how long a strike lasts, whom it hits. */
+  oneOf(n: number): number;
 }
 
 /** sfc32 over a seed: fast, and the same on every machine. */
@@ -50,6 +52,10 @@ export class SeededChoices implements Choices {
     this.#trace?.push(chosen);
     return chosen;
   }
+
+  oneOf(n: number): number {
+    return this.below(n);
+  }
 }
 
 /** A recorded schedule, perhaps with zeros written into it. After its end nothing strikes any more. */
@@ -69,30 +75,35 @@ export class ReplayedChoices implements Choices {
   below(n: number): number {
     return Math.min(this.#trace[this.made++] ?? 0, Math.max(0, n - 1));
   }
+
+  oneOf(n: number): number {
+    return this.below(n);
+  }
 }
+
+/** Of things that differ, so many are tried where there are more. */
+const fewMax = 4;
 
 /**
  * All choices, one schedule after the other (as TigerBeetle's exhaustigen does): each run repeats the last one up to
- * its last choice that has another value left. At most `strikesMax` things happen in one schedule; waits are the
- * shortest, but where `below` is asked within `open` (victims, sizes), all values are tried.
+ * its last choice that has another value left. At most `strikesMax` things happen in one schedule; what hardly
+ * differs is not varied.
  */
 export class EveryChoice implements Choices {
   readonly #strikesMax: number;
-  readonly #belowMax: number;
-  #made: { chosen: number; of: number }[] = [];
+  readonly #made: { chosen: number; of: number }[] = [];
   #at = 0;
   #strikes = 0;
-  #begun = false;
+  #hasBegun = false;
 
-  constructor(strikesMax: number, belowMax: number) {
+  constructor(strikesMax: number) {
     this.#strikesMax = strikesMax;
-    this.#belowMax = belowMax;
   }
 
   /** Goes to the next schedule. False: that was the last. */
   advance(): boolean {
-    if (!this.#begun) {
-      this.#begun = true;
+    if (!this.#hasBegun) {
+      this.#hasBegun = true;
       return true;
     }
     this.#made.length = this.#at; // what a longer schedule before this one chose is over
@@ -107,12 +118,15 @@ export class EveryChoice implements Choices {
     return false;
   }
 
+  /** The schedule's choices, for its story. */
+  get trace(): readonly number[] {
+    return this.#made.map(({ chosen }) => chosen);
+  }
+
   #choose(of: number): number {
     const made = this.#made[this.#at];
     if (made === undefined) {
       this.#made.push({ chosen: 0, of });
-    } else {
-      made.of = of;
     }
     return this.#made[this.#at++]?.chosen ?? 0;
   }
@@ -126,15 +140,13 @@ export class EveryChoice implements Choices {
     return does;
   }
 
-  below(n: number): number {
-    // Only what follows upon a strike has alternatives worth trying: how long, how many, whom.
-    return this.#strikes === 0 || n <= 1
-      ? 0
-      : spread(this.#choose(Math.min(n, this.#belowMax)), n, this.#belowMax);
+  below(_n: number): number {
+    return 0;
   }
-}
 
-/** The i-th of a few values that span 0 to n-1. */
-function spread(i: number, n: number, few: number): number {
-  return n <= few ? i : Math.floor((i * (n - 1)) / (few - 1));
+  oneOf(n: number): number {
+    const i = n <= 1 ? 0 : this.#choose(Math.min(n, fewMax));
+    // The i-th of a few values that span 0 to n-1.
+    return n <= fewMax ? i : Math.floor((i * (n - 1)) / (fewMax - 1));
+  }
 }

@@ -45,7 +45,7 @@ function* sendOnce(world: World, content: Content): Process<boolean> {
     return false;
   }
   land(world, object);
-  if (fate.strikes("put lands unseen") && fate.choices.happens(0.5)) {
+  if (fate.strikes("put lands unseen") && fate.choices.oneOf(2) === 0) {
     return false; // the put threw, and the look for it failed as well: 503, though it landed
   }
   witness.accepted.add(key);

@@ -6,9 +6,9 @@
 import { BrokenInvariant, unreachable } from "../../../shared/assert.ts";
 import type { Answer } from "../../../shared/clickhouse/errors.ts";
 import { verdict } from "../../../shared/clickhouse/errors.ts";
+import { mayBegin, needsCount } from "../../../shared/ledger/attempt.ts";
 import type {
   AttemptReport,
-  DayRows,
   Evidence,
   GroupPayload,
   GroupTask,
@@ -17,6 +17,7 @@ import type {
 import type { Doorbell } from "../../../shared/messages.ts";
 import { idOfKey, type PayloadKey } from "../../../shared/payload-key.ts";
 import type { Process } from "./clock.ts";
+import { loseSomething } from "./incidents.ts";
 import type { StoredObject } from "./object-store.ts";
 import type { Message, Queue } from "./queue.ts";
 import { sendInsert } from "./send-insert.ts";
@@ -31,7 +32,7 @@ export function takeBatch(world: World, messages: readonly Message[], queue: Que
   world.clock.start(handleBatch(world, messages, queue, batch), dies, () => {
     world.say(() => "a consumer died");
     // Acks are sent when the handler ends: whether those of one that died arrived is not known.
-    if (!batch.isAcked || world.fate.choices.happens(0.5)) {
+    if (!batch.isAcked || world.fate.choices.oneOf(2) === 1) {
       queue.retry(messages);
     } else {
       queue.ack(messages);
@@ -96,7 +97,8 @@ export function doorbellOf({ key, content, arrival }: StoredObject, cause: Doorb
 
 /** The network's way, or an isolate that waits: for its turn, for memory, for nobody knows what. */
 export function* pause(world: World): Process {
-  yield world.fate.strikes("consumer stalls") ? world.fate.between(1000, 240_000) : world.fate.between(1, 30);
+  yield world.fate.strikes("consumer stalls") ? world.fate.within(1000, 240_000) : world.fate.between(1, 30);
+  loseSomething(world);
 }
 
 /** A broken invariant is ours, and must not be mistaken for a failure of the world's. */
@@ -180,7 +182,7 @@ function* insertGroup(world: World, task: Task<"insert">, codecVersion: number):
   }
   yield* pause(world);
   const now = world.clock.now + world.skews.consumer;
-  if (now >= task.deadline) {
+  if (!mayBegin(task, now)) {
     return { kind: "retry", reason: "the attempt's lease ran out before its INSERT began" };
   }
   const answer: Answer | null = yield* sendInsert(
@@ -231,9 +233,7 @@ export function measure(table: World["table"]) {
 
 function* verifyGroup(world: World, task: Task<"verify">): Process<AttemptReport> {
   yield* pause(world);
-  const running = world.askTable("processes", (table) =>
-    [...table.running.values()].some(({ token }) => token === task.group),
-  );
+  const running = world.askTable("processes", (table) => table.runningOf(task.group).length > 0);
   if (running) {
     yield* pause(world);
     if (world.fate.strikes("kill fails")) {
@@ -252,7 +252,6 @@ function* verifyGroup(world: World, task: Task<"verify">): Process<AttemptReport
   const payloads: Evidence[] = [];
   for (const [i, payload] of task.payloads.entries()) {
     const own = receipts[i] ?? [];
-    const isCounted = task.rows !== null || own.some(({ outcome }) => outcome === "stored");
     yield* pause(world);
     let object: Evidence["object"] = null;
     for (const key of new Set([
@@ -264,7 +263,7 @@ function* verifyGroup(world: World, task: Task<"verify">): Process<AttemptReport
       const found = world.store.get(key);
       if (found !== null) {
         const isBad = found.content.flaw === "undecodable";
-        const counted: readonly DayRows[] | null = isCounted ? null : found.content.rowsByDay;
+        const counted = needsCount(task.rows, own) ? found.content.rowsByDay : null;
         object = { key, rejectedSpans: 0, bytes: 100, rowsByDay: isBad ? "undecodable" : counted };
         break;
       }
@@ -324,7 +323,7 @@ function* closeGroup(world: World, task: Task<"receipts">): Process {
     world.askStore("delete");
     for (const { key } of erased) {
       world.store.delete(key);
-      world.witness.deletions.push({ key, at: world.clock.now, runBegan: world.clock.now });
+      world.witness.deletions.push({ key, at: world.clock.now, runBegan: now });
     }
   }
 }

@@ -25,6 +25,11 @@ export class Cron {
     this.#schedule();
   }
 
+  /** A tick before the first: what `npm run dev` does when it starts (decision 0005). */
+  runNow(): void {
+    this.#world.clock.start(run(this.#world));
+  }
+
   stop(): void {
     this.#isOver = true;
   }

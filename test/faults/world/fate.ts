@@ -39,7 +39,12 @@ export type Fault =
   | "ledger answer lost"
   | "cron dies"
   | "cron doubled"
-  | "cron skipped";
+  | "cron skipped"
+  // --- losses, just between two effects
+  | "ledger lost"
+  | "ledger restored"
+  | "engine restarts"
+  | "receipts lost";
 
 export class Fate {
   readonly choices: Choices;
@@ -66,15 +71,20 @@ export class Fate {
     return true;
   }
 
-  /** A whole number from `least` to `most`, both inclusive. */
+  /** A whole number from `least` to `most`, both inclusive: how long something takes that nothing struck. */
   between(least: number, most: number): number {
     return least + this.choices.below(most - least + 1);
   }
 
+  /** The same of something that struck: it matters how long, or which. */
+  within(least: number, most: number): number {
+    return least + this.choices.oneOf(most - least + 1);
+  }
+
   /** Some time, of whatever order of magnitude up to `most`: seconds as often as hours. */
   sometime(most: number): number {
-    const scale = scalesMs[this.choices.below(scalesMs.length)] ?? most;
-    return this.between(0, Math.min(scale, most));
+    const scale = Math.min(scalesMs[this.choices.oneOf(scalesMs.length)] ?? most, most);
+    return scale - this.choices.below(scale + 1);
   }
 }
 

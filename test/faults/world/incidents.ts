@@ -22,7 +22,7 @@ export function scheduleIncidents(world: World, sentAt: readonly number[]): numb
       if (!fate.choices.happens(probability)) {
         continue;
       }
-      const at = (sentAt[fate.choices.below(sentAt.length)] ?? clock.now) + fate.sometime(profile.incidentMs);
+      const at = (sentAt[fate.choices.oneOf(sentAt.length)] ?? clock.now) + fate.sometime(profile.incidentMs);
       last = Math.max(last, at);
       schedule(world, name, at);
     }
@@ -42,7 +42,7 @@ function schedule(world: World, name: Incident, at: number): void {
     clock.at(at, () => {
       if (copy?.state.head != null) {
         const isSeen = (world.store.counter ?? 0) > copy.counter;
-        const byCommand = !isSeen || fate.choices.below(2) === 0;
+        const byCommand = !isSeen || fate.choices.oneOf(2) === 0;
         world.say(
           () =>
             `the ledger is restored ${byCommand ? "by command" : "by somebody"} to ${new Date(takenAt).toISOString()}`,
@@ -64,6 +64,43 @@ function schedule(world: World, name: Incident, at: number): void {
   });
 }
 
+/** Losses that strike just between two effects of somebody. */
+export function loseSomething(world: World): void {
+  const { fate, profile, table, clock } = world;
+  if (!profile.losesSuddenly) {
+    return;
+  }
+  if (fate.strikes("ledger lost")) {
+    world.say(() => "the ledger is lost");
+    world.ledger.lose();
+  }
+  const copies = world.copies;
+  copies.push(world.ledger.snapshot());
+  if (copies.length > copiesMax) {
+    copies.shift();
+  }
+  if (fate.strikes("ledger restored")) {
+    // The first of what is left is the oldest.
+    const copy = copies[fate.choices.oneOf(copies.length)];
+    if (copy !== undefined && copy.state.head !== null) {
+      world.say(() => "the ledger is restored by command");
+      world.ledger.restore(copy, true);
+    }
+  }
+  if (fate.strikes("engine restarts")) {
+    world.say(() => "the engine restarts");
+    const since = clock.now - fate.sometime(30_000);
+    world.rowsLost(table.restart(since, fate.choices.oneOf(2) === 0));
+  }
+  if (fate.strikes("receipts lost")) {
+    world.say(() => "receipts are lost");
+    const isAll = fate.choices.oneOf(2) === 0;
+    world.receipts.lose(() => isAll || fate.choices.oneOf(2) === 1, clock.now);
+  }
+}
+
+const copiesMax = 12;
+
 function happen(world: World, name: Exclude<Incident, "ledger restored">): void {
   const { fate, clock, table, witness } = world;
   world.say(() => `incident: ${name}`);
@@ -79,28 +116,28 @@ function happen(world: World, name: Exclude<Incident, "ledger restored">): void 
       break;
     case "engine restarts": {
       const since = clock.now - fate.sometime(5 * MINUTE_MS);
-      world.rowsLost(table.restart(since, fate.choices.below(2) === 0));
-      if (fate.choices.below(2) === 1) {
-        world.receipts.lose(({ at }) => at > since);
+      world.rowsLost(table.restart(since, fate.choices.oneOf(2) === 0));
+      if (fate.choices.oneOf(2) === 1) {
+        world.receipts.lose(({ at }) => at > since, clock.now);
       }
       break;
     }
     case "receipts truncated": {
-      const isAll = fate.choices.below(2) === 0;
-      world.receipts.lose(() => isAll || fate.choices.happens(0.5));
+      const isAll = fate.choices.oneOf(2) === 0;
+      world.receipts.lose(() => isAll || fate.choices.oneOf(2) === 1, clock.now);
       break;
     }
     case "rows deleted": {
       const object = someObject(world);
       if (object !== null) {
         const { id, rowsByDay } = object.content;
-        const isAll = fate.choices.below(2) === 0;
+        const isAll = fate.choices.oneOf(2) === 0;
         for (const { day } of isAll ? rowsByDay : rowsByDay.slice(0, 1)) {
           if (table.delete(id, day) > 0) {
             witness.lost.set(`${id}/${day}`, clock.now);
           }
         }
-        if (fate.choices.below(2) === 1) {
+        if (fate.choices.oneOf(2) === 1) {
           world.queues.ring.send({ kind: "doorbell", doorbell: doorbellOf(object, "replay") });
         }
       }
@@ -115,11 +152,11 @@ function happen(world: World, name: Exclude<Incident, "ledger restored">): void 
       break;
     }
     case "day dropped":
-      world.rowsLost(table.dropDay(Math.floor(clock.now / dayMs) - fate.choices.below(2)));
+      world.rowsLost(table.dropDay(Math.floor(clock.now / dayMs) - fate.choices.oneOf(2)));
       break;
     case "others write":
       // As much as the other half of the window allows for, again and again (shared/limits.ts, measureAfterMs).
-      for (let i = fate.between(1, 4); i > 0; i--) {
+      for (let i = fate.within(1, 4); i > 0; i--) {
         clock.after(i * 10 * MINUTE_MS, () => table.othersWrite(45_000, Math.floor(clock.now / dayMs) - 40));
       }
       break;
@@ -172,7 +209,7 @@ function happen(world: World, name: Exclude<Incident, "ledger restored">): void 
 
 function someObject(world: World): StoredObject | null {
   const objects = world.store.list();
-  return objects[world.fate.choices.below(objects.length)] ?? null;
+  return objects[world.fate.choices.oneOf(objects.length)] ?? null;
 }
 
 /** A person decides about what is held: it is accepted as it is. */

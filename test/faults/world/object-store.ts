@@ -8,8 +8,11 @@ export interface Content {
   /** Ascending by day. */
   readonly rowsByDay: readonly DayRows[];
   readonly spans: number;
-  /** `refused`: ClickHouse never takes its rows. `undecodable`: the ingress took it, the transcoder does not. */
-  readonly flaw: "none" | "refused" | "undecodable";
+  /**
+   * `refused`, `unlisted`: ClickHouse never takes its rows, and says so with a code that we list or not.
+   * `undecodable`: the ingress took it, the transcoder does not.
+   */
+  readonly flaw: "none" | "refused" | "unlisted" | "undecodable";
 }
 
 export interface StoredObject {

@@ -30,7 +30,11 @@ export interface Profile {
   /** Incidents come within this after a payload was sent. */
   readonly incidentMs: number;
   /** A payload is refused, or not decodable, with this probability. */
-  readonly flaws: { readonly refused: number; readonly undecodable: number };
+  readonly flaws: { readonly refused: number; readonly unlisted: number; readonly undecodable: number };
+  /** Losses may strike between any two effects (world/incidents.ts, loseSomething). */
+  readonly losesSuddenly: boolean;
+  /** On how many days a payload has rows; 0: some on one, some on two. */
+  readonly days: 0 | 1 | 2;
   /** Messages are late by at most this. */
   readonly lateMs: number;
   /** No doorbell is lost and the ledger stays healthy: rescues must be 0 (I8). */
@@ -76,7 +80,9 @@ const nothing = {
   strikesMax: 0,
   incidents: {},
   incidentMs: 5 * MINUTE,
-  flaws: { refused: 0, undecodable: 0 },
+  flaws: { refused: 0, unlisted: 0, undecodable: 0 },
+  losesSuddenly: false,
+  days: 0,
   lateMs: 30 * SECOND,
   isLossless: false,
   watchMs: 30 * MINUTE,
@@ -121,9 +127,11 @@ export const profiles: readonly Profile[] = [
     // Nothing is lost, and what is delivered is delivered at once: rescues are 0, and what is late is our fault.
     ...nothing,
     name: "lossless",
+    resends: { least: 0, most: 3 },
+    resendMs: 90 * SECOND,
     faults: {
       ...someOf(0.05, insertFaults),
-      "message doubled": 0.1,
+      ...someOf(0.1, ["message doubled", "statement fails after", "query fails"]),
       "answer lost": 0.2,
       "ledger dies before": 0.05,
     },
@@ -147,14 +155,15 @@ export const profiles: readonly Profile[] = [
       "R2 away": { times: 1, probability: 0.1 },
       "ledger away": { times: 1, probability: 0.1 },
     },
-    flaws: { refused: 0.08, undecodable: 0.04 },
+    flaws: { refused: 0.08, unlisted: 0.04, undecodable: 0.04 },
   },
   {
     // Prompt delivery, INSERTs as long as they may be, and ledgers that forget: nothing but the fence protects.
     ...nothing,
     name: "long inserts",
     payloads: { least: 1, most: 2 },
-    resends: { least: 0, most: 2 },
+    resends: { least: 1, most: 3 },
+    resendMs: 2 * MINUTE,
     skewMs: 5 * SECOND,
     faults: {
       "insert slow": 0.4,
@@ -165,44 +174,69 @@ export const profiles: readonly Profile[] = [
       "kill fails": 0.3,
       "doorbell lost": 0.1,
       "message doubled": 0.1,
+      "ledger lost": 0.05,
+      "ledger restored": 0.05,
     },
     strikesMax: 8,
     incidents: {
-      "ledger lost": { times: 2, probability: 0.4 },
-      "ledger restored": { times: 1, probability: 0.3 },
+      "schema broken": { times: 1, probability: 0.2 },
       "first client is first": { times: 1, probability: 0.3 },
       "codec changes": { times: 1, probability: 0.2 },
     },
     incidentMs: 2 * MINUTE,
+    losesSuddenly: true,
+  },
+  {
+    // A group that has been tried for a while, and whose last attempt begins as late and takes as long as it may.
+    ...nothing,
+    name: "late attempts",
+    payloads: { least: 1, most: 2 },
+    skewMs: 5 * SECOND,
+    faults: {
+      "insert slow": 0.3,
+      "insert runs on": 0.4,
+      "insert fails before": 0.2,
+      "consumer stalls": 0.25,
+      "kill fails": 0.3,
+      "message doubled": 0.1,
+    },
+    strikesMax: 14,
+    incidents: {
+      outage: { times: 1, probability: 0.5 },
+      "codec changes": { times: 2, probability: 0.7 },
+      "schema broken": { times: 1, probability: 0.2 },
+    },
+    incidentMs: 20 * MINUTE,
   },
   {
     // The ledger and the tables lose what they have, at any time.
     ...nothing,
     name: "losses",
-    payloads: { least: 1, most: 3 },
     resends: { least: 0, most: 2 },
     resendMs: 30 * MINUTE,
     skewMs: 5 * SECOND,
     faults: {
       ...someOf(0.04, insertFaults),
       ...someOf(0.1, ["doorbell lost", "event lost", "group ring lost", "put lands late", "message late"]),
+      ...someOf(0.01, ["ledger lost", "ledger restored", "engine restarts", "receipts lost"]),
       "consumer dies": 0.02,
       "statement runs on": 0.05,
     },
     strikesMax: 6,
     incidents: {
-      "ledger lost": { times: 2, probability: 0.25 },
-      "ledger restored": { times: 2, probability: 0.25 },
-      "engine restarts": { times: 2, probability: 0.3 },
+      "ledger lost": { times: 2, probability: 0.2 },
+      "ledger restored": { times: 2, probability: 0.2 },
+      "engine restarts": { times: 2, probability: 0.25 },
       "receipts truncated": { times: 2, probability: 0.3 },
       "rows deleted": { times: 1, probability: 0.2 },
       "day dropped": { times: 1, probability: 0.1 },
       "rows damaged": { times: 1, probability: 0.05 },
       replay: { times: 1, probability: 0.2 },
-      erase: { times: 1, probability: 0.1 },
+      erase: { times: 1, probability: 0.15 },
       "first client is first": { times: 1, probability: 0.2 },
     },
     incidentMs: 20 * MINUTE,
+    losesSuddenly: true,
     lateMs: 10 * MINUTE,
   },
   {
@@ -232,18 +266,19 @@ export const profiles: readonly Profile[] = [
     watchMs: 30 * HOUR,
   },
   {
-    // Poison, schemas that break, and a table that others fill.
+    // Poison, and schemas that break.
     ...nothing,
     name: "refusals",
     payloads: { least: 2, most: 5 },
+    overMs: 20 * SECOND,
+    resends: { least: 0, most: 2 },
     skewMs: 2 * SECOND,
     faults: {
       ...someOf(0.05, insertFaults),
-      "view fails": 0.2,
-      unlisted: 0.2,
-      halted: 0.05,
+      ...someOf(0.2, ["view fails", "insert slow"]),
+      unlisted: 0.1,
       "consumer dies": 0.02,
-      "message doubled": 0.05,
+      ...someOf(0.05, ["message doubled", "message late"]),
     },
     strikesMax: 10,
     incidents: {
@@ -254,7 +289,8 @@ export const profiles: readonly Profile[] = [
       replay: { times: 1, probability: 0.2 },
     },
     incidentMs: 10 * MINUTE,
-    flaws: { refused: 0.3, undecodable: 0.1 },
+    flaws: { refused: 0.25, unlisted: 0.1, undecodable: 0.15 },
+    lateMs: 5 * MINUTE,
   },
   {
     // Others push our tokens out of the table's log while ours wait.
@@ -262,20 +298,68 @@ export const profiles: readonly Profile[] = [
     name: "crowded table",
     payloads: { least: 1, most: 2 },
     faults: {
-      "insert answer lost": 0.3,
+      "insert answer lost": 0.4,
       "insert runs on": 0.2,
-      "insert fails before": 0.3,
+      "insert fails before": 0.2,
       "insert breaks off": 0.1,
-      "query fails": 0.05,
-      "consumer dies": 0.05,
-      "message late": 0.05,
+      ...someOf(0.05, ["query fails", "consumer dies", "message late"]),
     },
     strikesMax: 8,
     incidents: {
-      outage: { times: 1, probability: 0.7 },
+      outage: { times: 2, probability: 0.7 },
       "others write": { times: 1, probability: 0.9 },
       "codec changes": { times: 1, probability: 0.1 },
     },
-    incidentMs: 30 * SECOND,
+    incidentMs: 5 * SECOND,
+  },
+];
+
+/** Worlds so small that every schedule of up to `strikesMax` strikes is run: one payload, on two days. */
+const small1 = {
+  ...nothing,
+  overMs: 0,
+  payloads: { least: 1, most: 1 },
+  resends: { least: 0, most: 0 },
+  resendMs: 0,
+  days: 2,
+} as const;
+
+export const smallWorlds: readonly Profile[] = [
+  {
+    ...small1,
+    name: "every answer and death",
+    faults: someOf(1, [
+      ...insertFaults,
+      "query fails",
+      "statement runs on",
+      "statement fails after",
+      "kill fails",
+      "R2 fails",
+      "consumer dies",
+      "consumer stalls",
+      "ledger dies before",
+      "ledger dies after",
+      "ledger answer lost",
+      "group ring lost",
+      "doorbell lost",
+    ]),
+    strikesMax: 2,
+  },
+  {
+    ...small1,
+    name: "every loss",
+    faults: someOf(1, [
+      "insert answer lost",
+      "insert runs on",
+      "insert breaks off",
+      "consumer dies",
+      "consumer stalls",
+      "ledger lost",
+      "ledger restored",
+      "engine restarts",
+      "receipts lost",
+    ]),
+    strikesMax: 2,
+    losesSuddenly: true,
   },
 ];

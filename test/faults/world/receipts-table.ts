@@ -10,6 +10,8 @@ export interface WrittenReceipt {
 
 export class ReceiptsTable {
   readonly #byKey = new Map<PayloadKey, WrittenReceipt>();
+  /** When a key's receipt was last lost. For the checker. */
+  readonly lostAt = new Map<PayloadKey, number>();
   /** Raised by whatever changes receipts. */
   version = 0;
 
@@ -43,10 +45,11 @@ export class ReceiptsTable {
   }
 
   /** The table is truncated, or loses its last rows: those that `isLost` picks. */
-  lose(isLost: (written: WrittenReceipt) => boolean): void {
+  lose(isLost: (written: WrittenReceipt) => boolean, now: number): void {
     for (const [key, written] of this.#byKey) {
       if (isLost(written)) {
         this.#byKey.delete(key);
+        this.lostAt.set(key, now);
       }
     }
     this.version++;

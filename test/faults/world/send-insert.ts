@@ -3,6 +3,7 @@
  * B2, B7, B8). The server works by itself: whoever asked may be dead, or have given up, when it commits.
  */
 import type { Answer } from "../../../shared/clickhouse/errors.ts";
+import { insertSpansParameters } from "../../../shared/clickhouse/statements.ts";
 import type { GroupTask, StoredPayload } from "../../../shared/ledger/group.ts";
 import { idOfKey } from "../../../shared/payload-key.ts";
 import type { Process } from "./clock.ts";
@@ -10,6 +11,14 @@ import { short } from "./ledger-shell.ts";
 import type { StoredObject } from "./object-store.ts";
 import type { RunningInsert } from "./traces-table.ts";
 import type { World } from "./world.ts";
+
+const clickHouse = {
+  url: "http://clickhouse",
+  user: "",
+  password: "",
+  database: "default",
+  tracesTable: "otel_traces",
+};
 
 const ok: Answer = { httpStatus: 200, exceptionCode: null, text: "", clickHouseHeaders: true };
 const failed = (code: number, text: string): Answer => ({
@@ -37,7 +46,7 @@ export function* sendInsert(
     return null;
   }
   if (fate.strikes("proxy answers")) {
-    const status = [200, 502, 404][fate.between(0, 2)] ?? 200;
+    const status = [200, 502, 404][fate.within(0, 2)] ?? 200;
     yield 10;
     return { httpStatus: status, exceptionCode: null, text: "<html>", clickHouseHeaders: false };
   }
@@ -49,9 +58,11 @@ export function* sendInsert(
     yield 10;
     return failed(60, "UNKNOWN_TABLE");
   }
-  const run = table.begin(`${task.group}.${task.attempt}`, task.group, rows);
+  const sent = insertSpansParameters(clickHouse, task.group, task.attempt, settings.insertMs);
+  const token = sent["insert_deduplication_token"] ?? "";
+  const run = table.begin(sent["query_id"] ?? "", token, rows);
   world.witness.inserts.push({
-    token: task.group,
+    token,
     content: `${codecVersion} ${rows.map(({ id, day, rows }) => `${id}/${day}=${rows}`).join(" ")}`,
     at: clock.now,
     deadline: task.deadline,
@@ -67,8 +78,13 @@ export function* sendInsert(
     // What breaks a schema breaks it for everybody: as if each row were wrong.
     return failed(117, "INCORRECT_DATA");
   }
+  if (objects.some(({ content }) => content.flaw === "unlisted")) {
+    table.end(run);
+    yield 20;
+    return failed(7777, "A_CODE_OF_TOMORROW");
+  }
   if (fate.strikes("unlisted")) {
-    const isStored = fate.choices.happens(0.3);
+    const isStored = fate.choices.oneOf(2) === 1;
     if (isStored) {
       commitAll(world, run);
     }
@@ -80,7 +96,7 @@ export function* sendInsert(
   const isSlow = fate.strikes("insert slow");
   const runsOn = fate.strikes("insert runs on");
   const duration =
-    isSlow || runsOn ? fate.between(1000, settings.insertMs) : fate.between(1, world.profile.insertMs);
+    isSlow || runsOn ? fate.within(1000, settings.insertMs) : fate.between(1, world.profile.insertMs);
   // "Too many parts", "memory limit": known not to be stored, says the table; a view may say so after the commit.
   const busyAfter = fate.strikes("busy after commit");
   const breaksOff = fate.strikes("insert breaks off");
@@ -88,7 +104,7 @@ export function* sendInsert(
   let answer: Answer | null = ok;
   // The first day's part may be committed long before the last one's.
   const [first, ...rest] = run.days;
-  const early = rest.length > 0 && (isSlow || runsOn || breaksOff) ? fate.between(0, duration) : duration;
+  const early = rest.length > 0 && (isSlow || runsOn || breaksOff) ? fate.within(0, duration) : duration;
   clock.after(early, () => {
     if (run.state === "running" && first !== undefined) {
       commit(world, run, first, viewFails);
@@ -106,7 +122,7 @@ export function* sendInsert(
         commit(world, run, day, viewFails);
       }
       // A user's view raises its errors after the commit, with whatever code its query has.
-      answer = viewFails ? failed(fate.between(0, 1) === 0 ? 117 : 60, "while pushing to view") : ok;
+      answer = viewFails ? failed(fate.within(0, 1) === 0 ? 117 : 60, "while pushing to view") : ok;
       answer = busyAfter ? failed(241, "memory limit, while pushing to view") : answer;
     }
     table.end(run);

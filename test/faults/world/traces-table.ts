@@ -16,7 +16,7 @@ export interface Rows {
 /** An INSERT that the server works on. */
 export interface RunningInsert {
   readonly queryId: string;
-  readonly token: GroupId;
+  readonly token: string;
   readonly days: readonly number[];
   readonly rows: readonly Rows[];
   state: "running" | "ended";
@@ -45,7 +45,7 @@ export class TracesTable {
     this.window = window;
   }
 
-  begin(queryId: string, token: GroupId, rows: readonly Rows[]): RunningInsert {
+  begin(queryId: string, token: string, rows: readonly Rows[]): RunningInsert {
     const days = [...new Set(rows.map(({ day }) => day))].sort((a, b) => a - b);
     const run: RunningInsert = { queryId, token, days, rows, state: "running" };
     this.running.set(queryId, run);
@@ -151,12 +151,15 @@ export class TracesTable {
   }
 
   /** KILL QUERY ... SYNC: whatever of the group still runs commits nothing more. */
-  kill(token: GroupId): void {
-    for (const run of this.running.values()) {
-      if (run.token === token) {
-        this.end(run);
-      }
+  kill(group: GroupId): void {
+    for (const run of this.runningOf(group)) {
+      this.end(run);
     }
+  }
+
+  /** system.processes: the group's queries by their ids. */
+  runningOf(group: GroupId): readonly RunningInsert[] {
+    return [...this.running.values()].filter(({ queryId }) => queryId.startsWith(`${group}.`));
   }
 
   /** Deletes a payload's rows of a day, all or some; the log keeps its tokens. Returns how many. */

@@ -4,7 +4,7 @@
  *
  * The witness's record is for the checker alone (invariants.ts); no part of the world reads it to decide anything.
  */
-import type { DayRows, GroupId } from "../../../shared/ledger/group.ts";
+import type { DayRows } from "../../../shared/ledger/group.ts";
 import { defaultSettings, type LedgerSettings } from "../../../shared/ledger/settings.ts";
 import { limits } from "../../../shared/limits.ts";
 import type { PayloadId, PayloadKey } from "../../../shared/payload-key.ts";
@@ -13,7 +13,7 @@ import { Clock } from "./clock.ts";
 import { takeBatch } from "./consumer.ts";
 import { Cron } from "./cron.ts";
 import { Fate } from "./fate.ts";
-import { LedgerShell } from "./ledger-shell.ts";
+import { LedgerShell, type Snapshot } from "./ledger-shell.ts";
 import { type Content, ObjectStore, StoreFailed } from "./object-store.ts";
 import type { Profile } from "./profile.ts";
 import { Queue } from "./queue.ts";
@@ -35,7 +35,7 @@ export const modelSettings: LedgerSettings = {
 
 /** An INSERT that reached ClickHouse. */
 export interface InsertBegan {
-  readonly token: GroupId;
+  readonly token: string;
   /** What would be written, as bytes would compare: rows in order, and the transcoder's version. */
   readonly content: string;
   readonly at: number;
@@ -65,8 +65,6 @@ export interface Witness {
   readonly erased: Set<PayloadId>;
   readonly damaged: Set<PayloadId>;
   readonly resolved: Map<PayloadId, readonly DayRows[]>;
-  /** Keys that ever had a receipt. */
-  readonly receipted: Set<PayloadKey>;
   /** Times at which the schema broke for everybody. */
   breaks: number;
   /** Payloads that the reconciler rang. */
@@ -94,6 +92,8 @@ export class World {
   readonly cron: Cron;
   readonly witness: Witness;
   codecVersion = 1;
+  /** Copies of the ledger that it can be restored to. */
+  readonly copies: Snapshot[] = [];
   /** Our way to ClickHouse is cut until then. */
   outageUntil = 0;
   /** Every INSERT is refused until then: somebody broke the schema. */
@@ -141,7 +141,6 @@ export class World {
       erased: new Set(),
       damaged: new Set(),
       resolved: new Map(),
-      receipted: new Set(),
       breaks: 0,
       rung: 0,
     };
@@ -189,7 +188,7 @@ export class World {
       throw new QueryFailed(what);
     }
     if (this.fate.strikes("statement runs on")) {
-      this.clock.after(this.fate.between(1, limits.queryTimeoutSeconds * 1000), act);
+      this.clock.after(this.fate.within(1, limits.queryTimeoutSeconds * 1000), act);
       throw new QueryFailed(`${what}: no answer yet`);
     }
     act();
