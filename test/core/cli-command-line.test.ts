@@ -31,7 +31,10 @@ describe("a command line of headrace", () => {
     ["keys creat", "there is no command `headrace keys creat`; did you mean `headrace keys create`?"],
     ["keys frobnicate", "there is no command `headrace keys frobnicate`; `headrace keys --help` lists them"],
     ["status --hour 3", "`headrace status` has no flag --hour; did you mean --hours?"],
-    ["status --frobnicate", "`headrace status` has no flag --frobnicate; `headrace status --help` lists them"],
+    [
+      "status --frobnicate",
+      "`headrace status` has no flag --frobnicate; `headrace status --help` lists them",
+    ],
     ["status --hours 1000", '--hours is a whole number from 1 to 168, not "1000"'],
     ["status --hours --json", "--hours needs a value: --hours N"],
     ["status --json=yes", "--json takes no value"],

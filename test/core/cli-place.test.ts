@@ -28,7 +28,9 @@ describe("which installation a command speaks to", () => {
   test("is a profile, then the environment, then what npm run dev wrote", () => {
     const env = { HEADRACE_CONSOLE_URL: "https://env.example", HEADRACE_ADMIN_TOKEN: "env" };
     expect(choose({ profile: "production", env })).toBe("https://console.example secret");
-    expect(choose({ env: { ...env, HEADRACE_PROFILE: "production" } })).toBe("https://console.example secret");
+    expect(choose({ env: { ...env, HEADRACE_PROFILE: "production" } })).toBe(
+      "https://console.example secret",
+    );
     expect(choose({ env })).toBe("https://env.example env");
     expect(choose({})).toBe("http://127.0.0.1:4319 local");
   });
@@ -44,7 +46,11 @@ describe("which installation a command speaks to", () => {
   test.each<[string, Partial<PlaceFacts>, string]>([
     ["no file", { dev: { path: ".headrace/dev.json", text: undefined } }, "start `npm run dev`, or set"],
     ["a damaged file", { dev: { path: ".headrace/dev.json", text: "{" } }, "start it again"],
-    ["an address without a token", { env: { HEADRACE_CONSOLE_URL: "https://x.example" } }, "HEADRACE_ADMIN_TOKEN is not"],
+    [
+      "an address without a token",
+      { env: { HEADRACE_CONSOLE_URL: "https://x.example" } },
+      "HEADRACE_ADMIN_TOKEN is not",
+    ],
     ["an address that is none", { env: { HEADRACE_CONSOLE_URL: "x.example" } }, "begins with http"],
     ["a profile that is not there", { profile: "staging" }, 'has no profile "staging"; it has production'],
     ["a profile named like a method", { profile: "toString" }, 'has no profile "toString"'],

@@ -48,7 +48,6 @@ const tablesSchema = v.array(
   v.object({ name: v.string(), engine: v.string(), engine_full: v.string(), create_table_query: v.string() }),
 );
 const columnsSchema = v.tuple([v.object({ columns: v.number() })]);
-const grantSchema = v.array(v.object({ result: v.number() }));
 
 const ourTables = [
   "headrace_receipts",
@@ -98,20 +97,20 @@ async function readFacts(clickHouse: ClickHouseConnection): Promise<ClickHouseFa
     hasProjection: traces?.create_table_query.includes("PROJECTION headrace_counts") ?? false,
     hasOurColumns: columns === 2,
     missingTables: ourTables.filter((name) => table(name) === undefined),
-    missingRights: await missingRights(read, settings),
+    missingRights: await missingRights(clickHouse),
   };
 }
 
-/** CHECK GRANT is known since ClickHouse 24.11; an older server has no short answer. */
-async function missingRights(
-  read: (query: string, schema: typeof grantSchema) => Promise<v.InferOutput<typeof grantSchema>>,
-  settings: ClickHouseConnection["settings"],
-): Promise<readonly string[] | undefined> {
+/** CHECK GRANT answers 1 or 0, and takes no FORMAT. A server that does not know it has no short answer. */
+async function missingRights({
+  client,
+  settings,
+}: ClickHouseConnection): Promise<readonly string[] | undefined> {
   const missing: string[] = [];
   try {
     for (const right of neededRights(settings)) {
-      const [answer] = await read(`CHECK GRANT ${right}`, grantSchema);
-      if (answer?.result !== 1) {
+      const { stream } = await client.exec({ query: `CHECK GRANT ${right}` });
+      if ((await new Response(stream).text()).trim() !== "1") {
         missing.push(right);
       }
     }
