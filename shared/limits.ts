@@ -230,6 +230,16 @@ export const limits = {
   /** Dead letters in one answer: more than a person reads. */
   deadLettersListed: 1000,
   findingsListed: 200,
+  /** Payload keys in one answer: as many as one request may name for erasing. */
+  payloadsListed: 1000,
+  /** Spans of a trace in one answer: enough to recognise it. */
+  traceSpansListed: 20,
+
+  // --- the command line and `doctor`
+  /** How long `doctor` waits for its canary: the watermark's age, so that the reconciler's ring counts too. */
+  canaryMs: 7 * MINUTE_MS,
+  /** Clocks further apart than this: arrival times, and with them keys and span bounds, are off by as much. */
+  clockDifferenceMs: 5 * SECOND_MS,
 
   // --- tables
   /** Entries (token x partition) that a table remembers. 100,000 cost nothing on plain MergeTree (FACTS B8). */

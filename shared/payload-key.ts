@@ -128,6 +128,10 @@ export function parsePayloadKey(text: string): PayloadKeyParts | undefined {
   return { lane, signal, minute, tenant, id: id as PayloadId };
 }
 
+export function isPayloadId(text: string): text is PayloadId {
+  return idPattern.test(text);
+}
+
 export function isPayloadKey(text: string): text is PayloadKey {
   return parsePayloadKey(text) !== undefined;
 }

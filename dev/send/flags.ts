@@ -2,6 +2,7 @@
  * The command line of `npm run send`. Parsing is pure; a mistake is a refusal that says what to write instead.
  */
 import { parseArgs } from "node:util";
+import { nearestWord } from "../../shared/nearest-word.ts";
 import { ok, type Result, refuse } from "../../shared/result.ts";
 
 export interface Flags {
@@ -172,31 +173,6 @@ export function isHttpUrl(text: string): boolean {
 
 /** `; did you mean --spans?` for the nearest flag, or a pointer to --help when none is near. */
 function suggestion(name: string): string {
-  const bare = name.replace(/^-+/, "").toLowerCase();
-  let nearest = "";
-  let nearestDistance = Number.POSITIVE_INFINITY;
-  for (const candidate of optionNames) {
-    const distance = editDistance(bare, candidate);
-    if (distance < nearestDistance) {
-      nearest = candidate;
-      nearestDistance = distance;
-    }
-  }
-  return nearestDistance <= Math.max(2, nearest.length / 3)
-    ? `; did you mean --${nearest}?`
-    : "; --help lists the flags";
-}
-
-/** Levenshtein distance: single insertions, deletions and replacements that make one text the other. */
-function editDistance(from: string, to: string): number {
-  let previous = Array.from({ length: to.length + 1 }, (_, index) => index);
-  for (let i = 0; i < from.length; i++) {
-    const current = [i + 1];
-    for (let j = 0; j < to.length; j++) {
-      const replace = (previous[j] ?? 0) + (from[i] === to[j] ? 0 : 1);
-      current.push(Math.min(replace, (previous[j + 1] ?? 0) + 1, (current[j] ?? 0) + 1));
-    }
-    previous = current;
-  }
-  return previous[to.length] ?? 0;
+  const nearest = nearestWord(name.replace(/^-+/, ""), optionNames);
+  return nearest === undefined ? "; --help lists the flags" : `; did you mean --${nearest}?`;
 }

@@ -1,10 +1,14 @@
 /** What the console may touch: the bindings of `[env.console]` in wrangler.toml. */
-import type { PayloadKey } from "../../shared/payload-key.ts";
+import type { Check } from "../../shared/doctor/check.ts";
+import type { Whereabouts } from "../../shared/ledger/whereabouts.ts";
+import type { PayloadId, PayloadKey } from "../../shared/payload-key.ts";
 import type { MinuteBook } from "../../shared/reconcile/minute-book.ts";
 
 /** The part of the consumer's `Operations` entrypoint that the console calls. */
 export interface ConsumerOperations {
   holds(keys: readonly PayloadKey[]): Promise<readonly boolean[]>;
+  whereIs(id: PayloadId): Promise<Whereabouts>;
+  examine(): Promise<readonly Check[]>;
   reconcile(): Promise<unknown>;
   replay(keys: readonly string[]): Promise<object>;
   erase(keys: readonly string[], reason: string): Promise<object>;

@@ -8,12 +8,16 @@ import { connectClickHouse } from "../../shared/clickhouse/connection.ts";
 import { DAY_MS, limits } from "../../shared/limits.ts";
 import type { ConsoleBindings } from "./bindings.ts";
 import { eraseSchema, listDeadLetters, replaySchema, resolveSchema } from "./dead-letters.ts";
+import { examineConsole } from "./examine-console.ts";
 import { listFindings } from "./findings.ts";
 import { health } from "./health.ts";
 import { changeKey, createKey, listKeys, revokeKey, rotateKey, showKey } from "./keys.ts";
+import { listPayloads } from "./list-payloads.ts";
 import { readBalance } from "./read-balance.ts";
 import { answer, readJson } from "./read-json.ts";
 import { readOutcomes } from "./read-outcomes.ts";
+import { readPayload } from "./read-payload.ts";
+import { readTrace } from "./read-trace.ts";
 import { readUsage } from "./read-usage.ts";
 import { readWatermark } from "./read-watermark.ts";
 
@@ -89,6 +93,16 @@ function post<S extends v.GenericSchema>(
   };
 }
 
+/** A string is why there is no answer. */
+async function found(reading: Promise<object | string>): Promise<Response> {
+  const read = await reading;
+  return typeof read === "string" ? answer(400, { error: read }) : answer(200, read);
+}
+
+function parameter(request: Request, name: string): string {
+  return new URL(request.url).searchParams.get(name) ?? "";
+}
+
 const router = Router<Request, [ConsoleBindings]>()
   .get("/healthz", (_request, env) => health(env.CONSUMER, Date.now()))
   .all("/api/*", async (request, env) => {
@@ -121,6 +135,15 @@ const router = Router<Request, [ConsoleBindings]>()
   )
   .get("/api/outcomes", outcomes)
   .get("/api/usage", usage)
+  .get("/api/payload", (request, env) =>
+    found(readPayload(env.PAYLOADS, clickHouseOf(env), env.CONSUMER, parameter(request, "id"))),
+  )
+  .get("/api/payloads", (request, env) => {
+    const [tenant, after] = [parameter(request, "tenant"), parameter(request, "after")];
+    return found(listPayloads(env.PAYLOADS, clickHouseOf(env), env.CONSUMER, tenant, after));
+  })
+  .get("/api/trace", (request, env) => found(readTrace(clickHouseOf(env), parameter(request, "id"))))
+  .get("/api/doctor", async (_request, env) => answer(200, await examineConsole(env, clickHouseOf(env))))
   .get("/api/keys", listKeys)
   .post("/api/keys", createKey)
   .get("/api/keys/:id", showKey)
@@ -130,7 +153,7 @@ const router = Router<Request, [ConsoleBindings]>()
   .all("*", () =>
     answer(404, {
       error:
-        "Nothing is here. GET /healthz, /api/watermark, /api/balance, /api/findings, /api/status, /api/dead-letters, /api/outcomes, /api/usage, /api/keys; POST /api/reconcile, /api/replay, /api/erase, /api/resolve, /api/keys.",
+        "Nothing is here. GET /healthz, /api/watermark, /api/balance, /api/findings, /api/status, /api/dead-letters, /api/payload, /api/payloads, /api/trace, /api/outcomes, /api/usage, /api/doctor, /api/keys; POST /api/reconcile, /api/replay, /api/erase, /api/resolve, /api/keys.",
     }),
   );
 

@@ -32,8 +32,9 @@ import {
   tokensNeeded,
 } from "../../shared/ledger/machine.ts";
 import type { LedgerSettings } from "../../shared/ledger/settings.ts";
+import { type Whereabouts, whereaboutsOf } from "../../shared/ledger/whereabouts.ts";
 import type { Doorbell, GroupBell } from "../../shared/messages.ts";
-import type { PayloadKey } from "../../shared/payload-key.ts";
+import type { PayloadId, PayloadKey } from "../../shared/payload-key.ts";
 import { beginRun, endRun, keepBook, newReconciler, type Reconciler } from "../../shared/reconcile/lease.ts";
 import type { MinuteBook } from "../../shared/reconcile/minute-book.ts";
 import { type LedgerCounts, LedgerStorage } from "./ledger-storage.ts";
@@ -115,6 +116,11 @@ export class Ledger extends DurableObject<LedgerEnv> {
   /** Does the ledger hold each key's payload, waiting or in a live group? In the order asked. */
   async holds(keys: readonly PayloadKey[]): Promise<readonly boolean[]> {
     return holds(this.#storage, keys);
+  }
+
+  /** Where the ledger has a payload. */
+  async whereIs(id: PayloadId): Promise<Whereabouts> {
+    return whereaboutsOf(this.#storage, id);
   }
 
   /** The table check's result: why nothing may be inserted (empty: it may), and how far the dedup log is used. */

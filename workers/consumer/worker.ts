@@ -7,10 +7,12 @@ import { WorkerEntrypoint } from "cloudflare:workers";
 import { assert, unreachable } from "../../shared/assert.ts";
 import { type ClickHouseConnection, connectClickHouse } from "../../shared/clickhouse/connection.ts";
 import type { Finding } from "../../shared/clickhouse/findings.ts";
+import type { Check } from "../../shared/doctor/check.ts";
 import type { AttemptReport, GroupTask } from "../../shared/ledger/group.ts";
+import type { Whereabouts } from "../../shared/ledger/whereabouts.ts";
 import { limits } from "../../shared/limits.ts";
 import { deadLetterQueue } from "../../shared/messages.ts";
-import { idOfKey, isPayloadKey, type PayloadKey } from "../../shared/payload-key.ts";
+import { idOfKey, isPayloadKey, type PayloadId, type PayloadKey } from "../../shared/payload-key.ts";
 import type { ReconcileFinding } from "../../shared/reconcile/effects.ts";
 import type { MinuteBook } from "../../shared/reconcile/minute-book.ts";
 import type { ReconcileReport } from "../../shared/reconcile/run.ts";
@@ -18,6 +20,7 @@ import type { ConsumerBindings } from "./bindings.ts";
 import { ByteBudget } from "./byte-budget.ts";
 import { checkTraces } from "./check-traces.ts";
 import { closeGroup } from "./close-group.ts";
+import { examineConsumer } from "./examine-consumer.ts";
 import { insertGroup } from "./insert-group.ts";
 import { readLedgerSettings, readReconcileSettings } from "./read-ledger-settings.ts";
 import { countRows, readTable } from "./read-table.ts";
@@ -209,6 +212,16 @@ export class Operations extends WorkerEntrypoint<ConsumerBindings> {
   /** Which of these keys the ledger has in flight, in the order asked. */
   async holds(keys: readonly PayloadKey[]): Promise<readonly boolean[]> {
     return await ledgerOf(this.env).holds(keys);
+  }
+
+  /** Where the ledger has a payload. */
+  async whereIs(id: PayloadId): Promise<Whereabouts> {
+    return await ledgerOf(this.env).whereIs(id);
+  }
+
+  /** What only this Worker can try out: its bindings, and ClickHouse as it is logged in there. */
+  async examine(): Promise<readonly Check[]> {
+    return await examineConsumer(this.env, clickHouseOf(this.env));
   }
 
   /** Brings payloads in again, wherever they ended. */

@@ -1,0 +1,163 @@
+/** Reads a command line: which command, its operands and flags, or a sentence that says what is wrong. Pure. */
+import { parseArgs } from "node:util";
+import { nearestWord } from "../shared/nearest-word.ts";
+import { ok, type Result, refuse } from "../shared/result.ts";
+import type { Command, Flag, Given } from "./command.ts";
+
+export const everywhere: Readonly<Record<string, Flag>> = {
+  json: { help: "answer in JSON, for programs" },
+  help: { help: "this text" },
+};
+
+export const ofConsoles: Readonly<Record<string, Flag>> = {
+  url: {
+    value: "URL",
+    help: "the console's address, instead of HEADRACE_CONSOLE_URL or dev.json",
+    check: (text) =>
+      /^https?:\/\/[^/]/.test(text) && URL.canParse(text)
+        ? undefined
+        : "is a URL that begins with http:// or https://",
+  },
+  profile: { value: "NAME", help: "an installation of the profile file (`headrace deploy` writes it)" },
+};
+
+export type Understood =
+  | { readonly kind: "call"; readonly command: Command; readonly given: Given }
+  /** Help of one command, or of those whose names begin with `words` (all, where that is empty). */
+  | { readonly kind: "help"; readonly command: Command | undefined; readonly words: string };
+
+export function flagsOf(command: Command): Readonly<Record<string, Flag>> {
+  return { ...command.flags, ...(command.asksConsole ? ofConsoles : {}), ...everywhere };
+}
+
+export function readCommandLine(
+  argv: readonly string[],
+  commands: readonly Command[],
+): Result<Understood, string> {
+  const words: string[] = [];
+  for (const word of argv) {
+    if (word.startsWith("-")) {
+      break;
+    }
+    words.push(word);
+  }
+  const command = findCommand(words, commands);
+  if (command === undefined) {
+    return withoutCommand(words, argv, commands);
+  }
+  return readFlags(command, argv.slice(command.name.split(" ").length));
+}
+
+/** The command whose words the line begins with; the longest name wins. */
+function findCommand(words: readonly string[], commands: readonly Command[]): Command | undefined {
+  return commands
+    .filter(({ name }) => name.split(" ").every((word, index) => words[index] === word))
+    .toSorted((a, b) => b.name.length - a.name.length)[0];
+}
+
+function withoutCommand(
+  words: readonly string[],
+  argv: readonly string[],
+  commands: readonly Command[],
+): Result<Understood, string> {
+  const [first = "", second] = words;
+  const isGroup = commands.some(({ name }) => name.startsWith(`${first} `));
+  const asksHelp = argv.includes("--help") || argv.includes("-h");
+  if (first === "" || first === "help" || (isGroup && (asksHelp || second === undefined))) {
+    const [unknown] = argv.filter((word) => word.startsWith("-") && word !== "--help" && word !== "-h");
+    return first === "" && unknown !== undefined
+      ? refuse(`${unknown} stands before the command; \`headrace --help\` lists the commands`)
+      : ok(helpFor(first === "help" ? words.slice(1).join(" ") : first, commands));
+  }
+  const typed = isGroup ? `${first} ${second}` : first;
+  const names = isGroup
+    ? commands.map(({ name }) => name).filter((name) => name.startsWith(`${first} `))
+    : commands.flatMap(({ name }) => [name, name.split(" ")[0] ?? ""]);
+  const nearest = nearestWord(typed, names);
+  const hint =
+    nearest === undefined
+      ? `; \`headrace ${isGroup ? `${first} ` : ""}--help\` lists them`
+      : `; did you mean \`headrace ${nearest}\`?`;
+  return refuse(`there is no command \`headrace ${typed}\`${hint}`);
+}
+
+function helpFor(words: string, commands: readonly Command[]): Understood {
+  return { kind: "help", command: commands.find(({ name }) => name === words), words };
+}
+
+function readFlags(command: Command, args: readonly string[]): Result<Understood, string> {
+  const flags = flagsOf(command);
+  const { tokens } = parseArgs({
+    args: [...args],
+    options: {
+      ...Object.fromEntries(
+        Object.entries(flags).map(([name, { value }]) => [
+          name,
+          { type: value === undefined ? "boolean" : "string" } as const,
+        ]),
+      ),
+      help: { type: "boolean", short: "h" },
+    },
+    strict: false,
+    allowPositionals: true,
+    tokens: true,
+  });
+  const operands: string[] = [];
+  const given = new Map<string, string>();
+  for (const token of tokens) {
+    if (token.kind === "positional") {
+      operands.push(token.value);
+    }
+    if (token.kind === "option") {
+      const flag = Object.hasOwn(flags, token.name) ? flags[token.name] : undefined;
+      if (flag === undefined) {
+        const nearest = nearestWord(token.name, Object.keys(flags));
+        const hint = nearest === undefined ? "" : `; did you mean --${nearest}?`;
+        return refuse(
+          `\`headrace ${command.name}\` has no flag ${token.rawName}${hint === "" ? `; \`headrace ${command.name} --help\` lists them` : hint}`,
+        );
+      }
+      // `--reason --yes` would take "--yes" for the reason.
+      const value = token.value?.startsWith("--") === true && !token.inlineValue ? undefined : token.value;
+      if (flag.value !== undefined && (value === undefined || value === "")) {
+        return refuse(`${token.rawName} needs a value: ${token.rawName} ${flag.value}`);
+      }
+      if (flag.value === undefined && value !== undefined) {
+        return refuse(`${token.rawName} takes no value`);
+      }
+      if (given.has(token.name)) {
+        return refuse(`${token.rawName} is given twice`);
+      }
+      const problem = flag.check?.(value ?? "");
+      if (problem !== undefined) {
+        return refuse(`${token.rawName} ${problem}, not "${value}"`);
+      }
+      given.set(token.name, value ?? "");
+    }
+  }
+  if (given.has("help")) {
+    return ok({ kind: "help", command, words: command.name });
+  }
+  const { text, min, max } = command.operands;
+  if (operands.length < min) {
+    return refuse(`\`headrace ${command.name}\` needs ${text}`);
+  }
+  if (operands.length > max) {
+    return refuse(
+      `\`headrace ${command.name}\` takes ${max === 0 ? "no operand" : text}, and "${operands[max]}" is one too many`,
+    );
+  }
+  return ok({
+    kind: "call",
+    command,
+    given: { operands, text: (flag) => given.get(flag), has: (flag) => given.has(flag) },
+  });
+}
+
+/** A check for whole numbers from `min` to `max`. */
+export function wholeNumber(min: number, max: number): (text: string) => string | undefined {
+  return (text) => {
+    const value = /^\d{1,15}$/.test(text) ? Number(text) : -1;
+    return value < min || value > max ? `is a whole number from ${min} to ${max}` : undefined;
+  };
+}

@@ -1,0 +1,82 @@
+/**
+ * What a command of the CLI is: its words, flags, help and exit codes as data, and what it does as a function. Parsing
+ * and `--help` are made from the data (command-line.ts, help-text.ts), so neither can say what the other does not do.
+ */
+import type { ProgressSink } from "../dev/send/progress.ts";
+import type { Console } from "./console.ts";
+import type { Place } from "./place.ts";
+
+/** 0: well. 1: the command worked, and its answer is bad news. 2: the command line or set-up. 3: not reached. */
+export type ExitCode = 0 | 1 | 2 | 3 | 130;
+
+export interface Flag {
+  /** What stands for the value in help texts, for example `N`; undefined: a switch. */
+  readonly value?: string;
+  readonly help: string;
+  /** What is wrong with a value; undefined: nothing. */
+  readonly check?: (text: string) => string | undefined;
+}
+
+export interface Command {
+  /** The words that call it: `dead-letters list`. */
+  readonly name: string;
+  /** One line for the list of commands. */
+  readonly summary: string;
+  /** More, for its own help; may be empty. */
+  readonly about: string;
+  /** What stands behind the words: `<key|id>`, `[key …]`, or nothing. */
+  readonly operands: { readonly text: string; readonly min: number; readonly max: number };
+  readonly flags: Readonly<Record<string, Flag>>;
+  readonly examples: readonly string[];
+  /** What exit code 1 means here. */
+  readonly badNews: string;
+  /** Whether it speaks to a console: it then takes --url, --profile and --timeout. */
+  readonly asksConsole: boolean;
+  run(call: Call): Promise<ExitCode>;
+}
+
+/** A command line that was understood. */
+export interface Given {
+  readonly operands: readonly string[];
+  text(flag: string): string | undefined;
+  has(flag: string): boolean;
+}
+
+/** What the process gives. */
+export interface Surroundings {
+  readonly argv: readonly string[];
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly home: string;
+  /** The text of a file, undefined when it is not there. */
+  readonly readText: (path: string) => string | undefined;
+  readonly out: { write(text: string): unknown };
+  /** For progress and complaints. */
+  readonly err: ProgressSink;
+  /** Asks a person; undefined where none sits at a terminal. */
+  readonly ask: ((question: string) => Promise<string>) | undefined;
+  readonly interrupted: AbortSignal;
+}
+
+/** One call of a command. */
+export interface Call {
+  readonly given: Given;
+  readonly world: Surroundings;
+  /** Which installation it speaks to; undefined for commands that speak to none. */
+  readonly place: Place | undefined;
+  /** The installation's console. Throws `Complaint` where the command has none. */
+  readonly console: Console;
+  /** A line for people; nothing with --json. */
+  say(line: string): void;
+  /** The answer as JSON, with --json only. */
+  json(value: unknown): void;
+}
+
+/** The end of a command with a sentence for the person: 2 for what they can change, 3 for what was not reached. */
+export class Complaint extends Error {
+  override readonly name = "Complaint";
+  readonly exitCode: ExitCode;
+  constructor(message: string, exitCode: ExitCode = 2, options?: ErrorOptions) {
+    super(message, options);
+    this.exitCode = exitCode;
+  }
+}

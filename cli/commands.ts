@@ -1,0 +1,25 @@
+/** Every command of the CLI, in the order in which `headrace --help` lists them. */
+import type { Command } from "./command.ts";
+import { deadLetterCommands } from "./commands/dead-letters.ts";
+import { doctor } from "./commands/doctor.ts";
+import { erase } from "./commands/erase.ts";
+import { findings } from "./commands/findings.ts";
+import { keyCommands } from "./commands/keys.ts";
+import { payloadShow } from "./commands/payload.ts";
+import { reconcile } from "./commands/reconcile.ts";
+import { resolve } from "./commands/resolve.ts";
+import { status } from "./commands/status.ts";
+import { watermark } from "./commands/watermark.ts";
+
+export const commands: readonly Command[] = [
+  status,
+  watermark,
+  findings,
+  payloadShow,
+  ...deadLetterCommands,
+  resolve,
+  erase,
+  ...keyCommands,
+  reconcile,
+  doctor,
+];

@@ -1,0 +1,173 @@
+/** `headrace dead-letters …`: payloads that could not be stored, why, and what to do about them. */
+import { deadLettersSchema } from "../answers.ts";
+import { type Call, type Command, Complaint, type Flag } from "../command.ts";
+import { confirm, yesFlag } from "../confirm.ts";
+import { handOver } from "../hand-over.ts";
+import { counted, textTable } from "../text-table.ts";
+import { showPayload } from "./payload.ts";
+
+const selection: Readonly<Record<string, Flag>> = {
+  tenant: { value: "TENANT", help: "only this tenant's" },
+  cause: { value: "TEXT", help: "only those whose reason begins so: decode, rejected:252, missing_object" },
+};
+/** The console lists no more at once. */
+const listedMax = 1000;
+
+const list: Command = {
+  name: "dead-letters list",
+  summary: "payloads that could not be stored, the newest first",
+  about: "Each stays in R2 until it is replayed or purged. At most 1000 are listed.",
+  operands: { text: "", min: 0, max: 0 },
+  flags: selection,
+  examples: ["headrace dead-letters list", "headrace dead-letters list --cause rejected: --json"],
+  badNews: "there is one",
+  asksConsole: true,
+  async run(call) {
+    const letters = await select(call);
+    call.json(letters);
+    call.say(
+      letters.length === 0
+        ? "no dead letter"
+        : textTable(
+            ["buried", "reason", "spans", "key"],
+            letters.map(({ at, reason, spans, key }) => [at, reason, String(spans), key]),
+          ),
+    );
+    if (letters.length > 0) {
+      call.say(
+        "\n`headrace dead-letters show KEY` says why, `replay` brings them in once the cause is mended.",
+      );
+    }
+    return letters.length === 0 ? 0 : 1;
+  },
+};
+
+const show: Command = {
+  name: "dead-letters show",
+  summary: "why a payload could not be stored, and everything that happened to it",
+  about: "",
+  operands: { text: "<key|id>", min: 1, max: 1 },
+  flags: {},
+  examples: ["headrace dead-letters show p/0/t/2026-11-24T0741/acme/0123456789abcdefghijklmnog"],
+  badNews: "nobody knows it, or it is still dead",
+  asksConsole: true,
+  run: showPayload,
+};
+
+const replay: Command = {
+  name: "dead-letters replay",
+  summary: "bring payloads in again, once the cause is mended",
+  about:
+    "Replaying goes through verification: what is stored already is not stored again, however often it is asked for.\nAn interrupted replay is run again.",
+  operands: { text: "[key …]", min: 0, max: 10_000 },
+  flags: { ...selection, all: { help: "all dead letters (with --tenant or --cause: all of those)" } },
+  examples: [
+    "headrace dead-letters replay p/0/t/2026-11-24T0741/acme/0123456789abcdefghijklmnog",
+    "headrace dead-letters replay --all --cause rejected:",
+  ],
+  badNews: "a key has no object in R2 any more",
+  asksConsole: true,
+  async run(call) {
+    const keys = await chosen(call);
+    const answer = await handOver(call, "/api/replay", keys, {}, "replayed");
+    call.json(answer);
+    call.say(
+      `${counted(answer.taken.length, "payload")} rung; \`headrace dead-letters list\` shows what is still dead`,
+    );
+    sayMissing(call, answer.missing);
+    return answer.missing.length === 0 ? 0 : 1;
+  },
+};
+
+const purge: Command = {
+  name: "dead-letters purge",
+  summary: "give payloads up: erase them, with a reason that stays in the balance",
+  about:
+    "Their receipts stay and say `erased` with the reason; objects and records go. This cannot be undone.",
+  operands: { text: "[key …]", min: 0, max: 10_000 },
+  flags: {
+    ...selection,
+    all: { help: "all dead letters (with --tenant or --cause: all of those)" },
+    reason: { value: "TEXT", help: "why; stays in the receipts" },
+    yes: yesFlag,
+  },
+  examples: [
+    'headrace dead-letters purge --all --cause decode --reason "test garbage" --yes',
+    'headrace dead-letters purge p/0/t/2026-11-24T0741/acme/0123456789abcdefghijklmnog --reason "asked for by acme"',
+  ],
+  badNews: "a key is not known",
+  asksConsole: true,
+  async run(call) {
+    const reason = reasonOf(call);
+    const keys = await chosen(call);
+    for (const key of keys.slice(0, 20)) {
+      call.say(key);
+    }
+    if (keys.length > 20) {
+      call.say(`… and ${keys.length - 20} more`);
+    }
+    await confirm(call, `${counted(keys.length, "payload")} will be erased for good`);
+    const answer = await handOver(call, "/api/erase", keys, { reason }, "purged");
+    call.json(answer);
+    call.say(
+      `${counted(answer.taken.length, "payload")} handed to the ledger; their receipts will say erased`,
+    );
+    sayMissing(call, answer.missing);
+    return answer.missing.length === 0 ? 0 : 1;
+  },
+};
+
+export const deadLetterCommands: readonly Command[] = [list, show, replay, purge];
+
+/** The reason that every erasure needs. */
+export function reasonOf({ given }: Call): string {
+  const reason = given.text("reason");
+  if (reason === undefined) {
+    throw new Complaint("an erasure stays in the balance: say why with --reason TEXT");
+  }
+  return reason;
+}
+
+export function sayMissing(call: Call, missing: readonly string[]): void {
+  if (missing.length > 0) {
+    call.say(`nothing was done about ${counted(missing.length, "key")} that nobody has:`);
+    for (const key of missing.slice(0, 20)) {
+      call.say(`  ${key}`);
+    }
+  }
+}
+
+async function select({ given, console }: Call) {
+  const tenant = given.text("tenant");
+  const cause = given.text("cause");
+  const letters = await console.get("/api/dead-letters", deadLettersSchema);
+  return letters.filter(
+    (letter) =>
+      (tenant === undefined || letter.tenant === tenant) &&
+      (cause === undefined || letter.reason.startsWith(cause)),
+  );
+}
+
+/** Keys that were named, or those that --all selects. */
+async function chosen(call: Call): Promise<readonly string[]> {
+  const { given } = call;
+  const selects = given.has("all");
+  if (selects === given.operands.length > 0) {
+    throw new Complaint(selects ? "name keys, or --all, not both" : "name the keys, or say --all");
+  }
+  if (!selects && (given.has("tenant") || given.has("cause"))) {
+    throw new Complaint("--tenant and --cause select among all: say --all with them");
+  }
+  if (!selects) {
+    return given.operands;
+  }
+  const letters = await select(call);
+  if (letters.length === 0) {
+    call.json({ taken: [], missing: [] });
+    throw new Complaint("no dead letter is selected: there is nothing to do", 0);
+  }
+  if (letters.length === listedMax) {
+    call.say(`the console lists ${listedMax} at once: run this again for the rest`);
+  }
+  return letters.map(({ key }) => key);
+}

@@ -1,0 +1,155 @@
+/** `headrace doctor`: tries every part that a promise leans on, and names the command that mends what is wrong. */
+import * as v from "valibot";
+import { bad, type Check, good, warning } from "../../shared/doctor/check.ts";
+import { limits } from "../../shared/limits.ts";
+import { keySchema, newKeySchema } from "../answers.ts";
+import { type Call, type Command, Complaint } from "../command.ts";
+import { ofConsoles, wholeNumber } from "../command-line.ts";
+import type { Console } from "../console.ts";
+import { canaryHopelessMs, canaryWaitMs, sendCanary } from "../doctor/send-canary.ts";
+import type { Place } from "../place.ts";
+import { counted } from "../text-table.ts";
+
+const examinationSchema = v.looseObject({
+  now: v.number(),
+  checks: v.array(
+    v.looseObject({
+      check: v.string(),
+      verdict: v.picklist(["good", "warning", "bad"]),
+      found: v.string(),
+      mend: v.string(),
+    }),
+  ),
+});
+
+/** The tenant of the key that `doctor` makes for itself where it is given none. */
+const doctorTenant = "headrace-doctor";
+
+export const doctor: Command = {
+  name: "doctor",
+  summary: "try every part that a promise leans on; each failure comes with the command that mends it",
+  about:
+    "Looks at ClickHouse (login, version, clock, schema, deduplication windows, TTL, projection, rights), the bucket\n(create-only puts), the queues, KV and the cron from inside the Workers, and sends a canary through the public\naddress, in protobuf and in JSON: a trace whose attributes look like attacks, so that no firewall rule eats spans\nunseen. It leaves four spans of the service headrace-doctor in the table. Without a key it makes one for the tenant\nheadrace-doctor and revokes it at the end.",
+  operands: { text: "", min: 0, max: 0 },
+  flags: {
+    otlp: {
+      value: "URL",
+      help: "the ingress's public address (or HEADRACE_OTLP_URL); the key is HEADRACE_KEY",
+      check: (text) => ofConsoles["url"]?.check?.(text),
+    },
+    "no-canary": { help: "send nothing" },
+    wait: {
+      value: "SECONDS",
+      help: `how long to wait for the canary (default ${canaryWaitMs / 1000})`,
+      check: wholeNumber(1, 3600),
+    },
+  },
+  examples: [
+    "headrace doctor",
+    "headrace doctor --profile production --otlp https://otlp.example.com",
+    "headrace doctor --no-canary --json",
+  ],
+  badNews: "a check is bad",
+  asksConsole: true,
+  async run(call) {
+    const { console, place } = call;
+    if (place === undefined) {
+      throw new Complaint("doctor needs an installation");
+    }
+    const checks: Check[] = [];
+    const add = (check: Check): void => {
+      const shown = place.isLocal ? { ...check, mend: localMend(check.mend) } : check;
+      checks.push(shown);
+      sayCheck(call, shown);
+    };
+    const askedAt = Date.now();
+    const examination = await console.get("/api/doctor", examinationSchema);
+    add(judgeOwnClock(examination.now, askedAt, Date.now()));
+    examination.checks.forEach(add);
+    const isHopeless = checks.some(
+      ({ check, verdict }) => check.startsWith("clickhouse") && verdict === "bad",
+    );
+    for (const check of await canaries(call, place, console, isHopeless)) {
+      add(check);
+    }
+    const count = (verdict: Check["verdict"]) => checks.filter((check) => check.verdict === verdict).length;
+    call.json({ ok: count("bad") === 0, checks });
+    call.say(`\n${count("good")} good, ${counted(count("warning"), "warning")}, ${count("bad")} bad`);
+    return count("bad") === 0 ? 0 : 1;
+  },
+};
+
+function sayCheck({ say }: Call, { check, verdict, found, mend }: Check): void {
+  say(`${(verdict === "bad" ? "BAD" : verdict).padEnd(8)}${check.padEnd(24)}${found}`);
+  if (mend !== "") {
+    say(`${" ".repeat(8)}${"".padEnd(24)}mend: ${mend}`);
+  }
+}
+
+/** `npm run dev` applies the schema and makes everything at its start. */
+function localMend(mend: string): string {
+  return mend.replace(
+    /^npx headrace deploy( --set-secrets)?( \([^)]*\))?/,
+    "stop `npm run dev` and start it again",
+  );
+}
+
+function judgeOwnClock(consoleNow: number, askedAt: number, answeredAt: number): Check {
+  const difference = Math.round(consoleNow - (askedAt + answeredAt) / 2);
+  const doubt = (answeredAt - askedAt) / 2;
+  return Math.abs(difference) - doubt > limits.clockDifferenceMs
+    ? warning(
+        "clock of this machine",
+        `${difference} ms beside Cloudflare's`,
+        "let ntpd or chronyd set it: spans of a host whose clock is off land on wrong minutes, or are refused",
+      )
+    : good("clock of this machine", "as the console's");
+}
+
+async function canaries(
+  call: Call,
+  place: Place,
+  console: Console,
+  isHopeless: boolean,
+): Promise<readonly Check[]> {
+  const { given, world } = call;
+  if (given.has("no-canary")) {
+    return [];
+  }
+  const otlp = given.text("otlp") ?? place.otlp;
+  if (otlp === undefined) {
+    return [
+      warning(
+        "canary",
+        "not sent: the ingress's address is not known",
+        "npx headrace doctor --otlp https://… (or HEADRACE_OTLP_URL)",
+      ),
+    ];
+  }
+  const longestMs = isHopeless ? canaryHopelessMs : canaryWaitMs;
+  const waitMs = given.has("wait") ? Number(given.text("wait")) * 1000 : longestMs;
+  const key = world.env["HEADRACE_KEY"] || place.key;
+  const own = key === undefined ? await makeKey(console) : undefined;
+  if (own !== undefined && typeof own !== "object") {
+    return [bad("key", own, "npx headrace keys create --tenant headrace-doctor --name doctor")];
+  }
+  const door = { otlp, key: key ?? own?.key ?? "", console, waitMs, interrupted: world.interrupted };
+  try {
+    return await Promise.all([sendCanary("protobuf", door), sendCanary("json", door)]);
+  } finally {
+    if (own !== undefined) {
+      await console.send("POST", `/api/keys/${own.id}/revoke`, undefined, keySchema);
+    }
+  }
+}
+
+async function makeKey(console: Console): Promise<{ readonly id: string; readonly key: string } | string> {
+  try {
+    return await console.send("POST", "/api/keys", { tenant: doctorTenant, name: "doctor" }, newKeySchema);
+  } catch (error) {
+    if (error instanceof Complaint) {
+      return error.message;
+    }
+    throw error;
+  }
+}

@@ -1,0 +1,123 @@
+/**
+ * `headrace erase`: removes payloads by key, by trace or by tenant from R2, the tables and the dead letters, and leaves
+ * receipts that say so. All of it goes through the ledger, so that nothing under way brings it back.
+ */
+
+import { createProgress } from "../../dev/send/progress.ts";
+import { isPayloadKey, tenantPattern } from "../../shared/payload-key.ts";
+import { keysSchema, payloadsSchema, traceSchema } from "../answers.ts";
+import { type Call, type Command, Complaint } from "../command.ts";
+import { confirm, yesFlag } from "../confirm.ts";
+import { handOver } from "../hand-over.ts";
+import { counted, textTable } from "../text-table.ts";
+import { reasonOf, sayMissing } from "./dead-letters.ts";
+
+export const erase: Command = {
+  name: "erase",
+  summary: "remove payloads by key, trace or tenant from R2 and ClickHouse, leaving receipts",
+  about:
+    "What is erased is payloads: with a trace go all spans that came in the same requests (the plan says how many).\nRows go when the fence of whoever may be inserting them has passed, about four minutes later. Interrupted, the same\ncommand goes on. This cannot be undone.",
+  operands: { text: "", min: 0, max: 0 },
+  flags: {
+    key: {
+      value: "KEY",
+      help: "one payload",
+      check: (text) => (isPayloadKey(text) ? undefined : "is a payload's key: p/0/t/{minute}/{tenant}/{id}"),
+    },
+    trace: {
+      value: "ID",
+      help: "the payloads that hold spans of a trace (32 hex digits)",
+      check: (text) => (/^[0-9a-f]{32}$/.test(text) ? undefined : "is a trace id: 32 lower-case hex digits"),
+    },
+    tenant: {
+      value: "TENANT",
+      help: "everything of a tenant; revoke its keys first",
+      check: (text) => (tenantPattern.test(text) ? undefined : "is 1 to 64 of a-z, 0-9 and -"),
+    },
+    reason: { value: "TEXT", help: "why; stays in the receipts" },
+    yes: yesFlag,
+  },
+  examples: [
+    'headrace erase --trace 5b8efff798038103d269b633813fc60c --reason "a password in an attribute"',
+    'headrace erase --tenant acme --reason "contract ended, ticket 4711" --yes',
+    "headrace erase --key p/0/t/2026-11-24T0741/acme/0123456789abcdefghijklmnog --reason test --yes",
+  ],
+  badNews: "there was nothing to erase, or a key was not known",
+  asksConsole: true,
+  async run(call) {
+    const { given } = call;
+    const reason = reasonOf(call);
+    const [key, trace, tenant] = ["key", "trace", "tenant"].map((name) => given.text(name));
+    if ([key, trace, tenant].filter((one) => one !== undefined).length !== 1) {
+      throw new Complaint("say one of --key, --trace and --tenant");
+    }
+    const keys =
+      key !== undefined
+        ? [key]
+        : trace !== undefined
+          ? await keysOfTrace(call, trace)
+          : await keysOfTenant(call, tenant ?? "");
+    if (keys.length === 0) {
+      call.json({ taken: [], missing: [] });
+      call.say("there is nothing to erase");
+      return 1;
+    }
+    await confirm(call, `${counted(keys.length, "key")} will be erased for good`);
+    const answer = await handOver(call, "/api/erase", keys, { reason }, "erased");
+    call.json(answer);
+    call.say(
+      `${counted(answer.taken.length, "key")} handed to the ledger; \`headrace payload show KEY\` shows the receipt \`erased\` in a few minutes`,
+    );
+    sayMissing(call, answer.missing);
+    return answer.missing.length === 0 ? 0 : 1;
+  },
+};
+
+async function keysOfTrace({ console, say }: Call, trace: string): Promise<readonly string[]> {
+  const found = await console.get(`/api/trace?id=${trace}`, traceSchema);
+  if (found.spansOfOthers > 0) {
+    say(
+      `${counted(found.spansOfOthers, "span")} of this trace came another way (the Collector's exporter) and stay: DELETE FROM otel_traces WHERE TraceId = '${trace}' AND HeadracePayload = ''`,
+    );
+  }
+  if (found.payloads.length > 0) {
+    say(
+      textTable(
+        ["tenant", "spans of the trace", "spans in all", "payload"],
+        found.payloads.map(({ tenant, spans, spansInAll, payload }) => [
+          tenant,
+          String(spans),
+          String(spansInAll),
+          payload,
+        ]),
+      ),
+    );
+  }
+  return found.payloads.flatMap(({ keys }) => keys);
+}
+
+async function keysOfTenant({ console, world, say }: Call, tenant: string): Promise<readonly string[]> {
+  const { keys: apiKeys } = await console.get(`/api/keys?tenant=${tenant}`, keysSchema);
+  const active = apiKeys.filter(({ status }) => status === "active");
+  if (active.length > 0) {
+    say(
+      `${tenant} still has ${counted(active.length, "active key")}: what it sends meanwhile is kept. \`headrace keys revoke\` ends that.`,
+    );
+  }
+  const progress = createProgress(world.err);
+  const keys: string[] = [];
+  let spans = 0;
+  for (let after: string | null = ""; after !== null; ) {
+    const page: { readonly keys: string[]; readonly spans: number; readonly next: string | null } =
+      await console.get(`/api/payloads?tenant=${tenant}&after=${encodeURIComponent(after)}`, payloadsSchema);
+    keys.push(...page.keys);
+    spans += page.spans;
+    after = page.next;
+    if (keys.length > 1000) {
+      progress.show("found", keys.length, Number.POSITIVE_INFINITY, `${spans} spans`);
+    }
+  }
+  progress.end();
+  say(`${counted(keys.length, "key")} of ${tenant} with ${spans} spans`);
+  return keys;
+}

@@ -1,0 +1,247 @@
+/** `headrace keys …`: API keys for sending. A key is told once, when it is made; afterwards its id names it. */
+import { type Key, keySchema, keysSchema, newKeySchema } from "../answers.ts";
+import { type Call, type Command, Complaint, type Flag } from "../command.ts";
+import { confirm, yesFlag } from "../confirm.ts";
+import { textTable } from "../text-table.ts";
+
+const countOrNone = (text: string): string | undefined =>
+  text === "none" || /^[1-9]\d{0,11}$/.test(text) ? undefined : "is a whole number of spans, or none";
+
+const settings: Readonly<Record<string, Flag>> = {
+  "spans-per-second": { value: "N", help: "rate, or none", check: countOrNone },
+  "burst-spans": { value: "N", help: "how many may come at once, or none", check: countOrNone },
+  "spans-per-month": { value: "N", help: "quota of a calendar month (UTC), or none", check: countOrNone },
+  origins: { value: "LIST", help: "browser origins that may send, with commas; * for any, none for none" },
+  sample: {
+    value: "SHARE",
+    help: "share of traces that is kept, 0 to 1",
+    check: (text) =>
+      /^(0|1|0?\.\d+|1\.0+|0\.\d+)$/.test(text)
+        ? undefined
+        : "is a number from 0 (no trace) to 1 (every trace)",
+  },
+};
+
+/** What of a key's settings was given, in the API's names. */
+function givenSettings({ given }: Call): Readonly<Record<string, unknown>> {
+  const count = (flag: string, name: string) => {
+    const text = given.text(flag);
+    return text === undefined ? {} : { [name]: text === "none" ? null : Number(text) };
+  };
+  const origins = given.text("origins");
+  const sample = given.text("sample");
+  return {
+    ...count("spans-per-second", "spansPerSecond"),
+    ...count("burst-spans", "burstSpans"),
+    ...count("spans-per-month", "spansPerMonth"),
+    ...(origins === undefined ? {} : { origins: origins === "none" ? [] : origins.split(",") }),
+    ...(sample === undefined ? {} : { sample: Number(sample) }),
+  };
+}
+
+const create: Command = {
+  name: "keys create",
+  summary: "make a key for sending spans; it is told once",
+  about: "",
+  operands: { text: "", min: 0, max: 0 },
+  flags: {
+    tenant: { value: "TENANT", help: "whose spans these are: a-z, 0-9 and -; cannot be changed" },
+    name: { value: "TEXT", help: "for people" },
+    ...settings,
+  },
+  examples: [
+    'headrace keys create --tenant acme --name "web shop"',
+    "headrace keys create --tenant acme --name browser --origins https://shop.example --spans-per-second 1000 --burst-spans 10000",
+    "headrace keys create --tenant ci --name ci --json | jq -r .key",
+  ],
+  badNews: "",
+  asksConsole: true,
+  async run(call) {
+    const [tenant, name] = [call.given.text("tenant"), call.given.text("name")];
+    if (tenant === undefined || name === undefined) {
+      throw new Complaint("a key needs --tenant and --name");
+    }
+    const body = { tenant, name, ...givenSettings(call) };
+    const key = await call.console.send("POST", "/api/keys", body, newKeySchema);
+    call.json(key);
+    call.say(`${key.key}\n\nThis is the only time it is told. Its id is ${key.id}.`);
+    return 0;
+  },
+};
+
+const list: Command = {
+  name: "keys list",
+  summary: "keys with tenant, limits and whether they work",
+  about: "A revoked or replaced key is listed for 30 days.",
+  operands: { text: "", min: 0, max: 0 },
+  flags: { tenant: { value: "TENANT", help: "only this tenant's" } },
+  examples: ["headrace keys list", "headrace keys list --tenant acme --json"],
+  badNews: "",
+  asksConsole: true,
+  async run(call) {
+    const keys = await readKeys(call, call.given.text("tenant"));
+    call.json(keys);
+    call.say(
+      keys.length === 0
+        ? "no key; `headrace keys create --tenant … --name …` makes one"
+        : textTable(
+            ["id", "tenant", "status", "per second", "burst", "per month", "sample", "name"],
+            keys.map((key) => [
+              key.id.slice(0, 12),
+              key.tenant,
+              statusText(key),
+              String(key.spansPerSecond ?? "-"),
+              String(key.burstSpans ?? "-"),
+              String(key.spansPerMonth ?? "-"),
+              String(key.sample),
+              key.name,
+            ]),
+          ),
+    );
+    return 0;
+  },
+};
+
+const set: Command = {
+  name: "keys set",
+  summary: "change a key's name, limits, origins, sampling, or switch it off and on",
+  about: "What is not named stays. A change works usually within two minutes; KV promises no time.",
+  operands: { text: "<id>", min: 1, max: 1 },
+  flags: {
+    name: { value: "TEXT", help: "for people" },
+    status: {
+      value: "WORD",
+      help: "active or disabled",
+      check: (text) => (text === "active" || text === "disabled" ? undefined : "is active or disabled"),
+    },
+    ...settings,
+  },
+  examples: [
+    "headrace keys set 3f2a9c01d4b7 --spans-per-second 2000",
+    "headrace keys set 3f2a9c01d4b7 --status disabled",
+    "headrace keys set 3f2a9c01d4b7 --spans-per-month none --sample 0.1",
+  ],
+  badNews: "there is no such key",
+  asksConsole: true,
+  async run(call) {
+    const change = {
+      ...givenSettings(call),
+      ...(call.given.has("name") ? { name: call.given.text("name") } : {}),
+      ...(call.given.has("status") ? { status: call.given.text("status") } : {}),
+    };
+    if (Object.keys(change).length === 0) {
+      throw new Complaint("say what is to change; `headrace keys set --help` lists what can");
+    }
+    const id = await wholeId(call);
+    const key = await call.console.send("PATCH", `/api/keys/${id}`, change, keySchema);
+    call.json(key);
+    call.say(`${key.tenant}, ${key.name}: ${statusText(key)}`);
+    return 0;
+  },
+};
+
+const rotate: Command = {
+  name: "keys rotate",
+  summary: "a new key in place of one; the old one works until a given time",
+  about:
+    "The new key has the old one's name, limits and allowance. Without --until the old one works 24 hours more.",
+  operands: { text: "<id>", min: 1, max: 1 },
+  flags: {
+    until: {
+      value: "TIME",
+      help: "when the old one stops (UTC, within 90 days)",
+      check: (text) =>
+        Number.isNaN(Date.parse(text)) ? "is a time such as 2026-12-01T00:00:00Z" : undefined,
+    },
+  },
+  examples: [
+    "headrace keys rotate 3f2a9c01d4b7",
+    "headrace keys rotate 3f2a9c01d4b7 --until 2026-12-01T00:00:00Z",
+  ],
+  badNews: "there is no such key",
+  asksConsole: true,
+  async run(call) {
+    const until = call.given.text("until");
+    const body = until === undefined ? {} : { until: new Date(until).toISOString() };
+    const key = await call.console.send(
+      "POST",
+      `/api/keys/${await wholeId(call)}/rotate`,
+      body,
+      newKeySchema,
+    );
+    call.json(key);
+    call.say(`${key.key}\n\nThis is the only time it is told. Its id is ${key.id}.`);
+    return 0;
+  },
+};
+
+const revoke: Command = {
+  name: "keys revoke",
+  summary: "end a key at once and for good",
+  about: "Works usually within two minutes everywhere; KV promises no time. What it has sent stays.",
+  operands: { text: "<id>", min: 1, max: 1 },
+  flags: { yes: yesFlag },
+  examples: ["headrace keys revoke 3f2a9c01d4b7", "headrace keys revoke 3f2a9c01d4b7 --yes"],
+  badNews: "there is no such key",
+  asksConsole: true,
+  async run(call) {
+    const id = await wholeId(call);
+    const key = await call.console.get(`/api/keys/${id}`, keySchema);
+    await confirm(call, `the key "${key.name}" of ${key.tenant} will never work again`);
+    const revoked = await call.console.send("POST", `/api/keys/${id}/revoke`, undefined, keySchema);
+    call.json(revoked);
+    call.say(`revoked: "${revoked.name}" of ${revoked.tenant}`);
+    return 0;
+  },
+};
+
+export const keyCommands: readonly Command[] = [create, list, set, rotate, revoke];
+
+function statusText({ status, expiresAt }: Key): string {
+  return expiresAt === null || status === "revoked" ? status : `${status} until ${expiresAt}`;
+}
+
+async function readKeys({ console }: Call, tenant: string | undefined): Promise<readonly Key[]> {
+  const keys: Key[] = [];
+  for (let cursor: string | undefined, more = true; more; ) {
+    const query = new URLSearchParams({
+      ...(tenant === undefined ? {} : { tenant }),
+      ...(cursor === undefined ? {} : { cursor }),
+    });
+    const page: { readonly keys: Key[]; readonly cursor?: string | undefined } = await console.get(
+      `/api/keys?${query}`,
+      keysSchema,
+    );
+    keys.push(...page.keys);
+    cursor = page.cursor;
+    more = cursor !== undefined;
+  }
+  return keys;
+}
+
+/** The whole id where its beginning was given, as `keys list` shows it. A key itself is not taken: it is a secret. */
+async function wholeId(call: Call): Promise<string> {
+  const [text = ""] = call.given.operands;
+  if (text.startsWith("hr_")) {
+    throw new Complaint(
+      "that is a key, and a key does not belong on a command line: name its id (`headrace keys list`)",
+    );
+  }
+  if (!/^[0-9a-f]{8,64}$/.test(text)) {
+    throw new Complaint(
+      `"${text}" is no key's id: 8 or more hex digits, as \`headrace keys list\` shows them`,
+    );
+  }
+  if (text.length === 64) {
+    return text;
+  }
+  const found = (await readKeys(call, undefined)).filter(({ id }) => id.startsWith(text));
+  const [only] = found;
+  if (only === undefined) {
+    throw new Complaint(`no key's id begins with ${text}`, 1);
+  }
+  if (found.length > 1) {
+    throw new Complaint(`${found.length} keys' ids begin with ${text}: give more of it`);
+  }
+  return only.id;
+}

@@ -1,0 +1,69 @@
+/** `headrace payload show`: everything that happened to one payload. */
+import { type Payload, payloadSchema } from "../answers.ts";
+import type { Call, Command, ExitCode } from "../command.ts";
+
+export const payloadShow: Command = {
+  name: "payload show",
+  summary: "everything that happened to a payload, with times",
+  about:
+    "Asks all who know of it: R2 (the object), the ledger, the receipts, the dead letters, and the table (rows by day).\nThe id is what the ingress answers as x-headrace-payload. A payload in flight that the ledger does not know is found\nby its whole key only.",
+  operands: { text: "<key|id>", min: 1, max: 1 },
+  flags: {},
+  examples: [
+    "headrace payload show p/0/t/2026-11-24T0741/acme/0123456789abcdefghijklmnog",
+    "headrace payload show 0123456789abcdefghijklmnog --json",
+  ],
+  badNews: "nobody knows it, or it is dead or held",
+  asksConsole: true,
+  run: showPayload,
+};
+
+export async function showPayload({ given, console, say, json }: Call): Promise<ExitCode> {
+  const [text = ""] = given.operands;
+  const payload = await console.get(`/api/payload?id=${encodeURIComponent(text)}`, payloadSchema);
+  json(payload);
+  const { objects, receipts, rows, steps } = payload;
+  if (objects.length === 0 && receipts.length === 0 && rows.length === 0 && payload.ledger.at === "unknown") {
+    say(`nobody knows payload ${text}`);
+    say("(with an id alone, an object without receipt is not found: give the whole key)");
+    return 1;
+  }
+  say(`payload   ${payload.payload}${payload.tenant === null ? "" : `, tenant ${payload.tenant}`}`);
+  for (const key of payload.keys) {
+    const outcome = receipts.find((receipt) => receipt.key === key)?.outcome ?? "no receipt";
+    const object = objects.find((one) => one.key === key);
+    say(
+      `key       ${key}  (${outcome}; ${object === undefined ? "no object in R2" : `${object.bytes} bytes in R2`})`,
+    );
+  }
+  say(`ledger    ${ledgerText(payload.ledger)}`);
+  say(
+    `rows      ${rows.length === 0 ? "none" : rows.map(({ day, rows: count }) => `${count} on ${day}`).join(", ")}`,
+  );
+  for (const { reason, message } of payload.deadLetters) {
+    say(`died of   ${reason}: ${message}`);
+  }
+  say("");
+  for (const { at, what } of steps) {
+    say(`${at}  ${what}`);
+  }
+  return isBad(payload) ? 1 : 0;
+}
+
+function isBad({ ledger, receipts }: Payload): boolean {
+  const isDead = receipts.length > 0 && receipts.every(({ outcome }) => outcome === "dead");
+  return isDead || ledger["state"] === "held";
+}
+
+function ledgerText(ledger: Payload["ledger"]): string {
+  switch (ledger.at) {
+    case "waiting":
+      return "took it over, and waits for others to form a group";
+    case "group":
+      return `in group ${ledger["group"]}, ${ledger["state"]}, ${ledger["attempts"]} attempts`;
+    case "done":
+      return `done: ${ledger["outcome"]}`;
+    default:
+      return "does not know it (never seen, or forgotten after 26 h)";
+  }
+}

@@ -1,0 +1,35 @@
+/** `headrace resolve`: a person decides about a payload whose rows are neither none nor all. */
+import * as v from "valibot";
+import { isPayloadKey } from "../../shared/payload-key.ts";
+import { type Command, Complaint } from "../command.ts";
+
+const resolvedSchema = v.object({ resolved: v.boolean() });
+
+export const resolve: Command = {
+  name: "resolve",
+  summary: "decide about a payload whose rows in the table are neither none nor all (finding `inexact`)",
+  about:
+    "`accept` takes what the table has as this payload's rows, writes its receipt, and lets the watermark go on.\n`headrace payload show KEY` shows rows and receipt before you decide.",
+  operands: { text: "<key> accept", min: 2, max: 2 },
+  flags: {},
+  examples: ["headrace resolve p/0/t/2026-11-24T0741/acme/0123456789abcdefghijklmnog accept"],
+  badNews: "the console took no decision",
+  asksConsole: true,
+  async run({ given, console, say, json }) {
+    const [key = "", how = ""] = given.operands;
+    if (!isPayloadKey(key)) {
+      throw new Complaint(`"${key}" is no payload's key: p/0/t/{minute}/{tenant}/{id}`);
+    }
+    if (how !== "accept") {
+      throw new Complaint(`"${how}" is no decision: say accept`);
+    }
+    const answer = await console.send("POST", "/api/resolve", { key, how }, resolvedSchema);
+    json(answer);
+    say(
+      answer.resolved
+        ? "accepted; `headrace status` shows the finding resolved within a minute"
+        : "nothing was held under this key",
+    );
+    return answer.resolved ? 0 : 1;
+  },
+};

@@ -1,0 +1,85 @@
+/** `headrace status`: does everything add up, and how far is it proven? For people, cron and CI. */
+import { balanceSchema, type Finding, findingsSchema, watermarkSchema } from "../answers.ts";
+import type { Command } from "../command.ts";
+import { wholeNumber } from "../command-line.ts";
+import { counted } from "../text-table.ts";
+
+/** A healthy watermark trails by about 6 minutes; this leaves room for a retry. */
+const behindMinutes = "15";
+const missingShown = 10;
+
+export const status: Command = {
+  name: "status",
+  summary: "whether everything accepted has arrived, how far that is proven, and what is open",
+  about:
+    "Balanced means: each payload accepted in the last hours is stored, dead, duplicate, erased or in flight.\nThe watermark is the minute up to which that is proven with nothing in flight.",
+  operands: { text: "", min: 0, max: 0 },
+  flags: {
+    hours: {
+      value: "N",
+      help: "how far back the balance reaches (default 24, at most 168)",
+      check: wholeNumber(1, 168),
+    },
+    behind: {
+      value: "MINUTES",
+      help: `how far the watermark may trail (default ${behindMinutes})`,
+      check: wholeNumber(1, 100_000),
+    },
+    quiet: { help: "say nothing unless it is bad news" },
+  },
+  examples: [
+    "headrace status                                   the local `npm run dev`",
+    "headrace status --profile production --behind 30",
+    "*/5 * * * * npx headrace status --quiet           in a crontab: mail only when something is wrong",
+    "headrace status --json | jq .balance.missing",
+  ],
+  badNews: "not balanced, the watermark is too far behind, or a finding of severity page is open",
+  asksConsole: true,
+  async run({ given, console, say, json }) {
+    const hours = given.text("hours") ?? "24";
+    const mayBehindSeconds = Number(given.text("behind") ?? behindMinutes) * 60;
+    const watermark = await console.get("/api/watermark", watermarkSchema);
+    const balance = await console.get(`/api/balance?hours=${hours}`, balanceSchema);
+    const open = (await console.get("/api/findings", findingsSchema)).filter(({ state }) => state === "open");
+    const isBehind = watermark.behindSeconds === null || watermark.behindSeconds > mayBehindSeconds;
+    const pages = open.filter(({ severity }) => severity === "page");
+    const isWell = balance.balanced && !isBehind && pages.length === 0;
+    json({ ok: isWell, balance, watermark, findings: open });
+    if (isWell && given.has("quiet")) {
+      return 0;
+    }
+    const { accepted, stored, dead, duplicate, erased, inFlight, missing } = balance;
+    say(
+      balance.balanced
+        ? `balanced: ${accepted} accepted = ${stored} stored + ${dead} dead + ${duplicate} duplicate + ${erased} erased + ${inFlight} in flight (last ${hours} h)`
+        : balance.truncated
+          ? `not known: more payloads than one balance lists; ask for fewer --hours`
+          : `NOT BALANCED: of ${accepted} accepted, ${counted(missing.length, "payload")} neither ended nor in flight (last ${hours} h)`,
+    );
+    for (const key of missing.slice(0, missingShown)) {
+      say(`  ${key}`);
+    }
+    if (missing.length > missingShown) {
+      say(`  … and ${missing.length - missingShown} more (--json names them)`);
+    }
+    if (missing.length > 0) {
+      say("  `headrace reconcile` rings them now; `headrace payload show KEY` says what is known of one");
+    }
+    say(watermarkLine(watermark.watermark, watermark.behindSeconds, isBehind));
+    say(open.length === 0 ? "no finding is open" : `${counted(open.length, "finding")} open:`);
+    for (const finding of open) {
+      say(`  ${findingLine(finding)}`);
+    }
+    return isWell ? 0 : 1;
+  },
+};
+
+function watermarkLine(watermark: string | null, behindSeconds: number | null, isBehind: boolean): string {
+  return watermark === null
+    ? "NO WATERMARK: the reconciler has not run yet (the consumer's cron does it each minute)"
+    : `${isBehind ? "WATERMARK BEHIND" : "watermark"}: ${watermark}, ${Math.round((behindSeconds ?? 0) / 60)} min behind`;
+}
+
+export function findingLine({ severity, kind, subject, message }: Finding): string {
+  return `${severity.padEnd(7)}  ${kind} (${subject}): ${message}`;
+}

@@ -1,0 +1,18 @@
+/** Nothing is deleted before it was named, and somebody agreed: at the terminal, or by --yes. */
+import { type Call, Complaint, type Flag } from "./command.ts";
+
+export const yesFlag: Flag = { help: "do it without asking" };
+
+/** Throws `Complaint` when nobody agreed. `what` names what will be done, as a sentence without its full stop. */
+export async function confirm({ given, world }: Call, what: string): Promise<void> {
+  if (given.has("yes")) {
+    return;
+  }
+  if (world.ask === undefined || given.has("json")) {
+    throw new Complaint(`${what}: say --yes to do it`);
+  }
+  const answer = await world.ask(`${what}. Do it? [y/N] `);
+  if (!/^y(es)?$/i.test(answer.trim())) {
+    throw new Complaint("nothing was done");
+  }
+}

@@ -1,0 +1,112 @@
+/** Speaks to an installation's console. A failure is a `Complaint` that says which address, which token, and what to do. */
+import * as v from "valibot";
+import { Complaint } from "./command.ts";
+import type { Place } from "./place.ts";
+
+export interface Console {
+  get<S extends v.GenericSchema>(path: string, schema: S): Promise<v.InferOutput<S>>;
+  send<S extends v.GenericSchema>(
+    method: "POST" | "PATCH",
+    path: string,
+    body: unknown,
+    schema: S,
+  ): Promise<v.InferOutput<S>>;
+}
+
+/** A long balance or reconciler run; the platform ends a request of ours before. */
+const timeoutMs = 120_000;
+
+const errorSchema = v.object({ error: v.string() });
+
+export function consoleAt(place: Place, interrupted: AbortSignal): Console {
+  const ask = async <S extends v.GenericSchema>(
+    method: string,
+    path: string,
+    body: unknown,
+    schema: S,
+  ): Promise<v.InferOutput<S>> => {
+    const url = `${place.console.replace(/\/+$/, "")}${path}`;
+    let status: number;
+    let text: string;
+    try {
+      const response = await fetch(url, {
+        method,
+        headers: {
+          authorization: `Bearer ${place.adminToken}`,
+          ...(body === undefined ? {} : { "content-type": "application/json" }),
+        },
+        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+        redirect: "manual", // the token goes to this address and to no other
+        signal: AbortSignal.any([interrupted, AbortSignal.timeout(timeoutMs)]),
+      });
+      status = response.status;
+      text = await response.text();
+    } catch (error) {
+      throw notReached(place, error, interrupted);
+    }
+    const json = parseJson(text);
+    if (status < 200 || status > 299) {
+      throw refused(place, status, json, text);
+    }
+    const answer = v.safeParse(schema, json);
+    if (!answer.success) {
+      throw new Complaint(
+        `${url} did not answer as a console of this version does (${v.getDotPath(answer.issues[0]) ?? "the body"}: ${answer.issues[0].message}): is it the console's address, and is it deployed from this commit?`,
+        3,
+      );
+    }
+    return answer.output;
+  };
+  return {
+    get: (path, schema) => ask("GET", path, undefined, schema),
+    send: (method, path, body, schema) => ask(method, path, body, schema),
+  };
+}
+
+function notReached(place: Place, error: unknown, interrupted: AbortSignal): Complaint {
+  if (interrupted.aborted) {
+    return new Complaint("interrupted", 130, { cause: error });
+  }
+  const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
+  const code = cause instanceof Error && "code" in cause ? String(cause.code) : String(cause);
+  const host = new URL(place.console).host;
+  const hint = place.isLocal ? ": is `npm run dev` running?" : ` (address from ${place.from})`;
+  const what =
+    code === "ECONNREFUSED"
+      ? `nothing listens at ${host}`
+      : code === "ENOTFOUND" || code === "EAI_AGAIN"
+        ? `there is no host ${host}`
+        : `no answer from ${host} (${code})`;
+  return new Complaint(`${what}${hint}`, 3, { cause: error });
+}
+
+function refused(place: Place, status: number, json: unknown, text: string): Complaint {
+  const parsed = v.safeParse(errorSchema, json);
+  const said = parsed.success ? parsed.output.error : (text.trim().split("\n")[0]?.slice(0, 200) ?? "");
+  if (status === 401) {
+    return new Complaint(`${place.console} refuses the admin token of ${place.from}`, 2);
+  }
+  if (status === 404 && parsed.success && said.startsWith("Nothing is here")) {
+    return new Complaint(
+      `the console at ${place.console} does not know this request: deploy it from this commit`,
+      3,
+    );
+  }
+  if (!parsed.success) {
+    return new Complaint(
+      `${place.console} answered ${status}, and not as a console does: is it the console's address? It said: ${said}`,
+      3,
+    );
+  }
+  return status >= 500
+    ? new Complaint(`the console answered ${status}: ${said}`, 3)
+    : new Complaint(said, status === 404 ? 1 : 2);
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,50 @@
+/** Help texts, made from what the commands say of themselves. Pure. */
+import type { Command, Flag } from "./command.ts";
+import { flagsOf } from "./command-line.ts";
+
+const indent = 26;
+
+export function helpOfCommand(command: Command): string {
+  const { name, summary, about, operands, examples, badNews } = command;
+  const call = ["headrace", name, operands.text, "[flags]"].filter((word) => word !== "").join(" ");
+  return [
+    summary,
+    "",
+    `Usage: ${call}`,
+    ...(about === "" ? [] : ["", about]),
+    "",
+    ...Object.entries(flagsOf(command)).map(flagLine),
+    "",
+    "Examples:",
+    ...examples.map((example) => `  ${example}`),
+    "",
+    `Exit code: 0 ${badNews === "" ? "done" : "well"}, ${badNews === "" ? "" : `1 ${badNews}, `}2 the command line or the set-up is wrong, 3 the console, ClickHouse or Cloudflare could not be reached.`,
+    "",
+  ].join("\n");
+}
+
+export function helpOfAll(commands: readonly Command[], words: string): string {
+  const named = commands.filter(({ name }) => words === "" || name.split(" ")[0] === words);
+  const width = Math.max(...named.map(({ name }) => name.length)) + 2;
+  return [
+    "headrace: looks after an installation of Headrace.",
+    "",
+    "Usage: headrace <command> [operands] [flags]",
+    "",
+    ...named.map(({ name, summary }) => `  ${name.padEnd(width)}${summary}`),
+    "",
+    "`headrace <command> --help` says more, with examples. Every command takes --json.",
+    "",
+    "Which installation: --profile NAME (or HEADRACE_PROFILE); else HEADRACE_CONSOLE_URL with HEADRACE_ADMIN_TOKEN; else",
+    "what `npm run dev` wrote into .headrace/dev.json (in the folder HEADRACE_STATE, where that is set).",
+    "",
+    "Exit code: 0 well, 1 the answer is bad news (not balanced, a check failed, keys were missing), 2 the command line or",
+    "the set-up is wrong, 3 the console, ClickHouse or Cloudflare could not be reached, 130 interrupted.",
+    "",
+  ].join("\n");
+}
+
+function flagLine([name, { value, help }]: [string, Flag]): string {
+  const flag = `  --${name}${value === undefined ? "" : ` ${value}`}`;
+  return flag.length < indent - 1 ? `${flag.padEnd(indent)}${help}` : `${flag}\n${" ".repeat(indent)}${help}`;
+}

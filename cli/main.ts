@@ -1,0 +1,48 @@
+/** The process around `run.ts`: it owns the terminal, the signals and the exit code, nothing else. */
+import { readFileSync } from "node:fs";
+import { homedir } from "node:os";
+import process from "node:process";
+import { createInterface } from "node:readline/promises";
+import { run } from "./run.ts";
+
+const interrupt = new AbortController();
+process.on("SIGINT", () => {
+  // The first one lets the step under way end; a second one does not wait.
+  if (interrupt.signal.aborted) {
+    process.exit(130);
+  }
+  interrupt.abort();
+});
+
+process.exitCode = await run({
+  argv: process.argv.slice(2),
+  env: process.env,
+  home: homedir(),
+  readText: readTextIfThere,
+  out: process.stdout,
+  err: process.stderr,
+  ask: process.stdin.isTTY === true && process.stderr.isTTY === true ? ask : undefined,
+  interrupted: interrupt.signal,
+});
+
+async function ask(question: string): Promise<string> {
+  const lines = createInterface({ input: process.stdin, output: process.stderr });
+  try {
+    return await lines.question(question, { signal: interrupt.signal });
+  } catch {
+    return ""; // Ctrl-C, or the terminal closed: no answer is no
+  } finally {
+    lines.close();
+  }
+}
+
+function readTextIfThere(path: string): string | undefined {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (error) {
+    if (error instanceof Error && "code" in error && (error.code === "ENOENT" || error.code === "ENOTDIR")) {
+      return undefined;
+    }
+    throw error;
+  }
+}

@@ -1,0 +1,78 @@
+/** The story of one call: read the command line, choose the place, run the command, turn complaints into exit codes. */
+import { type Call, Complaint, type ExitCode, type Surroundings } from "./command.ts";
+import { readCommandLine } from "./command-line.ts";
+import { commands } from "./commands.ts";
+import { type Console, consoleAt } from "./console.ts";
+import { helpOfAll, helpOfCommand } from "./help-text.ts";
+import { choosePlace, type Place } from "./place.ts";
+
+export async function run(world: Surroundings): Promise<ExitCode> {
+  const read = readCommandLine(world.argv, commands);
+  if (!read.ok) {
+    world.err.write(`headrace: ${read.refusal}\n`);
+    return 2;
+  }
+  if (read.value.kind === "help") {
+    const { command, words } = read.value;
+    world.out.write(command === undefined ? helpOfAll(commands, words) : helpOfCommand(command));
+    return 0;
+  }
+  const { command, given } = read.value;
+  const isJson = given.has("json");
+  try {
+    const place = command.asksConsole ? placeOf(world, given.text("url"), given.text("profile")) : undefined;
+    const call: Call = {
+      given,
+      world,
+      place,
+      get console(): Console {
+        if (place === undefined) {
+          throw new Complaint(`\`headrace ${command.name}\` speaks to no console`);
+        }
+        return consoleAt(place, world.interrupted);
+      },
+      say(line) {
+        if (!isJson) {
+          world.out.write(`${line}\n`);
+        }
+      },
+      json(value) {
+        if (isJson) {
+          world.out.write(`${JSON.stringify(value, null, 2)}\n`);
+        }
+      },
+    };
+    return await command.run(call);
+  } catch (error) {
+    if (!(error instanceof Complaint)) {
+      throw error;
+    }
+    if (isJson) {
+      world.out.write(`${JSON.stringify({ error: error.message }, null, 2)}\n`);
+    }
+    world.err.write(`headrace: ${error.message}\n`);
+    return error.exitCode;
+  }
+}
+
+/** Where the profile file lies: people share one over repositories, so it is in their own folder. */
+export function profilesPath({ env, home }: Pick<Surroundings, "env" | "home">): string {
+  return env["HEADRACE_PROFILES"] ?? `${env["XDG_CONFIG_HOME"] ?? `${home}/.config`}/headrace/profiles.json`;
+}
+
+/** Throws `Complaint` that says which file or variable is missing. */
+export function placeOf(world: Surroundings, url: string | undefined, profile: string | undefined): Place {
+  const devPath = `${world.env["HEADRACE_STATE"] ?? ".headrace"}/dev.json`;
+  const path = profilesPath(world);
+  const place = choosePlace({
+    url,
+    profile,
+    env: world.env,
+    profiles: { path, text: world.readText(path) },
+    dev: { path: devPath, text: world.readText(devPath) },
+  });
+  if (!place.ok) {
+    throw new Complaint(place.refusal);
+  }
+  return place.value;
+}

@@ -1,0 +1,201 @@
+/**
+ * What the promises need of ClickHouse, judged from what it says of itself. Pure: workers/consumer/examine-consumer.ts
+ * asks. Each failure comes with the statement that mends it.
+ */
+import type { ClickHouseSettings } from "../clickhouse/connection.ts";
+import { tableName } from "../clickhouse/statements.ts";
+import { checkTable, type TableDeclaration, ttlDaysOf, windowOf } from "../clickhouse/table-check.ts";
+import { DAY_MS, limits } from "../limits.ts";
+import { bad, type Check, good, warning } from "./check.ts";
+
+export interface ClickHouseFacts {
+  /** `26.7.1.1` */
+  readonly version: string;
+  readonly timezone: string;
+  /** Its clock, and ours when it was asked and when it answered: ms since the epoch. */
+  readonly now: number;
+  readonly askedAt: number;
+  readonly answeredAt: number;
+  /** Its default; we send async_insert=0 with every INSERT. */
+  readonly asyncInsert: string;
+  readonly traces: TableDeclaration | undefined;
+  /** The target of the view that says where a trace lies in time. */
+  readonly traceTimes: TableDeclaration | undefined;
+  readonly hasProjection: boolean;
+  readonly hasOurColumns: boolean;
+  /** Tables of ours that are not there. */
+  readonly missingTables: readonly string[];
+  /** Rights that the login lacks, as GRANT names them; undefined: the server cannot say. */
+  readonly missingRights: readonly string[] | undefined;
+}
+
+/** The oldest release line that the schema and settings were written for; older ones may do. */
+const versionMin = [25, 3] as const;
+
+const deploy = "npx headrace deploy";
+
+export function judgeClickHouse(facts: ClickHouseFacts, settings: ClickHouseSettings): readonly Check[] {
+  const traces = tableName(settings, settings.tracesTable);
+  const times = tableName(settings, `${settings.tracesTable}_trace_id_ts`);
+  return [
+    judgeVersion(facts.version),
+    judgeClock(facts),
+    judgeTimezone(facts.timezone),
+    facts.asyncInsert === "0"
+      ? good("clickhouse async_insert", "off by default")
+      : good("clickhouse async_insert", "on by default; ours are sent with async_insert = 0"),
+    ...judgeTables(facts, settings, traces, times),
+    judgeRights(facts.missingRights, settings),
+  ];
+}
+
+function judgeVersion(version: string): Check {
+  const [major = 0, minor = 0] = version.split(".").map(Number);
+  const isOld = major < versionMin[0] || (major === versionMin[0] && minor < versionMin[1]);
+  return isOld
+    ? warning(
+        "clickhouse version",
+        `${version}, older than ${versionMin.join(".")}, which nobody has tried`,
+        `upgrade ClickHouse to ${versionMin.join(".")} or newer`,
+      )
+    : good("clickhouse version", version);
+}
+
+/** The server's clock against ours, halfway between question and answer. */
+function judgeClock({ now, askedAt, answeredAt }: ClickHouseFacts): Check {
+  const difference = Math.round(now - (askedAt + answeredAt) / 2);
+  const doubt = (answeredAt - askedAt) / 2;
+  return Math.abs(difference) - doubt > limits.clockDifferenceMs
+    ? bad(
+        "clickhouse clock",
+        `${difference} ms beside the Worker's clock`,
+        "let ntpd or chronyd set the clock of ClickHouse's host: TTL and times of receipts depend on it",
+      )
+    : good(
+        "clickhouse clock",
+        `within ${Math.max(Math.abs(difference), Math.ceil(doubt))} ms of the Worker's`,
+      );
+}
+
+function judgeTimezone(timezone: string): Check {
+  return /^(Etc\/)?(UTC|GMT|Universal|Zulu)$/.test(timezone)
+    ? good("clickhouse timezone", timezone)
+    : bad(
+        "clickhouse timezone",
+        `the server counts days in ${timezone}; rows are counted by UTC days, and payloads near midnight would be held as inexact`,
+        "set <timezone>UTC</timezone> in ClickHouse's config.xml and restart it",
+      );
+}
+
+function judgeTables(
+  facts: ClickHouseFacts,
+  settings: ClickHouseSettings,
+  traces: string,
+  times: string,
+): readonly Check[] {
+  const refusal = checkTable(settings, facts.traces);
+  const [, command = ""] = /Mend it with: (.*)/.exec(refusal) ?? [];
+  const checks: Check[] = [
+    facts.missingTables.length === 0
+      ? good("clickhouse schema", "every table is there")
+      : bad(
+          "clickhouse schema",
+          `missing: ${facts.missingTables.join(", ")}`,
+          `${deploy} (it applies schema/)`,
+        ),
+    refusal === ""
+      ? good("clickhouse window", windowText(facts.traces))
+      : bad("clickhouse window", refusal, command === "" ? deploy : command),
+  ];
+  if (facts.traces === undefined) {
+    return checks;
+  }
+  checks.push(judgeTimes(facts.traceTimes, times));
+  checks.push(
+    facts.hasOurColumns
+      ? good("clickhouse columns", "HeadraceTenant and HeadracePayload are there")
+      : bad(
+          "clickhouse columns",
+          "HeadraceTenant or HeadracePayload is missing",
+          `${deploy} (it applies schema/)`,
+        ),
+    facts.hasProjection
+      ? good("clickhouse projection", "headrace_counts is there")
+      : bad(
+          "clickhouse projection",
+          "headrace_counts is missing: counting the rows of a payload reads the whole table",
+          `ALTER TABLE ${traces} ADD PROJECTION headrace_counts (SELECT HeadracePayload, toDate(Timestamp) AS day, count() GROUP BY HeadracePayload, day); ALTER TABLE ${traces} MATERIALIZE PROJECTION headrace_counts`,
+        ),
+    judgeTtl(facts.traces, traces),
+  );
+  return checks;
+}
+
+function windowText(declaration: TableDeclaration | undefined): string {
+  return declaration === undefined
+    ? ""
+    : `${declaration.engine}, the last ${windowOf(declaration).blocks} blocks are remembered`;
+}
+
+function judgeTimes(declaration: TableDeclaration | undefined, times: string): Check {
+  const check = "clickhouse view window";
+  if (declaration === undefined) {
+    return bad(check, `there is no table ${times}`, `${deploy} (it applies schema/)`);
+  }
+  const { blocks } = windowOf(declaration);
+  return blocks < limits.deduplicationWindowMin
+    ? bad(
+        check,
+        `${times} remembers ${blocks} blocks: a retry doubles its rows`,
+        `ALTER TABLE ${times} MODIFY SETTING non_replicated_deduplication_window = ${limits.deduplicationWindow}, replicated_deduplication_window = ${limits.deduplicationWindow}`,
+      )
+    : good(check, `${blocks} blocks`);
+}
+
+/** ClickHouse drops expired rows at the INSERT, and still answers 200. */
+function judgeTtl(declaration: TableDeclaration, traces: string): Check {
+  const check = "clickhouse TTL";
+  const days = ttlDaysOf(declaration);
+  if (days === undefined) {
+    return /\bTTL\b/.test(declaration.engineFull)
+      ? warning(
+          check,
+          "the table has a TTL that is not counted in days",
+          `ALTER TABLE ${traces} MODIFY TTL toDateTime(Timestamp) + toIntervalDay(90)`,
+        )
+      : good(check, "none: spans are kept");
+  }
+  const least = Math.ceil((limits.spanAgeMaxMs + limits.payloadRetentionMs) / DAY_MS) + 1;
+  return days < least
+    ? bad(
+        check,
+        `${days} days: a span may be ${limits.spanAgeMaxMs / DAY_MS} days old when it arrives, and be gone at once`,
+        `ALTER TABLE ${traces} MODIFY TTL toDateTime(Timestamp) + toIntervalDay(${least})`,
+      )
+    : good(check, `${days} days`);
+}
+
+function judgeRights(missing: readonly string[] | undefined, settings: ClickHouseSettings): Check {
+  const check = "clickhouse rights";
+  if (missing === undefined) {
+    return warning(check, "the server does not say what the login may do", "SHOW GRANTS");
+  }
+  return missing.length === 0
+    ? good(check, `${settings.user} may do everything that is needed`)
+    : bad(
+        check,
+        `${settings.user} lacks ${missing.join("; ")}`,
+        missing.map((right) => `GRANT ${right} TO ${settings.user}`).join("; "),
+      );
+}
+
+/** What the consumer's login must be allowed, as GRANT names it. */
+export function neededRights(settings: ClickHouseSettings): readonly string[] {
+  return [
+    `SELECT, INSERT ON ${settings.database}.*`,
+    `ALTER DELETE, ALTER UPDATE ON ${settings.database}.*`,
+    "SELECT ON system.parts",
+    "SELECT ON system.processes",
+    "KILL QUERY ON *.*",
+  ];
+}

@@ -1,0 +1,62 @@
+/** What `doctor` asks the console: its own bindings, and through the consumer the rest. */
+import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
+import { bad, type Check, good } from "../../shared/doctor/check.ts";
+import type { ConsoleBindings } from "./bindings.ts";
+import { health } from "./health.ts";
+
+export interface Examination {
+  /** This Worker's clock, ms since the epoch, for whoever asks to compare with. */
+  readonly now: number;
+  readonly checks: readonly Check[];
+}
+
+export async function examineConsole(
+  env: ConsoleBindings,
+  clickHouse: ClickHouseConnection,
+): Promise<Examination> {
+  const now = Date.now();
+  const [kv, own, consumer, cron] = await Promise.all([
+    examineKeys(env.KEYS),
+    examineLogin(clickHouse),
+    env.CONSUMER.examine().catch((error: unknown) => [
+      bad("consumer", String(error), "npx headrace deploy (it deploys the consumer and the binding)"),
+    ]),
+    examineCron(env, now),
+  ]);
+  return { now, checks: [kv, own, ...consumer, cron] };
+}
+
+async function examineKeys(keys: KVNamespace): Promise<Check> {
+  try {
+    await keys.list({ limit: 1 });
+    await keys.get("doctor");
+    return good("kv keys", "can be read");
+  } catch (error) {
+    return bad("kv keys", String(error), "npx headrace deploy (it makes the namespace and the binding)");
+  }
+}
+
+async function examineLogin({ client, settings }: ClickHouseConnection): Promise<Check> {
+  try {
+    await client.query({ query: "SELECT 1 FROM headrace_receipts LIMIT 1", format: "JSONEachRow" });
+    return good("console login", `${settings.user} can read the receipts`);
+  } catch (error) {
+    return bad(
+      "console login",
+      `${settings.user} at ${new URL(settings.url).host}: ${String(error).split("\n")[0]}`,
+      "npx headrace deploy (schema), or npx headrace deploy --set-secrets (password)",
+    );
+  }
+}
+
+async function examineCron(env: ConsoleBindings, now: number): Promise<Check> {
+  try {
+    const response = await health(env.CONSUMER, now);
+    const text = (await response.text()).trim();
+    return response.ok
+      ? good("reconciler", "came to its end within the last minutes")
+      : bad("reconciler", text, "npx headrace reconcile shows what it fails with");
+  } catch (error) {
+    return bad("reconciler", String(error), "npx headrace deploy (it deploys the consumer and its cron)");
+  }
+}

@@ -1,0 +1,98 @@
+/**
+ * The keys of one tenant's payloads, a page at a time: first those that have a receipt and are not erased, then those
+ * that R2 has and no receipt names. Keys begin with a minute, so the second part is listed from the watermark on:
+ * what arrived before has its receipt.
+ */
+import * as v from "valibot";
+import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
+import { outcomesQuery } from "../../shared/clickhouse/minutes.ts";
+import { limits } from "../../shared/limits.ts";
+import {
+  formatMinute,
+  isPayloadKey,
+  type PayloadKey,
+  parsePayloadKey,
+  payloadPrefix,
+  tenantPattern,
+} from "../../shared/payload-key.ts";
+import { watermarkOf } from "../../shared/reconcile/minute-book.ts";
+import type { ConsumerOperations } from "./bindings.ts";
+
+export interface PayloadsPage {
+  readonly keys: readonly string[];
+  /** Spans of those with a receipt. */
+  readonly spans: number;
+  /** Where the next page begins: hand it over as `after`. Null: this was the last one. */
+  readonly next: string | null;
+}
+
+const receiptsSchema = v.array(v.object({ key: v.string(), spans: v.number() }));
+const outcomesSchema = v.array(v.looseObject({ key: v.string() }));
+
+/** Set before a place in the second part. */
+const listingMark = "r2:";
+
+/** `after`: empty, or the `next` of the page before. A string says why there is no answer. */
+export async function listPayloads(
+  bucket: R2Bucket,
+  clickHouse: ClickHouseConnection,
+  consumer: ConsumerOperations,
+  tenant: string,
+  after: string,
+): Promise<PayloadsPage | string> {
+  if (!tenantPattern.test(tenant)) {
+    return "tenant must be 1 to 64 of a-z, 0-9 and -";
+  }
+  if (after.startsWith(listingMark)) {
+    return await listUnreceipted(bucket, clickHouse, tenant, after.slice(listingMark.length));
+  }
+  const answer = await clickHouse.client.query({
+    query: `SELECT key, spans FROM headrace_receipts FINAL
+      WHERE tenant = {tenant:String} AND key > {after:String} AND outcome != 'erased'
+      ORDER BY key LIMIT ${limits.payloadsListed}`,
+    query_params: { tenant, after },
+    format: "JSONEachRow",
+  });
+  const receipts = v.parse(receiptsSchema, await answer.json());
+  const last = receipts.at(-1);
+  return {
+    keys: receipts.map(({ key }) => key),
+    spans: receipts.reduce((sum, { spans }) => sum + spans, 0),
+    next:
+      last !== undefined && receipts.length === limits.payloadsListed
+        ? last.key
+        : `${listingMark}${await listingBegin(consumer)}`,
+  };
+}
+
+async function listingBegin(consumer: ConsumerOperations): Promise<string> {
+  const book = await consumer.book();
+  return `${payloadPrefix}${book === null ? "" : formatMinute(watermarkOf(book))}`;
+}
+
+async function listUnreceipted(
+  bucket: R2Bucket,
+  { client, settings }: ClickHouseConnection,
+  tenant: string,
+  startAfter: string,
+): Promise<PayloadsPage> {
+  const page = await bucket.list({ prefix: payloadPrefix, startAfter, limit: limits.payloadsListed });
+  const listed = page.objects.map(({ key }) => key);
+  const ours = listed.filter((key): key is PayloadKey => parsePayloadKey(key)?.tenant === tenant);
+  const receipted = new Set<string>();
+  if (ours.length > 0) {
+    const answer = await client.query({
+      query: outcomesQuery(settings, ours.filter(isPayloadKey)),
+      format: "JSONEachRow",
+    });
+    for (const { key } of v.parse(outcomesSchema, await answer.json())) {
+      receipted.add(key);
+    }
+  }
+  const last = listed.at(-1);
+  return {
+    keys: ours.filter((key) => !receipted.has(key)),
+    spans: 0,
+    next: page.truncated && last !== undefined ? `${listingMark}${last}` : null,
+  };
+}

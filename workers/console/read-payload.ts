@@ -1,0 +1,210 @@
+/**
+ * Everything that happened to one payload, from all who know of it: R2 (the object), the ledger, the receipts, the dead
+ * letters, and the table itself, with the times that each of them kept.
+ */
+import * as v from "valibot";
+import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
+import { countRowsQuery, receiptsQuery } from "../../shared/clickhouse/statements.ts";
+import { toHex } from "../../shared/hex.ts";
+import type { Whereabouts } from "../../shared/ledger/whereabouts.ts";
+import { payloadMetadataSchema } from "../../shared/messages.ts";
+import {
+  isPayloadId,
+  isPayloadKey,
+  type PayloadId,
+  type PayloadKey,
+  parsePayloadKey,
+  payloadIdToBytes,
+} from "../../shared/payload-key.ts";
+import type { ConsumerOperations } from "./bindings.ts";
+
+const receiptsSchema = v.array(
+  v.object({
+    key: v.string(),
+    outcome: v.string(),
+    group_id: v.string(),
+    spans: v.number(),
+    rejected_spans: v.number(),
+    bytes: v.number(),
+    reason: v.string(),
+    at: v.number(),
+  }),
+);
+const deadLettersSchema = v.array(
+  v.object({
+    key: v.string(),
+    reason: v.string(),
+    message: v.string(),
+    group_id: v.string(),
+    record: v.string(),
+    at: v.number(),
+  }),
+);
+const rowsSchema = v.array(v.object({ day: v.number(), rows: v.number() }));
+
+export interface PayloadStep {
+  /** ISO 8601, UTC */
+  readonly at: string;
+  readonly key: string;
+  readonly what: string;
+}
+
+export interface PayloadAnswer {
+  readonly payload: PayloadId;
+  readonly tenant: string | null;
+  /** Keys under which it arrived, as far as anybody knows of them. */
+  readonly keys: readonly string[];
+  /** What R2 has of it now. */
+  readonly objects: readonly {
+    readonly key: string;
+    readonly bytes: number;
+    readonly metadata: v.InferOutput<typeof payloadMetadataSchema> | null;
+  }[];
+  readonly ledger: Whereabouts;
+  readonly receipts: readonly {
+    readonly key: string;
+    readonly outcome: string;
+    readonly group: string;
+    readonly spans: number;
+    readonly rejectedSpans: number;
+    readonly reason: string;
+    readonly at: string;
+  }[];
+  readonly deadLetters: readonly {
+    readonly key: string;
+    readonly reason: string;
+    readonly message: string;
+  }[];
+  /** What the table has of it: the evidence. */
+  readonly rows: readonly { readonly day: string; readonly rows: number }[];
+  /** In the order of time. */
+  readonly steps: readonly PayloadStep[];
+}
+
+/** `text`: a payload's key or id. A string says why there is no answer. */
+export async function readPayload(
+  bucket: R2Bucket,
+  clickHouse: ClickHouseConnection,
+  consumer: ConsumerOperations,
+  text: string,
+): Promise<PayloadAnswer | string> {
+  const id = isPayloadId(text) ? text : parsePayloadKey(text)?.id;
+  if (id === undefined) {
+    return "id must be a payload's key (p/0/t/…) or its id (26 characters)";
+  }
+  // The ledger first: a payload that ends in between is then seen by its receipt.
+  const ledger = await consumer.whereIs(id);
+  const [receipts, deadLetters, rows] = await Promise.all([
+    readRows(clickHouse, receiptsQuery(clickHouse.settings, [id]), receiptsSchema),
+    readRows(clickHouse, deadLettersQuery(id), deadLettersSchema),
+    readRows(clickHouse, countRowsQuery(clickHouse.settings, [id]), rowsSchema),
+  ]);
+  const keys = new Set<string>([
+    ...(isPayloadKey(text) ? [text] : []),
+    ...("key" in ledger && ledger.key !== null ? [ledger.key] : []),
+    ...receipts.map(({ key }) => key),
+  ]);
+  const objects = await headAll(bucket, [...keys].filter(isPayloadKey).sort());
+  return {
+    payload: id,
+    tenant: parsePayloadKey([...keys][0] ?? "")?.tenant ?? null,
+    keys: [...keys].sort(),
+    objects: objects.map(({ key, size, metadata }) => ({ key, bytes: size, metadata })),
+    ledger,
+    receipts: receipts.map(({ group_id, rejected_spans, bytes: _bytes, at, ...receipt }) => ({
+      ...receipt,
+      group: group_id,
+      rejectedSpans: rejected_spans,
+      at: isoOf(at),
+    })),
+    deadLetters: deadLetters.map(({ key, reason, message }) => ({ key, reason, message })),
+    rows: rows.map(({ day, rows: count }) => ({ day: isoOf(day * 86_400_000).slice(0, 10), rows: count })),
+    steps: stepsOf(objects, ledger, receipts, deadLetters, id),
+  };
+}
+
+async function readRows<S extends v.GenericSchema>(
+  { client }: ClickHouseConnection,
+  query: string,
+  schema: S,
+): Promise<v.InferOutput<S>> {
+  const answer = await client.query({ query, format: "JSONEachRow" });
+  return v.parse(schema, await answer.json());
+}
+
+function deadLettersQuery(id: PayloadId): string {
+  return `SELECT key, reason, message, group_id, record, toFloat64(toUnixTimestamp64Milli(headrace_dead_letters.at)) AS at
+    FROM headrace_dead_letters FINAL
+    WHERE payload = toFixedString(unhex('${toHex(payloadIdToBytes(id))}'), 16) ORDER BY key`;
+}
+
+type Headed = {
+  readonly key: PayloadKey;
+  readonly size: number;
+  readonly uploaded: number;
+  readonly metadata: v.InferOutput<typeof payloadMetadataSchema> | null;
+};
+
+async function headAll(bucket: R2Bucket, keys: readonly PayloadKey[]): Promise<readonly Headed[]> {
+  const headed: Headed[] = [];
+  for (const key of keys) {
+    const object = await bucket.head(key);
+    if (object !== null) {
+      const metadata = v.safeParse(payloadMetadataSchema, object.customMetadata);
+      headed.push({
+        key,
+        size: object.size,
+        uploaded: object.uploaded.getTime(),
+        metadata: metadata.success ? metadata.output : null,
+      });
+    }
+  }
+  return headed;
+}
+
+function stepsOf(
+  objects: readonly Headed[],
+  ledger: Whereabouts,
+  receipts: v.InferOutput<typeof receiptsSchema>,
+  deadLetters: v.InferOutput<typeof deadLettersSchema>,
+  id: PayloadId,
+): readonly PayloadStep[] {
+  const steps: { at: number; key: string; what: string }[] = [];
+  for (const { key, size, uploaded, metadata } of objects) {
+    if (metadata !== null) {
+      const rejected = metadata.rejectedSpans === 0 ? "" : `, ${metadata.rejectedSpans} refused`;
+      steps.push({
+        at: metadata.arrival,
+        key,
+        what: `its body was complete at the ingress: ${metadata.spans} spans${rejected}, ${metadata.type}, ${metadata.encoding}`,
+      });
+    }
+    steps.push({ at: uploaded, key, what: `R2 kept it: ${size} bytes` });
+  }
+  if (ledger.at === "group") {
+    steps.push({
+      at: ledger.made,
+      key: ledger.key ?? id,
+      what: `the ledger put it into group ${ledger.group} with ${ledger.payloads - 1} others`,
+    });
+  }
+  for (const { key, reason, message, record, at } of deadLetters) {
+    steps.push({ at, key, what: `it was buried as a dead letter, ${reason}: ${message} (record ${record})` });
+  }
+  for (const { key, outcome, group_id, spans, reason, at } of receipts) {
+    const by = group_id === "" || /^0+$/.test(group_id) ? "" : ` by group ${group_id}`;
+    steps.push({
+      at,
+      key,
+      what: `receipt: ${outcome}${by}, ${spans} spans${reason === "" ? "" : `, ${reason}`}`,
+    });
+  }
+  if (ledger.at === "done") {
+    steps.push({ at: ledger.since, key: id, what: `the ledger was done with it: ${ledger.outcome}` });
+  }
+  return steps.sort((a, b) => a.at - b.at).map((step) => ({ ...step, at: isoOf(step.at) }));
+}
+
+function isoOf(time: number): string {
+  return new Date(time).toISOString();
+}

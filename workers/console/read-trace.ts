@@ -1,0 +1,88 @@
+/** A trace as the table has it: which payloads brought it in, and what its first spans say. */
+import * as v from "valibot";
+import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
+import { countRowsQuery, receiptsQuery, tableName } from "../../shared/clickhouse/statements.ts";
+import { fromHex } from "../../shared/hex.ts";
+import { limits } from "../../shared/limits.ts";
+import { formatPayloadId } from "../../shared/payload-key.ts";
+
+export interface TraceAnswer {
+  readonly trace: string;
+  /** Those that are not ours (the Collector's exporter wrote them) are counted here. */
+  readonly spansOfOthers: number;
+  readonly payloads: readonly {
+    readonly payload: string;
+    readonly tenant: string;
+    /** Spans of this trace in it, and all of its spans. */
+    readonly spans: number;
+    readonly spansInAll: number;
+    readonly keys: readonly string[];
+  }[];
+  /** The first ones in the order of time, at most `limits.traceSpansListed`. */
+  readonly spans: readonly {
+    readonly spanId: string;
+    readonly name: string;
+    readonly service: string;
+    readonly attributes: Readonly<Record<string, string>>;
+  }[];
+}
+
+const traceIdPattern = /^[0-9a-f]{32}$/;
+const partsSchema = v.array(v.object({ payload: v.string(), tenant: v.string(), spans: v.number() }));
+const spansSchema = v.array(
+  v.object({
+    spanId: v.string(),
+    name: v.string(),
+    service: v.string(),
+    attributes: v.record(v.string(), v.string()),
+  }),
+);
+const countsSchema = v.array(v.object({ payload: v.string(), rows: v.number() }));
+const keysSchema = v.array(v.object({ key: v.string() }));
+
+/** A string says why there is no answer. A trace that is not there has no payloads. */
+export async function readTrace(
+  { client, settings }: ClickHouseConnection,
+  trace: string,
+): Promise<TraceAnswer | string> {
+  if (!traceIdPattern.test(trace)) {
+    return "id must be a trace id: 32 lower-case hex digits";
+  }
+  const table = tableName(settings, settings.tracesTable);
+  const read = async <S extends v.GenericSchema>(query: string, schema: S): Promise<v.InferOutput<S>> => {
+    const answer = await client.query({ query, query_params: { trace }, format: "JSONEachRow" });
+    return v.parse(schema, await answer.json());
+  };
+  const where = "TraceId = {trace:String}";
+  const parts = await read(
+    `SELECT lower(hex(HeadracePayload)) AS payload, any(HeadraceTenant) AS tenant, toUInt32(count()) AS spans
+      FROM ${table} WHERE ${where} GROUP BY HeadracePayload ORDER BY payload LIMIT ${limits.payloadsListed}`,
+    partsSchema,
+  );
+  const spans = await read(
+    `SELECT SpanId AS spanId, SpanName AS name, ServiceName AS service, SpanAttributes AS attributes
+      FROM ${table} WHERE ${where} ORDER BY Timestamp, SpanId LIMIT ${limits.traceSpansListed}`,
+    spansSchema,
+  );
+  const isOurs = ({ payload }: { readonly payload: string }): boolean => !/^0+$/.test(payload);
+  const payloads: TraceAnswer["payloads"][number][] = [];
+  for (const { payload, tenant, spans: ofTrace } of parts.filter(isOurs)) {
+    const id = formatPayloadId(fromHex(payload));
+    const counts = await read(countRowsQuery(settings, [id]), countsSchema);
+    const keys = await read(receiptsQuery(settings, [id]), keysSchema);
+    payloads.push({
+      payload: id,
+      tenant,
+      spans: ofTrace,
+      spansInAll: counts.reduce((sum, { rows }) => sum + rows, 0),
+      keys: keys.map(({ key }) => key),
+    });
+  }
+  const others = parts.filter((part) => !isOurs(part));
+  return {
+    trace,
+    spansOfOthers: others.reduce((sum, part) => sum + part.spans, 0),
+    payloads,
+    spans,
+  };
+}

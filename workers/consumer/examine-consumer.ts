@@ -1,0 +1,192 @@
+/**
+ * What `doctor` can learn in this Worker only: ClickHouse as it is logged in here, create-only puts on the real bucket,
+ * and the queues that it sends to. It leaves nothing behind. Every check ends as a check: what throws is `bad`.
+ */
+import * as v from "valibot";
+import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
+import { bad, type Check, good, warning } from "../../shared/doctor/check.ts";
+import { type ClickHouseFacts, judgeClickHouse, neededRights } from "../../shared/doctor/judge-clickhouse.ts";
+import { toHex } from "../../shared/hex.ts";
+import type { ConsumerBindings } from "./bindings.ts";
+
+export async function examineConsumer(
+  env: ConsumerBindings,
+  clickHouse: ClickHouseConnection,
+): Promise<readonly Check[]> {
+  const parts = await Promise.all([
+    examineClickHouse(clickHouse),
+    examineBucket(env.PAYLOADS),
+    examineQueues(env),
+  ]);
+  return parts.flat();
+}
+
+async function examineClickHouse(clickHouse: ClickHouseConnection): Promise<readonly Check[]> {
+  const { settings } = clickHouse;
+  const where = new URL(settings.url).host;
+  try {
+    const facts = await readFacts(clickHouse);
+    return [
+      good("clickhouse login", `${settings.user} at ${where}, ${facts.answeredAt - facts.askedAt} ms away`),
+      ...judgeClickHouse(facts, settings),
+    ];
+  } catch (error) {
+    return [
+      bad(
+        "clickhouse login",
+        `${settings.user} at ${where}: ${oneLine(error)}`,
+        "look whether it answers at that address, and set CLICKHOUSE_URL, CLICKHOUSE_USER and CLICKHOUSE_PASSWORD anew: npx headrace deploy --set-secrets",
+      ),
+    ];
+  }
+}
+
+const serverSchema = v.tuple([
+  v.object({ version: v.string(), timezone: v.string(), now: v.number(), async_insert: v.string() }),
+]);
+const tablesSchema = v.array(
+  v.object({ name: v.string(), engine: v.string(), engine_full: v.string(), create_table_query: v.string() }),
+);
+const columnsSchema = v.tuple([v.object({ columns: v.number() })]);
+
+const ourTables = [
+  "headrace_receipts",
+  "headrace_dead_letters",
+  "headrace_minutes",
+  "headrace_findings",
+  "headrace_outcomes",
+  "headrace_watermarks",
+];
+
+async function readFacts(clickHouse: ClickHouseConnection): Promise<ClickHouseFacts> {
+  const { client, settings } = clickHouse;
+  const read = async <S extends v.GenericSchema>(query: string, schema: S): Promise<v.InferOutput<S>> => {
+    const answer = await client.query({ query, format: "JSONEachRow" });
+    return v.parse(schema, await answer.json());
+  };
+  const askedAt = Date.now();
+  const [server] = await read(
+    `SELECT version() AS version, timezone() AS timezone, toFloat64(toUnixTimestamp64Milli(now64(3))) AS now,
+      (SELECT toString(value) FROM system.settings WHERE name = 'async_insert') AS async_insert`,
+    serverSchema,
+  );
+  const answeredAt = Date.now();
+  const tables = await read(
+    `SELECT name, engine, engine_full, create_table_query FROM system.tables WHERE database = '${settings.database}'`,
+    tablesSchema,
+  );
+  const [{ columns }] = await read(
+    `SELECT toUInt32(count()) AS columns FROM system.columns WHERE database = '${settings.database}'
+      AND table = '${settings.tracesTable}' AND name IN ('HeadraceTenant', 'HeadracePayload')`,
+    columnsSchema,
+  );
+  const table = (name: string) => {
+    const row = tables.find((one) => one.name === name);
+    return row === undefined ? undefined : { engine: row.engine, engineFull: row.engine_full };
+  };
+  const traces = tables.find(({ name }) => name === settings.tracesTable);
+  return {
+    version: server.version,
+    timezone: server.timezone,
+    now: server.now,
+    askedAt,
+    answeredAt,
+    asyncInsert: server.async_insert,
+    traces: table(settings.tracesTable),
+    traceTimes: table(`${settings.tracesTable}_trace_id_ts`),
+    hasProjection: traces?.create_table_query.includes("PROJECTION headrace_counts") ?? false,
+    hasOurColumns: columns === 2,
+    missingTables: ourTables.filter((name) => table(name) === undefined),
+    missingRights: await missingRights(clickHouse),
+  };
+}
+
+/** CHECK GRANT answers 1 or 0, and takes no FORMAT. A server that does not know it has no short answer. */
+async function missingRights({
+  client,
+  settings,
+}: ClickHouseConnection): Promise<readonly string[] | undefined> {
+  const missing: string[] = [];
+  try {
+    for (const right of neededRights(settings)) {
+      const { stream } = await client.exec({ query: `CHECK GRANT ${right}` });
+      if ((await new Response(stream).text()).trim() !== "1") {
+        missing.push(right);
+      }
+    }
+  } catch {
+    return undefined; // said as a warning: what is not allowed shows as a failure of its own
+  }
+  return missing;
+}
+
+/** Two create-only puts of one key: the first must be kept, the second must find it. */
+async function examineBucket(bucket: R2Bucket): Promise<readonly Check[]> {
+  const check = "r2 create-only put";
+  const key = `doctor/${toHex(crypto.getRandomValues(new Uint8Array(16)))}`;
+  const onlyIf = new Headers({ "If-None-Match": "*" });
+  try {
+    const first = await bucket.put(key, "first", { onlyIf });
+    const second = await putAgain(bucket, key, onlyIf);
+    const kept = await (await bucket.get(key))?.text();
+    return first !== null && second === null && kept === "first"
+      ? [good(check, "the second put of a key is refused, and the first one's bytes stay")]
+      : [
+          bad(
+            check,
+            `first put ${first === null ? "refused" : "kept"}, second ${second === null ? "refused" : "kept"}, the object holds ${kept === undefined ? "nothing" : `"${kept}"`}`,
+            "this bucket does not keep the promise that a payload stays as it was first put: ask Cloudflare's support, and do not send to it",
+          ),
+        ];
+  } catch (error) {
+    return [bad(check, oneLine(error), "npx headrace deploy (it makes the bucket and the binding)")];
+  } finally {
+    await bucket.delete(key).catch(() => undefined); // an object of five bytes, outside every prefix that is read
+  }
+}
+
+/** R2 takes one write a second to one key, and answers the next with an error: that is a refusal too. */
+async function putAgain(bucket: R2Bucket, key: string, onlyIf: Headers): Promise<R2Object | null> {
+  try {
+    return await bucket.put(key, "second", { onlyIf });
+  } catch {
+    return null;
+  }
+}
+
+/** A bell for a group that does not exist is taken, and nothing comes of it. */
+async function examineQueues({ GROUP, RING }: ConsumerBindings): Promise<readonly Check[]> {
+  const mend = "npx headrace deploy (it makes the queues and the bindings)";
+  const checks: Check[] = [];
+  try {
+    await GROUP.send({ v: 1, group: toHex(crypto.getRandomValues(new Uint8Array(16))) });
+    checks.push(good("queue group", "takes messages"));
+  } catch (error) {
+    checks.push(bad("queue group", oneLine(error), mend));
+  }
+  for (const [name, queue] of [
+    ["ring", RING],
+    ["group", GROUP],
+  ] as const) {
+    try {
+      const { backlogCount } = await queue.metrics();
+      checks.push(
+        backlogCount < 10_000
+          ? good(`queue ${name} backlog`, `${backlogCount} messages`)
+          : warning(
+              `queue ${name} backlog`,
+              `${backlogCount} messages wait`,
+              "npx headrace status: while ClickHouse is slow or down they wait in the ledger, not here; look at the consumer's errors",
+            ),
+      );
+    } catch (error) {
+      checks.push(bad(`queue ${name} backlog`, oneLine(error), mend));
+    }
+  }
+  return checks;
+}
+
+function oneLine(error: unknown): string {
+  const text = error instanceof Error && error.message !== "" ? error.message : String(error);
+  return (text.split("\n")[0] ?? "").slice(0, 300);
+}
