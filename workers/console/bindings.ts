@@ -1,4 +1,5 @@
 /** What the console may touch: the bindings of `[env.console]` in wrangler.toml. */
+import type { InFlight } from "../../shared/ledger/in-flight.ts";
 import type { PayloadKey } from "../../shared/payload-key.ts";
 import type { MinuteBook } from "../../shared/reconcile/minute-book.ts";
 
@@ -11,12 +12,17 @@ export interface ConsumerOperations {
   resolve(key: string, how: "accept"): Promise<boolean>;
   status(): Promise<unknown>;
   book(): Promise<MinuteBook | null>;
+  inFlight(): Promise<InFlight>;
 }
 
 export interface ConsoleBindings {
   readonly KEYS: KVNamespace;
   readonly PAYLOADS: R2Bucket;
   readonly CONSUMER: ConsumerOperations;
+  /** The page's files. */
+  readonly ASSETS: Fetcher;
+  /** Where exporters send to (the ingress), for the page to tell. It is no secret. */
+  readonly OTLP_ENDPOINT?: string;
   readonly CLICKHOUSE?: Fetcher;
   readonly CLICKHOUSE_URL: string;
   readonly CLICKHOUSE_USER: string;

@@ -8,6 +8,7 @@ import { assert, unreachable } from "../../shared/assert.ts";
 import { type ClickHouseConnection, connectClickHouse } from "../../shared/clickhouse/connection.ts";
 import type { Finding } from "../../shared/clickhouse/findings.ts";
 import type { AttemptReport, GroupTask } from "../../shared/ledger/group.ts";
+import type { InFlight } from "../../shared/ledger/in-flight.ts";
 import { limits } from "../../shared/limits.ts";
 import type { Doorbell } from "../../shared/messages.ts";
 import { idOfKey, isPayloadKey, type PayloadKey } from "../../shared/payload-key.ts";
@@ -270,6 +271,11 @@ export class Operations extends WorkerEntrypoint<ConsumerBindings> {
 
   async status() {
     return await ledgerOf(this.env).status();
+  }
+
+  /** What is in flight, and what it waits for. */
+  async inFlight(): Promise<InFlight> {
+    return await ledgerOf(this.env).inFlight();
   }
 }
 
