@@ -163,8 +163,10 @@ function ticks(
   const everySeconds = stepSeconds < 3600 ? 600 : 4 * 3600;
   return steps.flatMap(({ at }, index) => {
     const seconds = Date.parse(at) / 1000;
-    return seconds % everySeconds === 0
-      ? [{ at, share: index / steps.length, isMinor: seconds % (2 * everySeconds) !== 0 }]
+    const share = index / steps.length;
+    // A label in the corner would stand over the edge.
+    return seconds % everySeconds === 0 && share < 0.96
+      ? [{ at, share, isMinor: seconds % (2 * everySeconds) !== 0 }]
       : [];
   });
 }

@@ -75,7 +75,7 @@ function WatermarkText({ now, watermark }: Pick<HeroProps, "now" | "watermark">)
         Everything accepted before is stored, dead, duplicate or erased, and nothing of it is in flight.{" "}
         {isHeld
           ? `${plural(value.openMinutesCount, "later minute")} could not be sealed yet.`
-          : "It trails by about six minutes."}
+          : "It usually trails by about six minutes."}
       </p>
       {failure !== "" && <p class="stale">Not up to date. {failure}</p>}
     </div>

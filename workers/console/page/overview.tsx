@@ -69,9 +69,6 @@ export function Overview({ apiKey, onSignOut }: OverviewProps) {
         <p class={`state ${state}`} role="status">
           {stateText(state)}
         </p>
-        <button type="button" class="quiet" onClick={onSignOut}>
-          Sign out
-        </button>
       </header>
       <main>
         <Hero
@@ -100,6 +97,9 @@ export function Overview({ apiKey, onSignOut }: OverviewProps) {
           All times are UTC. The page asks again every few seconds while it is visible. The same answers:{" "}
           <code>GET /api/…</code>, <code>GET /metrics</code>.
         </p>
+        <button type="button" class="quiet" onClick={onSignOut}>
+          Sign out
+        </button>
       </footer>
     </>
   );

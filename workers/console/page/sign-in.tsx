@@ -1,5 +1,4 @@
 /** Asks for the admin token, once a tab. */
-import { useState } from "preact/hooks";
 import { Wordmark } from "./wordmark.tsx";
 
 interface SignInProps {
@@ -8,28 +7,27 @@ interface SignInProps {
 }
 
 export function SignIn({ wasRefused, onToken }: SignInProps) {
-  const [token, setToken] = useState("");
   return (
     <main class="sign-in">
       <Wordmark />
       <form
         onSubmit={(event) => {
           event.preventDefault();
-          if (token.trim() !== "") {
-            onToken(token.trim());
+          const token = String(new FormData(event.currentTarget).get("token") ?? "").trim();
+          if (token !== "") {
+            onToken(token);
           }
         }}
       >
         <label for="token">Admin token</label>
         <input
           id="token"
+          name="token"
           type="password"
           autocomplete="current-password"
           spellcheck={false}
-          value={token}
           aria-describedby="token-note"
           aria-invalid={wasRefused}
-          onInput={(event) => setToken(event.currentTarget.value)}
         />
         {wasRefused && (
           <p class="wrong" role="alert">
