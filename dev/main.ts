@@ -3,14 +3,14 @@ import { startPipeline } from "./pipeline.ts";
 import { CannotStart, readDevSettings } from "./settings.ts";
 import type { DevFile } from "./state-folder.ts";
 
-function greeting(file: DevFile, stateFolder: string): string {
+function greeting(file: DevFile): string {
   return `
 Headrace is running.
 
   OTLP/HTTP    ${file.otlp}/v1/traces
   API key      ${file.key}
   ClickHouse   ${file.clickhouse}
-  Console      ${file.console}   (API; token in ${stateFolder}/dev.json)
+  Console      ${file.console}/#token=${file.adminToken}&key=${file.key}
 
 Point an exporter at it:
 
@@ -55,7 +55,7 @@ async function main(): Promise<void> {
     events: true,
     crons: true,
   });
-  console.log(greeting(pipeline, settings.stateFolder));
+  console.log(greeting(pipeline));
   await firstSignal();
   console.log("\nStopping …");
   await pipeline.stop();

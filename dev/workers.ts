@@ -6,6 +6,7 @@ import { resolve } from "node:path";
 import { convertV4MiniflareOptions, Log, LogLevel, Miniflare } from "miniflare";
 import * as v from "valibot";
 import { unstable_getMiniflareWorkerOptions } from "wrangler";
+import { buildPage } from "./build-page.ts";
 import { bundleWorker } from "./bundle.ts";
 
 export interface WorkersOptions {
@@ -72,13 +73,18 @@ async function miniflareOptions(options: WorkersOptions) {
   // Without it Miniflare asks Cloudflare's network for a `request.cf` object, and prints a stack trace offline.
   process.env["CLOUDFLARE_CF_FETCH_ENABLED"] = "false";
   process.env["WRANGLER_SEND_METRICS"] = "false";
+  await buildPage(root);
   const [ingress, consumer, console] = await Promise.all([
     workerOf(root, "ingress", {}),
     workerOf(root, "consumer", {
       ...clickHouse,
       ...(ledgerTimesFaster === undefined ? {} : { LEDGER_TIMES_FASTER: ledgerTimesFaster }),
     }),
-    workerOf(root, "console", { ...clickHouse, ADMIN_TOKEN: adminToken }),
+    workerOf(root, "console", {
+      ...clickHouse,
+      ADMIN_TOKEN: adminToken,
+      OTLP_ENDPOINT: `http://127.0.0.1:${ports.ingress}`,
+    }),
   ]);
   return convertV4MiniflareOptions({
     host: "127.0.0.1",

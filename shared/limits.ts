@@ -240,6 +240,16 @@ export const limits = {
   canaryMs: 7 * MINUTE_MS,
   /** Clocks further apart than this: arrival times, and with them keys and span bounds, are off by as much. */
   clockDifferenceMs: 5 * SECOND_MS,
+  /** Groups that are looked into for what is in flight, the oldest first: up to 150 KB of JSON each, every 2 s. */
+  inFlightGroupsLooked: 50,
+  /** Steps of GET /api/minutes: by minute up to three hours, by hour above. */
+  minutesByMinuteMaxHours: 3,
+  minutesMaxHours: 7 * 24,
+  tenantsListed: 100,
+  /** Spans of one payload that are shown, and characters of one value. */
+  payloadSpansShown: 100,
+  spanAttributesShown: 100,
+  spanTextCharsShown: 2000,
 
   // --- tables
   /** Entries (token x partition) that a table remembers. 100,000 cost nothing on plain MergeTree (FACTS B8). */

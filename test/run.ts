@@ -26,6 +26,7 @@ const began = Date.now();
 
 const checks = [
   run("types", "tsc", ["--noEmit", "-p", "."]),
+  run("types of the page", "tsc", ["--noEmit", "-p", "workers/console/page"]),
   run("lint", "biome", ["check", "--error-on-warnings", "."]),
 ];
 const tests = run("tests", "vitest", [

@@ -45,7 +45,7 @@ function readSource(path: string): SourceFile {
 
 const sources = folders
   .flatMap(filesBelow)
-  .filter((path) => path.endsWith(".ts"))
+  .filter((path) => /\.tsx?$/.test(path))
   .map(readSource);
 
 /** Comments and strings out, so that a word in prose is no use of it. */
@@ -64,9 +64,14 @@ const layers: readonly { readonly below: string; readonly may: RegExp }[] = [
     may: /^(shared\/|workers\/ingress\/|node:zlib$|cloudflare:|itty-router$|valibot$)/,
   },
   { below: "workers/consumer/", may: /^(shared\/|workers\/consumer\/|node:zlib$|cloudflare:|valibot$)/ },
+  // The page runs in a browser: it shares what is pure, and nothing of the Worker that serves it.
+  {
+    below: "workers/console/page/",
+    may: /^(shared\/|workers\/console\/page\/|preact$|preact\/hooks$|valibot$)/,
+  },
   {
     below: "workers/console/",
-    may: /^(shared\/|workers\/console\/|node:zlib$|cloudflare:|itty-router$|valibot$)/,
+    may: /^(shared\/|workers\/console\/(?!page\/)|node:zlib$|cloudflare:|itty-router$|valibot$)/,
   },
   { below: "cli/", may: /^(shared\/|cli\/|dev\/|node:|valibot$|wrangler$|@clickhouse\/)/ },
   { below: "dev/", may: /^(shared\/|dev\/|(?!cloudflare:)[^/]*$|@|node:)/ },
@@ -179,7 +184,7 @@ describe("wrangler.toml", () => {
 
 describe("files", () => {
   test("have names that say what they are", () => {
-    const vague = /^(utils?|helpers?|common|misc|types|index|shared|lib)(\.test)?\.ts$/;
+    const vague = /^(utils?|helpers?|common|misc|types|index|shared|lib)(\.test)?\.tsx?$/;
     expect(sources.map(({ path }) => path).filter((path) => vague.test(basename(path)))).toEqual([]);
   });
 
@@ -195,7 +200,7 @@ describe("files", () => {
       .join("\n");
     const entries = sources.filter(
       ({ path }) =>
-        /(\/worker|\.test|\.d)\.ts$/.test(path) ||
+        /(\/worker|\/page\/main|\.test|\.d)\.tsx?$/.test(path) ||
         named.includes(path) ||
         named.includes(path.replace("cli/", '"')),
     );

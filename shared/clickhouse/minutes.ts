@@ -123,3 +123,34 @@ export function volumesQuery(settings: ClickHouseSettings, hour: number, days: n
       AND (toUnixTimestamp(minute) - ${start - days * daySeconds}) % ${daySeconds} < 3600
     GROUP BY tenant, daysAgo`;
 }
+
+/**
+ * What ended since `since`, by step and tenant: from the rows of sealed minutes, and from receipts where a minute is
+ * not sealed. Receipts are read from `unsealedSince` on, the first minute that is not. Times in ms since the epoch.
+ */
+export function minuteStepsQuery(
+  settings: ClickHouseSettings,
+  since: number,
+  unsealedSince: number,
+  stepMs: number,
+): string {
+  const minutes = tableName(settings, "headrace_minutes");
+  const start = `minute >= toDateTime(${Math.floor(since / 1000)})`;
+  const from = `${payloadPrefix}${formatMinute(Math.max(since, unsealedSince))}/`;
+  const sums = ["stored", "dead", "duplicate", "erased", "spans", "rejectedSpans", "bytes"]
+    .map((name) => `toFloat64(sum(${name}_)) AS ${name}`)
+    .join(", ");
+  return `SELECT toUInt32(intDiv(toUnixTimestamp(minute), ${stepMs / 1000}) * ${stepMs / 1000}) AS step, tenant, ${sums}
+    FROM (
+      SELECT minute, tenant, stored AS stored_, dead AS dead_, duplicate AS duplicate_, erased AS erased_,
+        spans AS spans_, rejected_spans AS rejectedSpans_, bytes AS bytes_
+      FROM ${minutes} FINAL WHERE ${start} AND sealed
+      UNION ALL
+      SELECT minute, tenant, countIf(outcome = 'stored'), countIf(outcome = 'dead'), countIf(outcome = 'duplicate'),
+        countIf(outcome = 'erased'), sumIf(spans, outcome = 'stored'), sumIf(rejected_spans, outcome = 'stored'), sum(bytes)
+      FROM ${tableName(settings, "headrace_receipts")} FINAL
+      WHERE key >= '${checkedBound(from)}' AND minute NOT IN (SELECT minute FROM ${minutes} FINAL WHERE ${start} AND sealed)
+      GROUP BY minute, tenant
+    )
+    GROUP BY step, tenant ORDER BY step, tenant`;
+}

@@ -26,9 +26,9 @@ const traceIdTextBytes = 1 + 2 * traceIdBytes;
 const spanIdTextBytes = 1 + 2 * spanIdBytes;
 
 /** pdata/ptrace/span_kind.go; other numbers give the empty text. */
-const spanKindTexts = ["Unspecified", "Internal", "Server", "Client", "Producer", "Consumer"];
+export const spanKindTexts = ["Unspecified", "Internal", "Server", "Client", "Producer", "Consumer"];
 /** pdata/ptrace/status_code.go */
-const statusCodeTexts = ["Unset", "Ok", "Error"];
+export const statusCodeTexts = ["Unset", "Ok", "Error"];
 
 const encoder = new TextEncoder();
 const serviceNameKey = encoder.encode("service.name");

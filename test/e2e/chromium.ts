@@ -15,12 +15,24 @@ export function findChromium(): string | undefined {
 export interface Page {
   /** What the expression gives, awaited, as JSON. Rejects with what the page threw. */
   evaluate(expression: string): Promise<unknown>;
+  /** Sizes the window, and says which colours the system prefers. */
+  show(view: View): Promise<void>;
+  /** Presses a key: `Tab`, `Enter`, `Escape`, `ArrowLeft`, a character. */
+  press(key: string): Promise<void>;
+  /** A PNG of the whole page. */
+  screenshot(): Promise<Uint8Array>;
   close(): Promise<void>;
 }
 
+export interface View {
+  readonly width: number;
+  readonly height: number;
+  readonly scheme: "light" | "dark";
+}
+
 export interface Chromium {
-  /** Opens a page and waits until its script has set `globalThis.ready`. */
-  open(url: string): Promise<Page>;
+  /** Opens a page and waits until the condition holds in it: by default, until its script has set `globalThis.ready`. */
+  open(url: string, condition?: string): Promise<Page>;
   stop(): Promise<void>;
 }
 
@@ -57,7 +69,7 @@ export async function startChromium(command: string): Promise<Chromium> {
   const call = protocol(child.stdio[3] as Writable, child.stdio[4] as Readable);
 
   return {
-    async open(url) {
+    async open(url, condition = "globalThis.ready === true") {
       const { targetId } = await call(v.looseObject({ targetId: v.string() }), "Target.createTarget", {
         url,
       });
@@ -80,11 +92,46 @@ export async function startChromium(command: string): Promise<Chromium> {
         }
         return result.value;
       };
-      while ((await evaluate("globalThis.ready === true")) !== true) {
+      // A page that is being loaded has no context to evaluate in.
+      while ((await evaluate(condition).catch(() => false)) !== true) {
         await new Promise((resolve) => setTimeout(resolve, 20));
       }
+      const tell = (method: string, params: object) => call(v.looseObject({}), method, params, sessionId);
       return {
         evaluate,
+        async show({ width, height, scheme }) {
+          const features = [{ name: "prefers-color-scheme", value: scheme }];
+          await tell("Emulation.setDeviceMetricsOverride", {
+            width,
+            height,
+            deviceScaleFactor: 1,
+            mobile: false,
+          });
+          await tell("Emulation.setEmulatedMedia", { features });
+        },
+        async press(key) {
+          const text = key === "Enter" ? "\r" : key.length === 1 ? key : undefined;
+          const code = keyCodes[key] ?? key.toUpperCase().charCodeAt(0);
+          const event = { key, code: key, windowsVirtualKeyCode: code };
+          await tell("Input.dispatchKeyEvent", {
+            type: "keyDown",
+            ...event,
+            ...(text === undefined ? {} : { text }),
+          });
+          await tell("Input.dispatchKeyEvent", { type: "keyUp", ...event });
+        },
+        async screenshot() {
+          await tell("Emulation.setScrollbarsHidden", { hidden: true });
+          const picture = { format: "png", captureBeyondViewport: true };
+          const { data } = await call(
+            v.looseObject({ data: v.string() }),
+            "Page.captureScreenshot",
+            picture,
+            sessionId,
+          );
+          await tell("Emulation.setScrollbarsHidden", { hidden: false });
+          return Buffer.from(data, "base64");
+        },
         close: async () => void (await call(v.looseObject({}), "Target.closeTarget", { targetId })),
       };
     },
@@ -97,6 +144,17 @@ export async function startChromium(command: string): Promise<Chromium> {
     },
   };
 }
+
+/** Windows' virtual key codes, by which the protocol tells keys that write nothing. */
+const keyCodes: Readonly<Record<string, number>> = {
+  Tab: 9,
+  Enter: 13,
+  Escape: 27,
+  End: 35,
+  Home: 36,
+  ArrowLeft: 37,
+  ArrowRight: 39,
+};
 
 type Call = <Schema extends v.GenericSchema>(
   schema: Schema,

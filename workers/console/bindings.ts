@@ -1,5 +1,6 @@
 /** What the console may touch: the bindings of `[env.console]` in wrangler.toml. */
 import type { Check } from "../../shared/doctor/check.ts";
+import type { InFlight } from "../../shared/ledger/in-flight.ts";
 import type { Whereabouts } from "../../shared/ledger/whereabouts.ts";
 import type { PayloadId, PayloadKey } from "../../shared/payload-key.ts";
 import type { MinuteBook } from "../../shared/reconcile/minute-book.ts";
@@ -15,6 +16,7 @@ export interface ConsumerOperations {
   resolve(key: string, how: "accept"): Promise<boolean>;
   status(): Promise<unknown>;
   book(): Promise<MinuteBook | null>;
+  inFlight(): Promise<InFlight>;
 }
 
 /** The ingress's Meters, as far as the console asks them: what a tenant's keys have used of their months. */
@@ -28,6 +30,10 @@ export interface ConsoleBindings {
   readonly METER: MeterNamespace;
   readonly PAYLOADS: R2Bucket;
   readonly CONSUMER: ConsumerOperations;
+  /** The page's files. */
+  readonly ASSETS: Fetcher;
+  /** Where exporters send to (the ingress), for the page to tell. It is no secret. */
+  readonly OTLP_ENDPOINT?: string;
   readonly CLICKHOUSE?: Fetcher;
   readonly CLICKHOUSE_URL: string;
   readonly CLICKHOUSE_USER: string;

@@ -20,6 +20,10 @@ export async function readJson<S extends v.GenericSchema>(
   if (parsed.success) {
     return parsed.output;
   }
-  const [issue] = parsed.issues;
+  return issueText(parsed.issues[0]);
+}
+
+/** Which field is wrong, and how. */
+export function issueText(issue: v.BaseIssue<unknown>): string {
   return `${v.getDotPath(issue) ?? "the body"} ${issue.message}`;
 }

@@ -1,9 +1,9 @@
 /**
- * The console: what an operator reads and asks for, as a JSON API behind an admin token. It writes no rows and no
- * payloads. A key for sending spans opens nothing here.
+ * The console: what an operator reads and asks for, as a JSON API behind an admin token, and the page that uses it. It
+ * writes no rows and no payloads. A key for sending spans opens nothing here.
  */
 import { Router } from "itty-router";
-import type * as v from "valibot";
+import * as v from "valibot";
 import { connectClickHouse } from "../../shared/clickhouse/connection.ts";
 import { DAY_MS, limits } from "../../shared/limits.ts";
 import type { ConsoleBindings } from "./bindings.ts";
@@ -13,10 +13,13 @@ import { listFindings } from "./findings.ts";
 import { health } from "./health.ts";
 import { changeKey, createKey, listKeys, revokeKey, rotateKey, showKey } from "./keys.ts";
 import { listPayloads } from "./list-payloads.ts";
+import { pageFile } from "./page-files.ts";
 import { readBalance } from "./read-balance.ts";
-import { answer, readJson } from "./read-json.ts";
+import { answer, issueText, readJson } from "./read-json.ts";
+import { minutesQuerySchema, readMinutes } from "./read-minutes.ts";
 import { readOutcomes } from "./read-outcomes.ts";
 import { readPayload } from "./read-payload.ts";
+import { payloadSpansQuerySchema, readPayloadSpans } from "./read-payload-spans.ts";
 import { readTrace } from "./read-trace.ts";
 import { readUsage } from "./read-usage.ts";
 import { readWatermark } from "./read-watermark.ts";
@@ -103,7 +106,24 @@ function parameter(request: Request, name: string): string {
   return new URL(request.url).searchParams.get(name) ?? "";
 }
 
+/** Answers a GET: 400 for a query that is not as `schema` says, else what `read` gave; a string is a 404's reason. */
+function get<S extends v.GenericSchema>(
+  schema: S,
+  read: (env: ConsoleBindings, asked: v.InferOutput<S>) => Promise<object | string>,
+) {
+  return async (request: Request, env: ConsoleBindings): Promise<Response> => {
+    const asked = v.safeParse(schema, Object.fromEntries(new URL(request.url).searchParams));
+    if (!asked.success) {
+      return answer(400, { error: issueText(asked.issues[0]) });
+    }
+    const found = await read(env, asked.output);
+    return typeof found === "string" ? answer(404, { error: found }) : answer(200, found);
+  };
+}
+
 const router = Router<Request, [ConsoleBindings]>()
+  .get("/", (request, env) => pageFile(request, env.ASSETS))
+  .get("/assets/*", (request, env) => pageFile(request, env.ASSETS))
   .get("/healthz", (_request, env) => health(env.CONSUMER, Date.now()))
   .all("/api/*", async (request, env) => {
     if (await isAdmin(request, env)) {
@@ -117,6 +137,16 @@ const router = Router<Request, [ConsoleBindings]>()
   })
   .get("/api/balance", balance)
   .get("/api/watermark", async (_request, env) => answer(200, await readWatermark(env.CONSUMER, Date.now())))
+  .get(
+    "/api/minutes",
+    get(minutesQuerySchema, (env, asked) => readMinutes(clickHouseOf(env), env.CONSUMER, asked, Date.now())),
+  )
+  .get("/api/in-flight", async (_request, env) => answer(200, await env.CONSUMER.inFlight()))
+  .get(
+    "/api/payload-spans",
+    get(payloadSpansQuerySchema, (env, { key }) => readPayloadSpans(env.PAYLOADS, key)),
+  )
+  .get("/api/about", (_request, env) => answer(200, { otlp: env.OTLP_ENDPOINT ?? "" }))
   .get("/api/findings", async (_request, env) => Response.json(await listFindings(clickHouseOf(env))))
   .get("/api/status", async (_request, env) => Response.json(await env.CONSUMER.status()))
   .post("/api/reconcile", async (_request, env) => Response.json(await env.CONSUMER.reconcile()))
@@ -153,7 +183,7 @@ const router = Router<Request, [ConsoleBindings]>()
   .all("*", () =>
     answer(404, {
       error:
-        "Nothing is here. GET /healthz, /api/watermark, /api/balance, /api/findings, /api/status, /api/dead-letters, /api/payload, /api/payloads, /api/trace, /api/outcomes, /api/usage, /api/doctor, /api/keys; POST /api/reconcile, /api/replay, /api/erase, /api/resolve, /api/keys.",
+        "Nothing is here. GET /, /healthz, /api/watermark, /api/minutes, /api/in-flight, /api/balance, /api/findings, /api/status, /api/dead-letters, /api/payload, /api/payload-spans, /api/payloads, /api/trace, /api/outcomes, /api/usage, /api/about, /api/doctor, /api/keys; POST /api/reconcile, /api/replay, /api/erase, /api/resolve, /api/keys.",
     }),
   );
 

@@ -23,6 +23,7 @@ import {
   type TableMeasure,
 } from "../../shared/ledger/group.ts";
 import type { Head } from "../../shared/ledger/head.ts";
+import { type InFlight, inFlightOf } from "../../shared/ledger/in-flight.ts";
 import {
   holds,
   type LedgerEvent,
@@ -33,6 +34,7 @@ import {
 } from "../../shared/ledger/machine.ts";
 import type { LedgerSettings } from "../../shared/ledger/settings.ts";
 import { type Whereabouts, whereaboutsOf } from "../../shared/ledger/whereabouts.ts";
+import { limits } from "../../shared/limits.ts";
 import type { Doorbell, GroupBell } from "../../shared/messages.ts";
 import type { PayloadId, PayloadKey } from "../../shared/payload-key.ts";
 import { beginRun, endRun, keepBook, newReconciler, type Reconciler } from "../../shared/reconcile/lease.ts";
@@ -247,6 +249,17 @@ export class Ledger extends DurableObject<LedgerEnv> {
         due,
       })),
     };
+  }
+
+  /** What is in flight, and what it waits for. */
+  async inFlight(): Promise<InFlight> {
+    return inFlightOf(
+      this.#storage.head,
+      this.#storage.waiting,
+      this.#storage.oldestGroups(limits.inFlightGroupsLooked),
+      this.#storage.groupsCount,
+      Date.now(),
+    );
   }
 
   /** Forms groups by age, rings what is due. Never throws: a failed alarm would be retried six times, then never. */

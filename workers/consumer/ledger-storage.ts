@@ -149,10 +149,14 @@ export class LedgerStorage implements LedgerView {
     return this.#sql.databaseSize;
   }
 
+  get groupsCount(): number {
+    return this.#number("SELECT count(*) AS n FROM groups") ?? 0;
+  }
+
   counts(): LedgerCounts {
     return {
       waiting: this.#waiting.payloads.length,
-      groups: this.#number("SELECT count(*) AS n FROM groups") ?? 0,
+      groups: this.groupsCount,
       remembered: (this.#number("SELECT sum(length(ids)) AS n FROM finished") ?? 0) / payloadIdBytes,
       databaseBytes: this.databaseBytes,
     };

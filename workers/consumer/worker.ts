@@ -9,6 +9,7 @@ import { type ClickHouseConnection, connectClickHouse } from "../../shared/click
 import type { Finding } from "../../shared/clickhouse/findings.ts";
 import type { Check } from "../../shared/doctor/check.ts";
 import type { AttemptReport, GroupTask } from "../../shared/ledger/group.ts";
+import type { InFlight } from "../../shared/ledger/in-flight.ts";
 import type { Whereabouts } from "../../shared/ledger/whereabouts.ts";
 import { limits } from "../../shared/limits.ts";
 import { deadLetterQueue } from "../../shared/messages.ts";
@@ -248,6 +249,11 @@ export class Operations extends WorkerEntrypoint<ConsumerBindings> {
 
   async status() {
     return await ledgerOf(this.env).status();
+  }
+
+  /** What is in flight, and what it waits for. */
+  async inFlight(): Promise<InFlight> {
+    return await ledgerOf(this.env).inFlight();
   }
 }
 

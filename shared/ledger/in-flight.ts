@@ -1,0 +1,190 @@
+/**
+ * What is in flight, for people: the longest living groups with what each waits for, and how many payloads of each
+ * minute and tenant the ledger holds. Pure: the ledger's object hands in its groups.
+ */
+import { assert, unreachable } from "../assert.ts";
+import { minuteOfKey, type PayloadKey, parsePayloadKey } from "../payload-key.ts";
+import { mayInsert } from "./breaker.ts";
+import type { Group, GroupId, GroupPayload } from "./group.ts";
+import type { Head } from "./head.ts";
+import type { Waiting } from "./view.ts";
+
+/** Why a group does not go on at this moment. The closed list; `waitsForText` says it in words. */
+export const waitReasons = [
+  "attempt",
+  "table",
+  "breaker",
+  "back_off",
+  "slot",
+  "fence",
+  "evidence",
+  "receipts",
+  "person",
+] as const;
+export type WaitReason = (typeof waitReasons)[number];
+
+export interface InFlightGroup {
+  readonly group: GroupId;
+  readonly state: Group["state"]["at"];
+  readonly waitsFor: WaitReason;
+  /** ms since the epoch; null: nothing that is due at a known time. */
+  readonly until: number | null;
+  readonly made: number;
+  /** Arrival of its oldest payload. */
+  readonly oldestArrival: number;
+  readonly payloads: number;
+  readonly spans: number;
+  /** Hand-outs so far, and those of its INSERT. */
+  readonly attempts: number;
+  readonly inserts: number;
+  readonly refusals: number;
+  /** An INSERT's outcome is not known: its rows are counted before anything else is done. */
+  readonly unclean: boolean;
+  readonly tenants: readonly string[];
+  /** The first of its payloads. */
+  readonly keys: readonly PayloadKey[];
+}
+
+export interface InFlightMinute {
+  /** `YYYY-MM-DDTHHmm`, UTC */
+  readonly minute: string;
+  readonly tenant: string;
+  readonly payloads: number;
+  readonly spans: number;
+}
+
+export interface InFlight {
+  /** Payloads that wait to become a group. */
+  readonly waiting: number;
+  /** Groups altogether, of which the oldest are looked into. */
+  readonly groupsCount: number;
+  readonly groups: readonly InFlightGroup[];
+  /** Of what waits and of the groups above, ascending. */
+  readonly minutes: readonly InFlightMinute[];
+  /** What of `minutes` adds up to; with more groups than were looked into it is a lower bound. */
+  readonly payloads: number;
+  readonly oldestArrival: number | null;
+}
+
+const keysShown = 5;
+const tenantsShown = 5;
+
+/** `groups`: the longest living ones, of `groupsCount`. `now` in ms since the epoch. */
+export function inFlightOf(
+  head: Head | null,
+  waiting: Waiting,
+  groups: readonly Group[],
+  groupsCount: number,
+  now: number,
+): InFlight {
+  assert(groups.length <= groupsCount, "the groups shown are among all groups");
+  const payloads = [...waiting.payloads, ...groups.flatMap((group) => group.payloads)];
+  return {
+    waiting: waiting.payloads.length,
+    groupsCount,
+    groups: groups.map((group) => shown(group, head, now)),
+    minutes: byMinute(payloads),
+    payloads: payloads.length,
+    oldestArrival: payloads.length === 0 ? null : oldest(payloads),
+  };
+}
+
+function shown(group: Group, head: Head | null, now: number): InFlightGroup {
+  const { payloads } = group;
+  return {
+    group: group.id,
+    state: group.state.at,
+    ...waitOf(group, head, now),
+    made: group.made,
+    oldestArrival: oldest(payloads),
+    payloads: payloads.length,
+    spans: payloads.reduce((sum, { spans }) => sum + spans, 0),
+    attempts: group.attempts,
+    inserts: group.inserts,
+    refusals: group.refusals,
+    unclean: group.unclean,
+    tenants: [...new Set(payloads.map(({ key }) => tenantOf(key)))].sort().slice(0, tenantsShown),
+    keys: payloads.slice(0, keysShown).map(({ key }) => key),
+  };
+}
+
+function waitOf(
+  { state, due }: Group,
+  head: Head | null,
+  now: number,
+): { readonly waitsFor: WaitReason; readonly until: number | null } {
+  if (state.lease !== null) {
+    return { waitsFor: "attempt", until: state.lease.until };
+  }
+  switch (state.at) {
+    case "open":
+      if (head !== null && head.table.refusal !== "") {
+        return { waitsFor: "table", until: null };
+      }
+      if (head?.breaker.isOpen === true) {
+        return { waitsFor: "breaker", until: Math.max(due, head.breaker.probeAt) };
+      }
+      if (due > now) {
+        return { waitsFor: "back_off", until: due };
+      }
+      return { waitsFor: "slot", until: head !== null && mayInsert(head, now) ? now : null };
+    case "verifying":
+      return state.fence > now
+        ? { waitsFor: "fence", until: state.fence }
+        : { waitsFor: "evidence", until: due };
+    case "counting":
+      return { waitsFor: "evidence", until: due };
+    case "closing":
+      return { waitsFor: "receipts", until: due };
+    case "held":
+      return { waitsFor: "person", until: null };
+    default:
+      return unreachable(state);
+  }
+}
+
+/** What a group waits for, as a sentence's part: "waits for …". */
+export function waitsForText(reason: WaitReason): string {
+  switch (reason) {
+    case "attempt":
+      return "the answer of the attempt that is out";
+    case "table":
+      return "the traces table, which the table check refused";
+    case "breaker":
+      return "the breaker's next probe: INSERTs fail at this moment";
+    case "back_off":
+      return "its next try after a failure";
+    case "slot":
+      return "one of the INSERTs that are out to come back";
+    case "fence":
+      return "the fence: until then an earlier INSERT of it may still be running";
+    case "evidence":
+      return "its rows to be counted in ClickHouse";
+    case "receipts":
+      return "its receipts to be written; its rows are decided";
+    case "person":
+      return "a person: the table holds neither none nor all of its rows";
+    default:
+      return unreachable(reason);
+  }
+}
+
+function byMinute(payloads: readonly GroupPayload[]): readonly InFlightMinute[] {
+  const sums = new Map<string, InFlightMinute>();
+  for (const { key, spans } of payloads) {
+    const minute = minuteOfKey(key);
+    const tenant = tenantOf(key);
+    const name = `${minute}/${tenant}`;
+    const sum = sums.get(name) ?? { minute, tenant, payloads: 0, spans: 0 };
+    sums.set(name, { ...sum, payloads: sum.payloads + 1, spans: sum.spans + spans });
+  }
+  return [...sums.keys()].sort().flatMap((name) => sums.get(name) ?? []);
+}
+
+function tenantOf(key: PayloadKey): string {
+  return parsePayloadKey(key)?.tenant ?? "";
+}
+
+function oldest(payloads: readonly GroupPayload[]): number {
+  return payloads.reduce((least, { arrival }) => Math.min(least, arrival), Number.POSITIVE_INFINITY);
+}

@@ -1,0 +1,135 @@
+/**
+ * Minutes added up for people: rows of sealed minutes, the receipts of minutes that are not sealed yet, and what is
+ * in flight, as steps of a chart and as sums by tenant. Pure.
+ */
+import { assert } from "../assert.ts";
+import type { MinuteStep, Minutes, TenantSum } from "../console/answers.ts";
+import type { InFlightMinute } from "../ledger/in-flight.ts";
+import { limits } from "../limits.ts";
+import { minuteToMs } from "../payload-key.ts";
+import { MINUTE_MS, type MinuteBook, startOfMinute } from "./minute-book.ts";
+
+/** What ended, by step and tenant: a row of `minuteStepsQuery`. */
+export interface EndedRow {
+  /** The step's start, seconds since the epoch. */
+  readonly step: number;
+  readonly tenant: string;
+  readonly stored: number;
+  readonly dead: number;
+  readonly duplicate: number;
+  readonly erased: number;
+  readonly spans: number;
+  readonly rejectedSpans: number;
+  readonly bytes: number;
+}
+
+/** The range of `hours` that ends with the step in which `now` lies. Times in ms since the epoch. */
+export function stepRange(now: number, hours: number): { readonly since: number; readonly stepMs: number } {
+  assert(hours > 0 && hours <= limits.minutesMaxHours, "the range is within its limit");
+  const stepMs = hours <= limits.minutesByMinuteMaxHours ? MINUTE_MS : 60 * MINUTE_MS;
+  const last = Math.floor(now / stepMs) * stepMs;
+  return { since: last + stepMs - Math.ceil((hours * 60 * MINUTE_MS) / stepMs) * stepMs, stepMs };
+}
+
+export interface StepFacts {
+  readonly now: number;
+  readonly since: number;
+  readonly stepMs: number;
+  readonly ended: readonly EndedRow[];
+  readonly inFlight: readonly InFlightMinute[];
+  /** Null: the reconciler has not run yet, and nothing is sealed. */
+  readonly book: MinuteBook | null;
+  /** Only this tenant; null: all of them. */
+  readonly tenant: string | null;
+}
+
+type Counts = Omit<TenantSum, "tenant">;
+
+const nothing: Counts = {
+  accepted: 0,
+  stored: 0,
+  dead: 0,
+  duplicate: 0,
+  erased: 0,
+  inFlight: 0,
+  spans: 0,
+  rejectedSpans: 0,
+  bytes: 0,
+};
+
+/**
+ * Every step of the range, those without payloads included. What the ledger has in flight is exact for the groups that
+ * were looked into; of a minute that the reconciler has walked, what it found pending is the least that is in flight,
+ * whoever holds it.
+ */
+export function minuteSteps(facts: StepFacts): Minutes {
+  const { now, since, stepMs, book } = facts;
+  const steps = new Map<number, Counts>();
+  const tenants = new Map<string, Counts>();
+  const isAsked = (tenant: string): boolean => facts.tenant === null || facts.tenant === tenant;
+  for (const row of facts.ended.filter(({ tenant }) => isAsked(tenant))) {
+    const counts = endedCounts(row);
+    plus(steps, row.step * 1000, counts);
+    plus(tenants, row.tenant, counts);
+  }
+  const held = new Map<number, number>();
+  for (const { minute, tenant, payloads, spans } of facts.inFlight) {
+    const at = minuteToMs(minute);
+    if (at >= since && isAsked(tenant)) {
+      const counts = { ...nothing, accepted: payloads, inFlight: payloads, spans };
+      plus(steps, Math.floor(at / stepMs) * stepMs, counts);
+      plus(tenants, tenant, counts);
+      held.set(at, (held.get(at) ?? 0) + payloads);
+    }
+  }
+  for (const { minute, pending } of book?.open ?? []) {
+    const unseen = pending - (held.get(minute) ?? 0);
+    if (minute >= since && facts.tenant === null && unseen > 0) {
+      plus(steps, Math.floor(minute / stepMs) * stepMs, { ...nothing, accepted: unseen, inFlight: unseen });
+    }
+  }
+  const listed: MinuteStep[] = [];
+  for (let at = since; at <= now; at += stepMs) {
+    const { rejectedSpans: _, ...counts } = steps.get(at) ?? nothing;
+    listed.push({ at: new Date(at).toISOString(), ...counts, sealed: isSealed(book, at, at + stepMs) });
+  }
+  const sums = [...tenants]
+    .map(([tenant, counts]): TenantSum => ({ tenant, ...counts }))
+    .sort((a, b) => b.spans - a.spans || (a.tenant < b.tenant ? -1 : 1));
+  return {
+    since: new Date(since).toISOString(),
+    stepSeconds: stepMs / 1000,
+    steps: listed,
+    tenants: sums.slice(0, limits.tenantsListed),
+    tenantsCount: sums.length,
+  };
+}
+
+function endedCounts({ stored, dead, duplicate, erased, spans, rejectedSpans, bytes }: EndedRow): Counts {
+  const accepted = stored + dead + duplicate + erased;
+  return { accepted, stored, dead, duplicate, erased, inFlight: 0, spans, rejectedSpans, bytes };
+}
+
+function plus<K>(sums: Map<K, Counts>, at: K, more: Counts): void {
+  const sum = sums.get(at) ?? nothing;
+  sums.set(at, {
+    accepted: sum.accepted + more.accepted,
+    stored: sum.stored + more.stored,
+    dead: sum.dead + more.dead,
+    duplicate: sum.duplicate + more.duplicate,
+    erased: sum.erased + more.erased,
+    inFlight: sum.inFlight + more.inFlight,
+    spans: sum.spans + more.spans,
+    rejectedSpans: sum.rejectedSpans + more.rejectedSpans,
+    bytes: sum.bytes + more.bytes,
+  });
+}
+
+/** Whether every minute of `[from, to)` is sealed. */
+function isSealed(book: MinuteBook | null, from: number, to: number): boolean {
+  return (
+    book !== null &&
+    to <= book.from &&
+    !book.open.some(({ minute }) => startOfMinute(minute) >= from && minute < to)
+  );
+}

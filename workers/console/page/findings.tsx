@@ -1,0 +1,63 @@
+/** Open findings with what to do; what was resolved lately, folded away. */
+import type { ListedFinding } from "../../../shared/console/answers.ts";
+import { agoText, isoOf, plural } from "./format.ts";
+import { Panel } from "./panel.tsx";
+import type { Polled } from "./polling.ts";
+
+interface FindingsProps {
+  readonly findings: Polled<readonly ListedFinding[]>;
+  readonly now: number;
+}
+
+const resolvedShown = 20;
+
+export function Findings({ findings, now }: FindingsProps) {
+  const open = findings.value?.filter(({ state }) => state === "open") ?? [];
+  const resolved = findings.value?.filter(({ state }) => state !== "open").slice(0, resolvedShown) ?? [];
+  if (findings.value === undefined && findings.failure === "") {
+    return null;
+  }
+  return (
+    <Panel
+      id="findings"
+      title="Findings"
+      failure={findings.failure}
+      aside={<p class="note">{open.length === 0 ? "none open" : `${open.length} open`}</p>}
+    >
+      {open.length > 0 && (
+        <ul class="findings">
+          {open.map((finding) => (
+            <Finding key={finding.kind + finding.subject + finding.openedAt} finding={finding} now={now} />
+          ))}
+        </ul>
+      )}
+      {resolved.length > 0 && (
+        <details>
+          <summary>{plural(resolved.length, "resolved one")}</summary>
+          <ul class="findings">
+            {resolved.map((finding) => (
+              <Finding key={finding.kind + finding.subject + finding.openedAt} finding={finding} now={now} />
+            ))}
+          </ul>
+        </details>
+      )}
+    </Panel>
+  );
+}
+
+function Finding({ finding, now }: { readonly finding: ListedFinding; readonly now: number }) {
+  const { kind, subject, severity, state, message, openedAt, at } = finding;
+  return (
+    <li class={state === "open" ? severity : "resolved"}>
+      <p>
+        <strong>{kind.replaceAll("_", " ")}</strong> <span class="key">{subject}</span>
+        <span class="note">
+          {state === "open"
+            ? `${severity}, opened ${agoText(isoOf(openedAt), now)}`
+            : `resolved ${agoText(isoOf(at), now)}`}
+        </span>
+      </p>
+      <p>{message}</p>
+    </li>
+  );
+}

@@ -1,0 +1,32 @@
+/** What to do next where nothing has arrived yet. */
+import { CopyButton } from "./copy-button.tsx";
+
+export function FirstSteps({ otlp, apiKey }: { readonly otlp: string; readonly apiKey: string }) {
+  const endpoint = otlp === "" ? "https://<your ingress>" : otlp;
+  const key = apiKey === "" ? "hr_…" : apiKey;
+  const lines = [
+    "export OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf",
+    `export OTEL_EXPORTER_OTLP_ENDPOINT=${endpoint}`,
+    `export OTEL_EXPORTER_OTLP_HEADERS=x-api-key=${key}`,
+  ].join("\n");
+  return (
+    <section class="first-steps" aria-labelledby="first-steps-title">
+      <div>
+        <h2 id="first-steps-title">Nothing arrived in the last hour</h2>
+        <p>
+          Point an exporter at the ingress and start your program: its first spans show here within seconds.{" "}
+          {apiKey === "" && (
+            <>
+              The key is the one that <code>npm run dev</code> printed; deployed, <code>POST /api/keys</code>{" "}
+              makes one.
+            </>
+          )}
+        </p>
+      </div>
+      <div class="paste">
+        <pre>{lines}</pre>
+        <CopyButton text={lines} label="Copy" />
+      </div>
+    </section>
+  );
+}

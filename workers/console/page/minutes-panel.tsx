@@ -1,0 +1,66 @@
+/** How payloads ended, by minute of the last hour or by hour of the last day. */
+import { useState } from "preact/hooks";
+import { type Minutes, minutesSchema } from "../../../shared/console/answers.ts";
+import { Chart } from "./chart.tsx";
+import { Panel } from "./panel.tsx";
+import { type Polled, usePolled } from "./polling.ts";
+
+interface MinutesPanelProps {
+  readonly hour: Polled<Minutes>;
+  readonly watermark: string | null;
+  readonly everyMs: number;
+}
+
+export function MinutesPanel({ hour, watermark, everyMs }: MinutesPanelProps) {
+  const [isDay, setDay] = useState(false);
+  const choice = (
+    <fieldset class="choice">
+      <legend class="hidden">Range</legend>
+      {[false, true].map((day) => (
+        <label key={String(day)}>
+          <input type="radio" name="range" checked={isDay === day} onChange={() => setDay(day)} />
+          <span>{day ? "Last day" : "Last hour"}</span>
+        </label>
+      ))}
+    </fieldset>
+  );
+  return (
+    <Panel
+      id="minutes"
+      title={isDay ? "Payloads by hour" : "Payloads by minute"}
+      failure={isDay ? "" : hour.failure}
+      aside={choice}
+    >
+      {isDay ? (
+        <Day watermark={watermark} everyMs={everyMs} />
+      ) : (
+        <Shown minutes={hour.value} watermark={watermark} />
+      )}
+    </Panel>
+  );
+}
+
+/** Asked only while it is looked at. */
+function Day({ watermark, everyMs }: Omit<MinutesPanelProps, "hour">) {
+  const day = usePolled("/api/minutes?hours=24", minutesSchema, everyMs);
+  return (
+    <>
+      {day.failure !== "" && <p class="stale">Not up to date. {day.failure}</p>}
+      <Shown minutes={day.value} watermark={watermark} />
+    </>
+  );
+}
+
+function Shown({
+  minutes,
+  watermark,
+}: {
+  readonly minutes: Minutes | undefined;
+  readonly watermark: string | null;
+}) {
+  return minutes === undefined ? (
+    <p class="note chart-room">Reading …</p>
+  ) : (
+    <Chart minutes={minutes} watermark={watermark} />
+  );
+}

@@ -1,0 +1,106 @@
+/** What is in a payload: its first spans, decoded as they would be stored. */
+import { useContext, useEffect, useState } from "preact/hooks";
+import { type PayloadSpans, payloadSpansSchema } from "../../../shared/console/answers.ts";
+import { ask, failureText } from "./ask.ts";
+import { CopyButton } from "./copy-button.tsx";
+import { Dialog } from "./dialog.tsx";
+import { bytesText, countText, keyParts, plural, spanDurationText } from "./format.ts";
+import { AccessContext } from "./polling.ts";
+
+interface PayloadSpansDialogProps {
+  readonly payloadKey: string;
+  readonly onClose: () => void;
+}
+
+export function PayloadSpansDialog({ payloadKey, onClose }: PayloadSpansDialogProps) {
+  const { token } = useContext(AccessContext);
+  const [found, setFound] = useState<PayloadSpans | string>();
+  useEffect(() => {
+    const stopped = new AbortController();
+    ask(token, `/api/payload-spans?key=${encodeURIComponent(payloadKey)}`, payloadSpansSchema, {
+      signal: stopped.signal,
+    })
+      .then(setFound)
+      .catch((error: unknown) => stopped.signal.aborted || setFound(failureText(error)));
+    return () => stopped.abort();
+  }, [token, payloadKey]);
+  const { tenant, minute, id } = keyParts(payloadKey);
+  return (
+    <Dialog title={`Payload ${id.slice(0, 8)}`} isWide onClose={onClose}>
+      <p class="note">
+        {tenant}, arrived {minute.replace("T", " ")} UTC. <span class="key whole">{payloadKey}</span>{" "}
+        <CopyButton text={payloadKey} label="Copy key" />
+      </p>
+      {found === undefined && <p>Decoding …</p>}
+      {typeof found === "string" && <p class="wrong">{found}</p>}
+      {typeof found === "object" && <Decoded payload={found} />}
+    </Dialog>
+  );
+}
+
+function Decoded({ payload }: { readonly payload: PayloadSpans }) {
+  const { spans, spansCount, failure, bytes, type, encoding } = payload;
+  const form = type === "pb" ? "protobuf" : "JSON";
+  return (
+    <>
+      <p>
+        {plural(spansCount, "span")} in {bytesText(bytes)} of {form}
+        {encoding === "identity" ? "" : `, ${encoding}`}.
+        {spans.length < spansCount && ` The first ${countText(spans.length)} are shown.`}
+      </p>
+      {failure !== "" && (
+        <p class="wrong">
+          {spans.length > 0 ? "It could be read this far. Then: " : "It could not be read: "}
+          {failure}
+        </p>
+      )}
+      <ol class="spans">
+        {spans.map((span, index) => (
+          <li key={index}>
+            <details>
+              <summary>
+                <span class="name">{span.name === "" ? "(no name)" : span.name}</span>
+                <span class="note">
+                  {span.service} · {span.kind} · {spanDurationText(span.durationMs)}
+                </span>
+                {span.status === "Error" && <em class="bad">error</em>}
+                {span.rejected !== "" && <em class="bad">refused: {span.rejected}</em>}
+              </summary>
+              <Pairs
+                pairs={[
+                  ["trace id", span.traceId],
+                  ["span id", span.spanId],
+                  ["parent", span.parentSpanId],
+                  ["start", span.start],
+                  ["status", [span.status, span.statusMessage].filter((text) => text !== "").join(": ")],
+                  ["scope", span.scope],
+                  ["events, links", `${span.events}, ${span.links}`],
+                ]}
+              />
+              <h3>Attributes</h3>
+              <Pairs pairs={span.attributes} />
+              <h3>Resource</h3>
+              <Pairs pairs={span.resource} />
+            </details>
+          </li>
+        ))}
+      </ol>
+    </>
+  );
+}
+
+function Pairs({ pairs }: { readonly pairs: readonly (readonly [string, string])[] }) {
+  const said = pairs.filter(([, value]) => value !== "");
+  return said.length === 0 ? (
+    <p class="note">none</p>
+  ) : (
+    <dl class="pairs">
+      {said.map(([name, value], index) => (
+        <div key={index}>
+          <dt>{name}</dt>
+          <dd>{value}</dd>
+        </div>
+      ))}
+    </dl>
+  );
+}

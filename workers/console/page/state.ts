@@ -1,0 +1,51 @@
+/** The one word at the top: pure, from what was last learnt. */
+import type { ListedFinding, Status, Watermark } from "../../../shared/console/answers.ts";
+
+export type State = "unknown" | "well" | "look" | "act";
+
+/** The watermark trails by about six minutes when all is well; from an hour on somebody is woken (DESIGN 5.14). */
+const behindLookSeconds = 15 * 60;
+const behindActSeconds = 60 * 60;
+
+export function judge(
+  watermark: Watermark | undefined,
+  status: Status | undefined,
+  open: readonly ListedFinding[],
+): State {
+  if (watermark === undefined || status === undefined) {
+    return "unknown";
+  }
+  const behind = watermark.behindSeconds ?? 0;
+  const head = status.head;
+  if (
+    behind > behindActSeconds ||
+    status.held.length > 0 ||
+    head?.breaker.isOpen === true ||
+    (head?.table.refusal ?? "") !== "" ||
+    open.some(({ severity }) => severity === "page")
+  ) {
+    return "act";
+  }
+  return behind > behindLookSeconds || open.length > 0 ? "look" : "well";
+}
+
+export function stateText(state: State): string {
+  switch (state) {
+    case "unknown":
+      return "Asking …";
+    case "well":
+      return "All accounted for";
+    case "look":
+      return "Have a look";
+    case "act":
+      return "Needs a person";
+  }
+}
+
+/** How the watermark's distance is coloured. */
+export function behindState(behindSeconds: number): State {
+  if (behindSeconds > behindActSeconds) {
+    return "act";
+  }
+  return behindSeconds > behindLookSeconds ? "look" : "well";
+}

@@ -1,0 +1,76 @@
+/** Who sent what in the last hour. */
+import type { Minutes } from "../../../shared/console/answers.ts";
+import { bytesText, countText, rateText } from "./format.ts";
+import { Panel } from "./panel.tsx";
+import type { Polled } from "./polling.ts";
+
+export function Tenants({ hour }: { readonly hour: Polled<Minutes> }) {
+  const { value } = hour;
+  if (value === undefined) {
+    return null;
+  }
+  const seconds = value.steps.length * value.stepSeconds;
+  return (
+    <Panel id="tenants" title="Tenants, last hour">
+      {value.tenants.length === 0 ? (
+        <p class="empty">Nobody sent anything in the last hour.</p>
+      ) : (
+        <table>
+          <thead>
+            <tr>
+              <th scope="col">Tenant</th>
+              <th scope="col" class="number">
+                Spans
+              </th>
+              <th scope="col" class="number">
+                Spans a second
+              </th>
+              <th scope="col" class="number">
+                Payloads
+              </th>
+              <th scope="col" class="number">
+                Received
+              </th>
+              <th scope="col" class="number">
+                Refused spans
+              </th>
+              <th scope="col" class="number">
+                Dead
+              </th>
+            </tr>
+          </thead>
+          <tbody>
+            {value.tenants.map((tenant) => (
+              <tr key={tenant.tenant}>
+                <td data-name="Tenant">{tenant.tenant}</td>
+                <td data-name="Spans" class="number">
+                  {countText(tenant.spans)}
+                </td>
+                <td data-name="Spans a second" class="number">
+                  {rateText(tenant.spans / seconds)}
+                </td>
+                <td data-name="Payloads" class="number">
+                  {countText(tenant.accepted)}
+                </td>
+                <td data-name="Received" class="number">
+                  {bytesText(tenant.bytes)}
+                </td>
+                <td data-name="Refused spans" class="number">
+                  {countText(tenant.rejectedSpans)}
+                </td>
+                <td data-name="Dead" class="number">
+                  {countText(tenant.dead)}
+                </td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      )}
+      {value.tenantsCount > value.tenants.length && (
+        <p class="note">
+          The first {countText(value.tenants.length)} of {countText(value.tenantsCount)}.
+        </p>
+      )}
+    </Panel>
+  );
+}

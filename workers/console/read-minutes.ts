@@ -1,0 +1,67 @@
+/** `GET /api/minutes`: how many payloads were accepted and how they ended, by minute or hour, and by tenant. */
+import * as v from "valibot";
+import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
+import { minuteStepsQuery } from "../../shared/clickhouse/minutes.ts";
+import type { Minutes } from "../../shared/console/answers.ts";
+import { limits } from "../../shared/limits.ts";
+import { watermarkOf } from "../../shared/reconcile/minute-book.ts";
+import { minuteSteps, stepRange } from "../../shared/reconcile/minute-steps.ts";
+import type { ConsumerOperations } from "./bindings.ts";
+
+export const minutesQuerySchema = v.object({
+  hours: v.optional(
+    v.pipe(
+      v.string(),
+      v.regex(/^\d{1,3}(\.\d{1,3})?$/, "must be a number"),
+      v.transform(Number),
+      v.check(
+        (hours) => hours > 0 && hours <= limits.minutesMaxHours,
+        `must be above 0 and at most ${limits.minutesMaxHours}`,
+      ),
+    ),
+    "1",
+  ),
+  tenant: v.optional(v.string()),
+});
+
+const rowsSchema = v.array(
+  v.object({
+    step: v.number(),
+    tenant: v.string(),
+    stored: v.number(),
+    dead: v.number(),
+    duplicate: v.number(),
+    erased: v.number(),
+    spans: v.number(),
+    rejectedSpans: v.number(),
+    bytes: v.number(),
+  }),
+);
+
+/** `now`: ms since the epoch. Throws when ClickHouse or the ledger cannot be asked. */
+export async function readMinutes(
+  { client, settings }: ClickHouseConnection,
+  consumer: ConsumerOperations,
+  { hours, tenant }: v.InferOutput<typeof minutesQuerySchema>,
+  now: number,
+): Promise<Minutes> {
+  const { since, stepMs } = stepRange(now, hours);
+  // What is in flight is asked before the receipts: a payload that ends in between is seen by its receipt as well, for
+  // one poll, and never by neither.
+  const [book, inFlight] = await Promise.all([consumer.book(), consumer.inFlight()]);
+  const unsealedSince = book === null ? since : watermarkOf(book);
+  const answer = await client.query({
+    query: minuteStepsQuery(settings, since, unsealedSince, stepMs),
+    format: "JSONEachRow",
+  });
+  const ended = v.parse(rowsSchema, await answer.json());
+  return minuteSteps({
+    now,
+    since,
+    stepMs,
+    ended,
+    inFlight: inFlight.minutes,
+    book,
+    tenant: tenant ?? null,
+  });
+}

@@ -1,0 +1,53 @@
+/** `GET /api/payload-spans`: what is in a payload, read with the consumer's own codec. */
+import * as zlib from "node:zlib";
+import * as v from "valibot";
+import type { PayloadSpans } from "../../shared/console/answers.ts";
+import { CorruptEncoding, InflatedTooLarge, inflate } from "../../shared/inflate.ts";
+import { limits } from "../../shared/limits.ts";
+import { type PayloadMetadata, payloadMetadataSchema } from "../../shared/messages.ts";
+import { jsonToProtobuf } from "../../shared/otlp/json.ts";
+import { MalformedBody } from "../../shared/otlp/malformed.ts";
+import { isPayloadKey } from "../../shared/payload-key.ts";
+import { readableSpans } from "../../shared/rows/readable-spans.ts";
+
+export const payloadSpansQuerySchema = v.object({ key: v.string("is missing") });
+
+/** A string says why there is nothing to show. */
+export async function readPayloadSpans(bucket: R2Bucket, key: string): Promise<PayloadSpans | string> {
+  if (!isPayloadKey(key)) {
+    return "That is no payload's key.";
+  }
+  const object = await bucket.get(key);
+  if (object === null) {
+    return "R2 has no payload under this key: it was deleted, or never arrived.";
+  }
+  const metadata = v.parse(payloadMetadataSchema, object.customMetadata);
+  const body = new Uint8Array(await object.arrayBuffer());
+  return {
+    key,
+    arrival: new Date(metadata.arrival).toISOString(),
+    type: metadata.type,
+    encoding: metadata.encoding,
+    bytes: body.length,
+    ...decoded(body, metadata),
+  };
+}
+
+function decoded(
+  body: Uint8Array,
+  metadata: PayloadMetadata,
+): Pick<PayloadSpans, "spans" | "spansCount" | "failure"> {
+  try {
+    const inflated = inflate(zlib, body, metadata.encoding, limits.inflatedBytesMax);
+    return readableSpans(metadata.type === "json" ? jsonToProtobuf(inflated) : inflated, metadata);
+  } catch (error) {
+    if (
+      error instanceof CorruptEncoding ||
+      error instanceof InflatedTooLarge ||
+      error instanceof MalformedBody
+    ) {
+      return { spans: [], spansCount: 0, failure: error.message };
+    }
+    throw error;
+  }
+}
