@@ -67,7 +67,7 @@ describe("a message that is no bell and no event", () => {
           id: "m1",
           sentAt: "2026-11-24T07:41:29.687Z",
           attempts: 1,
-          reason: "it is no doorbell, group bell or R2 event",
+          reason: "it is no doorbell, group bell, R2 event or report of the ingress",
           body: { hello: "world" },
         },
       });
