@@ -8,7 +8,7 @@
  */
 import { assert } from "../assert.ts";
 import { limits } from "../limits.ts";
-import { type Answer, type Ask, type KeyLimits, type LimitKind, monthOf } from "./account.ts";
+import { type Answer, type Ask, burstOf, type KeyLimits, type LimitKind, monthOf } from "./account.ts";
 
 export interface Refused {
   readonly limit: LimitKind;
@@ -38,7 +38,8 @@ export interface Lease {
     | {
         readonly limit: LimitKind;
         readonly leftSpans: number;
-        /** When the refused request could have been admitted. */
+        /** The refused request's spans, and when it could be admitted. */
+        readonly spans: number;
         readonly retryAt: number;
         readonly until: number;
         readonly allowed: KeyLimits;
@@ -79,12 +80,23 @@ export function refusedAlready(
   spans: number,
   now: number,
 ): Refused | undefined {
-  return refusal !== undefined &&
-    now < refusal.until &&
-    spans > refusal.leftSpans &&
-    sameLimits(refusal.allowed, allowed)
-    ? { limit: refusal.limit, retryAfterMs: Math.max(1, refusal.retryAt - now) }
-    : undefined;
+  if (
+    refusal === undefined ||
+    now >= refusal.until ||
+    spans <= refusal.leftSpans ||
+    !sameLimits(refusal.allowed, allowed)
+  ) {
+    return undefined;
+  }
+  const { limit, retryAt, until } = refusal;
+  if (limit === "month" || allowed.spansPerSecond === null) {
+    return { limit, retryAfterMs: Math.max(1, retryAt - now) };
+  }
+  // A smaller request fits earlier, a larger one later, as long as the bucket takes for the difference.
+  const burst = burstOf(allowed);
+  const fewer = Math.min(refusal.spans, burst) - Math.min(spans, burst);
+  const fitsAt = Math.ceil(retryAt - (fewer / allowed.spansPerSecond) * 1000);
+  return { limit, retryAfterMs: Math.max(1, until - now, fitsAt - now) };
 }
 
 /** Decides a request, or says what to ask the Meter. */
@@ -154,7 +166,7 @@ export function answered(
       lease: {
         ...lease,
         askingUntil,
-        refusal: { limit, retryAt, allowed, ...believed },
+        refusal: { limit, spans: ask.spans, retryAt, allowed, ...believed },
         overUntil: limit === "rate" ? now + limits.meterOverMs : lease.overUntil,
       },
       decision: { kind: "refused", refused: { limit, retryAfterMs: Math.max(1, retryAfterMs) } },
@@ -171,7 +183,7 @@ export function answered(
   const pause = now + limits.meterRefusalMs;
   const refusal =
     now < lease.overUntil
-      ? ({ limit: "rate", leftSpans: 0, retryAt: pause, until: pause, allowed } as const)
+      ? ({ limit: "rate", leftSpans: 0, spans: ask.spans, retryAt: pause, until: pause, allowed } as const)
       : undefined;
   return {
     lease: { ...lease, askingUntil, used, spans: held + rest, until, month: answer.month, refusal },

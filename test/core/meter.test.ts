@@ -215,11 +215,16 @@ describe("an isolate", () => {
 
   test("believes a refusal by rate for a moment, while the limits are the same", () => {
     const held = refused("rate", 4);
-    expect(admit(held, allowed, 1, start + 100).decision).toEqual({
+    expect(admit(held, allowed, 10, start + 100).decision).toEqual({
       kind: "refused",
       refused: { limit: "rate", retryAfterMs: 4900 },
     });
-    expect(refusedAlready(held, allowed, 1, start + 100)).toEqual({ limit: "rate", retryAfterMs: 4900 });
+    expect(refusedAlready(held, allowed, 1, start + 100), "nine spans at 100 a second earlier").toEqual({
+      limit: "rate",
+      retryAfterMs: 4810,
+    });
+    expect(refusedAlready(held, allowed, 110, start + 100)).toMatchObject({ retryAfterMs: 5900 });
+    expect(refusedAlready(held, rate(1000, 5), 10, start), "other limits were not refused").toBeUndefined();
     expect(admit(held, rate(200), 1, start + 100).decision.kind).toBe("ask");
     expect(admit(held, allowed, 1, start + limits.meterRefusalMs).decision.kind).toBe("ask");
   });

@@ -41,12 +41,27 @@ function accountOf({ id, record }: Sender): string {
   return record.account ?? id;
 }
 
-/** Whether nothing of this key can be admitted at present, however little: told before its body is read. */
+/**
+ * Whether nothing of this key can be admitted at present, however little: told before its body is read. How large the
+ * request is, nobody knows yet: its time is the one of the request that was refused, and at most the usual one, since an
+ * exporter gives up a small request that is told to wait for a large one's.
+ */
 export function overLimit(sender: Sender, leases: Leases, now: number): Refusal | undefined {
   const lease = leases.get(accountOf(sender));
-  const refused =
-    lease === undefined || lease.spans > 0 ? undefined : refusedAlready(lease, sender.record, 1, now);
-  return refused === undefined ? undefined : refusalOf(refused, sender, now);
+  if (lease === undefined || lease.spans > 0 || refusedAlready(lease, sender.record, 1, now) === undefined) {
+    return undefined;
+  }
+  const refused = refusedAlready(lease, sender.record, lease.refusal?.spans ?? 1, now);
+  if (refused === undefined) {
+    return undefined;
+  }
+  const { limit, retryAfterMs } = refused;
+  const usualMs = limits.retryAfterSeconds * 1000;
+  return refusalOf(
+    { limit, retryAfterMs: limit === "rate" ? Math.min(retryAfterMs, usualMs) : retryAfterMs },
+    sender,
+    now,
+  );
 }
 
 /** Admits or refuses `spans` spans, all or none. `now` in ms since the epoch. */
