@@ -1,9 +1,13 @@
 import { describe, expect, test } from "vitest";
 import { corpusBounds, makeCorpus } from "../../bench/corpus.ts";
 import { Random } from "../../bench/random.ts";
+import type { GroupPayload } from "../../shared/ledger/group.ts";
 import { inspectTraces, rejectionMessage } from "../../shared/otlp/inspect.ts";
 import { sampleThreshold } from "../../shared/otlp/sample-threshold.ts";
+import { formatPayloadId, formatPayloadKey } from "../../shared/payload-key.ts";
 import { BlockBuilder } from "../../shared/rows/transcode.ts";
+import { countPayload } from "../../workers/consumer/insert-group.ts";
+import type { ReadablePayload } from "../../workers/consumer/load-payloads.ts";
 import { bounds, bytesField, join, request, span, spanId } from "../fixtures/protobuf.ts";
 
 const random = new Random(7);
@@ -76,6 +80,44 @@ test("the rows are the spans that the inspection counted, for every share of an 
       const id = new Uint8Array(16);
       const payload = { id, tenant: "acme", body: protobuf, bounds: within, spans: inspection.spans };
       expect(new BlockBuilder().add(payload).rows).toBe(inspection.spans);
+    }
+  }
+});
+
+test("a payload that is inserted again, whole or only one of its days, keeps to the threshold of its metadata", () => {
+  const day = 86_400_000;
+  const first = Math.floor(corpusBounds.startMinMs / day) * day;
+  for (const { protobuf } of makeCorpus(12, 2, 200)) {
+    const bounds = { ...corpusBounds, sampleThreshold: sampleThreshold(0.5) };
+    const { spans } = inspectTraces(protobuf, bounds);
+    const loaded = (only: GroupPayload["only"]): ReadablePayload => {
+      const key = formatPayloadKey(first, "acme", formatPayloadId(new Uint8Array(16)));
+      const payload = { key, spans, outputBytes: 0, arrival: 0, cause: "ingress", doorbell: true } as const;
+      return {
+        kind: "readable",
+        key,
+        payload: { ...payload, duplicateKeys: [], only, erase: null },
+        metadata: {
+          version: "1",
+          type: "pb",
+          encoding: "identity",
+          spans,
+          rejectedSpans: 0,
+          inflatedBytes: protobuf.length,
+          outputBytes: 0,
+          arrival: 0,
+          ...bounds,
+        },
+        bytes: protobuf.length,
+        protobuf,
+      };
+    };
+    const whole = countPayload(loaded(null));
+    expect(whole).not.toBe("undecodable");
+    if (whole !== "undecodable") {
+      expect(whole.reduce((sum, { rows }) => sum + rows, 0)).toBe(spans);
+      const days = whole.map((rows) => rows.day);
+      expect(countPayload(loaded({ days, whole }))).toEqual(whole);
     }
   }
 });
