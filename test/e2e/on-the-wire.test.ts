@@ -326,10 +326,14 @@ describe("docs/otlp-conformance.md", () => {
   test.skipIf(!curl)("shows what curl shows (skipped where there is no curl)", async () => {
     expect(transcripts.length).toBeGreaterThan(15);
     const { host } = new URL(local.pipeline.otlp);
-    for (const { command, shown } of transcripts) {
-      const { stdout } = await promisify(execFile)("sh", ["-c", command.replaceAll("localhost:4318", host)], {
-        env: { ...process.env, KEY: local.pipeline.key },
-      });
+    const env = { ...process.env, KEY: local.pipeline.key };
+    const outputs = await Promise.all(
+      transcripts.map(({ command }) =>
+        promisify(execFile)("sh", ["-c", command.replaceAll("localhost:4318", host)], { env }),
+      ),
+    );
+    for (const [index, { command, shown }] of transcripts.entries()) {
+      const stdout = outputs[index]?.stdout ?? "";
       const [answered = "", body] = stdout.replaceAll("\r", "").split("\n\n");
       const [statusLine, ...headers] = answered.split("\n").map((line) => line.replace(/^[^:]+:/, lower));
       const [shownStatus, ...shownRest] = shown;

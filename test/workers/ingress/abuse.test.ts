@@ -338,8 +338,9 @@ describe("no answer and no line of the log", () => {
     );
   });
 
-  test("is longer than a person reads, whatever a header holds", async () => {
+  test("is longer than a person reads, whatever a header or the platform says", async () => {
     const lines: string[] = [];
+    vi.spyOn(console, "error").mockImplementation((line) => void lines.push(line));
     vi.spyOn(console, "warn").mockImplementation((line) => void lines.push(line));
     const long = "x".repeat(15_000);
     for (const headers of [
@@ -351,7 +352,9 @@ describe("no answer and no line of the log", () => {
       const { bodyBytes } = await ask(body, headers);
       expect(bodyBytes, Object.keys(headers).join()).toBeLessThan(1000);
     }
-    expect(lines).toHaveLength(4);
+    const wordy = () => Promise.reject(new Error(long));
+    await ask(body, {}, { PAYLOADS: { put: wordy, head: wordy } });
+    expect(lines).toHaveLength(7);
     expect(Math.max(...lines.map(({ length }) => length))).toBeLessThan(2000);
   });
 });
