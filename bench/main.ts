@@ -1,19 +1,19 @@
-/** `npm run bench -- NAME`: one benchmark by its name. Method and results: bench/README.md. */
+/** `npm run bench -- NAME`: one benchmark by its name, or a part of it. Method and results: bench/README.md. */
 import { benchInsert } from "./insert.ts";
 import { benchScale } from "./scale.ts";
 import { benchTranscode } from "./transcode.ts";
 
-const benchmarks: Readonly<Record<string, () => void | Promise<void>>> = {
+const benchmarks: Readonly<Record<string, (part?: string) => void | Promise<void>>> = {
   insert: benchInsert,
   scale: benchScale,
   transcode: benchTranscode,
 };
 
-const [name = ""] = process.argv.slice(2);
+const [name = "", part] = process.argv.slice(2);
 const benchmark = benchmarks[name];
 if (benchmark === undefined) {
   console.error(`There is no benchmark "${name}". There are: ${Object.keys(benchmarks).join(", ")}.`);
   process.exitCode = 2;
 } else {
-  await benchmark();
+  await benchmark(part);
 }

@@ -28,8 +28,8 @@ interface Line {
   readonly p99Ms: number;
 }
 
-export async function benchScale(): Promise<void> {
-  const idsMax = Number(process.argv[3] ?? 10_000_000);
+export async function benchScale(ids = "10000000"): Promise<void> {
+  const idsMax = Number(ids);
   const folder = mkdtempSync(join(tmpdir(), "headrace-scale-"));
   process.env["CLOUDFLARE_CF_FETCH_ENABLED"] = "false";
   const contents = await bundleWorker(join(root, "bench/scale/worker.ts"));

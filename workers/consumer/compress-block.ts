@@ -1,6 +1,6 @@
 /**
  * Compresses a Native block, by default with zstd at level 1: for ClickHouse cheaper than none, since it reads fewer
- * bytes. gzip costs the Worker eight times as much (bench/README.md): it is for a proxy that knows no zstd.
+ * bytes. gzip costs the Worker more (bench/README.md): it is for what lies between and knows no zstd.
  *
  * The result is whole before the request begins, and has a length. A request whose body is a stream would hold less
  * memory, but when such a stream fails half-way, workerd ends the body as if it were complete: ClickHouse then reads
