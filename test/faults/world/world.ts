@@ -200,12 +200,12 @@ export class World {
   }
 
   /** One statement to ClickHouse: done, or not; or done and the answer lost; or done a while after the caller gave up. */
-  tellTable(what: string, act: () => void): void {
+  tellTable(what: string, act: () => void, longestMs: number = limits.queryTimeoutSeconds * 1000): void {
     if (this.isOutage || this.fate.strikes("query fails")) {
       throw new QueryFailed(what);
     }
     if (this.fate.strikes("statement runs on")) {
-      this.clock.after(this.fate.within(1, limits.queryTimeoutSeconds * 1000), act);
+      this.clock.after(this.fate.within(1, longestMs), act);
       throw new QueryFailed(`${what}: no answer yet`);
     }
     act();
