@@ -204,6 +204,7 @@ function ringLive(draft: Draft, group: Group, doorbell: Doorbell, settings: Ledg
     case "counting":
     case "verifying":
     case "held":
+    case "clearing":
       draft.change({ ...group, payloads });
       break;
     case "closing": {

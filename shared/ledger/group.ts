@@ -98,6 +98,12 @@ export type GroupTask =
    */
   | (TaskBase & { readonly step: "verify"; readonly rows: readonly StoredPayload[] | null })
   /**
+   * A person wants the rows of these payloads written anew. Look for an object under one of the id's keys (the
+   * payload's key first): where one has none, report `kept`. Else delete the rows of the ids and report `cleared`. The
+   * DELETE's query id is `group.attempt`, and it begins within the deadline like an INSERT.
+   */
+  | (TaskBase & { readonly step: "clear" })
+  /**
    * Write these receipts, then settle. With `completeView`, first complete otel_traces_trace_id_ts for these payloads
    * (INSERT ... SELECT: doubled rows are harmless there, it is read by min and max). A `dead` receipt is preceded by
    * its dead letter; an `erased` one is followed by deleting the id's rows, then the key's object.
@@ -161,6 +167,10 @@ export type AttemptReport =
   /** No INSERT was begun: these payloads have no object under their key, or do not decode. */
   | { readonly kind: "unreadable"; readonly keys: readonly PayloadKey[]; readonly reason: string }
   | { readonly kind: "measured"; readonly table: TableMeasure }
+  /** The rows are deleted. */
+  | { readonly kind: "cleared" }
+  /** Nothing was deleted: R2 has no object to write the rows from again. */
+  | { readonly kind: "kept" }
   /** In the task's order: rows by day, zeros left out. */
   | {
       readonly kind: "counted";
@@ -186,6 +196,13 @@ export type EndOutcome = "stored" | "dead" | "erased";
 export interface EndedPayload {
   readonly key: PayloadKey;
   readonly outcome: EndOutcome;
+}
+
+/** What VERIFY found of a payload that is held, and why nobody may conclude from it. */
+export interface Held {
+  readonly key: PayloadKey;
+  readonly rowsByDay: readonly DayRows[];
+  readonly reason: string;
 }
 
 export type GroupState =
@@ -222,12 +239,13 @@ export type GroupState =
   | {
       readonly at: "held";
       readonly lease: null;
-      readonly found: readonly {
-        readonly key: PayloadKey;
-        readonly rowsByDay: readonly DayRows[];
-        readonly reason: string;
-      }[];
-    };
+      readonly found: readonly Held[];
+    }
+  /**
+   * A person had it decided that its rows are deleted and written anew. `found` is what it goes back to where that
+   * cannot be.
+   */
+  | { readonly at: "clearing"; readonly lease: Lease | null; readonly found: readonly Held[] };
 
 /** Payloads inserted as one block. */
 export interface Group {
@@ -238,7 +256,7 @@ export interface Group {
   readonly made: number;
   /** Hand-outs so far. */
   readonly attempts: number;
-  /** How often its INSERT was handed out, and when first and last. */
+  /** How often its INSERT was handed out, and when first and last. The DELETE of its rows counts as the last of them. */
   readonly inserts: number;
   readonly firstInsertAt: number | null;
   readonly lastInsertAt: number | null;

@@ -64,6 +64,11 @@ export function handOut(
     }
     case "held":
       return null;
+    case "clearing": {
+      const { base, out, lease } = attempt(group, now, settings);
+      draft.change({ ...out, lastInsertAt: now, state: { ...state, lease } });
+      return { ...base, step: "clear" };
+    }
     default:
       return unreachable(state);
   }
@@ -167,6 +172,7 @@ export function expire(draft: Draft, group: Group, now: number, settings: Ledger
     case "verifying":
       return draft.change({ ...group, due: now, state: { ...state, lease: null } });
     case "closing":
+    case "clearing":
       return draft.change({ ...group, due: now, state: { ...state, lease: null } });
     case "held":
       return assertNever("what is held is never out");

@@ -11,20 +11,35 @@
  *             |      |                 |
  *             +------+--> verifying ---+     after the fence; what is missing goes on as a new group, new token
  *                                |
- *                                +-> held    neither none nor all of it: a person resolves it
+ *                                +-> held    neither none nor all of it: a person resolves it,
+ *                                             accepts it, or has its rows deleted: clearing -> verifying
  *
  * The caller applies `changes` in one transaction first, and only then rings and answers.
  */
 import { assert, unreachable } from "../assert.ts";
 import type { Doorbell } from "../messages.ts";
-import { idOfKey, type PayloadKey } from "../payload-key.ts";
+import { idOfKey, type PayloadId, type PayloadKey } from "../payload-key.ts";
 import { forgetCalls, insertDue, slotsFree, wasCalled } from "./breaker.ts";
 import { claim, groupWaiting, isReadyByAge, payloadOf } from "./claim.ts";
 import { Draft } from "./draft.ts";
-import { type AttemptReport, type Group, type GroupId, type GroupTask, never } from "./group.ts";
+import {
+  type AttemptReport,
+  type Group,
+  type GroupId,
+  type GroupState,
+  type GroupTask,
+  never,
+} from "./group.ts";
 import { expire, handOut, takeGroup } from "./hand-out.ts";
 import { type BirthFacts, bornHead, type TableState } from "./head.ts";
-import { closingState, inThisEpoch, makeGroup, readGroup, verifyingState } from "./make-group.ts";
+import {
+  blankReceipt,
+  closingState,
+  inThisEpoch,
+  makeGroup,
+  readGroup,
+  verifyingState,
+} from "./make-group.ts";
 import { backOffMs, fenceMs, type LedgerSettings } from "./settings.ts";
 import { takeReport } from "./take-report.ts";
 import type { Change, LedgerView } from "./view.ts";
@@ -62,7 +77,7 @@ export type LedgerEvent =
   | { readonly kind: "settle"; readonly settled: readonly Settled[] }
   /** A person wants a payload gone, under all of its keys: as soon as it is no longer live. */
   | { readonly kind: "erase"; readonly payload: Doorbell; readonly reason: string }
-  /** A person decides about a payload whose rows are inexact. `rewrite`: its rows have been deleted. */
+  /** A person decides about a payload whose rows are inexact: they stand as they are, or are deleted and written anew. */
   | { readonly kind: "resolve"; readonly key: PayloadKey; readonly how: "accept" | "rewrite" }
   | { readonly kind: "alarm" };
 
@@ -241,7 +256,10 @@ function erase(draft: Draft, payload: Doorbell, reason: string, now: number, set
     const group = readGroup(draft, place.group, settings);
     assert(group !== undefined, "an id is placed in a group that is there");
     const payloads = group.payloads.map((one) => (idOfKey(one.key) === id ? { ...one, erase: reason } : one));
-    draft.change({ ...group, payloads });
+    const marked = draft.change({ ...group, payloads });
+    if (group.state.at === "held") {
+      takeOut(draft, marked, id, verifyingState(now), now, settings); // whatever its rows are, they go
+    }
   } else {
     const fence = (place?.since ?? draft.head.birth) + fenceMs(settings);
     const marked = { ...payloadOf(payload), doorbell: true, erase: reason };
@@ -264,9 +282,9 @@ function resolve(
   if (group?.state.at !== "held") {
     return; // resolved already, or verified again since
   }
-  const { found } = group.state;
-  const payload = group.payloads.find((one) => idOfKey(one.key) === idOfKey(key));
-  const seen = found.find((one) => one.key === payload?.key);
+  const id = idOfKey(key);
+  const payload = group.payloads.find((one) => idOfKey(one.key) === id);
+  const seen = group.state.found.find((one) => one.key === payload?.key);
   assert(payload !== undefined && seen !== undefined, "what is held says what was found");
   switch (how) {
     case "accept": {
@@ -281,23 +299,41 @@ function resolve(
           bytes: 0,
           reason: `accepted: ${seen.reason}`,
         } as const,
+        ...payload.duplicateKeys.map((other) => ({
+          ...blankReceipt(payload, group.id, undefined),
+          key: other,
+        })),
       ];
       const ended = [{ key: payload.key, outcome: "stored" } as const];
-      makeGroup(draft, [payload], closingState(receipts, ended, false), now, now, settings);
+      takeOut(draft, group, id, closingState(receipts, ended, false), now, settings);
       break;
     }
-    case "rewrite": {
-      const again = { ...payload, cause: "replay", only: null } as const;
-      makeGroup(draft, [again], verifyingState(now), now, now, settings);
+    case "rewrite":
+      takeOut(draft, group, id, { at: "clearing", lease: null, found: [seen] }, now, settings);
       break;
-    }
     default:
       unreachable(how);
   }
+}
+
+/** Takes one payload out of what is held, into a group of its own; what is left stays held. */
+function takeOut(
+  draft: Draft,
+  group: Group,
+  id: PayloadId,
+  state: GroupState,
+  now: number,
+  settings: LedgerSettings,
+): void {
+  const payload = group.payloads.find((one) => idOfKey(one.key) === id);
+  assert(payload !== undefined && group.state.at === "held", "it is held");
+  // A person looked and asked: what has a `stored` receipt may be stored again.
+  const again = state.at === "closing" ? payload : ({ ...payload, cause: "replay", only: null } as const);
+  makeGroup(draft, [again], state, now, now, settings);
   const rest = group.payloads.filter((one) => one !== payload);
   if (rest.length > 0) {
-    const state = { at: "held", lease: null, found: found.filter((one) => one !== seen) } as const;
-    makeGroup(draft, rest, state, never, now, settings);
+    const found = group.state.found.filter((one) => one.key !== payload.key);
+    makeGroup(draft, rest, { at: "held", lease: null, found }, never, now, settings);
   }
   draft.end(group, [], now);
 }

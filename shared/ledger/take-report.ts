@@ -91,6 +91,20 @@ export function takeReport(
         now,
         settings,
       );
+    case "cleared":
+      assert(state.at === "clearing", "only a deletion is reported as cleared");
+      // After the fence, for a DELETE that was handed out and not reported may still begin: it must not meet new rows.
+      toVerify(draft, group, now, settings);
+      return null;
+    case "kept": {
+      assert(state.at === "clearing", "only a deletion is reported as kept");
+      const found = state.found.map((one) => ({
+        ...one,
+        reason: `${one.reason}; R2 has no object to rewrite it from`,
+      }));
+      draft.change({ ...group, due: never, state: { at: "held", lease: null, found } });
+      return null;
+    }
     case "counted":
       assert(state.at === "counting", "only a count is reported as counted");
       return takeCount(draft, group, state, report, now, settings);
@@ -122,6 +136,7 @@ function later(draft: Draft, group: Group, now: number, settings: LedgerSettings
     case "verifying":
       return draft.change({ ...free, state: { ...state, lease: null } });
     case "closing":
+    case "clearing":
       return draft.change({ ...free, state: { ...state, lease: null } });
     case "held":
       return unreachableState("what is held is never out");

@@ -141,6 +141,10 @@ export function judge(facts: VerifyFacts): Verdict {
     return end("dead", payload.key, deadReceipts(keys, { ...blank, reason: "decode" }));
   }
   const missing = expected.filter((_, i) => copies[i] === 0).map(({ day }) => day);
+  if (missing.length < whole.length && sumOf(whole) !== payload.spans) {
+    // A person accepted fewer rows than the object has: which of a day's they were, nothing says any more.
+    return { kind: "inexact", reason: "a day of what was accepted is gone" };
+  }
   return {
     kind: "insert",
     payload: {

@@ -2,6 +2,7 @@
  * The audit: what the receipts claim, compared with what the table shows, an hour at a time. Receipts are claims; the
  * table is the evidence. One copy is expected for each payload id, not for each key.
  */
+import type { DayRows } from "../ledger/group.ts";
 import { idOfKey, type PayloadId, type PayloadKey } from "../payload-key.ts";
 import { type Asking, ask, type DatedReceipt, type ReconcileFinding } from "./effects.ts";
 import { auditRows } from "./evidence.ts";
@@ -37,32 +38,61 @@ function* auditPage(receipts: readonly DatedReceipt[]): Asking<void> {
   );
   for (const id of idsOf(doubtful.map(({ key }) => key))) {
     const { receipts: ofId } = yield* ask({ do: "receiptsOfIds", ids: [id] });
-    const stored = ofId.filter(({ outcome }) => outcome === "stored");
-    const claimed = stored[0];
-    if (claimed === undefined || ofId.some(({ outcome }) => outcome === "erased")) {
-      continue;
-    }
-    const verdict = auditRows(claimed.rowsByDay, rowsOf(id), stored.length, oldestDay);
-    switch (verdict) {
-      case "exact":
-        break;
-      case "too few":
-        yield* bringBack(
-          claimed.key,
-          ofId.map(({ key }) => key),
-        );
-        break;
-      case "inexact":
-        yield* tell(
-          { kind: "inexact", state: "open", severity: "page" },
-          claimed.key,
-          "The table holds other rows of this payload than one copy a stored key: nothing was changed. Compare by HeadracePayload, then resolve it.",
-        );
-        break;
-      default:
-        verdict satisfies never;
-    }
+    yield* auditId(ofId, rowsOf(id), oldestDay);
   }
+}
+
+/** One id, of which all receipts were read: what is gone is rung, what else does not fit is told. */
+export function* auditId(
+  receipts: readonly DatedReceipt[],
+  rows: readonly DayRows[],
+  oldestDay: number,
+): Asking<void> {
+  const keys = receipts.map(({ key }) => key);
+  const erased = receipts.find(({ outcome }) => outcome === "erased");
+  if (erased !== undefined) {
+    if (rows.length > 0) {
+      yield* eraseAgain(erased.key, keys);
+    }
+    return;
+  }
+  const stored = receipts.filter(({ outcome }) => outcome === "stored");
+  const claimed = stored[0];
+  if (claimed === undefined) {
+    return;
+  }
+  const verdict = auditRows(claimed.rowsByDay, rows, stored.length, oldestDay);
+  switch (verdict) {
+    case "exact":
+      break;
+    case "too few":
+      yield* bringBack(claimed.key, keys);
+      break;
+    case "inexact":
+      yield* tell(
+        { kind: "inexact", state: "open", severity: "page" },
+        claimed.key,
+        "The table holds other rows of this payload than one copy a stored key: nothing was changed. Compare by HeadracePayload, then resolve it.",
+      );
+      break;
+    default:
+      verdict satisfies never;
+  }
+}
+
+/** Whoever erased it was stopped behind the receipts: rung, so that the ledger does it again. */
+function* eraseAgain(key: PayloadKey, keys: readonly PayloadKey[]): Asking<void> {
+  const { objects } = yield* ask({ do: "find", keys });
+  const doorbell = objects.find((object) => object.doorbell !== null)?.doorbell ?? null;
+  if (doorbell !== null) {
+    yield* ask({ do: "ring", doorbells: [{ ...doorbell, cause: "audit" }] });
+    return;
+  }
+  yield* tell(
+    { kind: "inexact", state: "open", severity: "page" },
+    key,
+    "This payload was erased, and the table still holds rows of it. Delete them by HeadracePayload.",
+  );
 }
 
 /** Rows are gone that the receipt claims: rung with cause `audit` while an object of the id is kept. */

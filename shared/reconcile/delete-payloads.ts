@@ -3,6 +3,7 @@
  * once more, and the table is asked for their rows in this very run.
  */
 import { idOfKey, type PayloadId, type PayloadKey, payloadPrefix } from "../payload-key.ts";
+import { auditId } from "./audit.ts";
 import { type Asking, ask, type DatedReceipt } from "./effects.ts";
 import { auditRows, mayDelete } from "./evidence.ts";
 import { idsOf } from "./join.ts";
@@ -69,22 +70,31 @@ function* deletable(keys: readonly PayloadKey[], book: MinuteBook, run: Run): As
   // Where its own receipt and one copy of rows do not settle it, the receipts of the id's other keys are read.
   const others = yield* receiptsOf(candidates.filter((receipt) => !isPlain(receipt)));
   const { held } = yield* ask({ do: "holds", keys: candidateKeys });
-  return candidates
-    .filter((receipt, index) =>
-      mayDelete(
-        {
-          key: receipt.key,
-          receipts: others.get(idOfKey(receipt.key)) ?? [receipt],
-          rowsByDay: rowsOf(idOfKey(receipt.key)),
-          oldestDay,
-          isHeld: held[index] !== false,
-          isSealed: true,
-          now: run.now,
-        },
-        run.settings,
-      ),
-    )
-    .map(({ key }) => key);
+  const gone: PayloadKey[] = [];
+  const left = new Set<PayloadId>();
+  for (const [index, receipt] of candidates.entries()) {
+    const id = idOfKey(receipt.key);
+    const isHeld = held[index] !== false;
+    const facts = {
+      key: receipt.key,
+      receipts: others.get(id) ?? [receipt],
+      rowsByDay: rowsOf(id),
+      oldestDay,
+      isHeld,
+      isSealed: true,
+      now: run.now,
+    };
+    if (mayDelete(facts, run.settings)) {
+      gone.push(receipt.key);
+    } else if (!isHeld && others.has(id)) {
+      left.add(id);
+    }
+  }
+  // Its hour was audited days ago: what the table has lost since is missed here, while the object is still there.
+  for (const id of left) {
+    yield* auditId(others.get(id) ?? [], rowsOf(id), oldestDay);
+  }
+  return gone;
 }
 
 function* receiptsOf(

@@ -52,7 +52,7 @@ export interface DeleteFacts {
 /**
  * May this payload's object be deleted? It is the last copy of what was accepted, so: past its retention, sealed,
  * receipted as stored or erased (a duplicate: only when a key of the id is stored), every row found in the table in
- * this very run, and nobody is working on it. Dead letters stay until they are purged.
+ * this very run (none, where it was erased), and nobody is working on it. Dead letters stay until they are purged.
  */
 export function mayDelete(
   facts: DeleteFacts,
@@ -73,7 +73,7 @@ export function mayDelete(
     return false;
   }
   if (own.outcome === "erased") {
-    return true;
+    return facts.rowsByDay.length === 0; // else the object is what the erasure is rung by, to be done again
   }
   const stored = receipts.filter(({ outcome }) => outcome === "stored");
   const claimed = stored[0]?.rowsByDay;

@@ -300,3 +300,33 @@ test("a finished id is remembered for the ledger's memory, then forgotten", () =
   expect(ledger.state.dump().places.size).toBe(0);
   expect(nextAlarm(ledger.state, ledger.settings)).toBeUndefined();
 });
+
+test("a retry of a retry is one payload: keys at 0, 23 and 45 hours (decision 0010)", () => {
+  const ledger = new TestLedger();
+  const hours = (n: number): number => startMs + n * 3_600_000;
+  const retryAt = (n: number): GroupTask => {
+    ledger.now = hours(n);
+    for (let due = nextAlarm(ledger.state, ledger.settings); due !== undefined && due <= ledger.now; ) {
+      const before = due;
+      ledger.alarm();
+      due = nextAlarm(ledger.state, ledger.settings);
+      if (due === before) {
+        break;
+      }
+    }
+    ledger.claim({ n: 1, arrival: hours(n) });
+    const [group] = ledger.alarm();
+    const task = group === undefined ? null : ledger.take(group);
+    if (task === null) {
+      throw new Error(`the key of hour ${n} has no receipt to wait for`);
+    }
+    return task;
+  };
+  ledger.claim({ n: 1, arrival: hours(0) });
+  ledger.storeAll(ledger.takeRung());
+  for (const n of [23, 45]) {
+    const task = retryAt(n);
+    expect(receiptsOf(task)).toEqual([`duplicate ${doorbell({ n: 1, arrival: hours(n) }).key}`]);
+    ledger.settle(task);
+  }
+});

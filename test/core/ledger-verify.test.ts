@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import type { AttemptReport, Evidence, GroupPayload, GroupTask } from "../../shared/ledger/group.ts";
+import { holds } from "../../shared/ledger/machine.ts";
 import { fenceMs } from "../../shared/ledger/settings.ts";
 import { limits } from "../../shared/limits.ts";
 import { type Bell, doorbell, emptyWorld, startMs, storedReport, TestLedger } from "../ledger/world.ts";
@@ -235,6 +236,94 @@ describe("the view of trace ids is completed with the receipts", () => {
   });
 });
 
+describe("a payload whose rows are inexact", () => {
+  /** Held: 4 of its 10 rows are there, and the receipt says all of them. */
+  function held(): TestLedger {
+    const ledger = new TestLedger();
+    ledger.claim({ n: 1 });
+    ledger.storeAll(ledger.takeRung());
+    ledger.claim({ n: 1, cause: "audit" });
+    const task = next(ledger, 10 * MINUTE_MS);
+    expect(ledger.report(task, verified(task, 4))).toBeNull();
+    expect(() => next(ledger, 60 * MINUTE_MS)).toThrow("nothing was rung");
+    return ledger;
+  }
+  const { key } = doorbell({ n: 1 });
+
+  test("waits for a person; accepted, it is stored as it is", () => {
+    const ledger = held();
+    ledger.step({ kind: "resolve", key, how: "accept" });
+    const task = next(ledger, MINUTE_MS);
+    expect(task.step === "receipts" ? task.receipts : []).toMatchObject([
+      { key, outcome: "stored", rowsByDay: [{ day: today, rows: 4 }] },
+    ]);
+  });
+
+  test("is written anew: its rows are deleted, and after the fence what is absent is inserted", () => {
+    const ledger = held();
+    ledger.step({ kind: "resolve", key, how: "rewrite" });
+    const clear = next(ledger, MINUTE_MS);
+    expect(clear.step).toBe("clear");
+    const handedOut = ledger.now;
+    expect(ledger.report(clear, { kind: "cleared" })).toBeNull();
+    expect(holds(ledger.state, [key])).toEqual([true]);
+    const verify = next(ledger, 10 * MINUTE_MS);
+    expect(ledger.now - handedOut, "a DELETE that runs on must not meet new rows").toBeGreaterThanOrEqual(
+      fenceMs(ledger.settings),
+    );
+    ledger.report(verify, verified(verify, 0));
+    const insert = next(ledger, MINUTE_MS);
+    expect(insert.step).toBe("insert");
+    expect(insert.payloads).toMatchObject([{ key, only: null }]);
+  });
+
+  test("is not deleted where R2 has nothing to write it from, and is deleted again where the answer was lost", () => {
+    const ledger = held();
+    ledger.step({ kind: "resolve", key, how: "rewrite" });
+    const first = next(ledger, MINUTE_MS);
+    ledger.report(first, { kind: "retry", reason: "reset" });
+    const second = next(ledger, MINUTE_MS);
+    expect(second).toMatchObject({ step: "clear", group: first.group });
+    ledger.report(second, { kind: "kept" });
+    expect(ledger.state.group(first.group)?.state).toMatchObject({
+      at: "held",
+      found: [{ key, reason: expect.stringContaining("R2 has no object") }],
+    });
+  });
+
+  test("accepted as it was, and then a day of that was lost: a person decides again", () => {
+    const ledger = new TestLedger(undefined, { ...emptyWorld, epoch: 1 });
+    ledger.claim({ n: 1, cause: "audit" });
+    const verify = next(ledger, 10 * MINUTE_MS);
+    const accepted = {
+      key,
+      outcome: "stored",
+      group: verify.group,
+      spans: 10,
+      rowsByDay: [
+        { day: today - 1, rows: 2 },
+        { day: today, rows: 4 },
+      ],
+      rejectedSpans: 0,
+      bytes: 100,
+      reason: "accepted: a day has some of its rows",
+    } as const;
+    expect(ledger.report(verify, verified(verify, 4, { receipts: [accepted] }))).toBeNull();
+    const [group] = ledger.state.dump().groups.values();
+    expect(group?.state.at).toBe("held");
+  });
+
+  test("is erased at once when a person asks for that", () => {
+    const ledger = held();
+    ledger.step({ kind: "erase", payload: doorbell({ n: 1 }), reason: "asked for" });
+    const verify = next(ledger, MINUTE_MS);
+    const task = ledger.report(verify, verified(verify, 4));
+    expect(task?.step === "receipts" ? task.receipts : []).toMatchObject([
+      { key, outcome: "erased", reason: "asked for" },
+    ]);
+  });
+});
+
 describe("a payload that dies under several keys", () => {
   const second = { n: 1, arrival: startMs + MINUTE_MS };
   const third = { n: 1, arrival: startMs + 2 * MINUTE_MS };
@@ -296,18 +385,6 @@ describe("unknown and questioned ids", () => {
       const after = ledger.report(task, verified(task, rows));
       expect((after ?? next(ledger, MINUTE_MS)).step).toBe(rows === 10 ? "receipts" : "insert");
     }
-  });
-
-  test("some of its rows are inexact: nobody inserts until a person resolves it", () => {
-    const ledger = new TestLedger();
-    ledger.claim({ n: 1 });
-    ledger.storeAll(ledger.takeRung());
-    ledger.claim({ n: 1, cause: "audit" });
-    const task = next(ledger, 10 * MINUTE_MS);
-    expect(ledger.report(task, verified(task, 4))).toBeNull();
-    expect(() => next(ledger, 60 * MINUTE_MS)).toThrow("nothing was rung");
-    ledger.step({ kind: "resolve", key: doorbell({ n: 1 }).key, how: "rewrite" });
-    expect(next(ledger, 10 * MINUTE_MS).step).toBe("verify");
   });
 
   test("a restored ledger verifies what waits and what is out, and takes no report of the lost time", () => {

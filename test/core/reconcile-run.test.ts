@@ -271,6 +271,26 @@ describe("the audit", () => {
 describe("deletion", () => {
   const week = reconcileSettings.retentionMs;
 
+  test("rows that were lost after their audit are missed when their payload is to go, and brought back", () => {
+    const world = old((it) => it.stored(minutesAgo(6), 1));
+    world.run(noon + 3 * DAY_MS);
+    world.rows.clear();
+    world.run(noon + 4 * DAY_MS);
+    expect(world.rung).toEqual([]);
+    world.run(noon + week + hourMs);
+    expect(world.rung.map(({ cause }) => cause)).toEqual(["audit"]);
+    expect(world.objects.size).toBe(1);
+  });
+
+  test("an erasure that was stopped behind its receipts is rung before its object goes", () => {
+    const world = old((it) => it.end(it.stored(minutesAgo(6), 1), "erased"));
+    world.run(noon + week + hourMs);
+    expect(world.rung.map(({ cause }) => cause)).toEqual(["audit"]);
+    world.rows.clear();
+    world.run(noon + week + 2 * hourMs);
+    expect(world.objects.size).toBe(0);
+  });
+
   /** A week on: everything was sealed in time. */
   function old(prepare: (world: ReconcileWorld) => void): ReconcileWorld {
     const world = begun();
@@ -319,6 +339,13 @@ describe("deletion", () => {
         const duplicate = keyOfMinute(owner, "2026-11-24T1154");
         it.objects.add(duplicate);
         it.end(duplicate, "duplicate");
+      },
+    ],
+    [
+      "was erased, and still has rows",
+      (it: ReconcileWorld) => {
+        const key = it.stored(minutesAgo(6), 1);
+        it.end(key, "erased");
       },
     ],
   ])("a payload stays that %s", (_, prepare) => {

@@ -4,11 +4,17 @@
  */
 import type { Receipt } from "../../shared/ledger/group.ts";
 import { defaultSettings } from "../../shared/ledger/settings.ts";
-import { idOfKey, type PayloadId, type PayloadKey } from "../../shared/payload-key.ts";
+import {
+  idOfKey,
+  minuteOfKey,
+  minuteToMs,
+  type PayloadId,
+  type PayloadKey,
+} from "../../shared/payload-key.ts";
 import type { Content } from "./world/object-store.ts";
 import type { World } from "./world/world.ts";
 
-export type Invariant = "I1" | "I2" | "I3" | "I4" | "I5" | "I6" | "I7" | "I8" | "I9" | "assertion";
+export type Invariant = "I1" | "I2" | "I3" | "I4" | "I5" | "I6" | "I7" | "I8" | "I9" | "seal" | "assertion";
 
 /** An invariant does not hold. */
 export class Violation extends Error {
@@ -23,7 +29,7 @@ export class Violation extends Error {
 export class Checker {
   readonly #world: World;
   readonly #contentOf = new Map<string, string>();
-  #seen = { table: -1, receipts: -1, ledger: -1, inserts: 0, deletions: 0 };
+  #seen = { table: -1, receipts: -1, ledger: -1, inserts: 0, deletions: 0, seals: 0 };
 
   constructor(world: World) {
     this.#world = world;
@@ -53,6 +59,9 @@ export class Checker {
     }
     for (; seen.deletions < witness.deletions.length; seen.deletions++) {
       this.#deletionIsLawful(seen.deletions);
+    }
+    for (; seen.seals < witness.seals.length; seen.seals++) {
+      this.#sealIsTrue(seen.seals);
     }
   }
 
@@ -177,6 +186,33 @@ export class Checker {
     }
   }
 
+  /** A minute is sealed only when whatever was there when its walk began has ended. */
+  #sealIsTrue(at: number): void {
+    const { witness, receipts, store } = this.#world;
+    const seal = witness.seals[at];
+    if (seal === undefined || !seal.sealed) {
+      return;
+    }
+    for (const landed of witness.landed.values()) {
+      for (const { key, landedAt } of landed) {
+        if (
+          minuteToMs(minuteOfKey(key)) !== seal.minute ||
+          landedAt >= seal.runBegan ||
+          store.get(key) === null
+        ) {
+          continue;
+        }
+        const all = receipts.ofId(idOfKey(key)).map(({ receipt }) => receipt);
+        const own = all.find((receipt) => receipt.key === key);
+        const lostAt = receipts.lostAt.get(key) ?? Number.NEGATIVE_INFINITY;
+        const isSeenEnded = own !== undefined && isAccounted(own, all);
+        if (!isSeenEnded && receipts.lostLastAt < seal.runBegan && lostAt < seal.runBegan) {
+          throw new Violation("seal", `${key} has ${own?.outcome ?? "no"} receipt, and its minute is sealed`);
+        }
+      }
+    }
+  }
+
   /** Is everything that landed accounted for, and nothing under way? The world may stop then. */
   isSettled(): boolean {
     const { receipts, store, witness, ledger } = this.#world;
@@ -184,8 +220,15 @@ export class Checker {
     if (waiting.payloads.length > 0 || [...groups.values()].some(({ state }) => state.at !== "held")) {
       return false;
     }
+    const { book } = this.#world.ledger.reconciler;
+    if (book === null || book.open.length > 0) {
+      return false;
+    }
     for (const landed of witness.landed.values()) {
       for (const { key } of landed) {
+        if (minuteToMs(minuteOfKey(key)) >= book.from) {
+          return false; // the watermark has not passed it
+        }
         const all = receipts.ofId(idOfKey(key)).map(({ receipt }) => receipt);
         const own = all.find((receipt) => receipt.key === key);
         // Deleted, and then its receipt was lost: nothing is left that could say how it ended.
@@ -268,7 +311,12 @@ export class Checker {
       ({ id, state, payloads, due }) =>
         `${id} ${state.at} (${payloads.length}) due ${new Date(Math.min(due, 8e15)).toISOString()}`,
     );
-    return `${waiting.payloads.length} wait; groups ${live.join(", ") || "none"}; ${keys.join(", ")}; lost ${[...witness.lost.keys()].join(" ") || "nothing"}`;
+    const { book } = ledger.reconciler;
+    const minute = (ms: number): string => new Date(ms).toISOString().slice(0, 16);
+    const minutes = book?.open.map(
+      (one) => `${minute(one.minute)} ${one.pending} pending due ${minute(one.dueAt)}`,
+    );
+    return `book from ${minute(book?.from ?? 0)} open ${minutes?.join(", ")}; ${waiting.payloads.length} wait; groups ${live.join(", ") || "none"}; ${keys.join(", ")}; lost ${[...witness.lost.keys()].join(" ") || "nothing"}`;
   }
 }
 

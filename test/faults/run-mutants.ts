@@ -36,7 +36,8 @@ async function tryMutant(mutant: Mutant): Promise<Verdict> {
   return { mutant, result: { ...all, schedules: first.schedules + all.schedules } };
 }
 
-const chosen = mutants.filter(({ name }) => name.includes(values.only));
+const only = values.only.split(",");
+const chosen = mutants.filter(({ name }) => only.some((text) => name.includes(text)));
 const queue = [...chosen];
 let survivors = 0;
 let wrong = 0;

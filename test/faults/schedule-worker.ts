@@ -53,5 +53,6 @@ export function runShare({ profiles: names, firstSeed, stride, schedules }: Shar
 }
 
 if (parentPort !== null) {
+  Error.stackTraceLimit = 0; // failures of the world are thrown by the million, and nobody reads where
   parentPort.postMessage(runShare(workerData as Share));
 }

@@ -67,10 +67,21 @@ export class RandomHistory {
       }
       return { kind: "report", group, attempt, report: this.#report(task) };
     }
+    if (this.#random() < 0.1) {
+      return this.#decision();
+    }
     if (this.#random() < 0.03) {
       return { kind: "restored", epoch: ++this.#epoch };
     }
     return { kind: "alarm" };
+  }
+
+  /** A person asks for something, of a payload that may be held, live, done or unknown. */
+  #decision(): LedgerEvent {
+    const payload = doorbell(this.#bell());
+    return this.#random() < 0.3
+      ? { kind: "erase", payload, reason: "asked for" }
+      : { kind: "resolve", key: payload.key, how: this.#random() < 0.5 ? "accept" : "rewrite" };
   }
 
   #report(task: Exclude<GroupTask, { step: "receipts" }>): AttemptReport {
@@ -81,6 +92,8 @@ export class RandomHistory {
     switch (task.step) {
       case "insert":
         return this.#random() < 0.7 ? storedReport(task) : { kind: "refused", reason: "bad", code: 117 };
+      case "clear":
+        return { kind: this.#random() < 0.5 ? "cleared" : "kept" };
       case "measure":
         return { kind: "measured", table: { blocks: this.#below(9), windowBlocks: 9, windowMs: null } };
       case "count":

@@ -13,7 +13,7 @@ export interface ConsumerOperations {
   reconcile(): Promise<unknown>;
   replay(keys: readonly string[]): Promise<object>;
   erase(keys: readonly string[], reason: string): Promise<object>;
-  resolve(key: string, how: "accept"): Promise<boolean>;
+  resolve(key: string, how: "accept" | "rewrite"): Promise<boolean>;
   status(): Promise<unknown>;
   book(): Promise<MinuteBook | null>;
   inFlight(): Promise<InFlight>;

@@ -42,4 +42,4 @@ export const eraseSchema = v.object({
 });
 
 /** `POST /api/resolve`: a payload whose rows are neither none nor all. */
-export const resolveSchema = v.object({ key: v.string(), how: v.picklist(["accept"]) });
+export const resolveSchema = v.object({ key: v.string(), how: v.picklist(["accept", "rewrite"]) });

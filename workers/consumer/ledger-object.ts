@@ -130,7 +130,7 @@ export class Ledger extends DurableObject<LedgerEnv> {
     await this.#step({ kind: "table", table: { refusal, measure } });
   }
 
-  /** A person decides about a payload whose rows are inexact. For `rewrite` its rows have been deleted before. */
+  /** A person decides about a payload whose rows are inexact. */
   async resolve(key: PayloadKey, how: "accept" | "rewrite"): Promise<void> {
     await this.#step({ kind: "resolve", key, how });
   }

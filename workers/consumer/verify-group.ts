@@ -49,7 +49,8 @@ async function endRunning({ client }: ClickHouseConnection, group: string): Prom
   return running;
 }
 
-async function readReceipts(
+/** Receipts of payloads by their ids, under all of their keys. */
+export async function readReceipts(
   { client, settings }: ClickHouseConnection,
   keys: readonly PayloadKey[],
 ): Promise<ReadonlyMap<PayloadId, readonly Receipt[]>> {

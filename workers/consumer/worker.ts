@@ -20,6 +20,7 @@ import type { ReconcileReport } from "../../shared/reconcile/run.ts";
 import type { ConsumerBindings } from "./bindings.ts";
 import { ByteBudget } from "./byte-budget.ts";
 import { checkTraces } from "./check-traces.ts";
+import { clearRows } from "./clear-rows.ts";
 import { closeGroup } from "./close-group.ts";
 import { examineConsumer } from "./examine-consumer.ts";
 import { insertGroup } from "./insert-group.ts";
@@ -116,12 +117,14 @@ async function attempt(
       });
     case "verify":
       return await orRetry(() => verifyGroup(env.PAYLOADS, clickHouse, task, Date.now()));
+    case "clear":
+      return await orRetry(() => clearRows(env.PAYLOADS, clickHouse, task, readLedgerSettings(env).insertMs));
     default:
       return unreachable(task);
   }
 }
 
-/** Reading evidence changes nothing, so a failure of it is a clean one. */
+/** Reading evidence changes nothing, and deleting may be repeated: a failure of either is a clean one. */
 async function orRetry(read: () => Promise<AttemptReport>): Promise<AttemptReport> {
   try {
     return await read();
@@ -236,10 +239,10 @@ export class Operations extends WorkerEntrypoint<ConsumerBindings> {
   }
 
   /**
-   * Accepts what the table has of a payload whose rows are inexact. False: that is no payload key. (Removing its rows
-   * and writing them anew must be a step of the ledger, or a mistaken call would lose a stored payload's rows.)
+   * Decides about a payload whose rows are inexact, and which the ledger holds for that: its rows stand as they are, or
+   * the ledger has them deleted and written anew from R2. Anything else is not touched. False: that is no payload key.
    */
-  async resolve(key: string, how: "accept"): Promise<boolean> {
+  async resolve(key: string, how: "accept" | "rewrite"): Promise<boolean> {
     if (!isPayloadKey(key)) {
       return false;
     }

@@ -67,7 +67,7 @@ function land(world: World, object: StoredObject): void {
     return;
   }
   const landed = world.witness.landed.get(content.id);
-  const one = { key, at: object.arrival - world.skews.ingress };
+  const one = { key, at: object.arrival - world.skews.ingress, landedAt: world.clock.now };
   if (landed === undefined) {
     world.witness.landed.set(content.id, [one]);
   } else {

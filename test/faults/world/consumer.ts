@@ -15,7 +15,7 @@ import type {
   StoredPayload,
 } from "../../../shared/ledger/group.ts";
 import type { Doorbell } from "../../../shared/messages.ts";
-import { idOfKey, type PayloadKey } from "../../../shared/payload-key.ts";
+import { idOfKey, type PayloadId, type PayloadKey } from "../../../shared/payload-key.ts";
 import type { Process } from "./clock.ts";
 import { loseSomething } from "./incidents.ts";
 import type { StoredObject } from "./object-store.ts";
@@ -139,6 +139,7 @@ function* attempt(
     case "measure":
     case "count":
     case "verify":
+    case "clear":
       try {
         return yield* readEvidence(world, task);
       } catch (error) {
@@ -207,7 +208,10 @@ function* insertGroup(world: World, task: Task<"insert">, codecVersion: number):
 
 // --- evidence
 
-function* readEvidence(world: World, task: Task<"measure" | "count" | "verify">): Process<AttemptReport> {
+function* readEvidence(
+  world: World,
+  task: Task<"measure" | "count" | "verify" | "clear">,
+): Process<AttemptReport> {
   switch (task.step) {
     case "measure": {
       yield* pause(world);
@@ -222,6 +226,8 @@ function* readEvidence(world: World, task: Task<"measure" | "count" | "verify">)
     }
     case "verify":
       return yield* verifyGroup(world, task);
+    case "clear":
+      return yield* clearRows(world, task);
     default:
       return unreachable(task);
   }
@@ -273,6 +279,44 @@ function* verifyGroup(world: World, task: Task<"verify">): Process<AttemptReport
   return { kind: "verified", running, oldestDay: 0, payloads };
 }
 
+/** workers/consumer/clear-rows.ts */
+function* clearRows(world: World, task: Task<"clear">): Process<AttemptReport> {
+  yield* pause(world);
+  const receipts = world.askTable("receipts", () =>
+    task.payloads.map(({ key }) => world.receipts.ofId(idOfKey(key)).map(({ receipt }) => receipt.key)),
+  );
+  for (const [i, { key, duplicateKeys }] of task.payloads.entries()) {
+    yield* pause(world);
+    world.askStore("head");
+    if (![key, ...duplicateKeys, ...(receipts[i] ?? [])].some((one) => world.store.get(one) !== null)) {
+      return { kind: "kept" };
+    }
+  }
+  yield* pause(world);
+  if (!mayBegin(task, world.clock.now + world.skews.consumer)) {
+    return { kind: "retry", reason: "the attempt's lease ran out before its DELETE began" };
+  }
+  const until = world.clock.now + world.settings.insertMs;
+  world.tellTable(
+    "delete rows",
+    () => {
+      for (const { key } of task.payloads) {
+        deleteRows(world, idOfKey(key));
+      }
+    },
+    until - world.clock.now,
+  );
+  return { kind: "cleared" };
+}
+
+/** All rows of a payload go: because it is erased, or to be written anew. */
+function deleteRows({ table, witness, clock }: World, id: PayloadId): void {
+  for (const { day } of table.rowsByDay(id)) {
+    table.delete(id, day);
+    witness.lost.set(`${id}/${day}`, clock.now);
+  }
+}
+
 // --- receipts
 
 function* closeGroup(world: World, task: Task<"receipts">): Process {
@@ -314,9 +358,7 @@ function* closeGroup(world: World, task: Task<"receipts">): Process {
     yield* pause(world);
     world.tellTable("erase rows", () => {
       for (const { key } of erased) {
-        for (const { day } of world.table.rowsByDay(idOfKey(key))) {
-          world.table.delete(idOfKey(key), day);
-        }
+        deleteRows(world, idOfKey(key));
       }
     });
     yield* pause(world);

@@ -9,7 +9,8 @@ import { reconcile } from "./reconciler.ts";
 import type { World } from "./world.ts";
 
 const MINUTE_MS = 60_000;
-const restMaxMs = 60 * MINUTE_MS;
+const busyMaxMs = 60 * MINUTE_MS;
+const restMaxMs = 360 * MINUTE_MS;
 
 export class Cron {
   readonly #world: World;
@@ -62,7 +63,7 @@ export class Cron {
       }
     }
     this.#waitMs = world.isBusy()
-      ? Math.min(this.#waitMs * 1.1, 5 * MINUTE_MS)
+      ? Math.min(this.#waitMs * 1.25, busyMaxMs)
       : Math.min(this.#waitMs * 2, restMaxMs);
     this.#schedule();
   }

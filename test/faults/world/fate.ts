@@ -88,4 +88,4 @@ export class Fate {
   }
 }
 
-const scalesMs = [3_000, 30_000, 300_000, 3_600_000, 86_400_000] as const;
+const scalesMs = [3_000, 30_000, 300_000, 3_600_000, 86_400_000, 691_200_000] as const;

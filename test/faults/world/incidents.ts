@@ -212,16 +212,26 @@ function someObject(world: World): StoredObject | null {
   return objects[world.fate.choices.oneOf(objects.length)] ?? null;
 }
 
-/** A person decides about what is held: it is accepted as it is. */
+/** A person decides about what is held: it is accepted as it is, or written anew. */
 export function resolveHeld(world: World): void {
+  const how = world.fate.choices.oneOf(2) === 0 ? "rewrite" : "accept";
   for (const group of world.ledger.state.dump().groups.values()) {
     const { state } = group;
     if (state.at === "held") {
       const [found] = state.found;
       if (found !== undefined) {
         const id: PayloadId = idOfKey(found.key);
-        world.witness.resolved.set(id, found.rowsByDay);
-        world.ledger.call({ kind: "resolve", key: found.key, how: "accept" });
+        const hasObject = world.store.list().some(({ key }) => idOfKey(key) === id);
+        if (how === "accept" || !hasObject) {
+          world.witness.resolved.set(id, found.rowsByDay);
+          world.ledger.call({ kind: "resolve", key: found.key, how: "accept" });
+        } else {
+          world.ledger.call({ kind: "resolve", key: found.key, how });
+          world.witness.damaged.delete(id); // from here on it must be whole again
+          for (const { day } of world.witness.contents.get(id)?.rowsByDay ?? []) {
+            world.witness.lost.set(`${id}/${day}`, world.clock.now);
+          }
+        }
       }
       return;
     }

@@ -8,6 +8,14 @@ import type { GroupId, GroupTask } from "../../../shared/ledger/group.ts";
 import { LedgerState } from "../../../shared/ledger/ledger-state.ts";
 import { holds, type LedgerEvent, nextAlarm, step, tokensNeeded } from "../../../shared/ledger/machine.ts";
 import type { PayloadKey } from "../../../shared/payload-key.ts";
+import {
+  beginRun,
+  endRun,
+  keepBook,
+  newReconciler,
+  type Reconciler,
+} from "../../../shared/reconcile/lease.ts";
+import type { MinuteBook } from "../../../shared/reconcile/minute-book.ts";
 import type { World } from "./world.ts";
 
 /** The call failed: whether it was done is not known to the caller. */
@@ -17,6 +25,7 @@ export class CallFailed extends Error {}
 export interface Snapshot {
   readonly state: LedgerState;
   readonly counter: number;
+  readonly reconciler: Reconciler;
 }
 
 const drawn: GroupId[] = [];
@@ -42,6 +51,9 @@ export class LedgerShell {
   #alarmAt: number | null = null;
   #isArmedHere = false;
   isFull = false;
+  /** Kept by the same Durable Object, beside the machine's state. */
+  reconciler: Reconciler = newReconciler;
+  #runs = 0;
 
   constructor(world: World) {
     this.#world = world;
@@ -70,10 +82,43 @@ export class LedgerShell {
   }
 
   holds(keys: readonly PayloadKey[]): readonly boolean[] {
-    if (this.#world.fate.strikes("ledger answer lost")) {
-      throw new CallFailed("the ledger's answer was lost");
-    }
+    this.#reach();
     return holds(this.state, keys);
+  }
+
+  beginReconcile(leaseMs: number): { readonly run: string; readonly book: MinuteBook | null } | null {
+    this.#reach();
+    const run = String(++this.#runs);
+    const begun = beginRun(this.reconciler, { run, now: this.now, leaseMs, takesOver: false });
+    if (begun === null) {
+      return null;
+    }
+    this.reconciler = begun;
+    this.#reach();
+    return { run, book: begun.book };
+  }
+
+  keepBook(run: string, leaseMs: number, book: MinuteBook): boolean {
+    this.#reach();
+    const kept = keepBook(this.reconciler, { run, now: this.now, leaseMs }, book);
+    this.reconciler = kept ?? this.reconciler;
+    this.#reach();
+    return kept !== null;
+  }
+
+  endReconcile(run: string): void {
+    this.#reach();
+    this.reconciler = endRun(this.reconciler, run);
+  }
+
+  /** The call's way, or the answer's. */
+  #reach(): void {
+    if (
+      this.#world.clock.now < this.#world.ledgerAwayUntil ||
+      this.#world.fate.strikes("ledger answer lost")
+    ) {
+      throw new CallFailed("the ledger cannot be reached");
+    }
   }
 
   /** The cron: the alarm is armed anew, the minute counted in R2. */
@@ -84,23 +129,26 @@ export class LedgerShell {
   }
 
   snapshot(): Snapshot {
-    return { state: this.state.copy(), counter: this.state.head?.counter ?? 0 };
+    const { state, reconciler } = this;
+    return { state: state.copy(), counter: state.head?.counter ?? 0, reconciler };
   }
 
   /** Everything is lost: the Durable Object was deleted. What was drawn stays drawn. */
   lose(): void {
     this.state = new LedgerState();
+    this.reconciler = newReconciler;
     this.#alarmAt = null;
     this.version++;
     this.#die();
   }
 
   /** By our command, which raises the epoch in R2 first, or by somebody else, whom the counter gives away. */
-  restore({ state }: Snapshot, byCommand: boolean): void {
+  restore({ state, reconciler }: Snapshot, byCommand: boolean): void {
     if (byCommand) {
       this.#world.store.epoch = Math.max(this.#world.store.epoch ?? 0, this.state.head?.epoch ?? 0) + 1;
     }
     this.state = state.copy();
+    this.reconciler = reconciler;
     this.#alarmAt = null;
     this.version++;
     this.#die();

@@ -230,7 +230,7 @@ export const profiles: readonly Profile[] = [
       "receipts truncated": { times: 2, probability: 0.3 },
       "rows deleted": { times: 1, probability: 0.2 },
       "day dropped": { times: 1, probability: 0.1 },
-      "rows damaged": { times: 1, probability: 0.05 },
+      "rows damaged": { times: 1, probability: 0.1 },
       replay: { times: 1, probability: 0.2 },
       erase: { times: 1, probability: 0.15 },
       "first client is first": { times: 1, probability: 0.2 },
@@ -264,6 +264,29 @@ export const profiles: readonly Profile[] = [
     incidentMs: 2 * DAY,
     lateMs: 4 * HOUR,
     watchMs: 30 * HOUR,
+  },
+  {
+    // A week and more: until second listings and deletion, with losses and operators at any time.
+    ...nothing,
+    name: "a week",
+    payloads: { least: 1, most: 2 },
+    resends: { least: 0, most: 2 },
+    resendMs: DAY - 2 * MINUTE,
+    faults: someOf(0.05, ["doorbell lost", "event lost", "put lands late", "statement runs on", "cron dies"]),
+    strikesMax: 4,
+    incidents: {
+      "ledger lost": { times: 1, probability: 0.3 },
+      "ledger restored": { times: 1, probability: 0.2 },
+      "engine restarts": { times: 1, probability: 0.2 },
+      "receipts truncated": { times: 1, probability: 0.4 },
+      "rows deleted": { times: 2, probability: 0.4 },
+      "rows damaged": { times: 1, probability: 0.15 },
+      replay: { times: 1, probability: 0.1 },
+      erase: { times: 1, probability: 0.15 },
+      outage: { times: 1, probability: 0.2 },
+    },
+    incidentMs: 8 * DAY,
+    watchMs: 9 * DAY,
   },
   {
     // Poison, and schemas that break.

@@ -12,6 +12,7 @@ export class ReceiptsTable {
   readonly #byKey = new Map<PayloadKey, WrittenReceipt>();
   /** When a key's receipt was last lost. For the checker. */
   readonly lostAt = new Map<PayloadKey, number>();
+  lostLastAt = Number.NEGATIVE_INFINITY;
   /** Raised by whatever changes receipts. */
   version = 0;
 
@@ -50,6 +51,7 @@ export class ReceiptsTable {
       if (isLost(written)) {
         this.#byKey.delete(key);
         this.lostAt.set(key, now);
+        this.lostLastAt = now;
       }
     }
     this.version++;

@@ -1,66 +1,161 @@
 /**
- * The third ring and the auditor, performed effect by effect. It may die between any two effects, and two of them
- * may run at once.
+ * The real reconciler (shared/reconcile/run.ts), its effects performed as workers/consumer/reconcile.ts performs them:
+ * any of them may fail, before or after it was done, and the run may die between any two. Two of them may run at once.
  */
-import { limits } from "../../../shared/limits.ts";
+import { unreachable } from "../../../shared/assert.ts";
 import { idOfKey, type PayloadKey } from "../../../shared/payload-key.ts";
-import { auditRows } from "../../../shared/reconcile/evidence.ts";
-import { missingKeys, receiptCounts } from "../../../shared/reconcile/join.ts";
+import type { Answer, DatedReceipt, Effect, Listed, MinuteTally } from "../../../shared/reconcile/effects.ts";
+import { keyChecksum } from "../../../shared/reconcile/join.ts";
+import { reconcileRun } from "../../../shared/reconcile/run.ts";
+import { type ReconcileSettings, reconcileSettings } from "../../../shared/reconcile/settings.ts";
+import { minuteOf } from "../../../shared/reconcile/walk-minutes.ts";
 import type { Process } from "./clock.ts";
 import { doorbellOf, pause } from "./consumer.ts";
+import type { StoredObject } from "./object-store.ts";
+import type { WrittenReceipt } from "./receipts-table.ts";
 import type { World } from "./world.ts";
 
+/** The defaults, but for pages of a few keys and budgets of a few pages: so that both end in the middle of things. */
+const settings: ReconcileSettings = {
+  ...reconcileSettings,
+  pageKeys: 3,
+  listCalls: { fresh: 6, open: 6, again: 4, delete: 4 },
+  auditPages: 2,
+};
+
+/** Throws when R2, ClickHouse or the ledger cannot be asked. */
 export function* reconcile(world: World): Process {
-  yield* pause(world);
-  world.askStore("list");
-  const old = world.clock.now - limits.reconcileAgeMs;
-  const objects = world.store.list().filter(({ arrival }) => arrival < old);
-  const keys = objects.map(({ key }) => key);
-  yield* pause(world);
-  const unreceipted = missingKeys(keys, readReceiptKeys(world, keys));
-  if (unreceipted.length > 0) {
-    yield* pause(world);
-    const answers = world.ledger.holds(unreceipted);
-    const held = new Set(unreceipted.filter((_, i) => answers[i] === true));
-    yield* pause(world);
-    const missing = new Set(
-      missingKeys(unreceipted, readReceiptKeys(world, unreceipted)).filter((key) => !held.has(key)),
-    );
-    for (const object of objects) {
-      if (missing.has(object.key)) {
-        world.say(() => `the reconciler rings ${object.key.slice(6, 22)}…${object.key.slice(-22, -18)}`);
-        world.witness.rung++;
-        world.queues.ring.send({ kind: "doorbell", doorbell: doorbellOf(object, "reconcile") });
-      }
-    }
+  const began = world.clock.now;
+  const begun = world.ledger.beginReconcile(settings.leaseMs);
+  if (begun === null) {
+    return;
   }
-  yield* pause(world);
-  audit(world);
+  try {
+    const now = began + world.skews.consumer;
+    const run = reconcileRun({ now, book: begun.book, everything: false }, settings);
+    let next = run.next();
+    while (next.done !== true) {
+      yield* pause(world);
+      next = run.next(perform(world, next.value, begun.run, began));
+    }
+  } finally {
+    world.ledger.endReconcile(begun.run);
+  }
 }
 
-function readReceiptKeys(world: World, keys: readonly PayloadKey[]): readonly PayloadKey[] {
-  return world.askTable("receipts", () =>
-    keys.filter((key) => {
-      const own = world.receipts.get(key)?.receipt.outcome;
-      const all = world.receipts.ofId(idOfKey(key)).map(({ receipt }) => receipt.outcome);
-      return own !== undefined && receiptCounts(own, all);
-    }),
-  );
+function perform(world: World, effect: Effect, run: string, began: number): Answer {
+  const { store, receipts, table, witness } = world;
+  switch (effect.do) {
+    case "list": {
+      world.askStore("list");
+      const rest = store.list().filter(({ key }) => key > effect.after);
+      const objects = rest.slice(0, effect.atMost).map(listed);
+      return { to: "list", objects, more: rest.length > objects.length };
+    }
+    case "outcomes": {
+      const outcomes = world.askTable("outcomes", () => found(world, effect.keys));
+      return { to: "outcomes", outcomes: outcomes.map(({ key, outcome }) => ({ key, outcome })) };
+    }
+    case "receipts":
+      return { to: "receipts", receipts: world.askTable("receipts", () => found(world, effect.keys)) };
+    case "receiptsOfIds": {
+      const of = world.askTable("receipts", () => effect.ids.flatMap((id) => receipts.ofId(id).map(dated)));
+      return { to: "receiptsOfIds", receipts: of };
+    }
+    case "storedReceipts": {
+      const stored = world.askTable("receipts", () =>
+        receipts
+          .list()
+          .map(dated)
+          .filter(({ key, outcome }) => outcome === "stored" && key > effect.after && key < effect.before),
+      );
+      return { to: "storedReceipts", receipts: stored.slice(0, effect.atMost) };
+    }
+    case "holds":
+      return { to: "holds", held: world.ledger.holds(effect.keys) };
+    case "rows": {
+      const rows = world.askTable("rows", () => new Map(effect.ids.map((id) => [id, table.rowsByDay(id)])));
+      return { to: "rows", rows, oldestDay: 0 };
+    }
+    case "tally":
+      return { to: "tally", tenants: world.askTable("tally", () => tally(world, effect.minute)) };
+    case "find": {
+      world.askStore("head");
+      const there = effect.keys.map((key) => store.get(key)).filter((object) => object !== null);
+      return { to: "find", objects: there.map(listed) };
+    }
+    case "ring":
+      for (const doorbell of effect.doorbells) {
+        world.say(
+          () =>
+            `the reconciler rings ${doorbell.key.slice(6, 22)}…${doorbell.key.slice(-22, -18)} (${doorbell.cause})`,
+        );
+        witness.rung += doorbell.cause === "reconcile" ? 1 : 0;
+        world.queues.ring.send({ kind: "doorbell", doorbell });
+      }
+      return { to: "ring" };
+    case "record":
+      world.tellTable("minutes", () => {
+        for (const { minute, sealed } of effect.minutes) {
+          world.say(() => `${sealed ? "sealed" : "opened"} ${new Date(minute).toISOString().slice(0, 16)}`);
+          witness.seals.push({ minute, sealed, at: world.clock.now, runBegan: began });
+        }
+      });
+      return { to: "record" };
+    case "delete":
+      world.askStore("delete");
+      for (const key of effect.keys) {
+        world.say(() => `deleted ${key.slice(6, 22)}…${key.slice(-22, -18)}`);
+        store.delete(key);
+        witness.deletions.push({ key, at: world.clock.now, runBegan: began });
+      }
+      return { to: "delete" };
+    case "tell":
+      for (const { kind, subject } of effect.findings) {
+        witness.findings.add(`${kind} ${subject}`);
+      }
+      return { to: "tell" };
+    case "save":
+      return { to: "save", kept: world.ledger.keepBook(run, settings.leaseMs, effect.book) };
+    default:
+      return unreachable(effect);
+  }
 }
 
-function audit(world: World): void {
-  for (const object of world.store.list()) {
-    const id = idOfKey(object.key);
-    const receipts = world.askTable("audit", () => world.receipts.ofId(id));
-    const stored = receipts.filter(({ receipt }) => receipt.outcome === "stored");
-    const isErased = receipts.some(({ receipt }) => receipt.outcome === "erased");
-    const claimed = stored[0];
-    if (claimed !== undefined && !isErased && claimed.at < world.clock.now - 3_600_000) {
-      const found = auditRows(claimed.receipt.rowsByDay, world.table.rowsByDay(id), stored.length, 0);
-      if (found === "too few") {
-        world.say(() => `the auditor rings ${object.key.slice(6, 22)}…${object.key.slice(-22, -18)}`);
-        world.queues.ring.send({ kind: "doorbell", doorbell: doorbellOf(object, "audit") });
-      }
-    }
+function listed(object: StoredObject): Listed {
+  return { key: object.key, doorbell: doorbellOf(object, "reconcile") };
+}
+
+function dated({ receipt, at }: WrittenReceipt): DatedReceipt {
+  return { ...receipt, at };
+}
+
+function found({ receipts }: World, keys: readonly PayloadKey[]): readonly DatedReceipt[] {
+  return keys
+    .map((key) => receipts.get(key))
+    .filter((written) => written !== undefined)
+    .map(dated);
+}
+
+/** What SQL adds up over the receipts of a minute: one tenant here. */
+function tally({ receipts }: World, minute: number): readonly MinuteTally[] {
+  const own = receipts.list().filter(({ receipt }) => minuteOf(receipt.key) === minute);
+  if (own.length === 0) {
+    return [];
   }
+  const count = (outcome: string): number => own.filter(({ receipt }) => receipt.outcome === outcome).length;
+  return [
+    {
+      tenant: "acme",
+      accepted: own.length,
+      stored: count("stored"),
+      dead: count("dead"),
+      duplicate: count("duplicate"),
+      erased: count("erased"),
+      spans: own.reduce((sum, { receipt }) => sum + receipt.spans, 0),
+      rejectedSpans: 0,
+      bytes: 0,
+      checksum: keyChecksum(own.map(({ receipt }) => idOfKey(receipt.key))),
+    },
+  ];
 }

@@ -43,6 +43,15 @@ export interface InsertBegan {
   readonly deadline: number;
 }
 
+/** A minute that the reconciler recorded as sealed, or as open again. */
+export interface Seal {
+  /** ms since the epoch */
+  readonly minute: number;
+  readonly sealed: boolean;
+  readonly at: number;
+  readonly runBegan: number;
+}
+
 export interface Deletion {
   readonly key: PayloadKey;
   readonly at: number;
@@ -55,10 +64,16 @@ export interface Witness {
   readonly contents: Map<PayloadId, Content>;
   /** Keys that were answered 200. */
   readonly accepted: Set<PayloadKey>;
-  /** When each key of an id landed in R2 (its arrival). */
-  readonly landed: Map<PayloadId, { readonly key: PayloadKey; readonly at: number }[]>;
+  /** The keys of an id that landed in R2: when they arrived, and when the put landed. */
+  readonly landed: Map<
+    PayloadId,
+    { readonly key: PayloadKey; readonly at: number; readonly landedAt: number }[]
+  >;
   readonly inserts: InsertBegan[];
   readonly deletions: Deletion[];
+  readonly seals: Seal[];
+  /** Kind and subject of what people were told. */
+  readonly findings: Set<string>;
   /** Rows that the table lost, or a person removed, and that are not back: `id/day`, since when. */
   readonly lost: Map<string, number>;
   /** Ids that a person asked to erase, whose rows a person damaged or accepted as they are. */
@@ -137,6 +152,8 @@ export class World {
       landed: new Map(),
       inserts: [],
       deletions: [],
+      seals: [],
+      findings: new Set(),
       lost: new Map(),
       erased: new Set(),
       damaged: new Set(),
@@ -183,12 +200,12 @@ export class World {
   }
 
   /** One statement to ClickHouse: done, or not; or done and the answer lost; or done a while after the caller gave up. */
-  tellTable(what: string, act: () => void): void {
+  tellTable(what: string, act: () => void, longestMs: number = limits.queryTimeoutSeconds * 1000): void {
     if (this.isOutage || this.fate.strikes("query fails")) {
       throw new QueryFailed(what);
     }
     if (this.fate.strikes("statement runs on")) {
-      this.clock.after(this.fate.within(1, limits.queryTimeoutSeconds * 1000), act);
+      this.clock.after(this.fate.within(1, longestMs), act);
       throw new QueryFailed(`${what}: no answer yet`);
     }
     act();
