@@ -12,7 +12,13 @@ import { DAY_MS } from "../../shared/limits.ts";
 import { formatPayloadId, type PayloadId } from "../../shared/payload-key.ts";
 
 const tableStateSchema = v.array(
-  v.object({ engine: v.string(), engine_full: v.string(), blocks: v.nullable(v.number()) }),
+  v.object({
+    engine: v.string(),
+    engine_full: v.string(),
+    timezone: v.string(),
+    deduplicate_insert: v.nullable(v.string()),
+    blocks: v.nullable(v.number()),
+  }),
 );
 
 export interface TableFacts {
@@ -23,6 +29,9 @@ export interface TableFacts {
   readonly oldestDay: number;
 }
 
+/** Where there is no table nothing else is asked. */
+const noServer = { timezone: "", deduplicateInsert: "" };
+
 /** Throws when ClickHouse cannot be asked. `now` in ms since the epoch. */
 export async function readTable(
   { client, settings }: ClickHouseConnection,
@@ -31,13 +40,16 @@ export async function readTable(
   const answer = await client.query({ query: tableStateQuery(settings), format: "JSONEachRow" });
   const [row] = v.parse(tableStateSchema, await answer.json());
   if (row === undefined) {
-    return { refusal: checkTable(settings, undefined), measure: null, oldestDay: 0 };
+    return { refusal: checkTable(settings, undefined, noServer), measure: null, oldestDay: 0 };
   }
   const declaration = { engine: row.engine, engineFull: row.engine_full };
   const window = windowOf(declaration);
   const ttlDays = ttlDaysOf(declaration);
   return {
-    refusal: checkTable(settings, declaration),
+    refusal: checkTable(settings, declaration, {
+      timezone: row.timezone,
+      deduplicateInsert: row.deduplicate_insert ?? "",
+    }),
     measure: { blocks: row.blocks ?? 0, windowBlocks: window.blocks, windowMs: window.ms },
     oldestDay: ttlDays === undefined ? 0 : Math.floor((now - ttlDays * DAY_MS) / DAY_MS) + 1,
   };
