@@ -3,7 +3,7 @@
  * at a time after five groups in a row ended unknown. Whatever it holds back stays in its groups, with their tokens.
  */
 import { type GroupId, never } from "./group.ts";
-import type { Breaker, Head } from "./head.ts";
+import type { Breaker, Call, Head } from "./head.ts";
 import { backOffMs, type LedgerSettings } from "./settings.ts";
 
 /** May another INSERT be handed out now? */
@@ -30,9 +30,9 @@ function slotsOf({ isOpen, slots }: Breaker): number {
   return isOpen ? 1 : slots;
 }
 
-/** A group was rung for its INSERT, and keeps a slot until `until` at the longest. */
-export function wasCalled(breaker: Breaker, group: GroupId, until: number): Breaker {
-  return { ...cameFor(breaker, group), called: [...breaker.called, { group, until }] };
+/** A group was rung for its INSERT, for the first time or again. */
+export function wasCalled(breaker: Breaker, call: Call): Breaker {
+  return { ...breaker, called: [...cameFor(breaker, call.group).called, call] };
 }
 
 /** Somebody came for the group. The same object where it was not called. */
@@ -54,9 +54,11 @@ export function insertDue(head: Head, due: number): number | undefined {
     return undefined; // a report, a lease's end or a table check changes that, and each of them arms the alarm anew
   }
   const at = breaker.isOpen ? Math.max(due, breaker.probeAt) : due;
-  // All slots are kept for groups that were rung: until somebody comes for one, or the first of them is given up.
+  // All slots are taken or kept for groups that were rung: those are rung again, or give their slots back.
   const isFull = breaker.out.length + breaker.called.length >= slotsOf(breaker);
-  return isFull ? Math.max(at, Math.min(never, ...breaker.called.map(({ until }) => until))) : at;
+  return isFull
+    ? Math.max(at, Math.min(never, ...breaker.called.flatMap(({ again, until }) => [again, until])))
+    : at;
 }
 
 export function wentOut(breaker: Breaker, group: GroupId): Breaker {

@@ -18,7 +18,7 @@
 import { assert, unreachable } from "../assert.ts";
 import type { Doorbell } from "../messages.ts";
 import { idOfKey, type PayloadKey } from "../payload-key.ts";
-import { forgetCalls, insertDue, slotsFree, wasCalled } from "./breaker.ts";
+import { cameFor, forgetCalls, insertDue, mayInsert, slotsFree, wasCalled } from "./breaker.ts";
 import { claim, groupWaiting, isReadyByAge, payloadOf } from "./claim.ts";
 import { Draft } from "./draft.ts";
 import { type AttemptReport, type Group, type GroupId, type GroupTask, never } from "./group.ts";
@@ -307,12 +307,14 @@ function resolve(
 function alarm(draft: Draft, view: LedgerView, moment: Moment, settings: LedgerSettings): readonly GroupId[] {
   const { now } = moment;
   const rings: GroupId[] = [];
-  const breaker = forgetCalls(draft.head.breaker, now);
-  if (breaker !== draft.head.breaker) {
-    draft.head = { ...draft.head, breaker };
-  }
   const others = view.groupsDue("other", now, settings.ringsMax);
-  const inserts = view.groupsDue("insert", now, Math.min(settings.ringsMax, slotsFree(draft.head, now)));
+  const again = callAgain(draft, now, settings);
+  rings.push(...again);
+  // Who was just called again is due in the view still.
+  const inserts = view
+    .groupsDue("insert", now, Math.min(settings.ringsMax, slotsFree(draft.head, now) + again.length))
+    .filter(({ id }) => !again.includes(id))
+    .slice(0, slotsFree(draft.head, now));
   for (const old of others) {
     const group = inThisEpoch(draft, old, settings);
     const { lease } = group.state;
@@ -349,11 +351,34 @@ function ring(draft: Draft, group: Group, now: number, settings: LedgerSettings)
   return group.id;
 }
 
-/** Rings a group for its INSERT. It keeps a slot, for a lease at the longest: the ring may be lost. */
+/** Rings a group for its INSERT. It keeps a slot, for a lease at the longest, however often it is rung in that time. */
 function callFor(draft: Draft, group: Group, now: number, settings: LedgerSettings): GroupId {
-  const until = now + Math.min(backOffMs(group.rings, settings), settings.leaseMs);
-  draft.head = { ...draft.head, breaker: wasCalled(draft.head.breaker, group.id, until) };
+  const { breaker } = draft.head;
+  const again = now + backOffMs(group.rings, settings);
+  const until = breaker.called.find((call) => call.group === group.id)?.until ?? now + settings.leaseMs;
+  draft.head = { ...draft.head, breaker: wasCalled(breaker, { group: group.id, again, until }) };
   return ring(draft, group, now, settings);
+}
+
+/** Rings those again that were rung a while ago and have not been fetched; who was rung for too long loses its slot. */
+function callAgain(draft: Draft, now: number, settings: LedgerSettings): readonly GroupId[] {
+  const breaker = forgetCalls(draft.head.breaker, now);
+  if (breaker !== draft.head.breaker) {
+    draft.head = { ...draft.head, breaker };
+  }
+  const rings: GroupId[] = [];
+  if (!mayInsert(draft.head, now)) {
+    return rings;
+  }
+  for (const call of breaker.called.filter(({ again }) => again <= now)) {
+    const group = readGroup(draft, call.group, settings);
+    if (group?.state.at === "open" && group.state.lease === null) {
+      rings.push(callFor(draft, group, now, settings));
+    } else {
+      draft.head = { ...draft.head, breaker: cameFor(draft.head.breaker, call.group) };
+    }
+  }
+  return rings;
 }
 
 /** A late ring's payload whose doorbell has not come by now was rescued, unless doorbells are late altogether. */
