@@ -52,11 +52,7 @@ function isReplicated(engine: string): boolean {
 }
 
 /** Why nothing may be inserted, with the command that mends it; empty where everything is as it must be. */
-export function checkTable(
-  settings: ClickHouseSettings,
-  declaration: TableDeclaration | undefined,
-  server: ServerState,
-): string {
+export function checkTable(settings: ClickHouseSettings, declaration: TableDeclaration | undefined): string {
   const name = tableName(settings, settings.tracesTable);
   if (declaration === undefined) {
     return `There is no table ${name}: apply the schema.`;
@@ -72,12 +68,22 @@ export function checkTable(
       : "non_replicated_deduplication_window";
     return `${name} remembers the last ${blocks} blocks, and a retry would be stored twice. Mend it with: ALTER TABLE ${name} MODIFY SETTING ${setting} = ${limits.deduplicationWindow}`;
   }
-  if (!utcNames.test(server.timezone)) {
+  return "";
+}
+
+export function isUtc(timezone: string): boolean {
+  return utcNames.test(timezone);
+}
+
+/** Why nothing may be inserted on this server with this login, with what mends it; empty where all is as it must be. */
+export function checkServer({ user }: ClickHouseSettings, server: ServerState): string {
+  const { timezone, deduplicateInsert } = server;
+  if (!isUtc(timezone)) {
     // Rows are counted and partitions are formed by toDate(Timestamp), and receipts say days in UTC.
-    return `The server's time zone is ${server.timezone}: its days are not those that rows are counted by. Mend it with <timezone>UTC</timezone> in the server's configuration (stored times do not change, only how they are shown), and a restart.`;
+    return `The server's time zone is ${timezone}: its days are not those that rows are counted by. Mend it with <timezone>UTC</timezone> in the server's configuration (stored times do not change, only how they are shown), and a restart.`;
   }
-  if (server.deduplicateInsert === "disable") {
-    return `deduplicate_insert is 'disable' for the user ${settings.user}, which beats insert_deduplicate=1, and a retry would be stored twice. Mend it with: ALTER USER ${settings.user} SETTINGS deduplicate_insert = 'enable' (or in the profile that sets it)`;
+  if (deduplicateInsert === "disable") {
+    return `deduplicate_insert is 'disable' for the user ${user}, which beats insert_deduplicate=1, and a retry would be stored twice. Mend it with: ALTER USER ${user} SETTINGS deduplicate_insert = 'enable' (or in the profile that sets it)`;
   }
   return "";
 }

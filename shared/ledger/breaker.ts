@@ -22,8 +22,7 @@ export function slotsFree(head: Head, now: number): number {
     return 0;
   }
   const { breaker } = head;
-  const called = breaker.called.filter(({ until }) => until > now).length;
-  return Math.max(0, slotsOf(breaker) - breaker.out.length - called);
+  return Math.max(0, slotsOf(breaker) - breaker.out.length - breaker.called.length);
 }
 
 function slotsOf({ isOpen, slots }: Breaker): number {
@@ -41,12 +40,6 @@ export function cameFor(breaker: Breaker, group: GroupId): Breaker {
   return called.length === breaker.called.length ? breaker : { ...breaker, called };
 }
 
-/** Rings that nobody followed keep no slot any longer. The same object where there are none. */
-export function forgetCalls(breaker: Breaker, now: number): Breaker {
-  const called = breaker.called.filter(({ until }) => until > now);
-  return called.length === breaker.called.length ? breaker : { ...breaker, called };
-}
-
 /** When a group that waits for its INSERT is worth ringing, if it is due at `due`. Undefined: after another event. */
 export function insertDue(head: Head, due: number): number | undefined {
   const { breaker, table } = head;
@@ -54,11 +47,9 @@ export function insertDue(head: Head, due: number): number | undefined {
     return undefined; // a report, a lease's end or a table check changes that, and each of them arms the alarm anew
   }
   const at = breaker.isOpen ? Math.max(due, breaker.probeAt) : due;
-  // All slots are taken or kept for groups that were rung: those are rung again, or give their slots back.
+  // All slots are taken or kept for groups that were rung: the next thing to do is to ring one of those again.
   const isFull = breaker.out.length + breaker.called.length >= slotsOf(breaker);
-  return isFull
-    ? Math.max(at, Math.min(never, ...breaker.called.flatMap(({ again, until }) => [again, until])))
-    : at;
+  return isFull ? Math.max(at, Math.min(never, ...breaker.called.map(({ again }) => again))) : at;
 }
 
 export function wentOut(breaker: Breaker, group: GroupId): Breaker {

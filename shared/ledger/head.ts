@@ -11,13 +11,11 @@ export const always = Number.MIN_SAFE_INTEGER;
 
 /**
  * A group that was rung for its INSERT keeps a slot until it is fetched: a slot for which everybody is rung is refused
- * to all but one of them, and fills the queue with bells. It is rung again at `again`, for the ring may be lost, and
- * gives its slot back at `until`.
+ * to all but one of them, and fills the queue with bells. It is rung again at `again`, for the ring may be lost.
  */
 export interface Call {
   readonly group: GroupId;
   readonly again: number;
-  readonly until: number;
 }
 
 export interface Breaker {

@@ -18,7 +18,7 @@
 import { assert, unreachable } from "../assert.ts";
 import type { Doorbell } from "../messages.ts";
 import { idOfKey, type PayloadKey } from "../payload-key.ts";
-import { cameFor, forgetCalls, insertDue, mayInsert, slotsFree, wasCalled } from "./breaker.ts";
+import { cameFor, insertDue, mayInsert, slotsFree, wasCalled } from "./breaker.ts";
 import { claim, groupWaiting, isReadyByAge, payloadOf } from "./claim.ts";
 import { Draft } from "./draft.ts";
 import { type AttemptReport, type Group, type GroupId, type GroupTask, never } from "./group.ts";
@@ -351,26 +351,21 @@ function ring(draft: Draft, group: Group, now: number, settings: LedgerSettings)
   return group.id;
 }
 
-/** Rings a group for its INSERT. It keeps a slot, for a lease at the longest, however often it is rung in that time. */
+/** Rings a group for its INSERT. Rung again after the back-off, a lease at the longest: it keeps a slot meanwhile. */
 function callFor(draft: Draft, group: Group, now: number, settings: LedgerSettings): GroupId {
-  const { breaker } = draft.head;
-  const again = now + backOffMs(group.rings, settings);
-  const until = breaker.called.find((call) => call.group === group.id)?.until ?? now + settings.leaseMs;
-  draft.head = { ...draft.head, breaker: wasCalled(breaker, { group: group.id, again, until }) };
-  return ring(draft, group, now, settings);
+  const again = now + Math.min(backOffMs(group.rings, settings), settings.leaseMs);
+  draft.head = { ...draft.head, breaker: wasCalled(draft.head.breaker, { group: group.id, again }) };
+  draft.change({ ...group, rings: group.rings + 1, due: again });
+  return group.id;
 }
 
-/** Rings those again that were rung a while ago and have not been fetched; who was rung for too long loses its slot. */
+/** Rings those again that were rung a while ago and have not been fetched. */
 function callAgain(draft: Draft, now: number, settings: LedgerSettings): readonly GroupId[] {
-  const breaker = forgetCalls(draft.head.breaker, now);
-  if (breaker !== draft.head.breaker) {
-    draft.head = { ...draft.head, breaker };
-  }
   const rings: GroupId[] = [];
   if (!mayInsert(draft.head, now)) {
     return rings;
   }
-  for (const call of breaker.called.filter(({ again }) => again <= now)) {
+  for (const call of draft.head.breaker.called.filter(({ again }) => again <= now)) {
     const group = readGroup(draft, call.group, settings);
     if (group?.state.at === "open" && group.state.lease === null) {
       rings.push(callFor(draft, group, now, settings));

@@ -6,7 +6,7 @@ import * as v from "valibot";
 import { assert } from "../../shared/assert.ts";
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
 import { countRowsQuery, tableStateQuery } from "../../shared/clickhouse/statements.ts";
-import { checkTable, ttlDaysOf, windowOf } from "../../shared/clickhouse/table-check.ts";
+import { checkServer, checkTable, ttlDaysOf, windowOf } from "../../shared/clickhouse/table-check.ts";
 import type { DayRows, TableMeasure } from "../../shared/ledger/group.ts";
 import { DAY_MS } from "../../shared/limits.ts";
 import { formatPayloadId, type PayloadId } from "../../shared/payload-key.ts";
@@ -29,9 +29,6 @@ export interface TableFacts {
   readonly oldestDay: number;
 }
 
-/** Where there is no table nothing else is asked. */
-const noServer = { timezone: "", deduplicateInsert: "" };
-
 /** Throws when ClickHouse cannot be asked. `now` in ms since the epoch. */
 export async function readTable(
   { client, settings }: ClickHouseConnection,
@@ -40,16 +37,15 @@ export async function readTable(
   const answer = await client.query({ query: tableStateQuery(settings), format: "JSONEachRow" });
   const [row] = v.parse(tableStateSchema, await answer.json());
   if (row === undefined) {
-    return { refusal: checkTable(settings, undefined, noServer), measure: null, oldestDay: 0 };
+    return { refusal: checkTable(settings, undefined), measure: null, oldestDay: 0 };
   }
   const declaration = { engine: row.engine, engineFull: row.engine_full };
   const window = windowOf(declaration);
   const ttlDays = ttlDaysOf(declaration);
   return {
-    refusal: checkTable(settings, declaration, {
-      timezone: row.timezone,
-      deduplicateInsert: row.deduplicate_insert ?? "",
-    }),
+    refusal:
+      checkTable(settings, declaration) ||
+      checkServer(settings, { timezone: row.timezone, deduplicateInsert: row.deduplicate_insert ?? "" }),
     measure: { blocks: row.blocks ?? 0, windowBlocks: window.blocks, windowMs: window.ms },
     oldestDay: ttlDays === undefined ? 0 : Math.floor((now - ttlDays * DAY_MS) / DAY_MS) + 1,
   };
