@@ -64,6 +64,8 @@ export const limits = {
   r2GetsAtOnceMax: 5,
   /** SQLite in a Durable Object takes 100 bound parameters; lists go through json_each instead. */
   claimDoorbellsMax: 100,
+  /** Queues take so many messages a sendBatch. */
+  queueMessagesMax: 100,
   lateDelaySeconds: 300,
   queueRetentionSeconds: 14 * 24 * 60 * 60,
   /** `max_retries` of every queue in wrangler.toml (Queues' own maximum): with 300 s between, the dead-letter queue holds a bell for 8 hours. */

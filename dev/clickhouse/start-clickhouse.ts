@@ -21,6 +21,8 @@ export interface ClickHouseOptions {
   readonly host?: string;
   /** The password of the user `default`; nothing: any is accepted. */
   readonly password?: string;
+  /** UTC, unless a test wants a server that is elsewhere. */
+  readonly timezone?: string;
   /** What the engine's process writes, by the line. */
   readonly onLog?: (line: string) => void;
 }
@@ -73,8 +75,8 @@ export async function startClickHouse(options: ClickHouseOptions): Promise<Click
     ["--no-warnings", join(import.meta.dirname, "engine-process.ts"), JSON.stringify(childOptions)],
     {
       stdio: ["ignore", "pipe", "pipe", "ipc"],
-      // TZ: partitions are days of the server's time zone, and DESIGN's days are UTC.
-      env: { ...process.env, UV_THREADPOOL_SIZE: String(threadPoolSize), TZ: "UTC" },
+      // Partitions are days of the server's time zone, and rows are counted by days in UTC.
+      env: { ...process.env, UV_THREADPOOL_SIZE: String(threadPoolSize), TZ: options.timezone ?? "UTC" },
     },
   );
   const lastLines: string[] = [];

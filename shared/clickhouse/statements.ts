@@ -68,10 +68,14 @@ export function receiptsQuery(settings: ClickHouseSettings, ids: readonly Payloa
     FROM ${tableName(settings, "headrace_receipts")} FINAL WHERE payload IN ${idSet(ids)} ORDER BY key`;
 }
 
-/** How far the table's deduplication log has been used, and how its engine was declared (window, TTL). */
+/**
+ * How far the table's deduplication log has been used, how its engine was declared (window, TTL), and what of the
+ * server's settings can break the promise.
+ */
 export function tableStateQuery(settings: ClickHouseSettings): string {
   const where = `database = '${settings.database}' AND`;
-  return `SELECT engine, engine_full,
+  return `SELECT engine, engine_full, serverTimezone() AS timezone,
+      (SELECT any(value) FROM system.settings WHERE name = 'deduplicate_insert') AS deduplicate_insert,
       (SELECT toFloat64(max(max_block_number)) FROM system.parts WHERE ${where} table = '${settings.tracesTable}' AND active) AS blocks
     FROM system.tables WHERE ${where} name = '${settings.tracesTable}'`;
 }

@@ -12,6 +12,17 @@ export interface TableDeclaration {
   readonly engineFull: string;
 }
 
+/** What of the server's settings can break the promise. */
+export interface ServerState {
+  /** `serverTimezone()`: stored times are turned into days by it, whatever a session says. */
+  readonly timezone: string;
+  /** The setting `deduplicate_insert` as our login has it; empty where the server does not know it. */
+  readonly deduplicateInsert: string;
+}
+
+/** Names of UTC, and of zones that never differ from it. */
+const utcNames = /^(Etc\/)?(UTC|UCT|Universal|Zulu|Greenwich|GMT([+-]?0)?)$/i;
+
 /** The deduplication window as declared: blocks, and ms where the engine forgets by time too. */
 export interface DeduplicationWindow {
   readonly blocks: number;
@@ -56,6 +67,23 @@ export function checkTable(settings: ClickHouseSettings, declaration: TableDecla
       ? "replicated_deduplication_window"
       : "non_replicated_deduplication_window";
     return `${name} remembers the last ${blocks} blocks, and a retry would be stored twice. Mend it with: ALTER TABLE ${name} MODIFY SETTING ${setting} = ${limits.deduplicationWindow}`;
+  }
+  return "";
+}
+
+export function isUtc(timezone: string): boolean {
+  return utcNames.test(timezone);
+}
+
+/** Why nothing may be inserted on this server with this login, with what mends it; empty where all is as it must be. */
+export function checkServer({ user }: ClickHouseSettings, server: ServerState): string {
+  const { timezone, deduplicateInsert } = server;
+  if (!isUtc(timezone)) {
+    // Rows are counted and partitions are formed by toDate(Timestamp), and receipts say days in UTC.
+    return `The server's time zone is ${timezone}: its days are not those that rows are counted by. Mend it with <timezone>UTC</timezone> in the server's configuration (stored times do not change, only how they are shown), and a restart.`;
+  }
+  if (deduplicateInsert === "disable") {
+    return `deduplicate_insert is 'disable' for the user ${user}, which beats insert_deduplicate=1, and a retry would be stored twice. Mend it with: ALTER USER ${user} SETTINGS deduplicate_insert = 'enable' (or in the profile that sets it)`;
   }
   return "";
 }

@@ -4,7 +4,7 @@
  */
 import type { ClickHouseSettings } from "../clickhouse/connection.ts";
 import { tableName } from "../clickhouse/statements.ts";
-import { checkTable, type TableDeclaration, ttlDaysOf, windowOf } from "../clickhouse/table-check.ts";
+import { checkTable, isUtc, type TableDeclaration, ttlDaysOf, windowOf } from "../clickhouse/table-check.ts";
 import { DAY_MS, limits } from "../limits.ts";
 import { bad, type Check, good, warning } from "./check.ts";
 
@@ -78,7 +78,7 @@ function judgeClock({ now, askedAt, answeredAt }: ClickHouseFacts): Check {
 }
 
 function judgeTimezone(timezone: string): Check {
-  return /^(Etc\/)?(UTC|GMT|Universal|Zulu)$/.test(timezone)
+  return isUtc(timezone)
     ? good("clickhouse timezone", timezone)
     : bad(
         "clickhouse timezone",

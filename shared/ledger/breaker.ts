@@ -3,7 +3,7 @@
  * at a time after five groups in a row ended unknown. Whatever it holds back stays in its groups, with their tokens.
  */
 import { type GroupId, never } from "./group.ts";
-import type { Breaker, Head } from "./head.ts";
+import type { Breaker, Call, Head } from "./head.ts";
 import { backOffMs, type LedgerSettings } from "./settings.ts";
 
 /** May another INSERT be handed out now? */
@@ -22,28 +22,21 @@ export function slotsFree(head: Head, now: number): number {
     return 0;
   }
   const { breaker } = head;
-  const called = breaker.called.filter(({ until }) => until > now).length;
-  return Math.max(0, slotsOf(breaker) - breaker.out.length - called);
+  return Math.max(0, slotsOf(breaker) - breaker.out.length - breaker.called.length);
 }
 
 function slotsOf({ isOpen, slots }: Breaker): number {
   return isOpen ? 1 : slots;
 }
 
-/** A group was rung for its INSERT, and keeps a slot until `until` at the longest. */
-export function wasCalled(breaker: Breaker, group: GroupId, until: number): Breaker {
-  return { ...cameFor(breaker, group), called: [...breaker.called, { group, until }] };
+/** A group was rung for its INSERT, for the first time or again. */
+export function wasCalled(breaker: Breaker, call: Call): Breaker {
+  return { ...breaker, called: [...cameFor(breaker, call.group).called, call] };
 }
 
 /** Somebody came for the group. The same object where it was not called. */
 export function cameFor(breaker: Breaker, group: GroupId): Breaker {
   const called = breaker.called.filter((one) => one.group !== group);
-  return called.length === breaker.called.length ? breaker : { ...breaker, called };
-}
-
-/** Rings that nobody followed keep no slot any longer. The same object where there are none. */
-export function forgetCalls(breaker: Breaker, now: number): Breaker {
-  const called = breaker.called.filter(({ until }) => until > now);
   return called.length === breaker.called.length ? breaker : { ...breaker, called };
 }
 
@@ -54,9 +47,9 @@ export function insertDue(head: Head, due: number): number | undefined {
     return undefined; // a report, a lease's end or a table check changes that, and each of them arms the alarm anew
   }
   const at = breaker.isOpen ? Math.max(due, breaker.probeAt) : due;
-  // All slots are kept for groups that were rung: until somebody comes for one, or the first of them is given up.
+  // All slots are taken or kept for groups that were rung: the next thing to do is to ring one of those again.
   const isFull = breaker.out.length + breaker.called.length >= slotsOf(breaker);
-  return isFull ? Math.max(at, Math.min(never, ...breaker.called.map(({ until }) => until))) : at;
+  return isFull ? Math.max(at, Math.min(never, ...breaker.called.map(({ again }) => again))) : at;
 }
 
 export function wentOut(breaker: Breaker, group: GroupId): Breaker {

@@ -9,14 +9,20 @@ import type { GroupId, TableMeasure } from "./group.ts";
 /** `memSince` of a ledger that was there from the first payload on. */
 export const always = Number.MIN_SAFE_INTEGER;
 
+/**
+ * A group that was rung for its INSERT keeps a slot until it is fetched: a slot for which everybody is rung is refused
+ * to all but one of them, and fills the queue with bells. It is rung again at `again`, for the ring may be lost.
+ */
+export interface Call {
+  readonly group: GroupId;
+  readonly again: number;
+}
+
 export interface Breaker {
   /** Groups whose INSERT is out. */
   readonly out: readonly GroupId[];
-  /**
-   * Groups that were rung for their INSERT and have not been fetched. Each keeps a slot until it is, or until `until`:
-   * a slot for which everybody is rung at once is refused to all but one of them.
-   */
-  readonly called: readonly { readonly group: GroupId; readonly until: number }[];
+  /** Groups that were rung for their INSERT and have not been fetched. */
+  readonly called: readonly Call[];
   /** How many may be out. */
   readonly slots: number;
   /** Distinct groups with unknown outcomes since the last success. */

@@ -19,6 +19,7 @@ export const waitReasons = [
   "fence",
   "evidence",
   "receipts",
+  "clearing",
   "person",
 ] as const;
 export type WaitReason = (typeof waitReasons)[number];
@@ -136,6 +137,8 @@ function waitOf(
       return { waitsFor: "evidence", until: due };
     case "closing":
       return { waitsFor: "receipts", until: due };
+    case "clearing":
+      return { waitsFor: "clearing", until: due };
     case "held":
       return { waitsFor: "person", until: null };
     default:
@@ -162,6 +165,8 @@ export function waitsForText(reason: WaitReason): string {
       return "its rows to be counted in ClickHouse";
     case "receipts":
       return "its receipts to be written; its rows are decided";
+    case "clearing":
+      return "its rows to be deleted, as somebody asked who wants it written anew";
     case "person":
       return "a person: the table holds neither none nor all of its rows";
     default:

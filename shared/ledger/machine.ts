@@ -19,7 +19,7 @@
 import { assert, unreachable } from "../assert.ts";
 import type { Doorbell } from "../messages.ts";
 import { idOfKey, type PayloadId, type PayloadKey } from "../payload-key.ts";
-import { forgetCalls, insertDue, slotsFree, wasCalled } from "./breaker.ts";
+import { cameFor, insertDue, mayInsert, slotsFree, wasCalled } from "./breaker.ts";
 import { claim, groupWaiting, isReadyByAge, payloadOf } from "./claim.ts";
 import { Draft } from "./draft.ts";
 import {
@@ -343,12 +343,14 @@ function takeOut(
 function alarm(draft: Draft, view: LedgerView, moment: Moment, settings: LedgerSettings): readonly GroupId[] {
   const { now } = moment;
   const rings: GroupId[] = [];
-  const breaker = forgetCalls(draft.head.breaker, now);
-  if (breaker !== draft.head.breaker) {
-    draft.head = { ...draft.head, breaker };
-  }
   const others = view.groupsDue("other", now, settings.ringsMax);
-  const inserts = view.groupsDue("insert", now, Math.min(settings.ringsMax, slotsFree(draft.head, now)));
+  const again = callAgain(draft, now, settings);
+  rings.push(...again);
+  // Who was just called again is due in the view still.
+  const inserts = view
+    .groupsDue("insert", now, Math.min(settings.ringsMax, slotsFree(draft.head, now) + again.length))
+    .filter(({ id }) => !again.includes(id))
+    .slice(0, slotsFree(draft.head, now));
   for (const old of others) {
     const group = inThisEpoch(draft, old, settings);
     const { lease } = group.state;
@@ -385,11 +387,29 @@ function ring(draft: Draft, group: Group, now: number, settings: LedgerSettings)
   return group.id;
 }
 
-/** Rings a group for its INSERT. It keeps a slot, for a lease at the longest: the ring may be lost. */
+/** Rings a group for its INSERT. Rung again after the back-off, a lease at the longest: it keeps a slot meanwhile. */
 function callFor(draft: Draft, group: Group, now: number, settings: LedgerSettings): GroupId {
-  const until = now + Math.min(backOffMs(group.rings, settings), settings.leaseMs);
-  draft.head = { ...draft.head, breaker: wasCalled(draft.head.breaker, group.id, until) };
-  return ring(draft, group, now, settings);
+  const again = now + Math.min(backOffMs(group.rings, settings), settings.leaseMs);
+  draft.head = { ...draft.head, breaker: wasCalled(draft.head.breaker, { group: group.id, again }) };
+  draft.change({ ...group, rings: group.rings + 1, due: again });
+  return group.id;
+}
+
+/** Rings those again that were rung a while ago and have not been fetched. */
+function callAgain(draft: Draft, now: number, settings: LedgerSettings): readonly GroupId[] {
+  const rings: GroupId[] = [];
+  if (!mayInsert(draft.head, now)) {
+    return rings;
+  }
+  for (const call of draft.head.breaker.called.filter(({ again }) => again <= now)) {
+    const group = readGroup(draft, call.group, settings);
+    if (group?.state.at === "open" && group.state.lease === null) {
+      rings.push(callFor(draft, group, now, settings));
+    } else {
+      draft.head = { ...draft.head, breaker: cameFor(draft.head.breaker, call.group) };
+    }
+  }
+  return rings;
 }
 
 /** A late ring's payload whose doorbell has not come by now was rescued, unless doorbells are late altogether. */

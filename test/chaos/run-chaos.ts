@@ -57,7 +57,7 @@ const cronMs = 60_000 / timesFaster;
 /** Together about four payloads a second: the local queues hand out one batch at a time. */
 const clientsAtOnce = 3;
 const clientPauseMs = 600;
-const tricklePauseMs = 700;
+const tricklePauseMs = 2000;
 const trickleInFlightMost = 3;
 const settlePollMs = 1000;
 const MINUTE_MS = 60_000;

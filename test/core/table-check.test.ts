@@ -1,5 +1,11 @@
 import { expect, test } from "vitest";
-import { checkTable, ttlDaysOf, windowOf } from "../../shared/clickhouse/table-check.ts";
+import {
+  checkServer,
+  checkTable,
+  type ServerState,
+  ttlDaysOf,
+  windowOf,
+} from "../../shared/clickhouse/table-check.ts";
 
 const settings = { url: "http://c", user: "u", password: "", database: "db", tracesTable: "otel_traces" };
 const declared = (engine: string, more: string) => ({
@@ -7,30 +13,48 @@ const declared = (engine: string, more: string) => ({
   engineFull: `${engine} PARTITION BY toDate(Timestamp) ORDER BY x ${more}`,
 });
 
+const utc = { timezone: "UTC", deduplicateInsert: "enable" };
+const check = (declaration: ReturnType<typeof declared> | undefined) => checkTable(settings, declaration);
+const checkAlso = (server: ServerState) => checkServer(settings, server);
+
 test("a table with a window is good", () => {
   const good = "SETTINGS index_granularity = 8192, non_replicated_deduplication_window = 100000";
-  expect(checkTable(settings, declared("MergeTree", good))).toBe("");
-  expect(checkTable(settings, declared("ReplicatedMergeTree", ""))).toBe("");
-  expect(checkTable(settings, declared("SharedMergeTree", ""))).toBe("");
+  expect(check(declared("MergeTree", good))).toBe("");
+  expect(check(declared("ReplicatedMergeTree", ""))).toBe("");
+  expect(check(declared("SharedMergeTree", ""))).toBe("");
 });
 
 test("a table without one is refused, with the command that mends it", () => {
   const command =
     "ALTER TABLE `db`.`otel_traces` MODIFY SETTING non_replicated_deduplication_window = 100000";
-  expect(checkTable(settings, declared("MergeTree", "SETTINGS index_granularity = 8192"))).toContain(command);
-  expect(
-    checkTable(settings, declared("MergeTree", "SETTINGS non_replicated_deduplication_window = 0")),
-  ).toContain(command);
+  expect(check(declared("MergeTree", "SETTINGS index_granularity = 8192"))).toContain(command);
+  expect(check(declared("MergeTree", "SETTINGS non_replicated_deduplication_window = 0"))).toContain(command);
   // A plain table that has the setting of a replicated one has no window all the same.
-  expect(
-    checkTable(settings, declared("MergeTree", "SETTINGS replicated_deduplication_window = 100000")),
-  ).toContain(command);
+  expect(check(declared("MergeTree", "SETTINGS replicated_deduplication_window = 100000"))).toContain(
+    command,
+  );
 });
 
 test("another engine and no table are refused", () => {
-  expect(checkTable(settings, declared("ReplacingMergeTree", ""))).toContain("ReplacingMergeTree");
-  expect(checkTable(settings, declared("Log", ""))).toContain("Log");
-  expect(checkTable(settings, undefined)).toContain("no table `db`.`otel_traces`");
+  expect(check(declared("ReplacingMergeTree", ""))).toContain("ReplacingMergeTree");
+  expect(check(declared("Log", ""))).toContain("Log");
+  expect(check(undefined)).toContain("no table `db`.`otel_traces`");
+});
+
+test("a server whose days are not UTC's is refused, with what mends it", () => {
+  for (const timezone of ["UTC", "Etc/UTC", "GMT", "Etc/GMT0", "Zulu", "Etc/UCT"]) {
+    expect(checkAlso({ ...utc, timezone }), timezone).toBe("");
+  }
+  // London is UTC in winter only.
+  for (const timezone of ["Europe/Berlin", "Europe/London", "Asia/Tokyo", "Etc/GMT+1", ""]) {
+    expect(checkAlso({ ...utc, timezone }), timezone).toContain("<timezone>UTC</timezone>");
+  }
+});
+
+test("a login whose INSERTs are not deduplicated is refused, an old server that knows no such setting is not", () => {
+  expect(checkAlso({ ...utc, deduplicateInsert: "disable" })).toContain("deduplicate_insert = 'enable'");
+  expect(checkAlso({ ...utc, deduplicateInsert: "" })).toBe("");
+  expect(checkAlso({ ...utc, deduplicateInsert: "backward_compatible_choice" })).toBe("");
 });
 
 test("windows and TTLs are read as ClickHouse prints them", () => {

@@ -1,4 +1,6 @@
+import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { type ClickHouse, startClickHouse } from "../../dev/clickhouse/start-clickhouse.ts";
 import { workerNames } from "../../dev/workers.ts";
 import {
   devSettings,
@@ -10,14 +12,19 @@ import {
 } from "./local-pipeline.ts";
 
 const folder = temporaryFolder();
+const directory = join(folder.path, "server");
+let server: ClickHouse;
 let local: LocalPipeline;
 
 beforeAll(async () => {
-  local = await startLocalPipeline(devSettings(folder.path, { ledgerTimesFaster: "30" }), { crons: false });
+  server = await startClickHouse({ directory });
+  const settings = devSettings(folder.path, { clickHouseUrl: server.url, ledgerTimesFaster: "30" });
+  local = await startLocalPipeline(settings, { crons: false });
 }, 60_000);
 
 afterAll(async () => {
   await local.stop();
+  await server.stop();
   folder.remove();
 }, 30_000);
 
@@ -48,6 +55,33 @@ test("a table that cannot deduplicate gets nothing, says what mends it, and goes
   await tickCron();
   expect(await health()).toEqual({ status: 200, text: "ok\n" });
   await local.eventually("SELECT count(), uniqExact(SpanId) FROM otel_traces", "50\t50", 15_000);
-  const findings = "SELECT kind, state, severity FROM headrace_findings ORDER BY at";
+  const findings =
+    "SELECT kind, state, severity FROM headrace_findings WHERE kind = 'table_check' ORDER BY at";
   expect(await local.query(findings)).toBe("table_check\topen\tpage\ntable_check\tresolved\tpage");
+});
+
+test("a server whose days are not UTC's gets nothing until it is restarted in UTC", async () => {
+  const restart = async (timezone: string) => {
+    await server.stop();
+    server = await startClickHouse({ directory, port: server.port, timezone });
+    await tickCron();
+  };
+  await restart("Asia/Tokyo");
+  // 23:00 UTC is the next day in Tokyo: the rows would be on a day that no receipt says.
+  expect(await local.query("SELECT toDate(toDateTime64(1795561200, 9))")).toBe("2026-11-25");
+  const refused = await health();
+  expect(refused.status).toBe(503);
+  expect(refused.text).toContain("The server's time zone is Asia/Tokyo");
+  const before = await local.query("SELECT count() FROM otel_traces");
+  await exportSpans(local.pipeline, freshSpans(50));
+  await new Promise((resolve) => setTimeout(resolve, 4000)); // longer than the way to the rows takes
+  expect(await local.query("SELECT count() FROM otel_traces")).toBe(before);
+
+  await restart("UTC");
+  expect(await health()).toEqual({ status: 200, text: "ok\n" });
+  await local.eventually(
+    `SELECT count() - ${before}, count() - uniqExact(SpanId) FROM otel_traces`,
+    "50\t0",
+    15_000,
+  );
 });

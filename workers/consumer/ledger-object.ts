@@ -327,7 +327,10 @@ export class Ledger extends DurableObject<LedgerEnv> {
 
   async #ring(groups: readonly GroupId[]): Promise<void> {
     try {
-      await this.env.GROUP.sendBatch(groups.map((group) => ({ body: { v: 1, group } })));
+      for (let at = 0; at < groups.length; at += limits.queueMessagesMax) {
+        const some = groups.slice(at, at + limits.queueMessagesMax);
+        await this.env.GROUP.sendBatch(some.map((group) => ({ body: { v: 1, group } })));
+      }
     } catch (error) {
       this.#log("groups were not rung and will be rung again", error);
     }

@@ -6,13 +6,19 @@ import * as v from "valibot";
 import { assert } from "../../shared/assert.ts";
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
 import { countRowsQuery, tableStateQuery } from "../../shared/clickhouse/statements.ts";
-import { checkTable, ttlDaysOf, windowOf } from "../../shared/clickhouse/table-check.ts";
+import { checkServer, checkTable, ttlDaysOf, windowOf } from "../../shared/clickhouse/table-check.ts";
 import type { DayRows, TableMeasure } from "../../shared/ledger/group.ts";
 import { DAY_MS } from "../../shared/limits.ts";
 import { formatPayloadId, type PayloadId } from "../../shared/payload-key.ts";
 
 const tableStateSchema = v.array(
-  v.object({ engine: v.string(), engine_full: v.string(), blocks: v.nullable(v.number()) }),
+  v.object({
+    engine: v.string(),
+    engine_full: v.string(),
+    timezone: v.string(),
+    deduplicate_insert: v.nullable(v.string()),
+    blocks: v.nullable(v.number()),
+  }),
 );
 
 export interface TableFacts {
@@ -37,7 +43,9 @@ export async function readTable(
   const window = windowOf(declaration);
   const ttlDays = ttlDaysOf(declaration);
   return {
-    refusal: checkTable(settings, declaration),
+    refusal:
+      checkTable(settings, declaration) ||
+      checkServer(settings, { timezone: row.timezone, deduplicateInsert: row.deduplicate_insert ?? "" }),
     measure: { blocks: row.blocks ?? 0, windowBlocks: window.blocks, windowMs: window.ms },
     oldestDay: ttlDays === undefined ? 0 : Math.floor((now - ttlDays * DAY_MS) / DAY_MS) + 1,
   };

@@ -16,6 +16,7 @@ import {
   watermarkRow,
 } from "../../shared/clickhouse/minutes.ts";
 import { receiptsQuery } from "../../shared/clickhouse/statements.ts";
+import { limits } from "../../shared/limits.ts";
 import type { Doorbell } from "../../shared/messages.ts";
 import { payloadOutcomes } from "../../shared/outcome.ts";
 import { isPayloadKey, type PayloadKey, payloadPrefix } from "../../shared/payload-key.ts";
@@ -210,11 +211,8 @@ async function write(
   });
 }
 
-/** Queues take 100 messages a call. */
-const messagesMax = 100;
-
 async function ringAll(doorbells: readonly Doorbell[], queue: Queue<Doorbell>): Promise<void> {
-  for (let at = 0; at < doorbells.length; at += messagesMax) {
-    await queue.sendBatch(doorbells.slice(at, at + messagesMax).map((body) => ({ body })));
+  for (let at = 0; at < doorbells.length; at += limits.queueMessagesMax) {
+    await queue.sendBatch(doorbells.slice(at, at + limits.queueMessagesMax).map((body) => ({ body })));
   }
 }
