@@ -24,7 +24,7 @@ const bodyOf = (spans: ReturnType<typeof spansOf>) =>
   new Uint8Array(ProtobufTraceSerializer.serializeRequest(spans) ?? []);
 
 /** What the text says, of the kind that was sent. */
-function valueOf(text: string | undefined, sent: unknown): unknown {
+function readValue(text: string | undefined, sent: unknown): unknown {
   if (sent === null) {
     return text === "" ? null : text;
   }
@@ -53,7 +53,7 @@ describe("a payload's spans as text", () => {
       expect(shown?.durationMs).toBeCloseTo(span.duration[0] * 1000 + span.duration[1] / 1e6, 3);
       const attributes = new Map(shown?.attributes);
       for (const [key, value] of Object.entries(span.attributes)) {
-        expect(valueOf(attributes.get(key), value), key).toEqual(value);
+        expect(readValue(attributes.get(key), value), key).toEqual(value);
       }
     }
   });
