@@ -248,6 +248,8 @@ export const limits = {
   minutesByMinuteMaxHours: 3,
   minutesMaxHours: 7 * 24,
   tenantsListed: 100,
+  /** Tenants with series of their own in /metrics: six series each. */
+  metricsTenantsMax: 200,
   /** Spans of one payload that are shown, and characters of one value. */
   payloadSpansShown: 100,
   spanAttributesShown: 100,

@@ -42,4 +42,6 @@ export interface ConsoleBindings {
   readonly CLICKHOUSE_TRACES_TABLE: string;
   /** A secret. Without it nobody is let in. */
   readonly ADMIN_TOKEN?: string;
+  /** A secret that opens /metrics and nothing else, for whoever scrapes. */
+  readonly METRICS_TOKEN?: string;
 }

@@ -5,8 +5,10 @@
 import { Router } from "itty-router";
 import * as v from "valibot";
 import { connectClickHouse } from "../../shared/clickhouse/connection.ts";
+import { metricsContentType } from "../../shared/console/metrics-text.ts";
 import { DAY_MS, limits } from "../../shared/limits.ts";
 import type { ConsoleBindings } from "./bindings.ts";
+import { carriesToken } from "./check-token.ts";
 import { eraseSchema, listDeadLetters, replaySchema, resolveSchema } from "./dead-letters.ts";
 import { examineConsole } from "./examine-console.ts";
 import { listFindings } from "./findings.ts";
@@ -16,6 +18,7 @@ import { listPayloads } from "./list-payloads.ts";
 import { pageFile } from "./page-files.ts";
 import { readBalance } from "./read-balance.ts";
 import { answer, issueText, readJson } from "./read-json.ts";
+import { readMetrics } from "./read-metrics.ts";
 import { minutesQuerySchema, readMinutes } from "./read-minutes.ts";
 import { readOutcomes } from "./read-outcomes.ts";
 import { readPayload } from "./read-payload.ts";
@@ -28,16 +31,12 @@ function clickHouseOf(env: ConsoleBindings) {
   return connectClickHouse(env, env.CLICKHOUSE, fetch);
 }
 
-/** Compares in constant time, so that the token cannot be guessed a character at a time. */
-async function isAdmin(request: Request, env: ConsoleBindings): Promise<boolean> {
-  const given = /^bearer +(\S+)$/i.exec(request.headers.get("authorization") ?? "")?.[1] ?? "";
-  const wanted = env.ADMIN_TOKEN ?? ""; // a console without its secret lets nobody in
-  const [a, b] = await Promise.all([given, wanted].map(sha256));
-  return wanted !== "" && a !== undefined && b !== undefined && crypto.subtle.timingSafeEqual(a, b);
-}
-
-function sha256(text: string): Promise<ArrayBuffer> {
-  return crypto.subtle.digest("SHA-256", new TextEncoder().encode(text));
+function unauthorized(secret: string): Response {
+  const refusal = answer(401, {
+    error: `The ${secret} is missing or wrong: send \`Authorization: Bearer …\`.`,
+  });
+  refusal.headers.set("www-authenticate", 'Bearer realm="headrace console"');
+  return refusal;
 }
 
 /** The `hours` of a question, or the answer that they are none. */
@@ -125,15 +124,15 @@ const router = Router<Request, [ConsoleBindings]>()
   .get("/", (request, env) => pageFile(request, env.ASSETS))
   .get("/assets/*", (request, env) => pageFile(request, env.ASSETS))
   .get("/healthz", (_request, env) => health(env.CONSUMER, Date.now()))
+  .get("/metrics", async (request, env) =>
+    (await carriesToken(request, [env.METRICS_TOKEN, env.ADMIN_TOKEN]))
+      ? new Response(await readMetrics(clickHouseOf(env), env.CONSUMER, Date.now()), {
+          headers: { "content-type": metricsContentType },
+        })
+      : unauthorized("metrics token"),
+  )
   .all("/api/*", async (request, env) => {
-    if (await isAdmin(request, env)) {
-      return undefined;
-    }
-    const refusal = answer(401, {
-      error: "The admin token is missing or wrong: send `Authorization: Bearer …`.",
-    });
-    refusal.headers.set("www-authenticate", 'Bearer realm="headrace console"');
-    return refusal;
+    return (await carriesToken(request, [env.ADMIN_TOKEN])) ? undefined : unauthorized("admin token");
   })
   .get("/api/balance", balance)
   .get("/api/watermark", async (_request, env) => answer(200, await readWatermark(env.CONSUMER, Date.now())))
@@ -183,7 +182,7 @@ const router = Router<Request, [ConsoleBindings]>()
   .all("*", () =>
     answer(404, {
       error:
-        "Nothing is here. GET /, /healthz, /api/watermark, /api/minutes, /api/in-flight, /api/balance, /api/findings, /api/status, /api/dead-letters, /api/payload, /api/payload-spans, /api/payloads, /api/trace, /api/outcomes, /api/usage, /api/about, /api/doctor, /api/keys; POST /api/reconcile, /api/replay, /api/erase, /api/resolve, /api/keys.",
+        "Nothing is here. GET /, /healthz, /metrics, /api/watermark, /api/minutes, /api/in-flight, /api/balance, /api/findings, /api/status, /api/dead-letters, /api/payload, /api/payload-spans, /api/payloads, /api/trace, /api/outcomes, /api/usage, /api/about, /api/doctor, /api/keys; POST /api/reconcile, /api/replay, /api/erase, /api/resolve, /api/keys.",
     }),
   );
 

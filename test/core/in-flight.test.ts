@@ -1,0 +1,104 @@
+import { describe, expect, test } from "vitest";
+import type { AttemptReport } from "../../shared/ledger/group.ts";
+import { inFlightOf } from "../../shared/ledger/in-flight.ts";
+import { fenceMs } from "../../shared/ledger/settings.ts";
+import { startMs, storedReport, TestLedger } from "../ledger/world.ts";
+
+function inFlight(ledger: TestLedger) {
+  const { waiting, groups } = ledger.state.dump();
+  return inFlightOf(ledger.state.head, waiting, [...groups.values()], groups.size, ledger.now);
+}
+const firstWait = (ledger: TestLedger) => {
+  const [group] = inFlight(ledger).groups;
+  return group === undefined
+    ? null
+    : [group.waitsFor, group.until === null ? null : group.until - ledger.now];
+};
+const unknown: AttemptReport = { kind: "unknown", reason: "reset" };
+
+describe("what a group waits for", () => {
+  test("the attempt that is out, until its lease ends", () => {
+    const ledger = new TestLedger();
+    ledger.claim({ n: 1 });
+    ledger.takeRung();
+    expect(firstWait(ledger)).toEqual(["attempt", ledger.settings.leaseMs]);
+  });
+
+  test("its next try after a failure, and then an INSERT's place", () => {
+    const ledger = new TestLedger();
+    ledger.claim({ n: 1 });
+    ledger.report(ledger.takeRung(), unknown);
+    const [why, wait] = firstWait(ledger) ?? [];
+    expect(why).toBe("back_off");
+    expect(wait).toBeGreaterThan(0);
+    ledger.now += Number(wait);
+    expect(firstWait(ledger)).toEqual(["slot", 0]);
+    expect(inFlight(ledger).groups[0]).toMatchObject({
+      unclean: true,
+      attempts: 1,
+      inserts: 1,
+      state: "open",
+    });
+  });
+
+  test("the fence, and then its rows to be counted", () => {
+    const ledger = new TestLedger();
+    ledger.claim({ n: 1, cause: "replay" });
+    const [why, wait] = firstWait(ledger) ?? [];
+    expect(why).toBe("fence");
+    expect(wait).toBe(fenceMs(ledger.settings));
+    ledger.now += Number(wait);
+    expect(firstWait(ledger)?.[0]).toBe("evidence");
+  });
+
+  test("its receipts", () => {
+    const ledger = new TestLedger();
+    ledger.claim({ n: 1 });
+    const task = ledger.takeRung();
+    ledger.report(task, storedReport(task));
+    ledger.now += 2 * ledger.settings.leaseMs;
+    ledger.alarm();
+    expect(firstWait(ledger)?.[0]).toBe("receipts");
+  });
+
+  test("the table and the breaker, whatever it would wait for else", () => {
+    const ledger = new TestLedger();
+    ledger.claim({ n: 1 });
+    ledger.now += ledger.settings.caps.ageReadyMs;
+    ledger.alarm();
+    ledger.step({ kind: "table", table: { refusal: "no window", measure: null } });
+    expect(firstWait(ledger)).toEqual(["table", null]);
+    ledger.step({ kind: "table", table: { refusal: "", measure: null } });
+    const [group] = inFlight(ledger).groups;
+    const task = group === undefined ? null : ledger.take(group.group);
+    if (task !== null) {
+      ledger.report(task, { kind: "halted", reason: "read-only" });
+    }
+    expect(firstWait(ledger)?.[0]).toBe("breaker");
+  });
+});
+
+test("payloads that wait and those in groups are counted by minute and tenant, the oldest named", () => {
+  const ledger = new TestLedger();
+  ledger.claim({ n: 1, arrival: startMs - 90_000 }, { n: 2, arrival: startMs - 80_000 }, { n: 3 });
+  ledger.takeRung();
+  ledger.claim({ n: 4, spans: 7 });
+  const found = inFlight(ledger);
+  expect(found).toMatchObject({ waiting: 1, payloads: 4, groupsCount: 1, oldestArrival: startMs - 90_000 });
+  expect(found.minutes).toEqual([
+    { minute: "2026-11-24T1158", tenant: "acme", payloads: 2, spans: 20 },
+    { minute: "2026-11-24T1200", tenant: "acme", payloads: 2, spans: 17 },
+  ]);
+  expect(found.groups[0]).toMatchObject({ payloads: 3, spans: 30, tenants: ["acme"], made: ledger.now });
+});
+
+test("nothing in flight is nothing, and no oldest arrival", () => {
+  expect(inFlight(new TestLedger())).toEqual({
+    waiting: 0,
+    groupsCount: 0,
+    groups: [],
+    minutes: [],
+    payloads: 0,
+    oldestArrival: null,
+  });
+});

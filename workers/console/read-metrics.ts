@@ -1,0 +1,217 @@
+/**
+ * `GET /metrics`: the pipeline's state for Prometheus. docs/console.md lists the names. What the ledger says is told
+ * also while ClickHouse does not answer; `headrace_clickhouse_up` says which of the two it was.
+ */
+import * as v from "valibot";
+import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
+import { tableName } from "../../shared/clickhouse/statements.ts";
+import { statusSchema } from "../../shared/console/answers.ts";
+import { type MetricFamily, type MetricSample, metricsText } from "../../shared/console/metrics-text.ts";
+import type { InFlight } from "../../shared/ledger/in-flight.ts";
+import { limits } from "../../shared/limits.ts";
+import { payloadOutcomes } from "../../shared/outcome.ts";
+import { type MinuteBook, watermarkOf } from "../../shared/reconcile/minute-book.ts";
+import type { ConsumerOperations } from "./bindings.ts";
+import { stillDead } from "./dead-letters.ts";
+
+const findingsSchema = v.array(v.object({ kind: v.string(), severity: v.string(), open: v.number() }));
+const deadSchema = v.tuple([v.object({ dead: v.number() })]);
+const sealedSchema = v.array(
+  v.object({
+    tenant: v.string(),
+    stored: v.number(),
+    dead: v.number(),
+    duplicate: v.number(),
+    erased: v.number(),
+    spans: v.number(),
+    bytes: v.number(),
+  }),
+);
+
+interface TableFacts {
+  readonly findings: v.InferOutput<typeof findingsSchema>;
+  readonly dead: number;
+  readonly sealed: v.InferOutput<typeof sealedSchema>;
+}
+
+/** `now`: ms since the epoch. Throws when the ledger cannot be asked. */
+export async function readMetrics(
+  clickHouse: ClickHouseConnection,
+  consumer: ConsumerOperations,
+  now: number,
+): Promise<string> {
+  const [book, inFlight, status, facts] = await Promise.all([
+    consumer.book(),
+    consumer.inFlight(),
+    consumer.status().then((answer) => v.parse(statusSchema, answer)),
+    readTables(clickHouse, now).catch((error: unknown) => {
+      console.warn(
+        JSON.stringify({ message: "metrics without those of ClickHouse's tables", error: String(error) }),
+      );
+      return null;
+    }),
+  ]);
+  return metricsText([
+    ...bookFamilies(book, now),
+    ...inFlightFamilies(inFlight, now),
+    ...statusFamilies(status),
+    ...tableFamilies(facts),
+  ]);
+}
+
+async function readTables(clickHouse: ClickHouseConnection, now: number): Promise<TableFacts> {
+  const read = async <S extends v.GenericSchema>(query: string, schema: S): Promise<v.InferOutput<S>> => {
+    const answer = await clickHouse.client.query({ query, format: "JSONEachRow" });
+    return v.parse(schema, await answer.json());
+  };
+  const table = (name: string): string => tableName(clickHouse.settings, name);
+  const month = `${new Date(now).toISOString().slice(0, 7)}-01 00:00:00`;
+  const [findings, [{ dead }], sealed] = await Promise.all([
+    read(
+      `SELECT kind, toString(severity) AS severity, toUInt32(count()) AS open FROM ${table("headrace_findings")} FINAL
+        WHERE state = 'open' GROUP BY kind, severity ORDER BY kind, severity`,
+      findingsSchema,
+    ),
+    read(
+      `SELECT toUInt32(count()) AS dead FROM ${table("headrace_dead_letters")} FINAL
+        WHERE key IN (${stillDead})`,
+      deadSchema,
+    ),
+    read(
+      `SELECT tenant, toFloat64(sum(stored)) AS stored, toFloat64(sum(dead)) AS dead,
+          toFloat64(sum(duplicate)) AS duplicate, toFloat64(sum(erased)) AS erased,
+          toFloat64(sum(headrace_minutes.spans)) AS spans, toFloat64(sum(headrace_minutes.bytes)) AS bytes
+        FROM ${table("headrace_minutes")} FINAL WHERE minute >= toDateTime('${month}', 'UTC')
+        GROUP BY tenant ORDER BY spans DESC, tenant LIMIT ${limits.metricsTenantsMax}`,
+      sealedSchema,
+    ),
+  ]);
+  return { findings, dead, sealed };
+}
+
+const gauge = (name: string, help: string, ...samples: readonly MetricSample[]): MetricFamily => ({
+  name: `headrace_${name}`,
+  type: "gauge",
+  help,
+  samples,
+});
+const counter = (name: string, help: string, ...samples: readonly MetricSample[]): MetricFamily => ({
+  ...gauge(`${name}_total`, help, ...samples),
+  type: "counter",
+});
+
+function bookFamilies(book: MinuteBook | null, now: number): readonly MetricFamily[] {
+  if (book === null) {
+    return [];
+  }
+  const watermark = watermarkOf(book);
+  return [
+    gauge(
+      "watermark_timestamp_seconds",
+      "Everything accepted before this time is balanced with nothing in flight.",
+      {
+        value: watermark / 1000,
+      },
+    ),
+    gauge("watermark_age_seconds", "How far the watermark is behind; about 360 when all is well.", {
+      value: Math.max(0, now - watermark) / 1000,
+    }),
+    gauge("open_minutes", "Minutes that were walked and could not be sealed.", { value: book.open.length }),
+    gauge(
+      "reconciler_last_run_timestamp_seconds",
+      "When a run of the reconciler last came to its end; 0: never.",
+      {
+        value: book.ranAt / 1000,
+      },
+    ),
+  ];
+}
+
+function inFlightFamilies(inFlight: InFlight, now: number): readonly MetricFamily[] {
+  const { payloads, groupsCount, waiting, oldestArrival } = inFlight;
+  return [
+    gauge(
+      "in_flight_payloads",
+      "Payloads that the ledger holds: those that wait, and those of the oldest groups (a lower bound above 50 groups).",
+      { value: payloads },
+    ),
+    gauge("in_flight_groups", "Groups that have not ended.", { value: groupsCount }),
+    gauge("in_flight_waiting_payloads", "Payloads that wait to become a group.", { value: waiting }),
+    gauge(
+      "in_flight_oldest_age_seconds",
+      "Since the oldest payload in flight arrived; 0: nothing is in flight.",
+      {
+        value: oldestArrival === null ? 0 : Math.max(0, now - oldestArrival) / 1000,
+      },
+    ),
+  ];
+}
+
+function statusFamilies({ head, held, databaseBytes, remembered }: v.InferOutput<typeof statusSchema>) {
+  return [
+    gauge("held_payloads", "Payloads that wait for a person: their rows are neither none nor all.", {
+      value: held.length,
+    }),
+    gauge("ledger_bytes", "Size of the ledger's database.", { value: databaseBytes }),
+    gauge("ledger_remembered_payloads", "Finished payloads that the ledger still knows.", {
+      value: remembered,
+    }),
+    ...(head === null
+      ? []
+      : [
+          counter(
+            "rescues",
+            "Payloads brought in by a later ring because no doorbell came, since the ledger began.",
+            { labels: { ring: "event" }, value: head.rescues.event },
+            { labels: { ring: "reconcile" }, value: head.rescues.reconcile },
+          ),
+          counter("late_bells", "Rings for payloads whose rows a person had removed.", {
+            value: head.lateBells,
+          }),
+          gauge("breaker_open", "1: INSERTs fail, and one is tried at a time.", {
+            value: head.breaker.isOpen ? 1 : 0,
+          }),
+          gauge("inserts_out", "INSERTs that are out.", { value: head.breaker.out.length }),
+          gauge("insert_slots", "INSERTs that may be out at once.", { value: head.breaker.slots }),
+          gauge("table_refused", "1: the table check refuses the traces table, and nothing is inserted.", {
+            value: head.table.refusal === "" ? 0 : 1,
+          }),
+        ]),
+  ];
+}
+
+function tableFamilies(facts: TableFacts | null): readonly MetricFamily[] {
+  const up = gauge("clickhouse_up", "1: ClickHouse answered the queries of this scrape.", {
+    value: facts === null ? 0 : 1,
+  });
+  if (facts === null) {
+    return [up];
+  }
+  const { findings, dead, sealed } = facts;
+  return [
+    up,
+    gauge("dead_letters", "Dead letters that nobody has replayed or purged.", { value: dead }),
+    gauge(
+      "findings_open",
+      "Open findings.",
+      ...findings.map(({ kind, severity, open }) => ({ labels: { kind, severity }, value: open })),
+    ),
+    counter(
+      "sealed_payloads",
+      "Payloads of sealed minutes by how they ended, since the month began (UTC).",
+      ...sealed.flatMap((row) =>
+        payloadOutcomes.map((outcome) => ({ labels: { tenant: row.tenant, outcome }, value: row[outcome] })),
+      ),
+    ),
+    counter(
+      "sealed_spans",
+      "Spans stored of sealed minutes, since the month began (UTC).",
+      ...sealed.map(({ tenant, spans }) => ({ labels: { tenant }, value: spans })),
+    ),
+    counter(
+      "sealed_bytes",
+      "Bytes received of sealed minutes, since the month began (UTC).",
+      ...sealed.map(({ tenant, bytes }) => ({ labels: { tenant }, value: bytes })),
+    ),
+  ];
+}
