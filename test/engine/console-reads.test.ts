@@ -75,12 +75,9 @@ const sealed = (ago: number, tenant: string, counts: object) => ({
 
 const nothing: InFlight = inFlightOf(null, nothingWaits, [], 0, now);
 /** The ledger's side: what it would answer, made by its own functions. */
-const consumer = (inFlight: InFlight = nothing): ConsumerOperations => ({
-  holds: async () => [],
-  reconcile: async () => null,
-  replay: async () => ({}),
-  erase: async () => ({}),
-  resolve: async () => true,
+const consumer = (
+  inFlight: InFlight = nothing,
+): Pick<ConsumerOperations, "book" | "inFlight" | "status"> => ({
   status: async () => ({
     waiting: 0,
     groups: 0,

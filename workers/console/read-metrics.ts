@@ -37,7 +37,7 @@ interface TableFacts {
 /** `now`: ms since the epoch. Throws when the ledger cannot be asked. */
 export async function readMetrics(
   clickHouse: ClickHouseConnection,
-  consumer: ConsumerOperations,
+  consumer: Pick<ConsumerOperations, "book" | "inFlight" | "status">,
   now: number,
 ): Promise<string> {
   const [book, inFlight, status, facts] = await Promise.all([

@@ -41,7 +41,7 @@ const rowsSchema = v.array(
 /** `now`: ms since the epoch. Throws when ClickHouse or the ledger cannot be asked. */
 export async function readMinutes(
   { client, settings }: ClickHouseConnection,
-  consumer: ConsumerOperations,
+  consumer: Pick<ConsumerOperations, "book" | "inFlight">,
   { hours, tenant }: v.InferOutput<typeof minutesQuerySchema>,
   now: number,
 ): Promise<Minutes> {
