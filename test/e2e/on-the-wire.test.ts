@@ -146,10 +146,11 @@ describe("a connection", () => {
   test("T6 is kept after every answer: the next request on it is served", async () => {
     const good = requestOf(span());
     const json = { "content-type": "application/json" };
-    const large = new Uint8Array(5_000_000);
+    const [unread, large] = [new Uint8Array(1_000_000), new Uint8Array(5_000_000)];
     const requests = [
       [head(keyHeaders(), good.length), good], // 200
       [head(json, 2), "{}"], // 401
+      [head(json, unread.length), unread], // 401, with a body that nobody wants
       [head({ ...keyHeaders(), "content-type": "text/plain" }, 2), "{}"], // 415
       [head(keyHeaders(), 1), "{"], // 400
       [head(keyHeaders(), 0, "PUT /v1/traces HTTP/1.1")], // 405
@@ -157,8 +158,8 @@ describe("a connection", () => {
       [head(keyHeaders(), good.length), good], // 200
       [head(keyHeaders(), large.length), large], // 413, and more body than is read of it: this one may close
     ].flat();
-    const { statuses } = await exchange(local.pipeline.otlp, requests, "stay", { answers: 8 });
-    expect(statuses).toEqual([200, 401, 415, 400, 405, 404, 200, 413]);
+    const { statuses } = await exchange(local.pipeline.otlp, requests, "stay", { answers: 9 });
+    expect(statuses).toEqual([200, 401, 401, 415, 400, 405, 404, 200, 413]);
   });
 
   test("L2 with a body over the limit gets its 413, with Content-Length and chunked", async () => {
