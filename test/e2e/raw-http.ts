@@ -19,7 +19,7 @@ export function exchange(
   url: string,
   parts: readonly (string | Uint8Array)[],
   ending: Ending = "stay",
-  { answers = 1, pauseMs = 100, deadlineMs = 3000 } = {},
+  { answers = 1, pauseMs = 100, deadlineMs = 10_000 } = {},
 ): Promise<RawAnswer> {
   const { hostname, port } = new URL(url);
   return new Promise((resolve) => {
