@@ -1,106 +1,147 @@
 /**
- * `npm run bench -- transcode`: how fast a gzip body becomes rows, on one core in Node. Four stages run interleaved in
- * one go, so that a machine which slows down slows all of them; CPU time of this process, medians of the rounds.
+ * `npm run bench -- transcode`: how fast a gzip body becomes rows, on one core, in Node and inside workerd. All stages
+ * take turns in one go, so that a machine which slows down slows all of them: CPU time, medians of the rounds.
  *
- * - ours: gunzip, transcode to one Native block (sorted maps, every bound checked), take the chunks
+ * - ours: gunzip, transcode to a Native block (sorted maps, every bound checked), one block of all payloads
+ * - alone: the same, a block a payload
  * - check: gunzip and the ingress's inspection (framing, UTF-8, span count, output bound)
- * - bound: check and a copy of the output's bytes: what no transcoder can be much faster than
+ * - hash: check, and the payload's id (SHA-256 of the body as received)
+ * - bound: gunzip, the structural walk, and a copy of the output's bytes: what no transcoder can be faster than
  * - usual: gunzip, protobufjs, row objects, JSON lines
  */
-import { gunzipSync, gzipSync } from "node:zlib";
-import { limits } from "../shared/limits.ts";
-import { inspectTraces } from "../shared/otlp/inspect.ts";
-import { BlockBuilder } from "../shared/rows/transcode.ts";
+import { gzipSync } from "node:zlib";
 import { corpusBounds, makeCorpus } from "./corpus.ts";
-import { usualBuild } from "./usual-build.ts";
+import { heapBytesASpan } from "./heap-bytes.ts";
+import { nodeRuntime, type Runtime, workerdRuntime } from "./runtimes.ts";
+import { type Bodies, outputBytesASpan, type StageName, stageNames } from "./transcode-stages.ts";
 
 const rounds = 7;
-/** Spans that each stage handles a round, about: long enough for the clock, short enough for the patience. */
-const spansARound = 20_000;
-const id = new Uint8Array(16).fill(7);
+/** CPU seconds that a stage runs in a round, about: workerd's are counted in hundredths. */
+const roundSeconds = 0.3;
+/** Passes before the first measurement: until V8 has compiled what is hot, and then some. */
+const warmSeconds = 0.7;
+/** Spans a payload, and payloads. 20 payloads of 512 spans are the group that does not wait any longer. */
+const sizes = [
+  [1, 500],
+  [100, 50],
+  [512, 20],
+  [8192, 1],
+] as const;
 
-interface Body {
-  readonly spans: number;
-  readonly gzip: Uint8Array;
-}
-
-const inflated = ({ gzip }: Body): Uint8Array =>
-  gunzipSync(gzip, { maxOutputLength: limits.inflatedBytesMax });
-
-/** One group: all bodies become one block, as in the consumer. */
-function transcode(bodies: readonly Body[]): number {
-  const builder = new BlockBuilder();
-  for (const body of bodies) {
-    builder.add({ id, tenant: "bench", body: inflated(body), bounds: corpusBounds, spans: body.spans });
-  }
-  let bytes = 0;
-  for (const chunk of builder.finish().chunks) {
-    bytes += chunk.length;
-  }
-  return bytes;
-}
-
-function check(bodies: readonly Body[]): number {
-  return bodies.reduce((sum, body) => sum + inspectTraces(inflated(body), corpusBounds).spans, 0);
-}
-
-const outputs = new Map<readonly Body[], Uint8Array>();
-
-const stages: Readonly<Record<"ours" | "check" | "bound" | "usual", (bodies: readonly Body[]) => number>> = {
-  ours: transcode,
-  check,
-  bound: (bodies) => check(bodies) + (outputs.get(bodies)?.slice().length ?? 0),
-  usual: (bodies) => bodies.reduce((sum, body) => sum + usualBuild(inflated(body)).length, 0),
-};
-type Stage = keyof typeof stages;
-const names = ["ours", "check", "bound", "usual"] as const satisfies readonly Stage[];
-
-/** CPU seconds of this process that a stage takes for one round over the bodies. */
-function roundSeconds(stage: Stage, bodies: readonly Body[], repeats: number): number {
-  const before = process.cpuUsage();
-  for (let i = 0; i < repeats; i++) {
-    stages[stage](bodies);
-  }
-  const { user, system } = process.cpuUsage(before);
-  return (user + system) / 1e6;
-}
+type Rates = Readonly<Record<StageName, number>>;
 
 function median(values: readonly number[]): number {
   return values.toSorted((a, b) => a - b)[values.length >> 1] ?? 0;
 }
 
-/** Runs the benchmark and prints a table and, as the last line, the figures as JSON. */
-export function benchTranscode(): void {
-  console.log(
-    `Node ${process.version}, ${process.arch}; CPU seconds of one process, medians of ${rounds} interleaved rounds`,
-  );
-  console.log("spans a payload | ours k spans/s | check | bound | usual | ours/usual | ours/bound");
-  const results: Record<string, Record<string, number>> = {};
-  for (const [spans, count] of [
-    [1, 500],
-    [100, 20],
-    [512, 8],
-    [8192, 2],
-  ] as const) {
-    const bodies = makeCorpus(1, count, spans).map(({ protobuf }) => ({ spans, gzip: gzipSync(protobuf) }));
-    outputs.set(bodies, new Uint8Array(transcode(bodies)));
-    const spansAPass = spans * count;
-    const repeats = Math.max(1, Math.round(spansARound / spansAPass));
-    const seconds: Record<Stage, number[]> = { ours: [], check: [], bound: [], usual: [] };
-    for (const stage of names) {
-      roundSeconds(stage, bodies, repeats); // warm
+/** Nanoseconds of CPU a span, by stage. */
+async function measure(runtime: Runtime, bodies: Bodies): Promise<Rates> {
+  await runtime.load(bodies);
+  const spansAPass = bodies.spansEach * bodies.gzips.length;
+  const nanos = new Map<StageName, number[]>(stageNames.map((stage) => [stage, []]));
+  const passes = new Map<StageName, number>();
+  for (const stage of stageNames) {
+    let seconds = 0;
+    let warm = 1;
+    for (; seconds < warmSeconds; warm *= 2) {
+      seconds = await runtime.run(stage, warm);
     }
-    for (let round = 0; round < rounds; round++) {
-      for (const stage of names) {
-        seconds[stage].push(roundSeconds(stage, bodies, repeats));
-      }
-    }
-    const rate = (stage: Stage) => (spansAPass * repeats) / median(seconds[stage]) / 1000;
-    const [ours, check, bound, usual] = [rate("ours"), rate("check"), rate("bound"), rate("usual")];
-    console.log(
-      `${String(spans).padStart(15)} | ${ours.toFixed(0).padStart(14)} | ${check.toFixed(0)} | ${bound.toFixed(0)} | ${usual.toFixed(0)} | ${(ours / usual).toFixed(1)} | ${(ours / bound).toFixed(2)}`,
-    );
-    results[spans] = { ours, check, bound, usual, oursToUsual: ours / usual, oursToBound: ours / bound };
+    passes.set(stage, Math.max(1, Math.round((roundSeconds / seconds) * (warm / 2))));
   }
-  console.log(JSON.stringify({ unit: "thousand spans a CPU second", results }));
+  for (let round = 0; round < rounds; round++) {
+    for (const stage of stageNames) {
+      const count = passes.get(stage) ?? 1;
+      nanos.get(stage)?.push(((await runtime.run(stage, count)) * 1e9) / (count * spansAPass));
+    }
+  }
+  const of = (stage: StageName): number => median(nanos.get(stage) ?? []);
+  return {
+    ours: of("ours"),
+    alone: of("alone"),
+    check: of("check"),
+    hash: of("hash"),
+    bound: of("bound"),
+    usual: of("usual"),
+  };
+}
+
+const header = [
+  "spans a payload",
+  "payloads",
+  "ours",
+  "alone",
+  "check",
+  "hash",
+  "bound",
+  "usual",
+  "ours k spans/s",
+  "usual/ours",
+  "bound/ours",
+];
+
+function row(bodies: Bodies, rates: Rates): string[] {
+  const nanos = stageNames.map((stage) => rates[stage].toFixed(0));
+  return [
+    String(bodies.spansEach),
+    String(bodies.gzips.length),
+    ...nanos,
+    (1e6 / rates.ours).toFixed(0),
+    (rates.usual / rates.ours).toFixed(1),
+    (rates.bound / rates.ours).toFixed(2),
+  ];
+}
+
+function printRow(cells: readonly string[]): void {
+  console.log(cells.map((cell, i) => cell.padStart(header[i]?.length ?? 0)).join(" | "));
+}
+
+/** Runs the benchmark and prints tables and, as the last line, the figures as JSON. */
+export async function benchTranscode(): Promise<void> {
+  const all: Bodies[] = sizes.map(([spansEach, count]) => ({
+    spansEach,
+    gzips: makeCorpus(1, count, spansEach).map(({ protobuf }) => gzipSync(protobuf)),
+    bounds: corpusBounds,
+  }));
+  const heap = await heapBytesASpan(512);
+  console.log(`JavaScript heap at 512 spans a payload: ${heap.toFixed(0)} bytes a span`);
+  console.log(
+    `Rows: ${all.map((b) => `${outputBytesASpan(b).toFixed(0)} at ${b.spansEach}`).join(", ")} bytes a span`,
+  );
+  const results: Record<string, Record<string, Rates>> = {};
+  const workerd = await workerdRuntime();
+  if (workerd === undefined) {
+    console.log("workerd is left out: its CPU time is read from Linux's /proc.");
+  }
+  for (const runtime of [nodeRuntime(), ...(workerd === undefined ? [] : [workerd])]) {
+    try {
+      console.log(`\n${runtime.name}: ns of CPU a span, medians of ${rounds} interleaved rounds`);
+      printRow(header);
+      const rates: Record<string, Rates> = {};
+      for (const bodies of all) {
+        const measured = await measure(runtime, bodies);
+        rates[bodies.spansEach] = measured;
+        printRow(row(bodies, measured));
+      }
+      results[runtime.name] = rates;
+    } finally {
+      await runtime.close();
+    }
+  }
+  const ratios = Object.fromEntries(
+    Object.entries(results).map(([name, rates]) => {
+      const at512 = rates[512];
+      return [
+        name,
+        at512 === undefined
+          ? {}
+          : {
+              spansASecond: Math.round(1e9 / at512.ours),
+              timesTheUsualBuild: at512.usual / at512.ours,
+              ofTheBound: at512.bound / at512.ours,
+              ingressNanosASpan: at512.hash,
+            },
+      ];
+    }),
+  );
+  console.log(JSON.stringify({ unit: "ns of CPU a span", heapBytesASpan: heap, at512: ratios, results }));
 }

@@ -124,7 +124,14 @@ interface Request {
   }[];
 }
 
-const requestType = protobuf.Root.fromJSON(schema).lookupType("Request");
+const root = protobuf.Root.fromJSON(schema).resolveAll();
+// protobufjs writes its decoders as source text. A Worker may evaluate text while it starts, and not later.
+for (const type of root.nestedArray) {
+  if (type instanceof protobuf.Type) {
+    type.setup();
+  }
+}
+const requestType = root.lookupType("Request");
 const kinds = ["Unspecified", "Internal", "Server", "Client", "Producer", "Consumer"];
 const codes = ["Unset", "Ok", "Error"];
 

@@ -151,12 +151,12 @@ export class RowWriter implements TraceVisitor {
     const columns = this.#columns;
     timeReserved(columns.timestamp, view, span.startTimeAt);
     this.days.add(view, span.startTimeAt);
-    hexReserved(columns.traceId, bytes, span.traceIdAt, traceIdBytes);
-    hexReserved(columns.spanId, bytes, span.spanIdAt, spanIdBytes);
+    hexReserved(columns.traceId, view, span.traceIdAt, traceIdBytes);
+    hexReserved(columns.spanId, view, span.spanIdAt, spanIdBytes);
     if (span.parentSpanIdLength === 0 || isZero(view, span.parentSpanIdAt, spanIdBytes)) {
       columns.parentSpanId.bytes[columns.parentSpanId.at++] = 0;
     } else {
-      hexReserved(columns.parentSpanId, bytes, span.parentSpanIdAt, spanIdBytes);
+      hexReserved(columns.parentSpanId, view, span.parentSpanIdAt, spanIdBytes);
     }
     appendString(columns.traceState, bytes, view, span.traceStateAt, span.traceStateLength);
     const { spanName } = columns;
@@ -196,8 +196,8 @@ export class RowWriter implements TraceVisitor {
     this.#links += links.count;
     for (let i = 0; i < links.count; i++) {
       link.scan(bytes, view, links.at[2 * i] ?? 0, links.at[2 * i + 1] ?? 0);
-      appendId(linkTraceId, bytes, view, link.traceIdAt, link.traceIdLength);
-      appendId(linkSpanId, bytes, view, link.spanIdAt, link.spanIdLength);
+      appendId(linkTraceId, view, link.traceIdAt, link.traceIdLength);
+      appendId(linkSpanId, view, link.spanIdAt, link.spanIdLength);
       appendString(linkTraceState, bytes, view, link.traceStateAt, link.traceStateLength);
       linkAttributes.append(bytes, view, link.attributes);
       appendOffset(linkAttributeOffsets, linkAttributes.keys.rows);
@@ -244,11 +244,11 @@ function isServiceName(bytes: Uint8Array, at: number, length: number): boolean {
 }
 
 /** An id as hex, or the empty text when it is absent or all zero. */
-function appendId(sink: ByteSink, bytes: Uint8Array, view: DataView, at: number, length: number): void {
+function appendId(sink: ByteSink, view: DataView, at: number, length: number): void {
   if (length === 0 || isZero(view, at, length)) {
     sink.byte(0);
   } else {
-    appendHex(sink, bytes, at, length);
+    appendHex(sink, view, at, length);
   }
 }
 

@@ -40,6 +40,11 @@ export function scalarReserved(
     if (to - from > 5 || to - from < 2) {
       return false;
     }
+    if (first < 10 && to - from === 2) {
+      sink.view.setInt16(sink.at, 1 | ((zero + first) << 8), true);
+      sink.at += 2;
+      return true;
+    }
     let value = first & 0x7f;
     let more = first;
     for (let at = from + 2; at < to; at++) {

@@ -1,0 +1,115 @@
+/** The two places where the stages run, and how much CPU they take there. */
+import { fork } from "node:child_process";
+import { once } from "node:events";
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { convertV4MiniflareOptions, Log, LogLevel, Miniflare } from "miniflare";
+import { bundleWorker } from "../dev/bundle.ts";
+import type { ChildRequest } from "./transcode-child.ts";
+import type { Bodies, StageName } from "./transcode-stages.ts";
+
+export interface Runtime {
+  readonly name: string;
+  /** Gives the runtime the bodies that `run` goes over. */
+  load(bodies: Bodies): Promise<void>;
+  /** Goes `passes` times over the bodies; returns the CPU seconds that the process took. */
+  run(stage: StageName, passes: number): Promise<number>;
+  close(): Promise<void>;
+}
+
+export function nodeRuntime(): Runtime {
+  const child = fork(join(import.meta.dirname, "transcode-child.ts"), { serialization: "advanced" });
+  const ask = async (request: ChildRequest): Promise<number> => {
+    child.send(request);
+    const [seconds] = await once(child, "message");
+    return Number(seconds);
+  };
+  return {
+    name: `Node ${process.version}`,
+    load: async (bodies) => {
+      await ask({ load: bodies });
+    },
+    run: (stage, passes) => ask({ run: { stage, passes } }),
+    close: async () => {
+      child.kill();
+      await once(child, "exit");
+    },
+  };
+}
+
+/** workerd under Miniflare. Its CPU time is read from Linux's /proc, in ticks of 10 ms; undefined elsewhere. */
+export async function workerdRuntime(): Promise<Runtime | undefined> {
+  if (process.platform !== "linux") {
+    return undefined;
+  }
+  const before = new Set(childPids());
+  const miniflare = new Miniflare(
+    convertV4MiniflareOptions({
+      modules: true,
+      script: await bundleWorker(join(import.meta.dirname, "transcode-worker.ts")),
+      compatibilityDate: "2026-11-02",
+      compatibilityFlags: ["nodejs_compat"],
+      log: new Log(LogLevel.ERROR),
+    }),
+  );
+  const url = await miniflare.ready;
+  const pid = childPids().find((child) => !before.has(child) && commandOf(child).includes("workerd"));
+  if (pid === undefined) {
+    await miniflare.dispose();
+    return undefined;
+  }
+  const ask = async (path: string, body?: Uint8Array<ArrayBuffer>): Promise<void> => {
+    const response = await fetch(new URL(path, url), body === undefined ? {} : { method: "POST", body });
+    if (!response.ok) {
+      throw new Error(`workerd answered ${response.status}: ${await response.text()}`);
+    }
+    await response.text();
+  };
+  return {
+    name: "workerd",
+    load: async ({ spansEach, gzips, bounds }) => {
+      const query = new URLSearchParams({
+        spans: String(spansEach),
+        min: String(bounds.startMinMs),
+        max: String(bounds.startMaxMs),
+      });
+      await ask(`/bodies?${query}`, framed(gzips));
+    },
+    run: async (stage, passes) => {
+      const start = cpuSeconds(pid);
+      await ask(`/run?stage=${stage}&passes=${passes}`);
+      return cpuSeconds(pid) - start;
+    },
+    close: () => miniflare.dispose(),
+  };
+}
+
+/** Each body behind its length in four bytes. */
+function framed(bodies: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(bodies.reduce((sum, body) => sum + 4 + body.length, 0));
+  const view = new DataView(bytes.buffer);
+  let at = 0;
+  for (const body of bodies) {
+    view.setUint32(at, body.length, true);
+    bytes.set(body, at + 4);
+    at += 4 + body.length;
+  }
+  return bytes;
+}
+
+function childPids(): string[] {
+  return readdirSync("/proc/self/task").flatMap((task) =>
+    readFileSync(`/proc/self/task/${task}/children`, "utf8").split(" ").filter(Boolean),
+  );
+}
+
+function commandOf(pid: string): string {
+  return readFileSync(`/proc/${pid}/cmdline`, "utf8");
+}
+
+/** User and system time of a process: fields 14 and 15 of proc(5)'s stat, in ticks of a hundredth of a second. */
+function cpuSeconds(pid: string): number {
+  const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  return (Number(fields[11]) + Number(fields[12])) / 100;
+}
