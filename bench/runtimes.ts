@@ -1,10 +1,11 @@
 /** The two places where the stages run, and how much CPU they take there. */
 import { fork } from "node:child_process";
 import { once } from "node:events";
-import { readdirSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { convertV4MiniflareOptions, Log, LogLevel, Miniflare } from "miniflare";
 import { bundleWorker } from "../dev/bundle.ts";
+import { cpuSecondsOf, treeOf } from "./process-cost.ts";
 import type { ChildRequest } from "./transcode-child.ts";
 import type { Bodies, StageName } from "./transcode-stages.ts";
 
@@ -42,7 +43,7 @@ export async function workerdRuntime(): Promise<Runtime | undefined> {
   if (process.platform !== "linux") {
     return undefined;
   }
-  const before = new Set(childPids());
+  const before = new Set(treeOf(process.pid));
   const miniflare = new Miniflare(
     convertV4MiniflareOptions({
       modules: true,
@@ -53,7 +54,7 @@ export async function workerdRuntime(): Promise<Runtime | undefined> {
     }),
   );
   const url = await miniflare.ready;
-  const pid = childPids().find((child) => !before.has(child) && commandOf(child).includes("workerd"));
+  const pid = treeOf(process.pid).find((child) => !before.has(child) && commandOf(child).includes("workerd"));
   if (pid === undefined) {
     await miniflare.dispose();
     return undefined;
@@ -76,9 +77,9 @@ export async function workerdRuntime(): Promise<Runtime | undefined> {
       await ask(`/bodies?${query}`, framed(gzips));
     },
     run: async (stage, passes) => {
-      const start = cpuSeconds(pid);
+      const start = cpuSecondsOf(pid);
       await ask(`/run?stage=${stage}&passes=${passes}`);
-      return cpuSeconds(pid) - start;
+      return cpuSecondsOf(pid) - start;
     },
     close: () => miniflare.dispose(),
   };
@@ -97,19 +98,6 @@ function framed(bodies: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
   return bytes;
 }
 
-function childPids(): string[] {
-  return readdirSync("/proc/self/task").flatMap((task) =>
-    readFileSync(`/proc/self/task/${task}/children`, "utf8").split(" ").filter(Boolean),
-  );
-}
-
-function commandOf(pid: string): string {
+function commandOf(pid: number): string {
   return readFileSync(`/proc/${pid}/cmdline`, "utf8");
-}
-
-/** User and system time of a process: fields 14 and 15 of proc(5)'s stat, in ticks of a hundredth of a second. */
-function cpuSeconds(pid: string): number {
-  const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
-  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-  return (Number(fields[11]) + Number(fields[12])) / 100;
 }

@@ -12,6 +12,7 @@
 import { gzipSync } from "node:zlib";
 import { corpusBounds, makeCorpus } from "./corpus.ts";
 import { heapBytesASpan } from "./heap-bytes.ts";
+import { median } from "./median.ts";
 import { nodeRuntime, type Runtime, workerdRuntime } from "./runtimes.ts";
 import { type Bodies, outputBytesASpan, type StageName, stageNames } from "./transcode-stages.ts";
 
@@ -29,10 +30,6 @@ const sizes = [
 ] as const;
 
 type Rates = Readonly<Record<StageName, number>>;
-
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[values.length >> 1] ?? 0;
-}
 
 /** Nanoseconds of CPU a span, by stage. */
 async function measure(runtime: Runtime, bodies: Bodies): Promise<Rates> {
