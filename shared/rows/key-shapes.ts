@@ -146,7 +146,8 @@ export class KeyShapes {
       return undefined;
     }
     const known = this.#known;
-    const at = known.keyAt[known.intern(bytes, view, keyAt, keyLength)] ?? 0;
+    const key = known.intern(bytes, view, keyAt, keyLength);
+    const at = known.keyAt[key] ?? 0; // only now: a new key may have moved the list
     let next = shape.others?.get(at);
     if (next === undefined) {
       if (this.#shapes >= shapesMax || shape.depth >= depthMax) {
