@@ -60,14 +60,18 @@ export function cameBack(breaker: Breaker, group: GroupId): Breaker {
   return { ...breaker, out: breaker.out.filter((id) => id !== group) };
 }
 
-/** An INSERT was stored. */
+/**
+ * An INSERT was stored, and its group is not out any more. One more may be out from now on, if all slots were in use:
+ * otherwise it is not ClickHouse that sets the pace, and more groups at the door would not be fetched sooner.
+ */
 export function afterSuccess(breaker: Breaker, settings: LedgerSettings): Breaker {
+  const wereAllOut = breaker.out.length + 1 >= slotsOf(breaker);
   return {
     ...breaker,
     suspects: [],
     isOpen: false,
     failures: 0,
-    slots: Math.min(breaker.slots + 1, settings.slotsMax),
+    slots: wereAllOut ? Math.min(breaker.slots + 1, settings.slotsMax) : breaker.slots,
   };
 }
 

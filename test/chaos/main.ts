@@ -1,4 +1,7 @@
-/** `npm run test:chaos -- --minutes N [--seed S] [--log FILE]`: chaos on the real parts, for as long as you like. */
+/**
+ * `npm run test:chaos -- --minutes N [--seed S] [--outage SECONDS] [--log FILE]`: chaos on the real parts, for as
+ * long as you like. Durations are 30 times shorter: `--outage 2880` is a day.
+ */
 import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { describeRun, runChaos, wrongOf } from "./run-chaos.ts";
@@ -7,22 +10,27 @@ const { values } = parseArgs({
   options: {
     minutes: { type: "string", default: "5" },
     seed: { type: "string" },
+    outage: { type: "string" },
     log: { type: "string" },
   },
 });
 const minutes = Number(values.minutes);
 const seed = Number(values.seed ?? Math.floor(Math.random() * 1_000_000));
-if (!(minutes > 0) || !Number.isInteger(seed)) {
+const outageSeconds = values.outage === undefined ? undefined : Number(values.outage);
+const isOutageGood = outageSeconds === undefined || outageSeconds > 0;
+if (!(minutes > 0) || !Number.isInteger(seed) || !isOutageGood) {
   console.error(
-    "Usage: npm run test:chaos -- --minutes N [--seed S] [--log FILE]; N above 0, S a whole number.",
+    "Usage: npm run test:chaos -- --minutes N [--seed S] [--outage SECONDS] [--log FILE]; N above 0, S a whole number.",
   );
   process.exit(2);
 }
 console.log(
   `Seed ${seed}. It repeats the choices, not the moments: which request meets which fault differs.`,
 );
+process.once("SIGINT", () => process.exit(130));
 const report = await runChaos({
   chaosMs: minutes * 60_000,
+  ...(outageSeconds === undefined ? {} : { outageMs: outageSeconds * 1000 }),
   settleMs: 180_000,
   untilLastMinute: true,
   seed,

@@ -25,6 +25,8 @@ import { type Chooser, type Fault, faults, newChooser } from "./faults.ts";
 export interface ChaosOptions {
   /** How long clients send and things break. */
   readonly chaosMs: number;
+  /** How long ClickHouse is gone at an outage; nothing: a part of the run. */
+  readonly outageMs?: number;
   /** How long the rest may take afterwards to be stored. */
   readonly settleMs: number;
   readonly seed: number;
@@ -64,12 +66,14 @@ const MINUTE_MS = 60_000;
 /** Beyond the time after which a minute is sealed: a cron that is busy, a machine that is. */
 const watermarkPatienceMs = 30_000;
 const logsKept = 20_000;
-/** One outage takes this part of the run. */
+/** One outage takes this part of the run, unless somebody wants it longer. */
 const outageShare = 0.15;
 
 export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
   const folder = mkdtempSync(join(tmpdir(), "headrace-chaos-"));
   const world = new World(folder, options);
+  // A run that is interrupted leaves no files; its processes end with this one.
+  process.once("exit", () => rmSync(folder, { recursive: true, force: true }));
   try {
     await world.start();
     return await world.run();
@@ -178,7 +182,7 @@ class World {
   /** Kills and outages, one after the other with pauses, until `until`. The proxy's faults go on all the time. */
   async #storm(until: number): Promise<void> {
     const { random } = this.#chooser;
-    const { chaosMs, onProgress } = this.#options;
+    const { chaosMs, outageMs = chaosMs * outageShare, onProgress } = this.#options;
     // The first three come in every run, however slow the machine is.
     const round = ["workers_killed", "engine_killed", "outage", "engine_killed"] as const;
     for (let next = 0; next < 3 || Date.now() < until; next++) {
@@ -197,7 +201,7 @@ class World {
           await this.#killServer(0);
           break;
         case "outage":
-          await this.#killServer(chaosMs * outageShare);
+          await this.#killServer(outageMs);
           break;
       }
       onProgress(`${fault}, up again after ${((Date.now() - began) / 1000).toFixed(1)} s`);

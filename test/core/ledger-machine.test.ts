@@ -215,6 +215,25 @@ describe("attempts", () => {
     expect(ledger.alarm()).toEqual([]);
   });
 
+  test("more may be out at once only while all that may be out are", () => {
+    const ledger = new TestLedger();
+    for (let n = 0; n < 20; n++) {
+      // One after the other: a queue that hands out one message at a time.
+      const task = ledger.claim({ n, spans: limits.groupRowsReady });
+      if (task !== null) {
+        ledger.storeAll(task);
+      }
+    }
+    expect(ledger.state.head?.breaker.slots).toBe(limits.insertsAtOnceFirst);
+    const tasks = Array.from({ length: limits.insertsAtOnceFirst }, (_, n) =>
+      ledger.claim({ n: 100 + n, spans: limits.groupRowsReady }),
+    );
+    for (const task of tasks.slice(0, 1)) {
+      ledger.storeAll(task ?? ledger.takeRung());
+    }
+    expect(ledger.state.head?.breaker.slots).toBe(limits.insertsAtOnceFirst + 1);
+  });
+
   test("after an outage the groups that waited go as soon as there are slots, not after a back-off of their own", () => {
     const ledger = new TestLedger();
     const waiting = 20;
