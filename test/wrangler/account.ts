@@ -55,12 +55,16 @@ function answers(isEmpty: boolean): Readonly<Record<string, unknown>> {
             {
               queueId,
               queueName: "headrace-late",
-              rules: [{ ruleId: "rule-1", prefix: "p/0/", suffix: "", actions: createActions, createdAt: "" }],
+              rules: [
+                { ruleId: "rule-1", prefix: "p/0/", suffix: "", actions: createActions, createdAt: "" },
+              ],
             },
             {
               queueId: "bb",
               queueName: "other",
-              rules: [{ ruleId: "rule-2", prefix: "", suffix: ".jpg", actions: ["DeleteObject"], createdAt: "" }],
+              rules: [
+                { ruleId: "rule-2", prefix: "", suffix: ".jpg", actions: ["DeleteObject"], createdAt: "" },
+              ],
             },
           ],
         },
@@ -102,7 +106,9 @@ export function startAccount(isEmpty: boolean): Promise<{ readonly server: Serve
             : [],
         messages: [],
         result: result ?? null,
-        ...(isPage ? { result_info: { count: whole.length, page: 1, per_page: 100, total_count: whole.length } } : {}),
+        ...(isPage
+          ? { result_info: { count: whole.length, page: 1, per_page: 100, total_count: whole.length } }
+          : {}),
       }),
     );
   });

@@ -1,0 +1,208 @@
+/** `headrace deploy` against a recording of wrangler and a real ClickHouse engine; its configurations against wrangler. */
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import process from "node:process";
+import * as v from "valibot";
+import { afterAll, beforeEach, describe, expect, inject, test } from "vitest";
+import { projectWrangler, wranglerAt } from "../../cli/deploy/wrangler.ts";
+import { headrace } from "../wrangler/cli-run.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "headrace-deploy-"));
+const accountFile = join(folder, "account.json");
+const profiles = join(folder, "config", "profiles.json");
+const root = join(import.meta.dirname, "..", "..");
+const recording = join(root, "test", "wrangler", "recording-wrangler.mjs");
+const password = "a-secret-that-must-not-show";
+let databases = 0;
+
+const accountSchema = v.looseObject({
+  calls: v.array(v.object({ argv: v.array(v.string()), stdin: v.optional(v.array(v.string())) })),
+  configs: v.record(v.string(), v.looseObject({})),
+  queues: v.record(v.string(), v.object({ consumers: v.array(v.string()), settings: v.array(v.string()) })),
+});
+
+function writeAccount(changed: object = {}): void {
+  const empty = {
+    loggedIn: true,
+    buckets: ["other"],
+    lifecycle: [],
+    rules: [],
+    namespaces: [],
+    queues: {},
+    workers: {},
+    configs: {},
+    calls: [],
+  };
+  writeFileSync(accountFile, JSON.stringify({ ...empty, ...changed }));
+}
+
+const readAccount = () => v.parse(accountSchema, JSON.parse(readFileSync(accountFile, "utf8")));
+
+/** What changes something, as one line each. */
+function changes(): string[] {
+  const reads =
+    /^(whoami|r2 bucket list|r2 bucket \w+ list|kv namespace list|queues info|secret list|deployments|versions)/;
+  return readAccount()
+    .calls.map(({ argv }) => argv.join(" "))
+    .filter((line) => !reads.test(line));
+}
+
+function environment(changed: Readonly<Record<string, string>> = {}) {
+  return {
+    PATH: process.env["PATH"],
+    RECORDING_ACCOUNT: accountFile,
+    HEADRACE_WRANGLER: recording,
+    HEADRACE_PROFILES: profiles,
+    CLICKHOUSE_URL: inject("clickhouse"),
+    CLICKHOUSE_PASSWORD: "",
+    CLICKHOUSE_DATABASE: `deploy_${databases}`,
+    ...changed,
+  };
+}
+
+const deploy = (flags: readonly string[], changed: Readonly<Record<string, string>> = {}) =>
+  headrace(["deploy", "--private-clickhouse", ...flags], environment(changed));
+
+beforeEach(() => {
+  databases += 1;
+  writeAccount();
+  rmSync(profiles, { force: true });
+  mkdirSync(join(folder, "config"), { recursive: true });
+});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+describe("headrace deploy", () => {
+  test("makes everything in an empty account, then finds nothing to do", async () => {
+    const first = await deploy(["--yes"], { CLICKHOUSE_USER: "default" });
+    expect(first.err).not.toContain("headrace:");
+    expect(first.code).toBe(0);
+    const made = changes();
+    expect(made.filter((line) => line.startsWith("deploy "))).toHaveLength(3);
+    expect(made.filter((line) => line.startsWith("queues create "))).toHaveLength(
+      Object.keys(readAccount().queues).length,
+    );
+    expect(readAccount().queues["headrace-late"]?.settings.join(" ")).toContain("--delivery-delay-secs 300");
+
+    const again = await deploy(["--yes"], { CLICKHOUSE_USER: "default" });
+    expect(again.out).toContain("Nothing is to be done.");
+    expect(again.code).toBe(0);
+    expect(changes()).toEqual(made);
+    expect((await deploy(["--dry-run"], { CLICKHOUSE_USER: "default" })).code).toBe(0);
+  });
+
+  test("goes on where a failure has stopped it", async () => {
+    const failed = await deploy(["--yes"], { RECORDING_FAIL: "r2 bucket notification create" });
+    expect(failed.code).toBe(3);
+    expect(failed.err).toContain("create notification rule p/0/ failed");
+    expect(failed.err).toContain("[code: 10000]");
+    const before = changes().length;
+    const rest = await deploy(["--yes"]);
+    expect(rest.code).toBe(0);
+    expect(
+      changes()
+        .slice(before)
+        .map((line) => line.split(" ").slice(0, 4).join(" ")),
+    ).toEqual(["r2 bucket notification create", expect.stringContaining("deploy --config")]);
+  });
+
+  test("puts secrets on standard input and into nobody's sight, and writes a profile for its owner only", async () => {
+    const token = "the-admin-token-of-this-test";
+    const { out, err, code } = await deploy(["--yes", "--json"], {
+      CLICKHOUSE_PASSWORD: "",
+      HEADRACE_ADMIN_TOKEN: token,
+      ALERT_WEBHOOK: `https://hooks.example/${password}`,
+    });
+    expect(code).toBe(0);
+    const { calls, configs } = readAccount();
+    const secrets = calls.filter(({ stdin }) => stdin !== undefined);
+    expect(secrets.map(({ argv, stdin }) => [argv.at(-1), stdin])).toEqual([
+      ["headrace-consumer", ["CLICKHOUSE_PASSWORD", "ALERT_WEBHOOK"]],
+      ["headrace-console", ["CLICKHOUSE_PASSWORD", "ADMIN_TOKEN"]],
+    ]);
+    for (const seen of [out, err, JSON.stringify(calls.map(({ argv }) => argv)), JSON.stringify(configs)]) {
+      expect(seen).not.toContain(password);
+      expect(seen).not.toContain(token);
+    }
+    expect(statSync(profiles).mode & 0o777).toBe(0o600);
+    expect(JSON.parse(readFileSync(profiles, "utf8"))).toEqual({
+      production: {
+        console: "https://headrace-console.test.workers.dev",
+        adminToken: token,
+        otlp: "https://headrace-ingress.test.workers.dev",
+      },
+    });
+  });
+
+  test("of a stage touches nothing of production", async () => {
+    const { code } = await deploy(["--yes", "--stage", "staging", "--ingress-domain", "otlp.example.com"]);
+    expect(code).toBe(0);
+    const names = Object.keys(readAccount().configs);
+    expect(names.toSorted()).toEqual(
+      ["console", "consumer", "ingress"].map((name) => `headrace-${name}-staging`),
+    );
+    expect(Object.keys(readAccount().queues).every((name) => name.endsWith("-staging"))).toBe(true);
+    expect(readFileSync(profiles, "utf8")).toContain("https://otlp.example.com");
+  });
+
+  test("with --dry-run shows every step with its reason, does none, and says 1", async () => {
+    const { code, out } = await deploy(["--dry-run"]);
+    expect(code).toBe(1);
+    expect(changes()).toEqual([]);
+    expect(out).toContain("create bucket headrace-payloads");
+    expect(out).toContain("the second ring");
+    expect(out).toContain("wrangler queues create headrace-ring --delivery-delay-secs 0");
+  });
+
+  test.each<[string, readonly string[], Readonly<Record<string, string>>, object, 2 | 3, string]>([
+    ["no address of ClickHouse", [], { CLICKHOUSE_URL: "" }, {}, 2, "set CLICKHOUSE_URL"],
+    ["a login in the address", [], { CLICKHOUSE_URL: "https://u:p@ch.example" }, {}, 2, "is not secret"],
+    [
+      "a ClickHouse that does not answer",
+      [],
+      { CLICKHOUSE_URL: "http://127.0.0.1:9" },
+      {},
+      3,
+      "ClickHouse at",
+    ],
+    ["nobody logged in", [], {}, { loggedIn: false }, 2, "set CLOUDFLARE_API_TOKEN"],
+    ["nobody to agree", [], {}, {}, 2, "say --yes"],
+    ["an API that fails", ["--yes"], { RECORDING_FAIL: "queues info" }, {}, 3, "`wrangler queues info"],
+  ])("with %s changes nothing and says what to do", async (_name, flags, env, account, code, said) => {
+    writeAccount(account);
+    const answer = await deploy(flags, env);
+    expect(answer.err).toContain(said);
+    expect(answer.code).toBe(code);
+    expect(changes()).toEqual([]);
+  });
+
+  test("refuses an address that Cloudflare cannot reach", async () => {
+    const { code, err } = await headrace(["deploy"], environment());
+    expect(err).toContain("Cloudflare's Workers cannot reach 127.0.0.1");
+    expect(code).toBe(2);
+  });
+});
+
+test("wrangler itself takes the flattened configuration of each Worker of a stage", async () => {
+  expect((await deploy(["--yes", "--stage", "dry"])).code).toBe(0);
+  const wrangler = wranglerAt(projectWrangler(), folder, { PATH: process.env["PATH"], HOME: folder });
+  const answers = await Promise.all(
+    ["ingress", "consumer", "console"].map((name) =>
+      wrangler({
+        argv: [
+          "deploy",
+          "--dry-run",
+          "--config",
+          join(root, "dist", "deploy", "dry", `${name}.json`),
+          "--outdir",
+          join(folder, name),
+        ],
+      }),
+    ),
+  );
+  for (const { ok, text } of answers) {
+    expect(text).toContain("--dry-run: exiting now.");
+    expect(ok).toBe(true);
+  }
+  expect(answers[0]?.text).toContain("headrace-ring-dry");
+}, 60_000);
