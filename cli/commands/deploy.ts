@@ -27,7 +27,7 @@ import {
 } from "../deploy/stage-config.ts";
 import { versionTag } from "../deploy/version-tag.ts";
 import { wantedOf } from "../deploy/wanted.ts";
-import { projectWrangler, type Wrangler, wranglerAt } from "../deploy/wrangler.ts";
+import { projectWrangler, type Wrangler } from "../deploy/wrangler.ts";
 import { type Profile, profilesSchema } from "../place.ts";
 import { profilesPath } from "../profiles-path.ts";
 
@@ -90,7 +90,7 @@ async function deployInstallation(call: Call): Promise<0 | 1> {
   const env = environmentOf(call);
   const settings = settingsOf(call, env, stage);
   const wanted = wantedOf(stageWorkers(await readRawConfig(), settings));
-  const wrangler = wranglerAt(
+  const wrangler = world.wranglerAt(
     resolve(given.text("wrangler") ?? env["HEADRACE_WRANGLER"] ?? projectWrangler()),
     root,
     env,

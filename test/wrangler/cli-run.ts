@@ -1,6 +1,7 @@
 /** Runs the CLI in this process, as a person would on a terminal without a keyboard. */
 import { readFileSync } from "node:fs";
 import type { ExitCode } from "../../cli/command.ts";
+import { type Wrangler, wranglerAt } from "../../cli/deploy/wrangler.ts";
 import { run } from "../../cli/run.ts";
 
 export interface CliAnswer {
@@ -12,7 +13,7 @@ export interface CliAnswer {
 export async function headrace(
   argv: readonly string[],
   env: Readonly<Record<string, string | undefined>>,
-  interrupted: AbortSignal = new AbortController().signal,
+  more: { readonly interrupted?: AbortSignal; readonly wrangler?: Wrangler } = {},
 ): Promise<CliAnswer> {
   let out = "";
   let err = "";
@@ -30,7 +31,8 @@ export async function headrace(
     out: { write: (text) => (out += text) },
     err: { write: (text) => (err += text) },
     ask: undefined,
-    interrupted,
+    interrupted: more.interrupted ?? new AbortController().signal,
+    wranglerAt: (...where) => more.wrangler ?? wranglerAt(...where),
   });
   return { code, out, err };
 }
