@@ -45,7 +45,7 @@ same command goes on.
 
 It reads, from the environment or --env-file: CLOUDFLARE_API_TOKEN and CLOUDFLARE_ACCOUNT_ID (or \`wrangler login\`);
 CLICKHOUSE_URL, CLICKHOUSE_USER, CLICKHOUSE_PASSWORD, CLICKHOUSE_DATABASE, CLICKHOUSE_TRACES_TABLE; HEADRACE_ADMIN_TOKEN
-(made when it is not set); ALERT_WEBHOOK. What the API token must be allowed: docs/operating.md.`,
+(made when it is not set); ALERT_WEBHOOK, METRICS_TOKEN. What the API token must be allowed: docs/operating.md.`,
   operands: { text: "", min: 0, max: 0 },
   flags: {
     "dry-run": { help: "show the plan and do nothing; exit code 1 when something is not as planned" },

@@ -125,19 +125,16 @@ export function planDeployment(wanted: Wanted, present: Present, options: PlanOp
     );
   }
 
-  // --- Workers: those without an address first, the rule before the ingress takes anything
-  const planned = wanted.workers.map((worker) => ({
-    worker,
-    steps: planWorker(worker, wanted, present, options),
-  }));
-  const isIngress = ({ worker }: { readonly worker: WantedWorker }): boolean =>
-    worker.worker.environment === "ingress";
-  for (const { worker, steps: own } of planned.filter((one) => !isIngress(one))) {
-    own.length === 0 ? asPlanned.push(`Worker ${worker.worker.name}`) : steps.push(...own);
-  }
-  planRule(wanted, present, add, asPlanned, conflicts);
-  for (const { worker, steps: own } of planned.filter(isIngress)) {
-    own.length === 0 ? asPlanned.push(`Worker ${worker.worker.name}`) : steps.push(...own);
+  // --- Workers, in an order in which each finds what it is bound to; the rule before the ingress takes anything
+  for (const worker of wanted.workers) {
+    if (worker.worker.environment === "ingress") {
+      planRule(wanted, present, add, asPlanned, conflicts);
+    }
+    const own = planWorker(worker, wanted, present, options);
+    steps.push(...own);
+    if (own.length === 0) {
+      asPlanned.push(`Worker ${worker.worker.name}`);
+    }
   }
   return { steps, asPlanned, conflicts };
 }

@@ -51,7 +51,10 @@ export interface InstallationSettings {
     readonly tracesTable: string;
   };
   /** Domains of the zone that the Workers are served on; without one a Worker has its workers.dev address. */
-  readonly domains: Readonly<Record<string, string | undefined>>;
+  readonly domains: {
+    readonly [environment: string]: string | undefined;
+    readonly ingress?: string | undefined;
+  };
 }
 
 /** One Worker as it is deployed: the paths in it are still relative to the repository. */
@@ -75,7 +78,7 @@ export function stageWorkers(raw: RawConfig, settings: InstallationSettings): re
       config: {
         ...top,
         ...config,
-        vars: withClickHouse(config.vars, settings),
+        vars: { ...withClickHouse(config.vars, settings), ...withEndpoint(environment, settings) },
         ...(domain === undefined
           ? // A Worker that nobody fetches gets no address, and no version gets one of its own: two doors are enough.
             { workers_dev: hasDoor(environment) }
@@ -150,9 +153,17 @@ function withClickHouse(
   return Object.fromEntries(Object.entries(vars).map(([name, value]) => [name, values[name] ?? value]));
 }
 
+/** The console's page tells where exporters send to, where that is known before anything is deployed. */
+function withEndpoint(environment: string, { domains }: InstallationSettings): Environment["vars"] {
+  const { ingress } = domains;
+  return environment === "console" && ingress !== undefined ? { OTLP_ENDPOINT: `https://${ingress}` } : {};
+}
+
 function inOrder(workers: readonly StageWorker[]): readonly StageWorker[] {
   const placed: StageWorker[] = [];
-  const waiting = [...workers];
+  // The ingress as late as it can be: what it takes is then brought in at once.
+  const isIngress = ({ environment }: StageWorker): number => Number(environment === "ingress");
+  const waiting = workers.toSorted((a, b) => isIngress(a) - isIngress(b));
   while (waiting.length > 0) {
     const next = waiting.findIndex((worker) =>
       boundTo(worker).every((name) => name === worker.name || placed.some((one) => one.name === name)),

@@ -3,7 +3,7 @@
  * commit with the same settings have the same tag on every machine.
  */
 import { createHash } from "node:crypto";
-import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import type { Wanted, WantedWorker } from "./wanted.ts";
 
@@ -14,14 +14,8 @@ const tagHexDigits = 16;
 export function versionTag(root: string, worker: WantedWorker, wanted: Wanted, namespaceId: string): string {
   const hash = createHash("sha256");
   hash.update(JSON.stringify([worker.worker.config, wanted.queues, wanted.bucket, namespaceId]));
-  const { config, environment } = worker.worker;
-  const assets = config.assets?.directory;
-  for (const path of [
-    "package-lock.json",
-    "shared",
-    `workers/${environment}`,
-    ...(assets === undefined ? [] : [assets]),
-  ]) {
+  // Sources, not what is built of them: the console's page is built by its deployment, from workers/console/page.
+  for (const path of ["package-lock.json", "shared", `workers/${worker.worker.environment}`]) {
     for (const file of filesBelow(root, path)) {
       hash.update(`\0${file}\0`);
       hash.update(readFileSync(join(root, file)));
@@ -32,9 +26,6 @@ export function versionTag(root: string, worker: WantedWorker, wanted: Wanted, n
 
 /** Relative to the root, in one order everywhere. */
 function filesBelow(root: string, path: string): readonly string[] {
-  if (!existsSync(join(root, path))) {
-    return []; // the console's assets before their first build
-  }
   if (!statSync(join(root, path)).isDirectory()) {
     return [path];
   }

@@ -38,7 +38,7 @@ export interface Wanted {
 const secrets: Readonly<Record<string, Pick<WantedWorker, "secrets" | "secretsIfGiven">>> = {
   ingress: { secrets: [], secretsIfGiven: [] },
   consumer: { secrets: ["CLICKHOUSE_PASSWORD"], secretsIfGiven: ["ALERT_WEBHOOK"] },
-  console: { secrets: ["CLICKHOUSE_PASSWORD", "ADMIN_TOKEN"], secretsIfGiven: [] },
+  console: { secrets: ["CLICKHOUSE_PASSWORD", "ADMIN_TOKEN"], secretsIfGiven: ["METRICS_TOKEN"] },
 };
 
 export function wantedOf(workers: readonly StageWorker[]): Wanted {

@@ -30,7 +30,7 @@ locals {
   suffix            = var.stage == "production" ? "" : "-${var.stage}"
   retention_seconds = 1209600 # 14 days, what Queues keep at most
   late_seconds      = 300     # R2's events find nothing left to do when all is well
-  queues            = toset(["ring", "group", "dead"])
+  queues            = toset(["ring", "group", "outcomes", "dead"])
 }
 
 # Every accepted payload: the log of the pipeline.

@@ -1,5 +1,6 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import * as v from "valibot";
 import { describe, expect, test } from "vitest";
 import { readCommandLine } from "../../cli/command-line.ts";
 import { commands } from "../../cli/commands.ts";
@@ -10,7 +11,7 @@ import { limits } from "../../shared/limits.ts";
 const root = join(import.meta.dirname, "..", "..");
 const read = (path: string): string => readFileSync(join(root, path), "utf8");
 const documents = ["README.md", ...readdirSync(join(root, "docs")).map((name) => `docs/${name}`)].filter(
-  (path) => path.endsWith(".md"),
+  (path) => path.endsWith(".md") && path !== "docs/cli.md",
 );
 
 describe("docs/operating.md", () => {
@@ -65,9 +66,16 @@ test("docs/cli.md is the help of every command, as `npm run docs:cli` writes it"
   expect(read("docs/cli.md")).toBe(referenceText(commands));
 });
 
-test("the Terraform file has the numbers of shared/limits.ts", () => {
+test("the Terraform file has the queues of wrangler.toml and the numbers of shared/limits.ts", () => {
   const terraform = read("docs/terraform/headrace.tf");
   expect(terraform).toContain(`retention_seconds = ${limits.queueRetentionSeconds} `);
+  const [, names = ""] = /queues *= toset\((\[.*\])\)/.exec(terraform) ?? [];
+  expect([...v.parse(v.array(v.string()), JSON.parse(names)), "late"].toSorted()).toEqual(
+    [...read("wrangler.toml").matchAll(/^queue = "headrace-(\w+)"/gm)]
+      .map(([, name = ""]) => name)
+      .filter((name, index, all) => all.indexOf(name) === index)
+      .toSorted(),
+  );
   expect(terraform).toContain(`late_seconds      = ${limits.lateDelaySeconds} `);
   expect(terraform).toContain(`max_age = ${limits.r2BackstopDays * 86_400} `);
 });

@@ -75,7 +75,12 @@ describe("headrace deploy", () => {
       changes()
         .slice(before)
         .map((line) => line.split(" ").slice(0, 4).join(" ")),
-    ).toEqual(["r2 bucket notification create", expect.stringContaining("deploy --config")]);
+    ).toEqual([
+      "r2 bucket notification create",
+      expect.stringMatching(/^deploy --config .*ingress\.json --tag$/),
+      "secret bulk --name headrace-console",
+      expect.stringMatching(/^deploy --config .*console\.json --tag$/),
+    ]);
   });
 
   test("puts secrets on standard input and into nobody's sight, and writes a profile for its owner only", async () => {
