@@ -4,6 +4,7 @@
  */
 import type { ProgressSink } from "../dev/send/progress.ts";
 import type { Console } from "./console.ts";
+import type { wranglerAt } from "./deploy/wrangler.ts";
 import type { Place } from "./place.ts";
 
 /** 0: well. 1: the command worked, and its answer is bad news. 2: the command line or set-up. 3: not reached. */
@@ -55,6 +56,8 @@ export interface Surroundings {
   /** Asks a person; undefined where none sits at a terminal. */
   readonly ask: ((question: string) => Promise<string>) | undefined;
   readonly interrupted: AbortSignal;
+  /** How a wrangler is run; tests put a recording here. */
+  readonly wranglerAt: typeof wranglerAt;
 }
 
 /** One call of a command. */

@@ -1,6 +1,7 @@
 /** Every command of the CLI, in the order in which `headrace --help` lists them. */
 import type { Command } from "./command.ts";
 import { deadLetterCommands } from "./commands/dead-letters.ts";
+import { deploy } from "./commands/deploy.ts";
 import { doctor } from "./commands/doctor.ts";
 import { erase } from "./commands/erase.ts";
 import { findings } from "./commands/findings.ts";
@@ -22,4 +23,5 @@ export const commands: readonly Command[] = [
   ...keyCommands,
   reconcile,
   doctor,
+  deploy,
 ];

@@ -48,3 +48,20 @@ function flagLine([name, { value, help }]: [string, Flag]): string {
   const flag = `  --${name}${value === undefined ? "" : ` ${value}`}`;
   return flag.length < indent - 1 ? `${flag.padEnd(indent)}${help}` : `${flag}\n${" ".repeat(indent)}${help}`;
 }
+
+/** docs/cli.md */
+export function referenceText(commands: readonly Command[]): string {
+  return [
+    "# The command line",
+    "",
+    "What `npx headrace … --help` says, command by command. `npm run docs:cli` writes this file.",
+    "",
+    ...[helpOfAll(commands, ""), ...commands.map(helpOfCommand)].flatMap((text, index) => [
+      ...(index === 0 ? [] : [`## headrace ${commands[index - 1]?.name}`, ""]),
+      "```text",
+      text.trimEnd(),
+      "```",
+      "",
+    ]),
+  ].join("\n");
+}

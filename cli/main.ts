@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { homedir } from "node:os";
 import process from "node:process";
 import { createInterface } from "node:readline/promises";
+import { wranglerAt } from "./deploy/wrangler.ts";
 import { run } from "./run.ts";
 
 const interrupt = new AbortController();
@@ -23,6 +24,7 @@ process.exitCode = await run({
   err: process.stderr,
   ask: process.stdin.isTTY === true && process.stderr.isTTY === true ? ask : undefined,
   interrupted: interrupt.signal,
+  wranglerAt,
 });
 
 async function ask(question: string): Promise<string> {

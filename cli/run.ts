@@ -5,6 +5,7 @@ import { commands } from "./commands.ts";
 import { type Console, consoleAt } from "./console.ts";
 import { helpOfAll, helpOfCommand } from "./help-text.ts";
 import { choosePlace, type Place } from "./place.ts";
+import { profilesPath } from "./profiles-path.ts";
 
 export async function run(world: Surroundings): Promise<ExitCode> {
   const read = readCommandLine(world.argv, commands);
@@ -53,11 +54,6 @@ export async function run(world: Surroundings): Promise<ExitCode> {
     world.err.write(`headrace: ${error.message}\n`);
     return error.exitCode;
   }
-}
-
-/** Where the profile file lies: people share one over repositories, so it is in their own folder. */
-export function profilesPath({ env, home }: Pick<Surroundings, "env" | "home">): string {
-  return env["HEADRACE_PROFILES"] ?? `${env["XDG_CONFIG_HOME"] ?? `${home}/.config`}/headrace/profiles.json`;
 }
 
 /** Throws `Complaint` that says which file or variable is missing. */

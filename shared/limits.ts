@@ -67,6 +67,8 @@ export const limits = {
   /** Queues take so many messages a sendBatch. */
   queueMessagesMax: 100,
   lateDelaySeconds: 300,
+  /** A lifecycle rule deletes payloads then, should the reconciler never have: a backstop, far behind the retention. */
+  r2BackstopDays: 90,
   queueRetentionSeconds: 14 * 24 * 60 * 60,
   /** `max_retries` of every queue in wrangler.toml (Queues' own maximum): with 300 s between, the dead-letter queue holds a bell for 8 hours. */
   queueRetriesMax: 100,

@@ -9,10 +9,13 @@ export const resolve: Command = {
   name: "resolve",
   summary: "decide about a payload whose rows in the table are neither none nor all (finding `inexact`)",
   about:
-    "`accept` takes what the table has as this payload's rows, writes its receipt, and lets the watermark go on.\n`headrace payload show KEY` shows rows and receipt before you decide.",
-  operands: { text: "<key> accept", min: 2, max: 2 },
+    "`accept` takes what the table has as this payload's rows, writes its receipt, and lets the watermark go on.\n`rewrite` has what the table has of it deleted, and stores it anew from R2.\n`headrace payload show KEY` shows rows and receipt before you decide.",
+  operands: { text: "<key> accept|rewrite", min: 2, max: 2 },
   flags: {},
-  examples: ["headrace resolve p/0/t/2026-11-24T0741/acme/0123456789abcdefghijklmnog accept"],
+  examples: [
+    "headrace resolve p/0/t/2026-11-24T0741/acme/0123456789abcdefghijklmnog accept",
+    "headrace resolve p/0/t/2026-11-24T0741/acme/0123456789abcdefghijklmnog rewrite",
+  ],
   badNews: "the console took no decision",
   asksConsole: true,
   async run({ given, console, say, json }) {
@@ -20,15 +23,15 @@ export const resolve: Command = {
     if (!isPayloadKey(key)) {
       throw new Complaint(`"${key}" is no payload's key: p/0/t/{minute}/{tenant}/{id}`);
     }
-    if (how !== "accept") {
-      throw new Complaint(`"${how}" is no decision: say accept`);
+    if (how !== "accept" && how !== "rewrite") {
+      throw new Complaint(`"${how}" is no decision: say accept or rewrite`);
     }
     const answer = await console.send("POST", "/api/resolve", { key, how }, resolvedSchema);
     json(answer);
     say(
       answer.resolved
-        ? "accepted; `headrace status` shows the finding resolved within a minute"
-        : "nothing was held under this key",
+        ? `handed to the ledger: ${how}. \`headrace findings\` shows it resolved within minutes`
+        : "that is no payload's key",
     );
     return answer.resolved ? 0 : 1;
   },

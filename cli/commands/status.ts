@@ -23,7 +23,7 @@ export const status: Command = {
     behind: {
       value: "MINUTES",
       help: `how far the watermark may trail (default ${behindMinutes})`,
-      check: wholeNumber(1, 100_000),
+      check: wholeNumber(0, 100_000),
     },
     quiet: { help: "say nothing unless it is bad news" },
   },

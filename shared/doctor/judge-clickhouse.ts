@@ -4,7 +4,13 @@
  */
 import type { ClickHouseSettings } from "../clickhouse/connection.ts";
 import { tableName } from "../clickhouse/statements.ts";
-import { checkTable, isUtc, type TableDeclaration, ttlDaysOf, windowOf } from "../clickhouse/table-check.ts";
+import {
+  checkServer,
+  checkTable,
+  type TableDeclaration,
+  ttlDaysOf,
+  windowOf,
+} from "../clickhouse/table-check.ts";
 import { DAY_MS, limits } from "../limits.ts";
 import { bad, type Check, good, warning } from "./check.ts";
 
@@ -12,6 +18,8 @@ export interface ClickHouseFacts {
   /** `26.7.1.1` */
   readonly version: string;
   readonly timezone: string;
+  /** The setting `deduplicate_insert` of the login; empty where the server does not know it. */
+  readonly deduplicateInsert: string;
   /** Its clock, and ours when it was asked and when it answered: ms since the epoch. */
   readonly now: number;
   readonly askedAt: number;
@@ -40,7 +48,15 @@ export function judgeClickHouse(facts: ClickHouseFacts, settings: ClickHouseSett
   return [
     judgeVersion(facts.version),
     judgeClock(facts),
-    judgeTimezone(facts.timezone),
+    judgeServer("clickhouse timezone", settings, { ...facts, deduplicateInsert: "" }, facts.timezone),
+    judgeServer(
+      "clickhouse deduplication",
+      settings,
+      { ...facts, timezone: "UTC" },
+      facts.deduplicateInsert === ""
+        ? "as every INSERT asks for it"
+        : `deduplicate_insert = ${facts.deduplicateInsert}`,
+    ),
     facts.asyncInsert === "0"
       ? good("clickhouse async_insert", "off by default")
       : good("clickhouse async_insert", "on by default; ours are sent with async_insert = 0"),
@@ -77,14 +93,16 @@ function judgeClock({ now, askedAt, answeredAt }: ClickHouseFacts): Check {
       );
 }
 
-function judgeTimezone(timezone: string): Check {
-  return isUtc(timezone)
-    ? good("clickhouse timezone", timezone)
-    : bad(
-        "clickhouse timezone",
-        `the server counts days in ${timezone}; rows are counted by UTC days, and payloads near midnight would be held as inexact`,
-        "set <timezone>UTC</timezone> in ClickHouse's config.xml and restart it",
-      );
+/** One half of the table check of the server, as that says it: "what is wrong. Mend it with: …". */
+function judgeServer(
+  check: string,
+  settings: ClickHouseSettings,
+  server: Parameters<typeof checkServer>[1],
+  found: string,
+): Check {
+  const refusal = checkServer(settings, server);
+  const [wrong = "", mend = ""] = refusal.split(/ Mend it with:? /);
+  return refusal === "" ? good(check, found) : bad(check, wrong, mend);
 }
 
 function judgeTables(

@@ -42,7 +42,13 @@ async function examineClickHouse(clickHouse: ClickHouseConnection): Promise<read
 }
 
 const serverSchema = v.tuple([
-  v.object({ version: v.string(), timezone: v.string(), now: v.number(), async_insert: v.string() }),
+  v.object({
+    version: v.string(),
+    timezone: v.string(),
+    now: v.number(),
+    async_insert: v.string(),
+    deduplicate_insert: v.nullable(v.string()),
+  }),
 ]);
 const tablesSchema = v.array(
   v.object({ name: v.string(), engine: v.string(), engine_full: v.string(), create_table_query: v.string() }),
@@ -56,6 +62,7 @@ const ourTables = [
   "headrace_findings",
   "headrace_outcomes",
   "headrace_watermarks",
+  "headrace_usage",
 ];
 
 async function readFacts(clickHouse: ClickHouseConnection): Promise<ClickHouseFacts> {
@@ -66,8 +73,9 @@ async function readFacts(clickHouse: ClickHouseConnection): Promise<ClickHouseFa
   };
   const askedAt = Date.now();
   const [server] = await read(
-    `SELECT version() AS version, timezone() AS timezone, toFloat64(toUnixTimestamp64Milli(now64(3))) AS now,
-      (SELECT toString(value) FROM system.settings WHERE name = 'async_insert') AS async_insert`,
+    `SELECT version() AS version, serverTimezone() AS timezone, toFloat64(toUnixTimestamp64Milli(now64(3))) AS now,
+      (SELECT toString(value) FROM system.settings WHERE name = 'async_insert') AS async_insert,
+      (SELECT any(value) FROM system.settings WHERE name = 'deduplicate_insert') AS deduplicate_insert`,
     serverSchema,
   );
   const answeredAt = Date.now();
@@ -88,6 +96,7 @@ async function readFacts(clickHouse: ClickHouseConnection): Promise<ClickHouseFa
   return {
     version: server.version,
     timezone: server.timezone,
+    deduplicateInsert: server.deduplicate_insert ?? "",
     now: server.now,
     askedAt,
     answeredAt,

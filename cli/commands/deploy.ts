@@ -1,0 +1,339 @@
+/** `headrace deploy`: brings a Cloudflare account and a ClickHouse to what this commit needs, and changes nothing else. */
+import { randomBytes } from "node:crypto";
+import { chmodSync, mkdirSync, writeFileSync } from "node:fs";
+import { dirname, join, resolve } from "node:path";
+import { parseEnv } from "node:util";
+import * as v from "valibot";
+import { migrateClickHouse } from "../../dev/clickhouse/migrate-clickhouse.ts";
+import { statementRunner } from "../../dev/clickhouse/run-statement.ts";
+import { createProgress } from "../../dev/send/progress.ts";
+import {
+  defaultSchemaSettings,
+  MigrationError,
+  type SchemaSettings,
+} from "../../shared/clickhouse/migrations.ts";
+import { type Call, type Command, Complaint } from "../command.ts";
+import { wholeNumber } from "../command-line.ts";
+import { confirm, yesFlag } from "../confirm.ts";
+import { type Plan, planDeployment, type Step } from "../deploy/plan.ts";
+import { pendingMigrations, readPresent } from "../deploy/read-present.ts";
+import { type Addresses, runPlan } from "../deploy/run-plan.ts";
+import {
+  type InstallationSettings,
+  production,
+  rawConfigSchema,
+  stagePattern,
+  stageWorkers,
+} from "../deploy/stage-config.ts";
+import { versionTag } from "../deploy/version-tag.ts";
+import { wantedOf } from "../deploy/wanted.ts";
+import { projectWrangler, type Wrangler } from "../deploy/wrangler.ts";
+import { type Profile, profilesSchema } from "../place.ts";
+import { profilesPath } from "../profiles-path.ts";
+
+const root = resolve(import.meta.dirname, "..", "..");
+
+const isHost = (text: string): string | undefined =>
+  /^([a-z0-9-]+\.)+[a-z]{2,}$/.test(text) ? undefined : "is a host name such as otlp.example.com";
+
+export const deploy: Command = {
+  name: "deploy",
+  summary: "set up a Cloudflare account and ClickHouse for this commit; safe to run again",
+  about: `Reads what is there with \`wrangler\`, shows the plan, and does what is missing: bucket, queues, KV, ClickHouse's
+schema, secrets, three Workers, the notification rule. A system that is as planned is not touched. After a failure the
+same command goes on.
+
+It reads, from the environment or --env-file: CLOUDFLARE_API_TOKEN and CLOUDFLARE_ACCOUNT_ID (or \`wrangler login\`);
+CLICKHOUSE_URL, CLICKHOUSE_USER, CLICKHOUSE_PASSWORD, CLICKHOUSE_DATABASE, CLICKHOUSE_TRACES_TABLE; HEADRACE_ADMIN_TOKEN
+(made when it is not set); ALERT_WEBHOOK, METRICS_TOKEN. What the API token must be allowed: docs/operating.md.`,
+  operands: { text: "", min: 0, max: 0 },
+  flags: {
+    "dry-run": { help: "show the plan and do nothing; exit code 1 when something is not as planned" },
+    stage: {
+      value: "NAME",
+      help: `an installation beside others in the account: every name ends with -NAME (default ${production})`,
+      check: (text) => (stagePattern.test(text) ? undefined : "is a-z and 0-9, 16 characters at most"),
+    },
+    "env-file": { value: "FILE", help: "read the variables from this file (NAME=value lines)" },
+    "ingress-domain": {
+      value: "HOST",
+      help: "a custom domain for the ingress instead of workers.dev",
+      check: isHost,
+    },
+    "console-domain": { value: "HOST", help: "a custom domain for the console", check: isHost },
+    "ttl-days": {
+      value: "N",
+      help: "when the schema is made: days after which ClickHouse drops spans (default: never)",
+      check: wholeNumber(39, 10_000),
+    },
+    "private-clickhouse": {
+      help: "the Workers reach CLICKHOUSE_URL by a binding named CLICKHOUSE (VPC) and not over the internet",
+    },
+    "set-secrets": { help: "set every secret anew, not only those that are missing" },
+    wrangler: { value: "PATH", help: "another wrangler than this project's (or HEADRACE_WRANGLER)" },
+    yes: yesFlag,
+  },
+  examples: [
+    "headrace deploy --env-file headrace.env --dry-run",
+    "headrace deploy --env-file headrace.env --ingress-domain otlp.example.com",
+    "headrace deploy --env-file staging.env --stage staging --yes",
+    "headrace deploy --env-file headrace.env --set-secrets",
+  ],
+  badNews: "with --dry-run, something is not as planned",
+  asksConsole: false,
+  run: deployInstallation,
+};
+
+async function deployInstallation(call: Call): Promise<0 | 1> {
+  const { given, world, say, json } = call;
+  const stage = given.text("stage") ?? production;
+  const env = environmentOf(call);
+  const settings = settingsOf(call, env, stage);
+  const wanted = wantedOf(stageWorkers(await readRawConfig(), settings));
+  const wrangler = world.wranglerAt(
+    resolve(given.text("wrangler") ?? env["HEADRACE_WRANGLER"] ?? projectWrangler()),
+    root,
+    env,
+  );
+  const login = {
+    url: settings.clickHouse.url,
+    user: settings.clickHouse.user,
+    password: env["CLICKHOUSE_PASSWORD"] ?? "",
+  };
+  const schema: SchemaSettings = {
+    ...defaultSchemaSettings,
+    database: settings.clickHouse.database,
+    tracesTable: settings.clickHouse.tracesTable,
+    tracesTtlDays: given.has("ttl-days") ? Number(given.text("ttl-days")) : undefined,
+  };
+  await checkLogin(wrangler);
+  const progress = createProgress(world.err);
+  const present = await readPresent(
+    wrangler,
+    wanted,
+    () => reached(login.url, () => pendingMigrations(statementRunner(login), schema)),
+    (done, total) => progress.show("reading what is there", done, total, ""),
+  );
+  progress.end();
+  const { namespaceId } = present;
+  const plan = planDeployment(wanted, present, {
+    tagOf: (worker) =>
+      namespaceId === undefined ? undefined : versionTag(root, worker, wanted, namespaceId),
+    given: new Set(Object.keys(env).filter((name) => (env[name] ?? "") !== "")),
+    setSecrets: given.has("set-secrets"),
+  });
+  sayPlan(call, plan);
+  if (plan.conflicts.length > 0) {
+    throw new Complaint(plan.conflicts.join("\n"));
+  }
+  if (given.has("dry-run") || plan.steps.length === 0) {
+    json({ stage, ...plan, done: false });
+    return plan.steps.length === 0 ? 0 : 1;
+  }
+  const adminToken = env["HEADRACE_ADMIN_TOKEN"] ?? randomBytes(24).toString("base64url");
+  const secrets = secretsOf(plan.steps, { ...env, ADMIN_TOKEN: adminToken });
+  await confirm(call, `${plan.steps.length} steps`);
+  const addresses = await runPlan(plan.steps, namespaceId, {
+    root,
+    folder: join(root, "dist", "deploy", stage),
+    wanted,
+    wrangler,
+    secretOf: (name) => secrets.get(name),
+    migrate: async () => {
+      await reached(login.url, () => migrateClickHouse(login, schema));
+    },
+    interrupted: world.interrupted,
+    onStep: (step, index) => say(`[${index + 1}/${plan.steps.length}] ${step.what} …`),
+  });
+  const setsToken = plan.steps.some((step) => step.secrets.includes("ADMIN_TOKEN"));
+  const profile = keepProfile(call, stage, addresses, setsToken ? adminToken : undefined);
+  json({ stage, ...plan, done: true, addresses: Object.fromEntries(addresses) });
+  sayNext(call, stage, profile);
+  return 0;
+}
+
+/** The environment, with the file's variables where it has none. */
+function environmentOf({ given, world }: Call): Readonly<Record<string, string | undefined>> {
+  const path = given.text("env-file");
+  if (path === undefined) {
+    return world.env;
+  }
+  const text = world.readText(path);
+  if (text === undefined) {
+    throw new Complaint(`there is no file ${path}`);
+  }
+  return { ...parseEnv(text), ...world.env };
+}
+
+const identifier = /^[A-Za-z_][A-Za-z0-9_]*$/;
+
+function settingsOf(
+  { given }: Call,
+  env: Readonly<Record<string, string | undefined>>,
+  stage: string,
+): InstallationSettings {
+  const url = env["CLICKHOUSE_URL"] ?? "";
+  if (!/^https?:\/\/[^/]/.test(url) || !URL.canParse(url)) {
+    throw new Complaint(
+      `set CLICKHOUSE_URL to the address of ClickHouse's HTTP interface, https://host:8443${url === "" ? "" : `, not "${url}"`}`,
+    );
+  }
+  const { username, password, hostname } = new URL(url);
+  if (username !== "" || password !== "") {
+    throw new Complaint(
+      "CLICKHOUSE_URL is not secret: put the login into CLICKHOUSE_USER and CLICKHOUSE_PASSWORD",
+    );
+  }
+  if (/^(localhost|127\.|\[::1\])/.test(hostname) && !given.has("private-clickhouse")) {
+    throw new Complaint(
+      `Cloudflare's Workers cannot reach ${hostname}: give the address that they reach, or say --private-clickhouse`,
+    );
+  }
+  const named = (name: string, otherwise: string): string => {
+    const text = env[name] ?? otherwise;
+    if (!identifier.test(text)) {
+      throw new Complaint(`${name} is a name of letters, digits and _, not "${text}"`);
+    }
+    return text;
+  };
+  return {
+    stage,
+    clickHouse: {
+      url,
+      user: env["CLICKHOUSE_USER"] ?? "default",
+      database: named("CLICKHOUSE_DATABASE", "default"),
+      tracesTable: named("CLICKHOUSE_TRACES_TABLE", defaultSchemaSettings.tracesTable),
+    },
+    domains: { ingress: given.text("ingress-domain"), console: given.text("console-domain") },
+  };
+}
+
+async function readRawConfig() {
+  const { experimental_readRawConfig } = await import("wrangler"); // a second to load: only here
+  const { rawConfig } = experimental_readRawConfig({ config: join(root, "wrangler.toml") });
+  return v.parse(rawConfigSchema, rawConfig);
+}
+
+const whoamiSchema = v.looseObject({
+  loggedIn: v.optional(v.boolean()),
+  accounts: v.optional(v.array(v.looseObject({ id: v.string(), name: v.string() }))),
+});
+
+async function checkLogin(wrangler: Wrangler): Promise<void> {
+  const { ok, out, text } = await wrangler({ argv: ["whoami", "--json"] });
+  const begin = out.indexOf("{");
+  const parsed = v.safeParse(whoamiSchema, begin < 0 ? undefined : tryJson(out.slice(begin)));
+  if (!ok || (parsed.success && parsed.output.loggedIn === false)) {
+    throw new Complaint(
+      `wrangler is not logged in: set CLOUDFLARE_API_TOKEN (docs/operating.md lists what it must be allowed) and CLOUDFLARE_ACCOUNT_ID, or run \`npx wrangler login\`${ok ? "" : `\n${text.trim().split("\n").slice(-3).join("\n")}`}`,
+    );
+  }
+}
+
+function tryJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+/** ClickHouse's own answers are complaints of its own; a network that does not answer is exit code 3. */
+async function reached<T>(url: string, act: () => Promise<T>): Promise<T> {
+  try {
+    return await act();
+  } catch (error) {
+    const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
+    const code = cause instanceof Error && "code" in cause ? String(cause.code) : "";
+    const text = error instanceof Error ? error.message : String(error);
+    throw new Complaint(
+      `ClickHouse at ${url}: ${code === "" ? (text.split("\n")[0] ?? "") : code}`,
+      error instanceof MigrationError ? 2 : 3,
+      { cause: error },
+    );
+  }
+}
+
+/** Every value that the steps need, before the first of them is done. */
+function secretsOf(
+  steps: readonly Step[],
+  env: Readonly<Record<string, string | undefined>>,
+): ReadonlyMap<string, string> {
+  const values = new Map<string, string>();
+  for (const name of new Set(steps.flatMap(({ secrets }) => secrets))) {
+    const value = env[name];
+    if (value === undefined) {
+      throw new Complaint(
+        `set ${name} in the environment or the --env-file (it may be empty): a Worker needs it as a secret`,
+      );
+    }
+    values.set(name, value);
+  }
+  return values;
+}
+
+function sayPlan({ say }: Call, { steps, asPlanned }: Plan): void {
+  if (asPlanned.length > 0) {
+    say(`As planned: ${asPlanned.join(", ")}.`);
+  }
+  if (steps.length === 0) {
+    say("Nothing is to be done.");
+    return;
+  }
+  say(asPlanned.length === 0 ? "To be done:" : "\nTo be done:");
+  for (const [index, { what, does, argv, environment }] of steps.entries()) {
+    say(`${String(index + 1).padStart(3)}. ${what}\n     ${does}`);
+    if (argv.length > 0) {
+      const more = environment === undefined ? "" : ` --config dist/deploy/…/${environment}.json --tag hr-…`;
+      say(`     wrangler ${argv.join(" ")}${more}`);
+    }
+  }
+}
+
+/** Writes the installation into the profile file, readable by its owner only, as far as its parts are known. */
+function keepProfile(
+  { world }: Call,
+  stage: string,
+  addresses: Addresses,
+  adminToken: string | undefined,
+): Profile | undefined {
+  const path = profilesPath(world);
+  const parsed = v.safeParse(profilesSchema, tryJson(world.readText(path) ?? "{}"));
+  if (!parsed.success) {
+    throw new Complaint(
+      `everything is deployed, but ${path} is damaged and was left as it is: move it away and run this again`,
+    );
+  }
+  const before = parsed.output[stage];
+  const console = addresses.get("console") ?? before?.console;
+  const token = adminToken ?? before?.adminToken;
+  const otlp = addresses.get("ingress") ?? before?.otlp;
+  if (console === undefined || token === undefined) {
+    return undefined;
+  }
+  const profile: Profile = { ...before, console, adminToken: token, ...(otlp === undefined ? {} : { otlp }) };
+  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+  writeFileSync(path, `${JSON.stringify({ ...parsed.output, [stage]: profile }, null, 2)}\n`, {
+    mode: 0o600,
+  });
+  chmodSync(path, 0o600);
+  return profile;
+}
+
+function sayNext({ say, world }: Call, stage: string, profile: Profile | undefined): void {
+  if (profile === undefined) {
+    say(
+      "\nDeployed. The console's address or token is not known here: set HEADRACE_CONSOLE_URL and HEADRACE_ADMIN_TOKEN, or run this again with --set-secrets.",
+    );
+    return;
+  }
+  say(`
+Deployed. ${profilesPath(world)} has the profile ${stage}.
+
+  OTLP/HTTP  ${profile.otlp ?? "(see the Worker's page)"}/v1/traces
+  Console    ${profile.console}
+
+Next:
+  npx headrace keys create --profile ${stage} --tenant acme --name "first key"
+  npx headrace doctor --profile ${stage}`);
+}

@@ -1,0 +1,127 @@
+/** Asks wrangler what an account has. An answer that is neither the thing nor "there is none" ends the deployment. */
+
+import { readSchemaFiles } from "../../dev/schema-files.ts";
+import { quoteText } from "../../shared/clickhouse/identifier.ts";
+import type { AppliedMigration, RunStatement, SchemaSettings } from "../../shared/clickhouse/migrations.ts";
+import { planMigrations, tableNames } from "../../shared/clickhouse/migrations.ts";
+import { Complaint } from "../command.ts";
+import {
+  type Present,
+  type PresentQueue,
+  type PresentRule,
+  type PresentWorker,
+  parseNames,
+  parseNamespaceId,
+  parseQueueInfo,
+  parseRules,
+  parseSecrets,
+  parseTag,
+} from "./present.ts";
+import { lifecycleRule, type Wanted } from "./wanted.ts";
+import type { Wrangler } from "./wrangler.ts";
+
+/** wrangler's and the API's ways to say that there is none. */
+const isAbsent = /does not exist|not found|has no deployments|\[code: (10007|10006|10090|11015)\]/i;
+
+/** Each is a process of its own, and the API has limits. */
+const callsAtOnce = 4;
+
+export async function readPresent(
+  wrangler: Wrangler,
+  wanted: Wanted,
+  migrations: () => Promise<readonly string[]>,
+  onProgress: (done: number, total: number) => void,
+): Promise<Present> {
+  const ask = async (...argv: string[]): Promise<string | undefined> => {
+    const answer = await wrangler({ argv });
+    if (answer.ok) {
+      return answer.out;
+    }
+    if (isAbsent.test(answer.text)) {
+      return undefined;
+    }
+    throw new Complaint(`\`wrangler ${argv.join(" ")}\` failed:\n${lastLines(answer.text)}`, 3);
+  };
+  const queues = new Map<string, PresentQueue>();
+  const workers = new Map<string, PresentWorker>();
+  let buckets: readonly string[] = [];
+  let namespaceId: string | undefined;
+  let lifecycle: readonly string[] = [];
+  let rules: readonly PresentRule[] = [];
+  let pending: readonly string[] = [];
+  const jobs: (() => Promise<void>)[] = [
+    async () => {
+      pending = await migrations();
+    },
+    async () => {
+      namespaceId = parseNamespaceId((await ask("kv", "namespace", "list")) ?? "[]", wanted.namespace);
+    },
+    async () => {
+      buckets = parseNames((await ask("r2", "bucket", "list")) ?? "");
+      if (buckets.includes(wanted.bucket)) {
+        lifecycle = parseNames((await ask("r2", "bucket", "lifecycle", "list", wanted.bucket)) ?? "");
+        rules = parseRules((await ask("r2", "bucket", "notification", "list", wanted.bucket)) ?? "");
+      }
+    },
+    ...wanted.queues.map(({ name }) => async () => {
+      const info = await ask("queues", "info", name);
+      if (info !== undefined) {
+        queues.set(name, parseQueueInfo(info));
+      }
+    }),
+    ...wanted.workers.map(({ worker: { name } }) => async () => {
+      const secrets = await ask("secret", "list", "--name", name);
+      if (secrets !== undefined) {
+        const deployment = await ask("deployments", "status", "--name", name, "--json");
+        const versions = await ask("versions", "list", "--name", name, "--json");
+        const tag =
+          deployment === undefined || versions === undefined ? null : parseTag(deployment, versions);
+        workers.set(name, { tag, secrets: parseSecrets(secrets) });
+      }
+    }),
+  ];
+  let done = 0;
+  const waiting = [...jobs];
+  const work = async (): Promise<void> => {
+    for (let job = waiting.shift(); job !== undefined; job = waiting.shift()) {
+      await job();
+      onProgress(++done, jobs.length);
+    }
+  };
+  await Promise.all(Array.from({ length: callsAtOnce }, work));
+  return {
+    hasBucket: buckets.includes(wanted.bucket),
+    hasLifecycleRule: lifecycle.includes(lifecycleRule),
+    rules,
+    queues,
+    namespaceId,
+    workers,
+    migrations: pending,
+  };
+}
+
+/** Files of schema/ that this ClickHouse has not seen. Throws `Complaint` when it does not answer. */
+export async function pendingMigrations(
+  run: RunStatement,
+  settings: SchemaSettings,
+): Promise<readonly string[]> {
+  const { migrations } = tableNames(settings);
+  const has = await run(
+    `SELECT count() FROM system.tables WHERE database = ${quoteText(settings.database)} AND name = 'headrace_migrations' FORMAT TSVRaw`,
+  );
+  const applied: AppliedMigration[] = [];
+  if (has.trim() !== "0") {
+    const text = await run(
+      `SELECT number, name, checksum FROM ${migrations} FINAL WHERE traces_table = ${quoteText(settings.tracesTable)} ORDER BY number FORMAT TSVRaw`,
+    );
+    for (const line of text.split("\n").filter((row) => row !== "")) {
+      const [number = "", name = "", checksum = ""] = line.split("\t");
+      applied.push({ number: Number(number), name, checksum });
+    }
+  }
+  return (await planMigrations(readSchemaFiles(), settings, applied)).map(({ name }) => name);
+}
+
+export function lastLines(text: string): string {
+  return text.trim().split("\n").slice(-20).join("\n");
+}

@@ -1,0 +1,291 @@
+/** The CLI against a pipeline of its own, healthy and broken. */
+import { createServer } from "node:http";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { formatApiKey } from "../../shared/api-key.ts";
+import { headrace } from "../wrangler/cli-run.ts";
+import {
+  devSettings,
+  exportSpans,
+  freshSpans,
+  type LocalPipeline,
+  startLocalPipeline,
+  temporaryFolder,
+} from "./local-pipeline.ts";
+
+const folder = temporaryFolder();
+let local: LocalPipeline;
+
+beforeAll(async () => {
+  local = await startLocalPipeline(devSettings(folder.path, { ledgerTimesFaster: "30" }), {
+    crons: false,
+    events: false,
+  });
+}, 60_000);
+
+afterAll(async () => {
+  await local.stop();
+  folder.remove();
+}, 30_000);
+
+const cli = (...argv: string[]) => headrace(argv, { HEADRACE_STATE: folder.path });
+const jsonOf = async (...argv: string[]) => JSON.parse((await cli(...argv, "--json")).out);
+
+async function storedKey(): Promise<{ readonly key: string; readonly trace: string }> {
+  const spans = freshSpans(30, 2);
+  const trace = spans[0]?.spanContext().traceId ?? "";
+  await exportSpans(local.pipeline, spans);
+  await local.eventually(`SELECT count() > 0 FROM otel_traces WHERE TraceId = '${trace}'`, "1", 15_000);
+  const receipt = `SELECT key FROM headrace_receipts WHERE outcome = 'stored' AND payload IN
+    (SELECT HeadracePayload FROM otel_traces WHERE TraceId = '${trace}')`;
+  await local.eventually(`SELECT count() FROM (${receipt})`, "1", 15_000);
+  return { key: await local.query(receipt), trace };
+}
+
+describe("doctor", () => {
+  test("finds nothing bad in a healthy pipeline, and its canaries became rows with every attribute", async () => {
+    const { code, out } = await cli("doctor");
+    expect(out).not.toContain("BAD");
+    expect(out).toMatch(/good +canary protobuf +rows after/);
+    expect(out).toMatch(/good +canary json +rows after/);
+    expect(out).toMatch(/good +r2 create-only put/);
+    expect(code).toBe(0);
+    expect(
+      await local.query(
+        "SELECT count(), uniqExact(SpanAttributes['db.query.text']) FROM otel_traces WHERE ServiceName = 'headrace-doctor'",
+      ),
+    ).toBe("4\t1");
+  });
+
+  test("says of a table without a window, a TTL that eats spans and a lost projection what mends each, and it does", async () => {
+    await local.query("ALTER TABLE otel_traces MODIFY SETTING non_replicated_deduplication_window = 0");
+    await local.query("ALTER TABLE otel_traces MODIFY TTL toDateTime(Timestamp) + toIntervalDay(3)");
+    await local.query("ALTER TABLE otel_traces DROP PROJECTION headrace_counts SETTINGS mutations_sync = 1");
+    const broken = await jsonOf("doctor", "--no-canary");
+    const bad = broken.checks.filter(({ verdict }: { verdict: string }) => verdict === "bad");
+    expect(bad.map(({ check }: { check: string }) => check)).toEqual([
+      "clickhouse window",
+      "clickhouse projection",
+      "clickhouse TTL",
+    ]);
+    for (const { mend } of bad) {
+      for (const statement of mend.split("; ")) {
+        await local.query(statement);
+      }
+    }
+    const mended = await jsonOf("doctor", "--no-canary");
+    expect(mended.ok).toBe(true);
+    await local.query("ALTER TABLE otel_traces REMOVE TTL");
+  });
+
+  test("tells a wrong key from a closed door from a firewall", async () => {
+    const doctor = (env: Record<string, string>, ...flags: string[]) =>
+      headrace(["doctor", ...flags], { HEADRACE_STATE: folder.path, ...env });
+    const wrongKey = await doctor({ HEADRACE_KEY: formatApiKey(new Uint8Array(52)) });
+    expect(wrongKey.out).toMatch(/BAD +canary json +401: /);
+    expect(wrongKey.code).toBe(1);
+
+    const closed = await doctor({}, "--otlp", "http://127.0.0.1:9");
+    expect(closed.out).toMatch(/BAD +canary protobuf +no answer from http:\/\/127\.0\.0\.1:9 \(/);
+
+    // A firewall in front of the ingress, that takes offence at what looks like SQL.
+    const firewall = createServer((request, response) => {
+      const chunks: Buffer[] = [];
+      request.on("data", (chunk: Buffer) => chunks.push(chunk));
+      request.on("end", async () => {
+        const body = Buffer.concat(chunks);
+        if (body.includes("OR 1=1")) {
+          response.writeHead(403, { "content-type": "text/html" });
+          response.end("<html>Sorry, you have been blocked</html>");
+          return;
+        }
+        const answer = await fetch(`${local.pipeline.otlp}${request.url}`, {
+          method: "POST",
+          body,
+          headers: {
+            "content-type": request.headers["content-type"] ?? "",
+            authorization: request.headers.authorization ?? "",
+          },
+        });
+        response.writeHead(answer.status, {
+          "content-type": answer.headers.get("content-type") ?? "",
+          "x-headrace-payload": answer.headers.get("x-headrace-payload") ?? "",
+        });
+        response.end(Buffer.from(await answer.arrayBuffer()));
+      });
+    });
+    await new Promise<void>((resolve) => firewall.listen(0, "127.0.0.1", resolve));
+    const address = firewall.address();
+    const port = typeof address === "object" && address !== null ? address.port : 0;
+    try {
+      const blocked = await doctor({}, "--otlp", `http://127.0.0.1:${port}`);
+      expect(blocked.out).toMatch(/BAD +canary json +403 .*a firewall rule eats spans/);
+      expect(blocked.out).toContain("add a skip rule (WAF custom rule, action Skip");
+    } finally {
+      firewall.close();
+    }
+  });
+});
+
+describe("status", () => {
+  test("is 0 when everything adds up, and 1 with the key named when a payload is missing", async () => {
+    const { key } = await storedKey();
+    const well = await cli("status", "--behind", "100000");
+    expect(well.out).toMatch(/^balanced: \d+ accepted = /);
+    expect(well.code).toBe(0);
+    expect((await cli("status", "--quiet", "--behind", "100000")).out).toBe("");
+
+    // An object that nobody rang, and whose receipt is lost: a ledger that forgot would not hold it either.
+    const bucket = await local.pipeline.workers.getR2Bucket("PAYLOADS", "headrace-consumer");
+    const lost = key.replace(/^p\/0\/t\/\d{4}/, "p/0/t/2026").replace("/dev/", "/lost/");
+    const object = await bucket.get(key);
+    await bucket.put(lost, (await object?.text()) ?? "", { customMetadata: object?.customMetadata ?? {} });
+    const bad = await cli("status", "--behind", "100000");
+    expect(bad.out).toContain("NOT BALANCED");
+    expect(bad.out).toContain(lost);
+    expect(bad.code).toBe(1);
+    await bucket.delete(lost);
+  });
+
+  test("is 1 when the watermark is too far behind", async () => {
+    const { code, out } = await cli("status", "--behind", "0");
+    expect(out).toContain("WATERMARK");
+    expect(code).toBe(1);
+  });
+});
+
+// Each waits for its fence (7 s of these 30 times faster ones): they wait beside each other.
+describe.concurrent("a payload", () => {
+  test("payload show tells every step with its time, by key and by id", async () => {
+    const { key } = await storedKey();
+    const { code, out } = await cli("payload", "show", key);
+    expect(code).toBe(0);
+    const steps = out.split("\n").filter((line) => /^\d{4}-\d\d-\d\dT/.test(line));
+    expect(steps.map((line) => line.slice(26).replace(/:.*/, ""))).toEqual([
+      "its body was complete at the ingress",
+      "R2 kept it",
+      "receipt",
+      "the ledger was done with it",
+    ]);
+    expect(steps.toSorted()).toEqual(steps);
+    expect(out).toContain("30 on ");
+    const byId = await jsonOf("payload", "show", key.slice(-26));
+    expect(byId).toMatchObject({ keys: [key], tenant: "dev", ledger: { at: "done", outcome: "stored" } });
+    expect((await cli("payload", "show", "0".repeat(26))).code).toBe(1);
+    expect(await cli("payload", "show", "nonsense")).toMatchObject({ code: 2 });
+  });
+
+  test("a dead letter is listed, shown, replayed without harm, and purged only when that was said", async () => {
+    const { key } = await storedKey();
+    // The object is damaged while its payload is rung again under another minute: it cannot be decoded, and dies.
+    const bucket = await local.pipeline.workers.getR2Bucket("PAYLOADS", "headrace-consumer");
+    const object = await bucket.head(key);
+    const dead = `p/0/t/${key.slice(6, 21)}/dev/${"0".repeat(26)}`;
+    await bucket.put(dead, "this is no gzip", { customMetadata: object?.customMetadata ?? {} });
+    expect((await cli("reconcile")).code).toBe(0);
+    await local.eventually(`SELECT count() FROM headrace_receipts WHERE key = '${dead}'`, "1", 20_000);
+
+    const list = await cli("dead-letters", "list");
+    expect(list.out).toContain(dead);
+    expect(list.code).toBe(1);
+    expect((await cli("dead-letters", "list", "--cause", "rejected:")).code).toBe(0);
+    const shown = await cli("dead-letters", "show", dead);
+    expect(shown.out).toMatch(/died of +decode/);
+
+    expect(await cli("dead-letters", "purge", dead)).toMatchObject({ code: 2 });
+    const unsaid = await cli("dead-letters", "purge", dead, "--reason", "a test");
+    expect(unsaid.err).toContain("1 payload will be erased for good: say --yes");
+    expect(unsaid.out).toContain(dead);
+    expect(await jsonOf("dead-letters", "list")).toHaveLength(1);
+
+    const replayed = await jsonOf("dead-letters", "replay", "--all");
+    expect(replayed).toEqual({ taken: [dead], missing: [] });
+    const purged = await jsonOf("dead-letters", "purge", "--all", "--reason", "a test", "--yes");
+    expect(purged).toEqual({ taken: [dead], missing: [] });
+    await local.eventually(
+      `SELECT outcome, reason FROM headrace_receipts FINAL WHERE key = '${dead}'`,
+      "erased\ta test",
+      30_000,
+    );
+    await vi.waitFor(async () => expect(await bucket.head(dead)).toBeNull(), { timeout: 10_000 });
+    const again = await cli("dead-letters", "replay", "--all");
+    expect(again.err).toContain("there is nothing to do");
+    expect(again.code).toBe(0);
+  });
+
+  test("erase by trace names what goes with it, and leaves a receipt, no object and no row", async () => {
+    const { key, trace } = await storedKey();
+    const plan = await cli("erase", "--trace", trace, "--reason", "asked for");
+    expect(plan.code).toBe(2);
+    expect(plan.out).toMatch(/spans of the trace +spans in all/);
+    const erased = await jsonOf("erase", "--trace", trace, "--reason", "asked for", "--yes");
+    expect(erased).toEqual({ taken: [key], missing: [] });
+    await local.eventually(`SELECT count() FROM otel_traces WHERE TraceId = '${trace}'`, "0", 30_000);
+    await local.eventually(
+      `SELECT outcome FROM headrace_receipts FINAL WHERE key = '${key}'`,
+      "erased",
+      10_000,
+    );
+    expect((await cli("erase", "--trace", trace, "--reason", "asked for")).code).toBe(1);
+  });
+
+  test("erase by tenant pages through everything of it and touches nobody else", async () => {
+    const kept = await storedKey();
+    const made = await jsonOf("keys", "create", "--tenant", "leaver", "--name", "leaver");
+    const door = { otlp: local.pipeline.otlp, key: made.key };
+    await exportSpans(door, freshSpans(5));
+    await exportSpans(door, freshSpans(7));
+    await local.eventually("SELECT count() FROM headrace_receipts WHERE tenant = 'leaver'", "2", 20_000);
+    const run = await cli("erase", "--tenant", "leaver", "--reason", "contract ended", "--yes");
+    expect(run.out).toContain("leaver still has 1 active key");
+    expect(run.out).toContain("2 keys of leaver with 12 spans");
+    expect(run.code).toBe(0);
+    await local.eventually("SELECT count() FROM otel_traces WHERE HeadraceTenant = 'leaver'", "0", 30_000);
+    expect(await local.query(`SELECT count() FROM otel_traces WHERE TraceId = '${kept.trace}'`)).not.toBe(
+      "0",
+    );
+  });
+});
+
+test("a key is made, listed, changed, rotated and revoked by the beginning of its id", async () => {
+  const made = await jsonOf(
+    "keys",
+    "create",
+    "--tenant",
+    "acme",
+    "--name",
+    "web",
+    "--spans-per-second",
+    "10",
+  );
+  const id = made.id.slice(0, 12);
+  expect((await cli("keys", "list", "--tenant", "acme")).out).toContain(id);
+  expect(await jsonOf("keys", "set", id, "--spans-per-second", "none", "--sample", "0.5")).toMatchObject({
+    spansPerSecond: null,
+    sample: 0.5,
+    name: "web",
+  });
+  const rotated = await jsonOf("keys", "rotate", id);
+  expect(rotated).toMatchObject({ tenant: "acme", account: made.id });
+  expect(rotated.key).toMatch(/^hr_/);
+  expect(await cli("keys", "revoke", id)).toMatchObject({ code: 2 });
+  expect(await jsonOf("keys", "revoke", id, "--yes")).toMatchObject({ status: "revoked" });
+  expect((await cli("keys", "revoke", "00000000", "--yes")).err).toContain(
+    "no key's id begins with 00000000",
+  );
+  expect((await cli("keys", "revoke", made.key, "--yes")).err).toContain("does not belong on a command line");
+});
+
+test("a wrong address and a wrong token are told apart, and which is named", async () => {
+  const token = local.pipeline.adminToken;
+  const at = (url: string, adminToken: string) =>
+    headrace(["watermark"], { HEADRACE_CONSOLE_URL: url, HEADRACE_ADMIN_TOKEN: adminToken });
+  const closed = await at("http://127.0.0.1:9", token);
+  expect(closed.err).toContain("address from HEADRACE_CONSOLE_URL");
+  expect(closed.code).toBe(3);
+  const wrong = await at(local.pipeline.console, "wrong");
+  expect(wrong.err).toContain("refuses the admin token of HEADRACE_CONSOLE_URL and HEADRACE_ADMIN_TOKEN");
+  expect(wrong.code).toBe(2);
+  const other = await at(local.pipeline.otlp, token);
+  expect(other.err).toContain("is it the console's address?");
+  expect(other.code).toBe(3);
+});
