@@ -11,9 +11,10 @@ export interface RotelOptions {
   readonly clickhouseUrl: string;
   readonly database: string;
   readonly compress: "none" | "lz4";
+  readonly batchMs: number;
 }
 
-/** It writes to `otel_traces`, in batches of 10,000 rows or 1 s, from memory; its other settings are its defaults. */
+/** It writes to `otel_traces`, in batches of 10,000 rows or `batchMs`, from memory; its other settings are its defaults. */
 export async function startRotel(options: RotelOptions): Promise<PeerProcess> {
   const grpc = await claimPort(0, "");
   const settings = {
@@ -22,7 +23,7 @@ export async function startRotel(options: RotelOptions): Promise<PeerProcess> {
     "pid-file": join(options.folder, "rotel.pid"),
     "log-file": join(options.folder, "rotel.log"),
     "batch-max-size": String(batchRows),
-    "batch-timeout": "1s",
+    "batch-timeout": `${options.batchMs}ms`,
     exporter: "clickhouse",
     "clickhouse-exporter-endpoint": options.clickhouseUrl,
     "clickhouse-exporter-database": options.database,

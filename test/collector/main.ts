@@ -196,6 +196,7 @@ async function main(): Promise<number> {
       table: "otel_traces",
       createSchema: true,
       compress: "lz4",
+      batchMs: 0,
       queue: "none",
     });
     try {
