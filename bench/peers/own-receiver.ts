@@ -3,7 +3,7 @@
  * and INSERT, in one Node process, from memory. No R2, no queue, no ledger: it is for comparing code with code, and
  * keeps no promise of Headrace's.
  *
- * `node own-receiver.ts PORT CLICKHOUSE_URL BATCH_MS` ends on SIGTERM when all groups are stored.
+ * `node own-receiver.ts PORT CLICKHOUSE_URL` ends on SIGTERM when all groups are stored.
  */
 import { createHash, randomBytes } from "node:crypto";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
@@ -16,10 +16,9 @@ import { inspectTraces, type SpanBounds } from "../../shared/otlp/inspect.ts";
 import { successBody } from "../../shared/otlp/responses.ts";
 import { BlockBuilder } from "../../shared/rows/transcode.ts";
 import { compressBlock } from "../../workers/consumer/compress-block.ts";
-import { batchRows } from "./batching.ts";
+import { codeBatching } from "./batching.ts";
 
-const [, , portText = "", clickhouseUrl = "", batchMsText = ""] = process.argv;
-const batchMs = Number(batchMsText);
+const [, , portText = "", clickhouseUrl = ""] = process.argv;
 
 /** Groups that may be on their way at once; a sender waits beyond, as with the peers' full queues. */
 const groupsAtOnceMax = 4;
@@ -99,8 +98,8 @@ async function receive(request: IncomingMessage, response: ServerResponse): Prom
   if (spans > 0) {
     waiting.push({ id, body, spans, bounds });
     waitingRows += spans;
-    timer ??= setTimeout(flush, batchMs);
-    if (waitingRows >= batchRows) {
+    timer ??= setTimeout(flush, codeBatching.ms);
+    if (waitingRows >= codeBatching.rows) {
       flush();
     }
   }

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import * as v from "valibot";
 import { claimPort } from "../../dev/free-port.ts";
 import { devFileSchema } from "../../dev/state-folder.ts";
-import { codeBatchMs, wholeBatchMs } from "./batching.ts";
+import { type Batching, codeBatching, wholeBatching } from "./batching.ts";
 import { buildCollector, PeerUnavailable } from "./build-collector.ts";
 import { installRotel } from "./install-rotel.ts";
 import type { Target } from "./load.ts";
@@ -44,10 +44,10 @@ function collector(
   folder: string,
   compress: "none" | "lz4",
   queue: "memory" | "disk",
-  batchMs: number,
+  batching: Batching,
 ): System {
   const name = `Collector, ${compress}${queue === "disk" ? ", queue on disk" : ""}`;
-  const own = join(folder, `collector-${compress}-${queue}-${batchMs}`);
+  const own = join(folder, `collector-${compress}-${queue}-${batching.rows}`);
   mkdirSync(own, { recursive: true });
   return withPort(name, (port, clickhouseUrl) =>
     startCollector({
@@ -59,17 +59,17 @@ function collector(
       table: "otel_traces",
       createSchema: false,
       compress,
-      batchMs,
+      batching,
       queue,
     }),
   );
 }
 
-function rotel(program: string, folder: string, compress: "none" | "lz4", batchMs: number): System {
-  const own = join(folder, `rotel-${compress}-${batchMs}`);
+function rotel(program: string, folder: string, compress: "none" | "lz4", batching: Batching): System {
+  const own = join(folder, `rotel-${compress}-${batching.rows}`);
   mkdirSync(own, { recursive: true });
   return withPort(`Rotel, ${compress}`, (port, clickhouseUrl) =>
-    startRotel({ program, folder: own, port, clickhouseUrl, database, compress, batchMs }),
+    startRotel({ program, folder: own, port, clickhouseUrl, database, compress, batching }),
   );
 }
 
@@ -77,11 +77,7 @@ function rotel(program: string, folder: string, compress: "none" | "lz4", batchM
 function ownCode(): System {
   const script = join(import.meta.dirname, "own-receiver.ts");
   return withPort("Headrace's code", (port, clickhouseUrl) =>
-    startPeer(
-      process.execPath,
-      ["--no-warnings", script, String(port), clickhouseUrl, String(codeBatchMs)],
-      port,
-    ),
+    startPeer(process.execPath, ["--no-warnings", script, String(port), clickhouseUrl], port),
   );
 }
 
@@ -137,20 +133,20 @@ export function findSystems(folder: string): Systems {
     const binary = buildCollector();
     return [
       [
-        collector(binary, folder, "lz4", "memory", codeBatchMs),
-        collector(binary, folder, "none", "memory", codeBatchMs),
+        collector(binary, folder, "lz4", "memory", codeBatching),
+        collector(binary, folder, "none", "memory", codeBatching),
       ],
       [
-        collector(binary, folder, "none", "memory", wholeBatchMs),
-        collector(binary, folder, "none", "disk", wholeBatchMs),
+        collector(binary, folder, "none", "memory", wholeBatching),
+        collector(binary, folder, "none", "disk", wholeBatching),
       ],
     ];
   });
   const [rotelCode, rotelWhole] = attempt("Rotel", () => {
     const program = installRotel();
     return [
-      [rotel(program, folder, "lz4", codeBatchMs), rotel(program, folder, "none", codeBatchMs)],
-      [rotel(program, folder, "none", wholeBatchMs)],
+      [rotel(program, folder, "lz4", codeBatching), rotel(program, folder, "none", codeBatching)],
+      [rotel(program, folder, "none", wholeBatching)],
     ];
   });
   return {
