@@ -16,7 +16,7 @@ import { inspectTraces, type SpanBounds } from "../../shared/otlp/inspect.ts";
 import { successBody } from "../../shared/otlp/responses.ts";
 import { BlockBuilder } from "../../shared/rows/transcode.ts";
 import { compressBlock } from "../../workers/consumer/compress-block.ts";
-import { batchMs, batchRows } from "./batching.ts";
+import { codeBatching } from "./batching.ts";
 
 const [, , portText = "", clickhouseUrl = ""] = process.argv;
 
@@ -98,8 +98,8 @@ async function receive(request: IncomingMessage, response: ServerResponse): Prom
   if (spans > 0) {
     waiting.push({ id, body, spans, bounds });
     waitingRows += spans;
-    timer ??= setTimeout(flush, batchMs);
-    if (waitingRows >= batchRows) {
+    timer ??= setTimeout(flush, codeBatching.ms);
+    if (waitingRows >= codeBatching.rows) {
       flush();
     }
   }

@@ -1,7 +1,7 @@
 /** Runs the Collector between OTLP/HTTP and a ClickHouse over HTTP. */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { batchMs, batchRows } from "./batching.ts";
+import type { Batching } from "./batching.ts";
 import { type PeerProcess, startPeer } from "./processes.ts";
 
 export interface CollectorOptions {
@@ -15,9 +15,11 @@ export interface CollectorOptions {
   /** Whether the exporter makes the tables, in its own form. */
   readonly createSchema: boolean;
   readonly compress: "none" | "lz4" | "zstd";
+  /** Where there is a queue. */
+  readonly batching: Batching;
   /**
-   * `none`: a request is answered when its rows are stored. `memory`: the exporter's defaults, and batches of 10,000
-   * rows or 1 s. `disk`: the same with the queue in a file.
+   * `none`: a request is answered when its rows are stored. `memory`: the exporter's defaults, and batches as
+   * `batching` says. `disk`: the same with the queue in a file.
    */
   readonly queue: "none" | "memory" | "disk";
 }
@@ -53,9 +55,9 @@ export async function startCollector(options: CollectorOptions): Promise<PeerPro
                 sizer: "items",
                 queue_size: 200_000,
                 batch: {
-                  flush_timeout: `${batchMs}ms`,
-                  min_size: batchRows,
-                  max_size: batchRows,
+                  flush_timeout: `${options.batching.ms}ms`,
+                  min_size: options.batching.rows,
+                  max_size: options.batching.rows,
                   sizer: "items",
                 },
               },

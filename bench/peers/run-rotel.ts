@@ -1,7 +1,7 @@
 /** Runs Rotel between OTLP/HTTP and a ClickHouse over HTTP. */
 import { join } from "node:path";
 import { claimPort } from "../../dev/free-port.ts";
-import { batchRows } from "./batching.ts";
+import type { Batching } from "./batching.ts";
 import { type PeerProcess, startPeer } from "./processes.ts";
 
 export interface RotelOptions {
@@ -11,9 +11,10 @@ export interface RotelOptions {
   readonly clickhouseUrl: string;
   readonly database: string;
   readonly compress: "none" | "lz4";
+  readonly batching: Batching;
 }
 
-/** It writes to `otel_traces`, in batches of 10,000 rows or 1 s, from memory; its other settings are its defaults. */
+/** It writes to `otel_traces`, in batches as `batching` says, from memory; its other settings are its defaults. */
 export async function startRotel(options: RotelOptions): Promise<PeerProcess> {
   const grpc = await claimPort(0, "");
   const settings = {
@@ -21,8 +22,8 @@ export async function startRotel(options: RotelOptions): Promise<PeerProcess> {
     "otlp-grpc-endpoint": `127.0.0.1:${grpc}`,
     "pid-file": join(options.folder, "rotel.pid"),
     "log-file": join(options.folder, "rotel.log"),
-    "batch-max-size": String(batchRows),
-    "batch-timeout": "1s",
+    "batch-max-size": String(options.batching.rows),
+    "batch-timeout": `${options.batching.ms}ms`,
     exporter: "clickhouse",
     "clickhouse-exporter-endpoint": options.clickhouseUrl,
     "clickhouse-exporter-database": options.database,

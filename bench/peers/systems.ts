@@ -4,6 +4,7 @@ import { join } from "node:path";
 import * as v from "valibot";
 import { claimPort } from "../../dev/free-port.ts";
 import { devFileSchema } from "../../dev/state-folder.ts";
+import { type Batching, codeBatching, wholeBatching } from "./batching.ts";
 import { buildCollector, PeerUnavailable } from "./build-collector.ts";
 import { installRotel } from "./install-rotel.ts";
 import type { Target } from "./load.ts";
@@ -43,9 +44,10 @@ function collector(
   folder: string,
   compress: "none" | "lz4",
   queue: "memory" | "disk",
+  batching: Batching,
 ): System {
   const name = `Collector, ${compress}${queue === "disk" ? ", queue on disk" : ""}`;
-  const own = join(folder, `collector-${compress}-${queue}`);
+  const own = join(folder, `collector-${compress}-${queue}-${batching.rows}`);
   mkdirSync(own, { recursive: true });
   return withPort(name, (port, clickhouseUrl) =>
     startCollector({
@@ -57,16 +59,17 @@ function collector(
       table: "otel_traces",
       createSchema: false,
       compress,
+      batching,
       queue,
     }),
   );
 }
 
-function rotel(program: string, folder: string, compress: "none" | "lz4"): System {
-  const own = join(folder, `rotel-${compress}`);
+function rotel(program: string, folder: string, compress: "none" | "lz4", batching: Batching): System {
+  const own = join(folder, `rotel-${compress}-${batching.rows}`);
   mkdirSync(own, { recursive: true });
   return withPort(`Rotel, ${compress}`, (port, clickhouseUrl) =>
-    startRotel({ program, folder: own, port, clickhouseUrl, database, compress }),
+    startRotel({ program, folder: own, port, clickhouseUrl, database, compress, batching }),
   );
 }
 
@@ -129,15 +132,21 @@ export function findSystems(folder: string): Systems {
   const [collectorCode, collectorWhole] = attempt("Collector", () => {
     const binary = buildCollector();
     return [
-      [collector(binary, folder, "lz4", "memory"), collector(binary, folder, "none", "memory")],
-      [collector(binary, folder, "none", "memory"), collector(binary, folder, "none", "disk")],
+      [
+        collector(binary, folder, "lz4", "memory", codeBatching),
+        collector(binary, folder, "none", "memory", codeBatching),
+      ],
+      [
+        collector(binary, folder, "none", "memory", wholeBatching),
+        collector(binary, folder, "none", "disk", wholeBatching),
+      ],
     ];
   });
   const [rotelCode, rotelWhole] = attempt("Rotel", () => {
     const program = installRotel();
     return [
-      [rotel(program, folder, "lz4"), rotel(program, folder, "none")],
-      [rotel(program, folder, "none")],
+      [rotel(program, folder, "lz4", codeBatching), rotel(program, folder, "none", codeBatching)],
+      [rotel(program, folder, "none", wholeBatching)],
     ];
   });
   return {

@@ -10,6 +10,7 @@ import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import * as v from "valibot";
+import { wholeBatching } from "../../bench/peers/batching.ts";
 import { buildCollector, PeerUnavailable } from "../../bench/peers/build-collector.ts";
 import { collectorVersion } from "../../bench/peers/pinned.ts";
 import { startCollector } from "../../bench/peers/run-collector.ts";
@@ -196,6 +197,7 @@ async function main(): Promise<number> {
       table: "otel_traces",
       createSchema: true,
       compress: "lz4",
+      batching: wholeBatching,
       queue: "none",
     });
     try {
