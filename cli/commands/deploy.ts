@@ -16,22 +16,15 @@ import { type Call, type Command, Complaint } from "../command.ts";
 import { wholeNumber } from "../command-line.ts";
 import { confirm, yesFlag } from "../confirm.ts";
 import { type Plan, planDeployment, type Step } from "../deploy/plan.ts";
+import { readRawConfig, root } from "../deploy/read-config.ts";
 import { pendingMigrations, readPresent } from "../deploy/read-present.ts";
 import { type Addresses, runPlan } from "../deploy/run-plan.ts";
-import {
-  type InstallationSettings,
-  production,
-  rawConfigSchema,
-  stagePattern,
-  stageWorkers,
-} from "../deploy/stage-config.ts";
+import { type InstallationSettings, production, stagePattern, stageWorkers } from "../deploy/stage-config.ts";
 import { versionTag } from "../deploy/version-tag.ts";
 import { wantedOf } from "../deploy/wanted.ts";
 import { projectWrangler, type Wrangler } from "../deploy/wrangler.ts";
 import { type Profile, profilesSchema } from "../place.ts";
 import { profilesPath } from "../profiles-path.ts";
-
-const root = resolve(import.meta.dirname, "..", "..");
 
 const isHost = (text: string): string | undefined =>
   /^([a-z0-9-]+\.)+[a-z]{2,}$/.test(text) ? undefined : "is a host name such as otlp.example.com";
@@ -206,12 +199,6 @@ function settingsOf(
     },
     domains: { ingress: given.text("ingress-domain"), console: given.text("console-domain") },
   };
-}
-
-async function readRawConfig() {
-  const { experimental_readRawConfig } = await import("wrangler"); // a second to load: only here
-  const { rawConfig } = experimental_readRawConfig({ config: join(root, "wrangler.toml") });
-  return v.parse(rawConfigSchema, rawConfig);
 }
 
 const whoamiSchema = v.looseObject({

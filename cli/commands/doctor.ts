@@ -6,6 +6,10 @@ import { keySchema, newKeySchema } from "../answers.ts";
 import { type Call, type Command, Complaint } from "../command.ts";
 import { ofConsoles, wholeNumber } from "../command-line.ts";
 import type { Console } from "../console.ts";
+import { root } from "../deploy/read-config.ts";
+import { production, stagePattern } from "../deploy/stage-config.ts";
+import { projectWrangler } from "../deploy/wrangler.ts";
+import { examineAccount } from "../doctor/examine-account.ts";
 import { canaryHopelessMs, canaryWaitMs, sendCanary } from "../doctor/send-canary.ts";
 import type { Place } from "../place.ts";
 import { counted } from "../text-table.ts";
@@ -38,6 +42,14 @@ export const doctor: Command = {
       check: (text) => ofConsoles["url"]?.check?.(text),
     },
     "no-canary": { help: "send nothing" },
+    cloudflare: {
+      help: "look into the account with wrangler too: bucket, queues, rule, secrets (with CLOUDFLARE_API_TOKEN set: always)",
+    },
+    stage: {
+      value: "NAME",
+      help: `whose names to look for there (default: the profile's name, or ${production})`,
+      check: (text) => (stagePattern.test(text) ? undefined : "is a-z and 0-9, 16 characters at most"),
+    },
     wait: {
       value: "SECONDS",
       help: `how long to wait for the canary (default ${canaryWaitMs / 1000})`,
@@ -48,6 +60,7 @@ export const doctor: Command = {
     "headrace doctor",
     "headrace doctor --profile production --otlp https://otlp.example.com",
     "headrace doctor --no-canary --json",
+    "headrace doctor --profile staging --cloudflare",
   ],
   badNews: "a check is bad",
   asksConsole: true,
@@ -66,6 +79,9 @@ export const doctor: Command = {
     const examination = await console.get("/api/doctor", examinationSchema);
     add(judgeOwnClock(examination.now, askedAt, Date.now()));
     examination.checks.forEach(add);
+    for (const check of await ofAccount(call, place)) {
+      add(check);
+    }
     const isHopeless = checks.some(
       ({ check, verdict }) => check.startsWith("clickhouse") && verdict === "bad",
     );
@@ -104,6 +120,18 @@ function judgeOwnClock(consoleNow: number, askedAt: number, answeredAt: number):
         "let ntpd or chronyd set it: spans of a host whose clock is off land on wrong minutes, or are refused",
       )
     : good("clock of this machine", "as the console's");
+}
+
+/** Asked for by the flag, or where wrangler can be used anyway. `npm run dev` has no account. */
+async function ofAccount({ given, world }: Call, place: Place): Promise<readonly Check[]> {
+  const canAsk = (world.env["CLOUDFLARE_API_TOKEN"] ?? "") !== "" && !place.isLocal;
+  if (!given.has("cloudflare") && !canAsk) {
+    return [];
+  }
+  const profile = given.text("profile") ?? world.env["HEADRACE_PROFILE"] ?? "";
+  const stage = given.text("stage") ?? (stagePattern.test(profile) ? profile : production);
+  const wrangler = world.env["HEADRACE_WRANGLER"] ?? projectWrangler();
+  return await examineAccount(world.wranglerAt(wrangler, root, world.env), stage);
 }
 
 async function canaries(

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import process from "node:process";
 import { afterAll, beforeEach, describe, expect, inject, test } from "vitest";
 import { projectWrangler, wranglerAt } from "../../cli/deploy/wrangler.ts";
+import { examineAccount } from "../../cli/doctor/examine-account.ts";
 import { headrace } from "../wrangler/cli-run.ts";
 import { emptyAccount, recordingWrangler } from "../wrangler/recording-wrangler.ts";
 
@@ -157,6 +158,35 @@ describe("headrace deploy", () => {
     const { code, err } = await headrace(["deploy"], environment());
     expect(err).toContain("Cloudflare's Workers cannot reach 127.0.0.1");
     expect(code).toBe(2);
+  });
+});
+
+describe("doctor's look into the account", () => {
+  test("finds everything that deploy has made, and names what is gone since", async () => {
+    expect((await deploy(["--yes"])).code).toBe(0);
+    const wrangler = recordingWrangler(account);
+    const [good, ...others] = await examineAccount(wrangler, "production");
+    expect(good).toMatchObject({ verdict: "good", found: expect.stringContaining("notification rule p/0/") });
+    expect(others).toEqual([]);
+
+    account.rules = [];
+    delete account.queues["headrace-late"];
+    const made = changes().length;
+    const bad = (await examineAccount(wrangler, "production")).filter(({ verdict }) => verdict === "bad");
+    expect(bad.map(({ found }) => found)).toEqual([
+      "to be done: create queue headrace-late",
+      "to be done: deploy Worker headrace-consumer",
+      "to be done: create notification rule p/0/",
+    ]);
+    expect(bad.every(({ mend }) => mend === "npx headrace deploy")).toBe(true);
+    expect(changes()).toHaveLength(made);
+  });
+
+  test("says so when it may not look", async () => {
+    account.fails = "kv namespace list";
+    expect(await examineAccount(recordingWrangler(account), "production")).toMatchObject([
+      { verdict: "bad", mend: expect.stringContaining("CLOUDFLARE_API_TOKEN") },
+    ]);
   });
 });
 

@@ -1,0 +1,44 @@
+/**
+ * What of an installation is in its Cloudflare account, as wrangler lists it: the plan of a deployment, with every
+ * Worker's code taken for right. It changes nothing.
+ */
+import { bad, type Check, good } from "../../shared/doctor/check.ts";
+import { Complaint } from "../command.ts";
+import { planDeployment } from "../deploy/plan.ts";
+import { readRawConfig } from "../deploy/read-config.ts";
+import { readPresent } from "../deploy/read-present.ts";
+import { production, stageWorkers } from "../deploy/stage-config.ts";
+import { wantedOf } from "../deploy/wanted.ts";
+import type { Wrangler } from "../deploy/wrangler.ts";
+
+export async function examineAccount(wrangler: Wrangler, stage: string): Promise<readonly Check[]> {
+  // What the Workers are told about ClickHouse is theirs to try, and no part of what is listed.
+  const clickHouse = { url: "", user: "", database: "", tracesTable: "" };
+  const wanted = wantedOf(stageWorkers(await readRawConfig(), { stage, clickHouse, domains: {} }));
+  const deploy = `npx headrace deploy${stage === production ? "" : ` --stage ${stage}`}`;
+  try {
+    const present = await readPresent(
+      wrangler,
+      wanted,
+      async () => [],
+      () => {},
+    );
+    const { steps, asPlanned, conflicts } = planDeployment(wanted, present, {
+      tagOf: ({ worker }) => present.workers.get(worker.name)?.tag ?? undefined,
+      given: new Set(),
+      setSecrets: false,
+    });
+    return [
+      ...(asPlanned.length === 0 ? [] : [good("cloudflare account", asPlanned.join(", "))]),
+      ...steps.map(({ kind, what }) => bad(`cloudflare ${kind}`, `to be done: ${what}`, deploy)),
+      ...conflicts.map((conflict) => bad("cloudflare rule", conflict, deploy)),
+    ];
+  } catch (error) {
+    if (error instanceof Complaint) {
+      const mend =
+        "set CLOUDFLARE_API_TOKEN and CLOUDFLARE_ACCOUNT_ID (docs/operating.md lists the permissions)";
+      return [bad("cloudflare account", error.message.split("\n").slice(0, 3).join(" "), mend)];
+    }
+    throw error;
+  }
+}

@@ -1,0 +1,124 @@
+import { describe, expect, test } from "vitest";
+import { type ClickHouseFacts, judgeClickHouse } from "../../shared/doctor/judge-clickhouse.ts";
+
+const settings = {
+  url: "https://ch.example",
+  user: "headrace",
+  password: "",
+  database: "otel",
+  tracesTable: "otel_traces",
+  insertCompression: "zstd",
+} as const;
+
+const table = (window: number, more = "") => ({
+  engine: "MergeTree",
+  engineFull: `MergeTree ORDER BY x ${more}SETTINGS non_replicated_deduplication_window = ${window}`,
+});
+const healthy: ClickHouseFacts = {
+  version: "26.7.2.1",
+  timezone: "UTC",
+  deduplicateInsert: "enable",
+  now: 1_795_500_000_050,
+  askedAt: 1_795_500_000_000,
+  answeredAt: 1_795_500_000_100,
+  asyncInsert: "1",
+  traces: table(100_000),
+  traceTimes: table(100_000),
+  hasProjection: true,
+  hasOurColumns: true,
+  missingTables: [],
+  missingRights: [],
+};
+
+const wrong = (changed: Partial<ClickHouseFacts>) =>
+  judgeClickHouse({ ...healthy, ...changed }, settings).filter(({ verdict }) => verdict !== "good");
+
+describe("doctor's judgement of ClickHouse", () => {
+  test("of a healthy one finds nothing, and names every part", () => {
+    expect(wrong({})).toEqual([]);
+    expect(judgeClickHouse(healthy, settings).map(({ check }) => check)).toEqual([
+      "clickhouse version",
+      "clickhouse clock",
+      "clickhouse timezone",
+      "clickhouse deduplication",
+      "clickhouse async_insert",
+      "clickhouse schema",
+      "clickhouse window",
+      "clickhouse view window",
+      "clickhouse columns",
+      "clickhouse projection",
+      "clickhouse TTL",
+      "clickhouse rights",
+    ]);
+  });
+
+  test.each<[string, Partial<ClickHouseFacts>, "bad" | "warning", string, string]>([
+    ["an old server", { version: "24.8.1.1" }, "warning", "24.8.1.1, older than", "upgrade"],
+    ["a clock that is ahead", { now: healthy.now + 20_000 }, "bad", "20000 ms", "ntpd or chronyd"],
+    ["a clock that is behind", { now: healthy.now - 20_000 }, "bad", "-20000 ms", "ntpd or chronyd"],
+    ["another time zone", { timezone: "Europe/Berlin" }, "bad", "Europe/Berlin", "<timezone>UTC</timezone>"],
+    [
+      "a login that does not deduplicate",
+      { deduplicateInsert: "disable" },
+      "bad",
+      "disable",
+      "ALTER USER headrace",
+    ],
+    ["a missing table", { missingTables: ["headrace_usage"] }, "bad", "headrace_usage", "headrace deploy"],
+    [
+      "no window",
+      { traces: table(0) },
+      "bad",
+      "the last 0 blocks",
+      "non_replicated_deduplication_window = 100000",
+    ],
+    [
+      "another engine",
+      { traces: { engine: "Log", engineFull: "Log" } },
+      "bad",
+      "engine Log",
+      "headrace deploy",
+    ],
+    ["a view without a window", { traceTimes: table(0) }, "bad", "otel_traces_trace_id_ts", "ALTER TABLE"],
+    [
+      "a table of the exporter's alone",
+      { hasOurColumns: false },
+      "bad",
+      "HeadracePayload",
+      "headrace deploy",
+    ],
+    ["no projection", { hasProjection: false }, "bad", "headrace_counts", "MATERIALIZE PROJECTION"],
+    ["a short TTL", { traces: table(1e5, "TTL x + toIntervalDay(7) ") }, "bad", "7 days", "MODIFY TTL"],
+    [
+      "a TTL in hours",
+      { traces: table(1e5, "TTL x + toIntervalHour(7) ") },
+      "warning",
+      "not counted in days",
+      "MODIFY TTL",
+    ],
+    [
+      "rights that are missing",
+      { missingRights: ["KILL QUERY ON *.*"] },
+      "bad",
+      "KILL QUERY",
+      "GRANT KILL QUERY ON *.* TO headrace",
+    ],
+    ["a server that does not say", { missingRights: undefined }, "warning", "does not say", "SHOW GRANTS"],
+  ])("of %s names it and what mends it", (_name, changed, verdict, found, mend) => {
+    const [check, ...others] = wrong(changed);
+    expect(others).toEqual([]);
+    expect(check?.verdict).toBe(verdict);
+    expect(check?.found).toContain(found);
+    expect(check?.mend).toContain(mend);
+  });
+
+  test("does not take a slow answer for a wrong clock", () => {
+    expect(wrong({ answeredAt: healthy.askedAt + 60_000, now: healthy.askedAt + 1_000 })).toEqual([]);
+  });
+
+  test("of no table at all stops there", () => {
+    expect(wrong({ traces: undefined, traceTimes: undefined }).map(({ check }) => check)).toEqual([
+      "clickhouse window",
+    ]);
+  });
+});
