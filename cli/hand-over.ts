@@ -12,7 +12,7 @@ const keysAtOnce = 100;
 const askedForSchema = v.object({ taken: v.array(v.string()), missing: v.array(v.string()) });
 export type AskedFor = v.InferOutput<typeof askedForSchema>;
 
-/** `path` takes `{ keys, ...more }`. Throws `Complaint` (130) when interrupted, saying how far it came. */
+/** `path` takes `{ keys, ...more }`. Throws `Complaint`, saying how far it came: 130 when interrupted. */
 export async function handOver(
   call: Call,
   path: string,
@@ -25,11 +25,16 @@ export async function handOver(
   const missing: string[] = [];
   try {
     for (let at = 0; at < keys.length; at += keysAtOnce) {
-      if (call.world.interrupted.aborted) {
-        throw new Complaint(`interrupted after ${at} of ${keys.length}: the same command again goes on`, 130);
-      }
       const page = keys.slice(at, at + keysAtOnce);
-      const answer = await call.console.send("POST", path, { ...more, keys: page }, askedForSchema);
+      const answer = await sendPage(call, path, { ...more, keys: page }).catch((error: unknown) => {
+        throw error instanceof Complaint
+          ? new Complaint(
+              `${error.message} (after ${at} of ${keys.length}; the same command again goes on)`,
+              error.exitCode,
+              { cause: error },
+            )
+          : error;
+      });
       taken.push(...answer.taken);
       missing.push(...answer.missing);
       if (keys.length > keysAtOnce) {
@@ -40,4 +45,11 @@ export async function handOver(
     progress.end();
   }
   return { taken, missing };
+}
+
+async function sendPage({ console, world }: Call, path: string, body: object): Promise<AskedFor> {
+  if (world.interrupted.aborted) {
+    throw new Complaint("interrupted", 130);
+  }
+  return await console.send("POST", path, body, askedForSchema);
 }

@@ -114,7 +114,7 @@ async function keysOfTenant({ console, world, say }: Call, tenant: string): Prom
     spans += page.spans;
     after = page.next;
     if (keys.length > 1000) {
-      progress.show("found", keys.length, Number.POSITIVE_INFINITY, `${spans} spans`);
+      progress.show("found", keys.length, keys.length, `${spans} spans so far`); // how many there are is not known
     }
   }
   progress.end();
