@@ -1,9 +1,11 @@
 /** `npm run bench -- NAME`: one benchmark by its name, or a part of it. Method and results: bench/README.md. */
+import { benchIngress } from "./ingress.ts";
 import { benchInsert } from "./insert.ts";
 import { benchScale } from "./scale.ts";
 import { benchTranscode } from "./transcode.ts";
 
 const benchmarks: Readonly<Record<string, (part?: string) => void | Promise<void>>> = {
+  ingress: benchIngress,
   insert: benchInsert,
   scale: benchScale,
   transcode: benchTranscode,

@@ -43,7 +43,7 @@ export async function workerdRuntime(): Promise<Runtime | undefined> {
   if (process.platform !== "linux") {
     return undefined;
   }
-  const before = new Set(treeOf(process.pid));
+  const { pidOf } = newWorkerdPid();
   const miniflare = new Miniflare(
     convertV4MiniflareOptions({
       modules: true,
@@ -54,11 +54,7 @@ export async function workerdRuntime(): Promise<Runtime | undefined> {
     }),
   );
   const url = await miniflare.ready;
-  const pid = treeOf(process.pid).find((child) => !before.has(child) && commandOf(child).includes("workerd"));
-  if (pid === undefined) {
-    await miniflare.dispose();
-    return undefined;
-  }
+  const pid = pidOf();
   const ask = async (path: string, body?: Uint8Array<ArrayBuffer>): Promise<void> => {
     const response = await fetch(new URL(path, url), body === undefined ? {} : { method: "POST", body });
     if (!response.ok) {
@@ -98,6 +94,18 @@ function framed(bodies: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
   return bytes;
 }
 
-function commandOf(pid: number): string {
-  return readFileSync(`/proc/${pid}/cmdline`, "utf8");
+/** Remembers which processes there are; `pidOf` then finds the workerd that was started since. Throws without one. */
+export function newWorkerdPid(): { readonly pidOf: () => number } {
+  const before = new Set(treeOf(process.pid));
+  return {
+    pidOf: () => {
+      const pid = treeOf(process.pid).find(
+        (child) => !before.has(child) && readFileSync(`/proc/${child}/cmdline`, "utf8").includes("workerd"),
+      );
+      if (pid === undefined) {
+        throw new Error("Miniflare started no workerd");
+      }
+      return pid;
+    },
+  };
 }
