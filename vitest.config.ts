@@ -30,7 +30,11 @@ export default defineConfig({
             },
           }),
         ],
-        test: { name: "workers", include: ["test/workers/*.test.ts", "test/workers/consumer/**/*.test.ts"] },
+        test: {
+          name: "workers",
+          include: ["test/workers/*.test.ts", "test/workers/consumer/**/*.test.ts"],
+          testTimeout: 30_000, // nothing here waits; a busy machine does
+        },
       },
       {
         plugins: [cloudflareTest({ wrangler: { configPath: "./wrangler.toml", environment: "ingress" } })],

@@ -31,7 +31,7 @@ process.once("SIGINT", () => process.exit(130));
 const report = await runChaos({
   chaosMs: minutes * 60_000,
   ...(outageSeconds === undefined ? {} : { outageMs: outageSeconds * 1000 }),
-  settleMs: 180_000,
+  settleMs: 300_000,
   untilLastMinute: true,
   seed,
   onProgress: (line) => console.log(`${new Date().toISOString()} ${line}`),

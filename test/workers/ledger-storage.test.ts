@@ -81,6 +81,17 @@ describe("the SQLite store", () => {
       expect(new LedgerStorage(storage).waiting.payloads).toEqual([]);
     });
   });
+
+  test("reads a head that an earlier version stored, which kept no calls", async () => {
+    await runInDurableObject(env.LEDGER.getByName("older"), (_, { storage }) => {
+      const born = { kind: "born", facts: emptyWorld } as const;
+      const tokens = Array.from({ length: tokensNeeded(born) }, (_, n) => tokenAt(n));
+      const first = new LedgerStorage(storage);
+      first.apply(step(first, born, { now: 1, tokens, databaseBytes: 0 }, settings).changes);
+      storage.sql.exec("UPDATE documents SET doc = json_remove(doc, '$.breaker.called') WHERE name = 'head'");
+      expect(new LedgerStorage(storage).head).toEqual(first.head);
+    });
+  });
 });
 
 function tokenAt(n: number): GroupId {

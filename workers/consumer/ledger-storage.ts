@@ -15,7 +15,7 @@ import {
   laneOf,
   never,
 } from "../../shared/ledger/group.ts";
-import type { Head } from "../../shared/ledger/head.ts";
+import type { Breaker, Call, Head } from "../../shared/ledger/head.ts";
 import {
   type Change,
   type LedgerView,
@@ -54,6 +54,11 @@ const schema = `
   CREATE TABLE IF NOT EXISTS finished (seq INTEGER PRIMARY KEY, at INTEGER NOT NULL, ids BLOB NOT NULL);
   CREATE INDEX IF NOT EXISTS finished_at ON finished (at);
 `;
+
+/** A head as an earlier version may have written it: it kept no calls. */
+type StoredHead = Omit<Head, "breaker"> & {
+  readonly breaker: Omit<Breaker, "called"> & { readonly called?: readonly Call[] };
+};
 
 /** Documents beside the machine's own. */
 export type NoteName = "reconciler" | "alerts";
@@ -322,9 +327,9 @@ export class LedgerStorage implements LedgerView {
     if (doc === undefined) {
       return null;
     }
-    const head: Head = JSON.parse(doc);
+    const head: StoredHead = JSON.parse(doc);
     assert(Number.isSafeInteger(head.memSince), "the head was written by this class");
-    return head;
+    return { ...head, breaker: { ...head.breaker, called: head.breaker.called ?? [] } };
   }
 
   #readWaiting(): Waiting {
