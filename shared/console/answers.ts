@@ -166,6 +166,49 @@ export const payloadSpansSchema = v.object({
 });
 export type PayloadSpans = v.InferOutput<typeof payloadSpansSchema>;
 
+/** `GET /api/keys`, as far as the page shows it. */
+export const keysSchema = v.object({
+  keys: v.array(
+    v.object({
+      id: v.string(),
+      tenant: v.string(),
+      name: v.string(),
+      status: v.string(),
+      spansPerSecond: v.nullable(v.number()),
+      burstSpans: v.nullable(v.number()),
+      spansPerMonth: v.nullable(v.number()),
+      sample: v.number(),
+      account: v.string(),
+      expiresAt: v.nullable(v.string()),
+    }),
+  ),
+  cursor: v.optional(v.string()),
+});
+export type ListedKey = v.InferOutput<typeof keysSchema>["keys"][number];
+
+/** `GET /api/usage?tenant=`: what the tenant's metered keys have used of their months. */
+export const usageSchema = v.object({
+  accounts: v.optional(
+    v.array(v.object({ account: v.string(), month: v.string(), usedSpans: v.number() })),
+    [],
+  ),
+});
+
+/** `GET /api/outcomes`: how requests ended, as the ingress counted them; best effort. */
+export const outcomesSchema = v.object({
+  outcomes: v.array(
+    v.object({
+      tenant: v.string(),
+      outcome: v.string(),
+      reason: v.string(),
+      requests: count,
+      spans: count,
+    }),
+  ),
+  truncated: v.boolean(),
+});
+export type OutcomeSums = v.InferOutput<typeof outcomesSchema>;
+
 /** `POST /api/replay`, `POST /api/erase` */
 export const askedForSchema = v.object({ taken: v.array(v.string()), missing: v.array(v.string()) });
 

@@ -1,5 +1,5 @@
 /**
- * The console's page in a real Chromium, on a pipeline of its own. With HEADRACE_SCREENSHOTS=<folder> its states are
+ * The console's doors, and its page in a real Chromium, on a pipeline of its own. With HEADRACE_SCREENSHOTS=<folder> its states are
  * written there as pictures, for people to look at.
  */
 import { mkdirSync, writeFileSync } from "node:fs";
@@ -13,6 +13,7 @@ import type { GroupId, Receipt } from "../../shared/ledger/group.ts";
 import { DAY_MS } from "../../shared/limits.ts";
 import { formatPayloadMetadata } from "../../shared/messages.ts";
 import { formatPayloadKey, type PayloadKey, payloadId } from "../../shared/payload-key.ts";
+import { readExposition } from "../console/exposition.ts";
 import { type Chromium, findChromium, type Page, startChromium, type View } from "./chromium.ts";
 import {
   devSettings,
@@ -27,29 +28,109 @@ const command = findChromium();
 const pictures = process.env["HEADRACE_SCREENSHOTS"];
 const wide: View = { width: 1280, height: 800, scheme: "light" };
 
+const folder = temporaryFolder();
+let local: LocalPipeline;
+
+beforeAll(async () => {
+  // 60 times faster: a fence of 3.5 s.
+  const settings = devSettings(folder.path, { ledgerTimesFaster: "60" });
+  local = await startLocalPipeline(settings, { crons: false, events: false });
+}, 60_000);
+
+afterAll(async () => {
+  await local.stop();
+  folder.remove();
+}, 30_000);
+
+describe("the console's doors", () => {
+  const get = (path: string, token = "") =>
+    fetch(`${local.pipeline.console}${path}`, {
+      headers: token === "" ? {} : { authorization: `Bearer ${token}` },
+    });
+
+  test("data is told to the admin token alone; a key for sending opens nothing", async () => {
+    for (const path of [
+      "/api/watermark",
+      "/api/minutes",
+      "/api/in-flight",
+      "/api/payload-spans?key=x",
+      "/metrics",
+    ]) {
+      for (const token of ["", "wrong", local.pipeline.key]) {
+        const refused = await get(path, token);
+        expect([refused.status, refused.headers.get("www-authenticate")], path).toEqual([
+          401,
+          expect.stringContaining("Bearer"),
+        ]);
+      }
+    }
+  });
+
+  test("the page is told to everybody, holds no secret, and may run nothing but its own script", async () => {
+    const page = await get("/");
+    const html = await page.text();
+    expect(page.status).toBe(200);
+    expect(page.headers.get("content-security-policy")).toMatch(
+      /default-src 'none'; script-src 'self'; style-src 'self';/,
+    );
+    expect(page.headers.get("cache-control")).toBe("no-cache");
+    const files = [...html.matchAll(/"(\/assets\/[^"]+)"/g)].map(([, path = ""]) => path);
+    expect(files).toHaveLength(2);
+    for (const path of files) {
+      const file = await get(path);
+      expect([file.status, file.headers.get("cache-control")]).toEqual([
+        200,
+        "public, max-age=31536000, immutable",
+      ]);
+      const text = await file.text();
+      for (const secret of [local.pipeline.adminToken, local.pipeline.key]) {
+        expect(html + text).not.toContain(secret);
+      }
+    }
+    const absent = await get("/assets/absent.js");
+    expect([absent.status, absent.headers.get("cache-control")]).toEqual([404, "no-cache"]);
+  });
+
+  test("a question that is none is answered with what is wrong with it", async () => {
+    const { adminToken } = local.pipeline;
+    const ask = async (path: string) => {
+      const response = await get(path, adminToken);
+      return [response.status, await response.text()];
+    };
+    expect(await ask("/api/minutes?hours=0")).toEqual([
+      400,
+      expect.stringContaining("hours must be above 0"),
+    ]);
+    expect(await ask("/api/payload-spans")).toEqual([400, expect.stringContaining("key")]);
+    expect(await ask("/api/payload-spans?key=x")).toEqual([404, expect.stringContaining("no payload's key")]);
+  });
+
+  test("/metrics is Prometheus' text format", async () => {
+    const response = await get("/metrics", local.pipeline.adminToken);
+    expect(response.headers.get("content-type")).toBe("text/plain; version=0.0.4; charset=utf-8");
+    const names = readExposition(await response.text()).map(({ name }) => name);
+    expect(names).toContain("headrace_watermark_age_seconds");
+    expect(names).toContain("headrace_dead_letters");
+  });
+});
+
 describe.skipIf(command === undefined)(
   `the console's page${command === undefined ? " (skipped: no chromium, chromium-browser or google-chrome on this machine)" : ""}`,
   () => {
-    const folder = temporaryFolder();
-    let local: LocalPipeline;
     let chromium: Chromium;
     let page: Page;
 
     beforeAll(async () => {
-      [local, chromium] = await Promise.all([
-        startLocalPipeline(devSettings(folder.path, { ledgerTimesFaster: "60" }), {
-          crons: false,
-          events: false,
-        }),
-        startChromium(command ?? ""),
-      ]);
+      chromium = await startChromium(command ?? "");
+      // Turned away, and reported some seconds later.
+      await fetch(`${local.pipeline.otlp}/v1/traces`, {
+        method: "POST",
+        headers: { "content-type": "application/json" },
+        body: "{}",
+      });
     }, 60_000);
 
-    afterAll(async () => {
-      await chromium.stop();
-      await local.stop();
-      folder.remove();
-    }, 30_000);
+    afterAll(() => chromium.stop(), 30_000);
 
     const text = async (selector = "#page"): Promise<string> =>
       String(await page.evaluate(`document.querySelector(${JSON.stringify(selector)})?.innerText ?? ""`));
@@ -71,7 +152,7 @@ describe.skipIf(command === undefined)(
         .toEqual(matching(expected));
     const click = (label: string) =>
       page.evaluate(
-        `[...document.querySelectorAll("button")].find((one) => one.innerText.trim() === ${JSON.stringify(label)}).click()`,
+        `[...document.querySelectorAll("button")].find((one) => one.textContent.split(",")[0].trim() === ${JSON.stringify(label)}).click()`,
       );
 
     /** Looks at the page in every view: nothing may be wider than the window. */
@@ -178,6 +259,9 @@ describe.skipIf(command === undefined)(
       await comesToShow("400", "#tenants table");
       await comesToShow("1 payload accepted", "#minutes");
       expect(await text(".first-steps")).toBe("");
+      await click("dev");
+      await shows("no rate limit", "dialog");
+      await page.press("Escape");
       const tallBars = `[...document.querySelectorAll(".bar .stored")].map((bar) => Math.round(bar.offsetHeight)).filter((height) => height > 50).length`;
       await expect.poll(() => page.evaluate(tallBars)).toBe(1);
     });
@@ -208,7 +292,7 @@ describe.skipIf(command === undefined)(
       await shows(purged, "dialog");
       const isDisabled = `document.querySelector("dialog button[type=submit]").disabled`;
       expect(await page.evaluate(isDisabled)).toBe(true);
-      await page.evaluate(`document.querySelector("#reason").focus()`);
+      await expect.poll(() => page.evaluate("document.activeElement.id")).toBe("reason");
       for (const character of "no use") {
         await page.press(character);
       }
@@ -232,6 +316,7 @@ describe.skipIf(command === undefined)(
       await shows("non_replicated_deduplication_window", "#findings");
       await shows("the traces table, which the table check refused", "#in-flight");
       await shows("1 in flight", "#minutes");
+      await shows("give the exporter a key that works", "#turned-away");
       await fits("incident");
       await local.query(
         "ALTER TABLE otel_traces MODIFY SETTING non_replicated_deduplication_window = 100000",

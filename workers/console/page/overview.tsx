@@ -21,6 +21,7 @@ import { NoticeList, useNotices } from "./notices.tsx";
 import { useNow, usePolled } from "./polling.ts";
 import { judge, stateText } from "./state.ts";
 import { Tenants } from "./tenants.tsx";
+import { TurnedAway } from "./turned-away.tsx";
 import { Wordmark } from "./wordmark.tsx";
 
 /** The ledger answers from memory; ClickHouse is asked less often. */
@@ -90,7 +91,8 @@ export function Overview({ apiKey, onSignOut }: OverviewProps) {
         />
         <InFlight inFlight={inFlight} now={now} />
         <DeadLetters deadLetters={deadLetters} now={now} tell={tell} onDone={again} />
-        <Tenants hour={hour} />
+        <TurnedAway everyMs={clickHouseEveryMs} />
+        <Tenants hour={hour} everyMs={clickHouseEveryMs} />
       </main>
       <footer>
         <p>

@@ -38,6 +38,7 @@ export function PurgeDialog({ keys, onClose, onPurge }: PurgeDialogProps) {
         <label for="reason">Reason</label>
         <input
           id="reason"
+          autofocus
           required
           maxLength={500}
           value={reason}

@@ -1,11 +1,19 @@
 /** Who sent what in the last hour. */
+import { useState } from "preact/hooks";
 import type { Minutes } from "../../../shared/console/answers.ts";
 import { bytesText, countText, rateText } from "./format.ts";
 import { Panel } from "./panel.tsx";
 import type { Polled } from "./polling.ts";
+import { TenantKeysDialog } from "./tenant-keys.tsx";
 
-export function Tenants({ hour }: { readonly hour: Polled<Minutes> }) {
+interface TenantsProps {
+  readonly hour: Polled<Minutes>;
+  readonly everyMs: number;
+}
+
+export function Tenants({ hour, everyMs }: TenantsProps) {
   const { value } = hour;
+  const [opened, setOpened] = useState("");
   if (value === undefined) {
     return null;
   }
@@ -42,7 +50,12 @@ export function Tenants({ hour }: { readonly hour: Polled<Minutes> }) {
           <tbody>
             {value.tenants.map((tenant) => (
               <tr key={tenant.tenant}>
-                <td data-name="Tenant">{tenant.tenant}</td>
+                <td data-name="Tenant">
+                  <button type="button" class="link" onClick={() => setOpened(tenant.tenant)}>
+                    {tenant.tenant}
+                    <span class="hidden">, rates and quotas of its keys</span>
+                  </button>
+                </td>
                 <td data-name="Spans" class="number">
                   {countText(tenant.spans)}
                 </td>
@@ -71,6 +84,7 @@ export function Tenants({ hour }: { readonly hour: Polled<Minutes> }) {
           The first {countText(value.tenants.length)} of {countText(value.tenantsCount)}.
         </p>
       )}
+      {opened !== "" && <TenantKeysDialog tenant={opened} everyMs={everyMs} onClose={() => setOpened("")} />}
     </Panel>
   );
 }

@@ -1,0 +1,89 @@
+/** A tenant's keys: their rates, and how much of their months is used. */
+import { keysSchema, type ListedKey, usageSchema } from "../../../shared/console/answers.ts";
+import { Dialog } from "./dialog.tsx";
+import { countText } from "./format.ts";
+import { usePolled } from "./polling.ts";
+
+interface TenantKeysDialogProps {
+  readonly tenant: string;
+  readonly everyMs: number;
+  readonly onClose: () => void;
+}
+
+export function TenantKeysDialog({ tenant, everyMs, onClose }: TenantKeysDialogProps) {
+  const asked = encodeURIComponent(tenant);
+  const keys = usePolled(`/api/keys?tenant=${asked}`, keysSchema, everyMs);
+  const usage = usePolled(`/api/usage?tenant=${asked}&days=1`, usageSchema, everyMs);
+  const month = new Date().toISOString().slice(0, 7);
+  const usedOf = (key: ListedKey): number | undefined =>
+    usage.value?.accounts.find((one) => one.account === key.account && one.month === month)?.usedSpans;
+  return (
+    <Dialog title={`Keys of ${tenant}`} isWide onClose={onClose}>
+      {(keys.failure || usage.failure) !== "" && (
+        <p class="stale">Not up to date. {keys.failure || usage.failure}</p>
+      )}
+      {keys.value === undefined && keys.failure === "" && <p>Reading …</p>}
+      {keys.value?.keys.length === 0 && (
+        <p class="empty">
+          No key is listed for this tenant. <code>headrace keys create --tenant {tenant}</code> makes one.
+        </p>
+      )}
+      {keys.value !== undefined && keys.value.keys.length > 0 && (
+        <ul class="rows">
+          {keys.value.keys.map((key) => (
+            <li key={key.id}>
+              <div>
+                <p>
+                  <strong>{key.name}</strong>{" "}
+                  <span class="key" title={key.id}>
+                    {key.id.slice(0, 8)}
+                  </span>
+                  {key.status !== "active" && <em class="late">{key.status}</em>}
+                  {key.expiresAt !== null && <span class="note">until {key.expiresAt.slice(0, 16)}</span>}
+                </p>
+                <p class="note">{rateOf(key)}</p>
+              </div>
+              <Month used={usedOf(key)} quota={key.spansPerMonth} month={month} />
+            </li>
+          ))}
+        </ul>
+      )}
+    </Dialog>
+  );
+}
+
+function rateOf({ spansPerSecond, burstSpans, sample }: ListedKey): string {
+  const rate =
+    spansPerSecond === null
+      ? "no rate limit"
+      : `${countText(spansPerSecond)} spans a second${burstSpans === null ? "" : `, bursts of ${countText(burstSpans)}`}`;
+  return sample === 1 ? rate : `${rate}, keeps ${sample * 100} % of traces`;
+}
+
+interface MonthProps {
+  /** Undefined: no limited key of the tenant was used yet. */
+  readonly used: number | undefined;
+  readonly quota: number | null;
+  readonly month: string;
+}
+
+function Month({ used = 0, quota, month }: MonthProps) {
+  if (quota === null) {
+    return <p class="month note">no monthly quota</p>;
+  }
+  const share = used / quota;
+  return (
+    <div class="month">
+      <meter
+        value={Math.min(1, share)}
+        max={1}
+        high={0.8}
+        optimum={0}
+        aria-label={`Quota of ${month} used`}
+      />
+      <p class="note">
+        {countText(used)} of {countText(quota)} spans in {month} ({Math.floor(share * 100)} %)
+      </p>
+    </div>
+  );
+}
