@@ -1,4 +1,6 @@
 /** What the console asks of ClickHouse, on a real engine: the sums by minute, dead letters, and the metrics. */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
 import { statementRunner } from "../../dev/clickhouse/run-statement.ts";
 import { readSchemaFiles } from "../../dev/schema-files.ts";
@@ -199,6 +201,24 @@ describe("metrics", () => {
       "sealed_bytes_total b": 1000,
     });
     expect(values).not.toHaveProperty("findings_open in_flight page");
+  });
+
+  test("are those that the alert rules ask for, and those that docs/console.md lists", async () => {
+    const told = new Set(
+      readExposition(await readMetrics(clickHouse, consumer(), now)).map(({ name }) => name),
+    );
+    const namesIn = (path: string): Set<string> => {
+      const text = readFileSync(join(import.meta.dirname, "..", "..", path), "utf8");
+      return new Set(
+        text.match(
+          /\bheadrace_[a-z_]+(?:_seconds|_total|_bytes|_payloads|_groups|_minutes|_open|_out|_slots|_refused|_letters|_up)\b/g,
+        ),
+      );
+    };
+    const asked = namesIn("dashboards/prometheus-rules.yml");
+    expect(asked.size).toBeGreaterThan(8);
+    expect([...asked].filter((name) => !told.has(name))).toEqual([]);
+    expect([...namesIn("docs/console.md")].sort()).toEqual([...told].sort());
   });
 
   test("are the ledger's alone while ClickHouse does not answer, and say so", async () => {
