@@ -48,7 +48,12 @@ const evaluatedSchema = v.looseObject({
   ),
 });
 
-export async function startChromium(command: string): Promise<Chromium> {
+const metricsSchema = v.looseObject({
+  cssContentSize: v.object({ width: v.number(), height: v.number(), x: v.number(), y: v.number() }),
+});
+
+/** `more`: flags of its command line besides those that it needs here. */
+export async function startChromium(command: string, more: readonly string[] = []): Promise<Chromium> {
   const profile = mkdtempSync(join(tmpdir(), "headrace-chromium-"));
   const root = process.getuid?.() === 0; // its sandbox refuses to run as root
   const flags = ["--headless=new", "--disable-gpu", "--no-first-run", "--disable-background-networking"];
@@ -56,6 +61,7 @@ export async function startChromium(command: string): Promise<Chromium> {
     command,
     [
       ...flags,
+      ...more,
       ...(root ? ["--no-sandbox"] : []),
       `--user-data-dir=${profile}`,
       "--remote-debugging-pipe",
@@ -121,15 +127,15 @@ export async function startChromium(command: string): Promise<Chromium> {
           await tell("Input.dispatchKeyEvent", { type: "keyUp", ...event });
         },
         async screenshot() {
-          await tell("Emulation.setScrollbarsHidden", { hidden: true });
-          const picture = { format: "png", captureBeyondViewport: true };
+          const { cssContentSize } = await call(metricsSchema, "Page.getLayoutMetrics", {}, sessionId);
+          const clip = { ...cssContentSize, scale: 1 };
+          const picture = { format: "png", captureBeyondViewport: true, clip };
           const { data } = await call(
             v.looseObject({ data: v.string() }),
             "Page.captureScreenshot",
             picture,
             sessionId,
           );
-          await tell("Emulation.setScrollbarsHidden", { hidden: false });
           return Buffer.from(data, "base64");
         },
         close: async () => void (await call(v.looseObject({}), "Target.closeTarget", { targetId })),

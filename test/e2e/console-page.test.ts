@@ -114,6 +114,12 @@ describe("the console's doors", () => {
   });
 });
 
+/** An hour of sealed minutes of three tenants, as a busy pipeline has them. */
+const lastHour = `INSERT INTO headrace_minutes (minute, tenant, sealed, accepted, stored, duplicate, spans, bytes)
+  SELECT toStartOfMinute(now()) - toIntervalMinute(number % 60 + 2), ['checkout', 'search', 'web'][number % 3 + 1], true,
+    stored + duplicate, toUInt64(40 + 25 * sin(number / 9) + 12 * sin(number * 1.7)) AS stored, number % 7 = 0 ? 2 : 0 AS duplicate,
+    stored * 180, stored * 41000 FROM numbers(180)`;
+
 describe.skipIf(command === undefined)(
   `the console's page${command === undefined ? " (skipped: no chromium, chromium-browser or google-chrome on this machine)" : ""}`,
   () => {
@@ -121,7 +127,7 @@ describe.skipIf(command === undefined)(
     let page: Page;
 
     beforeAll(async () => {
-      chromium = await startChromium(command ?? "");
+      chromium = await startChromium(command ?? "", pictures === undefined ? [] : ["--hide-scrollbars"]);
       // Turned away, and reported some seconds later.
       await fetch(`${local.pipeline.otlp}/v1/traces`, {
         method: "POST",
@@ -312,6 +318,7 @@ describe.skipIf(command === undefined)(
       await exportSpans(local.pipeline, freshSpans(50));
       await bury("rejected:349");
       await bury("missing_object");
+      await local.query(lastHour);
       await shows("Needs a person");
       await shows("non_replicated_deduplication_window", "#findings");
       await shows("the traces table, which the table check refused", "#in-flight");
@@ -323,6 +330,8 @@ describe.skipIf(command === undefined)(
       );
       await tickCron();
       await shows("Nothing is in flight", "#in-flight");
+      await shows("resolved one", "#findings");
+      await fits("mended");
     }, 40_000);
 
     test("everything that can be pressed is reached by Tab, and bars by arrow keys", async () => {

@@ -17,7 +17,7 @@ import { type InFlight, inFlightOf } from "../../shared/ledger/in-flight.ts";
 import { nothingWaits } from "../../shared/ledger/view.ts";
 import type { PayloadOutcome } from "../../shared/outcome.ts";
 import { formatPayloadId, formatPayloadKey } from "../../shared/payload-key.ts";
-import { newBook } from "../../shared/reconcile/minute-book.ts";
+import { newBook, opened, withOpen } from "../../shared/reconcile/minute-book.ts";
 import type { ConsumerOperations } from "../../workers/console/bindings.ts";
 import { listDeadLetters } from "../../workers/console/dead-letters.ts";
 import { readMetrics } from "../../workers/console/read-metrics.ts";
@@ -152,6 +152,21 @@ describe("payloads by minute", () => {
     expect(tenants).toMatchObject([
       { tenant: "a", accepted: 11, stored: 9, dead: 1, rejectedSpans: 4 },
       { tenant: "b", accepted: 4 },
+    ]);
+  });
+
+  test("of a minute that was sealed while an older one is open are counted once", async () => {
+    const book = await consumer().book();
+    const open = { ...opened(minuteAt(40), now), listed: 4, pending: 3 };
+    const held = { ...consumer(), book: async () => (book === null ? null : withOpen(book, open)) };
+    const { steps } = await readMinutes(clickHouse, held, { hours: 1 }, now);
+    const found = steps.filter(({ accepted }) => accepted > 0);
+    expect(found.map(({ at, accepted }) => [at.slice(11, 16), accepted])).toEqual([
+      ["11:40", 7],
+      ["11:50", 3],
+      ["12:22", 3],
+      ["12:27", 1],
+      ["12:28", 4],
     ]);
   });
 

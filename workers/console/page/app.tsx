@@ -1,33 +1,42 @@
-/** Signed in or not, and the page's sections in the order in which an operator needs them. */
+/** Signed in or not. */
 import { useState } from "preact/hooks";
 import { Overview } from "./overview.tsx";
 import { AccessContext } from "./polling.ts";
-import { closeSession, keepToken, openSession } from "./session.ts";
+import { forgetToken, keepToken, openSession } from "./session.ts";
 import { SignIn } from "./sign-in.tsx";
 
 export function App() {
   const [session, setSession] = useState(openSession);
-  const [refused, setRefused] = useState(false);
+  const [wasRefused, setRefused] = useState(false);
+  const { token, key } = session;
 
-  const signOut = (wasRefused: boolean): void => {
-    closeSession();
-    setSession({ token: "", key: "" });
-    setRefused(wasRefused);
+  /** Ends the session of this token; an answer to an earlier one may come late, and ends nothing. */
+  const leave = (): void => {
+    forgetToken(token);
+    setSession((present) => (present.token === token ? { token: "", key: "" } : present));
   };
-  if (session.token === "") {
+  if (token === "") {
     return (
       <SignIn
-        wasRefused={refused}
-        onToken={(token) => {
-          keepToken(token);
-          setSession({ token, key: "" });
+        wasRefused={wasRefused}
+        onToken={(given) => {
+          keepToken(given);
+          setSession({ token: given, key: "" });
         }}
       />
     );
   }
+  const onRefused = (): void => {
+    leave();
+    setRefused(true);
+  };
+  const onSignOut = (): void => {
+    leave();
+    setRefused(false);
+  };
   return (
-    <AccessContext.Provider value={{ token: session.token, onRefused: () => signOut(true) }}>
-      <Overview apiKey={session.key} onSignOut={() => signOut(false)} />
+    <AccessContext.Provider value={{ token, onRefused }}>
+      <Overview apiKey={key} onSignOut={onSignOut} />
     </AccessContext.Provider>
   );
 }

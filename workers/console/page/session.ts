@@ -28,9 +28,13 @@ export function openSession(): Session {
 
 export function keepToken(token: string): void {
   sessionStorage.setItem(tokenName, token);
+  sessionStorage.removeItem(keyName);
 }
 
-export function closeSession(): void {
-  sessionStorage.removeItem(tokenName);
-  sessionStorage.removeItem(keyName);
+/** Forgets the token, unless another one has taken its place. */
+export function forgetToken(token: string): void {
+  if (sessionStorage.getItem(tokenName) === token) {
+    sessionStorage.removeItem(tokenName);
+    sessionStorage.removeItem(keyName);
+  }
 }
