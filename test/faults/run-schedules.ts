@@ -21,7 +21,13 @@ export async function runSchedules({ profiles, firstSeed, schedules, threads }: 
   const share = Math.ceil(schedules / threads);
   const results = await Promise.all(
     Array.from({ length: threads }, (_, i) =>
-      runInThread(bundle, { profiles, firstSeed: firstSeed + i, stride: threads, schedules: share }),
+      runInThread(bundle, {
+        kind: "seeds",
+        profiles,
+        firstSeed: firstSeed + i,
+        stride: threads,
+        schedules: share,
+      }),
     ),
   );
   const seconds = (performance.now() - began) / 1000;

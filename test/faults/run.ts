@@ -65,6 +65,8 @@ console.log(result.text);
 if (result.failure !== null) {
   const { profile, seed, invariant, message } = result.failure;
   console.log(`${profile}, seed ${seed}: ${message}`);
-  show(profile, seed, invariant);
+  if (seed !== null) {
+    show(profile, seed, invariant);
+  }
   process.exit(1);
 }

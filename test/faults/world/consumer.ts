@@ -182,6 +182,9 @@ function* insertGroup(world: World, task: Task<"insert">, codecVersion: number):
     return { kind: "unreadable", keys: unreadable, reason: "missing_object or decode" };
   }
   yield* pause(world);
+  if (world.fate.strikes("insert begins late")) {
+    yield Math.max(1, task.deadline - 1 - world.clock.now - world.skews.consumer);
+  }
   const now = world.clock.now + world.skews.consumer;
   if (!mayBegin(task, now)) {
     return { kind: "retry", reason: "the attempt's lease ran out before its INSERT began" };

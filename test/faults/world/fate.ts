@@ -20,6 +20,7 @@ export type Fault =
   | "insert runs on"
   | "insert breaks off"
   | "insert slow"
+  | "insert slowest"
   | "view fails"
   | "proxy answers"
   | "busy"
@@ -34,6 +35,7 @@ export type Fault =
   // --- our own parts
   | "consumer dies"
   | "consumer stalls"
+  | "insert begins late"
   | "ledger dies before"
   | "ledger dies after"
   | "ledger answer lost"

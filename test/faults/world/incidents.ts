@@ -227,6 +227,11 @@ export function resolveHeld(world: World): void {
           world.ledger.call({ kind: "resolve", key: found.key, how: "accept" });
         } else {
           world.ledger.call({ kind: "resolve", key: found.key, how });
+          if (
+            ![...world.ledger.state.dump().groups.values()].some(({ state: { at } }) => at === "clearing")
+          ) {
+            return; // a ledger that was restored verifies it first: ask again
+          }
           world.witness.damaged.delete(id); // from here on it must be whole again
           for (const { day } of world.witness.contents.get(id)?.rowsByDay ?? []) {
             world.witness.lost.set(`${id}/${day}`, world.clock.now);
