@@ -16,11 +16,13 @@ export type Fault =
   | "message late"
   // --- one INSERT of a group
   | "insert fails before"
+  | "insert hangs"
   | "insert answer lost"
   | "insert runs on"
   | "insert breaks off"
   | "insert slow"
   | "insert slowest"
+  | "insert overruns"
   | "view fails"
   | "proxy answers"
   | "busy"
