@@ -80,14 +80,22 @@ export function tableStateQuery(settings: ClickHouseSettings): string {
     FROM system.tables WHERE ${where} name = '${settings.tracesTable}'`;
 }
 
-/** Queries of a group that still run: their ids are the group's with the attempt behind it. */
-export function runningQuery(group: string): string {
-  return `SELECT query_id FROM system.processes WHERE startsWith(query_id, '${group}.')`;
+/**
+ * Queries that VERIFY must not look past: those of the group itself (their ids are the group's with the attempt behind
+ * it), and any INSERT of ours that runs for longer than `overdueMs`. Such a one may be of a group that the ledger lost:
+ * nobody knows its id, and the server should have stopped it.
+ */
+function isInTheWay(group: string, overdueMs: number): string {
+  return `startsWith(query_id, '${group}.') OR (match(query_id, '^[0-9a-f]{32}[.][0-9]+$') AND elapsed > ${overdueMs / 1000})`;
 }
 
-/** Ends the group's queries, and waits until they have ended. */
-export function killStatement(group: string): string {
-  return `KILL QUERY WHERE startsWith(query_id, '${group}.') SYNC`;
+export function runningQuery(group: string, overdueMs: number): string {
+  return `SELECT query_id FROM system.processes WHERE ${isInTheWay(group, overdueMs)}`;
+}
+
+/** Ends these queries, and waits until they have ended. */
+export function killStatement(group: string, overdueMs: number): string {
+  return `KILL QUERY WHERE ${isInTheWay(group, overdueMs)} SYNC`;
 }
 
 /** Fills in where the payloads' traces begin and end, should the view have missed them; doubled rows are harmless there. */

@@ -110,6 +110,14 @@ export function fenceMs(settings: LedgerSettings): number {
   return settings.leaseMs + settings.insertMs + settings.fenceMarginMs;
 }
 
+/**
+ * An INSERT that has been running for longer than this is overdue: the server should have stopped it. What a ledger
+ * handed out before it was lost is older than this when the first fence after its loss has passed.
+ */
+export function overdueMs(settings: LedgerSettings): number {
+  return settings.insertMs + settings.fenceMarginMs / 2;
+}
+
 /** first, 2 first, 4 first ... up to last. */
 export function backOffMs(failures: number, settings: LedgerSettings): number {
   return Math.min(settings.retryFirstMs * 2 ** Math.min(failures, 30), settings.retryLastMs);

@@ -183,11 +183,12 @@ const designed: readonly Mutant[] = [
     profile: "losses",
   },
   {
-    name: "genesis while the first INSERT runs",
-    file: "shared/ledger/head.ts",
-    find: "facts.epoch === null && !facts.anyPayload && !facts.anyRow",
-    replace: "!facts.anyRow",
+    name: "genesis while the first INSERT runs: only rows count",
+    file: "test/faults/world/ledger-shell.ts",
+    find: `this.#decide({ kind: "born", facts: { epoch, anyPayload, anyRow } });`,
+    replace: `this.#decide({ kind: "born", facts: { epoch: null, anyPayload: false, anyRow: anyRow && this.#world.table.hasAnyRow() } });`,
     profile: "long inserts",
+    mirrors: "workers/consumer/read-birth.ts",
   },
   {
     name: "restore with waiting payloads",
@@ -276,6 +277,21 @@ const feared: readonly Mutant[] = [
     find: "return settings.leaseMs + settings.insertMs + settings.fenceMarginMs;",
     replace: "return settings.insertMs;",
     profile: "long inserts",
+  },
+  {
+    name: "VERIFY ends the queries of its own group only (decision 0013)",
+    file: "test/faults/world/traces-table.ts",
+    find: "|| began < overdueBefore,",
+    replace: "|| began < overdueBefore - 1e12,",
+    profile: "long inserts",
+    mirrors: "shared/clickhouse/statements.ts",
+  },
+  {
+    name: "a payload is inserted anew while the DELETE of its rows may run",
+    file: "shared/ledger/hand-out.ts",
+    find: "draft.change({ ...out, lastInsertAt: now, state: { ...state, lease } });",
+    replace: "draft.change({ ...out, state: { ...state, lease } });",
+    profile: "a week",
   },
   {
     name: "restored groups go on as they are",

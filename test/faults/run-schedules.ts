@@ -1,13 +1,7 @@
 /** Shares schedules out over threads, and says in one text what was run, at what rate, and what struck how often. */
-import type { Failure } from "./schedule-worker.ts";
+import type { Failure, Share, ShareResult } from "./schedule-worker.ts";
 import { bundleModel, runInThread } from "./threads.ts";
-
-export interface Wanted {
-  readonly profiles: readonly string[];
-  readonly firstSeed: number;
-  readonly schedules: number;
-  readonly threads: number;
-}
+import { smallWorlds } from "./world/profile.ts";
 
 export interface Ran {
   readonly schedules: number;
@@ -15,17 +9,46 @@ export interface Ran {
   readonly text: string;
 }
 
-export async function runSchedules({ profiles, firstSeed, schedules, threads }: Wanted): Promise<Ran> {
+/** Schedules by seed, in shares that are small enough to keep all threads busy to the end. */
+export function seedShares(
+  profiles: readonly string[],
+  firstSeed: number,
+  schedules: number,
+): readonly Share[] {
+  const each = 2500;
+  const stride = Math.ceil(schedules / each);
+  return Array.from({ length: stride }, (_, i) => ({
+    kind: "seeds",
+    profiles,
+    firstSeed: firstSeed + i,
+    stride,
+    schedules: Math.min(each, schedules - i * each),
+  }));
+}
+
+/** Every schedule of every small world, a world a share. */
+export function everyShare(): readonly Share[] {
+  const schedules = Number.MAX_SAFE_INTEGER;
+  return smallWorlds.map(({ name }) => ({ kind: "every", worlds: [name], schedules }));
+}
+
+export async function runShares(shares: readonly Share[], threads: number): Promise<Ran> {
   const bundle = await bundleModel();
   const began = performance.now();
-  const share = Math.ceil(schedules / threads);
-  const results = await Promise.all(
-    Array.from({ length: threads }, (_, i) =>
-      runInThread(bundle, { profiles, firstSeed: firstSeed + i, stride: threads, schedules: share }),
-    ),
-  );
+  const queue = [...shares];
+  const results: ShareResult[] = [];
+  const work = async (): Promise<void> => {
+    for (let share = queue.shift(); share !== undefined; share = queue.shift()) {
+      const result = await runInThread(bundle, share);
+      results.push(result);
+      if (result.failure !== null) {
+        queue.length = 0;
+      }
+    }
+  };
+  await Promise.all(Array.from({ length: threads }, work));
   const seconds = (performance.now() - began) / 1000;
-  const sum = (of: (result: (typeof results)[number]) => number): number =>
+  const sum = (of: (result: ShareResult) => number): number =>
     results.reduce((total, result) => total + of(result), 0);
   const struck = new Map<string, number>();
   for (const result of results) {
@@ -35,6 +58,9 @@ export async function runSchedules({ profiles, firstSeed, schedules, threads }: 
   }
   const ran = sum((result) => result.schedules);
   const faults = [...struck].sort(([, a], [, b]) => b - a).map(([fault, times]) => `${times} ${fault}`);
-  const text = `${ran} schedules from seed ${firstSeed} in ${seconds.toFixed(1)} s, ${Math.round(ran / seconds)} a second on ${threads} threads: ${sum(({ payloads }) => payloads)} payloads, ${sum(({ steps }) => steps)} steps; ${faults.join(", ")}`;
-  return { schedules: ran, failure: results.find(({ failure }) => failure !== null)?.failure ?? null, text };
+  return {
+    schedules: ran,
+    failure: results.find(({ failure }) => failure !== null)?.failure ?? null,
+    text: `${ran} schedules in ${seconds.toFixed(1)} s, ${Math.round(ran / seconds)} a second on ${threads} threads: ${sum(({ payloads }) => payloads)} payloads, ${sum(({ steps }) => steps)} steps; ${faults.join(", ")}`,
+  };
 }

@@ -4,7 +4,7 @@
  */
 import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
-import { runSchedules } from "./run-schedules.ts";
+import { runShares, seedShares } from "./run-schedules.ts";
 import { runSchedule } from "./schedule.ts";
 import { shrink } from "./shrink.ts";
 import { SeededChoices } from "./world/choices.ts";
@@ -55,16 +55,13 @@ if (values.seed !== undefined) {
 
 const threads = values.threads === undefined ? availableParallelism() : Number(values.threads);
 const firstSeed = values.from === undefined ? Math.floor(Math.random() * 1e9) : Number(values.from);
-const result = await runSchedules({
-  profiles: names,
-  firstSeed,
-  schedules: Number(values.schedules),
-  threads,
-});
-console.log(result.text);
+const result = await runShares(seedShares(names, firstSeed, Number(values.schedules)), threads);
+console.log(`from seed ${firstSeed}: ${result.text}`);
 if (result.failure !== null) {
   const { profile, seed, invariant, message } = result.failure;
   console.log(`${profile}, seed ${seed}: ${message}`);
-  show(profile, seed, invariant);
+  if (seed !== null) {
+    show(profile, seed, invariant);
+  }
   process.exit(1);
 }

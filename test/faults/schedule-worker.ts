@@ -1,23 +1,30 @@
 /** A thread that runs schedules: profile by profile, seed by seed, until it has run its share or one fails. */
 import { parentPort, workerData } from "node:worker_threads";
-import { runSchedule } from "./schedule.ts";
-import { SeededChoices } from "./world/choices.ts";
-import { profiles } from "./world/profile.ts";
+import { type Outcome, runSchedule } from "./schedule.ts";
+import { EveryChoice, SeededChoices } from "./world/choices.ts";
+import { type Profile, profiles, smallWorlds } from "./world/profile.ts";
 
-export interface Share {
-  /** Profiles by name; empty: all. */
-  readonly profiles: readonly string[];
-  readonly firstSeed: number;
-  /** This thread takes every n-th seed. */
-  readonly stride: number;
-  readonly schedules: number;
-}
+export type Share =
+  /** Schedules by seed, in these profiles (none named: all). */
+  | {
+      readonly kind: "seeds";
+      readonly profiles: readonly string[];
+      readonly firstSeed: number;
+      /** This thread takes every n-th seed. */
+      readonly stride: number;
+      readonly schedules: number;
+    }
+  /** Every schedule of these small worlds (none named: all), at most `schedules` of each. */
+  | { readonly kind: "every"; readonly worlds: readonly string[]; readonly schedules: number };
 
 export interface Failure {
   readonly profile: string;
-  readonly seed: number;
+  /** Null: found among all schedules of a small world. */
+  readonly seed: number | null;
   readonly invariant: string;
   readonly message: string;
+  /** The schedule's choices, where no seed repeats them. */
+  readonly trace: readonly number[] | null;
 }
 
 export interface ShareResult {
@@ -28,28 +35,69 @@ export interface ShareResult {
   readonly failure: Failure | null;
 }
 
-export function runShare({ profiles: names, firstSeed, stride, schedules }: Share): ShareResult {
-  const chosen =
-    names.length === 0 ? profiles : names.flatMap((name) => profiles.filter((one) => one.name === name));
-  const struck: Record<string, number> = {};
-  let [done, steps, payloads] = [0, 0, 0];
-  let failure: Failure | null = null;
-  for (let seed = firstSeed; done < schedules && failure === null; seed += stride) {
+/** Counts what ran, and keeps the first failure. */
+class Tally {
+  schedules = 0;
+  steps = 0;
+  payloads = 0;
+  readonly struck: Record<string, number> = {};
+  failure: Failure | null = null;
+
+  add(outcome: Outcome): boolean {
+    this.schedules++;
+    this.steps += outcome.steps;
+    this.payloads += outcome.payloads;
+    for (const [fault, times] of outcome.struck) {
+      this.struck[fault] = (this.struck[fault] ?? 0) + times;
+    }
+    return outcome.violation === null;
+  }
+
+  get result(): ShareResult {
+    const { schedules, steps, payloads, struck, failure } = this;
+    return { schedules, steps, payloads, struck, failure };
+  }
+}
+
+export function runShare(share: Share): ShareResult {
+  return share.kind === "seeds" ? runSeeds(share) : runEvery(share);
+}
+
+function named(all: readonly Profile[], names: readonly string[]): readonly Profile[] {
+  return names.length === 0 ? all : names.flatMap((name) => all.filter((one) => one.name === name));
+}
+
+function runSeeds(share: Extract<Share, { kind: "seeds" }>): ShareResult {
+  const chosen = named(profiles, share.profiles);
+  const tally = new Tally();
+  for (let seed = share.firstSeed; ; seed += share.stride) {
     for (const profile of chosen) {
-      const outcome = runSchedule(profile, new SeededChoices(seed));
-      done++;
-      steps += outcome.steps;
-      payloads += outcome.payloads;
-      for (const [fault, times] of outcome.struck) {
-        struck[fault] = (struck[fault] ?? 0) + times;
+      if (tally.schedules >= share.schedules) {
+        return tally.result;
       }
-      if (outcome.violation !== null) {
-        failure = { profile: profile.name, seed, ...outcome.violation };
-        break;
+      const outcome = runSchedule(profile, new SeededChoices(seed));
+      if (!tally.add(outcome) && outcome.violation !== null) {
+        tally.failure = { profile: profile.name, seed, trace: null, ...outcome.violation };
+        return tally.result;
       }
     }
   }
-  return { schedules: done, steps, payloads, struck, failure };
+}
+
+function runEvery({ worlds, schedules }: Extract<Share, { kind: "every" }>): ShareResult {
+  const tally = new Tally();
+  for (const profile of named(smallWorlds, worlds)) {
+    const choices = new EveryChoice(profile.strikesMax);
+    for (let ran = 0; ran < schedules && choices.advance(); ran++) {
+      const outcome = runSchedule(profile, choices);
+      if (!tally.add(outcome) && outcome.violation !== null) {
+        const { trace } = choices;
+        tally.failure = { profile: profile.name, seed: null, trace, ...outcome.violation };
+        return tally.result;
+      }
+    }
+  }
+  return tally.result;
 }
 
 if (parentPort !== null) {

@@ -14,14 +14,17 @@ import { countRows, readTable } from "./read-table.ts";
 
 type VerifyTask = Extract<GroupTask, { readonly step: "verify" }>;
 
-/** Throws when ClickHouse or R2 cannot be asked: then nothing is known, and the attempt is repeated. */
+/**
+ * `overdueMs`: an INSERT of ours that runs for longer is ended, whoever's it is. Throws when ClickHouse or R2 cannot be asked: then nothing is known, and the attempt is repeated.
+ */
 export async function verifyGroup(
   bucket: R2Bucket,
   clickHouse: ClickHouseConnection,
   task: VerifyTask,
   now: number,
+  overdueMs: number,
 ): Promise<AttemptReport> {
-  const running = await endRunning(clickHouse, task.group);
+  const running = await endRunning(clickHouse, task.group, overdueMs);
   const keys = task.payloads.map(({ key }) => key);
   const receipts = await readReceipts(clickHouse, keys);
   const { oldestDay } = await readTable(clickHouse, now);
@@ -40,11 +43,15 @@ export async function verifyGroup(
   return { kind: "verified", running, oldestDay, payloads };
 }
 
-async function endRunning({ client }: ClickHouseConnection, group: string): Promise<boolean> {
-  const answer = await client.query({ query: runningQuery(group), format: "JSONEachRow" });
+async function endRunning(
+  { client }: ClickHouseConnection,
+  group: string,
+  overdueMs: number,
+): Promise<boolean> {
+  const answer = await client.query({ query: runningQuery(group, overdueMs), format: "JSONEachRow" });
   const running = (await answer.json()).length > 0;
   if (running) {
-    await client.command({ query: killStatement(group) });
+    await client.command({ query: killStatement(group, overdueMs) });
   }
   return running;
 }

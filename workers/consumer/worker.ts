@@ -10,6 +10,7 @@ import type { Finding } from "../../shared/clickhouse/findings.ts";
 import type { Check } from "../../shared/doctor/check.ts";
 import type { AttemptReport, GroupTask } from "../../shared/ledger/group.ts";
 import type { InFlight } from "../../shared/ledger/in-flight.ts";
+import { overdueMs } from "../../shared/ledger/settings.ts";
 import type { Whereabouts } from "../../shared/ledger/whereabouts.ts";
 import { limits } from "../../shared/limits.ts";
 import { deadLetterQueue } from "../../shared/messages.ts";
@@ -116,7 +117,9 @@ async function attempt(
         };
       });
     case "verify":
-      return await orRetry(() => verifyGroup(env.PAYLOADS, clickHouse, task, Date.now()));
+      return await orRetry(() =>
+        verifyGroup(env.PAYLOADS, clickHouse, task, Date.now(), overdueMs(readLedgerSettings(env))),
+      );
     case "clear":
       return await orRetry(() => clearRows(env.PAYLOADS, clickHouse, task, readLedgerSettings(env).insertMs));
     default:

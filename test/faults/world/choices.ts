@@ -82,7 +82,7 @@ export class ReplayedChoices implements Choices {
 }
 
 /** Of things that differ, so many are tried where there are more. */
-const fewMax = 4;
+const fewMax = 3;
 
 /**
  * All choices, one schedule after the other (as TigerBeetle's exhaustigen does): each run repeats the last one up to

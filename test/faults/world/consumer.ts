@@ -14,6 +14,7 @@ import type {
   GroupTask,
   StoredPayload,
 } from "../../../shared/ledger/group.ts";
+import { overdueMs } from "../../../shared/ledger/settings.ts";
 import type { Doorbell } from "../../../shared/messages.ts";
 import { idOfKey, type PayloadId, type PayloadKey } from "../../../shared/payload-key.ts";
 import type { Process } from "./clock.ts";
@@ -182,6 +183,9 @@ function* insertGroup(world: World, task: Task<"insert">, codecVersion: number):
     return { kind: "unreadable", keys: unreadable, reason: "missing_object or decode" };
   }
   yield* pause(world);
+  if (world.fate.strikes("insert begins late")) {
+    yield Math.max(1, task.deadline - 1 - world.clock.now - world.skews.consumer);
+  }
   const now = world.clock.now + world.skews.consumer;
   if (!mayBegin(task, now)) {
     return { kind: "retry", reason: "the attempt's lease ran out before its INSERT began" };
@@ -237,15 +241,22 @@ export function measure(table: World["table"]) {
   return { blocks: table.blocks, windowBlocks: table.window, windowMs: null };
 }
 
+function overdueBefore({ clock, settings }: World): number {
+  return clock.now - overdueMs(settings);
+}
+
 function* verifyGroup(world: World, task: Task<"verify">): Process<AttemptReport> {
   yield* pause(world);
-  const running = world.askTable("processes", (table) => table.runningOf(task.group).length > 0);
+  const running = world.askTable(
+    "processes",
+    (table) => table.inTheWay(task.group, overdueBefore(world)).length > 0,
+  );
   if (running) {
     yield* pause(world);
     if (world.fate.strikes("kill fails")) {
       return { kind: "retry", reason: "the evidence could not be read" };
     }
-    world.tellTable("kill", () => world.table.kill(task.group));
+    world.tellTable("kill", () => world.table.kill(task.group, overdueBefore(world)));
   }
   yield* pause(world);
   const receipts = world.askTable("receipts", () =>
@@ -310,10 +321,9 @@ function* clearRows(world: World, task: Task<"clear">): Process<AttemptReport> {
 }
 
 /** All rows of a payload go: because it is erased, or to be written anew. */
-function deleteRows({ table, witness, clock }: World, id: PayloadId): void {
+function deleteRows({ table }: World, id: PayloadId): void {
   for (const { day } of table.rowsByDay(id)) {
     table.delete(id, day);
-    witness.lost.set(`${id}/${day}`, clock.now);
   }
 }
 

@@ -28,7 +28,7 @@ export class Cron {
 
   /** A tick before the first: what `npm run dev` does when it starts (decision 0005). */
   runNow(): void {
-    this.#world.clock.start(run(this.#world));
+    this.#world.clock.start(this.#run());
   }
 
   stop(): void {
@@ -52,20 +52,38 @@ export class Cron {
     });
   }
 
+  #run(): Process {
+    return this.#world.profile.isCronSpared ? spared(this.#world, run(this.#world)) : run(this.#world);
+  }
+
   #ring(): void {
     const world = this.#world;
     const { fate, clock } = world;
     if (!fate.strikes("cron skipped")) {
       const dies = () => fate.strikes("cron dies");
-      clock.start(run(world), dies);
+      clock.start(this.#run(), dies);
       if (fate.strikes("cron doubled")) {
-        clock.start(run(world), dies);
+        clock.start(this.#run(), dies);
       }
     }
     this.#waitMs = world.isBusy()
       ? Math.min(this.#waitMs * 1.25, busyMaxMs)
       : Math.min(this.#waitMs * 2, restMaxMs);
     this.#schedule();
+  }
+}
+
+/** Nothing strikes while this process goes a step. */
+function* spared({ fate }: World, process: Process): Process {
+  for (;;) {
+    const wasCalm = fate.isCalm;
+    fate.isCalm = true;
+    const step = process.next();
+    fate.isCalm = wasCalm;
+    if (step.done === true) {
+      return;
+    }
+    yield step.value;
   }
 }
 

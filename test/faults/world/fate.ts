@@ -16,10 +16,13 @@ export type Fault =
   | "message late"
   // --- one INSERT of a group
   | "insert fails before"
+  | "insert hangs"
   | "insert answer lost"
   | "insert runs on"
   | "insert breaks off"
   | "insert slow"
+  | "insert slowest"
+  | "insert overruns"
   | "view fails"
   | "proxy answers"
   | "busy"
@@ -34,6 +37,7 @@ export type Fault =
   // --- our own parts
   | "consumer dies"
   | "consumer stalls"
+  | "insert begins late"
   | "ledger dies before"
   | "ledger dies after"
   | "ledger answer lost"

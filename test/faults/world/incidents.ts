@@ -89,7 +89,7 @@ export function loseSomething(world: World): void {
   }
   if (fate.strikes("engine restarts")) {
     world.say(() => "the engine restarts");
-    const since = clock.now - fate.sometime(30_000);
+    const since = clock.now - (fate.choices.oneOf(2) === 0 ? 1000 : 30_000);
     world.rowsLost(table.restart(since, fate.choices.oneOf(2) === 0));
   }
   if (fate.strikes("receipts lost")) {
@@ -202,6 +202,9 @@ function happen(world: World, name: Exclude<Incident, "ledger restored">): void 
       }
       break;
     }
+    case "resolve":
+      resolveHeld(world);
+      break;
     case "first client is first":
       break; // taken up when the world begins (schedule.ts)
   }
@@ -227,6 +230,11 @@ export function resolveHeld(world: World): void {
           world.ledger.call({ kind: "resolve", key: found.key, how: "accept" });
         } else {
           world.ledger.call({ kind: "resolve", key: found.key, how });
+          if (
+            ![...world.ledger.state.dump().groups.values()].some(({ state: { at } }) => at === "clearing")
+          ) {
+            return; // a ledger that was restored verifies it first: ask again
+          }
           world.witness.damaged.delete(id); // from here on it must be whole again
           for (const { day } of world.witness.contents.get(id)?.rowsByDay ?? []) {
             world.witness.lost.set(`${id}/${day}`, world.clock.now);

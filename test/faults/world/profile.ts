@@ -35,6 +35,8 @@ export interface Profile {
   readonly losesSuddenly: boolean;
   /** On how many days a payload has rows; 0: some on one, some on two. */
   readonly days: 0 | 1 | 2;
+  /** Nothing strikes the cron and the reconciler: small worlds are about the others. */
+  readonly isCronSpared: boolean;
   /** Messages are late by at most this. */
   readonly lateMs: number;
   /** No doorbell is lost and the ledger stays healthy: rescues must be 0 (I8). */
@@ -62,6 +64,7 @@ export type Incident =
   | "table refused"
   | "erase"
   | "replay"
+  | "resolve"
   | "first client is first";
 
 const SECOND = 1000;
@@ -82,6 +85,7 @@ const nothing = {
   incidentMs: 5 * MINUTE,
   flaws: { refused: 0, unlisted: 0, undecodable: 0 },
   losesSuddenly: false,
+  isCronSpared: false,
   days: 0,
   lateMs: 30 * SECOND,
   isLossless: false,
@@ -93,6 +97,7 @@ const someOf = (probability: number, faults: readonly Fault[]): Partial<Record<F
 
 const insertFaults = [
   "insert fails before",
+  "insert hangs",
   "insert answer lost",
   "insert runs on",
   "insert breaks off",
@@ -168,6 +173,7 @@ export const profiles: readonly Profile[] = [
     faults: {
       "insert slow": 0.4,
       "insert runs on": 0.5,
+      "insert overruns": 0.15,
       "insert breaks off": 0.1,
       "consumer stalls": 0.1,
       "consumer dies": 0.05,
@@ -191,22 +197,26 @@ export const profiles: readonly Profile[] = [
     ...nothing,
     name: "late attempts",
     payloads: { least: 1, most: 2 },
+    overMs: SECOND / 2,
     skewMs: 5 * SECOND,
     faults: {
-      "insert slow": 0.3,
-      "insert runs on": 0.4,
-      "insert fails before": 0.2,
-      "consumer stalls": 0.25,
-      "kill fails": 0.3,
-      "message doubled": 0.1,
+      ...someOf(0.35, ["insert begins late", "insert slowest", "insert runs on"]),
+      ...someOf(0.15, [
+        "insert fails before",
+        "insert hangs",
+        "kill fails",
+        "message doubled",
+        "insert answer lost",
+      ]),
     },
     strikesMax: 14,
     incidents: {
-      outage: { times: 1, probability: 0.5 },
-      "codec changes": { times: 2, probability: 0.7 },
-      "schema broken": { times: 1, probability: 0.2 },
+      "first client is first": { times: 1, probability: 0.5 },
+      outage: { times: 1, probability: 0.7 },
+      "codec changes": { times: 1, probability: 0.3 },
+      "schema broken": { times: 1, probability: 0.4 },
     },
-    incidentMs: 20 * MINUTE,
+    incidentMs: 5 * SECOND,
   },
   {
     // The ledger and the tables lose what they have, at any time.
@@ -272,15 +282,19 @@ export const profiles: readonly Profile[] = [
     payloads: { least: 1, most: 2 },
     resends: { least: 0, most: 2 },
     resendMs: DAY - 2 * MINUTE,
-    faults: someOf(0.05, ["doorbell lost", "event lost", "put lands late", "statement runs on", "cron dies"]),
-    strikesMax: 4,
+    faults: {
+      ...someOf(0.05, ["doorbell lost", "event lost", "put lands late", "cron dies"]),
+      "statement runs on": 0.15,
+    },
+    strikesMax: 5,
     incidents: {
       "ledger lost": { times: 1, probability: 0.3 },
       "ledger restored": { times: 1, probability: 0.2 },
       "engine restarts": { times: 1, probability: 0.2 },
       "receipts truncated": { times: 1, probability: 0.4 },
       "rows deleted": { times: 2, probability: 0.4 },
-      "rows damaged": { times: 1, probability: 0.15 },
+      "rows damaged": { times: 1, probability: 0.3 },
+      resolve: { times: 3, probability: 0.4 },
       replay: { times: 1, probability: 0.1 },
       erase: { times: 1, probability: 0.15 },
       outage: { times: 1, probability: 0.2 },
@@ -344,6 +358,7 @@ const small1 = {
   payloads: { least: 1, most: 1 },
   resends: { least: 0, most: 0 },
   resendMs: 0,
+  isCronSpared: true,
   days: 2,
 } as const;
 
@@ -353,36 +368,69 @@ export const smallWorlds: readonly Profile[] = [
     name: "every answer and death",
     faults: someOf(1, [
       ...insertFaults,
-      "query fails",
-      "statement runs on",
-      "statement fails after",
-      "kill fails",
-      "R2 fails",
-      "consumer dies",
-      "consumer stalls",
-      "ledger dies before",
-      "ledger dies after",
-      "ledger answer lost",
-      "group ring lost",
-      "doorbell lost",
+      ...(["query fails", "statement runs on", "statement fails after", "R2 fails"] as const),
+      ...(["consumer dies", "consumer stalls", "ledger dies before", "ledger dies after"] as const),
+      ...(["ledger answer lost", "group ring lost", "doorbell lost"] as const),
     ]),
     strikesMax: 2,
   },
   {
     ...small1,
-    name: "every loss",
+    name: "every loss of the ledger",
     faults: someOf(1, [
       "insert answer lost",
       "insert runs on",
-      "insert breaks off",
       "consumer dies",
-      "consumer stalls",
       "ledger lost",
       "ledger restored",
-      "engine restarts",
-      "receipts lost",
     ]),
     strikesMax: 2,
     losesSuddenly: true,
+  },
+  {
+    ...small1,
+    name: "every loss of the tables",
+    faults: someOf(1, ["insert answer lost", "consumer dies", "engine restarts", "receipts lost"]),
+    strikesMax: 2,
+    losesSuddenly: true,
+  },
+  {
+    // A ledger is lost while the INSERT of its first payload runs, and the client sends it again.
+    ...small1,
+    name: "every loss of a first ledger",
+    resends: { least: 1, most: 1 },
+    resendMs: 30 * SECOND,
+    days: 1,
+    faults: someOf(1, ["insert slowest", "insert runs on"]),
+    incidents: {
+      "ledger lost": { times: 1, probability: 1 },
+      "first client is first": { times: 1, probability: 1 },
+    },
+    incidentMs: 30 * SECOND,
+    strikesMax: 3,
+  },
+  {
+    // An INSERT that begins at the last moment, and another transcoder that finds its group.
+    ...small1,
+    name: "every late beginning",
+    payloads: { least: 2, most: 2 },
+    days: 1,
+    faults: someOf(1, ["insert begins late", "insert slowest", "insert runs on", "insert answer lost"]),
+    incidents: {
+      "codec changes": { times: 1, probability: 1 },
+      "schema broken": { times: 1, probability: 1 },
+    },
+    incidentMs: MINUTE,
+    strikesMax: 3,
+  },
+  {
+    // The same, of an attempt long after the first.
+    ...small1,
+    name: "every last attempt",
+    days: 1,
+    faults: someOf(1, ["insert hangs", "insert begins late", "insert slowest"]),
+    incidents: { "codec changes": { times: 1, probability: 1 } },
+    incidentMs: 4 * MINUTE,
+    strikesMax: 5,
   },
 ];

@@ -45,6 +45,10 @@ export function* sendInsert(
     yield 10;
     return null;
   }
+  if (fate.strikes("insert hangs")) {
+    yield patienceMs; // the connection is there, and nobody at its other end
+    return null;
+  }
   if (fate.strikes("proxy answers")) {
     const status = [200, 502, 404][fate.within(0, 2)] ?? 200;
     yield 10;
@@ -60,7 +64,7 @@ export function* sendInsert(
   }
   const sent = insertSpansParameters(clickHouse, task.group, task.attempt, settings.insertMs);
   const token = sent["insert_deduplication_token"] ?? "";
-  const run = table.begin(sent["query_id"] ?? "", token, rows);
+  const run = table.begin(sent["query_id"] ?? "", token, rows, clock.now);
   world.witness.inserts.push({
     token,
     content: `${codecVersion} ${rows.map(({ id, day, rows }) => `${id}/${day}=${rows}`).join(" ")}`,
@@ -93,10 +97,17 @@ export function* sendInsert(
     return failed(7777, "A_CODE_OF_TOMORROW");
   }
 
-  const isSlow = fate.strikes("insert slow");
+  const isSlowest = fate.strikes("insert slowest");
+  const isSlow = isSlowest || fate.strikes("insert slow");
   const runsOn = fate.strikes("insert runs on");
-  const duration =
-    isSlow || runsOn ? fate.within(1000, settings.insertMs) : fate.between(1, world.profile.insertMs);
+  const overruns = fate.strikes("insert overruns");
+  const duration = overruns
+    ? fate.within(settings.insertMs, 10 * settings.insertMs) // max_execution_time is looked at between blocks only
+    : isSlowest
+      ? settings.insertMs
+      : isSlow || runsOn
+        ? fate.within(1000, settings.insertMs)
+        : fate.between(1, world.profile.insertMs);
   // "Too many parts", "memory limit": known not to be stored, says the table; a view may say so after the commit.
   const busyAfter = fate.strikes("busy after commit");
   const breaksOff = fate.strikes("insert breaks off");
@@ -104,7 +115,8 @@ export function* sendInsert(
   let answer: Answer | null = ok;
   // The first day's part may be committed long before the last one's.
   const [first, ...rest] = run.days;
-  const early = rest.length > 0 && (isSlow || runsOn || breaksOff) ? fate.within(0, duration) : duration;
+  const early =
+    rest.length > 0 && (isSlow || runsOn || overruns || breaksOff) ? fate.within(0, duration) : duration;
   clock.after(early, () => {
     if (run.state === "running" && first !== undefined) {
       commit(world, run, first, viewFails);

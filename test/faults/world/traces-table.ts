@@ -19,6 +19,7 @@ export interface RunningInsert {
   readonly token: string;
   readonly days: readonly number[];
   readonly rows: readonly Rows[];
+  readonly began: number;
   state: "running" | "ended";
 }
 
@@ -45,9 +46,9 @@ export class TracesTable {
     this.window = window;
   }
 
-  begin(queryId: string, token: string, rows: readonly Rows[]): RunningInsert {
+  begin(queryId: string, token: string, rows: readonly Rows[], began: number): RunningInsert {
     const days = [...new Set(rows.map(({ day }) => day))].sort((a, b) => a - b);
-    const run: RunningInsert = { queryId, token, days, rows, state: "running" };
+    const run: RunningInsert = { queryId, token, days, rows, began, state: "running" };
     this.running.set(queryId, run);
     return run;
   }
@@ -151,15 +152,17 @@ export class TracesTable {
   }
 
   /** KILL QUERY ... SYNC: whatever of the group still runs commits nothing more. */
-  kill(group: GroupId): void {
-    for (const run of this.runningOf(group)) {
+  kill(group: GroupId, overdueBefore: number): void {
+    for (const run of this.inTheWay(group, overdueBefore)) {
       this.end(run);
     }
   }
 
-  /** system.processes: the group's queries by their ids. */
-  runningOf(group: GroupId): readonly RunningInsert[] {
-    return [...this.running.values()].filter(({ queryId }) => queryId.startsWith(`${group}.`));
+  /** system.processes: the group's queries by their ids, and whatever INSERT of ours began before `overdueBefore`. */
+  inTheWay(group: GroupId, overdueBefore: number): readonly RunningInsert[] {
+    return [...this.running.values()].filter(
+      ({ queryId, began }) => queryId.startsWith(`${group}.`) || began < overdueBefore,
+    );
   }
 
   /** Deletes a payload's rows of a day, all or some; the log keeps its tokens. Returns how many. */
