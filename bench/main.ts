@@ -1,4 +1,6 @@
 /** `npm run bench -- NAME`: one benchmark by its name, or a part of it. Method and results: bench/README.md. */
+
+import { benchCosts } from "./costs.ts";
 import { benchIngress } from "./ingress.ts";
 import { benchInsert } from "./insert.ts";
 import { benchScale } from "./scale.ts";
@@ -6,6 +8,7 @@ import { benchTranscode } from "./transcode.ts";
 
 const benchmarks: Readonly<Record<string, (part?: string) => void | Promise<void>>> = {
   ingress: benchIngress,
+  costs: benchCosts,
   insert: benchInsert,
   scale: benchScale,
   transcode: benchTranscode,
