@@ -9,10 +9,17 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { workerNames } from "../../dev/workers.ts";
 import { deadLetterColumns, deadLetterRow } from "../../shared/clickhouse/dead-letters.ts";
 import { receiptColumns, receiptRow } from "../../shared/clickhouse/receipts.ts";
+import { toHex } from "../../shared/hex.ts";
 import type { GroupId, Receipt } from "../../shared/ledger/group.ts";
 import { DAY_MS } from "../../shared/limits.ts";
 import { formatPayloadMetadata } from "../../shared/messages.ts";
-import { formatPayloadKey, type PayloadKey, payloadId } from "../../shared/payload-key.ts";
+import {
+  formatPayloadKey,
+  idOfKey,
+  type PayloadKey,
+  payloadId,
+  payloadIdToBytes,
+} from "../../shared/payload-key.ts";
 import { readExposition } from "../console/exposition.ts";
 import { type Chromium, findChromium, type Page, startChromium, type View } from "./chromium.ts";
 import {
@@ -310,6 +317,24 @@ describe.skipIf(command === undefined)(
       await local.eventually(receiptOf(purged), "erased\tno use", 20_000);
       await local.eventually("SELECT count(), uniqExact(SpanId) FROM otel_traces", "420\t420", 1000);
       await shows("No dead letters", "#dead-letters");
+    }, 60_000);
+
+    test("a payload of which the table has a part is held, and accepted from the page", async () => {
+      const key = await bury("rejected:349");
+      const payload = toHex(payloadIdToBytes(idOfKey(key)));
+      await local.query(
+        `INSERT INTO otel_traces (Timestamp, TraceId, SpanId, SpanName, HeadraceTenant, HeadracePayload)
+          SELECT now64(9), lower(hex(randomString(16))), lower(hex(randomString(8))), 'a part', 'dev', unhex('${payload}')`,
+      );
+      await shows(key.slice(-26, -18), "#dead-letters");
+      await buttonOf(key, "Replay");
+      await shows("Held for a person");
+      await shows("Needs a person");
+      await fits("held");
+      await click("Accept what is there");
+      await shows("Accepted: what the table has", ".notices");
+      await local.eventually(receiptOf(key), "stored\taccepted: a day has some of its rows", 20_000);
+      await expect.poll(() => text("#held")).toBe("");
     }, 60_000);
 
     test("in an incident it says what is wrong, what waits for it, and what mends it", async () => {
