@@ -8,7 +8,7 @@ import type { EngineSession } from "../engine-session.ts";
 import { cpuSecondsOf, peakBytesOf } from "../process-cost.ts";
 import { startCountingProxy } from "./counting-proxy.ts";
 import { type LoadBody, makeLoad, sendLoad } from "./load.ts";
-import { pollMs, waitForRows } from "./rows-stored.ts";
+import { waitForRows } from "./rows-stored.ts";
 import type { RunningSystem, System } from "./systems.ts";
 
 const rounds = 3;
@@ -42,7 +42,6 @@ export async function measureCode(engine: EngineSession, systems: readonly Syste
   const rows: CodeRow[] = [];
   const made = new Map<number, LoadBody[]>();
   try {
-    const idle = await idleShare(engine);
     for (const system of systems) {
       running.push({ system, run: await system.start(engine.url) });
     }
@@ -54,7 +53,7 @@ export async function measureCode(engine: EngineSession, systems: readonly Syste
       const samples = new Map(systems.map(({ name }) => [name, [] as Sample[]]));
       for (let round = 0; round <= rounds; round++) {
         for (const { system, run } of running) {
-          const sample = await measure(engine, run, bodies, spans * requests, connections, idle);
+          const sample = await measure(engine, run, bodies, spans * requests, connections);
           if (round > 0) {
             samples.get(system.name)?.push(sample);
           }
@@ -95,41 +94,26 @@ interface Sample {
   readonly parts: number;
 }
 
-/** CPU seconds a second that the engine spends while it is only asked for its row count, as `waitForRows` does. */
-async function idleShare(engine: EngineSession): Promise<number> {
-  const seconds = 4;
-  const before = engine.cpuSeconds();
-  const until = performance.now() + seconds * 1000;
-  while (performance.now() < until) {
-    await engine.text("SELECT count() FROM otel_traces");
-    await new Promise((resolve) => setTimeout(resolve, pollMs));
-  }
-  return (engine.cpuSeconds() - before) / seconds;
-}
-
 async function measure(
   engine: EngineSession,
   { target, process }: RunningSystem,
   bodies: readonly LoadBody[],
   spans: number,
   connections: number,
-  idle: number,
 ): Promise<Sample> {
   await engine.ask("TRUNCATE TABLE otel_traces");
   await engine.ask("TRUNCATE TABLE otel_traces_trace_id_ts");
   const receiverBefore = cpuSecondsOf(process.pid);
   const engineBefore = engine.cpuSeconds();
-  const began = performance.now();
   const answers = await sendLoad(target, bodies, connections);
   const failed = answers.filter(({ status }) => status !== 200).length;
   if (failed > 0) {
     throw new Error(`${failed} requests failed:\n${process.log().slice(-2000)}`);
   }
   await waitForRows(engine, spans);
-  const idleSeconds = (idle * (performance.now() - began)) / 1000;
   return {
     receiver: ((cpuSecondsOf(process.pid) - receiverBefore) / spans) * 1e6,
-    engine: ((engine.cpuSeconds() - engineBefore - idleSeconds) / spans) * 1e6,
+    engine: ((engine.cpuSeconds() - engineBefore) / spans) * 1e6,
     parts: Number(
       await engine.text("SELECT count() FROM system.parts WHERE active AND table = 'otel_traces'"),
     ),

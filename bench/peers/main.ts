@@ -1,6 +1,7 @@
 /**
  * `npm run bench:peers`: our code, the OpenTelemetry Collector with its ClickHouse exporter, and Rotel, on one machine,
- * in one run, with the same seeded spans, before the same engine and tables. `-- code` or `-- whole` runs one half.
+ * in one run, with the same seeded spans, before the same engine and tables. `-- code` or `-- whole` runs one
+ * half, `-- whole Rotel` one system of it.
  * What cannot be run here is skipped, with the reason, and its goal reported as unmeasured. Method and results:
  * bench/README.md.
  */
@@ -40,7 +41,7 @@ function judgeCode({ rows }: CodeTable): Record<string, string> {
 }
 
 async function main(): Promise<void> {
-  const only = process.argv[2];
+  const [, , only, named = ""] = process.argv;
   const folder = mkdtempSync(join(tmpdir(), "headrace-peers-"));
   const { code, whole, skipped } = findSystems(folder);
   const engine = await startEngineSession();
@@ -70,7 +71,7 @@ async function main(): Promise<void> {
     const wholeTable: WholeRow[] = [];
     if (only !== "code") {
       console.log("\nWhole systems");
-      for (const system of whole) {
+      for (const system of whole.filter(({ name }) => name.startsWith(named))) {
         wholeTable.push(await measureWhole(engine, system));
       }
     }

@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { connect } from "node:net";
 
-const startMs = 30_000;
+const startMs = 120_000;
 const pollMs = 50;
 const logLinesMax = 400;
 

@@ -1,7 +1,7 @@
 /** Waits for rows, and counts what became of spans by their ids. */
 import type { EngineSession } from "../engine-session.ts";
 
-export const pollMs = 250;
+const pollMs = 250;
 const waitMsMax = 120_000;
 
 /** Resolves when the table has `rows` rows; throws when it has not after two minutes. */

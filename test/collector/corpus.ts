@@ -234,6 +234,18 @@ function duplicates(random: Random): CollectorRequest {
   return { name: "duplicate keys", type: "protobuf", body: request(...spans, sorted) };
 }
 
+/** More keys than any table of known keys begins with. */
+function manyKeys(): CollectorRequest {
+  const spans = Array.from({ length: 700 }, (_, i) =>
+    span(
+      stringField(5, `key ${i}`),
+      attribute(`key-${i}`, value.int(i)),
+      attribute(`k${i % 130}`, value.int(i)),
+    ),
+  );
+  return { name: "many keys", type: "protobuf", body: request(...spans) };
+}
+
 function serviceNames(): CollectorRequest {
   const named = (name: string, ...attributes: (readonly [string, Part])[]): Uint8Array =>
     bytesField(1, [
@@ -426,7 +438,7 @@ function jsonByHand(): CollectorRequest {
   };
 }
 
-/** The same each time; some 1,500 spans. */
+/** The same each time; some 2,100 spans. */
 export function collectorRequests(): CollectorRequest[] {
   const random = new Random(20_261_124);
   const plain = scalars(random);
@@ -457,6 +469,7 @@ export function collectorRequests(): CollectorRequest[] {
     ...everywhere("scalar", plain),
     ...everywhere("nested", nested(plain.filter((_, i) => i < 60 || i > plain.length - 45))),
     duplicates(random),
+    manyKeys(),
     serviceNames(),
     numbers(),
     idsAndScopes(),
