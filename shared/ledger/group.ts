@@ -158,7 +158,7 @@ export type AttemptReport =
       readonly codecVersion: number;
     }
   /**
-   * `retry`: known not to be stored. `unknown`: it may be. `unlisted`: a complete answer with a code that no table
+   * `retry`: not stored, as far as is known; without a code, no INSERT was begun. `unknown`: it may be. `unlisted`: a complete answer with a code that no table
    * lists. `halted`: everybody's fault (schema, login, read-only).
    */
   | ({ readonly kind: "retry" | "unknown" | "unlisted" | "halted" } & FailureFacts)

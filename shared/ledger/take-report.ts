@@ -216,7 +216,9 @@ function takeFailure(
   switch (report.kind) {
     case "retry":
       draft.head = { ...draft.head, breaker: afterPressure(breaker, now, settings) };
-      later(draft, transcoded, now, settings);
+      // Where ClickHouse answered, an INSERT was begun: "memory limit" may be said by a view, after the commit. Without
+      // an answer of its none was.
+      later(draft, { ...transcoded, unclean: group.unclean || report.code !== undefined }, now, settings);
       break;
     case "unknown":
       draft.head = { ...draft.head, breaker: afterUnknown(breaker, group.id, now, settings) };

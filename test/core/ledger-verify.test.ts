@@ -74,6 +74,20 @@ describe("an unclean group", () => {
     expect(count === null ? null : ledger.report(count, counted(count, 10))?.step).toBe("receipts");
   });
 
+  test("is what a busy server leaves behind too, but not a lease that ran out before the INSERT", () => {
+    for (const [code, step] of [
+      [241, "count"],
+      [undefined, "receipts"],
+    ] as const) {
+      const ledger = new TestLedger();
+      ledger.claim({ n: 1 });
+      const first = ledger.takeRung();
+      ledger.report(first, { kind: "retry", reason: "busy", ...(code === undefined ? {} : { code }) });
+      const again = next(ledger, MINUTE_MS);
+      expect(ledger.report(again, storedReport(again))?.step).toBe(step);
+    }
+  });
+
   test("whose rows are missing is verified after the fence, and goes on under another token", () => {
     const ledger = new TestLedger();
     const task = unclean(ledger);

@@ -244,6 +244,13 @@ const feared: readonly Mutant[] = [
     profile: "losses",
   },
   {
+    name: "an attempt that a busy server answered counts as clean",
+    file: "shared/ledger/take-report.ts",
+    find: "unclean: group.unclean || report.code !== undefined },",
+    replace: "unclean: group.unclean },",
+    profile: "losses",
+  },
+  {
     name: "an attempt that was never reported counts as clean",
     file: "shared/ledger/hand-out.ts",
     find: "unclean: group.unclean || isInsert,",

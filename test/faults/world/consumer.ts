@@ -223,8 +223,8 @@ function* readEvidence(
     }
     case "count": {
       yield* pause(world);
-      const payloads = world.askTable("count", (table) =>
-        task.payloads.map(({ key }) => ({ key, rowsByDay: table.rowsByDay(idOfKey(key)) })),
+      const payloads = world.askTable("count", () =>
+        task.payloads.map(({ key }) => ({ key, rowsByDay: world.showRows(idOfKey(key)) })),
       );
       return { kind: "counted", payloads };
     }
@@ -263,9 +263,7 @@ function* verifyGroup(world: World, task: Task<"verify">): Process<AttemptReport
     task.payloads.map(({ key }) => world.receipts.ofId(idOfKey(key)).map(({ receipt }) => receipt)),
   );
   yield* pause(world);
-  const rows = world.askTable("count", (table) =>
-    task.payloads.map(({ key }) => table.rowsByDay(idOfKey(key))),
-  );
+  const rows = world.askTable("count", () => task.payloads.map(({ key }) => world.showRows(idOfKey(key))));
   const payloads: Evidence[] = [];
   for (const [i, payload] of task.payloads.entries()) {
     const own = receipts[i] ?? [];

@@ -141,6 +141,7 @@ export const profiles: readonly Profile[] = [
       "ledger dies before": 0.05,
     },
     strikesMax: 6,
+    incidents: { outage: { times: 1, probability: 0.3 } },
     isLossless: true,
   },
   {

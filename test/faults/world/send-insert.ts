@@ -112,6 +112,7 @@ export function* sendInsert(
   const busyAfter = fate.strikes("busy after commit");
   const breaksOff = fate.strikes("insert breaks off");
   const viewFails = fate.strikes("view fails");
+  const isUnheard = runsOn || fate.strikes("insert answer lost");
   let answer: Answer | null = ok;
   // The first day's part may be committed long before the last one's.
   const [first, ...rest] = run.days;
@@ -138,8 +139,13 @@ export function* sendInsert(
       answer = busyAfter ? failed(241, "memory limit, while pushing to view") : answer;
     }
     table.end(run);
+    if (answer === ok && !isUnheard) {
+      for (const { id, day } of rows) {
+        world.witness.shown.add(`${id}/${day}`);
+      }
+    }
   });
-  if (runsOn || fate.strikes("insert answer lost")) {
+  if (isUnheard) {
     yield fate.between(10, Math.max(10, Math.min(patienceMs, duration)));
     return null;
   }

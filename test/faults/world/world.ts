@@ -76,6 +76,8 @@ export interface Witness {
   readonly findings: Set<string>;
   /** Rows that the table lost, or a person removed, and that are not back: `id/day`, since when. */
   readonly lost: Map<string, number>;
+  /** Rows that ClickHouse acknowledged, or showed to somebody who asked: `id/day`. */
+  readonly shown: Set<string>;
   /** Ids that a person asked to erase, whose rows a person damaged or accepted as they are. */
   readonly erased: Set<PayloadId>;
   readonly damaged: Set<PayloadId>;
@@ -155,6 +157,7 @@ export class World {
       seals: [],
       findings: new Set(),
       lost: new Map(),
+      shown: new Set(),
       erased: new Set(),
       damaged: new Set(),
       resolved: new Map(),
@@ -214,10 +217,22 @@ export class World {
     }
   }
 
-  /** The table lost these rows. */
+  /** The table lost these rows. What nobody had been told is there, nobody may have receipted: that is no loss. */
   rowsLost(rows: readonly Rows[]): void {
+    const { lost, shown } = this.witness;
     for (const { id, day } of rows) {
-      this.witness.lost.set(`${id}/${day}`, this.clock.now);
+      if (shown.has(`${id}/${day}`)) {
+        lost.set(`${id}/${day}`, this.clock.now);
+      }
     }
+  }
+
+  /** Somebody is told which rows these payloads have. */
+  showRows(id: PayloadId): readonly DayRows[] {
+    const rowsByDay = this.table.rowsByDay(id);
+    for (const { day } of rowsByDay) {
+      this.witness.shown.add(`${id}/${day}`);
+    }
+    return rowsByDay;
   }
 }
