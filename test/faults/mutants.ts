@@ -305,7 +305,7 @@ const feared: readonly Mutant[] = [
     file: "shared/ledger/make-group.ts",
     find: "  if (group.epoch === epoch) {",
     replace: "  if (group.epoch <= epoch) {",
-    profile: "losses",
+    profile: "refusals",
   },
   {
     name: "a restored ledger keeps its memory's beginning",

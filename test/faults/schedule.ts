@@ -86,9 +86,14 @@ function run(world: World, checker: Checker, progress: { steps: number }): void 
   const active = Math.max(lastIncident, ...sentAt) + (profile.resends.most + 1) * profile.resendMs;
   const end = Math.max(active, lastIncident) + MINUTE_MS;
   let isActive = true;
-  clock.at(end, () => {
-    isActive = false;
-  });
+  const endActive = (): void => {
+    if (world.isOutage) {
+      clock.at(world.outageUntil, endActive); // an outage lasts as long as it was chosen to
+    } else {
+      isActive = false;
+    }
+  };
+  clock.at(end, endActive);
   while (isActive && step()) {
     // Until then anything may happen.
   }
@@ -155,7 +160,7 @@ const idOf = (key: string) => key.slice(key.lastIndexOf("/") + 1) as Content["id
 
 function makeContent(world: World, n: number): Content {
   const { fate, profile } = world;
-  const first = fate.between(1, 4);
+  const first = profile.days === 1 ? 2 : fate.between(1, 4);
   const isOnTwoDays = profile.days === 0 ? fate.choices.below(5) > 2 : profile.days === 2;
   const second = isOnTwoDays ? fate.between(1, 3) : 0;
   const rowsByDay = [...(second > 0 ? [{ day: today - 1, rows: second }] : []), { day: today, rows: first }];

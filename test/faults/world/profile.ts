@@ -139,6 +139,7 @@ export const profiles: readonly Profile[] = [
       ...someOf(0.1, ["message doubled", "statement fails after", "query fails"]),
       "answer lost": 0.2,
       "ledger dies before": 0.05,
+      "consumer stalls": 0.05,
     },
     strikesMax: 6,
     incidents: { outage: { times: 1, probability: 0.3 } },
@@ -313,7 +314,9 @@ export const profiles: readonly Profile[] = [
     skewMs: 2 * SECOND,
     faults: {
       ...someOf(0.05, insertFaults),
-      ...someOf(0.2, ["view fails", "insert slow"]),
+      "view fails": 0.2,
+      "insert slow": 0.3,
+      "ledger restored": 0.02,
       unlisted: 0.1,
       "consumer dies": 0.02,
       ...someOf(0.05, ["message doubled", "message late"]),
@@ -328,6 +331,7 @@ export const profiles: readonly Profile[] = [
     },
     incidentMs: 10 * MINUTE,
     flaws: { refused: 0.25, unlisted: 0.1, undecodable: 0.15 },
+    losesSuddenly: true,
     lateMs: 5 * MINUTE,
   },
   {
@@ -416,6 +420,7 @@ export const smallWorlds: readonly Profile[] = [
     name: "every late beginning",
     payloads: { least: 2, most: 2 },
     days: 1,
+    skewMs: 5 * SECOND,
     faults: someOf(1, ["insert begins late", "insert slowest", "insert runs on", "insert answer lost"]),
     incidents: {
       "codec changes": { times: 1, probability: 1 },
@@ -429,9 +434,24 @@ export const smallWorlds: readonly Profile[] = [
     ...small1,
     name: "every last attempt",
     days: 1,
+    skewMs: 5 * SECOND,
     faults: someOf(1, ["insert hangs", "insert begins late", "insert slowest"]),
     incidents: { "codec changes": { times: 1, probability: 1 } },
     incidentMs: 4 * MINUTE,
     strikesMax: 5,
+  },
+  {
+    // Rows are damaged, seen to be inexact, deleted and written anew: by a DELETE that may run on.
+    ...small1,
+    name: "every rewriting",
+    days: 1,
+    faults: someOf(1, ["statement runs on"]),
+    incidents: {
+      "rows damaged": { times: 1, probability: 1 },
+      replay: { times: 1, probability: 1 },
+      resolve: { times: 1, probability: 1 },
+    },
+    incidentMs: 10 * MINUTE,
+    strikesMax: 4,
   },
 ];
