@@ -5,7 +5,7 @@
  * between. Everything else is VERIFY's.
  */
 import { assert, unreachable } from "../assert.ts";
-import { idOfKey } from "../payload-key.ts";
+import { idOfKey, type PayloadKey } from "../payload-key.ts";
 import { afterHalt, afterPressure, afterSuccess, afterUnknown, cameBack } from "./breaker.ts";
 import type { Draft } from "./draft.ts";
 import type {
@@ -295,7 +295,7 @@ function takeCount(
       );
     }
     case "refused": {
-      const isAbsent = [...found.values()].every((rowsByDay) => sumOf(rowsByDay) === 0);
+      const isAbsent = group.payloads.every(({ key }) => isNoneOf(group, key, found.get(key) ?? []));
       if (!isAbsent) {
         return handOutAgain(draft, toVerify(draft, group, now, settings), now, settings);
       }
@@ -312,6 +312,15 @@ function takeCount(
     default:
       return unreachable(state.why);
   }
+}
+
+/**
+ * Nothing of what this group was to insert of a payload. The days that the payload had before do not count: a group that
+ * went to VERIFY for them would come back with the same refusal for ever.
+ */
+function isNoneOf({ rows }: Group, key: PayloadKey, found: readonly DayRows[]): boolean {
+  const inserted = rows?.find((one) => one.key === key)?.rowsByDay;
+  return found.every((one) => one.rows === 0 || inserted?.every(({ day }) => day !== one.day) === true);
 }
 
 /** Exactly the inserted rows on the inserted days. Days that a payload had before this group are no concern here. */

@@ -128,6 +128,41 @@ describe("poison", () => {
     expect(sizes).toEqual([2, 1]);
   });
 
+  test("a group that is refused is split although a payload of it has other days in the table from before", () => {
+    const ledger = new TestLedger(undefined, { ...emptyWorld, epoch: 1 });
+    ledger.claim({ n: 1 }, { n: 2 });
+    const verify = next(ledger, 10 * MINUTE_MS);
+    const days = [
+      { day: today - 1, rows: 4 },
+      { day: today, rows: 6 },
+    ];
+    const payloads = verify.payloads.map((payload) =>
+      evidenceOf(payload, 0, {
+        rowsByDay: days.slice(0, 1),
+        object: { key: payload.key, rejectedSpans: 0, bytes: 100, rowsByDay: days },
+      }),
+    );
+    ledger.report(verify, { kind: "verified", running: false, oldestDay: 0, payloads });
+    const insert = next(ledger, MINUTE_MS);
+    const rest = insert.payloads.map(({ key }) => ({
+      key,
+      rowsByDay: days.slice(1),
+      rejectedSpans: 0,
+      bytes: 100,
+    }));
+    const count = ledger.report(insert, { kind: "refused", reason: "bad", code: 117, payloads: rest });
+    const counted = insert.payloads.map(({ key }) => ({ key, rowsByDay: days.slice(0, 1) }));
+    expect(count?.step).toBe("count");
+    if (count !== null) {
+      ledger.report(count, { kind: "counted", payloads: counted });
+    }
+    const groups = [...ledger.state.dump().groups.values()];
+    expect(groups.map(({ state, payloads: own }) => `${state.at} ${own.length}`)).toEqual([
+      "open 1",
+      "open 1",
+    ]);
+  });
+
   test("a payload alone dies after three refusals, only with other groups stored between them", () => {
     const ledger = new TestLedger();
     ledger.claim({ n: 1 });

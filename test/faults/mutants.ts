@@ -107,8 +107,8 @@ const designed: readonly Mutant[] = [
   {
     name: "split on the error code alone",
     file: "shared/ledger/take-report.ts",
-    find: "const isAbsent = [...found.values()].every((rowsByDay) => sumOf(rowsByDay) === 0);",
-    replace: "const isAbsent = true;",
+    find: "const isAbsent = group.payloads.every(({ key }) => isNoneOf(group, key, found.get(key) ?? []));",
+    replace: "const isAbsent = found.size > 0;",
     profile: "refusals",
   },
   {
@@ -379,14 +379,6 @@ const feared: readonly Mutant[] = [
     find: `return outcome !== "duplicate" || outcomesOfId.some((other) => other !== "duplicate");`,
     replace: "return outcome.length > 0 || outcomesOfId.length > 0;",
     profile: "losses",
-  },
-  {
-    name: "the receipts are not read again before what nobody holds is rung",
-    file: "shared/reconcile/join-page.ts",
-    find: "const lost = new Set(yield* notEnded(free));",
-    replace: "const lost = new Set(free);",
-    profile: "lossless",
-    by: "I8",
   },
   {
     name: "a minute is sealed while something of it is in flight",
