@@ -435,7 +435,7 @@ const feared: readonly Mutant[] = [
     file: "shared/ledger/verify.ts",
     find: "const isGone = evidence.rowsByDay.length === 0 && evidence.object === null;",
     replace: "const isGone = true;",
-    profile: "losses",
+    profile: "a week",
   },
   {
     name: "a dead payload's other keys are its duplicates (decision 0011)",

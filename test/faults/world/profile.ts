@@ -287,6 +287,7 @@ export const profiles: readonly Profile[] = [
     faults: {
       ...someOf(0.05, ["doorbell lost", "event lost", "put lands late", "cron dies"]),
       "statement runs on": 0.15,
+      ...someOf(0.05, ["consumer dies", "ledger lost"]),
     },
     strikesMax: 5,
     incidents: {
@@ -298,10 +299,11 @@ export const profiles: readonly Profile[] = [
       "rows damaged": { times: 1, probability: 0.3 },
       resolve: { times: 3, probability: 0.4 },
       replay: { times: 1, probability: 0.1 },
-      erase: { times: 1, probability: 0.15 },
+      erase: { times: 1, probability: 0.3 },
       outage: { times: 1, probability: 0.2 },
     },
     incidentMs: 8 * DAY,
+    losesSuddenly: true,
     watchMs: 9 * DAY,
   },
   {
@@ -316,7 +318,7 @@ export const profiles: readonly Profile[] = [
       ...someOf(0.05, insertFaults),
       "view fails": 0.2,
       "insert slow": 0.3,
-      "ledger restored": 0.02,
+      "ledger restored": 0.08,
       unlisted: 0.1,
       "consumer dies": 0.02,
       ...someOf(0.05, ["message doubled", "message late"]),
