@@ -2,6 +2,7 @@
  * The protocol in a world that breaks (docs/architecture.md): the real ledger, grouping and reconciler, the invariants
  * after every step. `npm run test:faults` runs more of them, and shows a failing one small.
  */
+import { writeSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { expect, test } from "vitest";
 import { everyShare, runShares, seedShares } from "./run-schedules.ts";
@@ -11,12 +12,17 @@ const threads = Math.min(4, availableParallelism());
 /** On a machine that does nothing else both take half a minute together; nothing here measures speed. */
 const timeoutMs = 600_000;
 
+/** Shown although the test passes: vitest keeps the console of passing tests to itself. */
+function say(text: string): void {
+  writeSync(1, `${text}\n`);
+}
+
 test(
   `in ${schedules} schedules by seed no payload is lost, doubled, or stuck`,
   async () => {
     const firstSeed = Number(process.env["FAULTS_SEED"] ?? 1);
     const { failure, text } = await runShares(seedShares([], firstSeed, schedules), threads);
-    console.log(`model: ${text}`);
+    say(`model: ${text}`);
     expect(
       failure,
       `npm run test:faults -- --seed ${failure?.seed} --profile "${failure?.profile}"`,
@@ -29,7 +35,7 @@ test(
   "in every schedule of the small worlds, up to their number of strikes, no payload is lost, doubled, or stuck",
   async () => {
     const { failure, text } = await runShares(everyShare(), threads);
-    console.log(`model: every schedule of the small worlds: ${text}`);
+    say(`model: every schedule of the small worlds: ${text}`);
     expect(failure).toBeNull();
   },
   timeoutMs,

@@ -17,6 +17,8 @@ export interface Mutant {
   /** Where only this invariant may catch it. */
   readonly by?: Invariant;
   readonly mirrors?: string;
+  /** No schedule that is run by default catches it, and why: stands in test/known-gaps.md. */
+  readonly open?: string;
 }
 
 const designed: readonly Mutant[] = [
@@ -353,6 +355,7 @@ const feared: readonly Mutant[] = [
   },
   {
     name: "refusals count although what was stored began before them",
+    open: "it needs two INSERTs that end between three refusals",
     file: "shared/ledger/take-report.ts",
     find: "lastStoredInsertAt: Math.max(head.lastStoredInsertAt, group.lastInsertAt),",
     replace: "lastStoredInsertAt: now,",
@@ -403,6 +406,7 @@ const feared: readonly Mutant[] = [
   },
   {
     name: "two runs keep their books over each other's",
+    open: "each walk may be repeated: a book that goes back costs work, not payloads",
     file: "shared/reconcile/lease.ts",
     find: "return state.lease?.run === run ? { book,",
     replace: "return run.length > 0 ? { book,",
@@ -418,6 +422,7 @@ const feared: readonly Mutant[] = [
   },
   {
     name: "no audit",
+    open: "the deletion round examines the same a week later",
     file: "shared/reconcile/audit.ts",
     find: "  for (let page = 0; page < auditPages && after < before; page++) {",
     replace: "  for (let page = 0; page < auditPages && after < before && before === after; page++) {",
@@ -425,6 +430,7 @@ const feared: readonly Mutant[] = [
   },
   {
     name: "what the ledger holds is deleted",
+    open: "it needs a VERIFY at work on a payload in the minute in which a week is over",
     file: "shared/reconcile/evidence.ts",
     find: "  if (own === undefined || facts.isHeld || !facts.isSealed) {",
     replace: "  if (own === undefined || !facts.isSealed) {",
@@ -432,6 +438,7 @@ const feared: readonly Mutant[] = [
   },
   {
     name: "an erasure that was stopped is not done again",
+    open: "it needs a ledger that is lost in the milliseconds between two statements",
     file: "shared/ledger/verify.ts",
     find: "const isGone = evidence.rowsByDay.length === 0 && evidence.object === null;",
     replace: "const isGone = true;",
