@@ -7,6 +7,7 @@ import { defineConfig } from "vitest/config";
 
 export default defineConfig({
   test: {
+    maxWorkers: 2, // test files wait more than they compute: two cores do two of them at once
     silent: "passed-only", // what the Workers log is shown for failing tests only
     projects: [
       { test: { name: "tidy", include: ["test/tidy.test.ts"] } },

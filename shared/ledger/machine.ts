@@ -293,7 +293,8 @@ function resolve(
           key: payload.key,
           outcome: "stored",
           group: group.id,
-          spans: payload.spans,
+          // What is accepted is what the table has: usage and volumes add it up.
+          spans: seen.rowsByDay.reduce((sum, { rows }) => sum + rows, 0),
           rowsByDay: seen.rowsByDay,
           rejectedSpans: 0,
           bytes: 0,

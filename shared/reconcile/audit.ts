@@ -69,50 +69,61 @@ export function* auditId(
       yield* bringBack(claimed.key, keys);
       break;
     case "inexact":
-      yield* tell(
-        { kind: "inexact", state: "open", severity: "page" },
-        claimed.key,
-        "The table holds other rows of this payload than one copy a stored key: nothing was changed. Compare by HeadracePayload, then resolve it.",
-      );
+      yield* holdInexact(claimed.key, keys);
       break;
     default:
       verdict satisfies never;
   }
 }
 
-/** Whoever erased it was stopped behind the receipts: rung, so that the ledger does it again. */
-function* eraseAgain(key: PayloadKey, keys: readonly PayloadKey[]): Asking<void> {
-  const { objects } = yield* ask({ do: "find", keys });
-  const doorbell = objects.find((object) => object.doorbell !== null)?.doorbell ?? null;
-  if (doorbell !== null) {
-    yield* ask({ do: "ring", doorbells: [{ ...doorbell, cause: "audit" }] });
-    return;
+/** Other rows than claimed: rung, so that the ledger looks, holds the payload, and a person can resolve it. */
+function* holdInexact(key: PayloadKey, keys: readonly PayloadKey[]): Asking<void> {
+  if (!(yield* ringOne(keys))) {
+    yield* tell(
+      { kind: "inexact", state: "open", severity: "page" },
+      key,
+      "The table holds other rows of this payload than one copy a stored key, and R2 no longer holds its object: compare by HeadracePayload, and delete what is too much.",
+    );
   }
-  yield* tell(
-    { kind: "inexact", state: "open", severity: "page" },
-    key,
-    "This payload was erased, and the table still holds rows of it. Delete them by HeadracePayload.",
-  );
 }
 
-/** Rows are gone that the receipt claims: rung with cause `audit` while an object of the id is kept. */
+/** Whoever erased it was stopped behind the receipts: rung, so that the ledger does it again. */
+function* eraseAgain(key: PayloadKey, keys: readonly PayloadKey[]): Asking<void> {
+  if (!(yield* ringOne(keys))) {
+    yield* tell(
+      { kind: "inexact", state: "open", severity: "page" },
+      key,
+      "This payload was erased, and the table still holds rows of it. Delete them by HeadracePayload.",
+    );
+  }
+}
+
+/** Rows are gone that the receipt claims: brought back while an object of the id is kept. */
 function* bringBack(key: PayloadKey, keys: readonly PayloadKey[]): Asking<void> {
-  const { objects } = yield* ask({ do: "find", keys });
-  const doorbell = objects.find((object) => object.doorbell !== null)?.doorbell ?? null;
-  if (doorbell === null) {
+  if (yield* ringOne(keys)) {
+    yield* tell(
+      { kind: "lost_rows", state: "resolved", severity: "warning" },
+      key,
+      "Rows of this payload were gone from the table. Its object is still in R2 and was rung: they are inserted again.",
+    );
+  } else {
     yield* tell(
       { kind: "lost_rows", state: "open", severity: "page" },
       key,
       "Rows of this payload are gone from the table, and R2 no longer holds its object: they are lost unless a backup has them.",
     );
-    return;
+  }
+}
+
+/** Rings, with cause `audit`, the first of an id's keys that has an object. False: none has. */
+function* ringOne(keys: readonly PayloadKey[]): Asking<boolean> {
+  const { objects } = yield* ask({ do: "find", keys });
+  const doorbell = objects.find((object) => object.doorbell !== null)?.doorbell ?? null;
+  if (doorbell === null) {
+    return false;
   }
   yield* ask({ do: "ring", doorbells: [{ ...doorbell, cause: "audit" }] });
-  yield* tell(
-    { kind: "lost_rows", state: "resolved", severity: "warning" },
-    key,
-    "Rows of this payload were gone from the table. Its object is still in R2 and was rung: they are inserted again.",
-  );
+  return true;
 }
 
 function* tell(
