@@ -69,21 +69,15 @@ export function* auditId(
       yield* bringBack(claimed.key, keys);
       break;
     case "inexact":
-      yield* holdInexact(claimed.key, keys);
+      // Told, and not rung: a person may have accepted one key's rows and had them written anew under another.
+      yield* tell(
+        { kind: "inexact", state: "open", severity: "page" },
+        claimed.key,
+        "The table holds other rows of this payload than one copy a stored key: nothing was changed. Compare by HeadracePayload; a replay has the ledger look, and hold it until it is resolved.",
+      );
       break;
     default:
       verdict satisfies never;
-  }
-}
-
-/** Other rows than claimed: rung, so that the ledger looks, holds the payload, and a person can resolve it. */
-function* holdInexact(key: PayloadKey, keys: readonly PayloadKey[]): Asking<void> {
-  if (!(yield* ringOne(keys))) {
-    yield* tell(
-      { kind: "inexact", state: "open", severity: "page" },
-      key,
-      "The table holds other rows of this payload than one copy a stored key, and R2 no longer holds its object: compare by HeadracePayload, and delete what is too much.",
-    );
   }
 }
 

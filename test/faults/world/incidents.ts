@@ -152,7 +152,7 @@ function happen(world: World, name: Exclude<Incident, "ledger restored">): void 
       break;
     }
     case "day dropped":
-      world.rowsLost(table.dropDay(Math.floor(clock.now / dayMs) - fate.choices.oneOf(2)));
+      world.rowsTaken(table.dropDay(Math.floor(clock.now / dayMs) - fate.choices.oneOf(2)));
       break;
     case "others write":
       // As much as the other half of the window allows for, again and again (shared/limits.ts, measureAfterMs).

@@ -219,11 +219,13 @@ export class World {
 
   /** The table lost these rows. What nobody had been told is there, nobody may have receipted: that is no loss. */
   rowsLost(rows: readonly Rows[]): void {
-    const { lost, shown } = this.witness;
+    this.rowsTaken(rows.filter(({ id, day }) => this.witness.shown.has(`${id}/${day}`)));
+  }
+
+  /** A person took them away, perhaps in the middle of their INSERT, which is acknowledged all the same. */
+  rowsTaken(rows: readonly Rows[]): void {
     for (const { id, day } of rows) {
-      if (shown.has(`${id}/${day}`)) {
-        lost.set(`${id}/${day}`, this.clock.now);
-      }
+      this.witness.lost.set(`${id}/${day}`, this.clock.now);
     }
   }
 
