@@ -4,6 +4,10 @@
  *
  * First stand those of DESIGN 5 in its words, then those that we came to fear. Where the code that is meant lives in a
  * Worker, its mirror in test/faults/world/ is changed, and `mirrors` names the Worker's file.
+ *
+ * One of DESIGN's has no place here: "duplicate receipt before the owner's". A duplicate key has no receipt of its own while
+ * its owner is live: it is kept in the owner's entry, and written in the same INSERT. What is left of the clause, that a
+ * duplicate alone is worth nothing, is "a duplicate counts without its owner".
  */
 import type { Invariant } from "./invariants.ts";
 
@@ -474,6 +478,7 @@ const feared: readonly Mutant[] = [
   },
   {
     name: "receipts that were appended while others were written are forgotten",
+    open: "the reconciler rings the forgotten key, and its receipt is written then",
     file: "shared/ledger/machine.ts",
     find: "const owed = state.receipts.slice(state.given);",
     replace: "const owed = state.receipts.slice(state.receipts.length + state.given);",
@@ -502,6 +507,7 @@ const feared: readonly Mutant[] = [
   },
   {
     name: "the breaker stays open",
+    open: "one probe at a time goes on: slower, and nothing is lost",
     file: "shared/ledger/breaker.ts",
     find: "    isOpen: false,\n    failures: 0,",
     replace: "    failures: 0,",
