@@ -96,9 +96,9 @@ export const doctor: Command = {
 };
 
 function sayCheck({ say }: Call, { check, verdict, found, mend }: Check): void {
-  say(`${(verdict === "bad" ? "BAD" : verdict).padEnd(8)}${check.padEnd(24)}${found}`);
+  say(`${(verdict === "bad" ? "BAD" : verdict).padEnd(8)}${check.padEnd(26)}${found}`);
   if (mend !== "") {
-    say(`${" ".repeat(8)}${"".padEnd(24)}mend: ${mend}`);
+    say(`${" ".repeat(8)}${"".padEnd(26)}mend: ${mend}`);
   }
 }
 
