@@ -151,3 +151,9 @@ export function keyOfMinute(key: PayloadKey, minute: string): PayloadKey {
 export function idOfKey(key: PayloadKey): PayloadId {
   return key.slice(key.lastIndexOf("/") + 1) as PayloadId;
 }
+
+/** The tenant that a key names: the part before its id. */
+export function tenantOfKey(key: PayloadKey): string {
+  const end = key.lastIndexOf("/");
+  return key.slice(key.lastIndexOf("/", end - 1) + 1, end);
+}

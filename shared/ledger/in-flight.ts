@@ -3,7 +3,7 @@
  * minute and tenant the ledger holds. Pure: the ledger's object hands in its groups.
  */
 import { assert, unreachable } from "../assert.ts";
-import { minuteOfKey, type PayloadKey, parsePayloadKey } from "../payload-key.ts";
+import { minuteOfKey, type PayloadKey, tenantOfKey } from "../payload-key.ts";
 import { mayInsert } from "./breaker.ts";
 import type { Group, GroupId, GroupPayload } from "./group.ts";
 import type { Head } from "./head.ts";
@@ -104,7 +104,7 @@ function shown(group: Group, head: Head | null, now: number): InFlightGroup {
     inserts: group.inserts,
     refusals: group.refusals,
     unclean: group.unclean,
-    tenants: [...new Set(payloads.map(({ key }) => tenantOf(key)))].sort().slice(0, tenantsShown),
+    tenants: [...new Set(payloads.map(({ key }) => tenantOfKey(key)))].sort().slice(0, tenantsShown),
     keys: payloads.slice(0, keysShown).map(({ key }) => key),
   };
 }
@@ -178,16 +178,12 @@ function byMinute(payloads: readonly GroupPayload[]): readonly InFlightMinute[] 
   const sums = new Map<string, InFlightMinute>();
   for (const { key, spans } of payloads) {
     const minute = minuteOfKey(key);
-    const tenant = tenantOf(key);
+    const tenant = tenantOfKey(key);
     const name = `${minute}/${tenant}`;
     const sum = sums.get(name) ?? { minute, tenant, payloads: 0, spans: 0 };
     sums.set(name, { ...sum, payloads: sum.payloads + 1, spans: sum.spans + spans });
   }
   return [...sums.keys()].sort().flatMap((name) => sums.get(name) ?? []);
-}
-
-function tenantOf(key: PayloadKey): string {
-  return parsePayloadKey(key)?.tenant ?? "";
 }
 
 function oldest(payloads: readonly GroupPayload[]): number {

@@ -3,12 +3,12 @@
  * table is the evidence. One copy is expected for each payload id, not for each key.
  */
 import type { DayRows } from "../ledger/group.ts";
-import { idOfKey, type PayloadId, type PayloadKey } from "../payload-key.ts";
+import { idOfKey, type PayloadId, type PayloadKey, tenantOfKey } from "../payload-key.ts";
 import { type Asking, ask, type DatedReceipt, type ReconcileFinding } from "./effects.ts";
 import { auditRows } from "./evidence.ts";
 import { idsOf } from "./join.ts";
 import { beforeMinute, MINUTE_MS, type MinuteBook, watermarkOf } from "./minute-book.ts";
-import { type Run, tenantOf } from "./walk-minutes.ts";
+import type { Run } from "./walk-minutes.ts";
 
 /** Audits on from where the book says, as far as hours are complete and the budget of pages lasts. */
 export function* audit(book: MinuteBook, run: Run): Asking<MinuteBook> {
@@ -125,5 +125,5 @@ function* tell(
   key: PayloadKey,
   message: string,
 ): Asking<void> {
-  yield* ask({ do: "tell", findings: [{ ...what, subject: key, tenant: tenantOf(key), message }] });
+  yield* ask({ do: "tell", findings: [{ ...what, subject: key, tenant: tenantOfKey(key), message }] });
 }

@@ -3,7 +3,7 @@
  * its first key to its last; what it comes to seals the minute or leaves it open.
  */
 import { assert } from "../assert.ts";
-import { idOfKey, minuteOfKey, minuteToMs, type PayloadKey } from "../payload-key.ts";
+import { idOfKey, minuteOfKey, minuteToMs, type PayloadKey, tenantOfKey } from "../payload-key.ts";
 import { type Asking, ask, type Listed, type MinuteRow, type MinuteTally } from "./effects.ts";
 import { keyChecksum } from "./join.ts";
 import { joinPage } from "./join-page.ts";
@@ -258,7 +258,7 @@ export function* findLate(book: MinuteBook, objects: readonly Listed[], run: Run
           subject: key,
           state: "resolved",
           severity: "note",
-          tenant: tenantOf(key),
+          tenant: tenantOfKey(key),
           message:
             "This payload has no receipt, and its minute had been sealed: its put landed after the seal, or the receipt was lost. It was rung; the minute is open again until it has ended.",
         },
@@ -276,9 +276,4 @@ function objectsBefore(objects: readonly Listed[], text: string): readonly Liste
 
 export function minuteOf(key: PayloadKey): number {
   return minuteToMs(minuteOfKey(key));
-}
-
-/** The tenant that a key names: the part before its id. */
-export function tenantOf(key: PayloadKey): string {
-  return key.split("/")[4] ?? "";
 }

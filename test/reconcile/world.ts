@@ -13,6 +13,7 @@ import {
   idOfKey,
   type PayloadId,
   type PayloadKey,
+  tenantOfKey,
 } from "../../shared/payload-key.ts";
 import type {
   Answer,
@@ -28,7 +29,7 @@ import { keyChecksum } from "../../shared/reconcile/join.ts";
 import { beforeMinute, type MinuteBook, startOfMinute } from "../../shared/reconcile/minute-book.ts";
 import { type ReconcileReport, reconcileRun } from "../../shared/reconcile/run.ts";
 import { type ReconcileSettings, reconcileSettings } from "../../shared/reconcile/settings.ts";
-import { minuteOf, tenantOf } from "../../shared/reconcile/walk-minutes.ts";
+import { minuteOf } from "../../shared/reconcile/walk-minutes.ts";
 
 /** A Tuesday, 12:00:00 UTC. */
 export const noon = Date.UTC(2026, 10, 24, 12);
@@ -191,9 +192,9 @@ export class ReconcileWorld {
   #tally(minute: number): readonly MinuteTally[] {
     const start = beforeMinute(minute);
     const receipts = [...this.receipts.values()].filter(({ key }) => key.startsWith(start));
-    const tenants = [...new Set(receipts.map(({ key }) => tenantOf(key)))].sort();
+    const tenants = [...new Set(receipts.map(({ key }) => tenantOfKey(key)))].sort();
     return tenants.map((tenant) => {
-      const own = receipts.filter(({ key }) => tenantOf(key) === tenant);
+      const own = receipts.filter(({ key }) => tenantOfKey(key) === tenant);
       const count = (outcome: PayloadOutcome) => own.filter((one) => one.outcome === outcome).length;
       return {
         tenant,

@@ -1,19 +1,8 @@
 /** Dead letters: which payloads could not be stored and why, and what a person does about them. */
 import * as v from "valibot";
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
+import { type DeadLetter, deadLettersSchema } from "../../shared/console/answers.ts";
 import { limits } from "../../shared/limits.ts";
-
-const deadLettersSchema = v.array(
-  v.object({
-    key: v.string(),
-    tenant: v.string(),
-    reason: v.string(),
-    spans: v.number(),
-    record: v.string(),
-    at: v.string(),
-  }),
-);
-export type DeadLetter = v.InferOutput<typeof deadLettersSchema>[number];
 
 /** Keys whose receipt says dead. Receipts are searched by key, for the keys that died: there are few of these. */
 export const stillDead = `SELECT key FROM headrace_receipts FINAL

@@ -1,21 +1,8 @@
 /** Findings: what a person should know, the open ones first. */
 import * as v from "valibot";
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
+import { findingsSchema, type ListedFinding } from "../../shared/console/answers.ts";
 import { limits } from "../../shared/limits.ts";
-
-const findingsSchema = v.array(
-  v.object({
-    kind: v.string(),
-    subject: v.string(),
-    state: v.string(),
-    severity: v.string(),
-    tenant: v.string(),
-    message: v.string(),
-    openedAt: v.string(),
-    at: v.string(),
-  }),
-);
-export type ListedFinding = v.InferOutput<typeof findingsSchema>[number];
 
 /** The newest first within open and resolved, at most `limits.findingsListed`. */
 export async function listFindings({ client }: ClickHouseConnection): Promise<readonly ListedFinding[]> {
