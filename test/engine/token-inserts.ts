@@ -19,7 +19,7 @@ export type Settings = Readonly<Record<string, string | number>>;
 export type Row = readonly [p: number, a: number];
 
 /** The settings that the consumer sends with every INSERT, its statement and ids left out. */
-function consumersSettings(): Settings {
+export function consumersSettings(): Settings {
   const {
     query: _query,
     query_id: _queryId,
