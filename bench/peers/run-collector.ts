@@ -15,6 +15,8 @@ export interface CollectorOptions {
   /** Whether the exporter makes the tables, in its own form. */
   readonly createSchema: boolean;
   readonly compress: "none" | "lz4" | "zstd";
+  /** Settings of every statement, beside the exporter's own. */
+  readonly settings?: Readonly<Record<string, string>>;
   /** Where there is a queue. */
   readonly batching: Batching;
   /**
@@ -42,6 +44,7 @@ export async function startCollector(options: CollectorOptions): Promise<PeerPro
         create_schema: options.createSchema,
         async_insert: false,
         compress: options.compress,
+        connection_params: options.settings ?? {},
         timeout: "60s",
         retry_on_failure: { enabled: queue !== "none" },
         sending_queue:

@@ -10,6 +10,7 @@ import { installRotel } from "./install-rotel.ts";
 import type { Target } from "./load.ts";
 import { type PeerProcess, startPeer } from "./processes.ts";
 import { startCollector } from "./run-collector.ts";
+import { startOwnWorker } from "./run-own-worker.ts";
 import { startRotel } from "./run-rotel.ts";
 
 export interface RunningSystem {
@@ -24,6 +25,8 @@ export interface System {
 }
 
 const database = "default";
+/** What Headrace sends, and an operator can make the exporter send: no skip indexes before the first merge. */
+const tuned = { materialize_skip_indexes_on_insert: "0" };
 
 function withPort(
   name: string,
@@ -45,9 +48,11 @@ function collector(
   compress: "none" | "lz4",
   queue: "memory" | "disk",
   batching: Batching,
+  settings: Readonly<Record<string, string>> = {},
 ): System {
-  const name = `Collector, ${compress}${queue === "disk" ? ", queue on disk" : ""}`;
-  const own = join(folder, `collector-${compress}-${queue}-${batching.rows}`);
+  const tuned = Object.keys(settings).length > 0 ? ", tuned" : "";
+  const name = `Collector, ${compress}${queue === "disk" ? ", queue on disk" : ""}${tuned}`;
+  const own = join(folder, `collector-${compress}-${queue}-${batching.rows}${tuned === "" ? "" : "-tuned"}`);
   mkdirSync(own, { recursive: true });
   return withPort(name, (port, clickhouseUrl) =>
     startCollector({
@@ -59,6 +64,7 @@ function collector(
       table: "otel_traces",
       createSchema: false,
       compress,
+      settings,
       batching,
       queue,
     }),
@@ -73,12 +79,17 @@ function rotel(program: string, folder: string, compress: "none" | "lz4", batchi
   );
 }
 
-/** Our code in one Node process, without the platform. */
-function ownCode(): System {
-  const script = join(import.meta.dirname, "own-receiver.ts");
-  return withPort("Headrace's code", (port, clickhouseUrl) =>
-    startPeer(process.execPath, ["--no-warnings", script, String(port), clickhouseUrl], port),
-  );
+/** Our code without the platform, in both runtimes. */
+function ownCode(folder: string): readonly System[] {
+  const own = join(folder, "own-code");
+  mkdirSync(own, { recursive: true });
+  const server = join(import.meta.dirname, "own-server.ts");
+  return [
+    withPort("Headrace's code, workerd", (port, clickhouseUrl) => startOwnWorker(own, port, clickhouseUrl)),
+    withPort("Headrace's code, Node", (port, clickhouseUrl) =>
+      startPeer(process.execPath, ["--no-warnings", server, String(port), clickhouseUrl], port),
+    ),
+  ];
 }
 
 /** `npm run dev`, with the simulators of R2, queues, KV and Durable Objects. */
@@ -135,6 +146,7 @@ export function findSystems(folder: string): Systems {
       [
         collector(binary, folder, "lz4", "memory", codeBatching),
         collector(binary, folder, "none", "memory", codeBatching),
+        collector(binary, folder, "lz4", "memory", codeBatching, tuned),
       ],
       [
         collector(binary, folder, "none", "memory", wholeBatching),
@@ -150,7 +162,7 @@ export function findSystems(folder: string): Systems {
     ];
   });
   return {
-    code: [ownCode(), ...collectorCode, ...rotelCode],
+    code: [...ownCode(folder), ...collectorCode, ...rotelCode],
     whole: [ownPipeline(folder), ...collectorWhole, ...rotelWhole],
     skipped,
   };
