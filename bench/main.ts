@@ -1,15 +1,19 @@
 /** `npm run bench -- NAME`: one benchmark by its name, or a part of it. Method and results: bench/README.md. */
 
 import { benchCosts } from "./costs.ts";
+import { benchGrowth } from "./growth.ts";
 import { benchIngress } from "./ingress.ts";
 import { benchInsert } from "./insert.ts";
+import { benchPipeline } from "./scale/pipeline.ts";
 import { benchScale } from "./scale.ts";
 import { benchTranscode } from "./transcode.ts";
 
 const benchmarks: Readonly<Record<string, (part?: string) => void | Promise<void>>> = {
   ingress: benchIngress,
   costs: benchCosts,
+  growth: benchGrowth,
   insert: benchInsert,
+  pipeline: benchPipeline,
   scale: benchScale,
   transcode: benchTranscode,
 };

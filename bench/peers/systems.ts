@@ -93,7 +93,7 @@ function ownCode(folder: string): readonly System[] {
 }
 
 /** `npm run dev`, with the simulators of R2, queues, KV and Durable Objects. */
-function ownPipeline(folder: string): System {
+export function ownPipeline(folder: string): System {
   const state = join(folder, "headrace");
   return {
     name: "Headrace, npm run dev",
