@@ -19,6 +19,7 @@ import { BytesInHand } from "./bytes-in-hand.ts";
 import { checkPayload } from "./check-payload.ts";
 import { answerType, type Content, readContent } from "./content.ts";
 import { addCorsHeaders, originAllowed, preflight } from "./cors.ts";
+import { Deadline } from "./deadline.ts";
 import { drainBody, readBody } from "./read-body.ts";
 import type { Refusal, RefusalReason } from "./refusal.ts";
 import { OutcomeReport } from "./report-outcomes.ts";
@@ -42,6 +43,7 @@ async function receiveTraces(
   env: IngressBindings,
   ctx: ExecutionContext,
   tally: Tally,
+  deadline: Deadline,
 ): Promise<Response> {
   const content = readContent(request.headers);
   if (!content.ok) {
@@ -66,11 +68,11 @@ async function receiveTraces(
   if (over !== undefined) {
     return await refuseRequest(request, over, tally);
   }
-  const body = await readBody(request, bytesInHand);
+  const body = await readBody(request, bytesInHand, deadline);
   if (!body.ok) {
     return await refuseRequest(request, body.refusal, tally);
   }
-  return await receiveBody(request, body.value, content.value, key.value, env, ctx, tally);
+  return await receiveBody(request, body.value, content.value, key.value, env, ctx, tally, deadline);
 }
 
 /** The second half of the story: from the bytes on. `body` is released exactly once. */
@@ -82,6 +84,7 @@ async function receiveBody(
   env: IngressBindings,
   ctx: ExecutionContext,
   tally: Tally,
+  deadline: Deadline,
 ): Promise<Response> {
   const { tenant } = sender.record;
   let stored: Promise<Response>;
@@ -136,7 +139,7 @@ async function receiveBody(
   ): Promise<Response> {
     const id = await payloadId(tenant, content.type, content.encoding, body.bytes);
     const payload = formatPayloadKey(metadata.arrival, tenant, id);
-    const acceptance = await acceptPayload(env.PAYLOADS, payload, body.bytes, metadata);
+    const acceptance = await acceptPayload(env.PAYLOADS, payload, body.bytes, metadata, deadline);
     if (acceptance !== "created") {
       admission.giveBack();
     }
@@ -217,7 +220,7 @@ function log(outcome: string, fields: object): void {
   writeLog("warn", { outcome, ...fields });
 }
 
-type RouteArguments = [IngressBindings, ExecutionContext, Tally];
+type RouteArguments = [IngressBindings, ExecutionContext, Tally, Deadline];
 
 /** A route that refuses whatever comes. */
 function refuseAll(reason: RefusalReason, message: (request: Request) => string) {
@@ -260,9 +263,10 @@ async function answer(
   env: IngressBindings,
   ctx: ExecutionContext,
   tally: Tally,
+  deadline: Deadline,
 ): Promise<Response> {
   try {
-    const response = await router.fetch(request, env, ctx, tally);
+    const response = await router.fetch(request, env, ctx, tally, deadline);
     addCorsHeaders(request.headers, response.headers);
     return await encoded(request, response);
   } catch (error) {
@@ -283,7 +287,9 @@ export { Meter } from "./meter-object.ts";
 export default {
   async fetch(request, env, ctx) {
     const tally = new Tally();
-    const response = await answer(request, env, ctx, tally);
+    const deadline = new Deadline();
+    const response = await answer(request, env, ctx, tally, deadline);
+    deadline.end();
     outcomes.count(tally, env.OUTCOMES, ctx, Date.now());
     return response;
   },
