@@ -1,8 +1,9 @@
 /**
  * `npm run bench -- ingress`: CPU of one request to the ingress inside workerd, at 1, 100 and 512 spans a payload.
  *
- * - the code alone: the Worker called in a loop, with bindings that answer at once, and its stages one by one. What a
- *   stage does not name (routing, put, doorbell, answer) is the rest of the whole request.
+ * - the code alone (`-- ingress code`: nothing else): the Worker called in a loop, with bindings that answer at once, and
+ *   its stations one after another, each the difference of going up to it and up to the one before it. What is left of
+ *   the whole request is what no station names.
  * - the whole local process: requests over HTTP, with Miniflare's R2, KV and queues in the same workerd.
  */
 import { join } from "node:path";
@@ -11,22 +12,20 @@ import { convertV4MiniflareOptions, Log, LogLevel, Miniflare } from "miniflare";
 import { bundleWorker } from "../dev/bundle.ts";
 import { apiKeyName, formatApiKey } from "../shared/api-key.ts";
 import { corpusStartMs, makeCorpus } from "./corpus.ts";
+import { stageNames } from "./ingress-stages.ts";
 import { median } from "./median.ts";
-import { cpuSecondsOf } from "./process-cost.ts";
+import { cpuSecondsOf, threadSecondsOf } from "./process-cost.ts";
 import { newWorkerdPid } from "./runtimes.ts";
 
+/** Of the whole process, whose CPU time is counted in hundredths of a second. */
 const rounds = 7;
-/** CPU seconds a stage and round, about. */
-const roundSeconds = 0.15;
-const stageNames = [
-  "make the request",
-  "read body",
-  "inflate",
-  "authenticate",
-  "check",
-  "hash",
-  "whole request",
-] as const;
+/** Of the code alone, and CPU seconds that a stage takes in each, about. */
+const codeRounds = 15;
+const roundSeconds = 0.06;
+/** CPU seconds of a stage before it is measured: V8 compiles what is called often. */
+const warmUpSeconds = 0.5;
+const wholeRequest = "whole request";
+const measured = [...stageNames, wholeRequest] as const;
 /** Spans a payload, and payloads a round of the whole process. */
 const sizes = [
   [1, 200],
@@ -36,7 +35,7 @@ const sizes = [
 
 const root = join(import.meta.dirname, "..");
 
-/** Microseconds of CPU a request, by stage and size. */
+/** Microseconds of CPU a request up to each stage, by stage and size. */
 async function measureCode(): Promise<Record<string, Record<string, number>>> {
   const { pidOf } = newWorkerdPid();
   const miniflare = new Miniflare(
@@ -69,33 +68,31 @@ async function measureCode(): Promise<Record<string, Record<string, number>>> {
       }
     };
     const run = async (stage: string, times: number): Promise<number> => {
-      const before = cpuSecondsOf(pid);
+      const before = threadSecondsOf(pid);
       await ask(`/run?${new URLSearchParams({ stage, times: String(times) })}`);
-      return cpuSecondsOf(pid) - before;
+      return threadSecondsOf(pid) - before;
     };
     const results: Record<string, Record<string, number>> = {};
     for (const [spans] of sizes) {
       const [payload] = makeCorpus(1, 1, spans);
       await ask(`/body?now=${corpusStartMs + 3_600_000}`, gzipSync(payload?.protobuf ?? ""));
       const times = new Map<string, number>();
-      for (const stage of stageNames) {
+      for (const stage of measured) {
         let count = 64;
         let seconds = 0;
-        for (; seconds < roundSeconds; count *= 2) {
+        for (; seconds < warmUpSeconds; count *= 2) {
           seconds = await run(stage, count);
         }
         times.set(stage, Math.max(1, Math.round(((count / 2) * roundSeconds) / seconds)));
       }
-      const micros = new Map<string, number[]>(stageNames.map((stage) => [stage, []]));
-      for (let round = 0; round < rounds; round++) {
-        for (const stage of stageNames) {
+      const micros = new Map<string, number[]>(measured.map((stage) => [stage, []]));
+      for (let round = 0; round < codeRounds; round++) {
+        for (const stage of measured) {
           const count = times.get(stage) ?? 1;
           micros.get(stage)?.push(((await run(stage, count)) * 1e6) / count);
         }
       }
-      results[spans] = Object.fromEntries(
-        stageNames.map((stage) => [stage, median(micros.get(stage) ?? [])]),
-      );
+      results[spans] = Object.fromEntries(measured.map((stage) => [stage, median(micros.get(stage) ?? [])]));
     }
     return results;
   } finally {
@@ -180,24 +177,36 @@ async function measureProcess(): Promise<Record<string, number>> {
   }
 }
 
-/** Runs the benchmark and prints a table and, as the last line, the figures as JSON. */
-export async function benchIngress(): Promise<void> {
+/** Runs the benchmark, or its part `code`, and prints a table and, as the last line, the figures as JSON. */
+export async function benchIngress(part?: string): Promise<void> {
   if (process.platform !== "linux") {
     console.log("Not measured: workerd's CPU time is read from Linux's /proc.");
     return;
   }
-  const whole = await measureProcess();
-  const code = await measureCode();
-  console.log(`µs of CPU a request inside workerd, medians of ${rounds} interleaved rounds`);
-  const header = ["spans a payload", ...stageNames, "whole process", "whole request by span"];
-  const printRow = (cells: readonly string[]): void =>
-    console.log(cells.map((cell, i) => cell.padStart(header[i]?.length ?? 0)).join(" | "));
-  printRow(header);
-  for (const [spans] of sizes) {
-    const stages = code[spans] ?? {};
-    const cells = stageNames.map((stage) => (stages[stage] ?? 0).toFixed(1));
-    const request = stages["whole request"] ?? 0;
-    printRow([String(spans), ...cells, (whole[spans] ?? 0).toFixed(0), (request / spans).toFixed(2)]);
+  const whole = part === "code" ? undefined : await measureProcess();
+  const upTo = await measureCode();
+  console.log(`µs of CPU a request inside workerd, medians of ${codeRounds} interleaved rounds`);
+  const columns = sizes.map(([spans]) => {
+    const at = upTo[spans] ?? {};
+    const costs = stageNames.map((stage, i) => (at[stage] ?? 0) - (at[stageNames[i - 1] ?? ""] ?? 0));
+    const request = at[wholeRequest] ?? 0;
+    const unnamed = request - costs.reduce((sum, cost) => sum + cost, 0);
+    return [...costs, unnamed, request, request - (costs[0] ?? 0), whole?.[spans] ?? Number.NaN];
+  });
+  const rows = [...stageNames, "not named", wholeRequest, "that without its making", "whole process"];
+  const printRow = (name: string, cells: readonly string[]): void =>
+    console.log([name.padEnd(24), ...cells.map((cell) => cell.padStart(10))].join(" | "));
+  printRow(
+    "",
+    sizes.map(([spans]) => `${spans} spans`),
+  );
+  for (const [i, name] of rows.entries()) {
+    printRow(
+      name,
+      columns.map((costs) => (costs[i] ?? 0).toFixed(1)),
+    );
   }
-  console.log(JSON.stringify({ unit: "µs of CPU a request", codeAlone: code, wholeLocalProcess: whole }));
+  console.log(
+    JSON.stringify({ unit: "µs of CPU a request", codeAloneUpTo: upTo, wholeLocalProcess: whole ?? null }),
+  );
 }

@@ -131,5 +131,9 @@ export type PayloadMetadata = v.InferOutput<typeof payloadMetadataSchema>;
 
 /** The metadata as R2 takes it. */
 export function formatPayloadMetadata(metadata: PayloadMetadata): Record<string, string> {
-  return Object.fromEntries(Object.entries(metadata).map(([name, value]) => [name, String(value)]));
+  const texts: Record<string, string> = {};
+  for (const [name, value] of Object.entries(metadata)) {
+    texts[name] = String(value);
+  }
+  return texts;
 }

@@ -72,6 +72,8 @@ export function payloadIdToBytes(id: PayloadId): Uint8Array {
   return bytes;
 }
 
+const encoder = new TextEncoder();
+
 /**
  * The payload id of a body: the first 16 bytes of SHA-256(tenant 0 type 0 content-encoding 0 body as received).
  * Under gzip the first member's MTIME (bytes 4-7) and OS (byte 9) count as 0: Python's exporter compresses anew at
@@ -83,9 +85,9 @@ export async function payloadId(
   contentEncoding: string,
   body: Uint8Array,
 ): Promise<PayloadId> {
-  const head = new TextEncoder().encode(`${tenant}\0${type}\0${contentEncoding}\0`);
+  const head = `${tenant}\0${type}\0${contentEncoding}\0`; // ASCII: a byte a character
   const input = new Uint8Array(head.length + body.length);
-  input.set(head, 0);
+  encoder.encodeInto(head, input);
   input.set(body, head.length);
   if (contentEncoding === "gzip" && body.length >= 10) {
     input.fill(0, head.length + 4, head.length + 8);

@@ -9,8 +9,11 @@
 import { limits } from "../../shared/limits.ts";
 import { formatPayloadMetadata, type PayloadMetadata } from "../../shared/messages.ts";
 import type { PayloadKey } from "../../shared/payload-key.ts";
-import { within } from "./deadline.ts";
+import type { Deadline } from "./deadline.ts";
 import { writeLog } from "./write-log.ts";
+
+/** Creates, and never replaces. One for all puts: it is read only. */
+const createOnly = new Headers({ "If-None-Match": "*" });
 
 export type Acceptance = "created" | "duplicate" | "unreachable";
 
@@ -19,23 +22,26 @@ export async function acceptPayload(
   key: PayloadKey,
   body: Uint8Array,
   metadata: PayloadMetadata,
+  deadline: Deadline,
 ): Promise<Acceptance> {
   try {
     const put = bucket.put(key, body, {
-      onlyIf: new Headers({ "If-None-Match": "*" }),
+      onlyIf: createOnly,
       customMetadata: formatPayloadMetadata(metadata),
     });
-    const object = await within(put, limits.putTimeoutMs);
+    const object = await deadline.within(put, limits.putTimeoutMs);
     return object === null ? "duplicate" : "created";
   } catch (error) {
     writeLog("error", { message: "R2 put failed", payload: key }, error);
-    return await foundAfterAll(bucket, key);
+    return await foundAfterAll(bucket, key, deadline);
   }
 }
 
-async function foundAfterAll(bucket: R2Bucket, key: PayloadKey): Promise<Acceptance> {
+async function foundAfterAll(bucket: R2Bucket, key: PayloadKey, deadline: Deadline): Promise<Acceptance> {
   try {
-    return (await within(bucket.head(key), limits.putTimeoutMs)) === null ? "unreachable" : "duplicate";
+    return (await deadline.within(bucket.head(key), limits.putTimeoutMs)) === null
+      ? "unreachable"
+      : "duplicate";
   } catch (error) {
     writeLog("error", { message: "R2 head failed", payload: key }, error);
     return "unreachable";

@@ -2,8 +2,9 @@
  * Who sends: the API key of a request, looked up in KV by its hash.
  *
  * An isolate remembers hits, never misses: a key made a second ago must not be answered 401, since exporters drop
- * what 401 answers. When KV cannot be reached, a remembered key goes on working however old the memory, and an
- * unknown one is 503, never 401: nobody knows that it is wrong.
+ * what 401 answers. It remembers them by the key's own text: hashing it again would cost more than all else here. When
+ * KV cannot be reached, a remembered key goes on working however old the memory, and an unknown one is 503, never 401:
+ * nobody knows that it is wrong.
  */
 import * as v from "valibot";
 import {
@@ -28,13 +29,15 @@ export interface Sender {
   readonly record: ApiKeyRecord;
 }
 
-interface Remembered {
-  readonly record: ApiKeyRecord;
+interface Remembered extends Sender {
   /** ms since the epoch */
   readonly freshUntil: number;
 }
 
-/** What one Worker instance knows of keys: those that it has seen work, by id, and how many unknown ones it may ask for. */
+/**
+ * What one Worker instance knows of keys: those that it has seen work, by their texts, and how many unknown ones it may
+ * ask for. The texts never leave it: nothing of it is logged, counted or sent.
+ */
 export class KeyMemory {
   readonly known = new Map<string, Remembered>();
   readonly budget = new LookUpBudget();
@@ -71,14 +74,17 @@ export async function authenticate(
   if (key === undefined || key === "") {
     return refuse(missing);
   }
+  const remembered = memory.known.get(key);
+  if (remembered !== undefined && now < remembered.freshUntil) {
+    return usable(remembered, key, now, tally);
+  }
   if (!isApiKey(key)) {
     return refuse({
       reason: "unknown_key",
       message: `The API key ${shown(key)} is mistyped: its form or checksum is wrong.`,
     });
   }
-  const id = await apiKeyId(key);
-  const found = await lookUp(id, addressOf(headers), env, memory, now, tally);
+  const found = await lookUp(key, addressOf(headers), env, memory, now, tally);
   switch (found) {
     case "unreachable":
       return refuse({
@@ -97,40 +103,42 @@ export async function authenticate(
         message: `The API key ${shown(key)} is unknown or was revoked.`,
       });
     default:
-      tally.sender(id, found.tenant);
-      return usable({ id, record: found }, shown(key), now);
+      return usable(found, key, now, tally);
   }
 }
 
-function usable(sender: Sender, text: string, now: number): Result<Sender, Refusal> {
-  const { name, status, expiresAt } = sender.record;
+function usable(sender: Sender, key: string, now: number, tally: Tally): Result<Sender, Refusal> {
+  const { tenant, name, status, expiresAt } = sender.record;
+  tally.sender(sender.id, tenant);
   switch (status) {
     case "revoked":
-      return refuse({ reason: "revoked_key", message: `The API key ${text} ("${name}") was revoked.` });
+      return refuse({ reason: "revoked_key", message: `The API key ${shown(key)} ("${name}") was revoked.` });
     case "disabled":
-      return refuse({ reason: "disabled_key", message: `The API key ${text} ("${name}") is disabled.` });
+      return refuse({
+        reason: "disabled_key",
+        message: `The API key ${shown(key)} ("${name}") is disabled.`,
+      });
     case "active":
       return expiresAt !== null && expiresAt <= now
         ? refuse({
             reason: "expired_key",
-            message: `The API key ${text} ("${name}") was replaced by another and stopped at ${new Date(expiresAt).toISOString()}.`,
+            message: `The API key ${shown(key)} ("${name}") was replaced by another and stopped at ${new Date(expiresAt).toISOString()}.`,
           })
         : ok(sender);
   }
 }
 
+/** Asks KV for a key that is not remembered, or has not been asked for lately. */
 async function lookUp(
-  id: string,
+  key: string,
   address: string,
   env: KeyBindings,
   { known, budget }: KeyMemory,
   now: number,
   tally: Tally,
-): Promise<ApiKeyRecord | "unknown" | "unreachable" | "not_now"> {
-  const remembered = known.get(id);
-  if (remembered !== undefined && now < remembered.freshUntil) {
-    return remembered.record;
-  }
+): Promise<Sender | "unknown" | "unreachable" | "not_now"> {
+  const id = await apiKeyId(key);
+  const remembered = known.get(key);
   const asked = remembered === undefined ? budget.ask(id, address, now) : "first";
   if (asked === "not_now") {
     return "not_now";
@@ -143,10 +151,10 @@ async function lookUp(
   } catch (error) {
     budget.giveBack(paid);
     writeLog("error", { message: "KV cannot be reached", remembered: remembered !== undefined }, error);
-    return remembered?.record ?? "unreachable";
+    return remembered ?? "unreachable";
   }
   if (stored === null) {
-    known.delete(id);
+    known.delete(key);
     await reportUnknown(address, env.UNKNOWN_KEYS, budget, now);
     return "unknown";
   }
@@ -154,13 +162,14 @@ async function lookUp(
   const parsed = v.safeParse(apiKeyRecordSchema, stored);
   if (!parsed.success) {
     writeLog("error", { message: "a key's record in KV is damaged", id, issues: v.flatten(parsed.issues) });
-    return remembered?.record ?? "unreachable";
+    return remembered ?? "unreachable";
   }
   if (known.size >= limits.keysRememberedMax) {
     known.clear();
   }
-  known.set(id, { record: parsed.output, freshUntil: now + limits.keyMemoryMs });
-  return parsed.output;
+  const found = { id, record: parsed.output, freshUntil: now + limits.keyMemoryMs };
+  known.set(key, found);
+  return found;
 }
 
 /** The platform counts unknown keys by address over all isolates of a location. It is only a shield: it may fail. */

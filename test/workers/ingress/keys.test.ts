@@ -1,6 +1,6 @@
 import { reset } from "cloudflare:test";
 import * as v from "valibot";
-import { beforeEach, describe, expect, inject, test } from "vitest";
+import { beforeEach, describe, expect, inject, test, vi } from "vitest";
 import { apiKeyId, apiKeyName, formatApiKey } from "../../../shared/api-key.ts";
 import { limits } from "../../../shared/limits.ts";
 import type { ConsoleBindings } from "../../../workers/console/bindings.ts";
@@ -297,6 +297,18 @@ describe("look-ups", () => {
     expect(reads()).toBe(1);
     expect(await tryKey(key, memory, limits.keyMemoryMs, { KEYS })).toBe("ok");
     expect(reads()).toBe(2);
+  });
+
+  test("a remembered key costs no hash either", async () => {
+    const { key } = await make();
+    const memory = new KeyMemory();
+    expect(await tryKey(key, memory, 0)).toBe("ok");
+    const digest = vi.spyOn(crypto.subtle, "digest");
+    expect(await tryKey(key, memory, 1)).toBe("ok");
+    expect(digest).not.toHaveBeenCalled();
+    expect(await tryKey(key, memory, limits.keyMemoryMs)).toBe("ok");
+    expect(digest).toHaveBeenCalled();
+    digest.mockRestore();
   });
 
   test("are counted where they are made", async () => {

@@ -1,0 +1,97 @@
+/** How a body is held: what it takes from the isolate's budget, and when it gives it back. */
+import { afterEach, describe, expect, test, vi } from "vitest";
+import { limits } from "../../../shared/limits.ts";
+import { BytesInHand } from "../../../workers/ingress/bytes-in-hand.ts";
+import { Deadline } from "../../../workers/ingress/deadline.ts";
+import { readBody } from "../../../workers/ingress/read-body.ts";
+import { origin } from "./sender.ts";
+
+const budgetBytes = 100_000;
+const bytes = crypto.getRandomValues(new Uint8Array(1000));
+
+afterEach(() => {
+  vi.useRealTimers();
+});
+
+async function read(body: BodyInit, claimed?: number, budget = new BytesInHand(budgetBytes)) {
+  const request = new Request(`${origin}/v1/traces`, {
+    method: "POST",
+    headers: claimed === undefined ? {} : { "content-length": String(claimed) },
+    body,
+  });
+  const deadline = new Deadline();
+  const result = await readBody(request, budget, deadline);
+  deadline.end();
+  return result;
+}
+
+/** Whether nothing of the budget is taken. */
+function isWhole(budget: BytesInHand): boolean {
+  return budget.take(budgetBytes);
+}
+
+describe.each([
+  ["that says its length", bytes.length],
+  ["that does not", undefined],
+])("a body %s", (_name, claimed) => {
+  test("is read as it was sent, and holds its bytes of the budget until it is released", async () => {
+    const budget = new BytesInHand(budgetBytes);
+    const body = await read(bytes, claimed, budget);
+    expect(body).toMatchObject({ ok: true, value: { bytes } });
+    expect(budget.take(budgetBytes - bytes.length + 1)).toBe(false);
+    if (body.ok) {
+      body.value.release();
+      body.value.release();
+    }
+    expect(isWhole(budget)).toBe(true);
+  });
+
+  test("is refused where the budget does not have its bytes", async () => {
+    const budget = new BytesInHand(bytes.length - 1);
+    expect(await read(bytes, claimed, budget)).toMatchObject({ ok: false, refusal: { reason: "busy" } });
+    expect(budget.take(bytes.length - 1)).toBe(true);
+  });
+
+  test("that stops coming is refused at the read deadline, and gives its bytes back", async () => {
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+    const { readable, writable } = new IdentityTransformStream();
+    const budget = new BytesInHand(budgetBytes);
+    const asked = read(readable, claimed, budget);
+    const writer = writable.getWriter();
+    writer.write(bytes.subarray(0, 500)).catch(() => undefined);
+    await new Promise((resolve) => setImmediate(resolve));
+    await vi.advanceTimersByTimeAsync(limits.bodyTimeoutMs);
+    expect(await asked).toMatchObject({ ok: false, refusal: { reason: "slow_body" } });
+    expect(isWhole(budget)).toBe(true);
+  });
+});
+
+test.each([-1, 1, bytes.length])(
+  "a body that says to have %i bytes more than it has is none, and gives its bytes back",
+  async (more) => {
+    const budget = new BytesInHand(budgetBytes);
+    expect(await read(bytes, bytes.length + more, budget)).toMatchObject({
+      ok: false,
+      refusal: { reason: "broken_body" },
+    });
+    expect(isWhole(budget)).toBe(true);
+  },
+);
+
+test("a body that comes in pieces is whole, whether it says its length or not", async () => {
+  for (const claimed of [bytes.length, undefined]) {
+    const { readable, writable } = new IdentityTransformStream();
+    const asked = read(readable, claimed);
+    const writer = writable.getWriter();
+    for (let at = 0; at < bytes.length; at += 100) {
+      await writer.write(bytes.subarray(at, at + 100));
+    }
+    await writer.close();
+    expect(await asked).toMatchObject({ ok: true, value: { bytes } });
+  }
+});
+
+test("a body is not waited for where it says a length that is longer than any, or none at all", async () => {
+  expect(await read(bytes, limits.bodyBytesMax + 1)).toMatchObject({ refusal: { reason: "too_large" } });
+  expect(await read(new Uint8Array(0), 0)).toMatchObject({ ok: true, value: { bytes: new Uint8Array(0) } });
+});
