@@ -357,8 +357,17 @@ describe("look-ups", () => {
       formatApiKey(crypto.getRandomValues(new Uint8Array(52))),
     );
 
+    /** The platform counts in windows of ten seconds by the clock: a flood over the end of one is two smaller ones. */
+    async function untilWindowIsYoung(): Promise<void> {
+      const windowMs = 10_000;
+      while (Date.now() % windowMs > windowMs / 2) {
+        await new Promise((resolve) => setTimeout(resolve, 100));
+      }
+    }
+
     /** `address` of the i-th request; 2000 of them within 200 ms are 10,000 a second. */
     async function flood(memory: KeyMemory, env: Partial<KeyBindings>, address: (i: number) => string) {
+      await untilWindowIsYoung();
       const answers = new Map<string, number>();
       for (const [i, key] of floodKeys.entries()) {
         const reason = await tryKey(key, memory, i / 10, env, address(i));
