@@ -3,6 +3,7 @@
 import { benchCosts } from "./costs.ts";
 import { benchIngress } from "./ingress.ts";
 import { benchInsert } from "./insert.ts";
+import { benchMemory } from "./memory.ts";
 import { benchScale } from "./scale.ts";
 import { benchTranscode } from "./transcode.ts";
 
@@ -10,6 +11,7 @@ const benchmarks: Readonly<Record<string, (part?: string) => void | Promise<void
   ingress: benchIngress,
   costs: benchCosts,
   insert: benchInsert,
+  memory: benchMemory,
   scale: benchScale,
   transcode: benchTranscode,
 };
