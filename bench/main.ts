@@ -4,6 +4,7 @@ import { benchCosts } from "./costs.ts";
 import { benchGrowth } from "./growth.ts";
 import { benchIngress } from "./ingress.ts";
 import { benchInsert } from "./insert.ts";
+import { benchMemory } from "./memory.ts";
 import { benchPipeline } from "./scale/pipeline.ts";
 import { benchScale } from "./scale.ts";
 import { benchTranscode } from "./transcode.ts";
@@ -14,6 +15,7 @@ const benchmarks: Readonly<Record<string, (part?: string) => void | Promise<void
   growth: benchGrowth,
   insert: benchInsert,
   pipeline: benchPipeline,
+  memory: benchMemory,
   scale: benchScale,
   transcode: benchTranscode,
 };

@@ -22,12 +22,24 @@ export const limits = {
   outputBytesMax: 32 * MIB,
   /** Spans in one payload. Above: 413. */
   spansMax: 100_000,
+  /**
+   * Attributes in one payload. Above: 413. Each may have a key of its own, and a key takes up to 50 bytes of the
+   * consumer's memory, however short it is; beyond 2^20 keys its lists double. A payload of usual spans at
+   * `inflatedBytesMax` has 400,000 attributes.
+   */
+  attributesMax: 2 ** 20,
   /** Nesting of messages and AnyValues; a deeper body is malformed (OTLP sets no bound; 10,000 levels crash a stack). */
   depthMax: 64,
-  /** Bytes in hand over all requests of an ingress isolate. Above: 503. Half of an isolate's 128 MB. */
-  ingressBytesInHandMax: 64 * MIB,
-  /** Bytes in hand over all groups of a consumer isolate. Above: it waits. */
-  consumerBytesInHandMax: 48 * MIB,
+  /**
+   * Bytes in hand over all requests of an ingress isolate. Above: 503. With 64 MiB, an isolate that inflated one more
+   * body used all of its 128 MB (bench/README.md, "Memory").
+   */
+  ingressBytesInHandMax: 32 * MIB,
+  /**
+   * Output bounds of all groups in hand in a consumer isolate. Above: they wait. A group of text that hardly compresses
+   * holds up to 2.5 times its bound (bench/README.md, "Memory"), and the ledger may live in the same isolate.
+   */
+  consumerBytesInHandMax: 40 * MIB,
   /** Column buffers kept for the next group: those of a usual one (10,000 rows, 0.7 KB each), not of the largest. */
   idleBuilderBytesMax: 12 * MIB,
   /** A body that is not complete by then is refused with 503: a slow client would hold its bytes of the budget. */
@@ -62,6 +74,8 @@ export const limits = {
   // --- R2 and queues
   /** Simultaneous connections of one invocation (Workers limit). One is left for the ledger. */
   r2GetsAtOnceMax: 5,
+  /** Output bounds of the payloads that a group gets at once. Usual ones of 512 spans take 0.5 MB each: five fit. */
+  aheadOutputBytesMax: 8 * MIB,
   /** SQLite in a Durable Object takes 100 bound parameters; lists go through json_each instead. */
   claimDoorbellsMax: 100,
   /** Queues take so many messages a sendBatch. */

@@ -28,6 +28,8 @@ export interface Inspection {
   readonly rejections: readonly Rejection[];
   /** No block of this payload's rows has more bytes, its header and empty columns left aside. */
   readonly outputBytes: number;
+  /** Attributes of all messages together. */
+  readonly attributes: number;
 }
 
 const rejectionsNamedMax = 5;
@@ -56,6 +58,7 @@ class Inspector implements TraceVisitor {
   sampledSpans = 0;
   rejections: Rejection[] = [];
   outputBytes = 0;
+  attributes = 0;
   readonly #values = new ValueCheck();
   readonly #event = new EventScan();
   readonly #link = new LinkScan();
@@ -71,6 +74,7 @@ class Inspector implements TraceVisitor {
     this.sampledSpans = 0;
     this.rejections = [];
     this.outputBytes = 0;
+    this.attributes = 0;
   }
 
   enterResource(walk: TraceWalk): void {
@@ -135,6 +139,7 @@ class Inspector implements TraceVisitor {
     const { bytes, view } = walk;
     const { entries, count } = scan;
     const end = count * entrySize;
+    this.attributes += count;
     let keyBytes = count * stringOverhead;
     let output = count * (indexBytes + stringOverhead);
     // Texts that are not looked at yet: those of the attributes from `runSlot` on, which lie between `from` and `to`.
@@ -212,8 +217,8 @@ const inspector = new Inspector();
 export function inspectTraces(body: Uint8Array, bounds: SpanBounds): Inspection {
   inspector.restart();
   walk.run(body, bounds, inspector);
-  const { spans, rejectedSpans, sampledSpans, rejections, outputBytes } = inspector;
-  return { spans, rejectedSpans, sampledSpans, rejections, outputBytes };
+  const { spans, rejectedSpans, sampledSpans, rejections, outputBytes, attributes } = inspector;
+  return { spans, rejectedSpans, sampledSpans, rejections, outputBytes, attributes };
 }
 
 /**

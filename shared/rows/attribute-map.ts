@@ -10,6 +10,9 @@ import { LowCardinality } from "./low-cardinality.ts";
 import { scalarReserve, scalarReserved } from "./scalar-text.ts";
 import { ValueText } from "./value-text.ts";
 
+/** Room for this many values is made at once. A message of millions would else leave chunks that are nearly empty. */
+const valuesReservedMax = 256;
+
 export class AttributeMap {
   readonly keys = new LowCardinality();
   readonly #values = new ByteSink();
@@ -82,6 +85,10 @@ export class AttributeMap {
     scan: AttributeScan,
   ): void {
     const { entries, count } = scan;
+    if (count > valuesReservedMax) {
+      this.#appendManyValues(sink, order, bytes, view, scan);
+      return;
+    }
     // Strings are no longer than the attributes that they stand in, and a string's length no longer than a scalar.
     sink.reserve(scan.bytes + count * scalarReserve);
     // The sink's place is kept at hand, and put back whenever somebody else writes.
@@ -116,5 +123,30 @@ export class AttributeMap {
       at = sink.at;
     }
     sink.at = at;
+  }
+
+  /** `#appendValues` with room made value by value. */
+  #appendManyValues(
+    sink: ByteSink,
+    order: Int32Array,
+    bytes: Uint8Array,
+    view: DataView,
+    { entries, count }: AttributeScan,
+  ): void {
+    for (let i = 0; i < count; i++) {
+      const slot = (order[i] ?? 0) * entrySize;
+      const valueAt = entries[slot + 2] ?? 0;
+      const valueLength = entries[slot + 3] ?? 0;
+      if (valueLength >= 0) {
+        appendString(sink, bytes, view, valueAt, valueLength);
+        continue;
+      }
+      sink.reserve(scalarReserve);
+      if (!scalarReserved(sink, bytes, view, valueAt, valueAt - valueLength)) {
+        const text = this.#text;
+        text.write(bytes, view, valueAt, valueAt - valueLength);
+        appendString(sink, text.bytes, text.view, 0, text.length);
+      }
+    }
   }
 }

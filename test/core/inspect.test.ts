@@ -67,6 +67,7 @@ describe("inspection of an SDK's body", () => {
       sampledSpans: 0,
       rejections: [],
       outputBytes: 0,
+      attributes: 0,
     });
   });
 });

@@ -76,6 +76,28 @@ describe("a block", () => {
     expect(blockBytes(builder)).toEqual(expected);
   });
 
+  test("holds the values of hundreds of attributes in one span as it holds those of few", () => {
+    const pairs = Array.from({ length: 300 }, (_, i) => {
+      const key = `key-${String(i).padStart(3, "0")}`;
+      return [attribute(key, value.string(`v${i}`)), attribute(`${key}-n`, value.int(i))];
+    });
+    const texts = pairs.flatMap((_, i) => [`v${i}`, String(i)]);
+    const values = Buffer.concat(
+      texts.map((text) => Buffer.concat([Buffer.of(text.length), Buffer.from(text)])),
+    );
+    const few = pairs.map((pair) => span(...pair));
+    expect(Buffer.from(blockOf(request(...few))).includes(values)).toBe(true);
+    expect(Buffer.from(blockOf(request(span(...pairs.flat())))).includes(values)).toBe(true);
+  });
+
+  test("with 100,000 attributes in a span holds little more memory than it has bytes", () => {
+    const attributes = Array.from({ length: 100_000 }, () => attribute("k", value.string("")));
+    const builder = new BlockBuilder();
+    builder.add(payload(request(span(...attributes))));
+    // With room made for the longest value of each attribute it is 3.3 MB.
+    expect(builder.heldBytes).toBeLessThan(1_500_000);
+  });
+
   test("says its rows and its bytes", () => {
     const builder = new BlockBuilder();
     builder.add(payload(request(span(), span())));

@@ -20,7 +20,7 @@ import { MalformedBody } from "../../shared/otlp/malformed.ts";
 import { everyTrace } from "../../shared/otlp/sample-threshold.ts";
 import { type PayloadKey, parsePayloadKey, payloadIdToBytes } from "../../shared/payload-key.ts";
 import { BlockBuilder, codecVersion } from "../../shared/rows/transcode.ts";
-import { compressBlock } from "./compress-block.ts";
+import { compressParts } from "./compress-block.ts";
 import { loadPayloads, type ReadablePayload } from "./load-payloads.ts";
 
 interface CompressedBlock {
@@ -29,9 +29,25 @@ interface CompressedBlock {
   readonly body: Uint8Array;
 }
 
+interface Unreadable {
+  readonly kind: "unreadable";
+  readonly keys: readonly PayloadKey[];
+  readonly reason: string;
+}
+
 type BuiltBlock =
   | { readonly kind: "built"; readonly block: CompressedBlock; readonly payloads: readonly StoredPayload[] }
-  | { readonly kind: "unreadable"; readonly keys: readonly PayloadKey[]; readonly reason: string };
+  | Unreadable;
+
+/** A block that is not joined yet. */
+type CompressedParts =
+  | {
+      readonly kind: "built";
+      readonly rows: number;
+      readonly parts: readonly Uint8Array[];
+      readonly payloads: readonly StoredPayload[];
+    }
+  | Unreadable;
 
 type InsertTask = Extract<GroupTask, { readonly step: "insert" }>;
 
@@ -58,12 +74,28 @@ export async function insertGroup(
   return await sendBlock(clickHouse, task, insertMs, built.block, built.payloads);
 }
 
-/** Fetches and transcodes a group's payloads, one after the other, each dropped as soon as its rows are written. */
+/** A group's block, joined when the builder's memory has been given back. */
 async function buildBlock(
   bucket: R2Bucket,
   wanted: readonly GroupPayload[],
   compression: InsertCompression,
 ): Promise<BuiltBlock> {
+  const built = await compressedParts(bucket, wanted, compression);
+  if (built.kind === "unreadable") {
+    return built;
+  }
+  const { rows, parts, payloads } = built;
+  const [only] = parts;
+  const body = only !== undefined && parts.length === 1 ? only : Buffer.concat(parts);
+  return { kind: "built", block: { rows, body }, payloads };
+}
+
+/** Fetches and transcodes a group's payloads, one after the other, each dropped as soon as its rows are written. */
+async function compressedParts(
+  bucket: R2Bucket,
+  wanted: readonly GroupPayload[],
+  compression: InsertCompression,
+): Promise<CompressedParts> {
   const builder = takeBuilder();
   try {
     return await buildInto(builder, bucket, wanted, compression);
@@ -93,7 +125,33 @@ async function buildInto(
   bucket: R2Bucket,
   wanted: readonly GroupPayload[],
   compression: InsertCompression,
-): Promise<BuiltBlock> {
+): Promise<CompressedParts> {
+  const { payloads, unreadable, reason } = await addPayloads(builder, bucket, wanted);
+  if (unreadable.length > 0) {
+    return { kind: "unreadable", keys: unreadable, reason };
+  }
+  const block = builder.finish();
+  return {
+    kind: "built",
+    rows: block.rows,
+    parts: compressParts(block.chunks, compression),
+    payloads,
+  };
+}
+
+/**
+ * A function of its own: V8 keeps the last value of a loop's variable as long as the function runs, and the last body
+ * (up to 16 MiB, and as much again of JSON) shall be gone before the block is compressed.
+ */
+async function addPayloads(
+  builder: BlockBuilder,
+  bucket: R2Bucket,
+  wanted: readonly GroupPayload[],
+): Promise<{
+  readonly payloads: readonly StoredPayload[];
+  readonly unreadable: readonly PayloadKey[];
+  readonly reason: string;
+}> {
   const payloads: StoredPayload[] = [];
   const unreadable: PayloadKey[] = [];
   let reason = "";
@@ -114,15 +172,7 @@ async function buildInto(
       reason = `decode: ${describe(error)}`;
     }
   }
-  if (unreadable.length > 0) {
-    return { kind: "unreadable", keys: unreadable, reason };
-  }
-  const block = builder.finish();
-  return {
-    kind: "built",
-    block: { rows: block.rows, body: compressBlock(block.chunks, compression) },
-    payloads,
-  };
+  return { payloads, unreadable, reason };
 }
 
 /** What a payload's rows come to by day, without storing them. */

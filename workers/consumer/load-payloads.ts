@@ -41,8 +41,12 @@ export async function* loadPayloads(
   let next = 0;
   while (next < payloads.length || ahead.length > 0) {
     while (ahead.length < limits.r2GetsAtOnceMax && next < payloads.length) {
-      const payload = payloads[next++];
+      const payload = payloads[next];
       assert(payload !== undefined, "a group's payloads are dense");
+      if (ahead.length > 0 && aheadBytes(ahead, payload) > limits.aheadOutputBytesMax) {
+        break;
+      }
+      next++;
       const fetched = fetchPayload(bucket, payload.key);
       fetched.catch(() => undefined); // it is awaited below; until then an early failure must not count as unhandled
       ahead.push({ payload, fetched });
@@ -51,6 +55,11 @@ export async function* loadPayloads(
     assert(first !== undefined, "at least one get is under way");
     yield readable(first.payload, await first.fetched);
   }
+}
+
+/** What the rows of these payloads and of another one can take: a body that hardly compresses is about as large. */
+function aheadBytes(ahead: readonly { readonly payload: GroupPayload }[], next: GroupPayload): number {
+  return ahead.reduce((sum, { payload }) => sum + payload.outputBytes, next.outputBytes);
 }
 
 function readable(payload: GroupPayload, fetched: Fetched): LoadedPayload {

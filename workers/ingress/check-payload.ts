@@ -60,6 +60,9 @@ function overBound(inspection: Inspection): string | undefined {
   if (inspection.outputBytes > limits.outputBytesMax) {
     return `The body's rows could take ${inspection.outputBytes} bytes (each span repeats its resource's and scope's attributes), more than ${limits.outputBytesMax}. Send fewer spans a request.`;
   }
+  if (inspection.attributes > limits.attributesMax) {
+    return `The body holds ${inspection.attributes} attributes, more than ${limits.attributesMax}. Send fewer spans a request.`;
+  }
   return undefined;
 }
 

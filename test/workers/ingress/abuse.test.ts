@@ -206,6 +206,19 @@ describe("JSON", () => {
     expect(outputBytes).toBeLessThanOrEqual(limits.outputBytesMax);
   });
 
+  test("with more attributes than 2^20 is 413: their keys could take the consumer's memory", async () => {
+    const attributes = `[${'{"key":"a"},'.repeat(limits.attributesMax)}{"key":"a"}]`;
+    const text = jsonRequestOf(freshJsonSpan({ attributes: "@" })).replace('"@"', attributes);
+    const answer = await send(key, "json", new Uint8Array(gzipSync(text, { level: 1 })), {
+      "content-encoding": "gzip",
+    });
+    expect(await read(answer)).toMatchObject({
+      status: 413,
+      message: expect.stringMatching(/attributes, more than 1048576/),
+    });
+    expect(await storedPayloads()).toEqual([]);
+  });
+
   test("nested 10,000 deep is 400, whether in values, unknown members or a half-open array", async () => {
     for (const [open, close] of [
       ["[", "]"],

@@ -1,0 +1,302 @@
+/**
+ * `npm run bench -- memory [part]` (`consumer`, `ingress`, `ledger`): what the Workers' code holds at its peak, heap and
+ * external memory of the isolate, against the 128 MB that an isolate of Cloudflare's has. workerd enforces nothing.
+ * How it is read: memory/isolate.ts; what each figure means: README.md.
+ */
+import { randomBytes } from "node:crypto";
+import { join } from "node:path";
+import { migrateClickHouse } from "../dev/clickhouse/migrate-clickhouse.ts";
+import { formatApiKey } from "../shared/api-key.ts";
+import { insertCompressions } from "../shared/clickhouse/connection.ts";
+import type { GroupPayload, GroupTask } from "../shared/ledger/group.ts";
+import { isGroupId } from "../shared/ledger/group.ts";
+import { limits } from "../shared/limits.ts";
+import { formatPayloadMetadata } from "../shared/messages.ts";
+import { everyTrace } from "../shared/otlp/sample-threshold.ts";
+import { formatPayloadKey, payloadId } from "../shared/payload-key.ts";
+import { corpusBounds } from "./corpus.ts";
+import { startEngineSession } from "./engine-session.ts";
+import {
+  type Body,
+  distinctKeys,
+  largestUsual,
+  randomBodies,
+  slowlyInflating,
+  usualBodies,
+} from "./memory/bodies.ts";
+import { type Isolate, type Mark, type Peak, sizeOf, startIsolate } from "./memory/isolate.ts";
+
+const megabyte = 1_000_000;
+
+interface Line {
+  readonly setting: string;
+  readonly peak: Peak;
+}
+
+/** Where the consumer holds the most: around each payload's transcoding, while buffers grow, and around compressing. */
+const consumerMarks: readonly Mark[] = [
+  ["payloads.push(addPayload(builder, loaded));", "lookedAt(); $& lookedAt();"],
+  ["const block = builder.finish();", "$& lookedAt();"],
+  ["compressParts(block.chunks, compression)", "lookedAt($&)"],
+  [
+    "zlib.gzipSync(Buffer.concat([...chunks]), { level: 1 })",
+    "lookedAt(zlib.gzipSync(lookedAt(Buffer.concat([...chunks])), { level: 1 }))",
+  ],
+  ['return { kind: "built", block: { rows, body }, payloads };', "lookedAt(); $&"],
+  ["larger.set(this.bytes);", "$& lookedAt();"],
+  ["this.keyLength = doubled(this.keyLength);", "lookedAt(); $&"],
+  ["larger.set(this.entries);", "$& lookedAt();"],
+];
+
+async function measureConsumer(): Promise<Line[]> {
+  const engine = await startEngineSession();
+  const lines: Line[] = [];
+  let isolate: Isolate | undefined;
+  try {
+    await migrateClickHouse({ url: engine.url });
+    const start = async () =>
+      await startIsolate(join(import.meta.dirname, "memory/consumer-worker.ts"), consumerMarks, {
+        bindings: {
+          CLICKHOUSE_URL: engine.url,
+          CLICKHOUSE_USER: "default",
+          CLICKHOUSE_DATABASE: "default",
+          CLICKHOUSE_TRACES_TABLE: "otel_traces",
+        },
+        r2Buckets: ["PAYLOADS"],
+        queueProducers: { RING: "bench-ring", GROUP: "bench-group" },
+        durableObjects: { LEDGER: { className: "Ledger", useSQLite: true } },
+      });
+    const groups: Readonly<Record<string, () => readonly (readonly Body[])[]>> = {
+      "500 payloads of 1 span": () => [usualBodies(1, limits.groupPayloadsMax)],
+      "payloads of 100 spans": () => [usualBodies(100, 400)],
+      "payloads of 512 spans": () => [usualBodies(512, 80)],
+      "payloads of 8192 spans": () => [usualBodies(8192, 4)],
+      "one payload at its limits": () => [[largestUsual("pb")]],
+      "one payload at its limits, JSON": () => [[largestUsual("json")]],
+      "8 payloads of 4 MiB random text": () => [randomBodies(8)],
+      "one payload of distinct keys, 16 spans": () => [[distinctKeys(16)]],
+      "one payload of distinct keys, 1 span": () => [[distinctKeys(1)]],
+      "random text, groups of 8 and 2 payloads at once": () => [
+        randomBodies(8),
+        randomBodies(3),
+        randomBodies(3),
+      ],
+      "16 groups of 10,000 rows at once": () => sixteen(usualBodies(512, 20)),
+      "16 groups at their limits at once": () => sixteen([largestUsual("pb")]),
+    };
+    for (const [name, make] of Object.entries(groups)) {
+      const bodies = make();
+      for (const compression of insertCompressions) {
+        isolate = await start();
+        const tasks = await Promise.all(bodies.map((group) => store(group, isolate)));
+        lines.push(
+          printed(
+            `${name}, ${compression}`,
+            await isolate.peakOf(() => ask(isolate, `/work?compression=${compression}`, tasks.map(again))),
+          ),
+        );
+        await isolate.stop();
+        isolate = undefined;
+      }
+    }
+  } finally {
+    await isolate?.stop();
+    await engine.stop();
+  }
+  return lines;
+}
+
+function sixteen(group: readonly Body[]): readonly (readonly Body[])[] {
+  return Array.from({ length: limits.insertsAtOnceMax }, () => group);
+}
+
+/** Puts a group's payloads into R2, as the ingress would have; returns their part of a task. */
+async function store(
+  bodies: readonly Body[],
+  isolate: Isolate | undefined,
+): Promise<readonly GroupPayload[]> {
+  const bucket = await isolate?.miniflare.getR2Bucket("PAYLOADS");
+  const arrival = Date.now();
+  const payloads: GroupPayload[] = [];
+  for (const { type, encoding, bytes, inflatedBytes, inspection } of bodies) {
+    const key = formatPayloadKey(arrival, "bench", await payloadId("bench", type, encoding, bytes));
+    const { spans, rejectedSpans, outputBytes } = inspection;
+    const customMetadata = formatPayloadMetadata({
+      version: "1",
+      type,
+      encoding,
+      spans,
+      rejectedSpans,
+      inflatedBytes,
+      outputBytes,
+      arrival,
+      ...corpusBounds,
+      sampleThreshold: everyTrace,
+    });
+    await bucket?.put(key, bytes, { customMetadata });
+    payloads.push({
+      key,
+      spans,
+      outputBytes,
+      arrival,
+      cause: "ingress",
+      doorbell: true,
+      duplicateKeys: [],
+      only: null,
+      erase: null,
+    });
+  }
+  return payloads;
+}
+
+/** A group of its own for each attempt: a token is used once. */
+function again(payloads: readonly GroupPayload[]): GroupTask {
+  const group = randomBytes(16).toString("hex");
+  if (!isGroupId(group)) {
+    throw new Error("16 bytes are 32 hex digits");
+  }
+  return { step: "insert", group, attempt: 1, deadline: Date.now() + 600_000, payloads };
+}
+
+async function ask(isolate: Isolate | undefined, path: string, body: unknown): Promise<void> {
+  const response = await fetch(new URL(path, isolate?.url), { method: "POST", body: JSON.stringify(body) });
+  const text = await response.text();
+  if (!response.ok || /unknown|retry|refused|unreadable|nothing/.test(text)) {
+    throw new Error(`${path}: ${text}`);
+  }
+}
+
+/** Where the ingress holds the most: with the body inflated, while it is checked, and with the body at the put. */
+const ingressMarks: readonly Mark[] = [
+  ["const inspection = inspectTraces(protobuf, bounds);", "lookedAt(); $& lookedAt();"],
+  ["const put = bucket.put(key, body, {", "lookedAt(); $&"],
+];
+
+async function measureIngress(): Promise<Line[]> {
+  const lines: Line[] = [];
+  const settings: Readonly<Record<string, () => readonly Body[]>> = {
+    "20 bodies of 4 MiB that inflate to 16 MiB": () =>
+      Array.from({ length: 20 }, (_, i) => slowlyInflating(i + 1)),
+    "1000 bodies of 1 span": () => usualBodies(1, limits.groupPayloadsMax).flatMap((body) => [body, body]),
+    "7 bodies of 4 MiB, and JSON at its limits": () => [
+      ...Array.from({ length: 7 }, (_, i) => slowlyInflating(i + 1)),
+      largestUsual("json"),
+    ],
+    "7 bodies of 4 MiB, and distinct keys in 16 spans": () => [
+      ...Array.from({ length: 7 }, (_, i) => slowlyInflating(i + 1)),
+      distinctKeys(16),
+    ],
+  };
+  for (const [name, makeBodies] of Object.entries(settings)) {
+    const bodies = makeBodies();
+    const isolate = await startIsolate(
+      join(import.meta.dirname, "memory/ingress-worker.ts"),
+      ingressMarks,
+      {},
+    );
+    try {
+      const statuses = new Map<number, number>();
+      const peak = await isolate.peakOf(async () => {
+        await Promise.all(
+          bodies.map(async ({ type, encoding, bytes }) => {
+            const response = await fetch(new URL("/v1/traces", isolate.url), {
+              method: "POST",
+              headers: {
+                "content-type": type === "json" ? "application/json" : "application/x-protobuf",
+                ...(encoding === "gzip" ? { "content-encoding": "gzip" } : {}),
+                "x-api-key": formatApiKey(new Uint8Array(52)),
+              },
+              body: bytes,
+            });
+            await response.text();
+            statuses.set(response.status, (statuses.get(response.status) ?? 0) + 1);
+          }),
+        );
+      });
+      lines.push(printed(name, peak));
+      console.log(`  answers: ${[...statuses].map(([status, count]) => `${count} × ${status}`).join(", ")}`);
+    } finally {
+      await isolate.stop();
+    }
+  }
+  return lines;
+}
+
+/** Where the ledger and the reconciler hold the most: at each step's persist, and with a page at hand. */
+const ledgerMarks: readonly Mark[] = [
+  ["this.#storage.apply(changes);", "lookedAt(); $&"],
+  ["return inFlightOf(", "lookedAt(); return inFlightOf("],
+  ["return { objects, more: page.truncated };", "lookedAt(); $&"],
+  ['return { to: "ring" };', "lookedAt(); $&"],
+];
+
+async function measureLedger(): Promise<Line[]> {
+  const engine = await startEngineSession();
+  const lines: Line[] = [];
+  try {
+    await migrateClickHouse({ url: engine.url });
+    for (const [name, path] of [
+      ["ledger: 100,000 payloads in open groups", "/ledger?count=100000"],
+      ["reconciler: 150,000 keys of one minute, all rung", "/reconcile?count=150000"],
+    ] as const) {
+      const isolate = await startIsolate(
+        join(import.meta.dirname, "memory/consumer-worker.ts"),
+        ledgerMarks,
+        {
+          bindings: {
+            CLICKHOUSE_URL: engine.url,
+            CLICKHOUSE_USER: "default",
+            CLICKHOUSE_DATABASE: "default",
+            CLICKHOUSE_TRACES_TABLE: "otel_traces",
+          },
+          r2Buckets: ["PAYLOADS"],
+          queueProducers: { RING: "bench-ring", GROUP: "bench-group" },
+          durableObjects: { LEDGER: { className: "Ledger", useSQLite: true } },
+        },
+      );
+      try {
+        let answer = "";
+        const peak = await isolate.peakOf(async () => {
+          const response = await fetch(new URL(path, isolate.url));
+          answer = await response.text();
+        });
+        lines.push(printed(name, peak));
+        console.log(`  ${answer}`);
+      } finally {
+        await isolate.stop();
+      }
+    }
+  } finally {
+    await engine.stop();
+  }
+  return lines;
+}
+
+function printed(setting: string, peak: Peak): Line {
+  const mb = (bytes: number): string => (bytes / megabyte).toFixed(0);
+  const { asItComes, inUse, processGrowth, samples } = peak;
+  console.log(
+    `${setting.padEnd(60)} | in use ${mb(sizeOf(inUse))} (heap ${mb(inUse.heapBytes)} + external ${mb(inUse.externalBytes)}, ${inUse.at}) | as it comes ${mb(sizeOf(asItComes))} (${mb(asItComes.heapBytes)} + ${mb(asItComes.externalBytes)}, ${asItComes.at}) | process +${mb(processGrowth)} | ${samples} samples`,
+  );
+  return { setting, peak };
+}
+
+/** Runs all parts or the one that is named, and prints the figures as JSON in the last line. */
+export async function benchMemory(only?: string): Promise<void> {
+  if (process.platform !== "linux") {
+    console.log("Not measured: the process's memory is read from Linux's /proc.");
+    return;
+  }
+  console.log("MB (10^6 bytes) at the peak; an isolate has 128 MB");
+  const lines: Line[] = [];
+  for (const [name, part] of Object.entries({
+    consumer: measureConsumer,
+    ingress: measureIngress,
+    ledger: measureLedger,
+  })) {
+    if (only === undefined || name === only) {
+      lines.push(...(await part()));
+    }
+  }
+  console.log(JSON.stringify({ benchmark: "memory", unit: "bytes", lines }));
+}

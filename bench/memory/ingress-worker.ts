@@ -1,0 +1,36 @@
+/**
+ * The ingress's own code with real requests, and bindings that keep a body in hand: a put takes a while, as R2's may,
+ * so that as many bodies are held at once as the budget allows.
+ */
+import type { IngressBindings } from "../../workers/ingress/bindings.ts";
+import ingress from "../../workers/ingress/worker.ts";
+
+const putMs = 4000;
+const record = {
+  tenant: "bench",
+  name: "bench",
+  status: "active",
+  spansPerSecond: null,
+  burstSpans: null,
+  spansPerMonth: null,
+  origins: [],
+  sample: 1,
+};
+
+export default {
+  async fetch(request, _env, ctx) {
+    const bindings = {
+      KEYS: { get: async () => record },
+      UNKNOWN_KEYS: { limit: async () => ({ success: true }) },
+      PAYLOADS: {
+        put: async () => {
+          await scheduler.wait(putMs);
+          return {};
+        },
+      },
+      OUTCOMES: { send: async () => undefined },
+      RING: { send: async () => undefined },
+    };
+    return await ingress.fetch(request, bindings as unknown as IngressBindings, ctx);
+  },
+} satisfies ExportedHandler<IngressBindings>;

@@ -1,0 +1,206 @@
+/**
+ * One Worker in workerd, with an inspector that reads the isolate's memory at chosen places of its code.
+ *
+ * Between two awaits an isolate answers nobody, so what it holds inside a computation cannot be asked from outside.
+ * Therefore the bundle is given `debugger` statements where the most is held: V8 stops there, the inspector reads
+ * `Runtime.getHeapUsage` and lets it go on. `external` is what V8 was told of memory outside of its heap: ArrayBuffers
+ * above all. What zlib holds for itself is in neither.
+ */
+import { readFileSync, writeFileSync } from "node:fs";
+import { convertV4MiniflareOptions, Log, LogLevel, Miniflare } from "miniflare";
+import * as v from "valibot";
+import { bundleWorker } from "../../dev/bundle.ts";
+import { peakBytesOf } from "../process-cost.ts";
+import { newWorkerdPid } from "../runtimes.ts";
+
+/** A place in the bundle: its text, once in there, and what is written instead. `$&` is the text itself. */
+export type Mark = readonly [text: string, instead: string];
+
+export interface Sample {
+  readonly heapBytes: number;
+  readonly externalBytes: number;
+  /** The function that was stopped. */
+  readonly at: string;
+}
+
+export interface Peak {
+  /** The largest sample: what was in use, and garbage that V8 had not collected. */
+  readonly asItComes: Sample;
+  /** The largest one with a collection before each: what was in use. */
+  readonly inUse: Sample;
+  readonly samples: number;
+  /** How far the process's resident size rose above what it was before; Miniflare's simulators are in it. */
+  readonly processGrowth: number;
+}
+
+export interface Isolate {
+  readonly url: URL;
+  readonly miniflare: Miniflare;
+  /** Does `work` twice: with a collection at each place that may be the peak, and as it comes. */
+  peakOf(work: () => Promise<void>): Promise<Peak>;
+  stop(): Promise<void>;
+}
+
+const noSample: Sample = { heapBytes: 0, externalBytes: 0, at: "" };
+
+export function sizeOf({ heapBytes, externalBytes }: Sample): number {
+  return heapBytes + externalBytes;
+}
+
+type WorkerOptions = Omit<Parameters<typeof convertV4MiniflareOptions>[0], "modules" | "workers">;
+
+/** Starts the Worker whose entry file is `entry` (absolute path). Throws when a mark's text is not there once. */
+export async function startIsolate(
+  entry: string,
+  marks: readonly Mark[],
+  options: WorkerOptions,
+): Promise<Isolate> {
+  process.env["CLOUDFLARE_CF_FETCH_ENABLED"] = "false";
+  process.env["MINIFLARE_WORKERD_V8_FLAGS"] = "--expose-gc";
+  const { pidOf } = newWorkerdPid();
+  const miniflare = new Miniflare(
+    convertV4MiniflareOptions({
+      ...options,
+      name: "measured",
+      modules: [
+        { type: "ESModule", path: "measured.js", contents: marked(await bundleWorker(entry), marks) },
+      ],
+      compatibilityDate: "2026-11-02",
+      compatibilityFlags: ["nodejs_compat"],
+      inspectorPort: 0,
+      log: new Log(LogLevel.ERROR),
+    }),
+  );
+  const url = await miniflare.ready;
+  const pid = pidOf();
+  const inspector = await connect(await miniflare.getInspectorURL());
+  return {
+    url,
+    miniflare,
+    async peakOf(work) {
+      // 5 sets the peak of the resident size back (proc(5), clear_refs).
+      writeFileSync(`/proc/${pid}/clear_refs`, "5");
+      const before = residentBytesOf(pid);
+      inspector.begin(true);
+      await work();
+      const inUse = inspector.peak();
+      inspector.begin(false);
+      await work();
+      return {
+        inUse,
+        asItComes: inspector.peak(),
+        samples: inspector.samples(),
+        processGrowth: peakBytesOf(pid) - before,
+      };
+    },
+    async stop() {
+      inspector.close();
+      await miniflare.dispose();
+    },
+  };
+}
+
+function marked(bundle: string, marks: readonly Mark[]): string {
+  // A source map of other lines would only mislead.
+  let text = bundle.replace(/\n\/\/# sourceMappingURL=.*/, "");
+  for (const [part, instead] of marks) {
+    if (text.split(part).length !== 2) {
+      throw new Error(`the bundle does not hold once: ${part}`);
+    }
+    text = text.replace(part, () => instead.replace("$&", () => part));
+  }
+  return `${text}\nfunction lookedAt(value) { debugger; return value; }\n`;
+}
+
+function residentBytesOf(pid: number): number {
+  return Number(/^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1] ?? 0) * 1024;
+}
+
+interface Inspector {
+  begin(collects: boolean): void;
+  peak(): Sample;
+  samples(): number;
+  close(): void;
+}
+
+const targetsSchema = v.array(v.looseObject({ id: v.string(), webSocketDebuggerUrl: v.string() }));
+const usageSchema = v.object({
+  usedSize: v.number(),
+  embedderHeapUsedSize: v.number(),
+  backingStorageSize: v.number(),
+});
+const pausedSchema = v.object({
+  callFrames: v.array(v.looseObject({ callFrameId: v.string(), functionName: v.string() })),
+});
+const messageSchema = v.looseObject({
+  id: v.optional(v.number()),
+  method: v.optional(v.string()),
+  params: v.optional(v.unknown()),
+  result: v.optional(v.unknown()),
+});
+
+async function connect(inspectorUrl: URL): Promise<Inspector> {
+  const answer = await fetch(`http://127.0.0.1:${inspectorUrl.port}/json`);
+  const target = v.parse(targetsSchema, await answer.json()).find(({ id }) => id === "core:user:measured");
+  if (target === undefined) {
+    throw new Error("workerd's inspector does not know the Worker");
+  }
+  const socket = new WebSocket(target.webSocketDebuggerUrl);
+  const waiting = new Map<number, (result: unknown) => void>();
+  let asked = 0;
+  const ask = (method: string, params: object = {}): Promise<unknown> => {
+    const { promise, resolve } = Promise.withResolvers<unknown>();
+    waiting.set(++asked, resolve);
+    socket.send(JSON.stringify({ id: asked, method, params }));
+    return promise;
+  };
+  let collects = false;
+  let peak = noSample;
+  let samples = 0;
+  const usage = async (at: string): Promise<Sample> => {
+    const used = v.parse(usageSchema, await ask("Runtime.getHeapUsage"));
+    return {
+      heapBytes: used.usedSize + used.embedderHeapUsedSize,
+      externalBytes: used.backingStorageSize,
+      at,
+    };
+  };
+  const look = async (params: unknown): Promise<void> => {
+    const { callFrames } = v.parse(pausedSchema, params);
+    const frame = callFrames.find(({ functionName }) => functionName !== "lookedAt");
+    let sample = await usage(frame?.functionName ?? "");
+    samples++;
+    if (collects && sizeOf(sample) > sizeOf(peak) && frame !== undefined) {
+      await ask("Debugger.evaluateOnCallFrame", { callFrameId: frame.callFrameId, expression: "gc()" });
+      sample = await usage(frame.functionName);
+    }
+    if (sizeOf(sample) > sizeOf(peak)) {
+      peak = sample;
+    }
+    await ask("Debugger.resume");
+  };
+  socket.addEventListener("message", ({ data }) => {
+    const { id, method, params, result } = v.parse(messageSchema, JSON.parse(String(data)));
+    if (id !== undefined) {
+      waiting.get(id)?.(result);
+      waiting.delete(id);
+    } else if (method === "Debugger.paused") {
+      void look(params);
+    }
+  });
+  await new Promise((resolve, reject) => {
+    socket.addEventListener("open", resolve);
+    socket.addEventListener("error", reject);
+  });
+  await ask("Debugger.enable");
+  return {
+    begin(collectsNow) {
+      collects = collectsNow;
+      peak = noSample;
+      samples = 0;
+    },
+    peak: () => peak,
+    samples: () => samples,
+    close: () => socket.close(),
+  };
+}
