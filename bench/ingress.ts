@@ -1,5 +1,5 @@
 /**
- * `npm run bench -- ingress`: CPU of one request to the ingress inside workerd, at 1, 100 and 512 spans a payload.
+ * `npm run bench -- ingress`: CPU of one request to the ingress inside workerd, at 1, 20, 100 and 512 spans a payload.
  *
  * - the code alone (`-- ingress code`: nothing else): the Worker called in a loop, with bindings that answer at once, and
  *   its stations one after another, each the difference of going up to it and up to the one before it. What is left of
@@ -29,6 +29,7 @@ const measured = [...stageNames, wholeRequest] as const;
 /** Spans a payload, and payloads a round of the whole process. */
 const sizes = [
   [1, 200],
+  [20, 150],
   [100, 100],
   [512, 40],
 ] as const;
