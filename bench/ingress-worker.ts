@@ -24,6 +24,7 @@ import { readBody } from "../workers/ingress/read-body.ts";
 import { OutcomeReport } from "../workers/ingress/report-outcomes.ts";
 import { ring } from "../workers/ingress/ring.ts";
 import { Tally } from "../workers/ingress/tally.ts";
+import { benchKeyRecord } from "./bench-key.ts";
 import { lastOf } from "./ingress-stages.ts";
 
 interface Ingress {
@@ -31,16 +32,7 @@ interface Ingress {
 }
 
 const key = formatApiKey(new Uint8Array(52));
-const record = {
-  tenant: "bench",
-  name: "bench",
-  status: "active",
-  spansPerSecond: null,
-  burstSpans: null,
-  spansPerMonth: null,
-  origins: [],
-  sample: 1,
-};
+const record = benchKeyRecord();
 const env = {
   KEYS: { get: async () => record },
   UNKNOWN_KEYS: { limit: async () => ({ success: true }) },

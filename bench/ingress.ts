@@ -11,6 +11,7 @@ import { gzipSync } from "node:zlib";
 import { convertV4MiniflareOptions, Log, LogLevel, Miniflare } from "miniflare";
 import { bundleWorker } from "../dev/bundle.ts";
 import { apiKeyName, formatApiKey } from "../shared/api-key.ts";
+import { benchKeyRecord } from "./bench-key.ts";
 import { corpusStartMs, makeCorpus } from "./corpus.ts";
 import { stageNames } from "./ingress-stages.ts";
 import { median } from "./median.ts";
@@ -136,16 +137,7 @@ async function measureProcess(): Promise<Record<string, number>> {
       // A tenant a round: bytes that a tenant has sent before are not stored again. The first round warms up.
       for (let round = 0; round <= rounds; round++) {
         const key = formatApiKey(crypto.getRandomValues(new Uint8Array(52)));
-        const record = {
-          tenant: `bench-${spans}-${round}`,
-          name: "bench",
-          status: "active",
-          spansPerSecond: null,
-          burstSpans: null,
-          spansPerMonth: null,
-          origins: [],
-          sample: 1,
-        };
+        const record = benchKeyRecord(`bench-${spans}-${round}`);
         await keys.put(await apiKeyName(key), JSON.stringify(record));
         const before = cpuSecondsOf(pid);
         for (const body of bodies) {

@@ -15,7 +15,7 @@ import { formatPayloadMetadata } from "../shared/messages.ts";
 import { everyTrace } from "../shared/otlp/sample-threshold.ts";
 import { formatPayloadKey, payloadId } from "../shared/payload-key.ts";
 import { corpusBounds } from "./corpus.ts";
-import { startEngineSession } from "./engine-session.ts";
+import { type EngineSession, startEngineSession } from "./engine-session.ts";
 import {
   type Body,
   distinctKeys,
@@ -48,24 +48,28 @@ const consumerMarks: readonly Mark[] = [
   ["larger.set(this.entries);", "$& lookedAt();"],
 ];
 
+/** The consumer before this engine, with R2, queues and the ledger of Miniflare. */
+async function startConsumer({ url }: EngineSession, marks: readonly Mark[]): Promise<Isolate> {
+  return await startIsolate(join(import.meta.dirname, "memory/consumer-worker.ts"), marks, {
+    bindings: {
+      CLICKHOUSE_URL: url,
+      CLICKHOUSE_USER: "default",
+      CLICKHOUSE_DATABASE: "default",
+      CLICKHOUSE_TRACES_TABLE: "otel_traces",
+    },
+    r2Buckets: ["PAYLOADS"],
+    queueProducers: { RING: "bench-ring", GROUP: "bench-group" },
+    durableObjects: { LEDGER: { className: "Ledger", useSQLite: true } },
+  });
+}
+
 async function measureConsumer(): Promise<Line[]> {
   const engine = await startEngineSession();
   const lines: Line[] = [];
   let isolate: Isolate | undefined;
   try {
     await migrateClickHouse({ url: engine.url });
-    const start = async () =>
-      await startIsolate(join(import.meta.dirname, "memory/consumer-worker.ts"), consumerMarks, {
-        bindings: {
-          CLICKHOUSE_URL: engine.url,
-          CLICKHOUSE_USER: "default",
-          CLICKHOUSE_DATABASE: "default",
-          CLICKHOUSE_TRACES_TABLE: "otel_traces",
-        },
-        r2Buckets: ["PAYLOADS"],
-        queueProducers: { RING: "bench-ring", GROUP: "bench-group" },
-        durableObjects: { LEDGER: { className: "Ledger", useSQLite: true } },
-      });
+    const start = async () => await startConsumer(engine, consumerMarks);
     const groups: Readonly<Record<string, () => readonly (readonly Body[])[]>> = {
       "500 payloads of 1 span": () => [usualBodies(1, limits.groupPayloadsMax)],
       "payloads of 100 spans": () => [usualBodies(100, 400)],
@@ -239,21 +243,7 @@ async function measureLedger(): Promise<Line[]> {
       ["ledger: 100,000 payloads in open groups", "/ledger?count=100000"],
       ["reconciler: 150,000 keys of one minute, all rung", "/reconcile?count=150000"],
     ] as const) {
-      const isolate = await startIsolate(
-        join(import.meta.dirname, "memory/consumer-worker.ts"),
-        ledgerMarks,
-        {
-          bindings: {
-            CLICKHOUSE_URL: engine.url,
-            CLICKHOUSE_USER: "default",
-            CLICKHOUSE_DATABASE: "default",
-            CLICKHOUSE_TRACES_TABLE: "otel_traces",
-          },
-          r2Buckets: ["PAYLOADS"],
-          queueProducers: { RING: "bench-ring", GROUP: "bench-group" },
-          durableObjects: { LEDGER: { className: "Ledger", useSQLite: true } },
-        },
-      );
+      const isolate = await startConsumer(engine, ledgerMarks);
       try {
         let answer = "";
         const peak = await isolate.peakOf(async () => {

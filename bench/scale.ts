@@ -2,20 +2,21 @@
  * `npm run bench -- scale [ids]`: what a payload costs the ledger while the ids that it remembers grow from 10^4 to
  * 10^7 (or `ids`), in workerd with its SQLite on disk; how large an id is; and from both the capacity of a lane.
  */
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { convertV4MiniflareOptions, Miniflare } from "miniflare";
 import { bundleWorker } from "../dev/bundle.ts";
 import { limits } from "../shared/limits.ts";
+import { cpuSecondsOf } from "./process-cost.ts";
+import { newWorkerdPid } from "./runtimes.ts";
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), "..");
 const cyclePayloads = 100;
 const cycleSpans = 10_000;
 /** Calls of one cycle each, whose times make the percentiles; not more than as many ids again. */
 const samplesMax = 1000;
-const ticksASecond = 100;
 
 interface Line {
   readonly ids: number;
@@ -45,9 +46,11 @@ export async function benchScale(ids = "10000000"): Promise<void> {
       },
     ],
   });
+  const { pidOf } = newWorkerdPid();
   const miniflare = new Miniflare(options);
   try {
     const url = await miniflare.ready;
+    const pid = pidOf();
     const call = async (path: string): Promise<number> => {
       const start = performance.now();
       const response = await fetch(new URL(path, url));
@@ -68,7 +71,7 @@ export async function benchScale(ids = "10000000"): Promise<void> {
       for (let have = (await counts()).remembered; have < ids; have += 100 * cyclePayloads) {
         await call(`/cycle?cycles=${Math.min(100, Math.ceil((ids - have) / cyclePayloads))}`);
       }
-      lines.push(await measure(call, counts));
+      lines.push(await measure(pid, call, counts));
       console.log(JSON.stringify(lines.at(-1)));
     }
     report(lines);
@@ -79,15 +82,16 @@ export async function benchScale(ids = "10000000"): Promise<void> {
 }
 
 async function measure(
+  pid: number,
   call: (path: string) => Promise<number>,
   counts: () => Promise<{ remembered: number; databaseBytes: number }>,
 ): Promise<Line> {
   const { remembered, databaseBytes } = await counts();
   // A long call, so that the calls themselves hardly count; and first, since what follows adds ids.
   const cycles = 100;
-  const before = workerdCpuSeconds();
+  const before = cpuSecondsOf(pid);
   await call(`/cycle?cycles=${cycles}`);
-  const cpuUs = ((workerdCpuSeconds() - before) * 1e6) / cycles;
+  const cpuUs = ((cpuSecondsOf(pid) - before) * 1e6) / cycles;
   const empty: number[] = [];
   const times: number[] = [];
   for (let i = 0; i < Math.min(samplesMax, remembered / cyclePayloads); i++) {
@@ -130,27 +134,4 @@ function percentile(numbers: readonly number[], share: number): number {
 
 function round(value: number, digits: number): number {
   return Math.round(value * 10 ** digits) / 10 ** digits;
-}
-
-/** CPU seconds of the workerd that is a child of this process (Linux: /proc/PID/stat, fields 4, 14 and 15). */
-function workerdCpuSeconds(): number {
-  for (const pid of readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
-    const fields = statOf(pid);
-    if (fields?.name === "workerd" && fields.parent === process.pid) {
-      return fields.cpuTicks / ticksASecond;
-    }
-  }
-  throw new Error("this process has no workerd");
-}
-
-function statOf(pid: string): { name: string; parent: number; cpuTicks: number } | undefined {
-  let text: string;
-  try {
-    text = readFileSync(`/proc/${pid}/stat`, "latin1").trim();
-  } catch {
-    return undefined; // it has ended
-  }
-  const [, name = "", rest = ""] = /^\d+ \((.*)\) (.*)$/.exec(text) ?? [];
-  const fields = rest.split(" ");
-  return { name, parent: Number(fields[1]), cpuTicks: Number(fields[11]) + Number(fields[12]) };
 }

@@ -4,18 +4,10 @@
  */
 import type { IngressBindings } from "../../workers/ingress/bindings.ts";
 import ingress from "../../workers/ingress/worker.ts";
+import { benchKeyRecord } from "../bench-key.ts";
 
 const putMs = 4000;
-const record = {
-  tenant: "bench",
-  name: "bench",
-  status: "active",
-  spansPerSecond: null,
-  burstSpans: null,
-  spansPerMonth: null,
-  origins: [],
-  sample: 1,
-};
+const record = benchKeyRecord();
 
 export default {
   async fetch(request, _env, ctx) {
