@@ -18,13 +18,13 @@ const prices = {
   durableGbSecond: 12.5e-6,
 } as const;
 
-/** Measured on this project's machine (bench/README.md), in ms of CPU; at 20 spans a value between the neighbours. */
+/** Measured on this project's machine (bench/README.md), in ms of CPU. */
 const measured = {
   ingressMs: new Map([
-    [1, 0.407],
-    [20, 0.42],
-    [100, 0.5],
-    [512, 1.25],
+    [1, 0.218],
+    [20, 0.189],
+    [100, 0.356],
+    [512, 0.764],
   ]),
   /** Inflate, transcode and compress. */
   consumerMsASpan: 0.0021,
