@@ -84,11 +84,14 @@ describe("a block that is refused as a whole", () => {
   });
 });
 
+/** An index that throws makes an INSERT fail where a part is written; the consumer's own leave it to the merge. */
+const indexesNow = { materialize_skip_indexes_on_insert: 1 };
+
 describe("an INSERT that fails half-way (FACTS B2)", () => {
   test("in one of its partitions has stored earlier ones, and the same token stores the rest", async () => {
     // Partitions are committed one by one: an error code says nothing about those before.
     const table = await newTable(100, ", INDEX i throwIf(a = 4) TYPE minmax");
-    expect(await insert(table, days(6), "x")).toMatchObject({ code: 395 });
+    expect(await insert(table, days(6), "x", indexesNow)).toMatchObject({ code: 395 });
     const stored = Number(await ask(`SELECT count() FROM ${table}`));
     expect(stored).toBeGreaterThan(0);
     expect(stored).toBeLessThan(5);
@@ -101,6 +104,7 @@ describe("an INSERT that fails half-way (FACTS B2)", () => {
     const table = await newTable(100, ", INDEX i throwIf(a = 12) TYPE minmax");
     const rows = Array.from({ length: 20 }, (_, a): Row => [1, a]);
     const small = {
+      ...indexesNow,
       max_block_size: 4,
       max_insert_block_size: 4,
       min_insert_block_size_rows: 4,
