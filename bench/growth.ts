@@ -9,7 +9,7 @@ import { inflate } from "../shared/inflate.ts";
 import { limits } from "../shared/limits.ts";
 import { inspectTraces } from "../shared/otlp/inspect.ts";
 import { BlockBuilder } from "../shared/rows/transcode.ts";
-import { compressBlock } from "../workers/consumer/compress-block.ts";
+import { compressParts } from "../workers/consumer/compress-block.ts";
 import { corpusBounds, makeCorpus } from "./corpus.ts";
 
 const roundsWarm = 2;
@@ -94,7 +94,7 @@ const stages: Readonly<Record<StageName, (prepared: Prepared) => void>> = {
     builder.clear();
   },
   compress({ blocks }) {
-    compressBlock(blocks, "zstd");
+    compressParts(blocks, "zstd");
   },
 };
 

@@ -18,7 +18,7 @@ import { type InsertCompression, insertCompressions } from "../shared/clickhouse
 import { columnListText, columns } from "../shared/rows/columns.ts";
 import { BlockBuilder } from "../shared/rows/transcode.ts";
 import { tracesTableColumns } from "../test/fixtures/traces-ddl.ts";
-import { compressBlock } from "../workers/consumer/compress-block.ts";
+import { compressParts } from "../workers/consumer/compress-block.ts";
 import { corpusBounds, makeSpans } from "./corpus.ts";
 import { type EngineSession, startEngineSession } from "./engine-session.ts";
 import { median } from "./median.ts";
@@ -188,7 +188,7 @@ async function byCompression(engine: EngineSession, payloads: readonly Uint8Arra
   for (let round = 0; round <= tableRounds; round++) {
     for (const compression of insertCompressions) {
       const before = process.cpuUsage();
-      const bodies = blocks.map((chunks) => compressBlock(chunks, compression));
+      const bodies = blocks.map((chunks) => Buffer.concat(compressParts(chunks, compression)));
       const { user, system } = process.cpuUsage(before);
       const encoding = compression === "none" ? undefined : compression;
       const cost = await insertAll(

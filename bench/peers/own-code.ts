@@ -11,7 +11,7 @@ import { inflate } from "../../shared/inflate.ts";
 import { limits } from "../../shared/limits.ts";
 import { inspectTraces, type SpanBounds } from "../../shared/otlp/inspect.ts";
 import { BlockBuilder } from "../../shared/rows/transcode.ts";
-import { compressBlock } from "../../workers/consumer/compress-block.ts";
+import { compressParts } from "../../workers/consumer/compress-block.ts";
 import { codeBatching } from "./batching.ts";
 
 interface Payload {
@@ -43,7 +43,7 @@ async function insert(group: Group, clickhouseUrl: string): Promise<void> {
   for (const payload of group.payloads) {
     builder.add({ ...payload, tenant });
   }
-  const body = compressBlock(builder.finish().chunks, "zstd");
+  const body = Buffer.concat(compressParts(builder.finish().chunks, "zstd"));
   builder.clear();
   idleBuilder = builder;
   const settings = {

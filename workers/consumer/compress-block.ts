@@ -22,14 +22,10 @@ const windowBytesMax = 512 * 1024;
 /** A frame below half of the limit lets the next window grow. */
 const smallFrameBytes = 16 * 1024;
 
-/** The chunks, joined and compressed. An empty block is an error of the caller. */
-export function compressBlock(chunks: Iterable<Uint8Array>, compression: InsertCompression): Uint8Array {
-  return Buffer.concat(compressParts(chunks, compression));
-}
-
 /**
- * What `compressBlock` gives, in parts that share no memory with the chunks: so these can be let go before the parts are
- * joined, and an isolate holds twice a block that hardly compresses, and not three times.
+ * The chunks compressed, in parts to be joined. They share no memory with the chunks: so these can be let go before the
+ * parts are joined, and an isolate holds twice a block that hardly compresses, and not three times. An empty block is an
+ * error of the caller.
  */
 export function compressParts(chunks: Iterable<Uint8Array>, compression: InsertCompression): Uint8Array[] {
   switch (compression) {
