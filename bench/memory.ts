@@ -82,8 +82,8 @@ async function measureConsumer(): Promise<Line[]> {
       "one payload of distinct keys, 1 span": () => [[distinctKeys(1)]],
       "random text, groups of 8 and 2 payloads at once": () => [
         randomBodies(8),
-        randomBodies(3),
-        randomBodies(3),
+        randomBodies(2),
+        randomBodies(2),
       ],
       "16 groups of 10,000 rows at once": () => sixteen(usualBodies(512, 20)),
       "16 groups at their limits at once": () => sixteen([largestUsual("pb")]),
