@@ -184,9 +184,21 @@ export async function benchIngress(part?: string): Promise<void> {
     const costs = stageNames.map((stage, i) => (at[stage] ?? 0) - (at[stageNames[i - 1] ?? ""] ?? 0));
     const request = at[wholeRequest] ?? 0;
     const unnamed = request - costs.reduce((sum, cost) => sum + cost, 0);
-    return [...costs, unnamed, request, request - (costs[0] ?? 0), whole?.[spans] ?? Number.NaN];
+    return [
+      ...costs,
+      unnamed,
+      request,
+      request - (costs[0] ?? 0),
+      ...(whole === undefined ? [] : [whole[spans] ?? 0]),
+    ];
   });
-  const rows = [...stageNames, "not named", wholeRequest, "that without its making", "whole process"];
+  const rows = [
+    ...stageNames,
+    "not named",
+    wholeRequest,
+    "that without its making",
+    ...(whole === undefined ? [] : ["whole process"]),
+  ];
   const printRow = (name: string, cells: readonly string[]): void =>
     console.log([name.padEnd(24), ...cells.map((cell) => cell.padStart(10))].join(" | "));
   printRow(
