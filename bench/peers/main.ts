@@ -61,8 +61,10 @@ async function main(): Promise<void> {
       const measured = await measureCode(engine, code);
       codeTable = { ...measured, bytesASpan: await measureBytes(engine, code) };
       for (const { name } of code) {
+        const bytes = codeTable.bytesASpan[name];
         console.log(
-          `${name.padEnd(24)} | peak memory ${((codeTable.memory[name] ?? 0) / 1e6).toFixed(0)} MB | ${codeTable.bytesASpan[name]?.toFixed(0)} bytes a span to ClickHouse`,
+          `${name.padEnd(24)} | peak memory ${((codeTable.memory[name] ?? 0) / 1e6).toFixed(0)} MB` +
+            (bytes === undefined ? "" : ` | ${bytes.toFixed(0)} bytes a span to ClickHouse`),
         );
       }
       for (const [load, judgement] of Object.entries(judgeCode(codeTable))) {

@@ -20,6 +20,8 @@ export interface RunningSystem {
 
 export interface System {
   readonly name: string;
+  /** False: it answers and stores nothing. */
+  readonly stores: boolean;
   /** Starts it anew with what its folder holds from before. */
   start(clickhouseUrl: string): Promise<RunningSystem>;
 }
@@ -31,10 +33,12 @@ const tuned = { materialize_skip_indexes_on_insert: "0" };
 function withPort(
   name: string,
   start: (port: number, clickhouseUrl: string) => Promise<PeerProcess>,
+  stores = true,
 ): System {
   let port = 0;
   return {
     name,
+    stores,
     async start(clickhouseUrl) {
       port = await claimPort(port, "");
       return { target: { url: `http://127.0.0.1:${port}` }, process: await start(port, clickhouseUrl) };
@@ -79,16 +83,26 @@ function rotel(program: string, folder: string, compress: "none" | "lz4", batchi
   );
 }
 
-/** Our code without the platform, in both runtimes. */
+/** Our code without the platform, in both runtimes; and what of it is the runtimes' HTTP, with nothing behind it. */
 function ownCode(folder: string): readonly System[] {
-  const own = join(folder, "own-code");
-  mkdirSync(own, { recursive: true });
-  const server = join(import.meta.dirname, "own-server.ts");
+  const worker = (name: string, stores: boolean): System => {
+    const own = join(folder, stores ? "own-code" : "http-alone");
+    mkdirSync(own, { recursive: true });
+    return withPort(name, (port, url) => startOwnWorker(own, port, stores ? url : ""), stores);
+  };
+  const program = join(import.meta.dirname, "own-server.ts");
+  const server = (name: string, stores: boolean): System =>
+    withPort(
+      name,
+      (port, url) =>
+        startPeer(process.execPath, ["--no-warnings", program, String(port), ...(stores ? [url] : [])], port),
+      stores,
+    );
   return [
-    withPort("Headrace's code, workerd", (port, clickhouseUrl) => startOwnWorker(own, port, clickhouseUrl)),
-    withPort("Headrace's code, Node", (port, clickhouseUrl) =>
-      startPeer(process.execPath, ["--no-warnings", server, String(port), clickhouseUrl], port),
-    ),
+    worker("Headrace's code, workerd", true),
+    server("Headrace's code, Node", true),
+    worker("HTTP alone, workerd", false),
+    server("HTTP alone, Node", false),
   ];
 }
 
@@ -97,6 +111,7 @@ export function ownPipeline(folder: string): System {
   const state = join(folder, "headrace");
   return {
     name: "Headrace, npm run dev",
+    stores: true,
     async start(clickhouseUrl) {
       const port = await claimPort(0, "");
       const env = {
