@@ -1,30 +1,22 @@
 /**
  * `npm run bench -- growth`: where the CPU of the code goes, and how it grows with the spans of a payload, the payloads of a
- * group, the spans of a group and the tenants of a group. In Node, ns of CPU a span, each cell the least of interleaved rounds:
- * what other work on the machine adds is never negative.
+ * group, the spans of a group and the tenants of a group. In Node, ns of CPU a span, each shape in a process of its own, each
+ * cell the least of rounds in which the shapes take turns: what other work on the machine adds is never negative.
  */
-import { createHash } from "node:crypto";
-import * as zlib from "node:zlib";
-import { inflate } from "../shared/inflate.ts";
+import { type ChildProcess, fork } from "node:child_process";
+import { once } from "node:events";
+import { join } from "node:path";
+import { gzipSync } from "node:zlib";
 import { limits } from "../shared/limits.ts";
-import { inspectTraces } from "../shared/otlp/inspect.ts";
-import { BlockBuilder } from "../shared/rows/transcode.ts";
-import { compressParts } from "../workers/consumer/compress-block.ts";
-import { corpusBounds, makeCorpus } from "./corpus.ts";
+import { makeCorpus } from "./corpus.ts";
+import type { ChildRequest } from "./growth-child.ts";
+import { type Shape, type StageName, stageNames } from "./growth-shape.ts";
 
-const roundsWarm = 2;
-const rounds = 7;
-/** Spans that a cell works through in a round, at least. */
-const spansARound = 20_000;
-
-interface Shape {
-  readonly spansAPayload: number;
-  readonly payloadsAGroup: number;
-  readonly tenants: number;
-}
-
-const stageNames = ["inflate", "hash", "walk", "transcode", "compress"] as const;
-type StageName = (typeof stageNames)[number];
+/** Until V8 has compiled what is hot. */
+const roundsWarm = 5;
+const rounds = 15;
+/** Different bodies that a group is made of, at most. */
+const bodiesMax = 100;
 
 /** One thing grows at a time; 100 spans a payload, 100 payloads a group, one tenant is where they meet. */
 const shapes: readonly Shape[] = [
@@ -37,89 +29,42 @@ const shapes: readonly Shape[] = [
   ...[10, 100].map((tenants) => ({ spansAPayload: 100, payloadsAGroup: 100, tenants })),
 ];
 
-interface Prepared {
-  readonly shape: Shape;
-  readonly groups: number;
-  readonly gzip: readonly Uint8Array[];
-  readonly protobuf: readonly Uint8Array[];
-  readonly blocks: readonly Uint8Array[];
+async function ask(child: ChildProcess, request: ChildRequest): Promise<number> {
+  const answer = once(child, "message");
+  child.send(request);
+  const [nanos] = await answer;
+  return Number(nanos);
 }
 
-function blockOf(builder: BlockBuilder, { spansAPayload, tenants }: Shape, bodies: readonly Uint8Array[]) {
-  const id = new Uint8Array(16);
-  for (const [index, body] of bodies.entries()) {
-    new DataView(id.buffer).setUint32(0, index);
-    builder.add({
-      id,
-      tenant: `tenant-${index % tenants}`,
-      body,
-      bounds: corpusBounds,
-      spans: spansAPayload,
-    });
-  }
-  return builder.finish();
-}
-
-function prepare(shape: Shape): Prepared {
-  const made = makeCorpus(1, Math.min(shape.payloadsAGroup, 100), shape.spansAPayload);
-  const protobuf = Array.from(
-    { length: shape.payloadsAGroup },
-    (_, i) => made[i % made.length]?.protobuf ?? new Uint8Array(0),
-  );
-  const builder = new BlockBuilder();
-  const blocks = [...blockOf(builder, shape, protobuf).chunks].map((chunk) => chunk.slice());
-  const groups = Math.max(1, Math.ceil(spansARound / (shape.spansAPayload * shape.payloadsAGroup)));
-  return { shape, groups, protobuf, gzip: protobuf.map((body) => zlib.gzipSync(body)), blocks };
-}
-
-const builder = new BlockBuilder();
-const stages: Readonly<Record<StageName, (prepared: Prepared) => void>> = {
-  inflate({ gzip }) {
-    for (const body of gzip) {
-      inflate(zlib, body, "gzip", limits.inflatedBytesMax);
+/** Prints a table and, as the last line, the figures as JSON. */
+export async function benchGrowth(): Promise<void> {
+  const measured = shapes.map((shape) => ({
+    shape,
+    child: fork(join(import.meta.dirname, "growth-child.ts"), { serialization: "advanced" }),
+    least: new Map<StageName, number>(),
+  }));
+  try {
+    for (const { shape, child } of measured) {
+      const corpus = makeCorpus(1, Math.min(shape.payloadsAGroup, bodiesMax), shape.spansAPayload);
+      await ask(child, { load: { shape, gzip: corpus.map(({ protobuf }) => gzipSync(protobuf)) } });
     }
-  },
-  hash({ gzip }) {
-    for (const body of gzip) {
-      createHash("sha256").update(body).digest();
-    }
-  },
-  walk({ protobuf }) {
-    for (const body of protobuf) {
-      inspectTraces(body, corpusBounds);
-    }
-  },
-  transcode({ shape, protobuf }) {
-    blockOf(builder, shape, protobuf);
-    builder.clear();
-  },
-  compress({ blocks }) {
-    compressParts(blocks, "zstd");
-  },
-};
-
-export function benchGrowth(): void {
-  const prepared = shapes.map(prepare);
-  const least = prepared.map(() => new Map<StageName, number>());
-  for (let round = -roundsWarm; round < rounds; round++) {
-    for (const [index, one] of prepared.entries()) {
-      const spans = one.groups * one.shape.spansAPayload * one.shape.payloadsAGroup;
-      for (const stage of stageNames) {
-        const before = process.cpuUsage();
-        for (let group = 0; group < one.groups; group++) {
-          stages[stage](one);
-        }
-        const { user, system } = process.cpuUsage(before);
-        const nanos = ((user + system) * 1000) / spans;
-        const costs = least[index];
-        if (round >= 0 && nanos < (costs?.get(stage) ?? Number.POSITIVE_INFINITY)) {
-          costs?.set(stage, nanos);
+    for (let round = -roundsWarm; round < rounds; round++) {
+      for (const { child, least } of measured) {
+        for (const stage of stageNames) {
+          const nanos = await ask(child, { run: stage });
+          if (round >= 0 && nanos < (least.get(stage) ?? Number.POSITIVE_INFINITY)) {
+            least.set(stage, nanos);
+          }
         }
       }
     }
+  } finally {
+    for (const { child } of measured) {
+      child.kill();
+    }
   }
-  const lines = prepared.map(({ shape }, index) => {
-    const costs = stageNames.map((stage) => [stage, Math.round(least[index]?.get(stage) ?? 0)] as const);
+  const lines = measured.map(({ shape, least }) => {
+    const costs = stageNames.map((stage) => [stage, Math.round(least.get(stage) ?? 0)] as const);
     return {
       ...shape,
       ...Object.fromEntries(costs),
