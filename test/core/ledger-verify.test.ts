@@ -163,6 +163,26 @@ describe("poison", () => {
     ]);
   });
 
+  test("a payload alone that was refused is tried again under another token, later each time", () => {
+    const ledger = new TestLedger();
+    ledger.claim({ n: 1 });
+    let task = ledger.takeRung();
+    const tokens = new Set([task.group]);
+    let waited = 0;
+    for (let i = 0; i < 3; i++) {
+      const count = ledger.report(task, { kind: "refused", reason: "in a view", code: 117 });
+      expect(count === null ? null : ledger.report(count, counted(count, 0))).toBeNull();
+      const from = ledger.now;
+      task = next(ledger, 60 * MINUTE_MS);
+      expect(task.step).toBe("insert");
+      expect(ledger.now - from).toBeGreaterThan(waited);
+      waited = ledger.now - from;
+      tokens.add(task.group);
+    }
+    expect(tokens.size, "the server may know a refused token, and have lost its rows").toBe(4);
+    expect(ledger.report(task, storedReport(task))?.step).toBe("receipts");
+  });
+
   test("a payload alone dies after three refusals, only with other groups stored between them", () => {
     const ledger = new TestLedger();
     ledger.claim({ n: 1 });

@@ -529,6 +529,15 @@ const feared: readonly Mutant[] = [
     profile: "refusals",
   },
   {
+    name: "a payload that was refused alone keeps its token",
+    file: "shared/ledger/take-report.ts",
+    find: `    const again = makeGroup(draft, group.payloads, openState, due, now, settings, refusals);
+    draft.change({ ...again, failures: group.failures + 1 });
+    draft.end(group, [], now);`,
+    replace: `    draft.change({ ...group, ...refusals, failures: group.failures + 1, due, state: openState });`,
+    profile: "losses",
+  },
+  {
     name: "payloads that could not be read take their whole group to its grave",
     file: "shared/ledger/take-report.ts",
     find: "  makeGroup(draft, good, openState, now, now, settings);\n  makeGroup(draft, bad, verifyingState(now), now, now, settings);",

@@ -397,7 +397,16 @@ export const smallWorlds: readonly Profile[] = [
   {
     ...small1,
     name: "every loss of the tables",
-    faults: someOf(1, ["insert answer lost", "consumer dies", "engine restarts", "receipts lost"]),
+    faults: someOf(1, [
+      ...([
+        "insert answer lost",
+        "insert breaks off",
+        "view fails",
+        "busy after commit",
+        "unlisted",
+      ] as const),
+      ...(["consumer dies", "engine restarts", "receipts lost"] as const),
+    ]),
     strikesMax: 2,
     losesSuddenly: true,
   },
