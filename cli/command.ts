@@ -3,12 +3,10 @@
  * and `--help` are made from the data (command-line.ts, help-text.ts), so neither can say what the other does not do.
  */
 import type { ProgressSink } from "../dev/send/progress.ts";
+import type { ExitCode } from "./complaint.ts";
 import type { Console } from "./console.ts";
 import type { wranglerAt } from "./deploy/wrangler.ts";
 import type { Place } from "./place.ts";
-
-/** 0: well. 1: the command worked, and its answer is bad news. 2: the command line or set-up. 3: not reached. */
-export type ExitCode = 0 | 1 | 2 | 3 | 130;
 
 export interface Flag {
   /** What stands for the value in help texts, for example `N`; undefined: a switch. */
@@ -72,14 +70,4 @@ export interface Call {
   say(line: string): void;
   /** The answer as JSON, with --json only. */
   json(value: unknown): void;
-}
-
-/** The end of a command with a sentence for the person: 2 for what they can change, 3 for what was not reached. */
-export class Complaint extends Error {
-  override readonly name = "Complaint";
-  readonly exitCode: ExitCode;
-  constructor(message: string, exitCode: ExitCode = 2, options?: ErrorOptions) {
-    super(message, options);
-    this.exitCode = exitCode;
-  }
 }

@@ -1,5 +1,6 @@
 /** Nothing is deleted before it was named, and somebody agreed: at the terminal, or by --yes. */
-import { type Call, Complaint, type Flag } from "./command.ts";
+import type { Call, Flag } from "./command.ts";
+import { Complaint } from "./complaint.ts";
 
 export const yesFlag: Flag = { help: "do it without asking" };
 

@@ -1,6 +1,6 @@
 /** Speaks to an installation's console. A failure is a `Complaint` that says which address, which token, and what to do. */
 import * as v from "valibot";
-import { Complaint } from "./command.ts";
+import { Complaint } from "./complaint.ts";
 import type { Place } from "./place.ts";
 
 export interface Console {

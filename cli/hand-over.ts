@@ -4,7 +4,8 @@
  */
 import * as v from "valibot";
 import { createProgress } from "../dev/send/progress.ts";
-import { type Call, Complaint } from "./command.ts";
+import type { Call } from "./command.ts";
+import { Complaint } from "./complaint.ts";
 
 /** Each key costs the console a look at R2; this many stay far below its limits and show progress. */
 const keysAtOnce = 100;

@@ -1,7 +1,8 @@
 /** The story of one call: read the command line, choose the place, run the command, turn complaints into exit codes. */
-import { type Call, Complaint, type ExitCode, type Surroundings } from "./command.ts";
+import type { Call, Surroundings } from "./command.ts";
 import { readCommandLine } from "./command-line.ts";
 import { commands } from "./commands.ts";
+import { Complaint, type ExitCode } from "./complaint.ts";
 import { type Console, consoleAt } from "./console.ts";
 import { helpOfAll, helpOfCommand } from "./help-text.ts";
 import { choosePlace, type Place } from "./place.ts";

@@ -1,6 +1,7 @@
 /** `headrace dead-letters …`: payloads that could not be stored, why, and what to do about them. */
 import { deadLettersSchema } from "../answers.ts";
-import { type Call, type Command, Complaint, type Flag } from "../command.ts";
+import type { Call, Command, Flag } from "../command.ts";
+import { Complaint } from "../complaint.ts";
 import { confirm, yesFlag } from "../confirm.ts";
 import { handOver } from "../hand-over.ts";
 import { counted, textTable } from "../text-table.ts";

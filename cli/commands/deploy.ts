@@ -12,8 +12,9 @@ import {
   MigrationError,
   type SchemaSettings,
 } from "../../shared/clickhouse/migrations.ts";
-import { type Call, type Command, Complaint } from "../command.ts";
+import type { Call, Command } from "../command.ts";
 import { wholeNumber } from "../command-line.ts";
+import { Complaint } from "../complaint.ts";
 import { confirm, yesFlag } from "../confirm.ts";
 import { type Plan, planDeployment, type Step } from "../deploy/plan.ts";
 import { readRawConfig, root } from "../deploy/read-config.ts";

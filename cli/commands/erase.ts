@@ -6,7 +6,8 @@
 import { createProgress } from "../../dev/send/progress.ts";
 import { isPayloadKey, tenantPattern } from "../../shared/payload-key.ts";
 import { keysSchema, payloadsSchema, traceSchema } from "../answers.ts";
-import { type Call, type Command, Complaint } from "../command.ts";
+import type { Call, Command } from "../command.ts";
+import { Complaint } from "../complaint.ts";
 import { confirm, yesFlag } from "../confirm.ts";
 import { handOver } from "../hand-over.ts";
 import { counted, textTable } from "../text-table.ts";

@@ -1,6 +1,7 @@
 /** `headrace keys …`: API keys for sending. A key is told once, when it is made; afterwards its id names it. */
 import { type Key, keySchema, keysSchema, newKeySchema } from "../answers.ts";
-import { type Call, type Command, Complaint, type Flag } from "../command.ts";
+import type { Call, Command, Flag } from "../command.ts";
+import { Complaint } from "../complaint.ts";
 import { confirm, yesFlag } from "../confirm.ts";
 import { textTable } from "../text-table.ts";
 

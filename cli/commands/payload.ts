@@ -1,6 +1,7 @@
 /** `headrace payload show`: everything that happened to one payload. */
 import { type Payload, payloadSchema } from "../answers.ts";
-import type { Call, Command, ExitCode } from "../command.ts";
+import type { Call, Command } from "../command.ts";
+import type { ExitCode } from "../complaint.ts";
 
 export const payloadShow: Command = {
   name: "payload show",

@@ -1,7 +1,8 @@
 /** `headrace resolve`: a person decides about a payload whose rows are neither none nor all. */
 import * as v from "valibot";
 import { isPayloadKey } from "../../shared/payload-key.ts";
-import { type Command, Complaint } from "../command.ts";
+import type { Command } from "../command.ts";
+import { Complaint } from "../complaint.ts";
 
 const resolvedSchema = v.object({ resolved: v.boolean() });
 

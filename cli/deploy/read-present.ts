@@ -4,7 +4,7 @@ import { readSchemaFiles } from "../../dev/schema-files.ts";
 import { quoteText } from "../../shared/clickhouse/identifier.ts";
 import type { AppliedMigration, RunStatement, SchemaSettings } from "../../shared/clickhouse/migrations.ts";
 import { planMigrations, tableNames } from "../../shared/clickhouse/migrations.ts";
-import { Complaint } from "../command.ts";
+import { Complaint } from "../complaint.ts";
 import {
   type Present,
   type PresentQueue,

@@ -3,7 +3,7 @@ import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import * as v from "valibot";
 import { assert } from "../../shared/assert.ts";
-import { Complaint } from "../command.ts";
+import { Complaint } from "../complaint.ts";
 import type { Step } from "./plan.ts";
 import { parseNamespaceId } from "./present.ts";
 import { lastLines } from "./read-present.ts";

@@ -3,7 +3,7 @@
  * Worker's code taken for right. It changes nothing.
  */
 import { bad, type Check, good } from "../../shared/doctor/check.ts";
-import { Complaint } from "../command.ts";
+import { Complaint } from "../complaint.ts";
 import { planDeployment } from "../deploy/plan.ts";
 import { readRawConfig } from "../deploy/read-config.ts";
 import { readPresent } from "../deploy/read-present.ts";

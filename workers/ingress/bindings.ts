@@ -1,8 +1,8 @@
 /** What the ingress may touch: the bindings of `[env.ingress]` in wrangler.toml. */
-import type { Doorbell, OutcomesMessage, QuotaMessage } from "../../shared/messages.ts";
-import type { Meter } from "./meter-object.ts";
+import type { Doorbell } from "../../shared/messages.ts";
+import type { Meter, MeterBindings } from "./meter-object.ts";
 
-export interface IngressBindings {
+export interface IngressBindings extends MeterBindings {
   /** API keys by hash; written by the console, read here. */
   readonly KEYS: KVNamespace;
   /** Counts unknown keys by client address, within one location. */
@@ -11,8 +11,6 @@ export interface IngressBindings {
   readonly PAYLOADS: R2Bucket;
   /** Who may send how much: one object a tenant. */
   readonly METER: DurableObjectNamespace<Meter>;
-  /** What the ingress has to tell the operator: it cannot write into ClickHouse. */
-  readonly OUTCOMES: Queue<OutcomesMessage | QuotaMessage>;
   /** The doorbell's queue. */
   readonly RING: Queue<Doorbell>;
 }

@@ -5,10 +5,15 @@
  */
 import { DurableObject } from "cloudflare:workers";
 import * as v from "valibot";
-import type { QuotaMessage } from "../../shared/messages.ts";
+import type { OutcomesMessage, QuotaMessage } from "../../shared/messages.ts";
 import { type Account, type Answer, type Ask, type KeyLimits, lease } from "../../shared/meter/account.ts";
-import type { IngressBindings } from "./bindings.ts";
 import { writeLog } from "./write-log.ts";
+
+/** What the Meter may touch. */
+export interface MeterBindings {
+  /** What there is to tell the operator: neither the ingress nor its Meter can write into ClickHouse. */
+  readonly OUTCOMES: Queue<OutcomesMessage | QuotaMessage>;
+}
 
 const accountSchema = v.object({
   tokens: v.nullable(v.number()),
@@ -33,10 +38,10 @@ export interface AccountUsage {
   readonly usedSpans: number;
 }
 
-export class Meter extends DurableObject<Pick<IngressBindings, "OUTCOMES">> {
+export class Meter extends DurableObject<MeterBindings> {
   readonly #accounts = new Map<string, Account>();
 
-  constructor(ctx: DurableObjectState, env: Pick<IngressBindings, "OUTCOMES">) {
+  constructor(ctx: DurableObjectState, env: MeterBindings) {
     super(ctx, env);
     ctx.storage.sql.exec(
       "CREATE TABLE IF NOT EXISTS accounts (account TEXT PRIMARY KEY, state TEXT NOT NULL) WITHOUT ROWID",

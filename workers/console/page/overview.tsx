@@ -15,7 +15,7 @@ import { FirstSteps } from "./first-steps.tsx";
 import { clockText } from "./format.ts";
 import { Held } from "./held.tsx";
 import { Hero } from "./hero.tsx";
-import { InFlight } from "./in-flight.tsx";
+import { InFlight } from "./in-flight-table.tsx";
 import { MinutesPanel } from "./minutes-panel.tsx";
 import { NoticeList, useNotices } from "./notices.tsx";
 import { useNow, usePolled } from "./polling.ts";
