@@ -4,7 +4,7 @@
  */
 import { assert, unreachable } from "../assert.ts";
 import { idOfKey, minuteOfKey, type PayloadId } from "../payload-key.ts";
-import { type Group, type GroupId, type Lane, laneOf } from "./group.ts";
+import { type Group, type GroupId, type Lane, laneOf, never } from "./group.ts";
 import type { Head } from "./head.ts";
 import { type Change, type LedgerView, nothingWaits, type Place, type Waiting } from "./view.ts";
 
@@ -57,6 +57,13 @@ export class LedgerState implements LedgerView {
       }
     }
     return next;
+  }
+
+  heldGroups(atMost: number): readonly Group[] {
+    return [...this.#groups.values()]
+      .filter(({ due }) => due === never)
+      .sort((a, b) => (a.id < b.id ? -1 : 1))
+      .slice(0, atMost);
   }
 
   oldestFinished(): number | undefined {

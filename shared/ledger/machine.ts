@@ -111,7 +111,7 @@ export function step(view: LedgerView, event: LedgerEvent, moment: Moment, setti
       draft.head = bornHead(event.facts, now, settings.slotsFirst);
       break;
     case "restored":
-      restore(draft, event.epoch, now, settings);
+      restore(draft, view, event.epoch, now, settings);
       break;
     case "minute":
       draft.head = { ...draft.head, counter: draft.head.counter + 1 };
@@ -195,9 +195,10 @@ export function holds(view: LedgerView, keys: readonly PayloadKey[]): readonly b
 /**
  * A ledger restored to an older time looks healthy and has forgotten. Its memory begins now; whatever it holds may
  * have been stored, or be being inserted by attempts that it no longer knows: VERIFY, fence from now. Groups follow
- * when they are read (`inThisEpoch`): there may be any number of them.
+ * when they are read (`inThisEpoch`): there may be any number of them. Those that are held only a person reads, who may
+ * have decided about them in the time that is forgotten: they follow at once, as many as an event can take.
  */
-function restore(draft: Draft, epoch: number, now: number, settings: LedgerSettings): void {
+function restore(draft: Draft, view: LedgerView, epoch: number, now: number, settings: LedgerSettings): void {
   const { head } = draft;
   assert(epoch > head.epoch, "a restored ledger begins a later epoch");
   draft.head = {
@@ -213,7 +214,13 @@ function restore(draft: Draft, epoch: number, now: number, settings: LedgerSetti
     const fence = now + fenceMs(settings);
     makeGroup(draft, payloads, verifyingState(fence), fence, now, settings);
   }
+  for (const held of view.heldGroups(heldGroupsRead)) {
+    inThisEpoch(draft, held, settings);
+  }
 }
+
+/** Held groups that a restored ledger verifies by itself; further ones when a person asks about them. */
+const heldGroupsRead = 100;
 
 // --- settling
 

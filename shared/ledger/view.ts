@@ -56,6 +56,8 @@ export interface LedgerView {
   groupsDue(lane: Lane, now: number, atMost: number): readonly Group[];
   /** The earliest `due` of a lane's groups. */
   nextDue(lane: Lane): number | undefined;
+  /** Groups that are held for a person, by id, at most `atMost`: nothing of them is ever due. */
+  heldGroups(atMost: number): readonly Group[];
   /** When the first of the groups ended that are still remembered. */
   oldestFinished(): number | undefined;
 }

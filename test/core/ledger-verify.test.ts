@@ -319,6 +319,14 @@ describe("a payload whose rows are inexact", () => {
   }
   const { key } = doorbell({ n: 1 });
 
+  test("is verified again by a ledger that was restored: a person may have decided since", () => {
+    const ledger = held();
+    ledger.step({ kind: "restored", epoch: 2 });
+    const verify = next(ledger, 10 * MINUTE_MS);
+    expect(verify.step).toBe("verify");
+    expect(ledger.report(verify, verified(verify, 10))?.step).toBe("receipts");
+  });
+
   test("waits for a person; accepted, it is stored as it is", () => {
     const ledger = held();
     ledger.step({ kind: "resolve", key, how: "accept" });

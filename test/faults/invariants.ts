@@ -68,6 +68,9 @@ export class Checker {
   /** I1, and on the way: what was lost is back. */
   #atMostOneCopy({ id, rowsByDay }: Content): void {
     const { table, witness } = this.#world;
+    if (rowsByDay.every(({ day, rows }) => table.count(id, day) >= rows)) {
+      witness.rewriting.delete(id);
+    }
     for (const { day, rows } of rowsByDay) {
       const found = table.count(id, day);
       if (found > rows && found > rows * this.#copiesAllowed(id)) {
@@ -111,7 +114,8 @@ export class Checker {
   }
 
   #inOneGroup(): void {
-    const { waiting, groups } = this.#world.ledger.state.dump();
+    const { ledger, witness } = this.#world;
+    const { waiting, groups } = ledger.state.dump();
     const places = new Map<PayloadId, string>();
     const place = (key: PayloadKey, where: string): void => {
       const id = idOfKey(key);
@@ -128,9 +132,10 @@ export class Checker {
       for (const { key } of group.payloads) {
         place(key, `group ${group.id}`);
       }
-      if (group.state.at === "held") {
+      // A copy from before a person's decision holds what is whole by now, until it sees that it is a copy.
+      if (group.state.at === "held" && ledger.isAwake) {
         for (const { key, reason } of group.state.found) {
-          if (!this.#world.witness.damaged.has(idOfKey(key))) {
+          if (!witness.damaged.has(idOfKey(key))) {
             throw new Violation("I7", `${key} is held (${reason}), and nobody damaged its rows`);
           }
         }

@@ -538,6 +538,13 @@ const feared: readonly Mutant[] = [
     profile: "losses",
   },
   {
+    name: "a restored ledger leaves what it holds to a person",
+    file: "shared/ledger/machine.ts",
+    find: "  for (const held of view.heldGroups(heldGroupsRead)) {\n    inThisEpoch(draft, held, settings);\n  }",
+    replace: "",
+    profile: "a week",
+  },
+  {
     name: "payloads that could not be read take their whole group to its grave",
     file: "shared/ledger/take-report.ts",
     find: "  makeGroup(draft, good, openState, now, now, settings);\n  makeGroup(draft, bad, verifyingState(now), now, now, settings);",

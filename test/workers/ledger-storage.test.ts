@@ -26,6 +26,7 @@ function seen(view: LedgerView, groups: readonly GroupId[]): unknown {
     groups: groups.map((id) => view.group(id)),
     due: view.groupsDue("other", Number.MAX_SAFE_INTEGER, 1000),
     firstInserts: view.groupsDue("insert", Number.MAX_SAFE_INTEGER, 2),
+    held: view.heldGroups(2),
     nextDue: [view.nextDue("insert"), view.nextDue("other")],
     oldestFinished: view.oldestFinished(),
     alarm: nextAlarm(view, settings),

@@ -173,7 +173,6 @@ export class LedgerStorage implements LedgerView {
     return [...rows].map(({ doc }) => readGroup(doc));
   }
 
-  /** Groups that wait for a person: nothing of them is ever due. */
   heldGroups(atMost: number): readonly Group[] {
     const rows = this.#sql.exec<{ doc: string }>(
       "SELECT doc FROM groups WHERE lane = ? AND due = ? ORDER BY id LIMIT ?",

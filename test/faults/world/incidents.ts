@@ -236,6 +236,7 @@ export function resolveHeld(world: World): void {
             return; // a ledger that was restored verifies it first: ask again
           }
           world.witness.damaged.delete(id); // from here on it must be whole again
+          world.witness.rewriting.add(id);
           for (const { day } of world.witness.contents.get(id)?.rowsByDay ?? []) {
             world.witness.lost.set(`${id}/${day}`, world.clock.now);
           }

@@ -135,6 +135,7 @@ export class LedgerShell {
 
   /** Everything is lost: the Durable Object was deleted. What was drawn stays drawn. */
   lose(): void {
+    this.#world.decisionsForgotten();
     this.state = new LedgerState();
     this.reconciler = newReconciler;
     this.#alarmAt = null;
@@ -147,11 +148,17 @@ export class LedgerShell {
     if (byCommand) {
       this.#world.store.epoch = Math.max(this.#world.store.epoch ?? 0, this.state.head?.epoch ?? 0) + 1;
     }
+    this.#world.decisionsForgotten();
     this.state = state.copy();
     this.reconciler = reconciler;
     this.#alarmAt = null;
     this.version++;
     this.#die();
+  }
+
+  /** False after a death or a restore, until the first call: what it finds then it has not seen yet. */
+  get isAwake(): boolean {
+    return this.#begun;
   }
 
   #die(): void {

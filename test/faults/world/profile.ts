@@ -452,7 +452,8 @@ export const smallWorlds: readonly Profile[] = [
     strikesMax: 5,
   },
   {
-    // Rows are damaged, seen to be inexact, deleted and written anew: by a DELETE that may run on.
+    // Rows are damaged, seen to be inexact, deleted and written anew: by a DELETE that may run on, and by a ledger that may
+    // be restored to what it was before.
     ...small1,
     name: "every rewriting",
     days: 1,
@@ -461,6 +462,7 @@ export const smallWorlds: readonly Profile[] = [
       "rows damaged": { times: 1, probability: 1 },
       replay: { times: 1, probability: 1 },
       resolve: { times: 1, probability: 1 },
+      "ledger restored": { times: 1, probability: 1 },
     },
     incidentMs: 10 * MINUTE,
     strikesMax: 4,

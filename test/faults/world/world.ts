@@ -82,6 +82,8 @@ export interface Witness {
   readonly erased: Set<PayloadId>;
   readonly damaged: Set<PayloadId>;
   readonly resolved: Map<PayloadId, readonly DayRows[]>;
+  /** Ids that a person asked to write anew, and that are not whole yet: a ledger can forget that. */
+  readonly rewriting: Set<PayloadId>;
   /** Times at which the schema broke for everybody. */
   breaks: number;
   /** Payloads that the reconciler rang. */
@@ -160,6 +162,7 @@ export class World {
       shown: new Set(),
       erased: new Set(),
       damaged: new Set(),
+      rewriting: new Set(),
       resolved: new Map(),
       breaks: 0,
       rung: 0,
@@ -227,6 +230,14 @@ export class World {
     for (const { id, day } of rows) {
       this.witness.lost.set(`${id}/${day}`, this.clock.now);
     }
+  }
+
+  /** The ledger forgot what a person had asked it: what is not written anew by now is damaged as before. */
+  decisionsForgotten(): void {
+    for (const id of this.witness.rewriting) {
+      this.witness.damaged.add(id);
+    }
+    this.witness.rewriting.clear();
   }
 
   /** Somebody is told which rows these payloads have. */
