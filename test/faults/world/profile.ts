@@ -461,8 +461,9 @@ export const smallWorlds: readonly Profile[] = [
     incidents: {
       "rows damaged": { times: 1, probability: 1 },
       replay: { times: 1, probability: 1 },
-      resolve: { times: 1, probability: 1 },
+      // Its copy is taken just before the decision, where both fall on one time.
       "ledger restored": { times: 1, probability: 1 },
+      resolve: { times: 1, probability: 1 },
     },
     incidentMs: 10 * MINUTE,
     strikesMax: 4,
