@@ -96,7 +96,7 @@ export class Checker {
 
   #storedMeansThere({ id, rowsByDay }: Content): void {
     const { table, receipts, witness } = this.#world;
-    if (witness.damaged.has(id) || witness.erased.has(id)) {
+    if (witness.damaged.has(id) || witness.rewriting.has(id) || witness.erased.has(id)) {
       return;
     }
     const isStored = receipts.ofId(id).some(({ receipt }) => receipt.outcome === "stored");
