@@ -2,6 +2,7 @@
  * `GET /metrics`: the pipeline's state for Prometheus. docs/console.md lists the names. What the ledger says is told
  * also while ClickHouse does not answer; `headrace_clickhouse_up` says which of the two it was.
  */
+
 import * as v from "valibot";
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
 import { tableName } from "../../shared/clickhouse/statements.ts";
@@ -11,6 +12,7 @@ import type { InFlight } from "../../shared/ledger/in-flight.ts";
 import { limits } from "../../shared/limits.ts";
 import { payloadOutcomes } from "../../shared/outcome.ts";
 import { type MinuteBook, watermarkOf } from "../../shared/reconcile/minute-book.ts";
+import { writeLog } from "../../shared/write-log.ts";
 import type { ConsumerOperations } from "./bindings.ts";
 import { stillDead } from "./dead-letters.ts";
 
@@ -45,9 +47,7 @@ export async function readMetrics(
     consumer.inFlight(),
     consumer.status().then((answer) => v.parse(statusSchema, answer)),
     readTables(clickHouse, now).catch((error: unknown) => {
-      console.warn(
-        JSON.stringify({ message: "metrics without those of ClickHouse's tables", error: String(error) }),
-      );
+      writeLog("warn", { message: "metrics without those of ClickHouse's tables" }, error);
       return null;
     }),
   ]);

@@ -2,11 +2,13 @@
  * The console: what an operator reads and asks for, as a JSON API behind an admin token, and the page that uses it. It
  * writes no rows and no payloads, only keys. A key for sending spans opens nothing here.
  */
+
 import { Router } from "itty-router";
 import * as v from "valibot";
 import { connectClickHouse } from "../../shared/clickhouse/connection.ts";
 import { metricsContentType } from "../../shared/console/metrics-text.ts";
 import { DAY_MS, limits } from "../../shared/limits.ts";
+import { writeLog } from "../../shared/write-log.ts";
 import type { ConsoleBindings } from "./bindings.ts";
 import { carriesToken } from "./check-token.ts";
 import { eraseSchema, listDeadLetters, replaySchema, resolveSchema } from "./dead-letters.ts";
@@ -191,7 +193,7 @@ export default {
     try {
       return await router.fetch(request, env);
     } catch (error) {
-      console.error(JSON.stringify({ message: "the console could not answer", error: String(error) }));
+      writeLog("error", { message: "the console could not answer" }, error);
       return answer(503, {
         error: "ClickHouse, R2, KV or a Durable Object cannot be reached at this moment; the log says which.",
       });

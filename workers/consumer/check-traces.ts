@@ -3,8 +3,10 @@
  * nothing is inserted, payloads wait in the ledger, and a finding and the console's /healthz say what mends it. It goes
  * on by itself once it is mended.
  */
+
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
 import type { TableMeasure } from "../../shared/ledger/group.ts";
+import { writeLog } from "../../shared/write-log.ts";
 import { readTable } from "./read-table.ts";
 
 /** The ledger's part of the check. */
@@ -22,7 +24,7 @@ export async function checkTraces(
   try {
     facts = await readTable(clickHouse, now);
   } catch (error) {
-    console.warn(JSON.stringify({ message: "the traces table could not be checked", error: String(error) }));
+    writeLog("warn", { message: "the traces table could not be checked" }, error);
     return;
   }
   await ledger.tableChecked(facts.refusal, facts.measure);

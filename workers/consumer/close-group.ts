@@ -3,6 +3,7 @@
  * acknowledged rows, never a materialized view: a receipt must not exist before the rows do. Every part may be
  * repeated: receipts and dead letters replace each other by key, and a deletion that was done deletes nothing.
  */
+
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
 import { deadLetterColumns, deadLetterPrefix, deadLetterRow } from "../../shared/clickhouse/dead-letters.ts";
 import { receiptColumns, receiptRow } from "../../shared/clickhouse/receipts.ts";
@@ -13,6 +14,7 @@ import {
 } from "../../shared/clickhouse/statements.ts";
 import type { GroupTask, Receipt } from "../../shared/ledger/group.ts";
 import { idOfKey } from "../../shared/payload-key.ts";
+import { writeLog } from "../../shared/write-log.ts";
 
 type ReceiptsTask = Extract<GroupTask, { readonly step: "receipts" }>;
 
@@ -66,9 +68,7 @@ async function bury(
 ): Promise<void> {
   const rows = dead.map((receipt) => deadLetterRow(receipt, now));
   for (const row of rows) {
-    console.error(
-      JSON.stringify({ outcome: "dead", payload: row.key, reason: row.reason, record: row.record }),
-    );
+    writeLog("error", { outcome: "dead", payload: row.key, reason: row.reason, record: row.record });
     await bucket.put(row.record, JSON.stringify(row, null, 2), {
       httpMetadata: { contentType: "application/json" },
     });

@@ -7,6 +7,7 @@
  * step, by itself whatever happens in it, and by the cron through `wake` (the platform gives up an alarm after six
  * failed tries).
  */
+
 import { DurableObject } from "cloudflare:workers";
 import * as v from "valibot";
 import { type AlertFacts, judgeAlerts, nothingStands, type Standing } from "../../shared/alerts.ts";
@@ -39,6 +40,7 @@ import type { Doorbell, GroupBell } from "../../shared/messages.ts";
 import type { PayloadId, PayloadKey } from "../../shared/payload-key.ts";
 import { beginRun, endRun, keepBook, newReconciler, type Reconciler } from "../../shared/reconcile/lease.ts";
 import type { MinuteBook } from "../../shared/reconcile/minute-book.ts";
+import { writeLog } from "../../shared/write-log.ts";
 import { type LedgerCounts, LedgerStorage } from "./ledger-storage.ts";
 import { counterKey, epochKey, readBirthFacts, readRestoredEpoch, writeFirstEpoch } from "./read-birth.ts";
 import { readLedgerSettings, readReconcileSettings } from "./read-ledger-settings.ts";
@@ -352,7 +354,7 @@ export class Ledger extends DurableObject<LedgerEnv> {
   }
 
   #log(message: string, error: unknown): void {
-    console.error(JSON.stringify({ message, error: String(error) }));
+    writeLog("error", { message }, error);
   }
 }
 

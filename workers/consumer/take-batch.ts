@@ -3,6 +3,7 @@
  * passed over. A message that is none of them is not retried (it will never be one): it is parked (park-message.ts).
  * Nothing is lost by that: the payload that it may have meant is in R2, and the reconciler rings it.
  */
+
 import * as v from "valibot";
 import {
   type Doorbell,
@@ -16,6 +17,7 @@ import {
   r2EventSchema,
 } from "../../shared/messages.ts";
 import { isPayloadKey, type PayloadKey } from "../../shared/payload-key.ts";
+import { writeLog } from "../../shared/write-log.ts";
 
 /** R2's action names for an object that came to be. */
 const created = new Set(["PutObject", "CopyObject", "CompleteMultipartUpload"]);
@@ -82,13 +84,11 @@ export function doorbellOf(
 ): Doorbell | undefined {
   const metadata = v.safeParse(payloadMetadataSchema, object.customMetadata);
   if (!metadata.success) {
-    console.error(
-      JSON.stringify({
-        message: "a payload's metadata is damaged",
-        payload: key,
-        issues: v.flatten(metadata.issues),
-      }),
-    );
+    writeLog("error", {
+      message: "a payload's metadata is damaged",
+      payload: key,
+      issues: v.flatten(metadata.issues),
+    });
     return undefined;
   }
   const { spans, outputBytes, arrival } = metadata.output;

@@ -2,12 +2,14 @@
  * Takes queue messages over: what they name is persisted by the ledger, what nobody understands is parked. Once it
  * resolves its messages may be acknowledged; when it throws they must come again.
  */
+
 import { unreachable } from "../../shared/assert.ts";
 import type { Finding } from "../../shared/clickhouse/findings.ts";
 import type { GroupTask } from "../../shared/ledger/group.ts";
 import { limits } from "../../shared/limits.ts";
 import type { Doorbell } from "../../shared/messages.ts";
 import { codecVersion } from "../../shared/rows/transcode.ts";
+import { writeLog } from "../../shared/write-log.ts";
 import { parkMessage } from "./park-message.ts";
 import { completeDoorbell, readMessage } from "./take-batch.ts";
 import { quotaFinding, type Report } from "./write-outcomes.ts";
@@ -58,7 +60,7 @@ export async function takeMessages(
         findings.push(quotaFinding(read.quota));
         break;
       case "passed_over":
-        console.log(JSON.stringify({ message: read.reason, queue }));
+        writeLog("log", { message: read.reason, queue });
         break;
       case "unknown":
         findings.push(await parkMessage(bucket, queue, message, read.reason));
@@ -104,9 +106,7 @@ export async function takeDeadMessages(
       message.ack();
     } catch (cause) {
       if (message.attempts <= limits.queueRetriesMax) {
-        console.warn(
-          JSON.stringify({ message: "a bell was not taken and comes again", queue, error: String(cause) }),
-        );
+        writeLog("warn", { message: "a bell was not taken and comes again", queue }, cause);
         message.retry();
         continue;
       }

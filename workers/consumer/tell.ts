@@ -2,9 +2,11 @@
  * Tells people: into the log, to the webhook where one is set, and into headrace_findings. Each of the three is tried
  * on its own, for the finding may well be that one of them cannot be reached. Never throws.
  */
+
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
 import { type Finding, findingColumns, findingRow } from "../../shared/clickhouse/findings.ts";
 import { limits } from "../../shared/limits.ts";
+import { writeLog } from "../../shared/write-log.ts";
 
 /** `webhook`: takes `{ "text": … }` by POST, as Slack's and Mattermost's incoming webhooks do. */
 export async function tell(
@@ -17,12 +19,8 @@ export async function tell(
     return;
   }
   for (const { kind, state, severity, subject, message } of findings) {
-    const line = JSON.stringify({ finding: kind, state, severity, subject, message });
-    if (state === "open" && severity !== "note") {
-      console.error(line);
-    } else {
-      console.log(line);
-    }
+    const isBad = state === "open" && severity !== "note";
+    writeLog(isBad ? "error" : "log", { finding: kind, state, severity, subject, message });
   }
   await Promise.all([
     attempt("findings could not be written", () =>
@@ -61,6 +59,6 @@ async function attempt(message: string, act: () => Promise<unknown>): Promise<vo
   try {
     await act();
   } catch (error) {
-    console.error(JSON.stringify({ message, error: String(error) }));
+    writeLog("error", { message }, error);
   }
 }

@@ -2,12 +2,14 @@
  * Gathers what the alerts are judged by (shared/alerts.ts) beyond what the ledger knows itself. ClickHouse is asked
  * only when something arrived or a finding stands open, so that an idle one can sleep.
  */
+
 import * as v from "valibot";
 import type { AlertFacts, Standing, TenantVolume } from "../../shared/alerts.ts";
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
 import { recentQuery, volumesQuery } from "../../shared/clickhouse/minutes.ts";
 import { limits } from "../../shared/limits.ts";
 import { type MinuteBook, watermarkOf } from "../../shared/reconcile/minute-book.ts";
+import { writeLog } from "../../shared/write-log.ts";
 
 const hourMs = 3_600_000;
 
@@ -78,7 +80,7 @@ async function orNull<T>(learn: () => Promise<T>): Promise<T | null> {
   try {
     return await learn();
   } catch (error) {
-    console.warn(JSON.stringify({ message: "an alert's facts could not be read", error: String(error) }));
+    writeLog("warn", { message: "an alert's facts could not be read" }, error);
     return null;
   }
 }

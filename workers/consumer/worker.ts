@@ -3,6 +3,7 @@
  * is acked only after the ledger has persisted what it names; from there on the ledger owns the payload, so an
  * outage of ClickHouse burns no queue retries.
  */
+
 import { WorkerEntrypoint } from "cloudflare:workers";
 import { assert, unreachable } from "../../shared/assert.ts";
 import { type ClickHouseConnection, connectClickHouse } from "../../shared/clickhouse/connection.ts";
@@ -18,6 +19,7 @@ import { idOfKey, isPayloadKey, type PayloadId, type PayloadKey } from "../../sh
 import type { ReconcileFinding } from "../../shared/reconcile/effects.ts";
 import type { MinuteBook } from "../../shared/reconcile/minute-book.ts";
 import type { ReconcileReport } from "../../shared/reconcile/run.ts";
+import { writeLog } from "../../shared/write-log.ts";
 import type { ConsumerBindings } from "./bindings.ts";
 import { ByteBudget } from "./byte-budget.ts";
 import { checkTraces } from "./check-traces.ts";
@@ -76,13 +78,7 @@ async function finishGroup(first: GroupTask, env: ConsumerBindings): Promise<voi
       task = await ledger.report(task.group, task.attempt, report);
     }
   } catch (error) {
-    console.error(
-      JSON.stringify({
-        message: "a group was left to its lease",
-        group: first.group,
-        error: String(error),
-      }),
-    );
+    writeLog("error", { message: "a group was left to its lease", group: first.group }, error);
   }
 }
 
@@ -150,9 +146,9 @@ function logAttempt(task: GroupTask, report: AttemptReport): void {
     spans,
   };
   if (task.step !== "insert" || report.kind === "stored") {
-    console.log(JSON.stringify(line));
+    writeLog("log", line);
   } else {
-    console.warn(JSON.stringify({ ...line, reason: "reason" in report ? report.reason : undefined }));
+    writeLog("warn", "reason" in report ? { ...line, reason: report.reason } : line);
   }
 }
 

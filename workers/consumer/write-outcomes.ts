@@ -2,11 +2,13 @@
  * Writes what the ingress reported into ClickHouse: how requests ended, and what people should know of quotas. A report
  * is asked for again when it could not be written; it says totals, so writing one twice changes nothing.
  */
+
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
 import type { Finding } from "../../shared/clickhouse/findings.ts";
 import { outcomeColumns, outcomeRows } from "../../shared/clickhouse/outcomes.ts";
 import { limits } from "../../shared/limits.ts";
 import type { OutcomesMessage, QuotaMessage } from "../../shared/messages.ts";
+import { writeLog } from "../../shared/write-log.ts";
 
 /** One message of the queue, and what it says. */
 export interface Report {
@@ -32,13 +34,7 @@ export async function writeOutcomes(
       clickhouse_settings: { async_insert: 0, wait_end_of_query: 1 },
     });
   } catch (error) {
-    console.warn(
-      JSON.stringify({
-        message: "outcomes could not be written",
-        reports: reports.length,
-        error: String(error),
-      }),
-    );
+    writeLog("warn", { message: "outcomes could not be written", reports: reports.length }, error);
     for (const { message } of reports) {
       message.retry({ delaySeconds: limits.outcomeRetrySeconds });
     }

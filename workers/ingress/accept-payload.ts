@@ -9,8 +9,8 @@
 import { limits } from "../../shared/limits.ts";
 import { formatPayloadMetadata, type PayloadMetadata } from "../../shared/messages.ts";
 import type { PayloadKey } from "../../shared/payload-key.ts";
+import { writeLog } from "../../shared/write-log.ts";
 import type { Deadline } from "./deadline.ts";
-import { writeLog } from "./write-log.ts";
 
 /** Creates, and never replaces. One for all puts: it is read only. */
 const createOnly = new Headers({ "If-None-Match": "*" });

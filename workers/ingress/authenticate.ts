@@ -16,11 +16,11 @@ import {
 } from "../../shared/api-key.ts";
 import { limits } from "../../shared/limits.ts";
 import { ok, type Result, refuse } from "../../shared/result.ts";
+import { writeLog } from "../../shared/write-log.ts";
 import type { IngressBindings } from "./bindings.ts";
 import { addressOf, LookUpBudget } from "./look-up-budget.ts";
 import type { Refusal } from "./refusal.ts";
 import type { Tally } from "./tally.ts";
-import { writeLog } from "./write-log.ts";
 
 /** A key that may send. */
 export interface Sender {

@@ -7,7 +7,7 @@ import { DurableObject } from "cloudflare:workers";
 import * as v from "valibot";
 import type { OutcomesMessage, QuotaMessage } from "../../shared/messages.ts";
 import { type Account, type Answer, type Ask, type KeyLimits, lease } from "../../shared/meter/account.ts";
-import { writeLog } from "./write-log.ts";
+import { writeLog } from "../../shared/write-log.ts";
 
 /** What the Meter may touch. */
 export interface MeterBindings {

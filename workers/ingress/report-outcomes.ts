@@ -7,8 +7,8 @@ import { toHex } from "../../shared/hex.ts";
 import { limits } from "../../shared/limits.ts";
 import type { OutcomesMessage } from "../../shared/messages.ts";
 import { OutcomeCounter } from "../../shared/outcome-counter.ts";
+import { writeLog } from "../../shared/write-log.ts";
 import type { Tally } from "./tally.ts";
-import { writeLog } from "./write-log.ts";
 
 export class OutcomeReport {
   readonly #counter = new OutcomeCounter();

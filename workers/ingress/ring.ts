@@ -3,7 +3,7 @@
  * reconciler ring too. So a failure here is logged and never reaches the client.
  */
 import type { Doorbell } from "../../shared/messages.ts";
-import { writeLog } from "./write-log.ts";
+import { writeLog } from "../../shared/write-log.ts";
 
 export async function ring(queue: Queue<Doorbell>, doorbell: Doorbell): Promise<void> {
   try {

@@ -18,12 +18,12 @@ import {
   unanswered,
 } from "../../shared/meter/lease.ts";
 import { ok, type Result, refuse } from "../../shared/result.ts";
+import { writeLog } from "../../shared/write-log.ts";
 import type { Sender } from "./authenticate.ts";
 import type { IngressBindings } from "./bindings.ts";
 import { within } from "./deadline.ts";
 import type { Refusal } from "./refusal.ts";
 import type { Tally } from "./tally.ts";
-import { writeLog } from "./write-log.ts";
 
 /** The leases that this isolate holds, by account. One a Worker instance. */
 export type Leases = Map<string, Lease>;

@@ -11,6 +11,7 @@ import type { PayloadMetadata } from "../../shared/messages.ts";
 import { type Inspection, rejectionMessage, type SpanBounds } from "../../shared/otlp/inspect.ts";
 import { sampleThreshold } from "../../shared/otlp/sample-threshold.ts";
 import { formatPayloadKey, payloadId } from "../../shared/payload-key.ts";
+import { writeLog } from "../../shared/write-log.ts";
 import { acceptPayload } from "./accept-payload.ts";
 import { accepted, encoded, refused } from "./answer.ts";
 import { authenticate, KeyMemory, type Sender } from "./authenticate.ts";
@@ -26,7 +27,6 @@ import { OutcomeReport } from "./report-outcomes.ts";
 import { ring } from "./ring.ts";
 import { type Admission, type Leases, overLimit, spendSpans } from "./spend-spans.ts";
 import { Tally } from "./tally.ts";
-import { writeLog } from "./write-log.ts";
 
 // One a Worker instance, shared by its requests.
 const keyMemory = new KeyMemory();

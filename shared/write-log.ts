@@ -1,17 +1,18 @@
 /**
- * The one place where the ingress writes its log: a line is one JSON object.
+ * The one place where the Workers write their logs: a line is one JSON object.
  *
  * It promises that no line holds an API key, and none a stack trace: a thrown error is its class and message, and its
  * causes'. Nothing of a body is ever given to it. Logs are kept, shipped and read by more people than may send.
  */
-import { limits } from "../../shared/limits.ts";
+import { limits } from "./limits.ts";
 
 /** What has the beginning of a key and is longer than the few characters that messages show of one. */
 const apiKeys = /hr_[0-9A-Za-z]{5,}/g;
 
 export type LogFields = Readonly<Record<string, string | number | boolean | object>>;
 
-export function writeLog(level: "warn" | "error", fields: LogFields, error?: unknown): void {
+/** Writes a line, and the chain of causes of `error` into its field of that name. */
+export function writeLog(level: "log" | "warn" | "error", fields: LogFields, error?: unknown): void {
   const line = JSON.stringify(
     error === undefined ? fields : { ...fields, error: describeError(error) },
     (_, value: unknown) => (typeof value === "string" ? cut(value.replace(apiKeys, "hr_…")) : value),
