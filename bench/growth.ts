@@ -3,11 +3,9 @@
  * group, the spans of a group and the tenants of a group. In Node, ns of CPU a span, each shape in a process of its own, each
  * cell the least of rounds in which the shapes take turns: what other work on the machine adds is never negative.
  */
-import { type ChildProcess, fork } from "node:child_process";
-import { once } from "node:events";
-import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { limits } from "../shared/limits.ts";
+import { forkChild } from "./ask-child.ts";
 import { makeCorpus } from "./corpus.ts";
 import type { ChildRequest } from "./growth-child.ts";
 import { type Shape, type StageName, stageNames } from "./growth-shape.ts";
@@ -29,29 +27,22 @@ const shapes: readonly Shape[] = [
   ...[10, 100].map((tenants) => ({ spansAPayload: 100, payloadsAGroup: 100, tenants })),
 ];
 
-async function ask(child: ChildProcess, request: ChildRequest): Promise<number> {
-  const answer = once(child, "message");
-  child.send(request);
-  const [nanos] = await answer;
-  return Number(nanos);
-}
-
 /** Prints a table and, as the last line, the figures as JSON. */
 export async function benchGrowth(): Promise<void> {
   const measured = shapes.map((shape) => ({
     shape,
-    child: fork(join(import.meta.dirname, "growth-child.ts"), { serialization: "advanced" }),
+    child: forkChild<ChildRequest>("growth-child.ts"),
     least: new Map<StageName, number>(),
   }));
   try {
     for (const { shape, child } of measured) {
       const corpus = makeCorpus(1, Math.min(shape.payloadsAGroup, bodiesMax), shape.spansAPayload);
-      await ask(child, { load: { shape, gzip: corpus.map(({ protobuf }) => gzipSync(protobuf)) } });
+      await child.ask({ load: { shape, gzip: corpus.map(({ protobuf }) => gzipSync(protobuf)) } });
     }
     for (let round = -roundsWarm; round < rounds; round++) {
       for (const { child, least } of measured) {
         for (const stage of stageNames) {
-          const nanos = await ask(child, { run: stage });
+          const nanos = await child.ask({ run: stage });
           if (round >= 0 && nanos < (least.get(stage) ?? Number.POSITIVE_INFINITY)) {
             least.set(stage, nanos);
           }
@@ -60,7 +51,7 @@ export async function benchGrowth(): Promise<void> {
     }
   } finally {
     for (const { child } of measured) {
-      child.kill();
+      await child.close();
     }
   }
   const lines = measured.map(({ shape, least }) => {

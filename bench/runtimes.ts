@@ -1,10 +1,9 @@
 /** The two places where the stages run, and how much CPU they take there. */
-import { fork } from "node:child_process";
-import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { convertV4MiniflareOptions, Log, LogLevel, Miniflare } from "miniflare";
 import { bundleWorker } from "../dev/bundle.ts";
+import { forkChild } from "./ask-child.ts";
 import { cpuSecondsOf, treeOf } from "./process-cost.ts";
 import type { ChildRequest } from "./transcode-child.ts";
 import type { Bodies, StageName } from "./transcode-stages.ts";
@@ -19,22 +18,14 @@ export interface Runtime {
 }
 
 export function nodeRuntime(): Runtime {
-  const child = fork(join(import.meta.dirname, "transcode-child.ts"), { serialization: "advanced" });
-  const ask = async (request: ChildRequest): Promise<number> => {
-    child.send(request);
-    const [seconds] = await once(child, "message");
-    return Number(seconds);
-  };
+  const { ask, close } = forkChild<ChildRequest>("transcode-child.ts");
   return {
     name: `Node ${process.version}`,
     load: async (bodies) => {
       await ask({ load: bodies });
     },
     run: (stage, passes) => ask({ run: { stage, passes } }),
-    close: async () => {
-      child.kill();
-      await once(child, "exit");
-    },
+    close,
   };
 }
 

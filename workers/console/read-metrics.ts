@@ -2,7 +2,6 @@
  * `GET /metrics`: the pipeline's state for Prometheus. docs/console.md lists the names. What the ledger says is told
  * also while ClickHouse does not answer; `headrace_clickhouse_up` says which of the two it was.
  */
-
 import * as v from "valibot";
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
 import { tableName } from "../../shared/clickhouse/statements.ts";

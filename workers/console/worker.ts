@@ -2,7 +2,6 @@
  * The console: what an operator reads and asks for, as a JSON API behind an admin token, and the page that uses it. It
  * writes no rows and no payloads, only keys. A key for sending spans opens nothing here.
  */
-
 import { Router } from "itty-router";
 import * as v from "valibot";
 import { connectClickHouse } from "../../shared/clickhouse/connection.ts";

@@ -3,7 +3,6 @@
  * nothing is inserted, payloads wait in the ledger, and a finding and the console's /healthz say what mends it. It goes
  * on by itself once it is mended.
  */
-
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
 import type { TableMeasure } from "../../shared/ledger/group.ts";
 import { writeLog } from "../../shared/write-log.ts";

@@ -3,7 +3,6 @@
  * acknowledged rows, never a materialized view: a receipt must not exist before the rows do. Every part may be
  * repeated: receipts and dead letters replace each other by key, and a deletion that was done deletes nothing.
  */
-
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
 import { deadLetterColumns, deadLetterPrefix, deadLetterRow } from "../../shared/clickhouse/dead-letters.ts";
 import { receiptColumns, receiptRow } from "../../shared/clickhouse/receipts.ts";

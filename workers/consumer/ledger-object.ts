@@ -7,7 +7,6 @@
  * step, by itself whatever happens in it, and by the cron through `wake` (the platform gives up an alarm after six
  * failed tries).
  */
-
 import { DurableObject } from "cloudflare:workers";
 import * as v from "valibot";
 import { type AlertFacts, judgeAlerts, nothingStands, type Standing } from "../../shared/alerts.ts";

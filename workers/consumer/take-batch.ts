@@ -3,7 +3,6 @@
  * passed over. A message that is none of them is not retried (it will never be one): it is parked (park-message.ts).
  * Nothing is lost by that: the payload that it may have meant is in R2, and the reconciler rings it.
  */
-
 import * as v from "valibot";
 import {
   type Doorbell,

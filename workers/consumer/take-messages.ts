@@ -2,7 +2,6 @@
  * Takes queue messages over: what they name is persisted by the ledger, what nobody understands is parked. Once it
  * resolves its messages may be acknowledged; when it throws they must come again.
  */
-
 import { unreachable } from "../../shared/assert.ts";
 import type { Finding } from "../../shared/clickhouse/findings.ts";
 import type { GroupTask } from "../../shared/ledger/group.ts";

@@ -2,7 +2,6 @@
  * Tells people: into the log, to the webhook where one is set, and into headrace_findings. Each of the three is tried
  * on its own, for the finding may well be that one of them cannot be reached. Never throws.
  */
-
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
 import { type Finding, findingColumns, findingRow } from "../../shared/clickhouse/findings.ts";
 import { limits } from "../../shared/limits.ts";

@@ -2,7 +2,6 @@
  * Gathers what the alerts are judged by (shared/alerts.ts) beyond what the ledger knows itself. ClickHouse is asked
  * only when something arrived or a finding stands open, so that an idle one can sleep.
  */
-
 import * as v from "valibot";
 import type { AlertFacts, Standing, TenantVolume } from "../../shared/alerts.ts";
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";

@@ -3,7 +3,6 @@
  * is acked only after the ledger has persisted what it names; from there on the ledger owns the payload, so an
  * outage of ClickHouse burns no queue retries.
  */
-
 import { WorkerEntrypoint } from "cloudflare:workers";
 import { assert, unreachable } from "../../shared/assert.ts";
 import { type ClickHouseConnection, connectClickHouse } from "../../shared/clickhouse/connection.ts";

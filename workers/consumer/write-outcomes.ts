@@ -2,7 +2,6 @@
  * Writes what the ingress reported into ClickHouse: how requests ended, and what people should know of quotas. A report
  * is asked for again when it could not be written; it says totals, so writing one twice changes nothing.
  */
-
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
 import type { Finding } from "../../shared/clickhouse/findings.ts";
 import { outcomeColumns, outcomeRows } from "../../shared/clickhouse/outcomes.ts";
