@@ -300,11 +300,12 @@ function takeCount(
         return handOutAgain(draft, toVerify(draft, group, now, settings), now, settings);
       }
       if (group.payloads.length === 1) {
-        refuseAlone(draft, group, state.code, now, settings);
-        return null;
-      }
-      for (const half of halvesOf(group.payloads)) {
-        makeGroup(draft, half, openState, now, now, settings);
+        const again = { due: now + backOffMs(group.failures, settings), failures: group.failures + 1 };
+        refuseAlone(draft, group, state.code, again, now, settings);
+      } else {
+        for (const half of halvesOf(group.payloads)) {
+          makeGroup(draft, half, openState, now, now, settings);
+        }
       }
       draft.end(group, [], now);
       return null;
@@ -344,21 +345,26 @@ function countRefusal(draft: Draft, { refusals, lastRefusalAt }: Refusals, now: 
 }
 
 /**
- * A payload that is alone was refused, and the table shows none of its rows. It dies, or is tried again under another
- * token: the server may have committed before a view refused, and lost the rows with its life while it kept the token
- * (see the head of this file). Under that token a clean 200 would be for rows that nobody has.
+ * A payload that is alone was refused, and the table shows none of its rows. It dies, or is tried again, both in a group
+ * of its own: the server may have committed before a view refused, and lost the rows with its life while it kept the
+ * token (see the head of this file). Under that token a clean 200 would be for rows that nobody has.
  */
-function refuseAlone(draft: Draft, group: Group, code: string, now: number, settings: LedgerSettings): void {
-  const refusals = countRefusal(draft, group, now);
+function refuseAlone(
+  draft: Draft,
+  alone: Group,
+  code: string,
+  again: Pick<Group, "due" | "failures">,
+  now: number,
+  settings: LedgerSettings,
+): void {
+  const refusals = countRefusal(draft, alone, now);
   if (refusals.refusals < settings.refusalsMax) {
-    const due = now + backOffMs(group.failures, settings);
-    const again = makeGroup(draft, group.payloads, openState, due, now, settings, refusals);
-    draft.change({ ...again, failures: group.failures + 1 });
-    draft.end(group, [], now);
+    const made = makeGroup(draft, alone.payloads, openState, again.due, now, settings, refusals);
+    draft.change({ ...made, failures: again.failures });
     return;
   }
-  const { receipts, ended } = condemn(group, code);
-  draft.change({ ...group, ...refusals, failures: 0, due: now, state: closingState(receipts, ended, false) });
+  const { receipts, ended } = condemn(alone, code);
+  makeGroup(draft, alone.payloads, closingState(receipts, ended, false), now, now, settings, refusals);
 }
 
 function condemn(
@@ -477,10 +483,8 @@ function insertAbsent(
     }
   } else {
     // Alone, answered five times with an unlisted code, and not there: that is a refusal.
-    const refusals = countRefusal(draft, history, now);
-    const { receipts, ended } = condemn({ ...group, payloads: absent }, code);
-    const state = refusals.refusals < settings.refusalsMax ? openState : closingState(receipts, ended, false);
-    makeGroup(draft, absent, state, now, now, settings, refusals);
+    const alone: Group = { ...group, ...history, payloads: absent };
+    refuseAlone(draft, alone, code, { due: now, failures: 0 }, now, settings);
   }
 }
 

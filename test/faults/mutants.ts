@@ -208,9 +208,9 @@ const designed: readonly Mutant[] = [
   {
     name: "condemnation after one refusal",
     file: "shared/ledger/take-report.ts",
-    find: `  const refusals = countRefusal(draft, group, now);
+    find: `  const refusals = countRefusal(draft, alone, now);
   if (refusals.refusals < settings.refusalsMax) {`,
-    replace: `  const refusals = countRefusal(draft, group, now);
+    replace: `  const refusals = countRefusal(draft, alone, now);
   if (refusals.refusals < 1) {`,
     profile: "refusals",
   },
@@ -531,10 +531,15 @@ const feared: readonly Mutant[] = [
   {
     name: "a payload that was refused alone keeps its token",
     file: "shared/ledger/take-report.ts",
-    find: `    const again = makeGroup(draft, group.payloads, openState, due, now, settings, refusals);
-    draft.change({ ...again, failures: group.failures + 1 });
-    draft.end(group, [], now);`,
-    replace: `    draft.change({ ...group, ...refusals, failures: group.failures + 1, due, state: openState });`,
+    find: `        refuseAlone(draft, group, state.code, again, now, settings);
+      } else {`,
+    replace: `        const refusals = countRefusal(draft, group, now);
+        if (refusals.refusals < settings.refusalsMax) {
+          draft.change({ ...group, ...refusals, ...again, state: openState });
+          return null;
+        }
+        refuseAlone(draft, group, state.code, again, now, settings);
+      } else {`,
     profile: "losses",
   },
   {
