@@ -135,6 +135,12 @@ export function verdict(answer: Answer): Verdict {
     : { class: "unknown", reason: `status ${answer.httpStatus}: ${shown(answer.text)}` };
 }
 
+/** `written_rows` of ClickHouse's summary header (a view's rows are counted too), or undefined where it has none. */
+export function writtenRows(summary: string | null): number | undefined {
+  const found = /"written_rows":"(\d+)"/.exec(summary ?? "");
+  return found?.[1] === undefined ? undefined : Number(found[1]);
+}
+
 function exceptionCode({ exceptionCode, text }: Answer): number | undefined {
   const found = exceptionCode ?? /\bCode: (\d+)\. DB::(?:\w+::)?\w*Exception/.exec(text)?.[1];
   return found === undefined || !/^\d+$/.test(found) ? undefined : Number(found);

@@ -6,7 +6,7 @@ import { inspectTraces, rejectionMessage } from "../../shared/otlp/inspect.ts";
 import { sampleThreshold } from "../../shared/otlp/sample-threshold.ts";
 import { formatPayloadId, formatPayloadKey } from "../../shared/payload-key.ts";
 import { BlockBuilder } from "../../shared/rows/transcode.ts";
-import { countPayload } from "../../workers/consumer/insert-group.ts";
+import { countPayload } from "../../workers/consumer/build-block.ts";
 import type { ReadablePayload } from "../../workers/consumer/load-payloads.ts";
 import { bounds, bytesField, join, request, span, spanId } from "../fixtures/protobuf.ts";
 

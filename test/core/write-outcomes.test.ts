@@ -1,8 +1,9 @@
 import { expect, test } from "vitest";
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
+import { quotaFinding } from "../../shared/delivery/quota-finding.ts";
 import { limits } from "../../shared/limits.ts";
 import type { OutcomesMessage, QuotaMessage } from "../../shared/messages.ts";
-import { quotaFinding, writeOutcomes } from "../../workers/consumer/write-outcomes.ts";
+import { writeOutcomes } from "../../workers/consumer/write-outcomes.ts";
 
 const outcomes: OutcomesMessage = {
   v: 1,

@@ -71,7 +71,7 @@ const designed: readonly Mutant[] = [
   },
   {
     name: "no expiry check: an INSERT begins after its lease",
-    file: "shared/ledger/attempt.ts",
+    file: "shared/delivery/insertion.ts",
     find: "return now < deadline;",
     replace: "return now < deadline + 1e12;",
     profile: "long inserts",
@@ -216,12 +216,13 @@ const designed: readonly Mutant[] = [
   },
   {
     name: "ack before the claim persists",
-    file: "test/faults/world/consumer.ts",
-    find: "    rethrowBroken(error);\n    queue.retry(messages);",
-    replace: "    rethrowBroken(error);\n    queue.ack(messages);",
+    file: "shared/delivery/batch.ts",
+    find: `    tasks = yield* takeMessages([...messages.entries()]);
+    yield* ask("ackAll", null);`,
+    replace: `    yield* ask("ackAll", null);
+    tasks = yield* takeMessages([...messages.entries()]);`,
     profile: "lossless",
     by: "I8",
-    mirrors: "workers/consumer/worker.ts",
   },
   {
     name: "no alarm",

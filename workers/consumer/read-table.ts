@@ -7,7 +7,8 @@ import { assert } from "../../shared/assert.ts";
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
 import { countRowsQuery, tableStateQuery } from "../../shared/clickhouse/statements.ts";
 import { checkServer, checkTable, ttlDaysOf, windowOf } from "../../shared/clickhouse/table-check.ts";
-import type { DayRows, TableMeasure } from "../../shared/ledger/group.ts";
+import type { TableFacts } from "../../shared/delivery/effects.ts";
+import type { DayRows } from "../../shared/ledger/group.ts";
 import { DAY_MS } from "../../shared/limits.ts";
 import { formatPayloadId, type PayloadId } from "../../shared/payload-key.ts";
 
@@ -20,14 +21,6 @@ const tableStateSchema = v.array(
     blocks: v.nullable(v.number()),
   }),
 );
-
-export interface TableFacts {
-  /** Why nothing may be inserted; empty: it may. */
-  readonly refusal: string;
-  readonly measure: TableMeasure | null;
-  /** The first day inside the table's TTL, in days since 1970-01-01. */
-  readonly oldestDay: number;
-}
 
 /** Throws when ClickHouse cannot be asked. `now` in ms since the epoch. */
 export async function readTable(

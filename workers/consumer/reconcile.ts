@@ -24,9 +24,9 @@ import type { Answer, Effect, Listed, ReconcileFinding } from "../../shared/reco
 import type { MinuteBook } from "../../shared/reconcile/minute-book.ts";
 import { type ReconcileReport, reconcileRun } from "../../shared/reconcile/run.ts";
 import type { ReconcileSettings } from "../../shared/reconcile/settings.ts";
+import { completeDoorbell, doorbellOf } from "./complete-doorbell.ts";
 import { parseReceipts, payloadKeySchema } from "./read-receipts.ts";
 import { countRows, readTable } from "./read-table.ts";
-import { completeDoorbell, doorbellOf } from "./take-batch.ts";
 
 /** The ledger's part of a run. */
 export interface ReconcileLedger {

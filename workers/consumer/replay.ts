@@ -6,8 +6,8 @@ import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts
 import { receiptsOfKeysQuery } from "../../shared/clickhouse/minutes.ts";
 import type { Doorbell } from "../../shared/messages.ts";
 import { isPayloadKey, minuteOfKey, minuteToMs, type PayloadKey } from "../../shared/payload-key.ts";
+import { completeDoorbell } from "./complete-doorbell.ts";
 import { parseReceipts } from "./read-receipts.ts";
-import { completeDoorbell } from "./take-batch.ts";
 
 export interface AskedFor {
   /** Keys that were handed to the queue or to the ledger. */

@@ -4,151 +4,38 @@
  * outage of ClickHouse burns no queue retries.
  */
 import { WorkerEntrypoint } from "cloudflare:workers";
-import { assert, unreachable } from "../../shared/assert.ts";
 import { type ClickHouseConnection, connectClickHouse } from "../../shared/clickhouse/connection.ts";
 import type { Finding } from "../../shared/clickhouse/findings.ts";
+import { takeBatch } from "../../shared/delivery/batch.ts";
+import { readMessage } from "../../shared/delivery/message.ts";
 import type { Check } from "../../shared/doctor/check.ts";
-import type { AttemptReport, GroupTask } from "../../shared/ledger/group.ts";
+import { perform } from "../../shared/effect.ts";
 import type { InFlight } from "../../shared/ledger/in-flight.ts";
-import { overdueMs } from "../../shared/ledger/settings.ts";
 import type { Whereabouts } from "../../shared/ledger/whereabouts.ts";
-import { limits } from "../../shared/limits.ts";
 import { deadLetterQueue } from "../../shared/messages.ts";
-import { idOfKey, isPayloadKey, type PayloadId, type PayloadKey } from "../../shared/payload-key.ts";
+import { isPayloadKey, type PayloadId, type PayloadKey } from "../../shared/payload-key.ts";
 import type { ReconcileFinding } from "../../shared/reconcile/effects.ts";
 import type { MinuteBook } from "../../shared/reconcile/minute-book.ts";
 import type { ReconcileReport } from "../../shared/reconcile/run.ts";
-import { writeLog } from "../../shared/write-log.ts";
+import { codecVersion } from "../../shared/rows/transcode.ts";
 import type { ConsumerBindings } from "./bindings.ts";
-import { ByteBudget } from "./byte-budget.ts";
 import { checkTraces } from "./check-traces.ts";
-import { clearRows } from "./clear-rows.ts";
-import { closeGroup } from "./close-group.ts";
 import { examineConsumer } from "./examine-consumer.ts";
-import { insertGroup } from "./insert-group.ts";
-import { readLedgerSettings, readReconcileSettings } from "./read-ledger-settings.ts";
-import { countRows, readTable } from "./read-table.ts";
+import { performerOf } from "./perform.ts";
+import { readReconcileSettings } from "./read-ledger-settings.ts";
 import { reconcile } from "./reconcile.ts";
 import { type AskedFor, erase, replay } from "./replay.ts";
-import { takeDeadMessages, takeMessages } from "./take-messages.ts";
 import { tell } from "./tell.ts";
-import { verifyGroup } from "./verify-group.ts";
 import { readRecent, readVolumes } from "./watch.ts";
-import { type Report, writeOutcomes } from "./write-outcomes.ts";
 
 export { Ledger } from "./ledger-object.ts";
 
-// One a Worker instance, shared by its invocations.
-const bytesInHand = new ByteBudget(limits.consumerBytesInHandMax);
-
-/** The story of one batch: take over, ack, and then the work that the ledger handed out with it. */
-async function takeBatch(batch: MessageBatch, env: ConsumerBindings): Promise<void> {
-  const world = {
-    bucket: env.PAYLOADS,
-    ledger: ledgerOf(env),
-    writeOutcomes: (reports: readonly Report[]) => writeOutcomes(clickHouseOf(env), reports, Date.now()),
-    tell: (findings: readonly Finding[]) => tell(clickHouseOf(env), env.ALERT_WEBHOOK, findings, Date.now()),
-  };
-  let tasks: readonly GroupTask[];
-  if (batch.queue === deadLetterQueue) {
-    tasks = await takeDeadMessages(batch.queue, batch.messages, world);
-  } else {
-    tasks = await takeMessages(batch.queue, batch.messages, world);
-    batch.ackAll();
-  }
-  for (const task of tasks) {
-    await finishGroup(task, env);
-  }
-}
-
-/** Works on a group until the ledger has nothing more for this caller. Never throws: the ledger's lease brings it back. */
-async function finishGroup(first: GroupTask, env: ConsumerBindings): Promise<void> {
-  const clickHouse = clickHouseOf(env);
-  const ledger = ledgerOf(env);
-  try {
-    for (let task: GroupTask | null = first; task !== null; ) {
-      if (task.step === "receipts") {
-        await closeGroup(env.PAYLOADS, clickHouse, task, Date.now());
-        await ledger.settle([{ group: task.group, attempt: task.attempt }]);
-        return;
-      }
-      const report = await attempt(task, env, clickHouse);
-      logAttempt(task, report);
-      task = await ledger.report(task.group, task.attempt, report);
-    }
-  } catch (error) {
-    writeLog("error", { message: "a group was left to its lease", group: first.group }, error);
-  }
-}
-
-/** One step of a group. What cannot be done or learnt now is a report too: the ledger rings the group again, later. */
-async function attempt(
-  task: Exclude<GroupTask, { step: "receipts" }>,
-  env: ConsumerBindings,
-  clickHouse: ClickHouseConnection,
-): Promise<AttemptReport> {
-  switch (task.step) {
-    case "insert": {
-      const release = await bytesInHand.take(outputBytes(task));
-      try {
-        return await insertGroup(env.PAYLOADS, clickHouse, task, readLedgerSettings(env).insertMs);
-      } finally {
-        release();
-      }
-    }
-    case "measure":
-      return await orRetry(async () => {
-        const { measure } = await readTable(clickHouse, Date.now());
-        assert(measure !== null, "a table that was inserted into is there");
-        return { kind: "measured", table: measure };
-      });
-    case "count":
-      return await orRetry(async () => {
-        const keys = task.payloads.map(({ key }) => key);
-        const counts = await countRows(clickHouse, keys.map(idOfKey));
-        return {
-          kind: "counted",
-          payloads: keys.map((key) => ({ key, rowsByDay: counts.get(idOfKey(key)) ?? [] })),
-        };
-      });
-    case "verify":
-      return await orRetry(() =>
-        verifyGroup(env.PAYLOADS, clickHouse, task, Date.now(), overdueMs(readLedgerSettings(env))),
-      );
-    case "clear":
-      return await orRetry(() => clearRows(env.PAYLOADS, clickHouse, task, readLedgerSettings(env).insertMs));
-    default:
-      return unreachable(task);
-  }
-}
-
-/** Reading evidence changes nothing, and deleting may be repeated: a failure of either is a clean one. */
-async function orRetry(read: () => Promise<AttemptReport>): Promise<AttemptReport> {
-  try {
-    return await read();
-  } catch (error) {
-    return { kind: "retry", reason: `the evidence could not be read: ${String(error)}` };
-  }
-}
-
-function outputBytes(task: GroupTask): number {
-  return task.payloads.reduce((sum, payload) => sum + payload.outputBytes, 0);
-}
-
-function logAttempt(task: GroupTask, report: AttemptReport): void {
-  const spans = task.payloads.reduce((sum, payload) => sum + payload.spans, 0);
-  const line = {
-    outcome: report.kind,
-    group: task.group,
-    attempt: task.attempt,
-    payloads: task.payloads.length,
-    spans,
-  };
-  if (task.step !== "insert" || report.kind === "stored") {
-    writeLog("log", line);
-  } else {
-    writeLog("warn", "reason" in report ? { ...line, reason: report.reason } : line);
-  }
+/** One batch: taken over, acknowledged, and then the work that the ledger handed out with it. */
+async function takeMessages(batch: MessageBatch, env: ConsumerBindings): Promise<void> {
+  const messages = batch.messages.map(({ body, attempts }) => ({ read: readMessage(body), attempts }));
+  const context = { now: Date.now, codecVersion };
+  const work = takeBatch(messages, batch.queue === deadLetterQueue, context);
+  await perform(work, performerOf(batch, env, clickHouseOf(env), ledgerOf(env)));
 }
 
 function ledgerOf(env: ConsumerBindings) {
@@ -260,7 +147,7 @@ export class Operations extends WorkerEntrypoint<ConsumerBindings> {
 
 export default {
   async queue(batch, env) {
-    await takeBatch(batch, env);
+    await takeMessages(batch, env);
   },
 
   async scheduled(_controller, env) {

@@ -3,10 +3,9 @@
  * is asked for again when it could not be written; it says totals, so writing one twice changes nothing.
  */
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
-import type { Finding } from "../../shared/clickhouse/findings.ts";
 import { outcomeColumns, outcomeRows } from "../../shared/clickhouse/outcomes.ts";
 import { limits } from "../../shared/limits.ts";
-import type { OutcomesMessage, QuotaMessage } from "../../shared/messages.ts";
+import type { OutcomesMessage } from "../../shared/messages.ts";
 import { writeLog } from "../../shared/write-log.ts";
 
 /** One message of the queue, and what it says. */
@@ -38,22 +37,4 @@ export async function writeOutcomes(
       message.retry({ delaySeconds: limits.outcomeRetrySeconds });
     }
   }
-}
-
-/** One finding a key's line, month and share: said twice, it is one. */
-export function quotaFinding(quota: QuotaMessage): Finding {
-  const { tenant, account, month, percent, state, usedSpans, spansPerMonth } = quota;
-  const key = `the key ${account.slice(0, 12)}… of tenant ${tenant}`;
-  const used = `has used ${usedSpans} of its ${spansPerMonth} spans of ${month}`;
-  const then = percent === 80 ? "At 100 % its requests are" : "Requests with more spans than are left are";
-  const message = `${key} ${used}. ${then} answered 429 until the next month; PATCH /api/keys/{id} of each key of this line raises spansPerMonth, within two minutes.`;
-  return {
-    kind: "quota",
-    subject: `${tenant}/${month}/${percent}/${account}`,
-    state,
-    severity: percent === 80 ? "note" : "warning",
-    tenant,
-    message: state === "resolved" ? `A new month has begun. ${message}` : message,
-    openedAt: Date.parse(`${month}-01T00:00:00Z`),
-  };
 }

@@ -6,8 +6,7 @@
 import { limits } from "../../../shared/limits.ts";
 import { formatPayloadKey } from "../../../shared/payload-key.ts";
 import type { Process } from "./clock.ts";
-import { doorbellOf } from "./consumer.ts";
-import type { Content, StoredObject } from "./object-store.ts";
+import { type Content, doorbellOf, type StoredObject } from "./object-store.ts";
 import type { World } from "./world.ts";
 
 /** How often a client sends again what was answered 503; then it gives up, and nothing was promised. */

@@ -4,7 +4,8 @@
  */
 import { BrokenInvariant } from "../../../shared/assert.ts";
 import type { Process } from "./clock.ts";
-import { measure, pause } from "./consumer.ts";
+import { pause } from "./consumer.ts";
+import { readTable } from "./perform.ts";
 import { reconcile } from "./reconciler.ts";
 import type { World } from "./world.ts";
 
@@ -103,8 +104,7 @@ function* run(world: World): Process {
 
 /** workers/consumer/check-traces.ts */
 function* checkTable(world: World): Process {
-  const facts = world.askTable("table check", measure);
-  const refusal = world.clock.now < world.refusedUntil ? "no deduplication window" : "";
+  const { refusal, measure } = world.askTable("table check", () => readTable(world));
   yield* pause(world);
-  world.ledger.call({ kind: "table", table: { refusal, measure: facts } });
+  world.ledger.call({ kind: "table", table: { refusal, measure } });
 }

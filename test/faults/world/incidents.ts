@@ -1,9 +1,8 @@
 /** What happens to the world from outside: losses, outages, deployments, operators. */
 import { BrokenInvariant } from "../../../shared/assert.ts";
 import { idOfKey, type PayloadId } from "../../../shared/payload-key.ts";
-import { doorbellOf } from "./consumer.ts";
 import type { Snapshot } from "./ledger-shell.ts";
-import type { StoredObject } from "./object-store.ts";
+import { doorbellOf, type StoredObject } from "./object-store.ts";
 import type { Incident } from "./profile.ts";
 import type { World } from "./world.ts";
 

@@ -1,5 +1,6 @@
 /** R2: create-only puts, listing in key order, deletion; and the two small objects that the ledger keeps there. */
 import type { DayRows } from "../../../shared/ledger/group.ts";
+import type { Doorbell } from "../../../shared/messages.ts";
 import type { PayloadId, PayloadKey } from "../../../shared/payload-key.ts";
 
 /** What a client sends: equal contents are equal bytes, and one payload. */
@@ -19,6 +20,10 @@ export interface StoredObject {
   readonly key: PayloadKey;
   readonly content: Content;
   readonly arrival: number;
+}
+
+export function doorbellOf({ key, content, arrival }: StoredObject, cause: Doorbell["cause"]): Doorbell {
+  return { v: 1, key, cause, spans: content.spans, outputBytes: content.spans * 100, arrival };
 }
 
 /** R2 did not answer, or said no. */

@@ -10,8 +10,8 @@ import { reconcileRun } from "../../../shared/reconcile/run.ts";
 import { type ReconcileSettings, reconcileSettings } from "../../../shared/reconcile/settings.ts";
 import { minuteOf } from "../../../shared/reconcile/walk-minutes.ts";
 import type { Process } from "./clock.ts";
-import { doorbellOf, pause } from "./consumer.ts";
-import type { StoredObject } from "./object-store.ts";
+import { pause } from "./consumer.ts";
+import { doorbellOf, type StoredObject } from "./object-store.ts";
 import type { WrittenReceipt } from "./receipts-table.ts";
 import type { World } from "./world.ts";
 

@@ -4,13 +4,14 @@
  */
 import type { Answer } from "../../../shared/clickhouse/errors.ts";
 import { insertSpansParameters } from "../../../shared/clickhouse/statements.ts";
+import type { DeliveryEffects } from "../../../shared/delivery/effects.ts";
 import type { GroupTask, StoredPayload } from "../../../shared/ledger/group.ts";
 import { idOfKey } from "../../../shared/payload-key.ts";
 import type { Process } from "./clock.ts";
 import { short } from "./ledger-shell.ts";
 import type { StoredObject } from "./object-store.ts";
 import type { RunningInsert } from "./traces-table.ts";
-import type { World } from "./world.ts";
+import { QueryFailed, type World } from "./world.ts";
 
 const clickHouse = {
   url: "http://clickhouse",
@@ -28,8 +29,23 @@ const failed = (code: number, text: string): Answer => ({
   clickHouseHeaders: true,
 });
 
-/** Null: no answer came before the caller gave up. `patienceMs`: how long it waits. */
+/** Throws `QueryFailed` when no answer came before the caller gave up. `patienceMs`: how long it waits. */
 export function* sendInsert(
+  world: World,
+  task: Extract<GroupTask, { step: "insert" }>,
+  objects: readonly StoredObject[],
+  payloads: readonly StoredPayload[],
+  codecVersion: number,
+  patienceMs: number,
+): Process<DeliveryEffects["sendBlock"]["answers"]> {
+  const answer = yield* answerTo(world, task, objects, payloads, codecVersion, patienceMs);
+  if (answer === null) {
+    throw new QueryFailed("no answer");
+  }
+  return { answer, writtenRows: undefined };
+}
+
+function* answerTo(
   world: World,
   task: Extract<GroupTask, { step: "insert" }>,
   objects: readonly StoredObject[],

@@ -10,10 +10,10 @@ import { limits } from "../../../shared/limits.ts";
 import type { PayloadId, PayloadKey } from "../../../shared/payload-key.ts";
 import type { Choices } from "./choices.ts";
 import { Clock } from "./clock.ts";
-import { takeBatch } from "./consumer.ts";
+import { deliverBatch } from "./consumer.ts";
 import { Cron } from "./cron.ts";
 import { Fate } from "./fate.ts";
-import { LedgerShell, type Snapshot } from "./ledger-shell.ts";
+import { CallFailed, LedgerShell, type Snapshot } from "./ledger-shell.ts";
 import { type Content, ObjectStore, StoreFailed } from "./object-store.ts";
 import type { Profile } from "./profile.ts";
 import { Queue } from "./queue.ts";
@@ -25,6 +25,11 @@ export const startMs = Date.UTC(2026, 10, 24, 12, 0, 0);
 
 /** ClickHouse could not be asked. */
 export class QueryFailed extends Error {}
+
+/** Something could not be asked, or its answer was lost: what the product must live with. Anything else is a bug. */
+export function isWorldFailure(error: unknown): boolean {
+  return error instanceof QueryFailed || error instanceof StoreFailed || error instanceof CallFailed;
+}
 
 /** Durations are the defaults; groups are small, so that caps and readiness are met. */
 export const modelSettings: LedgerSettings = {
@@ -141,7 +146,7 @@ export class World {
         { delayMs, batchMs, batchMax, retryMs, retriesMax: dead === null ? 100 : 3 },
         profile.lateMs,
         dead,
-        (messages, from) => takeBatch(this, messages, from),
+        (messages, from) => deliverBatch(this, messages, from),
       );
     const dead = queue(1000, 5000, 10, 300_000, null);
     this.queues = {

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { readMessage } from "../../workers/consumer/take-batch.ts";
+import { readMessage } from "../../shared/delivery/message.ts";
 
 const key = "p/0/t/2026-11-24T0741/acme/0000000000000000000000000g";
 const doorbell = { v: 1, key, cause: "ingress", spans: 3, outputBytes: 999, arrival: 1_790_000_000_000 };

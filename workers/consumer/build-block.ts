@@ -1,29 +1,17 @@
-/**
- * One attempt to insert a group: transcode its payloads to one Native block, send it as one INSERT with the group's
- * token, and say what is known of the outcome. It decides nothing about what happens next: that is the ledger's.
- */
+/** A group's payloads as one Native block, compressed: the byte work of an INSERT, and nothing of its outcome. */
 import { assert, BrokenInvariant } from "../../shared/assert.ts";
-import type { ClickHouseConnection, InsertCompression } from "../../shared/clickhouse/connection.ts";
-import { verdict } from "../../shared/clickhouse/errors.ts";
-import { insertSpansParameters } from "../../shared/clickhouse/statements.ts";
-import { mayBegin } from "../../shared/ledger/attempt.ts";
-import type {
-  AttemptReport,
-  DayRows,
-  GroupPayload,
-  GroupTask,
-  StoredPayload,
-} from "../../shared/ledger/group.ts";
+import type { InsertCompression } from "../../shared/clickhouse/connection.ts";
+import type { DayRows, GroupPayload, StoredPayload } from "../../shared/ledger/group.ts";
 import { DAY_MS, limits } from "../../shared/limits.ts";
 import type { SpanBounds } from "../../shared/otlp/inspect.ts";
 import { MalformedBody } from "../../shared/otlp/malformed.ts";
 import { everyTrace } from "../../shared/otlp/sample-threshold.ts";
 import { type PayloadKey, parsePayloadKey, payloadIdToBytes } from "../../shared/payload-key.ts";
-import { BlockBuilder, codecVersion } from "../../shared/rows/transcode.ts";
+import { BlockBuilder } from "../../shared/rows/transcode.ts";
 import { compressParts } from "./compress-block.ts";
 import { loadPayloads, type ReadablePayload } from "./load-payloads.ts";
 
-interface CompressedBlock {
+export interface CompressedBlock {
   readonly rows: number;
   /** Compressed. Whole before anything is sent: see compress-block.ts. */
   readonly body: Uint8Array;
@@ -35,7 +23,7 @@ interface Unreadable {
   readonly reason: string;
 }
 
-type BuiltBlock =
+export type BuiltBlock =
   | { readonly kind: "built"; readonly block: CompressedBlock; readonly payloads: readonly StoredPayload[] }
   | Unreadable;
 
@@ -49,33 +37,8 @@ type CompressedParts =
     }
   | Unreadable;
 
-type InsertTask = Extract<GroupTask, { readonly step: "insert" }>;
-
-/** `insertMs`: how long ClickHouse may work on the INSERT. */
-export async function insertGroup(
-  bucket: R2Bucket,
-  clickHouse: ClickHouseConnection,
-  task: InsertTask,
-  insertMs: number,
-): Promise<AttemptReport> {
-  let built: Awaited<ReturnType<typeof buildBlock>>;
-  try {
-    built = await buildBlock(bucket, task.payloads, clickHouse.insertCompression);
-  } catch (error) {
-    // Nothing was sent: whatever went wrong, the attempt is clean.
-    return { kind: "retry", reason: `the block could not be built: ${describe(error)}` };
-  }
-  if (built.kind === "unreadable") {
-    return built;
-  }
-  if (!mayBegin(task, Date.now())) {
-    return { kind: "retry", reason: "the attempt's lease ran out before its INSERT began" };
-  }
-  return await sendBlock(clickHouse, task, insertMs, built.block, built.payloads);
-}
-
-/** A group's block, joined when the builder's memory has been given back. */
-async function buildBlock(
+/** A group's block, joined when the builder's memory has been given back. Throws when R2 cannot be reached. */
+export async function buildBlock(
   bucket: R2Bucket,
   wanted: readonly GroupPayload[],
   compression: InsertCompression,
@@ -224,63 +187,6 @@ function addPayload(builder: BlockBuilder, loaded: ReadablePayload): StoredPaylo
     rejectedSpans: metadata.rejectedSpans,
     bytes,
   };
-}
-
-async function sendBlock(
-  { settings, insertCompression, fetch }: ClickHouseConnection,
-  task: InsertTask,
-  insertMs: number,
-  block: CompressedBlock,
-  payloads: readonly StoredPayload[],
-): Promise<AttemptReport> {
-  const url = new URL(settings.url);
-  url.search = new URLSearchParams(
-    insertSpansParameters(settings, task.group, task.attempt, insertMs),
-  ).toString();
-  let response: Response;
-  let text: string;
-  try {
-    response = await fetch(url, {
-      method: "POST",
-      headers: {
-        "X-ClickHouse-User": settings.user,
-        "X-ClickHouse-Key": settings.password,
-        ...(insertCompression === "none" ? {} : { "Content-Encoding": insertCompression }),
-      },
-      body: block.body,
-      signal: AbortSignal.timeout(Math.max(1, task.deadline - Date.now())),
-    });
-    text = await response.text();
-  } catch (error) {
-    return { kind: "unknown", reason: `no answer: ${describe(error)}`, payloads };
-  }
-  const judged = verdict({
-    httpStatus: response.status,
-    exceptionCode: response.headers.get("x-clickhouse-exception-code"),
-    text,
-    clickHouseHeaders:
-      response.headers.has("x-clickhouse-query-id") || response.headers.has("x-clickhouse-summary"),
-  });
-  if (judged.class !== "stored") {
-    const kind = judged.unlisted === true ? "unlisted" : judged.class;
-    return {
-      kind,
-      reason: judged.reason,
-      payloads,
-      ...(judged.code === undefined ? {} : { code: judged.code }),
-    };
-  }
-  const written = writtenRows(response.headers.get("x-clickhouse-summary"));
-  if (task.attempt === 1 && written !== undefined && written < block.rows) {
-    return { kind: "unknown", reason: `${written} rows written of ${block.rows} sent`, payloads };
-  }
-  return { kind: "stored", payloads, codecVersion };
-}
-
-/** `written_rows` of ClickHouse's summary header (a view's rows are counted too), or undefined where it has none. */
-function writtenRows(summary: string | null): number | undefined {
-  const found = /"written_rows":"(\d+)"/.exec(summary ?? "");
-  return found?.[1] === undefined ? undefined : Number(found[1]);
 }
 
 function describe(error: unknown): string {

@@ -1,7 +1,7 @@
 /**
- * Parses queue messages: each is a doorbell, a group's bell or an R2 event. An R2 event that brings nothing in is
- * passed over. A message that is none of them is not retried (it will never be one): it is parked (park-message.ts).
- * Nothing is lost by that: the payload that it may have meant is in R2, and the reconciler rings it.
+ * Reads queue messages: each is a doorbell, a group's doorbell, an R2 event or a report of the ingress. An R2 event that
+ * brings nothing in is passed over. A message that is none of them is not retried (it will never be one): it is parked.
+ * Nothing is lost by that: the payload that it may have meant is in R2, and the reconciler notifies about it.
  */
 import * as v from "valibot";
 import {
@@ -10,13 +10,11 @@ import {
   groupBellSchema,
   type OutcomesMessage,
   outcomesMessageSchema,
-  payloadMetadataSchema,
   type QuotaMessage,
   quotaMessageSchema,
   r2EventSchema,
-} from "../../shared/messages.ts";
-import { isPayloadKey, type PayloadKey } from "../../shared/payload-key.ts";
-import { writeLog } from "../../shared/write-log.ts";
+} from "../messages.ts";
+import { isPayloadKey, type PayloadKey } from "../payload-key.ts";
 
 /** R2's action names for an object that came to be. */
 const created = new Set(["PutObject", "CopyObject", "CompleteMultipartUpload"]);
@@ -31,7 +29,7 @@ export type ReadMessage =
   | { readonly kind: "passed_over"; readonly reason: string }
   | { readonly kind: "unknown"; readonly reason: string };
 
-/** What one message body says. Worked examples: test/core/take-batch.test.ts. */
+/** What one message body says. Worked examples: test/core/read-message.test.ts. */
 export function readMessage(body: unknown): ReadMessage {
   const doorbell = v.safeParse(doorbellSchema, body);
   if (doorbell.success) {
@@ -60,36 +58,4 @@ export function readMessage(body: unknown): ReadMessage {
   return isPayloadKey(object.key)
     ? { kind: "event", key: object.key }
     : { kind: "passed_over", reason: "R2 event for a key that is no payload" };
-}
-
-/**
- * Completes a bare key to a doorbell by the object's metadata. Undefined when the object is gone or its metadata is
- * not ours: both mean that there is nothing here to bring in. Throws when R2 cannot be reached.
- */
-export async function completeDoorbell(
-  bucket: R2Bucket,
-  key: PayloadKey,
-  cause: Doorbell["cause"],
-): Promise<Doorbell | undefined> {
-  const object = await bucket.head(key);
-  return object === null ? undefined : doorbellOf(object, key, cause);
-}
-
-/** The doorbell of a listed or headed object, from its custom metadata. */
-export function doorbellOf(
-  object: R2Object,
-  key: PayloadKey,
-  cause: Doorbell["cause"],
-): Doorbell | undefined {
-  const metadata = v.safeParse(payloadMetadataSchema, object.customMetadata);
-  if (!metadata.success) {
-    writeLog("error", {
-      message: "a payload's metadata is damaged",
-      payload: key,
-      issues: v.flatten(metadata.issues),
-    });
-    return undefined;
-  }
-  const { spans, outputBytes, arrival } = metadata.output;
-  return { v: 1, key, cause, spans, outputBytes, arrival };
 }

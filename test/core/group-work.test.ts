@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
-import { mayBegin, needsCount } from "../../shared/ledger/attempt.ts";
+import { needsCount } from "../../shared/delivery/evidence.ts";
+import { mayBegin } from "../../shared/delivery/insertion.ts";
 import type { Receipt } from "../../shared/ledger/group.ts";
 import { doorbell, TestLedger } from "../ledger/world.ts";
 

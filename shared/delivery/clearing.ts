@@ -1,0 +1,36 @@
+/**
+ * Deletes the rows of payloads that a person wants written anew, where R2 still has an object to write them from. What
+ * follows is the ledger's: it waits for the fence, looks again, and inserts what is absent under a new token.
+ */
+import type { AttemptReport, GroupTask } from "../ledger/group.ts";
+import { idOfKey, type PayloadKey } from "../payload-key.ts";
+import { ask, type DeliveryContext, type DeliveryWork } from "./effects.ts";
+import { mayBegin } from "./insertion.ts";
+
+type ClearTask = Extract<GroupTask, { readonly step: "clear" }>;
+
+export function* clearRows(task: ClearTask, { now }: DeliveryContext): DeliveryWork<AttemptReport> {
+  const { payloads, group, attempt } = task;
+  const ids = payloads.map(({ key }) => idOfKey(key));
+  const receipts = yield* ask("readReceipts", ids);
+  for (const [i, { key, duplicateKeys }] of payloads.entries()) {
+    const others = receipts[i] ?? [];
+    if (!(yield* hasObject([key, ...duplicateKeys, ...others.map((receipt) => receipt.key)]))) {
+      return { kind: "kept" };
+    }
+  }
+  if (!mayBegin(task, now())) {
+    return { kind: "retry", reason: "the attempt's lease ran out before its DELETE began" };
+  }
+  yield* ask("clearRows", { ids, group, attempt });
+  return { kind: "cleared" };
+}
+
+function* hasObject(keys: readonly PayloadKey[]): DeliveryWork<boolean> {
+  for (const key of new Set(keys)) {
+    if (yield* ask("hasObject", key)) {
+      return true;
+    }
+  }
+  return false;
+}

@@ -1,0 +1,174 @@
+/**
+ * What the consumer's work asks for: taking a batch of messages, and the work on a group. Performed by
+ * workers/consumer/perform.ts, and by its twin in test/faults/world/perform.ts. Where nothing else is said, an effect
+ * that failed may have been done.
+ */
+import type { Answer } from "../clickhouse/errors.ts";
+import type { Finding } from "../clickhouse/findings.ts";
+import { type Ask, askEffect, type Performer, type Work } from "../effect.ts";
+import type {
+  AttemptReport,
+  DayRows,
+  GroupId,
+  GroupPayload,
+  GroupTask,
+  Receipt,
+  StoredPayload,
+  TableMeasure,
+} from "../ledger/group.ts";
+import type { Settled } from "../ledger/machine.ts";
+import type { Doorbell, OutcomesMessage } from "../messages.ts";
+import type { PayloadId, PayloadKey } from "../payload-key.ts";
+
+export type InsertTask = Extract<GroupTask, { readonly step: "insert" }>;
+
+/** A group's payloads as one block: what it comes to. The bytes stay with whoever performs. */
+export type Built =
+  | { readonly kind: "built"; readonly rows: number; readonly payloads: readonly StoredPayload[] }
+  /** These payloads have no object, or do not decode. */
+  | { readonly kind: "unreadable"; readonly keys: readonly PayloadKey[]; readonly reason: string };
+
+/** What the table itself says. */
+export interface TableFacts {
+  /** Why nothing may be inserted; empty: it may. */
+  readonly refusal: string;
+  /** Null: there is no such table. */
+  readonly measure: TableMeasure | null;
+  /** The first day inside the table's TTL, in days since 1970-01-01. */
+  readonly oldestDay: number;
+}
+
+/** An object of R2, as far as VERIFY wants to know it. */
+export interface FoundObject {
+  readonly rejectedSpans: number;
+  /** Size of the object. */
+  readonly bytes: number;
+  /** Null where nobody asked; `undecodable` where the transcoder refuses the object. */
+  readonly rowsByDay: readonly DayRows[] | "undecodable" | null;
+}
+
+/** The messages of a batch are named by their place in it. */
+export interface DeliveryEffects {
+  // --- a batch of messages
+
+  /** The doorbell of a bare key, from its object. Null: there is nothing here to bring in. */
+  readonly completeDoorbell: { readonly asks: PayloadKey; readonly answers: Doorbell | null };
+  /** Keep a message in R2 for people, and say what they are to be told. */
+  readonly parkMessage: {
+    readonly asks: { readonly at: number; readonly reason: string };
+    readonly answers: Finding;
+  };
+  /** Tell people. Never fails. */
+  readonly tell: { readonly asks: readonly Finding[]; readonly answers: null };
+  /** Write the ingress' reports into ClickHouse. Never fails: one that could not be written is retried by itself. */
+  readonly writeOutcomes: {
+    readonly asks: readonly { readonly at: number; readonly outcomes: OutcomesMessage }[];
+    readonly answers: null;
+  };
+  /** Log why a message brings nothing in. */
+  readonly passOver: { readonly asks: string; readonly answers: null };
+  /** Once it is answered, the payloads are the ledger's. Failed: none or all of them are. */
+  readonly claim: { readonly asks: readonly Doorbell[]; readonly answers: GroupTask | null };
+  readonly take: { readonly asks: string; readonly answers: GroupTask | null };
+  readonly ackAll: { readonly asks: null; readonly answers: null };
+  readonly ack: { readonly asks: { readonly at: number }; readonly answers: null };
+  readonly retry: {
+    readonly asks: { readonly at: number; readonly reason: string };
+    readonly answers: null;
+  };
+
+  // --- the work on a group
+
+  /**
+   * Fetch the payloads from R2, decode, transcode and compress them to one Native block, and keep it for `sendBlock`.
+   * Failed: nothing was sent.
+   */
+  readonly buildBlock: {
+    readonly asks: {
+      readonly payloads: readonly GroupPayload[];
+      /** ms since the epoch: after it nobody needs the block. */
+      readonly deadline: number;
+    };
+    readonly answers: Built;
+  };
+  /** Send the block that was built last as the INSERT `group.attempt`. Waits `patienceMs` for the answer. */
+  readonly sendBlock: {
+    readonly asks: { readonly task: InsertTask; readonly patienceMs: number };
+    readonly answers: {
+      readonly answer: Answer;
+      /** Of ClickHouse's summary (a view's rows are counted too). Undefined where it has none. */
+      readonly writtenRows: number | undefined;
+    };
+  };
+  readonly readTable: { readonly asks: null; readonly answers: TableFacts };
+  /** Rows by day of each id, from the table itself, in the order asked; zeros left out, ascending by day. */
+  readonly countRows: {
+    readonly asks: readonly PayloadId[];
+    readonly answers: readonly (readonly DayRows[])[];
+  };
+  /** Does an INSERT of this group still run, or any of ours that should have ended long ago? */
+  readonly findRunning: { readonly asks: GroupId; readonly answers: boolean };
+  /** End these, and wait until they have ended. */
+  readonly killRunning: { readonly asks: GroupId; readonly answers: null };
+  /** Receipts of each id under all of its keys, in the order asked. */
+  readonly readReceipts: {
+    readonly asks: readonly PayloadId[];
+    readonly answers: readonly (readonly Receipt[])[];
+  };
+  /** The object under this key, with its rows by day where `count` is set; null: there is none. */
+  readonly readObject: {
+    readonly asks: { readonly payload: GroupPayload; readonly key: PayloadKey; readonly count: boolean };
+    readonly answers: FoundObject | null;
+  };
+  readonly hasObject: { readonly asks: PayloadKey; readonly answers: boolean };
+  /** Delete the rows of these ids, as the statement `group.attempt`. */
+  readonly clearRows: {
+    readonly asks: { readonly ids: readonly PayloadId[]; readonly group: GroupId; readonly attempt: number };
+    readonly answers: null;
+  };
+  /** Fill in the times of these payloads' traces, should the view have missed them. */
+  readonly completeView: { readonly asks: readonly PayloadId[]; readonly answers: null };
+  /** Keep the dead letter of each receipt in R2, and then as rows. `now`: ms since the epoch. */
+  readonly writeDeadLetters: {
+    readonly asks: { readonly receipts: readonly Receipt[]; readonly now: number };
+    readonly answers: null;
+  };
+  readonly writeReceipts: {
+    readonly asks: { readonly receipts: readonly Receipt[]; readonly now: number };
+    readonly answers: null;
+  };
+  /** Remove the times of traces of which nothing but these ids' rows is left. Before those rows go: they name the traces. */
+  readonly eraseTraceTimes: { readonly asks: readonly PayloadId[]; readonly answers: null };
+  readonly eraseRows: { readonly asks: readonly PayloadId[]; readonly answers: null };
+  /** Delete the payloads' objects, and their dead letters'. */
+  readonly eraseObjects: { readonly asks: readonly PayloadKey[]; readonly answers: null };
+  /** Tell the ledger how the attempt ended; it answers with the group's next step for this caller. */
+  readonly report: {
+    readonly asks: { readonly task: GroupTask; readonly report: AttemptReport };
+    readonly answers: GroupTask | null;
+  };
+  readonly settle: { readonly asks: readonly Settled[]; readonly answers: null };
+  /** Log that the group is left to its lease, and why. */
+  readonly leave: {
+    readonly asks: { readonly group: GroupId; readonly reason: string };
+    readonly answers: null;
+  };
+  /** Log an invariant that broke in this group's work, and keep it for people. */
+  readonly recordBroken: {
+    readonly asks: { readonly group: GroupId; readonly claim: string };
+    readonly answers: null;
+  };
+}
+
+/** Yields one of these effects. */
+export const ask: Ask<DeliveryEffects> = askEffect;
+export type DeliveryWork<T> = Work<DeliveryEffects, T>;
+export type DeliveryPerformer = Performer<DeliveryEffects>;
+
+/** What the work knows besides its messages and tasks. */
+export interface DeliveryContext {
+  /** ms since the epoch */
+  readonly now: () => number;
+  /** Of the transcoder in this isolate: it runs one version to its end. */
+  readonly codecVersion: number;
+}

@@ -1,0 +1,78 @@
+/**
+ * Gathers evidence: how far the table's deduplication log has been used, how many rows of a payload are there, and for
+ * VERIFY, after the fence, whether anything of the group still runs (and ends it), what the receipts claim, what the
+ * table shows and what R2 holds. It concludes nothing: that is shared/ledger/verify.ts.
+ */
+import type {
+  AttemptReport,
+  Evidence,
+  GroupPayload,
+  GroupTask,
+  Receipt,
+  StoredPayload,
+} from "../ledger/group.ts";
+import { idOfKey } from "../payload-key.ts";
+import { ask, type DeliveryWork } from "./effects.ts";
+
+type Task<Step extends GroupTask["step"]> = Extract<GroupTask, { readonly step: Step }>;
+
+export function* measureTable(): DeliveryWork<AttemptReport> {
+  const { measure } = yield* ask("readTable", null);
+  return measure === null
+    ? { kind: "retry", reason: "the table is not there" }
+    : { kind: "measured", table: measure };
+}
+
+export function* countRows(task: Task<"count">): DeliveryWork<AttemptReport> {
+  const keys = task.payloads.map(({ key }) => key);
+  const counts = yield* ask("countRows", keys.map(idOfKey));
+  return { kind: "counted", payloads: keys.map((key, i) => ({ key, rowsByDay: counts[i] ?? [] })) };
+}
+
+/** What runs is ended before anything is read: rows that it commits later would be missed. */
+export function* verifyGroup(task: Task<"verify">): DeliveryWork<AttemptReport> {
+  const running = yield* ask("findRunning", task.group);
+  if (running) {
+    yield* ask("killRunning", task.group);
+  }
+  const ids = task.payloads.map(({ key }) => idOfKey(key));
+  const receipts = yield* ask("readReceipts", ids);
+  const { oldestDay } = yield* ask("readTable", null);
+  const rows = yield* ask("countRows", ids);
+  const payloads: Evidence[] = [];
+  for (const [i, payload] of task.payloads.entries()) {
+    const own = receipts[i] ?? [];
+    payloads.push({
+      key: payload.key,
+      receipts: own,
+      rowsByDay: (rows[i] ?? []).filter(({ day }) => day >= oldestDay),
+      object: yield* findObject(payload, own, needsCount(task.rows, own)),
+    });
+  }
+  return { kind: "verified", running, oldestDay, payloads };
+}
+
+/** An object of the id, under the payload's own key first; its rows by day only where they are needed. */
+function* findObject(
+  payload: GroupPayload,
+  receipts: readonly Receipt[],
+  count: boolean,
+): DeliveryWork<Evidence["object"]> {
+  for (const key of new Set([payload.key, ...payload.duplicateKeys, ...receipts.map(({ key }) => key)])) {
+    const found = yield* ask("readObject", { payload, key, count });
+    if (found !== null) {
+      return { key, ...found };
+    }
+  }
+  return null;
+}
+
+/**
+ * Must VERIFY transcode the object to know a payload's rows by day? Not where the group was transcoded before, or where
+ * a receipt claims rows. A receipt that claims none says nothing.
+ */
+export function needsCount(rows: readonly StoredPayload[] | null, receipts: readonly Receipt[]): boolean {
+  return (
+    rows === null && !receipts.some(({ outcome, rowsByDay }) => outcome === "stored" && rowsByDay.length > 0)
+  );
+}

@@ -1,0 +1,77 @@
+/**
+ * One attempt to insert a group: its payloads become one Native block, which goes as one INSERT with the group's token.
+ * It says what is known of the outcome, and nothing about what happens next: that is the ledger's.
+ */
+import { verdict } from "../clickhouse/errors.ts";
+import { EffectFailed } from "../effect.ts";
+import type { AttemptReport, GroupTask, StoredPayload } from "../ledger/group.ts";
+import {
+  ask,
+  type DeliveryContext,
+  type DeliveryEffects,
+  type DeliveryWork,
+  type InsertTask,
+} from "./effects.ts";
+
+export function* insertGroup(
+  task: InsertTask,
+  { now, codecVersion }: DeliveryContext,
+): DeliveryWork<AttemptReport> {
+  const { payloads: wanted, deadline } = task;
+  let rows: number;
+  let payloads: readonly StoredPayload[];
+  try {
+    const built = yield* ask("buildBlock", { payloads: wanted, deadline });
+    if (built.kind === "unreadable") {
+      return built;
+    }
+    ({ rows, payloads } = built);
+  } catch (error) {
+    if (error instanceof EffectFailed) {
+      // Nothing was sent: whatever went wrong, the attempt is clean.
+      return { kind: "retry", reason: `the block could not be built: ${error.message}` };
+    }
+    throw error;
+  }
+  if (!mayBegin(task, now())) {
+    return { kind: "retry", reason: "the attempt's lease ran out before its INSERT began" };
+  }
+  try {
+    const patienceMs = Math.max(1, deadline - now());
+    const answered = yield* ask("sendBlock", { task, patienceMs });
+    return reportOf(answered, task, rows, payloads, codecVersion);
+  } catch (error) {
+    if (error instanceof EffectFailed) {
+      return { kind: "unknown", reason: `no answer: ${error.message}`, payloads };
+    }
+    throw error;
+  }
+}
+
+/** What ClickHouse's answer says of the attempt. `rows`: how many were sent. */
+function reportOf(
+  { answer, writtenRows }: DeliveryEffects["sendBlock"]["answers"],
+  { attempt }: InsertTask,
+  rows: number,
+  payloads: readonly StoredPayload[],
+  codecVersion: number,
+): AttemptReport {
+  const judged = verdict(answer);
+  if (judged.class !== "stored") {
+    const kind = judged.unlisted === true ? "unlisted" : judged.class;
+    const { reason, code } = judged;
+    return { kind, reason, payloads, ...(code === undefined ? {} : { code }) };
+  }
+  if (attempt === 1 && writtenRows !== undefined && writtenRows < rows) {
+    return { kind: "unknown", reason: `${writtenRows} rows written of ${rows} sent`, payloads };
+  }
+  return { kind: "stored", payloads, codecVersion };
+}
+
+/**
+ * May a statement of this attempt be sent now (ms since the epoch)? After the deadline the ledger counts the attempt as
+ * over, and its fence as running: whatever begins later could end after the fence (invariant I6).
+ */
+export function mayBegin({ deadline }: Pick<GroupTask, "deadline">, now: number): boolean {
+  return now < deadline;
+}

@@ -1,0 +1,115 @@
+/**
+ * How a decision asks for I/O without doing it. Work is a generator: it yields one effect at a time and goes on with its
+ * answer, so that the same code runs in a Worker, which performs each effect, and in the model of test/faults, which may
+ * fail or abandon the work at any of them.
+ *
+ * The effects of one kind of work are an interface: one member per effect, with what it `asks` and what it `answers`.
+ */
+import { assert, BrokenInvariant } from "./assert.ts";
+
+interface Effect {
+  readonly asks: unknown;
+  readonly answers: unknown;
+}
+
+/** An interface of effects. */
+export type Effects<E> = { readonly [Name in keyof E]: Effect };
+
+/** One effect, as it is yielded. */
+export type Asked<E extends Effects<E>, Name extends keyof E = keyof E> = {
+  readonly [N in Name]: { readonly name: N; readonly asks: E[N]["asks"] };
+}[Name];
+
+/** What the work goes on with. */
+export type Answered<E extends Effects<E>, Name extends keyof E = keyof E> = Done<E, Name> | Failure;
+
+export type Done<E extends Effects<E>, Name extends keyof E = keyof E> = {
+  readonly [N in Name]: { readonly is: "done"; readonly to: N; readonly value: E[N]["answers"] };
+}[Name];
+
+export type Failure =
+  /** It could not be done, or its answer was lost. */
+  | { readonly is: "failed"; readonly reason: string }
+  /** An invariant of ours broke while it was done. */
+  | { readonly is: "broken"; readonly claim: string };
+
+/** Work that yields effects and comes to a `T`. */
+export type Work<E extends Effects<E>, T> = Generator<Asked<E>, T, Answered<E>>;
+
+/** Who performs effects: one function for each. It throws when the effect could not be done. */
+export type Performer<E extends Effects<E>> = {
+  readonly [Name in keyof E]: (asks: E[Name]["asks"]) => Promise<E[Name]["answers"]>;
+};
+
+/** An effect failed, or its answer was lost. Whether it was done is not known unless the effect's comment says so. */
+export class EffectFailed extends Error {
+  override readonly name = "EffectFailed";
+}
+
+/** Yields one effect of `E` and returns its answer. */
+export type Ask<E extends Effects<E>> = <Name extends keyof E>(
+  name: Name,
+  asks: E[Name]["asks"],
+) => Generator<{ readonly name: Name; readonly asks: E[Name]["asks"] }, E[Name]["answers"], Answered<E>>;
+
+/** Yields one effect and returns its answer. Throws `EffectFailed` or `BrokenInvariant`. */
+export function* askEffect<E extends Effects<E>, Name extends keyof E>(
+  name: Name,
+  asks: E[Name]["asks"],
+): Generator<{ readonly name: Name; readonly asks: E[Name]["asks"] }, E[Name]["answers"], Answered<E>> {
+  const answer = yield { name, asks };
+  switch (answer.is) {
+    case "failed":
+      throw new EffectFailed(answer.reason);
+    case "broken":
+      throw new BrokenInvariant(answer.claim);
+    default:
+      assert(isAnswerTo<E, Name>(answer, name), "an effect is given its own answer");
+      return answer.value;
+  }
+}
+
+function isAnswerTo<E extends Effects<E>, Name extends keyof E>(
+  answer: { readonly to: keyof E },
+  name: Name,
+): answer is Done<E, Name> {
+  return answer.to === name;
+}
+
+/** Performs a piece of work to its end. Throws what the work throws. */
+export async function perform<E extends Effects<E>, T>(
+  work: Work<E, T>,
+  performer: Performer<E>,
+): Promise<T> {
+  let step = work.next();
+  while (step.done !== true) {
+    step = work.next(await performOne(step.value, performer));
+  }
+  return step.value;
+}
+
+async function performOne<E extends Effects<E>, Name extends keyof E>(
+  { name, asks }: Asked<E, Name>,
+  performer: Performer<E>,
+): Promise<Answered<E>> {
+  try {
+    return done<E, Name>(name, await performer[name](asks));
+  } catch (error) {
+    return failure(error);
+  }
+}
+
+/** The answer of an effect that was done. */
+export function done<E extends Effects<E>, Name extends keyof E>(
+  to: Name,
+  value: E[Name]["answers"],
+): { readonly is: "done"; readonly to: Name; readonly value: E[Name]["answers"] } {
+  return { is: "done", to, value };
+}
+
+/** What a failed effect answers. A broken invariant stays one, also where it was thrown in another isolate. */
+export function failure(error: unknown): Failure {
+  return error instanceof Error && error.name === "BrokenInvariant"
+    ? { is: "broken", claim: error.message }
+    : { is: "failed", reason: error instanceof Error ? `${error.name}: ${error.message}` : String(error) };
+}

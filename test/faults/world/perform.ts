@@ -1,0 +1,265 @@
+/**
+ * The twin of workers/consumer/perform.ts: the consumer's effects, performed over this world, where any of them may fail
+ * before or after it was done.
+ */
+import { assert, BrokenInvariant } from "../../../shared/assert.ts";
+import type { DeliveryEffects, FoundObject, TableFacts } from "../../../shared/delivery/effects.ts";
+import { type GroupPayload, isGroupId, type StoredPayload } from "../../../shared/ledger/group.ts";
+import { overdueMs } from "../../../shared/ledger/settings.ts";
+import type { PayloadId, PayloadKey } from "../../../shared/payload-key.ts";
+import type { Process } from "./clock.ts";
+import { doorbellOf, type StoredObject } from "./object-store.ts";
+import type { Message } from "./queue.ts";
+import { sendInsert } from "./send-insert.ts";
+import { QueryFailed, type World } from "./world.ts";
+
+/** An effect that takes its time is a process; all others happen at once. */
+export type ModelPerformer = {
+  readonly [Name in keyof DeliveryEffects]: (
+    asks: DeliveryEffects[Name]["asks"],
+  ) => DeliveryEffects[Name]["answers"] | Process<DeliveryEffects[Name]["answers"]>;
+};
+
+/** A batch, and what its handler said of its messages. */
+export interface BatchInHand {
+  readonly messages: readonly Message[];
+  readonly acked: Set<Message>;
+  readonly retried: Set<Message>;
+}
+
+/** The block in hand: what `sendBlock` sends. */
+interface Block {
+  readonly objects: readonly StoredObject[];
+  readonly payloads: readonly StoredPayload[];
+}
+
+export function performerOf(world: World, batch: BatchInHand, codecVersion: number): ModelPerformer {
+  let block: Block | null = null;
+  const { store, table, fate, clock, ledger } = world;
+  const overdueBefore = () => clock.now - overdueMs(world.settings);
+  return {
+    // --- a batch of messages
+    completeDoorbell(key) {
+      world.askStore("head");
+      const object = store.get(key);
+      return object === null ? null : doorbellOf(object, "event");
+    },
+    parkMessage({ at, reason }) {
+      world.askStore("put");
+      world.say(() => `parked: ${reason}`);
+      return {
+        kind: "parked_message",
+        subject: String(at),
+        state: "open",
+        severity: "warning",
+        tenant: "",
+        message: reason,
+        openedAt: clock.now,
+      };
+    },
+    tell(findings) {
+      for (const { kind, subject } of findings) {
+        world.witness.findings.add(`${kind} ${subject}`);
+      }
+      return null;
+    },
+    writeOutcomes() {
+      return null;
+    },
+    passOver() {
+      return null;
+    },
+    claim(doorbells) {
+      return ledger.call({ kind: "claim", doorbells, codecVersion });
+    },
+    take(group) {
+      assert(isGroupId(group), "a group's id is 32 hex digits");
+      return ledger.call({ kind: "take", group, codecVersion });
+    },
+    ackAll() {
+      for (const message of batch.messages) {
+        batch.acked.add(message);
+      }
+      return null;
+    },
+    ack({ at }) {
+      batch.acked.add(messageAt(batch, at));
+      return null;
+    },
+    retry({ at }) {
+      batch.retried.add(messageAt(batch, at));
+      return null;
+    },
+
+    // --- the work on a group
+    *buildBlock({ payloads: wanted, deadline }) {
+      const objects: StoredObject[] = [];
+      const payloads: StoredPayload[] = [];
+      const unreadable: PayloadKey[] = [];
+      for (const payload of wanted) {
+        world.askStore("get");
+        const object = store.get(payload.key);
+        if (object === null || object.content.flaw === "undecodable") {
+          unreadable.push(payload.key);
+        } else {
+          objects.push(object);
+          payloads.push(transcode(object, payload.only));
+        }
+      }
+      if (unreadable.length > 0) {
+        return { kind: "unreadable", keys: unreadable, reason: "missing_object or decode" };
+      }
+      if (fate.strikes("insert begins late")) {
+        yield Math.max(1, deadline - 1 - clock.now - world.skews.consumer);
+      }
+      block = { objects, payloads };
+      return { kind: "built", rows: rowsOf(payloads), payloads };
+    },
+    *sendBlock({ task, patienceMs }) {
+      if (block === null) {
+        throw new BrokenInvariant("a block is built before it is sent");
+      }
+      const { objects, payloads } = block;
+      return yield* sendInsert(world, task, objects, payloads, codecVersion, patienceMs);
+    },
+    readTable() {
+      return world.askTable("table", () => readTable(world));
+    },
+    countRows(ids) {
+      return world.askTable("count", () => ids.map((id) => world.showRows(id)));
+    },
+    findRunning(group) {
+      return world.askTable("processes", () => table.inTheWay(group, overdueBefore()).length > 0);
+    },
+    killRunning(group) {
+      if (fate.strikes("kill fails")) {
+        throw new QueryFailed("kill");
+      }
+      world.tellTable("kill", () => table.kill(group, overdueBefore()));
+      return null;
+    },
+    readReceipts(ids) {
+      return world.askTable("receipts", () =>
+        ids.map((id) => world.receipts.ofId(id).map(({ receipt }) => receipt)),
+      );
+    },
+    readObject({ key, count }) {
+      world.askStore("get");
+      const object = store.get(key);
+      return object === null ? null : found(object, count);
+    },
+    hasObject(key) {
+      world.askStore("head");
+      return store.get(key) !== null;
+    },
+    clearRows({ ids }) {
+      world.tellTable("clear rows", () => deleteRows(world, ids), world.settings.insertMs);
+      return null;
+    },
+    completeView(ids) {
+      world.tellTable("complete the view", () => {
+        for (const id of ids) {
+          for (const { day } of table.rowsByDay(id)) {
+            table.fillView([id], day);
+          }
+        }
+      });
+      return null;
+    },
+    writeDeadLetters({ receipts }) {
+      world.askStore("put a dead letter");
+      world.tellTable("dead letters", () => {
+        for (const { key } of receipts) {
+          world.deadLetters.add(key);
+        }
+      });
+      return null;
+    },
+    writeReceipts({ receipts, now }) {
+      world.tellTable("receipts", () => {
+        world.receipts.write(receipts, now);
+        world.say(
+          () =>
+            `receipts: ${receipts.map(({ key, outcome }) => `${outcome} ${key.slice(6, 22)}…${key.slice(-22, -18)}`).join(", ")}`,
+        );
+      });
+      return null;
+    },
+    eraseTraceTimes() {
+      world.tellTable("erase trace times", () => undefined);
+      return null;
+    },
+    eraseRows(ids) {
+      world.tellTable("erase rows", () => deleteRows(world, ids));
+      return null;
+    },
+    eraseObjects(keys) {
+      world.askStore("delete");
+      for (const key of keys) {
+        store.delete(key);
+        world.witness.deletions.push({ key, at: clock.now, runBegan: clock.now });
+      }
+      return null;
+    },
+    report({ task, report }) {
+      block = null;
+      return ledger.call({ kind: "report", group: task.group, attempt: task.attempt, report });
+    },
+    settle(settled) {
+      ledger.call({ kind: "settle", settled });
+      return null;
+    },
+    leave({ reason }) {
+      world.say(() => `left to its lease: ${reason}`);
+      return null;
+    },
+    recordBroken({ claim }) {
+      throw new BrokenInvariant(claim);
+    },
+  };
+}
+
+function messageAt({ messages }: BatchInHand, at: number): Message {
+  const message = messages[at];
+  if (message === undefined) {
+    throw new BrokenInvariant(`a batch has its message ${at}`);
+  }
+  return message;
+}
+
+/** What one object comes to: all its rows, or those of the days that the table lacks. */
+function transcode({ key, content }: StoredObject, only: GroupPayload["only"]): StoredPayload {
+  const rowsByDay = content.rowsByDay.filter(({ day }) => only === null || only.days.includes(day));
+  return { key, rowsByDay, rejectedSpans: 0, bytes: 100 };
+}
+
+function rowsOf(payloads: readonly StoredPayload[]): number {
+  return payloads.reduce((sum, { rowsByDay }) => rowsByDay.reduce((rows, day) => rows + day.rows, sum), 0);
+}
+
+function found({ content }: StoredObject, count: boolean): FoundObject {
+  const isBad = content.flaw === "undecodable";
+  return {
+    rejectedSpans: 0,
+    bytes: 100,
+    rowsByDay: isBad ? "undecodable" : count ? content.rowsByDay : null,
+  };
+}
+
+/** What the table says of itself: the check's facts. */
+export function readTable({ table, clock, refusedUntil }: World): TableFacts {
+  return {
+    refusal: clock.now < refusedUntil ? "no deduplication window" : "",
+    measure: { blocks: table.blocks, windowBlocks: table.window, windowMs: null },
+    oldestDay: 0,
+  };
+}
+
+/** All rows of payloads go: because they are erased, or to be written anew. */
+function deleteRows({ table }: World, ids: readonly PayloadId[]): void {
+  for (const id of ids) {
+    for (const { day } of table.rowsByDay(id)) {
+      table.delete(id, day);
+    }
+  }
+}

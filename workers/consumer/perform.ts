@@ -1,0 +1,318 @@
+/**
+ * Performs what the consumer's work asks for (shared/delivery/): all of its I/O, and none of its decisions. One performer
+ * serves one batch.
+ */
+import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
+import { deadLetterColumns, deadLetterPrefix, deadLetterRow } from "../../shared/clickhouse/dead-letters.ts";
+import { writtenRows } from "../../shared/clickhouse/errors.ts";
+import { receiptColumns, receiptRow } from "../../shared/clickhouse/receipts.ts";
+import {
+  completeViewStatement,
+  eraseRowsStatement,
+  eraseTraceTimesStatement,
+  insertSpansParameters,
+  killStatement,
+  receiptsQuery,
+  runningQuery,
+} from "../../shared/clickhouse/statements.ts";
+import type { DeliveryEffects, DeliveryPerformer, FoundObject } from "../../shared/delivery/effects.ts";
+import type { AttemptReport, GroupPayload, GroupTask, Receipt } from "../../shared/ledger/group.ts";
+import { overdueMs } from "../../shared/ledger/settings.ts";
+import { limits } from "../../shared/limits.ts";
+import { idOfKey, type PayloadId, type PayloadKey } from "../../shared/payload-key.ts";
+import { codecVersion } from "../../shared/rows/transcode.ts";
+import { writeLog } from "../../shared/write-log.ts";
+import type { ConsumerBindings } from "./bindings.ts";
+import { buildBlock, type CompressedBlock, countPayload } from "./build-block.ts";
+import { ByteBudget } from "./byte-budget.ts";
+import { completeDoorbell } from "./complete-doorbell.ts";
+import { loadPayloads } from "./load-payloads.ts";
+import { parkMessage } from "./park-message.ts";
+import { readLedgerSettings } from "./read-ledger-settings.ts";
+import { parseReceipts } from "./read-receipts.ts";
+import { countRows, readTable } from "./read-table.ts";
+import { tell } from "./tell.ts";
+import { writeOutcomes } from "./write-outcomes.ts";
+
+// One per Worker instance, shared by its invocations.
+const bytesInHand = new ByteBudget(limits.consumerBytesInHandMax);
+
+/** What is written must be there when it is answered, and a misspelt column must not be dropped with a 200. */
+const insertSettings = {
+  async_insert: 0,
+  wait_end_of_query: 1,
+  input_format_skip_unknown_fields: 0,
+} as const;
+
+type Effect<Name extends keyof DeliveryEffects> = DeliveryEffects[Name]["asks"];
+
+/** `ledger`: the object that holds the groups. */
+export function performerOf(
+  batch: MessageBatch,
+  env: ConsumerBindings,
+  clickHouse: ClickHouseConnection,
+  ledger: Pick<ReturnType<ConsumerBindings["LEDGER"]["get"]>, "claim" | "take" | "report" | "settle">,
+): DeliveryPerformer {
+  const { client, settings } = clickHouse;
+  const bucket = env.PAYLOADS;
+  const { insertMs } = readLedgerSettings(env);
+  const overdue = overdueMs(readLedgerSettings(env));
+  const blocks = blockSender(bucket, clickHouse, insertMs);
+  const command = async (query: string): Promise<null> => {
+    await client.command({ query });
+    return null;
+  };
+  return {
+    // --- a batch of messages
+    completeDoorbell: async (key) => (await completeDoorbell(bucket, key, "event")) ?? null,
+    parkMessage: async ({ at, reason }) =>
+      await parkMessage(bucket, batch.queue, messageOf(batch, at), reason),
+    tell: async (findings) => {
+      await tell(clickHouse, env.ALERT_WEBHOOK, findings, Date.now());
+      return null;
+    },
+    writeOutcomes: async (reports) => {
+      const withMessages = reports.map(({ at, outcomes }) => ({ message: messageOf(batch, at), outcomes }));
+      await writeOutcomes(clickHouse, withMessages, Date.now());
+      return null;
+    },
+    passOver: async (reason) => {
+      writeLog("log", { message: reason, queue: batch.queue });
+      return null;
+    },
+    claim: async (doorbells) => (await ledger.claim(doorbells, codecVersion)).task,
+    take: async (group) => await ledger.take(group, codecVersion),
+    ackAll: async () => {
+      batch.ackAll();
+      return null;
+    },
+    ack: async ({ at }) => {
+      messageOf(batch, at).ack();
+      return null;
+    },
+    retry: async ({ at, reason }) => {
+      writeLog("warn", { message: "a doorbell was not taken and comes again", queue: batch.queue, reason });
+      messageOf(batch, at).retry();
+      return null;
+    },
+
+    // --- the work on a group
+    buildBlock: blocks.build,
+    sendBlock: blocks.send,
+    readTable: async () => await readTable(clickHouse, Date.now()),
+    countRows: async (ids) => {
+      const counts = await countRows(clickHouse, ids);
+      return ids.map((id) => counts.get(id) ?? []);
+    },
+    findRunning: async (group) => {
+      const answer = await client.query({ query: runningQuery(group, overdue), format: "JSONEachRow" });
+      return (await answer.json()).length > 0;
+    },
+    killRunning: (group) => command(killStatement(group, overdue)),
+    readReceipts: (ids) => readReceipts(clickHouse, ids),
+    readObject: ({ payload, key, count }) => readObject(bucket, payload, key, count),
+    hasObject: async (key) => (await bucket.head(key)) !== null,
+    clearRows: async ({ ids, group, attempt }) => {
+      await client.command({
+        query: eraseRowsStatement(settings, ids),
+        query_id: `${group}.${attempt}`,
+        clickhouse_settings: { max_execution_time: insertMs / 1000 },
+      });
+      return null;
+    },
+    completeView: (ids) => command(completeViewStatement(settings, ids)),
+    writeDeadLetters: ({ receipts, now }) => writeDeadLetters(bucket, clickHouse, receipts, now),
+    writeReceipts: async ({ receipts, now }) => {
+      await client.insert({
+        table: "headrace_receipts",
+        columns: [...receiptColumns],
+        values: receipts.map((receipt) => receiptRow(receipt, now)),
+        format: "JSONEachRow",
+        clickhouse_settings: insertSettings,
+      });
+      return null;
+    },
+    eraseTraceTimes: (ids) => command(eraseTraceTimesStatement(settings, ids)),
+    eraseRows: (ids) => command(eraseRowsStatement(settings, ids)),
+    eraseObjects: async (keys) => {
+      await bucket.delete(keys.flatMap((key) => [key, `${deadLetterPrefix}${key}`]));
+      return null;
+    },
+    report: async ({ task, report }) => {
+      blocks.drop();
+      logAttempt(task, report);
+      return await ledger.report(task.group, task.attempt, report);
+    },
+    settle: async (settled) => {
+      await ledger.settle(settled);
+      return null;
+    },
+    leave: async ({ group, reason }) => {
+      blocks.drop();
+      writeLog("error", { message: "a group was left to its lease", group, reason });
+      return null;
+    },
+    recordBroken: async ({ group, claim }) => {
+      blocks.drop();
+      writeLog("error", { message: "an invariant is broken", group, claim });
+      return null;
+    },
+  };
+}
+
+function messageOf({ messages }: MessageBatch, at: number): Message {
+  const message = messages[at];
+  if (message === undefined) {
+    throw new RangeError(`the batch has no message ${at}`);
+  }
+  return message;
+}
+
+/** The one block in hand, and the bytes that it and its making take out of the isolate's budget. */
+function blockSender(bucket: R2Bucket, clickHouse: ClickHouseConnection, insertMs: number) {
+  let block: CompressedBlock | undefined;
+  let release: (() => void) | undefined;
+  const drop = (): void => {
+    release?.();
+    release = undefined;
+    block = undefined;
+  };
+  return {
+    drop,
+    build: async ({ payloads }: Effect<"buildBlock">): Promise<DeliveryEffects["buildBlock"]["answers"]> => {
+      drop();
+      release = await bytesInHand.take(payloads.reduce((sum, { outputBytes }) => sum + outputBytes, 0));
+      try {
+        const built = await buildBlock(bucket, payloads, clickHouse.insertCompression);
+        if (built.kind === "unreadable") {
+          drop();
+          return built;
+        }
+        block = built.block;
+        return { kind: "built", rows: built.block.rows, payloads: built.payloads };
+      } catch (error) {
+        drop();
+        throw error;
+      }
+    },
+    send: async ({
+      task,
+      patienceMs,
+    }: Effect<"sendBlock">): Promise<DeliveryEffects["sendBlock"]["answers"]> => {
+      if (block === undefined) {
+        throw new Error("no block was built");
+      }
+      try {
+        return await sendBlock(clickHouse, task, insertMs, block.body, patienceMs);
+      } finally {
+        drop();
+      }
+    },
+  };
+}
+
+async function sendBlock(
+  { settings, insertCompression, fetch }: ClickHouseConnection,
+  { group, attempt }: GroupTask,
+  insertMs: number,
+  body: Uint8Array,
+  patienceMs: number,
+): Promise<DeliveryEffects["sendBlock"]["answers"]> {
+  const url = new URL(settings.url);
+  url.search = new URLSearchParams(insertSpansParameters(settings, group, attempt, insertMs)).toString();
+  const response = await fetch(url, {
+    method: "POST",
+    headers: {
+      "X-ClickHouse-User": settings.user,
+      "X-ClickHouse-Key": settings.password,
+      ...(insertCompression === "none" ? {} : { "Content-Encoding": insertCompression }),
+    },
+    body,
+    signal: AbortSignal.timeout(patienceMs),
+  });
+  const { status, headers } = response;
+  return {
+    answer: {
+      httpStatus: status,
+      exceptionCode: headers.get("x-clickhouse-exception-code"),
+      text: await response.text(),
+      clickHouseHeaders: headers.has("x-clickhouse-query-id") || headers.has("x-clickhouse-summary"),
+    },
+    writtenRows: writtenRows(headers.get("x-clickhouse-summary")),
+  };
+}
+
+async function readReceipts(
+  { client, settings }: ClickHouseConnection,
+  ids: readonly PayloadId[],
+): Promise<readonly (readonly Receipt[])[]> {
+  const answer = await client.query({
+    query: receiptsQuery(settings, ids),
+    format: "JSONEachRow",
+    clickhouse_settings: { select_sequential_consistency: "1" },
+  });
+  const found = Map.groupBy(parseReceipts(await answer.json()), ({ key }) => idOfKey(key));
+  return ids.map((id) => found.get(id) ?? []);
+}
+
+async function readObject(
+  bucket: R2Bucket,
+  payload: GroupPayload,
+  key: PayloadKey,
+  count: boolean,
+): Promise<FoundObject | null> {
+  for await (const loaded of loadPayloads(bucket, [{ ...payload, key, only: null }])) {
+    if (loaded.kind === "readable") {
+      const { bytes, metadata } = loaded;
+      return {
+        rejectedSpans: metadata.rejectedSpans,
+        bytes,
+        rowsByDay: count ? countPayload(loaded) : null,
+      };
+    }
+    if (loaded.reason !== "missing_object") {
+      return { rejectedSpans: 0, bytes: 0, rowsByDay: "undecodable" };
+    }
+  }
+  return null;
+}
+
+/** A dead letter is readable by a person in R2 and by SQL before its receipt says `dead`. The payload stays in R2. */
+async function writeDeadLetters(
+  bucket: R2Bucket,
+  { client }: ClickHouseConnection,
+  dead: readonly Receipt[],
+  now: number,
+): Promise<null> {
+  const rows = dead.map((receipt) => deadLetterRow(receipt, now));
+  for (const row of rows) {
+    writeLog("error", { outcome: "dead", payload: row.key, reason: row.reason, record: row.record });
+    await bucket.put(row.record, JSON.stringify(row, null, 2), {
+      httpMetadata: { contentType: "application/json" },
+    });
+  }
+  await client.insert({
+    table: "headrace_dead_letters",
+    columns: [...deadLetterColumns],
+    values: rows,
+    format: "JSONEachRow",
+    clickhouse_settings: insertSettings,
+  });
+  return null;
+}
+
+function logAttempt(task: GroupTask, report: AttemptReport): void {
+  const spans = task.payloads.reduce((sum, payload) => sum + payload.spans, 0);
+  const line = {
+    outcome: report.kind,
+    group: task.group,
+    attempt: task.attempt,
+    payloads: task.payloads.length,
+    spans,
+  };
+  if (task.step !== "insert" || report.kind === "stored") {
+    writeLog("log", line);
+  } else {
+    writeLog("warn", "reason" in report ? { ...line, reason: report.reason } : line);
+  }
+}
