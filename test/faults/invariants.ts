@@ -1,5 +1,5 @@
 /**
- * The invariants I1-I9 of the protocol, checked on what really happened: on the tables, on R2, on the ledger's state
+ * The invariants I1-I10 of the protocol, checked on what really happened: on the tables, on R2, on the ledger's state
  * and on the witness's record. Nothing here is shared with the code under test but the shapes of its data.
  */
 import type { Receipt } from "../../shared/ledger/group.ts";
@@ -12,9 +12,22 @@ import {
   type PayloadKey,
 } from "../../shared/payload-key.ts";
 import type { Content } from "./world/object-store.ts";
+import type { WrittenReceipt } from "./world/receipts-table.ts";
 import type { World } from "./world/world.ts";
 
-export type Invariant = "I1" | "I2" | "I3" | "I4" | "I5" | "I6" | "I7" | "I8" | "I9" | "seal" | "assertion";
+export type Invariant =
+  | "I1"
+  | "I2"
+  | "I3"
+  | "I4"
+  | "I5"
+  | "I6"
+  | "I7"
+  | "I8"
+  | "I9"
+  | "I10"
+  | "seal"
+  | "assertion";
 
 /** An invariant does not hold. */
 export class Violation extends Error {
@@ -73,7 +86,7 @@ export class Checker {
     }
     for (const { day, rows } of rowsByDay) {
       const found = table.count(id, day);
-      if (found > rows && found > rows * this.#copiesAllowed(id)) {
+      if (found > rows && found > rows * this.#copiesAllowed(id) && !witness.reattached.has(id)) {
         throw new Violation("I1", `${found} rows of ${id} on day ${day}, one copy is ${rows}`);
       }
       if (found >= rows) {
@@ -99,11 +112,15 @@ export class Checker {
     if (witness.damaged.has(id) || witness.rewriting.has(id) || witness.erased.has(id)) {
       return;
     }
-    const isStored = receipts.ofId(id).some(({ receipt }) => receipt.outcome === "stored");
-    if (!isStored) {
+    const stored = receipts.ofId(id).filter(({ receipt }) => receipt.outcome === "stored");
+    if (stored.length === 0) {
       return;
     }
+    const expired = this.#expiredDays(stored);
     for (const { day, rows } of rowsByDay) {
+      if (expired.has(day)) {
+        continue;
+      }
       if (table.count(id, day) < rows && !witness.lost.has(`${id}/${day}`)) {
         throw new Violation(
           "I2",
@@ -111,6 +128,32 @@ export class Checker {
         );
       }
     }
+  }
+
+  /** Days that the TTL took. Rows that it had taken before they were receipted are not to be claimed. */
+  #expiredDays(stored: readonly WrittenReceipt[]): ReadonlySet<number> {
+    const { profile, table } = this.#world;
+    if (profile.ttlDays === null) {
+      return noDays;
+    }
+    const expired = new Set<number>();
+    for (const { receipt, at } of stored) {
+      const oldestDayThen = Math.floor(at / DAY_MS) - profile.ttlDays + 1;
+      for (const { day } of receipt.rowsByDay) {
+        if (day < oldestDayThen) {
+          throw new Violation(
+            "I2",
+            `${receipt.key} is receipted as stored with rows of day ${day}, which had expired`,
+          );
+        }
+      }
+    }
+    for (const { day } of [...this.#world.witness.contents.values()].flatMap(({ rowsByDay }) => rowsByDay)) {
+      if (day < table.oldestDay) {
+        expired.add(day);
+      }
+    }
+    return expired;
   }
 
   #inOneGroup(): void {
@@ -185,7 +228,11 @@ export class Checker {
     }
     for (const { day, rows } of witness.contents.get(id)?.rowsByDay ?? []) {
       const since = witness.lost.get(`${id}/${day}`);
-      if (table.count(id, day) < rows && (since === undefined || since < runBegan)) {
+      if (
+        day >= table.oldestDay &&
+        table.count(id, day) < rows &&
+        (since === undefined || since < runBegan)
+      ) {
         throw new Violation("I4", `${key} was deleted, and day ${day} is not in the table`);
       }
     }
@@ -288,7 +335,8 @@ export class Checker {
       if (outcomes.has("erased")) {
         throw new Violation("I7", `${id} ended erased, and nobody asked for it`);
       }
-      if (flaw === "none" && !outcomes.has("stored") && witness.breaks <= 1) {
+      const isExpired = content.rowsByDay.every(({ day }) => day < table.oldestDay);
+      if (flaw === "none" && !outcomes.has("stored") && witness.breaks <= 1 && !isExpired) {
         throw new Violation("I7", `${id} is good, and ended ${[...outcomes].join(", ")}`);
       }
       if (flaw !== "none" && outcomes.has("stored")) {
@@ -299,7 +347,7 @@ export class Checker {
           if (table.count(id, day) > 0 && !table.view.has(`${id}/${day}`)) {
             throw new Violation("I7", `${id} ended stored, and the view has nothing of day ${day}`);
           }
-          if (table.count(id, day) < rows && !witness.lost.has(`${id}/${day}`)) {
+          if (day >= table.oldestDay && table.count(id, day) < rows && !witness.lost.has(`${id}/${day}`)) {
             throw new Violation(
               "I7",
               `${id} ended stored, day ${day} has ${table.count(id, day)} of ${rows}`,
@@ -308,6 +356,7 @@ export class Checker {
         }
       }
     }
+    this.#innocentsInTime();
     const { rescues } = ledger.state.head ?? {};
     // Beyond so many keys of a live payload, the reconciler brings the others their receipts (shared/limits.ts).
     const keysMax = 1 + this.#world.settings.duplicateKeysMax;
@@ -319,6 +368,27 @@ export class Checker {
         "I8",
         `nothing was lost, and ${JSON.stringify(rescues)} were rescued, ${witness.rung} rung by the reconciler`,
       );
+    }
+  }
+
+  /** I10: what another payload's flaw costs those of its group is minutes. */
+  #innocentsInTime(): void {
+    const { profile, witness, receipts } = this.#world;
+    if (profile.innocentsWithinMs === null) {
+      return;
+    }
+    for (const { id, flaw } of witness.contents.values()) {
+      const began = witness.firstAttemptAt.get(id);
+      const ended = receipts.firstStoredAt.get(id);
+      if (flaw === "none" && began !== undefined && ended !== undefined) {
+        const ms = ended - began;
+        if (ms > profile.innocentsWithinMs) {
+          throw new Violation(
+            "I10",
+            `${id} is innocent, and was stored ${Math.round(ms / 60_000)} min after its first attempt`,
+          );
+        }
+      }
     }
   }
 
@@ -340,6 +410,9 @@ export class Checker {
     return `book from ${minute(book?.from ?? 0)} open ${minutes?.join(", ")}; ${waiting.payloads.length} wait; groups ${live.join(", ") || "none"}; ${keys.join(", ")}; lost ${[...witness.lost.keys()].join(" ") || "nothing"}`;
   }
 }
+
+const DAY_MS = 86_400_000;
+const noDays: ReadonlySet<number> = new Set();
 
 /** Does this receipt end its key's story? */
 function isAccounted(own: Receipt, all: readonly Receipt[]): boolean {

@@ -8,6 +8,7 @@ import { runShares, seedShares } from "./run-schedules.ts";
 import { runSchedule } from "./schedule.ts";
 import { shrink } from "./shrink.ts";
 import { SeededChoices } from "./world/choices.ts";
+import { harshProfiles } from "./world/harsh-profiles.ts";
 import { profiles } from "./world/profile.ts";
 
 const { values } = parseArgs({
@@ -25,7 +26,7 @@ const names = values.profile === undefined ? profiles.map(({ name }) => name) : 
 
 /** Tells a failing schedule, as small as it becomes. */
 function show(name: string, seed: number, invariant: string): void {
-  const profile = profiles.find((one) => one.name === name);
+  const profile = [...profiles, ...harshProfiles].find((one) => one.name === name);
   if (profile !== undefined) {
     const { trace, story } = shrink(profile, seed, invariant);
     console.log(
@@ -38,7 +39,7 @@ function show(name: string, seed: number, invariant: string): void {
 if (values.seed !== undefined) {
   const seed = Number(values.seed);
   let failed = 0;
-  for (const profile of profiles.filter(({ name }) => names.includes(name))) {
+  for (const profile of [...profiles, ...harshProfiles].filter(({ name }) => names.includes(name))) {
     const story: string[] = [];
     const { violation } = runSchedule(profile, new SeededChoices(seed), story);
     console.log(`${profile.name}: ${violation === null ? "all invariants hold" : violation.message}`);

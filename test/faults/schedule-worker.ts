@@ -2,6 +2,7 @@
 import { parentPort, workerData } from "node:worker_threads";
 import { type Outcome, runSchedule } from "./schedule.ts";
 import { EveryChoice, SeededChoices } from "./world/choices.ts";
+import { harshProfiles } from "./world/harsh-profiles.ts";
 import { type Profile, profiles, smallWorlds } from "./world/profile.ts";
 
 export type Share =
@@ -34,6 +35,8 @@ export interface ShareResult {
   readonly struck: Readonly<Record<string, number>>;
   readonly failure: Failure | null;
 }
+
+const everyProfile = [...profiles, ...harshProfiles];
 
 /** Counts what ran, and keeps the first failure. */
 class Tally {
@@ -68,7 +71,7 @@ function named(all: readonly Profile[], names: readonly string[]): readonly Prof
 }
 
 function runSeeds(share: Extract<Share, { kind: "seeds" }>): ShareResult {
-  const chosen = named(profiles, share.profiles);
+  const chosen = share.profiles.length === 0 ? profiles : named(everyProfile, share.profiles);
   const tally = new Tally();
   for (let seed = share.firstSeed; ; seed += share.stride) {
     for (const profile of chosen) {

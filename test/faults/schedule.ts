@@ -7,14 +7,15 @@ import { idAt } from "../ledger/world.ts";
 import { Checker, type Invariant, Violation } from "./invariants.ts";
 import type { Choices } from "./world/choices.ts";
 import { sendContent } from "./world/client.ts";
-import type { Fault } from "./world/fate.ts";
+import type { Strike } from "./world/fate.ts";
 import { resolveHeld, scheduleIncidents } from "./world/incidents.ts";
-import type { Content } from "./world/object-store.ts";
+import type { Content, Flaw } from "./world/object-store.ts";
 import type { Profile } from "./world/profile.ts";
 import { startMs, World } from "./world/world.ts";
 
 const MINUTE_MS = 60_000;
 const HOUR_MS = 60 * MINUTE_MS;
+const DAY_MS = 24 * HOUR_MS;
 const today = Math.floor(startMs / 86_400_000);
 /**
  * What has not come to rest after this long without faults never will: rows that the table lost after their audit are
@@ -27,7 +28,7 @@ export interface Outcome {
   readonly violation: { readonly invariant: Invariant; readonly message: string } | null;
   readonly steps: number;
   readonly payloads: number;
-  readonly struck: ReadonlyMap<Fault, number>;
+  readonly struck: ReadonlyMap<Strike, number>;
 }
 
 export function runSchedule(profile: Profile, choices: Choices, story: string[] | null = null): Outcome {
@@ -65,6 +66,10 @@ function run(world: World, checker: Checker, progress: { steps: number }): void 
     }
     return isMore;
   };
+
+  if (profile.ttlDays !== null) {
+    keepTtl(world, profile.ttlDays);
+  }
 
   // The first cron tick comes before the first client, unless this world wants it otherwise.
   const wanted = profile.incidents["first client is first"];
@@ -105,6 +110,7 @@ function run(world: World, checker: Checker, progress: { steps: number }): void 
   world.refusedUntil = 0;
   world.storeAwayUntil = 0;
   world.ledgerAwayUntil = 0;
+  world.lagUntil = 0;
   world.ledger.isFull = false;
   world.say(() => "calm");
   const calmAt = clock.now;
@@ -137,6 +143,14 @@ function run(world: World, checker: Checker, progress: { steps: number }): void 
   checker.atEnd();
 }
 
+/** Days leave the table at midnight. */
+function keepTtl(world: World, days: number): void {
+  const { clock, table } = world;
+  const day = Math.floor(clock.now / DAY_MS);
+  table.expire(day - days + 1);
+  clock.at((day + 1) * DAY_MS, () => keepTtl(world, days));
+}
+
 function resolve(world: World): void {
   try {
     resolveHeld(world);
@@ -163,9 +177,18 @@ function makeContent(world: World, n: number): Content {
   const first = profile.days === 1 ? 2 : fate.between(1, 4);
   const isOnTwoDays = profile.days === 0 ? fate.choices.below(5) > 2 : profile.days === 2;
   const second = isOnTwoDays ? fate.between(1, 3) : 0;
-  const rowsByDay = [...(second > 0 ? [{ day: today - 1, rows: second }] : []), { day: today, rows: first }];
-  const flaws = ["refused", "unlisted", "undecodable"] as const;
-  const flaw =
-    flaws.find((one) => profile.flaws[one] > 0 && fate.choices.happens(profile.flaws[one])) ?? "none";
+  const before = profile.ttlDays === null ? 1 : profile.ttlDays - 1 + fate.choices.oneOf(2);
+  const rowsByDay = [
+    ...(second > 0 ? [{ day: today - before, rows: second }] : []),
+    { day: today, rows: first },
+  ];
+  const flaws = Object.entries(profile.flaws) as [Flaw, number][];
+  const [flaw] = flaws.find(([, probability]) => fate.choices.happens(probability)) ?? ["none" as const];
+  if (flaw !== "none") {
+    fate.count(`payload: ${flaw}`);
+  }
+  if (second > 0 && before === profile.ttlDays) {
+    fate.count("days expire");
+  }
   return { id: idAt(n + 1), rowsByDay, spans: first + second, flaw };
 }

@@ -13,8 +13,8 @@ import { isWorldFailure, type World } from "./world.ts";
 
 /** A batch was delivered. What it acknowledges is sent when the handler returns; it comes again when it throws or dies. */
 export function deliverBatch(world: World, messages: readonly Message[], queue: Queue): void {
-  const batch: BatchInHand = { messages, acked: new Set(), retried: new Set() };
-  const dies = () => world.fate.strikes("consumer dies");
+  const batch: BatchInHand = { messages, acked: new Set(), retried: new Set(), isDoomed: false };
+  const dies = () => batch.isDoomed || world.fate.strikes("consumer dies");
   world.clock.start(handleBatch(world, batch, queue), dies, () => {
     world.say(() => "a consumer died");
     // Acks are sent when the handler ends: whether those of one that died arrived is not known.

@@ -1,5 +1,7 @@
 /** What may go wrong, and whether it does here: a profile's probabilities over one source of choices. */
 import type { Choices } from "./choices.ts";
+import type { Flaw } from "./object-store.ts";
+import type { Incident } from "./profile.ts";
 
 export type Fault =
   // --- R2
@@ -7,6 +9,7 @@ export type Fault =
   | "put lands unseen"
   | "put lands late"
   | "R2 fails"
+  | "R2 hangs"
   // --- clients and bells
   | "answer lost"
   | "doorbell lost"
@@ -29,11 +32,17 @@ export type Fault =
   | "busy after commit"
   | "unlisted"
   | "halted"
+  | "insert arrives late"
+  | "insert arrives twice"
+  | "quorum is unknown"
   // --- other statements
   | "query fails"
   | "statement fails after"
   | "statement runs on"
   | "kill fails"
+  | "read is stale"
+  | "days expire"
+  | "processes are elsewhere"
   // --- our own parts
   | "consumer dies"
   | "consumer stalls"
@@ -50,12 +59,15 @@ export type Fault =
   | "engine restarts"
   | "receipts lost";
 
+/** A fault; or a flaw of a payload, or something that happens to the world. */
+export type Strike = Fault | `payload: ${Flaw}` | Incident;
+
 export class Fate {
   readonly choices: Choices;
   /** Nothing strikes any more. */
   isCalm = false;
   /** How often each struck. */
-  readonly struck = new Map<Fault, number>();
+  readonly struck = new Map<Strike, number>();
   readonly #faults: Readonly<Partial<Record<Fault, number>>>;
   #left: number;
 
@@ -73,6 +85,11 @@ export class Fate {
     this.#left--;
     this.struck.set(fault, (this.struck.get(fault) ?? 0) + 1);
     return true;
+  }
+
+  /** Notes that something struck that was decided elsewhere. */
+  count(fault: Strike): void {
+    this.struck.set(fault, (this.struck.get(fault) ?? 0) + 1);
   }
 
   /** A whole number from `least` to `most`, both inclusive: how long something takes that nothing struck. */

@@ -103,6 +103,7 @@ const copiesMax = 12;
 function happen(world: World, name: Exclude<Incident, "ledger restored">): void {
   const { fate, clock, table, witness } = world;
   world.say(() => `incident: ${name}`);
+  fate.count(name);
   switch (name) {
     case "ledger lost":
       world.ledger.lose();
@@ -152,6 +153,22 @@ function happen(world: World, name: Exclude<Incident, "ledger restored">): void 
     }
     case "day dropped":
       world.rowsTaken(table.dropDay(Math.floor(clock.now / dayMs) - fate.choices.oneOf(2)));
+      break;
+    case "part detached": {
+      const { taken, attach } = table.detachDay(Math.floor(clock.now / dayMs) - fate.choices.oneOf(2));
+      world.rowsTaken(taken);
+      clock.after(fate.sometime(dayMs), () => {
+        world.say(() => "the part is attached again");
+        for (const { id } of taken) {
+          witness.reattached.add(id);
+        }
+        attach();
+      });
+      break;
+    }
+    case "replica lags":
+      world.lagSince = clock.now - fate.sometime(10 * MINUTE_MS);
+      world.lagUntil = clock.now + fate.sometime(3 * 60 * MINUTE_MS);
       break;
     case "others write":
       // As much as the other half of the window allows for, again and again (shared/limits.ts, measureAfterMs).

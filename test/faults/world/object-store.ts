@@ -11,10 +11,23 @@ export interface Content {
   readonly spans: number;
   /**
    * `refused`, `unlisted`: ClickHouse never takes its rows, and says so with a code that we list or not.
-   * `undecodable`: the ingress took it, the transcoder does not.
+   * `undecodable`: the ingress took it, the transcoder does not. `slow`: its block takes longer than any lease. `large`:
+   * ClickHouse's memory limit is too small for it, each time. `timeout`: a user's view needs longer for it than an INSERT
+   * may take. `unreadable metadata`: what R2 says of it is not ours. `kills`: the isolate that decodes it dies.
    */
-  readonly flaw: "none" | "refused" | "unlisted" | "undecodable";
+  readonly flaw: Flaw;
 }
+
+export type Flaw =
+  | "none"
+  | "refused"
+  | "unlisted"
+  | "undecodable"
+  | "slow"
+  | "large"
+  | "timeout"
+  | "unreadable metadata"
+  | "kills";
 
 export interface StoredObject {
   readonly key: PayloadKey;

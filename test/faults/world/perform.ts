@@ -6,9 +6,9 @@ import { assert, BrokenInvariant } from "../../../shared/assert.ts";
 import type { DeliveryEffects, FoundObject, TableFacts } from "../../../shared/delivery/effects.ts";
 import { type GroupPayload, isGroupId, type StoredPayload } from "../../../shared/ledger/group.ts";
 import { overdueMs } from "../../../shared/ledger/settings.ts";
-import type { PayloadId, PayloadKey } from "../../../shared/payload-key.ts";
+import { idOfKey, type PayloadId, type PayloadKey } from "../../../shared/payload-key.ts";
 import type { Process } from "./clock.ts";
-import { doorbellOf, type StoredObject } from "./object-store.ts";
+import { doorbellOf, type StoredObject, StoreFailed } from "./object-store.ts";
 import type { Message } from "./queue.ts";
 import { sendInsert } from "./send-insert.ts";
 import { QueryFailed, type World } from "./world.ts";
@@ -25,6 +25,8 @@ export interface BatchInHand {
   readonly messages: readonly Message[];
   readonly acked: Set<Message>;
   readonly retried: Set<Message>;
+  /** The isolate dies at its next wait. */
+  isDoomed: boolean;
 }
 
 /** The block in hand: what `sendBlock` sends. */
@@ -35,6 +37,8 @@ interface Block {
 
 export function performerOf(world: World, batch: BatchInHand, codecVersion: number): ModelPerformer {
   let block: Block | null = null;
+  /** When receipts were written last: a receipt that is lost after that was there for whoever deletes on its word. */
+  let receiptedAt = 0;
   const { store, table, fate, clock, ledger } = world;
   const overdueBefore = () => clock.now - overdueMs(world.settings);
   return {
@@ -97,11 +101,21 @@ export function performerOf(world: World, batch: BatchInHand, codecVersion: numb
       const payloads: StoredPayload[] = [];
       const unreadable: PayloadKey[] = [];
       for (const payload of wanted) {
+        const id = idOfKey(payload.key);
+        if (!world.witness.firstAttemptAt.has(id)) {
+          world.witness.firstAttemptAt.set(id, clock.now);
+        }
+        if (fate.strikes("R2 hangs")) {
+          yield hangsMs; // and then the platform ends the invocation
+          batch.isDoomed = true;
+          yield 1;
+        }
         world.askStore("get");
         const object = store.get(payload.key);
         if (object === null || object.content.flaw === "undecodable") {
           unreadable.push(payload.key);
         } else {
+          yield* readFlawed(object, batch);
           objects.push(object);
           payloads.push(transcode(object, payload.only));
         }
@@ -126,10 +140,14 @@ export function performerOf(world: World, batch: BatchInHand, codecVersion: numb
       return world.askTable("table", () => readTable(world));
     },
     countRows(ids) {
-      return world.askTable("count", () => ids.map((id) => world.showRows(id)));
+      return world.askTable("count", () => ids.map((id) => world.readRows(id)));
     },
     findRunning(group) {
-      return world.askTable("processes", () => table.inTheWay(group, overdueBefore()).length > 0);
+      const isElsewhere = fate.strikes("processes are elsewhere");
+      return world.askTable(
+        "processes",
+        () => !isElsewhere && table.inTheWay(group, overdueBefore()).length > 0,
+      );
     },
     killRunning(group) {
       if (fate.strikes("kill fails")) {
@@ -176,6 +194,7 @@ export function performerOf(world: World, batch: BatchInHand, codecVersion: numb
       return null;
     },
     writeReceipts({ receipts, now }) {
+      receiptedAt = clock.now;
       world.tellTable("receipts", () => {
         world.receipts.write(receipts, now);
         world.say(
@@ -197,7 +216,7 @@ export function performerOf(world: World, batch: BatchInHand, codecVersion: numb
       world.askStore("delete");
       for (const key of keys) {
         store.delete(key);
-        world.witness.deletions.push({ key, at: clock.now, runBegan: clock.now });
+        world.witness.deletions.push({ key, at: clock.now, runBegan: receiptedAt });
       }
       return null;
     },
@@ -217,6 +236,26 @@ export function performerOf(world: World, batch: BatchInHand, codecVersion: numb
       throw new BrokenInvariant(claim);
     },
   };
+}
+
+/** After this the platform ends an invocation. */
+const hangsMs = 15 * 60_000;
+
+/** What the object's flaw does to whoever fetches and decodes it. */
+function* readFlawed({ content }: StoredObject, batch: BatchInHand): Process {
+  switch (content.flaw) {
+    case "slow":
+      yield 2 * hangsMs;
+      break;
+    case "unreadable metadata":
+      throw new StoreFailed("the metadata is not ours");
+    case "kills":
+      batch.isDoomed = true;
+      yield 1000;
+      break;
+    default:
+      break;
+  }
 }
 
 function messageAt({ messages }: BatchInHand, at: number): Message {
@@ -251,7 +290,7 @@ export function readTable({ table, clock, refusedUntil }: World): TableFacts {
   return {
     refusal: clock.now < refusedUntil ? "no deduplication window" : "",
     measure: { blocks: table.blocks, windowBlocks: table.window, windowMs: null },
-    oldestDay: 0,
+    oldestDay: table.oldestDay,
   };
 }
 

@@ -3,6 +3,7 @@
  * a world in which everything goes wrong hides the bugs that need one thing to go well.
  */
 import type { Fault } from "./fate.ts";
+import type { Flaw } from "./object-store.ts";
 
 export interface Span {
   readonly least: number;
@@ -30,7 +31,11 @@ export interface Profile {
   /** Incidents come within this after a payload was sent. */
   readonly incidentMs: number;
   /** A payload is refused, or not decodable, with this probability. */
-  readonly flaws: { readonly refused: number; readonly unlisted: number; readonly undecodable: number };
+  readonly flaws: Readonly<Partial<Record<Exclude<Flaw, "none">, number>>>;
+  /** The table's TTL, if it has one. A payload has rows of yesterday, or of the last day inside or the first outside it. */
+  readonly ttlDays: number | null;
+  /** A payload without a flaw is stored within this of its first attempt, whatever its group holds. */
+  readonly innocentsWithinMs: number | null;
   /** Losses may strike between any two effects (world/incidents.ts, loseSomething). */
   readonly losesSuddenly: boolean;
   /** On how many days a payload has rows; 0: some on one, some on two. */
@@ -54,6 +59,8 @@ export type Incident =
   | "rows deleted"
   | "rows damaged"
   | "day dropped"
+  | "part detached"
+  | "replica lags"
   | "others write"
   | "outage"
   | "R2 away"
@@ -72,7 +79,7 @@ const MINUTE = 60 * SECOND;
 const HOUR = 60 * MINUTE;
 const DAY = 24 * HOUR;
 
-const nothing = {
+export const nothing = {
   payloads: { least: 1, most: 3 },
   overMs: 5 * SECOND,
   resends: { least: 0, most: 1 },
@@ -83,7 +90,9 @@ const nothing = {
   strikesMax: 0,
   incidents: {},
   incidentMs: 5 * MINUTE,
-  flaws: { refused: 0, unlisted: 0, undecodable: 0 },
+  flaws: {},
+  ttlDays: null,
+  innocentsWithinMs: null,
   losesSuddenly: false,
   isCronSpared: false,
   days: 0,
@@ -111,7 +120,7 @@ const insertFaults = [
 ] as const;
 
 /** Every small thing: messages, answers, parts that die. */
-const small = {
+export const small = {
   ...someOf(0.06, insertFaults),
   ...someOf(0.03, ["query fails", "statement fails after", "statement runs on", "kill fails", "R2 fails"]),
   ...someOf(0.02, [
@@ -125,7 +134,7 @@ const small = {
   ...someOf(0.05, ["cron dies", "cron doubled", "cron skipped"]),
 };
 
-const lossy = someOf(0.25, ["doorbell lost", "event lost", "group ring lost", "put lands late"]);
+export const lossy = someOf(0.25, ["doorbell lost", "event lost", "group ring lost", "put lands late"]);
 
 export const profiles: readonly Profile[] = [
   {

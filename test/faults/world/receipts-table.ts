@@ -12,12 +12,18 @@ export class ReceiptsTable {
   readonly #byKey = new Map<PayloadKey, WrittenReceipt>();
   /** When a key's receipt was last lost. For the checker. */
   readonly lostAt = new Map<PayloadKey, number>();
+  /** When an id was first receipted as stored. For the checker. */
+  readonly firstStoredAt = new Map<PayloadId, number>();
   lostLastAt = Number.NEGATIVE_INFINITY;
   /** Raised by whatever changes receipts. */
   version = 0;
 
   write(receipts: readonly Receipt[], at: number): void {
     for (const receipt of receipts) {
+      const id = idOfKey(receipt.key);
+      if (receipt.outcome === "stored" && !this.firstStoredAt.has(id)) {
+        this.firstStoredAt.set(id, at);
+      }
       const before = this.#byKey.get(receipt.key);
       if (before === undefined || outcomeRank[receipt.outcome] >= outcomeRank[before.receipt.outcome]) {
         this.#byKey.set(receipt.key, { receipt, at });

@@ -74,8 +74,8 @@ function perform(world: World, effect: Effect, run: string, began: number): Answ
     case "holds":
       return { to: "holds", held: world.ledger.holds(effect.keys) };
     case "rows": {
-      const rows = world.askTable("rows", () => new Map(effect.ids.map((id) => [id, table.rowsByDay(id)])));
-      return { to: "rows", rows, oldestDay: 0 };
+      const rows = world.askTable("rows", () => new Map(effect.ids.map((id) => [id, world.readRows(id)])));
+      return { to: "rows", rows, oldestDay: table.oldestDay };
     }
     case "tally":
       return { to: "tally", tenants: world.askTable("tally", () => tally(world, effect.minute)) };

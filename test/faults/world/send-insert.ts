@@ -10,7 +10,7 @@ import { idOfKey } from "../../../shared/payload-key.ts";
 import type { Process } from "./clock.ts";
 import { short } from "./ledger-shell.ts";
 import type { StoredObject } from "./object-store.ts";
-import type { RunningInsert } from "./traces-table.ts";
+import type { Rows, RunningInsert } from "./traces-table.ts";
 import { QueryFailed, type World } from "./world.ts";
 
 const clickHouse = {
@@ -78,6 +78,16 @@ function* answerTo(
     yield 10;
     return failed(60, "UNKNOWN_TABLE");
   }
+  if (fate.strikes("insert arrives late")) {
+    // Something in between took the request and keeps it: a proxy whose server wakes, a machine that was paused.
+    const afterMs = fate.sometime(arrivesWithinMs);
+    clock.after(afterMs, () => arrive(world, task, rows, codecVersion, "late"));
+    yield Math.min(patienceMs, afterMs + 10);
+    return null;
+  }
+  if (fate.strikes("insert arrives twice")) {
+    clock.after(fate.sometime(arrivesWithinMs), () => arrive(world, task, rows, codecVersion, "again"));
+  }
   const sent = insertSpansParameters(clickHouse, task.group, task.attempt, settings.insertMs);
   const token = sent["insert_deduplication_token"] ?? "";
   const run = table.begin(sent["query_id"] ?? "", token, rows, clock.now);
@@ -97,6 +107,26 @@ function* answerTo(
     yield 20;
     // What breaks a schema breaks it for everybody: as if each row were wrong.
     return failed(117, "INCORRECT_DATA");
+  }
+  if (objects.some(({ content }) => content.flaw === "large")) {
+    table.end(run);
+    yield 20;
+    return failed(241, "memory limit exceeded");
+  }
+  if (objects.some(({ content }) => content.flaw === "timeout")) {
+    yield Math.min(patienceMs, settings.insertMs);
+    table.end(run);
+    return failed(159, "timeout exceeded");
+  }
+  if (fate.strikes("quorum is unknown")) {
+    // 319: written here, and perhaps at too few replicas. 286: an earlier one waits for its quorum. 285: not begun.
+    const code = [319, 286, 285][fate.within(0, 2)] ?? 319;
+    if (code === 319) {
+      commitAll(world, run);
+    }
+    table.end(run);
+    yield 20;
+    return failed(code, "quorum");
   }
   if (objects.some(({ content }) => content.flaw === "unlisted")) {
     table.end(run);
@@ -172,6 +202,28 @@ function* answerTo(
   yield duration + 10;
   return answer;
 }
+
+/** What something in between held back reaches the server at last, and nobody waits for its answer. */
+function arrive(
+  world: World,
+  task: Extract<GroupTask, { step: "insert" }>,
+  rows: readonly Rows[],
+  codecVersion: number,
+  how: string,
+): void {
+  if (world.isOutage) {
+    return;
+  }
+  const sent = insertSpansParameters(clickHouse, task.group, task.attempt, world.settings.insertMs);
+  const token = sent["insert_deduplication_token"] ?? "";
+  world.say(() => `INSERT ${short(task.group)}.${task.attempt} arrives ${how}, of version ${codecVersion}`);
+  const run = world.table.begin(sent["query_id"] ?? "", token, rows, world.clock.now);
+  commitAll(world, run);
+  world.table.end(run);
+}
+
+/** How long a request may be held back on its way. */
+const arrivesWithinMs = 3_600_000;
 
 function commitAll(world: World, run: RunningInsert): void {
   for (const day of run.days) {

@@ -30,6 +30,8 @@ interface Commit extends Rows {
 
 export class TracesTable {
   readonly window: number;
+  /** The first day inside the TTL; rows of older ones go, and are dropped when they are inserted. */
+  oldestDay = 0;
   readonly #rows = new Map<PayloadId, Map<number, number>>();
   readonly #log = new Map<string, number>();
   /** Entries that were ever logged: an entry is remembered while fewer than `window` came after it. */
@@ -72,7 +74,7 @@ export class TracesTable {
     this.#log.set(name, ++this.#entries);
     this.#lastBlocks.set(day, this.#entries);
     for (const one of run.rows) {
-      if (one.day === day) {
+      if (one.day === day && day >= this.oldestDay) {
         this.#add(one.id, day, one.rows);
         this.#commits.push({ ...one, at: now, token: name });
       }
@@ -118,6 +120,17 @@ export class TracesTable {
       .filter(([, rows]) => rows > 0)
       .map(([day, rows]) => ({ day, rows }))
       .sort((a, b) => a.day - b.day);
+  }
+
+  /** What a replica shows that has nothing of what was committed after `time`. */
+  rowsAsOf(id: PayloadId, time: number): readonly DayRows[] {
+    const later = this.#commits.filter((commit) => commit.id === id && commit.at > time);
+    return this.rowsByDay(id)
+      .map(({ day, rows }) => ({
+        day,
+        rows: later.reduce((left, commit) => left - (commit.day === day ? commit.rows : 0), rows),
+      }))
+      .filter(({ rows }) => rows > 0);
   }
 
   hasAnyRow(): boolean {
@@ -192,6 +205,41 @@ export class TracesTable {
     this.#commits = this.#commits.filter((commit) => commit.day !== day);
     this.version++;
     return lost;
+  }
+
+  /** A merge drops what the TTL has passed. */
+  expire(oldestDay: number): void {
+    this.oldestDay = oldestDay;
+    for (const days of this.#rows.values()) {
+      for (const day of days.keys()) {
+        if (day < oldestDay) {
+          days.delete(day);
+        }
+      }
+    }
+    this.#commits = this.#commits.filter(({ day }) => day >= oldestDay);
+    this.version++;
+  }
+
+  /** Takes a day's part out of the table, and returns what puts it back: an operator repairs it, or moves it. */
+  detachDay(day: number): { readonly taken: readonly Rows[]; readonly attach: () => void } {
+    const taken: Rows[] = [];
+    for (const [id, days] of this.#rows) {
+      const rows = days.get(day) ?? 0;
+      if (rows > 0) {
+        taken.push({ id, day, rows });
+        days.set(day, 0);
+      }
+    }
+    this.version++;
+    return {
+      taken,
+      attach: () => {
+        for (const { id, rows } of taken) {
+          this.#add(id, day, rows);
+        }
+      },
+    };
   }
 
   #add(id: PayloadId, day: number, rows: number): void {

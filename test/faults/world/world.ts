@@ -89,6 +89,10 @@ export interface Witness {
   readonly resolved: Map<PayloadId, readonly DayRows[]>;
   /** Ids that a person asked to write anew, and that are not whole yet: a ledger can forget that. */
   readonly rewriting: Set<PayloadId>;
+  /** Ids of which a part came back that had been away: if they were written anew meanwhile, they are there twice. */
+  readonly reattached: Set<PayloadId>;
+  /** When an INSERT of an id was first worked on. */
+  readonly firstAttemptAt: Map<PayloadId, number>;
   /** Times at which the schema broke for everybody. */
   breaks: number;
   /** Payloads that the reconciler rang. */
@@ -127,6 +131,9 @@ export class World {
   /** R2 and the ledger cannot be reached until then. */
   storeAwayUntil = 0;
   ledgerAwayUntil = 0;
+  /** Until then some reads reach a replica that has nothing of what was committed after `lagSince`. */
+  lagUntil = 0;
+  lagSince = 0;
   /** What happened, for people; null: nobody reads it. */
   readonly story: string[] | null;
 
@@ -168,6 +175,8 @@ export class World {
       erased: new Set(),
       damaged: new Set(),
       rewriting: new Set(),
+      reattached: new Set(),
+      firstAttemptAt: new Map(),
       resolved: new Map(),
       breaks: 0,
       rung: 0,
@@ -243,6 +252,15 @@ export class World {
       this.witness.damaged.add(id);
     }
     this.witness.rewriting.clear();
+  }
+
+  /** Rows by day, from whichever replica answers. */
+  readRows(id: PayloadId): readonly DayRows[] {
+    if (this.clock.now < this.lagUntil && this.fate.choices.oneOf(2) === 1) {
+      this.fate.count("read is stale");
+      return this.table.rowsAsOf(id, this.lagSince);
+    }
+    return this.showRows(id);
   }
 
   /** Somebody is told which rows these payloads have. */

@@ -1,0 +1,47 @@
+/**
+ * Behaviours of the platform, each nearly alone (world/harsh-profiles.ts). What breaks an invariant today is an expected
+ * failure (expected-failures.ts); every other behaviour is run by many seeds.
+ */
+import { describe, expect, test } from "vitest";
+import { expectedFailures } from "./expected-failures.ts";
+import { runSchedule } from "./schedule.ts";
+import { SeededChoices } from "./world/choices.ts";
+import { harshProfiles } from "./world/harsh-profiles.ts";
+
+const schedules = 300;
+
+const failing = new Map(expectedFailures.map((failure) => [failure.profile, failure]));
+
+describe("no payload is lost, doubled, or stuck", () => {
+  for (const profile of harshProfiles) {
+    const failure = failing.get(profile.name);
+    const run = failure === undefined ? test : test.fails;
+    run(`where this happens: ${profile.name}`, () => {
+      const seeds =
+        failure === undefined ? Array.from({ length: schedules }, (_, i) => i + 1) : [failure.seed];
+      for (const seed of seeds) {
+        const { violation } = runSchedule(profile, new SeededChoices(seed));
+        expect(violation, `npm run test:faults -- --seed ${seed} --profile "${profile.name}"`).toBeNull();
+      }
+    });
+  }
+});
+
+test("an expected failure is of a behaviour that there is, and breaks what it says", () => {
+  for (const { profile: name, seed, invariant } of expectedFailures) {
+    const profile = harshProfiles.find((one) => one.name === name);
+    const violation = profile && runSchedule(profile, new SeededChoices(seed)).violation;
+    expect(violation?.invariant, name).toBe(invariant);
+  }
+});
+
+test("each behaviour strikes, in its own world, at least once in ten schedules", () => {
+  for (const profile of harshProfiles) {
+    let struck = 0;
+    for (let seed = 1; seed <= 30; seed++) {
+      const outcome = runSchedule(profile, new SeededChoices(seed));
+      struck += [...outcome.struck.values()].some((times) => times > 0) ? 1 : 0;
+    }
+    expect(struck, profile.name).toBeGreaterThanOrEqual(3);
+  }
+});

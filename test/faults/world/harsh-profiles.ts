@@ -1,0 +1,111 @@
+/**
+ * One profile per behaviour of the platform that is harsher than the others' world: the behaviour is nearly all that
+ * strikes, so that what it finds is its own.
+ */
+import { nothing, type Profile } from "./profile.ts";
+
+const SECOND = 1000;
+const MINUTE = 60 * SECOND;
+const HOUR = 60 * MINUTE;
+const DAY = 24 * HOUR;
+
+/** A group of several payloads, of which one may have a flaw. */
+const poisoned = {
+  ...nothing,
+  payloads: { least: 2, most: 5 },
+  overMs: SECOND,
+  resends: { least: 0, most: 0 },
+  innocentsWithinMs: 10 * MINUTE,
+} satisfies Omit<Profile, "name">;
+
+export const harshProfiles: readonly Profile[] = [
+  {
+    ...nothing,
+    name: "insert arrives late",
+    payloads: { least: 1, most: 2 },
+    faults: {
+      "insert arrives late": 0.4,
+      "insert arrives twice": 0.1,
+      "insert fails before": 0.2,
+      unlisted: 0.3,
+    },
+    strikesMax: 8,
+    incidents: {
+      "codec changes": { times: 1, probability: 0.3 },
+      "ledger lost": { times: 1, probability: 0.3 },
+    },
+  },
+  {
+    ...nothing,
+    name: "insert arrives twice",
+    payloads: { least: 1, most: 2 },
+    faults: { "insert arrives twice": 0.4, "insert answer lost": 0.2 },
+    strikesMax: 8,
+  },
+  {
+    ...nothing,
+    name: "replica lags",
+    payloads: { least: 1, most: 3 },
+    faults: { "insert answer lost": 0.3, "message doubled": 0.2, "doorbell lost": 0.1 },
+    strikesMax: 6,
+    incidents: {
+      "replica lags": { times: 2, probability: 0.8 },
+      "ledger lost": { times: 1, probability: 0.3 },
+      replay: { times: 1, probability: 0.3 },
+    },
+    incidentMs: HOUR,
+    watchMs: 4 * HOUR,
+  },
+  {
+    ...nothing,
+    name: "processes are elsewhere",
+    payloads: { least: 1, most: 2 },
+    faults: {
+      "processes are elsewhere": 0.7,
+      "insert runs on": 0.4,
+      "insert overruns": 0.2,
+      "kill fails": 0.3,
+    },
+    strikesMax: 10,
+    incidents: {
+      "ledger lost": { times: 1, probability: 0.5 },
+      "codec changes": { times: 1, probability: 0.3 },
+    },
+  },
+  {
+    ...nothing,
+    name: "quorum is unknown",
+    faults: { "quorum is unknown": 0.4, "insert answer lost": 0.1, "consumer dies": 0.05 },
+    strikesMax: 8,
+  },
+  {
+    ...nothing,
+    name: "a TTL of days",
+    payloads: { least: 1, most: 3 },
+    days: 0,
+    ttlDays: 2,
+    faults: { "doorbell lost": 0.1, "message late": 0.1 },
+    strikesMax: 4,
+    incidents: {
+      outage: { times: 1, probability: 0.4 },
+      "receipts truncated": { times: 1, probability: 0.2 },
+    },
+    watchMs: 9 * DAY,
+  },
+  {
+    ...nothing,
+    name: "part detached",
+    payloads: { least: 1, most: 3 },
+    faults: { "doorbell lost": 0.1 },
+    strikesMax: 2,
+    incidents: { "part detached": { times: 1, probability: 0.9 } },
+    incidentMs: DAY,
+    watchMs: 9 * DAY,
+  },
+  { ...poisoned, name: "a slow payload", flaws: { slow: 0.3 } },
+  { ...poisoned, name: "a payload too large for ClickHouse", flaws: { large: 0.3 } },
+  { ...poisoned, name: "a payload that no view is fast enough for", flaws: { timeout: 0.3 } },
+  { ...poisoned, name: "metadata that is not ours", flaws: { "unreadable metadata": 0.3 } },
+  { ...poisoned, name: "a payload that kills its isolate", flaws: { kills: 0.3 } },
+  { ...poisoned, name: "R2 hangs", faults: { "R2 hangs": 0.2 }, strikesMax: 2 },
+];
