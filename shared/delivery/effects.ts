@@ -140,7 +140,7 @@ export interface DeliveryEffects {
   /** Remove the times of traces of which nothing but these ids' rows is left. Before those rows go: they name the traces. */
   readonly eraseTraceTimes: { readonly asks: readonly PayloadId[]; readonly answers: null };
   readonly eraseRows: { readonly asks: readonly PayloadId[]; readonly answers: null };
-  /** Delete the payloads' objects, and their dead letters'. */
+  /** Delete the payloads' objects, and their dead letters': two keys of R2's for each. */
   readonly eraseObjects: { readonly asks: readonly PayloadKey[]; readonly answers: null };
   /** Tell the ledger how the attempt ended; it answers with the group's next step for this caller. */
   readonly report: {
@@ -169,6 +169,8 @@ export type DeliveryPerformer = Performer<DeliveryEffects>;
 export interface DeliveryContext {
   /** ms since the epoch */
   readonly now: () => number;
+  /** R2 deletes so many keys per call. */
+  readonly deleteKeysMax: number;
   /** Of the transcoder in this isolate: it runs one version to its end. */
   readonly codecVersion: number;
 }

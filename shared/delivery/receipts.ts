@@ -4,7 +4,7 @@
  * repeated: receipts and dead letters replace each other by key, and a deletion that was done deletes nothing.
  */
 import type { GroupTask } from "../ledger/group.ts";
-import { idOfKey } from "../payload-key.ts";
+import { idOfKey, type PayloadKey } from "../payload-key.ts";
 import { ask, type DeliveryContext, type DeliveryWork } from "./effects.ts";
 
 type ReceiptsTask = Extract<GroupTask, { readonly step: "receipts" }>;
@@ -29,6 +29,19 @@ export function* writeReceipts(task: ReceiptsTask, context: DeliveryContext): De
     const ids = [...new Set(erased.map(idOfKey))];
     yield* ask("eraseTraceTimes", ids);
     yield* ask("eraseRows", ids);
-    yield* ask("eraseObjects", erased);
+    for (const some of erasedTogether(erased, context.deleteKeysMax)) {
+      yield* ask("eraseObjects", some);
+    }
+  }
+}
+
+/** Two objects per key: the payload's, and its dead letter's. 1000 keys of R2's are 500 of these. */
+function* erasedTogether(
+  keys: readonly PayloadKey[],
+  deleteKeysMax: number,
+): Iterable<readonly PayloadKey[]> {
+  const each = Math.floor(deleteKeysMax / 2);
+  for (let at = 0; at < keys.length; at += each) {
+    yield keys.slice(at, at + each);
   }
 }

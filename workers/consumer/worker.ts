@@ -12,6 +12,7 @@ import type { Check } from "../../shared/doctor/check.ts";
 import { perform } from "../../shared/effect.ts";
 import type { InFlight } from "../../shared/ledger/in-flight.ts";
 import type { Whereabouts } from "../../shared/ledger/whereabouts.ts";
+import { limits } from "../../shared/limits.ts";
 import { deadLetterQueue } from "../../shared/messages.ts";
 import { isPayloadKey, type PayloadId, type PayloadKey } from "../../shared/payload-key.ts";
 import type { ReconcileFinding } from "../../shared/reconcile/effects.ts";
@@ -33,7 +34,7 @@ export { Ledger } from "./ledger-object.ts";
 /** One batch: taken over, acknowledged, and then the work that the ledger handed out with it. */
 async function takeMessages(batch: MessageBatch, env: ConsumerBindings): Promise<void> {
   const messages = batch.messages.map(({ body, attempts }) => ({ read: readMessage(body), attempts }));
-  const context = { now: Date.now, codecVersion };
+  const context = { now: Date.now, deleteKeysMax: limits.r2DeleteKeysMax, codecVersion };
   const work = takeBatch(messages, batch.queue === deadLetterQueue, context);
   await perform(work, performerOf(batch, env, clickHouseOf(env), ledgerOf(env)));
 }

@@ -7,7 +7,7 @@ import type { DeliveryEffects, DeliveryWork } from "../../../shared/delivery/eff
 import { type Answered, type Asked, done, EffectFailed, failure } from "../../../shared/effect.ts";
 import type { Process } from "./clock.ts";
 import { loseSomething } from "./incidents.ts";
-import { type BatchInHand, type ModelPerformer, performerOf } from "./perform.ts";
+import { type BatchInHand, deleteKeysMax, type ModelPerformer, performerOf } from "./perform.ts";
 import type { Message, Queue } from "./queue.ts";
 import { isWorldFailure, type World } from "./world.ts";
 
@@ -26,7 +26,7 @@ function* handleBatch(world: World, batch: BatchInHand, queue: Queue): Process {
   const { codecVersion, queues } = world; // an isolate runs one version to its end
   const taken = batch.messages.map(readMessage);
   const now = () => world.clock.now + world.skews.consumer;
-  const work = takeBatch(taken, queue === queues.dead, { now, codecVersion });
+  const work = takeBatch(taken, queue === queues.dead, { now, codecVersion, deleteKeysMax });
   try {
     yield* run(world, work, performerOf(world, batch, codecVersion));
   } catch (error) {

@@ -29,6 +29,9 @@ export interface BatchInHand {
   isDoomed: boolean;
 }
 
+/** R2 deletes so many keys per call: few, so that groups of this world have more. */
+export const deleteKeysMax = 4;
+
 /** The block in hand: what `sendBlock` sends. */
 interface Block {
   readonly objects: readonly StoredObject[];
@@ -213,6 +216,7 @@ export function performerOf(world: World, batch: BatchInHand, codecVersion: numb
       return null;
     },
     eraseObjects(keys) {
+      assert(2 * keys.length <= deleteKeysMax, "R2 deletes so many keys per call");
       world.askStore("delete");
       for (const key of keys) {
         store.delete(key);
