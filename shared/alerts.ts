@@ -28,6 +28,8 @@ export interface AlertFacts {
   readonly databaseBytes: number;
   /** Rescues since the ledger began. */
   readonly rescues: Readonly<Record<"event" | "reconcile", number>>;
+  /** Null: no invariant of the ledger ever broke. */
+  readonly broken: BrokenRecord | null;
   readonly book: MinuteBook | null;
   /** Why the reconciler's run failed; empty: it did not. */
   readonly runFailure: string;
@@ -35,6 +37,17 @@ export interface AlertFacts {
   readonly recent: { readonly dead: number; readonly ended: number } | null;
   /** Of the hour that `hour` begins. */
   readonly volumes: { readonly hour: number; readonly tenants: readonly TenantVolume[] } | null;
+}
+
+/** An invariant of the ledger that broke: the last one, and how often one broke since the ledger began. */
+export interface BrokenRecord {
+  readonly claim: string;
+  readonly at: number;
+  readonly times: number;
+}
+
+export function recordBroken(before: BrokenRecord | null, claim: string, at: number): BrokenRecord {
+  return { claim, at, times: (before?.times ?? 0) + 1 };
 }
 
 /** What is remembered between two crons. */
@@ -123,6 +136,15 @@ function* ledgerConditions(facts: AlertFacts): Generator<Condition> {
       tenant: "",
       severity: "page",
       message: facts.tableRefusal,
+    };
+  }
+  if (facts.broken !== null && facts.now - facts.broken.at < limits.alertBrokenMs) {
+    const { claim, at, times } = facts.broken;
+    yield {
+      ...everybody,
+      kind: "broken_invariant",
+      severity: "page",
+      message: `An invariant of the ledger is broken: "${claim}" does not hold (last at ${timeText(at)}; ${times} times since the ledger began). The event that met it was not taken and comes again. This is a bug in Headrace: please report it with the log line of that time.`,
     };
   }
   if (facts.breakerOpen) {

@@ -4,6 +4,7 @@ import { formatDateTime64 } from "./date-time.ts";
 /** The closed list of what is told about. docs/operating.md says of each what to do. */
 export const findingKinds = [
   "breaker_open",
+  "broken_invariant",
   "dead_letters",
   "in_flight",
   "inexact",

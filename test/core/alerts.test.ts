@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { type AlertFacts, judgeAlerts, median, nothingStands } from "../../shared/alerts.ts";
+import { type AlertFacts, judgeAlerts, median, nothingStands, recordBroken } from "../../shared/alerts.ts";
 import { limits } from "../../shared/limits.ts";
 import { newBook, opened } from "../../shared/reconcile/minute-book.ts";
 
@@ -14,6 +14,7 @@ const quiet: AlertFacts = {
   tableRefusal: "",
   databaseBytes: 1000,
   rescues: { event: 0, reconcile: 0 },
+  broken: null,
   book: { ...newBook(now - 5 * minuteMs), ranAt: now },
   runFailure: "",
   recent: { dead: 0, ended: 100 },
@@ -34,6 +35,7 @@ test.each([
   ["inexact", "page", { held: [{ key, reason: "1 of 2 rows" }] }],
   ["reconciler", "page", { book: { ...newBook(now - 9 * minuteMs), ranAt: now - 11 * minuteMs } }],
   ["unsealed", "page", { book: { ...newBook(now - 5 * minuteMs), ranAt: now, open: [pinned] } }],
+  ["broken_invariant", "page", { broken: recordBroken(null, "a group that ends is there", now - 60_000) }],
   ["rescued", "warning", { rescues: { event: 1, reconcile: 0 } }],
   ["dead_letters", "warning", { recent: { dead: 1, ended: 5 } }],
   ["dead_letters", "page", { recent: { dead: 20, ended: 100 } }],

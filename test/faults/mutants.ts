@@ -190,11 +190,10 @@ const designed: readonly Mutant[] = [
   },
   {
     name: "genesis while the first INSERT runs: only rows count",
-    file: "test/faults/world/ledger-shell.ts",
-    find: `this.#decide({ kind: "born", facts: { epoch, anyPayload, anyRow } });`,
-    replace: `this.#decide({ kind: "born", facts: { epoch: null, anyPayload: false, anyRow: anyRow && this.#world.table.hasAnyRow() } });`,
+    file: "shared/delivery/ledger-life.ts",
+    find: `facts: isFirst ? facts : { ...facts, anyPayload: true } });`,
+    replace: `facts: { epoch: null, anyPayload: false, anyRow: (yield* ask({ do: "findRow" })).found } });`,
     profile: "long inserts",
-    mirrors: "workers/consumer/read-birth.ts",
   },
   {
     name: "restore with waiting payloads",
@@ -330,11 +329,10 @@ const feared: readonly Mutant[] = [
   },
   {
     name: "a restore is not noticed",
-    file: "test/faults/world/ledger-shell.ts",
+    file: "shared/delivery/ledger-life.ts",
     find: "if (epoch > head.epoch) {",
     replace: "if (epoch > head.epoch + 1e9) {",
     profile: "losses",
-    mirrors: "workers/consumer/ledger-object.ts",
   },
   {
     name: "what is forgotten early does not raise the memory's beginning",

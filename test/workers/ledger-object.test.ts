@@ -146,6 +146,25 @@ describe("the ledger's Durable Object", () => {
     });
   });
 
+  test("a broken invariant leaves the alarm armed and becomes a finding", async () => {
+    await claimFull(1);
+    await runInDurableObject(ledger(), async (instance, state) => {
+      state.storage.sql.exec("UPDATE groups SET doc = json_set(doc, '$.payloads', 1)");
+      vi.useFakeTimers({ now: Date.now() + limits.leaseMs, toFake: ["Date"] });
+      await state.storage.deleteAlarm();
+      await instance.alarm();
+      expect(await state.storage.getAlarm()).toBe(Date.now() + limits.retryFirstMs);
+      state.storage.sql.exec("DELETE FROM groups");
+      const findings = await instance.judgeAlerts({ runFailure: "", recent: null, volumes: null });
+      expect(findings).toMatchObject([{ kind: "broken_invariant", severity: "page", state: "open" }]);
+      expect(findings[0]?.message).toContain("a group was written by this class");
+      vi.setSystemTime(Date.now() + limits.alertBrokenMs);
+      const later = await instance.judgeAlerts({ runFailure: "", recent: null, volumes: null });
+      expect(later).toMatchObject([{ kind: "broken_invariant", state: "resolved" }]);
+      vi.useRealTimers();
+    });
+  });
+
   test("wake arms an alarm that was given up", async () => {
     await ledger().claim([doorbell({ n: 1 })], codecVersion);
     await runInDurableObject(ledger(), async (instance, state) => {

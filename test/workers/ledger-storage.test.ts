@@ -77,7 +77,7 @@ describe("the SQLite store", () => {
       const { changes } = step(sqlite, event, { now: 0, tokens, databaseBytes: 0 }, settings);
       expect(changes[0]?.kind).toBe("waiting");
       const missing = { kind: "end", group: tokenAt(1), ended: [], at: 0 } as const;
-      expect(() => sqlite.apply([...changes, missing])).toThrow("the ledger could not persist");
+      expect(() => sqlite.apply([...changes, missing])).toThrow("a group that ends is there");
       expect(sqlite.waiting.payloads).toEqual([]);
       expect(new LedgerStorage(storage).waiting.payloads).toEqual([]);
     });

@@ -1,6 +1,6 @@
 /**
- * The ledger's shell: a Durable Object that gathers an event's facts, lets the machine (shared/ledger/machine.ts)
- * decide, persists, and only then rings and answers. One object, named "0", for the whole lane.
+ * The ledger's shell: a Durable Object that performs what the ledger's life (shared/delivery/ledger-life.ts) asks
+ * for: it reads, persists, and only then notifies and answers. One object, named "0", for the whole lane.
  *
  * The persist of a step is one synchronous transaction, and `sync` waits until it is durable; a step that cannot
  * persist throws, its caller's messages are not acked, and come again. The alarm is armed in every path: by each
@@ -9,14 +9,34 @@
  */
 import { DurableObject } from "cloudflare:workers";
 import * as v from "valibot";
-import { type AlertFacts, judgeAlerts, nothingStands, type Standing } from "../../shared/alerts.ts";
-import { assert } from "../../shared/assert.ts";
+import {
+  type AlertFacts,
+  type BrokenRecord,
+  judgeAlerts,
+  nothingStands,
+  recordBroken,
+  type Standing,
+} from "../../shared/alerts.ts";
+import { assert, BrokenInvariant, unreachable } from "../../shared/assert.ts";
 import { type ClickHouseBinding, connectClickHouse } from "../../shared/clickhouse/connection.ts";
 import type { Finding } from "../../shared/clickhouse/findings.ts";
+import { type HeldPayload, heldPayloads, oldestArrival } from "../../shared/delivery/ledger-facts.ts";
+import {
+  armRetry,
+  begin,
+  type Decided,
+  decideAndPersist,
+  fireAlarm,
+  type Instance,
+  type Life,
+  type LifeAnswer,
+  type LifeEffect,
+  takeStep,
+  wake,
+} from "../../shared/delivery/ledger-life.ts";
 import { toHex } from "../../shared/hex.ts";
 import {
   type AttemptReport,
-  type Group,
   type GroupId,
   type GroupTask,
   isGroupId,
@@ -24,14 +44,7 @@ import {
 } from "../../shared/ledger/group.ts";
 import type { Head } from "../../shared/ledger/head.ts";
 import { type InFlight, inFlightOf } from "../../shared/ledger/in-flight.ts";
-import {
-  holds,
-  type LedgerEvent,
-  nextAlarm,
-  type Settled,
-  step,
-  tokensNeeded,
-} from "../../shared/ledger/machine.ts";
+import { holds, type LedgerEvent, type Settled, tokensNeeded } from "../../shared/ledger/machine.ts";
 import type { LedgerSettings } from "../../shared/ledger/settings.ts";
 import { type Whereabouts, whereaboutsOf } from "../../shared/ledger/whereabouts.ts";
 import { limits } from "../../shared/limits.ts";
@@ -41,7 +54,7 @@ import { beginRun, endRun, keepBook, newReconciler, type Reconciler } from "../.
 import type { MinuteBook } from "../../shared/reconcile/minute-book.ts";
 import { writeLog } from "../../shared/write-log.ts";
 import { type LedgerCounts, LedgerStorage } from "./ledger-storage.ts";
-import { counterKey, epochKey, readBirthFacts, readRestoredEpoch, writeFirstEpoch } from "./read-birth.ts";
+import { counterKey, createEpoch, epochKey, hasAnyPayload, hasAnyRow, readNumber } from "./read-birth.ts";
 import { readLedgerSettings, readReconcileSettings } from "./read-ledger-settings.ts";
 
 /** Besides these, the ClickHouse variables of wrangler.toml: a new ledger asks whether the table has rows of ours. */
@@ -58,7 +71,7 @@ export interface LedgerStatus extends LedgerCounts {
   readonly oldestArrival: number | null;
   readonly head: Head | null;
   /** Payloads that wait for a person, and why. */
-  readonly held: readonly { readonly key: PayloadKey; readonly reason: string }[];
+  readonly held: readonly HeldPayload[];
   readonly oldestGroups: readonly {
     readonly group: GroupId;
     readonly state: string;
@@ -77,8 +90,7 @@ const statusGroupsMax = 20;
 export class Ledger extends DurableObject<LedgerEnv> {
   readonly #settings: LedgerSettings;
   readonly #storage: LedgerStorage;
-  /** When the alarm rings next, as far as this instance knows. */
-  #armedAt: number | null = null;
+  readonly #instance: Instance = { armedAt: null };
   /** Settled once this instance knows that it is born and not restored. */
   #begun: Promise<void> | null = null;
 
@@ -193,6 +205,7 @@ export class Ledger extends DurableObject<LedgerEnv> {
         tableRefusal: head.table.refusal,
         databaseBytes: this.#storage.databaseBytes,
         rescues: head.rescues,
+        broken: this.#broken(),
         book: this.#reconciler().book,
       },
       this.#standing(),
@@ -216,22 +229,18 @@ export class Ledger extends DurableObject<LedgerEnv> {
     return note === undefined ? nothingStands : v.parse(standingSchema, note);
   }
 
-  #oldestArrival(): number | null {
-    const groups = this.#storage.oldestGroups(statusGroupsMax);
-    const payloads = [...this.#storage.waiting.payloads, ...groups.flatMap((group) => group.payloads)];
-    return payloads.reduce<number | null>(
-      (least, { arrival }) => (least === null ? arrival : Math.min(least, arrival)),
-      null,
-    );
+  #broken(): BrokenRecord | null {
+    const note = this.#storage.note("broken");
+    return note === undefined ? null : v.parse(brokenSchema, note);
   }
 
-  /** The cron, each minute: re-arms the alarm, should it have been given up, and counts the minute in R2. */
+  #oldestArrival(): number | null {
+    return oldestArrival(this.#storage.waiting, this.#storage.oldestGroups(statusGroupsMax));
+  }
+
+  /** The cron, each minute: arms the alarm again, should it have been given up, and counts the minute in R2. */
   async wake(): Promise<void> {
-    this.#armedAt = null;
-    await this.#step({ kind: "minute" });
-    const { head } = this.#storage;
-    assert(head !== null, "a ledger that took a step is born");
-    await this.env.PAYLOADS.put(counterKey, String(head.counter));
+    await this.#live(wake(this.#instance, this.#storage));
   }
 
   async status(): Promise<LedgerStatus> {
@@ -263,107 +272,130 @@ export class Ledger extends DurableObject<LedgerEnv> {
     );
   }
 
-  /** Forms groups by age, rings what is due. Never throws: a failed alarm would be retried six times, then never. */
+  /** Never throws: it is armed again already, and a failed alarm would be tried six times, then never. */
   override async alarm(): Promise<void> {
-    this.#armedAt = null;
     try {
-      await this.#step({ kind: "alarm" });
+      await this.#live(fireAlarm(this.#instance));
     } catch (error) {
-      this.#log("the alarm failed and is armed again", error);
-      await this.#armAt(Date.now() + this.#settings.retryFirstMs);
+      writeLog("error", { message: "the alarm broke an invariant and is armed again" }, error);
     }
   }
 
-  /** Born, and not restored: known before the first step. A failure is the caller's, and tried again by the next. */
+  #step(event: LedgerEvent): Promise<GroupTask | null> {
+    return this.#live(takeStep(event));
+  }
+
+  /** Performs what a part of the object's life asks for, one effect after the other. */
+  async #live<T>(life: Life<T>): Promise<T> {
+    let next = life.next();
+    while (next.done !== true) {
+      let answer: LifeAnswer;
+      try {
+        answer = await this.#perform(next.value);
+      } catch (error) {
+        next = life.throw(error);
+        continue;
+      }
+      next = life.next(answer);
+    }
+    return next.value;
+  }
+
+  /** Does one effect and answers it. Throws when it cannot be done. */
+  async #perform(effect: LifeEffect): Promise<LifeAnswer> {
+    const bucket = this.env.PAYLOADS;
+    switch (effect.do) {
+      case "begin":
+        await this.#begin();
+        return { to: "begin" };
+      case "readEpoch":
+        return { to: "readEpoch", epoch: await readNumber(bucket, epochKey) };
+      case "readCounter":
+        return { to: "readCounter", counter: await readNumber(bucket, counterKey) };
+      case "findPayload":
+        return { to: "findPayload", found: await hasAnyPayload(bucket) };
+      case "findRow": {
+        const clickHouse = connectClickHouse(this.env, this.env.CLICKHOUSE, fetch);
+        return { to: "findRow", found: await hasAnyRow(clickHouse) };
+      }
+      case "createEpoch":
+        return { to: "createEpoch", created: await createEpoch(bucket, effect.epoch) };
+      case "putEpoch":
+        await bucket.put(epochKey, String(effect.epoch));
+        return { to: "putEpoch" };
+      case "putCounter":
+        await bucket.put(counterKey, String(effect.counter));
+        return { to: "putCounter" };
+      case "step":
+        return { to: "step", decided: await this.#decide(effect.event) };
+      case "armRetry":
+        await this.#armAt(armRetry(this.#instance, Date.now(), this.#settings));
+        return { to: "armRetry" };
+      case "notify":
+        // Not awaited: a queue can hang for a minute (workerd issues), and a message that is lost is sent again when due.
+        this.ctx.waitUntil(this.#notify(effect.groups));
+        return { to: "notify" };
+      case "recordBroken":
+        writeLog("error", { message: "an invariant of the ledger is broken" }, effect.broken);
+        this.#storage.keepNote("broken", recordBroken(this.#broken(), effect.broken.message, Date.now()));
+        return { to: "recordBroken" };
+      case "log":
+        writeLog("error", { message: effect.message }, effect.cause);
+        return { to: "log" };
+      default:
+        return unreachable(effect);
+    }
+  }
+
+  /** Once in an instance's life, whoever comes first. A failure is the caller's, and tried again by the next. */
   async #begin(): Promise<void> {
-    const { head } = this.#storage;
-    if (head === null) {
-      const facts = await readBirthFacts(
-        this.env.PAYLOADS,
-        connectClickHouse(this.env, this.env.CLICKHOUSE, fetch),
-      );
-      const isFirst = facts.epoch !== null || (await writeFirstEpoch(this.env.PAYLOADS, 1));
-      await this.#decide({ kind: "born", facts: isFirst ? facts : { ...facts, anyPayload: true } });
-      return;
-    }
-    const epoch = await readRestoredEpoch(this.env.PAYLOADS, head);
-    if (epoch !== null) {
-      this.#log(
-        "the ledger was restored to an older time: everything it holds is verified",
-        `epoch ${epoch}`,
-      );
-      await this.#decide({ kind: "restored", epoch });
-      await this.env.PAYLOADS.put(epochKey, String(epoch));
-    }
-  }
-
-  async #step(event: LedgerEvent): Promise<GroupTask | null> {
-    this.#begun ??= this.#begin();
+    this.#begun ??= this.#live(begin(this.#storage));
     try {
       await this.#begun;
     } catch (cause) {
       this.#begun = null;
+      if (cause instanceof BrokenInvariant) {
+        throw cause;
+      }
       throw new Error("the ledger could not learn how it began", { cause });
     }
-    return this.#decide(event);
   }
 
-  /** One step: decide, persist, and only then ring and answer. No await stands between the reading and the persist. */
-  async #decide(event: LedgerEvent): Promise<GroupTask | null> {
+  /** No await stands between the reading of the state and the arming of the alarm: they are one write. */
+  async #decide(event: LedgerEvent): Promise<Decided> {
     const moment = {
       now: Date.now(),
       tokens: drawTokens(tokensNeeded(event)),
       databaseBytes: this.#storage.databaseBytes,
     };
-    const { changes, rings, task } = step(this.#storage, event, moment, this.#settings);
-    this.#storage.apply(changes);
-    await this.#arm();
+    const decided = decideAndPersist(this.#storage, this.#instance, event, moment, this.#settings);
+    await this.#armAt(decided.arm);
     await this.ctx.storage.sync();
-    if (rings.length > 0) {
-      // Not awaited: a queue can hang for a minute (workerd issues), and a ring that is lost is rung again when due.
-      this.ctx.waitUntil(this.#ring(rings));
-    }
-    return task;
+    return decided;
   }
 
-  async #ring(groups: readonly GroupId[]): Promise<void> {
+  async #armAt(time: number | null): Promise<void> {
+    if (time !== null) {
+      await this.ctx.storage.setAlarm(time);
+    }
+  }
+
+  async #notify(groups: readonly GroupId[]): Promise<void> {
     try {
       for (let at = 0; at < groups.length; at += limits.queueMessagesMax) {
         const some = groups.slice(at, at + limits.queueMessagesMax);
         await this.env.GROUP.sendBatch(some.map((group) => ({ body: { v: 1, group } })));
       }
     } catch (error) {
-      this.#log("groups were not rung and will be rung again", error);
+      writeLog("error", { message: "groups were not notified and will be again" }, error);
     }
-  }
-
-  async #arm(): Promise<void> {
-    const next = nextAlarm(this.#storage, this.#settings);
-    if (next !== undefined) {
-      await this.#armAt(next);
-    }
-  }
-
-  /** Moves the alarm forward, never back: one that rings early finds nothing due, and a write is saved. */
-  async #armAt(time: number): Promise<void> {
-    if (this.#armedAt === null || time < this.#armedAt) {
-      this.#armedAt = time;
-      await this.ctx.storage.setAlarm(time);
-    }
-  }
-
-  #log(message: string, error: unknown): void {
-    writeLog("error", { message }, error);
   }
 }
 
-function heldPayloads({ state }: Group): LedgerStatus["held"] {
-  return state.at === "held" ? state.found.map(({ key, reason }) => ({ key, reason })) : [];
-}
-
-// Both notes were written by this class: the schemas tell a damaged one from a wrong step.
+// The notes were written by this class: the schemas tell a damaged one from a wrong step.
 const reconcilerSchema = v.custom<Reconciler>((note) => isObject(note) && "book" in note && "lease" in note);
 const standingSchema = v.custom<Standing>((note) => isObject(note) && "open" in note && "rescues" in note);
+const brokenSchema = v.custom<BrokenRecord>((note) => isObject(note) && "claim" in note && "times" in note);
 
 function isObject(note: unknown): note is object {
   return typeof note === "object" && note !== null;

@@ -5,7 +5,7 @@
  * Rows are what the platform bills, so a payload costs two: one when its group is made, one delete when it is
  * forgotten. Whether it is live or done follows from its group's row, and what waits is one row altogether.
  */
-import { assert, unreachable } from "../../shared/assert.ts";
+import { assert, BrokenInvariant, unreachable } from "../../shared/assert.ts";
 import {
   type EndedPayload,
   type EndOutcome,
@@ -61,7 +61,7 @@ type StoredHead = Omit<Head, "breaker"> & {
 };
 
 /** Documents beside the machine's own. */
-export type NoteName = "reconciler" | "alerts";
+export type NoteName = "reconciler" | "alerts" | "broken";
 
 export interface LedgerCounts {
   readonly waiting: number;
@@ -183,7 +183,7 @@ export class LedgerStorage implements LedgerView {
     return [...rows].map(({ doc }) => readGroup(doc));
   }
 
-  /** A document that is none of the machine's: what the reconciler and the alerts remember. */
+  /** A document that is none of the machine's. */
   note(name: NoteName): unknown {
     const doc = this.#readDocument(name);
     return doc === undefined ? undefined : JSON.parse(doc);
@@ -207,6 +207,9 @@ export class LedgerStorage implements LedgerView {
     } catch (cause) {
       this.#head = this.#readHead();
       this.#waiting = this.#readWaiting();
+      if (cause instanceof BrokenInvariant) {
+        throw cause;
+      }
       throw new Error("the ledger could not persist", { cause });
     }
   }

@@ -1,12 +1,25 @@
 /**
- * The ledger's Durable Object (workers/consumer/ledger-object.ts) around the real machine: one step is decided,
- * persisted as a whole, and only then rung and answered. It may die at each of these points, lose everything, or be
- * restored to an older copy.
+ * The Durable Object of the model: performs what the ledger's life (shared/delivery/ledger-life.ts) asks for, over
+ * the world. It may die before and after a step is persisted, each of its calls can fail, it can lose everything, or
+ * be restored to an older copy.
  */
-import { BrokenInvariant } from "../../../shared/assert.ts";
+import { unreachable } from "../../../shared/assert.ts";
+import {
+  armRetry,
+  begin,
+  type Decided,
+  decideAndPersist,
+  fireAlarm,
+  type Instance,
+  type Life,
+  type LifeAnswer,
+  type LifeEffect,
+  takeStep,
+  wake,
+} from "../../../shared/delivery/ledger-life.ts";
 import type { GroupId, GroupTask } from "../../../shared/ledger/group.ts";
 import { LedgerState } from "../../../shared/ledger/ledger-state.ts";
-import { holds, type LedgerEvent, nextAlarm, step, tokensNeeded } from "../../../shared/ledger/machine.ts";
+import { holds, type LedgerEvent, tokensNeeded } from "../../../shared/ledger/machine.ts";
 import type { PayloadKey } from "../../../shared/payload-key.ts";
 import {
   beginRun,
@@ -20,6 +33,9 @@ import type { World } from "./world.ts";
 
 /** The call failed: whether it was done is not known to the caller. */
 export class CallFailed extends Error {}
+
+/** The instance is gone, and with it whatever it was about: nothing more of its code runs. */
+class LedgerDied extends CallFailed {}
 
 /** A snapshot that a restore goes back to. */
 export interface Snapshot {
@@ -47,9 +63,9 @@ export class LedgerShell {
   version = 0;
   #begun = false;
   #drawn = 0;
-  /** When the platform rings next, by the ledger's clock. */
+  #instance: Instance = { armedAt: null };
+  /** When the platform fires the alarm next, by the ledger's clock. */
   #alarmAt: number | null = null;
-  #isArmedHere = false;
   isFull = false;
   /** Kept by the same Durable Object, beside the machine's state. */
   reconciler: Reconciler = newReconciler;
@@ -65,20 +81,19 @@ export class LedgerShell {
 
   /** What a caller sees: the answer, or `CallFailed`. */
   call(event: LedgerEvent): GroupTask | null {
+    return this.#call(() => takeStep(event));
+  }
+
+  #call<T>(life: () => Life<T>): T {
     const { fate, clock, ledgerAwayUntil } = this.#world;
     if (clock.now < ledgerAwayUntil) {
       throw new CallFailed("the ledger cannot be reached");
     }
-    this.#begin();
-    if (fate.strikes("ledger dies before")) {
-      this.#die();
-      throw new CallFailed("the ledger died before it persisted");
-    }
-    const task = this.#decide(event);
+    const answer = this.#live(life());
     if (fate.strikes("ledger answer lost")) {
       throw new CallFailed("the ledger's answer was lost");
     }
-    return task;
+    return answer;
   }
 
   holds(keys: readonly PayloadKey[]): readonly boolean[] {
@@ -121,11 +136,8 @@ export class LedgerShell {
     }
   }
 
-  /** The cron: the alarm is armed anew, the minute counted in R2. */
   wake(): void {
-    this.#isArmedHere = false;
-    this.call({ kind: "minute" });
-    this.#world.store.counter = this.state.head?.counter ?? null;
+    this.#call(() => wake(this.#instance, this.state));
   }
 
   snapshot(): Snapshot {
@@ -163,91 +175,148 @@ export class LedgerShell {
 
   #die(): void {
     this.#begun = false;
-    this.#isArmedHere = false;
+    this.#instance = { armedAt: null };
   }
 
-  #begin(): void {
-    if (this.#begun) {
-      return;
-    }
-    const { store } = this.#world;
-    const { head } = this.state;
-    this.#world.askStore("the ledger's beginning");
-    if (head === null) {
-      const { epoch } = store;
-      const anyPayload = epoch !== null || store.size > 0;
-      const anyRow = anyPayload || this.#world.askTable("any row", (table) => table.hasAnyRow());
-      store.epoch ??= 1;
-      this.#decide({ kind: "born", facts: { epoch, anyPayload, anyRow } });
-    } else {
-      const epoch = store.epoch ?? head.epoch;
-      if (epoch > head.epoch) {
-        this.#decide({ kind: "restored", epoch });
-      } else if ((store.counter ?? 0) > head.counter) {
-        this.#decide({ kind: "restored", epoch: head.epoch + 1 });
-        store.epoch = head.epoch + 1;
+  /** Performs what a part of the object's life asks for. A death is not thrown into it: nothing more of it runs. */
+  #live<T>(life: Life<T>): T {
+    let next = life.next();
+    while (next.done !== true) {
+      let answer: LifeAnswer;
+      try {
+        answer = this.#perform(next.value);
+      } catch (error) {
+        if (error instanceof LedgerDied) {
+          throw error;
+        }
+        next = life.throw(error);
+        continue;
       }
+      next = life.next(answer);
     }
-    this.#begun = true;
+    return next.value;
   }
 
-  #decide(event: LedgerEvent): GroupTask | null {
+  #perform(effect: LifeEffect): LifeAnswer {
+    const { store, fate } = this.#world;
+    switch (effect.do) {
+      case "begin":
+        if (!this.#begun) {
+          this.#live(begin(this.state));
+          this.#begun = true;
+        }
+        return { to: "begin" };
+      case "readEpoch":
+        this.#world.askStore("the ledger's epoch");
+        return { to: "readEpoch", epoch: store.epoch };
+      case "readCounter":
+        this.#world.askStore("the ledger's counter");
+        return { to: "readCounter", counter: store.counter };
+      case "findPayload":
+        this.#world.askStore("any payload");
+        return { to: "findPayload", found: store.size > 0 };
+      case "findRow":
+        return { to: "findRow", found: this.#world.askTable("any row", (table) => table.hasAnyRow()) };
+      case "createEpoch": {
+        const created = store.epoch === null;
+        this.#put("the first epoch", () => {
+          store.epoch ??= effect.epoch;
+        });
+        return { to: "createEpoch", created };
+      }
+      case "putEpoch":
+        this.#put("the ledger's epoch", () => {
+          store.epoch = effect.epoch;
+        });
+        return { to: "putEpoch" };
+      case "putCounter":
+        this.#put("the ledger's counter", () => {
+          store.counter = effect.counter;
+        });
+        return { to: "putCounter" };
+      case "step":
+        return { to: "step", decided: this.#decide(effect.event) };
+      case "armRetry":
+        this.#armAt(armRetry(this.#instance, this.now, this.#world.settings));
+        return { to: "armRetry" };
+      case "notify":
+        for (const group of effect.groups) {
+          if (!fate.strikes("group ring lost")) {
+            this.#world.queues.group.send({ kind: "group", group });
+          }
+        }
+        return { to: "notify" };
+      case "recordBroken":
+        throw effect.broken; // in the model a broken invariant ends the schedule
+      case "log":
+        this.#world.say(() => `ledger: ${effect.message}`);
+        return { to: "log" };
+      default:
+        return unreachable(effect);
+    }
+  }
+
+  /** A put of R2: done, or not, or done and its answer lost. */
+  #put(what: string, act: () => void): void {
+    this.#world.askStore(what);
+    act();
+    this.#world.askStore(`${what}: the answer`);
+  }
+
+  #decide(event: LedgerEvent): Decided {
     const { fate, settings } = this.#world;
+    if (isCall(event) && fate.strikes("ledger dies before")) {
+      this.#die();
+      throw new LedgerDied("the ledger died before it persisted");
+    }
     const tokens: GroupId[] = [];
     for (let i = tokensNeeded(event); i > 0; i--) {
       tokens.push(tokenAt(this.#drawn++));
     }
     const moment = { now: this.now, tokens, databaseBytes: this.isFull ? settings.databaseBytesMax + 1 : 0 };
-    const { changes, rings, task } = step(this.state, event, moment, settings);
-    this.state.apply(changes);
+    const decided = decideAndPersist(this.state, this.#instance, event, moment, settings);
     this.version++;
-    this.#world.say(
-      () =>
-        `ledger: ${tell(event)}${task === null ? "" : ` -> ${task.step} ${short(task.group)}.${task.attempt}`}${rings.length === 0 ? "" : `, rings ${rings.map(short).join(" ")}`}`,
-    );
-    this.#arm();
+    this.#world.say(() => {
+      const { task, notify } = decided;
+      return `ledger: ${tell(event)}${task === null ? "" : ` -> ${task.step} ${short(task.group)}.${task.attempt}`}${notify.length === 0 ? "" : `, rings ${notify.map(short).join(" ")}`}`;
+    });
+    this.#armAt(decided.arm);
     if (fate.strikes("ledger dies after")) {
       this.#die();
-      throw new CallFailed("the ledger died after it persisted");
+      throw new LedgerDied("the ledger died after it persisted");
     }
-    for (const group of rings) {
-      if (!fate.strikes("group ring lost")) {
-        this.#world.queues.group.send({ kind: "group", group });
-      }
-    }
-    return task;
+    return decided;
   }
 
-  /** Moves the alarm forward, never back. */
-  #arm(): void {
-    const next = nextAlarm(this.state, this.#world.settings);
-    if (next !== undefined && (!this.#isArmedHere || this.#alarmAt === null || next < this.#alarmAt)) {
-      this.#armAt(next);
+  #armAt(at: number | null): void {
+    if (at === null) {
+      return;
     }
-  }
-
-  #armAt(at: number): void {
-    this.#isArmedHere = true;
     this.#alarmAt = at;
     this.#world.clock.at(at - this.#world.skews.ledger, () => {
       if (this.#alarmAt === at) {
-        this.#ring();
+        this.#fire();
       }
     });
   }
 
-  #ring(): void {
+  /** No network stands between the alarm and the object. Should it die, the platform fires it again. */
+  #fire(): void {
     this.#alarmAt = null;
     try {
-      this.#begin(); // an alarm rings inside: no network stands between
-      this.#decide({ kind: "alarm" });
+      this.#live(fireAlarm(this.#instance));
     } catch (error) {
-      if (error instanceof BrokenInvariant) {
+      if (!(error instanceof LedgerDied)) {
         throw error;
       }
       this.#armAt(this.now + this.#world.settings.retryFirstMs);
     }
   }
+}
+
+/** Does somebody wait for its answer? */
+function isCall({ kind }: LedgerEvent): boolean {
+  return kind !== "alarm" && kind !== "born" && kind !== "restored";
 }
 
 export function short(group: GroupId): string {

@@ -1,0 +1,222 @@
+/**
+ * The life of the ledger's object around the machine (shared/ledger/machine.ts): how it begins, takes a step, wakes
+ * and is woken. Each part is a generator that yields one effect at a time and goes on with its answer, so the same
+ * code runs in the Durable Object (workers/consumer/ledger-object.ts, which awaits each effect) and in the model of
+ * test/faults (where each can fail, or the object die at it).
+ *
+ * An effect that fails is thrown into the generator. An object that dies runs nothing more of it.
+ */
+import { assert, BrokenInvariant } from "../assert.ts";
+import type { GroupId, GroupTask } from "../ledger/group.ts";
+import type { BirthFacts, Head } from "../ledger/head.ts";
+import { type LedgerEvent, type Moment, nextAlarm, step } from "../ledger/machine.ts";
+import type { LedgerSettings } from "../ledger/settings.ts";
+import type { Change, LedgerView } from "../ledger/view.ts";
+
+/** What one instance of the object remembers besides what it persists: gone when it dies. */
+export interface Instance {
+  /** When its alarm fires next, ms since the epoch, as far as it knows. */
+  armedAt: number | null;
+}
+
+/** The state, with the way to change it. */
+export interface LedgerStore extends LedgerView {
+  /** Applies all changes, or throws and has applied none. Synchronous. */
+  apply(changes: readonly Change[]): void;
+}
+
+/** What a step came to, now that it is persisted. */
+export interface Decided {
+  readonly task: GroupTask | null;
+  /** Groups to send a message of to queue `group`. */
+  readonly notify: readonly GroupId[];
+  /** When the alarm is to be armed for; null: it stays as it is. */
+  readonly arm: number | null;
+}
+
+export type LifeEffect =
+  /** Once in the life of an instance: `begin`. Fails as that does, and is tried again by the next event. */
+  | { readonly do: "begin" }
+  /** The epoch that R2 keeps: created once, raised by a restore. */
+  | { readonly do: "readEpoch" }
+  /** The minutes that R2 counted for the ledger. */
+  | { readonly do: "readCounter" }
+  /** Is any payload in R2? */
+  | { readonly do: "findPayload" }
+  /** Has the table any row of ours? */
+  | { readonly do: "findRow" }
+  /** Writes the epoch unless one is there. */
+  | { readonly do: "createEpoch"; readonly epoch: number }
+  | { readonly do: "putEpoch"; readonly epoch: number }
+  | { readonly do: "putCounter"; readonly counter: number }
+  /** Calls `decideAndPersist`, arms the alarm in the same synchronous run, and waits until both are durable. */
+  | { readonly do: "step"; readonly event: LedgerEvent }
+  /** Calls `armRetry` and arms the alarm as it says. */
+  | { readonly do: "armRetry" }
+  /** Sends messages to queue `group`. Nobody waits for it, and it never fails: what is lost is sent again when due. */
+  | { readonly do: "notify"; readonly groups: readonly GroupId[] }
+  /** An invariant of ours is broken: keeps it, so that a person is told (`judgeAlerts`). */
+  | { readonly do: "recordBroken"; readonly broken: BrokenInvariant }
+  | { readonly do: "log"; readonly message: string; readonly cause: unknown };
+
+export type LifeAnswer =
+  | { readonly to: "readEpoch"; readonly epoch: number | null }
+  | { readonly to: "readCounter"; readonly counter: number | null }
+  | { readonly to: "findPayload"; readonly found: boolean }
+  | { readonly to: "findRow"; readonly found: boolean }
+  /** `created` false: one was there. */
+  | { readonly to: "createEpoch"; readonly created: boolean }
+  | { readonly to: "step"; readonly decided: Decided }
+  | {
+      readonly to: "begin" | "putEpoch" | "putCounter" | "armRetry" | "notify" | "recordBroken" | "log";
+    };
+
+/** A part of the object's life that yields effects and comes to a `T`. */
+export type Life<T> = Generator<LifeEffect, T, LifeAnswer>;
+
+// --- what the shells call
+
+/**
+ * Known before the first step of an instance: is this ledger born, and was it not restored to an older time? Throws
+ * when R2 or ClickHouse cannot be asked: a ledger that does not know how it began takes nothing over.
+ */
+export function* begin(view: LedgerView): Life<void> {
+  const { head } = view;
+  if (head === null) {
+    const facts = yield* readBirthFacts();
+    // Another ledger may have been born between the reading and now: then this is no genesis.
+    const isFirst = facts.epoch !== null || (yield* ask({ do: "createEpoch", epoch: 1 })).created;
+    yield* decide({ kind: "born", facts: isFirst ? facts : { ...facts, anyPayload: true } });
+    return;
+  }
+  const epoch = yield* readRestoredEpoch(head);
+  if (epoch !== null) {
+    yield* log("the ledger was restored to an older time: everything it holds is verified", `epoch ${epoch}`);
+    // Persisted first: an object that dies in between finds the counter ahead of its own again, or its epoch behind.
+    yield* decide({ kind: "restored", epoch });
+    yield* ask({ do: "putEpoch", epoch });
+  }
+}
+
+/** A caller's event. What it answers is persisted. */
+export function* takeStep(event: LedgerEvent): Life<GroupTask | null> {
+  yield* ask({ do: "begin" });
+  return yield* decide(event);
+}
+
+/** The cron, each minute: arms the alarm again, should the platform have given it up, and counts the minute in R2. */
+export function* wake(instance: Instance, view: LedgerView): Life<void> {
+  instance.armedAt = null;
+  yield* takeStep({ kind: "minute" });
+  assert(view.head !== null, "a ledger that took a step is born");
+  yield* ask({ do: "putCounter", counter: view.head.counter });
+}
+
+/**
+ * The alarm fires: forms groups by age, notifies what is due. Whatever fails, the alarm is armed again, because the
+ * platform tries a failed one six times and then never. Throws a broken invariant only, and after that.
+ */
+export function* fireAlarm(instance: Instance): Life<void> {
+  instance.armedAt = null;
+  try {
+    yield* takeStep({ kind: "alarm" });
+  } catch (error) {
+    yield* ask({ do: "armRetry" });
+    if (error instanceof BrokenInvariant) {
+      throw error;
+    }
+    yield* log("the alarm failed and is armed again", error);
+  }
+}
+
+/**
+ * Decides a step and persists it. Synchronous, as nothing may come between the reading of the state and its change;
+ * whoever calls it arms the alarm before it waits for anything, so that both are one write.
+ */
+export function decideAndPersist(
+  store: LedgerStore,
+  instance: Instance,
+  event: LedgerEvent,
+  moment: Moment,
+  settings: LedgerSettings,
+): Decided {
+  const { changes, rings, task } = step(store, event, moment, settings);
+  store.apply(changes);
+  const next = nextAlarm(store, settings);
+  return { task, notify: rings, arm: next === undefined ? null : armForward(instance, next) };
+}
+
+/** Arms the alarm again after a failure; null: it fires before that. */
+export function armRetry(instance: Instance, now: number, settings: LedgerSettings): number | null {
+  return armForward(instance, now + settings.retryFirstMs);
+}
+
+/** Moves the alarm forward, never back: one that fires early finds nothing due, and a write is saved. */
+function armForward(instance: Instance, at: number): number | null {
+  if (instance.armedAt !== null && instance.armedAt <= at) {
+    return null;
+  }
+  instance.armedAt = at;
+  return at;
+}
+
+// --- parts
+
+function* readBirthFacts(): Life<BirthFacts> {
+  const { epoch } = yield* ask({ do: "readEpoch" });
+  if (epoch !== null) {
+    return { epoch, anyPayload: true, anyRow: true };
+  }
+  const { found: anyPayload } = yield* ask({ do: "findPayload" });
+  return { epoch, anyPayload, anyRow: anyPayload || (yield* ask({ do: "findRow" })).found };
+}
+
+/**
+ * The epoch that a restored ledger must go to, or null if this one's memory is as it was. Example: this head counts
+ * minute 900, R2 says 1000: a hundred minutes are forgotten.
+ */
+function* readRestoredEpoch(head: Head): Life<number | null> {
+  const epoch = (yield* ask({ do: "readEpoch" })).epoch ?? head.epoch;
+  const counter = (yield* ask({ do: "readCounter" })).counter ?? 0;
+  if (epoch > head.epoch) {
+    return epoch;
+  }
+  return counter > head.counter ? head.epoch + 1 : null;
+}
+
+/** One step: decided, persisted, and only then does anybody hear of it. */
+function* decide(event: LedgerEvent): Life<GroupTask | null> {
+  let decided: Decided;
+  try {
+    ({ decided } = yield* ask({ do: "step", event }));
+  } catch (error) {
+    if (error instanceof BrokenInvariant) {
+      yield* ask({ do: "recordBroken", broken: error });
+    }
+    throw error;
+  }
+  if (decided.notify.length > 0) {
+    yield* ask({ do: "notify", groups: decided.notify });
+  }
+  return decided.task;
+}
+
+function* log(message: string, cause: unknown): Life<void> {
+  yield* ask({ do: "log", message, cause });
+}
+
+/** Yields one effect and gives its own answer back. */
+function* ask<Name extends LifeEffect["do"]>(
+  effect: Extract<LifeEffect, { readonly do: Name }>,
+): Life<Extract<LifeAnswer, { readonly to: Name }>> {
+  const answer = yield effect;
+  assert(isAnswerTo(answer, effect.do), "an effect is given its own answer");
+  return answer;
+}
+
+function isAnswerTo<Name extends LifeEffect["do"]>(
+  answer: LifeAnswer,
+  name: Name,
+): answer is Extract<LifeAnswer, { readonly to: Name }> {
+  return answer.to === name;
+}
