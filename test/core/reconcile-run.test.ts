@@ -72,6 +72,32 @@ describe("sealing", () => {
     expect(watermarkOf(world.book ?? never())).toBe(noon - 5 * minuteMs);
   });
 
+  test("a page that is shorter than asked, with more to come, ends neither a minute nor what is rung, listed again or deleted", () => {
+    const world = begun();
+    world.listsAtMost = 4;
+    const young = Array.from({ length: 10 }, (_, n) => world.put(minutesAgo(1), 100 + n));
+    for (let n = 0; n < 30; n++) {
+      world.stored(minutesAgo(6), n);
+    }
+    const lost = world.put(minutesAgo(6), 30); // the last of its minute in the order of keys
+    expect(world.run(noon, {}, true)).toMatchObject({ sealed: 0, openMinutes: 1 });
+    expect(new Set(world.rung.map(({ key }) => key))).toEqual(new Set([lost, ...young]));
+    world.end(lost, "stored");
+    expect(world.run(noon + 3 * minuteMs)).toMatchObject({ sealed: 1, openMinutes: 0 });
+    expect([...world.minutes.values()]).toMatchObject([{ accepted: 31, sealed: true }]);
+    for (const key of young) {
+      world.end(key, "stored");
+    }
+    const late = world.put(minutesAgo(6), 31);
+    world.run(noon + reconcileSettings.againMs);
+    expect(world.rung.map(({ key }) => key)).toContain(late);
+    world.end(late, "stored");
+    world.run(noon + reconcileSettings.againMs + hourMs);
+    world.run(noon + reconcileSettings.retentionMs + 3 * hourMs);
+    world.run(noon + reconcileSettings.retentionMs + 5 * hourMs);
+    expect(world.objects.size).toBe(0);
+  });
+
   test("a minute is not sealed while the receipts count otherwise than the listing", () => {
     const world = begun();
     world.stored(minutesAgo(6), 1);
@@ -234,6 +260,25 @@ describe("the audit", () => {
     const world = audited((it) => it.rows.clear());
     expect(world.rung.map(({ cause }) => cause)).toEqual(["audit"]);
     expect(world.told).toMatchObject([{ kind: "lost_rows", severity: "warning" }]);
+  });
+
+  test("an hour of several pages is audited to its last receipt, over several runs where a run ends before", () => {
+    const world = begun(120);
+    const keys = Array.from({ length: 12 }, (_, n) => world.stored(noon - 100 * minuteMs, n));
+    world.run(noon - 60 * minuteMs);
+    const last = keys.sort().at(-1) ?? never();
+    world.rows.delete(idOfKey(last));
+    // Two pages a run, of the three that the hour has; a page that is full may be the last one.
+    for (const pageKeys of [5, 4]) {
+      const told = world.told.length;
+      world.book = { ...(world.book ?? never()), auditAfter: "" };
+      world.run(noon + 5 * minuteMs, { pageKeys, auditPages: 2 });
+      expect(world.told).toHaveLength(told);
+      world.run(noon + 6 * minuteMs, { pageKeys, auditPages: 2 });
+      expect(world.told.slice(told)).toMatchObject([{ kind: "lost_rows", subject: last }]);
+      world.run(noon + 7 * minuteMs, { pageKeys, auditPages: 2 });
+      expect(world.told).toHaveLength(told + 1);
+    }
   });
 
   test("rows that are lost for good are told", () => {

@@ -51,6 +51,8 @@ export class ReconcileWorld {
   /** The effect (counted from 0) at which the next run fails: before it was done, or after. */
   failAt: { readonly effect: number; readonly when: "before" | "after" } | null = null;
   largestPage = 0;
+  /** R2 may list fewer than asked, with more to come: metadata counts too. */
+  listsAtMost = Number.POSITIVE_INFINITY;
 
   /** A payload that arrived, and has its object. */
   put(arrival: number, n: number, tenant = "acme"): PayloadKey {
@@ -119,10 +121,11 @@ export class ReconcileWorld {
     switch (effect.do) {
       case "list": {
         const keys = sorted([...this.objects].filter((key) => key > effect.after));
+        const atMost = Math.min(effect.atMost, this.listsAtMost);
         return {
           to: "list",
-          objects: keys.slice(0, effect.atMost).map((key) => ({ key, doorbell: doorbellOf(key) })),
-          more: keys.length > effect.atMost,
+          objects: keys.slice(0, atMost).map((key) => ({ key, doorbell: doorbellOf(key) })),
+          more: keys.length > atMost,
         };
       }
       case "outcomes":

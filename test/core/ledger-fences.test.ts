@@ -1,0 +1,137 @@
+import { expect, test } from "vitest";
+import type { AttemptReport, GroupTask } from "../../shared/ledger/group.ts";
+import { fenceMs } from "../../shared/ledger/settings.ts";
+import { limits } from "../../shared/limits.ts";
+import { doorbell, emptyWorld, startMs, storedReport, TestLedger } from "../ledger/world.ts";
+
+const MINUTE_MS = 60_000;
+const today = Math.floor(startMs / 86_400_000);
+
+/** All of each payload's rows are in the table, and none of its receipts. */
+function allFound(task: GroupTask): AttemptReport {
+  return {
+    kind: "verified",
+    running: false,
+    oldestDay: 0,
+    payloads: task.payloads.map(({ key, spans }) => ({
+      key,
+      receipts: [],
+      rowsByDay: [{ day: today, rows: spans }],
+      object: { key, rejectedSpans: 0, bytes: 100, rowsByDay: [{ day: today, rows: spans }] },
+    })),
+  };
+}
+
+/** Lets time pass until the ledger rings a group, and takes it. */
+function next(ledger: TestLedger): GroupTask {
+  for (const end = ledger.now + 60 * MINUTE_MS; ledger.now <= end; ledger.now += 1000) {
+    for (const group of ledger.alarm()) {
+      const task = ledger.take(group);
+      if (task !== null) {
+        return task;
+      }
+    }
+  }
+  throw new Error("nothing was rung in time");
+}
+
+test("what is verified together waits for the latest fence of all, whichever doorbell comes first", () => {
+  for (const isLateFirst of [true, false]) {
+    const ledger = new TestLedger(undefined, { ...emptyWorld, epoch: 1 });
+    ledger.claim({ n: 1 });
+    const verify = next(ledger);
+    const receipts = ledger.report(verify, allFound(verify));
+    ledger.settle(...(receipts === null ? [] : [receipts]));
+    const doneAt = ledger.now;
+    expect(doneAt).toBeGreaterThanOrEqual(startMs + fenceMs(ledger.settings));
+
+    // One was done just now. Of the other nothing is known: its fence counts from the ledger's birth, and is over.
+    const done = { n: 1, cause: "reconcile" } as const;
+    ledger.claim(...(isLateFirst ? [done, { n: 2 }] : [{ n: 2 }, done]));
+    expect(next(ledger).payloads).toHaveLength(2);
+    expect(ledger.now - doneAt).toBeGreaterThanOrEqual(fenceMs(ledger.settings));
+  }
+});
+
+test("a payload that a second attempt cannot read sends its group to VERIFY: the first may have stored the rows", () => {
+  const ledger = new TestLedger();
+  ledger.claim({ n: 1 }, { n: 2 });
+  const first = ledger.takeRung();
+  ledger.report(first, { kind: "unknown", reason: "reset" });
+  const second = next(ledger);
+  expect(second).toMatchObject({ step: "insert", group: first.group });
+  ledger.report(second, { kind: "unreadable", keys: [doorbell({ n: 1 }).key], reason: "decode" });
+  const groups = [...ledger.state.dump().groups.values()];
+  expect(groups.map(({ id, state, payloads }) => [id, state.at, payloads.length])).toEqual([
+    [first.group, "verifying", 2],
+  ]);
+});
+
+test("a payload that the first attempt cannot read leaves the others to be inserted at once", () => {
+  const ledger = new TestLedger();
+  ledger.claim({ n: 1 }, { n: 2 });
+  ledger.report(ledger.takeRung(), {
+    kind: "unreadable",
+    keys: [doorbell({ n: 1 }).key],
+    reason: "decode",
+  });
+  const groups = [...ledger.state.dump().groups.values()];
+  expect(groups.map(({ state, payloads }) => [state.at, payloads.map(({ key }) => key)])).toEqual([
+    ["open", [doorbell({ n: 2 }).key]],
+    ["verifying", [doorbell({ n: 1 }).key]],
+  ]);
+});
+
+test("a table with fewer blocks than before has dropped tokens: no token of before is trusted", () => {
+  for (const [blocks, step] of [
+    [600, "insert"],
+    [599, "verify"],
+  ] as const) {
+    const ledger = new TestLedger();
+    const table = { refusal: "", measure: { blocks: 600, windowBlocks: 1000, windowMs: null } };
+    ledger.step({ kind: "table", table });
+    ledger.claim({ n: 1 });
+    const first = ledger.takeRung();
+    ledger.report(first, { kind: "unknown", reason: "reset" });
+    ledger.now += limits.measureAfterMs + 1;
+    const measure = next(ledger);
+    expect(measure.step).toBe("measure");
+    const again = ledger.report(measure, {
+      kind: "measured",
+      table: { blocks, windowBlocks: 1000, windowMs: null },
+    });
+    // Handed out at once: the fence of its only INSERT is over by then.
+    expect(again, `${blocks} blocks`).toMatchObject({ step, group: first.group });
+  }
+});
+
+test("a table that forgets tokens by time is trusted for half of that time", () => {
+  for (const isInTime of [true, false]) {
+    const ledger = new TestLedger();
+    const windowMs = 4 * limits.measureAfterMs;
+    const known = { blocks: 0, windowBlocks: 1000, windowMs };
+    ledger.step({ kind: "table", table: { refusal: "", measure: known } });
+    ledger.claim({ n: 1 });
+    const first = ledger.takeRung();
+    const handedOutAt = ledger.now;
+    ledger.report(first, { kind: "unknown", reason: "reset" });
+    ledger.now += limits.measureAfterMs + 1;
+    const measure = next(ledger);
+    ledger.now = handedOutAt + windowMs / 2 - (isInTime ? 1 : 0);
+    const again = ledger.report(measure, { kind: "measured", table: known });
+    expect(again?.step).toBe(isInTime ? "insert" : "verify");
+  }
+});
+
+test("what a person erases while it is being inserted is erased behind the fence of that INSERT", () => {
+  const ledger = new TestLedger();
+  ledger.claim({ n: 1 });
+  const insert = ledger.takeRung();
+  const handedOutAt = ledger.now;
+  ledger.step({ kind: "erase", payload: doorbell({ n: 1 }), reason: "asked for" });
+  const receipts = ledger.report(insert, storedReport(insert));
+  ledger.settle(...(receipts === null ? [] : [receipts]));
+  const verify = next(ledger);
+  expect(verify).toMatchObject({ step: "verify", payloads: [{ erase: "asked for" }] });
+  expect(ledger.now - handedOutAt).toBeGreaterThanOrEqual(fenceMs(ledger.settings));
+});
