@@ -99,9 +99,22 @@ export async function payloadId(
 
 /** The UTC minute of a time in milliseconds since the epoch, as it stands in keys: `2026-11-24T0741`. */
 export function formatMinute(timeMs: number): string {
-  const iso = new Date(timeMs).toISOString();
-  return `${iso.slice(0, 13)}${iso.slice(14, 16)}`;
+  const minute = Math.floor(timeMs / 60_000);
+  let text = minuteTexts.get(minute);
+  if (text === undefined) {
+    const iso = new Date(timeMs).toISOString();
+    text = `${iso.slice(0, 13)}${iso.slice(14, 16)}`;
+    if (minuteTexts.size >= minuteTextsMax) {
+      minuteTexts.clear();
+    }
+    minuteTexts.set(minute, text);
+  }
+  return text;
 }
+
+/** The same few minutes are written again and again: a twentieth of the time of a schedule of test/faults went into it. */
+const minuteTexts = new Map<number, string>();
+const minuteTextsMax = 64;
 
 /** The start of a key's minute, in milliseconds since the epoch. */
 export function minuteToMs(minute: string): number {
