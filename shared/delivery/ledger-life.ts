@@ -7,9 +7,10 @@
  * An effect that fails is thrown into the generator. An object that dies runs nothing more of it.
  */
 import { assert, BrokenInvariant } from "../assert.ts";
+import type { Moment } from "../ledger/draft.ts";
 import type { GroupId, GroupTask } from "../ledger/group.ts";
 import type { BirthFacts, Head } from "../ledger/head.ts";
-import { type LedgerEvent, type Moment, nextAlarm, step } from "../ledger/machine.ts";
+import { type LedgerEvent, nextAlarm, step } from "../ledger/machine.ts";
 import type { LedgerSettings } from "../ledger/settings.ts";
 import type { Change, LedgerView } from "../ledger/view.ts";
 

@@ -2,7 +2,7 @@
  * How many INSERTs may be out at once: one more after each that was stored, half after each that was not; one probe
  * at a time after five groups in a row ended unknown. Whatever it holds back stays in its groups, with their tokens.
  */
-import { type GroupId, never } from "./group.ts";
+import { dueNever, type GroupId } from "./group.ts";
 import type { Breaker, Call, Head } from "./head.ts";
 import { backOffMs, type LedgerSettings } from "./settings.ts";
 
@@ -49,7 +49,7 @@ export function insertDue(head: Head, due: number): number | undefined {
   const at = breaker.isOpen ? Math.max(due, breaker.probeAt) : due;
   // All slots are taken or kept for groups that were rung: the next thing to do is to ring one of those again.
   const isFull = breaker.out.length + breaker.called.length >= slotsOf(breaker);
-  return isFull ? Math.max(at, Math.min(never, ...breaker.called.map(({ again }) => again))) : at;
+  return isFull ? Math.max(at, Math.min(dueNever, ...breaker.called.map(({ again }) => again))) : at;
 }
 
 export function wentOut(breaker: Breaker, group: GroupId): Breaker {

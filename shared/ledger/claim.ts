@@ -7,28 +7,17 @@ import { assert, unreachable } from "../assert.ts";
 import type { Cause, Doorbell } from "../messages.ts";
 import { idOfKey, keyOfMinute, minuteOfKey, type PayloadId, type PayloadKey } from "../payload-key.ts";
 import type { Draft } from "./draft.ts";
-import type { Group, GroupPayload, Receipt } from "./group.ts";
+import type { Group, GroupPayload } from "./group.ts";
 import { addToSize, fitsCaps, isReadyBySize, sizeOf, splitByCaps } from "./grouping.ts";
 import { mayStoreAgain } from "./head.ts";
-import {
-  blankReceipt,
-  closingState,
-  keysOf,
-  makeGroup,
-  openState,
-  readGroup,
-  verifyingState,
-} from "./make-group.ts";
+import { closingState, makeGroup, openState, readGroup, verifyingState } from "./make-group.ts";
+import { blankReceipt, keysOf, receiptBesides } from "./receipts.ts";
 import { fenceMs, type LedgerSettings } from "./settings.ts";
 import type { Place } from "./view.ts";
 
 /** Takes the payloads over. Returns the groups that became ready, the oldest first. */
-export function claim(
-  draft: Draft,
-  doorbells: readonly Doorbell[],
-  now: number,
-  settings: LedgerSettings,
-): readonly Group[] {
+export function claim(draft: Draft, doorbells: readonly Doorbell[]): readonly Group[] {
+  const { now, settings } = draft;
   const ready: Group[] = [];
   const owed = new Map<PayloadId, OwedReceipts>();
   const questioned = new Map<PayloadId, GroupPayload>();
@@ -40,7 +29,7 @@ export function claim(
 
   draft.readPlaces(doorbells.map(({ key }) => idOfKey(key)));
   for (const doorbell of doorbells) {
-    noteDoorbell(draft, doorbell, now, settings);
+    noteDoorbell(draft, doorbell);
     const id = idOfKey(doorbell.key);
     const waiting = draft.waitingPayload(id);
     const asked = questioned.get(id);
@@ -48,15 +37,15 @@ export function claim(
     const place = draft.place(id);
     if (waiting !== undefined) {
       // A client sent the same bytes twice within a second: one payload waits, the other key is kept with it.
-      draft.wait(withRing(waiting, doorbell, settings), now);
+      draft.wait(withRing(waiting, doorbell, settings));
     } else if (asked !== undefined) {
       questioned.set(id, withRing(asked, doorbell, settings));
     } else if (owing !== undefined && !isQuestion(doorbell.cause)) {
       owing.payload = withRing(owing.payload, doorbell, settings);
     } else if (place?.at === "group") {
-      const group = readGroup(draft, place.group, settings);
+      const group = readGroup(draft, place.group);
       assert(group !== undefined, "an id is placed in a group that is there");
-      ringLive(draft, group, doorbell, settings);
+      ringLive(draft, group, doorbell);
     } else if (place?.at === "done") {
       if (isQuestioned(place, doorbell)) {
         // The fence counts from the end of the group that had it: none of its attempts was handed out later.
@@ -66,16 +55,16 @@ export function claim(
         // A client retried two minutes later, and the first key is stored: the second key's receipt is owed.
         owed.set(id, { payload: payloadOf(doorbell), owner: keyOfMinute(doorbell.key, place.minute) });
       }
-    } else if (isFast(draft, doorbell, settings)) {
+    } else if (isFast(draft, doorbell)) {
       const payload = payloadOf(doorbell);
       const grown = addToSize(sizeOf(draft.waiting), payload);
       if (!fitsCaps(grown, settings.caps)) {
         // 99,990 rows wait, 20 come: the 20 begin the next group.
-        ready.push(groupWaiting(draft, now, settings));
+        ready.push(groupWaiting(draft));
       }
-      draft.wait(payload, now);
+      draft.wait(payload);
       if (isReadyBySize(sizeOf(draft.waiting), settings.caps)) {
-        ready.push(groupWaiting(draft, now, settings));
+        ready.push(groupWaiting(draft));
       }
     } else {
       // Unknown, and the memory is not complete for it: a ledger before this one may have inserted it until its end.
@@ -83,8 +72,8 @@ export function claim(
     }
   }
 
-  if (isReadyByAge(draft, now, settings)) {
-    ready.push(groupWaiting(draft, now, settings));
+  if (isReadyByAge(draft)) {
+    ready.push(groupWaiting(draft));
   }
   const owners = new Map([...owed.values()].map(({ payload, owner }) => [payload.key, owner]));
   for (const payloads of splitByCaps(
@@ -92,7 +81,7 @@ export function claim(
     settings.caps,
   )) {
     // Live again until the receipts are written, then remembered anew: a retry of this retry is still one payload.
-    const group = makeGroup(draft, payloads, closingState([], [], false), now, now, settings);
+    const group = makeGroup(draft, payloads, closingState([], [], false), now);
     const receipts = payloads.flatMap((payload) =>
       keysOf(payload).map((key) => ({ ...blankReceipt(payload, group.id, undefined), key })),
     );
@@ -101,20 +90,22 @@ export function claim(
   }
   for (const payloads of splitByCaps([...questioned.values()], settings.caps)) {
     const fence = questionedSince + fenceMs(settings);
-    makeGroup(draft, payloads, verifyingState(fence), Math.max(now, fence), now, settings);
+    makeGroup(draft, payloads, verifyingState(fence), Math.max(now, fence));
   }
   return ready;
 }
 
 /** All that wait become one group. It is due now: whoever comes first hands it out or rings it. */
-export function groupWaiting(draft: Draft, now: number, settings: LedgerSettings): Group {
+export function groupWaiting(draft: Draft): Group {
+  const { now } = draft;
   const payloads = draft.waiting;
   assert(payloads.length > 0, "a group of waiting payloads has one");
   draft.nobodyWaits();
-  return makeGroup(draft, payloads, openState, now, now, settings);
+  return makeGroup(draft, payloads, openState, now);
 }
 
-export function isReadyByAge(draft: Draft, now: number, settings: LedgerSettings): boolean {
+export function isReadyByAge(draft: Draft): boolean {
+  const { now, settings } = draft;
   return draft.waitingCount > 0 && now - draft.waitingSince >= settings.caps.ageReadyMs;
 }
 
@@ -124,7 +115,8 @@ export function isReadyByAge(draft: Draft, now: number, settings: LedgerSettings
  * (a client's retry); if this one arrived more than K after `memSince`, the earlier one arrived after it, was finished
  * after that, and would be known. `audit` and `replay` are questions, and are answered by looking.
  */
-function isFast(draft: Draft, { arrival, cause }: Doorbell, settings: LedgerSettings): boolean {
+function isFast(draft: Draft, { arrival, cause }: Doorbell): boolean {
+  const { settings } = draft;
   return !mayStoreAgain(cause) && arrival > draft.head.memSince + settings.clientRetryMs;
 }
 
@@ -188,7 +180,8 @@ function withRing(payload: GroupPayload, { key, cause }: Doorbell, settings: Led
 }
 
 /** A payload rang while it is in a live group: another key's receipt will follow the owner's. */
-function ringLive(draft: Draft, group: Group, doorbell: Doorbell, settings: LedgerSettings): void {
+function ringLive(draft: Draft, group: Group, doorbell: Doorbell): void {
+  const { settings } = draft;
   const { key } = doorbell;
   const id = idOfKey(key);
   const owner = group.payloads.find((payload) => idOfKey(payload.key) === id);
@@ -221,30 +214,9 @@ function ringLive(draft: Draft, group: Group, doorbell: Doorbell, settings: Ledg
   }
 }
 
-/** The receipt of a key that rings while those of its payload are planned: it ends as they do, or as a duplicate. */
-function receiptBesides(
-  state: Extract<Group["state"], { at: "closing" }>,
-  key: PayloadKey,
-  owner: GroupPayload,
-  group: Group,
-): Receipt {
-  const id = idOfKey(key);
-  const ended = state.ended.find((one) => idOfKey(one.key) === id);
-  const blank = { ...blankReceipt(owner, group.id, undefined), key };
-  if (ended === undefined || ended.outcome === "stored") {
-    return blank;
-  }
-  const reason = state.receipts.find((one) => idOfKey(one.key) === id)?.reason ?? "";
-  return { ...blank, outcome: ended.outcome, reason };
-}
-
 /** A doorbell came: a late ring for its id had only overtaken it. */
-function noteDoorbell(
-  draft: Draft,
-  { key, cause, arrival }: Doorbell,
-  now: number,
-  settings: LedgerSettings,
-): void {
+function noteDoorbell(draft: Draft, { key, cause, arrival }: Doorbell): void {
+  const { now, settings } = draft;
   if (cause !== "ingress") {
     return;
   }

@@ -1,12 +1,24 @@
 /**
- * What one event has changed so far, over the view that it began with: the machine reads its own changes back, and
- * nothing else sees them until they are applied together. It knows no rule of the protocol.
+ * One event's context: its time, the settings, and what it has changed so far, over the view that it began with. The
+ * machine reads its own changes back, and nothing else sees them until they are applied together. It knows no rule of
+ * the protocol.
  */
 import { assert } from "../assert.ts";
 import { idOfKey, minuteOfKey, type PayloadId } from "../payload-key.ts";
 import type { EndedPayload, Group, GroupId, GroupPayload } from "./group.ts";
 import type { Head } from "./head.ts";
+import type { LedgerSettings } from "./settings.ts";
 import type { Change, LedgerView, Place } from "./view.ts";
+
+/** Time and randomness of one step. */
+export interface Moment {
+  /** ms since the epoch */
+  readonly now: number;
+  /** Fresh 128-bit tokens, at least `tokensNeeded(event)`. */
+  readonly tokens: readonly GroupId[];
+  /** How large the store is. */
+  readonly databaseBytes: number;
+}
 
 export class Draft {
   readonly #view: LedgerView;
@@ -20,8 +32,16 @@ export class Draft {
   readonly #places = new Map<PayloadId, Place | undefined>();
   readonly #rest: Change[] = [];
   readonly #tokens: GroupId[];
+  /** When the event happens, ms since the epoch: the same for all of it. */
+  readonly now: number;
+  /** How large the store is. */
+  readonly databaseBytes: number;
+  readonly settings: LedgerSettings;
 
-  constructor(view: LedgerView, tokens: readonly GroupId[]) {
+  constructor(view: LedgerView, { now, tokens, databaseBytes }: Moment, settings: LedgerSettings) {
+    this.now = now;
+    this.databaseBytes = databaseBytes;
+    this.settings = settings;
     this.#view = view;
     this.#head = view.head;
     this.#since = view.waiting.since;
@@ -67,10 +87,10 @@ export class Draft {
     return this.#waiting.get(id);
   }
 
-  /** Adds a payload, or puts another version in its place. `now` is remembered if it is the first. */
-  wait(payload: GroupPayload, now: number): void {
+  /** Adds a payload, or puts another version in its place. The time is remembered if it is the first. */
+  wait(payload: GroupPayload): void {
     if (this.#waiting.size === 0) {
-      this.#since = now;
+      this.#since = this.now;
     }
     this.#waiting.set(idOfKey(payload.key), payload);
     this.#waitingChanged = true;

@@ -276,17 +276,17 @@ export interface Group {
   readonly failures: number;
   /** Rings since the last hand-out: the exponent of the back-off after a ring. */
   readonly rings: number;
-  /** When the alarm must look at it again: ring it, or take back an expired lease. `never` for what is held. */
+  /** When the alarm must look at it again: ring it, or take back an expired lease. `dueNever` for what is held. */
   readonly due: number;
   readonly state: GroupState;
 }
 
 /** A `due` that does not come. */
-export const never = Number.MAX_SAFE_INTEGER;
+export const dueNever = Number.MAX_SAFE_INTEGER;
 
 /** Groups that only wait for their INSERT are rung by the breaker's measure, all others when they are due. */
-export type Lane = "insert" | "other";
+export type DueQueue = "insert" | "other";
 
-export function laneOf({ state }: Group): Lane {
+export function dueQueueOf({ state }: Group): DueQueue {
   return state.at === "open" && state.lease === null ? "insert" : "other";
 }

@@ -98,3 +98,8 @@ export function splitByCaps(
   }
   return run.length > 0 ? [...runs, run] : runs;
 }
+
+export function halvesOf(payloads: readonly GroupPayload[]): readonly (readonly GroupPayload[])[] {
+  const middle = Math.ceil(payloads.length / 2);
+  return [payloads.slice(0, middle), payloads.slice(middle)];
+}

@@ -6,46 +6,34 @@
 import { assert, unreachable } from "../assert.ts";
 import { afterUnknown, cameBack, cameFor, mayInsert, wentOut } from "./breaker.ts";
 import type { Draft } from "./draft.ts";
-import type { Group, GroupTask, Lease } from "./group.ts";
+import type { Group, GroupState, GroupTask, Lease } from "./group.ts";
 import type { TableState } from "./head.ts";
 import { toVerify } from "./make-group.ts";
-import type { LedgerSettings } from "./settings.ts";
+import { backOffMs } from "./settings.ts";
 
 /** Queue `group` rang for this group: its next step, or null if there is none for the caller now. */
-export function takeGroup(
-  draft: Draft,
-  group: Group,
-  codecVersion: number,
-  now: number,
-  settings: LedgerSettings,
-): GroupTask | null {
+export function takeGroup(draft: Draft, group: Group, codecVersion: number): GroupTask | null {
+  const { now } = draft;
   const { lease } = group.state;
   const breaker = cameFor(draft.head.breaker, group.id);
   if (breaker !== draft.head.breaker) {
     draft.head = { ...draft.head, breaker };
   }
   if (lease === null) {
-    return handOut(draft, group, codecVersion, now, settings);
+    return handOut(draft, group, codecVersion);
   }
-  return now < lease.until
-    ? null
-    : handOut(draft, expire(draft, group, now, settings), codecVersion, now, settings);
+  return now < lease.until ? null : handOut(draft, expire(draft, group), codecVersion);
 }
 
-export function handOut(
-  draft: Draft,
-  group: Group,
-  codecVersion: number,
-  now: number,
-  settings: LedgerSettings,
-): GroupTask | null {
+export function handOut(draft: Draft, group: Group, codecVersion: number): GroupTask | null {
+  const { now } = draft;
   const { state } = group;
   assert(state.lease === null, "an attempt is handed out when none is out");
   switch (state.at) {
     case "open":
-      return handOutOpen(draft, group, codecVersion, now, settings);
+      return handOutOpen(draft, group, codecVersion);
     case "counting": {
-      const { base, out, lease } = attempt(group, now, settings);
+      const { base, out, lease } = attempt(draft, group);
       draft.change({ ...out, state: { ...state, lease } });
       return { ...base, step: "count" };
     }
@@ -53,19 +41,19 @@ export function handOut(
       if (now < state.fence) {
         return null; // an INSERT of it may still be running: what is seen now proves nothing
       }
-      const { base, out, lease } = attempt(group, now, settings);
+      const { base, out, lease } = attempt(draft, group);
       draft.change({ ...out, state: { ...state, lease } });
       return { ...base, step: "verify", rows: group.rows };
     }
     case "closing": {
-      const { base, out, lease } = attempt(group, now, settings);
+      const { base, out, lease } = attempt(draft, group);
       draft.change({ ...out, state: { ...state, lease, given: state.receipts.length } });
       return { ...base, step: "receipts", receipts: state.receipts, completeView: state.completeView };
     }
     case "held":
       return null;
     case "clearing": {
-      const { base, out, lease } = attempt(group, now, settings);
+      const { base, out, lease } = attempt(draft, group);
       draft.change({ ...out, lastInsertAt: now, state: { ...state, lease } });
       return { ...base, step: "clear" };
     }
@@ -74,17 +62,12 @@ export function handOut(
   }
 }
 
-function handOutOpen(
-  draft: Draft,
-  group: Group,
-  codecVersion: number,
-  now: number,
-  settings: LedgerSettings,
-): GroupTask | null {
+function handOutOpen(draft: Draft, group: Group, codecVersion: number): GroupTask | null {
+  const { now, settings } = draft;
   const { head } = draft;
   if (group.codecVersion !== null && group.codecVersion !== codecVersion) {
     // Another transcoder may write other bytes, and under one token ClickHouse keeps the first (FACTS B2).
-    return handOut(draft, toVerify(draft, group, now, settings), codecVersion, now, settings);
+    return handOut(draft, toVerify(draft, group), codecVersion);
   }
   if (!mayInsert(head, now)) {
     if (group.rings > 0) {
@@ -95,15 +78,15 @@ function handOutOpen(
   }
   if (group.firstInsertAt !== null && now - group.firstInsertAt > settings.measureAfterMs) {
     if (now - head.table.measuredAt > settings.measureFreshMs) {
-      const { base, out, lease } = attempt(group, now, settings);
+      const { base, out, lease } = attempt(draft, group);
       draft.change({ ...out, state: { at: "open", lease, out: "measure" } });
       return { ...base, step: "measure" };
     }
     if (!isTrusted(group, group.firstInsertAt, head.table, now)) {
-      return handOut(draft, toVerify(draft, group, now, settings), codecVersion, now, settings);
+      return handOut(draft, toVerify(draft, group), codecVersion);
     }
   }
-  const { base, out, lease } = attempt(group, now, settings);
+  const { base, out, lease } = attempt(draft, group);
   draft.head = { ...head, breaker: wentOut(head.breaker, group.id) };
   draft.change({
     ...out,
@@ -134,14 +117,14 @@ function isTrusted(group: Group, firstInsertAt: number, table: TableState, now: 
 }
 
 function attempt(
+  draft: Draft,
   group: Group,
-  now: number,
-  settings: LedgerSettings,
 ): {
   readonly base: Pick<GroupTask, "group" | "attempt" | "deadline" | "payloads">;
   readonly out: Group;
   readonly lease: Lease;
 } {
+  const { now, settings } = draft;
   const number = group.attempts + 1;
   const lease: Lease = { attempt: number, until: now + settings.leaseMs };
   return {
@@ -151,36 +134,40 @@ function attempt(
   };
 }
 
-/** The attempt was never reported. If it was an INSERT it may have stored the rows, or may yet. */
-export function expire(draft: Draft, group: Group, now: number, settings: LedgerSettings): Group {
-  const { state } = group;
-  switch (state.at) {
-    case "open": {
-      const isInsert = state.out === "insert";
-      if (isInsert) {
-        const breaker = cameBack(draft.head.breaker, group.id);
-        draft.head = { ...draft.head, breaker: afterUnknown(breaker, group.id, now, settings) };
-      }
-      return draft.change({
-        ...group,
-        unclean: group.unclean || isInsert,
-        due: now,
-        state: { ...state, lease: null },
-      });
-    }
-    case "counting":
-    case "verifying":
-      return draft.change({ ...group, due: now, state: { ...state, lease: null } });
-    case "closing":
-    case "clearing":
-      return draft.change({ ...group, due: now, state: { ...state, lease: null } });
-    case "held":
-      return assertNever("what is held is never out");
-    default:
-      return unreachable(state);
-  }
+/** The same caller goes on with the group's next step. It transcodes as the group was transcoded before. */
+export function handOutAgain(draft: Draft, group: Group): GroupTask | null {
+  return handOut(draft, group, group.codecVersion ?? 0);
 }
 
-function assertNever(claim: string): never {
-  assert(false, claim);
+/** Same group, same token, later. */
+export function later(draft: Draft, group: Group): Group {
+  const { now, settings } = draft;
+  return draft.change({
+    ...group,
+    failures: group.failures + 1,
+    due: now + backOffMs(group.failures, settings),
+    state: leaseEnded(group.state),
+  });
+}
+
+/** The attempt was never reported. If it was an INSERT it may have stored the rows, or may yet. */
+export function expire(draft: Draft, group: Group): Group {
+  const { now, settings } = draft;
+  const { state } = group;
+  const isInsert = state.at === "open" && state.out === "insert";
+  if (isInsert) {
+    const breaker = cameBack(draft.head.breaker, group.id);
+    draft.head = { ...draft.head, breaker: afterUnknown(breaker, group.id, now, settings) };
+  }
+  return draft.change({
+    ...group,
+    unclean: group.unclean || isInsert,
+    due: now,
+    state: leaseEnded(state),
+  });
+}
+
+function leaseEnded(state: GroupState): GroupState {
+  assert(state.at !== "held", "what is held is never out");
+  return { ...state, lease: null };
 }

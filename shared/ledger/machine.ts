@@ -21,38 +21,22 @@ import type { Doorbell } from "../messages.ts";
 import { idOfKey, type PayloadId, type PayloadKey } from "../payload-key.ts";
 import { cameFor, insertDue, mayInsert, slotsFree, wasCalled } from "./breaker.ts";
 import { claim, groupWaiting, isReadyByAge, payloadOf } from "./claim.ts";
-import { Draft } from "./draft.ts";
+import { Draft, type Moment } from "./draft.ts";
 import {
   type AttemptReport,
+  dueNever,
   type Group,
   type GroupId,
   type GroupState,
   type GroupTask,
-  never,
 } from "./group.ts";
 import { expire, handOut, takeGroup } from "./hand-out.ts";
 import { type BirthFacts, bornHead, type TableState } from "./head.ts";
-import {
-  blankReceipt,
-  closingState,
-  inThisEpoch,
-  makeGroup,
-  readGroup,
-  verifyingState,
-} from "./make-group.ts";
+import { closingState, inThisEpoch, makeGroup, readGroup, verifyingState } from "./make-group.ts";
+import { blankReceipt, sumOf } from "./receipts.ts";
 import { backOffMs, fenceMs, type LedgerSettings } from "./settings.ts";
 import { takeReport } from "./take-report.ts";
 import type { Change, LedgerView } from "./view.ts";
-
-/** Time and randomness of one step. */
-export interface Moment {
-  /** ms since the epoch */
-  readonly now: number;
-  /** Fresh 128-bit tokens, at least `tokensNeeded(event)`. */
-  readonly tokens: readonly GroupId[];
-  /** How large the store is. */
-  readonly databaseBytes: number;
-}
 
 export type LedgerEvent =
   /** A ledger without memory begins. */
@@ -101,8 +85,8 @@ export function tokensNeeded(event: LedgerEvent): number {
 }
 
 export function step(view: LedgerView, event: LedgerEvent, moment: Moment, settings: LedgerSettings): Step {
-  const draft = new Draft(view, moment.tokens);
-  const { now } = moment;
+  const draft = new Draft(view, moment, settings);
+  const { now } = draft;
   let rings: readonly GroupId[] = [];
   let task: GroupTask | null = null;
   switch (event.kind) {
@@ -111,7 +95,7 @@ export function step(view: LedgerView, event: LedgerEvent, moment: Moment, setti
       draft.head = bornHead(event.facts, now, settings.slotsFirst);
       break;
     case "restored":
-      restore(draft, view, event.epoch, now, settings);
+      restore(draft, view, event.epoch);
       break;
     case "minute":
       draft.head = { ...draft.head, counter: draft.head.counter + 1 };
@@ -120,42 +104,42 @@ export function step(view: LedgerView, event: LedgerEvent, moment: Moment, setti
       draft.head = { ...draft.head, table: { ...event.table, measuredAt: now } };
       break;
     case "claim": {
-      const [first] = claim(draft, event.doorbells, now, settings);
+      const [first] = claim(draft, event.doorbells);
       // Three groups are ready: the caller goes home with the first, the alarm (due now) rings the other two.
-      task = first === undefined ? null : handOut(draft, first, event.codecVersion, now, settings);
+      task = first === undefined ? null : handOut(draft, first, event.codecVersion);
       break;
     }
     case "take": {
-      const group = readGroup(draft, event.group, settings);
+      const group = readGroup(draft, event.group);
       // Rung, done, and rung again by a doubled message: there is no such group any more.
-      task = group === undefined ? null : takeGroup(draft, group, event.codecVersion, now, settings);
+      task = group === undefined ? null : takeGroup(draft, group, event.codecVersion);
       break;
     }
     case "report": {
-      const group = readGroup(draft, event.group, settings);
+      const group = readGroup(draft, event.group);
       // Attempt 1 ran out, attempt 2 is out (or the group is done), now attempt 1 reports: it was counted as unknown
       // when its lease ended, and nothing it says can undo that.
       if (group?.state.lease?.attempt === event.attempt) {
-        task = takeReport(draft, group, event.report, now, settings);
+        task = takeReport(draft, group, event.report);
       }
       break;
     }
     case "settle":
       for (const { group: id, attempt } of event.settled) {
-        const group = readGroup(draft, id, settings);
+        const group = readGroup(draft, id);
         if (group?.state.lease?.attempt === attempt) {
-          settle(draft, group, now, settings);
+          settle(draft, group);
         }
       }
       break;
     case "erase":
-      erase(draft, event.payload, event.reason, now, settings);
+      erase(draft, event.payload, event.reason);
       break;
     case "resolve":
-      resolve(draft, event.key, event.how, now, settings);
+      resolve(draft, event.key, event.how);
       break;
     case "alarm":
-      rings = alarm(draft, view, moment, settings);
+      rings = alarm(draft, view);
       break;
     default:
       unreachable(event);
@@ -178,8 +162,8 @@ export function nextAlarm(view: LedgerView, settings: LedgerSettings): number | 
     oldest === undefined ? undefined : oldest + settings.memoryMs + forgetSpanMs(settings),
     head.pendingRescues[0] === undefined ? undefined : head.pendingRescues[0].at + settings.overtakenMs,
   ];
-  const next = times.reduce<number>((least, time) => Math.min(least, time ?? never), never);
-  return next === never ? undefined : next;
+  const next = times.reduce<number>((least, time) => Math.min(least, time ?? dueNever), dueNever);
+  return next === dueNever ? undefined : next;
 }
 
 /** For the reconciler: does the ledger hold each key's id, waiting or in a live group? In the order asked. */
@@ -198,7 +182,8 @@ export function holds(view: LedgerView, keys: readonly PayloadKey[]): readonly b
  * when they are read (`inThisEpoch`): there may be any number of them. Those that are held only a person reads, who may
  * have decided about them in the time that is forgotten: they follow at once, as many as an event can take.
  */
-function restore(draft: Draft, view: LedgerView, epoch: number, now: number, settings: LedgerSettings): void {
+function restore(draft: Draft, view: LedgerView, epoch: number): void {
+  const { now, settings } = draft;
   const { head } = draft;
   assert(epoch > head.epoch, "a restored ledger begins a later epoch");
   draft.head = {
@@ -212,10 +197,10 @@ function restore(draft: Draft, view: LedgerView, epoch: number, now: number, set
     const payloads = draft.waiting;
     draft.nobodyWaits();
     const fence = now + fenceMs(settings);
-    makeGroup(draft, payloads, verifyingState(fence), fence, now, settings);
+    makeGroup(draft, payloads, verifyingState(fence), fence);
   }
   for (const held of view.heldGroups(heldGroupsRead)) {
-    inThisEpoch(draft, held, settings);
+    inThisEpoch(draft, held);
   }
 }
 
@@ -225,7 +210,8 @@ const heldGroupsRead = 100;
 // --- settling
 
 /** The receipts that this attempt was handed are written. What was appended since is still owed. */
-function settle(draft: Draft, group: Group, now: number, settings: LedgerSettings): void {
+function settle(draft: Draft, group: Group): void {
+  const { now, settings } = draft;
   const { state } = group;
   assert(state.at === "closing", "only receipts are settled");
   const owed = state.receipts.slice(state.given);
@@ -240,7 +226,7 @@ function settle(draft: Draft, group: Group, now: number, settings: LedgerSetting
   if (next.length > 0) {
     // Somebody asked while it was live. Its last INSERT must be over, or it would bring back what is erased.
     const fence = (group.lastInsertAt ?? group.made) + fenceMs(settings);
-    makeGroup(draft, next, verifyingState(fence), Math.max(now, fence), now, settings);
+    makeGroup(draft, next, verifyingState(fence), Math.max(now, fence));
   }
   const ids = new Set(next.map(({ key }) => idOfKey(key)));
   draft.end(
@@ -253,39 +239,34 @@ function settle(draft: Draft, group: Group, now: number, settings: LedgerSetting
 // --- erasing
 
 /** Live: marked, and erased when it is done. Done or unknown: after the fence of whoever may be inserting it. */
-function erase(draft: Draft, payload: Doorbell, reason: string, now: number, settings: LedgerSettings): void {
+function erase(draft: Draft, payload: Doorbell, reason: string): void {
+  const { now, settings } = draft;
   const id = idOfKey(payload.key);
   const waiting = draft.waitingPayload(id);
   const place = draft.place(id);
   if (waiting !== undefined) {
-    draft.wait({ ...waiting, erase: reason }, now);
+    draft.wait({ ...waiting, erase: reason });
   } else if (place?.at === "group") {
-    const group = readGroup(draft, place.group, settings);
+    const group = readGroup(draft, place.group);
     assert(group !== undefined, "an id is placed in a group that is there");
     const payloads = group.payloads.map((one) => (idOfKey(one.key) === id ? { ...one, erase: reason } : one));
     const marked = draft.change({ ...group, payloads });
     if (group.state.at === "held") {
-      takeOut(draft, marked, id, verifyingState(now), now, settings); // whatever its rows are, they go
+      takeOut(draft, marked, id, verifyingState(now)); // whatever its rows are, they go
     }
   } else {
     const fence = (place?.since ?? draft.head.birth) + fenceMs(settings);
     const marked = { ...payloadOf(payload), doorbell: true, erase: reason };
-    makeGroup(draft, [marked], verifyingState(fence), Math.max(now, fence), now, settings);
+    makeGroup(draft, [marked], verifyingState(fence), Math.max(now, fence));
   }
 }
 
 // --- resolving
 
 /** Takes the payload out of what is held, and closes or verifies it. */
-function resolve(
-  draft: Draft,
-  key: PayloadKey,
-  how: "accept" | "rewrite",
-  now: number,
-  settings: LedgerSettings,
-): void {
+function resolve(draft: Draft, key: PayloadKey, how: "accept" | "rewrite"): void {
   const place = draft.place(idOfKey(key));
-  const group = place?.at === "group" ? readGroup(draft, place.group, settings) : undefined;
+  const group = place?.at === "group" ? readGroup(draft, place.group) : undefined;
   if (group?.state.at !== "held") {
     return; // resolved already, or verified again since
   }
@@ -301,7 +282,7 @@ function resolve(
           outcome: "stored",
           group: group.id,
           // What is accepted is what the table has: usage and volumes add it up.
-          spans: seen.rowsByDay.reduce((sum, { rows }) => sum + rows, 0),
+          spans: sumOf(seen.rowsByDay),
           rowsByDay: seen.rowsByDay,
           rejectedSpans: 0,
           bytes: 0,
@@ -313,11 +294,11 @@ function resolve(
         })),
       ];
       const ended = [{ key: payload.key, outcome: "stored" } as const];
-      takeOut(draft, group, id, closingState(receipts, ended, false), now, settings);
+      takeOut(draft, group, id, closingState(receipts, ended, false));
       break;
     }
     case "rewrite":
-      takeOut(draft, group, id, { at: "clearing", lease: null, found: [seen] }, now, settings);
+      takeOut(draft, group, id, { at: "clearing", lease: null, found: [seen] });
       break;
     default:
       unreachable(how);
@@ -325,34 +306,28 @@ function resolve(
 }
 
 /** Takes one payload out of what is held, into a group of its own; what is left stays held. */
-function takeOut(
-  draft: Draft,
-  group: Group,
-  id: PayloadId,
-  state: GroupState,
-  now: number,
-  settings: LedgerSettings,
-): void {
+function takeOut(draft: Draft, group: Group, id: PayloadId, state: GroupState): void {
+  const { now } = draft;
   const payload = group.payloads.find((one) => idOfKey(one.key) === id);
   assert(payload !== undefined && group.state.at === "held", "it is held");
   // A person looked and asked: what has a `stored` receipt may be stored again.
   const again = state.at === "closing" ? payload : ({ ...payload, cause: "replay", only: null } as const);
-  makeGroup(draft, [again], state, now, now, settings);
+  makeGroup(draft, [again], state, now);
   const rest = group.payloads.filter((one) => one !== payload);
   if (rest.length > 0) {
     const found = group.state.found.filter((one) => one.key !== payload.key);
-    makeGroup(draft, rest, { at: "held", lease: null, found }, never, now, settings);
+    makeGroup(draft, rest, { at: "held", lease: null, found }, dueNever);
   }
   draft.end(group, [], now);
 }
 
 // --- the alarm
 
-function alarm(draft: Draft, view: LedgerView, moment: Moment, settings: LedgerSettings): readonly GroupId[] {
-  const { now } = moment;
+function alarm(draft: Draft, view: LedgerView): readonly GroupId[] {
+  const { now, settings } = draft;
   const rings: GroupId[] = [];
   const others = view.groupsDue("other", now, settings.ringsMax);
-  const again = callAgain(draft, now, settings);
+  const again = callAgain(draft);
   rings.push(...again);
   // Who was just called again is due in the view still.
   const inserts = view
@@ -360,43 +335,45 @@ function alarm(draft: Draft, view: LedgerView, moment: Moment, settings: LedgerS
     .filter(({ id }) => !again.includes(id))
     .slice(0, slotsFree(draft.head, now));
   for (const old of others) {
-    const group = inThisEpoch(draft, old, settings);
+    const group = inThisEpoch(draft, old);
     const { lease } = group.state;
     if (group.due > now) {
       continue; // it has just gone to VERIFY, and its fence is ahead
     }
     if (lease === null) {
-      rings.push(ring(draft, group, now, settings));
+      rings.push(ring(draft, group));
     } else {
       assert(lease.until <= now, "a group that is out is due when its lease ends");
-      expire(draft, group, now, settings); // due now, in the lane that its state says
+      expire(draft, group); // due now, in the queue that its state says
     }
   }
   for (const old of inserts) {
-    const group = inThisEpoch(draft, old, settings);
+    const group = inThisEpoch(draft, old);
     if (group.due <= now) {
-      rings.push(callFor(draft, group, now, settings));
+      rings.push(callFor(draft, group));
     }
   }
-  if (isReadyByAge(draft, now, settings)) {
-    const group = groupWaiting(draft, now, settings);
+  if (isReadyByAge(draft)) {
+    const group = groupWaiting(draft);
     if (slotsFree(draft.head, now) > 0) {
-      rings.push(callFor(draft, group, now, settings));
+      rings.push(callFor(draft, group));
     }
   }
-  countRescues(draft, now, settings);
-  forget(draft, view, moment, settings);
+  countRescues(draft);
+  forget(draft, view);
   return rings;
 }
 
 /** Rings a group, and looks again after the back-off: the ring may be lost, or its consumer die. */
-function ring(draft: Draft, group: Group, now: number, settings: LedgerSettings): GroupId {
+function ring(draft: Draft, group: Group): GroupId {
+  const { now, settings } = draft;
   draft.change({ ...group, rings: group.rings + 1, due: now + backOffMs(group.rings, settings) });
   return group.id;
 }
 
 /** Rings a group for its INSERT. Rung again after the back-off, a lease at the longest: it keeps a slot meanwhile. */
-function callFor(draft: Draft, group: Group, now: number, settings: LedgerSettings): GroupId {
+function callFor(draft: Draft, group: Group): GroupId {
+  const { now, settings } = draft;
   const again = now + Math.min(backOffMs(group.rings, settings), settings.leaseMs);
   draft.head = { ...draft.head, breaker: wasCalled(draft.head.breaker, { group: group.id, again }) };
   draft.change({ ...group, rings: group.rings + 1, due: again });
@@ -404,15 +381,16 @@ function callFor(draft: Draft, group: Group, now: number, settings: LedgerSettin
 }
 
 /** Rings those again that were rung a while ago and have not been fetched. */
-function callAgain(draft: Draft, now: number, settings: LedgerSettings): readonly GroupId[] {
+function callAgain(draft: Draft): readonly GroupId[] {
+  const { now } = draft;
   const rings: GroupId[] = [];
   if (!mayInsert(draft.head, now)) {
     return rings;
   }
   for (const call of draft.head.breaker.called.filter(({ again }) => again <= now)) {
-    const group = readGroup(draft, call.group, settings);
+    const group = readGroup(draft, call.group);
     if (group?.state.at === "open" && group.state.lease === null) {
-      rings.push(callFor(draft, group, now, settings));
+      rings.push(callFor(draft, group));
     } else {
       draft.head = { ...draft.head, breaker: cameFor(draft.head.breaker, call.group) };
     }
@@ -421,7 +399,8 @@ function callAgain(draft: Draft, now: number, settings: LedgerSettings): readonl
 }
 
 /** A late ring's payload whose doorbell has not come by now was rescued, unless doorbells are late altogether. */
-function countRescues(draft: Draft, now: number, settings: LedgerSettings): void {
+function countRescues(draft: Draft): void {
+  const { now, settings } = draft;
   const { head } = draft;
   const over = head.pendingRescues.filter(({ at }) => at + settings.overtakenMs <= now);
   if (over.length === 0) {
@@ -446,14 +425,14 @@ function forgetSpanMs(settings: LedgerSettings): number {
  * Forgets the oldest finished ids after the memory's time, or before it when the store is full. Since then, and not
  * longer, is the memory complete: `memSince` says so, and older arrivals are verified.
  */
-function forget(draft: Draft, view: LedgerView, moment: Moment, settings: LedgerSettings): void {
-  const { now, databaseBytes } = moment;
+function forget(draft: Draft, view: LedgerView): void {
+  const { now, settings } = draft;
   const oldest = view.oldestFinished();
   if (oldest === undefined) {
     return;
   }
   const span = forgetSpanMs(settings);
-  const isFull = databaseBytes > settings.databaseBytesMax;
+  const isFull = draft.databaseBytes > settings.databaseBytesMax;
   if (!isFull && now < oldest + settings.memoryMs + span) {
     return;
   }

@@ -3,19 +3,10 @@
  * its payloads are placed in it by the same change (I3).
  */
 import { assert } from "../assert.ts";
-import type { PayloadKey } from "../payload-key.ts";
 import type { Draft } from "./draft.ts";
-import type {
-  EndedPayload,
-  Group,
-  GroupId,
-  GroupPayload,
-  GroupState,
-  Receipt,
-  StoredPayload,
-} from "./group.ts";
+import type { EndedPayload, Group, GroupId, GroupPayload, GroupState, Receipt } from "./group.ts";
 import { fitsCaps, sizeOf } from "./grouping.ts";
-import { fenceMs, type LedgerSettings } from "./settings.ts";
+import { fenceMs } from "./settings.ts";
 
 /** How many refusals a new group begins with: a payload that is alone takes its history along. */
 export interface Refusals {
@@ -30,10 +21,9 @@ export function makeGroup(
   payloads: readonly GroupPayload[],
   state: GroupState,
   due: number,
-  now: number,
-  settings: LedgerSettings,
   { refusals, lastRefusalAt }: Refusals = noRefusals,
 ): Group {
+  const { now, settings } = draft;
   assert(payloads.length === 0 || fitsCaps(sizeOf(payloads), settings.caps), "a group is within its caps");
   return draft.make({
     id: draft.drawToken(),
@@ -76,13 +66,8 @@ export function closingState(
  * Nobody inserts this group any more: after its fence the evidence is read, and what is missing gets a new token.
  * The fence counts from the last time that its INSERT was handed out; a group that never was has nothing to wait for.
  */
-export function toVerify(
-  draft: Draft,
-  group: Group,
-  now: number,
-  settings: LedgerSettings,
-  halve: { readonly code: string } | null = null,
-): Group {
+export function toVerify(draft: Draft, group: Group, halve: { readonly code: string } | null = null): Group {
+  const { now, settings } = draft;
   const fence = group.lastInsertAt === null ? now : group.lastInsertAt + fenceMs(settings);
   return draft.change({
     ...group,
@@ -96,7 +81,8 @@ export function toVerify(
  * A group as it is in this epoch. One that was written before the ledger was restored knows nothing of what was done
  * since: it goes to VERIFY, with attempt numbers that no report of the lost time can have.
  */
-export function inThisEpoch(draft: Draft, group: Group, settings: LedgerSettings): Group {
+export function inThisEpoch(draft: Draft, group: Group): Group {
+  const { settings } = draft;
   const { epoch, birth } = draft.head;
   if (group.epoch === epoch) {
     return group;
@@ -118,29 +104,7 @@ export function inThisEpoch(draft: Draft, group: Group, settings: LedgerSettings
 const attemptsAnEpoch = 1_000_000;
 
 /** A group by its id, as it is in this epoch. */
-export function readGroup(draft: Draft, id: GroupId, settings: LedgerSettings): Group | undefined {
+export function readGroup(draft: Draft, id: GroupId): Group | undefined {
   const group = draft.group(id);
-  return group === undefined ? undefined : inThisEpoch(draft, group, settings);
-}
-
-export function keysOf({ key, duplicateKeys }: GroupPayload): readonly PayloadKey[] {
-  return [key, ...duplicateKeys];
-}
-
-/** A receipt of a payload, to be completed by what it says. */
-export function blankReceipt(
-  payload: GroupPayload,
-  group: GroupId,
-  stored: StoredPayload | undefined,
-): Receipt {
-  return {
-    key: payload.key,
-    outcome: "duplicate",
-    group,
-    spans: payload.spans,
-    rowsByDay: [],
-    rejectedSpans: stored?.rejectedSpans ?? 0,
-    bytes: stored?.bytes ?? 0,
-    reason: "",
-  };
+  return group === undefined ? undefined : inThisEpoch(draft, group);
 }

@@ -7,6 +7,7 @@ import { assert } from "../assert.ts";
 import type { PayloadKey } from "../payload-key.ts";
 import type { DayRows, Evidence, GroupId, GroupPayload, Receipt, StoredPayload } from "./group.ts";
 import { mayStoreAgain } from "./head.ts";
+import { blankReceipt, deadReceipts, keysOf, sumOf } from "./receipts.ts";
 
 export type Verdict =
   /** Nothing is to be inserted: write these receipts (perhaps none), remember the id. */
@@ -39,108 +40,174 @@ export interface VerifyFacts {
   readonly oldestDay: number;
 }
 
+/** What the receipts claim of a payload, and a receipt to be completed by what it says. */
+interface Claims {
+  readonly keys: readonly PayloadKey[];
+  readonly byKey: ReadonlyMap<PayloadKey, Receipt>;
+  readonly stored: readonly Receipt[];
+  readonly erased: Receipt | undefined;
+  readonly dead: Receipt | undefined;
+  readonly blank: Receipt;
+}
+
+/** What is expected, inside the table's TTL, and how many copies of it the table has. */
+interface Copies {
+  /** What is expected of the whole payload, outside the TTL too. */
+  readonly whole: readonly DayRows[];
+  readonly expected: readonly DayRows[];
+  /** Copies of each expected day. */
+  readonly byDay: readonly number[];
+  readonly most: number;
+  readonly least: number;
+  /** Keys whose receipts say `stored`. */
+  readonly storedKeys: number;
+}
+
+type Ended = Extract<Verdict, { kind: "end" }>;
+
 export function judge(facts: VerifyFacts): Verdict {
-  const { payload, evidence, group } = facts;
-  const keys = [payload.key, ...payload.duplicateKeys];
-  const outcomes = new Map(evidence.receipts.map((receipt) => [receipt.key, receipt]));
-  const stored = evidence.receipts.filter(({ outcome }) => outcome === "stored");
-  const erased = evidence.receipts.find(({ outcome }) => outcome === "erased");
-  const dead = evidence.receipts.find(({ outcome }) => outcome === "dead");
-  const blank: Receipt = {
-    key: payload.key,
-    outcome: "duplicate",
-    group,
-    spans: payload.spans,
-    rowsByDay: [],
-    rejectedSpans: facts.rows?.rejectedSpans ?? evidence.object?.rejectedSpans ?? 0,
-    bytes: facts.rows?.bytes ?? evidence.object?.bytes ?? 0,
-    reason: "",
-  };
-  const end = (outcome: "stored" | "dead" | "erased", key: PayloadKey, receipts: readonly Receipt[]) =>
-    ({ kind: "end", receipts, key, outcome, found: false, lateBell: false }) as const;
-
+  const { payload, evidence } = facts;
+  const claims = claimsOf(facts);
   // A person erased one key of these bytes, or asks for it now: that holds for every key, whoever rings.
-  if (erased !== undefined || payload.erase !== null) {
-    const reason = payload.erase ?? erased?.reason ?? "";
-    // Rows or an object are left where whoever erased it was stopped behind the receipts, and nobody knows of it any
-    // more: then all of it is erased once more, for the deletions follow the receipts.
-    const isGone = evidence.rowsByDay.length === 0 && evidence.object === null;
-    const every = new Set(isGone && payload.erase === null ? keys : [...keys, ...outcomes.keys()]);
-    const owed = [...every].filter((key) => !isGone || outcomes.get(key)?.outcome !== "erased");
-    return end(
-      "erased",
-      erased?.key ?? payload.key,
-      owed.map((key) => ({ ...blank, key, outcome: "erased", reason })),
-    );
+  if (claims.erased !== undefined || payload.erase !== null) {
+    return erasedVerdict(facts, claims);
   }
-
   // What is expected: what was claimed to be stored, what was transcoded first, what the object comes to.
-  const whole = wholeOf(facts, stored);
+  const whole = wholeOf(facts, claims.stored);
   assert(
     whole !== null || evidence.object === null,
     "an object is transcoded when nothing else says its rows",
   );
   if (whole === null) {
-    return judgeWithoutObject(facts, end, blank, dead, stored);
+    return verdictWithoutObject(facts, claims);
   }
-  const expected = whole.filter(({ day, rows }) => day >= facts.oldestDay && rows > 0);
+  const copies = copiesFound(facts, claims, whole);
+  if ("kind" in copies) {
+    return copies;
+  }
+  const { expected, least } = copies;
+  if (expected.length === 0 || least >= 1) {
+    return presentVerdict(facts, claims, copies);
+  }
+  return absentVerdict(facts, claims, copies);
+}
+
+function claimsOf({ payload, evidence, rows, group }: VerifyFacts): Claims {
+  const { receipts, object } = evidence;
+  return {
+    keys: keysOf(payload),
+    byKey: new Map(receipts.map((receipt) => [receipt.key, receipt])),
+    stored: receipts.filter(({ outcome }) => outcome === "stored"),
+    erased: receipts.find(({ outcome }) => outcome === "erased"),
+    dead: receipts.find(({ outcome }) => outcome === "dead"),
+    blank: blankReceipt(payload, group, rows ?? object ?? undefined),
+  };
+}
+
+function end(outcome: Ended["outcome"], key: PayloadKey, receipts: readonly Receipt[]): Ended {
+  return { kind: "end", receipts, key, outcome, found: false, lateBell: false };
+}
+
+/**
+ * Erased under all of its keys. Example: a person erases key A while equal bytes have arrived under B: A and B get a
+ * receipt `erased` each, and the deletions follow the receipts. When B's event comes late, rows and object are gone
+ * and both keys have their receipts: nothing is owed.
+ */
+function erasedVerdict({ payload, evidence }: VerifyFacts, { keys, byKey, erased, blank }: Claims): Ended {
+  const reason = payload.erase ?? erased?.reason ?? "";
+  // Rows or an object are left where whoever erased it was stopped behind the receipts, and nobody knows of it any
+  // more: then all of it is erased once more, for the deletions follow the receipts.
+  const isGone = evidence.rowsByDay.length === 0 && evidence.object === null;
+  const every = new Set(isGone && payload.erase === null ? keys : [...keys, ...byKey.keys()]);
+  const owed = [...every].filter((key) => !isGone || byKey.get(key)?.outcome !== "erased");
+  return end(
+    "erased",
+    erased?.key ?? payload.key,
+    owed.map((key) => ({ ...blank, key, outcome: "erased", reason })),
+  );
+}
+
+/**
+ * How often the table has what is expected, or why that cannot be said. Expected 10 rows on Monday and 5 on Tuesday:
+ * 10 and 0 found are one copy of Monday and none of Tuesday; 20 and 10 are two copies; 7 and 5 are inexact.
+ */
+function copiesFound(
+  { payload, evidence, oldestDay, attempted }: VerifyFacts,
+  { byKey, stored }: Claims,
+  whole: readonly DayRows[],
+): Copies | Extract<Verdict, { kind: "inexact" }> {
+  const expected = whole.filter(({ day, rows }) => day >= oldestDay && rows > 0);
   const found = new Map(evidence.rowsByDay.map(({ day, rows }) => [day, rows]));
   const stray = evidence.rowsByDay.find(
-    ({ day, rows }) => rows > 0 && day >= facts.oldestDay && !expected.some((one) => one.day === day),
+    ({ day, rows }) => rows > 0 && day >= oldestDay && !expected.some((one) => one.day === day),
   );
   if (stray !== undefined) {
     return { kind: "inexact", reason: `${stray.rows} rows on a day with none` };
   }
-  // Copies by day. Expected 10 and 5, found 10 and 0: one copy of the first day, none of the second.
-  const copies = expected.map(({ day, rows }) => (found.get(day) ?? 0) / rows);
-  const most = Math.max(0, ...copies);
-  const least = Math.min(Number.POSITIVE_INFINITY, ...copies);
-  if (copies.some((one) => !Number.isInteger(one) || (one !== 0 && one !== most))) {
+  const byDay = expected.map(({ day, rows }) => (found.get(day) ?? 0) / rows);
+  const most = Math.max(0, ...byDay);
+  const least = Math.min(Number.POSITIVE_INFINITY, ...byDay);
+  if (byDay.some((one) => !Number.isInteger(one) || (one !== 0 && one !== most))) {
     return { kind: "inexact", reason: "a day has some of its rows" };
   }
-
   // Equal bytes that came again after the memory's time are stored again: as many copies as keys are `stored`, and
   // one more if this group's INSERT may be it.
   const storedKeys = new Set(stored.map(({ key }) => key)).size;
-  const copiesMax = Math.max(1, storedKeys + (facts.attempted && !outcomes.has(payload.key) ? 1 : 0));
+  const copiesMax = Math.max(1, storedKeys + (attempted && !byKey.has(payload.key) ? 1 : 0));
   if (most > copiesMax) {
     return { kind: "inexact", reason: `${most} copies, at most ${copiesMax} expected` };
   }
+  return { whole, expected, byDay, most, least, storedKeys };
+}
 
-  if (expected.length === 0 || least >= 1) {
-    // Present. Ours is `stored` when no other key claims the copy (also where it was a `duplicate` of a receipt that
-    // is lost), or when there is a copy more than others claim.
-    const isOwn = storedKeys === 0 || (most > storedKeys && !outcomes.has(payload.key));
-    const own: Receipt = { ...blank, outcome: "stored", rowsByDay: whole };
-    const owner = isOwn ? payload.key : (stored[0]?.key ?? payload.key);
-    const receipts = [
-      ...(isOwn ? [own] : []),
-      ...keys
-        .filter((key) => key !== owner && (!outcomes.has(key) || outcomes.get(key)?.outcome === "dead"))
-        .map((key) => ({ ...blank, key })),
-    ];
-    return { ...end("stored", owner, receipts), found: true };
-  }
+/**
+ * All of its rows are there. The copy is this payload's own when no other key claims it (also where it was a
+ * `duplicate` of a receipt that is lost), or when there is a copy more than others claim. Example: one copy, key A is
+ * `stored`, and B asks: B gets a receipt `duplicate`. Two copies, A is `stored`, B has no receipt: B is `stored` too.
+ */
+function presentVerdict(
+  { payload }: VerifyFacts,
+  { keys, byKey, stored, blank }: Claims,
+  { whole, most, storedKeys }: Copies,
+): Ended {
+  const isOwn = storedKeys === 0 || (most > storedKeys && !byKey.has(payload.key));
+  const own: Receipt = { ...blank, outcome: "stored", rowsByDay: whole };
+  const owner = isOwn ? payload.key : (stored[0]?.key ?? payload.key);
+  const receipts = [
+    ...(isOwn ? [own] : []),
+    ...keys
+      .filter((key) => key !== owner && (!byKey.has(key) || byKey.get(key)?.outcome === "dead"))
+      .map((key) => ({ ...blank, key })),
+  ];
+  return { ...end("stored", owner, receipts), found: true };
+}
 
-  // Absent, all of it or some days.
+/**
+ * Absent, all of it or some days. Example: 10 rows expected on Monday and 5 on Tuesday, found 10 and 0, and the object
+ * is there: Tuesday is inserted under a new token. With a `stored` receipt the rows were removed by a person, and only
+ * somebody who asks (audit, replay) brings them back.
+ */
+function absentVerdict(facts: VerifyFacts, claims: Claims, { whole, expected, byDay }: Copies): Verdict {
+  const { payload, evidence } = facts;
+  const { keys, byKey, stored, blank } = claims;
   if (stored.length > 0 && !mayStoreAgain(payload.cause)) {
     // A late bell must not resurrect what a person removed; the auditor asks with a cause of its own.
-    const owed = keys.filter((key) => !outcomes.has(key)).map((key) => ({ ...blank, key }));
+    const owed = keys.filter((key) => !byKey.has(key)).map((key) => ({ ...blank, key }));
     const owner = stored[0]?.key ?? payload.key;
     return { ...end("stored", owner, owed), lateBell: !facts.attempted };
   }
-  if (outcomes.get(payload.key)?.outcome === "dead" && !mayStoreAgain(payload.cause)) {
+  if (byKey.get(payload.key)?.outcome === "dead" && !mayStoreAgain(payload.cause)) {
     // A dead letter is tried again when a person replays it, not when an old event comes by.
     return end("dead", payload.key, []);
   }
   const { object } = evidence;
   if (object === null) {
-    return judgeWithoutObject(facts, end, blank, dead, stored);
+    return verdictWithoutObject(facts, claims);
   }
   if (object.rowsByDay === "undecodable") {
     return end("dead", payload.key, deadReceipts(keys, { ...blank, reason: "decode" }));
   }
-  const missing = expected.filter((_, i) => copies[i] === 0).map(({ day }) => day);
+  const missing = expected.filter((_, i) => byDay[i] === 0).map(({ day }) => day);
   if (missing.length < whole.length && sumOf(whole) !== payload.spans) {
     // A person accepted fewer rows than the object has: which of a day's they were, nothing says any more.
     return { kind: "inexact", reason: "a day of what was accepted is gone" };
@@ -157,12 +224,28 @@ export function judge(facts: VerifyFacts): Verdict {
 }
 
 /**
- * Receipts of a payload that ends dead: so it ends under each of its keys. A `duplicate` would outrank the `dead` that
- * the key may have from before, and two keys that die in turn, each as the other's duplicate, would leave two
- * duplicates and nobody dead (decision 0011).
+ * R2 has no object, so there is nothing to insert. Example: receipts say `stored`, and the object went with its
+ * retention: it ends as it ended. No receipt, and no row of 10: the payload is dead, `missing_object`.
  */
-export function deadReceipts(keys: readonly PayloadKey[], blank: Receipt): readonly Receipt[] {
-  return keys.map((key) => ({ ...blank, key, outcome: "dead" }));
+function verdictWithoutObject(
+  { payload, evidence }: VerifyFacts,
+  { keys, stored, dead, blank }: Claims,
+): Verdict {
+  const found = sumOf(evidence.rowsByDay);
+  if (evidence.receipts.length > 0) {
+    // Deleted after its retention, or purged: whoever rings comes too late.
+    const owner = stored[0]?.key ?? dead?.key ?? payload.key;
+    return end(stored.length > 0 || dead === undefined ? "stored" : "dead", owner, []);
+  }
+  if (found === payload.spans) {
+    const own: Receipt = { ...blank, outcome: "stored", rowsByDay: evidence.rowsByDay };
+    const others = payload.duplicateKeys.map((key) => ({ ...blank, key }));
+    return { ...end("stored", payload.key, [own, ...others]), found: true };
+  }
+  if (found > 0) {
+    return { kind: "inexact", reason: "no object, and not all of its rows" };
+  }
+  return end("dead", payload.key, deadReceipts(keys, { ...blank, reason: "missing_object" }));
 }
 
 /** Rows by day of the whole payload; null when nothing says them. */
@@ -183,46 +266,10 @@ function wholeOf(facts: VerifyFacts, stored: readonly Receipt[]): readonly DayRo
     // It cannot be inserted and may be there all the same: an older transcoder read it. Its count is the doorbell's.
     return sumOf(evidence.rowsByDay) === payload.spans
       ? evidence.rowsByDay
-      : [{ day: never, rows: payload.spans }];
+      : [{ day: noDay, rows: payload.spans }];
   }
   return counted;
 }
 
-/** No day: rows expected on it are never found. */
-const never = Number.MAX_SAFE_INTEGER;
-
-function judgeWithoutObject(
-  facts: VerifyFacts,
-  end: (
-    outcome: "stored" | "dead",
-    key: PayloadKey,
-    receipts: readonly Receipt[],
-  ) => Extract<Verdict, { kind: "end" }>,
-  blank: Receipt,
-  dead: Receipt | undefined,
-  stored: readonly Receipt[],
-): Verdict {
-  const { payload, evidence } = facts;
-  const found = sumOf(evidence.rowsByDay);
-  if (evidence.receipts.length > 0) {
-    // Deleted after its retention, or purged: whoever rings comes too late. There is nothing to insert.
-    const owner = stored[0]?.key ?? dead?.key ?? payload.key;
-    return end(stored.length > 0 || dead === undefined ? "stored" : "dead", owner, []);
-  }
-  if (found === payload.spans) {
-    const own: Receipt = { ...blank, outcome: "stored", rowsByDay: evidence.rowsByDay };
-    return {
-      ...end("stored", payload.key, [own, ...payload.duplicateKeys.map((key) => ({ ...blank, key }))]),
-      found: true,
-    };
-  }
-  if (found > 0) {
-    return { kind: "inexact", reason: "no object, and not all of its rows" };
-  }
-  const keys = [payload.key, ...payload.duplicateKeys];
-  return end("dead", payload.key, deadReceipts(keys, { ...blank, reason: "missing_object" }));
-}
-
-function sumOf(rowsByDay: readonly DayRows[]): number {
-  return rowsByDay.reduce((sum, { rows }) => sum + rows, 0);
-}
+/** Rows expected on this day are not found on any. */
+const noDay = Number.MAX_SAFE_INTEGER;

@@ -1,12 +1,12 @@
 /**
  * The ledger's state as the machine reads it, and the changes that the machine asks for. What is remembered can be
  * hundreds of millions of ids, so the state is not one object: the machine reads the few things that an event is
- * about, and answers with changes that are applied in one transaction. Two stores hold a state: `LedgerState` in
- * memory (tests and the model) and the Durable Object's SQLite (workers/consumer/ledger-storage.ts); a property test
- * keeps them equal.
+ * about, and answers with changes that are applied in one transaction. Two stores hold a state: the Durable Object's
+ * SQLite (workers/consumer/ledger-storage.ts), and `LedgerState` in memory for the tests and the model
+ * (test/ledger/ledger-state.ts); a property test keeps them equal.
  */
 import type { PayloadId } from "../payload-key.ts";
-import type { EndedPayload, EndOutcome, Group, GroupId, GroupPayload, Lane } from "./group.ts";
+import type { DueQueue, EndedPayload, EndOutcome, Group, GroupId, GroupPayload } from "./group.ts";
 import type { Head } from "./head.ts";
 
 /** Payloads that wait for others: at most one group's worth. */
@@ -52,10 +52,10 @@ export interface LedgerView {
   /** Where these ids are; an id that waits or is unknown is left out. */
   places(ids: readonly PayloadId[]): ReadonlyMap<PayloadId, Place>;
   group(id: GroupId): Group | undefined;
-  /** Groups of a lane with `due` at or before `now`, the longest due first, ties by id; at most `atMost`. */
-  groupsDue(lane: Lane, now: number, atMost: number): readonly Group[];
-  /** The earliest `due` of a lane's groups. */
-  nextDue(lane: Lane): number | undefined;
+  /** Groups of a queue with `due` at or before `now`, the longest due first, ties by id; at most `atMost`. */
+  groupsDue(queue: DueQueue, now: number, atMost: number): readonly Group[];
+  /** The earliest `due` of a queue's groups. */
+  nextDue(queue: DueQueue): number | undefined;
   /** Groups that are held for a person, by id, at most `atMost`: nothing of them is ever due. */
   heldGroups(atMost: number): readonly Group[];
   /** When the first of the groups ended that are still remembered. */

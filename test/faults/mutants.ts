@@ -92,8 +92,8 @@ const designed: readonly Mutant[] = [
   },
   {
     name: "receipt before insert: what ended unknown is receipted",
-    file: "shared/ledger/take-report.ts",
-    find: `      later(draft, { ...transcoded, unclean: true }, now, settings);
+    file: "shared/ledger/take-insert.ts",
+    find: `      later(draft, { ...transcoded, unclean: true });
       break;
     case "halted":`,
     replace: `      close(draft, transcoded, transcoded.rows ?? [], now);
@@ -112,7 +112,7 @@ const designed: readonly Mutant[] = [
   },
   {
     name: "split on the error code alone",
-    file: "shared/ledger/take-report.ts",
+    file: "shared/ledger/take-count.ts",
     find: "const isAbsent = group.payloads.every(({ key }) => isNoneOf(group, key, found.get(key) ?? []));",
     replace: "const isAbsent = found.size > 0;",
     profile: "refusals",
@@ -178,14 +178,14 @@ const designed: readonly Mutant[] = [
     name: "verify by receipts instead of rows",
     file: "shared/ledger/verify.ts",
     find: "if (expected.length === 0 || least >= 1) {",
-    replace: "if (expected.length === 0 || least >= 1 || stored.length > 0) {",
+    replace: "if (expected.length === 0 || least >= 1 || claims.stored.length > 0) {",
     profile: "losses",
   },
   {
     name: "verify by payload instead of by day",
     file: "shared/ledger/verify.ts",
     find: "if (expected.length === 0 || least >= 1) {",
-    replace: "if (expected.length === 0 || most >= 1) {",
+    replace: "if (expected.length === 0 || copies.most >= 1) {",
     profile: "losses",
   },
   {
@@ -206,10 +206,10 @@ const designed: readonly Mutant[] = [
   },
   {
     name: "condemnation after one refusal",
-    file: "shared/ledger/take-report.ts",
-    find: `  const refusals = countRefusal(draft, alone, now);
+    file: "shared/ledger/refuse-alone.ts",
+    find: `  const refusals = countRefusal(draft, alone);
   if (refusals.refusals < settings.refusalsMax) {`,
-    replace: `  const refusals = countRefusal(draft, alone, now);
+    replace: `  const refusals = countRefusal(draft, alone);
   if (refusals.refusals < 1) {`,
     profile: "refusals",
   },
@@ -226,8 +226,8 @@ const designed: readonly Mutant[] = [
   {
     name: "no alarm",
     file: "shared/ledger/machine.ts",
-    find: "  return next === never ? undefined : next;",
-    replace: "  return next === never ? next : undefined;",
+    find: "  return next === dueNever ? undefined : next;",
+    replace: "  return next === dueNever ? next : undefined;",
     profile: "lossless",
   },
 ];
@@ -235,7 +235,7 @@ const designed: readonly Mutant[] = [
 const feared: readonly Mutant[] = [
   {
     name: "a 200 after an unclean attempt is taken as proof",
-    file: "shared/ledger/take-report.ts",
+    file: "shared/ledger/take-insert.ts",
     find: `  if (group.unclean) {
     const counting`,
     replace: `  if (false) {
@@ -244,16 +244,17 @@ const feared: readonly Mutant[] = [
   },
   {
     name: "a 200 after an unclean attempt is counted by payload, not by day",
-    file: "shared/ledger/take-report.ts",
+    file: "shared/ledger/take-count.ts",
     find: "const isWhole = rows.every(({ key, rowsByDay }) => covers(found.get(key), rowsByDay));",
-    replace: "const isWhole = rows.every(({ key }) => sumOf(found.get(key) ?? []) > 0);",
+    replace:
+      "const isWhole = rows.every(({ key }) => (found.get(key) ?? []).some(({ rows: there }) => there > 0));",
     profile: "losses",
   },
   {
     name: "an attempt that a busy server answered counts as clean",
-    file: "shared/ledger/take-report.ts",
-    find: "unclean: group.unclean || report.code !== undefined },",
-    replace: "unclean: group.unclean },",
+    file: "shared/ledger/take-insert.ts",
+    find: "unclean: group.unclean || report.code !== undefined });",
+    replace: "unclean: group.unclean });",
     profile: "losses",
   },
   {
@@ -351,7 +352,7 @@ const feared: readonly Mutant[] = [
   },
   {
     name: "refusals count with nothing stored in between",
-    file: "shared/ledger/take-report.ts",
+    file: "shared/ledger/refuse-alone.ts",
     find: "const counts = refusals === 0 || draft.head.lastStoredInsertAt > lastRefusalAt;",
     replace: "const counts = true;",
     profile: "refusals",
@@ -359,7 +360,7 @@ const feared: readonly Mutant[] = [
   {
     name: "refusals count although what was stored began before them",
     open: "it needs two INSERTs that end between three refusals",
-    file: "shared/ledger/take-report.ts",
+    file: "shared/ledger/take-insert.ts",
     find: "lastStoredInsertAt: Math.max(head.lastStoredInsertAt, group.lastInsertAt),",
     replace: "lastStoredInsertAt: now,",
     profile: "refusals",
@@ -449,7 +450,7 @@ const feared: readonly Mutant[] = [
   },
   {
     name: "a dead payload's other keys are its duplicates (decision 0011)",
-    file: "shared/ledger/verify.ts",
+    file: "shared/ledger/receipts.ts",
     find: `return keys.map((key) => ({ ...blank, key, outcome: "dead" }));`,
     replace: `return keys.map((key, i) => ({ ...blank, key, outcome: i === 0 ? "dead" : "duplicate" }));`,
     profile: "refusals",
@@ -464,13 +465,13 @@ const feared: readonly Mutant[] = [
   {
     name: "an erased payload comes back with its next ring",
     file: "shared/ledger/verify.ts",
-    find: "if (erased !== undefined || payload.erase !== null) {",
+    find: "if (claims.erased !== undefined || payload.erase !== null) {",
     replace: "if (payload.erase !== null) {",
     profile: "losses",
   },
   {
     name: "the view is completed after unclean attempts only",
-    file: "shared/ledger/take-report.ts",
+    file: "shared/ledger/take-evidence.ts",
     find: "completeView ||= verdict.found && (attempted || !isReceipted(seen));",
     replace: "completeView ||= verdict.found && group.unclean;",
     profile: "refusals",
@@ -494,14 +495,14 @@ const feared: readonly Mutant[] = [
     name: "a ring that was lost is not rung again",
     file: "shared/ledger/machine.ts",
     find: "due: now + backOffMs(group.rings, settings) });",
-    replace: "due: never });",
+    replace: "due: Number.MAX_SAFE_INTEGER });",
     profile: "small faults",
   },
   {
     name: "a lease that ended is not taken back",
     file: "shared/ledger/hand-out.ts",
     find: "out: { ...group, attempts: number, rings: 0, due: lease.until },",
-    replace: "out: { ...group, attempts: number, rings: 0, due: never },",
+    replace: "out: { ...group, attempts: number, rings: 0, due: Number.MAX_SAFE_INTEGER },",
     profile: "small faults",
   },
   {
@@ -522,38 +523,38 @@ const feared: readonly Mutant[] = [
   },
   {
     name: "an unlisted code is tried for ever",
-    file: "shared/ledger/take-report.ts",
+    file: "shared/ledger/take-insert.ts",
     find: "if (counted.unlisted < settings.unlistedMax) {",
     replace: "if (counted.unlisted < 1e9) {",
     profile: "refusals",
   },
   {
     name: "a payload that was refused alone keeps its token",
-    file: "shared/ledger/take-report.ts",
-    find: `        refuseAlone(draft, group, state.code, again, now, settings);
+    file: "shared/ledger/take-count.ts",
+    find: `        refuseAlone(draft, group, state.code, again);
       } else {`,
     replace: `        const refusals = countRefusal(draft, group, now);
         if (refusals.refusals < settings.refusalsMax) {
           draft.change({ ...group, ...refusals, ...again, state: openState });
           return null;
         }
-        refuseAlone(draft, group, state.code, again, now, settings);
+        refuseAlone(draft, group, state.code, again);
       } else {`,
     profile: "losses",
   },
   {
     name: "a restored ledger leaves what it holds to a person",
     file: "shared/ledger/machine.ts",
-    find: "  for (const held of view.heldGroups(heldGroupsRead)) {\n    inThisEpoch(draft, held, settings);\n  }",
+    find: "  for (const held of view.heldGroups(heldGroupsRead)) {\n    inThisEpoch(draft, held);\n  }",
     replace: "",
     profile: "a week",
   },
   {
     name: "payloads that could not be read take their whole group to its grave",
-    file: "shared/ledger/take-report.ts",
-    find: "  makeGroup(draft, good, openState, now, now, settings);\n  makeGroup(draft, bad, verifyingState(now), now, now, settings);",
+    file: "shared/ledger/take-insert.ts",
+    find: "  makeGroup(draft, good, openState, now);\n  makeGroup(draft, bad, verifyingState(now), now);",
     replace:
-      "  makeGroup(draft, good, closingState([], [], false), now, now, settings);\n  makeGroup(draft, bad, verifyingState(now), now, now, settings);",
+      "  makeGroup(draft, good, closingState([], [], false), now);\n  makeGroup(draft, bad, verifyingState(now), now);",
     profile: "refusals",
   },
 ];

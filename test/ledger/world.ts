@@ -4,11 +4,11 @@
  */
 import type { AttemptReport, GroupId, GroupTask } from "../../shared/ledger/group.ts";
 import type { BirthFacts } from "../../shared/ledger/head.ts";
-import { LedgerState } from "../../shared/ledger/ledger-state.ts";
 import { type LedgerEvent, type Step, step, tokensNeeded } from "../../shared/ledger/machine.ts";
 import { defaultSettings, type LedgerSettings } from "../../shared/ledger/settings.ts";
 import type { Cause, Doorbell } from "../../shared/messages.ts";
 import { formatPayloadId, formatPayloadKey, type PayloadId } from "../../shared/payload-key.ts";
+import { LedgerState } from "./ledger-state.ts";
 
 export const startMs = Date.UTC(2026, 10, 24, 12, 0, 0);
 export const codecVersion = 1;

@@ -2,11 +2,11 @@ import { reset, runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { beforeEach, describe, expect, test } from "vitest";
 import type { GroupId } from "../../shared/ledger/group.ts";
-import { LedgerState } from "../../shared/ledger/ledger-state.ts";
 import { nextAlarm, step, tokensNeeded } from "../../shared/ledger/machine.ts";
 import { defaultSettings } from "../../shared/ledger/settings.ts";
 import type { LedgerView } from "../../shared/ledger/view.ts";
 import { LedgerStorage } from "../../workers/consumer/ledger-storage.ts";
+import { LedgerState } from "../ledger/ledger-state.ts";
 import { RandomHistory } from "../ledger/random-events.ts";
 import { codecVersion, doorbell, emptyWorld, idAt } from "../ledger/world.ts";
 

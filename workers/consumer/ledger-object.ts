@@ -272,11 +272,17 @@ export class Ledger extends DurableObject<LedgerEnv> {
     );
   }
 
-  /** Never throws: it is armed again already, and a failed alarm would be tried six times, then never. */
+  /**
+   * A broken invariant is not thrown: the alarm is armed again already, and the platform's six tries would end it. One
+   * that could not be armed again throws, and those tries are what is left until the next `wake`.
+   */
   override async alarm(): Promise<void> {
     try {
       await this.#live(fireAlarm(this.#instance));
     } catch (error) {
+      if (!(error instanceof BrokenInvariant)) {
+        throw error;
+      }
       writeLog("error", { message: "the alarm broke an invariant and is armed again" }, error);
     }
   }

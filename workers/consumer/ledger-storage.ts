@@ -7,13 +7,13 @@
  */
 import { assert, BrokenInvariant, unreachable } from "../../shared/assert.ts";
 import {
+  type DueQueue,
+  dueNever,
+  dueQueueOf,
   type EndedPayload,
   type EndOutcome,
   type Group,
   type GroupId,
-  type Lane,
-  laneOf,
-  never,
 } from "../../shared/ledger/group.ts";
 import type { Breaker, Call, Head } from "../../shared/ledger/head.ts";
 import {
@@ -39,7 +39,7 @@ const MINUTE_MS = 60_000;
 
 /** How an id ended, as its row says it. Never renumbered. */
 const outcomeCodes: Readonly<Record<EndOutcome, number>> = { stored: 0, dead: 1, erased: 2 };
-const laneCodes: Readonly<Record<Lane, number>> = { insert: 0, other: 1 };
+const dueQueueCodes: Readonly<Record<DueQueue, number>> = { insert: 0, other: 1 };
 
 const schema = `
   CREATE TABLE IF NOT EXISTS documents (name TEXT PRIMARY KEY, doc TEXT NOT NULL) WITHOUT ROWID;
@@ -132,18 +132,18 @@ export class LedgerStorage implements LedgerView {
     return row === undefined ? undefined : readGroup(row.doc);
   }
 
-  groupsDue(lane: Lane, now: number, atMost: number): readonly Group[] {
+  groupsDue(queue: DueQueue, now: number, atMost: number): readonly Group[] {
     const rows = this.#sql.exec<{ doc: string }>(
       "SELECT doc FROM groups WHERE lane = ? AND due <= ? ORDER BY due, id LIMIT ?",
-      laneCodes[lane],
+      dueQueueCodes[queue],
       now,
       atMost,
     );
     return [...rows].map(({ doc }) => readGroup(doc));
   }
 
-  nextDue(lane: Lane): number | undefined {
-    return this.#number("SELECT min(due) AS n FROM groups WHERE lane = ?", laneCodes[lane]);
+  nextDue(queue: DueQueue): number | undefined {
+    return this.#number("SELECT min(due) AS n FROM groups WHERE lane = ?", dueQueueCodes[queue]);
   }
 
   oldestFinished(): number | undefined {
@@ -176,8 +176,8 @@ export class LedgerStorage implements LedgerView {
   heldGroups(atMost: number): readonly Group[] {
     const rows = this.#sql.exec<{ doc: string }>(
       "SELECT doc FROM groups WHERE lane = ? AND due = ? ORDER BY id LIMIT ?",
-      laneCodes.other,
-      never,
+      dueQueueCodes.other,
+      dueNever,
       atMost,
     );
     return [...rows].map(({ doc }) => readGroup(doc));
@@ -251,7 +251,7 @@ export class LedgerStorage implements LedgerView {
     if (!isNew) {
       const { rowsWritten } = this.#sql.exec(
         "UPDATE groups SET lane = ?, due = ?, doc = ? WHERE id = ?",
-        laneCodes[laneOf(group)],
+        dueQueueCodes[dueQueueOf(group)],
         group.due,
         doc,
         group.id,
@@ -262,7 +262,7 @@ export class LedgerStorage implements LedgerView {
     this.#sql.exec(
       "INSERT INTO groups (id, lane, due, doc) VALUES (?, ?, ?, ?)",
       group.id,
-      laneCodes[laneOf(group)],
+      dueQueueCodes[dueQueueOf(group)],
       group.due,
       doc,
     );

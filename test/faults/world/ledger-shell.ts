@@ -18,7 +18,6 @@ import {
   wake,
 } from "../../../shared/delivery/ledger-life.ts";
 import type { GroupId, GroupTask } from "../../../shared/ledger/group.ts";
-import { LedgerState } from "../../../shared/ledger/ledger-state.ts";
 import { holds, type LedgerEvent, tokensNeeded } from "../../../shared/ledger/machine.ts";
 import type { PayloadKey } from "../../../shared/payload-key.ts";
 import {
@@ -29,6 +28,7 @@ import {
   type Reconciler,
 } from "../../../shared/reconcile/lease.ts";
 import type { MinuteBook } from "../../../shared/reconcile/minute-book.ts";
+import { LedgerState } from "../../ledger/ledger-state.ts";
 import type { World } from "./world.ts";
 
 /** The call failed: whether it was done is not known to the caller. */

@@ -2,11 +2,17 @@
  * The ledger's state in memory: what the SQLite store must be equal to after every change. Used by the tests and by
  * the model; a cursor over plain maps, with no rule of the protocol in it.
  */
-import { assert, unreachable } from "../assert.ts";
-import { idOfKey, minuteOfKey, type PayloadId } from "../payload-key.ts";
-import { type Group, type GroupId, type Lane, laneOf, never } from "./group.ts";
-import type { Head } from "./head.ts";
-import { type Change, type LedgerView, nothingWaits, type Place, type Waiting } from "./view.ts";
+import { assert, unreachable } from "../../shared/assert.ts";
+import { type DueQueue, dueNever, dueQueueOf, type Group, type GroupId } from "../../shared/ledger/group.ts";
+import type { Head } from "../../shared/ledger/head.ts";
+import {
+  type Change,
+  type LedgerView,
+  nothingWaits,
+  type Place,
+  type Waiting,
+} from "../../shared/ledger/view.ts";
+import { idOfKey, minuteOfKey, type PayloadId } from "../../shared/payload-key.ts";
 
 export class LedgerState implements LedgerView {
   #head: Head | null = null;
@@ -39,20 +45,20 @@ export class LedgerState implements LedgerView {
     return this.#groups.get(id);
   }
 
-  groupsDue(lane: Lane, now: number, atMost: number): readonly Group[] {
+  groupsDue(queue: DueQueue, now: number, atMost: number): readonly Group[] {
     const due: Group[] = [];
     for (const group of this.#groups.values()) {
-      if (group.due <= now && laneOf(group) === lane) {
+      if (group.due <= now && dueQueueOf(group) === queue) {
         due.push(group);
       }
     }
     return due.sort((a, b) => a.due - b.due || (a.id < b.id ? -1 : 1)).slice(0, atMost);
   }
 
-  nextDue(lane: Lane): number | undefined {
+  nextDue(queue: DueQueue): number | undefined {
     let next: number | undefined;
     for (const group of this.#groups.values()) {
-      if (laneOf(group) === lane && (next === undefined || group.due < next)) {
+      if (dueQueueOf(group) === queue && (next === undefined || group.due < next)) {
         next = group.due;
       }
     }
@@ -61,7 +67,7 @@ export class LedgerState implements LedgerView {
 
   heldGroups(atMost: number): readonly Group[] {
     return [...this.#groups.values()]
-      .filter(({ due }) => due === never)
+      .filter(({ due }) => due === dueNever)
       .sort((a, b) => (a.id < b.id ? -1 : 1))
       .slice(0, atMost);
   }

@@ -1,0 +1,75 @@
+/**
+ * Receipts as they are planned: what a payload's keys are told of its end. A receipt is a claim; the rows are the
+ * evidence (verify.ts).
+ */
+import { assert } from "../assert.ts";
+import { idOfKey, type PayloadKey } from "../payload-key.ts";
+import type { DayRows, Group, GroupId, GroupPayload, Receipt, StoredPayload } from "./group.ts";
+
+export function keysOf({ key, duplicateKeys }: GroupPayload): readonly PayloadKey[] {
+  return [key, ...duplicateKeys];
+}
+
+/** A receipt of a payload, to be completed by what it says. */
+export function blankReceipt(
+  payload: GroupPayload,
+  group: GroupId,
+  stored: Pick<StoredPayload, "rejectedSpans" | "bytes"> | undefined,
+): Receipt {
+  return {
+    key: payload.key,
+    outcome: "duplicate",
+    group,
+    spans: payload.spans,
+    rowsByDay: [],
+    rejectedSpans: stored?.rejectedSpans ?? 0,
+    bytes: stored?.bytes ?? 0,
+    reason: "",
+  };
+}
+
+/** Receipts of a stored group: the owner's first, then those of its other keys. */
+export function planReceipts(group: Group, stored: readonly StoredPayload[]): readonly Receipt[] {
+  const byKey = new Map(stored.map((payload) => [payload.key, payload]));
+  assert(byKey.size === group.payloads.length, "a stored group reports each of its payloads once");
+  return group.payloads.flatMap((payload) => {
+    const came = byKey.get(payload.key);
+    assert(came !== undefined, "a stored group reports its own payloads");
+    const { only, spans } = payload;
+    const expected = only === null ? spans : sumOf(only.whole.filter(({ day }) => only.days.includes(day)));
+    assert(sumOf(came.rowsByDay) === expected, "a payload's rows are the spans that the ingress counted");
+    const blank = blankReceipt(payload, group.id, came);
+    const own: Receipt = { ...blank, outcome: "stored", rowsByDay: only?.whole ?? came.rowsByDay };
+    return [own, ...payload.duplicateKeys.map((key) => ({ ...blank, key }))];
+  });
+}
+
+/**
+ * Receipts of a payload that ends dead: so it ends under each of its keys. A `duplicate` would outrank the `dead` that
+ * the key may have from before, and two keys that die in turn, each as the other's duplicate, would leave two
+ * duplicates and nobody dead (decision 0011).
+ */
+export function deadReceipts(keys: readonly PayloadKey[], blank: Receipt): readonly Receipt[] {
+  return keys.map((key) => ({ ...blank, key, outcome: "dead" }));
+}
+
+/** The receipt of a key that rings while those of its payload are planned: it ends as they do, or as a duplicate. */
+export function receiptBesides(
+  state: Extract<Group["state"], { at: "closing" }>,
+  key: PayloadKey,
+  owner: GroupPayload,
+  group: Group,
+): Receipt {
+  const id = idOfKey(key);
+  const ended = state.ended.find((one) => idOfKey(one.key) === id);
+  const blank = { ...blankReceipt(owner, group.id, undefined), key };
+  if (ended === undefined || ended.outcome === "stored") {
+    return blank;
+  }
+  const reason = state.receipts.find((one) => idOfKey(one.key) === id)?.reason ?? "";
+  return { ...blank, outcome: ended.outcome, reason };
+}
+
+export function sumOf(rowsByDay: readonly DayRows[]): number {
+  return rowsByDay.reduce((sum, { rows }) => sum + rows, 0);
+}

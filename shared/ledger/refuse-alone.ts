@@ -1,0 +1,55 @@
+/**
+ * A payload that is alone in its group and refused: after three refusals, with other groups stored in between, it
+ * becomes a dead letter.
+ */
+import type { Draft } from "./draft.ts";
+import type { EndedPayload, Group, Receipt } from "./group.ts";
+import { closingState, makeGroup, openState, type Refusals } from "./make-group.ts";
+import { blankReceipt, deadReceipts, keysOf } from "./receipts.ts";
+
+/**
+ * A payload that is alone was refused, and the table shows none of its rows. It dies, or is tried again, both in a group
+ * of its own: the server may have committed before a view refused, and lost the rows with its life while it kept the
+ * token (take-insert.ts). Under that token a clean 200 would be for rows that nobody has.
+ */
+export function refuseAlone(
+  draft: Draft,
+  alone: Group,
+  code: string,
+  again: Pick<Group, "due" | "failures">,
+): void {
+  const { now, settings } = draft;
+  const refusals = countRefusal(draft, alone);
+  if (refusals.refusals < settings.refusalsMax) {
+    const made = makeGroup(draft, alone.payloads, openState, again.due, refusals);
+    draft.change({ ...made, failures: again.failures });
+    return;
+  }
+  const { receipts, ended } = condemn(alone, code);
+  makeGroup(draft, alone.payloads, closingState(receipts, ended, false), now, refusals);
+}
+
+/**
+ * One more refusal of a payload that is alone. It counts if another group was stored whose INSERT began after the
+ * last one that counted: then not everything is refused. Example, three refusals: at 12:00, at 12:02 after a group
+ * that was handed out at 12:01, at 12:04 with nothing stored since: two count.
+ */
+function countRefusal(draft: Draft, { refusals, lastRefusalAt }: Refusals): Refusals {
+  const { now } = draft;
+  const counts = refusals === 0 || draft.head.lastStoredInsertAt > lastRefusalAt;
+  return counts ? { refusals: refusals + 1, lastRefusalAt: now } : { refusals, lastRefusalAt };
+}
+
+function condemn(
+  group: Group,
+  code: string,
+): { readonly receipts: readonly Receipt[]; readonly ended: readonly EndedPayload[] } {
+  return {
+    receipts: group.payloads.flatMap((payload) => {
+      const rows = group.rows?.find(({ key }) => key === payload.key);
+      const blank = { ...blankReceipt(payload, group.id, rows), reason: `rejected:${code}` };
+      return deadReceipts(keysOf(payload), blank);
+    }),
+    ended: group.payloads.map(({ key }) => ({ key, outcome: "dead" })),
+  };
+}

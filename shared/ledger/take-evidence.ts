@@ -1,0 +1,126 @@
+/**
+ * What VERIFY makes of its group: each payload's verdict (verify.ts) ends it, holds it for a person, or inserts what is
+ * missing under a new token.
+ */
+import { assert, unreachable } from "../assert.ts";
+import type { Draft } from "./draft.ts";
+import {
+  type AttemptReport,
+  type DayRows,
+  dueNever,
+  type EndedPayload,
+  type Evidence,
+  type Group,
+  type GroupPayload,
+  type GroupState,
+  type GroupTask,
+  type Receipt,
+} from "./group.ts";
+import { halvesOf } from "./grouping.ts";
+import { handOutAgain, later } from "./hand-out.ts";
+import { closingState, makeGroup, noRefusals, openState, type Refusals } from "./make-group.ts";
+import { refuseAlone } from "./refuse-alone.ts";
+import { judge } from "./verify.ts";
+
+export function takeVerified(
+  draft: Draft,
+  group: Group,
+  state: Extract<GroupState, { at: "verifying" }>,
+  report: Extract<AttemptReport, { kind: "verified" }>,
+): GroupTask | null {
+  const { now } = draft;
+  if (report.running) {
+    // It was still running after the fence, and has been killed: what was read proves nothing yet.
+    later(draft, group);
+    return null;
+  }
+  const evidence = new Map(report.payloads.map((one) => [one.key, one]));
+  assert(evidence.size === group.payloads.length, "a verification answers for each payload once");
+  const over: GroupPayload[] = [];
+  const receipts: Receipt[] = [];
+  const ended: EndedPayload[] = [];
+  const absent: GroupPayload[] = [];
+  const inexact: GroupPayload[] = [];
+  const found: { key: GroupPayload["key"]; rowsByDay: readonly DayRows[]; reason: string }[] = [];
+  let completeView = false;
+  let lateBells = 0;
+  for (const payload of group.payloads) {
+    const seen = evidence.get(payload.key);
+    assert(seen !== undefined, "a verification answers for the group's payloads");
+    const rows = group.rows?.find(({ key }) => key === payload.key) ?? null;
+    const { oldestDay } = report;
+    const attempted = group.inserts > 0;
+    const verdict = judge({ payload, evidence: seen, rows, group: group.id, attempted, oldestDay });
+    switch (verdict.kind) {
+      case "end":
+        over.push(payload);
+        receipts.push(...verdict.receipts);
+        ended.push({ key: verdict.key, outcome: verdict.outcome });
+        // Rows whose INSERT went wrong, or whose group nobody remembers closing: their view may be incomplete.
+        completeView ||= verdict.found && (attempted || !isReceipted(seen));
+        lateBells += verdict.lateBell ? 1 : 0;
+        break;
+      case "insert":
+        absent.push(verdict.payload);
+        break;
+      case "inexact":
+        inexact.push(payload);
+        found.push({ key: payload.key, rowsByDay: seen.rowsByDay, reason: verdict.reason });
+        break;
+      default:
+        unreachable(verdict);
+    }
+  }
+  if (lateBells > 0) {
+    draft.head = { ...draft.head, lateBells: draft.head.lateBells + lateBells };
+  }
+
+  const closing = closingState(receipts, ended, completeView);
+  if (over.length === group.payloads.length) {
+    if (receipts.length === 0 && !completeView) {
+      draft.end(group, ended, now);
+      return null;
+    }
+    const closed = draft.change({ ...group, failures: 0, due: now, state: closing });
+    return handOutAgain(draft, closed);
+  }
+  let task: GroupTask | null = null;
+  if (over.length > 0) {
+    task = handOutAgain(draft, makeGroup(draft, over, closing, now));
+  }
+  if (inexact.length > 0) {
+    makeGroup(draft, inexact, { at: "held", lease: null, found }, dueNever);
+  }
+  insertAbsent(draft, group, state, absent);
+  draft.end(group, [], now);
+  return task;
+}
+
+function isReceipted({ receipts }: Evidence): boolean {
+  return receipts.some(({ outcome }) => outcome === "stored");
+}
+
+/** What is missing gets a new token; in halves where the group as a whole was answered and never stored. */
+function insertAbsent(
+  draft: Draft,
+  group: Group,
+  { halve, code }: Extract<GroupState, { at: "verifying" }>,
+  absent: readonly GroupPayload[],
+): void {
+  const { now } = draft;
+  const history: Refusals = group.payloads.length === 1 ? group : noRefusals;
+  if (absent.length === 0) {
+    return;
+  }
+  if (!halve) {
+    makeGroup(draft, absent, openState, now, history);
+  } else if (absent.length > 1) {
+    for (const half of halvesOf(absent)) {
+      makeGroup(draft, half, openState, now);
+    }
+  } else {
+    // Alone, answered five times with an unlisted code, and not there: that is a refusal.
+    const alone: Group = { ...group, ...history, payloads: absent };
+    refuseAlone(draft, alone, code, { due: now, failures: 0 });
+  }
+}

@@ -1,0 +1,111 @@
+/**
+ * What the end of an INSERT makes of its group. A 200 after clean attempts is proof; after an unclean one the rows are
+ * counted (measured: ClickHouse 26.7 logged a token and lost its block at a SIGKILL).
+ */
+import { assert, unreachable } from "../assert.ts";
+import { idOfKey } from "../payload-key.ts";
+import { afterHalt, afterPressure, afterSuccess, afterUnknown } from "./breaker.ts";
+import type { Draft } from "./draft.ts";
+import type { AttemptReport, EndedPayload, Group, GroupState, GroupTask, StoredPayload } from "./group.ts";
+import { handOutAgain, later } from "./hand-out.ts";
+import { closingState, makeGroup, openState, toVerify, verifyingState } from "./make-group.ts";
+import { planReceipts } from "./receipts.ts";
+
+type Report<K extends AttemptReport["kind"]> = Extract<AttemptReport, { kind: K }>;
+
+export function takeStored(draft: Draft, group: Group, report: Report<"stored">): GroupTask | null {
+  const { now, settings } = draft;
+  assert(group.lastInsertAt !== null, "what is reported was handed out");
+  const { head } = draft;
+  draft.head = {
+    ...head,
+    breaker: afterSuccess(head.breaker, settings),
+    lastStoredInsertAt: Math.max(head.lastStoredInsertAt, group.lastInsertAt),
+  };
+  const stored: Group = { ...group, failures: 0, due: now, rows: group.rows ?? report.payloads };
+  if (group.unclean) {
+    const counting: GroupState = { at: "counting", lease: null, why: "stored", code: "" };
+    return handOutAgain(draft, draft.change({ ...stored, state: counting }));
+  }
+  return handOutAgain(draft, close(draft, stored, report.payloads));
+}
+
+/** The rows are in the table: the group's receipts, and what late rings it came by. */
+export function close(draft: Draft, group: Group, payloads: readonly StoredPayload[]): Group {
+  const { now } = draft;
+  const receipts = planReceipts(group, payloads);
+  const ended: readonly EndedPayload[] = group.payloads.map(({ key }) => ({ key, outcome: "stored" }));
+  const late = group.payloads.flatMap(({ key, cause, doorbell }) =>
+    !doorbell && (cause === "event" || cause === "reconcile")
+      ? [{ id: idOfKey(key), ring: cause, at: now }]
+      : [],
+  );
+  if (late.length > 0) {
+    draft.head = { ...draft.head, pendingRescues: [...draft.head.pendingRescues, ...late] };
+  }
+  // An attempt that ended unknown may have stored rows and not their view's: this group's, or those of the days that a
+  // payload had before.
+  const completeView = group.unclean || group.payloads.some(({ only }) => only !== null);
+  const state = closingState(receipts, ended, completeView);
+  return draft.change({ ...group, failures: 0, due: now, state });
+}
+
+export function takeFailure(
+  draft: Draft,
+  group: Group,
+  report: Report<"retry" | "unknown" | "unlisted" | "halted">,
+): void {
+  const { now, settings } = draft;
+  const { breaker } = draft.head;
+  const transcoded: Group = { ...group, rows: group.rows ?? report.payloads ?? null };
+  switch (report.kind) {
+    case "retry":
+      draft.head = { ...draft.head, breaker: afterPressure(breaker, now, settings) };
+      // Where ClickHouse answered, an INSERT was begun: "memory limit" may be said by a view, after the commit. Without
+      // an answer of its none was.
+      later(draft, { ...transcoded, unclean: group.unclean || report.code !== undefined });
+      break;
+    case "unknown":
+      draft.head = { ...draft.head, breaker: afterUnknown(breaker, group.id, now, settings) };
+      later(draft, { ...transcoded, unclean: true });
+      break;
+    case "halted":
+      // "No such table" may be said by a view, after the commit: it proves as little as a timeout.
+      draft.head = { ...draft.head, breaker: afterHalt(breaker, now, settings) };
+      later(draft, { ...transcoded, unclean: true });
+      break;
+    case "unlisted": {
+      draft.head = { ...draft.head, breaker: afterUnknown(breaker, group.id, now, settings) };
+      const counted: Group = { ...transcoded, unclean: true, unlisted: group.unlisted + 1 };
+      if (counted.unlisted < settings.unlistedMax) {
+        later(draft, counted);
+      } else {
+        toVerify(draft, counted, { code: String(report.code ?? report.reason) });
+      }
+      break;
+    }
+    default:
+      unreachable(report.kind);
+  }
+}
+
+/** Some payloads could not be read, so no INSERT was begun. The others go on without them. */
+export function takeUnreadable(draft: Draft, group: Group, report: Report<"unreadable">): void {
+  const { now } = draft;
+  const unreadable = new Set(report.keys);
+  const bad = group.payloads.filter(({ key }) => unreadable.has(key));
+  const good = group.payloads.filter(({ key }) => !unreadable.has(key));
+  assert(bad.length > 0 && bad.length === unreadable.size, "what is unreadable is in the group");
+  if (group.inserts > 1) {
+    // An earlier attempt did begin: some of its rows may be there, under the token that all of them share.
+    toVerify(draft, group);
+    return;
+  }
+  if (good.length === 0) {
+    toVerify(draft, { ...group, lastInsertAt: null, firstInsertAt: null, inserts: 0 });
+    return;
+  }
+  makeGroup(draft, good, openState, now);
+  makeGroup(draft, bad, verifyingState(now), now);
+  draft.end(group, [], now);
+}
