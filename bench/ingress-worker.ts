@@ -7,12 +7,13 @@
  */
 import * as zlib from "node:zlib";
 import { type ApiKeyRecord, formatApiKey } from "../shared/api-key.ts";
+import { acceptPayload } from "../shared/delivery/acceptance.ts";
+import { perform } from "../shared/effect.ts";
 import { inflate } from "../shared/inflate.ts";
 import { limits } from "../shared/limits.ts";
 import { inspectTraces } from "../shared/otlp/inspect.ts";
 import { sampleThreshold } from "../shared/otlp/sample-threshold.ts";
 import { formatPayloadKey, payloadId } from "../shared/payload-key.ts";
-import { acceptPayload } from "../workers/ingress/accept-payload.ts";
 import { accepted, encoded } from "../workers/ingress/answer.ts";
 import { authenticate, KeyMemory } from "../workers/ingress/authenticate.ts";
 import type { IngressBindings } from "../workers/ingress/bindings.ts";
@@ -20,9 +21,9 @@ import { BytesInHand } from "../workers/ingress/bytes-in-hand.ts";
 import { type Content, readContent } from "../workers/ingress/content.ts";
 import { addCorsHeaders, originAllowed } from "../workers/ingress/cors.ts";
 import { Deadline } from "../workers/ingress/deadline.ts";
+import { acceptancePerformer, NotifiedKeys } from "../workers/ingress/perform-acceptance.ts";
 import { readBody } from "../workers/ingress/read-body.ts";
 import { OutcomeReport } from "../workers/ingress/report-outcomes.ts";
-import { ring } from "../workers/ingress/ring.ts";
 import { Tally } from "../workers/ingress/tally.ts";
 import { benchKeyRecord } from "./bench-key.ts";
 import { lastOf } from "./ingress-stages.ts";
@@ -31,6 +32,7 @@ interface Ingress {
   fetch(request: Request, env: object, ctx: object): Promise<Response>;
 }
 
+const notifiedKeys = new NotifiedKeys();
 const key = formatApiKey(new Uint8Array(52));
 const record = benchKeyRecord();
 const env = {
@@ -125,8 +127,12 @@ async function goOn(
   }
   const inflatedBytes = inflated.length;
   const metadata = { type, encoding, spans, rejectedSpans, inflatedBytes, outputBytes, arrival, ...bounds };
-  await acceptPayload(bindings.PAYLOADS, key, bytes, { version: "1", ...metadata }, deadline);
-  context.waitUntil(ring(bindings.RING, { v: 1, key, cause: "ingress", spans, outputBytes, arrival }));
+  const waitUntil = (promise: Promise<unknown>): void => context.waitUntil(promise);
+  const full = { version: "1", ...metadata } as const;
+  await perform(
+    acceptPayload(key, { spans, outputBytes, arrival }, false),
+    acceptancePerformer(bindings.PAYLOADS, bindings.RING, bytes, full, notifiedKeys, deadline, waitUntil),
+  );
   if (last === 7) {
     return;
   }

@@ -142,6 +142,8 @@ export const limits = {
    * to R2 an invocation). 200 a minute of new keys are 200,000 payloads a minute, a lane's whole capacity.
    */
   reconcileListCalls: { fresh: 200, open: 100, again: 100, delete: 100 },
+  /** Keys of which an ingress isolate knows that it sent their doorbells: 0.2 MB. */
+  notifiedKeysMax: 1000,
   /** R2 deletes so many keys per call (Workers API, `delete`). */
   r2DeleteKeysMax: 1000,
   /** R2 lists so many keys a call. */

@@ -34,6 +34,14 @@ export const doorbellSchema = v.object({
 });
 export type Doorbell = v.InferOutput<typeof doorbellSchema>;
 
+/** A queue message that names one payload, whose object says the rest. */
+export const bareDoorbellSchema = v.strictObject({
+  v: v.literal(1),
+  key: payloadKeySchema,
+  cause: v.picklist(causes),
+});
+export type BareDoorbell = v.InferOutput<typeof bareDoorbellSchema>;
+
 /** A queue message that names one group which is ready to be inserted. */
 export const groupBellSchema = v.object({ v: v.literal(1), group: groupIdSchema });
 export type GroupBell = v.InferOutput<typeof groupBellSchema>;

@@ -56,8 +56,9 @@ function* takeMessages(messages: readonly Placed[]): DeliveryWork<readonly Group
       case "group":
         groups.push(read.group);
         break;
-      case "event": {
-        const doorbell = yield* ask("completeDoorbell", read.key);
+      case "bare": {
+        const { key, cause } = read;
+        const doorbell = yield* ask("completeDoorbell", { key, cause });
         if (doorbell !== null) {
           doorbells.push(doorbell);
         }

@@ -17,7 +17,7 @@ import type {
   TableMeasure,
 } from "../ledger/group.ts";
 import type { Settled } from "../ledger/machine.ts";
-import type { Doorbell, OutcomesMessage } from "../messages.ts";
+import type { Cause, Doorbell, OutcomesMessage } from "../messages.ts";
 import type { PayloadId, PayloadKey } from "../payload-key.ts";
 
 export type InsertTask = Extract<GroupTask, { readonly step: "insert" }>;
@@ -40,11 +40,13 @@ export interface TableFacts {
 
 /** An object of R2, as far as VERIFY wants to know it. */
 export interface FoundObject {
+  /** Its rows, all days together, as its metadata says. */
+  readonly spans: number;
   readonly rejectedSpans: number;
   /** Size of the object. */
   readonly bytes: number;
-  /** Null where nobody asked; `undecodable` where the transcoder refuses the object. */
-  readonly rowsByDay: readonly DayRows[] | "undecodable" | null;
+  /** Null where nobody asked; `undecodable` where the transcoder refuses the object, `unreadable` where its metadata is not ours. */
+  readonly rowsByDay: readonly DayRows[] | "undecodable" | "unreadable" | null;
 }
 
 /** The messages of a batch are named by their place in it. */
@@ -52,7 +54,10 @@ export interface DeliveryEffects {
   // --- a batch of messages
 
   /** The doorbell of a bare key, from its object. Null: there is nothing here to bring in. */
-  readonly completeDoorbell: { readonly asks: PayloadKey; readonly answers: Doorbell | null };
+  readonly completeDoorbell: {
+    readonly asks: { readonly key: PayloadKey; readonly cause: Cause };
+    readonly answers: Doorbell | null;
+  };
   /** Keep a message in R2 for people, and say what they are to be told. */
   readonly parkMessage: {
     readonly asks: { readonly at: number; readonly reason: string };

@@ -5,6 +5,8 @@
  */
 import * as v from "valibot";
 import {
+  bareDoorbellSchema,
+  type Cause,
   type Doorbell,
   doorbellSchema,
   groupBellSchema,
@@ -22,7 +24,8 @@ const created = new Set(["PutObject", "CopyObject", "CompleteMultipartUpload"]);
 export type ReadMessage =
   | { readonly kind: "doorbell"; readonly doorbell: Doorbell }
   | { readonly kind: "group"; readonly group: string }
-  | { readonly kind: "event"; readonly key: PayloadKey }
+  /** Its object says the rest. */
+  | { readonly kind: "bare"; readonly key: PayloadKey; readonly cause: Cause }
   | { readonly kind: "outcomes"; readonly outcomes: OutcomesMessage }
   | { readonly kind: "quota"; readonly quota: QuotaMessage }
   /** An R2 event for something else than a new payload: a deletion, an object of another prefix. */
@@ -47,6 +50,11 @@ export function readMessage(body: unknown): ReadMessage {
   if (quota.success) {
     return { kind: "quota", quota: quota.output };
   }
+  const bare = v.safeParse(bareDoorbellSchema, body);
+  if (bare.success) {
+    const { key, cause } = bare.output;
+    return { kind: "bare", key, cause };
+  }
   const event = v.safeParse(r2EventSchema, body);
   if (!event.success) {
     return { kind: "unknown", reason: "it is no doorbell, group bell, R2 event or report of the ingress" };
@@ -56,6 +64,6 @@ export function readMessage(body: unknown): ReadMessage {
     return { kind: "passed_over", reason: `R2 event ${action} brings nothing in` };
   }
   return isPayloadKey(object.key)
-    ? { kind: "event", key: object.key }
+    ? { kind: "bare", key: object.key, cause: "event" }
     : { kind: "passed_over", reason: "R2 event for a key that is no payload" };
 }

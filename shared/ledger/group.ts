@@ -134,10 +134,12 @@ export interface Evidence {
   /** An object of the id: under which key, and what it comes to. Null: none of the id's keys has one. */
   readonly object: {
     readonly key: PayloadKey;
+    /** Its rows, all days together. */
+    readonly spans: number;
     readonly rejectedSpans: number;
     readonly bytes: number;
-    /** Null where nobody needed it; `undecodable` where the transcoder refuses the object. */
-    readonly rowsByDay: readonly DayRows[] | "undecodable" | null;
+    /** Null where nobody needed it; `undecodable` where the transcoder refuses the object, `unreadable` where its metadata is not ours. */
+    readonly rowsByDay: readonly DayRows[] | "undecodable" | "unreadable" | null;
   } | null;
 }
 

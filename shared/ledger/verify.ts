@@ -100,8 +100,17 @@ function claimsOf({ payload, evidence, rows, group }: VerifyFacts): Claims {
     stored: receipts.filter(({ outcome }) => outcome === "stored"),
     erased: receipts.find(({ outcome }) => outcome === "erased"),
     dead: receipts.find(({ outcome }) => outcome === "dead"),
-    blank: blankReceipt(payload, group, rows ?? object ?? undefined),
+    blank: {
+      ...blankReceipt(payload, group, rows ?? object ?? undefined),
+      spans: spansOf({ payload, evidence, rows }),
+    },
   };
+}
+
+/** How many spans the payload has: its object knows; a doorbell may be of another request with the same bytes. */
+function spansOf({ payload, rows, evidence }: Pick<VerifyFacts, "payload" | "rows" | "evidence">): number {
+  const transcoded = payload.only === null && rows !== null ? sumOf(rows.rowsByDay) : undefined;
+  return evidence.object?.spans ?? transcoded ?? payload.spans;
 }
 
 function end(outcome: Ended["outcome"], key: PayloadKey, receipts: readonly Receipt[]): Ended {
@@ -204,11 +213,12 @@ function absentVerdict(facts: VerifyFacts, claims: Claims, { whole, expected, by
   if (object === null) {
     return verdictWithoutObject(facts, claims);
   }
-  if (object.rowsByDay === "undecodable") {
-    return end("dead", payload.key, deadReceipts(keys, { ...blank, reason: "decode" }));
+  if (object.rowsByDay === "undecodable" || object.rowsByDay === "unreadable") {
+    const reason = object.rowsByDay === "undecodable" ? "decode" : "unreadable";
+    return end("dead", payload.key, deadReceipts(keys, { ...blank, reason }));
   }
   const missing = expected.filter((_, i) => byDay[i] === 0).map(({ day }) => day);
-  if (missing.length < whole.length && sumOf(whole) !== payload.spans) {
+  if (missing.length < whole.length && sumOf(whole) !== spansOf(facts)) {
     // A person accepted fewer rows than the object has: which of a day's they were, nothing says any more.
     return { kind: "inexact", reason: "a day of what was accepted is gone" };
   }
@@ -228,7 +238,7 @@ function absentVerdict(facts: VerifyFacts, claims: Claims, { whole, expected, by
  * retention: it ends as it ended. No receipt, and no row of 10: the payload is dead, `missing_object`.
  */
 function verdictWithoutObject(
-  { payload, evidence }: VerifyFacts,
+  { payload, evidence, rows }: VerifyFacts,
   { keys, stored, dead, blank }: Claims,
 ): Verdict {
   const found = sumOf(evidence.rowsByDay);
@@ -237,7 +247,7 @@ function verdictWithoutObject(
     const owner = stored[0]?.key ?? dead?.key ?? payload.key;
     return end(stored.length > 0 || dead === undefined ? "stored" : "dead", owner, []);
   }
-  if (found === payload.spans) {
+  if (found === spansOf({ payload, evidence, rows })) {
     const own: Receipt = { ...blank, outcome: "stored", rowsByDay: evidence.rowsByDay };
     const others = payload.duplicateKeys.map((key) => ({ ...blank, key }));
     return { ...end("stored", payload.key, [own, ...others]), found: true };
@@ -262,11 +272,11 @@ function wholeOf(facts: VerifyFacts, stored: readonly Receipt[]): readonly DayRo
     return claimed.rowsByDay;
   }
   const counted = evidence.object?.rowsByDay ?? null;
-  if (counted === "undecodable") {
-    // It cannot be inserted and may be there all the same: an older transcoder read it. Its count is the doorbell's.
-    return sumOf(evidence.rowsByDay) === payload.spans
-      ? evidence.rowsByDay
-      : [{ day: noDay, rows: payload.spans }];
+  if (counted === "undecodable" || counted === "unreadable") {
+    // It cannot be inserted and may be there all the same: an older transcoder read it. Its count is the doorbell's,
+    // which says nothing where it was made of unreadable metadata.
+    const spans = Math.max(1, spansOf(facts));
+    return sumOf(evidence.rowsByDay) === spans ? evidence.rowsByDay : [{ day: noDay, rows: spans }];
   }
   return counted;
 }

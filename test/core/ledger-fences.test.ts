@@ -17,7 +17,7 @@ function allFound(task: GroupTask): AttemptReport {
       key,
       receipts: [],
       rowsByDay: [{ day: today, rows: spans }],
-      object: { key, rejectedSpans: 0, bytes: 100, rowsByDay: [{ day: today, rows: spans }] },
+      object: { key, spans, rejectedSpans: 0, bytes: 100, rowsByDay: [{ day: today, rows: spans }] },
     })),
   };
 }

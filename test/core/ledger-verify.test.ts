@@ -16,6 +16,7 @@ function evidenceOf(payload: GroupPayload, rows: number, more: Partial<Evidence>
     rowsByDay: rows === 0 ? [] : [{ day: today, rows }],
     object: {
       key: payload.key,
+      spans: payload.spans,
       rejectedSpans: 0,
       bytes: 100,
       rowsByDay: [{ day: today, rows: payload.spans }],
@@ -139,7 +140,7 @@ describe("poison", () => {
     const payloads = verify.payloads.map((payload) =>
       evidenceOf(payload, 0, {
         rowsByDay: days.slice(0, 1),
-        object: { key: payload.key, rejectedSpans: 0, bytes: 100, rowsByDay: days },
+        object: { key: payload.key, spans: 10, rejectedSpans: 0, bytes: 100, rowsByDay: days },
       }),
     );
     ledger.report(verify, { kind: "verified", running: false, oldestDay: 0, payloads });
@@ -293,7 +294,7 @@ describe("the view of trace ids is completed with the receipts", () => {
       { day: today - 1, rows: 4 },
       { day: today, rows: 6 },
     ];
-    const object = { key: doorbell({ n: 1 }).key, rejectedSpans: 0, bytes: 100, rowsByDay: days };
+    const object = { key: doorbell({ n: 1 }).key, spans: 10, rejectedSpans: 0, bytes: 100, rowsByDay: days };
     ledger.report(verify, verified(verify, 0, { object, rowsByDay: days.slice(0, 1) }));
     const insert = next(ledger, MINUTE_MS);
     const stored: AttemptReport = {
@@ -408,6 +409,7 @@ describe("a payload that dies under several keys", () => {
     verified(task, 0, {
       object: {
         key: task.payloads[0]?.key ?? doorbell({ n: 1 }).key,
+        spans: task.payloads[0]?.spans ?? 0,
         rejectedSpans: 0,
         bytes: 100,
         rowsByDay: "undecodable",

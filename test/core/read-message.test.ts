@@ -17,7 +17,7 @@ test("a doorbell, a group's bell and an R2 event are told apart", () => {
     kind: "group",
     group: "0123456789abcdef0123456789abcdef",
   });
-  expect(readMessage(event)).toEqual({ kind: "event", key });
+  expect(readMessage(event)).toEqual({ kind: "bare", cause: "event", key });
 });
 
 test("what the ingress reports is told apart from what is rung", () => {

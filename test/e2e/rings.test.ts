@@ -29,8 +29,9 @@ afterAll(async () => {
 /** What the ingress leaves in R2 when it dies right after the put: a payload that no doorbell was rung for. */
 async function putWithoutDoorbell(
   run: string,
-  arrival = Date.now(),
+  changes: Record<string, string> = {},
 ): Promise<{ key: PayloadKey; size: number }> {
+  const arrival = Date.now();
   const body =
     ProtobufTraceSerializer.serializeRequest(freshSpans(30, 2, { "test.run": run })) ?? new Uint8Array();
   const bounds = { startMinMs: arrival - limits.spanAgeMaxMs, startMaxMs: arrival + limits.spanFutureMaxMs };
@@ -38,17 +39,20 @@ async function putWithoutDoorbell(
   const key = formatPayloadKey(arrival, "dev", await payloadId("dev", "pb", "identity", body));
   const bucket = await local.pipeline.workers.getR2Bucket("PAYLOADS", workerNames.consumer);
   await bucket.put(key, body, {
-    customMetadata: formatPayloadMetadata({
-      version: "1",
-      type: "pb",
-      encoding: "identity",
-      spans,
-      rejectedSpans,
-      inflatedBytes: body.length,
-      outputBytes,
-      arrival,
-      ...bounds,
-    }),
+    customMetadata: {
+      ...formatPayloadMetadata({
+        version: "1",
+        type: "pb",
+        encoding: "identity",
+        spans,
+        rejectedSpans,
+        inflatedBytes: body.length,
+        outputBytes,
+        arrival,
+        ...bounds,
+      }),
+      ...changes,
+    },
   });
   return { key, size: body.length };
 }
@@ -123,4 +127,36 @@ test("all rings at once store a payload once", async () => {
   await queue.send(event);
   await new Promise((resolve) => setTimeout(resolve, 7000)); // batch time-out, age of a group, the way to the rows
   expect(await local.query(countOf("all"))).toBe("30\t30");
+});
+
+test("a doorbell that counts other spans than its object keeps nobody of its group from being stored", async () => {
+  const { key } = await putWithoutDoorbell("other count");
+  const queue = await local.pipeline.workers.getQueueProducer("RING", workerNames.consumer);
+  const counts = { spans: 17, outputBytes: 9999, arrival: Date.now() };
+  const innocent = await putWithoutDoorbell("innocent");
+  await Promise.all([
+    queue.send({ v: 1, key, cause: "ingress", ...counts }),
+    queue.send({ v: 1, key: innocent.key, cause: "ingress" }),
+  ]);
+  await local.eventually(countOf("innocent"), "30\t30", 15_000);
+  await local.eventually(countOf("other count"), "30\t30", 5000);
+  await local.eventually(
+    `SELECT outcome, spans FROM headrace_receipts FINAL WHERE key IN ('${key}', '${innocent.key}') ORDER BY key`,
+    "stored\t30\nstored\t30",
+    5000,
+  );
+});
+
+test("an object whose metadata is not ours becomes a dead letter; the others of its group are stored", async () => {
+  const damaged = await putWithoutDoorbell("damaged", { spans: "many" });
+  const innocent = await putWithoutDoorbell("beside it");
+  const queue = await local.pipeline.workers.getQueueProducer("RING", workerNames.consumer);
+  await queue.sendBatch([damaged, innocent].map(({ key }) => ({ body: { v: 1, key, cause: "ingress" } })));
+  await local.eventually(countOf("beside it"), "30\t30", 15_000);
+  await local.eventually(
+    `SELECT outcome, reason FROM headrace_receipts FINAL WHERE key = '${damaged.key}'`,
+    "dead\tunreadable",
+    20_000,
+  );
+  expect(await local.query(countOf("damaged"))).toBe("0\t0");
 });

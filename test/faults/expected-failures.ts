@@ -63,13 +63,6 @@ export const expectedFailures: readonly ExpectedFailure[] = [
     story: "ClickHouse answers 159 each time: an unknown outcome, and nothing ever splits the group.",
   },
   {
-    profile: "metadata that is not ours",
-    seed: 1,
-    invariant: "I7",
-    story:
-      "One object's metadata cannot be parsed: the block is never built, and every innocent of the group waits.",
-  },
-  {
     profile: "a payload that kills its isolate",
     seed: 1,
     invariant: "I7",

@@ -113,7 +113,7 @@ export class RandomHistory {
             object:
               this.#random() < 0.1
                 ? null
-                : { key, rejectedSpans: 0, bytes: 1, rowsByDay: [{ day: 20_781, rows: spans }] },
+                : { key, spans, rejectedSpans: 0, bytes: 1, rowsByDay: [{ day: 20_781, rows: spans }] },
           })),
         };
       default:

@@ -13,6 +13,7 @@ import { type PayloadMetadata, payloadMetadataSchema } from "../../shared/messag
 import { jsonToProtobuf } from "../../shared/otlp/json.ts";
 import { MalformedBody } from "../../shared/otlp/malformed.ts";
 import type { PayloadKey } from "../../shared/payload-key.ts";
+import { writeLog } from "../../shared/write-log.ts";
 
 export interface ReadablePayload {
   readonly kind: "readable";
@@ -27,10 +28,11 @@ export interface ReadablePayload {
 
 export type LoadedPayload =
   | ReadablePayload
-  /** No object under the key, or one that cannot be inflated or converted. */
+  /** No object under the key, one whose metadata is not ours, or one that cannot be inflated or converted. */
   | { readonly kind: "unreadable"; readonly key: PayloadKey; readonly reason: string };
 
-type Fetched = { readonly metadata: PayloadMetadata; readonly body: Uint8Array } | null;
+/** Null: there is no object. `metadata` null: what R2 says of it is not ours. */
+type Fetched = { readonly metadata: PayloadMetadata | null; readonly body: Uint8Array } | null;
 
 /** Yields the payloads in their order, at most `limits.r2GetsAtOnceMax` gets at once. Throws when R2 cannot be reached. */
 export async function* loadPayloads(
@@ -68,6 +70,9 @@ function readable(payload: GroupPayload, fetched: Fetched): LoadedPayload {
     return { kind: "unreadable", key, reason: "missing_object" };
   }
   const { metadata, body } = fetched;
+  if (metadata === null) {
+    return { kind: "unreadable", key, reason: "unreadable" };
+  }
   try {
     const inflated = inflate(zlib, body, metadata.encoding, limits.inflatedBytesMax);
     const protobuf = metadata.type === "json" ? jsonToProtobuf(inflated) : inflated;
@@ -89,6 +94,14 @@ async function fetchPayload(bucket: R2Bucket, key: PayloadKey): Promise<Fetched>
   if (object === null) {
     return null;
   }
-  const metadata = v.parse(payloadMetadataSchema, object.customMetadata);
-  return { metadata, body: new Uint8Array(await object.arrayBuffer()) };
+  const body = new Uint8Array(await object.arrayBuffer());
+  const metadata = v.safeParse(payloadMetadataSchema, object.customMetadata);
+  if (!metadata.success) {
+    writeLog("error", {
+      message: "a payload's metadata is not ours",
+      payload: key,
+      issues: v.flatten(metadata.issues),
+    });
+  }
+  return { metadata: metadata.success ? metadata.output : null, body };
 }

@@ -64,7 +64,7 @@ export function performerOf(
   };
   return {
     // --- a batch of messages
-    completeDoorbell: async (key) => (await completeDoorbell(bucket, key, "event")) ?? null,
+    completeDoorbell: async ({ key, cause }) => (await completeDoorbell(bucket, key, cause)) ?? null,
     parkMessage: async ({ at, reason }) =>
       await parkMessage(bucket, batch.queue, messageOf(batch, at), reason),
     tell: async (findings) => {
@@ -265,13 +265,15 @@ async function readObject(
     if (loaded.kind === "readable") {
       const { bytes, metadata } = loaded;
       return {
+        spans: metadata.spans,
         rejectedSpans: metadata.rejectedSpans,
         bytes,
         rowsByDay: count ? countPayload(loaded) : null,
       };
     }
     if (loaded.reason !== "missing_object") {
-      return { rejectedSpans: 0, bytes: 0, rowsByDay: "undecodable" };
+      const rowsByDay = loaded.reason === "unreadable" ? "unreadable" : "undecodable";
+      return { spans: payload.spans, rejectedSpans: 0, bytes: 0, rowsByDay };
     }
   }
   return null;

@@ -1,5 +1,5 @@
 /** What the ingress may touch: the bindings of `[env.ingress]` in wrangler.toml. */
-import type { Doorbell } from "../../shared/messages.ts";
+import type { BareDoorbell, Doorbell } from "../../shared/messages.ts";
 import type { Meter, MeterBindings } from "./meter-object.ts";
 
 export interface IngressBindings extends MeterBindings {
@@ -12,5 +12,5 @@ export interface IngressBindings extends MeterBindings {
   /** Who may send how much: one object a tenant. */
   readonly METER: DurableObjectNamespace<Meter>;
   /** The doorbell's queue. */
-  readonly RING: Queue<Doorbell>;
+  readonly RING: Queue<Doorbell | BareDoorbell>;
 }

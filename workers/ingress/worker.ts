@@ -6,13 +6,14 @@
  * ClickHouse is the consumer's.
  */
 import { Router } from "itty-router";
+import { type Acceptance, acceptPayload } from "../../shared/delivery/acceptance.ts";
+import { perform } from "../../shared/effect.ts";
 import { limits } from "../../shared/limits.ts";
 import type { PayloadMetadata } from "../../shared/messages.ts";
 import { type Inspection, rejectionMessage, type SpanBounds } from "../../shared/otlp/inspect.ts";
 import { sampleThreshold } from "../../shared/otlp/sample-threshold.ts";
 import { formatPayloadKey, payloadId } from "../../shared/payload-key.ts";
 import { writeLog } from "../../shared/write-log.ts";
-import { acceptPayload } from "./accept-payload.ts";
 import { accepted, encoded, refused } from "./answer.ts";
 import { authenticate, KeyMemory, type Sender } from "./authenticate.ts";
 import type { IngressBindings } from "./bindings.ts";
@@ -21,10 +22,10 @@ import { checkPayload } from "./check-payload.ts";
 import { answerType, type Content, readContent } from "./content.ts";
 import { addCorsHeaders, originAllowed, preflight } from "./cors.ts";
 import { Deadline } from "./deadline.ts";
+import { acceptancePerformer, NotifiedKeys } from "./perform-acceptance.ts";
 import { drainBody, readBody } from "./read-body.ts";
 import type { Refusal, RefusalReason } from "./refusal.ts";
 import { OutcomeReport } from "./report-outcomes.ts";
-import { ring } from "./ring.ts";
 import { type Admission, type Leases, overLimit, spendSpans } from "./spend-spans.ts";
 import { Tally } from "./tally.ts";
 
@@ -32,6 +33,7 @@ import { Tally } from "./tally.ts";
 const keyMemory = new KeyMemory();
 const leases: Leases = new Map();
 const outcomes = new OutcomeReport();
+const notifiedKeys = new NotifiedKeys();
 const bytesInHand = new BytesInHand(limits.ingressBytesInHandMax);
 
 /** A body without spans that is longer than this is most likely a mistake (snake_case JSON, say): it gets a warning. */
@@ -139,11 +141,16 @@ async function receiveBody(
   ): Promise<Response> {
     const id = await payloadId(tenant, content.type, content.encoding, body.bytes);
     const payload = formatPayloadKey(metadata.arrival, tenant, id);
-    const acceptance = await acceptPayload(env.PAYLOADS, payload, body.bytes, metadata, deadline);
-    if (acceptance !== "created") {
+    const { spans, outputBytes, arrival } = metadata;
+    const waitUntil = (promise: Promise<unknown>): void => ctx.waitUntil(promise);
+    const acceptance = await perform(
+      acceptPayload(payload, { spans, outputBytes, arrival }, notifiedKeys.has(payload)),
+      acceptancePerformer(env.PAYLOADS, env.RING, body.bytes, metadata, notifiedKeys, deadline, waitUntil),
+    );
+    if (acceptance.kind !== "created") {
       admission.giveBack();
     }
-    if (acceptance === "unreachable") {
+    if (acceptance.kind === "unreachable") {
       return await refuseRequest(
         request,
         {
@@ -153,18 +160,28 @@ async function receiveBody(
         tally,
       );
     }
-    const { spans, outputBytes, arrival } = metadata;
-    ctx.waitUntil(ring(env.RING, { v: 1, key: payload, cause: "ingress", spans, outputBytes, arrival }));
-    tally.end("accepted", admission.metered ? acceptance : "unmetered");
-    const partial =
-      metadata.rejectedSpans === 0
-        ? undefined
-        : { rejectedSpans: metadata.rejectedSpans, errorMessage: rejections };
-    return accepted(content.type, partial, {
+    tally.end("accepted", admission.metered ? acceptance.kind : "unmetered");
+    return accepted(content.type, partialSuccess(metadata, rejections, acceptance), {
       "x-headrace-payload": id,
-      ...(acceptance === "duplicate" ? { "x-headrace-duplicate": "1" } : {}),
+      ...(acceptance.kind === "duplicate" ? { "x-headrace-duplicate": "1" } : {}),
     });
   }
+}
+
+/**
+ * What the client is told of spans that are not stored: those that were refused, and those that equal bytes, which came
+ * first, do not have: their key kept a smaller share of the traces.
+ */
+function partialSuccess(metadata: PayloadMetadata, rejections: string, acceptance: Acceptance) {
+  const stored = acceptance.kind === "duplicate" ? (acceptance.spans ?? metadata.spans) : metadata.spans;
+  const missing = Math.max(0, metadata.spans - stored);
+  const rejectedSpans = metadata.rejectedSpans + missing;
+  if (rejectedSpans === 0) {
+    return undefined;
+  }
+  const before = `These bytes were stored before, with ${stored} of their ${metadata.spans} spans: their key kept another share of the traces.`;
+  const texts = [metadata.rejectedSpans > 0 ? rejections : "", missing > 0 ? before : ""];
+  return { rejectedSpans, errorMessage: texts.filter((text) => text !== "").join(" ") };
 }
 
 /** A request without a span to store is answered 200 all the same (OTLP: an empty request is a success). */

@@ -1,13 +1,14 @@
 /**
- * An exporter, and the ingress that answers it: a create-only put, a look whether a put that threw has landed after
- * all, 200 and a doorbell (workers/ingress/accept-payload.ts, ring.ts). Every object that lands makes an R2 event.
+ * An exporter, and the ingress that answers it: the product's own acceptance (shared/delivery/acceptance.ts), its effects
+ * performed over this world. Every object that lands makes an R2 event.
  */
-
+import { type AcceptanceEffects, acceptPayload } from "../../../shared/delivery/acceptance.ts";
+import { type Answered, type Asked, done, failure } from "../../../shared/effect.ts";
 import { limits } from "../../../shared/limits.ts";
 import { formatPayloadKey } from "../../../shared/payload-key.ts";
 import type { Process } from "./clock.ts";
-import { type Content, doorbellOf, type StoredObject } from "./object-store.ts";
-import type { World } from "./world.ts";
+import { type Content, doorbellOf, type StoredObject, StoreFailed } from "./object-store.ts";
+import { isWorldFailure, type World } from "./world.ts";
 
 /** How often a client sends again what was answered 503; then it gives up, and nothing was promised. */
 const triesMax = 6;
@@ -30,40 +31,108 @@ export function* sendContent(world: World, content: Content, resends: number): P
 
 /** True: answered 200. */
 function* sendOnce(world: World, content: Content): Process<boolean> {
-  const { fate, store, clock, queues, witness } = world;
+  const { fate, clock, witness } = world;
   witness.contents.set(content.id, content);
   const arrival = clock.now + world.skews.ingress;
   const key = formatPayloadKey(arrival, "acme", content.id);
-  const object: StoredObject = { key, content, arrival };
   yield fate.between(1, 30);
-  if (fate.strikes("put lands late")) {
-    clock.after(fate.sometime(limits.reconcileAgeMs * 6), () => land(world, object));
-    return false;
+  if (fate.strikes("KV remembers a miss")) {
+    return false; // 401 for a minute, at a place where the key was used before it was there: nothing was promised
   }
-  if (clock.now < world.storeAwayUntil || fate.strikes("put fails")) {
-    return false;
+  const performer = performerOf(world, { key, content, arrival });
+  const counts = { spans: content.spans, outputBytes: content.spans * 100, arrival };
+  if (world.store.get(key) !== null && fate.strikes("other count")) {
+    counts.spans++; // a span has become too old since, or another key keeps fewer traces
   }
-  land(world, object);
-  if (fate.strikes("put lands unseen") && fate.choices.oneOf(2) === 0) {
-    return false; // the put threw, and the look for it failed as well: 503, though it landed
-  }
-  witness.accepted.add(key);
-  yield fate.between(1, 10);
-  if (!fate.strikes("doorbell lost")) {
-    const landed = store.get(key);
-    if (landed !== null) {
-      queues.ring.send({ kind: "doorbell", doorbell: doorbellOf(landed, "ingress") });
+  const work = acceptPayload(key, counts, false);
+  let step = work.next();
+  while (step.done !== true) {
+    step = work.next(answer(step.value, performer));
+    yield fate.between(1, 10);
+    if (fate.strikes("client hangs up")) {
+      return false; // the platform cancels the request: nothing more of it runs
     }
   }
+  if (step.value.kind === "unreachable") {
+    return false;
+  }
+  witness.accepted.add(key);
   return true;
 }
 
-function land(world: World, object: StoredObject): void {
+type ModelPerformer = {
+  readonly [Name in keyof AcceptanceEffects]: (
+    asks: AcceptanceEffects[Name]["asks"],
+  ) => AcceptanceEffects[Name]["answers"];
+};
+
+function answer<Name extends keyof AcceptanceEffects>(
+  { name, asks }: Asked<AcceptanceEffects, Name>,
+  performer: ModelPerformer,
+): Answered<AcceptanceEffects, Name> {
+  try {
+    return done<AcceptanceEffects, Name>(name, performer[name](asks));
+  } catch (error) {
+    if (isWorldFailure(error)) {
+      return failure(error);
+    }
+    throw error;
+  }
+}
+
+/** The ingress' effects, performed over this world. */
+function performerOf(world: World, object: StoredObject): ModelPerformer {
+  const { fate, clock, store, queues } = world;
+  let lookFails = false;
+  return {
+    putIfAbsent() {
+      if (fate.strikes("put lands late")) {
+        clock.after(fate.sometime(limits.reconcileAgeMs * 6), () => land(world, object));
+        lookFails = true;
+        throw new StoreFailed("put");
+      }
+      if (clock.now < world.storeAwayUntil || fate.strikes("put fails")) {
+        lookFails = true;
+        throw new StoreFailed("put");
+      }
+      const isCreated = land(world, object);
+      if (fate.strikes("put lands unseen")) {
+        lookFails = fate.choices.oneOf(2) === 0; // the look for it may fail as well: 503, though it landed
+        throw new StoreFailed("put");
+      }
+      return isCreated;
+    },
+    readCounts(key) {
+      const found = store.get(key);
+      if (lookFails || clock.now < world.storeAwayUntil || fate.strikes("R2 fails")) {
+        throw new StoreFailed("head");
+      }
+      if (found === null) {
+        return null;
+      }
+      const { spans, outputBytes, arrival } = doorbellOf(found, "ingress");
+      return { spans, outputBytes, arrival };
+    },
+    notify(doorbell) {
+      if (!fate.strikes("doorbell lost")) {
+        queues.ring.send(
+          "spans" in doorbell
+            ? { kind: "doorbell", doorbell }
+            : { kind: "bare", key: doorbell.key, cause: doorbell.cause },
+        );
+      }
+      return null;
+    },
+  };
+}
+
+/** True: it was created. */
+function land(world: World, object: StoredObject): boolean {
   const { key, content } = object;
   const isNew = world.store.create(object);
   world.say(() => `put ${key.slice(6, 22)}…${key.slice(-22, -18)} ${isNew ? "created" : "is there"}`);
   if (!isNew) {
-    return;
+    return false;
   }
   const landed = world.witness.landed.get(content.id);
   const one = { key, at: object.arrival - world.skews.ingress, landedAt: world.clock.now };
@@ -74,6 +143,7 @@ function land(world: World, object: StoredObject): void {
   }
   world.cron.isWanted();
   if (!world.fate.strikes("event lost")) {
-    world.queues.late.send({ kind: "event", key });
+    world.queues.late.send({ kind: "bare", key, cause: "event" });
   }
+  return true;
 }

@@ -8,6 +8,9 @@ export type Fault =
   | "put fails"
   | "put lands unseen"
   | "put lands late"
+  | "other count"
+  | "client hangs up"
+  | "KV remembers a miss"
   | "R2 fails"
   | "R2 hangs"
   // --- clients and bells

@@ -36,7 +36,8 @@ export interface StoredObject {
 }
 
 export function doorbellOf({ key, content, arrival }: StoredObject, cause: Doorbell["cause"]): Doorbell {
-  return { v: 1, key, cause, spans: content.spans, outputBytes: content.spans * 100, arrival };
+  const spans = content.flaw === "unreadable metadata" ? 0 : content.spans;
+  return { v: 1, key, cause, spans, outputBytes: spans * 100, arrival };
 }
 
 /** R2 did not answer, or said no. */

@@ -8,7 +8,7 @@ import { type GroupPayload, isGroupId, type StoredPayload } from "../../../share
 import { overdueMs } from "../../../shared/ledger/settings.ts";
 import { idOfKey, type PayloadId, type PayloadKey } from "../../../shared/payload-key.ts";
 import type { Process } from "./clock.ts";
-import { doorbellOf, type StoredObject, StoreFailed } from "./object-store.ts";
+import { doorbellOf, type StoredObject } from "./object-store.ts";
 import type { Message } from "./queue.ts";
 import { sendInsert } from "./send-insert.ts";
 import { QueryFailed, type World } from "./world.ts";
@@ -46,10 +46,10 @@ export function performerOf(world: World, batch: BatchInHand, codecVersion: numb
   const overdueBefore = () => clock.now - overdueMs(world.settings);
   return {
     // --- a batch of messages
-    completeDoorbell(key) {
+    completeDoorbell({ key, cause }) {
       world.askStore("head");
       const object = store.get(key);
-      return object === null ? null : doorbellOf(object, "event");
+      return object === null ? null : doorbellOf(object, cause);
     },
     parkMessage({ at, reason }) {
       world.askStore("put");
@@ -115,7 +115,7 @@ export function performerOf(world: World, batch: BatchInHand, codecVersion: numb
         }
         world.askStore("get");
         const object = store.get(payload.key);
-        if (object === null || object.content.flaw === "undecodable") {
+        if (object === null || isUnreadable(object)) {
           unreadable.push(payload.key);
         } else {
           yield* readFlawed(object, batch);
@@ -251,8 +251,6 @@ function* readFlawed({ content }: StoredObject, batch: BatchInHand): Process {
     case "slow":
       yield 2 * hangsMs;
       break;
-    case "unreadable metadata":
-      throw new StoreFailed("the metadata is not ours");
     case "kills":
       batch.isDoomed = true;
       yield 1000;
@@ -276,16 +274,23 @@ function transcode({ key, content }: StoredObject, only: GroupPayload["only"]): 
   return { key, rowsByDay, rejectedSpans: 0, bytes: 100 };
 }
 
+function isUnreadable({ content: { flaw } }: StoredObject): boolean {
+  return flaw === "undecodable" || flaw === "unreadable metadata";
+}
+
 function rowsOf(payloads: readonly StoredPayload[]): number {
   return payloads.reduce((sum, { rowsByDay }) => rowsByDay.reduce((rows, day) => rows + day.rows, sum), 0);
 }
 
 function found({ content }: StoredObject, count: boolean): FoundObject {
-  const isBad = content.flaw === "undecodable";
+  const { spans, flaw, rowsByDay } = content;
+  const counted = count ? rowsByDay : null;
+  const flawed = flaw === "undecodable" ? "undecodable" : "unreadable";
   return {
+    spans,
     rejectedSpans: 0,
     bytes: 100,
-    rowsByDay: isBad ? "undecodable" : count ? content.rowsByDay : null,
+    rowsByDay: flaw === "undecodable" || flaw === "unreadable metadata" ? flawed : counted,
   };
 }
 

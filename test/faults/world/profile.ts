@@ -132,6 +132,8 @@ export const small = {
   ]),
   ...someOf(0.05, ["message doubled", "message late", "answer lost", "put lands unseen", "put fails"]),
   ...someOf(0.05, ["cron dies", "cron doubled", "cron skipped"]),
+  ...someOf(0.02, ["client hangs up", "KV remembers a miss"]),
+  "other count": 0.5,
 };
 
 export const lossy = someOf(0.25, ["doorbell lost", "event lost", "group ring lost", "put lands late"]);

@@ -4,14 +4,14 @@
  */
 
 import type { GroupId } from "../../../shared/ledger/group.ts";
-import type { Doorbell } from "../../../shared/messages.ts";
+import type { Cause, Doorbell } from "../../../shared/messages.ts";
 import type { PayloadKey } from "../../../shared/payload-key.ts";
 import type { Clock } from "./clock.ts";
 import type { Fate } from "./fate.ts";
 
 export type Body =
   | { readonly kind: "doorbell"; readonly doorbell: Doorbell }
-  | { readonly kind: "event"; readonly key: PayloadKey }
+  | { readonly kind: "bare"; readonly key: PayloadKey; readonly cause: Cause }
   | { readonly kind: "group"; readonly group: GroupId };
 
 export interface Message {
