@@ -169,6 +169,17 @@ describe("what nobody's doorbell brought", () => {
     expect(rescued("event", MINUTE_MS).state.head?.rescues).toEqual({ event: 0, reconcile: 0 });
   });
 
+  test("is counted for each payload by itself", () => {
+    const ledger = new TestLedger();
+    ledger.claim({ n: 1, cause: "event" }, { n: 2, cause: "event" }, { n: 3, cause: "reconcile" });
+    ledger.storeAll(ledger.takeRung());
+    ledger.claim({ n: 2 });
+    expect(ledger.state.head?.pendingRescues).toHaveLength(2);
+    ledger.now += limits.rescueOvertakenMs;
+    ledger.alarm();
+    expect(ledger.state.head?.rescues).toEqual({ event: 1, reconcile: 1 });
+  });
+
   test("is none where both rang before it was stored", () => {
     const ledger = new TestLedger();
     ledger.claim({ n: 1, cause: "event" }, { n: 1 });
@@ -187,6 +198,18 @@ describe("what nobody's doorbell brought", () => {
     expect(ledger.state.head?.rescues).toEqual({ event: 0, reconcile: 0 });
     expect(ledger.state.head?.pendingRescues).toEqual([]);
   });
+});
+
+test("who asks for a payload by name, while it waits or is live, has it looked for as if it were stored already", () => {
+  for (const cause of ["audit", "replay"] as const) {
+    const ledger = new TestLedger();
+    ledger.claim({ n: 1 }, { n: 1, cause });
+    expect(ledger.state.waiting.payloads).toMatchObject([{ cause, duplicateKeys: [] }]);
+    const { ledger: live, task } = begun();
+    live.claim({ n: 1, cause });
+    live.claim({ n: 1, cause: "event" });
+    expect(live.state.group(task.group)?.payloads).toMatchObject([{ cause, duplicateKeys: [] }]);
+  }
 });
 
 test("late bells for rows that somebody removed are counted, whether their object is still there or not", () => {

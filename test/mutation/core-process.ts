@@ -22,6 +22,8 @@ const vitest = await createVitest(
     fileParallelism: false,
     maxWorkers: 1,
     bail: 1,
+    testTimeout: 600_000, // a busy machine catches nothing: what does not end is ended by who started this process
+    hookTimeout: 600_000,
     reporters: [{}],
     silent: true,
     include: ["test/core/**/*.test.ts"],
