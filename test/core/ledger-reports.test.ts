@@ -180,6 +180,16 @@ describe("what nobody's doorbell brought", () => {
     expect(ledger.state.head?.rescues).toEqual({ event: 1, reconcile: 1 });
   });
 
+  test("is counted while other doorbells come in time", () => {
+    const ledger = new TestLedger();
+    ledger.claim({ n: 1, cause: "event" });
+    ledger.storeAll(ledger.takeRung());
+    ledger.claim({ n: 2, arrival: ledger.now - limits.rescueOvertakenMs });
+    ledger.now += limits.rescueOvertakenMs;
+    ledger.alarm();
+    expect(ledger.state.head?.rescues).toEqual({ event: 1, reconcile: 0 });
+  });
+
   test("is none where both rang before it was stored", () => {
     const ledger = new TestLedger();
     ledger.claim({ n: 1, cause: "event" }, { n: 1 });
@@ -262,4 +272,19 @@ test("a full store forgets its oldest ids before their time, and what may have b
   const memSince = ledger.state.head?.memSince ?? 0;
   expect(memSince).toBeGreaterThan(endedAt);
   expect(memSince - endedAt).toBeLessThan(MINUTE_MS);
+});
+
+test("the memory ends with its time, and a little later where that saves an alarm a payload", () => {
+  const ledger = new TestLedger();
+  ledger.claim({ n: 1 });
+  ledger.storeAll(ledger.takeRung());
+  const endedAt = ledger.now;
+  const forgetAt = nextAlarm(ledger.state, ledger.settings) ?? 0;
+  expect(forgetAt - endedAt).toBeGreaterThan(limits.ledgerMemoryMs);
+  expect(forgetAt - endedAt).toBeLessThan(limits.ledgerMemoryMs * 1.001);
+  ledger.now = forgetAt;
+  ledger.alarm();
+  // What arrived when the forgotten one did is verified from now on.
+  expect(ledger.state.head?.memSince).toBeGreaterThan(endedAt);
+  expect(ledger.state.head?.memSince).toBeLessThanOrEqual(ledger.now - limits.ledgerMemoryMs);
 });
