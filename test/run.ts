@@ -1,11 +1,14 @@
 /**
- * `npm test`: types, lint, then every test project, and at the end one line that says how it went. A failing step
- * does not keep the later ones from running: one run tells everything that is wrong.
+ * `npm test`: types, lint, then every test project, and at the end how long each of them took and one line that says how
+ * it went. A failing step does not keep the later ones from running: one run tells everything that is wrong.
+ *
+ * It stays below six minutes on two cores. What does not fit is named in `searches`, and run by `npm run test:all` (`--all`).
  */
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { parseArgs } from "node:util";
 import * as v from "valibot";
 
 const reportSchema = v.object({
@@ -15,11 +18,25 @@ const reportSchema = v.object({
   success: v.boolean(),
 });
 
+const { values: options } = parseArgs({ options: { all: { type: "boolean", default: false } } });
+
+/** Behind the tests, each by its exit code: those that search, with random seeds, and find more the longer they run. */
+const searches: readonly (readonly [title: string, ...args: string[]])[] = [
+  ["schedules of the model", "test/faults/run.ts", "--schedules", "100000"],
+  ["seeded bugs that the model must catch", "test/faults/run-mutants.ts"],
+  ["chaos on the real parts", "test/chaos/main.ts", "--minutes", "5"],
+  ["generated mutants", "test/mutation/main.ts", "--sample", "150"],
+];
+
 function run(title: string, command: string, args: readonly string[]): boolean {
   console.log(`\n== ${title}`);
-  return spawnSync(command, args, { stdio: "inherit" }).status === 0;
+  const began = Date.now();
+  const isGood = spawnSync(command, args, { stdio: "inherit" }).status === 0;
+  took.push(`${String(Math.round((Date.now() - began) / 1000)).padStart(5)} s  ${title}`);
+  return isGood;
 }
 
+const took: string[] = [];
 const folder = mkdtempSync(join(tmpdir(), "headrace-test-"));
 const reportFile = join(folder, "report.json");
 const began = Date.now();
@@ -32,9 +49,16 @@ const checks = [
 const tests = run("tests", "vitest", [
   "run",
   "--reporter=default",
+  `--reporter=${join(import.meta.dirname, "durations-reporter.ts")}`,
   "--reporter=json",
   `--outputFile=${reportFile}`,
 ]);
+
+if (options.all) {
+  for (const [title, ...args] of searches) {
+    checks.push(run(title, "node", args));
+  }
+}
 
 let passed = checks.filter((good) => good).length;
 let failed = checks.length - passed;
@@ -49,5 +73,6 @@ try {
 }
 rmSync(folder, { recursive: true, force: true });
 
+console.log(`\n== steps\n${took.join("\n")}`);
 console.log(`\n${passed} passed, ${failed} failed (${Math.round((Date.now() - began) / 1000)} s)`);
 process.exit(failed === 0 ? 0 : 1);

@@ -19,7 +19,8 @@ export interface ChaosProxy {
   stop(): Promise<void>;
 }
 
-export async function startChaosProxy(target: string): Promise<ChaosProxy> {
+/** `fraction` gives a number from 0 to 1: how much of its time a late request is held. */
+export async function startChaosProxy(target: string, fraction: () => number): Promise<ChaosProxy> {
   const { hostname, port } = new URL(target);
   let insertsOut = 0;
   const proxy = { choose: (_isInsert: boolean): ProxyFault | undefined => undefined };
@@ -36,7 +37,7 @@ export async function startChaosProxy(target: string): Promise<ChaosProxy> {
       return; // the client went away in the middle: ClickHouse never sees the request
     }
     if (fault === "late_request") {
-      await sleep(lateRequestMs * Math.random());
+      await sleep(lateRequestMs * fraction());
     }
     const { host: _host, connection: _connection, ...headers } = incoming.headers;
     insertsOut += isInsert ? 1 : 0;

@@ -110,7 +110,7 @@ class World {
 
   async start(): Promise<void> {
     const server = await this.#startServer();
-    this.#proxy = await startChaosProxy(server.url);
+    this.#proxy = await startChaosProxy(server.url, this.#chooser.random.fraction);
     this.#proxy.choose = (isInsert) => {
       const fault = this.#stormy ? this.#chooser.ofRequest(isInsert) : undefined;
       if (fault !== undefined) {

@@ -105,6 +105,19 @@ test("a table with fewer blocks than before has dropped tokens: no token of befo
   }
 });
 
+test("a token is not trusted while nobody has measured the table, before the first INSERT or since", () => {
+  const measure = { blocks: 0, windowBlocks: 1000, windowMs: null };
+  for (const isMeasured of [true, false]) {
+    const ledger = new TestLedger();
+    ledger.step({ kind: "table", table: { refusal: "", measure: isMeasured ? measure : null } });
+    ledger.claim({ n: 1 });
+    ledger.report(ledger.takeRung(), { kind: "unknown", reason: "reset" });
+    ledger.now += limits.measureAfterMs + 1;
+    const again = ledger.report(next(ledger), { kind: "measured", table: measure });
+    expect(again?.step).toBe(isMeasured ? "insert" : "verify");
+  }
+});
+
 test("a table that forgets tokens by time is trusted for half of that time", () => {
   for (const isInTime of [true, false]) {
     const ledger = new TestLedger();

@@ -185,7 +185,8 @@ describe("the third ring", () => {
     const world = begun();
     const young = world.put(minutesAgo(0), 1);
     expect(world.run(noon)).toMatchObject({ rung: 0 });
-    expect(world.run(noon, {}, true)).toMatchObject({ rung: 1, sealed: 0 });
+    world.held.add(idOfKey(world.put(minutesAgo(0), 2)));
+    expect(world.run(noon, {}, true)).toMatchObject({ listed: 2, held: 1, rung: 1, sealed: 0 });
     expect(world.rung[0]?.key).toBe(young);
   });
 });
@@ -218,6 +219,29 @@ describe("the second listing", () => {
     world.run(again);
     expect(world.rung.map(({ key }) => key)).toEqual([late]);
     expect(watermarkOf(world.book ?? never())).toBe(noon - 20 * minuteMs);
+  });
+
+  test("a minute that is listed again on its own is listed on where a run's calls ended", () => {
+    const world = begun();
+    const key = world.put(minutesAgo(6), 0);
+    world.held.add(idOfKey(key));
+    world.run(noon);
+    world.run(again);
+    world.end(key, "stored");
+    world.run(again + hourMs);
+    for (let n = 1; n < 30; n++) {
+      world.stored(minutesAgo(6), n);
+    }
+    const late = world.put(minutesAgo(6), 30);
+    const settings = { listCalls: { fresh: 5, open: 5, again: 2, delete: 1 }, pageKeys: 5 };
+    let runs = 0;
+    for (let now = again + hourMs + reconcileSettings.againMs; world.rung.length === 0; now += minuteMs) {
+      expect(runs, "every run begins where the last one ended").toBeLessThan(9);
+      world.run(now, settings);
+      runs += 1;
+    }
+    expect(runs).toBeGreaterThan(2);
+    expect(world.rung.map(({ key: rung }) => rung)).toEqual([late]);
   });
 
   test("a minute that was sealed more than a day late is listed again on its own", () => {

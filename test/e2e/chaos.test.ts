@@ -1,9 +1,12 @@
-/** The short form of `npm run test:chaos`: the same code, for less than a minute. */
+/**
+ * The short form of `npm run test:chaos`: the same code, for less than a minute, and always the same choices: what fails
+ * here is the change's. Other seeds are for `npm run test:chaos`.
+ */
 import { expect, test } from "vitest";
 import { describeRun, runChaos, wrongOf } from "../chaos/run-chaos.ts";
 
 test("while connections, Workers and the server die, every payload answered 200 is stored once or is a dead letter", async () => {
-  const seed = Math.floor(Math.random() * 1_000_000);
+  const seed = 17;
   const report = await runChaos({
     chaosMs: 18_000,
     settleMs: 90_000,

@@ -1,9 +1,12 @@
 /**
  * `npm run test:faults -- --schedules 200000`: many schedules on all cores, with their rate. A failing one is shown
  * small; `-- --seed N` repeats a seed in every profile, `--profile name` in one, `--story` tells what happened.
+ * `-- --compare <git ref>` tells the rate of another version beside this one's, and exits with 1 where this one runs at less
+ * than `--least 0.8` of it; `--schedules` then is a round's, of `--rounds 4`.
  */
 import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
+import { compareWith } from "./compare.ts";
 import { runShares, seedShares } from "./run-schedules.ts";
 import { runSchedule } from "./schedule.ts";
 import { shrink } from "./shrink.ts";
@@ -13,12 +16,15 @@ import { profiles } from "./world/profile.ts";
 
 const { values } = parseArgs({
   options: {
-    schedules: { type: "string", default: "100000" },
+    schedules: { type: "string" },
     seed: { type: "string" },
     from: { type: "string" },
     profile: { type: "string" },
     story: { type: "boolean", default: false },
     threads: { type: "string" },
+    compare: { type: "string" },
+    rounds: { type: "string", default: "4" },
+    least: { type: "string", default: "0.8" },
   },
 });
 
@@ -54,9 +60,18 @@ if (values.seed !== undefined) {
   process.exit(failed === 0 ? 0 : 1);
 }
 
-const threads = values.threads === undefined ? availableParallelism() : Number(values.threads);
 const firstSeed = values.from === undefined ? Math.floor(Math.random() * 1e9) : Number(values.from);
-const result = await runShares(seedShares(names, firstSeed, Number(values.schedules)), threads);
+if (values.compare !== undefined) {
+  const schedules = Number(values.schedules ?? "2000");
+  const { before, now, ratio } = compareWith(values.compare, schedules, Number(values.rounds), firstSeed);
+  console.log(
+    `${values.compare}: ${before.toFixed(0)} schedules a second; working tree: ${now.toFixed(0)}; ratio ${ratio.toFixed(2)} (at least ${values.least})`,
+  );
+  process.exit(ratio >= Number(values.least) ? 0 : 1);
+}
+
+const threads = values.threads === undefined ? availableParallelism() : Number(values.threads);
+const result = await runShares(seedShares(names, firstSeed, Number(values.schedules ?? "100000")), threads);
 console.log(`from seed ${firstSeed}: ${result.text}`);
 if (result.failure !== null) {
   const { profile, seed, invariant, message } = result.failure;

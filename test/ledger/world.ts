@@ -79,6 +79,12 @@ export class TestLedger {
     return this.step({ kind: "alarm" }).rings;
   }
 
+  /** An alarm of a ledger whose store has this many bytes. */
+  fullAlarm(databaseBytes: number): void {
+    const moment = { now: this.now, tokens: this.tokens(1), databaseBytes };
+    this.state.apply(step(this.state, { kind: "alarm" }, moment, this.settings).changes);
+  }
+
   report(task: GroupTask, report: AttemptReport): GroupTask | null {
     return this.step({ kind: "report", group: task.group, attempt: task.attempt, report }).task;
   }

@@ -1,0 +1,44 @@
+import { describe, expect, test } from "vitest";
+import { defaultSettings, settingsFaster } from "../../shared/ledger/settings.ts";
+import { reconcileSettings, reconcileSettingsFaster } from "../../shared/reconcile/settings.ts";
+
+/** What times a span may have is no duration of the protocol. */
+const ofSpans = /^caps\.span/;
+
+/** Every number by its path. */
+function numbersOf(value: object, path = ""): ReadonlyMap<string, number> {
+  return new Map(
+    Object.entries(value).flatMap(([name, one]: [string, unknown]): [string, number][] => {
+      const here = path === "" ? name : `${path}.${name}`;
+      return typeof one === "number"
+        ? [[here, one]]
+        : typeof one === "object" && one !== null
+          ? [...numbersOf(one, here)]
+          : [];
+    }),
+  );
+}
+
+describe.each([
+  [
+    "the ledger's",
+    numbersOf(defaultSettings),
+    (times: number) => numbersOf(settingsFaster(defaultSettings, times)),
+  ],
+  [
+    "the reconciler's",
+    numbersOf(reconcileSettings),
+    (times: number) => numbersOf(reconcileSettingsFaster(reconcileSettings, times)),
+  ],
+])("%s settings, faster", (_, usual, faster) => {
+  test.each([1, 7, 30])("%i times: every duration is divided, and nothing else is", (times) => {
+    const shortestMs = new Map([["auditSpanMs", 60_000]]); // whole minutes are audited
+    const expected = [...usual].map(([path, value]) => [
+      path,
+      path.endsWith("Ms") && !ofSpans.test(path)
+        ? Math.max(shortestMs.get(path) ?? 1, Math.round(value / times))
+        : value,
+    ]);
+    expect(Object.fromEntries(faster(times))).toEqual(Object.fromEntries(expected));
+  });
+});

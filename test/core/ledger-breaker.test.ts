@@ -1,0 +1,156 @@
+import { describe, expect, test } from "vitest";
+import {
+  afterHalt,
+  afterPressure,
+  afterSuccess,
+  afterUnknown,
+  cameBack,
+  insertDue,
+  mayInsert,
+  slotsFree,
+  wasCalled,
+  wentOut,
+} from "../../shared/ledger/breaker.ts";
+import { type GroupId, never } from "../../shared/ledger/group.ts";
+import { type Breaker, bornHead, type Head } from "../../shared/ledger/head.ts";
+import { backOffMs, defaultSettings } from "../../shared/ledger/settings.ts";
+import { emptyWorld } from "../ledger/world.ts";
+
+const now = 1_000_000;
+const settings = defaultSettings;
+const id = (n: number): GroupId => String(n).padStart(32, "0") as GroupId;
+const ids = (count: number): readonly GroupId[] => Array.from({ length: count }, (_, n) => id(n));
+
+function headOf(breaker: Partial<Breaker>, refusal = ""): Head {
+  const head = bornHead(emptyWorld, now, 4);
+  return { ...head, breaker: { ...head.breaker, ...breaker }, table: { ...head.table, refusal } };
+}
+const breakerOf = (breaker: Partial<Breaker>): Breaker => headOf(breaker).breaker;
+
+test("a ledger begins with its slots free, nobody suspected, and its memory complete only where nothing was before", () => {
+  expect(bornHead(emptyWorld, now, 4)).toMatchObject({
+    epoch: 1,
+    birth: now,
+    memSince: expect.any(Number),
+    counter: 0,
+    breaker: { out: [], called: [], slots: 4, suspects: [], isOpen: false, probeAt: 0, failures: 0 },
+    lastStoredInsertAt: 0,
+    rescues: { event: 0, reconcile: 0 },
+    backlogAt: 0,
+    lateBells: 0,
+  });
+  expect(bornHead(emptyWorld, now, 4).memSince).toBeLessThan(0);
+  for (const facts of [{ epoch: 3 }, { anyPayload: true }, { anyRow: true }]) {
+    expect(bornHead({ ...emptyWorld, ...facts }, now, 4).memSince).toBe(now);
+  }
+});
+
+describe("another INSERT", () => {
+  test.each([
+    ["may go while a slot is free", { out: ids(3) }, "", true],
+    ["waits while all are out", { out: ids(4) }, "", false],
+    ["waits while the table is refused", {}, "no deduplication", false],
+    ["is a probe when the breaker is open: at its time", { isOpen: true, slots: 1, probeAt: now }, "", true],
+    ["not before", { isOpen: true, slots: 1, probeAt: now + 1 }, "", false],
+    ["and never beside one that is out", { isOpen: true, slots: 2, probeAt: now, out: ids(1) }, "", false],
+  ] as const)("%s", (_, breaker, refusal, may) => {
+    expect(mayInsert(headOf(breaker, refusal), now)).toBe(may);
+    expect(slotsFree(headOf(breaker, refusal), now) > 0).toBe(may);
+  });
+
+  test("is called for by as many rings as there are slots that are neither out nor rung for", () => {
+    const called = [{ group: id(7), again: now + 5 }];
+    expect(slotsFree(headOf({ out: ids(1), called }), now)).toBe(2);
+    expect(slotsFree(headOf({ out: ids(3), called: [...called, ...called] }), now)).toBe(0);
+    expect(slotsFree(headOf({ isOpen: true, slots: 3 }), now)).toBe(1);
+  });
+
+  test("is due at its group's time, the probe's, or when the first ring is repeated", () => {
+    const due = now + 10;
+    expect(insertDue(headOf({}), due)).toBe(due);
+    expect(insertDue(headOf({}, "refused"), due)).toBeUndefined();
+    expect(insertDue(headOf({ out: ids(4) }), due)).toBeUndefined();
+    expect(insertDue(headOf({ isOpen: true, slots: 1, probeAt: now + 50 }), due)).toBe(now + 50);
+    expect(insertDue(headOf({ isOpen: true, slots: 1, probeAt: now }), due)).toBe(due);
+    const called = [40, 30].map((ms, n) => ({ group: id(n), again: now + ms }));
+    expect(insertDue(headOf({ out: ids(2), called }), due)).toBe(now + 30);
+    expect(insertDue(headOf({ out: ids(1), called }), due)).toBe(due);
+    expect(insertDue(headOf({ isOpen: true, slots: 2, out: ids(1) }), due)).toBe(never);
+  });
+
+  test("of a group that is rung again is one call", () => {
+    const once = wasCalled(breakerOf({}), { group: id(1), again: 5 });
+    const other = wasCalled(once, { group: id(2), again: 6 });
+    expect(wasCalled(other, { group: id(1), again: 9 }).called).toEqual([
+      { group: id(2), again: 6 },
+      { group: id(1), again: 9 },
+    ]);
+    expect(cameBack(wentOut(wentOut(once, id(1)), id(2)), id(1)).out).toEqual([id(2)]);
+  });
+});
+
+describe("an INSERT that was stored", () => {
+  test("frees one more slot if all were out, up to the most, and forgets what was suspected", () => {
+    const wrong = { isOpen: true, slots: 1, suspects: ids(5), failures: 3 };
+    expect(afterSuccess(breakerOf(wrong), settings)).toMatchObject({
+      isOpen: false,
+      slots: 2,
+      suspects: [],
+      failures: 0,
+    });
+    expect(afterSuccess(breakerOf({ out: ids(3) }), settings).slots).toBe(5);
+    expect(afterSuccess(breakerOf({ out: ids(2) }), settings).slots).toBe(4);
+    const most = { slots: settings.slotsMax, out: ids(settings.slotsMax - 1) };
+    expect(afterSuccess(breakerOf(most), settings).slots).toBe(settings.slotsMax);
+  });
+});
+
+describe("an INSERT that was not", () => {
+  test.each([
+    [5, 2],
+    [2, 1],
+    [1, 1],
+  ])("of %i slots leaves %i", (slots, left) => {
+    expect(afterPressure(breakerOf({ slots }), now, settings)).toMatchObject({ slots: left, isOpen: false });
+    expect(afterUnknown(breakerOf({ slots }), id(1), now, settings).slots).toBe(left);
+  });
+
+  test("opens the breaker as the fifth group of them, and a group counts once", () => {
+    let breaker = breakerOf({ slots: 16 });
+    for (let n = 1; n < settings.suspectsMax; n++) {
+      breaker = afterUnknown(afterUnknown(breaker, id(n), now, settings), id(n), now, settings);
+      expect(breaker).toMatchObject({ isOpen: false });
+      expect(breaker.suspects).toHaveLength(n);
+    }
+    breaker = afterUnknown(breaker, id(99), now, settings);
+    expect(breaker).toMatchObject({
+      isOpen: true,
+      slots: 1,
+      failures: 1,
+      probeAt: now + backOffMs(0, settings),
+    });
+    expect(breaker.suspects).toEqual([
+      ...Array.from({ length: settings.suspectsMax - 1 }, (_, n) => id(n + 1)),
+      id(99),
+    ]);
+    // Its list does not grow with the probes that fail.
+    const later = afterUnknown(breaker, id(100), now, settings);
+    expect(later).toMatchObject({
+      suspects: breaker.suspects,
+      failures: 2,
+      probeAt: now + backOffMs(1, settings),
+    });
+  });
+
+  test("holds an open breaker open for longer, whatever the reason", () => {
+    const open = breakerOf({ isOpen: true, slots: 1, failures: 2 });
+    const longer = { isOpen: true, failures: 3, probeAt: now + backOffMs(2, settings) };
+    expect(afterPressure(open, now, settings)).toMatchObject(longer);
+    expect(afterUnknown(open, id(1), now, settings)).toMatchObject(longer);
+    expect(afterHalt(open, now, settings)).toMatchObject(longer);
+  });
+
+  test("because nothing can be inserted at all, opens it at once", () => {
+    expect(afterHalt(breakerOf({}), now, settings)).toMatchObject({ isOpen: true, slots: 1 });
+  });
+});

@@ -1,0 +1,290 @@
+/** What single reports make of a group, and what late rings are counted as. */
+import { describe, expect, test } from "vitest";
+import type { AttemptReport, GroupTask } from "../../shared/ledger/group.ts";
+import { nextAlarm } from "../../shared/ledger/machine.ts";
+import { backOffMs, defaultSettings } from "../../shared/ledger/settings.ts";
+import { limits } from "../../shared/limits.ts";
+import type { Cause } from "../../shared/messages.ts";
+import { type Bell, doorbell, emptyWorld, startMs, storedReport, TestLedger } from "../ledger/world.ts";
+
+const MINUTE_MS = 60_000;
+const today = Math.floor(startMs / 86_400_000);
+
+function next(ledger: TestLedger): GroupTask {
+  for (const end = ledger.now + 60 * MINUTE_MS; ledger.now <= end; ledger.now += 1000) {
+    for (const group of ledger.alarm()) {
+      const task = ledger.take(group);
+      if (task !== null) {
+        return task;
+      }
+    }
+  }
+  throw new Error("nothing was rung in time");
+}
+
+function begun(...bells: readonly Bell[]): { readonly ledger: TestLedger; readonly task: GroupTask } {
+  const ledger = new TestLedger();
+  ledger.claim(...(bells.length === 0 ? [{ n: 1 }] : bells));
+  return { ledger, task: ledger.takeRung() };
+}
+
+function counted(task: GroupTask, rows: number): AttemptReport {
+  const rowsByDay = rows === 0 ? [] : [{ day: today, rows }];
+  return { kind: "counted", payloads: task.payloads.map(({ key }) => ({ key, rowsByDay })) };
+}
+
+describe("what may have stored rows", () => {
+  test.each([
+    ["an unknown answer", { kind: "unknown", reason: "reset" }],
+    ["a halt", { kind: "halted", reason: "no such table", code: 60 }],
+    ["an unlisted code", { kind: "unlisted", reason: "?", code: 9999 }],
+    ["a busy server", { kind: "retry", reason: "memory", code: 241 }],
+  ] as const)("%s is not forgotten by an attempt that began no INSERT", (_, first) => {
+    const { ledger, task } = begun();
+    ledger.report(task, first);
+    ledger.report(next(ledger), { kind: "retry", reason: "R2 is away" });
+    const third = next(ledger);
+    expect(ledger.report(third, storedReport(third))?.step).toBe("count");
+  });
+
+  test("what was transcoded first is what a count is compared with", () => {
+    const { ledger, task } = begun();
+    const { payloads } = storedReport(task);
+    const [first] = payloads;
+    ledger.report(task, { kind: "unknown", reason: "reset", ...(first && { payloads: [first] }) });
+    const again = next(ledger);
+    const other = payloads.map((one) => ({ ...one, rowsByDay: [{ day: today, rows: 4 }] }));
+    const count = ledger.report(again, { ...storedReport(again), payloads: other });
+    expect(count === null ? null : ledger.report(count, counted(count, 10))?.step).toBe("receipts");
+  });
+
+  test("a group that a 200 proved to be whole begins to count failures anew", () => {
+    const { ledger, task } = begun();
+    ledger.report(task, { kind: "retry", reason: "away" });
+    const again = next(ledger);
+    ledger.report(again, storedReport(again));
+    expect(ledger.state.group(task.group)).toMatchObject({ failures: 0, due: ledger.now + limits.leaseMs });
+  });
+});
+
+describe("a step that fails", () => {
+  test.each(["retry", "unknown", "unlisted", "halted", "refused"] as const)(
+    "as `%s`, without being an INSERT, is tried again later, and says nothing of ClickHouse's health",
+    (kind) => {
+      const { ledger, task } = begun();
+      const receipts = ledger.report(task, storedReport(task));
+      const { breaker } = ledger.state.head ?? {};
+      if (receipts === null) {
+        throw new Error("it has receipts to write");
+      }
+      expect(ledger.report(receipts, { kind, reason: "no", code: 117 })).toBeNull();
+      expect(ledger.state.group(task.group)).toMatchObject({
+        state: { at: "closing", lease: null },
+        due: ledger.now + backOffMs(0, defaultSettings),
+        unclean: false,
+      });
+      expect(ledger.state.head?.breaker).toEqual(breaker);
+      expect(next(ledger)).toMatchObject({ step: "receipts", group: task.group });
+    },
+  );
+
+  test("a count whose consumer dies is handed out again when its lease is over", () => {
+    const { ledger, task } = begun();
+    const count = ledger.report(task, { kind: "refused", reason: "bad", code: 117 });
+    ledger.now = count?.deadline ?? 0;
+    ledger.alarm();
+    expect(ledger.state.group(task.group)).toMatchObject({ due: ledger.now, state: { lease: null } });
+    expect(next(ledger)).toMatchObject({ step: "count", group: task.group, attempt: 3 });
+  });
+});
+
+describe("a payload that dies", () => {
+  test.each([
+    [{ code: 117 }, "rejected:117"],
+    [{}, "rejected:bad"],
+  ])("of %j has `%s` as its reason", (code, reason) => {
+    const { ledger, task } = begun();
+    let mine = task;
+    for (let n = 0; n < limits.refusalsMax; n++) {
+      const good = ledger.claim({ n: 10 + n, spans: limits.groupRowsReady });
+      ledger.storeAll(good ?? mine);
+      const count = ledger.report(mine, { kind: "refused", reason: "bad", ...code });
+      if (count !== null) {
+        ledger.report(count, counted(count, 0));
+      }
+      mine = next(ledger);
+    }
+    expect(mine).toMatchObject({ step: "receipts", receipts: [{ outcome: "dead", reason }] });
+  });
+
+  test("after unlisted answers: as many as are allowed, then it is looked for and taken for refused", () => {
+    const { ledger, task } = begun({ n: 1 }, { n: 2 });
+    let mine = task;
+    for (let n = 1; n < limits.unlistedAnswersMax; n++) {
+      ledger.report(mine, { kind: "unlisted", reason: "?", code: 9999 });
+      mine = next(ledger);
+      expect(mine).toMatchObject({ step: "insert", group: task.group });
+    }
+    ledger.report(mine, { kind: "unlisted", reason: "?", code: 9999 });
+    expect(ledger.state.group(task.group)?.state).toMatchObject({
+      at: "verifying",
+      halve: true,
+      code: "9999",
+    });
+  });
+});
+
+describe("what nobody's doorbell brought", () => {
+  /** One payload, rung by `cause`, stored. Its doorbell comes after `bellAfterMs`, or never. */
+  function rescued(cause: Cause, bellAfterMs?: number, bell: Partial<Bell> = {}): TestLedger {
+    const ledger = new TestLedger();
+    ledger.claim({ n: 1, cause });
+    ledger.storeAll(ledger.takeRung());
+    const storedAt = ledger.now;
+    if (bellAfterMs !== undefined) {
+      ledger.now = storedAt + bellAfterMs;
+      ledger.claim({ n: 1, ...bell });
+    }
+    ledger.now = storedAt + limits.rescueOvertakenMs - 1;
+    ledger.alarm();
+    expect(ledger.state.head?.rescues).toEqual({ event: 0, reconcile: 0 });
+    ledger.now = Math.max(nextAlarm(ledger.state, ledger.settings) ?? 0, ledger.now + 1);
+    expect(ledger.now - storedAt).toBe(
+      ledger.state.head?.pendingRescues.length === 0 ? ledger.now - storedAt : limits.rescueOvertakenMs,
+    );
+    ledger.alarm();
+    expect(ledger.state.head?.pendingRescues).toEqual([]);
+    return ledger;
+  }
+
+  test.each([
+    ["event", { event: 1, reconcile: 0 }],
+    ["reconcile", { event: 0, reconcile: 1 }],
+    ["ingress", { event: 0, reconcile: 0 }],
+  ] as const)("by `%s` is counted as %j, once ten minutes have passed", (cause, rescues) => {
+    expect(rescued(cause).state.head?.rescues).toEqual(rescues);
+  });
+
+  test("is none where the doorbell had only been overtaken", () => {
+    expect(rescued("event", MINUTE_MS).state.head?.rescues).toEqual({ event: 0, reconcile: 0 });
+  });
+
+  test("is counted for each payload by itself", () => {
+    const ledger = new TestLedger();
+    ledger.claim({ n: 1, cause: "event" }, { n: 2, cause: "event" }, { n: 3, cause: "reconcile" });
+    ledger.storeAll(ledger.takeRung());
+    ledger.claim({ n: 2 });
+    expect(ledger.state.head?.pendingRescues).toHaveLength(2);
+    ledger.now += limits.rescueOvertakenMs;
+    ledger.alarm();
+    expect(ledger.state.head?.rescues).toEqual({ event: 1, reconcile: 1 });
+  });
+
+  test("is counted while other doorbells come in time", () => {
+    const ledger = new TestLedger();
+    ledger.claim({ n: 1, cause: "event" });
+    ledger.storeAll(ledger.takeRung());
+    ledger.claim({ n: 2, arrival: ledger.now - limits.rescueOvertakenMs });
+    ledger.now += limits.rescueOvertakenMs;
+    ledger.alarm();
+    expect(ledger.state.head?.rescues).toEqual({ event: 1, reconcile: 0 });
+  });
+
+  test("is none where both rang before it was stored", () => {
+    const ledger = new TestLedger();
+    ledger.claim({ n: 1, cause: "event" }, { n: 1 });
+    ledger.storeAll(ledger.takeRung());
+    expect(ledger.state.head?.pendingRescues).toEqual([]);
+  });
+
+  test("is none while doorbells are late altogether", () => {
+    const ledger = new TestLedger();
+    ledger.claim({ n: 1, cause: "reconcile" });
+    ledger.storeAll(ledger.takeRung());
+    // Another payload's doorbell comes after more than ten minutes.
+    ledger.claim({ n: 2, arrival: startMs - limits.rescueOvertakenMs - MINUTE_MS });
+    ledger.now += limits.rescueOvertakenMs;
+    ledger.alarm();
+    expect(ledger.state.head?.rescues).toEqual({ event: 0, reconcile: 0 });
+    expect(ledger.state.head?.pendingRescues).toEqual([]);
+  });
+});
+
+test("who asks for a payload by name, while it waits or is live, has it looked for as if it were stored already", () => {
+  for (const cause of ["audit", "replay"] as const) {
+    const ledger = new TestLedger();
+    ledger.claim({ n: 1 }, { n: 1, cause });
+    expect(ledger.state.waiting.payloads).toMatchObject([{ cause, duplicateKeys: [] }]);
+    const { ledger: live, task } = begun();
+    live.claim({ n: 1, cause });
+    live.claim({ n: 1, cause: "event" });
+    expect(live.state.group(task.group)?.payloads).toMatchObject([{ cause, duplicateKeys: [] }]);
+  }
+});
+
+test("late bells for rows that somebody removed are counted, whether their object is still there or not", () => {
+  const ledger = new TestLedger(undefined, { ...emptyWorld, epoch: 1 });
+  ledger.claim({ n: 1 });
+  const verify = next(ledger);
+  const { key } = doorbell({ n: 1 });
+  const receipt = {
+    key,
+    outcome: "stored",
+    group: verify.group,
+    spans: 10,
+    rowsByDay: [{ day: today, rows: 10 }],
+    rejectedSpans: 0,
+    bytes: 100,
+    reason: "",
+  } as const;
+  ledger.report(verify, {
+    kind: "verified",
+    running: false,
+    oldestDay: 0,
+    payloads: [{ key, receipts: [receipt], rowsByDay: [], object: null }],
+  });
+  expect(ledger.state.head?.lateBells).toBe(1);
+  ledger.claim({ n: 2 });
+  const other = next(ledger);
+  const second = doorbell({ n: 2 }).key;
+  const object = { key: second, rejectedSpans: 0, bytes: 100, rowsByDay: [{ day: today, rows: 10 }] };
+  ledger.report(other, {
+    kind: "verified",
+    running: false,
+    oldestDay: 0,
+    payloads: [{ key: second, receipts: [{ ...receipt, key: second }], rowsByDay: [], object }],
+  });
+  expect(ledger.state.head?.lateBells).toBe(2);
+  expect(ledger.state.dump().groups.size).toBe(0);
+});
+
+test("a full store forgets its oldest ids before their time, and what may have been among them is verified", () => {
+  const ledger = new TestLedger();
+  ledger.claim({ n: 1 });
+  ledger.storeAll(ledger.takeRung());
+  const endedAt = ledger.now;
+  ledger.now += MINUTE_MS;
+  const alarm = (databaseBytes: number) => ledger.fullAlarm(databaseBytes);
+  alarm(ledger.settings.databaseBytesMax);
+  expect(ledger.state.dump().places.size).toBe(1);
+  alarm(ledger.settings.databaseBytesMax + 1);
+  expect(ledger.state.dump().places.size).toBe(0);
+  const memSince = ledger.state.head?.memSince ?? 0;
+  expect(memSince).toBeGreaterThan(endedAt);
+  expect(memSince - endedAt).toBeLessThan(MINUTE_MS);
+});
+
+test("the memory ends with its time, and a little later where that saves an alarm a payload", () => {
+  const ledger = new TestLedger();
+  ledger.claim({ n: 1 });
+  ledger.storeAll(ledger.takeRung());
+  const endedAt = ledger.now;
+  const forgetAt = nextAlarm(ledger.state, ledger.settings) ?? 0;
+  expect(forgetAt - endedAt).toBeGreaterThan(limits.ledgerMemoryMs);
+  expect(forgetAt - endedAt).toBeLessThan(limits.ledgerMemoryMs * 1.001);
+  ledger.now = forgetAt;
+  ledger.alarm();
+  // What arrived when the forgotten one did is verified from now on.
+  expect(ledger.state.head?.memSince).toBeGreaterThan(endedAt);
+  expect(ledger.state.head?.memSince).toBeLessThanOrEqual(ledger.now - limits.ledgerMemoryMs);
+});

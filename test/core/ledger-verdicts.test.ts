@@ -1,0 +1,271 @@
+/** What VERIFY concludes, verdict by verdict: test/core/ledger-verify.test.ts shows what the ledger then does. */
+import { describe, expect, test } from "vitest";
+import { payloadOf } from "../../shared/ledger/claim.ts";
+import type { DayRows, Evidence, GroupId, GroupPayload } from "../../shared/ledger/group.ts";
+import { judge, type Verdict } from "../../shared/ledger/verify.ts";
+import type { PayloadOutcome } from "../../shared/outcome.ts";
+import type { PayloadKey } from "../../shared/payload-key.ts";
+import { doorbell, startMs } from "../ledger/world.ts";
+
+const MINUTE_MS = 60_000;
+const today = Math.floor(startMs / 86_400_000);
+const group = "0000000000000000000000000000000f" as GroupId;
+const own = doorbell({ n: 1 }).key;
+const second = doorbell({ n: 1, arrival: startMs + MINUTE_MS }).key;
+const third = doorbell({ n: 1, arrival: startMs + 2 * MINUTE_MS }).key;
+/** 4 of the payload's 10 rows are of yesterday. */
+const days: readonly DayRows[] = [
+  { day: today - 1, rows: 4 },
+  { day: today, rows: 6 },
+];
+
+function receipt(
+  key: PayloadKey,
+  outcome: PayloadOutcome,
+  rowsByDay = outcome === "stored" ? days : [],
+): Evidence["receipts"][number] {
+  return { key, outcome, group, spans: 10, rowsByDay, rejectedSpans: 0, bytes: 100, reason: "why" };
+}
+
+interface Seen {
+  readonly payload?: Partial<GroupPayload>;
+  readonly receipts?: Evidence["receipts"];
+  readonly rows?: readonly DayRows[];
+  readonly object?: Evidence["object"];
+  readonly attempted?: boolean;
+  readonly oldestDay?: number;
+}
+
+const object: Evidence["object"] = { key: own, rejectedSpans: 3, bytes: 77, rowsByDay: days };
+
+function verdict(seen: Seen): Verdict {
+  return judge({
+    payload: { ...payloadOf(doorbell({ n: 1 })), ...seen.payload },
+    evidence: {
+      key: own,
+      receipts: seen.receipts ?? [],
+      rowsByDay: seen.rows ?? [],
+      object: seen.object === undefined ? object : seen.object,
+    },
+    rows: null,
+    group,
+    attempted: seen.attempted ?? false,
+    oldestDay: seen.oldestDay ?? 0,
+  });
+}
+
+function times(copies: number): readonly DayRows[] {
+  return days.map(({ day, rows }) => ({ day, rows: rows * copies }));
+}
+
+function receiptsOf(it: Verdict): readonly string[] {
+  return it.kind === "end" ? it.receipts.map(({ key, outcome }) => `${outcome} ${key}`) : [it.kind];
+}
+
+describe("present", () => {
+  test("once, without a receipt: it is stored, with the object's counts", () => {
+    expect(verdict({ rows: days })).toMatchObject({
+      kind: "end",
+      outcome: "stored",
+      key: own,
+      found: true,
+      lateBell: false,
+      receipts: [{ key: own, outcome: "stored", rowsByDay: days, rejectedSpans: 3, bytes: 77, spans: 10 }],
+    });
+  });
+
+  test("once, stored under another key: it is that key's duplicate, and remembered by that key", () => {
+    const it = verdict({ rows: days, receipts: [receipt(second, "stored")] });
+    expect(receiptsOf(it)).toEqual([`duplicate ${own}`]);
+    expect(it).toMatchObject({ key: second });
+  });
+
+  test("once, and its own receipt is lost while the other key has `duplicate`: its own is written again", () => {
+    const it = verdict({
+      rows: days,
+      payload: { duplicateKeys: [second] },
+      receipts: [receipt(second, "duplicate")],
+    });
+    expect(receiptsOf(it)).toEqual([`stored ${own}`]);
+  });
+
+  test("a key that had died gets its duplicate, one that has a receipt keeps it", () => {
+    const it = verdict({
+      rows: days,
+      payload: { duplicateKeys: [second, third] },
+      receipts: [receipt(own, "stored"), receipt(second, "dead"), receipt(third, "duplicate")],
+    });
+    expect(receiptsOf(it)).toEqual([`duplicate ${second}`]);
+  });
+
+  test.each([
+    // stored under other keys, own INSERT tried, copies in the table: how it ends
+    [0, false, 2, "inexact"],
+    [0, true, 2, "inexact"],
+    [1, false, 2, "inexact"],
+    [1, true, 2, `stored ${own}`],
+    [1, true, 3, "inexact"],
+    [2, false, 2, `duplicate ${own}`],
+    [2, true, 3, `stored ${own}`],
+    [2, false, 3, "inexact"],
+  ] as const)("%i stored keys, attempted %s, %i copies: %s", (keys, attempted, copies, end) => {
+    const receipts = [second, third].slice(0, keys).map((key) => receipt(key, "stored"));
+    expect(receiptsOf(verdict({ rows: times(copies), receipts, attempted }))).toEqual([end]);
+  });
+
+  test("an attempt of a key that has its receipt explains no further copy", () => {
+    const receipts = [receipt(own, "stored")];
+    expect(verdict({ rows: times(2), receipts, attempted: true }).kind).toBe("inexact");
+  });
+
+  test.each([
+    ["some rows of a day", [{ day: today - 1, rows: 3 }, days[1]]],
+    ["two copies of a day and one of the other", [{ day: today - 1, rows: 8 }, days[1]]],
+    ["rows on a day with none", [...days, { day: today + 1, rows: 1 }]],
+  ])("with %s it is for a person", (_, rows) => {
+    const present = rows.filter((one) => one !== undefined);
+    expect(verdict({ rows: present }).kind).toBe("inexact");
+  });
+
+  test("a day that is listed with no row is none, wherever it is", () => {
+    expect(verdict({ rows: [...days, { day: today + 1, rows: 0 }] }).kind).toBe("end");
+  });
+
+  test("days outside of the table's TTL are neither missed nor wondered at", () => {
+    const oldestDay = today;
+    expect(verdict({ rows: days.slice(1), oldestDay })).toMatchObject({ kind: "end", outcome: "stored" });
+    expect(verdict({ rows: [{ day: today - 1, rows: 1 }, ...days.slice(1)], oldestDay }).kind).toBe("end");
+    expect(verdict({ rows: [], oldestDay: today + 1 })).toMatchObject({ kind: "end", outcome: "stored" });
+    // The first day that is inside counts.
+    expect(verdict({ rows: [{ day: today, rows: 5 }], oldestDay }).kind).toBe("inexact");
+  });
+});
+
+describe("absent", () => {
+  test("all of it: it is inserted, under the key that has the object", () => {
+    const it = verdict({
+      payload: { duplicateKeys: [second] },
+      object: { ...(object ?? never()), key: second },
+    });
+    expect(it).toMatchObject({ kind: "insert", payload: { key: second, duplicateKeys: [own], only: null } });
+  });
+
+  test("a day of it: that day is inserted", () => {
+    expect(verdict({ rows: days.slice(1) })).toMatchObject({
+      kind: "insert",
+      payload: { only: { days: [today - 1], whole: days } },
+    });
+  });
+
+  test("stored once, and rung by nobody who looked: a late bell, which stores nothing", () => {
+    const receipts = [receipt(own, "stored")];
+    expect(verdict({ receipts })).toMatchObject({
+      kind: "end",
+      outcome: "stored",
+      lateBell: true,
+      found: false,
+      receipts: [],
+    });
+    // After an INSERT of this very group it is no bell's doing.
+    expect(verdict({ receipts, attempted: true })).toMatchObject({ kind: "end", lateBell: false });
+    expect(receiptsOf(verdict({ receipts, payload: { duplicateKeys: [second] } }))).toEqual([
+      `duplicate ${second}`,
+    ]);
+    for (const cause of ["audit", "replay"] as const) {
+      expect(verdict({ receipts, payload: { cause } }).kind).toBe("insert");
+    }
+  });
+
+  test("dead once: it stays dead until a person replays it", () => {
+    const receipts = [receipt(own, "dead")];
+    expect(verdict({ receipts })).toMatchObject({ kind: "end", outcome: "dead", receipts: [] });
+    expect(verdict({ receipts, payload: { cause: "replay" } }).kind).toBe("insert");
+    // Another key's death is no reason: this key's object may be readable.
+    expect(verdict({ receipts: [receipt(second, "dead")] }).kind).toBe("insert");
+  });
+
+  test("what cannot be decoded dies under each key", () => {
+    const it = verdict({
+      payload: { duplicateKeys: [second] },
+      object: { ...(object ?? never()), rowsByDay: "undecodable" },
+    });
+    expect(it).toMatchObject({ outcome: "dead", receipts: [{ reason: "decode" }, { reason: "decode" }] });
+    expect(receiptsOf(it)).toEqual([`dead ${own}`, `dead ${second}`]);
+  });
+
+  test("what cannot be decoded any more, and is there, is stored", () => {
+    const undecodable = { ...(object ?? never()), rowsByDay: "undecodable" } as const;
+    expect(verdict({ rows: days, object: undecodable })).toMatchObject({ kind: "end", outcome: "stored" });
+    expect(verdict({ rows: days.slice(1), object: undecodable }).kind).toBe("inexact");
+  });
+});
+
+describe("without its object", () => {
+  test.each([
+    [
+      "receipts, stored",
+      [receipt(second, "stored", [])],
+      [],
+      { outcome: "stored", key: second, receipts: [] },
+    ],
+    ["receipts, dead", [receipt(second, "dead")], [], { outcome: "dead", key: second, receipts: [] }],
+    [
+      "all of its rows",
+      [],
+      days,
+      { outcome: "stored", key: own, found: true, receipts: [{ rowsByDay: days }] },
+    ],
+    ["some of its rows", [], days.slice(1), { kind: "inexact" }],
+    ["nothing", [], [], { outcome: "dead", receipts: [{ key: own, reason: "missing_object" }] }],
+  ])("with %s", (_, receipts, rows, end) => {
+    expect(verdict({ receipts, rows, object: null })).toMatchObject(end);
+  });
+
+  test("its other keys end with it", () => {
+    const payload = { duplicateKeys: [second] };
+    expect(receiptsOf(verdict({ payload, rows: days, object: null }))).toEqual([
+      `stored ${own}`,
+      `duplicate ${second}`,
+    ]);
+    expect(receiptsOf(verdict({ payload, object: null }))).toEqual([`dead ${own}`, `dead ${second}`]);
+  });
+});
+
+describe("erased", () => {
+  const erase = "asked for";
+
+  test("now: under each of its keys, and under those that only receipts know, with the reason that was given", () => {
+    const it = verdict({ payload: { erase, duplicateKeys: [second] }, receipts: [receipt(third, "stored")] });
+    expect(receiptsOf(it)).toEqual([`erased ${own}`, `erased ${second}`, `erased ${third}`]);
+    expect(it).toMatchObject({
+      key: own,
+      outcome: "erased",
+      receipts: [{ reason: erase, rowsByDay: [] }, {}, {}],
+    });
+  });
+
+  test("now, with nothing left of it: keys that only receipts know are erased all the same", () => {
+    const it = verdict({ payload: { erase }, receipts: [receipt(third, "stored")], object: null });
+    expect(receiptsOf(it)).toEqual([`erased ${own}`, `erased ${third}`]);
+  });
+
+  test("before, and nothing is left: only a key that does not say so yet", () => {
+    const seen = { receipts: [receipt(second, "erased"), receipt(third, "stored")], object: null };
+    expect(receiptsOf(verdict(seen))).toEqual([`erased ${own}`]);
+    expect(verdict(seen)).toMatchObject({ key: second, receipts: [{ reason: "why" }] });
+    const payload = { duplicateKeys: [second] };
+    expect(receiptsOf(verdict({ ...seen, payload }))).toEqual([`erased ${own}`]);
+  });
+
+  test.each([
+    ["rows", { rows: days.slice(1), object: null }],
+    ["its object", { rows: [] }],
+  ])("before, and %s are left: all of it once more", (_, seen) => {
+    const it = verdict({ ...seen, receipts: [receipt(own, "erased"), receipt(third, "stored")] });
+    expect(receiptsOf(it)).toEqual([`erased ${own}`, `erased ${third}`]);
+  });
+});
+
+function never(): never {
+  throw new Error("there is an object");
+}
