@@ -64,7 +64,7 @@ export const limits = {
   groupPayloadsMax: 500,
   groupRowsMax: 100_000,
   groupOutputBytesMax: 32 * MIB,
-  /** ClickHouse refuses a block over 100 partitions (max_partitions_per_insert_block); days are partitions. */
+  /** The INSERT allows a block 100 partitions (max_partitions_per_insert_block); days are partitions. */
   groupPartitionsMax: 90,
   /** Rows at which a group does not wait any longer. Small blocks cost ClickHouse 3-4 times more by the row. */
   groupRowsReady: 10_000,

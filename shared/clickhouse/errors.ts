@@ -45,7 +45,11 @@ const classes: Readonly<Record<Exclude<VerdictClass, "stored">, ReadonlyMap<numb
     [242, "TABLE_IS_READ_ONLY"],
     [243, "NOT_ENOUGH_SPACE"],
     [279, "ALL_CONNECTION_TRIES_FAILED"],
+    // Both are asked before a block is written, with insert_quorum: too few replicas, or an earlier block that too few have.
     [285, "TOO_FEW_LIVE_REPLICAS"],
+    [286, "UNSATISFIED_QUORUM_FOR_PREVIOUS_WRITE"],
+    // A read of a view's query met a replica that lags.
+    [289, "REPLICA_IS_NOT_IN_QUORUM"],
     [439, "CANNOT_SCHEDULE_TASK"],
     [667, "NOT_INITIALIZED"],
     [722, "ASYNC_LOAD_WAIT_FAILED"],
@@ -57,12 +61,17 @@ const classes: Readonly<Record<Exclude<VerdictClass, "stored">, ReadonlyMap<numb
     [160, "TOO_SLOW"],
     [209, "SOCKET_TIMEOUT"],
     [210, "NETWORK_ERROR"],
+    // Something in between sent the request twice: this is the answer of the second, and the first still runs.
+    [216, "QUERY_WITH_SAME_ID_IS_ALREADY_RUNNING"],
     [236, "ABORTED"],
-    [286, "UNSATISFIED_QUORUM_FOR_PREVIOUS_WRITE"],
+    // With insert_quorum: this replica has the rows, the others did not confirm them in time.
     [319, "UNKNOWN_STATUS_OF_INSERT"],
+    // It waited for other replicas; what it had done itself stays.
+    [341, "UNFINISHED"],
     [394, "QUERY_WAS_CANCELLED"],
     [395, "FUNCTION_THROW_IF_VALUE_IS_NON_ZERO"],
     [425, "SYSTEM_ERROR"],
+    [735, "QUERY_WAS_CANCELLED_BY_CLIENT"],
     [999, "KEEPER_EXCEPTION"],
     [1001, "STD_EXCEPTION"],
     [1002, "UNKNOWN_EXCEPTION"],
@@ -110,6 +119,10 @@ const classes: Readonly<Record<Exclude<VerdictClass, "stored">, ReadonlyMap<numb
     [193, "WRONG_PASSWORD"],
     [194, "REQUIRED_PASSWORD"],
     [291, "DATABASE_ACCESS_DENIED"],
+    // A table that is not told to rebuild its projection refuses a DELETE: the setting is each replica's own.
+    [344, "SUPPORT_IS_DISABLED"],
+    // The login's profile forbids a setting that we send; the text names it.
+    [452, "SETTING_CONSTRAINT_VIOLATION"],
     [497, "ACCESS_DENIED"],
     [516, "AUTHENTICATION_FAILED"],
   ]),

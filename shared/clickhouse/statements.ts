@@ -41,6 +41,9 @@ export function insertSpansParameters(
     max_insert_block_size: "10000000",
     min_insert_block_size_rows: "10000000",
     min_insert_block_size_bytes: "0",
+    // A group has days of its own within this (limits.groupPartitionsMax); a login's profile may say less, and would make
+    // a payload of many days a dead letter.
+    max_partitions_per_insert_block: "100",
     // Skip indexes are left to the first merge: building them here was two fifths of an INSERT, to be thrown away at
     // that merge, and a part of a group's few granules is read as fast without them (decision 0022).
     materialize_skip_indexes_on_insert: "0",

@@ -51,7 +51,7 @@ export function* insertGroup(
 /** What ClickHouse's answer says of the attempt. `rows`: how many were sent. */
 function reportOf(
   { answer, writtenRows }: DeliveryEffects["sendBlock"]["answers"],
-  { attempt }: InsertTask,
+  { isFirstInsert }: InsertTask,
   rows: number,
   payloads: readonly StoredPayload[],
   codecVersion: number,
@@ -62,7 +62,7 @@ function reportOf(
     const { reason, code } = judged;
     return { kind, reason, payloads, ...(code === undefined ? {} : { code }) };
   }
-  if (attempt === 1 && writtenRows !== undefined && writtenRows < rows) {
+  if (isFirstInsert && writtenRows !== undefined && writtenRows < rows) {
     return { kind: "unknown", reason: `${writtenRows} rows written of ${rows} sent`, payloads };
   }
   return { kind: "stored", payloads, codecVersion };

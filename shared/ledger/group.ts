@@ -85,7 +85,11 @@ export type GroupTask =
    * Fetch, transcode and insert the payloads as one block, in this order, then report: `stored`, `retry`, `unknown`,
    * `refused`, `unlisted`, `halted` or `unreadable`.
    */
-  | (TaskBase & { readonly step: "insert" })
+  | (TaskBase & {
+      readonly step: "insert";
+      /** No INSERT under this token has been sent before: the rows that ClickHouse says it wrote are this INSERT's. */
+      readonly isFirstInsert: boolean;
+    })
   /** Read the table's blocks and window (TableMeasure), report `measured`: may this token still be trusted? */
   | (TaskBase & { readonly step: "measure" })
   /** Count the rows of each payload by day, report `counted`. */

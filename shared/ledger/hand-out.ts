@@ -98,7 +98,9 @@ function handOutOpen(draft: Draft, group: Group, codecVersion: number): GroupTas
     blocksBefore: group.inserts === 0 ? (head.table.measure?.blocks ?? null) : group.blocksBefore,
     state: { at: "open", lease, out: "insert" },
   });
-  return { ...base, step: "insert" };
+  // An attempt that sent an INSERT, or may have, left the group unclean; `attempts` and `inserts` also count those that
+  // ended before they sent it.
+  return { ...base, step: "insert", isFirstInsert: !group.unclean };
 }
 
 /**

@@ -1,8 +1,10 @@
 import { expect, test } from "vitest";
+import type { DeliveryEffects, InsertTask } from "../../shared/delivery/effects.ts";
 import { needsCount } from "../../shared/delivery/evidence.ts";
-import { mayBegin } from "../../shared/delivery/insertion.ts";
-import type { Receipt } from "../../shared/ledger/group.ts";
-import { doorbell, TestLedger } from "../ledger/world.ts";
+import { insertGroup, mayBegin } from "../../shared/delivery/insertion.ts";
+import { done } from "../../shared/effect.ts";
+import type { AttemptReport, GroupTask, Receipt } from "../../shared/ledger/group.ts";
+import { codecVersion, doorbell, storedReport, TestLedger } from "../ledger/world.ts";
 
 test("no statement of an attempt begins at its deadline or later", () => {
   const ledger = new TestLedger();
@@ -33,4 +35,50 @@ test("an object is transcoded unless a transcode or a stored receipt with rows s
   // Or VERIFY would have nothing to compare with, fail its assertion, and be repeated for ever.
   expect(needsCount(null, [{ ...receipt, rowsByDay: [] }])).toBe(true);
   expect(needsCount([{ key, rowsByDay: [], rejectedSpans: 0, bytes: 100 }], [])).toBe(false);
+});
+
+/** What an attempt reports whose INSERT of 10 rows is answered like this. */
+function reportOfInsert(
+  task: GroupTask,
+  answered: Partial<DeliveryEffects["sendBlock"]["answers"]>,
+): AttemptReport {
+  if (task.step !== "insert") {
+    throw new Error(`an INSERT was expected, not ${task.step}`);
+  }
+  const { payloads } = storedReport(task);
+  const ok = { httpStatus: 200, exceptionCode: null, text: "", clickHouseHeaders: true };
+  const work = insertGroup(task satisfies InsertTask, { now: () => task.deadline - 1, codecVersion });
+  expect(work.next().value).toMatchObject({ name: "buildBlock" });
+  expect(
+    work.next(done<DeliveryEffects, "buildBlock">("buildBlock", { kind: "built", rows: 10, payloads })),
+  ).toMatchObject({ value: { name: "sendBlock" } });
+  const ended = work.next(
+    done<DeliveryEffects, "sendBlock">("sendBlock", { answer: ok, writtenRows: undefined, ...answered }),
+  );
+  if (ended.done !== true) {
+    throw new Error("an answered INSERT is the attempt's end");
+  }
+  return ended.value;
+}
+
+test("a 200 that wrote too few rows is no proof, also where an attempt before had ended without an INSERT", () => {
+  const ledger = new TestLedger();
+  ledger.claim({ n: 1 });
+  const first = ledger.takeRung();
+  ledger.report(first, { kind: "retry", reason: "R2 did not answer" });
+  ledger.now += 60_000;
+  const second = ledger.takeRung();
+  expect(second).toMatchObject({ attempt: 2, isFirstInsert: true });
+  expect(reportOfInsert(second, { writtenRows: 0 })).toMatchObject({ kind: "unknown" });
+  expect(reportOfInsert(second, { writtenRows: 10 })).toMatchObject({ kind: "stored" });
+});
+
+test("what a retry says it wrote is not asked: its rows may have been stored before", () => {
+  const ledger = new TestLedger();
+  ledger.claim({ n: 1 });
+  ledger.report(ledger.takeRung(), { kind: "unknown", reason: "no answer" });
+  ledger.now += 60_000;
+  const again = ledger.takeRung();
+  expect(again).toMatchObject({ step: "insert", isFirstInsert: false });
+  expect(reportOfInsert(again, { writtenRows: 0 })).toMatchObject({ kind: "stored" });
 });

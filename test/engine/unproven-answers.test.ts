@@ -31,9 +31,11 @@ describe("code 252 has two meanings, told by the text (FACTS B2, B7)", () => {
     expect(await ask(`SELECT count() FROM ${table}`)).toBe("101");
   });
 
-  test("a hundred partitions are taken", async () => {
+  test("a hundred partitions are taken, also where the login's profile allows fewer", async () => {
     const table = await newTable(1000);
-    expect(await insert(table, days(100), "x")).toMatchObject({ status: 200 });
+    const session_id = crypto.randomUUID();
+    await ask("SET max_partitions_per_insert_block = 50", { session_id });
+    expect(await insert(table, days(100), "x", { session_id })).toMatchObject({ status: 200 });
   });
 
   test("too many parts: back-pressure, and the same token stores the rows later", async () => {
@@ -223,4 +225,15 @@ describe("a Native block answers 200 where rows are missing (FACTS J)", () => {
     expect(await store(table, [block("a", 1, 2), new Uint8Array([7])])).toMatchObject({ code: 32 });
     expect(await contents(table)).toBe("");
   });
+});
+
+test("a query id that runs already is refused with 216, which says nothing of the one that runs", async () => {
+  const query_id = `${crypto.randomUUID()}.1`;
+  const first = send("SELECT sleep(2)", { query_id });
+  const running = () => ask(`SELECT count() FROM system.processes WHERE query_id = '${query_id}'`);
+  await expect.poll(running).toBe("1");
+  const second = await send("SELECT 1", { query_id });
+  expect(second.code).toBe(216);
+  expect(judged(second)).toBe("unknown");
+  expect((await first).status).toBe(200);
 });
