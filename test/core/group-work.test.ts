@@ -47,7 +47,11 @@ function reportOfInsert(
   }
   const { payloads } = storedReport(task);
   const ok = { httpStatus: 200, exceptionCode: null, text: "", clickHouseHeaders: true };
-  const work = insertGroup(task satisfies InsertTask, { now: () => task.deadline - 1, codecVersion });
+  const work = insertGroup(task satisfies InsertTask, {
+    now: () => task.deadline - 1,
+    codecVersion,
+    deleteKeysMax: 1000,
+  });
   expect(work.next().value).toMatchObject({ name: "buildBlock" });
   expect(
     work.next(done<DeliveryEffects, "buildBlock">("buildBlock", { kind: "built", rows: 10, payloads })),

@@ -11,7 +11,7 @@ import {
   wasCalled,
   wentOut,
 } from "../../shared/ledger/breaker.ts";
-import { type GroupId, never } from "../../shared/ledger/group.ts";
+import { dueNever, type GroupId } from "../../shared/ledger/group.ts";
 import { type Breaker, bornHead, type Head } from "../../shared/ledger/head.ts";
 import { backOffMs, defaultSettings } from "../../shared/ledger/settings.ts";
 import { emptyWorld } from "../ledger/world.ts";
@@ -75,7 +75,7 @@ describe("another INSERT", () => {
     const called = [40, 30].map((ms, n) => ({ group: id(n), again: now + ms }));
     expect(insertDue(headOf({ out: ids(2), called }), due)).toBe(now + 30);
     expect(insertDue(headOf({ out: ids(1), called }), due)).toBe(due);
-    expect(insertDue(headOf({ isOpen: true, slots: 2, out: ids(1) }), due)).toBe(never);
+    expect(insertDue(headOf({ isOpen: true, slots: 2, out: ids(1) }), due)).toBe(dueNever);
   });
 
   test("of a group that is rung again is one call", () => {

@@ -247,7 +247,13 @@ test("late bells for rows that somebody removed are counted, whether their objec
   ledger.claim({ n: 2 });
   const other = next(ledger);
   const second = doorbell({ n: 2 }).key;
-  const object = { key: second, rejectedSpans: 0, bytes: 100, rowsByDay: [{ day: today, rows: 10 }] };
+  const object = {
+    key: second,
+    spans: 10,
+    rejectedSpans: 0,
+    bytes: 100,
+    rowsByDay: [{ day: today, rows: 10 }],
+  };
   ledger.report(other, {
     kind: "verified",
     running: false,

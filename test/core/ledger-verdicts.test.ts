@@ -36,7 +36,7 @@ interface Seen {
   readonly oldestDay?: number;
 }
 
-const object: Evidence["object"] = { key: own, rejectedSpans: 3, bytes: 77, rowsByDay: days };
+const object: Evidence["object"] = { key: own, spans: 10, rejectedSpans: 3, bytes: 77, rowsByDay: days };
 
 function verdict(seen: Seen): Verdict {
   return judge({
