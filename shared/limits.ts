@@ -117,6 +117,14 @@ export const limits = {
   breakerSuspectsMax: 5,
   refusalsMax: 3,
   unlistedAnswersMax: 5,
+  /**
+   * A group that fails for a reason of its own is split after so many attempts. Three leases (90 s) and a fence (120 s more)
+   * are 6.5 minutes: its innocents are stored within 10 minutes of their first attempt.
+   */
+  ownFailuresMax: 3,
+  /** In an outage every group fails. One split per minute is 1440 groups more after a day. */
+  splitEveryMs: 1 * MINUTE_MS,
+  splitParts: 8,
   /** A Durable Object's SQLite ends at 10 GB; a finding is written at half of this. */
   ledgerDatabaseBytesMax: 8_000_000_000,
   /** Queues take 100 messages a sendBatch; what is due beyond it is rung by the next alarm, at once. */

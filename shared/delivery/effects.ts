@@ -158,11 +158,6 @@ export interface DeliveryEffects {
     readonly asks: { readonly group: GroupId; readonly reason: string };
     readonly answers: null;
   };
-  /** Log an invariant that broke in this group's work, and keep it for people. */
-  readonly recordBroken: {
-    readonly asks: { readonly group: GroupId; readonly claim: string };
-    readonly answers: null;
-  };
 }
 
 /** Yields one of these effects. */

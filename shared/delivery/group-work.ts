@@ -14,33 +14,43 @@ import { writeReceipts } from "./receipts.ts";
 
 /**
  * Works on a group until the ledger has nothing more for this caller. A group that cannot go on is left to its lease,
- * after which the ledger notifies again; a broken invariant is recorded first, so that people see it.
+ * after which the ledger notifies again. A broken invariant is reported like any other end of an attempt: the ledger
+ * counts it, takes the group apart, and holds the payload that it is of.
  */
 export function* workOnGroup(first: GroupTask, context: DeliveryContext): DeliveryWork<void> {
+  let task = first;
   try {
-    yield* doSteps(first, context);
+    for (let next: GroupTask | null = first; next !== null; next = yield* doStep(next, context)) {
+      task = next;
+    }
   } catch (error) {
-    const { group } = first;
-    if (error instanceof EffectFailed) {
-      yield* ask("leave", { group, reason: error.message });
-    } else if (error instanceof BrokenInvariant) {
-      yield* ask("recordBroken", { group, claim: error.message });
+    if (error instanceof BrokenInvariant) {
+      yield* orLeave(task, ask("report", { task, report: { kind: "broken", reason: error.message } }));
+    } else if (error instanceof EffectFailed) {
+      yield* ask("leave", { group: task.group, reason: error.message });
     } else {
       throw error;
     }
   }
 }
 
-function* doSteps(first: GroupTask, context: DeliveryContext): DeliveryWork<void> {
-  for (let task: GroupTask | null = first; task !== null; ) {
-    if (task.step === "receipts") {
-      yield* writeReceipts(task, context);
-      yield* ask("settle", [{ group: task.group, attempt: task.attempt }]);
-      return;
-    }
-    const report: AttemptReport = yield* attempt(task, context);
-    task = yield* ask("report", { task, report });
+function* orLeave(task: GroupTask, report: DeliveryWork<unknown>): DeliveryWork<void> {
+  try {
+    yield* report;
+  } catch (error) {
+    yield* ask("leave", { group: task.group, reason: String(error) });
   }
+}
+
+/** One step, done and reported: the next one, if there is one for this caller. */
+function* doStep(task: GroupTask, context: DeliveryContext): DeliveryWork<GroupTask | null> {
+  if (task.step === "receipts") {
+    yield* writeReceipts(task, context);
+    yield* ask("settle", [{ group: task.group, attempt: task.attempt }]);
+    return null;
+  }
+  const report: AttemptReport = yield* attempt(task, context);
+  return yield* ask("report", { task, report });
 }
 
 function* attempt(

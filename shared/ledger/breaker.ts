@@ -91,8 +91,25 @@ export function afterUnknown(
   now: number,
   settings: LedgerSettings,
 ): Breaker {
+  return suspected(halved(breaker), group, now, settings);
+}
+
+/**
+ * An attempt was never reported: its isolate died, which says little about ClickHouse. Were the slots halved, three groups
+ * that kill their isolates would wait for each other's leases, and everybody for them.
+ */
+export function afterSilence(
+  breaker: Breaker,
+  group: GroupId,
+  now: number,
+  settings: LedgerSettings,
+): Breaker {
+  return suspected(breaker, group, now, settings);
+}
+
+function suspected(breaker: Breaker, group: GroupId, now: number, settings: LedgerSettings): Breaker {
   const suspects = breaker.suspects.includes(group) ? breaker.suspects : [...breaker.suspects, group];
-  const pressed = { ...halved(breaker), suspects };
+  const pressed = { ...breaker, suspects };
   return breaker.isOpen || suspects.length >= settings.suspectsMax ? opened(pressed, now, settings) : pressed;
 }
 

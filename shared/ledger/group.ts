@@ -100,7 +100,12 @@ export type GroupTask =
    * first); report `verified`. An object is transcoded for its rows by day only if neither `rows` nor a `stored`
    * receipt says them.
    */
-  | (TaskBase & { readonly step: "verify"; readonly rows: readonly StoredPayload[] | null })
+  | (TaskBase & {
+      readonly step: "verify";
+      readonly rows: readonly StoredPayload[] | null;
+      /** No object is transcoded: an isolate died of it, or took too long. */
+      readonly isBlind: boolean;
+    })
   /**
    * A person wants the rows of these payloads written anew. Look for an object under one of the id's keys (the
    * payload's key first): where one has none, report `kept`. Else delete the rows of the ids and report `cleared`. The
@@ -170,6 +175,8 @@ export type AttemptReport =
   | ({ readonly kind: "retry" | "unknown" | "unlisted" | "halted" } & FailureFacts)
   /** The data's fault. */
   | ({ readonly kind: "refused" } & FailureFacts)
+  /** An invariant of ours broke, in whatever step. */
+  | { readonly kind: "broken"; readonly reason: string }
   /** No INSERT was begun: these payloads have no object under their key, or do not decode. */
   | { readonly kind: "unreadable"; readonly keys: readonly PayloadKey[]; readonly reason: string }
   | { readonly kind: "measured"; readonly table: TableMeasure }
@@ -226,9 +233,11 @@ export type GroupState =
       readonly at: "verifying";
       readonly lease: Lease | null;
       readonly fence: number;
-      /** What turns out to be absent is inserted in halves: the group as a whole was answered and never stored. */
+      /** What turns out to be absent is inserted payload by payload: the group as a whole was answered and never stored. */
       readonly halve: boolean;
       readonly code: string;
+      /** A VERIFY of it was never reported: the next one transcodes nothing. */
+      readonly isBlind?: boolean;
     }
   /** Everything is decided; its receipts are to be written. */
   | {
@@ -278,6 +287,9 @@ export interface Group {
   readonly lastRefusalAt: number;
   /** Complete answers with an unlisted code. */
   readonly unlisted: number;
+  /** Failures that may be its own (own-failures.ts), and when it last had one. */
+  readonly ownFailures: number;
+  readonly ownFailedAt: number;
   /** Failed attempts since the last progress: the exponent of the back-off after a failure. */
   readonly failures: number;
   /** Rings since the last hand-out: the exponent of the back-off after a ring. */

@@ -4,11 +4,12 @@
  * again but verified.
  */
 import { assert, unreachable } from "../assert.ts";
-import { afterUnknown, cameBack, cameFor, mayInsert, wentOut } from "./breaker.ts";
+import { afterSilence, cameBack, cameFor, mayInsert, wentOut } from "./breaker.ts";
 import type { Draft } from "./draft.ts";
 import type { Group, GroupState, GroupTask, Lease } from "./group.ts";
 import type { TableState } from "./head.ts";
 import { toVerify } from "./make-group.ts";
+import { isSuspect, isToSeparate, neverReported, separate, withOwnFailure } from "./own-failures.ts";
 import { backOffMs } from "./settings.ts";
 
 /** Queue `group` rang for this group: its next step, or null if there is none for the caller now. */
@@ -43,7 +44,7 @@ export function handOut(draft: Draft, group: Group, codecVersion: number): Group
       }
       const { base, out, lease } = attempt(draft, group);
       draft.change({ ...out, state: { ...state, lease } });
-      return { ...base, step: "verify", rows: group.rows };
+      return { ...base, step: "verify", rows: group.rows, isBlind: state.isBlind === true };
     }
     case "closing": {
       const { base, out, lease } = attempt(draft, group);
@@ -152,21 +153,36 @@ export function later(draft: Draft, group: Group): Group {
   });
 }
 
-/** The attempt was never reported. If it was an INSERT it may have stored the rows, or may yet. */
+/**
+ * The attempt was never reported. If it was an INSERT it may have stored the rows, or may yet; and the group may have
+ * killed its isolate, or be too slow for any lease.
+ */
 export function expire(draft: Draft, group: Group): Group {
   const { now, settings } = draft;
   const { state } = group;
-  const isInsert = state.at === "open" && state.out === "insert";
-  if (isInsert) {
-    const breaker = cameBack(draft.head.breaker, group.id);
-    draft.head = { ...draft.head, breaker: afterUnknown(breaker, group.id, now, settings) };
+  if (state.at === "verifying") {
+    // Whoever verified it may have died of transcoding an object: the third time, none is transcoded any more.
+    const counted = withOwnFailure(draft, group, neverReported);
+    const isBlind = state.isBlind === true || counted.ownFailures >= settings.ownFailuresMax;
+    return draft.change({ ...counted, due: now, state: { ...state, lease: null, isBlind } });
   }
-  return draft.change({
-    ...group,
-    unclean: group.unclean || isInsert,
-    due: now,
-    state: leaseEnded(state),
-  });
+  if (state.at !== "open" || state.out !== "insert") {
+    return draft.change({ ...group, due: now, state: leaseEnded(state) });
+  }
+  const breaker = cameBack(draft.head.breaker, group.id);
+  draft.head = {
+    ...draft.head,
+    breaker: isSuspect(group, settings) ? breaker : afterSilence(breaker, group.id, now, settings),
+  };
+  const counted = withOwnFailure(draft, group, neverReported);
+  const expired = draft.change({ ...counted, unclean: true, due: now, state: leaseEnded(state) });
+  if (!isToSeparate(draft, expired, neverReported)) {
+    return expired;
+  }
+  separate(draft, expired, neverReported);
+  const separated = draft.group(group.id);
+  assert(separated !== undefined, "what may have been stored is verified as a whole");
+  return separated;
 }
 
 function leaseEnded(state: GroupState): GroupState {

@@ -60,6 +60,8 @@ export interface Head {
   readonly table: TableState;
   /** When the newest INSERT that was stored had been handed out. */
   readonly lastStoredInsertAt: number;
+  /** When a group was last split because of its failures (own-failures.ts). */
+  readonly lastSplitAt: number;
   readonly pendingRescues: readonly PendingRescue[];
   readonly rescues: Readonly<Record<"event" | "reconcile", number>>;
   /** When a doorbell last came that had been in its queue for longer than a rescue waits. */
@@ -89,6 +91,7 @@ export function bornHead(facts: BirthFacts, now: number, slots: number): Head {
     breaker: { out: [], called: [], slots, suspects: [], isOpen: false, probeAt: 0, failures: 0 },
     table: { refusal: "", measure: null, measuredAt: 0 },
     lastStoredInsertAt: 0,
+    lastSplitAt: 0,
     pendingRescues: [],
     rescues: { event: 0, reconcile: 0 },
     backlogAt: 0,

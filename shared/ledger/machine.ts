@@ -17,6 +17,7 @@
  * The caller applies `changes` in one transaction first, and only then rings and answers.
  */
 import { assert, unreachable } from "../assert.ts";
+import { limits } from "../limits.ts";
 import type { Doorbell } from "../messages.ts";
 import { idOfKey, type PayloadId, type PayloadKey } from "../payload-key.ts";
 import { cameFor, insertDue, mayInsert, slotsFree, wasCalled } from "./breaker.ts";
@@ -81,7 +82,21 @@ export interface Step {
 
 /** How many tokens a step may draw: a claim can fill a group with each doorbell, anything else makes few. */
 export function tokensNeeded(event: LedgerEvent): number {
-  return event.kind === "claim" ? event.doorbells.length + 3 : 4;
+  switch (event.kind) {
+    case "claim":
+      return event.doorbells.length + 3;
+    case "report": // a group may fall into one for each of its payloads, or into parts (own-failures.ts)
+      switch (event.report.kind) {
+        case "verified":
+          return event.report.payloads.length + 3;
+        case "broken":
+          return limits.groupPayloadsMax;
+        default:
+          return limits.splitParts;
+      }
+    default:
+      return 4;
+  }
 }
 
 export function step(view: LedgerView, event: LedgerEvent, moment: Moment, settings: LedgerSettings): Step {

@@ -41,6 +41,8 @@ export function makeGroup(
     refusals,
     lastRefusalAt,
     unlisted: 0,
+    ownFailures: 0,
+    ownFailedAt: 0,
     failures: 0,
     rings: 0,
     due,
@@ -66,14 +68,23 @@ export function closingState(
  * Nobody inserts this group any more: after its fence the evidence is read, and what is missing gets a new token.
  * The fence counts from the last time that its INSERT was handed out; a group that never was has nothing to wait for.
  */
-export function toVerify(draft: Draft, group: Group, halve: { readonly code: string } | null = null): Group {
+export function toVerify(
+  draft: Draft,
+  group: Group,
+  halve: { readonly code: string; readonly isBlind?: boolean } | null = null,
+): Group {
   const { now, settings } = draft;
   const fence = group.lastInsertAt === null ? now : group.lastInsertAt + fenceMs(settings);
   return draft.change({
     ...group,
     failures: 0,
     due: Math.max(now, fence),
-    state: { ...verifyingState(fence), halve: halve !== null, code: halve?.code ?? "" },
+    state: {
+      ...verifyingState(fence),
+      halve: halve !== null,
+      code: halve?.code ?? "",
+      isBlind: halve?.isBlind ?? false,
+    },
   });
 }
 

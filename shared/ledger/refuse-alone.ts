@@ -5,6 +5,7 @@
 import type { Draft } from "./draft.ts";
 import type { EndedPayload, Group, Receipt } from "./group.ts";
 import { closingState, makeGroup, openState, type Refusals } from "./make-group.ts";
+import { ownReasons } from "./own-failures.ts";
 import { blankReceipt, deadReceipts, keysOf } from "./receipts.ts";
 
 /**
@@ -47,7 +48,10 @@ function condemn(
   return {
     receipts: group.payloads.flatMap((payload) => {
       const rows = group.rows?.find(({ key }) => key === payload.key);
-      const blank = { ...blankReceipt(payload, group.id, rows), reason: `rejected:${code}` };
+      const blank = {
+        ...blankReceipt(payload, group.id, rows),
+        reason: ownReasons.includes(code) ? code : `rejected:${code}`,
+      };
       return deadReceipts(keysOf(payload), blank);
     }),
     ended: group.payloads.map(({ key }) => ({ key, outcome: "dead" })),

@@ -35,6 +35,12 @@ export interface LedgerSettings {
   readonly refusalsMax: number;
   /** Complete answers with an unlisted code after which the group is verified and halved. */
   readonly unlistedMax: number;
+  /** Failures that may be a group's own after which it is split. What it was split into needs one. */
+  readonly ownFailuresMax: number;
+  /** Without a proof that others are stored, one group is split per so long. */
+  readonly splitEveryMs: number;
+  /** Into so many parts, where nothing of it was sent. */
+  readonly splitParts: number;
   /** SQLite's size at which the oldest are forgotten before their time. */
   readonly databaseBytesMax: number;
   /** Groups that one alarm rings at most. */
@@ -69,6 +75,9 @@ export const defaultSettings: LedgerSettings = {
   suspectsMax: limits.breakerSuspectsMax,
   refusalsMax: limits.refusalsMax,
   unlistedMax: limits.unlistedAnswersMax,
+  ownFailuresMax: limits.ownFailuresMax,
+  splitEveryMs: limits.splitEveryMs,
+  splitParts: limits.splitParts,
   databaseBytesMax: limits.ledgerDatabaseBytesMax,
   ringsMax: limits.ringsAnAlarmMax,
   duplicateKeysMax: limits.duplicateKeysMax,
@@ -84,6 +93,7 @@ export function settingsFaster(settings: LedgerSettings, times: number): LedgerS
     insertMs: faster(settings.insertMs),
     clientRetryMs: faster(settings.clientRetryMs),
     memoryMs: faster(settings.memoryMs),
+    splitEveryMs: faster(settings.splitEveryMs),
     retryFirstMs: faster(settings.retryFirstMs),
     retryLastMs: faster(settings.retryLastMs),
     fenceMarginMs: faster(settings.fenceMarginMs),

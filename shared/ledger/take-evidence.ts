@@ -16,9 +16,16 @@ import {
   type GroupTask,
   type Receipt,
 } from "./group.ts";
-import { halvesOf } from "./grouping.ts";
 import { handOutAgain, later } from "./hand-out.ts";
-import { closingState, makeGroup, noRefusals, openState, type Refusals } from "./make-group.ts";
+import {
+  closingState,
+  makeGroup,
+  noRefusals,
+  openState,
+  type Refusals,
+  verifyingState,
+} from "./make-group.ts";
+import { makeSuspect, ownCauseOf, separate, withOwnFailure } from "./own-failures.ts";
 import { refuseAlone } from "./refuse-alone.ts";
 import { judge } from "./verify.ts";
 
@@ -41,6 +48,7 @@ export function takeVerified(
   const ended: EndedPayload[] = [];
   const absent: GroupPayload[] = [];
   const inexact: GroupPayload[] = [];
+  const unsure: GroupPayload[] = [];
   const found: { key: GroupPayload["key"]; rowsByDay: readonly DayRows[]; reason: string }[] = [];
   let completeView = false;
   let lateBells = 0;
@@ -50,7 +58,8 @@ export function takeVerified(
     const rows = group.rows?.find(({ key }) => key === payload.key) ?? null;
     const { oldestDay } = report;
     const attempted = group.inserts > 0;
-    const verdict = judge({ payload, evidence: seen, rows, group: group.id, attempted, oldestDay });
+    const isBlind = state.isBlind === true;
+    const verdict = judge({ payload, evidence: seen, rows, group: group.id, attempted, oldestDay, isBlind });
     switch (verdict.kind) {
       case "end":
         over.push(payload);
@@ -64,6 +73,10 @@ export function takeVerified(
         absent.push(verdict.payload);
         break;
       case "inexact":
+        if (isBlind && group.ownFailures < draft.settings.ownFailuresMax) {
+          unsure.push(payload);
+          break;
+        }
         inexact.push(payload);
         found.push({ key: payload.key, rowsByDay: seen.rowsByDay, reason: verdict.reason });
         break;
@@ -91,16 +104,54 @@ export function takeVerified(
   if (inexact.length > 0) {
     makeGroup(draft, inexact, { at: "held", lease: null, found }, dueNever);
   }
+  for (const payload of unsure) {
+    verifyAlone(draft, group, state, payload);
+  }
   insertAbsent(draft, group, state, absent);
   draft.end(group, [], now);
   return task;
+}
+
+/** Looked at by itself, and its object transcoded: some of its rows are there, and others of its group may be to blame. */
+function verifyAlone(
+  draft: Draft,
+  { inserts, firstInsertAt, lastInsertAt }: Group,
+  { halve, code }: Extract<GroupState, { at: "verifying" }>,
+  payload: GroupPayload,
+): void {
+  const made = makeGroup(draft, [payload], { ...verifyingState(draft.now), halve, code }, draft.now);
+  draft.change({ ...made, inserts, firstInsertAt, lastInsertAt, unclean: inserts > 0 });
+}
+
+/** VERIFY broke an invariant: of one payload, so that each is verified by itself; one that is alone is held. */
+export function takeBrokenVerify(
+  draft: Draft,
+  group: Group,
+  state: Extract<GroupState, { at: "verifying" }>,
+  report: Extract<AttemptReport, { kind: "broken" }>,
+): void {
+  const cause = ownCauseOf(report);
+  const counted = withOwnFailure(draft, group, cause);
+  const [alone] = group.payloads;
+  if (cause === null || counted.ownFailures < draft.settings.ownFailuresMax) {
+    later(draft, counted);
+  } else if (group.payloads.length === 1 && alone !== undefined) {
+    separate(draft, counted, cause);
+  } else {
+    for (const payload of group.payloads) {
+      const made = makeGroup(draft, [payload], { ...state, lease: null }, Math.max(draft.now, state.fence));
+      const ownFailures = draft.settings.ownFailuresMax - 1;
+      draft.change({ ...made, ownFailures, lastInsertAt: group.lastInsertAt, inserts: group.inserts });
+    }
+    draft.end(group, [], draft.now);
+  }
 }
 
 function isReceipted({ receipts }: Evidence): boolean {
   return receipts.some(({ outcome }) => outcome === "stored");
 }
 
-/** What is missing gets a new token; in halves where the group as a whole was answered and never stored. */
+/** What is missing gets a new token; payload by payload where the group as a whole failed for a reason of its own. */
 function insertAbsent(
   draft: Draft,
   group: Group,
@@ -115,11 +166,11 @@ function insertAbsent(
   if (!halve) {
     makeGroup(draft, absent, openState, now, history);
   } else if (absent.length > 1) {
-    for (const half of halvesOf(absent)) {
-      makeGroup(draft, half, openState, now);
+    for (const payload of absent) {
+      makeSuspect(draft, [payload]);
     }
   } else {
-    // Alone, answered five times with an unlisted code, and not there: that is a refusal.
+    // Alone, failed for a reason of its own, and not there: that is a refusal.
     const alone: Group = { ...group, ...history, payloads: absent };
     refuseAlone(draft, alone, code, { due: now, failures: 0 });
   }

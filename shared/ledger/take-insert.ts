@@ -9,6 +9,14 @@ import type { Draft } from "./draft.ts";
 import type { AttemptReport, EndedPayload, Group, GroupState, GroupTask, StoredPayload } from "./group.ts";
 import { handOutAgain, later } from "./hand-out.ts";
 import { closingState, makeGroup, openState, toVerify, verifyingState } from "./make-group.ts";
+import {
+  isSuspect,
+  isToSeparate,
+  type OwnCause,
+  ownCauseOf,
+  separate,
+  withOwnFailure,
+} from "./own-failures.ts";
 import { planReceipts } from "./receipts.ts";
 
 type Report<K extends AttemptReport["kind"]> = Extract<AttemptReport, { kind: K }>;
@@ -53,21 +61,31 @@ export function close(draft: Draft, group: Group, payloads: readonly StoredPaylo
 export function takeFailure(
   draft: Draft,
   group: Group,
-  report: Report<"retry" | "unknown" | "unlisted" | "halted">,
+  report: Report<"retry" | "unknown" | "unlisted" | "halted" | "broken">,
 ): void {
   const { now, settings } = draft;
   const { breaker } = draft.head;
-  const transcoded: Group = { ...group, rows: group.rows ?? report.payloads ?? null };
+  const cause = ownCauseOf(report);
+  const rows = group.rows ?? ("payloads" in report ? (report.payloads ?? null) : null);
+  const transcoded: Group = { ...withOwnFailure(draft, group, cause), rows };
+  const isOwn = cause !== null && isSuspect(group, settings);
   switch (report.kind) {
     case "retry":
-      draft.head = { ...draft.head, breaker: afterPressure(breaker, now, settings) };
       // Where ClickHouse answered, an INSERT was begun: "memory limit" may be said by a view, after the commit. Without
-      // an answer of its none was.
-      later(draft, { ...transcoded, unclean: group.unclean || report.code !== undefined });
+      // an answer of its none was, and ClickHouse has nothing to do with it.
+      if (report.code !== undefined && !isOwn) {
+        draft.head = { ...draft.head, breaker: afterPressure(breaker, now, settings) };
+      }
+      laterOrApart(draft, { ...transcoded, unclean: group.unclean || report.code !== undefined }, cause);
       break;
     case "unknown":
-      draft.head = { ...draft.head, breaker: afterUnknown(breaker, group.id, now, settings) };
-      later(draft, { ...transcoded, unclean: true });
+      if (!isOwn) {
+        draft.head = { ...draft.head, breaker: afterUnknown(breaker, group.id, now, settings) };
+      }
+      laterOrApart(draft, { ...transcoded, unclean: true }, cause);
+      break;
+    case "broken":
+      laterOrApart(draft, { ...transcoded, unclean: true }, cause);
       break;
     case "halted":
       // "No such table" may be said by a view, after the commit: it proves as little as a timeout.
@@ -85,7 +103,16 @@ export function takeFailure(
       break;
     }
     default:
-      unreachable(report.kind);
+      unreachable(report);
+  }
+}
+
+/** The same group again, later; or, where it has failed often enough for a reason of its own, what it falls into. */
+function laterOrApart(draft: Draft, group: Group, cause: OwnCause | null): void {
+  if (isToSeparate(draft, group, cause)) {
+    separate(draft, { ...group, state: openState }, cause);
+  } else {
+    later(draft, group);
   }
 }
 

@@ -9,7 +9,7 @@ import { type AttemptReport, dueNever, type Group, type GroupState, type GroupTa
 import { handOutAgain, later } from "./hand-out.ts";
 import { toVerify } from "./make-group.ts";
 import { takeCount } from "./take-count.ts";
-import { takeVerified } from "./take-evidence.ts";
+import { takeBrokenVerify, takeVerified } from "./take-evidence.ts";
 import { takeFailure, takeStored, takeUnreadable } from "./take-insert.ts";
 
 export function takeReport(draft: Draft, group: Group, report: AttemptReport): GroupTask | null {
@@ -27,8 +27,11 @@ export function takeReport(draft: Draft, group: Group, report: AttemptReport): G
     case "unknown":
     case "unlisted":
     case "halted":
+    case "broken":
       if (isInsert) {
         takeFailure(draft, group, report);
+      } else if (report.kind === "broken" && state.at === "verifying") {
+        takeBrokenVerify(draft, group, state, report);
       } else {
         later(draft, group);
       }

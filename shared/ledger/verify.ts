@@ -36,6 +36,8 @@ export interface VerifyFacts {
   readonly group: GroupId;
   /** That group's own INSERT may have stored the rows. */
   readonly attempted: boolean;
+  /** The object was not transcoded although nothing else says its rows: whoever did it was never heard of again. */
+  readonly isBlind: boolean;
   /** Days before are outside the table's TTL: not expected, not counted. */
   readonly oldestDay: number;
 }
@@ -75,7 +77,7 @@ export function judge(facts: VerifyFacts): Verdict {
   // What is expected: what was claimed to be stored, what was transcoded first, what the object comes to.
   const whole = wholeOf(facts, claims.stored);
   assert(
-    whole !== null || evidence.object === null,
+    whole !== null || evidence.object === null || facts.isBlind,
     "an object is transcoded when nothing else says its rows",
   );
   if (whole === null) {
@@ -272,7 +274,8 @@ function wholeOf(facts: VerifyFacts, stored: readonly Receipt[]): readonly DayRo
     return claimed.rowsByDay;
   }
   const counted = evidence.object?.rowsByDay ?? null;
-  if (counted === "undecodable" || counted === "unreadable") {
+  const isUnknown = counted === null && evidence.object !== null && facts.isBlind;
+  if (counted === "undecodable" || counted === "unreadable" || isUnknown) {
     // It cannot be inserted and may be there all the same: an older transcoder read it. Its count is the doorbell's,
     // which says nothing where it was made of unreadable metadata.
     const spans = Math.max(1, spansOf(facts));

@@ -49,6 +49,7 @@ function verdict(seen: Seen): Verdict {
     },
     rows: null,
     group,
+    isBlind: false,
     attempted: seen.attempted ?? false,
     oldestDay: seen.oldestDay ?? 0,
   });

@@ -17,21 +17,21 @@ export interface ExpectedFailure {
 export const expectedFailures: readonly ExpectedFailure[] = [
   {
     profile: "insert arrives late",
-    seed: 52,
+    seed: 10,
     invariant: "I1",
     story:
       "Something between the Worker and ClickHouse holds an INSERT back beyond the fence. VERIFY finds neither rows nor a running query, a new group inserts under a new token, and then the first one arrives: nothing at the server knows that its time is over.",
   },
   {
     profile: "replica lags",
-    seed: 37,
+    seed: 24,
     invariant: "I1",
     story:
       "A payload is stored and receipted. Somebody replays it while reads reach a replica that lags: VERIFY counts no rows there, takes that for evidence, and inserts again.",
   },
   {
     profile: "processes are elsewhere",
-    seed: 83,
+    seed: 224,
     invariant: "I1",
     story:
       "An INSERT overruns max_execution_time at one server, and VERIFY asks another one what runs: it sees nothing, ends nothing, finds no rows, and a new group inserts before the first one commits.",
@@ -42,30 +42,5 @@ export const expectedFailures: readonly ExpectedFailure[] = [
     invariant: "I2",
     story:
       "A payload has a span older than the table's TTL. ClickHouse drops its row at the INSERT with a 200, and the receipt says that it is stored.",
-  },
-  {
-    profile: "a slow payload",
-    seed: 1,
-    invariant: "I7",
-    story:
-      "The block cannot be built within the lease: its group is tried whole for ever, innocents included.",
-  },
-  {
-    profile: "a payload too large for ClickHouse",
-    seed: 1,
-    invariant: "I7",
-    story: "ClickHouse answers 241 each time: a clean failure, and nothing ever splits the group.",
-  },
-  {
-    profile: "a payload that no view is fast enough for",
-    seed: 1,
-    invariant: "I7",
-    story: "ClickHouse answers 159 each time: an unknown outcome, and nothing ever splits the group.",
-  },
-  {
-    profile: "a payload that kills its isolate",
-    seed: 1,
-    invariant: "I7",
-    story: "Each isolate that decodes the payload dies: the group is left to its lease again and again.",
   },
 ];

@@ -178,7 +178,8 @@ export class Checker {
       // A copy from before a person's decision holds what is whole by now, until it sees that it is a copy.
       if (group.state.at === "held" && ledger.isAwake) {
         for (const { key, reason } of group.state.found) {
-          if (!witness.damaged.has(idOfKey(key))) {
+          const { flaw } = witness.contents.get(idOfKey(key)) ?? {};
+          if (!witness.damaged.has(idOfKey(key)) && flaw !== "breaks an invariant") {
             throw new Violation("I7", `${key} is held (${reason}), and nobody damaged its rows`);
           }
         }
@@ -273,19 +274,23 @@ export class Checker {
       return false;
     }
     const { book } = this.#world.ledger.reconciler;
-    if (book === null || book.open.length > 0) {
+    if (
+      book === null ||
+      (book.open.length > 0 &&
+        ![...groups.values()].some(({ payloads }) => payloads.every(({ key }) => this.#isHeldForGood(key))))
+    ) {
       return false;
     }
     for (const landed of witness.landed.values()) {
       for (const { key } of landed) {
-        if (minuteToMs(minuteOfKey(key)) >= book.from) {
+        if (minuteToMs(minuteOfKey(key)) >= book.from && !this.#isHeldForGood(key)) {
           return false; // the watermark has not passed it
         }
         const all = receipts.ofId(idOfKey(key)).map(({ receipt }) => receipt);
         const own = all.find((receipt) => receipt.key === key);
         // Deleted, and then its receipt was lost: nothing is left that could say how it ended.
         const isKept = store.get(key) !== null;
-        if (isKept && (own === undefined || !isAccounted(own, all))) {
+        if (isKept && (own === undefined || !isAccounted(own, all)) && !this.#isHeldForGood(key)) {
           return false;
         }
       }
@@ -311,6 +316,18 @@ export class Checker {
       }
     }
     return true;
+  }
+
+  /** It breaks an invariant of ours, and waits for a person: its minute stays open, and says so. */
+  #isHeldForGood(key: PayloadKey): boolean {
+    const { ledger, witness } = this.#world;
+    if (witness.contents.get(idOfKey(key))?.flaw !== "breaks an invariant") {
+      return false;
+    }
+    return [...ledger.state.dump().groups.values()].some(
+      ({ state, payloads }) =>
+        state.at === "held" && payloads.some((payload) => idOfKey(payload.key) === idOfKey(key)),
+    );
   }
 
   /** When faults have stopped and time has passed: I7, I8, I9. */

@@ -93,12 +93,12 @@ const designed: readonly Mutant[] = [
   {
     name: "receipt before insert: what ended unknown is receipted",
     file: "shared/ledger/take-insert.ts",
-    find: `      later(draft, { ...transcoded, unclean: true });
+    find: `      laterOrApart(draft, { ...transcoded, unclean: true }, cause);
       break;
-    case "halted":`,
-    replace: `      close(draft, transcoded, transcoded.rows ?? [], now);
+    case "broken":`,
+    replace: `      close(draft, transcoded, transcoded.rows ?? []);
       break;
-    case "halted":`,
+    case "broken":`,
     profile: "small faults",
   },
   {
@@ -253,15 +253,29 @@ const feared: readonly Mutant[] = [
   {
     name: "an attempt that a busy server answered counts as clean",
     file: "shared/ledger/take-insert.ts",
-    find: "unclean: group.unclean || report.code !== undefined });",
-    replace: "unclean: group.unclean });",
+    find: "unclean: group.unclean || report.code !== undefined }",
+    replace: "unclean: group.unclean }",
     profile: "losses",
+  },
+  {
+    name: "a group that fails for a reason of its own is never taken apart",
+    file: "shared/ledger/own-failures.ts",
+    find: "if (cause === null || group.ownFailures < settings.ownFailuresMax) {",
+    replace: "if (cause === null || group.ownFailures < 1e9) {",
+    profile: "a payload too large for ClickHouse",
+  },
+  {
+    name: "VERIFY transcodes what isolates die of",
+    file: "shared/delivery/evidence.ts",
+    find: "!task.isBlind && needsCount(task.rows, own)",
+    replace: "needsCount(task.rows, own)",
+    profile: "a payload that kills its isolate",
   },
   {
     name: "an attempt that was never reported counts as clean",
     file: "shared/ledger/hand-out.ts",
-    find: "unclean: group.unclean || isInsert,",
-    replace: "unclean: group.unclean,",
+    find: "...counted, unclean: true, due: now",
+    replace: "...counted, due: now",
     profile: "losses",
   },
   {

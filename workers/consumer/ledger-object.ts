@@ -120,6 +120,9 @@ export class Ledger extends DurableObject<LedgerEnv> {
   /** How an attempt ended. Answers with the group's next step for this caller, if there is one. */
   async report(group: string, attempt: number, report: AttemptReport): Promise<GroupTask | null> {
     assert(isGroupId(group), "a group's id is 32 hex digits");
+    if (report.kind === "broken") {
+      this.#keepBroken(report.reason);
+    }
     return this.#step({ kind: "report", group, attempt, report });
   }
 
@@ -234,6 +237,10 @@ export class Ledger extends DurableObject<LedgerEnv> {
     return note === undefined ? null : v.parse(brokenSchema, note);
   }
 
+  #keepBroken(claim: string): void {
+    this.#storage.keepNote("broken", recordBroken(this.#broken(), claim, Date.now()));
+  }
+
   #oldestArrival(): number | null {
     return oldestArrival(this.#storage.waiting, this.#storage.oldestGroups(statusGroupsMax));
   }
@@ -343,7 +350,7 @@ export class Ledger extends DurableObject<LedgerEnv> {
         return { to: "notify" };
       case "recordBroken":
         writeLog("error", { message: "an invariant of the ledger is broken" }, effect.broken);
-        this.#storage.keepNote("broken", recordBroken(this.#broken(), effect.broken.message, Date.now()));
+        this.#keepBroken(effect.broken.message);
         return { to: "recordBroken" };
       case "log":
         writeLog("error", { message: effect.message }, effect.cause);

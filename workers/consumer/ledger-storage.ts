@@ -55,10 +55,15 @@ const schema = `
   CREATE INDEX IF NOT EXISTS finished_at ON finished (at);
 `;
 
-/** A head as an earlier version may have written it: it kept no calls. */
-type StoredHead = Omit<Head, "breaker"> & {
+/** A head as an earlier version may have written it: it kept no calls, and split no group. */
+type StoredHead = Omit<Head, "breaker" | "lastSplitAt"> & {
+  readonly lastSplitAt?: number;
   readonly breaker: Omit<Breaker, "called"> & { readonly called?: readonly Call[] };
 };
+
+/** A group as an earlier version may have written it: its failures were not counted. */
+type StoredGroup = Omit<Group, "ownFailures" | "ownFailedAt"> &
+  Partial<Pick<Group, "ownFailures" | "ownFailedAt">>;
 
 /** Documents beside the machine's own. */
 export type NoteName = "reconciler" | "alerts" | "broken";
@@ -331,7 +336,8 @@ export class LedgerStorage implements LedgerView {
     }
     const head: StoredHead = JSON.parse(doc);
     assert(Number.isSafeInteger(head.memSince), "the head was written by this class");
-    return { ...head, breaker: { ...head.breaker, called: head.breaker.called ?? [] } };
+    const breaker = { ...head.breaker, called: head.breaker.called ?? [] };
+    return { ...head, breaker, lastSplitAt: head.lastSplitAt ?? 0 };
   }
 
   #readWaiting(): Waiting {
@@ -351,9 +357,9 @@ export class LedgerStorage implements LedgerView {
 }
 
 function readGroup(doc: string): Group {
-  const group: Group = JSON.parse(doc);
+  const group: StoredGroup = JSON.parse(doc);
   assert(Array.isArray(group.payloads), "a group was written by this class");
-  return group;
+  return { ...group, ownFailures: group.ownFailures ?? 0, ownFailedAt: group.ownFailedAt ?? 0 };
 }
 
 function outcomeOf(code: number): EndOutcome {

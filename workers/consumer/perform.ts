@@ -152,11 +152,6 @@ export function performerOf(
       writeLog("error", { message: "a group was left to its lease", group, reason });
       return null;
     },
-    recordBroken: async ({ group, claim }) => {
-      blocks.drop();
-      writeLog("error", { message: "an invariant is broken", group, claim });
-      return null;
-    },
   };
 }
 
@@ -312,7 +307,9 @@ function logAttempt(task: GroupTask, report: AttemptReport): void {
     payloads: task.payloads.length,
     spans,
   };
-  if (task.step !== "insert" || report.kind === "stored") {
+  if (report.kind === "broken") {
+    writeLog("error", { ...line, message: "an invariant is broken", reason: report.reason });
+  } else if (task.step !== "insert" || report.kind === "stored") {
     writeLog("log", line);
   } else {
     writeLog("warn", "reason" in report ? { ...line, reason: report.reason } : line);

@@ -7,7 +7,13 @@ import type { DeliveryEffects, DeliveryWork } from "../../../shared/delivery/eff
 import { type Answered, type Asked, done, EffectFailed, failure } from "../../../shared/effect.ts";
 import type { Process } from "./clock.ts";
 import { loseSomething } from "./incidents.ts";
-import { type BatchInHand, deleteKeysMax, type ModelPerformer, performerOf } from "./perform.ts";
+import {
+  type BatchInHand,
+  BrokenByPayload,
+  deleteKeysMax,
+  type ModelPerformer,
+  performerOf,
+} from "./perform.ts";
 import type { Message, Queue } from "./queue.ts";
 import { isWorldFailure, type World } from "./world.ts";
 
@@ -69,6 +75,9 @@ function* performOne<Name extends keyof DeliveryEffects>(
   } catch (error) {
     if (isWorldFailure(error)) {
       return failure(error);
+    }
+    if (error instanceof BrokenByPayload) {
+      return { is: "broken", claim: error.message };
     }
     throw error; // a bug, or an invariant that broke: the schedule fails
   }

@@ -107,5 +107,6 @@ export const harshProfiles: readonly Profile[] = [
   { ...poisoned, name: "a payload that no view is fast enough for", flaws: { timeout: 0.3 } },
   { ...poisoned, name: "metadata that is not ours", flaws: { "unreadable metadata": 0.3 } },
   { ...poisoned, name: "a payload that kills its isolate", flaws: { kills: 0.3 } },
+  { ...poisoned, name: "a payload that breaks an invariant", flaws: { "breaks an invariant": 0.3 } },
   { ...poisoned, name: "R2 hangs", faults: { "R2 hangs": 0.2 }, strikesMax: 2 },
 ];

@@ -238,6 +238,9 @@ export function resolveHeld(world: World): void {
     const { state } = group;
     if (state.at === "held") {
       const [found] = state.found;
+      if (found?.reason.startsWith("broken_invariant") === true) {
+        continue; // nobody knows what to do about it: it waits for a mended release
+      }
       if (found !== undefined) {
         const id: PayloadId = idOfKey(found.key);
         const hasObject = world.store.list().some(({ key }) => idOfKey(key) === id);
