@@ -58,8 +58,13 @@ export interface WatermarkRow {
 export type ReconcileFinding = Omit<Finding, "openedAt">;
 
 export type Effect =
-  /** Payloads in R2 after this text, in order, at most `atMost`. */
-  | { readonly do: "list"; readonly after: string; readonly atMost: number }
+  /** Payloads in R2 after this text, or, where there is one, from an answer's cursor on; in order, at most `atMost`. */
+  | {
+      readonly do: "list";
+      readonly after: string;
+      readonly cursor: string | null;
+      readonly atMost: number;
+    }
   /** How these keys ended, as far as they have receipts. Ascending keys. */
   | { readonly do: "outcomes"; readonly keys: readonly PayloadKey[] }
   /** The receipts of these keys. Ascending keys. */
@@ -91,7 +96,16 @@ export type Effect =
   | { readonly do: "save"; readonly book: MinuteBook };
 
 export type Answer =
-  | { readonly to: "list"; readonly objects: readonly Listed[]; readonly more: boolean }
+  /**
+   * May hold fewer objects than asked for, or none, while more come after: `cursor` goes on, null is the end. `through`:
+   * the last key seen, which may be no payload's; `after` where none was.
+   */
+  | {
+      readonly to: "list";
+      readonly objects: readonly Listed[];
+      readonly through: string;
+      readonly cursor: string | null;
+    }
   | { readonly to: "outcomes"; readonly outcomes: readonly KeyOutcome[] }
   | { readonly to: "receipts"; readonly receipts: readonly DatedReceipt[] }
   | { readonly to: "receiptsOfIds"; readonly receipts: readonly DatedReceipt[] }

@@ -57,6 +57,9 @@ export function* walkFresh(book: MinuteBook, listing: Listing, run: Run): Asking
       break;
     }
     const [first] = page.objects;
+    if (first === undefined && page.more) {
+      break; // the budget ended before the next payload
+    }
     const minute = first === undefined ? end : minuteOf(first.key);
     if (minute >= end) {
       now = { ...now, from: end };
@@ -98,11 +101,13 @@ function* walkOne(start: OpenMinute, book: MinuteBook, listing: Listing, run: Ru
     if (page === undefined) {
       return { book: withOpen(book, one), rows: [] };
     }
-    const own = objectsBefore(page.objects, beforeMinute(one.minute + MINUTE_MS));
+    const end = beforeMinute(one.minute + MINUTE_MS);
+    const own = objectsBefore(page.objects, end);
     one = yield* joinInto(one, own, run);
-    if (own.length < page.objects.length || !page.more) {
+    if (own.length < page.objects.length || !page.more || page.through >= end) {
       return yield* settle(one, book, run);
     }
+    one = { ...one, after: page.through };
   }
 }
 
@@ -170,15 +175,14 @@ export function* ringYoung(from: number, listing: Listing, run: Run): Asking<voi
   let after = beforeMinute(from);
   for (;;) {
     const page = yield* listing.next(after);
-    const last = page?.objects.at(-1);
-    if (page === undefined || last === undefined) {
+    if (page === undefined) {
       return;
     }
     const { held, rung } = yield* joinPage(page.objects);
     run.counts.listed += page.objects.length;
     run.counts.held += held;
     run.counts.rung += rung;
-    after = last.key;
+    after = page.through;
     if (!page.more) {
       return;
     }
@@ -226,8 +230,8 @@ function* listAgain(
     const late = yield* findLate(now, own, run);
     now = late.book;
     rows.push(...late.rows);
-    const last = own.at(-1);
-    after = own.length < page.objects.length || !page.more || last === undefined ? before : last.key;
+    const isOver = own.length < page.objects.length || !page.more || page.through >= before;
+    after = isOver ? before : page.through;
   }
   return { book: now, rows, after: before };
 }

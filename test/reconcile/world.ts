@@ -11,6 +11,7 @@ import {
   formatPayloadId,
   formatPayloadKey,
   idOfKey,
+  isPayloadKey,
   type PayloadId,
   type PayloadKey,
   tenantOfKey,
@@ -51,6 +52,10 @@ export class ReconcileWorld {
   /** The effect (counted from 0) at which the next run fails: before it was done, or after. */
   failAt: { readonly effect: number; readonly when: "before" | "after" } | null = null;
   largestPage = 0;
+  /** Keys under the prefix that are no payload's. */
+  readonly foreign = new Set<string>();
+  /** How many keys the nth list call of a run answers; else as many as were asked for. */
+  pageOf: ((call: number) => number) | null = null;
 
   /** A payload that arrived, and has its object. */
   put(arrival: number, n: number, tenant = "acme"): PayloadKey {
@@ -118,11 +123,16 @@ export class ReconcileWorld {
   #perform(effect: Effect): Answer {
     switch (effect.do) {
       case "list": {
-        const keys = sorted([...this.objects].filter((key) => key > effect.after));
+        // A cursor is the text that it goes on after, marked so that no key is taken for one.
+        const after = effect.cursor?.slice("cursor ".length) ?? effect.after;
+        const rest = [...this.objects, ...this.foreign].filter((key) => key > after).sort();
+        const seen = rest.slice(0, this.pageOf?.(this.count("list") - 1) ?? effect.atMost);
+        const through = seen.at(-1) ?? after;
         return {
           to: "list",
-          objects: keys.slice(0, effect.atMost).map((key) => ({ key, doorbell: doorbellOf(key) })),
-          more: keys.length > effect.atMost,
+          objects: seen.filter(isPayloadKey).map((key) => ({ key, doorbell: doorbellOf(key) })),
+          through,
+          cursor: rest.length > seen.length ? `cursor ${through}` : null,
         };
       }
       case "outcomes":

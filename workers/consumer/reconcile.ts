@@ -80,7 +80,7 @@ async function perform(effect: Effect, run: string, now: number, world: Reconcil
   const to = effect.do;
   switch (effect.do) {
     case "list":
-      return { to: "list", ...(await listPayloads(bucket, effect.after, effect.atMost)) };
+      return { to: "list", ...(await listPayloads(bucket, effect)) };
     case "outcomes": {
       const rows = await read(clickHouse, outcomesQuery(settings, effect.keys));
       return { to: "outcomes", outcomes: v.parse(outcomesSchema, rows) };
@@ -142,12 +142,11 @@ async function perform(effect: Effect, run: string, now: number, world: Reconcil
 /** A page of payloads with their metadata; what is no payload of ours under the prefix is passed over. */
 async function listPayloads(
   bucket: R2Bucket,
-  after: string,
-  atMost: number,
-): Promise<{ readonly objects: readonly Listed[]; readonly more: boolean }> {
+  { after, cursor, atMost }: Extract<Effect, { readonly do: "list" }>,
+): Promise<Omit<Extract<Answer, { readonly to: "list" }>, "to">> {
   const page = await bucket.list({
     prefix: payloadPrefix,
-    startAfter: after,
+    ...(cursor === null ? { startAfter: after } : { cursor }),
     limit: atMost,
     include: ["customMetadata"],
   });
@@ -156,7 +155,7 @@ async function listPayloads(
       ? [{ key: object.key, doorbell: doorbellOf(object, object.key, "reconcile") ?? null }]
       : [],
   );
-  return { objects, more: page.truncated };
+  return { objects, through: page.objects.at(-1)?.key ?? after, cursor: page.truncated ? page.cursor : null };
 }
 
 async function findPayloads(bucket: R2Bucket, keys: readonly PayloadKey[]): Promise<readonly Listed[]> {

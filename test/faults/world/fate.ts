@@ -7,6 +7,7 @@ export type Fault =
   | "put lands unseen"
   | "put lands late"
   | "R2 fails"
+  | "page short"
   // --- clients and bells
   | "answer lost"
   | "doorbell lost"

@@ -48,9 +48,15 @@ function perform(world: World, effect: Effect, run: string, began: number): Answ
   switch (effect.do) {
     case "list": {
       world.askStore("list");
-      const rest = store.list().filter(({ key }) => key > effect.after);
-      const objects = rest.slice(0, effect.atMost).map(listed);
-      return { to: "list", objects, more: rest.length > objects.length };
+      // A cursor is the text that it goes on after.
+      const after = effect.cursor ?? effect.after;
+      const rest = store.list().filter(({ key }) => key > after);
+      const isShort = world.fate.strikes("page short");
+      const objects = rest
+        .slice(0, isShort ? world.fate.within(0, effect.atMost - 1) : effect.atMost)
+        .map(listed);
+      const through = objects.at(-1)?.key ?? after;
+      return { to: "list", objects, through, cursor: rest.length > objects.length ? through : null };
     }
     case "outcomes": {
       const outcomes = world.askTable("outcomes", () => found(world, effect.keys));
