@@ -86,6 +86,8 @@ export type Effect =
   | { readonly do: "tally"; readonly minute: number }
   /** The objects that are there of these keys. */
   | { readonly do: "find"; readonly keys: readonly PayloadKey[] }
+  /** Those of these keys that have a dead letter's record in R2. Ascending keys. */
+  | { readonly do: "deadLetters"; readonly keys: readonly PayloadKey[] }
   | { readonly do: "ring"; readonly doorbells: readonly Doorbell[] }
   /** Write these rows, the minutes' first. */
   | { readonly do: "record"; readonly minutes: readonly MinuteRow[]; readonly watermark: WatermarkRow }
@@ -119,6 +121,7 @@ export type Answer =
     }
   | { readonly to: "tally"; readonly tenants: readonly MinuteTally[] }
   | { readonly to: "find"; readonly objects: readonly Listed[] }
+  | { readonly to: "deadLetters"; readonly keys: readonly PayloadKey[] }
   | { readonly to: "ring" | "record" | "delete" | "tell" }
   /** `kept` false: another run has taken over, and this one ends. */
   | { readonly to: "save"; readonly kept: boolean };

@@ -54,6 +54,40 @@ describe("sealing", () => {
     expect([...world.minutes.values()].filter(({ sealed }) => sealed)).toHaveLength(24 * 60 - 15);
   }, 20_000);
 
+  test("what outlives its receipt moves no watermark back: a dead letter in silence, another told once", () => {
+    const world = begun();
+    const dead = world.put(minutesAgo(6), 1);
+    world.end(dead, "dead");
+    const other = world.put(minutesAgo(6), 2);
+    world.end(other, "dead");
+    world.records.delete(other);
+    let watermark = 0;
+    for (let now = noon; now < noon + 45 * DAY_MS; now += hourMs) {
+      if (now - minutesAgo(6) > 37 * DAY_MS) {
+        world.receipts.clear();
+      }
+      const report = world.run(now);
+      expect(report).toMatchObject({ rung: 0, openMinutes: 0 });
+      expect(report.watermark).toBeGreaterThanOrEqual(watermark);
+      ({ watermark } = report);
+    }
+    expect(world.told).toMatchObject([{ kind: "late_put", subject: other }]);
+    expect(world.objects.size).toBe(2);
+    // A lost book begins with them, and is not stopped by them.
+    world.book = null;
+    expect(world.run(noon + 46 * DAY_MS)).toMatchObject({ rung: 0, openMinutes: 0 });
+  });
+
+  test("a payload that never ended keeps its minute open, and is rung, past the age of receipts", () => {
+    const world = begun();
+    world.put(minutesAgo(6), 1);
+    for (let now = noon; now < noon + 40 * DAY_MS; now += 12 * hourMs) {
+      expect(world.run(now)).toMatchObject({ openMinutes: 1 });
+    }
+    expect(world.rung.at(-1)).toBeDefined();
+    expect(world.run(noon + 41 * DAY_MS).rung).toBeGreaterThan(0);
+  });
+
   test.each([
     ["empty", 0],
     ["short", 1],

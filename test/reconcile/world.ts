@@ -52,6 +52,8 @@ export class ReconcileWorld {
   /** The effect (counted from 0) at which the next run fails: before it was done, or after. */
   failAt: { readonly effect: number; readonly when: "before" | "after" } | null = null;
   largestPage = 0;
+  /** Dead letters' records. */
+  readonly records = new Set<PayloadKey>();
   /** Keys under the prefix that are no payload's. */
   readonly foreign = new Set<string>();
   /** How many keys the nth list call of a run answers; else as many as were asked for. */
@@ -71,6 +73,9 @@ export class ReconcileWorld {
     const rowsByDay = outcome === "stored" ? [{ day: Math.floor(minuteOf(key) / DAY_MS), rows: 2 }] : [];
     if (outcome === "stored") {
       this.rows.set(idOfKey(key), rowsByDay);
+    }
+    if (outcome === "dead") {
+      this.records.add(key);
     }
     const receipt: Receipt = {
       key,
@@ -169,6 +174,8 @@ export class ReconcileWorld {
             .filter((key) => this.objects.has(key))
             .map((key) => ({ key, doorbell: doorbellOf(key) })),
         };
+      case "deadLetters":
+        return { to: "deadLetters", keys: effect.keys.filter((key) => this.records.has(key)) };
       case "ring":
         this.rung.push(...effect.doorbells);
         return { to: "ring" };

@@ -5,6 +5,7 @@
 import * as v from "valibot";
 import { unreachable } from "../../shared/assert.ts";
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
+import { deadLetterPrefix } from "../../shared/clickhouse/dead-letters.ts";
 import {
   minuteColumns,
   minuteRow,
@@ -115,6 +116,8 @@ async function perform(effect: Effect, run: string, now: number, world: Reconcil
     }
     case "find":
       return { to: "find", objects: await findPayloads(bucket, effect.keys) };
+    case "deadLetters":
+      return { to: "deadLetters", keys: await findRecords(bucket, effect.keys) };
     case "ring":
       await ringAll(effect.doorbells, world.queue);
       return { to: "ring" };
@@ -156,6 +159,29 @@ async function listPayloads(
       : [],
   );
   return { objects, through: page.objects.at(-1)?.key ?? after, cursor: page.truncated ? page.cursor : null };
+}
+
+/** One listing of the records from the first key to the last, not a question a key. */
+async function findRecords(bucket: R2Bucket, keys: readonly PayloadKey[]): Promise<readonly PayloadKey[]> {
+  const [first] = keys;
+  const last = keys.at(-1);
+  if (first === undefined || last === undefined) {
+    return [];
+  }
+  const asked = new Set<string>(keys.map((key) => `${deadLetterPrefix}${key}`));
+  const found = new Set<string>();
+  let from: R2ListOptions = { startAfter: `${deadLetterPrefix}${first.slice(0, -1)}` };
+  for (;;) {
+    const page = await bucket.list({ prefix: deadLetterPrefix, ...from });
+    for (const { key } of page.objects.filter((object) => asked.has(object.key))) {
+      found.add(key);
+    }
+    const seen = page.objects.at(-1)?.key ?? "";
+    if (!page.truncated || seen >= `${deadLetterPrefix}${last}`) {
+      return keys.filter((key) => found.has(`${deadLetterPrefix}${key}`));
+    }
+    from = { cursor: page.cursor };
+  }
 }
 
 async function findPayloads(bucket: R2Bucket, keys: readonly PayloadKey[]): Promise<readonly Listed[]> {

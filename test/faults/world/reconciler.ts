@@ -90,6 +90,12 @@ function perform(world: World, effect: Effect, run: string, began: number): Answ
       const there = effect.keys.map((key) => store.get(key)).filter((object) => object !== null);
       return { to: "find", objects: there.map(listed) };
     }
+    case "deadLetters": {
+      // A record is written with its receipt, which no schedule outlives.
+      world.askStore("list");
+      const dead = found(world, effect.keys).filter(({ outcome }) => outcome === "dead");
+      return { to: "deadLetters", keys: dead.map(({ key }) => key) };
+    }
     case "ring":
       for (const doorbell of effect.doorbells) {
         world.say(
