@@ -163,6 +163,8 @@ export const limits = {
   /** R2 keeps payloads this long. */
   payloadRetentionMs: 7 * DAY_MS,
   deleteReceiptAgeMs: 1 * HOUR_MS,
+  /** Keys that the reconciler remembers as told about: 100 bytes each, in its book. */
+  expiredToldMax: 1000,
   deleteEveryMs: 1 * HOUR_MS,
 
   // --- alerts

@@ -37,13 +37,12 @@ export function* deletePayloads(book: MinuteBook, listing: Listing, run: Run): A
       yield* ask({ do: "delete", keys: gone });
       deleted += gone.length;
     }
-    const last = keys.at(-1);
-    const isOver = last === undefined || old.length < page.objects.length || !page.more;
+    const isOver = old.length < page.objects.length || !page.more || page.through >= before;
     walked = {
       rows: [...walked.rows, ...late.rows],
       book: isOver
         ? { ...late.book, deleteAfter: payloadPrefix, deleteNextAt: run.now + deleteEveryMs }
-        : { ...late.book, deleteAfter: last },
+        : { ...late.book, deleteAfter: page.through },
     };
     if (isOver) {
       return { ...walked, deleted };

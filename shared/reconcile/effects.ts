@@ -58,8 +58,13 @@ export interface WatermarkRow {
 export type ReconcileFinding = Omit<Finding, "openedAt">;
 
 export type Effect =
-  /** Payloads in R2 after this text, in order, at most `atMost`. */
-  | { readonly do: "list"; readonly after: string; readonly atMost: number }
+  /** Payloads in R2 after this text, or, where there is one, from an answer's cursor on; in order, at most `atMost`. */
+  | {
+      readonly do: "list";
+      readonly after: string;
+      readonly cursor: string | null;
+      readonly atMost: number;
+    }
   /** How these keys ended, as far as they have receipts. Ascending keys. */
   | { readonly do: "outcomes"; readonly keys: readonly PayloadKey[] }
   /** The receipts of these keys. Ascending keys. */
@@ -81,6 +86,8 @@ export type Effect =
   | { readonly do: "tally"; readonly minute: number }
   /** The objects that are there of these keys. */
   | { readonly do: "find"; readonly keys: readonly PayloadKey[] }
+  /** Those of these keys that have a dead letter's record in R2. Ascending keys. */
+  | { readonly do: "deadLetters"; readonly keys: readonly PayloadKey[] }
   | { readonly do: "ring"; readonly doorbells: readonly Doorbell[] }
   /** Write these rows, the minutes' first. */
   | { readonly do: "record"; readonly minutes: readonly MinuteRow[]; readonly watermark: WatermarkRow }
@@ -91,7 +98,16 @@ export type Effect =
   | { readonly do: "save"; readonly book: MinuteBook };
 
 export type Answer =
-  | { readonly to: "list"; readonly objects: readonly Listed[]; readonly more: boolean }
+  /**
+   * May hold fewer objects than asked for, or none, while more come after: `cursor` goes on, null is the end. `through`:
+   * the last key seen, which may be no payload's; `after` where none was.
+   */
+  | {
+      readonly to: "list";
+      readonly objects: readonly Listed[];
+      readonly through: string;
+      readonly cursor: string | null;
+    }
   | { readonly to: "outcomes"; readonly outcomes: readonly KeyOutcome[] }
   | { readonly to: "receipts"; readonly receipts: readonly DatedReceipt[] }
   | { readonly to: "receiptsOfIds"; readonly receipts: readonly DatedReceipt[] }
@@ -105,6 +121,7 @@ export type Answer =
     }
   | { readonly to: "tally"; readonly tenants: readonly MinuteTally[] }
   | { readonly to: "find"; readonly objects: readonly Listed[] }
+  | { readonly to: "deadLetters"; readonly keys: readonly PayloadKey[] }
   | { readonly to: "ring" | "record" | "delete" | "tell" }
   /** `kept` false: another run has taken over, and this one ends. */
   | { readonly to: "save"; readonly kept: boolean };

@@ -3,7 +3,7 @@
  * rings: a wrong ring costs a claim that finds the id known, and nothing else.
  */
 import type { PayloadOutcome } from "../outcome.ts";
-import { idOfKey, type PayloadId, type PayloadKey } from "../payload-key.ts";
+import { idOfKey, minuteOfKey, minuteToMs, type PayloadId, type PayloadKey } from "../payload-key.ts";
 import { type Asking, ask, type KeyOutcome, type Listed } from "./effects.ts";
 import { idsOf, missingKeys, receiptCounts } from "./join.ts";
 
@@ -13,12 +13,18 @@ export interface JoinedPage {
   /** How many of these the ledger holds: in flight, not rung. */
   readonly held: number;
   readonly rung: number;
+  /** Keys without receipt that are so old that it may have expired: neither pending nor rung. */
+  readonly expired: readonly PayloadKey[];
 }
 
-export function* joinPage(objects: readonly Listed[]): Asking<JoinedPage> {
-  const pending = yield* notEnded(objects.map(({ key }) => key));
+/** Receipts of minutes before `receiptsFrom` (ms since the epoch) may have expired. */
+export function* joinPage(objects: readonly Listed[], receiptsFrom: number): Asking<JoinedPage> {
+  const missing = yield* notEnded(objects.map(({ key }) => key));
+  const isExpired = (key: PayloadKey): boolean => minuteToMs(minuteOfKey(key)) < receiptsFrom;
+  const expired = missing.filter(isExpired);
+  const pending = missing.filter((key) => !isExpired(key));
   if (pending.length === 0) {
-    return { pending, held: 0, rung: 0 };
+    return { pending, held: 0, rung: 0, expired };
   }
   const { held } = yield* ask({ do: "holds", keys: pending });
   const free = pending.filter((_, index) => held[index] !== true);
@@ -34,6 +40,7 @@ export function* joinPage(objects: readonly Listed[]): Asking<JoinedPage> {
     pending: pending.filter((key, index) => held[index] === true || lost.has(key)),
     held: pending.length - free.length,
     rung: doorbells.length,
+    expired,
   };
 }
 

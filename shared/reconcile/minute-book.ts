@@ -49,6 +49,8 @@ export interface MinuteBook {
   /** How far this round of deletion has come, likewise; the next round begins at `deleteNextAt`. */
   readonly deleteAfter: string;
   readonly deleteNextAt: number;
+  /** The last objects that were told about as older than receipts are kept. A book of before has none. */
+  readonly expiredTold?: readonly PayloadKey[];
   /** When a run last came to its end. */
   readonly ranAt: number;
 }

@@ -41,7 +41,7 @@ export function* reconcileRun(
   const run: Run = { now, settings, counts };
   const calls = settings.listCalls;
   const listing = (budget: number) => new Listing(budget, settings.pageKeys);
-  let book = kept ?? (yield* firstBook(now, settings));
+  let book = kept ?? (yield* firstBook(now, listing(calls.fresh), settings));
   let deleted = 0;
   const report = (overtaken: boolean): ReconcileReport => ({
     ...counts,
@@ -80,10 +80,13 @@ export function* reconcileRun(
 }
 
 /** Begins with the first payload that R2 holds, or with now where it holds none. */
-function* firstBook(now: number, settings: ReconcileSettings): Asking<MinuteBook> {
-  const { objects } = yield* ask({ do: "list", after: payloadPrefix, atMost: 1 });
-  const [first] = objects;
-  const oldest = first === undefined ? now - settings.ageMs : minuteToMs(minuteOfKey(first.key));
+function* firstBook(now: number, listing: Listing, settings: ReconcileSettings): Asking<MinuteBook> {
+  const page = yield* listing.next(payloadPrefix);
+  const first = page?.objects[0];
+  const isEmpty = page?.more === false;
+  // The budget ended before any payload was seen: the walk begins before all of them.
+  const none = isEmpty ? now - settings.ageMs : 0;
+  const oldest = first === undefined ? none : minuteToMs(minuteOfKey(first.key));
   return newBook(Math.min(oldest, startOfMinute(now - settings.ageMs)));
 }
 

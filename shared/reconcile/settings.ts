@@ -1,6 +1,6 @@
 /** The reconciler's durations and budgets, and their relations. Production takes them from shared/limits.ts. */
 import { assert } from "../assert.ts";
-import { limits } from "../limits.ts";
+import { DAY_MS, limits } from "../limits.ts";
 
 export interface ReconcileSettings {
   /** A minute is walked when it ended this long ago: until then the other rings are at work. */
@@ -18,6 +18,8 @@ export interface ReconcileSettings {
   readonly retentionMs: number;
   /** ... and only if their receipt is this old: a younger one may be a VERIFY's that has just stored them again. */
   readonly receiptAgeMs: number;
+  /** A receipt of a payload that arrived this long ago may have expired: that it is missing says nothing. */
+  readonly receiptsMs: number;
   /** A round over everything that is old enough to be deleted begins this often. */
   readonly deleteEveryMs: number;
   /** One run at a time: a run that has not ended by then is dead. */
@@ -44,6 +46,8 @@ export const reconcileSettings: ReconcileSettings = checkReconcileSettings({
   auditAtLastMs: limits.auditAtLastMs,
   retentionMs: limits.payloadRetentionMs,
   receiptAgeMs: limits.deleteReceiptAgeMs,
+  // A day less than the TTL: clocks differ, and the TTL counts from the minute's start.
+  receiptsMs: (limits.receiptsRetentionDays - 1) * DAY_MS,
   deleteEveryMs: limits.deleteEveryMs,
   leaseMs: limits.reconcileLeaseMs,
   listCalls: limits.reconcileListCalls,
@@ -73,6 +77,7 @@ function checkReconcileSettings(settings: ReconcileSettings): ReconcileSettings 
   assert(settings.retryFirstMs <= settings.retryLastMs, "back-off grows");
   assert(settings.ageMs < settings.againMs, "a minute is listed again after it was sealed");
   assert(settings.againMs < settings.retentionMs, "a minute is listed again before its payloads are deleted");
+  assert(settings.retentionMs < settings.receiptsMs, "a receipt outlives its payload's retention");
   assert(settings.receiptAgeMs < settings.retentionMs, "a payload's age outlasts its receipt's");
   assert(settings.auditSpanMs >= 60_000, "whole minutes are audited");
   return settings;

@@ -3,6 +3,7 @@
  * its first key to its last; what it comes to seals the minute or leaves it open.
  */
 import { assert } from "../assert.ts";
+import { limits } from "../limits.ts";
 import { idOfKey, minuteOfKey, minuteToMs, type PayloadKey, tenantOfKey } from "../payload-key.ts";
 import { type Asking, ask, type Listed, type MinuteRow, type MinuteTally } from "./effects.ts";
 import { keyChecksum } from "./join.ts";
@@ -57,6 +58,9 @@ export function* walkFresh(book: MinuteBook, listing: Listing, run: Run): Asking
       break;
     }
     const [first] = page.objects;
+    if (first === undefined && page.more) {
+      break; // the budget ended before the next payload
+    }
     const minute = first === undefined ? end : minuteOf(first.key);
     if (minute >= end) {
       now = { ...now, from: end };
@@ -98,24 +102,31 @@ function* walkOne(start: OpenMinute, book: MinuteBook, listing: Listing, run: Ru
     if (page === undefined) {
       return { book: withOpen(book, one), rows: [] };
     }
-    const own = objectsBefore(page.objects, beforeMinute(one.minute + MINUTE_MS));
+    const end = beforeMinute(one.minute + MINUTE_MS);
+    const own = objectsBefore(page.objects, end);
     one = yield* joinInto(one, own, run);
-    if (own.length < page.objects.length || !page.more) {
+    if (own.length < page.objects.length || !page.more || page.through >= end) {
       return yield* settle(one, book, run);
     }
+    one = { ...one, after: page.through };
   }
 }
 
 function* joinInto(one: OpenMinute, objects: readonly Listed[], run: Run): Asking<OpenMinute> {
-  const { pending, held, rung } = yield* joinPage(objects);
+  // A minute that was left open once had payloads that had not ended: these are waited for, however long.
+  const from = one.tries === 0 ? receiptsFrom(run) : Number.NEGATIVE_INFINITY;
+  const { pending, held, rung, expired } = yield* joinPage(objects, from);
   run.counts.listed += objects.length;
   run.counts.held += held;
   run.counts.rung += rung;
-  const checksum = BigInt(one.checksum) + keyChecksum(objects.map(({ key }) => idOfKey(key)));
+  // What expired has no receipt to be compared with.
+  const unknown = new Set(expired);
+  const counted = objects.filter(({ key }) => !unknown.has(key));
+  const checksum = BigInt(one.checksum) + keyChecksum(counted.map(({ key }) => idOfKey(key)));
   return {
     ...one,
     after: objects.at(-1)?.key ?? one.after,
-    listed: one.listed + objects.length,
+    listed: one.listed + counted.length,
     checksum: BigInt.asUintN(64, checksum).toString(),
     pending: one.pending + pending.length,
     example: one.example ?? pending[0] ?? null,
@@ -170,15 +181,14 @@ export function* ringYoung(from: number, listing: Listing, run: Run): Asking<voi
   let after = beforeMinute(from);
   for (;;) {
     const page = yield* listing.next(after);
-    const last = page?.objects.at(-1);
-    if (page === undefined || last === undefined) {
+    if (page === undefined) {
       return;
     }
-    const { held, rung } = yield* joinPage(page.objects);
+    const { held, rung } = yield* joinPage(page.objects, receiptsFrom(run));
     run.counts.listed += page.objects.length;
     run.counts.held += held;
     run.counts.rung += rung;
-    after = last.key;
+    after = page.through;
     if (!page.more) {
       return;
     }
@@ -226,19 +236,19 @@ function* listAgain(
     const late = yield* findLate(now, own, run);
     now = late.book;
     rows.push(...late.rows);
-    const last = own.at(-1);
-    after = own.length < page.objects.length || !page.more || last === undefined ? before : last.key;
+    const isOver = own.length < page.objects.length || !page.more || page.through >= before;
+    after = isOver ? before : page.through;
   }
   return { book: now, rows, after: before };
 }
 
 /** A key without receipt in a sealed minute opens it again: a put that landed after the seal, or a receipt lost. */
 export function* findLate(book: MinuteBook, objects: readonly Listed[], run: Run): Asking<Walked> {
-  const { pending, held, rung } = yield* joinPage(objects);
+  const { pending, held, rung, expired } = yield* joinPage(objects, receiptsFrom(run));
   run.counts.listed += objects.length;
   run.counts.held += held;
   run.counts.rung += rung;
-  let now = book;
+  let now = yield* tellExpired(book, expired);
   const rows: MinuteRow[] = [];
   for (const key of pending) {
     const minute = minuteOf(key);
@@ -266,6 +276,41 @@ export function* findLate(book: MinuteBook, objects: readonly Listed[], run: Run
     });
   }
   return { book: now, rows };
+}
+
+function receiptsFrom({ now, settings }: Run): number {
+  return now - settings.receiptsMs;
+}
+
+/**
+ * Objects that outlived their receipts. A dead letter is known by its record, and is nobody's concern. Any other is
+ * told once: it is not rung, for nothing says any more what became of it, and no minute is opened for it.
+ */
+function* tellExpired(book: MinuteBook, keys: readonly PayloadKey[]): Asking<MinuteBook> {
+  const told = book.expiredTold ?? [];
+  const unknown = keys.filter((key) => !told.includes(key));
+  if (unknown.length === 0) {
+    return book;
+  }
+  const dead = new Set((yield* ask({ do: "deadLetters", keys: unknown })).keys);
+  const findings = unknown
+    .filter((key) => !dead.has(key))
+    .slice(0, limits.expiredToldMax)
+    .map((key) => ({
+      kind: "late_put" as const,
+      subject: key,
+      state: "resolved" as const,
+      severity: "warning" as const,
+      tenant: tenantOfKey(key),
+      message:
+        "This payload is older than receipts are kept, and has neither a receipt nor a dead letter's record. It was not rung. Look for its rows by HeadracePayload, and replay it where there are none.",
+    }));
+  if (findings.length === 0) {
+    return book;
+  }
+  yield* ask({ do: "tell", findings });
+  const all = [...told, ...findings.map(({ subject }) => subject)];
+  return { ...book, expiredTold: all.slice(-limits.expiredToldMax) };
 }
 
 /** The objects, which are in order of keys, up to a text. */

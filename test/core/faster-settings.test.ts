@@ -2,8 +2,8 @@ import { describe, expect, test } from "vitest";
 import { defaultSettings, settingsFaster } from "../../shared/ledger/settings.ts";
 import { reconcileSettings, reconcileSettingsFaster } from "../../shared/reconcile/settings.ts";
 
-/** What times a span may have is no duration of the protocol. */
-const ofSpans = /^caps\.span/;
+/** What times a span may have, and the TTL of the receipts' table, are no durations of the protocol. */
+const ofTables = /^(caps\.span|receiptsMs$)/;
 
 /** Every number by its path. */
 function numbersOf(value: object, path = ""): ReadonlyMap<string, number> {
@@ -35,7 +35,7 @@ describe.each([
     const shortestMs = new Map([["auditSpanMs", 60_000]]); // whole minutes are audited
     const expected = [...usual].map(([path, value]) => [
       path,
-      path.endsWith("Ms") && !ofSpans.test(path)
+      path.endsWith("Ms") && !ofTables.test(path)
         ? Math.max(shortestMs.get(path) ?? 1, Math.round(value / times))
         : value,
     ]);

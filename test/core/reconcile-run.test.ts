@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { DAY_MS } from "../../shared/limits.ts";
 import { idOfKey, keyOfMinute, minuteOfKey } from "../../shared/payload-key.ts";
-import { watermarkOf } from "../../shared/reconcile/minute-book.ts";
+import { opened, watermarkOf } from "../../shared/reconcile/minute-book.ts";
 import { reconcileRun } from "../../shared/reconcile/run.ts";
 import { reconcileSettings } from "../../shared/reconcile/settings.ts";
 import { minutesAgo, noon, ReconcileWorld, WorldFailed } from "../reconcile/world.ts";
@@ -53,6 +53,87 @@ describe("sealing", () => {
     expect(runs).toBe(Math.ceil((24 * 60 - 15) / 150));
     expect([...world.minutes.values()].filter(({ sealed }) => sealed)).toHaveLength(24 * 60 - 15);
   }, 20_000);
+
+  test("what outlives its receipt moves no watermark back: a dead letter in silence, another told once", () => {
+    const world = begun();
+    const dead = world.put(minutesAgo(6), 1);
+    world.end(dead, "dead");
+    const other = world.put(minutesAgo(6), 2);
+    world.end(other, "dead");
+    world.records.delete(other);
+    let watermark = 0;
+    for (let now = noon; now < noon + 45 * DAY_MS; now += hourMs) {
+      if (now - minutesAgo(6) > 37 * DAY_MS) {
+        world.receipts.clear();
+      }
+      const report = world.run(now);
+      expect(report).toMatchObject({ rung: 0, openMinutes: 0 });
+      expect(report.watermark).toBeGreaterThanOrEqual(watermark);
+      ({ watermark } = report);
+    }
+    expect(world.told).toMatchObject([{ kind: "late_put", subject: other }]);
+    expect(world.objects.size).toBe(2);
+    // A lost book begins with them, and is not stopped by them.
+    world.book = null;
+    expect(world.run(noon + 46 * DAY_MS)).toMatchObject({ rung: 0, openMinutes: 0 });
+  });
+
+  test("a payload that never ended keeps its minute open, and is rung, past the age of receipts", () => {
+    const world = begun();
+    world.put(minutesAgo(6), 1);
+    for (let now = noon; now < noon + 40 * DAY_MS; now += 12 * hourMs) {
+      expect(world.run(now)).toMatchObject({ openMinutes: 1 });
+    }
+    expect(world.rung.at(-1)).toBeDefined();
+    expect(world.run(noon + 41 * DAY_MS).rung).toBeGreaterThan(0);
+  });
+
+  test.each([
+    ["empty", 0],
+    ["short", 1],
+  ])("an %s page with more to come is no end, in no stage", (_, keys) => {
+    // Each call of every other answers so little.
+    const world = begun();
+    world.pageOf = (call) => (call % 2 === 0 ? keys : 1000);
+    const lost = world.stored(minutesAgo(6), 1);
+    const gone = world.stored(minutesAgo(6), 2);
+    world.put(minutesAgo(7), 3);
+    world.receipts.delete(lost);
+    expect(world.run(noon)).toMatchObject({ rung: 2, openMinutes: 2 });
+    world.end(lost, "stored");
+    world.stored(minutesAgo(7), 3);
+    expect(world.run(noon + 2 * hourMs)).toMatchObject({ sealed: 2, openMinutes: 0 });
+    world.receipts.delete(gone);
+    expect(world.run(noon + 26 * hourMs)).toMatchObject({ rung: 1, openMinutes: 1 });
+    world.end(gone, "stored");
+    world.run(noon + 28 * hourMs);
+    world.run(noon + 8 * DAY_MS);
+    expect(world.objects.size).toBe(0);
+    world.book = null;
+    world.put(minutesAgo(90), 4);
+    expect(world.run(noon + 9 * DAY_MS)).toMatchObject({ openMinutes: 1 });
+  });
+
+  test("keys that are no payload's are passed over, within a budget of calls, and count as progress", () => {
+    const world = begun(120);
+    const key = world.put(minutesAgo(60), 1);
+    for (let n = 0; n < 40; n++) {
+      world.foreign.add(`${key.slice(0, key.lastIndexOf("/"))}/!${String(n).padStart(2, "0")}`);
+    }
+    const settings = { listCalls: { fresh: 3, open: 3, again: 3, delete: 3 }, pageKeys: 5 };
+    world.book = {
+      ...(world.book ?? never()),
+      open: [opened(minutesAgo(60) - 1000, noon)],
+      from: noon - 300_000,
+    };
+    let runs = 0;
+    while (world.rung.length === 0 && runs < 9) {
+      runs += 1;
+      world.run(noon, settings);
+    }
+    expect(world.rung.map((doorbell) => doorbell.key)).toEqual([key]);
+    expect(runs).toBe(3);
+  });
 
   test("a minute larger than a run's budget is joined page by page, and sealed by a later run", () => {
     const world = begun();

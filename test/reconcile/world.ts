@@ -11,6 +11,7 @@ import {
   formatPayloadId,
   formatPayloadKey,
   idOfKey,
+  isPayloadKey,
   type PayloadId,
   type PayloadKey,
   tenantOfKey,
@@ -53,6 +54,12 @@ export class ReconcileWorld {
   largestPage = 0;
   /** R2 may list fewer than asked, with more to come: metadata counts too. */
   listsAtMost = Number.POSITIVE_INFINITY;
+  /** Dead letters' records. */
+  readonly records = new Set<PayloadKey>();
+  /** Keys under the prefix that are no payload's. */
+  readonly foreign = new Set<string>();
+  /** How many keys the nth list call of a run answers; else as many as were asked for. */
+  pageOf: ((call: number) => number) | null = null;
 
   /** A payload that arrived, and has its object. */
   put(arrival: number, n: number, tenant = "acme"): PayloadKey {
@@ -68,6 +75,9 @@ export class ReconcileWorld {
     const rowsByDay = outcome === "stored" ? [{ day: Math.floor(minuteOf(key) / DAY_MS), rows: 2 }] : [];
     if (outcome === "stored") {
       this.rows.set(idOfKey(key), rowsByDay);
+    }
+    if (outcome === "dead") {
+      this.records.add(key);
     }
     const receipt: Receipt = {
       key,
@@ -120,12 +130,17 @@ export class ReconcileWorld {
   #perform(effect: Effect): Answer {
     switch (effect.do) {
       case "list": {
-        const keys = sorted([...this.objects].filter((key) => key > effect.after));
-        const atMost = Math.min(effect.atMost, this.listsAtMost);
+        // A cursor is the text that it goes on after, marked so that no key is taken for one.
+        const after = effect.cursor?.slice("cursor ".length) ?? effect.after;
+        const rest = [...this.objects, ...this.foreign].filter((key) => key > after).sort();
+        const asked = this.pageOf?.(this.count("list") - 1) ?? effect.atMost;
+        const seen = rest.slice(0, Math.min(asked, this.listsAtMost));
+        const through = seen.at(-1) ?? after;
         return {
           to: "list",
-          objects: keys.slice(0, atMost).map((key) => ({ key, doorbell: doorbellOf(key) })),
-          more: keys.length > atMost,
+          objects: seen.filter(isPayloadKey).map((key) => ({ key, doorbell: doorbellOf(key) })),
+          through,
+          cursor: rest.length > seen.length ? `cursor ${through}` : null,
         };
       }
       case "outcomes":
@@ -162,6 +177,8 @@ export class ReconcileWorld {
             .filter((key) => this.objects.has(key))
             .map((key) => ({ key, doorbell: doorbellOf(key) })),
         };
+      case "deadLetters":
+        return { to: "deadLetters", keys: effect.keys.filter((key) => this.records.has(key)) };
       case "ring":
         this.rung.push(...effect.doorbells);
         return { to: "ring" };

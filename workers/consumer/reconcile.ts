@@ -5,6 +5,7 @@
 import * as v from "valibot";
 import { unreachable } from "../../shared/assert.ts";
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
+import { deadLetterPrefix } from "../../shared/clickhouse/dead-letters.ts";
 import {
   minuteColumns,
   minuteRow,
@@ -80,7 +81,7 @@ async function perform(effect: Effect, run: string, now: number, world: Reconcil
   const to = effect.do;
   switch (effect.do) {
     case "list":
-      return { to: "list", ...(await listPayloads(bucket, effect.after, effect.atMost)) };
+      return { to: "list", ...(await listPayloads(bucket, effect)) };
     case "outcomes": {
       const rows = await read(clickHouse, outcomesQuery(settings, effect.keys));
       return { to: "outcomes", outcomes: v.parse(outcomesSchema, rows) };
@@ -115,6 +116,8 @@ async function perform(effect: Effect, run: string, now: number, world: Reconcil
     }
     case "find":
       return { to: "find", objects: await findPayloads(bucket, effect.keys) };
+    case "deadLetters":
+      return { to: "deadLetters", keys: await findRecords(bucket, effect.keys) };
     case "ring":
       await ringAll(effect.doorbells, world.queue);
       return { to: "ring" };
@@ -142,12 +145,11 @@ async function perform(effect: Effect, run: string, now: number, world: Reconcil
 /** A page of payloads with their metadata; what is no payload of ours under the prefix is passed over. */
 async function listPayloads(
   bucket: R2Bucket,
-  after: string,
-  atMost: number,
-): Promise<{ readonly objects: readonly Listed[]; readonly more: boolean }> {
+  { after, cursor, atMost }: Extract<Effect, { readonly do: "list" }>,
+): Promise<Omit<Extract<Answer, { readonly to: "list" }>, "to">> {
   const page = await bucket.list({
     prefix: payloadPrefix,
-    startAfter: after,
+    ...(cursor === null ? { startAfter: after } : { cursor }),
     limit: atMost,
     include: ["customMetadata"],
   });
@@ -156,7 +158,30 @@ async function listPayloads(
       ? [{ key: object.key, doorbell: doorbellOf(object, object.key, "reconcile") ?? null }]
       : [],
   );
-  return { objects, more: page.truncated };
+  return { objects, through: page.objects.at(-1)?.key ?? after, cursor: page.truncated ? page.cursor : null };
+}
+
+/** One listing of the records from the first key to the last, not a question a key. */
+async function findRecords(bucket: R2Bucket, keys: readonly PayloadKey[]): Promise<readonly PayloadKey[]> {
+  const [first] = keys;
+  const last = keys.at(-1);
+  if (first === undefined || last === undefined) {
+    return [];
+  }
+  const asked = new Set<string>(keys.map((key) => `${deadLetterPrefix}${key}`));
+  const found = new Set<string>();
+  let from: R2ListOptions = { startAfter: `${deadLetterPrefix}${first.slice(0, -1)}` };
+  for (;;) {
+    const page = await bucket.list({ prefix: deadLetterPrefix, ...from });
+    for (const { key } of page.objects.filter((object) => asked.has(object.key))) {
+      found.add(key);
+    }
+    const seen = page.objects.at(-1)?.key ?? "";
+    if (!page.truncated || seen >= `${deadLetterPrefix}${last}`) {
+      return keys.filter((key) => found.has(`${deadLetterPrefix}${key}`));
+    }
+    from = { cursor: page.cursor };
+  }
 }
 
 async function findPayloads(bucket: R2Bucket, keys: readonly PayloadKey[]): Promise<readonly Listed[]> {

@@ -13,6 +13,7 @@ export type Fault =
   | "KV remembers a miss"
   | "R2 fails"
   | "R2 hangs"
+  | "page short"
   // --- clients and bells
   | "answer lost"
   | "doorbell lost"

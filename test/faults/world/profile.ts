@@ -165,7 +165,7 @@ export const profiles: readonly Profile[] = [
     resends: { least: 0, most: 2 },
     resendMs: 20 * MINUTE,
     skewMs: 10 * SECOND,
-    faults: { ...small, ...lossy },
+    faults: { "page short": 0.02, ...small, ...lossy },
     strikesMax: 12,
     incidents: {
       "codec changes": { times: 1, probability: 0.2 },
@@ -239,6 +239,7 @@ export const profiles: readonly Profile[] = [
     resendMs: 30 * MINUTE,
     skewMs: 5 * SECOND,
     faults: {
+      "page short": 0.02,
       ...someOf(0.04, insertFaults),
       ...someOf(0.1, ["doorbell lost", "event lost", "group ring lost", "put lands late", "message late"]),
       ...someOf(0.01, ["ledger lost", "ledger restored", "engine restarts", "receipts lost"]),
@@ -271,6 +272,7 @@ export const profiles: readonly Profile[] = [
     resends: { least: 1, most: 4 },
     resendMs: DAY - 2 * MINUTE,
     faults: {
+      "page short": 0.02,
       ...someOf(0.04, insertFaults),
       ...someOf(0.1, ["doorbell lost", "event lost", "put lands late", "message late"]),
     },
@@ -296,6 +298,7 @@ export const profiles: readonly Profile[] = [
     resends: { least: 0, most: 2 },
     resendMs: DAY - 2 * MINUTE,
     faults: {
+      "page short": 0.02,
       ...someOf(0.05, ["doorbell lost", "event lost", "put lands late", "cron dies"]),
       "statement runs on": 0.15,
       ...someOf(0.05, ["consumer dies", "ledger lost"]),

@@ -48,9 +48,15 @@ function perform(world: World, effect: Effect, run: string, began: number): Answ
   switch (effect.do) {
     case "list": {
       world.askStore("list");
-      const rest = store.list().filter(({ key }) => key > effect.after);
-      const objects = rest.slice(0, effect.atMost).map(listed);
-      return { to: "list", objects, more: rest.length > objects.length };
+      // A cursor is the text that it goes on after.
+      const after = effect.cursor ?? effect.after;
+      const rest = store.list().filter(({ key }) => key > after);
+      const isShort = world.fate.strikes("page short");
+      const objects = rest
+        .slice(0, isShort ? world.fate.within(0, effect.atMost - 1) : effect.atMost)
+        .map(listed);
+      const through = objects.at(-1)?.key ?? after;
+      return { to: "list", objects, through, cursor: rest.length > objects.length ? through : null };
     }
     case "outcomes": {
       const outcomes = world.askTable("outcomes", () => found(world, effect.keys));
@@ -83,6 +89,12 @@ function perform(world: World, effect: Effect, run: string, began: number): Answ
       world.askStore("head");
       const there = effect.keys.map((key) => store.get(key)).filter((object) => object !== null);
       return { to: "find", objects: there.map(listed) };
+    }
+    case "deadLetters": {
+      // A record is written with its receipt, which no schedule outlives.
+      world.askStore("list");
+      const dead = found(world, effect.keys).filter(({ outcome }) => outcome === "dead");
+      return { to: "deadLetters", keys: dead.map(({ key }) => key) };
     }
     case "ring":
       for (const doorbell of effect.doorbells) {
