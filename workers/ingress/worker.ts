@@ -33,7 +33,7 @@ const leases: Leases = new Map();
 const outcomes = new OutcomeReport();
 const bytesInHand = new BytesInHand(limits.ingressBytesInHandMax);
 
-/** A body without spans that is longer than this is most likely a mistake (snake_case JSON, say): it gets a warning. */
+/** A body without spans that is longer than this is most likely a mistake (fields of other names, say): it gets a warning. */
 const emptyBodyBytesQuiet = 100;
 
 /** The story of one request. */

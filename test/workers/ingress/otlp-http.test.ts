@@ -134,7 +134,7 @@ describe("an accepted request", () => {
 
   test("with a body that only looks like spans gets a warning instead of silence", async () => {
     const body = JSON.stringify({
-      resource_spans: [{ scope_spans: [{ spans: [{ name: "x".repeat(100) }] }] }],
+      ResourceSpans: [{ scopeSpans: [{ spans: [{ name: "x".repeat(100) }] }] }],
     });
     const response = await post(body, { "content-type": "application/json" });
     expect(response.status).toBe(200);
