@@ -61,7 +61,7 @@ const layers: readonly { readonly below: string; readonly may: RegExp }[] = [
   { below: "shared/", may: /^(shared\/|valibot$|@clickhouse\/client-web$)/ },
   {
     below: "workers/ingress/",
-    may: /^(shared\/|workers\/ingress\/|node:zlib$|cloudflare:|itty-router$|valibot$)/,
+    may: /^(shared\/|workers\/ingress\/|node:zlib$|cloudflare:|valibot$)/,
   },
   { below: "workers/consumer/", may: /^(shared\/|workers\/consumer\/|node:zlib$|cloudflare:|valibot$)/ },
   // The page runs in a browser: it shares what is pure, and nothing of the Worker that serves it.

@@ -54,6 +54,8 @@ export interface Field {
   /** Name in OTLP/JSON: lowerCamelCase. */
   readonly jsonName: string;
   readonly type: FieldType;
+  /** Of an enum: the names of its values 0, 1, …, as stock protobuf libraries write them in JSON. */
+  readonly valueNames?: readonly string[];
   /** `one`: the last one wins, messages merge. `oneof`: setting one clears the others of the message. */
   readonly cardinality: "one" | "many" | "oneof";
 }
@@ -64,13 +66,29 @@ export interface Message {
   readonly fields: readonly (Field | undefined)[];
 }
 
+/** trace.proto, Span.SpanKind and Status.StatusCode. */
+const enumNames: Readonly<Record<string, readonly string[]>> = {
+  kind: ["UNSPECIFIED", "INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER"].map(
+    (kind) => `SPAN_KIND_${kind}`,
+  ),
+  code: ["UNSET", "OK", "ERROR"].map((code) => `STATUS_CODE_${code}`),
+};
+
 type FieldRow = readonly [number: number, name: string, type: FieldType, cardinality?: "many" | "oneof"];
 
 function message(name: MessageName, rows: readonly FieldRow[]): Message {
   const fields: (Field | undefined)[] = [];
   for (const [number, fieldName, type, cardinality] of rows) {
     const jsonName = fieldName.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
-    fields[number] = { number, name: fieldName, jsonName, type, cardinality: cardinality ?? "one" };
+    const valueNames = type === "enum" ? { valueNames: enumNames[fieldName] ?? [] } : {};
+    fields[number] = {
+      number,
+      name: fieldName,
+      jsonName,
+      type,
+      ...valueNames,
+      cardinality: cardinality ?? "one",
+    };
   }
   return { name, fields };
 }

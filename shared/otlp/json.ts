@@ -4,9 +4,11 @@
  * its input.
  *
  * Source: opentelemetry-proto docs/specification.md "JSON Protobuf Encoding" and protobuf.dev "ProtoJSON": hex ids,
- * integers for enums, unknown fields ignored, lowerCamelCase only, 64-bit integers as numbers or strings, base64 in
- * either alphabet, `null` for a default, "NaN" and infinities as strings. A field that stands twice in one object is
- * malformed, as in ProtoJSON.
+ * unknown fields ignored, 64-bit integers as numbers or strings, base64 in either alphabet, `null` for a default, "NaN"
+ * and infinities as strings. A field that stands twice in one object is malformed, as in ProtoJSON.
+ *
+ * The specification forbids senders the names of enums and of fields in snake_case. A stock protobuf library writes
+ * them, and a Collector takes them (pdata, internal/json): so they are taken, as ProtoJSON asks of parsers.
  *
  * Numbers are read digit by digit: `JSON.parse` would round 64-bit integers, and its object graph could take an
  * isolate's whole memory.
@@ -53,13 +55,18 @@ export function jsonToProtobuf(body: Uint8Array): Uint8Array {
   return new JsonReader(body).request();
 }
 
-/** The fields of a message by their JSON names as Latin-1; the names are ASCII. */
+/** The fields of a message by their JSON names, and by their names in the .proto file, as Latin-1; all are ASCII. */
 const fieldsByName = new Map<Message, ReadonlyMap<string, Field>>();
 for (const message of Object.values(messages)) {
   const fields = message.fields.filter((field) => field !== undefined);
-  fieldsByName.set(message, new Map(fields.map((field) => [field.jsonName, field])));
+  const named = fields.flatMap((field): [string, Field][] => [
+    [field.jsonName, field],
+    [field.name, field],
+  ]);
+  fieldsByName.set(message, new Map(named));
 }
 const fieldNameCharsMax = 32;
+const enumNameCharsMax = 32;
 
 class JsonReader {
   readonly #bytes: Uint8Array;
@@ -180,10 +187,7 @@ class JsonReader {
         writer.varint64(this.#integer(0n, 2n ** 32n - 1n));
         return;
       case "enum":
-        if (this.#bytes[this.#at] === char.quote) {
-          throw this.#malformed("an enum is a number in OTLP/JSON, not a name");
-        }
-        writer.varint64(this.#integer(-(2n ** 31n), 2n ** 31n - 1n));
+        writer.varint64(this.#enum(field));
         return;
       case "fixed64":
         writer.fixed64(this.#integer(0n, 2n ** 64n - 1n));
@@ -212,6 +216,23 @@ class JsonReader {
       return false;
     }
     throw this.#malformed("expected true or false");
+  }
+
+  /** The number of an enum's value, which may be given by its name. */
+  #enum({ valueNames = [] }: Field): bigint {
+    const start = this.#at;
+    if (this.#bytes[start] === char.quote) {
+      this.#string();
+      const number = this.#textLength <= enumNameCharsMax ? valueNames.indexOf(this.#latin1Text()) : -1;
+      if (number >= 0) {
+        return BigInt(number);
+      }
+      this.#at = start;
+      if (!isDigit(this.#bytes[start + 1] ?? 0)) {
+        throw this.#malformed(`expected a number or one of ${valueNames.join(", ")}`);
+      }
+    }
+    return this.#integer(-(2n ** 31n), 2n ** 31n - 1n);
   }
 
   /** An integer between `min` and `max`, as a number or a string; `1.0` and `1e3` are integers too. */
@@ -396,8 +417,7 @@ class JsonReader {
   #digits(): void {
     const start = this.#at;
     for (;;) {
-      const digit = this.#bytes[this.#at] ?? 0;
-      if (digit < char.zero || digit > char.nine) {
+      if (!isDigit(this.#bytes[this.#at] ?? 0)) {
         break;
       }
       this.#at++;
@@ -554,6 +574,10 @@ function latin1(bytes: Uint8Array, from: number, to: number): string {
     text += String.fromCharCode(bytes[at] ?? 0);
   }
   return text;
+}
+
+function isDigit(code: number): boolean {
+  return code >= char.zero && code <= char.nine;
 }
 
 /** The value of an ASCII hex digit, or -1. */

@@ -70,7 +70,7 @@ function readable(walk: TraceWalk, resource: Attributes, rejected: string): Read
     name: text(span.nameAt, span.nameLength),
     kind: spanKindTexts[span.kind] ?? "",
     start: timeText(start),
-    durationMs: end > start ? Number(end - start) / 1e6 : 0,
+    durationMs: durationMs(start, end),
     status: statusCodeTexts[span.statusCode] ?? "",
     statusMessage: text(span.statusMessageAt, span.statusMessageLength),
     traceId: id(span.traceIdAt, span.traceIdLength),
@@ -112,6 +112,12 @@ function cut(text: string): string {
 
 function nanosOf({ view }: TraceWalk, at: number): bigint {
   return at < 0 ? 0n : view.getBigUint64(at, true);
+}
+
+/** As the row's Duration: the end is read as ClickHouse reads it, signed. */
+function durationMs(start: bigint, end: bigint): number {
+  const nanos = BigInt.asIntN(64, end) - start;
+  return nanos > 0n ? Number(nanos) / 1e6 : 0;
 }
 
 /** ISO 8601 to the millisecond; a time that no Date holds is given in nanoseconds. */

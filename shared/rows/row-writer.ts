@@ -259,15 +259,19 @@ function timeReserved(sink: ByteSink, view: DataView, from: number): void {
   wordsReserved(sink, low, high);
 }
 
-/** End minus start in nanoseconds, 64 bits with borrow; 0 when the end lies before the start or is absent. */
+/**
+ * End minus start in nanoseconds, 64 bits with borrow; 0 when the end lies before the start or is absent. "Before" is what
+ * ClickHouse sees in the same 64 bits: signed. An end of 2^63 or more (Go's zero time is 11651379494838206464) lies
+ * before 1970, and a Duration beyond 2^63 would break `addNanoseconds(Timestamp, Duration)` for every query over its row.
+ */
 function durationReserved(sink: ByteSink, view: DataView, startAt: number, endAt: number): void {
-  // Signed halves, which V8 keeps as integers; flipping the sign bit compares them as if unsigned.
+  // Signed halves, which V8 keeps as integers; flipping the sign bit compares the low ones as if unsigned.
   const startLow = view.getInt32(startAt, true);
   const startHigh = view.getInt32(startAt + 4, true);
   const endLow = endAt < 0 ? 0 : view.getInt32(endAt, true);
   const endHigh = endAt < 0 ? 0 : view.getInt32(endAt + 4, true);
   const borrow = (endLow ^ signBit) < (startLow ^ signBit) ? 1 : 0;
-  const before = endHigh === startHigh ? borrow === 1 : (endHigh ^ signBit) < (startHigh ^ signBit);
+  const before = endHigh === startHigh ? borrow === 1 : endHigh < startHigh;
   const low = before ? 0 : (endLow - startLow) | 0;
   const high = before ? 0 : (endHigh - startHigh - borrow) | 0;
   wordsReserved(sink, low, high);

@@ -17,7 +17,7 @@ import { RowWriter } from "./row-writer.ts";
  * Raised when a payload's block would come out with other bytes. A group that was tried under another version is
  * verified instead of being sent again.
  */
-export const codecVersion = 1;
+export const codecVersion = 2;
 
 export interface TranscodePayload {
   /** 16 bytes, into HeadracePayload. */

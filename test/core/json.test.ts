@@ -75,7 +75,21 @@ const twins: readonly (readonly [string, string, readonly Part[]])[] = [
     `,"x":{"y":[1,"2",{"z":null}],"traceId":5},"attributes":[{"key":"a","value":{"intValue":"1","q":[[]]},"w":0}]`,
     [attribute("a", value.int(1))],
   ],
-  ["snake_case is unknown", `,"parent_span_id":"a1a2a3a4a5a6a7a8","end_time_unix_nano":"5"`, []],
+  [
+    "names in snake_case, as some protobuf libraries write them",
+    `,"parent_span_id":"a1a2a3a4a5a6a7a8","end_time_unix_nano":"5","attributes":[{"key":"a","value":{"int_value":"1"}}],"dropped_links_count":1`,
+    [bytesField(4, spanId), fixed64Field(8, 5n), attribute("a", value.int(1))],
+  ],
+  [
+    "an enum by its name, or its number as text",
+    `,"kind":"SPAN_KIND_SERVER","status":{"code":"2"}`,
+    [varintField(6, 2), bytesField(15, varintField(3, 2))],
+  ],
+  [
+    "a status code by its name",
+    `,"status":{"code":"STATUS_CODE_ERROR"}`,
+    [bytesField(15, varintField(3, 2))],
+  ],
   [
     "null for any default",
     `,"parentSpanId":null,"name":null,"kind":null,"attributes":null,"events":null,"status":null,"endTimeUnixNano":null`,
@@ -180,10 +194,13 @@ describe("OTLP/JSON", () => {
     expect(inspectTraces(jsonToProtobuf(encode(text)), bounds)).toMatchObject({ spans: 0, rejectedSpans: 1 });
   });
 
-  test("snake_case ids are unknown, and so the span is refused, not stored without a word", () => {
-    const text = requestText("").replace("traceId", "trace_id");
-    const inspection = inspectTraces(jsonToProtobuf(encode(text)), bounds);
-    expect(inspection.rejections[0]?.reason).toMatch(/trace_id is 0 bytes/);
+  test("a body all in snake_case is the same body", () => {
+    const text = requestText(`,"parentSpanId":"${hexSpan}"`);
+    const snake = text.replace(/"([a-z]+[A-Z][A-Za-z]*)":/g, (_, name: string) => {
+      return `"${name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)}":`;
+    });
+    expect(snake).toMatch(/^\{"resource_spans":/);
+    expect(jsonToProtobuf(encode(snake))).toEqual(jsonToProtobuf(encode(text)));
   });
 });
 
@@ -201,7 +218,10 @@ describe("a malformed JSON body is named with path and byte:", () => {
     ['{"resourceSpans":[]} x', /more text after the end/],
     ['{"resourceSpans":[],}', /expected a string/],
     ['{"resourceSpans":[{},]}', /expected an object/],
-    [requestText(`,"kind":"SPAN_KIND_SERVER"`), /kind: an enum is a number/],
+    [requestText(`,"kind":"SERVER"`), /kind: expected a number or one of SPAN_KIND_UNSPECIFIED, /],
+    [requestText(`,"kind":"STATUS_CODE_OK"`), /kind: expected a number/],
+    [requestText(`,"name":"a","kind":1,"kind":"SPAN_KIND_SERVER"`), /kind: the field stands twice/],
+    [requestText(`,"trace_id":"${hexTrace}"`), /traceId: the field stands twice/],
     [requestText(`,"kind":1.5`), /expected an integer/],
     [requestText(`,"kind":99999999999`), /integer out of range/],
     [requestText(`,"endTimeUnixNano":-1`), /integer out of range/],

@@ -176,8 +176,18 @@ describe("a span by hand", () => {
     ]);
   });
 
-  test("that ends before it starts has Duration 0, a long one its nanoseconds", async () => {
-    const ends = [startNanos - 1n, startNanos, startNanos + 1n, startNanos + 2n ** 33n, 2n ** 64n - 1n];
+  test("that ends before it starts, as ClickHouse reads a time, has Duration 0, a long one its nanoseconds", async () => {
+    const goZeroTime = 11651379494838206464n; // time.Time{}.UnixNano() as unsigned: the year 1754
+    const ends = [
+      startNanos - 1n,
+      startNanos,
+      startNanos + 1n,
+      startNanos + 2n ** 33n,
+      2n ** 63n - 1n,
+      2n ** 63n,
+      goZeroTime,
+      2n ** 64n - 1n,
+    ];
     const spans = ends.map((end, i) => span(fixed64Field(8, end), stringField(5, `n${i}`)));
     expect(
       await rowsOf(`SELECT Duration AS d FROM ${await stored(request(...spans))} ORDER BY SpanName`),
@@ -186,8 +196,29 @@ describe("a span by hand", () => {
       { d: "0" },
       { d: "1" },
       { d: String(2n ** 33n) },
-      { d: String(2n ** 64n - 1n - startNanos) },
+      { d: String(2n ** 63n - 1n - startNanos) },
+      { d: "0" },
+      { d: "0" },
+      { d: "0" },
     ]);
+  });
+
+  test("never makes a query over its row fail, whatever times it has", async () => {
+    const times = [0n, 1n, 2n ** 63n - 1n, 2n ** 63n, 11651379494838206464n, 2n ** 64n - 1n];
+    const spans = times.map((time) => span(fixed64Field(8, time), bytesField(11, fixed64Field(1, time))));
+    const table = await stored(request(...spans));
+    const [row] = await rowsOf(
+      `SELECT count() AS n,
+        max(addNanoseconds(Timestamp, Duration)) > toDateTime64('2200-01-01', 9) AS late,
+        sum(toInt128(Duration)) > 0 AS durations, avg(Duration) > 0 AS mean,
+        max(dateDiff('second', Timestamp, addNanoseconds(Timestamp, Duration))) > 0 AS seconds,
+        sum(length(toString(Events.Timestamp[1]))) > 0 AS texts,
+        sum(toUnixTimestamp64Nano(Events.Timestamp[1]) != 3) AS events,
+        countIf(Events.Timestamp[1] BETWEEN Timestamp AND addNanoseconds(Timestamp, Duration)) AS inside,
+        sum(dateDiff('nanosecond', Timestamp, Events.Timestamp[1]) != 3) AS offsets
+      FROM ${table}`,
+    );
+    expect(row).toMatchObject({ n: "6", late: 1, durations: 1, mean: 1, seconds: 1, texts: 1 });
   });
 
   test("has values as text, whatever their type", async () => {

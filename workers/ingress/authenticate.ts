@@ -43,16 +43,50 @@ export class KeyMemory {
   readonly budget = new LookUpBudget();
 }
 
-const missing: Refusal = {
-  reason: "missing_key",
-  message:
-    "No API key: send it as `Authorization: Bearer hr_…` or `x-api-key: hr_…` (OTEL_EXPORTER_OTLP_HEADERS=x-api-key=hr_…).",
-};
+const howToSend =
+  "send it as `Authorization: Bearer hr_…` or `x-api-key: hr_…` (OTEL_EXPORTER_OTLP_HEADERS=x-api-key=hr_…).";
 
-/** The key in the request's headers, if any: `Authorization: Bearer …` (RFC 6750) first, then `x-api-key`. */
-function keyOf(headers: Headers): string | undefined {
-  const bearer = /^bearer +(\S+) *$/i.exec(headers.get("authorization") ?? "");
-  return bearer?.[1] ?? headers.get("x-api-key")?.trim() ?? undefined;
+interface SentKey {
+  readonly text: string;
+  /** The header that it came in. */
+  readonly header: "Authorization" | "x-api-key";
+}
+
+/**
+ * The key in the request's headers, if any: `Authorization: Bearer …` (RFC 6750) first, then `x-api-key`. A bearer token
+ * that is none of ours may be meant for a gateway on the way: then an `x-api-key` beside it is the key.
+ */
+function keyOf(headers: Headers): SentKey | undefined {
+  const bearer = /^bearer +(\S+) *$/i.exec(headers.get("authorization") ?? "")?.[1];
+  if (bearer?.startsWith("hr_")) {
+    return { text: bearer, header: "Authorization" };
+  }
+  const own = headers.get("x-api-key")?.trim() ?? "";
+  if (own !== "") {
+    return { text: own, header: "x-api-key" };
+  }
+  return bearer === undefined ? undefined : { text: bearer, header: "Authorization" };
+}
+
+/** What a request without a readable key lacks. Of its `Authorization` nothing is repeated: it may be a secret. */
+function missingKey(headers: Headers): Refusal {
+  const authorization = headers.get("authorization")?.trim() ?? "";
+  return { reason: "missing_key", message: `${whatIsMissing(authorization)}: ${howToSend}` };
+}
+
+function whatIsMissing(authorization: string): string {
+  if (/^bearer%20/i.test(authorization)) {
+    return "`Authorization` has `Bearer%20` where `Bearer` and a space belong (this client does not decode its header values)";
+  }
+  if (authorization.startsWith("hr_")) {
+    return "`Authorization` has a key without `Bearer` before it";
+  }
+  if (/^\S+ +hr_/.test(authorization)) {
+    return "`Authorization` has a key behind another scheme than `Bearer`";
+  }
+  return authorization === ""
+    ? "No API key"
+    : "No API key: `Authorization` has no `Bearer` key, and there is no `x-api-key`";
 }
 
 /** Enough of a key to recognise it in a message, and too little to use it. What is none of ours may be another's secret. */
@@ -70,10 +104,11 @@ export async function authenticate(
   now: number,
   tally: Tally,
 ): Promise<Result<Sender, Refusal>> {
-  const key = keyOf(headers);
-  if (key === undefined || key === "") {
-    return refuse(missing);
+  const sent = keyOf(headers);
+  if (sent === undefined) {
+    return refuse(missingKey(headers));
   }
+  const { text: key, header } = sent;
   const remembered = memory.known.get(key);
   if (remembered !== undefined && now < remembered.freshUntil) {
     return usable(remembered, key, now, tally);
@@ -81,7 +116,9 @@ export async function authenticate(
   if (!isApiKey(key)) {
     return refuse({
       reason: "unknown_key",
-      message: `The API key ${shown(key)} is mistyped: its form or checksum is wrong.`,
+      message: key.startsWith("hr_")
+        ? `The API key ${shown(key)} in ${header} is mistyped: its form or checksum is wrong.`
+        : `What is sent in ${header} is no API key of Headrace (those begin with hr_): ${howToSend}`,
     });
   }
   const found = await lookUp(key, addressOf(headers), env, memory, now, tally);
@@ -100,7 +137,7 @@ export async function authenticate(
     case "unknown":
       return refuse({
         reason: "unknown_key",
-        message: `The API key ${shown(key)} is unknown or was revoked.`,
+        message: `The API key ${shown(key)} in ${header} is unknown or was revoked.`,
       });
     default:
       return usable(found, key, now, tally);

@@ -5,7 +5,6 @@
  * and that no failure of ours is answered with a status that exporters do not retry. Bringing the payload into
  * ClickHouse is the consumer's.
  */
-import { Router } from "itty-router";
 import { type Acceptance, acceptPayload } from "../../shared/delivery/acceptance.ts";
 import { perform } from "../../shared/effect.ts";
 import { limits } from "../../shared/limits.ts";
@@ -24,7 +23,7 @@ import { addCorsHeaders, originAllowed, preflight } from "./cors.ts";
 import { Deadline } from "./deadline.ts";
 import { acceptancePerformer, NotifiedKeys } from "./perform-acceptance.ts";
 import { drainBody, readBody } from "./read-body.ts";
-import type { Refusal, RefusalReason } from "./refusal.ts";
+import type { Refusal } from "./refusal.ts";
 import { OutcomeReport } from "./report-outcomes.ts";
 import { type Admission, type Leases, overLimit, spendSpans } from "./spend-spans.ts";
 import { Tally } from "./tally.ts";
@@ -36,7 +35,7 @@ const outcomes = new OutcomeReport();
 const notifiedKeys = new NotifiedKeys();
 const bytesInHand = new BytesInHand(limits.ingressBytesInHandMax);
 
-/** A body without spans that is longer than this is most likely a mistake (snake_case JSON, say): it gets a warning. */
+/** A body without spans that is longer than this is most likely a mistake (fields of other names, say): it gets a warning. */
 const emptyBodyBytesQuiet = 100;
 
 /** The story of one request. */
@@ -238,45 +237,58 @@ function log(outcome: string, fields: object): void {
 
 const tracesPath = "/v1/traces";
 
-type RouteArguments = [IngressBindings, ExecutionContext, Tally, Deadline];
-
-/** A route that refuses whatever comes. */
-function refuseAll(reason: RefusalReason, message: (request: Request) => string) {
-  return (request: Request, ...[, , tally]: RouteArguments): Promise<Response> =>
-    refuseRequest(request, { reason, message: message(request) }, tally);
+/**
+ * The path as clients mean it. A base endpoint that ends in a slash becomes `//v1/traces` in many exporters; the
+ * Collector redirects there, and a redirect costs a POST its body in some clients.
+ */
+function pathOf(url: string): string {
+  const path = new URL(url).pathname.replace(/\/{2,}/g, "/");
+  return path.length > 1 && path.endsWith("/") ? path.slice(0, -1) : path;
 }
 
-function otherSignal(name: string) {
-  return refuseAll(
-    "unknown_path",
-    () =>
-      `Headrace takes traces at /v1/traces; it does not take ${name}. Set OTEL_${name.toUpperCase()}_EXPORTER=none in the exporter.`,
-  );
+/** Every other request. A preflight is answered on any path: a page whose URL is wrong could not read our 404 else. */
+async function route(
+  request: Request,
+  env: IngressBindings,
+  ctx: ExecutionContext,
+  tally: Tally,
+  deadline: Deadline,
+): Promise<Response> {
+  const { method, headers } = request;
+  if (method === "OPTIONS") {
+    return preflight(headers);
+  }
+  const path = pathOf(request.url);
+  switch (path) {
+    case tracesPath: {
+      if (method === "POST") {
+        return await receiveTraces(request, env, ctx, tally, deadline);
+      }
+      const message = `${method} is not taken here: POST an ExportTraceServiceRequest.`;
+      return await refuseRequest(request, { reason: "wrong_method", message }, tally);
+    }
+    case "/healthz":
+      // RFC 9110 section 9.3.2: HEAD answers as GET does; the platform leaves the body out.
+      if (method === "GET" || method === "HEAD") {
+        return new Response("ok\n", { headers: { "content-type": "text/plain" } });
+      }
+  }
+  return await refuseRequest(request, { reason: "unknown_path", message: nothingAt(path) }, tally);
 }
 
-const router = Router<Request, RouteArguments>()
-  .post(tracesPath, receiveTraces)
-  .options(tracesPath, (request) => preflight(request.headers))
-  .all(
-    tracesPath,
-    refuseAll(
-      "wrong_method",
-      ({ method }) => `${method} is not taken here: POST an ExportTraceServiceRequest.`,
-    ),
-  )
-  .all("/v1/logs", otherSignal("logs"))
-  .all("/v1/metrics", otherSignal("metrics"))
-  .get("/healthz", () => new Response("ok\n", { headers: { "content-type": "text/plain" } }))
-  .all(
-    "*",
-    refuseAll(
-      "unknown_path",
-      ({ url }) =>
-        `Nothing is at ${new URL(url).pathname.slice(0, 200)}: POST traces to /v1/traces. (OTEL_EXPORTER_OTLP_ENDPOINT gets /v1/traces appended, OTEL_EXPORTER_OTLP_TRACES_ENDPOINT does not.)`,
-    ),
-  );
+function nothingAt(path: string): string {
+  switch (path) {
+    case "/v1/logs":
+    case "/v1/metrics": {
+      const signal = path.slice("/v1/".length);
+      return `Headrace takes traces at /v1/traces; it does not take ${signal}. Set OTEL_${signal.toUpperCase()}_EXPORTER=none in the exporter.`;
+    }
+    default:
+      return `Nothing is at ${path.slice(0, 200)}: POST traces to /v1/traces. (OTEL_EXPORTER_OTLP_ENDPOINT gets /v1/traces appended, OTEL_EXPORTER_OTLP_TRACES_ENDPOINT does not.)`;
+  }
+}
 
-/** Whether a request is the one that nearly all are: it goes past the router, which takes its URL apart first. */
+/** Whether a request is the one that nearly all are: its URL need not be taken apart. */
 function postsTraces({ method, url }: Request): boolean {
   // The path begins at the first slash behind `https://` and a host's first character.
   return (
@@ -294,7 +306,7 @@ async function answer(
   try {
     const response = postsTraces(request)
       ? await receiveTraces(request, env, ctx, tally, deadline)
-      : await router.fetch(request, env, ctx, tally, deadline);
+      : await route(request, env, ctx, tally, deadline);
     addCorsHeaders(request.headers, response.headers);
     return await encoded(request, response);
   } catch (error) {

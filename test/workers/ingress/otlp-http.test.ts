@@ -107,6 +107,25 @@ describe("an accepted request", () => {
     expect((await post(protobuf, { "x-api-key": "", authorization: `Bearer ${key}` })).status).toBe(200);
   });
 
+  test("takes a right x-api-key beside another's Authorization", async () => {
+    for (const authorization of ["Bearer eyJhbGciOiJSUzI1NiJ9.e30.c2ln", "Basic dXNlcjpwYXNz", "Bearer"]) {
+      expect((await post(protobuf, { authorization })).status, authorization).toBe(200);
+    }
+  });
+
+  test("takes a path with a slash too many, as a base endpoint that ends in one gives", async () => {
+    for (const path of ["//v1/traces", "/v1//traces", "/v1/traces/", "//v1/traces//?a=1"]) {
+      const headers = { "x-api-key": key, "content-type": "application/x-protobuf" };
+      const response = await ingress.default.fetch(`https://ingress.example${path}`, {
+        method: "POST",
+        headers,
+        body: protobuf,
+      });
+      expect(response.status, path).toBe(200);
+    }
+    expect(await stored()).toHaveLength(1);
+  });
+
   test("without spans is a success, and nothing is stored", async () => {
     expect((await post(new Uint8Array(0))).status).toBe(200);
     expect((await post("{}", { "content-type": "application/json" })).status).toBe(200);
@@ -115,7 +134,7 @@ describe("an accepted request", () => {
 
   test("with a body that only looks like spans gets a warning instead of silence", async () => {
     const body = JSON.stringify({
-      resource_spans: [{ scope_spans: [{ spans: [{ name: "x".repeat(100) }] }] }],
+      ResourceSpans: [{ scopeSpans: [{ spans: [{ name: "x".repeat(100) }] }] }],
     });
     const response = await post(body, { "content-type": "application/json" });
     expect(response.status).toBe(200);
@@ -181,6 +200,43 @@ describe("a refused request", () => {
       expect(await stored()).toEqual([]);
     },
   );
+
+  test("for its key says which header it means and what is missing", async () => {
+    const said = async (headers: Record<string, string>) => {
+      const response = await post(protobuf, { "x-api-key": "", ...headers });
+      expect(response.status).toBe(401);
+      return await statusMessage(response);
+    };
+    expect(await said({ authorization: key })).toMatch(/a key without `Bearer` before it/);
+    expect(await said({ authorization: `Api-Token ${key}` })).toMatch(/another scheme than `Bearer`/);
+    expect(await said({ authorization: `Bearer%20${key}` })).toMatch(
+      /`Bearer%20` where `Bearer` and a space/,
+    );
+    expect(await said({ authorization: "Basic dXNlcjpwYXNz" })).toMatch(
+      /no `Bearer` key, and there is no `x-api-key`/,
+    );
+    expect(await said({ authorization: "Bearer eyJh.e30.c2ln" })).toMatch(
+      /sent in Authorization is no API key of Headrace/,
+    );
+    expect(await said({ "x-api-key": "abc" })).toMatch(/sent in x-api-key is no API key of Headrace/);
+    expect(await said({ "x-api-key": mistyped })).toMatch(/in x-api-key is mistyped/);
+    expect(await said({ authorization: `Bearer ${unknown}`, "x-api-key": "x" })).toMatch(
+      /in Authorization is unknown/,
+    );
+  });
+
+  test("for its key repeats nothing of a foreign Authorization", async () => {
+    for (const authorization of [
+      "s3cr3t",
+      "Basic s3cr3t",
+      "Bearer s3cr3t",
+      "Bearer%20s3cr3t",
+      "s3cr3t hr_x",
+    ]) {
+      const message = await statusMessage(await post(protobuf, { "x-api-key": "", authorization }));
+      expect(message, authorization).not.toMatch(/s3cr3t/);
+    }
+  });
 
   test("is answered in the request's encoding", async () => {
     expect((await post(protobuf, { "x-api-key": "" })).headers.get("content-type")).toBe(
@@ -284,7 +340,35 @@ describe("when a part of the platform fails", () => {
   });
 });
 
+describe("GET /healthz", () => {
+  test("is 200, and so is HEAD, without a body", async () => {
+    for (const method of ["GET", "HEAD"]) {
+      const response = await ingress.default.fetch("https://ingress.example/healthz", { method });
+      expect(response.status, method).toBe(200);
+      expect(await response.text(), method).toBe(method === "GET" ? "ok\n" : "");
+    }
+  });
+});
+
 describe("a browser", () => {
+  test("whose URL is wrong gets its preflight, and can read the 404", async () => {
+    for (const path of ["/", "//v1/traces", "/v1/trace", "/v1/metrics", "/healthz"]) {
+      const headers = { origin: "https://any.example", "access-control-request-method": "POST" };
+      const preflight = await ingress.default.fetch(`https://ingress.example${path}`, {
+        method: "OPTIONS",
+        headers,
+      });
+      expect(preflight.status, path).toBe(204);
+      expect(preflight.headers.get("access-control-allow-origin"), path).toBe("https://any.example");
+    }
+    const lost = await ingress.default.fetch("https://ingress.example/v1/trace", {
+      method: "POST",
+      headers: { origin: "https://any.example" },
+    });
+    expect(lost.status).toBe(404);
+    expect(lost.headers.get("access-control-allow-origin")).toBe("https://any.example");
+  });
+
   test("gets its preflight answered for any origin, and its refusal readable", async () => {
     const preflight = await ingress.default.fetch(url, {
       method: "OPTIONS",
