@@ -3,8 +3,10 @@
  * external memory of the isolate, against the 128 MB that an isolate of Cloudflare's has. workerd enforces nothing.
  * How it is read: memory/isolate.ts; what each figure means: README.md.
  */
+
 import { randomBytes } from "node:crypto";
 import { join } from "node:path";
+import { splitLogin } from "../dev/clickhouse/login.ts";
 import { migrateClickHouse } from "../dev/clickhouse/migrate-clickhouse.ts";
 import { formatApiKey } from "../shared/api-key.ts";
 import { insertCompressions } from "../shared/clickhouse/connection.ts";
@@ -49,11 +51,13 @@ const consumerMarks: readonly Mark[] = [
 ];
 
 /** The consumer before this engine, with R2, queues and the ledger of Miniflare. */
-async function startConsumer({ url }: EngineSession, marks: readonly Mark[]): Promise<Isolate> {
+async function startConsumer({ url: address }: EngineSession, marks: readonly Mark[]): Promise<Isolate> {
+  const { url, user, password } = splitLogin(address);
   return await startIsolate(join(import.meta.dirname, "memory/consumer-worker.ts"), marks, {
     bindings: {
       CLICKHOUSE_URL: url,
-      CLICKHOUSE_USER: "default",
+      CLICKHOUSE_USER: user,
+      CLICKHOUSE_PASSWORD: password,
       CLICKHOUSE_DATABASE: "default",
       CLICKHOUSE_TRACES_TABLE: "otel_traces",
     },

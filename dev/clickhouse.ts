@@ -1,11 +1,11 @@
 /**
- * `npm run clickhouse`: the embedded engine alone, with the schema applied, until Ctrl-C. For looking into the data of
+ * `npm run clickhouse`: the local ClickHouse alone, with the schema applied, until Ctrl-C. For looking into the data of
  * a `npm run dev` that is not running, and for working on one that uses it by CLICKHOUSE_URL.
  */
-import { mkdirSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { migrateClickHouse } from "./clickhouse/migrate-clickhouse.ts";
 import { type SupervisedClickHouse, superviseClickHouse } from "./clickhouse/start-clickhouse.ts";
+import { clickHousePasswordOf, openFolder } from "./state-folder.ts";
 
 const portDefault = 8123;
 
@@ -24,10 +24,11 @@ async function start(): Promise<SupervisedClickHouse> {
   const port = readPort(process.env["HEADRACE_CLICKHOUSE_PORT"]);
   const state = resolve(process.env["HEADRACE_STATE"] || ".headrace");
   const directory = join(state, "clickhouse");
-  mkdirSync(directory, { recursive: true });
+  openFolder(state);
   const clickhouse = await superviseClickHouse({
     directory,
     port,
+    password: clickHousePasswordOf(state),
     onLog: (line) => process.stderr.write(`${line}\n`),
   });
   try {
@@ -40,7 +41,7 @@ async function start(): Promise<SupervisedClickHouse> {
   process.stdout.write(
     `ClickHouse answers at ${clickhouse.url}\n` +
       `Its data is in        ${directory}\n` +
-      `Try                   curl ${clickhouse.url} --data "${query}"\n` +
+      `Try                   curl '${clickhouse.url}' --data "${query}"\n` +
       "Ctrl-C stops it.\n",
   );
   return clickhouse;

@@ -2,6 +2,7 @@
  * The whole pipeline on one machine: the three Workers in one workerd, ClickHouse, crons, and the stand-in for R2's
  * event notifications. `npm run dev` and the end-to-end tests start it here, so that the tests test what people run.
  */
+
 import { randomBytes } from "node:crypto";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -9,6 +10,7 @@ import { type ApiKeyRecord, apiKeyName, formatApiKey, formatKeyEntry } from "../
 import { assert } from "../shared/assert.ts";
 import { defaultSchemaSettings } from "../shared/clickhouse/migrations.ts";
 import { limits } from "../shared/limits.ts";
+import { loginVariables } from "./clickhouse/login.ts";
 import { migrateClickHouse } from "./clickhouse/migrate-clickhouse.ts";
 import { ClickHouseStartError, superviseClickHouse } from "./clickhouse/start-clickhouse.ts";
 import { startCrons } from "./crons.ts";
@@ -16,7 +18,7 @@ import { claimPort } from "./free-port.ts";
 import { startGuardian } from "./guardian.ts";
 import { startR2Events } from "./r2-events.ts";
 import { CannotStart, type DevSettings } from "./settings.ts";
-import { type DevFile, lockStateFolder } from "./state-folder.ts";
+import { type DevFile, lockStateFolder, type StateFolder } from "./state-folder.ts";
 import { lateQueue, startWorkers, type Workers, workerNames } from "./workers.ts";
 
 export interface Pipeline extends DevFile {
@@ -54,8 +56,7 @@ export async function startPipeline(settings: DevSettings, options: PipelineOpti
     const guardian = startGuardian();
     stops.push(() => guardian.stop());
 
-    const clickHouseUrl =
-      settings.clickHouseUrl ?? (await embeddedClickHouse(settings, folder.path, options, stops));
+    const clickHouseUrl = settings.clickHouseUrl ?? (await localClickHouse(settings, folder, options, stops));
     const clickHouse = clickHouseVariables(clickHouseUrl);
     await applySchema(clickHouse);
 
@@ -106,16 +107,17 @@ export async function startPipeline(settings: DevSettings, options: PipelineOpti
   }
 }
 
-/** Starts the embedded engine, which is started again whenever it dies, and returns its URL. */
-async function embeddedClickHouse(
+/** Starts the local server, which is started again whenever it dies, and returns its address with the login. */
+async function localClickHouse(
   settings: DevSettings,
-  folder: string,
+  folder: StateFolder,
   options: PipelineOptions,
   stops: (() => Promise<void> | void)[],
 ): Promise<string> {
   try {
     const clickHouse = await superviseClickHouse({
-      directory: join(folder, "clickhouse"),
+      directory: join(folder.path, "clickhouse"),
+      password: folder.clickHousePassword(),
       port: settings.clickHousePort,
       onLog: (line) => options.onLog("warn", line),
     });
@@ -155,17 +157,11 @@ type ClickHouseVariables = Readonly<
 /** The Workers' variables for a ClickHouse URL, which may hold user, password and database (`/?database=`). */
 function clickHouseVariables(text: string): ClickHouseVariables {
   const url = new URL(text);
-  const variables = {
-    CLICKHOUSE_USER: decodeURIComponent(url.username) || "default",
-    CLICKHOUSE_PASSWORD: decodeURIComponent(url.password),
-    CLICKHOUSE_DATABASE: url.searchParams.get("database") ?? "default",
-  };
-  url.username = "";
-  url.password = "";
+  const database = url.searchParams.get("database") ?? "default";
   url.search = "";
   return {
-    ...variables,
-    CLICKHOUSE_URL: url.toString(),
+    ...loginVariables(url.href),
+    CLICKHOUSE_DATABASE: database,
     CLICKHOUSE_TRACES_TABLE: defaultSchemaSettings.tracesTable,
   };
 }

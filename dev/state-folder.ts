@@ -1,8 +1,9 @@
 /**
  * The folder of everything that survives a restart of the local pipeline (`.headrace` unless HEADRACE_STATE says
- * otherwise): a lock, `dev.json` with the addresses and the key, the Workers' state, ClickHouse's data.
+ * otherwise): a lock, `dev.json` with the addresses and the key, ClickHouse's password, the Workers' state, ClickHouse's data.
  */
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { randomBytes } from "node:crypto";
+import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import * as v from "valibot";
 import { CannotStart } from "./settings.ts";
@@ -21,12 +22,14 @@ export interface StateFolder {
   readonly path: string;
   readDevFile(): DevFile | undefined;
   writeDevFile(file: DevFile): void;
+  /** The password of the local ClickHouse: the one of the earlier start, else a new one. */
+  clickHousePassword(): string;
   unlock(): void;
 }
 
 /** Creates the folder where it is missing and locks it. Throws `CannotStart` when another process holds it. */
 export function lockStateFolder(path: string): StateFolder {
-  mkdirSync(path, { recursive: true });
+  openFolder(path);
   const lock = join(path, "lock");
   takeLock(lock, path);
   const devFile = join(path, "dev.json");
@@ -44,10 +47,28 @@ export function lockStateFolder(path: string): StateFolder {
       // The key and the token open the local pipeline: for the owner's eyes only.
       writeFileSync(devFile, `${JSON.stringify(file, null, 2)}\n`, { mode: 0o600 });
     },
+    clickHousePassword: () => clickHousePasswordOf(path),
     unlock() {
       rmSync(lock, { force: true });
     },
   };
+}
+
+/** Makes the folder, and closes it to everybody else: it holds spans, keys and a password. */
+export function openFolder(path: string): void {
+  mkdirSync(path, { recursive: true, mode: 0o700 });
+  chmodSync(path, 0o700);
+}
+
+/** Kept beside the data, for whoever starts the server there: `npm run dev` and `npm run clickhouse` have one login. */
+export function clickHousePasswordOf(folder: string): string {
+  const file = join(folder, "clickhouse-password");
+  if (existsSync(file)) {
+    return readFileSync(file, "utf8").trim();
+  }
+  const password = randomBytes(24).toString("base64url");
+  writeFileSync(file, `${password}\n`, { mode: 0o600 });
+  return password;
 }
 
 function takeLock(lock: string, folder: string): void {

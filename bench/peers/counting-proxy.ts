@@ -1,5 +1,7 @@
 /** A TCP proxy on loopback that counts what goes to the server behind it. */
+
 import { connect, createServer } from "node:net";
+import { withLoginOf } from "../../dev/clickhouse/login.ts";
 
 export interface CountingProxy {
   readonly url: string;
@@ -26,7 +28,7 @@ export async function startCountingProxy(serverUrl: string): Promise<CountingPro
     throw new Error("the proxy does not listen on a TCP port");
   }
   return {
-    url: `http://127.0.0.1:${address.port}`,
+    url: withLoginOf(`http://127.0.0.1:${address.port}`, serverUrl),
     bytes: () => bytes,
     stop: () => {
       server.close();

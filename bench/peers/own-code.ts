@@ -3,8 +3,10 @@
  * memory. No R2, no queue, no ledger: it is for comparing code with code, and keeps no promise of Headrace's. It runs in
  * workerd (own-worker.ts) and in Node (own-server.ts).
  */
+
 import { createHash } from "node:crypto";
 import * as zlib from "node:zlib";
+import { fetchClickHouse, splitLogin } from "../../dev/clickhouse/login.ts";
 import { assert } from "../../shared/assert.ts";
 import { insertSpansParameters } from "../../shared/clickhouse/statements.ts";
 import { inflate } from "../../shared/inflate.ts";
@@ -47,16 +49,14 @@ async function insert(group: Group, clickhouseUrl: string): Promise<void> {
   builder.clear();
   idleBuilder = builder;
   const settings = {
-    url: clickhouseUrl,
-    user: "default",
-    password: "",
+    ...splitLogin(clickhouseUrl),
     database: "default",
     tracesTable: "otel_traces",
   };
   const url = new URL(clickhouseUrl);
   const token = crypto.randomUUID().replaceAll("-", "");
   url.search = new URLSearchParams(insertSpansParameters(settings, token, 1, insertMs)).toString();
-  const response = await fetch(url, {
+  const response = await fetchClickHouse(url, {
     method: "POST",
     headers: { "Content-Encoding": "zstd" },
     body: new Uint8Array(body),

@@ -1,6 +1,8 @@
 /** Runs the Collector between OTLP/HTTP and a ClickHouse over HTTP. */
+
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { splitLogin } from "../../dev/clickhouse/login.ts";
 import type { Batching } from "./batching.ts";
 import { type PeerProcess, startPeer } from "./processes.ts";
 
@@ -28,6 +30,7 @@ export interface CollectorOptions {
 
 export async function startCollector(options: CollectorOptions): Promise<PeerProcess> {
   const { folder, port, queue } = options;
+  const login = splitLogin(options.clickhouseUrl);
   const queueFolder = join(folder, "queue");
   mkdirSync(queueFolder, { recursive: true });
   // JSON is YAML.
@@ -38,7 +41,9 @@ export async function startCollector(options: CollectorOptions): Promise<PeerPro
     },
     exporters: {
       clickhouse: {
-        endpoint: options.clickhouseUrl,
+        endpoint: login.url,
+        username: login.user,
+        password: login.password,
         database: options.database,
         traces_table_name: options.table,
         create_schema: options.createSchema,

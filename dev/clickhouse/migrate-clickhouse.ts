@@ -1,14 +1,14 @@
 /** Applies `schema/` to a ClickHouse server, for what runs on Node. */
 import { defaultSchemaSettings, migrate, type SchemaSettings } from "../../shared/clickhouse/migrations.ts";
 import { readSchemaFiles } from "../schema-files.ts";
-import { type ClickHouseLogin, statementRunner } from "./run-statement.ts";
+import { type StatementLogin, statementRunner } from "./run-statement.ts";
 
 /**
  * Brings a server to the schema, safe to repeat. Resolves with the names of the files that it applied. Rejects with
  * `MigrationError`, or with the network's error.
  */
 export async function migrateClickHouse(
-  login: ClickHouseLogin,
+  login: StatementLogin,
   settings: SchemaSettings = defaultSchemaSettings,
 ): Promise<readonly string[]> {
   return await migrate(readSchemaFiles(), settings, statementRunner(login));

@@ -1,29 +1,28 @@
 /**
- * Starts a real ClickHouse engine (chdb) in a child process behind ClickHouse's HTTP interface. It promises that the
- * child ends with this process, however this process ends, and that what cannot start says why and what to do. The
- * schema is left to others.
+ * Starts ClickHouse's own HTTP server, out of the library that npm `chdb` installs, in a child process. It promises
+ * that the child ends with this process, however this process ends, that it answers on loopback to one user with a
+ * password, and that what cannot start says why and what to do. The schema is left to others.
  */
 import { type ChildProcess, spawn } from "node:child_process";
+import { randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { rmSync } from "node:fs";
+import { mkdirSync } from "node:fs";
 import { createRequire } from "node:module";
-import { dirname, join } from "node:path";
+import { createServer } from "node:net";
+import { dirname, join, resolve } from "node:path";
 import { createInterface } from "node:readline";
-import * as v from "valibot";
-import { threadPoolSize } from "./connections.ts";
-import { type ChildMessage, type ChildOptions, childMessageSchema } from "./process-messages.ts";
+import { writeServerConfig } from "./server-config.ts";
 
 export interface ClickHouseOptions {
   /** The data directory; made when missing. One process at a time. */
   readonly directory: string;
   /** 0 or nothing: a free one. */
   readonly port?: number;
-  readonly host?: string;
-  /** The password of the user `default`; nothing: any is accepted. */
+  /** The password of the user `headrace`; nothing: a new one. */
   readonly password?: string;
   /** UTC, unless a test wants a server that is elsewhere. */
   readonly timezone?: string;
-  /** What the engine's process writes, by the line. */
+  /** What the server's process writes, by the line. */
   readonly onLog?: (line: string) => void;
 }
 
@@ -33,11 +32,12 @@ export interface ClickHouseExit {
 }
 
 export interface ClickHouse {
-  /** `http://127.0.0.1:8123`, without a slash at the end. */
+  /** With the login and without a slash at the end: `http://headrace:secret@127.0.0.1:8123`. */
   readonly url: string;
   readonly port: number;
+  readonly password: string;
   readonly pid: number;
-  /** Ends it cleanly (SIGTERM); resolves when the process is gone. */
+  /** Ends it cleanly; resolves when the process is gone. */
   stop(): Promise<void>;
   /** SIGKILL: the death of a server, for tests. */
   kill(): void;
@@ -45,76 +45,89 @@ export interface ClickHouse {
   readonly exited: Promise<ClickHouseExit>;
 }
 
-/** Why the engine could not start. `message` says what to do. */
+type StartFailure = "port_taken" | "directory_locked" | "library_missing" | "other";
+
+/** Why the server could not start. `message` says what to do. */
 export class ClickHouseStartError extends Error {
   override readonly name = "ClickHouseStartError";
-  readonly reason: "port_taken" | "directory_locked" | "other";
+  readonly reason: StartFailure;
 
-  constructor(reason: "port_taken" | "directory_locked" | "other", message: string) {
+  constructor(reason: StartFailure, message: string) {
     super(message);
     this.reason = reason;
   }
 }
 
+export const localUser = "headrace";
+const host = "127.0.0.1";
 /** A start takes about a second; on a busy machine ten. */
 const startMs = 60_000;
 const stopMs = 10_000;
-/** Lines of the engine's process that are kept for the message of a start that failed. */
+const pingEveryMs = 20;
+/** Lines of the server's process that are kept for the message of a start that failed. */
 const lastLinesMax = 20;
+/** A free port may be taken between its choice and its use. */
+const freePortTries = 3;
 
-/** Starts the engine and waits until it answers. Rejects with `ClickHouseStartError`. */
+/** Starts the server and waits until it answers. Rejects with `ClickHouseStartError`. */
 export async function startClickHouse(options: ClickHouseOptions): Promise<ClickHouse> {
-  const childOptions: ChildOptions = {
-    directory: options.directory,
-    host: options.host ?? "127.0.0.1",
-    port: options.port ?? 0,
-    password: options.password ?? "",
-  };
+  for (let tries = 1; ; tries++) {
+    try {
+      return await startOnce(options, await claimPort(options.port ?? 0));
+    } catch (error) {
+      const isRace = error instanceof ClickHouseStartError && error.reason === "port_taken";
+      if (!isRace || (options.port ?? 0) !== 0 || tries >= freePortTries) {
+        throw error;
+      }
+    }
+  }
+}
+
+async function startOnce(options: ClickHouseOptions, port: number): Promise<ClickHouse> {
+  const directory = resolve(options.directory);
+  const password = options.password ?? randomBytes(24).toString("base64url");
+  const timezone = options.timezone ?? "UTC"; // partitions are days of the server's zone, and rows are counted in UTC
+  const library = libraryPath();
+  mkdirSync(directory, { recursive: true, mode: 0o700 });
+  const config = writeServerConfig({ directory, host, port, timezone, user: localUser, password });
   const child = spawn(
     nodeWithTypes(),
-    ["--no-warnings", join(import.meta.dirname, "engine-process.ts"), JSON.stringify(childOptions)],
+    ["--no-warnings", join(import.meta.dirname, "server-process.ts"), library, config.path],
     {
-      stdio: ["ignore", "pipe", "pipe", "ipc"],
-      // Partitions are days of the server's time zone, and rows are counted by days in UTC.
-      env: { ...process.env, UV_THREADPOOL_SIZE: String(threadPoolSize), TZ: options.timezone ?? "UTC" },
+      stdio: ["pipe", "pipe", "pipe"],
+      env: { ...process.env, TZ: timezone },
+      // A group of its own: a terminal's Ctrl-C would reach clickhouse-local, which ends at the second one, while this
+      // process still needs it to finish. It is not left behind: the pipe of its standard input ends it.
+      detached: true,
     },
   );
-  const lastLines: string[] = [];
-  const closings = [child.stdout, child.stderr].map(async (stream) => {
-    if (stream !== null) {
-      const lines = createInterface({ input: stream });
-      lines.on("line", (line) => {
-        lastLines.push(line);
-        lastLines.splice(0, lastLines.length - lastLinesMax);
-        options.onLog?.(line);
-      });
-      await once(lines, "close");
+  const { lastLines, drained } = readLines(child, options.onLog);
+  const exited = new Promise<ClickHouseExit>((settle) => {
+    child.once("exit", (code, signal) => settle({ code, signal }));
+    child.once("error", () => settle({ code: null, signal: null }));
+  });
+  try {
+    const failure = await untilItAnswers(port, exited);
+    if (failure !== undefined) {
+      child.kill("SIGKILL");
+      await exited;
+      await drained;
+      throw startError(failure, lastLines, directory, port);
     }
-  });
-  const drained = Promise.all(closings);
-  const exited = new Promise<ClickHouseExit>((resolve) => {
-    child.once("exit", (code, signal) => resolve({ code, signal }));
-    child.once("error", () => resolve({ code: null, signal: null }));
-  });
-  const message = await firstMessage(child, exited, lastLines);
-  if (message.type === "failed") {
-    await exited;
-    await drained;
-    // chdb says why on its standard error only: what it throws is the same for a locked and for an unusable directory.
-    const isLocked = lastLines.some((line) => line.includes("Cannot lock file"));
-    throw startError(isLocked ? "directory_locked" : message.reason, message.text, childOptions);
+  } finally {
+    config.remove();
   }
-  exited.then(() => rmSync(message.bodiesDirectory, { recursive: true, force: true }));
   const { pid } = child;
   if (pid === undefined) {
-    throw new ClickHouseStartError("other", "the engine's process has no id");
+    throw new ClickHouseStartError("other", "the server's process has no id");
   }
   return {
-    url: `http://${childOptions.host.includes(":") ? `[${childOptions.host}]` : childOptions.host}:${message.port}`,
-    port: message.port,
+    url: `http://${localUser}:${encodeURIComponent(password)}@${host}:${port}`,
+    port,
+    password,
     pid,
     async stop() {
-      child.kill("SIGTERM");
+      child.stdin.end();
       const late = setTimeout(() => child.kill("SIGKILL"), stopMs);
       await exited;
       clearTimeout(late);
@@ -126,53 +139,119 @@ export async function startClickHouse(options: ClickHouseOptions): Promise<Click
   };
 }
 
-async function firstMessage(
-  child: ChildProcess,
-  exited: Promise<ClickHouseExit>,
-  lastLines: readonly string[],
-): Promise<ChildMessage> {
-  let timer: NodeJS.Timeout | undefined;
-  try {
-    return await Promise.race([
-      new Promise<ChildMessage>((resolve) => {
-        child.once("message", (message) => resolve(v.parse(childMessageSchema, message)));
-      }),
-      exited.then(({ code, signal }): ChildMessage => {
-        const text = `its process ended with ${signal ?? `code ${code}`}. ${lastLines.join(" ")}`;
-        return { type: "failed", reason: "other", text };
-      }),
-      new Promise<ChildMessage>((resolve) => {
-        timer = setTimeout(() => {
-          child.kill("SIGKILL");
-          resolve({ type: "failed", reason: "other", text: `it did not answer within ${startMs / 1000} s` });
-        }, startMs);
-      }),
-    ]);
-  } finally {
-    clearTimeout(timer);
+function readLines(child: ChildProcess, onLog: ClickHouseOptions["onLog"]) {
+  const lastLines: string[] = [];
+  child.stdin?.on("error", () => undefined); // EPIPE: it has ended, which `exited` says
+  const closings = [child.stdout, child.stderr].map(async (stream) => {
+    if (stream !== null) {
+      const lines = createInterface({ input: stream });
+      lines.on("line", (line) => {
+        lastLines.push(line);
+        lastLines.splice(0, lastLines.length - lastLinesMax);
+        onLog?.(line);
+      });
+      await once(lines, "close");
+    }
+  });
+  return { lastLines, drained: Promise.all(closings) };
+}
+
+/** Resolves with nothing when the server answers, else with why it did not. */
+async function untilItAnswers(port: number, exited: Promise<ClickHouseExit>): Promise<string | undefined> {
+  let ended: string | undefined;
+  exited.then(({ code, signal }) => {
+    ended = `its process ended with ${signal ?? `code ${code}`}.`;
+  });
+  const deadline = performance.now() + startMs;
+  while (performance.now() < deadline) {
+    if (ended !== undefined) {
+      return ended;
+    }
+    try {
+      const response = await fetch(`http://${host}:${port}/ping`, { signal: AbortSignal.timeout(startMs) });
+      if ((await response.text()) === "Ok.\n" && ended === undefined) {
+        return undefined;
+      }
+    } catch {
+      // Nothing listens there yet.
+    }
+    await new Promise((wake) => setTimeout(wake, pingEveryMs));
   }
+  return `it did not answer within ${startMs / 1000} s.`;
 }
 
 function startError(
-  reason: ClickHouseStartError["reason"],
-  text: string,
-  options: ChildOptions,
+  failure: string,
+  lastLines: readonly string[],
+  directory: string,
+  port: number,
 ): ClickHouseStartError {
-  switch (reason) {
-    case "port_taken":
-      return new ClickHouseStartError(
-        reason,
-        `Port ${options.port} on ${options.host}, where ClickHouse should answer, is taken. ` +
-          "Stop what uses it, or set HEADRACE_CLICKHOUSE_PORT to another port.",
-      );
-    case "directory_locked":
-      return new ClickHouseStartError(
-        reason,
-        `ClickHouse's data directory ${options.directory} is in use by another process. ` +
-          "Stop that one (another `npm run dev` or `npm run clickhouse`?), or set HEADRACE_STATE to another folder.",
-      );
-    case "other":
-      return new ClickHouseStartError(reason, `The embedded ClickHouse engine could not start: ${text}`);
+  const output = lastLines.join("\n");
+  if (/Cannot lock file|Another server instance in same directory/.test(output)) {
+    return new ClickHouseStartError(
+      "directory_locked",
+      `ClickHouse's data directory ${directory} is in use by another process. ` +
+        "Stop that one (another `npm run dev` or `npm run clickhouse`?), or set HEADRACE_STATE to another folder.",
+    );
+  }
+  if (/Address already in use/.test(output)) {
+    return portTaken(port);
+  }
+  return new ClickHouseStartError(
+    "other",
+    `The local ClickHouse server could not start: ${failure} ${output}`,
+  );
+}
+
+function portTaken(port: number): ClickHouseStartError {
+  return new ClickHouseStartError(
+    "port_taken",
+    `Port ${port} on ${host}, where ClickHouse should answer, is taken. ` +
+      "Stop what uses it, or set HEADRACE_CLICKHOUSE_PORT to another port.",
+  );
+}
+
+/** Looks before ClickHouse does: another server's /ping would pass for ours. */
+async function claimPort(port: number): Promise<number> {
+  return await new Promise<number>((claim, reject) => {
+    const server = createServer();
+    server.once("error", () => reject(portTaken(port)));
+    server.listen(port, host, () => {
+      const address = server.address();
+      const got = typeof address === "object" && address !== null ? address.port : port;
+      server.close(() => claim(got));
+    });
+  });
+}
+
+const platformPackages: Readonly<Record<string, string>> = {
+  "linux-x64": "@chdb/lib-linux-x64-gnu",
+  "linux-arm64": "@chdb/lib-linux-arm64-gnu",
+  "darwin-x64": "@chdb/lib-darwin-x64",
+  "darwin-arm64": "@chdb/lib-darwin-arm64",
+};
+
+function libraryPath(): string {
+  const platform = `${process.platform}-${process.arch}`;
+  const name = platformPackages[platform];
+  if (name === undefined) {
+    throw new ClickHouseStartError(
+      "library_missing",
+      `There is no ClickHouse library for ${platform}: only for ${Object.keys(platformPackages).join(", ")}. ` +
+        "Set CLICKHOUSE_URL to a server of yours.",
+    );
+  }
+  const require = createRequire(import.meta.url);
+  try {
+    // The library is a dependency of chdb, and only by chance beside it.
+    const fromChdb = createRequire(require.resolve("chdb/package.json"));
+    return join(dirname(fromChdb.resolve(`${name}/package.json`)), "libchdb.so");
+  } catch {
+    throw new ClickHouseStartError(
+      "library_missing",
+      `ClickHouse's library (npm package ${name}) is not installed: run \`npm install\`, ` +
+        "and on Linux use one with glibc. Or set CLICKHOUSE_URL to a server of yours.",
+    );
   }
 }
 
@@ -188,6 +267,7 @@ const restartFirstMs = 100;
 const restartLastMs = 5_000;
 
 export interface SupervisedClickHouse {
+  /** As of `ClickHouse`: with the login. */
   readonly url: string;
   readonly port: number;
   /** The process that runs now; it changes with each restart. */
@@ -198,14 +278,14 @@ export interface SupervisedClickHouse {
 }
 
 /**
- * Starts the engine and keeps it running: a process that dies is replaced at the same port with the same directory,
+ * Starts the server and keeps it running: a process that dies is replaced at the same port with the same directory,
  * after 0.1 s, then twice as long each time up to 5 s. Rejects only when the first start fails; later failures are
  * told through `onLog` and tried again.
  */
 export async function superviseClickHouse(options: ClickHouseOptions): Promise<SupervisedClickHouse> {
   const log = options.onLog ?? (() => undefined);
   let current = await startClickHouse(options);
-  const { url, port } = current;
+  const { url, port, password } = current;
   let stopped = false;
   let wake: (() => void) | undefined;
 
@@ -232,7 +312,7 @@ export async function superviseClickHouse(options: ClickHouseOptions): Promise<S
         delayMs = Math.min(2 * delayMs, restartLastMs);
         try {
           startedAt = performance.now();
-          current = await startClickHouse({ ...options, port });
+          current = await startClickHouse({ ...options, port, password });
           break;
         } catch (error) {
           log(error instanceof Error ? error.message : String(error));

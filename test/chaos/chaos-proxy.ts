@@ -1,5 +1,7 @@
 /** The way to ClickHouse in a chaos run: a proxy that breaks requests as it is told, and says what it broke. */
+
 import { createServer, type IncomingMessage, request, type Server, type ServerResponse } from "node:http";
+import { withLoginOf } from "../../dev/clickhouse/login.ts";
 import type { ProxyFault } from "./faults.ts";
 
 /**
@@ -107,7 +109,7 @@ export async function startChaosProxy(target: string, fraction: () => number): P
   const address = server.address();
   const listening = typeof address === "object" && address !== null ? address.port : 0;
   return {
-    url: `http://127.0.0.1:${listening}`,
+    url: withLoginOf(`http://127.0.0.1:${listening}`, target),
     get choose() {
       return proxy.choose;
     },

@@ -1,5 +1,7 @@
 /** How a chaos run ended, payload by payload: read from ClickHouse and the console, compared with what clients know. */
+
 import * as v from "valibot";
+import { fetchClickHouse } from "../../dev/clickhouse/login.ts";
 import type { SentPayload } from "./chaos-clients.ts";
 import type { Addresses } from "./chaos-pipeline.ts";
 
@@ -24,7 +26,7 @@ async function query<S extends v.GenericSchema>(
   sql: string,
   schema: S,
 ): Promise<v.InferOutput<S>> {
-  const response = await fetch(url, { method: "POST", body: `${sql} FORMAT JSONEachRow` });
+  const response = await fetchClickHouse(url, { method: "POST", body: `${sql} FORMAT JSONEachRow` });
   const text = await response.text();
   if (!response.ok) {
     throw new Error(text);

@@ -3,9 +3,12 @@
  * processes that die. The protocol's durations are 30 times shorter. It promises that nothing is left running, and
  * reports what was sent, what broke, and how each payload ended.
  */
+
+import { randomUUID } from "node:crypto";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fetchClickHouse } from "../../dev/clickhouse/login.ts";
 import { type ClickHouse, startClickHouse } from "../../dev/clickhouse/start-clickhouse.ts";
 import { claimPort } from "../../dev/free-port.ts";
 import { limits } from "../../shared/limits.ts";
@@ -90,6 +93,7 @@ class World {
   readonly #chooser: Chooser;
   readonly #counts = new Map<Fault, number>();
   readonly #logs: string[] = [];
+  readonly #password = randomUUID();
   #server: ClickHouse | undefined;
   #proxy: ChaosProxy | undefined;
   #pipeline: ChaosPipeline | undefined;
@@ -300,6 +304,7 @@ class World {
     this.#server = await startClickHouse({
       directory: join(this.#folder, "server"),
       ...(port === undefined ? {} : { port }),
+      password: this.#password,
     });
     return this.#server;
   }
@@ -337,7 +342,7 @@ class World {
   }
 
   async #ask(sql: string): Promise<void> {
-    const response = await fetch(this.#serverUrl(), { method: "POST", body: sql });
+    const response = await fetchClickHouse(this.#serverUrl(), { method: "POST", body: sql });
     if (!response.ok) {
       throw new Error(await response.text());
     }

@@ -5,6 +5,7 @@
  *
  * It needs Go the first time, to build the Collector; it says so and ends with 2 where there is none.
  */
+
 import { deepStrictEqual } from "node:assert";
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -14,6 +15,7 @@ import { wholeBatching } from "../../bench/peers/batching.ts";
 import { buildCollector, PeerUnavailable } from "../../bench/peers/build-collector.ts";
 import { collectorVersion } from "../../bench/peers/pinned.ts";
 import { startCollector } from "../../bench/peers/run-collector.ts";
+import { fetchClickHouse } from "../../dev/clickhouse/login.ts";
 import { startClickHouse } from "../../dev/clickhouse/start-clickhouse.ts";
 import { claimPort } from "../../dev/free-port.ts";
 import { columnListText } from "../../shared/rows/columns.ts";
@@ -46,7 +48,7 @@ class World {
   async ask(query: string, body?: Uint8Array<ArrayBuffer>): Promise<Uint8Array<ArrayBuffer>> {
     const url = new URL(this.#clickhouse);
     url.search = new URLSearchParams({ query, input_format_skip_unknown_fields: "0" }).toString();
-    const response = await fetch(url, { method: "POST", ...(body === undefined ? {} : { body }) });
+    const response = await fetchClickHouse(url, { method: "POST", ...(body === undefined ? {} : { body }) });
     const bytes = new Uint8Array(await response.arrayBuffer());
     if (!response.ok) {
       throw new Error(Buffer.from(bytes).toString("utf8"));

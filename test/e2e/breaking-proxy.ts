@@ -1,5 +1,7 @@
 /** A proxy before ClickHouse that breaks what it is told to, as networks and servers do. */
+
 import { createServer, request, type Server } from "node:http";
+import { withLoginOf } from "../../dev/clickhouse/login.ts";
 
 /**
  * - `forward`: nothing is broken.
@@ -65,7 +67,7 @@ export async function startBreakingProxy(target: string): Promise<BreakingProxy>
   const address = server.address();
   const listening = typeof address === "object" && address !== null ? address.port : 0;
   return {
-    url: `http://127.0.0.1:${listening}`,
+    url: withLoginOf(`http://127.0.0.1:${listening}`, target),
     faults,
     inserts: () => inserts,
     lastInsert: () => lastInsert,

@@ -39,6 +39,6 @@ test("with ClickHouse down clients still get 200, and their spans arrive when it
   await exportSpans(local.pipeline, freshSpans(100), "json", "none");
   await expect.poll(() => local.logs.join("\n"), { timeout: 15_000 }).toContain('"outcome":"unknown"');
   await exportSpans(local.pipeline, freshSpans(100));
-  server = await startClickHouse({ directory, port: server.port });
+  server = await startClickHouse({ directory, port: server.port, password: server.password });
   await local.eventually("SELECT count(), uniqExact(TraceId, SpanId) FROM otel_traces", "320\t320", 40_000);
 });

@@ -1,10 +1,12 @@
 /** A whole pipeline of its own for one test file: free ports, a temporary state folder, nothing left behind. */
+
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { OTLPTraceExporter as JsonExporter } from "@opentelemetry/exporter-trace-otlp-http";
 import { OTLPTraceExporter as ProtobufExporter } from "@opentelemetry/exporter-trace-otlp-proto";
 import { RandomIdGenerator, type ReadableSpan } from "@opentelemetry/sdk-trace";
+import { fetchClickHouse } from "../../dev/clickhouse/login.ts";
 import { type Pipeline, type PipelineOptions, startPipeline } from "../../dev/pipeline.ts";
 import { generateSpans } from "../../dev/send/generate-spans.ts";
 import type { DevSettings } from "../../dev/settings.ts";
@@ -73,7 +75,7 @@ export async function startLocalPipeline(
 }
 
 export async function queryClickHouse(url: string, sql: string): Promise<string> {
-  const response = await fetch(url, { method: "POST", body: sql });
+  const response = await fetchClickHouse(url, { method: "POST", body: sql });
   const text = await response.text();
   if (!response.ok) {
     throw new Error(text);

@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
@@ -21,8 +21,10 @@ interface DevProcess {
   output(): string;
   /** Resolves with the exit code, or the signal's name. */
   readonly ended: Promise<number | string>;
-  /** To every process that it started, as a terminal's Ctrl-C would. */
+  /** To its process group, as a terminal's Ctrl-C; SIGKILL also to ClickHouse, which has a group of its own. */
   signalAll(signal: NodeJS.Signals): void;
+  /** ClickHouse's process ids, as of the last signal and now. */
+  servers(): readonly number[];
 }
 
 /** Runs the command of `npm run dev` in a process group of its own. */
@@ -46,18 +48,38 @@ function runDev(environment: Record<string, string>): DevProcess {
       output += chunk.toString();
     });
   }
+  const servers = new Set<number>();
+  const seeServers = () => {
+    for (const pid of childrenOf(child.pid ?? 0)) {
+      servers.add(pid);
+    }
+    return [...servers];
+  };
   const signalAll = (signal: NodeJS.Signals) => {
-    try {
-      process.kill(-(child.pid ?? 0), signal);
-    } catch {
-      // the whole group has ended
+    const targets = [-(child.pid ?? 0), ...(signal === "SIGKILL" ? seeServers() : [])];
+    seeServers();
+    for (const target of targets) {
+      try {
+        process.kill(target, signal);
+      } catch {
+        // it has ended
+      }
     }
   };
   cleanUps.push(() => signalAll("SIGKILL"));
   const ended = new Promise<number | string>((resolve) =>
     child.once("exit", (code, signal) => resolve(signal ?? code ?? -1)),
   );
-  return { child, output: () => output, ended, signalAll };
+  return { child, output: () => output, ended, signalAll, servers: seeServers };
+}
+
+/** The children of a process that lead a group of their own. */
+function childrenOf(parent: number): number[] {
+  const listing = execFileSync("ps", ["-A", "-o", "pid=,ppid=,pgid="], { encoding: "utf8" });
+  return listing.split("\n").flatMap((line) => {
+    const [pid = 0, ppid, group] = line.trim().split(/\s+/).map(Number);
+    return ppid === parent && group === pid ? [pid] : [];
+  });
 }
 
 async function running(dev: DevProcess, stateFolder: string): Promise<DevFile> {
@@ -70,13 +92,16 @@ async function running(dev: DevProcess, stateFolder: string): Promise<DevFile> {
   return v.parse(devFileSchema, JSON.parse(readFileSync(join(stateFolder, "dev.json"), "utf8")));
 }
 
+/** Its group, and ClickHouse. */
 function isGroupGone(dev: DevProcess): boolean {
-  try {
-    process.kill(-(dev.child.pid ?? 0), 0);
-    return false;
-  } catch {
-    return true;
-  }
+  return [-(dev.child.pid ?? 0), ...dev.servers()].every((target) => {
+    try {
+      process.kill(target, 0);
+      return false;
+    } catch {
+      return true;
+    }
+  });
 }
 
 function stateFolder(): string {
@@ -141,10 +166,18 @@ test.each([
 test("nothing outlives a parent that was killed with SIGKILL", async () => {
   const folder = stateFolder();
   const dev = runDev({ HEADRACE_STATE: folder });
-  await running(dev, folder);
+  const { clickhouse } = await running(dev, folder);
+  expect(dev.servers()).toHaveLength(1);
+  // With a statement that runs: ClickHouse gives it some seconds before it ends.
+  const runs = queryClickHouse(
+    clickhouse,
+    "SELECT sleepEachRow(1) FROM numbers(100) SETTINGS max_block_size = 1, function_sleep_max_microseconds_per_block = 0",
+  ).catch(() => undefined);
+  await new Promise((resolve) => setTimeout(resolve, 500));
   dev.child.kill("SIGKILL");
   await dev.ended;
-  await expect.poll(() => isGroupGone(dev), { timeout: 10_000 }).toBe(true);
+  await expect.poll(() => isGroupGone(dev), { timeout: 15_000 }).toBe(true);
+  await runs;
 });
 
 describe("a start that cannot be says why, and ends", () => {

@@ -63,7 +63,7 @@ test("a table that cannot deduplicate gets nothing, says what mends it, and goes
 test("a server whose days are not UTC's gets nothing until it is restarted in UTC", async () => {
   const restart = async (timezone: string) => {
     await server.stop();
-    server = await startClickHouse({ directory, port: server.port, timezone });
+    server = await startClickHouse({ directory, port: server.port, password: server.password, timezone });
     await tickCron();
   };
   await restart("Asia/Tokyo");

@@ -1,7 +1,9 @@
 /** What the console asks of ClickHouse, on a real engine: the sums by minute, dead letters, and the metrics. */
+
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
+import { loginVariables } from "../../dev/clickhouse/login.ts";
 import { statementRunner } from "../../dev/clickhouse/run-statement.ts";
 import { readSchemaFiles } from "../../dev/schema-files.ts";
 import { type ClickHouseConnection, connectClickHouse } from "../../shared/clickhouse/connection.ts";
@@ -99,7 +101,11 @@ const replayed = receipt(minuteAt(3), "b", "dead");
 
 beforeAll(async () => {
   await migrate(readSchemaFiles(), { ...defaultSchemaSettings, database }, run);
-  clickHouse = connectClickHouse({ ...variables(), CLICKHOUSE_URL: inject("clickhouse") }, undefined, fetch);
+  clickHouse = connectClickHouse(
+    { ...variables(), ...loginVariables(inject("clickhouse")) },
+    undefined,
+    fetch,
+  );
   await insert("headrace_minutes", minuteColumns, [
     sealed(50, "a", { accepted: 5, stored: 4, duplicate: 1, spans: 400, bytes: 4000 }),
     sealed(50, "b", { accepted: 2, stored: 1, dead: 1, spans: 100, bytes: 1000 }),

@@ -2,10 +2,12 @@
  * Every query of dashboards/*.json on a real engine, with the macros that Grafana's ClickHouse data source fills in
  * (its documentation, "Macros") and variables as a dashboard sets them. Each must answer, with rows.
  */
+
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import * as v from "valibot";
 import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
+import { fetchClickHouse } from "../../dev/clickhouse/login.ts";
 import { statementRunner } from "../../dev/clickhouse/run-statement.ts";
 import { readSchemaFiles } from "../../dev/schema-files.ts";
 import { defaultSchemaSettings, migrate } from "../../shared/clickhouse/migrations.ts";
@@ -66,7 +68,7 @@ function filled(sql: string, chosen: Readonly<Record<string, string>> | null): s
 async function rowsOf(sql: string): Promise<number> {
   const url = new URL(inject("clickhouse"));
   url.search = new URLSearchParams({ database, default_format: "JSONCompact" }).toString();
-  const response = await fetch(url, { method: "POST", body: sql });
+  const response = await fetchClickHouse(url, { method: "POST", body: sql });
   const text = await response.text();
   if (!response.ok) {
     throw new Error(text);

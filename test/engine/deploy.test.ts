@@ -1,4 +1,5 @@
 /** `headrace deploy` against a recording of wrangler and a real ClickHouse engine; its configurations against wrangler. */
+
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -6,6 +7,7 @@ import process from "node:process";
 import { afterAll, beforeEach, describe, expect, inject, test } from "vitest";
 import { projectWrangler, wranglerAt } from "../../cli/deploy/wrangler.ts";
 import { examineAccount } from "../../cli/doctor/examine-account.ts";
+import { loginVariables } from "../../dev/clickhouse/login.ts";
 import { headrace } from "../wrangler/cli-run.ts";
 import { emptyAccount, recordingWrangler } from "../wrangler/recording-wrangler.ts";
 
@@ -25,8 +27,7 @@ function changes(): string[] {
 function environment(changed: Readonly<Record<string, string>> = {}) {
   return {
     HEADRACE_PROFILES: profiles,
-    CLICKHOUSE_URL: inject("clickhouse"),
-    CLICKHOUSE_PASSWORD: "",
+    ...loginVariables(inject("clickhouse")),
     CLICKHOUSE_DATABASE: "deployed",
     ...changed,
   };

@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
+import { fetchClickHouse } from "../../dev/clickhouse/login.ts";
 import { startClickHouse } from "../../dev/clickhouse/start-clickhouse.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "headrace-process-"));
@@ -27,7 +28,7 @@ test("a directory that another engine uses is named, and so is a port that is ta
 
 test("acknowledged rows survive a SIGKILL, and so does the memory of their tokens", async () => {
   const ask = async (url: string, sql: string): Promise<string> => {
-    const response = await fetch(url, { method: "POST", body: sql });
+    const response = await fetchClickHouse(url, { method: "POST", body: sql });
     return (await response.text()).trim();
   };
   const first = await startClickHouse({ directory });

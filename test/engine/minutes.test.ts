@@ -1,5 +1,7 @@
 /** What the reconciler and the alerts read and write, on a real engine; sums and orders are compared with our own. */
+
 import { afterAll, beforeAll, expect, inject, test } from "vitest";
+import { loginVariables } from "../../dev/clickhouse/login.ts";
 import { statementRunner } from "../../dev/clickhouse/run-statement.ts";
 import { readSchemaFiles } from "../../dev/schema-files.ts";
 import { type ClickHouseConnection, connectClickHouse } from "../../shared/clickhouse/connection.ts";
@@ -76,8 +78,7 @@ beforeAll(async () => {
   await migrate(readSchemaFiles(), { ...defaultSchemaSettings, database }, run);
   clickHouse = connectClickHouse(
     {
-      CLICKHOUSE_URL: inject("clickhouse"),
-      CLICKHOUSE_USER: "default",
+      ...loginVariables(inject("clickhouse")),
       CLICKHOUSE_DATABASE: database,
       CLICKHOUSE_TRACES_TABLE: "otel_traces",
     },

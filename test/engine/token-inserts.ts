@@ -2,7 +2,9 @@
  * INSERTs under tokens, as the consumer sends them, into small tables of the tests' own: what each answered, and what
  * the table shows after it. `p` is the partition of a row, `a` its content.
  */
+
 import { inject } from "vitest";
+import { fetchClickHouse } from "../../dev/clickhouse/login.ts";
 import { insertSpansParameters } from "../../shared/clickhouse/statements.ts";
 
 export interface Answered {
@@ -45,7 +47,7 @@ export async function send(
   for (const [name, value] of Object.entries({ query, ...settings })) {
     target.searchParams.set(name, String(value));
   }
-  const response = await fetch(target, { method: "POST", ...(body === undefined ? {} : { body }) });
+  const response = await fetchClickHouse(target, { method: "POST", ...(body === undefined ? {} : { body }) });
   const text = await response.text();
   const code = Number(response.headers.get("x-clickhouse-exception-code") ?? 0);
   return { status: response.status, code, text: text.trim(), headers: response.headers };

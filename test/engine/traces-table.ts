@@ -2,7 +2,9 @@
  * A table of the Collector's ClickHouse exporter (traces_table.sql, Map form, its codecs and indexes left out) with
  * our two columns, in the tests' engine, and what tests ask of it.
  */
+
 import { inject } from "vitest";
+import { fetchClickHouse } from "../../dev/clickhouse/login.ts";
 import { columnListText } from "../../shared/rows/columns.ts";
 import type { Block } from "../../shared/rows/transcode.ts";
 import { tracesTableColumns } from "../fixtures/traces-ddl.ts";
@@ -14,7 +16,7 @@ export class EngineError extends Error {}
 export async function ask(query: string, body?: Uint8Array<ArrayBuffer> | string): Promise<string> {
   const url = new URL(inject("clickhouse"));
   url.search = new URLSearchParams({ query, input_format_skip_unknown_fields: "0" }).toString();
-  const response = await fetch(url, { method: "POST", ...(body === undefined ? {} : { body }) });
+  const response = await fetchClickHouse(url, { method: "POST", ...(body === undefined ? {} : { body }) });
   const text = await response.text();
   if (!response.ok || response.headers.has("x-clickhouse-exception-code")) {
     throw new EngineError(text);

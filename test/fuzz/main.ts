@@ -3,11 +3,13 @@
  * survives is read back by a real engine, 100 bodies a block. A body that fails is kept as a file in `kept/`, which
  * `npm test` runs from then on; the command then ends with 1, after its time.
  */
+
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { Random } from "../../bench/random.ts";
+import { fetchClickHouse } from "../../dev/clickhouse/login.ts";
 import { startClickHouse } from "../../dev/clickhouse/start-clickhouse.ts";
 import { columnListText } from "../../shared/rows/columns.ts";
 import { BlockBuilder } from "../../shared/rows/transcode.ts";
@@ -31,7 +33,10 @@ function engineAt(url: string): Engine {
   const ask = async (query: string, body?: Uint8Array<ArrayBuffer>): Promise<string> => {
     const target = new URL(url);
     target.search = new URLSearchParams({ query, input_format_skip_unknown_fields: "0" }).toString();
-    const response = await fetch(target, { method: "POST", ...(body === undefined ? {} : { body }) });
+    const response = await fetchClickHouse(target, {
+      method: "POST",
+      ...(body === undefined ? {} : { body }),
+    });
     const text = await response.text();
     if (!response.ok) {
       throw new Error(text);

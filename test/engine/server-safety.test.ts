@@ -1,0 +1,123 @@
+/** The local server is safe on a developer's machine: what its user may not do, who else may do anything, and CORS. */
+import { networkInterfaces } from "node:os";
+import { describe, expect, inject, test } from "vitest";
+import { fetchClickHouse, splitLogin } from "../../dev/clickhouse/login.ts";
+import { ask, newName, send } from "./token-inserts.ts";
+
+const address = inject("clickhouse");
+const { url } = splitLogin(address);
+const accessDenied = 497;
+const cors = "access-control-allow-origin";
+
+describe("the user of the local server", () => {
+  test.each([
+    ["file()", "SELECT * FROM file('/etc/passwd', 'LineAsString')"],
+    ["a path for a table", "SELECT * FROM `/etc/passwd`"],
+    [
+      "INSERT into file()",
+      "INSERT INTO FUNCTION file('/tmp/headrace-no', 'LineAsString', 's String') SELECT 'x'",
+    ],
+    ["the engine File", "CREATE TABLE f (s String) ENGINE = File(LineAsString, '/tmp/headrace-no')"],
+    ["the engine URL", "CREATE TABLE u (s String) ENGINE = URL('http://127.0.0.1:1/', LineAsString)"],
+    ["url()", "SELECT * FROM url('http://127.0.0.1:1/', 'LineAsString')"],
+    ["s3()", "SELECT * FROM s3('http://127.0.0.1:1/bucket/key', 'LineAsString')"],
+    ["remote()", "SELECT * FROM remote('127.0.0.1:1', system.one)"],
+    ["mysql()", "SELECT * FROM mysql('127.0.0.1:1', 'a', 'b', 'c', 'd')"],
+    [
+      "a dictionary",
+      "CREATE DICTIONARY d (a UInt64) PRIMARY KEY a SOURCE(HTTP(url 'http://127.0.0.1:1/' format 'CSV')) LAYOUT(FLAT) LIFETIME(0)",
+    ],
+    ["the database Filesystem", "CREATE DATABASE d ENGINE = Filesystem('/')"],
+    ["BACKUP", "BACKUP DATABASE default TO File('/tmp/headrace-no')"],
+    ["users", "CREATE USER another"],
+    ["the listeners", "SYSTEM STOP LISTEN HTTP"],
+  ])("is refused %s", async (_what, statement) => {
+    expect(await send(statement)).toMatchObject({ code: accessDenied });
+  });
+
+  test("is refused executable(): there are no programs in its folder", async () => {
+    const { text } = await send("SELECT * FROM executable('ls', 'LineAsString', 's String')");
+    expect(text).toContain("does not exist inside user scripts folder");
+  });
+
+  test("may use input()", async () => {
+    const table = newName();
+    await ask(`CREATE TABLE ${table} (a UInt32) ENGINE = MergeTree ORDER BY a`);
+    const inserted = await send(
+      `INSERT INTO ${table} SELECT a * 2 FROM input('a UInt32') FORMAT TSV`,
+      {},
+      "21\n",
+    );
+    expect(inserted.status).toBe(200);
+    expect(await ask(`SELECT a FROM ${table}`)).toBe("42");
+  });
+});
+
+describe("nobody else", () => {
+  const statements = [
+    "SELECT name FROM system.tables",
+    "CREATE DATABASE another",
+    "SYSTEM STOP LISTEN HTTP",
+    "INSERT INTO FUNCTION file('/tmp/headrace-no', 'LineAsString', 's String') SELECT 'x'",
+    "SELECT * FROM file('/etc/passwd', 'LineAsString')",
+    "SELECT number FROM numbers(10)",
+  ];
+
+  test.each(statements)("without a login: %s", async (statement) => {
+    const posted = await fetch(url, { method: "POST", body: statement });
+    const got = await fetch(`${url}/?${new URLSearchParams({ query: statement })}`);
+    for (const response of [posted, got]) {
+      expect(response.status).toBeGreaterThanOrEqual(400);
+      expect(await response.text()).toMatch(/QUOTA_EXCEEDED|ACCESS_DENIED|READONLY/);
+    }
+  });
+
+  test("with another password or name", async () => {
+    for (const login of ["headrace:wrong", "headrace:", "root:"]) {
+      const response = await fetchClickHouse(url.replace("://", `://${login}@`), {
+        method: "POST",
+        body: "SELECT 1",
+      });
+      expect(await response.text()).toContain("AUTHENTICATION_FAILED");
+    }
+  });
+
+  test("from another address than loopback", async () => {
+    const others = Object.values(networkInterfaces())
+      .flatMap((addresses) => addresses ?? [])
+      .filter(({ internal, family }) => !internal && family === "IPv4");
+    for (const other of others) {
+      await expect(fetch(`http://${other.address}:${new URL(url).port}/ping`)).rejects.toThrow();
+    }
+  });
+});
+
+describe("a page from elsewhere", () => {
+  const headers = { origin: "http://evil.example" };
+
+  test("may read no answer, with a login or without, and gets no leave in advance", async () => {
+    const answers = await Promise.all([
+      fetch(`${url}/ping`, { headers }),
+      fetch(url, { method: "POST", body: "SELECT 1", headers }),
+      fetchClickHouse(address, { method: "POST", body: "SELECT 1", headers }),
+      fetch(url, {
+        method: "OPTIONS",
+        headers: {
+          ...headers,
+          "access-control-request-method": "POST",
+          "access-control-request-headers": "authorization",
+        },
+      }),
+    ]);
+    for (const answer of answers) {
+      expect(answer.headers.get(cors)).toBeNull();
+    }
+  });
+
+  test("cannot ask for the leave by a setting", async () => {
+    const response = await fetch(`${url}/?add_http_cors_header=1&query=SELECT+1`, { headers });
+    expect(response.status).toBeGreaterThanOrEqual(400);
+    const withLogin = await fetchClickHouse(`${address}/?add_http_cors_header=1&query=SELECT+1`, { headers });
+    expect(await withLogin.text()).toContain("SETTING_CONSTRAINT_VIOLATION");
+  });
+});
