@@ -5,6 +5,7 @@
 import { limits } from "../limits.ts";
 import type { ClickHouseSettings } from "./connection.ts";
 import { tableName } from "./statements.ts";
+import { readTtl } from "./ttl.ts";
 
 /** One row of `tableStateQuery`, or undefined where there is no such table. */
 export interface TableDeclaration {
@@ -41,12 +42,6 @@ export function windowOf({ engine, engineFull }: TableDeclaration): Deduplicatio
     : { blocks: setting("non_replicated_deduplication_window", 0), ms: null };
 }
 
-/** Days that the table's TTL keeps, or undefined where it has none (or one that we cannot read). */
-export function ttlDaysOf({ engineFull }: TableDeclaration): number | undefined {
-  const days = /TTL .*?toIntervalDay\((\d+)\)/.exec(engineFull)?.[1];
-  return days === undefined ? undefined : Number(days);
-}
-
 function isReplicated(engine: string): boolean {
   return /^(Replicated|Shared)/.test(engine);
 }
@@ -67,6 +62,10 @@ export function checkTable(settings: ClickHouseSettings, declaration: TableDecla
       ? "replicated_deduplication_window"
       : "non_replicated_deduplication_window";
     return `${name} remembers the last ${blocks} blocks, and a retry would be stored twice. Mend it with: ALTER TABLE ${name} MODIFY SETTING ${setting} = ${limits.deduplicationWindow}`;
+  }
+  const ttl = readTtl(declaration.engineFull);
+  if (ttl.kind === "unclear") {
+    return `${name} has a TTL that we do not understand (${ttl.clause}): nobody could tell rows that it dropped from rows that were lost. Mend it with: ALTER TABLE ${name} MODIFY TTL toDateTime(Timestamp) + toIntervalDay(90), or another number of days (hours, weeks, months, years)`;
   }
   return "";
 }

@@ -5,6 +5,7 @@
  * A group's payloads never change once it is made, and its id is the `insert_deduplication_token` of its INSERT and
  * of no other: under one token ClickHouse keeps the first content that it saw and answers 200 to any other (FACTS B2).
  */
+import type { TableTtl } from "../clickhouse/ttl.ts";
 import type { Cause } from "../messages.ts";
 import type { PayloadOutcome } from "../outcome.ts";
 import type { PayloadKey } from "../payload-key.ts";
@@ -125,6 +126,8 @@ export interface TableMeasure {
   /** The deduplication window in blocks, and in time where the engine has one. */
   readonly windowBlocks: number;
   readonly windowMs: number | null;
+  /** Absent where an older version measured. */
+  readonly ttl?: TableTtl;
 }
 
 /** What VERIFY found of one payload. */

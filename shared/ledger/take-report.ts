@@ -5,9 +5,11 @@
  * between. Everything else is VERIFY's.
  */
 import { assert, unreachable } from "../assert.ts";
+import { oldestDayOf } from "../clickhouse/ttl.ts";
 import { idOfKey, type PayloadKey } from "../payload-key.ts";
 import { afterHalt, afterPressure, afterSuccess, afterUnknown, cameBack } from "./breaker.ts";
 import type { Draft } from "./draft.ts";
+import { endOfRows } from "./expiry.ts";
 import type {
   AttemptReport,
   DayRows,
@@ -171,7 +173,9 @@ function takeStored(
 
 /** The rows are in the table: the group's receipts, and what late rings it came by. */
 function close(draft: Draft, group: Group, payloads: readonly StoredPayload[], now: number): Group {
-  const receipts = planReceipts(group, payloads);
+  const ttl = draft.head.table.measure?.ttl;
+  const oldestDay = ttl === undefined ? null : oldestDayOf(ttl, now);
+  const receipts = planReceipts(group, payloads, oldestDay);
   const ended: readonly EndedPayload[] = group.payloads.map(({ key }) => ({ key, outcome: "stored" }));
   const late = group.payloads.flatMap(({ key, cause, doorbell }) =>
     !doorbell && (cause === "event" || cause === "reconcile")
@@ -189,7 +193,11 @@ function close(draft: Draft, group: Group, payloads: readonly StoredPayload[], n
 }
 
 /** Receipts of a stored group: the owner's first, then those of its other keys. */
-function planReceipts(group: Group, stored: readonly StoredPayload[]): readonly Receipt[] {
+function planReceipts(
+  group: Group,
+  stored: readonly StoredPayload[],
+  oldestDay: number | null,
+): readonly Receipt[] {
   const byKey = new Map(stored.map((payload) => [payload.key, payload]));
   assert(byKey.size === group.payloads.length, "a stored group reports each of its payloads once");
   return group.payloads.flatMap((payload) => {
@@ -199,7 +207,7 @@ function planReceipts(group: Group, stored: readonly StoredPayload[]): readonly 
     const expected = only === null ? spans : sumOf(only.whole.filter(({ day }) => only.days.includes(day)));
     assert(sumOf(came.rowsByDay) === expected, "a payload's rows are the spans that the ingress counted");
     const blank = blankReceipt(payload, group.id, came);
-    const own: Receipt = { ...blank, outcome: "stored", rowsByDay: only?.whole ?? came.rowsByDay };
+    const own: Receipt = { ...blank, ...endOfRows(only?.whole ?? came.rowsByDay, oldestDay) };
     return [own, ...payload.duplicateKeys.map((key) => ({ ...blank, key }))];
   });
 }

@@ -5,6 +5,7 @@
  */
 import { assert } from "../assert.ts";
 import type { PayloadKey } from "../payload-key.ts";
+import { endOfRows } from "./expiry.ts";
 import type { DayRows, Evidence, GroupId, GroupPayload, Receipt, StoredPayload } from "./group.ts";
 import { mayStoreAgain } from "./head.ts";
 
@@ -111,15 +112,16 @@ export function judge(facts: VerifyFacts): Verdict {
     // Present. Ours is `stored` when no other key claims the copy (also where it was a `duplicate` of a receipt that
     // is lost), or when there is a copy more than others claim.
     const isOwn = storedKeys === 0 || (most > storedKeys && !outcomes.has(payload.key));
-    const own: Receipt = { ...blank, outcome: "stored", rowsByDay: whole };
+    const own: Receipt = { ...blank, ...endOfRows(whole, facts.oldestDay) };
+    const isKnown = own.outcome === "expired" && outcomes.get(payload.key)?.outcome === "expired";
     const owner = isOwn ? payload.key : (stored[0]?.key ?? payload.key);
     const receipts = [
-      ...(isOwn ? [own] : []),
+      ...(isOwn && !isKnown ? [own] : []),
       ...keys
         .filter((key) => key !== owner && (!outcomes.has(key) || outcomes.get(key)?.outcome === "dead"))
         .map((key) => ({ ...blank, key })),
     ];
-    return { ...end("stored", owner, receipts), found: true };
+    return { ...end("stored", owner, receipts), found: own.outcome === "stored" };
   }
 
   // Absent, all of it or some days.

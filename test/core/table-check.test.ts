@@ -1,11 +1,5 @@
 import { expect, test } from "vitest";
-import {
-  checkServer,
-  checkTable,
-  type ServerState,
-  ttlDaysOf,
-  windowOf,
-} from "../../shared/clickhouse/table-check.ts";
+import { checkServer, checkTable, type ServerState, windowOf } from "../../shared/clickhouse/table-check.ts";
 
 const settings = { url: "http://c", user: "u", password: "", database: "db", tracesTable: "otel_traces" };
 const declared = (engine: string, more: string) => ({
@@ -57,7 +51,7 @@ test("a login whose INSERTs are not deduplicated is refused, an old server that 
   expect(checkAlso({ ...utc, deduplicateInsert: "backward_compatible_choice" })).toBe("");
 });
 
-test("windows and TTLs are read as ClickHouse prints them", () => {
+test("windows are read as ClickHouse prints them", () => {
   expect(windowOf(declared("MergeTree", "SETTINGS non_replicated_deduplication_window = 7"))).toEqual({
     blocks: 7,
     ms: null,
@@ -68,8 +62,12 @@ test("windows and TTLs are read as ClickHouse prints them", () => {
     blocks: 10_000,
     ms: 60_000,
   });
-  expect(
-    ttlDaysOf(declared("MergeTree", "TTL toDateTime(Timestamp) + toIntervalDay(30) SETTINGS x = 1")),
-  ).toBe(30);
-  expect(ttlDaysOf(declared("MergeTree", ""))).toBeUndefined();
+});
+
+test("a TTL that is not understood is refused, in any engine, and one in any unit is good", () => {
+  const windows = "SETTINGS non_replicated_deduplication_window = 100000";
+  const unclear = "TTL Timestamp + toIntervalDay(5) WHERE S = 'x'";
+  expect(check(declared("MergeTree", `${unclear} ${windows}`))).toContain("a TTL that we do not understand");
+  expect(check(declared("ReplicatedMergeTree", unclear))).toContain("a TTL that we do not understand");
+  expect(check(declared("MergeTree", `TTL Timestamp + toIntervalHour(72) ${windows}`))).toBe("");
 });

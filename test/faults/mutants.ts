@@ -129,7 +129,7 @@ const designed: readonly Mutant[] = [
   {
     name: "deletion without audit",
     file: "shared/reconcile/evidence.ts",
-    find: `return auditRows(claimed, facts.rowsByDay, stored.length, facts.oldestDay) === "exact";`,
+    find: `return auditRows(claimed, facts.rowsByDay, copiesMax, facts.oldestDay) === "exact";`,
     replace: "return true;",
     profile: "losses",
   },

@@ -6,10 +6,10 @@ import * as v from "valibot";
 import { assert } from "../../shared/assert.ts";
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
 import { countRowsQuery, tableStateQuery } from "../../shared/clickhouse/statements.ts";
-import { checkServer, checkTable, ttlDaysOf, windowOf } from "../../shared/clickhouse/table-check.ts";
+import { checkServer, checkTable, windowOf } from "../../shared/clickhouse/table-check.ts";
+import { oldestDayOf, readTtl } from "../../shared/clickhouse/ttl.ts";
 import type { TableFacts } from "../../shared/delivery/effects.ts";
 import type { DayRows } from "../../shared/ledger/group.ts";
-import { DAY_MS } from "../../shared/limits.ts";
 import { formatPayloadId, type PayloadId } from "../../shared/payload-key.ts";
 
 const tableStateSchema = v.array(
@@ -34,13 +34,13 @@ export async function readTable(
   }
   const declaration = { engine: row.engine, engineFull: row.engine_full };
   const window = windowOf(declaration);
-  const ttlDays = ttlDaysOf(declaration);
+  const ttl = readTtl(row.engine_full);
   return {
     refusal:
       checkTable(settings, declaration) ||
       checkServer(settings, { timezone: row.timezone, deduplicateInsert: row.deduplicate_insert ?? "" }),
-    measure: { blocks: row.blocks ?? 0, windowBlocks: window.blocks, windowMs: window.ms },
-    oldestDay: ttlDays === undefined ? 0 : Math.floor((now - ttlDays * DAY_MS) / DAY_MS) + 1,
+    measure: { blocks: row.blocks ?? 0, windowBlocks: window.blocks, windowMs: window.ms, ttl },
+    oldestDay: oldestDayOf(ttl, now),
   };
 }
 
