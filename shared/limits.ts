@@ -55,10 +55,15 @@ export const limits = {
   /** One text of a log line: a header or a platform's message can be as long as its sender likes. */
   logTextCharsMax: 1000,
 
-  // --- a span's start time, relative to arrival. DESIGN: at most 60 d, and inside the table's TTL.
+  // --- a span's times, relative to arrival; less where the table's TTL is shorter (shared/table-limits.ts).
+  /** How long ago it may have ended. */
   spanAgeMaxMs: 30 * DAY_MS,
   spanFutureMaxMs: 1 * DAY_MS,
+  /** How long ago it may have begun: its day is a partition, and a group has `groupPartitionsMax` of them. */
   spanAgeCeilingMs: 60 * DAY_MS,
+  /** How long an isolate of the ingress remembers what the table keeps, and how long it waits for R2 to say it. */
+  tableMemoryMs: 1 * MINUTE_MS,
+  tableReadTimeoutMs: 1 * SECOND_MS,
 
   // --- a group, one INSERT. Each cap bounds the consumer's memory or ClickHouse's work.
   groupPayloadsMax: 500,
@@ -288,6 +293,10 @@ assert(limits.outputBytesMax <= limits.groupOutputBytesMax, "whatever was accept
 assert(limits.spansMax <= limits.groupRowsMax, "whatever was accepted fits into a group");
 assert(limits.groupOutputBytesMax < limits.consumerBytesInHandMax, "a group fits into the consumer's budget");
 assert(limits.spanAgeMaxMs <= limits.spanAgeCeilingMs, "span age is within its ceiling");
+assert(
+  (limits.spanAgeCeilingMs + limits.spanFutureMaxMs) / DAY_MS + 1 <= limits.groupPartitionsMax,
+  "the days of one payload fit into a group",
+);
 assert(
   (limits.spanAgeCeilingMs + limits.spanFutureMaxMs) / DAY_MS + 2 <= limits.groupPartitionsMax,
   "one payload's days fit into a group",
