@@ -25,6 +25,8 @@ export interface AlertFacts {
   readonly breakerOpen: boolean;
   /** Why nothing may be inserted; empty: it may. */
   readonly tableRefusal: string;
+  /** ms that ClickHouse's clock is ahead of ours. */
+  readonly clockAheadMs: number;
   readonly databaseBytes: number;
   /** Rescues since the ledger began. */
   readonly rescues: Readonly<Record<"event" | "reconcile", number>>;
@@ -123,6 +125,16 @@ function* ledgerConditions(facts: AlertFacts): Generator<Condition> {
       tenant: "",
       severity: "page",
       message: facts.tableRefusal,
+    };
+  }
+  if (facts.tableRefusal === "" && Math.abs(facts.clockAheadMs) > limits.clockAheadFindingMs) {
+    const seconds = Math.round(Math.abs(facts.clockAheadMs) / 1000);
+    yield {
+      kind: "table_check",
+      subject: "clock",
+      tenant: "",
+      severity: "warning",
+      message: `ClickHouse's clock is ${seconds} s ${facts.clockAheadMs > 0 ? "ahead of" : "behind"} ours; at ${limits.clockAheadMaxMs / 1000} s nothing is inserted any more. Let ntpd or chronyd set the clock of its host.`,
     };
   }
   if (facts.breakerOpen) {

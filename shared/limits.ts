@@ -95,6 +95,9 @@ export const limits = {
   // --- the delivery protocol
   /** An attempt's lease: what was handed out and not reported by then was never reported. */
   leaseMs: 90 * SECOND_MS,
+  /** How far ClickHouse's clock may differ from ours: more is a finding, and beyond half of a lease nothing is inserted. */
+  clockAheadFindingMs: 10 * SECOND_MS,
+  clockAheadMaxMs: 45 * SECOND_MS,
   /** max_execution_time of an INSERT. */
   insertTimeoutSeconds: 60,
   /** A query of ours other than the block insert. */
@@ -314,6 +317,7 @@ assert(
   "usage is answered for days that have their receipts",
 );
 assert(limits.insertTimeoutSeconds * 1000 < limits.leaseMs, "an INSERT ends before its lease");
+assert(limits.clockAheadMaxMs * 2 <= limits.leaseMs, "a clock that is believed leaves half of a lease");
 assert(limits.reconcileLeaseMs < limits.alertReconcilerMs, "one run that died is no alert");
 assert(limits.clientRetryMs < limits.ledgerMemoryMs, "the ledger remembers longer than clients retry");
 assert(

@@ -60,6 +60,10 @@ function reportOf(
   if (judged.class !== "stored") {
     const kind = judged.unlisted === true ? "unlisted" : judged.class;
     const { reason, code } = judged;
+    if (judged.late === true) {
+      // Nothing of it was begun: the attempt is as clean as one that never sent it.
+      return { kind: "retry", reason, payloads };
+    }
     return { kind, reason, payloads, ...(code === undefined ? {} : { code }) };
   }
   if (isFirstInsert && writtenRows !== undefined && writtenRows < rows) {

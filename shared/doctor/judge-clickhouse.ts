@@ -40,14 +40,16 @@ const deploy = "npx headrace deploy";
 export function judgeClickHouse(facts: ClickHouseFacts, settings: ClickHouseSettings): readonly Check[] {
   const traces = tableName(settings, settings.tracesTable);
   const times = tableName(settings, `${settings.tracesTable}_trace_id_ts`);
+  // Each is judged with the others as they must be.
+  const others = { timezone: "UTC", deduplicateInsert: "", deduplicateInsertSelect: "", clockAheadMs: 0 };
   return [
     judgeVersion(facts.version),
     judgeClock(facts),
-    judgeServer("clickhouse timezone", settings, { ...facts, deduplicateInsert: "" }, facts.timezone),
+    judgeServer("clickhouse timezone", settings, { ...others, timezone: facts.timezone }, facts.timezone),
     judgeServer(
       "clickhouse deduplication",
       settings,
-      { ...facts, timezone: "UTC" },
+      { ...others, deduplicateInsert: facts.deduplicateInsert },
       facts.deduplicateInsert === ""
         ? "as every INSERT asks for it"
         : `deduplicate_insert = ${facts.deduplicateInsert}`,

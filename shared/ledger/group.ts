@@ -90,6 +90,8 @@ export type GroupTask =
       readonly step: "insert";
       /** No INSERT under this token has been sent before: the rows that ClickHouse says it wrote are this INSERT's. */
       readonly isFirstInsert: boolean;
+      /** `deadline` by ClickHouse's clock: it refuses what begins later. */
+      readonly serverDeadline: number;
     })
   /** Read the table's blocks and window (TableMeasure), report `measured`: may this token still be trusted? */
   | (TaskBase & { readonly step: "measure" })
@@ -126,6 +128,8 @@ export interface TableMeasure {
   /** The deduplication window in blocks, and in time where the engine has one. */
   readonly windowBlocks: number;
   readonly windowMs: number | null;
+  /** ms that the server's clock is ahead of ours, as far as it is known. Absent where an older version measured. */
+  readonly clockAheadMs?: number;
   /** Absent where an older version measured. */
   readonly ttl?: TableTtl;
 }

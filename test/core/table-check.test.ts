@@ -7,7 +7,12 @@ const declared = (engine: string, more: string) => ({
   engineFull: `${engine} PARTITION BY toDate(Timestamp) ORDER BY x ${more}`,
 });
 
-const utc = { timezone: "UTC", deduplicateInsert: "enable" };
+const utc = {
+  timezone: "UTC",
+  deduplicateInsert: "enable",
+  deduplicateInsertSelect: "enable_when_possible",
+  clockAheadMs: 0,
+};
 const check = (declaration: ReturnType<typeof declared> | undefined) => checkTable(settings, declaration);
 const checkAlso = (server: ServerState) => checkServer(settings, server);
 
@@ -49,6 +54,19 @@ test("a login whose INSERTs are not deduplicated is refused, an old server that 
   expect(checkAlso({ ...utc, deduplicateInsert: "disable" })).toContain("deduplicate_insert = 'enable'");
   expect(checkAlso({ ...utc, deduplicateInsert: "" })).toBe("");
   expect(checkAlso({ ...utc, deduplicateInsert: "backward_compatible_choice" })).toBe("");
+});
+
+test("a login whose INSERT … SELECTs are not deduplicated is refused: ours are", () => {
+  const mend = "deduplicate_insert_select = 'enable_when_possible'";
+  expect(checkAlso({ ...utc, deduplicateInsertSelect: "disable" })).toContain(mend);
+  expect(checkAlso({ ...utc, deduplicateInsertSelect: "force_enable" })).toBe("");
+  expect(checkAlso({ ...utc, deduplicateInsertSelect: "" })).toBe("");
+});
+
+test("a clock that differs by more than half of a lease is refused in words: it would refuse every INSERT", () => {
+  expect(checkAlso({ ...utc, clockAheadMs: 45_001 })).toContain("45 s ahead of ours");
+  expect(checkAlso({ ...utc, clockAheadMs: -60_000 })).toContain("60 s behind ours");
+  expect(checkAlso({ ...utc, clockAheadMs: 45_000 })).toBe("");
 });
 
 test("windows are read as ClickHouse prints them", () => {

@@ -17,6 +17,8 @@ const tableStateSchema = v.array(
     engine: v.string(),
     engine_full: v.string(),
     timezone: v.string(),
+    now: v.number(),
+    deduplicate_insert_select: v.nullable(v.string()),
     deduplicate_insert: v.nullable(v.string()),
     blocks: v.nullable(v.number()),
   }),
@@ -27,21 +29,37 @@ export async function readTable(
   { client, settings }: ClickHouseConnection,
   now: number,
 ): Promise<TableFacts> {
+  const askedAt = Date.now();
   const answer = await client.query({ query: tableStateQuery(settings), format: "JSONEachRow" });
   const [row] = v.parse(tableStateSchema, await answer.json());
+  const answeredAt = Date.now();
   if (row === undefined) {
     return { refusal: checkTable(settings, undefined), measure: null, oldestDay: 0 };
   }
   const declaration = { engine: row.engine, engineFull: row.engine_full };
   const window = windowOf(declaration);
   const ttl = readTtl(row.engine_full);
+  const clockAheadMs = clockAhead(row.now, askedAt, answeredAt);
   return {
     refusal:
       checkTable(settings, declaration) ||
-      checkServer(settings, { timezone: row.timezone, deduplicateInsert: row.deduplicate_insert ?? "" }),
-    measure: { blocks: row.blocks ?? 0, windowBlocks: window.blocks, windowMs: window.ms, ttl },
+      checkServer(settings, {
+        timezone: row.timezone,
+        deduplicateInsert: row.deduplicate_insert ?? "",
+        deduplicateInsertSelect: row.deduplicate_insert_select ?? "",
+        clockAheadMs,
+      }),
+    measure: { blocks: row.blocks ?? 0, windowBlocks: window.blocks, windowMs: window.ms, ttl, clockAheadMs },
     oldestDay: oldestDayOf(ttl, now),
   };
+}
+
+/**
+ * By how much `serverNow` is certainly ahead of us (or behind): it was read at some moment between our two. Example: asked
+ * at 100, answered at 300: 250 is no difference, 350 is 50 ahead.
+ */
+function clockAhead(serverNow: number, askedAt: number, answeredAt: number): number {
+  return Math.round(serverNow - Math.min(Math.max(serverNow, askedAt), answeredAt));
 }
 
 const countsSchema = v.array(

@@ -78,7 +78,13 @@ function* answerTo(
     yield 10;
     return failed(60, "UNKNOWN_TABLE");
   }
-  const sent = insertSpansParameters(clickHouse, task.group, task.attempt, settings.insertMs);
+  const sent = insertSpansParameters(
+    clickHouse,
+    task.group,
+    task.attempt,
+    settings.insertMs,
+    task.serverDeadline,
+  );
   const token = sent["insert_deduplication_token"] ?? "";
   const run = table.begin(sent["query_id"] ?? "", token, rows, clock.now);
   world.witness.inserts.push({
