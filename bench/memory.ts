@@ -163,7 +163,15 @@ function again(payloads: readonly GroupPayload[]): GroupTask {
   if (!isGroupId(group)) {
     throw new Error("16 bytes are 32 hex digits");
   }
-  return { step: "insert", isFirstInsert: true, group, attempt: 1, deadline: Date.now() + 600_000, payloads };
+  return {
+    step: "insert",
+    isFirstInsert: true,
+    serverDeadline: Date.now() + 600_000,
+    group,
+    attempt: 1,
+    deadline: Date.now() + 600_000,
+    payloads,
+  };
 }
 
 async function ask(isolate: Isolate | undefined, path: string, body: unknown): Promise<void> {

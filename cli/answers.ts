@@ -26,6 +26,7 @@ export const balanceSchema = v.looseObject({
   dead: v.number(),
   duplicate: v.number(),
   erased: v.number(),
+  expired: v.number(),
   inFlight: v.number(),
   missing: v.array(v.string()),
 });

@@ -25,6 +25,8 @@ export interface AlertFacts {
   readonly breakerOpen: boolean;
   /** Why nothing may be inserted; empty: it may. */
   readonly tableRefusal: string;
+  /** ms that ClickHouse's clock is ahead of ours. */
+  readonly clockAheadMs: number;
   readonly databaseBytes: number;
   /** Rescues since the ledger began. */
   readonly rescues: Readonly<Record<"event" | "reconcile", number>>;
@@ -145,6 +147,16 @@ function* ledgerConditions(facts: AlertFacts): Generator<Condition> {
       kind: "broken_invariant",
       severity: "page",
       message: `An invariant of the ledger is broken: "${claim}" does not hold (last at ${timeText(at)}; ${times} times since the ledger began). The event that met it was not taken and comes again. This is a bug in Headrace: please report it with the log line of that time.`,
+    };
+  }
+  if (facts.tableRefusal === "" && Math.abs(facts.clockAheadMs) > limits.clockAheadFindingMs) {
+    const seconds = Math.round(Math.abs(facts.clockAheadMs) / 1000);
+    yield {
+      kind: "table_check",
+      subject: "clock",
+      tenant: "",
+      severity: "warning",
+      message: `ClickHouse's clock is ${seconds} s ${facts.clockAheadMs > 0 ? "ahead of" : "behind"} ours; at ${limits.clockAheadMaxMs / 1000} s nothing is inserted any more. Let ntpd or chronyd set the clock of its host.`,
     };
   }
   if (facts.breakerOpen) {

@@ -1,5 +1,5 @@
 /**
- * The balance: accepted = stored + dead + duplicate + erased + in flight, by sets of keys and not by counts, so that
+ * The balance: accepted = stored + dead + duplicate + erased + expired + in flight, by sets of keys and not by counts, so that
  * one lost and one doubled payload do not cancel out. What is in none of the sets is missing, and is named.
  */
 import { assert } from "./assert.ts";
@@ -12,6 +12,7 @@ export interface Balance {
   readonly dead: number;
   readonly duplicate: number;
   readonly erased: number;
+  readonly expired: number;
   readonly inFlight: number;
   /** Accepted, without receipt, and held by nobody: a ring is due. Sorted. */
   readonly missing: readonly PayloadKey[];
@@ -26,7 +27,7 @@ export function balanceOf(
   receipts: ReadonlyMap<PayloadKey, PayloadOutcome>,
   held: ReadonlySet<PayloadKey>,
 ): Balance {
-  const counts: Record<PayloadOutcome, number> = { stored: 0, dead: 0, duplicate: 0, erased: 0 };
+  const counts: Record<PayloadOutcome, number> = { stored: 0, dead: 0, duplicate: 0, erased: 0, expired: 0 };
   for (const outcome of receipts.values()) {
     counts[outcome] += 1;
   }
@@ -42,7 +43,7 @@ export function balanceOf(
       missing.push(key);
     }
   }
-  const ended = counts.stored + counts.dead + counts.duplicate + counts.erased;
+  const ended = counts.stored + counts.dead + counts.duplicate + counts.erased + counts.expired;
   assert(ended === receipts.size, "every receipt is in exactly one outcome");
   missing.sort();
   return { accepted: ended + inFlight + missing.length, ...counts, inFlight, missing };

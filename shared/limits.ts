@@ -55,10 +55,15 @@ export const limits = {
   /** One text of a log line: a header or a platform's message can be as long as its sender likes. */
   logTextCharsMax: 1000,
 
-  // --- a span's start time, relative to arrival. DESIGN: at most 60 d, and inside the table's TTL.
+  // --- a span's times, relative to arrival; less where the table's TTL is shorter (shared/table-limits.ts).
+  /** How long ago it may have ended. */
   spanAgeMaxMs: 30 * DAY_MS,
   spanFutureMaxMs: 1 * DAY_MS,
+  /** How long ago it may have begun: its day is a partition, and a group has `groupPartitionsMax` of them. */
   spanAgeCeilingMs: 60 * DAY_MS,
+  /** How long an isolate of the ingress remembers what the table keeps, and how long it waits for R2 to say it. */
+  tableMemoryMs: 1 * MINUTE_MS,
+  tableReadTimeoutMs: 1 * SECOND_MS,
 
   // --- a group, one INSERT. Each cap bounds the consumer's memory or ClickHouse's work.
   groupPayloadsMax: 500,
@@ -90,6 +95,9 @@ export const limits = {
   // --- the delivery protocol
   /** An attempt's lease: what was handed out and not reported by then was never reported. */
   leaseMs: 90 * SECOND_MS,
+  /** How far ClickHouse's clock may differ from ours: more is a finding, and beyond half of a lease nothing is inserted. */
+  clockAheadFindingMs: 10 * SECOND_MS,
+  clockAheadMaxMs: 45 * SECOND_MS,
   /** max_execution_time of an INSERT. */
   insertTimeoutSeconds: 60,
   /** A query of ours other than the block insert. */
@@ -305,6 +313,10 @@ assert(limits.spansMax <= limits.groupRowsMax, "whatever was accepted fits into 
 assert(limits.groupOutputBytesMax < limits.consumerBytesInHandMax, "a group fits into the consumer's budget");
 assert(limits.spanAgeMaxMs <= limits.spanAgeCeilingMs, "span age is within its ceiling");
 assert(
+  (limits.spanAgeCeilingMs + limits.spanFutureMaxMs) / DAY_MS + 1 <= limits.groupPartitionsMax,
+  "the days of one payload fit into a group",
+);
+assert(
   (limits.spanAgeCeilingMs + limits.spanFutureMaxMs) / DAY_MS + 2 <= limits.groupPartitionsMax,
   "one payload's days fit into a group",
 );
@@ -321,6 +333,7 @@ assert(
   "usage is answered for days that have their receipts",
 );
 assert(limits.insertTimeoutSeconds * 1000 < limits.leaseMs, "an INSERT ends before its lease");
+assert(limits.clockAheadMaxMs * 2 <= limits.leaseMs, "a clock that is believed leaves half of a lease");
 assert(limits.reconcileLeaseMs < limits.alertReconcilerMs, "one run that died is no alert");
 assert(limits.clientRetryMs < limits.ledgerMemoryMs, "the ledger remembers longer than clients retry");
 assert(

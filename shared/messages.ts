@@ -132,6 +132,8 @@ export const payloadMetadataSchema = v.object({
   /** Span start times accepted, ms since the epoch, both inclusive. */
   startMinMs: digits,
   startMaxMs: digits,
+  /** The first span end time accepted. A payload of an older version has none. */
+  endMinMs: v.exactOptional(digits),
   /** Traces below it were left out (otlp/sample-threshold.ts). A payload of an older version has none. */
   sampleThreshold: v.exactOptional(v.pipe(v.string(), v.regex(/^[0-9a-f]{14}$/))),
 });

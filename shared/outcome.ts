@@ -3,18 +3,22 @@
  * bug, and the compiler says so.
  */
 
-/** How the key of an accepted payload ended. Stands in `headrace_receipts`. */
-export const payloadOutcomes = ["stored", "dead", "duplicate", "erased"] as const;
+/**
+ * How the key of an accepted payload ended. Stands in `headrace_receipts`. `expired`: all of its rows were older than the
+ * table's TTL.
+ */
+export const payloadOutcomes = ["stored", "dead", "duplicate", "erased", "expired"] as const;
 export type PayloadOutcome = (typeof payloadOutcomes)[number];
 
 /**
  * Which of two receipts of one key holds (ReplacingMergeTree's version column). `erased` is a person's decision,
- * `stored` beats a wrong death, `dead` is the weakest claim.
+ * `stored` beats a wrong death, `dead` is the weakest claim. `expired` gives way to `stored`, should the TTL be made longer.
  */
 export const outcomeRank: Readonly<Record<PayloadOutcome, number>> = {
   erased: 4,
   stored: 3,
   duplicate: 2,
+  expired: 2,
   dead: 1,
 };
 

@@ -55,7 +55,9 @@ async function insert(group: Group, clickhouseUrl: string): Promise<void> {
   };
   const url = new URL(clickhouseUrl);
   const token = crypto.randomUUID().replaceAll("-", "");
-  url.search = new URLSearchParams(insertSpansParameters(settings, token, 1, insertMs)).toString();
+  url.search = new URLSearchParams(
+    insertSpansParameters(settings, token, 1, insertMs, Date.now() + insertMs),
+  ).toString();
   const response = await fetchClickHouse(url, {
     method: "POST",
     headers: { "Content-Encoding": "zstd" },

@@ -12,7 +12,7 @@ export const status: Command = {
   name: "status",
   summary: "whether everything accepted has arrived, how far that is proven, and what is open",
   about:
-    "Balanced means: each payload accepted in the last hours is stored, dead, duplicate, erased or in flight.\nThe watermark is the minute up to which that is proven with nothing in flight.",
+    "Balanced means: each payload accepted in the last hours is stored, dead, duplicate, erased, expired or in flight.\nThe watermark is the minute up to which that is proven with nothing in flight.",
   operands: { text: "", min: 0, max: 0 },
   flags: {
     hours: {
@@ -48,10 +48,10 @@ export const status: Command = {
     if (isWell && given.has("quiet")) {
       return 0;
     }
-    const { accepted, stored, dead, duplicate, erased, inFlight, missing } = balance;
+    const { accepted, stored, dead, duplicate, erased, expired, inFlight, missing } = balance;
     say(
       balance.balanced
-        ? `balanced: ${accepted} accepted = ${stored} stored + ${dead} dead + ${duplicate} duplicate + ${erased} erased + ${inFlight} in flight (last ${hours} h)`
+        ? `balanced: ${accepted} accepted = ${stored} stored + ${dead} dead + ${duplicate} duplicate + ${erased} erased + ${expired} expired + ${inFlight} in flight (last ${hours} h)`
         : balance.truncated
           ? `not known: more payloads than one balance lists; ask for fewer --hours`
           : `NOT BALANCED: of ${accepted} accepted, ${counted(missing.length, "payload")} neither ended nor in flight (last ${hours} h)`,

@@ -3,6 +3,7 @@
  * out. HTTP statuses do not decide (ClickHouse answers 500 for data and for overload alike), and an exception never
  * proves that nothing was written: a user's materialized view raises its errors after the commit.
  */
+import { lateText } from "./statements.ts";
 
 /**
  * - `stored`: ClickHouse itself says so, completely.
@@ -28,6 +29,8 @@ export interface Verdict {
   readonly reason: string;
   /** ClickHouse's error code, where there is one. */
   readonly code?: number;
+  /** The server refused it because it came after its deadline: no row was stored, now or ever. */
+  readonly late?: true;
   /** The code is in no list of ours: a finding. It counts as `unknown`. */
   readonly unlisted?: true;
 }
@@ -130,6 +133,8 @@ const classes: Readonly<Record<Exclude<VerdictClass, "stored">, ReadonlyMap<numb
 
 /** One code, two meanings (FACTS B7): the text tells. */
 const tooManyParts = 252;
+/** FUNCTION_THROW_IF_VALUE_IS_NON_ZERO */
+const throwIf = 395;
 /** How much of an answer a reason repeats. */
 const reasonCharsMax = 500;
 
@@ -165,6 +170,10 @@ function ofCode(code: number, text: string): Verdict {
     // "Too many parts (301 …). Merges are processing significantly slower than inserts" is back-pressure;
     // "Too many partitions for single INSERT block (more than 100)" is in the data.
     return { class: /too many partitions/i.test(text) ? "refused" : "retry", reason, code };
+  }
+  if (code === throwIf && text.includes(lateText)) {
+    // Our own fence, asked before the first row is written; whatever else throws 395 (a view's query) proves nothing.
+    return { class: "retry", reason, code, late: true };
   }
   for (const name of ["retry", "unknown", "refused", "halted"] as const) {
     if (classes[name].has(code)) {

@@ -52,7 +52,7 @@ export function tallyQuery(settings: ClickHouseSettings, minute: number): string
   const start = `${payloadPrefix}${formatMinute(minute)}`;
   return `SELECT tenant, toUInt32(count()) AS accepted, toUInt32(countIf(outcome = 'stored')) AS stored,
       toUInt32(countIf(outcome = 'dead')) AS dead, toUInt32(countIf(outcome = 'duplicate')) AS duplicate,
-      toUInt32(countIf(outcome = 'erased')) AS erased,
+      toUInt32(countIf(outcome = 'erased')) AS erased, toUInt32(countIf(outcome = 'expired')) AS expired,
       toFloat64(sumIf(spans, outcome = 'stored')) AS spans,
       toFloat64(sumIf(rejected_spans, outcome = 'stored')) AS rejectedSpans,
       toFloat64(sum(bytes)) AS bytes,
@@ -70,6 +70,7 @@ export const minuteColumns = [
   "dead",
   "duplicate",
   "erased",
+  "expired",
   "spans",
   "rejected_spans",
   "bytes",
@@ -88,6 +89,7 @@ export function minuteRow(row: MinuteRow, at: number) {
     dead: row.dead,
     duplicate: row.duplicate,
     erased: row.erased,
+    expired: row.expired,
     spans: row.spans,
     rejected_spans: row.rejectedSpans,
     bytes: row.bytes,
@@ -137,17 +139,17 @@ export function minuteStepsQuery(
   const minutes = tableName(settings, "headrace_minutes");
   const start = `minute >= toDateTime(${Math.floor(since / 1000)})`;
   const from = `${payloadPrefix}${formatMinute(Math.max(since, unsealedSince))}/`;
-  const sums = ["stored", "dead", "duplicate", "erased", "spans", "rejectedSpans", "bytes"]
+  const sums = ["stored", "dead", "duplicate", "erased", "expired", "spans", "rejectedSpans", "bytes"]
     .map((name) => `toFloat64(sum(${name}_)) AS ${name}`)
     .join(", ");
   return `SELECT toUInt32(intDiv(toUnixTimestamp(minute), ${stepMs / 1000}) * ${stepMs / 1000}) AS step, tenant, ${sums}
     FROM (
-      SELECT minute, tenant, stored AS stored_, dead AS dead_, duplicate AS duplicate_, erased AS erased_,
+      SELECT minute, tenant, stored AS stored_, dead AS dead_, duplicate AS duplicate_, erased AS erased_, expired AS expired_,
         spans AS spans_, rejected_spans AS rejectedSpans_, bytes AS bytes_
       FROM ${minutes} FINAL WHERE ${start} AND sealed
       UNION ALL
       SELECT minute, tenant, countIf(outcome = 'stored'), countIf(outcome = 'dead'), countIf(outcome = 'duplicate'),
-        countIf(outcome = 'erased'), sumIf(spans, outcome = 'stored'), sumIf(rejected_spans, outcome = 'stored'), sum(bytes)
+        countIf(outcome = 'erased'), countIf(outcome = 'expired'), sumIf(spans, outcome = 'stored'), sumIf(rejected_spans, outcome = 'stored'), sum(bytes)
       FROM ${tableName(settings, "headrace_receipts")} FINAL
       WHERE key >= '${checkedBound(from)}' AND minute NOT IN (SELECT minute FROM ${minutes} FINAL WHERE ${start} AND sealed)
       GROUP BY minute, tenant

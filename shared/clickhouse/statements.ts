@@ -4,27 +4,45 @@
  */
 import { toHex } from "../hex.ts";
 import { type PayloadId, payloadIdToBytes } from "../payload-key.ts";
-import { columnListText } from "../rows/columns.ts";
+import { columnListText, columns } from "../rows/columns.ts";
 import type { ClickHouseSettings } from "./connection.ts";
+import { quoteText } from "./identifier.ts";
 
 /** `db`.`table`, both checked identifiers (see connection.ts). */
 export function tableName(settings: ClickHouseSettings, table: string): string {
   return `\`${settings.database}\`.\`${table}\``;
 }
 
+/** The message of the fence, by which an INSERT that came too late is told from any other 395 (errors.ts). */
+export const lateText = "headrace: the INSERT came after its deadline";
+
+const structureText = quoteText(columns.map(({ name, type }) => `\`${name}\` ${type}`).join(", "));
+
+/**
+ * The INSERT of a block as Native that the server itself refuses when it begins after `deadline` (ms since the epoch, by
+ * the server's clock), whatever delivered it: then no row is stored, and the answer is an error. A bare WHERE would answer
+ * an empty 200. In time, it is the plain INSERT: one part, the same token, views and projections as ever (decision 0062).
+ */
+function fencedInsert(table: string, deadline: number): string {
+  const isLate = `now64(3) >= fromUnixTimestamp64Milli(toInt64(${Math.floor(deadline)}))`;
+  return `INSERT INTO ${table} (${columnListText}) SELECT ${columnListText} FROM input(${structureText}) WHERE throwIf(${isLate}, ${quoteText(lateText)}) = 0 FORMAT Native`;
+}
+
 /**
  * URL parameters of the INSERT of one group as one Native block. `token` is the group's id, `attempt` counts from 1:
  * together they are the query id, by which a running INSERT can be found and killed. `insertMs` is how long it may run:
  * the fence counts on it (shared/ledger/settings.ts).
+ * `serverDeadline`: ms since the epoch by the server's clock; it stores nothing that begins later.
  */
 export function insertSpansParameters(
   settings: ClickHouseSettings,
   token: string,
   attempt: number,
   insertMs: number,
+  serverDeadline: number,
 ): Record<string, string> {
   return {
-    query: `INSERT INTO ${tableName(settings, settings.tracesTable)} (${columnListText}) FORMAT Native`,
+    query: fencedInsert(tableName(settings, settings.tracesTable), serverDeadline),
     query_id: `${token}.${attempt}`,
     // Deduplication: the same block under the same token is one copy, in the table and in its view's target.
     insert_deduplicate: "1",
@@ -76,12 +94,13 @@ export function receiptsQuery(settings: ClickHouseSettings, ids: readonly Payloa
 
 /**
  * How far the table's deduplication log has been used, how its engine was declared (window, TTL), and what of the
- * server's settings can break the promise.
+ * server's settings and of its clock can break the promise.
  */
 export function tableStateQuery(settings: ClickHouseSettings): string {
   const where = `database = '${settings.database}' AND`;
-  return `SELECT engine, engine_full, serverTimezone() AS timezone,
+  return `SELECT engine, engine_full, serverTimezone() AS timezone, toFloat64(toUnixTimestamp64Milli(now64(3))) AS now,
       (SELECT any(value) FROM system.settings WHERE name = 'deduplicate_insert') AS deduplicate_insert,
+      (SELECT any(value) FROM system.settings WHERE name = 'deduplicate_insert_select') AS deduplicate_insert_select,
       (SELECT toFloat64(max(max_block_number)) FROM system.parts WHERE ${where} table = '${settings.tracesTable}' AND active) AS blocks
     FROM system.tables WHERE ${where} name = '${settings.tracesTable}'`;
 }

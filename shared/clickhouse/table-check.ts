@@ -5,6 +5,7 @@
 import { limits } from "../limits.ts";
 import type { ClickHouseSettings } from "./connection.ts";
 import { tableName } from "./statements.ts";
+import { readTtl } from "./ttl.ts";
 
 /** One row of `tableStateQuery`, or undefined where there is no such table. */
 export interface TableDeclaration {
@@ -18,6 +19,10 @@ export interface ServerState {
   readonly timezone: string;
   /** The setting `deduplicate_insert` as our login has it; empty where the server does not know it. */
   readonly deduplicateInsert: string;
+  /** The same of `deduplicate_insert_select`. */
+  readonly deduplicateInsertSelect: string;
+  /** ms that its clock is ahead of ours. */
+  readonly clockAheadMs: number;
 }
 
 /** Names of UTC, and of zones that never differ from it. */
@@ -41,12 +46,6 @@ export function windowOf({ engine, engineFull }: TableDeclaration): Deduplicatio
     : { blocks: setting("non_replicated_deduplication_window", 0), ms: null };
 }
 
-/** Days that the table's TTL keeps, or undefined where it has none (or one that we cannot read). */
-export function ttlDaysOf({ engineFull }: TableDeclaration): number | undefined {
-  const days = /TTL .*?toIntervalDay\((\d+)\)/.exec(engineFull)?.[1];
-  return days === undefined ? undefined : Number(days);
-}
-
 function isReplicated(engine: string): boolean {
   return /^(Replicated|Shared)/.test(engine);
 }
@@ -68,6 +67,10 @@ export function checkTable(settings: ClickHouseSettings, declaration: TableDecla
       : "non_replicated_deduplication_window";
     return `${name} remembers the last ${blocks} blocks, and a retry would be stored twice. Mend it with: ALTER TABLE ${name} MODIFY SETTING ${setting} = ${limits.deduplicationWindow}`;
   }
+  const ttl = readTtl(declaration.engineFull);
+  if (ttl.kind === "unclear") {
+    return `${name} has a TTL that we do not understand (${ttl.clause}): nobody could tell rows that it dropped from rows that were lost. Mend it with: ALTER TABLE ${name} MODIFY TTL toDateTime(Timestamp) + toIntervalDay(90), or another number of days (hours, weeks, months, years)`;
+  }
   return "";
 }
 
@@ -77,13 +80,21 @@ export function isUtc(timezone: string): boolean {
 
 /** Why nothing may be inserted on this server with this login, with what mends it; empty where all is as it must be. */
 export function checkServer({ user }: ClickHouseSettings, server: ServerState): string {
-  const { timezone, deduplicateInsert } = server;
+  const { timezone, deduplicateInsert, deduplicateInsertSelect, clockAheadMs } = server;
   if (!isUtc(timezone)) {
     // Rows are counted and partitions are formed by toDate(Timestamp), and receipts say days in UTC.
     return `The server's time zone is ${timezone}: its days are not those that rows are counted by. Mend it with <timezone>UTC</timezone> in the server's configuration (stored times do not change, only how they are shown), and a restart.`;
   }
   if (deduplicateInsert === "disable") {
     return `deduplicate_insert is 'disable' for the user ${user}, which beats insert_deduplicate=1, and a retry would be stored twice. Mend it with: ALTER USER ${user} SETTINGS deduplicate_insert = 'enable' (or in the profile that sets it)`;
+  }
+  if (deduplicateInsertSelect === "disable") {
+    return `deduplicate_insert_select is 'disable' for the user ${user}: our INSERTs are INSERT … SELECT, and a retry would be stored twice. Mend it with: ALTER USER ${user} SETTINGS deduplicate_insert_select = 'enable_when_possible' (or in the profile that sets it)`;
+  }
+  if (Math.abs(clockAheadMs) > limits.clockAheadMaxMs) {
+    // The server refuses an INSERT after its deadline, by its own clock: too far ahead and it refuses all of them.
+    const seconds = Math.round(Math.abs(clockAheadMs) / 1000);
+    return `The server's clock is ${seconds} s ${clockAheadMs > 0 ? "ahead of" : "behind"} ours: it cannot tell an INSERT that comes too late. Let ntpd or chronyd set the clock of ClickHouse's host`;
   }
   return "";
 }

@@ -25,6 +25,7 @@ const stepSchema = v.object({
   dead: count,
   duplicate: count,
   erased: count,
+  expired: count,
   inFlight: count,
   /** Of what is stored, and of what is in flight. */
   spans: count,
@@ -41,6 +42,7 @@ const tenantSumSchema = v.object({
   dead: count,
   duplicate: count,
   erased: count,
+  expired: count,
   inFlight: count,
   spans: count,
   rejectedSpans: count,

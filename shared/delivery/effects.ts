@@ -34,8 +34,8 @@ export interface TableFacts {
   readonly refusal: string;
   /** Null: there is no such table. */
   readonly measure: TableMeasure | null;
-  /** The first day inside the table's TTL, in days since 1970-01-01. */
-  readonly oldestDay: number;
+  /** The first day inside the table's TTL, in days since 1970-01-01. Null: its TTL is not understood. */
+  readonly oldestDay: number | null;
 }
 
 /** An object of R2, as far as VERIFY wants to know it. */

@@ -38,6 +38,10 @@ export function* verifyGroup(task: Task<"verify">): DeliveryWork<AttemptReport> 
   const ids = task.payloads.map(({ key }) => idOfKey(key));
   const receipts = yield* ask("readReceipts", ids);
   const { oldestDay } = yield* ask("readTable", null);
+  if (oldestDay === null) {
+    // Rows that it dropped would be taken for lost, or lost ones for dropped.
+    return { kind: "retry", reason: "the table's TTL is not understood" };
+  }
   const rows = yield* ask("countRows", ids);
   const payloads: Evidence[] = [];
   for (const [i, payload] of task.payloads.entries()) {

@@ -34,7 +34,8 @@ export function* insertGroup(
     throw error;
   }
   if (!mayBegin(task, now())) {
-    return { kind: "retry", reason: "the attempt's lease ran out before its INSERT began" };
+    const reason = "the attempt's lease ran out before its INSERT began";
+    return { kind: "retry", reason, passes: true };
   }
   try {
     const patienceMs = Math.max(1, deadline - now());
@@ -60,6 +61,10 @@ function reportOf(
   if (judged.class !== "stored") {
     const kind = judged.unlisted === true ? "unlisted" : judged.class;
     const { reason, code } = judged;
+    if (judged.late === true) {
+      // Nothing of it was begun: the attempt is as clean as one that never sent it.
+      return { kind: "retry", reason, payloads, passes: true };
+    }
     return { kind, reason, payloads, ...(code === undefined ? {} : { code }) };
   }
   if (isFirstInsert && writtenRows !== undefined && writtenRows < rows) {

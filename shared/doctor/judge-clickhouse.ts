@@ -4,13 +4,8 @@
  */
 import type { ClickHouseSettings } from "../clickhouse/connection.ts";
 import { tableName } from "../clickhouse/statements.ts";
-import {
-  checkServer,
-  checkTable,
-  type TableDeclaration,
-  ttlDaysOf,
-  windowOf,
-} from "../clickhouse/table-check.ts";
+import { checkServer, checkTable, type TableDeclaration, windowOf } from "../clickhouse/table-check.ts";
+import { leastKeptMs, readTtl } from "../clickhouse/ttl.ts";
 import { DAY_MS, limits } from "../limits.ts";
 import { bad, type Check, good, warning } from "./check.ts";
 
@@ -45,14 +40,16 @@ const deploy = "npx headrace deploy";
 export function judgeClickHouse(facts: ClickHouseFacts, settings: ClickHouseSettings): readonly Check[] {
   const traces = tableName(settings, settings.tracesTable);
   const times = tableName(settings, `${settings.tracesTable}_trace_id_ts`);
+  // Each is judged with the others as they must be.
+  const others = { timezone: "UTC", deduplicateInsert: "", deduplicateInsertSelect: "", clockAheadMs: 0 };
   return [
     judgeVersion(facts.version),
     judgeClock(facts),
-    judgeServer("clickhouse timezone", settings, { ...facts, deduplicateInsert: "" }, facts.timezone),
+    judgeServer("clickhouse timezone", settings, { ...others, timezone: facts.timezone }, facts.timezone),
     judgeServer(
       "clickhouse deduplication",
       settings,
-      { ...facts, timezone: "UTC" },
+      { ...others, deduplicateInsert: facts.deduplicateInsert },
       facts.deduplicateInsert === ""
         ? "as every INSERT asks for it"
         : `deduplicate_insert = ${facts.deduplicateInsert}`,
@@ -173,21 +170,23 @@ function judgeTimes(declaration: TableDeclaration | undefined, times: string): C
 /** ClickHouse drops expired rows at the INSERT, and still answers 200. */
 function judgeTtl(declaration: TableDeclaration, traces: string): Check {
   const check = "clickhouse TTL";
-  const days = ttlDaysOf(declaration);
-  if (days === undefined) {
-    return /\bTTL\b/.test(declaration.engineFull)
-      ? warning(
-          check,
-          "the table has a TTL that is not counted in days",
-          `ALTER TABLE ${traces} MODIFY TTL toDateTime(Timestamp) + toIntervalDay(90)`,
-        )
-      : good(check, "none: spans are kept");
+  const ttl = readTtl(declaration.engineFull);
+  if (ttl.kind === "none") {
+    return good(check, "none: spans are kept");
   }
+  if (ttl.kind === "unclear") {
+    return bad(
+      check,
+      `the table has a TTL that we do not understand (${ttl.clause})`,
+      `ALTER TABLE ${traces} MODIFY TTL toDateTime(Timestamp) + toIntervalDay(90)`,
+    );
+  }
+  const days = Math.floor(leastKeptMs(ttl) / DAY_MS);
   const least = Math.ceil((limits.spanAgeMaxMs + limits.payloadRetentionMs) / DAY_MS) + 1;
   return days < least
-    ? bad(
+    ? warning(
         check,
-        `${days} days: a span may be ${limits.spanAgeMaxMs / DAY_MS} days old when it arrives, and be gone at once`,
+        `${days} days: older spans are refused when they arrive, and younger ones leave before they are a week old in R2`,
         `ALTER TABLE ${traces} MODIFY TTL toDateTime(Timestamp) + toIntervalDay(${least})`,
       )
     : good(check, `${days} days`);

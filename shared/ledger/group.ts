@@ -5,6 +5,7 @@
  * A group's payloads never change once it is made, and its id is the `insert_deduplication_token` of its INSERT and
  * of no other: under one token ClickHouse keeps the first content that it saw and answers 200 to any other (FACTS B2).
  */
+import type { TableTtl } from "../clickhouse/ttl.ts";
 import type { Cause } from "../messages.ts";
 import type { PayloadOutcome } from "../outcome.ts";
 import type { PayloadKey } from "../payload-key.ts";
@@ -89,6 +90,8 @@ export type GroupTask =
       readonly step: "insert";
       /** No INSERT under this token has been sent before: the rows that ClickHouse says it wrote are this INSERT's. */
       readonly isFirstInsert: boolean;
+      /** `deadline` by ClickHouse's clock: it refuses what begins later. */
+      readonly serverDeadline: number;
     })
   /** Read the table's blocks and window (TableMeasure), report `measured`: may this token still be trusted? */
   | (TaskBase & { readonly step: "measure" })
@@ -130,6 +133,10 @@ export interface TableMeasure {
   /** The deduplication window in blocks, and in time where the engine has one. */
   readonly windowBlocks: number;
   readonly windowMs: number | null;
+  /** ms that the server's clock is ahead of ours, as far as it is known. Absent where an older version measured. */
+  readonly clockAheadMs?: number;
+  /** Absent where an older version measured. */
+  readonly ttl?: TableTtl;
 }
 
 /** What VERIFY found of one payload. */
@@ -154,6 +161,8 @@ export interface Evidence {
 
 interface FailureFacts {
   readonly reason: string;
+  /** Nothing is to be concluded about the group: it came too late, or its isolate had no memory left for it. */
+  readonly passes?: true;
   /** ClickHouse's error code, where it answered with one. */
   readonly code?: number;
   /** What the transcoder counted, if it came so far. */

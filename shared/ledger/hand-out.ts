@@ -101,7 +101,8 @@ function handOutOpen(draft: Draft, group: Group, codecVersion: number): GroupTas
   });
   // An attempt that sent an INSERT, or may have, left the group unclean; `attempts` and `inserts` also count those that
   // ended before they sent it.
-  return { ...base, step: "insert", isFirstInsert: !group.unclean };
+  const serverDeadline = lease.until + (head.table.measure?.clockAheadMs ?? 0);
+  return { ...base, step: "insert", isFirstInsert: !group.unclean, serverDeadline };
 }
 
 /**

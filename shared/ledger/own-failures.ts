@@ -37,6 +37,9 @@ export const ownReasons: readonly string[] = ["too_slow", "too_large"];
 export function ownCauseOf(report: AttemptReport): OwnCause | null {
   switch (report.kind) {
     case "retry":
+      if (report.passes === true) {
+        return null;
+      }
       if (report.code === memoryLimit) {
         return { reason: "too_large", isSure: true, alone: "dead" };
       }

@@ -4,6 +4,7 @@
  */
 import { assert } from "../assert.ts";
 import { idOfKey, type PayloadKey } from "../payload-key.ts";
+import { endOfRows } from "./expiry.ts";
 import type { DayRows, Group, GroupId, GroupPayload, Receipt, StoredPayload } from "./group.ts";
 
 export function keysOf({ key, duplicateKeys }: GroupPayload): readonly PayloadKey[] {
@@ -29,7 +30,11 @@ export function blankReceipt(
 }
 
 /** Receipts of a stored group: the owner's first, then those of its other keys. */
-export function planReceipts(group: Group, stored: readonly StoredPayload[]): readonly Receipt[] {
+export function planReceipts(
+  group: Group,
+  stored: readonly StoredPayload[],
+  oldestDay: number | null,
+): readonly Receipt[] {
   const byKey = new Map(stored.map((payload) => [payload.key, payload]));
   assert(byKey.size === group.payloads.length, "a stored group reports each of its payloads once");
   return group.payloads.flatMap((payload) => {
@@ -38,7 +43,7 @@ export function planReceipts(group: Group, stored: readonly StoredPayload[]): re
     // The object says how many spans it has: a doorbell may be of another request with the same bytes.
     const rowsByDay = payload.only?.whole ?? came.rowsByDay;
     const blank = { ...blankReceipt(payload, group.id, came), spans: sumOf(rowsByDay) };
-    const own: Receipt = { ...blank, outcome: "stored", rowsByDay };
+    const own: Receipt = { ...blank, ...endOfRows(rowsByDay, oldestDay) };
     return [own, ...payload.duplicateKeys.map((key) => ({ ...blank, key }))];
   });
 }

@@ -3,6 +3,7 @@
  * counted (measured: ClickHouse 26.7 logged a token and lost its block at a SIGKILL).
  */
 import { assert, unreachable } from "../assert.ts";
+import { oldestDayOf } from "../clickhouse/ttl.ts";
 import { idOfKey } from "../payload-key.ts";
 import { afterHalt, afterPressure, afterSuccess, afterUnknown } from "./breaker.ts";
 import type { Draft } from "./draft.ts";
@@ -41,7 +42,9 @@ export function takeStored(draft: Draft, group: Group, report: Report<"stored">)
 /** The rows are in the table: the group's receipts, and what late rings it came by. */
 export function close(draft: Draft, group: Group, payloads: readonly StoredPayload[]): Group {
   const { now } = draft;
-  const receipts = planReceipts(group, payloads);
+  const ttl = draft.head.table.measure?.ttl;
+  const oldestDay = ttl === undefined ? null : oldestDayOf(ttl, now);
+  const receipts = planReceipts(group, payloads, oldestDay);
   const ended: readonly EndedPayload[] = group.payloads.map(({ key }) => ({ key, outcome: "stored" }));
   const late = group.payloads.flatMap(({ key, cause, doorbell }) =>
     !doorbell && (cause === "event" || cause === "reconcile")

@@ -5,6 +5,7 @@
  */
 import { assert } from "../assert.ts";
 import type { PayloadKey } from "../payload-key.ts";
+import { endOfRows } from "./expiry.ts";
 import type { DayRows, Evidence, GroupId, GroupPayload, Receipt, StoredPayload } from "./group.ts";
 import { mayStoreAgain } from "./head.ts";
 import { blankReceipt, deadReceipts, keysOf, sumOf } from "./receipts.ts";
@@ -177,20 +178,21 @@ function copiesFound(
  * `stored`, and B asks: B gets a receipt `duplicate`. Two copies, A is `stored`, B has no receipt: B is `stored` too.
  */
 function presentVerdict(
-  { payload }: VerifyFacts,
+  { payload, oldestDay }: VerifyFacts,
   { keys, byKey, stored, blank }: Claims,
   { whole, most, storedKeys }: Copies,
 ): Ended {
   const isOwn = storedKeys === 0 || (most > storedKeys && !byKey.has(payload.key));
-  const own: Receipt = { ...blank, outcome: "stored", rowsByDay: whole };
+  const own: Receipt = { ...blank, ...endOfRows(whole, oldestDay) };
+  const isKnown = own.outcome === "expired" && byKey.get(payload.key)?.outcome === "expired";
   const owner = isOwn ? payload.key : (stored[0]?.key ?? payload.key);
   const receipts = [
-    ...(isOwn ? [own] : []),
+    ...(isOwn && !isKnown ? [own] : []),
     ...keys
       .filter((key) => key !== owner && (!byKey.has(key) || byKey.get(key)?.outcome === "dead"))
       .map((key) => ({ ...blank, key })),
   ];
-  return { ...end("stored", owner, receipts), found: true };
+  return { ...end("stored", owner, receipts), found: own.outcome === "stored" };
 }
 
 /**

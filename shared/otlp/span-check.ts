@@ -14,6 +14,8 @@ import type { SpanScan } from "./span-scan.ts";
 export interface SpanBounds {
   readonly startMinMs: number;
   readonly startMaxMs: number;
+  /** The first end time accepted: a span is old by its end. Absent for payloads of an older version. */
+  readonly endMinMs?: number;
   /** Traces below it are left out (sample-threshold.ts); none are where it is absent. */
   readonly sampleThreshold?: string;
 }
@@ -30,6 +32,8 @@ export class SpanCheck {
   /** The bounds in nanoseconds, as high and low 32 bits: the lowest accepted, and the first that is too late. */
   #minHigh = 0;
   #minLow = 0;
+  #endMinHigh = 0;
+  #endMinLow = 0;
   #limitHigh = 0;
   #limitLow = 0;
   #sampleHigh = 0;
@@ -40,9 +44,12 @@ export class SpanCheck {
   use(bounds: SpanBounds): void {
     this.#bounds = bounds;
     const min = BigInt(Math.max(0, Math.ceil(bounds.startMinMs))) * nanosPerMs;
+    const endMin = BigInt(Math.max(0, Math.ceil(bounds.endMinMs ?? 0))) * nanosPerMs;
     const limit = BigInt(Math.max(0, Math.floor(bounds.startMaxMs) + 1)) * nanosPerMs;
     this.#minHigh = Number(min >> 32n);
     this.#minLow = Number(min & 0xffffffffn);
+    this.#endMinHigh = Number(endMin >> 32n);
+    this.#endMinLow = Number(endMin & 0xffffffffn);
     this.#limitHigh = Number(limit >> 32n);
     this.#limitLow = Number(limit & 0xffffffffn);
     const sample = thresholdParts(bounds.sampleThreshold ?? everyTrace);
@@ -72,11 +79,22 @@ export class SpanCheck {
     }
     const low = view.getUint32(span.startTimeAt, true);
     const high = view.getUint32(span.startTimeAt + 4, true);
-    if (high < this.#minHigh || (high === this.#minHigh && low < this.#minLow)) {
+    if (isBefore(high, low, this.#minHigh, this.#minLow)) {
       return `start_time_unix_nano is ${formatNanos(high, low)}, before ${formatMs(this.#bounds.startMinMs)}`;
     }
     if (high > this.#limitHigh || (high === this.#limitHigh && low >= this.#limitLow)) {
       return `start_time_unix_nano is ${formatNanos(high, low)}, after ${formatMs(this.#bounds.startMaxMs)}`;
+    }
+    if (isBefore(high, low, this.#endMinHigh, this.#endMinLow)) {
+      // It began long ago. A missing end, or one before the start, counts as the start.
+      const endLow = span.endTimeAt < 0 ? 0 : view.getUint32(span.endTimeAt, true);
+      const endHigh = span.endTimeAt < 0 ? 0 : view.getUint32(span.endTimeAt + 4, true);
+      if (isBefore(endHigh, endLow, this.#endMinHigh, this.#endMinLow)) {
+        const ended = isBefore(endHigh, endLow, high, low)
+          ? formatNanos(high, low)
+          : formatNanos(endHigh, endLow);
+        return `the span ended ${ended}, before ${formatMs(this.#bounds.endMinMs ?? 0)}`;
+      }
     }
     const reason = span.links.count === 0 ? undefined : this.#linkRefusal(bytes, view, span);
     return reason ?? (this.#isSampledOut(view, span.traceIdAt) ? sampledOut : undefined);
@@ -104,6 +122,11 @@ export class SpanCheck {
     }
     return undefined;
   }
+}
+
+/** Compares two 64-bit numbers by their halves. */
+function isBefore(high: number, low: number, otherHigh: number, otherLow: number): boolean {
+  return high < otherHigh || (high === otherHigh && low < otherLow);
 }
 
 /** Whether the id of 8 or 16 bytes at `at` is all zero, which means absent. */

@@ -35,6 +35,7 @@ export interface MinuteTally {
   readonly dead: number;
   readonly duplicate: number;
   readonly erased: number;
+  readonly expired: number;
   readonly spans: number;
   readonly rejectedSpans: number;
   readonly bytes: number;

@@ -51,7 +51,7 @@ export interface DeleteFacts {
 
 /**
  * May this payload's object be deleted? It is the last copy of what was accepted, so: past its retention, sealed,
- * receipted as stored or erased (a duplicate: only when a key of the id is stored), every row found in the table in
+ * receipted as stored, erased or expired (a duplicate: only when a key of the id is stored or expired), every row found in the table in
  * this very run (none, where it was erased), and nobody is working on it. Dead letters stay until they are purged.
  */
 export function mayDelete(
@@ -76,9 +76,11 @@ export function mayDelete(
     return facts.rowsByDay.length === 0; // else the object is what the erasure is rung by, to be done again
   }
   const stored = receipts.filter(({ outcome }) => outcome === "stored");
-  const claimed = stored[0]?.rowsByDay;
+  // What is expired has no rows, and claims none.
+  const claimed = (stored[0] ?? receipts.find(({ outcome }) => outcome === "expired"))?.rowsByDay;
   if (own.outcome === "dead" || claimed === undefined) {
     return false;
   }
-  return auditRows(claimed, facts.rowsByDay, stored.length, facts.oldestDay) === "exact";
+  const copiesMax = Math.max(1, stored.length);
+  return auditRows(claimed, facts.rowsByDay, copiesMax, facts.oldestDay) === "exact";
 }

@@ -114,7 +114,7 @@ function isBefore(a: OpenMinute, b: OpenMinute): boolean {
 }
 
 /**
- * The watermark, ms since the epoch: everything that arrived before it is stored, dead, duplicate or erased, and
+ * The watermark, ms since the epoch: everything that arrived before it is stored, dead, duplicate, erased or expired, and
  * nothing of it is in flight.
  */
 export function watermarkOf(book: MinuteBook): number {

@@ -18,6 +18,7 @@ export interface EndedRow {
   readonly dead: number;
   readonly duplicate: number;
   readonly erased: number;
+  readonly expired: number;
   readonly spans: number;
   readonly rejectedSpans: number;
   readonly bytes: number;
@@ -51,6 +52,7 @@ const nothing: Counts = {
   dead: 0,
   duplicate: 0,
   erased: 0,
+  expired: 0,
   inFlight: 0,
   spans: 0,
   rejectedSpans: 0,
@@ -105,9 +107,9 @@ export function minuteSteps(facts: StepFacts): Minutes {
   };
 }
 
-function endedCounts({ stored, dead, duplicate, erased, spans, rejectedSpans, bytes }: EndedRow): Counts {
-  const accepted = stored + dead + duplicate + erased;
-  return { accepted, stored, dead, duplicate, erased, inFlight: 0, spans, rejectedSpans, bytes };
+function endedCounts({ step: _step, tenant: _tenant, ...row }: EndedRow): Counts {
+  const { stored, dead, duplicate, erased, expired } = row;
+  return { accepted: stored + dead + duplicate + erased + expired, inFlight: 0, ...row };
 }
 
 function plus<K>(sums: Map<K, Counts>, at: K, more: Counts): void {
@@ -118,6 +120,7 @@ function plus<K>(sums: Map<K, Counts>, at: K, more: Counts): void {
     dead: sum.dead + more.dead,
     duplicate: sum.duplicate + more.duplicate,
     erased: sum.erased + more.erased,
+    expired: sum.expired + more.expired,
     inFlight: sum.inFlight + more.inFlight,
     spans: sum.spans + more.spans,
     rejectedSpans: sum.rejectedSpans + more.rejectedSpans,

@@ -12,16 +12,17 @@ function receipts(...entries: [number, PayloadOutcome][]): Map<PayloadKey, Paylo
 
 test("every accepted key is in exactly one set", () => {
   const balance = balanceOf(
-    [1, 2, 3, 4, 5, 6].map(key),
-    receipts([1, "stored"], [2, "dead"], [3, "duplicate"], [4, "erased"]),
+    [1, 2, 3, 4, 5, 6, 7].map(key),
+    receipts([1, "stored"], [2, "dead"], [3, "duplicate"], [4, "erased"], [7, "expired"]),
     new Set([key(5), key(1)]),
   );
   expect(balance).toEqual({
-    accepted: 6,
+    accepted: 7,
     stored: 1,
     dead: 1,
     duplicate: 1,
     erased: 1,
+    expired: 1,
     inFlight: 1,
     missing: [key(6)],
   });

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { type Answer, verdict } from "../../shared/clickhouse/errors.ts";
+import { lateText } from "../../shared/clickhouse/statements.ts";
 
 const answer = (changed: Partial<Answer>): Answer => ({
   httpStatus: 200,
@@ -52,6 +53,14 @@ test.each([
 ] as const)("code %i is %s, whatever the status", (code, expected) => {
   expect(verdict(exception(code, "…")).class).toBe(expected);
   expect(verdict({ ...exception(code, "…"), httpStatus: 404, exceptionCode: null }).class).toBe(expected);
+});
+
+test("code 395 is our own fence's by its text, and then nothing was stored; any other is unknown", () => {
+  const late = exception(395, `${lateText}: while executing 'FUNCTION throwIf(...)'`);
+  expect(verdict(late)).toMatchObject({ class: "retry", late: true });
+  expect(verdict(exception(395, "Value passed to 'throwIf' function is non-zero"))).toMatchObject({
+    class: "unknown",
+  });
 });
 
 test("code 252 is back-pressure or the data's fault by its text", () => {

@@ -88,12 +88,11 @@ describe("doctor's judgement of ClickHouse", () => {
       "headrace deploy",
     ],
     ["no projection", { hasProjection: false }, "bad", "headrace_counts", "MATERIALIZE PROJECTION"],
-    ["a short TTL", { traces: table(1e5, "TTL x + toIntervalDay(7) ") }, "bad", "7 days", "MODIFY TTL"],
     [
-      "a TTL in hours",
-      { traces: table(1e5, "TTL x + toIntervalHour(7) ") },
+      "a short TTL",
+      { traces: table(1e5, "TTL Timestamp + toIntervalDay(7) ") },
       "warning",
-      "not counted in days",
+      "7 days",
       "MODIFY TTL",
     ],
     [

@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import { lateText } from "../../shared/clickhouse/statements.ts";
 import type { DeliveryEffects, InsertTask } from "../../shared/delivery/effects.ts";
 import { needsCount } from "../../shared/delivery/evidence.ts";
 import { insertGroup, mayBegin } from "../../shared/delivery/insertion.ts";
@@ -75,6 +76,27 @@ test("a 200 that wrote too few rows is no proof, also where an attempt before ha
   expect(second).toMatchObject({ attempt: 2, isFirstInsert: true });
   expect(reportOfInsert(second, { writtenRows: 0 })).toMatchObject({ kind: "unknown" });
   expect(reportOfInsert(second, { writtenRows: 10 })).toMatchObject({ kind: "stored" });
+});
+
+test("an INSERT that the server found late leaves its group as clean as one that was never sent", () => {
+  const ledger = new TestLedger();
+  ledger.claim({ n: 1 });
+  const task = ledger.takeRung();
+  const text = `Code: 395. DB::Exception: ${lateText}`;
+  const answer = { httpStatus: 500, exceptionCode: "395", text, clickHouseHeaders: true };
+  const report = reportOfInsert(task, { answer });
+  expect(report).toMatchObject({ kind: "retry" });
+  ledger.report(task, report);
+  expect(ledger.state.group(task.group)).toMatchObject({ unclean: false });
+});
+
+test("an INSERT's deadline is told by the server's clock", () => {
+  const ledger = new TestLedger();
+  const measure = { blocks: 0, windowBlocks: 1000, windowMs: null, clockAheadMs: -7000 };
+  ledger.step({ kind: "table", table: { refusal: "", measure } });
+  ledger.claim({ n: 1 });
+  const task = ledger.takeRung();
+  expect(task).toMatchObject({ step: "insert", serverDeadline: task.deadline - 7000 });
 });
 
 test("what a retry says it wrote is not asked: its rows may have been stored before", () => {

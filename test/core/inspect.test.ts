@@ -109,6 +109,22 @@ describe("a span is refused alone", () => {
     expect(inspection.rejections[0]?.reason).toMatch(reason);
   });
 
+  test("for an end before its bound, not for a start: a span is old by its end", () => {
+    const endMinMs = bounds.startMinMs + 3_600_000;
+    const old = BigInt(bounds.startMinMs) * 1_000_000n;
+    const ended = (nanos: bigint) => spanWith(traceId, spanId, old, fixed64Field(8, nanos));
+    const bound = BigInt(endMinMs) * 1_000_000n;
+    const accepted = (...spans: Uint8Array[]) => inspectTraces(request(...spans), { ...bounds, endMinMs });
+    expect(accepted(ended(bound))).toMatchObject({ spans: 1, rejectedSpans: 0 });
+    expect(accepted(spanWith(traceId, spanId, bound))).toMatchObject({ spans: 1, rejectedSpans: 0 });
+    expect(accepted(ended(bound - 1n)).rejections[0]?.reason).toBe(
+      "the span ended 2026-11-23T07:59:59.999Z, before 2026-11-23T08:00:00.000Z",
+    );
+    // Without an end, or with one before its start, it ended when it began.
+    expect(accepted(ended(1n)).rejections[0]?.reason).toMatch(/^the span ended 2026-11-23T07:00:00.000Z/);
+    expect(accepted(spanWith(traceId, spanId, old)).rejectedSpans).toBe(1);
+  });
+
   test("but not at the bounds themselves", () => {
     const first = spanWith(traceId, spanId, BigInt(bounds.startMinMs) * 1_000_000n);
     const last = spanWith(traceId, spanId, BigInt(bounds.startMaxMs) * 1_000_000n + 999_999n);

@@ -201,7 +201,14 @@ describe("attempts", () => {
     if (task === null || group === undefined) {
       throw new Error("a group is out");
     }
-    ledger.storeAll({ ...task, step: "insert", isFirstInsert: true, deadline: 0, payloads: group.payloads });
+    ledger.storeAll({
+      ...task,
+      step: "insert",
+      isFirstInsert: true,
+      serverDeadline: 0,
+      deadline: 0,
+      payloads: group.payloads,
+    });
     // One is done and one more may be out than before: two are rung, and however often the alarm looks, no third.
     const rung = ledger.alarm();
     expect(rung).toHaveLength(2);

@@ -527,3 +527,81 @@ test("five groups in a row that end unknown leave one probe, and a success lets 
   ledger.report(probe, storedReport(probe));
   expect(ledger.state.head?.breaker).toMatchObject({ isOpen: false, slots: 2 });
 });
+
+describe("rows that are older than the table's TTL", () => {
+  const ttl = { kind: "keeps", months: 0, ms: 3 * 86_400_000 } as const;
+  const withTtl = (): TestLedger => {
+    const ledger = new TestLedger();
+    const measure = { blocks: 0, windowBlocks: 1000, windowMs: null, ttl };
+    ledger.step({ kind: "table", table: { refusal: "", measure } });
+    return ledger;
+  };
+  const stored = (task: GroupTask, rowsByDay: readonly { day: number; rows: number }[]): AttemptReport => ({
+    ...storedReport(task),
+    payloads: task.payloads.map(({ key }) => ({ key, rowsByDay, rejectedSpans: 0, bytes: 100 })),
+  });
+  const receiptsOf = (task: GroupTask | null) => (task?.step === "receipts" ? task.receipts : null);
+
+  test("are answered 200 and dropped: the receipt says `expired`, and claims none", () => {
+    const ledger = withTtl();
+    ledger.claim({ n: 1 });
+    const task = ledger.takeRung();
+    const closing = ledger.report(task, stored(task, [{ day: today - 10, rows: 10 }]));
+    expect(receiptsOf(closing)).toMatchObject([
+      {
+        outcome: "expired",
+        spans: 10,
+        rowsByDay: [],
+        reason: expect.stringContaining("10 spans of 2026-11-14"),
+      },
+    ]);
+  });
+
+  test("beside younger ones: the receipt claims those that are there, and names the others", () => {
+    const ledger = withTtl();
+    ledger.claim({ n: 1 });
+    const task = ledger.takeRung();
+    const rowsByDay = [
+      { day: today - 10, rows: 7 },
+      { day: today, rows: 3 },
+    ];
+    expect(receiptsOf(ledger.report(task, stored(task, rowsByDay)))).toMatchObject([
+      {
+        outcome: "stored",
+        rowsByDay: [{ day: today, rows: 3 }],
+        reason: expect.stringContaining("7 spans of 2026-11-14"),
+      },
+    ]);
+  });
+
+  test("are found gone by VERIFY, which says `expired` once and never `stored`", () => {
+    const ledger = withTtl();
+    ledger.report(unclean(ledger), { kind: "unlisted", reason: "?" });
+    ledger.step({ kind: "restored", epoch: 2 });
+    const verify = next(ledger, 10 * MINUTE_MS);
+    const object = (payload: GroupPayload) => ({
+      key: payload.key,
+      spans: 10,
+      rejectedSpans: 0,
+      bytes: 100,
+      rowsByDay: [{ day: today - 10, rows: payload.spans }],
+    });
+    const report = (receipts: Evidence["receipts"]): AttemptReport => ({
+      kind: "verified",
+      running: false,
+      oldestDay: today - 2,
+      payloads: verify.payloads.map((payload) =>
+        evidenceOf(payload, 0, { receipts, object: object(payload) }),
+      ),
+    });
+    const closing = receiptsOf(ledger.report(verify, report([])));
+    expect(closing).toMatchObject([{ outcome: "expired", rowsByDay: [], spans: 10 }]);
+    // A second look, after the receipt: nothing more is owed.
+    const again = new TestLedger(undefined, { epoch: 1, anyPayload: true, anyRow: true });
+    again.claim({ n: 1, cause: "replay" });
+    const second = next(again, 10 * MINUTE_MS);
+    expect(second.step).toBe("verify");
+    expect(again.report(second, report(closing ?? []))).toBeNull();
+    expect(again.state.group(second.group)).toBeUndefined();
+  });
+});

@@ -11,6 +11,7 @@ const row = (clock: string, tenant: string, counts: Partial<EndedRow>): EndedRow
   dead: 0,
   duplicate: 0,
   erased: 0,
+  expired: 0,
   spans: 0,
   rejectedSpans: 0,
   bytes: 0,

@@ -432,6 +432,17 @@ describe("deletion", () => {
     expect(world.objects.size).toBe(1);
   });
 
+  test("a payload whose rows had expired goes, and is not missed", () => {
+    const world = old((it) => {
+      const key = it.stored(minutesAgo(6), 1);
+      it.end(key, "expired");
+      it.rows.delete(idOfKey(key));
+    });
+    world.run(noon + week + hourMs);
+    expect(world.rung).toEqual([]);
+    expect(world.objects.size).toBe(0);
+  });
+
   test("an erasure that was stopped behind its receipts is rung before its object goes", () => {
     const world = old((it) => it.end(it.stored(minutesAgo(6), 1), "erased"));
     world.run(noon + week + hourMs);

@@ -1,11 +1,5 @@
 import { expect, test } from "vitest";
-import {
-  checkServer,
-  checkTable,
-  type ServerState,
-  ttlDaysOf,
-  windowOf,
-} from "../../shared/clickhouse/table-check.ts";
+import { checkServer, checkTable, type ServerState, windowOf } from "../../shared/clickhouse/table-check.ts";
 
 const settings = { url: "http://c", user: "u", password: "", database: "db", tracesTable: "otel_traces" };
 const declared = (engine: string, more: string) => ({
@@ -13,7 +7,12 @@ const declared = (engine: string, more: string) => ({
   engineFull: `${engine} PARTITION BY toDate(Timestamp) ORDER BY x ${more}`,
 });
 
-const utc = { timezone: "UTC", deduplicateInsert: "enable" };
+const utc = {
+  timezone: "UTC",
+  deduplicateInsert: "enable",
+  deduplicateInsertSelect: "enable_when_possible",
+  clockAheadMs: 0,
+};
 const check = (declaration: ReturnType<typeof declared> | undefined) => checkTable(settings, declaration);
 const checkAlso = (server: ServerState) => checkServer(settings, server);
 
@@ -57,7 +56,20 @@ test("a login whose INSERTs are not deduplicated is refused, an old server that 
   expect(checkAlso({ ...utc, deduplicateInsert: "backward_compatible_choice" })).toBe("");
 });
 
-test("windows and TTLs are read as ClickHouse prints them", () => {
+test("a login whose INSERT … SELECTs are not deduplicated is refused: ours are", () => {
+  const mend = "deduplicate_insert_select = 'enable_when_possible'";
+  expect(checkAlso({ ...utc, deduplicateInsertSelect: "disable" })).toContain(mend);
+  expect(checkAlso({ ...utc, deduplicateInsertSelect: "force_enable" })).toBe("");
+  expect(checkAlso({ ...utc, deduplicateInsertSelect: "" })).toBe("");
+});
+
+test("a clock that differs by more than half of a lease is refused in words: it would refuse every INSERT", () => {
+  expect(checkAlso({ ...utc, clockAheadMs: 45_001 })).toContain("45 s ahead of ours");
+  expect(checkAlso({ ...utc, clockAheadMs: -60_000 })).toContain("60 s behind ours");
+  expect(checkAlso({ ...utc, clockAheadMs: 45_000 })).toBe("");
+});
+
+test("windows are read as ClickHouse prints them", () => {
   expect(windowOf(declared("MergeTree", "SETTINGS non_replicated_deduplication_window = 7"))).toEqual({
     blocks: 7,
     ms: null,
@@ -68,8 +80,12 @@ test("windows and TTLs are read as ClickHouse prints them", () => {
     blocks: 10_000,
     ms: 60_000,
   });
-  expect(
-    ttlDaysOf(declared("MergeTree", "TTL toDateTime(Timestamp) + toIntervalDay(30) SETTINGS x = 1")),
-  ).toBe(30);
-  expect(ttlDaysOf(declared("MergeTree", ""))).toBeUndefined();
+});
+
+test("a TTL that is not understood is refused, in any engine, and one in any unit is good", () => {
+  const windows = "SETTINGS non_replicated_deduplication_window = 100000";
+  const unclear = "TTL Timestamp + toIntervalDay(5) WHERE S = 'x'";
+  expect(check(declared("MergeTree", `${unclear} ${windows}`))).toContain("a TTL that we do not understand");
+  expect(check(declared("ReplicatedMergeTree", unclear))).toContain("a TTL that we do not understand");
+  expect(check(declared("MergeTree", `TTL Timestamp + toIntervalHour(72) ${windows}`))).toBe("");
 });

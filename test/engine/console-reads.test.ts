@@ -69,6 +69,7 @@ const sealed = (ago: number, tenant: string, counts: object) => ({
   dead: 0,
   duplicate: 0,
   erased: 0,
+  expired: 0,
   spans: 0,
   rejected_spans: 0,
   bytes: 0,

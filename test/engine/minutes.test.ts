@@ -50,7 +50,7 @@ function receipt(key: PayloadKey, outcome: PayloadOutcome): Receipt {
   };
 }
 
-const outcomes: readonly PayloadOutcome[] = ["stored", "dead", "duplicate", "erased", "stored"];
+const outcomes: readonly PayloadOutcome[] = ["stored", "dead", "duplicate", "erased", "stored", "expired"];
 const receipts = Array.from({ length: 200 }, (_, n) =>
   receipt(
     randomKey(minute + (n % 3 === 0 ? 60_000 : n * 100), n % 4 === 0 ? "a-b" : "a"),
@@ -107,6 +107,7 @@ test("a minute is counted by tenant, with the checksum that the listing's keys h
       dead: count("dead"),
       duplicate: count("duplicate"),
       erased: count("erased"),
+      expired: count("expired"),
       spans: 7 * count("stored"),
       rejectedSpans: count("stored"),
       bytes: 100 * own.length,
@@ -148,6 +149,7 @@ test("the newest watermark is one query, and an hour's volume is compared with t
     dead: 0,
     duplicate: 0,
     erased: 0,
+    expired: 0,
     spans,
     rejectedSpans: 0,
     bytes: 1,

@@ -5,8 +5,10 @@
 import { describe, expect, inject, test } from "vitest";
 import { statementRunner } from "../../dev/clickhouse/run-statement.ts";
 import { readSchemaFiles } from "../../dev/schema-files.ts";
+import { writtenRows } from "../../shared/clickhouse/errors.ts";
 import { defaultSchemaSettings, migrate } from "../../shared/clickhouse/migrations.ts";
 import { countRowsQuery, tableStateQuery } from "../../shared/clickhouse/statements.ts";
+import { readTtl } from "../../shared/clickhouse/ttl.ts";
 import { formatPayloadId } from "../../shared/payload-key.ts";
 import { ask, contents, insert, newName, newTable, send } from "./token-inserts.ts";
 
@@ -136,6 +138,34 @@ describe("max_block_number (FACTS I)", () => {
 });
 
 describe("a row older than the table's TTL (FACTS B3, I)", () => {
+  test.each([
+    ["Timestamp + INTERVAL 90 SECOND", 0, 90_000],
+    ["toDateTime(Timestamp) + INTERVAL 36 HOUR", 0, 36 * 3_600_000],
+    ["toDateTime(Timestamp) + toIntervalDay(7) DELETE", 0, 7 * 86_400_000],
+    ["toDate(Timestamp) + INTERVAL '2' WEEK", 0, 14 * 86_400_000],
+    ["toDate(Timestamp) + INTERVAL 1 QUARTER", 3, 0],
+    ["Timestamp + INTERVAL 1 YEAR + INTERVAL 1 DAY", 12, 86_400_000],
+    ["addMonths(Timestamp, 5)", 5, 0],
+  ])("TTL %s is read from what ClickHouse prints of it", async (ttl, months, ms) => {
+    const table = newName();
+    await ask(
+      `CREATE TABLE ${table} (Timestamp DateTime64(9), S String) ENGINE = MergeTree ORDER BY S TTL ${ttl}`,
+    );
+    const engineFull = await ask(
+      `SELECT engine_full FROM system.tables WHERE database = currentDatabase() AND name = '${table}' FORMAT TSVRaw`,
+    );
+    expect(readTtl(engineFull)).toEqual({ kind: "keeps", months, ms });
+  });
+
+  test("counts as written", async () => {
+    const table = newName();
+    await ask(
+      `CREATE TABLE ${table} (p UInt16, a UInt32, d DateTime DEFAULT toDateTime(a)) ENGINE = MergeTree ORDER BY a TTL d + toIntervalDay(3)`,
+    );
+    const { headers } = await insert(`${table} (p, a)`, [[1, 1000]], "x");
+    expect(writtenRows(headers.get("x-clickhouse-summary"))).toBe(1);
+  });
+
   test("is answered 200 and gone; its token is used up, and what the view made of it stays", async () => {
     const [table, seen] = [newName(), await newTable(100)];
     await ask(

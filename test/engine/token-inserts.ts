@@ -32,6 +32,7 @@ export function consumersSettings(): Settings {
     "0".repeat(32),
     1,
     60_000,
+    Date.now() + 60_000,
   );
   return settings;
 }

@@ -16,13 +16,6 @@ export interface ExpectedFailure {
 
 export const expectedFailures: readonly ExpectedFailure[] = [
   {
-    profile: "insert arrives late",
-    seed: 10,
-    invariant: "I1",
-    story:
-      "Something between the Worker and ClickHouse holds an INSERT back beyond the fence. VERIFY finds neither rows nor a running query, a new group inserts under a new token, and then the first one arrives: nothing at the server knows that its time is over.",
-  },
-  {
     profile: "replica lags",
     seed: 24,
     invariant: "I1",
@@ -35,12 +28,5 @@ export const expectedFailures: readonly ExpectedFailure[] = [
     invariant: "I1",
     story:
       "An INSERT overruns max_execution_time at one server, and VERIFY asks another one what runs: it sees nothing, ends nothing, finds no rows, and a new group inserts before the first one commits.",
-  },
-  {
-    profile: "a TTL of days",
-    seed: 2,
-    invariant: "I2",
-    story:
-      "A payload has a span older than the table's TTL. ClickHouse drops its row at the INSERT with a 200, and the receipt says that it is stored.",
   },
 ];

@@ -129,16 +129,16 @@ const designed: readonly Mutant[] = [
   {
     name: "deletion without audit",
     file: "shared/reconcile/evidence.ts",
-    find: `return auditRows(claimed, facts.rowsByDay, stored.length, facts.oldestDay) === "exact";`,
+    find: `return auditRows(claimed, facts.rowsByDay, copiesMax, facts.oldestDay) === "exact";`,
     replace: "return true;",
     profile: "losses",
   },
   {
     name: "no second listing",
     file: "shared/reconcile/walk-minutes.ts",
-    find: "  const { pending, held, rung } = yield* joinPage(objects);\n  run.counts.listed += objects.length;\n  run.counts.held += held;\n  run.counts.rung += rung;\n  let now = book;",
+    find: "  const { pending, held, rung, expired } = yield* joinPage(objects, receiptsFrom(run));\n  run.counts.listed += objects.length;\n  run.counts.held += held;\n  run.counts.rung += rung;\n  let now = yield*",
     replace:
-      "  const { pending, held, rung } = yield* joinPage([]);\n  run.counts.listed += objects.length;\n  run.counts.held += held;\n  run.counts.rung += rung;\n  let now = book;",
+      "  const { pending, held, rung, expired } = yield* joinPage([], receiptsFrom(run));\n  run.counts.listed += objects.length;\n  run.counts.held += held;\n  run.counts.rung += rung;\n  let now = yield*",
     profile: "losses",
   },
   {
@@ -170,8 +170,8 @@ const designed: readonly Mutant[] = [
   {
     name: "dead over stored",
     file: "shared/outcome.ts",
-    find: "  stored: 3,\n  duplicate: 2,\n  dead: 1,",
-    replace: "  stored: 1,\n  duplicate: 2,\n  dead: 3,",
+    find: "  stored: 3,\n  duplicate: 2,\n  expired: 2,\n  dead: 1,",
+    replace: "  stored: 1,\n  duplicate: 2,\n  expired: 2,\n  dead: 3,",
     profile: "refusals",
   },
   {

@@ -223,6 +223,7 @@ export class ReconcileWorld {
         dead: count("dead"),
         duplicate: count("duplicate"),
         erased: count("erased"),
+        expired: count("expired"),
         spans: 2 * count("stored"),
         rejectedSpans: 0,
         bytes: 100 * own.length,

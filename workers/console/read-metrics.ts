@@ -24,6 +24,7 @@ const sealedSchema = v.array(
     dead: v.number(),
     duplicate: v.number(),
     erased: v.number(),
+    expired: v.number(),
     spans: v.number(),
     bytes: v.number(),
   }),
@@ -78,7 +79,7 @@ async function readTables(clickHouse: ClickHouseConnection, now: number): Promis
     ),
     read(
       `SELECT tenant, toFloat64(sum(stored)) AS stored, toFloat64(sum(dead)) AS dead,
-          toFloat64(sum(duplicate)) AS duplicate, toFloat64(sum(erased)) AS erased,
+          toFloat64(sum(duplicate)) AS duplicate, toFloat64(sum(erased)) AS erased, toFloat64(sum(expired)) AS expired,
           toFloat64(sum(headrace_minutes.spans)) AS spans, toFloat64(sum(headrace_minutes.bytes)) AS bytes
         FROM ${table("headrace_minutes")} FINAL WHERE minute >= toDateTime('${month}', 'UTC')
         GROUP BY tenant ORDER BY spans DESC, tenant LIMIT ${limits.metricsTenantsMax}`,

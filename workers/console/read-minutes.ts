@@ -32,6 +32,7 @@ const rowsSchema = v.array(
     dead: v.number(),
     duplicate: v.number(),
     erased: v.number(),
+    expired: v.number(),
     spans: v.number(),
     rejectedSpans: v.number(),
     bytes: v.number(),

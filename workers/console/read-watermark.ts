@@ -17,7 +17,7 @@ export interface OpenMinuteAnswer {
 
 export interface WatermarkAnswer {
   /**
-   * Everything that arrived before is stored, dead, duplicate or erased, and nothing of it is in flight. ISO 8601, UTC;
+   * Everything that arrived before is stored, dead, duplicate, erased or expired, and nothing of it is in flight. ISO 8601, UTC;
    * null until the reconciler has run once.
    */
   readonly watermark: string | null;

@@ -164,8 +164,8 @@ function addPayload(builder: BlockBuilder, loaded: ReadablePayload): StoredPaylo
       rows.set(day, count);
     }
   };
-  const { startMinMs, startMaxMs, sampleThreshold = everyTrace } = metadata;
-  const bounds = { startMinMs, startMaxMs, sampleThreshold };
+  const { startMinMs, startMaxMs, endMinMs = 0, sampleThreshold = everyTrace } = metadata;
+  const bounds = { startMinMs, startMaxMs, endMinMs, sampleThreshold };
   if (payload.only === null) {
     collect(add(bounds, metadata.spans));
   } else {

@@ -6,6 +6,7 @@
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
 import type { TableMeasure } from "../../shared/ledger/group.ts";
 import { writeLog } from "../../shared/write-log.ts";
+import { publishTableLimits } from "./publish-table-limits.ts";
 import { readTable } from "./read-table.ts";
 
 /** The ledger's part of the check. */
@@ -17,6 +18,7 @@ export interface CheckedLedger {
 export async function checkTraces(
   clickHouse: ClickHouseConnection,
   ledger: CheckedLedger,
+  bucket: R2Bucket,
   now: number,
 ): Promise<void> {
   let facts: Awaited<ReturnType<typeof readTable>>;
@@ -27,4 +29,11 @@ export async function checkTraces(
     return;
   }
   await ledger.tableChecked(facts.refusal, facts.measure);
+  if (facts.measure?.ttl !== undefined) {
+    try {
+      await publishTableLimits(bucket, facts.measure.ttl);
+    } catch (error) {
+      writeLog("warn", { message: "the ingress could not be told what the table keeps" }, error);
+    }
+  }
 }

@@ -206,6 +206,7 @@ export class Ledger extends DurableObject<LedgerEnv> {
         held: this.#storage.heldGroups(statusGroupsMax).flatMap(heldPayloads),
         breakerOpen: head.breaker.isOpen,
         tableRefusal: head.table.refusal,
+        clockAheadMs: head.table.measure?.clockAheadMs ?? 0,
         databaseBytes: this.#storage.databaseBytes,
         rescues: head.rescues,
         broken: this.#broken(),

@@ -15,7 +15,12 @@ import {
   receiptsQuery,
   runningQuery,
 } from "../../shared/clickhouse/statements.ts";
-import type { DeliveryEffects, DeliveryPerformer, FoundObject } from "../../shared/delivery/effects.ts";
+import type {
+  DeliveryEffects,
+  DeliveryPerformer,
+  FoundObject,
+  InsertTask,
+} from "../../shared/delivery/effects.ts";
 import type { AttemptReport, GroupPayload, GroupTask, Receipt } from "../../shared/ledger/group.ts";
 import { overdueMs } from "../../shared/ledger/settings.ts";
 import { limits } from "../../shared/limits.ts";
@@ -208,13 +213,15 @@ function blockSender(bucket: R2Bucket, clickHouse: ClickHouseConnection, insertM
 
 async function sendBlock(
   { settings, insertCompression, fetch }: ClickHouseConnection,
-  { group, attempt }: GroupTask,
+  { group, attempt, serverDeadline }: InsertTask,
   insertMs: number,
   body: Uint8Array,
   patienceMs: number,
 ): Promise<DeliveryEffects["sendBlock"]["answers"]> {
   const url = new URL(settings.url);
-  url.search = new URLSearchParams(insertSpansParameters(settings, group, attempt, insertMs)).toString();
+  url.search = new URLSearchParams(
+    insertSpansParameters(settings, group, attempt, insertMs, serverDeadline),
+  ).toString();
   const response = await fetch(url, {
     method: "POST",
     headers: {

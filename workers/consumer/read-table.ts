@@ -6,10 +6,10 @@ import * as v from "valibot";
 import { assert } from "../../shared/assert.ts";
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
 import { countRowsQuery, tableStateQuery } from "../../shared/clickhouse/statements.ts";
-import { checkServer, checkTable, ttlDaysOf, windowOf } from "../../shared/clickhouse/table-check.ts";
+import { checkServer, checkTable, windowOf } from "../../shared/clickhouse/table-check.ts";
+import { oldestDayOf, readTtl } from "../../shared/clickhouse/ttl.ts";
 import type { TableFacts } from "../../shared/delivery/effects.ts";
 import type { DayRows } from "../../shared/ledger/group.ts";
-import { DAY_MS } from "../../shared/limits.ts";
 import { formatPayloadId, type PayloadId } from "../../shared/payload-key.ts";
 
 const tableStateSchema = v.array(
@@ -17,6 +17,8 @@ const tableStateSchema = v.array(
     engine: v.string(),
     engine_full: v.string(),
     timezone: v.string(),
+    now: v.number(),
+    deduplicate_insert_select: v.nullable(v.string()),
     deduplicate_insert: v.nullable(v.string()),
     blocks: v.nullable(v.number()),
   }),
@@ -27,21 +29,37 @@ export async function readTable(
   { client, settings }: ClickHouseConnection,
   now: number,
 ): Promise<TableFacts> {
+  const askedAt = Date.now();
   const answer = await client.query({ query: tableStateQuery(settings), format: "JSONEachRow" });
   const [row] = v.parse(tableStateSchema, await answer.json());
+  const answeredAt = Date.now();
   if (row === undefined) {
     return { refusal: checkTable(settings, undefined), measure: null, oldestDay: 0 };
   }
   const declaration = { engine: row.engine, engineFull: row.engine_full };
   const window = windowOf(declaration);
-  const ttlDays = ttlDaysOf(declaration);
+  const ttl = readTtl(row.engine_full);
+  const clockAheadMs = clockAhead(row.now, askedAt, answeredAt);
   return {
     refusal:
       checkTable(settings, declaration) ||
-      checkServer(settings, { timezone: row.timezone, deduplicateInsert: row.deduplicate_insert ?? "" }),
-    measure: { blocks: row.blocks ?? 0, windowBlocks: window.blocks, windowMs: window.ms },
-    oldestDay: ttlDays === undefined ? 0 : Math.floor((now - ttlDays * DAY_MS) / DAY_MS) + 1,
+      checkServer(settings, {
+        timezone: row.timezone,
+        deduplicateInsert: row.deduplicate_insert ?? "",
+        deduplicateInsertSelect: row.deduplicate_insert_select ?? "",
+        clockAheadMs,
+      }),
+    measure: { blocks: row.blocks ?? 0, windowBlocks: window.blocks, windowMs: window.ms, ttl, clockAheadMs },
+    oldestDay: oldestDayOf(ttl, now),
   };
+}
+
+/**
+ * By how much `serverNow` is certainly ahead of us (or behind): it was read at some moment between our two. Example: asked
+ * at 100, answered at 300: 250 is no difference, 350 is 50 ahead.
+ */
+function clockAhead(serverNow: number, askedAt: number, answeredAt: number): number {
+  return Math.round(serverNow - Math.min(Math.max(serverNow, askedAt), answeredAt));
 }
 
 const countsSchema = v.array(

@@ -104,6 +104,9 @@ async function perform(effect: Effect, run: string, now: number, world: Reconcil
       return { to: "holds", held: await ledger.holds(effect.keys) };
     case "rows": {
       const { oldestDay } = await readTable(clickHouse, now);
+      if (oldestDay === null) {
+        throw new Error("the table's TTL is not understood: rows are no evidence (see the table check)");
+      }
       return { to: "rows", rows: await countRows(clickHouse, effect.ids), oldestDay };
     }
     case "tally": {
@@ -205,6 +208,7 @@ const tallySchema = v.array(
     dead: v.number(),
     duplicate: v.number(),
     erased: v.number(),
+    expired: v.number(),
     spans: v.number(),
     rejectedSpans: v.number(),
     bytes: v.number(),

@@ -57,7 +57,7 @@ async function tick(env: ConsumerBindings, everything: boolean): Promise<Reconci
   const clickHouse = clickHouseOf(env);
   const now = Date.now();
   await ledger.wake();
-  await checkTraces(clickHouse, ledger, now);
+  await checkTraces(clickHouse, ledger, env.PAYLOADS, now);
   const findings: Finding[] = [];
   const tellLater = async (found: readonly ReconcileFinding[]): Promise<void> => {
     findings.push(...found.map((finding) => ({ ...finding, openedAt: now })));

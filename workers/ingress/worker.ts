@@ -12,6 +12,7 @@ import type { PayloadMetadata } from "../../shared/messages.ts";
 import { type Inspection, rejectionMessage, type SpanBounds } from "../../shared/otlp/inspect.ts";
 import { sampleThreshold } from "../../shared/otlp/sample-threshold.ts";
 import { formatPayloadKey, payloadId } from "../../shared/payload-key.ts";
+import { spanAges, type TableLimits } from "../../shared/table-limits.ts";
 import { writeLog } from "../../shared/write-log.ts";
 import { accepted, encoded, refused } from "./answer.ts";
 import { authenticate, KeyMemory, type Sender } from "./authenticate.ts";
@@ -26,10 +27,12 @@ import { drainBody, readBody } from "./read-body.ts";
 import type { Refusal } from "./refusal.ts";
 import { OutcomeReport } from "./report-outcomes.ts";
 import { type Admission, type Leases, overLimit, spendSpans } from "./spend-spans.ts";
+import { TableMemory } from "./table-memory.ts";
 import { Tally } from "./tally.ts";
 
 // One a Worker instance, shared by its requests.
 const keyMemory = new KeyMemory();
+const tableMemory = new TableMemory();
 const leases: Leases = new Map();
 const outcomes = new OutcomeReport();
 const notifiedKeys = new NotifiedKeys();
@@ -69,11 +72,12 @@ async function receiveTraces(
   if (over !== undefined) {
     return await refuseRequest(request, over, tally);
   }
+  const table = await tableMemory.read(env.PAYLOADS, Date.now(), deadline);
   const body = await readBody(request, bytesInHand, deadline);
   if (!body.ok) {
     return await refuseRequest(request, body.refusal, tally);
   }
-  return await receiveBody(request, body.value, content.value, key.value, env, ctx, tally, deadline);
+  return await receiveBody(request, body.value, content.value, key.value, table, env, ctx, tally, deadline);
 }
 
 /** The second half of the story: from the bytes on. `body` is released exactly once. */
@@ -82,6 +86,7 @@ async function receiveBody(
   body: { readonly bytes: Uint8Array; readonly release: () => void },
   content: Content,
   sender: Sender,
+  table: TableLimits,
   env: IngressBindings,
   ctx: ExecutionContext,
   tally: Tally,
@@ -92,7 +97,7 @@ async function receiveBody(
   try {
     tally.bytes = body.bytes.length;
     const arrival = Date.now(); // the body is complete; the put follows at once, or after a call to the Meter
-    const bounds = spanBounds(arrival, sender.record.sample);
+    const bounds = spanBounds(arrival, sender.record.sample, table);
     const checked = checkPayload(body.bytes, content, bounds);
     if (!checked.ok) {
       body.release();
@@ -213,12 +218,14 @@ function answerNothing(
 }
 
 /**
- * Which spans a payload may have. Start times: older ones would fall out of the table, later ones are a wrong clock.
+ * Which spans a payload may have. Times: older ones would fall out of the table, later ones are a wrong clock.
  * Traces: the share that the key keeps.
  */
-function spanBounds(arrival: number, sample: number) {
+function spanBounds(arrival: number, sample: number, table: TableLimits) {
+  const ages = spanAges(table);
   return {
-    startMinMs: arrival - limits.spanAgeMaxMs,
+    startMinMs: arrival - ages.start,
+    endMinMs: arrival - ages.end,
     startMaxMs: arrival + limits.spanFutureMaxMs,
     sampleThreshold: sampleThreshold(sample),
   } satisfies SpanBounds;

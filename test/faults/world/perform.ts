@@ -300,10 +300,18 @@ function found({ content }: StoredObject, count: boolean): FoundObject {
 }
 
 /** What the table says of itself: the check's facts. */
-export function readTable({ table, clock, refusedUntil }: World): TableFacts {
+export function readTable({ table, clock, refusedUntil, skews, profile }: World): TableFacts {
   return {
     refusal: clock.now < refusedUntil ? "no deduplication window" : "",
-    measure: { blocks: table.blocks, windowBlocks: table.window, windowMs: null },
+    measure: {
+      blocks: table.blocks,
+      windowBlocks: table.window,
+      windowMs: null,
+      clockAheadMs: skews.server - skews.consumer,
+      ...(profile.ttlDays === null
+        ? {}
+        : { ttl: { kind: "keeps" as const, months: 0, ms: profile.ttlDays * 86_400_000 } }),
+    },
     oldestDay: table.oldestDay,
   };
 }

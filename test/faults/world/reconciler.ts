@@ -164,6 +164,7 @@ function tally({ receipts }: World, minute: number): readonly MinuteTally[] {
       dead: count("dead"),
       duplicate: count("duplicate"),
       erased: count("erased"),
+      expired: count("expired"),
       spans: own.reduce((sum, { receipt }) => sum + receipt.spans, 0),
       rejectedSpans: 0,
       bytes: 0,

@@ -3,7 +3,7 @@
  * B2, B7, B8). The server works by itself: whoever asked may be dead, or have given up, when it commits.
  */
 import type { Answer } from "../../../shared/clickhouse/errors.ts";
-import { insertSpansParameters } from "../../../shared/clickhouse/statements.ts";
+import { insertSpansParameters, lateText } from "../../../shared/clickhouse/statements.ts";
 import type { DeliveryEffects } from "../../../shared/delivery/effects.ts";
 import type { GroupTask, StoredPayload } from "../../../shared/ledger/group.ts";
 import { idOfKey } from "../../../shared/payload-key.ts";
@@ -88,8 +88,18 @@ function* answerTo(
   if (fate.strikes("insert arrives twice")) {
     clock.after(fate.sometime(arrivesWithinMs), () => arrive(world, task, rows, codecVersion, "again"));
   }
-  const sent = insertSpansParameters(clickHouse, task.group, task.attempt, settings.insertMs);
+  const sent = insertSpansParameters(
+    clickHouse,
+    task.group,
+    task.attempt,
+    settings.insertMs,
+    task.serverDeadline,
+  );
   const token = sent["insert_deduplication_token"] ?? "";
+  if (isLate(world, task)) {
+    yield 20;
+    return failed(395, `Value passed to 'throwIf' function is non-zero: ${lateText}`);
+  }
   const run = table.begin(sent["query_id"] ?? "", token, rows, clock.now);
   world.witness.inserts.push({
     token,
@@ -211,15 +221,26 @@ function arrive(
   codecVersion: number,
   how: string,
 ): void {
-  if (world.isOutage) {
+  if (world.isOutage || isLate(world, task)) {
     return;
   }
-  const sent = insertSpansParameters(clickHouse, task.group, task.attempt, world.settings.insertMs);
+  const sent = insertSpansParameters(
+    clickHouse,
+    task.group,
+    task.attempt,
+    world.settings.insertMs,
+    task.serverDeadline,
+  );
   const token = sent["insert_deduplication_token"] ?? "";
   world.say(() => `INSERT ${short(task.group)}.${task.attempt} arrives ${how}, of version ${codecVersion}`);
   const run = world.table.begin(sent["query_id"] ?? "", token, rows, world.clock.now);
   commitAll(world, run);
   world.table.end(run);
+}
+
+/** The fence: the statement itself says until when it may begin, by the server's clock. */
+function isLate({ clock, skews }: World, { serverDeadline }: { readonly serverDeadline: number }): boolean {
+  return clock.now + skews.server >= serverDeadline;
 }
 
 /** How long a request may be held back on its way. */

@@ -103,6 +103,8 @@ export interface Skews {
   readonly ingress: number;
   readonly consumer: number;
   readonly ledger: number;
+  /** ClickHouse's. */
+  readonly server: number;
 }
 
 export class World {
@@ -143,7 +145,7 @@ export class World {
     this.fate = new Fate(choices, profile.faults, profile.strikesMax);
     const skew = (): number =>
       profile.skewMs === 0 ? 0 : this.fate.between(0, 2 * profile.skewMs) - profile.skewMs;
-    this.skews = { ingress: skew(), consumer: skew(), ledger: -skew() };
+    this.skews = { ingress: skew(), consumer: skew(), ledger: -skew(), server: skew() };
     this.ledger = new LedgerShell(this);
     this.cron = new Cron(this);
     const queue = (delayMs: number, batchMs: number, batchMax: number, retryMs: number, dead: Queue | null) =>

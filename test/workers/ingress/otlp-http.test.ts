@@ -71,7 +71,8 @@ describe("an accepted request", () => {
     expect(metadata.inflatedBytes).toBe(protobuf.length);
     expect(metadata.outputBytes).toBeGreaterThan(protobuf.length / 2);
     expect(metadata.arrival).toBeGreaterThanOrEqual(before);
-    expect(metadata.startMinMs).toBe(metadata.arrival - limits.spanAgeMaxMs);
+    expect(metadata.startMinMs).toBe(metadata.arrival - limits.spanAgeCeilingMs);
+    expect(metadata.endMinMs).toBe(metadata.arrival - limits.spanAgeMaxMs);
     const body = await (await bindings.PAYLOADS.get(object?.key ?? ""))?.arrayBuffer();
     expect(new Uint8Array(body ?? new ArrayBuffer(0))).toEqual(protobuf);
   });

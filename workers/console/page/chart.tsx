@@ -11,6 +11,7 @@ const parts = [
   { name: "stored", label: "stored" },
   { name: "duplicate", label: "duplicate" },
   { name: "erased", label: "erased" },
+  { name: "expired", label: "expired" },
   { name: "dead", label: "dead" },
   { name: "inFlight", label: "in flight" },
 ] as const;

@@ -72,7 +72,8 @@ function WatermarkText({ now, watermark }: Pick<HeroProps, "now" | "watermark">)
       </p>
       <p class={`behind ${behindState(behindMs / 1000)}`}>{durationText(behindMs)} behind</p>
       <p class="note">
-        Everything accepted before is stored, dead, duplicate or erased, and nothing of it is in flight.{" "}
+        Everything accepted before is stored, dead, duplicate, erased or expired, and nothing of it is in
+        flight.{" "}
         {isHeld
           ? `${plural(value.openMinutesCount, "later minute")} could not be sealed yet.`
           : "It usually trails by about six minutes."}
