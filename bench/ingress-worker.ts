@@ -7,6 +7,7 @@
  */
 import * as zlib from "node:zlib";
 import { type ApiKeyRecord, formatApiKey } from "../shared/api-key.ts";
+import { ByteBudget } from "../shared/byte-budget.ts";
 import { acceptPayload } from "../shared/delivery/acceptance.ts";
 import { perform } from "../shared/effect.ts";
 import { inflate } from "../shared/inflate.ts";
@@ -17,7 +18,6 @@ import { formatPayloadKey, payloadId } from "../shared/payload-key.ts";
 import { accepted, encoded } from "../workers/ingress/answer.ts";
 import { authenticate, KeyMemory } from "../workers/ingress/authenticate.ts";
 import type { IngressBindings } from "../workers/ingress/bindings.ts";
-import { BytesInHand } from "../workers/ingress/bytes-in-hand.ts";
 import { type Content, readContent } from "../workers/ingress/content.ts";
 import { addCorsHeaders, originAllowed } from "../workers/ingress/cors.ts";
 import { Deadline } from "../workers/ingress/deadline.ts";
@@ -62,7 +62,7 @@ const request = (): Request =>
 const bindings = env as unknown as IngressBindings;
 const context = ctx as unknown as ExecutionContext;
 const memory = new KeyMemory();
-const bytesInHand = new BytesInHand(limits.ingressBytesInHandMax);
+const bytesInHand = { budget: new ByteBudget(limits.ingressBytesInHandMax), holder: "bench" };
 const outcomes = new OutcomeReport();
 
 /** The story of `workers/ingress/worker.ts` for a good request, up to and with the stage of this number. */

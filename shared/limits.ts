@@ -158,6 +158,20 @@ export const limits = {
    * to R2 an invocation). 200 a minute of new keys are 200,000 payloads a minute, a lane's whole capacity.
    */
   reconcileListCalls: { fresh: 200, open: 100, again: 100, delete: 100 },
+  /** What one key may have of an ingress isolate's bytes: a quarter, which is two of the largest bodies. */
+  ingressKeyBytesMax: 8 * MIB,
+  /** A body that is announced to be no longer is read into one buffer before its bytes are counted. */
+  uncountedBodyBytesMax: 4096,
+  /** A body may come as slowly as it likes for so long; then at this rate. A taking outlives its last chunk by little. */
+  bodyGraceMs: 5 * SECOND_MS,
+  bodyBytesPerSecondMin: 1024,
+  bodyIdleMs: 7 * SECOND_MS,
+  /** A whole body's bytes are in hand until its put, and the look for it, are over. */
+  bodyHeldMs: 130 * SECOND_MS,
+  /** A get of the consumer's, its body included, is given up after this. */
+  r2GetTimeoutMs: 30 * SECOND_MS,
+  /** A group looks so often whether bytes have become free. */
+  bytesPollMs: 100,
   /** Keys of which an ingress isolate knows that it sent their doorbells: 0.2 MB. */
   notifiedKeysMax: 1000,
   /** R2 deletes so many keys per call (Workers API, `delete`). */

@@ -25,6 +25,8 @@ export type InsertTask = Extract<GroupTask, { readonly step: "insert" }>;
 /** A group's payloads as one block: what it comes to. The bytes stay with whoever performs. */
 export type Built =
   | { readonly kind: "built"; readonly rows: number; readonly payloads: readonly StoredPayload[] }
+  /** The isolate had no memory left for it in time. */
+  | { readonly kind: "busy" }
   /** These payloads have no object, or do not decode. */
   | { readonly kind: "unreadable"; readonly keys: readonly PayloadKey[]; readonly reason: string };
 

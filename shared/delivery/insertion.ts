@@ -25,6 +25,9 @@ export function* insertGroup(
     if (built.kind === "unreadable") {
       return built;
     }
+    if (built.kind === "busy") {
+      return { kind: "retry", reason: "the isolate had no memory left for the block", passes: true };
+    }
     ({ rows, payloads } = built);
   } catch (error) {
     if (error instanceof EffectFailed) {

@@ -90,11 +90,11 @@ function readable(payload: GroupPayload, fetched: Fetched): LoadedPayload {
 }
 
 async function fetchPayload(bucket: R2Bucket, key: PayloadKey): Promise<Fetched> {
-  const object = await bucket.get(key);
+  const object = await inTime(bucket.get(key));
   if (object === null) {
     return null;
   }
-  const body = new Uint8Array(await object.arrayBuffer());
+  const body = new Uint8Array(await inTime(object.arrayBuffer()));
   const metadata = v.safeParse(payloadMetadataSchema, object.customMetadata);
   if (!metadata.success) {
     writeLog("error", {
@@ -104,4 +104,17 @@ async function fetchPayload(bucket: R2Bucket, key: PayloadKey): Promise<Fetched>
     });
   }
   return { metadata: metadata.success ? metadata.output : null, body };
+}
+
+/** A get that hangs would hold what its group has in hand until the platform ends the invocation. */
+async function inTime<T>(promise: Promise<T>): Promise<T> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error("R2 did not answer in time")), limits.r2GetTimeoutMs);
+  });
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
+  }
 }

@@ -2,6 +2,7 @@
  * Performs what the consumer's work asks for (shared/delivery/): all of its I/O, and none of its decisions. One performer
  * serves one batch.
  */
+import { ByteBudget, type Taking } from "../../shared/byte-budget.ts";
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
 import { deadLetterColumns, deadLetterPrefix, deadLetterRow } from "../../shared/clickhouse/dead-letters.ts";
 import { writtenRows } from "../../shared/clickhouse/errors.ts";
@@ -29,7 +30,6 @@ import { codecVersion } from "../../shared/rows/transcode.ts";
 import { writeLog } from "../../shared/write-log.ts";
 import type { ConsumerBindings } from "./bindings.ts";
 import { buildBlock, type CompressedBlock, countPayload } from "./build-block.ts";
-import { ByteBudget } from "./byte-budget.ts";
 import { completeDoorbell } from "./complete-doorbell.ts";
 import { loadPayloads } from "./load-payloads.ts";
 import { parkMessage } from "./park-message.ts";
@@ -171,17 +171,24 @@ function messageOf({ messages }: MessageBatch, at: number): Message {
 /** The one block in hand, and the bytes that it and its making take out of the isolate's budget. */
 function blockSender(bucket: R2Bucket, clickHouse: ClickHouseConnection, insertMs: number) {
   let block: CompressedBlock | undefined;
-  let release: (() => void) | undefined;
+  let taking: Taking | null = null;
   const drop = (): void => {
-    release?.();
-    release = undefined;
+    taking?.give();
+    taking = null;
     block = undefined;
   };
   return {
     drop,
-    build: async ({ payloads }: Effect<"buildBlock">): Promise<DeliveryEffects["buildBlock"]["answers"]> => {
+    build: async ({
+      payloads,
+      deadline,
+    }: Effect<"buildBlock">): Promise<DeliveryEffects["buildBlock"]["answers"]> => {
       drop();
-      release = await bytesInHand.take(payloads.reduce((sum, { outputBytes }) => sum + outputBytes, 0));
+      const bytes = payloads.reduce((sum, { outputBytes }) => sum + outputBytes, 0);
+      taking = await takeBytes(Math.min(bytes, limits.consumerBytesInHandMax), deadline);
+      if (taking === null) {
+        return { kind: "busy" };
+      }
       try {
         const built = await buildBlock(bucket, payloads, clickHouse.insertCompression);
         if (built.kind === "unreadable") {
@@ -209,6 +216,21 @@ function blockSender(bucket: R2Bucket, clickHouse: ClickHouseConnection, insertM
       }
     },
   };
+}
+
+/**
+ * Bytes for a group until its lease ends. Null: half of the lease is over, and there are none. It looks again and again by a
+ * timer of its own: workerd cancels an invocation that waits for another one's promise.
+ */
+async function takeBytes(bytes: number, deadline: number): Promise<Taking | null> {
+  const lastTry = Date.now() + (deadline - Date.now()) / 2;
+  for (;;) {
+    const taking = bytesInHand.take("group", bytes, Date.now(), deadline);
+    if (taking !== null || Date.now() >= lastTry) {
+      return taking;
+    }
+    await new Promise((resolve) => setTimeout(resolve, limits.bytesPollMs));
+  }
 }
 
 async function sendBlock(

@@ -2,9 +2,9 @@
  * Reads a request's body, bounded in bytes and in time, before and while reading. A Content-Length is a claim: it can
  * refuse early, and never replaces counting (RFC 9112 section 6.3 allows a body without one).
  */
+import type { ByteBudget, Taking } from "../../shared/byte-budget.ts";
 import { limits } from "../../shared/limits.ts";
 import { ok, type Result, refuse } from "../../shared/result.ts";
-import type { BytesInHand } from "./bytes-in-hand.ts";
 import { type Deadline, DeadlinePassed, within } from "./deadline.ts";
 import type { Refusal } from "./refusal.ts";
 
@@ -29,29 +29,41 @@ const broken: Refusal = {
   message: "The body ended before it was complete. Try again.",
 };
 
-/** A body read into memory; its bytes stay taken from the budget until `release` is called, once. */
+const tooSlow: Refusal = {
+  reason: "slow_body",
+  message: `The body came too slowly: after ${limits.bodyGraceMs / 1000} seconds it must come at ${limits.bodyBytesPerSecondMin} bytes per second. Try again.`,
+};
+
+/** A body read into memory; its bytes stay taken from the budget until `release` is called. */
 export interface HeldBody {
   readonly bytes: Uint8Array;
   readonly release: () => void;
 }
 
+/** Where bodies take their bytes from, and for whom. */
+export interface BodyBudget {
+  readonly budget: ByteBudget;
+  /** Whoever sends it: one sender has a part of the budget at most. */
+  readonly holder: string;
+}
+
 /** The buffer that a body of several chunks starts with; it doubles. */
 const bufferBytesFirst = 65_536;
 /**
- * A body that says to be no longer is read in one go: workerd hands a stream over in chunks of 4 KiB, and each chunk
- * costs 10 to 15 µs. It takes its bytes from the budget before they have come, so a client that only claims them holds
- * them: hence not for longer ones, of which a few would hold the whole budget.
+ * A body that says to be no longer is read in one go, or two: workerd hands a stream over in chunks of 4 KiB, and each
+ * chunk costs 10 to 15 µs. Its buffer is made once its first bytes are there: a client that only claims them holds nothing.
  */
 const oneReadBytesMax = 65_536;
 
 /**
  * Reads the whole body. Refuses with `too_large` above `limits.bodyBytesMax`, with `busy` above the budget, with
- * `slow_body` after `limits.bodyTimeoutMs`, with `broken_body` when the client breaks off. A part of a body must never pass for a
- * body: cut between two spans, protobuf is valid, and the client's next try would store its first spans again.
+ * `slow_body` after `limits.bodyTimeoutMs` or below the least rate, with `broken_body` when the client breaks off. A part of a
+ * body must never pass for a body: cut between two spans, protobuf is valid, and the client's next try would store its first
+ * spans again.
  */
 export async function readBody(
   request: Request,
-  budget: BytesInHand,
+  budget: BodyBudget,
   deadline: Deadline,
 ): Promise<Result<HeldBody, Refusal>> {
   const claimed = request.headers.get("content-length");
@@ -63,17 +75,16 @@ export async function readBody(
   }
   const saysLength = claimed !== null && Number(claimed) >= 0 && Number(claimed) <= oneReadBytesMax;
   const oneReader = saysLength ? byteReader(request.body) : undefined;
-  if (oneReader !== undefined) {
-    return await readAtOnce(oneReader, Number(claimed), budget, deadline);
-  }
-  const reader = request.body.getReader();
   const buffer = new GrowingBuffer(budget);
-  let result: Result<HeldBody, Refusal>;
+  const reader = oneReader ?? request.body.getReader();
+  const patience = new Patience(deadline);
+  let refusal: Refusal | undefined;
   try {
-    const refusal =
-      (await deadline.within(fill(buffer, reader), limits.bodyTimeoutMs)) ??
-      incomplete(buffer.length, claimed);
-    result = refusal === undefined ? ok({ bytes: buffer.bytes(), release: buffer.release }) : refuse(refusal);
+    refusal =
+      oneReader === undefined
+        ? await fill(buffer, reader as ReadableStreamDefaultReader<Uint8Array>, patience)
+        : await fillAtOnce(buffer, oneReader, Number(claimed), patience);
+    refusal ??= incomplete(buffer.length, claimed);
   } catch (error) {
     buffer.release();
     if (!(error instanceof DeadlinePassed)) {
@@ -81,13 +92,33 @@ export async function readBody(
     }
     // Not awaited: the client is slow, and its answer is due now.
     reader.cancel().catch(() => undefined);
-    return refuse(slow);
+    return refuse(patience.isOverall ? slow : tooSlow);
   }
-  if (!result.ok) {
+  if (refusal !== undefined) {
     buffer.release();
     reader.releaseLock();
+    return refuse(refusal);
   }
-  return result;
+  buffer.hold();
+  return ok({ bytes: buffer.bytes(), release: buffer.release });
+}
+
+/** How long the next bytes may take: at first as long as they like, then at the least rate; and all of them 30 s. */
+class Patience {
+  readonly #deadline: Deadline;
+  readonly #began = Date.now();
+  isOverall = false;
+
+  constructor(deadline: Deadline) {
+    this.#deadline = deadline;
+  }
+
+  async within<T>(promise: Promise<T>, bytes: number): Promise<T> {
+    const overall = this.#began + limits.bodyTimeoutMs;
+    const atRate = this.#began + limits.bodyGraceMs + (bytes / limits.bodyBytesPerSecondMin) * 1000;
+    this.isOverall = overall <= atRate;
+    return await this.#deadline.within(promise, Math.max(1, Math.min(overall, atRate) - Date.now()));
+  }
 }
 
 /** Undefined for a stream that was made in JavaScript: a test's, never a client's. */
@@ -100,41 +131,46 @@ function byteReader(body: ReadableStream<Uint8Array>): ReadableStreamBYOBReader 
 }
 
 /** Reads a body that says to have `claimed` bytes. It asks for one byte more, so that a longer one is seen. */
-async function readAtOnce(
+async function fillAtOnce(
+  buffer: GrowingBuffer,
   reader: ReadableStreamBYOBReader,
   claimed: number,
-  budget: BytesInHand,
-  deadline: Deadline,
-): Promise<Result<HeldBody, Refusal>> {
-  if (!budget.take(claimed + 1)) {
-    reader.releaseLock();
-    return refuse(busy);
+  patience: Patience,
+): Promise<Refusal | undefined> {
+  const isSmall = claimed <= limits.uncountedBodyBytesMax;
+  const least = isSmall ? claimed + 1 : 1;
+  const first = new Uint8Array(Math.min(claimed, limits.uncountedBodyBytesMax) + 1);
+  const { value: head } = await patience.within(reader.readAtLeast(least, first), 0);
+  if (head === undefined || head.length === 0) {
+    return claimed === 0 ? undefined : broken;
   }
-  let released = false;
-  const release = (): void => {
-    if (!released) {
-      released = true;
-      budget.give(claimed + 1);
-    }
-  };
-  try {
-    const { value } = await deadline.within(
-      reader.readAtLeast(claimed + 1, new Uint8Array(claimed + 1)),
-      limits.bodyTimeoutMs,
+  if (!buffer.append(head)) {
+    return busy;
+  }
+  if (isSmall || head.length > claimed) {
+    return undefined;
+  }
+  const rest = claimed - head.length;
+  if (!buffer.reserve(claimed + 1)) {
+    return busy;
+  }
+  for (let left = rest + 1; left > 0; ) {
+    const { value, done } = await patience.within(
+      reader.readAtLeast(Math.min(left, limits.bodyBytesPerSecondMin * 8), new Uint8Array(left)),
+      buffer.length,
     );
-    if (value?.length === claimed) {
-      return ok({ bytes: value, release });
+    if (value === undefined || value.length === 0) {
+      return undefined;
     }
-  } catch (error) {
-    if (error instanceof DeadlinePassed) {
-      reader.cancel().catch(() => undefined);
-      release();
-      return refuse(slow);
+    if (!buffer.append(value)) {
+      return busy;
     }
+    if (done) {
+      return undefined;
+    }
+    left -= value.length;
   }
-  release();
-  reader.releaseLock();
-  return refuse(broken);
+  return undefined;
 }
 
 /** A second look at the framing, which is the server's: a stream that failed can end as if it were complete. */
@@ -145,9 +181,10 @@ function incomplete(bytes: number, claimed: string | null): Refusal | undefined 
 async function fill(
   buffer: GrowingBuffer,
   reader: ReadableStreamDefaultReader<Uint8Array>,
+  patience: Patience,
 ): Promise<Refusal | undefined> {
   for (;;) {
-    const { done, value } = await reader.read();
+    const { done, value } = await patience.within(reader.read(), buffer.length);
     if (done) {
       return undefined;
     }
@@ -165,12 +202,13 @@ async function fill(
  * four million objects. What the buffer holds is taken from the budget, and so bounded by it.
  */
 class GrowingBuffer {
-  readonly #budget: BytesInHand;
+  readonly #budget: BodyBudget;
+  #taking: Taking | null = null;
   #bytes: Uint8Array = new Uint8Array(0);
   #released = false;
   length = 0;
 
-  constructor(budget: BytesInHand) {
+  constructor(budget: BodyBudget) {
     this.#budget = budget;
   }
 
@@ -182,12 +220,13 @@ class GrowingBuffer {
     }
     if (this.length === 0) {
       // Most bodies come in one chunk: it is kept as it is.
-      if (!this.#budget.take(chunk.length)) {
+      if (!this.#take(chunk.length)) {
         return false;
       }
       this.#bytes = chunk;
     } else {
-      if (needed > this.#bytes.length && !this.#grow(needed)) {
+      const isRoom = needed <= this.#bytes.length ? this.#take(0) : this.#grow(needed);
+      if (!isRoom) {
         return false;
       }
       this.#bytes.set(chunk, this.length);
@@ -196,12 +235,22 @@ class GrowingBuffer {
     return true;
   }
 
+  /** Makes room for so many bytes together: their number is known. */
+  reserve(bytes: number): boolean {
+    return bytes <= this.#bytes.length || this.#resize(bytes);
+  }
+
   #grow(needed: number): boolean {
-    const capacity = Math.min(
-      Math.max(needed, 2 * this.#bytes.length, bufferBytesFirst),
-      Math.max(needed, limits.bodyBytesMax),
+    return this.#resize(
+      Math.min(
+        Math.max(needed, 2 * this.#bytes.length, bufferBytesFirst),
+        Math.max(needed, limits.bodyBytesMax),
+      ),
     );
-    if (!this.#budget.take(capacity - this.#bytes.length)) {
+  }
+
+  #resize(capacity: number): boolean {
+    if (!this.#take(capacity - this.#bytes.length)) {
       return false;
     }
     const larger = new Uint8Array(capacity);
@@ -210,16 +259,32 @@ class GrowingBuffer {
     return true;
   }
 
+  /** More bytes, until a while after now: a body of which nothing comes any more holds nothing. */
+  #take(bytes: number): boolean {
+    const { budget, holder } = this.#budget;
+    const now = Date.now();
+    if (this.#taking === null) {
+      this.#taking = budget.take(holder, bytes, now, now + limits.bodyIdleMs);
+      return this.#taking !== null;
+    }
+    return budget.grow(this.#taking, bytes, now, now + limits.bodyIdleMs);
+  }
+
   bytes(): Uint8Array {
     return this.#bytes.subarray(0, this.length);
   }
 
-  /** Gives everything back to the budget, once. */
-  readonly release = (): void => {
-    if (!this.#released) {
-      this.#released = true;
-      this.#budget.give(this.#bytes.length);
+  /** The body is complete: its bytes are in hand until it is stored. */
+  hold(): void {
+    if (this.#taking !== null) {
+      this.#taking.expiresAt = Date.now() + limits.bodyHeldMs;
     }
+  }
+
+  /** Gives everything back to the budget. */
+  readonly release = (): void => {
+    this.#released = true;
+    this.#taking?.give();
   };
 }
 

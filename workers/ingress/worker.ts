@@ -5,6 +5,7 @@
  * and that no failure of ours is answered with a status that exporters do not retry. Bringing the payload into
  * ClickHouse is the consumer's.
  */
+import { ByteBudget } from "../../shared/byte-budget.ts";
 import { type Acceptance, acceptPayload } from "../../shared/delivery/acceptance.ts";
 import { perform } from "../../shared/effect.ts";
 import { limits } from "../../shared/limits.ts";
@@ -17,7 +18,6 @@ import { writeLog } from "../../shared/write-log.ts";
 import { accepted, encoded, refused } from "./answer.ts";
 import { authenticate, KeyMemory, type Sender } from "./authenticate.ts";
 import type { IngressBindings } from "./bindings.ts";
-import { BytesInHand } from "./bytes-in-hand.ts";
 import { checkPayload } from "./check-payload.ts";
 import { answerType, type Content, readContent } from "./content.ts";
 import { addCorsHeaders, originAllowed, preflight } from "./cors.ts";
@@ -36,7 +36,7 @@ const tableMemory = new TableMemory();
 const leases: Leases = new Map();
 const outcomes = new OutcomeReport();
 const notifiedKeys = new NotifiedKeys();
-const bytesInHand = new BytesInHand(limits.ingressBytesInHandMax);
+const bytesInHand = new ByteBudget(limits.ingressBytesInHandMax, limits.ingressKeyBytesMax);
 
 /** A body without spans that is longer than this is most likely a mistake (fields of other names, say): it gets a warning. */
 const emptyBodyBytesQuiet = 100;
@@ -73,11 +73,26 @@ async function receiveTraces(
     return await refuseRequest(request, over, tally);
   }
   const table = await tableMemory.read(env.PAYLOADS, Date.now(), deadline);
-  const body = await readBody(request, bytesInHand, deadline);
-  if (!body.ok) {
-    return await refuseRequest(request, body.refusal, tally);
-  }
-  return await receiveBody(request, body.value, content.value, key.value, table, env, ctx, tally, deadline);
+  const received = receiveAll(request, content.value, key.value, table, env, ctx, tally, deadline);
+  // A client that hangs up would otherwise end the work here and now, and with it whatever gives back what it holds.
+  ctx.waitUntil(received.catch(() => undefined));
+  return await received;
+}
+
+async function receiveAll(
+  request: Request,
+  content: Content,
+  sender: Sender,
+  table: TableLimits,
+  env: IngressBindings,
+  ctx: ExecutionContext,
+  tally: Tally,
+  deadline: Deadline,
+): Promise<Response> {
+  const body = await readBody(request, { budget: bytesInHand, holder: sender.id }, deadline);
+  return body.ok
+    ? await receiveBody(request, body.value, content, sender, table, env, ctx, tally, deadline)
+    : await refuseRequest(request, body.refusal, tally);
 }
 
 /** The second half of the story: from the bytes on. `body` is released exactly once. */

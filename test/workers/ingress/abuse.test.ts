@@ -70,22 +70,26 @@ function openBody() {
 }
 
 describe("a body", () => {
-  test("of one byte a second is refused at the read deadline with 503", async () => {
-    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+  test.each([
+    ["one byte", 1, limits.bodyGraceMs, /too slowly/],
+    ["2 KiB", 2048, limits.bodyTimeoutMs, /not complete after 30 s/],
+  ])("of %s per second is refused with 503 when its time is over", async (_, bytes, timeoutMs, message) => {
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "Date"] });
+    const slowly = new Uint8Array(bytes);
     const { readable, write } = openBody();
     let answer: Answer | undefined;
     const asked = ask(readable).then((given) => {
       answer = given;
     });
-    for (let second = 0; second < limits.bodyTimeoutMs / 1000 - 1; second++) {
-      await write(body.subarray(second, second + 1));
+    for (let second = 0; second < timeoutMs / 1000 - 1; second++) {
+      await write(slowly.slice());
       await vi.advanceTimersByTimeAsync(1000);
     }
     expect(answer).toBeUndefined();
-    await vi.advanceTimersByTimeAsync(1000);
+    await vi.advanceTimersByTimeAsync(1100);
     await vi.advanceTimersByTimeAsync(limits.drainTimeoutMs);
     await asked;
-    expect(answer).toMatchObject({ status: 503, message: expect.stringMatching(/not complete after 30 s/) });
+    expect(answer).toMatchObject({ status: 503, message: expect.stringMatching(message) });
     expect(answer?.headers.get("retry-after")).toBe("5");
     expect(await storedPayloads()).toEqual([]);
   });
@@ -154,9 +158,12 @@ describe("a body", () => {
 /** As many of the largest bodies as an isolate holds at once, all of them under way. */
 async function fillBudget() {
   const largest = new Uint8Array(limits.bodyBytesMax);
-  const others = Array.from({ length: limits.ingressBytesInHandMax / limits.bodyBytesMax }, () => {
+  const count = limits.ingressBytesInHandMax / limits.bodyBytesMax;
+  const eachKey = limits.ingressKeyBytesMax / limits.bodyBytesMax; // one key has a quarter at most
+  const keys = await Promise.all(Array.from({ length: count / eachKey }, () => makeKey()));
+  const others = Array.from({ length: count }, (_, at) => {
     const { readable, write, end } = openBody();
-    return { write, end, asked: ask(readable) };
+    return { write, end, asked: ask(readable, { "x-api-key": keys[at % keys.length] ?? "" }) };
   });
   await Promise.all(others.map(({ write }) => write(largest)));
   return others;

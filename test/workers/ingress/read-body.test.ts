@@ -1,7 +1,7 @@
 /** How a body is held: what it takes from the isolate's budget, and when it gives it back. */
 import { afterEach, describe, expect, test, vi } from "vitest";
+import { ByteBudget } from "../../../shared/byte-budget.ts";
 import { limits } from "../../../shared/limits.ts";
-import { BytesInHand } from "../../../workers/ingress/bytes-in-hand.ts";
 import { Deadline } from "../../../workers/ingress/deadline.ts";
 import { readBody } from "../../../workers/ingress/read-body.ts";
 import { origin } from "./sender.ts";
@@ -13,21 +13,25 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-async function read(body: BodyInit, claimed?: number, budget = new BytesInHand(budgetBytes)) {
+async function read(body: BodyInit, claimed?: number, budget = new ByteBudget(budgetBytes)) {
   const request = new Request(`${origin}/v1/traces`, {
     method: "POST",
     headers: claimed === undefined ? {} : { "content-length": String(claimed) },
     body,
   });
   const deadline = new Deadline();
-  const result = await readBody(request, budget, deadline);
+  const result = await readBody(request, { budget, holder: "a" }, deadline);
   deadline.end();
   return result;
 }
 
+function isFree(budget: ByteBudget, bytes: number): boolean {
+  return budget.take("b", bytes, Date.now(), Date.now() + 1000) !== null;
+}
+
 /** Whether nothing of the budget is taken. */
-function isWhole(budget: BytesInHand): boolean {
-  return budget.take(budgetBytes);
+function isWhole(budget: ByteBudget): boolean {
+  return isFree(budget, budgetBytes);
 }
 
 describe.each([
@@ -35,10 +39,10 @@ describe.each([
   ["that does not", undefined],
 ])("a body %s", (_name, claimed) => {
   test("is read as it was sent, and holds its bytes of the budget until it is released", async () => {
-    const budget = new BytesInHand(budgetBytes);
+    const budget = new ByteBudget(budgetBytes);
     const body = await read(bytes, claimed, budget);
     expect(body).toMatchObject({ ok: true, value: { bytes } });
-    expect(budget.take(budgetBytes - bytes.length + 1)).toBe(false);
+    expect(isFree(budget, budgetBytes - bytes.length + 1)).toBe(false);
     if (body.ok) {
       body.value.release();
       body.value.release();
@@ -47,15 +51,15 @@ describe.each([
   });
 
   test("is refused where the budget does not have its bytes", async () => {
-    const budget = new BytesInHand(bytes.length - 1);
+    const budget = new ByteBudget(bytes.length - 1);
     expect(await read(bytes, claimed, budget)).toMatchObject({ ok: false, refusal: { reason: "busy" } });
-    expect(budget.take(bytes.length - 1)).toBe(true);
+    expect(isFree(budget, bytes.length - 1)).toBe(true);
   });
 
   test("that stops coming is refused at the read deadline, and gives its bytes back", async () => {
     vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
     const { readable, writable } = new IdentityTransformStream();
-    const budget = new BytesInHand(budgetBytes);
+    const budget = new ByteBudget(budgetBytes);
     const asked = read(readable, claimed, budget);
     const writer = writable.getWriter();
     writer.write(bytes.subarray(0, 500)).catch(() => undefined);
@@ -69,7 +73,7 @@ describe.each([
 test.each([-1, 1, bytes.length])(
   "a body that says to have %i bytes more than it has is none, and gives its bytes back",
   async (more) => {
-    const budget = new BytesInHand(budgetBytes);
+    const budget = new ByteBudget(budgetBytes);
     expect(await read(bytes, bytes.length + more, budget)).toMatchObject({
       ok: false,
       refusal: { reason: "broken_body" },

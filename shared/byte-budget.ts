@@ -1,0 +1,94 @@
+/**
+ * An isolate's budget of bytes in hand. An isolate has 128 MB for all its invocations at once, and dies beyond. Nothing of
+ * it can be lost with an invocation: a request whose client hangs up, or a batch that the platform cancels, may never run
+ * the code that gives back. So each taking expires by itself, and nobody waits for somebody else to give: workerd cancels
+ * an invocation that waits for another one's promise.
+ */
+import { assert } from "./assert.ts";
+
+export class ByteBudget {
+  readonly #bytesMax: number;
+  readonly #holderBytesMax: number;
+  readonly #takings = new Set<Taking>();
+
+  /** `holderBytesMax`: what one holder (a key of an ingress) may have of it at once. */
+  constructor(bytesMax: number, holderBytesMax = bytesMax) {
+    this.#bytesMax = bytesMax;
+    this.#holderBytesMax = holderBytesMax;
+  }
+
+  /** Takes `bytes` until they are given back, or until `expiresAt` (ms since the epoch). Null: they are not free. */
+  take(holder: string, bytes: number, now: number, expiresAt: number): Taking | null {
+    if (!this.#isFree(holder, bytes, now)) {
+      return null;
+    }
+    const taking = new Taking(this, holder, bytes, expiresAt);
+    this.#takings.add(taking);
+    return taking;
+  }
+
+  /** More bytes for a taking, and more time. False: they are not free, or the taking has expired meanwhile. */
+  grow(taking: Taking, bytes: number, now: number, expiresAt: number): boolean {
+    if (!this.#takings.has(taking) || !this.#isFree(taking.holder, bytes, now)) {
+      return false;
+    }
+    taking.bytes += bytes;
+    taking.expiresAt = expiresAt;
+    return true;
+  }
+
+  /** Gives a taking back. One that has expired was given back by that. */
+  give(taking: Taking): void {
+    this.#takings.delete(taking);
+  }
+
+  /** Bytes in hand, those that have expired left out. */
+  bytesAt(now: number): number {
+    this.#expire(now);
+    let sum = 0;
+    for (const { bytes } of this.#takings) {
+      sum += bytes;
+    }
+    return sum;
+  }
+
+  #isFree(holder: string, bytes: number, now: number): boolean {
+    assert(bytes >= 0, "nobody takes less than nothing");
+    this.#expire(now);
+    let all = bytes;
+    let own = bytes;
+    for (const taking of this.#takings) {
+      all += taking.bytes;
+      own += taking.holder === holder ? taking.bytes : 0;
+    }
+    return all <= this.#bytesMax && own <= this.#holderBytesMax;
+  }
+
+  #expire(now: number): void {
+    for (const taking of this.#takings) {
+      if (taking.expiresAt <= now) {
+        this.#takings.delete(taking);
+      }
+    }
+  }
+}
+
+/** Bytes that somebody has in hand. */
+export class Taking {
+  readonly #budget: ByteBudget;
+  readonly holder: string;
+  bytes: number;
+  /** ms since the epoch */
+  expiresAt: number;
+
+  constructor(budget: ByteBudget, holder: string, bytes: number, expiresAt: number) {
+    this.#budget = budget;
+    this.holder = holder;
+    this.bytes = bytes;
+    this.expiresAt = expiresAt;
+  }
+
+  give(): void {
+    this.#budget.give(this);
+  }
+}
