@@ -17,7 +17,7 @@ export interface EngineSession {
     body?: { readonly bytes: Uint8Array; readonly encoding: string | undefined },
   ): Promise<Uint8Array>;
   text(query: string): Promise<string>;
-  /** CPU seconds of the engine's process, its HTTP face included. */
+  /** CPU seconds of the server's process, its HTTP side included. */
   cpuSeconds(): number;
   stop(): Promise<void>;
 }

@@ -1,5 +1,5 @@
 /**
- * `npm run bench -- insert`: what an INSERT costs ClickHouse, in CPU time of the engine's process (its HTTP face
+ * `npm run bench -- insert`: what an INSERT costs ClickHouse, in CPU time of the server's process (its HTTP side
  * included), µs a row, medians of interleaved rounds.
  *
  * 1. by format and rows an INSERT: into ENGINE = Null (parsing alone) and into the full table, our block against
@@ -362,7 +362,7 @@ export async function benchInsert(only?: string): Promise<void> {
     await engine.ask(`CREATE TABLE parsed (${tracesTableColumns}) ENGINE = Null`);
     await engine.ask(`CREATE TABLE written (${tracesTableColumns}) ENGINE = Memory`);
     console.log(
-      `ClickHouse ${await engine.text("SELECT version()")} (chdb), one thread an INSERT, medians of ${rounds} rounds`,
+      `ClickHouse ${await engine.text("SELECT version()")} one thread an INSERT, medians of ${rounds} rounds`,
     );
     const payloads = makePayloads();
     const results: Record<string, unknown> = {};

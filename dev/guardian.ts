@@ -1,58 +1,27 @@
 /**
  * Ends what an orphaned pipeline left running. workerd outlives a parent that was killed with SIGKILL; so the parent
- * starts this process beside it, and when the parent is gone (this process's stdin closes), every workerd of the
- * same process group whose parent is dead is ended.
- *
- * Run as `node dev/guardian.ts`, stdin a pipe that nothing is written to.
+ * starts this shell beside it (a Node would hold 66 MB), and when the parent is gone (the shell's stdin closes), every
+ * workerd of the same process group whose parent is outside the group is ended: an orphan was handed to init or to a
+ * subreaper.
  */
-import { execFileSync, spawn } from "node:child_process";
-import { fileURLToPath } from "node:url";
+import { spawn } from "node:child_process";
+
+/** A Ctrl-C reaches the whole group: the parent stops in order, and closes our stdin when it is done. */
+const script = `
+trap '' INT TERM HUP
+while read -r _; do :; done
+ps -A -o pid=,ppid=,pgid=,comm= | awk -v own=$$ '
+  { parent[$1] = $2; group[$1] = $3; command[$1] = $4 }
+  END {
+    for (pid in command)
+      if (group[pid] == group[own] && command[pid] ~ /workerd$/ && group[parent[pid]] != group[own]) print pid
+  }
+' | while read -r pid; do kill -KILL "$pid"; done
+`;
 
 /** Starts the guardian beside the calling process. It ends when the caller does, or when `stop` is called. */
 export function startGuardian(): { stop(): void } {
-  const child = spawn(process.execPath, [fileURLToPath(import.meta.url)], {
-    stdio: ["pipe", "ignore", "inherit"],
-  });
+  const child = spawn("sh", ["-c", script], { stdio: ["pipe", "ignore", "inherit"] });
   child.unref();
   return { stop: () => child.kill("SIGKILL") };
-}
-
-interface RunningProcess {
-  readonly pid: number;
-  readonly parent: number;
-  readonly group: number;
-  readonly command: string;
-}
-
-function runningProcesses(): RunningProcess[] {
-  const listing = execFileSync("ps", ["-A", "-o", "pid=,ppid=,pgid=,comm="], { encoding: "utf8" });
-  return listing.split("\n").flatMap((line) => {
-    const [pid, parent, group, ...command] = line.trim().split(/\s+/);
-    return command.length === 0
-      ? []
-      : [{ pid: Number(pid), parent: Number(parent), group: Number(group), command: command.join(" ") }];
-  });
-}
-
-function endOrphans(): void {
-  const processes = runningProcesses();
-  const group = processes.find(({ pid }) => pid === process.pid)?.group;
-  const parents = new Set(processes.filter((one) => one.group === group).map(({ pid }) => pid));
-  for (const orphan of processes) {
-    // An orphan was handed to init or to a subreaper: its parent is outside the group.
-    if (orphan.group === group && orphan.command.endsWith("workerd") && !parents.has(orphan.parent)) {
-      process.kill(orphan.pid, "SIGKILL");
-    }
-  }
-}
-
-if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  // A Ctrl-C reaches the whole group: the parent stops in order, and closes our stdin when it is done.
-  process.on("SIGINT", () => undefined);
-  process.on("SIGTERM", () => undefined);
-  process.stdin.on("end", () => {
-    endOrphans();
-    process.exit(0);
-  });
-  process.stdin.resume();
 }

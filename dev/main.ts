@@ -1,4 +1,5 @@
 /** `npm run dev`: starts the local pipeline, says how to use it, and stops it on Ctrl-C. */
+import { stop as stopEsbuild } from "esbuild";
 import { startPipeline } from "./pipeline.ts";
 import { CannotStart, readDevSettings } from "./settings.ts";
 import type { DevFile } from "./state-folder.ts";
@@ -55,6 +56,7 @@ async function main(): Promise<void> {
     events: true,
     crons: true,
   });
+  await stopEsbuild(); // its service holds 90 MB, and all is bundled
   console.log(greeting(pipeline));
   await firstSignal();
   console.log("\nStopping …");

@@ -28,7 +28,7 @@ export interface DevSettings {
   readonly clickHousePort: number;
   /** Absolute path of the folder that holds everything which survives a restart. */
   readonly stateFolder: string;
-  /** A ClickHouse server to use instead of the embedded engine. User and password may stand in the URL. */
+  /** A ClickHouse server to use instead of the local one. User and password may stand in the URL. */
   readonly clickHouseUrl: string | undefined;
   /** For tests: the ledger's durations (leases, back-off) are divided by this. */
   readonly ledgerTimesFaster: string | undefined;

@@ -50,7 +50,7 @@ async function main(): Promise<void> {
     await migrateClickHouse({ url: engine.url });
     console.log(
       `${availableParallelism()} CPUs (${cpus()[0]?.model ?? "unknown"}), load ${loadavg()[0]?.toFixed(1)}; ` +
-        `Node ${process.version}, ClickHouse ${await engine.text("SELECT version()")} (chdb), Collector ${collectorVersion}, Rotel ${rotelVersion}`,
+        `Node ${process.version}, ClickHouse ${await engine.text("SELECT version()")}, Collector ${collectorVersion}, Rotel ${rotelVersion}`,
     );
     for (const reason of skipped) {
       console.log(`skipped, its goals are unmeasured: ${reason}`);

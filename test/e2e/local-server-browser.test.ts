@@ -58,7 +58,7 @@ describe.skipIf(command === undefined)(
       for (const login of ["", "&user=default", "&user=headrace"]) {
         for (const statement of statements) {
           const page: Page = await chromium.open(origin);
-          const at = `${url}/?x=1${login}`;
+          const at = `${url}/?default_format=TSV${login}`;
           await page.evaluate(script(at, statement())).catch(() => undefined); // a navigation takes its page away
           await new Promise((resolve) => setTimeout(resolve, 150));
           await page.close();

@@ -1,5 +1,5 @@
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import * as v from "valibot";
@@ -168,6 +168,10 @@ test("nothing outlives a parent that was killed with SIGKILL", async () => {
   const dev = runDev({ HEADRACE_STATE: folder });
   const { clickhouse } = await running(dev, folder);
   expect(dev.servers()).toHaveLength(1);
+  expect(statSync(folder).mode & 0o777).toBe(0o700);
+  for (const file of ["dev.json", "clickhouse-password"]) {
+    expect(statSync(join(folder, file)).mode & 0o777).toBe(0o600);
+  }
   // With a statement that runs: ClickHouse gives it some seconds before it ends.
   const runs = queryClickHouse(
     clickhouse,

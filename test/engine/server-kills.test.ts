@@ -12,7 +12,8 @@ import { ask, insert, newTable } from "./token-inserts.ts";
 const kills = Number(process.env["HEADRACE_KILLS"] ?? 5);
 const writers = 4;
 const directory = mkdtempSync(join(tmpdir(), "headrace-kills-"));
-afterAll(() => rmSync(directory, { recursive: true, force: true }));
+// Each INSERT has left a directory.
+afterAll(() => rmSync(directory, { recursive: true, force: true }), 60_000);
 
 /** INSERTs until the connection breaks; adds the tokens that were acknowledged. */
 async function write(server: ClickHouse, table: string, next: () => number, acknowledged: number[]) {

@@ -1,0 +1,57 @@
+/** What the product sends, made by its own functions: for an engine that another program drives. */
+import { readSchemaFiles } from "../../dev/schema-files.ts";
+import { assert } from "../../shared/assert.ts";
+import { defaultSchemaSettings, planMigrations } from "../../shared/clickhouse/migrations.ts";
+import { receiptRow } from "../../shared/clickhouse/receipts.ts";
+import * as statements from "../../shared/clickhouse/statements.ts";
+import { isGroupId } from "../../shared/ledger/group.ts";
+import { formatPayloadId, formatPayloadKey } from "../../shared/payload-key.ts";
+
+const settings = { url: "", user: "default", password: "", database: "hr", tracesTable: "otel_traces" };
+
+/** The schema in order, an INSERT's settings, the queries of VERIFY and of an erasure, a receipt. */
+export async function readStatements(): Promise<object> {
+  const group = "a".repeat(32);
+  assert(isGroupId(group), "32 hexadecimal digits are a group's id");
+  const id = formatPayloadId(new Uint8Array(16).fill(1));
+  const now = Date.now();
+  const day = Math.floor(now / 86_400_000);
+  const database = settings.database;
+  const planned = await planMigrations(readSchemaFiles(), { ...defaultSchemaSettings, database }, []);
+  const {
+    query: _query,
+    query_id: _queryId,
+    insert_deduplication_token: _token,
+    wait_end_of_query: _httpOnly,
+    ...insert
+  } = statements.insertSpansParameters(settings, group, 1, 60_000);
+  return {
+    schema: planned.flatMap(({ name, statements: texts }) => texts.map((sql) => [name, sql])),
+    insert,
+    payloadHex: "01".repeat(16),
+    day,
+    receipt: receiptRow(
+      {
+        key: formatPayloadKey(now, "acme", id),
+        outcome: "stored",
+        group,
+        spans: 2,
+        rowsByDay: [{ day, rows: 2 }],
+        rejectedSpans: 0,
+        bytes: 10,
+        reason: "",
+      },
+      now,
+    ),
+    queries: {
+      count: statements.countRowsQuery(settings, [id]),
+      receipts: statements.receiptsQuery(settings, [id]),
+      state: statements.tableStateQuery(settings),
+      running: statements.runningQuery(group, 90_000),
+      kill: statements.killStatement(group, 90_000),
+      complete: statements.completeViewStatement(settings, [id]),
+      eraseTimes: statements.eraseTraceTimesStatement(settings, [id]),
+      erase: statements.eraseRowsStatement(settings, [id]),
+    },
+  };
+}
