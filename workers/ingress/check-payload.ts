@@ -10,6 +10,7 @@ import { limits } from "../../shared/limits.ts";
 import { type Inspection, inspectTraces, type SpanBounds } from "../../shared/otlp/inspect.ts";
 import { jsonToProtobuf } from "../../shared/otlp/json.ts";
 import { MalformedBody } from "../../shared/otlp/malformed.ts";
+import { addRepairs, noRepairs } from "../../shared/otlp/repairs.ts";
 import { ok, type Result, refuse } from "../../shared/result.ts";
 import type { Content } from "./content.ts";
 import type { Refusal } from "./refusal.ts";
@@ -18,6 +19,8 @@ export interface CheckedPayload {
   readonly inspection: Inspection;
   /** Bytes of the body without its content encoding. */
   readonly inflatedBytes: number;
+  /** Texts that the walk through the protobuf form had to repair. */
+  readonly repairedTexts: number;
 }
 
 export function checkPayload(
@@ -27,11 +30,17 @@ export function checkPayload(
 ): Result<CheckedPayload, Refusal> {
   try {
     const inflated = inflate(zlib, body, content.encoding, limits.inflatedBytesMax);
-    const protobuf = content.type === "json" ? jsonToProtobuf(inflated) : inflated;
+    const jsonRepairs = noRepairs();
+    const protobuf = content.type === "json" ? jsonToProtobuf(inflated, jsonRepairs) : inflated;
     const inspection = inspectTraces(protobuf, bounds);
     const reason = overBound(inspection);
+    const repairs = addRepairs(jsonRepairs, inspection.repairs);
     return reason === undefined
-      ? ok({ inspection, inflatedBytes: inflated.length })
+      ? ok({
+          inspection: { ...inspection, repairs },
+          inflatedBytes: inflated.length,
+          repairedTexts: inspection.repairs.texts,
+        })
       : refuse({ reason: "too_large", message: reason });
   } catch (error) {
     if (error instanceof CorruptEncoding) {

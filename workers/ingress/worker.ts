@@ -7,7 +7,13 @@
  */
 import { limits } from "../../shared/limits.ts";
 import type { PayloadMetadata } from "../../shared/messages.ts";
-import { type Inspection, rejectionMessage, type SpanBounds } from "../../shared/otlp/inspect.ts";
+import {
+  type Inspection,
+  partialMessage,
+  rejectionMessage,
+  type SpanBounds,
+} from "../../shared/otlp/inspect.ts";
+import { repairsCount } from "../../shared/otlp/repairs.ts";
 import { sampleThreshold } from "../../shared/otlp/sample-threshold.ts";
 import { formatPayloadKey, payloadId } from "../../shared/payload-key.ts";
 import { writeLog } from "../../shared/write-log.ts";
@@ -96,7 +102,7 @@ async function receiveBody(
       body.release();
       return await refuseRequest(request, checked.refusal, tally);
     }
-    const { inspection, inflatedBytes } = checked.value;
+    const { inspection, inflatedBytes, repairedTexts } = checked.value;
     tally.spans = inspection.spans;
     tally.rejectedSpans = inspection.rejectedSpans;
     tally.sampledSpans = inspection.sampledSpans;
@@ -120,8 +126,10 @@ async function receiveBody(
         outputBytes: inspection.outputBytes,
         arrival,
         ...bounds,
+        repairs: repairsCount(inspection.repairs),
+        repairedTexts,
       },
-      rejectionMessage(inspection),
+      partialMessage(inspection),
       admission.value,
     );
   } catch (error) {
@@ -131,11 +139,7 @@ async function receiveBody(
   ctx.waitUntil(stored.then(body.release, body.release));
   return await stored;
 
-  async function store(
-    metadata: PayloadMetadata,
-    rejections: string,
-    admission: Admission,
-  ): Promise<Response> {
+  async function store(metadata: PayloadMetadata, message: string, admission: Admission): Promise<Response> {
     const id = await payloadId(tenant, content.type, content.encoding, body.bytes);
     const payload = formatPayloadKey(metadata.arrival, tenant, id);
     const acceptance = await acceptPayload(env.PAYLOADS, payload, body.bytes, metadata, deadline);
@@ -152,13 +156,14 @@ async function receiveBody(
         tally,
       );
     }
+    if (metadata.repairs !== 0) {
+      log("accepted", { payload, repairs: metadata.repairs, message });
+    }
     const { spans, outputBytes, arrival } = metadata;
     ctx.waitUntil(ring(env.RING, { v: 1, key: payload, cause: "ingress", spans, outputBytes, arrival }));
     tally.end("accepted", admission.metered ? acceptance : "unmetered");
     const partial =
-      metadata.rejectedSpans === 0
-        ? undefined
-        : { rejectedSpans: metadata.rejectedSpans, errorMessage: rejections };
+      message === "" ? undefined : { rejectedSpans: metadata.rejectedSpans, errorMessage: message };
     return accepted(content.type, partial, {
       "x-headrace-payload": id,
       ...(acceptance === "duplicate" ? { "x-headrace-duplicate": "1" } : {}),
