@@ -171,7 +171,7 @@ async function receiveBody(
   }
 }
 
-/** A request without a span to store is answered 200 all the same (OTLP: an empty request is a success). */
+/** A request that holds no span, or whose good ones were all sampled out, is a success (OTLP: an empty one is). */
 function answerNothing(
   content: Content,
   inspection: Inspection,
@@ -181,17 +181,14 @@ function answerNothing(
   const { rejectedSpans, sampledSpans } = inspection;
   if (sampledSpans > 0) {
     tally.end("sampled", "all_spans");
-  } else if (rejectedSpans > 0) {
-    tally.end("malformed", "all_spans_rejected");
-    log("malformed", { rejectedSpans, message: rejectionMessage(inspection) });
-  } else {
-    tally.end("empty", inflatedBytes <= emptyBodyBytesQuiet ? "no_spans" : "no_spans_in_a_body");
-    log("empty", { inflatedBytes });
+    return accepted(
+      content.type,
+      rejectedSpans === 0 ? undefined : { rejectedSpans, errorMessage: rejectionMessage(inspection) },
+    );
   }
-  if (rejectedSpans > 0) {
-    return accepted(content.type, { rejectedSpans, errorMessage: rejectionMessage(inspection) });
-  }
-  if (sampledSpans > 0 || inflatedBytes <= emptyBodyBytesQuiet) {
+  tally.end("empty", inflatedBytes <= emptyBodyBytesQuiet ? "no_spans" : "no_spans_in_a_body");
+  log("empty", { inflatedBytes });
+  if (inflatedBytes <= emptyBodyBytesQuiet) {
     return accepted(content.type);
   }
   return accepted(content.type, {
@@ -214,6 +211,7 @@ function spanBounds(arrival: number, sample: number) {
 
 async function refuseRequest(request: Request, refusal: Refusal, tally: Tally): Promise<Response> {
   tally.refused(refusal.reason);
+  tally.rejectedSpans = refusal.rejectedSpans ?? 0;
   await drainBody(request);
   log(tally.outcome ?? "", { reason: refusal.reason, message: refusal.message });
   return refused(answerType(request.headers), refusal);

@@ -231,7 +231,7 @@ describe("limits", () => {
     for (let i = 0; i < count; i++) {
       spans[2 * i] = 0x12; // field 2, zero bytes: a span without ids
     }
-    const body = bytesFieldOf(1, bytesFieldOf(2, spans));
+    const body = join(requestOf(freshSpan()), bytesFieldOf(1, bytesFieldOf(2, spans)));
     const answer = await answerTo("pb", gzipped(body), { "content-encoding": "gzip" });
     expect(answer).toMatchObject({ status: 200, rejectedSpans: count });
     expect(answer.message).toMatch(/and 999995 more/);
@@ -330,9 +330,31 @@ describe("partial success", () => {
     expect(await onlyPayload()).toMatchObject({ spans: "7", rejectedSpans: "3" });
   });
 
-  test.each(types)("P1 all spans bad: 200 with their number, and nothing is stored (%s)", async (type) => {
-    expect(await answerTo(type, await badSpans(type, 0, 2))).toMatchObject({ status: 200, rejectedSpans: 2 });
-    expect(await storedPayloads()).toEqual([]);
+  test.each(types)(
+    "P1 all spans bad is no part: 400 with the reasons, and nothing is stored (%s)",
+    async (type) => {
+      const answer = await answerTo(type, await badSpans(type, 0, 2));
+      expect(answer).toMatchObject({
+        status: 400,
+        message: expect.stringMatching(/^2 of 2 spans rejected: /),
+      });
+      expect(answer.violations).toEqual([{ field: "body", description: answer.message }]);
+      expect(await storedPayloads()).toEqual([]);
+    },
+  );
+
+  test("P1 a span beyond the age bound alone is 400, and the message has the bound", async () => {
+    const old = BigInt(Date.now() - 31 * 86_400_000) * 1_000_000n;
+    expect(await jsonSpan({ startTimeUnixNano: String(old) })).toMatchObject({
+      status: 400,
+      message: expect.stringMatching(/a span is taken up to 30 days after its start/),
+    });
+    expect(await jsonSpan({ startTimeUnixNano: String(Date.now()) })).toMatchObject({
+      status: 400,
+      message: expect.stringMatching(
+        /that would be in time in milliseconds, and the field counts nanoseconds/,
+      ),
+    });
   });
 
   test("P2 the message names the spans, says what is wrong and what is right", async () => {
@@ -492,6 +514,7 @@ describe("failures", () => {
     forbidden_origin: 403,
     too_large: 413,
     corrupt_body: 400,
+    all_spans_rejected: 400,
     busy: 503,
     slow_body: 503,
     broken_body: 503,
@@ -535,8 +558,7 @@ describe("JSON", () => {
     expect(await jsonSpan({ parentSpanId: "", spanId: "eee19b7ec3c1b173" })).toMatchObject(taken);
     for (const changes of [{ traceId: "W47/95gDgQPSabYzgT/GDA==" }, { spanId: "7uGbfsPBsXM=" }]) {
       expect(await jsonSpan(changes), JSON.stringify(changes)).toMatchObject({
-        status: 200,
-        rejectedSpans: 1,
+        status: 400,
         message: expect.stringMatching(/"(W47|7uG).*" is (24|12) characters, not (32|16) hex digits/),
       });
     }
@@ -768,6 +790,77 @@ describe("protobuf", () => {
     expect(await answerTo("json", arrays)).toMatchObject({
       status: 400,
       message: expect.stringMatching(/nested deeper/),
+    });
+  });
+});
+
+describe("a body that is no trace request", () => {
+  const framed = join([0, 0, 0, sdkBody.pb.length >> 8, sdkBody.pb.length & 255], sdkBody.pb);
+  const now = BigInt(Date.now()) * 1_000_000n;
+  const points = bytesField(1, [fixed64Field(3, now), fixed64Field(4, 0x3ff0000000000000n)]);
+  const items = (...item: readonly Uint8Array[]) =>
+    bytesField(1, [
+      bytesField(1, bytesField(1, keyValue("a", value.string("b")))),
+      bytesField(2, bytesField(2, item)),
+    ]);
+  const json = (text: string) => new TextEncoder().encode(text);
+  const mistakes: readonly (readonly [string, Type, Uint8Array, RegExp])[] = [
+    [
+      "gzip without its header",
+      "pb",
+      gzipped(sdkBody.pb),
+      /^The body is gzip, .*Content-Encoding: gzip\. \(/,
+    ],
+    ["gzip without its header", "json", gzipped(sdkBody.json), /^The body is gzip, /],
+    ["zstd without its header", "pb", new Uint8Array(zstdCompressSync(sdkBody.pb)), /Content-Encoding: zstd/],
+    ["zlib without its header", "pb", new Uint8Array(deflateSync(sdkBody.pb)), /Content-Encoding: deflate/],
+    ["a gRPC frame", "pb", framed, /framed as gRPC: set OTEL_EXPORTER_OTLP_PROTOCOL=http\/protobuf/],
+    ["JSON", "pb", sdkBody.json, /^The body is JSON, .*send application\/json/],
+    ["protobuf", "json", sdkBody.pb, /^The body is protobuf, .*send application\/x-protobuf/],
+    [
+      "a gauge",
+      "pb",
+      items(stringField(1, "cpu"), stringField(3, "ms"), bytesField(5, points)),
+      /^The body holds metrics/,
+    ],
+    [
+      "a sum",
+      "pb",
+      items(stringField(1, "requests.of.a.da"), bytesField(7, points)),
+      /^The body holds metrics/,
+    ],
+    ["a histogram", "pb", items(stringField(1, "h"), bytesField(9, points)), /^The body holds metrics/],
+    [
+      "a log",
+      "pb",
+      items(fixed64Field(1, now), varintField(2, 9), bytesField(5, stringField(1, "x"))),
+      /holds logs/,
+    ],
+    [
+      "an observed log",
+      "pb",
+      items(fixed64Field(11, now), bytesField(5, stringField(1, "x"))),
+      /^The body holds logs/,
+    ],
+    [
+      "metrics",
+      "json",
+      json('{"resourceMetrics":[{"scopeMetrics":[]}]}'),
+      /holds metrics.*OTEL_METRICS_EXPORTER=none/,
+    ],
+    ["logs", "json", json('{ "resource_logs" : [{}]}'), /^The body holds logs/],
+  ];
+
+  test.each(mistakes)("F3 %s sent as %s is 400, and named", async (_name, type, body, message) => {
+    const answer = await answerTo(type, body);
+    expect(answer).toMatchObject({ status: 400, message: expect.stringMatching(message) });
+    expect(await storedPayloads()).toEqual([]);
+  });
+
+  test("F3 an object where a time belongs is 400, and named", async () => {
+    expect(await jsonSpan({ startTimeUnixNano: { low: 1, high: 2 } })).toMatchObject({
+      status: 400,
+      message: expect.stringMatching(/startTimeUnixNano: expected a number, not an object/),
     });
   });
 });
