@@ -4,6 +4,7 @@
  */
 import * as v from "valibot";
 import { keyIdPattern } from "./api-key.ts";
+import type { SpanBounds } from "./otlp/span-check.ts";
 import { requestOutcomes } from "./outcome.ts";
 import { isPayloadKey, type PayloadKey, tenantPattern } from "./payload-key.ts";
 
@@ -136,8 +137,28 @@ export const payloadMetadataSchema = v.object({
   endMinMs: v.exactOptional(digits),
   /** Traces below it were left out (otlp/sample-threshold.ts). A payload of an older version has none. */
   sampleThreshold: v.exactOptional(v.pipe(v.string(), v.regex(/^[0-9a-f]{14}$/))),
+  /**
+   * What the ingress has seen changed before it is stored (otlp/repairs.ts). A payload of an older version has none: a
+   * wrong id in a link or a parent refused its span then.
+   */
+  repairs: v.exactOptional(digits),
+  /** Texts of a protobuf body among them: such a body is rewritten before it is walked. */
+  repairedTexts: v.exactOptional(digits),
 });
 export type PayloadMetadata = v.InferOutput<typeof payloadMetadataSchema>;
+
+/** The bounds by which the ingress has accepted a payload's spans, as the consumer's walk takes them. */
+export function acceptedBounds(metadata: PayloadMetadata): SpanBounds {
+  const { startMinMs, startMaxMs, endMinMs = 0, sampleThreshold, repairs, repairedTexts = 0 } = metadata;
+  return {
+    startMinMs,
+    startMaxMs,
+    endMinMs,
+    ...(sampleThreshold === undefined ? {} : { sampleThreshold }),
+    textsRepaired: repairedTexts > 0,
+    wrongIdsRefuse: repairs === undefined,
+  };
+}
 
 /** The metadata as R2 takes it. */
 export function formatPayloadMetadata(metadata: PayloadMetadata): Record<string, string> {

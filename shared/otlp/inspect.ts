@@ -5,7 +5,8 @@
 import { type AttributeScan, entrySize } from "./attribute-scan.ts";
 import { EventScan } from "./event-scan.ts";
 import { LinkScan } from "./link-scan.ts";
-import { type SpanBounds, sampledOut } from "./span-check.ts";
+import { type Repairs, repairsMessage } from "./repairs.ts";
+import type { SpanBounds, SpanRefusal } from "./span-check.ts";
 import { type TraceVisitor, TraceWalk } from "./trace-walk.ts";
 import { isAscii } from "./utf8.ts";
 import { checkText, ValueCheck } from "./value-check.ts";
@@ -30,6 +31,8 @@ export interface Inspection {
   readonly outputBytes: number;
   /** Attributes of all messages together. */
   readonly attributes: number;
+  /** What is changed before it is stored. */
+  readonly repairs: Readonly<Repairs>;
 }
 
 const rejectionsNamedMax = 5;
@@ -75,6 +78,14 @@ class Inspector implements TraceVisitor {
     this.rejections = [];
     this.outputBytes = 0;
     this.attributes = 0;
+    this.#values.nested = 0;
+    this.#values.numbers = 0;
+  }
+
+  /** Of the values, in the walk that was just made. */
+  get repairs(): Pick<Repairs, "nested" | "numbers"> {
+    const { nested, numbers } = this.#values;
+    return { nested, numbers };
   }
 
   enterResource(walk: TraceWalk): void {
@@ -117,8 +128,8 @@ class Inspector implements TraceVisitor {
     this.outputBytes += output;
   }
 
-  rejected(walk: TraceWalk, reason: string): void {
-    if (reason === sampledOut) {
+  rejected(walk: TraceWalk, refusal: SpanRefusal): void {
+    if (refusal === "sampled_out") {
       this.sampledSpans++;
       return;
     }
@@ -126,7 +137,7 @@ class Inspector implements TraceVisitor {
     if (this.rejections.length < rejectionsNamedMax) {
       const { resourceIndex, scopeIndex, spanIndex } = walk;
       const path = `resource_spans[${resourceIndex}].scope_spans[${scopeIndex}].spans[${spanIndex}]`;
-      this.rejections.push({ path, reason });
+      this.rejections.push({ path, reason: walk.explain(refusal) });
     }
   }
 
@@ -211,20 +222,27 @@ const inspector = new Inspector();
 
 /**
  * Inspects an inflated ExportTraceServiceRequest. Throws `MalformedBody`, whose message says what is wrong and
- * where, for what is not OTLP in protobuf: bad framing, a known field of another wire type, a string that is not
- * UTF-8 (a 400 by OTLP/HTTP), values nested deeper than `limits.depthMax`.
+ * where, for what is not OTLP in protobuf: bad framing, a known field of another wire type.
  */
 export function inspectTraces(body: Uint8Array, bounds: SpanBounds): Inspection {
   inspector.restart();
   walk.run(body, bounds, inspector);
   const { spans, rejectedSpans, sampledSpans, rejections, outputBytes, attributes } = inspector;
-  return { spans, rejectedSpans, sampledSpans, rejections, outputBytes, attributes };
+  const repairs = { ...walk.repairs, ...inspector.repairs };
+  return { spans, rejectedSpans, sampledSpans, rejections, outputBytes, attributes, repairs };
 }
 
 /**
- * The text of `partial_success.error_message`: names the first refused spans and counts the rest. Empty when none
- * was refused.
+ * The text of `partial_success.error_message`: names the first refused spans and counts the rest, and says what was
+ * changed. Empty when none was refused and nothing changed.
  */
+export function partialMessage(inspection: Inspection): string {
+  return [rejectionMessage(inspection), repairsMessage(inspection.repairs)]
+    .filter((text) => text !== "")
+    .join(". ");
+}
+
+/** Names the first refused spans and counts the rest. Empty when none was refused. */
 export function rejectionMessage(inspection: Inspection): string {
   const { spans, rejectedSpans, sampledSpans, rejections } = inspection;
   if (rejectedSpans === 0) {

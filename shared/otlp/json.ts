@@ -1,7 +1,7 @@
 /**
  * OTLP/JSON to the equivalent protobuf body, so that one inspection and one transcoder serve both encodings. It reads
- * the bytes once, builds no objects, and copies what it takes straight into protobuf; its output is never longer than
- * its input.
+ * the bytes once, builds no objects, and copies what it takes straight into protobuf; its output is not longer than
+ * its input but by what it repairs (repairs.ts), and is refused beyond `limits.inflatedBytesMax`.
  *
  * Source: opentelemetry-proto docs/specification.md "JSON Protobuf Encoding" and protobuf.dev "ProtoJSON": hex ids,
  * unknown fields ignored, 64-bit integers as numbers or strings, base64 in either alphabet, `null` for a default, "NaN"
@@ -15,12 +15,14 @@
  */
 import { limits } from "../limits.ts";
 import { type Field, type Message, messages, wireTypeOf } from "./fields.ts";
+import { markedIdText } from "./id-text.ts";
 import { MalformedBody } from "./malformed.ts";
-import { isUtf8 } from "./utf8.ts";
+import { noRepairs, type Repairs } from "./repairs.ts";
+import { isUtf8, writeRepaired } from "./utf8.ts";
 import { WireWriter } from "./wire-writer.ts";
 
-/** A JSON body nests objects and arrays: an AnyValue's level takes three of them, a span stands below eight. */
-const jsonDepthMax = 3 * limits.depthMax + 16;
+/** Of what is stepped over: a bound for the list of what is open, far above what anybody nests. */
+const skippedDepthMax = 65_536;
 /** "-9223372036854775808", or as many digits with zeros after the point or an exponent. */
 const numberCharsMax = 400;
 
@@ -46,13 +48,10 @@ const char = {
 
 /**
  * The protobuf form of an ExportTraceServiceRequest in JSON. Throws `MalformedBody`, which names the JSON path and the
- * byte, for what is not JSON, not UTF-8, or of another type than the field.
+ * byte, for what is not JSON, or of another type than the field. What it repairs is counted in `repairs`.
  */
-export function jsonToProtobuf(body: Uint8Array): Uint8Array {
-  if (!isUtf8(body, 0, body.length)) {
-    throw new MalformedBody("$: the body is not UTF-8");
-  }
-  return new JsonReader(body).request();
+export function jsonToProtobuf(body: Uint8Array, repairs = noRepairs()): Uint8Array {
+  return new JsonReader(body, repairs).request();
 }
 
 /** The fields of a message by their JSON names, and by their names in the .proto file, as Latin-1; all are ASCII. */
@@ -76,10 +75,17 @@ class JsonReader {
   /** The last string read, decoded: `#text[0, #textLength)`. */
   #text = new Uint8Array(256);
   #textLength = 0;
+  /** The last string had half of a surrogate pair. */
+  #textRepaired = false;
+  readonly #repairs: Repairs;
+  /** Whether the whole body is UTF-8: then no string is looked at for it. */
+  readonly #isUtf8: boolean;
 
-  constructor(bytes: Uint8Array) {
+  constructor(bytes: Uint8Array, repairs: Repairs) {
     this.#bytes = bytes;
-    this.#writer = new WireWriter(bytes.length);
+    this.#repairs = repairs;
+    this.#isUtf8 = isUtf8(bytes, 0, bytes.length);
+    this.#writer = new WireWriter(bytes.length, Math.max(bytes.length, limits.inflatedBytesMax));
     // RFC 8259 lets a reader ignore a byte order mark.
     if (bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf) {
       this.#at = 3;
@@ -87,7 +93,7 @@ class JsonReader {
   }
 
   request(): Uint8Array {
-    this.#message(messages.request, 0, 1);
+    this.#message(messages.request, 0);
     this.#space();
     if (this.#at < this.#bytes.length) {
       throw this.#malformed("more text after the end of the JSON value");
@@ -95,10 +101,7 @@ class JsonReader {
     return this.#writer.finish();
   }
 
-  #message(message: Message, valueDepth: number, depth: number): void {
-    if (valueDepth > limits.depthMax) {
-      throw this.#malformed(`values nested deeper than ${limits.depthMax} levels`);
-    }
+  #message(message: Message, valueDepth: number): void {
     this.#space();
     if (this.#null()) {
       return;
@@ -114,7 +117,7 @@ class JsonReader {
       this.#expect(char.colon, "a colon");
       this.#space();
       if (field === undefined) {
-        this.#skip(depth + 1);
+        this.#skip();
         continue;
       }
       this.#path.push(`.${field.jsonName}`);
@@ -129,32 +132,36 @@ class JsonReader {
           }
           oneofSeen = true;
         }
-        this.#field(field, valueDepth, depth);
+        this.#field(field, valueDepth);
       }
       this.#path.pop();
     }
   }
 
-  #field(field: Field, valueDepth: number, depth: number): void {
+  #field(field: Field, valueDepth: number): void {
     if (field.cardinality !== "many") {
-      this.#value(field, valueDepth, depth);
+      this.#value(field, valueDepth);
       return;
     }
     this.#expect(char.openBracket, "an array");
     for (let index = 0; !this.#closes(char.closeBracket, index === 0); index++) {
       this.#path.push(`[${index}]`);
-      this.#value(field, valueDepth, depth + 1);
+      this.#value(field, valueDepth);
       this.#path.pop();
     }
   }
 
-  #value(field: Field, valueDepth: number, depth: number): void {
+  #value(field: Field, valueDepth: number): void {
     const writer = this.#writer;
     writer.varint(field.number * 8 + wireTypeOf(field.type));
     if (typeof field.type === "object") {
       const start = writer.open();
       const nested = field.type.message === "anyValue" ? valueDepth + 1 : valueDepth;
-      this.#message(messages[field.type.message], nested, depth + 1);
+      if (nested > limits.depthMax) {
+        this.#skipNested();
+      } else {
+        this.#message(messages[field.type.message], nested);
+      }
       writer.close(start);
       return;
     }
@@ -166,8 +173,7 @@ class JsonReader {
         } else {
           this.#string();
         }
-        writer.varint(this.#textLength);
-        writer.raw(this.#text, 0, this.#textLength);
+        this.#writeText();
         return;
       case "bytes":
         this.#string();
@@ -175,7 +181,7 @@ class JsonReader {
         return;
       case "id":
         this.#string();
-        this.#writeBytes(this.#hex());
+        this.#writeBytes(this.#id(field.name === "trace_id" ? 16 : 8));
         return;
       case "bool":
         writer.byte(this.#bool() ? 1 : 0);
@@ -201,6 +207,20 @@ class JsonReader {
     }
   }
 
+  #writeText(): void {
+    const writer = this.#writer;
+    if (this.#isUtf8 || isUtf8(this.#text, 0, this.#textLength)) {
+      this.#repairs.texts += this.#textRepaired && this.#textLength > 0 ? 1 : 0;
+      writer.varint(this.#textLength);
+      writer.raw(this.#text, 0, this.#textLength);
+      return;
+    }
+    this.#repairs.texts++;
+    const start = writer.open();
+    writeRepaired(writer, this.#text, 0, this.#textLength);
+    writer.close(start);
+  }
+
   #writeBytes(bytes: Uint8Array): void {
     this.#writer.varint(bytes.length);
     this.#writer.raw(bytes, 0, bytes.length);
@@ -218,7 +238,7 @@ class JsonReader {
     throw this.#malformed("expected true or false");
   }
 
-  /** The number of an enum's value, which may be given by its name. */
+  /** The number of an enum's value, which may be given by its name; -1, which has no text, for a name that it lacks. */
   #enum({ valueNames = [] }: Field): bigint {
     const start = this.#at;
     if (this.#bytes[start] === char.quote) {
@@ -227,10 +247,11 @@ class JsonReader {
       if (number >= 0) {
         return BigInt(number);
       }
-      this.#at = start;
       if (!isDigit(this.#bytes[start + 1] ?? 0)) {
-        throw this.#malformed(`expected a number or one of ${valueNames.join(", ")}`);
+        this.#repairs.enums++;
+        return -1n;
       }
+      this.#at = start;
     }
     return this.#integer(-(2n ** 31n), 2n ** 31n - 1n);
   }
@@ -292,6 +313,11 @@ class JsonReader {
       return this.#latin1Text();
     }
     const start = this.#at;
+    if (this.#bytes[start] === char.openBrace) {
+      throw this.#malformed(
+        "expected a number, not an object (a 64-bit number is written as a string of digits)",
+      );
+    }
     this.#skipNumber();
     if (this.#at - start > numberCharsMax) {
       throw this.#malformed("number too long");
@@ -299,19 +325,21 @@ class JsonReader {
     return latin1(this.#bytes, start, this.#at);
   }
 
-  /** The last string's bytes from hex. Text that is no hex gives an id of a length that no id has. */
-  #hex(): Uint8Array {
+  /** The last string's bytes from hex; other text as id-text.ts marks it, so that the span's refusal can say what came. */
+  #id(bytesExpected: number): Uint8Array {
     const length = this.#textLength;
-    const id = new Uint8Array(length / 2);
-    for (let i = 0; i < id.length; i++) {
+    if (length === 0) {
+      return new Uint8Array(0);
+    }
+    const id = new Uint8Array(bytesExpected);
+    let isId = length === 2 * bytesExpected;
+    for (let i = 0; isId && i < bytesExpected; i++) {
       const high = hexDigit(this.#text[2 * i] ?? 0);
       const low = hexDigit(this.#text[2 * i + 1] ?? 0);
-      if (high < 0 || low < 0) {
-        return new Uint8Array(1);
-      }
+      isId = high >= 0 && low >= 0;
       id[i] = (high << 4) | low;
     }
-    return length % 2 === 0 ? id : new Uint8Array(1);
+    return isId ? id : markedIdText(this.#text.subarray(0, length));
   }
 
   /** The last string's bytes from base64, standard or URL-safe, with or without padding. */
@@ -344,30 +372,55 @@ class JsonReader {
 
   // --- JSON
 
-  /** Steps over a value of any kind. */
-  #skip(depth: number): void {
-    if (depth > jsonDepthMax) {
-      throw this.#malformed(`JSON nested deeper than ${jsonDepthMax} levels`);
-    }
+  /** Steps over a value that is nested too deep. `null` and `{}` are no loss. */
+  #skipNested(): void {
     this.#space();
+    const start = this.#at;
+    this.#skip();
+    if (this.#at - start > "null".length) {
+      this.#repairs.nested++;
+    }
+  }
+
+  /** Steps over a value of any kind, by a list of what is open: a body cannot make it overflow the stack. */
+  #skip(): void {
+    const open: number[] = [];
+    this.#skipStart(open);
+    while (open.length > 0) {
+      const end = open[open.length - 1] ?? 0;
+      if (this.#closes(end, this.#isFirst)) {
+        open.pop();
+        this.#isFirst = false;
+        continue;
+      }
+      if (end === char.closeBrace) {
+        this.#string();
+        this.#space();
+        this.#expect(char.colon, "a colon");
+      }
+      this.#skipStart(open);
+    }
+  }
+
+  /** Whether `#skip` stands behind an opening bracket. */
+  #isFirst = false;
+
+  /** Steps over a string, a number or a word, or over the bracket that begins an object or array. */
+  #skipStart(open: number[]): void {
+    this.#space();
+    this.#isFirst = false;
     switch (this.#bytes[this.#at]) {
       case char.quote:
         this.#string();
         return;
       case char.openBrace:
-        this.#at++;
-        for (let first = true; !this.#closes(char.closeBrace, first); first = false) {
-          this.#string();
-          this.#space();
-          this.#expect(char.colon, "a colon");
-          this.#skip(depth + 1);
-        }
-        return;
       case char.openBracket:
-        this.#at++;
-        for (let first = true; !this.#closes(char.closeBracket, first); first = false) {
-          this.#skip(depth + 1);
+        if (open.length >= skippedDepthMax) {
+          throw this.#malformed(`JSON nested deeper than ${skippedDepthMax} levels`);
         }
+        open.push(this.#bytes[this.#at] === char.openBrace ? char.closeBrace : char.closeBracket);
+        this.#at++;
+        this.#isFirst = true;
         return;
       default:
         if (!(this.#word("true") || this.#word("false") || this.#word("null"))) {
@@ -433,6 +486,7 @@ class JsonReader {
     this.#expect(char.quote, "a string");
     const bytes = this.#bytes;
     this.#textLength = 0;
+    this.#textRepaired = false;
     for (;;) {
       const start = this.#at;
       let at = start;
@@ -490,7 +544,9 @@ class JsonReader {
       this.#at = before;
     }
     // Half of a pair has no UTF-8 form. A protobuf exporter's encoder writes U+FFFD for it, and so do we.
-    this.#appendCodePoint(unit >= 0xd800 && unit <= 0xdfff ? 0xfffd : unit);
+    const isHalf = unit >= 0xd800 && unit <= 0xdfff;
+    this.#textRepaired ||= isHalf;
+    this.#appendCodePoint(isHalf ? 0xfffd : unit);
   }
 
   /** The four digits of `\uXXXX`. */

@@ -7,8 +7,10 @@
  *  - a KeyValue is a key and then a value, each at most once,
  *  - an AnyValue has at most one field, the one that wins,
  *  - tags are as short as they can be, and no field is unknown.
+ *  - text is UTF-8: U+FFFD stands for what is none.
  * The fast readers accept more than this (unknown fields, any order within a span, long varints), but never less, so
- * that a body is rewritten at most once. The rewritten form is never longer than the body.
+ * that a body is rewritten at most once. The rewritten form is never longer than the body but by U+FFFD (three bytes, where
+ * one or more were), and is refused beyond `limits.inflatedBytesMax`.
  *
  * A known field with another wire type than its own is malformed: protobuf would treat it as unknown, and the span
  * would be stored without it and without a word.
@@ -16,19 +18,28 @@
 import { limits } from "../limits.ts";
 import { type Field, type Message, messages, wireType, wireTypeOf } from "./fields.ts";
 import { MalformedBody } from "./malformed.ts";
-import { isUtf8 } from "./utf8.ts";
+import { noRepairs, type Repairs } from "./repairs.ts";
+import { isUtf8, writeRepaired } from "./utf8.ts";
 import { WireReader } from "./wire-reader.ts";
 import { WireWriter } from "./wire-writer.ts";
 
+interface Rewriting {
+  readonly writer: WireWriter;
+  readonly repairs: Repairs;
+  /** Where we are. */
+  readonly path: string[];
+}
+
 /**
  * The plain form of an ExportTraceServiceRequest. Throws `MalformedBody` for what is none: bad framing, a known field
- * of another wire type, a string that is not UTF-8, values nested deeper than `limits.depthMax`.
+ * of another wire type. Texts that were repaired are counted in `repairs`. What lies deeper than `limits.depthMax` is copied
+ * as it is: nobody reads it.
  */
-export function toPlainForm(body: Uint8Array): Uint8Array {
-  const writer = new WireWriter(body.length);
+export function toPlainForm(body: Uint8Array, repairs = noRepairs()): Uint8Array {
+  const writer = new WireWriter(body.length, Math.max(body.length, limits.inflatedBytesMax));
   const path: string[] = [];
   try {
-    writePlain(writer, path, messages.request, body, [0, body.length], 0);
+    writePlain({ writer, repairs, path }, messages.request, body, [0, body.length], 0);
   } catch (error) {
     if (error instanceof MalformedBody) {
       throw new MalformedBody(`${path.length > 0 ? path.join(".") : "request"}: ${error.message}`);
@@ -43,13 +54,13 @@ export function toPlainForm(body: Uint8Array): Uint8Array {
  * reading the concatenation of their bytes. When it throws, `path` still leads to where it was.
  */
 function writePlain(
-  writer: WireWriter,
-  path: string[],
+  rewriting: Rewriting,
   message: Message,
   body: Uint8Array,
   ranges: readonly number[],
   valueDepth: number,
 ): void {
+  const { path } = rewriting;
   /** The singular fields met so far, with the ranges of their values. */
   const singular = new Map<Field, number[]>();
   let chosen: Field | undefined;
@@ -75,7 +86,7 @@ function writePlain(
       reader.skip(tag);
       const value = wireTypeOf(field.type) === wireType.length ? contentOf(body, from, reader.at) : from;
       if (field.cardinality === "many") {
-        writeField(writer, path, field, body, [value, reader.at], valueDepth);
+        writeField(rewriting, field, body, [value, reader.at], valueDepth);
       } else {
         const merged = typeof field.type === "object" ? singular.get(field) : undefined;
         if (field.cardinality === "oneof" && chosen !== field) {
@@ -98,20 +109,20 @@ function writePlain(
     const value = field === undefined ? undefined : singular.get(field);
     if (field !== undefined && value !== undefined) {
       path.push(field.name);
-      writeField(writer, path, field, body, value, valueDepth);
+      writeField(rewriting, field, body, value, valueDepth);
       path.pop();
     }
   }
 }
 
 function writeField(
-  writer: WireWriter,
-  path: string[],
+  rewriting: Rewriting,
   field: Field,
   body: Uint8Array,
   ranges: readonly number[],
   valueDepth: number,
 ): void {
+  const { writer, repairs } = rewriting;
   writer.varint(field.number * 8 + wireTypeOf(field.type));
   if (wireTypeOf(field.type) !== wireType.length) {
     writer.raw(body, ranges[0] ?? 0, ranges[1] ?? 0);
@@ -121,16 +132,21 @@ function writeField(
   if (typeof field.type === "object") {
     const depth = field.type.message === "anyValue" ? valueDepth + 1 : valueDepth;
     if (depth > limits.depthMax) {
-      throw new MalformedBody(`values nested deeper than ${limits.depthMax} levels at byte ${ranges[0]}`);
+      for (let r = 0; r < ranges.length; r += 2) {
+        writer.raw(body, ranges[r] ?? 0, ranges[r + 1] ?? 0);
+      }
+    } else {
+      writePlain(rewriting, messages[field.type.message], body, ranges, depth);
     }
-    writePlain(writer, path, messages[field.type.message], body, ranges, depth);
   } else {
     const [from = 0, to = 0] = ranges;
     // Only the value that wins is looked at: the fast readers do not see the others either, and both must agree.
     if (field.type === "string" && !isUtf8(body, from, to)) {
-      throw new MalformedBody(`string is not UTF-8 at byte ${from}`);
+      repairs.texts++;
+      writeRepaired(writer, body, from, to);
+    } else {
+      writer.raw(body, from, to);
     }
-    writer.raw(body, from, to);
   }
   writer.close(start);
 }

@@ -7,7 +7,8 @@ import { tags } from "./fields.ts";
 import { MalformedBody, NotPlain, notPlain } from "./malformed.ts";
 import { toPlainForm } from "./plain-form.ts";
 import { Ranges, skipUnknown, VarintCursor } from "./plain-reader.ts";
-import { type SpanBounds, SpanCheck } from "./span-check.ts";
+import { noRepairs, type Repairs } from "./repairs.ts";
+import { type SpanBounds, SpanCheck, type SpanRefusal } from "./span-check.ts";
 import { SpanScan } from "./span-scan.ts";
 
 /** What a walker does at each station. The walk's fields and `bytes` hold what was found. */
@@ -20,8 +21,8 @@ export interface TraceVisitor {
   enterScope(walk: TraceWalk): void;
   /** A span that is accepted; `walk.span` holds it. */
   span(walk: TraceWalk): void;
-  /** A span that is refused, and why. */
-  rejected(walk: TraceWalk, reason: string): void;
+  /** A span that is refused, and why; `walk.explain` says it in words. */
+  rejected(walk: TraceWalk, refusal: SpanRefusal): void;
   leaveScope(walk: TraceWalk): void;
   leaveResource(walk: TraceWalk): void;
 }
@@ -58,31 +59,58 @@ export class TraceWalk {
   readonly #cursor = new VarintCursor();
   readonly #scopeSpans = new Ranges();
   readonly #spans = new Ranges();
+  #textsRepaired = 0;
 
   /** Spans in the current ScopeSpans, refused ones included. */
   get spansInScope(): number {
     return this.#spans.count;
   }
 
+  /** What the last run had to change: texts, links and parent ids. */
+  get repairs(): Repairs {
+    const { droppedLinks: links, droppedParents: parents } = this.#check;
+    return { ...noRepairs(), texts: this.#textsRepaired, links, parents };
+  }
+
+  /** The refusal of the span that was just met, for the sender. */
+  explain(refusal: SpanRefusal): string {
+    return this.#check.explain(refusal, this.bytes, this.view, this.span);
+  }
+
   /**
-   * Goes through `body` with `visitor`. A body that is not plain is rewritten and walked again from the beginning.
+   * Goes through `body` with `visitor`. A body that is not plain is rewritten and walked again from the beginning; one
+   * whose texts the ingress had to repair is rewritten at once, since not every visitor looks at texts.
    * Throws `MalformedBody`, which says what and where. Nothing of the body is kept.
    */
   run(body: Uint8Array, bounds: SpanBounds, visitor: TraceVisitor): void {
-    this.#check.use(bounds);
+    this.#textsRepaired = 0;
     try {
-      this.#begin(body);
-      this.#request(visitor);
-    } catch (error) {
-      // Within an unknown field the fast readers throw MalformedBody without a path. Both go the slow way.
-      if (!(error instanceof NotPlain || error instanceof MalformedBody)) {
-        throw error;
+      if (bounds.textsRepaired === true || !this.#readsPlain(body, bounds, visitor)) {
+        const repairs = noRepairs();
+        this.#begin(toPlainForm(body, repairs));
+        this.#textsRepaired = repairs.texts;
+        this.#check.use(bounds);
+        visitor.restart();
+        this.#request(visitor);
       }
-      this.#begin(toPlainForm(body));
-      visitor.restart();
-      this.#request(visitor);
     } finally {
       this.#begin(noBytes);
+    }
+  }
+
+  /** The walk through a body as it is. Returns false where it is not plain. */
+  #readsPlain(body: Uint8Array, bounds: SpanBounds, visitor: TraceVisitor): boolean {
+    try {
+      this.#begin(body);
+      this.#check.use(bounds);
+      this.#request(visitor);
+      return true;
+    } catch (error) {
+      // Within an unknown field the fast readers throw MalformedBody without a path. Both go the slow way.
+      if (error instanceof NotPlain || error instanceof MalformedBody) {
+        return false;
+      }
+      throw error;
     }
   }
 
@@ -241,11 +269,11 @@ export class TraceWalk {
     for (let i = 0; i < spans.count; i++) {
       this.spanIndex++;
       this.span.scan(bytes, this.view, spans.at[2 * i] ?? 0, spans.at[2 * i + 1] ?? 0);
-      const reason = this.#check.refusal(bytes, this.view, this.span);
-      if (reason === undefined) {
+      const refusal = this.#check.refusal(bytes, this.view, this.span);
+      if (refusal === undefined) {
         visitor.span(this);
       } else {
-        visitor.rejected(this, reason);
+        visitor.rejected(this, refusal);
       }
     }
     visitor.leaveScope(this);

@@ -1,6 +1,6 @@
 /**
- * UTF-8 checking. proto3 strings must be UTF-8 (and OTLP wants a 400 otherwise); ClickHouse would store anything,
- * and every reader after it would guess.
+ * UTF-8 checking and repairing. proto3 strings must be UTF-8; ClickHouse would store anything, and every reader after it
+ * would guess. A string cut inside a character is one attribute's fault: it is repaired (decision 0024).
  *
  * Source: Unicode 16, table 3-7 "Well-Formed UTF-8 Byte Sequences": no overlong forms, no surrogates, nothing above
  * U+10FFFF.
@@ -46,6 +46,65 @@ export function isUtf8(bytes: Uint8Array, from: number, to: number): boolean {
     at += more;
   }
   return true;
+}
+
+/** U+FFFD */
+const replacement = [0xef, 0xbf, 0xbd] as const;
+/** Where repaired text is gathered: a call for each character would be slow. */
+const chunk = new Uint8Array(4096);
+/** The longest character. */
+const characterBytesMax = 4;
+
+/** Takes bytes of `source`; `WireWriter` is one. */
+interface Output {
+  raw(source: Uint8Array, from: number, to: number): void;
+}
+
+/**
+ * Writes `bytes[from, to)` with U+FFFD for each part that is not UTF-8. A part is what the Encoding standard takes for one
+ * ("maximal subpart", as TextDecoder does): the first bytes of a character that is cut off are one.
+ */
+export function writeRepaired(output: Output, bytes: Uint8Array, from: number, to: number): void {
+  let filled = 0;
+  for (let at = from; at < to; ) {
+    if (filled + characterBytesMax > chunk.length) {
+      output.raw(chunk, 0, filled);
+      filled = 0;
+    }
+    const length = sequenceLength(bytes, at, to);
+    if (length > 0) {
+      for (let i = 0; i < length; i++) {
+        chunk[filled++] = bytes[at++] ?? 0;
+      }
+    } else {
+      chunk[filled++] = replacement[0];
+      chunk[filled++] = replacement[1];
+      chunk[filled++] = replacement[2];
+      at -= length;
+    }
+  }
+  output.raw(chunk, 0, filled);
+}
+
+/** The bytes of the well-formed character at `at`, or minus the bytes that are replaced together. */
+function sequenceLength(bytes: Uint8Array, at: number, to: number): number {
+  const lead = bytes[at] ?? 0;
+  if (lead < 0x80) {
+    return 1;
+  }
+  const more = lead < 0xc2 || lead > 0xf4 ? 0 : lead < 0xe0 ? 1 : lead < 0xf0 ? 2 : 3;
+  if (more === 0) {
+    return -1;
+  }
+  const low = lead === 0xe0 ? 0xa0 : lead === 0xf0 ? 0x90 : 0x80;
+  const high = lead === 0xed ? 0x9f : lead === 0xf4 ? 0x8f : 0xbf;
+  for (let i = 1; i <= more; i++) {
+    const byte = at + i < to ? (bytes[at + i] ?? 0) : 0;
+    if (byte < (i === 1 ? low : 0x80) || byte > (i === 1 ? high : 0xbf)) {
+      return -i;
+    }
+  }
+  return more + 1;
 }
 
 const highBits = 0x80808080 | 0;

@@ -24,18 +24,22 @@ export function checkText(bytes: Uint8Array, view: DataView, from: number, to: n
 }
 
 export class ValueCheck {
+  /** Values met beyond the depth, and numbers that JSON does not know inside arrays and maps (repairs.ts). */
+  nested = 0;
+  numbers = 0;
   readonly #cursor = new VarintCursor();
 
   /**
    * Takes the AnyValue in `bytes[from, to)`, nested `depth` levels deep (an attribute's own value: 1). Returns how
    * many bytes its text takes at most: as an attribute's own value or, which is longer, inside a JSON text. Throws
-   * `notPlain`.
+   * `notPlain`. A value beyond the depth is not looked into: null is written in its place (rows/value-text.ts).
    */
   check(bytes: Uint8Array, view: DataView, from: number, to: number, depth: number): number {
-    if (depth > limits.depthMax) {
-      throw notPlain;
-    }
     if (from === to) {
+      return nullTextBytes;
+    }
+    if (depth > limits.depthMax) {
+      this.nested++;
       return nullTextBytes;
     }
     switch (bytes[from]) {
@@ -48,6 +52,10 @@ export class ValueCheck {
       case tags.anyValue.double:
         if (to - from !== 9) {
           throw notPlain;
+        }
+        // An exponent of ones: NaN or an infinity.
+        if (depth > 1 && (view.getInt32(to - 4, true) & 0x7ff00000) === 0x7ff00000) {
+          this.numbers++;
         }
         return doubleTextBytesMax;
       case tags.anyValue.string: {

@@ -3,6 +3,7 @@
  * so one byte is kept free for it; a longer length moves the message by a few bytes, which costs a memmove a level.
  */
 import { assert } from "../assert.ts";
+import { MalformedBody } from "./malformed.ts";
 
 const bufferBytesMin = 256;
 /** A 64-bit varint, a tag and a fixed64 each fit. */
@@ -11,9 +12,11 @@ const scalarBytesMax = 16;
 export class WireWriter {
   #bytes: Uint8Array;
   #at = 0;
+  readonly #bytesMax: number;
 
-  /** `bytesExpected` avoids growing; it is no limit. */
-  constructor(bytesExpected: number) {
+  /** `bytesExpected` avoids growing; it is no limit. Beyond `bytesMax` a write throws `MalformedBody`. */
+  constructor(bytesExpected: number, bytesMax = Number.POSITIVE_INFINITY) {
+    this.#bytesMax = Math.max(bytesMax, bufferBytesMin);
     this.#bytes = new Uint8Array(Math.max(bytesExpected, bufferBytesMin));
   }
 
@@ -112,7 +115,11 @@ export class WireWriter {
     if (this.#at + count <= this.#bytes.length) {
       return;
     }
-    const larger = new Uint8Array(Math.max(this.#bytes.length * 2, this.#at + count));
+    const needed = this.#at + count;
+    if (needed > this.#bytesMax) {
+      throw new MalformedBody(`its repaired form has more than ${this.#bytesMax} bytes`);
+    }
+    const larger = new Uint8Array(Math.min(Math.max(this.#bytes.length * 2, needed), this.#bytesMax));
     larger.set(this.#bytes.subarray(0, this.#at));
     this.#bytes = larger;
   }

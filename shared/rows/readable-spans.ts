@@ -7,7 +7,7 @@ import { toHex } from "../hex.ts";
 import { limits } from "../limits.ts";
 import { type AttributeScan, entrySize } from "../otlp/attribute-scan.ts";
 import { MalformedBody } from "../otlp/malformed.ts";
-import type { SpanBounds } from "../otlp/span-check.ts";
+import type { SpanBounds, SpanRefusal } from "../otlp/span-check.ts";
 import { TraceWalk } from "../otlp/trace-walk.ts";
 import { spanKindTexts, statusCodeTexts } from "./row-writer.ts";
 import { ValueText } from "./value-text.ts";
@@ -29,10 +29,10 @@ export function readableSpans(
   let spansCount = 0;
   let failure = "";
   let resource: Attributes = [];
-  const take = (walk: TraceWalk, rejected: string): void => {
+  const take = (walk: TraceWalk, refusal?: SpanRefusal): void => {
     spansCount += 1;
     if (spans.length < limits.payloadSpansShown) {
-      spans.push(readable(walk, resource, rejected));
+      spans.push(readable(walk, resource, refusal === undefined ? "" : walk.explain(refusal)));
     }
   };
   try {
@@ -45,7 +45,7 @@ export function readableSpans(
         resource = attributesOf(walk, walk.resource);
       },
       enterScope: () => {},
-      span: (walk) => take(walk, ""),
+      span: (walk) => take(walk),
       rejected: take,
       leaveScope: () => {},
       leaveResource: () => {},

@@ -1,8 +1,8 @@
 /**
  * Payloads to one Native block of `otel_traces`: straight from protobuf bytes into column buffers, without an object
- * a span. What a row holds is what the Collector's ClickHouse exporter writes (FACTS D), with two differences: a span
- * that ends before it starts has Duration 0 (theirs wraps to 584 years), and a span that it fails a whole request for
- * is refused alone (`otlp/span-check.ts`).
+ * a span. What a row holds is what the Collector's ClickHouse exporter writes (FACTS D), with these differences: a span
+ * that ends before it starts has Duration 0 (theirs wraps to 584 years), and an item that is broken costs that item
+ * (decisions 0020 and 0024).
  *
  * The bytes depend on the payloads and their order alone, never on what this isolate did before: a group that is
  * tried again sends the same block.

@@ -4,8 +4,9 @@
  *
  * Source: opentelemetry-collector pdata/pcommon/value.go (AsString, AsRaw, float64AsString), v1.65/v0.159. Scalars:
  * `true`, decimal int64, ES6 numbers with `-0`, NaN, Infinity, -Infinity, bytes as base64. Arrays and maps: Go's JSON
- * encoder without HTML escaping, keys sorted, the last of equal keys wins; NaN or an infinity anywhere inside makes
- * the whole text empty, because the encoder fails and the error is ignored.
+ * encoder without HTML escaping, keys sorted, the last of equal keys wins. There NaN or an infinity anywhere inside makes
+ * the whole text empty, because the encoder fails and the error is ignored. We write its name as text, as ProtoJSON does,
+ * and null for what is nested deeper than `limits.depthMax` (decision 0024).
  */
 import { limits } from "../limits.ts";
 import { tags } from "../otlp/fields.ts";
@@ -62,9 +63,7 @@ export class ValueText {
         return;
       case tags.anyValue.array:
       case tags.anyValue.kvlist:
-        if (!this.#json(bytes, view, from, to, 1)) {
-          this.length = 0;
-        }
+        this.#json(bytes, view, from, to, 1);
         return;
       case tags.anyValue.bytes:
         this.#base64(bytes, this.#content(bytes, from, to), to);
@@ -74,15 +73,15 @@ export class ValueText {
     }
   }
 
-  /** A bool, int or double. Returns false for NaN and the infinities, which JSON does not know. */
-  #scalar(bytes: Uint8Array, view: DataView, from: number, to: number): boolean {
+  /** A bool, int or double. */
+  #scalar(bytes: Uint8Array, view: DataView, from: number, to: number): void {
     switch (bytes[from]) {
       case tags.anyValue.int:
         this.#int(bytes, from + 1, to);
-        return true;
+        return;
       case tags.anyValue.bool:
         this.#bool(bytes, from + 1, to);
-        return true;
+        return;
       case tags.anyValue.double: {
         if (to - from !== 9) {
           throw notPlain;
@@ -90,7 +89,7 @@ export class ValueText {
         const value = view.getFloat64(from + 1, true);
         // Go's ES6 style differs from JavaScript's own in minus zero alone.
         this.#ascii(Object.is(value, -0) ? "-0" : String(value));
-        return Number.isFinite(value);
+        return;
       }
       default:
         throw notPlain;
@@ -178,19 +177,16 @@ export class ValueText {
 
   // --- JSON
 
-  /** Writes the value as Go's JSON. Returns false when it holds NaN or an infinity. */
-  #json(bytes: Uint8Array, view: DataView, from: number, to: number, depth: number): boolean {
-    if (depth > limits.depthMax) {
-      throw notPlain;
-    }
-    if (from === to) {
+  /** Writes the value as Go's JSON. */
+  #json(bytes: Uint8Array, view: DataView, from: number, to: number, depth: number): void {
+    if (from === to || depth > limits.depthMax) {
       this.#raw(nullText, 0, nullText.length);
-      return true;
+      return;
     }
     switch (bytes[from]) {
       case tags.anyValue.string:
         this.#jsonString(bytes, this.#content(bytes, from, to), to);
-        return true;
+        return;
       case tags.anyValue.bytes: {
         const at = this.#content(bytes, from, to);
         if (at === to) {
@@ -201,19 +197,33 @@ export class ValueText {
           this.#base64(bytes, at, to);
           this.#byte(quote);
         }
-        return true;
+        return;
       }
       case tags.anyValue.array:
-        return this.#jsonArray(bytes, view, from, to, depth);
+        this.#jsonArray(bytes, view, from, to, depth);
+        return;
       case tags.anyValue.kvlist:
-        return this.#jsonObject(bytes, view, from, to, depth);
+        this.#jsonObject(bytes, view, from, to, depth);
+        return;
+      case tags.anyValue.double:
+        this.#jsonDouble(bytes, view, from, to);
+        return;
       default:
-        return this.#scalar(bytes, view, from, to);
+        this.#scalar(bytes, view, from, to);
     }
   }
 
-  #jsonArray(bytes: Uint8Array, view: DataView, from: number, to: number, depth: number): boolean {
-    let finite = true;
+  #jsonDouble(bytes: Uint8Array, view: DataView, from: number, to: number): void {
+    if (to - from === 9 && !Number.isFinite(view.getFloat64(from + 1, true))) {
+      this.#byte(quote);
+      this.#scalar(bytes, view, from, to);
+      this.#byte(quote);
+    } else {
+      this.#scalar(bytes, view, from, to);
+    }
+  }
+
+  #jsonArray(bytes: Uint8Array, view: DataView, from: number, to: number, depth: number): void {
     let at = this.#content(bytes, from, to);
     this.#byte(0x5b); // [
     for (let first = true; at < to; first = false) {
@@ -225,17 +235,15 @@ export class ValueText {
       if (bytes[valueAt] === tags.anyValue.string && valueAt < end && depth < limits.depthMax) {
         this.#jsonString(bytes, this.#content(bytes, valueAt, end), end);
       } else {
-        finite = this.#json(bytes, view, valueAt, end, depth + 1) && finite;
+        this.#json(bytes, view, valueAt, end, depth + 1);
       }
       at = end;
     }
     this.#byte(0x5d); // ]
-    return finite;
   }
 
-  #jsonObject(bytes: Uint8Array, view: DataView, from: number, to: number, depth: number): boolean {
+  #jsonObject(bytes: Uint8Array, view: DataView, from: number, to: number, depth: number): void {
     const entries = this.#entries(bytes, from, to);
-    let finite = true;
     let first = true;
     this.#byte(0x7b); // {
     for (const [index, entry] of entries.entries()) {
@@ -250,10 +258,9 @@ export class ValueText {
       first = false;
       this.#jsonString(bytes, entry.keyAt, entry.keyEnd);
       this.#byte(0x3a); // :
-      finite = this.#json(bytes, view, entry.valueAt, entry.valueEnd, depth + 1) && finite;
+      this.#json(bytes, view, entry.valueAt, entry.valueEnd, depth + 1);
     }
     this.#byte(0x7d); // }
-    return finite;
   }
 
   /** The entries of a KeyValueList, sorted by key. */

@@ -22,9 +22,10 @@ export function ourBlock(requests: readonly { readonly type: string; readonly bo
   const builder = new BlockBuilder();
   for (const { type, body } of requests) {
     const protobuf = type === "json" ? jsonToProtobuf(body) : body;
-    const { spans } = inspectTraces(protobuf, bounds);
+    const { spans, repairs } = inspectTraces(protobuf, bounds);
     if (spans > 0) {
-      builder.add({ id: payloadId, tenant: "acme", body: protobuf, bounds, spans });
+      const read = { ...bounds, textsRepaired: repairs.texts > 0 };
+      builder.add({ id: payloadId, tenant: "acme", body: protobuf, bounds: read, spans });
     }
   }
   return builder.finish();

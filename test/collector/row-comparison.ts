@@ -9,7 +9,12 @@ export const collectorColumns = columns.filter(({ name }) => !name.startsWith("H
  * there: such a map is compared as a set.
  */
 const pairs = (map: string): string =>
-  `if(length(mapKeys(${map})) > 12, arraySort(arrayZip(mapKeys(${map}), mapValues(${map}))), arrayZip(mapKeys(${map}), mapValues(${map})))`;
+  `if(length(mapKeys(${map})) > 12, arraySort(arrayZip(mapKeys(${map}), ${texts(map)})), arrayZip(mapKeys(${map}), ${texts(map)}))`;
+const texts = (map: string): string => `arrayMap(text -> ${withoutNaN("text")}, mapValues(${map}))`;
+
+/** Theirs is empty where an array or a map holds NaN or an infinity; ours has their names (decision 0024). */
+const withoutNaN = (text: string): string =>
+  `if(match(${text}, '(?s)^[[{].*"(NaN|-?Infinity)"'), '', ${text})`;
 
 /**
  * An end before its start wraps around in theirs, and is 0 in ours: the one difference that is meant within a row.
@@ -24,6 +29,9 @@ function comparable({ name, type }: (typeof collectorColumns)[number], durations
   }
   if (type.startsWith("Array(Map(")) {
     return `arrayMap(m -> ${pairs("m")}, ${column}) AS ${column}`;
+  }
+  if (name === "ServiceName") {
+    return `${withoutNaN(column)} AS ${column}`;
   }
   // Times as numbers: dates beyond 2299 print alike.
   if (type === "DateTime64(9)") {

@@ -6,6 +6,7 @@ import { deepStrictEqual } from "node:assert";
 import { type Inspection, inspectTraces } from "../../shared/otlp/inspect.ts";
 import { MalformedBody } from "../../shared/otlp/malformed.ts";
 import { toPlainForm } from "../../shared/otlp/plain-form.ts";
+import { noRepairs } from "../../shared/otlp/repairs.ts";
 import { BlockBuilder } from "../../shared/rows/transcode.ts";
 import { blockBytes, payloadId } from "../fixtures/blocks.ts";
 import { bounds } from "../fixtures/protobuf.ts";
@@ -34,9 +35,11 @@ const reused = new BlockBuilder();
  */
 export function checkPayload(body: Uint8Array, refused: BlockBuilder): Inspection | undefined {
   const inspection = refusedOr(() => inspectTraces(body, bounds));
-  const plain = refusedOr(() => toPlainForm(body));
+  const repairs = noRepairs();
+  const plain = refusedOr(() => toPlainForm(body, repairs));
+  const textsRepaired = (inspection?.repairs.texts ?? 0) > 0;
   const add = (builder: BlockBuilder, bytes: Uint8Array, spans: number) => {
-    builder.add({ id: payloadId, tenant: "acme", body: bytes, bounds, spans });
+    builder.add({ id: payloadId, tenant: "acme", body: bytes, bounds: { ...bounds, textsRepaired }, spans });
     return builder;
   };
   if (inspection === undefined) {
@@ -58,17 +61,22 @@ export function checkPayload(body: Uint8Array, refused: BlockBuilder): Inspectio
     throw new Error(`a block of ${block.length} bytes exceeds its bound of ${inspection.outputBytes}`);
   }
   if (plain !== undefined) {
-    if (plain.length > body.length) {
+    if (plain.length > body.length && repairs.texts === 0) {
       throw new Error("the plain form is longer than the body");
     }
     const again = inspectTraces(plain, bounds);
     deepStrictEqual([again.spans, again.rejections], [inspection.spans, inspection.rejections]);
+    deepStrictEqual(
+      again.repairs,
+      { ...inspection.repairs, texts: 0 },
+      "texts are repaired once, all else is counted alike",
+    );
     // A builder that has written everything before, so that what it remembers would show.
     reused.clear();
     const twin = blockBytes(add(reused, plain, again.spans));
     deepStrictEqual(Buffer.compare(twin, block), 0, "the plain form, or a used builder, has another block");
-  } else if (inspection.rejectedSpans === 0) {
-    // What lies inside a refused span is not inspected, so only then may the slow reader know better.
+  } else if (inspection.rejectedSpans === 0 && inspection.repairs.links === 0) {
+    // What lies inside a refused span, or a link that goes, is not inspected: only then may the slow reader know better.
     throw new Error("the inspection accepts what is malformed");
   }
   return inspection;

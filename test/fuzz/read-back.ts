@@ -15,6 +15,7 @@ export const bodiesABlock = 100;
 export interface Survivor {
   readonly body: Uint8Array;
   readonly spans: number;
+  readonly textsRepaired: boolean;
 }
 
 /** A real engine, as the comparison needs it. */
@@ -35,14 +36,17 @@ export function hostileBody(random: Random, seeds: readonly Uint8Array[]): Uint8
 /** The body as survivor, or undefined where it is refused or has no span. Throws as `checkPayload`. */
 export function survivorOf(body: Uint8Array, refused: BlockBuilder): Survivor | undefined {
   const inspection = checkPayload(body, refused);
-  return inspection === undefined || inspection.spans === 0 ? undefined : { body, spans: inspection.spans };
+  if (inspection === undefined || inspection.spans === 0) {
+    return undefined;
+  }
+  return { body, spans: inspection.spans, textsRepaired: inspection.repairs.texts > 0 };
 }
 
 /** What the engine prints for the bodies in one block, against the reference. Undefined: the same. */
 async function difference(engine: Engine, survivors: readonly Survivor[]): Promise<string | undefined> {
   const builder = new BlockBuilder();
-  for (const { body, spans } of survivors) {
-    builder.add({ id: payloadId, tenant: "acme", body, bounds, spans });
+  for (const { body, spans, textsRepaired } of survivors) {
+    builder.add({ id: payloadId, tenant: "acme", body, bounds: { ...bounds, textsRepaired }, spans });
   }
   const expected = survivors
     .flatMap(({ body }) => referenceRows(body, acceptsStart))

@@ -24,7 +24,7 @@ export async function readStatements(): Promise<object> {
     insert_deduplication_token: _token,
     wait_end_of_query: _httpOnly,
     ...insert
-  } = statements.insertSpansParameters(settings, group, 1, 60_000);
+  } = statements.insertSpansParameters(settings, group, 1, 60_000, now + 60_000);
   return {
     schema: planned.flatMap(({ name, statements: texts }) => texts.map((sql) => [name, sql])),
     insert,

@@ -4,7 +4,7 @@ import * as v from "valibot";
 import type { PayloadSpans } from "../../shared/console/answers.ts";
 import { CorruptEncoding, InflatedTooLarge, inflate } from "../../shared/inflate.ts";
 import { limits } from "../../shared/limits.ts";
-import { type PayloadMetadata, payloadMetadataSchema } from "../../shared/messages.ts";
+import { acceptedBounds, type PayloadMetadata, payloadMetadataSchema } from "../../shared/messages.ts";
 import { jsonToProtobuf } from "../../shared/otlp/json.ts";
 import { MalformedBody } from "../../shared/otlp/malformed.ts";
 import { isPayloadKey } from "../../shared/payload-key.ts";
@@ -39,7 +39,10 @@ function decoded(
 ): Pick<PayloadSpans, "spans" | "spansCount" | "failure"> {
   try {
     const inflated = inflate(zlib, body, metadata.encoding, limits.inflatedBytesMax);
-    return readableSpans(metadata.type === "json" ? jsonToProtobuf(inflated) : inflated, metadata);
+    return readableSpans(
+      metadata.type === "json" ? jsonToProtobuf(inflated) : inflated,
+      acceptedBounds(metadata),
+    );
   } catch (error) {
     if (
       error instanceof CorruptEncoding ||

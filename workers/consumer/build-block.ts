@@ -3,9 +3,9 @@ import { assert, BrokenInvariant } from "../../shared/assert.ts";
 import type { InsertCompression } from "../../shared/clickhouse/connection.ts";
 import type { DayRows, GroupPayload, StoredPayload } from "../../shared/ledger/group.ts";
 import { DAY_MS, limits } from "../../shared/limits.ts";
+import { acceptedBounds } from "../../shared/messages.ts";
 import type { SpanBounds } from "../../shared/otlp/inspect.ts";
 import { MalformedBody } from "../../shared/otlp/malformed.ts";
-import { everyTrace } from "../../shared/otlp/sample-threshold.ts";
 import { type PayloadKey, parsePayloadKey, payloadIdToBytes } from "../../shared/payload-key.ts";
 import { BlockBuilder } from "../../shared/rows/transcode.ts";
 import { compressParts } from "./compress-block.ts";
@@ -164,8 +164,7 @@ function addPayload(builder: BlockBuilder, loaded: ReadablePayload): StoredPaylo
       rows.set(day, count);
     }
   };
-  const { startMinMs, startMaxMs, endMinMs = 0, sampleThreshold = everyTrace } = metadata;
-  const bounds = { startMinMs, startMaxMs, endMinMs, sampleThreshold };
+  const bounds = acceptedBounds(metadata);
   if (payload.only === null) {
     collect(add(bounds, metadata.spans));
   } else {

@@ -7,9 +7,16 @@
 import * as zlib from "node:zlib";
 import { CorruptEncoding, InflatedTooLarge, inflate } from "../../shared/inflate.ts";
 import { limits } from "../../shared/limits.ts";
-import { type Inspection, inspectTraces, type SpanBounds } from "../../shared/otlp/inspect.ts";
+import {
+  type Inspection,
+  inspectTraces,
+  rejectionMessage,
+  type SpanBounds,
+} from "../../shared/otlp/inspect.ts";
 import { jsonToProtobuf } from "../../shared/otlp/json.ts";
 import { MalformedBody } from "../../shared/otlp/malformed.ts";
+import { mistakeIn } from "../../shared/otlp/mistaken-body.ts";
+import { addRepairs, noRepairs } from "../../shared/otlp/repairs.ts";
 import { ok, type Result, refuse } from "../../shared/result.ts";
 import type { Content } from "./content.ts";
 import type { Refusal } from "./refusal.ts";
@@ -18,6 +25,8 @@ export interface CheckedPayload {
   readonly inspection: Inspection;
   /** Bytes of the body without its content encoding. */
   readonly inflatedBytes: number;
+  /** Texts that the walk through the protobuf form had to repair. */
+  readonly repairedTexts: number;
 }
 
 export function checkPayload(
@@ -25,13 +34,24 @@ export function checkPayload(
   content: Content,
   bounds: SpanBounds,
 ): Result<CheckedPayload, Refusal> {
+  let inflated: Uint8Array | undefined;
   try {
-    const inflated = inflate(zlib, body, content.encoding, limits.inflatedBytesMax);
-    const protobuf = content.type === "json" ? jsonToProtobuf(inflated) : inflated;
+    inflated = inflate(zlib, body, content.encoding, limits.inflatedBytesMax);
+    const jsonRepairs = noRepairs();
+    const protobuf = content.type === "json" ? jsonToProtobuf(inflated, jsonRepairs) : inflated;
     const inspection = inspectTraces(protobuf, bounds);
+    const useless = nothingToStore(inflated, content, inspection);
+    if (useless !== undefined) {
+      return refuse(useless);
+    }
     const reason = overBound(inspection);
+    const repairs = addRepairs(jsonRepairs, inspection.repairs);
     return reason === undefined
-      ? ok({ inspection, inflatedBytes: inflated.length })
+      ? ok({
+          inspection: { ...inspection, repairs },
+          inflatedBytes: inflated.length,
+          repairedTexts: inspection.repairs.texts,
+        })
       : refuse({ reason: "too_large", message: reason });
   } catch (error) {
     if (error instanceof CorruptEncoding) {
@@ -40,7 +60,11 @@ export function checkPayload(
     if (error instanceof MalformedBody) {
       return refuse({
         reason: "corrupt_body",
-        message: `The body is no OTLP ${content.type === "json" ? "JSON" : "protobuf"}: ${error.message}`,
+        message: withMistake(
+          inflated,
+          content,
+          `The body is no OTLP ${content.type === "json" ? "JSON" : "protobuf"}: ${error.message}`,
+        ),
       });
     }
     if (error instanceof InflatedTooLarge) {
@@ -51,6 +75,29 @@ export function checkPayload(
     }
     throw error;
   }
+}
+
+/**
+ * Why a request is refused that is OTLP, and of which not one span can be used: OTLP's partial success is for parts, and
+ * several SDKs do not show it. One that holds no span is a success, and so is one whose spans were all sampled out.
+ */
+function nothingToStore(inflated: Uint8Array, content: Content, inspection: Inspection): Refusal | undefined {
+  const { spans, rejectedSpans, sampledSpans } = inspection;
+  if (spans + sampledSpans > 0) {
+    return undefined;
+  }
+  if (rejectedSpans > 0) {
+    const message = withMistake(inflated, content, rejectionMessage(inspection));
+    return { reason: "all_spans_rejected", message, rejectedSpans };
+  }
+  const mistake = mistakeIn(inflated, content.type);
+  return mistake === undefined ? undefined : { reason: "corrupt_body", message: `${mistake}.` };
+}
+
+/** The message, behind what the body seems to be. */
+function withMistake(inflated: Uint8Array | undefined, content: Content, message: string): string {
+  const mistake = inflated === undefined ? undefined : mistakeIn(inflated, content.type);
+  return mistake === undefined ? message : `${mistake}. (${message})`;
 }
 
 function overBound(inspection: Inspection): string | undefined {

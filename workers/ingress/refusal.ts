@@ -21,6 +21,7 @@ export type RefusalReason =
   | "quota_exceeded"
   | "too_large"
   | "corrupt_body"
+  | "all_spans_rejected"
   | "busy"
   | "slow_body"
   | "broken_body"
@@ -32,6 +33,8 @@ export interface Refusal {
   readonly reason: RefusalReason;
   /** For the developer of the exporter: what is wrong and what to do. */
   readonly message: string;
+  /** Spans that were refused one by one, where that is why. */
+  readonly rejectedSpans?: number;
   /** Retry-After of a retryable refusal, 1 or more; `limits.retryAfterSeconds` where it does not say. */
   readonly retryAfterSeconds?: number;
 }
@@ -69,6 +72,7 @@ export function answerOf(reason: RefusalReason): RefusalAnswer {
     case "too_large":
       return { status: 413, outcome: "too_large", retryable: false };
     case "corrupt_body":
+    case "all_spans_rejected":
       return { status: 400, outcome: "malformed", retryable: false, badRequest: true };
     case "busy":
     case "slow_body":

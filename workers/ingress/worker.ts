@@ -10,7 +10,13 @@ import { type Acceptance, acceptPayload } from "../../shared/delivery/acceptance
 import { perform } from "../../shared/effect.ts";
 import { limits } from "../../shared/limits.ts";
 import type { PayloadMetadata } from "../../shared/messages.ts";
-import { type Inspection, rejectionMessage, type SpanBounds } from "../../shared/otlp/inspect.ts";
+import {
+  type Inspection,
+  partialMessage,
+  rejectionMessage,
+  type SpanBounds,
+} from "../../shared/otlp/inspect.ts";
+import { repairsCount } from "../../shared/otlp/repairs.ts";
 import { sampleThreshold } from "../../shared/otlp/sample-threshold.ts";
 import { formatPayloadKey, payloadId } from "../../shared/payload-key.ts";
 import { spanAges, type TableLimits } from "../../shared/table-limits.ts";
@@ -118,7 +124,7 @@ async function receiveBody(
       body.release();
       return await refuseRequest(request, checked.refusal, tally);
     }
-    const { inspection, inflatedBytes } = checked.value;
+    const { inspection, inflatedBytes, repairedTexts } = checked.value;
     tally.spans = inspection.spans;
     tally.rejectedSpans = inspection.rejectedSpans;
     tally.sampledSpans = inspection.sampledSpans;
@@ -142,8 +148,10 @@ async function receiveBody(
         outputBytes: inspection.outputBytes,
         arrival,
         ...bounds,
+        repairs: repairsCount(inspection.repairs),
+        repairedTexts,
       },
-      rejectionMessage(inspection),
+      partialMessage(inspection),
       admission.value,
     );
   } catch (error) {
@@ -153,11 +161,7 @@ async function receiveBody(
   ctx.waitUntil(stored.then(body.release, body.release));
   return await stored;
 
-  async function store(
-    metadata: PayloadMetadata,
-    rejections: string,
-    admission: Admission,
-  ): Promise<Response> {
+  async function store(metadata: PayloadMetadata, message: string, admission: Admission): Promise<Response> {
     const id = await payloadId(tenant, content.type, content.encoding, body.bytes);
     const payload = formatPayloadKey(metadata.arrival, tenant, id);
     const { spans, outputBytes, arrival } = metadata;
@@ -179,8 +183,11 @@ async function receiveBody(
         tally,
       );
     }
+    if (metadata.repairs !== 0) {
+      log("accepted", { payload, repairs: metadata.repairs, message });
+    }
     tally.end("accepted", admission.metered ? acceptance.kind : "unmetered");
-    return accepted(content.type, partialSuccess(metadata, rejections, acceptance), {
+    return accepted(content.type, partialSuccess(metadata, message, acceptance), {
       "x-headrace-payload": id,
       ...(acceptance.kind === "duplicate" ? { "x-headrace-duplicate": "1" } : {}),
     });
@@ -188,22 +195,18 @@ async function receiveBody(
 }
 
 /**
- * What the client is told of spans that are not stored: those that were refused, and those that equal bytes, which came
- * first, do not have: their key kept a smaller share of the traces.
+ * What the client is told: of spans that were refused, of what was repaired, and of spans that are not stored because equal
+ * bytes, which came first, do not have them: their key kept a smaller share of the traces.
  */
-function partialSuccess(metadata: PayloadMetadata, rejections: string, acceptance: Acceptance) {
+function partialSuccess(metadata: PayloadMetadata, message: string, acceptance: Acceptance) {
   const stored = acceptance.kind === "duplicate" ? (acceptance.spans ?? metadata.spans) : metadata.spans;
   const missing = Math.max(0, metadata.spans - stored);
-  const rejectedSpans = metadata.rejectedSpans + missing;
-  if (rejectedSpans === 0) {
-    return undefined;
-  }
   const before = `These bytes were stored before, with ${stored} of their ${metadata.spans} spans: their key kept another share of the traces.`;
-  const texts = [metadata.rejectedSpans > 0 ? rejections : "", missing > 0 ? before : ""];
-  return { rejectedSpans, errorMessage: texts.filter((text) => text !== "").join(" ") };
+  const errorMessage = [message, missing > 0 ? before : ""].filter((text) => text !== "").join(" ");
+  return errorMessage === "" ? undefined : { rejectedSpans: metadata.rejectedSpans + missing, errorMessage };
 }
 
-/** A request without a span to store is answered 200 all the same (OTLP: an empty request is a success). */
+/** A request that holds no span, or whose good ones were all sampled out, is a success (OTLP: an empty one is). */
 function answerNothing(
   content: Content,
   inspection: Inspection,
@@ -213,17 +216,14 @@ function answerNothing(
   const { rejectedSpans, sampledSpans } = inspection;
   if (sampledSpans > 0) {
     tally.end("sampled", "all_spans");
-  } else if (rejectedSpans > 0) {
-    tally.end("malformed", "all_spans_rejected");
-    log("malformed", { rejectedSpans, message: rejectionMessage(inspection) });
-  } else {
-    tally.end("empty", inflatedBytes <= emptyBodyBytesQuiet ? "no_spans" : "no_spans_in_a_body");
-    log("empty", { inflatedBytes });
+    return accepted(
+      content.type,
+      rejectedSpans === 0 ? undefined : { rejectedSpans, errorMessage: rejectionMessage(inspection) },
+    );
   }
-  if (rejectedSpans > 0) {
-    return accepted(content.type, { rejectedSpans, errorMessage: rejectionMessage(inspection) });
-  }
-  if (sampledSpans > 0 || inflatedBytes <= emptyBodyBytesQuiet) {
+  tally.end("empty", inflatedBytes <= emptyBodyBytesQuiet ? "no_spans" : "no_spans_in_a_body");
+  log("empty", { inflatedBytes });
+  if (inflatedBytes <= emptyBodyBytesQuiet) {
     return accepted(content.type);
   }
   return accepted(content.type, {
@@ -248,6 +248,7 @@ function spanBounds(arrival: number, sample: number, table: TableLimits) {
 
 async function refuseRequest(request: Request, refusal: Refusal, tally: Tally): Promise<Response> {
   tally.refused(refusal.reason);
+  tally.rejectedSpans = refusal.rejectedSpans ?? 0;
   await drainBody(request);
   log(tally.outcome ?? "", { reason: refusal.reason, message: refusal.message });
   return refused(answerType(request.headers), refusal);

@@ -226,15 +226,15 @@ describe("JSON", () => {
     expect(await storedPayloads()).toEqual([]);
   });
 
-  test("nested 10,000 deep is 400, whether in values, unknown members or a half-open array", async () => {
-    for (const [open, close] of [
-      ["[", "]"],
-      ['{"a":', "}"],
-      ["[", ""],
+  test("nested 10,000 deep is read past in members that nobody knows, and 400 where it does not end", async () => {
+    for (const [open, close, status, message] of [
+      ["[", "]", 200, /holds no span/],
+      ['{"a":', "}", 200, /holds no span/],
+      ["[", "", 400, /JSON/],
     ] as const) {
       const text = `{"x":${open.repeat(10_000)}0${close.repeat(10_000)}}`;
       const answer = await read(await send(key, "json", text));
-      expect(answer, open).toMatchObject({ status: 400, message: expect.stringMatching(/nested deeper/) });
+      expect(answer, open).toMatchObject({ status, message: expect.stringMatching(message) });
     }
   });
 });

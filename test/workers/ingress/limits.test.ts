@@ -265,7 +265,7 @@ describe("how requests ended", () => {
       await ask(half, traces("ff", "00", "01")),
       await ask(half, traces("00", "01")),
       await ask(unmetered, spans(4), {}, brokenMeter()),
-    ]).toEqual([200, 200, 503, 200, 400, 200, 405, 404, 204, 401, 403, 200, 429, 429, 200, 200, 200]);
+    ]).toEqual([200, 200, 503, 200, 400, 400, 405, 404, 204, 401, 403, 200, 429, 429, 200, 200, 200]);
 
     await vi.advanceTimersByTimeAsync(limits.outcomeReportMs - 1);
     expect(sent).toEqual([]);
