@@ -161,8 +161,7 @@ export class SpanCheck {
 
   #endedLongAgo(endMs: number): string {
     const { startMaxMs, endMinMs = 0 } = this.#bounds;
-    const days = Math.round((startMaxMs - limits.spanFutureMaxMs - endMinMs) / DAY_MS);
-    return `the span ended ${formatMs(endMs)}, before ${formatMs(endMinMs)} (a span is taken up to ${days} days after its end)`;
+    return `the span ended ${formatMs(endMs)}, before ${formatMs(endMinMs)} (a span is taken up to ${daysBefore(startMaxMs, endMinMs)} after its end)`;
   }
 
   /** It began long ago. A missing end, or one before the start, counts as the start. */
@@ -185,7 +184,7 @@ export class SpanCheck {
     }
     const start = `start_time_unix_nano is ${formatMs(Number(nanos / nanosPerMs))}`;
     return refusal === "start_before"
-      ? `${start}, before ${formatMs(startMinMs)} (a span is taken up to ${Math.round((startMaxMs - limits.spanFutureMaxMs - startMinMs) / DAY_MS)} days after its start)`
+      ? `${start}, before ${formatMs(startMinMs)} (a span is taken up to ${daysBefore(startMaxMs, startMinMs)} after its start)`
       : `${start}, after ${formatMs(startMaxMs)} (a span is taken from ${limits.spanFutureMaxMs / DAY_MS} day before its start on)`;
   }
 
@@ -219,6 +218,12 @@ export class SpanCheck {
     this.droppedLinks += links.count - kept;
     links.count = kept;
   }
+}
+
+/** How long before the payload's arrival a bound lies, in words. */
+function daysBefore(startMaxMs: number, boundMs: number): string {
+  const days = Math.round((startMaxMs - limits.spanFutureMaxMs - boundMs) / DAY_MS);
+  return days === 1 ? "1 day" : `${days} days`;
 }
 
 /** When the span ended, ms since the epoch; a missing end, or one before the start, counts as the start. */

@@ -88,7 +88,7 @@ describe("a span is refused alone", () => {
     [
       "a start before the bounds",
       spanWith(traceId, spanId, BigInt(bounds.startMinMs) * 1_000_000n - 1n),
-      /is 2026-11-23T06:59:59.999Z, before 2026-11-23T07:00:00.000Z \(a span is taken up to 30 days after its start\)/,
+      /is 2026-11-23T06:59:59.999Z, before 2026-11-23T07:00:00.000Z \(a span is taken up to 1 day after its start\)/,
     ],
     [
       "a start after the bounds",
@@ -120,7 +120,7 @@ describe("a span is refused alone", () => {
     expect(accepted(ended(bound))).toMatchObject({ spans: 1, rejectedSpans: 0 });
     expect(accepted(spanWith(traceId, spanId, bound))).toMatchObject({ spans: 1, rejectedSpans: 0 });
     expect(accepted(ended(bound - 1n)).rejections[0]?.reason).toBe(
-      "the span ended 2026-11-23T07:59:59.999Z, before 2026-11-23T08:00:00.000Z",
+      "the span ended 2026-11-23T07:59:59.999Z, before 2026-11-23T08:00:00.000Z (a span is taken up to 1 day after its end)",
     );
     // Without an end, or with one before its start, it ended when it began.
     expect(accepted(ended(1n)).rejections[0]?.reason).toMatch(/^the span ended 2026-11-23T07:00:00.000Z/);

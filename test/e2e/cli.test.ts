@@ -61,11 +61,13 @@ describe("doctor", () => {
     await local.query("ALTER TABLE otel_traces MODIFY TTL toDateTime(Timestamp) + toIntervalDay(3)");
     await local.query("ALTER TABLE otel_traces DROP PROJECTION headrace_counts SETTINGS mutations_sync = 1");
     const broken = await jsonOf("doctor", "--no-canary");
-    const bad = broken.checks.filter(({ verdict }: { verdict: string }) => verdict === "bad");
-    expect(bad.map(({ check }: { check: string }) => check)).toEqual([
-      "clickhouse window",
-      "clickhouse projection",
-      "clickhouse TTL",
+    const ofTable = ["clickhouse window", "clickhouse projection", "clickhouse TTL"];
+    const bad = broken.checks.filter(({ check }: { check: string }) => ofTable.includes(check));
+    // A short TTL is no fault: the ingress knows it, and refuses by name what it would drop.
+    expect(bad.map(({ check, verdict }: { check: string; verdict: string }) => [check, verdict])).toEqual([
+      ["clickhouse window", "bad"],
+      ["clickhouse projection", "bad"],
+      ["clickhouse TTL", "warning"],
     ]);
     for (const { mend } of bad) {
       for (const statement of mend.split("; ")) {
