@@ -182,6 +182,17 @@ export const limits = {
   auditAtLastMs: 3 * HOUR_MS,
   /** Pages of 1000 receipts: 60,000 payloads a minute, at some milliseconds of ClickHouse a page. */
   auditPagesMax: 60,
+  /** Rows that one reading missed are looked for again after this. Replicas catch up in seconds. */
+  auditSecondReadingMs: 3 * MINUTE_MS,
+  /** More than 5 in 1,000 of a page, and at least 3, have one cause, and are not rung on two readings' word. */
+  auditBrakePerMille: 5,
+  auditBrakeLeast: 3,
+  /** Kept in the ledger's row: 100 of at most 5 keys or 2 texts of 120 bytes are 0.1 MB. Beyond, the audit waits. */
+  auditDoubtsMax: 100,
+  auditDoubtsARun: 10,
+  auditDoubtTriesMax: 10,
+  /** Keys of one id that are looked for in R2: its newest. */
+  auditHeadsMax: 8,
   /** R2 keeps payloads this long. */
   payloadRetentionMs: 7 * DAY_MS,
   deleteReceiptAgeMs: 1 * HOUR_MS,

@@ -15,6 +15,7 @@ export const findingKinds = [
   "quota",
   "reconciler",
   "rescued",
+  "rows_missing",
   "table_check",
   "unsealed",
   "volume",

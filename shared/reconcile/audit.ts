@@ -4,6 +4,7 @@
  */
 import type { DayRows } from "../ledger/group.ts";
 import { idOfKey, type PayloadId, type PayloadKey, tenantOfKey } from "../payload-key.ts";
+import { doubted, missingOf } from "./doubts.ts";
 import { type Asking, ask, type DatedReceipt, type ReconcileFinding } from "./effects.ts";
 import { auditRows } from "./evidence.ts";
 import { idsOf } from "./join.ts";
@@ -18,72 +19,105 @@ export function* audit(book: MinuteBook, run: Run): Asking<MinuteBook> {
   const before = beforeMinute(Math.floor(reached / auditSpanMs) * auditSpanMs);
   // Nothing has arrived since the last audited key: an idle ClickHouse is not asked.
   const isIdle = book.auditAfter >= beforeMinute(book.newest + MINUTE_MS);
+  let now = book;
   let after = isIdle && book.auditAfter < before ? before : book.auditAfter;
   for (let page = 0; page < auditPages && after < before; page++) {
     const { receipts } = yield* ask({ do: "storedReceipts", after, before, atMost: pageKeys });
-    yield* auditPage(receipts);
-    after = receipts.length < pageKeys ? before : (receipts.at(-1)?.key ?? before);
+    const last = receipts.length < pageKeys ? undefined : receipts.at(-1)?.key;
+    // A text that sorts just behind the page's last key.
+    const seen = { after, before: last === undefined ? before : `${last}~`, keys: receipts.length };
+    const audited = yield* auditPage(receipts, seen, now, run);
+    if (audited === null) {
+      break; // too much is doubted already
+    }
+    now = audited;
+    after = last ?? before;
   }
-  return { ...book, auditAfter: after };
+  return { ...now, auditAfter: after };
 }
 
-function* auditPage(receipts: readonly DatedReceipt[]): Asking<void> {
+function* auditPage(
+  receipts: readonly DatedReceipt[],
+  page: Parameters<typeof doubted>[1],
+  book: MinuteBook,
+  run: Run,
+): Asking<MinuteBook | null> {
   if (receipts.length === 0) {
-    return;
+    return book;
   }
   const { rows, oldestDay } = yield* ask({ do: "rows", ids: idsOf(receipts.map(({ key }) => key)) });
   const rowsOf = (id: PayloadId) => rows.get(id) ?? [];
+  const missing = missingOf(receipts, rows, oldestDay);
+  const isMissing = new Set(missing.map(idOfKey));
   const doubtful = receipts.filter(
-    ({ key, rowsByDay }) => auditRows(rowsByDay, rowsOf(idOfKey(key)), 1, oldestDay) !== "exact",
+    ({ key, rowsByDay }) =>
+      !isMissing.has(idOfKey(key)) && auditRows(rowsByDay, rowsOf(idOfKey(key)), 1, oldestDay) !== "exact",
   );
-  for (const id of idsOf(doubtful.map(({ key }) => key))) {
-    const { receipts: ofId } = yield* ask({ do: "receiptsOfIds", ids: [id] });
-    yield* auditId(ofId, rowsOf(id), oldestDay);
+  const others = yield* receiptsById(idsOf(doubtful.map(({ key }) => key)));
+  for (const [id, ofId] of others) {
+    yield* auditId(ofId, rowsOf(id), oldestDay, run);
   }
+  return doubted(book, page, missing, run);
 }
 
-/** One id, of which all receipts were read: what is gone is rung, what else does not fit is told. */
+/** The receipts of these ids, by id. */
+export function* receiptsById(
+  ids: readonly PayloadId[],
+): Asking<ReadonlyMap<PayloadId, readonly DatedReceipt[]>> {
+  const found = new Map<PayloadId, DatedReceipt[]>();
+  if (ids.length > 0) {
+    const { receipts } = yield* ask({ do: "receiptsOfIds", ids });
+    for (const receipt of receipts) {
+      const id = idOfKey(receipt.key);
+      found.set(id, [...(found.get(id) ?? []), receipt]);
+    }
+  }
+  return found;
+}
+
+type Verdict = "exact" | "too few" | "inexact" | "erased";
+
+/** One id, of which all receipts were read. `erased`: it was, and its rows are still there. */
+export function judgeId(
+  receipts: readonly DatedReceipt[],
+  rows: readonly DayRows[],
+  oldestDay: number,
+): Verdict {
+  if (receipts.some(({ outcome }) => outcome === "erased")) {
+    return rows.length > 0 ? "erased" : "exact";
+  }
+  const stored = receipts.filter(({ outcome }) => outcome === "stored");
+  const [claimed] = stored;
+  return claimed === undefined ? "exact" : auditRows(claimed.rowsByDay, rows, stored.length, oldestDay);
+}
+
+/** Tells what does not fit, and has an erasure done again. What is too few is not its concern: see doubts.ts. */
 export function* auditId(
   receipts: readonly DatedReceipt[],
   rows: readonly DayRows[],
   oldestDay: number,
-): Asking<void> {
+  run: Run,
+): Asking<Verdict> {
+  const verdict = judgeId(receipts, rows, oldestDay);
   const keys = receipts.map(({ key }) => key);
-  const erased = receipts.find(({ outcome }) => outcome === "erased");
-  if (erased !== undefined) {
-    if (rows.length > 0) {
-      yield* eraseAgain(erased.key, keys);
-    }
-    return;
+  const erased = receipts.find(({ outcome }) => outcome === "erased")?.key;
+  const claimed = receipts.find(({ outcome }) => outcome === "stored")?.key;
+  if (verdict === "erased" && erased !== undefined) {
+    yield* eraseAgain(erased, keys, run);
+  } else if (verdict === "inexact" && claimed !== undefined) {
+    // Told, and not rung: a person may have accepted one key's rows and had them written anew under another.
+    yield* tell(
+      { kind: "inexact", state: "open", severity: "page" },
+      claimed,
+      "The table holds other rows of this payload than one copy a stored key: nothing was changed. Compare by HeadracePayload; a replay has the ledger look, and hold it until it is resolved.",
+    );
   }
-  const stored = receipts.filter(({ outcome }) => outcome === "stored");
-  const claimed = stored[0];
-  if (claimed === undefined) {
-    return;
-  }
-  const verdict = auditRows(claimed.rowsByDay, rows, stored.length, oldestDay);
-  switch (verdict) {
-    case "exact":
-      break;
-    case "too few":
-      yield* bringBack(claimed.key, keys);
-      break;
-    case "inexact":
-      // Told, and not rung: a person may have accepted one key's rows and had them written anew under another.
-      yield* tell(
-        { kind: "inexact", state: "open", severity: "page" },
-        claimed.key,
-        "The table holds other rows of this payload than one copy a stored key: nothing was changed. Compare by HeadracePayload; a replay has the ledger look, and hold it until it is resolved.",
-      );
-      break;
-    default:
-      verdict satisfies never;
-  }
+  return verdict;
 }
 
 /** Whoever erased it was stopped behind the receipts: rung, so that the ledger does it again. */
-function* eraseAgain(key: PayloadKey, keys: readonly PayloadKey[]): Asking<void> {
-  if (!(yield* ringOne(keys))) {
+function* eraseAgain(key: PayloadKey, keys: readonly PayloadKey[], run: Run): Asking<void> {
+  if (!(yield* ringOne(keys, run))) {
     yield* tell(
       { kind: "inexact", state: "open", severity: "page" },
       key,
@@ -92,26 +126,37 @@ function* eraseAgain(key: PayloadKey, keys: readonly PayloadKey[]): Asking<void>
   }
 }
 
-/** Rows are gone that the receipt claims: brought back while an object of the id is kept. */
-function* bringBack(key: PayloadKey, keys: readonly PayloadKey[]): Asking<void> {
-  if (yield* ringOne(keys)) {
-    yield* tell(
-      { kind: "lost_rows", state: "resolved", severity: "warning" },
-      key,
-      "Rows of this payload were gone from the table. Its object is still in R2 and was rung: they are inserted again.",
-    );
-  } else {
+/** Two readings miss rows that the receipt claims: brought back while an object of the id is kept. False: none is. */
+export function* bringBack(
+  key: PayloadKey,
+  receipts: readonly DatedReceipt[],
+  isFirst: boolean,
+  run: Run,
+): Asking<boolean> {
+  const isRung = yield* ringOne(
+    receipts.map((receipt) => receipt.key),
+    run,
+  );
+  if (!isRung) {
     yield* tell(
       { kind: "lost_rows", state: "open", severity: "page" },
       key,
       "Rows of this payload are gone from the table, and R2 no longer holds its object: they are lost unless a backup has them.",
     );
+  } else if (isFirst) {
+    yield* tell(
+      { kind: "lost_rows", state: "resolved", severity: "warning" },
+      key,
+      "Rows of this payload were gone from the table, at two readings. Its object is still in R2 and was rung: they are inserted again.",
+    );
   }
+  return isRung;
 }
 
-/** Rings, with cause `audit`, the first of an id's keys that has an object. False: none has. */
-function* ringOne(keys: readonly PayloadKey[]): Asking<boolean> {
-  const { objects } = yield* ask({ do: "find", keys });
+/** Rings, with cause `audit`, the first of an id's newest keys that has an object. False: none has. */
+function* ringOne(keys: readonly PayloadKey[], { settings }: Run): Asking<boolean> {
+  const newest = keys.toSorted().slice(-settings.headsMax);
+  const { objects } = yield* ask({ do: "find", keys: newest });
   const doorbell = objects.find((object) => object.doorbell !== null)?.doorbell ?? null;
   if (doorbell === null) {
     return false;

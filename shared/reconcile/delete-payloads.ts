@@ -3,7 +3,8 @@
  * once more, and the table is asked for their rows in this very run.
  */
 import { idOfKey, type PayloadId, type PayloadKey, payloadPrefix } from "../payload-key.ts";
-import { auditId } from "./audit.ts";
+import { auditId, receiptsById } from "./audit.ts";
+import { doubted } from "./doubts.ts";
 import { type Asking, ask, type DatedReceipt } from "./effects.ts";
 import { auditRows, mayDelete } from "./evidence.ts";
 import { idsOf } from "./join.ts";
@@ -25,24 +26,25 @@ export function* deletePayloads(book: MinuteBook, listing: Listing, run: Run): A
   }
   const before = beforeMinute(startOfMinute(run.now - retentionMs));
   for (;;) {
-    const page = yield* listing.next(walked.book.deleteAfter);
-    if (page === undefined) {
+    const listed = yield* listing.next(walked.book.deleteAfter);
+    if (listed === undefined) {
       return { ...walked, deleted };
     }
-    const old = page.objects.filter(({ key }) => key < before);
+    const old = listed.objects.filter(({ key }) => key < before);
     const late = yield* findLate(walked.book, old, run);
     const keys = old.map(({ key }) => key);
-    const gone = yield* deletable(keys, late.book, run);
+    const page = { after: walked.book.deleteAfter, before: listed.through };
+    const { gone, book: judged } = yield* deletable(keys, page, late.book, run);
     if (gone.length > 0) {
       yield* ask({ do: "delete", keys: gone });
       deleted += gone.length;
     }
-    const isOver = old.length < page.objects.length || !page.more || page.through >= before;
+    const isOver = old.length < listed.objects.length || !listed.more || listed.through >= before;
     walked = {
       rows: [...walked.rows, ...late.rows],
       book: isOver
-        ? { ...late.book, deleteAfter: payloadPrefix, deleteNextAt: run.now + deleteEveryMs }
-        : { ...late.book, deleteAfter: page.through },
+        ? { ...judged, deleteAfter: payloadPrefix, deleteNextAt: run.now + deleteEveryMs }
+        : { ...judged, deleteAfter: listed.through },
     };
     if (isOver) {
       return { ...walked, deleted };
@@ -50,16 +52,21 @@ export function* deletePayloads(book: MinuteBook, listing: Listing, run: Run): A
   }
 }
 
-/** Of a page's keys, those that `mayDelete` lets go. */
-function* deletable(keys: readonly PayloadKey[], book: MinuteBook, run: Run): Asking<readonly PayloadKey[]> {
+/** Of a page's keys, those that `mayDelete` lets go; the rows that are missing are doubted. */
+function* deletable(
+  keys: readonly PayloadKey[],
+  page: { readonly after: string; readonly before: string },
+  book: MinuteBook,
+  run: Run,
+): Asking<{ readonly gone: readonly PayloadKey[]; readonly book: MinuteBook }> {
   const sealed = keys.filter((key) => !isOpen(book, minuteOf(key)));
   if (sealed.length === 0) {
-    return [];
+    return { gone: [], book };
   }
   const { receipts: own } = yield* ask({ do: "receipts", keys: sealed });
   const candidates = own.filter(({ outcome }) => outcome !== "dead");
   if (candidates.length === 0) {
-    return [];
+    return { gone: [], book };
   }
   const candidateKeys = candidates.map(({ key }) => key);
   const { rows, oldestDay } = yield* ask({ do: "rows", ids: idsOf(candidateKeys) });
@@ -67,7 +74,9 @@ function* deletable(keys: readonly PayloadKey[], book: MinuteBook, run: Run): As
   const isPlain = ({ key, outcome, rowsByDay }: DatedReceipt): boolean =>
     outcome === "stored" && auditRows(rowsByDay, rowsOf(idOfKey(key)), 1, oldestDay) === "exact";
   // Where its own receipt and one copy of rows do not settle it, the receipts of the id's other keys are read.
-  const others = yield* receiptsOf(candidates.filter((receipt) => !isPlain(receipt)));
+  const others = yield* receiptsById(
+    idsOf(candidates.filter((receipt) => !isPlain(receipt)).map(({ key }) => key)),
+  );
   const { held } = yield* ask({ do: "holds", keys: candidateKeys });
   const gone: PayloadKey[] = [];
   const left = new Set<PayloadId>();
@@ -90,24 +99,16 @@ function* deletable(keys: readonly PayloadKey[], book: MinuteBook, run: Run): As
     }
   }
   // Its hour was audited days ago: what the table has lost since is missed here, while the object is still there.
+  const missing: PayloadKey[] = [];
   for (const id of left) {
-    yield* auditId(others.get(id) ?? [], rowsOf(id), oldestDay);
+    const ofId = others.get(id) ?? [];
+    const verdict = yield* auditId(ofId, rowsOf(id), oldestDay, run);
+    const [claimed] = ofId.filter(({ outcome }) => outcome === "stored");
+    if (verdict === "too few" && claimed !== undefined) {
+      missing.push(claimed.key);
+    }
   }
-  return gone;
-}
-
-function* receiptsOf(
-  doubtful: readonly DatedReceipt[],
-): Asking<ReadonlyMap<PayloadId, readonly DatedReceipt[]>> {
-  const found = new Map<PayloadId, DatedReceipt[]>();
-  if (doubtful.length === 0) {
-    return found;
-  }
-  const ids = idsOf(doubtful.map(({ key }) => key));
-  const { receipts } = yield* ask({ do: "receiptsOfIds", ids });
-  for (const receipt of receipts) {
-    const id = idOfKey(receipt.key);
-    found.set(id, [...(found.get(id) ?? []), receipt]);
-  }
-  return found;
+  // Without room for one more doubt they are missed again by the next round: none of them is deleted.
+  const seen = { ...page, keys: candidates.length };
+  return { gone, book: doubted(book, seen, missing, run) ?? book };
 }

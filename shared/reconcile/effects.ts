@@ -56,7 +56,7 @@ export interface WatermarkRow {
 }
 
 /** What the reconciler tells people about, once, as it finds it. */
-export type ReconcileFinding = Omit<Finding, "openedAt">;
+export type ReconcileFinding = Omit<Finding, "openedAt"> & { readonly openedAt?: number };
 
 export type Effect =
   /** Payloads in R2 after this text, or, where there is one, from an answer's cursor on; in order, at most `atMost`. */

@@ -35,6 +35,23 @@ export interface AgainMinute {
   readonly after: string;
 }
 
+/** Rows that a reading missed, to be read again at `dueAt` (doubts.ts). `toldAt` 0: a person was not told yet. */
+export type Doubt = {
+  readonly missing: number;
+  readonly dueAt: number;
+  readonly tries: number;
+  readonly toldAt: number;
+} & (
+  | { readonly kind: "keys"; readonly keys: readonly PayloadKey[] }
+  /** So many of a page that none is rung on their word. `rung`: the one whose rows are waited for. */
+  | {
+      readonly kind: "page";
+      readonly after: string;
+      readonly before: string;
+      readonly rung: PayloadKey | null;
+    }
+);
+
 export interface MinuteBook {
   /** The first minute that no walk has begun. */
   readonly from: number;
@@ -46,6 +63,7 @@ export interface MinuteBook {
   readonly again: readonly AgainMinute[];
   /** How far the audit has come, likewise. */
   readonly auditAfter: string;
+  readonly doubts: readonly Doubt[];
   /** How far this round of deletion has come, likewise; the next round begins at `deleteNextAt`. */
   readonly deleteAfter: string;
   readonly deleteNextAt: number;
@@ -65,6 +83,7 @@ export function newBook(from: number): MinuteBook {
     againAfter: beforeMinute(minute),
     again: [],
     auditAfter: beforeMinute(minute),
+    doubts: [],
     deleteAfter: payloadPrefix,
     deleteNextAt: 0,
     ranAt: 0,

@@ -8,6 +8,7 @@
 import { minuteOfKey, minuteToMs, payloadPrefix } from "../payload-key.ts";
 import { audit } from "./audit.ts";
 import { deletePayloads } from "./delete-payloads.ts";
+import { resolveDoubts } from "./doubts.ts";
 import { type Asking, ask, type MinuteRow } from "./effects.ts";
 import { Listing } from "./listing.ts";
 import { type MinuteBook, newBook, startOfMinute, watermarkOf } from "./minute-book.ts";
@@ -41,7 +42,11 @@ export function* reconcileRun(
   const run: Run = { now, settings, counts };
   const calls = settings.listCalls;
   const listing = (budget: number) => new Listing(budget, settings.pageKeys);
-  let book = kept ?? (yield* firstBook(now, listing(calls.fresh), settings));
+  // A book of before there were doubts has none.
+  let book =
+    kept === null
+      ? yield* firstBook(now, listing(calls.fresh), settings)
+      : { ...kept, doubts: kept.doubts ?? [] };
   let deleted = 0;
   const report = (overtaken: boolean): ReconcileReport => ({
     ...counts,
@@ -69,7 +74,7 @@ export function* reconcileRun(
   if (!(yield* keep(book, again.rows))) {
     return report(true);
   }
-  book = yield* audit(book, run);
+  book = yield* audit(yield* resolveDoubts(book, run), run);
   if (!(yield* keep(book, []))) {
     return report(true);
   }

@@ -14,6 +14,17 @@ export interface ReconcileSettings {
   readonly auditSpanMs: number;
   /** An hour that still has an open minute is audited all the same when it ended this long ago. */
   readonly auditAtLastMs: number;
+  /** Rows that were missed are looked for again after this. */
+  readonly secondReadingMs: number;
+  /** More than so many in 1,000 of a page, and at least so many, are not lost one by one: nothing is rung on that. */
+  readonly brakePerMille: number;
+  readonly brakeLeast: number;
+  /** Doubts that are kept; what a run reads of them; and how often one is read before it is let go. */
+  readonly doubtsMax: number;
+  readonly doubtsARun: number;
+  readonly doubtTriesMax: number;
+  /** Keys of one id that are looked for in R2. */
+  readonly headsMax: number;
   /** Payloads are deleted this long after their arrival, at the earliest. */
   readonly retentionMs: number;
   /** ... and only if their receipt is this old: a younger one may be a VERIFY's that has just stored them again. */
@@ -44,6 +55,13 @@ export const reconcileSettings: ReconcileSettings = checkReconcileSettings({
   againMs: limits.reconcileAgainMs,
   auditSpanMs: limits.auditSpanMs,
   auditAtLastMs: limits.auditAtLastMs,
+  secondReadingMs: limits.auditSecondReadingMs,
+  brakePerMille: limits.auditBrakePerMille,
+  brakeLeast: limits.auditBrakeLeast,
+  doubtsMax: limits.auditDoubtsMax,
+  doubtsARun: limits.auditDoubtsARun,
+  doubtTriesMax: limits.auditDoubtTriesMax,
+  headsMax: limits.auditHeadsMax,
   retentionMs: limits.payloadRetentionMs,
   receiptAgeMs: limits.deleteReceiptAgeMs,
   // A day less than the TTL: clocks differ, and the TTL counts from the minute's start.
@@ -66,6 +84,7 @@ export function reconcileSettingsFaster(settings: ReconcileSettings, times: numb
     againMs: faster(settings.againMs),
     auditSpanMs: Math.max(60_000, faster(settings.auditSpanMs)),
     auditAtLastMs: faster(settings.auditAtLastMs),
+    secondReadingMs: faster(settings.secondReadingMs),
     retentionMs: faster(settings.retentionMs),
     receiptAgeMs: faster(settings.receiptAgeMs),
     deleteEveryMs: faster(settings.deleteEveryMs),

@@ -138,6 +138,7 @@ describe("the book", () => {
       deleteAfter: payloadPrefix,
       deleteNextAt: 0,
       ranAt: 0,
+      doubts: [],
     });
     expect(opened(arrival, 5)).toEqual({
       minute: arrival,

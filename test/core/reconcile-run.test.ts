@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { DAY_MS } from "../../shared/limits.ts";
 import { idOfKey, keyOfMinute, minuteOfKey } from "../../shared/payload-key.ts";
-import { opened, watermarkOf } from "../../shared/reconcile/minute-book.ts";
+import { beforeMinute, opened, watermarkOf } from "../../shared/reconcile/minute-book.ts";
 import { reconcileRun } from "../../shared/reconcile/run.ts";
 import { reconcileSettings } from "../../shared/reconcile/settings.ts";
 import { minutesAgo, noon, ReconcileWorld, WorldFailed } from "../reconcile/world.ts";
@@ -350,12 +350,15 @@ describe("the audit", () => {
     world.run(noon - 60 * minuteMs);
     break_(world);
     world.run(noon + 5 * minuteMs);
+    world.run(noon + 5 * minuteMs + reconcileSettings.secondReadingMs);
     return world;
   }
   const key = (world: ReconcileWorld) => [...world.receipts.keys()][0] ?? never();
 
   test("rows that are as claimed are nobody's concern", () => {
-    const world = audited(() => undefined);
+    const world = begun(120);
+    world.stored(noon - 100 * minuteMs, 1);
+    world.run(noon + 5 * minuteMs);
     expect(world.count("storedReceipts")).toBeGreaterThan(0);
     expect(world.told).toEqual([]);
     expect(world.rung).toEqual([]);
@@ -380,10 +383,150 @@ describe("the audit", () => {
       world.run(noon + 5 * minuteMs, { pageKeys, auditPages: 2 });
       expect(world.told).toHaveLength(told);
       world.run(noon + 6 * minuteMs, { pageKeys, auditPages: 2 });
+      world.run(noon + 9 * minuteMs, { pageKeys, auditPages: 2 });
       expect(world.told.slice(told)).toMatchObject([{ kind: "lost_rows", subject: last }]);
-      world.run(noon + 7 * minuteMs, { pageKeys, auditPages: 2 });
+      world.run(noon + 10 * minuteMs, { pageKeys, auditPages: 2 });
+      world.book = { ...(world.book ?? never()), doubts: [] };
       expect(world.told).toHaveLength(told + 1);
     }
+  });
+
+  test("rows that only one reading misses are nobody's concern", () => {
+    const world = begun(120);
+    const one = world.stored(noon - 100 * minuteMs, 1);
+    const rows = world.rows.get(idOfKey(one)) ?? [];
+    world.run(noon - 60 * minuteMs);
+    world.rows.clear(); // a replica that lags is read
+    world.run(noon + 5 * minuteMs);
+    expect(world.rung).toEqual([]);
+    world.rows.set(idOfKey(one), rows);
+    world.run(noon + 8 * minuteMs);
+    world.run(noon + 11 * minuteMs);
+    expect([world.rung, world.told, world.book?.doubts]).toEqual([[], [], []]);
+  });
+
+  test("a payload whose rows are missing is not rung again while the ledger holds it, and a later reading ends the doubt", () => {
+    const world = audited((it) => it.rows.clear());
+    world.held.add(idOfKey(key(world)));
+    world.run(noon + 11 * minuteMs);
+    expect(world.rung).toHaveLength(1);
+    world.held.clear();
+    world.end(key(world), "stored");
+    world.run(noon + 14 * minuteMs);
+    expect(world.rung).toHaveLength(1);
+    expect(world.book?.doubts).toEqual([]);
+  });
+
+  describe("the brake: more than 5 in 1,000 of a page missing, and at least 3", () => {
+    /** 400 payloads of one minute, of which so many lost their rows; the audit has read them once. */
+    function braked(lost: number) {
+      const world = begun(120);
+      const keys = Array.from({ length: 400 }, (_, n) => world.stored(noon - 100 * minuteMs, n)).sort();
+      world.run(noon - 60 * minuteMs);
+      const missing = keys.slice(0, lost);
+      for (const one of missing) {
+        world.rows.delete(idOfKey(one));
+      }
+      let now = noon + 5 * minuteMs;
+      const next = () => {
+        world.run(now);
+        now += reconcileSettings.secondReadingMs;
+      };
+      next();
+      return { world, missing, next };
+    }
+    const rungOf = (world: ReconcileWorld) => world.rung.map((doorbell) => doorbell.key);
+
+    test("two are rung after the second reading, three are not", () => {
+      const two = braked(2);
+      two.next();
+      expect(rungOf(two.world)).toEqual(two.missing);
+      const three = braked(3);
+      three.next();
+      expect(three.world.rung).toEqual([]);
+      expect(three.world.told).toMatchObject([{ kind: "rows_missing", severity: "page", state: "open" }]);
+      expect(three.world.told[0]?.message).toContain("3 of 400");
+    });
+
+    test("what the second reading finds there again is not told", () => {
+      const { world, missing, next } = braked(100);
+      for (const one of missing) {
+        world.end(one, "stored");
+      }
+      next();
+      expect([world.rung, world.told, world.book?.doubts]).toEqual([[], [], []]);
+    });
+
+    test("then they are rung one at a time, each when the one before is seen to be there", () => {
+      const { world, missing, next } = braked(4);
+      next();
+      next();
+      expect(rungOf(world)).toEqual(missing.slice(0, 1));
+      world.held.add(idOfKey(missing[0] ?? never()));
+      next();
+      expect(rungOf(world)).toEqual(missing.slice(0, 1));
+      world.held.clear();
+      for (const [index, one] of missing.entries()) {
+        expect(rungOf(world)).toEqual(missing.slice(0, index + 1));
+        world.end(one, "stored");
+        next();
+      }
+      expect(rungOf(world)).toEqual(missing);
+      expect(world.book?.doubts).toEqual([]);
+      const [opened, resolved] = world.told.filter(({ kind }) => kind === "rows_missing");
+      expect(resolved).toMatchObject({
+        state: "resolved",
+        subject: opened?.subject,
+        openedAt: opened?.openedAt,
+      });
+    });
+
+    test("rows that come back behind a re-insert are told, and nothing more is inserted", () => {
+      const { world, missing, next } = braked(50);
+      next();
+      next();
+      const [first] = rungOf(world);
+      // All are attached again, and the one that was rung is there twice.
+      for (const one of missing) {
+        world.end(one, "stored");
+      }
+      world.rows.set(idOfKey(first ?? never()), [{ day: Math.floor(noon / DAY_MS), rows: 4 }]);
+      next();
+      next();
+      expect(world.rung).toHaveLength(1);
+      expect(world.told).toContainEqual(expect.objectContaining({ kind: "inexact", subject: first }));
+      expect(world.book?.doubts).toEqual([]);
+    });
+
+    test("the deletion round has it too", () => {
+      const world = begun(120);
+      const keys = Array.from({ length: 20 }, (_, n) => world.stored(noon - 100 * minuteMs, n));
+      world.run(noon);
+      world.run(noon + 2 * DAY_MS);
+      world.rows.clear();
+      world.run(noon + reconcileSettings.retentionMs);
+      world.run(noon + reconcileSettings.retentionMs + reconcileSettings.secondReadingMs);
+      expect(world.rung).toEqual([]);
+      expect(world.told).toMatchObject([{ kind: "rows_missing" }]);
+      expect(world.objects.size).toBe(keys.length);
+    });
+
+    test("what a run reads again is bounded, and the audit waits where too much is doubted", () => {
+      const world = begun(120);
+      for (let n = 0; n < 400; n++) {
+        world.stored(noon - 100 * minuteMs, n);
+      }
+      world.run(noon - 60 * minuteMs);
+      world.rows.clear();
+      const settings = { pageKeys: 10, auditPages: 30, doubtsMax: 12, doubtsARun: 4 };
+      world.run(noon + 5 * minuteMs, settings);
+      expect(world.book?.doubts).toHaveLength(12);
+      const place = world.book?.auditAfter;
+      world.run(noon + 8 * minuteMs, settings);
+      expect(world.told).toHaveLength(4);
+      expect(world.book?.auditAfter).toBe(place);
+      expect(place).not.toBe(beforeMinute(noon));
+    });
   });
 
   test("rows that are lost for good are told", () => {
@@ -428,6 +571,8 @@ describe("deletion", () => {
     world.run(noon + 4 * DAY_MS);
     expect(world.rung).toEqual([]);
     world.run(noon + week + hourMs);
+    expect(world.rung).toEqual([]);
+    world.run(noon + week + hourMs + 3 * minuteMs);
     expect(world.rung.map(({ cause }) => cause)).toEqual(["audit"]);
     expect(world.objects.size).toBe(1);
   });

@@ -120,9 +120,9 @@ const designed: readonly Mutant[] = [
   {
     name: "delete without receipt",
     file: "shared/reconcile/delete-payloads.ts",
-    find: "    return [];\n  }\n  const { receipts: own } =",
+    find: "    return { gone: [], book };\n  }\n  const { receipts: own } =",
     replace:
-      "    return [];\n  }\n  if (run.now > 0) {\n    return sealed;\n  }\n  const { receipts: own } =",
+      "    return { gone: [], book };\n  }\n  if (run.now > 0) {\n    return { gone: sealed, book };\n  }\n  const { receipts: own } =",
     profile: "losses",
     by: "I4",
   },

@@ -60,7 +60,7 @@ async function tick(env: ConsumerBindings, everything: boolean): Promise<Reconci
   await checkTraces(clickHouse, ledger, env.PAYLOADS, now);
   const findings: Finding[] = [];
   const tellLater = async (found: readonly ReconcileFinding[]): Promise<void> => {
-    findings.push(...found.map((finding) => ({ ...finding, openedAt: now })));
+    findings.push(...found.map((finding) => ({ openedAt: now, ...finding })));
   };
   let report: ReconcileReport | null = null;
   let failure: unknown;

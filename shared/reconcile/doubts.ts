@@ -1,0 +1,223 @@
+/**
+ * Rows that a reading missed, and what is done about it. One reading is no evidence: it may have come from a replica that
+ * lags, or from a table whose parts are detached for an hour; an INSERT on its word doubles what comes back. So nothing
+ * is rung before a second reading, minutes later, misses the same rows.
+ *
+ * Where much of a page is missing the cause is one, and is most probably not that payloads were lost one by one: a brake.
+ * A person is told, and the payloads are rung one at a time, each only when the rows of the one before it are seen to be
+ * there once. Where rows have come back meanwhile, no more is inserted.
+ */
+import type { DayRows } from "../ledger/group.ts";
+import { idOfKey, type PayloadId, type PayloadKey, tenantOfKey } from "../payload-key.ts";
+import { bringBack, judgeId } from "./audit.ts";
+import { type Asking, ask, type DatedReceipt, type ReconcileFinding } from "./effects.ts";
+import { auditRows } from "./evidence.ts";
+import { idsOf } from "./join.ts";
+import type { Doubt, MinuteBook } from "./minute-book.ts";
+import type { ReconcileSettings } from "./settings.ts";
+import type { Run } from "./walk-minutes.ts";
+
+/** So many of a page's payloads are not lost one by one. */
+export function isBraked(missing: number, page: number, settings: ReconcileSettings): boolean {
+  return missing >= settings.brakeLeast && missing * 1000 > page * settings.brakePerMille;
+}
+
+/**
+ * Remembers what a reading of a page missed. The page: all stored receipts of `after < key < before`. Null: no room; the
+ * page has to be read again later.
+ */
+export function doubted(
+  book: MinuteBook,
+  page: { readonly after: string; readonly before: string; readonly keys: number },
+  missing: readonly PayloadKey[],
+  { now, settings }: Run,
+): MinuteBook | null {
+  const fresh = missing.filter((key) => !isDoubted(book, key));
+  if (fresh.length === 0) {
+    return book;
+  }
+  const dueAt = now + settings.secondReadingMs;
+  const common = { missing: missing.length, dueAt, tries: 0, toldAt: 0 };
+  const { after, before } = page;
+  const made: Doubt = isBraked(missing.length, page.keys, settings)
+    ? { kind: "page", ...common, after, before, rung: null }
+    : { kind: "keys", ...common, keys: fresh };
+  return book.doubts.length < settings.doubtsMax ? { ...book, doubts: [...book.doubts, made] } : null;
+}
+
+function isDoubted({ doubts }: MinuteBook, key: PayloadKey): boolean {
+  return doubts.some((one) =>
+    one.kind === "keys" ? one.keys.includes(key) : one.after < key && key < one.before,
+  );
+}
+
+/** The doubts that are due, a few a run; of the pages under the brake one at a time. */
+export function* resolveDoubts(book: MinuteBook, run: Run): Asking<MinuteBook> {
+  const { now, settings } = run;
+  let left = settings.doubtsARun;
+  let isMending = false;
+  const doubts: Doubt[] = [];
+  for (const doubt of book.doubts) {
+    const waits = doubt.kind === "page" && doubt.toldAt > 0 && isMending;
+    isMending ||= doubt.kind === "page" && doubt.toldAt > 0;
+    if (doubt.dueAt > now || left === 0 || waits) {
+      doubts.push(doubt);
+      continue;
+    }
+    left -= 1;
+    const next = yield* doubt.kind === "keys" ? readKeys(doubt, run) : readPage(doubt, run);
+    if (next !== null) {
+      doubts.push({ ...next, dueAt: now + settings.secondReadingMs });
+    }
+  }
+  return { ...book, doubts };
+}
+
+type Keys = Extract<Doubt, { readonly kind: "keys" }>;
+type PageDoubt = Extract<Doubt, { readonly kind: "page" }>;
+
+function* readKeys(doubt: Keys, run: Run): Asking<Keys | null> {
+  const keys: PayloadKey[] = [];
+  for (const key of doubt.keys) {
+    const ended = yield* mend(key, doubt.tries === 0, run);
+    if (ended === "waits") {
+      keys.push(key);
+    }
+  }
+  // What nobody stores in all this time is missed again, while its object is there, when it is to be deleted.
+  const isOver = keys.length === 0 || doubt.tries >= run.settings.doubtTriesMax;
+  return isOver ? null : { ...doubt, keys, tries: doubt.tries + 1 };
+}
+
+/** Reads a payload's rows once more and, where they are still missing and nobody works on it, rings. */
+function* mend(key: PayloadKey, isFirst: boolean, run: Run): Asking<"done" | "waits" | "inexact"> {
+  const id = idOfKey(key);
+  const { receipts } = yield* ask({ do: "receiptsOfIds", ids: [id] });
+  const { rows, oldestDay } = yield* ask({ do: "rows", ids: [id] });
+  const verdict = judgeId(receipts, rows.get(id) ?? [], oldestDay);
+  if (verdict !== "too few") {
+    return verdict === "inexact" ? "inexact" : "done";
+  }
+  const { held } = yield* ask({ do: "holds", keys: [key] });
+  if (held[0] === true) {
+    return "waits";
+  }
+  return (yield* bringBack(key, receipts, isFirst, run)) ? "waits" : "done";
+}
+
+function* readPage(doubt: PageDoubt, run: Run): Asking<Doubt | null> {
+  const { now, settings } = run;
+  if (doubt.rung !== null) {
+    const ended = yield* mend(doubt.rung, false, run);
+    if (ended === "inexact") {
+      yield* tell(
+        doubt,
+        doubt.rung,
+        "resolved",
+        "Rows came back: no more of this page is inserted. What has more rows now than its receipt says is told by `inexact`.",
+      );
+      yield* tellInexact(doubt.rung);
+      return null;
+    }
+    if (ended === "waits" && doubt.tries < settings.doubtTriesMax) {
+      return { ...doubt, tries: doubt.tries + 1 };
+    }
+  }
+  const after = doubt.rung ?? doubt.after;
+  const { keys, missing, more } = yield* readMissing(after, doubt.before, settings);
+  const [first] = missing;
+  if (first === undefined && more !== undefined) {
+    return { ...doubt, after: more, rung: null, tries: 0 };
+  }
+  if (doubt.toldAt === 0) {
+    if (first === undefined) {
+      return null;
+    }
+    if (!isBraked(missing.length, keys, settings)) {
+      return { kind: "keys", missing: missing.length, dueAt: now, tries: 0, toldAt: 0, keys: missing };
+    }
+    const told = { ...doubt, missing: missing.length, toldAt: now };
+    yield* tell(
+      told,
+      first,
+      "open",
+      `Two readings, minutes apart, miss the rows of ${missing.length} of ${keys} payloads: a replica that lags, detached parts, a partition dropped? They are inserted again from R2 one at a time, each when the one before it is seen; stop that by bringing the rows back.`,
+    );
+    return told; // a third reading, before anything is rung
+  }
+  if (first === undefined) {
+    yield* tell(doubt, after, "resolved", "The rows that were missing are there.");
+    return null;
+  }
+  const { receipts } = yield* ask({ do: "receiptsOfIds", ids: [idOfKey(first)] });
+  yield* bringBack(first, receipts, true, run);
+  return { ...doubt, rung: first, after, tries: 0 };
+}
+
+function* readMissing(
+  after: string,
+  before: string,
+  settings: ReconcileSettings,
+): Asking<{
+  readonly keys: number;
+  readonly missing: readonly PayloadKey[];
+  /** Where more of it may follow. */
+  readonly more: PayloadKey | undefined;
+}> {
+  const { receipts } = yield* ask({ do: "storedReceipts", after, before, atMost: settings.pageKeys });
+  if (receipts.length === 0) {
+    return { keys: 0, missing: [], more: undefined };
+  }
+  const { rows, oldestDay } = yield* ask({ do: "rows", ids: idsOf(receipts.map(({ key }) => key)) });
+  const more = receipts.length < settings.pageKeys ? undefined : receipts.at(-1)?.key;
+  return { keys: receipts.length, missing: missingOf(receipts, rows, oldestDay), more };
+}
+
+/** The receipts' keys, one an id, whose rows are too few. */
+export function missingOf(
+  receipts: readonly DatedReceipt[],
+  rows: ReadonlyMap<PayloadId, readonly DayRows[]>,
+  oldestDay: number,
+): readonly PayloadKey[] {
+  const missing = new Map<PayloadId, PayloadKey>();
+  for (const { key, outcome, rowsByDay } of receipts) {
+    const id = idOfKey(key);
+    const isMissing =
+      outcome === "stored" && auditRows(rowsByDay, rows.get(id) ?? [], 1, oldestDay) === "too few";
+    if (isMissing && !missing.has(id)) {
+      missing.set(id, key);
+    }
+  }
+  return [...missing.values()];
+}
+
+function* tell(
+  { toldAt, after }: PageDoubt,
+  about: string,
+  state: ReconcileFinding["state"],
+  message: string,
+): Asking<void> {
+  const finding = {
+    kind: "rows_missing",
+    subject: `page of ${toldAt}`,
+    state,
+    severity: "page",
+    tenant: "",
+    message: `${message} (${after} … ${about})`,
+    openedAt: toldAt,
+  } as const;
+  yield* ask({ do: "tell", findings: [finding] });
+}
+
+function* tellInexact(key: PayloadKey): Asking<void> {
+  const finding = {
+    kind: "inexact",
+    subject: key,
+    state: "open",
+    severity: "page",
+    tenant: tenantOfKey(key),
+    message:
+      "The rows of this payload were missing, it was inserted again, and the missing rows came back: it has more now than its receipt says. `npx headrace resolve` settles it.",
+  } as const;
+  yield* ask({ do: "tell", findings: [finding] });
+}
