@@ -48,41 +48,47 @@ function clickHouseOf(env: ConsumerBindings): ClickHouseConnection {
 }
 
 /**
- * The story of one cron: the ledger is woken, the table checked, the reconciler run, and people told. With
- * `everything`, payloads of any age are rung, as a person asked. Throws what the reconciler's run failed with.
+ * The story of one cron: the ledger is woken, the table checked, the reconciler run, and people told. Each part fails by
+ * itself: a ledger that cannot be woken must not keep the alerts from being judged, for one of them may say why. With
+ * `everything`, payloads of any age are notified about, as a person asked. Throws what the first part failed with.
  */
 async function tick(env: ConsumerBindings, everything: boolean): Promise<ReconcileReport | null> {
-  // A ledger that is asked before the first payload arrives knows that nothing was there before it.
   const ledger = ledgerOf(env);
   const clickHouse = clickHouseOf(env);
   const now = Date.now();
-  await ledger.wake();
-  await checkTraces(clickHouse, ledger, env.PAYLOADS, now);
+  const failures: unknown[] = [];
+  const byItself = async <T>(part: () => Promise<T>): Promise<T | null> => {
+    try {
+      return await part();
+    } catch (error) {
+      failures.push(error);
+      return null;
+    }
+  };
+  // A ledger that is asked before the first payload arrives knows that nothing was there before it.
+  await byItself(() => ledger.wake());
+  await byItself(() => checkTraces(clickHouse, ledger, env.PAYLOADS, now));
   const findings: Finding[] = [];
   const tellLater = async (found: readonly ReconcileFinding[]): Promise<void> => {
     findings.push(...found.map((finding) => ({ openedAt: now, ...finding })));
   };
-  let report: ReconcileReport | null = null;
-  let failure: unknown;
-  try {
-    const world = { bucket: env.PAYLOADS, queue: env.RING, clickHouse, ledger, tell: tellLater };
-    report = await reconcile(world, readReconcileSettings(env), { now, everything });
-  } catch (error) {
-    failure = error;
-  }
-  const standing = await ledger.standing();
-  const book = await ledger.book();
-  const isBusy = (report?.listed ?? 0) > 0 || standing.open.length > 0;
-  findings.push(
-    ...(await ledger.judgeAlerts({
-      runFailure: failure === undefined ? "" : String(failure),
+  const world = { bucket: env.PAYLOADS, queue: env.RING, clickHouse, ledger, tell: tellLater };
+  const settings = readReconcileSettings(env);
+  const report = await byItself(() => reconcile(world, settings, { now, everything }));
+  await byItself(async () => {
+    const standing = await ledger.standing();
+    const book = await ledger.book();
+    const isBusy = (report?.listed ?? 0) > 0 || standing.open.length > 0;
+    const judged = await ledger.judgeAlerts({
+      runFailure: failures.map(String).join("; "),
       recent: isBusy ? await readRecent(clickHouse, now) : null,
       volumes: book === null ? null : await readVolumes(clickHouse, standing, book, now),
-    })),
-  );
+    });
+    findings.push(...judged);
+  });
   await tell(clickHouse, env.ALERT_WEBHOOK, findings, now);
-  if (failure !== undefined) {
-    throw failure;
+  if (failures.length > 0) {
+    throw failures[0];
   }
   return report;
 }
