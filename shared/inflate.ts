@@ -3,6 +3,7 @@
  * through here, so that what one accepted the other can read.
  */
 import { assert, unreachable } from "./assert.ts";
+import { limits } from "./limits.ts";
 import type { ContentEncoding } from "./messages.ts";
 
 /** What `node:zlib` gives for `info: true`: the output, and how much of the input it was made from. */
@@ -104,13 +105,20 @@ function gunzipChunkBytes(body: Uint8Array, bytesMax: number): number {
  */
 function decodeZstd(zlib: Zlib, body: Uint8Array, bytesMax: number): Uint8Array {
   const frames: Uint8Array[] = [];
+  let count = 0;
   let bytes = 0;
   for (let at = 0; at < body.length; ) {
     const options = { maxOutputLength: Math.max(1, bytesMax - bytes), info: true } as const;
     const { buffer, engine } = withInfo(zlib.zstdDecompressSync(body.subarray(at), options));
     assert(engine.bytesWritten > 0, "a frame takes bytes");
     at += engine.bytesWritten;
-    frames.push(buffer);
+    count++;
+    if (count > limits.zstdFramesMax) {
+      throw new Error(`it has more than ${limits.zstdFramesMax} frames`);
+    }
+    if (buffer.length > 0) {
+      frames.push(buffer); // an empty frame is 9 bytes, and would keep an object each
+    }
     bytes += buffer.length;
     if (bytes > bytesMax) {
       throw new RangeError("over the bound");

@@ -158,6 +158,8 @@ export const limits = {
    * to R2 an invocation). 200 a minute of new keys are 200,000 payloads a minute, a lane's whole capacity.
    */
   reconcileListCalls: { fresh: 200, open: 100, again: 100, delete: 100 },
+  /** A zstd body of more frames is refused: each costs a decoder, however little it holds. A client's body has one. */
+  zstdFramesMax: 64,
   /** What one key may have of an ingress isolate's bytes: a quarter, which is two of the largest bodies. */
   ingressKeyBytesMax: 8 * MIB,
   /** A body that is announced to be no longer is read into one buffer before its bytes are counted. */

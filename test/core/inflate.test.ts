@@ -1,6 +1,7 @@
 import * as zlib from "node:zlib";
 import { describe, expect, test } from "vitest";
 import { CorruptEncoding, InflatedTooLarge, inflate } from "../../shared/inflate.ts";
+import { limits } from "../../shared/limits.ts";
 
 const body = new TextEncoder().encode("spans ".repeat(1000));
 const encoded = {
@@ -61,4 +62,12 @@ test("the length that a gzip body claims decides nothing: members before the las
     wrong.writeUInt32LE(claimed, wrong.length - 4);
     expect(() => inflate(zlib, wrong, "gzip", 1e6), `${claimed}`).toThrow(CorruptEncoding);
   }
+});
+
+test("a zstd body has 64 frames at most, the empty ones counted", () => {
+  const frames = (count: number) =>
+    Buffer.concat(Array.from({ length: count }, (_, n) => zlib.zstdCompressSync(n === 7 ? "one" : "")));
+  const inflated = inflate(zlib, frames(limits.zstdFramesMax), "zstd", 1000);
+  expect(Buffer.from(inflated).toString()).toBe("one");
+  expect(() => inflate(zlib, frames(limits.zstdFramesMax + 1), "zstd", 1000)).toThrow(/more than 64 frames/);
 });
