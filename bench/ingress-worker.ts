@@ -38,7 +38,7 @@ const record = benchKeyRecord();
 const env = {
   KEYS: { get: async () => record },
   UNKNOWN_KEYS: { limit: async () => ({ success: true }) },
-  PAYLOADS: { put: async () => ({}) },
+  PAYLOADS: { put: async () => ({}), get: async () => null },
   OUTCOMES: { send: async () => undefined },
   RING: { send: async () => undefined },
 };
@@ -62,7 +62,11 @@ const request = (): Request =>
 const bindings = env as unknown as IngressBindings;
 const context = ctx as unknown as ExecutionContext;
 const memory = new KeyMemory();
-const bytesInHand = { budget: new ByteBudget(limits.ingressBytesInHandMax), holder: "bench" };
+const bytesInHand = {
+  budget: new ByteBudget(limits.ingressBytesInHandMax),
+  announced: new ByteBudget(limits.announcedBytesMax),
+  holder: "bench",
+};
 const outcomes = new OutcomeReport();
 
 /** The story of `workers/ingress/worker.ts` for a good request, up to and with the stage of this number. */

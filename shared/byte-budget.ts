@@ -10,6 +10,8 @@ export class ByteBudget {
   readonly #bytesMax: number;
   readonly #holderBytesMax: number;
   readonly #takings = new Set<Taking>();
+  /** Who waits, in order of arrival, and until when each is taken to be there although it does not ask again. */
+  readonly #turns = new Map<Turn, number>();
 
   /** `holderBytesMax`: what one holder (a key of an ingress) may have of it at once. */
   constructor(bytesMax: number, holderBytesMax = bytesMax) {
@@ -25,6 +27,36 @@ export class ByteBudget {
     const taking = new Taking(this, holder, bytes, expiresAt);
     this.#takings.add(taking);
     return taking;
+  }
+
+  /**
+   * Takes them when whoever asked before has had its turn: so a large group is not overtaken by small ones for ever. Null:
+   * ask again before `turnUntil`, or the turn is lost. One that died in its wait holds nobody up for longer than that.
+   */
+  takeInTurn(
+    turn: Turn,
+    holder: string,
+    bytes: number,
+    now: number,
+    { expiresAt, turnUntil }: { readonly expiresAt: number; readonly turnUntil: number },
+  ): Taking | null {
+    for (const [other, until] of this.#turns) {
+      if (until <= now && other !== turn) {
+        this.#turns.delete(other);
+      }
+    }
+    this.#turns.set(turn, turnUntil); // a key that is there keeps its place
+    const [first] = this.#turns.keys();
+    const taking = first === turn ? this.take(holder, bytes, now, expiresAt) : null;
+    if (taking !== null) {
+      this.#turns.delete(turn);
+    }
+    return taking;
+  }
+
+  /** Waits no longer. */
+  leave(turn: Turn): void {
+    this.#turns.delete(turn);
   }
 
   /** More bytes for a taking, and more time. False: they are not free, or the taking has expired meanwhile. */
@@ -72,6 +104,9 @@ export class ByteBudget {
     }
   }
 }
+
+/** A place among those who wait: an object of its own for each. */
+export type Turn = Readonly<Record<never, never>>;
 
 /** Bytes that somebody has in hand. */
 export class Taking {

@@ -162,8 +162,8 @@ export const limits = {
   zstdFramesMax: 64,
   /** What one key may have of an ingress isolate's bytes: a quarter, which is two of the largest bodies. */
   ingressKeyBytesMax: 8 * MIB,
-  /** A body that is announced to be no longer is read into one buffer before its bytes are counted. */
-  uncountedBodyBytesMax: 4096,
+  /** Buffers of an isolate for bodies that are announced and have not come: beyond, a body is read chunk by chunk. */
+  announcedBytesMax: 4 * MIB,
   /** A body may come as slowly as it likes for so long; then at this rate. A taking outlives its last chunk by little. */
   bodyGraceMs: 5 * SECOND_MS,
   bodyBytesPerSecondMin: 1024,
@@ -174,6 +174,8 @@ export const limits = {
   r2GetTimeoutMs: 30 * SECOND_MS,
   /** A group looks so often whether bytes have become free. */
   bytesPollMs: 100,
+  /** One that waits for bytes and does not look again for so long has died: a busy isolate's timers are late by less. */
+  bytesTurnMs: 2 * SECOND_MS,
   /** Keys of which an ingress isolate knows that it sent their doorbells: 0.2 MB. */
   notifiedKeysMax: 1000,
   /** R2 deletes so many keys per call (Workers API, `delete`). */

@@ -38,3 +38,28 @@ test("a taking that grows lives on", () => {
   expect(budget.bytesAt(later + 4999)).toBe(60);
   expect(budget.bytesAt(later + 5000)).toBe(0);
 });
+
+test("whoever waits has its turn: a large group is not overtaken by small ones", () => {
+  const budget = new ByteBudget(100);
+  const times = (at: number) => ({ expiresAt: at + 90_000, turnUntil: at + 300 });
+  const first = budget.take("g", 60, now, now + 90_000);
+  const [large, small] = [{}, {}];
+  expect(budget.takeInTurn(large, "g", 90, now, times(now))).toBeNull();
+  expect(budget.takeInTurn(small, "g", 10, now + 1, times(now + 1))).toBeNull(); // 40 are free, and the large one was first
+  first?.give();
+  expect(budget.takeInTurn(small, "g", 10, now + 100, times(now + 100))).toBeNull();
+  expect(budget.takeInTurn(large, "g", 90, now + 100, times(now + 100))).not.toBeNull();
+  expect(budget.takeInTurn(small, "g", 10, now + 101, times(now + 101))).not.toBeNull();
+});
+
+test("one that died in its wait, or waits no longer, holds nobody up", () => {
+  const budget = new ByteBudget(100);
+  const times = (at: number) => ({ expiresAt: at + 90_000, turnUntil: at + 300 });
+  budget.take("g", 60, now, now + 90_000);
+  const [dead, gone, alive] = [{}, {}, {}];
+  budget.takeInTurn(dead, "g", 90, now, times(now));
+  budget.takeInTurn(gone, "g", 90, now, times(now));
+  expect(budget.takeInTurn(alive, "g", 10, now + 299, times(now + 299))).toBeNull();
+  budget.leave(gone);
+  expect(budget.takeInTurn(alive, "g", 10, now + 300, times(now + 300))).not.toBeNull();
+});

@@ -2,7 +2,7 @@
  * Performs what the consumer's work asks for (shared/delivery/): all of its I/O, and none of its decisions. One performer
  * serves one batch.
  */
-import { ByteBudget, type Taking } from "../../shared/byte-budget.ts";
+import { ByteBudget, type Taking, type Turn } from "../../shared/byte-budget.ts";
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
 import { deadLetterColumns, deadLetterPrefix, deadLetterRow } from "../../shared/clickhouse/dead-letters.ts";
 import { writtenRows } from "../../shared/clickhouse/errors.ts";
@@ -60,8 +60,9 @@ export function performerOf(
 ): DeliveryPerformer {
   const { client, settings } = clickHouse;
   const bucket = env.PAYLOADS;
-  const { insertMs } = readLedgerSettings(env);
-  const overdue = overdueMs(readLedgerSettings(env));
+  const ledgerSettings = readLedgerSettings(env);
+  const { insertMs } = ledgerSettings;
+  const overdue = overdueMs(ledgerSettings);
   const blocks = blockSender(bucket, clickHouse, insertMs);
   const command = async (query: string): Promise<null> => {
     await client.command({ query });
@@ -224,10 +225,17 @@ function blockSender(bucket: R2Bucket, clickHouse: ClickHouseConnection, insertM
  */
 async function takeBytes(bytes: number, deadline: number): Promise<Taking | null> {
   const lastTry = Date.now() + (deadline - Date.now()) / 2;
+  const turn: Turn = {};
   for (;;) {
-    const taking = bytesInHand.take("group", bytes, Date.now(), deadline);
-    if (taking !== null || Date.now() >= lastTry) {
+    const now = Date.now();
+    const times = { expiresAt: deadline, turnUntil: now + limits.bytesTurnMs };
+    const taking = bytesInHand.takeInTurn(turn, "group", bytes, now, times);
+    if (taking !== null) {
       return taking;
+    }
+    if (now >= lastTry) {
+      bytesInHand.leave(turn);
+      return null;
     }
     await new Promise((resolve) => setTimeout(resolve, limits.bytesPollMs));
   }

@@ -43,6 +43,8 @@ export interface HeldBody {
 /** Where bodies take their bytes from, and for whom. */
 export interface BodyBudget {
   readonly budget: ByteBudget;
+  /** For buffers of bodies that are announced: they count as bytes in hand when they have come. */
+  readonly announced: ByteBudget;
   /** Whoever sends it: one sender has a part of the budget at most. */
   readonly holder: string;
 }
@@ -50,8 +52,9 @@ export interface BodyBudget {
 /** The buffer that a body of several chunks starts with; it doubles. */
 const bufferBytesFirst = 65_536;
 /**
- * A body that says to be no longer is read in one go, or two: workerd hands a stream over in chunks of 4 KiB, and each
- * chunk costs 10 to 15 µs. Its buffer is made once its first bytes are there: a client that only claims them holds nothing.
+ * A body that says to be no longer is read in one go: workerd hands a stream over in chunks of 4 KiB, and each chunk costs
+ * 10 to 15 µs. Its buffer is made before its bytes have come, so a client that only claims them holds it: hence not for
+ * longer ones, and out of a budget of its own. Where that is used up, bodies are read chunk by chunk, which is only slower.
  */
 const oneReadBytesMax = 65_536;
 
@@ -73,17 +76,17 @@ export async function readBody(
   if (request.body === null) {
     return ok({ bytes: new Uint8Array(0), release: () => undefined });
   }
-  const saysLength = claimed !== null && Number(claimed) >= 0 && Number(claimed) <= oneReadBytesMax;
-  const oneReader = saysLength ? byteReader(request.body) : undefined;
   const buffer = new GrowingBuffer(budget);
-  const reader = oneReader ?? request.body.getReader();
   const patience = new Patience(deadline);
+  const announcement = announce(budget, claimed);
+  const byteReader = announcement === null ? undefined : byteReaderOf(request.body);
+  const reader = byteReader ?? request.body.getReader();
   let refusal: Refusal | undefined;
   try {
     refusal =
-      oneReader === undefined
+      byteReader === undefined
         ? await fill(buffer, reader as ReadableStreamDefaultReader<Uint8Array>, patience)
-        : await fillAtOnce(buffer, oneReader, Number(claimed), patience);
+        : await fillAtOnce(buffer, byteReader, Number(claimed), patience);
     refusal ??= incomplete(buffer.length, claimed);
   } catch (error) {
     buffer.release();
@@ -93,6 +96,8 @@ export async function readBody(
     // Not awaited: the client is slow, and its answer is due now.
     reader.cancel().catch(() => undefined);
     return refuse(patience.isOverall ? slow : tooSlow);
+  } finally {
+    announcement?.give();
   }
   if (refusal !== undefined) {
     buffer.release();
@@ -103,7 +108,7 @@ export async function readBody(
   return ok({ bytes: buffer.bytes(), release: buffer.release });
 }
 
-/** How long the next bytes may take: at first as long as they like, then at the least rate; and all of them 30 s. */
+/** How long bytes may take: at first as long as they like, then at the least rate; and all of them 30 s. */
 class Patience {
   readonly #deadline: Deadline;
   readonly #began = Date.now();
@@ -113,6 +118,7 @@ class Patience {
     this.#deadline = deadline;
   }
 
+  /** `bytes`: so many will have come by the end of this wait, or have come already where that is not known. */
   async within<T>(promise: Promise<T>, bytes: number): Promise<T> {
     const overall = this.#began + limits.bodyTimeoutMs;
     const atRate = this.#began + limits.bodyGraceMs + (bytes / limits.bodyBytesPerSecondMin) * 1000;
@@ -121,8 +127,18 @@ class Patience {
   }
 }
 
+/** A buffer for a body that says how long it is. Null: it does not, it is long, or too many are awaited. */
+function announce({ announced, holder }: BodyBudget, claimed: string | null): Taking | null {
+  const bytes = Number(claimed);
+  if (claimed === null || !(bytes >= 0 && bytes <= oneReadBytesMax)) {
+    return null;
+  }
+  const now = Date.now();
+  return announced.take(holder, bytes + 1, now, now + limits.bodyTimeoutMs);
+}
+
 /** Undefined for a stream that was made in JavaScript: a test's, never a client's. */
-function byteReader(body: ReadableStream<Uint8Array>): ReadableStreamBYOBReader | undefined {
+function byteReaderOf(body: ReadableStream<Uint8Array>): ReadableStreamBYOBReader | undefined {
   try {
     return body.getReader({ mode: "byob" });
   } catch {
@@ -137,40 +153,9 @@ async function fillAtOnce(
   claimed: number,
   patience: Patience,
 ): Promise<Refusal | undefined> {
-  const isSmall = claimed <= limits.uncountedBodyBytesMax;
-  const least = isSmall ? claimed + 1 : 1;
-  const first = new Uint8Array(Math.min(claimed, limits.uncountedBodyBytesMax) + 1);
-  const { value: head } = await patience.within(reader.readAtLeast(least, first), 0);
-  if (head === undefined || head.length === 0) {
-    return claimed === 0 ? undefined : broken;
-  }
-  if (!buffer.append(head)) {
-    return busy;
-  }
-  if (isSmall || head.length > claimed) {
-    return undefined;
-  }
-  const rest = claimed - head.length;
-  if (!buffer.reserve(claimed + 1)) {
-    return busy;
-  }
-  for (let left = rest + 1; left > 0; ) {
-    const { value, done } = await patience.within(
-      reader.readAtLeast(Math.min(left, limits.bodyBytesPerSecondMin * 8), new Uint8Array(left)),
-      buffer.length,
-    );
-    if (value === undefined || value.length === 0) {
-      return undefined;
-    }
-    if (!buffer.append(value)) {
-      return busy;
-    }
-    if (done) {
-      return undefined;
-    }
-    left -= value.length;
-  }
-  return undefined;
+  const all = new Uint8Array(claimed + 1);
+  const { value } = await patience.within(reader.readAtLeast(all.length, all), claimed);
+  return value === undefined || value.length === 0 || buffer.append(value) ? undefined : busy;
 }
 
 /** A second look at the framing, which is the server's: a stream that failed can end as if it were complete. */
@@ -235,21 +220,11 @@ class GrowingBuffer {
     return true;
   }
 
-  /** Makes room for so many bytes together: their number is known. */
-  reserve(bytes: number): boolean {
-    return bytes <= this.#bytes.length || this.#resize(bytes);
-  }
-
   #grow(needed: number): boolean {
-    return this.#resize(
-      Math.min(
-        Math.max(needed, 2 * this.#bytes.length, bufferBytesFirst),
-        Math.max(needed, limits.bodyBytesMax),
-      ),
+    const capacity = Math.min(
+      Math.max(needed, 2 * this.#bytes.length, bufferBytesFirst),
+      Math.max(needed, limits.bodyBytesMax),
     );
-  }
-
-  #resize(capacity: number): boolean {
     if (!this.#take(capacity - this.#bytes.length)) {
       return false;
     }

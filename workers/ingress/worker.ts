@@ -42,7 +42,10 @@ const tableMemory = new TableMemory();
 const leases: Leases = new Map();
 const outcomes = new OutcomeReport();
 const notifiedKeys = new NotifiedKeys();
-const bytesInHand = new ByteBudget(limits.ingressBytesInHandMax, limits.ingressKeyBytesMax);
+const bodyBudgets = {
+  budget: new ByteBudget(limits.ingressBytesInHandMax, limits.ingressKeyBytesMax),
+  announced: new ByteBudget(limits.announcedBytesMax),
+};
 
 /** A body without spans that is longer than this is most likely a mistake (fields of other names, say): it gets a warning. */
 const emptyBodyBytesQuiet = 100;
@@ -79,26 +82,16 @@ async function receiveTraces(
     return await refuseRequest(request, over, tally);
   }
   const table = await tableMemory.read(env.PAYLOADS, Date.now(), deadline);
-  const received = receiveAll(request, content.value, key.value, table, env, ctx, tally, deadline);
+  const receive = async (): Promise<Response> => {
+    const body = await readBody(request, { ...bodyBudgets, holder: key.value.id }, deadline);
+    return body.ok
+      ? await receiveBody(request, body.value, content.value, key.value, table, env, ctx, tally, deadline)
+      : await refuseRequest(request, body.refusal, tally);
+  };
+  const received = receive();
   // A client that hangs up would otherwise end the work here and now, and with it whatever gives back what it holds.
   ctx.waitUntil(received.catch(() => undefined));
   return await received;
-}
-
-async function receiveAll(
-  request: Request,
-  content: Content,
-  sender: Sender,
-  table: TableLimits,
-  env: IngressBindings,
-  ctx: ExecutionContext,
-  tally: Tally,
-  deadline: Deadline,
-): Promise<Response> {
-  const body = await readBody(request, { budget: bytesInHand, holder: sender.id }, deadline);
-  return body.ok
-    ? await receiveBody(request, body.value, content, sender, table, env, ctx, tally, deadline)
-    : await refuseRequest(request, body.refusal, tally);
 }
 
 /** The second half of the story: from the bytes on. `body` is released exactly once. */

@@ -13,14 +13,19 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-async function read(body: BodyInit, claimed?: number, budget = new ByteBudget(budgetBytes)) {
+async function read(
+  body: BodyInit,
+  claimed?: number,
+  budget = new ByteBudget(budgetBytes),
+  announced = new ByteBudget(budgetBytes),
+) {
   const request = new Request(`${origin}/v1/traces`, {
     method: "POST",
     headers: claimed === undefined ? {} : { "content-length": String(claimed) },
     body,
   });
   const deadline = new Deadline();
-  const result = await readBody(request, { budget, holder: "a" }, deadline);
+  const result = await readBody(request, { budget, announced, holder: "a" }, deadline);
   deadline.end();
   return result;
 }
@@ -98,4 +103,18 @@ test("a body that comes in pieces is whole, whether it says its length or not", 
 test("a body is not waited for where it says a length that is longer than any, or none at all", async () => {
   expect(await read(bytes, limits.bodyBytesMax + 1)).toMatchObject({ refusal: { reason: "too_large" } });
   expect(await read(new Uint8Array(0), 0)).toMatchObject({ ok: true, value: { bytes: new Uint8Array(0) } });
+});
+
+test("a body that is announced and does not come holds nothing of the budget, and keeps no other from being read", async () => {
+  const budget = new ByteBudget(budgetBytes);
+  const announced = new ByteBudget(60_001);
+  const { readable, writable } = new IdentityTransformStream();
+  const idle = read(readable, 60_000, budget, announced);
+  await new Promise((resolve) => setImmediate(resolve));
+  expect(budget.bytesAt(Date.now())).toBe(0);
+  expect(announced.bytesAt(Date.now())).toBe(60_001);
+  expect(await read(bytes, bytes.length, budget, announced)).toMatchObject({ ok: true, value: { bytes } });
+  await writable.abort("gone");
+  expect(await idle).toMatchObject({ ok: false });
+  expect(announced.bytesAt(Date.now())).toBe(0);
 });
