@@ -8,6 +8,11 @@ export class BrokenInvariant extends Error {
   override readonly name = "BrokenInvariant";
 }
 
+/** Also one that was thrown in another isolate: what comes over is an `Error` of that name. */
+export function isBrokenInvariant(error: unknown): error is Error {
+  return error instanceof Error && error.name === "BrokenInvariant";
+}
+
 /** States one condition that must hold. Throws `BrokenInvariant` with `claim` when it does not. */
 export function assert(condition: boolean, claim: string): asserts condition {
   if (!condition) {

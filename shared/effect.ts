@@ -5,7 +5,7 @@
  *
  * The effects of one kind of work are an interface: one member per effect, with what it `asks` and what it `answers`.
  */
-import { assert, BrokenInvariant } from "./assert.ts";
+import { assert, BrokenInvariant, isBrokenInvariant } from "./assert.ts";
 
 interface Effect {
   readonly asks: unknown;
@@ -109,7 +109,7 @@ export function done<E extends Effects<E>, Name extends keyof E>(
 
 /** What a failed effect answers. A broken invariant stays one, also where it was thrown in another isolate. */
 export function failure(error: unknown): Failure {
-  return error instanceof Error && error.name === "BrokenInvariant"
+  return isBrokenInvariant(error)
     ? { is: "broken", claim: error.message }
     : { is: "failed", reason: error instanceof Error ? `${error.name}: ${error.message}` : String(error) };
 }

@@ -157,11 +157,11 @@ export function* bringBack(
 function* ringOne(keys: readonly PayloadKey[], { settings }: Run): Asking<boolean> {
   const newest = keys.toSorted().slice(-settings.headsMax);
   const { objects } = yield* ask({ do: "find", keys: newest });
-  const doorbell = objects.find((object) => object.doorbell !== null)?.doorbell ?? null;
-  if (doorbell === null) {
+  const [found] = objects;
+  if (found === undefined) {
     return false;
   }
-  yield* ask({ do: "ring", doorbells: [{ ...doorbell, cause: "audit" }] });
+  yield* ask({ do: "ring", doorbells: [{ ...found.doorbell, cause: "audit" }] });
   return true;
 }
 

@@ -11,10 +11,10 @@ import type { PayloadOutcome } from "../outcome.ts";
 import type { PayloadId, PayloadKey } from "../payload-key.ts";
 import type { MinuteBook } from "./minute-book.ts";
 
-/** A payload as R2 lists it. The doorbell's cause is `reconcile`; null where the object's metadata is damaged. */
+/** A payload as R2 lists it. The doorbell's cause is `reconcile`. */
 export interface Listed {
   readonly key: PayloadKey;
-  readonly doorbell: Doorbell | null;
+  readonly doorbell: Doorbell;
 }
 
 export interface KeyOutcome {

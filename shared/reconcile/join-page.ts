@@ -30,9 +30,7 @@ export function* joinPage(objects: readonly Listed[], receiptsFrom: number): Ask
   const free = pending.filter((_, index) => held[index] !== true);
   // A group may have finished between the two questions: the receipts are read once more before anything is rung.
   const lost = new Set(yield* notEnded(free));
-  const doorbells = objects.flatMap(({ key, doorbell }) =>
-    lost.has(key) && doorbell !== null ? [doorbell] : [],
-  );
+  const doorbells = objects.filter(({ key }) => lost.has(key)).map(({ doorbell }) => doorbell);
   if (doorbells.length > 0) {
     yield* ask({ do: "ring", doorbells });
   }

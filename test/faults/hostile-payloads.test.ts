@@ -6,7 +6,7 @@ import { assertEmpty, checkPayload, manyPayloads } from "../fuzz/check-payload.t
 import { readKeptBodies } from "../fuzz/kept-bodies.ts";
 import { mutate, randomRequest, seedBodies } from "../fuzz/mutations.ts";
 
-const payloads = 20_000;
+const payloads = 50_000;
 
 test(`${payloads} mutated payloads are accepted whole or refused clearly`, () => {
   const seed = Number(process.env["FUZZ_SEED"] ?? Date.now() % 2 ** 31);

@@ -258,6 +258,14 @@ const feared: readonly Mutant[] = [
     profile: "losses",
   },
   {
+    name: "a duplicate notifies nobody, although its first copy's doorbell was lost",
+    file: "shared/delivery/acceptance.ts",
+    find: "  if (!isNotified) {",
+    replace: "  if (false) {",
+    profile: "lossless",
+    by: "I8",
+  },
+  {
     name: "a group that fails for a reason of its own is never taken apart",
     file: "shared/ledger/own-failures.ts",
     find: "if (cause === null || group.ownFailures < settings.ownFailuresMax) {",

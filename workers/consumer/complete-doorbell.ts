@@ -4,16 +4,16 @@ import { type Doorbell, payloadMetadataSchema } from "../../shared/messages.ts";
 import { minuteOfKey, minuteToMs, type PayloadKey } from "../../shared/payload-key.ts";
 
 /**
- * Completes a bare key to a doorbell by the object's metadata. Undefined when the object is gone: there is nothing here
+ * Completes a bare key to a doorbell by the object's metadata. Null when the object is gone: there is nothing here
  * to bring in. Throws when R2 cannot be reached.
  */
 export async function completeDoorbell(
   bucket: R2Bucket,
   key: PayloadKey,
   cause: Doorbell["cause"],
-): Promise<Doorbell | undefined> {
+): Promise<Doorbell | null> {
   const object = await bucket.head(key);
-  return object === null ? undefined : doorbellOf(object, key, cause);
+  return object === null ? null : doorbellOf(object, key, cause);
 }
 
 /**

@@ -70,7 +70,7 @@ export function performerOf(
   };
   return {
     // --- a batch of messages
-    completeDoorbell: async ({ key, cause }) => (await completeDoorbell(bucket, key, cause)) ?? null,
+    completeDoorbell: ({ key, cause }) => completeDoorbell(bucket, key, cause),
     parkMessage: async ({ at, reason }) =>
       await parkMessage(bucket, batch.queue, messageOf(batch, at), reason),
     tell: async (findings) => {

@@ -158,7 +158,7 @@ async function listPayloads(
   });
   const objects = page.objects.flatMap((object) =>
     isPayloadKey(object.key)
-      ? [{ key: object.key, doorbell: doorbellOf(object, object.key, "reconcile") ?? null }]
+      ? [{ key: object.key, doorbell: doorbellOf(object, object.key, "reconcile") }]
       : [],
   );
   return { objects, through: page.objects.at(-1)?.key ?? after, cursor: page.truncated ? page.cursor : null };
@@ -191,7 +191,7 @@ async function findPayloads(bucket: R2Bucket, keys: readonly PayloadKey[]): Prom
   const found: Listed[] = [];
   for (const key of keys) {
     const doorbell = await completeDoorbell(bucket, key, "reconcile");
-    if (doorbell !== undefined) {
+    if (doorbell !== null) {
       found.push({ key, doorbell });
     }
   }

@@ -65,8 +65,8 @@ async function withEach(
   const taken: PayloadKey[] = [];
   const missing: string[] = [];
   for (const key of keys) {
-    const doorbell = isPayloadKey(key) ? await completeDoorbell(bucket, key, "replay") : undefined;
-    if (doorbell === undefined) {
+    const doorbell = isPayloadKey(key) ? await completeDoorbell(bucket, key, "replay") : null;
+    if (doorbell === null) {
       missing.push(key);
     } else {
       await act(doorbell);

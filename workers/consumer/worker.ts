@@ -4,6 +4,7 @@
  * outage of ClickHouse burns no queue retries.
  */
 import { WorkerEntrypoint } from "cloudflare:workers";
+import { isBrokenInvariant } from "../../shared/assert.ts";
 import { type ClickHouseConnection, connectClickHouse } from "../../shared/clickhouse/connection.ts";
 import type { Finding } from "../../shared/clickhouse/findings.ts";
 import { takeBatch } from "../../shared/delivery/batch.ts";
@@ -50,7 +51,8 @@ function clickHouseOf(env: ConsumerBindings): ClickHouseConnection {
 /**
  * The story of one cron: the ledger is woken, the table checked, the reconciler run, and people told. Each part fails by
  * itself: a ledger that cannot be woken must not keep the alerts from being judged, for one of them may say why. With
- * `everything`, payloads of any age are notified about, as a person asked. Throws what the first part failed with.
+ * `everything`, payloads of any age are notified about, as a person asked. Throws a broken invariant, else what the first part
+ * failed with.
  */
 async function tick(env: ConsumerBindings, everything: boolean): Promise<ReconcileReport | null> {
   const ledger = ledgerOf(env);
@@ -88,7 +90,7 @@ async function tick(env: ConsumerBindings, everything: boolean): Promise<Reconci
   });
   await tell(clickHouse, env.ALERT_WEBHOOK, findings, now);
   if (failures.length > 0) {
-    throw failures[0];
+    throw failures.find(isBrokenInvariant) ?? failures[0];
   }
   return report;
 }

@@ -44,7 +44,9 @@ function* sendOnce(world: World, content: Content): Process<boolean> {
   if (world.store.get(key) !== null && fate.strikes("other count")) {
     counts.spans++; // a span has become too old since, or another key keeps fewer traces
   }
-  const work = acceptPayload(key, counts, false);
+  // The isolate that has sent the key's doorbell, or another one.
+  const isNotified = world.notified.has(key) && fate.choices.below(2) === 0;
+  const work = acceptPayload(key, counts, isNotified);
   let step = work.next();
   while (step.done !== true) {
     step = work.next(answer(step.value, performer));
@@ -120,6 +122,7 @@ function performerOf(world: World, object: StoredObject): ModelPerformer {
             ? { kind: "doorbell", doorbell }
             : { kind: "bare", key: doorbell.key, cause: doorbell.cause },
         );
+        world.notified.add(doorbell.key);
       }
       return null;
     },

@@ -122,6 +122,8 @@ export class World {
   readonly cron: Cron;
   readonly witness: Witness;
   codecVersion = 1;
+  /** Keys whose doorbells the ingress has sent. */
+  readonly notified = new Set<PayloadKey>();
   /** Copies of the ledger that it can be restored to. */
   readonly copies: Snapshot[] = [];
   /** Our way to ClickHouse is cut until then. */
