@@ -123,7 +123,7 @@ const designed: readonly Mutant[] = [
     find: "    return { gone: [], book };\n  }\n  const { receipts: own } =",
     replace:
       "    return { gone: [], book };\n  }\n  if (run.now > 0) {\n    return { gone: sealed, book };\n  }\n  const { receipts: own } =",
-    profile: "losses",
+    profile: "a week",
     by: "I4",
   },
   {
@@ -263,7 +263,7 @@ const feared: readonly Mutant[] = [
     find: "  if (!isNotified) {",
     replace: "  if (false) {",
     profile: "lossless",
-    by: "I8",
+    open: "the R2 event brings the payload in five minutes later",
   },
   {
     name: "a group that fails for a reason of its own is never taken apart",
@@ -555,8 +555,8 @@ const feared: readonly Mutant[] = [
     file: "shared/ledger/take-count.ts",
     find: `        refuseAlone(draft, group, state.code, again);
       } else {`,
-    replace: `        const refusals = countRefusal(draft, group, now);
-        if (refusals.refusals < settings.refusalsMax) {
+    replace: `        if (group.refusals + 1 < settings.refusalsMax) {
+          const refusals = { refusals: group.refusals + 1, lastRefusalAt: now };
           draft.change({ ...group, ...refusals, ...again, state: openState });
           return null;
         }

@@ -39,8 +39,7 @@ function* handleBatch(world: World, batch: BatchInHand, queue: Queue): Process {
     if (!(error instanceof EffectFailed)) {
       throw error; // ours
     }
-    queue.retry(batch.messages);
-    return;
+    // The handler throws: what it had acknowledged before that is acknowledged all the same.
   }
   end(batch, queue, true);
 }
