@@ -99,22 +99,22 @@ export async function payloadId(
 
 /** The UTC minute of a time in milliseconds since the epoch, as it stands in keys: `2026-11-24T0741`. */
 export function formatMinute(timeMs: number): string {
-  const minute = Math.floor(timeMs / 60_000);
-  let text = minuteTexts.get(minute);
+  const hour = Math.floor(timeMs / 3_600_000);
+  let text = hourTexts.get(hour);
   if (text === undefined) {
-    const iso = new Date(timeMs).toISOString();
-    text = `${iso.slice(0, 13)}${iso.slice(14, 16)}`;
-    if (minuteTexts.size >= minuteTextsMax) {
-      minuteTexts.clear();
+    text = new Date(timeMs).toISOString().slice(0, 13);
+    if (hourTexts.size >= hourTextsMax) {
+      hourTexts.clear();
     }
-    minuteTexts.set(minute, text);
+    hourTexts.set(hour, text);
   }
-  return text;
+  const minute = Math.floor(timeMs / 60_000) - 60 * hour;
+  return `${text}${minute < 10 ? "0" : ""}${minute}`;
 }
 
-/** The same few minutes are written again and again: a twentieth of the time of a schedule of test/faults went into it. */
-const minuteTexts = new Map<number, string>();
-const minuteTextsMax = 64;
+/** The same few hours are written again and again: a twentieth of the time of a schedule of test/faults went into it. */
+const hourTexts = new Map<number, string>();
+const hourTextsMax = 64;
 
 /** The start of a key's minute, in milliseconds since the epoch. */
 export function minuteToMs(minute: string): number {

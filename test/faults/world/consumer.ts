@@ -4,7 +4,7 @@
  */
 import { type TakenMessage, takeBatch } from "../../../shared/delivery/batch.ts";
 import type { DeliveryEffects, DeliveryWork } from "../../../shared/delivery/effects.ts";
-import { type Answered, type Asked, done, EffectFailed, failure } from "../../../shared/effect.ts";
+import { type Answered, type Asked, EffectFailed, type Failure, failure } from "../../../shared/effect.ts";
 import type { Process } from "./clock.ts";
 import { loseSomething } from "./incidents.ts";
 import {
@@ -54,32 +54,42 @@ function end({ messages, acked, retried }: BatchInHand, queue: Queue, arrives: b
 /** Statements that are sent in the very moment in which the work has looked at its clock. */
 const sentAtOnce: ReadonlySet<keyof DeliveryEffects> = new Set(["sendBlock", "clearRows"]);
 
+/** One loop for all of it: a generator for each wait and each effect took a fifth of a schedule's time. */
 function* run(world: World, work: DeliveryWork<void>, performer: ModelPerformer): Process {
   let step = work.next();
   while (step.done !== true) {
-    if (!sentAtOnce.has(step.value.name)) {
-      yield* pause(world);
+    const { name } = step.value;
+    if (!sentAtOnce.has(name)) {
+      yield pauseMs(world);
+      loseSomething(world);
     }
-    step = work.next(yield* performOne(step.value, performer));
+    let answer: Answered<DeliveryEffects>;
+    try {
+      const result = start(step.value, performer);
+      answer = { is: "done", to: name, value: isProcess(result) ? yield* result : result } as typeof answer;
+    } catch (error) {
+      answer = failureOf(error);
+    }
+    step = work.next(answer);
   }
 }
 
-function* performOne<Name extends keyof DeliveryEffects>(
+function start<Name extends keyof DeliveryEffects>(
   { name, asks }: Asked<DeliveryEffects, Name>,
   performer: ModelPerformer,
-): Process<Answered<DeliveryEffects, Name>> {
-  try {
-    const result = performer[name](asks);
-    return done<DeliveryEffects, Name>(name, isProcess(result) ? yield* result : result);
-  } catch (error) {
-    if (isWorldFailure(error)) {
-      return failure(error);
-    }
-    if (error instanceof BrokenByPayload) {
-      return { is: "broken", claim: error.message };
-    }
-    throw error; // a bug, or an invariant that broke: the schedule fails
+) {
+  return performer[name](asks);
+}
+
+/** What the work is answered; throws what is a bug, or an invariant that broke: then the schedule fails. */
+function failureOf(error: unknown): Failure {
+  if (isWorldFailure(error)) {
+    return failure(error);
   }
+  if (error instanceof BrokenByPayload) {
+    return { is: "broken", claim: error.message };
+  }
+  throw error;
 }
 
 function isProcess<T>(result: T | Process<T>): result is Process<T> {
@@ -92,6 +102,10 @@ function readMessage({ body, tries }: Message): TakenMessage {
 
 /** The network's way, or an isolate that waits: for its turn, for memory, for nobody knows what. */
 export function* pause(world: World): Process {
-  yield world.fate.strikes("consumer stalls") ? world.fate.within(1000, 240_000) : world.fate.between(1, 30);
+  yield pauseMs(world);
   loseSomething(world);
+}
+
+function pauseMs({ fate }: World): number {
+  return fate.strikes("consumer stalls") ? fate.within(1000, 240_000) : fate.between(1, 30);
 }
