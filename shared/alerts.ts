@@ -23,6 +23,8 @@ export interface AlertFacts {
   /** Payloads whose rows in the table are neither none nor all of theirs. */
   readonly held: readonly { readonly key: string; readonly reason: string }[];
   readonly breakerOpen: boolean;
+  /** False: the ledger could not learn yet how it began, and takes nothing over. */
+  readonly isBorn: boolean;
   /** Why nothing may be inserted; empty: it may. */
   readonly tableRefusal: string;
   /** ms that ClickHouse's clock is ahead of ours. */
@@ -52,8 +54,25 @@ export function recordBroken(before: BrokenRecord | null, claim: string, at: num
   return { claim, at, times: (before?.times ?? 0) + 1 };
 }
 
+/** The ways by which people are told: the Worker's log, `headrace_findings`, the webhook where one is set. */
+export const channels = ["log", "table", "webhook"] as const;
+export type Channel = (typeof channels)[number];
+
+/** A finding, and the channels that it has not been told by. */
+export interface Untold {
+  readonly finding: Finding;
+  readonly channels: readonly Channel[];
+}
+
+/** What is to be told by all channels. */
+export function untoldOf(findings: readonly Finding[]): readonly Untold[] {
+  return findings.map((finding) => ({ finding, channels }));
+}
+
 /** What is remembered between two crons. */
 export interface Standing {
+  /** What was judged and has not been told by every channel yet, the oldest first: at most `limits.untoldFindingsMax`. */
+  readonly untold: readonly Untold[];
   readonly open: readonly Finding[];
   readonly rescues: AlertFacts["rescues"];
   readonly rescuedAt: Readonly<Record<"event" | "reconcile", number>>;
@@ -62,6 +81,7 @@ export interface Standing {
 }
 
 export const nothingStands: Standing = {
+  untold: [],
   open: [],
   rescues: { event: 0, reconcile: 0 },
   rescuedAt: { event: 0, reconcile: 0 },
@@ -71,8 +91,9 @@ export const nothingStands: Standing = {
 type Condition = Pick<Finding, "kind" | "subject" | "severity" | "tenant" | "message">;
 
 export interface Judged {
+  /** Its `untold` is what is to be told now. */
   readonly standing: Standing;
-  /** To be told now. */
+  /** What has changed: opened, or resolved. */
   readonly findings: readonly Finding[];
 }
 
@@ -116,6 +137,7 @@ export function judgeAlerts(facts: AlertFacts, before: Standing): Judged {
   }
   return {
     standing: {
+      untold: [...before.untold, ...untoldOf(findings)].slice(-limits.untoldFindingsMax),
       open: standing,
       rescues: facts.rescues,
       rescuedAt,
@@ -125,12 +147,47 @@ export function judgeAlerts(facts: AlertFacts, before: Standing): Judged {
   };
 }
 
+/** These were told by these channels. What was judged meanwhile stays untold. */
+export function markTold(before: Standing, told: readonly Untold[], reached: readonly Channel[]): Standing {
+  const isTold = ({ finding }: Untold): boolean =>
+    told.some((one) => isSame(one.finding, finding) && isSameTelling(one.finding, finding));
+  const untold = before.untold.flatMap((one) => {
+    const left = isTold(one) ? one.channels.filter((channel) => !reached.includes(channel)) : one.channels;
+    return left.length === 0 ? [] : [{ ...one, channels: left }];
+  });
+  return { ...before, untold };
+}
+
+function isSameTelling(a: Finding, b: Finding): boolean {
+  return a.openedAt === b.openedAt && a.state === b.state && a.severity === b.severity;
+}
+
+/**
+ * The last whole hour, once it is sealed (or an hour later, whatever is open), in ms since the epoch; null: it was judged
+ * already, or is not over.
+ */
+export function hourToJudge({ volumeHour }: Standing, book: MinuteBook, now: number): number | null {
+  const reached = Math.max(watermarkOf(book), now - limits.alertVolumeAtLastMs);
+  const hour = (Math.floor(reached / HOUR_MS) - 1) * HOUR_MS;
+  return hour <= volumeHour ? null : hour;
+}
+
+const HOUR_MS = 60 * MINUTE_MS;
+
 function isSame(a: Pick<Finding, "kind" | "subject">, b: Pick<Finding, "kind" | "subject">): boolean {
   return a.kind === b.kind && a.subject === b.subject;
 }
 
 function* ledgerConditions(facts: AlertFacts): Generator<Condition> {
   const everybody = { subject: "ledger", tenant: "" } as const;
+  if (!facts.isBorn) {
+    yield {
+      ...everybody,
+      kind: "ledger_unborn",
+      severity: "page",
+      message: `The ledger could not learn how it began, and takes nothing over; payloads are kept in R2 and nothing is lost${facts.runFailure === "" ? "" : `: ${facts.runFailure}`}. Look whether R2 and ClickHouse can be reached from the consumer.`,
+    };
+  }
   if (facts.tableRefusal !== "") {
     yield {
       kind: "table_check",

@@ -210,6 +210,8 @@ export const limits = {
   alertUnsealedMs: 1 * HOUR_MS,
   /** Cron runs that failed or did not come: ten of them, twice a dead run's lease. The console's /healthz is 503 then. */
   alertReconcilerMs: 10 * MINUTE_MS,
+  /** Findings that a channel could not be told yet: what is older than the newest so many is told by the others alone. */
+  untoldFindingsMax: 100,
   /** A broken invariant's finding stays open until none broke for this long. */
   alertBrokenMs: 24 * HOUR_MS,
   /** A rescue's finding stays open until none came for this long. */

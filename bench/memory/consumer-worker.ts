@@ -5,6 +5,7 @@
  */
 
 import { connectClickHouse } from "../../shared/clickhouse/connection.ts";
+import { perform } from "../../shared/effect.ts";
 import type { GroupTask } from "../../shared/ledger/group.ts";
 import { limits } from "../../shared/limits.ts";
 import { formatPayloadMetadata } from "../../shared/messages.ts";
@@ -16,9 +17,10 @@ import {
   type PayloadKey,
   payloadIdToBytes,
 } from "../../shared/payload-key.ts";
+import { reconcileRun } from "../../shared/reconcile/run.ts";
 import { reconcileSettings } from "../../shared/reconcile/settings.ts";
 import type { ConsumerBindings } from "../../workers/consumer/bindings.ts";
-import { reconcile } from "../../workers/consumer/reconcile.ts";
+import { cronPerformerOf } from "../../workers/consumer/perform-tick.ts";
 import consumer from "../../workers/consumer/worker.ts";
 
 export { Ledger } from "../../workers/consumer/ledger-object.ts";
@@ -140,26 +142,34 @@ async function reconcileMinute(env: ConsumerBindings, count: number): Promise<Re
     },
   };
   let lease = 0;
-  const report = await reconcile(
+  const never = async () => {
+    throw new Error("a run alone asks for nothing of the tick");
+  };
+  const performer = cronPerformerOf(
     {
-      bucket: bucket as unknown as R2Bucket,
-      queue: {
+      ...env,
+      PAYLOADS: bucket as unknown as R2Bucket,
+      RING: {
         sendBatch: async (batch: readonly unknown[]) => {
           rung += batch.length;
         },
       } as never,
-      clickHouse: connectClickHouse(env, env.CLICKHOUSE, fetch),
-      ledger: {
-        holds: async (asked) => asked.map(() => false),
-        beginReconcile: async () => ({ run: String(++lease), book: null }),
-        keepBook: async () => true,
-        endReconcile: async () => undefined,
-      },
-      tell: async () => undefined,
     },
-    reconcileSettings,
-    { now, everything: false },
+    connectClickHouse(env, env.CLICKHOUSE, fetch),
+    {
+      holds: async (asked) => asked.map(() => false),
+      beginReconcile: async () => ({ run: String(++lease), book: null }),
+      keepBook: async () => true,
+      endReconcile: async () => undefined,
+      wake: never,
+      tableChecked: never,
+      standing: never,
+      judgeAlerts: never,
+      alertsTold: never,
+    },
+    now,
   );
+  const report = await perform(reconcileRun({ now, everything: false }, reconcileSettings), performer);
   return Response.json({ rung, listed: report?.listed });
 }
 

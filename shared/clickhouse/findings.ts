@@ -10,6 +10,7 @@ export const findingKinds = [
   "inexact",
   "late_put",
   "ledger_size",
+  "ledger_unborn",
   "lost_rows",
   "parked_message",
   "quota",

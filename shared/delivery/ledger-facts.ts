@@ -1,7 +1,42 @@
 /** What the ledger says of itself to the alerts and to people. */
+import type { AlertFacts, BrokenRecord } from "../alerts.ts";
 import type { Group } from "../ledger/group.ts";
+import type { Head } from "../ledger/head.ts";
 import type { Waiting } from "../ledger/view.ts";
 import type { PayloadKey } from "../payload-key.ts";
+import type { LearntFacts } from "../reconcile/effects.ts";
+import type { MinuteBook } from "../reconcile/minute-book.ts";
+
+/** What the alerts are judged by, of what the ledger's object keeps. */
+export interface KnownFacts {
+  /** Null: the ledger is not born yet. */
+  readonly head: Head | null;
+  readonly waiting: Waiting;
+  readonly oldestGroups: readonly Group[];
+  readonly heldGroups: readonly Group[];
+  readonly databaseBytes: number;
+  readonly broken: BrokenRecord | null;
+  readonly book: MinuteBook | null;
+}
+
+/** `now`: ms since the epoch. */
+export function alertFacts(known: KnownFacts, learnt: LearntFacts, now: number): AlertFacts {
+  const { head, databaseBytes, broken, book } = known;
+  return {
+    ...learnt,
+    now,
+    isBorn: head !== null,
+    oldestArrival: oldestArrival(known.waiting, known.oldestGroups),
+    held: known.heldGroups.flatMap(heldPayloads),
+    breakerOpen: head?.breaker.isOpen ?? false,
+    tableRefusal: head?.table.refusal ?? "",
+    clockAheadMs: head?.table.measure?.clockAheadMs ?? 0,
+    databaseBytes,
+    rescues: head?.rescues ?? { event: 0, reconcile: 0 },
+    broken,
+    book,
+  };
+}
 
 /** When the oldest payload in flight arrived, ms since the epoch; null: nothing is in flight. */
 export function oldestArrival(waiting: Waiting, oldestGroups: readonly Group[]): number | null {

@@ -5,14 +5,14 @@
 import type { DayRows } from "../ledger/group.ts";
 import { idOfKey, type PayloadId, type PayloadKey, tenantOfKey } from "../payload-key.ts";
 import { doubted, missingOf } from "./doubts.ts";
-import { type Asking, ask, type DatedReceipt, type ReconcileFinding } from "./effects.ts";
+import { ask, type CronWork, type DatedReceipt, type ReconcileFinding } from "./effects.ts";
 import { auditRows } from "./evidence.ts";
 import { idsOf } from "./join.ts";
 import { beforeMinute, MINUTE_MS, type MinuteBook, watermarkOf } from "./minute-book.ts";
 import type { Run } from "./walk-minutes.ts";
 
 /** Audits on from where the book says, as far as hours are complete and the budget of pages lasts. */
-export function* audit(book: MinuteBook, run: Run): Asking<MinuteBook> {
+export function* audit(book: MinuteBook, run: Run): CronWork<MinuteBook> {
   const { auditSpanMs, auditAtLastMs, auditPages, pageKeys } = run.settings;
   // An hour is audited when all of it is sealed; a minute that stays open for hours does not hold the audit up.
   const reached = Math.min(book.from, Math.max(watermarkOf(book), run.now - auditAtLastMs));
@@ -22,7 +22,7 @@ export function* audit(book: MinuteBook, run: Run): Asking<MinuteBook> {
   let now = book;
   let after = isIdle && book.auditAfter < before ? before : book.auditAfter;
   for (let page = 0; page < auditPages && after < before; page++) {
-    const { receipts } = yield* ask({ do: "storedReceipts", after, before, atMost: pageKeys });
+    const receipts = yield* ask("storedReceipts", { after, before, atMost: pageKeys });
     const last = receipts.length < pageKeys ? undefined : receipts.at(-1)?.key;
     // A text that sorts just behind the page's last key.
     const seen = { after, before: last === undefined ? before : `${last}~`, keys: receipts.length };
@@ -41,11 +41,11 @@ function* auditPage(
   page: Parameters<typeof doubted>[1],
   book: MinuteBook,
   run: Run,
-): Asking<MinuteBook | null> {
+): CronWork<MinuteBook | null> {
   if (receipts.length === 0) {
     return book;
   }
-  const { rows, oldestDay } = yield* ask({ do: "rows", ids: idsOf(receipts.map(({ key }) => key)) });
+  const { rows, oldestDay } = yield* ask("rows", idsOf(receipts.map(({ key }) => key)));
   const rowsOf = (id: PayloadId) => rows.get(id) ?? [];
   const missing = missingOf(receipts, rows, oldestDay);
   const isMissing = new Set(missing.map(idOfKey));
@@ -63,10 +63,10 @@ function* auditPage(
 /** The receipts of these ids, by id. */
 export function* receiptsById(
   ids: readonly PayloadId[],
-): Asking<ReadonlyMap<PayloadId, readonly DatedReceipt[]>> {
+): CronWork<ReadonlyMap<PayloadId, readonly DatedReceipt[]>> {
   const found = new Map<PayloadId, DatedReceipt[]>();
   if (ids.length > 0) {
-    const { receipts } = yield* ask({ do: "receiptsOfIds", ids });
+    const receipts = yield* ask("receiptsOfIds", ids);
     for (const receipt of receipts) {
       const id = idOfKey(receipt.key);
       found.set(id, [...(found.get(id) ?? []), receipt]);
@@ -97,7 +97,7 @@ export function* auditId(
   rows: readonly DayRows[],
   oldestDay: number,
   run: Run,
-): Asking<Verdict> {
+): CronWork<Verdict> {
   const verdict = judgeId(receipts, rows, oldestDay);
   const keys = receipts.map(({ key }) => key);
   const erased = receipts.find(({ outcome }) => outcome === "erased")?.key;
@@ -106,7 +106,8 @@ export function* auditId(
     yield* eraseAgain(erased, keys, run);
   } else if (verdict === "inexact" && claimed !== undefined) {
     // Told, and not rung: a person may have accepted one key's rows and had them written anew under another.
-    yield* tell(
+    tell(
+      run,
       { kind: "inexact", state: "open", severity: "page" },
       claimed,
       "The table holds other rows of this payload than one copy a stored key: nothing was changed. Compare by HeadracePayload; a replay has the ledger look, and hold it until it is resolved.",
@@ -116,9 +117,10 @@ export function* auditId(
 }
 
 /** Whoever erased it was stopped behind the receipts: rung, so that the ledger does it again. */
-function* eraseAgain(key: PayloadKey, keys: readonly PayloadKey[], run: Run): Asking<void> {
+function* eraseAgain(key: PayloadKey, keys: readonly PayloadKey[], run: Run): CronWork<void> {
   if (!(yield* ringOne(keys, run))) {
-    yield* tell(
+    tell(
+      run,
       { kind: "inexact", state: "open", severity: "page" },
       key,
       "This payload was erased, and the table still holds rows of it. Delete them by HeadracePayload.",
@@ -132,19 +134,21 @@ export function* bringBack(
   receipts: readonly DatedReceipt[],
   isFirst: boolean,
   run: Run,
-): Asking<boolean> {
+): CronWork<boolean> {
   const isRung = yield* ringOne(
     receipts.map((receipt) => receipt.key),
     run,
   );
   if (!isRung) {
-    yield* tell(
+    tell(
+      run,
       { kind: "lost_rows", state: "open", severity: "page" },
       key,
       "Rows of this payload are gone from the table, and R2 no longer holds its object: they are lost unless a backup has them.",
     );
   } else if (isFirst) {
-    yield* tell(
+    tell(
+      run,
       { kind: "lost_rows", state: "resolved", severity: "warning" },
       key,
       "Rows of this payload were gone from the table, at two readings. Its object is still in R2 and was rung: they are inserted again.",
@@ -154,21 +158,22 @@ export function* bringBack(
 }
 
 /** Rings, with cause `audit`, the first of an id's newest keys that has an object. False: none has. */
-function* ringOne(keys: readonly PayloadKey[], { settings }: Run): Asking<boolean> {
+function* ringOne(keys: readonly PayloadKey[], { settings }: Run): CronWork<boolean> {
   const newest = keys.toSorted().slice(-settings.headsMax);
-  const { objects } = yield* ask({ do: "find", keys: newest });
+  const objects = yield* ask("find", newest);
   const [found] = objects;
   if (found === undefined) {
     return false;
   }
-  yield* ask({ do: "ring", doorbells: [{ ...found.doorbell, cause: "audit" }] });
+  yield* ask("ring", [{ ...found.doorbell, cause: "audit" }]);
   return true;
 }
 
-function* tell(
+function tell(
+  { findings }: Run,
   what: Pick<ReconcileFinding, "kind" | "state" | "severity">,
   key: PayloadKey,
   message: string,
-): Asking<void> {
-  yield* ask({ do: "tell", findings: [{ ...what, subject: key, tenant: tenantOfKey(key), message }] });
+): void {
+  findings.push({ ...what, subject: key, tenant: tenantOfKey(key), message });
 }

@@ -5,7 +5,7 @@
 import { idOfKey, type PayloadId, type PayloadKey, payloadPrefix } from "../payload-key.ts";
 import { auditId, receiptsById } from "./audit.ts";
 import { doubted } from "./doubts.ts";
-import { type Asking, ask, type DatedReceipt } from "./effects.ts";
+import { ask, type CronWork, type DatedReceipt } from "./effects.ts";
 import { auditRows, mayDelete } from "./evidence.ts";
 import { idsOf } from "./join.ts";
 import type { Listing } from "./listing.ts";
@@ -17,7 +17,7 @@ export interface Deleted extends Walked {
 }
 
 /** Goes on with the round, or begins one when it is time; a round is over when everything old enough was seen. */
-export function* deletePayloads(book: MinuteBook, listing: Listing, run: Run): Asking<Deleted> {
+export function* deletePayloads(book: MinuteBook, listing: Listing, run: Run): CronWork<Deleted> {
   const { retentionMs, deleteEveryMs } = run.settings;
   let walked: Walked = { book, rows: [] };
   let deleted = 0;
@@ -36,7 +36,7 @@ export function* deletePayloads(book: MinuteBook, listing: Listing, run: Run): A
     const page = { after: walked.book.deleteAfter, before: listed.through };
     const { gone, book: judged } = yield* deletable(keys, page, late.book, run);
     if (gone.length > 0) {
-      yield* ask({ do: "delete", keys: gone });
+      yield* ask("delete", gone);
       deleted += gone.length;
     }
     const isOver = old.length < listed.objects.length || !listed.more || listed.through >= before;
@@ -58,18 +58,18 @@ function* deletable(
   page: { readonly after: string; readonly before: string },
   book: MinuteBook,
   run: Run,
-): Asking<{ readonly gone: readonly PayloadKey[]; readonly book: MinuteBook }> {
+): CronWork<{ readonly gone: readonly PayloadKey[]; readonly book: MinuteBook }> {
   const sealed = keys.filter((key) => !isOpen(book, minuteOf(key)));
   if (sealed.length === 0) {
     return { gone: [], book };
   }
-  const { receipts: own } = yield* ask({ do: "receipts", keys: sealed });
+  const own = yield* ask("receipts", sealed);
   const candidates = own.filter(({ outcome }) => outcome !== "dead");
   if (candidates.length === 0) {
     return { gone: [], book };
   }
   const candidateKeys = candidates.map(({ key }) => key);
-  const { rows, oldestDay } = yield* ask({ do: "rows", ids: idsOf(candidateKeys) });
+  const { rows, oldestDay } = yield* ask("rows", idsOf(candidateKeys));
   const rowsOf = (id: PayloadId) => rows.get(id) ?? [];
   const isPlain = ({ key, outcome, rowsByDay }: DatedReceipt): boolean =>
     outcome === "stored" && auditRows(rowsByDay, rowsOf(idOfKey(key)), 1, oldestDay) === "exact";
@@ -77,7 +77,7 @@ function* deletable(
   const others = yield* receiptsById(
     idsOf(candidates.filter((receipt) => !isPlain(receipt)).map(({ key }) => key)),
   );
-  const { held } = yield* ask({ do: "holds", keys: candidateKeys });
+  const held = yield* ask("holds", candidateKeys);
   const gone: PayloadKey[] = [];
   const left = new Set<PayloadId>();
   for (const [index, receipt] of candidates.entries()) {

@@ -10,7 +10,7 @@
 import type { DayRows } from "../ledger/group.ts";
 import { idOfKey, type PayloadId, type PayloadKey, tenantOfKey } from "../payload-key.ts";
 import { bringBack, judgeId } from "./audit.ts";
-import { type Asking, ask, type DatedReceipt, type ReconcileFinding } from "./effects.ts";
+import { ask, type CronWork, type DatedReceipt, type ReconcileFinding } from "./effects.ts";
 import { auditRows } from "./evidence.ts";
 import { idsOf } from "./join.ts";
 import type { Doubt, MinuteBook } from "./minute-book.ts";
@@ -52,7 +52,7 @@ function isDoubted({ doubts }: MinuteBook, key: PayloadKey): boolean {
 }
 
 /** The doubts that are due, a few a run; of the pages under the brake one at a time. */
-export function* resolveDoubts(book: MinuteBook, run: Run): Asking<MinuteBook> {
+export function* resolveDoubts(book: MinuteBook, run: Run): CronWork<MinuteBook> {
   const { now, settings } = run;
   let left = settings.doubtsARun;
   let isMending = false;
@@ -76,7 +76,7 @@ export function* resolveDoubts(book: MinuteBook, run: Run): Asking<MinuteBook> {
 type Keys = Extract<Doubt, { readonly kind: "keys" }>;
 type PageDoubt = Extract<Doubt, { readonly kind: "page" }>;
 
-function* readKeys(doubt: Keys, run: Run): Asking<Keys | null> {
+function* readKeys(doubt: Keys, run: Run): CronWork<Keys | null> {
   const keys: PayloadKey[] = [];
   for (const key of doubt.keys) {
     const ended = yield* mend(key, doubt.tries === 0, run);
@@ -90,33 +90,34 @@ function* readKeys(doubt: Keys, run: Run): Asking<Keys | null> {
 }
 
 /** Reads a payload's rows once more and, where they are still missing and nobody works on it, rings. */
-function* mend(key: PayloadKey, isFirst: boolean, run: Run): Asking<"done" | "waits" | "inexact"> {
+function* mend(key: PayloadKey, isFirst: boolean, run: Run): CronWork<"done" | "waits" | "inexact"> {
   const id = idOfKey(key);
-  const { receipts } = yield* ask({ do: "receiptsOfIds", ids: [id] });
-  const { rows, oldestDay } = yield* ask({ do: "rows", ids: [id] });
+  const receipts = yield* ask("receiptsOfIds", [id]);
+  const { rows, oldestDay } = yield* ask("rows", [id]);
   const verdict = judgeId(receipts, rows.get(id) ?? [], oldestDay);
   if (verdict !== "too few") {
     return verdict === "inexact" ? "inexact" : "done";
   }
-  const { held } = yield* ask({ do: "holds", keys: [key] });
+  const held = yield* ask("holds", [key]);
   if (held[0] === true) {
     return "waits";
   }
   return (yield* bringBack(key, receipts, isFirst, run)) ? "waits" : "done";
 }
 
-function* readPage(doubt: PageDoubt, run: Run): Asking<Doubt | null> {
+function* readPage(doubt: PageDoubt, run: Run): CronWork<Doubt | null> {
   const { now, settings } = run;
   if (doubt.rung !== null) {
     const ended = yield* mend(doubt.rung, false, run);
     if (ended === "inexact") {
-      yield* tell(
+      tell(
+        run,
         doubt,
         doubt.rung,
         "resolved",
         "Rows came back: no more of this page is inserted. What has more rows now than its receipt says is told by `inexact`.",
       );
-      yield* tellInexact(doubt.rung);
+      tellInexact(run, doubt.rung);
       return null;
     }
     if (ended === "waits" && doubt.tries < settings.doubtTriesMax) {
@@ -137,7 +138,8 @@ function* readPage(doubt: PageDoubt, run: Run): Asking<Doubt | null> {
       return { kind: "keys", missing: missing.length, dueAt: now, tries: 0, toldAt: 0, keys: missing };
     }
     const told = { ...doubt, missing: missing.length, toldAt: now };
-    yield* tell(
+    tell(
+      run,
       told,
       first,
       "open",
@@ -146,10 +148,10 @@ function* readPage(doubt: PageDoubt, run: Run): Asking<Doubt | null> {
     return told; // a third reading, before anything is rung
   }
   if (first === undefined) {
-    yield* tell(doubt, after, "resolved", "The rows that were missing are there.");
+    tell(run, doubt, after, "resolved", "The rows that were missing are there.");
     return null;
   }
-  const { receipts } = yield* ask({ do: "receiptsOfIds", ids: [idOfKey(first)] });
+  const receipts = yield* ask("receiptsOfIds", [idOfKey(first)]);
   yield* bringBack(first, receipts, true, run);
   return { ...doubt, rung: first, after, tries: 0 };
 }
@@ -158,17 +160,17 @@ function* readMissing(
   after: string,
   before: string,
   settings: ReconcileSettings,
-): Asking<{
+): CronWork<{
   readonly keys: number;
   readonly missing: readonly PayloadKey[];
   /** Where more of it may follow. */
   readonly more: PayloadKey | undefined;
 }> {
-  const { receipts } = yield* ask({ do: "storedReceipts", after, before, atMost: settings.pageKeys });
+  const receipts = yield* ask("storedReceipts", { after, before, atMost: settings.pageKeys });
   if (receipts.length === 0) {
     return { keys: 0, missing: [], more: undefined };
   }
-  const { rows, oldestDay } = yield* ask({ do: "rows", ids: idsOf(receipts.map(({ key }) => key)) });
+  const { rows, oldestDay } = yield* ask("rows", idsOf(receipts.map(({ key }) => key)));
   const more = receipts.length < settings.pageKeys ? undefined : receipts.at(-1)?.key;
   return { keys: receipts.length, missing: missingOf(receipts, rows, oldestDay), more };
 }
@@ -191,12 +193,13 @@ export function missingOf(
   return [...missing.values()];
 }
 
-function* tell(
+function tell(
+  { findings }: Run,
   { toldAt, after }: PageDoubt,
   about: string,
   state: ReconcileFinding["state"],
   message: string,
-): Asking<void> {
+): void {
   const finding = {
     kind: "rows_missing",
     subject: `page of ${toldAt}`,
@@ -206,10 +209,10 @@ function* tell(
     message: `${message} (${after} … ${about})`,
     openedAt: toldAt,
   } as const;
-  yield* ask({ do: "tell", findings: [finding] });
+  findings.push(finding);
 }
 
-function* tellInexact(key: PayloadKey): Asking<void> {
+function tellInexact({ findings }: Run, key: PayloadKey): void {
   const finding = {
     kind: "inexact",
     subject: key,
@@ -219,5 +222,5 @@ function* tellInexact(key: PayloadKey): Asking<void> {
     message:
       "The rows of this payload were missing, it was inserted again, and the missing rows came back: it has more now than its receipt says. `npx headrace resolve` settles it.",
   } as const;
-  yield* ask({ do: "tell", findings: [finding] });
+  findings.push(finding);
 }

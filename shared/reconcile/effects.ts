@@ -1,11 +1,14 @@
 /**
- * What a reconciler run asks of the world, and what it is answered. A run is a generator: it yields one effect at a
- * time and goes on with its answer, so the same code runs in the Worker (which awaits each one) and in the model of
- * test/faults (which may fail or abandon a run at any of them).
+ * What the cron's tick asks for, a run of the reconciler being the larger part of it. Performed by
+ * workers/consumer/perform-tick.ts, and by its twin in test/faults/world/perform-tick.ts. Where nothing else is said, an
+ * effect that failed may have been done.
  */
-import { assert } from "../assert.ts";
+import type { AlertFacts, Channel, Standing, TenantVolume, Untold } from "../alerts.ts";
 import type { Finding } from "../clickhouse/findings.ts";
-import type { DayRows, Receipt } from "../ledger/group.ts";
+import type { TableTtl } from "../clickhouse/ttl.ts";
+import type { TableFacts } from "../delivery/effects.ts";
+import { type Ask, askEffect, type Performer, type Work } from "../effect.ts";
+import type { DayRows, Receipt, TableMeasure } from "../ledger/group.ts";
 import type { Doorbell } from "../messages.ts";
 import type { PayloadOutcome } from "../outcome.ts";
 import type { PayloadId, PayloadKey } from "../payload-key.ts";
@@ -58,90 +61,123 @@ export interface WatermarkRow {
 /** What the reconciler tells people about, once, as it finds it. */
 export type ReconcileFinding = Omit<Finding, "openedAt"> & { readonly openedAt?: number };
 
-export type Effect =
-  /** Payloads in R2 after this text, or, where there is one, from an answer's cursor on; in order, at most `atMost`. */
-  | {
-      readonly do: "list";
-      readonly after: string;
-      readonly cursor: string | null;
-      readonly atMost: number;
-    }
-  /** How these keys ended, as far as they have receipts. Ascending keys. */
-  | { readonly do: "outcomes"; readonly keys: readonly PayloadKey[] }
-  /** The receipts of these keys. Ascending keys. */
-  | { readonly do: "receipts"; readonly keys: readonly PayloadKey[] }
-  /** The receipts of these ids, under all of their keys. */
-  | { readonly do: "receiptsOfIds"; readonly ids: readonly PayloadId[] }
-  /** Stored receipts with `after < key < before`, in order of keys, at most `atMost`. */
-  | {
-      readonly do: "storedReceipts";
-      readonly after: string;
-      readonly before: string;
-      readonly atMost: number;
-    }
-  /** Does the ledger hold each key's id? */
-  | { readonly do: "holds"; readonly keys: readonly PayloadKey[] }
-  /** Rows of these ids by day, from the table itself. */
-  | { readonly do: "rows"; readonly ids: readonly PayloadId[] }
-  /** What the receipts of a minute add up to, by tenant. */
-  | { readonly do: "tally"; readonly minute: number }
-  /** The objects that are there of these keys. */
-  | { readonly do: "find"; readonly keys: readonly PayloadKey[] }
-  /** Those of these keys that have a dead letter's record in R2. Ascending keys. */
-  | { readonly do: "deadLetters"; readonly keys: readonly PayloadKey[] }
-  | { readonly do: "ring"; readonly doorbells: readonly Doorbell[] }
-  /** Write these rows, the minutes' first. */
-  | { readonly do: "record"; readonly minutes: readonly MinuteRow[]; readonly watermark: WatermarkRow }
-  /** Delete these payloads' objects. */
-  | { readonly do: "delete"; readonly keys: readonly PayloadKey[] }
-  | { readonly do: "tell"; readonly findings: readonly ReconcileFinding[] }
-  /** Keep the book, if this run still has the lease. */
-  | { readonly do: "save"; readonly book: MinuteBook };
+/**
+ * May hold fewer objects than asked for, or none, while more come after: `cursor` goes on, null is the end. `through`:
+ * the last key seen, which may be no payload's; what was asked to be listed after, where none was.
+ */
+export interface ListedPage {
+  readonly objects: readonly Listed[];
+  readonly through: string;
+  readonly cursor: string | null;
+}
 
-export type Answer =
-  /**
-   * May hold fewer objects than asked for, or none, while more come after: `cursor` goes on, null is the end. `through`:
-   * the last key seen, which may be no payload's; `after` where none was.
-   */
-  | {
-      readonly to: "list";
-      readonly objects: readonly Listed[];
-      readonly through: string;
-      readonly cursor: string | null;
-    }
-  | { readonly to: "outcomes"; readonly outcomes: readonly KeyOutcome[] }
-  | { readonly to: "receipts"; readonly receipts: readonly DatedReceipt[] }
-  | { readonly to: "receiptsOfIds"; readonly receipts: readonly DatedReceipt[] }
-  | { readonly to: "storedReceipts"; readonly receipts: readonly DatedReceipt[] }
-  | { readonly to: "holds"; readonly held: readonly boolean[] }
-  /** `oldestDay`: the first day inside the table's TTL. */
-  | {
-      readonly to: "rows";
+/** What the tick learns for the alerts from outside the ledger. */
+export type LearntFacts = Pick<AlertFacts, "runFailure" | "recent" | "volumes">;
+
+export interface CronEffects {
+  // --- a tick
+
+  /** The ledger begins if it has not, arms its alarm, and counts the minute in R2. */
+  readonly wake: { readonly asks: null; readonly answers: null };
+  /** Can the traces table keep the promise of one copy? */
+  readonly readTable: { readonly asks: null; readonly answers: TableFacts };
+  /** The ledger takes the table check's result. */
+  readonly tableChecked: {
+    readonly asks: { readonly refusal: string; readonly measure: TableMeasure | null };
+    readonly answers: null;
+  };
+  /** The ingress is to know how long the table keeps rows. */
+  readonly publishTableLimits: { readonly asks: TableTtl; readonly answers: null };
+  /** What the alerts were judged by last, and how far the reconciler has come (null: it has not run yet). */
+  readonly standing: {
+    readonly asks: null;
+    readonly answers: { readonly standing: Standing; readonly book: MinuteBook | null };
+  };
+  /** How payloads ended since a time in ms since the epoch. */
+  readonly readRecent: {
+    readonly asks: number;
+    readonly answers: { readonly dead: number; readonly ended: number };
+  };
+  /** Spans by tenant in the hour that begins then (ms since the epoch), and in the same hour of so many days before. */
+  readonly readVolumes: {
+    readonly asks: { readonly hour: number; readonly days: number };
+    readonly answers: readonly TenantVolume[];
+  };
+  /** The ledger judges what was learnt together with what it knows, and says what people have not been told yet. */
+  readonly judgeAlerts: { readonly asks: LearntFacts; readonly answers: readonly Untold[] };
+  /** Tell people, each finding by the channels that it has not been told by. Answers the channels that took theirs. Never fails. */
+  readonly tellAlerts: { readonly asks: readonly Untold[]; readonly answers: readonly Channel[] };
+  /** The ledger notes that these were told by these channels. */
+  readonly alertsTold: {
+    readonly asks: { readonly untold: readonly Untold[]; readonly reached: readonly Channel[] };
+    readonly answers: null;
+  };
+  /** Log what failed and changes nothing. */
+  readonly warn: {
+    readonly asks: { readonly message: string; readonly reason: string };
+    readonly answers: null;
+  };
+
+  // --- a run of the reconciler
+
+  /** The ledger gives the lease of a run. Null: another run has it, and is not taken over. */
+  readonly beginRun: {
+    readonly asks: { readonly takesOver: boolean };
+    readonly answers: { readonly run: string; readonly book: MinuteBook | null } | null;
+  };
+  /** The run gives its lease back. Where that fails, the lease ends by itself. */
+  readonly endRun: { readonly asks: string; readonly answers: null };
+  /** Payloads in R2 after this text, or, where there is one, from an answer's cursor on; in order, at most `atMost`. */
+  readonly list: {
+    readonly asks: { readonly after: string; readonly cursor: string | null; readonly atMost: number };
+    readonly answers: ListedPage;
+  };
+  /** How these keys ended, as far as they have receipts. Ascending keys. */
+  readonly outcomes: { readonly asks: readonly PayloadKey[]; readonly answers: readonly KeyOutcome[] };
+  /** The receipts of these keys. Ascending keys. */
+  readonly receipts: { readonly asks: readonly PayloadKey[]; readonly answers: readonly DatedReceipt[] };
+  /** The receipts of these ids, under all of their keys. */
+  readonly receiptsOfIds: { readonly asks: readonly PayloadId[]; readonly answers: readonly DatedReceipt[] };
+  /** Stored receipts with `after < key < before`, in order of keys, at most `atMost`. */
+  readonly storedReceipts: {
+    readonly asks: { readonly after: string; readonly before: string; readonly atMost: number };
+    readonly answers: readonly DatedReceipt[];
+  };
+  /** Does the ledger hold each key's id? */
+  readonly holds: { readonly asks: readonly PayloadKey[]; readonly answers: readonly boolean[] };
+  /** Rows of these ids by day, from the table itself. `oldestDay`: the first day inside the table's TTL. */
+  readonly rows: {
+    readonly asks: readonly PayloadId[];
+    readonly answers: {
       readonly rows: ReadonlyMap<PayloadId, readonly DayRows[]>;
       readonly oldestDay: number;
-    }
-  | { readonly to: "tally"; readonly tenants: readonly MinuteTally[] }
-  | { readonly to: "find"; readonly objects: readonly Listed[] }
-  | { readonly to: "deadLetters"; readonly keys: readonly PayloadKey[] }
-  | { readonly to: "ring" | "record" | "delete" | "tell" }
-  /** `kept` false: another run has taken over, and this one ends. */
-  | { readonly to: "save"; readonly kept: boolean };
-
-/** A part of a run that yields effects and comes to a `T`. */
-export type Asking<T> = Generator<Effect, T, Answer>;
-
-/** Yields one effect and gives its own answer back. */
-export function* ask<Name extends Effect["do"]>(
-  effect: Extract<Effect, { readonly do: Name }>,
-): Asking<Extract<Answer, { readonly to: Name }>> {
-  const answer = yield effect;
-  assert(isAnswerTo(answer, effect.do), "an effect is given its own answer");
-  return answer;
+    };
+  };
+  /** What the receipts of a minute add up to, by tenant. Asks: the minute's start, ms since the epoch. */
+  readonly tally: { readonly asks: number; readonly answers: readonly MinuteTally[] };
+  /** The objects that are there of these keys. */
+  readonly find: { readonly asks: readonly PayloadKey[]; readonly answers: readonly Listed[] };
+  /** Those of these keys that have a dead letter's record in R2. Ascending keys. */
+  readonly deadLetters: { readonly asks: readonly PayloadKey[]; readonly answers: readonly PayloadKey[] };
+  /** Sends these doorbells to queue `ring`. */
+  readonly ring: { readonly asks: readonly Doorbell[]; readonly answers: null };
+  /** Write these rows, the minutes' first. */
+  readonly record: {
+    readonly asks: { readonly minutes: readonly MinuteRow[]; readonly watermark: WatermarkRow };
+    readonly answers: null;
+  };
+  /** Delete these payloads' objects. */
+  readonly delete: { readonly asks: readonly PayloadKey[]; readonly answers: null };
+  /** Tell people what the run found. Never fails. */
+  readonly tell: { readonly asks: readonly ReconcileFinding[]; readonly answers: null };
+  /** Keep the book, if this run still has the lease. False: another run has taken over, and this one ends. */
+  readonly save: {
+    readonly asks: { readonly run: string; readonly book: MinuteBook };
+    readonly answers: boolean;
+  };
 }
 
-function isAnswerTo<Name extends Effect["do"]>(
-  answer: Answer,
-  name: Name,
-): answer is Extract<Answer, { readonly to: Name }> {
-  return answer.to === name;
-}
+/** Yields one of these effects. */
+export const ask: Ask<CronEffects> = askEffect;
+export type CronWork<T> = Work<CronEffects, T>;
+export type CronPerformer = Performer<CronEffects>;

@@ -4,7 +4,7 @@
  */
 import type { PayloadOutcome } from "../outcome.ts";
 import { idOfKey, minuteOfKey, minuteToMs, type PayloadId, type PayloadKey } from "../payload-key.ts";
-import { type Asking, ask, type KeyOutcome, type Listed } from "./effects.ts";
+import { ask, type CronWork, type KeyOutcome, type Listed } from "./effects.ts";
 import { idsOf, missingKeys, receiptCounts } from "./join.ts";
 
 export interface JoinedPage {
@@ -18,7 +18,7 @@ export interface JoinedPage {
 }
 
 /** Receipts of minutes before `receiptsFrom` (ms since the epoch) may have expired. */
-export function* joinPage(objects: readonly Listed[], receiptsFrom: number): Asking<JoinedPage> {
+export function* joinPage(objects: readonly Listed[], receiptsFrom: number): CronWork<JoinedPage> {
   const missing = yield* notEnded(objects.map(({ key }) => key));
   const isExpired = (key: PayloadKey): boolean => minuteToMs(minuteOfKey(key)) < receiptsFrom;
   const expired = missing.filter(isExpired);
@@ -26,13 +26,13 @@ export function* joinPage(objects: readonly Listed[], receiptsFrom: number): Ask
   if (pending.length === 0) {
     return { pending, held: 0, rung: 0, expired };
   }
-  const { held } = yield* ask({ do: "holds", keys: pending });
+  const held = yield* ask("holds", pending);
   const free = pending.filter((_, index) => held[index] !== true);
   // A group may have finished between the two questions: the receipts are read once more before anything is rung.
   const lost = new Set(yield* notEnded(free));
   const doorbells = objects.filter(({ key }) => lost.has(key)).map(({ doorbell }) => doorbell);
   if (doorbells.length > 0) {
-    yield* ask({ do: "ring", doorbells });
+    yield* ask("ring", doorbells);
   }
   return {
     pending: pending.filter((key, index) => held[index] === true || lost.has(key)),
@@ -43,11 +43,11 @@ export function* joinPage(objects: readonly Listed[], receiptsFrom: number): Ask
 }
 
 /** Keys without a receipt that counts, of ascending keys. */
-function* notEnded(keys: readonly PayloadKey[]): Asking<readonly PayloadKey[]> {
+function* notEnded(keys: readonly PayloadKey[]): CronWork<readonly PayloadKey[]> {
   if (keys.length === 0) {
     return [];
   }
-  const { outcomes } = yield* ask({ do: "outcomes", keys });
+  const outcomes = yield* ask("outcomes", keys);
   const doubtful = outcomes.filter(({ outcome }) => outcome === "duplicate");
   const worthless = yield* withoutOwner(doubtful);
   const ended = outcomes.filter(({ key }) => !worthless.has(key)).map(({ key }) => key);
@@ -55,12 +55,12 @@ function* notEnded(keys: readonly PayloadKey[]): Asking<readonly PayloadKey[]> {
 }
 
 /** Of keys that are duplicates: those of which no other key is stored, dead or erased. */
-function* withoutOwner(duplicates: readonly KeyOutcome[]): Asking<ReadonlySet<PayloadKey>> {
+function* withoutOwner(duplicates: readonly KeyOutcome[]): CronWork<ReadonlySet<PayloadKey>> {
   if (duplicates.length === 0) {
     return new Set();
   }
   const keys = duplicates.map(({ key }) => key);
-  const { receipts } = yield* ask({ do: "receiptsOfIds", ids: idsOf(keys) });
+  const receipts = yield* ask("receiptsOfIds", idsOf(keys));
   const outcomes = new Map<PayloadId, PayloadOutcome[]>();
   for (const { key, outcome } of receipts) {
     outcomes.set(idOfKey(key), [...(outcomes.get(idOfKey(key)) ?? []), outcome]);

@@ -1,5 +1,5 @@
 /** Pages of R2's listing, each fetched once and used until its last key: a page can span many small minutes. */
-import { type Answer, type Asking, ask, type Listed } from "./effects.ts";
+import { ask, type CronWork, type Listed, type ListedPage } from "./effects.ts";
 
 export interface Page {
   /** In order of keys. */
@@ -27,7 +27,7 @@ export class Listing {
   }
 
   /** What comes after this text. Undefined: the budget is used up, and nothing new was seen. */
-  *next(after: string): Asking<Page | undefined> {
+  *next(after: string): CronWork<Page | undefined> {
     let through = after;
     if (this.#after <= after) {
       const { objects, more } = this.#page;
@@ -43,12 +43,7 @@ export class Listing {
     let cursor: string | null = null;
     while (this.#callsLeft > 0) {
       this.#callsLeft -= 1;
-      const page: Extract<Answer, { readonly to: "list" }> = yield* ask({
-        do: "list",
-        after: through,
-        cursor,
-        atMost: this.#pageKeys,
-      });
+      const page: ListedPage = yield* ask("list", { after: through, cursor, atMost: this.#pageKeys });
       if (page.through > through) {
         ({ through } = page);
       }

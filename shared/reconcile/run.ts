@@ -5,11 +5,13 @@
  *
  * ClickHouse or R2 that cannot be asked throws out of the run: then nothing is rung, sealed or deleted on a guess.
  */
+
+import { EffectFailed } from "../effect.ts";
 import { minuteOfKey, minuteToMs, payloadPrefix } from "../payload-key.ts";
 import { audit } from "./audit.ts";
 import { deletePayloads } from "./delete-payloads.ts";
 import { resolveDoubts } from "./doubts.ts";
-import { type Asking, ask, type MinuteRow } from "./effects.ts";
+import { ask, type CronWork, type MinuteRow } from "./effects.ts";
 import { Listing } from "./listing.ts";
 import { type MinuteBook, newBook, startOfMinute, watermarkOf } from "./minute-book.ts";
 import type { ReconcileSettings } from "./settings.ts";
@@ -18,10 +20,15 @@ import { type Counts, type Run, ringYoung, walkAgain, walkFresh, walkOpen } from
 export interface ReconcileAsked {
   /** ms since the epoch */
   readonly now: number;
-  /** What the last run kept; null: there was none, or it was lost. */
-  readonly book: MinuteBook | null;
   /** Rings young payloads too, and walks every open minute: a person asked, or the local pipeline starts. */
   readonly everything: boolean;
+}
+
+/** What the ledger gave the run. */
+interface Lease {
+  readonly run: string;
+  /** What the last run kept; null: there was none, or it was lost. */
+  readonly book: MinuteBook | null;
 }
 
 export interface ReconcileReport extends Readonly<Counts> {
@@ -34,12 +41,42 @@ export interface ReconcileReport extends Readonly<Counts> {
   readonly overtaken: boolean;
 }
 
+/**
+ * Takes the lease, runs, and gives the lease back. Null: another run is under way; one that a person asked for takes over.
+ * Throws what an effect failed with: what was done until then stands, and the rest is done by the next run.
+ */
 export function* reconcileRun(
-  { now, book: kept, everything }: ReconcileAsked,
+  asked: ReconcileAsked,
   settings: ReconcileSettings,
-): Asking<ReconcileReport> {
+): CronWork<ReconcileReport | null> {
+  const lease = yield* ask("beginRun", { takesOver: asked.everything });
+  if (lease === null) {
+    return null;
+  }
   const counts: Counts = { listed: 0, held: 0, rung: 0, sealed: 0 };
-  const run: Run = { now, settings, counts };
+  const run: Run = { now: asked.now, settings, counts, findings: [] };
+  try {
+    return yield* runStages(lease, asked.everything, run);
+  } finally {
+    yield* tellFindings(run);
+    yield* giveBack(lease);
+  }
+}
+
+function* giveBack({ run }: Lease): CronWork<void> {
+  try {
+    yield* ask("endRun", run);
+  } catch (error) {
+    if (!(error instanceof EffectFailed)) {
+      throw error;
+    }
+    // The lease ends by itself.
+  }
+}
+
+function* runStages(lease: Lease, everything: boolean, run: Run): CronWork<ReconcileReport> {
+  const { now, settings, counts } = run;
+  const kept = lease.book;
   const calls = settings.listCalls;
   const listing = (budget: number) => new Listing(budget, settings.pageKeys);
   // A book of before there were doubts has none.
@@ -58,12 +95,12 @@ export function* reconcileRun(
 
   const fresh = yield* walkFresh(book, listing(calls.fresh), run);
   book = fresh.book;
-  if (!(yield* keep(book, fresh.rows))) {
+  if (!(yield* keep(lease, run, book, fresh.rows))) {
     return report(true);
   }
   const open = yield* walkOpen(book, listing(calls.open), run, everything);
   book = open.book;
-  if (!(yield* keep(book, open.rows))) {
+  if (!(yield* keep(lease, run, book, open.rows))) {
     return report(true);
   }
   if (everything) {
@@ -71,21 +108,21 @@ export function* reconcileRun(
   }
   const again = yield* walkAgain(book, listing(calls.again), run);
   book = again.book;
-  if (!(yield* keep(book, again.rows))) {
+  if (!(yield* keep(lease, run, book, again.rows))) {
     return report(true);
   }
   book = yield* audit(yield* resolveDoubts(book, run), run);
-  if (!(yield* keep(book, []))) {
+  if (!(yield* keep(lease, run, book, []))) {
     return report(true);
   }
   const gone = yield* deletePayloads(book, listing(calls.delete), run);
   deleted = gone.deleted;
   book = { ...gone.book, ranAt: now };
-  return report(!(yield* keep(book, gone.rows)));
+  return report(!(yield* keep(lease, run, book, gone.rows)));
 }
 
 /** Begins with the first payload that R2 holds, or with now where it holds none. */
-function* firstBook(now: number, listing: Listing, settings: ReconcileSettings): Asking<MinuteBook> {
+function* firstBook(now: number, listing: Listing, settings: ReconcileSettings): CronWork<MinuteBook> {
   const page = yield* listing.next(payloadPrefix);
   const first = page?.objects[0];
   const isEmpty = page?.more === false;
@@ -95,11 +132,21 @@ function* firstBook(now: number, listing: Listing, settings: ReconcileSettings):
   return newBook(Math.min(oldest, startOfMinute(now - settings.ageMs)));
 }
 
-/** Writes the rows, then the book: a run that dies between writes the same rows again. False: it was overtaken. */
-function* keep(book: MinuteBook, minutes: readonly MinuteRow[]): Asking<boolean> {
+/**
+ * Writes the rows, tells what was found, and then keeps the book: a run that dies in between writes and tells the same
+ * again. False: it was overtaken.
+ */
+function* keep(lease: Lease, run: Run, book: MinuteBook, minutes: readonly MinuteRow[]): CronWork<boolean> {
   if (minutes.length > 0) {
     const watermark = { watermark: watermarkOf(book), openMinutes: book.open.length };
-    yield* ask({ do: "record", minutes, watermark });
+    yield* ask("record", { minutes, watermark });
   }
-  return (yield* ask({ do: "save", book })).kept;
+  yield* tellFindings(run);
+  return yield* ask("save", { run: lease.run, book });
+}
+
+function* tellFindings({ findings }: Run): CronWork<void> {
+  if (findings.length > 0) {
+    yield* ask("tell", findings.splice(0));
+  }
 }

@@ -5,7 +5,14 @@
 import { assert } from "../assert.ts";
 import { limits } from "../limits.ts";
 import { idOfKey, minuteOfKey, minuteToMs, type PayloadKey, tenantOfKey } from "../payload-key.ts";
-import { type Asking, ask, type Listed, type MinuteRow, type MinuteTally } from "./effects.ts";
+import {
+  ask,
+  type CronWork,
+  type Listed,
+  type MinuteRow,
+  type MinuteTally,
+  type ReconcileFinding,
+} from "./effects.ts";
 import { keyChecksum } from "./join.ts";
 import { joinPage } from "./join-page.ts";
 import type { Listing } from "./listing.ts";
@@ -37,6 +44,8 @@ export interface Run {
   readonly now: number;
   readonly settings: ReconcileSettings;
   readonly counts: Counts;
+  /** What people are to be told, with the next book that is saved. */
+  readonly findings: ReconcileFinding[];
 }
 
 export interface Walked {
@@ -48,7 +57,7 @@ export interface Walked {
  * The minutes that are old enough and that no walk has begun. Minutes without a key are sealed by the very listing
  * that shows it, without a question to ClickHouse: it may idle.
  */
-export function* walkFresh(book: MinuteBook, listing: Listing, run: Run): Asking<Walked> {
+export function* walkFresh(book: MinuteBook, listing: Listing, run: Run): CronWork<Walked> {
   const end = startOfMinute(run.now - run.settings.ageMs);
   const rows: MinuteRow[] = [];
   let now = book;
@@ -75,7 +84,7 @@ export function* walkFresh(book: MinuteBook, listing: Listing, run: Run): Asking
 }
 
 /** Open minutes that are due, the longest due first. With `all`, each of them is due. */
-export function* walkOpen(book: MinuteBook, listing: Listing, run: Run, all: boolean): Asking<Walked> {
+export function* walkOpen(book: MinuteBook, listing: Listing, run: Run, all: boolean): CronWork<Walked> {
   const rows: MinuteRow[] = [];
   let now = all ? { ...book, open: book.open.map((one) => ({ ...one, dueAt: run.now })) } : book;
   for (let count = book.open.length; count > 0; count--) {
@@ -94,7 +103,7 @@ export function* walkOpen(book: MinuteBook, listing: Listing, run: Run, all: boo
 }
 
 /** Walks one minute on; sealed, or open and due later, or, where the budget ends, open and due at once. */
-function* walkOne(start: OpenMinute, book: MinuteBook, listing: Listing, run: Run): Asking<Walked> {
+function* walkOne(start: OpenMinute, book: MinuteBook, listing: Listing, run: Run): CronWork<Walked> {
   // A walk that begins anew counts anew.
   let one = start.after === "" ? { ...opened(start.minute, start.dueAt), tries: start.tries } : start;
   for (;;) {
@@ -112,7 +121,7 @@ function* walkOne(start: OpenMinute, book: MinuteBook, listing: Listing, run: Ru
   }
 }
 
-function* joinInto(one: OpenMinute, objects: readonly Listed[], run: Run): Asking<OpenMinute> {
+function* joinInto(one: OpenMinute, objects: readonly Listed[], run: Run): CronWork<OpenMinute> {
   // A minute that was left open once had payloads that had not ended: these are waited for, however long.
   const from = one.tries === 0 ? receiptsFrom(run) : Number.NEGATIVE_INFINITY;
   const { pending, held, rung, expired } = yield* joinPage(objects, from);
@@ -137,11 +146,11 @@ function* joinInto(one: OpenMinute, objects: readonly Listed[], run: Run): Askin
  * A minute was walked to its end. Nothing pending, and the receipts say the same by their own count: sealed. A receipt
  * may outlive its object (erased, deleted), so they may count more; with equal counts the sets must be equal.
  */
-function* settle(one: OpenMinute, book: MinuteBook, run: Run): Asking<Walked> {
+function* settle(one: OpenMinute, book: MinuteBook, run: Run): CronWork<Walked> {
   if (one.pending > 0) {
     return { book: stillOpen(one, book, run), rows: [] };
   }
-  const { tenants } = yield* ask({ do: "tally", minute: one.minute });
+  const tenants = yield* ask("tally", one.minute);
   const accepted = tenants.reduce((sum, tally) => sum + tally.accepted, 0);
   const checksum = BigInt.asUintN(
     64,
@@ -177,7 +186,7 @@ function rowsOf(minute: number, tenants: readonly MinuteTally[], sealed: boolean
  * Payloads too young to be sealed: rings what nobody holds, and remembers nothing. Asked for by a person, and at each
  * start of the local pipeline, whose queue is empty then.
  */
-export function* ringYoung(from: number, listing: Listing, run: Run): Asking<void> {
+export function* ringYoung(from: number, listing: Listing, run: Run): CronWork<void> {
   let after = beforeMinute(from);
   for (;;) {
     const page = yield* listing.next(after);
@@ -196,7 +205,7 @@ export function* ringYoung(from: number, listing: Listing, run: Run): Asking<voi
 }
 
 /** The second listing, by a cursor over all minutes: one that was empty can have got a late put too. */
-export function* walkAgain(book: MinuteBook, listing: Listing, run: Run): Asking<Walked> {
+export function* walkAgain(book: MinuteBook, listing: Listing, run: Run): CronWork<Walked> {
   const end = Math.min(book.from, startOfMinute(run.now - run.settings.againMs));
   let walked = yield* listAgain(book, book.againAfter, beforeMinute(end), listing, run);
   const rows = [...walked.rows];
@@ -223,7 +232,7 @@ function* listAgain(
   before: string,
   listing: Listing,
   run: Run,
-): Asking<Walked & { readonly after: string }> {
+): CronWork<Walked & { readonly after: string }> {
   let now = book;
   let after = start;
   const rows: MinuteRow[] = [];
@@ -243,12 +252,12 @@ function* listAgain(
 }
 
 /** A key without receipt in a sealed minute opens it again: a put that landed after the seal, or a receipt lost. */
-export function* findLate(book: MinuteBook, objects: readonly Listed[], run: Run): Asking<Walked> {
+export function* findLate(book: MinuteBook, objects: readonly Listed[], run: Run): CronWork<Walked> {
   const { pending, held, rung, expired } = yield* joinPage(objects, receiptsFrom(run));
   run.counts.listed += objects.length;
   run.counts.held += held;
   run.counts.rung += rung;
-  let now = yield* tellExpired(book, expired);
+  let now = yield* tellExpired(book, expired, run);
   const rows: MinuteRow[] = [];
   for (const key of pending) {
     const minute = minuteOf(key);
@@ -258,21 +267,16 @@ export function* findLate(book: MinuteBook, objects: readonly Listed[], run: Run
     assert(minute < now.from, "a sealed minute is behind the first walk");
     now = withOpen(now, { ...opened(minute, run.now), pending: 1, example: key });
     now = { ...now, newest: Math.max(now.newest, minute) };
-    const { tenants } = yield* ask({ do: "tally", minute });
+    const tenants = yield* ask("tally", minute);
     rows.push(...rowsOf(minute, tenants, false));
-    yield* ask({
-      do: "tell",
-      findings: [
-        {
-          kind: "late_put",
-          subject: key,
-          state: "resolved",
-          severity: "note",
-          tenant: tenantOfKey(key),
-          message:
-            "This payload has no receipt, and its minute had been sealed: its put landed after the seal, or the receipt was lost. It was rung; the minute is open again until it has ended.",
-        },
-      ],
+    run.findings.push({
+      kind: "late_put",
+      subject: key,
+      state: "resolved",
+      severity: "note",
+      tenant: tenantOfKey(key),
+      message:
+        "This payload has no receipt, and its minute had been sealed: its put landed after the seal, or the receipt was lost. It was rung; the minute is open again until it has ended.",
     });
   }
   return { book: now, rows };
@@ -286,13 +290,13 @@ function receiptsFrom({ now, settings }: Run): number {
  * Objects that outlived their receipts. A dead letter is known by its record, and is nobody's concern. Any other is
  * told once: it is not rung, for nothing says any more what became of it, and no minute is opened for it.
  */
-function* tellExpired(book: MinuteBook, keys: readonly PayloadKey[]): Asking<MinuteBook> {
+function* tellExpired(book: MinuteBook, keys: readonly PayloadKey[], run: Run): CronWork<MinuteBook> {
   const told = book.expiredTold ?? [];
   const unknown = keys.filter((key) => !told.includes(key));
   if (unknown.length === 0) {
     return book;
   }
-  const dead = new Set((yield* ask({ do: "deadLetters", keys: unknown })).keys);
+  const dead = new Set(yield* ask("deadLetters", unknown));
   const findings = unknown
     .filter((key) => !dead.has(key))
     .slice(0, limits.expiredToldMax)
@@ -308,7 +312,7 @@ function* tellExpired(book: MinuteBook, keys: readonly PayloadKey[]): Asking<Min
   if (findings.length === 0) {
     return book;
   }
-  yield* ask({ do: "tell", findings });
+  run.findings.push(...findings);
   const all = [...told, ...findings.map(({ subject }) => subject)];
   return { ...book, expiredTold: all.slice(-limits.expiredToldMax) };
 }

@@ -1,5 +1,13 @@
 import { expect, test } from "vitest";
-import { type AlertFacts, judgeAlerts, median, nothingStands, recordBroken } from "../../shared/alerts.ts";
+import {
+  type AlertFacts,
+  channels,
+  judgeAlerts,
+  markTold,
+  median,
+  nothingStands,
+  recordBroken,
+} from "../../shared/alerts.ts";
 import { limits } from "../../shared/limits.ts";
 import { newBook, opened } from "../../shared/reconcile/minute-book.ts";
 
@@ -8,6 +16,7 @@ const minuteMs = 60_000;
 
 const quiet: AlertFacts = {
   now,
+  isBorn: true,
   oldestArrival: null,
   held: [],
   breakerOpen: false,
@@ -33,6 +42,7 @@ test.each([
   ["breaker_open", "page", { breakerOpen: true }],
   ["table_check", "page", { tableRefusal: "ALTER TABLE …" }],
   ["table_check", "warning", { clockAheadMs: -10_001 }],
+  ["ledger_unborn", "page", { isBorn: false, runFailure: "R2 does not answer" }],
   ["ledger_size", "warning", { databaseBytes: limits.ledgerDatabaseBytesMax / 2 + 1 }],
   ["inexact", "page", { held: [{ key, reason: "1 of 2 rows" }] }],
   ["reconciler", "page", { book: { ...newBook(now - 9 * minuteMs), ranAt: now - 11 * minuteMs } }],
@@ -101,4 +111,35 @@ test("the unsealed minute is named with what it waits for", () => {
 
 test("a median is the middle of odd, the lower middle of even many", () => {
   expect([median([3, 1, 2]), median([4, 1, 2, 3]), median([])]).toEqual([2, 2, 0]);
+});
+
+test("a finding stays to be told until each channel took it", () => {
+  const broken = { ...quiet, breakerOpen: true };
+  const first = judgeAlerts(broken, nothingStands).standing;
+  expect(first.untold).toMatchObject([{ finding: { kind: "breaker_open", state: "open" }, channels }]);
+  const told = markTold(first, first.untold, ["log", "table"]);
+  const second = judgeAlerts({ ...broken, now: now + minuteMs }, told).standing;
+  expect(second.untold).toMatchObject([{ finding: { kind: "breaker_open" }, channels: ["webhook"] }]);
+  // Resolved meanwhile: people are told both, in this order.
+  const over = judgeAlerts({ ...quiet, now: now + 2 * minuteMs }, second).standing;
+  expect(over.untold).toMatchObject([
+    { finding: { state: "open" }, channels: ["webhook"] },
+    { finding: { state: "resolved" }, channels },
+  ]);
+  // A tick that told the first alone marks the first alone.
+  expect(markTold(over, second.untold, channels).untold).toMatchObject([{ finding: { state: "resolved" } }]);
+  expect(markTold(over, over.untold, channels).untold).toEqual([]);
+});
+
+test("a webhook that is gone for good costs a bounded memory", () => {
+  let standing = nothingStands;
+  for (let n = 0; n < 3 * limits.untoldFindingsMax; n++) {
+    const facts = { ...quiet, now: now + n * minuteMs, breakerOpen: n % 2 === 0 };
+    ({ standing } = judgeAlerts({ ...facts, book: null }, standing));
+    standing = markTold(standing, standing.untold, ["log", "table"]);
+  }
+  expect(standing.untold).toHaveLength(limits.untoldFindingsMax);
+  expect(standing.untold.at(-1)?.finding.openedAt).toBeGreaterThan(
+    now + (3 * limits.untoldFindingsMax - 3) * minuteMs,
+  );
 });

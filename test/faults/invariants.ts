@@ -1,5 +1,5 @@
 /**
- * The invariants I1-I10 of the protocol, checked on what really happened: on the tables, on R2, on the ledger's state
+ * The invariants I1-I11 of the protocol, checked on what really happened: on the tables, on R2, on the ledger's state
  * and on the witness's record. Nothing here is shared with the code under test but the shapes of its data.
  */
 import type { Receipt } from "../../shared/ledger/group.ts";
@@ -26,6 +26,7 @@ export type Invariant =
   | "I8"
   | "I9"
   | "I10"
+  | "I11"
   | "seal"
   | "assertion";
 
@@ -269,6 +270,9 @@ export class Checker {
   /** Is everything that landed accounted for, and nothing under way? The world may stop then. */
   isSettled(): boolean {
     const { receipts, store, witness, ledger } = this.#world;
+    if (witness.untold.size > 0) {
+      return false; // I11: what was judged is told by every channel
+    }
     const { waiting, groups } = ledger.state.dump();
     if (waiting.payloads.length > 0 || [...groups.values()].some(({ state }) => state.at !== "held")) {
       return false;
@@ -333,6 +337,10 @@ export class Checker {
   /** When faults have stopped and time has passed: I7, I8, I9. */
   atEnd(): void {
     const { receipts, witness, table, ledger, profile, store } = this.#world;
+    const [untold] = witness.untold;
+    if (untold !== undefined) {
+      throw new Violation("I11", `nobody was told by ${[...untold[1]].join(", ")}: ${untold[0]}`);
+    }
     if (!this.isSettled()) {
       throw new Violation(witness.lost.size > 0 ? "I9" : "I7", `not settled: ${this.#unsettled()}`);
     }

@@ -25,6 +25,25 @@ export interface Mutant {
   readonly open?: string;
 }
 
+const told: readonly Mutant[] = [
+  {
+    name: "a finding that no channel took yet is forgotten with the next judgement",
+    file: "shared/alerts.ts",
+    find: "untold: [...before.untold, ...untoldOf(findings)]",
+    replace: "untold: [...untoldOf(findings)]",
+    profile: "small faults",
+    by: "I11",
+  },
+  {
+    name: "one channel speaks for all",
+    file: "shared/alerts.ts",
+    find: "one.channels.filter((channel) => !reached.includes(channel))",
+    replace: "one.channels.filter(() => reached.length === 0)",
+    profile: "small faults",
+    by: "I11",
+  },
+];
+
 const designed: readonly Mutant[] = [
   {
     name: "token by queue batch: each attempt has a token of its own",
@@ -120,9 +139,9 @@ const designed: readonly Mutant[] = [
   {
     name: "delete without receipt",
     file: "shared/reconcile/delete-payloads.ts",
-    find: "    return { gone: [], book };\n  }\n  const { receipts: own } =",
+    find: "    return { gone: [], book };\n  }\n  const own =",
     replace:
-      "    return { gone: [], book };\n  }\n  if (run.now > 0) {\n    return { gone: sealed, book };\n  }\n  const { receipts: own } =",
+      "    return { gone: [], book };\n  }\n  if (run.now > 0) {\n    return { gone: sealed, book };\n  }\n  const own =",
     profile: "a week",
     by: "I4",
   },
@@ -581,4 +600,4 @@ const feared: readonly Mutant[] = [
   },
 ];
 
-export const mutants: readonly Mutant[] = [...designed, ...feared];
+export const mutants: readonly Mutant[] = [...designed, ...feared, ...told];

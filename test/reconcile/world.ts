@@ -2,7 +2,8 @@
  * A world for reconciler runs in memory: what R2 lists, the receipts, the table's rows, what the ledger holds. Every
  * effect is performed as the Worker performs it, counted, and can be made to fail.
  */
-import { unreachable } from "../../shared/assert.ts";
+import { assert } from "../../shared/assert.ts";
+import { type Answered, failure } from "../../shared/effect.ts";
 import type { DayRows, Receipt } from "../../shared/ledger/group.ts";
 import { DAY_MS } from "../../shared/limits.ts";
 import type { Doorbell } from "../../shared/messages.ts";
@@ -17,10 +18,9 @@ import {
   tenantOfKey,
 } from "../../shared/payload-key.ts";
 import type {
-  Answer,
-  Asking,
+  CronEffects,
+  CronWork,
   DatedReceipt,
-  Effect,
   MinuteRow,
   MinuteTally,
   ReconcileFinding,
@@ -35,7 +35,30 @@ import { minuteOf } from "../../shared/reconcile/walk-minutes.ts";
 /** A Tuesday, 12:00:00 UTC. */
 export const noon = Date.UTC(2026, 10, 24, 12);
 
-export class WorldFailed extends Error {}
+/** The effects of a run; the rest of a tick is not this world's. */
+type RunEffects = Pick<
+  CronEffects,
+  | "beginRun"
+  | "endRun"
+  | "list"
+  | "outcomes"
+  | "receipts"
+  | "receiptsOfIds"
+  | "storedReceipts"
+  | "holds"
+  | "rows"
+  | "tally"
+  | "find"
+  | "deadLetters"
+  | "ring"
+  | "record"
+  | "delete"
+  | "tell"
+  | "save"
+>;
+type RunPerformer = {
+  readonly [Name in keyof RunEffects]: (asks: RunEffects[Name]["asks"]) => RunEffects[Name]["answers"];
+};
 
 export class ReconcileWorld {
   readonly objects = new Set<PayloadKey>();
@@ -48,7 +71,9 @@ export class ReconcileWorld {
   readonly minutes = new Map<string, MinuteRow>();
   watermark: WatermarkRow | null = null;
   /** Effects of the last run, by name. */
-  effects: Effect["do"][] = [];
+  effects: (keyof CronEffects)[] = [];
+  /** The next save finds that another run has the lease. */
+  isOvertaken = false;
   /** The effect (counted from 0) at which the next run fails: before it was done, or after. */
   failAt: { readonly effect: number; readonly when: "before" | "after" } | null = null;
   largestPage = 0;
@@ -98,112 +123,110 @@ export class ReconcileWorld {
     return key;
   }
 
-  /** One run to its end; throws `WorldFailed` where it was made to fail. */
+  /** One run to its end; throws `EffectFailed` where it was made to fail. */
   run(now: number, changed: Partial<ReconcileSettings> = {}, everything = false): ReconcileReport {
-    const settings = { ...reconcileSettings, ...changed };
     this.effects = [];
-    return this.drive(reconcileRun({ now, book: this.book, everything }, settings));
+    const report = this.#drive(reconcileRun({ now, everything }, { ...reconcileSettings, ...changed }));
+    assert(report !== null, "nobody else has the lease here");
+    return report;
   }
 
-  drive(run: Asking<ReconcileReport>): ReconcileReport {
+  #drive<T>(run: CronWork<T>): T {
     let next = run.next();
     while (next.done !== true) {
       const at = this.effects.length;
       const fails = this.failAt?.effect === at ? this.failAt.when : null;
-      this.effects.push(next.value.do);
-      if (fails === "before") {
-        throw new WorldFailed();
-      }
-      const answer = this.#perform(next.value);
-      if (fails === "after") {
-        throw new WorldFailed();
-      }
-      next = run.next(answer);
+      const { name, asks } = next.value;
+      this.effects.push(name);
+      const answer = fails === "before" ? null : this.#perform(name, asks);
+      next = run.next(fails === null && answer !== null ? answer : failure(new Error("made to fail")));
     }
     return next.value;
   }
 
-  count(name: Effect["do"]): number {
+  #perform<Name extends keyof CronEffects>(
+    name: Name,
+    asks: CronEffects[Name]["asks"],
+  ): Answered<CronEffects> {
+    const performer: Partial<{
+      [N in keyof CronEffects]: (asks: CronEffects[N]["asks"]) => CronEffects[N]["answers"];
+    }> = this.#performer;
+    const act = performer[name];
+    assert(act !== undefined, "a run asks for nothing else");
+    return { is: "done", to: name, value: act(asks) } as Answered<CronEffects>;
+  }
+
+  count(name: keyof CronEffects): number {
     return this.effects.filter((one) => one === name).length;
   }
 
-  #perform(effect: Effect): Answer {
-    switch (effect.do) {
-      case "list": {
-        // A cursor is the text that it goes on after, marked so that no key is taken for one.
-        const after = effect.cursor?.slice("cursor ".length) ?? effect.after;
-        const rest = [...this.objects, ...this.foreign].filter((key) => key > after).sort();
-        const asked = this.pageOf?.(this.count("list") - 1) ?? effect.atMost;
-        const seen = rest.slice(0, Math.min(asked, this.listsAtMost));
-        const through = seen.at(-1) ?? after;
-        return {
-          to: "list",
-          objects: seen.filter(isPayloadKey).map((key) => ({ key, doorbell: doorbellOf(key) })),
-          through,
-          cursor: rest.length > seen.length ? `cursor ${through}` : null,
-        };
+  readonly #performer: RunPerformer = {
+    beginRun: () => ({ run: "run", book: this.book }),
+    endRun: () => null,
+    list: ({ after: listAfter, cursor, atMost }) => {
+      // A cursor is the text that it goes on after, marked so that no key is taken for one.
+      const after = cursor?.slice("cursor ".length) ?? listAfter;
+      const rest = [...this.objects, ...this.foreign].filter((key) => key > after).sort();
+      const asked = this.pageOf?.(this.count("list") - 1) ?? atMost;
+      const seen = rest.slice(0, Math.min(asked, this.listsAtMost));
+      const through = seen.at(-1) ?? after;
+      return {
+        objects: seen.filter(isPayloadKey).map((key) => ({ key, doorbell: doorbellOf(key) })),
+        through,
+        cursor: rest.length > seen.length ? `cursor ${through}` : null,
+      };
+    },
+    outcomes: (keys) => {
+      this.largestPage = Math.max(this.largestPage, keys.length);
+      return this.#receiptsOf(keys).map(({ key, outcome }) => ({ key, outcome }));
+    },
+    receipts: (keys) => this.#receiptsOf(keys),
+    receiptsOfIds: (asked) => {
+      const ids = new Set(asked);
+      return [...this.receipts.values()].filter(({ key }) => ids.has(idOfKey(key)));
+    },
+    storedReceipts: ({ after, before, atMost }) => {
+      const keys = sorted([...this.receipts.keys()]).filter(
+        (key) => key > after && key < before && this.receipts.get(key)?.outcome === "stored",
+      );
+      return this.#receiptsOf(keys.slice(0, atMost));
+    },
+    holds: (keys) => keys.map((key) => this.held.has(idOfKey(key))),
+    rows: () => ({ rows: this.rows, oldestDay: 0 }),
+    tally: (minute) => this.#tally(minute),
+    find: (keys) =>
+      keys.filter((key) => this.objects.has(key)).map((key) => ({ key, doorbell: doorbellOf(key) })),
+    deadLetters: (keys) => keys.filter((key) => this.records.has(key)),
+    ring: (doorbells) => {
+      this.rung.push(...doorbells);
+      return null;
+    },
+    record: ({ minutes, watermark }) => {
+      for (const row of minutes) {
+        this.minutes.set(`${row.minute} ${row.tenant}`, row);
       }
-      case "outcomes":
-        this.largestPage = Math.max(this.largestPage, effect.keys.length);
-        return {
-          to: "outcomes",
-          outcomes: this.#receiptsOf(effect.keys).map(({ key, outcome }) => ({ key, outcome })),
-        };
-      case "receipts":
-        return { to: "receipts", receipts: this.#receiptsOf(effect.keys) };
-      case "receiptsOfIds": {
-        const ids = new Set(effect.ids);
-        return {
-          to: "receiptsOfIds",
-          receipts: [...this.receipts.values()].filter(({ key }) => ids.has(idOfKey(key))),
-        };
+      this.watermark = watermark;
+      return null;
+    },
+    delete: (keys) => {
+      for (const key of keys) {
+        this.objects.delete(key);
       }
-      case "storedReceipts": {
-        const keys = sorted([...this.receipts.keys()]).filter(
-          (key) => key > effect.after && key < effect.before && this.receipts.get(key)?.outcome === "stored",
-        );
-        return { to: "storedReceipts", receipts: this.#receiptsOf(keys.slice(0, effect.atMost)) };
+      return null;
+    },
+    tell: (findings) => {
+      this.told.push(...findings);
+      return null;
+    },
+    save: ({ book }) => {
+      if (this.isOvertaken) {
+        return false;
       }
-      case "holds":
-        return { to: "holds", held: effect.keys.map((key) => this.held.has(idOfKey(key))) };
-      case "rows":
-        return { to: "rows", rows: this.rows, oldestDay: 0 };
-      case "tally":
-        return { to: "tally", tenants: this.#tally(effect.minute) };
-      case "find":
-        return {
-          to: "find",
-          objects: effect.keys
-            .filter((key) => this.objects.has(key))
-            .map((key) => ({ key, doorbell: doorbellOf(key) })),
-        };
-      case "deadLetters":
-        return { to: "deadLetters", keys: effect.keys.filter((key) => this.records.has(key)) };
-      case "ring":
-        this.rung.push(...effect.doorbells);
-        return { to: "ring" };
-      case "record":
-        for (const row of effect.minutes) {
-          this.minutes.set(`${row.minute} ${row.tenant}`, row);
-        }
-        this.watermark = effect.watermark;
-        return { to: "record" };
-      case "delete":
-        for (const key of effect.keys) {
-          this.objects.delete(key);
-        }
-        return { to: "delete" };
-      case "tell":
-        this.told.push(...effect.findings);
-        return { to: "tell" };
-      case "save":
-        // As the ledger keeps it: as JSON.
-        this.book = JSON.parse(JSON.stringify(effect.book)) as MinuteBook;
-        return { to: "save", kept: true };
-      default:
-        return unreachable(effect);
-    }
-  }
+      // As the ledger keeps it: as JSON.
+      this.book = JSON.parse(JSON.stringify(book)) as MinuteBook;
+      return true;
+    },
+  };
 
   #receiptsOf(keys: readonly PayloadKey[]): readonly DatedReceipt[] {
     return keys.flatMap((key) => this.receipts.get(key) ?? []);

@@ -1,6 +1,7 @@
 import { evictDurableObject, reset, runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { beforeEach, describe, expect, test, vi } from "vitest";
+import { channels } from "../../shared/alerts.ts";
 import type { GroupTask } from "../../shared/ledger/group.ts";
 import { limits } from "../../shared/limits.ts";
 import type { Ledger } from "../../workers/consumer/ledger-object.ts";
@@ -155,12 +156,18 @@ describe("the ledger's Durable Object", () => {
       await instance.alarm();
       expect(await state.storage.getAlarm()).toBe(Date.now() + limits.retryFirstMs);
       state.storage.sql.exec("DELETE FROM groups");
-      const findings = await instance.judgeAlerts({ runFailure: "", recent: null, volumes: null });
-      expect(findings).toMatchObject([{ kind: "broken_invariant", severity: "page", state: "open" }]);
-      expect(findings[0]?.message).toContain("a group was written by this class");
+      const nothingLearnt = { runFailure: "", recent: null, volumes: null };
+      const untold = await instance.judgeAlerts(nothingLearnt);
+      expect(untold).toMatchObject([
+        { finding: { kind: "broken_invariant", severity: "page", state: "open" }, channels },
+      ]);
+      expect(untold[0]?.finding.message).toContain("a group was written by this class");
+      await instance.alertsTold(untold, ["log", "table"]);
       vi.setSystemTime(Date.now() + limits.alertBrokenMs);
-      const later = await instance.judgeAlerts({ runFailure: "", recent: null, volumes: null });
-      expect(later).toMatchObject([{ kind: "broken_invariant", state: "resolved" }]);
+      expect(await instance.judgeAlerts(nothingLearnt)).toMatchObject([
+        { finding: { state: "open" }, channels: ["webhook"] },
+        { finding: { kind: "broken_invariant", state: "resolved" }, channels },
+      ]);
       vi.useRealTimers();
     });
   });

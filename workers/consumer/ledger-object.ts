@@ -10,17 +10,23 @@
 import { DurableObject } from "cloudflare:workers";
 import * as v from "valibot";
 import {
-  type AlertFacts,
   type BrokenRecord,
+  type Channel,
   judgeAlerts,
+  markTold,
   nothingStands,
   recordBroken,
   type Standing,
+  type Untold,
 } from "../../shared/alerts.ts";
 import { assert, BrokenInvariant, unreachable } from "../../shared/assert.ts";
 import { type ClickHouseBinding, connectClickHouse } from "../../shared/clickhouse/connection.ts";
-import type { Finding } from "../../shared/clickhouse/findings.ts";
-import { type HeldPayload, heldPayloads, oldestArrival } from "../../shared/delivery/ledger-facts.ts";
+import {
+  alertFacts,
+  type HeldPayload,
+  heldPayloads,
+  oldestArrival,
+} from "../../shared/delivery/ledger-facts.ts";
 import {
   armRetry,
   begin,
@@ -50,6 +56,7 @@ import { type Whereabouts, whereaboutsOf } from "../../shared/ledger/whereabouts
 import { limits } from "../../shared/limits.ts";
 import type { Doorbell, GroupBell } from "../../shared/messages.ts";
 import type { PayloadId, PayloadKey } from "../../shared/payload-key.ts";
+import type { LearntFacts } from "../../shared/reconcile/effects.ts";
 import { beginRun, endRun, keepBook, newReconciler, type Reconciler } from "../../shared/reconcile/lease.ts";
 import type { MinuteBook } from "../../shared/reconcile/minute-book.ts";
 import { writeLog } from "../../shared/write-log.ts";
@@ -81,9 +88,6 @@ export interface LedgerStatus extends LedgerCounts {
     readonly due: number;
   }[];
 }
-
-/** What the cron learns from outside the ledger. */
-export type LearntFacts = Pick<AlertFacts, "runFailure" | "recent" | "volumes">;
 
 const statusGroupsMax = 20;
 
@@ -192,35 +196,30 @@ export class Ledger extends DurableObject<LedgerEnv> {
     return this.#reconciler().book;
   }
 
-  /** Judges what the cron has learnt, together with what the ledger knows, and says what is to be told. */
-  async judgeAlerts(learnt: LearntFacts): Promise<readonly Finding[]> {
-    const { head } = this.#storage;
-    if (head === null) {
-      return [];
-    }
-    const { standing, findings } = judgeAlerts(
-      {
-        ...learnt,
-        now: Date.now(),
-        oldestArrival: this.#oldestArrival(),
-        held: this.#storage.heldGroups(statusGroupsMax).flatMap(heldPayloads),
-        breakerOpen: head.breaker.isOpen,
-        tableRefusal: head.table.refusal,
-        clockAheadMs: head.table.measure?.clockAheadMs ?? 0,
-        databaseBytes: this.#storage.databaseBytes,
-        rescues: head.rescues,
-        broken: this.#broken(),
-        book: this.#reconciler().book,
-      },
-      this.#standing(),
-    );
+  /** Judges what the cron has learnt, together with what the ledger knows. Answers what people have not been told yet. */
+  async judgeAlerts(learnt: LearntFacts): Promise<readonly Untold[]> {
+    const known = {
+      head: this.#storage.head,
+      waiting: this.#storage.waiting,
+      oldestGroups: this.#storage.oldestGroups(statusGroupsMax),
+      heldGroups: this.#storage.heldGroups(statusGroupsMax),
+      databaseBytes: this.#storage.databaseBytes,
+      broken: this.#broken(),
+      book: this.#reconciler().book,
+    };
+    const { standing } = judgeAlerts(alertFacts(known, learnt, Date.now()), this.#standing());
     this.#storage.keepNote("alerts", standing);
-    return findings;
+    return standing.untold;
   }
 
-  /** Which findings are open, and which hour's volumes were judged last. */
-  async standing(): Promise<Standing> {
-    return this.#standing();
+  /** These findings were told by these channels. */
+  async alertsTold(untold: readonly Untold[], reached: readonly Channel[]): Promise<void> {
+    this.#storage.keepNote("alerts", markTold(this.#standing(), untold, reached));
+  }
+
+  /** What the alerts were judged by last, and how far the reconciler has come (null: it has not run yet). */
+  async standing(): Promise<{ readonly standing: Standing; readonly book: MinuteBook | null }> {
+    return { standing: this.#standing(), book: this.#reconciler().book };
   }
 
   #reconciler(): Reconciler {
@@ -230,7 +229,8 @@ export class Ledger extends DurableObject<LedgerEnv> {
 
   #standing(): Standing {
     const note = this.#storage.note("alerts");
-    return note === undefined ? nothingStands : v.parse(standingSchema, note);
+    // A note of before findings were kept until they are told has none.
+    return note === undefined ? nothingStands : { ...nothingStands, ...v.parse(standingSchema, note) };
   }
 
   #broken(): BrokenRecord | null {

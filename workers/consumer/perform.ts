@@ -2,6 +2,7 @@
  * Performs what the consumer's work asks for (shared/delivery/): all of its I/O, and none of its decisions. One performer
  * serves one batch.
  */
+import { untoldOf } from "../../shared/alerts.ts";
 import { ByteBudget, type Taking, type Turn } from "../../shared/byte-budget.ts";
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
 import { deadLetterColumns, deadLetterPrefix, deadLetterRow } from "../../shared/clickhouse/dead-letters.ts";
@@ -74,7 +75,7 @@ export function performerOf(
     parkMessage: async ({ at, reason }) =>
       await parkMessage(bucket, batch.queue, messageOf(batch, at), reason),
     tell: async (findings) => {
-      await tell(clickHouse, env.ALERT_WEBHOOK, findings, Date.now());
+      await tell(clickHouse, env.ALERT_WEBHOOK, untoldOf(findings), Date.now());
       return null;
     },
     writeOutcomes: async (reports) => {

@@ -1,40 +1,52 @@
 /**
  * Tells people: into the log, to the webhook where one is set, and into headrace_findings. Each of the three is tried
- * on its own, for the finding may well be that one of them cannot be reached. Never throws.
+ * on its own, for the finding may well be that one of them cannot be reached.
  */
+import { type Channel, channels, type Untold } from "../../shared/alerts.ts";
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
 import { type Finding, findingColumns, findingRow } from "../../shared/clickhouse/findings.ts";
 import { limits } from "../../shared/limits.ts";
 import { writeLog } from "../../shared/write-log.ts";
 
-/** `webhook`: takes `{ "text": … }` by POST, as Slack's and Mattermost's incoming webhooks do. */
+/**
+ * Tells each finding by its channels. Answers the channels that took all of theirs. Never throws. `webhook`: takes
+ * `{ "text": … }` by POST, as Slack's and Mattermost's incoming webhooks do.
+ */
 export async function tell(
   { client }: ClickHouseConnection,
   webhook: string | undefined,
-  findings: readonly Finding[],
+  untold: readonly Untold[],
   now: number,
-): Promise<void> {
-  if (findings.length === 0) {
-    return;
-  }
-  for (const { kind, state, severity, subject, message } of findings) {
-    const isBad = state === "open" && severity !== "note";
-    writeLog(isBad ? "error" : "log", { finding: kind, state, severity, subject, message });
-  }
-  await Promise.all([
-    attempt("findings could not be written", () =>
-      client.insert({
+): Promise<readonly Channel[]> {
+  const through: Readonly<Record<Channel, (findings: readonly Finding[]) => Promise<void>>> = {
+    log: async (findings) => findings.forEach(logFinding),
+    table: async (findings) => {
+      await client.insert({
         table: "headrace_findings",
         columns: [...findingColumns],
         values: findings.map((finding) => findingRow(finding, now)),
         format: "JSONEachRow",
         clickhouse_settings: { async_insert: 0, wait_end_of_query: 1 },
-      }),
-    ),
-    webhook === undefined || webhook === ""
-      ? undefined
-      : attempt("the alert webhook could not be reached", () => post(webhook, findings)),
-  ]);
+      });
+    },
+    webhook: async (findings) => {
+      if (webhook !== undefined && webhook !== "") {
+        await post(webhook, findings);
+      }
+    },
+  };
+  const reached = await Promise.all(
+    channels.map(async (channel) => {
+      const own = untold.filter((one) => one.channels.includes(channel)).map(({ finding }) => finding);
+      return own.length === 0 || (await attempt(channel, () => through[channel](own)));
+    }),
+  );
+  return channels.filter((_, index) => reached[index] === true);
+}
+
+function logFinding({ kind, state, severity, subject, message }: Finding): void {
+  const isBad = state === "open" && severity !== "note";
+  writeLog(isBad ? "error" : "log", { finding: kind, state, severity, subject, message });
 }
 
 async function post(webhook: string, findings: readonly Finding[]): Promise<void> {
@@ -54,10 +66,18 @@ async function post(webhook: string, findings: readonly Finding[]): Promise<void
   }
 }
 
-async function attempt(message: string, act: () => Promise<unknown>): Promise<void> {
+const failed: Readonly<Record<Channel, string>> = {
+  log: "findings could not be logged",
+  table: "findings could not be written",
+  webhook: "the alert webhook could not be reached",
+};
+
+async function attempt(channel: Channel, act: () => Promise<void>): Promise<boolean> {
   try {
     await act();
+    return true;
   } catch (error) {
-    writeLog("error", { message }, error);
+    writeLog("error", { message: failed[channel] }, error);
+    return false;
   }
 }

@@ -4,9 +4,7 @@
  * outage of ClickHouse burns no queue retries.
  */
 import { WorkerEntrypoint } from "cloudflare:workers";
-import { isBrokenInvariant } from "../../shared/assert.ts";
 import { type ClickHouseConnection, connectClickHouse } from "../../shared/clickhouse/connection.ts";
-import type { Finding } from "../../shared/clickhouse/findings.ts";
 import { takeBatch } from "../../shared/delivery/batch.ts";
 import { readMessage } from "../../shared/delivery/message.ts";
 import type { Check } from "../../shared/doctor/check.ts";
@@ -16,19 +14,16 @@ import type { Whereabouts } from "../../shared/ledger/whereabouts.ts";
 import { limits } from "../../shared/limits.ts";
 import { deadLetterQueue } from "../../shared/messages.ts";
 import { isPayloadKey, type PayloadId, type PayloadKey } from "../../shared/payload-key.ts";
-import type { ReconcileFinding } from "../../shared/reconcile/effects.ts";
 import type { MinuteBook } from "../../shared/reconcile/minute-book.ts";
 import type { ReconcileReport } from "../../shared/reconcile/run.ts";
+import { tick } from "../../shared/reconcile/tick.ts";
 import { codecVersion } from "../../shared/rows/transcode.ts";
 import type { ConsumerBindings } from "./bindings.ts";
-import { checkTraces } from "./check-traces.ts";
 import { examineConsumer } from "./examine-consumer.ts";
 import { performerOf } from "./perform.ts";
+import { cronPerformerOf } from "./perform-tick.ts";
 import { readReconcileSettings } from "./read-ledger-settings.ts";
-import { reconcile } from "./reconcile.ts";
 import { type AskedFor, erase, replay } from "./replay.ts";
-import { tell } from "./tell.ts";
-import { readRecent, readVolumes } from "./watch.ts";
 
 export { Ledger } from "./ledger-object.ts";
 
@@ -48,58 +43,18 @@ function clickHouseOf(env: ConsumerBindings): ClickHouseConnection {
   return connectClickHouse(env, env.CLICKHOUSE, fetch);
 }
 
-/**
- * The story of one cron: the ledger is woken, the table checked, the reconciler run, and people told. Each part fails by
- * itself: a ledger that cannot be woken must not keep the alerts from being judged, for one of them may say why. With
- * `everything`, payloads of any age are notified about, as a person asked. Throws a broken invariant, else what the first part
- * failed with.
- */
-async function tick(env: ConsumerBindings, everything: boolean): Promise<ReconcileReport | null> {
-  const ledger = ledgerOf(env);
-  const clickHouse = clickHouseOf(env);
+/** One tick of the cron. With `everything`, payloads of any age are notified about, as a person asked. */
+async function runTick(env: ConsumerBindings, everything: boolean): Promise<ReconcileReport | null> {
   const now = Date.now();
-  const failures: unknown[] = [];
-  const byItself = async <T>(part: () => Promise<T>): Promise<T | null> => {
-    try {
-      return await part();
-    } catch (error) {
-      failures.push(error);
-      return null;
-    }
-  };
-  // A ledger that is asked before the first payload arrives knows that nothing was there before it.
-  await byItself(() => ledger.wake());
-  await byItself(() => checkTraces(clickHouse, ledger, env.PAYLOADS, now));
-  const findings: Finding[] = [];
-  const tellLater = async (found: readonly ReconcileFinding[]): Promise<void> => {
-    findings.push(...found.map((finding) => ({ openedAt: now, ...finding })));
-  };
-  const world = { bucket: env.PAYLOADS, queue: env.RING, clickHouse, ledger, tell: tellLater };
-  const settings = readReconcileSettings(env);
-  const report = await byItself(() => reconcile(world, settings, { now, everything }));
-  await byItself(async () => {
-    const standing = await ledger.standing();
-    const book = await ledger.book();
-    const isBusy = (report?.listed ?? 0) > 0 || standing.open.length > 0;
-    const judged = await ledger.judgeAlerts({
-      runFailure: failures.map(String).join("; "),
-      recent: isBusy ? await readRecent(clickHouse, now) : null,
-      volumes: book === null ? null : await readVolumes(clickHouse, standing, book, now),
-    });
-    findings.push(...judged);
-  });
-  await tell(clickHouse, env.ALERT_WEBHOOK, findings, now);
-  if (failures.length > 0) {
-    throw failures.find(isBrokenInvariant) ?? failures[0];
-  }
-  return report;
+  const work = tick({ now, everything }, readReconcileSettings(env));
+  return await perform(work, cronPerformerOf(env, clickHouseOf(env), ledgerOf(env), now));
 }
 
 /** What the console asks of the consumer, by service binding. */
 export class Operations extends WorkerEntrypoint<ConsumerBindings> {
   /** Rings what nobody holds, however young. Null: a run is under way already. */
   async reconcile(): Promise<ReconcileReport | null> {
-    return await tick(this.env, true);
+    return await runTick(this.env, true);
   }
 
   /** How far the balance is proven. Null: the reconciler has not run yet. */
@@ -160,6 +115,6 @@ export default {
   },
 
   async scheduled(_controller, env) {
-    await tick(env, false);
+    await runTick(env, false);
   },
 } satisfies ExportedHandler<ConsumerBindings>;

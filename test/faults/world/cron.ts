@@ -1,13 +1,14 @@
 /**
- * The consumer's cron (workers/consumer/worker.ts, scheduled): wake the ledger, check the table, reconcile. It rings
+ * The consumer's cron: the product's own tick (shared/reconcile/tick.ts), its effects performed over this world. It rings
  * each minute while there is something to do, and rarely while nothing is, so that days cost little.
  */
-import { BrokenInvariant } from "../../../shared/assert.ts";
+import { type Answered, EffectFailed, failure } from "../../../shared/effect.ts";
+import type { CronEffects } from "../../../shared/reconcile/effects.ts";
+import { tick } from "../../../shared/reconcile/tick.ts";
 import type { Process } from "./clock.ts";
 import { pause } from "./consumer.ts";
-import { readTable } from "./perform.ts";
-import { reconcile } from "./reconciler.ts";
-import type { World } from "./world.ts";
+import { cronPerformerOf, type ModelCronPerformer, modelReconcileSettings } from "./perform-tick.ts";
+import { isWorldFailure, type World } from "./world.ts";
 
 const MINUTE_MS = 60_000;
 const busyMaxMs = 60 * MINUTE_MS;
@@ -88,23 +89,50 @@ function* spared({ fate }: World, process: Process): Process {
   }
 }
 
+/** What is asked at once after the effect before it: what happens in between would show nothing new. */
+const askedAtOnce: ReadonlySet<keyof CronEffects> = new Set([
+  "wake",
+  "beginRun",
+  "endRun",
+  "standing",
+  "readRecent",
+  "readVolumes",
+  "judgeAlerts",
+  "warn",
+]);
+
 function* run(world: World): Process {
+  const now = world.clock.now + world.skews.consumer;
+  const performer = cronPerformerOf(world);
+  const work = tick({ now, everything: false }, modelReconcileSettings);
   try {
-    world.ledger.wake();
-    yield* pause(world);
-    yield* checkTable(world);
-    yield* reconcile(world);
+    let step = work.next();
+    while (step.done !== true) {
+      const { name, asks } = step.value;
+      if (!askedAtOnce.has(name)) {
+        yield* pause(world);
+      }
+      step = work.next(answer(name, asks, performer));
+    }
   } catch (error) {
-    if (error instanceof BrokenInvariant || error instanceof TypeError) {
+    if (!(error instanceof EffectFailed)) {
       throw error;
     }
-    // ClickHouse, R2 or the ledger could not be asked: the next run does it.
+    // ClickHouse, R2 or the ledger could not be asked: the next tick does it.
   }
 }
 
-/** workers/consumer/check-traces.ts */
-function* checkTable(world: World): Process {
-  const { refusal, measure } = world.askTable("table check", () => readTable(world));
-  yield* pause(world);
-  world.ledger.call({ kind: "table", table: { refusal, measure } });
+function answer<Name extends keyof CronEffects>(
+  name: Name,
+  asks: CronEffects[Name]["asks"],
+  performer: ModelCronPerformer,
+): Answered<CronEffects> {
+  try {
+    return { is: "done", to: name, value: performer[name](asks) } as Answered<CronEffects>;
+  } catch (error) {
+    if (isWorldFailure(error)) {
+      return failure(error);
+    }
+    throw error; // a bug, or an invariant that broke: the schedule fails
+  }
 }

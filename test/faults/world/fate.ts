@@ -57,6 +57,7 @@ export type Fault =
   | "cron dies"
   | "cron doubled"
   | "cron skipped"
+  | "webhook fails"
   // --- losses, just between two effects
   | "ledger lost"
   | "ledger restored"

@@ -3,7 +3,16 @@
  * the world. It may die before and after a step is persisted, each of its calls can fail, it can lose everything, or
  * be restored to an older copy.
  */
+import {
+  type Channel,
+  judgeAlerts,
+  markTold,
+  nothingStands,
+  type Standing,
+  type Untold,
+} from "../../../shared/alerts.ts";
 import { unreachable } from "../../../shared/assert.ts";
+import { alertFacts } from "../../../shared/delivery/ledger-facts.ts";
 import {
   armRetry,
   begin,
@@ -20,6 +29,7 @@ import {
 import type { GroupId, GroupTask } from "../../../shared/ledger/group.ts";
 import { holds, type LedgerEvent, tokensNeeded } from "../../../shared/ledger/machine.ts";
 import type { PayloadKey } from "../../../shared/payload-key.ts";
+import type { LearntFacts } from "../../../shared/reconcile/effects.ts";
 import {
   beginRun,
   endRun,
@@ -42,6 +52,7 @@ export interface Snapshot {
   readonly state: LedgerState;
   readonly counter: number;
   readonly reconciler: Reconciler;
+  readonly standing: Standing;
 }
 
 const drawn: GroupId[] = [];
@@ -69,6 +80,7 @@ export class LedgerShell {
   isFull = false;
   /** Kept by the same Durable Object, beside the machine's state. */
   reconciler: Reconciler = newReconciler;
+  #standing: Standing = nothingStands;
   #runs = 0;
 
   constructor(world: World) {
@@ -101,10 +113,13 @@ export class LedgerShell {
     return holds(this.state, keys);
   }
 
-  beginReconcile(leaseMs: number): { readonly run: string; readonly book: MinuteBook | null } | null {
+  beginReconcile(
+    leaseMs: number,
+    takesOver: boolean,
+  ): { readonly run: string; readonly book: MinuteBook | null } | null {
     this.#reach();
     const run = String(++this.#runs);
-    const begun = beginRun(this.reconciler, { run, now: this.now, leaseMs, takesOver: false });
+    const begun = beginRun(this.reconciler, { run, now: this.now, leaseMs, takesOver });
     if (begun === null) {
       return null;
     }
@@ -126,6 +141,37 @@ export class LedgerShell {
     this.reconciler = endRun(this.reconciler, run);
   }
 
+  readStanding(): { readonly standing: Standing; readonly book: MinuteBook | null } {
+    this.#reach();
+    return { standing: this.#standing, book: this.reconciler.book };
+  }
+
+  judgeAlerts(learnt: LearntFacts): readonly Untold[] {
+    this.#reach();
+    const { head, waiting } = this.state;
+    const groups = [...this.state.dump().groups.values()];
+    const known = {
+      head,
+      waiting,
+      oldestGroups: groups.filter(({ state }) => state.at !== "held"),
+      heldGroups: groups.filter(({ state }) => state.at === "held"),
+      databaseBytes: 0,
+      broken: null,
+      book: this.reconciler.book,
+    };
+    const judged = judgeAlerts(alertFacts(known, learnt, this.now), this.#standing);
+    this.#standing = judged.standing;
+    this.#world.findingsJudged(judged.findings);
+    this.#reach();
+    return judged.standing.untold;
+  }
+
+  alertsTold(untold: readonly Untold[], reached: readonly Channel[]): void {
+    this.#reach();
+    this.#standing = markTold(this.#standing, untold, reached);
+    this.#reach();
+  }
+
   /** The call's way, or the answer's. */
   #reach(): void {
     if (
@@ -142,7 +188,7 @@ export class LedgerShell {
 
   snapshot(): Snapshot {
     const { state, reconciler } = this;
-    return { state: state.copy(), counter: state.head?.counter ?? 0, reconciler };
+    return { state: state.copy(), counter: state.head?.counter ?? 0, reconciler, standing: this.#standing };
   }
 
   /** Everything is lost: the Durable Object was deleted. What was drawn stays drawn. */
@@ -150,19 +196,21 @@ export class LedgerShell {
     this.#world.decisionsForgotten();
     this.state = new LedgerState();
     this.reconciler = newReconciler;
+    this.#standing = nothingStands;
     this.#alarmAt = null;
     this.version++;
     this.#die();
   }
 
   /** By our command, which raises the epoch in R2 first, or by somebody else, whom the counter gives away. */
-  restore({ state, reconciler }: Snapshot, byCommand: boolean): void {
+  restore({ state, reconciler, standing }: Snapshot, byCommand: boolean): void {
     if (byCommand) {
       this.#world.store.epoch = Math.max(this.#world.store.epoch ?? 0, this.state.head?.epoch ?? 0) + 1;
     }
     this.#world.decisionsForgotten();
     this.state = state.copy();
     this.reconciler = reconciler;
+    this.#standing = standing;
     this.#alarmAt = null;
     this.version++;
     this.#die();

@@ -131,7 +131,7 @@ export const small = {
     "ledger answer lost",
   ]),
   ...someOf(0.05, ["message doubled", "message late", "answer lost", "put lands unseen", "put fails"]),
-  ...someOf(0.05, ["cron dies", "cron doubled", "cron skipped"]),
+  ...someOf(0.05, ["cron dies", "cron doubled", "cron skipped", "webhook fails"]),
   ...someOf(0.02, ["client hangs up", "KV remembers a miss"]),
   "other count": 0.5,
 };

@@ -4,6 +4,8 @@
  *
  * The witness's record is for the checker alone (invariants.ts); no part of the world reads it to decide anything.
  */
+import { type Channel, channels, type Untold } from "../../../shared/alerts.ts";
+import type { Finding } from "../../../shared/clickhouse/findings.ts";
 import type { DayRows } from "../../../shared/ledger/group.ts";
 import { defaultSettings, type LedgerSettings } from "../../../shared/ledger/settings.ts";
 import { limits } from "../../../shared/limits.ts";
@@ -77,8 +79,10 @@ export interface Witness {
   readonly inserts: InsertBegan[];
   readonly deletions: Deletion[];
   readonly seals: Seal[];
-  /** Kind and subject of what people were told. */
+  /** Kind and subject of what the reconciler and the consumer told people. */
   readonly findings: Set<string>;
+  /** What the ledger judged and people have not been told by each channel: the finding, and the channels left. */
+  readonly untold: Map<string, Set<Channel>>;
   /** Rows that the table lost, or a person removed, and that are not back: `id/day`, since when. */
   readonly lost: Map<string, number>;
   /** Rows that ClickHouse acknowledged, or showed to somebody who asked: `id/day`. */
@@ -174,6 +178,7 @@ export class World {
       deletions: [],
       seals: [],
       findings: new Set(),
+      untold: new Map(),
       lost: new Map(),
       shown: new Set(),
       erased: new Set(),
@@ -250,12 +255,29 @@ export class World {
     }
   }
 
-  /** The ledger forgot what a person had asked it: what is not written anew by now is damaged as before. */
+  findingsJudged(findings: readonly Finding[]): void {
+    for (const finding of findings) {
+      this.witness.untold.set(nameOf(finding), new Set(channels));
+    }
+  }
+
+  findingsTold(channel: Channel, told: readonly Untold[]): void {
+    for (const { finding } of told) {
+      const left = this.witness.untold.get(nameOf(finding));
+      left?.delete(channel);
+      if (left?.size === 0) {
+        this.witness.untold.delete(nameOf(finding));
+      }
+    }
+  }
+
+  /** The ledger forgot what a person had asked it, and what it had not told yet: what is not written anew by now is damaged as before. */
   decisionsForgotten(): void {
     for (const id of this.witness.rewriting) {
       this.witness.damaged.add(id);
     }
     this.witness.rewriting.clear();
+    this.witness.untold.clear();
   }
 
   /** Rows by day, from whichever replica answers. */
@@ -275,4 +297,9 @@ export class World {
     }
     return rowsByDay;
   }
+}
+
+/** A telling: of a finding that opened, grew worse, or is resolved. */
+function nameOf({ kind, subject, openedAt, state, severity }: Finding): string {
+  return `${kind} ${subject} ${openedAt} ${state} ${severity}`;
 }

@@ -1,0 +1,106 @@
+/**
+ * The cron's tick: the ledger is woken, the table checked, the reconciler run, and people are told. Each part fails by
+ * itself: a ledger that cannot be woken must not keep the alerts from being judged, for one of them may say why.
+ */
+import { hourToJudge, type Standing } from "../alerts.ts";
+import { isBrokenInvariant } from "../assert.ts";
+import { EffectFailed } from "../effect.ts";
+import { limits } from "../limits.ts";
+import { ask, type CronWork, type LearntFacts } from "./effects.ts";
+import type { MinuteBook } from "./minute-book.ts";
+import { type ReconcileAsked, type ReconcileReport, reconcileRun } from "./run.ts";
+import type { ReconcileSettings } from "./settings.ts";
+
+/**
+ * One tick. Null: another run of the reconciler is under way, or this one failed. Throws a broken invariant where there
+ * was one, else what the first part failed with.
+ */
+export function* tick(asked: ReconcileAsked, settings: ReconcileSettings): CronWork<ReconcileReport | null> {
+  const failures: unknown[] = [];
+  // A ledger that is asked before the first payload arrives knows that nothing was there before it.
+  yield* byItself(ask("wake", null), failures);
+  yield* byItself(checkTable(), failures);
+  const report = yield* byItself(reconcileRun(asked, settings), failures);
+  yield* byItself(alert(asked.now, report, failures.map(messageOf).join("; ")), failures);
+  if (failures.length > 0) {
+    throw failures.find(isBrokenInvariant) ?? failures[0];
+  }
+  return report;
+}
+
+function* byItself<T>(part: CronWork<T>, failures: unknown[]): CronWork<T | null> {
+  try {
+    return yield* part;
+  } catch (error) {
+    failures.push(error);
+    return null;
+  }
+}
+
+/**
+ * Can the traces table keep the promise of one copy? While it cannot, nothing is inserted, payloads wait in the ledger,
+ * and a finding and the console's /healthz say what mends it. A ClickHouse that cannot be asked changes nothing: its
+ * INSERTs fail by themselves.
+ */
+function* checkTable(): CronWork<void> {
+  const facts = yield* orNull(ask("readTable", null), "the traces table could not be checked");
+  if (facts === null) {
+    return;
+  }
+  const { refusal, measure } = facts;
+  yield* ask("tableChecked", { refusal, measure });
+  if (measure?.ttl !== undefined) {
+    yield* orNull(
+      ask("publishTableLimits", measure.ttl),
+      "the ingress could not be told how long the table keeps rows",
+    );
+  }
+}
+
+/** Judges the alerts, and tells what has not been told by each channel; a channel that fails is tried with the next tick. */
+function* alert(now: number, report: ReconcileReport | null, runFailure: string): CronWork<void> {
+  const { standing, book } = yield* ask("standing", null);
+  // An idle ClickHouse may sleep: it is asked only when something arrived, or a finding is open.
+  const isBusy = (report?.listed ?? 0) > 0 || standing.open.length > 0;
+  const recent = isBusy
+    ? yield* orNull(ask("readRecent", now - limits.alertDeadMs), "how payloads ended could not be read")
+    : null;
+  const volumes = book === null ? null : yield* readVolumes(standing, book, now);
+  const untold = yield* ask("judgeAlerts", { runFailure, recent, volumes });
+  if (untold.length === 0) {
+    return;
+  }
+  const reached = yield* ask("tellAlerts", untold);
+  if (reached.length > 0) {
+    yield* ask("alertsTold", { untold, reached });
+  }
+}
+
+/** The median is taken over so many days. */
+const volumeDays = 7;
+
+function* readVolumes(standing: Standing, book: MinuteBook, now: number): CronWork<LearntFacts["volumes"]> {
+  const hour = hourToJudge(standing, book, now);
+  if (hour === null) {
+    return null;
+  }
+  const tenants = yield* orNull(ask("readVolumes", { hour, days: volumeDays }), "volumes could not be read");
+  return tenants === null ? null : { hour, tenants };
+}
+
+/** Null: it failed, which is logged and changes nothing. */
+function* orNull<T>(part: CronWork<T>, message: string): CronWork<T | null> {
+  try {
+    return yield* part;
+  } catch (error) {
+    if (!(error instanceof EffectFailed)) {
+      throw error;
+    }
+    yield* ask("warn", { message, reason: error.message });
+    return null;
+  }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,147 @@
+/** The cron's tick: each part fails by itself, and people are told all the same. */
+import { expect, test } from "vitest";
+import { nothingStands, untoldOf } from "../../shared/alerts.ts";
+import { BrokenInvariant } from "../../shared/assert.ts";
+import type { Finding } from "../../shared/clickhouse/findings.ts";
+import { perform } from "../../shared/effect.ts";
+import type { CronPerformer, LearntFacts } from "../../shared/reconcile/effects.ts";
+import { newBook } from "../../shared/reconcile/minute-book.ts";
+import { reconcileSettings } from "../../shared/reconcile/settings.ts";
+import { tick } from "../../shared/reconcile/tick.ts";
+
+const now = Date.UTC(2026, 10, 24, 12);
+const hourMs = 3_600_000;
+
+const finding: Finding = {
+  kind: "in_flight",
+  subject: "ledger",
+  state: "open",
+  severity: "page",
+  tenant: "",
+  message: "a payload is still in flight",
+  openedAt: now,
+};
+const untold = untoldOf([finding]);
+
+/** An idle world in which something is to be told, and what it was asked, in order. */
+function worldWith(changed: Partial<CronPerformer>): {
+  readonly performer: CronPerformer;
+  asked: string[];
+  learnt: LearntFacts[];
+} {
+  const asked: string[] = [];
+  const learnt: LearntFacts[] = [];
+  const nothing = async () => null;
+  const none = async () => [];
+  const performer: CronPerformer = {
+    wake: nothing,
+    readTable: async () => ({ refusal: "", measure: null, oldestDay: 0 }),
+    tableChecked: nothing,
+    publishTableLimits: nothing,
+    standing: async () => ({ standing: nothingStands, book: newBook(now) }),
+    readRecent: async () => ({ dead: 0, ended: 0 }),
+    readVolumes: none,
+    judgeAlerts: async (facts) => {
+      learnt.push(facts);
+      return untold;
+    },
+    tellAlerts: async () => ["log", "table"],
+    alertsTold: nothing,
+    warn: nothing,
+    beginRun: async () => ({ run: "run", book: null }),
+    endRun: nothing,
+    list: async ({ after }) => ({ objects: [], through: after, cursor: null }),
+    outcomes: none,
+    receipts: none,
+    receiptsOfIds: none,
+    storedReceipts: none,
+    holds: none,
+    rows: async () => ({ rows: new Map(), oldestDay: 0 }),
+    tally: none,
+    find: none,
+    deadLetters: none,
+    ring: nothing,
+    record: nothing,
+    delete: nothing,
+    tell: nothing,
+    save: async () => true,
+    ...changed,
+  };
+  const watched = Object.fromEntries(
+    Object.entries(performer).map(([name, act]) => [
+      name,
+      async (asks: never) => {
+        asked.push(name);
+        return await (act as (asks: never) => Promise<unknown>)(asks);
+      },
+    ]),
+  ) as unknown as CronPerformer;
+  return { performer: watched, asked, learnt };
+}
+
+const run = (performer: CronPerformer) =>
+  perform(tick({ now, everything: false }, reconcileSettings), performer);
+const fails = async (): Promise<never> => {
+  throw new Error("it cannot be asked");
+};
+
+test("what was told is noted, with the channels that took it", async () => {
+  let noted: unknown;
+  const world = worldWith({
+    alertsTold: async (told) => {
+      noted = told;
+      return null;
+    },
+  });
+  await expect(run(world.performer)).resolves.toMatchObject({ listed: 0 });
+  expect(noted).toEqual({ untold, reached: ["log", "table"] });
+});
+
+test.each(["wake", "tableChecked", "beginRun", "list", "save"] as const)(
+  "people are told although this fails, and what failed: %s",
+  async (name) => {
+    const world = worldWith({ [name]: fails });
+    await expect(run(world.performer)).rejects.toThrow("it cannot be asked");
+    expect(world.learnt).toMatchObject([{ runFailure: "Error: it cannot be asked" }]);
+    expect(world.asked.slice(-2)).toEqual(["tellAlerts", "alertsTold"]);
+  },
+);
+
+test("a broken invariant is what the tick fails with, whatever failed before it", async () => {
+  const breaks = async () => {
+    throw new BrokenInvariant("one run at a time");
+  };
+  await expect(run(worldWith({ wake: fails, beginRun: breaks }).performer)).rejects.toThrow(BrokenInvariant);
+});
+
+test("the lease is given back when a run fails, and a lease that cannot be given back ends by itself", async () => {
+  const world = worldWith({ list: fails });
+  await expect(run(world.performer)).rejects.toThrow();
+  expect(world.asked).toContain("endRun");
+  await expect(run(worldWith({ endRun: fails }).performer)).resolves.not.toBeNull();
+});
+
+test("a ClickHouse that cannot be asked changes nothing: no verdict on the table, nothing learnt", async () => {
+  const open = { ...nothingStands, open: [finding] };
+  const world = worldWith({
+    readTable: fails,
+    readRecent: fails,
+    readVolumes: fails,
+    standing: async () => ({ standing: open, book: newBook(now) }),
+  });
+  await expect(run(world.performer)).resolves.not.toBeNull();
+  expect(world.asked).not.toContain("tableChecked");
+  expect(world.learnt).toEqual([{ runFailure: "", recent: null, volumes: null }]);
+});
+
+test("an idle ClickHouse is not asked how payloads ended, and an hour's volumes are asked for once", async () => {
+  const idle = worldWith({
+    standing: async () => ({ standing: { ...nothingStands, volumeHour: now - hourMs }, book: newBook(now) }),
+  });
+  await run(idle.performer);
+  expect(idle.asked).not.toContain("readRecent");
+  expect(idle.asked).not.toContain("readVolumes");
+  const due = worldWith({});
+  await run(due.performer);
+  expect(due.learnt).toMatchObject([{ volumes: { hour: now - hourMs, tenants: [] } }]);
+});

@@ -1,0 +1,278 @@
+/** Performs what the cron's tick asks for (shared/reconcile/): all of its I/O, and none of its decisions. */
+import * as v from "valibot";
+import {
+  type Channel,
+  type Standing,
+  type TenantVolume,
+  type Untold,
+  untoldOf,
+} from "../../shared/alerts.ts";
+import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
+import { deadLetterPrefix } from "../../shared/clickhouse/dead-letters.ts";
+import {
+  minuteColumns,
+  minuteRow,
+  outcomesQuery,
+  receiptsOfKeysQuery,
+  recentQuery,
+  storedReceiptsQuery,
+  tallyQuery,
+  volumesQuery,
+  watermarkColumns,
+  watermarkRow,
+} from "../../shared/clickhouse/minutes.ts";
+import { receiptsQuery } from "../../shared/clickhouse/statements.ts";
+import type { TableMeasure } from "../../shared/ledger/group.ts";
+import { limits } from "../../shared/limits.ts";
+import type { Doorbell } from "../../shared/messages.ts";
+import { payloadOutcomes } from "../../shared/outcome.ts";
+import { isPayloadKey, type PayloadKey, payloadPrefix } from "../../shared/payload-key.ts";
+import type {
+  CronEffects,
+  CronPerformer,
+  LearntFacts,
+  Listed,
+  ListedPage,
+} from "../../shared/reconcile/effects.ts";
+import type { MinuteBook } from "../../shared/reconcile/minute-book.ts";
+import { writeLog } from "../../shared/write-log.ts";
+import type { ConsumerBindings } from "./bindings.ts";
+import { completeDoorbell, doorbellOf } from "./complete-doorbell.ts";
+import { publishTableLimits } from "./publish-table-limits.ts";
+import { parseReceipts, payloadKeySchema } from "./read-receipts.ts";
+import { countRows, readTable } from "./read-table.ts";
+import { tell } from "./tell.ts";
+
+/** The ledger's part of a tick. */
+export interface CronLedger {
+  wake(): Promise<void>;
+  tableChecked(refusal: string, measure: TableMeasure | null): Promise<void>;
+  standing(): Promise<{ readonly standing: Standing; readonly book: MinuteBook | null }>;
+  judgeAlerts(learnt: LearntFacts): Promise<readonly Untold[]>;
+  alertsTold(untold: readonly Untold[], reached: readonly Channel[]): Promise<void>;
+  /** Null: another run has the lease, and this one does not take it over. */
+  beginReconcile(
+    takesOver: boolean,
+  ): Promise<{ readonly run: string; readonly book: MinuteBook | null } | null>;
+  /** False: this run has lost the lease. */
+  keepBook(run: string, book: MinuteBook): Promise<boolean>;
+  endReconcile(run: string): Promise<void>;
+  holds(keys: readonly PayloadKey[]): Promise<readonly boolean[]>;
+}
+
+/** `now`: when the tick began, ms since the epoch. */
+export function cronPerformerOf(
+  env: ConsumerBindings,
+  clickHouse: ClickHouseConnection,
+  ledger: CronLedger,
+  now: number,
+): CronPerformer {
+  const { client, settings } = clickHouse;
+  const bucket = env.PAYLOADS;
+  const webhook = env.ALERT_WEBHOOK;
+  return {
+    // --- a tick
+    wake: async () => {
+      await ledger.wake();
+      return null;
+    },
+    readTable: async () => await readTable(clickHouse, now),
+    tableChecked: async ({ refusal, measure }) => {
+      await ledger.tableChecked(refusal, measure);
+      return null;
+    },
+    publishTableLimits: async (ttl) => {
+      await publishTableLimits(bucket, ttl);
+      return null;
+    },
+    standing: async () => await ledger.standing(),
+    readRecent: async (since) => {
+      const [recent] = v.parse(recentSchema, await read(clickHouse, recentQuery(settings, since)));
+      return recent;
+    },
+    readVolumes: async ({ hour, days }) => {
+      const rows = v.parse(volumesSchema, await read(clickHouse, volumesQuery(settings, hour, days)));
+      return volumesOf(rows, days);
+    },
+    judgeAlerts: async (learnt) => await ledger.judgeAlerts(learnt),
+    tellAlerts: async (untold) => await tell(clickHouse, webhook, untold, now),
+    alertsTold: async ({ untold, reached }) => {
+      await ledger.alertsTold(untold, reached);
+      return null;
+    },
+    warn: async ({ message, reason }) => {
+      writeLog("warn", { message, reason });
+      return null;
+    },
+
+    // --- a run of the reconciler
+    beginRun: async ({ takesOver }) => await ledger.beginReconcile(takesOver),
+    endRun: async (run) => {
+      await ledger.endReconcile(run);
+      return null;
+    },
+    list: async (asked) => await listPayloads(bucket, asked),
+    outcomes: async (keys) => v.parse(outcomesSchema, await read(clickHouse, outcomesQuery(settings, keys))),
+    receipts: async (keys) => parseReceipts(await read(clickHouse, receiptsOfKeysQuery(settings, keys))),
+    receiptsOfIds: async (ids) => parseReceipts(await read(clickHouse, receiptsQuery(settings, ids))),
+    storedReceipts: async ({ after, before, atMost }) =>
+      parseReceipts(await read(clickHouse, storedReceiptsQuery(settings, after, before, atMost))),
+    holds: async (keys) => await ledger.holds(keys),
+    rows: async (ids) => {
+      const { oldestDay } = await readTable(clickHouse, now);
+      if (oldestDay === null) {
+        throw new Error("the table's TTL is not understood: rows are no evidence (see the table check)");
+      }
+      return { rows: await countRows(clickHouse, ids), oldestDay };
+    },
+    tally: async (minute) => {
+      const tenants = v.parse(tallySchema, await read(clickHouse, tallyQuery(settings, minute)));
+      return tenants.map((tally) => ({ ...tally, checksum: BigInt(tally.checksum) }));
+    },
+    find: async (keys) => await findPayloads(bucket, keys),
+    deadLetters: async (keys) => await findRecords(bucket, keys),
+    ring: async (doorbells) => {
+      await ringAll(doorbells, env.RING);
+      return null;
+    },
+    record: async ({ minutes, watermark }) => {
+      await write(client, "headrace_minutes", minuteColumns, [
+        ...minutes.map((row) => minuteRow(row, Date.now())),
+      ]);
+      await write(client, "headrace_watermarks", watermarkColumns, [watermarkRow(watermark, Date.now())]);
+      return null;
+    },
+    delete: async (keys) => {
+      await bucket.delete([...keys]);
+      return null;
+    },
+    tell: async (findings) => {
+      await tell(
+        clickHouse,
+        webhook,
+        untoldOf(findings.map((finding) => ({ openedAt: now, ...finding }))),
+        now,
+      );
+      return null;
+    },
+    save: async ({ run, book }) => await ledger.keepBook(run, book),
+  };
+}
+
+const recentSchema = v.tuple([v.object({ dead: v.number(), ended: v.number() })]);
+
+const volumesSchema = v.array(v.object({ tenant: v.string(), daysAgo: v.number(), spans: v.number() }));
+
+function volumesOf(rows: v.InferOutput<typeof volumesSchema>, days: number): readonly TenantVolume[] {
+  const tenants = [...new Set(rows.map(({ tenant }) => tenant))];
+  return tenants.map((tenant) => {
+    const spansOf = (day: number): number =>
+      rows.find((row) => row.tenant === tenant && row.daysAgo === day)?.spans ?? 0;
+    return {
+      tenant,
+      spans: spansOf(0),
+      before: Array.from({ length: days }, (_, index) => spansOf(index + 1)),
+    };
+  });
+}
+
+/** A page of payloads with their metadata; what is no payload of ours under the prefix is passed over. */
+async function listPayloads(
+  bucket: R2Bucket,
+  { after, cursor, atMost }: CronEffects["list"]["asks"],
+): Promise<ListedPage> {
+  const page = await bucket.list({
+    prefix: payloadPrefix,
+    ...(cursor === null ? { startAfter: after } : { cursor }),
+    limit: atMost,
+    include: ["customMetadata"],
+  });
+  const objects = page.objects.flatMap((object) =>
+    isPayloadKey(object.key)
+      ? [{ key: object.key, doorbell: doorbellOf(object, object.key, "reconcile") }]
+      : [],
+  );
+  return { objects, through: page.objects.at(-1)?.key ?? after, cursor: page.truncated ? page.cursor : null };
+}
+
+/** One listing of the records from the first key to the last, not a question a key. */
+async function findRecords(bucket: R2Bucket, keys: readonly PayloadKey[]): Promise<readonly PayloadKey[]> {
+  const [first] = keys;
+  const last = keys.at(-1);
+  if (first === undefined || last === undefined) {
+    return [];
+  }
+  const asked = new Set<string>(keys.map((key) => `${deadLetterPrefix}${key}`));
+  const found = new Set<string>();
+  let from: R2ListOptions = { startAfter: `${deadLetterPrefix}${first.slice(0, -1)}` };
+  for (;;) {
+    const page = await bucket.list({ prefix: deadLetterPrefix, ...from });
+    for (const { key } of page.objects.filter((object) => asked.has(object.key))) {
+      found.add(key);
+    }
+    const seen = page.objects.at(-1)?.key ?? "";
+    if (!page.truncated || seen >= `${deadLetterPrefix}${last}`) {
+      return keys.filter((key) => found.has(`${deadLetterPrefix}${key}`));
+    }
+    from = { cursor: page.cursor };
+  }
+}
+
+async function findPayloads(bucket: R2Bucket, keys: readonly PayloadKey[]): Promise<readonly Listed[]> {
+  const found: Listed[] = [];
+  for (const key of keys) {
+    const doorbell = await completeDoorbell(bucket, key, "reconcile");
+    if (doorbell !== null) {
+      found.push({ key, doorbell });
+    }
+  }
+  return found;
+}
+
+const outcomesSchema = v.array(v.object({ key: payloadKeySchema, outcome: v.picklist(payloadOutcomes) }));
+
+const tallySchema = v.array(
+  v.object({
+    tenant: v.string(),
+    accepted: v.number(),
+    stored: v.number(),
+    dead: v.number(),
+    duplicate: v.number(),
+    erased: v.number(),
+    expired: v.number(),
+    spans: v.number(),
+    rejectedSpans: v.number(),
+    bytes: v.number(),
+    checksum: v.pipe(v.string(), v.regex(/^\d+$/)),
+  }),
+);
+
+async function read({ client }: ClickHouseConnection, query: string): Promise<unknown> {
+  const answer = await client.query({
+    query,
+    format: "JSONEachRow",
+    clickhouse_settings: { select_sequential_consistency: "1" },
+  });
+  return await answer.json();
+}
+
+async function write(
+  client: ClickHouseConnection["client"],
+  table: string,
+  columns: readonly [string, ...string[]],
+  values: readonly object[],
+): Promise<void> {
+  await client.insert({
+    table,
+    columns: [...columns],
+    values: [...values],
+    format: "JSONEachRow",
+    clickhouse_settings: { async_insert: 0, wait_end_of_query: 1, input_format_skip_unknown_fields: 0 },
+  });
+}
+
+async function ringAll(doorbells: readonly Doorbell[], queue: Queue<Doorbell>): Promise<void> {
+  for (let at = 0; at < doorbells.length; at += limits.queueMessagesMax) {
+    await queue.sendBatch(doorbells.slice(at, at + limits.queueMessagesMax).map((body) => ({ body })));
+  }
+}
