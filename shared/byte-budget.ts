@@ -5,6 +5,7 @@
  * an invocation that waits for another one's promise.
  */
 import { assert } from "./assert.ts";
+import { limits } from "./limits.ts";
 
 export class ByteBudget {
   readonly #bytesMax: number;
@@ -102,6 +103,34 @@ export class ByteBudget {
         this.#takings.delete(taking);
       }
     }
+  }
+}
+
+/**
+ * Waits for bytes, by looking again and again by a timer of one's own: workerd cancels an invocation that waits for another
+ * one's promise. Yields how many ms to wait. Null: half of the time until `deadline` is over, and there are none.
+ */
+export function* waitForBytes(
+  budget: ByteBudget,
+  holder: string,
+  bytes: number,
+  deadline: number,
+  now: () => number,
+): Generator<number, Taking | null, void> {
+  const lastTry = now() + (deadline - now()) / 2;
+  const turn: Turn = {};
+  for (;;) {
+    const at = now();
+    const times = { expiresAt: deadline, turnUntil: at + limits.bytesTurnMs };
+    const taking = budget.takeInTurn(turn, holder, bytes, at, times);
+    if (taking !== null) {
+      return taking;
+    }
+    if (at >= lastTry) {
+      budget.leave(turn);
+      return null;
+    }
+    yield limits.bytesPollMs;
   }
 }
 

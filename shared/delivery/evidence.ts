@@ -5,6 +5,7 @@
  */
 import type {
   AttemptReport,
+  DayRows,
   Evidence,
   GroupPayload,
   GroupTask,
@@ -50,25 +51,41 @@ export function* verifyGroup(task: Task<"verify">): DeliveryWork<AttemptReport> 
       key: payload.key,
       receipts: own,
       rowsByDay: (rows[i] ?? []).filter(({ day }) => day >= oldestDay),
-      object: yield* findObject(payload, own, !task.isBlind && needsCount(task.rows, own)),
+      object: yield* findObject(payload, own, rows[i] ?? [], !task.isBlind && needsCount(task.rows, own)),
     });
   }
   return { kind: "verified", running, oldestDay, payloads };
 }
 
-/** An object of the id, under the payload's own key first; its rows by day only where they are needed. */
+/**
+ * An object of the id, under the payload's own key first; its rows by day only where they are needed. Equal bytes under two
+ * keys may come to other rows, where one of the requests kept fewer traces: then the one whose rows the table has.
+ */
 function* findObject(
   payload: GroupPayload,
   receipts: readonly Receipt[],
+  rows: readonly DayRows[],
   count: boolean,
 ): DeliveryWork<Evidence["object"]> {
+  let first: Evidence["object"] = null;
   for (const key of new Set([payload.key, ...payload.duplicateKeys, ...receipts.map(({ key }) => key)])) {
     const found = yield* ask("readObject", { payload, key, count });
-    if (found !== null) {
-      return { key, ...found };
+    if (found === null) {
+      continue;
     }
+    const object = { key, ...found };
+    if (rows.length === 0 || !Array.isArray(found.rowsByDay) || isEqual(found.rowsByDay, rows)) {
+      return object;
+    }
+    first ??= object;
   }
-  return null;
+  return first;
+}
+
+function isEqual(a: readonly DayRows[], b: readonly DayRows[]): boolean {
+  return (
+    a.length === b.length && a.every(({ day, rows }) => b.some((one) => one.day === day && one.rows === rows))
+  );
 }
 
 /**

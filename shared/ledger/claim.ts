@@ -196,10 +196,16 @@ function ringLive(draft: Draft, group: Group, doorbell: Doorbell): void {
     case "open":
     case "counting":
     case "verifying":
-    case "held":
     case "clearing":
       draft.change({ ...group, payloads });
       break;
+    case "held": {
+      // Another key of these bytes may have the object whose rows the table shows: it is looked at once more.
+      const isNewKey = rung.duplicateKeys.length > owner.duplicateKeys.length;
+      const again = { due: draft.now, state: verifyingState(draft.now) };
+      draft.change({ ...group, payloads, ...(isNewKey && isInexact(state) ? again : {}) });
+      break;
+    }
     case "closing": {
       // The receipts are planned, perhaps being written: this one is appended, and settling leaves it standing.
       const isNewKey = rung.duplicateKeys.length > owner.duplicateKeys.length;
@@ -212,6 +218,11 @@ function ringLive(draft: Draft, group: Group, doorbell: Doorbell): void {
     default:
       unreachable(state);
   }
+}
+
+/** Held because of its rows, not because it breaks an invariant of ours. */
+function isInexact({ found }: Extract<Group["state"], { readonly at: "held" }>): boolean {
+  return found.every(({ reason }) => !reason.startsWith("broken_invariant"));
 }
 
 /** A doorbell came: a late ring for its id had only overtaken it. */

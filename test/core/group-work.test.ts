@@ -1,9 +1,9 @@
 import { expect, test } from "vitest";
 import { lateText } from "../../shared/clickhouse/statements.ts";
-import type { DeliveryEffects, InsertTask } from "../../shared/delivery/effects.ts";
-import { needsCount } from "../../shared/delivery/evidence.ts";
+import type { DeliveryEffects, DeliveryPerformer, InsertTask } from "../../shared/delivery/effects.ts";
+import { needsCount, verifyGroup } from "../../shared/delivery/evidence.ts";
 import { insertGroup, mayBegin } from "../../shared/delivery/insertion.ts";
-import { done } from "../../shared/effect.ts";
+import { done, perform } from "../../shared/effect.ts";
 import type { AttemptReport, GroupTask, Receipt } from "../../shared/ledger/group.ts";
 import { codecVersion, doorbell, storedReport, TestLedger } from "../ledger/world.ts";
 
@@ -97,6 +97,41 @@ test("an INSERT's deadline is told by the server's clock", () => {
   ledger.claim({ n: 1 });
   const task = ledger.takeRung();
   expect(task).toMatchObject({ step: "insert", serverDeadline: task.deadline - 7000 });
+});
+
+/** Performs a VERIFY of one payload with two keys, whose objects come to these rows; answers the object that it reports. */
+async function objectVerified(own: number, other: number, inTable: number): Promise<string | undefined> {
+  const ledger = new TestLedger();
+  ledger.claim({ n: 1, cause: "replay" });
+  const second = doorbell({ n: 1, arrival: doorbell({ n: 1 }).arrival + 60_000 });
+  ledger.claim({ n: 1, arrival: second.arrival });
+  ledger.now += 600_000;
+  const task = ledger.takeRung();
+  if (task.step !== "verify") {
+    throw new Error(`VERIFY was expected, not ${task.step}`);
+  }
+  const day = 20_781;
+  const performer: Partial<DeliveryPerformer> = {
+    findRunning: async () => false,
+    readReceipts: async (ids) => ids.map(() => []),
+    readTable: async () => ({ refusal: "", measure: null, oldestDay: 0 }),
+    countRows: async (ids) => ids.map(() => (inTable === 0 ? [] : [{ day, rows: inTable }])),
+    readObject: async ({ key }) => {
+      const rows = key === second.key ? other : own;
+      return { spans: rows, rejectedSpans: 0, bytes: 100, rowsByDay: [{ day, rows }] };
+    },
+  };
+  const report = await perform(verifyGroup(task), performer as DeliveryPerformer);
+  return report.kind === "verified" ? report.payloads[0]?.object?.key : undefined;
+}
+
+test("of two keys whose requests kept other shares of the traces, VERIFY takes the object whose rows are there", async () => {
+  const { key, arrival } = doorbell({ n: 1 });
+  const second = doorbell({ n: 1, arrival: arrival + 60_000 }).key;
+  expect(await objectVerified(10, 4, 10)).toBe(key);
+  expect(await objectVerified(10, 4, 4)).toBe(second);
+  expect(await objectVerified(10, 4, 0)).toBe(key);
+  expect(await objectVerified(10, 4, 7)).toBe(key); // explained by neither: a person decides
 });
 
 test("what a retry says it wrote is not asked: its rows may have been stored before", () => {

@@ -328,6 +328,16 @@ describe("a payload whose rows are inexact", () => {
     expect(ledger.report(verify, verified(verify, 10))?.step).toBe("receipts");
   });
 
+  test("is verified again when another key of its bytes comes: that key's object may be the one whose rows are there", () => {
+    const ledger = held();
+    ledger.claim({ n: 1, arrival: startMs + MINUTE_MS });
+    const verify = next(ledger, MINUTE_MS);
+    const [payload] = verify.payloads;
+    expect(payload).toMatchObject({ duplicateKeys: [doorbell({ n: 1, arrival: startMs + MINUTE_MS }).key] });
+    const sampled = { key, spans: 4, rejectedSpans: 0, bytes: 100, rowsByDay: [{ day: today, rows: 4 }] };
+    expect(ledger.report(verify, verified(verify, 4, { object: sampled }))?.step).toBe("receipts");
+  });
+
   test("waits for a person; accepted, it is stored as it is", () => {
     const ledger = held();
     ledger.step({ kind: "resolve", key, how: "accept" });

@@ -1,8 +1,8 @@
 /**
- * The invariants I1-I11 of the protocol, checked on what really happened: on the tables, on R2, on the ledger's state
+ * The invariants I1-I12 of the protocol, checked on what really happened: on the tables, on R2, on the ledger's state
  * and on the witness's record. Nothing here is shared with the code under test but the shapes of its data.
  */
-import type { Receipt } from "../../shared/ledger/group.ts";
+import type { Group, Receipt } from "../../shared/ledger/group.ts";
 import { defaultSettings } from "../../shared/ledger/settings.ts";
 import {
   idOfKey,
@@ -11,9 +11,9 @@ import {
   type PayloadId,
   type PayloadKey,
 } from "../../shared/payload-key.ts";
-import type { Content } from "./world/object-store.ts";
+import { type Content, rowsOfObject, sampledRows } from "./world/object-store.ts";
 import type { WrittenReceipt } from "./world/receipts-table.ts";
-import type { World } from "./world/world.ts";
+import type { Seal, World } from "./world/world.ts";
 
 export type Invariant =
   | "I1"
@@ -27,6 +27,7 @@ export type Invariant =
   | "I9"
   | "I10"
   | "I11"
+  | "I12"
   | "seal"
   | "assertion";
 
@@ -80,9 +81,11 @@ export class Checker {
   }
 
   /** I1, and on the way: what was lost is back. */
-  #atMostOneCopy({ id, rowsByDay }: Content): void {
+  #atMostOneCopy(content: Content): void {
+    const { id, rowsByDay } = content;
     const { table, witness } = this.#world;
-    if (rowsByDay.every(({ day, rows }) => table.count(id, day) >= rows)) {
+    const least = this.#leastRows(content);
+    if (least.every(({ day, rows }) => table.count(id, day) >= rows)) {
       witness.rewriting.delete(id);
     }
     for (const { day, rows } of rowsByDay) {
@@ -90,10 +93,16 @@ export class Checker {
       if (found > rows && found > rows * this.#copiesAllowed(id) && !witness.reattached.has(id)) {
         throw new Violation("I1", `${found} rows of ${id} on day ${day}, one copy is ${rows}`);
       }
-      if (found >= rows) {
+      if (found >= (least.find((one) => one.day === day)?.rows ?? 0)) {
         witness.lost.delete(`${id}/${day}`);
       }
     }
+  }
+
+  /** One copy of a content, of which a request may have kept fewer traces. */
+  #leastRows(content: Content): Content["rowsByDay"] {
+    const isSampled = this.#world.witness.landed.get(content.id)?.some((landed) => landed.isSampled) ?? false;
+    return isSampled ? sampledRows(content) : content.rowsByDay;
   }
 
   /** Equal bytes are one payload while each copy lands within K of the one before. */
@@ -108,7 +117,8 @@ export class Checker {
     return copies;
   }
 
-  #storedMeansThere({ id, rowsByDay }: Content): void {
+  #storedMeansThere(content: Content): void {
+    const { id } = content;
     const { table, receipts, witness } = this.#world;
     if (witness.damaged.has(id) || witness.rewriting.has(id) || witness.erased.has(id)) {
       return;
@@ -118,7 +128,7 @@ export class Checker {
       return;
     }
     const expired = this.#expiredDays(stored);
-    for (const { day, rows } of rowsByDay) {
+    for (const { day, rows } of this.#leastRows(content)) {
       if (expired.has(day)) {
         continue;
       }
@@ -180,12 +190,33 @@ export class Checker {
       if (group.state.at === "held" && ledger.isAwake) {
         for (const { key, reason } of group.state.found) {
           const { flaw } = witness.contents.get(idOfKey(key)) ?? {};
-          if (!witness.damaged.has(idOfKey(key)) && flaw !== "breaks an invariant") {
+          if (
+            !witness.damaged.has(idOfKey(key)) &&
+            flaw !== "breaks an invariant" &&
+            !this.#isAmbiguous(group, key)
+          ) {
             throw new Violation("I7", `${key} is held (${reason}), and nobody damaged its rows`);
           }
         }
       }
     }
+  }
+
+  /**
+   * Its keys come to other rows, and what the table holds is explained by no object that the group knows of: it waits for
+   * the key that was stored, or for a person.
+   */
+  #isAmbiguous({ payloads }: Group, key: PayloadKey): boolean {
+    const { witness, store, table } = this.#world;
+    const id = idOfKey(key);
+    const landed = witness.landed.get(id) ?? [];
+    const isMixed = landed.some(({ isSampled }) => isSampled) && landed.some(({ isSampled }) => !isSampled);
+    const known = payloads.find((payload) => payload.key === key);
+    const isExplained = [key, ...(known?.duplicateKeys ?? [])].some((one) => {
+      const object = store.get(one);
+      return object !== null && rowsOfObject(object).every(({ day, rows }) => table.count(id, day) === rows);
+    });
+    return isMixed && !isExplained;
   }
 
   #insertIsLawful(at: number): void {
@@ -228,7 +259,8 @@ export class Checker {
     if (own.outcome === "erased" || witness.damaged.has(id) || witness.resolved.has(id)) {
       return;
     }
-    for (const { day, rows } of witness.contents.get(id)?.rowsByDay ?? []) {
+    const content = witness.contents.get(id);
+    for (const { day, rows } of content === undefined ? [] : this.#leastRows(content)) {
       const since = witness.lost.get(`${id}/${day}`);
       if (
         day >= table.oldestDay &&
@@ -244,7 +276,11 @@ export class Checker {
   #sealIsTrue(at: number): void {
     const { witness, receipts, store } = this.#world;
     const seal = witness.seals[at];
-    if (seal === undefined || !seal.sealed) {
+    if (seal === undefined) {
+      return;
+    }
+    if (!seal.sealed) {
+      this.#isReopenedForAReason(seal);
       return;
     }
     for (const landed of witness.landed.values()) {
@@ -259,11 +295,22 @@ export class Checker {
         const all = receipts.ofId(idOfKey(key)).map(({ receipt }) => receipt);
         const own = all.find((receipt) => receipt.key === key);
         const lostAt = receipts.lostAt.get(key) ?? Number.NEGATIVE_INFINITY;
-        const isSeenEnded = own !== undefined && isAccounted(own, all);
+        const isSeenEnded = (own !== undefined && isAccounted(own, all)) || receipts.expired.has(key);
         if (!isSeenEnded && receipts.lostLastAt < seal.runBegan && lostAt < seal.runBegan) {
           throw new Violation("seal", `${key} has ${own?.outcome ?? "no"} receipt, and its minute is sealed`);
         }
       }
+    }
+  }
+
+  /** A minute is opened again for what has not ended in it, never because a receipt left by its TTL. */
+  #isReopenedForAReason({ minute }: Seal): void {
+    const { witness, receipts } = this.#world;
+    const own = [...witness.landed.values()]
+      .flat()
+      .filter(({ key }) => minuteToMs(minuteOfKey(key)) === minute);
+    if (own.length > 0 && own.every(({ key }) => receipts.expired.has(key))) {
+      throw new Violation("seal", `${own[0]?.key} has no receipt any more, and its minute is open again`);
     }
   }
 
@@ -293,7 +340,7 @@ export class Checker {
         const all = receipts.ofId(idOfKey(key)).map(({ receipt }) => receipt);
         const own = all.find((receipt) => receipt.key === key);
         // Deleted, and then its receipt was lost: nothing is left that could say how it ended.
-        const isKept = store.get(key) !== null;
+        const isKept = store.get(key) !== null && !receipts.expired.has(key);
         if (isKept && (own === undefined || !isAccounted(own, all)) && !this.#isHeldForGood(key)) {
           return false;
         }
@@ -368,7 +415,7 @@ export class Checker {
         throw new Violation("I7", `${id} cannot be stored, and ended stored`);
       }
       if (outcomes.has("stored") && !witness.damaged.has(id)) {
-        for (const { day, rows } of content.rowsByDay) {
+        for (const { day, rows } of this.#leastRows(content)) {
           if (table.count(id, day) > 0 && !table.view.has(`${id}/${day}`)) {
             throw new Violation("I7", `${id} ended stored, and the view has nothing of day ${day}`);
           }
@@ -382,6 +429,7 @@ export class Checker {
       }
     }
     this.#innocentsInTime();
+    this.#nothingIsInHand();
     const { rescues } = ledger.state.head ?? {};
     // Beyond so many keys of a live payload, the reconciler brings the others their receipts (shared/limits.ts).
     const keysMax = 1 + this.#world.settings.duplicateKeysMax;
@@ -413,6 +461,17 @@ export class Checker {
             `${id} is innocent, and was stored ${Math.round(ms / 60_000)} min after its first attempt`,
           );
         }
+      }
+    }
+  }
+
+  /** I12: no byte of an isolate is lost with the invocation that held it. */
+  #nothingIsInHand(): void {
+    const { bytesInHand, clock } = this.#world;
+    for (const [worker, budget] of Object.entries(bytesInHand)) {
+      const bytes = budget.bytesAt(clock.now);
+      if (bytes > 0) {
+        throw new Violation("I12", `an isolate of the ${worker} holds ${bytes} bytes for nobody`);
       }
     }
   }

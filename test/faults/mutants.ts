@@ -44,6 +44,37 @@ const told: readonly Mutant[] = [
   },
 ];
 
+const harsh: readonly Mutant[] = [
+  {
+    name: "bytes that an invocation held are lost with it",
+    file: "shared/byte-budget.ts",
+    find: "if (taking.expiresAt <= now) {",
+    replace: "if (taking.expiresAt < 0) {",
+    profile: "isolates are short of bytes",
+  },
+  {
+    name: "who died in its wait for bytes keeps its turn",
+    file: "shared/byte-budget.ts",
+    find: "if (until <= now && other !== turn) {",
+    replace: "if (until < 0 && other !== turn) {",
+    profile: "isolates are short of bytes",
+  },
+  {
+    name: "what lost its receipt to the TTL is brought in again",
+    file: "shared/reconcile/walk-minutes.ts",
+    find: "  return now - settings.receiptsMs;",
+    replace: "  return now - 100 * settings.receiptsMs;",
+    profile: "receipts expire",
+  },
+  {
+    name: "VERIFY expects the rows of the first object that it finds",
+    file: "shared/delivery/evidence.ts",
+    find: "isEqual(found.rowsByDay, rows)) {",
+    replace: "found !== null) {",
+    profile: "requests keep other shares of the traces",
+  },
+];
+
 const designed: readonly Mutant[] = [
   {
     name: "token by queue batch: each attempt has a token of its own",
@@ -600,4 +631,4 @@ const feared: readonly Mutant[] = [
   },
 ];
 
-export const mutants: readonly Mutant[] = [...designed, ...feared, ...told];
+export const mutants: readonly Mutant[] = [...designed, ...feared, ...told, ...harsh];

@@ -70,6 +70,9 @@ function run(world: World, checker: Checker, progress: { steps: number }): void 
   if (profile.ttlDays !== null) {
     keepTtl(world, profile.ttlDays);
   }
+  if (profile.receiptsDays !== null) {
+    keepReceiptsTtl(world, profile.receiptsDays);
+  }
 
   // The first cron tick comes before the first client, unless this world wants it otherwise.
   const wanted = profile.incidents["first client is first"];
@@ -149,6 +152,14 @@ function keepTtl(world: World, days: number): void {
   const day = Math.floor(clock.now / DAY_MS);
   table.expire(day - days + 1);
   clock.at((day + 1) * DAY_MS, () => keepTtl(world, days));
+}
+
+/** Receipts leave with the first midnight that they are too old at. */
+function keepReceiptsTtl(world: World, days: number): void {
+  const { clock, receipts } = world;
+  const today = Math.floor(clock.now / DAY_MS);
+  receipts.expire((today - days) * DAY_MS);
+  clock.at((today + 1) * DAY_MS, () => keepReceiptsTtl(world, days));
 }
 
 function resolve(world: World): void {

@@ -3,7 +3,7 @@
  * serves one batch.
  */
 import { untoldOf } from "../../shared/alerts.ts";
-import { ByteBudget, type Taking, type Turn } from "../../shared/byte-budget.ts";
+import { ByteBudget, type Taking, waitForBytes } from "../../shared/byte-budget.ts";
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
 import { deadLetterColumns, deadLetterPrefix, deadLetterRow } from "../../shared/clickhouse/dead-letters.ts";
 import { writtenRows } from "../../shared/clickhouse/errors.ts";
@@ -220,26 +220,16 @@ function blockSender(bucket: R2Bucket, clickHouse: ClickHouseConnection, insertM
   };
 }
 
-/**
- * Bytes for a group until its lease ends. Null: half of the lease is over, and there are none. It looks again and again by a
- * timer of its own: workerd cancels an invocation that waits for another one's promise.
- */
+/** Bytes for a group until its lease ends. Null: half of the lease is over, and there are none. */
 async function takeBytes(bytes: number, deadline: number): Promise<Taking | null> {
-  const lastTry = Date.now() + (deadline - Date.now()) / 2;
-  const turn: Turn = {};
-  for (;;) {
-    const now = Date.now();
-    const times = { expiresAt: deadline, turnUntil: now + limits.bytesTurnMs };
-    const taking = bytesInHand.takeInTurn(turn, "group", bytes, now, times);
-    if (taking !== null) {
-      return taking;
-    }
-    if (now >= lastTry) {
-      bytesInHand.leave(turn);
-      return null;
-    }
-    await new Promise((resolve) => setTimeout(resolve, limits.bytesPollMs));
+  const waiting = waitForBytes(bytesInHand, "group", bytes, deadline, Date.now);
+  let step = waiting.next();
+  while (step.done !== true) {
+    const ms = step.value;
+    await new Promise((resolve) => setTimeout(resolve, ms));
+    step = waiting.next();
   }
+  return step.value;
 }
 
 async function sendBlock(

@@ -2,12 +2,14 @@
  * An exporter, and the ingress that answers it: the product's own acceptance (shared/delivery/acceptance.ts), its effects
  * performed over this world. Every object that lands makes an R2 event.
  */
+
+import type { Taking } from "../../../shared/byte-budget.ts";
 import { type AcceptanceEffects, acceptPayload } from "../../../shared/delivery/acceptance.ts";
 import { type Answered, type Asked, done, failure } from "../../../shared/effect.ts";
 import { limits } from "../../../shared/limits.ts";
 import { formatPayloadKey } from "../../../shared/payload-key.ts";
 import type { Process } from "./clock.ts";
-import { type Content, doorbellOf, type StoredObject, StoreFailed } from "./object-store.ts";
+import { type Content, doorbellOf, type StoredObject, StoreFailed, spansOfObject } from "./object-store.ts";
 import { isWorldFailure, type World } from "./world.ts";
 
 /** How often a client sends again what was answered 503; then it gives up, and nothing was promised. */
@@ -39,11 +41,15 @@ function* sendOnce(world: World, content: Content): Process<boolean> {
   if (fate.strikes("KV remembers a miss")) {
     return false; // 401 for a minute, at a place where the key was used before it was there: nothing was promised
   }
-  const performer = performerOf(world, { key, content, arrival });
-  const counts = { spans: content.spans, outputBytes: content.spans * 100, arrival };
-  if (world.store.get(key) !== null && fate.strikes("other count")) {
-    counts.spans++; // a span has become too old since, or another key keeps fewer traces
+  const body = yield* upload(world, content);
+  if (body === "broken off" || body === null) {
+    return false; // by the client, or 503: the isolate has no bytes left for it
   }
+  const isSampled = fate.strikes("other sampling");
+  const object = { key, content, arrival, isSampled };
+  const performer = performerOf(world, object);
+  const spans = spansOfObject(object);
+  const counts = { spans, outputBytes: spans * 100, arrival };
   // The isolate that has sent the key's doorbell, or another one.
   const isNotified = world.notified.has(key) && fate.choices.below(2) === 0;
   const work = acceptPayload(key, counts, isNotified);
@@ -51,15 +57,46 @@ function* sendOnce(world: World, content: Content): Process<boolean> {
   while (step.done !== true) {
     step = work.next(answer(step.value, performer));
     yield fate.between(1, 10);
+    if (fate.strikes("send hangs")) {
+      yield clientPatienceMs;
+      return false; // its client has given up, and the platform cancels it
+    }
     if (fate.strikes("client hangs up")) {
-      return false; // the platform cancels the request: nothing more of it runs
+      return false; // the platform cancels the request: nothing more of it runs, and it gives nothing back
     }
   }
+  body.give();
   if (step.value.kind === "unreachable") {
     return false;
   }
   witness.accepted.add(key);
   return true;
+}
+
+/** Exporters wait so long for an answer. */
+const clientPatienceMs = 10_000;
+
+/** The body comes in pieces, of which any may be the last. Null: the isolate's budget has no bytes left for it. */
+function* upload(world: World, { spans }: Content): Process<Taking | "broken off" | null> {
+  const { fate, clock, bytesInHand, profile } = world;
+  const pieces = profile.rowsInHandMax === null ? 1 : fate.between(1, 3);
+  const now = () => clock.now + world.skews.ingress;
+  const bytes = (100 * spans) / pieces;
+  const taking = bytesInHand.ingress.take("acme", bytes, now(), now() + limits.bodyIdleMs);
+  for (let piece = 1; piece < pieces && taking !== null; piece++) {
+    yield fate.between(1, 3000);
+    if (fate.strikes("client hangs up")) {
+      return "broken off";
+    }
+    if (!bytesInHand.ingress.grow(taking, bytes, now(), now() + limits.bodyIdleMs)) {
+      taking.give();
+      return null;
+    }
+  }
+  if (taking !== null) {
+    taking.expiresAt = now() + limits.bodyHeldMs;
+  }
+  return taking;
 }
 
 type ModelPerformer = {
@@ -138,7 +175,12 @@ function land(world: World, object: StoredObject): boolean {
     return false;
   }
   const landed = world.witness.landed.get(content.id);
-  const one = { key, at: object.arrival - world.skews.ingress, landedAt: world.clock.now };
+  const one = {
+    key,
+    at: object.arrival - world.skews.ingress,
+    landedAt: world.clock.now,
+    isSampled: object.isSampled,
+  };
   if (landed === undefined) {
     world.witness.landed.set(content.id, [one]);
   } else {

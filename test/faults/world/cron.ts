@@ -7,7 +7,7 @@ import type { CronEffects } from "../../../shared/reconcile/effects.ts";
 import { tick } from "../../../shared/reconcile/tick.ts";
 import type { Process } from "./clock.ts";
 import { pause } from "./consumer.ts";
-import { cronPerformerOf, type ModelCronPerformer, modelReconcileSettings } from "./perform-tick.ts";
+import { cronPerformerOf, type ModelCronPerformer, reconcileSettingsOf } from "./perform-tick.ts";
 import { isWorldFailure, type World } from "./world.ts";
 
 const MINUTE_MS = 60_000;
@@ -104,7 +104,7 @@ const askedAtOnce: ReadonlySet<keyof CronEffects> = new Set([
 function* run(world: World): Process {
   const now = world.clock.now + world.skews.consumer;
   const performer = cronPerformerOf(world);
-  const work = tick({ now, everything: false }, modelReconcileSettings);
+  const work = tick({ now, everything: false }, reconcileSettingsOf(world));
   try {
     let step = work.next();
     while (step.done !== true) {

@@ -82,6 +82,8 @@ export class LedgerShell {
   reconciler: Reconciler = newReconciler;
   #standing: Standing = nothingStands;
   #runs = 0;
+  /** An older instance that is still there, and what it remembers. */
+  #moving: { readonly state: LedgerState; readonly until: number } | null = null;
 
   constructor(world: World) {
     this.#world = world;
@@ -101,6 +103,9 @@ export class LedgerShell {
     if (clock.now < ledgerAwayUntil) {
       throw new CallFailed("the ledger cannot be reached");
     }
+    if (this.#older() !== null) {
+      throw new CallFailed("an older instance of the ledger was reached, which cannot persist");
+    }
     const answer = this.#live(life());
     if (fate.strikes("ledger answer lost")) {
       throw new CallFailed("the ledger's answer was lost");
@@ -109,8 +114,9 @@ export class LedgerShell {
   }
 
   holds(keys: readonly PayloadKey[]): readonly boolean[] {
+    const older = this.#older();
     this.#reach();
-    return holds(this.state, keys);
+    return holds(older ?? this.state, keys);
   }
 
   beginReconcile(
@@ -186,6 +192,24 @@ export class LedgerShell {
     this.#call(() => wake(this.#instance, this.state));
   }
 
+  /**
+   * For a moment there are two instances, while the platform moves the object. The older one answers what it remembers;
+   * whatever it writes fails. Null: the newer one is reached.
+   */
+  #older(): LedgerState | null {
+    const { fate, clock } = this.#world;
+    if (this.#moving !== null && clock.now >= this.#moving.until) {
+      this.#moving = null;
+    }
+    if (this.#moving === null) {
+      if (fate.strikes("an older ledger answers")) {
+        this.#moving = { state: this.state.copy(), until: clock.now + fate.within(1000, 60_000) };
+      }
+      return null;
+    }
+    return fate.choices.oneOf(2) === 1 ? this.#moving.state : null;
+  }
+
   snapshot(): Snapshot {
     const { state, reconciler } = this;
     return { state: state.copy(), counter: state.head?.counter ?? 0, reconciler, standing: this.#standing };
@@ -223,6 +247,7 @@ export class LedgerShell {
 
   #die(): void {
     this.#begun = false;
+    this.#moving = null;
     this.#instance = { armedAt: null };
   }
 

@@ -35,11 +35,31 @@ export interface StoredObject {
   readonly key: PayloadKey;
   readonly content: Content;
   readonly arrival: number;
+  /** The request that put it kept fewer traces: its metadata says so, and its rows are fewer by one. */
+  readonly isSampled: boolean;
 }
 
-export function doorbellOf({ key, content, arrival }: StoredObject, cause: Doorbell["cause"]): Doorbell {
-  const spans = content.flaw === "unreadable metadata" ? 0 : content.spans;
+/** The rows that the object comes to. */
+export function rowsOfObject({ content, isSampled }: StoredObject): readonly DayRows[] {
+  return isSampled ? sampledRows(content) : content.rowsByDay;
+}
+
+/** Of the last day, which has two rows or more or none is left out. */
+export function sampledRows({ rowsByDay }: Content): readonly DayRows[] {
+  const last = rowsByDay.at(-1);
+  return last === undefined || last.rows < 2
+    ? rowsByDay
+    : [...rowsByDay.slice(0, -1), { day: last.day, rows: last.rows - 1 }];
+}
+
+export function doorbellOf(object: StoredObject, cause: Doorbell["cause"]): Doorbell {
+  const { key, content, arrival } = object;
+  const spans = content.flaw === "unreadable metadata" ? 0 : spansOfObject(object);
   return { v: 1, key, cause, spans, outputBytes: spans * 100, arrival };
+}
+
+export function spansOfObject(object: StoredObject): number {
+  return rowsOfObject(object).reduce((sum, { rows }) => sum + rows, 0);
 }
 
 /** R2 did not answer, or said no. */

@@ -14,12 +14,20 @@ import type { WrittenReceipt } from "./receipts-table.ts";
 import { QueryFailed, type World } from "./world.ts";
 
 /** The defaults, but for pages of a few keys and budgets of a few pages: so that both end in the middle of things. */
-export const modelReconcileSettings: ReconcileSettings = {
+const modelReconcileSettings: ReconcileSettings = {
   ...reconcileSettings,
   pageKeys: 3,
   listCalls: { fresh: 6, open: 6, again: 4, delete: 4 },
   auditPages: 2,
 };
+
+export function reconcileSettingsOf({ profile }: World): ReconcileSettings {
+  return profile.receiptsDays === null
+    ? modelReconcileSettings
+    : { ...modelReconcileSettings, receiptsMs: (profile.receiptsDays - 1) * DAY_MS };
+}
+
+const DAY_MS = 86_400_000;
 
 export type ModelCronPerformer = {
   readonly [Name in keyof CronEffects]: (asks: CronEffects[Name]["asks"]) => CronEffects[Name]["answers"];

@@ -2,13 +2,15 @@
  * The twin of workers/consumer/perform.ts: the consumer's effects, performed over this world, where any of them may fail
  * before or after it was done.
  */
+
 import { assert, BrokenInvariant } from "../../../shared/assert.ts";
+import { type Taking, waitForBytes } from "../../../shared/byte-budget.ts";
 import type { DeliveryEffects, FoundObject, TableFacts } from "../../../shared/delivery/effects.ts";
 import { type GroupPayload, isGroupId, type StoredPayload } from "../../../shared/ledger/group.ts";
 import { overdueMs } from "../../../shared/ledger/settings.ts";
 import { idOfKey, type PayloadId, type PayloadKey } from "../../../shared/payload-key.ts";
 import type { Process } from "./clock.ts";
-import { doorbellOf, type StoredObject } from "./object-store.ts";
+import { doorbellOf, rowsOfObject, type StoredObject, spansOfObject } from "./object-store.ts";
 import type { Message } from "./queue.ts";
 import { sendInsert } from "./send-insert.ts";
 import { QueryFailed, type World } from "./world.ts";
@@ -40,9 +42,16 @@ interface Block {
 
 export function performerOf(world: World, batch: BatchInHand, codecVersion: number): ModelPerformer {
   let block: Block | null = null;
+  let taking: Taking | null = null;
+  const drop = (): void => {
+    block = null;
+    taking?.give();
+    taking = null;
+  };
   /** When receipts were written last: a receipt that is lost after that was there for whoever deletes on its word. */
   let receiptedAt = 0;
-  const { store, table, fate, clock, ledger } = world;
+  const { store, table, fate, clock, ledger, bytesInHand } = world;
+  const bytesMax = 100 * (world.profile.rowsInHandMax ?? Number.POSITIVE_INFINITY);
   const overdueBefore = () => clock.now - overdueMs(world.settings);
   return {
     // --- a batch of messages
@@ -100,6 +109,13 @@ export function performerOf(world: World, batch: BatchInHand, codecVersion: numb
 
     // --- the work on a group
     *buildBlock({ payloads: wanted, deadline }) {
+      drop();
+      const bytes = wanted.reduce((sum, { outputBytes }) => sum + outputBytes, 0);
+      const now = () => clock.now + world.skews.consumer;
+      taking = yield* waitForBytes(bytesInHand.consumer, "group", Math.min(bytes, bytesMax), deadline, now);
+      if (taking === null) {
+        return { kind: "busy" };
+      }
       const objects: StoredObject[] = [];
       const payloads: StoredPayload[] = [];
       const unreadable: PayloadKey[] = [];
@@ -124,6 +140,7 @@ export function performerOf(world: World, batch: BatchInHand, codecVersion: numb
         }
       }
       if (unreadable.length > 0) {
+        drop();
         return { kind: "unreadable", keys: unreadable, reason: "missing_object or decode" };
       }
       if (fate.strikes("insert begins late")) {
@@ -137,7 +154,11 @@ export function performerOf(world: World, batch: BatchInHand, codecVersion: numb
         throw new BrokenInvariant("a block is built before it is sent");
       }
       const { objects, payloads } = block;
-      return yield* sendInsert(world, task, objects, payloads, codecVersion, patienceMs);
+      try {
+        return yield* sendInsert(world, task, objects, payloads, codecVersion, patienceMs);
+      } finally {
+        drop(); // not where the isolate's invocation is gone: then nothing more of this runs
+      }
     },
     readTable() {
       return world.askTable("table", () => readTable(world));
@@ -228,7 +249,7 @@ export function performerOf(world: World, batch: BatchInHand, codecVersion: numb
       return null;
     },
     report({ task, report }) {
-      block = null;
+      drop();
       return ledger.call({ kind: "report", group: task.group, attempt: task.attempt, report });
     },
     settle(settled) {
@@ -274,8 +295,9 @@ function messageAt({ messages }: BatchInHand, at: number): Message {
 }
 
 /** What one object comes to: all its rows, or those of the days that the table lacks. */
-function transcode({ key, content }: StoredObject, only: GroupPayload["only"]): StoredPayload {
-  const rowsByDay = content.rowsByDay.filter(({ day }) => only === null || only.days.includes(day));
+function transcode(object: StoredObject, only: GroupPayload["only"]): StoredPayload {
+  const { key } = object;
+  const rowsByDay = rowsOfObject(object).filter(({ day }) => only === null || only.days.includes(day));
   return { key, rowsByDay, rejectedSpans: 0, bytes: 100 };
 }
 
@@ -287,15 +309,14 @@ function rowsOf(payloads: readonly StoredPayload[]): number {
   return payloads.reduce((sum, { rowsByDay }) => rowsByDay.reduce((rows, day) => rows + day.rows, sum), 0);
 }
 
-function found({ content }: StoredObject, count: boolean): FoundObject {
-  const { spans, flaw, rowsByDay } = content;
-  const counted = count ? rowsByDay : null;
+function found(object: StoredObject, count: boolean): FoundObject {
+  const { flaw } = object.content;
   const flawed = flaw === "undecodable" ? "undecodable" : "unreadable";
   return {
-    spans,
+    spans: spansOfObject(object),
     rejectedSpans: 0,
     bytes: 100,
-    rowsByDay: flaw === "undecodable" || flaw === "unreadable metadata" ? flawed : counted,
+    rowsByDay: isUnreadable(object) ? flawed : count ? rowsOfObject(object) : null,
   };
 }
 

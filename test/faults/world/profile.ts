@@ -32,6 +32,10 @@ export interface Profile {
   readonly incidentMs: number;
   /** A payload is refused, or not decodable, with this probability. */
   readonly flaws: Readonly<Partial<Record<Exclude<Flaw, "none">, number>>>;
+  /** Receipts leave their table after so many days, if ever: the longest schedules are shorter than the product's 37. */
+  readonly receiptsDays: number | null;
+  /** What one isolate of each Worker may have in hand, in rows' worth; null: more than this world ever has. */
+  readonly rowsInHandMax: number | null;
   /** The table's TTL, if it has one. A payload has rows of yesterday, or of the last day inside or the first outside it. */
   readonly ttlDays: number | null;
   /** A payload without a flaw is stored within this of its first attempt, whatever its group holds. */
@@ -91,6 +95,8 @@ export const nothing = {
   incidents: {},
   incidentMs: 5 * MINUTE,
   flaws: {},
+  receiptsDays: null,
+  rowsInHandMax: null,
   ttlDays: null,
   innocentsWithinMs: null,
   losesSuddenly: false,
@@ -133,7 +139,8 @@ export const small = {
   ...someOf(0.05, ["message doubled", "message late", "answer lost", "put lands unseen", "put fails"]),
   ...someOf(0.05, ["cron dies", "cron doubled", "cron skipped", "webhook fails"]),
   ...someOf(0.02, ["client hangs up", "KV remembers a miss"]),
-  "other count": 0.5,
+  "other sampling": 0.1,
+  "send hangs": 0.02,
 };
 
 export const lossy = someOf(0.25, ["doorbell lost", "event lost", "group ring lost", "put lands late"]);

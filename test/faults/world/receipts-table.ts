@@ -14,6 +14,8 @@ export class ReceiptsTable {
   readonly lostAt = new Map<PayloadKey, number>();
   /** When an id was first receipted as stored. For the checker. */
   readonly firstStoredAt = new Map<PayloadId, number>();
+  /** Keys whose receipts left by their TTL. */
+  readonly expired = new Set<PayloadKey>();
   lostLastAt = Number.NEGATIVE_INFINITY;
   /** Raised by whatever changes receipts. */
   version = 0;
@@ -49,6 +51,17 @@ export class ReceiptsTable {
   /** All, in the order of keys. */
   list(): readonly WrittenReceipt[] {
     return [...this.#byKey.values()].sort((a, b) => (a.receipt.key < b.receipt.key ? -1 : 1));
+  }
+
+  /** What was written before `before`, ms since the epoch, leaves by the table's TTL. */
+  expire(before: number): void {
+    for (const [key, { at }] of this.#byKey) {
+      if (at < before) {
+        this.#byKey.delete(key);
+        this.expired.add(key);
+        this.version++;
+      }
+    }
   }
 
   /** The table is truncated, or loses its last rows: those that `isLost` picks. */

@@ -5,6 +5,7 @@
  * The witness's record is for the checker alone (invariants.ts); no part of the world reads it to decide anything.
  */
 import { type Channel, channels, type Untold } from "../../../shared/alerts.ts";
+import { ByteBudget } from "../../../shared/byte-budget.ts";
 import type { Finding } from "../../../shared/clickhouse/findings.ts";
 import type { DayRows } from "../../../shared/ledger/group.ts";
 import { defaultSettings, type LedgerSettings } from "../../../shared/ledger/settings.ts";
@@ -74,7 +75,12 @@ export interface Witness {
   /** The keys of an id that landed in R2: when they arrived, and when the put landed. */
   readonly landed: Map<
     PayloadId,
-    { readonly key: PayloadKey; readonly at: number; readonly landedAt: number }[]
+    {
+      readonly key: PayloadKey;
+      readonly at: number;
+      readonly landedAt: number;
+      readonly isSampled: boolean;
+    }[]
   >;
   readonly inserts: InsertBegan[];
   readonly deletions: Deletion[];
@@ -125,6 +131,8 @@ export class World {
   readonly ledger: LedgerShell;
   readonly cron: Cron;
   readonly witness: Witness;
+  /** One isolate of each Worker: what its invocations have in hand together, a row being 100 bytes. */
+  readonly bytesInHand: { readonly ingress: ByteBudget; readonly consumer: ByteBudget };
   codecVersion = 1;
   /** Keys whose doorbells the ingress has sent. */
   readonly notified = new Set<PayloadKey>();
@@ -152,6 +160,8 @@ export class World {
     const skew = (): number =>
       profile.skewMs === 0 ? 0 : this.fate.between(0, 2 * profile.skewMs) - profile.skewMs;
     this.skews = { ingress: skew(), consumer: skew(), ledger: -skew(), server: skew() };
+    const rows = profile.rowsInHandMax ?? Number.POSITIVE_INFINITY;
+    this.bytesInHand = { ingress: new ByteBudget(100 * rows), consumer: new ByteBudget(100 * rows) };
     this.ledger = new LedgerShell(this);
     this.cron = new Cron(this);
     const queue = (delayMs: number, batchMs: number, batchMax: number, retryMs: number, dead: Queue | null) =>
