@@ -1,8 +1,15 @@
 import { expect, test } from "vitest";
 import { lateText } from "../../shared/clickhouse/statements.ts";
-import type { DeliveryEffects, DeliveryPerformer, InsertTask } from "../../shared/delivery/effects.ts";
+import { clearRows } from "../../shared/delivery/clearing.ts";
+import type {
+  DeliveryEffects,
+  DeliveryPerformer,
+  DeliveryWork,
+  InsertTask,
+} from "../../shared/delivery/effects.ts";
 import { needsCount, verifyGroup } from "../../shared/delivery/evidence.ts";
 import { insertGroup, mayBegin } from "../../shared/delivery/insertion.ts";
+import { writeReceipts } from "../../shared/delivery/receipts.ts";
 import { done, perform } from "../../shared/effect.ts";
 import type { AttemptReport, GroupTask, Receipt } from "../../shared/ledger/group.ts";
 import { codecVersion, doorbell, storedReport, TestLedger } from "../ledger/world.ts";
@@ -13,6 +20,109 @@ test("no statement of an attempt begins at its deadline or later", () => {
   const task = ledger.takeRung();
   expect(mayBegin(task, task.deadline - 1)).toBe(true);
   expect(mayBegin(task, task.deadline)).toBe(false);
+});
+
+/** The effects that a work asks for, in order; each is answered by the performer. */
+async function askedBy(
+  work: DeliveryWork<unknown>,
+  performer: Partial<DeliveryPerformer>,
+): Promise<{ readonly asked: readonly string[]; readonly ended: unknown }> {
+  const asked: string[] = [];
+  const watched = Object.fromEntries(
+    Object.entries(performer).map(([name, act]) => [
+      name,
+      async (asks: never) => {
+        asked.push(name);
+        return await (act as (asks: never) => Promise<unknown>)(asks);
+      },
+    ]),
+  );
+  const ended = await perform(work, watched as unknown as DeliveryPerformer);
+  return { asked, ended };
+}
+
+const nothing = async () => null;
+
+test("an attempt whose lease ran out while its block was built sends nothing", async () => {
+  const ledger = new TestLedger();
+  ledger.claim({ n: 1 });
+  const task = ledger.takeRung();
+  if (task.step !== "insert") {
+    throw new Error(`an INSERT was expected, not ${task.step}`);
+  }
+  const { payloads } = storedReport(task);
+  const built = { buildBlock: async () => ({ kind: "built" as const, rows: 10, payloads }) };
+  const context = { now: () => task.deadline, codecVersion, deleteKeysMax: 1000 };
+  const { asked, ended } = await askedBy(insertGroup(task, context), built);
+  expect(asked).toEqual(["buildBlock"]);
+  expect(ended).toMatchObject({ kind: "retry", passes: true });
+});
+
+test("a DELETE whose lease ran out is not begun", async () => {
+  const task = {
+    step: "clear",
+    group: "0".repeat(32),
+    attempt: 1,
+    deadline: 1000,
+    payloads: [{ key: doorbell({ n: 1 }).key, duplicateKeys: [] }],
+  } as unknown as Parameters<typeof clearRows>[0];
+  const performer = { readReceipts: async () => [[]], hasObject: async () => true, clearRows: nothing };
+  const at = (now: number) => ({ now: () => now, codecVersion, deleteKeysMax: 1000 });
+  const late = await askedBy(clearRows(task, at(1000)), performer);
+  expect(late.asked).toEqual(["readReceipts", "hasObject"]);
+  expect(late.ended).toMatchObject({ kind: "retry" });
+  expect((await askedBy(clearRows(task, at(999)), performer)).asked).toContain("clearRows");
+});
+
+test("VERIFY ends what runs before it reads anything, and says that something ran", async () => {
+  const ledger = new TestLedger();
+  ledger.claim({ n: 1, cause: "replay" });
+  ledger.now += 600_000;
+  const task = ledger.takeRung();
+  if (task.step !== "verify") {
+    throw new Error(`VERIFY was expected, not ${task.step}`);
+  }
+  const performer: Partial<DeliveryPerformer> = {
+    findRunning: async () => true,
+    killRunning: nothing,
+    readReceipts: async (ids) => ids.map(() => []),
+    readTable: async () => ({ refusal: "", measure: null, oldestDay: 0 }),
+    countRows: async (ids) => ids.map(() => []),
+    readObject: async () => null,
+  };
+  const running = await askedBy(verifyGroup(task), performer);
+  expect(running.asked.slice(0, 2)).toEqual(["findRunning", "killRunning"]);
+  expect(running.ended).toMatchObject({ kind: "verified", running: true });
+  const alone = await askedBy(verifyGroup(task), { ...performer, findRunning: async () => false });
+  expect(alone.asked).not.toContain("killRunning");
+  expect(alone.ended).toMatchObject({ running: false });
+});
+
+test("an erasure is receipts, then rows, then objects: whoever stops in between leaves what says so", async () => {
+  const ledger = new TestLedger();
+  ledger.step({ kind: "erase", payload: doorbell({ n: 1 }), reason: "asked for" });
+  ledger.now += 600_000;
+  const verify = ledger.takeRung();
+  const { key } = doorbell({ n: 1 });
+  const object = { key, spans: 10, rejectedSpans: 0, bytes: 100, rowsByDay: [{ day: 20_781, rows: 10 }] };
+  const task = ledger.report(verify, {
+    kind: "verified",
+    running: false,
+    oldestDay: 0,
+    payloads: [{ key, receipts: [], rowsByDay: [{ day: 20_781, rows: 10 }], object }],
+  });
+  if (task?.step !== "receipts") {
+    throw new Error(`receipts were expected, not ${task?.step}`);
+  }
+  const context = { now: () => ledger.now, codecVersion, deleteKeysMax: 1000 };
+  const { asked } = await askedBy(writeReceipts(task, context), {
+    completeView: nothing,
+    writeReceipts: nothing,
+    eraseTraceTimes: nothing,
+    eraseRows: nothing,
+    eraseObjects: nothing,
+  });
+  expect(asked).toEqual(["writeReceipts", "eraseTraceTimes", "eraseRows", "eraseObjects"]);
 });
 
 test("an object is transcoded unless a transcode or a stored receipt with rows says what it comes to", () => {

@@ -11,6 +11,7 @@
  *   -- --only text      of files whose path has the text
  *   -- --least 90       exit with 1 where less than this many percent are caught
  *   -- --report file    all verdicts as JSON
+ *   -- --reviewed       those of reviewed.ts, instead of a sample
  *   -- --replay file    only those that survived in an earlier report of the same sources
  */
 import { globSync, readFileSync, writeFileSync } from "node:fs";
@@ -22,6 +23,7 @@ import { CoreTests } from "./core-tests.ts";
 import { runModel } from "./model-schedules.ts";
 import { applyMutant, type GeneratedMutant, mutantsOf } from "./operators.ts";
 import { relatedTests } from "./related-tests.ts";
+import { type ReviewedMutant, reviewed } from "./reviewed.ts";
 import { wilson } from "./score.ts";
 import { viableOf } from "./type-check.ts";
 
@@ -42,6 +44,7 @@ const { values } = parseArgs({
     least: { type: "string", default: "0" },
     report: { type: "string" },
     replay: { type: "string" },
+    reviewed: { type: "boolean", default: false },
   },
 });
 const schedules = Number(values.schedules);
@@ -59,7 +62,12 @@ const reportSchema = v.object({
 });
 
 const sources = new Map(
-  globSync(subjects, { cwd: root })
+  [
+    ...new Set([
+      ...globSync(subjects, { cwd: root }),
+      ...(values.reviewed ? reviewed.map(({ file }) => file) : []),
+    ]),
+  ]
     .sort()
     .filter((file) => file.includes(values.only))
     .map((file) => [file, readFileSync(join(root, file), "utf8")] as const),
@@ -68,6 +76,9 @@ const textOf = (file: string): string => sources.get(file) ?? "";
 
 /** The mutants to try: the first of all, shuffled, that the compiler takes. */
 function draw(all: readonly GeneratedMutant[]): readonly GeneratedMutant[] {
+  if (values.reviewed) {
+    return reviewed.filter(({ file }) => file.includes(values.only)).map(mutantOf);
+  }
   if (values.replay !== undefined) {
     const { survivors } = v.parse(reportSchema, JSON.parse(readFileSync(values.replay, "utf8")));
     const nameOf = (one: Pick<GeneratedMutant, "file" | "start" | "end" | "operator">) =>
@@ -90,6 +101,17 @@ function draw(all: readonly GeneratedMutant[]): readonly GeneratedMutant[] {
     drawn.push(...viable);
   }
   return drawn.slice(0, sample);
+}
+
+/** Throws where its text does not stand in its file exactly once. */
+function mutantOf({ name, file, find, replace }: ReviewedMutant): GeneratedMutant {
+  const [before = "", ...after] = textOf(file).split(find);
+  if (after.length !== 1) {
+    throw new Error(`"${find}" stands ${after.length} times in ${file}`);
+  }
+  const start = before.length;
+  const line = before.split("\n").length;
+  return { file, line, operator: name, start, end: start + find.length, replacement: replace };
 }
 
 let tried = 0;
