@@ -1,0 +1,122 @@
+/** The cron's effects on real parts: what R2 lists and the ledger keeps. What is decided is tried in test/core. */
+import { reset } from "cloudflare:test";
+import { env as given } from "cloudflare:workers";
+import { beforeEach, describe, expect, test } from "vitest";
+import { connectClickHouse } from "../../../shared/clickhouse/connection.ts";
+import { deadLetterPrefix } from "../../../shared/clickhouse/dead-letters.ts";
+import { formatPayloadMetadata } from "../../../shared/messages.ts";
+import { everyTrace } from "../../../shared/otlp/sample-threshold.ts";
+import {
+  formatPayloadId,
+  formatPayloadKey,
+  type PayloadKey,
+  payloadPrefix,
+} from "../../../shared/payload-key.ts";
+import { newBook } from "../../../shared/reconcile/minute-book.ts";
+import type { ConsumerBindings } from "../../../workers/consumer/bindings.ts";
+import { cronPerformerOf } from "../../../workers/consumer/perform-tick.ts";
+
+const env = given as unknown as ConsumerBindings;
+const arrival = Date.UTC(2026, 10, 24, 12);
+
+const performer = () =>
+  cronPerformerOf(env, connectClickHouse(env, undefined, fetch), env.LEDGER.getByName("0"), arrival);
+
+function keyAt(n: number): PayloadKey {
+  const bytes = new Uint8Array(16);
+  new DataView(bytes.buffer).setUint32(0, n);
+  return formatPayloadKey(arrival, "acme", formatPayloadId(bytes));
+}
+
+/** So many payloads as the ingress puts them, in order of keys. */
+async function putPayloads(count: number): Promise<readonly PayloadKey[]> {
+  const keys = Array.from({ length: count }, (_, n) => keyAt(n));
+  const customMetadata = formatPayloadMetadata({
+    version: "1",
+    type: "pb",
+    encoding: "gzip",
+    spans: 100,
+    rejectedSpans: 0,
+    inflatedBytes: 52_500,
+    outputBytes: 68_000,
+    arrival,
+    startMinMs: 0,
+    startMaxMs: arrival,
+    sampleThreshold: everyTrace,
+  });
+  await Promise.all(keys.map((key) => env.PAYLOADS.put(key, "spans", { customMetadata })));
+  return keys.toSorted();
+}
+
+beforeEach(async () => {
+  await reset();
+});
+
+/** All pages of a listing, as the reconciler asks for them. */
+async function listAll(atMost: number) {
+  const { list } = performer();
+  const keys: PayloadKey[] = [];
+  let pages = 0;
+  let cursor: string | null = null;
+  do {
+    const page: Awaited<ReturnType<typeof list>> = await list({ after: payloadPrefix, cursor, atMost });
+    keys.push(...page.objects.map(({ key }) => key));
+    expect(page.through >= (keys.at(-1) ?? "")).toBe(true);
+    ({ cursor } = page);
+    pages += 1;
+  } while (cursor !== null);
+  return { keys, pages };
+}
+
+describe("a listing", () => {
+  test("goes on behind a page that R2 cut short for its metadata, whatever was asked for", async () => {
+    const keys = await putPayloads(250);
+    const listed = await listAll(1000);
+    expect(listed.keys).toEqual(keys);
+    expect(listed.pages, "R2 lists 100 objects with their metadata").toBeGreaterThan(1);
+  });
+
+  test("passes over what is no payload of ours, and says how far it has come", async () => {
+    const keys = await putPayloads(3);
+    await env.PAYLOADS.put(`${payloadPrefix}zzz`, "somebody's");
+    expect((await listAll(1000)).keys).toEqual(keys);
+    const page = await performer().list({ after: keys.at(-1) ?? "", cursor: null, atMost: 10 });
+    expect(page).toMatchObject({ objects: [], through: `${payloadPrefix}zzz` });
+  });
+
+  test("brings each payload's doorbell, as its metadata says", async () => {
+    const [key] = await putPayloads(1);
+    const { objects } = await performer().list({ after: payloadPrefix, cursor: null, atMost: 10 });
+    expect(objects).toMatchObject([
+      { key, doorbell: { v: 1, key, cause: "reconcile", spans: 100, outputBytes: 68_000, arrival } },
+    ]);
+  });
+});
+
+test("objects and dead letters' records are found by key, and only those that were asked for", async () => {
+  const keys = await putPayloads(4);
+  const absent = keyAt(99);
+  const found = await performer().find([...keys.slice(1, 3), absent]);
+  expect(found.map(({ key }) => key)).toEqual(keys.slice(1, 3));
+  await Promise.all(
+    [keys[0], keys[2], keys[3]].map((key) => env.PAYLOADS.put(`${deadLetterPrefix}${key}`, "{}")),
+  );
+  expect(await performer().deadLetters(keys.slice(0, 3))).toEqual([keys[0], keys[2]]);
+  expect(await performer().deadLetters([])).toEqual([]);
+});
+
+test("one run has the lease until it gives it back or another is taken over, and then keeps no book", async () => {
+  const { beginRun, save, endRun } = performer();
+  const book = newBook(arrival);
+  const first = await beginRun({ takesOver: false });
+  expect(first).toMatchObject({ book: null });
+  expect(await beginRun({ takesOver: false })).toBeNull();
+  expect(await save({ run: first?.run ?? "", book })).toBe(true);
+  const second = await beginRun({ takesOver: true });
+  expect(second).toMatchObject({ book });
+  expect(await save({ run: first?.run ?? "", book: newBook(0) })).toBe(false);
+  await endRun(first?.run ?? ""); // not its lease any more
+  expect(await beginRun({ takesOver: false })).toBeNull();
+  await endRun(second?.run ?? "");
+  expect(await beginRun({ takesOver: false })).toMatchObject({ book });
+});
