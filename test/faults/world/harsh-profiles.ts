@@ -74,6 +74,17 @@ export const harshProfiles: readonly Profile[] = [
   },
   {
     ...nothing,
+    name: "a KILL that fails",
+    payloads: { least: 1, most: 2 },
+    faults: { "insert runs on": 0.6, "insert overruns": 0.6, "kill fails": 0.8, "statement runs on": 0.2 },
+    strikesMax: 12,
+    incidents: {
+      "ledger lost": { times: 1, probability: 0.5 },
+      "codec changes": { times: 1, probability: 0.3 },
+    },
+  },
+  {
+    ...nothing,
     name: "quorum is unknown",
     faults: { "quorum is unknown": 0.4, "insert answer lost": 0.1, "consumer dies": 0.05 },
     strikesMax: 8,

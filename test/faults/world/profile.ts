@@ -128,7 +128,7 @@ const insertFaults = [
 /** Every small thing: messages, answers, parts that die. */
 export const small = {
   ...someOf(0.06, insertFaults),
-  ...someOf(0.03, ["query fails", "statement fails after", "statement runs on", "kill fails", "R2 fails"]),
+  ...someOf(0.03, ["query fails", "statement fails after", "statement runs on", "R2 fails"]),
   ...someOf(0.02, [
     "consumer dies",
     "consumer stalls",
@@ -137,7 +137,9 @@ export const small = {
     "ledger answer lost",
   ]),
   ...someOf(0.05, ["message doubled", "message late", "answer lost", "put lands unseen", "put fails"]),
-  ...someOf(0.05, ["cron dies", "cron doubled", "cron skipped", "webhook fails"]),
+  ...someOf(0.05, ["cron dies", "cron doubled", "cron skipped"]),
+  // Seldom asked.
+  ...someOf(0.3, ["kill fails", "webhook fails"]),
   ...someOf(0.02, ["client hangs up", "KV remembers a miss"]),
   "other sampling": 0.1,
   "send hangs": 0.02,
@@ -197,7 +199,7 @@ export const profiles: readonly Profile[] = [
       "insert breaks off": 0.1,
       "consumer stalls": 0.1,
       "consumer dies": 0.05,
-      "kill fails": 0.3,
+      "kill fails": 0.6,
       "doorbell lost": 0.1,
       "message doubled": 0.1,
       "ledger lost": 0.05,
@@ -471,6 +473,40 @@ export const smallWorlds: readonly Profile[] = [
     incidents: { "codec changes": { times: 1, probability: 1 } },
     incidentMs: 4 * MINUTE,
     strikesMax: 5,
+  },
+  {
+    // Clients and gets that hang, bytes that nobody gives back, a key that KV does not know yet.
+    ...small1,
+    name: "every hang",
+    rowsInHandMax: 4,
+    faults: someOf(1, ["client hangs up", "send hangs", "KV remembers a miss", "R2 hangs", "consumer dies"]),
+    strikesMax: 2,
+  },
+  {
+    // What stands between us and ClickHouse delivers late or twice, or cannot say whether a quorum took it.
+    ...small1,
+    name: "every late delivery",
+    faults: someOf(1, [
+      "insert arrives late",
+      "insert arrives twice",
+      "quorum is unknown",
+      "insert answer lost",
+      "insert fails before",
+      "consumer dies",
+    ]),
+    strikesMax: 2,
+  },
+  {
+    // The platform moves the ledger's object, and the older instance is still reached.
+    ...small1,
+    name: "every second ledger",
+    faults: someOf(1, [
+      "an older ledger answers",
+      "ledger dies after",
+      "doorbell lost",
+      "insert answer lost",
+    ]),
+    strikesMax: 2,
   },
   {
     // Rows are damaged, seen to be inexact, deleted and written anew: by a DELETE that may run on, and by a ledger that may
