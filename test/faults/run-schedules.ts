@@ -1,6 +1,6 @@
 /** Shares schedules out over threads, and says in one text what was run, at what rate, and what struck how often. */
 import type { Failure, Share, ShareResult } from "./schedule-worker.ts";
-import { bundleModel, runInThread } from "./threads.ts";
+import { bundleModel, ModelThread } from "./threads.ts";
 import { smallWorlds } from "./world/profile.ts";
 
 export interface Ran {
@@ -38,12 +38,17 @@ export async function runShares(shares: readonly Share[], threads: number): Prom
   const queue = [...shares];
   const results: ShareResult[] = [];
   const work = async (): Promise<void> => {
-    for (let share = queue.shift(); share !== undefined; share = queue.shift()) {
-      const result = await runInThread(bundle, share);
-      results.push(result);
-      if (result.failure !== null) {
-        queue.length = 0;
+    const thread = new ModelThread(bundle);
+    try {
+      for (let share = queue.shift(); share !== undefined; share = queue.shift()) {
+        const result = await thread.run(share);
+        results.push(result);
+        if (result.failure !== null) {
+          queue.length = 0;
+        }
       }
+    } finally {
+      await thread.close();
     }
   };
   await Promise.all(Array.from({ length: threads }, work));

@@ -1,5 +1,5 @@
-/** A thread that runs schedules: profile by profile, seed by seed, until it has run its share or one fails. */
-import { parentPort, workerData } from "node:worker_threads";
+/** A thread that runs schedules: profile by profile, seed by seed, until it has run its share or one fails; then the next. */
+import { parentPort } from "node:worker_threads";
 import { type Outcome, runSchedule } from "./schedule.ts";
 import { EveryChoice, SeededChoices } from "./world/choices.ts";
 import { harshProfiles } from "./world/harsh-profiles.ts";
@@ -104,6 +104,7 @@ function runEvery({ worlds, schedules }: Extract<Share, { kind: "every" }>): Sha
 }
 
 if (parentPort !== null) {
+  const port = parentPort;
   Error.stackTraceLimit = 0; // failures of the world are thrown by the million, and nobody reads where
-  parentPort.postMessage(runShare(workerData as Share));
+  port.on("message", (share: Share) => port.postMessage(runShare(share)));
 }

@@ -48,16 +48,44 @@ export function mutateText(text: string, { name, file, find, replace }: Mutant):
   return parts.join(replace);
 }
 
+/** A thread that takes shares, one after the other: its code is compiled and made fast once, and not once a share. */
+export class ModelThread {
+  readonly #worker: Worker;
+
+  constructor(bundle: string) {
+    const resourceLimits = { maxYoungGenerationSizeMb };
+    this.#worker = new Worker(bundle, { eval: true, resourceLimits });
+  }
+
+  async run(share: Share): Promise<ShareResult> {
+    const worker = this.#worker;
+    return await new Promise((resolve, reject) => {
+      const exited = (code: number): void => reject(new Error(`a thread ended with ${code}`));
+      worker.once("error", reject);
+      worker.once("exit", exited);
+      worker.once("message", (result: ShareResult) => {
+        worker.off("error", reject);
+        worker.off("exit", exited);
+        resolve(result);
+      });
+      worker.postMessage(share);
+    });
+  }
+
+  async close(): Promise<void> {
+    await this.#worker.terminate();
+  }
+}
+
+/** Nearly everything that a schedule makes is garbage when it ends: the fewer collections meanwhile, the less is moved. */
+const maxYoungGenerationSizeMb = 64;
+
 /** One share in a thread of its own. */
 export async function runInThread(bundle: string, share: Share): Promise<ShareResult> {
-  return await new Promise((resolve, reject) => {
-    const worker = new Worker(bundle, { eval: true, workerData: share });
-    worker.once("message", resolve);
-    worker.once("error", reject);
-    worker.once("exit", (code) => {
-      if (code !== 0) {
-        reject(new Error(`a thread ended with ${code}`));
-      }
-    });
-  });
+  const thread = new ModelThread(bundle);
+  try {
+    return await thread.run(share);
+  } finally {
+    await thread.close();
+  }
 }

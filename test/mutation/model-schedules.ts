@@ -43,7 +43,7 @@ export async function runModel(
     throw error;
   }
   const share: Share = { kind: "seeds", profiles: tried, firstSeed: 1, stride: 1, schedules };
-  const worker = new Worker(bundle, { eval: true, workerData: share, stdout: true, stderr: true });
+  const worker = new Worker(bundle, { eval: true, stdout: true, stderr: true });
   const answer = await new Promise<ModelAnswer>((resolve) => {
     const timer = setTimeout(() => resolve({ kind: "timeout" }), timeoutMs);
     const end = (ended: ModelAnswer): void => {
@@ -58,6 +58,7 @@ export async function runModel(
       ),
     );
     worker.once("error", (error) => end({ kind: "failed", how: String(error).slice(0, 200) }));
+    worker.postMessage(share);
   });
   await worker.terminate();
   return answer;

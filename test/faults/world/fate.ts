@@ -85,8 +85,11 @@ export class Fate {
   }
 
   strikes(fault: Fault): boolean {
+    if (this.isCalm || this.#left <= 0) {
+      return false;
+    }
     const probability = this.#faults[fault];
-    if (probability === undefined || this.isCalm || this.#left <= 0 || !this.choices.happens(probability)) {
+    if (probability === undefined || !this.choices.happens(probability)) {
       return false;
     }
     this.#left--;
