@@ -118,9 +118,21 @@ const hourTextsMax = 64;
 
 /** The start of a key's minute, in milliseconds since the epoch. */
 export function minuteToMs(minute: string): number {
-  assert(minutePattern.test(minute), "a minute is YYYY-MM-DDTHHmm");
-  return Date.parse(`${minute.slice(0, 13)}:${minute.slice(13)}:00.000Z`);
+  let time = minuteTimes.get(minute);
+  if (time === undefined) {
+    assert(minutePattern.test(minute), "a minute is YYYY-MM-DDTHHmm");
+    time = Date.parse(`${minute.slice(0, 13)}:${minute.slice(13)}:00.000Z`);
+    if (minuteTimes.size >= minuteTimesMax) {
+      minuteTimes.clear();
+    }
+    minuteTimes.set(minute, time);
+  }
+  return time;
 }
+
+/** The keys of a page, and the pages of a run, are of few minutes. */
+const minuteTimes = new Map<string, number>();
+const minuteTimesMax = 64;
 
 export function formatPayloadKey(arrivalMs: number, tenant: string, id: PayloadId): PayloadKey {
   assert(tenantPattern.test(tenant), "a tenant is [a-z0-9-]{1,64}");

@@ -3,7 +3,7 @@
  * effects time passes, and the invocation may die.
  */
 import { type TakenMessage, takeBatch } from "../../../shared/delivery/batch.ts";
-import type { DeliveryEffects, DeliveryWork } from "../../../shared/delivery/effects.ts";
+import type { DeliveryEffects } from "../../../shared/delivery/effects.ts";
 import { type Answered, type Asked, EffectFailed, type Failure, failure } from "../../../shared/effect.ts";
 import type { Process } from "./clock.ts";
 import { loseSomething } from "./incidents.ts";
@@ -28,13 +28,30 @@ export function deliverBatch(world: World, messages: readonly Message[], queue: 
   });
 }
 
+/** One loop for all of it: a generator for each wait and each effect took a fifth of a schedule's time. */
 function* handleBatch(world: World, batch: BatchInHand, queue: Queue): Process {
   const { codecVersion, queues } = world; // an isolate runs one version to its end
   const taken = batch.messages.map(readMessage);
   const now = () => world.clock.now + world.skews.consumer;
   const work = takeBatch(taken, queue === queues.dead, { now, codecVersion, deleteKeysMax });
+  const performer = performerOf(world, batch, codecVersion);
   try {
-    yield* run(world, work, performerOf(world, batch, codecVersion));
+    let step = work.next();
+    while (step.done !== true) {
+      if (!sentAtOnce.has(step.value.name)) {
+        yield pauseMs(world);
+        loseSomething(world);
+      }
+      let answer: Answered<DeliveryEffects>;
+      try {
+        const result = start(step.value, performer);
+        const value = isProcess(result) ? yield* result : result;
+        answer = { is: "done", to: step.value.name, value } as typeof answer;
+      } catch (error) {
+        answer = failureOf(error);
+      }
+      step = work.next(answer);
+    }
   } catch (error) {
     if (!(error instanceof EffectFailed)) {
       throw error; // ours
@@ -53,26 +70,6 @@ function end({ messages, acked, retried }: BatchInHand, queue: Queue, arrives: b
 
 /** Statements that are sent in the very moment in which the work has looked at its clock. */
 const sentAtOnce: ReadonlySet<keyof DeliveryEffects> = new Set(["sendBlock", "clearRows"]);
-
-/** One loop for all of it: a generator for each wait and each effect took a fifth of a schedule's time. */
-function* run(world: World, work: DeliveryWork<void>, performer: ModelPerformer): Process {
-  let step = work.next();
-  while (step.done !== true) {
-    const { name } = step.value;
-    if (!sentAtOnce.has(name)) {
-      yield pauseMs(world);
-      loseSomething(world);
-    }
-    let answer: Answered<DeliveryEffects>;
-    try {
-      const result = start(step.value, performer);
-      answer = { is: "done", to: name, value: isProcess(result) ? yield* result : result } as typeof answer;
-    } catch (error) {
-      answer = failureOf(error);
-    }
-    step = work.next(answer);
-  }
-}
 
 function start<Name extends keyof DeliveryEffects>(
   { name, asks }: Asked<DeliveryEffects, Name>,
@@ -101,11 +98,6 @@ function readMessage({ body, tries }: Message): TakenMessage {
 }
 
 /** The network's way, or an isolate that waits: for its turn, for memory, for nobody knows what. */
-export function* pause(world: World): Process {
-  yield pauseMs(world);
-  loseSomething(world);
-}
-
-function pauseMs({ fate }: World): number {
+export function pauseMs({ fate }: World): number {
   return fate.strikes("consumer stalls") ? fate.within(1000, 240_000) : fate.between(1, 30);
 }

@@ -6,7 +6,8 @@ import { type Answered, EffectFailed, failure } from "../../../shared/effect.ts"
 import type { CronEffects } from "../../../shared/reconcile/effects.ts";
 import { tick } from "../../../shared/reconcile/tick.ts";
 import type { Process } from "./clock.ts";
-import { pause } from "./consumer.ts";
+import { pauseMs } from "./consumer.ts";
+import { loseSomething } from "./incidents.ts";
 import { cronPerformerOf, type ModelCronPerformer, reconcileSettingsOf } from "./perform-tick.ts";
 import { isWorldFailure, type World } from "./world.ts";
 
@@ -110,7 +111,8 @@ function* run(world: World): Process {
     while (step.done !== true) {
       const { name, asks } = step.value;
       if (!askedAtOnce.has(name)) {
-        yield* pause(world);
+        yield pauseMs(world);
+        loseSomething(world);
       }
       step = work.next(answer(name, asks, performer));
     }

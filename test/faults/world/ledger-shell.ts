@@ -72,6 +72,8 @@ export class LedgerShell {
   state = new LedgerState();
   /** Raised by each step that was persisted. */
   version = 0;
+  /** The state as it was at a version: snapshots share it, for a restore copies it once more. */
+  #copy: { readonly version: number; readonly state: LedgerState } | null = null;
   #begun = false;
   #drawn = 0;
   #instance: Instance = { armedAt: null };
@@ -212,7 +214,11 @@ export class LedgerShell {
 
   snapshot(): Snapshot {
     const { state, reconciler } = this;
-    return { state: state.copy(), counter: state.head?.counter ?? 0, reconciler, standing: this.#standing };
+    if (this.#copy?.version !== this.version) {
+      this.#copy = { version: this.version, state: state.copy() };
+    }
+    const counter = state.head?.counter ?? 0;
+    return { state: this.#copy.state, counter, reconciler, standing: this.#standing };
   }
 
   /** Everything is lost: the Durable Object was deleted. What was drawn stays drawn. */
