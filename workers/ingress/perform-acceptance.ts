@@ -9,25 +9,45 @@ import {
   type PayloadMetadata,
   payloadMetadataSchema,
 } from "../../shared/messages.ts";
-import type { PayloadKey } from "../../shared/payload-key.ts";
+import {
+  idOfKey,
+  minuteOfKey,
+  minuteToMs,
+  type PayloadId,
+  type PayloadKey,
+} from "../../shared/payload-key.ts";
 import { writeLog } from "../../shared/write-log.ts";
 import type { Deadline } from "./deadline.ts";
 
 /** Creates, and never replaces. One for all puts: it is read only. */
 const createOnly = new Headers({ "If-None-Match": "*" });
 
-/** The keys whose doorbells this isolate has sent of late: a duplicate of one of them notifies nobody. */
+/**
+ * The payloads whose doorbells this isolate has sent of late, each with the key under which they came last: a duplicate of
+ * such a key notifies nobody, and equal bytes of a later minute are known for a duplicate.
+ */
 export class NotifiedKeys {
-  readonly #keys = new Set<PayloadKey>();
+  readonly #keys = new Map<PayloadId, PayloadKey>();
 
-  has(key: PayloadKey): boolean {
-    return this.#keys.has(key);
+  has(key: PayloadKey, id: PayloadId): boolean {
+    return this.#keys.get(id) === key;
   }
 
-  add(key: PayloadKey): void {
-    this.#keys.add(key);
+  /** Did equal bytes come under a key of another minute, within the time for which the ledger remembers them? */
+  hasEarlier(key: PayloadKey, id: PayloadId): boolean {
+    const last = this.#keys.get(id);
+    if (last === undefined || last === key) {
+      return false;
+    }
+    const age = minuteToMs(minuteOfKey(key)) - minuteToMs(minuteOfKey(last));
+    return age > 0 && age <= limits.clientRetryMs;
+  }
+
+  add(key: PayloadKey, id: PayloadId): void {
+    this.#keys.delete(id); // so that it is the newest
+    this.#keys.set(id, key);
     if (this.#keys.size > limits.notifiedKeysMax) {
-      const [oldest] = this.#keys;
+      const [oldest] = this.#keys.keys();
       if (oldest !== undefined) {
         this.#keys.delete(oldest);
       }
@@ -89,7 +109,7 @@ async function send(
 ): Promise<void> {
   try {
     await queue.send(doorbell);
-    notified.add(doorbell.key);
+    notified.add(doorbell.key, idOfKey(doorbell.key));
   } catch (error) {
     const message = "the doorbell was not taken; the R2 event or the reconciler brings the payload in";
     writeLog("warn", { message, payload: doorbell.key }, error);

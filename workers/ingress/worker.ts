@@ -159,8 +159,9 @@ async function receiveBody(
     const payload = formatPayloadKey(metadata.arrival, tenant, id);
     const { spans, outputBytes, arrival } = metadata;
     const waitUntil = (promise: Promise<unknown>): void => ctx.waitUntil(promise);
+    const cameEarlier = notifiedKeys.hasEarlier(payload, id);
     const acceptance = await perform(
-      acceptPayload(payload, { spans, outputBytes, arrival }, notifiedKeys.has(payload)),
+      acceptPayload(payload, { spans, outputBytes, arrival }, notifiedKeys.has(payload, id)),
       acceptancePerformer(env.PAYLOADS, env.RING, body.bytes, metadata, notifiedKeys, deadline, waitUntil),
     );
     if (acceptance.kind !== "created") {
@@ -176,13 +177,17 @@ async function receiveBody(
         tally,
       );
     }
+    const isDuplicate = acceptance.kind === "duplicate" || cameEarlier;
+    if (isDuplicate) {
+      writeLog("log", { outcome: "accepted", payload, duplicate: true });
+    }
     if (metadata.repairs !== 0) {
       log("accepted", { payload, repairs: metadata.repairs, message });
     }
     tally.end("accepted", admission.metered ? acceptance.kind : "unmetered");
     return accepted(content.type, partialSuccess(metadata, message, acceptance), {
       "x-headrace-payload": id,
-      ...(acceptance.kind === "duplicate" ? { "x-headrace-duplicate": "1" } : {}),
+      ...(isDuplicate ? { "x-headrace-duplicate": "1" } : {}),
     });
   }
 }

@@ -55,6 +55,30 @@ test("a duplicate of another isolate's notifies with what its object says, not w
   expect(notified).toEqual([expect.objectContaining({ v: 1, cause: "ingress", spans: 40 })]);
 });
 
+test("equal bytes of a later minute are answered as a duplicate by an isolate that knows them, for as long as the ledger does", async () => {
+  const key = await makeKey();
+  const bytes = body();
+  const lines: string[] = [];
+  vi.spyOn(console, "log").mockImplementation((line) => void lines.push(line));
+  const answerAfter = async (ms: number) => {
+    vi.setSystemTime(Date.now() + ms);
+    const { headers } = await send(key, "pb", bytes);
+    return [headers.get("x-headrace-duplicate"), headers.get("x-headrace-payload")];
+  };
+  const [first, id] = await answerAfter(0);
+  expect(first).toBeNull();
+  expect(await answerAfter(2 * 60_000)).toEqual(["1", id]);
+  const keys = (await storedPayloads()).map((object) => object.key);
+  expect(keys).toHaveLength(2);
+  expect(lines.map((line) => JSON.parse(line))).toContainEqual({
+    outcome: "accepted",
+    payload: keys[1],
+    duplicate: true,
+  });
+  // The ledger may have forgotten it by now, and stores it anew: who could still call it a duplicate?
+  expect(await answerAfter(25 * 3_600_000)).toEqual([null, id]);
+});
+
 test("equal bytes whose key keeps more than what is stored are told how many spans are not", async () => {
   const [all, some] = [await makeKey({ sample: 1 }), await makeKey({ sample: 0.5 })];
   const { answers, spans } = await sendTwice(some, all);
