@@ -66,6 +66,9 @@ export const payloadSchema = v.looseObject({
   ),
   deadLetters: v.array(v.looseObject({ key: v.string(), reason: v.string(), message: v.string() })),
   rows: v.array(v.object({ day: v.string(), rows: v.number() })),
+  // A console of an older release says neither.
+  presence: v.optional(v.string(), ""),
+  advice: v.optional(v.string(), ""),
   steps: v.array(v.object({ at: v.string(), key: v.string(), what: v.string() })),
 });
 export type Payload = v.InferOutput<typeof payloadSchema>;

@@ -5,6 +5,7 @@ import { deploy } from "./commands/deploy.ts";
 import { doctor } from "./commands/doctor.ts";
 import { erase } from "./commands/erase.ts";
 import { findings } from "./commands/findings.ts";
+import { forget } from "./commands/forget.ts";
 import { keyCommands } from "./commands/keys.ts";
 import { payloadShow } from "./commands/payload.ts";
 import { reconcile } from "./commands/reconcile.ts";
@@ -19,6 +20,7 @@ export const commands: readonly Command[] = [
   payloadShow,
   ...deadLetterCommands,
   resolve,
+  forget,
   erase,
   ...keyCommands,
   reconcile,

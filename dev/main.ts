@@ -1,5 +1,6 @@
 /** `npm run dev`: starts the local pipeline, says how to use it, and stops it on Ctrl-C. */
 import { stop as stopEsbuild } from "esbuild";
+import { askConsole, watchDuplicates } from "./duplicates.ts";
 import { startPipeline } from "./pipeline.ts";
 import { CannotStart, readDevSettings } from "./settings.ts";
 import type { DevFile } from "./state-folder.ts";
@@ -50,16 +51,24 @@ function firstSignal(): Promise<void> {
 async function main(): Promise<void> {
   const settings = readDevSettings(process.env);
   console.log("Starting …");
+  let duplicates: ReturnType<typeof watchDuplicates> | undefined;
   const pipeline = await startPipeline(settings, {
-    onLog: printLog,
+    onLog: (level, message) => {
+      printLog(level, message);
+      duplicates?.readLine(message);
+    },
     doorbells: true,
     events: true,
     crons: true,
   });
   await stopEsbuild(); // its service holds 90 MB, and all is bundled
+  duplicates = watchDuplicates(askConsole(pipeline.console, pipeline.adminToken), (text) =>
+    console.error(`[duplicate] ${text}`),
+  );
   console.log(greeting(pipeline));
   await firstSignal();
   console.log("\nStopping …");
+  duplicates.stop();
   await pipeline.stop();
   console.log("Stopped. Nothing is left running.");
   process.exit(0);

@@ -303,6 +303,9 @@ export const limits = {
   /** Dead letters in one answer: more than a person reads. */
   deadLettersListed: 1000,
   findingsListed: 200,
+  /** Payloads per request that are to be let in again, and keys of each that R2 is asked for: 600 subrequests at most. */
+  forgetKeysMax: 100,
+  forgetHeadsMax: 4,
   /** Payload keys in one answer: as many as one request may name for erasing. */
   payloadsListed: 1000,
   /** Spans of a trace in one answer: enough to recognise it. */

@@ -7,14 +7,14 @@ export const payloadShow: Command = {
   name: "payload show",
   summary: "everything that happened to a payload, with times",
   about:
-    "Asks all who know of it: R2 (the object), the ledger, the receipts, the dead letters, and the table (rows by day).\nThe id is what the ingress answers as x-headrace-payload. A payload in flight that the ledger does not know is found\nby its whole key only.",
+    "Asks all who know of it: R2 (the object), the ledger, the receipts, the dead letters, and the table (rows by day).\nRows that were stored and are gone are named, with what brings them back.\nThe id is what the ingress answers as x-headrace-payload. A payload in flight that the ledger does not know is found\nby its whole key only.",
   operands: { text: "<key|id>", min: 1, max: 1 },
   flags: {},
   examples: [
     "headrace payload show p/0/t/2026-11-24T0741/acme/0123456789abcdefghijklmnog",
     "headrace payload show 0123456789abcdefghijklmnog --json",
   ],
-  badNews: "nobody knows it, or it is dead or held",
+  badNews: "nobody knows it, it is dead or held, or its rows are not what its receipt says",
   asksConsole: true,
   run: showPayload,
 };
@@ -41,6 +41,9 @@ export async function showPayload({ given, console, say, json }: Call): Promise<
   say(
     `rows      ${rows.length === 0 ? "none" : rows.map(({ day, rows: count }) => `${count} on ${day}`).join(", ")}`,
   );
+  if (payload.advice !== "") {
+    say(`          ${payload.advice}`);
+  }
   for (const { reason, message } of payload.deadLetters) {
     say(`died of   ${reason}: ${message}`);
   }
@@ -51,9 +54,12 @@ export async function showPayload({ given, console, say, json }: Call): Promise<
   return isBad(payload) ? 1 : 0;
 }
 
-function isBad({ ledger, receipts }: Payload): boolean {
+/** Its rows are not what its receipts say, for a reason that a person can do something about. */
+const badPresences = new Set(["gone", "days_gone", "inexact"]);
+
+function isBad({ ledger, receipts, presence }: Payload): boolean {
   const isDead = receipts.length > 0 && receipts.every(({ outcome }) => outcome === "dead");
-  return isDead || ledger["state"] === "held";
+  return isDead || ledger["state"] === "held" || badPresences.has(presence);
 }
 
 function ledgerText(ledger: Payload["ledger"]): string {

@@ -4,6 +4,7 @@ import type { InFlight } from "../../shared/ledger/in-flight.ts";
 import type { Whereabouts } from "../../shared/ledger/whereabouts.ts";
 import type { PayloadId, PayloadKey } from "../../shared/payload-key.ts";
 import type { MinuteBook } from "../../shared/reconcile/minute-book.ts";
+import type { Presence } from "../../shared/reconcile/presence.ts";
 
 /** The part of the consumer's `Operations` entrypoint that the console calls. */
 export interface ConsumerOperations {
@@ -12,6 +13,8 @@ export interface ConsumerOperations {
   examine(): Promise<readonly Check[]>;
   reconcile(): Promise<unknown>;
   replay(keys: readonly string[]): Promise<object>;
+  presence(id: PayloadId): Promise<Presence>;
+  forget(asked: readonly string[]): Promise<object>;
   erase(keys: readonly string[], reason: string): Promise<object>;
   resolve(key: string, how: "accept" | "rewrite"): Promise<boolean>;
   status(): Promise<unknown>;

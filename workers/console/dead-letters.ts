@@ -28,6 +28,15 @@ const keysSchema = v.pipe(
 /** `POST /api/replay` */
 export const replaySchema = v.object({ keys: keysSchema });
 
+/** `POST /api/forget`: keys or ids of payloads whose rows a person deleted. */
+export const forgetSchema = v.object({
+  keys: v.pipe(
+    v.array(v.string()),
+    v.minLength(1, "names no key"),
+    v.maxLength(limits.forgetKeysMax, `names over ${limits.forgetKeysMax} keys`),
+  ),
+});
+
 /** `POST /api/erase`: an erasure stays in the balance, so it says why. */
 export const eraseSchema = v.object({
   keys: keysSchema,

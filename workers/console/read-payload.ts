@@ -16,6 +16,7 @@ import {
   parsePayloadKey,
   payloadIdToBytes,
 } from "../../shared/payload-key.ts";
+import { type Presence, presenceText } from "../../shared/reconcile/presence.ts";
 import type { ConsumerOperations } from "./bindings.ts";
 
 const receiptsSchema = v.array(
@@ -77,6 +78,10 @@ export interface PayloadAnswer {
   }[];
   /** What the table has of it: the evidence. */
   readonly rows: readonly { readonly day: string; readonly rows: number }[];
+  /** Whether these are the rows that the receipts claim. */
+  readonly presence: Presence;
+  /** What that means for a person, and what can be done; empty where there is nothing to say. */
+  readonly advice: string;
   /** In the order of time. */
   readonly steps: readonly PayloadStep[];
 }
@@ -94,10 +99,11 @@ export async function readPayload(
   }
   // The ledger first: a payload that ends in between is then seen by its receipt.
   const ledger = await consumer.whereIs(id);
-  const [receipts, deadLetters, rows] = await Promise.all([
+  const [receipts, deadLetters, rows, presence] = await Promise.all([
     readRows(clickHouse, receiptsQuery(clickHouse.settings, [id]), receiptsSchema),
     readRows(clickHouse, deadLettersQuery(id), deadLettersSchema),
     readRows(clickHouse, countRowsQuery(clickHouse.settings, [id]), rowsSchema),
+    consumer.presence(id),
   ]);
   const keys = new Set<string>([
     ...(isPayloadKey(text) ? [text] : []),
@@ -119,6 +125,8 @@ export async function readPayload(
     })),
     deadLetters: deadLetters.map(({ key, reason, message }) => ({ key, reason, message })),
     rows: rows.map(({ day, rows: count }) => ({ day: isoOf(day * 86_400_000).slice(0, 10), rows: count })),
+    presence,
+    advice: presenceText(presence, id),
     steps: stepsOf(objects, ledger, receipts, deadLetters, id),
   };
 }

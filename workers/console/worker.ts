@@ -10,7 +10,7 @@ import { DAY_MS, limits } from "../../shared/limits.ts";
 import { writeLog } from "../../shared/write-log.ts";
 import type { ConsoleBindings } from "./bindings.ts";
 import { carriesToken } from "./check-token.ts";
-import { eraseSchema, listDeadLetters, replaySchema, resolveSchema } from "./dead-letters.ts";
+import { eraseSchema, forgetSchema, listDeadLetters, replaySchema, resolveSchema } from "./dead-letters.ts";
 import { examineConsole } from "./examine-console.ts";
 import { listFindings } from "./findings.ts";
 import { health } from "./health.ts";
@@ -156,6 +156,10 @@ const router = Router<Request, [ConsoleBindings]>()
     post(replaySchema, (env, { keys }) => env.CONSUMER.replay(keys)),
   )
   .post(
+    "/api/forget",
+    post(forgetSchema, (env, { keys }) => env.CONSUMER.forget(keys)),
+  )
+  .post(
     "/api/erase",
     post(eraseSchema, (env, { keys, reason }) => env.CONSUMER.erase(keys, reason)),
   )
@@ -183,7 +187,7 @@ const router = Router<Request, [ConsoleBindings]>()
   .all("*", () =>
     answer(404, {
       error:
-        "Nothing is here. GET /, /healthz, /metrics, /api/watermark, /api/minutes, /api/in-flight, /api/balance, /api/findings, /api/status, /api/dead-letters, /api/payload, /api/payload-spans, /api/payloads, /api/trace, /api/outcomes, /api/usage, /api/about, /api/doctor, /api/keys; POST /api/reconcile, /api/replay, /api/erase, /api/resolve, /api/keys.",
+        "Nothing is here. GET /, /healthz, /metrics, /api/watermark, /api/minutes, /api/in-flight, /api/balance, /api/findings, /api/status, /api/dead-letters, /api/payload, /api/payload-spans, /api/payloads, /api/trace, /api/outcomes, /api/usage, /api/about, /api/doctor, /api/keys; POST /api/reconcile, /api/replay, /api/forget, /api/erase, /api/resolve, /api/keys.",
     }),
   );
 

@@ -50,6 +50,9 @@ const insertSettings = {
   input_format_skip_unknown_fields: 0,
 } as const;
 
+/** Keys that a line about duplicates names. */
+const duplicatesLogged = 20;
+
 type Effect<Name extends keyof DeliveryEffects> = DeliveryEffects[Name]["asks"];
 
 /** `ledger`: the object that holds the groups. */
@@ -130,6 +133,11 @@ export function performerOf(
     completeView: (ids) => command(completeViewStatement(settings, ids)),
     writeDeadLetters: ({ receipts, now }) => writeDeadLetters(bucket, clickHouse, receipts, now),
     writeReceipts: async ({ receipts, now }) => {
+      const duplicates = receipts.filter(({ outcome }) => outcome === "duplicate").map(({ key }) => key);
+      if (duplicates.length > 0) {
+        const line = { outcome: "duplicate", payloads: duplicates.length };
+        writeLog("log", { ...line, duplicates: duplicates.slice(0, duplicatesLogged) });
+      }
       await client.insert({
         table: "headrace_receipts",
         columns: [...receiptColumns],

@@ -15,11 +15,13 @@ import { limits } from "../../shared/limits.ts";
 import { deadLetterQueue } from "../../shared/messages.ts";
 import { isPayloadKey, type PayloadId, type PayloadKey } from "../../shared/payload-key.ts";
 import type { MinuteBook } from "../../shared/reconcile/minute-book.ts";
+import type { Presence } from "../../shared/reconcile/presence.ts";
 import type { ReconcileReport } from "../../shared/reconcile/run.ts";
 import { tick } from "../../shared/reconcile/tick.ts";
 import { codecVersion } from "../../shared/rows/transcode.ts";
 import type { ConsumerBindings } from "./bindings.ts";
 import { examineConsumer } from "./examine-consumer.ts";
+import { type Forgotten, forget, readPresences } from "./forget.ts";
 import { performerOf } from "./perform.ts";
 import { cronPerformerOf } from "./perform-tick.ts";
 import { readReconcileSettings } from "./read-ledger-settings.ts";
@@ -80,6 +82,17 @@ export class Operations extends WorkerEntrypoint<ConsumerBindings> {
   /** Brings payloads in again, wherever they ended. */
   async replay(keys: readonly string[]): Promise<AskedFor> {
     return await replay(this.env.PAYLOADS, this.env.RING, keys);
+  }
+
+  /** What the table has of a payload, compared with its receipts. */
+  async presence(id: PayloadId): Promise<Presence> {
+    const seen = await readPresences(clickHouseOf(this.env), ledgerOf(this.env), [id]);
+    return seen.get(id)?.presence ?? "no_receipt";
+  }
+
+  /** Lets payloads in again whose rows a person deleted. `asked`: keys or ids. */
+  async forget(asked: readonly string[]): Promise<Forgotten> {
+    return await forget(this.env.PAYLOADS, this.env.RING, clickHouseOf(this.env), ledgerOf(this.env), asked);
   }
 
   /** Erases payloads under all of their keys: rows, objects; their receipts stay and say why. */

@@ -1,0 +1,142 @@
+/**
+ * A person deleted rows and wants them again. Nothing is taken out of any memory: the payload's object is notified about
+ * with cause `replay`, so that the ledger verifies it after its fence and inserts what is missing under a new token
+ * (decision 0014). Here is only looked at which payloads that makes sense for.
+ */
+import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
+import { receiptsQuery } from "../../shared/clickhouse/statements.ts";
+import type { Receipt } from "../../shared/ledger/group.ts";
+import type { Whereabouts } from "../../shared/ledger/whereabouts.ts";
+import { limits } from "../../shared/limits.ts";
+import type { Doorbell } from "../../shared/messages.ts";
+import {
+  idOfKey,
+  isPayloadId,
+  isPayloadKey,
+  type PayloadId,
+  type PayloadKey,
+} from "../../shared/payload-key.ts";
+import { forgettingOf, type Presence, presenceOf } from "../../shared/reconcile/presence.ts";
+import { completeDoorbell } from "./complete-doorbell.ts";
+import { parseReceipts } from "./read-receipts.ts";
+import { countRows, readTable } from "./read-table.ts";
+
+interface Knows {
+  whereIs(id: PayloadId): Promise<Whereabouts>;
+}
+
+export interface Forgotten {
+  /** What was asked for and handed to the ledger. */
+  readonly taken: readonly string[];
+  /** Those of `taken` that the ledger will hold, for a person to resolve. */
+  readonly heldNext: readonly string[];
+  readonly refused: readonly { readonly asked: string; readonly why: string }[];
+  /** Neither a payload's key nor its id, or nobody knows of it. */
+  readonly missing: readonly string[];
+}
+
+interface Seen {
+  readonly presence: Presence;
+  readonly receipts: readonly Receipt[];
+}
+
+/** What the table has of these payloads. The ledger is asked before the rows are read: what ends in between is seen. */
+export async function readPresences(
+  clickHouse: ClickHouseConnection,
+  ledger: Knows,
+  ids: readonly PayloadId[],
+): Promise<ReadonlyMap<PayloadId, Seen>> {
+  if (ids.length === 0) {
+    return new Map();
+  }
+  const at = await Promise.all(ids.map((id) => ledger.whereIs(id)));
+  const { client, settings } = clickHouse;
+  const answer = await client.query({ query: receiptsQuery(settings, ids), format: "JSONEachRow" });
+  const receipts = Map.groupBy(parseReceipts(await answer.json()), ({ key }) => idOfKey(key));
+  const [rows, { oldestDay }] = await Promise.all([
+    countRows(clickHouse, ids),
+    readTable(clickHouse, Date.now()),
+  ]);
+  return new Map(
+    ids.map((id, i) => {
+      const facts = {
+        at: at[i] ?? ({ at: "unknown" } as const),
+        receipts: receipts.get(id) ?? [],
+        rowsByDay: rows.get(id) ?? [],
+        oldestDay,
+      };
+      return [id, { presence: presenceOf(facts), receipts: facts.receipts }];
+    }),
+  );
+}
+
+/** Lets payloads in again whose rows a person deleted. `asked`: keys or ids, at most `limits.forgetKeysMax`. */
+export async function forget(
+  bucket: R2Bucket,
+  queue: Queue<Doorbell>,
+  clickHouse: ClickHouseConnection,
+  ledger: Knows,
+  asked: readonly string[],
+): Promise<Forgotten> {
+  const taken: string[] = [];
+  const heldNext: string[] = [];
+  const refused: { asked: string; why: string }[] = [];
+  const missing: string[] = [];
+  const idOf = (text: string) => (isPayloadId(text) ? text : isPayloadKey(text) ? idOfKey(text) : undefined);
+  const ids = [...new Set(asked.map(idOf))].filter((id) => id !== undefined);
+  const seen = await readPresences(clickHouse, ledger, ids);
+  const rung = new Set<PayloadId>();
+  for (const text of asked) {
+    const id = idOf(text);
+    const one = id === undefined ? undefined : seen.get(id);
+    if (id === undefined || one === undefined) {
+      missing.push(text);
+      continue;
+    }
+    if (rung.has(id)) {
+      taken.push(text); // the same payload, asked for by its other key
+      continue;
+    }
+    const doorbell = await findObject(bucket, one.receipts, text);
+    if (doorbell === null && one.presence === "no_receipt") {
+      missing.push(text);
+      continue;
+    }
+    const forgetting = forgettingOf(one.presence, doorbell !== null);
+    if (forgetting.kind === "refuse" || doorbell === null) {
+      refused.push({ asked: text, why: forgetting.kind === "refuse" ? forgetting.why : "R2 has no object" });
+      continue;
+    }
+    await queue.send(doorbell);
+    rung.add(id);
+    taken.push(text);
+    if (forgetting.isHeldNext) {
+      heldNext.push(text);
+    }
+  }
+  return { taken, heldNext, refused, missing };
+}
+
+/**
+ * An object of the payload, under the key whose receipt says `stored` where there is one: then this receipt stands for the
+ * rows that come, and the payload's other keys stay its duplicates.
+ */
+async function findObject(
+  bucket: R2Bucket,
+  receipts: readonly Receipt[],
+  asked: string,
+): Promise<Doorbell | null> {
+  const stored = receipts.filter(({ outcome }) => outcome === "stored").map(({ key }) => key);
+  const keys = new Set<PayloadKey>([
+    ...stored,
+    ...(isPayloadKey(asked) ? [asked] : []),
+    ...receipts.map(({ key }) => key),
+  ]);
+  for (const key of [...keys].slice(0, limits.forgetHeadsMax)) {
+    const doorbell = await completeDoorbell(bucket, key, "replay");
+    if (doorbell !== null) {
+      return doorbell;
+    }
+  }
+  return null;
+}
