@@ -58,7 +58,8 @@ export function* verifyGroup(task: Task<"verify">): DeliveryWork<AttemptReport> 
 }
 
 /**
- * An object of the id, under the payload's own key first; its rows by day only where they are needed. Equal bytes under two
+ * An object of the id, under the key that is receipted as stored first, so that this key stays the one that is, then under
+ * the payload's own; its rows by day only where they are needed. Equal bytes under two
  * keys may come to other rows, where one of the requests kept fewer traces: then the one whose rows the table has.
  */
 function* findObject(
@@ -68,7 +69,9 @@ function* findObject(
   count: boolean,
 ): DeliveryWork<Evidence["object"]> {
   let first: Evidence["object"] = null;
-  for (const key of new Set([payload.key, ...payload.duplicateKeys, ...receipts.map(({ key }) => key)])) {
+  const stored = receipts.filter(({ outcome }) => outcome === "stored");
+  const keys = [...stored.map(({ key }) => key), payload.key, ...payload.duplicateKeys];
+  for (const key of new Set([...keys, ...receipts.map((receipt) => receipt.key)])) {
     const found = yield* ask("readObject", { payload, key, count });
     if (found === null) {
       continue;

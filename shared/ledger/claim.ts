@@ -186,12 +186,17 @@ function ringLive(draft: Draft, group: Group, doorbell: Doorbell): void {
   const id = idOfKey(key);
   const owner = group.payloads.find((payload) => idOfKey(payload.key) === id);
   assert(owner !== undefined, "an id is placed in a group that has it");
+  const { state } = group;
   const rung = withRing(owner, doorbell, settings);
-  if (rung === owner) {
+  // Its rows are decided, and somebody who looked misses them: a person may have deleted them since.
+  const isAsked =
+    state.at === "closing" &&
+    mayStoreAgain(doorbell.cause) &&
+    state.asked?.some((one) => idOfKey(one) === id) !== true;
+  if (rung === owner && !isAsked) {
     return;
   }
   const payloads = group.payloads.map((payload) => (payload === owner ? rung : payload));
-  const { state } = group;
   switch (state.at) {
     case "open":
     case "counting":
@@ -212,7 +217,8 @@ function ringLive(draft: Draft, group: Group, doorbell: Doorbell): void {
       const receipts = isNewKey
         ? [...state.receipts, receiptBesides(state, key, owner, group)]
         : state.receipts;
-      draft.change({ ...group, payloads, state: { ...state, receipts } });
+      const asked = isAsked ? { asked: [...(state.asked ?? []), key] } : {};
+      draft.change({ ...group, payloads, state: { ...state, receipts, ...asked } });
       break;
     }
     default:

@@ -99,8 +99,8 @@ export type GroupTask =
   | (TaskBase & { readonly step: "count" })
   /**
    * Look for running queries whose id begins with `group.` and KILL them; read the receipts by payload id over all
-   * its keys, then the rows by (payload, day), then look for an object under one of its keys (the payload's key
-   * first); report `verified`. An object is transcoded for its rows by day only if neither `rows` nor a `stored`
+   * its keys, then the rows by (payload, day), then look for an object under one of its keys (one that is receipted as
+   * stored first, then the payload's key); report `verified`. An object is transcoded for its rows by day only if neither `rows` nor a `stored`
    * receipt says them.
    */
   | (TaskBase & {
@@ -258,6 +258,8 @@ export type GroupState =
       readonly completeView: boolean;
       /** What becomes of its ids. */
       readonly ended: readonly EndedPayload[];
+      /** Keys that somebody missed meanwhile (audit, replay): their payloads are verified when the receipts are written. */
+      readonly asked?: readonly PayloadKey[];
     }
   /** The table has neither none nor all of it: nobody inserts until a person resolves it. */
   | {

@@ -28,6 +28,7 @@ import {
   dueNever,
   type Group,
   type GroupId,
+  type GroupPayload,
   type GroupState,
   type GroupTask,
 } from "./group.ts";
@@ -94,6 +95,8 @@ export function tokensNeeded(event: LedgerEvent): number {
         default:
           return limits.splitParts;
       }
+    case "settle": // each group may leave one
+      return event.settled.length + 3;
     default:
       return 4;
   }
@@ -224,7 +227,10 @@ const heldGroupsRead = 100;
 
 // --- settling
 
-/** The receipts that this attempt was handed are written. What was appended since is still owed. */
+/**
+ * The receipts that this attempt was handed are written. What was appended since is still owed. What somebody asked for
+ * meanwhile, to erase it or because its rows are missing, is verified then.
+ */
 function settle(draft: Draft, group: Group): void {
   const { now, settings } = draft;
   const { state } = group;
@@ -237,7 +243,12 @@ function settle(draft: Draft, group: Group): void {
   const toErase = group.payloads.filter(({ erase }) => erase !== null);
   const isErased = (key: PayloadKey): boolean =>
     state.ended.some((ended) => ended.outcome === "erased" && idOfKey(ended.key) === idOfKey(key));
-  const next = toErase.filter(({ key }) => !isErased(key));
+  const asked = new Set((state.asked ?? []).map(idOfKey));
+  const isAsked = ({ key, erase }: GroupPayload): boolean => erase === null && asked.has(idOfKey(key));
+  const next = [
+    ...toErase,
+    ...group.payloads.filter(isAsked).map((payload) => ({ ...payload, only: null })),
+  ].filter(({ key }) => !isErased(key));
   if (next.length > 0) {
     // Somebody asked while it was live. Its last INSERT must be over, or it would bring back what is erased.
     const fence = (group.lastInsertAt ?? group.made) + fenceMs(settings);

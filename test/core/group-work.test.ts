@@ -12,6 +12,7 @@ import { insertGroup, mayBegin } from "../../shared/delivery/insertion.ts";
 import { writeReceipts } from "../../shared/delivery/receipts.ts";
 import { done, perform } from "../../shared/effect.ts";
 import type { AttemptReport, GroupTask, Receipt } from "../../shared/ledger/group.ts";
+import type { PayloadKey } from "../../shared/payload-key.ts";
 import { codecVersion, doorbell, storedReport, TestLedger } from "../ledger/world.ts";
 
 test("no statement of an attempt begins at its deadline or later", () => {
@@ -209,8 +210,20 @@ test("an INSERT's deadline is told by the server's clock", () => {
   expect(task).toMatchObject({ step: "insert", serverDeadline: task.deadline - 7000 });
 });
 
+/** A receipt of the first payload, under this key. */
+function receiptOf(key: PayloadKey): Receipt {
+  const group = "0".repeat(32) as Receipt["group"];
+  const counts = { spans: 10, rejectedSpans: 0, bytes: 100, rowsByDay: [{ day: 20_781, rows: 10 }] };
+  return { key, outcome: "stored", group, ...counts, reason: "" };
+}
+
 /** Performs a VERIFY of one payload with two keys, whose objects come to these rows; answers the object that it reports. */
-async function objectVerified(own: number, other: number, inTable: number): Promise<string | undefined> {
+async function objectVerified(
+  own: number,
+  other: number,
+  inTable: number,
+  stored: PayloadKey | null = null,
+): Promise<string | undefined> {
   const ledger = new TestLedger();
   ledger.claim({ n: 1, cause: "replay" });
   const second = doorbell({ n: 1, arrival: doorbell({ n: 1 }).arrival + 60_000 });
@@ -223,7 +236,7 @@ async function objectVerified(own: number, other: number, inTable: number): Prom
   const day = 20_781;
   const performer: Partial<DeliveryPerformer> = {
     findRunning: async () => false,
-    readReceipts: async (ids) => ids.map(() => []),
+    readReceipts: async (ids) => ids.map(() => (stored === null ? [] : [receiptOf(stored)])),
     readTable: async () => ({ refusal: "", measure: null, oldestDay: 0 }),
     countRows: async (ids) => ids.map(() => (inTable === 0 ? [] : [{ day, rows: inTable }])),
     readObject: async ({ key }) => {
@@ -242,6 +255,13 @@ test("of two keys whose requests kept other shares of the traces, VERIFY takes t
   expect(await objectVerified(10, 4, 4)).toBe(second);
   expect(await objectVerified(10, 4, 0)).toBe(key);
   expect(await objectVerified(10, 4, 7)).toBe(key); // explained by neither: a person decides
+});
+
+test("rows that are gone are stored under the key that is receipted as stored, whichever rang", async () => {
+  const { key, arrival } = doorbell({ n: 1 });
+  const second = doorbell({ n: 1, arrival: arrival + 60_000 }).key;
+  expect(await objectVerified(10, 10, 0, second)).toBe(second);
+  expect(await objectVerified(10, 10, 0, key)).toBe(key);
 });
 
 test("what a retry says it wrote is not asked: its rows may have been stored before", () => {

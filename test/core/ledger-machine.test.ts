@@ -126,6 +126,34 @@ describe("equal bytes", () => {
     ledger.claim({ n: 1 });
     expect(ledger.state.dump().groups.size).toBe(0);
   });
+
+  test("whoever misses its rows while a duplicate's receipt is written is answered by VERIFY, after the fence", () => {
+    for (const cause of ["audit", "replay", "event"] as const) {
+      const ledger = new TestLedger();
+      ledger.claim({ n: 1 });
+      ledger.storeAll(ledger.takeRung());
+      ledger.claim({ n: 1, arrival: startMs + 5 * MINUTE_MS });
+      const [group] = ledger.alarm();
+      const task = group === undefined ? null : ledger.take(group);
+      ledger.claim({ n: 1, cause });
+      ledger.claim({ n: 1, cause }); // the queue delivers it twice
+      ledger.settle(...(task === null ? [] : [task]));
+      const [appended] = ledger.alarm(); // the receipt of the key that rang
+      const last = appended === undefined ? null : ledger.take(appended);
+      expect(last?.step).toBe("receipts");
+      ledger.settle(...(last === null ? [] : [last]));
+      const groups = [...ledger.state.dump().groups.values()];
+      if (cause === "event") {
+        expect(groups).toEqual([]); // a late ring misses nothing
+        continue;
+      }
+      expect(groups.map(({ state, payloads }) => [state.at, payloads.map((one) => one.cause)])).toEqual([
+        ["verifying", [cause]],
+      ]);
+      expect(groups[0]?.due).toBeGreaterThan(ledger.now + 60_000);
+      expect(holds(ledger.state, [doorbell({ n: 1 }).key])).toEqual([true]);
+    }
+  });
 });
 
 describe("attempts", () => {

@@ -78,6 +78,27 @@ export class Checker {
     for (; seen.seals < witness.seals.length; seen.seals++) {
       this.#sealIsTrue(seen.seals);
     }
+    for (const [id, { until, stored }] of witness.forgotten) {
+      this.#forgottenIsBack(id, until, stored);
+    }
+  }
+
+  /** I9, of rows that a person asked for: they are back by then, and the keys that were stored are, and no others. */
+  #forgottenIsBack(id: PayloadId, until: number, stored: readonly PayloadKey[]): void {
+    const { clock, witness, receipts } = this.#world;
+    if (clock.now < until) {
+      return;
+    }
+    witness.forgotten.delete(id);
+    const lost = [...witness.lost.keys()].find((one) => one.startsWith(`${id}/`));
+    if (lost !== undefined) {
+      throw new Violation("I9", `a person let ${id} in again, and ${lost} is not back`);
+    }
+    const now = receipts.ofId(id).filter(({ receipt }) => receipt.outcome === "stored");
+    const other = now.find(({ receipt }) => !stored.includes(receipt.key));
+    if (other !== undefined) {
+      throw new Violation("I9", `${id} was stored as ${stored.join(", ")}, and now as ${other.receipt.key}`);
+    }
   }
 
   /** I1, and on the way: what was lost is back. */

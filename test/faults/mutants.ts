@@ -46,6 +46,31 @@ const told: readonly Mutant[] = [
 
 const harsh: readonly Mutant[] = [
   {
+    name: "what a person lets in again is notified about like a retry",
+    file: "test/faults/world/incidents.ts",
+    mirrors: "workers/consumer/forget.ts",
+    find: 'doorbellOf(object, "replay") }),\n    );\n    if (presence === "gone"',
+    replace: 'doorbellOf(object, "event") }),\n    );\n    if (presence === "gone"',
+    profile: "a person's deletion",
+    by: "I9",
+  },
+  {
+    name: "who misses rows while receipts are written is not heard",
+    file: "shared/ledger/machine.ts",
+    find: "const asked = new Set((state.asked ?? []).map(idOfKey));",
+    replace: "const asked = new Set<PayloadId>();",
+    profile: "a person's deletion",
+    by: "I9",
+  },
+  {
+    name: "rows that are missing are stored under whatever key was named, beside the one that is stored",
+    file: "shared/delivery/evidence.ts",
+    find: "const keys = [...stored.map(({ key }) => key), payload.key, ...payload.duplicateKeys];",
+    replace: "const keys = [payload.key, ...payload.duplicateKeys, ...stored.map(({ key }) => key)];",
+    profile: "a person's deletion",
+    by: "I9",
+  },
+  {
     name: "bytes that an invocation held are lost with it",
     file: "shared/byte-budget.ts",
     find: "if (taking.expiresAt <= now) {",

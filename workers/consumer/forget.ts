@@ -9,13 +9,7 @@ import type { Receipt } from "../../shared/ledger/group.ts";
 import type { Whereabouts } from "../../shared/ledger/whereabouts.ts";
 import { limits } from "../../shared/limits.ts";
 import type { Doorbell } from "../../shared/messages.ts";
-import {
-  idOfKey,
-  isPayloadId,
-  isPayloadKey,
-  type PayloadId,
-  type PayloadKey,
-} from "../../shared/payload-key.ts";
+import { idOfKey, isPayloadId, isPayloadKey, type PayloadId } from "../../shared/payload-key.ts";
 import { forgettingOf, type Presence, presenceOf } from "../../shared/reconcile/presence.ts";
 import { completeDoorbell } from "./complete-doorbell.ts";
 import { parseReceipts } from "./read-receipts.ts";
@@ -117,22 +111,16 @@ export async function forget(
   return { taken, heldNext, refused, missing };
 }
 
-/**
- * An object of the payload, under the key whose receipt says `stored` where there is one: then this receipt stands for the
- * rows that come, and the payload's other keys stay its duplicates.
- */
+/** The doorbell of an object of the payload. Null: R2 has none of it. */
 async function findObject(
   bucket: R2Bucket,
   receipts: readonly Receipt[],
   asked: string,
 ): Promise<Doorbell | null> {
+  // Which key it is does not matter: VERIFY looks under the stored one first. It is the likeliest to have an object.
   const stored = receipts.filter(({ outcome }) => outcome === "stored").map(({ key }) => key);
-  const keys = new Set<PayloadKey>([
-    ...stored,
-    ...(isPayloadKey(asked) ? [asked] : []),
-    ...receipts.map(({ key }) => key),
-  ]);
-  for (const key of [...keys].slice(0, limits.forgetHeadsMax)) {
+  const others = [...(isPayloadKey(asked) ? [asked] : []), ...receipts.map(({ key }) => key)];
+  for (const key of [...new Set([...stored, ...others])].slice(0, limits.forgetHeadsMax)) {
     const doorbell = await completeDoorbell(bucket, key, "replay");
     if (doorbell !== null) {
       return doorbell;

@@ -179,4 +179,20 @@ export const harshProfiles: readonly Profile[] = [
   { ...poisoned, name: "a payload that kills its isolate", flaws: { kills: 0.3 } },
   { ...poisoned, name: "a payload that breaks an invariant", flaws: { "breaks an invariant": 0.3 } },
   { ...poisoned, name: "R2 hangs", faults: { "R2 hangs": 0.2 }, strikesMax: 2 },
+  {
+    // Rows are deleted, the bytes come again, and a person lets them in again, perhaps twice.
+    ...nothing,
+    name: "a person's deletion",
+    payloads: { least: 1, most: 3 },
+    resends: { least: 1, most: 3 },
+    resendMs: 20 * MINUTE,
+    faults: {
+      ...{ "doorbell lost": 0.1, "event lost": 0.1, "message doubled": 0.1, "message late": 0.1 },
+      ...{ "insert answer lost": 0.2, "insert runs on": 0.1, "consumer dies": 0.05, "query fails": 0.1 },
+      ...{ "ledger dies after": 0.05, "ledger answer lost": 0.05 },
+    },
+    strikesMax: 6,
+    incidents: { forget: { times: 3, probability: 0.8 }, "ledger lost": { times: 1, probability: 0.15 } },
+    incidentMs: 40 * MINUTE,
+  },
 ];

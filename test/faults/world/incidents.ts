@@ -1,6 +1,9 @@
 /** What happens to the world from outside: losses, outages, deployments, operators. */
 import { BrokenInvariant } from "../../../shared/assert.ts";
+import { whereaboutsOf } from "../../../shared/ledger/whereabouts.ts";
 import { idOfKey, type PayloadId } from "../../../shared/payload-key.ts";
+import { forgettingOf, presenceOf } from "../../../shared/reconcile/presence.ts";
+import { sendContent } from "./client.ts";
 import type { Snapshot } from "./ledger-shell.ts";
 import { doorbellOf, type StoredObject } from "./object-store.ts";
 import type { Incident } from "./profile.ts";
@@ -221,6 +224,13 @@ function happen(world: World, name: Exclude<Incident, "ledger restored">): void 
     case "resolve":
       resolveHeld(world);
       break;
+    case "forget": {
+      const object = someObject(world);
+      if (object !== null) {
+        deleteAndForget(world, object);
+      }
+      break;
+    }
     case "first client is first":
       break; // taken up when the world begins (schedule.ts)
   }
@@ -230,6 +240,62 @@ function someObject(world: World): StoredObject | null {
   const objects = world.store.list();
   return objects[world.fate.choices.oneOf(objects.length)] ?? null;
 }
+
+/** A person deletes rows of a payload, or one day's, and lets it in again a while later. */
+function deleteAndForget(world: World, { content }: StoredObject): void {
+  const { fate, clock, table, witness } = world;
+  const { id, rowsByDay } = content;
+  const isAll = fate.choices.oneOf(2) === 0;
+  for (const { day } of isAll ? rowsByDay : rowsByDay.slice(0, 1)) {
+    if (table.delete(id, day) > 0) {
+      witness.lost.set(`${id}/${day}`, clock.now);
+      witness.forgotten.delete(id); // what came back is gone once more
+    }
+  }
+  const asks = fate.between(1, 2); // whoever sees no answer asks again
+  for (let n = 0; n < asks; n++) {
+    clock.after(fate.sometime(20 * MINUTE_MS), () => {
+      if (fate.choices.oneOf(2) === 0) {
+        // The file is sent once more, and the receipt of that duplicate is being written when the question comes.
+        clock.start(sendContent(world, content, 0));
+        clock.after(fate.within(1, 1000), () => forget(world, id));
+      } else {
+        forget(world, id);
+      }
+    });
+  }
+}
+
+/** What the consumer does for a person who asks (workers/consumer/forget.ts). */
+function forget(world: World, id: PayloadId): void {
+  const { clock, table, witness, store, ledger } = world;
+  const at = whereaboutsOf(ledger.state, id);
+  const receipts = world.receipts.ofId(id).map(({ receipt }) => receipt);
+  const presence = presenceOf({
+    at,
+    receipts,
+    rowsByDay: table.rowsByDay(id),
+    oldestDay: table.oldestDay,
+  });
+  const objects = store.list().filter(({ key }) => idOfKey(key) === id);
+  const object = objects[world.fate.choices.oneOf(objects.length)]; // whichever key was named
+  const forgetting = forgettingOf(presence, object !== undefined);
+  world.say(() => `a person forgets ${id}: ${presence}, ${forgetting.kind}`);
+  if (forgetting.kind === "look" && object !== undefined) {
+    // It has others to look at first, and much may happen meanwhile.
+    clock.after(world.fate.within(1, 3000), () =>
+      world.queues.ring.send({ kind: "doorbell", doorbell: doorbellOf(object, "replay") }),
+    );
+    if (presence === "gone" || presence === "days_gone") {
+      const stored = receipts.filter(({ outcome }) => outcome === "stored").map(({ key }) => key);
+      const until = witness.forgotten.get(id)?.until ?? clock.now + forgottenWithinMs;
+      witness.forgotten.set(id, { until, stored });
+    }
+  }
+}
+
+/** The audit brings rows back too, an hour later at the earliest. */
+const forgottenWithinMs = 30 * MINUTE_MS;
 
 /** A person decides about what is held: it is accepted as it is, or written anew. */
 export function resolveHeld(world: World): void {

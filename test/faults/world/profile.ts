@@ -76,6 +76,7 @@ export type Incident =
   | "erase"
   | "replay"
   | "resolve"
+  | "forget"
   | "first client is first";
 
 const SECOND = 1000;

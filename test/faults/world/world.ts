@@ -99,6 +99,8 @@ export interface Witness {
   readonly resolved: Map<PayloadId, readonly DayRows[]>;
   /** Ids that a person asked to write anew, and that are not whole yet: a ledger can forget that. */
   readonly rewriting: Set<PayloadId>;
+  /** Ids that a person deleted the rows of and lets in again: until when they are back, and the keys that were stored. */
+  readonly forgotten: Map<PayloadId, { readonly until: number; readonly stored: readonly PayloadKey[] }>;
   /** Ids of which a part came back that had been away: if they were written anew meanwhile, they are there twice. */
   readonly reattached: Set<PayloadId>;
   /** When an INSERT of an id was first worked on. */
@@ -194,6 +196,7 @@ export class World {
       erased: new Set(),
       damaged: new Set(),
       rewriting: new Set(),
+      forgotten: new Map(),
       reattached: new Set(),
       firstAttemptAt: new Map(),
       resolved: new Map(),
@@ -287,6 +290,7 @@ export class World {
       this.witness.damaged.add(id);
     }
     this.witness.rewriting.clear();
+    this.witness.forgotten.clear(); // the audit brings it back, later
     this.witness.untold.clear();
   }
 
