@@ -59,8 +59,8 @@ export function* verifyGroup(task: Task<"verify">): DeliveryWork<AttemptReport> 
 
 /**
  * An object of the id, under the key that is receipted as stored first, so that this key stays the one that is, then under
- * the payload's own; its rows by day only where they are needed. Equal bytes under two
- * keys may come to other rows, where one of the requests kept fewer traces: then the one whose rows the table has.
+ * the payload's own; its rows by day only where they are needed. Equal bytes under two keys may come to other rows, where
+ * one of the requests kept fewer traces: then the one whose rows the table has.
  */
 function* findObject(
   payload: GroupPayload,

@@ -100,8 +100,8 @@ export type GroupTask =
   /**
    * Look for running queries whose id begins with `group.` and KILL them; read the receipts by payload id over all
    * its keys, then the rows by (payload, day), then look for an object under one of its keys (one that is receipted as
-   * stored first, then the payload's key); report `verified`. An object is transcoded for its rows by day only if neither `rows` nor a `stored`
-   * receipt says them.
+   * stored first, then the payload's key); report `verified`. An object is transcoded for its rows by day only if neither
+   * `rows` nor a `stored` receipt says them.
    */
   | (TaskBase & {
       readonly step: "verify";
