@@ -44,7 +44,7 @@ export const reviewed: readonly ReviewedMutant[] = [
   {
     name: "an object is looked for under one key only",
     file: "shared/delivery/evidence.ts",
-    find: "new Set([payload.key, ...payload.duplicateKeys, ...receipts.map(({ key }) => key)])",
+    find: "new Set([...keys, ...receipts.map((receipt) => receipt.key)])",
     replace: "new Set([payload.key])",
   },
   {

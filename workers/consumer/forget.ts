@@ -1,7 +1,7 @@
 /**
  * A person deleted rows and wants them again. Nothing is taken out of any memory: the payload's object is notified about
  * with cause `replay`, so that the ledger verifies it after its fence and inserts what is missing under a new token
- * (decision 0014). Here is only looked at which payloads that makes sense for.
+ * (decision 0015). Here is only looked at which payloads that makes sense for.
  */
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
 import { receiptsQuery } from "../../shared/clickhouse/statements.ts";
