@@ -166,6 +166,7 @@ function again(payloads: readonly GroupPayload[]): GroupTask {
   return {
     step: "insert",
     isFirstInsert: true,
+    table: null,
     serverDeadline: Date.now() + 600_000,
     group,
     attempt: 1,

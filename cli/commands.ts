@@ -1,5 +1,6 @@
 /** Every command of the CLI, in the order in which `headrace --help` lists them. */
 import type { Command } from "./command.ts";
+import { acceptTable } from "./commands/accept-table.ts";
 import { deadLetterCommands } from "./commands/dead-letters.ts";
 import { deploy } from "./commands/deploy.ts";
 import { doctor } from "./commands/doctor.ts";
@@ -21,6 +22,7 @@ export const commands: readonly Command[] = [
   ...deadLetterCommands,
   resolve,
   forget,
+  acceptTable,
   erase,
   ...keyCommands,
   reconcile,

@@ -4,6 +4,7 @@
  * learnt (ClickHouse did not answer) leaves its findings as they stand.
  */
 import type { Finding, FindingKind } from "./clickhouse/findings.ts";
+import type { NoEvidence } from "./ledger/head.ts";
 import { limits } from "./limits.ts";
 import { formatMinute } from "./payload-key.ts";
 import { MINUTE_MS, type MinuteBook, watermarkOf } from "./reconcile/minute-book.ts";
@@ -27,6 +28,8 @@ export interface AlertFacts {
   readonly isBorn: boolean;
   /** Why nothing may be inserted; empty: it may. */
   readonly tableRefusal: string;
+  /** Since when no count of rows was evidence, for the ledger or the reconciler, and why; null: there is evidence. */
+  readonly noEvidence: NoEvidence | null;
   /** ms that ClickHouse's clock is ahead of ours. */
   readonly clockAheadMs: number;
   readonly databaseBytes: number;
@@ -41,6 +44,17 @@ export interface AlertFacts {
   readonly recent: { readonly dead: number; readonly ended: number } | null;
   /** Of the hour that `hour` begins. */
   readonly volumes: { readonly hour: number; readonly tenants: readonly TenantVolume[] } | null;
+}
+
+/** Of two: what has lasted longer. */
+export function longest(
+  a: NoEvidence | null | undefined,
+  b: NoEvidence | null | undefined,
+): NoEvidence | null {
+  if (a == null || b == null) {
+    return a ?? b ?? null;
+  }
+  return a.since <= b.since ? a : b;
 }
 
 /** An invariant of the ledger that broke: the last one, and how often one broke since the ledger began. */
@@ -195,6 +209,16 @@ function* ledgerConditions(facts: AlertFacts): Generator<Condition> {
       tenant: "",
       severity: "page",
       message: facts.tableRefusal,
+    };
+  }
+  if (facts.noEvidence !== null && facts.now - facts.noEvidence.since > limits.alertNoEvidenceMs) {
+    const { since, reason } = facts.noEvidence;
+    yield {
+      kind: "no_evidence",
+      subject: "traces table",
+      tenant: "",
+      severity: "page",
+      message: `Since ${timeText(since)} no count of the traces' rows was evidence (${reason}). What must be verified, the audit and the deletion wait; everything else goes on. Look at system.replicas of that server.`,
     };
   }
   if (facts.broken !== null && facts.now - facts.broken.at < limits.alertBrokenMs) {

@@ -117,6 +117,8 @@ export const limits = {
    */
   measureAfterMs: 5 * MINUTE_MS,
   measureFreshMs: 2 * MINUTE_MS,
+  /** Of two servers behind one address the cron's look meets the wrong one within this, but for one time in a thousand. */
+  otherTableMs: 10 * MINUTE_MS,
   /** A late ring that brought a payload in is no rescue if its doorbell still comes within this. */
   rescueOvertakenMs: 10 * MINUTE_MS,
   /** INSERTs out at once. A group of 10,000 rows takes about half a second; ClickHouse prefers few and large ones. */
@@ -212,6 +214,8 @@ export const limits = {
   alertReconcilerMs: 10 * MINUTE_MS,
   /** Findings that a channel could not be told yet: what is older than the newest so many is told by the others alone. */
   untoldFindingsMax: 100,
+  /** A replica that is restarted, or fetches what it missed, has caught up by then. */
+  alertNoEvidenceMs: 10 * MINUTE_MS,
   /** A broken invariant's finding stays open until none broke for this long. */
   alertBrokenMs: 24 * HOUR_MS,
   /** A rescue's finding stays open until none came for this long. */

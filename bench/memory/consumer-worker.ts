@@ -158,7 +158,7 @@ async function reconcileMinute(env: ConsumerBindings, count: number): Promise<Re
     connectClickHouse(env, env.CLICKHOUSE, fetch),
     {
       holds: async (asked) => asked.map(() => false),
-      beginReconcile: async () => ({ run: String(++lease), book: null }),
+      beginReconcile: async () => ({ run: String(++lease), book: null, table: null }),
       keepBook: async () => true,
       endReconcile: async () => undefined,
       wake: never,

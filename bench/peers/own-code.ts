@@ -56,7 +56,7 @@ async function insert(group: Group, clickhouseUrl: string): Promise<void> {
   const url = new URL(clickhouseUrl);
   const token = crypto.randomUUID().replaceAll("-", "");
   url.search = new URLSearchParams(
-    insertSpansParameters(settings, token, 1, insertMs, Date.now() + insertMs),
+    insertSpansParameters(settings, token, 1, insertMs, Date.now() + insertMs, null),
   ).toString();
   const response = await fetchClickHouse(url, {
     method: "POST",

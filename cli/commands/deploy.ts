@@ -38,7 +38,7 @@ schema, secrets, three Workers, the notification rule. A system that is as plann
 same command goes on.
 
 It reads, from the environment or --env-file: CLOUDFLARE_API_TOKEN and CLOUDFLARE_ACCOUNT_ID (or \`wrangler login\`);
-CLICKHOUSE_URL, CLICKHOUSE_USER, CLICKHOUSE_PASSWORD, CLICKHOUSE_DATABASE, CLICKHOUSE_TRACES_TABLE; HEADRACE_ADMIN_TOKEN
+CLICKHOUSE_URL, CLICKHOUSE_USER, CLICKHOUSE_PASSWORD, CLICKHOUSE_DATABASE, CLICKHOUSE_TRACES_TABLE, CLICKHOUSE_CLUSTER; HEADRACE_ADMIN_TOKEN
 (made when it is not set); ALERT_WEBHOOK, METRICS_TOKEN. What the API token must be allowed: docs/operating.md.`,
   operands: { text: "", min: 0, max: 0 },
   flags: {
@@ -197,6 +197,7 @@ function settingsOf(
       user: env["CLICKHOUSE_USER"] ?? "default",
       database: named("CLICKHOUSE_DATABASE", "default"),
       tracesTable: named("CLICKHOUSE_TRACES_TABLE", defaultSchemaSettings.tracesTable),
+      cluster: env["CLICKHOUSE_CLUSTER"] ?? "",
     },
     domains: { ingress: given.text("ingress-domain"), console: given.text("console-domain") },
   };

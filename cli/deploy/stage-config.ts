@@ -49,6 +49,8 @@ export interface InstallationSettings {
     readonly user: string;
     readonly database: string;
     readonly tracesTable: string;
+    /** Empty: there is one server. */
+    readonly cluster: string;
   };
   /** Domains of the zone that the Workers are served on; without one a Worker has its workers.dev address. */
   readonly domains: {
@@ -149,6 +151,7 @@ function withClickHouse(
     CLICKHOUSE_USER: clickHouse.user,
     CLICKHOUSE_DATABASE: clickHouse.database,
     CLICKHOUSE_TRACES_TABLE: clickHouse.tracesTable,
+    CLICKHOUSE_CLUSTER: clickHouse.cluster,
   };
   return Object.fromEntries(Object.entries(vars).map(([name, value]) => [name, values[name] ?? value]));
 }

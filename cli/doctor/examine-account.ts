@@ -13,7 +13,7 @@ import type { Wrangler } from "../deploy/wrangler.ts";
 
 export async function examineAccount(wrangler: Wrangler, stage: string): Promise<readonly Check[]> {
   // What the Workers are told about ClickHouse is theirs to try, and no part of what is listed.
-  const clickHouse = { url: "", user: "", database: "", tracesTable: "" };
+  const clickHouse = { url: "", user: "", database: "", tracesTable: "", cluster: "" };
   const wanted = wantedOf(stageWorkers(await readRawConfig(), { stage, clickHouse, domains: {} }));
   const deploy = `npx headrace deploy${stage === production ? "" : ` --stage ${stage}`}`;
   try {

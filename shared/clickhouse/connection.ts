@@ -2,7 +2,7 @@
  * Where ClickHouse is and how it is spoken to. The `fetch` is handed in: a Worker with a VPC or service binding
  * named CLICKHOUSE passes that binding's, every other caller the global one.
  */
-import { type ClickHouseClient, createClient } from "@clickhouse/client-web";
+import { type ClickHouseClient, ClickHouseError, createClient } from "@clickhouse/client-web";
 import * as v from "valibot";
 import { limits } from "../limits.ts";
 
@@ -19,6 +19,10 @@ export const clickHouseVariablesSchema = v.pipe(
     CLICKHOUSE_PASSWORD: v.optional(v.string(), ""),
     CLICKHOUSE_DATABASE: identifierSchema,
     CLICKHOUSE_TRACES_TABLE: identifierSchema,
+    CLICKHOUSE_CLUSTER: v.optional(
+      v.pipe(v.string(), v.regex(/^[A-Za-z0-9_.-]*$/, "is no cluster's name ([A-Za-z0-9_.-]*)")),
+      "",
+    ),
   }),
   v.transform((variables) => ({
     url: variables.CLICKHOUSE_URL,
@@ -26,6 +30,7 @@ export const clickHouseVariablesSchema = v.pipe(
     password: variables.CLICKHOUSE_PASSWORD,
     database: variables.CLICKHOUSE_DATABASE,
     tracesTable: variables.CLICKHOUSE_TRACES_TABLE,
+    ...(variables.CLICKHOUSE_CLUSTER === "" ? {} : { cluster: variables.CLICKHOUSE_CLUSTER }),
   })),
 );
 
@@ -37,7 +42,15 @@ const insertVariablesSchema = v.object({
   CLICKHOUSE_INSERT_COMPRESSION: v.optional(v.picklist(insertCompressions), "zstd"),
 });
 
-export type ClickHouseSettings = v.InferOutput<typeof clickHouseVariablesSchema>;
+export interface ClickHouseSettings {
+  readonly url: string;
+  readonly user: string;
+  readonly password: string;
+  readonly database: string;
+  readonly tracesTable: string;
+  /** As system.clusters names the servers that have a replica of the traces. Absent: one server says what runs. */
+  readonly cluster?: string;
+}
 
 export interface ClickHouseConnection {
   readonly settings: ClickHouseSettings;
@@ -63,7 +76,7 @@ export function connectClickHouse(
 ): ClickHouseConnection {
   const fetcher: typeof fetch =
     binding === undefined ? otherwise : (input, init) => binding.fetch(input, init);
-  const settings = v.parse(clickHouseVariablesSchema, variables);
+  const settings: ClickHouseSettings = v.parse(clickHouseVariablesSchema, variables);
   const client = createClient({
     url: settings.url,
     username: settings.user,
@@ -74,4 +87,9 @@ export function connectClickHouse(
   });
   const { CLICKHOUSE_INSERT_COMPRESSION: insertCompression } = v.parse(insertVariablesSchema, variables);
   return { settings, insertCompression, fetch: fetcher, client };
+}
+
+/** ACCESS_DENIED: the login lacks a right that the statement needs. */
+export function isAccessDenied(error: unknown): boolean {
+  return error instanceof ClickHouseError && error.code === "497";
 }

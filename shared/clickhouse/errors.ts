@@ -3,7 +3,7 @@
  * out. HTTP statuses do not decide (ClickHouse answers 500 for data and for overload alike), and an exception never
  * proves that nothing was written: a user's materialized view raises its errors after the commit.
  */
-import { lateText } from "./statements.ts";
+import { elsewhereText, lateText } from "./statements.ts";
 
 /**
  * - `stored`: ClickHouse itself says so, completely.
@@ -31,6 +31,8 @@ export interface Verdict {
   readonly code?: number;
   /** The server refused it because it came after its deadline: no row was stored, now or ever. */
   readonly late?: true;
+  /** Another table answered under this name, and refused it: no row was stored in either. */
+  readonly elsewhere?: true;
   /** The code is in no list of ours: a finding. It counts as `unknown`. */
   readonly unlisted?: true;
 }
@@ -171,9 +173,12 @@ function ofCode(code: number, text: string): Verdict {
     // "Too many partitions for single INSERT block (more than 100)" is in the data.
     return { class: /too many partitions/i.test(text) ? "refused" : "retry", reason, code };
   }
-  if (code === throwIf && text.includes(lateText)) {
+  if (code === throwIf && messageOf(text).startsWith(lateText)) {
     // Our own fence, asked before the first row is written; whatever else throws 395 (a view's query) proves nothing.
     return { class: "retry", reason, code, late: true };
+  }
+  if (code === throwIf && messageOf(text).startsWith(elsewhereText)) {
+    return { class: "halted", reason, code, elsewhere: true };
   }
   for (const name of ["retry", "unknown", "refused", "halted"] as const) {
     if (classes[name].has(code)) {
@@ -181,6 +186,11 @@ function ofCode(code: number, text: string): Verdict {
     }
   }
   return { class: "unknown", reason: `code ${code} is in no list: ${reason}`, code, unlisted: true };
+}
+
+/** Behind it the text quotes the functions that were being executed, with all messages that they could have raised. */
+function messageOf(text: string): string {
+  return /DB::(?:\w+::)?\w*Exception: ([\s\S]*)/.exec(text)?.[1] ?? text;
 }
 
 /** An answer that is not ClickHouse's: a proxy, a login page, a load balancer. It proves nothing about the rows. */

@@ -12,6 +12,7 @@ export const findingKinds = [
   "ledger_size",
   "ledger_unborn",
   "lost_rows",
+  "no_evidence",
   "parked_message",
   "quota",
   "reconciler",

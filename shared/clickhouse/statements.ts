@@ -7,6 +7,7 @@ import { type PayloadId, payloadIdToBytes } from "../payload-key.ts";
 import { columnListText, columns } from "../rows/columns.ts";
 import type { ClickHouseSettings } from "./connection.ts";
 import { quoteText } from "./identifier.ts";
+import { fromTable, isElsewhereSql, witnessSql } from "./table-identity.ts";
 
 /** `db`.`table`, both checked identifiers (see connection.ts). */
 export function tableName(settings: ClickHouseSettings, table: string): string {
@@ -15,6 +16,8 @@ export function tableName(settings: ClickHouseSettings, table: string): string {
 
 /** The message of the fence, by which an INSERT that came too late is told from any other 395 (errors.ts). */
 export const lateText = "headrace: the INSERT came after its deadline";
+/** The same of an INSERT that came to another table than the one that the ledger knows. */
+export const elsewhereText = "headrace: this is another table than the ledger knows";
 
 const structureText = quoteText(columns.map(({ name, type }) => `\`${name}\` ${type}`).join(", "));
 
@@ -22,10 +25,17 @@ const structureText = quoteText(columns.map(({ name, type }) => `\`${name}\` ${t
  * The INSERT of a block as Native that the server itself refuses when it begins after `deadline` (ms since the epoch, by
  * the server's clock), whatever delivered it: then no row is stored, and the answer is an error. A bare WHERE would answer
  * an empty 200. In time, it is the plain INSERT: one part, the same token, views and projections as ever (decision 0062).
+ * With an `identity`, the same holds for any other table that answers under this name (decision 0014).
  */
-function fencedInsert(table: string, deadline: number): string {
+function fencedInsert(settings: ClickHouseSettings, deadline: number, identity: string | null): string {
   const isLate = `now64(3) >= fromUnixTimestamp64Milli(toInt64(${Math.floor(deadline)}))`;
-  return `INSERT INTO ${table} (${columnListText}) SELECT ${columnListText} FROM input(${structureText}) WHERE throwIf(${isLate}, ${quoteText(lateText)}) = 0 FORMAT Native`;
+  const conditions = [
+    `throwIf(${isLate}, ${quoteText(lateText)}) = 0`,
+    ...(identity === null
+      ? []
+      : [`throwIf(${isElsewhereSql(settings, identity)}, ${quoteText(elsewhereText)}) = 0`]),
+  ];
+  return `INSERT INTO ${tableName(settings, settings.tracesTable)} (${columnListText}) SELECT ${columnListText} FROM input(${structureText}) WHERE ${conditions.join(" AND ")} FORMAT Native`;
 }
 
 /**
@@ -33,6 +43,7 @@ function fencedInsert(table: string, deadline: number): string {
  * together they are the query id, by which a running INSERT can be found and killed. `insertMs` is how long it may run:
  * the fence counts on it (shared/ledger/settings.ts).
  * `serverDeadline`: ms since the epoch by the server's clock; it stores nothing that begins later.
+ * `identity`: of the table that it is for (table-identity.ts); null: nobody knows it yet.
  */
 export function insertSpansParameters(
   settings: ClickHouseSettings,
@@ -40,9 +51,10 @@ export function insertSpansParameters(
   attempt: number,
   insertMs: number,
   serverDeadline: number,
+  identity: string | null,
 ): Record<string, string> {
   return {
-    query: fencedInsert(tableName(settings, settings.tracesTable), serverDeadline),
+    query: fencedInsert(settings, serverDeadline, identity),
     query_id: `${token}.${attempt}`,
     // Deduplication: the same block under the same token is one copy, in the table and in its view's target.
     insert_deduplicate: "1",
@@ -76,9 +88,31 @@ function idSet(ids: readonly PayloadId[]): string {
 
 /** Rows of payloads by day (days since 1970-01-01, UTC): answered by the projection headrace_counts. */
 export function countRowsQuery(settings: ClickHouseSettings, ids: readonly PayloadId[]): string {
+  return `${countRowsText(settings, ids)} ORDER BY payload, day`;
+}
+
+function countRowsText(settings: ClickHouseSettings, ids: readonly PayloadId[]): string {
   return `SELECT lower(hex(HeadracePayload)) AS payload, toUInt32(toDate(Timestamp)) AS day, toUInt32(count()) AS rows
     FROM ${tableName(settings, settings.tracesTable)} WHERE HeadracePayload IN ${idSet(ids)}
-    GROUP BY HeadracePayload, toDate(Timestamp) ORDER BY payload, day`;
+    GROUP BY HeadracePayload, toDate(Timestamp)`;
+}
+
+/**
+ * The same in no order, and one row more, of which `payload` is empty: what the server that counted says of itself and of its
+ * table (`witnessSql`). In an order it took half again as long.
+ */
+export function countedRowsQuery(
+  settings: ClickHouseSettings,
+  ids: readonly PayloadId[],
+  table: string | null,
+): string {
+  return `SELECT '' AS payload, toUInt32(0) AS day, toUInt32(0) AS rows, witness FROM (${witnessSql(settings, table)})
+    UNION ALL SELECT payload, day, rows, '' AS witness FROM (${countRowsText(settings, ids)})`;
+}
+
+/** What a server says of itself and of the table, and nothing else. No row: there is no such table. */
+export function witnessQuery(settings: ClickHouseSettings, table: string | null): string {
+  return witnessSql(settings, table);
 }
 
 /** What a query of receipts names; read by workers/consumer/read-receipts.ts. */
@@ -94,15 +128,16 @@ export function receiptsQuery(settings: ClickHouseSettings, ids: readonly Payloa
 
 /**
  * How far the table's deduplication log has been used, how its engine was declared (window, TTL), and what of the
- * server's settings and of its clock can break the promise.
+ * server's settings and of its clock can break the promise. `table`: its identity, as far as it is known.
  */
-export function tableStateQuery(settings: ClickHouseSettings): string {
+export function tableStateQuery(settings: ClickHouseSettings, table: string | null = null): string {
   const where = `database = '${settings.database}' AND`;
   return `SELECT engine, engine_full, serverTimezone() AS timezone, toFloat64(toUnixTimestamp64Milli(now64(3))) AS now,
       (SELECT any(value) FROM system.settings WHERE name = 'deduplicate_insert') AS deduplicate_insert,
       (SELECT any(value) FROM system.settings WHERE name = 'deduplicate_insert_select') AS deduplicate_insert_select,
-      (SELECT toFloat64(max(max_block_number)) FROM system.parts WHERE ${where} table = '${settings.tracesTable}' AND active) AS blocks
-    FROM system.tables WHERE ${where} name = '${settings.tracesTable}'`;
+      (SELECT toFloat64(max(max_block_number)) FROM system.parts WHERE ${where} table = '${settings.tracesTable}' AND active) AS blocks,
+      (${witnessSql(settings, table)}) AS witness
+    ${fromTable(settings)}`;
 }
 
 /**
@@ -114,8 +149,27 @@ function isInTheWay(group: string, overdueMs: number): string {
   return `startsWith(query_id, '${group}.') OR (match(query_id, '^[0-9a-f]{32}[.][0-9]+$') AND elapsed > ${overdueMs / 1000})`;
 }
 
-export function runningQuery(group: string, overdueMs: number): string {
-  return `SELECT query_id FROM system.processes WHERE ${isInTheWay(group, overdueMs)}`;
+/**
+ * How many of these run on how many servers, and what the one that answers says of itself. A server that cannot be reached is
+ * left out of both: without these settings one that is paused keeps the query for longer than we wait. On each, this very
+ * query runs: it is counted among the servers by that.
+ */
+export function runningQuery(
+  settings: ClickHouseSettings,
+  group: string,
+  overdueMs: number,
+  table: string | null,
+): string {
+  const processes =
+    settings.cluster === undefined
+      ? "system.processes"
+      : `clusterAllReplicas(${quoteText(settings.cluster)}, system.processes)`;
+  return `SELECT running, servers, witness FROM
+      (${witnessSql(settings, table)}) AS said,
+      (SELECT toUInt32(countIf(${isInTheWay(group, overdueMs)})) AS running,
+        toUInt32(uniqExact(hostName(), toString(serverUUID()), tcpPort())) AS servers FROM ${processes}) AS run
+    SETTINGS skip_unavailable_shards = 1, connections_with_failover_max_tries = 1, connect_timeout_with_failover_ms = 2000,
+      handshake_timeout_ms = 2000, receive_timeout = 10`;
 }
 
 /** Ends these queries, and waits until they have ended. */

@@ -3,8 +3,10 @@
  * workers/consumer/perform.ts, and by its twin in test/faults/world/perform.ts. Where nothing else is said, an effect
  * that failed may have been done.
  */
+import type { Processes } from "../clickhouse/barrier.ts";
 import type { Answer } from "../clickhouse/errors.ts";
 import type { Finding } from "../clickhouse/findings.ts";
+import type { TableWitness } from "../clickhouse/table-identity.ts";
 import { type Ask, askEffect, type Performer, type Work } from "../effect.ts";
 import type {
   AttemptReport,
@@ -38,6 +40,8 @@ export interface TableFacts {
   readonly measure: TableMeasure | null;
   /** The first day inside the table's TTL, in days since 1970-01-01. Null: its TTL is not understood. */
   readonly oldestDay: number | null;
+  /** Null: there is no such table. */
+  readonly witness: TableWitness | null;
 }
 
 /** An object of R2, as far as VERIFY wants to know it. */
@@ -107,14 +111,24 @@ export interface DeliveryEffects {
       readonly writtenRows: number | undefined;
     };
   };
-  readonly readTable: { readonly asks: null; readonly answers: TableFacts };
+  /** `asks`: the table's identity, as far as it is known; so of `readWitness` and `countRows`. */
+  readonly readTable: { readonly asks: string | null; readonly answers: TableFacts };
+  /** What the server that answers says of itself and the table. Null: there is no such table. */
+  readonly readWitness: { readonly asks: string | null; readonly answers: TableWitness | null };
   /** Rows by day of each id, from the table itself, in the order asked; zeros left out, ascending by day. */
   readonly countRows: {
-    readonly asks: readonly PayloadId[];
-    readonly answers: readonly (readonly DayRows[])[];
+    readonly asks: { readonly ids: readonly PayloadId[]; readonly table: string | null };
+    readonly answers: {
+      readonly rows: readonly (readonly DayRows[])[];
+      /** Of the server that counted, in the same statement. */
+      readonly witness: TableWitness | null;
+    };
   };
   /** Does an INSERT of this group still run, or any of ours that should have ended long ago? */
-  readonly findRunning: { readonly asks: GroupId; readonly answers: boolean };
+  readonly findRunning: {
+    readonly asks: { readonly group: GroupId; readonly table: string | null };
+    readonly answers: Processes;
+  };
   /** End these, and wait until they have ended. */
   readonly killRunning: { readonly asks: GroupId; readonly answers: null };
   /** Receipts of each id under all of its keys, in the order asked. */

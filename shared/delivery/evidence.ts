@@ -3,6 +3,15 @@
  * VERIFY, after the fence, whether anything of the group still runs (and ends it), what the receipts claim, what the
  * table shows and what R2 holds. It concludes nothing: that is shared/ledger/verify.ts.
  */
+import {
+  hear,
+  newReading,
+  type Read,
+  type Reading,
+  readBehindBarrier,
+  whyUnseen,
+} from "../clickhouse/barrier.ts";
+import type { TableWitness } from "../clickhouse/table-identity.ts";
 import type {
   AttemptReport,
   DayRows,
@@ -12,38 +21,69 @@ import type {
   Receipt,
   StoredPayload,
 } from "../ledger/group.ts";
-import { idOfKey } from "../payload-key.ts";
-import { ask, type DeliveryWork } from "./effects.ts";
+import { idOfKey, type PayloadId } from "../payload-key.ts";
+import { ask, type DeliveryEffects, type DeliveryWork } from "./effects.ts";
 
 type Task<Step extends GroupTask["step"]> = Extract<GroupTask, { readonly step: Step }>;
 
-export function* measureTable(): DeliveryWork<AttemptReport> {
-  const { measure } = yield* ask("readTable", null);
+export function* measureTable(task: Task<"measure">): DeliveryWork<AttemptReport> {
+  const { measure, refusal } = yield* ask("readTable", task.table);
   return measure === null
     ? { kind: "retry", reason: "the table is not there" }
-    : { kind: "measured", table: measure };
+    : { kind: "measured", table: measure, refusal };
 }
 
 export function* countRows(task: Task<"count">): DeliveryWork<AttemptReport> {
   const keys = task.payloads.map(({ key }) => key);
-  const counts = yield* ask("countRows", keys.map(idOfKey));
-  return { kind: "counted", payloads: keys.map((key, i) => ({ key, rowsByDay: counts[i] ?? [] })) };
+  const read = yield* readRows(keys.map(idOfKey), newReading(task.table));
+  if (read.kind === "none") {
+    return noEvidence(read.reason);
+  }
+  const { rows } = read.counted;
+  return { kind: "counted", payloads: keys.map((key, i) => ({ key, rowsByDay: rows[i] ?? [] })) };
+}
+
+/** Counts behind the barrier. `begun`: what is known of the table, and what its servers have said. */
+function readRows(
+  ids: readonly PayloadId[],
+  begun: Reading,
+): DeliveryWork<Read<DeliveryEffects["countRows"]["answers"]>> {
+  return readBehindBarrier(begun, {
+    look: (table): DeliveryWork<TableWitness | null> => ask("readWitness", table),
+    count: (table): DeliveryWork<DeliveryEffects["countRows"]["answers"]> => ask("countRows", { ids, table }),
+  });
+}
+
+/** Nothing is concluded of it; the ledger remembers since when it has none, for people. */
+function noEvidence(reason: string): AttemptReport {
+  return { kind: "retry", reason: `no evidence: ${reason}`, noEvidence: true };
 }
 
 /** What runs is ended before anything is read: rows that it commits later would be missed. */
 export function* verifyGroup(task: Task<"verify">): DeliveryWork<AttemptReport> {
-  const running = yield* ask("findRunning", task.group);
+  const processes = yield* ask("findRunning", { group: task.group, table: task.table });
+  const { running } = processes;
   if (running) {
     yield* ask("killRunning", task.group);
   }
+  // A ledger that knows no table yet: all of this VERIFY's statements must be about one.
+  const table = task.table ?? processes.witness?.table ?? null;
+  const unseen = whyUnseen(table, processes);
+  if (unseen !== "") {
+    return noEvidence(unseen);
+  }
   const ids = task.payloads.map(({ key }) => idOfKey(key));
   const receipts = yield* ask("readReceipts", ids);
-  const { oldestDay } = yield* ask("readTable", null);
+  const { oldestDay, witness } = yield* ask("readTable", table);
   if (oldestDay === null) {
     // Rows that it dropped would be taken for lost, or lost ones for dropped.
     return { kind: "retry", reason: "the table's TTL is not understood" };
   }
-  const rows = yield* ask("countRows", ids);
+  const read = yield* readRows(ids, hear(newReading(table), witness).reading);
+  if (read.kind === "none") {
+    return noEvidence(read.reason);
+  }
+  const { rows } = read.counted;
   const payloads: Evidence[] = [];
   for (const [i, payload] of task.payloads.entries()) {
     const own = receipts[i] ?? [];

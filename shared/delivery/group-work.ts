@@ -61,7 +61,7 @@ function* attempt(
     case "insert":
       return yield* insertGroup(task, context);
     case "measure":
-      return yield* orRetry(measureTable());
+      return yield* orRetry(measureTable(task));
     case "count":
       return yield* orRetry(countRows(task));
     case "verify":

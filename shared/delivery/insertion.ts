@@ -68,7 +68,8 @@ function reportOf(
       // Nothing of it was begun: the attempt is as clean as one that never sent it.
       return { kind: "retry", reason, payloads, passes: true };
     }
-    return { kind, reason, payloads, ...(code === undefined ? {} : { code }) };
+    const elsewhere = judged.elsewhere === true ? ({ elsewhere: true } as const) : {};
+    return { kind, reason, payloads, ...(code === undefined ? {} : { code }), ...elsewhere };
   }
   if (isFirstInsert && writtenRows !== undefined && writtenRows < rows) {
     return { kind: "unknown", reason: `${writtenRows} rows written of ${rows} sent`, payloads };

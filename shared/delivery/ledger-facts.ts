@@ -1,5 +1,5 @@
 /** What the ledger says of itself to the alerts and to people. */
-import type { AlertFacts, BrokenRecord } from "../alerts.ts";
+import { type AlertFacts, type BrokenRecord, longest } from "../alerts.ts";
 import type { Group } from "../ledger/group.ts";
 import type { Head } from "../ledger/head.ts";
 import type { Waiting } from "../ledger/view.ts";
@@ -29,6 +29,7 @@ export function alertFacts(known: KnownFacts, learnt: LearntFacts, now: number):
     oldestArrival: oldestArrival(known.waiting, known.oldestGroups),
     held: known.heldGroups.flatMap(heldPayloads),
     breakerOpen: head?.breaker.isOpen ?? false,
+    noEvidence: longest(head?.noEvidence, book?.noEvidence),
     tableRefusal: head?.table.refusal ?? "",
     clockAheadMs: head?.table.measure?.clockAheadMs ?? 0,
     databaseBytes,

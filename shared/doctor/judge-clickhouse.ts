@@ -207,12 +207,14 @@ function judgeRights(missing: readonly string[] | undefined, settings: ClickHous
 }
 
 /** What the consumer's login must be allowed, as GRANT names it. */
-export function neededRights(settings: ClickHouseSettings): readonly string[] {
+export function neededRights(settings: ClickHouseSettings, engine = ""): readonly string[] {
   return [
     `SELECT, INSERT ON ${settings.database}.*`,
     `ALTER DELETE, ALTER UPDATE ON ${settings.database}.*`,
     "SELECT ON system.parts",
     "SELECT ON system.processes",
+    ...(engine.startsWith("Replicated") ? ["SELECT ON system.replicas"] : []),
+    ...(settings.cluster === undefined ? [] : ["REMOTE, CREATE TEMPORARY TABLE ON *.*"]),
     "KILL QUERY ON *.*",
   ];
 }

@@ -79,6 +79,8 @@ interface TaskBase {
   /** ms since the epoch. The ledger waits for a report until then; no INSERT may start after it (invariant I6). */
   readonly deadline: number;
   readonly payloads: readonly GroupPayload[];
+  /** The identity of the table that the ledger knows (clickhouse/table-identity.ts). Null: none yet. */
+  readonly table: string | null;
 }
 
 export type GroupTask =
@@ -137,6 +139,8 @@ export interface TableMeasure {
   readonly clockAheadMs?: number;
   /** Absent where an older version measured. */
   readonly ttl?: TableTtl;
+  /** Which table was measured (clickhouse/table-identity.ts). Null: the server could not say. */
+  readonly identity?: string | null;
 }
 
 /** What VERIFY found of one payload. */
@@ -163,6 +167,10 @@ interface FailureFacts {
   readonly reason: string;
   /** Nothing is to be concluded about the group: it came too late, or its isolate had no memory left for it. */
   readonly passes?: true;
+  /** A count that proves nothing: of a replica that lags, or of another table. */
+  readonly noEvidence?: true;
+  /** Another table answered, and stored nothing. */
+  readonly elsewhere?: true;
   /** ClickHouse's error code, where it answered with one. */
   readonly code?: number;
   /** What the transcoder counted, if it came so far. */
@@ -188,7 +196,8 @@ export type AttemptReport =
   | { readonly kind: "broken"; readonly reason: string }
   /** No INSERT was begun: these payloads have no object under their key, or do not decode. */
   | { readonly kind: "unreadable"; readonly keys: readonly PayloadKey[]; readonly reason: string }
-  | { readonly kind: "measured"; readonly table: TableMeasure }
+  /** `refusal`: why nothing may be inserted, by the same look; empty: it may. */
+  | { readonly kind: "measured"; readonly table: TableMeasure; readonly refusal: string }
   /** The rows are deleted. */
   | { readonly kind: "cleared" }
   /** Nothing was deleted: R2 has no object to write the rows from again. */

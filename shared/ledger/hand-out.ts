@@ -8,6 +8,7 @@ import { afterSilence, cameBack, cameFor, mayInsert, wentOut } from "./breaker.t
 import type { Draft } from "./draft.ts";
 import type { Group, GroupState, GroupTask, Lease } from "./group.ts";
 import type { TableState } from "./head.ts";
+import { isOfOtherTable, isUnknown } from "./known-table.ts";
 import { toVerify } from "./make-group.ts";
 import { isSuspect, isToSeparate, neverReported, separate, withOwnFailure } from "./own-failures.ts";
 import { backOffMs } from "./settings.ts";
@@ -70,6 +71,9 @@ function handOutOpen(draft: Draft, group: Group, codecVersion: number): GroupTas
     // Another transcoder may write other bytes, and under one token ClickHouse keeps the first (FACTS B2).
     return handOut(draft, toVerify(draft, group), codecVersion);
   }
+  if (isOfOtherTable(group, head.table)) {
+    return handOut(draft, toVerify(draft, group), codecVersion);
+  }
   if (!mayInsert(head, now)) {
     if (group.rings > 0) {
       // It was rung and its slot is taken. The ring was not lost: it is due again as soon as there is a slot.
@@ -77,11 +81,12 @@ function handOutOpen(draft: Draft, group: Group, codecVersion: number): GroupTas
     }
     return null;
   }
+  if (isUnknown(head.table, now, settings)) {
+    return handOutMeasure(draft, group);
+  }
   if (group.firstInsertAt !== null && now - group.firstInsertAt > settings.measureAfterMs) {
     if (now - head.table.measuredAt > settings.measureFreshMs) {
-      const { base, out, lease } = attempt(draft, group);
-      draft.change({ ...out, state: { at: "open", lease, out: "measure" } });
-      return { ...base, step: "measure" };
+      return handOutMeasure(draft, group);
     }
     if (!isTrusted(group, group.firstInsertAt, head.table, now)) {
       return handOut(draft, toVerify(draft, group), codecVersion);
@@ -105,6 +110,12 @@ function handOutOpen(draft: Draft, group: Group, codecVersion: number): GroupTas
   return { ...base, step: "insert", isFirstInsert: !group.unclean, serverDeadline };
 }
 
+function handOutMeasure(draft: Draft, group: Group): GroupTask {
+  const { base, out, lease } = attempt(draft, group);
+  draft.change({ ...out, state: { at: "open", lease, out: "measure" } });
+  return { ...base, step: "measure" };
+}
+
 /**
  * May ClickHouse be trusted to remember the token? For half of the table's window, in blocks and in time: the other
  * half is for what others write until this INSERT ends. Example: window 100,000; blocks 7,000 before the first
@@ -124,15 +135,16 @@ function attempt(
   draft: Draft,
   group: Group,
 ): {
-  readonly base: Pick<GroupTask, "group" | "attempt" | "deadline" | "payloads">;
+  readonly base: Pick<GroupTask, "group" | "attempt" | "deadline" | "payloads" | "table">;
   readonly out: Group;
   readonly lease: Lease;
 } {
   const { now, settings } = draft;
+  const table = draft.head.table.identity ?? null;
   const number = group.attempts + 1;
   const lease: Lease = { attempt: number, until: now + settings.leaseMs };
   return {
-    base: { group: group.id, attempt: number, deadline: lease.until, payloads: group.payloads },
+    base: { group: group.id, attempt: number, deadline: lease.until, payloads: group.payloads, table },
     out: { ...group, attempts: number, rings: 0, due: lease.until },
     lease,
   };

@@ -38,6 +38,18 @@ export interface TableState {
   readonly refusal: string;
   readonly measure: TableMeasure | null;
   readonly measuredAt: number;
+  /** Which table it is (clickhouse/table-identity.ts): told by the first look. Absent in what an older version wrote. */
+  readonly identity?: string | null;
+  /** Another table answered: when last, and which, as far as it was said. */
+  readonly other?: { readonly at: number; readonly found: string } | null;
+  /** When a person last accepted another table. */
+  readonly acceptedAt?: number;
+}
+
+/** The table's rows could not be told: since when, and why. */
+export interface NoEvidence {
+  readonly since: number;
+  readonly reason: string;
 }
 
 /** A payload that a late ring brought in; it counts as a rescue unless its doorbell still comes. */
@@ -58,6 +70,8 @@ export interface Head {
   readonly counter: number;
   readonly breaker: Breaker;
   readonly table: TableState;
+  /** Since then no count of rows was evidence. Null: the last one was, or none was asked for. Absent in older heads. */
+  readonly noEvidence?: NoEvidence | null;
   /** When the newest INSERT that was stored had been handed out. */
   readonly lastStoredInsertAt: number;
   /** When a group was last split because of its failures (own-failures.ts). */

@@ -34,6 +34,7 @@ import {
 } from "./group.ts";
 import { expire, handOut, takeGroup } from "./hand-out.ts";
 import { type BirthFacts, bornHead, type TableState } from "./head.ts";
+import { accepted, afterLook } from "./known-table.ts";
 import { closingState, inThisEpoch, makeGroup, readGroup, verifyingState } from "./make-group.ts";
 import { blankReceipt, sumOf } from "./receipts.ts";
 import { backOffMs, fenceMs, type LedgerSettings } from "./settings.ts";
@@ -49,6 +50,8 @@ export type LedgerEvent =
   | { readonly kind: "minute" }
   /** The table check's result. */
   | { readonly kind: "table"; readonly table: Pick<TableState, "refusal" | "measure"> }
+  /** A person accepts whatever table answers now as the one to insert into. */
+  | { readonly kind: "acceptTable" }
   /** Doorbells came; the caller can take one ready group along. */
   | { readonly kind: "claim"; readonly doorbells: readonly Doorbell[]; readonly codecVersion: number }
   /** Queue `group` rang. */
@@ -119,7 +122,10 @@ export function step(view: LedgerView, event: LedgerEvent, moment: Moment, setti
       draft.head = { ...draft.head, counter: draft.head.counter + 1 };
       break;
     case "table":
-      draft.head = { ...draft.head, table: { ...event.table, measuredAt: now } };
+      draft.head = { ...draft.head, table: afterLook(draft.head.table, event.table, now, settings) };
+      break;
+    case "acceptTable":
+      draft.head = { ...draft.head, table: accepted(draft.head.table, now) };
       break;
     case "claim": {
       const [first] = claim(draft, event.doorbells);

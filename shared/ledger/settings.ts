@@ -24,6 +24,8 @@ export interface LedgerSettings {
   readonly measureAfterMs: number;
   /** A measure is good for this long. */
   readonly measureFreshMs: number;
+  /** After another table was seen nothing is inserted for this long, unless a person accepts it. */
+  readonly otherTableMs: number;
   /** A ring that brought something in waits this long for the doorbell that it may have overtaken. */
   readonly overtakenMs: number;
   /** INSERTs out at once: in the beginning, and at most. */
@@ -69,6 +71,7 @@ export const defaultSettings: LedgerSettings = {
   fenceMarginMs: limits.fenceMarginMs,
   measureAfterMs: limits.measureAfterMs,
   measureFreshMs: limits.measureFreshMs,
+  otherTableMs: limits.otherTableMs,
   overtakenMs: limits.rescueOvertakenMs,
   slotsFirst: limits.insertsAtOnceFirst,
   slotsMax: limits.insertsAtOnceMax,
@@ -99,6 +102,7 @@ export function settingsFaster(settings: LedgerSettings, times: number): LedgerS
     fenceMarginMs: faster(settings.fenceMarginMs),
     measureAfterMs: faster(settings.measureAfterMs),
     measureFreshMs: faster(settings.measureFreshMs),
+    otherTableMs: faster(settings.otherTableMs),
     overtakenMs: faster(settings.overtakenMs),
   });
 }

@@ -9,6 +9,7 @@ import { afterHalt, afterPressure, afterSuccess, afterUnknown } from "./breaker.
 import type { Draft } from "./draft.ts";
 import type { AttemptReport, EndedPayload, Group, GroupState, GroupTask, StoredPayload } from "./group.ts";
 import { handOutAgain, later } from "./hand-out.ts";
+import { isOfOtherTable, refusedAsOther } from "./known-table.ts";
 import { closingState, makeGroup, openState, toVerify, verifyingState } from "./make-group.ts";
 import {
   isSuspect,
@@ -91,6 +92,14 @@ export function takeFailure(
       laterOrApart(draft, { ...transcoded, unclean: true }, cause);
       break;
     case "halted":
+      if (report.elsewhere === true) {
+        // Its server refused it before the first row; what answers under this name next, nobody knows.
+        if (!isOfOtherTable(group, draft.head.table)) {
+          draft.head = { ...draft.head, table: refusedAsOther(draft.head.table, "", now) };
+        }
+        later(draft, transcoded);
+        break;
+      }
       // "No such table" may be said by a view, after the commit: it proves as little as a timeout.
       draft.head = { ...draft.head, breaker: afterHalt(breaker, now, settings) };
       later(draft, { ...transcoded, unclean: true });

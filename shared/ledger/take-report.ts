@@ -7,6 +7,7 @@ import { cameBack } from "./breaker.ts";
 import type { Draft } from "./draft.ts";
 import { type AttemptReport, dueNever, type Group, type GroupState, type GroupTask } from "./group.ts";
 import { handOutAgain, later } from "./hand-out.ts";
+import { afterLook } from "./known-table.ts";
 import { toVerify } from "./make-group.ts";
 import { takeCount } from "./take-count.ts";
 import { takeBrokenVerify, takeVerified } from "./take-evidence.ts";
@@ -19,6 +20,7 @@ export function takeReport(draft: Draft, group: Group, report: AttemptReport): G
   if (isInsert) {
     draft.head = { ...draft.head, breaker: cameBack(draft.head.breaker, group.id) };
   }
+  noteEvidence(draft, report);
   switch (report.kind) {
     case "stored":
       assert(isInsert, "only an INSERT is reported as stored");
@@ -56,7 +58,15 @@ export function takeReport(draft: Draft, group: Group, report: AttemptReport): G
       return null;
     case "measured":
       assert(state.at === "open" && state.out === "measure", "only a measure is reported as measured");
-      draft.head = { ...draft.head, table: { ...draft.head.table, measure: report.table, measuredAt: now } };
+      draft.head = {
+        ...draft.head,
+        table: afterLook(
+          draft.head.table,
+          { refusal: report.refusal, measure: report.table },
+          now,
+          draft.settings,
+        ),
+      };
       return handOutAgain(draft, draft.change({ ...group, due: now, state: { ...state, lease: null } }));
     case "cleared":
       assert(state.at === "clearing", "only a deletion is reported as cleared");
@@ -80,5 +90,17 @@ export function takeReport(draft: Draft, group: Group, report: AttemptReport): G
       return takeVerified(draft, group, state, report);
     default:
       return unreachable(report);
+  }
+}
+
+/** For people: since when no count of rows was evidence. */
+function noteEvidence(draft: Draft, report: AttemptReport): void {
+  const before = draft.head.noEvidence ?? null;
+  if (report.kind === "counted" || report.kind === "verified") {
+    if (before !== null) {
+      draft.head = { ...draft.head, noEvidence: null };
+    }
+  } else if (report.kind === "retry" && report.noEvidence === true) {
+    draft.head = { ...draft.head, noEvidence: { since: before?.since ?? draft.now, reason: report.reason } };
   }
 }

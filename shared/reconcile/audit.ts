@@ -9,6 +9,7 @@ import { ask, type CronWork, type DatedReceipt, type ReconcileFinding } from "./
 import { auditRows } from "./evidence.ts";
 import { idsOf } from "./join.ts";
 import { beforeMinute, MINUTE_MS, type MinuteBook, watermarkOf } from "./minute-book.ts";
+import { readRows } from "./read-rows.ts";
 import type { Run } from "./walk-minutes.ts";
 
 /** Audits on from where the book says, as far as hours are complete and the budget of pages lasts. */
@@ -45,7 +46,7 @@ function* auditPage(
   if (receipts.length === 0) {
     return book;
   }
-  const { rows, oldestDay } = yield* ask("rows", idsOf(receipts.map(({ key }) => key)));
+  const { rows, oldestDay } = yield* readRows(idsOf(receipts.map(({ key }) => key)), run);
   const rowsOf = (id: PayloadId) => rows.get(id) ?? [];
   const missing = missingOf(receipts, rows, oldestDay);
   const isMissing = new Set(missing.map(idOfKey));

@@ -10,6 +10,7 @@ import { auditRows, mayDelete } from "./evidence.ts";
 import { idsOf } from "./join.ts";
 import type { Listing } from "./listing.ts";
 import { beforeMinute, isOpen, type MinuteBook, startOfMinute } from "./minute-book.ts";
+import { readRows } from "./read-rows.ts";
 import { findLate, minuteOf, type Run, type Walked } from "./walk-minutes.ts";
 
 export interface Deleted extends Walked {
@@ -69,7 +70,7 @@ function* deletable(
     return { gone: [], book };
   }
   const candidateKeys = candidates.map(({ key }) => key);
-  const { rows, oldestDay } = yield* ask("rows", idsOf(candidateKeys));
+  const { rows, oldestDay } = yield* readRows(idsOf(candidateKeys), run);
   const rowsOf = (id: PayloadId) => rows.get(id) ?? [];
   const isPlain = ({ key, outcome, rowsByDay }: DatedReceipt): boolean =>
     outcome === "stored" && auditRows(rowsByDay, rowsOf(idOfKey(key)), 1, oldestDay) === "exact";

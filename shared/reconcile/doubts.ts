@@ -14,6 +14,7 @@ import { ask, type CronWork, type DatedReceipt, type ReconcileFinding } from "./
 import { auditRows } from "./evidence.ts";
 import { idsOf } from "./join.ts";
 import type { Doubt, MinuteBook } from "./minute-book.ts";
+import { readRows } from "./read-rows.ts";
 import type { ReconcileSettings } from "./settings.ts";
 import type { Run } from "./walk-minutes.ts";
 
@@ -93,7 +94,7 @@ function* readKeys(doubt: Keys, run: Run): CronWork<Keys | null> {
 function* mend(key: PayloadKey, isFirst: boolean, run: Run): CronWork<"done" | "waits" | "inexact"> {
   const id = idOfKey(key);
   const receipts = yield* ask("receiptsOfIds", [id]);
-  const { rows, oldestDay } = yield* ask("rows", [id]);
+  const { rows, oldestDay } = yield* readRows([id], run);
   const verdict = judgeId(receipts, rows.get(id) ?? [], oldestDay);
   if (verdict !== "too few") {
     return verdict === "inexact" ? "inexact" : "done";
@@ -125,7 +126,7 @@ function* readPage(doubt: PageDoubt, run: Run): CronWork<Doubt | null> {
     }
   }
   const after = doubt.rung ?? doubt.after;
-  const { keys, missing, more } = yield* readMissing(after, doubt.before, settings);
+  const { keys, missing, more } = yield* readMissing(after, doubt.before, run);
   const [first] = missing;
   if (first === undefined && more !== undefined) {
     return { ...doubt, after: more, rung: null, tries: 0 };
@@ -159,18 +160,19 @@ function* readPage(doubt: PageDoubt, run: Run): CronWork<Doubt | null> {
 function* readMissing(
   after: string,
   before: string,
-  settings: ReconcileSettings,
+  run: Run,
 ): CronWork<{
   readonly keys: number;
   readonly missing: readonly PayloadKey[];
   /** Where more of it may follow. */
   readonly more: PayloadKey | undefined;
 }> {
+  const { settings } = run;
   const receipts = yield* ask("storedReceipts", { after, before, atMost: settings.pageKeys });
   if (receipts.length === 0) {
     return { keys: 0, missing: [], more: undefined };
   }
-  const { rows, oldestDay } = yield* ask("rows", idsOf(receipts.map(({ key }) => key)));
+  const { rows, oldestDay } = yield* readRows(idsOf(receipts.map(({ key }) => key)), run);
   const more = receipts.length < settings.pageKeys ? undefined : receipts.at(-1)?.key;
   return { keys: receipts.length, missing: missingOf(receipts, rows, oldestDay), more };
 }

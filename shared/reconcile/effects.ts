@@ -5,6 +5,7 @@
  */
 import type { AlertFacts, Channel, Standing, TenantVolume, Untold } from "../alerts.ts";
 import type { Finding } from "../clickhouse/findings.ts";
+import type { TableWitness } from "../clickhouse/table-identity.ts";
 import type { TableTtl } from "../clickhouse/ttl.ts";
 import type { TableFacts } from "../delivery/effects.ts";
 import { type Ask, askEffect, type Performer, type Work } from "../effect.ts";
@@ -79,8 +80,8 @@ export interface CronEffects {
 
   /** The ledger begins if it has not, arms its alarm, and counts the minute in R2. */
   readonly wake: { readonly asks: null; readonly answers: null };
-  /** Can the traces table keep the promise of one copy? */
-  readonly readTable: { readonly asks: null; readonly answers: TableFacts };
+  /** Can the traces table keep the promise of one copy? Asks: its identity, as far as it is known; so of `readWitness`. */
+  readonly readTable: { readonly asks: string | null; readonly answers: TableFacts };
   /** The ledger takes the table check's result. */
   readonly tableChecked: {
     readonly asks: { readonly refusal: string; readonly measure: TableMeasure | null };
@@ -123,7 +124,12 @@ export interface CronEffects {
   /** The ledger gives the lease of a run. Null: another run has it, and is not taken over. */
   readonly beginRun: {
     readonly asks: { readonly takesOver: boolean };
-    readonly answers: { readonly run: string; readonly book: MinuteBook | null } | null;
+    readonly answers: {
+      readonly run: string;
+      readonly book: MinuteBook | null;
+      /** The identity of the table that the ledger knows; null: none yet. */
+      readonly table: string | null;
+    } | null;
   };
   /** The run gives its lease back. Where that fails, the lease ends by itself. */
   readonly endRun: { readonly asks: string; readonly answers: null };
@@ -145,12 +151,14 @@ export interface CronEffects {
   };
   /** Does the ledger hold each key's id? */
   readonly holds: { readonly asks: readonly PayloadKey[]; readonly answers: readonly boolean[] };
-  /** Rows of these ids by day, from the table itself. `oldestDay`: the first day inside the table's TTL. */
+  /** What the server that answers says of itself and the table. Null: there is no such table. */
+  readonly readWitness: { readonly asks: string | null; readonly answers: TableWitness | null };
+  /** Rows of these ids by day, from the table itself. `witness`: of the server that counted, in the same statement. */
   readonly rows: {
-    readonly asks: readonly PayloadId[];
+    readonly asks: { readonly ids: readonly PayloadId[]; readonly table: string | null };
     readonly answers: {
       readonly rows: ReadonlyMap<PayloadId, readonly DayRows[]>;
-      readonly oldestDay: number;
+      readonly witness: TableWitness | null;
     };
   };
   /** What the receipts of a minute add up to, by tenant. Asks: the minute's start, ms since the epoch. */

@@ -69,6 +69,8 @@ export interface MinuteBook {
   readonly deleteNextAt: number;
   /** The last objects that were told about as older than receipts are kept. A book of before has none. */
   readonly expiredTold?: readonly PayloadKey[];
+  /** Since when the table's rows could not be told, and why; null: the last run could. A book of before has none. */
+  readonly noEvidence?: { readonly since: number; readonly reason: string } | null;
   /** When a run last came to its end. */
   readonly ranAt: number;
 }

@@ -3,7 +3,8 @@
  * and each with its own budget, so that none starves the others. What a stage has come to is kept before the next
  * begins; a run that ends anywhere loses at most the stage that it was in, and every stage may be repeated.
  *
- * ClickHouse or R2 that cannot be asked throws out of the run: then nothing is rung, sealed or deleted on a guess.
+ * ClickHouse or R2 that cannot be asked throws out of the run: then nothing is rung, sealed or deleted on a guess. Where only the
+ * rows of the traces cannot be told, the audit and the deletion wait, and nothing else does.
  */
 
 import { EffectFailed } from "../effect.ts";
@@ -14,6 +15,7 @@ import { resolveDoubts } from "./doubts.ts";
 import { ask, type CronWork, type MinuteRow } from "./effects.ts";
 import { Listing } from "./listing.ts";
 import { type MinuteBook, newBook, startOfMinute, watermarkOf } from "./minute-book.ts";
+import { RowsUnknown } from "./read-rows.ts";
 import type { ReconcileSettings } from "./settings.ts";
 import { type Counts, type Run, ringYoung, walkAgain, walkFresh, walkOpen } from "./walk-minutes.ts";
 
@@ -29,6 +31,8 @@ interface Lease {
   readonly run: string;
   /** What the last run kept; null: there was none, or it was lost. */
   readonly book: MinuteBook | null;
+  /** The identity of the table that the ledger knows; null: none yet. */
+  readonly table: string | null;
 }
 
 export interface ReconcileReport extends Readonly<Counts> {
@@ -54,7 +58,7 @@ export function* reconcileRun(
     return null;
   }
   const counts: Counts = { listed: 0, held: 0, rung: 0, sealed: 0 };
-  const run: Run = { now: asked.now, settings, counts, findings: [] };
+  const run: Run = { now: asked.now, settings, counts, findings: [], table: lease.table };
   try {
     return yield* runStages(lease, asked.everything, run);
   } finally {
@@ -111,14 +115,33 @@ function* runStages(lease: Lease, everything: boolean, run: Run): CronWork<Recon
   if (!(yield* keep(lease, run, book, again.rows))) {
     return report(true);
   }
-  book = yield* audit(yield* resolveDoubts(book, run), run);
+  let why = yield* orWhy(function* () {
+    book = yield* audit(yield* resolveDoubts(book, run), run);
+  });
   if (!(yield* keep(lease, run, book, []))) {
     return report(true);
   }
-  const gone = yield* deletePayloads(book, listing(calls.delete), run);
-  deleted = gone.deleted;
-  book = { ...gone.book, ranAt: now };
-  return report(!(yield* keep(lease, run, book, gone.rows)));
+  let rows: readonly MinuteRow[] = [];
+  why ??= yield* orWhy(function* () {
+    const gone = yield* deletePayloads(book, listing(calls.delete), run);
+    ({ deleted, book, rows } = gone);
+  });
+  const noEvidence = why === null ? null : { since: book.noEvidence?.since ?? now, reason: why };
+  book = { ...book, noEvidence, ranAt: now };
+  return report(!(yield* keep(lease, run, book, rows)));
+}
+
+/** A stage that needs the table's rows. Why they could not be told: then the stage is the next run's. */
+function* orWhy(stage: () => CronWork<void>): CronWork<string | null> {
+  try {
+    yield* stage();
+    return null;
+  } catch (error) {
+    if (error instanceof RowsUnknown) {
+      return error.message;
+    }
+    throw error;
+  }
 }
 
 /** Begins with the first payload that R2 holds, or with now where it holds none. */

@@ -46,6 +46,8 @@ export interface Run {
   readonly counts: Counts;
   /** What people are to be told, with the next book that is saved. */
   readonly findings: ReconcileFinding[];
+  /** The identity of the table that the ledger knows; null: none yet. */
+  readonly table: string | null;
 }
 
 export interface Walked {

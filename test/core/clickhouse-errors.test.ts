@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { type Answer, verdict } from "../../shared/clickhouse/errors.ts";
-import { lateText } from "../../shared/clickhouse/statements.ts";
+import { elsewhereText, lateText } from "../../shared/clickhouse/statements.ts";
 
 const answer = (changed: Partial<Answer>): Answer => ({
   httpStatus: 200,
@@ -61,6 +61,15 @@ test("code 395 is our own fence's by its text, and then nothing was stored; any 
   expect(verdict(exception(395, "Value passed to 'throwIf' function is non-zero"))).toMatchObject({
     class: "unknown",
   });
+});
+
+test("of two fences' texts the first one counts: ClickHouse quotes the functions with both", () => {
+  const late = exception(395, `${lateText}: while executing 'FUNCTION and(throwIf(…, '${elsewhereText}'))'`);
+  expect(verdict(late)).toMatchObject({ class: "retry", late: true });
+  const elsewhere = exception(395, `${elsewhereText}: while executing 'FUNCTION throwIf(…, '${lateText}')'`);
+  expect(verdict(elsewhere)).toMatchObject({ class: "halted", elsewhere: true });
+  const view = exception(395, `a view's own: while executing 'FUNCTION throwIf(…, '${lateText}')'`);
+  expect(verdict(view)).toEqual(expect.objectContaining({ class: "unknown" }));
 });
 
 test("code 252 is back-pressure or the data's fault by its text", () => {

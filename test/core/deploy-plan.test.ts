@@ -18,6 +18,7 @@ const settings = {
     user: "headrace",
     database: "otel",
     tracesTable: "otel_traces",
+    cluster: "",
   },
   domains: {},
 };

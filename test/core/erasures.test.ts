@@ -21,6 +21,7 @@ test("an erasure of 501 keys deletes their objects in calls that R2 takes", asyn
     group,
     attempt: 2,
     deadline: 0,
+    table: null,
     payloads: [],
     receipts,
     completeView: false,

@@ -1,4 +1,4 @@
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { lateText } from "../../shared/clickhouse/statements.ts";
 import { clearRows } from "../../shared/delivery/clearing.ts";
 import type {
@@ -7,13 +7,16 @@ import type {
   DeliveryWork,
   InsertTask,
 } from "../../shared/delivery/effects.ts";
-import { needsCount, verifyGroup } from "../../shared/delivery/evidence.ts";
+import { countRows, needsCount, verifyGroup } from "../../shared/delivery/evidence.ts";
 import { insertGroup, mayBegin } from "../../shared/delivery/insertion.ts";
 import { writeReceipts } from "../../shared/delivery/receipts.ts";
 import { done, perform } from "../../shared/effect.ts";
 import type { AttemptReport, GroupTask, Receipt } from "../../shared/ledger/group.ts";
 import type { PayloadKey } from "../../shared/payload-key.ts";
-import { codecVersion, doorbell, storedReport, TestLedger } from "../ledger/world.ts";
+import { codecVersion, doorbell, knownTable, storedReport, TestLedger } from "../ledger/world.ts";
+
+/** What the server of the tests' ledger's table says of itself. */
+const witness = { table: knownTable, server: "one", behind: "", replicas: 1 };
 
 test("no statement of an attempt begins at its deadline or later", () => {
   const ledger = new TestLedger();
@@ -84,17 +87,20 @@ test("VERIFY ends what runs before it reads anything, and says that something ra
     throw new Error(`VERIFY was expected, not ${task.step}`);
   }
   const performer: Partial<DeliveryPerformer> = {
-    findRunning: async () => true,
+    findRunning: async () => ({ running: true, servers: 1, witness }),
     killRunning: nothing,
     readReceipts: async (ids) => ids.map(() => []),
-    readTable: async () => ({ refusal: "", measure: null, oldestDay: 0 }),
-    countRows: async (ids) => ids.map(() => []),
+    readTable: async () => ({ refusal: "", measure: null, oldestDay: 0, witness }),
+    countRows: async ({ ids }) => ({ rows: ids.map(() => []), witness }),
     readObject: async () => null,
   };
   const running = await askedBy(verifyGroup(task), performer);
   expect(running.asked.slice(0, 2)).toEqual(["findRunning", "killRunning"]);
   expect(running.ended).toMatchObject({ kind: "verified", running: true });
-  const alone = await askedBy(verifyGroup(task), { ...performer, findRunning: async () => false });
+  const alone = await askedBy(verifyGroup(task), {
+    ...performer,
+    findRunning: async () => ({ running: false, servers: 1, witness }),
+  });
   expect(alone.asked).not.toContain("killRunning");
   expect(alone.ended).toMatchObject({ running: false });
 });
@@ -235,10 +241,13 @@ async function objectVerified(
   }
   const day = 20_781;
   const performer: Partial<DeliveryPerformer> = {
-    findRunning: async () => false,
+    findRunning: async () => ({ running: false, servers: 1, witness }),
     readReceipts: async (ids) => ids.map(() => (stored === null ? [] : [receiptOf(stored)])),
-    readTable: async () => ({ refusal: "", measure: null, oldestDay: 0 }),
-    countRows: async (ids) => ids.map(() => (inTable === 0 ? [] : [{ day, rows: inTable }])),
+    readTable: async () => ({ refusal: "", measure: null, oldestDay: 0, witness }),
+    countRows: async ({ ids }) => ({
+      rows: ids.map(() => (inTable === 0 ? [] : [{ day, rows: inTable }])),
+      witness,
+    }),
     readObject: async ({ key }) => {
       const rows = key === second.key ? other : own;
       return { spans: rows, rejectedSpans: 0, bytes: 100, rowsByDay: [{ day, rows }] };
@@ -272,4 +281,70 @@ test("what a retry says it wrote is not asked: its rows may have been stored bef
   const again = ledger.takeRung();
   expect(again).toMatchObject({ step: "insert", isFirstInsert: false });
   expect(reportOfInsert(again, { writtenRows: 0 })).toMatchObject({ kind: "stored" });
+});
+
+describe("counting", () => {
+  const replica = { table: "replicated /t", server: "r1", behind: "", replicas: 2 };
+  const lags = { ...replica, behind: "r1 lags" };
+
+  async function count(performer: Partial<DeliveryPerformer>) {
+    const ledger = new TestLedger();
+    ledger.claim({ n: 1 });
+    const { group, attempt, deadline, payloads } = ledger.takeRung();
+    const task = { step: "count", group, attempt, deadline, payloads, table: replica.table } as const;
+    return await askedBy(countRows(task), performer);
+  }
+
+  async function verify(table: string | null, performer: Partial<DeliveryPerformer>) {
+    const ledger = new TestLedger();
+    ledger.claim({ n: 1 });
+    const { group, attempt, deadline, payloads } = ledger.takeRung();
+    const base = { group, attempt, deadline, payloads, table };
+    return await askedBy(verifyGroup({ ...base, step: "verify", rows: null, isBlind: false }), {
+      killRunning: nothing,
+      readReceipts: async () => [[]],
+      ...performer,
+    });
+  }
+
+  const noEvidence = { kind: "retry", noEvidence: true };
+
+  test("of a replica that has said twice that it has everything is reported", async () => {
+    const { asked, ended } = await count({
+      readWitness: async () => replica,
+      countRows: async () => ({ rows: [[]], witness: replica }),
+    });
+    expect(asked).toEqual(["readWitness", "readWitness", "countRows"]);
+    expect(ended).toMatchObject({ kind: "counted" });
+  });
+
+  test("of a replica that lags is none, for a count and for VERIFY", async () => {
+    expect((await count({ readWitness: async () => lags })).ended).toMatchObject(noEvidence);
+    const { asked, ended } = await verify(replica.table, {
+      findRunning: async () => ({ running: false, servers: 2, witness: lags }),
+      readTable: async () => ({ refusal: "", measure: null, oldestDay: 0, witness: lags }),
+      readWitness: async () => lags,
+    });
+    expect(ended).toMatchObject(noEvidence);
+    expect(asked).not.toContain("countRows");
+  });
+
+  test("is not begun by VERIFY where an INSERT may run unseen, and what runs is ended first", async () => {
+    const { asked, ended } = await verify(replica.table, {
+      findRunning: async () => ({ running: true, servers: 1, witness: replica }),
+    });
+    expect(asked).toEqual(["findRunning", "killRunning"]);
+    expect(ended).toMatchObject(noEvidence);
+  });
+
+  test("is of the table whose processes were seen, where the ledger knows none", async () => {
+    const plain = { ...replica, table: "plain a 1", replicas: 1 };
+    const other = { ...plain, table: "plain b 1" };
+    const { ended } = await verify(null, {
+      findRunning: async () => ({ running: false, servers: 1, witness: plain }),
+      readTable: async () => ({ refusal: "", measure: null, oldestDay: 0, witness: other }),
+      countRows: async () => ({ rows: [[]], witness: other }),
+    });
+    expect(ended).toMatchObject(noEvidence);
+  });
 });

@@ -98,6 +98,7 @@ test("a table with fewer blocks than before has dropped tokens: no token of befo
     expect(measure.step).toBe("measure");
     const again = ledger.report(measure, {
       kind: "measured",
+      refusal: "",
       table: { blocks, windowBlocks: 1000, windowMs: null },
     });
     // Handed out at once: the fence of its only INSERT is over by then.
@@ -113,7 +114,7 @@ test("a token is not trusted while nobody has measured the table, before the fir
     ledger.claim({ n: 1 });
     ledger.report(ledger.takeRung(), { kind: "unknown", reason: "reset" });
     ledger.now += limits.measureAfterMs + 1;
-    const again = ledger.report(next(ledger), { kind: "measured", table: measure });
+    const again = ledger.report(next(ledger), { kind: "measured", refusal: "", table: measure });
     expect(again?.step).toBe(isMeasured ? "insert" : "verify");
   }
 });
@@ -131,7 +132,7 @@ test("a table that forgets tokens by time is trusted for half of that time", () 
     ledger.now += limits.measureAfterMs + 1;
     const measure = next(ledger);
     ledger.now = handedOutAt + windowMs / 2 - (isInTime ? 1 : 0);
-    const again = ledger.report(measure, { kind: "measured", table: known });
+    const again = ledger.report(measure, { kind: "measured", refusal: "", table: known });
     expect(again?.step).toBe(isInTime ? "insert" : "verify");
   }
 });

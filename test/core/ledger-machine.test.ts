@@ -233,6 +233,7 @@ describe("attempts", () => {
       ...task,
       step: "insert",
       isFirstInsert: true,
+      table: null,
       serverDeadline: 0,
       deadline: 0,
       payloads: group.payloads,

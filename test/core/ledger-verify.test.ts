@@ -491,6 +491,7 @@ describe("unknown and questioned ids", () => {
 test("a token is not trusted past half of the dedup window, nor under another transcoder", () => {
   const measure = (blocks: number): AttemptReport => ({
     kind: "measured",
+    refusal: "",
     table: { blocks, windowBlocks: 1000, windowMs: null },
   });
   for (const [blocks, step] of [

@@ -744,6 +744,40 @@ describe("a run that fails at any of its effects", () => {
   });
 });
 
+describe("rows that cannot be told", () => {
+  const lags = { table: "replicated /t", server: "r1", behind: "r1 lags", replicas: 2 };
+
+  test("hold up the audit and the deletion alone, and the book says since when and why", () => {
+    const world = begun(8 * 24 * 60);
+    const key = world.stored(minutesAgo(7 * 24 * 60 + 10), 1);
+    world.witness = lags;
+    const { auditAfter } = world.book ?? never();
+    expect(world.run(noon)).toMatchObject({ sealed: 1, deleted: 0, openMinutes: 0 });
+    expect(world.count("rows")).toBe(0);
+    expect(world.book).toMatchObject({
+      noEvidence: { since: noon, reason: "r1 lags" },
+      auditAfter,
+      ranAt: noon,
+    });
+    world.run(noon + 60_000);
+    expect(world.book).toMatchObject({ noEvidence: { since: noon } });
+    expect(world.objects.has(key)).toBe(true);
+    expect(world.told).toEqual([]);
+    world.witness = { ...lags, behind: "" };
+    world.run(noon + hourMs);
+    expect(world.book).toMatchObject({ noEvidence: null });
+    expect(world.objects.has(key)).toBe(false);
+  });
+
+  test("are those of another table than the ledger knows", () => {
+    const world = begun();
+    world.stored(minutesAgo(6), 1);
+    world.knownTable = "plain 0 other";
+    world.run(noon + 2 * hourMs);
+    expect(world.book?.noEvidence?.reason).toContain("another table");
+  });
+});
+
 test("a run that lost its lease ends at once", () => {
   const world = begun();
   world.stored(minutesAgo(6), 1);

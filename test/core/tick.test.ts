@@ -35,7 +35,8 @@ function worldWith(changed: Partial<CronPerformer>): {
   const none = async () => [];
   const performer: CronPerformer = {
     wake: nothing,
-    readTable: async () => ({ refusal: "", measure: null, oldestDay: 0 }),
+    readTable: async () => ({ refusal: "", measure: null, oldestDay: 0, witness: null }),
+    readWitness: nothing,
     tableChecked: nothing,
     publishTableLimits: nothing,
     standing: async () => ({ standing: nothingStands, book: newBook(now) }),
@@ -48,7 +49,7 @@ function worldWith(changed: Partial<CronPerformer>): {
     tellAlerts: async () => ["log", "table"],
     alertsTold: nothing,
     warn: nothing,
-    beginRun: async () => ({ run: "run", book: null }),
+    beginRun: async () => ({ run: "run", book: null, table: null }),
     endRun: nothing,
     list: async ({ after }) => ({ objects: [], through: after, cursor: null }),
     outcomes: none,
@@ -56,7 +57,7 @@ function worldWith(changed: Partial<CronPerformer>): {
     receiptsOfIds: none,
     storedReceipts: none,
     holds: none,
-    rows: async () => ({ rows: new Map(), oldestDay: 0 }),
+    rows: async () => ({ rows: new Map(), witness: null }),
     tally: none,
     find: none,
     deadLetters: none,

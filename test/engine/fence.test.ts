@@ -31,7 +31,7 @@ function block(): Uint8Array<ArrayBuffer> {
 let attempts = 0;
 /** An INSERT under a token that may begin for `aheadMs` more. `plain`: without the fence. */
 function store(token: string, aheadMs: number, plain = false): Promise<Answered> {
-  const parameters = insertSpansParameters(clickHouse, token, ++attempts, 60_000, Date.now() + aheadMs);
+  const parameters = insertSpansParameters(clickHouse, token, ++attempts, 60_000, Date.now() + aheadMs, null);
   const { query = "", ...settings } = parameters;
   const unfenced = `INSERT INTO ${database}.otel_traces (${columnListText}) FORMAT Native`;
   return send(plain ? unfenced : query, settings, block());

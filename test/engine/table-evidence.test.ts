@@ -44,8 +44,8 @@ async function newTraces(): Promise<Traces> {
     },
     count: (...payloads) => ask(`${countRowsQuery(clickHouse, payloads.map(id))} FORMAT TSV`),
     async blocks() {
-      const text = await ask(`${tableStateQuery(clickHouse)} FORMAT TSV`);
-      return Number(text.split("\t").at(-1));
+      const text = await ask(`${tableStateQuery(clickHouse)} FORMAT JSONEachRow`);
+      return JSON.parse(text).blocks;
     },
   };
 }

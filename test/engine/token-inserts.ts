@@ -33,6 +33,7 @@ export function consumersSettings(): Settings {
     1,
     60_000,
     Date.now() + 60_000,
+    null,
   );
   return settings;
 }

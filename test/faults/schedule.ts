@@ -8,7 +8,7 @@ import { Checker, type Invariant, Violation } from "./invariants.ts";
 import type { Choices } from "./world/choices.ts";
 import { sendContent } from "./world/client.ts";
 import type { Strike } from "./world/fate.ts";
-import { resolveHeld, scheduleIncidents } from "./world/incidents.ts";
+import { acceptTable, resolveHeld, scheduleIncidents } from "./world/incidents.ts";
 import type { Content, Flaw } from "./world/object-store.ts";
 import type { Profile } from "./world/profile.ts";
 import { startMs, World } from "./world/world.ts";
@@ -113,7 +113,8 @@ function run(world: World, checker: Checker, progress: { steps: number }): void 
   world.refusedUntil = 0;
   world.storeAwayUntil = 0;
   world.ledgerAwayUntil = 0;
-  world.lagUntil = 0;
+  world.servers.lagUntil = 0;
+  world.servers.otherUntil = 0;
   world.ledger.isFull = false;
   world.say(() => "calm");
   const calmAt = clock.now;
@@ -163,6 +164,7 @@ function keepReceiptsTtl(world: World, days: number): void {
 }
 
 function resolve(world: World): void {
+  acceptTable(world);
   try {
     resolveHeld(world);
   } catch (error) {

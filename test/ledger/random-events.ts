@@ -95,7 +95,11 @@ export class RandomHistory {
       case "clear":
         return { kind: this.#random() < 0.5 ? "cleared" : "kept" };
       case "measure":
-        return { kind: "measured", table: { blocks: this.#below(9), windowBlocks: 9, windowMs: null } };
+        return {
+          kind: "measured",
+          refusal: "",
+          table: { blocks: this.#below(9), windowBlocks: 9, windowMs: null },
+        };
       case "count":
         return {
           kind: "counted",

@@ -12,6 +12,8 @@ import { LedgerState } from "./ledger-state.ts";
 
 export const startMs = Date.UTC(2026, 10, 24, 12, 0, 0);
 export const codecVersion = 1;
+/** The identity of the table that the tests' ledger knows. */
+export const knownTable = "plain 0 1";
 
 /** The n-th payload id of a test. */
 export function idAt(n: number): PayloadId {
@@ -50,6 +52,15 @@ export class TestLedger {
   constructor(settings: LedgerSettings = defaultSettings, facts: BirthFacts = emptyWorld) {
     this.settings = settings;
     this.step({ kind: "born", facts });
+    this.#learnTable();
+  }
+
+  /** As after a first look: a ledger that knows no table measures before it inserts. */
+  #learnTable(): void {
+    const { head } = this.state;
+    if (head !== null) {
+      this.state.apply([{ kind: "head", head: { ...head, table: { ...head.table, identity: knownTable } } }]);
+    }
   }
 
   tokens(count: number): readonly GroupId[] {

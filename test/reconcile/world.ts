@@ -3,6 +3,7 @@
  * effect is performed as the Worker performs it, counted, and can be made to fail.
  */
 import { assert } from "../../shared/assert.ts";
+import type { TableWitness } from "../../shared/clickhouse/table-identity.ts";
 import { type Answered, failure } from "../../shared/effect.ts";
 import type { DayRows, Receipt } from "../../shared/ledger/group.ts";
 import { DAY_MS } from "../../shared/limits.ts";
@@ -46,6 +47,8 @@ type RunEffects = Pick<
   | "receiptsOfIds"
   | "storedReceipts"
   | "holds"
+  | "readTable"
+  | "readWitness"
   | "rows"
   | "tally"
   | "find"
@@ -77,6 +80,10 @@ export class ReconcileWorld {
   /** The effect (counted from 0) at which the next run fails: before it was done, or after. */
   failAt: { readonly effect: number; readonly when: "before" | "after" } | null = null;
   largestPage = 0;
+  /** The table that the ledger knows; null: the one that answers. */
+  knownTable: string | null = null;
+  /** What the server that is asked for rows says of itself. */
+  witness: TableWitness = { table: "plain 0 1", server: "one", behind: "", replicas: 1 };
   /** R2 may list fewer than asked, with more to come: metadata counts too. */
   listsAtMost = Number.POSITIVE_INFINITY;
   /** Dead letters' records. */
@@ -161,7 +168,7 @@ export class ReconcileWorld {
   }
 
   readonly #performer: RunPerformer = {
-    beginRun: () => ({ run: "run", book: this.book }),
+    beginRun: () => ({ run: "run", book: this.book, table: this.knownTable ?? this.witness.table }),
     endRun: () => null,
     list: ({ after: listAfter, cursor, atMost }) => {
       // A cursor is the text that it goes on after, marked so that no key is taken for one.
@@ -192,7 +199,9 @@ export class ReconcileWorld {
       return this.#receiptsOf(keys.slice(0, atMost));
     },
     holds: (keys) => keys.map((key) => this.held.has(idOfKey(key))),
-    rows: () => ({ rows: this.rows, oldestDay: 0 }),
+    readTable: () => ({ refusal: "", measure: null, oldestDay: 0, witness: this.witness }),
+    readWitness: () => this.witness,
+    rows: () => ({ rows: this.rows, witness: this.witness }),
     tally: (minute) => this.#tally(minute),
     find: (keys) =>
       keys.filter((key) => this.objects.has(key)).map((key) => ({ key, doorbell: doorbellOf(key) })),

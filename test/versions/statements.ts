@@ -24,7 +24,7 @@ export async function readStatements(): Promise<object> {
     insert_deduplication_token: _token,
     wait_end_of_query: _httpOnly,
     ...insert
-  } = statements.insertSpansParameters(settings, group, 1, 60_000, now + 60_000);
+  } = statements.insertSpansParameters(settings, group, 1, 60_000, now + 60_000, null);
   return {
     schema: planned.flatMap(({ name, statements: texts }) => texts.map((sql) => [name, sql])),
     insert,
@@ -47,7 +47,7 @@ export async function readStatements(): Promise<object> {
       count: statements.countRowsQuery(settings, [id]),
       receipts: statements.receiptsQuery(settings, [id]),
       state: statements.tableStateQuery(settings),
-      running: statements.runningQuery(group, 90_000),
+      running: statements.runningQuery(settings, group, 90_000, null),
       kill: statements.killStatement(group, 90_000),
       complete: statements.completeViewStatement(settings, [id]),
       eraseTimes: statements.eraseTraceTimesStatement(settings, [id]),

@@ -5,7 +5,7 @@ import { channels } from "../../shared/alerts.ts";
 import type { GroupTask } from "../../shared/ledger/group.ts";
 import { limits } from "../../shared/limits.ts";
 import type { Ledger } from "../../workers/consumer/ledger-object.ts";
-import { codecVersion, doorbell, storedReport } from "../ledger/world.ts";
+import { codecVersion, doorbell, knownTable, storedReport } from "../ledger/world.ts";
 
 function ledger(): DurableObjectStub<Ledger> {
   return env.LEDGER.getByName("0");
@@ -25,8 +25,15 @@ beforeEach(async () => {
   tableHas([]);
 });
 
+/** A ledger that knows no table measures before it inserts. */
+async function learnTable(): Promise<void> {
+  const measure = { blocks: 0, windowBlocks: 100_000, windowMs: null, identity: knownTable };
+  await ledger().tableChecked("", measure);
+}
+
 /** Claims enough rows for a group at once. */
 async function claimFull(n: number): Promise<GroupTask> {
+  await learnTable();
   const { task } = await ledger().claim([doorbell({ n, spans: limits.groupRowsReady })], codecVersion);
   if (task === null) {
     throw new Error("a full group is handed out");
@@ -59,6 +66,7 @@ describe("the ledger's Durable Object", () => {
   });
 
   test("a ledger killed between the claim and its answer has the payload, and gives it out once", async () => {
+    await learnTable();
     // The persist has happened, the answer has not: the object dies on the way out, so the caller's messages come
     // again. Nothing may be lost (the payload is held) and nothing doubled (it is in one group).
     await ledger().claim([], codecVersion);

@@ -17,6 +17,7 @@ export interface ConsumerOperations {
   forget(asked: readonly string[]): Promise<object>;
   erase(keys: readonly string[], reason: string): Promise<object>;
   resolve(key: string, how: "accept" | "rewrite"): Promise<boolean>;
+  acceptTable(): Promise<void>;
   status(): Promise<unknown>;
   book(): Promise<MinuteBook | null>;
   inFlight(): Promise<InFlight>;

@@ -167,6 +167,10 @@ const router = Router<Request, [ConsoleBindings]>()
     "/api/resolve",
     post(resolveSchema, async (env, { key, how }) => ({ resolved: await env.CONSUMER.resolve(key, how) })),
   )
+  .post("/api/accept-table", async (_request, env) => {
+    await env.CONSUMER.acceptTable();
+    return answer(200, { accepted: true });
+  })
   .get("/api/outcomes", outcomes)
   .get("/api/usage", usage)
   .get("/api/payload", (request, env) =>
@@ -187,7 +191,7 @@ const router = Router<Request, [ConsoleBindings]>()
   .all("*", () =>
     answer(404, {
       error:
-        "Nothing is here. GET /, /healthz, /metrics, /api/watermark, /api/minutes, /api/in-flight, /api/balance, /api/findings, /api/status, /api/dead-letters, /api/payload, /api/payload-spans, /api/payloads, /api/trace, /api/outcomes, /api/usage, /api/about, /api/doctor, /api/keys; POST /api/reconcile, /api/replay, /api/forget, /api/erase, /api/resolve, /api/keys.",
+        "Nothing is here. GET /, /healthz, /metrics, /api/watermark, /api/minutes, /api/in-flight, /api/balance, /api/findings, /api/status, /api/dead-letters, /api/payload, /api/payload-spans, /api/payloads, /api/trace, /api/outcomes, /api/usage, /api/about, /api/doctor, /api/keys; POST /api/reconcile, /api/replay, /api/forget, /api/erase, /api/resolve, /api/accept-table, /api/keys.",
     }),
   );
 

@@ -16,6 +16,8 @@ export interface ConsumerBindings {
   readonly CLICKHOUSE_PASSWORD?: string;
   readonly CLICKHOUSE_DATABASE: string;
   readonly CLICKHOUSE_TRACES_TABLE: string;
+  /** The servers with a replica of the traces, as system.clusters names them; empty or absent: there is one server. */
+  readonly CLICKHOUSE_CLUSTER?: string;
   /** zstd, gzip or none; absent: zstd. */
   readonly CLICKHOUSE_INSERT_COMPRESSION?: string;
   /** A secret: findings are posted there as `{ "text": … }` (Slack, Mattermost). Without it they are logged and stored. */

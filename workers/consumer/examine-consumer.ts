@@ -106,18 +106,18 @@ async function readFacts(clickHouse: ClickHouseConnection): Promise<ClickHouseFa
     hasProjection: traces?.create_table_query.includes("PROJECTION headrace_counts") ?? false,
     hasOurColumns: columns === 2,
     missingTables: ourTables.filter((name) => table(name) === undefined),
-    missingRights: await missingRights(clickHouse),
+    missingRights: await missingRights(clickHouse, traces?.engine),
   };
 }
 
 /** CHECK GRANT answers 1 or 0, and takes no FORMAT. A server that does not know it has no short answer. */
-async function missingRights({
-  client,
-  settings,
-}: ClickHouseConnection): Promise<readonly string[] | undefined> {
+async function missingRights(
+  { client, settings }: ClickHouseConnection,
+  engine: string | undefined,
+): Promise<readonly string[] | undefined> {
   const missing: string[] = [];
   try {
-    for (const right of neededRights(settings)) {
+    for (const right of neededRights(settings, engine)) {
       const { stream } = await client.exec({ query: `CHECK GRANT ${right}` });
       if ((await new Response(stream).text()).trim() !== "1") {
         missing.push(right);

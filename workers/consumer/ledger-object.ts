@@ -150,6 +150,11 @@ export class Ledger extends DurableObject<LedgerEnv> {
     await this.#step({ kind: "table", table: { refusal, measure } });
   }
 
+  /** A person accepts whatever table answers now as the one to insert into. */
+  async acceptTable(): Promise<void> {
+    await this.#step({ kind: "acceptTable" });
+  }
+
   /** A person decides about a payload whose rows are inexact. */
   async resolve(key: PayloadKey, how: "accept" | "rewrite"): Promise<void> {
     await this.#step({ kind: "resolve", key, how });
@@ -161,9 +166,11 @@ export class Ledger extends DurableObject<LedgerEnv> {
   }
 
   /** Begins a run of the reconciler. Null: another one is under way, and this one does not take over. */
-  async beginReconcile(
-    takesOver: boolean,
-  ): Promise<{ readonly run: string; readonly book: MinuteBook | null } | null> {
+  async beginReconcile(takesOver: boolean): Promise<{
+    readonly run: string;
+    readonly book: MinuteBook | null;
+    readonly table: string | null;
+  } | null> {
     const [run] = drawTokens(1);
     assert(run !== undefined, "a token was drawn");
     const { leaseMs } = readReconcileSettings(this.env);
@@ -172,7 +179,7 @@ export class Ledger extends DurableObject<LedgerEnv> {
       return null;
     }
     this.#storage.keepNote("reconciler", begun);
-    return { run, book: begun.book };
+    return { run, book: begun.book, table: this.#storage.head?.table.identity ?? null };
   }
 
   /** Keeps a run's book. False: the run was taken for dead, and another one has begun. */

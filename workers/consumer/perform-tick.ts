@@ -40,7 +40,7 @@ import type { ConsumerBindings } from "./bindings.ts";
 import { completeDoorbell, doorbellOf } from "./complete-doorbell.ts";
 import { publishTableLimits } from "./publish-table-limits.ts";
 import { parseReceipts, payloadKeySchema } from "./read-receipts.ts";
-import { countRows, readTable } from "./read-table.ts";
+import { countRows, readTable, readWitness } from "./read-table.ts";
 import { tell } from "./tell.ts";
 
 /** The ledger's part of a tick. */
@@ -53,7 +53,11 @@ export interface CronLedger {
   /** Null: another run has the lease, and this one does not take it over. */
   beginReconcile(
     takesOver: boolean,
-  ): Promise<{ readonly run: string; readonly book: MinuteBook | null } | null>;
+  ): Promise<{
+    readonly run: string;
+    readonly book: MinuteBook | null;
+    readonly table: string | null;
+  } | null>;
   /** False: this run has lost the lease. */
   keepBook(run: string, book: MinuteBook): Promise<boolean>;
   endReconcile(run: string): Promise<void>;
@@ -76,7 +80,8 @@ export function cronPerformerOf(
       await ledger.wake();
       return null;
     },
-    readTable: async () => await readTable(clickHouse, now),
+    readTable: (table) => readTable(clickHouse, now, table),
+    readWitness: (table) => readWitness(clickHouse, table),
     tableChecked: async ({ refusal, measure }) => {
       await ledger.tableChecked(refusal, measure);
       return null;
@@ -118,13 +123,7 @@ export function cronPerformerOf(
     storedReceipts: async ({ after, before, atMost }) =>
       parseReceipts(await read(clickHouse, storedReceiptsQuery(settings, after, before, atMost))),
     holds: async (keys) => await ledger.holds(keys),
-    rows: async (ids) => {
-      const { oldestDay } = await readTable(clickHouse, now);
-      if (oldestDay === null) {
-        throw new Error("the table's TTL is not understood: rows are no evidence (see the table check)");
-      }
-      return { rows: await countRows(clickHouse, ids), oldestDay };
-    },
+    rows: ({ ids, table }) => countRows(clickHouse, ids, table),
     tally: async (minute) => {
       const tenants = v.parse(tallySchema, await read(clickHouse, tallyQuery(settings, minute)));
       return tenants.map((tally) => ({ ...tally, checksum: BigInt(tally.checksum) }));

@@ -15,7 +15,6 @@ import {
   insertSpansParameters,
   killStatement,
   receiptsQuery,
-  runningQuery,
 } from "../../shared/clickhouse/statements.ts";
 import type {
   DeliveryEffects,
@@ -36,7 +35,7 @@ import { loadPayloads } from "./load-payloads.ts";
 import { parkMessage } from "./park-message.ts";
 import { readLedgerSettings } from "./read-ledger-settings.ts";
 import { parseReceipts } from "./read-receipts.ts";
-import { countRows, readTable } from "./read-table.ts";
+import { countRows, readProcesses, readTable, readWitness } from "./read-table.ts";
 import { tell } from "./tell.ts";
 import { writeOutcomes } from "./write-outcomes.ts";
 
@@ -109,15 +108,13 @@ export function performerOf(
     // --- the work on a group
     buildBlock: blocks.build,
     sendBlock: blocks.send,
-    readTable: async () => await readTable(clickHouse, Date.now()),
-    countRows: async (ids) => {
-      const counts = await countRows(clickHouse, ids);
-      return ids.map((id) => counts.get(id) ?? []);
+    readTable: (table) => readTable(clickHouse, Date.now(), table),
+    readWitness: (table) => readWitness(clickHouse, table),
+    countRows: async ({ ids, table }) => {
+      const { rows, witness } = await countRows(clickHouse, ids, table);
+      return { rows: ids.map((id) => rows.get(id) ?? []), witness };
     },
-    findRunning: async (group) => {
-      const answer = await client.query({ query: runningQuery(group, overdue), format: "JSONEachRow" });
-      return (await answer.json()).length > 0;
-    },
+    findRunning: ({ group, table }) => readProcesses(clickHouse, group, overdue, table),
     killRunning: (group) => command(killStatement(group, overdue)),
     readReceipts: (ids) => readReceipts(clickHouse, ids),
     readObject: ({ payload, key, count }) => readObject(bucket, payload, key, count),
@@ -242,14 +239,14 @@ async function takeBytes(bytes: number, deadline: number): Promise<Taking | null
 
 async function sendBlock(
   { settings, insertCompression, fetch }: ClickHouseConnection,
-  { group, attempt, serverDeadline }: InsertTask,
+  { group, attempt, serverDeadline, table }: InsertTask,
   insertMs: number,
   body: Uint8Array,
   patienceMs: number,
 ): Promise<DeliveryEffects["sendBlock"]["answers"]> {
   const url = new URL(settings.url);
   url.search = new URLSearchParams(
-    insertSpansParameters(settings, group, attempt, insertMs, serverDeadline),
+    insertSpansParameters(settings, group, attempt, insertMs, serverDeadline, table),
   ).toString();
   const response = await fetch(url, {
     method: "POST",

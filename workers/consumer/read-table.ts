@@ -4,12 +4,24 @@
  */
 import * as v from "valibot";
 import { assert } from "../../shared/assert.ts";
-import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
-import { countRowsQuery, tableStateQuery } from "../../shared/clickhouse/statements.ts";
-import { checkServer, checkTable, windowOf } from "../../shared/clickhouse/table-check.ts";
+import type { Processes } from "../../shared/clickhouse/barrier.ts";
+import { type ClickHouseConnection, isAccessDenied } from "../../shared/clickhouse/connection.ts";
+import {
+  countedRowsQuery,
+  runningQuery,
+  tableStateQuery,
+  witnessQuery,
+} from "../../shared/clickhouse/statements.ts";
+import { checkServer, checkTable, replicasRefusal, windowOf } from "../../shared/clickhouse/table-check.ts";
+import {
+  readAnswer,
+  type TableAnswer,
+  type TableWitness,
+  witnessOf,
+} from "../../shared/clickhouse/table-identity.ts";
 import { oldestDayOf, readTtl } from "../../shared/clickhouse/ttl.ts";
 import type { TableFacts } from "../../shared/delivery/effects.ts";
-import type { DayRows } from "../../shared/ledger/group.ts";
+import type { DayRows, GroupId } from "../../shared/ledger/group.ts";
 import { formatPayloadId, type PayloadId } from "../../shared/payload-key.ts";
 
 const tableStateSchema = v.array(
@@ -21,37 +33,115 @@ const tableStateSchema = v.array(
     deduplicate_insert_select: v.nullable(v.string()),
     deduplicate_insert: v.nullable(v.string()),
     blocks: v.nullable(v.number()),
+    witness: v.nullable(v.string()),
   }),
 );
 
-/** Throws when ClickHouse cannot be asked. `now` in ms since the epoch. */
+/**
+ * Throws when ClickHouse cannot be asked. `now` in ms since the epoch. `table`: its identity, as far as it is known: without
+ * it a replicated table costs a second statement.
+ */
 export async function readTable(
-  { client, settings }: ClickHouseConnection,
+  clickHouse: ClickHouseConnection,
   now: number,
+  table: string | null,
 ): Promise<TableFacts> {
+  const { client, settings } = clickHouse;
   const askedAt = Date.now();
-  const answer = await client.query({ query: tableStateQuery(settings), format: "JSONEachRow" });
+  const answer = await client.query({ query: tableStateQuery(settings, table), format: "JSONEachRow" });
   const [row] = v.parse(tableStateSchema, await answer.json());
   const answeredAt = Date.now();
   if (row === undefined) {
-    return { refusal: checkTable(settings, undefined), measure: null, oldestDay: 0 };
+    return { refusal: checkTable(settings, undefined), measure: null, oldestDay: 0, witness: null };
   }
   const declaration = { engine: row.engine, engineFull: row.engine_full };
   const window = windowOf(declaration);
   const ttl = readTtl(row.engine_full);
   const clockAheadMs = clockAhead(row.now, askedAt, answeredAt);
+  // None: it was known as replicated, and is not any more.
+  const said = row.witness === null ? await askWitness(clickHouse, null) : readAnswer(row.witness);
+  const { witness, lacksRight } = await witnessBehind(clickHouse, said);
   return {
     refusal:
       checkTable(settings, declaration) ||
+      (lacksRight ? replicasRefusal(settings) : "") ||
       checkServer(settings, {
         timezone: row.timezone,
         deduplicateInsert: row.deduplicate_insert ?? "",
         deduplicateInsertSelect: row.deduplicate_insert_select ?? "",
         clockAheadMs,
       }),
-    measure: { blocks: row.blocks ?? 0, windowBlocks: window.blocks, windowMs: window.ms, ttl, clockAheadMs },
+    measure: {
+      blocks: row.blocks ?? 0,
+      windowBlocks: window.blocks,
+      windowMs: window.ms,
+      ttl,
+      clockAheadMs,
+      identity: witness?.table ?? null,
+    },
     oldestDay: oldestDayOf(ttl, now),
+    witness,
   };
+}
+
+const witnessSchema = v.array(v.object({ witness: v.string() }));
+
+/** What the server that answers says of itself and of the table. Null: there is no such table. */
+export async function readWitness(
+  clickHouse: ClickHouseConnection,
+  table: string | null,
+): Promise<TableWitness | null> {
+  return (await witnessBehind(clickHouse, await askWitness(clickHouse, table))).witness;
+}
+
+const processesSchema = v.array(v.object({ running: v.number(), servers: v.number(), witness: v.string() }));
+
+/** INSERTs that VERIFY must not look past. `overdueMs`: any of ours that runs for longer. */
+export async function readProcesses(
+  clickHouse: ClickHouseConnection,
+  group: GroupId,
+  overdueMs: number,
+  table: string | null,
+): Promise<Processes> {
+  const { client, settings } = clickHouse;
+  const answer = await client.query({
+    query: runningQuery(settings, group, overdueMs, table),
+    format: "JSONEachRow",
+  });
+  const [row] = v.parse(processesSchema, await answer.json());
+  if (row === undefined) {
+    return { running: false, servers: 0, witness: null };
+  }
+  const { witness } = await witnessBehind(clickHouse, readAnswer(row.witness));
+  return { running: row.running > 0, servers: row.servers, witness };
+}
+
+async function askWitness(
+  { client, settings }: ClickHouseConnection,
+  table: string | null,
+): Promise<TableAnswer | null> {
+  const answer = await client.query({ query: witnessQuery(settings, table), format: "JSONEachRow" });
+  const [row] = v.parse(witnessSchema, await answer.json());
+  return row === undefined ? null : readAnswer(row.witness);
+}
+
+/** A replicated table that was not known to be one is asked for its replica too, by whichever server answers then. */
+async function witnessBehind(
+  clickHouse: ClickHouseConnection,
+  answer: TableAnswer | null,
+): Promise<{ readonly witness: TableWitness | null; readonly lacksRight: boolean }> {
+  if (answer === null || !answer.engine.startsWith("Replicated") || answer.replica !== null) {
+    return { witness: answer && witnessOf(answer), lacksRight: false };
+  }
+  try {
+    const again = await askWitness(clickHouse, "replicated");
+    return { witness: again === null ? null : witnessOf(again), lacksRight: false };
+  } catch (error) {
+    if (isAccessDenied(error)) {
+      return { witness: witnessOf(answer), lacksRight: true };
+    }
+    throw error;
+  }
 }
 
 /**
@@ -63,29 +153,49 @@ function clockAhead(serverNow: number, askedAt: number, answeredAt: number): num
 }
 
 const countsSchema = v.array(
-  v.object({ payload: v.pipe(v.string(), v.regex(/^[0-9a-f]{32}$/)), day: v.number(), rows: v.number() }),
+  v.object({
+    payload: v.pipe(v.string(), v.regex(/^([0-9a-f]{32})?$/)),
+    day: v.number(),
+    rows: v.number(),
+    witness: v.string(),
+  }),
 );
 
-/** Rows by day of each payload id, zeros left out, ascending by day. */
+/** Rows by day of each payload id, zeros left out, ascending by day; and what the server that counted says of itself. */
 export async function countRows(
-  { client, settings }: ClickHouseConnection,
+  clickHouse: ClickHouseConnection,
   ids: readonly PayloadId[],
-): Promise<ReadonlyMap<PayloadId, readonly DayRows[]>> {
-  const counts = new Map<PayloadId, DayRows[]>();
+  table: string | null,
+): Promise<{
+  readonly rows: ReadonlyMap<PayloadId, readonly DayRows[]>;
+  readonly witness: TableWitness | null;
+}> {
   if (ids.length === 0) {
-    return counts;
+    return { rows: new Map(), witness: await readWitness(clickHouse, table) };
   }
+  const { client, settings } = clickHouse;
   const answer = await client.query({
-    query: countRowsQuery(settings, ids),
+    query: countedRowsQuery(settings, ids, table),
     format: "JSONEachRow",
     clickhouse_settings: { select_sequential_consistency: "1" },
   });
-  for (const { payload, day, rows } of v.parse(countsSchema, await answer.json())) {
-    const bytes = Uint8Array.from(payload.match(/../g) ?? [], (pair) => Number.parseInt(pair, 16));
+  const counts = new Map<PayloadId, DayRows[]>();
+  let witness: TableWitness | null = null;
+  for (const row of v.parse(countsSchema, await answer.json())) {
+    if (row.payload === "") {
+      witness = witnessOf(readAnswer(row.witness));
+      continue;
+    }
+    const bytes = Uint8Array.from(row.payload.match(/../g) ?? [], (pair) => Number.parseInt(pair, 16));
     const id = formatPayloadId(bytes);
-    const days = counts.get(id) ?? [];
-    assert((days.at(-1)?.day ?? -1) < day, "days ascend");
-    counts.set(id, [...days, { day, rows }]);
+    counts.set(id, [...(counts.get(id) ?? []), { day: row.day, rows: row.rows }]);
   }
-  return counts;
+  for (const days of counts.values()) {
+    days.sort((a, b) => a.day - b.day);
+    assert(
+      days.every(({ day }, i) => i === 0 || day > (days[i - 1]?.day ?? day)),
+      "a payload's day is counted once",
+    );
+  }
+  return { rows: counts, witness };
 }

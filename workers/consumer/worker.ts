@@ -112,6 +112,11 @@ export class Operations extends WorkerEntrypoint<ConsumerBindings> {
     return true;
   }
 
+  /** Accepts whatever table answers under the traces' name now as the one to insert into. */
+  async acceptTable(): Promise<void> {
+    await ledgerOf(this.env).acceptTable();
+  }
+
   async status() {
     return await ledgerOf(this.env).status();
   }

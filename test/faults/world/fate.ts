@@ -46,6 +46,9 @@ export type Fault =
   | "statement runs on"
   | "kill fails"
   | "read is stale"
+  | "replica catches up in a count"
+  | "replica speaks early"
+  | "another table answers"
   | "days expire"
   | "processes are elsewhere"
   // --- our own parts

@@ -18,6 +18,23 @@ const poisoned = {
   innocentsWithinMs: 10 * MINUTE,
 } satisfies Omit<Profile, "name">;
 
+/** INSERTs that run for longer than they may, and servers that do not see them. */
+const overruns = {
+  ...nothing,
+  payloads: { least: 1, most: 2 },
+  faults: {
+    "processes are elsewhere": 0.7,
+    "insert runs on": 0.4,
+    "insert overruns": 0.2,
+    "kill fails": 0.3,
+  },
+  strikesMax: 10,
+  incidents: {
+    "ledger lost": { times: 1, probability: 0.5 },
+    "codec changes": { times: 1, probability: 0.3 },
+  },
+} satisfies Omit<Profile, "name">;
+
 export const harshProfiles: readonly Profile[] = [
   {
     ...nothing,
@@ -46,8 +63,15 @@ export const harshProfiles: readonly Profile[] = [
     ...nothing,
     name: "replica lags",
     payloads: { least: 1, most: 3 },
-    faults: { "insert answer lost": 0.3, "message doubled": 0.2, "doorbell lost": 0.1 },
-    strikesMax: 6,
+    isReplicated: true,
+    faults: {
+      "insert answer lost": 0.3,
+      "message doubled": 0.2,
+      "doorbell lost": 0.1,
+      "replica speaks early": 0.3,
+      "replica catches up in a count": 0.3,
+    },
+    strikesMax: 8,
     incidents: {
       "replica lags": { times: 2, probability: 0.8 },
       "ledger lost": { times: 1, probability: 0.3 },
@@ -58,19 +82,17 @@ export const harshProfiles: readonly Profile[] = [
   },
   {
     ...nothing,
-    name: "processes are elsewhere",
-    payloads: { least: 1, most: 2 },
-    faults: {
-      "processes are elsewhere": 0.7,
-      "insert runs on": 0.4,
-      "insert overruns": 0.2,
-      "kill fails": 0.3,
-    },
-    strikesMax: 10,
+    name: "another table",
+    payloads: { least: 1, most: 3 },
+    faults: { "insert answer lost": 0.3, "message doubled": 0.2, "doorbell lost": 0.1, unlisted: 0.1 },
+    strikesMax: 6,
     incidents: {
-      "ledger lost": { times: 1, probability: 0.5 },
-      "codec changes": { times: 1, probability: 0.3 },
+      "another table": { times: 2, probability: 0.8 },
+      "codec changes": { times: 1, probability: 0.2 },
+      replay: { times: 1, probability: 0.4 },
     },
+    incidentMs: 2 * MINUTE,
+    watchMs: 4 * HOUR,
   },
   {
     ...nothing,
@@ -83,6 +105,27 @@ export const harshProfiles: readonly Profile[] = [
       "codec changes": { times: 1, probability: 0.3 },
     },
   },
+  {
+    ...nothing,
+    name: "table created anew",
+    payloads: { least: 1, most: 3 },
+    faults: {
+      "insert answer lost": 0.3,
+      "insert runs on": 0.2,
+      "insert fails before": 0.2,
+      "doorbell lost": 0.1,
+    },
+    strikesMax: 6,
+    incidents: {
+      "table created anew": { times: 1, probability: 0.9 },
+      outage: { times: 1, probability: 0.3 },
+      "codec changes": { times: 1, probability: 0.2 },
+    },
+    incidentMs: MINUTE,
+    watchMs: 9 * DAY,
+  },
+  { ...overruns, name: "processes are elsewhere" },
+  { ...overruns, name: "processes of replicas are elsewhere", isReplicated: true },
   {
     ...nothing,
     name: "quorum is unknown",

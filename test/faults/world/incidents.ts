@@ -170,8 +170,16 @@ function happen(world: World, name: Exclude<Incident, "ledger restored">): void 
       break;
     }
     case "replica lags":
-      world.lagSince = clock.now - fate.sometime(10 * MINUTE_MS);
-      world.lagUntil = clock.now + fate.sometime(3 * 60 * MINUTE_MS);
+      world.servers.lagSince = clock.now - fate.sometime(10 * MINUTE_MS);
+      world.servers.lagUntil = clock.now + fate.sometime(3 * 60 * MINUTE_MS);
+      break;
+    case "another table":
+      world.servers.otherUntil = clock.now + fate.sometime(3 * 60 * MINUTE_MS);
+      break;
+    case "table created anew":
+      world.rowsTaken(table.recreate(fate.choices.oneOf(2) === 1));
+      world.servers.recreated();
+      clock.after(fate.sometime(60 * MINUTE_MS), () => acceptTable(world));
       break;
     case "others write":
       // As much as the other half of the window allows for, again and again (shared/limits.ts, measureAfterMs).
@@ -233,6 +241,20 @@ function happen(world: World, name: Exclude<Incident, "ledger restored">): void 
     }
     case "first client is first":
       break; // taken up when the world begins (schedule.ts)
+  }
+}
+
+/** A person accepts the table that is there, when they have seen that another one is refused. */
+export function acceptTable(world: World): void {
+  try {
+    if (world.ledger.state.head?.table.other != null) {
+      world.say(() => "a person accepts the table");
+      world.ledger.call({ kind: "acceptTable" });
+    }
+  } catch (error) {
+    if (error instanceof BrokenInvariant || error instanceof TypeError) {
+      throw error;
+    }
   }
 }
 

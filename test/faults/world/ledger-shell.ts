@@ -124,7 +124,7 @@ export class LedgerShell {
   beginReconcile(
     leaseMs: number,
     takesOver: boolean,
-  ): { readonly run: string; readonly book: MinuteBook | null } | null {
+  ): { readonly run: string; readonly book: MinuteBook | null; readonly table: string | null } | null {
     this.#reach();
     const run = String(++this.#runs);
     const begun = beginRun(this.reconciler, { run, now: this.now, leaseMs, takesOver });
@@ -133,7 +133,7 @@ export class LedgerShell {
     }
     this.reconciler = begun;
     this.#reach();
-    return { run, book: begun.book };
+    return { run, book: begun.book, table: this.state.head?.table.identity ?? null };
   }
 
   keepBook(run: string, leaseMs: number, book: MinuteBook): boolean {

@@ -3,6 +3,7 @@
  * them may fail before or after it was done. Two ticks may run at once.
  */
 import type { Channel } from "../../../shared/alerts.ts";
+import { witnessOf } from "../../../shared/clickhouse/table-identity.ts";
 import { idOfKey, type PayloadKey } from "../../../shared/payload-key.ts";
 import type { CronEffects, DatedReceipt, Listed, MinuteTally } from "../../../shared/reconcile/effects.ts";
 import { keyChecksum } from "../../../shared/reconcile/join.ts";
@@ -34,7 +35,7 @@ export type ModelCronPerformer = {
 };
 
 export function cronPerformerOf(world: World): ModelCronPerformer {
-  const { store, receipts, table, witness, ledger, fate, clock } = world;
+  const { store, receipts, witness, ledger, fate, clock } = world;
   const { leaseMs } = modelReconcileSettings;
   const began = clock.now;
   return {
@@ -117,10 +118,11 @@ export function cronPerformerOf(world: World): ModelCronPerformer {
         )
         .slice(0, atMost),
     holds: (keys) => ledger.holds(keys),
-    rows: (ids) => ({
-      rows: world.askTable("rows", () => new Map(ids.map((id) => [id, world.readRows(id)]))),
-      oldestDay: table.oldestDay,
-    }),
+    readWitness: () => world.askTable("witness", () => witnessOf(world.servers.reach().answer)),
+    rows: ({ ids }) => {
+      const { rows, witness } = world.askTable("rows", () => world.countRows(ids));
+      return { rows: new Map(ids.map((id, i) => [id, rows[i] ?? []])), witness };
+    },
     tally: (minute) => world.askTable("tally", () => tally(world, minute)),
     find(keys) {
       world.askStore("head");

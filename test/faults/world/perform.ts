@@ -5,6 +5,7 @@
 
 import { assert, BrokenInvariant } from "../../../shared/assert.ts";
 import { type Taking, waitForBytes } from "../../../shared/byte-budget.ts";
+import { witnessOf } from "../../../shared/clickhouse/table-identity.ts";
 import type { DeliveryEffects, FoundObject, TableFacts } from "../../../shared/delivery/effects.ts";
 import { type GroupPayload, isGroupId, type StoredPayload } from "../../../shared/ledger/group.ts";
 import { overdueMs } from "../../../shared/ledger/settings.ts";
@@ -163,15 +164,23 @@ export function performerOf(world: World, batch: BatchInHand, codecVersion: numb
     readTable() {
       return world.askTable("table", () => readTable(world));
     },
-    countRows(ids) {
-      return world.askTable("count", () => ids.map((id) => world.readRows(id)));
+    readWitness() {
+      return world.askTable("witness", () => witnessOf(world.servers.reach().answer));
     },
-    findRunning(group) {
+    countRows({ ids }) {
+      return world.askTable("count", () => world.countRows(ids));
+    },
+    findRunning({ group }) {
       const isElsewhere = fate.strikes("processes are elsewhere");
-      return world.askTable(
-        "processes",
-        () => !isElsewhere && table.inTheWay(group, overdueBefore()).length > 0,
-      );
+      return world.askTable("processes", () => {
+        const running = !isElsewhere && table.inTheWay(group, overdueBefore()).length > 0;
+        const { answer } = isElsewhere ? world.servers.elsewhere() : world.servers.reach();
+        return {
+          running,
+          servers: isElsewhere ? 1 : (answer.replica?.activeReplicas ?? 1),
+          witness: witnessOf(answer),
+        };
+      });
     },
     killRunning(group) {
       if (fate.strikes("kill fails")) {
@@ -321,11 +330,15 @@ function found(object: StoredObject, count: boolean): FoundObject {
 }
 
 /** What the table says of itself: the check's facts. */
-export function readTable({ table, clock, refusedUntil, skews, profile }: World): TableFacts {
+export function readTable({ servers, clock, refusedUntil, skews, profile }: World): TableFacts {
+  const { table, answer } = servers.reach();
+  const witness = witnessOf(answer);
   return {
+    witness,
     refusal: clock.now < refusedUntil ? "no deduplication window" : "",
     measure: {
       blocks: table.blocks,
+      identity: witness.table,
       windowBlocks: table.window,
       windowMs: null,
       clockAheadMs: skews.server - skews.consumer,

@@ -50,6 +50,8 @@ export interface Profile {
   readonly lateMs: number;
   /** No doorbell is lost and the ledger stays healthy: rescues must be 0 (I8). */
   readonly isLossless: boolean;
+  /** The table has two replicas behind one address, and any statement may reach either. */
+  readonly isReplicated: boolean;
   /** How long after the last incident the world is watched: deletion and second listings need days. */
   readonly watchMs: number;
 }
@@ -65,6 +67,8 @@ export type Incident =
   | "day dropped"
   | "part detached"
   | "replica lags"
+  | "another table"
+  | "table created anew"
   | "others write"
   | "outage"
   | "R2 away"
@@ -105,6 +109,7 @@ export const nothing = {
   days: 0,
   lateMs: 30 * SECOND,
   isLossless: false,
+  isReplicated: false,
   watchMs: 30 * MINUTE,
 } satisfies Omit<Profile, "name">;
 

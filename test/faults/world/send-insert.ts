@@ -3,7 +3,8 @@
  * B2, B7, B8). The server works by itself: whoever asked may be dead, or have given up, when it commits.
  */
 import type { Answer } from "../../../shared/clickhouse/errors.ts";
-import { insertSpansParameters, lateText } from "../../../shared/clickhouse/statements.ts";
+import { elsewhereText, insertSpansParameters, lateText } from "../../../shared/clickhouse/statements.ts";
+import { type TableAnswer, witnessOf } from "../../../shared/clickhouse/table-identity.ts";
 import type { DeliveryEffects } from "../../../shared/delivery/effects.ts";
 import type { GroupTask, StoredPayload } from "../../../shared/ledger/group.ts";
 import { idOfKey } from "../../../shared/payload-key.ts";
@@ -53,7 +54,7 @@ function* answerTo(
   codecVersion: number,
   patienceMs: number,
 ): Process<Answer | null> {
-  const { fate, table, clock, settings } = world;
+  const { fate, clock, settings, servers } = world;
   const rows = payloads.flatMap(({ key, rowsByDay }) =>
     rowsByDay.map(({ day, rows }) => ({ id: idOfKey(key), day, rows })),
   );
@@ -94,11 +95,17 @@ function* answerTo(
     task.attempt,
     settings.insertMs,
     task.serverDeadline,
+    task.table,
   );
   const token = sent["insert_deduplication_token"] ?? "";
   if (isLate(world, task)) {
     yield 20;
-    return failed(395, `Value passed to 'throwIf' function is non-zero: ${lateText}`);
+    return failed(395, `Code: 395. DB::Exception: ${lateText}: while executing`);
+  }
+  const { table, answer: server } = servers.reach();
+  if (isElsewhere(task, server)) {
+    yield 20;
+    return failed(395, `Code: 395. DB::Exception: ${elsewhereText}: while executing`);
   }
   const run = table.begin(sent["query_id"] ?? "", token, rows, clock.now);
   world.witness.inserts.push({
@@ -221,7 +228,8 @@ function arrive(
   codecVersion: number,
   how: string,
 ): void {
-  if (world.isOutage || isLate(world, task)) {
+  const { table, answer: server } = world.servers.reach();
+  if (world.isOutage || isLate(world, task) || isElsewhere(task, server)) {
     return;
   }
   const sent = insertSpansParameters(
@@ -230,17 +238,25 @@ function arrive(
     task.attempt,
     world.settings.insertMs,
     task.serverDeadline,
+    task.table,
   );
   const token = sent["insert_deduplication_token"] ?? "";
   world.say(() => `INSERT ${short(task.group)}.${task.attempt} arrives ${how}, of version ${codecVersion}`);
-  const run = world.table.begin(sent["query_id"] ?? "", token, rows, world.clock.now);
-  commitAll(world, run);
-  world.table.end(run);
+  const run = table.begin(sent["query_id"] ?? "", token, rows, world.clock.now);
+  for (const day of run.days) {
+    table.commit(run, day, world.clock.now);
+  }
+  table.end(run);
 }
 
 /** The fence: the statement itself says until when it may begin, by the server's clock. */
 function isLate({ clock, skews }: World, { serverDeadline }: { readonly serverDeadline: number }): boolean {
   return clock.now + skews.server >= serverDeadline;
+}
+
+/** And for which table it is. */
+function isElsewhere({ table }: { readonly table: string | null }, server: TableAnswer): boolean {
+  return table !== null && witnessOf(server).table !== table;
 }
 
 /** How long a request may be held back on its way. */

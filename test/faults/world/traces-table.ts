@@ -133,6 +133,33 @@ export class TracesTable {
       .filter(({ rows }) => rows > 0);
   }
 
+  hasCommitsAfter(time: number): boolean {
+    return this.#commits.some(({ at }) => at > time);
+  }
+
+  /** A person drops it and creates it anew: its tokens are gone, and so are its rows unless they are copied over. */
+  recreate(keepsRows: boolean): readonly Rows[] {
+    for (const run of this.running.values()) {
+      run.state = "ended";
+    }
+    this.running.clear();
+    this.#log.clear();
+    this.#lastBlocks.clear();
+    this.#commits = [];
+    const lost: Rows[] = [];
+    for (const [id, days] of keepsRows ? [] : this.#rows) {
+      for (const [day, rows] of days) {
+        lost.push(...(rows > 0 ? [{ id, day, rows }] : []));
+      }
+    }
+    if (!keepsRows) {
+      this.#rows.clear();
+      this.view.clear();
+    }
+    this.version++;
+    return lost;
+  }
+
   hasAnyRow(): boolean {
     for (const days of this.#rows.values()) {
       for (const rows of days.values()) {

@@ -7,6 +7,7 @@
 import { type Channel, channels, type Untold } from "../../../shared/alerts.ts";
 import { ByteBudget } from "../../../shared/byte-budget.ts";
 import type { Finding } from "../../../shared/clickhouse/findings.ts";
+import { type TableWitness, witnessOf } from "../../../shared/clickhouse/table-identity.ts";
 import type { DayRows } from "../../../shared/ledger/group.ts";
 import { defaultSettings, type LedgerSettings } from "../../../shared/ledger/settings.ts";
 import { limits } from "../../../shared/limits.ts";
@@ -21,6 +22,7 @@ import { type Content, ObjectStore, StoreFailed } from "./object-store.ts";
 import type { Profile } from "./profile.ts";
 import { Queue } from "./queue.ts";
 import { ReceiptsTable } from "./receipts-table.ts";
+import { Servers } from "./servers.ts";
 import { type Rows, TracesTable } from "./traces-table.ts";
 
 /** Noon, so that payloads of "today and yesterday" are on two days. */
@@ -149,9 +151,7 @@ export class World {
   /** R2 and the ledger cannot be reached until then. */
   storeAwayUntil = 0;
   ledgerAwayUntil = 0;
-  /** Until then some reads reach a replica that has nothing of what was committed after `lagSince`. */
-  lagUntil = 0;
-  lagSince = 0;
+  readonly servers: Servers;
   /** What happened, for people; null: nobody reads it. */
   readonly story: string[] | null;
 
@@ -164,6 +164,7 @@ export class World {
     this.skews = { ingress: skew(), consumer: skew(), ledger: -skew(), server: skew() };
     const rows = profile.rowsInHandMax ?? Number.POSITIVE_INFINITY;
     this.bytesInHand = { ingress: new ByteBudget(100 * rows), consumer: new ByteBudget(100 * rows) };
+    this.servers = new Servers(this, limits.deduplicationWindow);
     this.ledger = new LedgerShell(this);
     this.cron = new Cron(this);
     const queue = (delayMs: number, batchMs: number, batchMax: number, retryMs: number, dead: Queue | null) =>
@@ -294,13 +295,13 @@ export class World {
     this.witness.untold.clear();
   }
 
-  /** Rows by day, from whichever replica answers. */
-  readRows(id: PayloadId): readonly DayRows[] {
-    if (this.clock.now < this.lagUntil && this.fate.choices.oneOf(2) === 1) {
-      this.fate.count("read is stale");
-      return this.table.rowsAsOf(id, this.lagSince);
-    }
-    return this.showRows(id);
+  /** Rows by day, from whichever server answers, and what it says of itself. */
+  countRows(ids: readonly PayloadId[]): {
+    readonly rows: readonly (readonly DayRows[])[];
+    readonly witness: TableWitness;
+  } {
+    const server = this.servers.reach(true);
+    return { rows: ids.map((id) => this.servers.rows(server, id)), witness: witnessOf(server.answer) };
   }
 
   /** Somebody is told which rows these payloads have. */

@@ -1,0 +1,160 @@
+/**
+ * Which table answers under a name, and whether its server has all rows that were acknowledged: the parts of our
+ * statements that ask, and what is made of their answers (decision 0014). Behind one address there may be several servers:
+ * replicas of one table, of which one lags, or tables of which none knows the others' rows.
+ */
+import * as v from "valibot";
+import { assert } from "../assert.ts";
+import type { ClickHouseSettings } from "./connection.ts";
+import { quoteText } from "./identifier.ts";
+
+/** What a statement's answer says of the server that gave it. */
+export interface TableWitness {
+  /**
+   * The table that it has. `plain` tables with other identities have other rows; replicas of one have the same one. Null: the
+   * server could not say.
+   */
+  readonly table: string | null;
+  /** Which server, of all that have the table. For people, and to be compared. */
+  readonly server: string;
+  /** Why rows that others acknowledged may be missing here; empty: none is. */
+  readonly behind: string;
+  /** Replicas that may store rows: those with a ZooKeeper session. 1 where the table is one server's. */
+  readonly replicas: number;
+}
+
+/** What a server says, as `witnessSql` asks for it. */
+export interface TableAnswer {
+  readonly host: string;
+  /** `serverUUID()`: made at a server's first start and kept in its data folder. Zeros in clickhouse-local. */
+  readonly serverUuid: string;
+  /** Zeros in a database of the engine Ordinary. */
+  readonly uuid: string;
+  readonly engine: string;
+  /** Null: the table is not replicated, or system.replicas was not asked, or does not show it. */
+  readonly replica: ReplicaState | null;
+}
+
+/** Of a row of system.replicas. */
+export interface ReplicaState {
+  readonly path: string;
+  readonly name: string;
+  readonly isReadonly: boolean;
+  readonly isSessionExpired: boolean;
+  readonly zookeeperException: string;
+  readonly activeReplicas: number;
+  /** Entries of the table's log that it has not taken into its queue: `log_max_index + 1 - log_pointer`. */
+  readonly logBehind: number;
+  readonly insertsInQueue: number;
+}
+
+export type TableKind = "plain" | "replicated" | "shared";
+
+/** Of an identity: how far one server's answer goes. Null where none is known. */
+export function kindOfTable(table: string | null): TableKind | null {
+  const kind = table?.split(" ")[0];
+  return kind === "plain" || kind === "replicated" || kind === "shared" ? kind : null;
+}
+
+/**
+ * A plain table is one server's: its uuid is not enough, for ON CLUSTER and databases of the engine Replicated give one
+ * uuid to the tables of all servers.
+ */
+export function witnessOf({ host, serverUuid, uuid, engine, replica }: TableAnswer): TableWitness {
+  if (engine.startsWith("Shared")) {
+    return { table: `shared ${uuid}`, server: host, behind: "", replicas: 1 };
+  }
+  if (!engine.startsWith("Replicated")) {
+    return { table: `plain ${serverUuid} ${uuid}`, server: host, behind: "", replicas: 1 };
+  }
+  if (replica === null) {
+    const behind = `${host} does not show the table in system.replicas`;
+    return { table: null, server: host, behind, replicas: 1 };
+  }
+  const server = `${host} (${serverUuid}, replica ${replica.name})`;
+  const replicas = replica.activeReplicas;
+  return { table: `replicated ${replica.path}`, server, behind: whyBehind(host, replica), replicas };
+}
+
+function whyBehind(host: string, replica: ReplicaState): string {
+  const name = `replica ${replica.name} at ${host}`;
+  if (replica.isSessionExpired || replica.zookeeperException !== "") {
+    const why = replica.zookeeperException.slice(0, 200);
+    return `${name} has lost its ZooKeeper session${why === "" ? "" : `: ${why}`}`;
+  }
+  if (replica.isReadonly) {
+    return `${name} is read-only`;
+  }
+  if (replica.activeReplicas < 1) {
+    return `${name} knows of no active replica`;
+  }
+  if (replica.logBehind > 0 || replica.insertsInQueue > 0) {
+    return `${name} lags: ${replica.logBehind} log entries not taken, ${replica.insertsInQueue} inserts in its queue`;
+  }
+  return "";
+}
+
+/**
+ * A query of one row and one column, `witness`: a JSON array for `readAnswer`. No row: there is no such table.
+ * system.replicas is asked only where the table is known to be replicated: a login may have no right to it.
+ */
+export function witnessSql(settings: ClickHouseSettings, table: string | null): string {
+  return kindOfTable(table) === "replicated"
+    ? `SELECT toJSONString((hostName(), toString(serverUUID()), '', engine, (zookeeper_path, replica_name, is_readonly, is_session_expired,
+        zookeeper_exception, toUInt32(active_replicas), toInt32(toInt64(log_max_index) + 1 - toInt64(log_pointer)), inserts_in_queue))) AS witness
+      FROM system.replicas WHERE database = '${settings.database}' AND table = '${settings.tracesTable}'`
+    : `SELECT toJSONString((hostName(), toString(serverUUID()), toString(uuid), engine)) AS witness ${fromTable(settings)}`;
+}
+
+export function fromTable({ database, tracesTable }: ClickHouseSettings): string {
+  return `FROM system.tables WHERE database = '${database}' AND name = '${tracesTable}'`;
+}
+
+/** Is the table that answers another than `table`? Without rows of system.tables or system.replicas it is. */
+export function isElsewhereSql(settings: ClickHouseSettings, table: string): string {
+  const [kind, first = "", second = ""] = table.split(" ");
+  const { database, tracesTable } = settings;
+  switch (kind) {
+    case "plain":
+      return `toString(serverUUID()) != ${quoteText(first)} OR (SELECT count() ${fromTable(settings)} AND toString(uuid) = ${quoteText(second)}) = 0`;
+    case "shared":
+      return `(SELECT count() ${fromTable(settings)} AND toString(uuid) = ${quoteText(first)}) = 0`;
+    default: {
+      assert(kind === "replicated", "an identity is of a table that we know how to ask for");
+      const path = table.slice("replicated ".length);
+      return `(SELECT count() FROM system.replicas WHERE database = '${database}' AND table = '${tracesTable}' AND zookeeper_path = ${quoteText(path)}) = 0`;
+    }
+  }
+}
+
+const flag = v.union([v.boolean(), v.number()]);
+const replicaSchema = v.pipe(
+  v.tuple([v.string(), v.string(), flag, flag, v.string(), v.number(), v.number(), v.number()]),
+  v.transform(
+    ([path, name, readonly, expired, zookeeperException, activeReplicas, logBehind, insertsInQueue]) => ({
+      path,
+      name,
+      isReadonly: Boolean(readonly),
+      isSessionExpired: Boolean(expired),
+      zookeeperException,
+      activeReplicas,
+      logBehind,
+      insertsInQueue,
+    }),
+  ),
+);
+const answerSchema = v.pipe(
+  v.tuple([v.string(), v.string(), v.string(), v.string(), v.optional(v.nullable(replicaSchema), null)]),
+  v.transform(([host, serverUuid, uuid, engine, replica]) => ({
+    host,
+    serverUuid,
+    uuid,
+    engine,
+    replica,
+  })),
+);
+
+/** What `witnessSql` came to. Throws for anything else. */
+export function readAnswer(witness: string): TableAnswer {
+  return v.parse(answerSchema, JSON.parse(witness));
+}

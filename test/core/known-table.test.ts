@@ -1,0 +1,198 @@
+/** Which table the ledger inserts into, and what it makes of another one that answers under its name (decision 0014). */
+import { describe, expect, test } from "vitest";
+import { elsewhereText } from "../../shared/clickhouse/statements.ts";
+import type { GroupTask } from "../../shared/ledger/group.ts";
+import { limits } from "../../shared/limits.ts";
+import { emptyWorld, knownTable, storedReport, TestLedger } from "../ledger/world.ts";
+
+const measured = (identity: string | null) => ({
+  refusal: "",
+  measure: { blocks: 0, windowBlocks: 100_000, windowMs: null, identity },
+});
+
+function look(ledger: TestLedger, identity: string | null): void {
+  ledger.step({ kind: "table", table: measured(identity) });
+}
+
+function refusalOf(ledger: TestLedger): string {
+  return ledger.state.head?.table.refusal ?? "no head";
+}
+
+function elsewhere(ledger: TestLedger, task: GroupTask): void {
+  ledger.report(task, { kind: "halted", reason: elsewhereText, code: 395, elsewhere: true });
+}
+
+/** A ledger that has seen no table: as it is born. */
+function unlearnt(): TestLedger {
+  const ledger = new TestLedger();
+  ledger.step({ kind: "acceptTable" });
+  return ledger;
+}
+
+describe("a ledger that knows no table", () => {
+  test("looks at it before its first INSERT, and says from then on which it is", () => {
+    const ledger = unlearnt();
+    ledger.claim({ n: 1 });
+    const task = ledger.takeRung();
+    expect(task).toMatchObject({ step: "measure", table: null });
+    const { measure } = measured("plain 0 9");
+    const insert = ledger.report(task, { kind: "measured", refusal: "", table: measure });
+    expect(insert).toMatchObject({ step: "insert", table: "plain 0 9" });
+  });
+
+  test("inserts nothing where that look refuses", () => {
+    const ledger = unlearnt();
+    ledger.claim({ n: 1 });
+    const { measure } = measured("plain 0 9");
+    const refused = { kind: "measured", refusal: "no window", table: measure } as const;
+    expect(ledger.report(ledger.takeRung(), refused)).toBeNull();
+    expect(refusalOf(ledger)).toBe("no window");
+  });
+
+  test("inserts all the same into a table whose server cannot say which it is", () => {
+    const ledger = unlearnt();
+    ledger.claim({ n: 1 });
+    const { measure } = measured(null);
+    const insert = ledger.report(ledger.takeRung(), { kind: "measured", refusal: "", table: measure });
+    expect(insert).toMatchObject({ step: "insert", table: null });
+  });
+
+  test("is also one whose head was written before tables had identities: it learns at its first look", () => {
+    const ledger = new TestLedger(undefined, emptyWorld);
+    const { head } = ledger.state;
+    if (head === null) {
+      throw new Error("a ledger is born");
+    }
+    const { refusal, measure, measuredAt } = head.table;
+    ledger.state.apply([{ kind: "head", head: { ...head, table: { refusal, measure, measuredAt } } }]);
+    look(ledger, "plain 0 9");
+    expect(ledger.state.head?.table).toMatchObject({ identity: "plain 0 9", refusal: "" });
+  });
+});
+
+describe("another table", () => {
+  test("halts the INSERTs when a look meets it, with the words that accept it", () => {
+    const ledger = new TestLedger();
+    ledger.claim({ n: 1 });
+    look(ledger, "plain 0 other");
+    expect(refusalOf(ledger)).toContain("npx headrace accept-table");
+    expect(refusalOf(ledger)).toContain(knownTable);
+    ledger.now += ledger.settings.caps.ageReadyMs;
+    expect(ledger.alarm()).toEqual([]);
+  });
+
+  test("halts for a while after it was last met: of two servers in turns every second look is right", () => {
+    const ledger = new TestLedger();
+    look(ledger, "plain 0 other");
+    ledger.now += limits.otherTableMs - 1;
+    look(ledger, knownTable);
+    expect(refusalOf(ledger)).toContain("Another table");
+    ledger.now += 1;
+    look(ledger, knownTable);
+    expect(refusalOf(ledger)).toBe("");
+  });
+
+  test("measures nothing: its blocks say nothing about the tokens of this one", () => {
+    const ledger = new TestLedger();
+    look(ledger, knownTable);
+    const before = ledger.state.head?.table.measure;
+    look(ledger, "plain 0 other");
+    expect(ledger.state.head?.table.measure).toEqual(before);
+  });
+
+  test("halts when an INSERT meets it, which leaves its group as clean as before", () => {
+    const ledger = new TestLedger();
+    ledger.claim({ n: 1 });
+    const task = ledger.takeRung();
+    expect(task).toMatchObject({ step: "insert", table: knownTable });
+    elsewhere(ledger, task);
+    expect(refusalOf(ledger)).toContain("Another table");
+    expect(ledger.state.group(task.group)).toMatchObject({ unclean: false, state: { at: "open" } });
+    expect(ledger.state.head?.breaker).toMatchObject({ isOpen: false, out: [] });
+    look(ledger, knownTable);
+    expect(refusalOf(ledger)).toContain("Another table");
+  });
+});
+
+describe("a table that a person accepted", () => {
+  test("is looked at, and from then on the one that is known", () => {
+    const ledger = new TestLedger();
+    look(ledger, "plain 0 new");
+    ledger.step({ kind: "acceptTable" });
+    expect(refusalOf(ledger)).toBe("");
+    look(ledger, "plain 0 new");
+    expect(ledger.state.head?.table).toMatchObject({ identity: "plain 0 new", refusal: "", other: null });
+    look(ledger, knownTable);
+    expect(refusalOf(ledger)).toContain("Another table");
+  });
+
+  test("verifies what was tried at the one before: its token is not known here, and its rows may be", () => {
+    const ledger = new TestLedger();
+    ledger.claim({ n: 1 });
+    const task = ledger.takeRung();
+    ledger.report(task, { kind: "unknown", reason: "no answer" });
+    ledger.step({ kind: "acceptTable" });
+    look(ledger, "plain 0 new");
+    ledger.now += 60_000;
+    ledger.alarm();
+    ledger.take(task.group);
+    expect(ledger.state.group(task.group)?.state).toMatchObject({ at: "verifying" });
+  });
+
+  test("takes what was never tried as it is", () => {
+    const ledger = new TestLedger();
+    ledger.claim({ n: 1 });
+    ledger.step({ kind: "acceptTable" });
+    look(ledger, "plain 0 new");
+    const task = ledger.takeRung();
+    expect(task).toMatchObject({ step: "insert", table: "plain 0 new" });
+    ledger.report(task, storedReport(task));
+  });
+
+  test("is not refused again by an INSERT that was handed out for the one before", () => {
+    const ledger = new TestLedger();
+    ledger.claim({ n: 1 });
+    const task = ledger.takeRung();
+    ledger.step({ kind: "acceptTable" });
+    look(ledger, "plain 0 new");
+    elsewhere(ledger, task);
+    expect(refusalOf(ledger)).toBe("");
+  });
+});
+
+describe("no evidence", () => {
+  test("is remembered from its first time on, and forgotten with the first evidence", () => {
+    const ledger = new TestLedger();
+    ledger.claim({ n: 1 });
+    const insert = ledger.takeRung();
+    ledger.report(insert, { kind: "unknown", reason: "no answer" });
+    ledger.now += 60_000;
+    const again = ledger.takeRung();
+    const none = { kind: "retry", reason: "no evidence: r2 lags", noEvidence: true } as const;
+    const count = ledger.report(again, storedReport(again));
+    if (count === null) {
+      throw new Error("a 200 after an unknown outcome is counted");
+    }
+    const since = ledger.now;
+    ledger.report(count, none);
+    ledger.now += 60_000;
+    ledger.alarm();
+    const second = ledger.take(insert.group);
+    if (second === null) {
+      throw new Error("what was no evidence is counted again");
+    }
+    ledger.report(second, none);
+    expect(ledger.state.head?.noEvidence).toEqual({ since, reason: none.reason });
+    ledger.now += 60_000;
+    ledger.alarm();
+    const third = ledger.take(insert.group);
+    if (third?.step !== "count") {
+      throw new Error("what was no evidence is counted again");
+    }
+    ledger.report(third, {
+      kind: "counted",
+      payloads: storedReport(third).payloads.map(({ key, rowsByDay }) => ({ key, rowsByDay })),
+    });
+    expect(ledger.state.head?.noEvidence).toBeNull();
+  });
+});
