@@ -656,4 +656,86 @@ const feared: readonly Mutant[] = [
   },
 ];
 
-export const mutants: readonly Mutant[] = [...designed, ...feared, ...told, ...harsh];
+/** Of the barrier before a count, and of the table's identity (decision 0014). */
+const evidence: readonly Mutant[] = [
+  {
+    name: "a count of any replica is evidence",
+    file: "shared/clickhouse/barrier.ts",
+    find: "const wordsNeeded = 2;",
+    replace: "const wordsNeeded = 0;",
+    profile: "replica lags",
+    by: "I1",
+  },
+  {
+    name: "one word of a replica is enough",
+    file: "shared/clickhouse/barrier.ts",
+    find: "const wordsNeeded = 2;",
+    replace: "const wordsNeeded = 1;",
+    profile: "replica lags",
+    by: "I1",
+  },
+  {
+    name: "a replica that lags has everything",
+    file: "shared/clickhouse/barrier.ts",
+    find: 'if (witness.table === null || behind !== "") {',
+    replace: "if (witness.table === null) {",
+    profile: "replica lags",
+    by: "I1",
+  },
+  {
+    name: "the words of one replica count for another",
+    file: "shared/clickhouse/barrier.ts",
+    find: "const before = reading.complete.filter((one) => one === server).length;",
+    replace: "const before = reading.complete.length;",
+    profile: "replica lags",
+    by: "I1",
+  },
+  {
+    name: "a count of another table is evidence",
+    file: "shared/clickhouse/barrier.ts",
+    find: "if (witness.table !== null && witness.table !== table) {",
+    replace: 'if (witness.table === "") {',
+    profile: "another table",
+    by: "I1",
+  },
+  {
+    name: "tables with one uuid are one table",
+    file: "shared/clickhouse/table-identity.ts",
+    find: "table: `plain ${serverUuid} ${uuid}`",
+    replace: "table: `plain ${uuid}`",
+    profile: "another table",
+  },
+  {
+    name: "an INSERT does not say which table it is for",
+    file: "shared/ledger/hand-out.ts",
+    find: "const table = draft.head.table.identity ?? null;",
+    replace: "const table = null;",
+    profile: "another table",
+  },
+  {
+    name: "tokens are trusted at a table that a person created anew",
+    file: "shared/ledger/known-table.ts",
+    find: "return firstInsertAt !== null && acceptedAt !== undefined && firstInsertAt <= acceptedAt;",
+    replace: "return firstInsertAt === 0 && acceptedAt === 0;",
+    profile: "table created anew",
+    by: "I1",
+  },
+  {
+    name: "VERIFY asks one replica what all of them run",
+    file: "shared/clickhouse/barrier.ts",
+    find: "return servers < witness.replicas",
+    replace: "return servers < 0",
+    profile: "processes of replicas are elsewhere",
+    by: "I1",
+  },
+  {
+    name: "VERIFY asks another table's server what runs",
+    file: "shared/delivery/evidence.ts",
+    find: 'if (unseen !== "") {',
+    replace: 'if (unseen === "unseen") {',
+    profile: "processes are elsewhere",
+    by: "I1",
+  },
+];
+
+export const mutants: readonly Mutant[] = [...designed, ...feared, ...told, ...harsh, ...evidence];
