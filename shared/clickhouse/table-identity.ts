@@ -28,7 +28,7 @@ export interface TableAnswer {
   readonly host: string;
   /** `serverUUID()`: made at a server's first start and kept in its data folder. Zeros in clickhouse-local. */
   readonly serverUuid: string;
-  /** Zeros in a database of the engine Ordinary. */
+  /** Its uuid; in a database whose tables show none (Ordinary, clickhouse-local's own) the end of its data path. */
   readonly uuid: string;
   readonly engine: string;
   /** Null: the table is not replicated, or system.replicas was not asked, or does not show it. */
@@ -103,8 +103,13 @@ export function witnessSql(settings: ClickHouseSettings, table: string | null): 
     ? `SELECT toJSONString((hostName(), toString(serverUUID()), '', engine, (zookeeper_path, replica_name, is_readonly, is_session_expired,
         zookeeper_exception, toUInt32(active_replicas), toInt32(toInt64(log_max_index) + 1 - toInt64(log_pointer)), inserts_in_queue))) AS witness
       FROM system.replicas WHERE database = '${settings.database}' AND table = '${settings.tracesTable}'`
-    : `SELECT toJSONString((hostName(), toString(serverUUID()), toString(uuid), engine)) AS witness ${fromTable(settings)}`;
+    : `SELECT toJSONString((hostName(), toString(serverUUID()), ${tableIdSql}, engine)) AS witness ${fromTable(settings)}`;
 }
+
+const noUuid = "00000000-0000-0000-0000-000000000000";
+// The end of the path alone: a folder that is moved with all of its data is the same table.
+const pathEnd = "arrayStringConcat(arraySlice(splitByChar('/', data_paths[1]), -3), '/')";
+const tableIdSql = `if(toString(uuid) = '${noUuid}', ${pathEnd}, toString(uuid))`;
 
 export function fromTable({ database, tracesTable }: ClickHouseSettings): string {
   return `FROM system.tables WHERE database = '${database}' AND name = '${tracesTable}'`;
@@ -112,13 +117,14 @@ export function fromTable({ database, tracesTable }: ClickHouseSettings): string
 
 /** Is the table that answers another than `table`? Without rows of system.tables or system.replicas it is. */
 export function isElsewhereSql(settings: ClickHouseSettings, table: string): string {
-  const [kind, first = "", second = ""] = table.split(" ");
+  const [kind, first = ""] = table.split(" ");
   const { database, tracesTable } = settings;
+  const isOther = (id: string) => `(SELECT any(${tableIdSql}) ${fromTable(settings)}) != ${quoteText(id)}`;
   switch (kind) {
     case "plain":
-      return `toString(serverUUID()) != ${quoteText(first)} OR (SELECT count() ${fromTable(settings)} AND toString(uuid) = ${quoteText(second)}) = 0`;
+      return `toString(serverUUID()) != ${quoteText(first)} OR ${isOther(table.slice(`plain ${first} `.length))}`;
     case "shared":
-      return `(SELECT count() ${fromTable(settings)} AND toString(uuid) = ${quoteText(first)}) = 0`;
+      return isOther(first);
     default: {
       assert(kind === "replicated", "an identity is of a table that we know how to ask for");
       const path = table.slice("replicated ".length);

@@ -60,6 +60,34 @@ test("a table that cannot deduplicate gets nothing, says what mends it, and goes
   expect(await local.query(findings)).toBe("table_check\topen\tpage\ntable_check\tresolved\tpage");
 });
 
+test("a table that is dropped and created anew gets nothing until a person accepts it, and then what it lacks of the last minutes", async () => {
+  const declared = await local.query(
+    "SELECT create_table_query FROM system.tables WHERE database = currentDatabase() AND name = 'otel_traces' FORMAT TSVRaw",
+  );
+  const before = Number(await local.query("SELECT count() FROM otel_traces"));
+  expect(before).toBeGreaterThan(0);
+  await local.query("DROP TABLE otel_traces SYNC");
+  await local.query(declared);
+  // No cron has looked yet: the first INSERT meets it.
+  await exportSpans(local.pipeline, freshSpans(50));
+  await new Promise((resolve) => setTimeout(resolve, 4000)); // longer than the way to the rows takes
+  expect(await local.query("SELECT count() FROM otel_traces")).toBe("0");
+  const refused = await health();
+  expect(refused.status).toBe(503);
+  expect(refused.text).toContain("npx headrace accept-table");
+  await tickCron();
+  expect((await health()).text).toContain("npx headrace accept-table");
+
+  const accepted = await fetch(`${local.pipeline.console}/api/accept-table`, {
+    method: "POST",
+    headers: { authorization: `Bearer ${local.pipeline.adminToken}` },
+  });
+  expect(await accepted.json()).toEqual({ accepted: true });
+  await tickCron();
+  expect(await health()).toEqual({ status: 200, text: "ok\n" });
+  await local.eventually("SELECT count(), uniqExact(SpanId) FROM otel_traces", "50\t50", 30_000);
+}, 60_000);
+
 test("a server whose days are not UTC's gets nothing until it is restarted in UTC", async () => {
   const restart = async (timezone: string) => {
     await server.stop();

@@ -12,6 +12,7 @@ import { type ClickHouseConnection, connectClickHouse } from "../../shared/click
 import { verdict } from "../../shared/clickhouse/errors.ts";
 import { defaultSchemaSettings, migrate } from "../../shared/clickhouse/migrations.ts";
 import { insertSpansParameters } from "../../shared/clickhouse/statements.ts";
+import { isElsewhereSql } from "../../shared/clickhouse/table-identity.ts";
 import type { GroupId } from "../../shared/ledger/group.ts";
 import { formatPayloadId } from "../../shared/payload-key.ts";
 import { BlockBuilder } from "../../shared/rows/transcode.ts";
@@ -175,6 +176,34 @@ describe("an INSERT", () => {
     expect(await rowsOf(own, identity)).toBe(spans);
     expect(await ask(`SELECT count() FROM ${own.database}.otel_traces_trace_id_ts`)).not.toBe("0");
   });
+});
+
+test("in a database whose tables show no uuid the data path tells one table from the next", async () => {
+  const { url, user, password } = splitLogin(inject("clickhouse"));
+  const name = newName();
+  const connection = connectClickHouse(
+    {
+      CLICKHOUSE_URL: url,
+      CLICKHOUSE_USER: user,
+      CLICKHOUSE_PASSWORD: password,
+      CLICKHOUSE_DATABASE: "default",
+      CLICKHOUSE_TRACES_TABLE: name,
+    },
+    undefined,
+    fetch,
+  );
+  const make = () => ask(`CREATE TABLE ${name} (a UInt8) ENGINE = MergeTree ORDER BY a`);
+  await make();
+  expect(await ask(`SELECT uuid FROM system.tables WHERE name = '${name}'`)).toMatch(/^[0-]+$/);
+  const before = (await readWitness(connection, null))?.table ?? "";
+  expect(before).toMatch(/^plain [0-9a-f-]{36} [0-9a-f]{3}\/[0-9a-f-]{36}\/$/);
+  const isElsewhere = (table: string) => ask(`SELECT ${isElsewhereSql(connection.settings, table)}`);
+  expect(await isElsewhere(before)).toBe("0");
+  await ask(`DROP TABLE ${name} SYNC`);
+  expect(await isElsewhere(before)).toBe("1");
+  await make();
+  expect(await isElsewhere(before)).toBe("1");
+  expect((await readWitness(connection, null))?.table).not.toBe(before);
 });
 
 test("there is no such table: nobody says anything of it", async () => {
