@@ -59,7 +59,28 @@ export function judgeClickHouse(facts: ClickHouseFacts, settings: ClickHouseSett
       : good("clickhouse async_insert", "on by default; ours are sent with async_insert = 0"),
     ...judgeTables(facts, settings, traces, times),
     judgeRights(facts.missingRights, settings),
+    ...judgeCluster(facts.traces, settings),
   ];
+}
+
+/** VERIFY takes nothing for evidence before every replica has said what it runs. */
+function judgeCluster(
+  traces: TableDeclaration | undefined,
+  { cluster }: ClickHouseSettings,
+): readonly Check[] {
+  if (traces?.engine.startsWith("Replicated") !== true) {
+    return [];
+  }
+  const check = "clickhouse cluster";
+  return cluster === undefined
+    ? [
+        warning(
+          check,
+          "the traces are replicated, and CLICKHOUSE_CLUSTER is not set: unless there is one replica only, what has to be verified waits",
+          "set CLICKHOUSE_CLUSTER to the cluster of system.clusters that has all replicas, and run npx headrace deploy",
+        ),
+      ]
+    : [good(check, `replicas are asked as ${cluster}`)];
 }
 
 function judgeVersion(version: string): Check {

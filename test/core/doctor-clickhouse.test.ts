@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { type ClickHouseFacts, judgeClickHouse } from "../../shared/doctor/judge-clickhouse.ts";
+import { type ClickHouseFacts, judgeClickHouse, neededRights } from "../../shared/doctor/judge-clickhouse.ts";
 
 const settings = {
   url: "https://ch.example",
@@ -50,6 +50,19 @@ describe("doctor's judgement of ClickHouse", () => {
       "clickhouse TTL",
       "clickhouse rights",
     ]);
+  });
+
+  test("of replicated traces asks for the cluster of the replicas, and for what it takes to read it", () => {
+    const engineFull = "ReplicatedMergeTree('/t', 'r1') SETTINGS replicated_deduplication_window = 100000";
+    const traces = { engine: "ReplicatedMergeTree", engineFull };
+    expect(wrong({ traces })).toMatchObject([{ check: "clickhouse cluster", verdict: "warning" }]);
+    const named = { ...settings, cluster: "all" };
+    expect(judgeClickHouse({ ...healthy, traces }, named).every(({ verdict }) => verdict === "good")).toBe(
+      true,
+    );
+    expect(neededRights(named, traces.engine)).toEqual(
+      expect.arrayContaining(["SELECT ON system.replicas", "REMOTE, CREATE TEMPORARY TABLE ON *.*"]),
+    );
   });
 
   test.each<[string, Partial<ClickHouseFacts>, "bad" | "warning", string, string]>([

@@ -7,7 +7,7 @@ import { statementRunner } from "../../dev/clickhouse/run-statement.ts";
 import { readSchemaFiles } from "../../dev/schema-files.ts";
 import { writtenRows } from "../../shared/clickhouse/errors.ts";
 import { defaultSchemaSettings, migrate } from "../../shared/clickhouse/migrations.ts";
-import { countRowsQuery, tableStateQuery } from "../../shared/clickhouse/statements.ts";
+import { countedRowsQuery, countRowsQuery, tableStateQuery } from "../../shared/clickhouse/statements.ts";
 import { readTtl } from "../../shared/clickhouse/ttl.ts";
 import { formatPayloadId } from "../../shared/payload-key.ts";
 import { ask, contents, insert, newName, newTable, send } from "./token-inserts.ts";
@@ -77,6 +77,9 @@ describe("the projection headrace_counts (FACTS I)", () => {
     const query = countRowsQuery(settings, [id(1)]);
     expect(await ask(`${query} SETTINGS force_optimize_projection = 1`)).toContain(hex(1));
     expect(await ask(`EXPLAIN ${query}`)).toContain("headrace_counts");
+    // With what the server says of itself, too.
+    const counted = countedRowsQuery(settings, [id(1)], null);
+    expect(await ask(`EXPLAIN ${counted}`)).toContain("headrace_counts");
   });
 
   test("refuses a lightweight DELETE with code 344 unless the table is told to rebuild it", async () => {

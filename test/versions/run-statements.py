@@ -142,7 +142,7 @@ def run_engine(statements, data, package):
     engine.expect("its rows: 2", f"SELECT count() FROM hr.otel_traces WHERE HeadracePayload = unhex('{'02' * 16}')", "2")
     engine.expect("INSERT of a receipt", f"INSERT INTO hr.headrace_receipts ({', '.join(made['receipt'])}) FORMAT JSONEachRow {json.dumps(made['receipt'])}")
     engine.expect("receipts of the payload: 1", f"SELECT count() FROM ({made['queries']['receipts']})", "1")
-    for name in ("state", "running", "kill", "complete", "eraseTimes"):
+    for name in ("state", "counted", "witness", "replicaWitness", "running", "kill", "complete", "eraseTimes"):
         engine.expect(name, made["queries"][name])
     engine.expect("erase", made["queries"]["erase"])
     engine.expect("rows after the erasure: 2, of the other payload", "SELECT count() FROM hr.otel_traces", "2")

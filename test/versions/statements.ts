@@ -45,6 +45,9 @@ export async function readStatements(): Promise<object> {
     ),
     queries: {
       count: statements.countRowsQuery(settings, [id]),
+      counted: statements.countedRowsQuery(settings, [id], null),
+      witness: statements.witnessQuery(settings, null),
+      replicaWitness: statements.witnessQuery(settings, "replicated"),
       receipts: statements.receiptsQuery(settings, [id]),
       state: statements.tableStateQuery(settings),
       running: statements.runningQuery(settings, group, 90_000, null),
