@@ -106,6 +106,7 @@ export function witnessSql(settings: ClickHouseSettings, table: string | null): 
     : `SELECT toJSONString((hostName(), toString(serverUUID()), ${tableIdSql}, engine)) AS witness ${fromTable(settings)}`;
 }
 
+const uuidPattern = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 const noUuid = "00000000-0000-0000-0000-000000000000";
 // The end of the path alone: a folder that is moved with all of its data is the same table.
 const pathEnd = "arrayStringConcat(arraySlice(splitByChar('/', data_paths[1]), -3), '/')";
@@ -119,7 +120,11 @@ export function fromTable({ database, tracesTable }: ClickHouseSettings): string
 export function isElsewhereSql(settings: ClickHouseSettings, table: string): string {
   const [kind, first = ""] = table.split(" ");
   const { database, tracesTable } = settings;
-  const isOther = (id: string) => `(SELECT any(${tableIdSql}) ${fromTable(settings)}) != ${quoteText(id)}`;
+  // The uuid alone is read sooner than what stands in for it.
+  const isOther = (id: string) =>
+    uuidPattern.test(id)
+      ? `(SELECT any(uuid) ${fromTable(settings)}) != toUUID('${id}')`
+      : `(SELECT any(${tableIdSql}) ${fromTable(settings)}) != ${quoteText(id)}`;
   switch (kind) {
     case "plain":
       return `toString(serverUUID()) != ${quoteText(first)} OR ${isOther(table.slice(`plain ${first} `.length))}`;
