@@ -701,8 +701,8 @@ const evidence: readonly Mutant[] = [
   {
     name: "tables with one uuid are one table",
     file: "shared/clickhouse/table-identity.ts",
-    find: "table: `plain ${serverUuid} ${uuid}`",
-    replace: "table: `plain ${uuid}`",
+    find: "{serverUuid} $",
+    replace: "{uuid} $",
     profile: "another table",
   },
   {
