@@ -63,7 +63,7 @@ const bindings = env as unknown as IngressBindings;
 const context = ctx as unknown as ExecutionContext;
 const memory = new KeyMemory();
 const bytesInHand = {
-  budget: new ByteBudget(limits.ingressBytesInHandMax),
+  budget: new ByteBudget(limits.ingressBodyBytesMax),
   announced: new ByteBudget(limits.announcedBytesMax),
   holder: "bench",
 };

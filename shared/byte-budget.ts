@@ -10,14 +10,24 @@ import { limits } from "./limits.ts";
 export class ByteBudget {
   readonly #bytesMax: number;
   readonly #holderBytesMax: number;
+  readonly #momentBytes: number;
   readonly #takings = new Set<Taking>();
   /** Who waits, in order of arrival, and until when each is taken to be there although it does not ask again. */
   readonly #turns = new Map<Turn, number>();
 
-  /** `holderBytesMax`: what one holder (a key of an ingress) may have of it at once. */
-  constructor(bytesMax: number, holderBytesMax = bytesMax) {
+  /**
+   * `holderBytesMax`: what one holder (a key of an ingress) may have of it at once. `momentBytes`: what is never taken, so
+   * that whatever is in hand can also be worked on (`roomAt`).
+   */
+  constructor(bytesMax: number, holderBytesMax = bytesMax, momentBytes = 0) {
     this.#bytesMax = bytesMax;
     this.#holderBytesMax = holderBytesMax;
+    this.#momentBytes = momentBytes;
+  }
+
+  /** Bytes for what is made and dropped again within one synchronous step: it needs no taking. */
+  roomAt(now: number): number {
+    return this.#bytesMax + this.#momentBytes - this.bytesAt(now);
   }
 
   /** Takes `bytes` until they are given back, or until `expiresAt` (ms since the epoch). Null: they are not free. */

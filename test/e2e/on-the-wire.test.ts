@@ -170,7 +170,7 @@ describe("a connection", () => {
     const chunked = { ...keyHeaders(), "transfer-encoding": "chunked" };
     const unknown = await exchange(local.pipeline.otlp, [head(chunked), ...parts.map(chunk)]);
     expect(unknown.statuses).toEqual([413]);
-    expect(unknown.text).toContain("4194304 bytes");
+    expect(unknown.text).toContain("20971520 bytes");
   });
 
   test("that ends or breaks within a body stores nothing, however valid the bytes before are", async () => {

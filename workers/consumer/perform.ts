@@ -293,7 +293,7 @@ async function readObject(
   count: boolean,
 ): Promise<FoundObject | null> {
   for await (const loaded of loadPayloads(bucket, [{ ...payload, key, only: null }])) {
-    if (loaded.kind === "readable") {
+    if (loaded.kind === "fetched") {
       const { bytes, metadata } = loaded;
       return {
         spans: metadata.spans,

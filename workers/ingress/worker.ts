@@ -43,7 +43,11 @@ const leases: Leases = new Map();
 const outcomes = new OutcomeReport();
 const notifiedKeys = new NotifiedKeys();
 const bodyBudgets = {
-  budget: new ByteBudget(limits.ingressBytesInHandMax, limits.ingressKeyBytesMax),
+  budget: new ByteBudget(
+    limits.ingressBodyBytesMax,
+    limits.ingressKeyBytesMax,
+    limits.ingressBytesInHandMax - limits.ingressBodyBytesMax,
+  ),
   announced: new ByteBudget(limits.announcedBytesMax),
 };
 
@@ -112,7 +116,7 @@ async function receiveBody(
     tally.bytes = body.bytes.length;
     const arrival = Date.now(); // the body is complete; the put follows at once, or after a call to the Meter
     const bounds = spanBounds(arrival, sender.record.sample, table);
-    const checked = checkPayload(body.bytes, content, bounds);
+    const checked = checkPayload(body.bytes, content, bounds, bodyBudgets.budget.roomAt(arrival));
     if (!checked.ok) {
       body.release();
       return await refuseRequest(request, checked.refusal, tally);
@@ -138,7 +142,7 @@ async function receiveBody(
         spans: inspection.spans,
         rejectedSpans: inspection.rejectedSpans,
         inflatedBytes,
-        outputBytes: inspection.outputBytes,
+        outputBytes: Math.max(inspection.outputBytes, body.bytes.length),
         arrival,
         ...bounds,
         repairs: repairsCount(inspection.repairs),
