@@ -56,7 +56,7 @@ export async function* loadPayloads(
     }
     const first = ahead.shift();
     assert(first !== undefined, "at least one get is under way");
-    yield loaded(first.payload, await first.fetched);
+    yield loadedPayload(first.payload, await first.fetched);
   }
 }
 
@@ -65,7 +65,7 @@ function aheadBytes(ahead: readonly { readonly payload: GroupPayload }[], next: 
   return ahead.reduce((sum, { payload }) => sum + payload.outputBytes, next.outputBytes);
 }
 
-function loaded(payload: GroupPayload, fetched: Fetched): LoadedPayload {
+function loadedPayload(payload: GroupPayload, fetched: Fetched): LoadedPayload {
   const { key } = payload;
   if (fetched === null) {
     return { kind: "unreadable", key, reason: "missing_object" };

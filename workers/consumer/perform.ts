@@ -194,8 +194,7 @@ function blockSender(bucket: R2Bucket, clickHouse: ClickHouseConnection, insertM
       deadline,
     }: Effect<"buildBlock">): Promise<DeliveryEffects["buildBlock"]["answers"]> => {
       drop();
-      const bytes = payloads.reduce((sum, { outputBytes }) => sum + outputBytes, 0);
-      taking = await takeBytes(Math.min(bytes, limits.consumerBytesInHandMax), deadline);
+      taking = await takeBytes(Math.min(bytesToBuild(payloads), limits.consumerBytesInHandMax), deadline);
       if (taking === null) {
         return { kind: "busy" };
       }
@@ -206,6 +205,7 @@ function blockSender(bucket: R2Bucket, clickHouse: ClickHouseConnection, insertM
           return built;
         }
         block = built.block;
+        taking.bytes = Math.min(taking.bytes, block.body.length); // all else has been let go of
         return { kind: "built", rows: built.block.rows, payloads: built.payloads };
       } catch (error) {
         drop();
@@ -226,6 +226,20 @@ function blockSender(bucket: R2Bucket, clickHouse: ClickHouseConnection, insertM
       }
     },
   };
+}
+
+/**
+ * What a group's making takes: its rows, and while one payload is decoded its inflated body and what is converted of it. So a
+ * payload of 14 MiB or more that hardly compresses is worked on alone: two of 20 MiB took 146 MB at once.
+ */
+function bytesToBuild(payloads: readonly GroupPayload[]): number {
+  let sum = 0;
+  let largest = 0;
+  for (const { outputBytes } of payloads) {
+    sum += outputBytes;
+    largest = Math.max(largest, outputBytes);
+  }
+  return sum + 2 * largest;
 }
 
 /** Bytes for a group until its lease ends. Null: half of the lease is over, and there are none. */
