@@ -19,8 +19,7 @@ import { accepted, encoded } from "../workers/ingress/answer.ts";
 import { authenticate, KeyMemory } from "../workers/ingress/authenticate.ts";
 import type { IngressBindings } from "../workers/ingress/bindings.ts";
 import { type Content, readContent } from "../workers/ingress/content.ts";
-import { addCorsHeaders, originAllowed } from "../workers/ingress/cors.ts";
-import { Deadline } from "../workers/ingress/deadline.ts";
+import { addCorsHeaders, forbiddenOrigin } from "../workers/ingress/cors.ts";
 import { acceptancePerformer, NotifiedKeys } from "../workers/ingress/perform-acceptance.ts";
 import { readBody } from "../workers/ingress/read-body.ts";
 import { OutcomeReport } from "../workers/ingress/report-outcomes.ts";
@@ -82,23 +81,21 @@ async function goThrough(last: number): Promise<void> {
   }
   const tally = new Tally();
   const sender = await authenticate(headers, bindings, memory, Date.now(), tally);
-  if (!content.ok || !sender.ok || !originAllowed(headers, sender.value.record)) {
+  if (!content.ok || !sender.ok || forbiddenOrigin(headers, sender.value.record) !== undefined) {
     throw new Error("the request is refused");
   }
   if (last === 2) {
     return;
   }
-  const deadline = new Deadline();
-  const body = await readBody(asked, bytesInHand, deadline);
+  const body = await readBody(asked, bytesInHand);
   if (!body.ok) {
     throw new Error(body.refusal.message);
   }
   const { bytes, release } = body.value;
   if (last > 3) {
-    await goOn(last, asked, bytes, content.value, sender.value.record, tally, deadline);
+    await goOn(last, asked, bytes, content.value, sender.value.record, tally);
   }
   release();
-  deadline.end();
 }
 
 async function goOn(
@@ -108,7 +105,6 @@ async function goOn(
   { type, encoding }: Content,
   { tenant, sample }: ApiKeyRecord,
   tally: Tally,
-  deadline: Deadline,
 ): Promise<void> {
   const inflated = inflate(zlib, bytes, encoding, limits.inflatedBytesMax);
   if (last === 4) {
@@ -135,7 +131,7 @@ async function goOn(
   const full = { version: "1", ...metadata } as const;
   await perform(
     acceptPayload(key, { spans, outputBytes, arrival }, false),
-    acceptancePerformer(bindings.PAYLOADS, bindings.RING, bytes, full, notifiedKeys, deadline, waitUntil),
+    acceptancePerformer(bindings.PAYLOADS, bindings.RING, bytes, full, notifiedKeys, waitUntil),
   );
   if (last === 7) {
     return;

@@ -21,9 +21,9 @@ import { ok, type Result, refuse } from "../../shared/result.ts";
 import { writeLog } from "../../shared/write-log.ts";
 import type { Sender } from "./authenticate.ts";
 import type { IngressBindings } from "./bindings.ts";
-import { within } from "./deadline.ts";
 import type { Refusal } from "./refusal.ts";
 import type { Tally } from "./tally.ts";
+import { within } from "./wait-within.ts";
 
 /** The leases that this isolate holds, by account. One a Worker instance. */
 export type Leases = Map<string, Lease>;

@@ -497,6 +497,8 @@ describe("failures", () => {
     const bug = await sendBroken("json", {}, sdkBody.json, {} as ExecutionContext);
     expect(bug, "a bug of ours").toMatchObject({ status: 503, type: mediaTypes.json });
     expect(bug.headers.get("retry-after")).toMatch(/^[1-9][0-9]*$/);
+    // What was under way goes on: its put must not land in the next test.
+    await vi.waitFor(async () => expect(await storedPayloads()).toHaveLength(1));
   });
 
   test("F4 an R2 that does not answer is 503 once the put has had its minute", async () => {
