@@ -42,7 +42,7 @@ export interface Isolate {
 }
 
 /** V8 gives ArrayBuffers back on a thread of its own: read at once, 85 MB of what was collected still counted. */
-const sweepMs = 50;
+const sweepMs = 10;
 
 const noSample: Sample = { heapBytes: 0, externalBytes: 0, at: "" };
 
