@@ -27,6 +27,8 @@ export interface Success {
   readonly reason: string;
   readonly type: BodyType;
   readonly partial: PartialSuccess | undefined;
+  /** Whether a payload was stored that was not there before. */
+  readonly isNew: boolean;
   /** They name the payload, where there is one. */
   readonly headers: Readonly<Record<string, string>>;
 }

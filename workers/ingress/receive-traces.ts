@@ -27,8 +27,8 @@ import { type Content, readContent } from "./content.ts";
 import { forbiddenOrigin } from "./cors.ts";
 import { acceptancePerformer, NotifiedKeys } from "./perform-acceptance.ts";
 import { readBody } from "./read-body.ts";
-import type { Refusal } from "./refusal.ts";
-import { type Leases, overLimit, spendSpans } from "./spend-spans.ts";
+import { answerOf, type Refusal } from "./refusal.ts";
+import { type Charge, type Leases, openCharge, overLimit } from "./spend-spans.ts";
 import { TableMemory } from "./table-memory.ts";
 import type { Tally } from "./tally.ts";
 
@@ -89,9 +89,35 @@ async function readAndStore(
     return body;
   }
   try {
-    return await store(asked, body.value.bytes, content, sender, table);
+    const charge = await openCharge(sender, asked.env.METER, leases, asked.tally);
+    return charge.ok
+      ? await storeCharged(asked, body.value.bytes, content, sender, table, charge.value)
+      : charge;
   } finally {
     body.value.release();
+  }
+}
+
+/** What is answered 429 or 503 costs the sender nothing; what brings nothing to store costs one span of the rate. */
+async function storeCharged(
+  asked: Asked,
+  body: Uint8Array,
+  content: Content,
+  sender: Sender,
+  table: TableLimits,
+  charge: Charge,
+): Promise<Result<Success, Refusal>> {
+  let cost: Parameters<Charge["settle"]>[0] = "nothing";
+  try {
+    const stored = await store(asked, body, content, sender, table, charge);
+    if (stored.ok) {
+      cost = stored.value.isNew ? "all" : "one";
+    } else if (!answerOf(stored.refusal.reason).retryable) {
+      cost = "one";
+    }
+    return stored;
+  } finally {
+    charge.settle(cost);
   }
 }
 
@@ -101,6 +127,7 @@ async function store(
   content: Content,
   sender: Sender,
   table: TableLimits,
+  charge: Charge,
 ): Promise<Result<Success, Refusal>> {
   const { tenant, sample } = sender.record;
   tally.bytes = body.length;
@@ -118,9 +145,9 @@ async function store(
   if (spans === 0) {
     return ok(nothingStored(content, inspection, inflatedBytes));
   }
-  const admission = await spendSpans(sender, spans, env.METER, leases, Date.now(), tally);
-  if (!admission.ok) {
-    return admission;
+  const metered = await charge.spend(spans);
+  if (!metered.ok) {
+    return metered;
   }
   const metadata = {
     version: "1",
@@ -147,9 +174,6 @@ async function store(
     ),
     acceptancePerformer(env.PAYLOADS, env.RING, body, metadata, notifiedKeys, waitUntil),
   );
-  if (acceptance.kind !== "created") {
-    admission.value.giveBack();
-  }
   if (acceptance.kind === "unreachable") {
     const message = "The payload could not be stored at this moment. Try again.";
     return refuse({ reason: "store_unreachable", message });
@@ -164,7 +188,8 @@ async function store(
   }
   return ok({
     outcome: "accepted",
-    reason: admission.value.metered ? acceptance.kind : "unmetered",
+    reason: metered.value ? acceptance.kind : "unmetered",
+    isNew: acceptance.kind === "created",
     type: content.type,
     partial: partialSuccess(metadata, message, acceptance),
     headers: {
@@ -196,15 +221,15 @@ function nothingStored({ type }: Content, inspection: Inspection, inflatedBytes:
   if (sampledSpans > 0) {
     const partial =
       rejectedSpans === 0 ? undefined : { rejectedSpans, errorMessage: rejectionMessage(inspection) };
-    return { outcome: "sampled", reason: "all_spans", type, partial, headers: {} };
+    return { outcome: "sampled", reason: "all_spans", type, partial, isNew: false, headers: {} };
   }
   writeLog("warn", { outcome: "empty", inflatedBytes });
   if (inflatedBytes <= emptyBodyBytesQuiet) {
-    return { outcome: "empty", reason: "no_spans", type, partial: undefined, headers: {} };
+    return { outcome: "empty", reason: "no_spans", type, partial: undefined, isNew: false, headers: {} };
   }
   const errorMessage = `The body of ${inflatedBytes} bytes holds no span. Are the fields named as in OTLP (resourceSpans, scopeSpans, spans)?`;
   const partial = { rejectedSpans: 0, errorMessage };
-  return { outcome: "empty", reason: "no_spans_in_a_body", type, partial, headers: {} };
+  return { outcome: "empty", reason: "no_spans_in_a_body", type, partial, isNew: false, headers: {} };
 }
 
 /**
