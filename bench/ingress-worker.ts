@@ -20,6 +20,7 @@ import { authenticate, KeyMemory } from "../workers/ingress/authenticate.ts";
 import type { IngressBindings } from "../workers/ingress/bindings.ts";
 import { type Content, readContent } from "../workers/ingress/content.ts";
 import { addCorsHeaders, forbiddenOrigin } from "../workers/ingress/cors.ts";
+import { Deadline } from "../workers/ingress/deadline.ts";
 import { acceptancePerformer, NotifiedKeys } from "../workers/ingress/perform-acceptance.ts";
 import { readBody } from "../workers/ingress/read-body.ts";
 import { OutcomeReport } from "../workers/ingress/report-outcomes.ts";
@@ -87,15 +88,17 @@ async function goThrough(last: number): Promise<void> {
   if (last === 2) {
     return;
   }
-  const body = await readBody(asked, bytesInHand);
+  const deadline = new Deadline();
+  const body = await readBody(asked, bytesInHand, deadline);
   if (!body.ok) {
     throw new Error(body.refusal.message);
   }
   const { bytes, release } = body.value;
   if (last > 3) {
-    await goOn(last, asked, bytes, content.value, sender.value.record, tally);
+    await goOn(last, asked, bytes, content.value, sender.value.record, tally, deadline);
   }
   release();
+  deadline.end();
 }
 
 async function goOn(
@@ -105,6 +108,7 @@ async function goOn(
   { type, encoding }: Content,
   { tenant, sample }: ApiKeyRecord,
   tally: Tally,
+  deadline: Deadline,
 ): Promise<void> {
   const inflated = inflate(zlib, bytes, encoding, limits.inflatedBytesMax);
   if (last === 4) {
@@ -131,7 +135,7 @@ async function goOn(
   const full = { version: "1", ...metadata } as const;
   await perform(
     acceptPayload(key, { spans, outputBytes, arrival }, false),
-    acceptancePerformer(bindings.PAYLOADS, bindings.RING, bytes, full, notifiedKeys, waitUntil),
+    acceptancePerformer(bindings.PAYLOADS, bindings.RING, bytes, full, notifiedKeys, deadline, waitUntil),
   );
   if (last === 7) {
     return;

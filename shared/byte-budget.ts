@@ -144,6 +144,20 @@ export function* waitForBytes(
   }
 }
 
+/**
+ * What a group's making takes of a consumer's budget: its rows, and while one payload is decoded its inflated body and what is
+ * converted of it. So a payload of 14 MiB or more is worked on alone.
+ */
+export function bytesToBuild(payloads: readonly { readonly outputBytes: number }[]): number {
+  let sum = 0;
+  let largest = 0;
+  for (const { outputBytes } of payloads) {
+    sum += outputBytes;
+    largest = Math.max(largest, outputBytes);
+  }
+  return sum + 2 * largest;
+}
+
 /** A place among those who wait: an object of its own for each. */
 export type Turn = Readonly<Record<never, never>>;
 

@@ -3,7 +3,7 @@
  * serves one batch.
  */
 import { untoldOf } from "../../shared/alerts.ts";
-import { ByteBudget, type Taking, waitForBytes } from "../../shared/byte-budget.ts";
+import { ByteBudget, bytesToBuild, type Taking, waitForBytes } from "../../shared/byte-budget.ts";
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
 import { deadLetterColumns, deadLetterPrefix, deadLetterRow } from "../../shared/clickhouse/dead-letters.ts";
 import { writtenRows } from "../../shared/clickhouse/errors.ts";
@@ -226,20 +226,6 @@ function blockSender(bucket: R2Bucket, clickHouse: ClickHouseConnection, insertM
       }
     },
   };
-}
-
-/**
- * What a group's making takes: its rows, and while one payload is decoded its inflated body and what is converted of it. So a
- * payload of 14 MiB or more that hardly compresses is worked on alone: two of 20 MiB took 146 MB at once.
- */
-function bytesToBuild(payloads: readonly GroupPayload[]): number {
-  let sum = 0;
-  let largest = 0;
-  for (const { outputBytes } of payloads) {
-    sum += outputBytes;
-    largest = Math.max(largest, outputBytes);
-  }
-  return sum + 2 * largest;
 }
 
 /** Bytes for a group until its lease ends. Null: half of the lease is over, and there are none. */

@@ -17,7 +17,7 @@ import {
   type PayloadKey,
 } from "../../shared/payload-key.ts";
 import { writeLog } from "../../shared/write-log.ts";
-import { within } from "./wait-within.ts";
+import type { Deadline } from "./deadline.ts";
 
 /** Creates, and never replaces. One for all puts: it is read only. */
 const createOnly = new Headers({ "If-None-Match": "*" });
@@ -62,6 +62,7 @@ export function acceptancePerformer(
   body: Uint8Array,
   metadata: PayloadMetadata,
   notified: NotifiedKeys,
+  deadline: Deadline,
   waitUntil: (promise: Promise<unknown>) => void,
 ): AcceptancePerformer {
   return {
@@ -70,10 +71,10 @@ export function acceptancePerformer(
         onlyIf: createOnly,
         customMetadata: formatPayloadMetadata(metadata),
       });
-      return (await logged("R2 put failed", key, within(put, limits.putTimeoutMs))) !== null;
+      return (await logged("R2 put failed", key, deadline.within(put, limits.putTimeoutMs))) !== null;
     },
     readCounts: async (key) => {
-      const head = within(bucket.head(key), limits.putTimeoutMs);
+      const head = deadline.within(bucket.head(key), limits.putTimeoutMs);
       const object = await logged("R2 head failed", key, head);
       if (object === null) {
         return null;

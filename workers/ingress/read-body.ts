@@ -6,8 +6,8 @@ import type { ByteBudget, Taking } from "../../shared/byte-budget.ts";
 import { limits } from "../../shared/limits.ts";
 import { ok, type Result, refuse } from "../../shared/result.ts";
 import { bodyTooLarge } from "./advise-size.ts";
+import { type Deadline, DeadlinePassed, within } from "./deadline.ts";
 import { noRoom, type Refusal } from "./refusal.ts";
-import { DeadlinePassed, within } from "./wait-within.ts";
 
 const slow: Refusal = {
   reason: "slow_body",
@@ -55,7 +55,11 @@ const oneReadBytesMax = 65_536;
  * body must never pass for a body: cut between two spans, protobuf is valid, and the client's next try would store its first
  * spans again.
  */
-export async function readBody(request: Request, budget: BodyBudget): Promise<Result<HeldBody, Refusal>> {
+export async function readBody(
+  request: Request,
+  budget: BodyBudget,
+  deadline: Deadline,
+): Promise<Result<HeldBody, Refusal>> {
   const claimed = request.headers.get("content-length");
   const encoding = request.headers.get("content-encoding") ?? "identity";
   const tooLarge = (): Refusal => ({
@@ -69,7 +73,7 @@ export async function readBody(request: Request, budget: BodyBudget): Promise<Re
     return ok({ bytes: new Uint8Array(0), release: () => undefined });
   }
   const buffer = new GrowingBuffer(budget, Number(claimed) || limits.bodyBytesMax);
-  const patience = new Patience();
+  const patience = new Patience(deadline);
   const announcement = announce(budget, claimed);
   const byteReader = announcement === null ? undefined : byteReaderOf(request.body);
   const reader = byteReader ?? request.body.getReader();
@@ -102,15 +106,20 @@ export async function readBody(request: Request, budget: BodyBudget): Promise<Re
 
 /** How long bytes may take: at first as long as they like, then at the least rate; and all of them 30 s. */
 class Patience {
+  readonly #deadline: Deadline;
   readonly #began = Date.now();
   isOverall = false;
+
+  constructor(deadline: Deadline) {
+    this.#deadline = deadline;
+  }
 
   /** `bytes`: so many will have come by the end of this wait, or have come already where that is not known. */
   async within<T>(promise: Promise<T>, bytes: number): Promise<T> {
     const overall = this.#began + limits.bodyTimeoutMs;
     const atRate = this.#began + limits.bodyGraceMs + (bytes / limits.bodyBytesPerSecondMin) * 1000;
     this.isOverall = overall <= atRate;
-    return await within(promise, Math.max(1, Math.min(overall, atRate) - Date.now()));
+    return await this.#deadline.within(promise, Math.max(1, Math.min(overall, atRate) - Date.now()));
   }
 }
 

@@ -7,6 +7,7 @@ import { type Acceptance, acceptPayload } from "../../shared/delivery/acceptance
 import { perform } from "../../shared/effect.ts";
 import { limits } from "../../shared/limits.ts";
 import type { PayloadMetadata } from "../../shared/messages.ts";
+import { isLimited } from "../../shared/meter/lease.ts";
 import {
   type Inspection,
   partialMessage,
@@ -25,10 +26,11 @@ import type { IngressBindings } from "./bindings.ts";
 import { checkPayload } from "./check-payload.ts";
 import { type Content, readContent } from "./content.ts";
 import { forbiddenOrigin } from "./cors.ts";
+import type { Deadline } from "./deadline.ts";
 import { acceptancePerformer, NotifiedKeys } from "./perform-acceptance.ts";
 import { readBody } from "./read-body.ts";
 import { answerOf, type Refusal } from "./refusal.ts";
-import { type Charge, type Leases, openCharge, overLimit } from "./spend-spans.ts";
+import { type Charge, type Leases, noCharge, openCharge, overLimit } from "./spend-spans.ts";
 import { TableMemory } from "./table-memory.ts";
 import type { Tally } from "./tally.ts";
 
@@ -38,6 +40,7 @@ export interface Asked {
   readonly env: IngressBindings;
   readonly ctx: ExecutionContext;
   readonly tally: Tally;
+  readonly deadline: Deadline;
 }
 
 // One per Worker instance, shared by its requests.
@@ -56,7 +59,7 @@ const announced = new ByteBudget(limits.announcedBytesMax);
 const emptyBodyBytesQuiet = 100;
 
 export async function receiveTraces(asked: Asked): Promise<Result<Success, Refusal>> {
-  const { request, env, ctx, tally } = asked;
+  const { request, env, ctx, tally, deadline } = asked;
   const { headers } = request;
   const content = readContent(headers);
   if (!content.ok) {
@@ -70,7 +73,7 @@ export async function receiveTraces(asked: Asked): Promise<Result<Success, Refus
   if (barred !== undefined) {
     return refuse(barred);
   }
-  const table = await tableMemory.read(env.PAYLOADS, Date.now());
+  const table = await tableMemory.read(env.PAYLOADS, Date.now(), deadline);
   const stored = readAndStore(asked, content.value, sender.value, table);
   // A client that hangs up would otherwise end the work here and now, and with it whatever gives back what it holds.
   ctx.waitUntil(stored.catch(() => undefined));
@@ -84,11 +87,14 @@ async function readAndStore(
   sender: Sender,
   table: TableLimits,
 ): Promise<Result<Success, Refusal>> {
-  const body = await readBody(asked.request, { budget, announced, holder: sender.id });
+  const body = await readBody(asked.request, { budget, announced, holder: sender.id }, asked.deadline);
   if (!body.ok) {
     return body;
   }
   try {
+    if (!isLimited(sender.record)) {
+      return await store(asked, body.value.bytes, content, sender, table, noCharge);
+    }
     const charge = await openCharge(sender, asked.env.METER, leases, asked.tally);
     return charge.ok
       ? await storeCharged(asked, body.value.bytes, content, sender, table, charge.value)
@@ -122,7 +128,7 @@ async function storeCharged(
 }
 
 async function store(
-  { env, ctx, tally }: Asked,
+  { env, ctx, tally, deadline }: Asked,
   body: Uint8Array,
   content: Content,
   sender: Sender,
@@ -145,7 +151,7 @@ async function store(
   if (spans === 0) {
     return ok(nothingStored(content, inspection, inflatedBytes));
   }
-  const metered = await charge.spend(spans);
+  const metered = charge === noCharge ? ok(true) : await charge.spend(spans);
   if (!metered.ok) {
     return metered;
   }
@@ -172,7 +178,7 @@ async function store(
       { spans, outputBytes: metadata.outputBytes, arrival },
       notifiedKeys.has(payload, id),
     ),
-    acceptancePerformer(env.PAYLOADS, env.RING, body, metadata, notifiedKeys, waitUntil),
+    acceptancePerformer(env.PAYLOADS, env.RING, body, metadata, notifiedKeys, deadline, waitUntil),
   );
   if (acceptance.kind === "unreachable") {
     const message = "The payload could not be stored at this moment. Try again.";
@@ -189,7 +195,7 @@ async function store(
   return ok({
     outcome: "accepted",
     reason: metered.value ? acceptance.kind : "unmetered",
-    isNew: acceptance.kind === "created",
+    isNew: !isDuplicate,
     type: content.type,
     partial: partialSuccess(metadata, message, acceptance),
     headers: {

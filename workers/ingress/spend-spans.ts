@@ -11,7 +11,6 @@ import {
   admitFirst,
   answered,
   type Decision,
-  isLimited,
   keepOne,
   type Lease,
   noLease,
@@ -24,9 +23,9 @@ import { ok, type Result, refuse } from "../../shared/result.ts";
 import { writeLog } from "../../shared/write-log.ts";
 import type { Sender } from "./authenticate.ts";
 import type { IngressBindings } from "./bindings.ts";
+import { within } from "./deadline.ts";
 import type { Refusal } from "./refusal.ts";
 import type { Tally } from "./tally.ts";
-import { within } from "./wait-within.ts";
 
 /** The leases that this isolate holds, by account. One a Worker instance. */
 export type Leases = Map<string, Lease>;
@@ -42,7 +41,8 @@ export interface Charge {
   readonly settle: (cost: "all" | "one" | "nothing") => void;
 }
 
-const noCharge: Charge = { spend: async () => ok(true), settle: () => undefined };
+/** Of a key without limits, which asks nobody. */
+export const noCharge: Charge = { spend: async () => ok(true), settle: () => undefined };
 
 function accountOf({ id, record }: Sender): string {
   return record.account ?? id;
@@ -73,7 +73,7 @@ export function overLimit(sender: Sender, leases: Leases, now: number): Refusal 
 
 /**
  * Begins what a request costs: one span of its key's rate, taken before the body is inflated, since that is what costs us.
- * Refused where not even that is left.
+ * Refused where not even that is left. For keys that have a limit.
  */
 export async function openCharge(
   sender: Sender,
@@ -82,9 +82,6 @@ export async function openCharge(
   tally: Tally,
 ): Promise<Result<Charge, Refusal>> {
   const { record } = sender;
-  if (!isLimited(record)) {
-    return ok(noCharge);
-  }
   const account = accountOf(sender);
   if (!leases.has(account) && leases.size >= limits.leasesMax) {
     leases.clear();

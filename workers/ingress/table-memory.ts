@@ -12,7 +12,7 @@ import {
   tableLimitsSchema,
 } from "../../shared/table-limits.ts";
 import { writeLog } from "../../shared/write-log.ts";
-import { within } from "./wait-within.ts";
+import type { Deadline } from "./deadline.ts";
 
 export class TableMemory {
   #known = noTableLimits;
@@ -20,13 +20,13 @@ export class TableMemory {
   #freshUntil = 0;
 
   /** `now` in ms since the epoch. Waits for R2 at most once a minute, and never for long. */
-  async read(bucket: R2Bucket, now: number): Promise<TableLimits> {
+  async read(bucket: R2Bucket, now: number, deadline: Deadline): Promise<TableLimits> {
     if (now < this.#freshUntil) {
       return this.#known;
     }
     this.#freshUntil = now + limits.tableMemoryMs; // other requests do not wait for this one
     try {
-      this.#known = await within(readLimits(bucket), limits.tableReadTimeoutMs);
+      this.#known = await deadline.within(readLimits(bucket), limits.tableReadTimeoutMs);
     } catch (error) {
       writeLog("warn", { message: "the table's limits could not be read" }, error);
     }

@@ -13,6 +13,7 @@ import { accepted, encoded, refused, type Success } from "./answer.ts";
 import type { IngressBindings } from "./bindings.ts";
 import { answerType } from "./content.ts";
 import { addCorsHeaders, preflight } from "./cors.ts";
+import { Deadline } from "./deadline.ts";
 import { drainBody } from "./read-body.ts";
 import { type Asked, receiveTraces } from "./receive-traces.ts";
 import type { Refusal } from "./refusal.ts";
@@ -126,8 +127,9 @@ export { Meter } from "./meter-object.ts";
 
 export default {
   async fetch(request, env, ctx) {
-    const asked = { request, env, ctx, tally: new Tally() };
+    const asked = { request, env, ctx, tally: new Tally(), deadline: new Deadline() };
     const response = await answer(asked);
+    asked.deadline.end();
     outcomes.count(asked.tally, env.OUTCOMES, ctx, Date.now());
     return response;
   },

@@ -2,6 +2,7 @@
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { ByteBudget } from "../../../shared/byte-budget.ts";
 import { limits } from "../../../shared/limits.ts";
+import { Deadline } from "../../../workers/ingress/deadline.ts";
 import { readBody } from "../../../workers/ingress/read-body.ts";
 import { origin } from "./sender.ts";
 
@@ -23,7 +24,10 @@ async function read(
     headers: claimed === undefined ? {} : { "content-length": String(claimed) },
     body,
   });
-  return await readBody(request, { budget, announced, holder: "a" });
+  const deadline = new Deadline();
+  const result = await readBody(request, { budget, announced, holder: "a" }, deadline);
+  deadline.end();
+  return result;
 }
 
 function isFree(budget: ByteBudget, bytes: number): boolean {
