@@ -19,7 +19,7 @@ import { accepted, encoded } from "../workers/ingress/answer.ts";
 import { authenticate, KeyMemory } from "../workers/ingress/authenticate.ts";
 import type { IngressBindings } from "../workers/ingress/bindings.ts";
 import { type Content, readContent } from "../workers/ingress/content.ts";
-import { addCorsHeaders, originAllowed } from "../workers/ingress/cors.ts";
+import { addCorsHeaders, forbiddenOrigin } from "../workers/ingress/cors.ts";
 import { Deadline } from "../workers/ingress/deadline.ts";
 import { acceptancePerformer, NotifiedKeys } from "../workers/ingress/perform-acceptance.ts";
 import { readBody } from "../workers/ingress/read-body.ts";
@@ -63,7 +63,7 @@ const bindings = env as unknown as IngressBindings;
 const context = ctx as unknown as ExecutionContext;
 const memory = new KeyMemory();
 const bytesInHand = {
-  budget: new ByteBudget(limits.ingressBytesInHandMax),
+  budget: new ByteBudget(limits.ingressBodyBytesMax),
   announced: new ByteBudget(limits.announcedBytesMax),
   holder: "bench",
 };
@@ -82,7 +82,7 @@ async function goThrough(last: number): Promise<void> {
   }
   const tally = new Tally();
   const sender = await authenticate(headers, bindings, memory, Date.now(), tally);
-  if (!content.ok || !sender.ok || !originAllowed(headers, sender.value.record)) {
+  if (!content.ok || !sender.ok || forbiddenOrigin(headers, sender.value.record) !== undefined) {
     throw new Error("the request is refused");
   }
   if (last === 2) {

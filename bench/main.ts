@@ -2,6 +2,7 @@
 
 import { benchCosts } from "./costs.ts";
 import { benchGrowth } from "./growth.ts";
+import { benchHostile } from "./hostile.ts";
 import { benchIngress } from "./ingress.ts";
 import { benchInsert } from "./insert.ts";
 import { benchMemory } from "./memory.ts";
@@ -13,6 +14,7 @@ const benchmarks: Readonly<Record<string, (part?: string) => void | Promise<void
   ingress: benchIngress,
   costs: benchCosts,
   growth: benchGrowth,
+  hostile: benchHostile,
   insert: benchInsert,
   pipeline: benchPipeline,
   memory: benchMemory,

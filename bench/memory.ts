@@ -23,12 +23,14 @@ import {
   distinctKeys,
   largestUsual,
   randomBodies,
+  randomJson,
   slowlyInflating,
   usualBodies,
 } from "./memory/bodies.ts";
 import { type Isolate, type Mark, type Peak, sizeOf, startIsolate } from "./memory/isolate.ts";
 
 const megabyte = 1_000_000;
+const fourMebibytes = 4 * 1024 * 1024;
 
 interface Line {
   readonly setting: string;
@@ -37,7 +39,8 @@ interface Line {
 
 /** Where the consumer holds the most: around each payload's transcoding, while buffers grow, and around compressing. */
 const consumerMarks: readonly Mark[] = [
-  ["payloads.push(addPayload(builder, loaded));", "lookedAt(); $& lookedAt();"],
+  ["body, encoding, inflatedBytesMax);", "$& lookedAt();"],
+  ["payloads.push(addPayload(builder, loaded, taken.value));", "lookedAt(); $& lookedAt();"],
   ["const block = builder.finish();", "$& lookedAt();"],
   ["compressParts(block.chunks, compression)", "lookedAt($&)"],
   [
@@ -81,13 +84,21 @@ async function measureConsumer(): Promise<Line[]> {
       "payloads of 8192 spans": () => [usualBodies(8192, 4)],
       "one payload at its limits": () => [[largestUsual("pb")]],
       "one payload at its limits, JSON": () => [[largestUsual("json")]],
-      "8 payloads of 4 MiB random text": () => [randomBodies(8)],
+      "8 payloads of 4 MiB random text": () => [randomBodies(8, fourMebibytes)],
+      "one payload of 20 MiB random text": () => [randomBodies(1, limits.bodyBytesMax)],
+      "one payload of 20 MiB random text, JSON": () => [[randomJson(1)]],
+      "20 MiB of random text, twice in protobuf and twice in JSON at once": () => [
+        randomBodies(1, limits.bodyBytesMax),
+        [randomJson(1)],
+        randomBodies(1, limits.bodyBytesMax),
+        [randomJson(2)],
+      ],
       "one payload of distinct keys, 16 spans": () => [[distinctKeys(16)]],
       "one payload of distinct keys, 1 span": () => [[distinctKeys(1)]],
       "random text, groups of 8 and 2 payloads at once": () => [
-        randomBodies(8),
-        randomBodies(2),
-        randomBodies(2),
+        randomBodies(8, fourMebibytes),
+        randomBodies(2, fourMebibytes),
+        randomBodies(2, fourMebibytes),
       ],
       "16 groups of 10,000 rows at once": () => sixteen(usualBodies(512, 20)),
       "16 groups at their limits at once": () => sixteen([largestUsual("pb")]),
@@ -185,7 +196,9 @@ async function ask(isolate: Isolate | undefined, path: string, body: unknown): P
 
 /** Where the ingress holds the most: with the body inflated, while it is checked, and with the body at the put. */
 const ingressMarks: readonly Mark[] = [
-  ["const inspection = inspectTraces(protobuf, bounds);", "lookedAt(); $& lookedAt();"],
+  ["body, encoding, inflatedBytesMax);", "$& lookedAt();"],
+  ["inspection = inspectTraces(protobuf, bounds);", "lookedAt(); $& lookedAt();"],
+  ["larger.set(this.entries);", "$& lookedAt();"],
   ["const put = bucket.put(key, body, {", "lookedAt(); $&"],
 ];
 
@@ -203,6 +216,16 @@ async function measureIngress(): Promise<Line[]> {
       ...Array.from({ length: 7 }, (_, i) => slowlyInflating(i + 1)),
       distinctKeys(16),
     ],
+    "6 bodies of 4 MiB, and distinct keys in one span": () => [
+      ...Array.from({ length: 6 }, (_, i) => slowlyInflating(i + 1)),
+      distinctKeys(1),
+    ],
+    "20 MiB of random text in JSON": () => [randomJson(1)],
+    "two bodies of 20 MiB of random text, and one in JSON": () => [
+      ...randomBodies(1, limits.bodyBytesMax),
+      ...randomBodies(1, limits.bodyBytesMax - 1_000_000),
+      randomJson(1),
+    ],
   };
   for (const [name, makeBodies] of Object.entries(settings)) {
     const bodies = makeBodies();
@@ -215,13 +238,13 @@ async function measureIngress(): Promise<Line[]> {
       const statuses = new Map<number, number>();
       const peak = await isolate.peakOf(async () => {
         await Promise.all(
-          bodies.map(async ({ type, encoding, bytes }) => {
+          bodies.map(async ({ type, encoding, bytes }, at) => {
             const response = await fetch(new URL("/v1/traces", isolate.url), {
               method: "POST",
               headers: {
                 "content-type": type === "json" ? "application/json" : "application/x-protobuf",
                 ...(encoding === "gzip" ? { "content-encoding": "gzip" } : {}),
-                "x-api-key": formatApiKey(new Uint8Array(52)),
+                "x-api-key": formatApiKey(new Uint8Array(52).fill(at)), // of several keys: one has a part of the budget
               },
               body: bytes,
             });

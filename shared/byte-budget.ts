@@ -10,14 +10,24 @@ import { limits } from "./limits.ts";
 export class ByteBudget {
   readonly #bytesMax: number;
   readonly #holderBytesMax: number;
+  readonly #momentBytes: number;
   readonly #takings = new Set<Taking>();
   /** Who waits, in order of arrival, and until when each is taken to be there although it does not ask again. */
   readonly #turns = new Map<Turn, number>();
 
-  /** `holderBytesMax`: what one holder (a key of an ingress) may have of it at once. */
-  constructor(bytesMax: number, holderBytesMax = bytesMax) {
+  /**
+   * `holderBytesMax`: what one holder (a key of an ingress) may have of it at once. `momentBytes`: what is never taken, so
+   * that whatever is in hand can also be worked on (`roomAt`).
+   */
+  constructor(bytesMax: number, holderBytesMax = bytesMax, momentBytes = 0) {
     this.#bytesMax = bytesMax;
     this.#holderBytesMax = holderBytesMax;
+    this.#momentBytes = momentBytes;
+  }
+
+  /** Bytes for what is made and dropped again within one synchronous step: it needs no taking. */
+  roomAt(now: number): number {
+    return this.#bytesMax + this.#momentBytes - this.bytesAt(now);
   }
 
   /** Takes `bytes` until they are given back, or until `expiresAt` (ms since the epoch). Null: they are not free. */
@@ -132,6 +142,20 @@ export function* waitForBytes(
     }
     yield limits.bytesPollMs;
   }
+}
+
+/**
+ * What a group's making takes of a consumer's budget: its rows, and while one payload is decoded its inflated body and what is
+ * converted of it. So a payload of 14 MiB or more is worked on alone.
+ */
+export function bytesToBuild(payloads: readonly { readonly outputBytes: number }[]): number {
+  let sum = 0;
+  let largest = 0;
+  for (const { outputBytes } of payloads) {
+    sum += outputBytes;
+    largest = Math.max(largest, outputBytes);
+  }
+  return sum + 2 * largest;
 }
 
 /** A place among those who wait: an object of its own for each. */

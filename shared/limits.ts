@@ -14,10 +14,10 @@ export const DAY_MS = 24 * HOUR_MS;
 
 export const limits = {
   // --- one request. OTLP 1.11 recommends 64 MiB; an isolate has 128 MB for everything, so ours are lower.
-  /** Body as received. Above: 413. */
-  bodyBytesMax: 4 * MIB,
-  /** Body after inflating. Above: 413. A bomb is stopped at this size, not after it. */
-  inflatedBytesMax: 16 * MIB,
+  /** Body as received. Above: 413. A Collector takes as much by default (confighttp, `max_request_body_size`). */
+  bodyBytesMax: 20 * MIB,
+  /** Body after inflating. Above: 413. A bomb is stopped at this size, not after it. A Collector's default too. */
+  inflatedBytesMax: 20 * MIB,
   /** The output bound of one payload: what its rows can take at most. Above: 413. */
   outputBytesMax: 32 * MIB,
   /** Spans in one payload. Above: 413. */
@@ -25,16 +25,22 @@ export const limits = {
   /**
    * Attributes in one payload. Above: 413. Each may have a key of its own, and a key takes up to 50 bytes of the
    * consumer's memory, however short it is; beyond 2^20 keys its lists double. A payload of usual spans at
-   * `inflatedBytesMax` has 400,000 attributes.
+   * `inflatedBytesMax` has 500,000 attributes.
    */
   attributesMax: 2 ** 20,
+  /** Members of one list: attributes of a message, events or links of a span, spans of a scope. Above: 413. 16 bytes each. */
+  membersMax: 2 ** 20,
   /** Nesting of messages and AnyValues; a deeper body is malformed (OTLP sets no bound; 10,000 levels crash a stack). */
   depthMax: 64,
   /**
-   * Bytes in hand over all requests of an ingress isolate. Above: 503. With 64 MiB, an isolate that inflated one more
-   * body used all of its 128 MB (bench/README.md, "Memory").
+   * Bytes in hand over all requests of an ingress isolate: received, inflated and converted. Above: 503. One body at its
+   * limits that hardly compresses takes 60 MiB of them (bench/README.md, "Memory").
    */
-  ingressBytesInHandMax: 32 * MIB,
+  ingressBytesInHandMax: 64 * MIB,
+  /** Of these for bodies that are received or stored: the rest is free for inflating one of them. */
+  ingressBodyBytesMax: 40 * MIB,
+  /** What one key may have of an ingress isolate's bodies: one of the largest, and small ones beside it. */
+  ingressKeyBytesMax: 24 * MIB,
   /**
    * Output bounds of all groups in hand in a consumer isolate. Above: they wait. A group of text that hardly compresses
    * holds up to 2.5 times its bound (bench/README.md, "Memory"), and the ledger may live in the same isolate.
@@ -162,8 +168,6 @@ export const limits = {
   reconcileListCalls: { fresh: 200, open: 100, again: 100, delete: 100 },
   /** A zstd body of more frames is refused: each costs a decoder, however little it holds. A client's body has one. */
   zstdFramesMax: 64,
-  /** What one key may have of an ingress isolate's bytes: a quarter, which is two of the largest bodies. */
-  ingressKeyBytesMax: 8 * MIB,
   /** Buffers of an isolate for bodies that are announced and have not come: beyond, a body is read chunk by chunk. */
   announcedBytesMax: 4 * MIB,
   /** A body may come as slowly as it likes for so long; then at this rate. A taking outlives its last chunk by little. */
@@ -346,7 +350,14 @@ export const limits = {
 } as const;
 
 assert(limits.bodyBytesMax <= limits.inflatedBytesMax, "a body is at most its inflated form");
+assert(limits.bodyBytesMax <= limits.ingressKeyBytesMax, "one key may send the largest body");
+assert(
+  limits.bodyBytesMax + 2 * limits.inflatedBytesMax <= limits.ingressBytesInHandMax,
+  "the largest body can be inflated and converted",
+);
+assert(limits.bodyBytesMax <= limits.outputBytesMax, "the consumer's budget has room for the largest body");
 assert(limits.outputBytesMax <= limits.groupOutputBytesMax, "whatever was accepted fits into a group");
+assert(limits.attributesMax <= limits.membersMax, "so many attributes may stand in one span");
 assert(limits.spansMax <= limits.groupRowsMax, "whatever was accepted fits into a group");
 assert(limits.groupOutputBytesMax < limits.consumerBytesInHandMax, "a group fits into the consumer's budget");
 assert(limits.spanAgeMaxMs <= limits.spanAgeCeilingMs, "span age is within its ceiling");

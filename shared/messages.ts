@@ -127,6 +127,7 @@ export const payloadMetadataSchema = v.object({
   spans: digits,
   rejectedSpans: digits,
   inflatedBytes: digits,
+  /** What the consumer holds for it at most: its rows, and no less than the body as received. */
   outputBytes: digits,
   /** ms since the epoch */
   arrival: digits,

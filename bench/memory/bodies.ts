@@ -60,19 +60,42 @@ export function distinctKeys(spans: number): Body {
   }
 }
 
-/** `count` payloads of random text, which hardly compresses, as large as a body may be. */
-export function randomBodies(count: number): Body[] {
+/** `count` payloads of `bytesEach` bytes of random text, which hardly compresses. */
+export function randomBodies(count: number, bytesEach: number): Body[] {
   const random = new Random(11);
   return fitting(
     Array.from({ length: count }, (_, index) => {
-      const writer = new BodyWriter(limits.bodyBytesMax);
-      for (let span = 0; !writer.isFull && writer.at < limits.bodyBytesMax - 10_000; span++) {
-        const text = Buffer.from(random.hex(3000), "hex").toString("base64");
+      const writer = new BodyWriter(bytesEach);
+      for (let span = 0; !writer.isFull && writer.at < bytesEach - 10_000; span++) {
+        const text = randomText(random);
         writer.span(index * 100_000 + span, 1, () => writer.attribute("text", text));
       }
       return bodyOf("pb", "identity", writer.bytes());
     }),
   );
+}
+
+/** A payload in JSON that inflates to the limit and hardly compresses. */
+export function randomJson(seed: number): Body {
+  const random = new Random(seed);
+  const spans: string[] = [];
+  const head = '{"resourceSpans":[{"scopeSpans":[{"spans":[';
+  let bytes = head.length + 10;
+  for (let span = 1; ; span++) {
+    const id = (seed * 100_000 + span).toString(16);
+    const attribute = `{"key":"text","value":{"stringValue":"${randomText(random)}"}}`;
+    const time = `"${corpusStartMs}000000"`;
+    const text = `{"traceId":"${id.padStart(32, "0")}","spanId":"${id.padStart(16, "0")}","name":"x","startTimeUnixNano":${time},"endTimeUnixNano":${time},"attributes":[${attribute}]}`;
+    bytes += text.length + 1;
+    if (bytes > limits.inflatedBytesMax) {
+      return bodyOf("json", "gzip", Buffer.from(`${head}${spans.join()}]}]}]}`));
+    }
+    spans.push(text);
+  }
+}
+
+function randomText(random: Random): string {
+  return Buffer.from(random.hex(3000), "hex").toString("base64");
 }
 
 /** A body of 4 MiB that inflates to 16 MiB: a quarter random text, the rest the same byte. */

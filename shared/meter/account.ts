@@ -48,11 +48,18 @@ export interface Unused {
 export interface Ask {
   /** The request's spans: all or none. */
   readonly spans: number;
+  /**
+   * What the request will likely come to: the first of its spans is taken before the others are counted. Leased where it is
+   * there, so that one call is enough.
+   */
+  readonly likely: number;
   /** What the isolate is likely to use in the next seconds, the request's spans included. */
   readonly wanted: number;
   readonly unused: Unused | null;
   /** Spans that were admitted while the Meter could not be reached. */
   readonly unmetered: number;
+  /** Spans of earlier leases that count in the rate alone: of requests that brought nothing to store. */
+  readonly rateOnly: { readonly spans: number; readonly month: string } | null;
 }
 
 export type LimitKind = "rate" | "month";
@@ -104,6 +111,7 @@ export function lease(
   now: number,
 ): { readonly account: Account; readonly answer: Answer; readonly notices: readonly QuotaNotice[] } {
   assert(ask.spans >= 0 && ask.wanted >= ask.spans, "an isolate wants at least the request's spans");
+  assert(ask.likely >= ask.spans, "a request comes to at least what it asks for");
   const month = monthOf(now);
   const notices: QuotaNotice[] = [];
   const quota = allowed.spansPerMonth ?? Number.POSITIVE_INFINITY;
@@ -125,6 +133,7 @@ export function lease(
     used -= ask.unused.month === month ? Math.min(used, ask.unused.spans) : 0;
     tokens = ask.unused.alive ? Math.min(burst, tokens + ask.unused.spans) : tokens;
   }
+  used -= ask.rateOnly?.month === month ? Math.min(used, ask.rateOnly.spans) : 0;
   used += ask.unmetered;
   tokens -= ask.unmetered;
 
@@ -137,12 +146,14 @@ export function lease(
   } else if (tokens < enough) {
     const { spansPerSecond } = allowed;
     assert(spansPerSecond !== null, "a bucket without a rate is never empty");
-    const retryAfterMs = Math.ceil(((enough - tokens) / spansPerSecond) * 1000);
+    const wholeRequest = Math.min(ask.likely, burst);
+    const retryAfterMs = Math.ceil(((wholeRequest - tokens) / spansPerSecond) * 1000);
     answer = { kind: "refused", limit: "rate", retryAfterMs, leftSpans: Math.max(0, Math.floor(tokens)) };
   } else {
     const left = Math.min(tokens, quota - used);
     const share = Math.floor(left * limits.meterLeaseShare);
-    const spans = Math.max(ask.spans, Math.min(Math.ceil(ask.wanted), share));
+    const likely = Math.min(ask.likely, Math.floor(left));
+    const spans = Math.max(ask.spans, likely, Math.min(Math.ceil(ask.wanted), share));
     used += spans;
     tokens -= spans;
     answer = { kind: "leased", spans, month };

@@ -38,7 +38,7 @@ export interface Lease {
     | {
         readonly limit: LimitKind;
         readonly leftSpans: number;
-        /** The refused request's spans, and when it could be admitted. */
+        /** What the refused request likely comes to, and when so many could be admitted. */
         readonly spans: number;
         readonly retryAt: number;
         readonly until: number;
@@ -49,6 +49,10 @@ export interface Lease {
   readonly overUntil: number;
   /** Spans admitted without the Meter, not reported to it yet. */
   readonly unmetered: number;
+  /** Spans that were spent and count in the rate alone, not reported to the Meter yet. */
+  readonly rateOnly: number;
+  /** What the account's last request came to: the next one is likely like it. */
+  readonly likely: number;
   /** The Meter is not asked before: it could not be reached a moment ago. */
   readonly askAgainAt: number;
 }
@@ -64,6 +68,8 @@ export function noLease(now: number): Lease {
     refusal: undefined,
     overUntil: 0,
     unmetered: 0,
+    rateOnly: 0,
+    likely: 1,
     askAgainAt: 0,
   };
 }
@@ -99,12 +105,41 @@ export function refusedAlready(
   return { limit, retryAfterMs: Math.max(1, until - now, fitsAt - now) };
 }
 
-/** Decides a request, or says what to ask the Meter. */
+/**
+ * Decides the first span of a request whose others are not counted yet: it costs the rate something to find out what a body
+ * holds. `admit` decides the whole request, with this span in hand.
+ */
+export function admitFirst(
+  lease: Lease,
+  allowed: KeyLimits,
+  now: number,
+): { readonly lease: Lease; readonly decision: Decision } {
+  return decide(lease, allowed, { spans: 1, likely: lease.likely }, now, false);
+}
+
+/**
+ * Decides a request, or says what to ask the Meter. `first`: its first span was admitted a moment ago, and is given back with
+ * this, so that the request is decided as one: one that is larger than the burst needs a full bucket.
+ */
 export function admit(
   lease: Lease,
   allowed: KeyLimits,
   spans: number,
   now: number,
+  first?: Admitted,
+): { readonly lease: Lease; readonly decision: Decision } {
+  const back = first === undefined ? lease : takeBack(lease, first, 1);
+  return decide({ ...back, likely: spans }, allowed, { spans, likely: spans }, now, first !== undefined);
+}
+
+export type Admitted = "admitted" | "unmetered";
+
+function decide(
+  lease: Lease,
+  allowed: KeyLimits,
+  { spans, likely }: Pick<Ask, "spans" | "likely">,
+  now: number,
+  isGoingOn: boolean,
 ): { readonly lease: Lease; readonly decision: Decision } {
   const alive = now < lease.until && lease.month === monthOf(now);
   if (alive && spans <= lease.spans) {
@@ -113,7 +148,9 @@ export function admit(
       decision: { kind: "admitted" },
     };
   }
-  const refused = refusedAlready(lease, allowed, spans, now);
+  // A pause between two asks is over for a request whose first span was granted.
+  const refused =
+    isGoingOn && lease.refusal?.limit === "rate" ? undefined : refusedAlready(lease, allowed, spans, now);
   if (refused !== undefined) {
     return { lease, decision: { kind: "refused", refused } };
   }
@@ -126,15 +163,18 @@ export function admit(
   const stock = alone ? (lease.used / elapsed) * limits.meterLeaseUseMs : 0;
   const ask: Ask = {
     spans,
+    likely: Math.max(spans, likely),
     wanted: spans + Math.floor(stock),
     unused: lease.spans > 0 ? { spans: lease.spans, month: lease.month, alive } : null,
     unmetered: lease.unmetered,
+    rateOnly: lease.rateOnly > 0 ? { spans: lease.rateOnly, month: lease.month } : null,
   };
   return {
     lease: {
       ...lease,
       spans: 0,
       unmetered: 0,
+      rateOnly: 0,
       askingUntil: alone ? now + limits.meterTimeoutMs : lease.askingUntil,
       // The guess forgets by halves: what was used long ago says little.
       used: lease.used / 2,
@@ -166,7 +206,7 @@ export function answered(
       lease: {
         ...lease,
         askingUntil,
-        refusal: { limit, spans: ask.spans, retryAt, allowed, ...believed },
+        refusal: { limit, spans: ask.likely, retryAt, allowed, ...believed },
         overUntil: limit === "rate" ? now + limits.meterOverMs : lease.overUntil,
       },
       decision: { kind: "refused", refused: { limit, retryAfterMs: Math.max(1, retryAfterMs) } },
@@ -199,14 +239,29 @@ export function unanswered(
 ): { readonly lease: Lease; readonly decision: { readonly kind: "unmetered" } } {
   const again = { ...lease, askingUntil: 0, askAgainAt: now + limits.meterAskAgainMs };
   return {
-    lease: withoutMeter({ ...again, unmetered: again.unmetered + ask.unmetered }, ask.spans),
+    lease: withoutMeter(
+      {
+        ...again,
+        unmetered: again.unmetered + ask.unmetered,
+        rateOnly: again.rateOnly + (ask.rateOnly?.spans ?? 0),
+      },
+      ask.spans,
+    ),
     decision: { kind: "unmetered" },
   };
 }
 
-/** A request that was admitted by a lease costs nothing after all: it could not be stored, or was stored before. */
-export function giveBack(lease: Lease, spans: number): Lease {
-  return { ...lease, spans: lease.spans + spans };
+/** Spans that were admitted cost nothing after all: the request is refused for now, or could not be stored. */
+export function takeBack(lease: Lease, how: Admitted, spans: number): Lease {
+  return how === "admitted"
+    ? { ...lease, spans: lease.spans + spans }
+    : { ...lease, unmetered: Math.max(0, lease.unmetered - spans) };
+}
+
+/** Of the spans of a request that was admitted one stays spent, in the rate alone: it brought nothing to store. */
+export function keepOne(lease: Lease, how: Admitted, spans: number): Lease {
+  const back = takeBack(lease, how, how === "admitted" ? spans - 1 : spans);
+  return how === "admitted" ? { ...back, rateOnly: back.rateOnly + 1 } : back;
 }
 
 function withoutMeter(lease: Lease, spans: number): Lease {

@@ -2,13 +2,17 @@
  * Finds the keys and values of one message's attributes. It checks the framing of each KeyValue down to a string
  * value; what other values contain is checked by whoever reads them (`value-check.ts`, `rows/any-value.ts`).
  */
+
+import { limits } from "../limits.ts";
 import { tags } from "./fields.ts";
-import { notPlain } from "./malformed.ts";
+import { notPlain, TooManyMembers } from "./malformed.ts";
 import { VarintCursor } from "./plain-reader.ts";
 
 /** Numbers an entry takes. */
 export const entrySize = 4;
 const entriesMin = 64;
+/** Attributes whose places are kept for the next body: 64 KiB of them. A list for a million takes 16 MiB. */
+const entriesKept = 4096;
 /** Of the four bytes tag, length, tag, length: the tags, and the bits that make a length longer than one byte. */
 const twoOneByteLengths = 0x80ff80ff | 0;
 
@@ -27,6 +31,14 @@ export class AttributeScan {
   clear(): void {
     this.count = 0;
     this.bytes = 0;
+  }
+
+  /** Lets go of a list that one body has made long. */
+  trim(): void {
+    this.clear();
+    if (this.entries.length > entriesKept * entrySize) {
+      this.entries = new Int32Array(entriesMin * entrySize);
+    }
   }
 
   /**
@@ -147,6 +159,9 @@ export class AttributeScan {
   }
 
   #grow(): Int32Array<ArrayBuffer> {
+    if (this.entries.length >= limits.membersMax * entrySize) {
+      throw new TooManyMembers(`more than ${limits.membersMax} attributes in one list`);
+    }
     const larger = new Int32Array(this.entries.length * 2);
     larger.set(this.entries);
     this.entries = larger;

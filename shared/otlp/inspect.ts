@@ -19,6 +19,16 @@ export interface Rejection {
   readonly reason: string;
 }
 
+/** The accepted span whose own fields take the most bytes of rows. */
+export interface LargestSpan {
+  /** `resource_spans[0].scope_spans[0].spans[3]` */
+  readonly path: string;
+  /** What it takes, without its resource and scope. */
+  readonly outputBytes: number;
+  /** Its own attributes, its events' and its links'. */
+  readonly attributes: number;
+}
+
 export interface Inspection {
   /** Spans accepted: the rows that the transcoder will write. */
   readonly spans: number;
@@ -29,8 +39,12 @@ export interface Inspection {
   readonly rejections: readonly Rejection[];
   /** No block of this payload's rows has more bytes, its header and empty columns left aside. */
   readonly outputBytes: number;
+  /** Of these, what spans repeat of their resources and scopes. */
+  readonly repeatedBytes: number;
   /** Attributes of all messages together. */
   readonly attributes: number;
+  /** Undefined where no span is accepted. */
+  readonly largestSpan: LargestSpan | undefined;
   /** What is changed before it is stored. */
   readonly repairs: Readonly<Repairs>;
 }
@@ -55,13 +69,22 @@ const eventBytes = 8 + indexBytes + stringOverhead + 8;
 /** Links.TraceId, Links.SpanId, Links.TraceState, the offset of Links.Attributes. */
 const linkBytes = 33 + 17 + stringOverhead + 8;
 
+function pathOf(resource: number, scope: number, span: number): string {
+  return `resource_spans[${resource}].scope_spans[${scope}].spans[${span}]`;
+}
+
 class Inspector implements TraceVisitor {
   spans = 0;
   rejectedSpans = 0;
   sampledSpans = 0;
   rejections: Rejection[] = [];
   outputBytes = 0;
+  repeatedBytes = 0;
   attributes = 0;
+  #largestBytes = 0;
+  #largestAttributes = 0;
+  /** Its resource, scope and span. */
+  #largestAt = [0, 0, 0];
   readonly #values = new ValueCheck();
   readonly #event = new EventScan();
   readonly #link = new LinkScan();
@@ -77,9 +100,17 @@ class Inspector implements TraceVisitor {
     this.sampledSpans = 0;
     this.rejections = [];
     this.outputBytes = 0;
+    this.repeatedBytes = 0;
     this.attributes = 0;
+    this.#largestBytes = 0;
     this.#values.nested = 0;
     this.#values.numbers = 0;
+  }
+
+  /** Lets go of lists that one body has made long. */
+  trim(): void {
+    this.#event.attributes.trim();
+    this.#link.attributes.trim();
   }
 
   /** Of the values, in the walk that was just made. */
@@ -110,7 +141,8 @@ class Inspector implements TraceVisitor {
     checkText(bytes, view, span.traceStateAt, span.traceStateAt + span.traceStateLength);
     checkText(bytes, view, span.nameAt, span.nameAt + span.nameLength);
     checkText(bytes, view, span.statusMessageAt, span.statusMessageAt + span.statusMessageLength);
-    let output = spanBytes + this.#resourceBytes + this.#scopeBytes + span.traceStateLength + span.nameLength;
+    const attributesBefore = this.attributes;
+    let output = spanBytes + span.traceStateLength + span.nameLength;
     output += span.statusMessageLength + this.#attributes(walk, span.attributes) + this.#keyBytes;
     const { events, links } = span;
     for (let i = 0; i < events.count; i++) {
@@ -125,7 +157,27 @@ class Inspector implements TraceVisitor {
       checkText(bytes, view, link.traceStateAt, link.traceStateAt + link.traceStateLength);
       output += linkBytes + link.traceStateLength + this.#attributes(walk, link.attributes) + this.#keyBytes;
     }
-    this.outputBytes += output;
+    const repeated = this.#resourceBytes + this.#scopeBytes;
+    this.repeatedBytes += repeated;
+    this.outputBytes += output + repeated;
+    if (output > this.#largestBytes) {
+      this.#largestBytes = output;
+      this.#largestAttributes = this.attributes - attributesBefore;
+      this.#largestAt[0] = walk.resourceIndex;
+      this.#largestAt[1] = walk.scopeIndex;
+      this.#largestAt[2] = walk.spanIndex;
+    }
+  }
+
+  get largestSpan(): LargestSpan | undefined {
+    const [resource = 0, scope = 0, span = 0] = this.#largestAt;
+    return this.spans === 0
+      ? undefined
+      : {
+          path: pathOf(resource, scope, span),
+          outputBytes: this.#largestBytes,
+          attributes: this.#largestAttributes,
+        };
   }
 
   rejected(walk: TraceWalk, refusal: SpanRefusal): void {
@@ -136,7 +188,7 @@ class Inspector implements TraceVisitor {
     this.rejectedSpans++;
     if (this.rejections.length < rejectionsNamedMax) {
       const { resourceIndex, scopeIndex, spanIndex } = walk;
-      const path = `resource_spans[${resourceIndex}].scope_spans[${scopeIndex}].spans[${spanIndex}]`;
+      const path = pathOf(resourceIndex, scopeIndex, spanIndex);
       this.rejections.push({ path, reason: walk.explain(refusal) });
     }
   }
@@ -226,10 +278,24 @@ const inspector = new Inspector();
  */
 export function inspectTraces(body: Uint8Array, bounds: SpanBounds): Inspection {
   inspector.restart();
-  walk.run(body, bounds, inspector);
-  const { spans, rejectedSpans, sampledSpans, rejections, outputBytes, attributes } = inspector;
-  const repairs = { ...walk.repairs, ...inspector.repairs };
-  return { spans, rejectedSpans, sampledSpans, rejections, outputBytes, attributes, repairs };
+  try {
+    walk.run(body, bounds, inspector);
+  } finally {
+    inspector.trim();
+  }
+  const { spans, rejectedSpans, sampledSpans, rejections, outputBytes, repeatedBytes, attributes } =
+    inspector;
+  return {
+    spans,
+    rejectedSpans,
+    sampledSpans,
+    rejections,
+    outputBytes,
+    repeatedBytes,
+    attributes,
+    largestSpan: inspector.largestSpan,
+    repairs: { ...walk.repairs, ...inspector.repairs },
+  };
 }
 
 /**

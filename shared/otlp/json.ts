@@ -13,6 +13,7 @@
  * Numbers are read digit by digit: `JSON.parse` would round 64-bit integers, and its object graph could take an
  * isolate's whole memory.
  */
+import { assert } from "../assert.ts";
 import { limits } from "../limits.ts";
 import { type Field, type Message, messages, wireTypeOf } from "./fields.ts";
 import { markedIdText } from "./id-text.ts";
@@ -54,15 +55,28 @@ export function jsonToProtobuf(body: Uint8Array, repairs = noRepairs()): Uint8Ar
   return new JsonReader(body, repairs).request();
 }
 
-/** The fields of a message by their JSON names, and by their names in the .proto file, as Latin-1; all are ASCII. */
-const fieldsByName = new Map<Message, ReadonlyMap<string, Field>>();
+/** A name by which a field may stand: its JSON name, or its name in the .proto file; all are ASCII. */
+interface Name {
+  readonly bytes: Uint8Array;
+  readonly field: Field;
+}
+
+/**
+ * The fields of a message by the hash of a name's bytes: no text is made of a name, of which a body may have five million. Two
+ * names of one message never share a hash; other names may, so the bytes are compared.
+ */
+const fieldsByName = new Map<Message, ReadonlyMap<number, Name>>();
 for (const message of Object.values(messages)) {
-  const fields = message.fields.filter((field) => field !== undefined);
-  const named = fields.flatMap((field): [string, Field][] => [
-    [field.jsonName, field],
-    [field.name, field],
-  ]);
-  fieldsByName.set(message, new Map(named));
+  const named = new Map<number, Name>();
+  for (const field of message.fields) {
+    for (const name of field === undefined ? [] : new Set([field.jsonName, field.name])) {
+      const bytes = Uint8Array.from(name, (char) => char.charCodeAt(0));
+      const hash = hashOf(bytes, bytes.length);
+      assert(field !== undefined && !named.has(hash), "names of one message have hashes of their own");
+      named.set(hash, { bytes, field });
+    }
+  }
+  fieldsByName.set(message, named);
 }
 const fieldNameCharsMax = 32;
 const enumNameCharsMax = 32;
@@ -70,7 +84,8 @@ const enumNameCharsMax = 32;
 class JsonReader {
   readonly #bytes: Uint8Array;
   readonly #writer: WireWriter;
-  readonly #path: string[] = ["$"];
+  /** Fields and indices, worded when something is wrong: a body may have millions of elements. */
+  readonly #path: (Field | number)[] = [];
   #at = 0;
   /** The last string read, decoded: `#text[0, #textLength)`. */
   #text = new Uint8Array(256);
@@ -112,7 +127,7 @@ class JsonReader {
     let oneofSeen = false;
     for (let first = true; !this.#closes(char.closeBrace, first); first = false) {
       this.#string();
-      const field = this.#textLength <= fieldNameCharsMax ? fields?.get(this.#latin1Text()) : undefined;
+      const field = this.#fieldNamed(fields);
       this.#space();
       this.#expect(char.colon, "a colon");
       this.#space();
@@ -120,7 +135,7 @@ class JsonReader {
         this.#skip();
         continue;
       }
-      this.#path.push(`.${field.jsonName}`);
+      this.#path.push(field);
       if ((seen & (1 << field.number)) !== 0) {
         throw this.#malformed("the field stands twice");
       }
@@ -138,6 +153,25 @@ class JsonReader {
     }
   }
 
+  /** The field that the last string names. */
+  #fieldNamed(fields: ReadonlyMap<number, Name> | undefined): Field | undefined {
+    const length = this.#textLength;
+    if (length > fieldNameCharsMax) {
+      return undefined;
+    }
+    const text = this.#text;
+    const named = fields?.get(hashOf(text, length));
+    if (named === undefined || named.bytes.length !== length) {
+      return undefined;
+    }
+    for (let i = 0; i < length; i++) {
+      if (text[i] !== named.bytes[i]) {
+        return undefined;
+      }
+    }
+    return named.field;
+  }
+
   #field(field: Field, valueDepth: number): void {
     if (field.cardinality !== "many") {
       this.#value(field, valueDepth);
@@ -145,7 +179,7 @@ class JsonReader {
     }
     this.#expect(char.openBracket, "an array");
     for (let index = 0; !this.#closes(char.closeBracket, index === 0); index++) {
-      this.#path.push(`[${index}]`);
+      this.#path.push(index);
       this.#value(field, valueDepth);
       this.#path.pop();
     }
@@ -620,8 +654,17 @@ class JsonReader {
   }
 
   #malformed(reason: string): MalformedBody {
-    return new MalformedBody(`${this.#path.join("")}: ${reason} at byte ${this.#at}`);
+    const path = this.#path.map((step) => (typeof step === "number" ? `[${step}]` : `.${step.jsonName}`));
+    return new MalformedBody(`$${path.join("")}: ${reason} at byte ${this.#at}`);
   }
+}
+
+function hashOf(bytes: Uint8Array, length: number): number {
+  let hash = length;
+  for (let i = 0; i < length; i++) {
+    hash = (Math.imul(hash, 31) + (bytes[i] ?? 0)) | 0;
+  }
+  return hash;
 }
 
 function latin1(bytes: Uint8Array, from: number, to: number): string {

@@ -6,7 +6,12 @@
 
 /** The body is not what its content type says. The message is meant for the sender's developer. */
 export class MalformedBody extends Error {
-  override readonly name = "MalformedBody";
+  override readonly name: string = "MalformedBody";
+}
+
+/** One list of the body has more members than are read. Thrown before the list takes an isolate's memory. */
+export class TooManyMembers extends MalformedBody {
+  override readonly name = "TooManyMembers";
 }
 
 /** Thrown by the readers of the plain form. It never leaves `shared/`. */

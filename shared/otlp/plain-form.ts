@@ -23,6 +23,9 @@ import { isUtf8, writeRepaired } from "./utf8.ts";
 import { WireReader } from "./wire-reader.ts";
 import { WireWriter } from "./wire-writer.ts";
 
+/** Pieces of one message that are merged: nobody sends more than a few, and each takes two places of a list. */
+const piecesMax = 65_536;
+
 interface Rewriting {
   readonly writer: WireWriter;
   readonly repairs: Repairs;
@@ -96,6 +99,9 @@ function writePlain(
           chosen = field;
           singular.set(field, [value, reader.at]);
         } else if (merged !== undefined) {
+          if (merged.length >= 2 * piecesMax) {
+            throw new MalformedBody(`a message in more than ${piecesMax} pieces`);
+          }
           merged.push(value, reader.at);
         } else {
           singular.set(field, [value, reader.at]);

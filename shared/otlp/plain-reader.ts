@@ -7,7 +7,8 @@
  * compared with its message's end before the value is used.
  */
 
-import { notPlain } from "./malformed.ts";
+import { limits } from "../limits.ts";
+import { notPlain, TooManyMembers } from "./malformed.ts";
 import { WireReader } from "./wire-reader.ts";
 
 /** A length fits into five bytes unless somebody pads it further; then it is not plain. */
@@ -73,19 +74,34 @@ export function skipUnknown(bytes: Uint8Array, from: number, to: number, numberM
   return reader.at;
 }
 
+const rangesMin = 32;
+/** Kept for the next message or body: 64 KiB. */
+const rangesKept = 8192;
+
 /** A growing list of `[from, to)` ranges, used again for the next message. */
 export class Ranges {
   /** Pairs. Only the first `2 * count` numbers are ours. */
-  at = new Int32Array(64);
+  at = new Int32Array(2 * rangesMin);
   count = 0;
 
   clear(): void {
     this.count = 0;
   }
 
+  /** Lets go of a list that one body has made long. */
+  trim(): void {
+    this.clear();
+    if (this.at.length > 2 * rangesKept) {
+      this.at = new Int32Array(2 * rangesMin);
+    }
+  }
+
   add(from: number, to: number): void {
     const slot = this.count * 2;
     if (slot + 2 > this.at.length) {
+      if (this.count >= limits.membersMax) {
+        throw new TooManyMembers(`more than ${limits.membersMax} members in one list`);
+      }
       const larger = new Int32Array(this.at.length * 2);
       larger.set(this.at);
       this.at = larger;

@@ -69,6 +69,11 @@ export class SpanCheck {
   #sampleLow = 0;
   readonly #link = new LinkScan();
 
+  /** Lets go of lists that one body has made long. */
+  trim(): void {
+    this.#link.attributes.trim();
+  }
+
   /** Checks by these bounds from now on. */
   use(bounds: SpanBounds): void {
     this.#bounds = bounds;

@@ -144,6 +144,13 @@ export class SpanScan {
     }
   }
 
+  /** Lets go of lists that one body has made long. */
+  trim(): void {
+    this.attributes.trim();
+    this.events.trim();
+    this.links.trim();
+  }
+
   #scanStatus(bytes: Uint8Array, from: number, to: number): void {
     let at = from;
     while (at < to) {

@@ -4,7 +4,7 @@
  */
 import { AttributeScan } from "./attribute-scan.ts";
 import { tags } from "./fields.ts";
-import { MalformedBody, NotPlain, notPlain } from "./malformed.ts";
+import { MalformedBody, NotPlain, notPlain, TooManyMembers } from "./malformed.ts";
 import { toPlainForm } from "./plain-form.ts";
 import { Ranges, skipUnknown, VarintCursor } from "./plain-reader.ts";
 import { noRepairs, type Repairs } from "./repairs.ts";
@@ -95,6 +95,11 @@ export class TraceWalk {
       }
     } finally {
       this.#begin(noBytes);
+      for (const list of [this.resource, this.scope, this.schemaUrls, this.span, this.#check]) {
+        list.trim();
+      }
+      this.#scopeSpans.trim();
+      this.#spans.trim();
     }
   }
 
@@ -106,6 +111,9 @@ export class TraceWalk {
       this.#request(visitor);
       return true;
     } catch (error) {
+      if (error instanceof TooManyMembers) {
+        throw error;
+      }
       // Within an unknown field the fast readers throw MalformedBody without a path. Both go the slow way.
       if (error instanceof NotPlain || error instanceof MalformedBody) {
         return false;

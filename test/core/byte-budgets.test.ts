@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
-import { ByteBudget } from "../../shared/byte-budget.ts";
+import { ByteBudget, bytesToBuild } from "../../shared/byte-budget.ts";
+import { limits } from "../../shared/limits.ts";
 
 const now = 1_000_000;
 const later = now + 5000;
@@ -62,4 +63,30 @@ test("one that died in its wait, or waits no longer, holds nobody up", () => {
   expect(budget.takeInTurn(alive, "g", 10, now + 299, times(now + 299))).toBeNull();
   budget.leave(gone);
   expect(budget.takeInTurn(alive, "g", 10, now + 300, times(now + 300))).not.toBeNull();
+});
+
+test("room for a moment is what nobody has taken, and what nobody may take", () => {
+  const budget = new ByteBudget(100, 60, 50);
+  expect(budget.take("a", 61, now, later)).toBeNull();
+  budget.take("a", 60, now, later);
+  budget.take("b", 40, now, later);
+  expect(budget.take("c", 1, now, later)).toBeNull();
+  expect(budget.roomAt(now)).toBe(50);
+  expect(budget.roomAt(later)).toBe(150);
+});
+
+test("a payload that fills the consumer's memory while it is decoded is built alone, usual ones beside each other", () => {
+  const budget = new ByteBudget(limits.consumerBytesInHandMax);
+  const group = (...outputBytes: number[]) =>
+    Math.min(
+      bytesToBuild(outputBytes.map((bytes) => ({ outputBytes: bytes }))),
+      limits.consumerBytesInHandMax,
+    );
+  const usual = Array.from({ length: 20 }, () => 350_000);
+  const large = budget.take("group", group(limits.bodyBytesMax), now, later);
+  expect(budget.take("group", group(...usual), now, later)).toBeNull();
+  large?.give();
+  for (let i = 0; i < 5; i++) {
+    expect(budget.take("group", group(...usual), now, later)).not.toBeNull();
+  }
 });

@@ -1,6 +1,8 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
+import { bodyCases } from "../intake/body-cases.ts";
+import { itemCases } from "../intake/item-cases.ts";
 
 const root = join(import.meta.dirname, "../..");
 const read = (path: string) => readFileSync(join(root, path), "utf8");
@@ -62,5 +64,14 @@ describe("docs/otlp-conformance.md", () => {
       expect(rows.get(id)?.tests, id).toBe(named.join("; "));
       expect(named.length, id).toBeGreaterThan(0);
     }
+  });
+
+  test("explains each class of differences to the Collector's receiver, and no other", () => {
+    const at = { now: Date.now() };
+    const classes = [...itemCases(at), ...bodyCases(at)].flatMap(({ differs }) => differs ?? []);
+    const explained = [...read("docs/otlp-conformance.md").matchAll(/^\| `([\w-]+)` +\|/gm)].map(
+      ([, name]) => name,
+    );
+    expect(explained.toSorted()).toEqual([...new Set(classes)].toSorted());
   });
 });

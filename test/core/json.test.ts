@@ -203,6 +203,11 @@ describe("OTLP/JSON", () => {
   });
 });
 
+test("a name whose hash is a field's, and its bytes are not, is another name", () => {
+  // "n" and "a" are to the hash what "o" and "B" are: 110 * 31 + 97 = 111 * 31 + 66.
+  expect(jsonToProtobuf(encode(requestText(',"oBme":7')))).toEqual(jsonToProtobuf(encode(requestText(""))));
+});
+
 describe("a malformed JSON body is named with path and byte:", () => {
   test.each([
     ["", /^\$: expected an object at byte 0$/],

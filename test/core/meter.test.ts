@@ -3,13 +3,16 @@ import { Random } from "../../bench/random.ts";
 import { limits } from "../../shared/limits.ts";
 import { type Account, type Ask, type KeyLimits, lease, nextMonthMs } from "../../shared/meter/account.ts";
 import {
+  type Admitted,
   admit,
+  admitFirst,
   answered,
-  giveBack,
   isLimited,
+  keepOne,
   type Lease,
   noLease,
   refusedAlready,
+  takeBack,
   unanswered,
 } from "../../shared/meter/lease.ts";
 
@@ -26,9 +29,11 @@ const quota = (spansPerMonth: number): KeyLimits => ({
 });
 const one = (spans: number, changes: Partial<Ask> = {}): Ask => ({
   spans,
+  likely: spans,
   wanted: spans,
   unused: null,
   unmetered: 0,
+  rateOnly: null,
   ...changes,
 });
 
@@ -190,7 +195,7 @@ describe("an isolate", () => {
     }
     const { decision } = admit(held, allowed, 10, start + 2000);
     // 110 spans in 2.5 s (half a second of it from before the first ask) are 44 a second; for 5 s: 220.
-    expect(decision).toEqual({ kind: "ask", ask: { spans: 10, wanted: 230, unused: null, unmetered: 0 } });
+    expect(decision).toEqual({ kind: "ask", ask: one(10, { wanted: 230 }) });
   });
 
   test("does not spend a lease that has run out, or another month's: it gives the rest back", () => {
@@ -263,7 +268,7 @@ describe("an isolate", () => {
   });
 
   test("spends again what a request gave back", () => {
-    const held = giveBack(leased(10), 10);
+    const held = takeBack(leased(10), "admitted", 10);
     expect(admit(held, allowed, 10, start).decision.kind).toBe("admitted");
   });
 
@@ -278,6 +283,113 @@ describe("an isolate", () => {
     expect(third, "the first was broken off").toMatchObject({
       ask: { wanted: expect.toSatisfy((n) => n > 10) },
     });
+  });
+});
+
+describe("the first span of a request", () => {
+  /** An isolate and its Meter: what requests of so many spans come to, one after another, and the calls that it took. */
+  function isolateOf(allowed: KeyLimits) {
+    const meter = meterOf(allowed);
+    let held = noLease(start);
+    let calls = 0;
+    const decided = (step: ReturnType<typeof admit>, now: number): Admitted | "refused" => {
+      held = step.lease;
+      if (step.decision.kind !== "ask") {
+        return step.decision.kind;
+      }
+      calls++;
+      const { ask } = step.decision;
+      const { lease: after, decision } = answered(held, allowed, ask, meter.ask(ask, now).answer, now);
+      held = after;
+      return decision.kind;
+    };
+    return {
+      first: (now: number) => decided(admitFirst(held, allowed, now), now),
+      rest: (spans: number, now: number, first: Admitted) =>
+        decided(admit(held, allowed, spans, now, first), now),
+      keepOne: (spans: number) => {
+        held = keepOne(held, "admitted", spans);
+      },
+      takeBack: (spans: number) => {
+        held = takeBack(held, "admitted", spans);
+      },
+      calls: () => calls,
+      /** What the rate and the month have counted, what this isolate still holds left out. */
+      spent: (now: number) => {
+        const { account } = meter.ask(
+          one(0, {
+            unused: { spans: held.spans, month: "2026-11", alive: true },
+            rateOnly: { spans: held.rateOnly, month: "2026-11" },
+          }),
+          now,
+        );
+        return { rate: 1000 - (account.tokens ?? 0), month: account.usedSpans };
+      },
+    };
+  }
+  const both: KeyLimits = { spansPerSecond: 100, burstSpans: 1000, spansPerMonth: 100_000 };
+
+  test("and its others are one call where requests are alike, and mostly none", () => {
+    const isolate = isolateOf(both);
+    const withoutFirst = meterOf(both);
+    let [held, calls] = [noLease(start), 0];
+    for (let i = 0; i < 200; i++) {
+      const now = start + i * 200;
+      expect(isolate.first(now)).toBe("admitted");
+      expect(isolate.rest(10, now, "admitted")).toBe("admitted");
+      const { lease: after, decision } = admit(held, both, 10, now);
+      held = after;
+      if (decision.kind === "ask") {
+        calls++;
+        const { answer } = withoutFirst.ask(decision.ask, now);
+        ({ lease: held } = answered(held, both, decision.ask, answer, now));
+      }
+    }
+    expect(isolate.calls()).toBeLessThanOrEqual(calls + 1);
+    expect(isolate.spent(start + 40_000).month).toBe(2000);
+  });
+
+  test("of one that is larger than the burst is no part of the burst: it gets through when the bucket is full", () => {
+    const isolate = isolateOf(rate(1, 1));
+    expect(isolate.first(start)).toBe("admitted");
+    expect(isolate.rest(10, start, "admitted")).toBe("admitted");
+    expect(isolate.first(start + 1000)).toBe("refused");
+    expect(isolate.first(start + 9000), "nine spans of debt").toBe("refused");
+    expect(isolate.first(start + 10_000)).toBe("admitted");
+    expect(isolate.rest(10, start + 10_000, "admitted")).toBe("admitted");
+  });
+
+  test("stays spent in the rate alone where the request brought nothing", () => {
+    const isolate = isolateOf(both);
+    for (let i = 0; i < 5; i++) {
+      isolate.first(start);
+      isolate.keepOne(1); // no good span
+      isolate.first(start);
+      isolate.rest(10, start, "admitted");
+      isolate.keepOne(10); // a duplicate
+    }
+    expect(isolate.spent(start)).toEqual({ rate: 10, month: 0 });
+  });
+
+  test("costs nothing where the request is to come again", () => {
+    const isolate = isolateOf(both);
+    isolate.first(start);
+    isolate.takeBack(1);
+    isolate.first(start);
+    isolate.rest(10, start, "admitted");
+    isolate.takeBack(10);
+    isolate.first(start);
+    expect(isolate.rest(200_000, start, "admitted"), "beyond the month").toBe("refused");
+    expect(isolate.spent(start)).toEqual({ rate: 0, month: 0 });
+  });
+
+  test("is counted once where the Meter cannot be reached", () => {
+    const asked = admitFirst(noLease(start), both, start);
+    const ask = asked.decision.kind === "ask" ? asked.decision.ask : one(0);
+    const { lease: held } = unanswered(asked.lease, ask, start);
+    expect(held.unmetered).toBe(1);
+    expect(admit(held, both, 10, start, "unmetered").lease.unmetered).toBe(10);
+    expect(keepOne(held, "unmetered", 1).unmetered).toBe(0);
   });
 });
 

@@ -5,9 +5,10 @@ import type { GroupPayload } from "../../shared/ledger/group.ts";
 import { inspectTraces, rejectionMessage } from "../../shared/otlp/inspect.ts";
 import { sampleThreshold } from "../../shared/otlp/sample-threshold.ts";
 import { formatPayloadId, formatPayloadKey } from "../../shared/payload-key.ts";
+import { ok } from "../../shared/result.ts";
 import { BlockBuilder } from "../../shared/rows/transcode.ts";
 import { countPayload } from "../../workers/consumer/build-block.ts";
-import type { ReadablePayload } from "../../workers/consumer/load-payloads.ts";
+import type { FetchedPayload } from "../../workers/consumer/load-payloads.ts";
 import { bounds, bytesField, join, request, span, spanId } from "../fixtures/protobuf.ts";
 
 const random = new Random(7);
@@ -90,11 +91,11 @@ test("a payload that is inserted again, whole or only one of its days, keeps to 
   for (const { protobuf } of makeCorpus(12, 2, 200)) {
     const bounds = { ...corpusBounds, sampleThreshold: sampleThreshold(0.5) };
     const { spans } = inspectTraces(protobuf, bounds);
-    const loaded = (only: GroupPayload["only"]): ReadablePayload => {
+    const loaded = (only: GroupPayload["only"]): FetchedPayload => {
       const key = formatPayloadKey(first, "acme", formatPayloadId(new Uint8Array(16)));
       const payload = { key, spans, outputBytes: 0, arrival: 0, cause: "ingress", doorbell: true } as const;
       return {
-        kind: "readable",
+        kind: "fetched",
         key,
         payload: { ...payload, duplicateKeys: [], only, erase: null },
         metadata: {
@@ -109,7 +110,7 @@ test("a payload that is inserted again, whole or only one of its days, keeps to 
           ...bounds,
         },
         bytes: protobuf.length,
-        protobuf,
+        takeProtobuf: () => ok(protobuf),
       };
     };
     const whole = countPayload(loaded(null));

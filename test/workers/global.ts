@@ -1,4 +1,6 @@
 /** Gives the in-workerd tests what only Node can make: bodies from the real OpenTelemetry SDK. */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { zstdCompressSync } from "node:zlib";
 import { JsonTraceSerializer, ProtobufTraceSerializer } from "@opentelemetry/otlp-transformer";
 import { RandomIdGenerator } from "@opentelemetry/sdk-trace";
@@ -12,6 +14,8 @@ declare module "vitest" {
     readonly bodies: { readonly protobuf: string; readonly json: string };
     /** Base64 of four times the limit of zeros, as one zstd frame: workerd's own zlib cannot compress as much. */
     readonly zstdBomb: string;
+    /** What the Collector answered to the cases of test/intake, by name. */
+    readonly collectorAnswers: string;
   }
 }
 
@@ -28,6 +32,8 @@ export default function setup(project: TestProject): void {
   });
   const base64 = (bytes: Uint8Array | undefined) => Buffer.from(bytes ?? []).toString("base64");
   project.provide("zstdBomb", base64(zstdCompressSync(new Uint8Array(4 * limits.inflatedBytesMax))));
+  const kept = join(import.meta.dirname, "../fixtures/intake/collector.json");
+  project.provide("collectorAnswers", readFileSync(kept, "utf8"));
   project.provide("bodies", {
     protobuf: base64(ProtobufTraceSerializer.serializeRequest(spans ?? [])),
     json: base64(JsonTraceSerializer.serializeRequest(spans ?? [])),

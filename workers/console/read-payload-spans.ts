@@ -2,10 +2,8 @@
 import * as zlib from "node:zlib";
 import * as v from "valibot";
 import type { PayloadSpans } from "../../shared/console/answers.ts";
-import { CorruptEncoding, InflatedTooLarge, inflate } from "../../shared/inflate.ts";
-import { limits } from "../../shared/limits.ts";
+import { decodeBody } from "../../shared/decode-body.ts";
 import { acceptedBounds, type PayloadMetadata, payloadMetadataSchema } from "../../shared/messages.ts";
-import { jsonToProtobuf } from "../../shared/otlp/json.ts";
 import { MalformedBody } from "../../shared/otlp/malformed.ts";
 import { isPayloadKey } from "../../shared/payload-key.ts";
 import { readableSpans } from "../../shared/rows/readable-spans.ts";
@@ -34,23 +32,23 @@ export async function readPayloadSpans(bucket: R2Bucket, key: string): Promise<P
 }
 
 function decoded(
-  body: Uint8Array,
+  bytes: Uint8Array,
   metadata: PayloadMetadata,
 ): Pick<PayloadSpans, "spans" | "spansCount" | "failure"> {
+  const body = decodeBody(zlib, bytes, metadata);
+  if (!body.ok) {
+    return unreadable(body.refusal.message);
+  }
   try {
-    const inflated = inflate(zlib, body, metadata.encoding, limits.inflatedBytesMax);
-    return readableSpans(
-      metadata.type === "json" ? jsonToProtobuf(inflated) : inflated,
-      acceptedBounds(metadata),
-    );
+    return readableSpans(body.value.protobuf, acceptedBounds(metadata));
   } catch (error) {
-    if (
-      error instanceof CorruptEncoding ||
-      error instanceof InflatedTooLarge ||
-      error instanceof MalformedBody
-    ) {
-      return { spans: [], spansCount: 0, failure: error.message };
+    if (error instanceof MalformedBody) {
+      return unreadable(error.message);
     }
     throw error;
   }
+}
+
+function unreadable(failure: string): ReturnType<typeof decoded> {
+  return { spans: [], spansCount: 0, failure };
 }

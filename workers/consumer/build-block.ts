@@ -9,7 +9,7 @@ import { MalformedBody } from "../../shared/otlp/malformed.ts";
 import { type PayloadKey, parsePayloadKey, payloadIdToBytes } from "../../shared/payload-key.ts";
 import { BlockBuilder } from "../../shared/rows/transcode.ts";
 import { compressParts } from "./compress-block.ts";
-import { loadPayloads, type ReadablePayload } from "./load-payloads.ts";
+import { type FetchedPayload, loadPayloads } from "./load-payloads.ts";
 
 export interface CompressedBlock {
   readonly rows: number;
@@ -104,7 +104,7 @@ async function buildInto(
 
 /**
  * A function of its own: V8 keeps the last value of a loop's variable as long as the function runs, and the last body
- * (up to 16 MiB, and as much again of JSON) shall be gone before the block is compressed.
+ * (up to 20 MiB) shall be gone before the block is compressed.
  */
 async function addPayloads(
   builder: BlockBuilder,
@@ -124,8 +124,14 @@ async function addPayloads(
       reason = loaded.reason;
       continue;
     }
+    const taken = loaded.takeProtobuf();
+    if (!taken.ok) {
+      unreadable.push(loaded.key);
+      reason = taken.refusal;
+      continue;
+    }
     try {
-      payloads.push(addPayload(builder, loaded));
+      payloads.push(addPayload(builder, loaded, taken.value));
     } catch (error) {
       if (!(error instanceof MalformedBody || error instanceof BrokenInvariant)) {
         throw error;
@@ -139,9 +145,13 @@ async function addPayloads(
 }
 
 /** What a payload's rows come to by day, without storing them. */
-export function countPayload(loaded: ReadablePayload): readonly DayRows[] | "undecodable" {
+export function countPayload(loaded: FetchedPayload): readonly DayRows[] | "undecodable" {
+  const protobuf = loaded.takeProtobuf();
+  if (!protobuf.ok) {
+    return "undecodable";
+  }
   try {
-    return addPayload(new BlockBuilder(), loaded).rowsByDay;
+    return addPayload(new BlockBuilder(), loaded, protobuf.value).rowsByDay;
   } catch (error) {
     if (error instanceof MalformedBody || error instanceof BrokenInvariant) {
       return "undecodable";
@@ -151,8 +161,8 @@ export function countPayload(loaded: ReadablePayload): readonly DayRows[] | "und
 }
 
 /** Adds a payload's rows, or those of the days that the table lacks. Throws for what does not decode. */
-function addPayload(builder: BlockBuilder, loaded: ReadablePayload): StoredPayload {
-  const { key, payload, metadata, bytes, protobuf } = loaded;
+function addPayload(builder: BlockBuilder, loaded: FetchedPayload, protobuf: Uint8Array): StoredPayload {
+  const { key, payload, metadata, bytes } = loaded;
   const parts = parsePayloadKey(key);
   assert(parts !== undefined, "a group's keys are payload keys");
   const add = (bounds: SpanBounds, spans: number) =>

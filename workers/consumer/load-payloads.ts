@@ -1,34 +1,35 @@
 /**
  * Fetches a group's payloads from R2, in the group's order and a few ahead, so that the transcoder never waits for
- * all of them and never holds all of them. What R2 does not have, or what does not decode, is named: its group goes on
- * without it.
+ * all of them and never holds all of them. What R2 does not have is named: its group goes on without it.
  */
 import * as zlib from "node:zlib";
 import * as v from "valibot";
 import { assert } from "../../shared/assert.ts";
-import { CorruptEncoding, InflatedTooLarge, inflate } from "../../shared/inflate.ts";
+import { decodeBody } from "../../shared/decode-body.ts";
 import type { GroupPayload } from "../../shared/ledger/group.ts";
 import { limits } from "../../shared/limits.ts";
 import { type PayloadMetadata, payloadMetadataSchema } from "../../shared/messages.ts";
-import { jsonToProtobuf } from "../../shared/otlp/json.ts";
-import { MalformedBody } from "../../shared/otlp/malformed.ts";
 import type { PayloadKey } from "../../shared/payload-key.ts";
+import { ok, type Result, refuse } from "../../shared/result.ts";
 import { writeLog } from "../../shared/write-log.ts";
 
-export interface ReadablePayload {
-  readonly kind: "readable";
+export interface FetchedPayload {
+  readonly kind: "fetched";
   readonly key: PayloadKey;
   readonly payload: GroupPayload;
   readonly metadata: PayloadMetadata;
   /** Size of the object in R2. */
   readonly bytes: number;
-  /** The OTLP protobuf body, inflated, converted where it was JSON. */
-  readonly protobuf: Uint8Array;
+  /**
+   * The OTLP protobuf body, inflated, converted where it was JSON; or why it cannot be decoded. Once: the body is let go, so
+   * that it does not lie in memory beside what was made of it. Its caller lets go of that before its next await.
+   */
+  readonly takeProtobuf: () => Result<Uint8Array, string>;
 }
 
 export type LoadedPayload =
-  | ReadablePayload
-  /** No object under the key, one whose metadata is not ours, or one that cannot be inflated or converted. */
+  | FetchedPayload
+  /** No object under the key, or one whose metadata is not ours. */
   | { readonly kind: "unreadable"; readonly key: PayloadKey; readonly reason: string };
 
 /** Null: there is no object. `metadata` null: what R2 says of it is not ours. */
@@ -55,7 +56,7 @@ export async function* loadPayloads(
     }
     const first = ahead.shift();
     assert(first !== undefined, "at least one get is under way");
-    yield readable(first.payload, await first.fetched);
+    yield loadedPayload(first.payload, await first.fetched);
   }
 }
 
@@ -64,7 +65,7 @@ function aheadBytes(ahead: readonly { readonly payload: GroupPayload }[], next: 
   return ahead.reduce((sum, { payload }) => sum + payload.outputBytes, next.outputBytes);
 }
 
-function readable(payload: GroupPayload, fetched: Fetched): LoadedPayload {
+function loadedPayload(payload: GroupPayload, fetched: Fetched): LoadedPayload {
   const { key } = payload;
   if (fetched === null) {
     return { kind: "unreadable", key, reason: "missing_object" };
@@ -73,20 +74,18 @@ function readable(payload: GroupPayload, fetched: Fetched): LoadedPayload {
   if (metadata === null) {
     return { kind: "unreadable", key, reason: "unreadable" };
   }
-  try {
-    const inflated = inflate(zlib, body, metadata.encoding, limits.inflatedBytesMax);
-    const protobuf = metadata.type === "json" ? jsonToProtobuf(inflated) : inflated;
-    return { kind: "readable", key, payload, metadata, bytes: body.length, protobuf };
-  } catch (error) {
-    if (
-      error instanceof CorruptEncoding ||
-      error instanceof InflatedTooLarge ||
-      error instanceof MalformedBody
-    ) {
-      return { kind: "unreadable", key, reason: `decode: ${error.message}` };
-    }
-    throw error;
-  }
+  const bytes = body.length;
+  return { kind: "fetched", key, payload, metadata, bytes, takeProtobuf: decodeOnce(body, metadata) };
+}
+
+function decodeOnce(body: Uint8Array, metadata: PayloadMetadata): FetchedPayload["takeProtobuf"] {
+  let held: Uint8Array | undefined = body;
+  return () => {
+    assert(held !== undefined, "a payload is decoded once");
+    const decoded = decodeBody(zlib, held, metadata);
+    held = undefined;
+    return decoded.ok ? ok(decoded.value.protobuf) : refuse(`decode: ${decoded.refusal.message}`);
+  };
 }
 
 async function fetchPayload(bucket: R2Bucket, key: PayloadKey): Promise<Fetched> {

@@ -3,7 +3,7 @@
  * serves one batch.
  */
 import { untoldOf } from "../../shared/alerts.ts";
-import { ByteBudget, type Taking, waitForBytes } from "../../shared/byte-budget.ts";
+import { ByteBudget, bytesToBuild, type Taking, waitForBytes } from "../../shared/byte-budget.ts";
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
 import { deadLetterColumns, deadLetterPrefix, deadLetterRow } from "../../shared/clickhouse/dead-letters.ts";
 import { writtenRows } from "../../shared/clickhouse/errors.ts";
@@ -191,8 +191,7 @@ function blockSender(bucket: R2Bucket, clickHouse: ClickHouseConnection, insertM
       deadline,
     }: Effect<"buildBlock">): Promise<DeliveryEffects["buildBlock"]["answers"]> => {
       drop();
-      const bytes = payloads.reduce((sum, { outputBytes }) => sum + outputBytes, 0);
-      taking = await takeBytes(Math.min(bytes, limits.consumerBytesInHandMax), deadline);
+      taking = await takeBytes(Math.min(bytesToBuild(payloads), limits.consumerBytesInHandMax), deadline);
       if (taking === null) {
         return { kind: "busy" };
       }
@@ -203,6 +202,7 @@ function blockSender(bucket: R2Bucket, clickHouse: ClickHouseConnection, insertM
           return built;
         }
         block = built.block;
+        taking.bytes = Math.min(taking.bytes, block.body.length); // all else has been let go of
         return { kind: "built", rows: built.block.rows, payloads: built.payloads };
       } catch (error) {
         drop();
@@ -290,7 +290,7 @@ async function readObject(
   count: boolean,
 ): Promise<FoundObject | null> {
   for await (const loaded of loadPayloads(bucket, [{ ...payload, key, only: null }])) {
-    if (loaded.kind === "readable") {
+    if (loaded.kind === "fetched") {
       const { bytes, metadata } = loaded;
       return {
         spans: metadata.spans,

@@ -20,6 +20,19 @@ export interface PartialSuccess {
   readonly errorMessage: string;
 }
 
+/** What came of a request that is answered 200. */
+export interface Success {
+  readonly outcome: "accepted" | "sampled" | "empty";
+  /** For the count of outcomes. */
+  readonly reason: string;
+  readonly type: BodyType;
+  readonly partial: PartialSuccess | undefined;
+  /** Whether a payload was stored that was not there before. */
+  readonly isNew: boolean;
+  /** They name the payload, where there is one. */
+  readonly headers: Readonly<Record<string, string>>;
+}
+
 /** 200, with `partial_success` where there is something to say, and headers that name the payload where there is one. */
 export function accepted(
   type: BodyType,

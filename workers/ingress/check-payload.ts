@@ -2,24 +2,24 @@
  * Checks a body before it is accepted: can it be inflated, is it OTLP, how many spans are good, and how large can
  * its rows become. What passes here can be stored later; nothing that was accepted is ever too large.
  *
- * It is one synchronous step, so that the inflated form (16 MiB at most) never lives across an await.
+ * It is one synchronous step, so that the inflated form (20 MiB at most) never lives across an await.
  */
 import * as zlib from "node:zlib";
-import { CorruptEncoding, InflatedTooLarge, inflate } from "../../shared/inflate.ts";
-import { limits } from "../../shared/limits.ts";
+import { unreachable } from "../../shared/assert.ts";
+import { decodeBody, type Undecodable } from "../../shared/decode-body.ts";
 import {
   type Inspection,
   inspectTraces,
   rejectionMessage,
   type SpanBounds,
 } from "../../shared/otlp/inspect.ts";
-import { jsonToProtobuf } from "../../shared/otlp/json.ts";
-import { MalformedBody } from "../../shared/otlp/malformed.ts";
+import { MalformedBody, TooManyMembers } from "../../shared/otlp/malformed.ts";
 import { mistakeIn } from "../../shared/otlp/mistaken-body.ts";
-import { addRepairs, noRepairs } from "../../shared/otlp/repairs.ts";
+import { addRepairs } from "../../shared/otlp/repairs.ts";
 import { ok, type Result, refuse } from "../../shared/result.ts";
+import { inflatesTooLarge, tooLarge, tooManyMembers } from "./advise-size.ts";
 import type { Content } from "./content.ts";
-import type { Refusal } from "./refusal.ts";
+import { noRoom, type Refusal } from "./refusal.ts";
 
 export interface CheckedPayload {
   readonly inspection: Inspection;
@@ -29,52 +29,62 @@ export interface CheckedPayload {
   readonly repairedTexts: number;
 }
 
+/** `roomBytes`: what the isolate has left for the inflated body, and for what is made of it. */
 export function checkPayload(
   body: Uint8Array,
   content: Content,
   bounds: SpanBounds,
+  roomBytes: number,
 ): Result<CheckedPayload, Refusal> {
-  let inflated: Uint8Array | undefined;
+  const decoded = decodeBody(zlib, body, content, roomBytes);
+  if (!decoded.ok) {
+    return refuse(undecodable(decoded.refusal, content));
+  }
+  const { inflated, protobuf, repairs } = decoded.value;
+  let inspection: Inspection;
   try {
-    inflated = inflate(zlib, body, content.encoding, limits.inflatedBytesMax);
-    const jsonRepairs = noRepairs();
-    const protobuf = content.type === "json" ? jsonToProtobuf(inflated, jsonRepairs) : inflated;
-    const inspection = inspectTraces(protobuf, bounds);
-    const useless = nothingToStore(inflated, content, inspection);
-    if (useless !== undefined) {
-      return refuse(useless);
-    }
-    const reason = overBound(inspection);
-    const repairs = addRepairs(jsonRepairs, inspection.repairs);
-    return reason === undefined
-      ? ok({
-          inspection: { ...inspection, repairs },
-          inflatedBytes: inflated.length,
-          repairedTexts: inspection.repairs.texts,
-        })
-      : refuse({ reason: "too_large", message: reason });
+    inspection = inspectTraces(protobuf, bounds);
   } catch (error) {
-    if (error instanceof CorruptEncoding) {
-      return refuse({ reason: "corrupt_body", message: `${capital(error.message)}.` });
+    if (error instanceof TooManyMembers) {
+      return refuse({ reason: "too_large", message: tooManyMembers(error.message) });
     }
     if (error instanceof MalformedBody) {
-      return refuse({
-        reason: "corrupt_body",
-        message: withMistake(
-          inflated,
-          content,
-          `The body is no OTLP ${content.type === "json" ? "JSON" : "protobuf"}: ${error.message}`,
-        ),
-      });
-    }
-    if (error instanceof InflatedTooLarge) {
-      return refuse({
-        reason: "too_large",
-        message: `${capital(error.message)}. Send fewer spans a request.`,
-      });
+      return refuse(malformed(inflated, content, error.message));
     }
     throw error;
   }
+  const useless = nothingToStore(inflated, content, inspection);
+  if (useless !== undefined) {
+    return refuse(useless);
+  }
+  const message = tooLarge(inspection);
+  return message === undefined
+    ? ok({
+        inspection: { ...inspection, repairs: addRepairs(repairs, inspection.repairs) },
+        inflatedBytes: inflated.length,
+        repairedTexts: inspection.repairs.texts,
+      })
+    : refuse({ reason: "too_large", message });
+}
+
+function undecodable(why: Undecodable, content: Content): Refusal {
+  switch (why.kind) {
+    case "corrupt_encoding":
+      return { reason: "corrupt_body", message: `${capital(why.message)}.` };
+    case "malformed":
+      return malformed(why.inflated, content, why.message);
+    case "inflates_too_large":
+      return { reason: "too_large", message: inflatesTooLarge(why.message) };
+    case "no_room":
+      return noRoom;
+    default:
+      return unreachable(why);
+  }
+}
+
+function malformed(inflated: Uint8Array, content: Content, reason: string): Refusal {
+  const message = `The body is no OTLP ${content.type === "json" ? "JSON" : "protobuf"}: ${reason}`;
+  return { reason: "corrupt_body", message: withMistake(inflated, content, message) };
 }
 
 /**
@@ -95,22 +105,9 @@ function nothingToStore(inflated: Uint8Array, content: Content, inspection: Insp
 }
 
 /** The message, behind what the body seems to be. */
-function withMistake(inflated: Uint8Array | undefined, content: Content, message: string): string {
-  const mistake = inflated === undefined ? undefined : mistakeIn(inflated, content.type);
+function withMistake(inflated: Uint8Array, content: Content, message: string): string {
+  const mistake = mistakeIn(inflated, content.type);
   return mistake === undefined ? message : `${mistake}. (${message})`;
-}
-
-function overBound(inspection: Inspection): string | undefined {
-  if (inspection.spans > limits.spansMax) {
-    return `The body holds ${inspection.spans} spans, more than ${limits.spansMax}. Send fewer spans a request.`;
-  }
-  if (inspection.outputBytes > limits.outputBytesMax) {
-    return `The body's rows could take ${inspection.outputBytes} bytes (each span repeats its resource's and scope's attributes), more than ${limits.outputBytesMax}. Send fewer spans a request.`;
-  }
-  if (inspection.attributes > limits.attributesMax) {
-    return `The body holds ${inspection.attributes} attributes, more than ${limits.attributesMax}. Send fewer spans a request.`;
-  }
-  return undefined;
 }
 
 function capital(text: string): string {

@@ -4,6 +4,7 @@
  * page can read why.
  */
 import type { ApiKeyRecord } from "../../shared/api-key.ts";
+import type { Refusal } from "./refusal.ts";
 
 const preflightSeconds = 7200; // the longest that Chromium caches a preflight
 
@@ -22,10 +23,16 @@ export function preflight(headers: Headers): Response {
   });
 }
 
-/** Whether a request may come from its origin. Requests without one do not come from a page. */
-export function originAllowed(headers: Headers, key: ApiKeyRecord): boolean {
+/** Why a request may not come from its origin. Requests without one do not come from a page. */
+export function forbiddenOrigin(headers: Headers, key: ApiKeyRecord): Refusal | undefined {
   const origin = headers.get("origin");
-  return origin === null || key.origins.includes(origin) || key.origins.includes("*");
+  if (origin === null || key.origins.includes(origin) || key.origins.includes("*")) {
+    return undefined;
+  }
+  return {
+    reason: "forbidden_origin",
+    message: `The API key "${key.name}" may not be used by pages of ${origin.slice(0, 200)}.`,
+  };
 }
 
 /** Lets the page that sent the request read its answer. */

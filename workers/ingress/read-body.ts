@@ -5,22 +5,13 @@
 import type { ByteBudget, Taking } from "../../shared/byte-budget.ts";
 import { limits } from "../../shared/limits.ts";
 import { ok, type Result, refuse } from "../../shared/result.ts";
+import { bodyTooLarge } from "./advise-size.ts";
 import { type Deadline, DeadlinePassed, within } from "./deadline.ts";
-import type { Refusal } from "./refusal.ts";
-
-const tooLarge: Refusal = {
-  reason: "too_large",
-  message: `The body is larger than ${limits.bodyBytesMax} bytes as received. Send fewer spans a request (OTEL_BSP_MAX_EXPORT_BATCH_SIZE=512) or compress (OTEL_EXPORTER_OTLP_COMPRESSION=gzip).`,
-};
-
-const busy: Refusal = {
-  reason: "busy",
-  message: "Too many bodies are being received at this moment. Try again.",
-};
+import { noRoom, type Refusal } from "./refusal.ts";
 
 const slow: Refusal = {
   reason: "slow_body",
-  message: `The body was not complete after ${limits.bodyTimeoutMs / 1000} seconds. Try again, or send fewer spans a request.`,
+  message: `The body was not complete after ${limits.bodyTimeoutMs / 1000} seconds. Try again, or send fewer spans per request.`,
 };
 
 /** Nobody may be left to read this; but a client that only stopped sending is, and its body may come whole next time. */
@@ -70,13 +61,18 @@ export async function readBody(
   deadline: Deadline,
 ): Promise<Result<HeldBody, Refusal>> {
   const claimed = request.headers.get("content-length");
+  const encoding = request.headers.get("content-encoding") ?? "identity";
+  const tooLarge = (): Refusal => ({
+    reason: "too_large",
+    message: bodyTooLarge(encoding.trim().toLowerCase() !== "identity"),
+  });
   if (Number(claimed ?? 0) > limits.bodyBytesMax) {
-    return refuse(tooLarge);
+    return refuse(tooLarge());
   }
   if (request.body === null) {
     return ok({ bytes: new Uint8Array(0), release: () => undefined });
   }
-  const buffer = new GrowingBuffer(budget);
+  const buffer = new GrowingBuffer(budget, Number(claimed) || limits.bodyBytesMax);
   const patience = new Patience(deadline);
   const announcement = announce(budget, claimed);
   const byteReader = announcement === null ? undefined : byteReaderOf(request.body);
@@ -85,7 +81,7 @@ export async function readBody(
   try {
     refusal =
       byteReader === undefined
-        ? await fill(buffer, reader as ReadableStreamDefaultReader<Uint8Array>, patience)
+        ? await fill(buffer, reader as ReadableStreamDefaultReader<Uint8Array>, patience, tooLarge)
         : await fillAtOnce(buffer, byteReader, Number(claimed), patience);
     refusal ??= incomplete(buffer.length, claimed);
   } catch (error) {
@@ -155,7 +151,7 @@ async function fillAtOnce(
 ): Promise<Refusal | undefined> {
   const all = new Uint8Array(claimed + 1);
   const { value } = await patience.within(reader.readAtLeast(all.length, all), claimed);
-  return value === undefined || value.length === 0 || buffer.append(value) ? undefined : busy;
+  return value === undefined || value.length === 0 || buffer.append(value) ? undefined : noRoom;
 }
 
 /** A second look at the framing, which is the server's: a stream that failed can end as if it were complete. */
@@ -167,6 +163,7 @@ async function fill(
   buffer: GrowingBuffer,
   reader: ReadableStreamDefaultReader<Uint8Array>,
   patience: Patience,
+  tooLarge: () => Refusal,
 ): Promise<Refusal | undefined> {
   for (;;) {
     const { done, value } = await patience.within(reader.read(), buffer.length);
@@ -174,27 +171,30 @@ async function fill(
       return undefined;
     }
     if (buffer.length + value.length > limits.bodyBytesMax) {
-      return tooLarge;
+      return tooLarge();
     }
     if (!buffer.append(value)) {
-      return busy;
+      return noRoom;
     }
   }
 }
 
 /**
  * Bytes appended one chunk after another, in one buffer: a client that sends a body byte by byte costs a copy and not
- * four million objects. What the buffer holds is taken from the budget, and so bounded by it.
+ * twenty million objects. What the buffer holds is taken from the budget, and so bounded by it.
  */
 class GrowingBuffer {
   readonly #budget: BodyBudget;
+  readonly #bytesExpected: number;
   #taking: Taking | null = null;
   #bytes: Uint8Array = new Uint8Array(0);
   #released = false;
   length = 0;
 
-  constructor(budget: BodyBudget) {
+  /** `bytesExpected`: what the client says, or the most. It doubles no further; nothing is made before bytes have come. */
+  constructor(budget: BodyBudget, bytesExpected: number) {
     this.#budget = budget;
+    this.#bytesExpected = bytesExpected;
   }
 
   /** False when the budget does not have the bytes, or the body has been given up. */
@@ -223,7 +223,7 @@ class GrowingBuffer {
   #grow(needed: number): boolean {
     const capacity = Math.min(
       Math.max(needed, 2 * this.#bytes.length, bufferBytesFirst),
-      Math.max(needed, limits.bodyBytesMax),
+      Math.max(needed, this.#bytesExpected),
     );
     if (!this.#take(capacity - this.#bytes.length)) {
       return false;

@@ -39,6 +39,12 @@ export interface Refusal {
   readonly retryAfterSeconds?: number;
 }
 
+/** The isolate has too many bytes in hand: received, inflated and converted ones together. */
+export const noRoom: Refusal = {
+  reason: "busy",
+  message: "Too many bodies are being received at this moment. Try again.",
+};
+
 export interface RefusalAnswer {
   readonly status: number;
   readonly outcome: RequestOutcome;

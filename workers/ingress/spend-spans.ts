@@ -3,18 +3,20 @@
  * the tenant's Meter. A key without limits never asks. A Meter that cannot be reached stops nobody: the request is
  * admitted, counted as such, and its spans are reported later.
  */
-import { unreachable } from "../../shared/assert.ts";
 import { limits } from "../../shared/limits.ts";
-import { type Answer, monthOf, nextMonthMs } from "../../shared/meter/account.ts";
+import { type Answer, type Ask, monthOf, nextMonthMs } from "../../shared/meter/account.ts";
 import {
+  type Admitted,
   admit,
+  admitFirst,
   answered,
-  giveBack,
-  isLimited,
+  type Decision,
+  keepOne,
   type Lease,
   noLease,
   type Refused,
   refusedAlready,
+  takeBack,
   unanswered,
 } from "../../shared/meter/lease.ts";
 import { ok, type Result, refuse } from "../../shared/result.ts";
@@ -28,14 +30,19 @@ import type { Tally } from "./tally.ts";
 /** The leases that this isolate holds, by account. One a Worker instance. */
 export type Leases = Map<string, Lease>;
 
-export interface Admission {
-  /** Whether the Meter counted it. */
-  readonly metered: boolean;
-  /** Takes the spans back: the request could not be stored, or was stored before. */
-  readonly giveBack: () => void;
+/** What a request has taken of its key's limits, and what it comes to in the end. */
+export interface Charge {
+  /** Admits or refuses all of the request's spans. False: admitted, but the Meter could not count them. */
+  readonly spend: (spans: number) => Promise<Result<boolean, Refusal>>;
+  /**
+   * Once, at the end. `all`: the payload is stored. `one`: it brought nothing to store, and looking at it costs one span of the
+   * rate. `nothing`: the sender is to try again.
+   */
+  readonly settle: (cost: "all" | "one" | "nothing") => void;
 }
 
-const unlimited: Admission = { metered: true, giveBack: () => undefined };
+/** Of a key without limits, which asks nobody. */
+export const noCharge: Charge = { spend: async () => ok(true), settle: () => undefined };
 
 function accountOf({ id, record }: Sender): string {
   return record.account ?? id;
@@ -64,30 +71,32 @@ export function overLimit(sender: Sender, leases: Leases, now: number): Refusal 
   );
 }
 
-/** Admits or refuses `spans` spans, all or none. `now` in ms since the epoch. */
-export async function spendSpans(
+/**
+ * Begins what a request costs: one span of its key's rate, taken before the body is inflated, since that is what costs us.
+ * Refused where not even that is left. For keys that have a limit.
+ */
+export async function openCharge(
   sender: Sender,
-  spans: number,
   meters: IngressBindings["METER"],
   leases: Leases,
-  now: number,
   tally: Tally,
-): Promise<Result<Admission, Refusal>> {
+): Promise<Result<Charge, Refusal>> {
   const { record } = sender;
-  if (!isLimited(record)) {
-    return ok(unlimited);
-  }
   const account = accountOf(sender);
-  const held = (): Lease => leases.get(account) ?? noLease(now);
   if (!leases.has(account) && leases.size >= limits.leasesMax) {
     leases.clear();
   }
+  const held = (): Lease => leases.get(account) ?? noLease(Date.now());
   const { spansPerSecond, burstSpans, spansPerMonth } = record;
   const allowed = { spansPerSecond, burstSpans, spansPerMonth };
-  let { lease, decision } = admit(held(), allowed, spans, now);
-  leases.set(account, lease);
-  if (decision.kind === "ask") {
-    const { ask } = decision;
+  const decided = async (step: ReturnType<typeof admit>): Promise<Result<Admitted, Refusal>> => {
+    leases.set(account, step.lease);
+    const decision = step.decision.kind === "ask" ? await askMeter(step.decision.ask) : step.decision;
+    return decision.kind === "refused"
+      ? refuse(refusalOf(decision.refused, sender, Date.now()))
+      : ok(decision.kind);
+  };
+  const askMeter = async (ask: Ask): Promise<Exclude<Decision, { kind: "ask" }>> => {
     let answer: Answer | undefined;
     tally.meterCalls++;
     try {
@@ -97,23 +106,43 @@ export async function spendSpans(
     } catch (error) {
       writeLog("error", { message: "the Meter cannot be reached", tenant: record.tenant }, error);
     }
-    const answeredAt = Date.now();
-    ({ lease, decision } =
-      answer === undefined
-        ? unanswered(held(), ask, answeredAt)
-        : answered(held(), allowed, ask, answer, answeredAt));
+    const now = Date.now();
+    const { lease, decision } =
+      answer === undefined ? unanswered(held(), ask, now) : answered(held(), allowed, ask, answer, now);
     leases.set(account, lease);
+    return decision;
+  };
+
+  // A key without a rate has nothing that a look costs.
+  let taken: { readonly how: Admitted; readonly spans: number } | undefined;
+  if (spansPerSecond !== null) {
+    const first = await decided(admitFirst(held(), allowed, Date.now()));
+    if (!first.ok) {
+      return first;
+    }
+    taken = { how: first.value, spans: 1 };
   }
-  switch (decision.kind) {
-    case "admitted":
-      return ok({ metered: true, giveBack: () => leases.set(account, giveBack(held(), spans)) });
-    case "unmetered":
-      return ok({ metered: false, giveBack: () => undefined });
-    case "refused":
-      return refuse(refusalOf(decision.refused, sender, now));
-    default:
-      return unreachable(decision);
-  }
+  return ok({
+    spend: async (spans) => {
+      const first = taken?.how;
+      taken = undefined;
+      const all = await decided(admit(held(), allowed, spans, Date.now(), first));
+      if (!all.ok) {
+        return all;
+      }
+      taken = { how: all.value, spans };
+      return ok(all.value === "admitted");
+    },
+    settle: (cost) => {
+      if (taken === undefined || cost === "all") {
+        return;
+      }
+      const { how, spans } = taken;
+      taken = undefined;
+      const isKept = cost === "one" && spansPerSecond !== null;
+      leases.set(account, isKept ? keepOne(held(), how, spans) : takeBack(held(), how, spans));
+    },
+  });
 }
 
 function refusalOf({ limit, retryAfterMs }: Refused, { record }: Sender, now: number): Refusal {

@@ -153,19 +153,46 @@ describe("a body", () => {
     expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([503]));
     expect(await ask(body)).toMatchObject(good);
   });
+
+  test("is 503 where the isolate has no bytes left to inflate it, and taken when it has", async () => {
+    const others = await fillBudget(65_536);
+    const text = "x".repeat(15_000_000); // inflated and once more: 30 MB, and 25 MB are free
+    const large = new Uint8Array(gzipSync(requestOf(freshSpan(stringField(5, text)))));
+    const gzip = { "content-encoding": "gzip" };
+    const refused = await ask(large, gzip);
+    expect(refused).toMatchObject({ status: 503, message: expect.stringMatching(/Too many bodies/) });
+    expect(refused.headers.get("retry-after")).toBe("5");
+    expect(await ask(body)).toMatchObject(good); // a small one fits beside them
+    await Promise.all(others.map(({ end }) => end()));
+    await Promise.all(others.map(({ asked }) => asked));
+    expect(await ask(large, gzip)).toMatchObject(good);
+  });
+
+  test("that only claims its length, however large, holds nothing of the budget before its bytes come", async () => {
+    const claims = { "content-length": String(limits.bodyBytesMax) };
+    const idle = Array.from({ length: 40 }, () => {
+      const { readable, write, end } = openBody();
+      return { write, end, asked: ask(readable, claims) };
+    });
+    await Promise.all(idle.map(({ write }) => write(new Uint8Array(1))));
+    expect(await ask(body)).toMatchObject(good);
+    await Promise.all(idle.map(({ end }) => end()));
+    await Promise.all(idle.map(({ asked }) => asked));
+  });
 });
 
 /** As many of the largest bodies as an isolate holds at once, all of them under way. */
-async function fillBudget() {
+async function fillBudget(bytesFree = 0) {
   const largest = new Uint8Array(limits.bodyBytesMax);
-  const count = limits.ingressBytesInHandMax / limits.bodyBytesMax;
-  const eachKey = limits.ingressKeyBytesMax / limits.bodyBytesMax; // one key has a quarter at most
+  const last = largest.subarray(bytesFree);
+  const count = limits.ingressBodyBytesMax / limits.bodyBytesMax;
+  const eachKey = Math.floor(limits.ingressKeyBytesMax / limits.bodyBytesMax); // one key has a part of it
   const keys = await Promise.all(Array.from({ length: count / eachKey }, () => makeKey()));
   const others = Array.from({ length: count }, (_, at) => {
     const { readable, write, end } = openBody();
     return { write, end, asked: ask(readable, { "x-api-key": keys[at % keys.length] ?? "" }) };
   });
-  await Promise.all(others.map(({ write }) => write(largest)));
+  await Promise.all(others.map(({ write }, at) => write(at === 0 ? last : largest)));
   return others;
 }
 
@@ -184,7 +211,7 @@ describe("a bomb", () => {
       const answer = await send(key, "pb", bombs[encoding], { "content-encoding": encoding });
       expect(await read(answer)).toMatchObject({
         status: 413,
-        message: expect.stringMatching(/inflates to more than 16777216 bytes/),
+        message: expect.stringMatching(/inflates to more than 20971520 bytes/),
       });
     },
   );
@@ -221,7 +248,7 @@ describe("JSON", () => {
     });
     expect(await read(answer)).toMatchObject({
       status: 413,
-      message: expect.stringMatching(/attributes, more than 1048576/),
+      message: expect.stringMatching(/more than 1048576 attributes in one list/),
     });
     expect(await storedPayloads()).toEqual([]);
   });
@@ -236,6 +263,33 @@ describe("JSON", () => {
       const answer = await read(await send(key, "json", text));
       expect(answer, open).toMatchObject({ status, message: expect.stringMatching(message) });
     }
+  });
+});
+
+describe("protobuf", () => {
+  test("with more events in one span than 2^20 is 413 before their list takes the isolate's memory", async () => {
+    const events = new Uint8Array(2 * (limits.membersMax + 1));
+    for (let at = 0; at < events.length; at += 2) {
+      events[at] = 0x5a; // field 11, zero bytes: an event without anything
+    }
+    for (const [count, status, message] of [
+      [limits.membersMax, 200, /^$/],
+      [limits.membersMax + 1, 413, /more than 1048576 members.*OTEL_SPAN_EVENT_COUNT_LIMIT/],
+    ] as const) {
+      const body = new Uint8Array(gzipSync(requestOf(freshSpan(events.subarray(0, 2 * count)))));
+      const answer = await read(await send(key, "pb", body, { "content-encoding": "gzip" }));
+      expect(answer, `${count}`).toMatchObject({ status, message: expect.stringMatching(message) });
+    }
+  });
+
+  test("whose resource stands in ten million pieces is 400: merged they would take the isolate's memory", async () => {
+    const pieces = new Uint8Array(limits.inflatedBytesMax - 1000);
+    for (let at = 0; at < pieces.length; at += 2) {
+      pieces[at] = 0x0a;
+    }
+    const body = new Uint8Array(gzipSync(bytesField(1, pieces)));
+    const answer = await read(await send(key, "pb", body, { "content-encoding": "gzip" }));
+    expect(answer).toMatchObject({ status: 400, message: expect.stringMatching(/more than 65536 pieces/) });
   });
 });
 

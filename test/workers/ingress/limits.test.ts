@@ -1,5 +1,6 @@
 import { evictDurableObject, reset, runInDurableObject } from "cloudflare:test";
-import { beforeEach, describe, expect, inject, onTestFinished, test, vi } from "vitest";
+import { gzipSync } from "node:zlib";
+import { afterEach, beforeEach, describe, expect, inject, onTestFinished, test, vi } from "vitest";
 import { apiKeyId } from "../../../shared/api-key.ts";
 import { limits } from "../../../shared/limits.ts";
 import type { OutcomesMessage, QuotaMessage } from "../../../shared/messages.ts";
@@ -60,6 +61,10 @@ beforeEach(async () => {
   await reset();
 });
 
+afterEach(() => {
+  vi.useRealTimers();
+});
+
 describe("a key with a rate", () => {
   test("is answered 429 over it, with the time until the request fits, and nothing is stored", async () => {
     const key = await makeKey({ tenant: "rate", spansPerSecond: 2, burstSpans: 10 });
@@ -81,8 +86,9 @@ describe("a key with a rate", () => {
     expect(await storedPayloads()).toHaveLength(1);
   });
 
-  test("does not pay for requests that are refused, sent twice, or could not be stored", async () => {
-    const key = await makeKey({ spansPerSecond: 1, burstSpans: 30 });
+  test("does not pay for requests that could not be stored, and one span for those that bring nothing", async () => {
+    vi.useFakeTimers({ toFake: ["Date"] }); // the rate would refill meanwhile
+    const key = await makeKey({ tenant: "nothing", spansPerSecond: 1, burstSpans: 30, spansPerMonth: 1000 });
     const down = { PAYLOADS: { put: broken, head: broken } as unknown as R2Bucket };
     for (let i = 0; i < 3; i++) {
       expect((await sendWith(key, spans(10), down)).status).toBe(503);
@@ -92,8 +98,47 @@ describe("a key with a rate", () => {
     for (let i = 0; i < 5; i++) {
       expect((await sendWith(key, body, {})).status).toBe(200);
     }
-    expect((await sendWith(key, spans(20), {})).status, "the other two thirds are still there").toBe(200);
+    expect((await sendWith(key, "{}", {})).status).toBe(200);
+    expect((await sendWith(key, spans(12), {})).status, "3 + 10 + 4 + 1 of 30 are spent").toBe(200);
     expect((await sendWith(key, spans(1), {})).status).toBe(429);
+    const meter = bindings.METER.get(bindings.METER.idFromName("nothing"));
+    const usage = await meter.usage();
+    expect(
+      usage[0]?.usedSpans,
+      "of the month only what was stored, and what is not reported back yet",
+    ).toBeLessThanOrEqual(30);
+    vi.setSystemTime(Date.now() + 20_000);
+    expect((await sendWith(key, spans(12), {})).status).toBe(200);
+    expect((await meter.usage())[0]?.usedSpans).toBe(10 + 12 + 12);
+  });
+
+  test("that sends what brings nothing is 429 in the end, before its body is inflated", async () => {
+    vi.useFakeTimers({ toFake: ["Date"] });
+    const bomb = new Uint8Array(gzipSync("[".repeat(100_000)));
+    for (const [name, body] of [
+      ["a body that is no OTLP", bomb],
+      ["equal bytes", new Uint8Array(gzipSync(spans(1)))],
+      ["a body without spans", new Uint8Array(gzipSync('{"resourceSpans":[]}'))],
+    ] as const) {
+      const key = await makeKey({ spansPerSecond: 1, burstSpans: 16 });
+      const statuses: number[] = [];
+      for (let i = 0; i < 40; i++) {
+        statuses.push((await send(key, "json", body, { "content-encoding": "gzip" })).status);
+      }
+      expect(statuses.filter((status) => status !== 429).length, name).toBe(16);
+      expect(statuses.slice(16), name).toEqual(statuses.slice(16).map(() => 429));
+    }
+  });
+
+  test("and a burst of one span gets a request of ten through after its Retry-After", async () => {
+    vi.useFakeTimers({ toFake: ["Date"] });
+    const key = await makeKey({ spansPerSecond: 1, burstSpans: 1 });
+    for (let i = 0; i < 3; i++) {
+      expect((await send(key, "json", spans(10))).status).toBe(200);
+      const answer = await send(key, "json", spans(10));
+      expect(answer.status).toBe(429);
+      vi.setSystemTime(Date.now() + Number(answer.headers.get("retry-after")) * 1000);
+    }
   });
 
   test("shares its rate with the key that it was rotated into, and with no other", async () => {
@@ -142,9 +187,9 @@ describe("a key with a quota", () => {
 });
 
 describe("the Meter", () => {
-  test("is not asked for a key without limits, nor before the body was found good", async () => {
+  test("is not asked for a key without limits, nor for one without a rate before the body was found good", async () => {
     expect((await sendWith(await makeKey(), spans(1), noMeter)).status).toBe(200);
-    const limited = await makeKey({ spansPerSecond: 1 });
+    const limited = await makeKey({ spansPerMonth: 1 });
     expect((await sendWith(limited, "{", noMeter)).status).toBe(400);
     expect((await sendWith(limited, "{}", noMeter)).status).toBe(200);
   });
@@ -177,7 +222,7 @@ describe("the Meter", () => {
       const meter = new Meter(state, { OUTCOMES: { send } as unknown as IngressBindings["OUTCOMES"] });
       const limited = { spansPerSecond: null, burstSpans: null, spansPerMonth: 100 };
       for (const spans of [85, 1, 1, 50, 50]) {
-        const ask = { spans, wanted: spans, unused: null, unmetered: 0 };
+        const ask = { spans, likely: spans, wanted: spans, unused: null, unmetered: 0, rateOnly: null };
         await meter.lease({ tenant: "acme", account, limits: limited }, ask);
         await new Promise((resolve) => setTimeout(resolve, 0)); // the notice is sent beside the answer
       }
@@ -288,7 +333,7 @@ describe("how requests ended", () => {
         "  unauthenticated missing_key 1 0",
         "told key forbidden disabled_key 1 0",
         "told key accepted created 1 3",
-        "told key rate_limited rate_exceeded 1 4",
+        "told key rate_limited rate_exceeded 1 0",
         "told key over_quota quota_exceeded 1 4",
         "told key accepted created 1 1",
         "told key sampled some_spans 0 2",
@@ -299,7 +344,7 @@ describe("how requests ended", () => {
     const requests = counts.reduce((sum, count) => sum + count.requests, 0);
     expect(requests, "one outcome a request; a preflight is none").toBe(16);
     const calls = counts.reduce((sum, count) => sum + count.meterCalls, 0);
-    expect(calls).toBe(4);
+    expect(calls, "one for each metered key, and one more for what its first request comes to").toBe(5);
     expect(counts.reduce((sum, count) => sum + count.keyLookUps, 0)).toBe(6);
   });
 

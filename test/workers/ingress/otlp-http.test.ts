@@ -184,11 +184,11 @@ describe("a refused request", () => {
       () => post(protobuf.subarray(0, protobuf.length - 1)),
     ],
     ["JSON that is none", 400, /no OTLP JSON/, () => post("{nope", { "content-type": "application/json" })],
-    ["a body over the limit", 413, /4194304 bytes/, () => post(zeros)],
+    ["a body over the limit", 413, /20971520 bytes/, () => post(zeros)],
     [
       "a body that inflates over the limit",
       413,
-      /16777216 bytes/,
+      /20971520 bytes/,
       () => post(bomb, { "content-encoding": "gzip" }),
     ],
   ];

@@ -1,0 +1,111 @@
+/** What the sender of a request that is too large is told: what to change in this request. */
+import { describe, expect, test } from "vitest";
+import { limits } from "../../shared/limits.ts";
+import { inspectTraces } from "../../shared/otlp/inspect.ts";
+import { bodyTooLarge, tooLarge } from "../../workers/ingress/advise-size.ts";
+import { bounds, bytesField, keyValue, request, span, stringField, value } from "../fixtures/protobuf.ts";
+
+const lengthLimit = /shorten its texts \(OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT=/;
+const fewer = /Send at most (\d+) spans like these per request \(OTEL_BSP_MAX_EXPORT_BATCH_SIZE/;
+const attribute = (text: string): Uint8Array => bytesField(9, keyValue("key", value.string(text)));
+/** Each quote is six bytes at most in the text of an array. */
+const quotes = bytesField(9, keyValue("prompt", value.array(value.string('"'.repeat(6_000_000)))));
+
+function adviceOn(...parts: Uint8Array[]): string | undefined {
+  return tooLarge(inspectTraces(request(...parts), bounds));
+}
+
+/** A resource with an attribute of so many bytes, and spans that repeat it. */
+function repeated(resourceBytes: number, spans: number): Uint8Array {
+  return bytesField(1, [
+    bytesField(1, bytesField(1, keyValue("process.command_args", value.string("x".repeat(resourceBytes))))),
+    bytesField(
+      2,
+      Array.from({ length: spans }, () => bytesField(2, span())),
+    ),
+  ]);
+}
+
+describe("rows that are too large", () => {
+  test("of one span are never told to be fewer spans", () => {
+    const advice = adviceOn(span(quotes));
+    expect(advice).toMatch(lengthLimit);
+    expect(advice).toMatch(/Span resource_spans\[0\]\.scope_spans\[0\]\.spans\[0\] alone/);
+    expect(advice).not.toMatch(/fewer|at most/);
+  });
+
+  test("of one long prompt among ordinary spans name that span", () => {
+    const advice = adviceOn(span(), span(attribute("short")), span(quotes), span());
+    expect(advice).toMatch(
+      /^The body's rows could take 36\d{6} bytes, more than 33554432\. Span .*spans\[2\]/,
+    );
+    expect(advice).not.toMatch(fewer);
+  });
+
+  test("of a long resource say how long it is, and how many spans would fit", () => {
+    const body = repeated(70_000, 512);
+    const advice = tooLarge(inspectTraces(body, bounds)) ?? "";
+    const most = Number(fewer.exec(advice)?.[1]);
+    expect(advice).toMatch(/take 71 KB, and each span's row repeats them/);
+    expect(tooLarge(inspectTraces(repeated(70_000, most), bounds))).toBeUndefined();
+    expect(tooLarge(inspectTraces(repeated(70_000, most + 10), bounds))).toBeDefined();
+  });
+
+  test("of one span's resource say to make that smaller", () => {
+    const attribute = keyValue("a", value.array(value.string('"'.repeat(6_000_000))));
+    const huge = bytesField(1, [
+      bytesField(1, bytesField(1, attribute)),
+      bytesField(2, bytesField(2, span())),
+    ]);
+    expect(tooLarge(inspectTraces(huge, bounds))).toMatch(
+      /Send a smaller resource: its attributes .* take 36\d{3} KB/,
+    );
+  });
+
+  test("of many ordinary spans say how many would fit", () => {
+    const each = () => span(attribute("x".repeat(9000)));
+    const count = 2 * Math.floor(limits.outputBytesMax / 9000);
+    const advice = adviceOn(...Array.from({ length: count }, each)) ?? "";
+    const most = Number(fewer.exec(advice)?.[1]);
+    expect(advice).not.toMatch(/LENGTH_LIMIT/);
+    expect(adviceOn(...Array.from({ length: most }, each))).toBeUndefined();
+    expect(most).toBeGreaterThan(count / 3);
+  });
+});
+
+test("attributes that are too many name the span that has them, or how many spans fit", () => {
+  const many = (count: number): Uint8Array => {
+    const one = bytesField(9, stringField(1, "a"));
+    const all = new Uint8Array(count * one.length);
+    for (let at = 0; at < all.length; at += one.length) {
+      all.set(one, at);
+    }
+    return all;
+  };
+  expect(adviceOn(span(), span(many(limits.attributesMax)), span(many(1)))).toMatch(
+    /spans\[1\] alone has 1048576: give it fewer attributes \(OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT/,
+  );
+  const advice = adviceOn(...Array.from({ length: 40 }, () => span(many(50_000))));
+  expect(advice).toMatch(/Send at most 20 spans like these/);
+});
+
+test("too many spans say how many may be sent", () => {
+  const one = bytesField(2, span());
+  const spans = new Uint8Array((limits.spansMax + 1) * one.length);
+  for (let at = 0; at < spans.length; at += one.length) {
+    spans.set(one, at);
+  }
+  const body = bytesField(1, bytesField(2, spans));
+  expect(tooLarge(inspectTraces(body, bounds))).toMatch(
+    /^The body holds 100001 spans, more than 100000\. Send at most 100000 /,
+  );
+});
+
+test("a body that nobody has read is told both, and to compress only where it is not compressed", () => {
+  expect(bodyTooLarge(false)).toMatch(/20971520 bytes as received\. Compress it/);
+  expect(bodyTooLarge(true)).not.toMatch(/ompress it/);
+  for (const isCompressed of [true, false]) {
+    expect(bodyTooLarge(isCompressed)).toMatch(/If it holds many spans, send fewer .*; if one of its spans/);
+    expect(bodyTooLarge(isCompressed)).toMatch(lengthLimit);
+  }
+});

@@ -1,0 +1,72 @@
+/**
+ * What the sender of a request that is too large can change in this request. Fewer spans per request help nobody whose one
+ * span is too large, and shorter values nobody whose resource is repeated by each span.
+ */
+import { limits } from "../../shared/limits.ts";
+import type { Inspection } from "../../shared/otlp/inspect.ts";
+
+const shorterTexts = "shorten its texts (OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT=10000)";
+const fewerAttributes = "give it fewer attributes (OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT=128)";
+
+/** A body that nobody has read to its end: how many spans it holds is not known. */
+export function bodyTooLarge(isCompressed: boolean): string {
+  const compress = isCompressed ? "" : "Compress it (OTEL_EXPORTER_OTLP_COMPRESSION=gzip). ";
+  return `The body is larger than ${limits.bodyBytesMax} bytes as received. ${compress}${ofUnknownSpans}`;
+}
+
+export function inflatesTooLarge(message: string): string {
+  return `${message.charAt(0).toUpperCase()}${message.slice(1)}. ${ofUnknownSpans}`;
+}
+
+const ofUnknownSpans = `If it holds many spans, send fewer per request (OTEL_BSP_MAX_EXPORT_BATCH_SIZE=512); if one of its spans is nearly all of it, ${shorterTexts}.`;
+
+/** A list of which only its beginning was read: the SDKs' own limits are far below. */
+export function tooManyMembers(message: string): string {
+  return `The body has ${message} (spans of a scope; attributes, events or links of a span). SDKs keep 128 per span (OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT, OTEL_SPAN_EVENT_COUNT_LIMIT, OTEL_SPAN_LINK_COUNT_LIMIT) and 512 spans per request (OTEL_BSP_MAX_EXPORT_BATCH_SIZE).`;
+}
+
+/** Why a body is refused that can be read, or undefined where it is within the limits. */
+export function tooLarge(inspection: Inspection): string | undefined {
+  const { spans, outputBytes, attributes } = inspection;
+  if (spans > limits.spansMax) {
+    return `The body holds ${spans} spans, more than ${limits.spansMax}. ${fewerSpans(limits.spansMax)}.`;
+  }
+  if (outputBytes > limits.outputBytesMax) {
+    return `The body's rows could take ${outputBytes} bytes, more than ${limits.outputBytesMax}. ${adviceOnRows(inspection)}.`;
+  }
+  if (attributes > limits.attributesMax) {
+    return `The body holds ${attributes} attributes, more than ${limits.attributesMax}. ${adviceOnAttributes(inspection)}.`;
+  }
+  return undefined;
+}
+
+function adviceOnRows({ spans, outputBytes, repeatedBytes, largestSpan }: Inspection): string {
+  const own = largestSpan?.outputBytes ?? 0;
+  const half = limits.outputBytesMax / 2;
+  if (own > half) {
+    return `Span ${largestSpan?.path} alone could take ${own}: ${shorterTexts}`;
+  }
+  const repeatedKilobytes = Math.ceil(repeatedBytes / Math.max(1, spans) / 1000);
+  if (repeatedBytes > half) {
+    const smaller = `a smaller resource: its attributes and the scope's take ${repeatedKilobytes} KB, and each span's row repeats them`;
+    return spans === 1 ? `Send ${smaller}` : `${fewerSpans(fitting(spans, outputBytes))}, or ${smaller}`;
+  }
+  return fewerSpans(fitting(spans, outputBytes));
+}
+
+function adviceOnAttributes({ spans, attributes, largestSpan }: Inspection): string {
+  if ((largestSpan?.attributes ?? 0) > limits.attributesMax / 2) {
+    return `Span ${largestSpan?.path} alone has ${largestSpan?.attributes}: ${fewerAttributes}`;
+  }
+  const most = Math.floor((spans * limits.attributesMax) / attributes);
+  return spans < 2 ? "Send a resource and a scope with fewer attributes" : fewerSpans(most);
+}
+
+/** How many spans like these would fit. */
+function fitting(spans: number, outputBytes: number): number {
+  return Math.floor((spans * limits.outputBytesMax) / outputBytes);
+}
+
+function fewerSpans(most: number): string {
+  return `Send at most ${Math.max(1, most)} spans like these per request (OTEL_BSP_MAX_EXPORT_BATCH_SIZE, or max_size in a Collector's batch)`;
+}

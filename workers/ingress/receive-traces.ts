@@ -1,0 +1,253 @@
+/**
+ * The story of one POST /v1/traces, from its headers to its payload in R2. It words nothing and answers nothing: it returns
+ * what came of the request, or why it is refused, and the Worker's edge answers.
+ */
+import { ByteBudget } from "../../shared/byte-budget.ts";
+import { type Acceptance, acceptPayload } from "../../shared/delivery/acceptance.ts";
+import { perform } from "../../shared/effect.ts";
+import { limits } from "../../shared/limits.ts";
+import type { PayloadMetadata } from "../../shared/messages.ts";
+import { isLimited } from "../../shared/meter/lease.ts";
+import {
+  type Inspection,
+  partialMessage,
+  rejectionMessage,
+  type SpanBounds,
+} from "../../shared/otlp/inspect.ts";
+import { repairsCount } from "../../shared/otlp/repairs.ts";
+import { sampleThreshold } from "../../shared/otlp/sample-threshold.ts";
+import { formatPayloadKey, payloadId } from "../../shared/payload-key.ts";
+import { ok, type Result, refuse } from "../../shared/result.ts";
+import { spanAges, type TableLimits } from "../../shared/table-limits.ts";
+import { writeLog } from "../../shared/write-log.ts";
+import type { PartialSuccess, Success } from "./answer.ts";
+import { authenticate, KeyMemory, type Sender } from "./authenticate.ts";
+import type { IngressBindings } from "./bindings.ts";
+import { checkPayload } from "./check-payload.ts";
+import { type Content, readContent } from "./content.ts";
+import { forbiddenOrigin } from "./cors.ts";
+import type { Deadline } from "./deadline.ts";
+import { acceptancePerformer, NotifiedKeys } from "./perform-acceptance.ts";
+import { readBody } from "./read-body.ts";
+import { answerOf, type Refusal } from "./refusal.ts";
+import { type Charge, type Leases, noCharge, openCharge, overLimit } from "./spend-spans.ts";
+import { TableMemory } from "./table-memory.ts";
+import type { Tally } from "./tally.ts";
+
+/** One request, and what belongs to it. */
+export interface Asked {
+  readonly request: Request;
+  readonly env: IngressBindings;
+  readonly ctx: ExecutionContext;
+  readonly tally: Tally;
+  readonly deadline: Deadline;
+}
+
+// One per Worker instance, shared by its requests.
+const keyMemory = new KeyMemory();
+const tableMemory = new TableMemory();
+const leases: Leases = new Map();
+const notifiedKeys = new NotifiedKeys();
+const budget = new ByteBudget(
+  limits.ingressBodyBytesMax,
+  limits.ingressKeyBytesMax,
+  limits.ingressBytesInHandMax - limits.ingressBodyBytesMax,
+);
+const announced = new ByteBudget(limits.announcedBytesMax);
+
+/** A body without spans that is longer than this is most likely a mistake (fields of other names, say): it gets a warning. */
+const emptyBodyBytesQuiet = 100;
+
+export async function receiveTraces(asked: Asked): Promise<Result<Success, Refusal>> {
+  const { request, env, ctx, tally, deadline } = asked;
+  const { headers } = request;
+  const content = readContent(headers);
+  if (!content.ok) {
+    return content;
+  }
+  const sender = await authenticate(headers, env, keyMemory, Date.now(), tally);
+  if (!sender.ok) {
+    return sender;
+  }
+  const barred = forbiddenOrigin(headers, sender.value.record) ?? overLimit(sender.value, leases, Date.now());
+  if (barred !== undefined) {
+    return refuse(barred);
+  }
+  const table = await tableMemory.read(env.PAYLOADS, Date.now(), deadline);
+  const stored = readAndStore(asked, content.value, sender.value, table);
+  // A client that hangs up would otherwise end the work here and now, and with it whatever gives back what it holds.
+  ctx.waitUntil(stored.catch(() => undefined));
+  return await stored;
+}
+
+/** Its bytes are held from the first one until the payload is stored or refused. */
+async function readAndStore(
+  asked: Asked,
+  content: Content,
+  sender: Sender,
+  table: TableLimits,
+): Promise<Result<Success, Refusal>> {
+  const body = await readBody(asked.request, { budget, announced, holder: sender.id }, asked.deadline);
+  if (!body.ok) {
+    return body;
+  }
+  try {
+    if (!isLimited(sender.record)) {
+      return await store(asked, body.value.bytes, content, sender, table, noCharge);
+    }
+    const charge = await openCharge(sender, asked.env.METER, leases, asked.tally);
+    return charge.ok
+      ? await storeCharged(asked, body.value.bytes, content, sender, table, charge.value)
+      : charge;
+  } finally {
+    body.value.release();
+  }
+}
+
+/** What is answered 429 or 503 costs the sender nothing; what brings nothing to store costs one span of the rate. */
+async function storeCharged(
+  asked: Asked,
+  body: Uint8Array,
+  content: Content,
+  sender: Sender,
+  table: TableLimits,
+  charge: Charge,
+): Promise<Result<Success, Refusal>> {
+  let cost: Parameters<Charge["settle"]>[0] = "nothing";
+  try {
+    const stored = await store(asked, body, content, sender, table, charge);
+    if (stored.ok) {
+      cost = stored.value.isNew ? "all" : "one";
+    } else if (!answerOf(stored.refusal.reason).retryable) {
+      cost = "one";
+    }
+    return stored;
+  } finally {
+    charge.settle(cost);
+  }
+}
+
+async function store(
+  { env, ctx, tally, deadline }: Asked,
+  body: Uint8Array,
+  content: Content,
+  sender: Sender,
+  table: TableLimits,
+  charge: Charge,
+): Promise<Result<Success, Refusal>> {
+  const { tenant, sample } = sender.record;
+  tally.bytes = body.length;
+  const arrival = Date.now(); // the body is complete; the put follows at once, or after a call to the Meter
+  const bounds = spanBounds(arrival, sample, table);
+  const checked = checkPayload(body, content, bounds, budget.roomAt(arrival));
+  if (!checked.ok) {
+    return checked;
+  }
+  const { inspection, inflatedBytes, repairedTexts } = checked.value;
+  const { spans, rejectedSpans, sampledSpans } = inspection;
+  tally.spans = spans;
+  tally.rejectedSpans = rejectedSpans;
+  tally.sampledSpans = sampledSpans;
+  if (spans === 0) {
+    return ok(nothingStored(content, inspection, inflatedBytes));
+  }
+  const metered = charge === noCharge ? ok(true) : await charge.spend(spans);
+  if (!metered.ok) {
+    return metered;
+  }
+  const metadata = {
+    version: "1",
+    type: content.type,
+    encoding: content.encoding,
+    spans,
+    rejectedSpans,
+    inflatedBytes,
+    outputBytes: Math.max(inspection.outputBytes, body.length),
+    arrival,
+    ...bounds,
+    repairs: repairsCount(inspection.repairs),
+    repairedTexts,
+  } satisfies PayloadMetadata;
+  const id = await payloadId(tenant, content.type, content.encoding, body);
+  const payload = formatPayloadKey(arrival, tenant, id);
+  const waitUntil = (promise: Promise<unknown>): void => ctx.waitUntil(promise);
+  const cameEarlier = notifiedKeys.hasEarlier(payload, id);
+  const acceptance = await perform(
+    acceptPayload(
+      payload,
+      { spans, outputBytes: metadata.outputBytes, arrival },
+      notifiedKeys.has(payload, id),
+    ),
+    acceptancePerformer(env.PAYLOADS, env.RING, body, metadata, notifiedKeys, deadline, waitUntil),
+  );
+  if (acceptance.kind === "unreachable") {
+    const message = "The payload could not be stored at this moment. Try again.";
+    return refuse({ reason: "store_unreachable", message });
+  }
+  const isDuplicate = acceptance.kind === "duplicate" || cameEarlier;
+  if (isDuplicate) {
+    writeLog("log", { outcome: "accepted", payload, duplicate: true });
+  }
+  const message = partialMessage(inspection);
+  if (metadata.repairs !== 0) {
+    writeLog("warn", { outcome: "accepted", payload, repairs: metadata.repairs, message });
+  }
+  return ok({
+    outcome: "accepted",
+    reason: metered.value ? acceptance.kind : "unmetered",
+    isNew: !isDuplicate,
+    type: content.type,
+    partial: partialSuccess(metadata, message, acceptance),
+    headers: {
+      "x-headrace-payload": id,
+      ...(isDuplicate ? { "x-headrace-duplicate": "1" } : {}),
+    },
+  });
+}
+
+/**
+ * What the client is told: of spans that were refused, of what was repaired, and of spans that are not stored because equal
+ * bytes, which came first, do not have them: their key kept a smaller share of the traces.
+ */
+function partialSuccess(
+  metadata: PayloadMetadata,
+  message: string,
+  acceptance: Acceptance,
+): PartialSuccess | undefined {
+  const stored = acceptance.kind === "duplicate" ? (acceptance.spans ?? metadata.spans) : metadata.spans;
+  const missing = Math.max(0, metadata.spans - stored);
+  const before = `These bytes were stored before, with ${stored} of their ${metadata.spans} spans: their key kept another share of the traces.`;
+  const errorMessage = [message, missing > 0 ? before : ""].filter((text) => text !== "").join(" ");
+  return errorMessage === "" ? undefined : { rejectedSpans: metadata.rejectedSpans + missing, errorMessage };
+}
+
+/** A request that holds no span, or whose good ones were all sampled out, is a success (OTLP: an empty one is). */
+function nothingStored({ type }: Content, inspection: Inspection, inflatedBytes: number): Success {
+  const { rejectedSpans, sampledSpans } = inspection;
+  if (sampledSpans > 0) {
+    const partial =
+      rejectedSpans === 0 ? undefined : { rejectedSpans, errorMessage: rejectionMessage(inspection) };
+    return { outcome: "sampled", reason: "all_spans", type, partial, isNew: false, headers: {} };
+  }
+  writeLog("warn", { outcome: "empty", inflatedBytes });
+  if (inflatedBytes <= emptyBodyBytesQuiet) {
+    return { outcome: "empty", reason: "no_spans", type, partial: undefined, isNew: false, headers: {} };
+  }
+  const errorMessage = `The body of ${inflatedBytes} bytes holds no span. Are the fields named as in OTLP (resourceSpans, scopeSpans, spans)?`;
+  const partial = { rejectedSpans: 0, errorMessage };
+  return { outcome: "empty", reason: "no_spans_in_a_body", type, partial, isNew: false, headers: {} };
+}
+
+/**
+ * Which spans a payload may have. Times: older ones would fall out of the table, later ones are a wrong clock.
+ * Traces: the share that the key keeps.
+ */
+function spanBounds(arrival: number, sample: number, table: TableLimits) {
+  const ages = spanAges(table);
+  return {
+    startMinMs: arrival - ages.start,
+    endMinMs: arrival - ages.end,
+    startMaxMs: arrival + limits.spanFutureMaxMs,
+    sampleThreshold: sampleThreshold(sample),
+  } satisfies SpanBounds;
+}
