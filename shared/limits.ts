@@ -137,12 +137,57 @@ export const limits = {
   ledgerDatabaseBytesMax: 8_000_000_000,
   /** Queues take 100 messages a sendBatch; what is due beyond it is rung by the next alarm, at once. */
   ringsAnAlarmMax: 100,
-  /**
-   * Other keys of equal bytes that are kept with a live payload. Keys differ by the minute, and exporters retry for
-   * minutes. A group's row stays below SQLite's 2 MB in a Durable Object (500 payloads x 40 keys x 70 bytes); a key
-   * beyond gets its receipt from the reconciler's ring.
-   */
+  /** Other keys of equal bytes that are kept with a live payload; a key beyond gets its receipt from the reconciler. */
   duplicateKeysMax: 40,
+
+  // --- rows of the ledger. A Durable Object's SQLite refuses a row above 2 MB; local workerd takes it.
+  /** What one row may take, its key included. The ledger writes none above it (ledger-storage.ts). */
+  ledgerRowBytesMax: 2_000_000,
+  /** Rows that are read together: the alarm's 100 groups could be 200 MB. Usual ones are 10 KB. */
+  ledgerRowsReadBytesMax: 16 * MIB,
+  /** Keys of a group's payloads together, each counted as two at least: VERIFY may find its object under another one. */
+  groupKeysMax: 1500,
+  /** Days that one payload can have rows on: `spanAgeCeilingMs` and `spanFutureMaxMs`, in UTC days. */
+  payloadDaysMax: 62,
+  /** A reason or a code in a row, as JSON: a person's, or ClickHouse's message. */
+  reasonBytesMax: 200,
+  /** A longer text: what the table check says, an invariant that broke, a finding's message. */
+  noteTextBytesMax: 1200,
+  /** Late rings that wait for the doorbell that they may have overtaken. Further ones are not counted as rescues. */
+  pendingRescuesMax: 500,
+  /** Keys of one payload that are erased together; those beyond after another look. */
+  erasedKeysMax: 500,
+  /** Minutes that are open at once: two days of which no minute can be sealed. No further one is walked then. */
+  openMinutesMax: 3000,
+  /** Minutes that were sealed a day late and are listed once more. Those beyond are seen when they are deleted. */
+  againMinutesMax: 5000,
+  /** Findings that are open at once. */
+  findingsOpenMax: 500,
+  /** Bytes of JSON that one of these takes in a row at most (test/core/ledger-rows.test.ts writes the widest). */
+  rowBytes: {
+    /** A payload without its other keys and days. */
+    payload: 560,
+    key: 120,
+    /** A day's rows, and a day that is named alone. */
+    day: 15,
+    dayName: 6,
+    /** Without its days. */
+    receipt: 560,
+    stored: 210,
+    found: 400,
+    ended: 150,
+    /** The rest of a group, and of a head. */
+    group: 2000,
+    head: 6000,
+    rescue: 80,
+    openMinute: 400,
+    againMinute: 70,
+    doubt: 900,
+    /** The rest of the reconciler's. */
+    book: 8000,
+    /** Without its message. */
+    finding: 450,
+  },
 
   // --- the reconciler
   /** A minute younger than this is left to the first and second ring. */
@@ -374,3 +419,55 @@ assert(
   limits.receiptsRetentionDays * DAY_MS >= limits.payloadRetentionMs + 30 * DAY_MS,
   "a receipt outlives its payload by 30 days",
 );
+
+// --- each row of the ledger fits
+
+const { rowBytes } = limits;
+const otherKeys = limits.groupKeysMax - limits.groupPayloadsMax;
+/** What every group has: its payloads, their other keys, and the days that the table lacks. */
+const payloadsRowBytes =
+  limits.groupPayloadsMax * (rowBytes.payload + limits.payloadDaysMax * (rowBytes.day + rowBytes.dayName)) +
+  otherKeys * rowBytes.key +
+  rowBytes.group;
+const daysRowBytes = limits.groupPayloadsMax * limits.payloadDaysMax * rowBytes.day;
+
+/** The widest row of each kind, in bytes. */
+export const widestRows = {
+  waiting: payloadsRowBytes,
+  /** What it was transcoded to, while it is inserted, counted or verified. */
+  inserted: payloadsRowBytes + limits.groupPayloadsMax * rowBytes.stored + daysRowBytes,
+  held: payloadsRowBytes + limits.groupPayloadsMax * rowBytes.found + daysRowBytes,
+  /** It has no rows to compare with any more, and no days to insert. */
+  closing:
+    limits.groupPayloadsMax * (rowBytes.payload + rowBytes.ended) +
+    otherKeys * rowBytes.key +
+    limits.groupKeysMax * rowBytes.receipt +
+    daysRowBytes +
+    rowBytes.group,
+  head: limits.pendingRescuesMax * rowBytes.rescue + rowBytes.head,
+  reconciler:
+    limits.openMinutesMax * rowBytes.openMinute +
+    limits.againMinutesMax * rowBytes.againMinute +
+    limits.auditDoubtsMax * rowBytes.doubt +
+    limits.expiredToldMax * rowBytes.key +
+    rowBytes.book,
+  alerts:
+    (limits.findingsOpenMax + limits.untoldFindingsMax) * (rowBytes.finding + limits.noteTextBytesMax) +
+    rowBytes.book,
+  /** The ids of a group that ended, 16 bytes each. */
+  finished: limits.groupPayloadsMax * 16 + 100,
+} as const;
+
+for (const [row, bytes] of Object.entries(widestRows)) {
+  assert(bytes <= limits.ledgerRowBytesMax, `the ledger's widest row fits into SQLite: ${row}`);
+}
+assert(
+  (limits.spanAgeCeilingMs + limits.spanFutureMaxMs) / DAY_MS + 1 <= limits.payloadDaysMax,
+  "a payload's days are counted",
+);
+assert(
+  limits.groupKeysMax >= 2 * limits.groupPayloadsMax,
+  "a full group has room for each payload's second key",
+);
+assert(limits.duplicateKeysMax + 1 <= limits.groupKeysMax, "one payload's keys fit into a group");
+assert(limits.erasedKeysMax <= limits.groupKeysMax, "the receipts of one look at an erased payload fit");

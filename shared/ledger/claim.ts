@@ -8,7 +8,7 @@ import type { Cause, Doorbell } from "../messages.ts";
 import { idOfKey, keyOfMinute, minuteOfKey, type PayloadId, type PayloadKey } from "../payload-key.ts";
 import type { Draft } from "./draft.ts";
 import type { Group, GroupPayload } from "./group.ts";
-import { addToSize, fitsCaps, isReadyBySize, sizeOf, splitByCaps } from "./grouping.ts";
+import { addToSize, fitsCaps, isReadyBySize, keysCounted, sizeOf, splitByCaps } from "./grouping.ts";
 import { mayStoreAgain } from "./head.ts";
 import { closingState, makeGroup, openState, readGroup, verifyingState } from "./make-group.ts";
 import { blankReceipt, keysOf, receiptBesides } from "./receipts.ts";
@@ -37,11 +37,11 @@ export function claim(draft: Draft, doorbells: readonly Doorbell[]): readonly Gr
     const place = draft.place(id);
     if (waiting !== undefined) {
       // A client sent the same bytes twice within a second: one payload waits, the other key is kept with it.
-      draft.wait(withRing(waiting, doorbell, settings));
+      draft.wait(withRing(waiting, doorbell, settings, draft.waiting));
     } else if (asked !== undefined) {
-      questioned.set(id, withRing(asked, doorbell, settings));
+      questioned.set(id, withRing(asked, doorbell, settings, []));
     } else if (owing !== undefined && !isQuestion(doorbell.cause)) {
-      owing.payload = withRing(owing.payload, doorbell, settings);
+      owing.payload = withRing(owing.payload, doorbell, settings, []);
     } else if (place?.at === "group") {
       const group = readGroup(draft, place.group);
       assert(group !== undefined, "an id is placed in a group that is there");
@@ -162,10 +162,18 @@ export function payloadOf({ key, spans, outputBytes, arrival, cause }: Doorbell)
   };
 }
 
-/** The payload, knowing of one more ring. The same object if the ring says nothing new. */
-function withRing(payload: GroupPayload, { key, cause }: Doorbell, settings: LedgerSettings): GroupPayload {
+/**
+ * The payload, knowing of one more ring. The same object if the ring says nothing new. A key for which it, or those
+ * together with it, have no room is not kept: the reconciler brings it its receipt.
+ */
+function withRing(
+  payload: GroupPayload,
+  { key, cause }: Doorbell,
+  settings: LedgerSettings,
+  together: readonly GroupPayload[],
+): GroupPayload {
   const isKnown = payload.key === key || payload.duplicateKeys.includes(key);
-  const isKept = isKnown || payload.duplicateKeys.length >= settings.duplicateKeysMax;
+  const isKept = isKnown || !hasRoom(payload, settings, together);
   const isStronger = mayStoreAgain(cause) && !mayStoreAgain(payload.cause);
   const isFirstBell = cause === "ingress" && !payload.doorbell;
   if (isKept && !isStronger && !isFirstBell) {
@@ -179,6 +187,19 @@ function withRing(payload: GroupPayload, { key, cause }: Doorbell, settings: Led
   };
 }
 
+/** Has the payload room for one more key, and the group that it is of, or will be? */
+function hasRoom(
+  { duplicateKeys }: GroupPayload,
+  { duplicateKeysMax, caps }: LedgerSettings,
+  together: readonly GroupPayload[],
+): boolean {
+  if (duplicateKeys.length >= duplicateKeysMax) {
+    return false;
+  }
+  const grows = keysCounted({ duplicateKeys }) < 2 + duplicateKeys.length;
+  return !grows || sizeOf(together).keys < caps.keysMax;
+}
+
 /** A payload rang while it is in a live group: another key's receipt will follow the owner's. */
 function ringLive(draft: Draft, group: Group, doorbell: Doorbell): void {
   const { settings } = draft;
@@ -187,7 +208,7 @@ function ringLive(draft: Draft, group: Group, doorbell: Doorbell): void {
   const owner = group.payloads.find((payload) => idOfKey(payload.key) === id);
   assert(owner !== undefined, "an id is placed in a group that has it");
   const { state } = group;
-  const rung = withRing(owner, doorbell, settings);
+  const rung = withRing(owner, doorbell, settings, group.payloads);
   // Its rows are decided, and somebody who looked misses them: a person may have deleted them since.
   const isAsked =
     state.at === "closing" &&

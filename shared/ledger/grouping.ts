@@ -8,6 +8,8 @@ import type { GroupPayload } from "./group.ts";
 
 export interface GroupCaps {
   readonly payloadsMax: number;
+  /** Keys of all payloads together (`keysCounted`): a group is one row of the ledger. */
+  readonly keysMax: number;
   readonly rowsMax: number;
   readonly outputBytesMax: number;
   readonly partitionsMax: number;
@@ -23,6 +25,7 @@ export interface GroupCaps {
 /** The sums that the caps are about, over payloads that wait together. */
 export interface GroupSize {
   readonly payloads: number;
+  readonly keys: number;
   readonly rows: number;
   readonly outputBytes: number;
   readonly arrivalMin: number;
@@ -31,6 +34,7 @@ export interface GroupSize {
 
 export const emptySize: GroupSize = {
   payloads: 0,
+  keys: 0,
   rows: 0,
   outputBytes: 0,
   arrivalMin: Number.POSITIVE_INFINITY,
@@ -40,11 +44,17 @@ export const emptySize: GroupSize = {
 export function addToSize(size: GroupSize, payload: GroupPayload): GroupSize {
   return {
     payloads: size.payloads + 1,
+    keys: size.keys + keysCounted(payload),
     rows: size.rows + payload.spans,
     outputBytes: size.outputBytes + payload.outputBytes,
     arrivalMin: Math.min(size.arrivalMin, payload.arrival),
     arrivalMax: Math.max(size.arrivalMax, payload.arrival),
   };
+}
+
+/** A payload counts as two keys at least: VERIFY may find its object under one that nobody rang. */
+export function keysCounted({ duplicateKeys }: Pick<GroupPayload, "duplicateKeys">): number {
+  return 1 + Math.max(1, duplicateKeys.length);
 }
 
 export function sizeOf(payloads: readonly GroupPayload[]): GroupSize {
@@ -65,6 +75,7 @@ export function partitionsAtMost(size: GroupSize, caps: GroupCaps): number {
 export function fitsCaps(size: GroupSize, caps: GroupCaps): boolean {
   return (
     size.payloads <= caps.payloadsMax &&
+    size.keys <= caps.keysMax &&
     size.rows <= caps.rowsMax &&
     size.outputBytes <= caps.outputBytesMax &&
     partitionsAtMost(size, caps) <= caps.partitionsMax

@@ -37,6 +37,7 @@ import { type BirthFacts, bornHead, type TableState } from "./head.ts";
 import { closingState, inThisEpoch, makeGroup, readGroup, verifyingState } from "./make-group.ts";
 import { blankReceipt, sumOf } from "./receipts.ts";
 import { backOffMs, fenceMs, type LedgerSettings } from "./settings.ts";
+import { shortText } from "./short-text.ts";
 import { takeReport } from "./take-report.ts";
 import type { Change, LedgerView } from "./view.ts";
 
@@ -48,7 +49,7 @@ export type LedgerEvent =
   /** The counter that R2 keeps is about to be written. */
   | { readonly kind: "minute" }
   /** The table check's result. */
-  | { readonly kind: "table"; readonly table: Pick<TableState, "refusal" | "measure"> }
+  | { readonly kind: "table"; readonly table: CheckedTable }
   /** Doorbells came; the caller can take one ready group along. */
   | { readonly kind: "claim"; readonly doorbells: readonly Doorbell[]; readonly codecVersion: number }
   /** Queue `group` rang. */
@@ -66,6 +67,8 @@ export type LedgerEvent =
   /** A person decides about a payload whose rows are inexact: they stand as they are, or are deleted and written anew. */
   | { readonly kind: "resolve"; readonly key: PayloadKey; readonly how: "accept" | "rewrite" }
   | { readonly kind: "alarm" };
+
+type CheckedTable = Pick<TableState, "refusal" | "measure">;
 
 export interface Settled {
   readonly group: GroupId;
@@ -119,7 +122,7 @@ export function step(view: LedgerView, event: LedgerEvent, moment: Moment, setti
       draft.head = { ...draft.head, counter: draft.head.counter + 1 };
       break;
     case "table":
-      draft.head = { ...draft.head, table: { ...event.table, measuredAt: now } };
+      draft.head = { ...draft.head, table: { ...shortTable(event.table), measuredAt: now } };
       break;
     case "claim": {
       const [first] = claim(draft, event.doorbells);
@@ -151,7 +154,7 @@ export function step(view: LedgerView, event: LedgerEvent, moment: Moment, setti
       }
       break;
     case "erase":
-      erase(draft, event.payload, event.reason);
+      erase(draft, event.payload, shortText(event.reason, limits.reasonBytesMax));
       break;
     case "resolve":
       resolve(draft, event.key, event.how);
@@ -163,6 +166,18 @@ export function step(view: LedgerView, event: LedgerEvent, moment: Moment, setti
       unreachable(event);
   }
   return { changes: draft.changes(), rings, task };
+}
+
+/** What the check says, as far as the head's row has room for it. */
+function shortTable({ refusal, measure }: CheckedTable): CheckedTable {
+  const ttl = measure?.ttl;
+  const measured = { refusal: shortText(refusal, limits.noteTextBytesMax), measure };
+  return measure !== null && ttl?.kind === "unclear"
+    ? {
+        ...measured,
+        measure: { ...measure, ttl: { ...ttl, clause: shortText(ttl.clause, limits.reasonBytesMax) } },
+      }
+    : measured;
 }
 
 /** When the alarm must ring next, of a state to which all changes have been applied. */
@@ -312,7 +327,7 @@ function resolve(draft: Draft, key: PayloadKey, how: "accept" | "rewrite"): void
           rowsByDay: seen.rowsByDay,
           rejectedSpans: 0,
           bytes: 0,
-          reason: `accepted: ${seen.reason}`,
+          reason: shortText(`accepted: ${seen.reason}`, limits.reasonBytesMax),
         } as const,
         ...payload.duplicateKeys.map((other) => ({
           ...blankReceipt(payload, group.id, undefined),

@@ -3,6 +3,7 @@
  * missing under a new token.
  */
 import { assert, unreachable } from "../assert.ts";
+import { limits } from "../limits.ts";
 import type { Draft } from "./draft.ts";
 import {
   type AttemptReport,
@@ -18,6 +19,7 @@ import {
 } from "./group.ts";
 import { handOutAgain, later } from "./hand-out.ts";
 import {
+  closed,
   closingState,
   makeGroup,
   noRefusals,
@@ -27,6 +29,7 @@ import {
 } from "./make-group.ts";
 import { makeSuspect, ownCauseOf, separate, withOwnFailure } from "./own-failures.ts";
 import { refuseAlone } from "./refuse-alone.ts";
+import { shortText } from "./short-text.ts";
 import { judge } from "./verify.ts";
 
 export function takeVerified(
@@ -59,12 +62,27 @@ export function takeVerified(
     const { oldestDay } = report;
     const attempted = group.inserts > 0;
     const isBlind = state.isBlind === true;
-    const verdict = judge({ payload, evidence: seen, rows, group: group.id, attempted, oldestDay, isBlind });
+    const verdict = judge({
+      payload,
+      evidence: seen,
+      rows,
+      group: group.id,
+      attempted,
+      oldestDay,
+      isBlind,
+      erasedKeysMax: draft.settings.erasedKeysMax,
+    });
     switch (verdict.kind) {
       case "end":
-        over.push(payload);
+        if (receipts.length > 0 && receipts.length + verdict.receipts.length > draft.settings.caps.keysMax) {
+          unsure.push(payload); // too many receipts for one group: looked at by itself
+          break;
+        }
+        over.push(verdict.erase === null ? payload : { ...payload, erase: verdict.erase });
         receipts.push(...verdict.receipts);
-        ended.push({ key: verdict.key, outcome: verdict.outcome });
+        if (verdict.erase === null) {
+          ended.push({ key: verdict.key, outcome: verdict.outcome });
+        }
         // Rows whose INSERT went wrong, or whose group nobody remembers closing: their view may be incomplete.
         completeView ||= verdict.found && (attempted || !isReceipted(seen));
         lateBells += verdict.lateBell ? 1 : 0;
@@ -78,7 +96,11 @@ export function takeVerified(
           break;
         }
         inexact.push(payload);
-        found.push({ key: payload.key, rowsByDay: seen.rowsByDay, reason: verdict.reason });
+        found.push({
+          key: payload.key,
+          rowsByDay: seen.rowsByDay.slice(0, limits.payloadDaysMax),
+          reason: shortText(verdict.reason, limits.reasonBytesMax),
+        });
         break;
       default:
         unreachable(verdict);
@@ -94,12 +116,14 @@ export function takeVerified(
       draft.end(group, ended, now);
       return null;
     }
-    const closed = draft.change({ ...group, failures: 0, due: now, state: closing });
-    return handOutAgain(draft, closed);
+    return handOutAgain(
+      draft,
+      draft.change({ ...group, ...closed(over), failures: 0, due: now, state: closing }),
+    );
   }
   let task: GroupTask | null = null;
   if (over.length > 0) {
-    task = handOutAgain(draft, makeGroup(draft, over, closing, now));
+    task = handOutAgain(draft, makeGroup(draft, closed(over).payloads, closing, now));
   }
   if (inexact.length > 0) {
     makeGroup(draft, inexact, { at: "held", lease: null, found }, dueNever);

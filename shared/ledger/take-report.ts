@@ -3,17 +3,20 @@
  * take-evidence.ts).
  */
 import { assert, unreachable } from "../assert.ts";
+import { limits } from "../limits.ts";
 import { cameBack } from "./breaker.ts";
 import type { Draft } from "./draft.ts";
 import { type AttemptReport, dueNever, type Group, type GroupState, type GroupTask } from "./group.ts";
 import { handOutAgain, later } from "./hand-out.ts";
 import { toVerify } from "./make-group.ts";
+import { shortText } from "./short-text.ts";
 import { takeCount } from "./take-count.ts";
 import { takeBrokenVerify, takeVerified } from "./take-evidence.ts";
 import { takeFailure, takeStored, takeUnreadable } from "./take-insert.ts";
 
-export function takeReport(draft: Draft, group: Group, report: AttemptReport): GroupTask | null {
+export function takeReport(draft: Draft, group: Group, told: AttemptReport): GroupTask | null {
   const { now } = draft;
+  const report = "reason" in told ? { ...told, reason: shortText(told.reason, limits.reasonBytesMax) } : told;
   const { state } = group;
   const isInsert = state.at === "open" && state.out === "insert";
   if (isInsert) {
@@ -65,10 +68,7 @@ export function takeReport(draft: Draft, group: Group, report: AttemptReport): G
       return null;
     case "kept": {
       assert(state.at === "clearing", "only a deletion is reported as kept");
-      const found = state.found.map((one) => ({
-        ...one,
-        reason: `${one.reason}; R2 has no object to rewrite it from`,
-      }));
+      const found = state.found.map((one) => ({ ...one, reason: withNoObject(one.reason) }));
       draft.change({ ...group, due: dueNever, state: { at: "held", lease: null, found } });
       return null;
     }
@@ -82,3 +82,11 @@ export function takeReport(draft: Draft, group: Group, report: AttemptReport): G
       return unreachable(report);
   }
 }
+
+/** Said once, however often somebody asks. */
+function withNoObject(reason: string): string {
+  const why = reason.endsWith(noObject) ? reason.slice(0, -noObject.length) : reason;
+  return `${shortText(why, limits.reasonBytesMax - noObject.length)}${noObject}`;
+}
+
+const noObject = "; R2 has no object to rewrite it from";

@@ -23,6 +23,9 @@ export interface ReconcileSettings {
   readonly doubtsMax: number;
   readonly doubtsARun: number;
   readonly doubtTriesMax: number;
+  /** Minutes that are open at once, and those that are listed once more: the book is one row of the ledger. */
+  readonly openMax: number;
+  readonly againMax: number;
   /** Keys of one id that are looked for in R2. */
   readonly headsMax: number;
   /** Payloads are deleted this long after their arrival, at the earliest. */
@@ -61,6 +64,8 @@ export const reconcileSettings: ReconcileSettings = checkReconcileSettings({
   doubtsMax: limits.auditDoubtsMax,
   doubtsARun: limits.auditDoubtsARun,
   doubtTriesMax: limits.auditDoubtTriesMax,
+  openMax: limits.openMinutesMax,
+  againMax: limits.againMinutesMax,
   headsMax: limits.auditHeadsMax,
   retentionMs: limits.payloadRetentionMs,
   receiptAgeMs: limits.deleteReceiptAgeMs,

@@ -17,6 +17,7 @@ import { keyChecksum } from "./join.ts";
 import { joinPage } from "./join-page.ts";
 import type { Listing } from "./listing.ts";
 import {
+  type AgainMinute,
   beforeMinute,
   isOpen,
   MINUTE_MS,
@@ -61,7 +62,8 @@ export function* walkFresh(book: MinuteBook, listing: Listing, run: Run): CronWo
   const end = startOfMinute(run.now - run.settings.ageMs);
   const rows: MinuteRow[] = [];
   let now = book;
-  while (now.from < end) {
+  // One more open minute at most comes of each step. Where there is no room, the watermark waits for days already.
+  while (now.from < end && now.open.length < run.settings.openMax) {
     const page = yield* listing.next(beforeMinute(now.from));
     if (page === undefined) {
       break;
@@ -166,9 +168,15 @@ function* settle(one: OpenMinute, book: MinuteBook, run: Run): CronWork<Walked> 
   // Sealed a day late: the second listing has passed it, so it is listed again on its own.
   const isPassed = beforeMinute(one.minute) <= book.againAfter;
   return {
-    book: isPassed ? { ...sealed, again: [...sealed.again, again] } : sealed,
+    book: isPassed ? withAgain(sealed, again, run.settings.againMax) : sealed,
     rows: rowsOf(one.minute, tenants, true),
   };
+}
+
+/** The book with this minute to be listed once more; without it where there is no room: its deletion lists it too. */
+function withAgain(book: MinuteBook, one: AgainMinute, atMost: number): MinuteBook {
+  const again = book.again.filter(({ minute }) => minute !== one.minute);
+  return again.length < atMost ? { ...book, again: [...again, one] } : book;
 }
 
 function stillOpen(one: OpenMinute, book: MinuteBook, { now, settings }: Run): MinuteBook {
@@ -237,7 +245,8 @@ function* listAgain(
   let after = start;
   const rows: MinuteRow[] = [];
   while (after < before) {
-    const page = yield* listing.next(after);
+    // Without room for one more open minute it goes on where it is, later.
+    const page = now.open.length < run.settings.openMax ? yield* listing.next(after) : undefined;
     if (page === undefined) {
       return { book: now, rows, after };
     }
@@ -261,8 +270,8 @@ export function* findLate(book: MinuteBook, objects: readonly Listed[], run: Run
   const rows: MinuteRow[] = [];
   for (const key of pending) {
     const minute = minuteOf(key);
-    if (isOpen(now, minute)) {
-      continue;
+    if (isOpen(now, minute) || now.open.length >= run.settings.openMax) {
+      continue; // it was rung all the same, and its minute is opened when its deletion finds it without receipt
     }
     assert(minute < now.from, "a sealed minute is behind the first walk");
     now = withOpen(now, { ...opened(minute, run.now), pending: 1, example: key });

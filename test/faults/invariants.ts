@@ -29,6 +29,7 @@ export type Invariant =
   | "I11"
   | "I12"
   | "seal"
+  | "row"
   | "assertion";
 
 /** An invariant does not hold. */
@@ -68,6 +69,10 @@ export class Checker {
     if (seen.ledger !== ledger.version) {
       seen.ledger = ledger.version;
       this.#inOneGroup();
+    }
+    const [refused] = witness.refusedRows;
+    if (refused !== undefined) {
+      throw new Violation("row", `the ledger's store refused a row, ${refused}`);
     }
     for (; seen.inserts < witness.inserts.length; seen.inserts++) {
       this.#insertIsLawful(seen.inserts);

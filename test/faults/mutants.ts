@@ -654,6 +654,30 @@ const feared: readonly Mutant[] = [
       "  makeGroup(draft, good, closingState([], [], false), now);\n  makeGroup(draft, bad, verifyingState(now), now);",
     profile: "refusals",
   },
+  {
+    name: "every late ring waits in the head",
+    file: "shared/ledger/take-insert.ts",
+    find: "].slice(0, settings.pendingRescuesMax);",
+    replace: "];",
+    profile: "rows are small, and doorbells are lost",
+    by: "row",
+  },
+  {
+    name: "a group keeps every key that its clients come again under",
+    file: "shared/ledger/claim.ts",
+    find: "  return !grows || sizeOf(together).keys < caps.keysMax;",
+    replace: "  return true;",
+    profile: "rows are small, and clients come again",
+    by: "row",
+  },
+  {
+    name: "minutes are walked although none of those before can be sealed",
+    file: "shared/reconcile/walk-minutes.ts",
+    find: "  while (now.from < end && now.open.length < run.settings.openMax) {",
+    replace: "  while (now.from < end) {",
+    profile: "rows are small, and doorbells are lost",
+    by: "row",
+  },
 ];
 
 export const mutants: readonly Mutant[] = [...designed, ...feared, ...told, ...harsh];

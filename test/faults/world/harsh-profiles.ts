@@ -2,6 +2,7 @@
  * One profile per behaviour of the platform that is harsher than the others' world: the behaviour is nearly all that
  * strikes, so that what it finds is its own.
  */
+import { defaultSettings } from "../../../shared/ledger/settings.ts";
 import { nothing, type Profile } from "./profile.ts";
 
 const SECOND = 1000;
@@ -16,6 +17,29 @@ const poisoned = {
   overMs: SECOND,
   resends: { least: 0, most: 0 },
   innocentsWithinMs: 10 * MINUTE,
+} satisfies Omit<Profile, "name">;
+
+/**
+ * The store refuses a row that is a little larger than what limits as small as these come to. Nothing is stored for a
+ * while, so that they are met.
+ */
+const smallRows = {
+  ...nothing,
+  strikesMax: 40,
+  incidents: {
+    outage: { times: 1, probability: 0.5 },
+    "table refused": { times: 1, probability: 0.9 },
+    erase: { times: 1, probability: 0.3 },
+  },
+  incidentMs: MINUTE,
+  rowBytesMax: { head: 900, group: 2600, reconciler: 1000 },
+  ledger: {
+    caps: { ...defaultSettings.caps, payloadsMax: 2, keysMax: 6, rowsReady: 8 },
+    duplicateKeysMax: 4,
+    erasedKeysMax: 2,
+    pendingRescuesMax: 2,
+  },
+  reconciler: { openMax: 3, againMax: 3 },
 } satisfies Omit<Profile, "name">;
 
 export const harshProfiles: readonly Profile[] = [
@@ -171,6 +195,24 @@ export const harshProfiles: readonly Profile[] = [
       replay: { times: 1, probability: 0.2 },
     },
     incidentMs: 30 * MINUTE,
+  },
+  {
+    // Payloads that no doorbell brings, and minutes that stay open.
+    ...smallRows,
+    name: "rows are small, and doorbells are lost",
+    payloads: { least: 6, most: 9 },
+    overMs: 8 * MINUTE,
+    resends: { least: 0, most: 0 },
+    faults: { "doorbell lost": 0.9 },
+  },
+  {
+    // Clients that come again in other minutes while nothing is stored.
+    ...smallRows,
+    name: "rows are small, and clients come again",
+    payloads: { least: 2, most: 4 },
+    overMs: SECOND,
+    resends: { least: 3, most: 8 },
+    resendMs: 20 * MINUTE,
   },
   { ...poisoned, name: "a slow payload", flaws: { slow: 0.3 } },
   { ...poisoned, name: "a payload too large for ClickHouse", flaws: { large: 0.3 } },

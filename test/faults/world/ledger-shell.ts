@@ -26,6 +26,7 @@ import {
   takeStep,
   wake,
 } from "../../../shared/delivery/ledger-life.ts";
+import type { Moment } from "../../../shared/ledger/draft.ts";
 import type { GroupId, GroupTask } from "../../../shared/ledger/group.ts";
 import { holds, type LedgerEvent, tokensNeeded } from "../../../shared/ledger/machine.ts";
 import type { PayloadKey } from "../../../shared/payload-key.ts";
@@ -38,7 +39,7 @@ import {
   type Reconciler,
 } from "../../../shared/reconcile/lease.ts";
 import type { MinuteBook } from "../../../shared/reconcile/minute-book.ts";
-import { LedgerState } from "../../ledger/ledger-state.ts";
+import { LedgerState, RowTooLarge } from "../../ledger/ledger-state.ts";
 import type { World } from "./world.ts";
 
 /** The call failed: whether it was done is not known to the caller. */
@@ -69,7 +70,7 @@ function tokenAt(n: number): GroupId {
 
 export class LedgerShell {
   readonly #world: World;
-  state = new LedgerState();
+  state: LedgerState;
   /** Raised by each step that was persisted. */
   version = 0;
   /** The state as it was at a version: snapshots share it, for a restore copies it once more. */
@@ -89,6 +90,7 @@ export class LedgerShell {
 
   constructor(world: World) {
     this.#world = world;
+    this.state = new LedgerState(world.profile.rowBytesMax);
   }
 
   get now(): number {
@@ -139,6 +141,10 @@ export class LedgerShell {
   keepBook(run: string, leaseMs: number, book: MinuteBook): boolean {
     this.#reach();
     const kept = keepBook(this.reconciler, { run, now: this.now, leaseMs }, book);
+    const { rowBytesMax } = this.#world.profile;
+    if (kept !== null && rowBytesMax !== null && JSON.stringify(kept).length > rowBytesMax.reconciler) {
+      throw this.#refused(`reconciler: ${JSON.stringify(kept).length} bytes`);
+    }
     this.reconciler = kept ?? this.reconciler;
     this.#reach();
     return kept !== null;
@@ -224,7 +230,7 @@ export class LedgerShell {
   /** Everything is lost: the Durable Object was deleted. What was drawn stays drawn. */
   lose(): void {
     this.#world.decisionsForgotten();
-    this.state = new LedgerState();
+    this.state = new LedgerState(this.#world.profile.rowBytesMax);
     this.reconciler = newReconciler;
     this.#standing = nothingStands;
     this.#alarmAt = null;
@@ -353,7 +359,7 @@ export class LedgerShell {
       tokens.push(tokenAt(this.#drawn++));
     }
     const moment = { now: this.now, tokens, databaseBytes: this.isFull ? settings.databaseBytesMax + 1 : 0 };
-    const decided = decideAndPersist(this.state, this.#instance, event, moment, settings);
+    const decided = this.#persist(event, moment);
     this.version++;
     this.#world.say(() => {
       const { task, notify } = decided;
@@ -365,6 +371,23 @@ export class LedgerShell {
       throw new LedgerDied("the ledger died after it persisted");
     }
     return decided;
+  }
+
+  #persist(event: LedgerEvent, moment: Moment): Decided {
+    try {
+      return decideAndPersist(this.state, this.#instance, event, moment, this.#world.settings);
+    } catch (error) {
+      if (error instanceof RowTooLarge) {
+        throw this.#refused(error.message);
+      }
+      throw error;
+    }
+  }
+
+  #refused(row: string): CallFailed {
+    this.#world.say(() => `ledger: a row is refused, ${row}`);
+    this.#world.witness.refusedRows.push(row);
+    return new CallFailed("the ledger could not persist");
   }
 
   #armAt(at: number | null): void {

@@ -22,9 +22,10 @@ const modelReconcileSettings: ReconcileSettings = {
 };
 
 export function reconcileSettingsOf({ profile }: World): ReconcileSettings {
+  const settings = { ...modelReconcileSettings, ...profile.reconciler };
   return profile.receiptsDays === null
-    ? modelReconcileSettings
-    : { ...modelReconcileSettings, receiptsMs: (profile.receiptsDays - 1) * DAY_MS };
+    ? settings
+    : { ...settings, receiptsMs: (profile.receiptsDays - 1) * DAY_MS };
 }
 
 const DAY_MS = 86_400_000;

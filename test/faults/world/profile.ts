@@ -2,12 +2,20 @@
  * What a schedule is made of: how many payloads, over how long, what may go wrong and how often. Several are needed:
  * a world in which everything goes wrong hides the bugs that need one thing to go well.
  */
+import type { LedgerSettings } from "../../../shared/ledger/settings.ts";
+import type { ReconcileSettings } from "../../../shared/reconcile/settings.ts";
 import type { Fault } from "./fate.ts";
 import type { Flaw } from "./object-store.ts";
 
 export interface Span {
   readonly least: number;
   readonly most: number;
+}
+
+export interface RowBytesMax {
+  readonly head: number;
+  readonly group: number;
+  readonly reconciler: number;
 }
 
 export interface Profile {
@@ -50,6 +58,11 @@ export interface Profile {
   readonly lateMs: number;
   /** No doorbell is lost and the ledger stays healthy: rescues must be 0 (I8). */
   readonly isLossless: boolean;
+  /** The ledger's store takes no larger row, each kind scaled down like the limits. Null: nobody looks. */
+  readonly rowBytesMax: RowBytesMax | null;
+  /** Limits that are smaller in this world, so that schedules come to them. */
+  readonly ledger: Partial<LedgerSettings>;
+  readonly reconciler: Partial<ReconcileSettings>;
   /** How long after the last incident the world is watched: deletion and second listings need days. */
   readonly watchMs: number;
 }
@@ -105,6 +118,9 @@ export const nothing = {
   days: 0,
   lateMs: 30 * SECOND,
   isLossless: false,
+  rowBytesMax: null,
+  ledger: {},
+  reconciler: {},
   watchMs: 30 * MINUTE,
 } satisfies Omit<Profile, "name">;
 

@@ -37,8 +37,9 @@ export function isWorldFailure(error: unknown): boolean {
 /** Durations are the defaults; groups are small, so that caps and readiness are met. */
 export const modelSettings: LedgerSettings = {
   ...defaultSettings,
-  caps: { ...defaultSettings.caps, payloadsMax: 3, rowsReady: 8 },
+  caps: { ...defaultSettings.caps, payloadsMax: 3, keysMax: 9, rowsReady: 8 },
   duplicateKeysMax: 2,
+  erasedKeysMax: 2,
 };
 
 /** An INSERT that reached ClickHouse. */
@@ -105,6 +106,8 @@ export interface Witness {
   readonly reattached: Set<PayloadId>;
   /** When an INSERT of an id was first worked on. */
   readonly firstAttemptAt: Map<PayloadId, number>;
+  /** Rows that the ledger's store refused: they were too large. */
+  readonly refusedRows: string[];
   /** Times at which the schema broke for everybody. */
   breaks: number;
   /** Payloads that the reconciler rang. */
@@ -121,7 +124,7 @@ export interface Skews {
 
 export class World {
   readonly profile: Profile;
-  readonly settings = modelSettings;
+  readonly settings: LedgerSettings;
   readonly fate: Fate;
   readonly clock = new Clock(startMs);
   readonly skews: Skews;
@@ -157,6 +160,7 @@ export class World {
 
   constructor(profile: Profile, choices: Choices, story: string[] | null) {
     this.profile = profile;
+    this.settings = { ...modelSettings, ...profile.ledger };
     this.story = story;
     this.fate = new Fate(choices, profile.faults, profile.strikesMax);
     const skew = (): number =>
@@ -200,6 +204,7 @@ export class World {
       reattached: new Set(),
       firstAttemptAt: new Map(),
       resolved: new Map(),
+      refusedRows: [],
       breaks: 0,
       rung: 0,
     };
