@@ -83,6 +83,25 @@ export const limits = {
   aheadOutputBytesMax: 8 * MIB,
   /** SQLite in a Durable Object takes 100 bound parameters; lists go through json_each instead. */
   claimDoorbellsMax: 100,
+  /**
+   * Subrequests of one invocation, to R2, queues, KV, Durable Objects and ClickHouse alike (Workers limits; internal
+   * services count too). What each kind of work takes at most is added up below; none of it grows with a backlog.
+   */
+  subrequestsMax: 1000,
+  /** A batch of 100 messages: a head or a put for each, findings, outcomes, a claim. */
+  batchSubrequests: 110,
+  /** A group's steps beside its payloads: measure, INSERT, counts, what runs, receipts, and the reports of these. */
+  stepSubrequests: 20,
+  /** Receipts that one attempt writes: a dead letter is a put of its own. */
+  receiptsAtOnceMax: 300,
+  /** Objects that one VERIFY looks for. It answers for the payloads that it came to; the others are the next one's. */
+  verifyLookupsMax: 300,
+  /** Of the keys that receipts know, so many are looked for: the newest, and the newest that are stored. */
+  verifyReceiptKeysMax: 8,
+  /** A request of the ingress: key, rate, Meter, table's limits, put, head, doorbell, outcomes. */
+  requestSubrequests: 20,
+  /** Keys in one request of a person: a head and a call of the ledger for each. */
+  keysAskedMax: 400,
   /** Queues take so many messages a sendBatch. */
   queueMessagesMax: 100,
   lateDelaySeconds: 300,
@@ -156,7 +175,7 @@ export const limits = {
   /** Late rings that wait for the doorbell that they may have overtaken. Further ones are not counted as rescues. */
   pendingRescuesMax: 500,
   /** Keys of one payload that are erased together; those beyond after another look. */
-  erasedKeysMax: 500,
+  erasedKeysMax: 300,
   /** Minutes that are open at once: two days of which no minute can be sealed. No further one is walked then. */
   openMinutesMax: 3000,
   /** Minutes that were sealed a day late and are listed once more. Those beyond are seen when they are deleted. */
@@ -199,10 +218,21 @@ export const limits = {
   /** Renewed by each stage that a run has come to the end of; a run that died is followed by another after this. */
   reconcileLeaseMs: 5 * MINUTE_MS,
   /**
-   * List calls of a run, by what they are for: 500 together, 1000 keys each (a paid Worker may make 1000 subrequests
-   * to R2 an invocation). 200 a minute of new keys are 200,000 payloads a minute, a lane's whole capacity.
+   * List calls of a run, by what they are for, of 1000 keys each (with metadata R2 would list 100). The subrequests
+   * are what ends a stage; these bound what a run lists in vain: pages that are empty, or of other keys.
    */
-  reconcileListCalls: { fresh: 200, open: 100, again: 100, delete: 100 },
+  reconcileListCalls: { fresh: 100, open: 50, again: 50, delete: 50 },
+  /**
+   * Subrequests of a run's stages. A page of 1000 new keys takes two (its minute's end two more), one to be deleted
+   * eight: 1,100 payloads a second sealed, 300 deleted.
+   */
+  reconcileSubrequests: { fresh: 140, open: 70, young: 50, again: 60, audit: 100, delete: 150 },
+  /** What a stage may have begun when its budget is used up: a page, or a doubt about five payloads. */
+  reconcileUnit: { page: 45, doubt: 70 },
+  /** The rest of a cron's tick: the ledger is woken, the table checked, books kept, alerts judged, people told. */
+  tickSubrequests: 60,
+  /** Pages of dead letters' records in which a page of keys is looked for. */
+  recordListCallsMax: 20,
   /** A zstd body of more frames is refused: each costs a decoder, however little it holds. A client's body has one. */
   zstdFramesMax: 64,
   /** What one key may have of an ingress isolate's bytes: a quarter, which is two of the largest bodies. */
@@ -420,6 +450,39 @@ assert(
   "a receipt outlives its payload by 30 days",
 );
 
+// --- each invocation has subrequests for what it may come to
+
+const { reconcileSubrequests: stages, reconcileUnit: unit } = limits;
+/** The most that one invocation of each kind takes. */
+export const widestInvocations = {
+  /** A batch, and the group that came with it: fetched and inserted, or verified; and its receipts. */
+  batch:
+    limits.batchSubrequests +
+    limits.stepSubrequests +
+    Math.max(
+      limits.groupPayloadsMax,
+      limits.verifyLookupsMax + 1 + limits.duplicateKeysMax + 2 * limits.verifyReceiptKeysMax,
+    ) +
+    limits.receiptsAtOnceMax,
+  /** R2 and ClickHouse are asked how the ledger began, and groups are notified. */
+  alarm: 8 + Math.ceil((limits.ringsAnAlarmMax + 2 * limits.insertsAtOnceMax) / limits.queueMessagesMax),
+  cron:
+    Object.values(stages).reduce((sum, budget) => sum + budget, 0) +
+    Object.keys(stages).length * unit.page +
+    unit.doubt +
+    limits.tickSubrequests,
+  request: limits.requestSubrequests,
+  asked: 2 * limits.keysAskedMax + 10,
+} as const;
+
+for (const [invocation, subrequests] of Object.entries(widestInvocations)) {
+  assert(subrequests <= limits.subrequestsMax, `an invocation has enough subrequests: ${invocation}`);
+}
+assert(
+  limits.auditHeadsMax + 5 < unit.doubt / 5 && 25 + limits.recordListCallsMax <= unit.page,
+  "what a stage has begun is counted",
+);
+
 // --- each row of the ledger fits
 
 const { rowBytes } = limits;
@@ -439,7 +502,8 @@ export const widestRows = {
   held: payloadsRowBytes + limits.groupPayloadsMax * rowBytes.found + daysRowBytes,
   /** It has no rows to compare with any more, and no days to insert. */
   closing:
-    limits.groupPayloadsMax * (rowBytes.payload + rowBytes.ended) +
+    // Some of its payloads are missed meanwhile: they are asked for again when it is over.
+    limits.groupPayloadsMax * (rowBytes.payload + rowBytes.ended + rowBytes.key) +
     otherKeys * rowBytes.key +
     limits.groupKeysMax * rowBytes.receipt +
     daysRowBytes +
@@ -470,4 +534,4 @@ assert(
   "a full group has room for each payload's second key",
 );
 assert(limits.duplicateKeysMax + 1 <= limits.groupKeysMax, "one payload's keys fit into a group");
-assert(limits.erasedKeysMax <= limits.groupKeysMax, "the receipts of one look at an erased payload fit");
+assert(limits.erasedKeysMax <= limits.receiptsAtOnceMax, "what is erased at a look is written at once");

@@ -100,8 +100,8 @@ export type GroupTask =
   /**
    * Look for running queries whose id begins with `group.` and KILL them; read the receipts by payload id over all
    * its keys, then the rows by (payload, day), then look for an object under one of its keys (one that is receipted as
-   * stored first, then the payload's key); report `verified`. An object is transcoded for its rows by day only if neither
-   * `rows` nor a `stored` receipt says them.
+   * stored first, then the payload's key); report `verified`, of the first of the payloads where there are many objects to
+   * look for. An object is transcoded for its rows by day only if neither `rows` nor a `stored` receipt says them.
    */
   | (TaskBase & {
       readonly step: "verify";
@@ -253,7 +253,7 @@ export type GroupState =
       readonly at: "closing";
       readonly lease: Lease | null;
       readonly receipts: readonly Receipt[];
-      /** How many of them, from the first, the attempt that is out was handed. Later ones are appended. */
+      /** How many of them, from the first, the attempt that is out was handed: a part of many. Later ones are appended. */
       readonly given: number;
       readonly completeView: boolean;
       /** What becomes of its ids. */

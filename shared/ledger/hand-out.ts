@@ -48,8 +48,9 @@ export function handOut(draft: Draft, group: Group, codecVersion: number): Group
     }
     case "closing": {
       const { base, out, lease } = attempt(draft, group);
-      draft.change({ ...out, state: { ...state, lease, given: state.receipts.length } });
-      return { ...base, step: "receipts", receipts: state.receipts, completeView: state.completeView };
+      const receipts = state.receipts.slice(0, draft.settings.receiptsMax);
+      draft.change({ ...out, state: { ...state, lease, given: receipts.length } });
+      return { ...base, step: "receipts", receipts, completeView: state.completeView };
     }
     case "held":
       return null;

@@ -49,6 +49,8 @@ export interface LedgerSettings {
   readonly duplicateKeysMax: number;
   /** Keys of one payload that are erased together. */
   readonly erasedKeysMax: number;
+  /** Receipts that one attempt writes. */
+  readonly receiptsMax: number;
   /** Late rings that wait to be counted as rescues; further ones are not. */
   readonly pendingRescuesMax: number;
 }
@@ -87,6 +89,7 @@ export const defaultSettings: LedgerSettings = {
   ringsMax: limits.ringsAnAlarmMax,
   duplicateKeysMax: limits.duplicateKeysMax,
   erasedKeysMax: limits.erasedKeysMax,
+  receiptsMax: limits.receiptsAtOnceMax,
   pendingRescuesMax: limits.pendingRescuesMax,
 };
 

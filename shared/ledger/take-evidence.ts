@@ -45,7 +45,14 @@ export function takeVerified(
     return null;
   }
   const evidence = new Map(report.payloads.map((one) => [one.key, one]));
-  assert(evidence.size === group.payloads.length, "a verification answers for each payload once");
+  assert(
+    evidence.size === report.payloads.length && evidence.size > 0,
+    "a verification answers for a payload once, and for one at least",
+  );
+  // It looks for so many objects: what it did not come to is looked at by another one.
+  const left = group.payloads.filter(({ key }) => !evidence.has(key));
+  const answered = group.payloads.filter(({ key }) => evidence.has(key));
+  assert(answered.length === evidence.size, "a verification answers for the group's payloads");
   const over: GroupPayload[] = [];
   const receipts: Receipt[] = [];
   const ended: EndedPayload[] = [];
@@ -55,7 +62,7 @@ export function takeVerified(
   const found: { key: GroupPayload["key"]; rowsByDay: readonly DayRows[]; reason: string }[] = [];
   let completeView = false;
   let lateBells = 0;
-  for (const payload of group.payloads) {
+  for (const payload of answered) {
     const seen = evidence.get(payload.key);
     assert(seen !== undefined, "a verification answers for the group's payloads");
     const rows = group.rows?.find(({ key }) => key === payload.key) ?? null;
@@ -129,22 +136,31 @@ export function takeVerified(
     makeGroup(draft, inexact, { at: "held", lease: null, found }, dueNever);
   }
   for (const payload of unsure) {
-    verifyAlone(draft, group, state, payload);
+    verifyOn(draft, group, state, [payload], { isBlind: false, rows: null });
+  }
+  if (left.length > 0) {
+    const rows = group.rows?.filter(({ key }) => !evidence.has(key)) ?? null;
+    verifyOn(draft, group, state, left, { isBlind: state.isBlind === true, rows });
   }
   insertAbsent(draft, group, state, absent);
   draft.end(group, [], now);
   return task;
 }
 
-/** Looked at by itself, and its object transcoded: some of its rows are there, and others of its group may be to blame. */
-function verifyAlone(
+/**
+ * Looked at by another VERIFY: one payload alone, its object transcoded, of which some rows are there while others of its
+ * group may be to blame; or all that this one did not come to.
+ */
+function verifyOn(
   draft: Draft,
   { inserts, firstInsertAt, lastInsertAt }: Group,
   { halve, code }: Extract<GroupState, { at: "verifying" }>,
-  payload: GroupPayload,
+  payloads: readonly GroupPayload[],
+  { isBlind, rows }: { readonly isBlind: boolean; readonly rows: Group["rows"] },
 ): void {
-  const made = makeGroup(draft, [payload], { ...verifyingState(draft.now), halve, code }, draft.now);
-  draft.change({ ...made, inserts, firstInsertAt, lastInsertAt, unclean: inserts > 0 });
+  const state = { ...verifyingState(draft.now), halve, code, isBlind };
+  const made = makeGroup(draft, payloads, state, draft.now);
+  draft.change({ ...made, inserts, firstInsertAt, lastInsertAt, rows, unclean: inserts > 0 });
 }
 
 /** VERIFY broke an invariant: of one payload, so that each is verified by itself; one that is alone is held. */

@@ -9,13 +9,22 @@
 import { EffectFailed } from "../effect.ts";
 import { minuteOfKey, minuteToMs, payloadPrefix } from "../payload-key.ts";
 import { audit } from "./audit.ts";
+import { Budget, within } from "./budget.ts";
 import { deletePayloads } from "./delete-payloads.ts";
 import { resolveDoubts } from "./doubts.ts";
 import { ask, type CronWork, type MinuteRow } from "./effects.ts";
 import { Listing } from "./listing.ts";
 import { type MinuteBook, newBook, startOfMinute, watermarkOf } from "./minute-book.ts";
 import type { ReconcileSettings } from "./settings.ts";
-import { type Counts, type Run, ringYoung, walkAgain, walkFresh, walkOpen } from "./walk-minutes.ts";
+import {
+  type Counts,
+  type Run,
+  ringYoung,
+  type Shared,
+  walkAgain,
+  walkFresh,
+  walkOpen,
+} from "./walk-minutes.ts";
 
 export interface ReconcileAsked {
   /** ms since the epoch */
@@ -54,7 +63,7 @@ export function* reconcileRun(
     return null;
   }
   const counts: Counts = { listed: 0, held: 0, rung: 0, sealed: 0 };
-  const run: Run = { now: asked.now, settings, counts, findings: [] };
+  const run: Shared = { now: asked.now, settings, counts, findings: [] };
   try {
     return yield* runStages(lease, asked.everything, run);
   } finally {
@@ -74,15 +83,27 @@ function* giveBack({ run }: Lease): CronWork<void> {
   }
 }
 
-function* runStages(lease: Lease, everything: boolean, run: Run): CronWork<ReconcileReport> {
-  const { now, settings, counts } = run;
+type Stage = keyof ReconcileSettings["subrequests"];
+
+/** A stage, within its budgets. */
+function* stage<T>(
+  name: Stage,
+  shared: Shared,
+  work: (listing: Listing, run: Run) => CronWork<T>,
+): CronWork<T> {
+  const { listCalls, subrequests, pageKeys } = shared.settings;
+  const calls = { ...listCalls, young: listCalls.fresh, audit: 0 };
+  const budget = new Budget(subrequests[name]);
+  return yield* within(budget, work(new Listing(calls[name], pageKeys, budget), { ...shared, budget }));
+}
+
+function* runStages(lease: Lease, everything: boolean, shared: Shared): CronWork<ReconcileReport> {
+  const { now, settings, counts } = shared;
   const kept = lease.book;
-  const calls = settings.listCalls;
-  const listing = (budget: number) => new Listing(budget, settings.pageKeys);
   // A book of before there were doubts has none.
   let book =
     kept === null
-      ? yield* firstBook(now, listing(calls.fresh), settings)
+      ? yield* stage("fresh", shared, (listing) => firstBook(now, listing, settings))
       : { ...kept, doubts: kept.doubts ?? [] };
   let deleted = 0;
   const report = (overtaken: boolean): ReconcileReport => ({
@@ -93,32 +114,36 @@ function* runStages(lease: Lease, everything: boolean, run: Run): CronWork<Recon
     overtaken,
   });
 
-  const fresh = yield* walkFresh(book, listing(calls.fresh), run);
+  const fresh = yield* stage("fresh", shared, (listing, run) => walkFresh(book, listing, run));
   book = fresh.book;
-  if (!(yield* keep(lease, run, book, fresh.rows))) {
+  if (!(yield* keep(lease, shared, book, fresh.rows))) {
     return report(true);
   }
-  const open = yield* walkOpen(book, listing(calls.open), run, everything);
+  const open = yield* stage("open", shared, (listing, run) => walkOpen(book, listing, run, everything));
   book = open.book;
-  if (!(yield* keep(lease, run, book, open.rows))) {
+  if (!(yield* keep(lease, shared, book, open.rows))) {
     return report(true);
   }
   if (everything) {
-    yield* ringYoung(book.from, listing(calls.fresh), run);
+    yield* stage("young", shared, (listing, run) => ringYoung(book.from, listing, run));
   }
-  const again = yield* walkAgain(book, listing(calls.again), run);
+  const again = yield* stage("again", shared, (listing, run) => walkAgain(book, listing, run));
   book = again.book;
-  if (!(yield* keep(lease, run, book, again.rows))) {
+  if (!(yield* keep(lease, shared, book, again.rows))) {
     return report(true);
   }
-  book = yield* audit(yield* resolveDoubts(book, run), run);
-  if (!(yield* keep(lease, run, book, []))) {
+  book = yield* stage("audit", shared, (_, run) => auditAfterDoubts(book, run));
+  if (!(yield* keep(lease, shared, book, []))) {
     return report(true);
   }
-  const gone = yield* deletePayloads(book, listing(calls.delete), run);
+  const gone = yield* stage("delete", shared, (listing, run) => deletePayloads(book, listing, run));
   deleted = gone.deleted;
   book = { ...gone.book, ranAt: now };
-  return report(!(yield* keep(lease, run, book, gone.rows)));
+  return report(!(yield* keep(lease, shared, book, gone.rows)));
+}
+
+function* auditAfterDoubts(book: MinuteBook, run: Run): CronWork<MinuteBook> {
+  return yield* audit(yield* resolveDoubts(book, run), run);
 }
 
 /** Begins with the first payload that R2 holds, or with now where it holds none. */
@@ -136,7 +161,12 @@ function* firstBook(now: number, listing: Listing, settings: ReconcileSettings):
  * Writes the rows, tells what was found, and then keeps the book: a run that dies in between writes and tells the same
  * again. False: it was overtaken.
  */
-function* keep(lease: Lease, run: Run, book: MinuteBook, minutes: readonly MinuteRow[]): CronWork<boolean> {
+function* keep(
+  lease: Lease,
+  run: Shared,
+  book: MinuteBook,
+  minutes: readonly MinuteRow[],
+): CronWork<boolean> {
   if (minutes.length > 0) {
     const watermark = { watermark: watermarkOf(book), openMinutes: book.open.length };
     yield* ask("record", { minutes, watermark });
@@ -145,7 +175,7 @@ function* keep(lease: Lease, run: Run, book: MinuteBook, minutes: readonly Minut
   return yield* ask("save", { run: lease.run, book });
 }
 
-function* tellFindings({ findings }: Run): CronWork<void> {
+function* tellFindings({ findings }: Shared): CronWork<void> {
   if (findings.length > 0) {
     yield* ask("tell", findings.splice(0));
   }

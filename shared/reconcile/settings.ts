@@ -45,6 +45,15 @@ export interface ReconcileSettings {
     readonly again: number;
     readonly delete: number;
   };
+  /** Subrequests that each stage may use; `audit` with the doubts. */
+  readonly subrequests: {
+    readonly fresh: number;
+    readonly open: number;
+    readonly young: number;
+    readonly again: number;
+    readonly audit: number;
+    readonly delete: number;
+  };
   /** Objects of one list call. */
   readonly pageKeys: number;
   /** Pages of receipts that one run audits. */
@@ -74,6 +83,7 @@ export const reconcileSettings: ReconcileSettings = checkReconcileSettings({
   deleteEveryMs: limits.deleteEveryMs,
   leaseMs: limits.reconcileLeaseMs,
   listCalls: limits.reconcileListCalls,
+  subrequests: limits.reconcileSubrequests,
   pageKeys: limits.r2ListKeysMax,
   auditPages: limits.auditPagesMax,
 });

@@ -5,14 +5,8 @@
 import { assert } from "../assert.ts";
 import { limits } from "../limits.ts";
 import { idOfKey, minuteOfKey, minuteToMs, type PayloadKey, tenantOfKey } from "../payload-key.ts";
-import {
-  ask,
-  type CronWork,
-  type Listed,
-  type MinuteRow,
-  type MinuteTally,
-  type ReconcileFinding,
-} from "./effects.ts";
+import type { Budget } from "./budget.ts";
+import { ask, type CronWork, type Listed, type MinuteRow, type ReconcileFinding } from "./effects.ts";
 import { keyChecksum } from "./join.ts";
 import { joinPage } from "./join-page.ts";
 import type { Listing } from "./listing.ts";
@@ -40,13 +34,18 @@ export interface Counts {
 }
 
 /** What the stages of a run share. The counts are its only part that changes. */
-export interface Run {
+export interface Shared {
   /** ms since the epoch; one for the whole run. */
   readonly now: number;
   readonly settings: ReconcileSettings;
   readonly counts: Counts;
   /** What people are to be told, with the next book that is saved. */
   readonly findings: ReconcileFinding[];
+}
+
+/** A run, as one of its stages has it. */
+export interface Run extends Shared {
+  readonly budget: Budget;
 }
 
 export interface Walked {
@@ -152,7 +151,7 @@ function* settle(one: OpenMinute, book: MinuteBook, run: Run): CronWork<Walked> 
   if (one.pending > 0) {
     return { book: stillOpen(one, book, run), rows: [] };
   }
-  const tenants = yield* ask("tally", one.minute);
+  const tenants = yield* ask("tally", [one.minute]);
   const accepted = tenants.reduce((sum, tally) => sum + tally.accepted, 0);
   const checksum = BigInt.asUintN(
     64,
@@ -169,7 +168,7 @@ function* settle(one: OpenMinute, book: MinuteBook, run: Run): CronWork<Walked> 
   const isPassed = beforeMinute(one.minute) <= book.againAfter;
   return {
     book: isPassed ? withAgain(sealed, again, run.settings.againMax) : sealed,
-    rows: rowsOf(one.minute, tenants, true),
+    rows: tenants.map((tally) => ({ ...tally, sealed: true })),
   };
 }
 
@@ -184,10 +183,6 @@ function stillOpen(one: OpenMinute, book: MinuteBook, { now, settings }: Run): M
   const { listed, checksum, pending, example } = one;
   const seen = { listed, checksum, pending, example };
   return withOpen(book, { ...opened(one.minute, now), ...seen, tries: one.tries + 1, dueAt: now + wait });
-}
-
-function rowsOf(minute: number, tenants: readonly MinuteTally[], sealed: boolean): readonly MinuteRow[] {
-  return tenants.map((tally) => ({ ...tally, minute, sealed }));
 }
 
 /**
@@ -267,7 +262,7 @@ export function* findLate(book: MinuteBook, objects: readonly Listed[], run: Run
   run.counts.held += held;
   run.counts.rung += rung;
   let now = yield* tellExpired(book, expired, run);
-  const rows: MinuteRow[] = [];
+  const minutes: number[] = [];
   for (const key of pending) {
     const minute = minuteOf(key);
     if (isOpen(now, minute) || now.open.length >= run.settings.openMax) {
@@ -276,8 +271,7 @@ export function* findLate(book: MinuteBook, objects: readonly Listed[], run: Run
     assert(minute < now.from, "a sealed minute is behind the first walk");
     now = withOpen(now, { ...opened(minute, run.now), pending: 1, example: key });
     now = { ...now, newest: Math.max(now.newest, minute) };
-    const tenants = yield* ask("tally", minute);
-    rows.push(...rowsOf(minute, tenants, false));
+    minutes.push(minute);
     run.findings.push({
       kind: "late_put",
       subject: key,
@@ -288,7 +282,11 @@ export function* findLate(book: MinuteBook, objects: readonly Listed[], run: Run
         "This payload has no receipt, and its minute had been sealed: its put landed after the seal, or the receipt was lost. It was rung; the minute is open again until it has ended.",
     });
   }
-  return { book: now, rows };
+  if (minutes.length === 0) {
+    return { book: now, rows: [] };
+  }
+  const tenants = yield* ask("tally", minutes);
+  return { book: now, rows: tenants.map((tally) => ({ ...tally, sealed: false })) };
 }
 
 function receiptsFrom({ now, settings }: Run): number {

@@ -15,6 +15,8 @@ import type { AttemptReport, GroupTask, Receipt } from "../../shared/ledger/grou
 import type { PayloadKey } from "../../shared/payload-key.ts";
 import { codecVersion, doorbell, storedReport, TestLedger } from "../ledger/world.ts";
 
+const manyLookups = { now: () => 0, codecVersion, deleteKeysMax: 1000, verifyLookupsMax: 1000 };
+
 test("no statement of an attempt begins at its deadline or later", () => {
   const ledger = new TestLedger();
   ledger.claim({ n: 1 });
@@ -53,7 +55,7 @@ test("an attempt whose lease ran out while its block was built sends nothing", a
   }
   const { payloads } = storedReport(task);
   const built = { buildBlock: async () => ({ kind: "built" as const, rows: 10, payloads }) };
-  const context = { now: () => task.deadline, codecVersion, deleteKeysMax: 1000 };
+  const context = { now: () => task.deadline, codecVersion, deleteKeysMax: 1000, verifyLookupsMax: 1000 };
   const { asked, ended } = await askedBy(insertGroup(task, context), built);
   expect(asked).toEqual(["buildBlock"]);
   expect(ended).toMatchObject({ kind: "retry", passes: true });
@@ -68,7 +70,7 @@ test("a DELETE whose lease ran out is not begun", async () => {
     payloads: [{ key: doorbell({ n: 1 }).key, duplicateKeys: [] }],
   } as unknown as Parameters<typeof clearRows>[0];
   const performer = { readReceipts: async () => [[]], hasObject: async () => true, clearRows: nothing };
-  const at = (now: number) => ({ now: () => now, codecVersion, deleteKeysMax: 1000 });
+  const at = (now: number) => ({ now: () => now, codecVersion, deleteKeysMax: 1000, verifyLookupsMax: 1000 });
   const late = await askedBy(clearRows(task, at(1000)), performer);
   expect(late.asked).toEqual(["readReceipts", "hasObject"]);
   expect(late.ended).toMatchObject({ kind: "retry" });
@@ -91,10 +93,13 @@ test("VERIFY ends what runs before it reads anything, and says that something ra
     countRows: async (ids) => ids.map(() => []),
     readObject: async () => null,
   };
-  const running = await askedBy(verifyGroup(task), performer);
+  const running = await askedBy(verifyGroup(task, manyLookups), performer);
   expect(running.asked.slice(0, 2)).toEqual(["findRunning", "killRunning"]);
   expect(running.ended).toMatchObject({ kind: "verified", running: true });
-  const alone = await askedBy(verifyGroup(task), { ...performer, findRunning: async () => false });
+  const alone = await askedBy(verifyGroup(task, manyLookups), {
+    ...performer,
+    findRunning: async () => false,
+  });
   expect(alone.asked).not.toContain("killRunning");
   expect(alone.ended).toMatchObject({ running: false });
 });
@@ -115,7 +120,7 @@ test("an erasure is receipts, then rows, then objects: whoever stops in between 
   if (task?.step !== "receipts") {
     throw new Error(`receipts were expected, not ${task?.step}`);
   }
-  const context = { now: () => ledger.now, codecVersion, deleteKeysMax: 1000 };
+  const context = { now: () => ledger.now, codecVersion, deleteKeysMax: 1000, verifyLookupsMax: 1000 };
   const { asked } = await askedBy(writeReceipts(task, context), {
     completeView: nothing,
     writeReceipts: nothing,
@@ -163,6 +168,7 @@ function reportOfInsert(
     now: () => task.deadline - 1,
     codecVersion,
     deleteKeysMax: 1000,
+    verifyLookupsMax: 1000,
   });
   expect(work.next().value).toMatchObject({ name: "buildBlock" });
   expect(
@@ -244,7 +250,7 @@ async function objectVerified(
       return { spans: rows, rejectedSpans: 0, bytes: 100, rowsByDay: [{ day, rows }] };
     },
   };
-  const report = await perform(verifyGroup(task), performer as DeliveryPerformer);
+  const report = await perform(verifyGroup(task, manyLookups), performer as DeliveryPerformer);
   return report.kind === "verified" ? report.payloads[0]?.object?.key : undefined;
 }
 

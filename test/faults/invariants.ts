@@ -30,6 +30,7 @@ export type Invariant =
   | "I12"
   | "seal"
   | "row"
+  | "subrequests"
   | "assertion";
 
 /** An invariant does not hold. */
@@ -73,6 +74,10 @@ export class Checker {
     const [refused] = witness.refusedRows;
     if (refused !== undefined) {
       throw new Violation("row", `the ledger's store refused a row, ${refused}`);
+    }
+    const [exhausted] = witness.exhausted;
+    if (exhausted !== undefined) {
+      throw new Violation("subrequests", `an invocation used up its subrequests, ${exhausted}`);
     }
     for (; seen.inserts < witness.inserts.length; seen.inserts++) {
       this.#insertIsLawful(seen.inserts);

@@ -525,7 +525,7 @@ const feared: readonly Mutant[] = [
     name: "no audit",
     open: "the deletion round examines the same a week later",
     file: "shared/reconcile/audit.ts",
-    find: "  for (let page = 0; page < auditPages && after < before; page++) {",
+    find: "  for (let page = 0; page < auditPages && after < before && !run.budget.isUsedUp; page++) {",
     replace: "  for (let page = 0; page < auditPages && after < before && before === after; page++) {",
     profile: "losses",
   },
@@ -677,6 +677,14 @@ const feared: readonly Mutant[] = [
     replace: "  while (now.from < end) {",
     profile: "rows are small, and doorbells are lost",
     by: "row",
+  },
+  {
+    name: "a run of the reconciler asks as much as there is to do",
+    file: "shared/reconcile/budget.ts",
+    find: "    return this.#left <= 0;",
+    replace: "    return false;",
+    profile: "subrequests are few",
+    by: "subrequests",
   },
 ];
 

@@ -6,7 +6,7 @@ import { assert } from "../../shared/assert.ts";
 import { type Answered, failure } from "../../shared/effect.ts";
 import type { DayRows, Receipt } from "../../shared/ledger/group.ts";
 import { DAY_MS } from "../../shared/limits.ts";
-import type { Doorbell } from "../../shared/messages.ts";
+import type { BareDoorbell } from "../../shared/messages.ts";
 import type { PayloadOutcome } from "../../shared/outcome.ts";
 import {
   formatPayloadId,
@@ -17,6 +17,7 @@ import {
   type PayloadKey,
   tenantOfKey,
 } from "../../shared/payload-key.ts";
+import { subrequestsOf } from "../../shared/reconcile/budget.ts";
 import type {
   CronEffects,
   CronWork,
@@ -66,7 +67,7 @@ export class ReconcileWorld {
   readonly rows = new Map<PayloadId, readonly DayRows[]>();
   readonly held = new Set<PayloadId>();
   book: MinuteBook | null = null;
-  readonly rung: Doorbell[] = [];
+  readonly rung: BareDoorbell[] = [];
   readonly told: ReconcileFinding[] = [];
   readonly minutes = new Map<string, MinuteRow>();
   watermark: WatermarkRow | null = null;
@@ -77,6 +78,8 @@ export class ReconcileWorld {
   /** The effect (counted from 0) at which the next run fails: before it was done, or after. */
   failAt: { readonly effect: number; readonly when: "before" | "after" } | null = null;
   largestPage = 0;
+  /** Subrequests of the last run. */
+  subrequests = 0;
   /** R2 may list fewer than asked, with more to come: metadata counts too. */
   listsAtMost = Number.POSITIVE_INFINITY;
   /** Dead letters' records. */
@@ -132,12 +135,14 @@ export class ReconcileWorld {
   }
 
   #drive<T>(run: CronWork<T>): T {
+    this.subrequests = 0;
     let next = run.next();
     while (next.done !== true) {
       const at = this.effects.length;
       const fails = this.failAt?.effect === at ? this.failAt.when : null;
       const { name, asks } = next.value;
       this.effects.push(name);
+      this.subrequests += subrequestsOf(next.value);
       const answer = fails === "before" ? null : this.#perform(name, asks);
       next = run.next(fails === null && answer !== null ? answer : failure(new Error("made to fail")));
     }
@@ -171,7 +176,7 @@ export class ReconcileWorld {
       const seen = rest.slice(0, Math.min(asked, this.listsAtMost));
       const through = seen.at(-1) ?? after;
       return {
-        objects: seen.filter(isPayloadKey).map((key) => ({ key, doorbell: doorbellOf(key) })),
+        objects: seen.filter(isPayloadKey).map((key) => ({ key })),
         through,
         cursor: rest.length > seen.length ? `cursor ${through}` : null,
       };
@@ -193,9 +198,8 @@ export class ReconcileWorld {
     },
     holds: (keys) => keys.map((key) => this.held.has(idOfKey(key))),
     rows: () => ({ rows: this.rows, oldestDay: 0 }),
-    tally: (minute) => this.#tally(minute),
-    find: (keys) =>
-      keys.filter((key) => this.objects.has(key)).map((key) => ({ key, doorbell: doorbellOf(key) })),
+    tally: (minutes) => minutes.flatMap((minute) => this.#tally(minute)),
+    find: (keys) => keys.filter((key) => this.objects.has(key)).map((key) => ({ key })),
     deadLetters: (keys) => keys.filter((key) => this.records.has(key)),
     ring: (doorbells) => {
       this.rung.push(...doorbells);
@@ -240,6 +244,7 @@ export class ReconcileWorld {
       const own = receipts.filter(({ key }) => tenantOfKey(key) === tenant);
       const count = (outcome: PayloadOutcome) => own.filter((one) => one.outcome === outcome).length;
       return {
+        minute,
         tenant,
         accepted: own.length,
         stored: count("stored"),
@@ -258,10 +263,6 @@ export class ReconcileWorld {
 
 function sorted(keys: readonly PayloadKey[]): readonly PayloadKey[] {
   return [...keys].sort();
-}
-
-export function doorbellOf(key: PayloadKey): Doorbell {
-  return { v: 1, key, cause: "reconcile", spans: 2, outputBytes: 1000, arrival: minuteOf(key) };
 }
 
 /** Minutes before `noon`, in ms since the epoch, a second into the minute. */

@@ -10,7 +10,10 @@ import { limits } from "../../../shared/limits.ts";
 import { formatPayloadKey } from "../../../shared/payload-key.ts";
 import type { Process } from "./clock.ts";
 import { type Content, doorbellOf, type StoredObject, StoreFailed, spansOfObject } from "./object-store.ts";
-import { isWorldFailure, type World } from "./world.ts";
+import { Invocation, isWorldFailure, type World } from "./world.ts";
+
+/** Put, look, look for its counts, doorbell. */
+const acceptanceMax = 4;
 
 /** How often a client sends again what was answered 503; then it gives up, and nothing was promised. */
 const triesMax = 6;
@@ -53,8 +56,11 @@ function* sendOnce(world: World, content: Content): Process<boolean> {
   // The isolate that has sent the key's doorbell, or another one.
   const isNotified = world.notified.has(key) && fate.choices.below(2) === 0;
   const work = acceptPayload(key, counts, isNotified);
+  const invocation = new Invocation(world, "a request");
+  invocation.spend(limits.requestSubrequests - acceptanceMax); // its key, its rate, the table's limits, outcomes
   let step = work.next();
   while (step.done !== true) {
+    invocation.spend(1);
     step = work.next(answer(step.value, performer));
     yield fate.between(1, 10);
     if (fate.strikes("send hangs")) {

@@ -23,6 +23,7 @@ import {
   type Life,
   type LifeAnswer,
   type LifeEffect,
+  subrequestsOf,
   takeStep,
   wake,
 } from "../../../shared/delivery/ledger-life.ts";
@@ -40,7 +41,7 @@ import {
 } from "../../../shared/reconcile/lease.ts";
 import type { MinuteBook } from "../../../shared/reconcile/minute-book.ts";
 import { LedgerState, RowTooLarge } from "../../ledger/ledger-state.ts";
-import type { World } from "./world.ts";
+import { Invocation, type World } from "./world.ts";
 
 /** The call failed: whether it was done is not known to the caller. */
 export class CallFailed extends Error {}
@@ -87,9 +88,11 @@ export class LedgerShell {
   #runs = 0;
   /** An older instance that is still there, and what it remembers. */
   #moving: { readonly state: LedgerState; readonly until: number; calls: number } | null = null;
+  #invocation: Invocation;
 
   constructor(world: World) {
     this.#world = world;
+    this.#invocation = new Invocation(world, "a call of the ledger");
     this.state = new LedgerState(world.profile.rowBytesMax);
   }
 
@@ -103,6 +106,7 @@ export class LedgerShell {
   }
 
   #call<T>(life: () => Life<T>): T {
+    this.#invocation = new Invocation(this.#world, "a call of the ledger");
     const { fate, clock, ledgerAwayUntil } = this.#world;
     if (clock.now < ledgerAwayUntil) {
       throw new CallFailed("the ledger cannot be reached");
@@ -284,6 +288,7 @@ export class LedgerShell {
 
   #perform(effect: LifeEffect): LifeAnswer {
     const { store, fate } = this.#world;
+    this.#invocation.spend(subrequestsOf(effect));
     switch (effect.do) {
       case "begin":
         if (!this.#begun) {
@@ -405,6 +410,7 @@ export class LedgerShell {
   /** No network stands between the alarm and the object. Should it die, the platform fires it again. */
   #fire(): void {
     this.#alarmAt = null;
+    this.#invocation = new Invocation(this.#world, "an alarm");
     try {
       this.#live(fireAlarm(this.#instance));
     } catch (error) {

@@ -3,6 +3,7 @@
  * a world in which everything goes wrong hides the bugs that need one thing to go well.
  */
 import type { LedgerSettings } from "../../../shared/ledger/settings.ts";
+import { limits } from "../../../shared/limits.ts";
 import type { ReconcileSettings } from "../../../shared/reconcile/settings.ts";
 import type { Fault } from "./fate.ts";
 import type { Flaw } from "./object-store.ts";
@@ -60,6 +61,8 @@ export interface Profile {
   readonly isLossless: boolean;
   /** The ledger's store takes no larger row, each kind scaled down like the limits. Null: nobody looks. */
   readonly rowBytesMax: RowBytesMax | null;
+  /** Subrequests of an invocation. */
+  readonly subrequestsMax: number;
   /** Limits that are smaller in this world, so that schedules come to them. */
   readonly ledger: Partial<LedgerSettings>;
   readonly reconciler: Partial<ReconcileSettings>;
@@ -119,6 +122,7 @@ export const nothing = {
   lateMs: 30 * SECOND,
   isLossless: false,
   rowBytesMax: null,
+  subrequestsMax: limits.subrequestsMax,
   ledger: {},
   reconciler: {},
   watchMs: 30 * MINUTE,

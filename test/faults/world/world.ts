@@ -40,6 +40,7 @@ export const modelSettings: LedgerSettings = {
   caps: { ...defaultSettings.caps, payloadsMax: 3, keysMax: 9, rowsReady: 8 },
   duplicateKeysMax: 2,
   erasedKeysMax: 2,
+  receiptsMax: 3,
 };
 
 /** An INSERT that reached ClickHouse. */
@@ -108,10 +109,33 @@ export interface Witness {
   readonly firstAttemptAt: Map<PayloadId, number>;
   /** Rows that the ledger's store refused: they were too large. */
   readonly refusedRows: string[];
+  /** Invocations that used up their subrequests. */
+  readonly exhausted: string[];
   /** Times at which the schema broke for everybody. */
   breaks: number;
   /** Payloads that the reconciler rang. */
   rung: number;
+}
+
+/** One run of a Worker's code: the platform ends it at so many subrequests. */
+export class Invocation {
+  readonly #witness: Witness;
+  readonly #name: string;
+  readonly #most: number;
+  #spent = 0;
+
+  constructor({ witness, profile }: World, name: string) {
+    this.#witness = witness;
+    this.#name = name;
+    this.#most = profile.subrequestsMax;
+  }
+
+  spend(subrequests: number): void {
+    this.#spent += subrequests;
+    if (this.#spent > this.#most) {
+      this.#witness.exhausted.push(`${this.#name}: ${this.#spent} of ${this.#most}`);
+    }
+  }
 }
 
 export interface Skews {
@@ -179,7 +203,7 @@ export class World {
         dead,
         (messages, from) => deliverBatch(this, messages, from),
       );
-    const dead = queue(1000, 5000, 10, 300_000, null);
+    const dead = queue(1000, 0, 1, 300_000, null);
     this.queues = {
       dead,
       ring: queue(5, 1000, 10, 10_000, dead),
@@ -205,6 +229,7 @@ export class World {
       firstAttemptAt: new Map(),
       resolved: new Map(),
       refusedRows: [],
+      exhausted: [],
       breaks: 0,
       rung: 0,
     };
