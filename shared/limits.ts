@@ -69,6 +69,8 @@ export const limits = {
   groupPayloadsMax: 500,
   groupRowsMax: 100_000,
   groupOutputBytesMax: 32 * MIB,
+  /** Bodies inflated: what no row takes (unknown fields, texts that repeat) costs the consumer's time all the same. */
+  groupInflatedBytesMax: 64 * MIB,
   /** The INSERT allows a block 100 partitions (max_partitions_per_insert_block); days are partitions. */
   groupPartitionsMax: 90,
   /** Rows at which a group does not wait any longer. Small blocks cost ClickHouse 3-4 times more by the row. */
@@ -185,7 +187,7 @@ export const limits = {
   /** Bytes of JSON that one of these takes in a row at most (test/core/ledger-rows.test.ts writes the widest). */
   rowBytes: {
     /** A payload without its other keys and days. */
-    payload: 560,
+    payload: 620,
     key: 120,
     /** A day's rows, and a day that is named alone. */
     day: 15,
@@ -419,6 +421,7 @@ export const limits = {
 assert(limits.bodyBytesMax <= limits.inflatedBytesMax, "a body is at most its inflated form");
 assert(limits.outputBytesMax <= limits.groupOutputBytesMax, "whatever was accepted fits into a group");
 assert(limits.spansMax <= limits.groupRowsMax, "whatever was accepted fits into a group");
+assert(limits.inflatedBytesMax <= limits.groupInflatedBytesMax, "whatever was accepted fits into a group");
 assert(limits.groupOutputBytesMax < limits.consumerBytesInHandMax, "a group fits into the consumer's budget");
 assert(limits.spanAgeMaxMs <= limits.spanAgeCeilingMs, "span age is within its ceiling");
 assert(

@@ -8,7 +8,7 @@ import type { Cause, Doorbell } from "../messages.ts";
 import { idOfKey, keyOfMinute, minuteOfKey, type PayloadId, type PayloadKey } from "../payload-key.ts";
 import type { Draft } from "./draft.ts";
 import type { Group, GroupPayload } from "./group.ts";
-import { addToSize, fitsCaps, isReadyBySize, keysCounted, sizeOf, splitByCaps } from "./grouping.ts";
+import { addToSize, byDays, fitsCaps, isReadyBySize, keysCounted, sizeOf, splitByCaps } from "./grouping.ts";
 import { mayStoreAgain } from "./head.ts";
 import { closingState, makeGroup, openState, readGroup, verifyingState } from "./make-group.ts";
 import { blankReceipt, keysOf, receiptBesides } from "./receipts.ts";
@@ -60,11 +60,11 @@ export function claim(draft: Draft, doorbells: readonly Doorbell[]): readonly Gr
       const grown = addToSize(sizeOf(draft.waiting), payload);
       if (!fitsCaps(grown, settings.caps)) {
         // 99,990 rows wait, 20 come: the 20 begin the next group.
-        ready.push(groupWaiting(draft));
+        ready.push(...groupWaiting(draft));
       }
       draft.wait(payload);
       if (isReadyBySize(sizeOf(draft.waiting), settings.caps)) {
-        ready.push(groupWaiting(draft));
+        ready.push(...groupWaiting(draft));
       }
     } else {
       // Unknown, and the memory is not complete for it: a ledger before this one may have inserted it until its end.
@@ -73,7 +73,7 @@ export function claim(draft: Draft, doorbells: readonly Doorbell[]): readonly Gr
   }
 
   if (isReadyByAge(draft)) {
-    ready.push(groupWaiting(draft));
+    ready.push(...groupWaiting(draft));
   }
   const owners = new Map([...owed.values()].map(({ payload, owner }) => [payload.key, owner]));
   for (const payloads of splitByCaps(
@@ -95,13 +95,16 @@ export function claim(draft: Draft, doorbells: readonly Doorbell[]): readonly Gr
   return ready;
 }
 
-/** All that wait become one group. It is due now: whoever comes first hands it out or rings it. */
-export function groupWaiting(draft: Draft): Group {
+/**
+ * All that wait become a group, or two where some have spans of old days. They are due now: whoever comes first hands
+ * them out or rings them.
+ */
+export function groupWaiting(draft: Draft): readonly Group[] {
   const { now } = draft;
   const payloads = draft.waiting;
   assert(payloads.length > 0, "a group of waiting payloads has one");
   draft.nobodyWaits();
-  return makeGroup(draft, payloads, openState, now);
+  return byDays(payloads).map((alike) => makeGroup(draft, alike, openState, now));
 }
 
 export function isReadyByAge(draft: Draft): boolean {
@@ -148,12 +151,10 @@ function isQuestioned(place: Extract<Place, { at: "done" }>, { key, cause }: Doo
   return isQuestion(cause) || (place.outcome !== "stored" && minuteOfKey(key) !== place.minute);
 }
 
-export function payloadOf({ key, spans, outputBytes, arrival, cause }: Doorbell): GroupPayload {
+export function payloadOf({ v: _, key, cause, ...counts }: Doorbell): GroupPayload {
   return {
     key,
-    spans,
-    outputBytes,
-    arrival,
+    ...counts,
     cause,
     doorbell: cause === "ingress",
     duplicateKeys: [],

@@ -34,6 +34,9 @@ export interface GroupPayload {
   readonly outputBytes: number;
   /** ms since the epoch */
   readonly arrival: number;
+  /** Bytes of its body inflated, and the first day of its spans. A doorbell of an older version says neither. */
+  readonly inflatedBytes?: number;
+  readonly oldestDay?: number;
   /** Why it was rung; the strongest reason so far (`audit` and `replay` may store again what has a receipt). */
   readonly cause: Cause;
   /** A doorbell of the ingress came for this id: if an event or the reconciler came first, it only overtook. */

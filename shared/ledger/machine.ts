@@ -84,11 +84,11 @@ export interface Step {
   readonly task: GroupTask | null;
 }
 
-/** How many tokens a step may draw: a claim can fill a group with each doorbell, anything else makes few. */
+/** How many tokens a step may draw: a claim can fill two groups with each doorbell, anything else makes few. */
 export function tokensNeeded(event: LedgerEvent): number {
   switch (event.kind) {
     case "claim":
-      return event.doorbells.length + 3;
+      return 2 * event.doorbells.length + 4;
     case "report": // a group may fall into one for each of its payloads, or into parts (own-failures.ts)
       switch (event.report.kind) {
         case "verified":
@@ -395,9 +395,10 @@ function alarm(draft: Draft, view: LedgerView): readonly GroupId[] {
     }
   }
   if (isReadyByAge(draft)) {
-    const group = groupWaiting(draft);
-    if (slotsFree(draft.head, now) > 0) {
-      rings.push(callFor(draft, group));
+    for (const group of groupWaiting(draft)) {
+      if (slotsFree(draft.head, now) > 0) {
+        rings.push(callFor(draft, group));
+      }
     }
   }
   countRescues(draft);

@@ -61,6 +61,7 @@ export const defaultSettings: LedgerSettings = {
     keysMax: limits.groupKeysMax,
     rowsMax: limits.groupRowsMax,
     outputBytesMax: limits.groupOutputBytesMax,
+    inflatedBytesMax: limits.groupInflatedBytesMax,
     partitionsMax: limits.groupPartitionsMax,
     rowsReady: limits.groupRowsReady,
     ageReadyMs: limits.groupAgeReadyMs,

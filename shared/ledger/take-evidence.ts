@@ -17,6 +17,7 @@ import {
   type GroupTask,
   type Receipt,
 } from "./group.ts";
+import { byDays } from "./grouping.ts";
 import { handOutAgain, later } from "./hand-out.ts";
 import {
   closed,
@@ -204,7 +205,9 @@ function insertAbsent(
     return;
   }
   if (!halve) {
-    makeGroup(draft, absent, openState, now, history);
+    for (const alike of byDays(absent)) {
+      makeGroup(draft, alike, openState, now, history);
+    }
   } else if (absent.length > 1) {
     for (const payload of absent) {
       makeSuspect(draft, [payload]);

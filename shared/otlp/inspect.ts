@@ -2,6 +2,7 @@
  * What the ingress must know of a body before it answers: whether it is OTLP, how many spans are accepted, which are
  * refused and why, and how many bytes of rows it can become. It builds nothing and copies nothing.
  */
+import { DayCount } from "../rows/day-count.ts";
 import { type AttributeScan, entrySize } from "./attribute-scan.ts";
 import { EventScan } from "./event-scan.ts";
 import { LinkScan } from "./link-scan.ts";
@@ -31,6 +32,8 @@ export interface Inspection {
   readonly outputBytes: number;
   /** Attributes of all messages together. */
   readonly attributes: number;
+  /** The first UTC day on which a span begins, in days since the epoch. 0: there is no span. */
+  readonly oldestDay: number;
   /** What is changed before it is stored. */
   readonly repairs: Readonly<Repairs>;
 }
@@ -62,6 +65,7 @@ class Inspector implements TraceVisitor {
   rejections: Rejection[] = [];
   outputBytes = 0;
   attributes = 0;
+  #days = new DayCount();
   readonly #values = new ValueCheck();
   readonly #event = new EventScan();
   readonly #link = new LinkScan();
@@ -78,6 +82,7 @@ class Inspector implements TraceVisitor {
     this.rejections = [];
     this.outputBytes = 0;
     this.attributes = 0;
+    this.#days = new DayCount();
     this.#values.nested = 0;
     this.#values.numbers = 0;
   }
@@ -86,6 +91,10 @@ class Inspector implements TraceVisitor {
   get repairs(): Pick<Repairs, "nested" | "numbers"> {
     const { nested, numbers } = this.#values;
     return { nested, numbers };
+  }
+
+  get oldestDay(): number {
+    return this.spans === 0 ? 0 : Math.min(...this.#days.byDay().keys());
   }
 
   enterResource(walk: TraceWalk): void {
@@ -107,6 +116,7 @@ class Inspector implements TraceVisitor {
   span(walk: TraceWalk): void {
     const { bytes, view, span } = walk;
     this.spans++;
+    this.#days.add(view, span.startTimeAt);
     checkText(bytes, view, span.traceStateAt, span.traceStateAt + span.traceStateLength);
     checkText(bytes, view, span.nameAt, span.nameAt + span.nameLength);
     checkText(bytes, view, span.statusMessageAt, span.statusMessageAt + span.statusMessageLength);
@@ -227,9 +237,9 @@ const inspector = new Inspector();
 export function inspectTraces(body: Uint8Array, bounds: SpanBounds): Inspection {
   inspector.restart();
   walk.run(body, bounds, inspector);
-  const { spans, rejectedSpans, sampledSpans, rejections, outputBytes, attributes } = inspector;
+  const { spans, rejectedSpans, sampledSpans, rejections, outputBytes, attributes, oldestDay } = inspector;
   const repairs = { ...walk.repairs, ...inspector.repairs };
-  return { spans, rejectedSpans, sampledSpans, rejections, outputBytes, attributes, repairs };
+  return { spans, rejectedSpans, sampledSpans, rejections, outputBytes, attributes, oldestDay, repairs };
 }
 
 /**

@@ -67,6 +67,7 @@ describe("inspection of an SDK's body", () => {
       rejections: [],
       outputBytes: 0,
       attributes: 0,
+      oldestDay: 0,
       repairs: noRepairs(),
     });
   });

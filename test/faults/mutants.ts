@@ -65,8 +65,8 @@ const harsh: readonly Mutant[] = [
   {
     name: "rows that are missing are stored under whatever key was named, beside the one that is stored",
     file: "shared/delivery/evidence.ts",
-    find: "const keys = [...stored.map(({ key }) => key), payload.key, ...payload.duplicateKeys];",
-    replace: "const keys = [payload.key, ...payload.duplicateKeys, ...stored.map(({ key }) => key)];",
+    find: "new Set([...stored, key, ...duplicateKeys, ...newest(receipts)])",
+    replace: "new Set([key, ...duplicateKeys, ...stored, ...newest(receipts)])",
     profile: "a person's deletion",
     by: "I9",
   },

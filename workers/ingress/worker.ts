@@ -9,7 +9,7 @@ import { ByteBudget } from "../../shared/byte-budget.ts";
 import { type Acceptance, acceptPayload } from "../../shared/delivery/acceptance.ts";
 import { perform } from "../../shared/effect.ts";
 import { limits } from "../../shared/limits.ts";
-import type { PayloadMetadata } from "../../shared/messages.ts";
+import { countsOf, type PayloadMetadata } from "../../shared/messages.ts";
 import {
   type Inspection,
   partialMessage,
@@ -140,6 +140,7 @@ async function receiveBody(
         inflatedBytes,
         outputBytes: inspection.outputBytes,
         arrival,
+        oldestDay: inspection.oldestDay,
         ...bounds,
         repairs: repairsCount(inspection.repairs),
         repairedTexts,
@@ -157,11 +158,10 @@ async function receiveBody(
   async function store(metadata: PayloadMetadata, message: string, admission: Admission): Promise<Response> {
     const id = await payloadId(tenant, content.type, content.encoding, body.bytes);
     const payload = formatPayloadKey(metadata.arrival, tenant, id);
-    const { spans, outputBytes, arrival } = metadata;
     const waitUntil = (promise: Promise<unknown>): void => ctx.waitUntil(promise);
     const cameEarlier = notifiedKeys.hasEarlier(payload, id);
     const acceptance = await perform(
-      acceptPayload(payload, { spans, outputBytes, arrival }, notifiedKeys.has(payload, id)),
+      acceptPayload(payload, countsOf(metadata), notifiedKeys.has(payload, id)),
       acceptancePerformer(env.PAYLOADS, env.RING, body.bytes, metadata, notifiedKeys, deadline, waitUntil),
     );
     if (acceptance.kind !== "created") {
