@@ -38,6 +38,7 @@ import { closingState, inThisEpoch, makeGroup, readGroup, verifyingState } from 
 import { blankReceipt, sumOf } from "./receipts.ts";
 import { backOffMs, fenceMs, type LedgerSettings } from "./settings.ts";
 import { shortText } from "./short-text.ts";
+import { takeOutErased } from "./take-out.ts";
 import { takeReport } from "./take-report.ts";
 import type { Change, LedgerView } from "./view.ts";
 
@@ -88,7 +89,7 @@ export interface Step {
 export function tokensNeeded(event: LedgerEvent): number {
   switch (event.kind) {
     case "claim":
-      return 2 * event.doorbells.length + 4;
+      return 2 * event.doorbells.length + 6;
     case "report": // a group may fall into one for each of its payloads, or into parts (own-failures.ts)
       switch (event.report.kind) {
         case "verified":
@@ -279,7 +280,10 @@ function settle(draft: Draft, group: Group): void {
 
 // --- erasing
 
-/** Live: marked, and erased when it is done. Done or unknown: after the fence of whoever may be inserting it. */
+/**
+ * Live: marked, and taken out of its group before the next attempt; where its rows may be there already, erased when that
+ * is settled. Done or unknown: after the fence of whoever may be inserting it.
+ */
 function erase(draft: Draft, payload: Doorbell, reason: string): void {
   const { now, settings } = draft;
   const id = idOfKey(payload.key);
@@ -294,6 +298,8 @@ function erase(draft: Draft, payload: Doorbell, reason: string): void {
     const marked = draft.change({ ...group, payloads });
     if (group.state.at === "held") {
       takeOut(draft, marked, id, verifyingState(now)); // whatever its rows are, they go
+    } else if (group.state.at === "open" && group.state.lease === null) {
+      takeOutErased(draft, marked);
     }
   } else {
     const fence = (place?.since ?? draft.head.birth) + fenceMs(settings);

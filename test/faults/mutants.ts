@@ -686,6 +686,13 @@ const feared: readonly Mutant[] = [
     profile: "subrequests are few",
     by: "subrequests",
   },
+  {
+    name: "what is erased leaves a group that may have been stored",
+    file: "shared/ledger/take-out.ts",
+    find: "  if (group.unclean) {",
+    replace: "  if (now < 0) {",
+    profile: "payloads are erased",
+  },
 ];
 
 export const mutants: readonly Mutant[] = [...designed, ...feared, ...told, ...harsh];

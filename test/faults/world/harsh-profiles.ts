@@ -215,6 +215,29 @@ export const harshProfiles: readonly Profile[] = [
     resendMs: 20 * MINUTE,
   },
   {
+    // A person asks for payloads to be erased while they wait, are inserted, or may have been.
+    ...nothing,
+    name: "payloads are erased",
+    payloads: { least: 2, most: 5 },
+    overMs: 2 * SECOND,
+    faults: {
+      "insert answer lost": 0.2,
+      "insert runs on": 0.1,
+      "insert fails before": 0.2,
+      "consumer dies": 0.05,
+      "ledger dies after": 0.03,
+      "R2 fails": 0.05,
+      unlisted: 0.1,
+    },
+    strikesMax: 8,
+    incidents: {
+      erase: { times: 3, probability: 0.8 },
+      outage: { times: 1, probability: 0.3 },
+      "table refused": { times: 1, probability: 0.3 },
+    },
+    incidentMs: MINUTE,
+  },
+  {
     // The platform ends an invocation that asks more than this: a cron that did not come for a while finds many minutes.
     ...nothing,
     name: "subrequests are few",
