@@ -5,6 +5,7 @@
  */
 import type { Finding, FindingKind } from "./clickhouse/findings.ts";
 import type { NoEvidence } from "./ledger/head.ts";
+import { shortText } from "./ledger/short-text.ts";
 import { limits } from "./limits.ts";
 import { formatMinute } from "./payload-key.ts";
 import { MINUTE_MS, type MinuteBook, watermarkOf } from "./reconcile/minute-book.ts";
@@ -65,7 +66,7 @@ export interface BrokenRecord {
 }
 
 export function recordBroken(before: BrokenRecord | null, claim: string, at: number): BrokenRecord {
-  return { claim, at, times: (before?.times ?? 0) + 1 };
+  return { claim: shortText(claim, limits.noteTextBytesMax), at, times: (before?.times ?? 0) + 1 };
 }
 
 /** The ways by which people are told: the Worker's log, `headrace_findings`, the webhook where one is set. */
@@ -117,13 +118,16 @@ export function judgeAlerts(facts: AlertFacts, before: Standing): Judged {
     event: facts.rescues.event > before.rescues.event ? now : before.rescuedAt.event,
     reconcile: facts.rescues.reconcile > before.rescues.reconcile ? now : before.rescuedAt.reconcile,
   };
-  const conditions = [
-    ...ledgerConditions(facts),
-    ...reconcilerConditions(facts),
-    ...rescueConditions(facts, rescuedAt),
-    ...deadConditions(facts),
-    ...volumeConditions(facts),
-  ];
+  const conditions = asManyAsFit(
+    [
+      ...ledgerConditions(facts),
+      ...reconcilerConditions(facts),
+      ...rescueConditions(facts, rescuedAt),
+      ...deadConditions(facts),
+      ...volumeConditions(facts),
+    ],
+    before.open,
+  );
   const notLearnt = new Set<FindingKind>([
     ...(facts.recent === null ? (["dead_letters"] as const) : []),
     ...(facts.volumes === null ? (["volume"] as const) : []),
@@ -152,7 +156,7 @@ export function judgeAlerts(facts: AlertFacts, before: Standing): Judged {
   return {
     standing: {
       untold: [...before.untold, ...untoldOf(findings)].slice(-limits.untoldFindingsMax),
-      open: standing,
+      open: standing.slice(0, limits.findingsOpenMax),
       rescues: facts.rescues,
       rescuedAt,
       volumeHour: facts.volumes?.hour ?? before.volumeHour,
@@ -187,6 +191,20 @@ export function hourToJudge({ volumeHour }: Standing, book: MinuteBook, now: num
 }
 
 const HOUR_MS = 60 * MINUTE_MS;
+
+/** Those that are open first: one for which there is no room is not told as resolved. */
+function asManyAsFit(conditions: readonly Condition[], open: readonly Finding[]): readonly Condition[] {
+  const names = new Set(open.map(({ kind, subject }) => `${kind} ${subject}`));
+  const isOpen = ({ kind, subject }: Condition): boolean => names.has(`${kind} ${subject}`);
+  const some =
+    conditions.length <= limits.findingsOpenMax
+      ? conditions
+      : [...conditions.filter(isOpen), ...conditions.filter((one) => !isOpen(one))];
+  return some.slice(0, limits.findingsOpenMax).map((one) => ({
+    ...one,
+    message: shortText(one.message, limits.noteTextBytesMax),
+  }));
+}
 
 function isSame(a: Pick<Finding, "kind" | "subject">, b: Pick<Finding, "kind" | "subject">): boolean {
   return a.kind === b.kind && a.subject === b.subject;

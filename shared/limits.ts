@@ -75,6 +75,8 @@ export const limits = {
   groupPayloadsMax: 500,
   groupRowsMax: 100_000,
   groupOutputBytesMax: 32 * MIB,
+  /** Bodies inflated: what no row takes (unknown fields, texts that repeat) costs the consumer's time all the same. */
+  groupInflatedBytesMax: 64 * MIB,
   /** The INSERT allows a block 100 partitions (max_partitions_per_insert_block); days are partitions. */
   groupPartitionsMax: 90,
   /** Rows at which a group does not wait any longer. Small blocks cost ClickHouse 3-4 times more by the row. */
@@ -89,6 +91,25 @@ export const limits = {
   aheadOutputBytesMax: 8 * MIB,
   /** SQLite in a Durable Object takes 100 bound parameters; lists go through json_each instead. */
   claimDoorbellsMax: 100,
+  /**
+   * Subrequests of one invocation, to R2, queues, KV, Durable Objects and ClickHouse alike (Workers limits; internal
+   * services count too). What each kind of work takes at most is added up below; none of it grows with a backlog.
+   */
+  subrequestsMax: 1000,
+  /** A batch of 100 messages: a head or a put for each, findings, outcomes, a claim. */
+  batchSubrequests: 110,
+  /** A group's steps beside its payloads: measure, INSERT, a count behind its barrier, what runs, receipts, and the reports of these. */
+  stepSubrequests: 30,
+  /** Receipts that one attempt writes: a dead letter is a put of its own. */
+  receiptsAtOnceMax: 300,
+  /** Objects that one VERIFY looks for. It answers for the payloads that it came to; the others are the next one's. */
+  verifyLookupsMax: 300,
+  /** Of the keys that receipts know, so many are looked for: the newest, and the newest that are stored. */
+  verifyReceiptKeysMax: 8,
+  /** A request of the ingress: key, rate, Meter, table's limits, put, head, doorbell, outcomes. */
+  requestSubrequests: 20,
+  /** Keys in one request of a person: a head and a call of the ledger for each. */
+  keysAskedMax: 400,
   /** Queues take so many messages a sendBatch. */
   queueMessagesMax: 100,
   lateDelaySeconds: 300,
@@ -145,12 +166,59 @@ export const limits = {
   ledgerDatabaseBytesMax: 8_000_000_000,
   /** Queues take 100 messages a sendBatch; what is due beyond it is rung by the next alarm, at once. */
   ringsAnAlarmMax: 100,
-  /**
-   * Other keys of equal bytes that are kept with a live payload. Keys differ by the minute, and exporters retry for
-   * minutes. A group's row stays below SQLite's 2 MB in a Durable Object (500 payloads x 40 keys x 70 bytes); a key
-   * beyond gets its receipt from the reconciler's ring.
-   */
+  /** Other keys of equal bytes that are kept with a live payload; a key beyond gets its receipt from the reconciler. */
   duplicateKeysMax: 40,
+
+  // --- rows of the ledger. A Durable Object's SQLite refuses a row above 2 MB; local workerd takes it.
+  /** What one row may take, its key included. The ledger writes none above it (ledger-storage.ts). */
+  ledgerRowBytesMax: 2_000_000,
+  /** Rows that are read together: the alarm's 100 groups could be 200 MB. Usual ones are 10 KB. */
+  ledgerRowsReadBytesMax: 16 * MIB,
+  /** Keys of a group's payloads together, each counted as two at least: VERIFY may find its object under another one. */
+  groupKeysMax: 1500,
+  /** Days that one payload can have rows on: `spanAgeCeilingMs` and `spanFutureMaxMs`, in UTC days. */
+  payloadDaysMax: 62,
+  /** A reason or a code in a row, as JSON: a person's, or ClickHouse's message. */
+  reasonBytesMax: 200,
+  /** A longer text: what the table check says, an invariant that broke, a finding's message. */
+  noteTextBytesMax: 1200,
+  /** Late rings that wait for the doorbell that they may have overtaken. Further ones are not counted as rescues. */
+  pendingRescuesMax: 500,
+  /** Keys of one payload that are erased together; those beyond after another look. */
+  erasedKeysMax: 300,
+  /** Minutes that are open at once: two days of which no minute can be sealed. No further one is walked then. */
+  openMinutesMax: 3000,
+  /** Minutes that were sealed a day late and are listed once more. Those beyond are seen when they are deleted. */
+  againMinutesMax: 5000,
+  /** Findings that are open at once. */
+  findingsOpenMax: 500,
+  /** The ledger remembers which table it inserts into by it. ClickHouse's default path has 60 characters and two names. */
+  zooKeeperPathCharactersMax: 500,
+  /** Bytes of JSON that one of these takes in a row at most (test/core/ledger-rows.test.ts writes the widest). */
+  rowBytes: {
+    /** A payload without its other keys and days. */
+    payload: 620,
+    key: 120,
+    /** A day's rows, and a day that is named alone. */
+    day: 15,
+    dayName: 6,
+    /** Without its days. */
+    receipt: 560,
+    stored: 210,
+    found: 400,
+    ended: 150,
+    /** The rest of a group, and of a head. */
+    group: 2000,
+    head: 9000,
+    rescue: 80,
+    openMinute: 400,
+    againMinute: 70,
+    doubt: 900,
+    /** The rest of the reconciler's. */
+    book: 8000,
+    /** Without its message. */
+    finding: 450,
+  },
 
   // --- the reconciler
   /** A minute younger than this is left to the first and second ring. */
@@ -162,10 +230,21 @@ export const limits = {
   /** Renewed by each stage that a run has come to the end of; a run that died is followed by another after this. */
   reconcileLeaseMs: 5 * MINUTE_MS,
   /**
-   * List calls of a run, by what they are for: 500 together, 1000 keys each (a paid Worker may make 1000 subrequests
-   * to R2 an invocation). 200 a minute of new keys are 200,000 payloads a minute, a lane's whole capacity.
+   * List calls of a run, by what they are for, of 1000 keys each (with metadata R2 would list 100). The subrequests
+   * are what ends a stage; these bound what a run lists in vain: pages that are empty, or of other keys.
    */
-  reconcileListCalls: { fresh: 200, open: 100, again: 100, delete: 100 },
+  reconcileListCalls: { fresh: 100, open: 50, again: 50, delete: 50 },
+  /**
+   * Subrequests of a run's stages. A page of 1000 new keys takes two (its minute's end two more), one to be deleted
+   * eight: 1,100 payloads a second sealed, 300 deleted.
+   */
+  reconcileSubrequests: { fresh: 130, open: 60, young: 40, again: 50, audit: 80, delete: 140 },
+  /** What a stage may have begun when its budget is used up: a page, or a doubt about five payloads. */
+  reconcileUnit: { page: 52, doubt: 110 },
+  /** The rest of a cron's tick: the ledger is woken, the table checked, books kept, alerts judged, people told. */
+  tickSubrequests: 60,
+  /** Pages of dead letters' records in which a page of keys is looked for. */
+  recordListCallsMax: 20,
   /** A zstd body of more frames is refused: each costs a decoder, however little it holds. A client's body has one. */
   zstdFramesMax: 64,
   /** Buffers of an isolate for bodies that are announced and have not come: beyond, a body is read chunk by chunk. */
@@ -359,6 +438,7 @@ assert(limits.bodyBytesMax <= limits.outputBytesMax, "the consumer's budget has 
 assert(limits.outputBytesMax <= limits.groupOutputBytesMax, "whatever was accepted fits into a group");
 assert(limits.attributesMax <= limits.membersMax, "so many attributes may stand in one span");
 assert(limits.spansMax <= limits.groupRowsMax, "whatever was accepted fits into a group");
+assert(limits.inflatedBytesMax <= limits.groupInflatedBytesMax, "whatever was accepted fits into a group");
 assert(limits.groupOutputBytesMax < limits.consumerBytesInHandMax, "a group fits into the consumer's budget");
 assert(limits.spanAgeMaxMs <= limits.spanAgeCeilingMs, "span age is within its ceiling");
 assert(
@@ -389,3 +469,89 @@ assert(
   limits.receiptsRetentionDays * DAY_MS >= limits.payloadRetentionMs + 30 * DAY_MS,
   "a receipt outlives its payload by 30 days",
 );
+
+// --- each invocation has subrequests for what it may come to
+
+const { reconcileSubrequests: stages, reconcileUnit: unit } = limits;
+/** The most that one invocation of each kind takes. */
+export const widestInvocations = {
+  /** A batch, and the group that came with it: fetched and inserted, or verified; and its receipts. */
+  batch:
+    limits.batchSubrequests +
+    limits.stepSubrequests +
+    Math.max(
+      limits.groupPayloadsMax,
+      limits.verifyLookupsMax + 1 + limits.duplicateKeysMax + 2 * limits.verifyReceiptKeysMax,
+    ) +
+    limits.receiptsAtOnceMax,
+  /** R2 and ClickHouse are asked how the ledger began, and groups are notified. */
+  alarm: 8 + Math.ceil((limits.ringsAnAlarmMax + 2 * limits.insertsAtOnceMax) / limits.queueMessagesMax),
+  cron:
+    Object.values(stages).reduce((sum, budget) => sum + budget, 0) +
+    Object.keys(stages).length * unit.page +
+    unit.doubt +
+    limits.tickSubrequests,
+  request: limits.requestSubrequests,
+  asked: 2 * limits.keysAskedMax + 10,
+} as const;
+
+for (const [invocation, subrequests] of Object.entries(widestInvocations)) {
+  assert(subrequests <= limits.subrequestsMax, `an invocation has enough subrequests: ${invocation}`);
+}
+assert(
+  limits.auditHeadsMax + 13 < unit.doubt / 5 && 32 + limits.recordListCallsMax <= unit.page,
+  "what a stage has begun is counted",
+);
+
+// --- each row of the ledger fits
+
+const { rowBytes } = limits;
+const otherKeys = limits.groupKeysMax - limits.groupPayloadsMax;
+/** What every group has: its payloads, their other keys, and the days that the table lacks. */
+const payloadsRowBytes =
+  limits.groupPayloadsMax * (rowBytes.payload + limits.payloadDaysMax * (rowBytes.day + rowBytes.dayName)) +
+  otherKeys * rowBytes.key +
+  rowBytes.group;
+const daysRowBytes = limits.groupPayloadsMax * limits.payloadDaysMax * rowBytes.day;
+
+/** The widest row of each kind, in bytes. */
+export const widestRows = {
+  waiting: payloadsRowBytes,
+  /** What it was transcoded to, while it is inserted, counted or verified. */
+  inserted: payloadsRowBytes + limits.groupPayloadsMax * rowBytes.stored + daysRowBytes,
+  held: payloadsRowBytes + limits.groupPayloadsMax * rowBytes.found + daysRowBytes,
+  /** It has no rows to compare with any more, and no days to insert. */
+  closing:
+    // Some of its payloads are missed meanwhile: they are asked for again when it is over.
+    limits.groupPayloadsMax * (rowBytes.payload + rowBytes.ended + rowBytes.key) +
+    otherKeys * rowBytes.key +
+    limits.groupKeysMax * rowBytes.receipt +
+    daysRowBytes +
+    rowBytes.group,
+  head: limits.pendingRescuesMax * rowBytes.rescue + rowBytes.head,
+  reconciler:
+    limits.openMinutesMax * rowBytes.openMinute +
+    limits.againMinutesMax * rowBytes.againMinute +
+    limits.auditDoubtsMax * rowBytes.doubt +
+    limits.expiredToldMax * rowBytes.key +
+    rowBytes.book,
+  alerts:
+    (limits.findingsOpenMax + limits.untoldFindingsMax) * (rowBytes.finding + limits.noteTextBytesMax) +
+    rowBytes.book,
+  /** The ids of a group that ended, 16 bytes each. */
+  finished: limits.groupPayloadsMax * 16 + 100,
+} as const;
+
+for (const [row, bytes] of Object.entries(widestRows)) {
+  assert(bytes <= limits.ledgerRowBytesMax, `the ledger's widest row fits into SQLite: ${row}`);
+}
+assert(
+  (limits.spanAgeCeilingMs + limits.spanFutureMaxMs) / DAY_MS + 1 <= limits.payloadDaysMax,
+  "a payload's days are counted",
+);
+assert(
+  limits.groupKeysMax >= 2 * limits.groupPayloadsMax,
+  "a full group has room for each payload's second key",
+);
+assert(limits.duplicateKeysMax + 1 <= limits.groupKeysMax, "one payload's keys fit into a group");
+assert(limits.erasedKeysMax <= limits.receiptsAtOnceMax, "what is erased at a look is written at once");

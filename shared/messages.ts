@@ -32,6 +32,9 @@ export const doorbellSchema = v.object({
   outputBytes: countSchema,
   /** Time of arrival, ms since the epoch. */
   arrival: countSchema,
+  /** Bytes of the body without its content encoding, and the first day (since the epoch) of its spans. An older ingress says neither. */
+  inflatedBytes: v.exactOptional(countSchema),
+  oldestDay: v.exactOptional(countSchema),
 });
 export type Doorbell = v.InferOutput<typeof doorbellSchema>;
 
@@ -136,6 +139,8 @@ export const payloadMetadataSchema = v.object({
   startMaxMs: digits,
   /** The first span end time accepted. A payload of an older version has none. */
   endMinMs: v.exactOptional(digits),
+  /** The first day of its spans, in days since the epoch. A payload of an older version has none. */
+  oldestDay: v.exactOptional(digits),
   /** Traces below it were left out (otlp/sample-threshold.ts). A payload of an older version has none. */
   sampleThreshold: v.exactOptional(v.pipe(v.string(), v.regex(/^[0-9a-f]{14}$/))),
   /**
@@ -147,6 +152,17 @@ export const payloadMetadataSchema = v.object({
   repairedTexts: v.exactOptional(digits),
 });
 export type PayloadMetadata = v.InferOutput<typeof payloadMetadataSchema>;
+
+/** What grouping needs to know of a payload, from its metadata. */
+export function countsOf({
+  spans,
+  outputBytes,
+  arrival,
+  inflatedBytes,
+  oldestDay,
+}: PayloadMetadata): Omit<Doorbell, "v" | "key" | "cause"> {
+  return { spans, outputBytes, arrival, inflatedBytes, ...(oldestDay === undefined ? {} : { oldestDay }) };
+}
 
 /** The bounds by which the ingress has accepted a payload's spans, as the consumer's walk takes them. */
 export function acceptedBounds(metadata: PayloadMetadata): SpanBounds {

@@ -48,9 +48,13 @@ function checkedBound(text: string): string {
 }
 
 /** What a minute's receipts add up to, by tenant. `minute`: ms since the epoch. */
-export function tallyQuery(settings: ClickHouseSettings, minute: number): string {
-  const start = `${payloadPrefix}${formatMinute(minute)}`;
-  return `SELECT tenant, toUInt32(count()) AS accepted, toUInt32(countIf(outcome = 'stored')) AS stored,
+export function tallyQuery(settings: ClickHouseSettings, minutes: readonly number[]): string {
+  // A range of keys for each: those of a page span a few minutes, or a thousand.
+  const ranges = minutes.map((minute) => {
+    const start = `${payloadPrefix}${formatMinute(minute)}`;
+    return `(key > '${start}/' AND key < '${start}0')`;
+  });
+  return `SELECT toUnixTimestamp(minute) AS minuteStart, tenant, toUInt32(count()) AS accepted, toUInt32(countIf(outcome = 'stored')) AS stored,
       toUInt32(countIf(outcome = 'dead')) AS dead, toUInt32(countIf(outcome = 'duplicate')) AS duplicate,
       toUInt32(countIf(outcome = 'erased')) AS erased, toUInt32(countIf(outcome = 'expired')) AS expired,
       toFloat64(sumIf(spans, outcome = 'stored')) AS spans,
@@ -58,7 +62,7 @@ export function tallyQuery(settings: ClickHouseSettings, minute: number): string
       toFloat64(sum(bytes)) AS bytes,
       toString(sum(reinterpretAsUInt64(substring(payload, 1, 8)))) AS checksum
     FROM ${tableName(settings, "headrace_receipts")} FINAL
-    WHERE key > '${start}/' AND key < '${start}0' GROUP BY tenant ORDER BY tenant`;
+    WHERE ${ranges.join(" OR ")} GROUP BY minute, tenant ORDER BY minute, tenant`;
 }
 
 export const minuteColumns = [

@@ -5,6 +5,7 @@
  */
 import * as v from "valibot";
 import { assert } from "../assert.ts";
+import { limits } from "../limits.ts";
 import type { ClickHouseSettings } from "./connection.ts";
 import { quoteText } from "./identifier.ts";
 
@@ -69,6 +70,10 @@ export function witnessOf({ host, serverUuid, uuid, engine, replica }: TableAnsw
   }
   if (replica === null) {
     const behind = `${host} does not show the table in system.replicas`;
+    return { table: null, server: host, behind, replicas: 1 };
+  }
+  if (replica.path.length > limits.zooKeeperPathCharactersMax) {
+    const behind = `${host} has the table under a ZooKeeper path of more than ${limits.zooKeeperPathCharactersMax} characters`;
     return { table: null, server: host, behind, replicas: 1 };
   }
   const server = `${host} (${serverUuid}, replica ${replica.name})`;

@@ -11,7 +11,7 @@ import type { BareDoorbell, Doorbell } from "../messages.ts";
 import type { PayloadKey } from "../payload-key.ts";
 
 /** What a doorbell says of a payload besides its key. */
-export type Counts = Pick<Doorbell, "spans" | "outputBytes" | "arrival">;
+export type Counts = Omit<Doorbell, "v" | "key" | "cause">;
 
 export interface AcceptanceEffects {
   /** Put the body under this key unless an object is there. True: it was created. */

@@ -5,6 +5,7 @@
 import type { AttemptReport, GroupTask } from "../ledger/group.ts";
 import { idOfKey, type PayloadKey } from "../payload-key.ts";
 import { ask, type DeliveryContext, type DeliveryWork } from "./effects.ts";
+import { keysLookedFor } from "./evidence.ts";
 import { mayBegin } from "./insertion.ts";
 
 type ClearTask = Extract<GroupTask, { readonly step: "clear" }>;
@@ -13,9 +14,8 @@ export function* clearRows(task: ClearTask, { now }: DeliveryContext): DeliveryW
   const { payloads, group, attempt } = task;
   const ids = payloads.map(({ key }) => idOfKey(key));
   const receipts = yield* ask("readReceipts", ids);
-  for (const [i, { key, duplicateKeys }] of payloads.entries()) {
-    const others = receipts[i] ?? [];
-    if (!(yield* hasObject([key, ...duplicateKeys, ...others.map((receipt) => receipt.key)]))) {
+  for (const [i, payload] of payloads.entries()) {
+    if (!(yield* hasObject(keysLookedFor(payload, receipts[i] ?? [])))) {
       return { kind: "kept" };
     }
   }
@@ -27,7 +27,7 @@ export function* clearRows(task: ClearTask, { now }: DeliveryContext): DeliveryW
 }
 
 function* hasObject(keys: readonly PayloadKey[]): DeliveryWork<boolean> {
-  for (const key of new Set(keys)) {
+  for (const key of keys) {
     if (yield* ask("hasObject", key)) {
       return true;
     }

@@ -21,8 +21,9 @@ import type {
   Receipt,
   StoredPayload,
 } from "../ledger/group.ts";
-import { idOfKey, type PayloadId } from "../payload-key.ts";
-import { ask, type DeliveryEffects, type DeliveryWork } from "./effects.ts";
+import { limits } from "../limits.ts";
+import { idOfKey, type PayloadId, type PayloadKey } from "../payload-key.ts";
+import { ask, type DeliveryContext, type DeliveryEffects, type DeliveryWork } from "./effects.ts";
 
 type Task<Step extends GroupTask["step"]> = Extract<GroupTask, { readonly step: Step }>;
 
@@ -60,7 +61,10 @@ function noEvidence(reason: string): AttemptReport {
 }
 
 /** What runs is ended before anything is read: rows that it commits later would be missed. */
-export function* verifyGroup(task: Task<"verify">): DeliveryWork<AttemptReport> {
+export function* verifyGroup(
+  task: Task<"verify">,
+  { verifyLookupsMax }: DeliveryContext,
+): DeliveryWork<AttemptReport> {
   const processes = yield* ask("findRunning", { group: task.group, table: task.table });
   const { running } = processes;
   if (running) {
@@ -85,33 +89,53 @@ export function* verifyGroup(task: Task<"verify">): DeliveryWork<AttemptReport> 
   }
   const { rows } = read.counted;
   const payloads: Evidence[] = [];
+  let lookups = 0;
   for (const [i, payload] of task.payloads.entries()) {
+    if (lookups >= verifyLookupsMax) {
+      break; // the ledger has the others verified by themselves
+    }
     const own = receipts[i] ?? [];
+    const keys = keysLookedFor(payload, own);
+    lookups += keys.length;
     payloads.push({
       key: payload.key,
       receipts: own,
       rowsByDay: (rows[i] ?? []).filter(({ day }) => day >= oldestDay),
-      object: yield* findObject(payload, own, rows[i] ?? [], !task.isBlind && needsCount(task.rows, own)),
+      object: yield* findObject(payload, keys, rows[i] ?? [], !task.isBlind && needsCount(task.rows, own)),
     });
   }
   return { kind: "verified", running, oldestDay, payloads };
 }
 
 /**
- * An object of the id, under the key that is receipted as stored first, so that this key stays the one that is, then under
- * the payload's own; its rows by day only where they are needed. Equal bytes under two keys may come to other rows, where
- * one of the requests kept fewer traces: then the one whose rows the table has.
+ * Under which an object of the id is looked for: a key that is receipted as stored first, so that this key stays the one
+ * that is, then the payload's own, then the others that receipts know. Of the receipts' the newest.
+ */
+export function keysLookedFor(
+  { key, duplicateKeys }: Pick<GroupPayload, "key" | "duplicateKeys">,
+  receipts: readonly Receipt[],
+): readonly PayloadKey[] {
+  const newest = (some: readonly Receipt[]): readonly PayloadKey[] =>
+    some
+      .map((receipt) => receipt.key)
+      .toSorted()
+      .slice(-limits.verifyReceiptKeysMax);
+  const stored = newest(receipts.filter(({ outcome }) => outcome === "stored"));
+  return [...new Set([...stored, key, ...duplicateKeys, ...newest(receipts)])];
+}
+
+/**
+ * An object of the id under one of these keys, in their order; its rows by day only where they are needed. Equal bytes under two
+ * keys may come to other rows, where one of the requests kept fewer traces: then the one whose rows the table has.
  */
 function* findObject(
   payload: GroupPayload,
-  receipts: readonly Receipt[],
+  keys: readonly PayloadKey[],
   rows: readonly DayRows[],
   count: boolean,
 ): DeliveryWork<Evidence["object"]> {
   let first: Evidence["object"] = null;
-  const stored = receipts.filter(({ outcome }) => outcome === "stored");
-  const keys = [...stored.map(({ key }) => key), payload.key, ...payload.duplicateKeys];
-  for (const key of new Set([...keys, ...receipts.map((receipt) => receipt.key)])) {
+  for (const key of keys) {
     const found = yield* ask("readObject", { payload, key, count });
     if (found === null) {
       continue;

@@ -65,7 +65,7 @@ function* attempt(
     case "count":
       return yield* orRetry(countRows(task));
     case "verify":
-      return yield* orRetry(verifyGroup(task));
+      return yield* orRetry(verifyGroup(task, context));
     case "clear":
       return yield* orRetry(clearRows(task, context));
     default:

@@ -13,6 +13,7 @@ import type { BirthFacts, Head } from "../ledger/head.ts";
 import { type LedgerEvent, nextAlarm, step } from "../ledger/machine.ts";
 import type { LedgerSettings } from "../ledger/settings.ts";
 import type { Change, LedgerView } from "../ledger/view.ts";
+import { limits } from "../limits.ts";
 
 /** What one instance of the object remembers besides what it persists: gone when it dies. */
 export interface Instance {
@@ -59,6 +60,22 @@ export type LifeEffect =
   /** An invariant of ours is broken: keeps it, so that a person is told (`judgeAlerts`). */
   | { readonly do: "recordBroken"; readonly broken: BrokenInvariant }
   | { readonly do: "log"; readonly message: string; readonly cause: unknown };
+
+/** Subrequests that an effect takes at most; the object's own storage is none. */
+export function subrequestsOf(effect: LifeEffect): number {
+  switch (effect.do) {
+    case "begin":
+    case "step":
+    case "armRetry":
+    case "recordBroken":
+    case "log":
+      return 0;
+    case "notify":
+      return Math.ceil(effect.groups.length / limits.queueMessagesMax);
+    default:
+      return 1;
+  }
+}
 
 export type LifeAnswer =
   | { readonly to: "readEpoch"; readonly epoch: number | null }

@@ -8,7 +8,7 @@ import type { Cause, Doorbell } from "../messages.ts";
 import { idOfKey, keyOfMinute, minuteOfKey, type PayloadId, type PayloadKey } from "../payload-key.ts";
 import type { Draft } from "./draft.ts";
 import type { Group, GroupPayload } from "./group.ts";
-import { addToSize, fitsCaps, isReadyBySize, sizeOf, splitByCaps } from "./grouping.ts";
+import { addToSize, byDays, fitsCaps, isReadyBySize, keysCounted, sizeOf, splitByCaps } from "./grouping.ts";
 import { mayStoreAgain } from "./head.ts";
 import { closingState, makeGroup, openState, readGroup, verifyingState } from "./make-group.ts";
 import { blankReceipt, keysOf, receiptBesides } from "./receipts.ts";
@@ -37,11 +37,11 @@ export function claim(draft: Draft, doorbells: readonly Doorbell[]): readonly Gr
     const place = draft.place(id);
     if (waiting !== undefined) {
       // A client sent the same bytes twice within a second: one payload waits, the other key is kept with it.
-      draft.wait(withRing(waiting, doorbell, settings));
+      draft.wait(withRing(waiting, doorbell, settings, draft.waiting));
     } else if (asked !== undefined) {
-      questioned.set(id, withRing(asked, doorbell, settings));
+      questioned.set(id, withRing(asked, doorbell, settings, []));
     } else if (owing !== undefined && !isQuestion(doorbell.cause)) {
-      owing.payload = withRing(owing.payload, doorbell, settings);
+      owing.payload = withRing(owing.payload, doorbell, settings, []);
     } else if (place?.at === "group") {
       const group = readGroup(draft, place.group);
       assert(group !== undefined, "an id is placed in a group that is there");
@@ -60,11 +60,11 @@ export function claim(draft: Draft, doorbells: readonly Doorbell[]): readonly Gr
       const grown = addToSize(sizeOf(draft.waiting), payload);
       if (!fitsCaps(grown, settings.caps)) {
         // 99,990 rows wait, 20 come: the 20 begin the next group.
-        ready.push(groupWaiting(draft));
+        ready.push(...groupWaiting(draft));
       }
       draft.wait(payload);
       if (isReadyBySize(sizeOf(draft.waiting), settings.caps)) {
-        ready.push(groupWaiting(draft));
+        ready.push(...groupWaiting(draft));
       }
     } else {
       // Unknown, and the memory is not complete for it: a ledger before this one may have inserted it until its end.
@@ -73,7 +73,7 @@ export function claim(draft: Draft, doorbells: readonly Doorbell[]): readonly Gr
   }
 
   if (isReadyByAge(draft)) {
-    ready.push(groupWaiting(draft));
+    ready.push(...groupWaiting(draft));
   }
   const owners = new Map([...owed.values()].map(({ payload, owner }) => [payload.key, owner]));
   for (const payloads of splitByCaps(
@@ -95,13 +95,16 @@ export function claim(draft: Draft, doorbells: readonly Doorbell[]): readonly Gr
   return ready;
 }
 
-/** All that wait become one group. It is due now: whoever comes first hands it out or rings it. */
-export function groupWaiting(draft: Draft): Group {
+/**
+ * All that wait become a group, or two where some have spans of old days. They are due now: whoever comes first hands
+ * them out or rings them.
+ */
+export function groupWaiting(draft: Draft): readonly Group[] {
   const { now } = draft;
   const payloads = draft.waiting;
   assert(payloads.length > 0, "a group of waiting payloads has one");
   draft.nobodyWaits();
-  return makeGroup(draft, payloads, openState, now);
+  return byDays(payloads).map((alike) => makeGroup(draft, alike, openState, now));
 }
 
 export function isReadyByAge(draft: Draft): boolean {
@@ -148,12 +151,10 @@ function isQuestioned(place: Extract<Place, { at: "done" }>, { key, cause }: Doo
   return isQuestion(cause) || (place.outcome !== "stored" && minuteOfKey(key) !== place.minute);
 }
 
-export function payloadOf({ key, spans, outputBytes, arrival, cause }: Doorbell): GroupPayload {
+export function payloadOf({ v: _, key, cause, ...counts }: Doorbell): GroupPayload {
   return {
     key,
-    spans,
-    outputBytes,
-    arrival,
+    ...counts,
     cause,
     doorbell: cause === "ingress",
     duplicateKeys: [],
@@ -162,10 +163,18 @@ export function payloadOf({ key, spans, outputBytes, arrival, cause }: Doorbell)
   };
 }
 
-/** The payload, knowing of one more ring. The same object if the ring says nothing new. */
-function withRing(payload: GroupPayload, { key, cause }: Doorbell, settings: LedgerSettings): GroupPayload {
+/**
+ * The payload, knowing of one more ring. The same object if the ring says nothing new. A key for which it, or those
+ * together with it, have no room is not kept: the reconciler brings it its receipt.
+ */
+function withRing(
+  payload: GroupPayload,
+  { key, cause }: Doorbell,
+  settings: LedgerSettings,
+  together: readonly GroupPayload[],
+): GroupPayload {
   const isKnown = payload.key === key || payload.duplicateKeys.includes(key);
-  const isKept = isKnown || payload.duplicateKeys.length >= settings.duplicateKeysMax;
+  const isKept = isKnown || !hasRoom(payload, settings, together);
   const isStronger = mayStoreAgain(cause) && !mayStoreAgain(payload.cause);
   const isFirstBell = cause === "ingress" && !payload.doorbell;
   if (isKept && !isStronger && !isFirstBell) {
@@ -179,6 +188,19 @@ function withRing(payload: GroupPayload, { key, cause }: Doorbell, settings: Led
   };
 }
 
+/** Has the payload room for one more key, and the group that it is of, or will be? */
+function hasRoom(
+  { duplicateKeys }: GroupPayload,
+  { duplicateKeysMax, caps }: LedgerSettings,
+  together: readonly GroupPayload[],
+): boolean {
+  if (duplicateKeys.length >= duplicateKeysMax) {
+    return false;
+  }
+  const grows = keysCounted({ duplicateKeys }) < 2 + duplicateKeys.length;
+  return !grows || sizeOf(together).keys < caps.keysMax;
+}
+
 /** A payload rang while it is in a live group: another key's receipt will follow the owner's. */
 function ringLive(draft: Draft, group: Group, doorbell: Doorbell): void {
   const { settings } = draft;
@@ -187,7 +209,7 @@ function ringLive(draft: Draft, group: Group, doorbell: Doorbell): void {
   const owner = group.payloads.find((payload) => idOfKey(payload.key) === id);
   assert(owner !== undefined, "an id is placed in a group that has it");
   const { state } = group;
-  const rung = withRing(owner, doorbell, settings);
+  const rung = withRing(owner, doorbell, settings, group.payloads);
   // Its rows are decided, and somebody who looked misses them: a person may have deleted them since.
   const isAsked =
     state.at === "closing" &&

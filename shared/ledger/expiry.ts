@@ -20,13 +20,18 @@ export function endOfRows(
   if (oldestDay === null || spans === 0) {
     return { outcome: "stored", rowsByDay: kept, reason: "" };
   }
-  const days = expired.map(({ day }) => dateOf(day)).join(", ");
+  const dates = expired.map(({ day }) => dateOf(day));
+  const more = dates.length > datesNamed ? ` and ${dates.length - datesNamed} more days` : "";
+  const days = `${dates.slice(0, datesNamed).join(", ")}${more}`;
   return {
     outcome: kept.some(({ rows }) => rows > 0) ? "stored" : "expired",
     rowsByDay: kept,
     reason: `expired: ${spans} spans of ${days} are older than the table's TTL, which keeps ${dateOf(oldestDay)} and later`,
   };
 }
+
+/** A receipt is part of a row of the ledger. */
+const datesNamed = 4;
 
 function dateOf(day: number): string {
   return new Date(day * DAY_MS).toISOString().slice(0, 10);

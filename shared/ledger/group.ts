@@ -34,6 +34,9 @@ export interface GroupPayload {
   readonly outputBytes: number;
   /** ms since the epoch */
   readonly arrival: number;
+  /** Bytes of its body inflated, and the first day of its spans. A doorbell of an older version says neither. */
+  readonly inflatedBytes?: number;
+  readonly oldestDay?: number;
   /** Why it was rung; the strongest reason so far (`audit` and `replay` may store again what has a receipt). */
   readonly cause: Cause;
   /** A doorbell of the ingress came for this id: if an event or the reconciler came first, it only overtook. */
@@ -102,8 +105,8 @@ export type GroupTask =
   /**
    * Look for running queries whose id begins with `group.` and KILL them; read the receipts by payload id over all
    * its keys, then the rows by (payload, day), then look for an object under one of its keys (one that is receipted as
-   * stored first, then the payload's key); report `verified`. An object is transcoded for its rows by day only if neither
-   * `rows` nor a `stored` receipt says them.
+   * stored first, then the payload's key); report `verified`, of the first of the payloads where there are many objects to
+   * look for. An object is transcoded for its rows by day only if neither `rows` nor a `stored` receipt says them.
    */
   | (TaskBase & {
       readonly step: "verify";
@@ -262,7 +265,7 @@ export type GroupState =
       readonly at: "closing";
       readonly lease: Lease | null;
       readonly receipts: readonly Receipt[];
-      /** How many of them, from the first, the attempt that is out was handed. Later ones are appended. */
+      /** How many of them, from the first, the attempt that is out was handed: a part of many. Later ones are appended. */
       readonly given: number;
       readonly completeView: boolean;
       /** What becomes of its ids. */

@@ -8,8 +8,11 @@ import type { GroupPayload } from "./group.ts";
 
 export interface GroupCaps {
   readonly payloadsMax: number;
+  /** Keys of all payloads together (`keysCounted`): a group is one row of the ledger. */
+  readonly keysMax: number;
   readonly rowsMax: number;
   readonly outputBytesMax: number;
+  readonly inflatedBytesMax: number;
   readonly partitionsMax: number;
   /** Rows at which a group waits no longer. */
   readonly rowsReady: number;
@@ -23,16 +26,20 @@ export interface GroupCaps {
 /** The sums that the caps are about, over payloads that wait together. */
 export interface GroupSize {
   readonly payloads: number;
+  readonly keys: number;
   readonly rows: number;
   readonly outputBytes: number;
+  readonly inflatedBytes: number;
   readonly arrivalMin: number;
   readonly arrivalMax: number;
 }
 
 export const emptySize: GroupSize = {
   payloads: 0,
+  keys: 0,
   rows: 0,
   outputBytes: 0,
+  inflatedBytes: 0,
   arrivalMin: Number.POSITIVE_INFINITY,
   arrivalMax: Number.NEGATIVE_INFINITY,
 };
@@ -40,11 +47,19 @@ export const emptySize: GroupSize = {
 export function addToSize(size: GroupSize, payload: GroupPayload): GroupSize {
   return {
     payloads: size.payloads + 1,
+    keys: size.keys + keysCounted(payload),
     rows: size.rows + payload.spans,
     outputBytes: size.outputBytes + payload.outputBytes,
+    // Where nobody said it: its rows take more than its body, but for what is left out of them.
+    inflatedBytes: size.inflatedBytes + (payload.inflatedBytes ?? payload.outputBytes),
     arrivalMin: Math.min(size.arrivalMin, payload.arrival),
     arrivalMax: Math.max(size.arrivalMax, payload.arrival),
   };
+}
+
+/** A payload counts as two keys at least: VERIFY may find its object under one that nobody rang. */
+export function keysCounted({ duplicateKeys }: Pick<GroupPayload, "duplicateKeys">): number {
+  return 1 + Math.max(1, duplicateKeys.length);
 }
 
 export function sizeOf(payloads: readonly GroupPayload[]): GroupSize {
@@ -65,8 +80,10 @@ export function partitionsAtMost(size: GroupSize, caps: GroupCaps): number {
 export function fitsCaps(size: GroupSize, caps: GroupCaps): boolean {
   return (
     size.payloads <= caps.payloadsMax &&
+    size.keys <= caps.keysMax &&
     size.rows <= caps.rowsMax &&
     size.outputBytes <= caps.outputBytesMax &&
+    size.inflatedBytes <= caps.inflatedBytesMax &&
     partitionsAtMost(size, caps) <= caps.partitionsMax
   );
 }
@@ -74,6 +91,18 @@ export function fitsCaps(size: GroupSize, caps: GroupCaps): boolean {
 /** Is waiting for more not worth it? By size only; age is the machine's, which knows the time. */
 export function isReadyBySize(size: GroupSize, caps: GroupCaps): boolean {
   return size.rows >= caps.rowsReady || size.payloads >= caps.payloadsMax;
+}
+
+/**
+ * Payloads whose spans are of the day of their arrival or the one before, and those with older ones: each day is a part
+ * of its own in an INSERT, and one payload of 31 days would make everybody's one of 31 parts. Where nobody said it, it
+ * counts as the former.
+ */
+export function byDays(payloads: readonly GroupPayload[]): readonly (readonly GroupPayload[])[] {
+  const isOld = ({ oldestDay, arrival }: GroupPayload): boolean =>
+    oldestDay !== undefined && oldestDay < Math.floor(arrival / DAY_MS) - 1;
+  const old = payloads.filter(isOld);
+  return [payloads.filter((one) => !isOld(one)), old].filter(({ length }) => length > 0);
 }
 
 /** Splits payloads, in their order, into runs that each fit the caps. */

@@ -12,6 +12,7 @@ import { isOfOtherTable, isUnknown } from "./known-table.ts";
 import { toVerify } from "./make-group.ts";
 import { isSuspect, isToSeparate, neverReported, separate, withOwnFailure } from "./own-failures.ts";
 import { backOffMs } from "./settings.ts";
+import { hasErased, takeOutErased } from "./take-out.ts";
 
 /** Queue `group` rang for this group: its next step, or null if there is none for the caller now. */
 export function takeGroup(draft: Draft, group: Group, codecVersion: number): GroupTask | null {
@@ -49,8 +50,9 @@ export function handOut(draft: Draft, group: Group, codecVersion: number): Group
     }
     case "closing": {
       const { base, out, lease } = attempt(draft, group);
-      draft.change({ ...out, state: { ...state, lease, given: state.receipts.length } });
-      return { ...base, step: "receipts", receipts: state.receipts, completeView: state.completeView };
+      const receipts = state.receipts.slice(0, draft.settings.receiptsMax);
+      draft.change({ ...out, state: { ...state, lease, given: receipts.length } });
+      return { ...base, step: "receipts", receipts, completeView: state.completeView };
     }
     case "held":
       return null;
@@ -66,6 +68,10 @@ export function handOut(draft: Draft, group: Group, codecVersion: number): Group
 
 function handOutOpen(draft: Draft, group: Group, codecVersion: number): GroupTask | null {
   const { now, settings } = draft;
+  if (hasErased(group)) {
+    const rest = takeOutErased(draft, group);
+    return rest === null ? null : handOut(draft, rest, codecVersion);
+  }
   const { head } = draft;
   if (group.codecVersion !== null && group.codecVersion !== codecVersion) {
     // Another transcoder may write other bytes, and under one token ClickHouse keeps the first (FACTS B2).

@@ -3,9 +3,11 @@
  * two servers behind the address, or a table that a person dropped and created anew. Into another one nothing is inserted, and
  * nothing is concluded from its rows, until a person accepts it (decision 0014).
  */
+import { limits } from "../limits.ts";
 import type { Group } from "./group.ts";
 import type { TableState } from "./head.ts";
 import type { LedgerSettings } from "./settings.ts";
+import { shortText } from "./short-text.ts";
 
 /** What a look at the table says. */
 export type TableLook = Pick<TableState, "refusal" | "measure">;
@@ -49,7 +51,8 @@ export function refusedAsOther(before: TableState, found: string, now: number): 
 }
 
 function otherTableText(known: string | null, found: string): string {
-  return `Another table answers under the name of the traces table than the one that Headrace has inserted into (known: ${known}; found: ${found || "another one, by an INSERT"}): it was dropped and created anew, or there are several servers behind CLICKHOUSE_URL that do not share their rows. Nothing is inserted. Name one server, or replicas of one table, in CLICKHOUSE_URL; or, if you mean the new table, accept it: npx headrace accept-table`;
+  const text = `Another table answers under the name of the traces table than the one that Headrace has inserted into (known: ${known}; found: ${found || "another one, by an INSERT"}): it was dropped and created anew, or there are several servers behind CLICKHOUSE_URL that do not share their rows. Nothing is inserted. Name one server, or replicas of one table, in CLICKHOUSE_URL; or, if you mean the new table, accept it: npx headrace accept-table`;
+  return shortText(text, limits.noteTextBytesMax);
 }
 
 /**

@@ -38,6 +38,8 @@ import { accepted, afterLook } from "./known-table.ts";
 import { closingState, inThisEpoch, makeGroup, readGroup, verifyingState } from "./make-group.ts";
 import { blankReceipt, sumOf } from "./receipts.ts";
 import { backOffMs, fenceMs, type LedgerSettings } from "./settings.ts";
+import { shortText } from "./short-text.ts";
+import { takeOutErased } from "./take-out.ts";
 import { takeReport } from "./take-report.ts";
 import type { Change, LedgerView } from "./view.ts";
 
@@ -49,7 +51,7 @@ export type LedgerEvent =
   /** The counter that R2 keeps is about to be written. */
   | { readonly kind: "minute" }
   /** The table check's result. */
-  | { readonly kind: "table"; readonly table: Pick<TableState, "refusal" | "measure"> }
+  | { readonly kind: "table"; readonly table: CheckedTable }
   /** A person accepts whatever table answers now as the one to insert into. */
   | { readonly kind: "acceptTable" }
   /** Doorbells came; the caller can take one ready group along. */
@@ -70,6 +72,8 @@ export type LedgerEvent =
   | { readonly kind: "resolve"; readonly key: PayloadKey; readonly how: "accept" | "rewrite" }
   | { readonly kind: "alarm" };
 
+type CheckedTable = Pick<TableState, "refusal" | "measure">;
+
 export interface Settled {
   readonly group: GroupId;
   readonly attempt: number;
@@ -84,11 +88,11 @@ export interface Step {
   readonly task: GroupTask | null;
 }
 
-/** How many tokens a step may draw: a claim can fill a group with each doorbell, anything else makes few. */
+/** How many tokens a step may draw: a claim can fill two groups with each doorbell, anything else makes few. */
 export function tokensNeeded(event: LedgerEvent): number {
   switch (event.kind) {
     case "claim":
-      return event.doorbells.length + 3;
+      return 2 * event.doorbells.length + 6;
     case "report": // a group may fall into one for each of its payloads, or into parts (own-failures.ts)
       switch (event.report.kind) {
         case "verified":
@@ -122,7 +126,10 @@ export function step(view: LedgerView, event: LedgerEvent, moment: Moment, setti
       draft.head = { ...draft.head, counter: draft.head.counter + 1 };
       break;
     case "table":
-      draft.head = { ...draft.head, table: afterLook(draft.head.table, event.table, now, settings) };
+      draft.head = {
+        ...draft.head,
+        table: afterLook(draft.head.table, shortTable(event.table), now, settings),
+      };
       break;
     case "acceptTable":
       draft.head = { ...draft.head, table: accepted(draft.head.table, now) };
@@ -157,7 +164,7 @@ export function step(view: LedgerView, event: LedgerEvent, moment: Moment, setti
       }
       break;
     case "erase":
-      erase(draft, event.payload, event.reason);
+      erase(draft, event.payload, shortText(event.reason, limits.reasonBytesMax));
       break;
     case "resolve":
       resolve(draft, event.key, event.how);
@@ -169,6 +176,18 @@ export function step(view: LedgerView, event: LedgerEvent, moment: Moment, setti
       unreachable(event);
   }
   return { changes: draft.changes(), rings, task };
+}
+
+/** What the check says, as far as the head's row has room for it. */
+function shortTable({ refusal, measure }: CheckedTable): CheckedTable {
+  const ttl = measure?.ttl;
+  const measured = { refusal: shortText(refusal, limits.noteTextBytesMax), measure };
+  return measure !== null && ttl?.kind === "unclear"
+    ? {
+        ...measured,
+        measure: { ...measure, ttl: { ...ttl, clause: shortText(ttl.clause, limits.reasonBytesMax) } },
+      }
+    : measured;
 }
 
 /** When the alarm must ring next, of a state to which all changes have been applied. */
@@ -270,7 +289,10 @@ function settle(draft: Draft, group: Group): void {
 
 // --- erasing
 
-/** Live: marked, and erased when it is done. Done or unknown: after the fence of whoever may be inserting it. */
+/**
+ * Live: marked, and taken out of its group before the next attempt; where its rows may be there already, erased when that
+ * is settled. Done or unknown: after the fence of whoever may be inserting it.
+ */
 function erase(draft: Draft, payload: Doorbell, reason: string): void {
   const { now, settings } = draft;
   const id = idOfKey(payload.key);
@@ -285,6 +307,8 @@ function erase(draft: Draft, payload: Doorbell, reason: string): void {
     const marked = draft.change({ ...group, payloads });
     if (group.state.at === "held") {
       takeOut(draft, marked, id, verifyingState(now)); // whatever its rows are, they go
+    } else if (group.state.at === "open" && group.state.lease === null) {
+      takeOutErased(draft, marked);
     }
   } else {
     const fence = (place?.since ?? draft.head.birth) + fenceMs(settings);
@@ -318,7 +342,7 @@ function resolve(draft: Draft, key: PayloadKey, how: "accept" | "rewrite"): void
           rowsByDay: seen.rowsByDay,
           rejectedSpans: 0,
           bytes: 0,
-          reason: `accepted: ${seen.reason}`,
+          reason: shortText(`accepted: ${seen.reason}`, limits.reasonBytesMax),
         } as const,
         ...payload.duplicateKeys.map((other) => ({
           ...blankReceipt(payload, group.id, undefined),
@@ -386,9 +410,10 @@ function alarm(draft: Draft, view: LedgerView): readonly GroupId[] {
     }
   }
   if (isReadyByAge(draft)) {
-    const group = groupWaiting(draft);
-    if (slotsFree(draft.head, now) > 0) {
-      rings.push(callFor(draft, group));
+    for (const group of groupWaiting(draft)) {
+      if (slotsFree(draft.head, now) > 0) {
+        rings.push(callFor(draft, group));
+      }
     }
   }
   countRescues(draft);

@@ -64,6 +64,15 @@ export function closingState(
   return { at: "closing", lease: null, receipts, given: 0, completeView, ended };
 }
 
+/** What a group has when its receipts are planned: which days were lacking, and what they came to, is over. */
+export function closed(payloads: readonly GroupPayload[]): Pick<Group, "payloads" | "rows"> {
+  const isOver = payloads.every(({ only }) => only === null);
+  return {
+    payloads: isOver ? payloads : payloads.map((payload) => ({ ...payload, only: null })),
+    rows: null,
+  };
+}
+
 /**
  * Nobody inserts this group any more: after its fence the evidence is read, and what is missing gets a new token.
  * The fence counts from the last time that its INSERT was handed out; a group that never was has nothing to wait for.

@@ -7,10 +7,12 @@
  * answer, too many parts) counts only when another group was stored since, and without such a proof one group per minute
  * is split at most: an outage of a day leaves 1440 groups more, not 500 times as many.
  */
+import { limits } from "../limits.ts";
 import type { Draft } from "./draft.ts";
 import { type AttemptReport, dueNever, type Group, type GroupPayload } from "./group.ts";
 import { makeGroup, openState, toVerify } from "./make-group.ts";
 import type { LedgerSettings } from "./settings.ts";
+import { shortText } from "./short-text.ts";
 
 /** Why an INSERT failed, as far as it may be its group's own fault. */
 export interface OwnCause {
@@ -94,7 +96,8 @@ export function separate(draft: Draft, group: Group, cause: OwnCause): void {
   const { now, settings } = draft;
   const [alone] = group.payloads;
   if (group.payloads.length === 1 && alone !== undefined && cause.alone === "held") {
-    const found = [{ key: alone.key, rowsByDay: [], reason: cause.reason }];
+    const reason = shortText(cause.reason, limits.reasonBytesMax);
+    const found = [{ key: alone.key, rowsByDay: [], reason }];
     draft.change({ ...group, due: dueNever, state: { at: "held", lease: null, found } });
     return;
   }

@@ -2,11 +2,13 @@
  * A payload that is alone in its group and refused: after three refusals, with other groups stored in between, it
  * becomes a dead letter.
  */
+import { limits } from "../limits.ts";
 import type { Draft } from "./draft.ts";
 import type { EndedPayload, Group, Receipt } from "./group.ts";
 import { closingState, makeGroup, openState, type Refusals } from "./make-group.ts";
 import { ownReasons } from "./own-failures.ts";
 import { blankReceipt, deadReceipts, keysOf } from "./receipts.ts";
+import { shortText } from "./short-text.ts";
 
 /**
  * A payload that is alone was refused, and the table shows none of its rows. It dies, or is tried again, both in a group
@@ -50,7 +52,7 @@ function condemn(
       const rows = group.rows?.find(({ key }) => key === payload.key);
       const blank = {
         ...blankReceipt(payload, group.id, rows),
-        reason: ownReasons.includes(code) ? code : `rejected:${code}`,
+        reason: shortText(ownReasons.includes(code) ? code : `rejected:${code}`, limits.reasonBytesMax),
       };
       return deadReceipts(keysOf(payload), blank);
     }),

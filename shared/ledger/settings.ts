@@ -49,13 +49,21 @@ export interface LedgerSettings {
   readonly ringsMax: number;
   /** Other keys kept with a payload at most. */
   readonly duplicateKeysMax: number;
+  /** Keys of one payload that are erased together. */
+  readonly erasedKeysMax: number;
+  /** Receipts that one attempt writes. */
+  readonly receiptsMax: number;
+  /** Late rings that wait to be counted as rescues; further ones are not. */
+  readonly pendingRescuesMax: number;
 }
 
 export const defaultSettings: LedgerSettings = {
   caps: {
     payloadsMax: limits.groupPayloadsMax,
+    keysMax: limits.groupKeysMax,
     rowsMax: limits.groupRowsMax,
     outputBytesMax: limits.groupOutputBytesMax,
+    inflatedBytesMax: limits.groupInflatedBytesMax,
     partitionsMax: limits.groupPartitionsMax,
     rowsReady: limits.groupRowsReady,
     ageReadyMs: limits.groupAgeReadyMs,
@@ -84,6 +92,9 @@ export const defaultSettings: LedgerSettings = {
   databaseBytesMax: limits.ledgerDatabaseBytesMax,
   ringsMax: limits.ringsAnAlarmMax,
   duplicateKeysMax: limits.duplicateKeysMax,
+  erasedKeysMax: limits.erasedKeysMax,
+  receiptsMax: limits.receiptsAtOnceMax,
+  pendingRescuesMax: limits.pendingRescuesMax,
 };
 
 /** The settings with every duration divided: relations between them stay as they are. */
@@ -113,6 +124,9 @@ export function checkSettings(settings: LedgerSettings): LedgerSettings {
   assert(settings.clientRetryMs < settings.memoryMs, "the ledger remembers longer than clients retry");
   assert(settings.retryFirstMs <= settings.retryLastMs, "back-off grows");
   assert(settings.caps.rowsReady <= settings.caps.rowsMax, "a group is ready before it is full");
+  assert(settings.caps.keysMax >= 2 * settings.caps.payloadsMax, "a full group has room for second keys");
+  assert(settings.duplicateKeysMax + 1 <= settings.caps.keysMax, "one payload's keys fit into a group");
+  assert(settings.erasedKeysMax <= settings.caps.keysMax, "what is erased together fits into a group");
   assert(fenceMs(settings) < settings.memoryMs, "whatever is forgotten is past its fence");
   assert(settings.measureFreshMs <= settings.measureAfterMs, "a measure is as fresh as an early retry");
   assert(settings.slotsFirst >= 1 && settings.slotsFirst <= settings.slotsMax, "somebody may insert");

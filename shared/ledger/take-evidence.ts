@@ -3,6 +3,7 @@
  * missing under a new token.
  */
 import { assert, unreachable } from "../assert.ts";
+import { limits } from "../limits.ts";
 import type { Draft } from "./draft.ts";
 import {
   type AttemptReport,
@@ -16,8 +17,10 @@ import {
   type GroupTask,
   type Receipt,
 } from "./group.ts";
+import { byDays } from "./grouping.ts";
 import { handOutAgain, later } from "./hand-out.ts";
 import {
+  closed,
   closingState,
   makeGroup,
   noRefusals,
@@ -27,6 +30,7 @@ import {
 } from "./make-group.ts";
 import { makeSuspect, ownCauseOf, separate, withOwnFailure } from "./own-failures.ts";
 import { refuseAlone } from "./refuse-alone.ts";
+import { shortText } from "./short-text.ts";
 import { judge } from "./verify.ts";
 
 export function takeVerified(
@@ -42,7 +46,14 @@ export function takeVerified(
     return null;
   }
   const evidence = new Map(report.payloads.map((one) => [one.key, one]));
-  assert(evidence.size === group.payloads.length, "a verification answers for each payload once");
+  assert(
+    evidence.size === report.payloads.length && evidence.size > 0,
+    "a verification answers for a payload once, and for one at least",
+  );
+  // It looks for so many objects: what it did not come to is looked at by another one.
+  const left = group.payloads.filter(({ key }) => !evidence.has(key));
+  const answered = group.payloads.filter(({ key }) => evidence.has(key));
+  assert(answered.length === evidence.size, "a verification answers for the group's payloads");
   const over: GroupPayload[] = [];
   const receipts: Receipt[] = [];
   const ended: EndedPayload[] = [];
@@ -52,19 +63,34 @@ export function takeVerified(
   const found: { key: GroupPayload["key"]; rowsByDay: readonly DayRows[]; reason: string }[] = [];
   let completeView = false;
   let lateBells = 0;
-  for (const payload of group.payloads) {
+  for (const payload of answered) {
     const seen = evidence.get(payload.key);
     assert(seen !== undefined, "a verification answers for the group's payloads");
     const rows = group.rows?.find(({ key }) => key === payload.key) ?? null;
     const { oldestDay } = report;
     const attempted = group.inserts > 0;
     const isBlind = state.isBlind === true;
-    const verdict = judge({ payload, evidence: seen, rows, group: group.id, attempted, oldestDay, isBlind });
+    const verdict = judge({
+      payload,
+      evidence: seen,
+      rows,
+      group: group.id,
+      attempted,
+      oldestDay,
+      isBlind,
+      erasedKeysMax: draft.settings.erasedKeysMax,
+    });
     switch (verdict.kind) {
       case "end":
-        over.push(payload);
+        if (receipts.length > 0 && receipts.length + verdict.receipts.length > draft.settings.caps.keysMax) {
+          unsure.push(payload); // too many receipts for one group: looked at by itself
+          break;
+        }
+        over.push(verdict.erase === null ? payload : { ...payload, erase: verdict.erase });
         receipts.push(...verdict.receipts);
-        ended.push({ key: verdict.key, outcome: verdict.outcome });
+        if (verdict.erase === null) {
+          ended.push({ key: verdict.key, outcome: verdict.outcome });
+        }
         // Rows whose INSERT went wrong, or whose group nobody remembers closing: their view may be incomplete.
         completeView ||= verdict.found && (attempted || !isReceipted(seen));
         lateBells += verdict.lateBell ? 1 : 0;
@@ -78,7 +104,11 @@ export function takeVerified(
           break;
         }
         inexact.push(payload);
-        found.push({ key: payload.key, rowsByDay: seen.rowsByDay, reason: verdict.reason });
+        found.push({
+          key: payload.key,
+          rowsByDay: seen.rowsByDay.slice(0, limits.payloadDaysMax),
+          reason: shortText(verdict.reason, limits.reasonBytesMax),
+        });
         break;
       default:
         unreachable(verdict);
@@ -94,33 +124,44 @@ export function takeVerified(
       draft.end(group, ended, now);
       return null;
     }
-    const closed = draft.change({ ...group, failures: 0, due: now, state: closing });
-    return handOutAgain(draft, closed);
+    return handOutAgain(
+      draft,
+      draft.change({ ...group, ...closed(over), failures: 0, due: now, state: closing }),
+    );
   }
   let task: GroupTask | null = null;
   if (over.length > 0) {
-    task = handOutAgain(draft, makeGroup(draft, over, closing, now));
+    task = handOutAgain(draft, makeGroup(draft, closed(over).payloads, closing, now));
   }
   if (inexact.length > 0) {
     makeGroup(draft, inexact, { at: "held", lease: null, found }, dueNever);
   }
   for (const payload of unsure) {
-    verifyAlone(draft, group, state, payload);
+    verifyOn(draft, group, state, [payload], { isBlind: false, rows: null });
+  }
+  if (left.length > 0) {
+    const rows = group.rows?.filter(({ key }) => !evidence.has(key)) ?? null;
+    verifyOn(draft, group, state, left, { isBlind: state.isBlind === true, rows });
   }
   insertAbsent(draft, group, state, absent);
   draft.end(group, [], now);
   return task;
 }
 
-/** Looked at by itself, and its object transcoded: some of its rows are there, and others of its group may be to blame. */
-function verifyAlone(
+/**
+ * Looked at by another VERIFY: one payload alone, its object transcoded, of which some rows are there while others of its
+ * group may be to blame; or all that this one did not come to.
+ */
+function verifyOn(
   draft: Draft,
   { inserts, firstInsertAt, lastInsertAt }: Group,
   { halve, code }: Extract<GroupState, { at: "verifying" }>,
-  payload: GroupPayload,
+  payloads: readonly GroupPayload[],
+  { isBlind, rows }: { readonly isBlind: boolean; readonly rows: Group["rows"] },
 ): void {
-  const made = makeGroup(draft, [payload], { ...verifyingState(draft.now), halve, code }, draft.now);
-  draft.change({ ...made, inserts, firstInsertAt, lastInsertAt, unclean: inserts > 0 });
+  const state = { ...verifyingState(draft.now), halve, code, isBlind };
+  const made = makeGroup(draft, payloads, state, draft.now);
+  draft.change({ ...made, inserts, firstInsertAt, lastInsertAt, rows, unclean: inserts > 0 });
 }
 
 /** VERIFY broke an invariant: of one payload, so that each is verified by itself; one that is alone is held. */
@@ -164,7 +205,9 @@ function insertAbsent(
     return;
   }
   if (!halve) {
-    makeGroup(draft, absent, openState, now, history);
+    for (const alike of byDays(absent)) {
+      makeGroup(draft, alike, openState, now, history);
+    }
   } else if (absent.length > 1) {
     for (const payload of absent) {
       makeSuspect(draft, [payload]);

@@ -10,7 +10,7 @@ import type { Draft } from "./draft.ts";
 import type { AttemptReport, EndedPayload, Group, GroupState, GroupTask, StoredPayload } from "./group.ts";
 import { handOutAgain, later } from "./hand-out.ts";
 import { isOfOtherTable, refusedAsOther } from "./known-table.ts";
-import { closingState, makeGroup, openState, toVerify, verifyingState } from "./make-group.ts";
+import { closed, closingState, makeGroup, openState, toVerify, verifyingState } from "./make-group.ts";
 import {
   isSuspect,
   isToSeparate,
@@ -42,7 +42,7 @@ export function takeStored(draft: Draft, group: Group, report: Report<"stored">)
 
 /** The rows are in the table: the group's receipts, and what late rings it came by. */
 export function close(draft: Draft, group: Group, payloads: readonly StoredPayload[]): Group {
-  const { now } = draft;
+  const { now, settings } = draft;
   const ttl = draft.head.table.measure?.ttl;
   const oldestDay = ttl === undefined ? null : oldestDayOf(ttl, now);
   const receipts = planReceipts(group, payloads, oldestDay);
@@ -53,13 +53,15 @@ export function close(draft: Draft, group: Group, payloads: readonly StoredPaylo
       : [],
   );
   if (late.length > 0) {
-    draft.head = { ...draft.head, pendingRescues: [...draft.head.pendingRescues, ...late] };
+    // The oldest are kept: they show that doorbells are lost, and a backlog of others says no more.
+    const pendingRescues = [...draft.head.pendingRescues, ...late].slice(0, settings.pendingRescuesMax);
+    draft.head = { ...draft.head, pendingRescues };
   }
   // An attempt that ended unknown may have stored rows and not their view's: this group's, or those of the days that a
   // payload had before.
   const completeView = group.unclean || group.payloads.some(({ only }) => only !== null);
   const state = closingState(receipts, ended, completeView);
-  return draft.change({ ...group, failures: 0, due: now, state });
+  return draft.change({ ...group, ...closed(group.payloads), failures: 0, due: now, state });
 }
 
 export function takeFailure(

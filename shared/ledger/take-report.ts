@@ -3,18 +3,21 @@
  * take-evidence.ts).
  */
 import { assert, unreachable } from "../assert.ts";
+import { limits } from "../limits.ts";
 import { cameBack } from "./breaker.ts";
 import type { Draft } from "./draft.ts";
 import { type AttemptReport, dueNever, type Group, type GroupState, type GroupTask } from "./group.ts";
 import { handOutAgain, later } from "./hand-out.ts";
 import { afterLook } from "./known-table.ts";
 import { toVerify } from "./make-group.ts";
+import { shortText } from "./short-text.ts";
 import { takeCount } from "./take-count.ts";
 import { takeBrokenVerify, takeVerified } from "./take-evidence.ts";
 import { takeFailure, takeStored, takeUnreadable } from "./take-insert.ts";
 
-export function takeReport(draft: Draft, group: Group, report: AttemptReport): GroupTask | null {
+export function takeReport(draft: Draft, group: Group, told: AttemptReport): GroupTask | null {
   const { now } = draft;
+  const report = "reason" in told ? { ...told, reason: shortText(told.reason, limits.reasonBytesMax) } : told;
   const { state } = group;
   const isInsert = state.at === "open" && state.out === "insert";
   if (isInsert) {
@@ -75,10 +78,7 @@ export function takeReport(draft: Draft, group: Group, report: AttemptReport): G
       return null;
     case "kept": {
       assert(state.at === "clearing", "only a deletion is reported as kept");
-      const found = state.found.map((one) => ({
-        ...one,
-        reason: `${one.reason}; R2 has no object to rewrite it from`,
-      }));
+      const found = state.found.map((one) => ({ ...one, reason: withNoObject(one.reason) }));
       draft.change({ ...group, due: dueNever, state: { at: "held", lease: null, found } });
       return null;
     }
@@ -101,6 +101,15 @@ function noteEvidence(draft: Draft, report: AttemptReport): void {
       draft.head = { ...draft.head, noEvidence: null };
     }
   } else if (report.kind === "retry" && report.noEvidence === true) {
-    draft.head = { ...draft.head, noEvidence: { since: before?.since ?? draft.now, reason: report.reason } };
+    const reason = shortText(report.reason, limits.reasonBytesMax);
+    draft.head = { ...draft.head, noEvidence: { since: before?.since ?? draft.now, reason } };
   }
 }
+
+/** Said once, however often somebody asks. */
+function withNoObject(reason: string): string {
+  const why = reason.endsWith(noObject) ? reason.slice(0, -noObject.length) : reason;
+  return `${shortText(why, limits.reasonBytesMax - noObject.length)}${noObject}`;
+}
+
+const noObject = "; R2 has no object to rewrite it from";

@@ -4,11 +4,13 @@
  * INSERT of the id can be running, and while nobody else may insert the id.
  */
 import { assert } from "../assert.ts";
+import { limits } from "../limits.ts";
 import type { PayloadKey } from "../payload-key.ts";
 import { endOfRows } from "./expiry.ts";
 import type { DayRows, Evidence, GroupId, GroupPayload, Receipt, StoredPayload } from "./group.ts";
 import { mayStoreAgain } from "./head.ts";
 import { blankReceipt, deadReceipts, keysOf, sumOf } from "./receipts.ts";
+import { shortText } from "./short-text.ts";
 
 export type Verdict =
   /** Nothing is to be inserted: write these receipts (perhaps none), remember the id. */
@@ -18,6 +20,8 @@ export type Verdict =
       /** The key that the id is remembered by, and how. */
       readonly key: PayloadKey;
       readonly outcome: "stored" | "dead" | "erased";
+      /** Not all of its keys are erased yet, and why they are to be: it is looked at once more. */
+      readonly erase: string | null;
       /** Its rows were found in the table, so its view may need to be completed. */
       readonly found: boolean;
       /** A bell for rows that somebody removed. */
@@ -41,6 +45,7 @@ export interface VerifyFacts {
   readonly isBlind: boolean;
   /** Days before are outside the table's TTL: not expected, not counted. */
   readonly oldestDay: number;
+  readonly erasedKeysMax: number;
 }
 
 /** What the receipts claim of a payload, and a receipt to be completed by what it says. */
@@ -117,7 +122,7 @@ function spansOf({ payload, rows, evidence }: Pick<VerifyFacts, "payload" | "row
 }
 
 function end(outcome: Ended["outcome"], key: PayloadKey, receipts: readonly Receipt[]): Ended {
-  return { kind: "end", receipts, key, outcome, found: false, lateBell: false };
+  return { kind: "end", receipts, key, outcome, erase: null, found: false, lateBell: false };
 }
 
 /**
@@ -125,18 +130,25 @@ function end(outcome: Ended["outcome"], key: PayloadKey, receipts: readonly Rece
  * receipt `erased` each, and the deletions follow the receipts. When B's event comes late, rows and object are gone
  * and both keys have their receipts: nothing is owed.
  */
-function erasedVerdict({ payload, evidence }: VerifyFacts, { keys, byKey, erased, blank }: Claims): Ended {
-  const reason = payload.erase ?? erased?.reason ?? "";
+function erasedVerdict(
+  { payload, evidence, erasedKeysMax }: VerifyFacts,
+  { keys, byKey, erased, blank }: Claims,
+): Ended {
+  const reason = shortText(payload.erase ?? erased?.reason ?? "", limits.reasonBytesMax);
   // Rows or an object are left where whoever erased it was stopped behind the receipts, and nobody knows of it any
   // more: then all of it is erased once more, for the deletions follow the receipts.
   const isGone = evidence.rowsByDay.length === 0 && evidence.object === null;
   const every = new Set(isGone && payload.erase === null ? keys : [...keys, ...byKey.keys()]);
-  const owed = [...every].filter((key) => !isGone || byKey.get(key)?.outcome !== "erased");
-  return end(
-    "erased",
-    erased?.key ?? payload.key,
-    owed.map((key) => ({ ...blank, key, outcome: "erased", reason })),
-  );
+  const isErased = (key: PayloadKey): boolean => byKey.get(key)?.outcome === "erased";
+  const owed = [...every].filter((key) => !isGone || !isErased(key));
+  // As many as a group has room for. The object that was found goes first, then keys without such a receipt: each look
+  // leaves less to the next.
+  const rank = (key: PayloadKey): number => (key === evidence.object?.key ? 0 : isErased(key) ? 2 : 1);
+  const together =
+    owed.length <= erasedKeysMax ? owed : owed.toSorted((a, b) => rank(a) - rank(b)).slice(0, erasedKeysMax);
+  const receipts = together.map((key) => ({ ...blank, key, outcome: "erased", reason }) as const);
+  const erase = together.length < owed.length ? reason : null;
+  return { ...end("erased", erased?.key ?? payload.key, receipts), erase };
 }
 
 /**
@@ -231,7 +243,10 @@ function absentVerdict(facts: VerifyFacts, claims: Claims, { whole, expected, by
     payload: {
       ...payload,
       key: object.key,
-      duplicateKeys: keys.filter((key) => key !== object.key),
+      // No more than it had, or one: a key that goes is brought its receipt by the reconciler.
+      duplicateKeys: keys
+        .filter((key) => key !== object.key)
+        .slice(0, Math.max(1, payload.duplicateKeys.length)),
       only: missing.length === whole.length ? null : { days: missing, whole },
     },
   };

@@ -52,7 +52,7 @@ export interface LedgerView {
   /** Where these ids are; an id that waits or is unknown is left out. */
   places(ids: readonly PayloadId[]): ReadonlyMap<PayloadId, Place>;
   group(id: GroupId): Group | undefined;
-  /** Groups of a queue with `due` at or before `now`, the longest due first, ties by id; at most `atMost`. */
+  /** Groups of a queue with `due` at or before `now`, the longest due first, ties by id; at most `atMost`, fewer where they are large. */
   groupsDue(queue: DueQueue, now: number, atMost: number): readonly Group[];
   /** The earliest `due` of a queue's groups. */
   nextDue(queue: DueQueue): number | undefined;

@@ -2,6 +2,7 @@
  * What the ingress must know of a body before it answers: whether it is OTLP, how many spans are accepted, which are
  * refused and why, and how many bytes of rows it can become. It builds nothing and copies nothing.
  */
+import { DayCount } from "../rows/day-count.ts";
 import { type AttributeScan, entrySize } from "./attribute-scan.ts";
 import { EventScan } from "./event-scan.ts";
 import { LinkScan } from "./link-scan.ts";
@@ -45,6 +46,8 @@ export interface Inspection {
   readonly attributes: number;
   /** Undefined where no span is accepted. */
   readonly largestSpan: LargestSpan | undefined;
+  /** The first UTC day on which a span begins, in days since the epoch. 0: there is no span. */
+  readonly oldestDay: number;
   /** What is changed before it is stored. */
   readonly repairs: Readonly<Repairs>;
 }
@@ -85,6 +88,7 @@ class Inspector implements TraceVisitor {
   #largestAttributes = 0;
   /** Its resource, scope and span. */
   #largestAt = [0, 0, 0];
+  #days = new DayCount();
   readonly #values = new ValueCheck();
   readonly #event = new EventScan();
   readonly #link = new LinkScan();
@@ -103,6 +107,7 @@ class Inspector implements TraceVisitor {
     this.repeatedBytes = 0;
     this.attributes = 0;
     this.#largestBytes = 0;
+    this.#days = new DayCount();
     this.#values.nested = 0;
     this.#values.numbers = 0;
   }
@@ -117,6 +122,10 @@ class Inspector implements TraceVisitor {
   get repairs(): Pick<Repairs, "nested" | "numbers"> {
     const { nested, numbers } = this.#values;
     return { nested, numbers };
+  }
+
+  get oldestDay(): number {
+    return this.spans === 0 ? 0 : Math.min(...this.#days.byDay().keys());
   }
 
   enterResource(walk: TraceWalk): void {
@@ -138,6 +147,7 @@ class Inspector implements TraceVisitor {
   span(walk: TraceWalk): void {
     const { bytes, view, span } = walk;
     this.spans++;
+    this.#days.add(view, span.startTimeAt);
     checkText(bytes, view, span.traceStateAt, span.traceStateAt + span.traceStateLength);
     checkText(bytes, view, span.nameAt, span.nameAt + span.nameLength);
     checkText(bytes, view, span.statusMessageAt, span.statusMessageAt + span.statusMessageLength);
@@ -283,8 +293,16 @@ export function inspectTraces(body: Uint8Array, bounds: SpanBounds): Inspection 
   } finally {
     inspector.trim();
   }
-  const { spans, rejectedSpans, sampledSpans, rejections, outputBytes, repeatedBytes, attributes } =
-    inspector;
+  const {
+    spans,
+    rejectedSpans,
+    sampledSpans,
+    rejections,
+    outputBytes,
+    repeatedBytes,
+    attributes,
+    oldestDay,
+  } = inspector;
   return {
     spans,
     rejectedSpans,
@@ -294,6 +312,7 @@ export function inspectTraces(body: Uint8Array, bounds: SpanBounds): Inspection 
     repeatedBytes,
     attributes,
     largestSpan: inspector.largestSpan,
+    oldestDay,
     repairs: { ...walk.repairs, ...inspector.repairs },
   };
 }

@@ -102,6 +102,9 @@ function* deletable(
   // Its hour was audited days ago: what the table has lost since is missed here, while the object is still there.
   const missing: PayloadKey[] = [];
   for (const id of left) {
+    if (run.budget.isUsedUp) {
+      break; // looked at by the next round
+    }
     const ofId = others.get(id) ?? [];
     const verdict = yield* auditId(ofId, rowsOf(id), oldestDay, run);
     const [claimed] = ofId.filter(({ outcome }) => outcome === "stored");

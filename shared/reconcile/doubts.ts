@@ -61,7 +61,7 @@ export function* resolveDoubts(book: MinuteBook, run: Run): CronWork<MinuteBook>
   for (const doubt of book.doubts) {
     const waits = doubt.kind === "page" && doubt.toldAt > 0 && isMending;
     isMending ||= doubt.kind === "page" && doubt.toldAt > 0;
-    if (doubt.dueAt > now || left === 0 || waits) {
+    if (doubt.dueAt > now || left === 0 || waits || run.budget.isUsedUp) {
       doubts.push(doubt);
       continue;
     }

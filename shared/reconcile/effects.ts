@@ -10,15 +10,14 @@ import type { TableTtl } from "../clickhouse/ttl.ts";
 import type { TableFacts } from "../delivery/effects.ts";
 import { type Ask, askEffect, type Performer, type Work } from "../effect.ts";
 import type { DayRows, Receipt, TableMeasure } from "../ledger/group.ts";
-import type { Doorbell } from "../messages.ts";
+import type { BareDoorbell } from "../messages.ts";
 import type { PayloadOutcome } from "../outcome.ts";
 import type { PayloadId, PayloadKey } from "../payload-key.ts";
 import type { MinuteBook } from "./minute-book.ts";
 
-/** A payload as R2 lists it. The doorbell's cause is `reconcile`. */
+/** A payload as R2 lists it: with metadata R2 lists a tenth. Whoever takes its doorbell looks for the rest. */
 export interface Listed {
   readonly key: PayloadKey;
-  readonly doorbell: Doorbell;
 }
 
 export interface KeyOutcome {
@@ -33,6 +32,8 @@ export interface DatedReceipt extends Receipt {
 
 /** What the receipts say of one minute and tenant. The checksum is that of `keyChecksum` over all keys. */
 export interface MinuteTally {
+  /** ms since the epoch */
+  readonly minute: number;
   readonly tenant: string;
   readonly accepted: number;
   readonly stored: number;
@@ -46,9 +47,8 @@ export interface MinuteTally {
   readonly checksum: bigint;
 }
 
-/** A row of `headrace_minutes`. `minute`: ms since the epoch. */
+/** A row of `headrace_minutes`. */
 export interface MinuteRow extends MinuteTally {
-  readonly minute: number;
   readonly sealed: boolean;
 }
 
@@ -161,14 +161,14 @@ export interface CronEffects {
       readonly witness: TableWitness | null;
     };
   };
-  /** What the receipts of a minute add up to, by tenant. Asks: the minute's start, ms since the epoch. */
-  readonly tally: { readonly asks: number; readonly answers: readonly MinuteTally[] };
+  /** What the receipts of minutes add up to, by minute and tenant. Asks: the minutes' starts, ms since the epoch. */
+  readonly tally: { readonly asks: readonly number[]; readonly answers: readonly MinuteTally[] };
   /** The objects that are there of these keys. */
   readonly find: { readonly asks: readonly PayloadKey[]; readonly answers: readonly Listed[] };
   /** Those of these keys that have a dead letter's record in R2. Ascending keys. */
   readonly deadLetters: { readonly asks: readonly PayloadKey[]; readonly answers: readonly PayloadKey[] };
   /** Sends these doorbells to queue `ring`. */
-  readonly ring: { readonly asks: readonly Doorbell[]; readonly answers: null };
+  readonly ring: { readonly asks: readonly BareDoorbell[]; readonly answers: null };
   /** Write these rows, the minutes' first. */
   readonly record: {
     readonly asks: { readonly minutes: readonly MinuteRow[]; readonly watermark: WatermarkRow };

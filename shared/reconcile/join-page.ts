@@ -30,7 +30,9 @@ export function* joinPage(objects: readonly Listed[], receiptsFrom: number): Cro
   const free = pending.filter((_, index) => held[index] !== true);
   // A group may have finished between the two questions: the receipts are read once more before anything is rung.
   const lost = new Set(yield* notEnded(free));
-  const doorbells = objects.filter(({ key }) => lost.has(key)).map(({ doorbell }) => doorbell);
+  const doorbells = objects
+    .filter(({ key }) => lost.has(key))
+    .map(({ key }) => ({ v: 1, key, cause: "reconcile" }) as const);
   if (doorbells.length > 0) {
     yield* ask("ring", doorbells);
   }

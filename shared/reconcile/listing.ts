@@ -1,4 +1,5 @@
 /** Pages of R2's listing, each fetched once and used until its last key: a page can span many small minutes. */
+import type { Budget } from "./budget.ts";
 import { ask, type CronWork, type Listed, type ListedPage } from "./effects.ts";
 
 export interface Page {
@@ -11,23 +12,29 @@ export interface Page {
 }
 
 /**
- * A cursor over the listing with a budget of calls. R2 may answer fewer objects than asked for, or none, while more
+ * A cursor over the listing with a budget of calls, and its stage's of subrequests. R2 may answer fewer objects than
+ * asked for, or none, while more
  * come after; only `cursor: null` is the end.
  */
 export class Listing {
   readonly #pageKeys: number;
+  readonly #budget: Budget;
   #callsLeft: number;
   /** The page at hand holds everything between this text and its `through`. */
   #after = "";
   #page: Page = { objects: [], through: "", more: true };
 
-  constructor(calls: number, pageKeys: number) {
+  constructor(calls: number, pageKeys: number, budget: Budget) {
+    this.#budget = budget;
     this.#callsLeft = calls;
     this.#pageKeys = pageKeys;
   }
 
   /** What comes after this text. Undefined: the budget is used up, and nothing new was seen. */
   *next(after: string): CronWork<Page | undefined> {
+    if (this.#budget.isUsedUp) {
+      return undefined;
+    }
     let through = after;
     if (this.#after <= after) {
       const { objects, more } = this.#page;
@@ -41,7 +48,7 @@ export class Listing {
       through = this.#page.through > after ? this.#page.through : after;
     }
     let cursor: string | null = null;
-    while (this.#callsLeft > 0) {
+    while (this.#callsLeft > 0 && !this.#budget.isUsedUp) {
       this.#callsLeft -= 1;
       const page: ListedPage = yield* ask("list", { after: through, cursor, atMost: this.#pageKeys });
       if (page.through > through) {

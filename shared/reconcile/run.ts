@@ -8,8 +8,11 @@
  */
 
 import { EffectFailed } from "../effect.ts";
+import { shortText } from "../ledger/short-text.ts";
+import { limits } from "../limits.ts";
 import { minuteOfKey, minuteToMs, payloadPrefix } from "../payload-key.ts";
 import { audit } from "./audit.ts";
+import { Budget, within } from "./budget.ts";
 import { deletePayloads } from "./delete-payloads.ts";
 import { resolveDoubts } from "./doubts.ts";
 import { ask, type CronWork, type MinuteRow } from "./effects.ts";
@@ -17,7 +20,15 @@ import { Listing } from "./listing.ts";
 import { type MinuteBook, newBook, startOfMinute, watermarkOf } from "./minute-book.ts";
 import { RowsUnknown } from "./read-rows.ts";
 import type { ReconcileSettings } from "./settings.ts";
-import { type Counts, type Run, ringYoung, walkAgain, walkFresh, walkOpen } from "./walk-minutes.ts";
+import {
+  type Counts,
+  type Run,
+  ringYoung,
+  type Shared,
+  walkAgain,
+  walkFresh,
+  walkOpen,
+} from "./walk-minutes.ts";
 
 export interface ReconcileAsked {
   /** ms since the epoch */
@@ -58,7 +69,7 @@ export function* reconcileRun(
     return null;
   }
   const counts: Counts = { listed: 0, held: 0, rung: 0, sealed: 0 };
-  const run: Run = { now: asked.now, settings, counts, findings: [], table: lease.table };
+  const run: Shared = { now: asked.now, settings, counts, findings: [], table: lease.table };
   try {
     return yield* runStages(lease, asked.everything, run);
   } finally {
@@ -78,15 +89,27 @@ function* giveBack({ run }: Lease): CronWork<void> {
   }
 }
 
-function* runStages(lease: Lease, everything: boolean, run: Run): CronWork<ReconcileReport> {
-  const { now, settings, counts } = run;
+type Stage = keyof ReconcileSettings["subrequests"];
+
+/** A stage, within its budgets. */
+function* stage<T>(
+  name: Stage,
+  shared: Shared,
+  work: (listing: Listing, run: Run) => CronWork<T>,
+): CronWork<T> {
+  const { listCalls, subrequests, pageKeys } = shared.settings;
+  const calls = { ...listCalls, young: listCalls.fresh, audit: 0 };
+  const budget = new Budget(subrequests[name]);
+  return yield* within(budget, work(new Listing(calls[name], pageKeys, budget), { ...shared, budget }));
+}
+
+function* runStages(lease: Lease, everything: boolean, shared: Shared): CronWork<ReconcileReport> {
+  const { now, settings, counts } = shared;
   const kept = lease.book;
-  const calls = settings.listCalls;
-  const listing = (budget: number) => new Listing(budget, settings.pageKeys);
   // A book of before there were doubts has none.
   let book =
     kept === null
-      ? yield* firstBook(now, listing(calls.fresh), settings)
+      ? yield* stage("fresh", shared, (listing) => firstBook(now, listing, settings))
       : { ...kept, doubts: kept.doubts ?? [] };
   let deleted = 0;
   const report = (overtaken: boolean): ReconcileReport => ({
@@ -97,38 +120,45 @@ function* runStages(lease: Lease, everything: boolean, run: Run): CronWork<Recon
     overtaken,
   });
 
-  const fresh = yield* walkFresh(book, listing(calls.fresh), run);
+  const fresh = yield* stage("fresh", shared, (listing, run) => walkFresh(book, listing, run));
   book = fresh.book;
-  if (!(yield* keep(lease, run, book, fresh.rows))) {
+  if (!(yield* keep(lease, shared, book, fresh.rows))) {
     return report(true);
   }
-  const open = yield* walkOpen(book, listing(calls.open), run, everything);
+  const open = yield* stage("open", shared, (listing, run) => walkOpen(book, listing, run, everything));
   book = open.book;
-  if (!(yield* keep(lease, run, book, open.rows))) {
+  if (!(yield* keep(lease, shared, book, open.rows))) {
     return report(true);
   }
   if (everything) {
-    yield* ringYoung(book.from, listing(calls.fresh), run);
+    yield* stage("young", shared, (listing, run) => ringYoung(book.from, listing, run));
   }
-  const again = yield* walkAgain(book, listing(calls.again), run);
+  const again = yield* stage("again", shared, (listing, run) => walkAgain(book, listing, run));
   book = again.book;
-  if (!(yield* keep(lease, run, book, again.rows))) {
+  if (!(yield* keep(lease, shared, book, again.rows))) {
     return report(true);
   }
   let why = yield* orWhy(function* () {
-    book = yield* audit(yield* resolveDoubts(book, run), run);
+    book = yield* stage("audit", shared, (_, run) => auditAfterDoubts(book, run));
   });
-  if (!(yield* keep(lease, run, book, []))) {
+  if (!(yield* keep(lease, shared, book, []))) {
     return report(true);
   }
   let rows: readonly MinuteRow[] = [];
   why ??= yield* orWhy(function* () {
-    const gone = yield* deletePayloads(book, listing(calls.delete), run);
+    const gone = yield* stage("delete", shared, (listing, run) => deletePayloads(book, listing, run));
     ({ deleted, book, rows } = gone);
   });
-  const noEvidence = why === null ? null : { since: book.noEvidence?.since ?? now, reason: why };
+  const noEvidence =
+    why === null
+      ? null
+      : { since: book.noEvidence?.since ?? now, reason: shortText(why, limits.reasonBytesMax) };
   book = { ...book, noEvidence, ranAt: now };
-  return report(!(yield* keep(lease, run, book, rows)));
+  return report(!(yield* keep(lease, shared, book, rows)));
+}
+
+function* auditAfterDoubts(book: MinuteBook, run: Run): CronWork<MinuteBook> {
+  return yield* audit(yield* resolveDoubts(book, run), run);
 }
 
 /** A stage that needs the table's rows. Why they could not be told: then the stage is the next run's. */
@@ -159,7 +189,12 @@ function* firstBook(now: number, listing: Listing, settings: ReconcileSettings):
  * Writes the rows, tells what was found, and then keeps the book: a run that dies in between writes and tells the same
  * again. False: it was overtaken.
  */
-function* keep(lease: Lease, run: Run, book: MinuteBook, minutes: readonly MinuteRow[]): CronWork<boolean> {
+function* keep(
+  lease: Lease,
+  run: Shared,
+  book: MinuteBook,
+  minutes: readonly MinuteRow[],
+): CronWork<boolean> {
   if (minutes.length > 0) {
     const watermark = { watermark: watermarkOf(book), openMinutes: book.open.length };
     yield* ask("record", { minutes, watermark });
@@ -168,7 +203,7 @@ function* keep(lease: Lease, run: Run, book: MinuteBook, minutes: readonly Minut
   return yield* ask("save", { run: lease.run, book });
 }
 
-function* tellFindings({ findings }: Run): CronWork<void> {
+function* tellFindings({ findings }: Shared): CronWork<void> {
   if (findings.length > 0) {
     yield* ask("tell", findings.splice(0));
   }

@@ -23,6 +23,9 @@ export interface ReconcileSettings {
   readonly doubtsMax: number;
   readonly doubtsARun: number;
   readonly doubtTriesMax: number;
+  /** Minutes that are open at once, and those that are listed once more: the book is one row of the ledger. */
+  readonly openMax: number;
+  readonly againMax: number;
   /** Keys of one id that are looked for in R2. */
   readonly headsMax: number;
   /** Payloads are deleted this long after their arrival, at the earliest. */
@@ -40,6 +43,15 @@ export interface ReconcileSettings {
     readonly fresh: number;
     readonly open: number;
     readonly again: number;
+    readonly delete: number;
+  };
+  /** Subrequests that each stage may use; `audit` with the doubts. */
+  readonly subrequests: {
+    readonly fresh: number;
+    readonly open: number;
+    readonly young: number;
+    readonly again: number;
+    readonly audit: number;
     readonly delete: number;
   };
   /** Objects of one list call. */
@@ -61,6 +73,8 @@ export const reconcileSettings: ReconcileSettings = checkReconcileSettings({
   doubtsMax: limits.auditDoubtsMax,
   doubtsARun: limits.auditDoubtsARun,
   doubtTriesMax: limits.auditDoubtTriesMax,
+  openMax: limits.openMinutesMax,
+  againMax: limits.againMinutesMax,
   headsMax: limits.auditHeadsMax,
   retentionMs: limits.payloadRetentionMs,
   receiptAgeMs: limits.deleteReceiptAgeMs,
@@ -69,6 +83,7 @@ export const reconcileSettings: ReconcileSettings = checkReconcileSettings({
   deleteEveryMs: limits.deleteEveryMs,
   leaseMs: limits.reconcileLeaseMs,
   listCalls: limits.reconcileListCalls,
+  subrequests: limits.reconcileSubrequests,
   pageKeys: limits.r2ListKeysMax,
   auditPages: limits.auditPagesMax,
 });

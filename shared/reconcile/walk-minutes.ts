@@ -5,18 +5,13 @@
 import { assert } from "../assert.ts";
 import { limits } from "../limits.ts";
 import { idOfKey, minuteOfKey, minuteToMs, type PayloadKey, tenantOfKey } from "../payload-key.ts";
-import {
-  ask,
-  type CronWork,
-  type Listed,
-  type MinuteRow,
-  type MinuteTally,
-  type ReconcileFinding,
-} from "./effects.ts";
+import type { Budget } from "./budget.ts";
+import { ask, type CronWork, type Listed, type MinuteRow, type ReconcileFinding } from "./effects.ts";
 import { keyChecksum } from "./join.ts";
 import { joinPage } from "./join-page.ts";
 import type { Listing } from "./listing.ts";
 import {
+  type AgainMinute,
   beforeMinute,
   isOpen,
   MINUTE_MS,
@@ -39,7 +34,7 @@ export interface Counts {
 }
 
 /** What the stages of a run share. The counts are its only part that changes. */
-export interface Run {
+export interface Shared {
   /** ms since the epoch; one for the whole run. */
   readonly now: number;
   readonly settings: ReconcileSettings;
@@ -48,6 +43,11 @@ export interface Run {
   readonly findings: ReconcileFinding[];
   /** The identity of the table that the ledger knows; null: none yet. */
   readonly table: string | null;
+}
+
+/** A run, as one of its stages has it. */
+export interface Run extends Shared {
+  readonly budget: Budget;
 }
 
 export interface Walked {
@@ -63,7 +63,8 @@ export function* walkFresh(book: MinuteBook, listing: Listing, run: Run): CronWo
   const end = startOfMinute(run.now - run.settings.ageMs);
   const rows: MinuteRow[] = [];
   let now = book;
-  while (now.from < end) {
+  // One more open minute at most comes of each step. Where there is no room, the watermark waits for days already.
+  while (now.from < end && now.open.length < run.settings.openMax) {
     const page = yield* listing.next(beforeMinute(now.from));
     if (page === undefined) {
       break;
@@ -152,7 +153,7 @@ function* settle(one: OpenMinute, book: MinuteBook, run: Run): CronWork<Walked> 
   if (one.pending > 0) {
     return { book: stillOpen(one, book, run), rows: [] };
   }
-  const tenants = yield* ask("tally", one.minute);
+  const tenants = yield* ask("tally", [one.minute]);
   const accepted = tenants.reduce((sum, tally) => sum + tally.accepted, 0);
   const checksum = BigInt.asUintN(
     64,
@@ -168,9 +169,15 @@ function* settle(one: OpenMinute, book: MinuteBook, run: Run): CronWork<Walked> 
   // Sealed a day late: the second listing has passed it, so it is listed again on its own.
   const isPassed = beforeMinute(one.minute) <= book.againAfter;
   return {
-    book: isPassed ? { ...sealed, again: [...sealed.again, again] } : sealed,
-    rows: rowsOf(one.minute, tenants, true),
+    book: isPassed ? withAgain(sealed, again, run.settings.againMax) : sealed,
+    rows: tenants.map((tally) => ({ ...tally, sealed: true })),
   };
+}
+
+/** The book with this minute to be listed once more; without it where there is no room: its deletion lists it too. */
+function withAgain(book: MinuteBook, one: AgainMinute, atMost: number): MinuteBook {
+  const again = book.again.filter(({ minute }) => minute !== one.minute);
+  return again.length < atMost ? { ...book, again: [...again, one] } : book;
 }
 
 function stillOpen(one: OpenMinute, book: MinuteBook, { now, settings }: Run): MinuteBook {
@@ -178,10 +185,6 @@ function stillOpen(one: OpenMinute, book: MinuteBook, { now, settings }: Run): M
   const { listed, checksum, pending, example } = one;
   const seen = { listed, checksum, pending, example };
   return withOpen(book, { ...opened(one.minute, now), ...seen, tries: one.tries + 1, dueAt: now + wait });
-}
-
-function rowsOf(minute: number, tenants: readonly MinuteTally[], sealed: boolean): readonly MinuteRow[] {
-  return tenants.map((tally) => ({ ...tally, minute, sealed }));
 }
 
 /**
@@ -239,7 +242,8 @@ function* listAgain(
   let after = start;
   const rows: MinuteRow[] = [];
   while (after < before) {
-    const page = yield* listing.next(after);
+    // Without room for one more open minute it goes on where it is, later.
+    const page = now.open.length < run.settings.openMax ? yield* listing.next(after) : undefined;
     if (page === undefined) {
       return { book: now, rows, after };
     }
@@ -260,17 +264,16 @@ export function* findLate(book: MinuteBook, objects: readonly Listed[], run: Run
   run.counts.held += held;
   run.counts.rung += rung;
   let now = yield* tellExpired(book, expired, run);
-  const rows: MinuteRow[] = [];
+  const minutes: number[] = [];
   for (const key of pending) {
     const minute = minuteOf(key);
-    if (isOpen(now, minute)) {
-      continue;
+    if (isOpen(now, minute) || now.open.length >= run.settings.openMax) {
+      continue; // it was rung all the same, and its minute is opened when its deletion finds it without receipt
     }
     assert(minute < now.from, "a sealed minute is behind the first walk");
     now = withOpen(now, { ...opened(minute, run.now), pending: 1, example: key });
     now = { ...now, newest: Math.max(now.newest, minute) };
-    const tenants = yield* ask("tally", minute);
-    rows.push(...rowsOf(minute, tenants, false));
+    minutes.push(minute);
     run.findings.push({
       kind: "late_put",
       subject: key,
@@ -281,7 +284,11 @@ export function* findLate(book: MinuteBook, objects: readonly Listed[], run: Run
         "This payload has no receipt, and its minute had been sealed: its put landed after the seal, or the receipt was lost. It was rung; the minute is open again until it has ended.",
     });
   }
-  return { book: now, rows };
+  if (minutes.length === 0) {
+    return { book: now, rows: [] };
+  }
+  const tenants = yield* ask("tally", minutes);
+  return { book: now, rows: tenants.map((tally) => ({ ...tally, sealed: false })) };
 }
 
 function receiptsFrom({ now, settings }: Run): number {

@@ -36,7 +36,8 @@ test("an erasure of 501 keys deletes their objects in calls that R2 takes", asyn
       return null;
     },
   };
-  const context = { now: () => 0, codecVersion: 1, deleteKeysMax: limits.r2DeleteKeysMax };
+  const { r2DeleteKeysMax: deleteKeysMax, verifyLookupsMax } = limits;
+  const context = { now: () => 0, codecVersion: 1, deleteKeysMax, verifyLookupsMax };
   await perform(writeReceipts(task, context), effects as never);
   expect(deleted.map((keys) => keys.length)).toEqual([500, 1]);
   expect(deleted.flat()).toEqual(receipts.map(({ key }) => key));

@@ -18,6 +18,8 @@ import { codecVersion, doorbell, knownTable, storedReport, TestLedger } from "..
 /** What the server of the tests' ledger's table says of itself. */
 const witness = { table: knownTable, server: "one", behind: "", replicas: 1 };
 
+const manyLookups = { now: () => 0, codecVersion, deleteKeysMax: 1000, verifyLookupsMax: 1000 };
+
 test("no statement of an attempt begins at its deadline or later", () => {
   const ledger = new TestLedger();
   ledger.claim({ n: 1 });
@@ -56,7 +58,7 @@ test("an attempt whose lease ran out while its block was built sends nothing", a
   }
   const { payloads } = storedReport(task);
   const built = { buildBlock: async () => ({ kind: "built" as const, rows: 10, payloads }) };
-  const context = { now: () => task.deadline, codecVersion, deleteKeysMax: 1000 };
+  const context = { now: () => task.deadline, codecVersion, deleteKeysMax: 1000, verifyLookupsMax: 1000 };
   const { asked, ended } = await askedBy(insertGroup(task, context), built);
   expect(asked).toEqual(["buildBlock"]);
   expect(ended).toMatchObject({ kind: "retry", passes: true });
@@ -71,7 +73,7 @@ test("a DELETE whose lease ran out is not begun", async () => {
     payloads: [{ key: doorbell({ n: 1 }).key, duplicateKeys: [] }],
   } as unknown as Parameters<typeof clearRows>[0];
   const performer = { readReceipts: async () => [[]], hasObject: async () => true, clearRows: nothing };
-  const at = (now: number) => ({ now: () => now, codecVersion, deleteKeysMax: 1000 });
+  const at = (now: number) => ({ now: () => now, codecVersion, deleteKeysMax: 1000, verifyLookupsMax: 1000 });
   const late = await askedBy(clearRows(task, at(1000)), performer);
   expect(late.asked).toEqual(["readReceipts", "hasObject"]);
   expect(late.ended).toMatchObject({ kind: "retry" });
@@ -94,10 +96,10 @@ test("VERIFY ends what runs before it reads anything, and says that something ra
     countRows: async ({ ids }) => ({ rows: ids.map(() => []), witness }),
     readObject: async () => null,
   };
-  const running = await askedBy(verifyGroup(task), performer);
+  const running = await askedBy(verifyGroup(task, manyLookups), performer);
   expect(running.asked.slice(0, 2)).toEqual(["findRunning", "killRunning"]);
   expect(running.ended).toMatchObject({ kind: "verified", running: true });
-  const alone = await askedBy(verifyGroup(task), {
+  const alone = await askedBy(verifyGroup(task, manyLookups), {
     ...performer,
     findRunning: async () => ({ running: false, servers: 1, witness }),
   });
@@ -121,7 +123,7 @@ test("an erasure is receipts, then rows, then objects: whoever stops in between 
   if (task?.step !== "receipts") {
     throw new Error(`receipts were expected, not ${task?.step}`);
   }
-  const context = { now: () => ledger.now, codecVersion, deleteKeysMax: 1000 };
+  const context = { now: () => ledger.now, codecVersion, deleteKeysMax: 1000, verifyLookupsMax: 1000 };
   const { asked } = await askedBy(writeReceipts(task, context), {
     completeView: nothing,
     writeReceipts: nothing,
@@ -169,6 +171,7 @@ function reportOfInsert(
     now: () => task.deadline - 1,
     codecVersion,
     deleteKeysMax: 1000,
+    verifyLookupsMax: 1000,
   });
   expect(work.next().value).toMatchObject({ name: "buildBlock" });
   expect(
@@ -253,7 +256,7 @@ async function objectVerified(
       return { spans: rows, rejectedSpans: 0, bytes: 100, rowsByDay: [{ day, rows }] };
     },
   };
-  const report = await perform(verifyGroup(task), performer as DeliveryPerformer);
+  const report = await perform(verifyGroup(task, manyLookups), performer as DeliveryPerformer);
   return report.kind === "verified" ? report.payloads[0]?.object?.key : undefined;
 }
 
@@ -300,7 +303,7 @@ describe("counting", () => {
     ledger.claim({ n: 1 });
     const { group, attempt, deadline, payloads } = ledger.takeRung();
     const base = { group, attempt, deadline, payloads, table };
-    return await askedBy(verifyGroup({ ...base, step: "verify", rows: null, isBlind: false }), {
+    return await askedBy(verifyGroup({ ...base, step: "verify", rows: null, isBlind: false }, manyLookups), {
       killRunning: nothing,
       readReceipts: async () => [[]],
       ...performer,

@@ -51,6 +51,7 @@ function verdict(seen: Seen): Verdict {
     group,
     isBlind: false,
     attempted: seen.attempted ?? false,
+    erasedKeysMax: 500,
     oldestDay: seen.oldestDay ?? 0,
   });
 }

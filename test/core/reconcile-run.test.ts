@@ -42,7 +42,8 @@ describe("sealing", () => {
     for (let minute = 24 * 60 - 10; minute >= 6; minute--) {
       world.stored(minutesAgo(minute), minute);
     }
-    const settings = { listCalls: { fresh: 3, open: 1, again: 1, delete: 1 }, pageKeys: 50 };
+    const subrequests = { ...reconcileSettings.subrequests, fresh: 1000 };
+    const settings = { listCalls: { fresh: 3, open: 1, again: 1, delete: 1 }, pageKeys: 50, subrequests };
     let runs = 0;
     for (let now = noon; watermarkOf(world.book ?? never()) < noon - 5 * minuteMs; now += 100) {
       world.run(now, settings);

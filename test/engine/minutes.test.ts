@@ -101,6 +101,7 @@ test("a minute is counted by tenant, with the checksum that the listing's keys h
     const own = inMinute.filter(({ key }) => key.split("/")[4] === tenant);
     const count = (outcome: PayloadOutcome) => own.filter((one) => one.outcome === outcome).length;
     return {
+      minuteStart: minute / 1000,
       tenant,
       accepted: own.length,
       stored: count("stored"),
@@ -114,7 +115,10 @@ test("a minute is counted by tenant, with the checksum that the listing's keys h
       checksum: keyChecksum(own.map(({ key }) => idOfKey(key))).toString(),
     };
   });
-  expect(await rows(tallyQuery(clickHouse.settings, minute))).toEqual(expected);
+  expect(await rows(tallyQuery(clickHouse.settings, [minute]))).toEqual(expected);
+  const three = await rows(tallyQuery(clickHouse.settings, [minute - 60_000, minute, minute + 60_000]));
+  expect(three).toEqual(expect.arrayContaining(expected));
+  expect(three).not.toEqual(expected);
 });
 
 test("keys are answered with how they ended, in the listing's order", async () => {

@@ -29,6 +29,8 @@ export type Invariant =
   | "I11"
   | "I12"
   | "seal"
+  | "row"
+  | "subrequests"
   | "assertion";
 
 /** An invariant does not hold. */
@@ -68,6 +70,14 @@ export class Checker {
     if (seen.ledger !== ledger.version) {
       seen.ledger = ledger.version;
       this.#inOneGroup();
+    }
+    const [refused] = witness.refusedRows;
+    if (refused !== undefined) {
+      throw new Violation("row", `the ledger's store refused a row, ${refused}`);
+    }
+    const [exhausted] = witness.exhausted;
+    if (exhausted !== undefined) {
+      throw new Violation("subrequests", `an invocation used up its subrequests, ${exhausted}`);
     }
     for (; seen.inserts < witness.inserts.length; seen.inserts++) {
       this.#insertIsLawful(seen.inserts);

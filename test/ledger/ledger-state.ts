@@ -5,6 +5,7 @@
 import { assert, unreachable } from "../../shared/assert.ts";
 import { type DueQueue, dueNever, dueQueueOf, type Group, type GroupId } from "../../shared/ledger/group.ts";
 import type { Head } from "../../shared/ledger/head.ts";
+import { groupToRow, waitingToRow } from "../../shared/ledger/rows.ts";
 import {
   type Change,
   type LedgerView,
@@ -14,13 +15,22 @@ import {
 } from "../../shared/ledger/view.ts";
 import { idOfKey, minuteOfKey, type PayloadId } from "../../shared/payload-key.ts";
 
+/** A row is larger than the store takes: nothing was applied. */
+export class RowTooLarge extends Error {}
+
 export class LedgerState implements LedgerView {
+  readonly #rowBytesMax: Readonly<Record<"head" | "group", number>> | null;
   #head: Head | null = null;
   #waiting: Waiting = nothingWaits;
   readonly #groups = new Map<GroupId, Group>();
   readonly #places = new Map<PayloadId, Place>();
   /** When groups ended whose ids are still remembered. */
   #ends: number[] = [];
+
+  /** `rowBytesMax`: as a Durable Object's SQLite does, it takes no larger row. Null: any. */
+  constructor(rowBytesMax: Readonly<Record<"head" | "group", number>> | null = null) {
+    this.#rowBytesMax = rowBytesMax;
+  }
 
   get head(): Head | null {
     return this.#head;
@@ -90,7 +100,7 @@ export class LedgerState implements LedgerView {
 
   /** A state that is equal now and independent from here on: what a restore goes back to. */
   copy(): LedgerState {
-    const copy = new LedgerState();
+    const copy = new LedgerState(this.#rowBytesMax);
     copy.#head = this.#head;
     copy.#waiting = this.#waiting;
     copy.#ends = [...this.#ends];
@@ -104,6 +114,14 @@ export class LedgerState implements LedgerView {
   }
 
   apply(changes: readonly Change[]): void {
+    if (this.#rowBytesMax !== null) {
+      for (const change of changes) {
+        const row = rowOf(change);
+        if (row.length > this.#rowBytesMax[change.kind === "head" ? "head" : "group"]) {
+          throw new RowTooLarge(`${change.kind}: ${row.length} bytes`);
+        }
+      }
+    }
     for (const change of changes) {
       switch (change.kind) {
         case "head":
@@ -150,5 +168,19 @@ export class LedgerState implements LedgerView {
           unreachable(change);
       }
     }
+  }
+}
+
+/** The text that the change writes into one row: ASCII here. */
+function rowOf(change: Change): string {
+  switch (change.kind) {
+    case "head":
+      return JSON.stringify(change.head);
+    case "waiting":
+      return waitingToRow(change.waiting);
+    case "group":
+      return groupToRow(change.group);
+    default:
+      return "";
   }
 }

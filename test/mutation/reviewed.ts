@@ -44,8 +44,8 @@ export const reviewed: readonly ReviewedMutant[] = [
   {
     name: "an object is looked for under one key only",
     file: "shared/delivery/evidence.ts",
-    find: "new Set([...keys, ...receipts.map((receipt) => receipt.key)])",
-    replace: "new Set([payload.key])",
+    find: "new Set([...stored, key, ...duplicateKeys, ...newest(receipts)])",
+    replace: "new Set([key])",
   },
   {
     name: "an erasure deletes the objects before the rows",

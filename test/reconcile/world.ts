@@ -7,7 +7,7 @@ import type { TableWitness } from "../../shared/clickhouse/table-identity.ts";
 import { type Answered, failure } from "../../shared/effect.ts";
 import type { DayRows, Receipt } from "../../shared/ledger/group.ts";
 import { DAY_MS } from "../../shared/limits.ts";
-import type { Doorbell } from "../../shared/messages.ts";
+import type { BareDoorbell } from "../../shared/messages.ts";
 import type { PayloadOutcome } from "../../shared/outcome.ts";
 import {
   formatPayloadId,
@@ -18,6 +18,7 @@ import {
   type PayloadKey,
   tenantOfKey,
 } from "../../shared/payload-key.ts";
+import { subrequestsOf } from "../../shared/reconcile/budget.ts";
 import type {
   CronEffects,
   CronWork,
@@ -69,7 +70,7 @@ export class ReconcileWorld {
   readonly rows = new Map<PayloadId, readonly DayRows[]>();
   readonly held = new Set<PayloadId>();
   book: MinuteBook | null = null;
-  readonly rung: Doorbell[] = [];
+  readonly rung: BareDoorbell[] = [];
   readonly told: ReconcileFinding[] = [];
   readonly minutes = new Map<string, MinuteRow>();
   watermark: WatermarkRow | null = null;
@@ -84,6 +85,8 @@ export class ReconcileWorld {
   knownTable: string | null = null;
   /** What the server that is asked for rows says of itself. */
   witness: TableWitness = { table: "plain 0 1", server: "one", behind: "", replicas: 1 };
+  /** Subrequests of the last run. */
+  subrequests = 0;
   /** R2 may list fewer than asked, with more to come: metadata counts too. */
   listsAtMost = Number.POSITIVE_INFINITY;
   /** Dead letters' records. */
@@ -139,12 +142,14 @@ export class ReconcileWorld {
   }
 
   #drive<T>(run: CronWork<T>): T {
+    this.subrequests = 0;
     let next = run.next();
     while (next.done !== true) {
       const at = this.effects.length;
       const fails = this.failAt?.effect === at ? this.failAt.when : null;
       const { name, asks } = next.value;
       this.effects.push(name);
+      this.subrequests += subrequestsOf(next.value);
       const answer = fails === "before" ? null : this.#perform(name, asks);
       next = run.next(fails === null && answer !== null ? answer : failure(new Error("made to fail")));
     }
@@ -178,7 +183,7 @@ export class ReconcileWorld {
       const seen = rest.slice(0, Math.min(asked, this.listsAtMost));
       const through = seen.at(-1) ?? after;
       return {
-        objects: seen.filter(isPayloadKey).map((key) => ({ key, doorbell: doorbellOf(key) })),
+        objects: seen.filter(isPayloadKey).map((key) => ({ key })),
         through,
         cursor: rest.length > seen.length ? `cursor ${through}` : null,
       };
@@ -202,9 +207,8 @@ export class ReconcileWorld {
     readTable: () => ({ refusal: "", measure: null, oldestDay: 0, witness: this.witness }),
     readWitness: () => this.witness,
     rows: () => ({ rows: this.rows, witness: this.witness }),
-    tally: (minute) => this.#tally(minute),
-    find: (keys) =>
-      keys.filter((key) => this.objects.has(key)).map((key) => ({ key, doorbell: doorbellOf(key) })),
+    tally: (minutes) => minutes.flatMap((minute) => this.#tally(minute)),
+    find: (keys) => keys.filter((key) => this.objects.has(key)).map((key) => ({ key })),
     deadLetters: (keys) => keys.filter((key) => this.records.has(key)),
     ring: (doorbells) => {
       this.rung.push(...doorbells);
@@ -249,6 +253,7 @@ export class ReconcileWorld {
       const own = receipts.filter(({ key }) => tenantOfKey(key) === tenant);
       const count = (outcome: PayloadOutcome) => own.filter((one) => one.outcome === outcome).length;
       return {
+        minute,
         tenant,
         accepted: own.length,
         stored: count("stored"),
@@ -267,10 +272,6 @@ export class ReconcileWorld {
 
 function sorted(keys: readonly PayloadKey[]): readonly PayloadKey[] {
   return [...keys].sort();
-}
-
-export function doorbellOf(key: PayloadKey): Doorbell {
-  return { v: 1, key, cause: "reconcile", spans: 2, outputBytes: 1000, arrival: minuteOf(key) };
 }
 
 /** Minutes before `noon`, in ms since the epoch, a second into the minute. */

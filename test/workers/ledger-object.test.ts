@@ -169,7 +169,7 @@ describe("the ledger's Durable Object", () => {
       expect(untold).toMatchObject([
         { finding: { kind: "broken_invariant", severity: "page", state: "open" }, channels },
       ]);
-      expect(untold[0]?.finding.message).toContain("a group was written by this class");
+      expect(untold[0]?.finding.message).toContain("a group was written by the ledger");
       await instance.alertsTold(untold, ["log", "table"]);
       vi.setSystemTime(Date.now() + limits.alertBrokenMs);
       expect(await instance.judgeAlerts(nothingLearnt)).toMatchObject([

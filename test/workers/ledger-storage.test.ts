@@ -5,6 +5,7 @@ import type { GroupId } from "../../shared/ledger/group.ts";
 import { nextAlarm, step, tokensNeeded } from "../../shared/ledger/machine.ts";
 import { defaultSettings } from "../../shared/ledger/settings.ts";
 import type { LedgerView } from "../../shared/ledger/view.ts";
+import { limits } from "../../shared/limits.ts";
 import { LedgerStorage } from "../../workers/consumer/ledger-storage.ts";
 import { LedgerState } from "../ledger/ledger-state.ts";
 import { RandomHistory } from "../ledger/random-events.ts";
@@ -80,6 +81,36 @@ describe("the SQLite store", () => {
       expect(() => sqlite.apply([...changes, missing])).toThrow("a group that ends is there");
       expect(sqlite.waiting.payloads).toEqual([]);
       expect(new LedgerStorage(storage).waiting.payloads).toEqual([]);
+    });
+  });
+
+  test("refuses a row that the platform would refuse, and local workerd takes", async () => {
+    await runInDurableObject(env.LEDGER.getByName("wide"), (_, { storage }) => {
+      const sqlite = new LedgerStorage(storage);
+      const note = (length: number) => ({ text: "x".repeat(length) });
+      const around = JSON.stringify(note(0)).length + "broken".length;
+      sqlite.keepNote("broken", note(limits.ledgerRowBytesMax - around));
+      expect(() => sqlite.keepNote("broken", note(limits.ledgerRowBytesMax - around + 1))).toThrow(
+        "a row of the ledger is within what SQLite takes",
+      );
+    });
+  });
+
+  test("reads groups that are large a few at a time", async () => {
+    await runInDurableObject(env.LEDGER.getByName("large"), (_, { storage }) => {
+      const sqlite = new LedgerStorage(storage);
+      const born = { kind: "born", facts: emptyWorld } as const;
+      sqlite.apply(step(sqlite, born, { now: 0, tokens: [], databaseBytes: 0 }, settings).changes);
+      for (let n = 0; n < 10; n++) {
+        const erase = { kind: "erase", payload: doorbell({ n }), reason: "asked for" } as const;
+        const tokens = Array.from({ length: 4 }, (_, i) => tokenAt(n * 4 + i));
+        sqlite.apply(step(sqlite, erase, { now: 0, tokens, databaseBytes: 0 }, settings).changes);
+      }
+      const due = () => sqlite.groupsDue("other", Number.MAX_SAFE_INTEGER, 100).length;
+      expect(due()).toBe(10);
+      const pad = limits.ledgerRowBytesMax - 10_000;
+      storage.sql.exec("UPDATE groups SET doc = json_set(doc, '$.pad', ?)", "x".repeat(pad));
+      expect(due()).toBe(Math.floor(limits.ledgerRowsReadBytesMax / pad));
     });
   });
 

@@ -22,7 +22,7 @@ export async function listDeadLetters({ client }: ClickHouseConnection): Promise
 const keysSchema = v.pipe(
   v.array(v.string()),
   v.minLength(1, "names no key"),
-  v.maxLength(1000, "names over 1000 keys"),
+  v.maxLength(limits.keysAskedMax, `names over ${limits.keysAskedMax} keys`),
 );
 
 /** `POST /api/replay` */
@@ -40,7 +40,11 @@ export const forgetSchema = v.object({
 /** `POST /api/erase`: an erasure stays in the balance, so it says why. */
 export const eraseSchema = v.object({
   keys: keysSchema,
-  reason: v.pipe(v.string(), v.minLength(1, "is empty"), v.maxLength(500, "is over 500 characters")),
+  reason: v.pipe(
+    v.string(),
+    v.minLength(1, "is empty"),
+    v.maxLength(limits.reasonBytesMax, `is over ${limits.reasonBytesMax} characters`),
+  ),
 });
 
 /** `POST /api/resolve`: a payload whose rows are neither none nor all. */

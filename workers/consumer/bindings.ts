@@ -1,10 +1,10 @@
 /** What the consumer may touch: the bindings of `[env.consumer]` in wrangler.toml. */
-import type { Doorbell, GroupBell } from "../../shared/messages.ts";
+import type { BareDoorbell, Doorbell, GroupBell } from "../../shared/messages.ts";
 import type { Ledger } from "./ledger-object.ts";
 
 export interface ConsumerBindings {
   readonly PAYLOADS: R2Bucket;
-  readonly RING: Queue<Doorbell>;
+  readonly RING: Queue<Doorbell | BareDoorbell>;
   readonly GROUP: Queue<GroupBell>;
   readonly LEDGER: DurableObjectNamespace<Ledger>;
   /** A VPC or service binding to ClickHouse; without it the consumer uses `fetch`. */

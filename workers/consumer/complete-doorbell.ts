@@ -1,6 +1,6 @@
 /** Doorbells from what R2 says of an object. */
 import * as v from "valibot";
-import { type Doorbell, payloadMetadataSchema } from "../../shared/messages.ts";
+import { countsOf, type Doorbell, payloadMetadataSchema } from "../../shared/messages.ts";
 import { minuteOfKey, minuteToMs, type PayloadKey } from "../../shared/payload-key.ts";
 
 /**
@@ -23,8 +23,8 @@ export async function completeDoorbell(
  */
 export function doorbellOf(object: R2Object, key: PayloadKey, cause: Doorbell["cause"]): Doorbell {
   const metadata = v.safeParse(payloadMetadataSchema, object.customMetadata);
-  const { spans, outputBytes, arrival } = metadata.success
-    ? metadata.output
+  const counts = metadata.success
+    ? countsOf(metadata.output)
     : { spans: 0, outputBytes: 0, arrival: minuteToMs(minuteOfKey(key)) };
-  return { v: 1, key, cause, spans, outputBytes, arrival };
+  return { v: 1, key, cause, ...counts };
 }

@@ -24,7 +24,7 @@ import {
 import { receiptsQuery } from "../../shared/clickhouse/statements.ts";
 import type { TableMeasure } from "../../shared/ledger/group.ts";
 import { limits } from "../../shared/limits.ts";
-import type { Doorbell } from "../../shared/messages.ts";
+import type { BareDoorbell } from "../../shared/messages.ts";
 import { payloadOutcomes } from "../../shared/outcome.ts";
 import { isPayloadKey, type PayloadKey, payloadPrefix } from "../../shared/payload-key.ts";
 import type {
@@ -37,7 +37,6 @@ import type {
 import type { MinuteBook } from "../../shared/reconcile/minute-book.ts";
 import { writeLog } from "../../shared/write-log.ts";
 import type { ConsumerBindings } from "./bindings.ts";
-import { completeDoorbell, doorbellOf } from "./complete-doorbell.ts";
 import { publishTableLimits } from "./publish-table-limits.ts";
 import { parseReceipts, payloadKeySchema } from "./read-receipts.ts";
 import { countRows, readTable, readWitness } from "./read-table.ts";
@@ -51,9 +50,7 @@ export interface CronLedger {
   judgeAlerts(learnt: LearntFacts): Promise<readonly Untold[]>;
   alertsTold(untold: readonly Untold[], reached: readonly Channel[]): Promise<void>;
   /** Null: another run has the lease, and this one does not take it over. */
-  beginReconcile(
-    takesOver: boolean,
-  ): Promise<{
+  beginReconcile(takesOver: boolean): Promise<{
     readonly run: string;
     readonly book: MinuteBook | null;
     readonly table: string | null;
@@ -124,9 +121,13 @@ export function cronPerformerOf(
       parseReceipts(await read(clickHouse, storedReceiptsQuery(settings, after, before, atMost))),
     holds: async (keys) => await ledger.holds(keys),
     rows: ({ ids, table }) => countRows(clickHouse, ids, table),
-    tally: async (minute) => {
-      const tenants = v.parse(tallySchema, await read(clickHouse, tallyQuery(settings, minute)));
-      return tenants.map((tally) => ({ ...tally, checksum: BigInt(tally.checksum) }));
+    tally: async (minutes) => {
+      const tenants = v.parse(tallySchema, await read(clickHouse, tallyQuery(settings, minutes)));
+      return tenants.map(({ minuteStart, ...tally }) => ({
+        ...tally,
+        minute: minuteStart * 1000,
+        checksum: BigInt(tally.checksum),
+      }));
     },
     find: async (keys) => await findPayloads(bucket, keys),
     deadLetters: async (keys) => await findRecords(bucket, keys),
@@ -175,7 +176,7 @@ function volumesOf(rows: v.InferOutput<typeof volumesSchema>, days: number): rea
   });
 }
 
-/** A page of payloads with their metadata; what is no payload of ours under the prefix is passed over. */
+/** A page of payloads, without their metadata: with it R2 lists 100 where it lists 1000. What is no payload of ours under the prefix is passed over. */
 async function listPayloads(
   bucket: R2Bucket,
   { after, cursor, atMost }: CronEffects["list"]["asks"],
@@ -184,13 +185,8 @@ async function listPayloads(
     prefix: payloadPrefix,
     ...(cursor === null ? { startAfter: after } : { cursor }),
     limit: atMost,
-    include: ["customMetadata"],
   });
-  const objects = page.objects.flatMap((object) =>
-    isPayloadKey(object.key)
-      ? [{ key: object.key, doorbell: doorbellOf(object, object.key, "reconcile") }]
-      : [],
-  );
+  const objects = page.objects.flatMap((object) => (isPayloadKey(object.key) ? [{ key: object.key }] : []));
   return { objects, through: page.objects.at(-1)?.key ?? after, cursor: page.truncated ? page.cursor : null };
 }
 
@@ -204,7 +200,7 @@ async function findRecords(bucket: R2Bucket, keys: readonly PayloadKey[]): Promi
   const asked = new Set<string>(keys.map((key) => `${deadLetterPrefix}${key}`));
   const found = new Set<string>();
   let from: R2ListOptions = { startAfter: `${deadLetterPrefix}${first.slice(0, -1)}` };
-  for (;;) {
+  for (let call = 1; ; call++) {
     const page = await bucket.list({ prefix: deadLetterPrefix, ...from });
     for (const { key } of page.objects.filter((object) => asked.has(object.key))) {
       found.add(key);
@@ -213,6 +209,12 @@ async function findRecords(bucket: R2Bucket, keys: readonly PayloadKey[]): Promi
     if (!page.truncated || seen >= `${deadLetterPrefix}${last}`) {
       return keys.filter((key) => found.has(`${deadLetterPrefix}${key}`));
     }
+    if (call === limits.recordListCallsMax) {
+      // Nothing is said of the rest, or it would be told as unknown while its record may be there.
+      return keys.filter(
+        (key) => `${deadLetterPrefix}${key}` > seen || found.has(`${deadLetterPrefix}${key}`),
+      );
+    }
     from = { cursor: page.cursor };
   }
 }
@@ -220,9 +222,8 @@ async function findRecords(bucket: R2Bucket, keys: readonly PayloadKey[]): Promi
 async function findPayloads(bucket: R2Bucket, keys: readonly PayloadKey[]): Promise<readonly Listed[]> {
   const found: Listed[] = [];
   for (const key of keys) {
-    const doorbell = await completeDoorbell(bucket, key, "reconcile");
-    if (doorbell !== null) {
-      found.push({ key, doorbell });
+    if ((await bucket.head(key)) !== null) {
+      found.push({ key });
     }
   }
   return found;
@@ -232,6 +233,7 @@ const outcomesSchema = v.array(v.object({ key: payloadKeySchema, outcome: v.pick
 
 const tallySchema = v.array(
   v.object({
+    minuteStart: v.number(),
     tenant: v.string(),
     accepted: v.number(),
     stored: v.number(),
@@ -270,7 +272,7 @@ async function write(
   });
 }
 
-async function ringAll(doorbells: readonly Doorbell[], queue: Queue<Doorbell>): Promise<void> {
+async function ringAll(doorbells: readonly BareDoorbell[], queue: Queue<BareDoorbell>): Promise<void> {
   for (let at = 0; at < doorbells.length; at += limits.queueMessagesMax) {
     await queue.sendBatch(doorbells.slice(at, at + limits.queueMessagesMax).map((body) => ({ body })));
   }

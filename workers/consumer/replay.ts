@@ -4,6 +4,7 @@
  */
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
 import { receiptsOfKeysQuery } from "../../shared/clickhouse/minutes.ts";
+import { limits } from "../../shared/limits.ts";
 import type { Doorbell } from "../../shared/messages.ts";
 import { isPayloadKey, minuteOfKey, minuteToMs, type PayloadKey } from "../../shared/payload-key.ts";
 import { completeDoorbell } from "./complete-doorbell.ts";
@@ -22,7 +23,14 @@ export async function replay(
   queue: Queue<Doorbell>,
   keys: readonly string[],
 ): Promise<AskedFor> {
-  return await withEach(bucket, keys, (doorbell) => queue.send(doorbell));
+  const doorbells: Doorbell[] = [];
+  const asked = await withEach(bucket, keys, async (doorbell) => {
+    doorbells.push(doorbell);
+  });
+  for (let at = 0; at < doorbells.length; at += limits.queueMessagesMax) {
+    await queue.sendBatch(doorbells.slice(at, at + limits.queueMessagesMax).map((body) => ({ body })));
+  }
+  return asked;
 }
 
 /**

@@ -32,7 +32,8 @@ export { Ledger } from "./ledger-object.ts";
 /** One batch: taken over, acknowledged, and then the work that the ledger handed out with it. */
 async function takeMessages(batch: MessageBatch, env: ConsumerBindings): Promise<void> {
   const messages = batch.messages.map(({ body, attempts }) => ({ read: readMessage(body), attempts }));
-  const context = { now: Date.now, deleteKeysMax: limits.r2DeleteKeysMax, codecVersion };
+  const { r2DeleteKeysMax: deleteKeysMax, verifyLookupsMax } = limits;
+  const context = { now: Date.now, deleteKeysMax, verifyLookupsMax, codecVersion };
   const work = takeBatch(messages, batch.queue === deadLetterQueue, context);
   await perform(work, performerOf(batch, env, clickHouseOf(env), ledgerOf(env)));
 }

@@ -4,6 +4,7 @@ import type { AcceptancePerformer } from "../../shared/delivery/acceptance.ts";
 import { limits } from "../../shared/limits.ts";
 import {
   type BareDoorbell,
+  countsOf,
   type Doorbell,
   formatPayloadMetadata,
   type PayloadMetadata,
@@ -83,8 +84,7 @@ export function acceptancePerformer(
       if (!read.success) {
         return "damaged";
       }
-      const { spans, outputBytes, arrival } = read.output;
-      return { spans, outputBytes, arrival };
+      return countsOf(read.output);
     },
     notify: async (doorbell) => {
       waitUntil(send(queue, doorbell, notified));

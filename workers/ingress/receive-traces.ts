@@ -6,7 +6,7 @@ import { ByteBudget } from "../../shared/byte-budget.ts";
 import { type Acceptance, acceptPayload } from "../../shared/delivery/acceptance.ts";
 import { perform } from "../../shared/effect.ts";
 import { limits } from "../../shared/limits.ts";
-import type { PayloadMetadata } from "../../shared/messages.ts";
+import { countsOf, type PayloadMetadata } from "../../shared/messages.ts";
 import { isLimited } from "../../shared/meter/lease.ts";
 import {
   type Inspection,
@@ -164,6 +164,7 @@ async function store(
     inflatedBytes,
     outputBytes: Math.max(inspection.outputBytes, body.length),
     arrival,
+    oldestDay: inspection.oldestDay,
     ...bounds,
     repairs: repairsCount(inspection.repairs),
     repairedTexts,
@@ -173,11 +174,7 @@ async function store(
   const waitUntil = (promise: Promise<unknown>): void => ctx.waitUntil(promise);
   const cameEarlier = notifiedKeys.hasEarlier(payload, id);
   const acceptance = await perform(
-    acceptPayload(
-      payload,
-      { spans, outputBytes: metadata.outputBytes, arrival },
-      notifiedKeys.has(payload, id),
-    ),
+    acceptPayload(payload, countsOf(metadata), notifiedKeys.has(payload, id)),
     acceptancePerformer(env.PAYLOADS, env.RING, body, metadata, notifiedKeys, deadline, waitUntil),
   );
   if (acceptance.kind === "unreachable") {

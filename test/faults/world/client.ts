@@ -7,10 +7,14 @@ import type { Taking } from "../../../shared/byte-budget.ts";
 import { type AcceptanceEffects, acceptPayload } from "../../../shared/delivery/acceptance.ts";
 import { type Answered, type Asked, done, failure } from "../../../shared/effect.ts";
 import { limits } from "../../../shared/limits.ts";
+import type { Doorbell } from "../../../shared/messages.ts";
 import { formatPayloadKey } from "../../../shared/payload-key.ts";
 import type { Process } from "./clock.ts";
 import { type Content, doorbellOf, type StoredObject, StoreFailed, spansOfObject } from "./object-store.ts";
-import { isWorldFailure, type World } from "./world.ts";
+import { Invocation, isWorldFailure, type World } from "./world.ts";
+
+/** Put, look, look for its counts, doorbell. */
+const acceptanceMax = 4;
 
 /** How often a client sends again what was answered 503; then it gives up, and nothing was promised. */
 const triesMax = 6;
@@ -31,6 +35,12 @@ export function* sendContent(world: World, content: Content, resends: number): P
   }
 }
 
+/** What the ingress says of a payload. */
+function countsOf(object: StoredObject): Omit<Doorbell, "v" | "key" | "cause"> {
+  const { v: _, key: __, cause: ___, ...counts } = doorbellOf(object, "ingress");
+  return counts;
+}
+
 /** True: answered 200. */
 function* sendOnce(world: World, content: Content): Process<boolean> {
   const { fate, clock, witness } = world;
@@ -49,12 +59,15 @@ function* sendOnce(world: World, content: Content): Process<boolean> {
   const object = { key, content, arrival, isSampled };
   const performer = performerOf(world, object);
   const spans = spansOfObject(object);
-  const counts = { spans, outputBytes: spans * 100, arrival };
+  const counts = { ...countsOf(object), spans, outputBytes: spans * 100 };
   // The isolate that has sent the key's doorbell, or another one.
   const isNotified = world.notified.has(key) && fate.choices.below(2) === 0;
   const work = acceptPayload(key, counts, isNotified);
+  const invocation = new Invocation(world, "a request");
+  invocation.spend(limits.requestSubrequests - acceptanceMax); // its key, its rate, the table's limits, outcomes
   let step = work.next();
   while (step.done !== true) {
+    invocation.spend(1);
     step = work.next(answer(step.value, performer));
     yield fate.between(1, 10);
     if (fate.strikes("send hangs")) {
@@ -149,8 +162,7 @@ function performerOf(world: World, object: StoredObject): ModelPerformer {
       if (found === null) {
         return null;
       }
-      const { spans, outputBytes, arrival } = doorbellOf(found, "ingress");
-      return { spans, outputBytes, arrival };
+      return countsOf(found);
     },
     notify(doorbell) {
       if (!fate.strikes("doorbell lost")) {

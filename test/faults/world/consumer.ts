@@ -4,6 +4,7 @@
  */
 import { type TakenMessage, takeBatch } from "../../../shared/delivery/batch.ts";
 import type { DeliveryEffects } from "../../../shared/delivery/effects.ts";
+import { subrequestsOf } from "../../../shared/delivery/subrequests.ts";
 import { type Answered, type Asked, EffectFailed, type Failure, failure } from "../../../shared/effect.ts";
 import type { Process } from "./clock.ts";
 import { loseSomething } from "./incidents.ts";
@@ -13,9 +14,10 @@ import {
   deleteKeysMax,
   type ModelPerformer,
   performerOf,
+  verifyLookupsMax,
 } from "./perform.ts";
 import type { Message, Queue } from "./queue.ts";
-import { isWorldFailure, type World } from "./world.ts";
+import { Invocation, isWorldFailure, type World } from "./world.ts";
 
 /** A batch was delivered. What it acknowledges is sent when the handler returns; it comes again when it throws or dies. */
 export function deliverBatch(world: World, messages: readonly Message[], queue: Queue): void {
@@ -33,11 +35,14 @@ function* handleBatch(world: World, batch: BatchInHand, queue: Queue): Process {
   const { codecVersion, queues } = world; // an isolate runs one version to its end
   const taken = batch.messages.map(readMessage);
   const now = () => world.clock.now + world.skews.consumer;
-  const work = takeBatch(taken, queue === queues.dead, { now, codecVersion, deleteKeysMax });
+  const context = { now, codecVersion, deleteKeysMax, verifyLookupsMax };
+  const work = takeBatch(taken, queue === queues.dead, context);
   const performer = performerOf(world, batch, codecVersion);
+  const invocation = new Invocation(world, "a batch");
   try {
     let step = work.next();
     while (step.done !== true) {
+      invocation.spend(subrequestsOf(step.value));
       if (!sentAtOnce.has(step.value.name)) {
         yield pauseMs(world);
         loseSomething(world);

@@ -3,13 +3,14 @@
  * each minute while there is something to do, and rarely while nothing is, so that days cost little.
  */
 import { type Answered, EffectFailed, failure } from "../../../shared/effect.ts";
+import { subrequestsOf } from "../../../shared/reconcile/budget.ts";
 import type { CronEffects } from "../../../shared/reconcile/effects.ts";
 import { tick } from "../../../shared/reconcile/tick.ts";
 import type { Process } from "./clock.ts";
 import { pauseMs } from "./consumer.ts";
 import { loseSomething } from "./incidents.ts";
 import { cronPerformerOf, type ModelCronPerformer, reconcileSettingsOf } from "./perform-tick.ts";
-import { isWorldFailure, type World } from "./world.ts";
+import { Invocation, isWorldFailure, type World } from "./world.ts";
 
 const MINUTE_MS = 60_000;
 const busyMaxMs = 60 * MINUTE_MS;
@@ -106,10 +107,12 @@ function* run(world: World): Process {
   const now = world.clock.now + world.skews.consumer;
   const performer = cronPerformerOf(world);
   const work = tick({ now, everything: false }, reconcileSettingsOf(world));
+  const invocation = new Invocation(world, "a cron");
   try {
     let step = work.next();
     while (step.done !== true) {
       const { name, asks } = step.value;
+      invocation.spend(subrequestsOf(step.value));
       if (!askedAtOnce.has(name)) {
         yield pauseMs(world);
         loseSomething(world);

@@ -2,6 +2,7 @@
  * One profile per behaviour of the platform that is harsher than the others' world: the behaviour is nearly all that
  * strikes, so that what it finds is its own.
  */
+import { defaultSettings } from "../../../shared/ledger/settings.ts";
 import { nothing, type Profile } from "./profile.ts";
 
 const SECOND = 1000;
@@ -33,6 +34,29 @@ const overruns = {
     "ledger lost": { times: 1, probability: 0.5 },
     "codec changes": { times: 1, probability: 0.3 },
   },
+} satisfies Omit<Profile, "name">;
+
+/**
+ * The store refuses a row that is a little larger than what limits as small as these come to. Nothing is stored for a
+ * while, so that they are met.
+ */
+const smallRows = {
+  ...nothing,
+  strikesMax: 40,
+  incidents: {
+    outage: { times: 1, probability: 0.5 },
+    "table refused": { times: 1, probability: 0.9 },
+    erase: { times: 1, probability: 0.3 },
+  },
+  incidentMs: MINUTE,
+  rowBytesMax: { head: 1300, group: 2600, reconciler: 1000 },
+  ledger: {
+    caps: { ...defaultSettings.caps, payloadsMax: 2, keysMax: 6, rowsReady: 8 },
+    duplicateKeysMax: 4,
+    erasedKeysMax: 2,
+    pendingRescuesMax: 2,
+  },
+  reconciler: { openMax: 3, againMax: 3 },
 } satisfies Omit<Profile, "name">;
 
 export const harshProfiles: readonly Profile[] = [
@@ -214,6 +238,61 @@ export const harshProfiles: readonly Profile[] = [
       replay: { times: 1, probability: 0.2 },
     },
     incidentMs: 30 * MINUTE,
+  },
+  {
+    // Payloads that no doorbell brings, and minutes that stay open.
+    ...smallRows,
+    name: "rows are small, and doorbells are lost",
+    payloads: { least: 6, most: 9 },
+    overMs: 8 * MINUTE,
+    resends: { least: 0, most: 0 },
+    faults: { "doorbell lost": 0.9 },
+  },
+  {
+    // Clients that come again in other minutes while nothing is stored.
+    ...smallRows,
+    name: "rows are small, and clients come again",
+    payloads: { least: 2, most: 4 },
+    overMs: SECOND,
+    resends: { least: 3, most: 6 },
+    resendMs: 20 * MINUTE,
+  },
+  {
+    // A person asks for payloads to be erased while they wait, are inserted, or may have been.
+    ...nothing,
+    name: "payloads are erased",
+    payloads: { least: 2, most: 5 },
+    overMs: 2 * SECOND,
+    faults: {
+      "insert answer lost": 0.2,
+      "insert runs on": 0.1,
+      "insert fails before": 0.2,
+      "consumer dies": 0.05,
+      "ledger dies after": 0.03,
+      "R2 fails": 0.05,
+      unlisted: 0.1,
+    },
+    strikesMax: 8,
+    incidents: {
+      erase: { times: 3, probability: 0.8 },
+      outage: { times: 1, probability: 0.3 },
+      "table refused": { times: 1, probability: 0.3 },
+    },
+    incidentMs: MINUTE,
+  },
+  {
+    // The platform ends an invocation that asks more than this: a cron that did not come for a while finds many minutes.
+    ...nothing,
+    name: "subrequests are few",
+    payloads: { least: 8, most: 12 },
+    overMs: 40 * MINUTE,
+    resends: { least: 0, most: 1 },
+    faults: { "cron skipped": 0.6, "doorbell lost": 0.5 },
+    strikesMax: 80,
+    incidents: { outage: { times: 1, probability: 0.8 } },
+    subrequestsMax: 45,
+    reconciler: { subrequests: { fresh: 6, open: 6, young: 6, again: 4, audit: 6, delete: 6 } },
+    watchMs: 2 * HOUR,
   },
   { ...poisoned, name: "a slow payload", flaws: { slow: 0.3 } },
   { ...poisoned, name: "a payload too large for ClickHouse", flaws: { large: 0.3 } },

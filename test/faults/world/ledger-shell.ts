@@ -23,9 +23,11 @@ import {
   type Life,
   type LifeAnswer,
   type LifeEffect,
+  subrequestsOf,
   takeStep,
   wake,
 } from "../../../shared/delivery/ledger-life.ts";
+import type { Moment } from "../../../shared/ledger/draft.ts";
 import type { GroupId, GroupTask } from "../../../shared/ledger/group.ts";
 import { holds, type LedgerEvent, tokensNeeded } from "../../../shared/ledger/machine.ts";
 import type { PayloadKey } from "../../../shared/payload-key.ts";
@@ -38,8 +40,8 @@ import {
   type Reconciler,
 } from "../../../shared/reconcile/lease.ts";
 import type { MinuteBook } from "../../../shared/reconcile/minute-book.ts";
-import { LedgerState } from "../../ledger/ledger-state.ts";
-import type { World } from "./world.ts";
+import { LedgerState, RowTooLarge } from "../../ledger/ledger-state.ts";
+import { Invocation, type World } from "./world.ts";
 
 /** The call failed: whether it was done is not known to the caller. */
 export class CallFailed extends Error {}
@@ -69,7 +71,7 @@ function tokenAt(n: number): GroupId {
 
 export class LedgerShell {
   readonly #world: World;
-  state = new LedgerState();
+  state: LedgerState;
   /** Raised by each step that was persisted. */
   version = 0;
   /** The state as it was at a version: snapshots share it, for a restore copies it once more. */
@@ -86,9 +88,12 @@ export class LedgerShell {
   #runs = 0;
   /** An older instance that is still there, and what it remembers. */
   #moving: { readonly state: LedgerState; readonly until: number; calls: number } | null = null;
+  #invocation: Invocation;
 
   constructor(world: World) {
     this.#world = world;
+    this.#invocation = new Invocation(world, "a call of the ledger");
+    this.state = new LedgerState(world.profile.rowBytesMax);
   }
 
   get now(): number {
@@ -101,6 +106,7 @@ export class LedgerShell {
   }
 
   #call<T>(life: () => Life<T>): T {
+    this.#invocation = new Invocation(this.#world, "a call of the ledger");
     const { fate, clock, ledgerAwayUntil } = this.#world;
     if (clock.now < ledgerAwayUntil) {
       throw new CallFailed("the ledger cannot be reached");
@@ -139,6 +145,10 @@ export class LedgerShell {
   keepBook(run: string, leaseMs: number, book: MinuteBook): boolean {
     this.#reach();
     const kept = keepBook(this.reconciler, { run, now: this.now, leaseMs }, book);
+    const { rowBytesMax } = this.#world.profile;
+    if (kept !== null && rowBytesMax !== null && JSON.stringify(kept).length > rowBytesMax.reconciler) {
+      throw this.#refused(`reconciler: ${JSON.stringify(kept).length} bytes`);
+    }
     this.reconciler = kept ?? this.reconciler;
     this.#reach();
     return kept !== null;
@@ -224,7 +234,7 @@ export class LedgerShell {
   /** Everything is lost: the Durable Object was deleted. What was drawn stays drawn. */
   lose(): void {
     this.#world.decisionsForgotten();
-    this.state = new LedgerState();
+    this.state = new LedgerState(this.#world.profile.rowBytesMax);
     this.reconciler = newReconciler;
     this.#standing = nothingStands;
     this.#alarmAt = null;
@@ -278,6 +288,7 @@ export class LedgerShell {
 
   #perform(effect: LifeEffect): LifeAnswer {
     const { store, fate } = this.#world;
+    this.#invocation.spend(subrequestsOf(effect));
     switch (effect.do) {
       case "begin":
         if (!this.#begun) {
@@ -353,7 +364,7 @@ export class LedgerShell {
       tokens.push(tokenAt(this.#drawn++));
     }
     const moment = { now: this.now, tokens, databaseBytes: this.isFull ? settings.databaseBytesMax + 1 : 0 };
-    const decided = decideAndPersist(this.state, this.#instance, event, moment, settings);
+    const decided = this.#persist(event, moment);
     this.version++;
     this.#world.say(() => {
       const { task, notify } = decided;
@@ -365,6 +376,23 @@ export class LedgerShell {
       throw new LedgerDied("the ledger died after it persisted");
     }
     return decided;
+  }
+
+  #persist(event: LedgerEvent, moment: Moment): Decided {
+    try {
+      return decideAndPersist(this.state, this.#instance, event, moment, this.#world.settings);
+    } catch (error) {
+      if (error instanceof RowTooLarge) {
+        throw this.#refused(error.message);
+      }
+      throw error;
+    }
+  }
+
+  #refused(row: string): CallFailed {
+    this.#world.say(() => `ledger: a row is refused, ${row}`);
+    this.#world.witness.refusedRows.push(row);
+    return new CallFailed("the ledger could not persist");
   }
 
   #armAt(at: number | null): void {
@@ -382,6 +410,7 @@ export class LedgerShell {
   /** No network stands between the alarm and the object. Should it die, the platform fires it again. */
   #fire(): void {
     this.#alarmAt = null;
+    this.#invocation = new Invocation(this.#world, "an alarm");
     try {
       this.#live(fireAlarm(this.#instance));
     } catch (error) {

@@ -55,7 +55,9 @@ export function sampledRows({ rowsByDay }: Content): readonly DayRows[] {
 export function doorbellOf(object: StoredObject, cause: Doorbell["cause"]): Doorbell {
   const { key, content, arrival } = object;
   const spans = content.flaw === "unreadable metadata" ? 0 : spansOfObject(object);
-  return { v: 1, key, cause, spans, outputBytes: spans * 100, arrival };
+  const [first] = rowsOfObject(object);
+  const oldest = spans === 0 || first === undefined ? {} : { oldestDay: first.day };
+  return { v: 1, key, cause, spans, outputBytes: spans * 100, arrival, inflatedBytes: spans * 50, ...oldest };
 }
 
 export function spansOfObject(object: StoredObject): number {

@@ -9,7 +9,7 @@ import type { CronEffects, DatedReceipt, Listed, MinuteTally } from "../../../sh
 import { keyChecksum } from "../../../shared/reconcile/join.ts";
 import { type ReconcileSettings, reconcileSettings } from "../../../shared/reconcile/settings.ts";
 import { minuteOf } from "../../../shared/reconcile/walk-minutes.ts";
-import { doorbellOf, type StoredObject } from "./object-store.ts";
+import type { StoredObject } from "./object-store.ts";
 import { readTable } from "./perform.ts";
 import type { WrittenReceipt } from "./receipts-table.ts";
 import { QueryFailed, type World } from "./world.ts";
@@ -19,13 +19,15 @@ const modelReconcileSettings: ReconcileSettings = {
   ...reconcileSettings,
   pageKeys: 3,
   listCalls: { fresh: 6, open: 6, again: 4, delete: 4 },
+  subrequests: { fresh: 20, open: 20, young: 20, again: 12, audit: 20, delete: 20 },
   auditPages: 2,
 };
 
 export function reconcileSettingsOf({ profile }: World): ReconcileSettings {
+  const settings = { ...modelReconcileSettings, ...profile.reconciler };
   return profile.receiptsDays === null
-    ? modelReconcileSettings
-    : { ...modelReconcileSettings, receiptsMs: (profile.receiptsDays - 1) * DAY_MS };
+    ? settings
+    : { ...settings, receiptsMs: (profile.receiptsDays - 1) * DAY_MS };
 }
 
 const DAY_MS = 86_400_000;
@@ -123,7 +125,7 @@ export function cronPerformerOf(world: World): ModelCronPerformer {
       const { rows, witness } = world.askTable("rows", () => world.countRows(ids));
       return { rows: new Map(ids.map((id, i) => [id, rows[i] ?? []])), witness };
     },
-    tally: (minute) => world.askTable("tally", () => tally(world, minute)),
+    tally: (minutes) => world.askTable("tally", () => minutes.flatMap((minute) => tally(world, minute))),
     find(keys) {
       world.askStore("head");
       return keys
@@ -145,7 +147,7 @@ export function cronPerformerOf(world: World): ModelCronPerformer {
             `the reconciler rings ${doorbell.key.slice(6, 22)}…${doorbell.key.slice(-22, -18)} (${doorbell.cause})`,
         );
         witness.rung += doorbell.cause === "reconcile" ? 1 : 0;
-        world.queues.ring.send({ kind: "doorbell", doorbell });
+        world.queues.ring.send({ kind: "bare", key: doorbell.key, cause: doorbell.cause });
       }
       return null;
     },
@@ -191,7 +193,7 @@ function isTold(tellTable: () => void): boolean {
 }
 
 function listed(object: StoredObject): Listed {
-  return { key: object.key, doorbell: doorbellOf(object, "reconcile") };
+  return { key: object.key };
 }
 
 function dated({ receipt, at }: WrittenReceipt): DatedReceipt {
@@ -214,6 +216,7 @@ function tally({ receipts }: World, minute: number): readonly MinuteTally[] {
   const count = (outcome: string): number => own.filter(({ receipt }) => receipt.outcome === outcome).length;
   return [
     {
+      minute,
       tenant: "acme",
       accepted: own.length,
       stored: count("stored"),

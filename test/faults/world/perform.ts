@@ -35,6 +35,9 @@ export interface BatchInHand {
 /** R2 deletes so many keys per call: few, so that groups of this world have more. */
 export const deleteKeysMax = 4;
 
+/** Objects that one VERIFY looks for: few, so that groups of this world have more. */
+export const verifyLookupsMax = 2;
+
 /** The block in hand: what `sendBlock` sends. */
 interface Block {
   readonly objects: readonly StoredObject[];

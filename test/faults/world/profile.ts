@@ -2,12 +2,21 @@
  * What a schedule is made of: how many payloads, over how long, what may go wrong and how often. Several are needed:
  * a world in which everything goes wrong hides the bugs that need one thing to go well.
  */
+import type { LedgerSettings } from "../../../shared/ledger/settings.ts";
+import { limits } from "../../../shared/limits.ts";
+import type { ReconcileSettings } from "../../../shared/reconcile/settings.ts";
 import type { Fault } from "./fate.ts";
 import type { Flaw } from "./object-store.ts";
 
 export interface Span {
   readonly least: number;
   readonly most: number;
+}
+
+export interface RowBytesMax {
+  readonly head: number;
+  readonly group: number;
+  readonly reconciler: number;
 }
 
 export interface Profile {
@@ -52,6 +61,13 @@ export interface Profile {
   readonly isLossless: boolean;
   /** The table has two replicas behind one address, and any statement may reach either. */
   readonly isReplicated: boolean;
+  /** The ledger's store takes no larger row, each kind scaled down like the limits. Null: nobody looks. */
+  readonly rowBytesMax: RowBytesMax | null;
+  /** Subrequests of an invocation. */
+  readonly subrequestsMax: number;
+  /** Limits that are smaller in this world, so that schedules come to them. */
+  readonly ledger: Partial<LedgerSettings>;
+  readonly reconciler: Partial<ReconcileSettings>;
   /** How long after the last incident the world is watched: deletion and second listings need days. */
   readonly watchMs: number;
 }
@@ -110,6 +126,10 @@ export const nothing = {
   lateMs: 30 * SECOND,
   isLossless: false,
   isReplicated: false,
+  rowBytesMax: null,
+  subrequestsMax: limits.subrequestsMax,
+  ledger: {},
+  reconciler: {},
   watchMs: 30 * MINUTE,
 } satisfies Omit<Profile, "name">;
 

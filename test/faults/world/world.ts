@@ -39,8 +39,10 @@ export function isWorldFailure(error: unknown): boolean {
 /** Durations are the defaults; groups are small, so that caps and readiness are met. */
 export const modelSettings: LedgerSettings = {
   ...defaultSettings,
-  caps: { ...defaultSettings.caps, payloadsMax: 3, rowsReady: 8 },
+  caps: { ...defaultSettings.caps, payloadsMax: 3, keysMax: 9, rowsReady: 8 },
   duplicateKeysMax: 2,
+  erasedKeysMax: 2,
+  receiptsMax: 3,
 };
 
 /** An INSERT that reached ClickHouse. */
@@ -107,10 +109,35 @@ export interface Witness {
   readonly reattached: Set<PayloadId>;
   /** When an INSERT of an id was first worked on. */
   readonly firstAttemptAt: Map<PayloadId, number>;
+  /** Rows that the ledger's store refused: they were too large. */
+  readonly refusedRows: string[];
+  /** Invocations that used up their subrequests. */
+  readonly exhausted: string[];
   /** Times at which the schema broke for everybody. */
   breaks: number;
   /** Payloads that the reconciler rang. */
   rung: number;
+}
+
+/** One run of a Worker's code: the platform ends it at so many subrequests. */
+export class Invocation {
+  readonly #witness: Witness;
+  readonly #name: string;
+  readonly #most: number;
+  #spent = 0;
+
+  constructor({ witness, profile }: World, name: string) {
+    this.#witness = witness;
+    this.#name = name;
+    this.#most = profile.subrequestsMax;
+  }
+
+  spend(subrequests: number): void {
+    this.#spent += subrequests;
+    if (this.#spent > this.#most) {
+      this.#witness.exhausted.push(`${this.#name}: ${this.#spent} of ${this.#most}`);
+    }
+  }
 }
 
 export interface Skews {
@@ -123,7 +150,7 @@ export interface Skews {
 
 export class World {
   readonly profile: Profile;
-  readonly settings = modelSettings;
+  readonly settings: LedgerSettings;
   readonly fate: Fate;
   readonly clock = new Clock(startMs);
   readonly skews: Skews;
@@ -157,6 +184,7 @@ export class World {
 
   constructor(profile: Profile, choices: Choices, story: string[] | null) {
     this.profile = profile;
+    this.settings = { ...modelSettings, ...profile.ledger };
     this.story = story;
     this.fate = new Fate(choices, profile.faults, profile.strikesMax);
     const skew = (): number =>
@@ -176,7 +204,7 @@ export class World {
         dead,
         (messages, from) => deliverBatch(this, messages, from),
       );
-    const dead = queue(1000, 5000, 10, 300_000, null);
+    const dead = queue(1000, 0, 1, 300_000, null);
     this.queues = {
       dead,
       ring: queue(5, 1000, 10, 10_000, dead),
@@ -201,6 +229,8 @@ export class World {
       reattached: new Set(),
       firstAttemptAt: new Map(),
       resolved: new Map(),
+      refusedRows: [],
+      exhausted: [],
       breaks: 0,
       rung: 0,
     };

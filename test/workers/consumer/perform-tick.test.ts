@@ -69,11 +69,10 @@ async function listAll(atMost: number) {
 }
 
 describe("a listing", () => {
-  test("goes on behind a page that R2 cut short for its metadata, whatever was asked for", async () => {
+  test("has as many keys in a page as were asked for, and goes on behind it", async () => {
     const keys = await putPayloads(250);
-    const listed = await listAll(1000);
-    expect(listed.keys).toEqual(keys);
-    expect(listed.pages, "R2 lists 100 objects with their metadata").toBeGreaterThan(1);
+    expect(await listAll(1000), "R2 would list 100 objects with their metadata").toEqual({ keys, pages: 1 });
+    expect(await listAll(120)).toEqual({ keys, pages: 3 });
   });
 
   test("passes over what is no payload of ours, and says how far it has come", async () => {
@@ -82,14 +81,6 @@ describe("a listing", () => {
     expect((await listAll(1000)).keys).toEqual(keys);
     const page = await performer().list({ after: keys.at(-1) ?? "", cursor: null, atMost: 10 });
     expect(page).toMatchObject({ objects: [], through: `${payloadPrefix}zzz` });
-  });
-
-  test("brings each payload's doorbell, as its metadata says", async () => {
-    const [key] = await putPayloads(1);
-    const { objects } = await performer().list({ after: payloadPrefix, cursor: null, atMost: 10 });
-    expect(objects).toMatchObject([
-      { key, doorbell: { v: 1, key, cause: "reconcile", spans: 100, outputBytes: 68_000, arrival } },
-    ]);
   });
 });
 

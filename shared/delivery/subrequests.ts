@@ -1,0 +1,25 @@
+/**
+ * Subrequests that the effects of the consumer's work take at most. The platform gives an invocation
+ * `limits.subrequestsMax`; what one batch and one group can come to is added up there.
+ */
+import type { Asked } from "../effect.ts";
+import type { DeliveryEffects } from "./effects.ts";
+
+export function subrequestsOf(asked: Asked<DeliveryEffects>): number {
+  switch (asked.name) {
+    case "passOver":
+    case "ackAll":
+    case "ack":
+    case "retry":
+    case "leave":
+      return 0;
+    case "tell":
+      return 2; // the table of findings, and the webhook
+    case "buildBlock":
+      return asked.asks.payloads.length;
+    case "writeDeadLetters":
+      return asked.asks.receipts.length + 1;
+    default:
+      return 1;
+  }
+}

@@ -1,0 +1,145 @@
+/**
+ * The ledger's state as its rows hold it: JSON, with days as plain numbers. Every row that is written is at most
+ * `limits.ledgerRowBytesMax`, because what is in it is bounded: `widestRows` adds it up, and the machine keeps to it.
+ * What earlier versions wrote is read as it is.
+ */
+import { assert } from "../assert.ts";
+import { limits } from "../limits.ts";
+import type { DayRows, Group, GroupPayload, GroupState, Receipt } from "./group.ts";
+import { sizeOf } from "./grouping.ts";
+import type { Breaker, Call, Head } from "./head.ts";
+import type { Waiting } from "./view.ts";
+
+/** Rows by day, one after the other: day, rows, day, rows. An earlier version wrote objects. */
+type RowDays = readonly number[] | readonly DayRows[];
+
+/** A head as an earlier version may have written it: it kept no calls, split no group, and counted all of its rescues. */
+type StoredHead = Omit<Head, "breaker" | "lastSplitAt"> & {
+  readonly lastSplitAt?: number;
+  readonly breaker: Omit<Breaker, "called"> & { readonly called?: readonly Call[] };
+};
+
+/** A group as an earlier version may have written it: its failures were not counted. */
+type StoredGroup = Omit<Group, "ownFailures" | "ownFailedAt"> &
+  Partial<Pick<Group, "ownFailures" | "ownFailedAt">>;
+
+export function headFromRow(text: string): Head {
+  const head: StoredHead = JSON.parse(text);
+  assert(Number.isSafeInteger(head.memSince), "the head was written by the ledger");
+  return {
+    ...head,
+    breaker: { ...head.breaker, called: head.breaker.called ?? [] },
+    lastSplitAt: head.lastSplitAt ?? 0,
+    pendingRescues: head.pendingRescues.slice(0, limits.pendingRescuesMax),
+  };
+}
+
+export function waitingToRow({ since, payloads }: Waiting): string {
+  return JSON.stringify({ since, payloads: payloads.map(payloadToRow) });
+}
+
+export function waitingFromRow(text: string): Waiting {
+  const waiting: Waiting = JSON.parse(text);
+  assert(Array.isArray(waiting.payloads), "what waits was written by the ledger");
+  return { ...waiting, payloads: payloadsFromRow(waiting.payloads) };
+}
+
+export function groupToRow(group: Group): string {
+  return JSON.stringify({
+    ...group,
+    payloads: group.payloads.map(payloadToRow),
+    rows: group.rows?.map(withRowDays) ?? null,
+    state: stateToRow(group.state),
+  });
+}
+
+export function groupFromRow(text: string): Group {
+  const group: StoredGroup = JSON.parse(text);
+  assert(Array.isArray(group.payloads), "a group was written by the ledger");
+  return {
+    ...group,
+    payloads: payloadsFromRow(group.payloads),
+    rows: group.rows?.map(fromRowDays) ?? null,
+    state: stateFromRow(group.state),
+    ownFailures: group.ownFailures ?? 0,
+    ownFailedAt: group.ownFailedAt ?? 0,
+  };
+}
+
+/** Of what is written beside its key: nothing that the ledger writes is above it. */
+export function fitsRow(name: string, text: string): boolean {
+  const bytesMax = limits.ledgerRowBytesMax - name.length;
+  // A character of UTF-16 takes three bytes of UTF-8 at most.
+  return text.length * 3 <= bytesMax || encoder.encode(text).length <= bytesMax;
+}
+
+const encoder = new TextEncoder();
+
+function payloadToRow(payload: GroupPayload): object {
+  const { only } = payload;
+  return only === null ? payload : { ...payload, only: { days: only.days, whole: toRowDays(only.whole) } };
+}
+
+/** An earlier version kept more keys in a group: a second one of each stays, the reconciler sees to the others. */
+function payloadsFromRow(payloads: readonly GroupPayload[]): readonly GroupPayload[] {
+  const read = payloads.map(payloadFromRow);
+  return sizeOf(read).keys <= limits.groupKeysMax
+    ? read
+    : read.map((payload) => ({ ...payload, duplicateKeys: payload.duplicateKeys.slice(0, 1) }));
+}
+
+function payloadFromRow(payload: GroupPayload): GroupPayload {
+  const { only } = payload;
+  return only === null ? payload : { ...payload, only: { ...only, whole: daysOf(only.whole) } };
+}
+
+function stateToRow(state: GroupState): object {
+  switch (state.at) {
+    case "closing":
+      return { ...state, receipts: state.receipts.map(withRowDays) };
+    case "held":
+    case "clearing":
+      return { ...state, found: state.found.map(withRowDays) };
+    default:
+      return state;
+  }
+}
+
+function stateFromRow(state: GroupState): GroupState {
+  switch (state.at) {
+    case "closing":
+      return { ...state, receipts: state.receipts.map((receipt): Receipt => fromRowDays(receipt)) };
+    case "held":
+    case "clearing":
+      return { ...state, found: state.found.map(fromRowDays) };
+    default:
+      return state;
+  }
+}
+
+function withRowDays<T extends { readonly rowsByDay: readonly DayRows[] }>(one: T): object {
+  return one.rowsByDay.length === 0 ? one : { ...one, rowsByDay: toRowDays(one.rowsByDay) };
+}
+
+function fromRowDays<T extends { readonly rowsByDay: readonly DayRows[] }>(one: T): T {
+  return one.rowsByDay.length === 0 ? one : { ...one, rowsByDay: daysOf(one.rowsByDay) };
+}
+
+function toRowDays(days: readonly DayRows[]): readonly number[] {
+  return days.flatMap(({ day, rows }) => [day, rows]);
+}
+
+function daysOf(days: RowDays): readonly DayRows[] {
+  if (!isNumbers(days)) {
+    return days;
+  }
+  assert(days.length % 2 === 0, "each day has its rows");
+  return Array.from({ length: days.length / 2 }, (_, i) => ({
+    day: days[2 * i] ?? 0,
+    rows: days[2 * i + 1] ?? 0,
+  }));
+}
+
+function isNumbers(days: RowDays): days is readonly number[] {
+  return typeof days[0] === "number";
+}

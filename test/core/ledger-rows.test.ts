@@ -1,0 +1,481 @@
+/**
+ * Rows of the ledger stay small whatever happens. A Durable Object's SQLite refuses a row above 2 MB, and local workerd
+ * takes it: so the widest row of each kind is written here, and the machine is driven to each of its bounds.
+ */
+import { describe, expect, test } from "vitest";
+import { judgeAlerts, nothingStands, recordBroken } from "../../shared/alerts.ts";
+import type {
+  AttemptReport,
+  DayRows,
+  Evidence,
+  Group,
+  GroupPayload,
+  GroupState,
+  GroupTask,
+  Receipt,
+} from "../../shared/ledger/group.ts";
+import { bornHead } from "../../shared/ledger/head.ts";
+import { fitsRow, groupFromRow, groupToRow, headFromRow, waitingToRow } from "../../shared/ledger/rows.ts";
+import { defaultSettings, fenceMs } from "../../shared/ledger/settings.ts";
+import { shortText } from "../../shared/ledger/short-text.ts";
+import { limits, widestRows } from "../../shared/limits.ts";
+import type { Cause, Doorbell } from "../../shared/messages.ts";
+import { formatPayloadKey, type PayloadKey } from "../../shared/payload-key.ts";
+import type { Doubt } from "../../shared/reconcile/minute-book.ts";
+import { newBook, opened } from "../../shared/reconcile/minute-book.ts";
+import {
+  codecVersion,
+  doorbell,
+  emptyWorld,
+  idAt,
+  startMs,
+  storedReport,
+  TestLedger,
+} from "../ledger/world.ts";
+import { minutesAgo, noon, ReconcileWorld } from "../reconcile/world.ts";
+
+const minuteMs = 60_000;
+const tenant = "t".repeat(64);
+/** Text that JSON writes with six bytes a character. */
+const control = "\u0007".repeat(2000);
+const reason = shortText(control, limits.reasonBytesMax);
+const bytesOf = (row: unknown): number => new TextEncoder().encode(JSON.stringify(row)).length;
+const longBell = (n: number, minute = 0, cause: Cause = "ingress"): Doorbell => {
+  const arrival = startMs + minute * minuteMs;
+  return { ...doorbell({ n, spans: 20, cause, arrival }), key: formatPayloadKey(arrival, tenant, idAt(n)) };
+};
+const days: readonly DayRows[] = Array.from({ length: limits.payloadDaysMax }, (_, i) => ({
+  day: 20_700 + i,
+  rows: 1_000_000,
+}));
+const groupId = "f".repeat(32) as Group["id"];
+
+function widestPayload(n: number, keys: number): GroupPayload {
+  return {
+    key: longBell(n).key,
+    spans: limits.spansMax,
+    outputBytes: limits.outputBytesMax,
+    arrival: startMs,
+    cause: "reconcile",
+    doorbell: false,
+    duplicateKeys: Array.from({ length: keys }, (_, i) => longBell(n, i + 1).key),
+    only: { days: days.map(({ day }) => day), whole: days },
+    erase: reason,
+  };
+}
+
+/** As many payloads as a group may have, with as many keys as they may have together. */
+const widestPayloads = Array.from({ length: limits.groupPayloadsMax }, (_, n) =>
+  widestPayload(n, limits.groupKeysMax / limits.groupPayloadsMax - 1),
+);
+
+function widestGroup(state: GroupState, more: Partial<Group> = {}): Group {
+  return {
+    id: groupId,
+    epoch: 999,
+    payloads: widestPayloads,
+    made: startMs,
+    attempts: 1_000_000,
+    inserts: 1_000_000,
+    firstInsertAt: startMs,
+    lastInsertAt: startMs,
+    blocksBefore: 1e12,
+    codecVersion: 100,
+    rows: null,
+    unclean: true,
+    refusals: 3,
+    lastRefusalAt: startMs,
+    unlisted: 5,
+    ownFailures: 3,
+    ownFailedAt: startMs,
+    failures: 1000,
+    rings: 1000,
+    due: Number.MAX_SAFE_INTEGER,
+    state,
+    ...more,
+  };
+}
+
+const lease = { attempt: 1_000_000, until: startMs };
+const rows = widestPayloads.map(({ key }) => ({
+  key,
+  rowsByDay: days,
+  rejectedSpans: 100_000,
+  bytes: 4_194_304,
+}));
+const receiptOf = (key: PayloadKey, rowsByDay: readonly DayRows[]): Receipt => ({
+  key,
+  outcome: "duplicate",
+  group: groupId,
+  spans: limits.spansMax,
+  rowsByDay,
+  rejectedSpans: limits.spansMax,
+  bytes: limits.bodyBytesMax,
+  reason,
+});
+
+describe("the widest row", () => {
+  test("of a group that is inserted, counted or verified", () => {
+    const verifying = {
+      at: "verifying",
+      lease,
+      fence: startMs,
+      halve: true,
+      code: reason,
+      isBlind: true,
+    } as const;
+    const text = groupToRow(widestGroup(verifying, { rows }));
+    expect(text.length).toBeGreaterThan(1_200_000);
+    expect(text.length).toBeLessThanOrEqual(widestRows.inserted);
+    expect(fitsRow(groupId, text)).toBe(true);
+    expect(groupFromRow(text)).toEqual(widestGroup(verifying, { rows }));
+  });
+
+  test("of a group that is held", () => {
+    const found = widestPayloads.map(({ key }) => ({ key, rowsByDay: days, reason }));
+    const group = widestGroup({ at: "held", lease: null, found });
+    const text = groupToRow(group);
+    expect(text.length).toBeLessThanOrEqual(widestRows.held);
+    expect(groupFromRow(text)).toEqual(group);
+  });
+
+  test("of a group whose receipts are to be written", () => {
+    const payloads = widestPayloads.map((payload) => ({ ...payload, only: null }));
+    const receipts = payloads.flatMap(({ key, duplicateKeys }) => [
+      receiptOf(key, days),
+      ...duplicateKeys.map((other) => receiptOf(other, [])),
+    ]);
+    expect(receipts).toHaveLength(limits.groupKeysMax);
+    const ended = payloads.map(({ key }) => ({ key, outcome: "stored" }) as const);
+    const group = widestGroup(
+      { at: "closing", lease, receipts, given: receipts.length, completeView: false, ended },
+      { payloads },
+    );
+    const text = groupToRow(group);
+    expect(text.length).toBeGreaterThan(1_200_000);
+    expect(text.length).toBeLessThanOrEqual(widestRows.closing);
+    expect(groupFromRow(text)).toEqual(group);
+  });
+
+  test("of what waits", () => {
+    const text = waitingToRow({ since: startMs, payloads: widestPayloads });
+    expect(text.length).toBeLessThanOrEqual(widestRows.waiting);
+  });
+
+  test("of the head", () => {
+    const identity = `replicated ${"é".repeat(limits.zooKeeperPathCharactersMax)}`;
+    const out = Array.from({ length: limits.insertsAtOnceMax }, () => groupId);
+    const head = {
+      ...bornHead(emptyWorld, startMs, 4),
+      breaker: {
+        out,
+        called: out.map((group) => ({ group, again: startMs })),
+        slots: 16,
+        suspects: out,
+        isOpen: true,
+        probeAt: startMs,
+        failures: 1e6,
+      },
+      table: {
+        refusal: shortText(control, limits.noteTextBytesMax),
+        measure: {
+          blocks: 1e12,
+          windowBlocks: 1e12,
+          windowMs: 1e12,
+          clockAheadMs: -45_000,
+          ttl: { kind: "unclear", clause: reason } as const,
+          identity,
+        },
+        measuredAt: startMs,
+        identity,
+        other: { at: startMs, found: identity },
+        acceptedAt: startMs,
+      },
+      noEvidence: { since: startMs, reason },
+      pendingRescues: Array.from({ length: limits.pendingRescuesMax }, (_, n) => ({
+        id: idAt(n),
+        ring: "reconcile" as const,
+        at: startMs,
+      })),
+    };
+    expect(bytesOf(head)).toBeLessThanOrEqual(widestRows.head);
+    expect(headFromRow(JSON.stringify(head))).toEqual(head);
+  });
+
+  test("of the reconciler", () => {
+    const key = longBell(1).key;
+    const doubts: readonly Doubt[] = Array.from({ length: limits.auditDoubtsMax }, () => ({
+      kind: "keys",
+      missing: 1000,
+      dueAt: startMs,
+      tries: 10,
+      toldAt: startMs,
+      keys: Array.from({ length: 5 }, () => key),
+    }));
+    const book = {
+      ...newBook(startMs),
+      open: Array.from({ length: limits.openMinutesMax }, () => ({
+        ...opened(startMs, startMs),
+        tries: 100_000,
+        after: key,
+        listed: 10_000_000,
+        checksum: String(2n ** 64n - 1n),
+        pending: 10_000_000,
+        example: key,
+      })),
+      again: Array.from({ length: limits.againMinutesMax }, () => ({
+        minute: startMs,
+        at: startMs,
+        after: "",
+      })),
+      doubts,
+      expiredTold: Array.from({ length: limits.expiredToldMax }, () => key),
+    };
+    const note = { book, lease: { run: groupId, until: startMs } };
+    expect(bytesOf(note)).toBeGreaterThan(1_000_000);
+    expect(bytesOf(note)).toBeLessThanOrEqual(widestRows.reconciler);
+  });
+});
+
+test("a row above the limit is told from one that fits, in bytes and not in characters", () => {
+  expect(fitsRow("head", "x".repeat(limits.ledgerRowBytesMax - 4))).toBe(true);
+  expect(fitsRow("head", "x".repeat(limits.ledgerRowBytesMax - 3))).toBe(false);
+  expect(fitsRow("head", "é".repeat(limits.ledgerRowBytesMax / 2))).toBe(false);
+});
+
+test("a text is cut to its bytes of JSON, between two characters", () => {
+  expect(shortText("x".repeat(200), 200)).toBe("x".repeat(200));
+  expect(shortText("x".repeat(201), 200)).toBe(`${"x".repeat(197)}…`);
+  expect(shortText("😀".repeat(100), 20)).toBe("😀😀😀😀…");
+  expect(shortText('"'.repeat(100), 11)).toBe('""""…');
+});
+
+/** A ledger that has a full group, whose INSERT is out. */
+function fullGroup(): { readonly ledger: TestLedger; readonly task: GroupTask } {
+  const ledger = new TestLedger();
+  let task: GroupTask | null = null;
+  for (let at = 0; at < limits.groupPayloadsMax; at += limits.claimDoorbellsMax) {
+    const doorbells = Array.from({ length: limits.claimDoorbellsMax }, (_, i) => longBell(at + i));
+    task = ledger.step({ kind: "claim", doorbells, codecVersion }).task ?? task;
+  }
+  if (task === null) {
+    throw new Error("a full group is handed out");
+  }
+  return { ledger, task };
+}
+
+const only = (ledger: TestLedger): Group => {
+  const [group, ...more] = ledger.state.dump().groups.values();
+  if (group === undefined || more.length > 0) {
+    throw new Error("there is one group");
+  }
+  return group;
+};
+
+describe("the machine keeps to its bounds", () => {
+  test("where every client of a full group comes again in each of ten minutes", () => {
+    const { ledger, task } = fullGroup();
+    for (let minute = 1; minute <= 10; minute++) {
+      for (let at = 0; at < limits.groupPayloadsMax; at += limits.claimDoorbellsMax) {
+        const doorbells = Array.from({ length: limits.claimDoorbellsMax }, (_, i) =>
+          longBell(at + i, minute),
+        );
+        ledger.step({ kind: "claim", doorbells, codecVersion });
+      }
+    }
+    const keys = only(ledger).payloads.reduce((sum, { duplicateKeys }) => sum + 1 + duplicateKeys.length, 0);
+    expect(keys).toBe(limits.groupKeysMax);
+    expect(only(ledger).payloads.every(({ duplicateKeys }) => duplicateKeys.length >= 1)).toBe(true);
+    ledger.report(task, storedReport(task));
+    expect(only(ledger).state).toMatchObject({ at: "closing", receipts: { length: limits.groupKeysMax } });
+    expect(groupToRow(only(ledger)).length).toBeLessThanOrEqual(widestRows.closing);
+  });
+
+  test("where keys come while receipts are being written", () => {
+    const { ledger, task } = fullGroup();
+    ledger.report(task, storedReport(task));
+    for (let minute = 1; minute <= 4; minute++) {
+      for (let at = 0; at < limits.groupPayloadsMax; at += limits.claimDoorbellsMax) {
+        const doorbells = Array.from({ length: limits.claimDoorbellsMax }, (_, i) =>
+          longBell(at + i, minute),
+        );
+        ledger.step({ kind: "claim", doorbells, codecVersion });
+      }
+    }
+    expect(only(ledger).state).toMatchObject({ receipts: { length: limits.groupKeysMax } });
+  });
+
+  test("where 6,000 payloads are brought in by the reconciler within ten minutes", () => {
+    const ledger = new TestLedger();
+    let n = 0;
+    while (n < 6000) {
+      let task: GroupTask | null = null;
+      while (task === null) {
+        task = ledger.claim(
+          ...Array.from({ length: 100 }, () => ({ n: n++, spans: 20, cause: "reconcile" as const })),
+        );
+      }
+      ledger.storeAll(task);
+      ledger.now += 1000;
+    }
+    expect(ledger.now - startMs).toBeLessThan(limits.rescueOvertakenMs);
+    expect(bytesOf(ledger.state.head)).toBeLessThanOrEqual(widestRows.head);
+    ledger.now += limits.rescueOvertakenMs;
+    ledger.alarm();
+    expect(ledger.state.head?.rescues.reconcile).toBe(limits.pendingRescuesMax);
+  });
+
+  const long = "x".repeat(1_000_000);
+  const short = (ledger: TestLedger): boolean => groupToRow(only(ledger)).length < 3000;
+
+  test.each([
+    ["broken", 1] as const,
+    ["unlisted", limits.unlistedAnswersMax] as const,
+    ["refused", 1] as const,
+  ])("where the reason of a failure is a megabyte: %s", (kind, times) => {
+    const ledger = new TestLedger();
+    ledger.claim({ n: 1 });
+    let task: GroupTask | null = ledger.takeRung();
+    for (let i = 0; i < times && task !== null; i++) {
+      ledger.report(task, { kind, reason: long });
+      expect(short(ledger)).toBe(true);
+      for (const end = ledger.now + 10 * minuteMs; ledger.now < end && only(ledger).state.at === "open"; ) {
+        ledger.now += 1000;
+        const [group] = ledger.alarm();
+        task = group === undefined ? null : ledger.take(group);
+        if (task !== null) {
+          break;
+        }
+      }
+    }
+    expect(short(ledger)).toBe(true);
+  });
+
+  test("where a person's reason, and the table check's, are a megabyte", () => {
+    const ledger = new TestLedger();
+    ledger.step({ kind: "erase", payload: doorbell({ n: 1, cause: "replay" }), reason: long });
+    expect(short(ledger)).toBe(true);
+    const ttl = { kind: "unclear", clause: long } as const;
+    const measure = { blocks: 0, windowBlocks: 1, windowMs: null, ttl };
+    ledger.step({ kind: "table", table: { refusal: long, measure } });
+    expect(bytesOf(ledger.state.head)).toBeLessThan(widestRows.head);
+  });
+
+  test("where an erased payload has receipts under 1,200 keys: each is erased, 300 at a look", () => {
+    const ledger = new TestLedger();
+    ledger.step({ kind: "erase", payload: doorbell({ n: 1, cause: "replay" }), reason: "asked for" });
+    const keys = Array.from(
+      { length: 1200 },
+      (_, i) => doorbell({ n: 1, arrival: startMs - i * minuteMs }).key,
+    );
+    const erased = new Set<PayloadKey>();
+    const looks: number[] = [];
+    while (ledger.state.dump().groups.size > 0) {
+      ledger.now += fenceMs(defaultSettings);
+      const look = ledger.take(only(ledger).id);
+      const receipts = keys.map((key) => ({
+        ...receiptOf(key, []),
+        outcome: erased.has(key) ? ("erased" as const) : ("duplicate" as const),
+      }));
+      const evidence: Evidence = { key: doorbell({ n: 1 }).key, receipts, rowsByDay: [], object: null };
+      const report: AttemptReport = { kind: "verified", running: false, oldestDay: 0, payloads: [evidence] };
+      const task = look === null ? null : ledger.report(look, report);
+      if (task?.step === "receipts") {
+        looks.push(task.receipts.length);
+        for (const { key, outcome } of task.receipts) {
+          expect(outcome).toBe("erased");
+          erased.add(key);
+        }
+        ledger.settle(task);
+      }
+    }
+    expect(looks).toEqual([300, 300, 300, 300]);
+    expect(erased.size).toBe(1200);
+  });
+
+  test("where no minute can be sealed for a week: the walk waits for room, and goes on when there is", () => {
+    const world = new ReconcileWorld();
+    world.run(noon - 7 * 1440 * minuteMs);
+    const held = Array.from({ length: 40 }, (_, i) => world.put(minutesAgo(60 - i), i + 1));
+    for (const key of held) {
+      world.held.add(key.slice(-26) as never);
+    }
+    const changed = { openMax: 10, againMax: 3 };
+    world.run(noon, changed);
+    expect(world.book?.open).toHaveLength(10);
+    for (const key of held) {
+      world.end(key, "stored");
+    }
+    world.held.clear();
+    for (let i = 1; i <= 10; i++) {
+      world.run(noon + i * 20 * minuteMs, changed);
+    }
+    expect(world.book?.open).toEqual([]);
+    expect(world.book?.from).toBeGreaterThan(noon);
+  });
+
+  test("where two thousand findings are open: the first stay open, and none is told as resolved", () => {
+    const facts = {
+      now: noon,
+      isBorn: true,
+      oldestArrival: null,
+      breakerOpen: false,
+      noEvidence: { since: noon, reason: control },
+      tableRefusal: control,
+      clockAheadMs: 0,
+      databaseBytes: 0,
+      rescues: { event: 0, reconcile: 0 },
+      broken: recordBroken(null, control, noon),
+      book: { ...newBook(noon), ranAt: noon },
+      runFailure: "",
+      recent: null,
+      volumes: null,
+    };
+    const heldOf = (from: number) =>
+      Array.from({ length: 2000 }, (_, n) => ({ key: longBell(from + n).key, reason: control }));
+    const first = judgeAlerts({ ...facts, held: heldOf(1000) }, nothingStands);
+    expect(first.standing.open).toHaveLength(limits.findingsOpenMax);
+    expect(bytesOf(first.standing)).toBeLessThanOrEqual(widestRows.alerts);
+    const next = judgeAlerts({ ...facts, held: heldOf(0) }, first.standing);
+    expect(next.findings).toEqual([]);
+    expect(next.standing.open).toHaveLength(limits.findingsOpenMax);
+    expect(bytesOf(recordBroken(null, control, noon))).toBeLessThan(2000);
+  });
+});
+
+describe("what an earlier version wrote is read", () => {
+  test("a group with days as objects, and without the failures that it did not count", () => {
+    const state = {
+      at: "closing",
+      lease,
+      receipts: [receiptOf(longBell(1).key, days)],
+      given: 0,
+      completeView: false,
+      ended: [],
+    } as const;
+    const group = widestGroup(state, { rows: rows.slice(0, 2), payloads: widestPayloads.slice(0, 2) });
+    const { ownFailures: _, ownFailedAt: __, ...older } = group;
+    expect(groupFromRow(JSON.stringify(older))).toEqual({ ...group, ownFailures: 0, ownFailedAt: 0 });
+  });
+
+  test("a group with more keys than one may have now: a second key of each payload is kept", () => {
+    const payloads = widestPayloads.slice(0, 100).map((_, n) => widestPayload(n, 40));
+    const older = widestGroup({ at: "open", lease: null, out: "insert" }, { payloads });
+    const read = groupFromRow(JSON.stringify(older));
+    expect(read.payloads.map(({ duplicateKeys }) => duplicateKeys.length)).toEqual(payloads.map(() => 1));
+    expect(read.payloads.map(({ key }) => key)).toEqual(payloads.map(({ key }) => key));
+  });
+
+  test("a head with 30,000 pending rescues", () => {
+    const pendingRescues = Array.from({ length: 30_000 }, (_, n) => ({
+      id: idAt(n),
+      ring: "event" as const,
+      at: n,
+    }));
+    const { lastSplitAt: _, ...older } = { ...bornHead(emptyWorld, startMs, 4), pendingRescues };
+    expect(headFromRow(JSON.stringify(older))).toMatchObject({
+      lastSplitAt: 0,
+      pendingRescues: { length: limits.pendingRescuesMax },
+    });
+  });
+});

@@ -1,0 +1,210 @@
+/**
+ * The platform gives an invocation 1000 subrequests. Work that would need more for what has piled up would end at the same
+ * place each time: so each kind of it is driven at its largest here, and counted.
+ */
+import { describe, expect, test } from "vitest";
+import { takeBatch } from "../../shared/delivery/batch.ts";
+import type { DeliveryContext, DeliveryEffects, DeliveryWork } from "../../shared/delivery/effects.ts";
+import { workOnGroup } from "../../shared/delivery/group-work.ts";
+import { subrequestsOf } from "../../shared/delivery/subrequests.ts";
+import { perform } from "../../shared/effect.ts";
+import type { GroupTask, Receipt } from "../../shared/ledger/group.ts";
+import { defaultSettings, fenceMs } from "../../shared/ledger/settings.ts";
+import { DAY_MS, limits, widestInvocations } from "../../shared/limits.ts";
+import { idOfKey, type PayloadKey } from "../../shared/payload-key.ts";
+import { watermarkOf } from "../../shared/reconcile/minute-book.ts";
+import { codecVersion, doorbell, knownTable, startMs, storedReport, TestLedger } from "../ledger/world.ts";
+import { minutesAgo, noon, ReconcileWorld } from "../reconcile/world.ts";
+
+const minuteMs = 60_000;
+
+/** What the server of the tests' ledger's table says of itself. */
+const witness = { table: knownTable, server: "one", behind: "", replicas: 1 };
+
+const context: DeliveryContext = {
+  now: () => 0,
+  codecVersion,
+  deleteKeysMax: limits.r2DeleteKeysMax,
+  verifyLookupsMax: limits.verifyLookupsMax,
+};
+
+/** A world without any object, any row and any receipt, that writes down receipts; the ledger is the real one. */
+class EmptyWorld {
+  readonly receipts: Receipt[] = [];
+  readonly ledger: TestLedger;
+  subrequests = 0;
+
+  constructor(ledger: TestLedger) {
+    this.ledger = ledger;
+  }
+
+  /** The subrequests of one invocation. */
+  async invoke(work: DeliveryWork<void>): Promise<number> {
+    this.subrequests = 0;
+    await perform(this.#counted(work), this.#effects as never);
+    return this.subrequests;
+  }
+
+  *#counted(work: DeliveryWork<void>): DeliveryWork<void> {
+    let next = work.next();
+    while (next.done !== true) {
+      this.subrequests += subrequestsOf(next.value);
+      next = work.next(yield next.value);
+    }
+  }
+
+  readonly #effects: Partial<{
+    [Name in keyof DeliveryEffects]: (
+      asks: DeliveryEffects[Name]["asks"],
+    ) => Promise<DeliveryEffects[Name]["answers"]>;
+  }> = {
+    completeDoorbell: async ({ key, cause }) => ({ ...doorbell({ n: 1 }), key, cause }),
+    ackAll: async () => null,
+    claim: async (doorbells) => this.ledger.step({ kind: "claim", doorbells, codecVersion }).task,
+    buildBlock: async ({ payloads }) => {
+      const keys = payloads.map(({ key }) => key);
+      return { kind: "unreadable", keys, reason: "missing_object" };
+    },
+    findRunning: async () => ({ running: false, servers: 1, witness }),
+    readReceipts: async (ids) => ids.map(() => []),
+    readTable: async () => ({ refusal: "", measure: null, oldestDay: 0, witness }),
+    countRows: async ({ ids }) => ({ rows: ids.map(() => []), witness }),
+    readObject: async () => null,
+    writeDeadLetters: async () => null,
+    writeReceipts: async ({ receipts }) => {
+      this.receipts.push(...receipts);
+      return null;
+    },
+    report: async ({ task, report }) => this.ledger.report(task, report),
+    settle: async (settled) => {
+      this.ledger.step({ kind: "settle", settled });
+      return null;
+    },
+  };
+}
+
+test("a full group whose objects are gone, each under three keys, ends in invocations that the platform lets end", async () => {
+  const ledger = new TestLedger();
+  const world = new EmptyWorld(ledger);
+  const bells = (minute: number) =>
+    Array.from({ length: limits.groupPayloadsMax }, (_, n) =>
+      doorbell({ n, spans: 20, arrival: startMs + minute * minuteMs }),
+    );
+  const first = bells(0).map(
+    (bell) => ({ read: { kind: "doorbell", doorbell: bell }, attempts: 1 }) as const,
+  );
+  for (let at = 0; at < first.length; at += limits.claimDoorbellsMax) {
+    const spent = await world.invoke(
+      takeBatch(first.slice(at, at + limits.claimDoorbellsMax), false, context),
+    );
+    expect(spent).toBeLessThanOrEqual(limits.subrequestsMax);
+  }
+  for (const minute of [1, 2]) {
+    for (let at = 0; at < first.length; at += limits.claimDoorbellsMax) {
+      const doorbells = bells(minute).slice(at, at + limits.claimDoorbellsMax);
+      ledger.step({ kind: "claim", doorbells, codecVersion });
+    }
+  }
+  let most = 0;
+  let invocations = 0;
+  while (ledger.state.dump().groups.size > 0) {
+    ledger.now += fenceMs(defaultSettings);
+    for (const group of ledger.alarm()) {
+      const task = ledger.take(group);
+      if (task !== null) {
+        most = Math.max(most, await world.invoke(workOnGroup(task, context)));
+        invocations++;
+      }
+    }
+    expect(invocations).toBeLessThan(50);
+  }
+  expect(most).toBeGreaterThan(limits.verifyLookupsMax);
+  expect(most).toBeLessThanOrEqual(widestInvocations.batch);
+  expect(new Set(world.receipts.map(({ key }) => key)).size).toBe(limits.groupKeysMax);
+  expect(world.receipts.every(({ outcome }) => outcome === "dead")).toBe(true);
+});
+
+test("a batch of a hundred messages that name their payloads only has enough for its group", async () => {
+  const world = new EmptyWorld(new TestLedger());
+  const messages = Array.from({ length: 100 }, (_, n) => {
+    const { key } = doorbell({ n });
+    return { read: { kind: "bare", key, cause: "event" }, attempts: 1 } as const;
+  });
+  expect(await world.invoke(takeBatch(messages, false, context))).toBeLessThanOrEqual(
+    limits.batchSubrequests + limits.stepSubrequests,
+  );
+});
+
+test("many receipts are written part by part, each attempt the next ones", () => {
+  const ledger = new TestLedger();
+  let task: GroupTask | null = null;
+  for (let at = 0; at < limits.groupPayloadsMax; at += 100) {
+    const bells = Array.from({ length: 100 }, (_, i) => ({ n: at + i, spans: 20 }));
+    task = ledger.claim(...bells) ?? task;
+  }
+  const written: PayloadKey[] = [];
+  let receipts = task === null ? null : ledger.report(task, storedReport(task));
+  for (let parts = 0; receipts?.step === "receipts"; parts++) {
+    expect(receipts.receipts.length).toBeLessThanOrEqual(limits.receiptsAtOnceMax);
+    written.push(...receipts.receipts.map(({ key }) => key));
+    ledger.settle(receipts);
+    const [group] = ledger.alarm();
+    receipts = group === undefined ? null : ledger.take(group);
+    expect(parts).toBeLessThan(5);
+  }
+  expect(written).toHaveLength(limits.groupPayloadsMax);
+  expect(new Set(written).size).toBe(limits.groupPayloadsMax);
+  expect(ledger.state.dump().groups.size).toBe(0);
+});
+
+describe("a run of the reconciler", () => {
+  test("catches up a day of minutes with a payload each, in runs that the platform lets end", () => {
+    const world = new ReconcileWorld();
+    world.run(noon - 24 * 60 * minuteMs);
+    for (let minute = 24 * 60 - 10; minute >= 6; minute--) {
+      world.stored(minutesAgo(minute), minute);
+    }
+    let runs = 0;
+    for (let now = noon; world.book !== null && watermarkOf(world.book) < noon - 5 * minuteMs; now += 1000) {
+      world.run(now);
+      expect(world.subrequests).toBeLessThanOrEqual(widestInvocations.cron - limits.tickSubrequests);
+      expect(++runs).toBeLessThan(30);
+    }
+    expect([...world.minutes.values()].filter(({ sealed }) => sealed)).toHaveLength(24 * 60 - 15);
+  });
+
+  test("has a thousand late puts in as many minutes opened again by one question", () => {
+    const world = new ReconcileWorld();
+    world.run(noon - 26 * 60 * minuteMs);
+    world.run(noon - 60 * minuteMs);
+    for (let n = 0; n < 1000; n++) {
+      world.put(minutesAgo(25 * 60 + 10 - n / 20), n);
+    }
+    world.run(noon);
+    expect(world.rung.length).toBeGreaterThan(0);
+    expect(world.subrequests).toBeLessThanOrEqual(widestInvocations.cron - limits.tickSubrequests);
+    expect(world.count("tally")).toBeLessThan(10);
+  });
+
+  test("erases a thousand payloads again whose rows came back, some in each run", () => {
+    const world = new ReconcileWorld();
+    world.run(noon - 5 * 60 * minuteMs);
+    for (let n = 0; n < 1000; n++) {
+      const key = world.stored(minutesAgo(4 * 60), n);
+      // A receipt of an older key of the id says that it was erased.
+      const older = world.put(minutesAgo(4 * 60 + 1), n);
+      world.end(older, "erased");
+      expect(key).not.toBe(older);
+      world.rows.set(idOfKey(key), [{ day: Math.floor(noon / DAY_MS), rows: 3 }]);
+    }
+    for (let runs = 0; runs < 5; runs++) {
+      const before = world.rung.length;
+      world.run(noon + runs * minuteMs);
+      expect(world.subrequests).toBeLessThanOrEqual(widestInvocations.cron - limits.tickSubrequests);
+      expect(world.rung.length).toBeGreaterThan(before);
+      for (const { key } of world.rung.slice(before)) {
+        world.rows.delete(idOfKey(key)); // the ledger erased them
+      }
+    }
+  });
+});

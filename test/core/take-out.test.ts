@@ -1,0 +1,123 @@
+/** What a person erases leaves the group that it is to be inserted with (shared/ledger/take-out.ts). */
+import { expect, test } from "vitest";
+import type { AttemptReport, Evidence, GroupTask } from "../../shared/ledger/group.ts";
+import { fenceMs } from "../../shared/ledger/settings.ts";
+import { doorbell, storedReport, TestLedger } from "../ledger/world.ts";
+
+const erase = (ledger: TestLedger, n: number): void => {
+  ledger.step({ kind: "erase", payload: doorbell({ n, cause: "replay" }), reason: "asked for" });
+};
+
+/** The numbers of a task's payloads. */
+const numbersOf = ({ payloads }: GroupTask): readonly number[] => {
+  const keys = Array.from({ length: 10 }, (_, n) => doorbell({ n }).key);
+  return payloads.map(({ key }) => keys.indexOf(key));
+};
+
+/** Everything that is handed out within these ms. */
+function tasksWithin(ledger: TestLedger, ms: number): readonly GroupTask[] {
+  const tasks: GroupTask[] = [];
+  for (const end = ledger.now + ms; ledger.now <= end; ledger.now += 1000) {
+    for (const group of ledger.alarm()) {
+      const task = ledger.take(group);
+      if (task !== null) {
+        tasks.push(task);
+      }
+    }
+  }
+  return tasks;
+}
+
+/** VERIFY finds the objects, and `rows` of each payload. */
+function verified(task: GroupTask, rows: number): AttemptReport {
+  const payloads = task.payloads.map(({ key, spans }): Evidence => {
+    const rowsByDay = [{ day: 20_781, rows: spans }];
+    const object = { key, spans, rejectedSpans: 0, bytes: 1, rowsByDay };
+    return { key, receipts: [], rowsByDay: rows === 0 ? [] : [{ day: 20_781, rows }], object };
+  });
+  return { kind: "verified", running: false, oldestDay: 0, payloads };
+}
+
+const refused = { kind: "table", table: { refusal: "no deduplication window", measure: null } } as const;
+const mended = { kind: "table", table: { refusal: "", measure: null } } as const;
+
+test("an erasure does not wait for a group that cannot be inserted, and the others are inserted without it", () => {
+  const ledger = new TestLedger();
+  ledger.step(refused);
+  ledger.claim({ n: 1 }, { n: 2 }, { n: 3 });
+  expect(tasksWithin(ledger, 10_000)).toEqual([]);
+  const [before] = ledger.state.dump().groups.keys();
+  erase(ledger, 2);
+  const [look, ...more] = tasksWithin(ledger, 10_000);
+  expect(more).toEqual([]);
+  expect(look && [look.step, numbersOf(look)]).toEqual(["verify", [2]]);
+  const receipts = look ? ledger.report(look, verified(look, 0)) : null;
+  expect(receipts).toMatchObject({
+    step: "receipts",
+    receipts: [{ outcome: "erased", reason: "asked for" }],
+  });
+  ledger.step(mended);
+  const [insert] = tasksWithin(ledger, 10_000);
+  expect(insert && [insert.step, numbersOf(insert)]).toEqual(["insert", [1, 3]]);
+  expect(insert?.group).not.toBe(before);
+});
+
+test("what is erased while it waits for its group is never sent", () => {
+  const ledger = new TestLedger();
+  ledger.claim({ n: 1 }, { n: 2 });
+  erase(ledger, 1);
+  const tasks = tasksWithin(ledger, 10_000);
+  expect(tasks.map((task) => [task.step, numbersOf(task)])).toEqual(
+    expect.arrayContaining([
+      ["insert", [2]],
+      ["verify", [1]],
+    ]),
+  );
+  expect(tasks).toHaveLength(2);
+});
+
+test("what is erased while an attempt is out leaves its group when that attempt sent nothing", () => {
+  const ledger = new TestLedger();
+  ledger.claim({ n: 1 }, { n: 2 });
+  const attempt = ledger.takeRung();
+  erase(ledger, 1);
+  expect(ledger.state.dump().groups.size).toBe(1);
+  ledger.report(attempt, { kind: "retry", reason: "the block could not be built" });
+  const tasks = tasksWithin(ledger, 20_000);
+  expect(tasks.filter(({ step }) => step === "insert").map(numbersOf)).toEqual([[2]]);
+  expect(tasks.filter(({ step }) => step === "verify").map(numbersOf)).toEqual([[1]]);
+});
+
+test("where its rows may be there already, VERIFY erases it after the fence, and decides about the others", () => {
+  const ledger = new TestLedger();
+  ledger.claim({ n: 1 }, { n: 2 });
+  const attempt = ledger.takeRung();
+  ledger.report(attempt, { kind: "unknown", reason: "no answer" });
+  const fence = ledger.now + fenceMs(ledger.settings);
+  erase(ledger, 1);
+  const [look] = tasksWithin(ledger, fenceMs(ledger.settings) + 10_000);
+  expect(look && [look.step, numbersOf(look)]).toEqual(["verify", [1, 2]]);
+  expect(ledger.now).toBeGreaterThanOrEqual(fence - 1000);
+  const receipts = look ? ledger.report(look, verified(look, 10)) : null;
+  expect(receipts).toMatchObject({
+    step: "receipts",
+    receipts: [{ outcome: "erased" }, { outcome: "stored" }],
+  });
+});
+
+test("what was inserted before somebody asked is erased when it is done", () => {
+  const ledger = new TestLedger();
+  ledger.claim({ n: 1 }, { n: 2 });
+  const attempt = ledger.takeRung();
+  erase(ledger, 1);
+  const receipts = ledger.report(attempt, storedReport(attempt));
+  expect(receipts).toMatchObject({
+    step: "receipts",
+    receipts: [{ outcome: "stored" }, { outcome: "stored" }],
+  });
+  if (receipts !== null) {
+    ledger.settle(receipts);
+  }
+  const [look] = tasksWithin(ledger, fenceMs(ledger.settings) + 10_000);
+  expect(look && [look.step, numbersOf(look)]).toEqual(["verify", [1]]);
+});
