@@ -1,108 +1,16 @@
-import { type ChildProcess, execFileSync, spawn } from "node:child_process";
-import { readFileSync, statSync } from "node:fs";
+import { statSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
-import * as v from "valibot";
 import { afterEach, describe, expect, test } from "vitest";
-import { type DevFile, devFileSchema } from "../../dev/state-folder.ts";
+import { isGroupGone, runDev, running } from "./dev-process.ts";
 import { exportSpans, freshSpans, queryClickHouse, temporaryFolder } from "./local-pipeline.ts";
 
-const root = join(import.meta.dirname, "..", "..");
 const cleanUps: (() => void)[] = [];
 afterEach(() => {
   for (const cleanUp of cleanUps.splice(0)) {
     cleanUp();
   }
 });
-
-interface DevProcess {
-  readonly child: ChildProcess;
-  /** Everything printed so far. */
-  output(): string;
-  /** Resolves with the exit code, or the signal's name. */
-  readonly ended: Promise<number | string>;
-  /** To its process group, as a terminal's Ctrl-C; SIGKILL also to ClickHouse, which has a group of its own. */
-  signalAll(signal: NodeJS.Signals): void;
-  /** ClickHouse's process ids, as of the last signal and now. */
-  servers(): readonly number[];
-}
-
-/** Runs the command of `npm run dev` in a process group of its own. */
-function runDev(environment: Record<string, string>): DevProcess {
-  const child = spawn(process.execPath, ["dev/main.ts"], {
-    cwd: root,
-    detached: true,
-    stdio: ["ignore", "pipe", "pipe"],
-    env: {
-      ...process.env,
-      HEADRACE_PORT: "0",
-      HEADRACE_CONSOLE_PORT: "0",
-      HEADRACE_CLICKHOUSE_PORT: "0",
-      HEADRACE_LEDGER_TIMES_FASTER: "30",
-      ...environment,
-    },
-  });
-  let output = "";
-  for (const stream of [child.stdout, child.stderr]) {
-    stream?.on("data", (chunk: Buffer) => {
-      output += chunk.toString();
-    });
-  }
-  const servers = new Set<number>();
-  const seeServers = () => {
-    for (const pid of childrenOf(child.pid ?? 0)) {
-      servers.add(pid);
-    }
-    return [...servers];
-  };
-  const signalAll = (signal: NodeJS.Signals) => {
-    const targets = [-(child.pid ?? 0), ...(signal === "SIGKILL" ? seeServers() : [])];
-    seeServers();
-    for (const target of targets) {
-      try {
-        process.kill(target, signal);
-      } catch {
-        // it has ended
-      }
-    }
-  };
-  cleanUps.push(() => signalAll("SIGKILL"));
-  const ended = new Promise<number | string>((resolve) =>
-    child.once("exit", (code, signal) => resolve(signal ?? code ?? -1)),
-  );
-  return { child, output: () => output, ended, signalAll, servers: seeServers };
-}
-
-/** The children of a process that lead a group of their own. */
-function childrenOf(parent: number): number[] {
-  const listing = execFileSync("ps", ["-A", "-o", "pid=,ppid=,pgid="], { encoding: "utf8" });
-  return listing.split("\n").flatMap((line) => {
-    const [pid = 0, ppid, group] = line.trim().split(/\s+/).map(Number);
-    return ppid === parent && group === pid ? [pid] : [];
-  });
-}
-
-async function running(dev: DevProcess, stateFolder: string): Promise<DevFile> {
-  await Promise.race([
-    expect.poll(dev.output, { timeout: 40_000, interval: 50 }).toContain("Headrace is running"),
-    dev.ended.then((code) => {
-      throw new Error(`it ended with ${code}:\n${dev.output()}`);
-    }),
-  ]);
-  return v.parse(devFileSchema, JSON.parse(readFileSync(join(stateFolder, "dev.json"), "utf8")));
-}
-
-/** Its group, and ClickHouse. */
-function isGroupGone(dev: DevProcess): boolean {
-  return [-(dev.child.pid ?? 0), ...dev.servers()].every((target) => {
-    try {
-      process.kill(target, 0);
-      return false;
-    } catch {
-      return true;
-    }
-  });
-}
 
 function stateFolder(): string {
   const folder = temporaryFolder();
