@@ -2,10 +2,13 @@
  * What the Workers are made of: wrangler's reading of wrangler.toml, esbuild's bundles, the console's page. wrangler and
  * esbuild hold 200 MB between them, so a process of its own loads them, while ClickHouse starts, and ends.
  */
-import { execFile } from "node:child_process";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { join } from "node:path";
-import { promisify } from "node:util";
+import { Readable } from "node:stream";
+import { text } from "node:stream/consumers";
 import * as v from "valibot";
+import { assert } from "../shared/assert.ts";
 import { nodeWithTypes } from "./node-with-types.ts";
 
 /** A binding to something that has an id. */
@@ -31,16 +34,23 @@ const preparedWorkersSchema = v.object({
 export type PreparedWorker = v.InferOutput<typeof preparedWorkerSchema>;
 export type PreparedWorkers = v.InferOutput<typeof preparedWorkersSchema>;
 
-/** The bundles have source maps: a few megabytes. */
-const outputBytesMax = 64 * 1024 * 1024;
-
 /** Rejects with what wrangler or esbuild says. `root`: the repository's. */
 export async function prepareWorkers(root: string, signal: AbortSignal): Promise<PreparedWorkers> {
   const script = join(import.meta.dirname, "prepare-process.ts");
-  const { stdout } = await promisify(execFile)(nodeWithTypes(), ["--no-warnings", script, root], {
-    maxBuffer: outputBytesMax,
+  const child = spawn(nodeWithTypes(), ["--no-warnings", script, root], {
+    stdio: ["ignore", "ignore", "pipe", "pipe"],
     signal,
     killSignal: "SIGKILL",
   });
-  return v.parse(preparedWorkersSchema, JSON.parse(stdout));
+  const [, , errors, output] = child.stdio;
+  assert(errors !== null && output instanceof Readable, "both are pipes");
+  const [[code, killedBy], said, prepared] = await Promise.all([
+    once(child, "exit"),
+    text(errors),
+    text(output),
+  ]);
+  if (code !== 0) {
+    throw new Error(`The Workers could not be bundled (${killedBy ?? `code ${code}`}):\n${said}`);
+  }
+  return v.parse(preparedWorkersSchema, JSON.parse(prepared));
 }

@@ -60,6 +60,7 @@ function workerOf(
 ) {
   return {
     ...options,
+    cacheAPI: false, // nobody uses it, and it is an isolate per Worker
     name: workerNames[environment],
     modules: [{ type: "ESModule" as const, path: `${environment}.js`, contents: code }],
     bindings: { ...options.bindings, ...variables },
@@ -73,6 +74,7 @@ function standInsOf({ prepared, adminToken, eventDelaySeconds }: WorkersOptions)
   assert(keys !== undefined && payloads !== undefined, "wrangler.toml has the bindings KEYS and PAYLOADS");
   return {
     name: standInsName,
+    cacheAPI: false,
     compatibilityDate: "2026-11-02",
     compatibilityFlags: ["service_binding_extra_handlers"], // `scheduled` of a service
     modules: [{ type: "ESModule" as const, path: "stand-ins.js", contents: prepared.standIns.code }],

@@ -3,8 +3,9 @@ import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import * as v from "valibot";
-import { expect, onTestFinished } from "vitest";
+import { expect, type TestContext } from "vitest";
 import { type DevFile, devFileSchema } from "../../dev/state-folder.ts";
+import { temporaryFolder } from "./local-pipeline.ts";
 
 const root = join(import.meta.dirname, "..", "..");
 
@@ -20,11 +21,21 @@ export interface DevProcess {
   servers(): readonly number[];
 }
 
+/** A test, which what is started for it ends with. (Tests of one file run side by side: each has a context of its own.) */
+export type Owner = Pick<TestContext, "onTestFinished">;
+
+/** A new folder for the state of a pipeline. */
+export function stateFolder({ onTestFinished }: Owner): string {
+  const folder = temporaryFolder();
+  onTestFinished(folder.remove);
+  return folder.path;
+}
+
 /**
  * Runs the command of `npm run dev` in a process group of its own, which ends with the test. What it prints is read
  * unless `isRead` is false: then it waits in a pipe, as before a pager that stands still.
  */
-export function runDev(environment: Record<string, string>, isRead = true): DevProcess {
+export function runDev(owner: Owner, environment: Record<string, string>, isRead = true): DevProcess {
   const child = spawn(process.execPath, ["dev/main.ts"], {
     cwd: root,
     detached: true,
@@ -62,7 +73,7 @@ export function runDev(environment: Record<string, string>, isRead = true): DevP
       }
     }
   };
-  onTestFinished(() => signalAll("SIGKILL"));
+  owner.onTestFinished(() => signalAll("SIGKILL"));
   const ended = new Promise<number | string>((resolve) =>
     child.once("exit", (code, signal) => resolve(signal ?? code ?? -1)),
   );

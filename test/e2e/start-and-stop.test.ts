@@ -1,31 +1,19 @@
 import { statSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
-import { afterEach, describe, expect, test } from "vitest";
-import { isGroupGone, runDev, running } from "./dev-process.ts";
-import { exportSpans, freshSpans, queryClickHouse, temporaryFolder } from "./local-pipeline.ts";
+import { describe, expect, test } from "vitest";
+import { isGroupGone, runDev, running, stateFolder } from "./dev-process.ts";
+import { exportSpans, freshSpans, queryClickHouse } from "./local-pipeline.ts";
 
-const cleanUps: (() => void)[] = [];
-afterEach(() => {
-  for (const cleanUp of cleanUps.splice(0)) {
-    cleanUp();
-  }
-});
-
-function stateFolder(): string {
-  const folder = temporaryFolder();
-  cleanUps.push(folder.remove);
-  return folder.path;
-}
-
-test.each([
+test.concurrent.for([
   ["Ctrl-C", "SIGINT"],
   ["SIGKILL of every process", "SIGKILL"],
 ] as const)(
   "%s in the middle of a send, and a new start: every span that was answered 200 is there once",
-  async (_name, signal) => {
-    const folder = stateFolder();
-    const first = runDev({ HEADRACE_STATE: folder });
+  { timeout: 120_000 },
+  async ([_name, signal], context) => {
+    const folder = stateFolder(context);
+    const first = runDev(context, { HEADRACE_STATE: folder });
     const before = await running(first, folder);
 
     const accepted: string[] = [];
@@ -50,7 +38,7 @@ test.each([
     expect(accepted.length).toBeGreaterThanOrEqual(1500);
     await expect.poll(() => isGroupGone(first), { timeout: 5000 }).toBe(true);
 
-    const second = runDev({ HEADRACE_STATE: folder });
+    const second = runDev(context, { HEADRACE_STATE: folder });
     const after = await running(second, folder);
     expect(after.key).toBe(before.key);
     const missing = async () => {
@@ -68,12 +56,11 @@ test.each([
     expect(await second.ended).toBe(0);
     expect(second.output()).toContain("Nothing is left running");
   },
-  120_000,
 );
 
-test("nothing outlives a parent that was killed with SIGKILL", async () => {
-  const folder = stateFolder();
-  const dev = runDev({ HEADRACE_STATE: folder });
+test("nothing outlives a parent that was killed with SIGKILL", async (context) => {
+  const folder = stateFolder(context);
+  const dev = runDev(context, { HEADRACE_STATE: folder });
   const { clickhouse } = await running(dev, folder);
   expect(dev.servers()).toHaveLength(1);
   expect(statSync(folder).mode & 0o777).toBe(0o700);
@@ -92,38 +79,41 @@ test("nothing outlives a parent that was killed with SIGKILL", async () => {
   await runs;
 });
 
-describe("a start that cannot be says why, and ends", () => {
-  test("a port that is taken", async () => {
+describe.concurrent("a start that cannot be says why, and ends", () => {
+  test("a port that is taken", async (context) => {
     const server = createServer().listen(0, "127.0.0.1");
-    cleanUps.push(() => server.close());
+    context.onTestFinished(() => void server.close());
     await new Promise((resolve) => server.once("listening", resolve));
     const address = server.address();
     const port = String(typeof address === "object" ? address?.port : 0);
     for (const variable of ["HEADRACE_PORT", "HEADRACE_CONSOLE_PORT", "HEADRACE_CLICKHOUSE_PORT"]) {
-      const dev = runDev({ HEADRACE_STATE: stateFolder(), [variable]: port });
+      const dev = runDev(context, { HEADRACE_STATE: stateFolder(context), [variable]: port });
       expect(await dev.ended, variable).toBe(1);
       expect(dev.output()).toContain(port);
       expect(dev.output()).toContain(variable);
     }
   });
 
-  test("a state folder that another pipeline uses", async () => {
-    const folder = stateFolder();
-    const owner = runDev({ HEADRACE_STATE: folder });
-    await running(owner, folder);
-    const second = runDev({ HEADRACE_STATE: folder });
+  test("a state folder that another pipeline uses", async (context) => {
+    const folder = stateFolder(context);
+    const first = runDev(context, { HEADRACE_STATE: folder });
+    await running(first, folder);
+    const second = runDev(context, { HEADRACE_STATE: folder });
     expect(await second.ended).toBe(1);
     expect(second.output()).toMatch(/is in use by another pipeline \(process \d+\).*HEADRACE_STATE/);
   });
 
-  test("a setting that is none", async () => {
-    const dev = runDev({ HEADRACE_STATE: stateFolder(), HEADRACE_PORT: "http" });
+  test("a setting that is none", async (context) => {
+    const dev = runDev(context, { HEADRACE_STATE: stateFolder(context), HEADRACE_PORT: "http" });
     expect(await dev.ended).toBe(1);
     expect(dev.output()).toContain('HEADRACE_PORT="http" is no port number');
   });
 
-  test("a ClickHouse that does not answer", async () => {
-    const dev = runDev({ HEADRACE_STATE: stateFolder(), CLICKHOUSE_URL: "http://127.0.0.1:39999" });
+  test("a ClickHouse that does not answer", async (context) => {
+    const dev = runDev(context, {
+      HEADRACE_STATE: stateFolder(context),
+      CLICKHOUSE_URL: "http://127.0.0.1:39999",
+    });
     expect(await dev.ended).toBe(1);
     expect(dev.output()).toContain("http://127.0.0.1:39999");
   });

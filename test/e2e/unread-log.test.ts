@@ -4,19 +4,13 @@
  */
 import { once } from "node:events";
 import { Agent, request } from "node:http";
-import { expect, onTestFinished, test } from "vitest";
+import { expect, test } from "vitest";
 import type { DevFile } from "../../dev/state-folder.ts";
-import { readDevFile, runDev, running } from "./dev-process.ts";
-import { exportSpans, freshSpans, queryClickHouse, temporaryFolder } from "./local-pipeline.ts";
+import { readDevFile, runDev, running, stateFolder } from "./dev-process.ts";
+import { exportSpans, freshSpans, queryClickHouse } from "./local-pipeline.ts";
 
 /** `npm run test:all` takes a minute. */
 const unreadMs = process.env["HEADRACE_LONG"] === undefined ? 20_000 : 60_000;
-
-function stateFolder(): string {
-  const folder = temporaryFolder();
-  onTestFinished(folder.remove);
-  return folder.path;
-}
 
 interface Flood {
   readonly path: (index: number) => string;
@@ -68,9 +62,9 @@ async function expectStored(dev: DevFile): Promise<void> {
     .toBe("20");
 }
 
-test("5,000 refused bodies over 32 connections, and then a good one that is stored", async () => {
-  const folder = stateFolder();
-  const process = runDev({ HEADRACE_STATE: folder });
+test.concurrent("5,000 refused bodies over 32 connections, and then a good one that is stored", async (context) => {
+  const folder = stateFolder(context);
+  const process = runDev(context, { HEADRACE_STATE: folder });
   const dev = await running(process, folder);
   const refused = await flood(dev, {
     path: () => "/v1/traces",
@@ -85,11 +79,11 @@ test("5,000 refused bodies over 32 connections, and then a good one that is stor
   expect(lines()).toBeLessThan(50);
 }, 120_000);
 
-test(
+test.concurrent(
   "while nobody reads what it prints, requests go on being answered and spans stored",
-  async () => {
-    const folder = stateFolder();
-    const process = runDev({ HEADRACE_STATE: folder }, false);
+  async (context) => {
+    const folder = stateFolder(context);
+    const process = runDev(context, { HEADRACE_STATE: folder }, false);
     await expect.poll(() => isReady(folder), { timeout: 40_000, interval: 100 }).toBe(true);
     const dev = readDevFile(folder);
     const end = Date.now() + unreadMs;
