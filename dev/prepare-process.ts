@@ -60,7 +60,8 @@ async function readWithWrangler(): Promise<Readings> {
   // Pipelines that start at the same time read whole files.
   mkdirSync(join(root, "dist"), { recursive: true });
   const beside = join(root, "dist", `.${process.pid}-wrangler-options.json`);
-  writeFileSync(beside, JSON.stringify({ madeOf: madeOf(), readings }));
+  // It may hold what .dev.vars holds: for the owner alone.
+  writeFileSync(beside, JSON.stringify({ madeOf: madeOf(), readings }), { mode: 0o600 });
   renameSync(beside, keptFile);
   return readings;
 }
