@@ -3,7 +3,7 @@ import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import * as v from "valibot";
-import { expect, type TestContext } from "vitest";
+import type { TestContext } from "vitest";
 import { type DevFile, devFileSchema } from "../../dev/state-folder.ts";
 import { temporaryFolder } from "./local-pipeline.ts";
 
@@ -21,8 +21,8 @@ export interface DevProcess {
   servers(): readonly number[];
 }
 
-/** A test, which what is started for it ends with. (Tests of one file run side by side: each has a context of its own.) */
-export type Owner = Pick<TestContext, "onTestFinished">;
+/** A test, which what is started for it ends with. (Of tests that run side by side each has an `expect` of its own.) */
+export type Owner = Pick<TestContext, "onTestFinished" | "expect">;
 
 /** A new folder for the state of a pipeline. */
 export function stateFolder({ onTestFinished }: Owner): string {
@@ -89,7 +89,7 @@ function childrenOf(parent: number): number[] {
   });
 }
 
-export async function running(dev: DevProcess, stateFolder: string): Promise<DevFile> {
+export async function running({ expect }: Owner, dev: DevProcess, stateFolder: string): Promise<DevFile> {
   await Promise.race([
     expect.poll(dev.output, { timeout: 40_000, interval: 50 }).toContain("Headrace is running"),
     dev.ended.then((code) => {

@@ -1,7 +1,7 @@
 import { statSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
-import { describe, expect, test } from "vitest";
+import { describe, test } from "vitest";
 import { isGroupGone, runDev, running, stateFolder } from "./dev-process.ts";
 import { exportSpans, freshSpans, queryClickHouse } from "./local-pipeline.ts";
 
@@ -12,9 +12,10 @@ test.concurrent.for([
   "%s in the middle of a send, and a new start: every span that was answered 200 is there once",
   { timeout: 120_000 },
   async ([_name, signal], context) => {
+    const { expect } = context;
     const folder = stateFolder(context);
     const first = runDev(context, { HEADRACE_STATE: folder });
-    const before = await running(first, folder);
+    const before = await running(context, first, folder);
 
     const accepted: string[] = [];
     let sent = 0;
@@ -39,7 +40,7 @@ test.concurrent.for([
     await expect.poll(() => isGroupGone(first), { timeout: 5000 }).toBe(true);
 
     const second = runDev(context, { HEADRACE_STATE: folder });
-    const after = await running(second, folder);
+    const after = await running(context, second, folder);
     expect(after.key).toBe(before.key);
     const missing = async () => {
       const rows = new Set(
@@ -59,9 +60,10 @@ test.concurrent.for([
 );
 
 test("nothing outlives a parent that was killed with SIGKILL", async (context) => {
+  const { expect } = context;
   const folder = stateFolder(context);
   const dev = runDev(context, { HEADRACE_STATE: folder });
-  const { clickhouse } = await running(dev, folder);
+  const { clickhouse } = await running(context, dev, folder);
   expect(dev.servers()).toHaveLength(1);
   expect(statSync(folder).mode & 0o777).toBe(0o700);
   for (const file of ["dev.json", "clickhouse-password"]) {
@@ -81,6 +83,7 @@ test("nothing outlives a parent that was killed with SIGKILL", async (context) =
 
 describe.concurrent("a start that cannot be says why, and ends", () => {
   test("a port that is taken", async (context) => {
+    const { expect } = context;
     const server = createServer().listen(0, "127.0.0.1");
     context.onTestFinished(() => void server.close());
     await new Promise((resolve) => server.once("listening", resolve));
@@ -95,21 +98,24 @@ describe.concurrent("a start that cannot be says why, and ends", () => {
   });
 
   test("a state folder that another pipeline uses", async (context) => {
+    const { expect } = context;
     const folder = stateFolder(context);
     const first = runDev(context, { HEADRACE_STATE: folder });
-    await running(first, folder);
+    await running(context, first, folder);
     const second = runDev(context, { HEADRACE_STATE: folder });
     expect(await second.ended).toBe(1);
     expect(second.output()).toMatch(/is in use by another pipeline \(process \d+\).*HEADRACE_STATE/);
   });
 
   test("a setting that is none", async (context) => {
+    const { expect } = context;
     const dev = runDev(context, { HEADRACE_STATE: stateFolder(context), HEADRACE_PORT: "http" });
     expect(await dev.ended).toBe(1);
     expect(dev.output()).toContain('HEADRACE_PORT="http" is no port number');
   });
 
   test("a ClickHouse that does not answer", async (context) => {
+    const { expect } = context;
     const dev = runDev(context, {
       HEADRACE_STATE: stateFolder(context),
       CLICKHOUSE_URL: "http://127.0.0.1:39999",

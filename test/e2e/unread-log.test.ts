@@ -4,9 +4,9 @@
  */
 import { once } from "node:events";
 import { Agent, request } from "node:http";
-import { expect, test } from "vitest";
+import { test } from "vitest";
 import type { DevFile } from "../../dev/state-folder.ts";
-import { readDevFile, runDev, running, stateFolder } from "./dev-process.ts";
+import { type Owner, readDevFile, runDev, running, stateFolder } from "./dev-process.ts";
 import { exportSpans, freshSpans, queryClickHouse } from "./local-pipeline.ts";
 
 /** `npm run test:all` takes a minute. */
@@ -50,7 +50,7 @@ async function flood({ otlp, key }: DevFile, { path, connections, goesOn }: Floo
 }
 
 /** A good request is answered 200, and becomes rows. */
-async function expectStored(dev: DevFile): Promise<void> {
+async function expectStored({ expect }: Owner, dev: DevFile): Promise<void> {
   const spans = freshSpans(20);
   await exportSpans(dev, spans);
   const ids = spans.map((span) => `'${span.spanContext().spanId}'`).join(",");
@@ -63,16 +63,17 @@ async function expectStored(dev: DevFile): Promise<void> {
 }
 
 test.concurrent("5,000 refused bodies over 32 connections, and then a good one that is stored", async (context) => {
+  const { expect } = context;
   const folder = stateFolder(context);
   const process = runDev(context, { HEADRACE_STATE: folder });
-  const dev = await running(process, folder);
+  const dev = await running(context, process, folder);
   const refused = await flood(dev, {
     path: () => "/v1/traces",
     connections: 32,
     goesOn: (index) => index < 5000,
   });
   expect(refused).toEqual({ 400: 5000 });
-  await expectStored(dev);
+  await expectStored(context, dev);
   // The same line again is counted, not written.
   const lines = () => process.output().split('"reason":"corrupt_body"').length - 1;
   await expect.poll(process.output, { timeout: 10_000 }).toMatch(/"repeated":\d{2}/);
@@ -82,6 +83,7 @@ test.concurrent("5,000 refused bodies over 32 connections, and then a good one t
 test.concurrent(
   "while nobody reads what it prints, requests go on being answered and spans stored",
   async (context) => {
+    const { expect } = context;
     const folder = stateFolder(context);
     const process = runDev(context, { HEADRACE_STATE: folder }, false);
     await expect.poll(() => isReady(folder), { timeout: 40_000, interval: 100 }).toBe(true);
@@ -91,7 +93,7 @@ test.concurrent(
     const unknownPath = (index: number) => `/v1/traces/${index}/${"x".repeat(190)}`;
     const sendGood = async () => {
       while (Date.now() < end) {
-        await expectStored(dev);
+        await expectStored(context, dev);
       }
     };
     const [refused] = await Promise.all([
@@ -99,7 +101,7 @@ test.concurrent(
       sendGood(),
     ]);
     expect(Object.keys(refused)).toEqual(["404"]);
-    await expectStored(dev);
+    await expectStored(context, dev);
 
     process.signalAll("SIGINT");
     expect(await process.ended).toBe(0);
