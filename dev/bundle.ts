@@ -12,7 +12,6 @@ export async function bundleWorker(entry: string): Promise<string> {
     platform: "browser",
     conditions: ["workerd", "worker", "browser"],
     external: ["cloudflare:*", "node:*"],
-    sourcemap: "inline",
     logLevel: "silent",
   });
   const [output] = outputFiles;

@@ -21,7 +21,8 @@ ps -A -o pid=,ppid=,pgid=,comm= | awk -v own=$$ '
 
 /** Starts the guardian beside the calling process. It ends when the caller does, or when `stop` is called. */
 export function startGuardian(): { stop(): void } {
-  const child = spawn("sh", ["-c", script], { stdio: ["pipe", "ignore", "inherit"] });
+  // It inherits neither output: libuv would make a shared one block again (terminal.ts).
+  const child = spawn("sh", ["-c", script], { stdio: ["pipe", "ignore", "ignore"] });
   child.unref();
   return { stop: () => child.kill("SIGKILL") };
 }

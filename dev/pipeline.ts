@@ -1,25 +1,25 @@
 /**
- * The whole pipeline on one machine: the three Workers in one workerd, ClickHouse, crons, and the stand-in for R2's
- * event notifications. `npm run dev` and the end-to-end tests start it here, so that the tests test what people run.
+ * The whole pipeline on one machine: the three Workers in one workerd, ClickHouse, and the stand-ins for Cloudflare's crons
+ * and R2 event notifications. `npm run dev` and the end-to-end tests start it here, so that the tests test what people run.
+ *
+ * Nothing in this process waits for workerd but by the event loop, which drains workerd's log meanwhile.
  */
 
 import { randomBytes } from "node:crypto";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
-import { type ApiKeyRecord, apiKeyName, formatApiKey, formatKeyEntry } from "../shared/api-key.ts";
-import { assert } from "../shared/assert.ts";
 import { defaultSchemaSettings } from "../shared/clickhouse/migrations.ts";
 import { limits } from "../shared/limits.ts";
 import { loginVariables } from "./clickhouse/login.ts";
 import { migrateClickHouse } from "./clickhouse/migrate-clickhouse.ts";
 import { ClickHouseStartError, superviseClickHouse } from "./clickhouse/start-clickhouse.ts";
-import { startCrons } from "./crons.ts";
+import { askStandIns, driveStandIns } from "./drive-stand-ins.ts";
 import { claimPort } from "./free-port.ts";
 import { startGuardian } from "./guardian.ts";
-import { startR2Events } from "./r2-events.ts";
+import { prepareWorkers } from "./prepare-workers.ts";
 import { CannotStart, type DevSettings } from "./settings.ts";
 import { type DevFile, lockStateFolder, type StateFolder } from "./state-folder.ts";
-import { lateQueue, startWorkers, type Workers, workerNames } from "./workers.ts";
+import type { Workers } from "./workers.ts";
 
 export interface Pipeline extends DevFile {
   /** For tests that look behind the HTTP interfaces, or break things on purpose. */
@@ -34,6 +34,8 @@ export interface PipelineOptions {
   readonly doorbells: boolean;
   readonly events: boolean;
   readonly crons: boolean;
+  /** What is being done while it starts, in a few words. */
+  readonly onStep?: (step: string) => void;
 }
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), "..");
@@ -46,6 +48,7 @@ export async function startPipeline(settings: DevSettings, options: PipelineOpti
       await next();
     }
   };
+  const step = options.onStep ?? (() => undefined);
   try {
     const folder = lockStateFolder(settings.stateFolder);
     stops.push(() => folder.unlock());
@@ -56,40 +59,37 @@ export async function startPipeline(settings: DevSettings, options: PipelineOpti
     const guardian = startGuardian();
     stops.push(() => guardian.stop());
 
+    // Two processes that need nothing of each other, and what this one loads meanwhile.
+    step(settings.clickHouseUrl === undefined ? "Starting ClickHouse" : "Looking for ClickHouse");
+    const ended = new AbortController();
+    stops.push(() => ended.abort());
+    const preparing = prepareWorkers(root, ended.signal);
+    preparing.catch(() => undefined); // it is awaited below, unless something else fails first
     const clickHouseUrl = settings.clickHouseUrl ?? (await localClickHouse(settings, folder, options, stops));
     const clickHouse = clickHouseVariables(clickHouseUrl);
+    const loading = import("./workers.ts");
+    step("Bringing the schema up to date");
     await applySchema(clickHouse);
 
+    step("Starting the Workers");
     const before = folder.readDevFile();
     const adminToken = before?.adminToken ?? randomBytes(24).toString("base64url");
-    const workers = await startWorkers({
-      root,
+    const { startWorkers } = await loading;
+    const { workers, standIns } = await startWorkers({
+      prepared: await preparing,
       statePath: join(folder.path, "workers"),
       ports,
       clickHouse,
       ledgerTimesFaster: settings.ledgerTimesFaster,
+      eventDelaySeconds: Math.ceil(limits.lateDelaySeconds / Number(settings.ledgerTimesFaster ?? 1)),
       doorbells: options.doorbells,
       adminToken,
       onLog: options.onLog,
     });
     stops.push(() => workers.dispose());
-    const key = await findOrMakeKey(workers, before?.key);
-
-    if (options.events) {
-      const bucket = await workers.getR2Bucket("PAYLOADS", workerNames.consumer);
-      const queue = await workers.getQueueProducer("EVENTS", workerNames.consumer);
-      const events = startR2Events(
-        bucket,
-        queue,
-        lateQueue,
-        Math.ceil(limits.lateDelaySeconds / Number(settings.ledgerTimesFaster ?? 1)),
-      );
-      stops.push(() => events.stop());
-    }
-    if (options.crons) {
-      const crons = startCrons(workers);
-      stops.push(() => crons.stop());
-    }
+    const key = await askStandIns(standIns, "/key", before?.key ?? "");
+    const schedule = driveStandIns(standIns, options);
+    stops.push(() => schedule.stop());
 
     const file: DevFile = {
       otlp: `http://127.0.0.1:${ports.ingress}`,
@@ -164,32 +164,6 @@ function clickHouseVariables(text: string): ClickHouseVariables {
     CLICKHOUSE_DATABASE: database,
     CLICKHOUSE_TRACES_TABLE: defaultSchemaSettings.tracesTable,
   };
-}
-
-/** The key of an earlier start where it is still there, else a new one for the tenant `dev`. */
-async function findOrMakeKey(workers: Workers, before: string | undefined): Promise<string> {
-  const keys = await workers.getKVNamespace("KEYS", workerNames.ingress);
-  if (before !== undefined && (await keys.get(await apiKeyName(before))) !== null) {
-    return before;
-  }
-  const key = formatApiKey(randomBytes(52));
-  const record: ApiKeyRecord = {
-    tenant: "dev",
-    name: "npm run dev",
-    status: "active",
-    spansPerSecond: null,
-    burstSpans: null,
-    spansPerMonth: null,
-    origins: ["*"],
-    sample: 1,
-    expiresAt: null,
-    createdAt: Date.now(),
-    account: null,
-  };
-  const entry = formatKeyEntry(record);
-  assert(entry !== undefined, "the record of the local key is short");
-  await keys.put(await apiKeyName(key), entry.value, { metadata: entry.metadata });
-  return key;
 }
 
 /**

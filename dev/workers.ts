@@ -1,95 +1,115 @@
 /**
- * The three Workers in one workerd, from wrangler.toml: Miniflare's R2, KV, queues and Durable Objects, with their
- * state on disk. (Miniflare keeps queues in memory: a restart loses doorbells, which is what the reconciler is for.)
+ * The three Workers and the stand-ins for Cloudflare in one workerd: Miniflare's R2, KV, queues and Durable Objects, with
+ * their state on disk. (Miniflare keeps queues in memory: a restart loses doorbells, which is what the reconciler is for.)
  */
-import { resolve } from "node:path";
 import { convertV4MiniflareOptions, Log, LogLevel, Miniflare } from "miniflare";
-import * as v from "valibot";
-import { unstable_getMiniflareWorkerOptions } from "wrangler";
-import { buildPage } from "./build-page.ts";
-import { bundleWorker } from "./bundle.ts";
+import { assert } from "../shared/assert.ts";
+import type { PreparedWorker, PreparedWorkers } from "./prepare-workers.ts";
+import { type Environment, lateQueue, standInsName, workerNames } from "./worker-names.ts";
 
 export interface WorkersOptions {
-  /** Absolute path of the repository's root, where wrangler.toml lies. */
-  readonly root: string;
+  readonly prepared: PreparedWorkers;
   readonly statePath: string;
   readonly ports: { readonly ingress: number; readonly console: number };
   /** Variables and secrets that take the place of wrangler.toml's, for the Workers that reach ClickHouse. */
   readonly clickHouse: Readonly<Record<string, string>>;
   readonly ledgerTimesFaster: string | undefined;
+  /** How late R2's events are. */
+  readonly eventDelaySeconds: number;
   /** False: the ingress's doorbells go into a queue that nobody consumes. */
   readonly doorbells: boolean;
   readonly adminToken: string;
   readonly onLog: (level: string, message: string) => void;
 }
 
+/**
+ * Its access to buckets, queues and Workers (`getR2Bucket`, …) blocks the thread until workerd answers, which workerd may not
+ * do while its log is full: for tests, never for the pipeline itself.
+ */
 export type Workers = Miniflare;
-
-export const workerNames = {
-  ingress: "headrace-ingress",
-  consumer: "headrace-consumer",
-  console: "headrace-console",
-} as const;
-
-/** The queue of the second ring, that R2 event notifications go to. */
-export const lateQueue = "headrace-late";
 
 /** Takes the place of the ring's queue where doorbells are switched off: nobody consumes it. */
 const unheardQueue = "headrace-unheard";
 
-/** Resolves when the Workers answer requests. */
-export async function startWorkers(options: WorkersOptions): Promise<Workers> {
-  const workers = new Miniflare(await miniflareOptions(options));
+/** Resolves when the Workers answer requests, with the stand-ins' address. */
+export async function startWorkers(options: WorkersOptions) {
+  const workers = new Miniflare(miniflareOptions(options));
   await workers.ready;
-  return workers;
+  const { origin } = await workers.unsafeGetDirectURL(standInsName);
+  return { workers, standIns: { url: origin, token: options.adminToken } };
 }
 
-/** What wrangler makes of one environment of wrangler.toml, as far as it is changed here. */
-const workerOptionsSchema = v.looseObject({
-  bindings: v.optional(v.record(v.string(), v.string()), {}),
-  queueProducers: v.optional(v.record(v.string(), v.looseObject({ queueName: v.string() })), {}),
-});
+/** Miniflare's own messages, to the log and never to the terminal. */
+class MiniflareLog extends Log {
+  readonly #onLog: WorkersOptions["onLog"];
 
-type Environment = keyof typeof workerNames;
+  constructor(onLog: WorkersOptions["onLog"]) {
+    super(LogLevel.ERROR);
+    this.#onLog = onLog;
+  }
 
-async function workerOf(root: string, environment: Environment, variables: Readonly<Record<string, string>>) {
-  const { workerOptions, main } = unstable_getMiniflareWorkerOptions(
-    resolve(root, "wrangler.toml"),
-    environment,
-  );
-  const { modulesRules: _rules, rootPath: _rootPath, ...given } = workerOptions; // Miniflare 5 refuses both
-  const options = v.parse(workerOptionsSchema, given);
-  const entry = resolve(root, main ?? `workers/${environment}/worker.ts`);
+  protected override log(message: string): void {
+    this.#onLog("error", message);
+  }
+}
+
+function workerOf(
+  environment: Environment,
+  { options, code }: PreparedWorker,
+  variables: Readonly<Record<string, string>>,
+) {
   return {
     ...options,
+    cacheAPI: false, // nobody uses it, and it is an isolate per Worker
     name: workerNames[environment],
-    modules: [{ type: "ESModule" as const, path: `${environment}.js`, contents: await bundleWorker(entry) }],
+    modules: [{ type: "ESModule" as const, path: `${environment}.js`, contents: code }],
     bindings: { ...options.bindings, ...variables },
   };
 }
 
-async function miniflareOptions(options: WorkersOptions) {
-  const { root, statePath, ports, clickHouse, ledgerTimesFaster, doorbells, adminToken, onLog } = options;
+/** Its bindings go where the ingress's and the consumer's of the same name go. */
+function standInsOf({ prepared, adminToken, eventDelaySeconds }: WorkersOptions) {
+  const { KEYS: keys } = prepared.ingress.options.kvNamespaces;
+  const { PAYLOADS: payloads } = prepared.consumer.options.r2Buckets;
+  assert(keys !== undefined && payloads !== undefined, "wrangler.toml has the bindings KEYS and PAYLOADS");
+  return {
+    name: standInsName,
+    cacheAPI: false,
+    compatibilityDate: "2026-11-02",
+    compatibilityFlags: ["service_binding_extra_handlers"], // `scheduled` of a service
+    modules: [{ type: "ESModule" as const, path: "stand-ins.js", contents: prepared.standIns.code }],
+    bindings: {
+      ADMIN_TOKEN: adminToken,
+      BUCKET_NAME: payloads.id,
+      EVENT_DELAY_SECONDS: String(eventDelaySeconds),
+    },
+    kvNamespaces: { KEYS: keys },
+    r2Buckets: { PAYLOADS: payloads },
+    queueProducers: { EVENTS: { queueName: lateQueue } },
+    serviceBindings: { CONSUMER: { name: workerNames.consumer } },
+    unsafeDirectSockets: [{ host: "127.0.0.1", port: 0 }],
+  };
+}
+
+function miniflareOptions(options: WorkersOptions) {
+  const { prepared, statePath, ports, clickHouse, ledgerTimesFaster, doorbells, adminToken, onLog } = options;
   // Without it Miniflare asks Cloudflare's network for a `request.cf` object, and prints a stack trace offline.
   process.env["CLOUDFLARE_CF_FETCH_ENABLED"] = "false";
-  process.env["WRANGLER_SEND_METRICS"] = "false";
-  await buildPage(root);
-  const [ingress, consumer, console] = await Promise.all([
-    workerOf(root, "ingress", {}),
-    workerOf(root, "consumer", {
-      ...clickHouse,
-      ...(ledgerTimesFaster === undefined ? {} : { LEDGER_TIMES_FASTER: ledgerTimesFaster }),
-    }),
-    workerOf(root, "console", {
-      ...clickHouse,
-      ADMIN_TOKEN: adminToken,
-      OTLP_ENDPOINT: `http://127.0.0.1:${ports.ingress}`,
-    }),
-  ]);
+  const ingress = workerOf("ingress", prepared.ingress, {});
+  const consumer = workerOf("consumer", prepared.consumer, {
+    ...clickHouse,
+    ...(ledgerTimesFaster === undefined ? {} : { LEDGER_TIMES_FASTER: ledgerTimesFaster }),
+  });
+  const console = workerOf("console", prepared.console, {
+    ...clickHouse,
+    ADMIN_TOKEN: adminToken,
+    OTLP_ENDPOINT: `http://127.0.0.1:${ports.ingress}`,
+  });
   return convertV4MiniflareOptions({
     host: "127.0.0.1",
     port: ports.ingress,
-    log: new Log(LogLevel.ERROR, { prefix: "headrace" }),
+    log: new MiniflareLog(onLog),
+    logRequests: false,
     resourcePersistencePath: statePath,
     handleStructuredLogs: ({ level, message }) => onLog(level, message),
     workers: [
@@ -97,9 +117,10 @@ async function miniflareOptions(options: WorkersOptions) {
       doorbells
         ? ingress
         : { ...ingress, queueProducers: { ...ingress.queueProducers, RING: { queueName: unheardQueue } } },
-      // EVENTS: what Cloudflare itself sends to the second ring's queue; the stand-in sends it through this binding.
+      // EVENTS: tests send R2's events of their own through it.
       { ...consumer, queueProducers: { ...consumer.queueProducers, EVENTS: { queueName: lateQueue } } },
       { ...console, unsafeDirectSockets: [{ host: "127.0.0.1", port: ports.console }] },
+      standInsOf(options),
     ],
   });
 }

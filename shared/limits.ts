@@ -372,6 +372,8 @@ export const limits = {
    * with one request in 5 s pays as many messages as requests, a busy one hardly any.
    */
   outcomeReportMs: 5 * SECOND_MS,
+  /** Different lines about requests that an isolate logs between two reports; the same line again is counted. */
+  logLinesAPeriod: 100,
   /** Counts in one message, about 300 bytes each: a queue takes 128 KB. */
   outcomesAMessage: 300,
   /** Counts that an isolate holds. Beyond, requests of further keys are counted without their names. */

@@ -29,6 +29,9 @@ export function authorization({ user, password }: Omit<ClickHouseLogin, "url">):
   return `Basic ${Buffer.from(`${user}:${password}`).toString("base64")}`;
 }
 
+/** A server that stops waits five seconds for connections that are kept open, idle ones too. */
+export const keepNoConnection = { connection: "close" } as const;
+
 /** `fetch` with the login of the address as its header. */
 export async function fetchClickHouse(
   address: string | URL,
@@ -37,7 +40,7 @@ export async function fetchClickHouse(
   const login = splitLogin(String(address));
   return await fetch(login.url, {
     ...init,
-    headers: { ...init.headers, authorization: authorization(login) },
+    headers: { ...init.headers, authorization: authorization(login), ...keepNoConnection },
   });
 }
 

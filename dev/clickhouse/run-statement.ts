@@ -1,6 +1,6 @@
 /** Runs statements on a ClickHouse server over HTTP, for what runs on Node. */
 import type { RunStatement } from "../../shared/clickhouse/migrations.ts";
-import { authorization, splitLogin } from "./login.ts";
+import { authorization, keepNoConnection, splitLogin } from "./login.ts";
 
 export interface StatementLogin {
   /** A login in it (`http://user:password@host`) is used unless `user` is named. */
@@ -20,7 +20,7 @@ export function statementRunner(login: StatementLogin): RunStatement {
     const response = await fetch(url, {
       method: "POST",
       body: sql,
-      headers: { authorization: authorization({ user, password }) },
+      headers: { authorization: authorization({ user, password }), ...keepNoConnection },
     });
     const text = await response.text();
     if (!response.ok || response.headers.has("x-clickhouse-exception-code")) {

@@ -11,6 +11,8 @@ import { createRequire } from "node:module";
 import { createServer } from "node:net";
 import { dirname, join, resolve } from "node:path";
 import { createInterface } from "node:readline";
+import { nodeWithTypes } from "../node-with-types.ts";
+import { keepNoConnection } from "./login.ts";
 import { writeServerConfig } from "./server-config.ts";
 
 export interface ClickHouseOptions {
@@ -168,7 +170,10 @@ async function untilItAnswers(port: number, exited: Promise<ClickHouseExit>): Pr
       return ended;
     }
     try {
-      const response = await fetch(`http://${host}:${port}/ping`, { signal: AbortSignal.timeout(startMs) });
+      const response = await fetch(`http://${host}:${port}/ping`, {
+        headers: keepNoConnection,
+        signal: AbortSignal.timeout(startMs),
+      });
       if ((await response.text()) === "Ok.\n" && ended === undefined) {
         return undefined;
       }
@@ -253,14 +258,6 @@ function libraryPath(): string {
         "and on Linux use one with glibc. Or set CLICKHOUSE_URL to a server of yours.",
     );
   }
-}
-
-/** A Node that runs TypeScript as it stands: this one, or the one that package.json brings along. */
-function nodeWithTypes(): string {
-  if (process.features.typescript !== false) {
-    return process.execPath;
-  }
-  return join(dirname(createRequire(import.meta.url).resolve("node/package.json")), "bin", "node");
 }
 
 const restartFirstMs = 100;

@@ -6,7 +6,7 @@ import process from "node:process";
 import { startPipeline } from "../../dev/pipeline.ts";
 import { seededRandom } from "../../dev/send/seeded-random.ts";
 import type { DevSettings } from "../../dev/settings.ts";
-import { lateQueue, workerNames } from "../../dev/workers.ts";
+import { lateQueue, workerNames } from "../../dev/worker-names.ts";
 import { formatMinute, payloadPrefix } from "../../shared/payload-key.ts";
 import type { PipelineMessage } from "./chaos-pipeline.ts";
 

@@ -1,6 +1,6 @@
 import * as v from "valibot";
-import { expect, test, vi } from "vitest";
-import { startR2Events } from "../../dev/r2-events.ts";
+import { expect, test } from "vitest";
+import { R2Events } from "../../dev/stand-ins/r2-events.ts";
 import { limits } from "../../shared/limits.ts";
 import { r2EventSchema } from "../../shared/messages.ts";
 import { formatPayloadId, formatPayloadKey } from "../../shared/payload-key.ts";
@@ -27,11 +27,14 @@ test("each new payload is told once, in Cloudflare's format and with the delay o
       sent.push({ event, options });
     },
   };
-  vi.useFakeTimers();
-  const events = startR2Events(bucket, queue, "headrace-payloads");
-  await vi.advanceTimersByTimeAsync(5000);
-  vi.useRealTimers();
-  await events.stop();
+  const events = new R2Events();
+  const details = { bucketName: "headrace-payloads", delaySeconds: limits.lateDelaySeconds };
+  await expect(events.notifyNew(bucket, queue, { ...details, now: Date.now() })).rejects.toThrow(
+    "R2 is away",
+  );
+  for (let poll = 0; poll < 3; poll++) {
+    await events.notifyNew(bucket, queue, { ...details, now: Date.now() });
+  }
   expect(sent).toHaveLength(1);
   expect(v.parse(r2EventSchema, sent[0]?.event)).toEqual({
     account: "local",

@@ -7,7 +7,7 @@ import { createServer } from "node:http";
 import { join } from "node:path";
 import { build } from "esbuild";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { workerNames } from "../../dev/workers.ts";
+import { workerNames } from "../../dev/worker-names.ts";
 import { apiKeyName, formatApiKey } from "../../shared/api-key.ts";
 import { payloadPrefix } from "../../shared/payload-key.ts";
 import type { Export } from "./browser-page.ts";

@@ -6,7 +6,7 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { ProtobufTraceSerializer } from "@opentelemetry/otlp-transformer";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { workerNames } from "../../dev/workers.ts";
+import { workerNames } from "../../dev/worker-names.ts";
 import { deadLetterColumns, deadLetterRow } from "../../shared/clickhouse/dead-letters.ts";
 import { receiptColumns, receiptRow } from "../../shared/clickhouse/receipts.ts";
 import { toHex } from "../../shared/hex.ts";

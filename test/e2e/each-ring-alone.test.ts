@@ -2,7 +2,7 @@
  * Three rings bring a payload in: the doorbell, R2's event, the reconciler. Here each works with the other two
  * switched off, behind the real ingress: requests are answered 200 and everything becomes rows, once.
  */
-import { afterEach, describe, expect, test } from "vitest";
+import { describe, expect, type TestContext, test } from "vitest";
 import type { PipelineOptions } from "../../dev/pipeline.ts";
 import {
   devSettings,
@@ -13,23 +13,20 @@ import {
   temporaryFolder,
 } from "./local-pipeline.ts";
 
-const cleanUps: (() => Promise<void> | void)[] = [];
-afterEach(async () => {
-  for (const cleanUp of cleanUps.splice(0).reverse()) {
-    await cleanUp();
-  }
-}, 30_000);
-
+const stopMs = 30_000;
 const payloads = 10;
 const spansEach = 15;
 
-async function start(rings: Pick<PipelineOptions, "doorbells" | "events">): Promise<LocalPipeline> {
+async function start(
+  { onTestFinished }: TestContext,
+  rings: Pick<PipelineOptions, "doorbells" | "events">,
+): Promise<LocalPipeline> {
   const folder = temporaryFolder();
-  cleanUps.push(folder.remove);
+  onTestFinished(folder.remove);
   // The queue of events delays them by 10 s instead of 5 minutes.
   const settings = devSettings(folder.path, { ledgerTimesFaster: "30" });
   const local = await startLocalPipeline(settings, { ...rings, crons: false });
-  cleanUps.push(() => local.stop());
+  onTestFinished(() => local.stop(), stopMs);
   return local;
 }
 
@@ -62,22 +59,22 @@ async function expectAll(local: LocalPipeline, deadlineMs: number): Promise<void
   });
 }
 
-describe("with the other two rings switched off", () => {
-  test("the doorbell brings every payload in", async () => {
-    const local = await start({ doorbells: true, events: false });
+describe.concurrent("with the other two rings switched off", () => {
+  test("the doorbell brings every payload in", async (context) => {
+    const local = await start(context, { doorbells: true, events: false });
     await sendAll(local);
     await expectAll(local, 20_000);
   });
 
-  test("the R2 event brings every payload in", async () => {
-    const local = await start({ doorbells: false, events: true });
+  test("the R2 event brings every payload in", async (context) => {
+    const local = await start(context, { doorbells: false, events: true });
     await sendAll(local);
     expect(await local.query(rows)).toBe("0\t0");
     await expectAll(local, 40_000);
   });
 
-  test("the reconciler brings every payload in, and nothing does before it runs", async () => {
-    const local = await start({ doorbells: false, events: false });
+  test("the reconciler brings every payload in, and nothing does before it runs", async (context) => {
+    const local = await start(context, { doorbells: false, events: false });
     await sendAll(local);
     await new Promise((resolve) => setTimeout(resolve, 2500)); // longer than a ring takes to become rows
     expect(await local.query(rows)).toBe("0\t0");

@@ -5,7 +5,7 @@
 import { randomBytes } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { duplicateTimes, watchDuplicates } from "../../dev/duplicates.ts";
-import { workerNames } from "../../dev/workers.ts";
+import { workerNames } from "../../dev/worker-names.ts";
 import { formatMinute, formatPayloadKey, isPayloadKey, parsePayloadKey } from "../../shared/payload-key.ts";
 import { headrace } from "../wrangler/cli-run.ts";
 import { devSettings, type LocalPipeline, startLocalPipeline, temporaryFolder } from "./local-pipeline.ts";
@@ -235,7 +235,7 @@ test.concurrent("a payload of which some rows were deleted is held, and written 
   expect(await presenceOf(id)).toBe("present");
 });
 
-test.concurrent("what was erased stays erased", async () => {
+test.concurrent("what was erased stays erased", async ({ expect }) => {
   const { id, body } = await stored("erased");
   const key = await local.query(`SELECT key FROM headrace_receipts FINAL WHERE key LIKE '%/${id}'`);
   expect((await cli("erase", "--key", key, "--reason", "test", "--yes")).code).toBe(0);

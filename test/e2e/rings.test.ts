@@ -1,6 +1,6 @@
 import { ProtobufTraceSerializer } from "@opentelemetry/otlp-transformer";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { workerNames } from "../../dev/workers.ts";
+import { workerNames } from "../../dev/worker-names.ts";
 import { limits } from "../../shared/limits.ts";
 import { formatPayloadMetadata, type R2Event } from "../../shared/messages.ts";
 import { inspectTraces } from "../../shared/otlp/inspect.ts";

@@ -1,124 +1,21 @@
-import { type ChildProcess, execFileSync, spawn } from "node:child_process";
-import { readFileSync, statSync } from "node:fs";
+import { statSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
-import * as v from "valibot";
-import { afterEach, describe, expect, test } from "vitest";
-import { type DevFile, devFileSchema } from "../../dev/state-folder.ts";
-import { exportSpans, freshSpans, queryClickHouse, temporaryFolder } from "./local-pipeline.ts";
+import { describe, test } from "vitest";
+import { isGroupGone, runDev, running, stateFolder } from "./dev-process.ts";
+import { exportSpans, freshSpans, queryClickHouse } from "./local-pipeline.ts";
 
-const root = join(import.meta.dirname, "..", "..");
-const cleanUps: (() => void)[] = [];
-afterEach(() => {
-  for (const cleanUp of cleanUps.splice(0)) {
-    cleanUp();
-  }
-});
-
-interface DevProcess {
-  readonly child: ChildProcess;
-  /** Everything printed so far. */
-  output(): string;
-  /** Resolves with the exit code, or the signal's name. */
-  readonly ended: Promise<number | string>;
-  /** To its process group, as a terminal's Ctrl-C; SIGKILL also to ClickHouse, which has a group of its own. */
-  signalAll(signal: NodeJS.Signals): void;
-  /** ClickHouse's process ids, as of the last signal and now. */
-  servers(): readonly number[];
-}
-
-/** Runs the command of `npm run dev` in a process group of its own. */
-function runDev(environment: Record<string, string>): DevProcess {
-  const child = spawn(process.execPath, ["dev/main.ts"], {
-    cwd: root,
-    detached: true,
-    stdio: ["ignore", "pipe", "pipe"],
-    env: {
-      ...process.env,
-      HEADRACE_PORT: "0",
-      HEADRACE_CONSOLE_PORT: "0",
-      HEADRACE_CLICKHOUSE_PORT: "0",
-      HEADRACE_LEDGER_TIMES_FASTER: "30",
-      ...environment,
-    },
-  });
-  let output = "";
-  for (const stream of [child.stdout, child.stderr]) {
-    stream?.on("data", (chunk: Buffer) => {
-      output += chunk.toString();
-    });
-  }
-  const servers = new Set<number>();
-  const seeServers = () => {
-    for (const pid of childrenOf(child.pid ?? 0)) {
-      servers.add(pid);
-    }
-    return [...servers];
-  };
-  const signalAll = (signal: NodeJS.Signals) => {
-    const targets = [-(child.pid ?? 0), ...(signal === "SIGKILL" ? seeServers() : [])];
-    seeServers();
-    for (const target of targets) {
-      try {
-        process.kill(target, signal);
-      } catch {
-        // it has ended
-      }
-    }
-  };
-  cleanUps.push(() => signalAll("SIGKILL"));
-  const ended = new Promise<number | string>((resolve) =>
-    child.once("exit", (code, signal) => resolve(signal ?? code ?? -1)),
-  );
-  return { child, output: () => output, ended, signalAll, servers: seeServers };
-}
-
-/** The children of a process that lead a group of their own. */
-function childrenOf(parent: number): number[] {
-  const listing = execFileSync("ps", ["-A", "-o", "pid=,ppid=,pgid="], { encoding: "utf8" });
-  return listing.split("\n").flatMap((line) => {
-    const [pid = 0, ppid, group] = line.trim().split(/\s+/).map(Number);
-    return ppid === parent && group === pid ? [pid] : [];
-  });
-}
-
-async function running(dev: DevProcess, stateFolder: string): Promise<DevFile> {
-  await Promise.race([
-    expect.poll(dev.output, { timeout: 40_000, interval: 50 }).toContain("Headrace is running"),
-    dev.ended.then((code) => {
-      throw new Error(`it ended with ${code}:\n${dev.output()}`);
-    }),
-  ]);
-  return v.parse(devFileSchema, JSON.parse(readFileSync(join(stateFolder, "dev.json"), "utf8")));
-}
-
-/** Its group, and ClickHouse. */
-function isGroupGone(dev: DevProcess): boolean {
-  return [-(dev.child.pid ?? 0), ...dev.servers()].every((target) => {
-    try {
-      process.kill(target, 0);
-      return false;
-    } catch {
-      return true;
-    }
-  });
-}
-
-function stateFolder(): string {
-  const folder = temporaryFolder();
-  cleanUps.push(folder.remove);
-  return folder.path;
-}
-
-test.each([
+test.concurrent.for([
   ["Ctrl-C", "SIGINT"],
   ["SIGKILL of every process", "SIGKILL"],
 ] as const)(
   "%s in the middle of a send, and a new start: every span that was answered 200 is there once",
-  async (_name, signal) => {
-    const folder = stateFolder();
-    const first = runDev({ HEADRACE_STATE: folder });
-    const before = await running(first, folder);
+  { timeout: 120_000 },
+  async ([_name, signal], context) => {
+    const { expect } = context;
+    const folder = stateFolder(context);
+    const first = runDev(context, { HEADRACE_STATE: folder });
+    const before = await running(context, first, folder);
 
     const accepted: string[] = [];
     let sent = 0;
@@ -142,8 +39,8 @@ test.each([
     expect(accepted.length).toBeGreaterThanOrEqual(1500);
     await expect.poll(() => isGroupGone(first), { timeout: 5000 }).toBe(true);
 
-    const second = runDev({ HEADRACE_STATE: folder });
-    const after = await running(second, folder);
+    const second = runDev(context, { HEADRACE_STATE: folder });
+    const after = await running(context, second, folder);
     expect(after.key).toBe(before.key);
     const missing = async () => {
       const rows = new Set(
@@ -160,13 +57,13 @@ test.each([
     expect(await second.ended).toBe(0);
     expect(second.output()).toContain("Nothing is left running");
   },
-  120_000,
 );
 
-test("nothing outlives a parent that was killed with SIGKILL", async () => {
-  const folder = stateFolder();
-  const dev = runDev({ HEADRACE_STATE: folder });
-  const { clickhouse } = await running(dev, folder);
+test("nothing outlives a parent that was killed with SIGKILL", async (context) => {
+  const { expect } = context;
+  const folder = stateFolder(context);
+  const dev = runDev(context, { HEADRACE_STATE: folder });
+  const { clickhouse } = await running(context, dev, folder);
   expect(dev.servers()).toHaveLength(1);
   expect(statSync(folder).mode & 0o777).toBe(0o700);
   for (const file of ["dev.json", "clickhouse-password"]) {
@@ -184,38 +81,45 @@ test("nothing outlives a parent that was killed with SIGKILL", async () => {
   await runs;
 });
 
-describe("a start that cannot be says why, and ends", () => {
-  test("a port that is taken", async () => {
+describe.concurrent("a start that cannot be says why, and ends", () => {
+  test("a port that is taken", async (context) => {
+    const { expect } = context;
     const server = createServer().listen(0, "127.0.0.1");
-    cleanUps.push(() => server.close());
+    context.onTestFinished(() => void server.close());
     await new Promise((resolve) => server.once("listening", resolve));
     const address = server.address();
     const port = String(typeof address === "object" ? address?.port : 0);
     for (const variable of ["HEADRACE_PORT", "HEADRACE_CONSOLE_PORT", "HEADRACE_CLICKHOUSE_PORT"]) {
-      const dev = runDev({ HEADRACE_STATE: stateFolder(), [variable]: port });
+      const dev = runDev(context, { HEADRACE_STATE: stateFolder(context), [variable]: port });
       expect(await dev.ended, variable).toBe(1);
       expect(dev.output()).toContain(port);
       expect(dev.output()).toContain(variable);
     }
   });
 
-  test("a state folder that another pipeline uses", async () => {
-    const folder = stateFolder();
-    const owner = runDev({ HEADRACE_STATE: folder });
-    await running(owner, folder);
-    const second = runDev({ HEADRACE_STATE: folder });
+  test("a state folder that another pipeline uses", async (context) => {
+    const { expect } = context;
+    const folder = stateFolder(context);
+    const first = runDev(context, { HEADRACE_STATE: folder });
+    await running(context, first, folder);
+    const second = runDev(context, { HEADRACE_STATE: folder });
     expect(await second.ended).toBe(1);
     expect(second.output()).toMatch(/is in use by another pipeline \(process \d+\).*HEADRACE_STATE/);
   });
 
-  test("a setting that is none", async () => {
-    const dev = runDev({ HEADRACE_STATE: stateFolder(), HEADRACE_PORT: "http" });
+  test("a setting that is none", async (context) => {
+    const { expect } = context;
+    const dev = runDev(context, { HEADRACE_STATE: stateFolder(context), HEADRACE_PORT: "http" });
     expect(await dev.ended).toBe(1);
     expect(dev.output()).toContain('HEADRACE_PORT="http" is no port number');
   });
 
-  test("a ClickHouse that does not answer", async () => {
-    const dev = runDev({ HEADRACE_STATE: stateFolder(), CLICKHOUSE_URL: "http://127.0.0.1:39999" });
+  test("a ClickHouse that does not answer", async (context) => {
+    const { expect } = context;
+    const dev = runDev(context, {
+      HEADRACE_STATE: stateFolder(context),
+      CLICKHOUSE_URL: "http://127.0.0.1:39999",
+    });
     expect(await dev.ended).toBe(1);
     expect(dev.output()).toContain("http://127.0.0.1:39999");
   });

@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type ClickHouse, startClickHouse } from "../../dev/clickhouse/start-clickhouse.ts";
-import { workerNames } from "../../dev/workers.ts";
+import { workerNames } from "../../dev/worker-names.ts";
 import {
   devSettings,
   exportSpans,

@@ -2,7 +2,7 @@ import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type ClickHouse, startClickHouse } from "../../dev/clickhouse/start-clickhouse.ts";
-import { workerNames } from "../../dev/workers.ts";
+import { workerNames } from "../../dev/worker-names.ts";
 import { formatPayloadMetadata } from "../../shared/messages.ts";
 import { formatPayloadId, formatPayloadKey } from "../../shared/payload-key.ts";
 import { readLedgerSettings } from "../../workers/consumer/read-ledger-settings.ts";

@@ -1,13 +1,14 @@
 /**
  * Counts how each request ended, and tells the consumer every few seconds: one queue message an isolate, not one a
- * request. The first request after a report arms the next one within its own `waitUntil`, so that a lone request is
- * reported too. Nothing here can fail a request.
+ * request. The log gets the same: a refusal that comes again is counted. The first request after a report arms the next
+ * one within its own `waitUntil`, so that a lone request is reported too. Nothing here can fail a request.
  */
 import { toHex } from "../../shared/hex.ts";
 import { limits } from "../../shared/limits.ts";
 import type { OutcomesMessage } from "../../shared/messages.ts";
 import { OutcomeCounter } from "../../shared/outcome-counter.ts";
-import { writeLog } from "../../shared/write-log.ts";
+import { RepeatedLines } from "../../shared/repeated-lines.ts";
+import { type LogFields, writeLog } from "../../shared/write-log.ts";
 import type { Tally } from "./tally.ts";
 
 export class OutcomeReport {
@@ -17,6 +18,15 @@ export class OutcomeReport {
   #sequence = 0;
   /** A report is under way until then, in ms since the epoch; one that was cut off is not waited for longer. */
   #armedUntil = 0;
+  readonly #lines = new RepeatedLines();
+
+  /** Logs a refusal, unless the same was logged since the last report. */
+  log(fields: LogFields & { readonly outcome: string; readonly reason: string }): void {
+    const line = this.#lines.add(fields);
+    if (line !== undefined) {
+      writeLog("warn", line);
+    }
+  }
 
   /**
    * Counts a request that was answered, and sees to it that what was counted is sent soon. A tally without an outcome was
@@ -66,6 +76,9 @@ export class OutcomeReport {
   /** Sends what was counted and not sent. What the queue does not take is sent with the next report. */
   async send(queue: Queue<OutcomesMessage>): Promise<void> {
     this.#armedUntil = 0;
+    for (const line of this.#lines.end()) {
+      writeLog("warn", line);
+    }
     if (this.#reporter === "") {
       this.#reporter = toHex(crypto.getRandomValues(new Uint8Array(16)));
     }

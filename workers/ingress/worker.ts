@@ -118,7 +118,7 @@ async function refusal(why: Refusal, { request, tally }: Asked): Promise<Respons
   tally.rejectedSpans = rejectedSpans;
   await drainBody(request);
   if (reason !== "internal") {
-    writeLog("warn", { outcome: tally.outcome ?? "", reason, message });
+    outcomes.log({ outcome: tally.outcome ?? "", reason, message });
   }
   return refused(answerType(request.headers), why);
 }
