@@ -52,10 +52,7 @@ export async function startPipeline(settings: DevSettings, options: PipelineOpti
   try {
     const folder = lockStateFolder(settings.stateFolder);
     stops.push(() => folder.unlock());
-    const ports = {
-      ingress: await claimPort(settings.port, "HEADRACE_PORT"),
-      console: await claimPort(settings.consolePort, "HEADRACE_CONSOLE_PORT"),
-    };
+    let ports = await claimPorts(settings);
     const guardian = startGuardian();
     stops.push(() => guardian.stop());
 
@@ -75,16 +72,26 @@ export async function startPipeline(settings: DevSettings, options: PipelineOpti
     const before = folder.readDevFile();
     const adminToken = before?.adminToken ?? randomBytes(24).toString("base64url");
     const { startWorkers } = await loading;
-    const { workers, standIns } = await startWorkers({
-      prepared: await preparing,
-      statePath: join(folder.path, "workers"),
-      ports,
-      clickHouse,
-      ledgerTimesFaster: settings.ledgerTimesFaster,
-      eventDelaySeconds: Math.ceil(limits.lateDelaySeconds / Number(settings.ledgerTimesFaster ?? 1)),
-      doorbells: options.doorbells,
-      adminToken,
-      onLog: options.onLog,
+    const prepared = await preparing;
+    const start = () =>
+      startWorkers({
+        prepared,
+        statePath: join(folder.path, "workers"),
+        ports,
+        clickHouse,
+        ledgerTimesFaster: settings.ledgerTimesFaster,
+        eventDelaySeconds: Math.ceil(limits.lateDelaySeconds / Number(settings.ledgerTimesFaster ?? 1)),
+        doorbells: options.doorbells,
+        adminToken,
+        onLog: options.onLog,
+      });
+    const { workers, standIns } = await start().catch(async (error: unknown) => {
+      if (!isTaken(error)) {
+        throw error;
+      }
+      // Somebody took it since it was looked for: another one, or, where it was asked for, a sentence that says so.
+      ports = await claimPorts(settings);
+      return await start();
     });
     stops.push(() => workers.dispose());
     const key = await askStandIns(standIns, "/key", before?.key ?? "");
@@ -105,6 +112,17 @@ export async function startPipeline(settings: DevSettings, options: PipelineOpti
     await stop();
     throw error;
   }
+}
+
+async function claimPorts(settings: DevSettings) {
+  return {
+    ingress: await claimPort(settings.port, "HEADRACE_PORT"),
+    console: await claimPort(settings.consolePort, "HEADRACE_CONSOLE_PORT"),
+  };
+}
+
+function isTaken(error: unknown): boolean {
+  return error instanceof Error && "code" in error && error.code === "ERR_ADDRESS_IN_USE";
 }
 
 /** Starts the local server, which is started again whenever it dies, and returns its address with the login. */

@@ -162,9 +162,9 @@ function* auditAfterDoubts(book: MinuteBook, run: Run): CronWork<MinuteBook> {
 }
 
 /** A stage that needs the table's rows. Why they could not be told: then the stage is the next run's. */
-function* orWhy(stage: () => CronWork<void>): CronWork<string | null> {
+function* orWhy(work: () => CronWork<void>): CronWork<string | null> {
   try {
-    yield* stage();
+    yield* work();
     return null;
   } catch (error) {
     if (error instanceof RowsUnknown) {

@@ -9,7 +9,7 @@ import { SeededChoices } from "./world/choices.ts";
 import { harshProfiles } from "./world/harsh-profiles.ts";
 import { profiles } from "./world/profile.ts";
 
-const schedules = 300;
+const schedules = 150;
 
 const failing = new Map(expectedFailures.map((failure) => [failure.profile, failure]));
 
