@@ -9,5 +9,6 @@ export function benchKeyRecord(tenant = "bench") {
     spansPerMonth: null,
     origins: [],
     sample: 1,
+    spanAgeDays: 30,
   };
 }

@@ -5,6 +5,7 @@
 import * as v from "valibot";
 import { assert } from "./assert.ts";
 import { toHex } from "./hex.ts";
+import { DAY_MS, limits } from "./limits.ts";
 import { tenantPattern } from "./payload-key.ts";
 
 const base62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
@@ -31,6 +32,11 @@ export const apiKeyRecordSchema = v.object({
   origins: v.array(v.string()),
   /** Share of traces kept, by trace id, 0 to 1. */
   sample: v.pipe(v.number(), v.minValue(0), v.maxValue(1)),
+  /** How many days ago a span may have ended when it arrives; the table's TTL may allow fewer (table-limits.ts). */
+  spanAgeDays: v.optional(
+    v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(limits.spanAgeCeilingMs / DAY_MS)),
+    limits.spanAgeMaxMs / DAY_MS,
+  ),
   /** The key stops working then, ms since the epoch; null: it does not. Set when another key has taken its place. */
   expiresAt: v.optional(v.nullable(timeMs), null),
   createdAt: v.optional(timeMs, 0),

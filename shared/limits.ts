@@ -62,7 +62,7 @@ export const limits = {
   logTextCharsMax: 1000,
 
   // --- a span's times, relative to arrival; less where the table's TTL is shorter (shared/table-limits.ts).
-  /** How long ago it may have ended. */
+  /** How long ago it may have ended, unless its key says otherwise (`spanAgeDays`). */
   spanAgeMaxMs: 30 * DAY_MS,
   spanFutureMaxMs: 1 * DAY_MS,
   /** How long ago it may have begun: its day is a partition, and a group has `groupPartitionsMax` of them. */

@@ -21,12 +21,15 @@ export const noTableLimits: TableLimits = { v: 1, keptMs: null };
 /**
  * How long ago a span may have begun and have ended when it arrives, in ms. It is old by its end: a job of a day ends when
  * it ends. Its row, though, goes into the table by its start, and goes with it: a day before that it is refused, or at half
- * of a TTL that is shorter than two. Example, a TTL of 7 days: 6 days, both.
+ * of a TTL that is shorter than two. Example, a TTL of 7 days: 6 days, both. `spanAgeDays`: what the key allows.
  */
-export function spanAges({ keptMs }: TableLimits): { readonly start: number; readonly end: number } {
+export function spanAges(
+  { keptMs }: TableLimits,
+  spanAgeDays: number,
+): { readonly start: number; readonly end: number } {
   const inTable = keptMs === null ? Number.POSITIVE_INFINITY : Math.max(keptMs - DAY_MS, keptMs / 2);
   return {
     start: Math.floor(Math.min(limits.spanAgeCeilingMs, inTable)),
-    end: Math.floor(Math.min(limits.spanAgeMaxMs, inTable)),
+    end: Math.floor(Math.min(spanAgeDays * DAY_MS, inTable)),
   };
 }

@@ -21,6 +21,11 @@ const settings: Readonly<Record<string, Flag>> = {
         ? undefined
         : "is a number from 0 (no trace) to 1 (every trace)",
   },
+  "span-age-days": {
+    value: "DAYS",
+    help: "how many days ago a span may have ended, as far as the table keeps it: 1 to 60, 30 by default",
+    check: (text) => (/^([1-9]|[1-5]\d|60)$/.test(text) ? undefined : "is a whole number from 1 to 60"),
+  },
 };
 
 /** What of a key's settings was given, in the API's names. */
@@ -31,12 +36,14 @@ function givenSettings({ given }: Call): Readonly<Record<string, unknown>> {
   };
   const origins = given.text("origins");
   const sample = given.text("sample");
+  const spanAgeDays = given.text("span-age-days");
   return {
     ...count("spans-per-second", "spansPerSecond"),
     ...count("burst-spans", "burstSpans"),
     ...count("spans-per-month", "spansPerMonth"),
     ...(origins === undefined ? {} : { origins: origins === "none" ? [] : origins.split(",") }),
     ...(sample === undefined ? {} : { sample: Number(sample) }),
+    ...(spanAgeDays === undefined ? {} : { spanAgeDays: Number(spanAgeDays) }),
   };
 }
 

@@ -40,6 +40,7 @@ async function findOrMakeKey(keys: KVNamespace, before: string): Promise<string>
     spansPerMonth: null,
     origins: ["*"],
     sample: 1,
+    spanAgeDays: 30,
     expiresAt: null,
     createdAt: Date.now(),
     account: null,

@@ -3,7 +3,7 @@
  * `POST /api/keys/{id}/rotate`. A field that is unknown, missing or malformed is named in the message.
  */
 import * as v from "valibot";
-import { limits } from "../../shared/limits.ts";
+import { DAY_MS, limits } from "../../shared/limits.ts";
 import { tenantPattern } from "../../shared/payload-key.ts";
 
 const nameCharsMax = 64;
@@ -67,6 +67,15 @@ const sampleSchema = v.pipe(
   v.maxValue(1, sampleMessage),
 );
 
+const spanAgeDaysMax = limits.spanAgeCeilingMs / DAY_MS;
+const spanAgeMessage = `must be a whole number of days from 1 to ${spanAgeDaysMax}`;
+const spanAgeSchema = v.pipe(
+  v.number(spanAgeMessage),
+  v.integer(spanAgeMessage),
+  v.minValue(1, spanAgeMessage),
+  v.maxValue(spanAgeDaysMax, spanAgeMessage),
+);
+
 /** valibot's issues of an object: the body is none, a field is missing, or a field is not known. */
 function objectMessage({ expected }: { readonly expected: string | null }): string {
   if (expected === "never") {
@@ -85,6 +94,7 @@ export const createSchema = v.strictObject(
     spansPerMonth: v.optional(countSchema, null),
     origins: v.optional(originsSchema, []),
     sample: v.optional(sampleSchema, 1),
+    spanAgeDays: v.optional(spanAgeSchema, limits.spanAgeMaxMs / DAY_MS),
   },
   objectMessage,
 );
@@ -99,6 +109,7 @@ export const changeSchema = v.strictObject(
     spansPerMonth: v.exactOptional(countSchema),
     origins: v.exactOptional(originsSchema),
     sample: v.exactOptional(sampleSchema),
+    spanAgeDays: v.exactOptional(spanAgeSchema),
   },
   objectMessage,
 );

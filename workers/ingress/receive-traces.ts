@@ -135,10 +135,10 @@ async function store(
   table: TableLimits,
   charge: Charge,
 ): Promise<Result<Success, Refusal>> {
-  const { tenant, sample } = sender.record;
+  const { tenant, sample, spanAgeDays } = sender.record;
   tally.bytes = body.length;
   const arrival = Date.now(); // the body is complete; the put follows at once, or after a call to the Meter
-  const bounds = spanBounds(arrival, sample, table);
+  const bounds = spanBounds(arrival, sample, spanAges(table, spanAgeDays));
   const checked = checkPayload(body, content, bounds, budget.roomAt(arrival));
   if (!checked.ok) {
     return checked;
@@ -239,8 +239,7 @@ function nothingStored({ type }: Content, inspection: Inspection, inflatedBytes:
  * Which spans a payload may have. Times: older ones would fall out of the table, later ones are a wrong clock.
  * Traces: the share that the key keeps.
  */
-function spanBounds(arrival: number, sample: number, table: TableLimits) {
-  const ages = spanAges(table);
+function spanBounds(arrival: number, sample: number, ages: ReturnType<typeof spanAges>) {
   return {
     startMinMs: arrival - ages.start,
     endMinMs: arrival - ages.end,

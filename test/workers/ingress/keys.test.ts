@@ -95,6 +95,7 @@ describe("a key made at the console", () => {
       spansPerMonth: null,
       origins: ["https://shop.example"],
       sample: 0.5,
+      spanAgeDays: 30,
       account: id,
       createdAt: expect.stringMatching(/^20\d\d-.*Z$/),
       expiresAt: null,
@@ -201,6 +202,11 @@ describe("the console names what is wrong with", () => {
     ["half a span", { ...asked, spansPerMonth: 0.5 }, /^spansPerMonth must be a whole number/],
     ["a limit as text", { ...asked, spansPerMonth: "5" }, /^spansPerMonth must be a whole number/],
     ["a burst of no rate", { ...asked, burstSpans: 5 }, /^burstSpans needs spansPerSecond/],
+    [
+      "spans of a year",
+      { ...asked, spanAgeDays: 365 },
+      /^spanAgeDays must be a whole number of days from 1 to 60/,
+    ],
     ["a share above 1", { ...asked, sample: 1.5 }, /^sample must be a number from 0/],
     ["a path in an origin", { ...asked, origins: ["https://a.example/x"] }, /^origins\.0 is no origin/],
     [

@@ -23,6 +23,7 @@ const record = {
   spansPerMonth: null,
   origins: ["https://shop.example"],
   sample: 1,
+  spanAgeDays: 30,
 };
 const protobuf = Uint8Array.fromBase64(inject("bodies").protobuf);
 const json = Uint8Array.fromBase64(inject("bodies").json);

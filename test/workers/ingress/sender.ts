@@ -31,6 +31,7 @@ export const keyRecord = {
   spansPerMonth: null,
   origins: ["https://shop.example"],
   sample: 1,
+  spanAgeDays: 30,
 };
 
 /** A key in KV; what `changes` names is other than in `keyRecord`. */
