@@ -35,6 +35,14 @@ const known = new Set(expectedFailures.map(({ profile }) => profile));
 const sound = [...profiles, ...(values.mild ? [] : harshProfiles)].filter(({ name }) => !known.has(name));
 const names = values.profile === undefined ? sound.map(({ name }) => name) : [values.profile];
 
+if (
+  values.profile !== undefined &&
+  ![...profiles, ...harshProfiles].some(({ name }) => name === values.profile)
+) {
+  console.error(`There is no profile "${values.profile}". ${sound.map(({ name }) => name).join(", ")}`);
+  process.exit(2);
+}
+
 /** Tells a failing schedule, as small as it becomes. */
 function show(name: string, seed: number, invariant: string): void {
   const profile = [...profiles, ...harshProfiles].find((one) => one.name === name);
