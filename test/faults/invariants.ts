@@ -180,7 +180,9 @@ export class Checker {
     }
     const expired = new Set<number>();
     for (const { receipt, at } of stored) {
-      const oldestDayThen = Math.floor(at / DAY_MS) - profile.ttlDays + 1;
+      // What was inserted in time may expire while its receipt waits for ClickHouse to come back.
+      const inserted = this.#world.witness.inserts.find(({ token }) => token === receipt.group);
+      const oldestDayThen = Math.floor((inserted?.at ?? at) / DAY_MS) - profile.ttlDays + 1;
       for (const { day } of receipt.rowsByDay) {
         if (day < oldestDayThen) {
           throw new Violation(
