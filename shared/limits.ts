@@ -444,10 +444,6 @@ assert(limits.inflatedBytesMax <= limits.groupInflatedBytesMax, "whatever was ac
 assert(limits.groupOutputBytesMax < limits.consumerBytesInHandMax, "a group fits into the consumer's budget");
 assert(limits.spanAgeMaxMs <= limits.spanAgeCeilingMs, "span age is within its ceiling");
 assert(
-  (limits.spanAgeCeilingMs + limits.spanFutureMaxMs) / DAY_MS + 1 <= limits.groupPartitionsMax,
-  "the days of one payload fit into a group",
-);
-assert(
   (limits.spanAgeCeilingMs + limits.spanFutureMaxMs) / DAY_MS + 2 <= limits.groupPartitionsMax,
   "one payload's days fit into a group",
 );

@@ -4,7 +4,7 @@
  */
 
 import { assert, BrokenInvariant } from "../../../shared/assert.ts";
-import { type Taking, waitForBytes } from "../../../shared/byte-budget.ts";
+import { bytesToBuild, type Taking, waitForBytes } from "../../../shared/byte-budget.ts";
 import { witnessOf } from "../../../shared/clickhouse/table-identity.ts";
 import type { DeliveryEffects, FoundObject, TableFacts } from "../../../shared/delivery/effects.ts";
 import { type GroupPayload, isGroupId, type StoredPayload } from "../../../shared/ledger/group.ts";
@@ -114,7 +114,7 @@ export function performerOf(world: World, batch: BatchInHand, codecVersion: numb
     // --- the work on a group
     *buildBlock({ payloads: wanted, deadline }) {
       drop();
-      const bytes = wanted.reduce((sum, { outputBytes }) => sum + outputBytes, 0);
+      const bytes = bytesToBuild(wanted);
       const now = () => clock.now + world.skews.consumer;
       taking = yield* waitForBytes(bytesInHand.consumer, "group", Math.min(bytes, bytesMax), deadline, now);
       if (taking === null) {
