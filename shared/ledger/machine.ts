@@ -33,8 +33,8 @@ import {
   type GroupTask,
 } from "./group.ts";
 import { expire, handOut, takeGroup } from "./hand-out.ts";
-import { type BirthFacts, bornHead, type TableState } from "./head.ts";
-import { accepted, afterLook } from "./known-table.ts";
+import { type BirthFacts, bornHead } from "./head.ts";
+import { accepted, afterLook, type TableLook } from "./known-table.ts";
 import { closingState, inThisEpoch, makeGroup, readGroup, verifyingState } from "./make-group.ts";
 import { blankReceipt, sumOf } from "./receipts.ts";
 import { backOffMs, fenceMs, type LedgerSettings } from "./settings.ts";
@@ -51,7 +51,7 @@ export type LedgerEvent =
   /** The counter that R2 keeps is about to be written. */
   | { readonly kind: "minute" }
   /** The table check's result. */
-  | { readonly kind: "table"; readonly table: CheckedTable }
+  | { readonly kind: "table"; readonly table: TableLook }
   /** A person accepts whatever table answers now as the one to insert into. */
   | { readonly kind: "acceptTable" }
   /** Doorbells came; the caller can take one ready group along. */
@@ -71,8 +71,6 @@ export type LedgerEvent =
   /** A person decides about a payload whose rows are inexact: they stand as they are, or are deleted and written anew. */
   | { readonly kind: "resolve"; readonly key: PayloadKey; readonly how: "accept" | "rewrite" }
   | { readonly kind: "alarm" };
-
-type CheckedTable = Pick<TableState, "refusal" | "measure">;
 
 export interface Settled {
   readonly group: GroupId;
@@ -179,7 +177,7 @@ export function step(view: LedgerView, event: LedgerEvent, moment: Moment, setti
 }
 
 /** What the check says, as far as the head's row has room for it. */
-function shortTable({ refusal, measure }: CheckedTable): CheckedTable {
+function shortTable({ refusal, measure }: TableLook): TableLook {
   const ttl = measure?.ttl;
   const measured = { refusal: shortText(refusal, limits.noteTextBytesMax), measure };
   return measure !== null && ttl?.kind === "unclear"
