@@ -161,7 +161,7 @@ async function store(
       cause: "ingress",
       doorbell: true,
       duplicateKeys: [],
-      only: null,
+      missingDays: null,
       erase: null,
     });
   }

@@ -85,10 +85,10 @@ export function watchDuplicates(
         gone.push(id);
       }
     }
-    tell(gone);
+    reportFindings(gone);
   }
 
-  function tell(gone: readonly string[]): void {
+  function reportFindings(gone: readonly string[]): void {
     const now = Date.now();
     for (const [id, at] of named) {
       if (at + times.againMs <= now) {

@@ -8,7 +8,7 @@ import type { NoEvidence } from "./ledger/head.ts";
 import { shortText } from "./ledger/short-text.ts";
 import { limits } from "./limits.ts";
 import { formatMinute } from "./payload-key.ts";
-import { MINUTE_MS, type MinuteBook, watermarkOf } from "./reconcile/minute-book.ts";
+import { type Checkpoint, MINUTE_MS, watermarkOf } from "./reconcile/checkpoint.ts";
 
 /** Spans of one tenant in an hour, and in the same hour of the seven days before, the nearest first. */
 export interface TenantVolume {
@@ -38,7 +38,7 @@ export interface AlertFacts {
   readonly rescues: Readonly<Record<"event" | "reconcile", number>>;
   /** Null: no invariant of the ledger ever broke. */
   readonly broken: BrokenRecord | null;
-  readonly book: MinuteBook | null;
+  readonly checkpoint: Checkpoint | null;
   /** Why the reconciler's run failed; empty: it did not. */
   readonly runFailure: string;
   /** Of the last quarter of an hour. */
@@ -74,20 +74,20 @@ export const channels = ["log", "table", "webhook"] as const;
 export type Channel = (typeof channels)[number];
 
 /** A finding, and the channels that it has not been told by. */
-export interface Untold {
+export interface Unreported {
   readonly finding: Finding;
   readonly channels: readonly Channel[];
 }
 
 /** What is to be told by all channels. */
-export function untoldOf(findings: readonly Finding[]): readonly Untold[] {
+export function unreportedOf(findings: readonly Finding[]): readonly Unreported[] {
   return findings.map((finding) => ({ finding, channels }));
 }
 
 /** What is remembered between two crons. */
-export interface Standing {
+export interface AlertState {
   /** What was judged and has not been told by every channel yet, the oldest first: at most `limits.untoldFindingsMax`. */
-  readonly untold: readonly Untold[];
+  readonly unreported: readonly Unreported[];
   readonly open: readonly Finding[];
   readonly rescues: AlertFacts["rescues"];
   readonly rescuedAt: Readonly<Record<"event" | "reconcile", number>>;
@@ -95,24 +95,35 @@ export interface Standing {
   readonly volumeHour: number;
 }
 
-export const nothingStands: Standing = {
-  untold: [],
+export const noAlerts: AlertState = {
+  unreported: [],
   open: [],
   rescues: { event: 0, reconcile: 0 },
   rescuedAt: { event: 0, reconcile: 0 },
   volumeHour: 0,
 };
 
+/** What an earlier version may have kept: nothing that is unreported, or as `untold`. */
+export type StoredAlertState = Omit<AlertState, "unreported"> & {
+  readonly unreported?: readonly Unreported[];
+  readonly untold?: readonly Unreported[];
+};
+
+/** Reads the ledger's note, whichever version wrote it. */
+export function alertStateFromNote({ unreported, untold, ...state }: StoredAlertState): AlertState {
+  return { ...state, unreported: unreported ?? untold ?? [] };
+}
+
 type Condition = Pick<Finding, "kind" | "subject" | "severity" | "tenant" | "message">;
 
 export interface Judged {
   /** Its `untold` is what is to be told now. */
-  readonly standing: Standing;
+  readonly alertState: AlertState;
   /** What has changed: opened, or resolved. */
   readonly findings: readonly Finding[];
 }
 
-export function judgeAlerts(facts: AlertFacts, before: Standing): Judged {
+export function judgeAlerts(facts: AlertFacts, before: AlertState): Judged {
   const { now } = facts;
   const rescuedAt = {
     event: facts.rescues.event > before.rescues.event ? now : before.rescuedAt.event,
@@ -132,12 +143,12 @@ export function judgeAlerts(facts: AlertFacts, before: Standing): Judged {
     ...(facts.recent === null ? (["dead_letters"] as const) : []),
     ...(facts.volumes === null ? (["volume"] as const) : []),
   ]);
-  const standing: Finding[] = [];
+  const alertState: Finding[] = [];
   const findings: Finding[] = [];
   for (const condition of conditions) {
     const old = before.open.find((one) => isSame(one, condition));
     const finding: Finding = { ...condition, state: "open", openedAt: old?.openedAt ?? now };
-    standing.push(finding);
+    alertState.push(finding);
     // A warning that becomes a page is told again.
     if (old === undefined || old.severity !== finding.severity) {
       findings.push(finding);
@@ -148,15 +159,15 @@ export function judgeAlerts(facts: AlertFacts, before: Standing): Judged {
       continue;
     }
     if (notLearnt.has(old.kind)) {
-      standing.push(old);
+      alertState.push(old);
     } else {
       findings.push({ ...old, state: "resolved" });
     }
   }
   return {
-    standing: {
-      untold: [...before.untold, ...untoldOf(findings)].slice(-limits.untoldFindingsMax),
-      open: standing.slice(0, limits.findingsOpenMax),
+    alertState: {
+      unreported: [...before.unreported, ...unreportedOf(findings)].slice(-limits.unreportedFindingsMax),
+      open: alertState.slice(0, limits.findingsOpenMax),
       rescues: facts.rescues,
       rescuedAt,
       volumeHour: facts.volumes?.hour ?? before.volumeHour,
@@ -166,14 +177,20 @@ export function judgeAlerts(facts: AlertFacts, before: Standing): Judged {
 }
 
 /** These were told by these channels. What was judged meanwhile stays untold. */
-export function markTold(before: Standing, told: readonly Untold[], reached: readonly Channel[]): Standing {
-  const isTold = ({ finding }: Untold): boolean =>
-    told.some((one) => isSame(one.finding, finding) && isSameTelling(one.finding, finding));
-  const untold = before.untold.flatMap((one) => {
-    const left = isTold(one) ? one.channels.filter((channel) => !reached.includes(channel)) : one.channels;
+export function markReported(
+  before: AlertState,
+  reported: readonly Unreported[],
+  reached: readonly Channel[],
+): AlertState {
+  const isReported = ({ finding }: Unreported): boolean =>
+    reported.some((one) => isSame(one.finding, finding) && isSameTelling(one.finding, finding));
+  const unreported = before.unreported.flatMap((one) => {
+    const left = isReported(one)
+      ? one.channels.filter((channel) => !reached.includes(channel))
+      : one.channels;
     return left.length === 0 ? [] : [{ ...one, channels: left }];
   });
-  return { ...before, untold };
+  return { ...before, unreported };
 }
 
 function isSameTelling(a: Finding, b: Finding): boolean {
@@ -184,8 +201,8 @@ function isSameTelling(a: Finding, b: Finding): boolean {
  * The last whole hour, once it is sealed (or an hour later, whatever is open), in ms since the epoch; null: it was judged
  * already, or is not over.
  */
-export function hourToJudge({ volumeHour }: Standing, book: MinuteBook, now: number): number | null {
-  const reached = Math.max(watermarkOf(book), now - limits.alertVolumeAtLastMs);
+export function hourToJudge({ volumeHour }: AlertState, checkpoint: Checkpoint, now: number): number | null {
+  const reached = Math.max(watermarkOf(checkpoint), now - limits.alertVolumeAtLastMs);
   const hour = (Math.floor(reached / HOUR_MS) - 1) * HOUR_MS;
   return hour <= volumeHour ? null : hour;
 }
@@ -294,22 +311,22 @@ function* ledgerConditions(facts: AlertFacts): Generator<Condition> {
   }
 }
 
-function* reconcilerConditions({ now, book, runFailure }: AlertFacts): Generator<Condition> {
-  if (book === null) {
+function* reconcilerConditions({ now, checkpoint, runFailure }: AlertFacts): Generator<Condition> {
+  if (checkpoint === null) {
     return;
   }
-  if (now - book.ranAt > limits.alertReconcilerMs && book.ranAt > 0) {
+  if (now - checkpoint.ranAt > limits.alertReconcilerMs && checkpoint.ranAt > 0) {
     yield {
       kind: "reconciler",
       subject: "reconciler",
       tenant: "",
       severity: "page",
-      message: `No run of the reconciler has come to its end since ${timeText(book.ranAt)}${runFailure === "" ? "" : `: ${runFailure}`}. Minutes are not sealed, and what the queues miss is not rung.`,
+      message: `No run of the reconciler has come to its end since ${timeText(checkpoint.ranAt)}${runFailure === "" ? "" : `: ${runFailure}`}. Minutes are not sealed, and what the queues miss is not notified.`,
     };
   }
-  const watermark = watermarkOf(book);
+  const watermark = watermarkOf(checkpoint);
   if (now - (watermark + MINUTE_MS) > limits.alertUnsealedMs) {
-    const oldest = book.open.find(({ minute }) => minute === watermark);
+    const oldest = checkpoint.open.find(({ minute }) => minute === watermark);
     const what =
       oldest === undefined
         ? "The reconciler has not come so far."
@@ -319,14 +336,14 @@ function* reconcilerConditions({ now, book, runFailure }: AlertFacts): Generator
       subject: "watermark",
       tenant: "",
       severity: "page",
-      message: `The watermark stands at ${formatMinute(watermark)} UTC. ${what} ${book.open.length} minutes are open.`,
+      message: `The watermark stands at ${formatMinute(watermark)} UTC. ${what} ${checkpoint.open.length} minutes are open.`,
     };
   }
 }
 
 function* rescueConditions(
   { now, rescues }: AlertFacts,
-  rescuedAt: Standing["rescuedAt"],
+  rescuedAt: AlertState["rescuedAt"],
 ): Generator<Condition> {
   for (const ring of ["event", "reconcile"] as const) {
     if (now - rescuedAt[ring] < limits.alertRescuedMs) {

@@ -215,7 +215,7 @@ export const limits = {
     againMinute: 70,
     doubt: 900,
     /** The rest of the reconciler's. */
-    book: 8000,
+    checkpoint: 8000,
     /** Without its message. */
     finding: 450,
   },
@@ -286,7 +286,7 @@ export const limits = {
   payloadRetentionMs: 7 * DAY_MS,
   deleteReceiptAgeMs: 1 * HOUR_MS,
   /** Keys that the reconciler remembers as told about: 100 bytes each, in its book. */
-  expiredToldMax: 1000,
+  expiredReportedMax: 1000,
   deleteEveryMs: 1 * HOUR_MS,
 
   // --- alerts
@@ -296,7 +296,7 @@ export const limits = {
   /** Cron runs that failed or did not come: ten of them, twice a dead run's lease. The console's /healthz is 503 then. */
   alertReconcilerMs: 10 * MINUTE_MS,
   /** Findings that a channel could not be told yet: what is older than the newest so many is told by the others alone. */
-  untoldFindingsMax: 100,
+  unreportedFindingsMax: 100,
   /** A replica that is restarted, or fetches what it missed, has caught up by then. */
   alertNoEvidenceMs: 10 * MINUTE_MS,
   /** A broken invariant's finding stays open until none broke for this long. */
@@ -531,11 +531,11 @@ export const widestRows = {
     limits.openMinutesMax * rowBytes.openMinute +
     limits.againMinutesMax * rowBytes.againMinute +
     limits.auditDoubtsMax * rowBytes.doubt +
-    limits.expiredToldMax * rowBytes.key +
-    rowBytes.book,
+    limits.expiredReportedMax * rowBytes.key +
+    rowBytes.checkpoint,
   alerts:
-    (limits.findingsOpenMax + limits.untoldFindingsMax) * (rowBytes.finding + limits.noteTextBytesMax) +
-    rowBytes.book,
+    (limits.findingsOpenMax + limits.unreportedFindingsMax) * (rowBytes.finding + limits.noteTextBytesMax) +
+    rowBytes.checkpoint,
   /** The ids of a group that ended, 16 bytes each. */
   finished: limits.groupPayloadsMax * 16 + 100,
 } as const;

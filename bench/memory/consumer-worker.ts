@@ -130,7 +130,7 @@ async function reconcileMinute(env: ConsumerBindings, count: number): Promise<Re
       : key > keyAt(count - 1)
         ? count
         : new DataView(payloadIdToBytes(idOfKey(key as PayloadKey)).buffer).getUint32(0) + 1;
-  let rung = 0;
+  let notified = 0;
   const bucket = {
     async list({ startAfter, limit }: R2ListOptions) {
       const from = indexAfter(startAfter ?? "");
@@ -151,26 +151,26 @@ async function reconcileMinute(env: ConsumerBindings, count: number): Promise<Re
       PAYLOADS: bucket as unknown as R2Bucket,
       RING: {
         sendBatch: async (batch: readonly unknown[]) => {
-          rung += batch.length;
+          notified += batch.length;
         },
       } as never,
     },
     connectClickHouse(env, env.CLICKHOUSE, fetch),
     {
       holds: async (asked) => asked.map(() => false),
-      beginReconcile: async () => ({ run: String(++lease), book: null, table: null }),
-      keepBook: async () => true,
+      beginReconcile: async () => ({ run: String(++lease), checkpoint: null, table: null }),
+      saveCheckpoint: async () => true,
       endReconcile: async () => undefined,
       wake: never,
       tableChecked: never,
-      standing: never,
+      alertState: never,
       judgeAlerts: never,
-      alertsTold: never,
+      alertsReported: never,
     },
     now,
   );
   const report = await perform(reconcileRun({ now, everything: false }, reconcileSettings), performer);
-  return Response.json({ rung, listed: report?.listed });
+  return Response.json({ notified, listed: report?.listed });
 }
 
 export default {

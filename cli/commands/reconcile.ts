@@ -5,7 +5,7 @@ import type { Command } from "../command.ts";
 const reportSchema = v.nullable(
   v.looseObject({
     listed: v.optional(v.number()),
-    rung: v.optional(v.number()),
+    notified: v.optional(v.number()),
     sealed: v.optional(v.number()),
   }),
 );

@@ -212,7 +212,7 @@ function planCheckout(scene: Scene): PlannedSpan {
   });
   const children: PlannedSpan[] = [pay];
   if (!declined) {
-    const book = planCall(scene, {
+    const checkpoint = planCall(scene, {
       from: front,
       to: roleOf(scene, 2),
       startNs: pay.endNs + 60 * microsecondNs,
@@ -224,7 +224,7 @@ function planCheckout(scene: Scene): PlannedSpan {
         return [order, planPublish(scene, service, order.endNs + 30 * microsecondNs)];
       },
     });
-    children.push(book);
+    children.push(checkpoint);
   }
   return planRequest(scene, front, {
     startNs: 0,

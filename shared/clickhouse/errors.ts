@@ -8,7 +8,7 @@ import { elsewhereText, lateText } from "./statements.ts";
 /**
  * - `stored`: ClickHouse itself says so, completely.
  * - `retry`: known not to be stored; the cause passes by itself.
- * - `unknown`: it may be stored. The group is unclean from then on.
+ * - `unknown`: it may be stored. The outcome is unknown for the group from then on.
  * - `refused`: the data's fault; it will not pass by itself.
  * - `halted`: everybody's INSERT fails alike (schema, login, read-only); nobody's data is at fault.
  */

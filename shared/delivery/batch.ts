@@ -1,6 +1,6 @@
 /**
  * The story of a batch of queue messages: what they name is persisted by the ledger, what nobody understands is parked,
- * and only then are they acknowledged. Then follows the work that the ledger handed out with them.
+ * and only then are they acknowledged. Then follows the work that the ledger leased with them.
  */
 import { unreachable } from "../assert.ts";
 import type { Finding } from "../clickhouse/findings.ts";
@@ -42,7 +42,7 @@ export function* takeBatch(
 
 type Placed = readonly [at: number, message: TakenMessage];
 
-/** Takes all of these messages over. Returns the groups that the ledger handed out with them. */
+/** Takes all of these messages over. Returns the groups that the ledger leased with them. */
 function* takeMessages(messages: readonly Placed[]): DeliveryWork<readonly GroupTask[]> {
   const doorbells: Doorbell[] = [];
   const groups: string[] = [];
@@ -81,7 +81,7 @@ function* takeMessages(messages: readonly Placed[]): DeliveryWork<readonly Group
     }
   }
   if (findings.length > 0) {
-    yield* ask("tell", findings);
+    yield* ask("reportFindings", findings);
   }
   if (reports.length > 0) {
     yield* ask("writeOutcomes", reports);
@@ -124,7 +124,7 @@ function* takeDeadMessages(messages: readonly TakenMessage[]): DeliveryWork<read
         continue;
       }
       const reason = `it could not be taken in ${attempts} tries, at last because of ${error.message}`;
-      yield* ask("tell", [yield* ask("parkMessage", { at, reason })]);
+      yield* ask("reportFindings", [yield* ask("parkMessage", { at, reason })]);
       yield* ask("ack", { at });
     }
   }

@@ -70,7 +70,7 @@ export interface DeliveryEffects {
     readonly answers: Finding;
   };
   /** Tell people. Never fails. */
-  readonly tell: { readonly asks: readonly Finding[]; readonly answers: null };
+  readonly reportFindings: { readonly asks: readonly Finding[]; readonly answers: null };
   /** Write the ingress' reports into ClickHouse. Never fails: one that could not be written is retried by itself. */
   readonly writeOutcomes: {
     readonly asks: readonly { readonly at: number; readonly outcomes: OutcomesMessage }[];

@@ -1,5 +1,5 @@
 /**
- * The work on a group, from the task that the ledger handed out to the last one of this caller. One step after another
+ * The work on a group, from the task that the ledger leased to the last one of this caller. One step after another
  * is done and reported, and the ledger says what comes next; its order is the ledger's, the order of each step's
  * effects is decided here.
  */

@@ -4,8 +4,8 @@ import type { Group } from "../ledger/group.ts";
 import type { Head } from "../ledger/head.ts";
 import type { Waiting } from "../ledger/view.ts";
 import type { PayloadKey } from "../payload-key.ts";
+import type { Checkpoint } from "../reconcile/checkpoint.ts";
 import type { LearntFacts } from "../reconcile/effects.ts";
-import type { MinuteBook } from "../reconcile/minute-book.ts";
 
 /** What the alerts are judged by, of what the ledger's object keeps. */
 export interface KnownFacts {
@@ -16,12 +16,12 @@ export interface KnownFacts {
   readonly heldGroups: readonly Group[];
   readonly databaseBytes: number;
   readonly broken: BrokenRecord | null;
-  readonly book: MinuteBook | null;
+  readonly checkpoint: Checkpoint | null;
 }
 
 /** `now`: ms since the epoch. */
 export function alertFacts(known: KnownFacts, learnt: LearntFacts, now: number): AlertFacts {
-  const { head, databaseBytes, broken, book } = known;
+  const { head, databaseBytes, broken, checkpoint } = known;
   return {
     ...learnt,
     now,
@@ -29,13 +29,13 @@ export function alertFacts(known: KnownFacts, learnt: LearntFacts, now: number):
     oldestArrival: oldestArrival(known.waiting, known.oldestGroups),
     held: known.heldGroups.flatMap(heldPayloads),
     breakerOpen: head?.breaker.isOpen ?? false,
-    noEvidence: longest(head?.noEvidence, book?.noEvidence),
+    noEvidence: longest(head?.noEvidence, checkpoint?.noEvidence),
     tableRefusal: head?.table.refusal ?? "",
     clockAheadMs: head?.table.measure?.clockAheadMs ?? 0,
     databaseBytes,
     rescues: head?.rescues ?? { event: 0, reconcile: 0 },
     broken,
-    book,
+    checkpoint,
   };
 }
 

@@ -13,7 +13,7 @@ export function subrequestsOf(asked: Asked<DeliveryEffects>): number {
     case "retry":
     case "leave":
       return 0;
-    case "tell":
+    case "reportFindings":
       return 2; // the table of findings, and the webhook
     case "buildBlock":
       return asked.asks.payloads.length;

@@ -6,58 +6,58 @@ import { dueNever, type GroupId } from "./group.ts";
 import type { Breaker, Call, Head } from "./head.ts";
 import { backOffMs, type LedgerSettings } from "./settings.ts";
 
-/** May another INSERT be handed out now? */
+/** May another INSERT be leased now? */
 export function mayInsert(head: Head, now: number): boolean {
   const { breaker, table } = head;
   return (
     table.refusal === "" &&
-    breaker.out.length < breaker.slots &&
-    (!breaker.isOpen || (breaker.out.length === 0 && now >= breaker.probeAt))
+    breaker.inFlight.length < breaker.concurrencyLimit &&
+    (!breaker.isOpen || (breaker.inFlight.length === 0 && now >= breaker.probeAt))
   );
 }
 
 /** How many groups are worth ringing now. */
-export function slotsFree(head: Head, now: number): number {
+export function insertsFree(head: Head, now: number): number {
   if (!mayInsert(head, now)) {
     return 0;
   }
   const { breaker } = head;
-  return Math.max(0, slotsOf(breaker) - breaker.out.length - breaker.called.length);
+  return Math.max(0, limitOf(breaker) - breaker.inFlight.length - breaker.notified.length);
 }
 
-function slotsOf({ isOpen, slots }: Breaker): number {
-  return isOpen ? 1 : slots;
+function limitOf({ isOpen, concurrencyLimit }: Breaker): number {
+  return isOpen ? 1 : concurrencyLimit;
 }
 
-/** A group was rung for its INSERT, for the first time or again. */
-export function wasCalled(breaker: Breaker, call: Call): Breaker {
-  return { ...breaker, called: [...cameFor(breaker, call.group).called, call] };
+/** A group was notified for its INSERT, for the first time or again. */
+export function wasNotified(breaker: Breaker, call: Call): Breaker {
+  return { ...breaker, notified: [...wasFetched(breaker, call.group).notified, call] };
 }
 
 /** Somebody came for the group. The same object where it was not called. */
-export function cameFor(breaker: Breaker, group: GroupId): Breaker {
-  const called = breaker.called.filter((one) => one.group !== group);
-  return called.length === breaker.called.length ? breaker : { ...breaker, called };
+export function wasFetched(breaker: Breaker, group: GroupId): Breaker {
+  const notified = breaker.notified.filter((one) => one.group !== group);
+  return notified.length === breaker.notified.length ? breaker : { ...breaker, notified };
 }
 
 /** When a group that waits for its INSERT is worth ringing, if it is due at `due`. Undefined: after another event. */
 export function insertDue(head: Head, due: number): number | undefined {
   const { breaker, table } = head;
-  if (table.refusal !== "" || breaker.out.length >= breaker.slots) {
+  if (table.refusal !== "" || breaker.inFlight.length >= breaker.concurrencyLimit) {
     return undefined; // a report, a lease's end or a table check changes that, and each of them arms the alarm anew
   }
   const at = breaker.isOpen ? Math.max(due, breaker.probeAt) : due;
-  // All slots are taken or kept for groups that were rung: the next thing to do is to ring one of those again.
-  const isFull = breaker.out.length + breaker.called.length >= slotsOf(breaker);
-  return isFull ? Math.max(at, Math.min(dueNever, ...breaker.called.map(({ again }) => again))) : at;
+  // All slots are taken or kept for groups that were notified: the next thing to do is to ring one of those again.
+  const isFull = breaker.inFlight.length + breaker.notified.length >= limitOf(breaker);
+  return isFull ? Math.max(at, Math.min(dueNever, ...breaker.notified.map(({ again }) => again))) : at;
 }
 
-export function wentOut(breaker: Breaker, group: GroupId): Breaker {
-  return { ...breaker, out: [...breaker.out, group] };
+export function insertBegan(breaker: Breaker, group: GroupId): Breaker {
+  return { ...breaker, inFlight: [...breaker.inFlight, group] };
 }
 
-export function cameBack(breaker: Breaker, group: GroupId): Breaker {
-  return { ...breaker, out: breaker.out.filter((id) => id !== group) };
+export function insertEnded(breaker: Breaker, group: GroupId): Breaker {
+  return { ...breaker, inFlight: breaker.inFlight.filter((id) => id !== group) };
 }
 
 /**
@@ -65,13 +65,15 @@ export function cameBack(breaker: Breaker, group: GroupId): Breaker {
  * otherwise it is not ClickHouse that sets the pace, and more groups at the door would not be fetched sooner.
  */
 export function afterSuccess(breaker: Breaker, settings: LedgerSettings): Breaker {
-  const wereAllOut = breaker.out.length + 1 >= slotsOf(breaker);
+  const wereAllOut = breaker.inFlight.length + 1 >= limitOf(breaker);
   return {
     ...breaker,
     suspects: [],
     isOpen: false,
     failures: 0,
-    slots: wereAllOut ? Math.min(breaker.slots + 1, settings.slotsMax) : breaker.slots,
+    concurrencyLimit: wereAllOut
+      ? Math.min(breaker.concurrencyLimit + 1, settings.concurrencyMax)
+      : breaker.concurrencyLimit,
   };
 }
 
@@ -81,7 +83,7 @@ export function afterPressure(breaker: Breaker, now: number, settings: LedgerSet
 }
 
 function halved(breaker: Breaker): Breaker {
-  return { ...breaker, slots: Math.max(1, Math.floor(breaker.slots / 2)) };
+  return { ...breaker, concurrencyLimit: Math.max(1, Math.floor(breaker.concurrencyLimit / 2)) };
 }
 
 /** Nobody knows how it ended. The fifth group in a row opens the breaker, each failed probe holds it open for longer. */
@@ -124,7 +126,7 @@ function opened(breaker: Breaker, now: number, settings: LedgerSettings): Breake
     // Its work is done: what counts from here on is the probes.
     suspects: breaker.suspects.slice(0, settings.suspectsMax),
     isOpen: true,
-    slots: 1,
+    concurrencyLimit: 1,
     probeAt: now + backOffMs(breaker.failures, settings),
     failures: breaker.failures + 1,
   };

@@ -48,7 +48,7 @@ export function claim(draft: Draft, doorbells: readonly Doorbell[]): readonly Gr
       ringLive(draft, group, doorbell);
     } else if (place?.at === "done") {
       if (isQuestioned(place, doorbell)) {
-        // The fence counts from the end of the group that had it: none of its attempts was handed out later.
+        // The fence counts from the end of the group that had it: none of its attempts was leased later.
         question({ ...payloadOf(doorbell), doorbell: true }, place.since);
         owed.delete(id); // VERIFY writes the receipts of its other keys
       } else if (minuteOfKey(doorbell.key) !== place.minute) {
@@ -158,7 +158,7 @@ export function payloadOf({ v: _, key, cause, ...counts }: Doorbell): GroupPaylo
     cause,
     doorbell: cause === "ingress",
     duplicateKeys: [],
-    only: null,
+    missingDays: null,
     erase: null,
   };
 }
@@ -209,16 +209,16 @@ function ringLive(draft: Draft, group: Group, doorbell: Doorbell): void {
   const owner = group.payloads.find((payload) => idOfKey(payload.key) === id);
   assert(owner !== undefined, "an id is placed in a group that has it");
   const { state } = group;
-  const rung = withRing(owner, doorbell, settings, group.payloads);
+  const notified = withRing(owner, doorbell, settings, group.payloads);
   // Its rows are decided, and somebody who looked misses them: a person may have deleted them since.
   const isAsked =
     state.at === "closing" &&
     mayStoreAgain(doorbell.cause) &&
     state.asked?.some((one) => idOfKey(one) === id) !== true;
-  if (rung === owner && !isAsked) {
+  if (notified === owner && !isAsked) {
     return;
   }
-  const payloads = group.payloads.map((payload) => (payload === owner ? rung : payload));
+  const payloads = group.payloads.map((payload) => (payload === owner ? notified : payload));
   switch (state.at) {
     case "open":
     case "counting":
@@ -228,14 +228,14 @@ function ringLive(draft: Draft, group: Group, doorbell: Doorbell): void {
       break;
     case "held": {
       // Another key of these bytes may have the object whose rows the table shows: it is looked at once more.
-      const isNewKey = rung.duplicateKeys.length > owner.duplicateKeys.length;
+      const isNewKey = notified.duplicateKeys.length > owner.duplicateKeys.length;
       const again = { due: draft.now, state: verifyingState(draft.now) };
       draft.change({ ...group, payloads, ...(isNewKey && isInexact(state) ? again : {}) });
       break;
     }
     case "closing": {
       // The receipts are planned, perhaps being written: this one is appended, and settling leaves it standing.
-      const isNewKey = rung.duplicateKeys.length > owner.duplicateKeys.length;
+      const isNewKey = notified.duplicateKeys.length > owner.duplicateKeys.length;
       const receipts = isNewKey
         ? [...state.receipts, receiptBesides(state, key, owner, group)]
         : state.receipts;

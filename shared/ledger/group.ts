@@ -37,7 +37,7 @@ export interface GroupPayload {
   /** Bytes of its body inflated, and the first day of its spans. A doorbell of an older version says neither. */
   readonly inflatedBytes?: number;
   readonly oldestDay?: number;
-  /** Why it was rung; the strongest reason so far (`audit` and `replay` may store again what has a receipt). */
+  /** Why it was notified; the strongest reason so far (`audit` and `replay` may store again what has a receipt). */
   readonly cause: Cause;
   /** A doorbell of the ingress came for this id: if an event or the reconciler came first, it only overtook. */
   readonly doorbell: boolean;
@@ -47,7 +47,7 @@ export interface GroupPayload {
    * Set when the table already has the payload's other days: only the rows of `days` are to be inserted. `whole` is
    * what the payload comes to altogether, for its receipt.
    */
-  readonly only: { readonly days: readonly number[]; readonly whole: readonly DayRows[] } | null;
+  readonly missingDays: { readonly days: readonly number[]; readonly complete: readonly DayRows[] } | null;
   /** A person's reason to erase it as soon as it is no longer live. */
   readonly erase: string | null;
 }
@@ -77,7 +77,7 @@ export interface Receipt {
 
 interface TaskBase {
   readonly group: GroupId;
-  /** Counts every hand-out of the group. The INSERT's query id is `group.attempt`. */
+  /** Counts every lease of the group. The INSERT's query id is `group.attempt`. */
   readonly attempt: number;
   /** ms since the epoch. The ledger waits for a report until then; no INSERT may start after it (invariant I6). */
   readonly deadline: number;
@@ -255,7 +255,7 @@ export type GroupState =
       readonly lease: Lease | null;
       readonly fence: number;
       /** What turns out to be absent is inserted payload by payload: the group as a whole was answered and never stored. */
-      readonly halve: boolean;
+      readonly split: boolean;
       readonly code: string;
       /** A VERIFY of it was never reported: the next one transcodes nothing. */
       readonly isBlind?: boolean;
@@ -266,7 +266,7 @@ export type GroupState =
       readonly lease: Lease | null;
       readonly receipts: readonly Receipt[];
       /** How many of them, from the first, the attempt that is out was handed: a part of many. Later ones are appended. */
-      readonly given: number;
+      readonly leased: number;
       readonly completeView: boolean;
       /** What becomes of its ids. */
       readonly ended: readonly EndedPayload[];
@@ -292,9 +292,9 @@ export interface Group {
   readonly epoch: number;
   readonly payloads: readonly GroupPayload[];
   readonly made: number;
-  /** Hand-outs so far. */
+  /** leases so far. */
   readonly attempts: number;
-  /** How often its INSERT was handed out, and when first and last. The DELETE of its rows counts as the last of them. */
+  /** How often its INSERT was leased, and when first and last. The DELETE of its rows counts as the last of them. */
   readonly inserts: number;
   readonly firstInsertAt: number | null;
   readonly lastInsertAt: number | null;
@@ -304,7 +304,7 @@ export interface Group {
   readonly codecVersion: number | null;
   readonly rows: readonly StoredPayload[] | null;
   /** An attempt ended unknown: a later 200 is no proof (FACTS B2, the crash hole). */
-  readonly unclean: boolean;
+  readonly outcomeUnknown: boolean;
   /** Refusals of a payload that is alone, each proven to be its own fault by another group's INSERT in between. */
   readonly refusals: number;
   readonly lastRefusalAt: number;
@@ -315,7 +315,7 @@ export interface Group {
   readonly ownFailedAt: number;
   /** Failed attempts since the last progress: the exponent of the back-off after a failure. */
   readonly failures: number;
-  /** Rings since the last hand-out: the exponent of the back-off after a ring. */
+  /** Rings since the last lease: the exponent of the back-off after a ring. */
   readonly rings: number;
   /** When the alarm must look at it again: ring it, or take back an expired lease. `dueNever` for what is held. */
   readonly due: number;
@@ -325,7 +325,7 @@ export interface Group {
 /** A `due` that does not come. */
 export const dueNever = Number.MAX_SAFE_INTEGER;
 
-/** Groups that only wait for their INSERT are rung by the breaker's measure, all others when they are due. */
+/** Groups that only wait for their INSERT are notified by the breaker's measure, all others when they are due. */
 export type DueQueue = "insert" | "other";
 
 export function dueQueueOf({ state }: Group): DueQueue {

@@ -10,8 +10,8 @@ import type { GroupId, TableMeasure } from "./group.ts";
 export const always = Number.MIN_SAFE_INTEGER;
 
 /**
- * A group that was rung for its INSERT keeps a slot until it is fetched: a slot for which everybody is rung is refused
- * to all but one of them, and fills the queue with bells. It is rung again at `again`, for the ring may be lost.
+ * A group that was notified for its INSERT keeps a slot until it is fetched: a slot for which everybody is notified is refused
+ * to all but one of them, and fills the queue with bells. It is notified again at `again`, for the ring may be lost.
  */
 export interface Call {
   readonly group: GroupId;
@@ -20,11 +20,11 @@ export interface Call {
 
 export interface Breaker {
   /** Groups whose INSERT is out. */
-  readonly out: readonly GroupId[];
-  /** Groups that were rung for their INSERT and have not been fetched. */
-  readonly called: readonly Call[];
+  readonly inFlight: readonly GroupId[];
+  /** Groups that were notified for their INSERT and have not been fetched. */
+  readonly notified: readonly Call[];
   /** How many may be out. */
-  readonly slots: number;
+  readonly concurrencyLimit: number;
   /** Distinct groups with unknown outcomes since the last success. */
   readonly suspects: readonly GroupId[];
   /** While open, one probe at a time, none before `probeAt`. */
@@ -72,7 +72,7 @@ export interface Head {
   readonly table: TableState;
   /** Since then no count of rows was evidence. Null: the last one was, or none was asked for. Absent in older heads. */
   readonly noEvidence?: NoEvidence | null;
-  /** When the newest INSERT that was stored had been handed out. */
+  /** When the newest INSERT that was stored had been leased. */
   readonly lastStoredInsertAt: number;
   /** When a group was last split because of its failures (own-failures.ts). */
   readonly lastSplitAt: number;
@@ -95,14 +95,22 @@ export interface BirthFacts {
 }
 
 /** The head of a new ledger. Only where nothing was there before it is its memory complete from the beginning. */
-export function bornHead(facts: BirthFacts, now: number, slots: number): Head {
+export function bornHead(facts: BirthFacts, now: number, concurrencyLimit: number): Head {
   const isGenesis = facts.epoch === null && !facts.anyPayload && !facts.anyRow;
   return {
     epoch: facts.epoch ?? 1,
     birth: now,
     memSince: isGenesis ? always : now,
     counter: 0,
-    breaker: { out: [], called: [], slots, suspects: [], isOpen: false, probeAt: 0, failures: 0 },
+    breaker: {
+      inFlight: [],
+      notified: [],
+      concurrencyLimit,
+      suspects: [],
+      isOpen: false,
+      probeAt: 0,
+      failures: 0,
+    },
     table: { refusal: "", measure: null, measuredAt: 0 },
     lastStoredInsertAt: 0,
     lastSplitAt: 0,

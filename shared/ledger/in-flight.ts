@@ -35,12 +35,12 @@ export interface InFlightGroup {
   readonly oldestArrival: number;
   readonly payloads: number;
   readonly spans: number;
-  /** Hand-outs so far, and those of its INSERT. */
+  /** leases so far, and those of its INSERT. */
   readonly attempts: number;
   readonly inserts: number;
   readonly refusals: number;
   /** An INSERT's outcome is not known: its rows are counted before anything else is done. */
-  readonly unclean: boolean;
+  readonly outcomeUnknown: boolean;
   readonly tenants: readonly string[];
   /** The first of its payloads. */
   readonly keys: readonly PayloadKey[];
@@ -103,7 +103,7 @@ function shown(group: Group, head: Head | null, now: number): InFlightGroup {
     attempts: group.attempts,
     inserts: group.inserts,
     refusals: group.refusals,
-    unclean: group.unclean,
+    outcomeUnknown: group.outcomeUnknown,
     tenants: [...new Set(payloads.map(({ key }) => tenantOfKey(key)))].sort().slice(0, tenantsShown),
     keys: payloads.slice(0, keysShown).map(({ key }) => key),
   };

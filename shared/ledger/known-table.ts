@@ -80,7 +80,7 @@ export function isUnknown(
   return (identity ?? null) === null && now - measuredAt > settings.measureFreshMs;
 }
 
-/** Was the group's INSERT handed out for a table that a person has replaced since? */
+/** Was the group's INSERT leased for a table that a person has replaced since? */
 export function isOfOtherTable({ firstInsertAt }: Group, { acceptedAt }: TableState): boolean {
   return firstInsertAt !== null && acceptedAt !== undefined && firstInsertAt <= acceptedAt;
 }

@@ -1,13 +1,13 @@
 /**
  * The delivery protocol (docs/architecture.md): a pure function of the ledger's state, one event, the time and fresh
  * random tokens. It promises that a payload is in at most one live group (I3), that a token serves one group whose
- * payloads never change (I5), and that whatever was claimed is rung again until it is done.
+ * payloads never change (I5), and that whatever was claimed is notified again until it is done.
  *
  * A group's way:
  *
  *   made -> open -> (INSERT out)* -> closing -> receipts written -> over
  *             |                        ^
- *             +-> counting ------------+     a 200 after an unclean attempt, or a refusal: are the rows there?
+ *             +-> counting ------------+     a 200 after an of unknown outcome attempt, or a refusal: are the rows there?
  *             |      |                 |
  *             +------+--> verifying ---+     after the fence; what is missing goes on as a new group, new token
  *                                |
@@ -20,7 +20,7 @@ import { assert, unreachable } from "../assert.ts";
 import { limits } from "../limits.ts";
 import type { Doorbell } from "../messages.ts";
 import { idOfKey, type PayloadId, type PayloadKey } from "../payload-key.ts";
-import { cameFor, insertDue, mayInsert, slotsFree, wasCalled } from "./breaker.ts";
+import { insertDue, insertsFree, mayInsert, wasFetched, wasNotified } from "./breaker.ts";
 import { claim, groupWaiting, isReadyByAge, payloadOf } from "./claim.ts";
 import { Draft, type Moment } from "./draft.ts";
 import {
@@ -32,9 +32,9 @@ import {
   type GroupState,
   type GroupTask,
 } from "./group.ts";
-import { expire, handOut, takeGroup } from "./hand-out.ts";
 import { type BirthFacts, bornHead } from "./head.ts";
 import { accepted, afterLook, type TableLook } from "./known-table.ts";
+import { expire, leaseTask, takeGroup } from "./lease-task.ts";
 import { closingState, inThisEpoch, makeGroup, readGroup, verifyingState } from "./make-group.ts";
 import { blankReceipt, sumOf } from "./receipts.ts";
 import { backOffMs, fenceMs, type LedgerSettings } from "./settings.ts";
@@ -80,7 +80,7 @@ export interface Settled {
 export interface Step {
   /** To be applied in one transaction, before anything else is done. */
   readonly changes: readonly Change[];
-  /** Groups to ring into queue `group`. A lost ring is rung again by the alarm. */
+  /** Groups to ring into queue `group`. A lost ring is notified again by the alarm. */
   readonly rings: readonly GroupId[];
   /** What the caller has been handed. */
   readonly task: GroupTask | null;
@@ -115,7 +115,7 @@ export function step(view: LedgerView, event: LedgerEvent, moment: Moment, setti
   switch (event.kind) {
     case "born":
       assert(!draft.isBorn, "a ledger is born once");
-      draft.head = bornHead(event.facts, now, settings.slotsFirst);
+      draft.head = bornHead(event.facts, now, settings.concurrencyFirst);
       break;
     case "restored":
       restore(draft, view, event.epoch);
@@ -135,12 +135,12 @@ export function step(view: LedgerView, event: LedgerEvent, moment: Moment, setti
     case "claim": {
       const [first] = claim(draft, event.doorbells);
       // Three groups are ready: the caller goes home with the first, the alarm (due now) rings the other two.
-      task = first === undefined ? null : handOut(draft, first, event.codecVersion);
+      task = first === undefined ? null : leaseTask(draft, first, event.codecVersion);
       break;
     }
     case "take": {
       const group = readGroup(draft, event.group);
-      // Rung, done, and rung again by a doubled message: there is no such group any more.
+      // Notified, done, and notified again by a doubled message: there is no such group any more.
       task = group === undefined ? null : takeGroup(draft, group, event.codecVersion);
       break;
     }
@@ -232,7 +232,7 @@ function restore(draft: Draft, view: LedgerView, epoch: number): void {
     epoch,
     birth: now,
     memSince: now,
-    breaker: { ...head.breaker, out: [], called: [] },
+    breaker: { ...head.breaker, inFlight: [], notified: [] },
   };
   if (draft.waitingCount > 0) {
     const payloads = draft.waiting;
@@ -258,9 +258,9 @@ function settle(draft: Draft, group: Group): void {
   const { now, settings } = draft;
   const { state } = group;
   assert(state.at === "closing", "only receipts are settled");
-  const owed = state.receipts.slice(state.given);
+  const owed = state.receipts.slice(state.leased);
   if (owed.length > 0) {
-    draft.change({ ...group, due: now, state: { ...state, lease: null, receipts: owed, given: 0 } });
+    draft.change({ ...group, due: now, state: { ...state, lease: null, receipts: owed, leased: 0 } });
     return;
   }
   const toErase = group.payloads.filter(({ erase }) => erase !== null);
@@ -270,7 +270,7 @@ function settle(draft: Draft, group: Group): void {
   const isAsked = ({ key, erase }: GroupPayload): boolean => erase === null && asked.has(idOfKey(key));
   const next = [
     ...toErase,
-    ...group.payloads.filter(isAsked).map((payload) => ({ ...payload, only: null })),
+    ...group.payloads.filter(isAsked).map((payload) => ({ ...payload, missingDays: null })),
   ].filter(({ key }) => !isErased(key));
   if (next.length > 0) {
     // Somebody asked while it was live. Its last INSERT must be over, or it would bring back what is erased.
@@ -365,7 +365,8 @@ function takeOut(draft: Draft, group: Group, id: PayloadId, state: GroupState): 
   const payload = group.payloads.find((one) => idOfKey(one.key) === id);
   assert(payload !== undefined && group.state.at === "held", "it is held");
   // A person looked and asked: what has a `stored` receipt may be stored again.
-  const again = state.at === "closing" ? payload : ({ ...payload, cause: "replay", only: null } as const);
+  const again =
+    state.at === "closing" ? payload : ({ ...payload, cause: "replay", missingDays: null } as const);
   makeGroup(draft, [again], state, now);
   const rest = group.payloads.filter((one) => one !== payload);
   if (rest.length > 0) {
@@ -381,13 +382,13 @@ function alarm(draft: Draft, view: LedgerView): readonly GroupId[] {
   const { now, settings } = draft;
   const rings: GroupId[] = [];
   const others = view.groupsDue("other", now, settings.ringsMax);
-  const again = callAgain(draft);
+  const again = notifyAgain(draft);
   rings.push(...again);
   // Who was just called again is due in the view still.
   const inserts = view
-    .groupsDue("insert", now, Math.min(settings.ringsMax, slotsFree(draft.head, now) + again.length))
+    .groupsDue("insert", now, Math.min(settings.ringsMax, insertsFree(draft.head, now) + again.length))
     .filter(({ id }) => !again.includes(id))
-    .slice(0, slotsFree(draft.head, now));
+    .slice(0, insertsFree(draft.head, now));
   for (const old of others) {
     const group = inThisEpoch(draft, old);
     const { lease } = group.state;
@@ -404,13 +405,13 @@ function alarm(draft: Draft, view: LedgerView): readonly GroupId[] {
   for (const old of inserts) {
     const group = inThisEpoch(draft, old);
     if (group.due <= now) {
-      rings.push(callFor(draft, group));
+      rings.push(notifyForInsert(draft, group));
     }
   }
   if (isReadyByAge(draft)) {
     for (const group of groupWaiting(draft)) {
-      if (slotsFree(draft.head, now) > 0) {
-        rings.push(callFor(draft, group));
+      if (insertsFree(draft.head, now) > 0) {
+        rings.push(notifyForInsert(draft, group));
       }
     }
   }
@@ -426,28 +427,28 @@ function ring(draft: Draft, group: Group): GroupId {
   return group.id;
 }
 
-/** Rings a group for its INSERT. Rung again after the back-off, a lease at the longest: it keeps a slot meanwhile. */
-function callFor(draft: Draft, group: Group): GroupId {
+/** Rings a group for its INSERT. Notified again after the back-off, a lease at the longest: it keeps a slot meanwhile. */
+function notifyForInsert(draft: Draft, group: Group): GroupId {
   const { now, settings } = draft;
   const again = now + Math.min(backOffMs(group.rings, settings), settings.leaseMs);
-  draft.head = { ...draft.head, breaker: wasCalled(draft.head.breaker, { group: group.id, again }) };
+  draft.head = { ...draft.head, breaker: wasNotified(draft.head.breaker, { group: group.id, again }) };
   draft.change({ ...group, rings: group.rings + 1, due: again });
   return group.id;
 }
 
-/** Rings those again that were rung a while ago and have not been fetched. */
-function callAgain(draft: Draft): readonly GroupId[] {
+/** Rings those again that were notified a while ago and have not been fetched. */
+function notifyAgain(draft: Draft): readonly GroupId[] {
   const { now } = draft;
   const rings: GroupId[] = [];
   if (!mayInsert(draft.head, now)) {
     return rings;
   }
-  for (const call of draft.head.breaker.called.filter(({ again }) => again <= now)) {
+  for (const call of draft.head.breaker.notified.filter(({ again }) => again <= now)) {
     const group = readGroup(draft, call.group);
     if (group?.state.at === "open" && group.state.lease === null) {
-      rings.push(callFor(draft, group));
+      rings.push(notifyForInsert(draft, group));
     } else {
-      draft.head = { ...draft.head, breaker: cameFor(draft.head.breaker, call.group) };
+      draft.head = { ...draft.head, breaker: wasFetched(draft.head.breaker, call.group) };
     }
   }
   return rings;

@@ -37,7 +37,7 @@ export function makeGroup(
     blocksBefore: null,
     codecVersion: null,
     rows: null,
-    unclean: false,
+    outcomeUnknown: false,
     refusals,
     lastRefusalAt,
     unlisted: 0,
@@ -53,7 +53,7 @@ export function makeGroup(
 export const openState: GroupState = { at: "open", lease: null, out: "insert" };
 
 export function verifyingState(fence: number): Extract<GroupState, { at: "verifying" }> {
-  return { at: "verifying", lease: null, fence, halve: false, code: "" };
+  return { at: "verifying", lease: null, fence, split: false, code: "" };
 }
 
 export function closingState(
@@ -61,26 +61,26 @@ export function closingState(
   ended: readonly EndedPayload[],
   completeView: boolean,
 ): Extract<GroupState, { at: "closing" }> {
-  return { at: "closing", lease: null, receipts, given: 0, completeView, ended };
+  return { at: "closing", lease: null, receipts, leased: 0, completeView, ended };
 }
 
 /** What a group has when its receipts are planned: which days were lacking, and what they came to, is over. */
 export function closed(payloads: readonly GroupPayload[]): Pick<Group, "payloads" | "rows"> {
-  const isOver = payloads.every(({ only }) => only === null);
+  const isOver = payloads.every(({ missingDays }) => missingDays === null);
   return {
-    payloads: isOver ? payloads : payloads.map((payload) => ({ ...payload, only: null })),
+    payloads: isOver ? payloads : payloads.map((payload) => ({ ...payload, missingDays: null })),
     rows: null,
   };
 }
 
 /**
  * Nobody inserts this group any more: after its fence the evidence is read, and what is missing gets a new token.
- * The fence counts from the last time that its INSERT was handed out; a group that never was has nothing to wait for.
+ * The fence counts from the last time that its INSERT was leased; a group that never was has nothing to wait for.
  */
 export function toVerify(
   draft: Draft,
   group: Group,
-  halve: { readonly code: string; readonly isBlind?: boolean } | null = null,
+  split: { readonly code: string; readonly isBlind?: boolean } | null = null,
 ): Group {
   const { now, settings } = draft;
   const fence = group.lastInsertAt === null ? now : group.lastInsertAt + fenceMs(settings);
@@ -90,9 +90,9 @@ export function toVerify(
     due: Math.max(now, fence),
     state: {
       ...verifyingState(fence),
-      halve: halve !== null,
-      code: halve?.code ?? "",
-      isBlind: halve?.isBlind ?? false,
+      split: split !== null,
+      code: split?.code ?? "",
+      isBlind: split?.isBlind ?? false,
     },
   });
 }
@@ -112,7 +112,7 @@ export function inThisEpoch(draft: Draft, group: Group): Group {
     ...group,
     epoch,
     attempts: Math.max(group.attempts, epoch * attemptsAnEpoch),
-    unclean: group.unclean || group.inserts > 0,
+    outcomeUnknown: group.outcomeUnknown || group.inserts > 0,
     failures: 0,
     rings: 0,
     due: fence,

@@ -104,7 +104,7 @@ export function separate(draft: Draft, group: Group, cause: OwnCause): void {
   if (group.payloads.length > 1) {
     draft.head = { ...draft.head, lastSplitAt: now };
   }
-  if (group.unclean || group.payloads.length === 1) {
+  if (group.outcomeUnknown || group.payloads.length === 1) {
     // Whoever transcodes it may not be heard of again: its rows are counted, and compared with what its object says.
     toVerify(draft, { ...group, ownFailures: 0 }, { code: cause.reason, isBlind: cause === neverReported });
     return;

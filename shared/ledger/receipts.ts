@@ -41,7 +41,7 @@ export function planReceipts(
     const came = byKey.get(payload.key);
     assert(came !== undefined, "a stored group reports its own payloads");
     // The object says how many spans it has: a doorbell may be of another request with the same bytes.
-    const rowsByDay = payload.only?.whole ?? came.rowsByDay;
+    const rowsByDay = payload.missingDays?.complete ?? came.rowsByDay;
     const blank = { ...blankReceipt(payload, group.id, came), spans: sumOf(rowsByDay) };
     const own: Receipt = { ...blank, ...endOfRows(rowsByDay, oldestDay) };
     return [own, ...payload.duplicateKeys.map((key) => ({ ...blank, key }))];

@@ -35,7 +35,7 @@ export function refuseAlone(
 /**
  * One more refusal of a payload that is alone. It counts if another group was stored whose INSERT began after the
  * last one that counted: then not everything is refused. Example, three refusals: at 12:00, at 12:02 after a group
- * that was handed out at 12:01, at 12:04 with nothing stored since: two count.
+ * that was leased at 12:01, at 12:04 with nothing stored since: two count.
  */
 function countRefusal(draft: Draft, { refusals, lastRefusalAt }: Refusals): Refusals {
   const { now } = draft;

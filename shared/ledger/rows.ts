@@ -5,7 +5,7 @@
  */
 import { assert } from "../assert.ts";
 import { limits } from "../limits.ts";
-import type { DayRows, Group, GroupPayload, GroupState, Receipt } from "./group.ts";
+import type { DayRows, Group, GroupId, GroupPayload, GroupState, Receipt } from "./group.ts";
 import { sizeOf } from "./grouping.ts";
 import type { Breaker, Call, Head } from "./head.ts";
 import type { Waiting } from "./view.ts";
@@ -13,24 +13,54 @@ import type { Waiting } from "./view.ts";
 /** Rows by day, one after the other: day, rows, day, rows. An earlier version wrote objects. */
 type RowDays = readonly number[] | readonly DayRows[];
 
-/** A head as an earlier version may have written it: it kept no calls, split no group, and counted all of its rescues. */
+/**
+ * A head as an earlier version may have written it: it split no group, counted all of its rescues, and its breaker had
+ * other names, or kept no notified groups.
+ */
 type StoredHead = Omit<Head, "breaker" | "lastSplitAt"> & {
   readonly lastSplitAt?: number;
-  readonly breaker: Omit<Breaker, "called"> & { readonly called?: readonly Call[] };
+  readonly breaker: Omit<Breaker, "inFlight" | "notified" | "concurrencyLimit"> &
+    Partial<Pick<Breaker, "inFlight" | "notified" | "concurrencyLimit">> & {
+      readonly out?: readonly GroupId[];
+      readonly called?: readonly Call[];
+      readonly slots?: number;
+    };
 };
 
-/** A group as an earlier version may have written it: its failures were not counted. */
-type StoredGroup = Omit<Group, "ownFailures" | "ownFailedAt"> &
-  Partial<Pick<Group, "ownFailures" | "ownFailedAt">>;
+/** A group as an earlier version may have written it: its failures were not counted, and an unknown outcome was `of unknown outcome`. */
+type StoredGroup = Omit<Group, "payloads" | "state" | "ownFailures" | "ownFailedAt" | "outcomeUnknown"> &
+  Partial<Pick<Group, "ownFailures" | "ownFailedAt" | "outcomeUnknown">> & {
+    readonly payloads: readonly StoredPayload[];
+    readonly state: StoredState;
+    readonly unclean?: boolean;
+  };
+
+/** As an earlier version may have written it: the days to insert were `only`, and all of its days `whole`. */
+type StoredPayload = Omit<GroupPayload, "missingDays"> & {
+  readonly missingDays?: GroupPayload["missingDays"];
+  readonly only?: { readonly days: readonly number[]; readonly whole: readonly DayRows[] } | null;
+};
+
+/** As an earlier version may have written it: `leased` receipts were `given`, and to `split` was to `halve`. */
+type StoredState = GroupState & { readonly given?: number; readonly halve?: boolean };
 
 export function headFromRow(text: string): Head {
   const head: StoredHead = JSON.parse(text);
   assert(Number.isSafeInteger(head.memSince), "the head was written by the ledger");
   return {
     ...head,
-    breaker: { ...head.breaker, called: head.breaker.called ?? [] },
+    breaker: breakerFromRow(head.breaker),
     lastSplitAt: head.lastSplitAt ?? 0,
     pendingRescues: head.pendingRescues.slice(0, limits.pendingRescuesMax),
+  };
+}
+
+function breakerFromRow({ out, called, slots, ...breaker }: StoredHead["breaker"]): Breaker {
+  return {
+    ...breaker,
+    inFlight: breaker.inFlight ?? out ?? [],
+    notified: breaker.notified ?? called ?? [],
+    concurrencyLimit: breaker.concurrencyLimit ?? slots ?? 1,
   };
 }
 
@@ -39,7 +69,8 @@ export function waitingToRow({ since, payloads }: Waiting): string {
 }
 
 export function waitingFromRow(text: string): Waiting {
-  const waiting: Waiting = JSON.parse(text);
+  const waiting: Omit<Waiting, "payloads"> & { readonly payloads: readonly StoredPayload[] } =
+    JSON.parse(text);
   assert(Array.isArray(waiting.payloads), "what waits was written by the ledger");
   return { ...waiting, payloads: payloadsFromRow(waiting.payloads) };
 }
@@ -54,10 +85,11 @@ export function groupToRow(group: Group): string {
 }
 
 export function groupFromRow(text: string): Group {
-  const group: StoredGroup = JSON.parse(text);
+  const { unclean, ...group }: StoredGroup = JSON.parse(text);
   assert(Array.isArray(group.payloads), "a group was written by the ledger");
   return {
     ...group,
+    outcomeUnknown: group.outcomeUnknown ?? unclean ?? false,
     payloads: payloadsFromRow(group.payloads),
     rows: group.rows?.map(fromRowDays) ?? null,
     state: stateFromRow(group.state),
@@ -76,21 +108,24 @@ export function fitsRow(name: string, text: string): boolean {
 const encoder = new TextEncoder();
 
 function payloadToRow(payload: GroupPayload): object {
-  const { only } = payload;
-  return only === null ? payload : { ...payload, only: { days: only.days, whole: toRowDays(only.whole) } };
+  const { missingDays } = payload;
+  return missingDays === null
+    ? payload
+    : { ...payload, missingDays: { days: missingDays.days, complete: toRowDays(missingDays.complete) } };
 }
 
 /** An earlier version kept more keys in a group: a second one of each stays, the reconciler sees to the others. */
-function payloadsFromRow(payloads: readonly GroupPayload[]): readonly GroupPayload[] {
+function payloadsFromRow(payloads: readonly StoredPayload[]): readonly GroupPayload[] {
   const read = payloads.map(payloadFromRow);
   return sizeOf(read).keys <= limits.groupKeysMax
     ? read
     : read.map((payload) => ({ ...payload, duplicateKeys: payload.duplicateKeys.slice(0, 1) }));
 }
 
-function payloadFromRow(payload: GroupPayload): GroupPayload {
-  const { only } = payload;
-  return only === null ? payload : { ...payload, only: { ...only, whole: daysOf(only.whole) } };
+function payloadFromRow({ only = null, missingDays, ...payload }: StoredPayload): GroupPayload {
+  const earlier = only && { days: only.days, complete: only.whole };
+  const stored = missingDays === undefined ? earlier : missingDays;
+  return { ...payload, missingDays: stored && { ...stored, complete: daysOf(stored.complete) } };
 }
 
 function stateToRow(state: GroupState): object {
@@ -105,10 +140,17 @@ function stateToRow(state: GroupState): object {
   }
 }
 
-function stateFromRow(state: GroupState): GroupState {
+function stateFromRow(stored: StoredState): GroupState {
+  const { given, halve, ...state } = stored;
   switch (state.at) {
     case "closing":
-      return { ...state, receipts: state.receipts.map((receipt): Receipt => fromRowDays(receipt)) };
+      return {
+        ...state,
+        receipts: state.receipts.map((receipt): Receipt => fromRowDays(receipt)),
+        leased: state.leased ?? given ?? 0,
+      };
+    case "verifying":
+      return { ...state, split: state.split ?? halve ?? false };
     case "held":
     case "clearing":
       return { ...state, found: state.found.map(fromRowDays) };

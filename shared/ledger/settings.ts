@@ -29,8 +29,8 @@ export interface LedgerSettings {
   /** A ring that brought something in waits this long for the doorbell that it may have overtaken. */
   readonly overtakenMs: number;
   /** INSERTs out at once: in the beginning, and at most. */
-  readonly slotsFirst: number;
-  readonly slotsMax: number;
+  readonly concurrencyFirst: number;
+  readonly concurrencyMax: number;
   /** Distinct groups with unknown outcomes that open the breaker. */
   readonly suspectsMax: number;
   /** Refusals that condemn a payload that is alone. */
@@ -81,8 +81,8 @@ export const defaultSettings: LedgerSettings = {
   measureFreshMs: limits.measureFreshMs,
   otherTableMs: limits.otherTableMs,
   overtakenMs: limits.rescueOvertakenMs,
-  slotsFirst: limits.insertsAtOnceFirst,
-  slotsMax: limits.insertsAtOnceMax,
+  concurrencyFirst: limits.insertsAtOnceFirst,
+  concurrencyMax: limits.insertsAtOnceMax,
   suspectsMax: limits.breakerSuspectsMax,
   refusalsMax: limits.refusalsMax,
   unlistedMax: limits.unlistedAnswersMax,
@@ -129,18 +129,21 @@ export function checkSettings(settings: LedgerSettings): LedgerSettings {
   assert(settings.erasedKeysMax <= settings.caps.keysMax, "what is erased together fits into a group");
   assert(fenceMs(settings) < settings.memoryMs, "whatever is forgotten is past its fence");
   assert(settings.measureFreshMs <= settings.measureAfterMs, "a measure is as fresh as an early retry");
-  assert(settings.slotsFirst >= 1 && settings.slotsFirst <= settings.slotsMax, "somebody may insert");
+  assert(
+    settings.concurrencyFirst >= 1 && settings.concurrencyFirst <= settings.concurrencyMax,
+    "somebody may insert",
+  );
   return settings;
 }
 
-/** After the last hand-out of an INSERT and this, none of it can be running. */
+/** After the last lease of an INSERT and this, none of it can be running. */
 export function fenceMs(settings: LedgerSettings): number {
   return settings.leaseMs + settings.insertMs + settings.fenceMarginMs;
 }
 
 /**
  * An INSERT that has been running for longer than this is overdue: the server should have stopped it. What a ledger
- * handed out before it was lost is older than this when the first fence after its loss has passed.
+ * leased before it was lost is older than this when the first fence after its loss has passed.
  */
 export function overdueMs(settings: LedgerSettings): number {
   return settings.insertMs + settings.fenceMarginMs / 2;

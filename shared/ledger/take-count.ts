@@ -1,5 +1,5 @@
 /**
- * What a count of the rows makes of its group: after a 200 that followed an unclean attempt all of them must be there,
+ * What a count of the rows makes of its group: after a 200 that followed an of unknown outcome attempt all of them must be there,
  * and a refusal splits the group only when the table shows none.
  */
 import { assert, unreachable } from "../assert.ts";
@@ -7,7 +7,7 @@ import type { PayloadKey } from "../payload-key.ts";
 import type { Draft } from "./draft.ts";
 import type { AttemptReport, DayRows, Group, GroupState, GroupTask } from "./group.ts";
 import { halvesOf } from "./grouping.ts";
-import { handOutAgain } from "./hand-out.ts";
+import { leaseNext } from "./lease-task.ts";
 import { makeGroup, openState, toVerify } from "./make-group.ts";
 import { refuseAlone } from "./refuse-alone.ts";
 import { backOffMs } from "./settings.ts";
@@ -27,12 +27,12 @@ export function takeCount(
       const { rows } = group;
       assert(rows !== null, "what was stored was transcoded");
       const isWhole = rows.every(({ key, rowsByDay }) => covers(found.get(key), rowsByDay));
-      return handOutAgain(draft, isWhole ? close(draft, group, rows) : toVerify(draft, group));
+      return leaseNext(draft, isWhole ? close(draft, group, rows) : toVerify(draft, group));
     }
     case "refused": {
       const isAbsent = group.payloads.every(({ key }) => isNoneOf(group, key, found.get(key) ?? []));
       if (!isAbsent) {
-        return handOutAgain(draft, toVerify(draft, group));
+        return leaseNext(draft, toVerify(draft, group));
       }
       if (group.payloads.length === 1) {
         const again = { due: now + backOffMs(group.failures, settings), failures: group.failures + 1 };

@@ -18,7 +18,7 @@ import {
   type Receipt,
 } from "./group.ts";
 import { byDays } from "./grouping.ts";
-import { handOutAgain, later } from "./hand-out.ts";
+import { later, leaseNext } from "./lease-task.ts";
 import {
   closed,
   closingState,
@@ -124,14 +124,14 @@ export function takeVerified(
       draft.end(group, ended, now);
       return null;
     }
-    return handOutAgain(
+    return leaseNext(
       draft,
       draft.change({ ...group, ...closed(over), failures: 0, due: now, state: closing }),
     );
   }
   let task: GroupTask | null = null;
   if (over.length > 0) {
-    task = handOutAgain(draft, makeGroup(draft, closed(over).payloads, closing, now));
+    task = leaseNext(draft, makeGroup(draft, closed(over).payloads, closing, now));
   }
   if (inexact.length > 0) {
     makeGroup(draft, inexact, { at: "held", lease: null, found }, dueNever);
@@ -155,13 +155,13 @@ export function takeVerified(
 function verifyOn(
   draft: Draft,
   { inserts, firstInsertAt, lastInsertAt }: Group,
-  { halve, code }: Extract<GroupState, { at: "verifying" }>,
+  { split, code }: Extract<GroupState, { at: "verifying" }>,
   payloads: readonly GroupPayload[],
   { isBlind, rows }: { readonly isBlind: boolean; readonly rows: Group["rows"] },
 ): void {
-  const state = { ...verifyingState(draft.now), halve, code, isBlind };
+  const state = { ...verifyingState(draft.now), split, code, isBlind };
   const made = makeGroup(draft, payloads, state, draft.now);
-  draft.change({ ...made, inserts, firstInsertAt, lastInsertAt, rows, unclean: inserts > 0 });
+  draft.change({ ...made, inserts, firstInsertAt, lastInsertAt, rows, outcomeUnknown: inserts > 0 });
 }
 
 /** VERIFY broke an invariant: of one payload, so that each is verified by itself; one that is alone is held. */
@@ -196,7 +196,7 @@ function isReceipted({ receipts }: Evidence): boolean {
 function insertAbsent(
   draft: Draft,
   group: Group,
-  { halve, code }: Extract<GroupState, { at: "verifying" }>,
+  { split, code }: Extract<GroupState, { at: "verifying" }>,
   absent: readonly GroupPayload[],
 ): void {
   const { now } = draft;
@@ -204,7 +204,7 @@ function insertAbsent(
   if (absent.length === 0) {
     return;
   }
-  if (!halve) {
+  if (!split) {
     for (const alike of byDays(absent)) {
       makeGroup(draft, alike, openState, now, history);
     }

@@ -1,5 +1,5 @@
 /**
- * What the end of an INSERT makes of its group. A 200 after clean attempts is proof; after an unclean one the rows are
+ * What the end of an INSERT makes of its group. A 200 after clean attempts is proof; after an of unknown outcome one the rows are
  * counted (measured: ClickHouse 26.7 logged a token and lost its block at a SIGKILL).
  */
 import { assert, unreachable } from "../assert.ts";
@@ -8,8 +8,8 @@ import { idOfKey } from "../payload-key.ts";
 import { afterHalt, afterPressure, afterSuccess, afterUnknown } from "./breaker.ts";
 import type { Draft } from "./draft.ts";
 import type { AttemptReport, EndedPayload, Group, GroupState, GroupTask, StoredPayload } from "./group.ts";
-import { handOutAgain, later } from "./hand-out.ts";
 import { isOfOtherTable, refusedAsOther } from "./known-table.ts";
+import { later, leaseNext } from "./lease-task.ts";
 import { closed, closingState, makeGroup, openState, toVerify, verifyingState } from "./make-group.ts";
 import {
   isSuspect,
@@ -25,7 +25,7 @@ type Report<K extends AttemptReport["kind"]> = Extract<AttemptReport, { kind: K 
 
 export function takeStored(draft: Draft, group: Group, report: Report<"stored">): GroupTask | null {
   const { now, settings } = draft;
-  assert(group.lastInsertAt !== null, "what is reported was handed out");
+  assert(group.lastInsertAt !== null, "what is reported was leased");
   const { head } = draft;
   draft.head = {
     ...head,
@@ -33,11 +33,11 @@ export function takeStored(draft: Draft, group: Group, report: Report<"stored">)
     lastStoredInsertAt: Math.max(head.lastStoredInsertAt, group.lastInsertAt),
   };
   const stored: Group = { ...group, failures: 0, due: now, rows: group.rows ?? report.payloads };
-  if (group.unclean) {
+  if (group.outcomeUnknown) {
     const counting: GroupState = { at: "counting", lease: null, why: "stored", code: "" };
-    return handOutAgain(draft, draft.change({ ...stored, state: counting }));
+    return leaseNext(draft, draft.change({ ...stored, state: counting }));
   }
-  return handOutAgain(draft, close(draft, stored, report.payloads));
+  return leaseNext(draft, close(draft, stored, report.payloads));
 }
 
 /** The rows are in the table: the group's receipts, and what late rings it came by. */
@@ -59,7 +59,7 @@ export function close(draft: Draft, group: Group, payloads: readonly StoredPaylo
   }
   // An attempt that ended unknown may have stored rows and not their view's: this group's, or those of the days that a
   // payload had before.
-  const completeView = group.unclean || group.payloads.some(({ only }) => only !== null);
+  const completeView = group.outcomeUnknown || group.payloads.some(({ missingDays }) => missingDays !== null);
   const state = closingState(receipts, ended, completeView);
   return draft.change({ ...group, ...closed(group.payloads), failures: 0, due: now, state });
 }
@@ -82,16 +82,20 @@ export function takeFailure(
       if (report.code !== undefined && !isOwn) {
         draft.head = { ...draft.head, breaker: afterPressure(breaker, now, settings) };
       }
-      laterOrApart(draft, { ...transcoded, unclean: group.unclean || report.code !== undefined }, cause);
+      laterOrApart(
+        draft,
+        { ...transcoded, outcomeUnknown: group.outcomeUnknown || report.code !== undefined },
+        cause,
+      );
       break;
     case "unknown":
       if (!isOwn) {
         draft.head = { ...draft.head, breaker: afterUnknown(breaker, group.id, now, settings) };
       }
-      laterOrApart(draft, { ...transcoded, unclean: true }, cause);
+      laterOrApart(draft, { ...transcoded, outcomeUnknown: true }, cause);
       break;
     case "broken":
-      laterOrApart(draft, { ...transcoded, unclean: true }, cause);
+      laterOrApart(draft, { ...transcoded, outcomeUnknown: true }, cause);
       break;
     case "halted":
       if (report.elsewhere === true) {
@@ -104,11 +108,11 @@ export function takeFailure(
       }
       // "No such table" may be said by a view, after the commit: it proves as little as a timeout.
       draft.head = { ...draft.head, breaker: afterHalt(breaker, now, settings) };
-      later(draft, { ...transcoded, unclean: true });
+      later(draft, { ...transcoded, outcomeUnknown: true });
       break;
     case "unlisted": {
       draft.head = { ...draft.head, breaker: afterUnknown(breaker, group.id, now, settings) };
-      const counted: Group = { ...transcoded, unclean: true, unlisted: group.unlisted + 1 };
+      const counted: Group = { ...transcoded, outcomeUnknown: true, unlisted: group.unlisted + 1 };
       if (counted.unlisted < settings.unlistedMax) {
         later(draft, counted);
       } else {

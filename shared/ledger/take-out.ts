@@ -3,7 +3,7 @@
  * succeed for hours, and what nobody has sent yet is not sent any more.
  */
 import { assert } from "../assert.ts";
-import { cameFor } from "./breaker.ts";
+import { wasFetched } from "./breaker.ts";
 import type { Draft } from "./draft.ts";
 import type { Group } from "./group.ts";
 import { makeGroup, openState, toVerify, verifyingState } from "./make-group.ts";
@@ -20,12 +20,12 @@ export function hasErased({ payloads }: Group): boolean {
 export function takeOutErased(draft: Draft, group: Group): Group | null {
   const { now } = draft;
   assert(group.state.at === "open" && group.state.lease === null, "nobody has it");
-  if (group.unclean) {
+  if (group.outcomeUnknown) {
     return toVerify(draft, group);
   }
   const erased = group.payloads.filter(({ erase }) => erase !== null);
   const others = group.payloads.filter(({ erase }) => erase === null);
-  draft.head = { ...draft.head, breaker: cameFor(draft.head.breaker, group.id) };
+  draft.head = { ...draft.head, breaker: wasFetched(draft.head.breaker, group.id) };
   makeGroup(draft, erased, verifyingState(now), now);
   let rest: Group | null = null;
   if (others.length > 0) {

@@ -4,24 +4,27 @@
  */
 import { assert, unreachable } from "../assert.ts";
 import { limits } from "../limits.ts";
-import { cameBack } from "./breaker.ts";
+import { insertEnded } from "./breaker.ts";
 import type { Draft } from "./draft.ts";
 import { type AttemptReport, dueNever, type Group, type GroupState, type GroupTask } from "./group.ts";
-import { handOutAgain, later } from "./hand-out.ts";
 import { afterLook } from "./known-table.ts";
+import { later, leaseNext } from "./lease-task.ts";
 import { toVerify } from "./make-group.ts";
 import { shortText } from "./short-text.ts";
 import { takeCount } from "./take-count.ts";
 import { takeBrokenVerify, takeVerified } from "./take-evidence.ts";
 import { takeFailure, takeStored, takeUnreadable } from "./take-insert.ts";
 
-export function takeReport(draft: Draft, group: Group, told: AttemptReport): GroupTask | null {
+export function takeReport(draft: Draft, group: Group, reported: AttemptReport): GroupTask | null {
   const { now } = draft;
-  const report = "reason" in told ? { ...told, reason: shortText(told.reason, limits.reasonBytesMax) } : told;
+  const report =
+    "reason" in reported
+      ? { ...reported, reason: shortText(reported.reason, limits.reasonBytesMax) }
+      : reported;
   const { state } = group;
   const isInsert = state.at === "open" && state.out === "insert";
   if (isInsert) {
-    draft.head = { ...draft.head, breaker: cameBack(draft.head.breaker, group.id) };
+    draft.head = { ...draft.head, breaker: insertEnded(draft.head.breaker, group.id) };
   }
   noteEvidence(draft, report);
   switch (report.kind) {
@@ -47,13 +50,13 @@ export function takeReport(draft: Draft, group: Group, told: AttemptReport): Gro
         return null;
       }
       const transcoded = { ...group, rows: group.rows ?? report.payloads ?? null };
-      if (group.unclean) {
+      if (group.outcomeUnknown) {
         // The rows may be there already: a user's view raises errors after the commit (FACTS B8).
-        return handOutAgain(draft, toVerify(draft, transcoded));
+        return leaseNext(draft, toVerify(draft, transcoded));
       }
       const code = String(report.code ?? report.reason);
       const counting: GroupState = { at: "counting", lease: null, why: "refused", code };
-      return handOutAgain(draft, draft.change({ ...transcoded, due: now, state: counting }));
+      return leaseNext(draft, draft.change({ ...transcoded, due: now, state: counting }));
     }
     case "unreadable":
       assert(isInsert, "only an INSERT reads payloads to store them");
@@ -70,10 +73,10 @@ export function takeReport(draft: Draft, group: Group, told: AttemptReport): Gro
           draft.settings,
         ),
       };
-      return handOutAgain(draft, draft.change({ ...group, due: now, state: { ...state, lease: null } }));
+      return leaseNext(draft, draft.change({ ...group, due: now, state: { ...state, lease: null } }));
     case "cleared":
       assert(state.at === "clearing", "only a deletion is reported as cleared");
-      // After the fence, for a DELETE that was handed out and not reported may still begin: it must not meet new rows.
+      // After the fence, for a DELETE that was leased and not reported may still begin: it must not meet new rows.
       toVerify(draft, group);
       return null;
     case "kept": {

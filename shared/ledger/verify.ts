@@ -61,7 +61,7 @@ interface Claims {
 /** What is expected, inside the table's TTL, and how many copies of it the table has. */
 interface Copies {
   /** What is expected of the whole payload, outside the TTL too. */
-  readonly whole: readonly DayRows[];
+  readonly complete: readonly DayRows[];
   readonly expected: readonly DayRows[];
   /** Copies of each expected day. */
   readonly byDay: readonly number[];
@@ -81,15 +81,15 @@ export function judge(facts: VerifyFacts): Verdict {
     return erasedVerdict(facts, claims);
   }
   // What is expected: what was claimed to be stored, what was transcoded first, what the object comes to.
-  const whole = wholeOf(facts, claims.stored);
+  const complete = wholeOf(facts, claims.stored);
   assert(
-    whole !== null || evidence.object === null || facts.isBlind,
+    complete !== null || evidence.object === null || facts.isBlind,
     "an object is transcoded when nothing else says its rows",
   );
-  if (whole === null) {
+  if (complete === null) {
     return verdictWithoutObject(facts, claims);
   }
-  const copies = copiesFound(facts, claims, whole);
+  const copies = copiesFound(facts, claims, complete);
   if ("kind" in copies) {
     return copies;
   }
@@ -117,7 +117,7 @@ function claimsOf({ payload, evidence, rows, group }: VerifyFacts): Claims {
 
 /** How many spans the payload has: its object knows; a doorbell may be of another request with the same bytes. */
 function spansOf({ payload, rows, evidence }: Pick<VerifyFacts, "payload" | "rows" | "evidence">): number {
-  const transcoded = payload.only === null && rows !== null ? sumOf(rows.rowsByDay) : undefined;
+  const transcoded = payload.missingDays === null && rows !== null ? sumOf(rows.rowsByDay) : undefined;
   return evidence.object?.spans ?? transcoded ?? payload.spans;
 }
 
@@ -158,9 +158,9 @@ function erasedVerdict(
 function copiesFound(
   { payload, evidence, oldestDay, attempted }: VerifyFacts,
   { byKey, stored }: Claims,
-  whole: readonly DayRows[],
+  complete: readonly DayRows[],
 ): Copies | Extract<Verdict, { kind: "inexact" }> {
-  const expected = whole.filter(({ day, rows }) => day >= oldestDay && rows > 0);
+  const expected = complete.filter(({ day, rows }) => day >= oldestDay && rows > 0);
   const found = new Map(evidence.rowsByDay.map(({ day, rows }) => [day, rows]));
   const stray = evidence.rowsByDay.find(
     ({ day, rows }) => rows > 0 && day >= oldestDay && !expected.some((one) => one.day === day),
@@ -181,7 +181,7 @@ function copiesFound(
   if (most > copiesMax) {
     return { kind: "inexact", reason: `${most} copies, at most ${copiesMax} expected` };
   }
-  return { whole, expected, byDay, most, least, storedKeys };
+  return { complete, expected, byDay, most, least, storedKeys };
 }
 
 /**
@@ -192,10 +192,10 @@ function copiesFound(
 function presentVerdict(
   { payload, oldestDay }: VerifyFacts,
   { keys, byKey, stored, blank }: Claims,
-  { whole, most, storedKeys }: Copies,
+  { complete, most, storedKeys }: Copies,
 ): Ended {
   const isOwn = storedKeys === 0 || (most > storedKeys && !byKey.has(payload.key));
-  const own: Receipt = { ...blank, ...endOfRows(whole, oldestDay) };
+  const own: Receipt = { ...blank, ...endOfRows(complete, oldestDay) };
   const isKnown = own.outcome === "expired" && byKey.get(payload.key)?.outcome === "expired";
   const owner = isOwn ? payload.key : (stored[0]?.key ?? payload.key);
   const receipts = [
@@ -212,7 +212,7 @@ function presentVerdict(
  * is there: Tuesday is inserted under a new token. With a `stored` receipt the rows were removed by a person, and only
  * somebody who asks (audit, replay) brings them back.
  */
-function absentVerdict(facts: VerifyFacts, claims: Claims, { whole, expected, byDay }: Copies): Verdict {
+function absentVerdict(facts: VerifyFacts, claims: Claims, { complete, expected, byDay }: Copies): Verdict {
   const { payload, evidence } = facts;
   const { keys, byKey, stored, blank } = claims;
   if (stored.length > 0 && !mayStoreAgain(payload.cause)) {
@@ -234,7 +234,7 @@ function absentVerdict(facts: VerifyFacts, claims: Claims, { whole, expected, by
     return end("dead", payload.key, deadReceipts(keys, { ...blank, reason }));
   }
   const missing = expected.filter((_, i) => byDay[i] === 0).map(({ day }) => day);
-  if (missing.length < whole.length && sumOf(whole) !== spansOf(facts)) {
+  if (missing.length < complete.length && sumOf(complete) !== spansOf(facts)) {
     // A person accepted fewer rows than the object has: which of a day's they were, nothing says any more.
     return { kind: "inexact", reason: "a day of what was accepted is gone" };
   }
@@ -247,7 +247,7 @@ function absentVerdict(facts: VerifyFacts, claims: Claims, { whole, expected, by
       duplicateKeys: keys
         .filter((key) => key !== object.key)
         .slice(0, Math.max(1, payload.duplicateKeys.length)),
-      only: missing.length === whole.length ? null : { days: missing, whole },
+      missingDays: missing.length === complete.length ? null : { days: missing, complete },
     },
   };
 }
@@ -280,8 +280,8 @@ function verdictWithoutObject(
 /** Rows by day of the whole payload; null when nothing says them. */
 function wholeOf(facts: VerifyFacts, stored: readonly Receipt[]): readonly DayRows[] | null {
   const { payload, rows, evidence } = facts;
-  if (payload.only !== null) {
-    return payload.only.whole;
+  if (payload.missingDays !== null) {
+    return payload.missingDays.complete;
   }
   if (rows !== null) {
     return rows.rowsByDay;

@@ -34,7 +34,7 @@ export interface Account {
   /** Leased in the month, less what was given back. */
   readonly usedSpans: number;
   /** Which share of the quota people were told about in this month, in percent. */
-  readonly told: 0 | 80 | 100;
+  readonly reported: 0 | 80 | 100;
 }
 
 /** Spans of an earlier lease that were not spent. */
@@ -117,11 +117,11 @@ export function lease(
   const quota = allowed.spansPerMonth ?? Number.POSITIVE_INFINITY;
   const burst = burstOf(allowed);
   let used = before?.month === month ? before.usedSpans : 0;
-  let told = before?.month === month ? before.told : 0;
+  let reported = before?.month === month ? before.reported : 0;
   if (before !== undefined && before.month !== month && allowed.spansPerMonth !== null) {
     const { spansPerMonth } = allowed;
     for (const percent of [80, 100] as const) {
-      if (before.told >= percent) {
+      if (before.reported >= percent) {
         const { usedSpans } = before;
         notices.push({ month: before.month, percent, state: "resolved", usedSpans, spansPerMonth });
       }
@@ -164,14 +164,14 @@ export function lease(
     const refusedByQuota = answer.kind === "refused" && answer.limit === "month";
     const percent = refusedByQuota || used >= quota ? 100 : used >= 0.8 * quota ? 80 : 0;
     for (const step of [80, 100] as const) {
-      if (percent >= step && told < step) {
-        told = step;
+      if (percent >= step && reported < step) {
+        reported = step;
         notices.push({ month, percent: step, state: "open", usedSpans: used, spansPerMonth });
       }
     }
   }
   const kept = Number.isFinite(tokens) ? tokens : null;
-  return { account: { tokens: kept, at: now, month, usedSpans: used, told }, answer, notices };
+  return { account: { tokens: kept, at: now, month, usedSpans: used, reported }, answer, notices };
 }
 
 /** What the bucket holds at `now`: full at first; without a rate there is no end to it. */

@@ -4,24 +4,24 @@
  */
 import type { DayRows } from "../ledger/group.ts";
 import { idOfKey, type PayloadId, type PayloadKey, tenantOfKey } from "../payload-key.ts";
+import { beforeMinute, type Checkpoint, MINUTE_MS, watermarkOf } from "./checkpoint.ts";
 import { doubted, missingOf } from "./doubts.ts";
 import { ask, type CronWork, type DatedReceipt, type ReconcileFinding } from "./effects.ts";
 import { auditRows } from "./evidence.ts";
 import { idsOf } from "./join.ts";
-import { beforeMinute, MINUTE_MS, type MinuteBook, watermarkOf } from "./minute-book.ts";
 import { readRows } from "./read-rows.ts";
 import type { Run } from "./walk-minutes.ts";
 
-/** Audits on from where the book says, as far as hours are complete and the budget of pages lasts. */
-export function* audit(book: MinuteBook, run: Run): CronWork<MinuteBook> {
+/** Audits on from where the checkpoint says, as far as hours are complete and the budget of pages lasts. */
+export function* audit(checkpoint: Checkpoint, run: Run): CronWork<Checkpoint> {
   const { auditSpanMs, auditAtLastMs, auditPages, pageKeys } = run.settings;
   // An hour is audited when all of it is sealed; a minute that stays open for hours does not hold the audit up.
-  const reached = Math.min(book.from, Math.max(watermarkOf(book), run.now - auditAtLastMs));
+  const reached = Math.min(checkpoint.from, Math.max(watermarkOf(checkpoint), run.now - auditAtLastMs));
   const before = beforeMinute(Math.floor(reached / auditSpanMs) * auditSpanMs);
   // Nothing has arrived since the last audited key: an idle ClickHouse is not asked.
-  const isIdle = book.auditAfter >= beforeMinute(book.newest + MINUTE_MS);
-  let now = book;
-  let after = isIdle && book.auditAfter < before ? before : book.auditAfter;
+  const isIdle = checkpoint.auditAfter >= beforeMinute(checkpoint.newest + MINUTE_MS);
+  let now = checkpoint;
+  let after = isIdle && checkpoint.auditAfter < before ? before : checkpoint.auditAfter;
   for (let page = 0; page < auditPages && after < before && !run.budget.isUsedUp; page++) {
     const receipts = yield* ask("storedReceipts", { after, before, atMost: pageKeys });
     const last = receipts.length < pageKeys ? undefined : receipts.at(-1)?.key;
@@ -40,11 +40,11 @@ export function* audit(book: MinuteBook, run: Run): CronWork<MinuteBook> {
 function* auditPage(
   receipts: readonly DatedReceipt[],
   page: Parameters<typeof doubted>[1],
-  book: MinuteBook,
+  checkpoint: Checkpoint,
   run: Run,
-): CronWork<MinuteBook | null> {
+): CronWork<Checkpoint | null> {
   if (receipts.length === 0) {
-    return book;
+    return checkpoint;
   }
   const { rows, oldestDay } = yield* readRows(idsOf(receipts.map(({ key }) => key)), run);
   const rowsOf = (id: PayloadId) => rows.get(id) ?? [];
@@ -61,7 +61,7 @@ function* auditPage(
     }
     yield* auditId(ofId, rowsOf(id), oldestDay, run);
   }
-  return doubted(book, page, missing, run);
+  return doubted(checkpoint, page, missing, run);
 }
 
 /** The receipts of these ids, by id. */
@@ -109,8 +109,8 @@ export function* auditId(
   if (verdict === "erased" && erased !== undefined) {
     yield* eraseAgain(erased, keys, run);
   } else if (verdict === "inexact" && claimed !== undefined) {
-    // Told, and not rung: a person may have accepted one key's rows and had them written anew under another.
-    tell(
+    // Reported, and not notified: a person may have accepted one key's rows and had them written anew under another.
+    reportFinding(
       run,
       { kind: "inexact", state: "open", severity: "page" },
       claimed,
@@ -120,10 +120,10 @@ export function* auditId(
   return verdict;
 }
 
-/** Whoever erased it was stopped behind the receipts: rung, so that the ledger does it again. */
+/** Whoever erased it was stopped behind the receipts: notified, so that the ledger does it again. */
 function* eraseAgain(key: PayloadKey, keys: readonly PayloadKey[], run: Run): CronWork<void> {
   if (!(yield* ringOne(keys, run))) {
-    tell(
+    reportFinding(
       run,
       { kind: "inexact", state: "open", severity: "page" },
       key,
@@ -139,26 +139,26 @@ export function* bringBack(
   isFirst: boolean,
   run: Run,
 ): CronWork<boolean> {
-  const isRung = yield* ringOne(
+  const isNotified = yield* ringOne(
     receipts.map((receipt) => receipt.key),
     run,
   );
-  if (!isRung) {
-    tell(
+  if (!isNotified) {
+    reportFinding(
       run,
       { kind: "lost_rows", state: "open", severity: "page" },
       key,
       "Rows of this payload are gone from the table, and R2 no longer holds its object: they are lost unless a backup has them.",
     );
   } else if (isFirst) {
-    tell(
+    reportFinding(
       run,
       { kind: "lost_rows", state: "resolved", severity: "warning" },
       key,
-      "Rows of this payload were gone from the table, at two readings. Its object is still in R2 and was rung: they are inserted again.",
+      "Rows of this payload were gone from the table, at two readings. Its object is still in R2 and was notified: they are inserted again.",
     );
   }
-  return isRung;
+  return isNotified;
 }
 
 /** Rings, with cause `audit`, the first of an id's newest keys that has an object. False: none has. */
@@ -173,7 +173,7 @@ function* ringOne(keys: readonly PayloadKey[], { settings }: Run): CronWork<bool
   return true;
 }
 
-function tell(
+function reportFinding(
   { findings }: Run,
   what: Pick<ReconcileFinding, "kind" | "state" | "severity">,
   key: PayloadKey,

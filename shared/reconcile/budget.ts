@@ -42,8 +42,8 @@ export function subrequestsOf(asked: Asked<CronEffects>): number {
     case "wake": // the ledger's own count against its own
       return 1;
     case "record":
-    case "tell":
-    case "tellAlerts":
+    case "reportFindings":
+    case "reportAlerts":
       return 2;
     case "find":
       return asked.asks.length;

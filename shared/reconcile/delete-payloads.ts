@@ -4,12 +4,12 @@
  */
 import { idOfKey, type PayloadId, type PayloadKey, payloadPrefix } from "../payload-key.ts";
 import { auditId, receiptsById } from "./audit.ts";
+import { beforeMinute, type Checkpoint, isOpen, startOfMinute } from "./checkpoint.ts";
 import { doubted } from "./doubts.ts";
 import { ask, type CronWork, type DatedReceipt } from "./effects.ts";
 import { auditRows, mayDelete } from "./evidence.ts";
 import { idsOf } from "./join.ts";
 import type { Listing } from "./listing.ts";
-import { beforeMinute, isOpen, type MinuteBook, startOfMinute } from "./minute-book.ts";
 import { readRows } from "./read-rows.ts";
 import { findLate, minuteOf, type Run, type Walked } from "./walk-minutes.ts";
 
@@ -18,24 +18,24 @@ export interface Deleted extends Walked {
 }
 
 /** Goes on with the round, or begins one when it is time; a round is over when everything old enough was seen. */
-export function* deletePayloads(book: MinuteBook, listing: Listing, run: Run): CronWork<Deleted> {
+export function* deletePayloads(checkpoint: Checkpoint, listing: Listing, run: Run): CronWork<Deleted> {
   const { retentionMs, deleteEveryMs } = run.settings;
-  let walked: Walked = { book, rows: [] };
+  let walked: Walked = { checkpoint, rows: [] };
   let deleted = 0;
-  if (book.deleteAfter === payloadPrefix && run.now < book.deleteNextAt) {
+  if (checkpoint.deleteAfter === payloadPrefix && run.now < checkpoint.deleteNextAt) {
     return { ...walked, deleted };
   }
   const before = beforeMinute(startOfMinute(run.now - retentionMs));
   for (;;) {
-    const listed = yield* listing.next(walked.book.deleteAfter);
+    const listed = yield* listing.next(walked.checkpoint.deleteAfter);
     if (listed === undefined) {
       return { ...walked, deleted };
     }
     const old = listed.objects.filter(({ key }) => key < before);
-    const late = yield* findLate(walked.book, old, run);
+    const late = yield* findLate(walked.checkpoint, old, run);
     const keys = old.map(({ key }) => key);
-    const page = { after: walked.book.deleteAfter, before: listed.through };
-    const { gone, book: judged } = yield* deletable(keys, page, late.book, run);
+    const page = { after: walked.checkpoint.deleteAfter, before: listed.through };
+    const { gone, checkpoint: judged } = yield* deletable(keys, page, late.checkpoint, run);
     if (gone.length > 0) {
       yield* ask("delete", gone);
       deleted += gone.length;
@@ -43,7 +43,7 @@ export function* deletePayloads(book: MinuteBook, listing: Listing, run: Run): C
     const isOver = old.length < listed.objects.length || !listed.more || listed.through >= before;
     walked = {
       rows: [...walked.rows, ...late.rows],
-      book: isOver
+      checkpoint: isOver
         ? { ...judged, deleteAfter: payloadPrefix, deleteNextAt: run.now + deleteEveryMs }
         : { ...judged, deleteAfter: listed.through },
     };
@@ -57,17 +57,17 @@ export function* deletePayloads(book: MinuteBook, listing: Listing, run: Run): C
 function* deletable(
   keys: readonly PayloadKey[],
   page: { readonly after: string; readonly before: string },
-  book: MinuteBook,
+  checkpoint: Checkpoint,
   run: Run,
-): CronWork<{ readonly gone: readonly PayloadKey[]; readonly book: MinuteBook }> {
-  const sealed = keys.filter((key) => !isOpen(book, minuteOf(key)));
+): CronWork<{ readonly gone: readonly PayloadKey[]; readonly checkpoint: Checkpoint }> {
+  const sealed = keys.filter((key) => !isOpen(checkpoint, minuteOf(key)));
   if (sealed.length === 0) {
-    return { gone: [], book };
+    return { gone: [], checkpoint };
   }
   const own = yield* ask("receipts", sealed);
   const candidates = own.filter(({ outcome }) => outcome !== "dead");
   if (candidates.length === 0) {
-    return { gone: [], book };
+    return { gone: [], checkpoint };
   }
   const candidateKeys = candidates.map(({ key }) => key);
   const { rows, oldestDay } = yield* readRows(idsOf(candidateKeys), run);
@@ -114,5 +114,5 @@ function* deletable(
   }
   // Without room for one more doubt they are missed again by the next round: none of them is deleted.
   const seen = { ...page, keys: candidates.length };
-  return { gone, book: doubted(book, seen, missing, run) ?? book };
+  return { gone, checkpoint: doubted(checkpoint, seen, missing, run) ?? checkpoint };
 }

@@ -1,19 +1,19 @@
 /**
  * Rows that a reading missed, and what is done about it. One reading is no evidence: it may have come from a replica that
  * lags, or from a table whose parts are detached for an hour; an INSERT on its word doubles what comes back. So nothing
- * is rung before a second reading, minutes later, misses the same rows.
+ * is notified before a second reading, minutes later, misses the same rows.
  *
  * Where much of a page is missing the cause is one, and is most probably not that payloads were lost one by one: a brake.
- * A person is told, and the payloads are rung one at a time, each only when the rows of the one before it are seen to be
+ * A person is told, and the payloads are notified one at a time, each only when the rows of the one before it are seen to be
  * there once. Where rows have come back meanwhile, no more is inserted.
  */
 import type { DayRows } from "../ledger/group.ts";
 import { idOfKey, type PayloadId, type PayloadKey, tenantOfKey } from "../payload-key.ts";
 import { bringBack, judgeId } from "./audit.ts";
+import type { Checkpoint, Doubt } from "./checkpoint.ts";
 import { ask, type CronWork, type DatedReceipt, type ReconcileFinding } from "./effects.ts";
 import { auditRows } from "./evidence.ts";
 import { idsOf } from "./join.ts";
-import type { Doubt, MinuteBook } from "./minute-book.ts";
 import { readRows } from "./read-rows.ts";
 import type { ReconcileSettings } from "./settings.ts";
 import type { Run } from "./walk-minutes.ts";
@@ -28,39 +28,41 @@ export function isBraked(missing: number, page: number, settings: ReconcileSetti
  * page has to be read again later.
  */
 export function doubted(
-  book: MinuteBook,
+  checkpoint: Checkpoint,
   page: { readonly after: string; readonly before: string; readonly keys: number },
   missing: readonly PayloadKey[],
   { now, settings }: Run,
-): MinuteBook | null {
-  const fresh = missing.filter((key) => !isDoubted(book, key));
+): Checkpoint | null {
+  const fresh = missing.filter((key) => !isDoubted(checkpoint, key));
   if (fresh.length === 0) {
-    return book;
+    return checkpoint;
   }
   const dueAt = now + settings.secondReadingMs;
-  const common = { missing: missing.length, dueAt, tries: 0, toldAt: 0 };
+  const common = { missing: missing.length, dueAt, tries: 0, reportedAt: 0 };
   const { after, before } = page;
   const made: Doubt = isBraked(missing.length, page.keys, settings)
-    ? { kind: "page", ...common, after, before, rung: null }
+    ? { kind: "page", ...common, after, before, notified: null }
     : { kind: "keys", ...common, keys: fresh };
-  return book.doubts.length < settings.doubtsMax ? { ...book, doubts: [...book.doubts, made] } : null;
+  return checkpoint.doubts.length < settings.doubtsMax
+    ? { ...checkpoint, doubts: [...checkpoint.doubts, made] }
+    : null;
 }
 
-function isDoubted({ doubts }: MinuteBook, key: PayloadKey): boolean {
+function isDoubted({ doubts }: Checkpoint, key: PayloadKey): boolean {
   return doubts.some((one) =>
     one.kind === "keys" ? one.keys.includes(key) : one.after < key && key < one.before,
   );
 }
 
 /** The doubts that are due, a few a run; of the pages under the brake one at a time. */
-export function* resolveDoubts(book: MinuteBook, run: Run): CronWork<MinuteBook> {
+export function* resolveDoubts(checkpoint: Checkpoint, run: Run): CronWork<Checkpoint> {
   const { now, settings } = run;
   let left = settings.doubtsARun;
   let isMending = false;
   const doubts: Doubt[] = [];
-  for (const doubt of book.doubts) {
-    const waits = doubt.kind === "page" && doubt.toldAt > 0 && isMending;
-    isMending ||= doubt.kind === "page" && doubt.toldAt > 0;
+  for (const doubt of checkpoint.doubts) {
+    const waits = doubt.kind === "page" && doubt.reportedAt > 0 && isMending;
+    isMending ||= doubt.kind === "page" && doubt.reportedAt > 0;
     if (doubt.dueAt > now || left === 0 || waits || run.budget.isUsedUp) {
       doubts.push(doubt);
       continue;
@@ -71,7 +73,7 @@ export function* resolveDoubts(book: MinuteBook, run: Run): CronWork<MinuteBook>
       doubts.push({ ...next, dueAt: now + settings.secondReadingMs });
     }
   }
-  return { ...book, doubts };
+  return { ...checkpoint, doubts };
 }
 
 type Keys = Extract<Doubt, { readonly kind: "keys" }>;
@@ -108,53 +110,53 @@ function* mend(key: PayloadKey, isFirst: boolean, run: Run): CronWork<"done" | "
 
 function* readPage(doubt: PageDoubt, run: Run): CronWork<Doubt | null> {
   const { now, settings } = run;
-  if (doubt.rung !== null) {
-    const ended = yield* mend(doubt.rung, false, run);
+  if (doubt.notified !== null) {
+    const ended = yield* mend(doubt.notified, false, run);
     if (ended === "inexact") {
-      tell(
+      reportFinding(
         run,
         doubt,
-        doubt.rung,
+        doubt.notified,
         "resolved",
         "Rows came back: no more of this page is inserted. What has more rows now than its receipt says is told by `inexact`.",
       );
-      tellInexact(run, doubt.rung);
+      tellInexact(run, doubt.notified);
       return null;
     }
     if (ended === "waits" && doubt.tries < settings.doubtTriesMax) {
       return { ...doubt, tries: doubt.tries + 1 };
     }
   }
-  const after = doubt.rung ?? doubt.after;
+  const after = doubt.notified ?? doubt.after;
   const { keys, missing, more } = yield* readMissing(after, doubt.before, run);
   const [first] = missing;
   if (first === undefined && more !== undefined) {
-    return { ...doubt, after: more, rung: null, tries: 0 };
+    return { ...doubt, after: more, notified: null, tries: 0 };
   }
-  if (doubt.toldAt === 0) {
+  if (doubt.reportedAt === 0) {
     if (first === undefined) {
       return null;
     }
     if (!isBraked(missing.length, keys, settings)) {
-      return { kind: "keys", missing: missing.length, dueAt: now, tries: 0, toldAt: 0, keys: missing };
+      return { kind: "keys", missing: missing.length, dueAt: now, tries: 0, reportedAt: 0, keys: missing };
     }
-    const told = { ...doubt, missing: missing.length, toldAt: now };
-    tell(
+    const reported = { ...doubt, missing: missing.length, reportedAt: now };
+    reportFinding(
       run,
-      told,
+      reported,
       first,
       "open",
       `Two readings, minutes apart, miss the rows of ${missing.length} of ${keys} payloads: a replica that lags, detached parts, a partition dropped? They are inserted again from R2 one at a time, each when the one before it is seen; stop that by bringing the rows back.`,
     );
-    return told; // a third reading, before anything is rung
+    return reported; // a third reading, before anything is notified
   }
   if (first === undefined) {
-    tell(run, doubt, after, "resolved", "The rows that were missing are there.");
+    reportFinding(run, doubt, after, "resolved", "The rows that were missing are there.");
     return null;
   }
   const receipts = yield* ask("receiptsOfIds", [idOfKey(first)]);
   yield* bringBack(first, receipts, true, run);
-  return { ...doubt, rung: first, after, tries: 0 };
+  return { ...doubt, notified: first, after, tries: 0 };
 }
 
 function* readMissing(
@@ -195,21 +197,21 @@ export function missingOf(
   return [...missing.values()];
 }
 
-function tell(
+function reportFinding(
   { findings }: Run,
-  { toldAt, after }: PageDoubt,
+  { reportedAt, after }: PageDoubt,
   about: string,
   state: ReconcileFinding["state"],
   message: string,
 ): void {
   const finding = {
     kind: "rows_missing",
-    subject: `page of ${toldAt}`,
+    subject: `page of ${reportedAt}`,
     state,
     severity: "page",
     tenant: "",
     message: `${message} (${after} … ${about})`,
-    openedAt: toldAt,
+    openedAt: reportedAt,
   } as const;
   findings.push(finding);
 }

@@ -3,7 +3,7 @@
  * workers/consumer/perform-tick.ts, and by its twin in test/faults/world/perform-tick.ts. Where nothing else is said, an
  * effect that failed may have been done.
  */
-import type { AlertFacts, Channel, Standing, TenantVolume, Untold } from "../alerts.ts";
+import type { AlertFacts, AlertState, Channel, TenantVolume, Unreported } from "../alerts.ts";
 import type { Finding } from "../clickhouse/findings.ts";
 import type { TableWitness } from "../clickhouse/table-identity.ts";
 import type { TableTtl } from "../clickhouse/ttl.ts";
@@ -13,7 +13,7 @@ import type { DayRows, Receipt, TableMeasure } from "../ledger/group.ts";
 import type { BareDoorbell } from "../messages.ts";
 import type { PayloadOutcome } from "../outcome.ts";
 import type { PayloadId, PayloadKey } from "../payload-key.ts";
-import type { MinuteBook } from "./minute-book.ts";
+import type { Checkpoint } from "./checkpoint.ts";
 
 /** A payload as R2 lists it: with metadata R2 lists a tenth. Whoever takes its doorbell looks for the rest. */
 export interface Listed {
@@ -90,9 +90,9 @@ export interface CronEffects {
   /** The ingress is to know how long the table keeps rows. */
   readonly publishTableLimits: { readonly asks: TableTtl; readonly answers: null };
   /** What the alerts were judged by last, and how far the reconciler has come (null: it has not run yet). */
-  readonly standing: {
+  readonly alertState: {
     readonly asks: null;
-    readonly answers: { readonly standing: Standing; readonly book: MinuteBook | null };
+    readonly answers: { readonly alertState: AlertState; readonly checkpoint: Checkpoint | null };
   };
   /** How payloads ended since a time in ms since the epoch. */
   readonly readRecent: {
@@ -105,12 +105,12 @@ export interface CronEffects {
     readonly answers: readonly TenantVolume[];
   };
   /** The ledger judges what was learnt together with what it knows, and says what people have not been told yet. */
-  readonly judgeAlerts: { readonly asks: LearntFacts; readonly answers: readonly Untold[] };
+  readonly judgeAlerts: { readonly asks: LearntFacts; readonly answers: readonly Unreported[] };
   /** Tell people, each finding by the channels that it has not been told by. Answers the channels that took theirs. Never fails. */
-  readonly tellAlerts: { readonly asks: readonly Untold[]; readonly answers: readonly Channel[] };
+  readonly reportAlerts: { readonly asks: readonly Unreported[]; readonly answers: readonly Channel[] };
   /** The ledger notes that these were told by these channels. */
-  readonly alertsTold: {
-    readonly asks: { readonly untold: readonly Untold[]; readonly reached: readonly Channel[] };
+  readonly alertsReported: {
+    readonly asks: { readonly unreported: readonly Unreported[]; readonly reached: readonly Channel[] };
     readonly answers: null;
   };
   /** Log what failed and changes nothing. */
@@ -126,7 +126,7 @@ export interface CronEffects {
     readonly asks: { readonly takesOver: boolean };
     readonly answers: {
       readonly run: string;
-      readonly book: MinuteBook | null;
+      readonly checkpoint: Checkpoint | null;
       /** The identity of the table that the ledger knows; null: none yet. */
       readonly table: string | null;
     } | null;
@@ -177,10 +177,10 @@ export interface CronEffects {
   /** Delete these payloads' objects. */
   readonly delete: { readonly asks: readonly PayloadKey[]; readonly answers: null };
   /** Tell people what the run found. Never fails. */
-  readonly tell: { readonly asks: readonly ReconcileFinding[]; readonly answers: null };
-  /** Keep the book, if this run still has the lease. False: another run has taken over, and this one ends. */
+  readonly reportFindings: { readonly asks: readonly ReconcileFinding[]; readonly answers: null };
+  /** Keep the checkpoint, if this run still has the lease. False: another run has taken over, and this one ends. */
   readonly save: {
-    readonly asks: { readonly run: string; readonly book: MinuteBook };
+    readonly asks: { readonly run: string; readonly checkpoint: Checkpoint };
     readonly answers: boolean;
   };
 }

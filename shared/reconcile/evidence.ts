@@ -5,8 +5,8 @@
 import { assert } from "../assert.ts";
 import type { DayRows } from "../ledger/group.ts";
 import { idOfKey, minuteOfKey, minuteToMs, type PayloadKey } from "../payload-key.ts";
+import { MINUTE_MS } from "./checkpoint.ts";
 import type { DatedReceipt } from "./effects.ts";
-import { MINUTE_MS } from "./minute-book.ts";
 import type { ReconcileSettings } from "./settings.ts";
 
 /**
@@ -73,7 +73,7 @@ export function mayDelete(
     return false;
   }
   if (own.outcome === "erased") {
-    return facts.rowsByDay.length === 0; // else the object is what the erasure is rung by, to be done again
+    return facts.rowsByDay.length === 0; // else the object is what the erasure is notified by, to be done again
   }
   const stored = receipts.filter(({ outcome }) => outcome === "stored");
   // What is expired has no rows, and claims none.

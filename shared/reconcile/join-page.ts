@@ -10,10 +10,10 @@ import { idsOf, missingKeys, receiptCounts } from "./join.ts";
 export interface JoinedPage {
   /** Keys that have not ended, in order. */
   readonly pending: readonly PayloadKey[];
-  /** How many of these the ledger holds: in flight, not rung. */
+  /** How many of these the ledger holds: in flight, not notified. */
   readonly held: number;
-  readonly rung: number;
-  /** Keys without receipt that are so old that it may have expired: neither pending nor rung. */
+  readonly notified: number;
+  /** Keys without receipt that are so old that it may have expired: neither pending nor notified. */
   readonly expired: readonly PayloadKey[];
 }
 
@@ -24,11 +24,11 @@ export function* joinPage(objects: readonly Listed[], receiptsFrom: number): Cro
   const expired = missing.filter(isExpired);
   const pending = missing.filter((key) => !isExpired(key));
   if (pending.length === 0) {
-    return { pending, held: 0, rung: 0, expired };
+    return { pending, held: 0, notified: 0, expired };
   }
   const held = yield* ask("holds", pending);
   const free = pending.filter((_, index) => held[index] !== true);
-  // A group may have finished between the two questions: the receipts are read once more before anything is rung.
+  // A group may have finished between the two questions: the receipts are read once more before anything is notified.
   const lost = new Set(yield* notEnded(free));
   const doorbells = objects
     .filter(({ key }) => lost.has(key))
@@ -39,7 +39,7 @@ export function* joinPage(objects: readonly Listed[], receiptsFrom: number): Cro
   return {
     pending: pending.filter((key, index) => held[index] === true || lost.has(key)),
     held: pending.length - free.length,
-    rung: doorbells.length,
+    notified: doorbells.length,
     expired,
   };
 }

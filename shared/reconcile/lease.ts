@@ -1,17 +1,58 @@
 /**
- * One run at a time. The lease and the book are kept together, so that a run which was taken for dead cannot keep its
- * book over that of the one which followed it.
+ * One run at a time. The lease and the checkpoint are kept together, so that a run which was taken for dead cannot
+ * save its checkpoint over that of the one which followed it.
  */
-import type { MinuteBook } from "./minute-book.ts";
+import type { PayloadKey } from "../payload-key.ts";
+import type { Checkpoint, Doubt } from "./checkpoint.ts";
 
 /** What is kept between the runs. */
 export interface Reconciler {
-  readonly book: MinuteBook | null;
+  readonly checkpoint: Checkpoint | null;
   /** The run that is under way; taken for dead at `until`, ms since the epoch. */
   readonly lease: { readonly run: string; readonly until: number } | null;
 }
 
-export const newReconciler: Reconciler = { book: null, lease: null };
+/** What an earlier version may have kept: the checkpoint was the `book`, and what was reported was `told`. */
+export type StoredReconciler = Pick<Reconciler, "lease"> & {
+  readonly checkpoint?: Checkpoint | null;
+  readonly book?: EarlierCheckpoint | null;
+};
+
+type EarlierCheckpoint = Omit<Checkpoint, "doubts" | "expiredReported"> & {
+  readonly doubts: readonly EarlierDoubt[];
+  readonly expiredTold?: readonly PayloadKey[];
+};
+
+type EarlierDoubt =
+  | (Omit<Extract<Doubt, { kind: "keys" }>, "reportedAt"> & { readonly toldAt: number })
+  | (Omit<Extract<Doubt, { kind: "page" }>, "reportedAt" | "notified"> & {
+      readonly toldAt: number;
+      readonly rung: PayloadKey | null;
+    });
+
+/** Reads the ledger's note, whichever version wrote it. */
+export function reconcilerFromNote({ checkpoint, book, lease }: StoredReconciler): Reconciler {
+  return { checkpoint: checkpoint ?? (book == null ? null : checkpointOf(book)), lease };
+}
+
+function checkpointOf({ expiredTold, doubts, ...book }: EarlierCheckpoint): Checkpoint {
+  return {
+    ...book,
+    doubts: doubts.map(doubtOf),
+    ...(expiredTold !== undefined && { expiredReported: expiredTold }),
+  };
+}
+
+function doubtOf(earlier: EarlierDoubt): Doubt {
+  const { toldAt: reportedAt, ...doubt } = earlier;
+  if (doubt.kind === "keys") {
+    return { ...doubt, reportedAt };
+  }
+  const { rung: notified, ...page } = doubt;
+  return { ...page, reportedAt, notified };
+}
+
+export const newReconciler: Reconciler = { checkpoint: null, lease: null };
 
 /** What begins a run: the cron waits for the one before it; a person, or the start of the local pipeline, takes over. */
 export interface RunStart {
@@ -27,13 +68,13 @@ export function beginRun(state: Reconciler, { run, now, leaseMs, takesOver }: Ru
   return isFree ? { ...state, lease: { run, until: now + leaseMs } } : null;
 }
 
-/** The state with this run's book and its lease renewed; null where it has lost the lease. */
-export function keepBook(
+/** The state with this run's checkpoint and its lease renewed; null where it has lost the lease. */
+export function saveCheckpoint(
   state: Reconciler,
   { run, now, leaseMs }: Omit<RunStart, "takesOver">,
-  book: MinuteBook,
+  checkpoint: Checkpoint,
 ): Reconciler | null {
-  return state.lease?.run === run ? { book, lease: { run, until: now + leaseMs } } : null;
+  return state.lease?.run === run ? { checkpoint, lease: { run, until: now + leaseMs } } : null;
 }
 
 /** The run is over, however it ended. */

@@ -7,7 +7,7 @@ import type { MinuteStep, Minutes, TenantSum } from "../console/answers.ts";
 import type { InFlightMinute } from "../ledger/in-flight.ts";
 import { limits } from "../limits.ts";
 import { minuteToMs } from "../payload-key.ts";
-import { MINUTE_MS, type MinuteBook, startOfMinute } from "./minute-book.ts";
+import { type Checkpoint, MINUTE_MS, startOfMinute } from "./checkpoint.ts";
 
 /** What ended, by step and tenant: a row of `minuteStepsQuery`. */
 export interface EndedRow {
@@ -39,7 +39,7 @@ export interface StepFacts {
   readonly ended: readonly EndedRow[];
   readonly inFlight: readonly InFlightMinute[];
   /** Null: the reconciler has not run yet, and nothing is sealed. */
-  readonly book: MinuteBook | null;
+  readonly checkpoint: Checkpoint | null;
   /** Only this tenant; null: all of them. */
   readonly tenant: string | null;
 }
@@ -65,7 +65,7 @@ const nothing: Counts = {
  * whoever holds it.
  */
 export function minuteSteps(facts: StepFacts): Minutes {
-  const { now, since, stepMs, book } = facts;
+  const { now, since, stepMs, checkpoint } = facts;
   const steps = new Map<number, Counts>();
   const tenants = new Map<string, Counts>();
   const isAsked = (tenant: string): boolean => facts.tenant === null || facts.tenant === tenant;
@@ -84,7 +84,7 @@ export function minuteSteps(facts: StepFacts): Minutes {
       held.set(at, (held.get(at) ?? 0) + payloads);
     }
   }
-  for (const { minute, pending } of book?.open ?? []) {
+  for (const { minute, pending } of checkpoint?.open ?? []) {
     const unseen = pending - (held.get(minute) ?? 0);
     if (minute >= since && facts.tenant === null && unseen > 0) {
       plus(steps, Math.floor(minute / stepMs) * stepMs, { ...nothing, accepted: unseen, inFlight: unseen });
@@ -93,7 +93,7 @@ export function minuteSteps(facts: StepFacts): Minutes {
   const listed: MinuteStep[] = [];
   for (let at = since; at <= now; at += stepMs) {
     const { rejectedSpans: _, ...counts } = steps.get(at) ?? nothing;
-    listed.push({ at: new Date(at).toISOString(), ...counts, sealed: isSealed(book, at, at + stepMs) });
+    listed.push({ at: new Date(at).toISOString(), ...counts, sealed: isSealed(checkpoint, at, at + stepMs) });
   }
   const sums = [...tenants]
     .map(([tenant, counts]): TenantSum => ({ tenant, ...counts }))
@@ -129,10 +129,10 @@ function plus<K>(sums: Map<K, Counts>, at: K, more: Counts): void {
 }
 
 /** Whether every minute of `[from, to)` is sealed. */
-function isSealed(book: MinuteBook | null, from: number, to: number): boolean {
+function isSealed(checkpoint: Checkpoint | null, from: number, to: number): boolean {
   return (
-    book !== null &&
-    to <= book.from &&
-    !book.open.some(({ minute }) => startOfMinute(minute) >= from && minute < to)
+    checkpoint !== null &&
+    to <= checkpoint.from &&
+    !checkpoint.open.some(({ minute }) => startOfMinute(minute) >= from && minute < to)
   );
 }

@@ -3,7 +3,7 @@
  * and each with its own budget, so that none starves the others. What a stage has come to is kept before the next
  * begins; a run that ends anywhere loses at most the stage that it was in, and every stage may be repeated.
  *
- * ClickHouse or R2 that cannot be asked throws out of the run: then nothing is rung, sealed or deleted on a guess. Where only the
+ * ClickHouse or R2 that cannot be asked throws out of the run: then nothing is notified, sealed or deleted on a guess. Where only the
  * rows of the traces cannot be told, the audit and the deletion wait, and nothing else does.
  */
 
@@ -13,11 +13,11 @@ import { limits } from "../limits.ts";
 import { minuteOfKey, minuteToMs, payloadPrefix } from "../payload-key.ts";
 import { audit } from "./audit.ts";
 import { Budget, within } from "./budget.ts";
+import { type Checkpoint, newCheckpoint, startOfMinute, watermarkOf } from "./checkpoint.ts";
 import { deletePayloads } from "./delete-payloads.ts";
 import { resolveDoubts } from "./doubts.ts";
 import { ask, type CronWork, type MinuteRow } from "./effects.ts";
 import { Listing } from "./listing.ts";
-import { type MinuteBook, newBook, startOfMinute, watermarkOf } from "./minute-book.ts";
 import { RowsUnknown } from "./read-rows.ts";
 import type { ReconcileSettings } from "./settings.ts";
 import {
@@ -41,7 +41,7 @@ export interface ReconcileAsked {
 interface Lease {
   readonly run: string;
   /** What the last run kept; null: there was none, or it was lost. */
-  readonly book: MinuteBook | null;
+  readonly checkpoint: Checkpoint | null;
   /** The identity of the table that the ledger knows; null: none yet. */
   readonly table: string | null;
 }
@@ -68,12 +68,12 @@ export function* reconcileRun(
   if (lease === null) {
     return null;
   }
-  const counts: Counts = { listed: 0, held: 0, rung: 0, sealed: 0 };
+  const counts: Counts = { listed: 0, held: 0, notified: 0, sealed: 0 };
   const run: Shared = { now: asked.now, settings, counts, findings: [], table: lease.table };
   try {
     return yield* runStages(lease, asked.everything, run);
   } finally {
-    yield* tellFindings(run);
+    yield* reportFindings(run);
     yield* giveBack(lease);
   }
 }
@@ -105,60 +105,60 @@ function* stage<T>(
 
 function* runStages(lease: Lease, everything: boolean, shared: Shared): CronWork<ReconcileReport> {
   const { now, settings, counts } = shared;
-  const kept = lease.book;
-  // A book of before there were doubts has none.
-  let book =
+  const kept = lease.checkpoint;
+  // A checkpoint of before there were doubts has none.
+  let checkpoint =
     kept === null
-      ? yield* stage("fresh", shared, (listing) => firstBook(now, listing, settings))
+      ? yield* stage("fresh", shared, (listing) => firstCheckpoint(now, listing, settings))
       : { ...kept, doubts: kept.doubts ?? [] };
   let deleted = 0;
   const report = (overtaken: boolean): ReconcileReport => ({
     ...counts,
     deleted,
-    openMinutes: book.open.length,
-    watermark: watermarkOf(book),
+    openMinutes: checkpoint.open.length,
+    watermark: watermarkOf(checkpoint),
     overtaken,
   });
 
-  const fresh = yield* stage("fresh", shared, (listing, run) => walkFresh(book, listing, run));
-  book = fresh.book;
-  if (!(yield* keep(lease, shared, book, fresh.rows))) {
+  const fresh = yield* stage("fresh", shared, (listing, run) => walkFresh(checkpoint, listing, run));
+  checkpoint = fresh.checkpoint;
+  if (!(yield* keep(lease, shared, checkpoint, fresh.rows))) {
     return report(true);
   }
-  const open = yield* stage("open", shared, (listing, run) => walkOpen(book, listing, run, everything));
-  book = open.book;
-  if (!(yield* keep(lease, shared, book, open.rows))) {
+  const open = yield* stage("open", shared, (listing, run) => walkOpen(checkpoint, listing, run, everything));
+  checkpoint = open.checkpoint;
+  if (!(yield* keep(lease, shared, checkpoint, open.rows))) {
     return report(true);
   }
   if (everything) {
-    yield* stage("young", shared, (listing, run) => ringYoung(book.from, listing, run));
+    yield* stage("young", shared, (listing, run) => ringYoung(checkpoint.from, listing, run));
   }
-  const again = yield* stage("again", shared, (listing, run) => walkAgain(book, listing, run));
-  book = again.book;
-  if (!(yield* keep(lease, shared, book, again.rows))) {
+  const again = yield* stage("again", shared, (listing, run) => walkAgain(checkpoint, listing, run));
+  checkpoint = again.checkpoint;
+  if (!(yield* keep(lease, shared, checkpoint, again.rows))) {
     return report(true);
   }
   let why = yield* orWhy(function* () {
-    book = yield* stage("audit", shared, (_, run) => auditAfterDoubts(book, run));
+    checkpoint = yield* stage("audit", shared, (_, run) => auditAfterDoubts(checkpoint, run));
   });
-  if (!(yield* keep(lease, shared, book, []))) {
+  if (!(yield* keep(lease, shared, checkpoint, []))) {
     return report(true);
   }
   let rows: readonly MinuteRow[] = [];
   why ??= yield* orWhy(function* () {
-    const gone = yield* stage("delete", shared, (listing, run) => deletePayloads(book, listing, run));
-    ({ deleted, book, rows } = gone);
+    const gone = yield* stage("delete", shared, (listing, run) => deletePayloads(checkpoint, listing, run));
+    ({ deleted, checkpoint, rows } = gone);
   });
   const noEvidence =
     why === null
       ? null
-      : { since: book.noEvidence?.since ?? now, reason: shortText(why, limits.reasonBytesMax) };
-  book = { ...book, noEvidence, ranAt: now };
-  return report(!(yield* keep(lease, shared, book, rows)));
+      : { since: checkpoint.noEvidence?.since ?? now, reason: shortText(why, limits.reasonBytesMax) };
+  checkpoint = { ...checkpoint, noEvidence, ranAt: now };
+  return report(!(yield* keep(lease, shared, checkpoint, rows)));
 }
 
-function* auditAfterDoubts(book: MinuteBook, run: Run): CronWork<MinuteBook> {
-  return yield* audit(yield* resolveDoubts(book, run), run);
+function* auditAfterDoubts(checkpoint: Checkpoint, run: Run): CronWork<Checkpoint> {
+  return yield* audit(yield* resolveDoubts(checkpoint, run), run);
 }
 
 /** A stage that needs the table's rows. Why they could not be told: then the stage is the next run's. */
@@ -175,36 +175,36 @@ function* orWhy(work: () => CronWork<void>): CronWork<string | null> {
 }
 
 /** Begins with the first payload that R2 holds, or with now where it holds none. */
-function* firstBook(now: number, listing: Listing, settings: ReconcileSettings): CronWork<MinuteBook> {
+function* firstCheckpoint(now: number, listing: Listing, settings: ReconcileSettings): CronWork<Checkpoint> {
   const page = yield* listing.next(payloadPrefix);
   const first = page?.objects[0];
   const isEmpty = page?.more === false;
   // The budget ended before any payload was seen: the walk begins before all of them.
   const none = isEmpty ? now - settings.ageMs : 0;
   const oldest = first === undefined ? none : minuteToMs(minuteOfKey(first.key));
-  return newBook(Math.min(oldest, startOfMinute(now - settings.ageMs)));
+  return newCheckpoint(Math.min(oldest, startOfMinute(now - settings.ageMs)));
 }
 
 /**
- * Writes the rows, tells what was found, and then keeps the book: a run that dies in between writes and tells the same
+ * Writes the rows, tells what was found, and then keeps the checkpoint: a run that dies in between writes and tells the same
  * again. False: it was overtaken.
  */
 function* keep(
   lease: Lease,
   run: Shared,
-  book: MinuteBook,
+  checkpoint: Checkpoint,
   minutes: readonly MinuteRow[],
 ): CronWork<boolean> {
   if (minutes.length > 0) {
-    const watermark = { watermark: watermarkOf(book), openMinutes: book.open.length };
+    const watermark = { watermark: watermarkOf(checkpoint), openMinutes: checkpoint.open.length };
     yield* ask("record", { minutes, watermark });
   }
-  yield* tellFindings(run);
-  return yield* ask("save", { run: lease.run, book });
+  yield* reportFindings(run);
+  return yield* ask("save", { run: lease.run, checkpoint });
 }
 
-function* tellFindings({ findings }: Shared): CronWork<void> {
+function* reportFindings({ findings }: Shared): CronWork<void> {
   if (findings.length > 0) {
-    yield* ask("tell", findings.splice(0));
+    yield* ask("reportFindings", findings.splice(0));
   }
 }

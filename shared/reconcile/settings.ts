@@ -16,14 +16,14 @@ export interface ReconcileSettings {
   readonly auditAtLastMs: number;
   /** Rows that were missed are looked for again after this. */
   readonly secondReadingMs: number;
-  /** More than so many in 1,000 of a page, and at least so many, are not lost one by one: nothing is rung on that. */
+  /** More than so many in 1,000 of a page, and at least so many, are not lost one by one: nothing is notified on that. */
   readonly brakePerMille: number;
   readonly brakeLeast: number;
   /** Doubts that are kept; what a run reads of them; and how often one is read before it is let go. */
   readonly doubtsMax: number;
   readonly doubtsARun: number;
   readonly doubtTriesMax: number;
-  /** Minutes that are open at once, and those that are listed once more: the book is one row of the ledger. */
+  /** Minutes that are open at once, and those that are listed once more: the checkpoint is one row of the ledger. */
   readonly openMax: number;
   readonly againMax: number;
   /** Keys of one id that are looked for in R2. */

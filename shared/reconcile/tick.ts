@@ -2,12 +2,12 @@
  * The cron's tick: the ledger is woken, the table checked, the reconciler run, and people are told. Each part fails by
  * itself: a ledger that cannot be woken must not keep the alerts from being judged, for one of them may say why.
  */
-import { hourToJudge, type Standing } from "../alerts.ts";
+import { type AlertState, hourToJudge } from "../alerts.ts";
 import { isBrokenInvariant } from "../assert.ts";
 import { EffectFailed } from "../effect.ts";
 import { limits } from "../limits.ts";
+import type { Checkpoint } from "./checkpoint.ts";
 import { ask, type CronWork, type LearntFacts } from "./effects.ts";
-import type { MinuteBook } from "./minute-book.ts";
 import { type ReconcileAsked, type ReconcileReport, reconcileRun } from "./run.ts";
 import type { ReconcileSettings } from "./settings.ts";
 
@@ -59,28 +59,32 @@ function* checkTable(): CronWork<void> {
 
 /** Judges the alerts, and tells what has not been told by each channel; a channel that fails is tried with the next tick. */
 function* alert(now: number, report: ReconcileReport | null, runFailure: string): CronWork<void> {
-  const { standing, book } = yield* ask("standing", null);
+  const { alertState, checkpoint } = yield* ask("alertState", null);
   // An idle ClickHouse may sleep: it is asked only when something arrived, or a finding is open.
-  const isBusy = (report?.listed ?? 0) > 0 || standing.open.length > 0;
+  const isBusy = (report?.listed ?? 0) > 0 || alertState.open.length > 0;
   const recent = isBusy
     ? yield* orNull(ask("readRecent", now - limits.alertDeadMs), "how payloads ended could not be read")
     : null;
-  const volumes = book === null ? null : yield* readVolumes(standing, book, now);
-  const untold = yield* ask("judgeAlerts", { runFailure, recent, volumes });
-  if (untold.length === 0) {
+  const volumes = checkpoint === null ? null : yield* readVolumes(alertState, checkpoint, now);
+  const unreported = yield* ask("judgeAlerts", { runFailure, recent, volumes });
+  if (unreported.length === 0) {
     return;
   }
-  const reached = yield* ask("tellAlerts", untold);
+  const reached = yield* ask("reportAlerts", unreported);
   if (reached.length > 0) {
-    yield* ask("alertsTold", { untold, reached });
+    yield* ask("alertsReported", { unreported, reached });
   }
 }
 
 /** The median is taken over so many days. */
 const volumeDays = 7;
 
-function* readVolumes(standing: Standing, book: MinuteBook, now: number): CronWork<LearntFacts["volumes"]> {
-  const hour = hourToJudge(standing, book, now);
+function* readVolumes(
+  alertState: AlertState,
+  checkpoint: Checkpoint,
+  now: number,
+): CronWork<LearntFacts["volumes"]> {
+  const hour = hourToJudge(alertState, checkpoint, now);
   if (hour === null) {
     return null;
   }

@@ -6,30 +6,30 @@ import { assert } from "../assert.ts";
 import { limits } from "../limits.ts";
 import { idOfKey, minuteOfKey, minuteToMs, type PayloadKey, tenantOfKey } from "../payload-key.ts";
 import type { Budget } from "./budget.ts";
-import { ask, type CronWork, type Listed, type MinuteRow, type ReconcileFinding } from "./effects.ts";
-import { keyChecksum } from "./join.ts";
-import { joinPage } from "./join-page.ts";
-import type { Listing } from "./listing.ts";
 import {
   type AgainMinute,
   beforeMinute,
+  type Checkpoint,
   isOpen,
   MINUTE_MS,
-  type MinuteBook,
   nextDue,
   type OpenMinute,
   opened,
   startOfMinute,
   withOpen,
   withoutOpen,
-} from "./minute-book.ts";
+} from "./checkpoint.ts";
+import { ask, type CronWork, type Listed, type MinuteRow, type ReconcileFinding } from "./effects.ts";
+import { keyChecksum } from "./join.ts";
+import { joinPage } from "./join-page.ts";
+import type { Listing } from "./listing.ts";
 import type { ReconcileSettings } from "./settings.ts";
 
 /** What a run has counted so far. */
 export interface Counts {
   listed: number;
   held: number;
-  rung: number;
+  notified: number;
   sealed: number;
 }
 
@@ -39,7 +39,7 @@ export interface Shared {
   readonly now: number;
   readonly settings: ReconcileSettings;
   readonly counts: Counts;
-  /** What people are to be told, with the next book that is saved. */
+  /** What people are to be told, with the next checkpoint that is saved. */
   readonly findings: ReconcileFinding[];
   /** The identity of the table that the ledger knows; null: none yet. */
   readonly table: string | null;
@@ -51,7 +51,7 @@ export interface Run extends Shared {
 }
 
 export interface Walked {
-  readonly book: MinuteBook;
+  readonly checkpoint: Checkpoint;
   readonly rows: readonly MinuteRow[];
 }
 
@@ -59,10 +59,10 @@ export interface Walked {
  * The minutes that are old enough and that no walk has begun. Minutes without a key are sealed by the very listing
  * that shows it, without a question to ClickHouse: it may idle.
  */
-export function* walkFresh(book: MinuteBook, listing: Listing, run: Run): CronWork<Walked> {
+export function* walkFresh(checkpoint: Checkpoint, listing: Listing, run: Run): CronWork<Walked> {
   const end = startOfMinute(run.now - run.settings.ageMs);
   const rows: MinuteRow[] = [];
-  let now = book;
+  let now = checkpoint;
   // One more open minute at most comes of each step. Where there is no room, the watermark waits for days already.
   while (now.from < end && now.open.length < run.settings.openMax) {
     const page = yield* listing.next(beforeMinute(now.from));
@@ -80,45 +80,52 @@ export function* walkFresh(book: MinuteBook, listing: Listing, run: Run): CronWo
     }
     const begun = { ...now, from: minute + MINUTE_MS, newest: Math.max(now.newest, minute) };
     const walked = yield* walkOne(opened(minute, run.now), begun, listing, run);
-    now = walked.book;
+    now = walked.checkpoint;
     rows.push(...walked.rows);
   }
-  return { book: now, rows };
+  return { checkpoint: now, rows };
 }
 
 /** Open minutes that are due, the longest due first. With `all`, each of them is due. */
-export function* walkOpen(book: MinuteBook, listing: Listing, run: Run, all: boolean): CronWork<Walked> {
+export function* walkOpen(
+  checkpoint: Checkpoint,
+  listing: Listing,
+  run: Run,
+  all: boolean,
+): CronWork<Walked> {
   const rows: MinuteRow[] = [];
-  let now = all ? { ...book, open: book.open.map((one) => ({ ...one, dueAt: run.now })) } : book;
-  for (let count = book.open.length; count > 0; count--) {
+  let now = all
+    ? { ...checkpoint, open: checkpoint.open.map((one) => ({ ...one, dueAt: run.now })) }
+    : checkpoint;
+  for (let count = checkpoint.open.length; count > 0; count--) {
     const one = nextDue(now, run.now);
     if (one === undefined) {
       break;
     }
     const walked = yield* walkOne(one, now, listing, run);
-    now = walked.book;
+    now = walked.checkpoint;
     rows.push(...walked.rows);
     if (now.open.some(({ minute, after }) => minute === one.minute && after !== "")) {
       break; // the budget ended in the middle of it
     }
   }
-  return { book: now, rows };
+  return { checkpoint: now, rows };
 }
 
 /** Walks one minute on; sealed, or open and due later, or, where the budget ends, open and due at once. */
-function* walkOne(start: OpenMinute, book: MinuteBook, listing: Listing, run: Run): CronWork<Walked> {
+function* walkOne(start: OpenMinute, checkpoint: Checkpoint, listing: Listing, run: Run): CronWork<Walked> {
   // A walk that begins anew counts anew.
   let one = start.after === "" ? { ...opened(start.minute, start.dueAt), tries: start.tries } : start;
   for (;;) {
     const page = yield* listing.next(one.after === "" ? beforeMinute(one.minute) : one.after);
     if (page === undefined) {
-      return { book: withOpen(book, one), rows: [] };
+      return { checkpoint: withOpen(checkpoint, one), rows: [] };
     }
     const end = beforeMinute(one.minute + MINUTE_MS);
     const own = objectsBefore(page.objects, end);
     one = yield* joinInto(one, own, run);
     if (own.length < page.objects.length || !page.more || page.through >= end) {
-      return yield* settle(one, book, run);
+      return yield* settle(one, checkpoint, run);
     }
     one = { ...one, after: page.through };
   }
@@ -127,10 +134,10 @@ function* walkOne(start: OpenMinute, book: MinuteBook, listing: Listing, run: Ru
 function* joinInto(one: OpenMinute, objects: readonly Listed[], run: Run): CronWork<OpenMinute> {
   // A minute that was left open once had payloads that had not ended: these are waited for, however long.
   const from = one.tries === 0 ? receiptsFrom(run) : Number.NEGATIVE_INFINITY;
-  const { pending, held, rung, expired } = yield* joinPage(objects, from);
+  const { pending, held, notified, expired } = yield* joinPage(objects, from);
   run.counts.listed += objects.length;
   run.counts.held += held;
-  run.counts.rung += rung;
+  run.counts.notified += notified;
   // What expired has no receipt to be compared with.
   const unknown = new Set(expired);
   const counted = objects.filter(({ key }) => !unknown.has(key));
@@ -149,9 +156,9 @@ function* joinInto(one: OpenMinute, objects: readonly Listed[], run: Run): CronW
  * A minute was walked to its end. Nothing pending, and the receipts say the same by their own count: sealed. A receipt
  * may outlive its object (erased, deleted), so they may count more; with equal counts the sets must be equal.
  */
-function* settle(one: OpenMinute, book: MinuteBook, run: Run): CronWork<Walked> {
+function* settle(one: OpenMinute, checkpoint: Checkpoint, run: Run): CronWork<Walked> {
   if (one.pending > 0) {
-    return { book: stillOpen(one, book, run), rows: [] };
+    return { checkpoint: stillOpen(one, checkpoint, run), rows: [] };
   }
   const tenants = yield* ask("tally", [one.minute]);
   const accepted = tenants.reduce((sum, tally) => sum + tally.accepted, 0);
@@ -161,30 +168,35 @@ function* settle(one: OpenMinute, book: MinuteBook, run: Run): CronWork<Walked> 
   );
   if (accepted < one.listed || (accepted === one.listed && checksum.toString() !== one.checksum)) {
     // Receipts came or went while it was walked; a server that lost some says so again at the next walk.
-    return { book: stillOpen(one, book, run), rows: [] };
+    return { checkpoint: stillOpen(one, checkpoint, run), rows: [] };
   }
   run.counts.sealed += 1;
-  const sealed = withoutOpen(book, one.minute);
+  const sealed = withoutOpen(checkpoint, one.minute);
   const again = { minute: one.minute, at: run.now + run.settings.againMs, after: "" };
   // Sealed a day late: the second listing has passed it, so it is listed again on its own.
-  const isPassed = beforeMinute(one.minute) <= book.againAfter;
+  const isPassed = beforeMinute(one.minute) <= checkpoint.againAfter;
   return {
-    book: isPassed ? withAgain(sealed, again, run.settings.againMax) : sealed,
+    checkpoint: isPassed ? withAgain(sealed, again, run.settings.againMax) : sealed,
     rows: tenants.map((tally) => ({ ...tally, sealed: true })),
   };
 }
 
-/** The book with this minute to be listed once more; without it where there is no room: its deletion lists it too. */
-function withAgain(book: MinuteBook, one: AgainMinute, atMost: number): MinuteBook {
-  const again = book.again.filter(({ minute }) => minute !== one.minute);
-  return again.length < atMost ? { ...book, again: [...again, one] } : book;
+/** The checkpoint with this minute to be listed once more; without it where there is no room: its deletion lists it too. */
+function withAgain(checkpoint: Checkpoint, one: AgainMinute, atMost: number): Checkpoint {
+  const again = checkpoint.again.filter(({ minute }) => minute !== one.minute);
+  return again.length < atMost ? { ...checkpoint, again: [...again, one] } : checkpoint;
 }
 
-function stillOpen(one: OpenMinute, book: MinuteBook, { now, settings }: Run): MinuteBook {
+function stillOpen(one: OpenMinute, checkpoint: Checkpoint, { now, settings }: Run): Checkpoint {
   const wait = Math.min(settings.retryFirstMs * 2 ** Math.min(one.tries, 30), settings.retryLastMs);
   const { listed, checksum, pending, example } = one;
   const seen = { listed, checksum, pending, example };
-  return withOpen(book, { ...opened(one.minute, now), ...seen, tries: one.tries + 1, dueAt: now + wait });
+  return withOpen(checkpoint, {
+    ...opened(one.minute, now),
+    ...seen,
+    tries: one.tries + 1,
+    dueAt: now + wait,
+  });
 }
 
 /**
@@ -198,10 +210,10 @@ export function* ringYoung(from: number, listing: Listing, run: Run): CronWork<v
     if (page === undefined) {
       return;
     }
-    const { held, rung } = yield* joinPage(page.objects, receiptsFrom(run));
+    const { held, notified } = yield* joinPage(page.objects, receiptsFrom(run));
     run.counts.listed += page.objects.length;
     run.counts.held += held;
-    run.counts.rung += rung;
+    run.counts.notified += notified;
     after = page.through;
     if (!page.more) {
       return;
@@ -210,65 +222,65 @@ export function* ringYoung(from: number, listing: Listing, run: Run): CronWork<v
 }
 
 /** The second listing, by a cursor over all minutes: one that was empty can have got a late put too. */
-export function* walkAgain(book: MinuteBook, listing: Listing, run: Run): CronWork<Walked> {
-  const end = Math.min(book.from, startOfMinute(run.now - run.settings.againMs));
-  let walked = yield* listAgain(book, book.againAfter, beforeMinute(end), listing, run);
+export function* walkAgain(checkpoint: Checkpoint, listing: Listing, run: Run): CronWork<Walked> {
+  const end = Math.min(checkpoint.from, startOfMinute(run.now - run.settings.againMs));
+  let walked = yield* listAgain(checkpoint, checkpoint.againAfter, beforeMinute(end), listing, run);
   const rows = [...walked.rows];
-  let now: MinuteBook = { ...walked.book, againAfter: walked.after };
+  let now: Checkpoint = { ...walked.checkpoint, againAfter: walked.after };
   for (const one of now.again.filter(({ at }) => at <= run.now)) {
     const start = one.after === "" ? beforeMinute(one.minute) : one.after;
     const before = beforeMinute(one.minute + MINUTE_MS);
     walked = yield* listAgain(now, start, before, listing, run);
     rows.push(...walked.rows);
-    const others = walked.book.again.filter(({ minute }) => minute !== one.minute);
+    const others = walked.checkpoint.again.filter(({ minute }) => minute !== one.minute);
     const isOver = walked.after === before;
-    now = { ...walked.book, again: isOver ? others : [...others, { ...one, after: walked.after }] };
+    now = { ...walked.checkpoint, again: isOver ? others : [...others, { ...one, after: walked.after }] };
     if (!isOver) {
       break;
     }
   }
-  return { book: now, rows };
+  return { checkpoint: now, rows };
 }
 
 /** Lists what was sealed between two texts once more; `after` tells how far it came. */
 function* listAgain(
-  book: MinuteBook,
+  checkpoint: Checkpoint,
   start: string,
   before: string,
   listing: Listing,
   run: Run,
 ): CronWork<Walked & { readonly after: string }> {
-  let now = book;
+  let now = checkpoint;
   let after = start;
   const rows: MinuteRow[] = [];
   while (after < before) {
     // Without room for one more open minute it goes on where it is, later.
     const page = now.open.length < run.settings.openMax ? yield* listing.next(after) : undefined;
     if (page === undefined) {
-      return { book: now, rows, after };
+      return { checkpoint: now, rows, after };
     }
     const own = objectsBefore(page.objects, before);
     const late = yield* findLate(now, own, run);
-    now = late.book;
+    now = late.checkpoint;
     rows.push(...late.rows);
     const isOver = own.length < page.objects.length || !page.more || page.through >= before;
     after = isOver ? before : page.through;
   }
-  return { book: now, rows, after: before };
+  return { checkpoint: now, rows, after: before };
 }
 
 /** A key without receipt in a sealed minute opens it again: a put that landed after the seal, or a receipt lost. */
-export function* findLate(book: MinuteBook, objects: readonly Listed[], run: Run): CronWork<Walked> {
-  const { pending, held, rung, expired } = yield* joinPage(objects, receiptsFrom(run));
+export function* findLate(checkpoint: Checkpoint, objects: readonly Listed[], run: Run): CronWork<Walked> {
+  const { pending, held, notified, expired } = yield* joinPage(objects, receiptsFrom(run));
   run.counts.listed += objects.length;
   run.counts.held += held;
-  run.counts.rung += rung;
-  let now = yield* tellExpired(book, expired, run);
+  run.counts.notified += notified;
+  let now = yield* tellExpired(checkpoint, expired, run);
   const minutes: number[] = [];
   for (const key of pending) {
     const minute = minuteOf(key);
     if (isOpen(now, minute) || now.open.length >= run.settings.openMax) {
-      continue; // it was rung all the same, and its minute is opened when its deletion finds it without receipt
+      continue; // it was notified all the same, and its minute is opened when its deletion finds it without receipt
     }
     assert(minute < now.from, "a sealed minute is behind the first walk");
     now = withOpen(now, { ...opened(minute, run.now), pending: 1, example: key });
@@ -281,14 +293,14 @@ export function* findLate(book: MinuteBook, objects: readonly Listed[], run: Run
       severity: "note",
       tenant: tenantOfKey(key),
       message:
-        "This payload has no receipt, and its minute had been sealed: its put landed after the seal, or the receipt was lost. It was rung; the minute is open again until it has ended.",
+        "This payload has no receipt, and its minute had been sealed: its put landed after the seal, or the receipt was lost. It was notified; the minute is open again until it has ended.",
     });
   }
   if (minutes.length === 0) {
-    return { book: now, rows: [] };
+    return { checkpoint: now, rows: [] };
   }
   const tenants = yield* ask("tally", minutes);
-  return { book: now, rows: tenants.map((tally) => ({ ...tally, sealed: false })) };
+  return { checkpoint: now, rows: tenants.map((tally) => ({ ...tally, sealed: false })) };
 }
 
 function receiptsFrom({ now, settings }: Run): number {
@@ -297,18 +309,18 @@ function receiptsFrom({ now, settings }: Run): number {
 
 /**
  * Objects that outlived their receipts. A dead letter is known by its record, and is nobody's concern. Any other is
- * told once: it is not rung, for nothing says any more what became of it, and no minute is opened for it.
+ * told once: it is not notified, for nothing says any more what became of it, and no minute is opened for it.
  */
-function* tellExpired(book: MinuteBook, keys: readonly PayloadKey[], run: Run): CronWork<MinuteBook> {
-  const told = book.expiredTold ?? [];
-  const unknown = keys.filter((key) => !told.includes(key));
+function* tellExpired(checkpoint: Checkpoint, keys: readonly PayloadKey[], run: Run): CronWork<Checkpoint> {
+  const reported = checkpoint.expiredReported ?? [];
+  const unknown = keys.filter((key) => !reported.includes(key));
   if (unknown.length === 0) {
-    return book;
+    return checkpoint;
   }
   const dead = new Set(yield* ask("deadLetters", unknown));
   const findings = unknown
     .filter((key) => !dead.has(key))
-    .slice(0, limits.expiredToldMax)
+    .slice(0, limits.expiredReportedMax)
     .map((key) => ({
       kind: "late_put" as const,
       subject: key,
@@ -316,14 +328,14 @@ function* tellExpired(book: MinuteBook, keys: readonly PayloadKey[], run: Run): 
       severity: "warning" as const,
       tenant: tenantOfKey(key),
       message:
-        "This payload is older than receipts are kept, and has neither a receipt nor a dead letter's record. It was not rung. Look for its rows by HeadracePayload, and replay it where there are none.",
+        "This payload is older than receipts are kept, and has neither a receipt nor a dead letter's record. It was not notified. Look for its rows by HeadracePayload, and replay it where there are none.",
     }));
   if (findings.length === 0) {
-    return book;
+    return checkpoint;
   }
   run.findings.push(...findings);
-  const all = [...told, ...findings.map(({ subject }) => subject)];
-  return { ...book, expiredTold: all.slice(-limits.expiredToldMax) };
+  const all = [...reported, ...findings.map(({ subject }) => subject)];
+  return { ...checkpoint, expiredReported: all.slice(-limits.expiredReportedMax) };
 }
 
 /** The objects, which are in order of keys, up to a text. */

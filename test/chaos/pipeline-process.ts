@@ -20,7 +20,7 @@ const ringsAgain = 3;
 const lookBackMs = 60_000;
 const listedMost = 300;
 
-function tell(message: PipelineMessage): void {
+function reportFindings(message: PipelineMessage): void {
   process.send?.(message);
 }
 
@@ -38,7 +38,7 @@ const pipeline = await startPipeline(settings, {
   crons: false,
 });
 const { otlp, key, console: consoleUrl, adminToken } = pipeline;
-tell({ kind: "ready", otlp, key, console: consoleUrl, adminToken });
+reportFindings({ kind: "ready", otlp, key, console: consoleUrl, adminToken });
 
 const consumer = await pipeline.workers.getWorker(workerNames.consumer);
 const bucket = await pipeline.workers.getR2Bucket("PAYLOADS", workerNames.consumer);
@@ -65,7 +65,7 @@ async function ringAgain(): Promise<void> {
     if (random.chance(0.5)) {
       const numbers = { spans: Number(spans), outputBytes: Number(outputBytes), arrival: Number(arrival) };
       await ring.send({ v: 1, key: object.key, cause: "ingress", ...numbers });
-      tell({ kind: "fault", fault: "doorbell_again" });
+      reportFindings({ kind: "fault", fault: "doorbell_again" });
     } else if (random.chance(0.9)) {
       await events.send({
         account: "local",
@@ -74,14 +74,14 @@ async function ringAgain(): Promise<void> {
         object: { key: object.key, size: object.size, eTag: object.etag },
         eventTime: object.uploaded.toISOString(),
       });
-      tell({ kind: "fault", fault: "event_again" });
+      reportFindings({ kind: "fault", fault: "event_again" });
     } else {
       await fetch(`${consoleUrl}/api/replay`, {
         method: "POST",
         headers: { authorization: `Bearer ${adminToken}` },
         body: JSON.stringify({ keys: [object.key] }),
       });
-      tell({ kind: "fault", fault: "replayed" });
+      reportFindings({ kind: "fault", fault: "replayed" });
     }
   }
 }

@@ -94,9 +94,9 @@ function waits(tries: readonly Try[]): number[] {
 function wrongTries(tries: readonly Try[], variant: Variant, faults: readonly Fault[]): string[] {
   const wrong: string[] = [];
   const expected = [...faults.map((fault) => (fault === "429" ? 429 : 503)), 200].join(" ");
-  const told = tries.map(({ status }) => status).join(" ");
-  if (told !== expected) {
-    wrong.push(`it was told ${told} instead of ${expected}`);
+  const reported = tries.map(({ status }) => status).join(" ");
+  if (reported !== expected) {
+    wrong.push(`it was told ${reported} instead of ${expected}`);
   }
   if (new Set(tries.map(({ payload }) => payload)).size > 1) {
     wrong.push("its retries are other payloads: their bytes differ");

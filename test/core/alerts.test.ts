@@ -1,15 +1,16 @@
 import { expect, test } from "vitest";
 import {
   type AlertFacts,
+  alertStateFromNote,
   channels,
   judgeAlerts,
-  markTold,
+  markReported,
   median,
-  nothingStands,
+  noAlerts,
   recordBroken,
 } from "../../shared/alerts.ts";
 import { limits } from "../../shared/limits.ts";
-import { newBook, opened } from "../../shared/reconcile/minute-book.ts";
+import { newCheckpoint, opened } from "../../shared/reconcile/checkpoint.ts";
 
 const now = Date.UTC(2026, 10, 24, 12, 0, 0);
 const minuteMs = 60_000;
@@ -26,14 +27,14 @@ const quiet: AlertFacts = {
   databaseBytes: 1000,
   rescues: { event: 0, reconcile: 0 },
   broken: null,
-  book: { ...newBook(now - 5 * minuteMs), ranAt: now },
+  checkpoint: { ...newCheckpoint(now - 5 * minuteMs), ranAt: now },
   runFailure: "",
   recent: { dead: 0, ended: 100 },
   volumes: null,
 };
 
 test("nothing is told while everything is as it should be", () => {
-  expect(judgeAlerts(quiet, nothingStands).findings).toEqual([]);
+  expect(judgeAlerts(quiet, noAlerts).findings).toEqual([]);
 });
 
 const key = "p/0/t/2026-11-24T1100/acme/00000080000000000000000000";
@@ -47,8 +48,12 @@ test.each([
   ["no_evidence", "page", { noEvidence: { since: now - 600_001, reason: "r2 lags" } }],
   ["ledger_size", "warning", { databaseBytes: limits.ledgerDatabaseBytesMax / 2 + 1 }],
   ["inexact", "page", { held: [{ key, reason: "1 of 2 rows" }] }],
-  ["reconciler", "page", { book: { ...newBook(now - 9 * minuteMs), ranAt: now - 11 * minuteMs } }],
-  ["unsealed", "page", { book: { ...newBook(now - 5 * minuteMs), ranAt: now, open: [pinned] } }],
+  [
+    "reconciler",
+    "page",
+    { checkpoint: { ...newCheckpoint(now - 9 * minuteMs), ranAt: now - 11 * minuteMs } },
+  ],
+  ["unsealed", "page", { checkpoint: { ...newCheckpoint(now - 5 * minuteMs), ranAt: now, open: [pinned] } }],
   ["broken_invariant", "page", { broken: recordBroken(null, "a group that ends is there", now - 60_000) }],
   ["rescued", "warning", { rescues: { event: 1, reconcile: 0 } }],
   ["dead_letters", "warning", { recent: { dead: 1, ended: 5 } }],
@@ -64,35 +69,35 @@ test.each([
     },
   ],
 ] as const)("%s is told once (%s), and resolved when it is over", (kind, severity, changed) => {
-  const first = judgeAlerts({ ...quiet, ...changed }, nothingStands);
+  const first = judgeAlerts({ ...quiet, ...changed }, noAlerts);
   expect(first.findings).toMatchObject([{ kind, severity, state: "open", openedAt: now }]);
-  const second = judgeAlerts({ ...quiet, ...changed, now: now + 1 }, first.standing);
+  const second = judgeAlerts({ ...quiet, ...changed, now: now + 1 }, first.alertState);
   expect(second.findings).toEqual([]);
   const later = now + 2 * limits.alertRescuedMs;
   const over = judgeAlerts(
     {
       ...quiet,
       now: later,
-      rescues: second.standing.rescues,
-      book: { ...newBook(later - 5 * minuteMs), ranAt: later },
+      rescues: second.alertState.rescues,
+      checkpoint: { ...newCheckpoint(later - 5 * minuteMs), ranAt: later },
       volumes: { hour: now, tenants: [] },
     },
-    second.standing,
+    second.alertState,
   );
   expect(over.findings).toMatchObject([{ kind, state: "resolved", openedAt: now }]);
-  expect(over.standing.open).toEqual([]);
+  expect(over.alertState.open).toEqual([]);
 });
 
 test("what could not be learnt leaves its findings as they stand", () => {
-  const dead = judgeAlerts({ ...quiet, recent: { dead: 1, ended: 5 } }, nothingStands);
-  const unknown = judgeAlerts({ ...quiet, recent: null }, dead.standing);
+  const dead = judgeAlerts({ ...quiet, recent: { dead: 1, ended: 5 } }, noAlerts);
+  const unknown = judgeAlerts({ ...quiet, recent: null }, dead.alertState);
   expect(unknown.findings).toEqual([]);
-  expect(unknown.standing.open).toEqual(dead.standing.open);
+  expect(unknown.alertState.open).toEqual(dead.alertState.open);
 });
 
 test("a warning that becomes a page is told again", () => {
-  const few = judgeAlerts({ ...quiet, recent: { dead: 1, ended: 500 } }, nothingStands);
-  const many = judgeAlerts({ ...quiet, recent: { dead: 30, ended: 500 } }, few.standing);
+  const few = judgeAlerts({ ...quiet, recent: { dead: 1, ended: 500 } }, noAlerts);
+  const many = judgeAlerts({ ...quiet, recent: { dead: 30, ended: 500 } }, few.alertState);
   expect(many.findings).toMatchObject([{ kind: "dead_letters", severity: "page", openedAt: now }]);
 });
 
@@ -102,12 +107,15 @@ test("a tenant that is new, small, or no smaller than usual is not told", () => 
     { tenant: "small", spans: 0, before: [50, 50, 50, 50, 50, 50, 50] },
     { tenant: "usual", spans: 500, before: [1000, 1000, 1000, 1000, 1000, 1000, 1000] },
   ];
-  expect(judgeAlerts({ ...quiet, volumes: { hour: now, tenants } }, nothingStands).findings).toEqual([]);
+  expect(judgeAlerts({ ...quiet, volumes: { hour: now, tenants } }, noAlerts).findings).toEqual([]);
 });
 
 test("the unsealed minute is named with what it waits for", () => {
   const open = [{ ...pinned, example: key as never }];
-  const { findings } = judgeAlerts({ ...quiet, book: { ...newBook(now), ranAt: now, open } }, nothingStands);
+  const { findings } = judgeAlerts(
+    { ...quiet, checkpoint: { ...newCheckpoint(now), ranAt: now, open } },
+    noAlerts,
+  );
   expect(findings[0]?.message).toContain(`2 of its 7 payloads have not ended, the first of them ${key}`);
 });
 
@@ -117,31 +125,39 @@ test("a median is the middle of odd, the lower middle of even many", () => {
 
 test("a finding stays to be told until each channel took it", () => {
   const broken = { ...quiet, breakerOpen: true };
-  const first = judgeAlerts(broken, nothingStands).standing;
-  expect(first.untold).toMatchObject([{ finding: { kind: "breaker_open", state: "open" }, channels }]);
-  const told = markTold(first, first.untold, ["log", "table"]);
-  const second = judgeAlerts({ ...broken, now: now + minuteMs }, told).standing;
-  expect(second.untold).toMatchObject([{ finding: { kind: "breaker_open" }, channels: ["webhook"] }]);
+  const first = judgeAlerts(broken, noAlerts).alertState;
+  expect(first.unreported).toMatchObject([{ finding: { kind: "breaker_open", state: "open" }, channels }]);
+  const reported = markReported(first, first.unreported, ["log", "table"]);
+  const second = judgeAlerts({ ...broken, now: now + minuteMs }, reported).alertState;
+  expect(second.unreported).toMatchObject([{ finding: { kind: "breaker_open" }, channels: ["webhook"] }]);
   // Resolved meanwhile: people are told both, in this order.
-  const over = judgeAlerts({ ...quiet, now: now + 2 * minuteMs }, second).standing;
-  expect(over.untold).toMatchObject([
+  const over = judgeAlerts({ ...quiet, now: now + 2 * minuteMs }, second).alertState;
+  expect(over.unreported).toMatchObject([
     { finding: { state: "open" }, channels: ["webhook"] },
     { finding: { state: "resolved" }, channels },
   ]);
   // A tick that told the first alone marks the first alone.
-  expect(markTold(over, second.untold, channels).untold).toMatchObject([{ finding: { state: "resolved" } }]);
-  expect(markTold(over, over.untold, channels).untold).toEqual([]);
+  expect(markReported(over, second.unreported, channels).unreported).toMatchObject([
+    { finding: { state: "resolved" } },
+  ]);
+  expect(markReported(over, over.unreported, channels).unreported).toEqual([]);
 });
 
 test("a webhook that is gone for good costs a bounded memory", () => {
-  let standing = nothingStands;
-  for (let n = 0; n < 3 * limits.untoldFindingsMax; n++) {
+  let alertState = noAlerts;
+  for (let n = 0; n < 3 * limits.unreportedFindingsMax; n++) {
     const facts = { ...quiet, now: now + n * minuteMs, breakerOpen: n % 2 === 0 };
-    ({ standing } = judgeAlerts({ ...facts, book: null }, standing));
-    standing = markTold(standing, standing.untold, ["log", "table"]);
+    ({ alertState } = judgeAlerts({ ...facts, checkpoint: null }, alertState));
+    alertState = markReported(alertState, alertState.unreported, ["log", "table"]);
   }
-  expect(standing.untold).toHaveLength(limits.untoldFindingsMax);
-  expect(standing.untold.at(-1)?.finding.openedAt).toBeGreaterThan(
-    now + (3 * limits.untoldFindingsMax - 3) * minuteMs,
+  expect(alertState.unreported).toHaveLength(limits.unreportedFindingsMax);
+  expect(alertState.unreported.at(-1)?.finding.openedAt).toBeGreaterThan(
+    now + (3 * limits.unreportedFindingsMax - 3) * minuteMs,
   );
+});
+
+test("what an earlier version remembered is read", () => {
+  const { unreported, ...earlier } = noAlerts;
+  expect(alertStateFromNote({ ...earlier, untold: unreported })).toEqual(noAlerts);
+  expect(alertStateFromNote(earlier)).toEqual(noAlerts);
 });

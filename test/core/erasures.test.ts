@@ -10,7 +10,7 @@ import { doorbell, TestLedger } from "../ledger/world.ts";
 test("an erasure of 501 keys deletes their objects in calls that R2 takes", async () => {
   const ledger = new TestLedger();
   ledger.claim({ n: 1 });
-  const { group } = ledger.takeRung();
+  const { group } = ledger.takeNotified();
   const receipts = Array.from({ length: 501 }, (_, n): Receipt => {
     const { key } = doorbell({ n: n + 1 });
     const counts = { spans: 1, rowsByDay: [], rejectedSpans: 0, bytes: 1 };

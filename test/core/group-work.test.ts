@@ -23,7 +23,7 @@ const manyLookups = { now: () => 0, codecVersion, deleteKeysMax: 1000, verifyLoo
 test("no statement of an attempt begins at its deadline or later", () => {
   const ledger = new TestLedger();
   ledger.claim({ n: 1 });
-  const task = ledger.takeRung();
+  const task = ledger.takeNotified();
   expect(mayBegin(task, task.deadline - 1)).toBe(true);
   expect(mayBegin(task, task.deadline)).toBe(false);
 });
@@ -52,7 +52,7 @@ const nothing = async () => null;
 test("an attempt whose lease ran out while its block was built sends nothing", async () => {
   const ledger = new TestLedger();
   ledger.claim({ n: 1 });
-  const task = ledger.takeRung();
+  const task = ledger.takeNotified();
   if (task.step !== "insert") {
     throw new Error(`an INSERT was expected, not ${task.step}`);
   }
@@ -84,7 +84,7 @@ test("VERIFY ends what runs before it reads anything, and says that something ra
   const ledger = new TestLedger();
   ledger.claim({ n: 1, cause: "replay" });
   ledger.now += 600_000;
-  const task = ledger.takeRung();
+  const task = ledger.takeNotified();
   if (task.step !== "verify") {
     throw new Error(`VERIFY was expected, not ${task.step}`);
   }
@@ -111,7 +111,7 @@ test("an erasure is receipts, then rows, then objects: whoever stops in between 
   const ledger = new TestLedger();
   ledger.step({ kind: "erase", payload: doorbell({ n: 1 }), reason: "asked for" });
   ledger.now += 600_000;
-  const verify = ledger.takeRung();
+  const verify = ledger.takeNotified();
   const { key } = doorbell({ n: 1 });
   const object = { key, spans: 10, rejectedSpans: 0, bytes: 100, rowsByDay: [{ day: 20_781, rows: 10 }] };
   const task = ledger.report(verify, {
@@ -137,7 +137,7 @@ test("an erasure is receipts, then rows, then objects: whoever stops in between 
 test("an object is transcoded unless a transcode or a stored receipt with rows says what it comes to", () => {
   const ledger = new TestLedger();
   ledger.claim({ n: 1 });
-  const { group } = ledger.takeRung();
+  const { group } = ledger.takeNotified();
   const { key } = doorbell({ n: 1 });
   const receipt: Receipt = {
     key,
@@ -189,10 +189,10 @@ function reportOfInsert(
 test("a 200 that wrote too few rows is no proof, also where an attempt before had ended without an INSERT", () => {
   const ledger = new TestLedger();
   ledger.claim({ n: 1 });
-  const first = ledger.takeRung();
+  const first = ledger.takeNotified();
   ledger.report(first, { kind: "retry", reason: "R2 did not answer" });
   ledger.now += 60_000;
-  const second = ledger.takeRung();
+  const second = ledger.takeNotified();
   expect(second).toMatchObject({ attempt: 2, isFirstInsert: true });
   expect(reportOfInsert(second, { writtenRows: 0 })).toMatchObject({ kind: "unknown" });
   expect(reportOfInsert(second, { writtenRows: 10 })).toMatchObject({ kind: "stored" });
@@ -201,13 +201,13 @@ test("a 200 that wrote too few rows is no proof, also where an attempt before ha
 test("an INSERT that the server found late leaves its group as clean as one that was never sent", () => {
   const ledger = new TestLedger();
   ledger.claim({ n: 1 });
-  const task = ledger.takeRung();
+  const task = ledger.takeNotified();
   const text = `Code: 395. DB::Exception: ${lateText}`;
   const answer = { httpStatus: 500, exceptionCode: "395", text, clickHouseHeaders: true };
   const report = reportOfInsert(task, { answer });
   expect(report).toMatchObject({ kind: "retry" });
   ledger.report(task, report);
-  expect(ledger.state.group(task.group)).toMatchObject({ unclean: false });
+  expect(ledger.state.group(task.group)).toMatchObject({ outcomeUnknown: false });
 });
 
 test("an INSERT's deadline is told by the server's clock", () => {
@@ -215,7 +215,7 @@ test("an INSERT's deadline is told by the server's clock", () => {
   const measure = { blocks: 0, windowBlocks: 1000, windowMs: null, clockAheadMs: -7000 };
   ledger.step({ kind: "table", table: { refusal: "", measure } });
   ledger.claim({ n: 1 });
-  const task = ledger.takeRung();
+  const task = ledger.takeNotified();
   expect(task).toMatchObject({ step: "insert", serverDeadline: task.deadline - 7000 });
 });
 
@@ -238,7 +238,7 @@ async function objectVerified(
   const second = doorbell({ n: 1, arrival: doorbell({ n: 1 }).arrival + 60_000 });
   ledger.claim({ n: 1, arrival: second.arrival });
   ledger.now += 600_000;
-  const task = ledger.takeRung();
+  const task = ledger.takeNotified();
   if (task.step !== "verify") {
     throw new Error(`VERIFY was expected, not ${task.step}`);
   }
@@ -279,9 +279,9 @@ test("rows that are gone are stored under the key that is receipted as stored, w
 test("what a retry says it wrote is not asked: its rows may have been stored before", () => {
   const ledger = new TestLedger();
   ledger.claim({ n: 1 });
-  ledger.report(ledger.takeRung(), { kind: "unknown", reason: "no answer" });
+  ledger.report(ledger.takeNotified(), { kind: "unknown", reason: "no answer" });
   ledger.now += 60_000;
-  const again = ledger.takeRung();
+  const again = ledger.takeNotified();
   expect(again).toMatchObject({ step: "insert", isFirstInsert: false });
   expect(reportOfInsert(again, { writtenRows: 0 })).toMatchObject({ kind: "stored" });
 });
@@ -293,7 +293,7 @@ describe("counting", () => {
   async function count(performer: Partial<DeliveryPerformer>) {
     const ledger = new TestLedger();
     ledger.claim({ n: 1 });
-    const { group, attempt, deadline, payloads } = ledger.takeRung();
+    const { group, attempt, deadline, payloads } = ledger.takeNotified();
     const task = { step: "count", group, attempt, deadline, payloads, table: replica.table } as const;
     return await askedBy(countRows(task), performer);
   }
@@ -301,7 +301,7 @@ describe("counting", () => {
   async function verify(table: string | null, performer: Partial<DeliveryPerformer>) {
     const ledger = new TestLedger();
     ledger.claim({ n: 1 });
-    const { group, attempt, deadline, payloads } = ledger.takeRung();
+    const { group, attempt, deadline, payloads } = ledger.takeNotified();
     const base = { group, attempt, deadline, payloads, table };
     return await askedBy(verifyGroup({ ...base, step: "verify", rows: null, isBlind: false }, manyLookups), {
       killRunning: nothing,

@@ -52,8 +52,8 @@ describe("a payload with spans of old days", () => {
       [1, 3],
       [2, 4],
     ]);
-    // Both are due: the alarm has rung each of them.
-    expect(ledger.state.head?.breaker.called).toHaveLength(2);
+    // Both are due: the alarm has notified each of them.
+    expect(ledger.state.head?.breaker.notified).toHaveLength(2);
   });
 
   test("is one of the others where an older ingress says nothing of its days", () => {

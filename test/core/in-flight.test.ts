@@ -20,21 +20,21 @@ describe("what a group waits for", () => {
   test("the attempt that is out, until its lease ends", () => {
     const ledger = new TestLedger();
     ledger.claim({ n: 1 });
-    ledger.takeRung();
+    ledger.takeNotified();
     expect(firstWait(ledger)).toEqual(["attempt", ledger.settings.leaseMs]);
   });
 
   test("its next try after a failure, and then an INSERT's place", () => {
     const ledger = new TestLedger();
     ledger.claim({ n: 1 });
-    ledger.report(ledger.takeRung(), unknown);
+    ledger.report(ledger.takeNotified(), unknown);
     const [why, wait] = firstWait(ledger) ?? [];
     expect(why).toBe("back_off");
     expect(wait).toBeGreaterThan(0);
     ledger.now += Number(wait);
     expect(firstWait(ledger)).toEqual(["slot", 0]);
     expect(inFlight(ledger).groups[0]).toMatchObject({
-      unclean: true,
+      outcomeUnknown: true,
       attempts: 1,
       inserts: 1,
       state: "open",
@@ -54,7 +54,7 @@ describe("what a group waits for", () => {
   test("its receipts", () => {
     const ledger = new TestLedger();
     ledger.claim({ n: 1 });
-    const task = ledger.takeRung();
+    const task = ledger.takeNotified();
     ledger.report(task, storedReport(task));
     ledger.now += 2 * ledger.settings.leaseMs;
     ledger.alarm();
@@ -81,7 +81,7 @@ describe("what a group waits for", () => {
 test("payloads that wait and those in groups are counted by minute and tenant, the oldest named", () => {
   const ledger = new TestLedger();
   ledger.claim({ n: 1, arrival: startMs - 90_000 }, { n: 2, arrival: startMs - 80_000 }, { n: 3 });
-  ledger.takeRung();
+  ledger.takeNotified();
   ledger.claim({ n: 4, spans: 7 });
   const found = inFlight(ledger);
   expect(found).toMatchObject({ waiting: 1, payloads: 4, groupsCount: 1, oldestArrival: startMs - 90_000 });

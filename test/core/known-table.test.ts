@@ -33,7 +33,7 @@ describe("a ledger that knows no table", () => {
   test("looks at it before its first INSERT, and says from then on which it is", () => {
     const ledger = unlearnt();
     ledger.claim({ n: 1 });
-    const task = ledger.takeRung();
+    const task = ledger.takeNotified();
     expect(task).toMatchObject({ step: "measure", table: null });
     const { measure } = measured("plain 0 9");
     const insert = ledger.report(task, { kind: "measured", refusal: "", table: measure });
@@ -45,7 +45,7 @@ describe("a ledger that knows no table", () => {
     ledger.claim({ n: 1 });
     const { measure } = measured("plain 0 9");
     const refused = { kind: "measured", refusal: "no window", table: measure } as const;
-    expect(ledger.report(ledger.takeRung(), refused)).toBeNull();
+    expect(ledger.report(ledger.takeNotified(), refused)).toBeNull();
     expect(refusalOf(ledger)).toBe("no window");
   });
 
@@ -53,7 +53,7 @@ describe("a ledger that knows no table", () => {
     const ledger = unlearnt();
     ledger.claim({ n: 1 });
     const { measure } = measured(null);
-    const insert = ledger.report(ledger.takeRung(), { kind: "measured", refusal: "", table: measure });
+    const insert = ledger.report(ledger.takeNotified(), { kind: "measured", refusal: "", table: measure });
     expect(insert).toMatchObject({ step: "insert", table: null });
   });
 
@@ -103,12 +103,12 @@ describe("another table", () => {
   test("halts when an INSERT meets it, which leaves its group as clean as before", () => {
     const ledger = new TestLedger();
     ledger.claim({ n: 1 });
-    const task = ledger.takeRung();
+    const task = ledger.takeNotified();
     expect(task).toMatchObject({ step: "insert", table: knownTable });
     elsewhere(ledger, task);
     expect(refusalOf(ledger)).toContain("Another table");
-    expect(ledger.state.group(task.group)).toMatchObject({ unclean: false, state: { at: "open" } });
-    expect(ledger.state.head?.breaker).toMatchObject({ isOpen: false, out: [] });
+    expect(ledger.state.group(task.group)).toMatchObject({ outcomeUnknown: false, state: { at: "open" } });
+    expect(ledger.state.head?.breaker).toMatchObject({ isOpen: false, inFlight: [] });
     look(ledger, knownTable);
     expect(refusalOf(ledger)).toContain("Another table");
   });
@@ -129,7 +129,7 @@ describe("a table that a person accepted", () => {
   test("verifies what was tried at the one before: its token is not known here, and its rows may be", () => {
     const ledger = new TestLedger();
     ledger.claim({ n: 1 });
-    const task = ledger.takeRung();
+    const task = ledger.takeNotified();
     ledger.report(task, { kind: "unknown", reason: "no answer" });
     ledger.step({ kind: "acceptTable" });
     look(ledger, "plain 0 new");
@@ -144,15 +144,15 @@ describe("a table that a person accepted", () => {
     ledger.claim({ n: 1 });
     ledger.step({ kind: "acceptTable" });
     look(ledger, "plain 0 new");
-    const task = ledger.takeRung();
+    const task = ledger.takeNotified();
     expect(task).toMatchObject({ step: "insert", table: "plain 0 new" });
     ledger.report(task, storedReport(task));
   });
 
-  test("is not refused again by an INSERT that was handed out for the one before", () => {
+  test("is not refused again by an INSERT that was leased for the one before", () => {
     const ledger = new TestLedger();
     ledger.claim({ n: 1 });
-    const task = ledger.takeRung();
+    const task = ledger.takeNotified();
     ledger.step({ kind: "acceptTable" });
     look(ledger, "plain 0 new");
     elsewhere(ledger, task);
@@ -164,10 +164,10 @@ describe("no evidence", () => {
   test("is remembered from its first time on, and forgotten with the first evidence", () => {
     const ledger = new TestLedger();
     ledger.claim({ n: 1 });
-    const insert = ledger.takeRung();
+    const insert = ledger.takeNotified();
     ledger.report(insert, { kind: "unknown", reason: "no answer" });
     ledger.now += 60_000;
-    const again = ledger.takeRung();
+    const again = ledger.takeNotified();
     const none = { kind: "retry", reason: "no evidence: r2 lags", noEvidence: true } as const;
     const count = ledger.report(again, storedReport(again));
     if (count === null) {

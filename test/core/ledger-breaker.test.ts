@@ -4,12 +4,12 @@ import {
   afterPressure,
   afterSuccess,
   afterUnknown,
-  cameBack,
+  insertBegan,
   insertDue,
+  insertEnded,
+  insertsFree,
   mayInsert,
-  slotsFree,
-  wasCalled,
-  wentOut,
+  wasNotified,
 } from "../../shared/ledger/breaker.ts";
 import { dueNever, type GroupId } from "../../shared/ledger/group.ts";
 import { type Breaker, bornHead, type Head } from "../../shared/ledger/head.ts";
@@ -33,7 +33,15 @@ test("a ledger begins with its slots free, nobody suspected, and its memory comp
     birth: now,
     memSince: expect.any(Number),
     counter: 0,
-    breaker: { out: [], called: [], slots: 4, suspects: [], isOpen: false, probeAt: 0, failures: 0 },
+    breaker: {
+      inFlight: [],
+      notified: [],
+      concurrencyLimit: 4,
+      suspects: [],
+      isOpen: false,
+      probeAt: 0,
+      failures: 0,
+    },
     lastStoredInsertAt: 0,
     rescues: { event: 0, reconcile: 0 },
     backlogAt: 0,
@@ -47,61 +55,71 @@ test("a ledger begins with its slots free, nobody suspected, and its memory comp
 
 describe("another INSERT", () => {
   test.each([
-    ["may go while a slot is free", { out: ids(3) }, "", true],
-    ["waits while all are out", { out: ids(4) }, "", false],
+    ["may go while a slot is free", { inFlight: ids(3) }, "", true],
+    ["waits while all are out", { inFlight: ids(4) }, "", false],
     ["waits while the table is refused", {}, "no deduplication", false],
-    ["is a probe when the breaker is open: at its time", { isOpen: true, slots: 1, probeAt: now }, "", true],
-    ["not before", { isOpen: true, slots: 1, probeAt: now + 1 }, "", false],
-    ["and never beside one that is out", { isOpen: true, slots: 2, probeAt: now, out: ids(1) }, "", false],
+    [
+      "is a probe when the breaker is open: at its time",
+      { isOpen: true, concurrencyLimit: 1, probeAt: now },
+      "",
+      true,
+    ],
+    ["not before", { isOpen: true, concurrencyLimit: 1, probeAt: now + 1 }, "", false],
+    [
+      "and never beside one that is out",
+      { isOpen: true, concurrencyLimit: 2, probeAt: now, inFlight: ids(1) },
+      "",
+      false,
+    ],
   ] as const)("%s", (_, breaker, refusal, may) => {
     expect(mayInsert(headOf(breaker, refusal), now)).toBe(may);
-    expect(slotsFree(headOf(breaker, refusal), now) > 0).toBe(may);
+    expect(insertsFree(headOf(breaker, refusal), now) > 0).toBe(may);
   });
 
-  test("is called for by as many rings as there are slots that are neither out nor rung for", () => {
-    const called = [{ group: id(7), again: now + 5 }];
-    expect(slotsFree(headOf({ out: ids(1), called }), now)).toBe(2);
-    expect(slotsFree(headOf({ out: ids(3), called: [...called, ...called] }), now)).toBe(0);
-    expect(slotsFree(headOf({ isOpen: true, slots: 3 }), now)).toBe(1);
+  test("is called for by as many rings as there are slots that are neither out nor notified for", () => {
+    const notified = [{ group: id(7), again: now + 5 }];
+    expect(insertsFree(headOf({ inFlight: ids(1), notified }), now)).toBe(2);
+    expect(insertsFree(headOf({ inFlight: ids(3), notified: [...notified, ...notified] }), now)).toBe(0);
+    expect(insertsFree(headOf({ isOpen: true, concurrencyLimit: 3 }), now)).toBe(1);
   });
 
   test("is due at its group's time, the probe's, or when the first ring is repeated", () => {
     const due = now + 10;
     expect(insertDue(headOf({}), due)).toBe(due);
     expect(insertDue(headOf({}, "refused"), due)).toBeUndefined();
-    expect(insertDue(headOf({ out: ids(4) }), due)).toBeUndefined();
-    expect(insertDue(headOf({ isOpen: true, slots: 1, probeAt: now + 50 }), due)).toBe(now + 50);
-    expect(insertDue(headOf({ isOpen: true, slots: 1, probeAt: now }), due)).toBe(due);
-    const called = [40, 30].map((ms, n) => ({ group: id(n), again: now + ms }));
-    expect(insertDue(headOf({ out: ids(2), called }), due)).toBe(now + 30);
-    expect(insertDue(headOf({ out: ids(1), called }), due)).toBe(due);
-    expect(insertDue(headOf({ isOpen: true, slots: 2, out: ids(1) }), due)).toBe(dueNever);
+    expect(insertDue(headOf({ inFlight: ids(4) }), due)).toBeUndefined();
+    expect(insertDue(headOf({ isOpen: true, concurrencyLimit: 1, probeAt: now + 50 }), due)).toBe(now + 50);
+    expect(insertDue(headOf({ isOpen: true, concurrencyLimit: 1, probeAt: now }), due)).toBe(due);
+    const notified = [40, 30].map((ms, n) => ({ group: id(n), again: now + ms }));
+    expect(insertDue(headOf({ inFlight: ids(2), notified }), due)).toBe(now + 30);
+    expect(insertDue(headOf({ inFlight: ids(1), notified }), due)).toBe(due);
+    expect(insertDue(headOf({ isOpen: true, concurrencyLimit: 2, inFlight: ids(1) }), due)).toBe(dueNever);
   });
 
-  test("of a group that is rung again is one call", () => {
-    const once = wasCalled(breakerOf({}), { group: id(1), again: 5 });
-    const other = wasCalled(once, { group: id(2), again: 6 });
-    expect(wasCalled(other, { group: id(1), again: 9 }).called).toEqual([
+  test("of a group that is notified again is one call", () => {
+    const once = wasNotified(breakerOf({}), { group: id(1), again: 5 });
+    const other = wasNotified(once, { group: id(2), again: 6 });
+    expect(wasNotified(other, { group: id(1), again: 9 }).notified).toEqual([
       { group: id(2), again: 6 },
       { group: id(1), again: 9 },
     ]);
-    expect(cameBack(wentOut(wentOut(once, id(1)), id(2)), id(1)).out).toEqual([id(2)]);
+    expect(insertEnded(insertBegan(insertBegan(once, id(1)), id(2)), id(1)).inFlight).toEqual([id(2)]);
   });
 });
 
 describe("an INSERT that was stored", () => {
   test("frees one more slot if all were out, up to the most, and forgets what was suspected", () => {
-    const wrong = { isOpen: true, slots: 1, suspects: ids(5), failures: 3 };
+    const wrong = { isOpen: true, concurrencyLimit: 1, suspects: ids(5), failures: 3 };
     expect(afterSuccess(breakerOf(wrong), settings)).toMatchObject({
       isOpen: false,
-      slots: 2,
+      concurrencyLimit: 2,
       suspects: [],
       failures: 0,
     });
-    expect(afterSuccess(breakerOf({ out: ids(3) }), settings).slots).toBe(5);
-    expect(afterSuccess(breakerOf({ out: ids(2) }), settings).slots).toBe(4);
-    const most = { slots: settings.slotsMax, out: ids(settings.slotsMax - 1) };
-    expect(afterSuccess(breakerOf(most), settings).slots).toBe(settings.slotsMax);
+    expect(afterSuccess(breakerOf({ inFlight: ids(3) }), settings).concurrencyLimit).toBe(5);
+    expect(afterSuccess(breakerOf({ inFlight: ids(2) }), settings).concurrencyLimit).toBe(4);
+    const most = { concurrencyLimit: settings.concurrencyMax, inFlight: ids(settings.concurrencyMax - 1) };
+    expect(afterSuccess(breakerOf(most), settings).concurrencyLimit).toBe(settings.concurrencyMax);
   });
 });
 
@@ -110,13 +128,16 @@ describe("an INSERT that was not", () => {
     [5, 2],
     [2, 1],
     [1, 1],
-  ])("of %i slots leaves %i", (slots, left) => {
-    expect(afterPressure(breakerOf({ slots }), now, settings)).toMatchObject({ slots: left, isOpen: false });
-    expect(afterUnknown(breakerOf({ slots }), id(1), now, settings).slots).toBe(left);
+  ])("of %i slots leaves %i", (concurrencyLimit, left) => {
+    expect(afterPressure(breakerOf({ concurrencyLimit }), now, settings)).toMatchObject({
+      concurrencyLimit: left,
+      isOpen: false,
+    });
+    expect(afterUnknown(breakerOf({ concurrencyLimit }), id(1), now, settings).concurrencyLimit).toBe(left);
   });
 
   test("opens the breaker as the fifth group of them, and a group counts once", () => {
-    let breaker = breakerOf({ slots: 16 });
+    let breaker = breakerOf({ concurrencyLimit: 16 });
     for (let n = 1; n < settings.suspectsMax; n++) {
       breaker = afterUnknown(afterUnknown(breaker, id(n), now, settings), id(n), now, settings);
       expect(breaker).toMatchObject({ isOpen: false });
@@ -125,7 +146,7 @@ describe("an INSERT that was not", () => {
     breaker = afterUnknown(breaker, id(99), now, settings);
     expect(breaker).toMatchObject({
       isOpen: true,
-      slots: 1,
+      concurrencyLimit: 1,
       failures: 1,
       probeAt: now + backOffMs(0, settings),
     });
@@ -143,7 +164,7 @@ describe("an INSERT that was not", () => {
   });
 
   test("holds an open breaker open for longer, whatever the reason", () => {
-    const open = breakerOf({ isOpen: true, slots: 1, failures: 2 });
+    const open = breakerOf({ isOpen: true, concurrencyLimit: 1, failures: 2 });
     const longer = { isOpen: true, failures: 3, probeAt: now + backOffMs(2, settings) };
     expect(afterPressure(open, now, settings)).toMatchObject(longer);
     expect(afterUnknown(open, id(1), now, settings)).toMatchObject(longer);
@@ -151,6 +172,6 @@ describe("an INSERT that was not", () => {
   });
 
   test("because nothing can be inserted at all, opens it at once", () => {
-    expect(afterHalt(breakerOf({}), now, settings)).toMatchObject({ isOpen: true, slots: 1 });
+    expect(afterHalt(breakerOf({}), now, settings)).toMatchObject({ isOpen: true, concurrencyLimit: 1 });
   });
 });

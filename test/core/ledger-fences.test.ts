@@ -32,7 +32,7 @@ function next(ledger: TestLedger): GroupTask {
       }
     }
   }
-  throw new Error("nothing was rung in time");
+  throw new Error("nothing was notified in time");
 }
 
 test("what is verified together waits for the latest fence of all, whichever doorbell comes first", () => {
@@ -56,7 +56,7 @@ test("what is verified together waits for the latest fence of all, whichever doo
 test("a payload that a second attempt cannot read sends its group to VERIFY: the first may have stored the rows", () => {
   const ledger = new TestLedger();
   ledger.claim({ n: 1 }, { n: 2 });
-  const first = ledger.takeRung();
+  const first = ledger.takeNotified();
   ledger.report(first, { kind: "unknown", reason: "reset" });
   const second = next(ledger);
   expect(second).toMatchObject({ step: "insert", group: first.group });
@@ -70,7 +70,7 @@ test("a payload that a second attempt cannot read sends its group to VERIFY: the
 test("a payload that the first attempt cannot read leaves the others to be inserted at once", () => {
   const ledger = new TestLedger();
   ledger.claim({ n: 1 }, { n: 2 });
-  ledger.report(ledger.takeRung(), {
+  ledger.report(ledger.takeNotified(), {
     kind: "unreadable",
     keys: [doorbell({ n: 1 }).key],
     reason: "decode",
@@ -91,7 +91,7 @@ test("a table with fewer blocks than before has dropped tokens: no token of befo
     const table = { refusal: "", measure: { blocks: 600, windowBlocks: 1000, windowMs: null } };
     ledger.step({ kind: "table", table });
     ledger.claim({ n: 1 });
-    const first = ledger.takeRung();
+    const first = ledger.takeNotified();
     ledger.report(first, { kind: "unknown", reason: "reset" });
     ledger.now += limits.measureAfterMs + 1;
     const measure = next(ledger);
@@ -112,7 +112,7 @@ test("a token is not trusted while nobody has measured the table, before the fir
     const ledger = new TestLedger();
     ledger.step({ kind: "table", table: { refusal: "", measure: isMeasured ? measure : null } });
     ledger.claim({ n: 1 });
-    ledger.report(ledger.takeRung(), { kind: "unknown", reason: "reset" });
+    ledger.report(ledger.takeNotified(), { kind: "unknown", reason: "reset" });
     ledger.now += limits.measureAfterMs + 1;
     const again = ledger.report(next(ledger), { kind: "measured", refusal: "", table: measure });
     expect(again?.step).toBe(isMeasured ? "insert" : "verify");
@@ -126,7 +126,7 @@ test("a table that forgets tokens by time is trusted for half of that time", () 
     const known = { blocks: 0, windowBlocks: 1000, windowMs };
     ledger.step({ kind: "table", table: { refusal: "", measure: known } });
     ledger.claim({ n: 1 });
-    const first = ledger.takeRung();
+    const first = ledger.takeNotified();
     const handedOutAt = ledger.now;
     ledger.report(first, { kind: "unknown", reason: "reset" });
     ledger.now += limits.measureAfterMs + 1;
@@ -140,7 +140,7 @@ test("a table that forgets tokens by time is trusted for half of that time", () 
 test("what a person erases while it is being inserted is erased behind the fence of that INSERT", () => {
   const ledger = new TestLedger();
   ledger.claim({ n: 1 });
-  const insert = ledger.takeRung();
+  const insert = ledger.takeNotified();
   const handedOutAt = ledger.now;
   ledger.step({ kind: "erase", payload: doorbell({ n: 1 }), reason: "asked for" });
   const receipts = ledger.report(insert, storedReport(insert));

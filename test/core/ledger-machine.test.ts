@@ -12,12 +12,12 @@ function receiptsOf(task: GroupTask | null): readonly string[] {
 }
 
 describe("claiming and grouping", () => {
-  test("a lone payload waits a second, is rung, inserted, receipted and done", () => {
+  test("a lone payload waits a second, is notified, inserted, receipted and done", () => {
     const ledger = new TestLedger();
     expect(ledger.claim({ n: 1 })).toBeNull();
     expect(nextAlarm(ledger.state, ledger.settings)).toBe(startMs + limits.groupAgeReadyMs);
     expect(ledger.alarm()).toEqual([]);
-    const task = ledger.takeRung();
+    const task = ledger.takeNotified();
     expect(task.step).toBe("insert");
     expect(task.attempt).toBe(1);
     expect(task.payloads.map(({ key }) => key)).toEqual([doorbell({ n: 1 }).key]);
@@ -70,7 +70,7 @@ describe("equal bytes", () => {
   test("the same doorbell twice is one payload with one receipt", () => {
     const ledger = new TestLedger();
     ledger.claim({ n: 1 }, { n: 1 });
-    const task = ledger.takeRung();
+    const task = ledger.takeNotified();
     ledger.claim({ n: 1 });
     expect(task.payloads).toHaveLength(1);
     expect(receiptsOf(ledger.report(task, storedReport(task)))).toHaveLength(1);
@@ -79,7 +79,7 @@ describe("equal bytes", () => {
   test("under another key, while it waits or is being inserted, the other receipts follow the owner's", () => {
     const ledger = new TestLedger();
     ledger.claim({ n: 1 }, { n: 1, arrival: startMs + MINUTE_MS });
-    const task = ledger.takeRung();
+    const task = ledger.takeNotified();
     ledger.claim({ n: 1, arrival: startMs + 2 * MINUTE_MS });
     expect(receiptsOf(ledger.report(task, storedReport(task)))).toEqual([
       `stored ${doorbell({ n: 1 }).key}`,
@@ -91,7 +91,7 @@ describe("equal bytes", () => {
   test("under another key while the receipts are being written, its receipt is still owed after the settling", () => {
     const ledger = new TestLedger();
     ledger.claim({ n: 1 });
-    const task = ledger.takeRung();
+    const task = ledger.takeNotified();
     const receipts = ledger.report(task, storedReport(task));
     ledger.claim({ n: 1, arrival: startMs + MINUTE_MS });
     expect(receipts).not.toBeNull();
@@ -111,7 +111,7 @@ describe("equal bytes", () => {
   test("after it is done, the same key is acked and another key gets its duplicate receipt", () => {
     const ledger = new TestLedger();
     ledger.claim({ n: 1 });
-    ledger.storeAll(ledger.takeRung());
+    ledger.storeAll(ledger.takeNotified());
     ledger.claim({ n: 1, cause: "event" });
     expect(ledger.state.dump().groups.size).toBe(0);
     ledger.claim({ n: 1, arrival: startMs + 5 * MINUTE_MS });
@@ -131,7 +131,7 @@ describe("equal bytes", () => {
     for (const cause of ["audit", "replay", "event"] as const) {
       const ledger = new TestLedger();
       ledger.claim({ n: 1 });
-      ledger.storeAll(ledger.takeRung());
+      ledger.storeAll(ledger.takeNotified());
       ledger.claim({ n: 1, arrival: startMs + 5 * MINUTE_MS });
       const [group] = ledger.alarm();
       const task = group === undefined ? null : ledger.take(group);
@@ -160,16 +160,16 @@ describe("attempts", () => {
   test("only one attempt of a group is out, and a doubled ring finds nothing", () => {
     const ledger = new TestLedger();
     ledger.claim({ n: 1 });
-    const task = ledger.takeRung();
+    const task = ledger.takeNotified();
     expect(ledger.take(task.group)).toBeNull();
     ledger.storeAll(task);
     expect(ledger.take(task.group)).toBeNull();
   });
 
-  test("an attempt that failed is rung again with the same token and payloads, later each time", () => {
+  test("an attempt that failed is notified again with the same token and payloads, later each time", () => {
     const ledger = new TestLedger();
     ledger.claim({ n: 1 });
-    let task = ledger.takeRung();
+    let task = ledger.takeNotified();
     for (let i = 0; i < 12; i++) {
       expect(ledger.report(task, { kind: "unknown", reason: "reset" })).toBeNull();
       const wait = backOffMs(i, defaultSettings);
@@ -187,12 +187,12 @@ describe("attempts", () => {
   test("an attempt that is never reported is taken back when its lease ends, and its late report changes nothing", () => {
     const ledger = new TestLedger();
     ledger.claim({ n: 1 });
-    const task = ledger.takeRung();
+    const task = ledger.takeNotified();
     ledger.now = task.deadline - 1;
     expect(ledger.alarm()).toEqual([]);
     ledger.now = task.deadline;
     expect(ledger.alarm()).toEqual([]);
-    expect(ledger.state.group(task.group)?.unclean).toBe(true);
+    expect(ledger.state.group(task.group)?.outcomeUnknown).toBe(true);
     expect(nextAlarm(ledger.state, ledger.settings)).toBe(ledger.now);
     expect(ledger.alarm()).toEqual([task.group]);
     const before = structuredClone(ledger.state.group(task.group));
@@ -200,7 +200,7 @@ describe("attempts", () => {
     expect(ledger.state.group(task.group)).toEqual(before);
   });
 
-  test("a ring that is lost is rung again", () => {
+  test("a ring that is lost is notified again", () => {
     const ledger = new TestLedger();
     ledger.claim({ n: 1 });
     ledger.now += limits.groupAgeReadyMs;
@@ -213,17 +213,17 @@ describe("attempts", () => {
     expect(ledger.alarm()).toEqual(first);
   });
 
-  test("as many groups are rung as there are slots, and the next when one of them is done", () => {
+  test("as many groups are notified as there are slots, and the next when one of them is done", () => {
     const ledger = new TestLedger();
     const waiting = 3 * limits.insertsAtOnceFirst;
     for (let n = 0; n < waiting; n++) {
       // Each is a group by itself. The claim hands the first ones out until the slots are full.
       ledger.claim({ n, spans: limits.groupRowsReady });
     }
-    const { out } = ledger.state.head?.breaker ?? { out: [] };
-    expect(out).toHaveLength(limits.insertsAtOnceFirst);
+    const { inFlight } = ledger.state.head?.breaker ?? { inFlight: [] };
+    expect(inFlight).toHaveLength(limits.insertsAtOnceFirst);
     expect(ledger.alarm()).toEqual([]);
-    const [first] = out;
+    const [first] = inFlight;
     const task = first === undefined ? null : { group: first, attempt: 1 };
     const group = first === undefined ? undefined : ledger.state.group(first);
     if (task === null || group === undefined) {
@@ -238,36 +238,36 @@ describe("attempts", () => {
       deadline: 0,
       payloads: group.payloads,
     });
-    // One is done and one more may be out than before: two are rung, and however often the alarm looks, no third.
-    const rung = ledger.alarm();
-    expect(rung).toHaveLength(2);
+    // One is done and one more may be out than before: two are notified, and however often the alarm looks, no third.
+    const notified = ledger.alarm();
+    expect(notified).toHaveLength(2);
     expect(ledger.alarm()).toEqual([]);
-    // Nobody comes for a while: they are rung again, and nobody else is.
+    // Nobody comes for a while: they are notified again, and nobody else is.
     ledger.now += limits.retryFirstMs;
     expect(nextAlarm(ledger.state, ledger.settings)).toBe(ledger.now);
-    expect(ledger.alarm()).toEqual(rung);
+    expect(ledger.alarm()).toEqual(notified);
     expect(ledger.alarm()).toEqual([]);
-    expect(rung.map((id) => ledger.take(id)?.step)).toEqual(["insert", "insert"]);
+    expect(notified.map((id) => ledger.take(id)?.step)).toEqual(["insert", "insert"]);
     expect(ledger.alarm()).toEqual([]);
   });
 
   test("more may be out at once only while all that may be out are", () => {
     const ledger = new TestLedger();
     for (let n = 0; n < 20; n++) {
-      // One after the other: a queue that hands out one message at a time.
+      // One after the other: a queue that leases one message at a time.
       const task = ledger.claim({ n, spans: limits.groupRowsReady });
       if (task !== null) {
         ledger.storeAll(task);
       }
     }
-    expect(ledger.state.head?.breaker.slots).toBe(limits.insertsAtOnceFirst);
+    expect(ledger.state.head?.breaker.concurrencyLimit).toBe(limits.insertsAtOnceFirst);
     const tasks = Array.from({ length: limits.insertsAtOnceFirst }, (_, n) =>
       ledger.claim({ n: 100 + n, spans: limits.groupRowsReady }),
     );
     for (const task of tasks.slice(0, 1)) {
-      ledger.storeAll(task ?? ledger.takeRung());
+      ledger.storeAll(task ?? ledger.takeNotified());
     }
-    expect(ledger.state.head?.breaker.slots).toBe(limits.insertsAtOnceFirst + 1);
+    expect(ledger.state.head?.breaker.concurrencyLimit).toBe(limits.insertsAtOnceFirst + 1);
   });
 
   test("after an outage the groups that waited go as soon as there are slots, not after a back-off of their own", () => {
@@ -283,11 +283,11 @@ describe("attempts", () => {
     }
     /** The alarm rings again and again before anybody comes: a queue is slower than the ledger. */
     const ringAll = (): readonly GroupId[] => {
-      const rung: GroupId[] = [];
+      const notified: GroupId[] = [];
       for (let more = ledger.alarm(); more.length > 0; more = ledger.alarm()) {
-        rung.push(...more);
+        notified.push(...more);
       }
-      return rung;
+      return notified;
     };
     const untilNext = (end: number) => Math.max(ledger.now, nextAlarm(ledger.state, ledger.settings) ?? end);
     for (const end = ledger.now + 3_600_000; ledger.now < end; ) {
@@ -321,10 +321,10 @@ describe("attempts", () => {
     expect(rings).toBeLessThan(2 * waiting);
   });
 
-  test("receipts that could not be written are handed out again without another INSERT", () => {
+  test("receipts that could not be written are leased again without another INSERT", () => {
     const ledger = new TestLedger();
     ledger.claim({ n: 1 });
-    const task = ledger.takeRung();
+    const task = ledger.takeNotified();
     const receipts = ledger.report(task, storedReport(task));
     expect(receipts?.step).toBe("receipts");
     if (receipts !== null) {
@@ -338,7 +338,7 @@ describe("attempts", () => {
   test("is receipted with the rows of its object, whatever a doorbell counted", () => {
     const ledger = new TestLedger();
     ledger.claim({ n: 1 });
-    const task = ledger.takeRung();
+    const task = ledger.takeNotified();
     const report = storedReport(task);
     const rowsByDay = [{ day: 20_781, rows: 7 }]; // ten spans by the doorbell of another request
     const other = { ...report, payloads: report.payloads.map((payload) => ({ ...payload, rowsByDay })) };
@@ -350,7 +350,7 @@ describe("attempts", () => {
 test("a finished id is remembered for the ledger's memory, then forgotten", () => {
   const ledger = new TestLedger();
   ledger.claim({ n: 1 });
-  ledger.storeAll(ledger.takeRung());
+  ledger.storeAll(ledger.takeNotified());
   ledger.now += limits.ledgerMemoryMs;
   ledger.alarm();
   expect(ledger.state.dump().places.size).toBe(1);
@@ -382,7 +382,7 @@ test("a retry of a retry is one payload: keys at 0, 23 and 45 hours (decision 00
     return task;
   };
   ledger.claim({ n: 1, arrival: hours(0) });
-  ledger.storeAll(ledger.takeRung());
+  ledger.storeAll(ledger.takeNotified());
   for (const n of [23, 45]) {
     const task = retryAt(n);
     expect(receiptsOf(task)).toEqual([`duplicate ${doorbell({ n: 1, arrival: hours(n) }).key}`]);

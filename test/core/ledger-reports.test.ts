@@ -19,13 +19,13 @@ function next(ledger: TestLedger): GroupTask {
       }
     }
   }
-  throw new Error("nothing was rung in time");
+  throw new Error("nothing was notified in time");
 }
 
 function begun(...bells: readonly Bell[]): { readonly ledger: TestLedger; readonly task: GroupTask } {
   const ledger = new TestLedger();
   ledger.claim(...(bells.length === 0 ? [{ n: 1 }] : bells));
-  return { ledger, task: ledger.takeRung() };
+  return { ledger, task: ledger.takeNotified() };
 }
 
 function counted(task: GroupTask, rows: number): AttemptReport {
@@ -81,14 +81,14 @@ describe("a step that fails", () => {
       expect(ledger.state.group(task.group)).toMatchObject({
         state: { at: "closing", lease: null },
         due: ledger.now + backOffMs(0, defaultSettings),
-        unclean: false,
+        outcomeUnknown: false,
       });
       expect(ledger.state.head?.breaker).toEqual(breaker);
       expect(next(ledger)).toMatchObject({ step: "receipts", group: task.group });
     },
   );
 
-  test("a count whose consumer dies is handed out again when its lease is over", () => {
+  test("a count whose consumer dies is leased again when its lease is over", () => {
     const { ledger, task } = begun();
     const count = ledger.report(task, { kind: "refused", reason: "bad", code: 117 });
     ledger.now = count?.deadline ?? 0;
@@ -128,18 +128,18 @@ describe("a payload that dies", () => {
     ledger.report(mine, { kind: "unlisted", reason: "?", code: 9999 });
     expect(ledger.state.group(task.group)?.state).toMatchObject({
       at: "verifying",
-      halve: true,
+      split: true,
       code: "9999",
     });
   });
 });
 
 describe("what nobody's doorbell brought", () => {
-  /** One payload, rung by `cause`, stored. Its doorbell comes after `bellAfterMs`, or never. */
+  /** One payload, notified by `cause`, stored. Its doorbell comes after `bellAfterMs`, or never. */
   function rescued(cause: Cause, bellAfterMs?: number, bell: Partial<Bell> = {}): TestLedger {
     const ledger = new TestLedger();
     ledger.claim({ n: 1, cause });
-    ledger.storeAll(ledger.takeRung());
+    ledger.storeAll(ledger.takeNotified());
     const storedAt = ledger.now;
     if (bellAfterMs !== undefined) {
       ledger.now = storedAt + bellAfterMs;
@@ -172,7 +172,7 @@ describe("what nobody's doorbell brought", () => {
   test("is counted for each payload by itself", () => {
     const ledger = new TestLedger();
     ledger.claim({ n: 1, cause: "event" }, { n: 2, cause: "event" }, { n: 3, cause: "reconcile" });
-    ledger.storeAll(ledger.takeRung());
+    ledger.storeAll(ledger.takeNotified());
     ledger.claim({ n: 2 });
     expect(ledger.state.head?.pendingRescues).toHaveLength(2);
     ledger.now += limits.rescueOvertakenMs;
@@ -183,7 +183,7 @@ describe("what nobody's doorbell brought", () => {
   test("is counted while other doorbells come in time", () => {
     const ledger = new TestLedger();
     ledger.claim({ n: 1, cause: "event" });
-    ledger.storeAll(ledger.takeRung());
+    ledger.storeAll(ledger.takeNotified());
     ledger.claim({ n: 2, arrival: ledger.now - limits.rescueOvertakenMs });
     ledger.now += limits.rescueOvertakenMs;
     ledger.alarm();
@@ -193,14 +193,14 @@ describe("what nobody's doorbell brought", () => {
   test("is none where both rang before it was stored", () => {
     const ledger = new TestLedger();
     ledger.claim({ n: 1, cause: "event" }, { n: 1 });
-    ledger.storeAll(ledger.takeRung());
+    ledger.storeAll(ledger.takeNotified());
     expect(ledger.state.head?.pendingRescues).toEqual([]);
   });
 
   test("is none while doorbells are late altogether", () => {
     const ledger = new TestLedger();
     ledger.claim({ n: 1, cause: "reconcile" });
-    ledger.storeAll(ledger.takeRung());
+    ledger.storeAll(ledger.takeNotified());
     // Another payload's doorbell comes after more than ten minutes.
     ledger.claim({ n: 2, arrival: startMs - limits.rescueOvertakenMs - MINUTE_MS });
     ledger.now += limits.rescueOvertakenMs;
@@ -267,7 +267,7 @@ test("late bells for rows that somebody removed are counted, whether their objec
 test("a full store forgets its oldest ids before their time, and what may have been among them is verified", () => {
   const ledger = new TestLedger();
   ledger.claim({ n: 1 });
-  ledger.storeAll(ledger.takeRung());
+  ledger.storeAll(ledger.takeNotified());
   const endedAt = ledger.now;
   ledger.now += MINUTE_MS;
   const alarm = (databaseBytes: number) => ledger.fullAlarm(databaseBytes);
@@ -283,7 +283,7 @@ test("a full store forgets its oldest ids before their time, and what may have b
 test("the memory ends with its time, and a little later where that saves an alarm a payload", () => {
   const ledger = new TestLedger();
   ledger.claim({ n: 1 });
-  ledger.storeAll(ledger.takeRung());
+  ledger.storeAll(ledger.takeNotified());
   const endedAt = ledger.now;
   const forgetAt = nextAlarm(ledger.state, ledger.settings) ?? 0;
   expect(forgetAt - endedAt).toBeGreaterThan(limits.ledgerMemoryMs);

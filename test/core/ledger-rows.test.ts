@@ -3,7 +3,7 @@
  * takes it: so the widest row of each kind is written here, and the machine is driven to each of its bounds.
  */
 import { describe, expect, test } from "vitest";
-import { judgeAlerts, nothingStands, recordBroken } from "../../shared/alerts.ts";
+import { judgeAlerts, noAlerts, recordBroken } from "../../shared/alerts.ts";
 import type {
   AttemptReport,
   DayRows,
@@ -21,8 +21,8 @@ import { shortText } from "../../shared/ledger/short-text.ts";
 import { limits, widestRows } from "../../shared/limits.ts";
 import type { Cause, Doorbell } from "../../shared/messages.ts";
 import { formatPayloadKey, type PayloadKey } from "../../shared/payload-key.ts";
-import type { Doubt } from "../../shared/reconcile/minute-book.ts";
-import { newBook, opened } from "../../shared/reconcile/minute-book.ts";
+import type { Doubt } from "../../shared/reconcile/checkpoint.ts";
+import { newCheckpoint, opened } from "../../shared/reconcile/checkpoint.ts";
 import {
   codecVersion,
   doorbell,
@@ -59,7 +59,7 @@ function widestPayload(n: number, keys: number): GroupPayload {
     cause: "reconcile",
     doorbell: false,
     duplicateKeys: Array.from({ length: keys }, (_, i) => longBell(n, i + 1).key),
-    only: { days: days.map(({ day }) => day), whole: days },
+    missingDays: { days: days.map(({ day }) => day), complete: days },
     erase: reason,
   };
 }
@@ -82,7 +82,7 @@ function widestGroup(state: GroupState, more: Partial<Group> = {}): Group {
     blocksBefore: 1e12,
     codecVersion: 100,
     rows: null,
-    unclean: true,
+    outcomeUnknown: true,
     refusals: 3,
     lastRefusalAt: startMs,
     unlisted: 5,
@@ -120,7 +120,7 @@ describe("the widest row", () => {
       at: "verifying",
       lease,
       fence: startMs,
-      halve: true,
+      split: true,
       code: reason,
       isBlind: true,
     } as const;
@@ -140,7 +140,7 @@ describe("the widest row", () => {
   });
 
   test("of a group whose receipts are to be written", () => {
-    const payloads = widestPayloads.map((payload) => ({ ...payload, only: null }));
+    const payloads = widestPayloads.map((payload) => ({ ...payload, missingDays: null }));
     const receipts = payloads.flatMap(({ key, duplicateKeys }) => [
       receiptOf(key, days),
       ...duplicateKeys.map((other) => receiptOf(other, [])),
@@ -148,7 +148,7 @@ describe("the widest row", () => {
     expect(receipts).toHaveLength(limits.groupKeysMax);
     const ended = payloads.map(({ key }) => ({ key, outcome: "stored" }) as const);
     const group = widestGroup(
-      { at: "closing", lease, receipts, given: receipts.length, completeView: false, ended },
+      { at: "closing", lease, receipts, leased: receipts.length, completeView: false, ended },
       { payloads },
     );
     const text = groupToRow(group);
@@ -168,9 +168,9 @@ describe("the widest row", () => {
     const head = {
       ...bornHead(emptyWorld, startMs, 4),
       breaker: {
-        out,
-        called: out.map((group) => ({ group, again: startMs })),
-        slots: 16,
+        inFlight: out,
+        notified: out.map((group) => ({ group, again: startMs })),
+        concurrencyLimit: 16,
         suspects: out,
         isOpen: true,
         probeAt: startMs,
@@ -209,11 +209,11 @@ describe("the widest row", () => {
       missing: 1000,
       dueAt: startMs,
       tries: 10,
-      toldAt: startMs,
+      reportedAt: startMs,
       keys: Array.from({ length: 5 }, () => key),
     }));
-    const book = {
-      ...newBook(startMs),
+    const checkpoint = {
+      ...newCheckpoint(startMs),
       open: Array.from({ length: limits.openMinutesMax }, () => ({
         ...opened(startMs, startMs),
         tries: 100_000,
@@ -229,9 +229,9 @@ describe("the widest row", () => {
         after: "",
       })),
       doubts,
-      expiredTold: Array.from({ length: limits.expiredToldMax }, () => key),
+      expiredReported: Array.from({ length: limits.expiredReportedMax }, () => key),
     };
-    const note = { book, lease: { run: groupId, until: startMs } };
+    const note = { checkpoint, lease: { run: groupId, until: startMs } };
     expect(bytesOf(note)).toBeGreaterThan(1_000_000);
     expect(bytesOf(note)).toBeLessThanOrEqual(widestRows.reconciler);
   });
@@ -259,12 +259,12 @@ function fullGroup(): { readonly ledger: TestLedger; readonly task: GroupTask } 
     task = ledger.step({ kind: "claim", doorbells, codecVersion }).task ?? task;
   }
   if (task === null) {
-    throw new Error("a full group is handed out");
+    throw new Error("a full group is leased");
   }
   return { ledger, task };
 }
 
-const only = (ledger: TestLedger): Group => {
+const missingDays = (ledger: TestLedger): Group => {
   const [group, ...more] = ledger.state.dump().groups.values();
   if (group === undefined || more.length > 0) {
     throw new Error("there is one group");
@@ -283,12 +283,18 @@ describe("the machine keeps to its bounds", () => {
         ledger.step({ kind: "claim", doorbells, codecVersion });
       }
     }
-    const keys = only(ledger).payloads.reduce((sum, { duplicateKeys }) => sum + 1 + duplicateKeys.length, 0);
+    const keys = missingDays(ledger).payloads.reduce(
+      (sum, { duplicateKeys }) => sum + 1 + duplicateKeys.length,
+      0,
+    );
     expect(keys).toBe(limits.groupKeysMax);
-    expect(only(ledger).payloads.every(({ duplicateKeys }) => duplicateKeys.length >= 1)).toBe(true);
+    expect(missingDays(ledger).payloads.every(({ duplicateKeys }) => duplicateKeys.length >= 1)).toBe(true);
     ledger.report(task, storedReport(task));
-    expect(only(ledger).state).toMatchObject({ at: "closing", receipts: { length: limits.groupKeysMax } });
-    expect(groupToRow(only(ledger)).length).toBeLessThanOrEqual(widestRows.closing);
+    expect(missingDays(ledger).state).toMatchObject({
+      at: "closing",
+      receipts: { length: limits.groupKeysMax },
+    });
+    expect(groupToRow(missingDays(ledger)).length).toBeLessThanOrEqual(widestRows.closing);
   });
 
   test("where keys come while receipts are being written", () => {
@@ -302,7 +308,7 @@ describe("the machine keeps to its bounds", () => {
         ledger.step({ kind: "claim", doorbells, codecVersion });
       }
     }
-    expect(only(ledger).state).toMatchObject({ receipts: { length: limits.groupKeysMax } });
+    expect(missingDays(ledger).state).toMatchObject({ receipts: { length: limits.groupKeysMax } });
   });
 
   test("where 6,000 payloads are brought in by the reconciler within ten minutes", () => {
@@ -326,7 +332,7 @@ describe("the machine keeps to its bounds", () => {
   });
 
   const long = "x".repeat(1_000_000);
-  const short = (ledger: TestLedger): boolean => groupToRow(only(ledger)).length < 3000;
+  const short = (ledger: TestLedger): boolean => groupToRow(missingDays(ledger)).length < 3000;
 
   test.each([
     ["broken", 1] as const,
@@ -335,11 +341,14 @@ describe("the machine keeps to its bounds", () => {
   ])("where the reason of a failure is a megabyte: %s", (kind, times) => {
     const ledger = new TestLedger();
     ledger.claim({ n: 1 });
-    let task: GroupTask | null = ledger.takeRung();
+    let task: GroupTask | null = ledger.takeNotified();
     for (let i = 0; i < times && task !== null; i++) {
       ledger.report(task, { kind, reason: long });
       expect(short(ledger)).toBe(true);
-      for (const end = ledger.now + 10 * minuteMs; ledger.now < end && only(ledger).state.at === "open"; ) {
+      for (
+        const end = ledger.now + 10 * minuteMs;
+        ledger.now < end && missingDays(ledger).state.at === "open";
+      ) {
         ledger.now += 1000;
         const [group] = ledger.alarm();
         task = group === undefined ? null : ledger.take(group);
@@ -372,7 +381,7 @@ describe("the machine keeps to its bounds", () => {
     const looks: number[] = [];
     while (ledger.state.dump().groups.size > 0) {
       ledger.now += fenceMs(defaultSettings);
-      const look = ledger.take(only(ledger).id);
+      const look = ledger.take(missingDays(ledger).id);
       const receipts = keys.map((key) => ({
         ...receiptOf(key, []),
         outcome: erased.has(key) ? ("erased" as const) : ("duplicate" as const),
@@ -402,7 +411,7 @@ describe("the machine keeps to its bounds", () => {
     }
     const changed = { openMax: 10, againMax: 3 };
     world.run(noon, changed);
-    expect(world.book?.open).toHaveLength(10);
+    expect(world.checkpoint?.open).toHaveLength(10);
     for (const key of held) {
       world.end(key, "stored");
     }
@@ -410,8 +419,8 @@ describe("the machine keeps to its bounds", () => {
     for (let i = 1; i <= 10; i++) {
       world.run(noon + i * 20 * minuteMs, changed);
     }
-    expect(world.book?.open).toEqual([]);
-    expect(world.book?.from).toBeGreaterThan(noon);
+    expect(world.checkpoint?.open).toEqual([]);
+    expect(world.checkpoint?.from).toBeGreaterThan(noon);
   });
 
   test("where two thousand findings are open: the first stay open, and none is told as resolved", () => {
@@ -426,19 +435,19 @@ describe("the machine keeps to its bounds", () => {
       databaseBytes: 0,
       rescues: { event: 0, reconcile: 0 },
       broken: recordBroken(null, control, noon),
-      book: { ...newBook(noon), ranAt: noon },
+      checkpoint: { ...newCheckpoint(noon), ranAt: noon },
       runFailure: "",
       recent: null,
       volumes: null,
     };
     const heldOf = (from: number) =>
       Array.from({ length: 2000 }, (_, n) => ({ key: longBell(from + n).key, reason: control }));
-    const first = judgeAlerts({ ...facts, held: heldOf(1000) }, nothingStands);
-    expect(first.standing.open).toHaveLength(limits.findingsOpenMax);
-    expect(bytesOf(first.standing)).toBeLessThanOrEqual(widestRows.alerts);
-    const next = judgeAlerts({ ...facts, held: heldOf(0) }, first.standing);
+    const first = judgeAlerts({ ...facts, held: heldOf(1000) }, noAlerts);
+    expect(first.alertState.open).toHaveLength(limits.findingsOpenMax);
+    expect(bytesOf(first.alertState)).toBeLessThanOrEqual(widestRows.alerts);
+    const next = judgeAlerts({ ...facts, held: heldOf(0) }, first.alertState);
     expect(next.findings).toEqual([]);
-    expect(next.standing.open).toHaveLength(limits.findingsOpenMax);
+    expect(next.alertState.open).toHaveLength(limits.findingsOpenMax);
     expect(bytesOf(recordBroken(null, control, noon))).toBeLessThan(2000);
   });
 });
@@ -449,7 +458,7 @@ describe("what an earlier version wrote is read", () => {
       at: "closing",
       lease,
       receipts: [receiptOf(longBell(1).key, days)],
-      given: 0,
+      leased: 0,
       completeView: false,
       ended: [],
     } as const;
@@ -477,5 +486,42 @@ describe("what an earlier version wrote is read", () => {
       lastSplitAt: 0,
       pendingRescues: { length: limits.pendingRescuesMax },
     });
+  });
+});
+
+describe("what an earlier version wrote is read", () => {
+  test("of a head", () => {
+    const head = bornHead(emptyWorld, startMs, 4);
+    const { inFlight, notified, concurrencyLimit, ...breaker } = head.breaker;
+    const earlier = { ...head, breaker: { ...breaker, out: [groupId], slots: 3 } };
+    expect(headFromRow(JSON.stringify(earlier)).breaker).toEqual({
+      ...breaker,
+      inFlight: [groupId],
+      notified: [],
+      concurrencyLimit: 3,
+    });
+  });
+
+  test("of a group", () => {
+    const verifying = { at: "verifying", lease, fence: startMs, split: true, code: "469" } as const;
+    const group = widestGroup(verifying, { payloads: [widestPayload(0, 1)] });
+    const { outcomeUnknown, ...rest } = group;
+    const payloads = group.payloads.map(({ missingDays, ...payload }) => ({
+      ...payload,
+      only: missingDays && { days: missingDays.days, whole: missingDays.complete },
+    }));
+    const { split, ...state } = verifying;
+    const earlier = { ...rest, payloads, unclean: outcomeUnknown, state: { ...state, halve: split } };
+    expect(groupFromRow(JSON.stringify(earlier))).toEqual(group);
+  });
+
+  test("of a group whose receipts are to be written", () => {
+    const receipts = [receiptOf(widestPayload(0, 0).key, days)];
+    const closing = { at: "closing", lease, receipts, completeView: false, ended: [] } as const;
+    const earlier = {
+      ...widestGroup({ ...closing, leased: 1 }, { payloads: [] }),
+      state: { ...closing, given: 1 },
+    };
+    expect(groupFromRow(JSON.stringify(earlier)).state).toEqual({ ...closing, leased: 1 });
   });
 });

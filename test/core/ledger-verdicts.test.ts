@@ -149,17 +149,20 @@ describe("absent", () => {
       payload: { duplicateKeys: [second] },
       object: { ...(object ?? never()), key: second },
     });
-    expect(it).toMatchObject({ kind: "insert", payload: { key: second, duplicateKeys: [own], only: null } });
+    expect(it).toMatchObject({
+      kind: "insert",
+      payload: { key: second, duplicateKeys: [own], missingDays: null },
+    });
   });
 
   test("a day of it: that day is inserted", () => {
     expect(verdict({ rows: days.slice(1) })).toMatchObject({
       kind: "insert",
-      payload: { only: { days: [today - 1], whole: days } },
+      payload: { missingDays: { days: [today - 1], complete: days } },
     });
   });
 
-  test("stored once, and rung by nobody who looked: a late bell, which stores nothing", () => {
+  test("stored once, and notified by nobody who looked: a late bell, which stores nothing", () => {
     const receipts = [receipt(own, "stored")];
     expect(verdict({ receipts })).toMatchObject({
       kind: "end",

@@ -56,20 +56,20 @@ function next(ledger: TestLedger, withinMs: number): GroupTask {
     }
     ledger.now += 1000;
   }
-  throw new Error("nothing was rung in time");
+  throw new Error("nothing was notified in time");
 }
 
-function unclean(ledger: TestLedger, bell: Bell = { n: 1 }): GroupTask {
+function outcomeUnknown(ledger: TestLedger, bell: Bell = { n: 1 }): GroupTask {
   ledger.claim(bell);
-  const task = ledger.takeRung();
+  const task = ledger.takeNotified();
   ledger.report(task, { kind: "unknown", reason: "reset" });
   return next(ledger, MINUTE_MS);
 }
 
-describe("an unclean group", () => {
+describe("a group of unknown outcome", () => {
   test("is counted after its 200, and closed when every row is there", () => {
     const ledger = new TestLedger();
-    const task = unclean(ledger);
+    const task = outcomeUnknown(ledger);
     const count = ledger.report(task, storedReport(task));
     expect(count?.step).toBe("count");
     expect(count === null ? null : ledger.report(count, counted(count, 10))?.step).toBe("receipts");
@@ -82,7 +82,7 @@ describe("an unclean group", () => {
     ] as const) {
       const ledger = new TestLedger();
       ledger.claim({ n: 1 });
-      const first = ledger.takeRung();
+      const first = ledger.takeNotified();
       ledger.report(first, { kind: "retry", reason: "busy", ...(code === undefined ? {} : { code }) });
       const again = next(ledger, MINUTE_MS);
       expect(ledger.report(again, storedReport(again))?.step).toBe(step);
@@ -91,7 +91,7 @@ describe("an unclean group", () => {
 
   test("whose rows are missing is verified after the fence, and goes on under another token", () => {
     const ledger = new TestLedger();
-    const task = unclean(ledger);
+    const task = outcomeUnknown(ledger);
     const handedOut = ledger.now;
     const count = ledger.report(task, storedReport(task));
     expect(count === null ? null : ledger.report(count, counted(count, 0))).toBeNull();
@@ -107,7 +107,7 @@ describe("an unclean group", () => {
   test("that is refused is verified, not split", () => {
     const ledger = new TestLedger();
     ledger.claim({ n: 1 }, { n: 2 });
-    const task = ledger.takeRung();
+    const task = ledger.takeNotified();
     ledger.report(task, { kind: "unknown", reason: "reset" });
     const again = next(ledger, MINUTE_MS);
     ledger.report(again, { kind: "refused", reason: "bad", code: 117 });
@@ -119,7 +119,7 @@ describe("poison", () => {
   test("a clean refusal with no row in the table splits the group in two", () => {
     const ledger = new TestLedger();
     ledger.claim({ n: 1 }, { n: 2 }, { n: 3 });
-    const task = ledger.takeRung();
+    const task = ledger.takeNotified();
     const count = ledger.report(task, { kind: "refused", reason: "bad", code: 117 });
     expect(count?.step).toBe("count");
     if (count !== null) {
@@ -167,7 +167,7 @@ describe("poison", () => {
   test("a payload alone that was refused is tried again under another token, later each time", () => {
     const ledger = new TestLedger();
     ledger.claim({ n: 1 });
-    let task = ledger.takeRung();
+    let task = ledger.takeNotified();
     const tokens = new Set([task.group]);
     let waited = 0;
     for (let i = 0; i < 3; i++) {
@@ -187,7 +187,7 @@ describe("poison", () => {
   test("a payload alone dies after three refusals, only with other groups stored between them", () => {
     const ledger = new TestLedger();
     ledger.claim({ n: 1 });
-    let task = ledger.takeRung();
+    let task = ledger.takeNotified();
     const refuse = (): GroupTask | null => {
       const count = ledger.report(task, { kind: "refused", reason: "bad", code: 117 });
       return count === null ? null : ledger.report(count, counted(count, 0));
@@ -245,13 +245,13 @@ describe("the view of trace ids is completed with the receipts", () => {
 
   test("of a group whose answer was lost, and of one whose view failed after the commit", () => {
     const lost = new TestLedger();
-    const again = unclean(lost);
+    const again = outcomeUnknown(lost);
     const count = lost.report(again, storedReport(again));
     expect(count === null ? false : completes(lost.report(count, counted(count, 10)))).toBe(true);
 
     const failed = new TestLedger();
     failed.claim({ n: 1 });
-    const refused = failed.report(failed.takeRung(), { kind: "refused", reason: "in a view", code: 117 });
+    const refused = failed.report(failed.takeNotified(), { kind: "refused", reason: "in a view", code: 117 });
     if (refused !== null) {
       failed.report(refused, counted(refused, 10));
     }
@@ -311,11 +311,11 @@ describe("a payload whose rows are inexact", () => {
   function held(): TestLedger {
     const ledger = new TestLedger();
     ledger.claim({ n: 1 });
-    ledger.storeAll(ledger.takeRung());
+    ledger.storeAll(ledger.takeNotified());
     ledger.claim({ n: 1, cause: "audit" });
     const task = next(ledger, 10 * MINUTE_MS);
     expect(ledger.report(task, verified(task, 4))).toBeNull();
-    expect(() => next(ledger, 60 * MINUTE_MS)).toThrow("nothing was rung");
+    expect(() => next(ledger, 60 * MINUTE_MS)).toThrow("nothing was notified");
     return ledger;
   }
   const { key } = doorbell({ n: 1 });
@@ -362,7 +362,7 @@ describe("a payload whose rows are inexact", () => {
     ledger.report(verify, verified(verify, 0));
     const insert = next(ledger, MINUTE_MS);
     expect(insert.step).toBe("insert");
-    expect(insert.payloads).toMatchObject([{ key, only: null }]);
+    expect(insert.payloads).toMatchObject([{ key, missingDays: null }]);
   });
 
   test("is not deleted where R2 has nothing to write it from, and is deleted again where the answer was lost", () => {
@@ -429,7 +429,7 @@ describe("a payload that dies under several keys", () => {
   test("is dead under each of them: no `duplicate` outranks a death (decision 0011)", () => {
     const ledger = new TestLedger();
     ledger.claim({ n: 1 }, second);
-    const task = ledger.takeRung();
+    const task = ledger.takeNotified();
     const keys = task.payloads.map(({ key }) => key);
     ledger.report(task, { kind: "unreadable", keys, reason: "decode" });
     const verify = next(ledger, MINUTE_MS);
@@ -467,7 +467,7 @@ describe("unknown and questioned ids", () => {
     for (const rows of [10, 0]) {
       const ledger = new TestLedger();
       ledger.claim({ n: 1 });
-      ledger.storeAll(ledger.takeRung());
+      ledger.storeAll(ledger.takeNotified());
       ledger.claim({ n: 1, cause: "reconcile" });
       const task = next(ledger, 10 * MINUTE_MS);
       expect(task.step).toBe("verify");
@@ -479,7 +479,7 @@ describe("unknown and questioned ids", () => {
   test("a restored ledger verifies what waits and what is out, and takes no report of the lost time", () => {
     const ledger = new TestLedger();
     ledger.claim({ n: 1 });
-    const task = ledger.takeRung();
+    const task = ledger.takeNotified();
     ledger.claim({ n: 2 });
     ledger.step({ kind: "restored", epoch: 2 });
     expect(ledger.report(task, storedReport(task))).toBeNull();
@@ -501,7 +501,7 @@ test("a token is not trusted past half of the dedup window, nor under another tr
     const ledger = new TestLedger();
     const table = { refusal: "", measure: { blocks: 0, windowBlocks: 1000, windowMs: null } };
     ledger.step({ kind: "table", table });
-    const task = unclean(ledger);
+    const task = outcomeUnknown(ledger);
     ledger.report(task, { kind: "unknown", reason: "reset" });
     ledger.now += limits.measureAfterMs;
     const probe = next(ledger, 10 * MINUTE_MS);
@@ -512,7 +512,7 @@ test("a token is not trusted past half of the dedup window, nor under another tr
   }
   const ledger = new TestLedger();
   ledger.claim({ n: 1 });
-  const task = ledger.takeRung();
+  const task = ledger.takeNotified();
   ledger.report(task, { kind: "retry", reason: "busy" });
   ledger.now += limits.retryFirstMs;
   ledger.alarm();
@@ -532,11 +532,11 @@ test("five groups in a row that end unknown leave one probe, and a success lets 
   if (fifth !== null) {
     ledger.report(fifth, { kind: "unknown", reason: "reset" });
   }
-  expect(ledger.state.head?.breaker).toMatchObject({ isOpen: true, slots: 1, out: [] });
+  expect(ledger.state.head?.breaker).toMatchObject({ isOpen: true, concurrencyLimit: 1, inFlight: [] });
   const probe = next(ledger, MINUTE_MS);
   expect(ledger.claim({ n: 6, spans: limits.groupRowsReady })).toBeNull();
   ledger.report(probe, storedReport(probe));
-  expect(ledger.state.head?.breaker).toMatchObject({ isOpen: false, slots: 2 });
+  expect(ledger.state.head?.breaker).toMatchObject({ isOpen: false, concurrencyLimit: 2 });
 });
 
 describe("rows that are older than the table's TTL", () => {
@@ -556,7 +556,7 @@ describe("rows that are older than the table's TTL", () => {
   test("are answered 200 and dropped: the receipt says `expired`, and claims none", () => {
     const ledger = withTtl();
     ledger.claim({ n: 1 });
-    const task = ledger.takeRung();
+    const task = ledger.takeNotified();
     const closing = ledger.report(task, stored(task, [{ day: today - 10, rows: 10 }]));
     expect(receiptsOf(closing)).toMatchObject([
       {
@@ -571,7 +571,7 @@ describe("rows that are older than the table's TTL", () => {
   test("beside younger ones: the receipt claims those that are there, and names the others", () => {
     const ledger = withTtl();
     ledger.claim({ n: 1 });
-    const task = ledger.takeRung();
+    const task = ledger.takeNotified();
     const rowsByDay = [
       { day: today - 10, rows: 7 },
       { day: today, rows: 3 },
@@ -587,7 +587,7 @@ describe("rows that are older than the table's TTL", () => {
 
   test("are found gone by VERIFY, which says `expired` once and never `stored`", () => {
     const ledger = withTtl();
-    ledger.report(unclean(ledger), { kind: "unlisted", reason: "?" });
+    ledger.report(outcomeUnknown(ledger), { kind: "unlisted", reason: "?" });
     ledger.step({ kind: "restored", epoch: 2 });
     const verify = next(ledger, 10 * MINUTE_MS);
     const object = (payload: GroupPayload) => ({

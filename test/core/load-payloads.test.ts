@@ -19,7 +19,15 @@ async function mostAhead(outputBytes: number): Promise<number> {
   const payloads = Array.from({ length: 8 }, (_, i): GroupPayload => {
     const key = formatPayloadKey(0, "acme", formatPayloadId(new Uint8Array(16).fill(i)));
     const sizes = { spans: 1, outputBytes, arrival: 0 };
-    return { key, ...sizes, cause: "ingress", doorbell: true, duplicateKeys: [], only: null, erase: null };
+    return {
+      key,
+      ...sizes,
+      cause: "ingress",
+      doorbell: true,
+      duplicateKeys: [],
+      missingDays: null,
+      erase: null,
+    };
   });
   for await (const loaded of loadPayloads(bucket, payloads)) {
     expect(loaded.key).toBe(payloads[used]?.key);

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { newBook, opened, withOpen } from "../../shared/reconcile/minute-book.ts";
+import { newCheckpoint, opened, withOpen } from "../../shared/reconcile/checkpoint.ts";
 import { type EndedRow, minuteSteps, stepRange } from "../../shared/reconcile/minute-steps.ts";
 
 const now = Date.parse("2026-11-24T12:30:20Z");
@@ -34,7 +34,7 @@ const facts = {
     { minute: "2026-11-24T1229", tenant: "b", payloads: 3, spans: 30 },
     { minute: "2026-11-24T1100", tenant: "b", payloads: 9, spans: 90 }, // before the range
   ],
-  book: { ...newBook(at("12:25")), ranAt: now },
+  checkpoint: { ...newCheckpoint(at("12:25")), ranAt: now },
   tenant: null,
 };
 
@@ -61,21 +61,21 @@ test("what is accepted is what ended and what is in flight, by minute and by ten
 });
 
 test("a minute is sealed only when every walk of it has come to its end", () => {
-  const book = withOpen(facts.book, { ...opened(at("12:10"), now), listed: 8, pending: 2 });
-  const { steps } = minuteSteps({ ...facts, book });
+  const checkpoint = withOpen(facts.checkpoint, { ...opened(at("12:10"), now), listed: 8, pending: 2 });
+  const { steps } = minuteSteps({ ...facts, checkpoint });
   const sealed = steps.filter((step) => step.sealed).map((step) => step.at.slice(11, 16));
   expect(sealed).toContain("12:24");
   expect(sealed).not.toContain("12:10");
   expect(sealed).not.toContain("12:25");
-  const hours = minuteSteps({ ...facts, ...stepRange(now, 24), ended: [], book }).steps;
+  const hours = minuteSteps({ ...facts, ...stepRange(now, 24), ended: [], checkpoint }).steps;
   expect(hours.at(-2)).toMatchObject({ at: "2026-11-24T11:00:00.000Z", sealed: true });
   expect(hours.at(-1)).toMatchObject({ at: "2026-11-24T12:00:00.000Z", sealed: false });
 });
 
 test("payloads that the reconciler found pending and nobody was seen to hold are in flight all the same", () => {
   const open = (clock: string, pending: number) => ({ ...opened(at(clock), now), listed: 8, pending });
-  const book = withOpen(withOpen(facts.book, open("12:10", 2)), open("12:29", 2));
-  const { steps } = minuteSteps({ ...facts, book });
+  const checkpoint = withOpen(withOpen(facts.checkpoint, open("12:10", 2)), open("12:29", 2));
+  const { steps } = minuteSteps({ ...facts, checkpoint });
   const inFlight = steps
     .filter((step) => step.inFlight > 0)
     .map((step) => [step.at.slice(11, 16), step.inFlight]);

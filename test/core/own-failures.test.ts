@@ -11,7 +11,7 @@ const MINUTE_MS = 60_000;
 function ledgerOf(payloads: number): { readonly ledger: TestLedger; task: GroupTask } {
   const ledger = new TestLedger();
   const bells = Array.from({ length: payloads }, (_, n) => ({ n: n + 1, outputBytes: 10 }));
-  return { ledger, task: ledger.claim(...bells) ?? ledger.takeRung() };
+  return { ledger, task: ledger.claim(...bells) ?? ledger.takeNotified() };
 }
 
 /** The next group that the alarm notifies within ten minutes. */

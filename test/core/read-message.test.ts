@@ -20,7 +20,7 @@ test("a doorbell, a group's bell and an R2 event are told apart", () => {
   expect(readMessage(event)).toEqual({ kind: "bare", cause: "event", key });
 });
 
-test("what the ingress reports is told apart from what is rung", () => {
+test("what the ingress reports is told apart from what is notified", () => {
   const reporter = "0123456789abcdef0123456789abcdef";
   const outcomes = { v: 1, kind: "outcomes", reporter, sequence: 1, counts: [] };
   expect(readMessage(outcomes)).toEqual({ kind: "outcomes", outcomes });

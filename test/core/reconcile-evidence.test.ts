@@ -8,15 +8,15 @@ import {
   type PayloadKey,
   payloadPrefix,
 } from "../../shared/payload-key.ts";
-import { auditRows, type DeleteFacts, mayDelete } from "../../shared/reconcile/evidence.ts";
 import {
   beforeMinute,
-  newBook,
+  newCheckpoint,
   nextDue,
   opened,
   watermarkOf,
   withOpen,
-} from "../../shared/reconcile/minute-book.ts";
+} from "../../shared/reconcile/checkpoint.ts";
+import { auditRows, type DeleteFacts, mayDelete } from "../../shared/reconcile/evidence.ts";
 import { reconcileSettings } from "../../shared/reconcile/settings.ts";
 
 const minuteMs = 60_000;
@@ -126,9 +126,9 @@ describe("an object", () => {
   });
 });
 
-describe("the book", () => {
+describe("the checkpoint", () => {
   test("begins with nothing seen, audited, listed again or deleted", () => {
-    expect(newBook(arrival + 59_999)).toEqual({
+    expect(newCheckpoint(arrival + 59_999)).toEqual({
       from: arrival,
       open: [],
       newest: 0,
@@ -154,14 +154,14 @@ describe("the book", () => {
 
   test("walks the minute next that has been due for the longest, of equals the oldest", () => {
     const [a, b, c] = [3, 2, 1].map((n) => opened(n * minuteMs, n === 3 ? 10 : 20));
-    let book = newBook(arrival);
+    let checkpoint = newCheckpoint(arrival);
     for (const one of [b, a, c]) {
-      book = one === undefined ? book : withOpen(book, one);
+      checkpoint = one === undefined ? checkpoint : withOpen(checkpoint, one);
     }
-    expect(nextDue(book, 9)).toBeUndefined();
-    expect(nextDue(book, 10)).toEqual(a);
-    expect(nextDue({ ...book, open: book.open.filter((one) => one !== a) }, 20)).toEqual(c);
-    expect(nextDue(book, 100)).toEqual(a);
-    expect(watermarkOf(book)).toBe(minuteMs);
+    expect(nextDue(checkpoint, 9)).toBeUndefined();
+    expect(nextDue(checkpoint, 10)).toEqual(a);
+    expect(nextDue({ ...checkpoint, open: checkpoint.open.filter((one) => one !== a) }, 20)).toEqual(c);
+    expect(nextDue(checkpoint, 100)).toEqual(a);
+    expect(watermarkOf(checkpoint)).toBe(minuteMs);
   });
 });

@@ -1,9 +1,16 @@
 import { expect, test } from "vitest";
-import { beginRun, endRun, keepBook, newReconciler } from "../../shared/reconcile/lease.ts";
-import { newBook } from "../../shared/reconcile/minute-book.ts";
+import { newCheckpoint } from "../../shared/reconcile/checkpoint.ts";
+import {
+  beginRun,
+  endRun,
+  newReconciler,
+  reconcilerFromNote,
+  saveCheckpoint,
+} from "../../shared/reconcile/lease.ts";
+import { doorbell } from "../ledger/world.ts";
 
 const leaseMs = 1000;
-const book = newBook(60_000);
+const checkpoint = newCheckpoint(60_000);
 
 function begun(run: string, now: number, takesOver = false, state = newReconciler) {
   return beginRun(state, { run, now, leaseMs, takesOver });
@@ -25,14 +32,26 @@ test("a second cron does nothing while the first one's run is under way", () => 
 
 test("a run that still comes to the end of stages is not taken for dead", () => {
   const first = stateOf(begun("a", 0));
-  const kept = stateOf(keepBook(first, { run: "a", now: 900, leaseMs }, book));
+  const kept = stateOf(saveCheckpoint(first, { run: "a", now: 900, leaseMs }, checkpoint));
   expect(begun("b", 1500, false, kept)).toBeNull();
-  expect(kept.book).toBe(book);
+  expect(kept.checkpoint).toBe(checkpoint);
 });
 
 test("a run that was overtaken keeps nothing, and does not end the other's lease", () => {
   const second = stateOf(begun("b", 1, true, stateOf(begun("a", 0))));
-  expect(keepBook(second, { run: "a", now: 2, leaseMs }, book)).toBeNull();
+  expect(saveCheckpoint(second, { run: "a", now: 2, leaseMs }, checkpoint)).toBeNull();
   expect(endRun(second, "a")).toEqual(second);
-  expect(keepBook(second, { run: "b", now: 2, leaseMs }, book)).not.toBeNull();
+  expect(saveCheckpoint(second, { run: "b", now: 2, leaseMs }, checkpoint)).not.toBeNull();
+});
+
+test("what an earlier version kept is read", () => {
+  const { key } = doorbell({ n: 1 });
+  const doubt = { kind: "page", missing: 9, dueAt: 0, tries: 1, after: "", before: key } as const;
+  const { expiredReported, ...rest } = checkpoint;
+  const book = { ...rest, doubts: [{ ...doubt, toldAt: 5, rung: key }], expiredTold: [key] };
+  expect(reconcilerFromNote({ book, lease: null })).toEqual({
+    checkpoint: { ...rest, doubts: [{ ...doubt, reportedAt: 5, notified: key }], expiredReported: [key] },
+    lease: null,
+  });
+  expect(reconcilerFromNote({ checkpoint, lease: null })).toEqual({ checkpoint, lease: null });
 });

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { DAY_MS } from "../../shared/limits.ts";
 import { idOfKey, keyOfMinute, minuteOfKey } from "../../shared/payload-key.ts";
-import { beforeMinute, opened, watermarkOf } from "../../shared/reconcile/minute-book.ts";
+import { beforeMinute, opened, watermarkOf } from "../../shared/reconcile/checkpoint.ts";
 import { reconcileSettings } from "../../shared/reconcile/settings.ts";
 import { minutesAgo, noon, ReconcileWorld } from "../reconcile/world.ts";
 
@@ -22,7 +22,7 @@ describe("sealing", () => {
     world.end(world.put(minutesAgo(6), 2), "dead");
     world.stored(minutesAgo(6), 3, "other");
     world.stored(minutesAgo(5), 4); // ended four minutes ago: too young
-    expect(world.run(noon)).toMatchObject({ sealed: 1, openMinutes: 0, rung: 0 });
+    expect(world.run(noon)).toMatchObject({ sealed: 1, openMinutes: 0, notified: 0 });
     expect([...world.minutes.values()]).toMatchObject([
       { tenant: "acme", sealed: true, accepted: 2, stored: 1, dead: 1, spans: 2 },
       { tenant: "other", sealed: true, accepted: 1, stored: 1 },
@@ -45,7 +45,7 @@ describe("sealing", () => {
     const subrequests = { ...reconcileSettings.subrequests, fresh: 1000 };
     const settings = { listCalls: { fresh: 3, open: 1, again: 1, delete: 1 }, pageKeys: 50, subrequests };
     let runs = 0;
-    for (let now = noon; watermarkOf(world.book ?? never()) < noon - 5 * minuteMs; now += 100) {
+    for (let now = noon; watermarkOf(world.checkpoint ?? never()) < noon - 5 * minuteMs; now += 100) {
       world.run(now, settings);
       expect(world.count("list")).toBeLessThanOrEqual(6);
       runs += 1;
@@ -67,25 +67,25 @@ describe("sealing", () => {
         world.receipts.clear();
       }
       const report = world.run(now);
-      expect(report).toMatchObject({ rung: 0, openMinutes: 0 });
+      expect(report).toMatchObject({ notified: 0, openMinutes: 0 });
       expect(report.watermark).toBeGreaterThanOrEqual(watermark);
       ({ watermark } = report);
     }
-    expect(world.told).toMatchObject([{ kind: "late_put", subject: other }]);
+    expect(world.reported).toMatchObject([{ kind: "late_put", subject: other }]);
     expect(world.objects.size).toBe(2);
-    // A lost book begins with them, and is not stopped by them.
-    world.book = null;
-    expect(world.run(noon + 46 * DAY_MS)).toMatchObject({ rung: 0, openMinutes: 0 });
+    // A lost checkpoint begins with them, and is not stopped by them.
+    world.checkpoint = null;
+    expect(world.run(noon + 46 * DAY_MS)).toMatchObject({ notified: 0, openMinutes: 0 });
   });
 
-  test("a payload that never ended keeps its minute open, and is rung, past the age of receipts", () => {
+  test("a payload that never ended keeps its minute open, and is notified, past the age of receipts", () => {
     const world = begun();
     world.put(minutesAgo(6), 1);
     for (let now = noon; now < noon + 40 * DAY_MS; now += 12 * hourMs) {
       expect(world.run(now)).toMatchObject({ openMinutes: 1 });
     }
-    expect(world.rung.at(-1)).toBeDefined();
-    expect(world.run(noon + 41 * DAY_MS).rung).toBeGreaterThan(0);
+    expect(world.notified.at(-1)).toBeDefined();
+    expect(world.run(noon + 41 * DAY_MS).notified).toBeGreaterThan(0);
   });
 
   test.each([
@@ -99,17 +99,17 @@ describe("sealing", () => {
     const gone = world.stored(minutesAgo(6), 2);
     world.put(minutesAgo(7), 3);
     world.receipts.delete(lost);
-    expect(world.run(noon)).toMatchObject({ rung: 2, openMinutes: 2 });
+    expect(world.run(noon)).toMatchObject({ notified: 2, openMinutes: 2 });
     world.end(lost, "stored");
     world.stored(minutesAgo(7), 3);
     expect(world.run(noon + 2 * hourMs)).toMatchObject({ sealed: 2, openMinutes: 0 });
     world.receipts.delete(gone);
-    expect(world.run(noon + 26 * hourMs)).toMatchObject({ rung: 1, openMinutes: 1 });
+    expect(world.run(noon + 26 * hourMs)).toMatchObject({ notified: 1, openMinutes: 1 });
     world.end(gone, "stored");
     world.run(noon + 28 * hourMs);
     world.run(noon + 8 * DAY_MS);
     expect(world.objects.size).toBe(0);
-    world.book = null;
+    world.checkpoint = null;
     world.put(minutesAgo(90), 4);
     expect(world.run(noon + 9 * DAY_MS)).toMatchObject({ openMinutes: 1 });
   });
@@ -121,17 +121,17 @@ describe("sealing", () => {
       world.foreign.add(`${key.slice(0, key.lastIndexOf("/"))}/!${String(n).padStart(2, "0")}`);
     }
     const settings = { listCalls: { fresh: 3, open: 3, again: 3, delete: 3 }, pageKeys: 5 };
-    world.book = {
-      ...(world.book ?? never()),
+    world.checkpoint = {
+      ...(world.checkpoint ?? never()),
       open: [opened(minutesAgo(60) - 1000, noon)],
       from: noon - 300_000,
     };
     let runs = 0;
-    while (world.rung.length === 0 && runs < 9) {
+    while (world.notified.length === 0 && runs < 9) {
       runs += 1;
       world.run(noon, settings);
     }
-    expect(world.rung.map((doorbell) => doorbell.key)).toEqual([key]);
+    expect(world.notified.map((doorbell) => doorbell.key)).toEqual([key]);
     expect(runs).toBe(3);
   });
 
@@ -150,10 +150,10 @@ describe("sealing", () => {
     expect(world.largestPage).toBe(100);
     expect(runs).toBe(4); // the first does ten pages of it, each later one five
     expect([...world.minutes.values()].find(({ accepted }) => accepted === 2345)?.sealed).toBe(true);
-    expect(watermarkOf(world.book ?? never())).toBe(noon - 5 * minuteMs);
+    expect(watermarkOf(world.checkpoint ?? never())).toBe(noon - 5 * minuteMs);
   });
 
-  test("a page that is shorter than asked, with more to come, ends neither a minute nor what is rung, listed again or deleted", () => {
+  test("a page that is shorter than asked, with more to come, ends neither a minute nor what is notified, listed again or deleted", () => {
     const world = begun();
     world.listsAtMost = 4;
     const young = Array.from({ length: 10 }, (_, n) => world.put(minutesAgo(1), 100 + n));
@@ -162,7 +162,7 @@ describe("sealing", () => {
     }
     const lost = world.put(minutesAgo(6), 30); // the last of its minute in the order of keys
     expect(world.run(noon, {}, true)).toMatchObject({ sealed: 0, openMinutes: 1 });
-    expect(new Set(world.rung.map(({ key }) => key))).toEqual(new Set([lost, ...young]));
+    expect(new Set(world.notified.map(({ key }) => key))).toEqual(new Set([lost, ...young]));
     world.end(lost, "stored");
     expect(world.run(noon + 3 * minuteMs)).toMatchObject({ sealed: 1, openMinutes: 0 });
     expect([...world.minutes.values()]).toMatchObject([{ accepted: 31, sealed: true }]);
@@ -171,7 +171,7 @@ describe("sealing", () => {
     }
     const late = world.put(minutesAgo(6), 31);
     world.run(noon + reconcileSettings.againMs);
-    expect(world.rung.map(({ key }) => key)).toContain(late);
+    expect(world.notified.map(({ key }) => key)).toContain(late);
     world.end(late, "stored");
     world.run(noon + reconcileSettings.againMs + hourMs);
     world.run(noon + reconcileSettings.retentionMs + 3 * hourMs);
@@ -203,12 +203,12 @@ describe("the third ring", () => {
     const held = world.put(minutesAgo(6), 2);
     world.held.add(idOfKey(held));
     world.stored(minutesAgo(6), 3);
-    expect(world.run(noon)).toMatchObject({ listed: 3, held: 1, rung: 1, sealed: 0, openMinutes: 1 });
-    expect(world.rung.map(({ key, cause }) => [key, cause])).toEqual([[lost, "reconcile"]]);
-    expect(watermarkOf(world.book ?? never())).toBe(noon - 6 * minuteMs);
+    expect(world.run(noon)).toMatchObject({ listed: 3, held: 1, notified: 1, sealed: 0, openMinutes: 1 });
+    expect(world.notified.map(({ key, cause }) => [key, cause])).toEqual([[lost, "reconcile"]]);
+    expect(watermarkOf(world.checkpoint ?? never())).toBe(noon - 6 * minuteMs);
   });
 
-  test("what ended between the two questions is not rung", () => {
+  test("what ended between the two questions is not notified", () => {
     const world = begun();
     const key = world.put(minutesAgo(6), 1);
     const has = world.held.has.bind(world.held);
@@ -216,7 +216,7 @@ describe("the third ring", () => {
       world.end(key, "stored"); // the group finishes while the ledger is asked
       return has(id);
     };
-    expect(world.run(noon)).toMatchObject({ rung: 0, sealed: 1 });
+    expect(world.run(noon)).toMatchObject({ notified: 0, sealed: 1 });
   });
 
   test("an open minute is walked again with back-off, and sealed once everything has ended", () => {
@@ -246,7 +246,7 @@ describe("the third ring", () => {
       world.run(now, settings);
     }
     expect(world.minutes.size).toBe(24);
-    expect(world.book?.open.map(({ example }) => example)).toEqual([pinned]);
+    expect(world.checkpoint?.open.map(({ example }) => example)).toEqual([pinned]);
   });
 
   test("a duplicate is missing while no other key of its id has ended", () => {
@@ -257,40 +257,40 @@ describe("the third ring", () => {
     world.end(duplicate, "duplicate");
     world.end(world.put(minutesAgo(7), 2), "stored");
     world.run(noon);
-    expect(world.rung.map(({ key }) => key).sort()).toEqual([owner, duplicate].sort());
+    expect(world.notified.map(({ key }) => key).sort()).toEqual([owner, duplicate].sort());
     world.end(owner, "stored");
-    expect(world.run(noon + minuteMs)).toMatchObject({ rung: 0, openMinutes: 0 });
+    expect(world.run(noon + minuteMs)).toMatchObject({ notified: 0, openMinutes: 0 });
   });
 
   test("asked by a person, it rings young payloads too and seals none of them", () => {
     const world = begun();
     const young = world.put(minutesAgo(0), 1);
-    expect(world.run(noon)).toMatchObject({ rung: 0 });
+    expect(world.run(noon)).toMatchObject({ notified: 0 });
     world.held.add(idOfKey(world.put(minutesAgo(0), 2)));
-    expect(world.run(noon, {}, true)).toMatchObject({ listed: 2, held: 1, rung: 1, sealed: 0 });
-    expect(world.rung[0]?.key).toBe(young);
+    expect(world.run(noon, {}, true)).toMatchObject({ listed: 2, held: 1, notified: 1, sealed: 0 });
+    expect(world.notified[0]?.key).toBe(young);
   });
 });
 
 describe("the second listing", () => {
   const again = noon + reconcileSettings.againMs;
 
-  test("a put that landed after the seal is rung a day later, and its minute opened until it has ended", () => {
+  test("a put that landed after the seal is notified a day later, and its minute opened until it has ended", () => {
     const world = begun();
     world.stored(minutesAgo(6), 1);
     world.run(noon);
     const late = world.put(minutesAgo(6), 2);
     world.run(noon + hourMs);
-    expect(world.rung).toEqual([]); // only a listing shows it
+    expect(world.notified).toEqual([]); // only a listing shows it
     world.run(again);
-    expect(world.rung.map(({ key }) => key)).toEqual([late]);
-    expect(world.told).toMatchObject([{ kind: "late_put", subject: late }]);
+    expect(world.notified.map(({ key }) => key)).toEqual([late]);
+    expect(world.reported).toMatchObject([{ kind: "late_put", subject: late }]);
     expect([...world.minutes.values()][0]).toMatchObject({ sealed: false });
     expect(world.watermark?.watermark).toBe(noon - 6 * minuteMs);
     world.end(late, "stored");
     world.run(again + minuteMs);
     expect([...world.minutes.values()][0]).toMatchObject({ sealed: true, accepted: 2 });
-    expect(watermarkOf(world.book ?? never())).toBeGreaterThan(noon);
+    expect(watermarkOf(world.checkpoint ?? never())).toBeGreaterThan(noon);
   });
 
   test("so is one that landed in a minute that had been empty", () => {
@@ -298,8 +298,8 @@ describe("the second listing", () => {
     world.run(noon);
     const late = world.put(minutesAgo(20), 2);
     world.run(again);
-    expect(world.rung.map(({ key }) => key)).toEqual([late]);
-    expect(watermarkOf(world.book ?? never())).toBe(noon - 20 * minuteMs);
+    expect(world.notified.map(({ key }) => key)).toEqual([late]);
+    expect(watermarkOf(world.checkpoint ?? never())).toBe(noon - 20 * minuteMs);
   });
 
   test("a minute that is listed again on its own is listed on where a run's calls ended", () => {
@@ -316,13 +316,13 @@ describe("the second listing", () => {
     const late = world.put(minutesAgo(6), 30);
     const settings = { listCalls: { fresh: 5, open: 5, again: 2, delete: 1 }, pageKeys: 5 };
     let runs = 0;
-    for (let now = again + hourMs + reconcileSettings.againMs; world.rung.length === 0; now += minuteMs) {
+    for (let now = again + hourMs + reconcileSettings.againMs; world.notified.length === 0; now += minuteMs) {
       expect(runs, "every run begins where the last one ended").toBeLessThan(9);
       world.run(now, settings);
       runs += 1;
     }
     expect(runs).toBeGreaterThan(2);
-    expect(world.rung.map(({ key: rung }) => rung)).toEqual([late]);
+    expect(world.notified.map(({ key: notified }) => notified)).toEqual([late]);
   });
 
   test("a minute that was sealed more than a day late is listed again on its own", () => {
@@ -333,13 +333,13 @@ describe("the second listing", () => {
     world.run(again);
     world.end(key, "stored");
     world.run(again + hourMs);
-    expect(world.book?.open).toEqual([]);
+    expect(world.checkpoint?.open).toEqual([]);
     const late = world.put(minutesAgo(6), 2);
     world.run(again + hourMs + reconcileSettings.againMs - minuteMs);
-    expect(world.rung).toEqual([]);
+    expect(world.notified).toEqual([]);
     world.run(again + hourMs + reconcileSettings.againMs);
-    expect(world.rung.map(({ key: rung }) => rung)).toEqual([late]);
-    expect(world.book?.again).toEqual([]);
+    expect(world.notified.map(({ key: notified }) => notified)).toEqual([late]);
+    expect(world.checkpoint?.again).toEqual([]);
   });
 });
 
@@ -360,14 +360,14 @@ describe("the audit", () => {
     world.stored(noon - 100 * minuteMs, 1);
     world.run(noon + 5 * minuteMs);
     expect(world.count("storedReceipts")).toBeGreaterThan(0);
-    expect(world.told).toEqual([]);
-    expect(world.rung).toEqual([]);
+    expect(world.reported).toEqual([]);
+    expect(world.notified).toEqual([]);
   });
 
   test("rows that the table lost are brought back while R2 keeps the object", () => {
     const world = audited((it) => it.rows.clear());
-    expect(world.rung.map(({ cause }) => cause)).toEqual(["audit"]);
-    expect(world.told).toMatchObject([{ kind: "lost_rows", severity: "warning" }]);
+    expect(world.notified.map(({ cause }) => cause)).toEqual(["audit"]);
+    expect(world.reported).toMatchObject([{ kind: "lost_rows", severity: "warning" }]);
   });
 
   test("an hour of several pages is audited to its last receipt, over several runs where a run ends before", () => {
@@ -378,16 +378,16 @@ describe("the audit", () => {
     world.rows.delete(idOfKey(last));
     // Two pages a run, of the three that the hour has; a page that is full may be the last one.
     for (const pageKeys of [5, 4]) {
-      const told = world.told.length;
-      world.book = { ...(world.book ?? never()), auditAfter: "" };
+      const reported = world.reported.length;
+      world.checkpoint = { ...(world.checkpoint ?? never()), auditAfter: "" };
       world.run(noon + 5 * minuteMs, { pageKeys, auditPages: 2 });
-      expect(world.told).toHaveLength(told);
+      expect(world.reported).toHaveLength(reported);
       world.run(noon + 6 * minuteMs, { pageKeys, auditPages: 2 });
       world.run(noon + 9 * minuteMs, { pageKeys, auditPages: 2 });
-      expect(world.told.slice(told)).toMatchObject([{ kind: "lost_rows", subject: last }]);
+      expect(world.reported.slice(reported)).toMatchObject([{ kind: "lost_rows", subject: last }]);
       world.run(noon + 10 * minuteMs, { pageKeys, auditPages: 2 });
-      world.book = { ...(world.book ?? never()), doubts: [] };
-      expect(world.told).toHaveLength(told + 1);
+      world.checkpoint = { ...(world.checkpoint ?? never()), doubts: [] };
+      expect(world.reported).toHaveLength(reported + 1);
     }
   });
 
@@ -398,23 +398,23 @@ describe("the audit", () => {
     world.run(noon - 60 * minuteMs);
     world.rows.clear(); // a replica that lags is read
     world.run(noon + 5 * minuteMs);
-    expect(world.rung).toEqual([]);
+    expect(world.notified).toEqual([]);
     world.rows.set(idOfKey(one), rows);
     world.run(noon + 8 * minuteMs);
     world.run(noon + 11 * minuteMs);
-    expect([world.rung, world.told, world.book?.doubts]).toEqual([[], [], []]);
+    expect([world.notified, world.reported, world.checkpoint?.doubts]).toEqual([[], [], []]);
   });
 
-  test("a payload whose rows are missing is not rung again while the ledger holds it, and a later reading ends the doubt", () => {
+  test("a payload whose rows are missing is not notified again while the ledger holds it, and a later reading ends the doubt", () => {
     const world = audited((it) => it.rows.clear());
     world.held.add(idOfKey(key(world)));
     world.run(noon + 11 * minuteMs);
-    expect(world.rung).toHaveLength(1);
+    expect(world.notified).toHaveLength(1);
     world.held.clear();
     world.end(key(world), "stored");
     world.run(noon + 14 * minuteMs);
-    expect(world.rung).toHaveLength(1);
-    expect(world.book?.doubts).toEqual([]);
+    expect(world.notified).toHaveLength(1);
+    expect(world.checkpoint?.doubts).toEqual([]);
   });
 
   describe("the brake: more than 5 in 1,000 of a page missing, and at least 3", () => {
@@ -435,17 +435,17 @@ describe("the audit", () => {
       next();
       return { world, missing, next };
     }
-    const rungOf = (world: ReconcileWorld) => world.rung.map((doorbell) => doorbell.key);
+    const rungOf = (world: ReconcileWorld) => world.notified.map((doorbell) => doorbell.key);
 
-    test("two are rung after the second reading, three are not", () => {
+    test("two are notified after the second reading, three are not", () => {
       const two = braked(2);
       two.next();
       expect(rungOf(two.world)).toEqual(two.missing);
       const three = braked(3);
       three.next();
-      expect(three.world.rung).toEqual([]);
-      expect(three.world.told).toMatchObject([{ kind: "rows_missing", severity: "page", state: "open" }]);
-      expect(three.world.told[0]?.message).toContain("3 of 400");
+      expect(three.world.notified).toEqual([]);
+      expect(three.world.reported).toMatchObject([{ kind: "rows_missing", severity: "page", state: "open" }]);
+      expect(three.world.reported[0]?.message).toContain("3 of 400");
     });
 
     test("what the second reading finds there again is not told", () => {
@@ -454,10 +454,10 @@ describe("the audit", () => {
         world.end(one, "stored");
       }
       next();
-      expect([world.rung, world.told, world.book?.doubts]).toEqual([[], [], []]);
+      expect([world.notified, world.reported, world.checkpoint?.doubts]).toEqual([[], [], []]);
     });
 
-    test("then they are rung one at a time, each when the one before is seen to be there", () => {
+    test("then they are notified one at a time, each when the one before is seen to be there", () => {
       const { world, missing, next } = braked(4);
       next();
       next();
@@ -472,8 +472,8 @@ describe("the audit", () => {
         next();
       }
       expect(rungOf(world)).toEqual(missing);
-      expect(world.book?.doubts).toEqual([]);
-      const [opened, resolved] = world.told.filter(({ kind }) => kind === "rows_missing");
+      expect(world.checkpoint?.doubts).toEqual([]);
+      const [opened, resolved] = world.reported.filter(({ kind }) => kind === "rows_missing");
       expect(resolved).toMatchObject({
         state: "resolved",
         subject: opened?.subject,
@@ -486,16 +486,16 @@ describe("the audit", () => {
       next();
       next();
       const [first] = rungOf(world);
-      // All are attached again, and the one that was rung is there twice.
+      // All are attached again, and the one that was notified is there twice.
       for (const one of missing) {
         world.end(one, "stored");
       }
       world.rows.set(idOfKey(first ?? never()), [{ day: Math.floor(noon / DAY_MS), rows: 4 }]);
       next();
       next();
-      expect(world.rung).toHaveLength(1);
-      expect(world.told).toContainEqual(expect.objectContaining({ kind: "inexact", subject: first }));
-      expect(world.book?.doubts).toEqual([]);
+      expect(world.notified).toHaveLength(1);
+      expect(world.reported).toContainEqual(expect.objectContaining({ kind: "inexact", subject: first }));
+      expect(world.checkpoint?.doubts).toEqual([]);
     });
 
     test("the deletion round has it too", () => {
@@ -506,8 +506,8 @@ describe("the audit", () => {
       world.rows.clear();
       world.run(noon + reconcileSettings.retentionMs);
       world.run(noon + reconcileSettings.retentionMs + reconcileSettings.secondReadingMs);
-      expect(world.rung).toEqual([]);
-      expect(world.told).toMatchObject([{ kind: "rows_missing" }]);
+      expect(world.notified).toEqual([]);
+      expect(world.reported).toMatchObject([{ kind: "rows_missing" }]);
       expect(world.objects.size).toBe(keys.length);
     });
 
@@ -520,11 +520,11 @@ describe("the audit", () => {
       world.rows.clear();
       const settings = { pageKeys: 10, auditPages: 30, doubtsMax: 12, doubtsARun: 4 };
       world.run(noon + 5 * minuteMs, settings);
-      expect(world.book?.doubts).toHaveLength(12);
-      const place = world.book?.auditAfter;
+      expect(world.checkpoint?.doubts).toHaveLength(12);
+      const place = world.checkpoint?.auditAfter;
       world.run(noon + 8 * minuteMs, settings);
-      expect(world.told).toHaveLength(4);
-      expect(world.book?.auditAfter).toBe(place);
+      expect(world.reported).toHaveLength(4);
+      expect(world.checkpoint?.auditAfter).toBe(place);
       expect(place).not.toBe(beforeMinute(noon));
     });
   });
@@ -534,14 +534,14 @@ describe("the audit", () => {
       it.rows.clear();
       it.objects.clear();
     });
-    expect(world.rung).toEqual([]);
-    expect(world.told).toMatchObject([{ kind: "lost_rows", severity: "page", state: "open" }]);
+    expect(world.notified).toEqual([]);
+    expect(world.reported).toMatchObject([{ kind: "lost_rows", severity: "page", state: "open" }]);
   });
 
   test("a second copy is told, and one a stored key is exact", () => {
     const twice = (it: ReconcileWorld) =>
       it.rows.set(idOfKey(key(it)), [{ day: Math.floor(noon / DAY_MS), rows: 4 }]);
-    expect(audited(twice).told).toMatchObject([{ kind: "inexact" }]);
+    expect(audited(twice).reported).toMatchObject([{ kind: "inexact" }]);
     const exact = audited((it) => {
       twice(it);
       const second = keyOfMinute(key(it), "2026-11-24T1030");
@@ -549,7 +549,7 @@ describe("the audit", () => {
       it.end(second, "stored");
       twice(it);
     });
-    expect(exact.told).toEqual([]);
+    expect(exact.reported).toEqual([]);
   });
 
   test("an erased payload's rows are not missed", () => {
@@ -557,7 +557,7 @@ describe("the audit", () => {
       it.rows.clear();
       it.end(key(it), "erased");
     });
-    expect(world.told).toEqual([]);
+    expect(world.reported).toEqual([]);
   });
 });
 
@@ -569,11 +569,11 @@ describe("deletion", () => {
     world.run(noon + 3 * DAY_MS);
     world.rows.clear();
     world.run(noon + 4 * DAY_MS);
-    expect(world.rung).toEqual([]);
+    expect(world.notified).toEqual([]);
     world.run(noon + week + hourMs);
-    expect(world.rung).toEqual([]);
+    expect(world.notified).toEqual([]);
     world.run(noon + week + hourMs + 3 * minuteMs);
-    expect(world.rung.map(({ cause }) => cause)).toEqual(["audit"]);
+    expect(world.notified.map(({ cause }) => cause)).toEqual(["audit"]);
     expect(world.objects.size).toBe(1);
   });
 
@@ -584,14 +584,14 @@ describe("deletion", () => {
       it.rows.delete(idOfKey(key));
     });
     world.run(noon + week + hourMs);
-    expect(world.rung).toEqual([]);
+    expect(world.notified).toEqual([]);
     expect(world.objects.size).toBe(0);
   });
 
-  test("an erasure that was stopped behind its receipts is rung before its object goes", () => {
+  test("an erasure that was stopped behind its receipts is notified before its object goes", () => {
     const world = old((it) => it.end(it.stored(minutesAgo(6), 1), "erased"));
     world.run(noon + week + hourMs);
-    expect(world.rung.map(({ cause }) => cause)).toEqual(["audit"]);
+    expect(world.notified.map(({ cause }) => cause)).toEqual(["audit"]);
     world.rows.clear();
     world.run(noon + week + 2 * hourMs);
     expect(world.objects.size).toBe(0);
@@ -673,12 +673,12 @@ describe("deletion", () => {
     expect(world.objects.size).toBe(0);
   });
 
-  test("a payload without receipt, found by the last listing, is rung and not deleted", () => {
+  test("a payload without receipt, found by the last listing, is notified and not deleted", () => {
     const world = old((it) => it.stored(minutesAgo(6), 1));
     const late = world.put(minutesAgo(6), 2);
     world.run(noon + week);
     expect([...world.objects]).toContain(late);
-    expect(world.rung.map(({ key }) => key)).toEqual([late]);
+    expect(world.notified.map(({ key }) => key)).toEqual([late]);
   });
 
   test("a dead payload that was replayed is deleted by a later round", () => {
@@ -724,19 +724,21 @@ describe("a run that fails at any of its effects", () => {
       world.run(later);
       world.run(later + minuteMs);
       expect([...world.objects].sort(), `effect ${effect}`).toEqual([...whole.objects].sort());
-      expect(new Set(world.rung.map(({ key }) => key))).toEqual(new Set(whole.rung.map(({ key }) => key)));
-      expect(watermarkOf(world.book ?? never())).toBe(watermarkOf(whole.book ?? never()));
+      expect(new Set(world.notified.map(({ key }) => key))).toEqual(
+        new Set(whole.notified.map(({ key }) => key)),
+      );
+      expect(watermarkOf(world.checkpoint ?? never())).toBe(watermarkOf(whole.checkpoint ?? never()));
       expect(world.receipts).toEqual(whole.receipts);
-      expect(new Set(world.told.map(({ kind, subject }) => `${kind} ${subject}`))).toEqual(
-        new Set(whole.told.map(({ kind, subject }) => `${kind} ${subject}`)),
+      expect(new Set(world.reported.map(({ kind, subject }) => `${kind} ${subject}`))).toEqual(
+        new Set(whole.reported.map(({ kind, subject }) => `${kind} ${subject}`)),
       );
     }
   });
 
-  test("a lost book costs a long round, and deletes nothing that it would not have deleted", () => {
+  test("a lost checkpoint costs a long round, and deletes nothing that it would not have deleted", () => {
     const world = busy();
     world.run(later);
-    world.book = null;
+    world.checkpoint = null;
     world.run(later + minuteMs);
     world.run(later + 2 * minuteMs);
     const whole = busy();
@@ -748,25 +750,25 @@ describe("a run that fails at any of its effects", () => {
 describe("rows that cannot be told", () => {
   const lags = { table: "replicated /t", server: "r1", behind: "r1 lags", replicas: 2 };
 
-  test("hold up the audit and the deletion alone, and the book says since when and why", () => {
+  test("hold up the audit and the deletion alone, and the checkpoint says since when and why", () => {
     const world = begun(8 * 24 * 60);
     const key = world.stored(minutesAgo(7 * 24 * 60 + 10), 1);
     world.witness = lags;
-    const { auditAfter } = world.book ?? never();
+    const { auditAfter } = world.checkpoint ?? never();
     expect(world.run(noon)).toMatchObject({ sealed: 1, deleted: 0, openMinutes: 0 });
     expect(world.count("rows")).toBe(0);
-    expect(world.book).toMatchObject({
+    expect(world.checkpoint).toMatchObject({
       noEvidence: { since: noon, reason: "r1 lags" },
       auditAfter,
       ranAt: noon,
     });
     world.run(noon + 60_000);
-    expect(world.book).toMatchObject({ noEvidence: { since: noon } });
+    expect(world.checkpoint).toMatchObject({ noEvidence: { since: noon } });
     expect(world.objects.has(key)).toBe(true);
-    expect(world.told).toEqual([]);
+    expect(world.reported).toEqual([]);
     world.witness = { ...lags, behind: "" };
     world.run(noon + hourMs);
-    expect(world.book).toMatchObject({ noEvidence: null });
+    expect(world.checkpoint).toMatchObject({ noEvidence: null });
     expect(world.objects.has(key)).toBe(false);
   });
 
@@ -775,7 +777,7 @@ describe("rows that cannot be told", () => {
     world.stored(minutesAgo(6), 1);
     world.knownTable = "plain 0 other";
     world.run(noon + 2 * hourMs);
-    expect(world.book?.noEvidence?.reason).toContain("another table");
+    expect(world.checkpoint?.noEvidence?.reason).toContain("another table");
   });
 });
 

@@ -91,13 +91,13 @@ test("a payload that is inserted again, whole or only one of its days, keeps to 
   for (const { protobuf } of makeCorpus(12, 2, 200)) {
     const bounds = { ...corpusBounds, sampleThreshold: sampleThreshold(0.5) };
     const { spans } = inspectTraces(protobuf, bounds);
-    const loaded = (only: GroupPayload["only"]): FetchedPayload => {
+    const loaded = (missingDays: GroupPayload["missingDays"]): FetchedPayload => {
       const key = formatPayloadKey(first, "acme", formatPayloadId(new Uint8Array(16)));
       const payload = { key, spans, outputBytes: 0, arrival: 0, cause: "ingress", doorbell: true } as const;
       return {
         kind: "fetched",
         key,
-        payload: { ...payload, duplicateKeys: [], only, erase: null },
+        payload: { ...payload, duplicateKeys: [], missingDays, erase: null },
         metadata: {
           version: "1",
           type: "pb",
@@ -118,7 +118,7 @@ test("a payload that is inserted again, whole or only one of its days, keeps to 
     if (whole !== "undecodable") {
       expect(whole.reduce((sum, { rows }) => sum + rows, 0)).toBe(spans);
       const days = whole.map((rows) => rows.day);
-      expect(countPayload(loaded({ days, whole }))).toEqual(whole);
+      expect(countPayload(loaded({ days, complete: whole }))).toEqual(whole);
     }
   }
 });

@@ -12,7 +12,7 @@ import type { GroupTask, Receipt } from "../../shared/ledger/group.ts";
 import { defaultSettings, fenceMs } from "../../shared/ledger/settings.ts";
 import { DAY_MS, limits, widestInvocations } from "../../shared/limits.ts";
 import { idOfKey, type PayloadKey } from "../../shared/payload-key.ts";
-import { watermarkOf } from "../../shared/reconcile/minute-book.ts";
+import { watermarkOf } from "../../shared/reconcile/checkpoint.ts";
 import { codecVersion, doorbell, knownTable, startMs, storedReport, TestLedger } from "../ledger/world.ts";
 import { minutesAgo, noon, ReconcileWorld } from "../reconcile/world.ts";
 
@@ -165,7 +165,11 @@ describe("a run of the reconciler", () => {
       world.stored(minutesAgo(minute), minute);
     }
     let runs = 0;
-    for (let now = noon; world.book !== null && watermarkOf(world.book) < noon - 5 * minuteMs; now += 1000) {
+    for (
+      let now = noon;
+      world.checkpoint !== null && watermarkOf(world.checkpoint) < noon - 5 * minuteMs;
+      now += 1000
+    ) {
       world.run(now);
       expect(world.subrequests).toBeLessThanOrEqual(widestInvocations.cron - limits.tickSubrequests);
       expect(++runs).toBeLessThan(30);
@@ -181,7 +185,7 @@ describe("a run of the reconciler", () => {
       world.put(minutesAgo(25 * 60 + 10 - n / 20), n);
     }
     world.run(noon);
-    expect(world.rung.length).toBeGreaterThan(0);
+    expect(world.notified.length).toBeGreaterThan(0);
     expect(world.subrequests).toBeLessThanOrEqual(widestInvocations.cron - limits.tickSubrequests);
     expect(world.count("tally")).toBeLessThan(10);
   });
@@ -198,11 +202,11 @@ describe("a run of the reconciler", () => {
       world.rows.set(idOfKey(key), [{ day: Math.floor(noon / DAY_MS), rows: 3 }]);
     }
     for (let runs = 0; runs < 5; runs++) {
-      const before = world.rung.length;
+      const before = world.notified.length;
       world.run(noon + runs * minuteMs);
       expect(world.subrequests).toBeLessThanOrEqual(widestInvocations.cron - limits.tickSubrequests);
-      expect(world.rung.length).toBeGreaterThan(before);
-      for (const { key } of world.rung.slice(before)) {
+      expect(world.notified.length).toBeGreaterThan(before);
+      for (const { key } of world.notified.slice(before)) {
         world.rows.delete(idOfKey(key)); // the ledger erased them
       }
     }

@@ -14,7 +14,7 @@ const numbersOf = ({ payloads }: GroupTask): readonly number[] => {
   return payloads.map(({ key }) => keys.indexOf(key));
 };
 
-/** Everything that is handed out within these ms. */
+/** Everything that is leased within these ms. */
 function tasksWithin(ledger: TestLedger, ms: number): readonly GroupTask[] {
   const tasks: GroupTask[] = [];
   for (const end = ledger.now + ms; ledger.now <= end; ledger.now += 1000) {
@@ -79,7 +79,7 @@ test("what is erased while it waits for its group is never sent", () => {
 test("what is erased while an attempt is out leaves its group when that attempt sent nothing", () => {
   const ledger = new TestLedger();
   ledger.claim({ n: 1 }, { n: 2 });
-  const attempt = ledger.takeRung();
+  const attempt = ledger.takeNotified();
   erase(ledger, 1);
   expect(ledger.state.dump().groups.size).toBe(1);
   ledger.report(attempt, { kind: "retry", reason: "the block could not be built" });
@@ -91,7 +91,7 @@ test("what is erased while an attempt is out leaves its group when that attempt 
 test("where its rows may be there already, VERIFY erases it after the fence, and decides about the others", () => {
   const ledger = new TestLedger();
   ledger.claim({ n: 1 }, { n: 2 });
-  const attempt = ledger.takeRung();
+  const attempt = ledger.takeNotified();
   ledger.report(attempt, { kind: "unknown", reason: "no answer" });
   const fence = ledger.now + fenceMs(ledger.settings);
   erase(ledger, 1);
@@ -108,7 +108,7 @@ test("where its rows may be there already, VERIFY erases it after the fence, and
 test("what was inserted before somebody asked is erased when it is done", () => {
   const ledger = new TestLedger();
   ledger.claim({ n: 1 }, { n: 2 });
-  const attempt = ledger.takeRung();
+  const attempt = ledger.takeNotified();
   erase(ledger, 1);
   const receipts = ledger.report(attempt, storedReport(attempt));
   expect(receipts).toMatchObject({

@@ -1,11 +1,11 @@
 /** The cron's tick: each part fails by itself, and people are told all the same. */
 import { expect, test } from "vitest";
-import { nothingStands, untoldOf } from "../../shared/alerts.ts";
+import { noAlerts, unreportedOf } from "../../shared/alerts.ts";
 import { BrokenInvariant } from "../../shared/assert.ts";
 import type { Finding } from "../../shared/clickhouse/findings.ts";
 import { perform } from "../../shared/effect.ts";
+import { newCheckpoint } from "../../shared/reconcile/checkpoint.ts";
 import type { CronPerformer, LearntFacts } from "../../shared/reconcile/effects.ts";
-import { newBook } from "../../shared/reconcile/minute-book.ts";
 import { reconcileSettings } from "../../shared/reconcile/settings.ts";
 import { tick } from "../../shared/reconcile/tick.ts";
 
@@ -21,7 +21,7 @@ const finding: Finding = {
   message: "a payload is still in flight",
   openedAt: now,
 };
-const untold = untoldOf([finding]);
+const unreported = unreportedOf([finding]);
 
 /** An idle world in which something is to be told, and what it was asked, in order. */
 function worldWith(changed: Partial<CronPerformer>): {
@@ -39,17 +39,17 @@ function worldWith(changed: Partial<CronPerformer>): {
     readWitness: nothing,
     tableChecked: nothing,
     publishTableLimits: nothing,
-    standing: async () => ({ standing: nothingStands, book: newBook(now) }),
+    alertState: async () => ({ alertState: noAlerts, checkpoint: newCheckpoint(now) }),
     readRecent: async () => ({ dead: 0, ended: 0 }),
     readVolumes: none,
     judgeAlerts: async (facts) => {
       learnt.push(facts);
-      return untold;
+      return unreported;
     },
-    tellAlerts: async () => ["log", "table"],
-    alertsTold: nothing,
+    reportAlerts: async () => ["log", "table"],
+    alertsReported: nothing,
     warn: nothing,
-    beginRun: async () => ({ run: "run", book: null, table: null }),
+    beginRun: async () => ({ run: "run", checkpoint: null, table: null }),
     endRun: nothing,
     list: async ({ after }) => ({ objects: [], through: after, cursor: null }),
     outcomes: none,
@@ -64,7 +64,7 @@ function worldWith(changed: Partial<CronPerformer>): {
     ring: nothing,
     record: nothing,
     delete: nothing,
-    tell: nothing,
+    reportFindings: nothing,
     save: async () => true,
     ...changed,
   };
@@ -89,13 +89,13 @@ const fails = async (): Promise<never> => {
 test("what was told is noted, with the channels that took it", async () => {
   let noted: unknown;
   const world = worldWith({
-    alertsTold: async (told) => {
-      noted = told;
+    alertsReported: async (reported) => {
+      noted = reported;
       return null;
     },
   });
   await expect(run(world.performer)).resolves.toMatchObject({ listed: 0 });
-  expect(noted).toEqual({ untold, reached: ["log", "table"] });
+  expect(noted).toEqual({ unreported, reached: ["log", "table"] });
 });
 
 test.each(["wake", "tableChecked", "beginRun", "list", "save"] as const)(
@@ -104,7 +104,7 @@ test.each(["wake", "tableChecked", "beginRun", "list", "save"] as const)(
     const world = worldWith({ [name]: fails });
     await expect(run(world.performer)).rejects.toThrow("it cannot be asked");
     expect(world.learnt).toMatchObject([{ runFailure: "Error: it cannot be asked" }]);
-    expect(world.asked.slice(-2)).toEqual(["tellAlerts", "alertsTold"]);
+    expect(world.asked.slice(-2)).toEqual(["reportAlerts", "alertsReported"]);
   },
 );
 
@@ -123,12 +123,12 @@ test("the lease is given back when a run fails, and a lease that cannot be given
 });
 
 test("a ClickHouse that cannot be asked changes nothing: no verdict on the table, nothing learnt", async () => {
-  const open = { ...nothingStands, open: [finding] };
+  const open = { ...noAlerts, open: [finding] };
   const world = worldWith({
     readTable: fails,
     readRecent: fails,
     readVolumes: fails,
-    standing: async () => ({ standing: open, book: newBook(now) }),
+    alertState: async () => ({ alertState: open, checkpoint: newCheckpoint(now) }),
   });
   await expect(run(world.performer)).resolves.not.toBeNull();
   expect(world.asked).not.toContain("tableChecked");
@@ -137,7 +137,10 @@ test("a ClickHouse that cannot be asked changes nothing: no verdict on the table
 
 test("an idle ClickHouse is not asked how payloads ended, and an hour's volumes are asked for once", async () => {
   const idle = worldWith({
-    standing: async () => ({ standing: { ...nothingStands, volumeHour: now - hourMs }, book: newBook(now) }),
+    alertState: async () => ({
+      alertState: { ...noAlerts, volumeHour: now - hourMs },
+      checkpoint: newCheckpoint(now),
+    }),
   });
   await run(idle.performer);
   expect(idle.asked).not.toContain("readRecent");

@@ -8,7 +8,7 @@ test("a payload is unknown, waits, is in a group, is done", () => {
   expect(where()).toEqual({ at: "unknown" });
   ledger.claim({ n: 2 }, { n: 1 });
   expect(where()).toEqual({ at: "waiting", key: doorbell({ n: 1 }).key });
-  const task = ledger.takeRung();
+  const task = ledger.takeNotified();
   expect(where()).toEqual({
     at: "group",
     key: doorbell({ n: 1 }).key,

@@ -102,29 +102,30 @@ export async function startChromium(command: string, more: readonly string[] = [
       while ((await evaluate(condition).catch(() => false)) !== true) {
         await new Promise((resolve) => setTimeout(resolve, 20));
       }
-      const tell = (method: string, params: object) => call(v.looseObject({}), method, params, sessionId);
+      const reportFindings = (method: string, params: object) =>
+        call(v.looseObject({}), method, params, sessionId);
       return {
         evaluate,
         async show({ width, height, scheme }) {
           const features = [{ name: "prefers-color-scheme", value: scheme }];
-          await tell("Emulation.setDeviceMetricsOverride", {
+          await reportFindings("Emulation.setDeviceMetricsOverride", {
             width,
             height,
             deviceScaleFactor: 1,
             mobile: false,
           });
-          await tell("Emulation.setEmulatedMedia", { features });
+          await reportFindings("Emulation.setEmulatedMedia", { features });
         },
         async press(key) {
           const text = key === "Enter" ? "\r" : key.length === 1 ? key : undefined;
           const code = keyCodes[key] ?? key.toUpperCase().charCodeAt(0);
           const event = { key, code: key, windowsVirtualKeyCode: code };
-          await tell("Input.dispatchKeyEvent", {
+          await reportFindings("Input.dispatchKeyEvent", {
             type: "keyDown",
             ...event,
             ...(text === undefined ? {} : { text }),
           });
-          await tell("Input.dispatchKeyEvent", { type: "keyUp", ...event });
+          await reportFindings("Input.dispatchKeyEvent", { type: "keyUp", ...event });
         },
         async screenshot() {
           const { cssContentSize } = await call(metricsSchema, "Page.getLayoutMetrics", {}, sessionId);

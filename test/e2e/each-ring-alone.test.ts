@@ -79,7 +79,7 @@ describe.concurrent("with the other two rings switched off", () => {
     await new Promise((resolve) => setTimeout(resolve, 2500)); // longer than a ring takes to become rows
     expect(await local.query(rows)).toBe("0\t0");
     expect(await ask(local, "GET", "balance")).toMatchObject({ balanced: false, accepted: payloads });
-    expect(await ask(local, "POST", "reconcile")).toMatchObject({ rung: payloads });
+    expect(await ask(local, "POST", "reconcile")).toMatchObject({ notified: payloads });
     await expectAll(local, 20_000);
   });
 });

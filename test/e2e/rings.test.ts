@@ -84,10 +84,10 @@ test("an R2 event alone brings a payload in", async () => {
 
 test("the reconciler alone brings a payload in, and rings nothing that is held or done", async () => {
   await putWithoutDoorbell("reconcile");
-  expect(await reconcile()).toMatchObject({ rung: 1 });
+  expect(await reconcile()).toMatchObject({ notified: 1 });
   await local.eventually(countOf("reconcile"), "30\t30", 10_000);
   await local.eventually("SELECT count() FROM headrace_receipts WHERE outcome = 'stored'", "2", 5000);
-  expect(await reconcile()).toMatchObject({ rung: 0, held: 0 });
+  expect(await reconcile()).toMatchObject({ notified: 0, held: 0 });
 });
 
 test("the cron's run leaves young payloads to the other rings", async () => {

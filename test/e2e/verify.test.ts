@@ -110,7 +110,7 @@ describe("a payload that is done and rung again", () => {
       `ALTER TABLE headrace_receipts DELETE WHERE lower(hex(payload)) = '${payload}' SETTINGS mutations_sync = 2`,
     );
     const before = proxy.inserts();
-    expect(await reconcile()).toMatchObject({ rung: 1 });
+    expect(await reconcile()).toMatchObject({ notified: 1 });
     await local.eventually(receiptsOf(payload), "stored\t40", 30_000);
     expect(await local.query(rowsOf("lost-receipt"))).toBe("40\t40");
     expect(proxy.inserts()).toBe(before);

@@ -19,7 +19,7 @@ import { type InFlight, inFlightOf } from "../../shared/ledger/in-flight.ts";
 import { nothingWaits } from "../../shared/ledger/view.ts";
 import type { PayloadOutcome } from "../../shared/outcome.ts";
 import { formatPayloadId, formatPayloadKey } from "../../shared/payload-key.ts";
-import { newBook, opened, withOpen } from "../../shared/reconcile/minute-book.ts";
+import { newCheckpoint, opened, withOpen } from "../../shared/reconcile/checkpoint.ts";
 import type { ConsumerOperations } from "../../workers/console/bindings.ts";
 import { listDeadLetters } from "../../workers/console/dead-letters.ts";
 import { readMetrics } from "../../workers/console/read-metrics.ts";
@@ -82,7 +82,7 @@ const nothing: InFlight = inFlightOf(null, nothingWaits, [], 0, now);
 /** The ledger's side: what it would answer, made by its own functions. */
 const consumer = (
   inFlight: InFlight = nothing,
-): Pick<ConsumerOperations, "book" | "inFlight" | "status"> => ({
+): Pick<ConsumerOperations, "checkpoint" | "inFlight" | "status"> => ({
   status: async () => ({
     waiting: 0,
     groups: 0,
@@ -93,7 +93,7 @@ const consumer = (
     held: [],
     oldestGroups: [],
   }),
-  book: async () => ({ ...newBook(minuteAt(6)), ranAt: now - 20_000 }),
+  checkpoint: async () => ({ ...newCheckpoint(minuteAt(6)), ranAt: now - 20_000 }),
   inFlight: async () => inFlight,
 });
 
@@ -163,9 +163,12 @@ describe("payloads by minute", () => {
   });
 
   test("of a minute that was sealed while an older one is open are counted once", async () => {
-    const book = await consumer().book();
+    const checkpoint = await consumer().checkpoint();
     const open = { ...opened(minuteAt(40), now), listed: 4, pending: 3 };
-    const held = { ...consumer(), book: async () => (book === null ? null : withOpen(book, open)) };
+    const held = {
+      ...consumer(),
+      checkpoint: async () => (checkpoint === null ? null : withOpen(checkpoint, open)),
+    };
     const { steps } = await readMinutes(clickHouse, held, { hours: 1 }, now);
     const found = steps.filter(({ accepted }) => accepted > 0);
     expect(found.map(({ at, accepted }) => [at.slice(11, 16), accepted])).toEqual([
@@ -226,7 +229,7 @@ describe("metrics", () => {
   });
 
   test("are those that the alert rules ask for, and those that docs/console.md lists", async () => {
-    const told = new Set(
+    const reported = new Set(
       readExposition(await readMetrics(clickHouse, consumer(), now)).map(({ name }) => name),
     );
     const namesIn = (path: string): Set<string> => {
@@ -239,8 +242,8 @@ describe("metrics", () => {
     };
     const asked = namesIn("dashboards/prometheus-rules.yml");
     expect(asked.size).toBeGreaterThan(8);
-    expect([...asked].filter((name) => !told.has(name))).toEqual([]);
-    expect([...namesIn("docs/console.md")].sort()).toEqual([...told].sort());
+    expect([...asked].filter((name) => !reported.has(name))).toEqual([]);
+    expect([...namesIn("docs/console.md")].sort()).toEqual([...reported].sort());
   });
 
   test("are the ledger's alone while ClickHouse does not answer, and say so", async () => {

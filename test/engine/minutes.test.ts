@@ -22,8 +22,8 @@ import { receiptColumns, receiptRow } from "../../shared/clickhouse/receipts.ts"
 import type { GroupId, Receipt } from "../../shared/ledger/group.ts";
 import type { PayloadOutcome } from "../../shared/outcome.ts";
 import { formatPayloadId, formatPayloadKey, idOfKey, type PayloadKey } from "../../shared/payload-key.ts";
+import { beforeMinute } from "../../shared/reconcile/checkpoint.ts";
 import { keyChecksum } from "../../shared/reconcile/join.ts";
-import { beforeMinute } from "../../shared/reconcile/minute-book.ts";
 import { seededRandom } from "../ledger/random-events.ts";
 
 const minute = Math.floor(Date.now() / 60_000) * 60_000 - 3_600_000;

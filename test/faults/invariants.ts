@@ -350,24 +350,24 @@ export class Checker {
   /** Is everything that landed accounted for, and nothing under way? The world may stop then. */
   isSettled(): boolean {
     const { receipts, store, witness, ledger } = this.#world;
-    if (witness.untold.size > 0) {
+    if (witness.unreported.size > 0) {
       return false; // I11: what was judged is told by every channel
     }
     const { waiting, groups } = ledger.state.dump();
     if (waiting.payloads.length > 0 || [...groups.values()].some(({ state }) => state.at !== "held")) {
       return false;
     }
-    const { book } = this.#world.ledger.reconciler;
+    const { checkpoint } = this.#world.ledger.reconciler;
     if (
-      book === null ||
-      (book.open.length > 0 &&
+      checkpoint === null ||
+      (checkpoint.open.length > 0 &&
         ![...groups.values()].some(({ payloads }) => payloads.every(({ key }) => this.#isHeldForGood(key))))
     ) {
       return false;
     }
     for (const landed of witness.landed.values()) {
       for (const { key } of landed) {
-        if (minuteToMs(minuteOfKey(key)) >= book.from && !this.#isHeldForGood(key)) {
+        if (minuteToMs(minuteOfKey(key)) >= checkpoint.from && !this.#isHeldForGood(key)) {
           return false; // the watermark has not passed it
         }
         const all = receipts.ofId(idOfKey(key)).map(({ receipt }) => receipt);
@@ -417,9 +417,9 @@ export class Checker {
   /** When faults have stopped and time has passed: I7, I8, I9. */
   atEnd(): void {
     const { receipts, witness, table, ledger, profile, store } = this.#world;
-    const [untold] = witness.untold;
-    if (untold !== undefined) {
-      throw new Violation("I11", `nobody was told by ${[...untold[1]].join(", ")}: ${untold[0]}`);
+    const [unreported] = witness.unreported;
+    if (unreported !== undefined) {
+      throw new Violation("I11", `nobody was told by ${[...unreported[1]].join(", ")}: ${unreported[0]}`);
     }
     if (!this.isSettled()) {
       throw new Violation(witness.lost.size > 0 ? "I9" : "I7", `not settled: ${this.#unsettled()}`);
@@ -469,10 +469,13 @@ export class Checker {
     if ([...witness.landed.values()].some((landed) => landed.length > keysMax)) {
       return;
     }
-    if (profile.isLossless && ((rescues?.event ?? 0) + (rescues?.reconcile ?? 0) > 0 || witness.rung > 0)) {
+    if (
+      profile.isLossless &&
+      ((rescues?.event ?? 0) + (rescues?.reconcile ?? 0) > 0 || witness.notified > 0)
+    ) {
       throw new Violation(
         "I8",
-        `nothing was lost, and ${JSON.stringify(rescues)} were rescued, ${witness.rung} rung by the reconciler`,
+        `nothing was lost, and ${JSON.stringify(rescues)} were rescued, ${witness.notified} notified by the reconciler`,
       );
     }
   }
@@ -519,12 +522,12 @@ export class Checker {
       ({ id, state, payloads, due }) =>
         `${id} ${state.at} (${payloads.length}) due ${new Date(Math.min(due, 8e15)).toISOString()}`,
     );
-    const { book } = ledger.reconciler;
+    const { checkpoint } = ledger.reconciler;
     const minute = (ms: number): string => new Date(ms).toISOString().slice(0, 16);
-    const minutes = book?.open.map(
+    const minutes = checkpoint?.open.map(
       (one) => `${minute(one.minute)} ${one.pending} pending due ${minute(one.dueAt)}`,
     );
-    return `book from ${minute(book?.from ?? 0)} open ${minutes?.join(", ")}; ${waiting.payloads.length} wait; groups ${live.join(", ") || "none"}; ${keys.join(", ")}; lost ${[...witness.lost.keys()].join(" ") || "nothing"}`;
+    return `checkpoint from ${minute(checkpoint?.from ?? 0)} open ${minutes?.join(", ")}; ${waiting.payloads.length} wait; groups ${live.join(", ") || "none"}; ${keys.join(", ")}; lost ${[...witness.lost.keys()].join(" ") || "nothing"}`;
   }
 }
 

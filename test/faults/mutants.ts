@@ -25,12 +25,12 @@ export interface Mutant {
   readonly open?: string;
 }
 
-const told: readonly Mutant[] = [
+const reported: readonly Mutant[] = [
   {
     name: "a finding that no channel took yet is forgotten with the next judgement",
     file: "shared/alerts.ts",
-    find: "untold: [...before.untold, ...untoldOf(findings)]",
-    replace: "untold: [...untoldOf(findings)]",
+    find: "unreported: [...before.unreported, ...unreportedOf(findings)]",
+    replace: "unreported: [...unreportedOf(findings)]",
     profile: "small faults",
     by: "I11",
   },
@@ -169,7 +169,7 @@ const designed: readonly Mutant[] = [
   {
     name: "receipt before insert: what ended unknown is receipted",
     file: "shared/ledger/take-insert.ts",
-    find: `      laterOrApart(draft, { ...transcoded, unclean: true }, cause);
+    find: `      laterOrApart(draft, { ...transcoded, outcomeUnknown: true }, cause);
       break;
     case "broken":`,
     replace: `      close(draft, transcoded, transcoded.rows ?? []);
@@ -178,9 +178,9 @@ const designed: readonly Mutant[] = [
     profile: "small faults",
   },
   {
-    name: "split of an unclean group",
+    name: "split of a group of unknown outcome",
     file: "shared/ledger/take-report.ts",
-    find: `      if (group.unclean) {
+    find: `      if (group.outcomeUnknown) {
         // The rows`,
     replace: `      if (false) {
         // The rows`,
@@ -196,9 +196,9 @@ const designed: readonly Mutant[] = [
   {
     name: "delete without receipt",
     file: "shared/reconcile/delete-payloads.ts",
-    find: "    return { gone: [], book };\n  }\n  const own =",
+    find: "    return { gone: [], checkpoint };\n  }\n  const own =",
     replace:
-      "    return { gone: [], book };\n  }\n  if (run.now > 0) {\n    return { gone: sealed, book };\n  }\n  const own =",
+      "    return { gone: [], checkpoint };\n  }\n  if (run.now > 0) {\n    return { gone: sealed, checkpoint };\n  }\n  const own =",
     profile: "a week",
     by: "I4",
   },
@@ -212,9 +212,9 @@ const designed: readonly Mutant[] = [
   {
     name: "no second listing",
     file: "shared/reconcile/walk-minutes.ts",
-    find: "  const { pending, held, rung, expired } = yield* joinPage(objects, receiptsFrom(run));\n  run.counts.listed += objects.length;\n  run.counts.held += held;\n  run.counts.rung += rung;\n  let now = yield*",
+    find: "  const { pending, held, notified, expired } = yield* joinPage(objects, receiptsFrom(run));\n  run.counts.listed += objects.length;\n  run.counts.held += held;\n  run.counts.notified += notified;\n  let now = yield*",
     replace:
-      "  const { pending, held, rung, expired } = yield* joinPage([], receiptsFrom(run));\n  run.counts.listed += objects.length;\n  run.counts.held += held;\n  run.counts.rung += rung;\n  let now = yield*",
+      "  const { pending, held, notified, expired } = yield* joinPage([], receiptsFrom(run));\n  run.counts.listed += objects.length;\n  run.counts.held += held;\n  run.counts.notified += notified;\n  let now = yield*",
     profile: "losses",
   },
   {
@@ -310,16 +310,16 @@ const designed: readonly Mutant[] = [
 
 const feared: readonly Mutant[] = [
   {
-    name: "a 200 after an unclean attempt is taken as proof",
+    name: "a 200 after an attempt of unknown outcome is taken as proof",
     file: "shared/ledger/take-insert.ts",
-    find: `  if (group.unclean) {
+    find: `  if (group.outcomeUnknown) {
     const counting`,
     replace: `  if (false) {
     const counting`,
     profile: "losses",
   },
   {
-    name: "a 200 after an unclean attempt is counted by payload, not by day",
+    name: "a 200 after an attempt of unknown outcome is counted by payload, not by day",
     file: "shared/ledger/take-count.ts",
     find: "const isWhole = rows.every(({ key, rowsByDay }) => covers(found.get(key), rowsByDay));",
     replace:
@@ -329,8 +329,8 @@ const feared: readonly Mutant[] = [
   {
     name: "an attempt that a busy server answered counts as clean",
     file: "shared/ledger/take-insert.ts",
-    find: "unclean: group.unclean || report.code !== undefined }",
-    replace: "unclean: group.unclean }",
+    find: "outcomeUnknown: group.outcomeUnknown || report.code !== undefined }",
+    replace: "outcomeUnknown: group.outcomeUnknown }",
     profile: "losses",
   },
   {
@@ -357,8 +357,8 @@ const feared: readonly Mutant[] = [
   },
   {
     name: "an attempt that was never reported counts as clean",
-    file: "shared/ledger/hand-out.ts",
-    find: "...counted, unclean: true, due: now",
+    file: "shared/ledger/lease-task.ts",
+    find: "...counted, outcomeUnknown: true, due: now",
     replace: "...counted, due: now",
     profile: "losses",
   },
@@ -400,7 +400,7 @@ const feared: readonly Mutant[] = [
   },
   {
     name: "a payload is inserted anew while the DELETE of its rows may run",
-    file: "shared/ledger/hand-out.ts",
+    file: "shared/ledger/lease-task.ts",
     find: "draft.change({ ...out, lastInsertAt: now, state: { ...state, lease } });",
     replace: "draft.change({ ...out, state: { ...state, lease } });",
     profile: "a week",
@@ -465,14 +465,14 @@ const feared: readonly Mutant[] = [
   },
   {
     name: "a token is trusted for ever",
-    file: "shared/ledger/hand-out.ts",
+    file: "shared/ledger/lease-task.ts",
     find: "used >= 0 && used < windowBlocks / 2",
     replace: "used >= -1e12",
     profile: "crowded table",
   },
   {
     name: "another transcoder goes on with the token",
-    file: "shared/ledger/hand-out.ts",
+    file: "shared/ledger/lease-task.ts",
     find: "if (group.codecVersion !== null && group.codecVersion !== codecVersion) {",
     replace: "if (group.codecVersion !== null && group.codecVersion > codecVersion) {",
     profile: "small faults",
@@ -501,17 +501,17 @@ const feared: readonly Mutant[] = [
   },
   {
     name: "an open minute is not walked again",
-    file: "shared/reconcile/minute-book.ts",
+    file: "shared/reconcile/checkpoint.ts",
     find: "if (one.dueAt <= now && (next",
     replace: "if (one.dueAt <= now && one.tries === 0 && (next",
     profile: "small faults",
   },
   {
-    name: "two runs keep their books over each other's",
-    open: "each walk may be repeated: a book that goes back costs work, not payloads",
+    name: "two runs save their checkpoints over each other's",
+    open: "each walk may be repeated: a checkpoint that goes back costs work, not payloads",
     file: "shared/reconcile/lease.ts",
-    find: "return state.lease?.run === run ? { book,",
-    replace: "return run.length > 0 ? { book,",
+    find: "return state.lease?.run === run ? { checkpoint,",
+    replace: "return run.length > 0 ? { checkpoint,",
     profile: "small faults",
   },
   {
@@ -556,8 +556,8 @@ const feared: readonly Mutant[] = [
   {
     name: "all of a payload is inserted where some of its days are there",
     file: "shared/ledger/verify.ts",
-    find: "only: missing.length === whole.length ? null : { days: missing, whole },",
-    replace: "only: null,",
+    find: "missingDays: missing.length === complete.length ? null : { days: missing, complete },",
+    replace: "missingDays: null,",
     profile: "small faults",
   },
   {
@@ -568,18 +568,18 @@ const feared: readonly Mutant[] = [
     profile: "losses",
   },
   {
-    name: "the view is completed after unclean attempts only",
+    name: "the view is completed after attempts of unknown outcome only",
     file: "shared/ledger/take-evidence.ts",
     find: "completeView ||= verdict.found && (attempted || !isReceipted(seen));",
-    replace: "completeView ||= verdict.found && group.unclean;",
+    replace: "completeView ||= verdict.found && group.outcomeUnknown;",
     profile: "refusals",
   },
   {
     name: "receipts that were appended while others were written are forgotten",
     open: "the reconciler rings the forgotten key, and its receipt is written then",
     file: "shared/ledger/machine.ts",
-    find: "const owed = state.receipts.slice(state.given);",
-    replace: "const owed = state.receipts.slice(state.receipts.length + state.given);",
+    find: "const owed = state.receipts.slice(state.leased);",
+    replace: "const owed = state.receipts.slice(state.receipts.length + state.leased);",
     profile: "lossless",
   },
   {
@@ -590,7 +590,7 @@ const feared: readonly Mutant[] = [
     profile: "lossless",
   },
   {
-    name: "a ring that was lost is not rung again",
+    name: "a ring that was lost is not notified again",
     file: "shared/ledger/machine.ts",
     find: "due: now + backOffMs(group.rings, settings) });",
     replace: "due: Number.MAX_SAFE_INTEGER });",
@@ -598,7 +598,7 @@ const feared: readonly Mutant[] = [
   },
   {
     name: "a lease that ended is not taken back",
-    file: "shared/ledger/hand-out.ts",
+    file: "shared/ledger/lease-task.ts",
     find: "out: { ...group, attempts: number, rings: 0, due: lease.until },",
     replace: "out: { ...group, attempts: number, rings: 0, due: Number.MAX_SAFE_INTEGER },",
     profile: "small faults",
@@ -612,11 +612,11 @@ const feared: readonly Mutant[] = [
     profile: "small faults",
   },
   {
-    name: "an INSERT that was reported still takes a slot",
+    name: "an INSERT that was reported still counts as in flight",
     file: "shared/ledger/breaker.ts",
-    find: "return { ...breaker, out: breaker.out.filter((id) => id !== group) };",
+    find: "return { ...breaker, inFlight: breaker.inFlight.filter((id) => id !== group) };",
     replace:
-      "return { ...breaker, out: breaker.out.filter((id) => id !== group || breaker.out.length % 2 === 0) };",
+      "return { ...breaker, inFlight: breaker.inFlight.filter((id) => id !== group || breaker.inFlight.length % 2 === 0) };",
     profile: "small faults",
   },
   {
@@ -690,7 +690,7 @@ const feared: readonly Mutant[] = [
   {
     name: "what is erased leaves a group that may have been stored",
     file: "shared/ledger/take-out.ts",
-    find: "  if (group.unclean) {",
+    find: "  if (group.outcomeUnknown) {",
     replace: "  if (now < 0) {",
     profile: "payloads are erased",
   },
@@ -747,7 +747,7 @@ const evidence: readonly Mutant[] = [
   },
   {
     name: "an INSERT does not say which table it is for",
-    file: "shared/ledger/hand-out.ts",
+    file: "shared/ledger/lease-task.ts",
     find: "const table = draft.head.table.identity ?? null;",
     replace: "const table = null;",
     profile: "another table",
@@ -778,4 +778,4 @@ const evidence: readonly Mutant[] = [
   },
 ];
 
-export const mutants: readonly Mutant[] = [...designed, ...feared, ...told, ...harsh, ...evidence];
+export const mutants: readonly Mutant[] = [...designed, ...feared, ...reported, ...harsh, ...evidence];

@@ -24,7 +24,7 @@ export function seededRandom(seed: number): () => number {
 export class RandomHistory {
   readonly #random: () => number;
   now = startMs;
-  #rung: GroupId[] = [];
+  #notified: GroupId[] = [];
   #tasks: GroupTask[] = [];
   #isNew = true;
   #epoch = 1;
@@ -48,7 +48,7 @@ export class RandomHistory {
     }
     this.now += this.#random() < 0.05 ? 3_600_000 * this.#below(8) : this.#below(3000);
     const task = this.#pick(this.#tasks);
-    const rung = this.#pick(this.#rung);
+    const notified = this.#pick(this.#notified);
     const choice = this.#below(10);
     if (choice < 3) {
       return {
@@ -57,8 +57,8 @@ export class RandomHistory {
         codecVersion,
       };
     }
-    if (choice < 5 && rung !== undefined) {
-      return { kind: "take", group: rung, codecVersion };
+    if (choice < 5 && notified !== undefined) {
+      return { kind: "take", group: notified, codecVersion };
     }
     if (choice < 9 && task !== undefined) {
       const { group, attempt } = task;
@@ -137,7 +137,7 @@ export class RandomHistory {
 
   /** Tells the history what the ledger answered. */
   learn(done: Step): void {
-    this.#rung = [...done.rings, ...this.#rung].slice(0, 8);
+    this.#notified = [...done.rings, ...this.#notified].slice(0, 8);
     if (done.task !== null) {
       this.#tasks = [done.task, ...this.#tasks].slice(0, 6);
     }

@@ -105,7 +105,7 @@ export class TestLedger {
   }
 
   /** Waits out the age, rings, and takes what was rung. */
-  takeRung(): GroupTask {
+  takeNotified(): GroupTask {
     this.now += this.settings.caps.ageReadyMs;
     const [group] = this.alarm();
     const task = group === undefined ? null : this.take(group);

@@ -116,7 +116,7 @@ export const reviewed: readonly ReviewedMutant[] = [
   },
   {
     name: "a dropped partition does not end the trust",
-    file: "shared/ledger/hand-out.ts",
+    file: "shared/ledger/lease-task.ts",
     find: "return used >= 0 && used < windowBlocks / 2",
     replace: "return used < windowBlocks / 2",
   },

@@ -19,6 +19,7 @@ import {
   tenantOfKey,
 } from "../../shared/payload-key.ts";
 import { subrequestsOf } from "../../shared/reconcile/budget.ts";
+import { beforeMinute, type Checkpoint, startOfMinute } from "../../shared/reconcile/checkpoint.ts";
 import type {
   CronEffects,
   CronWork,
@@ -29,7 +30,6 @@ import type {
   WatermarkRow,
 } from "../../shared/reconcile/effects.ts";
 import { keyChecksum } from "../../shared/reconcile/join.ts";
-import { beforeMinute, type MinuteBook, startOfMinute } from "../../shared/reconcile/minute-book.ts";
 import { type ReconcileReport, reconcileRun } from "../../shared/reconcile/run.ts";
 import { type ReconcileSettings, reconcileSettings } from "../../shared/reconcile/settings.ts";
 import { minuteOf } from "../../shared/reconcile/walk-minutes.ts";
@@ -57,7 +57,7 @@ type RunEffects = Pick<
   | "ring"
   | "record"
   | "delete"
-  | "tell"
+  | "reportFindings"
   | "save"
 >;
 type RunPerformer = {
@@ -69,9 +69,9 @@ export class ReconcileWorld {
   readonly receipts = new Map<PayloadKey, DatedReceipt>();
   readonly rows = new Map<PayloadId, readonly DayRows[]>();
   readonly held = new Set<PayloadId>();
-  book: MinuteBook | null = null;
-  readonly rung: BareDoorbell[] = [];
-  readonly told: ReconcileFinding[] = [];
+  checkpoint: Checkpoint | null = null;
+  readonly notified: BareDoorbell[] = [];
+  readonly reported: ReconcileFinding[] = [];
   readonly minutes = new Map<string, MinuteRow>();
   watermark: WatermarkRow | null = null;
   /** Effects of the last run, by name. */
@@ -173,7 +173,11 @@ export class ReconcileWorld {
   }
 
   readonly #performer: RunPerformer = {
-    beginRun: () => ({ run: "run", book: this.book, table: this.knownTable ?? this.witness.table }),
+    beginRun: () => ({
+      run: "run",
+      checkpoint: this.checkpoint,
+      table: this.knownTable ?? this.witness.table,
+    }),
     endRun: () => null,
     list: ({ after: listAfter, cursor, atMost }) => {
       // A cursor is the text that it goes on after, marked so that no key is taken for one.
@@ -211,7 +215,7 @@ export class ReconcileWorld {
     find: (keys) => keys.filter((key) => this.objects.has(key)).map((key) => ({ key })),
     deadLetters: (keys) => keys.filter((key) => this.records.has(key)),
     ring: (doorbells) => {
-      this.rung.push(...doorbells);
+      this.notified.push(...doorbells);
       return null;
     },
     record: ({ minutes, watermark }) => {
@@ -227,16 +231,16 @@ export class ReconcileWorld {
       }
       return null;
     },
-    tell: (findings) => {
-      this.told.push(...findings);
+    reportFindings: (findings) => {
+      this.reported.push(...findings);
       return null;
     },
-    save: ({ book }) => {
+    save: ({ checkpoint }) => {
       if (this.isOvertaken) {
         return false;
       }
       // As the ledger keeps it: as JSON.
-      this.book = JSON.parse(JSON.stringify(book)) as MinuteBook;
+      this.checkpoint = JSON.parse(JSON.stringify(checkpoint)) as Checkpoint;
       return true;
     },
   };

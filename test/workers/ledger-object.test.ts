@@ -122,21 +122,21 @@ describe("the ledger's Durable Object", () => {
     await runInDurableObject(ledger(), async (instance, state) => {
       const armed = await state.storage.getAlarm();
       expect(armed).not.toBeNull();
-      const rung: string[] = [];
+      const notified: string[] = [];
       vi.spyOn(instance["env"].GROUP, "sendBatch").mockImplementation(async (messages) => {
         for (const { body } of messages) {
-          rung.push(body.group);
+          notified.push(body.group);
         }
         throw new Error("Queue is overloaded");
       });
       vi.useFakeTimers({ now: Number(armed), toFake: ["Date"] });
       await instance.alarm();
-      expect(rung).toHaveLength(1);
+      expect(notified).toHaveLength(1);
       expect(await state.storage.getAlarm()).toBe(Number(armed) + limits.retryFirstMs);
       vi.setSystemTime(Number(armed) + limits.retryFirstMs);
       await instance.alarm();
-      expect(rung).toHaveLength(2);
-      expect(rung[1]).toBe(rung[0]);
+      expect(notified).toHaveLength(2);
+      expect(notified[1]).toBe(notified[0]);
       vi.useRealTimers();
     });
   });
@@ -165,12 +165,12 @@ describe("the ledger's Durable Object", () => {
       expect(await state.storage.getAlarm()).toBe(Date.now() + limits.retryFirstMs);
       state.storage.sql.exec("DELETE FROM groups");
       const nothingLearnt = { runFailure: "", recent: null, volumes: null };
-      const untold = await instance.judgeAlerts(nothingLearnt);
-      expect(untold).toMatchObject([
+      const unreported = await instance.judgeAlerts(nothingLearnt);
+      expect(unreported).toMatchObject([
         { finding: { kind: "broken_invariant", severity: "page", state: "open" }, channels },
       ]);
-      expect(untold[0]?.finding.message).toContain("a group was written by the ledger");
-      await instance.alertsTold(untold, ["log", "table"]);
+      expect(unreported[0]?.finding.message).toContain("a group was written by the ledger");
+      await instance.alertsReported(unreported, ["log", "table"]);
       vi.setSystemTime(Date.now() + limits.alertBrokenMs);
       expect(await instance.judgeAlerts(nothingLearnt)).toMatchObject([
         { finding: { state: "open" }, channels: ["webhook"] },

@@ -3,7 +3,7 @@ import type { Check } from "../../shared/doctor/check.ts";
 import type { InFlight } from "../../shared/ledger/in-flight.ts";
 import type { Whereabouts } from "../../shared/ledger/whereabouts.ts";
 import type { PayloadId, PayloadKey } from "../../shared/payload-key.ts";
-import type { MinuteBook } from "../../shared/reconcile/minute-book.ts";
+import type { Checkpoint } from "../../shared/reconcile/checkpoint.ts";
 import type { Presence } from "../../shared/reconcile/presence.ts";
 
 /** The part of the consumer's `Operations` entrypoint that the console calls. */
@@ -19,7 +19,7 @@ export interface ConsumerOperations {
   resolve(key: string, how: "accept" | "rewrite"): Promise<boolean>;
   acceptTable(): Promise<void>;
   status(): Promise<unknown>;
-  book(): Promise<MinuteBook | null>;
+  checkpoint(): Promise<Checkpoint | null>;
   inFlight(): Promise<InFlight>;
 }
 

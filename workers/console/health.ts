@@ -13,13 +13,16 @@ const statusSchema = v.looseObject({
 /** `now`: ms since the epoch. */
 export async function health(consumer: ConsumerOperations, now: number): Promise<Response> {
   const { head } = v.parse(statusSchema, await consumer.status());
-  const book = await consumer.book();
+  const checkpoint = await consumer.checkpoint();
   const refusal = head?.table.refusal ?? "";
   if (refusal !== "") {
     return answer(503, refusal);
   }
-  if (book === null || now - book.ranAt > limits.alertReconcilerMs) {
-    const since = book === null || book.ranAt === 0 ? "" : ` since ${new Date(book.ranAt).toISOString()}`;
+  if (checkpoint === null || now - checkpoint.ranAt > limits.alertReconcilerMs) {
+    const since =
+      checkpoint === null || checkpoint.ranAt === 0
+        ? ""
+        : ` since ${new Date(checkpoint.ranAt).toISOString()}`;
     return answer(
       503,
       `The reconciler has not come to its end${since}: is the consumer's cron trigger there, and does ClickHouse answer?`,

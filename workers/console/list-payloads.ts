@@ -15,7 +15,7 @@ import {
   payloadPrefix,
   tenantPattern,
 } from "../../shared/payload-key.ts";
-import { watermarkOf } from "../../shared/reconcile/minute-book.ts";
+import { watermarkOf } from "../../shared/reconcile/checkpoint.ts";
 import type { ConsumerOperations } from "./bindings.ts";
 
 export interface PayloadsPage {
@@ -66,8 +66,8 @@ export async function listPayloads(
 }
 
 async function listingBegin(consumer: ConsumerOperations): Promise<string> {
-  const book = await consumer.book();
-  return `${payloadPrefix}${book === null ? "" : formatMinute(watermarkOf(book))}`;
+  const checkpoint = await consumer.checkpoint();
+  return `${payloadPrefix}${checkpoint === null ? "" : formatMinute(watermarkOf(checkpoint))}`;
 }
 
 async function listUnreceipted(

@@ -10,7 +10,7 @@ import { type MetricFamily, type MetricSample, metricsText } from "../../shared/
 import type { InFlight } from "../../shared/ledger/in-flight.ts";
 import { limits } from "../../shared/limits.ts";
 import { payloadOutcomes } from "../../shared/outcome.ts";
-import { type MinuteBook, watermarkOf } from "../../shared/reconcile/minute-book.ts";
+import { type Checkpoint, watermarkOf } from "../../shared/reconcile/checkpoint.ts";
 import { writeLog } from "../../shared/write-log.ts";
 import type { ConsumerOperations } from "./bindings.ts";
 import { stillDead } from "./dead-letters.ts";
@@ -39,11 +39,11 @@ interface TableFacts {
 /** `now`: ms since the epoch. Throws when the ledger cannot be asked. */
 export async function readMetrics(
   clickHouse: ClickHouseConnection,
-  consumer: Pick<ConsumerOperations, "book" | "inFlight" | "status">,
+  consumer: Pick<ConsumerOperations, "checkpoint" | "inFlight" | "status">,
   now: number,
 ): Promise<string> {
-  const [book, inFlight, status, facts] = await Promise.all([
-    consumer.book(),
+  const [checkpoint, inFlight, status, facts] = await Promise.all([
+    consumer.checkpoint(),
     consumer.inFlight(),
     consumer.status().then((answer) => v.parse(statusSchema, answer)),
     readTables(clickHouse, now).catch((error: unknown) => {
@@ -52,7 +52,7 @@ export async function readMetrics(
     }),
   ]);
   return metricsText([
-    ...bookFamilies(book, now),
+    ...checkpointFamilies(checkpoint, now),
     ...inFlightFamilies(inFlight, now),
     ...statusFamilies(status),
     ...tableFamilies(facts),
@@ -100,11 +100,11 @@ const counter = (name: string, help: string, ...samples: readonly MetricSample[]
   type: "counter",
 });
 
-function bookFamilies(book: MinuteBook | null, now: number): readonly MetricFamily[] {
-  if (book === null) {
+function checkpointFamilies(checkpoint: Checkpoint | null, now: number): readonly MetricFamily[] {
+  if (checkpoint === null) {
     return [];
   }
-  const watermark = watermarkOf(book);
+  const watermark = watermarkOf(checkpoint);
   return [
     gauge(
       "watermark_timestamp_seconds",
@@ -116,12 +116,14 @@ function bookFamilies(book: MinuteBook | null, now: number): readonly MetricFami
     gauge("watermark_age_seconds", "How far the watermark is behind; about 360 when all is well.", {
       value: Math.max(0, now - watermark) / 1000,
     }),
-    gauge("open_minutes", "Minutes that were walked and could not be sealed.", { value: book.open.length }),
+    gauge("open_minutes", "Minutes that were walked and could not be sealed.", {
+      value: checkpoint.open.length,
+    }),
     gauge(
       "reconciler_last_run_timestamp_seconds",
       "When a run of the reconciler last came to its end; 0: never.",
       {
-        value: book.ranAt / 1000,
+        value: checkpoint.ranAt / 1000,
       },
     ),
   ];
@@ -171,8 +173,8 @@ function statusFamilies({ head, held, databaseBytes, remembered }: v.InferOutput
           gauge("breaker_open", "1: INSERTs fail, and one is tried at a time.", {
             value: head.breaker.isOpen ? 1 : 0,
           }),
-          gauge("inserts_out", "INSERTs that are out.", { value: head.breaker.out.length }),
-          gauge("insert_slots", "INSERTs that may be out at once.", { value: head.breaker.slots }),
+          gauge("inserts_out", "INSERTs that are out.", { value: head.breaker.inFlight.length }),
+          gauge("insert_slots", "INSERTs that may be out at once.", { value: head.breaker.concurrencyLimit }),
           gauge("table_refused", "1: the table check refuses the traces table, and nothing is inserted.", {
             value: head.table.refusal === "" ? 0 : 1,
           }),

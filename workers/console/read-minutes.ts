@@ -4,7 +4,7 @@ import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts
 import { minuteStepsQuery } from "../../shared/clickhouse/minutes.ts";
 import type { Minutes } from "../../shared/console/answers.ts";
 import { limits } from "../../shared/limits.ts";
-import { watermarkOf } from "../../shared/reconcile/minute-book.ts";
+import { watermarkOf } from "../../shared/reconcile/checkpoint.ts";
 import { minuteSteps, stepRange } from "../../shared/reconcile/minute-steps.ts";
 import type { ConsumerOperations } from "./bindings.ts";
 
@@ -42,15 +42,15 @@ const rowsSchema = v.array(
 /** `now`: ms since the epoch. Throws when ClickHouse or the ledger cannot be asked. */
 export async function readMinutes(
   { client, settings }: ClickHouseConnection,
-  consumer: Pick<ConsumerOperations, "book" | "inFlight">,
+  consumer: Pick<ConsumerOperations, "checkpoint" | "inFlight">,
   { hours, tenant }: v.InferOutput<typeof minutesQuerySchema>,
   now: number,
 ): Promise<Minutes> {
   const { since, stepMs } = stepRange(now, hours);
   // What is in flight is asked before the receipts: a payload that ends in between is seen by its receipt as well, for
   // one poll, and never by neither.
-  const [book, inFlight] = await Promise.all([consumer.book(), consumer.inFlight()]);
-  const unsealedSince = book === null ? since : watermarkOf(book);
+  const [checkpoint, inFlight] = await Promise.all([consumer.checkpoint(), consumer.inFlight()]);
+  const unsealedSince = checkpoint === null ? since : watermarkOf(checkpoint);
   const answer = await client.query({
     query: minuteStepsQuery(settings, since, unsealedSince, stepMs),
     format: "JSONEachRow",
@@ -62,7 +62,7 @@ export async function readMinutes(
     stepMs,
     ended,
     inFlight: inFlight.minutes,
-    book,
+    checkpoint,
     tenant: tenant ?? null,
   });
 }

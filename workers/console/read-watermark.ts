@@ -1,5 +1,5 @@
 /** The watermark as the reconciler's book has it: ahead of the table's while nothing arrives. */
-import { watermarkOf } from "../../shared/reconcile/minute-book.ts";
+import { watermarkOf } from "../../shared/reconcile/checkpoint.ts";
 import type { ConsumerOperations } from "./bindings.ts";
 
 export interface OpenMinuteAnswer {
@@ -33,16 +33,16 @@ const openListed = 100;
 
 /** `now`: ms since the epoch. */
 export async function readWatermark(consumer: ConsumerOperations, now: number): Promise<WatermarkAnswer> {
-  const book = await consumer.book();
-  if (book === null) {
+  const checkpoint = await consumer.checkpoint();
+  if (checkpoint === null) {
     return { watermark: null, behindSeconds: null, ranAt: null, openMinutes: [], openMinutesCount: 0 };
   }
-  const watermark = watermarkOf(book);
-  const open = [...book.open].sort((a, b) => a.minute - b.minute).slice(0, openListed);
+  const watermark = watermarkOf(checkpoint);
+  const open = [...checkpoint.open].sort((a, b) => a.minute - b.minute).slice(0, openListed);
   return {
     watermark: new Date(watermark).toISOString(),
     behindSeconds: Math.max(0, Math.round((now - watermark) / 1000)),
-    ranAt: book.ranAt === 0 ? null : new Date(book.ranAt).toISOString(),
+    ranAt: checkpoint.ranAt === 0 ? null : new Date(checkpoint.ranAt).toISOString(),
     openMinutes: open.map(({ minute, listed, pending, example, tries, dueAt }) => ({
       minute: new Date(minute).toISOString(),
       listed,
@@ -51,6 +51,6 @@ export async function readWatermark(consumer: ConsumerOperations, now: number): 
       tries,
       dueAt: new Date(dueAt).toISOString(),
     })),
-    openMinutesCount: book.open.length,
+    openMinutesCount: checkpoint.open.length,
   };
 }

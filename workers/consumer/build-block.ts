@@ -175,11 +175,11 @@ function addPayload(builder: BlockBuilder, loaded: FetchedPayload, protobuf: Uin
     }
   };
   const bounds = acceptedBounds(metadata);
-  if (payload.only === null) {
+  if (payload.missingDays === null) {
     collect(add(bounds, metadata.spans));
   } else {
-    for (const { day, rows: spans } of payload.only.whole) {
-      if (payload.only.days.includes(day)) {
+    for (const { day, rows: spans } of payload.missingDays.complete) {
+      if (payload.missingDays.days.includes(day)) {
         // A day is a range of start times: the payload's bounds, narrowed to it.
         const narrowed = {
           ...bounds,

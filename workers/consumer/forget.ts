@@ -80,7 +80,7 @@ export async function forget(
   const idOf = (text: string) => (isPayloadId(text) ? text : isPayloadKey(text) ? idOfKey(text) : undefined);
   const ids = [...new Set(asked.map(idOf))].filter((id) => id !== undefined);
   const seen = await readPresences(clickHouse, ledger, ids);
-  const rung = new Set<PayloadId>();
+  const notified = new Set<PayloadId>();
   for (const text of asked) {
     const id = idOf(text);
     const one = id === undefined ? undefined : seen.get(id);
@@ -88,7 +88,7 @@ export async function forget(
       missing.push(text);
       continue;
     }
-    if (rung.has(id)) {
+    if (notified.has(id)) {
       taken.push(text); // the same payload, asked for by its other key
       continue;
     }
@@ -103,7 +103,7 @@ export async function forget(
       continue;
     }
     await queue.send(doorbell);
-    rung.add(id);
+    notified.add(id);
     taken.push(text);
     if (forgetting.isHeldNext) {
       heldNext.push(text);

@@ -10,14 +10,16 @@
 import { DurableObject } from "cloudflare:workers";
 import * as v from "valibot";
 import {
+  type AlertState,
+  alertStateFromNote,
   type BrokenRecord,
   type Channel,
   judgeAlerts,
-  markTold,
-  nothingStands,
+  markReported,
+  noAlerts,
   recordBroken,
-  type Standing,
-  type Untold,
+  type StoredAlertState,
+  type Unreported,
 } from "../../shared/alerts.ts";
 import { assert, BrokenInvariant, unreachable } from "../../shared/assert.ts";
 import { type ClickHouseBinding, connectClickHouse } from "../../shared/clickhouse/connection.ts";
@@ -56,9 +58,17 @@ import { type Whereabouts, whereaboutsOf } from "../../shared/ledger/whereabouts
 import { limits } from "../../shared/limits.ts";
 import type { Doorbell, GroupBell } from "../../shared/messages.ts";
 import type { PayloadId, PayloadKey } from "../../shared/payload-key.ts";
+import type { Checkpoint } from "../../shared/reconcile/checkpoint.ts";
 import type { LearntFacts } from "../../shared/reconcile/effects.ts";
-import { beginRun, endRun, keepBook, newReconciler, type Reconciler } from "../../shared/reconcile/lease.ts";
-import type { MinuteBook } from "../../shared/reconcile/minute-book.ts";
+import {
+  beginRun,
+  endRun,
+  newReconciler,
+  type Reconciler,
+  reconcilerFromNote,
+  type StoredReconciler,
+  saveCheckpoint,
+} from "../../shared/reconcile/lease.ts";
 import { writeLog } from "../../shared/write-log.ts";
 import { type LedgerCounts, LedgerStorage } from "./ledger-storage.ts";
 import { counterKey, createEpoch, epochKey, hasAnyPayload, hasAnyRow, readNumber } from "./read-birth.ts";
@@ -105,7 +115,7 @@ export class Ledger extends DurableObject<LedgerEnv> {
   }
 
   /**
-   * Takes payloads over: once this resolves they are the ledger's, and their messages may be acked. Hands out at most
+   * Takes payloads over: once this resolves they are the ledger's, and their messages may be acked. Leases at most
    * one group that is ready. Throws when it cannot persist: then nothing was taken over.
    */
   async claim(
@@ -168,7 +178,7 @@ export class Ledger extends DurableObject<LedgerEnv> {
   /** Begins a run of the reconciler. Null: another one is under way, and this one does not take over. */
   async beginReconcile(takesOver: boolean): Promise<{
     readonly run: string;
-    readonly book: MinuteBook | null;
+    readonly checkpoint: Checkpoint | null;
     readonly table: string | null;
   } | null> {
     const [run] = drawTokens(1);
@@ -179,13 +189,13 @@ export class Ledger extends DurableObject<LedgerEnv> {
       return null;
     }
     this.#storage.keepNote("reconciler", begun);
-    return { run, book: begun.book, table: this.#storage.head?.table.identity ?? null };
+    return { run, checkpoint: begun.checkpoint, table: this.#storage.head?.table.identity ?? null };
   }
 
-  /** Keeps a run's book. False: the run was taken for dead, and another one has begun. */
-  async keepBook(run: string, book: MinuteBook): Promise<boolean> {
+  /** Keeps a run's checkpoint. False: the run was taken for dead, and another one has begun. */
+  async saveCheckpoint(run: string, checkpoint: Checkpoint): Promise<boolean> {
     const { leaseMs } = readReconcileSettings(this.env);
-    const kept = keepBook(this.#reconciler(), { run, now: Date.now(), leaseMs }, book);
+    const kept = saveCheckpoint(this.#reconciler(), { run, now: Date.now(), leaseMs }, checkpoint);
     if (kept === null) {
       return false;
     }
@@ -199,12 +209,12 @@ export class Ledger extends DurableObject<LedgerEnv> {
   }
 
   /** How far the reconciler has come. Null: it has not run yet, or its memory was lost. */
-  async book(): Promise<MinuteBook | null> {
-    return this.#reconciler().book;
+  async checkpoint(): Promise<Checkpoint | null> {
+    return this.#reconciler().checkpoint;
   }
 
   /** Judges what the cron has learnt, together with what the ledger knows. Answers what people have not been told yet. */
-  async judgeAlerts(learnt: LearntFacts): Promise<readonly Untold[]> {
+  async judgeAlerts(learnt: LearntFacts): Promise<readonly Unreported[]> {
     const known = {
       head: this.#storage.head,
       waiting: this.#storage.waiting,
@@ -212,21 +222,21 @@ export class Ledger extends DurableObject<LedgerEnv> {
       heldGroups: this.#storage.heldGroups(statusGroupsMax),
       databaseBytes: this.#storage.databaseBytes,
       broken: this.#broken(),
-      book: this.#reconciler().book,
+      checkpoint: this.#reconciler().checkpoint,
     };
-    const { standing } = judgeAlerts(alertFacts(known, learnt, Date.now()), this.#standing());
-    this.#storage.keepNote("alerts", standing);
-    return standing.untold;
+    const { alertState } = judgeAlerts(alertFacts(known, learnt, Date.now()), this.#alertState());
+    this.#storage.keepNote("alerts", alertState);
+    return alertState.unreported;
   }
 
   /** These findings were told by these channels. */
-  async alertsTold(untold: readonly Untold[], reached: readonly Channel[]): Promise<void> {
-    this.#storage.keepNote("alerts", markTold(this.#standing(), untold, reached));
+  async alertsReported(unreported: readonly Unreported[], reached: readonly Channel[]): Promise<void> {
+    this.#storage.keepNote("alerts", markReported(this.#alertState(), unreported, reached));
   }
 
   /** What the alerts were judged by last, and how far the reconciler has come (null: it has not run yet). */
-  async standing(): Promise<{ readonly standing: Standing; readonly book: MinuteBook | null }> {
-    return { standing: this.#standing(), book: this.#reconciler().book };
+  async alertState(): Promise<{ readonly alertState: AlertState; readonly checkpoint: Checkpoint | null }> {
+    return { alertState: this.#alertState(), checkpoint: this.#reconciler().checkpoint };
   }
 
   #reconciler(): Reconciler {
@@ -234,10 +244,9 @@ export class Ledger extends DurableObject<LedgerEnv> {
     return note === undefined ? newReconciler : v.parse(reconcilerSchema, note);
   }
 
-  #standing(): Standing {
+  #alertState(): AlertState {
     const note = this.#storage.note("alerts");
-    // A note of before findings were kept until they are told has none.
-    return note === undefined ? nothingStands : { ...nothingStands, ...v.parse(standingSchema, note) };
+    return note === undefined ? noAlerts : v.parse(alertStateSchema, note);
   }
 
   #broken(): BrokenRecord | null {
@@ -414,8 +423,14 @@ export class Ledger extends DurableObject<LedgerEnv> {
 }
 
 // The notes were written by this class: the schemas tell a damaged one from a wrong step.
-const reconcilerSchema = v.custom<Reconciler>((note) => isObject(note) && "book" in note && "lease" in note);
-const standingSchema = v.custom<Standing>((note) => isObject(note) && "open" in note && "rescues" in note);
+const reconcilerSchema = v.pipe(
+  v.custom<StoredReconciler>((note) => isObject(note) && "lease" in note),
+  v.transform(reconcilerFromNote),
+);
+const alertStateSchema = v.pipe(
+  v.custom<StoredAlertState>((note) => isObject(note) && "open" in note && "rescues" in note),
+  v.transform(alertStateFromNote),
+);
 const brokenSchema = v.custom<BrokenRecord>((note) => isObject(note) && "claim" in note && "times" in note);
 
 function isObject(note: unknown): note is object {

@@ -1,11 +1,11 @@
 /** Performs what the cron's tick asks for (shared/reconcile/): all of its I/O, and none of its decisions. */
 import * as v from "valibot";
 import {
+  type AlertState,
   type Channel,
-  type Standing,
   type TenantVolume,
-  type Untold,
-  untoldOf,
+  type Unreported,
+  unreportedOf,
 } from "../../shared/alerts.ts";
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
 import { deadLetterPrefix } from "../../shared/clickhouse/dead-letters.ts";
@@ -27,6 +27,7 @@ import { limits } from "../../shared/limits.ts";
 import type { BareDoorbell } from "../../shared/messages.ts";
 import { payloadOutcomes } from "../../shared/outcome.ts";
 import { isPayloadKey, type PayloadKey, payloadPrefix } from "../../shared/payload-key.ts";
+import type { Checkpoint } from "../../shared/reconcile/checkpoint.ts";
 import type {
   CronEffects,
   CronPerformer,
@@ -34,29 +35,28 @@ import type {
   Listed,
   ListedPage,
 } from "../../shared/reconcile/effects.ts";
-import type { MinuteBook } from "../../shared/reconcile/minute-book.ts";
 import { writeLog } from "../../shared/write-log.ts";
 import type { ConsumerBindings } from "./bindings.ts";
 import { publishTableLimits } from "./publish-table-limits.ts";
 import { parseReceipts, payloadKeySchema } from "./read-receipts.ts";
 import { countRows, readTable, readWitness } from "./read-table.ts";
-import { tell } from "./tell.ts";
+import { reportFindings } from "./report-findings.ts";
 
 /** The ledger's part of a tick. */
 export interface CronLedger {
   wake(): Promise<void>;
   tableChecked(refusal: string, measure: TableMeasure | null): Promise<void>;
-  standing(): Promise<{ readonly standing: Standing; readonly book: MinuteBook | null }>;
-  judgeAlerts(learnt: LearntFacts): Promise<readonly Untold[]>;
-  alertsTold(untold: readonly Untold[], reached: readonly Channel[]): Promise<void>;
+  alertState(): Promise<{ readonly alertState: AlertState; readonly checkpoint: Checkpoint | null }>;
+  judgeAlerts(learnt: LearntFacts): Promise<readonly Unreported[]>;
+  alertsReported(unreported: readonly Unreported[], reached: readonly Channel[]): Promise<void>;
   /** Null: another run has the lease, and this one does not take it over. */
   beginReconcile(takesOver: boolean): Promise<{
     readonly run: string;
-    readonly book: MinuteBook | null;
+    readonly checkpoint: Checkpoint | null;
     readonly table: string | null;
   } | null>;
   /** False: this run has lost the lease. */
-  keepBook(run: string, book: MinuteBook): Promise<boolean>;
+  saveCheckpoint(run: string, checkpoint: Checkpoint): Promise<boolean>;
   endReconcile(run: string): Promise<void>;
   holds(keys: readonly PayloadKey[]): Promise<readonly boolean[]>;
 }
@@ -87,7 +87,7 @@ export function cronPerformerOf(
       await publishTableLimits(bucket, ttl);
       return null;
     },
-    standing: async () => await ledger.standing(),
+    alertState: async () => await ledger.alertState(),
     readRecent: async (since) => {
       const [recent] = v.parse(recentSchema, await read(clickHouse, recentQuery(settings, since)));
       return recent;
@@ -97,9 +97,9 @@ export function cronPerformerOf(
       return volumesOf(rows, days);
     },
     judgeAlerts: async (learnt) => await ledger.judgeAlerts(learnt),
-    tellAlerts: async (untold) => await tell(clickHouse, webhook, untold, now),
-    alertsTold: async ({ untold, reached }) => {
-      await ledger.alertsTold(untold, reached);
+    reportAlerts: async (unreported) => await reportFindings(clickHouse, webhook, unreported, now),
+    alertsReported: async ({ unreported, reached }) => {
+      await ledger.alertsReported(unreported, reached);
       return null;
     },
     warn: async ({ message, reason }) => {
@@ -146,16 +146,16 @@ export function cronPerformerOf(
       await bucket.delete([...keys]);
       return null;
     },
-    tell: async (findings) => {
-      await tell(
+    reportFindings: async (findings) => {
+      await reportFindings(
         clickHouse,
         webhook,
-        untoldOf(findings.map((finding) => ({ openedAt: now, ...finding }))),
+        unreportedOf(findings.map((finding) => ({ openedAt: now, ...finding }))),
         now,
       );
       return null;
     },
-    save: async ({ run, book }) => await ledger.keepBook(run, book),
+    save: async ({ run, checkpoint }) => await ledger.saveCheckpoint(run, checkpoint),
   };
 }
 

@@ -2,7 +2,7 @@
  * Performs what the consumer's work asks for (shared/delivery/): all of its I/O, and none of its decisions. One performer
  * serves one batch.
  */
-import { untoldOf } from "../../shared/alerts.ts";
+import { unreportedOf } from "../../shared/alerts.ts";
 import { ByteBudget, bytesToBuild, type Taking, waitForBytes } from "../../shared/byte-budget.ts";
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
 import { deadLetterColumns, deadLetterPrefix, deadLetterRow } from "../../shared/clickhouse/dead-letters.ts";
@@ -36,7 +36,7 @@ import { parkMessage } from "./park-message.ts";
 import { readLedgerSettings } from "./read-ledger-settings.ts";
 import { parseReceipts } from "./read-receipts.ts";
 import { countRows, readProcesses, readTable, readWitness } from "./read-table.ts";
-import { tell } from "./tell.ts";
+import { reportFindings } from "./report-findings.ts";
 import { writeOutcomes } from "./write-outcomes.ts";
 
 // One per Worker instance, shared by its invocations.
@@ -76,8 +76,8 @@ export function performerOf(
     completeDoorbell: ({ key, cause }) => completeDoorbell(bucket, key, cause),
     parkMessage: async ({ at, reason }) =>
       await parkMessage(bucket, batch.queue, messageOf(batch, at), reason),
-    tell: async (findings) => {
-      await tell(clickHouse, env.ALERT_WEBHOOK, untoldOf(findings), Date.now());
+    reportFindings: async (findings) => {
+      await reportFindings(clickHouse, env.ALERT_WEBHOOK, unreportedOf(findings), Date.now());
       return null;
     },
     writeOutcomes: async (reports) => {
@@ -289,7 +289,7 @@ async function readObject(
   key: PayloadKey,
   count: boolean,
 ): Promise<FoundObject | null> {
-  for await (const loaded of loadPayloads(bucket, [{ ...payload, key, only: null }])) {
+  for await (const loaded of loadPayloads(bucket, [{ ...payload, key, missingDays: null }])) {
     if (loaded.kind === "fetched") {
       const { bytes, metadata } = loaded;
       return {

@@ -14,7 +14,7 @@ import type { Whereabouts } from "../../shared/ledger/whereabouts.ts";
 import { limits } from "../../shared/limits.ts";
 import { deadLetterQueue } from "../../shared/messages.ts";
 import { isPayloadKey, type PayloadId, type PayloadKey } from "../../shared/payload-key.ts";
-import type { MinuteBook } from "../../shared/reconcile/minute-book.ts";
+import type { Checkpoint } from "../../shared/reconcile/checkpoint.ts";
 import type { Presence } from "../../shared/reconcile/presence.ts";
 import type { ReconcileReport } from "../../shared/reconcile/run.ts";
 import { tick } from "../../shared/reconcile/tick.ts";
@@ -29,7 +29,7 @@ import { type AskedFor, erase, replay } from "./replay.ts";
 
 export { Ledger } from "./ledger-object.ts";
 
-/** One batch: taken over, acknowledged, and then the work that the ledger handed out with it. */
+/** One batch: taken over, acknowledged, and then the work that the ledger leased with it. */
 async function takeMessages(batch: MessageBatch, env: ConsumerBindings): Promise<void> {
   const messages = batch.messages.map(({ body, attempts }) => ({ read: readMessage(body), attempts }));
   const { r2DeleteKeysMax: deleteKeysMax, verifyLookupsMax } = limits;
@@ -61,8 +61,8 @@ export class Operations extends WorkerEntrypoint<ConsumerBindings> {
   }
 
   /** How far the balance is proven. Null: the reconciler has not run yet. */
-  async book(): Promise<MinuteBook | null> {
-    return await ledgerOf(this.env).book();
+  async checkpoint(): Promise<Checkpoint | null> {
+    return await ledgerOf(this.env).checkpoint();
   }
 
   /** Which of these keys the ledger has in flight, in the order asked. */

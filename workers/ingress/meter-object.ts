@@ -20,7 +20,7 @@ const accountSchema = v.object({
   at: v.number(),
   month: v.string(),
   usedSpans: v.number(),
-  told: v.picklist([0, 80, 100]),
+  reported: v.picklist([0, 80, 100]),
 });
 
 /** Which account of which tenant is asked about, and what its key's record allows. */
@@ -64,7 +64,7 @@ export class Meter extends DurableObject<MeterBindings> {
           writeLog("error", { message: "a quota notice was not taken", tenant }, error);
           const present = this.#accounts.get(account);
           if (present !== undefined && notice.state === "open" && present.month === notice.month) {
-            this.#keep(account, { ...present, told: notice.percent === 80 ? 0 : 80 });
+            this.#keep(account, { ...present, reported: notice.percent === 80 ? 0 : 80 });
           }
         }),
       );

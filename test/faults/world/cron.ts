@@ -96,7 +96,7 @@ const askedAtOnce: ReadonlySet<keyof CronEffects> = new Set([
   "wake",
   "beginRun",
   "endRun",
-  "standing",
+  "alertState",
   "readRecent",
   "readVolumes",
   "judgeAlerts",

@@ -4,12 +4,12 @@
  * be restored to an older copy.
  */
 import {
+  type AlertState,
   type Channel,
   judgeAlerts,
-  markTold,
-  nothingStands,
-  type Standing,
-  type Untold,
+  markReported,
+  noAlerts,
+  type Unreported,
 } from "../../../shared/alerts.ts";
 import { unreachable } from "../../../shared/assert.ts";
 import { alertFacts } from "../../../shared/delivery/ledger-facts.ts";
@@ -31,15 +31,15 @@ import type { Moment } from "../../../shared/ledger/draft.ts";
 import type { GroupId, GroupTask } from "../../../shared/ledger/group.ts";
 import { holds, type LedgerEvent, tokensNeeded } from "../../../shared/ledger/machine.ts";
 import type { PayloadKey } from "../../../shared/payload-key.ts";
+import type { Checkpoint } from "../../../shared/reconcile/checkpoint.ts";
 import type { LearntFacts } from "../../../shared/reconcile/effects.ts";
 import {
   beginRun,
   endRun,
-  keepBook,
   newReconciler,
   type Reconciler,
+  saveCheckpoint,
 } from "../../../shared/reconcile/lease.ts";
-import type { MinuteBook } from "../../../shared/reconcile/minute-book.ts";
 import { LedgerState, RowTooLarge } from "../../ledger/ledger-state.ts";
 import { Invocation, type World } from "./world.ts";
 
@@ -54,7 +54,7 @@ export interface Snapshot {
   readonly state: LedgerState;
   readonly counter: number;
   readonly reconciler: Reconciler;
-  readonly standing: Standing;
+  readonly alertState: AlertState;
 }
 
 const drawn: GroupId[] = [];
@@ -84,7 +84,7 @@ export class LedgerShell {
   isFull = false;
   /** Kept by the same Durable Object, beside the machine's state. */
   reconciler: Reconciler = newReconciler;
-  #standing: Standing = nothingStands;
+  #alertState: AlertState = noAlerts;
   #runs = 0;
   /** An older instance that is still there, and what it remembers. */
   #moving: { readonly state: LedgerState; readonly until: number; calls: number } | null = null;
@@ -130,7 +130,7 @@ export class LedgerShell {
   beginReconcile(
     leaseMs: number,
     takesOver: boolean,
-  ): { readonly run: string; readonly book: MinuteBook | null; readonly table: string | null } | null {
+  ): { readonly run: string; readonly checkpoint: Checkpoint | null; readonly table: string | null } | null {
     this.#reach();
     const run = String(++this.#runs);
     const begun = beginRun(this.reconciler, { run, now: this.now, leaseMs, takesOver });
@@ -139,12 +139,12 @@ export class LedgerShell {
     }
     this.reconciler = begun;
     this.#reach();
-    return { run, book: begun.book, table: this.state.head?.table.identity ?? null };
+    return { run, checkpoint: begun.checkpoint, table: this.state.head?.table.identity ?? null };
   }
 
-  keepBook(run: string, leaseMs: number, book: MinuteBook): boolean {
+  saveCheckpoint(run: string, leaseMs: number, checkpoint: Checkpoint): boolean {
     this.#reach();
-    const kept = keepBook(this.reconciler, { run, now: this.now, leaseMs }, book);
+    const kept = saveCheckpoint(this.reconciler, { run, now: this.now, leaseMs }, checkpoint);
     const { rowBytesMax } = this.#world.profile;
     if (kept !== null && rowBytesMax !== null && JSON.stringify(kept).length > rowBytesMax.reconciler) {
       throw this.#refused(`reconciler: ${JSON.stringify(kept).length} bytes`);
@@ -159,12 +159,12 @@ export class LedgerShell {
     this.reconciler = endRun(this.reconciler, run);
   }
 
-  readStanding(): { readonly standing: Standing; readonly book: MinuteBook | null } {
+  readAlertState(): { readonly alertState: AlertState; readonly checkpoint: Checkpoint | null } {
     this.#reach();
-    return { standing: this.#standing, book: this.reconciler.book };
+    return { alertState: this.#alertState, checkpoint: this.reconciler.checkpoint };
   }
 
-  judgeAlerts(learnt: LearntFacts): readonly Untold[] {
+  judgeAlerts(learnt: LearntFacts): readonly Unreported[] {
     this.#reach();
     const { head, waiting } = this.state;
     const groups = [...this.state.dump().groups.values()];
@@ -175,18 +175,18 @@ export class LedgerShell {
       heldGroups: groups.filter(({ state }) => state.at === "held"),
       databaseBytes: 0,
       broken: null,
-      book: this.reconciler.book,
+      checkpoint: this.reconciler.checkpoint,
     };
-    const judged = judgeAlerts(alertFacts(known, learnt, this.now), this.#standing);
-    this.#standing = judged.standing;
+    const judged = judgeAlerts(alertFacts(known, learnt, this.now), this.#alertState);
+    this.#alertState = judged.alertState;
     this.#world.findingsJudged(judged.findings);
     this.#reach();
-    return judged.standing.untold;
+    return judged.alertState.unreported;
   }
 
-  alertsTold(untold: readonly Untold[], reached: readonly Channel[]): void {
+  alertsReported(unreported: readonly Unreported[], reached: readonly Channel[]): void {
     this.#reach();
-    this.#standing = markTold(this.#standing, untold, reached);
+    this.#alertState = markReported(this.#alertState, unreported, reached);
     this.#reach();
   }
 
@@ -228,7 +228,7 @@ export class LedgerShell {
       this.#copy = { version: this.version, state: state.copy() };
     }
     const counter = state.head?.counter ?? 0;
-    return { state: this.#copy.state, counter, reconciler, standing: this.#standing };
+    return { state: this.#copy.state, counter, reconciler, alertState: this.#alertState };
   }
 
   /** Everything is lost: the Durable Object was deleted. What was drawn stays drawn. */
@@ -236,21 +236,21 @@ export class LedgerShell {
     this.#world.decisionsForgotten();
     this.state = new LedgerState(this.#world.profile.rowBytesMax);
     this.reconciler = newReconciler;
-    this.#standing = nothingStands;
+    this.#alertState = noAlerts;
     this.#alarmAt = null;
     this.version++;
     this.#die();
   }
 
   /** By our command, which raises the epoch in R2 first, or by somebody else, whom the counter gives away. */
-  restore({ state, reconciler, standing }: Snapshot, byCommand: boolean): void {
+  restore({ state, reconciler, alertState }: Snapshot, byCommand: boolean): void {
     if (byCommand) {
       this.#world.store.epoch = Math.max(this.#world.store.epoch ?? 0, this.state.head?.epoch ?? 0) + 1;
     }
     this.#world.decisionsForgotten();
     this.state = state.copy();
     this.reconciler = reconciler;
-    this.#standing = standing;
+    this.#alertState = alertState;
     this.#alarmAt = null;
     this.version++;
     this.#die();
@@ -368,7 +368,7 @@ export class LedgerShell {
     this.version++;
     this.#world.say(() => {
       const { task, notify } = decided;
-      return `ledger: ${tell(event)}${task === null ? "" : ` -> ${task.step} ${short(task.group)}.${task.attempt}`}${notify.length === 0 ? "" : `, rings ${notify.map(short).join(" ")}`}`;
+      return `ledger: ${reportFindings(event)}${task === null ? "" : ` -> ${task.step} ${short(task.group)}.${task.attempt}`}${notify.length === 0 ? "" : `, rings ${notify.map(short).join(" ")}`}`;
     });
     this.#armAt(decided.arm);
     if (fate.strikes("ledger dies after")) {
@@ -431,7 +431,7 @@ export function short(group: GroupId): string {
   return group.replace(/^0+/, "") || "0";
 }
 
-function tell(event: LedgerEvent): string {
+function reportFindings(event: LedgerEvent): string {
   switch (event.kind) {
     case "claim":
       return `claim ${event.doorbells.map(({ key, cause }) => `${key.slice(6, 22)}…${key.slice(-22, -18)} (${cause})`).join(" ")}`;

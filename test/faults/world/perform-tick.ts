@@ -52,7 +52,7 @@ export function cronPerformerOf(world: World): ModelCronPerformer {
       return null;
     },
     publishTableLimits: () => null, // nobody of this world reads them: its ingress refuses no span
-    standing: () => ledger.readStanding(),
+    alertState: () => ledger.readAlertState(),
     readRecent: (since) =>
       world.askTable("how payloads ended", () => {
         const recent = receipts.list().filter(({ at }) => at >= since);
@@ -63,25 +63,25 @@ export function cronPerformerOf(world: World): ModelCronPerformer {
       }),
     readVolumes: () => world.askTable("volumes", () => []), // one tenant, of no usual volume
     judgeAlerts: (learnt) => ledger.judgeAlerts(learnt),
-    tellAlerts(untold) {
-      const toTable = untold.filter(({ channels }) => channels.includes("table"));
-      const toWebhook = untold.filter(({ channels }) => channels.includes("webhook"));
+    reportAlerts(unreported) {
+      const toTable = unreported.filter(({ channels }) => channels.includes("table"));
+      const toWebhook = unreported.filter(({ channels }) => channels.includes("webhook"));
       const reached: Channel[] = ["log"];
-      world.findingsTold("log", untold);
+      world.findingsReported("log", unreported);
       if (
         toTable.length === 0 ||
-        isTold(() => world.tellTable("findings", () => world.findingsTold("table", toTable)))
+        isReported(() => world.tellTable("findings", () => world.findingsReported("table", toTable)))
       ) {
         reached.push("table");
       }
       if (toWebhook.length === 0 || !fate.strikes("webhook fails")) {
-        world.findingsTold("webhook", toWebhook);
+        world.findingsReported("webhook", toWebhook);
         reached.push("webhook");
       }
       return reached;
     },
-    alertsTold({ untold, reached }) {
-      ledger.alertsTold(untold, reached);
+    alertsReported({ unreported, reached }) {
+      ledger.alertsReported(unreported, reached);
       return null;
     },
     warn({ message }) {
@@ -146,7 +146,7 @@ export function cronPerformerOf(world: World): ModelCronPerformer {
           () =>
             `the reconciler rings ${doorbell.key.slice(6, 22)}…${doorbell.key.slice(-22, -18)} (${doorbell.cause})`,
         );
-        witness.rung += doorbell.cause === "reconcile" ? 1 : 0;
+        witness.notified += doorbell.cause === "reconcile" ? 1 : 0;
         world.queues.ring.send({ kind: "bare", key: doorbell.key, cause: doorbell.cause });
       }
       return null;
@@ -169,18 +169,18 @@ export function cronPerformerOf(world: World): ModelCronPerformer {
       }
       return null;
     },
-    tell(findings) {
+    reportFindings(findings) {
       for (const { kind, subject } of findings) {
         witness.findings.add(`${kind} ${subject}`);
       }
       return null;
     },
-    save: ({ run, book }) => ledger.keepBook(run, leaseMs, book),
+    save: ({ run, checkpoint }) => ledger.saveCheckpoint(run, leaseMs, checkpoint),
   };
 }
 
 /** False: the statement failed, or its answer was lost. */
-function isTold(tellTable: () => void): boolean {
+function isReported(tellTable: () => void): boolean {
   try {
     tellTable();
     return true;

@@ -77,7 +77,7 @@ export function performerOf(world: World, batch: BatchInHand, codecVersion: numb
         openedAt: clock.now,
       };
     },
-    tell(findings) {
+    reportFindings(findings) {
       for (const { kind, subject } of findings) {
         world.witness.findings.add(`${kind} ${subject}`);
       }
@@ -140,7 +140,7 @@ export function performerOf(world: World, batch: BatchInHand, codecVersion: numb
         } else {
           yield* readFlawed(object, batch);
           objects.push(object);
-          payloads.push(transcode(object, payload.only));
+          payloads.push(transcode(object, payload.missingDays));
         }
       }
       if (unreadable.length > 0) {
@@ -307,9 +307,11 @@ function messageAt({ messages }: BatchInHand, at: number): Message {
 }
 
 /** What one object comes to: all its rows, or those of the days that the table lacks. */
-function transcode(object: StoredObject, only: GroupPayload["only"]): StoredPayload {
+function transcode(object: StoredObject, missingDays: GroupPayload["missingDays"]): StoredPayload {
   const { key } = object;
-  const rowsByDay = rowsOfObject(object).filter(({ day }) => only === null || only.days.includes(day));
+  const rowsByDay = rowsOfObject(object).filter(
+    ({ day }) => missingDays === null || missingDays.days.includes(day),
+  );
   return { key, rowsByDay, rejectedSpans: 0, bytes: 100 };
 }
 

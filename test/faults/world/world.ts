@@ -4,7 +4,7 @@
  *
  * The witness's record is for the checker alone (invariants.ts); no part of the world reads it to decide anything.
  */
-import { type Channel, channels, type Untold } from "../../../shared/alerts.ts";
+import { type Channel, channels, type Unreported } from "../../../shared/alerts.ts";
 import { ByteBudget } from "../../../shared/byte-budget.ts";
 import type { Finding } from "../../../shared/clickhouse/findings.ts";
 import { type TableWitness, witnessOf } from "../../../shared/clickhouse/table-identity.ts";
@@ -92,7 +92,7 @@ export interface Witness {
   /** Kind and subject of what the reconciler and the consumer told people. */
   readonly findings: Set<string>;
   /** What the ledger judged and people have not been told by each channel: the finding, and the channels left. */
-  readonly untold: Map<string, Set<Channel>>;
+  readonly unreported: Map<string, Set<Channel>>;
   /** Rows that the table lost, or a person removed, and that are not back: `id/day`, since when. */
   readonly lost: Map<string, number>;
   /** Rows that ClickHouse acknowledged, or showed to somebody who asked: `id/day`. */
@@ -116,7 +116,7 @@ export interface Witness {
   /** Times at which the schema broke for everybody. */
   breaks: number;
   /** Payloads that the reconciler rang. */
-  rung: number;
+  notified: number;
 }
 
 /** One run of a Worker's code: the platform ends it at so many subrequests. */
@@ -219,7 +219,7 @@ export class World {
       deletions: [],
       seals: [],
       findings: new Set(),
-      untold: new Map(),
+      unreported: new Map(),
       lost: new Map(),
       shown: new Set(),
       erased: new Set(),
@@ -232,7 +232,7 @@ export class World {
       refusedRows: [],
       exhausted: [],
       breaks: 0,
-      rung: 0,
+      notified: 0,
     };
   }
 
@@ -301,16 +301,16 @@ export class World {
 
   findingsJudged(findings: readonly Finding[]): void {
     for (const finding of findings) {
-      this.witness.untold.set(nameOf(finding), new Set(channels));
+      this.witness.unreported.set(nameOf(finding), new Set(channels));
     }
   }
 
-  findingsTold(channel: Channel, told: readonly Untold[]): void {
-    for (const { finding } of told) {
-      const left = this.witness.untold.get(nameOf(finding));
+  findingsReported(channel: Channel, reported: readonly Unreported[]): void {
+    for (const { finding } of reported) {
+      const left = this.witness.unreported.get(nameOf(finding));
       left?.delete(channel);
       if (left?.size === 0) {
-        this.witness.untold.delete(nameOf(finding));
+        this.witness.unreported.delete(nameOf(finding));
       }
     }
   }
@@ -322,7 +322,7 @@ export class World {
     }
     this.witness.rewriting.clear();
     this.witness.forgotten.clear(); // the audit brings it back, later
-    this.witness.untold.clear();
+    this.witness.unreported.clear();
   }
 
   /** Rows by day, from whichever server answers, and what it says of itself. */

@@ -12,7 +12,7 @@ import {
   type PayloadKey,
   payloadPrefix,
 } from "../../../shared/payload-key.ts";
-import { newBook } from "../../../shared/reconcile/minute-book.ts";
+import { newCheckpoint } from "../../../shared/reconcile/checkpoint.ts";
 import type { ConsumerBindings } from "../../../workers/consumer/bindings.ts";
 import { cronPerformerOf } from "../../../workers/consumer/perform-tick.ts";
 
@@ -98,16 +98,16 @@ test("objects and dead letters' records are found by key, and only those that we
 
 test("one run has the lease until it gives it back or another is taken over, and then keeps no book", async () => {
   const { beginRun, save, endRun } = performer();
-  const book = newBook(arrival);
+  const checkpoint = newCheckpoint(arrival);
   const first = await beginRun({ takesOver: false });
-  expect(first).toMatchObject({ book: null });
+  expect(first).toMatchObject({ checkpoint: null });
   expect(await beginRun({ takesOver: false })).toBeNull();
-  expect(await save({ run: first?.run ?? "", book })).toBe(true);
+  expect(await save({ run: first?.run ?? "", checkpoint })).toBe(true);
   const second = await beginRun({ takesOver: true });
-  expect(second).toMatchObject({ book });
-  expect(await save({ run: first?.run ?? "", book: newBook(0) })).toBe(false);
+  expect(second).toMatchObject({ checkpoint });
+  expect(await save({ run: first?.run ?? "", checkpoint: newCheckpoint(0) })).toBe(false);
   await endRun(first?.run ?? ""); // not its lease any more
   expect(await beginRun({ takesOver: false })).toBeNull();
   await endRun(second?.run ?? "");
-  expect(await beginRun({ takesOver: false })).toMatchObject({ book });
+  expect(await beginRun({ takesOver: false })).toMatchObject({ checkpoint });
 });

@@ -317,10 +317,10 @@ describe("how requests ended", () => {
     await vi.advanceTimersByTimeAsync(1);
     await Promise.all(waiting);
     const counts = sent.flatMap((message) => message.counts);
-    const told = counts.map(({ tenant, key: id, outcome, reason, requests, spans: good }) =>
+    const reported = counts.map(({ tenant, key: id, outcome, reason, requests, spans: good }) =>
       [tenant, id === "" ? "" : "key", outcome, reason, requests, good].join(" "),
     );
-    expect(told.sort()).toEqual(
+    expect(reported.sort()).toEqual(
       [
         "told key accepted created 1 3",
         "told key accepted duplicate 1 3",

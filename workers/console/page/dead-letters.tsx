@@ -13,13 +13,13 @@ import { PurgeDialog } from "./purge-dialog.tsx";
 interface DeadLettersProps {
   readonly deadLetters: Polled<readonly DeadLetter[]>;
   readonly now: number;
-  readonly tell: Tell;
+  readonly reportFindings: Tell;
   readonly onDone: () => void;
 }
 
 const shownFirst = 25;
 
-export function DeadLetters({ deadLetters, now, tell, onDone }: DeadLettersProps) {
+export function DeadLetters({ deadLetters, now, reportFindings, onDone }: DeadLettersProps) {
   const { token } = useContext(AccessContext);
   const [chosen, setChosen] = useState<ReadonlySet<string>>(new Set());
   const [opened, setOpened] = useState("");
@@ -38,17 +38,17 @@ export function DeadLetters({ deadLetters, now, tell, onDone }: DeadLettersProps
     try {
       const { taken, missing } = await ask(token, path, askedForSchema, { body });
       if (taken.length > 0) {
-        tell(`${plural(taken.length, "payload")} ${done}`);
+        reportFindings(`${plural(taken.length, "payload")} ${done}`);
       }
       if (missing.length > 0) {
-        tell(
+        reportFindings(
           `${plural(missing.length, "payload")} of these R2 does not have any more: nothing was done about them.`,
           true,
         );
       }
       setChosen(new Set());
     } catch (error) {
-      tell(`Nothing was done. ${failureText(error)}`, true);
+      reportFindings(`Nothing was done. ${failureText(error)}`, true);
     }
     setBusy(false);
     onDone();

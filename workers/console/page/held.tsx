@@ -10,11 +10,11 @@ import { AccessContext } from "./polling.ts";
 
 interface HeldProps {
   readonly held: Status["held"];
-  readonly tell: Tell;
+  readonly reportFindings: Tell;
   readonly onDone: () => void;
 }
 
-export function Held({ held, tell, onDone }: HeldProps) {
+export function Held({ held, reportFindings, onDone }: HeldProps) {
   const { token } = useContext(AccessContext);
   const [opened, setOpened] = useState("");
   const [asking, setAsking] = useState("");
@@ -25,9 +25,9 @@ export function Held({ held, tell, onDone }: HeldProps) {
     setAsking(key);
     try {
       await ask(token, "/api/resolve", resolvedSchema, { body: { key, how: "accept" } });
-      tell("Accepted: what the table has of the payload is now its receipt.");
+      reportFindings("Accepted: what the table has of the payload is now its receipt.");
     } catch (error) {
-      tell(`Not accepted. ${failureText(error)}`, true);
+      reportFindings(`Not accepted. ${failureText(error)}`, true);
     }
     setAsking("");
     onDone();

@@ -60,7 +60,7 @@ export function InFlight({ inFlight, now }: InFlightProps) {
                 </td>
                 <td data-name="State">
                   {group.state}
-                  {group.unclean && <em class="late">outcome unknown</em>}
+                  {group.outcomeUnknown && <em class="late">outcome unknown</em>}
                 </td>
                 <td data-name="Waits for">
                   {waitsForText(group.waitsFor)}

@@ -10,14 +10,14 @@ export type Tell = (text: string, isBad?: boolean) => void;
 
 export function useNotices(): {
   readonly notices: readonly Notice[];
-  readonly tell: Tell;
+  readonly reportFindings: Tell;
   readonly dismiss: (id: number) => void;
 } {
   const [notices, setNotices] = useState<readonly Notice[]>([]);
   const keptMax = 4;
   return {
     notices,
-    tell: (text, isBad = false) =>
+    reportFindings: (text, isBad = false) =>
       setNotices((before) => [...before, { id: (before.at(-1)?.id ?? 0) + 1, text, isBad }].slice(-keptMax)),
     dismiss: (id) => setNotices((before) => before.filter((notice) => notice.id !== id)),
   };

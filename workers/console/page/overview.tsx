@@ -43,7 +43,7 @@ export function Overview({ apiKey, onSignOut }: OverviewProps) {
   const hour = usePolled("/api/minutes?hours=1", minutesSchema, clickHouseEveryMs);
   const findings = usePolled("/api/findings", findingsSchema, clickHouseEveryMs);
   const deadLetters = usePolled("/api/dead-letters", deadLettersSchema, clickHouseEveryMs);
-  const { notices, tell, dismiss } = useNotices();
+  const { notices, reportFindings, dismiss } = useNotices();
 
   const open = findings.value?.filter(({ state }) => state === "open") ?? [];
   const state = judge(watermark.value, status.value, open);
@@ -83,14 +83,14 @@ export function Overview({ apiKey, onSignOut }: OverviewProps) {
         <NoticeList notices={notices} onDismiss={dismiss} />
         {isEmpty && <FirstSteps otlp={about.value?.otlp ?? ""} apiKey={apiKey} />}
         <Findings findings={findings} now={now} />
-        <Held held={status.value?.held ?? []} tell={tell} onDone={again} />
+        <Held held={status.value?.held ?? []} reportFindings={reportFindings} onDone={again} />
         <MinutesPanel
           hour={hour}
           watermark={watermark.value?.watermark ?? null}
           everyMs={clickHouseEveryMs}
         />
         <InFlight inFlight={inFlight} now={now} />
-        <DeadLetters deadLetters={deadLetters} now={now} tell={tell} onDone={again} />
+        <DeadLetters deadLetters={deadLetters} now={now} reportFindings={reportFindings} onDone={again} />
         <TurnedAway everyMs={clickHouseEveryMs} />
         <Tenants hour={hour} everyMs={clickHouseEveryMs} />
       </main>

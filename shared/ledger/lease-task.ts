@@ -4,7 +4,7 @@
  * again but verified.
  */
 import { assert, unreachable } from "../assert.ts";
-import { afterSilence, cameBack, cameFor, mayInsert, wentOut } from "./breaker.ts";
+import { afterSilence, insertBegan, insertEnded, mayInsert, wasFetched } from "./breaker.ts";
 import type { Draft } from "./draft.ts";
 import type { Group, GroupState, GroupTask, Lease } from "./group.ts";
 import type { TableState } from "./head.ts";
@@ -18,23 +18,23 @@ import { hasErased, takeOutErased } from "./take-out.ts";
 export function takeGroup(draft: Draft, group: Group, codecVersion: number): GroupTask | null {
   const { now } = draft;
   const { lease } = group.state;
-  const breaker = cameFor(draft.head.breaker, group.id);
+  const breaker = wasFetched(draft.head.breaker, group.id);
   if (breaker !== draft.head.breaker) {
     draft.head = { ...draft.head, breaker };
   }
   if (lease === null) {
-    return handOut(draft, group, codecVersion);
+    return leaseTask(draft, group, codecVersion);
   }
-  return now < lease.until ? null : handOut(draft, expire(draft, group), codecVersion);
+  return now < lease.until ? null : leaseTask(draft, expire(draft, group), codecVersion);
 }
 
-export function handOut(draft: Draft, group: Group, codecVersion: number): GroupTask | null {
+export function leaseTask(draft: Draft, group: Group, codecVersion: number): GroupTask | null {
   const { now } = draft;
   const { state } = group;
-  assert(state.lease === null, "an attempt is handed out when none is out");
+  assert(state.lease === null, "an attempt is leased when none is out");
   switch (state.at) {
     case "open":
-      return handOutOpen(draft, group, codecVersion);
+      return leaseOpen(draft, group, codecVersion);
     case "counting": {
       const { base, out, lease } = attempt(draft, group);
       draft.change({ ...out, state: { ...state, lease } });
@@ -51,7 +51,7 @@ export function handOut(draft: Draft, group: Group, codecVersion: number): Group
     case "closing": {
       const { base, out, lease } = attempt(draft, group);
       const receipts = state.receipts.slice(0, draft.settings.receiptsMax);
-      draft.change({ ...out, state: { ...state, lease, given: receipts.length } });
+      draft.change({ ...out, state: { ...state, lease, leased: receipts.length } });
       return { ...base, step: "receipts", receipts, completeView: state.completeView };
     }
     case "held":
@@ -66,40 +66,40 @@ export function handOut(draft: Draft, group: Group, codecVersion: number): Group
   }
 }
 
-function handOutOpen(draft: Draft, group: Group, codecVersion: number): GroupTask | null {
+function leaseOpen(draft: Draft, group: Group, codecVersion: number): GroupTask | null {
   const { now, settings } = draft;
   if (hasErased(group)) {
     const rest = takeOutErased(draft, group);
-    return rest === null ? null : handOut(draft, rest, codecVersion);
+    return rest === null ? null : leaseTask(draft, rest, codecVersion);
   }
   const { head } = draft;
   if (group.codecVersion !== null && group.codecVersion !== codecVersion) {
     // Another transcoder may write other bytes, and under one token ClickHouse keeps the first (FACTS B2).
-    return handOut(draft, toVerify(draft, group), codecVersion);
+    return leaseTask(draft, toVerify(draft, group), codecVersion);
   }
   if (isOfOtherTable(group, head.table)) {
-    return handOut(draft, toVerify(draft, group), codecVersion);
+    return leaseTask(draft, toVerify(draft, group), codecVersion);
   }
   if (!mayInsert(head, now)) {
     if (group.rings > 0) {
-      // It was rung and its slot is taken. The ring was not lost: it is due again as soon as there is a slot.
+      // It was notified and its slot is taken. The ring was not lost: it is due again as soon as there is a slot.
       draft.change({ ...group, rings: 0, due: now });
     }
     return null;
   }
   if (isUnknown(head.table, now, settings)) {
-    return handOutMeasure(draft, group);
+    return leaseMeasure(draft, group);
   }
   if (group.firstInsertAt !== null && now - group.firstInsertAt > settings.measureAfterMs) {
     if (now - head.table.measuredAt > settings.measureFreshMs) {
-      return handOutMeasure(draft, group);
+      return leaseMeasure(draft, group);
     }
     if (!isTrusted(group, group.firstInsertAt, head.table, now)) {
-      return handOut(draft, toVerify(draft, group), codecVersion);
+      return leaseTask(draft, toVerify(draft, group), codecVersion);
     }
   }
   const { base, out, lease } = attempt(draft, group);
-  draft.head = { ...head, breaker: wentOut(head.breaker, group.id) };
+  draft.head = { ...head, breaker: insertBegan(head.breaker, group.id) };
   draft.change({
     ...out,
     codecVersion,
@@ -110,13 +110,13 @@ function handOutOpen(draft: Draft, group: Group, codecVersion: number): GroupTas
     blocksBefore: group.inserts === 0 ? (head.table.measure?.blocks ?? null) : group.blocksBefore,
     state: { at: "open", lease, out: "insert" },
   });
-  // An attempt that sent an INSERT, or may have, left the group unclean; `attempts` and `inserts` also count those that
+  // An attempt that sent an INSERT, or may have, left the group of unknown outcome; `attempts` and `inserts` also count those that
   // ended before they sent it.
   const serverDeadline = lease.until + (head.table.measure?.clockAheadMs ?? 0);
-  return { ...base, step: "insert", isFirstInsert: !group.unclean, serverDeadline };
+  return { ...base, step: "insert", isFirstInsert: !group.outcomeUnknown, serverDeadline };
 }
 
-function handOutMeasure(draft: Draft, group: Group): GroupTask {
+function leaseMeasure(draft: Draft, group: Group): GroupTask {
   const { base, out, lease } = attempt(draft, group);
   draft.change({ ...out, state: { at: "open", lease, out: "measure" } });
   return { ...base, step: "measure" };
@@ -157,8 +157,8 @@ function attempt(
 }
 
 /** The same caller goes on with the group's next step. It transcodes as the group was transcoded before. */
-export function handOutAgain(draft: Draft, group: Group): GroupTask | null {
-  return handOut(draft, group, group.codecVersion ?? 0);
+export function leaseNext(draft: Draft, group: Group): GroupTask | null {
+  return leaseTask(draft, group, group.codecVersion ?? 0);
 }
 
 /** Same group, same token, later. */
@@ -188,13 +188,13 @@ export function expire(draft: Draft, group: Group): Group {
   if (state.at !== "open" || state.out !== "insert") {
     return draft.change({ ...group, due: now, state: leaseEnded(state) });
   }
-  const breaker = cameBack(draft.head.breaker, group.id);
+  const breaker = insertEnded(draft.head.breaker, group.id);
   draft.head = {
     ...draft.head,
     breaker: isSuspect(group, settings) ? breaker : afterSilence(breaker, group.id, now, settings),
   };
   const counted = withOwnFailure(draft, group, neverReported);
-  const expired = draft.change({ ...counted, unclean: true, due: now, state: leaseEnded(state) });
+  const expired = draft.change({ ...counted, outcomeUnknown: true, due: now, state: leaseEnded(state) });
   if (!isToSeparate(draft, expired, neverReported)) {
     return expired;
   }

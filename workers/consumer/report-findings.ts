@@ -2,7 +2,7 @@
  * Tells people: into the log, to the webhook where one is set, and into headrace_findings. Each of the three is tried
  * on its own, for the finding may well be that one of them cannot be reached.
  */
-import { type Channel, channels, type Untold } from "../../shared/alerts.ts";
+import { type Channel, channels, type Unreported } from "../../shared/alerts.ts";
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
 import { type Finding, findingColumns, findingRow } from "../../shared/clickhouse/findings.ts";
 import { limits } from "../../shared/limits.ts";
@@ -12,10 +12,10 @@ import { writeLog } from "../../shared/write-log.ts";
  * Tells each finding by its channels. Answers the channels that took all of theirs. Never throws. `webhook`: takes
  * `{ "text": … }` by POST, as Slack's and Mattermost's incoming webhooks do.
  */
-export async function tell(
+export async function reportFindings(
   { client }: ClickHouseConnection,
   webhook: string | undefined,
-  untold: readonly Untold[],
+  unreported: readonly Unreported[],
   now: number,
 ): Promise<readonly Channel[]> {
   const through: Readonly<Record<Channel, (findings: readonly Finding[]) => Promise<void>>> = {
@@ -37,7 +37,7 @@ export async function tell(
   };
   const reached = await Promise.all(
     channels.map(async (channel) => {
-      const own = untold.filter((one) => one.channels.includes(channel)).map(({ finding }) => finding);
+      const own = unreported.filter((one) => one.channels.includes(channel)).map(({ finding }) => finding);
       return own.length === 0 || (await attempt(channel, () => through[channel](own)));
     }),
   );

@@ -40,19 +40,19 @@ export type Doubt = {
   readonly missing: number;
   readonly dueAt: number;
   readonly tries: number;
-  readonly toldAt: number;
+  readonly reportedAt: number;
 } & (
   | { readonly kind: "keys"; readonly keys: readonly PayloadKey[] }
-  /** So many of a page that none is rung on their word. `rung`: the one whose rows are waited for. */
+  /** So many of a page that none is notified on their word. `notified`: the one whose rows are waited for. */
   | {
       readonly kind: "page";
       readonly after: string;
       readonly before: string;
-      readonly rung: PayloadKey | null;
+      readonly notified: PayloadKey | null;
     }
 );
 
-export interface MinuteBook {
+export interface Checkpoint {
   /** The first minute that no walk has begun. */
   readonly from: number;
   readonly open: readonly OpenMinute[];
@@ -67,16 +67,16 @@ export interface MinuteBook {
   /** How far this round of deletion has come, likewise; the next round begins at `deleteNextAt`. */
   readonly deleteAfter: string;
   readonly deleteNextAt: number;
-  /** The last objects that were told about as older than receipts are kept. A book of before has none. */
-  readonly expiredTold?: readonly PayloadKey[];
-  /** Since when the table's rows could not be told, and why; null: the last run could. A book of before has none. */
+  /** The last objects that were told about as older than receipts are kept. A checkpoint of before has none. */
+  readonly expiredReported?: readonly PayloadKey[];
+  /** Since when the table's rows could not be told, and why; null: the last run could. A checkpoint of before has none. */
   readonly noEvidence?: { readonly since: number; readonly reason: string } | null;
   /** When a run last came to its end. */
   readonly ranAt: number;
 }
 
-/** A book that begins with everything from the minute of `from` on. */
-export function newBook(from: number): MinuteBook {
+/** A checkpoint that begins with everything from the minute of `from` on. */
+export function newCheckpoint(from: number): Checkpoint {
   const minute = startOfMinute(from);
   return {
     from: minute,
@@ -106,23 +106,23 @@ export function opened(minute: number, now: number): OpenMinute {
   return { minute, tries: 0, dueAt: now, after: "", listed: 0, checksum: "0", pending: 0, example: null };
 }
 
-/** The book with this version of an open minute. */
-export function withOpen(book: MinuteBook, one: OpenMinute): MinuteBook {
-  return { ...book, open: [...book.open.filter(({ minute }) => minute !== one.minute), one] };
+/** The checkpoint with this version of an open minute. */
+export function withOpen(checkpoint: Checkpoint, one: OpenMinute): Checkpoint {
+  return { ...checkpoint, open: [...checkpoint.open.filter(({ minute }) => minute !== one.minute), one] };
 }
 
-export function withoutOpen(book: MinuteBook, minute: number): MinuteBook {
-  return { ...book, open: book.open.filter((one) => one.minute !== minute) };
+export function withoutOpen(checkpoint: Checkpoint, minute: number): Checkpoint {
+  return { ...checkpoint, open: checkpoint.open.filter((one) => one.minute !== minute) };
 }
 
-export function isOpen(book: MinuteBook, minute: number): boolean {
-  return minute >= book.from || book.open.some((one) => one.minute === minute);
+export function isOpen(checkpoint: Checkpoint, minute: number): boolean {
+  return minute >= checkpoint.from || checkpoint.open.some((one) => one.minute === minute);
 }
 
 /** The open minute to walk next: the one that has been due for the longest. */
-export function nextDue(book: MinuteBook, now: number): OpenMinute | undefined {
+export function nextDue(checkpoint: Checkpoint, now: number): OpenMinute | undefined {
   let next: OpenMinute | undefined;
-  for (const one of book.open) {
+  for (const one of checkpoint.open) {
     if (one.dueAt <= now && (next === undefined || isBefore(one, next))) {
       next = one;
     }
@@ -138,6 +138,6 @@ function isBefore(a: OpenMinute, b: OpenMinute): boolean {
  * The watermark, ms since the epoch: everything that arrived before it is stored, dead, duplicate, erased or expired, and
  * nothing of it is in flight.
  */
-export function watermarkOf(book: MinuteBook): number {
-  return book.open.reduce((least, { minute }) => Math.min(least, minute), book.from);
+export function watermarkOf(checkpoint: Checkpoint): number {
+  return checkpoint.open.reduce((least, { minute }) => Math.min(least, minute), checkpoint.from);
 }
