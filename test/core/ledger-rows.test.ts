@@ -452,7 +452,7 @@ describe("the machine keeps to its bounds", () => {
   });
 });
 
-describe("what an earlier version wrote is read", () => {
+describe("what an earlier version wrote under other names is read", () => {
   test("a group with days as objects, and without the failures that it did not count", () => {
     const state = {
       at: "closing",
