@@ -321,7 +321,7 @@ function* reconcilerConditions({ now, checkpoint, runFailure }: AlertFacts): Gen
       subject: "reconciler",
       tenant: "",
       severity: "page",
-      message: `No run of the reconciler has come to its end since ${timeText(checkpoint.ranAt)}${runFailure === "" ? "" : `: ${runFailure}`}. Minutes are not sealed, and what the queues miss is not notified.`,
+      message: `No run of the reconciler has come to its end since ${timeText(checkpoint.ranAt)}${runFailure === "" ? "" : `: ${runFailure}`}. Minutes are not sealed, and what the queues miss is not brought in.`,
     };
   }
   const watermark = watermarkOf(checkpoint);

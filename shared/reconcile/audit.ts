@@ -155,7 +155,7 @@ export function* bringBack(
       run,
       { kind: "lost_rows", state: "resolved", severity: "warning" },
       key,
-      "Rows of this payload were gone from the table, at two readings. Its object is still in R2 and was notified: they are inserted again.",
+      "Rows of this payload were gone from the table, at two readings. Its object is still in R2: they are inserted again.",
     );
   }
   return isNotified;

@@ -90,3 +90,23 @@ test("one tenant is asked for by itself", () => {
   expect(tenants.map(({ tenant }) => tenant)).toEqual(["a"]);
   expect(steps.reduce((sum, { accepted }) => sum + accepted, 0)).toBe(6);
 });
+
+test("one open minute leaves its own step open, and not the one before", () => {
+  const checkpoint = withOpen(newCheckpoint(at("12:25")), opened(at("12:20"), now));
+  const { steps } = minuteSteps({ ...facts, checkpoint });
+  const isSealed = (clock: string) =>
+    steps.find((one) => one.at === new Date(at(clock)).toISOString())?.sealed;
+  expect(["12:19", "12:20", "12:21", "12:24", "12:25"].map(isSealed)).toEqual([
+    true,
+    false,
+    true,
+    true,
+    false,
+  ]);
+});
+
+test("what one tenant has in flight in several groups of a minute is added up", () => {
+  const one = { minute: "2026-11-24T1229", tenant: "b", payloads: 3, spans: 30 };
+  const { tenants } = minuteSteps({ ...facts, ended: [], inFlight: [one, { ...one, payloads: 2 }] });
+  expect(tenants).toMatchObject([{ tenant: "b", inFlight: 5, accepted: 5 }]);
+});

@@ -95,3 +95,10 @@ test("a person is told what is gone, and the command that brings it back", () =>
   expect(presenceText("gone", "abc")).toMatch(/none of its rows .* `headrace forget abc`/);
   expect(presenceText("present", "abc")).toBe("");
 });
+
+test("a payload of one row is there, or gone, like any other", () => {
+  const one = { outcome: "stored" as const, rowsByDay: [{ day: 10, rows: 1 }] };
+  const of = (rowsByDay: readonly DayRows[]) =>
+    presenceOf({ at: unknown, receipts: [one], rowsByDay, oldestDay: 0 });
+  expect([of(one.rowsByDay), of([])]).toEqual(["present", "gone"]);
+});

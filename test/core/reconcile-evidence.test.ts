@@ -50,6 +50,7 @@ describe("the rows of a receipt", () => {
   test("rows on a day that nobody claims are no copy, unless the day is outside of the TTL", () => {
     const found = [{ day: 9, rows: 1 }, ...claimed];
     expect(auditRows(claimed, found, 1, 0)).toBe("inexact");
+    expect(auditRows(claimed, found, 1, 9)).toBe("inexact");
     expect(auditRows(claimed, found, 1, 10)).toBe("exact");
   });
 });

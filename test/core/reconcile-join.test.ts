@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { idOfKey, type PayloadKey } from "../../shared/payload-key.ts";
+import { formatPayloadId, idOfKey, type PayloadKey } from "../../shared/payload-key.ts";
 import { keyChecksum, missingKeys, receiptCounts } from "../../shared/reconcile/join.ts";
 import { seededRandom } from "../ledger/random-events.ts";
 import { doorbell } from "../ledger/world.ts";
@@ -40,4 +40,15 @@ test("equals the difference of sets, for any two sets", () => {
     const receipts = some();
     expect(missingKeys(listed, receipts)).toEqual(listed.filter((one) => !receipts.includes(one)));
   }
+});
+
+test("the checksum is of 64 bits, as ClickHouse's sum of UInt64 wraps", () => {
+  const ending = (first: number, last: number) => {
+    const bytes = new Uint8Array(16);
+    bytes[0] = first;
+    bytes[7] = last;
+    return formatPayloadId(bytes);
+  };
+  expect(keyChecksum([ending(0, 0x80)])).toBe(2n ** 63n);
+  expect(keyChecksum([ending(1, 0x80), ending(2, 0x80)])).toBe(3n);
 });

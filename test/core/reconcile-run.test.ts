@@ -59,8 +59,11 @@ describe("sealing", () => {
     const dead = world.put(minutesAgo(6), 1);
     world.end(dead, "dead");
     const other = world.put(minutesAgo(6), 2);
-    world.end(other, "dead");
-    world.records.delete(other);
+    const another = world.put(minutesAgo(6), 3);
+    for (const key of [other, another]) {
+      world.end(key, "dead");
+      world.records.delete(key);
+    }
     let watermark = 0;
     for (let now = noon; now < noon + 45 * DAY_MS; now += hourMs) {
       if (now - minutesAgo(6) > 37 * DAY_MS) {
@@ -71,8 +74,11 @@ describe("sealing", () => {
       expect(report.watermark).toBeGreaterThanOrEqual(watermark);
       ({ watermark } = report);
     }
-    expect(world.reported).toMatchObject([{ kind: "late_put", subject: other }]);
-    expect(world.objects.size).toBe(2);
+    expect(world.reported).toMatchObject([
+      { kind: "late_put", subject: other },
+      { kind: "late_put", subject: another },
+    ]);
+    expect(world.objects.size).toBe(3);
     // A lost checkpoint begins with them, and is not stopped by them.
     world.checkpoint = null;
     expect(world.run(noon + 46 * DAY_MS)).toMatchObject({ notified: 0, openMinutes: 0 });
@@ -194,6 +200,29 @@ describe("sealing", () => {
     };
     expect(run()).toMatchObject({ sealed: 0, openMinutes: 1 });
   });
+
+  test("nor while as many receipts are of other payloads than were listed", () => {
+    const world = begun();
+    const listed = world.stored(minutesAgo(6), 1);
+    const other = world.stored(minutesAgo(6), 2);
+    world.objects.delete(other);
+    // The join sees the receipt of what is listed, and the count that of the other.
+    const read = world.receipts.get.bind(world.receipts);
+    world.receipts.get = (key) => {
+      const found = read(key);
+      world.receipts.delete(listed);
+      return found;
+    };
+    expect(world.run(noon)).toMatchObject({ sealed: 0, openMinutes: 1 });
+  });
+
+  test("a checkpoint that was lost begins with the first payload that R2 holds", () => {
+    const world = new ReconcileWorld();
+    world.held.add(idOfKey(world.put(minutesAgo(300), 1)));
+    world.held.add(idOfKey(world.put(minutesAgo(200), 2)));
+    world.run(noon);
+    expect(watermarkOf(world.checkpoint ?? never())).toBe(noon - 300 * minuteMs);
+  });
 });
 
 describe("the third ring", () => {
@@ -206,6 +235,13 @@ describe("the third ring", () => {
     expect(world.run(noon)).toMatchObject({ listed: 3, held: 1, notified: 1, sealed: 0, openMinutes: 1 });
     expect(world.notified.map(({ key, cause }) => [key, cause])).toEqual([[lost, "reconcile"]]);
     expect(watermarkOf(world.checkpoint ?? never())).toBe(noon - 6 * minuteMs);
+  });
+
+  test("asks the queue nothing where nothing is lost", () => {
+    const world = begun();
+    world.held.add(idOfKey(world.put(minutesAgo(6), 1)));
+    expect(world.run(noon)).toMatchObject({ held: 1, notified: 0 });
+    expect(world.count("ring")).toBe(0);
   });
 
   test("what ended between the two questions is not notified", () => {
@@ -293,6 +329,14 @@ describe("the second listing", () => {
     expect(watermarkOf(world.checkpoint ?? never())).toBeGreaterThan(noon);
   });
 
+  test("such a payload that the ledger holds already is counted as held, and its minute opened", () => {
+    const world = begun();
+    world.stored(minutesAgo(6), 1);
+    world.run(noon);
+    world.held.add(idOfKey(world.put(minutesAgo(6), 2)));
+    expect(world.run(again)).toMatchObject({ held: 1, notified: 0, openMinutes: 1 });
+  });
+
   test("so is one that landed in a minute that had been empty", () => {
     const world = begun();
     world.run(noon);
@@ -340,6 +384,7 @@ describe("the second listing", () => {
     world.run(again + hourMs + reconcileSettings.againMs);
     expect(world.notified.map(({ key: notified }) => notified)).toEqual([late]);
     expect(world.checkpoint?.again).toEqual([]);
+    expect([...world.minutes.values()]).toMatchObject([{ sealed: false, accepted: 1 }]);
   });
 });
 
@@ -575,6 +620,39 @@ describe("deletion", () => {
     world.run(noon + week + hourMs + 3 * minuteMs);
     expect(world.notified.map(({ cause }) => cause)).toEqual(["audit"]);
     expect(world.objects.size).toBe(1);
+  });
+
+  test("the key that is stored is the one that is missed, whatever other keys its id has", () => {
+    let duplicate = "";
+    const world = old((it) => {
+      const key = it.stored(minutesAgo(6), 1);
+      const other = keyOfMinute(key, "2026-11-24T1150");
+      it.objects.add(other);
+      it.end(other, "duplicate");
+      duplicate = other;
+      it.receipts.set(key, it.receipts.get(key) ?? never());
+    });
+    const [stored] = [...world.receipts.values()].filter(({ outcome }) => outcome === "stored");
+    // The duplicate's receipt is read first.
+    const receipts = [...world.receipts].sort(([a], [b]) => (a < b ? -1 : 1));
+    world.receipts.clear();
+    for (const [key, receipt] of receipts) {
+      world.receipts.set(key, receipt);
+    }
+    world.run(noon + 3 * DAY_MS);
+    world.rows.clear();
+    world.run(noon + week + hourMs);
+    expect(duplicate < (stored?.key ?? "")).toBe(true);
+    expect(world.checkpoint?.doubts).toMatchObject([{ kind: "keys", keys: [stored?.key] }]);
+  });
+
+  test("a second copy of rows is told before its object would go, and keeps it", () => {
+    const world = old((it) => it.stored(minutesAgo(6), 1));
+    world.run(noon + 3 * DAY_MS);
+    const [key] = world.receipts.keys();
+    world.rows.set(idOfKey(key ?? never()), [{ day: Math.floor(noon / DAY_MS), rows: 4 }]);
+    expect(world.run(noon + week + hourMs)).toMatchObject({ deleted: 0 });
+    expect(world.reported).toMatchObject([{ kind: "inexact", subject: key }]);
   });
 
   test("a payload whose rows had expired goes, and is not missed", () => {

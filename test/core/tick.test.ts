@@ -82,6 +82,7 @@ function worldWith(changed: Partial<CronPerformer>): {
 
 const run = (performer: CronPerformer) =>
   perform(tick({ now, everything: false }, reconcileSettings), performer);
+const none = async () => [];
 const fails = async (): Promise<never> => {
   throw new Error("it cannot be asked");
 };
@@ -148,4 +149,32 @@ test("an idle ClickHouse is not asked how payloads ended, and an hour's volumes 
   const due = worldWith({});
   await run(due.performer);
   expect(due.learnt).toMatchObject([{ volumes: { hour: now - hourMs, tenants: [] } }]);
+});
+
+test("what a channel did not take is not noted as reported", async () => {
+  const world = worldWith({ reportAlerts: none });
+  await run(world.performer);
+  expect(world.asked).toContain("reportAlerts");
+  expect(world.asked).not.toContain("alertsReported");
+});
+
+test("the ingress is told how long the table keeps rows, as far as that is known", async () => {
+  const ttl = { kind: "none" } as const;
+  const published: unknown[] = [];
+  const worldOf = (known: object) =>
+    worldWith({
+      readTable: async () => ({
+        refusal: "",
+        measure: { blocks: 1, windowBlocks: 2, windowMs: null, ...known },
+        oldestDay: 0,
+        witness: null,
+      }),
+      publishTableLimits: async (limitsOf) => {
+        published.push(limitsOf);
+        return null;
+      },
+    });
+  await run(worldOf({ ttl }).performer);
+  await run(worldOf({}).performer);
+  expect(published).toEqual([ttl]);
 });
