@@ -1,17 +1,58 @@
 /** The local server is safe on a developer's machine: what its user may not do, who else may do anything, and CORS. */
+import { existsSync } from "node:fs";
 import { networkInterfaces } from "node:os";
+import { open } from "ffi-rs";
 import { describe, expect, inject, test } from "vitest";
+import { canConfine } from "../../dev/clickhouse/confine.ts";
 import { fetchClickHouse, splitLogin } from "../../dev/clickhouse/login.ts";
 import { ask, newName, send } from "./token-inserts.ts";
 
 const address = inject("clickhouse");
 const { url } = splitLogin(address);
+const thisProcess = "this process";
+open({ library: thisProcess, path: "" });
 const accessDenied = 497;
 const cors = "access-control-allow-origin";
 
 describe("the user of the local server", () => {
+  const address = "'http://127.0.0.1:1/bucket/key'";
+  const stored = `${address}, 'CSV', 'a String'`;
+
   test.each([
-    ["file()", "SELECT * FROM file('/etc/passwd', 'LineAsString')"],
+    "file('/etc/passwd', 'LineAsString')",
+    "filesystem('/etc')",
+    "icebergLocal('/etc')",
+    "deltaLakeLocal('/etc')",
+    "paimonLocal('/etc')",
+    `url(${stored})`,
+    `s3(${stored})`,
+    `gcs(${stored})`,
+    `oss(${stored})`,
+    `cosn(${stored})`,
+    `iceberg(${address})`,
+    `deltaLake(${address})`,
+    `hudi(${address})`,
+    "hdfs('hdfs://127.0.0.1:1/a', 'CSV', 'a String')",
+    "azureBlobStorage('BlobEndpoint=http://127.0.0.1:1/a;AccountName=a;AccountKey=YQ==', 'c', 'p', 'CSV', 'auto', 'a String')",
+    "remote('127.0.0.1:1', system.one)",
+    "remoteSecure('127.0.0.1:1', system.one)",
+    "mysql('127.0.0.1:1', 'a', 'b', 'c', 'd')",
+    "postgresql('127.0.0.1:1', 'a', 'b', 'c', 'd')",
+    "mongodb('127.0.0.1:1', 'a', 'b', 'c', 'd', 'e String')",
+    "redis('127.0.0.1:1', 'a', 'a String')",
+    "odbc('DSN=a', 'b', 'c')",
+    "jdbc('a', 'b', 'c')",
+    "ytsaurus('http://127.0.0.1:1', '//a', 'b', 'c String')",
+  ])("is refused %s", async (tableFunction) => {
+    expect(await send(`SELECT * FROM ${tableFunction}`)).toMatchObject({ code: accessDenied });
+    expect(await send(`INSERT INTO FUNCTION ${tableFunction} SELECT 'x'`)).not.toMatchObject({ status: 200 });
+  });
+
+  test("has none of the rights to sources", async () => {
+    expect(await ask("SHOW GRANTS")).not.toMatch(/READ|WRITE|SOURCE|ALL/);
+  });
+
+  test.each([
     ["a path for a table", "SELECT * FROM `/etc/passwd`"],
     [
       "INSERT into file()",
@@ -19,10 +60,6 @@ describe("the user of the local server", () => {
     ],
     ["the engine File", "CREATE TABLE f (s String) ENGINE = File(LineAsString, '/tmp/headrace-no')"],
     ["the engine URL", "CREATE TABLE u (s String) ENGINE = URL('http://127.0.0.1:1/', LineAsString)"],
-    ["url()", "SELECT * FROM url('http://127.0.0.1:1/', 'LineAsString')"],
-    ["s3()", "SELECT * FROM s3('http://127.0.0.1:1/bucket/key', 'LineAsString')"],
-    ["remote()", "SELECT * FROM remote('127.0.0.1:1', system.one)"],
-    ["mysql()", "SELECT * FROM mysql('127.0.0.1:1', 'a', 'b', 'c', 'd')"],
     [
       "a dictionary",
       "CREATE DICTIONARY d (a UInt64) PRIMARY KEY a SOURCE(HTTP(url 'http://127.0.0.1:1/' format 'CSV')) LAYOUT(FLAT) LIFETIME(0)",
@@ -39,6 +76,31 @@ describe("the user of the local server", () => {
     const { text } = await send("SELECT * FROM executable('ls', 'LineAsString', 's String')");
     expect(text).toContain("does not exist inside user scripts folder");
   });
+
+  // clickhouse-local asks for no right to these: the kernel refuses them (dev/clickhouse/confine.ts).
+  test.skipIf(!canConfine(thisProcess)).each([
+    ["file(), the function", "SELECT file('/etc/hostname')", /Permission denied/],
+    ["the environment", "SELECT file('/proc/self/environ')", /Permission denied/],
+    [
+      "FROM INFILE",
+      "INSERT INTO FUNCTION null('s String') FROM INFILE '/etc/hostname' FORMAT LineAsString",
+      /Permission denied/,
+    ],
+    ["sqlite()", "SELECT * FROM sqlite('/etc/hostname', 'a')", /ACCESS_DENIED/],
+    [
+      "a disk in a folder",
+      "CREATE TABLE d (a UInt8) ENGINE = MergeTree ORDER BY a SETTINGS disk = disk(type = 'local', path = '/tmp/headrace-no/')",
+      /Exception/,
+    ],
+  ])(
+    "reaches no file outside of the data by %s (skipped without Landlock)",
+    async (_what, statement, refusal) => {
+      const { status, text } = await send(statement);
+      expect(status).not.toBe(200);
+      expect(text).toMatch(refusal);
+      expect(existsSync("/tmp/headrace-no")).toBe(false);
+    },
+  );
 
   test("may use input()", async () => {
     const table = newName();
