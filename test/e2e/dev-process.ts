@@ -74,8 +74,9 @@ export function runDev(owner: Owner, environment: Record<string, string>, isRead
     }
   };
   owner.onTestFinished(() => signalAll("SIGKILL"));
+  // What is read has been read to its end, its last words included.
   const ended = new Promise<number | string>((resolve) =>
-    child.once("exit", (code, signal) => resolve(signal ?? code ?? -1)),
+    child.once(isRead ? "close" : "exit", (code, signal) => resolve(signal ?? code ?? -1)),
   );
   return { child, output: () => output, ended, signalAll, servers: seeServers };
 }
