@@ -54,6 +54,9 @@ export async function startPipeline(settings: DevSettings, options: PipelineOpti
     const folder = lockStateFolder(settings.stateFolder);
     stops.push(() => folder.unlock());
     let ports = await claimPorts(settings);
+    if (settings.clickHouseUrl === undefined) {
+      await claimPort(settings.clickHousePort, "HEADRACE_CLICKHOUSE_PORT");
+    }
     const guardian = startGuardian();
     stops.push(() => guardian.stop());
 

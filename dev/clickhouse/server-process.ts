@@ -7,7 +7,8 @@
  * Arguments: the library's path, the configuration's path, the data directory. The answer to a start that failed is on
  * standard error, written by ClickHouse.
  */
-import { dirname } from "node:path";
+import { dirname, join } from "node:path";
+import { Worker } from "node:worker_threads";
 import { DataType, load, open } from "ffi-rs";
 import { confine } from "./confine.ts";
 
@@ -25,6 +26,9 @@ const argv = [
 
 open({ library: "this process", path: "" });
 open({ library: "clickhouse", path: library });
+if (process.platform === "linux") {
+  new Worker(join(import.meta.dirname, "give-pages-back.ts"), { workerData: library });
+}
 confine({
   library: "this process",
   folders: [directory],

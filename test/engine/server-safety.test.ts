@@ -1,14 +1,18 @@
 /** The local server is safe on a developer's machine: what its user may not do, who else may do anything, and CORS. */
-import { existsSync } from "node:fs";
-import { networkInterfaces } from "node:os";
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { networkInterfaces, tmpdir } from "node:os";
+import { dirname, join } from "node:path";
 import { open } from "ffi-rs";
-import { describe, expect, inject, test } from "vitest";
+import { afterAll, describe, expect, inject, test } from "vitest";
 import { canConfine } from "../../dev/clickhouse/confine.ts";
 import { fetchClickHouse, splitLogin } from "../../dev/clickhouse/login.ts";
 import { ask, newName, send } from "./token-inserts.ts";
 
 const address = inject("clickhouse");
 const { url } = splitLogin(address);
+/** No test may make it. */
+const absent = join(mkdtempSync(join(tmpdir(), "headrace-safety-")), "absent");
+afterAll(() => rmSync(dirname(absent), { recursive: true }));
 const thisProcess = "this process";
 open({ library: thisProcess, path: "" });
 const accessDenied = 497;
@@ -54,18 +58,15 @@ describe("the user of the local server", () => {
 
   test.each([
     ["a path for a table", "SELECT * FROM `/etc/passwd`"],
-    [
-      "INSERT into file()",
-      "INSERT INTO FUNCTION file('/tmp/headrace-no', 'LineAsString', 's String') SELECT 'x'",
-    ],
-    ["the engine File", "CREATE TABLE f (s String) ENGINE = File(LineAsString, '/tmp/headrace-no')"],
+    ["INSERT into file()", `INSERT INTO FUNCTION file('${absent}', 'LineAsString', 's String') SELECT 'x'`],
+    ["the engine File", `CREATE TABLE f (s String) ENGINE = File(LineAsString, '${absent}')`],
     ["the engine URL", "CREATE TABLE u (s String) ENGINE = URL('http://127.0.0.1:1/', LineAsString)"],
     [
       "a dictionary",
       "CREATE DICTIONARY d (a UInt64) PRIMARY KEY a SOURCE(HTTP(url 'http://127.0.0.1:1/' format 'CSV')) LAYOUT(FLAT) LIFETIME(0)",
     ],
     ["the database Filesystem", "CREATE DATABASE d ENGINE = Filesystem('/')"],
-    ["BACKUP", "BACKUP DATABASE default TO File('/tmp/headrace-no')"],
+    ["BACKUP", `BACKUP DATABASE default TO File('${absent}')`],
     ["users", "CREATE USER another"],
     ["the listeners", "SYSTEM STOP LISTEN HTTP"],
   ])("is refused %s", async (_what, statement) => {
@@ -89,7 +90,7 @@ describe("the user of the local server", () => {
     ["sqlite()", "SELECT * FROM sqlite('/etc/hostname', 'a')", /ACCESS_DENIED/],
     [
       "a disk in a folder",
-      "CREATE TABLE d (a UInt8) ENGINE = MergeTree ORDER BY a SETTINGS disk = disk(type = 'local', path = '/tmp/headrace-no/')",
+      `CREATE TABLE d (a UInt8) ENGINE = MergeTree ORDER BY a SETTINGS disk = disk(type = 'local', path = '${absent}/')`,
       /Exception/,
     ],
   ])(
@@ -98,7 +99,7 @@ describe("the user of the local server", () => {
       const { status, text } = await send(statement);
       expect(status).not.toBe(200);
       expect(text).toMatch(refusal);
-      expect(existsSync("/tmp/headrace-no")).toBe(false);
+      expect(existsSync(absent)).toBe(false);
     },
   );
 
@@ -122,7 +123,7 @@ describe("nobody else", () => {
     "SELECT name FROM system.tables",
     "CREATE DATABASE another",
     "SYSTEM STOP LISTEN HTTP",
-    "INSERT INTO FUNCTION file('/tmp/headrace-no', 'LineAsString', 's String') SELECT 'x'",
+    `INSERT INTO FUNCTION file('${absent}', 'LineAsString', 's String') SELECT 'x'`,
     "SELECT * FROM file('/etc/passwd', 'LineAsString')",
   ];
   const basic = (login: string) => ({ authorization: `Basic ${btoa(login)}` });
