@@ -103,6 +103,17 @@ describe("the user of the local server", () => {
     },
   );
 
+  test("may log in by either of ClickHouse's headers", async () => {
+    const { user, password } = splitLogin(inject("clickhouse"));
+    for (const headers of [
+      { authorization: `Basic ${btoa(`${user}:${password}`)}` },
+      { "x-clickhouse-user": user, "x-clickhouse-key": password },
+    ]) {
+      const response = await fetch(url, { method: "POST", body: "SELECT currentUser()", headers });
+      expect(await response.text()).toBe("headrace\n");
+    }
+  });
+
   test("may use input()", async () => {
     const table = newName();
     await ask(`CREATE TABLE ${table} (a UInt32) ENGINE = MergeTree ORDER BY a`);
