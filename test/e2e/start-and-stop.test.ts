@@ -1,4 +1,4 @@
-import { statSync } from "node:fs";
+import { chmodSync, statSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { describe, test } from "vitest";
@@ -62,6 +62,9 @@ test.concurrent.for([
 test("nothing outlives a parent that was killed with SIGKILL", async (context) => {
   const { expect } = context;
   const folder = stateFolder(context);
+  // As if somebody had made them open to everybody.
+  chmodSync(folder, 0o755);
+  writeFileSync(join(folder, "dev.json"), "{}", { mode: 0o644 });
   const dev = runDev(context, { HEADRACE_STATE: folder });
   const { clickhouse } = await running(context, dev, folder);
   expect(dev.servers()).toHaveLength(1);
