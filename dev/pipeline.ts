@@ -13,7 +13,7 @@ import { limits } from "../shared/limits.ts";
 import { loginVariables } from "./clickhouse/login.ts";
 import { migrateClickHouse } from "./clickhouse/migrate-clickhouse.ts";
 import { ClickHouseStartError, superviseClickHouse } from "./clickhouse/start-clickhouse.ts";
-import { askStandIns, driveStandIns } from "./drive-stand-ins.ts";
+import { askStandIns, driveStandIns, type StandIns } from "./drive-stand-ins.ts";
 import { claimPort } from "./free-port.ts";
 import { startGuardian } from "./guardian.ts";
 import { prepareWorkers } from "./prepare-workers.ts";
@@ -24,6 +24,7 @@ import type { Workers } from "./workers.ts";
 export interface Pipeline extends DevFile {
   /** For tests that look behind the HTTP interfaces, or break things on purpose. */
   readonly workers: Workers;
+  readonly standIns: StandIns;
   /** Stops everything that was started, in order; loses nothing that was answered 200. */
   stop(): Promise<void>;
 }
@@ -53,6 +54,9 @@ export async function startPipeline(settings: DevSettings, options: PipelineOpti
     const folder = lockStateFolder(settings.stateFolder);
     stops.push(() => folder.unlock());
     let ports = await claimPorts(settings);
+    if (settings.clickHouseUrl === undefined) {
+      await claimPort(settings.clickHousePort, "HEADRACE_CLICKHOUSE_PORT");
+    }
     const guardian = startGuardian();
     stops.push(() => guardian.stop());
 
@@ -107,7 +111,7 @@ export async function startPipeline(settings: DevSettings, options: PipelineOpti
     };
     folder.writeDevFile(file);
     await ringWhatNobodyHolds(file);
-    return { ...file, workers, stop };
+    return { ...file, workers, standIns, stop };
   } catch (error) {
     await stop();
     throw error;

@@ -46,6 +46,7 @@ export function lockStateFolder(path: string): StateFolder {
     writeDevFile(file) {
       // The key and the token open the local pipeline: for the owner's eyes only.
       writeFileSync(devFile, `${JSON.stringify(file, null, 2)}\n`, { mode: 0o600 });
+      chmodSync(devFile, 0o600); // the mode above is that of a new file
     },
     clickHousePassword: () => clickHousePasswordOf(path),
     unlock() {

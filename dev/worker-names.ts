@@ -11,5 +11,8 @@ export type Environment = keyof typeof workerNames;
 /** The Worker that does what Cloudflare does (`stand-ins/`). */
 export const standInsName = "headrace-stand-ins";
 
+/** The queue of the first ring, as wrangler.toml names it. */
+export const ringQueue = "headrace-ring";
+
 /** The queue of the second ring, that R2 event notifications go to. */
 export const lateQueue = "headrace-late";

@@ -5,7 +5,7 @@
 import { convertV4MiniflareOptions, Log, LogLevel, Miniflare } from "miniflare";
 import { assert } from "../shared/assert.ts";
 import type { PreparedWorker, PreparedWorkers } from "./prepare-workers.ts";
-import { type Environment, lateQueue, standInsName, workerNames } from "./worker-names.ts";
+import { type Environment, lateQueue, ringQueue, standInsName, workerNames } from "./worker-names.ts";
 
 export interface WorkersOptions {
   readonly prepared: PreparedWorkers;
@@ -85,7 +85,7 @@ function standInsOf({ prepared, adminToken, eventDelaySeconds }: WorkersOptions)
     },
     kvNamespaces: { KEYS: keys },
     r2Buckets: { PAYLOADS: payloads },
-    queueProducers: { EVENTS: { queueName: lateQueue } },
+    queueProducers: { RING: { queueName: ringQueue }, EVENTS: { queueName: lateQueue } },
     serviceBindings: { CONSUMER: { name: workerNames.consumer } },
     unsafeDirectSockets: [{ host: "127.0.0.1", port: 0 }],
   };

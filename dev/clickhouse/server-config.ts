@@ -66,6 +66,29 @@ function xml(text: string): string {
   return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
 }
 
+const queries =
+  "<handler><type>dynamic_query_handler</type><query_param_name>query</query_param_name></handler>";
+
+/**
+ * A request that names the user may query; every other one gets a sentence. Without this, a request that names nobody is
+ * `default`'s (see below), and no quota counts a SELECT without FROM: `SELECT file('/home/…')` gave any file to anybody.
+ *
+ * A name in the address is no login here, so that what names two users is refused by ClickHouse itself. Its own pages (/play)
+ * log in that way, and ask for CORS: they are not served.
+ */
+function handlers(user: string): string {
+  const named = Buffer.from(`${user}:`);
+  const start = named.toString("base64").slice(0, Math.floor((8 * named.length) / 6)); // its last bits are the password's
+  const refusal =
+    "This server answers to one user, with a password: npm run dev prints the address with both.\n";
+  return `
+    <rule><url>/ping</url><handler><type>ping</type></handler></rule>
+    <rule><headers><Authorization>regex:Basic ${start.replaceAll("+", "[+]")}.*</Authorization></headers>${queries}</rule>
+    <rule><headers><X-ClickHouse-User>${xml(user)}</X-ClickHouse-User></headers>${queries}</rule>
+    <rule><handler><type>static</type><status>403</status><response_content>${xml(refusal)}</response_content></handler></rule>
+  `;
+}
+
 function serverXml(config: ServerConfig, usersFile: string): string {
   const { directory } = config;
   return `<clickhouse>
@@ -78,14 +101,15 @@ function serverXml(config: ServerConfig, usersFile: string): string {
   <listen_host>${xml(config.host)}</listen_host>
   <http_port>${config.port}</http_port>
   <timezone>${xml(config.timezone)}</timezone>
+  <http_handlers>${handlers(config.user)}</http_handlers>
   <logger><console>1</console><level>fatal</level></logger>
 </clickhouse>
 `;
 }
 
 /**
- * clickhouse-local runs the statement that opens the listener as `default`, from loopback and without a password; no
- * setting names another user. Its quota is those two statements, so that over HTTP the name opens nothing (201).
+ * clickhouse-local runs the statements of its start as `default`, from loopback and without a password; no setting names
+ * another user. Over HTTP the name opens nothing: see `handlers`.
  */
 function usersXml({ user, password }: ServerConfig): string {
   const sha256 = createHash("sha256").update(password).digest("hex");
@@ -96,18 +120,14 @@ function usersXml({ user, password }: ServerConfig): string {
   return `<clickhouse>
   <profiles>
     <default><constraints><add_http_cors_header><const/></add_http_cors_header></constraints></default>
-    <starts/>
   </profiles>
-  <quotas>
-    <default/>
-    <starts><interval><duration>2147483647</duration><queries>2</queries></interval></starts>
-  </quotas>
+  <quotas><default/></quotas>
   <users>
     <default>
       <password></password>
       <networks><ip>127.0.0.1</ip></networks>
-      <profile>starts</profile>
-      <quota>starts</quota>
+      <profile>default</profile>
+      <quota>default</quota>
       <grants><query>GRANT SYSTEM LISTEN, CREATE TEMPORARY TABLE, READ ON *.*</query></grants>
     </default>
     <${user}>

@@ -94,10 +94,10 @@ async function startOnce(options: ClickHouseOptions, port: number): Promise<Clic
   const config = writeServerConfig({ directory, host, port, timezone, user: localUser, password });
   const child = spawn(
     nodeWithTypes(),
-    ["--no-warnings", join(import.meta.dirname, "server-process.ts"), library, config.path],
+    ["--no-warnings", join(import.meta.dirname, "server-process.ts"), library, config.path, directory],
     {
       stdio: ["pipe", "pipe", "pipe"],
-      env: { ...process.env, TZ: timezone },
+      env: { ...serverEnvironment(), TZ: timezone },
       // A group of its own: a terminal's Ctrl-C would reach clickhouse-local, which ends at the second one, while this
       // process still needs it to finish. It is not left behind: the pipe of its standard input ends it.
       detached: true,
@@ -139,6 +139,12 @@ async function startOnce(options: ClickHouseOptions, port: number): Promise<Clic
     },
     exited,
   };
+}
+
+/** How memory is held, and where libraries are: the rest, which may hold secrets, is not ClickHouse's. */
+function serverEnvironment(): NodeJS.ProcessEnv {
+  const passed = Object.entries(process.env).filter(([name]) => /^(PATH|LD_|DYLD_|MALLOC_)/.test(name));
+  return Object.fromEntries(passed);
 }
 
 function readLines(child: ChildProcess, onLog: ClickHouseOptions["onLog"]) {

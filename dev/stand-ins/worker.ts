@@ -1,18 +1,21 @@
 /**
  * A Worker of the local pipeline alone, beside the product's three: it does what Cloudflare does there (R2 event
- * notifications, the cron), and makes the local API key. It has bindings for it, because Miniflare's own access from
- * Node blocks the thread until workerd answers, which workerd cannot while that thread has its log to drain.
+ * notifications, the cron, in chaos runs queues that deliver twice), and makes the local API key. It has bindings for it,
+ * because Miniflare's own access from Node blocks the thread until workerd answers, which workerd cannot while that
+ * thread has its log to drain.
  *
  * `drive-stand-ins.ts` asks it over HTTP. It answers to the admin token only.
  */
 import { type ApiKeyRecord, apiKeyName, formatApiKey, formatKeyEntry } from "../../shared/api-key.ts";
 import { assert } from "../../shared/assert.ts";
+import { formatMinute, payloadPrefix } from "../../shared/payload-key.ts";
 import { R2Events } from "./r2-events.ts";
 
 interface StandInBindings {
   readonly KEYS: KVNamespace;
   readonly PAYLOADS: R2Bucket;
-  /** The queue of the second ring. */
+  /** The queues of the first and the second ring. */
+  readonly RING: Queue;
   readonly EVENTS: Queue;
   /** The consumer, for its cron. */
   readonly CONSUMER: {
@@ -24,6 +27,27 @@ interface StandInBindings {
 }
 
 const events = new R2Events();
+
+const recentMs = 60_000;
+const recentMost = 300;
+
+/** Objects of the last minute, as JSON: what a test may ring once more. */
+async function recentPayloads(bucket: R2Bucket): Promise<string> {
+  const { objects } = await bucket.list({
+    startAfter: `${payloadPrefix}${formatMinute(Date.now() - recentMs)}`,
+    include: ["customMetadata"],
+    limit: recentMost,
+  });
+  return JSON.stringify(
+    objects.map(({ key, size, etag, uploaded, customMetadata }) => ({
+      key,
+      size,
+      etag,
+      uploaded: uploaded.toISOString(),
+      customMetadata,
+    })),
+  );
+}
 
 /** The key of an earlier start where it is still there, else a new one for the tenant `dev`. */
 async function findOrMakeKey(keys: KVNamespace, before: string): Promise<string> {
@@ -62,6 +86,14 @@ async function answer(request: Request, env: StandInBindings): Promise<string> {
       return "";
     case "/cron":
       return (await env.CONSUMER.scheduled({ scheduledTime: new Date(), cron: "* * * * *" })).outcome;
+    case "/recent":
+      return await recentPayloads(env.PAYLOADS);
+    case "/ring":
+      await env.RING.send(await request.json());
+      return "";
+    case "/event":
+      await env.EVENTS.send(await request.json());
+      return "";
     case "/key":
       return await findOrMakeKey(env.KEYS, await request.text());
     default:

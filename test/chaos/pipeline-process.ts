@@ -1,13 +1,15 @@
 /**
  * The pipeline of a chaos run, in a process group of its own that can be killed as a whole: what `npm run dev` starts,
- * with the cron's minute 30 times shorter, and with rings that come twice. Settings as JSON in the first argument.
+ * with the cron's minute 30 times shorter, and with rings that come twice. It asks the stand-ins' Worker for both, over
+ * HTTP: nothing here waits for workerd but by the event loop. Settings as JSON in the first argument.
  */
 import process from "node:process";
+import * as v from "valibot";
+import { askStandIns } from "../../dev/drive-stand-ins.ts";
 import { startPipeline } from "../../dev/pipeline.ts";
 import { seededRandom } from "../../dev/send/seeded-random.ts";
 import type { DevSettings } from "../../dev/settings.ts";
-import { lateQueue, workerNames } from "../../dev/worker-names.ts";
-import { formatMinute, payloadPrefix } from "../../shared/payload-key.ts";
+import { lateQueue } from "../../dev/worker-names.ts";
 import type { PipelineMessage } from "./chaos-pipeline.ts";
 
 const { settings, seed, cronMs }: { settings: DevSettings; seed: number; cronMs: number } = JSON.parse(
@@ -17,8 +19,17 @@ const random = seededRandom(seed);
 const ringAgainMs = 500;
 /** Of the payloads of the last minutes, so many are rung again each time. */
 const ringsAgain = 3;
-const lookBackMs = 60_000;
-const listedMost = 300;
+
+/** What the stand-ins say of the objects of the last minute. */
+const recentSchema = v.array(
+  v.object({
+    key: v.string(),
+    size: v.number(),
+    etag: v.string(),
+    uploaded: v.string(),
+    customMetadata: v.optional(v.record(v.string(), v.string()), {}),
+  }),
+);
 
 function reportFindings(message: PipelineMessage): void {
   process.send?.(message);
@@ -37,49 +48,41 @@ const pipeline = await startPipeline(settings, {
   events: true,
   crons: false,
 });
-const { otlp, key, console: consoleUrl, adminToken } = pipeline;
+const { otlp, key, console: consoleUrl, adminToken, standIns } = pipeline;
 reportFindings({ kind: "ready", otlp, key, console: consoleUrl, adminToken });
-
-const consumer = await pipeline.workers.getWorker(workerNames.consumer);
-const bucket = await pipeline.workers.getR2Bucket("PAYLOADS", workerNames.consumer);
-const ring = await pipeline.workers.getQueueProducer("RING", workerNames.consumer);
-const events = await pipeline.workers.getQueueProducer("EVENTS", workerNames.consumer);
 
 /** The cron, and beside it the operator's reconciler run, which leaves no minute out. */
 async function tick(): Promise<void> {
   const headers = { authorization: `Bearer ${adminToken}` };
-  await consumer.scheduled({ scheduledTime: new Date(), cron: "* * * * *" });
+  await askStandIns(standIns, "/cron", "");
   await fetch(`${consoleUrl}/api/reconcile`, { method: "POST", headers });
 }
 
 /** Payloads that were accepted, whatever has become of them, ring once more. */
 async function ringAgain(): Promise<void> {
-  const { objects } = await bucket.list({
-    startAfter: `${payloadPrefix}${formatMinute(Date.now() - lookBackMs)}`,
-    include: ["customMetadata"],
-    limit: listedMost,
-  });
+  const objects = v.parse(recentSchema, JSON.parse(await askStandIns(standIns, "/recent", "")));
   for (let i = 0; i < ringsAgain && objects.length > 0; i++) {
-    const object = random.pick(objects);
-    const { spans = "0", outputBytes = "0", arrival = "0" } = object.customMetadata ?? {};
+    const { key, size, etag, uploaded, customMetadata } = random.pick(objects);
     if (random.chance(0.5)) {
+      const { spans = "0", outputBytes = "0", arrival = "0" } = customMetadata;
       const numbers = { spans: Number(spans), outputBytes: Number(outputBytes), arrival: Number(arrival) };
-      await ring.send({ v: 1, key: object.key, cause: "ingress", ...numbers });
+      await askStandIns(standIns, "/ring", JSON.stringify({ v: 1, key, cause: "ingress", ...numbers }));
       reportFindings({ kind: "fault", fault: "doorbell_again" });
     } else if (random.chance(0.9)) {
-      await events.send({
+      const event = {
         account: "local",
         action: "PutObject",
         bucket: lateQueue,
-        object: { key: object.key, size: object.size, eTag: object.etag },
-        eventTime: object.uploaded.toISOString(),
-      });
+        object: { key, size, eTag: etag },
+        eventTime: uploaded,
+      };
+      await askStandIns(standIns, "/event", JSON.stringify(event));
       reportFindings({ kind: "fault", fault: "event_again" });
     } else {
       await fetch(`${consoleUrl}/api/replay`, {
         method: "POST",
         headers: { authorization: `Bearer ${adminToken}` },
-        body: JSON.stringify({ keys: [object.key] }),
+        body: JSON.stringify({ keys: [key] }),
       });
       reportFindings({ kind: "fault", fault: "replayed" });
     }

@@ -32,11 +32,15 @@ export function stateFolder({ onTestFinished }: Owner): string {
 }
 
 /**
- * Runs the command of `npm run dev` in a process group of its own, which ends with the test. What it prints is read
- * unless `isRead` is false: then it waits in a pipe, as before a pager that stands still.
+ * Runs the command of `npm run dev`, or another script, in a process group of its own, which ends with the test. What it
+ * prints is read unless `isRead` is false: then it waits in a pipe, as before a pager that stands still.
  */
-export function runDev(owner: Owner, environment: Record<string, string>, isRead = true): DevProcess {
-  const child = spawn(process.execPath, ["dev/main.ts"], {
+export function runDev(
+  owner: Owner,
+  environment: Record<string, string>,
+  { isRead = true, script = "dev/main.ts" } = {},
+): DevProcess {
+  const child = spawn(process.execPath, [script], {
     cwd: root,
     detached: true,
     stdio: ["ignore", "pipe", "pipe"],
@@ -74,8 +78,9 @@ export function runDev(owner: Owner, environment: Record<string, string>, isRead
     }
   };
   owner.onTestFinished(() => signalAll("SIGKILL"));
+  // What is read has been read to its end, its last words included.
   const ended = new Promise<number | string>((resolve) =>
-    child.once("exit", (code, signal) => resolve(signal ?? code ?? -1)),
+    child.once(isRead ? "close" : "exit", (code, signal) => resolve(signal ?? code ?? -1)),
   );
   return { child, output: () => output, ended, signalAll, servers: seeServers };
 }

@@ -1,4 +1,4 @@
-import { statSync } from "node:fs";
+import { chmodSync, statSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { describe, test } from "vitest";
@@ -62,9 +62,14 @@ test.concurrent.for([
 test("nothing outlives a parent that was killed with SIGKILL", async (context) => {
   const { expect } = context;
   const folder = stateFolder(context);
+  // As if somebody had made them open to everybody.
+  chmodSync(folder, 0o755);
+  writeFileSync(join(folder, "dev.json"), "{}", { mode: 0o644 });
   const dev = runDev(context, { HEADRACE_STATE: folder });
   const { clickhouse } = await running(context, dev, folder);
   expect(dev.servers()).toHaveLength(1);
+  expect(clickhouse).toMatch(/^http:\/\/headrace:[\w-]{32}@127\.0\.0\.1:\d+$/);
+  expect(dev.output()).toContain(`curl '${clickhouse}' --data-binary`);
   expect(statSync(folder).mode & 0o777).toBe(0o700);
   for (const file of ["dev.json", "clickhouse-password"]) {
     expect(statSync(join(folder, file)).mode & 0o777).toBe(0o600);
@@ -79,6 +84,21 @@ test("nothing outlives a parent that was killed with SIGKILL", async (context) =
   await dev.ended;
   await expect.poll(() => isGroupGone(dev), { timeout: 15_000 }).toBe(true);
   await runs;
+});
+
+test("npm run clickhouse prints its address and a command with the login, and nothing outlives its SIGKILL", async (context) => {
+  const { expect } = context;
+  const folder = stateFolder(context);
+  const dev = runDev(context, { HEADRACE_STATE: folder }, { script: "dev/clickhouse.ts" });
+  const address = () => /answers at (\S+)\n/.exec(dev.output())?.[1] ?? "";
+  await expect.poll(address, { timeout: 40_000, interval: 50 }).not.toBe("");
+  expect(await queryClickHouse(address(), "SELECT count() FROM otel_traces")).toBe("0");
+  await expect.poll(dev.output).toContain(`curl '${address()}' --data`);
+  expect(dev.servers()).toHaveLength(1);
+  expect(statSync(folder).mode & 0o777).toBe(0o700);
+  dev.child.kill("SIGKILL");
+  await dev.ended;
+  await expect.poll(() => isGroupGone(dev), { timeout: 15_000 }).toBe(true);
 });
 
 describe.concurrent("a start that cannot be says why, and ends", () => {

@@ -85,7 +85,7 @@ test.concurrent(
   async (context) => {
     const { expect } = context;
     const folder = stateFolder(context);
-    const process = runDev(context, { HEADRACE_STATE: folder }, false);
+    const process = runDev(context, { HEADRACE_STATE: folder }, { isRead: false });
     await expect.poll(() => isReady(folder), { timeout: 40_000, interval: 100 }).toBe(true);
     const dev = readDevFile(folder);
     const end = Date.now() + unreadMs;

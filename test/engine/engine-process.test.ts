@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
@@ -46,3 +46,23 @@ test("acknowledged rows survive a SIGKILL, and so does the memory of their token
   expect(await ask(second.url, "SELECT count() FROM t")).toBe("1");
   await second.stop();
 });
+
+test.skipIf(process.platform !== "linux")(
+  "some seconds after its start the server gives back what only the start needed of the library (skipped but on Linux)",
+  async () => {
+    const server = await startClickHouse({ directory });
+    const residentMiB = () => {
+      const [, kib] = /RssFile:\s+(\d+) kB/.exec(readFileSync(`/proc/${server.pid}/status`, "utf8")) ?? [];
+      return Number(kib) / 1024;
+    };
+    try {
+      // About 90; without it 215 or more.
+      await expect.poll(residentMiB, { timeout: 30_000, interval: 250 }).toBeLessThan(150);
+      expect(await (await fetchClickHouse(server.url, { method: "POST", body: "SELECT 1" })).text()).toBe(
+        "1\n",
+      );
+    } finally {
+      await server.stop();
+    }
+  },
+);
