@@ -7,7 +7,7 @@
  *
  *   made -> open -> (INSERT out)* -> closing -> receipts written -> over
  *             |                        ^
- *             +-> counting ------------+     a 200 after an of unknown outcome attempt, or a refusal: are the rows there?
+ *             +-> counting ------------+     a 200 after an attempt of unknown outcome, or a refusal: are the rows there?
  *             |      |                 |
  *             +------+--> verifying ---+     after the fence; what is missing goes on as a new group, new token
  *                                |

@@ -1,5 +1,5 @@
 /**
- * What a count of the rows makes of its group: after a 200 that followed an of unknown outcome attempt all of them must be there,
+ * What a count of the rows makes of its group: after a 200 that followed an attempt of unknown outcome all of them must be there,
  * and a refusal splits the group only when the table shows none.
  */
 import { assert, unreachable } from "../assert.ts";

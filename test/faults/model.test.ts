@@ -6,6 +6,7 @@ import { writeSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { expect, test } from "vitest";
 import { everyShare, runShares, seedShares } from "./run-schedules.ts";
+import { behaviourWorlds, leftToSeeds } from "./world/every-behaviour.ts";
 
 const schedules = 20_000;
 const threads = Math.min(4, availableParallelism());
@@ -37,6 +38,23 @@ test(
     const { failure, text } = await runShares(everyShare(), threads);
     say(`model: every schedule of the small worlds: ${text}`);
     expect(failure).toBeNull();
+  },
+  timeoutMs,
+);
+
+test(
+  "so it is in every schedule of a small world of each behaviour of the platform, each of which strikes there",
+  async () => {
+    const { failure, struck, text } = await runShares(everyShare(behaviourWorlds), threads);
+    say(`model: every schedule of each behaviour's small world: ${text}`);
+    expect(failure).toBeNull();
+    const named = behaviourWorlds.flatMap(({ faults, incidents, flaws }) => [
+      ...Object.keys(faults),
+      ...Object.keys(incidents),
+      ...Object.keys(flaws).map((flaw) => `payload: ${flaw}`),
+    ]);
+    const never = [...new Set(named)].filter((name) => !struck.has(name) && !leftToSeeds.has(name));
+    expect(never).toEqual([]);
   },
   timeoutMs,
 );

@@ -1,11 +1,13 @@
 /** Shares schedules out over threads, and says in one text what was run, at what rate, and what struck how often. */
 import type { Failure, Share, ShareResult } from "./schedule-worker.ts";
 import { bundleModel, ModelThread } from "./threads.ts";
-import { smallWorlds } from "./world/profile.ts";
+import { type Profile, smallWorlds } from "./world/profile.ts";
 
 export interface Ran {
   readonly schedules: number;
   readonly failure: Failure | null;
+  /** How often what struck. */
+  readonly struck: ReadonlyMap<string, number>;
   readonly text: string;
 }
 
@@ -26,10 +28,10 @@ export function seedShares(
   }));
 }
 
-/** Every schedule of every small world, a world a share. */
-export function everyShare(): readonly Share[] {
+/** Every schedule of these small worlds, a world a share. */
+export function everyShare(worlds: readonly Profile[] = smallWorlds): readonly Share[] {
   const schedules = Number.MAX_SAFE_INTEGER;
-  return smallWorlds.map(({ name }) => ({ kind: "every", worlds: [name], schedules }));
+  return worlds.map(({ name }) => ({ kind: "every", worlds: [name], schedules }));
 }
 
 export async function runShares(shares: readonly Share[], threads: number): Promise<Ran> {
@@ -65,6 +67,7 @@ export async function runShares(shares: readonly Share[], threads: number): Prom
   const faults = [...struck].sort(([, a], [, b]) => b - a).map(([fault, times]) => `${times} ${fault}`);
   return {
     schedules: ran,
+    struck,
     failure: results.find(({ failure }) => failure !== null)?.failure ?? null,
     text: `${ran} schedules in ${seconds.toFixed(1)} s, ${Math.round(ran / seconds)} a second on ${threads} threads: ${sum(({ payloads }) => payloads)} payloads, ${sum(({ steps }) => steps)} steps; ${faults.join(", ")}`,
   };

@@ -2,6 +2,7 @@
 import { parentPort } from "node:worker_threads";
 import { type Outcome, runSchedule } from "./schedule.ts";
 import { EveryChoice, SeededChoices } from "./world/choices.ts";
+import { behaviourWorlds, othersMax } from "./world/every-behaviour.ts";
 import { harshProfiles } from "./world/harsh-profiles.ts";
 import { type Profile, profiles, smallWorlds } from "./world/profile.ts";
 
@@ -15,7 +16,7 @@ export type Share =
       readonly stride: number;
       readonly schedules: number;
     }
-  /** Every schedule of these small worlds (none named: all), at most `schedules` of each. */
+  /** Every schedule of these small worlds (none named: all of `smallWorlds`), at most `schedules` of each. */
   | { readonly kind: "every"; readonly worlds: readonly string[]; readonly schedules: number };
 
 export interface Failure {
@@ -36,6 +37,7 @@ export interface ShareResult {
   readonly failure: Failure | null;
 }
 
+const everySmallWorld = [...smallWorlds, ...behaviourWorlds];
 const everyProfile = [...profiles, ...harshProfiles];
 
 /** Counts what ran, and keeps the first failure. */
@@ -89,8 +91,11 @@ function runSeeds(share: Extract<Share, { kind: "seeds" }>): ShareResult {
 
 function runEvery({ worlds, schedules }: Extract<Share, { kind: "every" }>): ShareResult {
   const tally = new Tally();
-  for (const profile of named(smallWorlds, worlds)) {
-    const choices = new EveryChoice(profile.strikesMax);
+  const chosen = worlds.length === 0 ? smallWorlds : named(everySmallWorld, worlds);
+  for (const profile of chosen) {
+    const choices = behaviourWorlds.includes(profile)
+      ? new EveryChoice(profile.strikesMax, othersMax)
+      : new EveryChoice(profile.strikesMax);
     for (let ran = 0; ran < schedules && choices.advance(); ran++) {
       const outcome = runSchedule(profile, choices);
       if (!tally.add(outcome) && outcome.violation !== null) {

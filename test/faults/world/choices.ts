@@ -86,18 +86,21 @@ const fewMax = 3;
 
 /**
  * All choices, one schedule after the other (as TigerBeetle's exhaustigen does): each run repeats the last one up to
- * its last choice that has another value left. At most `strikesMax` things happen in one schedule; what hardly
- * differs is not varied.
+ * its last choice that has another value left. At most `strikesMax` things happen in one schedule, and at most
+ * `othersMax` of what differs are not the plainest; what hardly differs is not varied.
  */
 export class EveryChoice implements Choices {
   readonly #strikesMax: number;
+  readonly #othersMax: number;
   readonly #made: { chosen: number; of: number }[] = [];
   #at = 0;
   #strikes = 0;
+  #others = 0;
   #hasBegun = false;
 
-  constructor(strikesMax: number) {
+  constructor(strikesMax: number, othersMax: number = Number.POSITIVE_INFINITY) {
     this.#strikesMax = strikesMax;
+    this.#othersMax = othersMax;
   }
 
   /** Goes to the next schedule. False: that was the last. */
@@ -112,6 +115,7 @@ export class EveryChoice implements Choices {
         this.#made.push({ chosen: last.chosen + 1, of: last.of });
         this.#at = 0;
         this.#strikes = 0;
+        this.#others = 0;
         return true;
       }
     }
@@ -145,7 +149,11 @@ export class EveryChoice implements Choices {
   }
 
   oneOf(n: number): number {
-    const i = n <= 1 ? 0 : this.#choose(Math.min(n, fewMax));
+    if (n <= 1 || this.#others >= this.#othersMax) {
+      return 0;
+    }
+    const i = this.#choose(Math.min(n, fewMax));
+    this.#others += i === 0 ? 0 : 1;
     // The i-th of a few values that span 0 to n-1.
     return n <= fewMax ? i : Math.floor((i * (n - 1)) / (fewMax - 1));
   }
