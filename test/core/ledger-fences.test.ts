@@ -149,3 +149,25 @@ test("what a person erases while it is being inserted is erased behind the fence
   expect(verify).toMatchObject({ step: "verify", payloads: [{ erase: "asked for" }] });
   expect(ledger.now - handedOutAt).toBeGreaterThanOrEqual(fenceMs(ledger.settings));
 });
+
+test("a token of a while ago is trusted by a measure that is fresh, and a young one without any", () => {
+  const measure = { blocks: 0, windowBlocks: 1000, windowMs: null };
+  for (const [age, measuredBefore, step] of [
+    [limits.measureAfterMs, limits.measureAfterMs, "insert"],
+    [limits.measureAfterMs + 1, limits.measureFreshMs, "insert"],
+    [limits.measureAfterMs + 1, limits.measureFreshMs + 1, "measure"],
+  ] as const) {
+    const ledger = new TestLedger();
+    const look = () => ledger.step({ kind: "table", table: { refusal: "", measure } });
+    look();
+    ledger.claim({ n: 1 });
+    const first = ledger.takeNotified();
+    const insertAt = ledger.now;
+    ledger.report(first, { kind: "unknown", reason: "reset" });
+    ledger.now = insertAt + age - measuredBefore;
+    look();
+    ledger.now = insertAt + age;
+    expect(ledger.alarm()).toEqual([first.group]);
+    expect(ledger.take(first.group)?.step).toBe(step);
+  }
+});
