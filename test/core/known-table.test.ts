@@ -38,6 +38,15 @@ describe("a ledger that knows no table", () => {
     const { measure } = measured("plain 0 9");
     const insert = ledger.report(task, { kind: "measured", refusal: "", table: measure });
     expect(insert).toMatchObject({ step: "insert", table: "plain 0 9" });
+    // Its retry is of the transcoder that measured and inserted: the same token again, and no VERIFY.
+    expect(insert === null ? null : ledger.report(insert, { kind: "unknown", reason: "reset" })).toBeNull();
+    ledger.now += limits.retryFirstMs;
+    expect(ledger.alarm()).toEqual([task.group]);
+    expect(ledger.take(task.group)).toMatchObject({
+      step: "insert",
+      group: task.group,
+      isFirstInsert: false,
+    });
   });
 
   test("inserts nothing where that look refuses", () => {

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import type { AttemptReport, GroupTask } from "../../shared/ledger/group.ts";
-import { fenceMs } from "../../shared/ledger/settings.ts";
+import { backOffMs, defaultSettings, fenceMs, overdueMs } from "../../shared/ledger/settings.ts";
 import { limits } from "../../shared/limits.ts";
 import { doorbell, emptyWorld, startMs, storedReport, TestLedger } from "../ledger/world.ts";
 
@@ -170,4 +170,24 @@ test("a token of a while ago is trusted by a measure that is fresh, and a young 
     expect(ledger.alarm()).toEqual([first.group]);
     expect(ledger.take(first.group)?.step).toBe(step);
   }
+});
+
+test("an unknown payload is inserted without looking only if it arrived more than a client's retries after the memory began", () => {
+  for (const [afterMs, isWaiting] of [
+    [limits.clientRetryMs, false],
+    [limits.clientRetryMs + 1, true],
+  ] as const) {
+    const ledger = new TestLedger(undefined, { ...emptyWorld, epoch: 1 });
+    ledger.now += afterMs;
+    ledger.claim({ n: 1, arrival: ledger.now });
+    expect(ledger.state.waiting.payloads).toHaveLength(isWaiting ? 1 : 0);
+  }
+});
+
+test("a fence is a lease, an INSERT and a margin; an INSERT is overdue after its time and half of the margin", () => {
+  const settings = { ...defaultSettings, leaseMs: 100, insertMs: 60, fenceMarginMs: 10 };
+  expect(fenceMs(settings)).toBe(170);
+  expect(overdueMs(settings)).toBe(65);
+  const backOff = { ...settings, retryFirstMs: 3, retryLastMs: 20 };
+  expect([0, 1, 2, 3, 5000].map((failures) => backOffMs(failures, backOff))).toEqual([3, 6, 12, 20, 20]);
 });

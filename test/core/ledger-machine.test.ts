@@ -200,6 +200,44 @@ describe("attempts", () => {
     expect(ledger.state.group(task.group)).toEqual(before);
   });
 
+  test("whoever comes when the lease is over has the group at once, and a moment before nobody has", () => {
+    const ledger = new TestLedger();
+    ledger.claim({ n: 1 });
+    const first = ledger.takeNotified();
+    ledger.now = first.deadline - 1;
+    expect(ledger.take(first.group)).toBeNull();
+    ledger.now = first.deadline;
+    const second = ledger.take(first.group);
+    expect(second).toMatchObject({ step: "insert", attempt: 2, deadline: ledger.now + limits.leaseMs });
+    expect(ledger.state.head?.breaker.inFlight).toEqual([first.group]);
+  });
+
+  test("a VERIFY whose lease ends is verified again, the third time without transcoding anything", () => {
+    const ledger = new TestLedger();
+    ledger.claim({ n: 1, cause: "replay" });
+    const [id] = ledger.state.dump().groups.keys();
+    ledger.now = (id === undefined ? undefined : ledger.state.group(id)?.due) ?? 0;
+    for (let tries = 0; tries <= limits.ownFailuresMax + 1; tries++) {
+      const task = id === undefined ? null : ledger.take(id);
+      expect(task).toMatchObject({ step: "verify", isBlind: tries >= limits.ownFailuresMax });
+      ledger.now = task?.deadline ?? 0;
+    }
+    // It sent nothing: what it left says nothing of ClickHouse.
+    expect(ledger.state.head?.breaker.suspects).toEqual([]);
+    expect(id && ledger.state.group(id)).toMatchObject({ outcomeUnknown: false });
+  });
+
+  test("payloads that wait become a group when the first of them has waited for its age, and not before", () => {
+    const ledger = new TestLedger();
+    ledger.claim({ n: 1 });
+    ledger.now += limits.groupAgeReadyMs - 1;
+    ledger.claim({ n: 2 });
+    expect(ledger.alarm()).toEqual([]);
+    ledger.now += 1;
+    expect(ledger.alarm()).toHaveLength(1);
+    expect([...ledger.state.dump().groups.values()].map(({ payloads }) => payloads.length)).toEqual([2]);
+  });
+
   test("a ring that is lost is notified again", () => {
     const ledger = new TestLedger();
     ledger.claim({ n: 1 });

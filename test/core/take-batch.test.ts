@@ -115,6 +115,20 @@ describe("a batch", () => {
     expect(gone.asked.map(([name]) => name)).toEqual(["completeDoorbell", "ackAll"]);
   });
 
+  test("of one message asks for what that one needs", async () => {
+    const names = async (message: ReadMessage) => (await take([message])).asked.map(([name]) => name);
+    expect(await names({ kind: "quota", quota })).toEqual(["reportFindings", "ackAll"]);
+    expect(await names({ kind: "unknown", reason: "text" })).toEqual([
+      "parkMessage",
+      "reportFindings",
+      "ackAll",
+    ]);
+    expect(await names({ kind: "outcomes", outcomes })).toEqual(["writeOutcomes", "ackAll"]);
+    expect(await names(bell(1))).toEqual(["claim", "ackAll"]);
+    expect(await names({ kind: "group", group: "f".repeat(32) })).toEqual(["take", "ackAll"]);
+    expect(await names({ kind: "passed_over", reason: "a deletion" })).toEqual(["passOver", "ackAll"]);
+  });
+
   test("is acknowledged not at all where the ledger did not take it", async () => {
     const { asked, error } = await take([bell(1)], { claim: ledgerAway });
     expect(error).toBeInstanceOf(EffectFailed);
