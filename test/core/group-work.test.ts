@@ -82,7 +82,10 @@ test("a DELETE whose lease ran out is not begun", async () => {
 
 test("rows are deleted only where R2 has an object of each payload, under whichever of its keys", async () => {
   const keys = [1, 2].map((n) => doorbell({ n }).key);
-  const second = doorbell({ n: 2, arrival: doorbell({ n: 2 }).arrival + 60_000 }).key;
+  const [second, third] = [1, 2].map((minutes) => {
+    const arrival = doorbell({ n: 2 }).arrival + minutes * 60_000;
+    return doorbell({ n: 2, arrival }).key;
+  });
   const task = {
     step: "clear",
     group: "0".repeat(32),
@@ -96,7 +99,7 @@ test("rows are deleted only where R2 has an object of each payload, under whiche
   const cleared: unknown[] = [];
   const clear = (objects: readonly (PayloadKey | undefined)[]) =>
     askedBy(clearRows(task, manyLookups), {
-      readReceipts: async () => [[], []],
+      readReceipts: async () => [[], third === undefined ? [] : [receiptOf(third)]],
       hasObject: async (key) => objects.includes(key),
       clearRows: async (asks) => {
         cleared.push(asks);
@@ -105,10 +108,12 @@ test("rows are deleted only where R2 has an object of each payload, under whiche
     });
   expect((await clear([keys[0], second])).ended).toEqual({ kind: "cleared" });
   expect(cleared).toEqual([{ ids: keys.map((key) => key && idOfKey(key)), group: task.group, attempt: 3 }]);
+  // Also one that only receipts know of.
+  expect((await clear([keys[0], third])).ended).toEqual({ kind: "cleared" });
   for (const objects of [[keys[0]], [second], []]) {
     expect((await clear(objects)).ended).toEqual({ kind: "kept" });
   }
-  expect(cleared).toHaveLength(1);
+  expect(cleared).toHaveLength(2);
 });
 
 test("VERIFY ends what runs before it reads anything, and says that something ran", async () => {

@@ -191,3 +191,26 @@ test("a fence is a lease, an INSERT and a margin; an INSERT is overdue after its
   const backOff = { ...settings, retryFirstMs: 3, retryLastMs: 20 };
   expect([0, 1, 2, 3, 5000].map((failures) => backOffMs(failures, backOff))).toEqual([3, 6, 12, 20, 20]);
 });
+
+test("what a person erases that is not live is looked at behind the fence of whoever may have inserted it", () => {
+  const erase = (ledger: TestLedger) => {
+    ledger.step({ kind: "erase", payload: doorbell({ n: 1, cause: "replay" }), reason: "asked for" });
+    const [group] = ledger.state.dump().groups.values();
+    return group && [group.state.at === "verifying" && group.state.fence, group.due];
+  };
+  // Unknown: of a ledger before this one, which ended when this one was born.
+  const unknown = new TestLedger();
+  const fence = startMs + fenceMs(unknown.settings);
+  expect(erase(unknown)).toEqual([fence, fence]);
+  const late = new TestLedger();
+  late.now = fence + 5;
+  expect(erase(late)).toEqual([fence, fence + 5]);
+  // Done: of the group that had it.
+  const done = new TestLedger();
+  done.now += 3 * MINUTE_MS;
+  done.claim({ n: 1 });
+  done.storeAll(done.takeNotified());
+  const endedAt = done.now;
+  done.now += 5;
+  expect(erase(done)).toEqual([endedAt + fenceMs(done.settings), endedAt + fenceMs(done.settings)]);
+});

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import type { AttemptReport, Evidence, GroupPayload, GroupTask } from "../../shared/ledger/group.ts";
 import { holds } from "../../shared/ledger/machine.ts";
-import { fenceMs } from "../../shared/ledger/settings.ts";
+import { defaultSettings, fenceMs } from "../../shared/ledger/settings.ts";
 import { limits } from "../../shared/limits.ts";
 import { type Bell, doorbell, emptyWorld, startMs, storedReport, TestLedger } from "../ledger/world.ts";
 
@@ -305,6 +305,37 @@ test("an attempt that could read none of its payloads sent nothing: VERIFY need 
   });
 });
 
+test("what ends together has as many receipts as a group may have keys; what is above is looked at by itself", () => {
+  const caps = { ...defaultSettings.caps, keysMax: 4 };
+  for (const [erasedKeys, states] of [
+    [1, ["closing 4"]],
+    [2, ["closing 3", "verifying 0"]],
+    [4, ["closing 5", "verifying 0"]],
+  ] as const) {
+    const ledger = new TestLedger({ ...defaultSettings, caps }, { ...emptyWorld, epoch: 1 });
+    ledger.claim({ n: 1 }, { n: 2 });
+    const verify = next(ledger, 10 * MINUTE_MS);
+    const payloads = verify.payloads.map((payload, n) => {
+      const receipts = Array.from({ length: erasedKeys }, (_, minute) => ({
+        key: doorbell({ n: n + 1, arrival: startMs + (minute + 1) * MINUTE_MS }).key,
+        outcome: "erased" as const,
+        group: verify.group,
+        spans: 10,
+        rowsByDay: [],
+        rejectedSpans: 0,
+        bytes: 100,
+        reason: "asked for",
+      }));
+      return evidenceOf(payload, 10, { receipts });
+    });
+    ledger.report(verify, { kind: "verified", running: false, oldestDay: 0, payloads });
+    const groups = [...ledger.state.dump().groups.values()];
+    expect(
+      groups.map(({ state }) => `${state.at} ${state.at === "closing" ? state.receipts.length : 0}`),
+    ).toEqual(states);
+  }
+});
+
 describe("the view of trace ids is completed with the receipts", () => {
   const completes = (task: GroupTask | null): boolean => task?.step === "receipts" && task.completeView;
 
@@ -479,6 +510,38 @@ describe("a payload whose rows are inexact", () => {
     expect(ledger.report(verify, verified(verify, 4, { receipts: [accepted] }))).toBeNull();
     const [group] = ledger.state.dump().groups.values();
     expect(group?.state.at).toBe("held");
+  });
+
+  test("leaves the others of its group held, each with what was found of it, and its other keys end with it", () => {
+    const ledger = new TestLedger(undefined, { ...emptyWorld, epoch: 1 });
+    const other = { n: 1, arrival: startMs + MINUTE_MS };
+    ledger.claim({ n: 1 }, other, { n: 2 });
+    const verify = next(ledger, 10 * MINUTE_MS);
+    const rows = (payload: GroupPayload) => evidenceOf(payload, payload.key === key ? 4 : 3);
+    const payloads = verify.payloads.map(rows);
+    ledger.report(verify, { kind: "verified", running: false, oldestDay: 0, payloads });
+    ledger.step({ kind: "resolve", key, how: "accept" });
+    const task = next(ledger, MINUTE_MS);
+    const counts = { rejectedSpans: 0, bytes: 0 };
+    expect(task).toMatchObject({
+      step: "receipts",
+      receipts: [
+        { key, outcome: "stored", spans: 4, reason: expect.stringMatching(/^accepted: /), ...counts },
+        { key: doorbell(other).key, outcome: "duplicate", rowsByDay: [] },
+      ],
+    });
+    const held = [...ledger.state.dump().groups.values()].filter(({ state }) => state.at === "held");
+    const second = doorbell({ n: 2 }).key;
+    expect(held).toMatchObject([
+      {
+        payloads: [{ key: second }],
+        state: { found: [{ key: second, rowsByDay: [{ day: today, rows: 3 }] }] },
+      },
+    ]);
+    // Asked twice, it is resolved already.
+    const before = ledger.state.dump().groups.size;
+    ledger.step({ kind: "resolve", key, how: "rewrite" });
+    expect(ledger.state.dump().groups.size).toBe(before);
   });
 
   test("is erased at once when a person asks for that", () => {

@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import { Draft } from "../../shared/ledger/draft.ts";
 import type { AttemptReport, Evidence, GroupTask } from "../../shared/ledger/group.ts";
 import { isToSeparate, neverReported, ownCauseOf } from "../../shared/ledger/own-failures.ts";
-import { fenceMs } from "../../shared/ledger/settings.ts";
+import { defaultSettings, fenceMs } from "../../shared/ledger/settings.ts";
 import { limits } from "../../shared/limits.ts";
 import { startMs, TestLedger } from "../ledger/world.ts";
 
@@ -190,6 +190,24 @@ describe("a failure of an INSERT", () => {
   ])("%s", (_, report, cause) => {
     expect(ownCauseOf(report)).toEqual(cause);
   });
+});
+
+test("a group that has failed before says nothing about ClickHouse: the others' INSERTs go on as they did", () => {
+  for (const report of [
+    { kind: "retry", reason: "memory", code: 241 },
+    { kind: "unknown", reason: "timeout", code: 159 },
+  ] as const) {
+    const ledger = new TestLedger({ ...defaultSettings, concurrencyFirst: 16 });
+    ledger.claim({ n: 1 }, { n: 2 });
+    let task = ledger.takeNotified();
+    const limitsAfter: (number | undefined)[] = [];
+    for (let tries = 1; tries <= limits.ownFailuresMax; tries++) {
+      ledger.report(task, report);
+      limitsAfter.push(ledger.state.head?.breaker.concurrencyLimit);
+      task = next(ledger);
+    }
+    expect(limitsAfter).toEqual([8, 4, 4]);
+  }
 });
 
 describe("a group is split", () => {
