@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { lateText } from "../../shared/clickhouse/statements.ts";
+import { elsewhereText, lateText } from "../../shared/clickhouse/statements.ts";
 import { clearRows } from "../../shared/delivery/clearing.ts";
 import type {
   DeliveryEffects,
@@ -299,6 +299,10 @@ test("whatever ClickHouse answers, the report says what the block came to: VERIF
   expect(failed("117", "bad data")).toMatchObject({ kind: "refused", code: 117, payloads });
   expect(failed("395", lateText)).toMatchObject({ kind: "retry", passes: true, payloads });
   expect(failed("9999", "?")).toMatchObject({ kind: "unlisted", code: 9999, payloads });
+  // Only an answer of another table's says so: it halts everybody, and leaves the group as clean as before.
+  expect(failed("395", elsewhereText)).toMatchObject({ kind: "halted", elsewhere: true, payloads });
+  expect(failed("117", "bad data")).not.toHaveProperty("elsewhere");
+  expect(failed("117", "bad data")).not.toHaveProperty("passes");
   expect(reportOfInsert(task, { writtenRows: 0 })).toMatchObject({ kind: "unknown", payloads });
   expect(reportOfInsert(task, {})).toMatchObject({ kind: "stored", payloads, codecVersion });
 });
