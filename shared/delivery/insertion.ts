@@ -36,13 +36,13 @@ export function* insertGroup(
     }
     throw error;
   }
-  if (!mayBegin(task, now())) {
+  const beginsAt = now();
+  if (!mayBegin(task, beginsAt)) {
     const reason = "the attempt's lease ran out before its INSERT began";
     return { kind: "retry", reason, passes: true };
   }
   try {
-    const patienceMs = Math.max(1, deadline - now());
-    const answered = yield* ask("sendBlock", { task, patienceMs });
+    const answered = yield* ask("sendBlock", { task, patienceMs: deadline - beginsAt });
     return reportOf(answered, task, rows, payloads, codecVersion);
   } catch (error) {
     if (error instanceof EffectFailed) {

@@ -88,11 +88,11 @@ function leaseOpen(draft: Draft, group: Group, codecVersion: number): GroupTask 
     return null;
   }
   if (isUnknown(head.table, now, settings)) {
-    return leaseMeasure(draft, group);
+    return leaseMeasure(draft, group, codecVersion);
   }
   if (group.firstInsertAt !== null && now - group.firstInsertAt > settings.measureAfterMs) {
     if (now - head.table.measuredAt > settings.measureFreshMs) {
-      return leaseMeasure(draft, group);
+      return leaseMeasure(draft, group, codecVersion);
     }
     if (!isTrusted(group, group.firstInsertAt, head.table, now)) {
       return leaseTask(draft, toVerify(draft, group), codecVersion);
@@ -116,9 +116,10 @@ function leaseOpen(draft: Draft, group: Group, codecVersion: number): GroupTask 
   return { ...base, step: "insert", isFirstInsert: !group.outcomeUnknown, serverDeadline };
 }
 
-function leaseMeasure(draft: Draft, group: Group): GroupTask {
+/** Whoever measures inserts next: its transcoder is the group's from here on. */
+function leaseMeasure(draft: Draft, group: Group, codecVersion: number): GroupTask {
   const { base, out, lease } = attempt(draft, group);
-  draft.change({ ...out, state: { at: "open", lease, out: "measure" } });
+  draft.change({ ...out, codecVersion, state: { at: "open", lease, out: "measure" } });
   return { ...base, step: "measure" };
 }
 

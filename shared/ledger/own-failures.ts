@@ -7,6 +7,7 @@
  * answer, too many parts) counts only when another group was stored since, and without such a proof one group per minute
  * is split at most: an outage of a day leaves 1440 groups more, not 500 times as many.
  */
+import { assert } from "../assert.ts";
 import { limits } from "../limits.ts";
 import type { Draft } from "./draft.ts";
 import { type AttemptReport, dueNever, type Group, type GroupPayload } from "./group.ts";
@@ -35,6 +36,17 @@ export const neverReported: OwnCause = { reason: "too_slow", isSure: true, alone
 /** Reasons of dead letters that are not a refusal of ClickHouse's. */
 export const ownReasons: readonly string[] = ["too_slow", "too_large"];
 
+/** A complete answer with a code that no table lists. */
+export function unlistedCause({
+  code,
+  reason,
+}: {
+  readonly code?: number;
+  readonly reason: string;
+}): OwnCause {
+  return { reason: String(code ?? reason), isSure: true, alone: "dead" };
+}
+
 /** Null: it is everybody's, and says nothing about this group. */
 export function ownCauseOf(report: AttemptReport): OwnCause | null {
   switch (report.kind) {
@@ -52,7 +64,7 @@ export function ownCauseOf(report: AttemptReport): OwnCause | null {
         ? { reason: "too_slow", isSure: true, alone: "dead" }
         : { reason: "no_answer", isSure: false, alone: "again" };
     case "unlisted":
-      return { reason: String(report.code ?? report.reason), isSure: true, alone: "dead" };
+      return unlistedCause(report);
     case "broken":
       return { reason: `broken_invariant: ${report.reason}`, isSure: true, alone: "held" };
     default:
@@ -104,11 +116,12 @@ export function separate(draft: Draft, group: Group, cause: OwnCause): void {
   if (group.payloads.length > 1) {
     draft.head = { ...draft.head, lastSplitAt: now };
   }
-  if (group.outcomeUnknown || group.payloads.length === 1) {
+  if (group.outcomeUnknown) {
     // Whoever transcodes it may not be heard of again: its rows are counted, and compared with what its object says.
     toVerify(draft, { ...group, ownFailures: 0 }, { code: cause.reason, isBlind: cause === neverReported });
     return;
   }
+  assert(group.payloads.length > 1, "what is alone is tried on until an attempt may have sent it");
   for (const part of partsOf(group.payloads, settings.splitParts)) {
     makeSuspect(draft, part);
   }

@@ -160,11 +160,11 @@ function stateFromRow(stored: StoredState): GroupState {
 }
 
 function withRowDays<T extends { readonly rowsByDay: readonly DayRows[] }>(one: T): object {
-  return one.rowsByDay.length === 0 ? one : { ...one, rowsByDay: toRowDays(one.rowsByDay) };
+  return { ...one, rowsByDay: toRowDays(one.rowsByDay) };
 }
 
 function fromRowDays<T extends { readonly rowsByDay: readonly DayRows[] }>(one: T): T {
-  return one.rowsByDay.length === 0 ? one : { ...one, rowsByDay: daysOf(one.rowsByDay) };
+  return { ...one, rowsByDay: daysOf(one.rowsByDay) };
 }
 
 function toRowDays(days: readonly DayRows[]): readonly number[] {

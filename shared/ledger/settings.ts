@@ -151,5 +151,5 @@ export function overdueMs(settings: LedgerSettings): number {
 
 /** first, 2 first, 4 first ... up to last. */
 export function backOffMs(failures: number, settings: LedgerSettings): number {
-  return Math.min(settings.retryFirstMs * 2 ** Math.min(failures, 30), settings.retryLastMs);
+  return Math.min(settings.retryFirstMs * 2 ** failures, settings.retryLastMs);
 }

@@ -62,7 +62,6 @@ export function takeVerified(
   const unsure: GroupPayload[] = [];
   const found: { key: GroupPayload["key"]; rowsByDay: readonly DayRows[]; reason: string }[] = [];
   let completeView = false;
-  let lateBells = 0;
   for (const payload of answered) {
     const seen = evidence.get(payload.key);
     assert(seen !== undefined, "a verification answers for the group's payloads");
@@ -93,7 +92,9 @@ export function takeVerified(
         }
         // Rows whose INSERT went wrong, or whose group nobody remembers closing: their view may be incomplete.
         completeView ||= verdict.found && (attempted || !isReceipted(seen));
-        lateBells += verdict.lateBell ? 1 : 0;
+        if (verdict.lateBell) {
+          draft.head = { ...draft.head, lateBells: draft.head.lateBells + 1 };
+        }
         break;
       case "insert":
         absent.push(verdict.payload);
@@ -114,9 +115,6 @@ export function takeVerified(
         unreachable(verdict);
     }
   }
-  if (lateBells > 0) {
-    draft.head = { ...draft.head, lateBells: draft.head.lateBells + lateBells };
-  }
 
   const closing = closingState(receipts, ended, completeView);
   if (over.length === group.payloads.length) {
@@ -124,10 +122,7 @@ export function takeVerified(
       draft.end(group, ended, now);
       return null;
     }
-    return leaseNext(
-      draft,
-      draft.change({ ...group, ...closed(over), failures: 0, due: now, state: closing }),
-    );
+    return leaseNext(draft, draft.change({ ...group, ...closed(over), failures: 0, state: closing }));
   }
   let task: GroupTask | null = null;
   if (over.length > 0) {

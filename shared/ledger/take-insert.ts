@@ -17,6 +17,7 @@ import {
   type OwnCause,
   ownCauseOf,
   separate,
+  unlistedCause,
   withOwnFailure,
 } from "./own-failures.ts";
 import { planReceipts } from "./receipts.ts";
@@ -24,7 +25,7 @@ import { planReceipts } from "./receipts.ts";
 type Report<K extends AttemptReport["kind"]> = Extract<AttemptReport, { kind: K }>;
 
 export function takeStored(draft: Draft, group: Group, report: Report<"stored">): GroupTask | null {
-  const { now, settings } = draft;
+  const { settings } = draft;
   assert(group.lastInsertAt !== null, "what is reported was leased");
   const { head } = draft;
   draft.head = {
@@ -32,10 +33,10 @@ export function takeStored(draft: Draft, group: Group, report: Report<"stored">)
     breaker: afterSuccess(head.breaker, settings),
     lastStoredInsertAt: Math.max(head.lastStoredInsertAt, group.lastInsertAt),
   };
-  const stored: Group = { ...group, failures: 0, due: now, rows: group.rows ?? report.payloads };
+  const stored: Group = { ...group, rows: group.rows ?? report.payloads };
   if (group.outcomeUnknown) {
     const counting: GroupState = { at: "counting", lease: null, why: "stored", code: "" };
-    return leaseNext(draft, draft.change({ ...stored, state: counting }));
+    return leaseNext(draft, draft.change({ ...stored, failures: 0, state: counting }));
   }
   return leaseNext(draft, close(draft, stored, report.payloads));
 }
@@ -61,7 +62,7 @@ export function close(draft: Draft, group: Group, payloads: readonly StoredPaylo
   // payload had before.
   const completeView = group.outcomeUnknown || group.payloads.some(({ missingDays }) => missingDays !== null);
   const state = closingState(receipts, ended, completeView);
-  return draft.change({ ...group, ...closed(group.payloads), failures: 0, due: now, state });
+  return draft.change({ ...group, ...closed(group.payloads), failures: 0, state });
 }
 
 export function takeFailure(
@@ -116,7 +117,7 @@ export function takeFailure(
       if (counted.unlisted < settings.unlistedMax) {
         later(draft, counted);
       } else {
-        toVerify(draft, counted, { code: String(report.code ?? report.reason) });
+        toVerify(draft, counted, { code: unlistedCause(report).reason });
       }
       break;
     }

@@ -56,7 +56,7 @@ export function takeReport(draft: Draft, group: Group, reported: AttemptReport):
       }
       const code = String(report.code ?? report.reason);
       const counting: GroupState = { at: "counting", lease: null, why: "refused", code };
-      return leaseNext(draft, draft.change({ ...transcoded, due: now, state: counting }));
+      return leaseNext(draft, draft.change({ ...transcoded, state: counting }));
     }
     case "unreadable":
       assert(isInsert, "only an INSERT reads payloads to store them");

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { lateText } from "../../shared/clickhouse/statements.ts";
+import { elsewhereText, lateText } from "../../shared/clickhouse/statements.ts";
 import { clearRows } from "../../shared/delivery/clearing.ts";
 import type {
   DeliveryEffects,
@@ -11,8 +11,8 @@ import { countRows, needsCount, verifyGroup } from "../../shared/delivery/eviden
 import { insertGroup, mayBegin } from "../../shared/delivery/insertion.ts";
 import { writeReceipts } from "../../shared/delivery/receipts.ts";
 import { done, perform } from "../../shared/effect.ts";
-import type { AttemptReport, GroupTask, Receipt } from "../../shared/ledger/group.ts";
-import type { PayloadKey } from "../../shared/payload-key.ts";
+import type { AttemptReport, DayRows, GroupTask, Receipt } from "../../shared/ledger/group.ts";
+import { idOfKey, type PayloadKey } from "../../shared/payload-key.ts";
 import { codecVersion, doorbell, knownTable, storedReport, TestLedger } from "../ledger/world.ts";
 
 /** What the server of the tests' ledger's table says of itself. */
@@ -80,6 +80,42 @@ test("a DELETE whose lease ran out is not begun", async () => {
   expect((await askedBy(clearRows(task, at(999)), performer)).asked).toContain("clearRows");
 });
 
+test("rows are deleted only where R2 has an object of each payload, under whichever of its keys", async () => {
+  const keys = [1, 2].map((n) => doorbell({ n }).key);
+  const [second, third] = [1, 2].map((minutes) => {
+    const arrival = doorbell({ n: 2 }).arrival + minutes * 60_000;
+    return doorbell({ n: 2, arrival }).key;
+  });
+  const task = {
+    step: "clear",
+    group: "0".repeat(32),
+    attempt: 3,
+    deadline: 1000,
+    payloads: [
+      { key: keys[0], duplicateKeys: [] },
+      { key: keys[1], duplicateKeys: [second] },
+    ],
+  } as unknown as Parameters<typeof clearRows>[0];
+  const cleared: unknown[] = [];
+  const clear = (objects: readonly (PayloadKey | undefined)[]) =>
+    askedBy(clearRows(task, manyLookups), {
+      readReceipts: async () => [[], third === undefined ? [] : [receiptOf(third)]],
+      hasObject: async (key) => objects.includes(key),
+      clearRows: async (asks) => {
+        cleared.push(asks);
+        return null;
+      },
+    });
+  expect((await clear([keys[0], second])).ended).toEqual({ kind: "cleared" });
+  expect(cleared).toEqual([{ ids: keys.map((key) => key && idOfKey(key)), group: task.group, attempt: 3 }]);
+  // Also one that only receipts know of.
+  expect((await clear([keys[0], third])).ended).toEqual({ kind: "cleared" });
+  for (const objects of [[keys[0]], [second], []]) {
+    expect((await clear(objects)).ended).toEqual({ kind: "kept" });
+  }
+  expect(cleared).toHaveLength(2);
+});
+
 test("VERIFY ends what runs before it reads anything, and says that something ran", async () => {
   const ledger = new TestLedger();
   ledger.claim({ n: 1, cause: "replay" });
@@ -134,6 +170,65 @@ test("an erasure is receipts, then rows, then objects: whoever stops in between 
   expect(asked).toEqual(["writeReceipts", "eraseTraceTimes", "eraseRows", "eraseObjects"]);
 });
 
+test("many objects are erased in as many calls as R2 needs, two of its keys for each payload", async () => {
+  const ledger = new TestLedger();
+  ledger.claim({ n: 1 });
+  const { group, attempt, deadline, payloads, table } = ledger.takeNotified();
+  const keys = [1, 2, 3, 4, 5].map((n) => doorbell({ n }).key);
+  const receipts = keys.map((key): Receipt => ({ ...receiptOf(key), outcome: "erased", rowsByDay: [] }));
+  const base = { group, attempt, deadline, payloads, table };
+  const task = { ...base, step: "receipts", receipts, completeView: false } as const;
+  for (const [deleteKeysMax, parts] of [
+    [4, [keys.slice(0, 2), keys.slice(2, 4), keys.slice(4)]],
+    [5, [keys.slice(0, 2), keys.slice(2, 4), keys.slice(4)]],
+    [10, [keys]],
+  ] as const) {
+    const erased: (readonly PayloadKey[])[] = [];
+    await perform(writeReceipts(task, { ...manyLookups, deleteKeysMax }), {
+      writeReceipts: nothing,
+      eraseTraceTimes: nothing,
+      eraseRows: nothing,
+      eraseObjects: async (some: readonly PayloadKey[]) => {
+        erased.push(some);
+        return null;
+      },
+    } as unknown as DeliveryPerformer);
+    expect(erased).toEqual(parts);
+  }
+});
+
+test("a dead letter is kept before its receipt, and what needs neither asks for neither", async () => {
+  const ledger = new TestLedger();
+  ledger.claim({ n: 1 });
+  const { group, attempt, deadline, payloads, table } = ledger.takeNotified();
+  const [stored, dead] = [1, 2].map((n) => receiptOf(doorbell({ n }).key));
+  const written: unknown[] = [];
+  const write = async (asks: unknown): Promise<null> => {
+    written.push(asks);
+    return null;
+  };
+  const work = (receipts: readonly Receipt[], completeView: boolean) =>
+    askedBy(
+      writeReceipts(
+        { step: "receipts", group, attempt, deadline, payloads, table, receipts, completeView },
+        { ...manyLookups, now: () => 5 },
+      ),
+      { completeView: write, writeDeadLetters: write, writeReceipts: write },
+    );
+  if (stored === undefined || dead === undefined) {
+    throw new Error("there are two");
+  }
+  const both = [stored, { ...dead, outcome: "dead" } as const];
+  expect((await work(both, true)).asked).toEqual(["completeView", "writeDeadLetters", "writeReceipts"]);
+  expect(written).toEqual([
+    payloads.map(({ key }) => idOfKey(key)),
+    { receipts: both.slice(1), now: 5 },
+    { receipts: both, now: 5 },
+  ]);
+  expect((await work([stored], false)).asked).toEqual(["writeReceipts"]);
+  expect((await work([], false)).asked).toEqual([]);
+});
+
 test("an object is transcoded unless a transcode or a stored receipt with rows says what it comes to", () => {
   const ledger = new TestLedger();
   ledger.claim({ n: 1 });
@@ -186,6 +281,73 @@ function reportOfInsert(
   return ended.value;
 }
 
+test("whatever ClickHouse answers, the report says what the block came to: VERIFY compares the rows with it", async () => {
+  const ledger = new TestLedger();
+  ledger.claim({ n: 1 });
+  const task = ledger.takeNotified();
+  const { payloads } = storedReport(task);
+  const failed = (exceptionCode: string, text: string) =>
+    reportOfInsert(task, {
+      answer: {
+        httpStatus: 500,
+        exceptionCode,
+        text: `Code: ${exceptionCode}. DB::Exception: ${text}`,
+        clickHouseHeaders: true,
+      },
+    });
+  expect(failed("241", "memory")).toMatchObject({ kind: "retry", code: 241, payloads });
+  expect(failed("117", "bad data")).toMatchObject({ kind: "refused", code: 117, payloads });
+  expect(failed("395", lateText)).toMatchObject({ kind: "retry", passes: true, payloads });
+  expect(failed("9999", "?")).toMatchObject({ kind: "unlisted", code: 9999, payloads });
+  // Only an answer of another table's says so: it halts everybody, and leaves the group as clean as before.
+  expect(failed("395", elsewhereText)).toMatchObject({ kind: "halted", elsewhere: true, payloads });
+  expect(failed("117", "bad data")).not.toHaveProperty("elsewhere");
+  expect(failed("117", "bad data")).not.toHaveProperty("passes");
+  expect(reportOfInsert(task, { writtenRows: 0 })).toMatchObject({ kind: "unknown", payloads });
+  expect(reportOfInsert(task, {})).toMatchObject({ kind: "stored", payloads, codecVersion });
+});
+
+test("an answer is waited for until the lease ends, and one that does not come leaves the outcome unknown", async () => {
+  const ledger = new TestLedger();
+  ledger.claim({ n: 1 });
+  const task = ledger.takeNotified();
+  if (task.step !== "insert") {
+    throw new Error(`an INSERT was expected, not ${task.step}`);
+  }
+  const { payloads } = storedReport(task);
+  let patience = 0;
+  const { ended } = await askedBy(insertGroup(task, { ...manyLookups, now: () => task.deadline - 7 }), {
+    buildBlock: async () => ({ kind: "built", rows: 10, payloads }),
+    sendBlock: async ({ patienceMs }) => {
+      patience = patienceMs;
+      throw new Error("reset");
+    },
+  });
+  expect(patience).toBe(7);
+  expect(ended).toEqual({ kind: "unknown", reason: "no answer: Error: reset", payloads });
+});
+
+test("a block that is not built sends nothing: it is unreadable, or tried again", async () => {
+  const ledger = new TestLedger();
+  ledger.claim({ n: 1 });
+  const task = ledger.takeNotified();
+  if (task.step !== "insert") {
+    throw new Error(`an INSERT was expected, not ${task.step}`);
+  }
+  const { key } = doorbell({ n: 1 });
+  const unreadable = { kind: "unreadable", keys: [key], reason: "decode" } as const;
+  const built = (buildBlock: DeliveryPerformer["buildBlock"]) =>
+    askedBy(insertGroup(task, { ...manyLookups, now: () => task.deadline - 1 }), { buildBlock });
+  expect(await built(async () => unreadable)).toEqual({ asked: ["buildBlock"], ended: unreadable });
+  // An isolate without memory says nothing about the group; an object that R2 does not give may.
+  expect((await built(async () => ({ kind: "busy" }))).ended).toMatchObject({ kind: "retry", passes: true });
+  const failed = await built(async () => {
+    throw new Error("R2 is away");
+  });
+  expect(failed.asked).toEqual(["buildBlock"]);
+  expect(failed.ended).toEqual({ kind: "retry", reason: "the block could not be built: Error: R2 is away" });
+});
+
 test("a 200 that wrote too few rows is no proof, also where an attempt before had ended without an INSERT", () => {
   const ledger = new TestLedger();
   ledger.claim({ n: 1 });
@@ -233,6 +395,17 @@ async function objectVerified(
   inTable: number,
   stored: PayloadKey | null = null,
 ): Promise<string | undefined> {
+  const on = (rows: number) => (rows === 0 ? [] : [{ day: 20_781, rows }]);
+  return (await objectsVerified(on(own), on(other), on(inTable), stored)).key;
+}
+
+/** The same, by day, and how many objects it looked for. */
+async function objectsVerified(
+  own: readonly DayRows[] | "undecodable",
+  other: readonly DayRows[],
+  inTable: readonly DayRows[],
+  stored: PayloadKey | null = null,
+): Promise<{ readonly key: string | undefined; readonly lookups: number }> {
   const ledger = new TestLedger();
   ledger.claim({ n: 1, cause: "replay" });
   const second = doorbell({ n: 1, arrival: doorbell({ n: 1 }).arrival + 60_000 });
@@ -242,22 +415,19 @@ async function objectVerified(
   if (task.step !== "verify") {
     throw new Error(`VERIFY was expected, not ${task.step}`);
   }
-  const day = 20_781;
+  let lookups = 0;
   const performer: Partial<DeliveryPerformer> = {
     findRunning: async () => ({ running: false, servers: 1, witness }),
     readReceipts: async (ids) => ids.map(() => (stored === null ? [] : [receiptOf(stored)])),
     readTable: async () => ({ refusal: "", measure: null, oldestDay: 0, witness }),
-    countRows: async ({ ids }) => ({
-      rows: ids.map(() => (inTable === 0 ? [] : [{ day, rows: inTable }])),
-      witness,
-    }),
+    countRows: async ({ ids }) => ({ rows: ids.map(() => inTable), witness }),
     readObject: async ({ key }) => {
-      const rows = key === second.key ? other : own;
-      return { spans: rows, rejectedSpans: 0, bytes: 100, rowsByDay: [{ day, rows }] };
+      lookups++;
+      return { spans: 10, rejectedSpans: 0, bytes: 100, rowsByDay: key === second.key ? other : own };
     },
   };
   const report = await perform(verifyGroup(task, manyLookups), performer as DeliveryPerformer);
-  return report.kind === "verified" ? report.payloads[0]?.object?.key : undefined;
+  return { key: report.kind === "verified" ? report.payloads[0]?.object?.key : undefined, lookups };
 }
 
 test("of two keys whose requests kept other shares of the traces, VERIFY takes the object whose rows are there", async () => {
@@ -267,6 +437,27 @@ test("of two keys whose requests kept other shares of the traces, VERIFY takes t
   expect(await objectVerified(10, 4, 4)).toBe(second);
   expect(await objectVerified(10, 4, 0)).toBe(key);
   expect(await objectVerified(10, 4, 7)).toBe(key); // explained by neither: a person decides
+});
+
+test("an object explains the rows only where all of its days are there, and the table has no other", async () => {
+  const { key, arrival } = doorbell({ n: 1 });
+  const second = doorbell({ n: 1, arrival: arrival + 60_000 }).key;
+  const today = { day: 20_781, rows: 6 };
+  const both = [{ day: 20_780, rows: 4 }, today];
+  expect((await objectsVerified([today], both, both)).key).toBe(second);
+  expect((await objectsVerified(both, [today], [today])).key).toBe(second);
+  expect((await objectsVerified([today], both, [today])).key).toBe(key);
+  expect((await objectsVerified([{ ...today, day: 20_779 }], [today], [today])).key).toBe(second);
+});
+
+test("the first object that is found is enough where the table has no row, or it explains those that are there", async () => {
+  const rows = [{ day: 20_781, rows: 10 }];
+  const other = [{ day: 20_781, rows: 4 }];
+  const { key } = doorbell({ n: 1 });
+  expect(await objectsVerified(rows, [], [])).toEqual({ key, lookups: 1 });
+  expect(await objectsVerified(rows, other, rows)).toEqual({ key, lookups: 1 });
+  expect(await objectsVerified("undecodable", other, other)).toEqual({ key, lookups: 1 });
+  expect((await objectsVerified(rows, other, other)).lookups).toBe(2);
 });
 
 test("rows that are gone are stored under the key that is receipted as stored, whichever rang", async () => {

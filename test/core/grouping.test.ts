@@ -1,6 +1,19 @@
 /** Which payloads are one INSERT: by how much work they are, and by the days that their spans are of. */
 import { describe, expect, test } from "vitest";
+import { payloadOf } from "../../shared/ledger/claim.ts";
 import type { Evidence, Group } from "../../shared/ledger/group.ts";
+import {
+  byDays,
+  fitsCaps,
+  type GroupSize,
+  halvesOf,
+  isReadyBySize,
+  keysCounted,
+  partitionsAtMost,
+  sizeOf,
+  splitByCaps,
+} from "../../shared/ledger/grouping.ts";
+import { defaultSettings } from "../../shared/ledger/settings.ts";
 import { limits } from "../../shared/limits.ts";
 import { countsOf, type Doorbell, type PayloadMetadata } from "../../shared/messages.ts";
 import { inspectTraces } from "../../shared/otlp/inspect.ts";
@@ -95,6 +108,88 @@ test("bodies that inflate to more than a group may have are several groups, howe
     [3, 4, 5],
     [6, 7, 8],
   ]);
+});
+
+describe("the size of a group", () => {
+  const { caps } = defaultSettings;
+  const payload = (n: number, more: Partial<Doorbell> = {}) =>
+    payloadOf({ ...doorbell({ n }), spans: 3, outputBytes: 40, ...more });
+  const one = sizeOf([payload(1)]);
+
+  test("is what its payloads add up to, and nothing where there is none", () => {
+    expect(sizeOf([])).toMatchObject({ payloads: 0, keys: 0, rows: 0, outputBytes: 0, inflatedBytes: 0 });
+    const arrival = startMs - 5;
+    const key = doorbell({ n: 2, arrival }).key;
+    expect(sizeOf([payload(1), payload(2, { key, arrival, inflatedBytes: 7 })])).toEqual({
+      payloads: 2,
+      keys: 4,
+      rows: 6,
+      outputBytes: 80,
+      inflatedBytes: 47, // where nobody said it, the bytes of its rows
+      arrivalMin: startMs - 5,
+      arrivalMax: startMs,
+    });
+  });
+
+  test("counts two keys of a payload at least: VERIFY may find its object under one that nobody rang", () => {
+    const keysOfOne = [0, 1, 2, 3].map((n) => Array.from({ length: n }, () => doorbell({ n: 1 }).key));
+    expect(keysOfOne.map((duplicateKeys) => keysCounted({ duplicateKeys }))).toEqual([2, 2, 3, 4]);
+  });
+
+  test.each([
+    ["payloads", caps.payloadsMax],
+    ["keys", caps.keysMax],
+    ["rows", caps.rowsMax],
+    ["outputBytes", caps.outputBytesMax],
+    ["inflatedBytes", caps.inflatedBytesMax],
+  ] as const)("may be up to its cap on %s, and not above", (name, most) => {
+    const sized = (value: number): GroupSize => ({ ...one, [name]: value });
+    expect([most, most + 1].map((value) => fitsCaps(sized(value), caps))).toEqual([true, false]);
+  });
+
+  test("spans as many days as its arrivals and the bounds on a span's start can touch, and one more", () => {
+    const dayMs = 86_400_000;
+    const bounds = { ...caps, spanAgeMs: 60 * dayMs, spanFutureMs: dayMs };
+    const days = (apartMs: number) =>
+      partitionsAtMost({ ...one, arrivalMin: startMs, arrivalMax: startMs + apartMs }, bounds);
+    expect([0, 1, dayMs, dayMs + 1].map(days)).toEqual([62, 63, 63, 64]);
+    const fits = (partitionsMax: number) =>
+      fitsCaps({ ...one, arrivalMax: startMs }, { ...bounds, partitionsMax });
+    expect([61, 62].map(fits)).toEqual([false, true]);
+  });
+
+  test("is ready with enough rows, or as many payloads as it may have", () => {
+    const ready = (more: Partial<GroupSize>) => isReadyBySize({ ...one, ...more }, caps);
+    expect([caps.rowsReady - 1, caps.rowsReady].map((rows) => ready({ rows }))).toEqual([false, true]);
+    expect([caps.payloadsMax - 1, caps.payloadsMax].map((payloads) => ready({ payloads }))).toEqual([
+      false,
+      true,
+    ]);
+  });
+
+  test("too large, is split in order into parts that each fit", () => {
+    const payloads = [1, 2, 3, 4, 5].map((n) => payload(n));
+    const split = (rowsMax: number) =>
+      splitByCaps(payloads, { ...caps, rowsMax }).map(({ length }) => length);
+    expect(split(3)).toEqual([1, 1, 1, 1, 1]);
+    expect(split(6)).toEqual([2, 2, 1]);
+    expect(split(15)).toEqual([5]);
+    expect(splitByCaps(payloads, { ...caps, rowsMax: 8 }).flat()).toEqual(payloads);
+    expect(splitByCaps([], caps)).toEqual([]);
+  });
+
+  test("is halved in order, the first half the larger", () => {
+    const payloads = [1, 2, 3, 4, 5].map((n) => payload(n));
+    expect(halvesOf(payloads)).toEqual([payloads.slice(0, 3), payloads.slice(3)]);
+    expect(halvesOf(payloads.slice(0, 2))).toEqual([payloads.slice(0, 1), payloads.slice(1, 2)]);
+  });
+
+  test("is of one kind of days: of the arrival's and the day before, or older", () => {
+    const [young, old] = [payload(1, { oldestDay: today - 1 }), payload(2, { oldestDay: today - 2 })];
+    expect(byDays([old, young, payload(3)])).toEqual([[young, payload(3)], [old]]);
+    expect(byDays([old])).toEqual([[old]]);
+    expect(byDays([])).toEqual([]);
+  });
 });
 
 /** A later field of the same number replaces the one before it. */

@@ -2,7 +2,8 @@ import { describe, expect, test } from "vitest";
 import type { AttemptReport } from "../../shared/ledger/group.ts";
 import { inFlightOf } from "../../shared/ledger/in-flight.ts";
 import { fenceMs } from "../../shared/ledger/settings.ts";
-import { startMs, storedReport, TestLedger } from "../ledger/world.ts";
+import { formatPayloadKey } from "../../shared/payload-key.ts";
+import { codecVersion, doorbell, idAt, startMs, storedReport, TestLedger } from "../ledger/world.ts";
 
 function inFlight(ledger: TestLedger) {
   const { waiting, groups } = ledger.state.dump();
@@ -90,6 +91,23 @@ test("payloads that wait and those in groups are counted by minute and tenant, t
     { minute: "2026-11-24T1200", tenant: "acme", payloads: 2, spans: 17 },
   ]);
   expect(found.groups[0]).toMatchObject({ payloads: 3, spans: 30, tenants: ["acme"], made: ledger.now });
+});
+
+test("of a group with many tenants and payloads five of each are shown, the tenants in order", () => {
+  const ledger = new TestLedger();
+  const tenants = ["g", "f", "e", "d", "c", "b", "a", "a"];
+  const doorbells = tenants.map((tenant, n) => ({
+    ...doorbell({ n }),
+    key: formatPayloadKey(startMs, tenant, idAt(n)),
+  }));
+  ledger.step({ kind: "claim", doorbells, codecVersion });
+  ledger.takeNotified();
+  const [group] = inFlight(ledger).groups;
+  expect(group).toMatchObject({
+    payloads: 8,
+    tenants: ["a", "b", "c", "d", "e"],
+    keys: doorbells.slice(0, 5).map(({ key }) => key),
+  });
 });
 
 test("nothing in flight is nothing, and no oldest arrival", () => {

@@ -38,6 +38,15 @@ describe("a ledger that knows no table", () => {
     const { measure } = measured("plain 0 9");
     const insert = ledger.report(task, { kind: "measured", refusal: "", table: measure });
     expect(insert).toMatchObject({ step: "insert", table: "plain 0 9" });
+    // Its retry is of the transcoder that measured and inserted: the same token again, and no VERIFY.
+    expect(insert === null ? null : ledger.report(insert, { kind: "unknown", reason: "reset" })).toBeNull();
+    ledger.now += limits.retryFirstMs;
+    expect(ledger.alarm()).toEqual([task.group]);
+    expect(ledger.take(task.group)).toMatchObject({
+      step: "insert",
+      group: task.group,
+      isFirstInsert: false,
+    });
   });
 
   test("inserts nothing where that look refuses", () => {
@@ -67,6 +76,27 @@ describe("a ledger that knows no table", () => {
     ledger.state.apply([{ kind: "head", head: { ...head, table: { refusal, measure, measuredAt } } }]);
     look(ledger, "plain 0 9");
     expect(ledger.state.head?.table).toMatchObject({ identity: "plain 0 9", refusal: "" });
+  });
+
+  test("looks again before an INSERT only where its last look is too old, whether it said no table or an earlier version did", () => {
+    for (const identity of [null, undefined]) {
+      for (const [age, step] of [
+        [limits.measureFreshMs, "insert"],
+        [limits.measureFreshMs + 1, "measure"],
+      ] as const) {
+        const ledger = new TestLedger();
+        const { head } = ledger.state;
+        if (head === null) {
+          throw new Error("a ledger is born");
+        }
+        const { identity: _, ...table } = head.table;
+        const measuredAt = ledger.now + limits.groupAgeReadyMs - age;
+        const unknown = { ...table, measuredAt, ...(identity === null ? { identity } : {}) };
+        ledger.state.apply([{ kind: "head", head: { ...head, table: unknown } }]);
+        ledger.claim({ n: 1 });
+        expect(ledger.takeNotified().step).toBe(step);
+      }
+    }
   });
 });
 

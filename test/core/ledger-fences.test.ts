@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import type { AttemptReport, GroupTask } from "../../shared/ledger/group.ts";
-import { fenceMs } from "../../shared/ledger/settings.ts";
+import { backOffMs, defaultSettings, fenceMs, overdueMs } from "../../shared/ledger/settings.ts";
 import { limits } from "../../shared/limits.ts";
 import { doorbell, emptyWorld, startMs, storedReport, TestLedger } from "../ledger/world.ts";
 
@@ -148,4 +148,69 @@ test("what a person erases while it is being inserted is erased behind the fence
   const verify = next(ledger);
   expect(verify).toMatchObject({ step: "verify", payloads: [{ erase: "asked for" }] });
   expect(ledger.now - handedOutAt).toBeGreaterThanOrEqual(fenceMs(ledger.settings));
+});
+
+test("a token of a while ago is trusted by a measure that is fresh, and a young one without any", () => {
+  const measure = { blocks: 0, windowBlocks: 1000, windowMs: null };
+  for (const [age, measuredBefore, step] of [
+    [limits.measureAfterMs, limits.measureAfterMs, "insert"],
+    [limits.measureAfterMs + 1, limits.measureFreshMs, "insert"],
+    [limits.measureAfterMs + 1, limits.measureFreshMs + 1, "measure"],
+  ] as const) {
+    const ledger = new TestLedger();
+    const look = () => ledger.step({ kind: "table", table: { refusal: "", measure } });
+    look();
+    ledger.claim({ n: 1 });
+    const first = ledger.takeNotified();
+    const insertAt = ledger.now;
+    ledger.report(first, { kind: "unknown", reason: "reset" });
+    ledger.now = insertAt + age - measuredBefore;
+    look();
+    ledger.now = insertAt + age;
+    expect(ledger.alarm()).toEqual([first.group]);
+    expect(ledger.take(first.group)?.step).toBe(step);
+  }
+});
+
+test("an unknown payload is inserted without looking only if it arrived more than a client's retries after the memory began", () => {
+  for (const [afterMs, isWaiting] of [
+    [limits.clientRetryMs, false],
+    [limits.clientRetryMs + 1, true],
+  ] as const) {
+    const ledger = new TestLedger(undefined, { ...emptyWorld, epoch: 1 });
+    ledger.now += afterMs;
+    ledger.claim({ n: 1, arrival: ledger.now });
+    expect(ledger.state.waiting.payloads).toHaveLength(isWaiting ? 1 : 0);
+  }
+});
+
+test("a fence is a lease, an INSERT and a margin; an INSERT is overdue after its time and half of the margin", () => {
+  const settings = { ...defaultSettings, leaseMs: 100, insertMs: 60, fenceMarginMs: 10 };
+  expect(fenceMs(settings)).toBe(170);
+  expect(overdueMs(settings)).toBe(65);
+  const backOff = { ...settings, retryFirstMs: 3, retryLastMs: 20 };
+  expect([0, 1, 2, 3, 5000].map((failures) => backOffMs(failures, backOff))).toEqual([3, 6, 12, 20, 20]);
+});
+
+test("what a person erases that is not live is looked at behind the fence of whoever may have inserted it", () => {
+  const erase = (ledger: TestLedger) => {
+    ledger.step({ kind: "erase", payload: doorbell({ n: 1, cause: "replay" }), reason: "asked for" });
+    const [group] = ledger.state.dump().groups.values();
+    return group && [group.state.at === "verifying" && group.state.fence, group.due];
+  };
+  // Unknown: of a ledger before this one, which ended when this one was born.
+  const unknown = new TestLedger();
+  const fence = startMs + fenceMs(unknown.settings);
+  expect(erase(unknown)).toEqual([fence, fence]);
+  const late = new TestLedger();
+  late.now = fence + 5;
+  expect(erase(late)).toEqual([fence, fence + 5]);
+  // Done: of the group that had it.
+  const done = new TestLedger();
+  done.now += 3 * MINUTE_MS;
+  done.claim({ n: 1 });
+  done.storeAll(done.takeNotified());
+  const endedAt = done.now;
+  done.now += 5;
+  expect(erase(done)).toEqual([endedAt + fenceMs(done.settings), endedAt + fenceMs(done.settings)]);
 });

@@ -9,12 +9,14 @@ import {
   type Life,
   type LifeAnswer,
   type LifeEffect,
+  subrequestsOf,
   takeStep,
   wake,
 } from "../../shared/delivery/ledger-life.ts";
 import type { GroupId } from "../../shared/ledger/group.ts";
 import type { LedgerEvent } from "../../shared/ledger/machine.ts";
 import { defaultSettings as settings } from "../../shared/ledger/settings.ts";
+import { limits } from "../../shared/limits.ts";
 import { LedgerState } from "../ledger/ledger-state.ts";
 
 const now = Date.UTC(2026, 10, 27, 12);
@@ -98,6 +100,7 @@ function born(): ObjectOfTest {
   const object = new ObjectOfTest({ epoch: null, counter: null, payloads: 0 });
   object.live(begin(object.state));
   object.done.length = 0;
+  object.events.length = 0;
   return object;
 }
 
@@ -109,6 +112,49 @@ describe("the ledger's object", () => {
     expect(object.events).toEqual([
       { kind: "born", facts: { epoch: null, anyPayload: false, anyRow: false } },
     ]);
+  });
+
+  test("is no genesis where R2 has an epoch: nothing more is looked for, and all of it is taken to be there", () => {
+    const object = new ObjectOfTest({ epoch: 3, counter: 7, payloads: 0 });
+    object.live(begin(object.state));
+    expect(object.done).toEqual(["readEpoch", "step"]);
+    expect(object.events).toEqual([{ kind: "born", facts: { epoch: 3, anyPayload: true, anyRow: true } }]);
+    expect(object.state.head?.epoch).toBe(3);
+  });
+
+  test("is no genesis where R2 has a payload, whose rows need not be looked for", () => {
+    const object = new ObjectOfTest({ epoch: null, counter: null, payloads: 1 });
+    object.live(begin(object.state));
+    expect(object.done).toEqual(["readEpoch", "findPayload", "createEpoch", "step"]);
+    expect(object.events).toEqual([{ kind: "born", facts: { epoch: null, anyPayload: true, anyRow: true } }]);
+  });
+
+  test("was not restored where R2 counts as many minutes, fewer, or none yet, and no later epoch", () => {
+    const object = born();
+    for (const counter of [null, 0]) {
+      object.store.counter = counter;
+      object.live(begin(object.state));
+    }
+    object.live(wake(object.instance, object.state));
+    for (const counter of [1, 0]) {
+      object.store.counter = counter;
+      object.live(begin(object.state));
+    }
+    object.store.epoch = null;
+    object.live(begin(object.state));
+    expect(object.events.map(({ kind }) => kind)).toEqual(["minute"]);
+  });
+
+  test("was restored where R2 counts a minute more, or has a later epoch, which it then goes to", () => {
+    const behind = born();
+    behind.store.counter = 1;
+    behind.live(begin(behind.state));
+    expect(behind.events).toEqual([{ kind: "restored", epoch: 2 }]);
+    const older = born();
+    older.store.epoch = 7;
+    older.live(begin(older.state));
+    expect(older.events).toEqual([{ kind: "restored", epoch: 7 }]);
+    expect(older.store.epoch).toBe(7);
   });
 
   test("is no genesis where another ledger wrote the first epoch after it had looked", () => {
@@ -137,9 +183,12 @@ describe("the ledger's object", () => {
 
   test("counts the minute in R2 after it has persisted it", () => {
     const object = born();
-    object.live(wake(object.instance, object.state));
-    expect(object.done).toEqual(["begin", "step", "putCounter"]);
-    expect(object.store.counter).toBe(object.state.head?.counter);
+    for (const minute of [1, 2, 3]) {
+      object.done.length = 0;
+      object.live(wake(object.instance, object.state));
+      expect(object.done).toEqual(["begin", "step", "putCounter"]);
+      expect([object.state.head?.counter, object.store.counter]).toEqual([minute, minute]);
+    }
   });
 
   test("arms its alarm again before it lets a broken invariant out, which it records", () => {
@@ -179,4 +228,24 @@ describe("the ledger's object", () => {
     expect(armRetry(instance, now + 1, settings)).toBeNull();
     expect(instance.armedAt).toBe(now + settings.retryFirstMs);
   });
+});
+
+test("an effect of the ledger's is one subrequest, those on its own storage are none, and groups are notified by the hundred", () => {
+  const event = { kind: "minute" } as const;
+  const broken = new BrokenInvariant("a group that ends is there");
+  const log = { do: "log", message: "", cause: null } as const;
+  for (const effect of [{ do: "begin" }, { do: "step", event }, { do: "armRetry" }, log] as const) {
+    expect(subrequestsOf(effect), effect.do).toBe(0);
+  }
+  expect(subrequestsOf({ do: "recordBroken", broken })).toBe(0);
+  for (const name of ["readEpoch", "readCounter", "findPayload", "findRow"] as const) {
+    expect(subrequestsOf({ do: name }), name).toBe(1);
+  }
+  expect(subrequestsOf({ do: "createEpoch", epoch: 1 })).toBe(1);
+  expect(subrequestsOf({ do: "putEpoch", epoch: 1 })).toBe(1);
+  expect(subrequestsOf({ do: "putCounter", counter: 1 })).toBe(1);
+  const notify = (groups: number) =>
+    subrequestsOf({ do: "notify", groups: Array.from({ length: groups }, (_, n) => String(n) as GroupId) });
+  const most = limits.queueMessagesMax;
+  expect([1, most, most + 1, 2 * most].map(notify)).toEqual([1, 1, 2, 2]);
 });

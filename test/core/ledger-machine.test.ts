@@ -200,6 +200,44 @@ describe("attempts", () => {
     expect(ledger.state.group(task.group)).toEqual(before);
   });
 
+  test("whoever comes when the lease is over has the group at once, and a moment before nobody has", () => {
+    const ledger = new TestLedger();
+    ledger.claim({ n: 1 });
+    const first = ledger.takeNotified();
+    ledger.now = first.deadline - 1;
+    expect(ledger.take(first.group)).toBeNull();
+    ledger.now = first.deadline;
+    const second = ledger.take(first.group);
+    expect(second).toMatchObject({ step: "insert", attempt: 2, deadline: ledger.now + limits.leaseMs });
+    expect(ledger.state.head?.breaker.inFlight).toEqual([first.group]);
+  });
+
+  test("a VERIFY whose lease ends is verified again, the third time without transcoding anything", () => {
+    const ledger = new TestLedger();
+    ledger.claim({ n: 1, cause: "replay" });
+    const [id] = ledger.state.dump().groups.keys();
+    ledger.now = (id === undefined ? undefined : ledger.state.group(id)?.due) ?? 0;
+    for (let tries = 0; tries <= limits.ownFailuresMax + 1; tries++) {
+      const task = id === undefined ? null : ledger.take(id);
+      expect(task).toMatchObject({ step: "verify", isBlind: tries >= limits.ownFailuresMax });
+      ledger.now = task?.deadline ?? 0;
+    }
+    // It sent nothing: what it left says nothing of ClickHouse.
+    expect(ledger.state.head?.breaker.suspects).toEqual([]);
+    expect(id && ledger.state.group(id)).toMatchObject({ outcomeUnknown: false });
+  });
+
+  test("payloads that wait become a group when the first of them has waited for its age, and not before", () => {
+    const ledger = new TestLedger();
+    ledger.claim({ n: 1 });
+    ledger.now += limits.groupAgeReadyMs - 1;
+    ledger.claim({ n: 2 });
+    expect(ledger.alarm()).toEqual([]);
+    ledger.now += 1;
+    expect(ledger.alarm()).toHaveLength(1);
+    expect([...ledger.state.dump().groups.values()].map(({ payloads }) => payloads.length)).toEqual([2]);
+  });
+
   test("a ring that is lost is notified again", () => {
     const ledger = new TestLedger();
     ledger.claim({ n: 1 });
@@ -211,6 +249,51 @@ describe("attempts", () => {
     expect(ledger.alarm()).toEqual([]);
     ledger.now += 1;
     expect(ledger.alarm()).toEqual(first);
+  });
+
+  test("a group that comes when its slot is taken is notified again as soon as there is one", () => {
+    const ledger = new TestLedger({ ...defaultSettings, concurrencyFirst: 1, concurrencyMax: 2 });
+    const claim = (n: number) => ledger.claim({ n, spans: limits.groupRowsReady });
+    const first = claim(1);
+    expect(claim(2)).toBeNull();
+    ledger.storeAll(first ?? ledger.takeNotified()); // two may be out from now on
+    const [late, ...more] = ledger.alarm();
+    if (late === undefined) {
+      throw new Error("the second is notified");
+    }
+    expect(more).toEqual([]);
+    const others = [claim(3), claim(4)];
+    expect(ledger.take(late)).toBeNull();
+    expect(ledger.state.group(late)).toMatchObject({ rings: 0, due: ledger.now });
+    expect(ledger.alarm()).toEqual([]);
+    ledger.storeAll(others[0] ?? ledger.takeNotified());
+    expect(ledger.alarm()).toEqual([late]);
+    expect(ledger.take(late)?.step).toBe("insert");
+  });
+
+  test("a group that was never notified stays due when somebody comes and there is no slot", () => {
+    const ledger = new TestLedger({ ...defaultSettings, concurrencyFirst: 1, concurrencyMax: 1 });
+    ledger.claim({ n: 1, spans: limits.groupRowsReady });
+    ledger.claim({ n: 2, spans: limits.groupRowsReady });
+    const made = ledger.now;
+    const [, second] = ledger.state.dump().groups.values();
+    ledger.now += 500;
+    expect(second === undefined ? null : ledger.take(second.id)).toBeNull();
+    expect(second && ledger.state.group(second.id)).toMatchObject({ rings: 0, due: made });
+  });
+
+  test("a group that was notified and has gone to VERIFY since gives its slot back when it would be notified again", () => {
+    const ledger = new TestLedger();
+    ledger.claim({ n: 1 });
+    const task = ledger.takeNotified();
+    ledger.report(task, { kind: "unknown", reason: "reset" });
+    ledger.now += limits.retryFirstMs;
+    expect(ledger.alarm()).toEqual([task.group]);
+    ledger.step({ kind: "erase", payload: doorbell({ n: 1 }), reason: "asked for" });
+    expect(ledger.state.group(task.group)?.state.at).toBe("verifying");
+    ledger.now += limits.leaseMs;
+    expect(ledger.alarm()).toEqual([]);
+    expect(ledger.state.head?.breaker.notified).toEqual([]);
   });
 
   test("as many groups are notified as there are slots, and the next when one of them is done", () => {
@@ -345,6 +428,17 @@ describe("attempts", () => {
     const receipts = [{ outcome: "stored", spans: 7, rowsByDay }];
     expect(ledger.report(task, other)).toMatchObject({ step: "receipts", receipts });
   });
+});
+
+test("an alarm that finds nothing to do writes nothing", () => {
+  const ledger = new TestLedger();
+  expect(ledger.step({ kind: "alarm" })).toEqual({ changes: [], rings: [], task: null });
+  ledger.claim({ n: 1 });
+  ledger.storeAll(ledger.takeNotified());
+  expect(ledger.step({ kind: "alarm" })).toEqual({ changes: [], rings: [], task: null });
+  ledger.claim({ n: 2 });
+  ledger.takeNotified();
+  expect(ledger.step({ kind: "alarm" })).toEqual({ changes: [], rings: [], task: null });
 });
 
 test("a finished id is remembered for the ledger's memory, then forgotten", () => {

@@ -39,6 +39,7 @@ describe("what may have stored rows", () => {
     ["a halt", { kind: "halted", reason: "no such table", code: 60 }],
     ["an unlisted code", { kind: "unlisted", reason: "?", code: 9999 }],
     ["a busy server", { kind: "retry", reason: "memory", code: 241 }],
+    ["a broken invariant", { kind: "broken", reason: "days ascend" }],
   ] as const)("%s is not forgotten by an attempt that began no INSERT", (_, first) => {
     const { ledger, task } = begun();
     ledger.report(task, first);
@@ -63,6 +64,25 @@ describe("what may have stored rows", () => {
     ledger.report(task, { kind: "retry", reason: "away" });
     const again = next(ledger);
     ledger.report(again, storedReport(again));
+    expect(ledger.state.group(task.group)).toMatchObject({ failures: 0, due: ledger.now + limits.leaseMs });
+  });
+
+  test("and so does one whose 200 is counted first, or whose rows VERIFY found", () => {
+    const { ledger, task } = begun();
+    ledger.report(task, { kind: "unknown", reason: "reset" });
+    ledger.report(next(ledger), { kind: "unknown", reason: "reset" });
+    const third = next(ledger);
+    expect(ledger.state.group(task.group)).toMatchObject({ failures: 2 });
+    const count = ledger.report(third, storedReport(third));
+    expect(count?.step).toBe("count");
+    expect(ledger.state.group(task.group)).toMatchObject({ failures: 0, due: ledger.now + limits.leaseMs });
+    if (count === null) {
+      return;
+    }
+    ledger.report(count, { kind: "retry", reason: "away" });
+    const again = next(ledger);
+    expect(again.step).toBe("count");
+    expect(ledger.report(again, counted(again, 10))?.step).toBe("receipts");
     expect(ledger.state.group(task.group)).toMatchObject({ failures: 0, due: ledger.now + limits.leaseMs });
   });
 });
@@ -93,7 +113,14 @@ describe("a step that fails", () => {
     const count = ledger.report(task, { kind: "refused", reason: "bad", code: 117 });
     ledger.now = count?.deadline ?? 0;
     ledger.alarm();
-    expect(ledger.state.group(task.group)).toMatchObject({ due: ledger.now, state: { lease: null } });
+    // A count stores nothing, and says nothing of the group or of ClickHouse.
+    expect(ledger.state.group(task.group)).toMatchObject({
+      due: ledger.now,
+      state: { lease: null },
+      outcomeUnknown: false,
+      ownFailures: 0,
+    });
+    expect(ledger.state.head?.breaker.suspects).toEqual([]);
     expect(next(ledger)).toMatchObject({ step: "count", group: task.group, attempt: 3 });
   });
 });
@@ -167,6 +194,16 @@ describe("what nobody's doorbell brought", () => {
 
   test("is none where the doorbell had only been overtaken", () => {
     expect(rescued("event", MINUTE_MS).state.head?.rescues).toEqual({ event: 0, reconcile: 0 });
+  });
+
+  test("is none only where a doorbell came: another late ring is none", () => {
+    expect(rescued("event", MINUTE_MS, { cause: "event" }).state.head?.rescues).toEqual({
+      event: 1,
+      reconcile: 0,
+    });
+    // Nor are late rings a backlog of doorbells, however old what they name is.
+    const old = { n: 2, cause: "event", arrival: startMs - limits.rescueOvertakenMs - MINUTE_MS } as const;
+    expect(rescued("event", MINUTE_MS, old).state.head?.rescues).toEqual({ event: 1, reconcile: 0 });
   });
 
   test("is counted for each payload by itself", () => {

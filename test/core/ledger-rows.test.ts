@@ -525,3 +525,40 @@ describe("what an earlier version wrote is read", () => {
     expect(groupFromRow(JSON.stringify(earlier)).state).toEqual({ ...closing, leased: 1 });
   });
 });
+
+test("rows by day are written as plain numbers, and read as they were", () => {
+  const rowsByDay = [{ day: 20_781, rows: 10 }];
+  const payload: GroupPayload = {
+    ...widestPayload(1, 0),
+    missingDays: { days: [20_781], complete: rowsByDay },
+  };
+  const { key } = payload;
+  const receipt: Receipt = {
+    key,
+    outcome: "stored",
+    group: groupId,
+    spans: 10,
+    rowsByDay,
+    rejectedSpans: 0,
+    bytes: 100,
+    reason: "",
+  };
+  const found = [
+    { key, rowsByDay, reason: "" },
+    { key, rowsByDay: [], reason: "" },
+  ];
+  const stored = { key, rowsByDay, rejectedSpans: 0, bytes: 100 };
+  const receipts = [receipt, { ...receipt, rowsByDay: [] }];
+  for (const [state, times] of [
+    [{ at: "open", lease: null, out: "insert" }, 2],
+    [{ at: "closing", lease: null, receipts, leased: 1, completeView: false, ended: [] }, 3],
+    [{ at: "held", lease: null, found }, 3],
+    [{ at: "clearing", lease: null, found }, 3],
+  ] as const) {
+    const group = widestGroup(state, { payloads: [payload], rows: [stored] });
+    const text = groupToRow(group);
+    expect(text.split("[20781,10]")).toHaveLength(1 + times);
+    expect(text).not.toContain('"day"');
+    expect(groupFromRow(text)).toEqual(group);
+  }
+});

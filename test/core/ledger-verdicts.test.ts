@@ -1,7 +1,7 @@
 /** What VERIFY concludes, verdict by verdict: test/core/ledger-verify.test.ts shows what the ledger then does. */
 import { describe, expect, test } from "vitest";
 import { payloadOf } from "../../shared/ledger/claim.ts";
-import type { DayRows, Evidence, GroupId, GroupPayload } from "../../shared/ledger/group.ts";
+import type { DayRows, Evidence, GroupId, GroupPayload, StoredPayload } from "../../shared/ledger/group.ts";
 import { judge, type Verdict } from "../../shared/ledger/verify.ts";
 import type { PayloadOutcome } from "../../shared/outcome.ts";
 import type { PayloadKey } from "../../shared/payload-key.ts";
@@ -34,6 +34,9 @@ interface Seen {
   readonly object?: Evidence["object"];
   readonly attempted?: boolean;
   readonly oldestDay?: number;
+  /** What the first transcode came to. */
+  readonly transcoded?: StoredPayload;
+  readonly erasedKeysMax?: number;
 }
 
 const object: Evidence["object"] = { key: own, spans: 10, rejectedSpans: 3, bytes: 77, rowsByDay: days };
@@ -47,11 +50,11 @@ function verdict(seen: Seen): Verdict {
       rowsByDay: seen.rows ?? [],
       object: seen.object === undefined ? object : seen.object,
     },
-    rows: null,
+    rows: seen.transcoded ?? null,
     group,
     isBlind: false,
     attempted: seen.attempted ?? false,
-    erasedKeysMax: 500,
+    erasedKeysMax: seen.erasedKeysMax ?? 500,
     oldestDay: seen.oldestDay ?? 0,
   });
 }
@@ -133,11 +136,47 @@ describe("present", () => {
     expect(verdict({ rows: [...days, { day: today + 1, rows: 0 }] }).kind).toBe("end");
   });
 
+  test("what was transcoded first is what is compared and receipted, whatever its object says by now", () => {
+    const transcoded = { key: own, rowsByDay: days.slice(1), rejectedSpans: 5, bytes: 99 };
+    const counts = { rejectedSpans: 5, bytes: 99, rowsByDay: days.slice(1) };
+    expect(verdict({ rows: days.slice(1), transcoded })).toMatchObject({ receipts: [counts] });
+    expect(verdict({ rows: days.slice(1), transcoded, object: null })).toMatchObject({
+      receipts: [{ ...counts, spans: 6 }],
+    });
+    expect(verdict({ rows: days, transcoded }).kind).toBe("inexact");
+  });
+
+  test("has as many spans as its object, where that is gone as were transcoded, and else as its doorbell said", () => {
+    const transcoded = { key: own, rowsByDay: days.slice(1), rejectedSpans: 5, bytes: 99 };
+    const spans = (seen: Seen) => {
+      const it = verdict(seen);
+      return it.kind === "end" ? it.receipts[0]?.spans : it.kind;
+    };
+    const doorbellSpans = { payload: { spans: 12 } };
+    expect(spans({ ...doorbellSpans, rows: days })).toBe(10);
+    expect(spans({ ...doorbellSpans, rows: days.slice(1), transcoded, object: null })).toBe(6);
+    expect(spans({ ...doorbellSpans, object: null })).toBe(12);
+    // Only its missing days were transcoded: their rows are not all of its spans.
+    const missingDays = { days: [today], complete: days };
+    const payload = { spans: 12, missingDays };
+    expect(spans({ payload, rows: days, transcoded, object: null })).toBe(12);
+  });
+
+  test("one copy of what is expected is enough, and of nothing that is expected none is", () => {
+    expect(verdict({ rows: times(1) }).kind).toBe("end");
+    expect(verdict({ rows: times(0) }).kind).toBe("insert");
+    const empty: Evidence["object"] = { key: own, spans: 0, rejectedSpans: 10, bytes: 77, rowsByDay: [] };
+    expect(verdict({ object: empty })).toMatchObject({ kind: "end", outcome: "stored" });
+  });
+
   test("days outside of the table's TTL are neither missed nor wondered at", () => {
     const oldestDay = today;
     expect(verdict({ rows: days.slice(1), oldestDay })).toMatchObject({ kind: "end", outcome: "stored" });
     expect(verdict({ rows: [{ day: today - 1, rows: 1 }, ...days.slice(1)], oldestDay }).kind).toBe("end");
     expect(verdict({ rows: [], oldestDay: today + 1 })).toMatchObject({ kind: "end", outcome: "stored" });
+    const later = { ...(object ?? never()), rowsByDay: [{ day: today + 1, rows: 10 }] };
+    const strays = (day: number) => verdict({ rows: [{ day, rows: 1 }], object: later, oldestDay }).kind;
+    expect([strays(today - 1), strays(today)]).toEqual(["insert", "inexact"]);
     // The first day that is inside counts.
     expect(verdict({ rows: [{ day: today, rows: 5 }], oldestDay }).kind).toBe("inexact");
   });
@@ -153,6 +192,14 @@ describe("absent", () => {
       kind: "insert",
       payload: { key: second, duplicateKeys: [own], missingDays: null },
     });
+  });
+
+  test("under a key that nobody rang: it keeps as many other keys as it had, or one", () => {
+    const others = (duplicateKeys: readonly PayloadKey[]) =>
+      verdict({ payload: { duplicateKeys }, object: { ...(object ?? never()), key: third } });
+    expect(others([])).toMatchObject({ payload: { key: third, duplicateKeys: [own] } });
+    expect(others([second])).toMatchObject({ payload: { key: third, duplicateKeys: [own] } });
+    expect(others([second, third])).toMatchObject({ payload: { key: third, duplicateKeys: [own, second] } });
   });
 
   test("a day of it: that day is inserted", () => {
@@ -213,6 +260,18 @@ describe("without its object", () => {
       [],
       { outcome: "stored", key: second, receipts: [] },
     ],
+    [
+      "receipts, stored and dead",
+      [receipt(third, "dead"), receipt(second, "stored", [])],
+      [],
+      { outcome: "stored", key: second, receipts: [] },
+    ],
+    [
+      "receipts, of which none says how it ended",
+      [receipt(second, "duplicate")],
+      [],
+      { outcome: "stored", key: own, receipts: [] },
+    ],
     ["receipts, dead", [receipt(second, "dead")], [], { outcome: "dead", key: second, receipts: [] }],
     [
       "all of its rows",
@@ -260,6 +319,20 @@ describe("erased", () => {
     expect(verdict(seen)).toMatchObject({ key: second, receipts: [{ reason: "why" }] });
     const payload = { duplicateKeys: [second] };
     expect(receiptsOf(verdict({ ...seen, payload }))).toEqual([`erased ${own}`]);
+  });
+
+  test("of more keys than are erased together, that of the object goes first, then those that do not say so yet", () => {
+    const fourth = doorbell({ n: 1, arrival: startMs + 3 * MINUTE_MS }).key;
+    const receipts = [receipt(second, "erased"), receipt(third, "erased")];
+    const payload = { duplicateKeys: [second, third, fourth] };
+    const seen = { payload, receipts, object: { ...(object ?? never()), key: third } };
+    const together = (erasedKeysMax: number) => receiptsOf(verdict({ ...seen, erasedKeysMax }));
+    expect(together(1)).toEqual([`erased ${third}`]);
+    expect(together(3)).toEqual([`erased ${third}`, `erased ${own}`, `erased ${fourth}`]);
+    // The next look has the reason, for as long as one is left.
+    expect(verdict({ ...seen, erasedKeysMax: 3 })).toMatchObject({ erase: "why" });
+    expect(verdict({ ...seen, erasedKeysMax: 4 })).toMatchObject({ erase: null });
+    expect(together(4)).toHaveLength(4);
   });
 
   test.each([

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import type { AttemptReport, Evidence, GroupPayload, GroupTask } from "../../shared/ledger/group.ts";
 import { holds } from "../../shared/ledger/machine.ts";
-import { fenceMs } from "../../shared/ledger/settings.ts";
+import { defaultSettings, fenceMs } from "../../shared/ledger/settings.ts";
 import { limits } from "../../shared/limits.ts";
 import { type Bell, doorbell, emptyWorld, startMs, storedReport, TestLedger } from "../ledger/world.ts";
 
@@ -164,6 +164,31 @@ describe("poison", () => {
     ]);
   });
 
+  test("a group that is refused is verified where a day of what it inserted is there, and split where all of them are absent", () => {
+    const days = [
+      { day: today - 1, rows: 4 },
+      { day: today, rows: 6 },
+    ];
+    for (const [found, at] of [
+      [[], ["open", "open"]],
+      [[{ day: today, rows: 0 }], ["open", "open"]],
+      [days.slice(0, 1), ["verifying"]],
+      [days.slice(1), ["verifying"]],
+      // A day that nobody inserted is a payload's from before.
+      [[{ day: today - 2, rows: 4 }], ["open", "open"]],
+    ] as const) {
+      const ledger = new TestLedger();
+      ledger.claim({ n: 1 }, { n: 2 });
+      const task = ledger.takeNotified();
+      const transcoded = { rowsByDay: days, rejectedSpans: 0, bytes: 100 };
+      const payloads = task.payloads.map(({ key }) => ({ key, ...transcoded }));
+      const count = ledger.report(task, { kind: "refused", reason: "bad", code: 117, payloads });
+      const counts = payloads.map(({ key }, n) => ({ key, rowsByDay: n === 0 ? found : [] }));
+      expect(count === null ? null : ledger.report(count, { kind: "counted", payloads: counts })).toBeNull();
+      expect([...ledger.state.dump().groups.values()].map(({ state }) => state.at)).toEqual(at);
+    }
+  });
+
   test("a payload alone that was refused is tried again under another token, later each time", () => {
     const ledger = new TestLedger();
     ledger.claim({ n: 1 });
@@ -237,6 +262,77 @@ test("an erasure that was stopped behind its receipts is done again by whoever l
     expect(task?.step === "receipts" ? task.receipts : []).toMatchObject(
       rows > 0 || isThere ? [{ key, outcome: "erased", reason: "asked for" }] : [],
     );
+  }
+});
+
+test("a group of one INSERT whose rows are gone is no late bell's: it was not notified by it", () => {
+  const ledger = new TestLedger();
+  ledger.claim({ n: 1 });
+  const task = ledger.takeNotified();
+  const count = ledger.report(task, { kind: "refused", reason: "in a view", code: 117 });
+  if (count !== null) {
+    ledger.report(count, counted(count, 10));
+  }
+  const verify = next(ledger, 10 * MINUTE_MS);
+  expect(ledger.state.group(verify.group)?.inserts).toBe(1);
+  const [payload] = verify.payloads;
+  const stored = {
+    key: payload?.key ?? doorbell({ n: 1 }).key,
+    outcome: "stored",
+    group: verify.group,
+    spans: 10,
+    rowsByDay: [{ day: today, rows: 10 }],
+    rejectedSpans: 0,
+    bytes: 100,
+    reason: "",
+  } as const;
+  expect(ledger.report(verify, verified(verify, 0, { receipts: [stored] }))).toBeNull();
+  expect(ledger.state.head?.lateBells).toBe(0);
+});
+
+test("an attempt that could read none of its payloads sent nothing: VERIFY need not wait, nor think that it did", () => {
+  const ledger = new TestLedger();
+  ledger.claim({ n: 1 });
+  const task = ledger.takeNotified();
+  const keys = task.payloads.map(({ key }) => key);
+  ledger.report(task, { kind: "unreadable", keys, reason: "decode" });
+  expect(ledger.state.group(task.group)).toMatchObject({
+    state: { at: "verifying", fence: ledger.now },
+    due: ledger.now,
+    inserts: 0,
+    firstInsertAt: null,
+    lastInsertAt: null,
+  });
+});
+
+test("what ends together has as many receipts as a group may have keys; what is above is looked at by itself", () => {
+  const caps = { ...defaultSettings.caps, keysMax: 4 };
+  for (const [erasedKeys, states] of [
+    [1, ["closing 4"]],
+    [2, ["closing 3", "verifying 0"]],
+    [4, ["closing 5", "verifying 0"]],
+  ] as const) {
+    const ledger = new TestLedger({ ...defaultSettings, caps }, { ...emptyWorld, epoch: 1 });
+    ledger.claim({ n: 1 }, { n: 2 });
+    const verify = next(ledger, 10 * MINUTE_MS);
+    const payloads = verify.payloads.map((payload, n) => {
+      const receipts = Array.from({ length: erasedKeys }, (_, minute) => ({
+        key: doorbell({ n: n + 1, arrival: startMs + (minute + 1) * MINUTE_MS }).key,
+        outcome: "erased" as const,
+        group: verify.group,
+        spans: 10,
+        rowsByDay: [],
+        rejectedSpans: 0,
+        bytes: 100,
+        reason: "asked for",
+      }));
+      return evidenceOf(payload, 10, { receipts });
+    });
+    ledger.report(verify, { kind: "verified", running: false, oldestDay: 0, payloads });
+    const groups = [...ledger.state.dump().groups.values()];
+    expect(
+      groups.map(({ state }) => `${state.at} ${state.at === "closing" ? state.receipts.length : 0}`),
+    ).toEqual(states);
   }
 });
 
@@ -338,10 +434,25 @@ describe("a payload whose rows are inexact", () => {
     expect(ledger.report(verify, verified(verify, 4, { object: sampled }))?.step).toBe("receipts");
   });
 
+  test("is held with what was found of each day, as many days as a payload has", () => {
+    for (const length of [2, limits.payloadDaysMax + 2]) {
+      const ledger = new TestLedger(undefined, { ...emptyWorld, epoch: 1 });
+      ledger.claim({ n: 1 });
+      const verify = next(ledger, 10 * MINUTE_MS);
+      const rowsByDay = Array.from({ length }, (_, day) => ({ day: day + 1, rows: 1 }));
+      ledger.report(verify, verified(verify, 0, { rowsByDay }));
+      expect([...ledger.state.dump().groups.values()]).toMatchObject([
+        { state: { at: "held", found: [{ key, rowsByDay: rowsByDay.slice(0, limits.payloadDaysMax) }] } },
+      ]);
+    }
+  });
+
   test("waits for a person; accepted, it is stored as it is", () => {
     const ledger = held();
     ledger.step({ kind: "resolve", key, how: "accept" });
     const task = next(ledger, MINUTE_MS);
+    // Its rows have been there for as long as somebody was asked: whoever stored them completed their view.
+    expect(task).toMatchObject({ step: "receipts", completeView: false });
     expect(task.step === "receipts" ? task.receipts : []).toMatchObject([
       { key, outcome: "stored", rowsByDay: [{ day: today, rows: 4 }] },
     ]);
@@ -399,6 +510,38 @@ describe("a payload whose rows are inexact", () => {
     expect(ledger.report(verify, verified(verify, 4, { receipts: [accepted] }))).toBeNull();
     const [group] = ledger.state.dump().groups.values();
     expect(group?.state.at).toBe("held");
+  });
+
+  test("leaves the others of its group held, each with what was found of it, and its other keys end with it", () => {
+    const ledger = new TestLedger(undefined, { ...emptyWorld, epoch: 1 });
+    const other = { n: 1, arrival: startMs + MINUTE_MS };
+    ledger.claim({ n: 1 }, other, { n: 2 });
+    const verify = next(ledger, 10 * MINUTE_MS);
+    const rows = (payload: GroupPayload) => evidenceOf(payload, payload.key === key ? 4 : 3);
+    const payloads = verify.payloads.map(rows);
+    ledger.report(verify, { kind: "verified", running: false, oldestDay: 0, payloads });
+    ledger.step({ kind: "resolve", key, how: "accept" });
+    const task = next(ledger, MINUTE_MS);
+    const counts = { rejectedSpans: 0, bytes: 0 };
+    expect(task).toMatchObject({
+      step: "receipts",
+      receipts: [
+        { key, outcome: "stored", spans: 4, reason: expect.stringMatching(/^accepted: /), ...counts },
+        { key: doorbell(other).key, outcome: "duplicate", rowsByDay: [] },
+      ],
+    });
+    const held = [...ledger.state.dump().groups.values()].filter(({ state }) => state.at === "held");
+    const second = doorbell({ n: 2 }).key;
+    expect(held).toMatchObject([
+      {
+        payloads: [{ key: second }],
+        state: { found: [{ key: second, rowsByDay: [{ day: today, rows: 3 }] }] },
+      },
+    ]);
+    // Asked twice, it is resolved already.
+    const before = ledger.state.dump().groups.size;
+    ledger.step({ kind: "resolve", key, how: "rewrite" });
+    expect(ledger.state.dump().groups.size).toBe(before);
   });
 
   test("is erased at once when a person asks for that", () => {
@@ -473,6 +616,70 @@ describe("unknown and questioned ids", () => {
       expect(task.step).toBe("verify");
       const after = ledger.report(task, verified(task, rows));
       expect((after ?? next(ledger, MINUTE_MS)).step).toBe(rows === 10 ? "receipts" : "insert");
+    }
+  });
+
+  test("a restored ledger rings no group before its fence: that of the restore, whatever the group was due for", () => {
+    const ledger = new TestLedger();
+    ledger.claim({ n: 1 });
+    const insert = ledger.takeNotified();
+    ledger.claim({ n: 2 });
+    const counting = ledger.takeNotified();
+    ledger.report(counting, { kind: "refused", reason: "bad", code: 117 });
+    ledger.now += ledger.settings.leaseMs;
+    ledger.step({ kind: "restored", epoch: 2 });
+    const fence = ledger.now + fenceMs(ledger.settings);
+    expect(ledger.alarm()).toEqual([]);
+    for (const id of [insert.group, counting.group]) {
+      const lease = { lease: null, fence };
+      expect(ledger.state.group(id)).toMatchObject({
+        due: fence,
+        rings: 0,
+        state: { at: "verifying", ...lease },
+      });
+    }
+    ledger.now = fence - 1;
+    expect(ledger.alarm()).toEqual([]);
+    ledger.now = fence;
+    expect(ledger.alarm()).toHaveLength(2);
+  });
+
+  test("whoever misses a payload's rows while its receipt is written, and had asked before, is answered once more", () => {
+    const ledger = new TestLedger();
+    ledger.claim({ n: 1, cause: "audit" });
+    const verify = next(ledger, 10 * MINUTE_MS);
+    const receipts = ledger.report(verify, verified(verify, 10));
+    expect(receipts?.step).toBe("receipts");
+    ledger.claim({ n: 1, cause: "audit" });
+    ledger.settle(...(receipts === null ? [] : [receipts]));
+    const groups = [...ledger.state.dump().groups.values()];
+    expect(groups.map(({ state, payloads }) => [state.at, payloads.length])).toEqual([["verifying", 1]]);
+  });
+
+  test("what VERIFY did not come to is looked at by the next one, which knows of the INSERTs", () => {
+    for (const isInserted of [true, false]) {
+      const ledger = new TestLedger();
+      const cause = isInserted ? "ingress" : "replay";
+      ledger.claim({ n: 1, cause }, { n: 2, cause });
+      if (isInserted) {
+        const task = ledger.takeNotified();
+        ledger.report(task, { kind: "unknown", reason: "reset" });
+        ledger.report(next(ledger, MINUTE_MS), { kind: "refused", reason: "bad", code: 117 });
+      }
+      const verify = next(ledger, 10 * MINUTE_MS);
+      const before = ledger.state.group(verify.group);
+      const all = verified(verify, 10);
+      expect(verify.payloads).toHaveLength(2);
+      ledger.report(verify, all.kind === "verified" ? { ...all, payloads: all.payloads.slice(0, 1) } : all);
+      const rest = [...ledger.state.dump().groups.values()].find(({ state }) => state.at === "verifying");
+      expect(rest).toMatchObject({
+        payloads: verify.payloads.slice(1),
+        inserts: isInserted ? 2 : 0,
+        outcomeUnknown: isInserted,
+        firstInsertAt: before?.firstInsertAt,
+        lastInsertAt: before?.lastInsertAt,
+        due: ledger.now,
+      });
     }
   });
 

@@ -20,6 +20,13 @@ test("a doorbell, a group's bell and an R2 event are told apart", () => {
   expect(readMessage(event)).toEqual({ kind: "bare", cause: "event", key });
 });
 
+test("a key with its cause alone is a bare doorbell: its object says the rest", () => {
+  expect(readMessage({ v: 1, key, cause: "reconcile" })).toEqual({ kind: "bare", key, cause: "reconcile" });
+  for (const action of ["CopyObject", "CompleteMultipartUpload"]) {
+    expect(readMessage({ ...event, action })).toEqual({ kind: "bare", cause: "event", key });
+  }
+});
+
 test("what the ingress reports is told apart from what is notified", () => {
   const reporter = "0123456789abcdef0123456789abcdef";
   const outcomes = { v: 1, kind: "outcomes", reporter, sequence: 1, counts: [] };

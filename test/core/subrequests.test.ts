@@ -124,6 +124,22 @@ test("a full group whose objects are gone, each under three keys, ends in invoca
   expect(world.receipts.every(({ outcome }) => outcome === "dead")).toBe(true);
 });
 
+test("an effect of the consumer's takes no more subrequests than these", () => {
+  const of = (name: keyof DeliveryEffects, asks: unknown = null): number =>
+    subrequestsOf({ name, asks } as Parameters<typeof subrequestsOf>[0]);
+  for (const name of ["passOver", "ackAll", "ack", "retry", "leave"] as const) {
+    expect(of(name), name).toBe(0);
+  }
+  expect(of("reportFindings"), "the table of findings, and the webhook").toBe(2);
+  expect(of("buildBlock", { payloads: [1, 2, 3] }), "an object per payload").toBe(3);
+  expect(of("writeDeadLetters", { receipts: [1, 2, 3] }), "an object per dead letter, and their rows").toBe(
+    4,
+  );
+  for (const name of ["claim", "sendBlock", "countRows", "readObject", "eraseObjects", "report"] as const) {
+    expect(of(name), name).toBe(1);
+  }
+});
+
 test("a batch of a hundred messages that name their payloads only has enough for its group", async () => {
   const world = new EmptyWorld(new TestLedger());
   const messages = Array.from({ length: 100 }, (_, n) => {

@@ -14,8 +14,8 @@ export const reviewed: readonly ReviewedMutant[] = [
   {
     name: "an INSERT begins after its lease",
     file: "shared/delivery/insertion.ts",
-    find: "if (!mayBegin(task, now())) {",
-    replace: "if (now() < 0) {",
+    find: "if (!mayBegin(task, beginsAt)) {",
+    replace: "if (beginsAt < 0) {",
   },
   {
     name: "a lost answer counts as a clean retry",

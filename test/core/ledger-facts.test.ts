@@ -1,0 +1,98 @@
+/** What the ledger says of itself to the alerts (shared/delivery/ledger-facts.ts). */
+import { expect, test } from "vitest";
+import { alertFacts, type KnownFacts } from "../../shared/delivery/ledger-facts.ts";
+import type { Group } from "../../shared/ledger/group.ts";
+import { nothingWaits } from "../../shared/ledger/view.ts";
+import { newCheckpoint } from "../../shared/reconcile/checkpoint.ts";
+import { doorbell, startMs, TestLedger } from "../ledger/world.ts";
+
+const learnt = { runFailure: "R2 is slow", recent: { dead: 1, ended: 2 }, volumes: null };
+const unborn: KnownFacts = {
+  head: null,
+  waiting: nothingWaits,
+  oldestGroups: [],
+  heldGroups: [],
+  databaseBytes: 7,
+  broken: null,
+  checkpoint: null,
+};
+
+test("a ledger that is not born has nothing in flight, rescued nothing, and its breaker is closed", () => {
+  expect(alertFacts(unborn, learnt, startMs)).toEqual({
+    ...learnt,
+    now: startMs,
+    isBorn: false,
+    oldestArrival: null,
+    held: [],
+    breakerOpen: false,
+    noEvidence: null,
+    tableRefusal: "",
+    clockAheadMs: 0,
+    databaseBytes: 7,
+    rescues: { event: 0, reconcile: 0 },
+    broken: null,
+    checkpoint: null,
+  });
+});
+
+test("what the head keeps is told, and of what lacks evidence the longest", () => {
+  const { head } = new TestLedger().state;
+  if (head === null) {
+    throw new Error("a ledger is born");
+  }
+  const measure = { blocks: 0, windowBlocks: 9, windowMs: null, clockAheadMs: -5 };
+  const noEvidence = { since: startMs - 2, reason: "r2 lags" };
+  const checkpoint = { ...newCheckpoint(startMs), noEvidence: { since: startMs - 1, reason: "later" } };
+  const known: KnownFacts = {
+    ...unborn,
+    head: {
+      ...head,
+      breaker: { ...head.breaker, isOpen: true },
+      table: { ...head.table, refusal: "no window", measure },
+      rescues: { event: 2, reconcile: 1 },
+      noEvidence,
+    },
+    checkpoint,
+  };
+  expect(alertFacts(known, learnt, startMs)).toMatchObject({
+    isBorn: true,
+    breakerOpen: true,
+    tableRefusal: "no window",
+    clockAheadMs: -5,
+    rescues: { event: 2, reconcile: 1 },
+    noEvidence,
+    checkpoint,
+  });
+  expect(alertFacts({ ...known, head }, learnt, startMs)).toMatchObject({
+    clockAheadMs: 0,
+    noEvidence: checkpoint.noEvidence,
+  });
+});
+
+test("the oldest arrival is of what waits and of the groups, whichever is older", () => {
+  const ledger = new TestLedger();
+  ledger.claim({ n: 1, arrival: startMs - 5 }, { n: 2, arrival: startMs - 4 });
+  ledger.takeNotified();
+  ledger.claim({ n: 3, arrival: startMs - 3 });
+  const { waiting, groups } = ledger.state.dump();
+  const oldest = (facts: Partial<KnownFacts>) =>
+    alertFacts({ ...unborn, ...facts }, learnt, startMs).oldestArrival;
+  expect(oldest({ waiting, oldestGroups: [...groups.values()] })).toBe(startMs - 5);
+  expect(oldest({ waiting })).toBe(startMs - 3);
+});
+
+test("only what is held waits for a person, each payload with its reason", () => {
+  const ledger = new TestLedger();
+  ledger.claim({ n: 1 });
+  ledger.takeNotified();
+  const [group] = ledger.state.dump().groups.values();
+  if (group === undefined) {
+    throw new Error("there is a group");
+  }
+  const { key } = doorbell({ n: 1 });
+  const found = [{ key, rowsByDay: [], reason: "1 of 2 rows" }];
+  const held: Group = { ...group, state: { at: "held", lease: null, found } };
+  expect(alertFacts({ ...unborn, heldGroups: [group, held] }, learnt, startMs).held).toEqual([
+    { key, reason: "1 of 2 rows" },
+  ]);
+});
