@@ -7,6 +7,17 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
+/** A further user of a server, for tests of rights, profiles and quotas. */
+export interface ServerUser {
+  readonly name: string;
+  readonly password: string;
+  /** What follows GRANT: `SELECT ON otel.*`. */
+  readonly grants: readonly string[];
+  /** The elements of a profile and of a quota, as users.xml has them. */
+  readonly profileXml?: string;
+  readonly quotaXml?: string;
+}
+
 export interface ServerConfig {
   readonly directory: string;
   readonly host: string;
@@ -14,6 +25,7 @@ export interface ServerConfig {
   readonly timezone: string;
   readonly user: string;
   readonly password: string;
+  readonly moreUsers: readonly ServerUser[];
 }
 
 /** What works on tables and databases. Nothing of SOURCES (file, url, s3, remote, …) is here, and no dictionaries, which have sources too. */
@@ -111,7 +123,7 @@ function serverXml(config: ServerConfig, usersFile: string): string {
  * clickhouse-local runs the statements of its start as `default`, from loopback and without a password; no setting names
  * another user. Over HTTP the name opens nothing: see `handlers`.
  */
-function usersXml({ user, password }: ServerConfig): string {
+function usersXml({ user, password, moreUsers }: ServerConfig): string {
   const sha256 = createHash("sha256").update(password).digest("hex");
   const grants = [
     `GRANT ${privileges.join(", ")} ON *.*`,
@@ -120,8 +132,12 @@ function usersXml({ user, password }: ServerConfig): string {
   return `<clickhouse>
   <profiles>
     <default><constraints><add_http_cors_header><const/></add_http_cors_header></constraints></default>
+    ${moreUsers.map(({ name, profileXml }) => `<${name}>${profileXml ?? ""}</${name}>`).join("")}
   </profiles>
-  <quotas><default/></quotas>
+  <quotas>
+    <default/>
+    ${moreUsers.map(({ name, quotaXml }) => `<${name}>${quotaXml ?? ""}</${name}>`).join("")}
+  </quotas>
   <users>
     <default>
       <password></password>
@@ -137,9 +153,16 @@ function usersXml({ user, password }: ServerConfig): string {
       <quota>default</quota>
       <grants>${grants.join("")}</grants>
     </${user}>
+    ${moreUsers.map(moreUserXml).join("")}
   </users>
 </clickhouse>
 `;
+}
+
+function moreUserXml({ name, password, grants }: ServerUser): string {
+  const queries = grants.map((grant) => `<query>${xml(`GRANT ${grant}`)}</query>`).join("");
+  return `<${name}><password>${xml(password)}</password><networks><ip>127.0.0.0/8</ip></networks>
+      <profile>${name}</profile><quota>${name}</quota><grants>${queries}</grants></${name}>`;
 }
 
 /** Writes the files for one start, into a folder of the owner's alone. `remove` when the server is up or has failed. */

@@ -13,7 +13,7 @@ import { dirname, join, resolve } from "node:path";
 import { createInterface } from "node:readline";
 import { nodeWithTypes } from "../node-with-types.ts";
 import { keepNoConnection } from "./login.ts";
-import { writeServerConfig } from "./server-config.ts";
+import { type ServerUser, writeServerConfig } from "./server-config.ts";
 
 export interface ClickHouseOptions {
   /** The data directory; made when missing. One process at a time. */
@@ -24,6 +24,8 @@ export interface ClickHouseOptions {
   readonly password?: string;
   /** UTC, unless a test wants a server that is elsewhere. */
   readonly timezone?: string;
+  /** For tests of rights. */
+  readonly moreUsers?: readonly ServerUser[];
   /** What the server's process writes, by the line. */
   readonly onLog?: (line: string) => void;
 }
@@ -91,7 +93,15 @@ async function startOnce(options: ClickHouseOptions, port: number): Promise<Clic
   const timezone = options.timezone ?? "UTC"; // partitions are days of the server's zone, and rows are counted in UTC
   const library = libraryPath();
   mkdirSync(directory, { recursive: true, mode: 0o700 });
-  const config = writeServerConfig({ directory, host, port, timezone, user: localUser, password });
+  const config = writeServerConfig({
+    directory,
+    host,
+    port,
+    timezone,
+    user: localUser,
+    password,
+    moreUsers: options.moreUsers ?? [],
+  });
   const child = spawn(
     nodeWithTypes(),
     ["--no-warnings", join(import.meta.dirname, "server-process.ts"), library, config.path, directory],

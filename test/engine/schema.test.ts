@@ -140,7 +140,7 @@ describe("the schema", () => {
     const settings = newSettings();
     let statements = 0;
     const dying = async (sql: string): Promise<string> => {
-      if (++statements > 9) {
+      if (++statements > 10) {
         throw new Error("fetch failed");
       }
       return await run(sql);
