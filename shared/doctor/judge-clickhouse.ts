@@ -228,11 +228,11 @@ function judgeRights(missing: readonly string[] | undefined, settings: ClickHous
 export function neededRights(settings: ClickHouseSettings, engine = ""): readonly string[] {
   return [
     `SELECT, INSERT ON ${settings.database}.*`,
-    `ALTER DELETE, ALTER UPDATE ON ${settings.database}.*`,
+    `ALTER DELETE ON ${settings.database}.${settings.tracesTable}`,
+    `ALTER DELETE ON ${settings.database}.${settings.tracesTable}_trace_id_ts`,
     "SELECT ON system.parts",
     "SELECT ON system.processes",
     ...(engine.startsWith("Replicated") ? ["SELECT ON system.replicas"] : []),
     ...(settings.cluster === undefined ? [] : ["REMOTE, CREATE TEMPORARY TABLE ON *.*"]),
-    "KILL QUERY ON *.*",
   ];
 }

@@ -116,10 +116,10 @@ describe("doctor's judgement of ClickHouse", () => {
     ],
     [
       "rights that are missing",
-      { missingRights: ["KILL QUERY ON *.*"] },
+      { missingRights: ["SELECT ON system.parts"] },
       "bad",
-      "KILL QUERY",
-      "GRANT KILL QUERY ON *.* TO headrace",
+      "system.parts",
+      "GRANT SELECT ON system.parts TO headrace",
     ],
     ["a server that does not say", { missingRights: undefined }, "warning", "does not say", "SHOW GRANTS"],
   ])("of %s names it and what mends it", (_name, changed, verdict, found, mend) => {
