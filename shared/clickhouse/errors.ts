@@ -62,6 +62,10 @@ const classes: Readonly<Record<Exclude<VerdictClass, "stored">, ReadonlyMap<numb
     [745, "SERVER_OVERLOADED"],
   ]),
   unknown: new Map([
+    // A disk that fails or has become read-only: at which step, they do not say.
+    [74, "CANNOT_READ_FROM_FILE_DESCRIPTOR"],
+    [75, "CANNOT_WRITE_TO_FILE_DESCRIPTOR"],
+    [76, "CANNOT_OPEN_FILE"],
     [159, "TIMEOUT_EXCEEDED"],
     [160, "TOO_SLOW"],
     [209, "SOCKET_TIMEOUT"],
@@ -76,6 +80,7 @@ const classes: Readonly<Record<Exclude<VerdictClass, "stored">, ReadonlyMap<numb
     [394, "QUERY_WAS_CANCELLED"],
     [395, "FUNCTION_THROW_IF_VALUE_IS_NON_ZERO"],
     [425, "SYSTEM_ERROR"],
+    [481, "CANNOT_CREATE_DIRECTORY"],
     [735, "QUERY_WAS_CANCELLED_BY_CLIENT"],
     [999, "KEEPER_EXCEPTION"],
     [1001, "STD_EXCEPTION"],

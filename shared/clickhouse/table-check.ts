@@ -95,6 +95,15 @@ export function noDatabaseRefusal({ database, user }: ClickHouseSettings): strin
   return `There is no database ${database} on this server, or the user ${user} may not see it: look at CLICKHOUSE_URL and CLICKHOUSE_DATABASE, and apply the schema.`;
 }
 
+/** The look itself was refused (497). `said`: ClickHouse's words, which name the right. */
+export function rightsRefusal({ user }: ClickHouseSettings, said: string): string {
+  const [, right] = /necessary to have the grant (.*?)\.(?: \(|$)/s.exec(said) ?? [];
+  const grant = right?.replace(/ for at least one column on /, " ON ");
+  return grant === undefined
+    ? `The user ${user} may not look at the traces table: ${said}`
+    : `The user ${user} may not look at the traces table and its server. Mend it with: GRANT ${grant} TO ${user}`;
+}
+
 /** What of a replicated table is evidence, system.replicas says. */
 export function replicasRefusal({ user }: ClickHouseSettings): string {
   return `The user ${user} may not read system.replicas: nobody could tell a replica that lags from one that has all rows. Mend it with: GRANT SELECT ON system.replicas TO ${user}`;

@@ -4,7 +4,12 @@
  */
 import * as v from "valibot";
 import { assert } from "../../shared/assert.ts";
-import { isAccessDenied, isUnknownDatabase, queryRows } from "../../shared/clickhouse/ask.ts";
+import {
+  isAccessDenied,
+  isUnknownDatabase,
+  queryRows,
+  StatementFailed,
+} from "../../shared/clickhouse/ask.ts";
 import type { Processes } from "../../shared/clickhouse/barrier.ts";
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
 import {
@@ -19,6 +24,7 @@ import {
   checkVersion,
   noDatabaseRefusal,
   replicasRefusal,
+  rightsRefusal,
   windowOf,
 } from "../../shared/clickhouse/table-check.ts";
 import {
@@ -60,15 +66,20 @@ export async function readTable(
   const rows = await queryRows(clickHouse, tableStateSchema, tableStateQuery(settings, table)).catch(
     (error: unknown) => {
       if (isUnknownDatabase(error)) {
-        return null;
+        return noDatabaseRefusal(settings);
+      }
+      if (error instanceof StatementFailed && isAccessDenied(error)) {
+        return error.message.includes("system.replicas")
+          ? replicasRefusal(settings)
+          : rightsRefusal(settings, error.message);
       }
       throw error;
     },
   );
-  const [row] = rows ?? [];
+  const [row] = typeof rows === "string" ? [] : rows;
   const answeredAt = Date.now();
   if (row === undefined) {
-    const refusal = rows === null ? noDatabaseRefusal(settings) : checkTable(settings, undefined);
+    const refusal = typeof rows === "string" ? rows : checkTable(settings, undefined);
     return { refusal, measure: null, oldestDay: 0, witness: null };
   }
   const declaration = { engine: row.engine, engineFull: row.engine_full };
