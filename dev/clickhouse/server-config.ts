@@ -6,17 +6,7 @@ import { createHash } from "node:crypto";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-
-/** A further user of a server, for tests of rights, profiles and quotas. */
-export interface ServerUser {
-  readonly name: string;
-  readonly password: string;
-  /** What follows GRANT: `SELECT ON otel.*`. */
-  readonly grants: readonly string[];
-  /** The elements of a profile and of a quota, as users.xml has them. */
-  readonly profileXml?: string;
-  readonly quotaXml?: string;
-}
+import { openToUsers, type ServerUser, withMoreUsers } from "./more-users.ts";
 
 export interface ServerConfig {
   readonly directory: string;
@@ -123,7 +113,7 @@ function serverXml(config: ServerConfig, usersFile: string): string {
  * clickhouse-local runs the statements of its start as `default`, from loopback and without a password; no setting names
  * another user. Over HTTP the name opens nothing: see `handlers`.
  */
-function usersXml({ user, password, moreUsers }: ServerConfig): string {
+function usersXml({ user, password }: ServerConfig): string {
   const sha256 = createHash("sha256").update(password).digest("hex");
   const grants = [
     `GRANT ${privileges.join(", ")} ON *.*`,
@@ -132,12 +122,8 @@ function usersXml({ user, password, moreUsers }: ServerConfig): string {
   return `<clickhouse>
   <profiles>
     <default><constraints><add_http_cors_header><const/></add_http_cors_header></constraints></default>
-    ${moreUsers.map(({ name, profileXml }) => `<${name}>${profileXml ?? ""}</${name}>`).join("")}
   </profiles>
-  <quotas>
-    <default/>
-    ${moreUsers.map(({ name, quotaXml }) => `<${name}>${quotaXml ?? ""}</${name}>`).join("")}
-  </quotas>
+  <quotas><default/></quotas>
   <users>
     <default>
       <password></password>
@@ -153,16 +139,9 @@ function usersXml({ user, password, moreUsers }: ServerConfig): string {
       <quota>default</quota>
       <grants>${grants.join("")}</grants>
     </${user}>
-    ${moreUsers.map(moreUserXml).join("")}
   </users>
 </clickhouse>
 `;
-}
-
-function moreUserXml({ name, password, grants }: ServerUser): string {
-  const queries = grants.map((grant) => `<query>${xml(`GRANT ${grant}`)}</query>`).join("");
-  return `<${name}><password>${xml(password)}</password><networks><ip>127.0.0.0/8</ip></networks>
-      <profile>${name}</profile><quota>${name}</quota><grants>${queries}</grants></${name}>`;
 }
 
 /** Writes the files for one start, into a folder of the owner's alone. `remove` when the server is up or has failed. */
@@ -170,7 +149,8 @@ export function writeServerConfig(config: ServerConfig): { readonly path: string
   const folder = mkdtempSync(join(tmpdir(), "headrace-clickhouse-"));
   const path = join(folder, "server.xml");
   const usersFile = join(folder, "users.xml");
-  writeFileSync(usersFile, usersXml(config), { mode: 0o600 });
-  writeFileSync(path, serverXml(config, usersFile), { mode: 0o600 });
+  const { moreUsers } = config;
+  writeFileSync(usersFile, withMoreUsers(usersXml(config), moreUsers), { mode: 0o600 });
+  writeFileSync(path, openToUsers(serverXml(config, usersFile), moreUsers), { mode: 0o600 });
   return { path, remove: () => rmSync(folder, { recursive: true, force: true }) };
 }
