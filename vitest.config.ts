@@ -23,7 +23,7 @@ export default defineConfig({
               queueProducers: { GROUP: "headrace-group" },
               r2Buckets: { PAYLOADS: "headrace-payloads" },
               bindings: {
-                CLICKHOUSE_URL: "http://clickhouse.invalid",
+                CLICKHOUSE_URL: "https://clickhouse.invalid",
                 CLICKHOUSE_USER: "default",
                 CLICKHOUSE_DATABASE: "default",
                 CLICKHOUSE_TRACES_TABLE: "otel_traces",

@@ -1,5 +1,6 @@
 /** Reads a command line: which command, its operands and flags, or a sentence that says what is wrong. Pure. */
 import { parseArgs } from "node:util";
+import { addressRefusal } from "../shared/clickhouse/address.ts";
 import { nearestWord } from "../shared/nearest-word.ts";
 import { ok, type Result, refuse } from "../shared/result.ts";
 import type { Command, Flag, Given } from "./command.ts";
@@ -14,7 +15,7 @@ export const ofConsoles: Readonly<Record<string, Flag>> = {
     value: "URL",
     help: "the console's address, instead of HEADRACE_CONSOLE_URL or dev.json",
     check: (text) =>
-      /^https?:\/\/[^/]/.test(text) && URL.canParse(text)
+      addressRefusal(text, true, { name: "", declare: "" }) === ""
         ? undefined
         : "is a URL that begins with http:// or https://",
   },

@@ -3,6 +3,7 @@
  * caller reads the files. The token of one place never goes to the address of another.
  */
 import * as v from "valibot";
+import { addressRefusal, privateNetworkWord } from "../shared/clickhouse/address.ts";
 import { ok, type Result, refuse } from "../shared/result.ts";
 
 export interface Place {
@@ -17,7 +18,7 @@ export interface Place {
   readonly isLocal: boolean;
 }
 
-const isHttpUrl = (text: string): boolean => /^https?:\/\/[^/]/i.test(text) && URL.canParse(text);
+const isHttpUrl = (text: string): boolean => addressRefusal(text, true, { name: "", declare: "" }) === "";
 const urlSchema = v.pipe(v.string(), v.check(isHttpUrl, "is no URL"));
 const tokenSchema = v.pipe(v.string(), v.minLength(1, "is empty"));
 
@@ -26,6 +27,8 @@ const profileSchema = v.object({
   adminToken: tokenSchema,
   otlp: v.optional(urlSchema),
   key: v.optional(v.string()),
+  /** Its addresses are of a private network: `http://` is let through. */
+  network: v.optional(v.literal(privateNetworkWord)),
 });
 export type Profile = v.InferOutput<typeof profileSchema>;
 export const profilesSchema = v.record(v.string(), profileSchema);
@@ -47,6 +50,31 @@ export interface PlaceFacts {
 }
 
 export function choosePlace(facts: PlaceFacts): Result<Place, string> {
+  const chosen = chosenPlace(facts);
+  if (!chosen.ok) {
+    return chosen;
+  }
+  const { network, ...place } = chosen.value;
+  const isPrivate = (network ?? nonEmpty(facts.env["HEADRACE_NETWORK"])) === privateNetworkWord;
+  for (const address of [place.console, place.otlp]) {
+    const refusal =
+      address === undefined
+        ? ""
+        : addressRefusal(address, isPrivate, {
+            name: `the address of ${place.from}`,
+            declare: `set HEADRACE_NETWORK to ${privateNetworkWord} (or "network" of the profile)`,
+          });
+    if (refusal !== "") {
+      return refuse(refusal);
+    }
+  }
+  return ok(place);
+}
+
+/** With what a profile says of its network. */
+type Chosen = Place & Pick<Profile, "network">;
+
+function chosenPlace(facts: PlaceFacts): Result<Chosen, string> {
   const { env } = facts;
   const name = facts.profile ?? nonEmpty(env["HEADRACE_PROFILE"]);
   if (name !== undefined) {
@@ -72,7 +100,7 @@ export function choosePlace(facts: PlaceFacts): Result<Place, string> {
 }
 
 /** `--url` takes the place of an address; a token is sent only where it belongs, so the origins must be equal. */
-function overridden({ url, env }: PlaceFacts, place: Result<Place, string>): Result<Place, string> {
+function overridden({ url, env }: PlaceFacts, place: Result<Chosen, string>): Result<Chosen, string> {
   if (url === undefined || !place.ok) {
     return url !== undefined && !place.ok
       ? refuse(`--url names no token: set HEADRACE_ADMIN_TOKEN, or name a --profile (${place.refusal})`)
@@ -87,7 +115,7 @@ function overridden({ url, env }: PlaceFacts, place: Result<Place, string>): Res
   return ok({ ...place.value, console: url, adminToken: token ?? place.value.adminToken });
 }
 
-function ofProfile(name: string, { path, text }: PlaceFacts["profiles"]): Result<Place, string> {
+function ofProfile(name: string, { path, text }: PlaceFacts["profiles"]): Result<Chosen, string> {
   if (text === undefined) {
     return refuse(`there is no profile file ${path}: \`headrace deploy\` writes it`);
   }

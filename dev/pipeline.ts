@@ -8,6 +8,7 @@
 import { randomBytes } from "node:crypto";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
+import { privateNetworkWord } from "../shared/clickhouse/address.ts";
 import { defaultSchemaSettings } from "../shared/clickhouse/migrations.ts";
 import { limits } from "../shared/limits.ts";
 import { loginVariables } from "./clickhouse/login.ts";
@@ -173,7 +174,7 @@ function reasonOf(error: unknown): string {
 }
 
 type ClickHouseVariables = Readonly<
-  Record<`CLICKHOUSE_${"URL" | "USER" | "PASSWORD" | "DATABASE" | "TRACES_TABLE"}`, string>
+  Record<`CLICKHOUSE_${"URL" | "NETWORK" | "USER" | "PASSWORD" | "DATABASE" | "TRACES_TABLE"}`, string>
 >;
 
 /** The Workers' variables for a ClickHouse URL, which may hold user, password and database (`/?database=`). */
@@ -183,6 +184,7 @@ function clickHouseVariables(text: string): ClickHouseVariables {
   url.search = "";
   return {
     ...loginVariables(url.href),
+    CLICKHOUSE_NETWORK: privateNetworkWord, // the settings were asked for it before anything started
     CLICKHOUSE_DATABASE: database,
     CLICKHOUSE_TRACES_TABLE: defaultSchemaSettings.tracesTable,
   };

@@ -4,6 +4,7 @@
  */
 import { resolve } from "node:path";
 import * as v from "valibot";
+import { addressRefusal, privateNetworkWord } from "../shared/clickhouse/address.ts";
 
 const portSchema = v.pipe(
   v.string(),
@@ -17,6 +18,7 @@ const variablesSchema = v.object({
   HEADRACE_CONSOLE_PORT: v.optional(portSchema, "4319"),
   HEADRACE_CLICKHOUSE_PORT: v.optional(portSchema, "8123"),
   HEADRACE_STATE: v.optional(v.string(), ".headrace"),
+  CLICKHOUSE_NETWORK: v.optional(v.literal(privateNetworkWord, `is not ${privateNetworkWord}`)),
   CLICKHOUSE_URL: v.optional(v.pipe(v.string(), v.url("is no URL"))),
   HEADRACE_LEDGER_TIMES_FASTER: v.optional(v.pipe(v.string(), v.regex(/^\d{1,4}$/, "is no whole number"))),
 });
@@ -48,6 +50,16 @@ export function readDevSettings(environment: NodeJS.ProcessEnv): DevSettings {
     throw new CannotStart(`${v.getDotPath(issue) ?? "a setting"}="${String(issue.input)}" ${issue.message}.`);
   }
   const variables = parsed.output;
+  const refusal =
+    variables.CLICKHOUSE_URL === undefined
+      ? ""
+      : addressRefusal(variables.CLICKHOUSE_URL, variables.CLICKHOUSE_NETWORK !== undefined, {
+          name: "CLICKHOUSE_URL",
+          declare: `set CLICKHOUSE_NETWORK to ${privateNetworkWord}`,
+        });
+  if (refusal !== "") {
+    throw new CannotStart(refusal);
+  }
   return {
     port: variables.HEADRACE_PORT,
     consolePort: variables.HEADRACE_CONSOLE_PORT,

@@ -7,7 +7,7 @@ import { createHash } from "node:crypto";
 import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { cacheFolder } from "./cache-folder.ts";
-import { collectorStableVersion, collectorVersion } from "./pinned.ts";
+import { collectorCoreVersion, collectorStableVersion, collectorVersion } from "./pinned.ts";
 
 const contrib = "github.com/open-telemetry/opentelemetry-collector-contrib";
 
@@ -17,9 +17,9 @@ const manifest = `dist:
   version: ${collectorVersion}
   output_path: .
 receivers:
-  - gomod: go.opentelemetry.io/collector/receiver/otlpreceiver v${collectorVersion}
+  - gomod: go.opentelemetry.io/collector/receiver/otlpreceiver v${collectorCoreVersion}
 processors:
-  - gomod: go.opentelemetry.io/collector/processor/batchprocessor v${collectorVersion}
+  - gomod: go.opentelemetry.io/collector/processor/batchprocessor v${collectorCoreVersion}
 exporters:
   - gomod: ${contrib}/exporter/clickhouseexporter v${collectorVersion}
 extensions:
@@ -51,7 +51,7 @@ export function buildCollector(): string {
   writeFileSync(join(folder, "manifest.yaml"), manifest);
   const built = spawnSync(
     "go",
-    ["run", `go.opentelemetry.io/collector/cmd/builder@v${collectorVersion}`, "--config", "manifest.yaml"],
+    ["run", `go.opentelemetry.io/collector/cmd/builder@v${collectorCoreVersion}`, "--config", "manifest.yaml"],
     { cwd: folder, encoding: "utf8" },
   );
   if (built.status !== 0 || !existsSync(binary)) {

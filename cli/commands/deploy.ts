@@ -7,6 +7,7 @@ import * as v from "valibot";
 import { migrateClickHouse } from "../../dev/clickhouse/migrate-clickhouse.ts";
 import { statementRunner } from "../../dev/clickhouse/run-statement.ts";
 import { createProgress } from "../../dev/send/progress.ts";
+import { addressRefusal, isLoopback, privateNetworkWord } from "../../shared/clickhouse/address.ts";
 import {
   defaultSchemaSettings,
   MigrationError,
@@ -38,7 +39,8 @@ schema, secrets, three Workers, the notification rule. A system that is as plann
 same command goes on.
 
 It reads, from the environment or --env-file: CLOUDFLARE_API_TOKEN and CLOUDFLARE_ACCOUNT_ID (or \`wrangler login\`);
-CLICKHOUSE_URL, CLICKHOUSE_USER, CLICKHOUSE_PASSWORD, CLICKHOUSE_DATABASE, CLICKHOUSE_TRACES_TABLE, CLICKHOUSE_CLUSTER; HEADRACE_ADMIN_TOKEN
+CLICKHOUSE_URL, CLICKHOUSE_NETWORK, CLICKHOUSE_USER, CLICKHOUSE_PASSWORD, CLICKHOUSE_DATABASE, CLICKHOUSE_TRACES_TABLE, CLICKHOUSE_CLUSTER;
+CLICKHOUSE_CONSOLE_USER and CLICKHOUSE_CONSOLE_PASSWORD, the console's own login; CLICKHOUSE_SCHEMA_USER and CLICKHOUSE_SCHEMA_PASSWORD, that of the migrations; HEADRACE_ADMIN_TOKEN
 (made when it is not set); ALERT_WEBHOOK, METRICS_TOKEN. What the API token must be allowed: docs/operating.md.`,
   operands: { text: "", min: 0, max: 0 },
   flags: {
@@ -89,10 +91,11 @@ async function deployInstallation(call: Call): Promise<0 | 1> {
     root,
     env,
   );
+  const schemaUser = env["CLICKHOUSE_SCHEMA_USER"];
   const login = {
     url: settings.clickHouse.url,
-    user: settings.clickHouse.user,
-    password: env["CLICKHOUSE_PASSWORD"] ?? "",
+    user: schemaUser ?? settings.clickHouse.user,
+    password: env[schemaUser === undefined ? "CLICKHOUSE_PASSWORD" : "CLICKHOUSE_SCHEMA_PASSWORD"] ?? "",
   };
   const schema: SchemaSettings = {
     ...defaultSchemaSettings,
@@ -132,7 +135,7 @@ async function deployInstallation(call: Call): Promise<0 | 1> {
     folder: join(root, "dist", "deploy", stage),
     wanted,
     wrangler,
-    secretOf: (name) => secrets.get(name),
+    secretOf: (name, environment) => secrets.get(secretSource(name, environment, env)),
     migrate: async () => {
       await reached(login.url, () => migrateClickHouse(login, schema));
     },
@@ -167,9 +170,20 @@ function settingsOf(
   stage: string,
 ): InstallationSettings {
   const url = env["CLICKHOUSE_URL"] ?? "";
-  if (!/^https?:\/\/[^/]/.test(url) || !URL.canParse(url)) {
+  const network = env["CLICKHOUSE_NETWORK"] ?? "";
+  if (network !== "" && network !== privateNetworkWord) {
+    throw new Complaint(`CLICKHOUSE_NETWORK is ${privateNetworkWord} or empty, not "${network}"`);
+  }
+  const isPrivate = network === privateNetworkWord || given.has("private-clickhouse");
+  const refusal = addressRefusal(url, isPrivate, {
+    name: "CLICKHOUSE_URL",
+    declare: `set CLICKHOUSE_NETWORK to ${privateNetworkWord}, or say --private-clickhouse`,
+  });
+  if (refusal !== "") {
     throw new Complaint(
-      `set CLICKHOUSE_URL to the address of ClickHouse's HTTP interface, https://host:8443${url === "" ? "" : `, not "${url}"`}`,
+      url === ""
+        ? "set CLICKHOUSE_URL to the address of ClickHouse's HTTP interface, https://host:8443"
+        : refusal,
     );
   }
   const { username, password, hostname } = new URL(url);
@@ -178,7 +192,7 @@ function settingsOf(
       "CLICKHOUSE_URL is not secret: put the login into CLICKHOUSE_USER and CLICKHOUSE_PASSWORD",
     );
   }
-  if (/^(localhost|127\.|\[::1\])/.test(hostname) && !given.has("private-clickhouse")) {
+  if (isLoopback(hostname) && !given.has("private-clickhouse")) {
     throw new Complaint(
       `Cloudflare's Workers cannot reach ${hostname}: give the address that they reach, or say --private-clickhouse`,
     );
@@ -194,7 +208,9 @@ function settingsOf(
     stage,
     clickHouse: {
       url,
+      network,
       user: env["CLICKHOUSE_USER"] ?? "default",
+      consoleUser: env["CLICKHOUSE_CONSOLE_USER"] ?? env["CLICKHOUSE_USER"] ?? "default",
       database: named("CLICKHOUSE_DATABASE", "default"),
       tracesTable: named("CLICKHOUSE_TRACES_TABLE", defaultSchemaSettings.tracesTable),
       cluster: env["CLICKHOUSE_CLUSTER"] ?? "",
@@ -243,13 +259,29 @@ async function reached<T>(url: string, act: () => Promise<T>): Promise<T> {
   }
 }
 
+/** The variable that a Worker's secret comes from: the console may have a login of its own. */
+function secretSource(
+  name: string,
+  environment: string | undefined,
+  env: Readonly<Record<string, string | undefined>>,
+): string {
+  return name === "CLICKHOUSE_PASSWORD" &&
+    environment === "console" &&
+    env["CLICKHOUSE_CONSOLE_USER"] !== undefined
+    ? "CLICKHOUSE_CONSOLE_PASSWORD"
+    : name;
+}
+
 /** Every value that the steps need, before the first of them is done. */
 function secretsOf(
   steps: readonly Step[],
   env: Readonly<Record<string, string | undefined>>,
 ): ReadonlyMap<string, string> {
   const values = new Map<string, string>();
-  for (const name of new Set(steps.flatMap(({ secrets }) => secrets))) {
+  const names = steps.flatMap(({ secrets, secretsOf }) =>
+    secrets.map((name) => secretSource(name, secretsOf, env)),
+  );
+  for (const name of new Set(names)) {
     const value = env[name];
     if (value === undefined) {
       throw new Complaint(

@@ -19,6 +19,8 @@ export interface Step {
   readonly argv: readonly string[];
   /** Names of secrets whose values are written to its standard input, as one JSON object. */
   readonly secrets: readonly string[];
+  /** Whose they are: `consumer`, `console`. */
+  readonly secretsOf?: string;
   /** The environment whose configuration and tag it takes when it runs. */
   readonly environment: string | undefined;
 }
@@ -167,6 +169,7 @@ function planWorker(
       does: "Handed over on standard input: no value stands on a command line, in a file or in this plan.",
       argv: ["secret", "bulk", "--name", name],
       secrets,
+      secretsOf: environment,
       environment: undefined,
     });
   }

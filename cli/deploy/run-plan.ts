@@ -18,7 +18,7 @@ export interface Work {
   readonly folder: string;
   readonly wanted: Wanted;
   readonly wrangler: Wrangler;
-  readonly secretOf: (name: string) => string | undefined;
+  readonly secretOf: (name: string, environment: string | undefined) => string | undefined;
   readonly migrate: () => Promise<void>;
   readonly interrupted: AbortSignal;
   readonly onStep: (step: Step, index: number) => void;
@@ -63,7 +63,7 @@ async function runWrangler(
 ): Promise<string> {
   const values = Object.fromEntries(
     step.secrets.map((name) => {
-      const value = secretOf(name);
+      const value = secretOf(name, step.secretsOf);
       assert(value !== undefined, `the secret ${name} was asked for before the plan was run`);
       return [name, value];
     }),

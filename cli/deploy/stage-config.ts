@@ -46,7 +46,11 @@ export interface InstallationSettings {
   readonly stage: string;
   readonly clickHouse: {
     readonly url: string;
+    /** `private-network`: `http://` to it is let through; empty: it is not. */
+    readonly network: string;
     readonly user: string;
+    /** The console reads, and may have a login of its own. */
+    readonly consoleUser: string;
     readonly database: string;
     readonly tracesTable: string;
     /** Empty: there is one server. */
@@ -80,7 +84,10 @@ export function stageWorkers(raw: RawConfig, settings: InstallationSettings): re
       config: {
         ...top,
         ...config,
-        vars: { ...withClickHouse(config.vars, settings), ...withEndpoint(environment, settings) },
+        vars: {
+          ...withClickHouse(environment, config.vars, settings),
+          ...withEndpoint(environment, settings),
+        },
         ...(domain === undefined
           ? // A Worker that nobody fetches gets no address, and no version gets one of its own: two doors are enough.
             { workers_dev: hasDoor(environment) }
@@ -143,12 +150,14 @@ function stageNumber(number: string, stage: string): string {
 }
 
 function withClickHouse(
+  environment: string,
   vars: Environment["vars"],
   { clickHouse }: InstallationSettings,
 ): Environment["vars"] {
   const values: Readonly<Record<string, string>> = {
     CLICKHOUSE_URL: clickHouse.url,
-    CLICKHOUSE_USER: clickHouse.user,
+    CLICKHOUSE_NETWORK: clickHouse.network,
+    CLICKHOUSE_USER: environment === "console" ? clickHouse.consoleUser : clickHouse.user,
     CLICKHOUSE_DATABASE: clickHouse.database,
     CLICKHOUSE_TRACES_TABLE: clickHouse.tracesTable,
     CLICKHOUSE_CLUSTER: clickHouse.cluster,

@@ -13,7 +13,15 @@ import type { Wrangler } from "../deploy/wrangler.ts";
 
 export async function examineAccount(wrangler: Wrangler, stage: string): Promise<readonly Check[]> {
   // What the Workers are told about ClickHouse is theirs to try, and no part of what is listed.
-  const clickHouse = { url: "", user: "", database: "", tracesTable: "", cluster: "" };
+  const clickHouse = {
+    url: "",
+    user: "",
+    database: "",
+    tracesTable: "",
+    cluster: "",
+    network: "",
+    consoleUser: "",
+  };
   const wanted = wantedOf(stageWorkers(await readRawConfig(), { stage, clickHouse, domains: {} }));
   const deploy = `npx headrace deploy${stage === production ? "" : ` --stage ${stage}`}`;
   try {

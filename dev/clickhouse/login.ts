@@ -41,6 +41,7 @@ export async function fetchClickHouse(
   return await fetch(login.url, {
     ...init,
     headers: { ...init.headers, authorization: authorization(login), ...keepNoConnection },
+    redirect: "manual",
   });
 }
 

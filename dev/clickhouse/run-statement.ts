@@ -1,4 +1,5 @@
 /** Runs statements on a ClickHouse server over HTTP, for what runs on Node. */
+import { strangerText } from "../../shared/clickhouse/errors.ts";
 import type { RunStatement } from "../../shared/clickhouse/migrations.ts";
 import { authorization, keepNoConnection, splitLogin } from "./login.ts";
 
@@ -21,10 +22,17 @@ export function statementRunner(login: StatementLogin): RunStatement {
       method: "POST",
       body: sql,
       headers: { authorization: authorization({ user, password }), ...keepNoConnection },
+      redirect: "manual", // the login goes to this address and to no other
     });
-    const text = await response.text();
+    const text = response.headers.get("location") ?? (await response.text());
+    if (response.status >= 300 && response.status < 400) {
+      throw new Error(`${url}: ${strangerText(response.status, text)}`);
+    }
     if (!response.ok || response.headers.has("x-clickhouse-exception-code")) {
       throw new Error(text.trim() || `${url} answered ${response.status}`);
+    }
+    if (!["x-clickhouse-query-id", "x-clickhouse-summary"].some((name) => response.headers.has(name))) {
+      throw new Error(`${url}: ${strangerText(response.status, text)}`);
     }
     return text;
   };

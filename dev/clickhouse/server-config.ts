@@ -6,6 +6,7 @@ import { createHash } from "node:crypto";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { openToUsers, type ServerUser, withMoreUsers } from "./more-users.ts";
 
 export interface ServerConfig {
   readonly directory: string;
@@ -14,6 +15,7 @@ export interface ServerConfig {
   readonly timezone: string;
   readonly user: string;
   readonly password: string;
+  readonly moreUsers: readonly ServerUser[];
 }
 
 /** What works on tables and databases. Nothing of SOURCES (file, url, s3, remote, …) is here, and no dictionaries, which have sources too. */
@@ -147,7 +149,8 @@ export function writeServerConfig(config: ServerConfig): { readonly path: string
   const folder = mkdtempSync(join(tmpdir(), "headrace-clickhouse-"));
   const path = join(folder, "server.xml");
   const usersFile = join(folder, "users.xml");
-  writeFileSync(usersFile, usersXml(config), { mode: 0o600 });
-  writeFileSync(path, serverXml(config, usersFile), { mode: 0o600 });
+  const { moreUsers } = config;
+  writeFileSync(usersFile, withMoreUsers(usersXml(config), moreUsers), { mode: 0o600 });
+  writeFileSync(path, openToUsers(serverXml(config, usersFile), moreUsers), { mode: 0o600 });
   return { path, remove: () => rmSync(folder, { recursive: true, force: true }) };
 }

@@ -13,6 +13,7 @@ import { dirname, join, resolve } from "node:path";
 import { createInterface } from "node:readline";
 import { nodeWithTypes } from "../node-with-types.ts";
 import { keepNoConnection } from "./login.ts";
+import type { ServerUser } from "./more-users.ts";
 import { writeServerConfig } from "./server-config.ts";
 
 export interface ClickHouseOptions {
@@ -24,6 +25,8 @@ export interface ClickHouseOptions {
   readonly password?: string;
   /** UTC, unless a test wants a server that is elsewhere. */
   readonly timezone?: string;
+  /** For tests of rights. */
+  readonly moreUsers?: readonly ServerUser[];
   /** What the server's process writes, by the line. */
   readonly onLog?: (line: string) => void;
 }
@@ -47,7 +50,7 @@ export interface ClickHouse {
   readonly exited: Promise<ClickHouseExit>;
 }
 
-type StartFailure = "port_taken" | "directory_locked" | "library_missing" | "other";
+type StartFailure = "port_taken" | "directory_locked" | "directory_unreadable" | "library_missing" | "other";
 
 /** Why the server could not start. `message` says what to do. */
 export class ClickHouseStartError extends Error {
@@ -68,6 +71,8 @@ const stopMs = 10_000;
 const pingEveryMs = 20;
 /** Lines of the server's process that are kept for the message of a start that failed. */
 const lastLinesMax = 20;
+/** How much of ClickHouse's exception a message repeats. */
+const causeCharsMax = 200;
 /** A free port may be taken between its choice and its use. */
 const freePortTries = 3;
 
@@ -91,7 +96,15 @@ async function startOnce(options: ClickHouseOptions, port: number): Promise<Clic
   const timezone = options.timezone ?? "UTC"; // partitions are days of the server's zone, and rows are counted in UTC
   const library = libraryPath();
   mkdirSync(directory, { recursive: true, mode: 0o700 });
-  const config = writeServerConfig({ directory, host, port, timezone, user: localUser, password });
+  const config = writeServerConfig({
+    directory,
+    host,
+    port,
+    timezone,
+    user: localUser,
+    password,
+    moreUsers: options.moreUsers ?? [],
+  });
   const child = spawn(
     nodeWithTypes(),
     ["--no-warnings", join(import.meta.dirname, "server-process.ts"), library, config.path, directory],
@@ -207,6 +220,16 @@ function startError(
   }
   if (/Address already in use/.test(output)) {
     return portTaken(port);
+  }
+  const unreadable = output.search(/Cannot (attach table|parse definition)/);
+  if (unreadable >= 0) {
+    const [cause = ""] = output.slice(0, unreadable).split("Exception: ").at(-1)?.split("\n") ?? [];
+    return new ClickHouseStartError(
+      "directory_unreadable",
+      `ClickHouse's data directory ${directory} cannot be read: another version wrote it, or it is damaged ` +
+        `(${cause.replace(/:? *$/, "").slice(0, causeCharsMax)}). ` +
+        "Move it away, or set HEADRACE_STATE to another folder.",
+    );
   }
   return new ClickHouseStartError(
     "other",

@@ -62,6 +62,10 @@ const classes: Readonly<Record<Exclude<VerdictClass, "stored">, ReadonlyMap<numb
     [745, "SERVER_OVERLOADED"],
   ]),
   unknown: new Map([
+    // A disk that fails or has become read-only: at which step, they do not say.
+    [74, "CANNOT_READ_FROM_FILE_DESCRIPTOR"],
+    [75, "CANNOT_WRITE_TO_FILE_DESCRIPTOR"],
+    [76, "CANNOT_OPEN_FILE"],
     [159, "TIMEOUT_EXCEEDED"],
     [160, "TOO_SLOW"],
     [209, "SOCKET_TIMEOUT"],
@@ -76,6 +80,7 @@ const classes: Readonly<Record<Exclude<VerdictClass, "stored">, ReadonlyMap<numb
     [394, "QUERY_WAS_CANCELLED"],
     [395, "FUNCTION_THROW_IF_VALUE_IS_NON_ZERO"],
     [425, "SYSTEM_ERROR"],
+    [481, "CANNOT_CREATE_DIRECTORY"],
     [735, "QUERY_WAS_CANCELLED_BY_CLIENT"],
     [999, "KEEPER_EXCEPTION"],
     [1001, "STD_EXCEPTION"],
@@ -162,8 +167,13 @@ export function writtenRows(summary: string | null): number | undefined {
 }
 
 function exceptionCode({ exceptionCode, text }: Answer): number | undefined {
-  const found = exceptionCode ?? /\bCode: (\d+)\. DB::(?:\w+::)?\w*Exception/.exec(text)?.[1];
-  return found === undefined || !/^\d+$/.test(found) ? undefined : Number(found);
+  const found = exceptionCode ?? exceptionCodeIn(text);
+  return found === null || !/^\d+$/.test(found) ? undefined : Number(found);
+}
+
+/** ClickHouse can fail after it has sent its 200: then the exception stands in the body alone. */
+export function exceptionCodeIn(text: string): string | null {
+  return /\bCode: (\d+)\. DB::(?:\w+::)?\w*Exception/.exec(text)?.[1] ?? null;
 }
 
 function ofCode(code: number, text: string): Verdict {
@@ -193,13 +203,24 @@ function messageOf(text: string): string {
   return /DB::(?:\w+::)?\w*Exception: ([\s\S]*)/.exec(text)?.[1] ?? text;
 }
 
-/** An answer that is not ClickHouse's: a proxy, a login page, a load balancer. It proves nothing about the rows. */
+/**
+ * An answer that is not ClickHouse's: a proxy, a login page, a load balancer. It proves nothing about the rows, unless it
+ * is that of a closed door or of one who sends us elsewhere, which we do not follow: that is everybody's.
+ */
 function ofIntermediary({ httpStatus, text }: Answer): Verdict {
-  const reason = `status ${httpStatus} without ClickHouse's headers (something in between answered): ${shown(text)}`;
-  return {
-    class: httpStatus === 401 || httpStatus === 403 || httpStatus === 404 ? "halted" : "unknown",
-    reason,
-  };
+  const isHalt = isRedirect(httpStatus) || httpStatus === 401 || httpStatus === 403 || httpStatus === 404;
+  return { class: isHalt ? "halted" : "unknown", reason: strangerText(httpStatus, text) };
+}
+
+function isRedirect(httpStatus: number): boolean {
+  return httpStatus >= 300 && httpStatus < 400;
+}
+
+/** One sentence about an answer that is not ClickHouse's, and what to look at. `text`: the body; of a redirect, its target. */
+export function strangerText(httpStatus: number, text: string): string {
+  return isRedirect(httpStatus)
+    ? `status ${httpStatus}: the address sends us elsewhere, which is not followed: set CLICKHOUSE_URL to the address of ClickHouse's HTTP interface itself. It said: ${shown(text)}`
+    : `status ${httpStatus} without ClickHouse's headers (something in between answered, or CLICKHOUSE_URL is not the address of its HTTP interface): ${shown(text)}`;
 }
 
 function shown(text: string): string {

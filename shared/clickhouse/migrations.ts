@@ -11,6 +11,7 @@ import { assert } from "../assert.ts";
 import { toHex } from "../hex.ts";
 import { limits } from "../limits.ts";
 import { quoteIdentifier, quoteText } from "./identifier.ts";
+import { checkVersion } from "./table-check.ts";
 
 /** One file of `schema/`. */
 export interface MigrationFile {
@@ -127,6 +128,10 @@ export async function migrate(
   run: RunStatement,
 ): Promise<readonly string[]> {
   const names = tableNames(settings);
+  const tooOld = checkVersion((await run("SELECT version() FORMAT TSVRaw")).trim());
+  if (tooOld !== "") {
+    throw new MigrationError(tooOld);
+  }
   const exists = await run(
     `SELECT count() FROM system.databases WHERE name = ${quoteText(settings.database)} FORMAT TSVRaw`,
   );

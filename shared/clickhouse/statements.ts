@@ -132,7 +132,7 @@ export function receiptsQuery(settings: ClickHouseSettings, ids: readonly Payloa
  */
 export function tableStateQuery(settings: ClickHouseSettings, table: string | null = null): string {
   const where = `database = '${settings.database}' AND`;
-  return `SELECT engine, engine_full, serverTimezone() AS timezone, toFloat64(toUnixTimestamp64Milli(now64(3))) AS now,
+  return `SELECT engine, engine_full, version() AS version, serverTimezone() AS timezone, toFloat64(toUnixTimestamp64Milli(now64(3))) AS now,
       (SELECT any(value) FROM system.settings WHERE name = 'deduplicate_insert') AS deduplicate_insert,
       (SELECT any(value) FROM system.settings WHERE name = 'deduplicate_insert_select') AS deduplicate_insert_select,
       (SELECT toFloat64(max(max_block_number)) FROM system.parts WHERE ${where} table = '${settings.tracesTable}' AND active) AS blocks,

@@ -25,6 +25,22 @@ export interface ServerState {
   readonly clockAheadMs: number;
 }
 
+/** The oldest release line that every statement was run on: an LTS (`npm run test:versions`). */
+export const versionMin = [25, 8] as const;
+
+/** Why nothing may be inserted on a server of this version (`25.5.2.1`); empty: it may. */
+export function checkVersion(version: string): string {
+  const [, major, minor] = /^(\d+)\.(\d+)/.exec(version) ?? [];
+  const isOld =
+    major === undefined ||
+    minor === undefined ||
+    Number(major) < versionMin[0] ||
+    (Number(major) === versionMin[0] && Number(minor) < versionMin[1]);
+  return isOld
+    ? `The server is ClickHouse ${version}; the oldest that keeps what is promised here is ${versionMin.join(".")}: in older ones the DELETE of a payload's rows fails, or settings that we need are not known. Mend it with an upgrade of ClickHouse to ${versionMin.join(".")} or later`
+    : "";
+}
+
 /** Names of UTC, and of zones that never differ from it. */
 const utcNames = /^(Etc\/)?(UTC|UCT|Universal|Zulu|Greenwich|GMT([+-]?0)?)$/i;
 
@@ -54,7 +70,7 @@ function isReplicated(engine: string): boolean {
 export function checkTable(settings: ClickHouseSettings, declaration: TableDeclaration | undefined): string {
   const name = tableName(settings, settings.tracesTable);
   if (declaration === undefined) {
-    return `There is no table ${name}: apply the schema.`;
+    return `There is no table ${name}, or the user ${settings.user} may not see it: apply the schema, look at CLICKHOUSE_DATABASE and CLICKHOUSE_TRACES_TABLE, and at the user's grants.`;
   }
   const { engine } = declaration;
   if (!/^(Replicated|Shared)?(MergeTree)$/.test(engine)) {
@@ -72,6 +88,20 @@ export function checkTable(settings: ClickHouseSettings, declaration: TableDecla
     return `${name} has a TTL that we do not understand (${ttl.clause}): nobody could tell rows that it dropped from rows that were lost. Mend it with: ALTER TABLE ${name} MODIFY TTL toDateTime(Timestamp) + toIntervalDay(90), or another number of days (hours, weeks, months, years)`;
   }
   return "";
+}
+
+/** There is no such database: CLICKHOUSE_DATABASE names another one, or the address is another server's. */
+export function noDatabaseRefusal({ database, user }: ClickHouseSettings): string {
+  return `There is no database ${database} on this server, or the user ${user} may not see it: look at CLICKHOUSE_URL and CLICKHOUSE_DATABASE, and apply the schema.`;
+}
+
+/** The look itself was refused (497). `said`: ClickHouse's words, which name the right. */
+export function rightsRefusal({ user }: ClickHouseSettings, said: string): string {
+  const [, right] = /necessary to have the grant (.*?)\.(?: \(|$)/s.exec(said) ?? [];
+  const grant = right?.replace(/ for at least one column on /, " ON ");
+  return grant === undefined
+    ? `The user ${user} may not look at the traces table: ${said}`
+    : `The user ${user} may not look at the traces table and its server. Mend it with: GRANT ${grant} TO ${user}`;
 }
 
 /** What of a replicated table is evidence, system.replicas says. */

@@ -4,7 +4,13 @@
  */
 import type { ClickHouseSettings } from "../clickhouse/connection.ts";
 import { tableName } from "../clickhouse/statements.ts";
-import { checkServer, checkTable, type TableDeclaration, windowOf } from "../clickhouse/table-check.ts";
+import {
+  checkServer,
+  checkTable,
+  checkVersion,
+  type TableDeclaration,
+  windowOf,
+} from "../clickhouse/table-check.ts";
 import { leastKeptMs, readTtl } from "../clickhouse/ttl.ts";
 import { DAY_MS, limits } from "../limits.ts";
 import { bad, type Check, good, warning } from "./check.ts";
@@ -31,9 +37,6 @@ export interface ClickHouseFacts {
   /** Rights that the login lacks, as GRANT names them; undefined: the server cannot say. */
   readonly missingRights: readonly string[] | undefined;
 }
-
-/** The oldest release line that the schema and settings were written for; older ones may do. */
-const versionMin = [25, 3] as const;
 
 const deploy = "npx headrace deploy";
 
@@ -84,15 +87,9 @@ function judgeCluster(
 }
 
 function judgeVersion(version: string): Check {
-  const [major = 0, minor = 0] = version.split(".").map(Number);
-  const isOld = major < versionMin[0] || (major === versionMin[0] && minor < versionMin[1]);
-  return isOld
-    ? warning(
-        "clickhouse version",
-        `${version}, older than ${versionMin.join(".")}, which nobody has tried`,
-        `upgrade ClickHouse to ${versionMin.join(".")} or newer`,
-      )
-    : good("clickhouse version", version);
+  const check = "clickhouse version";
+  const [wrong = "", mend = ""] = checkVersion(version).split(" Mend it with ");
+  return wrong === "" ? good(check, version) : bad(check, wrong, mend);
 }
 
 /** The server's clock against ours, halfway between question and answer. */
@@ -231,11 +228,11 @@ function judgeRights(missing: readonly string[] | undefined, settings: ClickHous
 export function neededRights(settings: ClickHouseSettings, engine = ""): readonly string[] {
   return [
     `SELECT, INSERT ON ${settings.database}.*`,
-    `ALTER DELETE, ALTER UPDATE ON ${settings.database}.*`,
+    `ALTER DELETE ON ${settings.database}.${settings.tracesTable}`,
+    `ALTER DELETE ON ${settings.database}.${settings.tracesTable}_trace_id_ts`,
     "SELECT ON system.parts",
     "SELECT ON system.processes",
     ...(engine.startsWith("Replicated") ? ["SELECT ON system.replicas"] : []),
     ...(settings.cluster === undefined ? [] : ["REMOTE, CREATE TEMPORARY TABLE ON *.*"]),
-    "KILL QUERY ON *.*",
   ];
 }

@@ -43,6 +43,33 @@ describe("which installation a command speaks to", () => {
     expect(choose({ url, env: { HEADRACE_ADMIN_TOKEN: "mine" } })).toBe("https://evil.example mine");
   });
 
+  test("gets its token over http only on this machine, or in a network that is declared private", () => {
+    const env = { HEADRACE_CONSOLE_URL: "http://10.0.0.5:4319", HEADRACE_ADMIN_TOKEN: "env" };
+    expect(choose({ env })).toMatch(
+      /^the address of HEADRACE_CONSOLE_URL and .* is http:\/\/10\.0\.0\.5:4319: .*in the clear/,
+    );
+    expect(choose({ env: { ...env, HEADRACE_NETWORK: "private-network" } })).toBe("http://10.0.0.5:4319 env");
+    expect(choose({ env: { ...env, HEADRACE_CONSOLE_URL: "http://127.0.0.1.example.com" } })).toContain(
+      "in the clear",
+    );
+    expect(choose({ url: "http://console.example", env: { HEADRACE_ADMIN_TOKEN: "mine" } })).toContain(
+      "in the clear",
+    );
+    const profile = (more: object) =>
+      choose({
+        profile: "x",
+        profiles: {
+          path: "p",
+          text: JSON.stringify({ x: { console: "http://c:1", adminToken: "t", ...more } }),
+        },
+      });
+    expect(profile({})).toContain("in the clear");
+    expect(profile({ network: "private-network" })).toBe("http://c:1 t");
+    expect(profile({ console: "https://c", otlp: "http://ingest.example" })).toContain(
+      "http://ingest.example",
+    );
+  });
+
   test.each<[string, Partial<PlaceFacts>, string]>([
     ["no file", { dev: { path: ".headrace/dev.json", text: undefined } }, "start `npm run dev`, or set"],
     ["a damaged file", { dev: { path: ".headrace/dev.json", text: "{" } }, "start it again"],

@@ -32,8 +32,10 @@ describe("stored", () => {
 });
 
 test.each([
+  [201, "retry"],
   [202, "retry"],
   [242, "retry"],
+  [243, "retry"],
   [285, "retry"],
   [286, "retry"],
   [289, "retry"],
@@ -97,4 +99,24 @@ test("an error status without a code or headers is unknown; a closed door is eve
   const from = (httpStatus: number) => verdict(answer({ httpStatus, clickHouseHeaders: false })).class;
   expect([502, 503, 504, 429, 500].map(from)).toEqual(Array(5).fill("unknown"));
   expect([401, 403, 404].map(from)).toEqual(Array(3).fill("halted"));
+});
+
+test("a redirect is everybody's, and names where it leads: nothing was sent on", () => {
+  for (const httpStatus of [301, 302, 303, 307, 308]) {
+    const judged = verdict(
+      answer({ httpStatus, clickHouseHeaders: false, text: "https://login.example.com/" }),
+    );
+    expect(judged).toMatchObject({
+      class: "halted",
+      reason: expect.stringMatching(/set CLICKHOUSE_URL .*https:\/\/login\.example\.com\//),
+    });
+  }
+});
+
+test("code 452 halts with the setting's name", () => {
+  const text = "Setting max_execution_time shouldn't be greater than 10. (SETTING_CONSTRAINT_VIOLATION)";
+  expect(verdict(exception(452, text))).toMatchObject({
+    class: "halted",
+    reason: expect.stringContaining("max_execution_time"),
+  });
 });

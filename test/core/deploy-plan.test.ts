@@ -15,7 +15,9 @@ const settings = {
   stage: "production",
   clickHouse: {
     url: "https://ch.example:8443",
+    network: "",
     user: "headrace",
+    consoleUser: "headrace_console",
     database: "otel",
     tracesTable: "otel_traces",
     cluster: "",
@@ -79,6 +81,19 @@ function withWorker(name: string, change: (worker: PresentWorker) => PresentWork
 function withoutQueue(name: string): Present {
   return { ...whole, queues: new Map([...whole.queues].filter(([queue]) => queue !== name)) };
 }
+
+test("the console has its own login of ClickHouse, and the others the one that writes", () => {
+  const users = stageWorkers(raw, settings).map(({ environment, config }) => [
+    environment,
+    config.vars["CLICKHOUSE_USER"],
+    config.vars["CLICKHOUSE_NETWORK"],
+  ]);
+  expect(Object.fromEntries(users.map(([environment, ...rest]) => [environment, rest]))).toEqual({
+    ingress: [undefined, undefined],
+    consumer: ["headrace", ""],
+    console: ["headrace_console", ""],
+  });
+});
 
 describe("the plan of a deployment", () => {
   test("of an account that is as planned has no step", () => {

@@ -66,7 +66,13 @@ describe("doctor's judgement of ClickHouse", () => {
   });
 
   test.each<[string, Partial<ClickHouseFacts>, "bad" | "warning", string, string]>([
-    ["an old server", { version: "24.8.1.1" }, "warning", "24.8.1.1, older than", "upgrade"],
+    [
+      "an old server",
+      { version: "25.5.2.1" },
+      "bad",
+      "ClickHouse 25.5.2.1; the oldest",
+      "an upgrade of ClickHouse to 25.8",
+    ],
     ["a clock that is ahead", { now: healthy.now + 20_000 }, "bad", "20000 ms", "ntpd or chronyd"],
     ["a clock that is behind", { now: healthy.now - 20_000 }, "bad", "-20000 ms", "ntpd or chronyd"],
     ["another time zone", { timezone: "Europe/Berlin" }, "bad", "Europe/Berlin", "<timezone>UTC</timezone>"],
@@ -110,10 +116,10 @@ describe("doctor's judgement of ClickHouse", () => {
     ],
     [
       "rights that are missing",
-      { missingRights: ["KILL QUERY ON *.*"] },
+      { missingRights: ["SELECT ON system.parts"] },
       "bad",
-      "KILL QUERY",
-      "GRANT KILL QUERY ON *.* TO headrace",
+      "system.parts",
+      "GRANT SELECT ON system.parts TO headrace",
     ],
     ["a server that does not say", { missingRights: undefined }, "warning", "does not say", "SHOW GRANTS"],
   ])("of %s names it and what mends it", (_name, changed, verdict, found, mend) => {

@@ -1,5 +1,11 @@
 import { expect, test } from "vitest";
-import { checkServer, checkTable, type ServerState, windowOf } from "../../shared/clickhouse/table-check.ts";
+import {
+  checkServer,
+  checkTable,
+  checkVersion,
+  type ServerState,
+  windowOf,
+} from "../../shared/clickhouse/table-check.ts";
 
 const settings = { url: "http://c", user: "u", password: "", database: "db", tracesTable: "otel_traces" };
 const declared = (engine: string, more: string) => ({
@@ -15,6 +21,19 @@ const utc = {
 };
 const check = (declaration: ReturnType<typeof declared> | undefined) => checkTable(settings, declaration);
 const checkAlso = (server: ServerState) => checkServer(settings, server);
+
+test("an older server than the oldest that is tried is refused, in words that name both", () => {
+  for (const version of ["25.8.2.1", "25.8", "25.12.1.1", "26.3.9.1", "26.9.2.1", "27.1.1.1"]) {
+    expect(checkVersion(version), version).toBe("");
+  }
+  for (const version of ["25.7.9.9", "25.5.2.1", "24.8.4.1", "18.16.1", "9.9.9", "", "unknown"]) {
+    expect(checkVersion(version), version).toMatch(
+      new RegExp(
+        `^The server is ClickHouse ${version}; the oldest .* 25\\.8: .* upgrade of ClickHouse to 25\\.8`,
+      ),
+    );
+  }
+});
 
 test("a table with a window is good", () => {
   const good = "SETTINGS index_granularity = 8192, non_replicated_deduplication_window = 100000";

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
+import { type ClickHouseConnection, connectClickHouse } from "../../shared/clickhouse/connection.ts";
 import { quotaFinding } from "../../shared/delivery/quota-finding.ts";
 import { limits } from "../../shared/limits.ts";
 import type { OutcomesMessage, QuotaMessage } from "../../shared/messages.ts";
@@ -33,15 +33,26 @@ function report() {
   return { retries, outcomes, message: { retry: (options?: object) => void retries.push(options) } };
 }
 
-function clickHouse(insert: (asked: { readonly values: object[] }) => Promise<void>): ClickHouseConnection {
-  return { client: { insert } } as unknown as ClickHouseConnection;
+/** A server that is given the rows of an INSERT, and answers as ClickHouse does. */
+function clickHouse(take: (rows: object[]) => Promise<void>): ClickHouseConnection {
+  const variables = {
+    CLICKHOUSE_URL: "http://127.0.0.1:1",
+    CLICKHOUSE_USER: "u",
+    CLICKHOUSE_DATABASE: "d",
+    CLICKHOUSE_TRACES_TABLE: "t",
+  };
+  return connectClickHouse(variables, undefined, async (_input, init) => {
+    const lines = String(init?.body).split("\n");
+    await take(lines.map((line) => JSON.parse(line)));
+    return new Response("", { headers: { "x-clickhouse-summary": "{}" } });
+  });
 }
 
 test("reports of one batch are one INSERT", async () => {
   const inserts: object[][] = [];
   const reports = [report(), report()];
   await writeOutcomes(
-    clickHouse(async ({ values }) => void inserts.push(values)),
+    clickHouse(async (rows) => void inserts.push(rows)),
     reports,
     0,
   );

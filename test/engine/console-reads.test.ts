@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
 import { loginVariables } from "../../dev/clickhouse/login.ts";
 import { statementRunner } from "../../dev/clickhouse/run-statement.ts";
 import { readSchemaFiles } from "../../dev/schema-files.ts";
+import { insertRows } from "../../shared/clickhouse/ask.ts";
 import { type ClickHouseConnection, connectClickHouse } from "../../shared/clickhouse/connection.ts";
 import { formatDateTime64 } from "../../shared/clickhouse/date-time.ts";
 import { deadLetterColumns, deadLetterRow } from "../../shared/clickhouse/dead-letters.ts";
@@ -51,13 +52,7 @@ function receipt(minute: number, tenant: string, outcome: PayloadOutcome, spans 
 }
 
 async function insert(table: string, columns: readonly string[], values: readonly object[]): Promise<void> {
-  const [first = "", ...rest] = columns;
-  await clickHouse.client.insert({
-    table,
-    columns: [first, ...rest],
-    values: [...values],
-    format: "JSONEachRow",
-  });
+  await insertRows(clickHouse, table, columns, values);
 }
 
 const sealed = (ago: number, tenant: string, counts: object) => ({
@@ -106,6 +101,7 @@ beforeAll(async () => {
     { ...variables(), ...loginVariables(inject("clickhouse")) },
     undefined,
     fetch,
+    "read_only",
   );
   await insert("headrace_minutes", minuteColumns, [
     sealed(50, "a", { accepted: 5, stored: 4, duplicate: 1, spans: 400, bytes: 4000 }),

@@ -1,9 +1,11 @@
 /** What the reconciler and the alerts read and write, on a real engine; sums and orders are compared with our own. */
 
+import * as v from "valibot";
 import { afterAll, beforeAll, expect, inject, test } from "vitest";
 import { loginVariables } from "../../dev/clickhouse/login.ts";
 import { statementRunner } from "../../dev/clickhouse/run-statement.ts";
 import { readSchemaFiles } from "../../dev/schema-files.ts";
+import { insertRows, queryRows } from "../../shared/clickhouse/ask.ts";
 import { type ClickHouseConnection, connectClickHouse } from "../../shared/clickhouse/connection.ts";
 import { defaultSchemaSettings, migrate } from "../../shared/clickhouse/migrations.ts";
 import {
@@ -60,18 +62,12 @@ const receipts = Array.from({ length: 200 }, (_, n) =>
 const inMinute = receipts.filter(({ key }) => key.startsWith(beforeMinute(minute)));
 const sortedKeys = receipts.map(({ key }) => key).sort();
 
-async function insert(table: string, columns: readonly [string, ...string[]], values: readonly object[]) {
-  await clickHouse.client.insert({
-    table,
-    columns: [...columns],
-    values: [...values],
-    format: "JSONEachRow",
-    clickhouse_settings: { async_insert: 0, input_format_skip_unknown_fields: 0 },
-  });
+async function insert(table: string, columns: readonly string[], values: readonly object[]) {
+  await insertRows(clickHouse, table, columns, values);
 }
 
 async function rows(query: string): Promise<unknown> {
-  return await (await clickHouse.client.query({ query, format: "JSONEachRow" })).json();
+  return await queryRows(clickHouse, v.unknown(), query);
 }
 
 beforeAll(async () => {

@@ -4,6 +4,9 @@
 Runs the project's schema, and what its INSERT, VERIFY and erasure send, on older and newer ClickHouse engines: the PyPI
 packages chdb and chdb-core carry one each. Called by main.ts.
 
+With --state behind the script's name it runs what the table check asks, and nothing else, and prints the answer's row as the last
+line, as JSON: for versions that are refused.
+
 STATEMENTS is the JSON of statements.ts. FOLDER gets a virtual environment for each package, and keeps it for the next
 run. Prints one line a check, "ok" or "WRONG" with what was seen. Exits 1 when anything was wrong, or a version did not
 end within its three minutes.
@@ -19,7 +22,7 @@ import venv
 LIMIT_SECONDS = 180
 
 
-def main(statements, folder, packages):
+def main(statements, folder, packages, mode="--engine"):
     folder = os.path.abspath(folder)
     statements = os.path.abspath(statements)
     # pandas and pyarrow, which chdb imports, are the same for all versions: installed once, found by a .pth file.
@@ -33,14 +36,15 @@ def main(statements, folder, packages):
         data = os.path.join(folder, "data-" + package.replace("==", "-"))
         shutil.rmtree(data, ignore_errors=True)
         try:
-            code = subprocess.run([python, os.path.abspath(__file__), "--engine", statements, data, package], timeout=LIMIT_SECONDS).returncode
+            code = subprocess.run([python, os.path.abspath(__file__), mode, statements, data, package], timeout=LIMIT_SECONDS).returncode
         except subprocess.TimeoutExpired:
             print(f"  WRONG: {package} did not end within {LIMIT_SECONDS} s", flush=True)
             code = 1
         shutil.rmtree(data, ignore_errors=True)
         if code != 0:
             wrong.append(package)
-    print("all as expected" if not wrong else f"wrong: {', '.join(wrong)}")
+    if mode == "--engine":
+        print("all as expected" if not wrong else f"wrong: {', '.join(wrong)}")
     sys.exit(1 if wrong else 0)
 
 
@@ -150,9 +154,23 @@ def run_engine(statements, data, package):
     os._exit(1 if engine.wrong else 0)  # some engines hang when they are closed
 
 
+def run_state(statements, data, _package):
+    with open(statements) as file:
+        made = json.load(file)
+    engine = Engine(data)
+    engine.query("CREATE DATABASE hr ENGINE = Atomic")
+    engine.query("CREATE TABLE hr.otel_traces (Timestamp DateTime64(9)) ENGINE = MergeTree PARTITION BY toDate(Timestamp) ORDER BY Timestamp")
+    print(engine.database.query(made["queries"]["state"], "JSONEachRow").bytes().decode().strip(), flush=True)
+    os._exit(0)
+
+
 if __name__ == "__main__":
     if len(sys.argv) == 5 and sys.argv[1] == "--engine":
         run_engine(*sys.argv[2:])
+    if len(sys.argv) == 5 and sys.argv[1] == "--engine-state":
+        run_state(*sys.argv[2:])
+    if len(sys.argv) > 4 and sys.argv[1] == "--state":
+        main(sys.argv[2], sys.argv[3], sys.argv[4:], "--engine-state")
     if len(sys.argv) < 4:
         sys.exit("usage: run-statements.py STATEMENTS FOLDER PACKAGE==VERSION...")
     main(sys.argv[1], sys.argv[2], sys.argv[3:])

@@ -14,7 +14,10 @@ function ledger(): DurableObjectStub<Ledger> {
 /** ClickHouse's answer to a new ledger's question: rows of ours? */
 function tableHas(rows: readonly unknown[]): void {
   vi.spyOn(globalThis, "fetch").mockImplementation(
-    async () => new Response(rows.map((row) => `${JSON.stringify(row)}\n`).join("")),
+    async () =>
+      new Response(rows.map((row) => `${JSON.stringify(row)}\n`).join(""), {
+        headers: { "x-clickhouse-summary": "{}" },
+      }),
   );
 }
 

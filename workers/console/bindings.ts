@@ -40,6 +40,8 @@ export interface ConsoleBindings {
   readonly OTLP_ENDPOINT?: string;
   readonly CLICKHOUSE?: Fetcher;
   readonly CLICKHOUSE_URL: string;
+  /** `private-network`: http:// to it is let through (shared/clickhouse/address.ts). */
+  readonly CLICKHOUSE_NETWORK?: string;
   readonly CLICKHOUSE_USER: string;
   readonly CLICKHOUSE_PASSWORD?: string;
   readonly CLICKHOUSE_DATABASE: string;

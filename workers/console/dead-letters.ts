@@ -1,5 +1,6 @@
 /** Dead letters: which payloads could not be stored and why, and what a person does about them. */
 import * as v from "valibot";
+import { queryRows } from "../../shared/clickhouse/ask.ts";
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
 import { type DeadLetter, deadLettersSchema } from "../../shared/console/answers.ts";
 import { limits } from "../../shared/limits.ts";
@@ -9,14 +10,14 @@ export const stillDead = `SELECT key FROM headrace_receipts FINAL
       WHERE key IN (SELECT key FROM headrace_dead_letters) AND outcome = 'dead'`;
 
 /** Those that are still dead, the newest first, at most `limits.deadLettersListed`. */
-export async function listDeadLetters({ client }: ClickHouseConnection): Promise<readonly DeadLetter[]> {
-  const answer = await client.query({
-    query: `SELECT key, tenant, reason, spans, record, toString(at) AS at FROM headrace_dead_letters FINAL
+export async function listDeadLetters(clickHouse: ClickHouseConnection): Promise<readonly DeadLetter[]> {
+  return await queryRows(
+    clickHouse,
+    deadLettersSchema,
+    `SELECT key, tenant, reason, spans, record, toString(at) AS at FROM headrace_dead_letters FINAL
       WHERE key IN (${stillDead})
       ORDER BY at DESC LIMIT ${limits.deadLettersListed}`,
-    format: "JSONEachRow",
-  });
-  return v.parse(deadLettersSchema, await answer.json());
+  );
 }
 
 const keysSchema = v.pipe(

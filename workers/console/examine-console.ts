@@ -1,4 +1,6 @@
 /** What `doctor` asks the console: its own bindings, and through the consumer the rest. */
+import * as v from "valibot";
+import { queryRows } from "../../shared/clickhouse/ask.ts";
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
 import { bad, type Check, good } from "../../shared/doctor/check.ts";
 import type { ConsoleBindings } from "./bindings.ts";
@@ -36,9 +38,10 @@ async function examineKeys(keys: KVNamespace): Promise<Check> {
   }
 }
 
-async function examineLogin({ client, settings }: ClickHouseConnection): Promise<Check> {
+async function examineLogin(clickHouse: ClickHouseConnection): Promise<Check> {
+  const { settings } = clickHouse;
   try {
-    await client.query({ query: "SELECT 1 FROM headrace_receipts LIMIT 1", format: "JSONEachRow" });
+    await queryRows(clickHouse, v.array(v.unknown()), "SELECT 1 FROM headrace_receipts LIMIT 1");
     return good("console login", `${settings.user} can read the receipts`);
   } catch (error) {
     return bad(

@@ -4,6 +4,7 @@
  * what arrived before has its receipt.
  */
 import * as v from "valibot";
+import { queryRows } from "../../shared/clickhouse/ask.ts";
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
 import { outcomesQuery } from "../../shared/clickhouse/minutes.ts";
 import { limits } from "../../shared/limits.ts";
@@ -46,14 +47,14 @@ export async function listPayloads(
   if (after.startsWith(listingMark)) {
     return await listUnreceipted(bucket, clickHouse, tenant, after.slice(listingMark.length));
   }
-  const answer = await clickHouse.client.query({
-    query: `SELECT key, spans FROM headrace_receipts FINAL
+  const receipts = await queryRows(
+    clickHouse,
+    receiptsSchema,
+    `SELECT key, spans FROM headrace_receipts FINAL
       WHERE tenant = {tenant:String} AND key > {after:String} AND outcome != 'erased'
       ORDER BY key LIMIT ${limits.payloadsListed}`,
-    query_params: { tenant, after },
-    format: "JSONEachRow",
-  });
-  const receipts = v.parse(receiptsSchema, await answer.json());
+    { tenant, after },
+  );
   const last = receipts.at(-1);
   return {
     keys: receipts.map(({ key }) => key),
@@ -72,7 +73,7 @@ async function listingBegin(consumer: ConsumerOperations): Promise<string> {
 
 async function listUnreceipted(
   bucket: R2Bucket,
-  { client, settings }: ClickHouseConnection,
+  clickHouse: ClickHouseConnection,
   tenant: string,
   startAfter: string,
 ): Promise<PayloadsPage> {
@@ -81,11 +82,8 @@ async function listUnreceipted(
   const ours = listed.filter((key): key is PayloadKey => parsePayloadKey(key)?.tenant === tenant);
   const receipted = new Set<string>();
   if (ours.length > 0) {
-    const answer = await client.query({
-      query: outcomesQuery(settings, ours.filter(isPayloadKey)),
-      format: "JSONEachRow",
-    });
-    for (const { key } of v.parse(outcomesSchema, await answer.json())) {
+    const query = outcomesQuery(clickHouse.settings, ours.filter(isPayloadKey));
+    for (const { key } of await queryRows(clickHouse, outcomesSchema, query)) {
       receipted.add(key);
     }
   }

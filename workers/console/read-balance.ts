@@ -4,6 +4,7 @@
  */
 import * as v from "valibot";
 import { type Balance, balanceOf } from "../../shared/balance.ts";
+import { queryRows } from "../../shared/clickhouse/ask.ts";
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
 import { type PayloadOutcome, payloadOutcomes } from "../../shared/outcome.ts";
 import { formatMinute, isPayloadKey, type PayloadKey, payloadPrefix } from "../../shared/payload-key.ts";
@@ -78,14 +79,10 @@ async function heldOf(keys: readonly PayloadKey[], consumer: ConsumerOperations)
 }
 
 async function readReceipts(
-  { client }: ClickHouseConnection,
+  clickHouse: ClickHouseConnection,
   from: string,
 ): Promise<Map<PayloadKey, PayloadOutcome>> {
-  const answer = await client.query({
-    query: "SELECT key, outcome FROM headrace_receipts FINAL WHERE key >= {from:String}",
-    query_params: { from },
-    format: "JSONEachRow",
-  });
-  const rows = v.parse(receiptsSchema, await answer.json());
+  const query = "SELECT key, outcome FROM headrace_receipts FINAL WHERE key >= {from:String}";
+  const rows = await queryRows(clickHouse, receiptsSchema, query, { from });
   return new Map(rows.map(({ key, outcome }) => [key, outcome]));
 }

@@ -3,6 +3,7 @@
  * also while ClickHouse does not answer; `headrace_clickhouse_up` says which of the two it was.
  */
 import * as v from "valibot";
+import { queryRows } from "../../shared/clickhouse/ask.ts";
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
 import { tableName } from "../../shared/clickhouse/statements.ts";
 import { statusSchema } from "../../shared/console/answers.ts";
@@ -60,10 +61,8 @@ export async function readMetrics(
 }
 
 async function readTables(clickHouse: ClickHouseConnection, now: number): Promise<TableFacts> {
-  const read = async <S extends v.GenericSchema>(query: string, schema: S): Promise<v.InferOutput<S>> => {
-    const answer = await clickHouse.client.query({ query, format: "JSONEachRow" });
-    return v.parse(schema, await answer.json());
-  };
+  const read = async <S extends v.GenericSchema>(query: string, schema: S): Promise<v.InferOutput<S>> =>
+    await queryRows(clickHouse, schema, query);
   const table = (name: string): string => tableName(clickHouse.settings, name);
   const month = `${new Date(now).toISOString().slice(0, 7)}-01 00:00:00`;
   const [findings, [{ dead }], sealed] = await Promise.all([

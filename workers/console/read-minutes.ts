@@ -1,5 +1,6 @@
 /** `GET /api/minutes`: how many payloads were accepted and how they ended, by minute or hour, and by tenant. */
 import * as v from "valibot";
+import { queryRows } from "../../shared/clickhouse/ask.ts";
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
 import { minuteStepsQuery } from "../../shared/clickhouse/minutes.ts";
 import type { Minutes } from "../../shared/console/answers.ts";
@@ -41,7 +42,7 @@ const rowsSchema = v.array(
 
 /** `now`: ms since the epoch. Throws when ClickHouse or the ledger cannot be asked. */
 export async function readMinutes(
-  { client, settings }: ClickHouseConnection,
+  clickHouse: ClickHouseConnection,
   consumer: Pick<ConsumerOperations, "checkpoint" | "inFlight">,
   { hours, tenant }: v.InferOutput<typeof minutesQuerySchema>,
   now: number,
@@ -51,11 +52,8 @@ export async function readMinutes(
   // one poll, and never by neither.
   const [checkpoint, inFlight] = await Promise.all([consumer.checkpoint(), consumer.inFlight()]);
   const unsealedSince = checkpoint === null ? since : watermarkOf(checkpoint);
-  const answer = await client.query({
-    query: minuteStepsQuery(settings, since, unsealedSince, stepMs),
-    format: "JSONEachRow",
-  });
-  const ended = v.parse(rowsSchema, await answer.json());
+  const query = minuteStepsQuery(clickHouse.settings, since, unsealedSince, stepMs);
+  const ended = await queryRows(clickHouse, rowsSchema, query);
   return minuteSteps({
     now,
     since,

@@ -1,5 +1,6 @@
 /** How requests ended, as the ingress counted it: best effort, for finding out why something does not arrive. */
 import * as v from "valibot";
+import { queryRows } from "../../shared/clickhouse/ask.ts";
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
 import { limits } from "../../shared/limits.ts";
 
@@ -39,12 +40,14 @@ export interface OutcomesQuestion {
 }
 
 export async function readOutcomes(
-  { client }: ClickHouseConnection,
+  clickHouse: ClickHouseConnection,
   { sinceMs, tenant, byMinute }: OutcomesQuestion,
 ): Promise<OutcomesAnswer> {
   const minute = byMinute ? "toString(minute) AS minute," : "";
-  const answer = await client.query({
-    query: `SELECT ${minute} tenant, key, outcome, reason,
+  const rows = await queryRows(
+    clickHouse,
+    rowsSchema,
+    `SELECT ${minute} tenant, key, outcome, reason,
         toFloat64(sum(requests)) AS requests, toFloat64(sum(spans)) AS spans,
         toFloat64(sum(rejected_spans)) AS rejectedSpans, toFloat64(sum(bytes)) AS bytes,
         toFloat64(sum(key_lookups)) AS keyLookUps, toFloat64(sum(meter_calls)) AS meterCalls
@@ -54,10 +57,8 @@ export async function readOutcomes(
       GROUP BY ${byMinute ? "o.minute," : ""} o.tenant, o.key, o.outcome, o.reason
       ORDER BY ${byMinute ? "o.minute DESC," : ""} requests DESC, spans DESC
       LIMIT ${limits.outcomesListed + 1}`,
-    query_params: { since: Math.floor(sinceMs), ...(tenant === undefined ? {} : { tenant }) },
-    format: "JSONEachRow",
-  });
-  const rows = v.parse(rowsSchema, await answer.json());
+    { since: Math.floor(sinceMs), ...(tenant === undefined ? {} : { tenant }) },
+  );
   return {
     bestEffort: true,
     since: new Date(sinceMs).toISOString(),

@@ -3,6 +3,7 @@
  * letters, and the table itself, with the times that each of them kept.
  */
 import * as v from "valibot";
+import { queryRows } from "../../shared/clickhouse/ask.ts";
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
 import { countRowsQuery, receiptsQuery } from "../../shared/clickhouse/statements.ts";
 import { toHex } from "../../shared/hex.ts";
@@ -100,9 +101,9 @@ export async function readPayload(
   // The ledger first: a payload that ends in between is then seen by its receipt.
   const ledger = await consumer.whereIs(id);
   const [receipts, deadLetters, rows, presence] = await Promise.all([
-    readRows(clickHouse, receiptsQuery(clickHouse.settings, [id]), receiptsSchema),
-    readRows(clickHouse, deadLettersQuery(id), deadLettersSchema),
-    readRows(clickHouse, countRowsQuery(clickHouse.settings, [id]), rowsSchema),
+    queryRows(clickHouse, receiptsSchema, receiptsQuery(clickHouse.settings, [id])),
+    queryRows(clickHouse, deadLettersSchema, deadLettersQuery(id)),
+    queryRows(clickHouse, rowsSchema, countRowsQuery(clickHouse.settings, [id])),
     consumer.presence(id),
   ]);
   const keys = new Set<string>([
@@ -129,15 +130,6 @@ export async function readPayload(
     advice: presenceText(presence, id),
     steps: stepsOf(objects, ledger, receipts, deadLetters, id),
   };
-}
-
-async function readRows<S extends v.GenericSchema>(
-  { client }: ClickHouseConnection,
-  query: string,
-  schema: S,
-): Promise<v.InferOutput<S>> {
-  const answer = await client.query({ query, format: "JSONEachRow" });
-  return v.parse(schema, await answer.json());
 }
 
 function deadLettersQuery(id: PayloadId): string {

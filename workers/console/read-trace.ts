@@ -1,5 +1,6 @@
 /** A trace as the table has it: which payloads brought it in, and what its first spans say. */
 import * as v from "valibot";
+import { queryRows } from "../../shared/clickhouse/ask.ts";
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
 import { countRowsQuery, receiptsQuery, tableName } from "../../shared/clickhouse/statements.ts";
 import { fromHex } from "../../shared/hex.ts";
@@ -42,17 +43,16 @@ const keysSchema = v.array(v.object({ key: v.string() }));
 
 /** A string says why there is no answer. A trace that is not there has no payloads. */
 export async function readTrace(
-  { client, settings }: ClickHouseConnection,
+  clickHouse: ClickHouseConnection,
   trace: string,
 ): Promise<TraceAnswer | string> {
   if (!traceIdPattern.test(trace)) {
     return "id must be a trace id: 32 lower-case hex digits";
   }
+  const { settings } = clickHouse;
   const table = tableName(settings, settings.tracesTable);
-  const read = async <S extends v.GenericSchema>(query: string, schema: S): Promise<v.InferOutput<S>> => {
-    const answer = await client.query({ query, query_params: { trace }, format: "JSONEachRow" });
-    return v.parse(schema, await answer.json());
-  };
+  const read = async <S extends v.GenericSchema>(query: string, schema: S): Promise<v.InferOutput<S>> =>
+    await queryRows(clickHouse, schema, query, { trace });
   const where = "TraceId = {trace:String}";
   const parts = await read(
     `SELECT lower(hex(HeadracePayload)) AS payload, any(HeadraceTenant) AS tenant, toUInt32(count()) AS spans

@@ -4,6 +4,7 @@
  * months, as its Meter knows it.
  */
 import * as v from "valibot";
+import { queryRows } from "../../shared/clickhouse/ask.ts";
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
 import { limits } from "../../shared/limits.ts";
 import type { MeterNamespace } from "./bindings.ts";
@@ -46,17 +47,15 @@ const accountsSchema = v.array(v.object({ account: v.string(), month: v.string()
 
 /** `since` is a day, `2026-11-24`. */
 export async function readUsage(
-  { client }: ClickHouseConnection,
+  clickHouse: ClickHouseConnection,
   meters: MeterNamespace,
   since: string,
   tenant: string | undefined,
 ): Promise<UsageAnswer> {
-  const query_params = { since, ...(tenant === undefined ? {} : { tenant }) };
+  const parameters = { since, ...(tenant === undefined ? {} : { tenant }) };
   const ofTenant = tenant === undefined ? "" : "AND tenant = {tenant:String}";
-  const ask = async <S extends v.GenericSchema>(query: string, schema: S): Promise<v.InferOutput<S>> => {
-    const answer = await client.query({ query, query_params, format: "JSONEachRow" });
-    return v.parse(schema, await answer.json());
-  };
+  const ask = async <S extends v.GenericSchema>(query: string, schema: S): Promise<v.InferOutput<S>> =>
+    await queryRows(clickHouse, schema, query, parameters);
   const [received, counted, accounts] = await Promise.all([
     ask(
       `SELECT tenant, toString(day) AS day, toFloat64(payloads) AS payloads, toFloat64(spans) AS spans,

@@ -29,7 +29,7 @@ import { readUsage } from "./read-usage.ts";
 import { readWatermark } from "./read-watermark.ts";
 
 function clickHouseOf(env: ConsoleBindings) {
-  return connectClickHouse(env, env.CLICKHOUSE, fetch);
+  return connectClickHouse(env, env.CLICKHOUSE, fetch, "read_only");
 }
 
 function unauthorized(secret: string): Response {

@@ -12,6 +12,8 @@ export interface ConsumerBindings {
   /** Tests on real parts: every duration of the protocol divided by this. */
   readonly LEDGER_TIMES_FASTER?: string;
   readonly CLICKHOUSE_URL: string;
+  /** `private-network`: http:// to it is let through (shared/clickhouse/address.ts). */
+  readonly CLICKHOUSE_NETWORK?: string;
   readonly CLICKHOUSE_USER: string;
   readonly CLICKHOUSE_PASSWORD?: string;
   readonly CLICKHOUSE_DATABASE: string;

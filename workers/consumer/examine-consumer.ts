@@ -3,6 +3,7 @@
  * and the queues that it sends to. It leaves nothing behind. Every check ends as a check: what throws is `bad`.
  */
 import * as v from "valibot";
+import { queryRows, runStatement } from "../../shared/clickhouse/ask.ts";
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
 import { bad, type Check, good, warning } from "../../shared/doctor/check.ts";
 import { type ClickHouseFacts, judgeClickHouse, neededRights } from "../../shared/doctor/judge-clickhouse.ts";
@@ -66,11 +67,9 @@ const ourTables = [
 ];
 
 async function readFacts(clickHouse: ClickHouseConnection): Promise<ClickHouseFacts> {
-  const { client, settings } = clickHouse;
-  const read = async <S extends v.GenericSchema>(query: string, schema: S): Promise<v.InferOutput<S>> => {
-    const answer = await client.query({ query, format: "JSONEachRow" });
-    return v.parse(schema, await answer.json());
-  };
+  const { settings } = clickHouse;
+  const read = async <S extends v.GenericSchema>(query: string, schema: S): Promise<v.InferOutput<S>> =>
+    await queryRows(clickHouse, schema, query);
   const askedAt = Date.now();
   const [server] = await read(
     `SELECT version() AS version, serverTimezone() AS timezone, toFloat64(toUnixTimestamp64Milli(now64(3))) AS now,
@@ -112,14 +111,13 @@ async function readFacts(clickHouse: ClickHouseConnection): Promise<ClickHouseFa
 
 /** CHECK GRANT answers 1 or 0, and takes no FORMAT. A server that does not know it has no short answer. */
 async function missingRights(
-  { client, settings }: ClickHouseConnection,
+  clickHouse: ClickHouseConnection,
   engine: string | undefined,
 ): Promise<readonly string[] | undefined> {
   const missing: string[] = [];
   try {
-    for (const right of neededRights(settings, engine)) {
-      const { stream } = await client.exec({ query: `CHECK GRANT ${right}` });
-      if ((await new Response(stream).text()).trim() !== "1") {
+    for (const right of neededRights(clickHouse.settings, engine)) {
+      if ((await runStatement(clickHouse, `CHECK GRANT ${right}`)).trim() !== "1") {
         missing.push(right);
       }
     }

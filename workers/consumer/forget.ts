@@ -12,7 +12,7 @@ import type { Doorbell } from "../../shared/messages.ts";
 import { idOfKey, isPayloadId, isPayloadKey, type PayloadId } from "../../shared/payload-key.ts";
 import { forgettingOf, type Presence, presenceOf } from "../../shared/reconcile/presence.ts";
 import { completeDoorbell } from "./complete-doorbell.ts";
-import { parseReceipts } from "./read-receipts.ts";
+import { queryReceipts } from "./read-receipts.ts";
 import { countRows, readTable } from "./read-table.ts";
 
 interface Knows {
@@ -44,9 +44,8 @@ export async function readPresences(
     return new Map();
   }
   const at = await Promise.all(ids.map((id) => ledger.whereIs(id)));
-  const { client, settings } = clickHouse;
-  const answer = await client.query({ query: receiptsQuery(settings, ids), format: "JSONEachRow" });
-  const receipts = Map.groupBy(parseReceipts(await answer.json()), ({ key }) => idOfKey(key));
+  const found = await queryReceipts(clickHouse, receiptsQuery(clickHouse.settings, ids));
+  const receipts = Map.groupBy(found, ({ key }) => idOfKey(key));
   // No evidence, only what people are told: what a replica that lags does not show, VERIFY sees behind the barrier.
   const [{ rows }, { oldestDay }] = await Promise.all([
     countRows(clickHouse, ids, null),

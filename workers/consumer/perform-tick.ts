@@ -7,6 +7,7 @@ import {
   type Unreported,
   unreportedOf,
 } from "../../shared/alerts.ts";
+import { insertRows, queryRows } from "../../shared/clickhouse/ask.ts";
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
 import { deadLetterPrefix } from "../../shared/clickhouse/dead-letters.ts";
 import {
@@ -38,7 +39,7 @@ import type {
 import { writeLog } from "../../shared/write-log.ts";
 import type { ConsumerBindings } from "./bindings.ts";
 import { publishTableLimits } from "./publish-table-limits.ts";
-import { parseReceipts, payloadKeySchema } from "./read-receipts.ts";
+import { payloadKeySchema, queryReceipts } from "./read-receipts.ts";
 import { countRows, readTable, readWitness } from "./read-table.ts";
 import { reportFindings } from "./report-findings.ts";
 
@@ -68,7 +69,7 @@ export function cronPerformerOf(
   ledger: CronLedger,
   now: number,
 ): CronPerformer {
-  const { client, settings } = clickHouse;
+  const { settings } = clickHouse;
   const bucket = env.PAYLOADS;
   const webhook = env.ALERT_WEBHOOK;
   return {
@@ -89,11 +90,11 @@ export function cronPerformerOf(
     },
     alertState: async () => await ledger.alertState(),
     readRecent: async (since) => {
-      const [recent] = v.parse(recentSchema, await read(clickHouse, recentQuery(settings, since)));
+      const [recent] = await queryRows(clickHouse, recentSchema, recentQuery(settings, since));
       return recent;
     },
     readVolumes: async ({ hour, days }) => {
-      const rows = v.parse(volumesSchema, await read(clickHouse, volumesQuery(settings, hour, days)));
+      const rows = await queryRows(clickHouse, volumesSchema, volumesQuery(settings, hour, days));
       return volumesOf(rows, days);
     },
     judgeAlerts: async (learnt) => await ledger.judgeAlerts(learnt),
@@ -114,15 +115,15 @@ export function cronPerformerOf(
       return null;
     },
     list: async (asked) => await listPayloads(bucket, asked),
-    outcomes: async (keys) => v.parse(outcomesSchema, await read(clickHouse, outcomesQuery(settings, keys))),
-    receipts: async (keys) => parseReceipts(await read(clickHouse, receiptsOfKeysQuery(settings, keys))),
-    receiptsOfIds: async (ids) => parseReceipts(await read(clickHouse, receiptsQuery(settings, ids))),
+    outcomes: async (keys) => await queryRows(clickHouse, outcomesSchema, outcomesQuery(settings, keys)),
+    receipts: async (keys) => await queryReceipts(clickHouse, receiptsOfKeysQuery(settings, keys)),
+    receiptsOfIds: async (ids) => await queryReceipts(clickHouse, receiptsQuery(settings, ids)),
     storedReceipts: async ({ after, before, atMost }) =>
-      parseReceipts(await read(clickHouse, storedReceiptsQuery(settings, after, before, atMost))),
+      await queryReceipts(clickHouse, storedReceiptsQuery(settings, after, before, atMost)),
     holds: async (keys) => await ledger.holds(keys),
     rows: ({ ids, table }) => countRows(clickHouse, ids, table),
     tally: async (minutes) => {
-      const tenants = v.parse(tallySchema, await read(clickHouse, tallyQuery(settings, minutes)));
+      const tenants = await queryRows(clickHouse, tallySchema, tallyQuery(settings, minutes));
       return tenants.map(({ minuteStart, ...tally }) => ({
         ...tally,
         minute: minuteStart * 1000,
@@ -136,10 +137,10 @@ export function cronPerformerOf(
       return null;
     },
     record: async ({ minutes, watermark }) => {
-      await write(client, "headrace_minutes", minuteColumns, [
-        ...minutes.map((row) => minuteRow(row, Date.now())),
-      ]);
-      await write(client, "headrace_watermarks", watermarkColumns, [watermarkRow(watermark, Date.now())]);
+      const rows = minutes.map((row) => minuteRow(row, Date.now()));
+      await insertRows(clickHouse, "headrace_minutes", minuteColumns, rows);
+      const watermarks = [watermarkRow(watermark, Date.now())];
+      await insertRows(clickHouse, "headrace_watermarks", watermarkColumns, watermarks);
       return null;
     },
     delete: async (keys) => {
@@ -247,30 +248,6 @@ const tallySchema = v.array(
     checksum: v.pipe(v.string(), v.regex(/^\d+$/)),
   }),
 );
-
-async function read({ client }: ClickHouseConnection, query: string): Promise<unknown> {
-  const answer = await client.query({
-    query,
-    format: "JSONEachRow",
-    clickhouse_settings: { select_sequential_consistency: "1" },
-  });
-  return await answer.json();
-}
-
-async function write(
-  client: ClickHouseConnection["client"],
-  table: string,
-  columns: readonly [string, ...string[]],
-  values: readonly object[],
-): Promise<void> {
-  await client.insert({
-    table,
-    columns: [...columns],
-    values: [...values],
-    format: "JSONEachRow",
-    clickhouse_settings: { async_insert: 0, wait_end_of_query: 1, input_format_skip_unknown_fields: 0 },
-  });
-}
 
 async function ringAll(doorbells: readonly BareDoorbell[], queue: Queue<BareDoorbell>): Promise<void> {
   for (let at = 0; at < doorbells.length; at += limits.queueMessagesMax) {

@@ -4,6 +4,7 @@
  */
 import { unreportedOf } from "../../shared/alerts.ts";
 import { ByteBudget, bytesToBuild, type Taking, waitForBytes } from "../../shared/byte-budget.ts";
+import { insertRows, runStatement } from "../../shared/clickhouse/ask.ts";
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
 import { deadLetterColumns, deadLetterPrefix, deadLetterRow } from "../../shared/clickhouse/dead-letters.ts";
 import { writtenRows } from "../../shared/clickhouse/errors.ts";
@@ -34,20 +35,13 @@ import { completeDoorbell } from "./complete-doorbell.ts";
 import { loadPayloads } from "./load-payloads.ts";
 import { parkMessage } from "./park-message.ts";
 import { readLedgerSettings } from "./read-ledger-settings.ts";
-import { parseReceipts } from "./read-receipts.ts";
+import { queryReceipts } from "./read-receipts.ts";
 import { countRows, readProcesses, readTable, readWitness } from "./read-table.ts";
 import { reportFindings } from "./report-findings.ts";
 import { writeOutcomes } from "./write-outcomes.ts";
 
 // One per Worker instance, shared by its invocations.
 const bytesInHand = new ByteBudget(limits.consumerBytesInHandMax);
-
-/** What is written must be there when it is answered, and a misspelt column must not be dropped with a 200. */
-const insertSettings = {
-  async_insert: 0,
-  wait_end_of_query: 1,
-  input_format_skip_unknown_fields: 0,
-} as const;
 
 /** Keys that a line about duplicates names. */
 const duplicatesLogged = 20;
@@ -61,14 +55,14 @@ export function performerOf(
   clickHouse: ClickHouseConnection,
   ledger: Pick<ReturnType<ConsumerBindings["LEDGER"]["get"]>, "claim" | "take" | "report" | "settle">,
 ): DeliveryPerformer {
-  const { client, settings } = clickHouse;
+  const { settings } = clickHouse;
   const bucket = env.PAYLOADS;
   const ledgerSettings = readLedgerSettings(env);
   const { insertMs } = ledgerSettings;
   const overdue = overdueMs(ledgerSettings);
   const blocks = blockSender(bucket, clickHouse, insertMs);
   const command = async (query: string): Promise<null> => {
-    await client.command({ query });
+    await runStatement(clickHouse, query);
     return null;
   };
   return {
@@ -120,11 +114,8 @@ export function performerOf(
     readObject: ({ payload, key, count }) => readObject(bucket, payload, key, count),
     hasObject: async (key) => (await bucket.head(key)) !== null,
     clearRows: async ({ ids, group, attempt }) => {
-      await client.command({
-        query: eraseRowsStatement(settings, ids),
-        query_id: `${group}.${attempt}`,
-        clickhouse_settings: { max_execution_time: insertMs / 1000 },
-      });
+      const queryId = `${group}.${attempt}`;
+      await runStatement(clickHouse, eraseRowsStatement(settings, ids), { queryId, runMs: insertMs });
       return null;
     },
     completeView: (ids) => command(completeViewStatement(settings, ids)),
@@ -135,13 +126,8 @@ export function performerOf(
         const line = { outcome: "duplicate", payloads: duplicates.length };
         writeLog("log", { ...line, duplicates: duplicates.slice(0, duplicatesLogged) });
       }
-      await client.insert({
-        table: "headrace_receipts",
-        columns: [...receiptColumns],
-        values: receipts.map((receipt) => receiptRow(receipt, now)),
-        format: "JSONEachRow",
-        clickhouse_settings: insertSettings,
-      });
+      const rows = receipts.map((receipt) => receiptRow(receipt, now));
+      await insertRows(clickHouse, "headrace_receipts", receiptColumns, rows);
       return null;
     },
     eraseTraceTimes: (ids) => command(eraseTraceTimesStatement(settings, ids)),
@@ -238,48 +224,35 @@ async function takeBytes(bytes: number, deadline: number): Promise<Taking | null
 }
 
 async function sendBlock(
-  { settings, insertCompression, fetch }: ClickHouseConnection,
+  { settings, insertCompression, send }: ClickHouseConnection,
   { group, attempt, serverDeadline, table }: InsertTask,
   insertMs: number,
   body: Uint8Array,
   patienceMs: number,
 ): Promise<DeliveryEffects["sendBlock"]["answers"]> {
-  const url = new URL(settings.url);
-  url.search = new URLSearchParams(
-    insertSpansParameters(settings, group, attempt, insertMs, serverDeadline, table),
-  ).toString();
-  const response = await fetch(url, {
-    method: "POST",
-    headers: {
-      "X-ClickHouse-User": settings.user,
-      "X-ClickHouse-Key": settings.password,
-      ...(insertCompression === "none" ? {} : { "Content-Encoding": insertCompression }),
-    },
+  const { status, headers, text, isClickHouses } = await send({
+    parameters: insertSpansParameters(settings, group, attempt, insertMs, serverDeadline, table),
     body,
-    signal: AbortSignal.timeout(patienceMs),
+    headers: insertCompression === "none" ? {} : { "Content-Encoding": insertCompression },
+    patienceMs,
   });
-  const { status, headers } = response;
   return {
     answer: {
       httpStatus: status,
       exceptionCode: headers.get("x-clickhouse-exception-code"),
-      text: await response.text(),
-      clickHouseHeaders: headers.has("x-clickhouse-query-id") || headers.has("x-clickhouse-summary"),
+      text,
+      clickHouseHeaders: isClickHouses,
     },
     writtenRows: writtenRows(headers.get("x-clickhouse-summary")),
   };
 }
 
 async function readReceipts(
-  { client, settings }: ClickHouseConnection,
+  clickHouse: ClickHouseConnection,
   ids: readonly PayloadId[],
 ): Promise<readonly (readonly Receipt[])[]> {
-  const answer = await client.query({
-    query: receiptsQuery(settings, ids),
-    format: "JSONEachRow",
-    clickhouse_settings: { select_sequential_consistency: "1" },
-  });
-  const found = Map.groupBy(parseReceipts(await answer.json()), ({ key }) => idOfKey(key));
+  const receipts = await queryReceipts(clickHouse, receiptsQuery(clickHouse.settings, ids));
+  const found = Map.groupBy(receipts, ({ key }) => idOfKey(key));
   return ids.map((id) => found.get(id) ?? []);
 }
 
@@ -310,7 +283,7 @@ async function readObject(
 /** A dead letter is readable by a person in R2 and by SQL before its receipt says `dead`. The payload stays in R2. */
 async function writeDeadLetters(
   bucket: R2Bucket,
-  { client }: ClickHouseConnection,
+  clickHouse: ClickHouseConnection,
   dead: readonly Receipt[],
   now: number,
 ): Promise<null> {
@@ -321,13 +294,7 @@ async function writeDeadLetters(
       httpMetadata: { contentType: "application/json" },
     });
   }
-  await client.insert({
-    table: "headrace_dead_letters",
-    columns: [...deadLetterColumns],
-    values: rows,
-    format: "JSONEachRow",
-    clickhouse_settings: insertSettings,
-  });
+  await insertRows(clickHouse, "headrace_dead_letters", deadLetterColumns, rows);
   return null;
 }
 

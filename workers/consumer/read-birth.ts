@@ -4,6 +4,7 @@
  * by our restore command before it restores) and a counter that the ledger writes each minute.
  */
 import * as v from "valibot";
+import { queryRows } from "../../shared/clickhouse/ask.ts";
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
 import { payloadPrefix } from "../../shared/payload-key.ts";
 
@@ -24,13 +25,15 @@ export async function hasAnyPayload(bucket: R2Bucket): Promise<boolean> {
 }
 
 /** Has the table a row of ours? Its projection answers by payload and day, without reading the rows. */
-export async function hasAnyRow({ client, settings }: ClickHouseConnection): Promise<boolean> {
-  const answer = await client.query({
-    query: `SELECT HeadracePayload FROM \`${settings.database}\`.\`${settings.tracesTable}\`
+export async function hasAnyRow(clickHouse: ClickHouseConnection): Promise<boolean> {
+  const { settings } = clickHouse;
+  const rows = await queryRows(
+    clickHouse,
+    v.array(v.unknown()),
+    `SELECT HeadracePayload FROM \`${settings.database}\`.\`${settings.tracesTable}\`
       GROUP BY HeadracePayload, toDate(Timestamp) HAVING HeadracePayload != toFixedString('', 16) LIMIT 1`,
-    format: "JSONEachRow",
-  });
-  return (await answer.json()).length > 0;
+  );
+  return rows.length > 0;
 }
 
 /** Writes the epoch, unless one is there. */

@@ -1,5 +1,7 @@
 /** Receipts as ClickHouse answers them, parsed. */
 import * as v from "valibot";
+import { queryRows } from "../../shared/clickhouse/ask.ts";
+import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
 import { type DayRows, isGroupId, type Receipt } from "../../shared/ledger/group.ts";
 import { payloadOutcomes } from "../../shared/outcome.ts";
 import { isPayloadKey, type PayloadKey } from "../../shared/payload-key.ts";
@@ -25,9 +27,13 @@ const receiptRowsSchema = v.array(
   }),
 );
 
-/** The rows of a query that names `receiptFields` (shared/clickhouse/statements.ts). Throws for anything else. */
-export function parseReceipts(rows: unknown): readonly DatedReceipt[] {
-  return v.parse(receiptRowsSchema, rows).map((row) => {
+/** The receipts of a query that names `receiptFields` (shared/clickhouse/statements.ts). Rejects for anything else. */
+export async function queryReceipts(
+  clickHouse: ClickHouseConnection,
+  query: string,
+): Promise<readonly DatedReceipt[]> {
+  const rows = await queryRows(clickHouse, receiptRowsSchema, query);
+  return rows.map((row) => {
     const rowsByDay: DayRows[] = row.days.map((day, index) => ({ day, rows: row.rows[index] ?? 0 }));
     return {
       key: row.key,

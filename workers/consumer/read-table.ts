@@ -4,15 +4,29 @@
  */
 import * as v from "valibot";
 import { assert } from "../../shared/assert.ts";
+import {
+  isAccessDenied,
+  isUnknownDatabase,
+  queryRows,
+  StatementFailed,
+} from "../../shared/clickhouse/ask.ts";
 import type { Processes } from "../../shared/clickhouse/barrier.ts";
-import { type ClickHouseConnection, isAccessDenied } from "../../shared/clickhouse/connection.ts";
+import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
 import {
   countedRowsQuery,
   runningQuery,
   tableStateQuery,
   witnessQuery,
 } from "../../shared/clickhouse/statements.ts";
-import { checkServer, checkTable, replicasRefusal, windowOf } from "../../shared/clickhouse/table-check.ts";
+import {
+  checkServer,
+  checkTable,
+  checkVersion,
+  noDatabaseRefusal,
+  replicasRefusal,
+  rightsRefusal,
+  windowOf,
+} from "../../shared/clickhouse/table-check.ts";
 import {
   readAnswer,
   type TableAnswer,
@@ -28,6 +42,7 @@ const tableStateSchema = v.array(
   v.object({
     engine: v.string(),
     engine_full: v.string(),
+    version: v.string(),
     timezone: v.string(),
     now: v.number(),
     deduplicate_insert_select: v.nullable(v.string()),
@@ -46,13 +61,26 @@ export async function readTable(
   now: number,
   table: string | null,
 ): Promise<TableFacts> {
-  const { client, settings } = clickHouse;
+  const { settings } = clickHouse;
   const askedAt = Date.now();
-  const answer = await client.query({ query: tableStateQuery(settings, table), format: "JSONEachRow" });
-  const [row] = v.parse(tableStateSchema, await answer.json());
+  const rows = await queryRows(clickHouse, tableStateSchema, tableStateQuery(settings, table)).catch(
+    (error: unknown) => {
+      if (isUnknownDatabase(error)) {
+        return noDatabaseRefusal(settings);
+      }
+      if (error instanceof StatementFailed && isAccessDenied(error)) {
+        return error.message.includes("system.replicas")
+          ? replicasRefusal(settings)
+          : rightsRefusal(settings, error.message);
+      }
+      throw error;
+    },
+  );
+  const [row] = typeof rows === "string" ? [] : rows;
   const answeredAt = Date.now();
   if (row === undefined) {
-    return { refusal: checkTable(settings, undefined), measure: null, oldestDay: 0, witness: null };
+    const refusal = typeof rows === "string" ? rows : checkTable(settings, undefined);
+    return { refusal, measure: null, oldestDay: 0, witness: null };
   }
   const declaration = { engine: row.engine, engineFull: row.engine_full };
   const window = windowOf(declaration);
@@ -63,6 +91,7 @@ export async function readTable(
   const { witness, lacksRight } = await witnessBehind(clickHouse, said);
   return {
     refusal:
+      checkVersion(row.version) || // first: what an old server lacks may look like another fault
       checkTable(settings, declaration) ||
       (lacksRight ? replicasRefusal(settings) : "") ||
       checkServer(settings, {
@@ -103,12 +132,8 @@ export async function readProcesses(
   overdueMs: number,
   table: string | null,
 ): Promise<Processes> {
-  const { client, settings } = clickHouse;
-  const answer = await client.query({
-    query: runningQuery(settings, group, overdueMs, table),
-    format: "JSONEachRow",
-  });
-  const [row] = v.parse(processesSchema, await answer.json());
+  const query = runningQuery(clickHouse.settings, group, overdueMs, table);
+  const [row] = await queryRows(clickHouse, processesSchema, query);
   if (row === undefined) {
     return { running: false, servers: 0, witness: null };
   }
@@ -117,11 +142,11 @@ export async function readProcesses(
 }
 
 async function askWitness(
-  { client, settings }: ClickHouseConnection,
+  clickHouse: ClickHouseConnection,
   table: string | null,
 ): Promise<TableAnswer | null> {
-  const answer = await client.query({ query: witnessQuery(settings, table), format: "JSONEachRow" });
-  const [row] = v.parse(witnessSchema, await answer.json());
+  const query = witnessQuery(clickHouse.settings, table);
+  const [row] = await queryRows(clickHouse, witnessSchema, query);
   return row === undefined ? null : readAnswer(row.witness);
 }
 
@@ -173,15 +198,10 @@ export async function countRows(
   if (ids.length === 0) {
     return { rows: new Map(), witness: await readWitness(clickHouse, table) };
   }
-  const { client, settings } = clickHouse;
-  const answer = await client.query({
-    query: countedRowsQuery(settings, ids, table),
-    format: "JSONEachRow",
-    clickhouse_settings: { select_sequential_consistency: "1" },
-  });
+  const query = countedRowsQuery(clickHouse.settings, ids, table);
   const counts = new Map<PayloadId, DayRows[]>();
   let witness: TableWitness | null = null;
-  for (const row of v.parse(countsSchema, await answer.json())) {
+  for (const row of await queryRows(clickHouse, countsSchema, query)) {
     if (row.payload === "") {
       witness = witnessOf(readAnswer(row.witness));
       continue;

@@ -8,7 +8,7 @@ import { limits } from "../../shared/limits.ts";
 import type { Doorbell } from "../../shared/messages.ts";
 import { isPayloadKey, minuteOfKey, minuteToMs, type PayloadKey } from "../../shared/payload-key.ts";
 import { completeDoorbell } from "./complete-doorbell.ts";
-import { parseReceipts } from "./read-receipts.ts";
+import { queryReceipts } from "./read-receipts.ts";
 
 export interface AskedFor {
   /** Keys that were handed to the queue or to the ledger. */
@@ -49,11 +49,7 @@ export async function erase(
   if (gone.length === 0) {
     return { taken, missing };
   }
-  const answer = await clickHouse.client.query({
-    query: receiptsOfKeysQuery(clickHouse.settings, gone),
-    format: "JSONEachRow",
-  });
-  const receipts = parseReceipts(await answer.json());
+  const receipts = await queryReceipts(clickHouse, receiptsOfKeysQuery(clickHouse.settings, gone));
   for (const { key, spans } of receipts) {
     const arrival = minuteToMs(minuteOfKey(key));
     await ledger.erase({ v: 1, key, cause: "replay", spans, outputBytes: 0, arrival }, reason);

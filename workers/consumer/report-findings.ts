@@ -3,6 +3,7 @@
  * on its own, for the finding may well be that one of them cannot be reached.
  */
 import { type Channel, channels, type Unreported } from "../../shared/alerts.ts";
+import { insertRows } from "../../shared/clickhouse/ask.ts";
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
 import { type Finding, findingColumns, findingRow } from "../../shared/clickhouse/findings.ts";
 import { limits } from "../../shared/limits.ts";
@@ -13,7 +14,7 @@ import { writeLog } from "../../shared/write-log.ts";
  * `{ "text": … }` by POST, as Slack's and Mattermost's incoming webhooks do.
  */
 export async function reportFindings(
-  { client }: ClickHouseConnection,
+  clickHouse: ClickHouseConnection,
   webhook: string | undefined,
   unreported: readonly Unreported[],
   now: number,
@@ -21,13 +22,8 @@ export async function reportFindings(
   const through: Readonly<Record<Channel, (findings: readonly Finding[]) => Promise<void>>> = {
     log: async (findings) => findings.forEach(logFinding),
     table: async (findings) => {
-      await client.insert({
-        table: "headrace_findings",
-        columns: [...findingColumns],
-        values: findings.map((finding) => findingRow(finding, now)),
-        format: "JSONEachRow",
-        clickhouse_settings: { async_insert: 0, wait_end_of_query: 1 },
-      });
+      const rows = findings.map((finding) => findingRow(finding, now));
+      await insertRows(clickHouse, "headrace_findings", findingColumns, rows);
     },
     webhook: async (findings) => {
       if (webhook !== undefined && webhook !== "") {
@@ -58,6 +54,7 @@ async function post(webhook: string, findings: readonly Finding[]): Promise<void
     method: "POST",
     headers: { "content-type": "application/json" },
     body: JSON.stringify({ text: lines.join("\n\n") }),
+    redirect: "manual", // findings go to this address and to no other
     signal: AbortSignal.timeout(limits.webhookTimeoutMs),
   });
   await response.body?.cancel();

@@ -2,6 +2,7 @@
  * Writes what the ingress reported into ClickHouse: how requests ended, and what people should know of quotas. A report
  * is asked for again when it could not be written; it says totals, so writing one twice changes nothing.
  */
+import { insertRows } from "../../shared/clickhouse/ask.ts";
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
 import { outcomeColumns, outcomeRows } from "../../shared/clickhouse/outcomes.ts";
 import { limits } from "../../shared/limits.ts";
@@ -16,7 +17,7 @@ export interface Report {
 
 /** Never throws: a report that could not be written is retried on its own, whatever else its batch holds. */
 export async function writeOutcomes(
-  { client }: ClickHouseConnection,
+  clickHouse: ClickHouseConnection,
   reports: readonly Report[],
   now: number,
 ): Promise<void> {
@@ -24,13 +25,8 @@ export async function writeOutcomes(
     return;
   }
   try {
-    await client.insert({
-      table: "headrace_outcomes",
-      columns: [...outcomeColumns],
-      values: reports.flatMap(({ outcomes }) => outcomeRows(outcomes, now)),
-      format: "JSONEachRow",
-      clickhouse_settings: { async_insert: 0, wait_end_of_query: 1 },
-    });
+    const rows = reports.flatMap(({ outcomes }) => outcomeRows(outcomes, now));
+    await insertRows(clickHouse, "headrace_outcomes", outcomeColumns, rows);
   } catch (error) {
     writeLog("warn", { message: "outcomes could not be written", reports: reports.length }, error);
     for (const { message } of reports) {

@@ -21,7 +21,7 @@ beforeEach(async () => {
     if (new URL(input instanceof Request ? input.url : input).search.includes("headrace_findings")) {
       findings.push(await new Response(init?.body).text());
     }
-    return new Response("");
+    return new Response("", { headers: { "x-clickhouse-summary": "{}" } });
   });
 });
 

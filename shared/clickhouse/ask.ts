@@ -1,0 +1,160 @@
+/**
+ * Statements and their answers: one way to read rows, one to write them, one for everything else. The settings that a
+ * promise leans on are in here, and are sent with every statement. An answer counts only when ClickHouse itself gave it: what
+ * is between us and it may answer 200 to anything.
+ */
+import * as v from "valibot";
+import { limits } from "../limits.ts";
+import type { ClickHouseConnection } from "./connection.ts";
+import { exceptionCodeIn, strangerText } from "./errors.ts";
+
+/** ClickHouse's exception, or an answer that is not ClickHouse's (then without a code). */
+export class StatementFailed extends Error {
+  override readonly name = "StatementFailed";
+  readonly code: number | null;
+
+  constructor(message: string, code: number | null) {
+    super(message);
+    this.code = code;
+  }
+}
+
+/** ACCESS_DENIED: the login lacks a right that the statement needs. */
+export function isAccessDenied(error: unknown): boolean {
+  return error instanceof StatementFailed && error.code === 497;
+}
+
+/** UNKNOWN_DATABASE. */
+export function isUnknownDatabase(error: unknown): boolean {
+  return error instanceof StatementFailed && error.code === 81;
+}
+
+/** How much of an answer a message repeats. */
+const shownCharsMax = 500;
+
+/**
+ * What a query that proves something is sent with: rows that others acknowledged are seen on SharedMergeTree, and it ends
+ * before we stop waiting for it.
+ */
+const readSettings = {
+  select_sequential_consistency: "1",
+  max_execution_time: String(limits.queryTimeoutSeconds),
+} as const;
+
+/** What is written must be there when it is answered, and a misspelt column must not be dropped with a 200. */
+const writeSettings = {
+  async_insert: "0",
+  wait_end_of_query: "1",
+  input_format_skip_unknown_fields: "0",
+} as const;
+
+/** Answered when it is done; a DELETE hides its rows before it is answered, whatever the login's profile says. */
+const statementSettings = { wait_end_of_query: "1", lightweight_deletes_sync: "2" } as const;
+
+/**
+ * The rows of a query, by `schema`, which is of an array of them. `parameters` fill in `{name:Type}`. Rejects with
+ * `StatementFailed`, with valibot's error, or as `fetch` does.
+ */
+export async function queryRows<S extends v.GenericSchema>(
+  clickHouse: ClickHouseConnection,
+  schema: S,
+  query: string,
+  parameters: Readonly<Record<string, string | number>> = {},
+): Promise<v.InferOutput<S>> {
+  const filled = Object.entries(parameters).map(([name, value]) => [`param_${name}`, escaped(String(value))]);
+  const text = await answerOf(clickHouse, `${query}\nFORMAT JSONEachRow`, {
+    ...Object.fromEntries(filled),
+    ...(clickHouse.access === "full" ? readSettings : {}),
+  });
+  const lines = text.split("\n").filter((line) => line !== "");
+  return v.parse(schema, lines.map(parsedLine));
+}
+
+/** Stores rows in a table of the connection's database: all of them, or it rejects, and then nobody knows. */
+export async function insertRows(
+  clickHouse: ClickHouseConnection,
+  table: string,
+  columns: readonly string[],
+  rows: readonly object[],
+): Promise<void> {
+  if (rows.length === 0) {
+    return;
+  }
+  const { settings } = clickHouse;
+  const list = columns.map((name) => `\`${name}\``).join(", ");
+  await answerOf(
+    clickHouse,
+    rows.map((row) => JSON.stringify(row)).join("\n"),
+    { ...writeSettings },
+    `INSERT INTO \`${settings.database}\`.\`${table}\` (${list}) FORMAT JSONEachRow`,
+  );
+}
+
+export interface StatementOptions {
+  readonly queryId?: string;
+  /** How long it may run. */
+  readonly runMs?: number;
+}
+
+/** Runs any other statement to its end; answers what it says. */
+export async function runStatement(
+  clickHouse: ClickHouseConnection,
+  statement: string,
+  { queryId, runMs }: StatementOptions = {},
+): Promise<string> {
+  return await answerOf(clickHouse, statement, {
+    ...statementSettings,
+    ...(queryId === undefined ? {} : { query_id: queryId }),
+    ...(runMs === undefined ? {} : { max_execution_time: String(runMs / 1000) }),
+  });
+}
+
+/** `query`: where the body is data. */
+async function answerOf(
+  clickHouse: ClickHouseConnection,
+  body: string,
+  settings: Readonly<Record<string, string>>,
+  query?: string,
+): Promise<string> {
+  const { status, headers, text, isClickHouses } = await clickHouse.send({
+    parameters: {
+      database: clickHouse.settings.database,
+      ...settings,
+      ...(query === undefined ? {} : { query }),
+    },
+    body,
+    patienceMs: limits.queryTimeoutSeconds * 1000,
+  });
+  // A value of a row may quote an exception; the exception itself begins a line, and no row of ours begins like it.
+  const code =
+    headers.get("x-clickhouse-exception-code") ?? exceptionCodeIn(/^Code: .*/m.exec(text)?.[0] ?? "");
+  if (code !== null) {
+    throw new StatementFailed(shown(text) || `ClickHouse answered with code ${code}`, Number(code));
+  }
+  if (!isClickHouses) {
+    throw new StatementFailed(strangerText(status, text), null);
+  }
+  if (status !== 200) {
+    throw new StatementFailed(`ClickHouse answered ${status}: ${shown(text)}`, null);
+  }
+  return text;
+}
+
+function parsedLine(line: string): unknown {
+  try {
+    return JSON.parse(line);
+  } catch {
+    throw new StatementFailed(`an answer breaks off, or is no JSON: ${shown(line)}`, null);
+  }
+}
+
+function shown(text: string): string {
+  return text.trim().slice(0, shownCharsMax);
+}
+
+/** As a parameter's value is read: TabSeparated with backslashes. */
+function escaped(text: string): string {
+  return text.replace(/[\\\t\n\r]/g, (char) => escapes[char] ?? char);
+}
+
+const escapes: Readonly<Record<string, string>> = { "\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r" };

@@ -1,0 +1,135 @@
+/**
+ * What answers at ClickHouse's address is not ClickHouse, is another one than it was, or sleeps: clients get their 200, nothing is
+ * receipted meanwhile, a sentence says what it is, and afterwards every span is there once.
+ */
+import { createServer, request } from "node:http";
+import type { AddressInfo } from "node:net";
+import { join } from "node:path";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { withLoginOf } from "../../dev/clickhouse/login.ts";
+import { type ClickHouse, startClickHouse } from "../../dev/clickhouse/start-clickhouse.ts";
+import {
+  devSettings,
+  exportSpans,
+  freshSpans,
+  type LocalPipeline,
+  queryClickHouse,
+  startLocalPipeline,
+  temporaryFolder,
+} from "./local-pipeline.ts";
+
+/** `stripped`: ClickHouse does what was asked, and its own headers are taken away from the answer. */
+type Mode = "forward" | "page" | "stripped" | "redirect";
+
+const folder = temporaryFolder();
+let mode: Mode = "forward";
+let server: ClickHouse;
+let local: LocalPipeline;
+
+const between = createServer((incoming, outgoing) => {
+  if (mode === "page") {
+    incoming.resume();
+    outgoing.writeHead(200, { "content-type": "text/html" });
+    outgoing.end("<html>Please log in to the network</html>");
+    return;
+  }
+  if (mode === "redirect") {
+    incoming.resume();
+    outgoing.writeHead(302, { location: "https://login.example.com/?next=clickhouse" });
+    outgoing.end();
+    return;
+  }
+  const { hostname, port } = new URL(server.url);
+  const { host: _host, ...headers } = incoming.headers;
+  const forwarded = request(
+    { hostname, port, path: incoming.url, method: incoming.method, headers },
+    (answer) => {
+      const own = Object.entries(answer.headers).filter(
+        ([name]) => mode === "forward" || !name.startsWith("x-clickhouse"),
+      );
+      outgoing.writeHead(answer.statusCode ?? 502, Object.fromEntries(own));
+      answer.pipe(outgoing);
+    },
+  );
+  forwarded.on("error", () => incoming.socket.destroy());
+  incoming.pipe(forwarded);
+});
+
+beforeAll(async () => {
+  server = await startClickHouse({ directory: join(folder.path, "server") });
+  await new Promise<void>((listening) => between.listen(0, "127.0.0.1", listening));
+  const address = `http://127.0.0.1:${(between.address() as AddressInfo).port}`;
+  const settings = devSettings(folder.path, {
+    clickHouseUrl: withLoginOf(address, server.url),
+    ledgerTimesFaster: "30",
+  });
+  local = await startLocalPipeline(settings);
+}, 60_000);
+
+afterAll(async () => {
+  await local.stop();
+  between.closeAllConnections();
+  between.close();
+  await server.stop();
+  folder.remove();
+}, 30_000);
+
+afterEach(() => {
+  mode = "forward";
+});
+
+/** Past whatever is between. */
+const ask = (sql: string) => queryClickHouse(server.url, sql);
+
+async function doctorSays(): Promise<string> {
+  const response = await fetch(`${local.pipeline.console}/api/doctor`, {
+    headers: { authorization: `Bearer ${local.pipeline.adminToken}` },
+  });
+  return await response.text();
+}
+
+describe.each([
+  ["page", "status 200 without ClickHouse's headers (something in between answered"],
+  ["stripped", "status 200 without ClickHouse's headers (something in between answered"],
+  ["redirect", "status 302: the address sends us elsewhere, which is not followed"],
+] as const)("a %s instead of ClickHouse's answer", (strange, sentence) => {
+  test("receipts nothing, is said in one sentence, and every span is there once afterwards", async () => {
+    const run = `strange-${strange}`;
+    const ours = `ResourceAttributes['test.run'] = '${run}'`;
+    const receipts = await ask("SELECT count() FROM headrace_receipts");
+    const since = local.logs.length;
+    mode = strange;
+    await exportSpans(local.pipeline, freshSpans(50, 1, { "test.run": run }));
+    await expect.poll(() => local.logs.slice(since).join("\n"), { timeout: 20_000 }).toContain(sentence);
+    expect(await doctorSays()).toContain(sentence);
+    await new Promise((resolve) => setTimeout(resolve, 3000)); // some attempts more
+    expect(await ask("SELECT count() FROM headrace_receipts")).toBe(receipts);
+    mode = "forward";
+    await expect
+      .poll(() => ask(`SELECT count(), uniqExact(SpanId) FROM otel_traces WHERE ${ours}`), {
+        timeout: 60_000,
+      })
+      .toBe("50\t50");
+    await expect
+      .poll(() => ask(`SELECT count() - ${receipts} FROM headrace_receipts`), { timeout: 60_000 })
+      .toBe("1");
+  }, 150_000);
+});
+
+test("a server that sleeps for a minute keeps nobody waiting, and every span is there once when it wakes", async () => {
+  const run = "asleep";
+  const ours = `ResourceAttributes['test.run'] = '${run}'`;
+  process.kill(server.pid, "SIGSTOP");
+  try {
+    const begun = performance.now();
+    await exportSpans(local.pipeline, freshSpans(50, 1, { "test.run": run }));
+    expect(performance.now() - begun).toBeLessThan(20_000);
+    await new Promise((resolve) => setTimeout(resolve, 60_000));
+    expect(local.logs.join("\n")).toContain('"outcome":"unknown"');
+  } finally {
+    process.kill(server.pid, "SIGCONT");
+  }
+  await expect
+    .poll(() => ask(`SELECT count(), uniqExact(SpanId) FROM otel_traces WHERE ${ours}`), { timeout: 120_000 })
+    .toBe("50\t50");
+}, 240_000);
