@@ -363,6 +363,14 @@ export const limits = {
   meterAskAgainMs: 1 * SECOND_MS,
   /** Retry-After of a request over its quota: a Collector with a queue on disk would else fill the disk until the month ends. */
   quotaRetryAfterMaxSeconds: 3600,
+  /**
+   * Of a key without a rate, per isolate: bytes of bodies that brought nothing to store, at once and per second. 16 MiB of the
+   * dearest form, JSON, take about half a second of CPU.
+   */
+  fruitlessBurstBytes: 256 * MIB,
+  fruitlessBytesPerSecond: 16 * MIB,
+  /** And what such a request counts beside its bytes: a put and a head, or an answer. */
+  fruitlessRequestBytes: 64 * KIB,
   /** Accounts that an isolate holds leases of (about 300 bytes each). Beyond, it forgets all: their leases lapse. */
   leasesMax: 10_000,
 
