@@ -247,6 +247,8 @@ export const limits = {
   recordListCallsMax: 20,
   /** A zstd body of more frames is refused: each costs a decoder, however little it holds. A client's body has one. */
   zstdFramesMax: 64,
+  /** A longer gzip or deflate body is walked block by block before it is inflated. Usual ones are shorter, and inflate in no time. */
+  deflateScanBytesMin: 1 * MIB,
   /** Buffers of an isolate for bodies that are announced and have not come: beyond, a body is read chunk by chunk. */
   announcedBytesMax: 4 * MIB,
   /** A body may come as slowly as it likes for so long; then at this rate. A taking outlives its last chunk by little. */
@@ -263,6 +265,8 @@ export const limits = {
   bytesTurnMs: 2 * SECOND_MS,
   /** Keys of which an ingress isolate knows that it sent their doorbells: 0.2 MB. */
   notifiedKeysMax: 1000,
+  /** Within this a payload's duplicates send one doorbell per isolate at most, also where more payloads take turns than it knows. */
+  duplicateNotifyMs: 10 * SECOND_MS,
   /** R2 deletes so many keys per call (Workers API, `delete`). */
   r2DeleteKeysMax: 1000,
   /** R2 lists so many keys a call. */

@@ -199,7 +199,7 @@ async function store(
   const waitUntil = (promise: Promise<unknown>): void => ctx.waitUntil(promise);
   const cameEarlier = notifiedKeys.hasEarlier(payload, id);
   const acceptance = await perform(
-    acceptPayload(payload, countsOf(metadata), notifiedKeys.has(payload, id)),
+    acceptPayload(payload, countsOf(metadata), () => notifiedKeys.has(payload, id, Date.now())),
     acceptancePerformer(env.PAYLOADS, env.RING, body, metadata, notifiedKeys, deadline, waitUntil),
   );
   if (acceptance.kind === "unreachable") {
