@@ -134,7 +134,7 @@ async function goOn(
   const waitUntil = (promise: Promise<unknown>): void => context.waitUntil(promise);
   const full = { version: "1", ...metadata } as const;
   await perform(
-    acceptPayload(key, { spans, outputBytes, arrival }, false),
+    acceptPayload(key, { spans, outputBytes, arrival }, () => false),
     acceptancePerformer(bindings.PAYLOADS, bindings.RING, bytes, full, notifiedKeys, deadline, waitUntil),
   );
   if (last === 7) {

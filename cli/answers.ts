@@ -105,6 +105,10 @@ export const keySchema = v.looseObject({
   spansPerSecond: count,
   burstSpans: count,
   spansPerMonth: count,
+  // A console of a release before these limits does not name them.
+  bytesPerSecond: v.optional(count, null),
+  burstBytes: v.optional(count, null),
+  bytesPerMonth: v.optional(count, null),
   origins: v.array(v.string()),
   sample: v.number(),
   expiresAt: v.nullable(v.string()),

@@ -28,6 +28,10 @@ export const apiKeyRecordSchema = v.object({
   spansPerSecond: countOrNone,
   burstSpans: countOrNone,
   spansPerMonth: countOrNone,
+  /** Bytes of bodies without their content encoding. A record that was written before there were such limits has none. */
+  bytesPerSecond: v.optional(countOrNone, null),
+  burstBytes: v.optional(countOrNone, null),
+  bytesPerMonth: v.optional(countOrNone, null),
   /** Browser origins that may send with this key; empty: none may. `*`: any. */
   origins: v.array(v.string()),
   /** Share of traces kept, by trace id, 0 to 1. */

@@ -3,8 +3,10 @@
  * through here, so that what one accepted the other can read.
  */
 import { assert, unreachable } from "./assert.ts";
+import { scanDeflate } from "./deflate-scan.ts";
 import { limits } from "./limits.ts";
 import type { ContentEncoding } from "./messages.ts";
+import { hasTooManyZstdBlocks } from "./zstd-scan.ts";
 
 /** What `node:zlib` gives for `info: true`: the output, and how much of the input it was made from. */
 interface Inflated {
@@ -63,6 +65,12 @@ function decode(
   encoding: Exclude<ContentEncoding, "identity">,
   bytesMax: number,
 ): Uint8Array {
+  if (encoding !== "zstd" && body.length > limits.deflateScanBytesMin) {
+    const scan = scanDeflate(body, encoding, bytesMax);
+    if (scan.kind === "too_many_blocks") {
+      throw new Error(`its first ${scan.blocks} blocks hold next to nothing`);
+    }
+  }
   switch (encoding) {
     case "gzip": // takes members one after the other by itself
       return zlib.gunzipSync(body, {
@@ -104,6 +112,9 @@ function gunzipChunkBytes(body: Uint8Array, bytesMax: number): number {
  * would be spans that were answered 200 and never stored.
  */
 function decodeZstd(zlib: Zlib, body: Uint8Array, bytesMax: number): Uint8Array {
+  if (hasTooManyZstdBlocks(body)) {
+    throw new Error("its blocks are too many for their size");
+  }
   const frames: Uint8Array[] = [];
   let count = 0;
   let bytes = 0;

@@ -247,6 +247,8 @@ export const limits = {
   recordListCallsMax: 20,
   /** A zstd body of more frames is refused: each costs a decoder, however little it holds. A client's body has one. */
   zstdFramesMax: 64,
+  /** A longer gzip or deflate body is walked block by block before it is inflated. Usual ones are shorter, and inflate in no time. */
+  deflateScanBytesMin: 768 * KIB,
   /** Buffers of an isolate for bodies that are announced and have not come: beyond, a body is read chunk by chunk. */
   announcedBytesMax: 4 * MIB,
   /** A body may come as slowly as it likes for so long; then at this rate. A taking outlives its last chunk by little. */
@@ -263,6 +265,8 @@ export const limits = {
   bytesTurnMs: 2 * SECOND_MS,
   /** Keys of which an ingress isolate knows that it sent their doorbells: 0.2 MB. */
   notifiedKeysMax: 1000,
+  /** Within this a payload's duplicates send one doorbell per isolate at most, also where more payloads take turns than it knows. */
+  duplicateNotifyMs: 10 * SECOND_MS,
   /** R2 deletes so many keys per call (Workers API, `delete`). */
   r2DeleteKeysMax: 1000,
   /** R2 lists so many keys a call. */
@@ -363,6 +367,14 @@ export const limits = {
   meterAskAgainMs: 1 * SECOND_MS,
   /** Retry-After of a request over its quota: a Collector with a queue on disk would else fill the disk until the month ends. */
   quotaRetryAfterMaxSeconds: 3600,
+  /**
+   * Of a key without a rate, per isolate: bytes of bodies that brought nothing to store, at once and per second. 16 MiB of the
+   * dearest form, JSON, take about half a second of CPU.
+   */
+  fruitlessBurstBytes: 256 * MIB,
+  fruitlessBytesPerSecond: 16 * MIB,
+  /** And what such a request counts beside its bytes: a put and a head, or an answer. */
+  fruitlessRequestBytes: 64 * KIB,
   /** Accounts that an isolate holds leases of (about 300 bytes each). Beyond, it forgets all: their leases lapse. */
   leasesMax: 10_000,
 

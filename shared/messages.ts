@@ -52,8 +52,7 @@ export type GroupBell = v.InferOutput<typeof groupBellSchema>;
 
 const keyIdSchema = v.pipe(v.string(), v.regex(keyIdPattern));
 
-/** A queue message from a tenant's Meter: a key's quota is nearly used, or used up, or a new month has begun. */
-export const quotaMessageSchema = v.object({
+const quotaFields = {
   v: v.literal(1),
   kind: v.literal("quota"),
   tenant: v.pipe(v.string(), v.regex(tenantPattern)),
@@ -62,9 +61,27 @@ export const quotaMessageSchema = v.object({
   month: v.pipe(v.string(), v.regex(/^\d{4}-\d{2}$/)),
   percent: v.picklist([80, 100]),
   state: v.picklist(["open", "resolved"]),
-  usedSpans: countSchema,
-  spansPerMonth: countSchema,
-});
+};
+
+/** A queue message from a tenant's Meter: a key's quota is nearly used, or used up, or a new month has begun. */
+export const quotaMessageSchema = v.union([
+  v.object({
+    ...quotaFields,
+    unit: v.picklist(["spans", "bytes"]),
+    used: countSchema,
+    perMonth: countSchema,
+  }),
+  // A Meter that knew no bytes.
+  v.pipe(
+    v.object({ ...quotaFields, usedSpans: countSchema, spansPerMonth: countSchema }),
+    v.transform(({ usedSpans, spansPerMonth, ...rest }) => ({
+      ...rest,
+      unit: "spans" as const,
+      used: usedSpans,
+      perMonth: spansPerMonth,
+    })),
+  ),
+]);
 export type QuotaMessage = v.InferOutput<typeof quotaMessageSchema>;
 
 /** How many requests of one minute ended in one way. Empty texts where no key told the tenant. */

@@ -8,10 +8,20 @@ import { textTable } from "../text-table.ts";
 const countOrNone = (text: string): string | undefined =>
   text === "none" || /^[1-9]\d{0,11}$/.test(text) ? undefined : "is a whole number of spans, or none";
 
+const bytesOrNone = (text: string): string | undefined =>
+  text === "none" || /^[1-9]\d{0,14}$/.test(text) ? undefined : "is a whole number of bytes, or none";
+
 const settings: Readonly<Record<string, Flag>> = {
   "spans-per-second": { value: "N", help: "rate, or none", check: countOrNone },
   "burst-spans": { value: "N", help: "how many may come at once, or none", check: countOrNone },
   "spans-per-month": { value: "N", help: "quota of a calendar month (UTC), or none", check: countOrNone },
+  "bytes-per-second": {
+    value: "N",
+    help: "rate of bytes, uncompressed, or none",
+    check: bytesOrNone,
+  },
+  "burst-bytes": { value: "N", help: "how many bytes may come at once, or none", check: bytesOrNone },
+  "bytes-per-month": { value: "N", help: "quota of bytes of a calendar month, or none", check: bytesOrNone },
   origins: { value: "LIST", help: "browser origins that may send, with commas; * for any, none for none" },
   sample: {
     value: "SHARE",
@@ -41,6 +51,9 @@ function givenSettings({ given }: Call): Readonly<Record<string, unknown>> {
     ...count("spans-per-second", "spansPerSecond"),
     ...count("burst-spans", "burstSpans"),
     ...count("spans-per-month", "spansPerMonth"),
+    ...count("bytes-per-second", "bytesPerSecond"),
+    ...count("burst-bytes", "burstBytes"),
+    ...count("bytes-per-month", "bytesPerMonth"),
     ...(origins === undefined ? {} : { origins: origins === "none" ? [] : origins.split(",") }),
     ...(sample === undefined ? {} : { sample: Number(sample) }),
     ...(spanAgeDays === undefined ? {} : { spanAgeDays: Number(spanAgeDays) }),
@@ -93,7 +106,19 @@ const list: Command = {
       keys.length === 0
         ? "no key; `headrace keys create --tenant … --name …` makes one"
         : textTable(
-            ["id", "tenant", "status", "per second", "burst", "per month", "sample", "name"],
+            [
+              "id",
+              "tenant",
+              "status",
+              "per second",
+              "burst",
+              "per month",
+              "bytes: per second",
+              "burst",
+              "per month",
+              "sample",
+              "name",
+            ],
             keys.map((key) => [
               key.id.slice(0, 12),
               key.tenant,
@@ -101,6 +126,9 @@ const list: Command = {
               String(key.spansPerSecond ?? "-"),
               String(key.burstSpans ?? "-"),
               String(key.spansPerMonth ?? "-"),
+              String(key.bytesPerSecond ?? "-"),
+              String(key.burstBytes ?? "-"),
+              String(key.bytesPerMonth ?? "-"),
               String(key.sample),
               key.name,
             ]),

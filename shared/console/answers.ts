@@ -179,6 +179,9 @@ export const keysSchema = v.object({
       spansPerSecond: v.nullable(v.number()),
       burstSpans: v.nullable(v.number()),
       spansPerMonth: v.nullable(v.number()),
+      bytesPerSecond: v.nullable(v.number()),
+      burstBytes: v.nullable(v.number()),
+      bytesPerMonth: v.nullable(v.number()),
       sample: v.number(),
       account: v.string(),
       expiresAt: v.nullable(v.string()),
@@ -191,7 +194,9 @@ export type ListedKey = v.InferOutput<typeof keysSchema>["keys"][number];
 /** `GET /api/usage?tenant=`: what the tenant's metered keys have used of their months. */
 export const usageSchema = v.object({
   accounts: v.optional(
-    v.array(v.object({ account: v.string(), month: v.string(), usedSpans: v.number() })),
+    v.array(
+      v.object({ account: v.string(), month: v.string(), usedSpans: v.number(), usedBytes: v.number() }),
+    ),
     [],
   ),
 });

@@ -33,11 +33,14 @@ export type Acceptance =
   /** Nothing is known to be stored: the client is to try again. */
   | { readonly kind: "unreachable" };
 
-/** `counts`: what this request counted. `isNotified`: this isolate has sent this key's doorbell a moment ago. */
+/**
+ * `counts`: what this request counted. `isNotified`: whether this isolate has sent this key's doorbell a moment ago; asked when R2 has
+ * answered, since the first of several equal requests may have sent it meanwhile.
+ */
 export function* acceptPayload(
   key: PayloadKey,
   counts: Counts,
-  isNotified: boolean,
+  isNotified: () => boolean,
 ): AcceptanceWork<Acceptance> {
   const isCreated = yield* or("unknown", ask("putIfAbsent", key));
   if (isCreated === true) {
@@ -51,7 +54,7 @@ export function* acceptPayload(
     return { kind: "unreachable" };
   }
   const read = found === "unread" || found === "damaged" ? null : found;
-  if (!isNotified) {
+  if (!isNotified()) {
     yield* ask("notify", { v: 1, key, cause: "ingress", ...read });
   }
   return { kind: "duplicate", spans: read === null ? null : read.spans };

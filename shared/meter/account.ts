@@ -1,8 +1,9 @@
 /**
- * The Meter's side of limits: one account a line of keys (a key and what it was rotated into), kept by one Durable
- * Object a tenant. Spans are the unit.
+ * The Meter's side of limits: one account per line of keys (a key and what it was rotated into), kept by one Durable
+ * Object per tenant. Spans are counted, and bytes; each has an account of its own by the same rules, and the amounts below
+ * are of either (key-limits.ts has both).
  *
- * Isolates of the ingress do not ask for each request: they are leased some spans and spend them. A lease is debited
+ * Isolates of the ingress do not ask for each request: they are leased some amount and spend it. A lease is debited
  * when it is granted, so the leases out are never beyond the limits; its size is a share of what is left, so that many
  * isolates find something. Over any T seconds an account admits at most
  *
@@ -17,11 +18,12 @@
 import { assert } from "../assert.ts";
 import { limits } from "../limits.ts";
 
-/** What a key's record allows. Null: there is no such limit. */
-export interface KeyLimits {
-  readonly spansPerSecond: number | null;
-  readonly burstSpans: number | null;
-  readonly spansPerMonth: number | null;
+/** What a key's record allows of one unit. Null: there is no such limit. */
+export interface Allowance {
+  readonly perSecond: number | null;
+  /** How much may come at once. */
+  readonly burst: number | null;
+  readonly perMonth: number | null;
 }
 
 export interface Account {
@@ -29,60 +31,60 @@ export interface Account {
   readonly tokens: number | null;
   /** ms since the epoch */
   readonly at: number;
-  /** `2026-11`, UTC: the month of `usedSpans`. */
+  /** `2026-11`, UTC: the month of `used`. */
   readonly month: string;
   /** Leased in the month, less what was given back. */
-  readonly usedSpans: number;
-  /** Which share of the quota people were told about in this month, in percent. */
+  readonly used: number;
+  /** Which share of the quota people were notified of in this month, in percent. */
   readonly reported: 0 | 80 | 100;
 }
 
-/** Spans of an earlier lease that were not spent. */
+/** What was not spent of an earlier lease. */
 export interface Unused {
-  readonly spans: number;
+  readonly amount: number;
   readonly month: string;
   /** Whether the lease was still alive. One that had run out is not put back into the bucket, which has refilled since. */
   readonly alive: boolean;
 }
 
 export interface Ask {
-  /** The request's spans: all or none. */
-  readonly spans: number;
+  /** What the request needs: all or nothing. */
+  readonly amount: number;
   /**
-   * What the request will likely come to: the first of its spans is taken before the others are counted. Leased where it is
-   * there, so that one call is enough.
+   * What the request will likely come to: a part of it is taken before the rest is counted. Leased where it is there, so that
+   * one call is enough.
    */
   readonly likely: number;
-  /** What the isolate is likely to use in the next seconds, the request's spans included. */
+  /** What the isolate is likely to use in the next seconds, the request's amount included. */
   readonly wanted: number;
   readonly unused: Unused | null;
-  /** Spans that were admitted while the Meter could not be reached. */
+  /** What was admitted while the Meter could not be reached. */
   readonly unmetered: number;
-  /** Spans of earlier leases that count in the rate alone: of requests that brought nothing to store. */
-  readonly rateOnly: { readonly spans: number; readonly month: string } | null;
+  /** What of earlier leases counts in the rate alone: of requests that brought nothing to store. */
+  readonly rateOnly: { readonly amount: number; readonly month: string } | null;
 }
 
 export type LimitKind = "rate" | "month";
 
 export type Answer =
-  /** `spans` include the request's own. */
-  | { readonly kind: "leased"; readonly spans: number; readonly month: string }
+  /** `amount` includes the request's own. */
+  | { readonly kind: "leased"; readonly amount: number; readonly month: string }
   | {
       readonly kind: "refused";
       readonly limit: LimitKind;
       /** The request could be admitted then, if nobody else takes it. */
       readonly retryAfterMs: number;
       /** What a smaller request could still get. */
-      readonly leftSpans: number;
+      readonly left: number;
     };
 
-/** What people are told about a quota. */
+/** What people are notified of, of a quota. */
 export interface QuotaNotice {
   readonly month: string;
   readonly percent: 80 | 100;
   readonly state: "open" | "resolved";
-  readonly usedSpans: number;
-  readonly spansPerMonth: number;
+  readonly used: number;
+  readonly perMonth: number;
 }
 
 /** `2026-11` */
@@ -96,90 +98,89 @@ export function nextMonthMs(timeMs: number): number {
   return Date.UTC(date.getUTCFullYear(), date.getUTCMonth() + 1);
 }
 
-/** How many spans may come at once. */
-export function burstOf({ burstSpans, spansPerSecond }: KeyLimits): number {
-  return spansPerSecond === null
-    ? Number.POSITIVE_INFINITY
-    : (burstSpans ?? spansPerSecond * limits.meterBurstSeconds);
+/** How much may come at once. */
+export function burstOf({ burst, perSecond }: Allowance): number {
+  return perSecond === null ? Number.POSITIVE_INFINITY : (burst ?? perSecond * limits.meterBurstSeconds);
 }
 
 /** Decides one ask at `now` (ms since the epoch). `before` is undefined for an account that was never asked about. */
 export function lease(
   before: Account | undefined,
-  allowed: KeyLimits,
+  allowed: Allowance,
   ask: Ask,
   now: number,
 ): { readonly account: Account; readonly answer: Answer; readonly notices: readonly QuotaNotice[] } {
-  assert(ask.spans >= 0 && ask.wanted >= ask.spans, "an isolate wants at least the request's spans");
-  assert(ask.likely >= ask.spans, "a request comes to at least what it asks for");
+  assert(ask.amount >= 0 && ask.wanted >= ask.amount, "an isolate wants at least the request's amount");
+  assert(ask.likely >= ask.amount, "a request comes to at least what it asks for");
   const month = monthOf(now);
   const notices: QuotaNotice[] = [];
-  const quota = allowed.spansPerMonth ?? Number.POSITIVE_INFINITY;
+  const quota = allowed.perMonth ?? Number.POSITIVE_INFINITY;
   const burst = burstOf(allowed);
-  let used = before?.month === month ? before.usedSpans : 0;
+  let used = before?.month === month ? before.used : 0;
   let reported = before?.month === month ? before.reported : 0;
-  if (before !== undefined && before.month !== month && allowed.spansPerMonth !== null) {
-    const { spansPerMonth } = allowed;
+  if (before !== undefined && before.month !== month && allowed.perMonth !== null) {
+    const { perMonth } = allowed;
     for (const percent of [80, 100] as const) {
       if (before.reported >= percent) {
-        const { usedSpans } = before;
-        notices.push({ month: before.month, percent, state: "resolved", usedSpans, spansPerMonth });
+        notices.push({ month: before.month, percent, state: "resolved", used: before.used, perMonth });
       }
     }
   }
 
   let tokens = refilled(before, allowed, now);
   if (ask.unused !== null) {
-    used -= ask.unused.month === month ? Math.min(used, ask.unused.spans) : 0;
-    tokens = ask.unused.alive ? Math.min(burst, tokens + ask.unused.spans) : tokens;
+    used -= ask.unused.month === month ? Math.min(used, ask.unused.amount) : 0;
+    tokens = ask.unused.alive ? Math.min(burst, tokens + ask.unused.amount) : tokens;
   }
-  used -= ask.rateOnly?.month === month ? Math.min(used, ask.rateOnly.spans) : 0;
   used += ask.unmetered;
+  used -= ask.rateOnly?.month === month ? Math.min(used, ask.rateOnly.amount) : 0;
   tokens -= ask.unmetered;
 
   // A request larger than the burst is admitted by a full bucket, and leaves it in debt.
-  const enough = Math.min(ask.spans, burst);
+  const enough = Math.min(ask.amount, burst);
+  // What its isolate holds already, and asks about because of the other unit, is not taken away by another one's debt.
+  const isHeld = ask.unused?.alive === true && ask.unused.amount >= ask.amount;
   let answer: Answer;
-  if (ask.spans > quota - used) {
-    const leftSpans = Math.max(0, quota - used);
-    answer = { kind: "refused", limit: "month", retryAfterMs: nextMonthMs(now) - now, leftSpans };
-  } else if (tokens < enough) {
-    const { spansPerSecond } = allowed;
-    assert(spansPerSecond !== null, "a bucket without a rate is never empty");
+  if (ask.amount > quota - used) {
+    const left = Math.max(0, quota - used);
+    answer = { kind: "refused", limit: "month", retryAfterMs: nextMonthMs(now) - now, left };
+  } else if (tokens < enough && !isHeld) {
+    const { perSecond } = allowed;
+    assert(perSecond !== null, "a bucket without a rate is never empty");
     const wholeRequest = Math.min(ask.likely, burst);
-    const retryAfterMs = Math.ceil(((wholeRequest - tokens) / spansPerSecond) * 1000);
-    answer = { kind: "refused", limit: "rate", retryAfterMs, leftSpans: Math.max(0, Math.floor(tokens)) };
+    const retryAfterMs = Math.ceil(((wholeRequest - tokens) / perSecond) * 1000);
+    answer = { kind: "refused", limit: "rate", retryAfterMs, left: Math.max(0, Math.floor(tokens)) };
   } else {
-    const left = Math.min(tokens, quota - used);
-    const share = Math.floor(left * limits.meterLeaseShare);
-    const likely = Math.min(ask.likely, Math.floor(left));
-    const spans = Math.max(ask.spans, likely, Math.min(Math.ceil(ask.wanted), share));
-    used += spans;
-    tokens -= spans;
-    answer = { kind: "leased", spans, month };
+    const rest = Math.min(tokens, quota - used);
+    const share = Math.floor(rest * limits.meterLeaseShare);
+    const likely = Math.min(ask.likely, Math.floor(rest));
+    const amount = Math.max(ask.amount, likely, Math.min(Math.ceil(ask.wanted), share));
+    used += amount;
+    tokens -= amount;
+    answer = { kind: "leased", amount, month };
   }
 
-  if (allowed.spansPerMonth !== null) {
-    const { spansPerMonth } = allowed;
+  if (allowed.perMonth !== null) {
+    const { perMonth } = allowed;
     const refusedByQuota = answer.kind === "refused" && answer.limit === "month";
     const percent = refusedByQuota || used >= quota ? 100 : used >= 0.8 * quota ? 80 : 0;
     for (const step of [80, 100] as const) {
       if (percent >= step && reported < step) {
         reported = step;
-        notices.push({ month, percent: step, state: "open", usedSpans: used, spansPerMonth });
+        notices.push({ month, percent: step, state: "open", used, perMonth });
       }
     }
   }
   const kept = Number.isFinite(tokens) ? tokens : null;
-  return { account: { tokens: kept, at: now, month, usedSpans: used, reported }, answer, notices };
+  return { account: { tokens: kept, at: now, month, used, reported }, answer, notices };
 }
 
 /** What the bucket holds at `now`: full at first; without a rate there is no end to it. */
-function refilled(before: Account | undefined, allowed: KeyLimits, now: number): number {
+function refilled(before: Account | undefined, allowed: Allowance, now: number): number {
   const burst = burstOf(allowed);
-  if (before === undefined || before.tokens === null || allowed.spansPerSecond === null) {
+  if (before === undefined || before.tokens === null || allowed.perSecond === null) {
     return burst;
   }
   const elapsed = Math.max(0, now - before.at) / 1000;
-  return Math.min(burst, before.tokens + elapsed * allowed.spansPerSecond);
+  return Math.min(burst, before.tokens + elapsed * allowed.perSecond);
 }

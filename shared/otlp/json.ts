@@ -19,7 +19,7 @@ import { type Field, type Message, messages, wireTypeOf } from "./fields.ts";
 import { markedIdText } from "./id-text.ts";
 import { MalformedBody } from "./malformed.ts";
 import { noRepairs, type Repairs } from "./repairs.ts";
-import { isUtf8, writeRepaired } from "./utf8.ts";
+import { isUtf8, isUtf8Body, writeRepaired } from "./utf8.ts";
 import { WireWriter } from "./wire-writer.ts";
 
 /** Of what is stepped over: a bound for the list of what is open, far above what anybody nests. */
@@ -45,7 +45,17 @@ const char = {
   closeBracket: 0x5d,
   openBrace: 0x7b,
   closeBrace: 0x7d,
+  letterE: 0x65,
+  letterU: 0x75,
 } as const;
+
+const powersOfTen = Array.from({ length: 11 }, (_, exponent) => 10n ** BigInt(exponent));
+
+/** What a letter behind a backslash stands for; 0: nothing, or more than a byte (RFC 8259 section 7). */
+const simpleEscapes = new Uint8Array(256);
+for (const [letter, meaning] of ['""', "\\\\", "//", "b\b", "f\f", "n\n", "r\r", "t\t"]) {
+  simpleEscapes[(letter ?? "").charCodeAt(0)] = (meaning ?? "").charCodeAt(0);
+}
 
 /**
  * The protobuf form of an ExportTraceServiceRequest in JSON. Throws `MalformedBody`, which names the JSON path and the
@@ -71,7 +81,7 @@ for (const message of Object.values(messages)) {
   for (const field of message.fields) {
     for (const name of field === undefined ? [] : new Set([field.jsonName, field.name])) {
       const bytes = Uint8Array.from(name, (char) => char.charCodeAt(0));
-      const hash = hashOf(bytes, bytes.length);
+      const hash = hashOf(bytes, 0, bytes.length);
       assert(field !== undefined && !named.has(hash), "names of one message have hashes of their own");
       named.set(hash, { bytes, field });
     }
@@ -87,9 +97,13 @@ class JsonReader {
   /** Fields and indices, worded when something is wrong: a body may have millions of elements. */
   readonly #path: (Field | number)[] = [];
   #at = 0;
-  /** The last string read, decoded: `#text[0, #textLength)`. */
-  #text = new Uint8Array(256);
-  #textLength = 0;
+  /** The last string read, decoded: `#text[#textFrom, #textTo)`. It is the body itself where the string has no escapes. */
+  #text: Uint8Array;
+  #textFrom = 0;
+  #textTo = 0;
+  /** Where strings with escapes are decoded. */
+  #decoded = new Uint8Array(256);
+  #decodedLength = 0;
   /** The last string had half of a surrogate pair. */
   #textRepaired = false;
   readonly #repairs: Repairs;
@@ -97,9 +111,11 @@ class JsonReader {
   readonly #isUtf8: boolean;
 
   constructor(bytes: Uint8Array, repairs: Repairs) {
-    this.#bytes = bytes;
+    // A Buffer's subarrays cost several times those of a plain array.
+    this.#bytes = new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length);
+    this.#text = this.#bytes;
     this.#repairs = repairs;
-    this.#isUtf8 = isUtf8(bytes, 0, bytes.length);
+    this.#isUtf8 = isUtf8Body(this.#bytes);
     this.#writer = new WireWriter(bytes.length, Math.max(bytes.length, limits.inflatedBytesMax));
     // RFC 8259 lets a reader ignore a byte order mark.
     if (bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf) {
@@ -155,17 +171,18 @@ class JsonReader {
 
   /** The field that the last string names. */
   #fieldNamed(fields: ReadonlyMap<number, Name> | undefined): Field | undefined {
-    const length = this.#textLength;
+    const from = this.#textFrom;
+    const length = this.#textTo - from;
     if (length > fieldNameCharsMax) {
       return undefined;
     }
     const text = this.#text;
-    const named = fields?.get(hashOf(text, length));
+    const named = fields?.get(hashOf(text, from, this.#textTo));
     if (named === undefined || named.bytes.length !== length) {
       return undefined;
     }
     for (let i = 0; i < length; i++) {
-      if (text[i] !== named.bytes[i]) {
+      if (text[from + i] !== named.bytes[i]) {
         return undefined;
       }
     }
@@ -203,7 +220,7 @@ class JsonReader {
       case "string":
         this.#space();
         if (this.#null()) {
-          this.#textLength = 0;
+          this.#textTo = this.#textFrom;
         } else {
           this.#string();
         }
@@ -243,15 +260,16 @@ class JsonReader {
 
   #writeText(): void {
     const writer = this.#writer;
-    if (this.#isUtf8 || isUtf8(this.#text, 0, this.#textLength)) {
-      this.#repairs.texts += this.#textRepaired && this.#textLength > 0 ? 1 : 0;
-      writer.varint(this.#textLength);
-      writer.raw(this.#text, 0, this.#textLength);
+    const [text, from, to] = [this.#text, this.#textFrom, this.#textTo];
+    if (this.#isUtf8 || isUtf8(text, from, to)) {
+      this.#repairs.texts += this.#textRepaired && to > from ? 1 : 0;
+      writer.varint(to - from);
+      writer.raw(text, from, to);
       return;
     }
     this.#repairs.texts++;
     const start = writer.open();
-    writeRepaired(writer, this.#text, 0, this.#textLength);
+    writeRepaired(writer, text, from, to);
     writer.close(start);
   }
 
@@ -277,7 +295,8 @@ class JsonReader {
     const start = this.#at;
     if (this.#bytes[start] === char.quote) {
       this.#string();
-      const number = this.#textLength <= enumNameCharsMax ? valueNames.indexOf(this.#latin1Text()) : -1;
+      const number =
+        this.#textTo - this.#textFrom <= enumNameCharsMax ? valueNames.indexOf(this.#latin1Text()) : -1;
       if (number >= 0) {
         return BigInt(number);
       }
@@ -292,6 +311,13 @@ class JsonReader {
 
   /** An integer between `min` and `max`, as a number or a string; `1.0` and `1e3` are integers too. */
   #integer(min: bigint, max: bigint): bigint {
+    const plain = this.#digitsAlone();
+    if (plain !== undefined) {
+      if (plain < min || plain > max) {
+        throw this.#malformed("integer out of range");
+      }
+      return plain;
+    }
     const text = this.#numberText();
     const parts = /^(-?)(\d+)(?:\.(\d+))?(?:[eE]([+-]?\d+))?$/.exec(text);
     if (parts === null) {
@@ -319,6 +345,35 @@ class JsonReader {
     return value;
   }
 
+  /** An integer of up to 19 digits and nothing else, as nearly all are. Undefined: it is not, and nothing was read. */
+  #digitsAlone(): bigint | undefined {
+    this.#space();
+    const bytes = this.#bytes;
+    const isQuoted = bytes[this.#at] === char.quote;
+    const start = isQuoted ? this.#at + 1 : this.#at;
+    let at = start;
+    let high = 0;
+    let low = 0;
+    for (let byte = bytes[at] ?? 0; isDigit(byte); byte = bytes[++at] ?? 0) {
+      if (at - start < 9) {
+        high = high * 10 + byte - char.zero;
+      } else {
+        low = low * 10 + byte - char.zero;
+      }
+    }
+    const count = at - start;
+    const end = bytes[at] ?? 0;
+    // Without quotes a zero stands alone, and a point or an exponent makes it another kind of number.
+    const isWhole = isQuoted
+      ? end === char.quote
+      : end !== char.point && (end | 0x20) !== char.letterE && (count === 1 || bytes[start] !== char.zero);
+    if (!isWhole || count === 0 || count > 19) {
+      return undefined;
+    }
+    this.#at = isQuoted ? at + 1 : at;
+    return count <= 9 ? BigInt(high) : BigInt(high) * (powersOfTen[count - 9] ?? 0n) + BigInt(low);
+  }
+
   #double(): number {
     const text = this.#numberText();
     switch (text) {
@@ -341,7 +396,7 @@ class JsonReader {
     this.#space();
     if (this.#bytes[this.#at] === char.quote) {
       this.#string();
-      if (this.#textLength > numberCharsMax) {
+      if (this.#textTo - this.#textFrom > numberCharsMax) {
         throw this.#malformed("number too long");
       }
       return this.#latin1Text();
@@ -361,28 +416,30 @@ class JsonReader {
 
   /** The last string's bytes from hex; other text as id-text.ts marks it, so that the span's refusal can say what came. */
   #id(bytesExpected: number): Uint8Array {
-    const length = this.#textLength;
-    if (length === 0) {
+    const [text, from, to] = [this.#text, this.#textFrom, this.#textTo];
+    if (from === to) {
       return new Uint8Array(0);
     }
     const id = new Uint8Array(bytesExpected);
-    let isId = length === 2 * bytesExpected;
+    let isId = to - from === 2 * bytesExpected;
     for (let i = 0; isId && i < bytesExpected; i++) {
-      const high = hexDigit(this.#text[2 * i] ?? 0);
-      const low = hexDigit(this.#text[2 * i + 1] ?? 0);
+      const high = hexDigit(text[from + 2 * i] ?? 0);
+      const low = hexDigit(text[from + 2 * i + 1] ?? 0);
       isId = high >= 0 && low >= 0;
       id[i] = (high << 4) | low;
     }
-    return isId ? id : markedIdText(this.#text.subarray(0, length));
+    return isId ? id : markedIdText(text.subarray(from, to));
   }
 
   /** The last string's bytes from base64, standard or URL-safe, with or without padding. */
   #base64(): Uint8Array {
-    let length = this.#textLength;
-    while (length > 0 && length > this.#textLength - 2 && this.#text[length - 1] === 0x3d) {
+    const [text, from] = [this.#text, this.#textFrom];
+    const padded = this.#textTo - from;
+    let length = padded;
+    while (length > 0 && length > padded - 2 && text[from + length - 1] === 0x3d) {
       length--;
     }
-    if (length % 4 === 1 || (length < this.#textLength && this.#textLength % 4 !== 0)) {
+    if (length % 4 === 1 || (length < padded && padded % 4 !== 0)) {
       throw this.#malformed("expected base64");
     }
     const bytes = new Uint8Array(Math.floor((length * 3) / 4));
@@ -390,7 +447,7 @@ class JsonReader {
     let value = 0;
     let at = 0;
     for (let i = 0; i < length; i++) {
-      const digit = base64Digit(this.#text[i] ?? 0);
+      const digit = base64Digit(text[from + i] ?? 0);
       if (digit < 0) {
         throw this.#malformed("expected base64");
       }
@@ -514,56 +571,84 @@ class JsonReader {
     }
   }
 
-  /** Reads a string and decodes it into `#text`. */
+  /** Reads a string, and decodes it where it has escapes. */
   #string(): void {
     this.#space();
     this.#expect(char.quote, "a string");
     const bytes = this.#bytes;
-    this.#textLength = 0;
+    const start = this.#at;
+    const at = this.#endOfPlain(start);
     this.#textRepaired = false;
-    for (;;) {
-      const start = this.#at;
-      let at = start;
-      let byte = bytes[at] ?? 0;
-      while (byte >= char.space && byte !== char.quote && byte !== char.backslash) {
-        byte = bytes[++at] ?? 0;
-      }
-      this.#at = at;
-      this.#appendText(start, at);
-      if (byte === char.quote) {
+    if (bytes[at] === char.quote) {
+      this.#text = bytes;
+      this.#textFrom = start;
+      this.#textTo = at;
+      this.#at = at + 1;
+      return;
+    }
+    this.#decodedLength = 0;
+    this.#stringWithEscapes(start, at);
+    this.#text = this.#decoded;
+    this.#textFrom = 0;
+    this.#textTo = this.#decodedLength;
+  }
+
+  /** Where a string's first byte stands that does not stand for itself: its end, an escape or a defect. */
+  #endOfPlain(start: number): number {
+    const bytes = this.#bytes;
+    let at = start;
+    let byte = bytes[at] ?? 0;
+    while (byte >= char.space && byte !== char.quote && byte !== char.backslash) {
+      byte = bytes[++at] ?? 0;
+    }
+    return at;
+  }
+
+  /** The rest of a string whose plain part `[start, at)` was seen. */
+  #stringWithEscapes(start: number, at: number): void {
+    const bytes = this.#bytes;
+    for (let [from, to] = [start, at]; ; from = this.#at, to = this.#endOfPlain(from)) {
+      this.#at = to;
+      this.#decode(from, to);
+      if (bytes[to] === char.quote) {
         this.#at++;
         return;
       }
-      if (byte !== char.backslash) {
-        throw this.#malformed(at >= bytes.length ? "string without an end" : "control character in a string");
+      if (bytes[to] !== char.backslash) {
+        throw this.#malformed(to >= bytes.length ? "string without an end" : "control character in a string");
       }
       this.#escape();
     }
   }
 
-  #appendText(from: number, to: number): void {
-    this.#reserveText(to - from);
-    this.#text.set(this.#bytes.subarray(from, to), this.#textLength);
-    this.#textLength += to - from;
+  #decode(from: number, to: number): void {
+    const count = to - from;
+    if (count === 0) {
+      return;
+    }
+    this.#reserveDecoded(count);
+    this.#decoded.set(this.#bytes.subarray(from, to), this.#decodedLength);
+    this.#decodedLength += count;
   }
 
-  #reserveText(count: number): void {
-    if (this.#textLength + count > this.#text.length) {
-      const larger = new Uint8Array(Math.max(this.#text.length * 2, this.#textLength + count));
-      larger.set(this.#text.subarray(0, this.#textLength));
-      this.#text = larger;
+  #reserveDecoded(count: number): void {
+    if (this.#decodedLength + count > this.#decoded.length) {
+      const larger = new Uint8Array(Math.max(this.#decoded.length * 2, this.#decodedLength + count));
+      larger.set(this.#decoded.subarray(0, this.#decodedLength));
+      this.#decoded = larger;
     }
   }
 
   #escape(): void {
-    const letter = String.fromCharCode(this.#bytes[this.#at + 1] ?? 0);
-    const simple = '"\\/bfnrt'.indexOf(letter);
-    if (simple >= 0) {
+    const letter = this.#bytes[this.#at + 1] ?? 0;
+    const simple = simpleEscapes[letter] ?? 0;
+    if (simple !== 0) {
       this.#at += 2;
-      this.#appendCodePoint('"\\/\b\f\n\r\t'.charCodeAt(simple));
+      this.#reserveDecoded(1);
+      this.#decoded[this.#decodedLength++] = simple;
       return;
     }
-    if (letter !== "u") {
+    if (letter !== char.letterU) {
       throw this.#malformed("unknown escape in a string");
     }
     const unit = this.#unit();
@@ -598,24 +683,24 @@ class JsonReader {
   }
 
   #appendCodePoint(code: number): void {
-    this.#reserveText(4);
-    const text = this.#text;
+    this.#reserveDecoded(4);
+    const text = this.#decoded;
     if (code < 0x80) {
-      text[this.#textLength++] = code;
+      text[this.#decodedLength++] = code;
       return;
     }
     if (code < 0x800) {
-      text[this.#textLength++] = 0xc0 | (code >> 6);
+      text[this.#decodedLength++] = 0xc0 | (code >> 6);
     } else {
       if (code < 0x10000) {
-        text[this.#textLength++] = 0xe0 | (code >> 12);
+        text[this.#decodedLength++] = 0xe0 | (code >> 12);
       } else {
-        text[this.#textLength++] = 0xf0 | (code >> 18);
-        text[this.#textLength++] = 0x80 | ((code >> 12) & 0x3f);
+        text[this.#decodedLength++] = 0xf0 | (code >> 18);
+        text[this.#decodedLength++] = 0x80 | ((code >> 12) & 0x3f);
       }
-      text[this.#textLength++] = 0x80 | ((code >> 6) & 0x3f);
+      text[this.#decodedLength++] = 0x80 | ((code >> 6) & 0x3f);
     }
-    text[this.#textLength++] = 0x80 | (code & 0x3f);
+    text[this.#decodedLength++] = 0x80 | (code & 0x3f);
   }
 
   #null(): boolean {
@@ -623,7 +708,10 @@ class JsonReader {
   }
 
   #word(word: string): boolean {
-    for (let i = 0; i < word.length; i++) {
+    if (this.#bytes[this.#at] !== word.charCodeAt(0)) {
+      return false;
+    }
+    for (let i = 1; i < word.length; i++) {
       if (this.#bytes[this.#at + i] !== word.charCodeAt(i)) {
         return false;
       }
@@ -650,7 +738,7 @@ class JsonReader {
   }
 
   #latin1Text(): string {
-    return latin1(this.#text, 0, this.#textLength);
+    return latin1(this.#text, this.#textFrom, this.#textTo);
   }
 
   #malformed(reason: string): MalformedBody {
@@ -659,9 +747,9 @@ class JsonReader {
   }
 }
 
-function hashOf(bytes: Uint8Array, length: number): number {
-  let hash = length;
-  for (let i = 0; i < length; i++) {
+function hashOf(bytes: Uint8Array, from: number, to: number): number {
+  let hash = to - from;
+  for (let i = from; i < to; i++) {
     hash = (Math.imul(hash, 31) + (bytes[i] ?? 0)) | 0;
   }
   return hash;

@@ -48,6 +48,31 @@ export function isUtf8(bytes: Uint8Array, from: number, to: number): boolean {
   return true;
 }
 
+/** The same of a whole body: what is ASCII is looked at by four bytes, in a quarter of the time. */
+export function isUtf8Body(bytes: Uint8Array): boolean {
+  if (bytes.byteOffset % 4 !== 0) {
+    return isUtf8(bytes, 0, bytes.length);
+  }
+  const fours = new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.length >>> 2);
+  for (let at = 0; at < bytes.length; ) {
+    if (at % 4 === 0) {
+      let four = at / 4;
+      while (four < fours.length && ((fours[four] ?? 0) & 0x80808080) === 0) {
+        four++;
+      }
+      at = four * 4;
+    }
+    if (at < bytes.length) {
+      const length = sequenceLength(bytes, at, bytes.length);
+      if (length <= 0) {
+        return false;
+      }
+      at += length;
+    }
+  }
+  return true;
+}
+
 /** U+FFFD */
 const replacement = [0xef, 0xbf, 0xbd] as const;
 /** Where repaired text is gathered: a call for each character would be slow. */

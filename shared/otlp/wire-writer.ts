@@ -8,6 +8,8 @@ import { MalformedBody } from "./malformed.ts";
 const bufferBytesMin = 256;
 /** A 64-bit varint, a tag and a fixed64 each fit. */
 const scalarBytesMax = 16;
+/** So few are copied faster one by one than by a view and a call. */
+const copyByLoopBytesMax = 48;
 
 export class WireWriter {
   #bytes: Uint8Array;
@@ -40,6 +42,10 @@ export class WireWriter {
   /** A varint of 64 bits; negative numbers as two's complement, ten bytes long. */
   varint64(value: bigint): void {
     this.#reserve(scalarBytesMax);
+    if (value >= 0n && value < 0x20_0000_0000_0000n) {
+      this.varint(Number(value));
+      return;
+    }
     let rest = BigInt.asUintN(64, value);
     while (rest >= 0x80n) {
       this.#bytes[this.#at++] = Number(rest & 0x7fn) | 0x80;
@@ -51,10 +57,12 @@ export class WireWriter {
   /** 64 bits, little-endian. */
   fixed64(value: bigint): void {
     this.#reserve(scalarBytesMax);
-    let rest = BigInt.asUintN(64, value);
-    for (let i = 0; i < 8; i++) {
-      this.#bytes[this.#at++] = Number(rest & 0xffn);
-      rest >>= 8n;
+    for (const half of [value, value >> 32n]) {
+      let rest = Number(BigInt.asUintN(32, half));
+      for (let i = 0; i < 4; i++) {
+        this.#bytes[this.#at++] = rest & 0xff;
+        rest >>>= 8;
+      }
     }
   }
 
@@ -80,8 +88,17 @@ export class WireWriter {
   /** The bytes of `source` from `from` to `to`, as they are. */
   raw(source: Uint8Array, from: number, to: number): void {
     this.#reserve(to - from);
-    this.#bytes.set(source.subarray(from, to), this.#at);
-    this.#at += to - from;
+    if (to - from > copyByLoopBytesMax) {
+      this.#bytes.set(source.subarray(from, to), this.#at);
+      this.#at += to - from;
+      return;
+    }
+    const bytes = this.#bytes;
+    let at = this.#at;
+    for (let i = from; i < to; i++) {
+      bytes[at++] = source[i] ?? 0;
+    }
+    this.#at = at;
   }
 
   /** Begins what a length stands before. Give the result to `close`. */

@@ -168,6 +168,22 @@ describe("OTLP/JSON", () => {
     expect(blockOf(jsonToProtobuf(json))).toEqual(blockOf(twin(...parts)));
   });
 
+  test("whole numbers of any length are what BigInt reads, and leading zeros are taken in quotes alone", () => {
+    for (let digits = 1; digits <= 20; digits++) {
+      for (const text of [
+        "1".repeat(digits),
+        `1${"0".repeat(digits - 1)}`,
+        "9".repeat(Math.min(digits, 19)),
+      ]) {
+        const body = (number: string) => encode(requestText(`,"endTimeUnixNano":${number}`));
+        const expected = blockOf(twin(fixed64Field(8, BigInt(text))));
+        expect(blockOf(jsonToProtobuf(body(text))), text).toEqual(expected);
+        expect(blockOf(jsonToProtobuf(body(`"00${text}"`))), text).toEqual(expected);
+        expect(malformed(requestText(`,"endTimeUnixNano":0${text}`))).toMatch(/expected a comma/);
+      }
+    }
+  });
+
   test("with white space and a byte order mark is the same", () => {
     const spaced = requestText(`,"kind":3`)
       .replace(/[{}[\],:]/g, (c) => ` \n\t\r${c} \n`)

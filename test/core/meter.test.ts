@@ -1,36 +1,48 @@
 import { describe, expect, test } from "vitest";
 import { Random } from "../../bench/random.ts";
 import { limits } from "../../shared/limits.ts";
-import { type Account, type Ask, type KeyLimits, lease, nextMonthMs } from "../../shared/meter/account.ts";
+import { type Account, type Allowance, type Ask, lease, nextMonthMs } from "../../shared/meter/account.ts";
 import {
-  type Admitted,
+  admitLook,
+  admitWhole,
+  answeredUnits,
+  giveBack,
+  isKeyLimited,
+  type KeyAccount,
+  type KeyLimits,
+  type KeyStep,
+  type KeyTaken,
+  keepLook,
+  leaseUnits,
+  noKeyLease,
+  nothingTaken,
+  type PerUnit,
+} from "../../shared/meter/key-limits.ts";
+import {
   admit,
   admitFirst,
   answered,
   isLimited,
-  keepOne,
+  keepInRate,
   type Lease,
   noLease,
   refusedAlready,
+  type Taken,
   takeBack,
   unanswered,
 } from "../../shared/meter/lease.ts";
 
 const start = Date.UTC(2026, 10, 24, 7);
-const rate = (spansPerSecond: number, burstSpans: number | null = null): KeyLimits => ({
-  spansPerSecond,
-  burstSpans,
-  spansPerMonth: null,
+const rate = (perSecond: number, burst: number | null = null): Allowance => ({
+  perSecond,
+  burst,
+  perMonth: null,
 });
-const quota = (spansPerMonth: number): KeyLimits => ({
-  spansPerSecond: null,
-  burstSpans: null,
-  spansPerMonth,
-});
-const one = (spans: number, changes: Partial<Ask> = {}): Ask => ({
-  spans,
-  likely: spans,
-  wanted: spans,
+const quota = (perMonth: number): Allowance => ({ perSecond: null, burst: null, perMonth });
+const one = (amount: number, changes: Partial<Ask> = {}): Ask => ({
+  amount,
+  likely: amount,
+  wanted: amount,
   unused: null,
   unmetered: 0,
   rateOnly: null,
@@ -38,7 +50,7 @@ const one = (spans: number, changes: Partial<Ask> = {}): Ask => ({
 });
 
 /** One isolate that asks for exactly what it needs, one request after another. */
-function meterOf(allowed: KeyLimits) {
+function meterOf(allowed: Allowance) {
   let account: Account | undefined;
   return {
     ask(ask: Ask, now: number) {
@@ -53,12 +65,12 @@ function meterOf(allowed: KeyLimits) {
 describe("a rate", () => {
   test("admits the burst at once, then the rate, and says when the next request fits", () => {
     const meter = meterOf(rate(100, 50));
-    expect(meter.ask(one(50), start).answer).toMatchObject({ kind: "leased", spans: 50 });
+    expect(meter.ask(one(50), start).answer).toMatchObject({ kind: "leased", amount: 50 });
     expect(meter.ask(one(10), start).answer).toEqual({
       kind: "refused",
       limit: "rate",
       retryAfterMs: 100,
-      leftSpans: 0,
+      left: 0,
     });
     expect(meter.ask(one(10), start + 99).answer.kind).toBe("refused");
     expect(meter.ask(one(10), start + 100).answer.kind).toBe("leased");
@@ -70,7 +82,7 @@ describe("a rate", () => {
 
   test("admits a request larger than its burst by a full bucket, which is then in debt", () => {
     const meter = meterOf(rate(10, 20));
-    expect(meter.ask(one(100), start).answer).toMatchObject({ kind: "leased", spans: 100 });
+    expect(meter.ask(one(100), start).answer).toMatchObject({ kind: "leased", amount: 100 });
     expect(meter.ask(one(1), start).answer).toMatchObject({ kind: "refused", retryAfterMs: 8100 });
     expect(meter.ask(one(100), start + 9_999).answer.kind).toBe("refused");
     expect(meter.ask(one(100), start + 10_000).answer.kind).toBe("leased");
@@ -88,16 +100,16 @@ describe("a rate", () => {
 
   test("leases a share of what is left, and no more than is wanted", () => {
     const meter = meterOf(rate(100, 800));
-    expect(meter.ask(one(10, { wanted: 30 }), start).answer).toMatchObject({ spans: 30 });
-    expect(meter.ask(one(10, { wanted: 9999 }), start).answer).toMatchObject({ spans: 96 }); // an eighth of 770
-    expect(meter.ask(one(200, { wanted: 9999 }), start).answer).toMatchObject({ spans: 200 });
+    expect(meter.ask(one(10, { wanted: 30 }), start).answer).toMatchObject({ amount: 30 });
+    expect(meter.ask(one(10, { wanted: 9999 }), start).answer).toMatchObject({ amount: 96 }); // an eighth of 770
+    expect(meter.ask(one(200, { wanted: 9999 }), start).answer).toMatchObject({ amount: 200 });
   });
 
   test("takes back what a living lease did not spend, and not what one that ran out did not", () => {
     const back = (alive: boolean) => {
       const meter = meterOf(rate(1, 100));
       meter.ask(one(100), start);
-      const unused = { spans: 40, month: "2026-11", alive };
+      const unused = { amount: 40, month: "2026-11", alive };
       return meter.ask(one(30, { unused }), start).answer.kind;
     };
     expect(back(true)).toBe("leased");
@@ -111,7 +123,7 @@ describe("a rate", () => {
 });
 
 describe("a quota", () => {
-  const month = { month: "2026-11", spansPerMonth: 1000 };
+  const month = { month: "2026-11", perMonth: 1000 };
 
   test("ends with its last span, says when the month does, and begins anew then", () => {
     const meter = meterOf(quota(1000));
@@ -120,7 +132,7 @@ describe("a quota", () => {
       kind: "refused",
       limit: "month",
       retryAfterMs: Date.UTC(2026, 11, 1) - start,
-      leftSpans: 1,
+      left: 1,
     });
     expect(meter.ask(one(1), start).answer.kind).toBe("leased");
     expect(meter.ask(one(1), Date.UTC(2026, 11, 1) - 1).answer.kind).toBe("refused");
@@ -134,7 +146,7 @@ describe("a quota", () => {
   test("counts what was given back, if it is of this month", () => {
     const meter = meterOf(quota(1000));
     meter.ask(one(1000), start);
-    const unused = { spans: 100, month: "2026-10", alive: false };
+    const unused = { amount: 100, month: "2026-10", alive: false };
     expect(meter.ask(one(1, { unused }), start).answer.kind).toBe("refused");
     expect(meter.ask(one(100, { unused: { ...unused, month: "2026-11" } }), start).answer.kind).toBe(
       "leased",
@@ -145,24 +157,24 @@ describe("a quota", () => {
     const meter = meterOf(quota(1000));
     expect(meter.ask(one(1, { unmetered: 1500 }), start).answer).toMatchObject({
       kind: "refused",
-      leftSpans: 0,
+      left: 0,
     });
-    expect(meter.account()?.usedSpans).toBe(1500);
+    expect(meter.account()?.used).toBe(1500);
   });
 
   test("is told once at 80 % and once at 100 %, and resolved in the next month", () => {
     const meter = meterOf(quota(1000));
     const notices = (spans: number, now = start) => meter.ask(one(spans), now).notices;
     expect(notices(799)).toEqual([]);
-    expect(notices(1)).toEqual([{ ...month, percent: 80, state: "open", usedSpans: 800 }]);
+    expect(notices(1)).toEqual([{ ...month, percent: 80, state: "open", used: 800 }]);
     expect(notices(100)).toEqual([]);
     expect(notices(101), "a refusal is the end of a quota").toEqual([
-      { ...month, percent: 100, state: "open", usedSpans: 900 },
+      { ...month, percent: 100, state: "open", used: 900 },
     ]);
     expect(notices(100)).toEqual([]);
     expect(notices(1, Date.UTC(2026, 11, 1))).toEqual([
-      { ...month, percent: 80, state: "resolved", usedSpans: 1000 },
-      { ...month, percent: 100, state: "resolved", usedSpans: 1000 },
+      { ...month, percent: 80, state: "resolved", used: 1000 },
+      { ...month, percent: 100, state: "resolved", used: 1000 },
     ]);
   });
 });
@@ -176,12 +188,12 @@ describe("an isolate", () => {
     if (asked.decision.kind !== "ask") {
       throw new Error("an isolate without a lease asks");
     }
-    const answer = { kind: "leased", spans: granted, month: "2026-11" } as const;
+    const answer = { kind: "leased", amount: granted, month: "2026-11" } as const;
     return answered(asked.lease, allowed, asked.decision.ask, answer, now).lease;
   }
 
   test("without limits never asks", () => {
-    expect(isLimited({ spansPerSecond: null, burstSpans: null, spansPerMonth: null })).toBe(false);
+    expect(isLimited({ perSecond: null, burst: null, perMonth: null })).toBe(false);
     expect(isLimited(rate(1))).toBe(true);
     expect(isLimited(quota(1))).toBe(true);
   });
@@ -203,16 +215,16 @@ describe("an isolate", () => {
       const { decision } = admit(held, allowed, 10, now);
       return decision.kind === "ask" ? decision.ask.unused : undefined;
     };
-    expect(unused(start + limits.meterLeaseMs)).toEqual({ spans: 100, month: "2026-11", alive: false });
+    expect(unused(start + limits.meterLeaseMs)).toEqual({ amount: 100, month: "2026-11", alive: false });
     const december = Date.UTC(2026, 11, 1);
     expect(unused(december, leased(110, december - 5))).toMatchObject({ month: "2026-11", alive: false });
   });
 
   /** The lease of an isolate whose request of 10 was refused at `start`. */
-  function refused(limit: "rate" | "month", leftSpans: number): Lease {
+  function refused(limit: "rate" | "month", left: number): Lease {
     const asked = admit(noLease(start), allowed, 10, start);
     const ask = asked.decision.kind === "ask" ? asked.decision.ask : one(0);
-    const answer = { kind: "refused", limit, retryAfterMs: 5000, leftSpans } as const;
+    const answer = { kind: "refused", limit, retryAfterMs: 5000, left } as const;
     const { lease: held, decision } = answered(asked.lease, allowed, ask, answer, start);
     expect(decision).toEqual({ kind: "refused", refused: { limit, retryAfterMs: 5000 } });
     return held;
@@ -249,7 +261,7 @@ describe("an isolate", () => {
       held = next.lease;
       if (next.decision.kind === "ask") {
         asks++;
-        const answer = { kind: "leased", spans: 10, month: "2026-11" } as const;
+        const answer = { kind: "leased", amount: 10, month: "2026-11" } as const;
         held = answered(held, allowed, next.decision.ask, answer, now).lease;
       }
     }
@@ -264,11 +276,11 @@ describe("an isolate", () => {
     ({ lease: held, decision } = admit(held, allowed, 7, start + 1));
     expect(decision.kind).toBe("unmetered");
     ({ decision } = admit(held, allowed, 1, start + limits.meterAskAgainMs));
-    expect(decision).toMatchObject({ kind: "ask", ask: { spans: 1, unmetered: 17 } });
+    expect(decision).toMatchObject({ kind: "ask", ask: { amount: 1, unmetered: 17 } });
   });
 
   test("spends again what a request gave back", () => {
-    const held = takeBack(leased(10), "admitted", 10);
+    const held = takeBack(leased(10), { how: "admitted", amount: 10 });
     expect(admit(held, allowed, 10, start).decision.kind).toBe("admitted");
   });
 
@@ -286,13 +298,13 @@ describe("an isolate", () => {
   });
 });
 
-describe("the first span of a request", () => {
+describe("what a look at a request takes", () => {
   /** An isolate and its Meter: what requests of so many spans come to, one after another, and the calls that it took. */
-  function isolateOf(allowed: KeyLimits) {
+  function isolateOf(allowed: Allowance) {
     const meter = meterOf(allowed);
     let held = noLease(start);
     let calls = 0;
-    const decided = (step: ReturnType<typeof admit>, now: number): Admitted | "refused" => {
+    const decided = (step: ReturnType<typeof admit>, now: number): Taken["how"] | "refused" => {
       held = step.lease;
       if (step.decision.kind !== "ask") {
         return step.decision.kind;
@@ -304,30 +316,31 @@ describe("the first span of a request", () => {
       return decision.kind;
     };
     return {
-      first: (now: number) => decided(admitFirst(held, allowed, now), now),
-      rest: (spans: number, now: number, first: Admitted) =>
-        decided(admit(held, allowed, spans, now, first), now),
-      keepOne: (spans: number) => {
-        held = keepOne(held, "admitted", spans);
+      first: (now: number) => decided(admitFirst(held, allowed, 1, now), now),
+      rest: (amount: number, now: number, how: Taken["how"], first = 1) =>
+        decided(admit(held, allowed, amount, now, { how, amount: first }), now),
+      keepInRate: (amount: number, kept: number) => {
+        held = keepInRate(held, { how: "admitted", amount }, kept);
       },
-      takeBack: (spans: number) => {
-        held = takeBack(held, "admitted", spans);
+      takeBack: (amount: number) => {
+        held = takeBack(held, { how: "admitted", amount });
       },
       calls: () => calls,
       /** What the rate and the month have counted, what this isolate still holds left out. */
       spent: (now: number) => {
         const { account } = meter.ask(
           one(0, {
-            unused: { spans: held.spans, month: "2026-11", alive: true },
-            rateOnly: { spans: held.rateOnly, month: "2026-11" },
+            unused: { amount: held.left, month: "2026-11", alive: true },
+            unmetered: held.unmetered,
+            rateOnly: { amount: held.rateOnly, month: "2026-11" },
           }),
           now,
         );
-        return { rate: 1000 - (account.tokens ?? 0), month: account.usedSpans };
+        return { rate: 1000 - (account.tokens ?? 0), month: account.used };
       },
     };
   }
-  const both: KeyLimits = { spansPerSecond: 100, burstSpans: 1000, spansPerMonth: 100_000 };
+  const both: Allowance = { perSecond: 100, burst: 1000, perMonth: 100_000 };
 
   test("and its others are one call where requests are alike, and mostly none", () => {
     const isolate = isolateOf(both);
@@ -363,12 +376,21 @@ describe("the first span of a request", () => {
     const isolate = isolateOf(both);
     for (let i = 0; i < 5; i++) {
       isolate.first(start);
-      isolate.keepOne(1); // no good span
+      isolate.keepInRate(1, 1); // no good span
       isolate.first(start);
       isolate.rest(10, start, "admitted");
-      isolate.keepOne(10); // a duplicate
+      isolate.keepInRate(10, 1); // a duplicate
     }
     expect(isolate.spent(start)).toEqual({ rate: 10, month: 0 });
+  });
+
+  test("stays spent where the look showed that it is more, whether or not the lease holds as much", () => {
+    const isolate = isolateOf(both);
+    for (const kept of [3, 900]) {
+      isolate.first(start);
+      isolate.keepInRate(1, kept);
+    }
+    expect(isolate.spent(start)).toEqual({ rate: 903, month: 0 });
   });
 
   test("costs nothing where the request is to come again", () => {
@@ -384,12 +406,157 @@ describe("the first span of a request", () => {
   });
 
   test("is counted once where the Meter cannot be reached", () => {
-    const asked = admitFirst(noLease(start), both, start);
+    const asked = admitFirst(noLease(start), both, 1, start);
     const ask = asked.decision.kind === "ask" ? asked.decision.ask : one(0);
     const { lease: held } = unanswered(asked.lease, ask, start);
     expect(held.unmetered).toBe(1);
-    expect(admit(held, both, 10, start, "unmetered").lease.unmetered).toBe(10);
-    expect(keepOne(held, "unmetered", 1).unmetered).toBe(0);
+    expect(admit(held, both, 10, start, { how: "unmetered", amount: 1 }).lease.unmetered).toBe(10);
+    expect(keepInRate(held, { how: "unmetered", amount: 1 }, 1).unmetered).toBe(0);
+  });
+});
+
+describe("a key with limits of spans and of bytes", () => {
+  const none: Allowance = { perSecond: null, burst: null, perMonth: null };
+
+  /** An isolate and its Meter: requests one after another, and the calls that they took. */
+  function isolateOf(allowed: KeyLimits) {
+    let account: KeyAccount = { spans: undefined, bytes: undefined };
+    let held = noKeyLease(start);
+    let calls = 0;
+    const decided = ({ lease: after, decision }: KeyStep, now: number) => {
+      held = after;
+      if (decision.kind !== "ask") {
+        return decision;
+      }
+      calls++;
+      const result = leaseUnits(account, allowed, decision.asks, now);
+      account = result.account;
+      const end = answeredUnits(held, allowed, decision, result.answers, now);
+      held = end.lease;
+      return end.decision;
+    };
+    return {
+      /** A request of which so many bytes come, and inflate to so many: its spans and all of its bytes, or the unit that refused it. */
+      send(whole: PerUnit<number>, received: number, now: number) {
+        const look = decided(admitLook(held, allowed, { spans: 1, bytes: received }, now), now);
+        if (look.kind === "refused") {
+          return look;
+        }
+        const all = decided(admitWhole(held, allowed, whole, look.taken, now), now);
+        return all.kind === "refused" ? all : { ...all, kind: "admitted" as const };
+      },
+      look(received: number, looked: number, now: number) {
+        const look = decided(admitLook(held, allowed, { spans: 1, bytes: received }, now), now);
+        if (look.kind === "taken") {
+          held = keepLook(held, allowed, look.taken, { spans: 1, bytes: looked });
+        }
+        return look;
+      },
+      giveBack(taken: KeyTaken) {
+        held = giveBack(held, taken);
+      },
+      calls: () => calls,
+      held: () => held,
+      account: () => account,
+    };
+  }
+  const request = { spans: 10, bytes: 7000 };
+
+  test("asks for both in one call: no more calls than with a limit of spans", () => {
+    const calls = (allowed: KeyLimits): number => {
+      const isolate = isolateOf(allowed);
+      const random = new Random(4);
+      for (let i = 0; i < 2000; i++) {
+        const spans = 1 + random.below(20);
+        const whole = { spans, bytes: spans * (300 + random.below(1000)) };
+        expect(isolate.send(whole, Math.ceil(whole.bytes / 8), start + i * 100).kind).toBe("admitted");
+      }
+      return isolate.calls();
+    };
+    const spans = { perSecond: 1000, burst: 10_000, perMonth: 10_000_000 };
+    const bytes = { perSecond: 1_000_000, burst: 10_000_000, perMonth: 10_000_000_000 };
+    const spansAlone = calls({ spans, bytes: none });
+    expect(spansAlone).toBeLessThan(2000 * 0.1);
+    expect(calls({ spans: none, bytes })).toBeLessThanOrEqual(1.2 * spansAlone);
+    expect(calls({ spans, bytes })).toBeLessThanOrEqual(1.2 * spansAlone);
+  });
+
+  test("is refused by the unit that is used up, and pays nothing of the other", () => {
+    for (const [allowed, unit, limit] of [
+      [{ spans: rate(1, 1000), bytes: rate(1, 10_000) }, "bytes", "rate"],
+      [{ spans: rate(1, 15), bytes: rate(1, 1_000_000) }, "spans", "rate"],
+      [{ spans: rate(1, 1000), bytes: quota(10_000) }, "bytes", "month"],
+      [{ spans: quota(15), bytes: rate(1, 1_000_000) }, "spans", "month"],
+    ] as const) {
+      const isolate = isolateOf(allowed);
+      expect(isolate.send(request, 800, start).kind).toBe("admitted");
+      const other = unit === "spans" ? "bytes" : "spans";
+      const spent = () => {
+        const { tokens, used } = isolate.account()[other] ?? { tokens: 0, used: 0 };
+        const left = isolate.held()[other].left;
+        return { tokens: tokens === null ? null : tokens + left, used: used - left };
+      };
+      const before = spent();
+      for (let i = 0; i < 5; i++) {
+        expect(isolate.send(request, 800, start)).toMatchObject({
+          kind: "refused",
+          unit,
+          refused: { limit },
+        });
+      }
+      expect(spent(), `${unit} by ${limit}`).toEqual(before);
+    }
+  });
+
+  test("one that is larger than the burst of bytes gets through by a full bucket, and after its Retry-After", () => {
+    const isolate = isolateOf({ spans: rate(1, 1), bytes: rate(100, 100) });
+    let now = start;
+    for (let i = 0; i < 5; i++) {
+      expect(isolate.send(request, 800, now).kind).toBe("admitted");
+      const refused = isolate.send(request, 800, now);
+      if (refused.kind !== "refused") {
+        throw new Error("70 seconds of bytes are owed");
+      }
+      expect(refused).toMatchObject({ unit: "bytes", refused: { limit: "rate" } });
+      now += refused.refused.retryAfterMs;
+    }
+  });
+
+  test("pays for a look with the bytes that it found, in the rate alone", () => {
+    const isolate = isolateOf({
+      spans: { perSecond: 1, burst: 10, perMonth: 1000 },
+      bytes: { perSecond: 1000, burst: 50_000, perMonth: 1_000_000 },
+    });
+    const looks = Array.from({ length: 6 }, () => isolate.look(100, 20_000, start).kind);
+    expect(looks, "60,000 of 50,000 bytes, and then nothing").toEqual([
+      "taken",
+      "taken",
+      "taken",
+      "refused",
+      "refused",
+      "refused",
+    ]);
+    expect(isolate.send({ spans: 1, bytes: 1 }, 1, start + 60_000).kind).toBe("admitted");
+    const { spans, bytes } = isolate.account();
+    const { left } = isolate.held().bytes;
+    expect([spans?.used, (bytes?.used ?? 0) - left], "of the month").toEqual([1, 1]);
+  });
+
+  test("costs nothing where the request is to come again", () => {
+    const isolate = isolateOf({ spans: rate(1, 10), bytes: rate(1000, 7000) });
+    for (let i = 0; i < 5; i++) {
+      const sent = isolate.send(request, 800, start);
+      expect(sent.kind).toBe("admitted");
+      isolate.giveBack(sent.kind === "admitted" ? sent.taken : nothingTaken);
+    }
+  });
+
+  test("a key that has only limits of bytes is not asked about spans", () => {
+    const isolate = isolateOf({ spans: none, bytes: quota(10_000) });
+    expect(isolate.send(request, 800, start).kind).toBe("admitted");
+    expect(isolate.account().spans).toBeUndefined();
+    expect(isKeyLimited({ spans: none, bytes: none })).toBe(false);
+    expect(isKeyLimited({ spans: none, bytes: quota(1) })).toBe(true);
   });
 });
 
@@ -404,7 +571,7 @@ describe("50 isolates and 100,000 requests", () => {
   }
 
   /** Requests at random times at random isolates; a call to the Meter takes 20 to 80 ms, and others go on meanwhile. */
-  function simulate(allowed: KeyLimits, requestsPerSecond: number, seed: number): Run {
+  function simulate(allowed: Allowance, requestsPerSecond: number, seed: number): Run {
     const random = new Random(seed);
     const leases = Array.from({ length: 50 }, () => noLease(start));
     const calls: { at: number; isolate: number; ask: Ask; reply: number }[] = [];
@@ -439,7 +606,7 @@ describe("50 isolates and 100,000 requests", () => {
         );
         leases[call.isolate] = done.lease;
         if (done.decision.kind === "admitted") {
-          admitted.push({ at: call.reply, spans: call.ask.spans });
+          admitted.push({ at: call.reply, spans: call.ask.amount });
         } else {
           refused++;
         }

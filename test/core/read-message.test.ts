@@ -39,10 +39,16 @@ test("what the ingress reports is told apart from what is notified", () => {
     month: "2026-11",
     percent: 80,
     state: "open",
-    usedSpans: 80,
-    spansPerMonth: 100,
+    unit: "bytes",
+    used: 80,
+    perMonth: 100,
   };
   expect(readMessage(quota)).toEqual({ kind: "quota", quota });
+  const { unit: _, used, perMonth, ...rest } = quota;
+  expect(readMessage({ ...rest, usedSpans: used, spansPerMonth: perMonth }), "of an older Meter").toEqual({
+    kind: "quota",
+    quota: { ...quota, unit: "spans" },
+  });
   expect(readMessage({ ...quota, percent: 81 })).toMatchObject({ kind: "unknown" });
   expect(readMessage({ ...outcomes, counts: [{}] })).toMatchObject({ kind: "unknown" });
 });

@@ -87,7 +87,7 @@ test("a batch without reports asks ClickHouse for nothing", async () => {
   );
 });
 
-test("a quota's finding is one a line of keys, month and share, however often it is told", () => {
+test("a quota's finding is one per line of keys, month, unit and share, however often it is told", () => {
   const quota: QuotaMessage = {
     v: 1,
     kind: "quota",
@@ -96,8 +96,9 @@ test("a quota's finding is one a line of keys, month and share, however often it
     month: "2026-11",
     percent: 80,
     state: "open",
-    usedSpans: 800,
-    spansPerMonth: 1000,
+    unit: "spans",
+    used: 800,
+    perMonth: 1000,
   };
   const identity = ({ kind, subject, openedAt }: ReturnType<typeof quotaFinding>) => ({
     kind,
@@ -110,9 +111,14 @@ test("a quota's finding is one a line of keys, month and share, however often it
     tenant: "acme",
     message: expect.stringContaining("has used 800 of its 1000 spans of 2026-11"),
   });
-  expect(identity(quotaFinding({ ...quota, usedSpans: 900 }))).toEqual(identity(first));
+  expect(identity(quotaFinding({ ...quota, used: 900 }))).toEqual(identity(first));
   expect(identity(quotaFinding({ ...quota, state: "resolved" }))).toEqual(identity(first));
-  for (const other of [{ percent: 100 }, { month: "2026-12" }, { account: "cd".repeat(32) }] as const) {
+  for (const other of [
+    { percent: 100 },
+    { unit: "bytes" },
+    { month: "2026-12" },
+    { account: "cd".repeat(32) },
+  ] as const) {
     expect(identity(quotaFinding({ ...quota, ...other }))).not.toEqual(identity(first));
   }
   expect(quotaFinding({ ...quota, percent: 100 }).severity).toBe("warning");

@@ -261,8 +261,19 @@ test("a key is made, listed, changed, rotated and revoked by the beginning of it
   );
   const id = made.id.slice(0, 12);
   expect((await cli("keys", "list", "--tenant", "acme")).out).toContain(id);
-  expect(await jsonOf("keys", "set", id, "--spans-per-second", "none", "--sample", "0.5")).toMatchObject({
+  const changes = [
+    "--spans-per-second",
+    "none",
+    "--bytes-per-second",
+    "1000000",
+    "--bytes-per-month",
+    "5000000000",
+  ];
+  expect(await jsonOf("keys", "set", id, ...changes, "--sample", "0.5")).toMatchObject({
     spansPerSecond: null,
+    bytesPerSecond: 1_000_000,
+    burstBytes: null,
+    bytesPerMonth: 5_000_000_000,
     sample: 0.5,
     name: "web",
   });

@@ -4,11 +4,13 @@
  */
 import * as v from "valibot";
 import { DAY_MS, limits } from "../../shared/limits.ts";
+import type { LimitFields } from "../../shared/meter/key-limits.ts";
 import { tenantPattern } from "../../shared/payload-key.ts";
 
 const nameCharsMax = 64;
-/** Far above what one tenant sends, and far below where a number stops being exact. */
+/** Far above what one tenant sends, and far below where a number stops being exact: spans, and bytes (a petabyte). */
 const spansMax = 1_000_000_000_000;
+const bytesMax = 1_000_000_000_000_000;
 
 const tenantSchema = v.pipe(
   v.string("must be text"),
@@ -21,15 +23,14 @@ const nameSchema = v.pipe(
   v.maxLength(nameCharsMax, `must be at most ${nameCharsMax} characters`),
 );
 
-const countMessage = `must be a whole number from 1 to ${spansMax}, or null for none`;
-const countSchema = v.nullable(
-  v.pipe(
-    v.number(countMessage),
-    v.safeInteger(countMessage),
-    v.minValue(1, countMessage),
-    v.maxValue(spansMax, countMessage),
-  ),
-);
+function limitSchema(max: number) {
+  const message = `must be a whole number from 1 to ${max}, or null for none`;
+  return v.nullable(
+    v.pipe(v.number(message), v.safeInteger(message), v.minValue(1, message), v.maxValue(max, message)),
+  );
+}
+const countSchema = limitSchema(spansMax);
+const bytesSchema = limitSchema(bytesMax);
 
 /**
  * As a browser sends it (RFC 6454): scheme, host and a port that is not the scheme's own, nothing behind them. Pages of
@@ -92,6 +93,9 @@ export const createSchema = v.strictObject(
     spansPerSecond: v.optional(countSchema, null),
     burstSpans: v.optional(countSchema, null),
     spansPerMonth: v.optional(countSchema, null),
+    bytesPerSecond: v.optional(bytesSchema, null),
+    burstBytes: v.optional(bytesSchema, null),
+    bytesPerMonth: v.optional(bytesSchema, null),
     origins: v.optional(originsSchema, []),
     sample: v.optional(sampleSchema, 1),
     spanAgeDays: v.optional(spanAgeSchema, limits.spanAgeMaxMs / DAY_MS),
@@ -107,6 +111,9 @@ export const changeSchema = v.strictObject(
     spansPerSecond: v.exactOptional(countSchema),
     burstSpans: v.exactOptional(countSchema),
     spansPerMonth: v.exactOptional(countSchema),
+    bytesPerSecond: v.exactOptional(bytesSchema),
+    burstBytes: v.exactOptional(bytesSchema),
+    bytesPerMonth: v.exactOptional(bytesSchema),
     origins: v.exactOptional(originsSchema),
     sample: v.exactOptional(sampleSchema),
     spanAgeDays: v.exactOptional(spanAgeSchema),
@@ -138,11 +145,11 @@ export function rotateSchema(now: number) {
 }
 
 /** What no field alone can say: undefined, or what is wrong. */
-export function limitsConflict(record: {
-  readonly spansPerSecond: number | null;
-  readonly burstSpans: number | null;
-}): string | undefined {
-  return record.burstSpans !== null && record.spansPerSecond === null
-    ? "burstSpans needs spansPerSecond: a burst is of a rate"
+export function limitsConflict(record: LimitFields): string | undefined {
+  if (record.burstSpans !== null && record.spansPerSecond === null) {
+    return "burstSpans needs spansPerSecond: a burst is of a rate";
+  }
+  return record.burstBytes !== null && record.bytesPerSecond === null
+    ? "burstBytes needs bytesPerSecond: a burst is of a rate"
     : undefined;
 }

@@ -43,7 +43,9 @@ export interface UsageAnswer {
   readonly accounts?: v.InferOutput<typeof accountsSchema>;
 }
 
-const accountsSchema = v.array(v.object({ account: v.string(), month: v.string(), usedSpans: v.number() }));
+const accountsSchema = v.array(
+  v.object({ account: v.string(), month: v.string(), usedSpans: v.number(), usedBytes: v.number() }),
+);
 
 /** `since` is a day, `2026-11-24`. */
 export async function readUsage(

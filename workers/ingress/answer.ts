@@ -29,6 +29,8 @@ export interface Success {
   readonly partial: PartialSuccess | undefined;
   /** Whether a payload was stored that was not there before. */
   readonly isNew: boolean;
+  /** Bytes of the body without its content encoding. */
+  readonly inflatedBytes: number;
   /** They name the payload, where there is one. */
   readonly headers: Readonly<Record<string, string>>;
 }

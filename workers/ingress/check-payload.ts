@@ -41,12 +41,13 @@ export function checkPayload(
     return refuse(undecodable(decoded.refusal, content));
   }
   const { inflated, protobuf, repairs } = decoded.value;
+  const inflatedBytes = inflated.length;
   let inspection: Inspection;
   try {
     inspection = inspectTraces(protobuf, bounds);
   } catch (error) {
     if (error instanceof TooManyMembers) {
-      return refuse({ reason: "too_large", message: tooManyMembers(error.message) });
+      return refuse({ reason: "too_large", message: tooManyMembers(error.message), inflatedBytes });
     }
     if (error instanceof MalformedBody) {
       return refuse(malformed(inflated, content, error.message));
@@ -55,16 +56,16 @@ export function checkPayload(
   }
   const useless = nothingToStore(inflated, content, inspection);
   if (useless !== undefined) {
-    return refuse(useless);
+    return refuse({ ...useless, inflatedBytes });
   }
   const message = tooLarge(inspection);
   return message === undefined
     ? ok({
         inspection: { ...inspection, repairs: addRepairs(repairs, inspection.repairs) },
-        inflatedBytes: inflated.length,
+        inflatedBytes,
         repairedTexts: inspection.repairs.texts,
       })
-    : refuse({ reason: "too_large", message });
+    : refuse({ reason: "too_large", message, inflatedBytes });
 }
 
 function undecodable(why: Undecodable, content: Content): Refusal {
@@ -84,7 +85,8 @@ function undecodable(why: Undecodable, content: Content): Refusal {
 
 function malformed(inflated: Uint8Array, content: Content, reason: string): Refusal {
   const message = `The body is no OTLP ${content.type === "json" ? "JSON" : "protobuf"}: ${reason}`;
-  return { reason: "corrupt_body", message: withMistake(inflated, content, message) };
+  const inflatedBytes = inflated.length;
+  return { reason: "corrupt_body", message: withMistake(inflated, content, message), inflatedBytes };
 }
 
 /**

@@ -1,12 +1,19 @@
 /**
- * The Meter: a Durable Object a tenant, which leases spans to the isolates of the ingress. The rules are pure
- * (shared/meter/account.ts); this keeps the accounts. A debit is on disk before its lease is answered: the platform
+ * The Meter: a Durable Object per tenant, which leases spans and bytes to the isolates of the ingress. The rules are pure
+ * (shared/meter/key-limits.ts); this keeps the accounts. A debit is on disk before its lease is answered: the platform
  * holds answers back until what was written before them is durable.
  */
 import { DurableObject } from "cloudflare:workers";
 import * as v from "valibot";
 import type { OutcomesMessage, QuotaMessage } from "../../shared/messages.ts";
-import { type Account, type Answer, type Ask, type KeyLimits, lease } from "../../shared/meter/account.ts";
+import type { Account } from "../../shared/meter/account.ts";
+import {
+  type Answers,
+  type Asks,
+  type KeyAccount,
+  type KeyLimits,
+  leaseUnits,
+} from "../../shared/meter/key-limits.ts";
 import { writeLog } from "../../shared/write-log.ts";
 
 /** What the Meter may touch. */
@@ -15,13 +22,34 @@ export interface MeterBindings {
   readonly OUTCOMES: Queue<OutcomesMessage | QuotaMessage>;
 }
 
-const accountSchema = v.object({
+const unitFields = {
   tokens: v.nullable(v.number()),
   at: v.number(),
   month: v.string(),
+  // A release before called it `told`: at worst people are notified once more.
+  reported: v.optional(v.picklist([0, 80, 100]), 0),
+};
+
+/**
+ * An account as it is kept: that of spans, and that of bytes within it. So a release that knew no bytes reads it, and what it
+ * wrote is read here.
+ */
+const accountSchema = v.object({
+  ...unitFields,
   usedSpans: v.number(),
-  reported: v.picklist([0, 80, 100]),
+  bytes: v.optional(v.object({ ...unitFields, used: v.number() })),
 });
+
+function parseAccount(text: string): KeyAccount {
+  const { usedSpans, bytes, ...spans } = v.parse(accountSchema, JSON.parse(text));
+  return { spans: { ...spans, used: usedSpans }, bytes };
+}
+
+function formatAccount({ spans, bytes }: KeyAccount, now: number): string {
+  const unused: Account = { tokens: null, at: now, month: "", used: 0, reported: 0 };
+  const { used: usedSpans, ...rest } = spans ?? unused;
+  return JSON.stringify({ ...rest, usedSpans, bytes } satisfies v.InferInput<typeof accountSchema>);
+}
 
 /** Which account of which tenant is asked about, and what its key's record allows. */
 export interface MeteredKey {
@@ -34,12 +62,13 @@ export interface MeteredKey {
 export interface AccountUsage {
   readonly account: string;
   readonly month: string;
-  /** Spans leased in the month, less what was given back: what is out and not spent yet counts as used. */
+  /** Leased in the month, less what was given back: what is leased and not spent yet counts as used. 0 where nothing limits it. */
   readonly usedSpans: number;
+  readonly usedBytes: number;
 }
 
 export class Meter extends DurableObject<MeterBindings> {
-  readonly #accounts = new Map<string, Account>();
+  readonly #accounts = new Map<string, KeyAccount>();
 
   constructor(ctx: DurableObjectState, env: MeterBindings) {
     super(ctx, env);
@@ -47,42 +76,54 @@ export class Meter extends DurableObject<MeterBindings> {
       "CREATE TABLE IF NOT EXISTS accounts (account TEXT PRIMARY KEY, state TEXT NOT NULL) WITHOUT ROWID",
     );
     for (const { account, state } of ctx.storage.sql.exec("SELECT account, state FROM accounts")) {
-      this.#accounts.set(String(account), v.parse(accountSchema, JSON.parse(String(state))));
+      this.#accounts.set(String(account), parseAccount(String(state)));
     }
   }
 
-  /** Leases spans or refuses. Never waits for anything but the disk. */
-  async lease({ tenant, account, limits }: MeteredKey, ask: Ask): Promise<{ readonly answer: Answer }> {
+  /** Leases or refuses. Never waits for anything but the disk. */
+  async leaseUnits(
+    { tenant, account, limits }: MeteredKey,
+    asks: Asks,
+  ): Promise<{ readonly answers: Answers }> {
     const now = Date.now();
-    const { account: after, answer, notices } = lease(this.#accounts.get(account), limits, ask, now);
-    this.#keep(account, after);
+    const before = this.#accounts.get(account) ?? { spans: undefined, bytes: undefined };
+    const { account: after, answers, notices } = leaseUnits(before, limits, asks, now);
+    this.#keep(account, after, now);
     for (const notice of notices) {
-      const message: QuotaMessage = { v: 1, kind: "quota", tenant, account, ...notice };
-      // People are told later, not before the sender is answered. A notice that is not taken is said again.
+      const { unit, month, percent, state, used, perMonth } = notice;
+      const of = { v: 1, kind: "quota", tenant, account, month, percent, state } as const;
+      const message: QuotaMessage = { ...of, unit, used, perMonth };
+      // People are notified later, not before the sender is answered. A notice that is not taken is said again.
       this.ctx.waitUntil(
         this.env.OUTCOMES.send(message).catch((error: unknown) => {
           writeLog("error", { message: "a quota notice was not taken", tenant }, error);
           const present = this.#accounts.get(account);
-          if (present !== undefined && notice.state === "open" && present.month === notice.month) {
-            this.#keep(account, { ...present, reported: notice.percent === 80 ? 0 : 80 });
+          const ofUnit = present?.[unit];
+          if (present !== undefined && ofUnit?.month === month && state === "open") {
+            const reported = percent === 80 ? 0 : 80;
+            this.#keep(account, { ...present, [unit]: { ...ofUnit, reported } }, now);
           }
         }),
       );
     }
-    return { answer };
+    return { answers };
   }
 
   /** The tenant's accounts that were ever metered. */
   async usage(): Promise<readonly AccountUsage[]> {
-    return [...this.#accounts].map(([account, { month, usedSpans }]) => ({ account, month, usedSpans }));
+    return [...this.#accounts].map(([account, { spans, bytes }]) => {
+      const month = [spans?.month ?? "", bytes?.month ?? ""].sort()[1] ?? "";
+      const usedOf = (unit: Account | undefined): number => (unit?.month === month ? unit.used : 0);
+      return { account, month, usedSpans: usedOf(spans), usedBytes: usedOf(bytes) };
+    });
   }
 
-  #keep(account: string, state: Account): void {
+  #keep(account: string, state: KeyAccount, now: number): void {
     this.#accounts.set(account, state);
     this.ctx.storage.sql.exec(
       "INSERT INTO accounts (account, state) VALUES (?, ?) ON CONFLICT (account) DO UPDATE SET state = excluded.state",
       account,
-      JSON.stringify(state),
+      formatAccount(state, now),
     );
   }
 }

@@ -23,35 +23,55 @@ import type { Deadline } from "./deadline.ts";
 /** Creates, and never replaces. One for all puts: it is read only. */
 const createOnly = new Headers({ "If-None-Match": "*" });
 
+interface Notified {
+  readonly key: PayloadKey;
+  /** When its doorbell was sent, ms since the epoch. */
+  readonly at: number;
+}
+
 /**
  * The payloads whose doorbells this isolate has sent of late, each with the key under which they came last: a duplicate of
- * such a key notifies nobody, and equal bytes of a later minute are known for a duplicate.
+ * such a key notifies nobody, and equal bytes of a later minute are known for a duplicate. Whoever sends more payloads than are
+ * remembered, one after another, gets no further doorbells by that: while one of the last 10 s is forgotten, duplicates that are not
+ * known notify nobody either. The R2 event and the reconciler do, should the first copy's doorbell have been lost.
  */
 export class NotifiedKeys {
-  readonly #keys = new Map<PayloadId, PayloadKey>();
+  readonly #keys = new Map<PayloadId, Notified>();
+  /** Until then a doorbell of the last `limits.duplicateNotifyMs` is forgotten. */
+  #forgottenUntil = 0;
 
-  has(key: PayloadKey, id: PayloadId): boolean {
-    return this.#keys.get(id) === key;
+  /** Was its doorbell sent, or may it have been within the last 10 s? */
+  has(key: PayloadKey, id: PayloadId, now: number): boolean {
+    return this.#keys.get(id)?.key === key || now < this.#forgottenUntil;
   }
 
   /** Did equal bytes come under a key of another minute, within the time for which the ledger remembers them? */
   hasEarlier(key: PayloadKey, id: PayloadId): boolean {
     const last = this.#keys.get(id);
-    if (last === undefined || last === key) {
+    if (last === undefined || last.key === key) {
       return false;
     }
-    const age = minuteToMs(minuteOfKey(key)) - minuteToMs(minuteOfKey(last));
+    const age = minuteToMs(minuteOfKey(key)) - minuteToMs(minuteOfKey(last.key));
     return age > 0 && age <= limits.clientRetryMs;
   }
 
-  add(key: PayloadKey, id: PayloadId): void {
+  /** Its doorbell is being sent. */
+  add(key: PayloadKey, id: PayloadId, now: number): void {
     this.#keys.delete(id); // so that it is the newest
-    this.#keys.set(id, key);
+    this.#keys.set(id, { key, at: now });
     if (this.#keys.size > limits.notifiedKeysMax) {
-      const [oldest] = this.#keys.keys();
+      const [oldest] = this.#keys;
       if (oldest !== undefined) {
-        this.#keys.delete(oldest);
+        this.#keys.delete(oldest[0]);
+        this.#forgottenUntil = Math.max(this.#forgottenUntil, oldest[1].at + limits.duplicateNotifyMs);
       }
+    }
+  }
+
+  /** Its doorbell was not taken: a duplicate may send one. */
+  remove(key: PayloadKey, id: PayloadId): void {
+    if (this.#keys.get(id)?.key === key) {
+      this.#keys.delete(id);
     }
   }
 }
@@ -107,11 +127,14 @@ async function send(
   doorbell: Doorbell | BareDoorbell,
   notified: NotifiedKeys,
 ): Promise<void> {
+  const { key } = doorbell;
+  const id = idOfKey(key);
+  notified.add(key, id, Date.now()); // before it is taken: duplicates that come meanwhile send none
   try {
     await queue.send(doorbell);
-    notified.add(doorbell.key, idOfKey(doorbell.key));
   } catch (error) {
+    notified.remove(key, id);
     const message = "the doorbell was not taken; the R2 event or the reconciler brings the payload in";
-    writeLog("warn", { message, payload: doorbell.key }, error);
+    writeLog("warn", { message, payload: key }, error);
   }
 }

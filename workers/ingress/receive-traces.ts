@@ -7,7 +7,6 @@ import { type Acceptance, acceptPayload } from "../../shared/delivery/acceptance
 import { perform } from "../../shared/effect.ts";
 import { limits } from "../../shared/limits.ts";
 import { countsOf, type PayloadMetadata } from "../../shared/messages.ts";
-import { isLimited } from "../../shared/meter/lease.ts";
 import {
   type Inspection,
   partialMessage,
@@ -23,14 +22,23 @@ import { writeLog } from "../../shared/write-log.ts";
 import type { PartialSuccess, Success } from "./answer.ts";
 import { authenticate, KeyMemory, type Sender } from "./authenticate.ts";
 import type { IngressBindings } from "./bindings.ts";
+import {
+  type Charge,
+  type Cost,
+  isCharged,
+  type Leases,
+  noCharge,
+  openCharge,
+  overLimit,
+} from "./charge-request.ts";
 import { checkPayload } from "./check-payload.ts";
 import { type Content, readContent } from "./content.ts";
 import { forbiddenOrigin } from "./cors.ts";
 import type { Deadline } from "./deadline.ts";
+import { FruitlessRequests } from "./fruitless-requests.ts";
 import { acceptancePerformer, NotifiedKeys } from "./perform-acceptance.ts";
 import { readBody } from "./read-body.ts";
 import { answerOf, type Refusal } from "./refusal.ts";
-import { type Charge, type Leases, noCharge, openCharge, overLimit } from "./spend-spans.ts";
 import { TableMemory } from "./table-memory.ts";
 import type { Tally } from "./tally.ts";
 
@@ -47,6 +55,7 @@ export interface Asked {
 const keyMemory = new KeyMemory();
 const tableMemory = new TableMemory();
 const leases: Leases = new Map();
+const fruitless = new FruitlessRequests();
 const notifiedKeys = new NotifiedKeys();
 const budget = new ByteBudget(
   limits.ingressBodyBytesMax,
@@ -69,7 +78,7 @@ export async function receiveTraces(asked: Asked): Promise<Result<Success, Refus
   if (!sender.ok) {
     return sender;
   }
-  const barred = forbiddenOrigin(headers, sender.value.record) ?? overLimit(sender.value, leases, Date.now());
+  const barred = forbiddenOrigin(headers, sender.value.record) ?? overAllowance(sender.value);
   if (barred !== undefined) {
     return refuse(barred);
   }
@@ -78,6 +87,12 @@ export async function receiveTraces(asked: Asked): Promise<Result<Success, Refus
   // A client that hangs up would otherwise end the work here and now, and with it whatever gives back what it holds.
   ctx.waitUntil(stored.catch(() => undefined));
   return await stored;
+}
+
+function overAllowance(sender: Sender): Refusal | undefined {
+  const now = Date.now();
+  const over = overLimit(sender, leases, now);
+  return over ?? (sender.record.spansPerSecond === null ? fruitless.refusal(sender, now) : undefined);
 }
 
 /** Its bytes are held from the first one until the payload is stored or refused. */
@@ -92,19 +107,17 @@ async function readAndStore(
     return body;
   }
   try {
-    if (!isLimited(sender.record)) {
-      return await store(asked, body.value.bytes, content, sender, table, noCharge);
-    }
-    const charge = await openCharge(sender, asked.env.METER, leases, asked.tally);
-    return charge.ok
-      ? await storeCharged(asked, body.value.bytes, content, sender, table, charge.value)
-      : charge;
+    const { bytes } = body.value;
+    const charge = isCharged(sender)
+      ? await openCharge(sender, bytes.length, asked.env.METER, leases, asked.tally)
+      : ok(noCharge);
+    return charge.ok ? await storeCharged(asked, bytes, content, sender, table, charge.value) : charge;
   } finally {
     body.value.release();
   }
 }
 
-/** What is answered 429 or 503 costs the sender nothing; what brings nothing to store costs one span of the rate. */
+/** What is answered 429 or 503 costs the sender nothing; what brings nothing to store costs what looking at it took. */
 async function storeCharged(
   asked: Asked,
   body: Uint8Array,
@@ -113,18 +126,27 @@ async function storeCharged(
   table: TableLimits,
   charge: Charge,
 ): Promise<Result<Success, Refusal>> {
-  let cost: Parameters<Charge["settle"]>[0] = "nothing";
+  let cost: Cost = "nothing";
   try {
     const stored = await store(asked, body, content, sender, table, charge);
-    if (stored.ok) {
-      cost = stored.value.isNew ? "all" : "one";
-    } else if (!answerOf(stored.refusal.reason).retryable) {
-      cost = "one";
+    cost = costOf(stored, body.length);
+    // What sampling leaves out is what the operator chose.
+    const isSampled = stored.ok && stored.value.outcome === "sampled";
+    if (typeof cost === "object" && !isSampled && sender.record.spansPerSecond === null) {
+      fruitless.add(sender, cost.lookBytes, Date.now());
     }
     return stored;
   } finally {
     charge.settle(cost);
   }
+}
+
+function costOf(stored: Result<Success, Refusal>, bodyBytes: number): Cost {
+  if (stored.ok) {
+    return stored.value.isNew ? "all" : { lookBytes: Math.max(bodyBytes, stored.value.inflatedBytes) };
+  }
+  const { reason, inflatedBytes = 0 } = stored.refusal;
+  return answerOf(reason).retryable ? "nothing" : { lookBytes: Math.max(bodyBytes, inflatedBytes) };
 }
 
 async function store(
@@ -151,7 +173,10 @@ async function store(
   if (spans === 0) {
     return ok(nothingStored(content, inspection, inflatedBytes));
   }
-  const metered = charge === noCharge ? ok(true) : await charge.spend(spans);
+  const metered =
+    charge === noCharge
+      ? ok(true)
+      : await charge.spend({ spans, bytes: Math.max(body.length, inflatedBytes) });
   if (!metered.ok) {
     return metered;
   }
@@ -174,7 +199,7 @@ async function store(
   const waitUntil = (promise: Promise<unknown>): void => ctx.waitUntil(promise);
   const cameEarlier = notifiedKeys.hasEarlier(payload, id);
   const acceptance = await perform(
-    acceptPayload(payload, countsOf(metadata), notifiedKeys.has(payload, id)),
+    acceptPayload(payload, countsOf(metadata), () => notifiedKeys.has(payload, id, Date.now())),
     acceptancePerformer(env.PAYLOADS, env.RING, body, metadata, notifiedKeys, deadline, waitUntil),
   );
   if (acceptance.kind === "unreachable") {
@@ -193,6 +218,7 @@ async function store(
     outcome: "accepted",
     reason: metered.value ? acceptance.kind : "unmetered",
     isNew: !isDuplicate,
+    inflatedBytes,
     type: content.type,
     partial: partialSuccess(metadata, message, acceptance),
     headers: {
@@ -224,15 +250,39 @@ function nothingStored({ type }: Content, inspection: Inspection, inflatedBytes:
   if (sampledSpans > 0) {
     const partial =
       rejectedSpans === 0 ? undefined : { rejectedSpans, errorMessage: rejectionMessage(inspection) };
-    return { outcome: "sampled", reason: "all_spans", type, partial, isNew: false, headers: {} };
+    return {
+      outcome: "sampled",
+      reason: "all_spans",
+      type,
+      partial,
+      isNew: false,
+      inflatedBytes,
+      headers: {},
+    };
   }
   writeLog("warn", { outcome: "empty", inflatedBytes });
   if (inflatedBytes <= emptyBodyBytesQuiet) {
-    return { outcome: "empty", reason: "no_spans", type, partial: undefined, isNew: false, headers: {} };
+    return {
+      outcome: "empty",
+      reason: "no_spans",
+      type,
+      partial: undefined,
+      isNew: false,
+      inflatedBytes,
+      headers: {},
+    };
   }
   const errorMessage = `The body of ${inflatedBytes} bytes holds no span. Are the fields named as in OTLP (resourceSpans, scopeSpans, spans)?`;
   const partial = { rejectedSpans: 0, errorMessage };
-  return { outcome: "empty", reason: "no_spans_in_a_body", type, partial, isNew: false, headers: {} };
+  return {
+    outcome: "empty",
+    reason: "no_spans_in_a_body",
+    type,
+    partial,
+    isNew: false,
+    inflatedBytes,
+    headers: {},
+  };
 }
 
 /**

@@ -18,7 +18,10 @@ export type RefusalReason =
   | "disabled_key"
   | "forbidden_origin"
   | "rate_exceeded"
+  | "byte_rate_exceeded"
+  | "fruitless_requests"
   | "quota_exceeded"
+  | "byte_quota_exceeded"
   | "too_large"
   | "corrupt_body"
   | "all_spans_rejected"
@@ -35,6 +38,8 @@ export interface Refusal {
   readonly message: string;
   /** Spans that were refused one by one, where that is why. */
   readonly rejectedSpans?: number;
+  /** Bytes of the body without its content encoding, where they were looked at: they count in the key's rate. */
+  readonly inflatedBytes?: number;
   /** Retry-After of a retryable refusal, 1 or more; `limits.retryAfterSeconds` where it does not say. */
   readonly retryAfterSeconds?: number;
 }
@@ -72,8 +77,11 @@ export function answerOf(reason: RefusalReason): RefusalAnswer {
       return { status: 403, outcome: "forbidden", retryable: false };
     case "unknown_keys_flood":
     case "rate_exceeded":
+    case "byte_rate_exceeded":
+    case "fruitless_requests":
       return { status: 429, outcome: "rate_limited", retryable: true };
     case "quota_exceeded":
+    case "byte_quota_exceeded":
       return { status: 429, outcome: "over_quota", retryable: true };
     case "too_large":
       return { status: 413, outcome: "too_large", retryable: false };

@@ -62,7 +62,7 @@ function* sendOnce(world: World, content: Content): Process<boolean> {
   const counts = { ...countsOf(object), spans, outputBytes: spans * 100 };
   // The isolate that has sent the key's doorbell, or another one.
   const isNotified = world.notified.has(key) && fate.choices.below(2) === 0;
-  const work = acceptPayload(key, counts, isNotified);
+  const work = acceptPayload(key, counts, () => isNotified);
   const invocation = new Invocation(world, "a request");
   invocation.spend(limits.requestSubrequests - acceptanceMax); // its key, its rate, the table's limits, outcomes
   let step = work.next();

@@ -10,6 +10,7 @@ import { formatApiKey } from "../../../shared/api-key.ts";
 import { limits } from "../../../shared/limits.ts";
 import type { IngressBindings } from "../../../workers/ingress/bindings.ts";
 import worker from "../../../workers/ingress/worker.ts";
+import { emptyDynamicBlocks, gzipOf, zstdOf } from "../../fixtures/hostile-encodings.ts";
 import { bytesField, stringField } from "../../fixtures/protobuf.ts";
 import {
   type Answer,
@@ -70,6 +71,14 @@ function openBody() {
 }
 
 describe("a body", () => {
+  test.each([
+    ["gzip", () => gzipOf(emptyDynamicBlocks(8_000_000))],
+    ["zstd", () => zstdOf(Uint8Array.of(0, 0, 0), 8_000_000)],
+  ] as const)("in %s of millions of empty blocks is 400 before it is inflated", async (encoding, make) => {
+    const answer = await read(await send(key, "pb", make(), { "content-encoding": encoding }));
+    expect(answer).toMatchObject({ status: 400, message: expect.stringMatching(/blocks/) });
+  });
+
   test.each([
     ["one byte", 1, limits.bodyGraceMs, /too slowly/],
     ["2 KiB", 2048, limits.bodyTimeoutMs, /not complete after 30 s/],

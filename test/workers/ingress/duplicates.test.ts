@@ -1,6 +1,9 @@
 /** Equal bytes that come twice: the object that came first says what is stored of them. */
 import { reset } from "cloudflare:test";
-import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { limits } from "../../../shared/limits.ts";
+import { formatPayloadKey, payloadId } from "../../../shared/payload-key.ts";
+import { NotifiedKeys } from "../../../workers/ingress/perform-acceptance.ts";
 import { bytesField, join } from "../../fixtures/protobuf.ts";
 import { bindings, freshSpan, makeKey, read, requestOf, send, storedPayloads } from "./sender.ts";
 
@@ -42,6 +45,58 @@ test("a duplicate notifies nobody whose doorbell this isolate has just sent", as
   const { answers } = await sendTwice(key, key);
   expect(answers.map(({ status }) => status)).toEqual([200, 200]);
   expect(notified).toHaveLength(1);
+});
+
+test("duplicates that come while the first copy's doorbell is being sent send none", async () => {
+  const key = await makeKey();
+  vi.mocked(Object.getPrototypeOf(bindings.RING).send).mockImplementation(async (message: unknown) => {
+    notified.push(message as Record<string, unknown>);
+    await new Promise((resolve) => setTimeout(resolve, 200));
+  });
+  const bytes = body();
+  const answers = await Promise.all(Array.from({ length: 10 }, () => send(key, "pb", bytes)));
+  expect(answers.map(({ status }) => status)).toEqual(answers.map(() => 200));
+  expect(notified.length).toBe(1);
+});
+
+describe("what an isolate remembers of its doorbells", () => {
+  const start = Date.UTC(2026, 10, 24, 7);
+  const keyOf = async (name: string) => {
+    const id = await payloadId("acme", "pb", "identity", new TextEncoder().encode(name));
+    return { id, key: formatPayloadKey(start, "acme", id) };
+  };
+
+  test("more payloads that take turns than it knows get one doorbell each in 10 s, and again later", async () => {
+    const known = new NotifiedKeys();
+    const payloads = await Promise.all(
+      Array.from({ length: limits.notifiedKeysMax + 50 }, (_, i) => keyOf(String(i))),
+    );
+    const doorbells = (now: number) => {
+      let sent = 0;
+      for (const { key, id } of payloads) {
+        if (!known.has(key, id, now)) {
+          known.add(key, id, now);
+          sent++;
+        }
+      }
+      return sent;
+    };
+    const first = doorbells(start);
+    expect(first, "as many as it knows, and one that showed that it forgets").toBe(
+      limits.notifiedKeysMax + 1,
+    );
+    expect(doorbells(start + limits.duplicateNotifyMs - 1)).toBe(0);
+    expect(doorbells(start + limits.duplicateNotifyMs)).toBeGreaterThan(0);
+  });
+
+  test("a doorbell that was not taken may be sent again at once", async () => {
+    const known = new NotifiedKeys();
+    const { key, id } = await keyOf("a");
+    known.add(key, id, start);
+    expect(known.has(key, id, start)).toBe(true);
+    known.remove(key, id);
+    expect(known.has(key, id, start)).toBe(false);
+  });
 });
 
 test("a duplicate of another isolate's notifies with what its object says, not with what it counted itself", async () => {

@@ -93,6 +93,9 @@ describe("a key made at the console", () => {
       spansPerSecond: null,
       burstSpans: null,
       spansPerMonth: null,
+      bytesPerSecond: null,
+      burstBytes: null,
+      bytesPerMonth: null,
       origins: ["https://shop.example"],
       sample: 0.5,
       spanAgeDays: 30,
@@ -202,6 +205,8 @@ describe("the console names what is wrong with", () => {
     ["half a span", { ...asked, spansPerMonth: 0.5 }, /^spansPerMonth must be a whole number/],
     ["a limit as text", { ...asked, spansPerMonth: "5" }, /^spansPerMonth must be a whole number/],
     ["a burst of no rate", { ...asked, burstSpans: 5 }, /^burstSpans needs spansPerSecond/],
+    ["a burst of bytes of no rate", { ...asked, burstBytes: 5 }, /^burstBytes needs bytesPerSecond/],
+    ["half a byte", { ...asked, bytesPerMonth: 0.5 }, /^bytesPerMonth must be a whole number/],
     [
       "spans of a year",
       { ...asked, spanAgeDays: 365 },
@@ -346,6 +351,7 @@ describe("look-ups", () => {
     const memory = new KeyMemory();
     expect(await tryKey(key, memory, 0)).toBe("unknown_key");
     const record = { tenant: "acme", name: "new", status: "active", origins: [], sample: 1 };
+    // A record as it was written before there were limits of bytes.
     const limitless = { spansPerSecond: null, burstSpans: null, spansPerMonth: null };
     await bindings.KEYS.put(await apiKeyName(key), JSON.stringify({ ...record, ...limitless }));
     expect(await tryKey(key, memory, 1)).toBe("ok");

@@ -77,7 +77,7 @@ describe("a key with a rate", () => {
       expect(answer).toMatchObject({
         status: 429,
         message: expect.stringMatching(
-          /^The API key "test" may send 2 spans a second\. Try again in [45] s\./,
+          /^The API key "test" may send 2 spans per second\. Try again in [45] s\./,
         ),
       });
       expect(Number(answer.headers.get("retry-after"))).toBeGreaterThanOrEqual(4);
@@ -181,9 +181,113 @@ describe("a key with a quota", () => {
     const meter = bindings.METER.get(bindings.METER.idFromName("evicted"));
     await evictDurableObject(meter);
     const account = await apiKeyId(key);
-    expect(await meter.usage()).toEqual([{ account, month: monthOf(Date.now()), usedSpans: 10 }]);
+    expect(await meter.usage()).toEqual([
+      { account, month: monthOf(Date.now()), usedSpans: 10, usedBytes: 0 },
+    ]);
     expect((await send(key, "json", spans(10))).status).toBe(429);
   });
+});
+
+/** A request of one span with an attribute of so many bytes, which deflates to next to nothing. */
+function wideSpan(bytes: number, letter = "a"): Uint8Array {
+  const traceId = crypto.getRandomValues(new Uint8Array(16)).toHex();
+  const value = { stringValue: letter.repeat(bytes) };
+  return new Uint8Array(
+    gzipSync(jsonRequestOf(freshJsonSpan({ traceId, attributes: [{ key: "wide", value }] }))),
+  );
+}
+const gzip = { "content-encoding": "gzip" };
+
+describe("a key with a rate of bytes", () => {
+  test("is answered 429 over it by what its bodies inflate to, in one span or in many, and Retry-After is enough", async () => {
+    vi.useFakeTimers({ toFake: ["Date"] });
+    const key = await makeKey({ tenant: "bytes", bytesPerSecond: 100_000, burstBytes: 1_000_000 });
+    expect((await send(key, "json", wideSpan(900_000), gzip)).status).toBe(200);
+    for (const body of [wideSpan(900_000), new Uint8Array(gzipSync(spans(5000)))]) {
+      const answer = await read(await send(key, "json", body, gzip));
+      expect(answer).toMatchObject({
+        status: 429,
+        message: expect.stringMatching(
+          /^The API key "test" may send 100000 bytes \(uncompressed\) per second\. Try again in \d+ s\./,
+        ),
+      });
+      vi.setSystemTime(Date.now() + Number(answer.headers.get("retry-after")) * 1000);
+      expect((await send(key, "json", body, gzip)).status).toBe(200);
+    }
+  });
+
+  test("and no other limit is not asked about spans", async () => {
+    const key = await makeKey({ tenant: "bytes-alone", bytesPerSecond: 1_000_000 });
+    expect((await send(key, "json", spans(3))).status).toBe(200);
+    const usage = await bindings.METER.get(bindings.METER.idFromName("bytes-alone")).usage();
+    expect(usage).toMatchObject([{ usedSpans: 0, usedBytes: expect.toSatisfy((bytes) => bytes > 100) }]);
+  });
+
+  test("pays for equal bytes and for bodies without a good span with their bytes, until they are 429 before they are inflated", async () => {
+    vi.useFakeTimers({ toFake: ["Date"] });
+    const equal = wideSpan(100_000);
+    const bad = new Uint8Array(
+      gzipSync(jsonRequestOf(freshJsonSpan({ traceId: "", name: "a".repeat(100_000) }))),
+    );
+    // Equal bytes are to be admitted as a whole before R2 is asked whether they are new.
+    for (const [body, looks] of [
+      [equal, 9],
+      [bad, 10],
+    ] as const) {
+      const key = await makeKey({ bytesPerSecond: 1, burstBytes: 1_000_000, bytesPerMonth: 100_000_000 });
+      const statuses: number[] = [];
+      for (let i = 0; i < 20; i++) {
+        statuses.push((await send(key, "json", body, gzip)).status);
+      }
+      expect(statuses.filter((status) => status !== 429)).toHaveLength(looks);
+      expect(statuses.slice(looks)).toEqual(statuses.slice(looks).map(() => 429));
+    }
+  });
+});
+
+describe("a key with a quota of bytes", () => {
+  test("is answered 429 over it until the next month, and pays nothing for equal bytes", async () => {
+    const key = await makeKey({ tenant: "byte-quota", spansPerSecond: 1000, bytesPerMonth: 450_000 });
+    const body = wideSpan(200_000);
+    for (let i = 0; i < 3; i++) {
+      expect((await send(key, "json", body, gzip)).status).toBe(200);
+    }
+    const answer = await read(await send(key, "json", wideSpan(300_000), gzip));
+    expect(answer.status).toBe(429);
+    expect(answer.message).toContain("has used its 450000 bytes (uncompressed) of");
+    expect((await send(key, "json", wideSpan(240_000), gzip)).status, "what still fits is taken").toBe(200);
+  });
+});
+
+describe("a key without a rate of spans", () => {
+  test.each([
+    ["nothing but a quota", { spansPerMonth: 1_000_000_000 }],
+    ["no limit at all", {}],
+  ])(
+    "and %s is 429 in the end for what brings nothing to store, and takes good spans again later",
+    async (_, limited) => {
+      vi.useFakeTimers({ toFake: ["Date"] });
+      const key = await makeKey(limited);
+      // A field that nobody knows, of 18 MiB.
+      const unknownField = Uint8Array.of(0x7a, 0x80, 0x80, 0x80, 0x09);
+      const bad = new Uint8Array(
+        gzipSync(Buffer.concat([unknownField, new Uint8Array(0x1200000)]), { level: 1 }),
+      );
+      const statuses: number[] = [];
+      for (let i = 0; i < 18; i++) {
+        statuses.push((await send(key, "pb", bad, gzip)).status);
+      }
+      const seen = statuses.indexOf(429);
+      expect(seen, "256 MiB of 18 MiB each").toBe(15);
+      const answer = await read(await send(key, "json", spans(1)));
+      expect(answer).toMatchObject({
+        status: 429,
+        message: expect.stringContaining("brings nothing to store"),
+      });
+      vi.setSystemTime(Date.now() + Number(answer.headers.get("retry-after")) * 1000);
+      expect((await send(key, "json", spans(1))).status).toBe(200);
+    },
+  );
 });
 
 describe("the Meter", () => {
@@ -205,8 +309,11 @@ describe("the Meter", () => {
 
   test("that does not answer is waited for a second", async () => {
     const key = await makeKey({ spansPerSecond: 1, burstSpans: 1 });
-    const lease = () => new Promise(() => undefined);
-    const METER = { idFromName: () => "", get: () => ({ lease }) } as unknown as IngressBindings["METER"];
+    const leaseUnits = () => new Promise(() => undefined);
+    const METER = {
+      idFromName: () => "",
+      get: () => ({ leaseUnits }),
+    } as unknown as IngressBindings["METER"];
     const before = Date.now();
     expect((await sendWith(key, spans(10), { METER })).status).toBe(200);
     expect(Date.now() - before).toBeGreaterThanOrEqual(limits.meterTimeoutMs - 50);
@@ -220,18 +327,19 @@ describe("the Meter", () => {
       let tries = 0;
       const send = async (message: QuotaMessage) => (++tries === 1 ? broken() : sent.push(message));
       const meter = new Meter(state, { OUTCOMES: { send } as unknown as IngressBindings["OUTCOMES"] });
-      const limited = { spansPerSecond: null, burstSpans: null, spansPerMonth: 100 };
-      for (const spans of [85, 1, 1, 50, 50]) {
-        const ask = { spans, likely: spans, wanted: spans, unused: null, unmetered: 0, rateOnly: null };
-        await meter.lease({ tenant: "acme", account, limits: limited }, ask);
+      const monthly = { perSecond: null, burst: null, perMonth: 100 };
+      const limited = { spans: monthly, bytes: { ...monthly, perMonth: null } };
+      for (const amount of [85, 1, 1, 50, 50]) {
+        const ask = { amount, likely: amount, wanted: amount, unused: null, unmetered: 0, rateOnly: null };
+        await meter.leaseUnits({ tenant: "acme", account, limits: limited }, { spans: ask, bytes: null });
         await new Promise((resolve) => setTimeout(resolve, 0)); // the notice is sent beside the answer
       }
     });
     const month = monthOf(Date.now());
-    const notice = { v: 1, kind: "quota", tenant: "acme", account, month, state: "open", spansPerMonth: 100 };
+    const notice = { v: 1, kind: "quota", tenant: "acme", account, month, state: "open", perMonth: 100 };
     expect(sent).toEqual([
-      { ...notice, percent: 80, usedSpans: 86 },
-      { ...notice, percent: 100, usedSpans: 87 },
+      { ...notice, unit: "spans", percent: 80, used: 86 },
+      { ...notice, unit: "spans", percent: 100, used: 87 },
     ]);
   });
 });

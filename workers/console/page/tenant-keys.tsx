@@ -1,7 +1,7 @@
 /** A tenant's keys: their rates, and how much of their months is used. */
 import { keysSchema, type ListedKey, usageSchema } from "../../../shared/console/answers.ts";
 import { Dialog } from "./dialog.tsx";
-import { countText } from "./format.ts";
+import { bytesText, countText } from "./format.ts";
 import { usePolled } from "./polling.ts";
 
 interface TenantKeysDialogProps {
@@ -15,8 +15,8 @@ export function TenantKeysDialog({ tenant, everyMs, onClose }: TenantKeysDialogP
   const keys = usePolled(`/api/keys?tenant=${asked}`, keysSchema, everyMs);
   const usage = usePolled(`/api/usage?tenant=${asked}&days=1`, usageSchema, everyMs);
   const month = new Date().toISOString().slice(0, 7);
-  const usedOf = (key: ListedKey): number | undefined =>
-    usage.value?.accounts.find((one) => one.account === key.account && one.month === month)?.usedSpans;
+  const usageOf = (key: ListedKey) =>
+    usage.value?.accounts.find((one) => one.account === key.account && one.month === month);
   return (
     <Dialog title={`Keys of ${tenant}`} isWide onClose={onClose}>
       {(keys.failure || usage.failure) !== "" && (
@@ -43,7 +43,10 @@ export function TenantKeysDialog({ tenant, everyMs, onClose }: TenantKeysDialogP
                 </p>
                 <p class="note">{rateOf(key)}</p>
               </div>
-              <Month used={usedOf(key)} quota={key.spansPerMonth} month={month} />
+              <Month used={usageOf(key)?.usedSpans} quota={key.spansPerMonth} month={month} unit="spans" />
+              {key.bytesPerMonth !== null && (
+                <Month used={usageOf(key)?.usedBytes} quota={key.bytesPerMonth} month={month} unit="bytes" />
+              )}
             </li>
           ))}
         </ul>
@@ -52,12 +55,17 @@ export function TenantKeysDialog({ tenant, everyMs, onClose }: TenantKeysDialogP
   );
 }
 
-function rateOf({ spansPerSecond, burstSpans, sample }: ListedKey): string {
-  const rate =
+function rateOf(key: ListedKey): string {
+  const { spansPerSecond, burstSpans, bytesPerSecond, burstBytes, sample } = key;
+  const spans =
     spansPerSecond === null
       ? "no rate limit"
-      : `${countText(spansPerSecond)} spans a second${burstSpans === null ? "" : `, bursts of ${countText(burstSpans)}`}`;
-  return sample === 1 ? rate : `${rate}, keeps ${sample * 100} % of traces`;
+      : `${countText(spansPerSecond)} spans per second${burstSpans === null ? "" : `, bursts of ${countText(burstSpans)}`}`;
+  const bytes =
+    bytesPerSecond === null
+      ? ""
+      : `, ${bytesText(bytesPerSecond)} per second${burstBytes === null ? "" : `, bursts of ${bytesText(burstBytes)}`}`;
+  return `${spans}${bytes}${sample === 1 ? "" : `, keeps ${sample * 100} % of traces`}`;
 }
 
 interface MonthProps {
@@ -65,13 +73,15 @@ interface MonthProps {
   readonly used: number | undefined;
   readonly quota: number | null;
   readonly month: string;
+  readonly unit: "spans" | "bytes";
 }
 
-function Month({ used = 0, quota, month }: MonthProps) {
+function Month({ used = 0, quota, month, unit }: MonthProps) {
   if (quota === null) {
     return <p class="month note">no monthly quota</p>;
   }
   const share = used / quota;
+  const amountText = unit === "spans" ? countText : bytesText;
   return (
     <div class="month">
       <meter
@@ -82,7 +92,8 @@ function Month({ used = 0, quota, month }: MonthProps) {
         aria-label={`Quota of ${month} used`}
       />
       <p class="note">
-        {countText(used)} of {countText(quota)} spans in {month} ({Math.floor(share * 100)} %)
+        {amountText(used)} of {amountText(quota)} {unit === "spans" ? "spans " : ""}in {month} (
+        {Math.floor(share * 100)} %)
       </p>
     </div>
   );
