@@ -11,6 +11,8 @@ export interface Ends {
   readonly dead: number;
   /** Ended as `expired`: the table's TTL keeps none of their rows. */
   readonly expired: number;
+  /** Refused for the same reason, where the ingress knew it. */
+  readonly refused: number;
   /** Never answered 200, and stored all the same (whole, once): the client gave up before its answer. */
   readonly storedUnanswered: number;
   /** Each a sentence naming a payload: lost, doubled, in part, on both sides. Empty: exactly once. */
@@ -63,14 +65,15 @@ export async function checkEnds(clickHouse: string, sent: readonly SentPayload[]
     ).map(({ payload, outcomes }) => [payload, outcomes]),
   );
   const wrong: string[] = [];
-  let [stored, dead, expired, storedUnanswered, lost, doubled, spans] = [0, 0, 0, 0, 0, 0, 0];
+  let [stored, dead, expired, refused, storedUnanswered, lost, doubled, spans] = [0, 0, 0, 0, 0, 0, 0, 0];
   for (const payload of sent) {
     const { id, spanIds, kind, accepted, tooOld } = payload;
     const found = rows.get(id) ?? [];
     const outcomes = receipts.get(id) ?? [];
     const name = `payload ${id} (${kind}, ${spanIds.length} spans)`;
     spans += found.length;
-    if (!accepted && kind !== "poison") {
+    refused += payload.refused ? 1 : 0;
+    if (!accepted && !payload.refused) {
       wrong.push(`${name} was never answered 200, however often it was sent`);
     }
     if (found.length > new Set(found).size) {
@@ -111,7 +114,7 @@ export async function checkEnds(clickHouse: string, sent: readonly SentPayload[]
     }
   }
   const accepted = sent.filter((payload) => payload.accepted).length;
-  return { accepted, stored, dead, expired, storedUnanswered, wrong, lost, doubled, spans };
+  return { accepted, stored, dead, expired, refused, storedUnanswered, wrong, lost, doubled, spans };
 }
 
 /** Everything that was sent, or the half that its key keeps of it; what the TTL drops may be there or not. */

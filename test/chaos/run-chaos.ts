@@ -444,7 +444,7 @@ export function describeRun(report: ChaosReport): string {
     `${seconds.chaos.toFixed(0)} s of chaos, ${seconds.settle.toFixed(0)} s until all was settled; ClickHouse was down for ${seconds.down.toFixed(0)} s.`,
     `The protocol's durations are ${timesFaster} times shorter: ${seconds.chaos.toFixed(0)} s stand for ${((seconds.chaos * timesFaster) / 60).toFixed(0)} minutes.`,
     `Payloads answered 200: ${ends.accepted}; requests that had to be sent again: ${refusals}.`,
-    `Stored ${ends.stored} (${ends.spans} spans), dead ${ends.dead}, expired ${ends.expired}, stored without an answer ${ends.storedUnanswered}.`,
+    `Stored ${ends.stored} (${ends.spans} spans), dead ${ends.dead}, expired ${ends.expired}, refused as too old ${ends.refused}, stored without an answer ${ends.storedUnanswered}.`,
     `Balance: accepted ${balance.accepted}, stored ${balance.stored}, dead ${balance.dead}, duplicate ${balance.duplicate}, in flight ${balance.inFlight}, missing ${balance.missing.length}.`,
     `Watermark: ${new Date(report.watermark.at).toISOString()}, at least ${new Date(report.watermark.wanted).toISOString()} was due.`,
     `INSERTs delivered at the end, late or again: ${report.held.delivered}, of which ClickHouse refused ${report.held.late} for their deadline.`,
