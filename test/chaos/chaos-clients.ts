@@ -187,9 +187,12 @@ const requestMs = 15_000;
 const slowPieces = 8;
 const slowPauseMs = 500;
 /** Bodies of one burst of connections that break off, and what comes of each: together most of what a key may have. */
-const burstUploads = 8;
+const burstUploads = 10;
 const burstBytes = 1_000_000;
-const burstEveryMs = 3000;
+const burstEveryMs = 2000;
+const burstsAtLast = 4;
+/** So long is waited before a connection is reset: what the server has not read by then is lost with it. */
+const resetMs = 300;
 const retryMs = 300;
 
 export function startClients(options: ClientsOptions): Clients {
@@ -282,7 +285,8 @@ export function startClients(options: ClientsOptions): Clients {
   /** Large uploads that break off in the middle, several at once. */
   async function breakOff(): Promise<void> {
     const junk = new Uint8Array(burstBytes);
-    while (options.goOn()) {
+    // The last ones come when nothing dies any more: what they leave behind is what the payloads after them meet.
+    for (let last = burstsAtLast; options.goOn() || last > 0; last -= options.goOn() ? 0 : 1) {
       const addresses = options.addresses();
       if (addresses !== undefined) {
         const headers = { "x-api-key": addresses.key, "content-type": "application/x-protobuf" };
@@ -362,7 +366,7 @@ function hangUp(
       setTimeout(() => {
         outgoing.socket?.resetAndDestroy();
         outgoing.destroy();
-      }, 20);
+      }, resetMs);
     });
   });
 }
