@@ -187,12 +187,12 @@ const requestMs = 15_000;
 const slowPieces = 8;
 const slowPauseMs = 500;
 /** Bodies of one burst of connections that break off, and what comes of each: together most of what a key may have. */
-const burstUploads = 10;
+const burstUploads = 16;
 const burstBytes = 1_000_000;
 const burstEveryMs = 2000;
 const burstsAtLast = 4;
 /** So long is waited before a connection is reset: what the server has not read by then is lost with it. */
-const resetMs = 300;
+const resetMs = 1000;
 const retryMs = 300;
 
 export function startClients(options: ClientsOptions): Clients {
