@@ -7,8 +7,9 @@
  * 2. by how our block is compressed: the sender's CPU, the engine's, the bytes
  * 3. by what the table has: the full table with one thing different at a time
  * 4. by column: what it costs to write one column of the table, in-engine
+ * 5. by fence: the product's own statement against the plain one (insert-fence.ts)
  *
- * `npm run bench -- insert byTable` runs one part: byFormat, byCompression, byTable, byColumn. One thread an INSERT, no merges (they are stopped, and measured at the end of 1 by OPTIMIZE FINAL).
+ * `npm run bench -- insert byTable` runs one part: byFormat, byCompression, byTable, byColumn, byFence. One thread an INSERT, no merges (they are stopped, and measured at the end of 1 by OPTIMIZE FINAL).
  */
 import { randomUUID } from "node:crypto";
 import { constants, zstdCompressSync } from "node:zlib";
@@ -21,6 +22,7 @@ import { tracesTableColumns } from "../test/fixtures/traces-ddl.ts";
 import { compressParts } from "../workers/consumer/compress-block.ts";
 import { corpusBounds, makeSpans } from "./corpus.ts";
 import { type EngineSession, startEngineSession } from "./engine-session.ts";
+import { byFence, type FencedBodies } from "./insert-fence.ts";
 import { median } from "./median.ts";
 import { Random } from "./random.ts";
 
@@ -353,7 +355,23 @@ async function byColumn(engine: EngineSession, payloads: readonly Uint8Array[]):
   return results;
 }
 
-/** Runs all four parts, or the one that is named, and prints the figures as JSON in the last line. */
+/** INSERTs of each kind in part 5, by their rows. */
+const fencedInserts = { 500: 120, 10000: 60, 100000: 6 } as const;
+
+async function fence(engine: EngineSession, payloads: readonly Uint8Array[]): Promise<unknown> {
+  const sizes = ([500, 10_000, 100_000] as const).map(
+    (rows): FencedBodies => ({
+      rows,
+      bodies: ownBlocks(payloads, rows)
+        .slice(0, insertsARound[rows])
+        .map((chunks) => zstd(Buffer.concat(chunks))),
+      inserts: fencedInserts[rows],
+    }),
+  );
+  return await byFence(engine, sizes);
+}
+
+/** Runs all five parts, or the one that is named, and prints the figures as JSON in the last line. */
 export async function benchInsert(only?: string): Promise<void> {
   const engine = await startEngineSession();
   try {
@@ -366,7 +384,13 @@ export async function benchInsert(only?: string): Promise<void> {
     );
     const payloads = makePayloads();
     const results: Record<string, unknown> = {};
-    for (const [name, part] of Object.entries({ byFormat, byCompression, byTable, byColumn })) {
+    for (const [name, part] of Object.entries({
+      byFormat,
+      byCompression,
+      byTable,
+      byColumn,
+      byFence: fence,
+    })) {
       if (only === undefined || name === only) {
         results[name] = await part(engine, payloads);
       }

@@ -51,7 +51,12 @@ export function buildCollector(): string {
   writeFileSync(join(folder, "manifest.yaml"), manifest);
   const built = spawnSync(
     "go",
-    ["run", `go.opentelemetry.io/collector/cmd/builder@v${collectorCoreVersion}`, "--config", "manifest.yaml"],
+    [
+      "run",
+      `go.opentelemetry.io/collector/cmd/builder@v${collectorCoreVersion}`,
+      "--config",
+      "manifest.yaml",
+    ],
     { cwd: folder, encoding: "utf8" },
   );
   if (built.status !== 0 || !existsSync(binary)) {

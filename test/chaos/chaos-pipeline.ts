@@ -9,16 +9,18 @@ import type { Fault } from "./faults.ts";
 export interface Addresses {
   readonly otlp: string;
   readonly key: string;
+  /** A key of another tenant, whose share of kept traces changes. */
+  readonly sampledKey: string;
   readonly console: string;
   readonly adminToken: string;
 }
 
 export type PipelineMessage =
-  | ({ readonly kind: "ready" } & Addresses)
+  | ({ readonly kind: "ready" } & Omit<Addresses, "sampledKey">)
   | { readonly kind: "fault"; readonly fault: Fault };
 
 export interface ChaosPipeline {
-  readonly addresses: Addresses;
+  readonly addresses: Omit<Addresses, "sampledKey">;
   /** Nothing is rung twice from now on. */
   calm(): void;
   /** SIGKILL to every process of it. */
@@ -75,7 +77,7 @@ function ready(
   child: ChildProcess,
   ended: Promise<void>,
   onFault: (fault: Fault) => void,
-): Promise<Addresses> {
+): Promise<Omit<Addresses, "sampledKey">> {
   return new Promise((resolve, reject) => {
     child.on("message", (message: PipelineMessage) => {
       switch (message.kind) {

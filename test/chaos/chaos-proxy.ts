@@ -1,13 +1,18 @@
 /** The way to ClickHouse in a chaos run: a proxy that breaks requests as it is told, and says what it broke. */
 
-import { createServer, type IncomingMessage, request, type Server, type ServerResponse } from "node:http";
+import {
+  createServer,
+  type IncomingHttpHeaders,
+  type IncomingMessage,
+  request,
+  type Server,
+  type ServerResponse,
+} from "node:http";
 import { withLoginOf } from "../../dev/clickhouse/login.ts";
+import { lateText } from "../../shared/clickhouse/statements.ts";
 import type { ProxyFault } from "./faults.ts";
 
-/**
- * How long a request is held at most. The protocol lets an INSERT begin until its lease ends and run for
- * max_execution_time after; the fence has a margin of 60 s (2 s here) beyond both, which this stays below.
- */
+/** How long a request is held whose sender waits for it: less than a lease. Those beyond are `delivered_late`. */
 const lateRequestMs = 1000;
 /** Longer than a lease (90 s, 3 s here). */
 const lateAnswerMs = 4000;
@@ -18,13 +23,31 @@ export interface ChaosProxy {
   choose: (isInsert: boolean) => ProxyFault | undefined;
   /** INSERTs of blocks that ClickHouse is working on at this moment. */
   insertsOut(): number;
+  /** Delivers every INSERT that is held, or that is to be delivered again, now. How ClickHouse answered them. */
+  deliverHeld(): Promise<Delivered>;
   stop(): Promise<void>;
+}
+
+export interface Delivered {
+  readonly delivered: number;
+  /** Refused because their deadline had passed. */
+  readonly late: number;
+}
+
+interface HeldInsert {
+  readonly path: string;
+  readonly headers: IncomingHttpHeaders;
+  readonly body: Buffer;
 }
 
 /** `fraction` gives a number from 0 to 1: how much of its time a late request is held. */
 export async function startChaosProxy(target: string, fraction: () => number): Promise<ChaosProxy> {
   const { hostname, port } = new URL(target);
   let insertsOut = 0;
+  let late = 0;
+  let delivered = 0;
+  const held: HeldInsert[] = [];
+  const heldTokens = new Set<string>();
   const proxy = { choose: (_isInsert: boolean): ProxyFault | undefined => undefined };
 
   /** Sends the request on. `held` ms later than it came; its answer `slow` ms later than that came. */
@@ -38,10 +61,17 @@ export async function startChaosProxy(target: string, fraction: () => number): P
     if (body === undefined) {
       return; // the client went away in the middle: ClickHouse never sees the request
     }
+    const { host: _host, connection: _connection, ...headers } = incoming.headers;
+    if (fault === "delivered_late" || fault === "delivered_twice") {
+      held.push({ path: incoming.url ?? "", headers, body });
+    }
+    if (fault === "delivered_late") {
+      incoming.socket.destroy();
+      return;
+    }
     if (fault === "late_request") {
       await sleep(lateRequestMs * fraction());
     }
-    const { host: _host, connection: _connection, ...headers } = incoming.headers;
     insertsOut += isInsert ? 1 : 0;
     let isOut = isInsert;
     const over = (): void => {
@@ -80,10 +110,37 @@ export async function startChaosProxy(target: string, fraction: () => number): P
     forwarded.end(body);
   }
 
+  function deliver({ path, headers, body }: HeldInsert): Promise<void> {
+    return new Promise((resolve) => {
+      const again = request({ hostname, port, path, method: "POST", headers, agent: false }, (answer) => {
+        const parts: Buffer[] = [];
+        answer.on("data", (part: Buffer) => parts.push(part));
+        answer.on("close", () => {
+          delivered += 1;
+          late += Buffer.concat(parts).includes(lateText) ? 1 : 0;
+          resolve();
+        });
+      });
+      again.on("error", () => resolve());
+      again.end(body);
+    });
+  }
+
   const server: Server = createServer((incoming, outgoing) => {
     const isInsert = incoming.url?.includes("FORMAT+Native") === true;
-    const fault = proxy.choose(isInsert);
     outgoing.on("error", () => undefined);
+    const token = new URLSearchParams(incoming.url?.split("?")[1]).get("insert_deduplication_token") ?? "";
+    if (isInsert && heldTokens.has(token)) {
+      // Its group has to give this token up, so that what is held meets rows under others.
+      outgoing.setHeader("x-clickhouse-exception-code", "241");
+      const text = "Code: 241. DB::Exception: Memory limit (total) exceeded. (MEMORY_LIMIT_EXCEEDED)";
+      answerAfterBody(incoming, outgoing, 500, "text/plain", text);
+      return;
+    }
+    const fault = proxy.choose(isInsert);
+    if (fault === "delivered_late") {
+      heldTokens.add(token);
+    }
     switch (fault) {
       case "cut_before":
         incoming.socket.destroy();
@@ -117,6 +174,12 @@ export async function startChaosProxy(target: string, fraction: () => number): P
       proxy.choose = choose;
     },
     insertsOut: () => insertsOut,
+    async deliverHeld() {
+      for (const one of held.splice(0)) {
+        await deliver(one);
+      }
+      return { delivered, late };
+    },
     async stop() {
       server.closeAllConnections();
       await new Promise((resolve) => server.close(resolve));

@@ -9,6 +9,10 @@ export interface Ends {
   readonly accepted: number;
   readonly stored: number;
   readonly dead: number;
+  /** Ended as `expired`: the table's TTL keeps none of their rows. */
+  readonly expired: number;
+  /** Refused for the same reason, where the ingress knew it. */
+  readonly refused: number;
   /** Never answered 200, and stored all the same (whole, once): the client gave up before its answer. */
   readonly storedUnanswered: number;
   /** Each a sentence naming a payload: lost, doubled, in part, on both sides. Empty: exactly once. */
@@ -61,16 +65,21 @@ export async function checkEnds(clickHouse: string, sent: readonly SentPayload[]
     ).map(({ payload, outcomes }) => [payload, outcomes]),
   );
   const wrong: string[] = [];
-  let [stored, dead, storedUnanswered, lost, doubled, spans] = [0, 0, 0, 0, 0, 0];
-  for (const { id, spanIds, isPoison, accepted } of sent) {
+  let [stored, dead, expired, refused, storedUnanswered, lost, doubled, spans] = [0, 0, 0, 0, 0, 0, 0, 0];
+  for (const payload of sent) {
+    const { id, spanIds, kind, accepted, tooOld } = payload;
     const found = rows.get(id) ?? [];
     const outcomes = receipts.get(id) ?? [];
-    const name = `payload ${id} (${spanIds.length} spans${isPoison ? ", poison" : ""})`;
+    const name = `payload ${id} (${kind}, ${spanIds.length} spans)`;
     spans += found.length;
+    refused += payload.refused ? 1 : 0;
+    if (!accepted && !payload.refused) {
+      wrong.push(`${name} was never answered 200, however often it was sent`);
+    }
     if (found.length > new Set(found).size) {
       doubled += 1;
       wrong.push(`${name} is doubled: ${found.length} rows; receipts ${outcomes.join(", ")}`);
-    } else if (found.length > 0 && !isSame(found, spanIds)) {
+    } else if (found.length > 0 && !isWhole(found, payload)) {
       lost += 1;
       wrong.push(`${name} is there in part: ${found.length} rows; receipts ${outcomes.join(", ")}`);
     } else if (found.length > 0) {
@@ -81,8 +90,17 @@ export async function checkEnds(clickHouse: string, sent: readonly SentPayload[]
       }
     } else if (outcomes.includes("dead")) {
       dead += accepted ? 1 : 0;
-      if (!isPoison) {
+      if (kind !== "poison") {
         wrong.push(`${name} is a good one and dead`);
+      }
+    } else if (isWhole([], payload)) {
+      // Refused at the edge, or expired: a receipt that says `stored` would claim rows that nobody has.
+      expired += outcomes.includes("expired") ? 1 : 0;
+      if (outcomes.includes("stored")) {
+        wrong.push(`${name} has no rows, and its receipts are: ${outcomes.join(", ")}`);
+      }
+      if (tooOld.size === 0 && outcomes.length > 0) {
+        wrong.push(`${name} keeps no trace, and its receipts are: ${outcomes.join(", ")}`);
       }
     } else if (accepted) {
       lost += 1;
@@ -96,12 +114,16 @@ export async function checkEnds(clickHouse: string, sent: readonly SentPayload[]
     }
   }
   const accepted = sent.filter((payload) => payload.accepted).length;
-  return { accepted, stored, dead, storedUnanswered, wrong, lost, doubled, spans };
+  return { accepted, stored, dead, expired, refused, storedUnanswered, wrong, lost, doubled, spans };
 }
 
-function isSame(found: readonly string[], wanted: readonly string[]): boolean {
+/** Everything that was sent, or the half that its key keeps of it; what the TTL drops may be there or not. */
+function isWhole(found: readonly string[], { spanIds, half, tooOld }: SentPayload): boolean {
   const set = new Set(found);
-  return found.length === wanted.length && wanted.every((id) => set.has(id));
+  return [spanIds, ...(half === undefined ? [] : [half])].some(
+    (wanted) =>
+      wanted.every((id) => set.has(id) || tooOld.has(id)) && found.every((id) => wanted.includes(id)),
+  );
 }
 
 /** Rows altogether, and distinct (payload, span): equal when nothing is doubled. */
@@ -130,7 +152,7 @@ const watermarkSchema = v.object({
 export async function readWatermark({
   console,
   adminToken,
-}: Addresses): Promise<{ readonly at: number; readonly open: string }> {
+}: Pick<Addresses, "console" | "adminToken">): Promise<{ readonly at: number; readonly open: string }> {
   const response = await fetch(`${console}/api/watermark`, {
     headers: { authorization: `Bearer ${adminToken}` },
   });
@@ -149,7 +171,10 @@ const balanceSchema = v.object({
 });
 export type BalanceRead = v.InferOutput<typeof balanceSchema>;
 
-export async function readBalance({ console, adminToken }: Addresses): Promise<BalanceRead> {
+export async function readBalance({
+  console,
+  adminToken,
+}: Pick<Addresses, "console" | "adminToken">): Promise<BalanceRead> {
   const response = await fetch(`${console}/api/balance?hours=24`, {
     headers: { authorization: `Bearer ${adminToken}` },
   });

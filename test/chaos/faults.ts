@@ -22,6 +22,15 @@ export const faults = {
   replayed: "an operator replays a payload that is not dead",
   sent_again: "a client whose 200 was lost sends the same bytes again",
   poison: "a payload that the table refuses",
+  delivered_late:
+    "an INSERT that something in between holds until its payloads have been stored under other tokens, and delivers then",
+  delivered_twice: "an INSERT that something in between delivers again, long after its answer",
+  hung_up: "a client that breaks off at any byte of its body, the last one too",
+  slow_upload: "a client whose body comes in pieces, over seconds",
+  wide: "a payload that is small on its way and large as rows: a long resource, repeated in each",
+  slow: "a payload that takes long to transcode: thousands of attributes in each row",
+  too_old: "spans that the table's TTL drops at their INSERT, alone or among others",
+  sampling_changed: "an operator changes how many traces a key keeps while its clients send and send again",
 } as const;
 
 export type Fault = keyof typeof faults;
@@ -38,6 +47,8 @@ export type ProxyFault = Extract<
   | "error"
   | "overloaded"
   | "html"
+  | "delivered_late"
+  | "delivered_twice"
 >;
 
 const proxyFaults: readonly ProxyFault[] = [
@@ -62,14 +73,25 @@ export interface Chooser {
 
 /** A third of the INSERTs break: enough for groups that break several times, and few enough that most end. */
 const insertFaults = 0.35;
+/** Kept until the end, so few: each costs its group three attempts and a fence. */
+const lateShare = 0.06;
+const twiceShare = 0.1;
 /** Receipts, counts, the table check: whatever else the Workers ask of ClickHouse. */
 const otherFaults = 0.08;
 
 export function newChooser(seed: number): Chooser {
   const random = seededRandom(seed);
+  let inserts = 0;
   return {
     random,
-    ofRequest: (isInsert) =>
-      random.chance(isInsert ? insertFaults : otherFaults) ? random.pick(proxyFaults) : undefined,
+    ofRequest(isInsert) {
+      if (isInsert && (inserts++ === 0 || random.chance(lateShare))) {
+        return "delivered_late"; // the first one is, so that the shortest run has it
+      }
+      if (isInsert && (inserts === 2 || random.chance(twiceShare))) {
+        return "delivered_twice";
+      }
+      return random.chance(isInsert ? insertFaults : otherFaults) ? random.pick(proxyFaults) : undefined;
+    },
   };
 }

@@ -8,13 +8,20 @@ import { randomUUID } from "node:crypto";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import * as v from "valibot";
 import { fetchClickHouse } from "../../dev/clickhouse/login.ts";
 import { type ClickHouse, startClickHouse } from "../../dev/clickhouse/start-clickhouse.ts";
 import { claimPort } from "../../dev/free-port.ts";
 import { limits } from "../../shared/limits.ts";
-import { poisonAttribute, type SentPayload, startClients } from "./chaos-clients.ts";
-import { type ChaosPipeline, startChaosPipeline } from "./chaos-pipeline.ts";
-import { type ChaosProxy, startChaosProxy } from "./chaos-proxy.ts";
+import {
+  poisonAttribute,
+  type SentPayload,
+  sampledTenant,
+  startClients,
+  tableDays,
+} from "./chaos-clients.ts";
+import { type Addresses, type ChaosPipeline, startChaosPipeline } from "./chaos-pipeline.ts";
+import { type ChaosProxy, type Delivered, startChaosProxy } from "./chaos-proxy.ts";
 import {
   type BalanceRead,
   checkEnds,
@@ -48,6 +55,8 @@ export interface ChaosReport {
   readonly tracesWithoutTimes: number;
   readonly balance: BalanceRead;
   readonly watermark: { readonly at: number; readonly wanted: number; readonly open: string };
+  /** INSERTs that the proxy delivered late or again at the end. */
+  readonly held: Delivered;
   readonly faults: ReadonlyMap<Fault, number>;
   /** Requests of clients that were not answered 200, and sent again. */
   readonly refusals: number;
@@ -64,6 +73,9 @@ const clientsAtOnce = 3;
 const clientPauseMs = 600;
 const tricklePauseMs = 2000;
 const trickleInFlightMost = 3;
+/** The first change comes before the first death of the Workers, so that those which follow know another share. */
+const firstSamplingMs = 1500;
+const samplingMs = 15_000;
 const settlePollMs = 1000;
 const MINUTE_MS = 60_000;
 /** Beyond the time after which a minute is sealed: a cron that is busy, a machine that is. */
@@ -97,6 +109,7 @@ class World {
   #server: ClickHouse | undefined;
   #proxy: ChaosProxy | undefined;
   #pipeline: ChaosPipeline | undefined;
+  #sampled = { key: "", id: "" };
   #ports: { ingress: number; console: number } | undefined;
   #starts = 0;
   #downMs = 0;
@@ -127,37 +140,81 @@ class World {
       console: await claimPort(0, "HEADRACE_CONSOLE_PORT"),
     };
     await this.#startPipeline();
+    this.#sampled = v.parse(
+      v.object({ key: v.string(), id: v.string() }),
+      await this.#askConsole("POST", "keys", { tenant: sampledTenant, name: "chaos" }),
+    );
+    await this.#ask(`ALTER TABLE otel_traces MODIFY TTL toDateTime(Timestamp) + toIntervalDay(${tableDays})`);
     await this.#ask(
       `ALTER TABLE otel_traces ADD CONSTRAINT no_poison CHECK ResourceAttributes['${poisonAttribute}'] = ''`,
     );
+  }
+
+  /** Where the pipeline is; undefined: it is down. */
+  #addresses(): Addresses | undefined {
+    return this.#pipeline === undefined
+      ? undefined
+      : { ...this.#pipeline.addresses, sampledKey: this.#sampled.key };
+  }
+
+  async #askConsole(method: "POST" | "PATCH", path: string, body: object): Promise<unknown> {
+    const { console: url, adminToken } = this.#upPipeline().addresses;
+    const response = await fetch(`${url}/api/${path}`, {
+      method,
+      headers: { authorization: `Bearer ${adminToken}` },
+      body: JSON.stringify(body),
+    });
+    if (!response.ok) {
+      throw new Error(`${path} was answered ${response.status}: ${await response.text()}`);
+    }
+    return await response.json();
+  }
+
+  /** Half of the traces, all of them, half … An isolate knows it at the latest 30 s later, a new one at once. */
+  async #changeSampling(until: number): Promise<void> {
+    for (let share = 0.5; Date.now() < until; share = 1.5 - share) {
+      try {
+        await this.#askConsole("PATCH", `keys/${this.#sampled.id}`, { sample: share });
+        this.#count("sampling_changed");
+      } catch {
+        // the Workers are dead just now
+      }
+      await sleep(samplingMs);
+    }
   }
 
   async run(): Promise<ChaosReport> {
     const { chaosMs, settleMs, onProgress } = this.#options;
     const began = Date.now();
     const stormEnds = began + chaosMs;
+    // On a busy machine the kills that every run has take longer than the run: clients send beside all of them.
+    let isOver = false;
     const clients = startClients({
       random: this.#chooser.random,
       clients: clientsAtOnce,
       pauseMs: clientPauseMs,
-      poison: true,
-      addresses: () => this.#pipeline?.addresses,
-      goOn: () => Date.now() < stormEnds,
+      special: true,
+      addresses: () => this.#addresses(),
+      goOn: () => !isOver,
       giveUpAt: stormEnds + settleMs,
       onFault: this.#count,
     });
     this.#stormy = true;
-    await this.#storm(stormEnds);
+    await sleep(firstSamplingMs);
+    await Promise.all([this.#storm(stormEnds), this.#changeSampling(stormEnds)]);
     this.#stormy = false;
+    isOver = true;
     this.#pipeline?.calm();
     await clients.ended;
     const settleBegan = Date.now();
     onProgress(`${clients.payloads.length} payloads sent; waiting for what is in flight`);
     const [balance, others] = await this.#settle(
       settleBegan + settleMs,
-      clients.payloads.filter(({ accepted, isPoison }) => accepted && isPoison).length,
+      clients.payloads.filter(({ accepted, kind }) => accepted && kind === "poison").length,
     );
     const settled = Date.now();
+    // What was held comes now, when everything has been stored: the worst moment.
+    const held = (await this.#proxy?.deliverHeld()) ?? { delivered: 0, late: 0 };
     const url = this.#serverUrl();
     const payloads = [...clients.payloads, ...others];
     const watermark = await this.#awaitWatermark(payloads, settled);
@@ -166,6 +223,7 @@ class World {
       ...(await countRows(url)),
       balance,
       watermark,
+      held,
       faults: this.#counts,
       refusals: clients.refusals(),
       seconds: {
@@ -253,8 +311,8 @@ class World {
       random: this.#chooser.random,
       clients: 1,
       pauseMs: tricklePauseMs,
-      poison: false,
-      addresses: () => pipeline.addresses,
+      special: false,
+      addresses: () => this.#addresses(),
       goOn: () => !isQuiet && Date.now() < until,
       giveUpAt: until,
       onFault: () => undefined,
@@ -383,15 +441,16 @@ export function describeRun(report: ChaosReport): string {
   const { ends, seconds, balance, refusals } = report;
   const counted = Object.entries(faults).map(([fault, meaning]) => {
     const times = [...report.faults].find(([name]) => name === fault)?.[1] ?? 0;
-    return `  ${String(times).padStart(6)}  ${fault.padEnd(15)} ${meaning}`;
+    return `  ${String(times).padStart(6)}  ${fault.padEnd(16)} ${meaning}`;
   });
   return [
     `${seconds.chaos.toFixed(0)} s of chaos, ${seconds.settle.toFixed(0)} s until all was settled; ClickHouse was down for ${seconds.down.toFixed(0)} s.`,
     `The protocol's durations are ${timesFaster} times shorter: ${seconds.chaos.toFixed(0)} s stand for ${((seconds.chaos * timesFaster) / 60).toFixed(0)} minutes.`,
     `Payloads answered 200: ${ends.accepted}; requests that had to be sent again: ${refusals}.`,
-    `Stored ${ends.stored} (${ends.spans} spans), dead ${ends.dead}, stored without an answer ${ends.storedUnanswered}.`,
+    `Stored ${ends.stored} (${ends.spans} spans), dead ${ends.dead}, expired ${ends.expired}, refused as too old ${ends.refused}, stored without an answer ${ends.storedUnanswered}.`,
     `Balance: accepted ${balance.accepted}, stored ${balance.stored}, dead ${balance.dead}, duplicate ${balance.duplicate}, in flight ${balance.inFlight}, missing ${balance.missing.length}.`,
     `Watermark: ${new Date(report.watermark.at).toISOString()}, at least ${new Date(report.watermark.wanted).toISOString()} was due.`,
+    `INSERTs delivered at the end, late or again: ${report.held.delivered}, of which ClickHouse refused ${report.held.late} for their deadline.`,
     "Faults:",
     ...counted,
     `Lost ${ends.lost}, doubled ${ends.doubled}.`,

@@ -27,14 +27,17 @@ async function accept({ put, object = null, isNotified = false }: World): Promis
     }
     return value;
   };
-  const answer = await perform(acceptPayload(key, counts, isNotified), {
-    putIfAbsent: async () => orThrow(put),
-    readCounts: async () => orThrow(object),
-    notify: async (bell) => {
-      notified.push(bell);
-      return null;
+  const answer = await perform(
+    acceptPayload(key, counts, () => isNotified),
+    {
+      putIfAbsent: async () => orThrow(put),
+      readCounts: async () => orThrow(object),
+      notify: async (bell) => {
+        notified.push(bell);
+        return null;
+      },
     },
-  });
+  );
   return { answer, notified };
 }
 

@@ -20,8 +20,9 @@ const quota: QuotaMessage = {
   month: "2026-11",
   percent: 80,
   state: "open",
-  usedSpans: 81,
-  spansPerMonth: 100,
+  unit: "spans",
+  used: 81,
+  perMonth: 100,
 };
 const parked: Finding = { ...quotaFinding(quota), subject: "parked" };
 const bell = (n: number): ReadMessage => ({ kind: "doorbell", doorbell: doorbell({ n }) });

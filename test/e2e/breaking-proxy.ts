@@ -16,6 +16,10 @@ export interface BreakingProxy {
   readonly url: string;
   /** What happens to the next INSERTs of blocks, in order; then `forward`. Other requests are forwarded. */
   readonly faults: Fault[];
+  /** How long an INSERT of a block is held before it is forwarded, ms. */
+  slowMs: number;
+  /** INSERTs of blocks that were on their way at once, at most. */
+  mostAtOnce(): number;
   /** INSERTs of blocks that came, whatever became of them. */
   inserts(): number;
   /** The parameters of the last of them. */
@@ -26,7 +30,10 @@ export interface BreakingProxy {
 export async function startBreakingProxy(target: string): Promise<BreakingProxy> {
   const faults: Fault[] = [];
   let inserts = 0;
+  let atOnce = 0;
+  let mostAtOnce = 0;
   let lastInsert = new URLSearchParams();
+  const proxy = { slowMs: 0 };
   const { hostname, port } = new URL(target);
   const server: Server = createServer((incoming, outgoing) => {
     const isInsert = incoming.url?.includes("FORMAT+Native") === true;
@@ -59,21 +66,30 @@ export async function startBreakingProxy(target: string): Promise<BreakingProxy>
           answer.pipe(outgoing);
         });
         forwarded.on("error", cut);
-        return incoming.pipe(forwarded);
+        if (isInsert) {
+          atOnce += 1;
+          mostAtOnce = Math.max(mostAtOnce, atOnce);
+          forwarded.once("close", () => {
+            atOnce -= 1;
+          });
+        }
+        const slowMs = isInsert ? proxy.slowMs : 0;
+        return slowMs === 0 ? incoming.pipe(forwarded) : setTimeout(() => incoming.pipe(forwarded), slowMs);
       }
     }
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const address = server.address();
   const listening = typeof address === "object" && address !== null ? address.port : 0;
-  return {
+  return Object.assign(proxy, {
     url: withLoginOf(`http://127.0.0.1:${listening}`, target),
     faults,
+    mostAtOnce: () => mostAtOnce,
     inserts: () => inserts,
     lastInsert: () => lastInsert,
     async stop() {
       server.closeAllConnections();
       await new Promise((resolve) => server.close(resolve));
     },
-  };
+  });
 }
