@@ -33,8 +33,8 @@ export type Failure =
   /** An invariant of ours broke while it was done. */
   | { readonly is: "broken"; readonly claim: string };
 
-/** Work that yields effects and comes to a `T`. */
-export type Work<E extends Effects<E>, T> = Generator<Asked<E>, T, Answered<E>>;
+/** Work that yields effects and comes to a `T`: a generator, or one effect (`askEffect`). */
+export type Work<E extends Effects<E>, T> = IterableIterator<Asked<E>, T, Answered<E>>;
 
 /** Who performs effects: one function for each. It throws when the effect could not be done. */
 export type Performer<E extends Effects<E>> = {
@@ -46,26 +46,48 @@ export class EffectFailed extends Error {
   override readonly name = "EffectFailed";
 }
 
-/** Yields one effect of `E` and returns its answer. */
+/** Yields one effect of `E` and comes to its answer. */
 export type Ask<E extends Effects<E>> = <Name extends keyof E>(
   name: Name,
   asks: E[Name]["asks"],
-) => Generator<{ readonly name: Name; readonly asks: E[Name]["asks"] }, E[Name]["answers"], Answered<E>>;
+) => Work<E, E[Name]["answers"]>;
 
-/** Yields one effect and returns its answer. Throws `EffectFailed` or `BrokenInvariant`. */
-export function* askEffect<E extends Effects<E>, Name extends keyof E>(
+/** Yields one effect and comes to its answer. Throws `EffectFailed` or `BrokenInvariant`. */
+export function askEffect<E extends Effects<E>, Name extends keyof E>(
   name: Name,
   asks: E[Name]["asks"],
-): Generator<{ readonly name: Name; readonly asks: E[Name]["asks"] }, E[Name]["answers"], Answered<E>> {
-  const answer = yield { name, asks };
-  switch (answer.is) {
-    case "failed":
-      throw new EffectFailed(answer.reason);
-    case "broken":
-      throw new BrokenInvariant(answer.claim);
-    default:
-      assert(isAnswerTo<E, Name>(answer, name), "an effect is given its own answer");
-      return answer.value;
+): Work<E, E[Name]["answers"]> {
+  return new OneEffect<E, Name>(name, asks);
+}
+
+/** What a generator of one `yield` would be, without its cost: the model asks for millions of effects. */
+class OneEffect<E extends Effects<E>, Name extends keyof E> implements Work<E, E[Name]["answers"]> {
+  readonly #asked: { readonly name: Name; readonly asks: E[Name]["asks"] };
+  #isYielded = false;
+
+  constructor(name: Name, asks: E[Name]["asks"]) {
+    this.#asked = { name, asks };
+  }
+
+  [Symbol.iterator](): this {
+    return this;
+  }
+
+  next(answer?: Answered<E>): IteratorResult<Asked<E>, E[Name]["answers"]> {
+    if (!this.#isYielded) {
+      this.#isYielded = true;
+      return { done: false, value: this.#asked };
+    }
+    assert(answer !== undefined, "an effect is answered before its work goes on");
+    switch (answer.is) {
+      case "failed":
+        throw new EffectFailed(answer.reason);
+      case "broken":
+        throw new BrokenInvariant(answer.claim);
+      default:
+        assert(isAnswerTo<E, Name>(answer, this.#asked.name), "an effect is given its own answer");
+        return { done: true, value: answer.value };
+    }
   }
 }
 

@@ -114,7 +114,7 @@ export function formatMinute(timeMs: number): string {
 
 /** The same few hours are written again and again: a twentieth of the time of a schedule of test/faults went into it. */
 const hourTexts = new Map<number, string>();
-const hourTextsMax = 64;
+const hourTextsMax = 512;
 
 /** The start of a key's minute, in milliseconds since the epoch. */
 export function minuteToMs(minute: string): number {
@@ -132,7 +132,7 @@ export function minuteToMs(minute: string): number {
 
 /** The keys of a page, and the pages of a run, are of few minutes. */
 const minuteTimes = new Map<string, number>();
-const minuteTimesMax = 64;
+const minuteTimesMax = 512;
 
 export function formatPayloadKey(arrivalMs: number, tenant: string, id: PayloadId): PayloadKey {
   assert(tenantPattern.test(tenant), "a tenant is [a-z0-9-]{1,64}");

@@ -65,8 +65,8 @@ function otherTable(server: string, found: string, known: string | null): string
 /** What one reading needs of whoever performs it. */
 export interface ReadingSteps<Counted, Effect, Answer> {
   /** What the server says of itself. Null: there is no such table. `table`: the identity, as far as it is known. */
-  look(table: string | null): Generator<Effect, TableWitness | null, Answer>;
-  count(table: string | null): Generator<Effect, Counted, Answer>;
+  look(table: string | null): IterableIterator<Effect, TableWitness | null, Answer>;
+  count(table: string | null): IterableIterator<Effect, Counted, Answer>;
 }
 
 export type Read<Counted> =
@@ -81,7 +81,7 @@ export type Read<Counted> =
 export function* readBehindBarrier<Counted extends { readonly witness: TableWitness | null }, Effect, Answer>(
   begun: Reading,
   { look, count }: ReadingSteps<Counted, Effect, Answer>,
-): Generator<Effect, Read<Counted>, Answer> {
+): IterableIterator<Effect, Read<Counted>, Answer> {
   let reading = begun;
   for (let statements = 0; statements < statementsMax; statements++) {
     if (isReady(reading)) {

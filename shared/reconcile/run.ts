@@ -92,7 +92,7 @@ function* giveBack({ run }: Lease): CronWork<void> {
 type Stage = keyof ReconcileSettings["subrequests"];
 
 /** A stage, within its budgets. */
-function* stage<T>(
+function stage<T>(
   name: Stage,
   shared: Shared,
   work: (listing: Listing, run: Run) => CronWork<T>,
@@ -100,7 +100,7 @@ function* stage<T>(
   const { listCalls, subrequests, pageKeys } = shared.settings;
   const calls = { ...listCalls, young: listCalls.fresh, audit: 0 };
   const budget = new Budget(subrequests[name]);
-  return yield* within(budget, work(new Listing(calls[name], pageKeys, budget), { ...shared, budget }));
+  return within(budget, work(new Listing(calls[name], pageKeys, budget), { ...shared, budget }));
 }
 
 function* runStages(lease: Lease, everything: boolean, shared: Shared): CronWork<ReconcileReport> {
@@ -138,21 +138,25 @@ function* runStages(lease: Lease, everything: boolean, shared: Shared): CronWork
   if (!(yield* keep(lease, shared, checkpoint, again.rows))) {
     return report(true);
   }
-  let why = yield* orWhy(function* () {
-    checkpoint = yield* stage("audit", shared, (_, run) => auditAfterDoubts(checkpoint, run));
-  });
+  const audited = yield* orUnknown(stage("audit", shared, (_, run) => auditAfterDoubts(checkpoint, run)));
+  if (!(audited instanceof RowsUnknown)) {
+    checkpoint = audited;
+  }
   if (!(yield* keep(lease, shared, checkpoint, []))) {
     return report(true);
   }
+  const gone =
+    audited instanceof RowsUnknown
+      ? audited
+      : yield* orUnknown(stage("delete", shared, (listing, run) => deletePayloads(checkpoint, listing, run)));
   let rows: readonly MinuteRow[] = [];
-  why ??= yield* orWhy(function* () {
-    const gone = yield* stage("delete", shared, (listing, run) => deletePayloads(checkpoint, listing, run));
+  let noEvidence: Checkpoint["noEvidence"] = null;
+  if (gone instanceof RowsUnknown) {
+    const since = checkpoint.noEvidence?.since ?? now;
+    noEvidence = { since, reason: shortText(gone.message, limits.reasonBytesMax) };
+  } else {
     ({ deleted, checkpoint, rows } = gone);
-  });
-  const noEvidence =
-    why === null
-      ? null
-      : { since: checkpoint.noEvidence?.since ?? now, reason: shortText(why, limits.reasonBytesMax) };
+  }
   checkpoint = { ...checkpoint, noEvidence, ranAt: now };
   return report(!(yield* keep(lease, shared, checkpoint, rows)));
 }
@@ -161,14 +165,13 @@ function* auditAfterDoubts(checkpoint: Checkpoint, run: Run): CronWork<Checkpoin
   return yield* audit(yield* resolveDoubts(checkpoint, run), run);
 }
 
-/** A stage that needs the table's rows. Why they could not be told: then the stage is the next run's. */
-function* orWhy(work: () => CronWork<void>): CronWork<string | null> {
+/** A stage that needs the table's rows. Where they could not be told, it says why: then the stage is the next run's. */
+function* orUnknown<T>(work: CronWork<T>): CronWork<T | RowsUnknown> {
   try {
-    yield* work();
-    return null;
+    return yield* work;
   } catch (error) {
     if (error instanceof RowsUnknown) {
-      return error.message;
+      return error;
     }
     throw error;
   }

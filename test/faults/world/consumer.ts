@@ -12,8 +12,9 @@ import {
   type BatchInHand,
   BrokenByPayload,
   deleteKeysMax,
-  type ModelPerformer,
-  performerOf,
+  type Hands,
+  newHands,
+  performer,
   verifyLookupsMax,
 } from "./perform.ts";
 import type { Message, Queue } from "./queue.ts";
@@ -37,7 +38,7 @@ function* handleBatch(world: World, batch: BatchInHand, queue: Queue): Process {
   const now = () => world.clock.now + world.skews.consumer;
   const context = { now, codecVersion, deleteKeysMax, verifyLookupsMax };
   const work = takeBatch(taken, queue === queues.dead, context);
-  const performer = performerOf(world, batch, codecVersion);
+  const hands = newHands(world, batch, codecVersion);
   const invocation = new Invocation(world, "a batch");
   try {
     let step = work.next();
@@ -49,7 +50,7 @@ function* handleBatch(world: World, batch: BatchInHand, queue: Queue): Process {
       }
       let answer: Answered<DeliveryEffects>;
       try {
-        const result = start(step.value, performer);
+        const result = start(step.value, hands);
         const value = isProcess(result) ? yield* result : result;
         answer = { is: "done", to: step.value.name, value } as typeof answer;
       } catch (error) {
@@ -78,9 +79,9 @@ const sentAtOnce: ReadonlySet<keyof DeliveryEffects> = new Set(["sendBlock", "cl
 
 function start<Name extends keyof DeliveryEffects>(
   { name, asks }: Asked<DeliveryEffects, Name>,
-  performer: ModelPerformer,
+  hands: Hands,
 ) {
-  return performer[name](asks);
+  return performer[name](hands, asks);
 }
 
 /** What the work is answered; throws what is a bug, or an invariant that broke: then the schedule fails. */

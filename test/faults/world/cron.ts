@@ -9,7 +9,7 @@ import { tick } from "../../../shared/reconcile/tick.ts";
 import type { Process } from "./clock.ts";
 import { pauseMs } from "./consumer.ts";
 import { loseSomething } from "./incidents.ts";
-import { cronPerformerOf, type ModelCronPerformer, reconcileSettingsOf } from "./perform-tick.ts";
+import { cronPerformer, reconcileSettingsOf, type Tick } from "./perform-tick.ts";
 import { Invocation, isWorldFailure, type World } from "./world.ts";
 
 const MINUTE_MS = 60_000;
@@ -105,7 +105,7 @@ const askedAtOnce: ReadonlySet<keyof CronEffects> = new Set([
 
 function* run(world: World): Process {
   const now = world.clock.now + world.skews.consumer;
-  const performer = cronPerformerOf(world);
+  const begun: Tick = { world, began: world.clock.now };
   const work = tick({ now, everything: false }, reconcileSettingsOf(world));
   const invocation = new Invocation(world, "a cron");
   try {
@@ -117,7 +117,7 @@ function* run(world: World): Process {
         yield pauseMs(world);
         loseSomething(world);
       }
-      step = work.next(answer(name, asks, performer));
+      step = work.next(answer(name, asks, begun));
     }
   } catch (error) {
     if (!(error instanceof EffectFailed)) {
@@ -130,10 +130,10 @@ function* run(world: World): Process {
 function answer<Name extends keyof CronEffects>(
   name: Name,
   asks: CronEffects[Name]["asks"],
-  performer: ModelCronPerformer,
+  begun: Tick,
 ): Answered<CronEffects> {
   try {
-    return { is: "done", to: name, value: performer[name](asks) } as Answered<CronEffects>;
+    return { is: "done", to: name, value: cronPerformer[name](begun, asks) } as Answered<CronEffects>;
   } catch (error) {
     if (isWorldFailure(error)) {
       return failure(error);

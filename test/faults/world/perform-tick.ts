@@ -32,152 +32,161 @@ export function reconcileSettingsOf({ profile }: World): ReconcileSettings {
 
 const DAY_MS = 86_400_000;
 
+/** A tick under way. */
+export interface Tick {
+  readonly world: World;
+  /** True time, ms since the epoch. */
+  readonly began: number;
+}
+
 export type ModelCronPerformer = {
-  readonly [Name in keyof CronEffects]: (asks: CronEffects[Name]["asks"]) => CronEffects[Name]["answers"];
+  readonly [Name in keyof CronEffects]: (
+    tick: Tick,
+    asks: CronEffects[Name]["asks"],
+  ) => CronEffects[Name]["answers"];
 };
 
-export function cronPerformerOf(world: World): ModelCronPerformer {
-  const { store, receipts, witness, ledger, fate, clock } = world;
-  const { leaseMs } = modelReconcileSettings;
-  const began = clock.now;
-  return {
-    // --- a tick
-    wake() {
-      ledger.wake();
-      return null;
-    },
-    readTable: () => world.askTable("table check", () => readTable(world)),
-    tableChecked(checked) {
-      ledger.call({ kind: "table", table: checked });
-      return null;
-    },
-    publishTableLimits: () => null, // nobody of this world reads them: its ingress refuses no span
-    alertState: () => ledger.readAlertState(),
-    readRecent: (since) =>
-      world.askTable("how payloads ended", () => {
-        const recent = receipts.list().filter(({ at }) => at >= since);
-        return {
-          dead: recent.filter(({ receipt }) => receipt.outcome === "dead").length,
-          ended: recent.length,
-        };
-      }),
-    readVolumes: () => world.askTable("volumes", () => []), // one tenant, of no usual volume
-    judgeAlerts: (learnt) => ledger.judgeAlerts(learnt),
-    reportAlerts(unreported) {
-      const toTable = unreported.filter(({ channels }) => channels.includes("table"));
-      const toWebhook = unreported.filter(({ channels }) => channels.includes("webhook"));
-      const reached: Channel[] = ["log"];
-      world.findingsReported("log", unreported);
-      if (
-        toTable.length === 0 ||
-        isReported(() => world.tellTable("findings", () => world.findingsReported("table", toTable)))
-      ) {
-        reached.push("table");
-      }
-      if (toWebhook.length === 0 || !fate.strikes("webhook fails")) {
-        world.findingsReported("webhook", toWebhook);
-        reached.push("webhook");
-      }
-      return reached;
-    },
-    alertsReported({ unreported, reached }) {
-      ledger.alertsReported(unreported, reached);
-      return null;
-    },
-    warn({ message }) {
-      world.say(() => `cron: ${message}`);
-      return null;
-    },
+const { leaseMs } = modelReconcileSettings;
 
-    // --- a run of the reconciler
-    beginRun: ({ takesOver }) => ledger.beginReconcile(leaseMs, takesOver),
-    endRun(run) {
-      ledger.endReconcile(run);
-      return null;
-    },
-    list({ after: listAfter, cursor, atMost }) {
-      world.askStore("list");
-      // A cursor is the text that it goes on after.
-      const after = cursor ?? listAfter;
-      const rest = store.list().filter(({ key }) => key > after);
-      const isShort = fate.strikes("page short");
-      const objects = rest.slice(0, isShort ? fate.within(0, atMost - 1) : atMost).map(listed);
-      const through = objects.at(-1)?.key ?? after;
-      return { objects, through, cursor: rest.length > objects.length ? through : null };
-    },
-    outcomes: (keys) =>
-      world.askTable("outcomes", () => found(world, keys)).map(({ key, outcome }) => ({ key, outcome })),
-    receipts: (keys) => world.askTable("receipts", () => found(world, keys)),
-    receiptsOfIds: (ids) =>
-      world.askTable("receipts", () => ids.flatMap((id) => receipts.ofId(id).map(dated))),
-    storedReceipts: ({ after, before, atMost }) =>
-      world
-        .askTable("receipts", () =>
-          receipts
-            .list()
-            .map(dated)
-            .filter(({ key, outcome }) => outcome === "stored" && key > after && key < before),
-        )
-        .slice(0, atMost),
-    holds: (keys) => ledger.holds(keys),
-    readWitness: () => world.askTable("witness", () => witnessOf(world.servers.reach().answer)),
-    rows: ({ ids }) => {
-      const { rows, witness } = world.askTable("rows", () => world.countRows(ids));
-      return { rows: new Map(ids.map((id, i) => [id, rows[i] ?? []])), witness };
-    },
-    tally: (minutes) => world.askTable("tally", () => minutes.flatMap((minute) => tally(world, minute))),
-    find(keys) {
-      world.askStore("head");
-      return keys
-        .map((key) => store.get(key))
-        .filter((object) => object !== null)
-        .map(listed);
-    },
-    deadLetters(keys) {
-      // A record is written with its receipt, which no schedule outlives.
-      world.askStore("list");
-      return found(world, keys)
-        .filter(({ outcome }) => outcome === "dead")
-        .map(({ key }) => key);
-    },
-    ring(doorbells) {
-      for (const doorbell of doorbells) {
-        world.say(
-          () =>
-            `the reconciler rings ${doorbell.key.slice(6, 22)}…${doorbell.key.slice(-22, -18)} (${doorbell.cause})`,
-        );
-        witness.notified += doorbell.cause === "reconcile" ? 1 : 0;
-        world.queues.ring.send({ kind: "bare", key: doorbell.key, cause: doorbell.cause });
+/** One for all ticks, as in perform.ts. */
+export const cronPerformer: ModelCronPerformer = {
+  // --- a tick
+  wake({ world }) {
+    world.ledger.wake();
+    return null;
+  },
+  readTable: ({ world }) => world.askTable("table check", () => readTable(world)),
+  tableChecked({ world }, checked) {
+    world.ledger.call({ kind: "table", table: checked });
+    return null;
+  },
+  publishTableLimits: () => null, // nobody of this world reads them: its ingress refuses no span
+  alertState: ({ world }) => world.ledger.readAlertState(),
+  readRecent: ({ world }, since) =>
+    world.askTable("how payloads ended", () => {
+      const recent = world.receipts.list().filter(({ at }) => at >= since);
+      return {
+        dead: recent.filter(({ receipt }) => receipt.outcome === "dead").length,
+        ended: recent.length,
+      };
+    }),
+  readVolumes: ({ world }) => world.askTable("volumes", () => []), // one tenant, of no usual volume
+  judgeAlerts: ({ world }, learnt) => world.ledger.judgeAlerts(learnt),
+  reportAlerts({ world }, unreported) {
+    const toTable = unreported.filter(({ channels }) => channels.includes("table"));
+    const toWebhook = unreported.filter(({ channels }) => channels.includes("webhook"));
+    const reached: Channel[] = ["log"];
+    world.findingsReported("log", unreported);
+    if (
+      toTable.length === 0 ||
+      isReported(() => world.tellTable("findings", () => world.findingsReported("table", toTable)))
+    ) {
+      reached.push("table");
+    }
+    if (toWebhook.length === 0 || !world.fate.strikes("webhook fails")) {
+      world.findingsReported("webhook", toWebhook);
+      reached.push("webhook");
+    }
+    return reached;
+  },
+  alertsReported({ world }, { unreported, reached }) {
+    world.ledger.alertsReported(unreported, reached);
+    return null;
+  },
+  warn({ world }, { message }) {
+    world.say(() => `cron: ${message}`);
+    return null;
+  },
+
+  // --- a run of the reconciler
+  beginRun: ({ world }, { takesOver }) => world.ledger.beginReconcile(leaseMs, takesOver),
+  endRun({ world }, run) {
+    world.ledger.endReconcile(run);
+    return null;
+  },
+  list({ world }, { after: listAfter, cursor, atMost }) {
+    world.askStore("list");
+    // A cursor is the text that it goes on after.
+    const after = cursor ?? listAfter;
+    const rest = world.store.list().filter(({ key }) => key > after);
+    const isShort = world.fate.strikes("page short");
+    const objects = rest.slice(0, isShort ? world.fate.within(0, atMost - 1) : atMost).map(listed);
+    const through = objects.at(-1)?.key ?? after;
+    return { objects, through, cursor: rest.length > objects.length ? through : null };
+  },
+  outcomes: ({ world }, keys) =>
+    world.askTable("outcomes", () => found(world, keys)).map(({ key, outcome }) => ({ key, outcome })),
+  receipts: ({ world }, keys) => world.askTable("receipts", () => found(world, keys)),
+  receiptsOfIds: ({ world }, ids) =>
+    world.askTable("receipts", () => ids.flatMap((id) => world.receipts.ofId(id).map(dated))),
+  storedReceipts: ({ world }, { after, before, atMost }) =>
+    world
+      .askTable("receipts", () =>
+        world.receipts
+          .list()
+          .map(dated)
+          .filter(({ key, outcome }) => outcome === "stored" && key > after && key < before),
+      )
+      .slice(0, atMost),
+  holds: ({ world }, keys) => world.ledger.holds(keys),
+  readWitness: ({ world }) => world.askTable("witness", () => witnessOf(world.servers.reach().answer)),
+  rows: ({ world }, { ids }) => {
+    const { rows, witness } = world.askTable("rows", () => world.countRows(ids));
+    return { rows: new Map(ids.map((id, i) => [id, rows[i] ?? []])), witness };
+  },
+  tally: ({ world }, minutes) =>
+    world.askTable("tally", () => minutes.flatMap((minute) => tally(world, minute))),
+  find({ world }, keys) {
+    world.askStore("head");
+    return keys
+      .map((key) => world.store.get(key))
+      .filter((object) => object !== null)
+      .map(listed);
+  },
+  deadLetters({ world }, keys) {
+    // A record is written with its receipt, which no schedule outlives.
+    world.askStore("list");
+    return found(world, keys)
+      .filter(({ outcome }) => outcome === "dead")
+      .map(({ key }) => key);
+  },
+  ring({ world }, doorbells) {
+    for (const doorbell of doorbells) {
+      world.say(
+        () =>
+          `the reconciler rings ${doorbell.key.slice(6, 22)}…${doorbell.key.slice(-22, -18)} (${doorbell.cause})`,
+      );
+      world.witness.notified += doorbell.cause === "reconcile" ? 1 : 0;
+      world.queues.ring.send({ kind: "bare", key: doorbell.key, cause: doorbell.cause });
+    }
+    return null;
+  },
+  record({ world, began }, { minutes }) {
+    world.tellTable("minutes", () => {
+      for (const { minute, sealed } of minutes) {
+        world.say(() => `${sealed ? "sealed" : "opened"} ${new Date(minute).toISOString().slice(0, 16)}`);
+        world.witness.seals.push({ minute, sealed, at: world.clock.now, runBegan: began });
       }
-      return null;
-    },
-    record({ minutes }) {
-      world.tellTable("minutes", () => {
-        for (const { minute, sealed } of minutes) {
-          world.say(() => `${sealed ? "sealed" : "opened"} ${new Date(minute).toISOString().slice(0, 16)}`);
-          witness.seals.push({ minute, sealed, at: clock.now, runBegan: began });
-        }
-      });
-      return null;
-    },
-    delete(keys) {
-      world.askStore("delete");
-      for (const key of keys) {
-        world.say(() => `deleted ${key.slice(6, 22)}…${key.slice(-22, -18)}`);
-        store.delete(key);
-        witness.deletions.push({ key, at: clock.now, runBegan: began });
-      }
-      return null;
-    },
-    reportFindings(findings) {
-      for (const { kind, subject } of findings) {
-        witness.findings.add(`${kind} ${subject}`);
-      }
-      return null;
-    },
-    save: ({ run, checkpoint }) => ledger.saveCheckpoint(run, leaseMs, checkpoint),
-  };
-}
+    });
+    return null;
+  },
+  delete({ world, began }, keys) {
+    world.askStore("delete");
+    for (const key of keys) {
+      world.say(() => `deleted ${key.slice(6, 22)}…${key.slice(-22, -18)}`);
+      world.store.delete(key);
+      world.witness.deletions.push({ key, at: world.clock.now, runBegan: began });
+    }
+    return null;
+  },
+  reportFindings({ world }, findings) {
+    for (const { kind, subject } of findings) {
+      world.witness.findings.add(`${kind} ${subject}`);
+    }
+    return null;
+  },
+  save: ({ world }, { run, checkpoint }) => world.ledger.saveCheckpoint(run, leaseMs, checkpoint),
+};
 
 /** False: the statement failed, or its answer was lost. */
 function isReported(tellTable: () => void): boolean {

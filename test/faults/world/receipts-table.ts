@@ -10,6 +10,9 @@ export interface WrittenReceipt {
 
 export class ReceiptsTable {
   readonly #byKey = new Map<PayloadKey, WrittenReceipt>();
+  /** The same by id, in the same order; made when it is asked for after a change, and so is the list in order of keys. */
+  #byId: Map<PayloadId, WrittenReceipt[]> | null = null;
+  #inOrder: readonly WrittenReceipt[] | null = null;
   /** When a key's receipt was last lost. For the checker. */
   readonly lostAt = new Map<PayloadKey, number>();
   /** When an id was first receipted as stored. For the checker. */
@@ -31,7 +34,7 @@ export class ReceiptsTable {
         this.#byKey.set(receipt.key, { receipt, at });
       }
     }
-    this.version++;
+    this.#changed();
   }
 
   get(key: PayloadKey): WrittenReceipt | undefined {
@@ -39,18 +42,14 @@ export class ReceiptsTable {
   }
 
   ofId(id: PayloadId): readonly WrittenReceipt[] {
-    const found: WrittenReceipt[] = [];
-    for (const [key, written] of this.#byKey) {
-      if (idOfKey(key) === id) {
-        found.push(written);
-      }
-    }
-    return found;
+    this.#byId ??= Map.groupBy(this.#byKey.values(), ({ receipt }) => idOfKey(receipt.key));
+    return this.#byId.get(id) ?? none;
   }
 
   /** All, in the order of keys. */
   list(): readonly WrittenReceipt[] {
-    return [...this.#byKey.values()].sort((a, b) => (a.receipt.key < b.receipt.key ? -1 : 1));
+    this.#inOrder ??= [...this.#byKey.values()].sort((a, b) => (a.receipt.key < b.receipt.key ? -1 : 1));
+    return this.#inOrder;
   }
 
   /** What was written before `before`, ms since the epoch, leaves by the table's TTL. */
@@ -59,7 +58,7 @@ export class ReceiptsTable {
       if (at < before) {
         this.#byKey.delete(key);
         this.expired.add(key);
-        this.version++;
+        this.#changed();
       }
     }
   }
@@ -73,6 +72,14 @@ export class ReceiptsTable {
         this.lostLastAt = now;
       }
     }
+    this.#changed();
+  }
+
+  #changed(): void {
     this.version++;
+    this.#byId = null;
+    this.#inOrder = null;
   }
 }
+
+const none: readonly WrittenReceipt[] = [];
