@@ -12,14 +12,18 @@ import { formatApiKey } from "../shared/api-key.ts";
 import { insertCompressions } from "../shared/clickhouse/connection.ts";
 import type { GroupPayload, GroupTask } from "../shared/ledger/group.ts";
 import { isGroupId } from "../shared/ledger/group.ts";
+import { blocksOf } from "../shared/ledger/grouping.ts";
+import { defaultSettings } from "../shared/ledger/settings.ts";
 import { limits } from "../shared/limits.ts";
 import { formatPayloadMetadata } from "../shared/messages.ts";
 import { everyTrace } from "../shared/otlp/sample-threshold.ts";
 import { formatPayloadKey, payloadId } from "../shared/payload-key.ts";
-import { corpusBounds } from "./corpus.ts";
+import { classPath, randomText, wideBody } from "../test/fixtures/wide-bodies.ts";
+import { corpusBounds, corpusStartMs } from "./corpus.ts";
 import { type EngineSession, startEngineSession } from "./engine-session.ts";
 import {
   type Body,
+  bodyOf,
   distinctKeys,
   largestUsual,
   randomBodies,
@@ -84,6 +88,18 @@ async function measureConsumer(): Promise<Line[]> {
       "payloads of 8192 spans": () => [usualBodies(8192, 4)],
       "one payload at its limits": () => [[largestUsual("pb")]],
       "one payload at its limits, JSON": () => [[largestUsual("json")]],
+      "one wide payload: 8192 spans with 30 KB of resource": () => [[wide(8192, 30_000, classPath)]],
+      "one wide payload: 3000 spans with 5 KB of random resource, 15 MB of their own": () => [
+        [wide(3000, 5_000, randomText, 5_000)],
+      ],
+      "one wide payload: 1000 resources of 10 KB, 20 spans each": () => [
+        [wide(20, 10_000, randomText, 0, 1000)],
+      ],
+      "wide payloads, two at once, and 10,000 rows": () => [
+        [wide(8192, 30_000, classPath)],
+        [wide(512, 70_000, classPath)],
+        usualBodies(512, 20),
+      ],
       "8 payloads of 4 MiB random text": () => [randomBodies(8, fourMebibytes)],
       "one payload of 20 MiB random text": () => [randomBodies(1, limits.bodyBytesMax)],
       "one payload of 20 MiB random text, JSON": () => [[randomJson(1)]],
@@ -123,6 +139,20 @@ async function measureConsumer(): Promise<Line[]> {
     await engine.stop();
   }
   return lines;
+}
+
+function wide(
+  spans: number,
+  resourceBytes: number,
+  text: (bytes: number) => string,
+  ownBytes = 0,
+  resources = 1,
+): Body {
+  return bodyOf(
+    "pb",
+    "gzip",
+    wideBody({ spans, resourceBytes, text, ownBytes, resources, startMs: () => corpusStartMs }),
+  );
 }
 
 function sixteen(group: readonly Body[]): readonly (readonly Body[])[] {
@@ -176,6 +206,7 @@ function again(payloads: readonly GroupPayload[]): GroupTask {
   }
   return {
     step: "insert",
+    blocks: blocksOf(payloads, defaultSettings.caps),
     isFirstInsert: true,
     table: null,
     serverDeadline: Date.now() + 600_000,

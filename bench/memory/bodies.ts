@@ -33,7 +33,7 @@ export function largestUsual(type: Body["type"]): Body {
   const { inflatedBytes, inspection } = make(few);
   const times = Math.min(
     limits.inflatedBytesMax / inflatedBytes,
-    limits.outputBytesMax / inspection.outputBytes,
+    limits.groupOutputBytesMax / inspection.outputBytes,
   );
   const body = make(Math.floor(few * times * 0.98));
   assert(fits(body), "the largest payload is within the limits");
@@ -112,7 +112,7 @@ export function slowlyInflating(seed: number): Body {
   return bodyOf("pb", "gzip", writer.bytes());
 }
 
-function bodyOf(type: Body["type"], encoding: Body["encoding"], inflated: Uint8Array): Body {
+export function bodyOf(type: Body["type"], encoding: Body["encoding"], inflated: Uint8Array): Body {
   const bytes = encoding === "gzip" ? gzipSync(inflated) : new Uint8Array(inflated);
   const protobuf = type === "json" ? jsonToProtobuf(inflated) : inflated;
   return {

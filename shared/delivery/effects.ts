@@ -24,11 +24,13 @@ import type { PayloadId, PayloadKey } from "../payload-key.ts";
 
 export type InsertTask = Extract<GroupTask, { readonly step: "insert" }>;
 
-/** A group's payloads as one block: what it comes to. The bytes stay with whoever performs. */
+/** A group's payloads as blocks: what they come to. The bytes stay with whoever performs. */
 export type Built =
   | { readonly kind: "built"; readonly rows: number; readonly payloads: readonly StoredPayload[] }
   /** The isolate had no memory left for it in time. */
   | { readonly kind: "busy" }
+  /** It takes more than an isolate can hold, compressed. */
+  | { readonly kind: "too_large"; readonly reason: string }
   /** These payloads have no object, or do not decode. */
   | { readonly kind: "unreadable"; readonly keys: readonly PayloadKey[]; readonly reason: string };
 
@@ -91,12 +93,13 @@ export interface DeliveryEffects {
   // --- the work on a group
 
   /**
-   * Fetch the payloads from R2, decode, transcode and compress them to one Native block, and keep it for `sendBlock`.
+   * Fetch the payloads from R2, decode, transcode and compress them to so many Native blocks, and keep these for `sendBlock`.
    * Failed: nothing was sent.
    */
   readonly buildBlock: {
     readonly asks: {
       readonly payloads: readonly GroupPayload[];
+      readonly blocks: number;
       /** ms since the epoch: after it nobody needs the block. */
       readonly deadline: number;
     };

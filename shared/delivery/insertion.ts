@@ -1,5 +1,6 @@
 /**
- * One attempt to insert a group: its payloads become one Native block, which goes as one INSERT with the group's token.
+ * One attempt to insert a group: its payloads become one Native block, or several where
+ * one of them is wide, and go as one INSERT with the group's token.
  * It says what is known of the outcome, and nothing about what happens next: that is the ledger's.
  */
 import { verdict } from "../clickhouse/errors.ts";
@@ -17,16 +18,19 @@ export function* insertGroup(
   task: InsertTask,
   { now, codecVersion }: DeliveryContext,
 ): DeliveryWork<AttemptReport> {
-  const { payloads: wanted, deadline } = task;
+  const { payloads: wanted, blocks = 1, deadline } = task;
   let rows: number;
   let payloads: readonly StoredPayload[];
   try {
-    const built = yield* ask("buildBlock", { payloads: wanted, deadline });
+    const built = yield* ask("buildBlock", { payloads: wanted, blocks, deadline });
     if (built.kind === "unreadable") {
       return built;
     }
     if (built.kind === "busy") {
       return { kind: "retry", reason: "the isolate had no memory left for the block", passes: true };
+    }
+    if (built.kind === "too_large") {
+      return { kind: "retry", reason: built.reason, tooLarge: true };
     }
     ({ rows, payloads } = built);
   } catch (error) {

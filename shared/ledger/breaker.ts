@@ -2,7 +2,7 @@
  * How many INSERTs may be out at once: one more after each that was stored, half after each that was not; one probe
  * at a time after five groups in a row ended unknown. Whatever it holds back stays in its groups, with their tokens.
  */
-import { dueNever, type GroupId } from "./group.ts";
+import { dueNever, type Group, type GroupId } from "./group.ts";
 import type { Breaker, Call, Head } from "./head.ts";
 import { backOffMs, type LedgerSettings } from "./settings.ts";
 
@@ -52,8 +52,13 @@ export function insertDue(head: Head, due: number): number | undefined {
   return isFull ? Math.max(at, Math.min(dueNever, ...breaker.notified.map(({ again }) => again))) : at;
 }
 
-export function insertBegan(breaker: Breaker, group: GroupId): Breaker {
-  return { ...breaker, inFlight: [...breaker.inFlight, group] };
+export function insertBegan(breaker: Breaker, { id, blocks }: Pick<Group, "id" | "blocks">): Breaker {
+  return { ...breaker, inFlight: [...breaker.inFlight, id], ...(blocks > 1 ? { wide: id } : {}) };
+}
+
+/** Is a wide group's INSERT out? ClickHouse takes three times its bytes for it, so it goes one at a time. */
+export function isWideOut({ inFlight, wide }: Breaker): boolean {
+  return wide !== undefined && inFlight.includes(wide);
 }
 
 export function insertEnded(breaker: Breaker, group: GroupId): Breaker {

@@ -88,11 +88,13 @@ interface TaskBase {
 
 export type GroupTask =
   /**
-   * Fetch, transcode and insert the payloads as one block, in this order, then report: `stored`, `retry`, `unknown`,
+   * Fetch, transcode and insert the payloads in this order, as so many blocks, then report: `stored`, `retry`, `unknown`,
    * `refused`, `unlisted`, `halted` or `unreadable`.
    */
   | (TaskBase & {
       readonly step: "insert";
+      /** Absent in what an older version leased: one. */
+      readonly blocks?: number;
       /** No INSERT under this token has been sent before: the rows that ClickHouse says it wrote are this INSERT's. */
       readonly isFirstInsert: boolean;
       /** `deadline` by ClickHouse's clock: it refuses what begins later. */
@@ -172,6 +174,8 @@ interface FailureFacts {
   readonly passes?: true;
   /** A count that proves nothing: of a replica that lags, or of another table. */
   readonly noEvidence?: true;
+  /** Its rows take more than an isolate can hold, compressed. */
+  readonly tooLarge?: true;
   /** Another table answered, and stored nothing. */
   readonly elsewhere?: true;
   /** ClickHouse's error code, where it answered with one. */
@@ -285,12 +289,14 @@ export type GroupState =
    */
   | { readonly at: "clearing"; readonly lease: Lease | null; readonly found: readonly Held[] };
 
-/** Payloads inserted as one block. */
+/** Payloads inserted as one INSERT. */
 export interface Group {
   readonly id: GroupId;
   /** The ledger's epoch in which its state holds; a group of an older one goes to VERIFY. */
   readonly epoch: number;
   readonly payloads: readonly GroupPayload[];
+  /** The Native blocks of its INSERT (grouping.ts, `blocksOf`): never another number under its token. */
+  readonly blocks: number;
   readonly made: number;
   /** leases so far. */
   readonly attempts: number;

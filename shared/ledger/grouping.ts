@@ -11,7 +11,10 @@ export interface GroupCaps {
   /** Keys of all payloads together (`keysCounted`): a group is one row of the ledger. */
   readonly keysMax: number;
   readonly rowsMax: number;
+  /** A payload whose rows alone can take more is wide: it is a group of its own, of several blocks. */
   readonly outputBytesMax: number;
+  /** What a block of a wide payload takes about. */
+  readonly sliceBytes: number;
   readonly inflatedBytesMax: number;
   readonly partitionsMax: number;
   /** Rows at which a group waits no longer. */
@@ -82,15 +85,40 @@ export function fitsCaps(size: GroupSize, caps: GroupCaps): boolean {
     size.payloads <= caps.payloadsMax &&
     size.keys <= caps.keysMax &&
     size.rows <= caps.rowsMax &&
-    size.outputBytes <= caps.outputBytesMax &&
+    (size.payloads === 1 || size.outputBytes <= caps.outputBytesMax) &&
     size.inflatedBytes <= caps.inflatedBytesMax &&
     partitionsAtMost(size, caps) <= caps.partitionsMax
   );
 }
 
+/**
+ * Into how many Native blocks a group's rows are cut: more than one only where it is one wide payload. ClickHouse counts a
+ * body's blocks into its token (the same rows in one block and then in two are stored twice), so this is said once, when
+ * the group is made, and is stored with it. Each block has a row at least.
+ */
+export function blocksOf(payloads: readonly GroupPayload[], caps: GroupCaps): number {
+  const [only] = payloads;
+  if (only === undefined || payloads.length > 1 || only.outputBytes <= caps.outputBytesMax) {
+    return 1;
+  }
+  return Math.max(1, Math.min(rowsWanted(only), Math.ceil(only.outputBytes / caps.sliceBytes)));
+}
+
+/** The rows of a payload that its INSERT has: those of the days that the table lacks, or all of them. */
+export function rowsWanted({ spans, missingDays }: Pick<GroupPayload, "spans" | "missingDays">): number {
+  return missingDays === null
+    ? spans
+    : missingDays.complete.reduce(
+        (sum, { day, rows }) => sum + (missingDays.days.includes(day) ? rows : 0),
+        0,
+      );
+}
+
 /** Is waiting for more not worth it? By size only; age is the machine's, which knows the time. */
 export function isReadyBySize(size: GroupSize, caps: GroupCaps): boolean {
-  return size.rows >= caps.rowsReady || size.payloads >= caps.payloadsMax;
+  return (
+    size.rows >= caps.rowsReady || size.payloads >= caps.payloadsMax || size.outputBytes > caps.outputBytesMax
+  );
 }
 
 /**

@@ -21,6 +21,8 @@ export interface Call {
 export interface Breaker {
   /** Groups whose INSERT is out. */
   readonly inFlight: readonly GroupId[];
+  /** The wide group whose INSERT was leased last: a second one waits while that is in flight. */
+  readonly wide?: GroupId;
   /** Groups that were notified for their INSERT and have not been fetched. */
   readonly notified: readonly Call[];
   /** How many may be out. */

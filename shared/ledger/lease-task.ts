@@ -4,7 +4,7 @@
  * again but verified.
  */
 import { assert, unreachable } from "../assert.ts";
-import { afterSilence, insertBegan, insertEnded, mayInsert, wasFetched } from "./breaker.ts";
+import { afterSilence, insertBegan, insertEnded, isWideOut, mayInsert, wasFetched } from "./breaker.ts";
 import type { Draft } from "./draft.ts";
 import type { Group, GroupState, GroupTask, Lease } from "./group.ts";
 import type { TableState } from "./head.ts";
@@ -87,6 +87,10 @@ function leaseOpen(draft: Draft, group: Group, codecVersion: number): GroupTask 
     }
     return null;
   }
+  if (group.blocks > 1 && isWideOut(head.breaker)) {
+    draft.change({ ...group, rings: 0, due: now + settings.retryFirstMs });
+    return null;
+  }
   if (isUnknown(head.table, now, settings)) {
     return leaseMeasure(draft, group, codecVersion);
   }
@@ -99,7 +103,7 @@ function leaseOpen(draft: Draft, group: Group, codecVersion: number): GroupTask 
     }
   }
   const { base, out, lease } = attempt(draft, group);
-  draft.head = { ...head, breaker: insertBegan(head.breaker, group.id) };
+  draft.head = { ...head, breaker: insertBegan(head.breaker, group) };
   draft.change({
     ...out,
     codecVersion,
@@ -113,7 +117,13 @@ function leaseOpen(draft: Draft, group: Group, codecVersion: number): GroupTask 
   // An attempt that sent an INSERT, or may have, left the group of unknown outcome; `attempts` and `inserts` also count those that
   // ended before they sent it.
   const serverDeadline = lease.until + (head.table.measure?.clockAheadMs ?? 0);
-  return { ...base, step: "insert", isFirstInsert: !group.outcomeUnknown, serverDeadline };
+  return {
+    ...base,
+    step: "insert",
+    blocks: group.blocks,
+    isFirstInsert: !group.outcomeUnknown,
+    serverDeadline,
+  };
 }
 
 /** Whoever measures inserts next: its transcoder is the group's from here on. */

@@ -5,7 +5,7 @@
 import { assert } from "../assert.ts";
 import type { Draft } from "./draft.ts";
 import type { EndedPayload, Group, GroupId, GroupPayload, GroupState, Receipt } from "./group.ts";
-import { fitsCaps, sizeOf } from "./grouping.ts";
+import { blocksOf, fitsCaps, sizeOf } from "./grouping.ts";
 import { fenceMs } from "./settings.ts";
 
 /** How many refusals a new group begins with: a payload that is alone takes its history along. */
@@ -29,6 +29,7 @@ export function makeGroup(
     id: draft.drawToken(),
     epoch: draft.head.epoch,
     payloads,
+    blocks: blocksOf(payloads, settings.caps),
     made: now,
     attempts: 0,
     inserts: 0,

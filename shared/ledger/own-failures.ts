@@ -54,7 +54,7 @@ export function ownCauseOf(report: AttemptReport): OwnCause | null {
       if (report.passes === true) {
         return null;
       }
-      if (report.code === memoryLimit) {
+      if (report.code === memoryLimit || report.tooLarge === true) {
         return { reason: "too_large", isSure: true, alone: "dead" };
       }
       // Nothing was sent: R2 may not have answered, for this object or for all.

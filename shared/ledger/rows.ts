@@ -27,9 +27,12 @@ type StoredHead = Omit<Head, "breaker" | "lastSplitAt"> & {
     };
 };
 
-/** A group as an earlier version may have written it: its failures were not counted, and an unknown outcome was `of unknown outcome`. */
-type StoredGroup = Omit<Group, "payloads" | "state" | "ownFailures" | "ownFailedAt" | "outcomeUnknown"> &
-  Partial<Pick<Group, "ownFailures" | "ownFailedAt" | "outcomeUnknown">> & {
+/** A group as an earlier version may have written it: it was one block, its failures were not counted, and an unknown outcome was `of unknown outcome`. */
+type StoredGroup = Omit<
+  Group,
+  "payloads" | "blocks" | "state" | "ownFailures" | "ownFailedAt" | "outcomeUnknown"
+> &
+  Partial<Pick<Group, "blocks" | "ownFailures" | "ownFailedAt" | "outcomeUnknown">> & {
     readonly payloads: readonly StoredPayload[];
     readonly state: StoredState;
     readonly unclean?: boolean;
@@ -91,6 +94,7 @@ export function groupFromRow(text: string): Group {
     ...group,
     outcomeUnknown: group.outcomeUnknown ?? unclean ?? false,
     payloads: payloadsFromRow(group.payloads),
+    blocks: group.blocks ?? 1,
     rows: group.rows?.map(fromRowDays) ?? null,
     state: stateFromRow(group.state),
     ownFailures: group.ownFailures ?? 0,

@@ -63,6 +63,7 @@ export const defaultSettings: LedgerSettings = {
     keysMax: limits.groupKeysMax,
     rowsMax: limits.groupRowsMax,
     outputBytesMax: limits.groupOutputBytesMax,
+    sliceBytes: limits.sliceBytes,
     inflatedBytesMax: limits.groupInflatedBytesMax,
     partitionsMax: limits.groupPartitionsMax,
     rowsReady: limits.groupRowsReady,

@@ -23,6 +23,11 @@ export class AttributeMap {
     return this.keys.heldBytes + this.#values.heldBytes;
   }
 
+  /** Bytes written. */
+  get length(): number {
+    return this.keys.length + this.#values.length;
+  }
+
   /** Appends one map. Throws `notPlain`; then what was written must be cut off by `rewind`. */
   append(bytes: Uint8Array, view: DataView, scan: AttributeScan): void {
     if (scan.count === 0) {

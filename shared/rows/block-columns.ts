@@ -87,6 +87,11 @@ export class BlockColumns {
     return this.#all.reduce((sum, { heldBytes }) => sum + heldBytes, 0);
   }
 
+  /** Bytes written. */
+  get length(): number {
+    return this.#all.reduce((sum, { length }) => sum + length, 0);
+  }
+
   /** Remembers how far each column has got, for `rewind`. */
   mark(): void {
     for (const column of this.#all) {

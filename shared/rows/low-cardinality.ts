@@ -34,6 +34,11 @@ export class LowCardinality {
     return this.#indices.heldBytes + this.keys.heldBytes;
   }
 
+  /** Bytes written, the heads of keys and indices left aside. */
+  get length(): number {
+    return this.#indices.length + this.keys.at;
+  }
+
   /** Makes room for `rows` indices, for `appendReserved`. */
   reserve(rows: number): void {
     this.#indices.reserve(rows * indexBytesMax);

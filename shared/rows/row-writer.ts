@@ -83,8 +83,30 @@ export class RowWriter implements TraceVisitor {
     this.#links = 0;
   }
 
+  /**
+   * Ends a block within a payload: what its rows share of the resource and scope that the walk is in is written. The rows
+   * that follow go into the same columns when somebody has cleared them, and `resume` was called.
+   */
+  pause(walk: TraceWalk): void {
+    this.leaveScope(walk);
+    this.leaveResource(walk);
+  }
+
+  /** The next row is the first of another block of the same payload, resource and scope. */
+  resume(walk: TraceWalk): void {
+    this.clear();
+    this.#resourceStart = 0;
+    this.#scopeStart = 0;
+    this.#forgetNumbers();
+    this.#reserveRows(walk.spansInScope - walk.spanIndex - 1);
+  }
+
   #forget(): void {
     this.days = new DayCount();
+    this.#forgetNumbers();
+  }
+
+  #forgetNumbers(): void {
     this.#spanKinds.fill(-1);
     this.#statusCodes.fill(-1);
   }

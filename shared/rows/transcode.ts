@@ -12,6 +12,7 @@ import type { SpanBounds } from "../otlp/span-check.ts";
 import { TraceWalk } from "../otlp/trace-walk.ts";
 import { BlockColumns } from "./block-columns.ts";
 import { RowWriter } from "./row-writer.ts";
+import { type Slices, SliceVisitor } from "./slices.ts";
 
 /**
  * Raised when a payload's block would come out with other bytes. A group that was tried under another version is
@@ -78,6 +79,25 @@ export class BlockBuilder {
       writer.rewind();
       throw error;
     }
+  }
+
+  /**
+   * Adds one payload's rows in blocks, each handed out as it is full: the builder never holds more than one. Called once for
+   * each part (day) of the payload; the last block is handed out with the last row. When it throws, what was handed out is
+   * worth nothing, and the builder is to be cleared: `StartOver` where the body must be rewritten at once.
+   */
+  addSliced(payload: TranscodePayload, slices: Slices): AddedPayload {
+    assert(payload.id.length === payloadIdBytes, "a payload id is 16 bytes");
+    const writer = this.#writer;
+    writer.begin();
+    const visitor = new SliceVisitor(this.#columns, writer, slices, (rows) =>
+      this.#appendPayload(payload, rows),
+    );
+    this.#walk.run(payload.body, payload.bounds, visitor);
+    const { rows } = visitor;
+    assert(rows === payload.spans, `the ingress accepted ${payload.spans} spans, ${rows} rows came out`);
+    visitor.finish();
+    return { rows, rowsByDay: writer.days.byDay() };
   }
 
   /**

@@ -74,6 +74,7 @@ function widestGroup(state: GroupState, more: Partial<Group> = {}): Group {
     id: groupId,
     epoch: 999,
     payloads: widestPayloads,
+    blocks: 999,
     made: startMs,
     attempts: 1_000_000,
     inserts: 1_000_000,

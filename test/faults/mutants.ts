@@ -85,6 +85,21 @@ const harsh: readonly Mutant[] = [
     profile: "isolates are short of bytes",
   },
   {
+    name: "a wide group is cut by how often it was tried",
+    file: "shared/ledger/lease-task.ts",
+    find: 'step: "insert", blocks: group.blocks,',
+    replace: 'step: "insert", blocks: Math.max(1, group.blocks - group.inserts),',
+    profile: "wide payloads",
+  },
+  {
+    name: "an isolate that is short of memory cuts a wide group into more blocks",
+    file: "test/faults/world/perform.ts",
+    mirrors: "workers/consumer/perform.ts",
+    find: "block = { objects, payloads, blocks };",
+    replace: "block = { objects, payloads, blocks: blocks === 1 ? 1 : blocks + (clock.now % 2) };",
+    profile: "wide payloads",
+  },
+  {
     name: "what lost its receipt to the TTL is brought in again",
     file: "shared/reconcile/walk-minutes.ts",
     find: "  return now - settings.receiptsMs;",

@@ -161,7 +161,7 @@ function messageOf({ messages }: MessageBatch, at: number): Message {
   return message;
 }
 
-/** The one block in hand, and the bytes that it and its making take out of the isolate's budget. */
+/** The blocks in hand that are one INSERT, and the bytes that it and its making take out of the isolate's budget. */
 function blockSender(bucket: R2Bucket, clickHouse: ClickHouseConnection, insertMs: number) {
   let block: CompressedBlock | undefined;
   let taking: Taking | null = null;
@@ -174,6 +174,7 @@ function blockSender(bucket: R2Bucket, clickHouse: ClickHouseConnection, insertM
     drop,
     build: async ({
       payloads,
+      blocks,
       deadline,
     }: Effect<"buildBlock">): Promise<DeliveryEffects["buildBlock"]["answers"]> => {
       drop();
@@ -182,8 +183,8 @@ function blockSender(bucket: R2Bucket, clickHouse: ClickHouseConnection, insertM
         return { kind: "busy" };
       }
       try {
-        const built = await buildBlock(bucket, payloads, clickHouse.insertCompression);
-        if (built.kind === "unreadable") {
+        const built = await buildBlock(bucket, payloads, blocks, clickHouse.insertCompression);
+        if (built.kind !== "built") {
           drop();
           return built;
         }
@@ -203,7 +204,7 @@ function blockSender(bucket: R2Bucket, clickHouse: ClickHouseConnection, insertM
         throw new Error("no block was built");
       }
       try {
-        return await sendBlock(clickHouse, task, insertMs, block.body, patienceMs);
+        return await sendBlock(clickHouse, task, insertMs, block, patienceMs);
       } finally {
         drop();
       }
@@ -224,16 +225,16 @@ async function takeBytes(bytes: number, deadline: number): Promise<Taking | null
 }
 
 async function sendBlock(
-  { settings, insertCompression, send }: ClickHouseConnection,
+  { settings, send }: ClickHouseConnection,
   { group, attempt, serverDeadline, table }: InsertTask,
   insertMs: number,
-  body: Uint8Array,
+  { body, encoding }: CompressedBlock,
   patienceMs: number,
 ): Promise<DeliveryEffects["sendBlock"]["answers"]> {
   const { status, headers, text, isClickHouses } = await send({
     parameters: insertSpansParameters(settings, group, attempt, insertMs, serverDeadline, table),
     body,
-    headers: insertCompression === "none" ? {} : { "Content-Encoding": insertCompression },
+    headers: encoding === "none" ? {} : { "Content-Encoding": encoding },
     patienceMs,
   });
   return {

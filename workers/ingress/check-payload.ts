@@ -19,6 +19,7 @@ import { addRepairs } from "../../shared/otlp/repairs.ts";
 import { ok, type Result, refuse } from "../../shared/result.ts";
 import { inflatesTooLarge, tooLarge, tooManyMembers } from "./advise-size.ts";
 import type { Content } from "./content.ts";
+import { hardlyCompresses } from "./hardly-compresses.ts";
 import { noRoom, type Refusal } from "./refusal.ts";
 
 export interface CheckedPayload {
@@ -58,7 +59,7 @@ export function checkPayload(
   if (useless !== undefined) {
     return refuse({ ...useless, inflatedBytes });
   }
-  const message = tooLarge(inspection);
+  const message = tooLarge(inspection) ?? hardlyCompresses(protobuf, bounds, inspection);
   return message === undefined
     ? ok({
         inspection: { ...inspection, repairs: addRepairs(repairs, inspection.repairs) },

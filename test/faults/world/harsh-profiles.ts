@@ -59,6 +59,9 @@ const smallRows = {
   reconciler: { openMax: 3, againMax: 3 },
 } satisfies Omit<Profile, "name">;
 
+/** As of all worlds (world.ts). */
+const modelCaps = { ...defaultSettings.caps, payloadsMax: 3, keysMax: 9, rowsReady: 8 };
+
 export const harshProfiles: readonly Profile[] = [
   {
     ...nothing,
@@ -300,6 +303,30 @@ export const harshProfiles: readonly Profile[] = [
   { ...poisoned, name: "metadata that is not ours", flaws: { "unreadable metadata": 0.3 } },
   { ...poisoned, name: "a payload that kills its isolate", flaws: { kills: 0.3 } },
   { ...poisoned, name: "a payload that breaks an invariant", flaws: { "breaks an invariant": 0.3 } },
+  {
+    // Payloads of three rows and more are wide: groups of their own, of as many blocks as they have rows.
+    ...nothing,
+    name: "wide payloads",
+    payloads: { least: 2, most: 4 },
+    days: 2,
+    faults: {
+      ...{
+        "insert answer lost": 0.2,
+        "insert runs on": 0.1,
+        "insert breaks off": 0.1,
+        "busy after commit": 0.1,
+      },
+      ...{ "consumer dies": 0.05, "ledger answer lost": 0.05, "insert arrives twice": 0.05 },
+    },
+    strikesMax: 8,
+    incidents: {
+      "ledger lost": { times: 1, probability: 0.2 },
+      "day dropped": { times: 1, probability: 0.2 },
+    },
+    ledger: {
+      caps: { ...modelCaps, outputBytesMax: 200, sliceBytes: 100 },
+    },
+  },
   { ...poisoned, name: "R2 hangs", faults: { "R2 hangs": 0.2 }, strikesMax: 2 },
   {
     // Rows are deleted, the bytes come again, and a person lets them in again, perhaps twice.

@@ -43,6 +43,8 @@ export const verifyLookupsMax = 2;
 interface Block {
   readonly objects: readonly StoredObject[];
   readonly payloads: readonly StoredPayload[];
+  /** Native blocks of its body: part of ClickHouse's token. */
+  readonly blocks: number;
 }
 
 /** What an invocation has in hand while it works on a batch. */
@@ -129,7 +131,7 @@ export const performer: ModelPerformer = {
   },
 
   // --- the work on a group
-  *buildBlock(hands, { payloads: wanted, deadline }) {
+  *buildBlock(hands, { payloads: wanted, blocks, deadline }) {
     const { world, batch } = hands;
     drop(hands);
     const bytesMax = 100 * (world.profile.rowsInHandMax ?? Number.POSITIVE_INFINITY);
@@ -175,7 +177,7 @@ export const performer: ModelPerformer = {
     if (world.fate.strikes("insert begins late")) {
       yield Math.max(1, deadline - 1 - world.clock.now - world.skews.consumer);
     }
-    hands.block = { objects, payloads };
+    hands.block = { objects, payloads, blocks };
     return { kind: "built", rows: rowsOf(payloads), payloads };
   },
   *sendBlock(hands, { task, patienceMs }) {
@@ -183,9 +185,9 @@ export const performer: ModelPerformer = {
     if (hands.block === null) {
       throw new BrokenInvariant("a block is built before it is sent");
     }
-    const { objects, payloads } = hands.block;
+    const { objects, payloads, blocks } = hands.block;
     try {
-      return yield* sendInsert(world, task, objects, payloads, codecVersion, patienceMs);
+      return yield* sendInsert(world, task, objects, payloads, blocks, codecVersion, patienceMs);
     } finally {
       drop(hands); // not where the isolate's invocation is gone: then nothing more of this runs
     }

@@ -36,10 +36,11 @@ export function* sendInsert(
   task: Extract<GroupTask, { step: "insert" }>,
   objects: readonly StoredObject[],
   payloads: readonly StoredPayload[],
+  blocks: number,
   codecVersion: number,
   patienceMs: number,
 ): Process<DeliveryEffects["sendBlock"]["answers"]> {
-  const answer = yield* answerTo(world, task, objects, payloads, codecVersion, patienceMs);
+  const answer = yield* answerTo(world, task, objects, payloads, blocks, codecVersion, patienceMs);
   if (answer === null) {
     throw new QueryFailed("no answer");
   }
@@ -51,6 +52,7 @@ function* answerTo(
   task: Extract<GroupTask, { step: "insert" }>,
   objects: readonly StoredObject[],
   payloads: readonly StoredPayload[],
+  blocks: number,
   codecVersion: number,
   patienceMs: number,
 ): Process<Answer | null> {
@@ -82,12 +84,14 @@ function* answerTo(
   if (fate.strikes("insert arrives late")) {
     // Something in between took the request and keeps it: a proxy whose server wakes, a machine that was paused.
     const afterMs = fate.sometime(arrivesWithinMs);
-    clock.after(afterMs, () => arrive(world, task, rows, codecVersion, "late"));
+    clock.after(afterMs, () => arrive(world, task, rows, blocks, codecVersion, "late"));
     yield Math.min(patienceMs, afterMs + 10);
     return null;
   }
   if (fate.strikes("insert arrives twice")) {
-    clock.after(fate.sometime(arrivesWithinMs), () => arrive(world, task, rows, codecVersion, "again"));
+    clock.after(fate.sometime(arrivesWithinMs), () =>
+      arrive(world, task, rows, blocks, codecVersion, "again"),
+    );
   }
   const sent = insertSpansParameters(
     clickHouse,
@@ -97,7 +101,7 @@ function* answerTo(
     task.serverDeadline,
     task.table,
   );
-  const token = sent["insert_deduplication_token"] ?? "";
+  const token = tokenOf(sent["insert_deduplication_token"] ?? "", blocks);
   if (isLate(world, task)) {
     yield 20;
     return failed(395, `Code: 395. DB::Exception: ${lateText}: while executing`);
@@ -110,7 +114,7 @@ function* answerTo(
   const run = table.begin(sent["query_id"] ?? "", token, rows, clock.now);
   world.witness.inserts.push({
     token,
-    content: `${codecVersion} ${rows.map(({ id, day, rows }) => `${id}/${day}=${rows}`).join(" ")}`,
+    content: `${codecVersion} ${blocks} ${rows.map(({ id, day, rows }) => `${id}/${day}=${rows}`).join(" ")}`,
     at: clock.now,
     deadline: task.deadline,
   });
@@ -220,11 +224,17 @@ function* answerTo(
   return answer;
 }
 
+/** The number of a body's blocks is part of what ClickHouse remembers (test/engine/sliced-bodies.test.ts). */
+function tokenOf(token: string, blocks: number): string {
+  return `${token} of ${blocks}`;
+}
+
 /** What something in between held back reaches the server at last, and nobody waits for its answer. */
 function arrive(
   world: World,
   task: Extract<GroupTask, { step: "insert" }>,
   rows: readonly Rows[],
+  blocks: number,
   codecVersion: number,
   how: string,
 ): void {
@@ -240,7 +250,7 @@ function arrive(
     task.serverDeadline,
     task.table,
   );
-  const token = sent["insert_deduplication_token"] ?? "";
+  const token = tokenOf(sent["insert_deduplication_token"] ?? "", blocks);
   world.say(() => `INSERT ${short(task.group)}.${task.attempt} arrives ${how}, of version ${codecVersion}`);
   const run = table.begin(sent["query_id"] ?? "", token, rows, world.clock.now);
   for (const day of run.days) {
