@@ -23,6 +23,8 @@ export const limits = {
    * no sender sees: 512 spans of a service with 70 KB of command line take 36 MB, 8192 with 30 KB take 250 MB.
    */
   outputBytesMax: 256 * MIB,
+  /** What one row of it can take at most: it is in hand as a whole. Above: 413. */
+  rowOutputBytesMax: 32 * MIB,
   /**
    * What the rows of a payload take at most when they are compressed: all of it is in hand before the INSERT begins. Above:
    * 413 where the ingress can tell, a dead letter where the consumer finds it.

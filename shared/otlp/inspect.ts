@@ -40,6 +40,8 @@ export interface Inspection {
   readonly rejections: readonly Rejection[];
   /** No block of this payload's rows has more bytes, its header and empty columns left aside. */
   readonly outputBytes: number;
+  /** The most that one row takes, with what it repeats. */
+  readonly largestRowBytes: number;
   /** Of these, what spans repeat of their resources and scopes. */
   readonly repeatedBytes: number;
   /** Attributes of all messages together. */
@@ -82,6 +84,7 @@ class Inspector implements TraceVisitor {
   sampledSpans = 0;
   rejections: Rejection[] = [];
   outputBytes = 0;
+  largestRowBytes = 0;
   repeatedBytes = 0;
   attributes = 0;
   #largestBytes = 0;
@@ -104,6 +107,7 @@ class Inspector implements TraceVisitor {
     this.sampledSpans = 0;
     this.rejections = [];
     this.outputBytes = 0;
+    this.largestRowBytes = 0;
     this.repeatedBytes = 0;
     this.attributes = 0;
     this.#largestBytes = 0;
@@ -170,6 +174,7 @@ class Inspector implements TraceVisitor {
     const repeated = this.#resourceBytes + this.#scopeBytes;
     this.repeatedBytes += repeated;
     this.outputBytes += output + repeated;
+    this.largestRowBytes = Math.max(this.largestRowBytes, output + repeated);
     if (output > this.#largestBytes) {
       this.#largestBytes = output;
       this.#largestAttributes = this.attributes - attributesBefore;
@@ -299,6 +304,7 @@ export function inspectTraces(body: Uint8Array, bounds: SpanBounds): Inspection 
     sampledSpans,
     rejections,
     outputBytes,
+    largestRowBytes,
     repeatedBytes,
     attributes,
     oldestDay,
@@ -309,6 +315,7 @@ export function inspectTraces(body: Uint8Array, bounds: SpanBounds): Inspection 
     sampledSpans,
     rejections,
     outputBytes,
+    largestRowBytes,
     repeatedBytes,
     attributes,
     largestSpan: inspector.largestSpan,

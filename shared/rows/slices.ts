@@ -8,8 +8,12 @@ import type { TraceVisitor, TraceWalk } from "../otlp/trace-walk.ts";
 import type { BlockColumns } from "./block-columns.ts";
 import type { RowWriter } from "./row-writer.ts";
 
-/** Of a row: its map's offset, its scope's two lengths, its payload id; of an attribute: its key's number, its length. */
-const rowBytes = 8 + 2 + 16;
+/** The offsets of events stand in a block three times, those of links four times. */
+const offsetsAgainBytes = (2 + 3) * 8;
+/** A row's payload id, and its tenant's number. */
+const nameBytes = 16 + 1;
+/** Of a row: its map's offset, its scope's two lengths; of an attribute: its key's number, its value's length. */
+const rowBytes = 8 + 2;
 const attributeBytes = 4;
 
 /** The body is not plain, and blocks were begun before that was seen: it is walked again, rewritten at once. */
@@ -134,7 +138,12 @@ export class SliceVisitor implements TraceVisitor {
 
   #bytes({ scopeNameLength, scopeVersionLength }: TraceWalk): number {
     const repeated = rowBytes + this.#resourceBytes + scopeNameLength + scopeVersionLength;
-    return this.#columns.length + this.#resourceRows * repeated;
+    return (
+      this.#columns.length +
+      this.#writer.rows * offsetsAgainBytes +
+      this.#unnamed * nameBytes +
+      this.#resourceRows * repeated
+    );
   }
 
   #handOut(): void {

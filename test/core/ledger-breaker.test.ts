@@ -103,7 +103,10 @@ describe("another INSERT", () => {
       { group: id(2), again: 6 },
       { group: id(1), again: 9 },
     ]);
-    expect(insertEnded(insertBegan(insertBegan(once, { id: id(1), blocks: 1 }), { id: id(2), blocks: 1 }), id(1)).inFlight).toEqual([id(2)]);
+    expect(
+      insertEnded(insertBegan(insertBegan(once, { id: id(1), blocks: 1 }), { id: id(2), blocks: 1 }), id(1))
+        .inFlight,
+    ).toEqual([id(2)]);
   });
 });
 

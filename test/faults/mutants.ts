@@ -87,8 +87,8 @@ const harsh: readonly Mutant[] = [
   {
     name: "a wide group is cut by how often it was tried",
     file: "shared/ledger/lease-task.ts",
-    find: 'step: "insert", blocks: group.blocks,',
-    replace: 'step: "insert", blocks: Math.max(1, group.blocks - group.inserts),',
+    find: "blocks: group.blocks,",
+    replace: "blocks: Math.max(1, group.blocks - group.inserts),",
     profile: "wide payloads",
   },
   {

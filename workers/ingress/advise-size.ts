@@ -27,9 +27,12 @@ export function tooManyMembers(message: string): string {
 
 /** Why a body is refused that can be read, or undefined where it is within the limits. */
 export function tooLarge(inspection: Inspection): string | undefined {
-  const { spans, outputBytes, attributes } = inspection;
+  const { spans, outputBytes, largestRowBytes, attributes } = inspection;
   if (spans > limits.spansMax) {
     return `The body holds ${spans} spans, more than ${limits.spansMax}. ${fewerSpans(limits.spansMax)}.`;
+  }
+  if (largestRowBytes > limits.rowOutputBytesMax) {
+    return `One row could take ${largestRowBytes} bytes, more than ${limits.rowOutputBytesMax}. ${adviceOnRow(inspection)}.`;
   }
   if (outputBytes > limits.outputBytesMax) {
     return `The body's rows could take ${outputBytes} bytes, more than ${limits.outputBytesMax}. ${adviceOnRows(inspection)}.`;
@@ -40,18 +43,23 @@ export function tooLarge(inspection: Inspection): string | undefined {
   return undefined;
 }
 
-function adviceOnRows({ spans, outputBytes, repeatedBytes, largestSpan }: Inspection): string {
+/** Fewer spans make no row smaller. */
+function adviceOnRow({ largestRowBytes, largestSpan }: Inspection): string {
   const own = largestSpan?.outputBytes ?? 0;
-  const half = limits.outputBytesMax / 2;
-  if (own > half) {
-    return `Span ${largestSpan?.path} alone could take ${own}: ${shorterTexts}`;
-  }
-  const repeatedKilobytes = Math.ceil(repeatedBytes / Math.max(1, spans) / 1000);
-  if (repeatedBytes > half) {
-    const smaller = `a smaller resource: its attributes and the scope's take ${repeatedKilobytes} KB, and each span's row repeats them`;
-    return spans === 1 ? `Send ${smaller}` : `${fewerSpans(fitting(spans, outputBytes))}, or ${smaller}`;
-  }
-  return fewerSpans(fitting(spans, outputBytes));
+  return own > limits.rowOutputBytesMax / 2
+    ? `Span ${largestSpan?.path} alone could take ${own}: ${shorterTexts}`
+    : `Send ${smallerResource(largestRowBytes)}`;
+}
+
+function adviceOnRows({ spans, outputBytes, repeatedBytes }: Inspection): string {
+  const fewer = fewerSpans(fitting(spans, outputBytes));
+  return repeatedBytes > limits.outputBytesMax / 2
+    ? `${fewer}, or ${smallerResource(repeatedBytes / spans)}`
+    : fewer;
+}
+
+function smallerResource(bytes: number): string {
+  return `a smaller resource: its attributes and the scope's take ${Math.ceil(bytes / 1000)} KB, and each span's row repeats them`;
 }
 
 function adviceOnAttributes({ spans, attributes, largestSpan }: Inspection): string {
