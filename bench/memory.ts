@@ -90,8 +90,8 @@ async function measureConsumer(): Promise<Line[]> {
       "one payload at its limits": () => [[largestUsual("pb")]],
       "one payload at its limits, JSON": () => [[largestUsual("json")]],
       "one wide payload: 8192 spans with 30 KB of resource": () => [[wide(8192, 30_000, classPath)]],
-      "one wide payload: 3000 spans with 5 KB of random resource, 15 MB of their own": () => [
-        [wide(3000, 5_000, randomText, 5_000)],
+      "one wide payload: 3000 spans with 10 KB of random resource, 15 MB of their own": () => [
+        [wide(3000, 10_000, randomText, 5_000)],
       ],
       "one wide payload: 1000 resources of 10 KB, 20 spans each": () => [
         [wide(20, 10_000, randomText, 0, 1000)],

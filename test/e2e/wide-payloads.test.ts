@@ -1,7 +1,7 @@
 /** What each span repeats of a long resource: taken, and stored once, by the real Workers and the real ClickHouse. */
 import { gzipSync } from "node:zlib";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { classPath, randomText, wideBody } from "../fixtures/wide-bodies.ts";
+import { randomText, wideBody } from "../fixtures/wide-bodies.ts";
 import { devSettings, type LocalPipeline, startLocalPipeline, temporaryFolder } from "./local-pipeline.ts";
 
 const folder = temporaryFolder();
@@ -53,10 +53,12 @@ test("8192 spans with 30 KB of resource are rows, each once", async () => {
   await stored(8192, 30_000);
 }, 120_000);
 
-test("a prompt of 17 MB is taken with the spans beside it", async () => {
-  const long = (bytes: number) => classPath(bytes);
-  expect((await post(wideBody({ spans: 1, resourceBytes: 17_000_000, text: long, startMs })))[0]).toBe(200);
-  await stored(1, 17_000_000);
+test("a span with a prompt of 17 MB is taken with the spans beside it", async () => {
+  const ordinary = wideBody({ spans: 2, resourceBytes: 11, startMs });
+  const prompt = wideBody({ spans: 1, resourceBytes: 12, ownBytes: 17_000_000, startMs });
+  expect((await post(Buffer.concat([ordinary, prompt])))[0]).toBe(200);
+  await stored(2, 11);
+  await stored(1, 12);
 }, 90_000);
 
 test("a resource that hardly compresses is refused with what it is", async () => {

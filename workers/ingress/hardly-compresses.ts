@@ -19,6 +19,8 @@ interface Repeated {
 const repeatsBelowBytes = 8 * 1024;
 /** What a frame takes of a block at least, where it comes out that small. */
 const frameInputBytes = 256 * 1024;
+/** Compressed in pieces, which hold nothing: deflate looks back over half of one. */
+const pieceBytes = 64 * 1024;
 /** What a copy takes that a frame has seen before. */
 const copyBytes = 32;
 
@@ -91,7 +93,10 @@ class RepeatedBytes implements TraceVisitor {
 
 /** What so many copies of `text` take, one after the other. */
 function repeatedBytes(text: Uint8Array, copies: number): number {
-  const once = zlib.deflateRawSync(text, { level: 1 }).length;
+  let once = 0;
+  for (let at = 0; at < text.length; at += pieceBytes) {
+    once += zlib.deflateRawSync(text.subarray(at, at + pieceBytes), { level: 1 }).length;
+  }
   if (once > repeatsBelowBytes) {
     return once * copies;
   }
