@@ -7,7 +7,6 @@
  * answer, too many parts) counts only when another group was stored since, and without such a proof one group per minute
  * is split at most: an outage of a day leaves 1440 groups more, not 500 times as many.
  */
-import { assert } from "../assert.ts";
 import { limits } from "../limits.ts";
 import type { Draft } from "./draft.ts";
 import { type AttemptReport, dueNever, type Group, type GroupPayload } from "./group.ts";
@@ -116,12 +115,12 @@ export function separate(draft: Draft, group: Group, cause: OwnCause): void {
   if (group.payloads.length > 1) {
     draft.head = { ...draft.head, lastSplitAt: now };
   }
-  if (group.outcomeUnknown) {
+  if (group.outcomeUnknown || group.payloads.length === 1) {
+    // Alone without ever being sent: no isolate can hold it. VERIFY's evidence ends it like the others.
     // Whoever transcodes it may not be heard of again: its rows are counted, and compared with what its object says.
     toVerify(draft, { ...group, ownFailures: 0 }, { code: cause.reason, isBlind: cause === neverReported });
     return;
   }
-  assert(group.payloads.length > 1, "what is alone is tried on until an attempt may have sent it");
   for (const part of partsOf(group.payloads, settings.splitParts)) {
     makeSuspect(draft, part);
   }

@@ -143,8 +143,14 @@ describe("the size of a group", () => {
     ["outputBytes", caps.outputBytesMax],
     ["inflatedBytes", caps.inflatedBytesMax],
   ] as const)("may be up to its cap on %s, and not above", (name, most) => {
-    const sized = (value: number): GroupSize => ({ ...one, [name]: value });
+    const sized = (value: number): GroupSize => ({ ...one, payloads: 2, [name]: value });
     expect([most, most + 1].map((value) => fitsCaps(sized(value), caps))).toEqual([true, false]);
+  });
+
+  test("of one payload may have any bytes of rows: it is wide, and alone", () => {
+    const wide: GroupSize = { ...one, payloads: 1, outputBytes: caps.outputBytesMax + 1 };
+    expect(fitsCaps(wide, caps)).toBe(true);
+    expect(fitsCaps({ ...wide, payloads: 2 }, caps)).toBe(false);
   });
 
   test("spans as many days as its arrivals and the bounds on a span's start can touch, and one more", () => {

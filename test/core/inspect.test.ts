@@ -66,6 +66,7 @@ describe("inspection of an SDK's body", () => {
       sampledSpans: 0,
       rejections: [],
       outputBytes: 0,
+      largestRowBytes: 0,
       repeatedBytes: 0,
       largestSpan: undefined,
       attributes: 0,
