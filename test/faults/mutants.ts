@@ -96,7 +96,7 @@ const harsh: readonly Mutant[] = [
     file: "test/faults/world/perform.ts",
     mirrors: "workers/consumer/perform.ts",
     find: "block = { objects, payloads, blocks };",
-    replace: "block = { objects, payloads, blocks: blocks === 1 ? 1 : blocks + (clock.now % 2) };",
+    replace: "block = { objects, payloads, blocks: blocks === 1 ? 1 : blocks + (world.clock.now % 2) };",
     profile: "wide payloads",
   },
   {
