@@ -239,7 +239,7 @@ describe("limits", () => {
 
   test("L2 rows that would be too large are 413, and the answer says why", async () => {
     const wide = bytesField(1, [
-      bytesField(1, bytesField(1, keyValue("blob", value.string("x".repeat(20_000))))),
+      bytesField(1, bytesField(1, keyValue("blob", value.string("x".repeat(200_000))))),
       bytesField(
         2,
         Array.from({ length: 2000 }, () => bytesField(2, freshSpan())),
