@@ -27,7 +27,7 @@ type StoredHead = Omit<Head, "breaker" | "lastSplitAt"> & {
     };
 };
 
-/** A group as an earlier version may have written it: it was one block, its failures were not counted, and an unknown outcome was `of unknown outcome`. */
+/** A group as an earlier version may have written it: it was one block, its failures were not counted, and an unknown outcome was `unclean`. */
 type StoredGroup = Omit<
   Group,
   "payloads" | "blocks" | "state" | "ownFailures" | "ownFailedAt" | "outcomeUnknown"
