@@ -28,7 +28,11 @@ import {
   windowOf,
 } from "../../shared/clickhouse/table-check.ts";
 import {
+  kindOfTable,
   readAnswer,
+  readServer,
+  type ServerWitness,
+  serverWitnessOf,
   type TableAnswer,
   type TableWitness,
   witnessOf,
@@ -87,7 +91,8 @@ export async function readTable(
   const ttl = readTtl(row.engine_full);
   const clockAheadMs = clockAhead(row.now, askedAt, answeredAt);
   // None: it was known as replicated, and is not any more.
-  const said = row.witness === null ? await askWitness(clickHouse, null) : readAnswer(row.witness);
+  const said =
+    row.witness === null ? await askWitness(clickHouse, null) : readAnswer(JSON.parse(row.witness));
   const { witness, lacksRight } = await witnessBehind(clickHouse, said);
   return {
     refusal:
@@ -113,7 +118,8 @@ export async function readTable(
   };
 }
 
-const witnessSchema = v.array(v.object({ witness: v.string() }));
+/** Columns in the order of the statement. */
+const witnessSchema = v.array(v.record(v.string(), v.unknown()));
 
 /** What the server that answers says of itself and of the table. Null: there is no such table. */
 export async function readWitness(
@@ -137,7 +143,7 @@ export async function readProcesses(
   if (row === undefined) {
     return { running: false, servers: 0, witness: null };
   }
-  const { witness } = await witnessBehind(clickHouse, readAnswer(row.witness));
+  const { witness } = await witnessBehind(clickHouse, readAnswer(JSON.parse(row.witness)));
   return { running: row.running > 0, servers: row.servers, witness };
 }
 
@@ -147,7 +153,7 @@ async function askWitness(
 ): Promise<TableAnswer | null> {
   const query = witnessQuery(clickHouse.settings, table);
   const [row] = await queryRows(clickHouse, witnessSchema, query);
-  return row === undefined ? null : readAnswer(row.witness);
+  return row === undefined ? null : readAnswer(Object.values(row));
 }
 
 /** A replicated table that was not known to be one is asked for its replica too, by whichever server answers then. */
@@ -193,17 +199,19 @@ export async function countRows(
   table: string | null,
 ): Promise<{
   readonly rows: ReadonlyMap<PayloadId, readonly DayRows[]>;
-  readonly witness: TableWitness | null;
+  readonly witness: ServerWitness | TableWitness | null;
 }> {
   if (ids.length === 0) {
     return { rows: new Map(), witness: await readWitness(clickHouse, table) };
   }
   const query = countedRowsQuery(clickHouse.settings, ids, table);
   const counts = new Map<PayloadId, DayRows[]>();
-  let witness: TableWitness | null = null;
+  let witness: ServerWitness | TableWitness | null = null;
   for (const row of await queryRows(clickHouse, countsSchema, query)) {
     if (row.payload === "") {
-      witness = witnessOf(readAnswer(row.witness));
+      const said: unknown = JSON.parse(row.witness);
+      witness =
+        kindOfTable(table) === "replicated" ? serverWitnessOf(readServer(said)) : witnessOf(readAnswer(said));
       continue;
     }
     const bytes = Uint8Array.from(row.payload.match(/../g) ?? [], (pair) => Number.parseInt(pair, 16));
