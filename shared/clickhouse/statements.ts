@@ -175,12 +175,11 @@ export function runningQuery(
   overdueMs: number,
   table: string | null,
 ): string {
+  // Each names itself within the view: what the server that asks says of itself, further down, would else stand for all of them.
+  const own = `(SELECT query_id, elapsed, concat(hostName(), toString(serverUUID()), toString(tcpPort())) AS server FROM system.processes)`;
   const processes =
-    settings.cluster === undefined
-      ? "system.processes"
-      : `clusterAllReplicas(${quoteText(settings.cluster)}, system.processes)`;
-  return `WITH (SELECT (toUInt32(countIf(${isInTheWay(group, overdueMs)})),
-        toUInt32(uniqExact(hostName(), toString(serverUUID()), tcpPort()))) FROM ${processes}) AS run
+    settings.cluster === undefined ? own : `clusterAllReplicas(${quoteText(settings.cluster)}, view${own})`;
+  return `WITH (SELECT (toUInt32(countIf(${isInTheWay(group, overdueMs)})), toUInt32(uniqExact(server))) FROM ${processes}) AS run
     SELECT run.1 AS running, run.2 AS servers, witness FROM (${witnessSql(settings, table)})
     SETTINGS skip_unavailable_shards = 1, connections_with_failover_max_tries = 1, connect_timeout_with_failover_ms = 2000,
       handshake_timeout_ms = 2000, receive_timeout = 10`;

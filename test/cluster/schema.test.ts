@@ -4,7 +4,13 @@ import { pendingMigrations } from "../../cli/deploy/read-present.ts";
 import { migrateReplicas } from "../../dev/clickhouse/migrate-clickhouse.ts";
 import { statementRunner } from "../../dev/clickhouse/run-statement.ts";
 import { readSchemaFiles } from "../../dev/schema-files.ts";
-import { defaultSchemaSettings, migrate, planMigrations } from "../../shared/clickhouse/migrations.ts";
+import {
+  defaultSchemaSettings,
+  lacksOfReplicas,
+  migrate,
+  planMigrations,
+} from "../../shared/clickhouse/migrations.ts";
+import { checkReplicas } from "../../shared/clickhouse/replicated-schema.ts";
 import { ask, send } from "../engine/token-inserts.ts";
 import { isStand, newDatabase, newSchema, replicasOf, useCluster } from "./cluster.ts";
 
@@ -105,6 +111,19 @@ describe("the schema of a cluster", () => {
       expect(code, `${statement}\n${text}`).toBe(392);
     }
   });
+});
+
+test("a cluster's replicas are looked at through one of them, by its name", async () => {
+  const { r1, r2, name } = cluster();
+  const database = await newSchema(cluster());
+  const settings = { ...defaultSchemaSettings, database };
+  const byName = { onCluster: name, servers: [statementRunner({ url: r1 })] as const };
+  expect(await checkReplicas(byName, database)).toHaveLength(2);
+  expect(await lacksOfReplicas(readSchemaFiles(), settings, byName)).toEqual([]);
+  await ask(`DROP TABLE ${database}.headrace_findings SYNC`, {}, r2);
+  expect(await lacksOfReplicas(readSchemaFiles(), settings, byName)).toEqual([
+    expect.stringMatching(/^headrace_findings at /),
+  ]);
 });
 
 describe("what is wrong with replicas is said in one sentence, before anything is applied", () => {
