@@ -121,7 +121,12 @@ export async function checkReplicas(replicas: Replicas, database: string): Promi
       `The replica ${String(older["server"])} runs ClickHouse ${String(older["version"])}, and others run ${newest}: upgrade it to ${newest} first`,
     );
   }
-  const macros = await askAll(replicas, "macro", "system.macros", "macro IN ('shard', 'replica')");
+  const macros = await askAll(
+    replicas,
+    "macro, substitution",
+    "system.macros",
+    "macro IN ('shard', 'replica')",
+  );
   for (const name of names) {
     const missing = macrosNeeded.filter(
       (macro) => !macros.some((one) => one["server"] === name && one["macro"] === macro),
@@ -132,6 +137,12 @@ export async function checkReplicas(replicas: Replicas, database: string): Promi
         `The replica ${name} has no macro {${missing[0]}}: put <macros>${xml}</macros> into its configuration, then SYSTEM RELOAD CONFIG`,
       );
     }
+  }
+  const shards = new Set(macros.filter(({ macro }) => macro === "shard").map((one) => one["substitution"]));
+  if (shards.size > 1) {
+    throw new ReplicasError(
+      `These servers are of the shards ${[...shards].toSorted().join(", ")}, and a table over several shards cannot keep one copy behind one address: name a cluster, or addresses, of one shard`,
+    );
   }
   const readonly = await askAll(
     replicas,

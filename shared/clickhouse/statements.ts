@@ -140,18 +140,34 @@ export function receiptsQuery(settings: ClickHouseSettings, ids: readonly Payloa
     FROM ${tableName(settings, "headrace_receipts")} FINAL WHERE payload IN ${idSet(ids)} ORDER BY key`;
 }
 
+/** Servers that cannot be reached are left out: without these settings one that is paused keeps a query for longer than we wait. */
+const whoeverAnswers =
+  "skip_unavailable_shards = 1, connections_with_failover_max_tries = 1, connect_timeout_with_failover_ms = 2000, handshake_timeout_ms = 2000, receive_timeout = 10";
+
 /**
  * How far the table's deduplication log has been used, how its engine was declared (window, TTL), and what of the
  * server's settings and of its clock can break the promise. `table`: its identity, as far as it is known.
  */
 export function tableStateQuery(settings: ClickHouseSettings, table: string | null = null): string {
   const where = `database = '${settings.database}' AND`;
+  // Each replica has settings of its own, and each trims the log that they share.
+  const isOfReplicas = kindOfTable(table) === "replicated" && settings.cluster !== undefined;
+  const defaults =
+    kindOfTable(table) === "replicated"
+      ? "(SELECT groupArray((name, value)) FROM system.replicated_merge_tree_settings WHERE startsWith(name, 'replicated_deduplication_window'))"
+      : "CAST([], 'Array(Tuple(String, String))')";
+  const declarations = isOfReplicas
+    ? `(SELECT groupArray(engine_full) FROM clusterAllReplicas(${quoteText(settings.cluster ?? "")}, system.tables) WHERE ${where} name = '${settings.tracesTable}')`
+    : "CAST([], 'Array(String)')";
   return `SELECT engine, engine_full, version() AS version, serverTimezone() AS timezone, toFloat64(toUnixTimestamp64Milli(now64(3))) AS now,
       (SELECT any(value) FROM system.settings WHERE name = 'deduplicate_insert') AS deduplicate_insert,
       (SELECT any(value) FROM system.settings WHERE name = 'deduplicate_insert_select') AS deduplicate_insert_select,
       (SELECT toFloat64(max(max_block_number)) FROM system.parts WHERE ${where} table = '${settings.tracesTable}' AND active) AS blocks,
+      (SELECT any(engine) FROM system.tables WHERE ${where} name = 'headrace_receipts') AS receipts_engine,
+      ${defaults} AS window_defaults,
+      ${declarations} AS declarations,
       (${witnessSql(settings, table)}) AS witness
-    ${fromTable(settings)}`;
+    ${fromTable(settings)}${isOfReplicas ? ` SETTINGS ${whoeverAnswers}` : ""}`;
 }
 
 /**
@@ -181,8 +197,7 @@ export function runningQuery(
     settings.cluster === undefined ? own : `clusterAllReplicas(${quoteText(settings.cluster)}, view${own})`;
   return `WITH (SELECT (toUInt32(countIf(${isInTheWay(group, overdueMs)})), toUInt32(uniqExact(server))) FROM ${processes}) AS run
     SELECT run.1 AS running, run.2 AS servers, witness FROM (${witnessSql(settings, table)})
-    SETTINGS skip_unavailable_shards = 1, connections_with_failover_max_tries = 1, connect_timeout_with_failover_ms = 2000,
-      handshake_timeout_ms = 2000, receive_timeout = 10`;
+    SETTINGS ${whoeverAnswers}`;
 }
 
 /** Ends these queries, and waits until they have ended. */

@@ -58,6 +58,8 @@ export interface ReplicaState {
   /** Entries of the table's log that it has not taken into its queue: `log_max_index + 1 - log_pointer`. */
   readonly logBehind: number;
   readonly insertsInQueue: number;
+  /** The last entry of the log that all replicas share: each block of an INSERT is one, each merge is one. */
+  readonly logEnd: number;
 }
 
 export type TableKind = "plain" | "replicated" | "shared";
@@ -127,6 +129,7 @@ const replicaColumns = [
   "toUInt32(active_replicas)",
   "toInt32(toInt64(log_max_index) + 1 - toInt64(log_pointer))",
   "inserts_in_queue",
+  "toFloat64(log_max_index)",
 ];
 
 /** Of the columns that `readAnswer` reads, and where they are asked for. */
@@ -202,6 +205,7 @@ const replicaSchema = v.tuple([
   v.number(),
   v.number(),
   v.number(),
+  v.number(),
 ]);
 
 /** What `witnessSql` or `witnessColumnsSql` came to. Throws for anything else. */
@@ -229,6 +233,7 @@ function readReplica(witness: unknown): ReplicaState {
     activeReplicas,
     logBehind,
     insertsInQueue,
+    logEnd,
   ] = v.parse(replicaSchema, v.parse(v.array(v.unknown()), witness).slice(tableSchema.items.length));
   return {
     path,
@@ -239,6 +244,7 @@ function readReplica(witness: unknown): ReplicaState {
     activeReplicas,
     logBehind,
     insertsInQueue,
+    logEnd,
   };
 }
 

@@ -243,7 +243,9 @@ export function neededRights(settings: ClickHouseSettings, engine = ""): readonl
     `ALTER DELETE ON ${settings.database}.${settings.tracesTable}_trace_id_ts`,
     "SELECT ON system.parts",
     "SELECT ON system.processes",
-    ...(engine.startsWith("Replicated") ? ["SELECT ON system.replicas"] : []),
+    ...(engine.startsWith("Replicated")
+      ? ["SELECT ON system.replicas", "SELECT ON system.replicated_merge_tree_settings"]
+      : []),
     ...(settings.cluster === undefined ? [] : ["REMOTE, CREATE TEMPORARY TABLE ON *.*"]),
   ];
 }

@@ -171,6 +171,19 @@ describe("what is wrong with replicas is said in one sentence, before anything i
     );
   });
 
+  test("servers of two shards", async () => {
+    const { r1, r2 } = cluster();
+    const settings = { ...defaultSchemaSettings, database: newDatabase() };
+    const elsewhere = async (sql: string): Promise<string> =>
+      await statementRunner({ url: r2 })(
+        sql.replace("macro, substitution", "macro, concat(substitution, 'b') AS substitution"),
+      );
+    const servers = [statementRunner({ url: r1 }), elsewhere] as const;
+    await expect(migrateReplicas({ onCluster: null, servers }, settings)).rejects.toThrow(
+      /^These servers are of the shards \w+, \w+, and a table over several shards/,
+    );
+  });
+
   test("a replica of another version", async () => {
     const { r1, r2 } = cluster();
     const settings = { ...defaultSchemaSettings, database: newDatabase() };

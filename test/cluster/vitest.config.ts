@@ -7,6 +7,6 @@ export default defineConfig({
     include: ["test/cluster/**/*.test.ts"],
     testTimeout: 90_000,
     hookTimeout: 90_000,
-    maxWorkers: 1, // each file has a stand of its own: three servers
+    maxWorkers: 2, // each file has a stand of its own, three servers, and the chaos waits more than it computes
   },
 });

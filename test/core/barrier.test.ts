@@ -30,6 +30,7 @@ const complete: ReplicaState = {
   activeReplicas: 2,
   logBehind: 0,
   insertsInQueue: 0,
+  logEnd: 7,
 };
 const plainAnswer: TableAnswer = {
   host: "a",
@@ -120,7 +121,7 @@ describe("a table's identity", () => {
       engine: "MergeTree",
       replica: null,
     });
-    const said = [...server, "", "ReplicatedMergeTree", "/t", "r2", 0, 1, "lost", 2, 3, 4];
+    const said = [...server, "", "ReplicatedMergeTree", "/t", "r2", 0, 1, "lost", 2, 3, 4, 9];
     expect(readAnswer(said).replica).toEqual({
       path: "/t",
       name: "r2",
@@ -130,6 +131,7 @@ describe("a table's identity", () => {
       activeReplicas: 2,
       logBehind: 3,
       insertsInQueue: 4,
+      logEnd: 9,
     });
     expect(() => readAnswer([])).toThrow();
     expect(() => readAnswer(said.slice(0, -1))).toThrow();

@@ -52,6 +52,9 @@ const tableStateSchema = v.array(
     deduplicate_insert_select: v.nullable(v.string()),
     deduplicate_insert: v.nullable(v.string()),
     blocks: v.nullable(v.number()),
+    receipts_engine: v.nullable(v.string()),
+    window_defaults: v.array(v.tuple([v.string(), v.string()])),
+    declarations: v.array(v.string()),
     witness: v.nullable(v.string()),
   }),
 );
@@ -86,14 +89,20 @@ export async function readTable(
     const refusal = typeof rows === "string" ? rows : checkTable(settings, undefined);
     return { refusal, measure: null, oldestDay: 0, witness: null };
   }
-  const declaration = { engine: row.engine, engineFull: row.engine_full };
+  const declaration = {
+    engine: row.engine,
+    engineFull: row.engine_full,
+    atReplicas: row.declarations,
+    defaults: new Map(row.window_defaults),
+    receiptsEngine: row.receipts_engine ?? undefined,
+  };
   const window = windowOf(declaration);
   const ttl = readTtl(row.engine_full);
   const clockAheadMs = clockAhead(row.now, askedAt, answeredAt);
   // None: it was known as replicated, and is not any more.
   const said =
     row.witness === null ? await askWitness(clickHouse, null) : readAnswer(JSON.parse(row.witness));
-  const { witness, lacksRight } = await witnessBehind(clickHouse, said);
+  const { witness, lacksRight, logEnd } = await witnessBehind(clickHouse, said);
   return {
     refusal:
       checkVersion(row.version) || // first: what an old server lacks may look like another fault
@@ -106,7 +115,7 @@ export async function readTable(
         clockAheadMs,
       }),
     measure: {
-      blocks: row.blocks ?? 0,
+      blocks: logEnd ?? row.blocks ?? 0,
       windowBlocks: window.blocks,
       windowMs: window.ms,
       ttl,
@@ -160,16 +169,23 @@ async function askWitness(
 async function witnessBehind(
   clickHouse: ClickHouseConnection,
   answer: TableAnswer | null,
-): Promise<{ readonly witness: TableWitness | null; readonly lacksRight: boolean }> {
+): Promise<{
+  readonly witness: TableWitness | null;
+  readonly lacksRight: boolean;
+  /** Of a replicated table: how many entries its log has had. */
+  readonly logEnd: number | null;
+}> {
   if (answer === null || !answer.engine.startsWith("Replicated") || answer.replica !== null) {
-    return { witness: answer && witnessOf(answer), lacksRight: false };
+    const logEnd = answer?.replica?.logEnd ?? null;
+    return { witness: answer && witnessOf(answer), lacksRight: false, logEnd };
   }
   try {
     const again = await askWitness(clickHouse, "replicated");
-    return { witness: again === null ? null : witnessOf(again), lacksRight: false };
+    const logEnd = again?.replica?.logEnd ?? null;
+    return { witness: again === null ? null : witnessOf(again), lacksRight: false, logEnd };
   } catch (error) {
     if (isAccessDenied(error)) {
-      return { witness: witnessOf(answer), lacksRight: true };
+      return { witness: witnessOf(answer), lacksRight: true, logEnd: null };
     }
     throw error;
   }

@@ -118,6 +118,7 @@ export class Servers {
       activeReplicas: way === 3 ? 0 : 2,
       logBehind: way === 0 ? 1 : 0,
       insertsInQueue: way === 1 ? 1 : 0,
+      logEnd: 0,
     };
     const answer = { ...process(name), uuid: "1", engine: "ReplicatedMergeTree", replica };
     return { table: this.#world.table, answer, asOf };
