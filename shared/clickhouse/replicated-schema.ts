@@ -65,14 +65,35 @@ export function onClusterClause(onCluster: string | null): string {
 export async function runEverywhere({ onCluster, servers }: Replicas, sql: string): Promise<void> {
   const isReplicated = sql.startsWith("ALTER TABLE") && !isSettingsAlter(sql);
   const [first] = servers;
-  if (onCluster !== null || isReplicated) {
-    await first(isReplicated ? `${sql} SETTINGS alter_sync = 2` : sql);
+  if (isReplicated) {
+    await alterWhenItMay(first, `${sql} SETTINGS alter_sync = 2`);
+    return;
+  }
+  if (onCluster !== null) {
+    await first(sql);
     return;
   }
   for (const server of servers) {
     await server(sql);
   }
 }
+
+/** A replica refuses an ALTER while it has not applied an earlier one: another run's, or this one's at a busy replica. */
+async function alterWhenItMay(server: RunStatement, sql: string): Promise<void> {
+  for (let tries = 1; ; tries++) {
+    try {
+      await server(sql);
+      return;
+    } catch (error) {
+      if (tries >= alterTriesMax || !/\bCode: 517\b/.test(String(error))) {
+        throw error;
+      }
+      await server("SELECT sleep(1) FORMAT Null");
+    }
+  }
+}
+
+const alterTriesMax = 60;
 
 export function isSettingsAlter(sql: string): boolean {
   return /^ALTER TABLE \S.*?\sMODIFY SETTING\b/s.test(sql);
