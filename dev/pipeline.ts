@@ -175,18 +175,20 @@ function reasonOf(error: unknown): string {
 
 type ClickHouseVariables = Readonly<
   Record<`CLICKHOUSE_${"URL" | "NETWORK" | "USER" | "PASSWORD" | "DATABASE" | "TRACES_TABLE"}`, string>
->;
+> & { readonly CLICKHOUSE_CLUSTER?: string };
 
-/** The Workers' variables for a ClickHouse URL, which may hold user, password and database (`/?database=`). */
+/** The Workers' variables for a ClickHouse URL, which may hold user, password, database and cluster (`/?database=…&cluster=…`). */
 function clickHouseVariables(text: string): ClickHouseVariables {
   const url = new URL(text);
   const database = url.searchParams.get("database") ?? "default";
+  const cluster = url.searchParams.get("cluster") ?? "";
   url.search = "";
   return {
     ...loginVariables(url.href),
     CLICKHOUSE_NETWORK: privateNetworkWord, // the settings were asked for it before anything started
     CLICKHOUSE_DATABASE: database,
     CLICKHOUSE_TRACES_TABLE: defaultSchemaSettings.tracesTable,
+    ...(cluster === "" ? {} : { CLICKHOUSE_CLUSTER: cluster }),
   };
 }
 

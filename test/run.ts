@@ -10,6 +10,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import * as v from "valibot";
+import { whyNoStand } from "./cluster/stand.ts";
 
 const reportSchema = v.object({
   numPassedTests: v.number(),
@@ -75,6 +76,10 @@ try {
 }
 rmSync(folder, { recursive: true, force: true });
 
+const noStand = whyNoStand();
+console.log(
+  `\nReplicas were not tried: \`npm run test:cluster\` does, in 4 minutes${noStand === "" ? "" : `, but not here (${noStand})`}.`,
+);
 console.log(`\n== steps\n${took.join("\n")}`);
 console.log(`\n${passed} passed, ${failed} failed (${Math.round((Date.now() - began) / 1000)} s)`);
 process.exit(failed === 0 ? 0 : 1);

@@ -4,7 +4,7 @@ import { chmodSync, mkdirSync, writeFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { parseEnv } from "node:util";
 import * as v from "valibot";
-import { migrateClickHouse } from "../../dev/clickhouse/migrate-clickhouse.ts";
+import { migrateClickHouse, migrateReplicas } from "../../dev/clickhouse/migrate-clickhouse.ts";
 import { statementRunner } from "../../dev/clickhouse/run-statement.ts";
 import { createProgress } from "../../dev/send/progress.ts";
 import { addressRefusal, isLoopback, privateNetworkWord } from "../../shared/clickhouse/address.ts";
@@ -13,6 +13,7 @@ import {
   MigrationError,
   type SchemaSettings,
 } from "../../shared/clickhouse/migrations.ts";
+import { type Replicas, ReplicasError } from "../../shared/clickhouse/replicated-schema.ts";
 import type { Call, Command } from "../command.ts";
 import { wholeNumber } from "../command-line.ts";
 import { Complaint } from "../complaint.ts";
@@ -39,7 +40,8 @@ schema, secrets, three Workers, the notification rule. A system that is as plann
 same command goes on.
 
 It reads, from the environment or --env-file: CLOUDFLARE_API_TOKEN and CLOUDFLARE_ACCOUNT_ID (or \`wrangler login\`);
-CLICKHOUSE_URL, CLICKHOUSE_NETWORK, CLICKHOUSE_USER, CLICKHOUSE_PASSWORD, CLICKHOUSE_DATABASE, CLICKHOUSE_TRACES_TABLE, CLICKHOUSE_CLUSTER;
+CLICKHOUSE_URL, CLICKHOUSE_NETWORK, CLICKHOUSE_USER, CLICKHOUSE_PASSWORD, CLICKHOUSE_DATABASE, CLICKHOUSE_TRACES_TABLE; CLICKHOUSE_CLUSTER (the
+tables are replicated, and made ON CLUSTER) and CLICKHOUSE_REPLICAS (the replicas' own addresses, with commas between, where ON CLUSTER cannot be used);
 CLICKHOUSE_CONSOLE_USER and CLICKHOUSE_CONSOLE_PASSWORD, the console's own login; CLICKHOUSE_SCHEMA_USER and CLICKHOUSE_SCHEMA_PASSWORD, that of the migrations; HEADRACE_ADMIN_TOKEN
 (made when it is not set); ALERT_WEBHOOK, METRICS_TOKEN. What the API token must be allowed: docs/operating.md.`,
   operands: { text: "", min: 0, max: 0 },
@@ -103,12 +105,13 @@ async function deployInstallation(call: Call): Promise<0 | 1> {
     tracesTable: settings.clickHouse.tracesTable,
     tracesTtlDays: given.has("ttl-days") ? Number(given.text("ttl-days")) : undefined,
   };
+  const replicas = replicasOf(env, login);
   await checkLogin(wrangler);
   const progress = createProgress(world.err);
   const present = await readPresent(
     wrangler,
     wanted,
-    () => reached(login.url, () => pendingMigrations(statementRunner(login), schema)),
+    () => reached(login.url, () => pendingMigrations(replicas ?? statementRunner(login), schema)),
     (done, total) => progress.show("reading what is there", done, total, ""),
   );
   progress.end();
@@ -137,7 +140,9 @@ async function deployInstallation(call: Call): Promise<0 | 1> {
     wrangler,
     secretOf: (name, environment) => secrets.get(secretSource(name, environment, env)),
     migrate: async () => {
-      await reached(login.url, () => migrateClickHouse(login, schema));
+      await reached(login.url, () =>
+        replicas === undefined ? migrateClickHouse(login, schema) : migrateReplicas(replicas, schema),
+      );
     },
     interrupted: world.interrupted,
     onStep: (step, index) => say(`[${index + 1}/${plan.steps.length}] ${step.what} …`),
@@ -160,6 +165,28 @@ function environmentOf({ given, world }: Call): Readonly<Record<string, string |
     throw new Complaint(`there is no file ${path}`);
   }
   return { ...parseEnv(text), ...world.env };
+}
+
+/** Undefined: the schema is one server's. */
+function replicasOf(
+  env: Readonly<Record<string, string | undefined>>,
+  login: { readonly url: string; readonly user: string; readonly password: string },
+): Replicas | undefined {
+  const urls = (env["CLICKHOUSE_REPLICAS"] ?? "").split(",").map((url) => url.trim());
+  const wrong = urls.find((url) => url !== "" && !(/^https?:\/\//.test(url) && URL.canParse(url)));
+  if (wrong !== undefined) {
+    throw new Complaint(
+      `CLICKHOUSE_REPLICAS is a list of addresses such as https://a:8443,https://b:8443: "${wrong}" is none`,
+    );
+  }
+  const [first, ...others] = urls
+    .filter((url) => url !== "")
+    .map((url) => statementRunner({ ...login, url }));
+  if (first !== undefined) {
+    return { onCluster: null, servers: [first, ...others] };
+  }
+  const cluster = env["CLICKHOUSE_CLUSTER"] ?? "";
+  return cluster === "" ? undefined : { onCluster: cluster, servers: [statementRunner(login)] };
 }
 
 const identifier = /^[A-Za-z_][A-Za-z0-9_]*$/;
@@ -253,7 +280,7 @@ async function reached<T>(url: string, act: () => Promise<T>): Promise<T> {
     const text = error instanceof Error ? error.message : String(error);
     throw new Complaint(
       `ClickHouse at ${url}: ${code === "" ? (text.split("\n")[0] ?? "") : code}`,
-      error instanceof MigrationError ? 2 : 3,
+      error instanceof MigrationError || error instanceof ReplicasError ? 2 : 3,
       { cause: error },
     );
   }

@@ -3,7 +3,8 @@
 import { readSchemaFiles } from "../../dev/schema-files.ts";
 import { quoteText } from "../../shared/clickhouse/identifier.ts";
 import type { AppliedMigration, RunStatement, SchemaSettings } from "../../shared/clickhouse/migrations.ts";
-import { planMigrations, tableNames } from "../../shared/clickhouse/migrations.ts";
+import { lacksOfReplicas, planMigrations, tableNames } from "../../shared/clickhouse/migrations.ts";
+import type { Replicas } from "../../shared/clickhouse/replicated-schema.ts";
 import { Complaint } from "../complaint.ts";
 import {
   type Present,
@@ -100,11 +101,15 @@ export async function readPresent(
   };
 }
 
-/** Files of schema/ that this ClickHouse has not seen. Throws `Complaint` when it does not answer. */
+/**
+ * Files of schema/ that this ClickHouse has not seen; where it has all of them, what of them some replica lacks. Throws
+ * `Complaint` when it does not answer.
+ */
 export async function pendingMigrations(
-  run: RunStatement,
+  at: RunStatement | Replicas,
   settings: SchemaSettings,
 ): Promise<readonly string[]> {
+  const run = typeof at === "function" ? at : at.servers[0];
   const { migrations } = tableNames(settings);
   const has = await run(
     `SELECT count() FROM system.tables WHERE database = ${quoteText(settings.database)} AND name = 'headrace_migrations' FORMAT TSVRaw`,
@@ -119,7 +124,13 @@ export async function pendingMigrations(
       applied.push({ number: Number(number), name, checksum });
     }
   }
-  return (await planMigrations(readSchemaFiles(), settings, applied)).map(({ name }) => name);
+  const files = readSchemaFiles();
+  const pending = (await planMigrations(files, settings, applied)).map(({ name }) => name);
+  if (typeof at === "function") {
+    return pending;
+  }
+  const lacks = await lacksOfReplicas(files, settings, at);
+  return pending.length > 0 ? pending : lacks;
 }
 
 export function lastLines(text: string): string {

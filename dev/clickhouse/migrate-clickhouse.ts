@@ -1,5 +1,6 @@
 /** Applies `schema/` to a ClickHouse server, for what runs on Node. */
 import { defaultSchemaSettings, migrate, type SchemaSettings } from "../../shared/clickhouse/migrations.ts";
+import type { Replicas } from "../../shared/clickhouse/replicated-schema.ts";
 import { readSchemaFiles } from "../schema-files.ts";
 import { type StatementLogin, statementRunner } from "./run-statement.ts";
 
@@ -12,4 +13,12 @@ export async function migrateClickHouse(
   settings: SchemaSettings = defaultSchemaSettings,
 ): Promise<readonly string[]> {
   return await migrate(readSchemaFiles(), settings, statementRunner(login));
+}
+
+/** The same of all replicas. Rejects with `ReplicasError` too, where one of them is not as it must be. */
+export async function migrateReplicas(
+  replicas: Replicas,
+  settings: SchemaSettings,
+): Promise<readonly string[]> {
+  return await migrate(readSchemaFiles(), settings, replicas);
 }

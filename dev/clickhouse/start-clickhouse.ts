@@ -265,7 +265,8 @@ const platformPackages: Readonly<Record<string, string>> = {
   "darwin-arm64": "@chdb/lib-darwin-arm64",
 };
 
-function libraryPath(): string {
+/** Where `npm install` put ClickHouse. Throws `ClickHouseStartError`. */
+export function libraryPath(): string {
   const platform = `${process.platform}-${process.arch}`;
   const name = platformPackages[platform];
   if (name === undefined) {

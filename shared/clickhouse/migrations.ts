@@ -1,7 +1,7 @@
 /**
  * Brings a ClickHouse database to the schema in `schema/`: which files are still to be applied, their statements with
  * the names filled in, and the table that remembers it. Every statement may be run again (IF NOT EXISTS), so a run
- * that was cut off is repeated as a whole, and two runs at once end in the same schema.
+ * that was cut off is repeated as a whole, and two runs at once end in the same schema. On replicas, see replicated-schema.ts.
  *
  * It asks the database only through the `query` that it is given, and reads no files: `dev/`, the tests and the CLI
  * share it.
@@ -11,6 +11,16 @@ import { assert } from "../assert.ts";
 import { toHex } from "../hex.ts";
 import { limits } from "../limits.ts";
 import { quoteIdentifier, quoteText } from "./identifier.ts";
+import {
+  checkReplicas,
+  completeReplicas,
+  isSettingsAlter,
+  onClusterClause,
+  type Replicas,
+  replicatedStatement,
+  runEverywhere,
+  whatReplicasLack,
+} from "./replicated-schema.ts";
 import { checkVersion } from "./table-check.ts";
 
 /** One file of `schema/`. */
@@ -62,14 +72,17 @@ export type RunStatement = (sql: string) => Promise<string>;
 /** How often a file is tried: two runs at once may disturb each other, and the next try finds the other's work done. */
 const triesMax = 5;
 
+const traceIdTsOf = (tracesTable: string): string => `${tracesTable}_trace_id_ts`;
+const traceIdTsMvOf = (tracesTable: string): string => `${tracesTable}_trace_id_ts_mv`;
+
 /** The full names of the tables that an installation has, in backticks. */
 export function tableNames(settings: Pick<SchemaSettings, "database" | "tracesTable">) {
   const qualified = (table: string): string =>
     `${quoteIdentifier(settings.database)}.${quoteIdentifier(table)}`;
   return {
     traces: qualified(settings.tracesTable),
-    traceIdTs: qualified(`${settings.tracesTable}_trace_id_ts`),
-    traceIdTsMv: qualified(`${settings.tracesTable}_trace_id_ts_mv`),
+    traceIdTs: qualified(traceIdTsOf(settings.tracesTable)),
+    traceIdTsMv: qualified(traceIdTsMvOf(settings.tracesTable)),
     receipts: qualified("headrace_receipts"),
     deadLetters: qualified("headrace_dead_letters"),
     minutes: qualified("headrace_minutes"),
@@ -87,6 +100,7 @@ export async function planMigrations(
   files: readonly MigrationFile[],
   settings: SchemaSettings,
   applied: readonly AppliedMigration[],
+  replicas?: Replicas,
 ): Promise<readonly Migration[]> {
   const known = new Map(applied.map((migration) => [migration.number, migration]));
   const planned: Migration[] = [];
@@ -103,7 +117,7 @@ export async function planMigrations(
         number,
         name: file.name,
         checksum,
-        statements: plain.map((statement) => fillIn(statement, settings)),
+        statements: plain.map((statement) => fillIn(statement, settings, replicas)),
       });
     } else if (before.checksum !== checksum) {
       throw new MigrationError(
@@ -121,39 +135,65 @@ export async function planMigrations(
   return planned;
 }
 
-/** Applies what is missing. Resolves with the names of the files that it applied; the second time there are none. */
+/** A table or view of this schema, by its plain name. */
+function isOursIn({ tracesTable }: SchemaSettings): (table: string) => boolean {
+  const own = new Set([tracesTable, traceIdTsOf(tracesTable), traceIdTsMvOf(tracesTable)]);
+  return (table) => own.has(table) || table.startsWith("headrace_");
+}
+
+/** What replicas lack of what the others, or the files, have; see `whatReplicasLack`. */
+export async function lacksOfReplicas(
+  files: readonly MigrationFile[],
+  settings: SchemaSettings,
+  replicas: Replicas,
+): Promise<readonly string[]> {
+  const planned = await planMigrations(files, settings, [], { ...replicas, onCluster: null });
+  const statements = planned.flatMap((one) => one.statements).filter(isSettingsAlter);
+  return await whatReplicasLack(replicas, settings.database, isOursIn(settings), statements);
+}
+
+/**
+ * Applies what is missing: at one server, or at all replicas. Resolves with the names of the files that it applied; the second
+ * time there are none.
+ */
 export async function migrate(
   files: readonly MigrationFile[],
   settings: SchemaSettings,
-  run: RunStatement,
+  at: RunStatement | Replicas,
 ): Promise<readonly string[]> {
+  const replicas = typeof at === "function" ? undefined : at;
+  const servers = typeof at === "function" ? ([at] as const) : at.servers;
+  const [run] = servers;
   const names = tableNames(settings);
   const tooOld = checkVersion((await run("SELECT version() FORMAT TSVRaw")).trim());
   if (tooOld !== "") {
     throw new MigrationError(tooOld);
   }
-  const exists = await run(
-    `SELECT count() FROM system.databases WHERE name = ${quoteText(settings.database)} FORMAT TSVRaw`,
-  );
-  if (exists.trim() === "0") {
-    await run(`CREATE DATABASE IF NOT EXISTS ${quoteIdentifier(settings.database)}`);
-  }
-  // One row a file and traces table: an installation may move to another table.
-  await run(
-    `CREATE TABLE IF NOT EXISTS ${names.migrations} (traces_table String, number UInt32, name String, checksum String, at DateTime('UTC') DEFAULT now()) ` +
-      "ENGINE = ReplacingMergeTree(at) ORDER BY (traces_table, number)",
-  );
+  await makeBeginnings(settings, run, replicas);
+  // Of replicas each is asked: by one that lags a file would be applied again, and one of them drops a table first.
+  const remembered = (from: string): string =>
+    `SELECT DISTINCT number, name, checksum FROM ${from} WHERE traces_table = ${quoteText(settings.tracesTable)} ORDER BY number FORMAT JSONEachRow`;
   const readApplied = async (): Promise<readonly AppliedMigration[]> => {
-    const text = await run(
-      `SELECT number, name, checksum FROM ${names.migrations} FINAL WHERE traces_table = ${quoteText(settings.tracesTable)} ORDER BY number FORMAT JSONEachRow`,
-    );
-    const lines = text.split("\n").filter((line) => line !== "");
+    const onCluster = replicas?.onCluster ?? null;
+    const texts =
+      onCluster === null
+        ? await Promise.all(servers.map((server) => server(remembered(names.migrations))))
+        : [await run(remembered(`clusterAllReplicas(${quoteText(onCluster)}, ${names.migrations})`))];
+    const lines = texts.flatMap((text) => text.split("\n")).filter((line) => line !== "");
     return lines.map((line) => v.parse(appliedSchema, JSON.parse(line)));
   };
   const done: string[] = [];
-  for (const migration of await planMigrations(files, settings, await readApplied())) {
+  for (const migration of await planMigrations(files, settings, await readApplied(), replicas)) {
     if (await apply(migration)) {
       done.push(migration.name);
+    }
+  }
+  if (replicas !== undefined) {
+    // They are each replica's own: one that joined, or that a person made, has others.
+    for (const { statements } of await planMigrations(files, settings, [], replicas)) {
+      for (const statement of statements.filter(isSettingsAlter)) {
+        await runEverywhere(replicas, statement);
+      }
     }
   }
   return done;
@@ -163,7 +203,7 @@ export async function migrate(
     for (let tries = 1; ; tries++) {
       try {
         for (const statement of migration.statements) {
-          await run(statement);
+          await (replicas === undefined ? run(statement) : runEverywhere(replicas, statement));
         }
         await run(
           `INSERT INTO ${names.migrations} (traces_table, number, name, checksum) SETTINGS async_insert = 0 VALUES ` +
@@ -189,6 +229,34 @@ export async function migrate(
   }
 }
 
+/** The database, what of the schema a replica lacks, and the table that remembers the files. */
+async function makeBeginnings(
+  settings: SchemaSettings,
+  run: RunStatement,
+  replicas: Replicas | undefined,
+): Promise<void> {
+  const { database } = settings;
+  // One row a file and traces table: an installation may move to another table.
+  const remembers =
+    "CREATE TABLE IF NOT EXISTS {{database}}.headrace_migrations (traces_table String, number UInt32, name String, checksum String, at DateTime('UTC') DEFAULT now()) " +
+    "ENGINE = ReplacingMergeTree(at) ORDER BY (traces_table, number)";
+  if (replicas !== undefined) {
+    const servers = await checkReplicas(replicas, database);
+    const onCluster = onClusterClause(replicas.onCluster);
+    await runEverywhere(replicas, `CREATE DATABASE IF NOT EXISTS ${quoteIdentifier(database)}${onCluster}`);
+    await completeReplicas(replicas, database, servers, isOursIn(settings));
+    await runEverywhere(replicas, fillIn(remembers, settings, replicas));
+    return;
+  }
+  const exists = await run(
+    `SELECT count() FROM system.databases WHERE name = ${quoteText(database)} FORMAT TSVRaw`,
+  );
+  if (exists.trim() === "0") {
+    await run(`CREATE DATABASE IF NOT EXISTS ${quoteIdentifier(database)}`);
+  }
+  await run(fillIn(remembers, settings, undefined));
+}
+
 /**
  * The statements of a file, without comments and blank lines. A statement ends with a semicolon at a line's end; the
  * files hold no `--` inside strings.
@@ -204,8 +272,18 @@ function splitStatements(text: string): readonly string[] {
     .filter((statement) => statement.trim() !== "");
 }
 
-function fillIn(statement: string, settings: SchemaSettings): string {
+function fillIn(plain: string, settings: SchemaSettings, replicas: Replicas | undefined): string {
   const names = tableNames(settings);
+  const { tracesTable } = settings;
+  const plainNames: Readonly<Record<string, string>> = {
+    traces: tracesTable,
+    trace_id_ts: traceIdTsOf(tracesTable),
+    trace_id_ts_mv: traceIdTsMvOf(tracesTable),
+  };
+  const statement =
+    replicas === undefined
+      ? plain
+      : replicatedStatement(plain, replicas.onCluster, settings.database, (name) => plainNames[name] ?? name);
   const values: Readonly<Record<string, string>> = {
     database: quoteIdentifier(settings.database),
     traces: names.traces,

@@ -7,7 +7,14 @@ import { type PayloadId, payloadIdToBytes } from "../payload-key.ts";
 import { columnListText, columns } from "../rows/columns.ts";
 import type { ClickHouseSettings } from "./connection.ts";
 import { quoteText } from "./identifier.ts";
-import { fromTable, isElsewhereSql, witnessSql } from "./table-identity.ts";
+import {
+  countingServerSql,
+  fromTable,
+  isElsewhereSql,
+  kindOfTable,
+  witnessColumnsSql,
+  witnessSql,
+} from "./table-identity.ts";
 
 /** `db`.`table`, both checked identifiers (see connection.ts). */
 export function tableName(settings: ClickHouseSettings, table: string): string {
@@ -80,9 +87,12 @@ export function insertSpansParameters(
   };
 }
 
-/** A set of payload ids as SQL: literals, so that the projection and the index on `payload` are searched for them. */
+/**
+ * A set of payload ids as SQL: literals, so that the projection and the index on `payload` are searched for them. Their bytes
+ * are written out: with `toFixedString(unhex('…'), 16)` a count of 100 ids took twice as long, for 100 small functions.
+ */
 function idSet(ids: readonly PayloadId[]): string {
-  const literals = ids.map((id) => `toFixedString(unhex('${toHex(payloadIdToBytes(id))}'), 16)`);
+  const literals = ids.map((id) => `'${toHex(payloadIdToBytes(id)).replaceAll(/../g, "\\x$&")}'`);
   return `(${literals.join(", ")})`;
 }
 
@@ -98,21 +108,25 @@ function countRowsText(settings: ClickHouseSettings, ids: readonly PayloadId[]):
 }
 
 /**
- * The same in no order, and one row more, of which `payload` is empty: what the server that counted says of itself and of its
- * table (`witnessSql`). In an order it took half again as long.
+ * The same in no order, and one row more, of which `payload` is empty: of a replica which server counted
+ * (`countingServerSql`), else what the server says of its table (`witnessSql`). In an order it took half again as long.
  */
 export function countedRowsQuery(
   settings: ClickHouseSettings,
   ids: readonly PayloadId[],
   table: string | null,
 ): string {
-  return `SELECT '' AS payload, toUInt32(0) AS day, toUInt32(0) AS rows, witness FROM (${witnessSql(settings, table)})
+  const witness =
+    kindOfTable(table) === "replicated"
+      ? `${countingServerSql} AS witness`
+      : `witness FROM (${witnessSql(settings, table)})`;
+  return `SELECT '' AS payload, toUInt32(0) AS day, toUInt32(0) AS rows, ${witness}
     UNION ALL SELECT payload, day, rows, '' AS witness FROM (${countRowsText(settings, ids)})`;
 }
 
 /** What a server says of itself and of the table, and nothing else. No row: there is no such table. */
 export function witnessQuery(settings: ClickHouseSettings, table: string | null): string {
-  return witnessSql(settings, table);
+  return witnessColumnsSql(settings, table);
 }
 
 /** What a query of receipts names; read by workers/consumer/read-receipts.ts. */
@@ -126,18 +140,34 @@ export function receiptsQuery(settings: ClickHouseSettings, ids: readonly Payloa
     FROM ${tableName(settings, "headrace_receipts")} FINAL WHERE payload IN ${idSet(ids)} ORDER BY key`;
 }
 
+/** Servers that cannot be reached are left out: without these settings one that is paused keeps a query for longer than we wait. */
+const whoeverAnswers =
+  "skip_unavailable_shards = 1, connections_with_failover_max_tries = 1, connect_timeout_with_failover_ms = 2000, handshake_timeout_ms = 2000, receive_timeout = 10";
+
 /**
  * How far the table's deduplication log has been used, how its engine was declared (window, TTL), and what of the
  * server's settings and of its clock can break the promise. `table`: its identity, as far as it is known.
  */
 export function tableStateQuery(settings: ClickHouseSettings, table: string | null = null): string {
   const where = `database = '${settings.database}' AND`;
+  // Each replica has settings of its own, and each trims the log that they share.
+  const isOfReplicas = kindOfTable(table) === "replicated" && settings.cluster !== undefined;
+  const defaults =
+    kindOfTable(table) === "replicated"
+      ? "(SELECT groupArray((name, value)) FROM system.replicated_merge_tree_settings WHERE startsWith(name, 'replicated_deduplication_window'))"
+      : "CAST([], 'Array(Tuple(String, String))')";
+  const declarations = isOfReplicas
+    ? `(SELECT groupArray(engine_full) FROM clusterAllReplicas(${quoteText(settings.cluster ?? "")}, system.tables) WHERE ${where} name = '${settings.tracesTable}')`
+    : "CAST([], 'Array(String)')";
   return `SELECT engine, engine_full, version() AS version, serverTimezone() AS timezone, toFloat64(toUnixTimestamp64Milli(now64(3))) AS now,
       (SELECT any(value) FROM system.settings WHERE name = 'deduplicate_insert') AS deduplicate_insert,
       (SELECT any(value) FROM system.settings WHERE name = 'deduplicate_insert_select') AS deduplicate_insert_select,
       (SELECT toFloat64(max(max_block_number)) FROM system.parts WHERE ${where} table = '${settings.tracesTable}' AND active) AS blocks,
+      (SELECT any(engine) FROM system.tables WHERE ${where} name = 'headrace_receipts') AS receipts_engine,
+      ${defaults} AS window_defaults,
+      ${declarations} AS declarations,
       (${witnessSql(settings, table)}) AS witness
-    ${fromTable(settings)}`;
+    ${fromTable(settings)}${isOfReplicas ? ` SETTINGS ${whoeverAnswers}` : ""}`;
 }
 
 /**
@@ -152,7 +182,8 @@ function isInTheWay(group: string, overdueMs: number): string {
 /**
  * How many of these run on how many servers, and what the one that answers says of itself. A server that cannot be reached is
  * left out of both: without these settings one that is paused keeps the query for longer than we wait. On each, this very
- * query runs: it is counted among the servers by that.
+ * query runs: it is counted among the servers by that. The processes come first, for a scalar subquery is run before its
+ * query: where nothing ran, what the server says of itself is about all that ever ran (barrier.ts).
  */
 export function runningQuery(
   settings: ClickHouseSettings,
@@ -160,16 +191,13 @@ export function runningQuery(
   overdueMs: number,
   table: string | null,
 ): string {
+  // Each names itself within the view: what the server that asks says of itself, further down, would else stand for all of them.
+  const own = `(SELECT query_id, elapsed, concat(hostName(), toString(serverUUID()), toString(tcpPort())) AS server FROM system.processes)`;
   const processes =
-    settings.cluster === undefined
-      ? "system.processes"
-      : `clusterAllReplicas(${quoteText(settings.cluster)}, system.processes)`;
-  return `SELECT running, servers, witness FROM
-      (${witnessSql(settings, table)}) AS said,
-      (SELECT toUInt32(countIf(${isInTheWay(group, overdueMs)})) AS running,
-        toUInt32(uniqExact(hostName(), toString(serverUUID()), tcpPort())) AS servers FROM ${processes}) AS run
-    SETTINGS skip_unavailable_shards = 1, connections_with_failover_max_tries = 1, connect_timeout_with_failover_ms = 2000,
-      handshake_timeout_ms = 2000, receive_timeout = 10`;
+    settings.cluster === undefined ? own : `clusterAllReplicas(${quoteText(settings.cluster)}, view${own})`;
+  return `WITH (SELECT (toUInt32(countIf(${isInTheWay(group, overdueMs)})), toUInt32(uniqExact(server))) FROM ${processes}) AS run
+    SELECT run.1 AS running, run.2 AS servers, witness FROM (${witnessSql(settings, table)})
+    SETTINGS ${whoeverAnswers}`;
 }
 
 /** Ends these queries, and waits until they have ended. */

@@ -11,6 +11,12 @@ import { readTtl } from "./ttl.ts";
 export interface TableDeclaration {
   readonly engine: string;
   readonly engineFull: string;
+  /** The same of the table at each replica, where they can be asked. */
+  readonly atReplicas?: readonly string[];
+  /** `system.replicated_merge_tree_settings`: what a replicated table has that declares none. */
+  readonly defaults?: ReadonlyMap<string, string>;
+  /** Of `headrace_receipts`. */
+  readonly receiptsEngine?: string | undefined;
 }
 
 /** What of the server's settings can break the promise. */
@@ -50,16 +56,30 @@ export interface DeduplicationWindow {
   readonly ms: number | null;
 }
 
-/** Plain MergeTree: default 0, which is no deduplication. Replicated and Shared: defaults 10,000 and one hour. */
-export function windowOf({ engine, engineFull }: TableDeclaration): DeduplicationWindow {
-  const setting = (name: string, otherwise: number): number =>
-    Number(new RegExp(`(?<!\\w)${name} = (\\d+)`).exec(engineFull)?.[1] ?? otherwise);
+/**
+ * Plain MergeTree: default 0, which is no deduplication. Replicated and Shared: the server's, 10,000 and one hour where it does
+ * not say. The least of all replicas rules: each trims the log that they share by its own.
+ */
+export function windowOf({
+  engine,
+  engineFull,
+  atReplicas,
+  defaults,
+}: TableDeclaration): DeduplicationWindow {
+  const least = (name: string, otherwise: number): number =>
+    Math.min(
+      ...[engineFull, ...(atReplicas ?? [])].map((declared) =>
+        Number(
+          new RegExp(`(?<!\\w)${name} = (\\d+)`).exec(declared)?.[1] ?? defaults?.get(name) ?? otherwise,
+        ),
+      ),
+    );
   return isReplicated(engine)
     ? {
-        blocks: setting("replicated_deduplication_window", 10_000),
-        ms: setting("replicated_deduplication_window_seconds", 3600) * 1000,
+        blocks: least("replicated_deduplication_window", 10_000),
+        ms: least("replicated_deduplication_window_seconds", 3600) * 1000,
       }
-    : { blocks: setting("non_replicated_deduplication_window", 0), ms: null };
+    : { blocks: least("non_replicated_deduplication_window", 0), ms: null };
 }
 
 function isReplicated(engine: string): boolean {
@@ -76,12 +96,16 @@ export function checkTable(settings: ClickHouseSettings, declaration: TableDecla
   if (!/^(Replicated|Shared)?(MergeTree)$/.test(engine)) {
     return `${name} has the engine ${engine}, which does not keep one copy of each row: use MergeTree, ReplicatedMergeTree or SharedMergeTree.`;
   }
+  const { receiptsEngine } = declaration;
+  if (isReplicated(engine) && receiptsEngine !== undefined && !isReplicated(receiptsEngine)) {
+    return `${name} is replicated, and headrace_receipts has the engine ${receiptsEngine}, whose rows another replica does not show. Mend it with: npx headrace deploy, with CLICKHOUSE_CLUSTER or CLICKHOUSE_REPLICAS set`;
+  }
   const { blocks } = windowOf(declaration);
   if (blocks < limits.deduplicationWindowMin) {
     const setting = isReplicated(engine)
       ? "replicated_deduplication_window"
       : "non_replicated_deduplication_window";
-    return `${name} remembers the last ${blocks} blocks, and a retry would be stored twice. Mend it with: ALTER TABLE ${name} MODIFY SETTING ${setting} = ${limits.deduplicationWindow}`;
+    return `${name} remembers the last ${blocks} blocks, and a retry would be stored twice. Mend it with: ALTER TABLE ${name} MODIFY SETTING ${setting} = ${limits.deduplicationWindow}${isReplicated(engine) ? ", at each replica" : ""}`;
   }
   const ttl = readTtl(declaration.engineFull);
   if (ttl.kind === "unclear") {

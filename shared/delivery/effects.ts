@@ -6,7 +6,7 @@
 import type { Processes } from "../clickhouse/barrier.ts";
 import type { Answer } from "../clickhouse/errors.ts";
 import type { Finding } from "../clickhouse/findings.ts";
-import type { TableWitness } from "../clickhouse/table-identity.ts";
+import type { ServerWitness, TableWitness } from "../clickhouse/table-identity.ts";
 import { type Ask, askEffect, type Performer, type Work } from "../effect.ts";
 import type {
   AttemptReport,
@@ -123,8 +123,8 @@ export interface DeliveryEffects {
     readonly asks: { readonly ids: readonly PayloadId[]; readonly table: string | null };
     readonly answers: {
       readonly rows: readonly (readonly DayRows[])[];
-      /** Of the server that counted, in the same statement. */
-      readonly witness: TableWitness | null;
+      /** Of the server that counted, in the same statement: of a replica which one it is, and no more. */
+      readonly witness: ServerWitness | TableWitness | null;
     };
   };
   /** Does an INSERT of this group still run, or any of ours that should have ended long ago? */

@@ -10,6 +10,7 @@ import {
   type Reading,
   readBehindBarrier,
   whyUnseen,
+  wordsNeeded,
 } from "../clickhouse/barrier.ts";
 import type { TableWitness } from "../clickhouse/table-identity.ts";
 import type {
@@ -36,7 +37,8 @@ export function* measureTable(task: Task<"measure">): DeliveryWork<AttemptReport
 
 export function* countRows(task: Task<"count">): DeliveryWork<AttemptReport> {
   const keys = task.payloads.map(({ key }) => key);
-  const read = yield* readRows(keys.map(idOfKey), newReading(task.table));
+  const words = task.why === "stored" ? wordsNeeded.presence : wordsNeeded.recent;
+  const read = yield* readRows(keys.map(idOfKey), newReading(task.table, words));
   if (read.kind === "none") {
     return noEvidence(read.reason);
   }
@@ -83,7 +85,11 @@ export function* verifyGroup(
     // Rows that it dropped would be taken for lost, or lost ones for dropped.
     return { kind: "retry", reason: "the table's TTL is not understood" };
   }
-  const read = yield* readRows(ids, hear(newReading(table), witness).reading);
+  // What was running may have committed its rows after that word was said.
+  const begun = running
+    ? newReading(table, wordsNeeded.recent)
+    : hear(newReading(table, wordsNeeded.settled), processes.witness);
+  const read = yield* readRows(ids, hear(begun, witness));
   if (read.kind === "none") {
     return noEvidence(read.reason);
   }

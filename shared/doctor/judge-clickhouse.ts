@@ -34,6 +34,8 @@ export interface ClickHouseFacts {
   readonly hasOurColumns: boolean;
   /** Tables of ours that are not there. */
   readonly missingTables: readonly string[];
+  /** Tables of ours whose rows are at one server only. */
+  readonly localTables: readonly string[];
   /** Rights that the login lacks, as GRANT names them; undefined: the server cannot say. */
   readonly missingRights: readonly string[] | undefined;
 }
@@ -62,19 +64,28 @@ export function judgeClickHouse(facts: ClickHouseFacts, settings: ClickHouseSett
       : good("clickhouse async_insert", "on by default; ours are sent with async_insert = 0"),
     ...judgeTables(facts, settings, traces, times),
     judgeRights(facts.missingRights, settings),
-    ...judgeCluster(facts.traces, settings),
+    ...judgeCluster(facts, settings),
   ];
 }
 
 /** VERIFY takes nothing for evidence before every replica has said what it runs. */
 function judgeCluster(
-  traces: TableDeclaration | undefined,
+  { traces, localTables }: ClickHouseFacts,
   { cluster }: ClickHouseSettings,
 ): readonly Check[] {
   if (traces?.engine.startsWith("Replicated") !== true) {
     return [];
   }
   const check = "clickhouse cluster";
+  if (localTables.length > 0) {
+    return [
+      bad(
+        check,
+        `the traces are replicated, and ${localTables.join(", ")} at one server only: another replica knows nothing of what it says there`,
+        `set CLICKHOUSE_CLUSTER, or CLICKHOUSE_REPLICAS, and run ${deploy}: it says how to make these replicated`,
+      ),
+    ];
+  }
   return cluster === undefined
     ? [
         warning(
@@ -232,7 +243,9 @@ export function neededRights(settings: ClickHouseSettings, engine = ""): readonl
     `ALTER DELETE ON ${settings.database}.${settings.tracesTable}_trace_id_ts`,
     "SELECT ON system.parts",
     "SELECT ON system.processes",
-    ...(engine.startsWith("Replicated") ? ["SELECT ON system.replicas"] : []),
+    ...(engine.startsWith("Replicated")
+      ? ["SELECT ON system.replicas", "SELECT ON system.replicated_merge_tree_settings"]
+      : []),
     ...(settings.cluster === undefined ? [] : ["REMOTE, CREATE TEMPORARY TABLE ON *.*"]),
   ];
 }

@@ -102,8 +102,11 @@ export type GroupTask =
     })
   /** Read the table's blocks and window (TableMeasure), report `measured`: may this token still be trusted? */
   | (TaskBase & { readonly step: "measure" })
-  /** Count the rows of each payload by day, report `counted`. */
-  | (TaskBase & { readonly step: "count" })
+  /**
+   * Count the rows of each payload by day, report `counted`. `why`: after a 200 too few decide nothing, for VERIFY looks
+   * again; after a refusal none is what the next step is built on.
+   */
+  | (TaskBase & { readonly step: "count"; readonly why: Extract<GroupState, { at: "counting" }>["why"] })
   /**
    * Look for running queries whose id begins with `group.` and KILL them; read the receipts by payload id over all
    * its keys, then the rows by (payload, day), then look for an object under one of its keys (one that is receipted as

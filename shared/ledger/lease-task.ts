@@ -38,7 +38,7 @@ export function leaseTask(draft: Draft, group: Group, codecVersion: number): Gro
     case "counting": {
       const { base, out, lease } = attempt(draft, group);
       draft.change({ ...out, state: { ...state, lease } });
-      return { ...base, step: "count" };
+      return { ...base, step: "count", why: state.why };
     }
     case "verifying": {
       if (now < state.fence) {

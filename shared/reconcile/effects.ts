@@ -5,7 +5,7 @@
  */
 import type { AlertFacts, AlertState, Channel, TenantVolume, Unreported } from "../alerts.ts";
 import type { Finding } from "../clickhouse/findings.ts";
-import type { TableWitness } from "../clickhouse/table-identity.ts";
+import type { ServerWitness, TableWitness } from "../clickhouse/table-identity.ts";
 import type { TableTtl } from "../clickhouse/ttl.ts";
 import type { TableFacts } from "../delivery/effects.ts";
 import { type Ask, askEffect, type Performer, type Work } from "../effect.ts";
@@ -153,12 +153,15 @@ export interface CronEffects {
   readonly holds: { readonly asks: readonly PayloadKey[]; readonly answers: readonly boolean[] };
   /** What the server that answers says of itself and the table. Null: there is no such table. */
   readonly readWitness: { readonly asks: string | null; readonly answers: TableWitness | null };
-  /** Rows of these ids by day, from the table itself. `witness`: of the server that counted, in the same statement. */
+  /**
+   * Rows of these ids by day, from the table itself. `witness`: of the server that counted, in the same statement: of a
+   * replica which one it is, and no more.
+   */
   readonly rows: {
     readonly asks: { readonly ids: readonly PayloadId[]; readonly table: string | null };
     readonly answers: {
       readonly rows: ReadonlyMap<PayloadId, readonly DayRows[]>;
-      readonly witness: TableWitness | null;
+      readonly witness: ServerWitness | TableWitness | null;
     };
   };
   /** What the receipts of minutes add up to, by minute and tenant. Asks: the minutes' starts, ms since the epoch. */

@@ -2,7 +2,7 @@
  * Rows of payloads as evidence, for the audit and the deletion: counted behind the barrier, by a server that has everything
  * (clickhouse/barrier.ts), with the first day that the table's TTL keeps.
  */
-import { hear, newReading, readBehindBarrier } from "../clickhouse/barrier.ts";
+import { hear, newReading, readBehindBarrier, wordsNeeded } from "../clickhouse/barrier.ts";
 import type { TableWitness } from "../clickhouse/table-identity.ts";
 import type { DayRows } from "../ledger/group.ts";
 import type { PayloadId } from "../payload-key.ts";
@@ -23,7 +23,7 @@ export function* readRows(
   if (oldestDay === null) {
     throw new RowsUnknown("the table's TTL is not understood (see the table check)");
   }
-  const read = yield* readBehindBarrier(hear(newReading(known), witness).reading, {
+  const read = yield* readBehindBarrier(hear(newReading(known, wordsNeeded.settled), witness), {
     look: (table): CronWork<TableWitness | null> => ask("readWitness", table),
     count: (table): CronWork<CronEffects["rows"]["answers"]> => ask("rows", { ids, table }),
   });

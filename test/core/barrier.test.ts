@@ -1,18 +1,20 @@
 /** When a count is evidence (decision 0014): of one server's table, of replicas of which one lags, and of another table. */
 import { describe, expect, test } from "vitest";
 import {
-  hear,
   newReading,
   type Processes,
   type Read,
   readBehindBarrier,
   whyUnseen,
+  wordsNeeded,
 } from "../../shared/clickhouse/barrier.ts";
 import {
   isElsewhereSql,
   kindOfTable,
   type ReplicaState,
   readAnswer,
+  readServer,
+  type ServerWitness,
   type TableAnswer,
   type TableWitness,
   witnessOf,
@@ -28,18 +30,23 @@ const complete: ReplicaState = {
   activeReplicas: 2,
   logBehind: 0,
   insertsInQueue: 0,
+  logEnd: 7,
 };
 const plainAnswer: TableAnswer = {
   host: "a",
   serverUuid: "s",
+  port: 9000,
+  upSeconds: 100,
   uuid: "u",
   engine: "MergeTree",
   replica: null,
 };
-const replica = (name: string, changed: Partial<ReplicaState> = {}): TableWitness =>
+const replica = (name: string, changed: Partial<ReplicaState> = {}, upSeconds = 100): TableWitness =>
   witnessOf({
-    host: "node",
+    host: name,
     serverUuid: zero,
+    port: 9000,
+    upSeconds,
     uuid: "",
     engine: "ReplicatedMergeTree",
     replica: { ...complete, name, ...changed },
@@ -50,21 +57,22 @@ const known = "replicated /t/01/traces";
 function read(
   table: string | null,
   answers: readonly (TableWitness | null)[],
+  words: number = wordsNeeded.settled,
 ): {
   readonly sent: string;
-  readonly read: Read<{ readonly witness: TableWitness | null; readonly at: number }>;
+  readonly read: Read<{ readonly witness: ServerWitness | TableWitness | null; readonly at: number }>;
 } {
   const sent: string[] = [];
   const steps = readBehindBarrier<
-    { readonly witness: TableWitness | null; readonly at: number },
+    { readonly witness: ServerWitness | TableWitness | null; readonly at: number },
     string,
     TableWitness | null
-  >(newReading(table), {
+  >(newReading(table, words), {
     *look() {
       return yield "look";
     },
     *count() {
-      return { witness: yield "count", at: sent.length };
+      return { witness: ofCount(yield "count"), at: sent.length };
     },
   });
   let next = steps.next();
@@ -74,6 +82,13 @@ function read(
     next = steps.next(answer);
   }
   return { sent: sent.join(" "), read: next.value };
+}
+
+/** A count of a replicated table says which server counted, and no more. */
+function ofCount(witness: TableWitness | null): ServerWitness | TableWitness | null {
+  return witness === null || witness.server.startsWith("a:")
+    ? witness
+    : { server: witness.server, upSeconds: witness.upSeconds };
 }
 
 describe("a table's identity", () => {
@@ -97,11 +112,16 @@ describe("a table's identity", () => {
   });
 
   test("is read from the server's own words, with and without a replica", () => {
-    expect(readAnswer(`["h","${zero}","u","MergeTree"]`)).toMatchObject({
+    const server = ["h", zero, 9000, 5] as const;
+    expect(readServer(server)).toEqual({ host: "h", serverUuid: zero, port: 9000, upSeconds: 5 });
+    expect(readAnswer([...server, "u", "MergeTree"])).toMatchObject({
+      port: 9000,
+      upSeconds: 5,
+      uuid: "u",
       engine: "MergeTree",
       replica: null,
     });
-    const said = `["h","${zero}","","ReplicatedMergeTree",["\\/t","r2",0,1,"lost",2,3,4]]`;
+    const said = [...server, "", "ReplicatedMergeTree", "/t", "r2", 0, 1, "lost", 2, 3, 4, 9];
     expect(readAnswer(said).replica).toEqual({
       path: "/t",
       name: "r2",
@@ -111,8 +131,10 @@ describe("a table's identity", () => {
       activeReplicas: 2,
       logBehind: 3,
       insertsInQueue: 4,
+      logEnd: 9,
     });
-    expect(() => readAnswer("[]")).toThrow();
+    expect(() => readAnswer([])).toThrow();
+    expect(() => readAnswer(said.slice(0, -1))).toThrow();
   });
 
   test("is asserted by an INSERT with whatever stands in a path", () => {
@@ -137,9 +159,20 @@ describe("a count is evidence", () => {
     });
   });
 
-  test("of two replicas in turns, at the fifth statement", () => {
+  test("where an INSERT may have ended this moment, of one that said so three times", () => {
+    expect(read(known, [replica("r1")], wordsNeeded.recent)).toMatchObject({
+      sent: "look look look count",
+      read: { kind: "evidence" },
+    });
+  });
+
+  test("of two replicas in turns, at the fifth statement; of three that are to say so three times, at the tenth", () => {
     expect(read(known, [replica("r1"), replica("r2")])).toMatchObject({
       sent: "look look look count count",
+      read: { kind: "evidence" },
+    });
+    expect(read(known, [replica("r1"), replica("r2"), replica("r3")], wordsNeeded.recent)).toMatchObject({
+      sent: "look look look look look look look count count count",
       read: { kind: "evidence" },
     });
   });
@@ -173,27 +206,25 @@ describe("a count is no evidence", () => {
     },
   );
 
-  test("where the replica fell behind between its words and its count: it has to say so twice again", () => {
-    let reading = newReading(known);
-    for (const [word, isEvidence] of [
-      [replica("r1"), false],
-      [replica("r1"), false],
-      [replica("r1", { insertsInQueue: 3 }), false],
-      [replica("r1"), false],
-      [replica("r1"), false],
-      [replica("r1"), true],
-    ] as const) {
-      const heard = hear(reading, word);
-      expect(heard.isEvidence).toBe(isEvidence);
-      ({ reading } = heard);
-    }
+  test("where the replica fell behind between its words: it has to say so twice again", () => {
+    const lags = replica("r1", { insertsInQueue: 3 });
+    expect(read(known, [replica("r1"), lags, replica("r1"), replica("r1"), replica("r1")])).toMatchObject({
+      sent: "look look look look count",
+      read: { kind: "evidence" },
+    });
+  });
+
+  test("where its server was started anew since it spoke", () => {
+    const [before, after] = [replica("r1", {}, 100), replica("r1", {}, 3)];
+    expect(read(known, [before, before, after, after, after, after])).toMatchObject({
+      sent: "look look count look look count",
+      read: { kind: "evidence" },
+    });
   });
 
   test("by another server's words", () => {
-    let { reading } = hear(newReading(known), replica("r1"));
-    ({ reading } = hear(reading, replica("r1")));
-    expect(hear(reading, replica("r2")).isEvidence).toBe(false);
-    expect(hear(reading, replica("r1")).isEvidence).toBe(true);
+    const { sent } = read(known, [replica("r1"), replica("r1"), replica("r2"), replica("r1")]);
+    expect(sent).toBe("look look count count");
   });
 
   test.each([

@@ -27,6 +27,7 @@ const healthy: ClickHouseFacts = {
   hasProjection: true,
   hasOurColumns: true,
   missingTables: [],
+  localTables: [],
   missingRights: [],
 };
 
@@ -56,6 +57,13 @@ describe("doctor's judgement of ClickHouse", () => {
     const engineFull = "ReplicatedMergeTree('/t', 'r1') SETTINGS replicated_deduplication_window = 100000";
     const traces = { engine: "ReplicatedMergeTree", engineFull };
     expect(wrong({ traces })).toMatchObject([{ check: "clickhouse cluster", verdict: "warning" }]);
+    expect(wrong({ traces, localTables: ["headrace_receipts"] })).toMatchObject([
+      {
+        check: "clickhouse cluster",
+        verdict: "bad",
+        found: expect.stringContaining("headrace_receipts at one"),
+      },
+    ]);
     const named = { ...settings, cluster: "all" };
     expect(judgeClickHouse({ ...healthy, traces }, named).every(({ verdict }) => verdict === "good")).toBe(
       true,

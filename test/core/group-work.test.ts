@@ -16,7 +16,7 @@ import { idOfKey, type PayloadKey } from "../../shared/payload-key.ts";
 import { codecVersion, doorbell, knownTable, storedReport, TestLedger } from "../ledger/world.ts";
 
 /** What the server of the tests' ledger's table says of itself. */
-const witness = { table: knownTable, server: "one", behind: "", replicas: 1 };
+const witness = { table: knownTable, server: "one", behind: "", replicas: 1, upSeconds: 1 };
 
 const manyLookups = { now: () => 0, codecVersion, deleteKeysMax: 1000, verifyLookupsMax: 1000 };
 
@@ -478,15 +478,15 @@ test("what a retry says it wrote is not asked: its rows may have been stored bef
 });
 
 describe("counting", () => {
-  const replica = { table: "replicated /t", server: "r1", behind: "", replicas: 2 };
+  const replica = { table: "replicated /t", server: "r1", behind: "", replicas: 2, upSeconds: 1 };
   const lags = { ...replica, behind: "r1 lags" };
 
-  async function count(performer: Partial<DeliveryPerformer>) {
+  async function count(performer: Partial<DeliveryPerformer>, why: "stored" | "refused" = "refused") {
     const ledger = new TestLedger();
     ledger.claim({ n: 1 });
     const { group, attempt, deadline, payloads } = ledger.takeNotified();
-    const task = { step: "count", group, attempt, deadline, payloads, table: replica.table } as const;
-    return await askedBy(countRows(task), performer);
+    const base = { group, attempt, deadline, payloads, table: replica.table };
+    return await askedBy(countRows({ ...base, step: "count", why }), performer);
   }
 
   async function verify(table: string | null, performer: Partial<DeliveryPerformer>) {
@@ -503,13 +503,33 @@ describe("counting", () => {
 
   const noEvidence = { kind: "retry", noEvidence: true };
 
-  test("of a replica that has said twice that it has everything is reported", async () => {
-    const { asked, ended } = await count({
-      readWitness: async () => replica,
-      countRows: async () => ({ rows: [[]], witness: replica }),
+  const { server, upSeconds } = replica;
+  const healthy: Partial<DeliveryPerformer> = {
+    findRunning: async () => ({ running: false, servers: 2, witness: replica }),
+    readTable: async () => ({ refusal: "", measure: null, oldestDay: 0, witness: replica }),
+    readWitness: async () => replica,
+    countRows: async () => ({ rows: [[]], witness: { server, upSeconds } }),
+    readObject: async () => null,
+  };
+
+  test("of a refused group's rows needs three words of a replica, of a stored one's a single one", async () => {
+    const refused = await count(healthy);
+    expect(refused.asked).toEqual(["readWitness", "readWitness", "readWitness", "countRows"]);
+    expect(refused.ended).toMatchObject({ kind: "counted" });
+    const stored = await count(healthy, "stored");
+    expect(stored.asked).toEqual(["readWitness", "countRows"]);
+    expect(stored.ended).toMatchObject({ kind: "counted" });
+  });
+
+  test("by VERIFY needs no statement more, for its others say two words; where something ran, two more", async () => {
+    const { asked } = await verify(replica.table, healthy);
+    expect(asked).toEqual(["findRunning", "readReceipts", "readTable", "countRows", "readObject"]);
+    const after = await verify(replica.table, {
+      ...healthy,
+      findRunning: async () => ({ running: true, servers: 2, witness: replica }),
     });
-    expect(asked).toEqual(["readWitness", "readWitness", "countRows"]);
-    expect(ended).toMatchObject({ kind: "counted" });
+    const looks = ["readWitness", "readWitness"];
+    expect(after.asked.filter((one) => one !== "killRunning")).toEqual(asked.toSpliced(3, 0, ...looks));
   });
 
   test("of a replica that lags is none, for a count and for VERIFY", async () => {

@@ -826,7 +826,7 @@ describe("a run that fails at any of its effects", () => {
 });
 
 describe("rows that cannot be told", () => {
-  const lags = { table: "replicated /t", server: "r1", behind: "r1 lags", replicas: 2 };
+  const lags = { table: "replicated /t", server: "r1", behind: "r1 lags", replicas: 2, upSeconds: 1 };
 
   test("hold up the audit and the deletion alone, and the checkpoint says since when and why", () => {
     const world = begun(8 * 24 * 60);

@@ -19,7 +19,7 @@ import { minutesAgo, noon, ReconcileWorld } from "../reconcile/world.ts";
 const minuteMs = 60_000;
 
 /** What the server of the tests' ledger's table says of itself. */
-const witness = { table: knownTable, server: "one", behind: "", replicas: 1 };
+const witness = { table: knownTable, server: "one", behind: "", replicas: 1, upSeconds: 1 };
 
 const context: DeliveryContext = {
   now: () => 0,

@@ -101,6 +101,25 @@ test("windows are read as ClickHouse prints them", () => {
   });
 });
 
+test("of replicas the least window rules, and the server's own default where a table declares none", () => {
+  const wide = declared("ReplicatedMergeTree", "SETTINGS replicated_deduplication_window_seconds = 600");
+  const atReplicas = [wide.engineFull, "ReplicatedMergeTree('/p', 'r2') SETTINGS index_granularity = 8192"];
+  const defaults = new Map([
+    ["replicated_deduplication_window", "1000"],
+    ["replicated_deduplication_window_seconds", "300"],
+  ]);
+  expect(windowOf({ ...wide, atReplicas, defaults })).toEqual({ blocks: 1000, ms: 300_000 });
+  expect(windowOf({ ...wide, defaults })).toEqual({ blocks: 1000, ms: 600_000 });
+});
+
+test("replicated traces whose receipts are one server's are refused, with what mends it", () => {
+  const traces = declared("ReplicatedMergeTree", "");
+  const isRefused = (receiptsEngine: string) => checkTable(settings, { ...traces, receiptsEngine }) !== "";
+  expect(isRefused("ReplacingMergeTree")).toBe(true);
+  expect(isRefused("ReplicatedReplacingMergeTree")).toBe(false);
+  expect(isRefused("SharedReplacingMergeTree")).toBe(false);
+});
+
 test("a TTL that is not understood is refused, in any engine, and one in any unit is good", () => {
   const windows = "SETTINGS non_replicated_deduplication_window = 100000";
   const unclear = "TTL Timestamp + toIntervalDay(5) WHERE S = 'x'";

@@ -63,7 +63,12 @@ beforeAll(async () => {
       {
         name: "without_replicas",
         password,
-        grants: [`SELECT, INSERT ON ${database}.*`, "SELECT ON system.processes", "SELECT ON system.parts"],
+        grants: [
+          `SELECT, INSERT ON ${database}.*`,
+          "SELECT ON system.processes",
+          "SELECT ON system.parts",
+          "SELECT ON system.replicated_merge_tree_settings",
+        ],
       },
     ],
   });

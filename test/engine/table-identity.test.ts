@@ -1,7 +1,7 @@
 /**
  * Which table answers, and what its server says of itself, by the consumer's own statements and readers on a real server with
- * the real schema; and that an INSERT for another table stores nothing. What they say on replicas was looked at by hand
- * (decision 0014).
+ * the real schema; and that an INSERT for another table stores nothing. What they say on replicas:
+ * test/cluster/evidence.test.ts.
  */
 import { beforeAll, describe, expect, inject, test } from "vitest";
 import { corpusBounds, makeCorpus } from "../../bench/corpus.ts";

@@ -84,7 +84,7 @@ export class ReconcileWorld {
   /** The table that the ledger knows; null: the one that answers. */
   knownTable: string | null = null;
   /** What the server that is asked for rows says of itself. */
-  witness: TableWitness = { table: "plain 0 1", server: "one", behind: "", replicas: 1 };
+  witness: TableWitness = { table: "plain 0 1", server: "one", behind: "", replicas: 1, upSeconds: 1 };
   /** Subrequests of the last run. */
   subrequests = 0;
   /** R2 may list fewer than asked, with more to come: metadata counts too. */

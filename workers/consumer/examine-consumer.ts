@@ -105,6 +105,10 @@ async function readFacts(clickHouse: ClickHouseConnection): Promise<ClickHouseFa
     hasProjection: traces?.create_table_query.includes("PROJECTION headrace_counts") ?? false,
     hasOurColumns: columns === 2,
     missingTables: ourTables.filter((name) => table(name) === undefined),
+    localTables: tables
+      .filter(({ name, engine }) => ourTables.includes(name) && engine.endsWith("MergeTree"))
+      .filter(({ engine }) => !/^(Replicated|Shared)/.test(engine))
+      .map(({ name }) => name),
     missingRights: await missingRights(clickHouse, traces?.engine),
   };
 }

@@ -28,7 +28,11 @@ import {
   windowOf,
 } from "../../shared/clickhouse/table-check.ts";
 import {
+  kindOfTable,
   readAnswer,
+  readServer,
+  type ServerWitness,
+  serverWitnessOf,
   type TableAnswer,
   type TableWitness,
   witnessOf,
@@ -48,6 +52,9 @@ const tableStateSchema = v.array(
     deduplicate_insert_select: v.nullable(v.string()),
     deduplicate_insert: v.nullable(v.string()),
     blocks: v.nullable(v.number()),
+    receipts_engine: v.nullable(v.string()),
+    window_defaults: v.array(v.tuple([v.string(), v.string()])),
+    declarations: v.array(v.string()),
     witness: v.nullable(v.string()),
   }),
 );
@@ -82,13 +89,20 @@ export async function readTable(
     const refusal = typeof rows === "string" ? rows : checkTable(settings, undefined);
     return { refusal, measure: null, oldestDay: 0, witness: null };
   }
-  const declaration = { engine: row.engine, engineFull: row.engine_full };
+  const declaration = {
+    engine: row.engine,
+    engineFull: row.engine_full,
+    atReplicas: row.declarations,
+    defaults: new Map(row.window_defaults),
+    receiptsEngine: row.receipts_engine ?? undefined,
+  };
   const window = windowOf(declaration);
   const ttl = readTtl(row.engine_full);
   const clockAheadMs = clockAhead(row.now, askedAt, answeredAt);
   // None: it was known as replicated, and is not any more.
-  const said = row.witness === null ? await askWitness(clickHouse, null) : readAnswer(row.witness);
-  const { witness, lacksRight } = await witnessBehind(clickHouse, said);
+  const said =
+    row.witness === null ? await askWitness(clickHouse, null) : readAnswer(JSON.parse(row.witness));
+  const { witness, lacksRight, logEnd } = await witnessBehind(clickHouse, said);
   return {
     refusal:
       checkVersion(row.version) || // first: what an old server lacks may look like another fault
@@ -101,7 +115,7 @@ export async function readTable(
         clockAheadMs,
       }),
     measure: {
-      blocks: row.blocks ?? 0,
+      blocks: logEnd ?? row.blocks ?? 0,
       windowBlocks: window.blocks,
       windowMs: window.ms,
       ttl,
@@ -113,7 +127,8 @@ export async function readTable(
   };
 }
 
-const witnessSchema = v.array(v.object({ witness: v.string() }));
+/** Columns in the order of the statement. */
+const witnessSchema = v.array(v.record(v.string(), v.unknown()));
 
 /** What the server that answers says of itself and of the table. Null: there is no such table. */
 export async function readWitness(
@@ -137,7 +152,7 @@ export async function readProcesses(
   if (row === undefined) {
     return { running: false, servers: 0, witness: null };
   }
-  const { witness } = await witnessBehind(clickHouse, readAnswer(row.witness));
+  const { witness } = await witnessBehind(clickHouse, readAnswer(JSON.parse(row.witness)));
   return { running: row.running > 0, servers: row.servers, witness };
 }
 
@@ -147,23 +162,30 @@ async function askWitness(
 ): Promise<TableAnswer | null> {
   const query = witnessQuery(clickHouse.settings, table);
   const [row] = await queryRows(clickHouse, witnessSchema, query);
-  return row === undefined ? null : readAnswer(row.witness);
+  return row === undefined ? null : readAnswer(Object.values(row));
 }
 
 /** A replicated table that was not known to be one is asked for its replica too, by whichever server answers then. */
 async function witnessBehind(
   clickHouse: ClickHouseConnection,
   answer: TableAnswer | null,
-): Promise<{ readonly witness: TableWitness | null; readonly lacksRight: boolean }> {
+): Promise<{
+  readonly witness: TableWitness | null;
+  readonly lacksRight: boolean;
+  /** Of a replicated table: how many entries its log has had. */
+  readonly logEnd: number | null;
+}> {
   if (answer === null || !answer.engine.startsWith("Replicated") || answer.replica !== null) {
-    return { witness: answer && witnessOf(answer), lacksRight: false };
+    const logEnd = answer?.replica?.logEnd ?? null;
+    return { witness: answer && witnessOf(answer), lacksRight: false, logEnd };
   }
   try {
     const again = await askWitness(clickHouse, "replicated");
-    return { witness: again === null ? null : witnessOf(again), lacksRight: false };
+    const logEnd = again?.replica?.logEnd ?? null;
+    return { witness: again === null ? null : witnessOf(again), lacksRight: false, logEnd };
   } catch (error) {
     if (isAccessDenied(error)) {
-      return { witness: witnessOf(answer), lacksRight: true };
+      return { witness: witnessOf(answer), lacksRight: true, logEnd: null };
     }
     throw error;
   }
@@ -193,17 +215,19 @@ export async function countRows(
   table: string | null,
 ): Promise<{
   readonly rows: ReadonlyMap<PayloadId, readonly DayRows[]>;
-  readonly witness: TableWitness | null;
+  readonly witness: ServerWitness | TableWitness | null;
 }> {
   if (ids.length === 0) {
     return { rows: new Map(), witness: await readWitness(clickHouse, table) };
   }
   const query = countedRowsQuery(clickHouse.settings, ids, table);
   const counts = new Map<PayloadId, DayRows[]>();
-  let witness: TableWitness | null = null;
+  let witness: ServerWitness | TableWitness | null = null;
   for (const row of await queryRows(clickHouse, countsSchema, query)) {
     if (row.payload === "") {
-      witness = witnessOf(readAnswer(row.witness));
+      const said: unknown = JSON.parse(row.witness);
+      witness =
+        kindOfTable(table) === "replicated" ? serverWitnessOf(readServer(said)) : witnessOf(readAnswer(said));
       continue;
     }
     const bytes = Uint8Array.from(row.payload.match(/../g) ?? [], (pair) => Number.parseInt(pair, 16));

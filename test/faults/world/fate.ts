@@ -47,6 +47,7 @@ export type Fault =
   | "kill fails"
   | "read is stale"
   | "replica catches up in a count"
+  | "replica gives an older answer"
   | "replica speaks early"
   | "another table answers"
   | "days expire"

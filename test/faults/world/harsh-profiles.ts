@@ -95,6 +95,7 @@ export const harshProfiles: readonly Profile[] = [
       "insert answer lost": 0.4,
       "message doubled": 0.1,
       "doorbell lost": 0.1,
+      "replica gives an older answer": 0.5,
       "replica speaks early": 0.5,
       "replica catches up in a count": 0.8,
     },

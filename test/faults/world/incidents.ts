@@ -170,8 +170,10 @@ function happen(world: World, name: Exclude<Incident, "ledger restored">): void 
       break;
     }
     case "replica lags":
-      world.servers.lagSince = clock.now - fate.sometime(10 * MINUTE_MS);
-      world.servers.lagUntil = clock.now + fate.sometime(3 * 60 * MINUTE_MS);
+      world.servers.lag(
+        clock.now - fate.sometime(10 * MINUTE_MS),
+        clock.now + fate.sometime(3 * 60 * MINUTE_MS),
+      );
       break;
     case "another table":
       world.servers.otherUntil = clock.now + fate.sometime(3 * 60 * MINUTE_MS);

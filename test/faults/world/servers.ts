@@ -2,7 +2,7 @@
  * The servers behind ClickHouse's one address, and which of them answers a statement: replicas of the table, of which the second
  * may lag, or one server, beside which another may turn up that has a table of the same name and none of its rows.
  */
-import type { TableAnswer } from "../../../shared/clickhouse/table-identity.ts";
+import type { ServerAnswer, TableAnswer } from "../../../shared/clickhouse/table-identity.ts";
 import type { DayRows } from "../../../shared/ledger/group.ts";
 import type { PayloadId } from "../../../shared/payload-key.ts";
 import { TracesTable } from "./traces-table.ts";
@@ -21,23 +21,32 @@ export class Servers {
   readonly #other: TracesTable;
   /** Raised when the table is dropped and created anew. */
   #incarnation = 1;
-  /** Until then the second replica has nothing of what was committed after `lagSince`. */
+  /** Until then the second replica has nothing of what was committed after `#lagSince`. */
   lagUntil = 0;
-  lagSince = 0;
+  #lagSince = 0;
   /** Until then some statements reach the other table. */
   otherUntil = 0;
-  #saidEarly = false;
+  /** In this lag it has taken entries of the log into its queue: from then on the queue shows it. */
+  #hasTakenEntries = false;
+  /** When the second replica was last asked what it has. */
+  #askedAt = 0;
 
   constructor(world: World, window: number) {
     this.#world = world;
     this.#other = new TracesTable(window);
   }
 
+  lag(since: number, until: number): void {
+    this.#lagSince = since;
+    this.lagUntil = until;
+    this.#hasTakenEntries = false;
+  }
+
   recreated(): void {
     this.#incarnation++;
   }
 
-  /** The server that answers the next statement. `counts`: what it says of itself is true when it ends, not when it began. */
+  /** The server that answers the next statement. `counts`: what it has is as it was when the statement began. */
   reach(counts = false): Server {
     const { profile, fate, clock, ledger } = this.#world;
     if (profile.isReplicated) {
@@ -69,21 +78,32 @@ export class Servers {
 
   #second(counts: boolean): Server {
     const { fate, clock, table } = this.#world;
-    if (clock.now >= this.lagUntil || !table.hasCommitsAfter(this.lagSince)) {
+    const askedBefore = this.#askedAt;
+    if (!counts) {
+      this.#askedAt = clock.now;
+    }
+    const lagSince = this.#lagSince;
+    if (clock.now >= this.lagUntil || !table.hasCommits(lagSince, clock.now)) {
       return this.#replica("r2", null);
     }
-    const { lagSince } = this;
-    if (counts && fate.strikes("replica catches up in a count")) {
-      // The parts that are counted were chosen before the last fetch ended, and it speaks after that.
-      this.lagUntil = clock.now;
-      return { ...this.#replica("r2", null), asOf: lagSince };
+    const early = { ...this.#replica("r2", null), asOf: lagSince };
+    if (counts) {
+      if (fate.strikes("replica catches up in a count")) {
+        // The parts that are counted were chosen before the last fetch ended.
+        this.lagUntil = clock.now;
+        return early;
+      }
+      return this.#replica("r2", lagSince);
     }
-    if (!counts && !this.#saidEarly && fate.strikes("replica speaks early")) {
+    const since = Math.max(askedBefore, clock.now - questionMs);
+    if (!table.hasCommits(lagSince, since) && fate.strikes("replica gives an older answer")) {
+      return early; // that of somebody else's question, put when nothing of this was there
+    }
+    if (!this.#hasTakenEntries && fate.strikes("replica speaks early")) {
       // It looked at its queue, took the log's entries into it, and then compared its place with the log's end.
-      this.#saidEarly = true;
-      return { ...this.#replica("r2", null), asOf: lagSince };
+      this.#hasTakenEntries = true;
+      return early;
     }
-    this.#saidEarly = false;
     return this.#replica("r2", lagSince);
   }
 
@@ -98,13 +118,21 @@ export class Servers {
       activeReplicas: way === 3 ? 0 : 2,
       logBehind: way === 0 ? 1 : 0,
       insertsInQueue: way === 1 ? 1 : 0,
+      logEnd: 0,
     };
-    const answer = { host: name, serverUuid: name, uuid: "1", engine: "ReplicatedMergeTree", replica };
+    const answer = { ...process(name), uuid: "1", engine: "ReplicatedMergeTree", replica };
     return { table: this.#world.table, answer, asOf };
   }
 }
 
+/** What a server says of a replica takes two requests to ZooKeeper, each of at most 10 s. */
+const questionMs = 20_000;
+
 /** A database's tables have one uuid on all servers where they were made ON CLUSTER. */
 function plain(host: string, uuid: string): TableAnswer {
-  return { host, serverUuid: host, uuid, engine: "MergeTree", replica: null };
+  return { ...process(host), uuid, engine: "MergeTree", replica: null };
+}
+
+function process(host: string): ServerAnswer {
+  return { host, serverUuid: host, port: 9000, upSeconds: 1 };
 }

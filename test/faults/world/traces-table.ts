@@ -133,8 +133,9 @@ export class TracesTable {
       .filter(({ rows }) => rows > 0);
   }
 
-  hasCommitsAfter(time: number): boolean {
-    return this.#commits.some(({ at }) => at > time);
+  /** After `since`, until `until`. */
+  hasCommits(since: number, until: number): boolean {
+    return this.#commits.some(({ at }) => at > since && at <= until);
   }
 
   /** A person drops it and creates it anew: its tokens are gone, and so are its rows unless they are copied over. */

@@ -7,7 +7,12 @@
 import { type Channel, channels, type Unreported } from "../../../shared/alerts.ts";
 import { ByteBudget } from "../../../shared/byte-budget.ts";
 import type { Finding } from "../../../shared/clickhouse/findings.ts";
-import { type TableWitness, witnessOf } from "../../../shared/clickhouse/table-identity.ts";
+import {
+  type ServerWitness,
+  serverWitnessOf,
+  type TableWitness,
+  witnessOf,
+} from "../../../shared/clickhouse/table-identity.ts";
 import type { DayRows } from "../../../shared/ledger/group.ts";
 import { defaultSettings, type LedgerSettings } from "../../../shared/ledger/settings.ts";
 import { limits } from "../../../shared/limits.ts";
@@ -328,10 +333,14 @@ export class World {
   /** Rows by day, from whichever server answers, and what it says of itself. */
   countRows(ids: readonly PayloadId[]): {
     readonly rows: readonly (readonly DayRows[])[];
-    readonly witness: TableWitness;
+    readonly witness: ServerWitness | TableWitness;
   } {
     const server = this.servers.reach(true);
-    return { rows: ids.map((id) => this.servers.rows(server, id)), witness: witnessOf(server.answer) };
+    const { answer } = server;
+    return {
+      rows: ids.map((id) => this.servers.rows(server, id)),
+      witness: answer.replica === null ? witnessOf(answer) : serverWitnessOf(answer),
+    };
   }
 
   /** Somebody is told which rows these payloads have. */

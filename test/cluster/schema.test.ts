@@ -1,0 +1,197 @@
+/** `schema/` on replicas: Replicated engines everywhere, one definition, settings at each, and what is wrong in one sentence. */
+import { describe, expect, test } from "vitest";
+import { pendingMigrations } from "../../cli/deploy/read-present.ts";
+import { migrateReplicas } from "../../dev/clickhouse/migrate-clickhouse.ts";
+import { statementRunner } from "../../dev/clickhouse/run-statement.ts";
+import { readSchemaFiles } from "../../dev/schema-files.ts";
+import {
+  defaultSchemaSettings,
+  lacksOfReplicas,
+  migrate,
+  planMigrations,
+} from "../../shared/clickhouse/migrations.ts";
+import { checkReplicas } from "../../shared/clickhouse/replicated-schema.ts";
+import { ask, send } from "../engine/token-inserts.ts";
+import { isStand, newDatabase, newSchema, replicasOf, useCluster } from "./cluster.ts";
+
+const cluster = useCluster();
+const names = readSchemaFiles().map(({ name }) => name);
+
+/** Table, engine and settings at a replica. */
+async function tables(url: string, database: string): Promise<string> {
+  return await ask(
+    `SELECT name, engine, extract(engine_full, 'SETTINGS.*') FROM system.tables WHERE database = '${database}' ORDER BY name FORMAT TSV`,
+    {},
+    url,
+  );
+}
+
+describe("the schema of a cluster", () => {
+  test("is the same at both replicas, each table replicated, and is applied once, through whichever", async () => {
+    const { r1, r2 } = cluster();
+    const settings = { ...defaultSchemaSettings, database: newDatabase() };
+    expect(await migrateReplicas(replicasOf(r1, r2), settings)).toEqual(names);
+    expect(await migrateReplicas(replicasOf(r1, r2), settings)).toEqual([]);
+    expect(await migrateReplicas(replicasOf(r2, r1), settings)).toEqual([]);
+    expect(await pendingMigrations(replicasOf(r2, r1), settings)).toEqual([]);
+    const found = await tables(r1, settings.database);
+    expect(await tables(r2, settings.database)).toBe(found);
+    const engines = found.split("\n").map((line) => line.split("\t")[1] ?? "");
+    expect(engines.filter((engine) => !/^Replicated|View$/.test(engine))).toEqual([]);
+    expect(engines).toHaveLength(11);
+  });
+
+  test("comes to a replica that lost all of it, or joins later", async () => {
+    const { r1, r2 } = cluster();
+    const database = await newSchema(cluster());
+    const settings = { ...defaultSchemaSettings, database };
+    const before = await tables(r2, database);
+    await ask(`DROP DATABASE ${database} SYNC`, {}, r2);
+    expect(await pendingMigrations(replicasOf(r1, r2), settings)).toContainEqual(
+      expect.stringMatching(/^headrace_receipts at /),
+    );
+    expect(await migrateReplicas(replicasOf(r1, r2), settings)).toEqual([]);
+    expect(await tables(r2, database)).toBe(before);
+  });
+
+  test("comes to both at once, and goes on after a run that was cut off between the replicas", async () => {
+    const { r1, r2 } = cluster();
+    const settings = { ...defaultSchemaSettings, database: newDatabase() };
+    for (const last of [6, 14, 23]) {
+      let statements = 0;
+      const dying = (url: string) => async (sql: string) => {
+        if (++statements > last) {
+          throw new Error("fetch failed");
+        }
+        return await statementRunner({ url })(sql);
+      };
+      const servers = [dying(r1), dying(r2)] as const;
+      await expect(migrate(readSchemaFiles(), settings, { onCluster: null, servers })).rejects.toThrow();
+    }
+    await Promise.all([
+      migrateReplicas(replicasOf(r1, r2), settings),
+      migrateReplicas(replicasOf(r2, r1), settings),
+    ]);
+    expect(await tables(r2, settings.database)).toBe(await tables(r1, settings.database));
+  });
+
+  test("has its settings at each replica again, where a person changed one of them", async () => {
+    const { r1, r2 } = cluster();
+    const database = await newSchema(cluster());
+    const settings = { ...defaultSchemaSettings, database };
+    await ask(
+      `ALTER TABLE ${database}.otel_traces MODIFY SETTING replicated_deduplication_window_seconds = 2`,
+      {},
+      r2,
+    );
+    expect(await tables(r1, database)).not.toBe(await tables(r2, database)); // it is one replica's own
+    expect(await pendingMigrations(replicasOf(r1, r2), settings)).toEqual([
+      expect.stringMatching(/^replicated_deduplication_window_seconds = 604800 of otel_traces at /),
+    ]);
+    await migrateReplicas(replicasOf(r1, r2), settings);
+    expect(await tables(r2, database)).toBe(await tables(r1, database));
+  });
+
+  test.runIf(isStand)("is spoken ON CLUSTER so that ClickHouse understands each statement", async () => {
+    const { r1, name } = cluster();
+    const database = await newSchema(cluster());
+    const onCluster = { onCluster: name, servers: [statementRunner({ url: r1 })] as const };
+    const planned = await planMigrations(
+      readSchemaFiles(),
+      { ...defaultSchemaSettings, database },
+      [],
+      onCluster,
+    );
+    const statements = planned.flatMap((one) => one.statements);
+    expect(statements.length).toBeGreaterThan(15);
+    for (const statement of statements) {
+      expect(statement).toContain(` ON CLUSTER \`${name}\``);
+      // Distributed DDL is off on the stand: it says so of what it has parsed and would distribute.
+      const { code, text } = await send(statement, {}, undefined, r1);
+      expect(code, `${statement}\n${text}`).toBe(392);
+    }
+  });
+});
+
+test("a cluster's replicas are looked at through one of them, by its name", async () => {
+  const { r1, r2, name } = cluster();
+  const database = await newSchema(cluster());
+  const settings = { ...defaultSchemaSettings, database };
+  const byName = { onCluster: name, servers: [statementRunner({ url: r1 })] as const };
+  expect(await checkReplicas(byName, database)).toHaveLength(2);
+  expect(await lacksOfReplicas(readSchemaFiles(), settings, byName)).toEqual([]);
+  await ask(`DROP TABLE ${database}.headrace_findings SYNC`, {}, r2);
+  expect(await lacksOfReplicas(readSchemaFiles(), settings, byName)).toEqual([
+    expect.stringMatching(/^headrace_findings at /),
+  ]);
+});
+
+describe("what is wrong with replicas is said in one sentence, before anything is applied", () => {
+  test("a cluster that does not exist", async () => {
+    const { r1, name } = cluster();
+    const settings = { ...defaultSchemaSettings, database: newDatabase() };
+    const servers = [statementRunner({ url: r1 })] as const;
+    await expect(migrateReplicas({ onCluster: "no_such", servers }, settings)).rejects.toThrow(
+      new RegExp(
+        `^ClickHouse knows no cluster no_such: set CLICKHOUSE_CLUSTER to one of system.clusters .*${name}`,
+      ),
+    );
+  });
+
+  test("one replica twice instead of two", async () => {
+    const { r1 } = cluster();
+    const settings = { ...defaultSchemaSettings, database: newDatabase() };
+    await expect(migrateReplicas(replicasOf(r1, r1), settings)).rejects.toThrow(
+      /answers at two of the replicas' addresses: give each replica's own address/,
+    );
+  });
+
+  test("tables of one server, which nobody else sees", async () => {
+    const { r1, r2 } = cluster();
+    const settings = { ...defaultSchemaSettings, database: newDatabase() };
+    await migrate(readSchemaFiles(), settings, statementRunner({ url: r1 }));
+    await expect(migrateReplicas(replicasOf(r1, r2), settings)).rejects.toThrow(
+      /has the engine \w*MergeTree, and its rows are at that server only: run there DETACH TABLE .* AS REPLICATED/,
+    );
+    expect(
+      await ask(`SELECT count() FROM system.tables WHERE database = '${settings.database}'`, {}, r2),
+    ).toBe("0");
+  });
+
+  test("a macro that a replica has not", async () => {
+    const { r1, r2 } = cluster();
+    const settings = { ...defaultSchemaSettings, database: newDatabase() };
+    const withoutMacro = async (sql: string): Promise<string> =>
+      await statementRunner({ url: r2 })(
+        sql.replace("system.macros WHERE", "system.macros WHERE macro != 'replica' AND"),
+      );
+    const servers = [statementRunner({ url: r1 }), withoutMacro] as const;
+    await expect(migrateReplicas({ onCluster: null, servers }, settings)).rejects.toThrow(
+      /has no macro \{replica\}: put <macros><replica>…<\/replica><\/macros> into its configuration/,
+    );
+  });
+
+  test("servers of two shards", async () => {
+    const { r1, r2 } = cluster();
+    const settings = { ...defaultSchemaSettings, database: newDatabase() };
+    const elsewhere = async (sql: string): Promise<string> =>
+      await statementRunner({ url: r2 })(
+        sql.replace("macro, substitution", "macro, concat(substitution, 'b') AS substitution"),
+      );
+    const servers = [statementRunner({ url: r1 }), elsewhere] as const;
+    await expect(migrateReplicas({ onCluster: null, servers }, settings)).rejects.toThrow(
+      /^These servers are of the shards \w+, \w+, and a table over several shards/,
+    );
+  });
+
+  test("a replica of another version", async () => {
+    const { r1, r2 } = cluster();
+    const settings = { ...defaultSchemaSettings, database: newDatabase() };
+    const old = async (sql: string): Promise<string> =>
+      await statementRunner({ url: r2 })(sql.replace("version()", "'25.8.2.1'"));
+    const servers = [statementRunner({ url: r1 }), old] as const;
+    await expect(migrateReplicas({ onCluster: null, servers }, settings)).rejects.toThrow(
+      /runs ClickHouse 25\.8\.2\.1, and others run .*: upgrade it to/,
+    );
+  });
+});
