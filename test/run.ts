@@ -29,7 +29,10 @@ const searches: readonly (readonly [title: string, ...args: string[]])[] = [
   ["generated mutants", "test/mutation/main.ts", "--sample", "150"],
 ];
 
-/** With `--all`, tests that wait on purpose wait longer (test/e2e/unread-log.test.ts). */
+/**
+ * With `--all`, the model runs all schedules of its small worlds and more of the others (test/faults), and tests that wait on
+ * purpose wait longer (test/e2e/unread-log.test.ts, strange-clickhouse.test.ts).
+ */
 function run(title: string, command: string, args: readonly string[]): boolean {
   console.log(`\n== ${title}`);
   const began = Date.now();

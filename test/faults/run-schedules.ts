@@ -28,9 +28,11 @@ export function seedShares(
   }));
 }
 
-/** Every schedule of these small worlds, a world a share. */
-export function everyShare(worlds: readonly Profile[] = smallWorlds): readonly Share[] {
-  const schedules = Number.MAX_SAFE_INTEGER;
+/** Every schedule of these small worlds, or so many of each, a world per share. */
+export function everyShare(
+  worlds: readonly Profile[] = smallWorlds,
+  schedules: number = Number.MAX_SAFE_INTEGER,
+): readonly Share[] {
   return worlds.map(({ name }) => ({ kind: "every", worlds: [name], schedules }));
 }
 
