@@ -96,15 +96,20 @@ export function claim(draft: Draft, doorbells: readonly Doorbell[]): readonly Gr
 }
 
 /**
- * All that wait become a group, or two where some have spans of old days. They are due now: whoever comes first hands
- * them out or rings them.
+ * All that wait become a group, or two where some have spans of old days. They are due now: whoever comes first leases
+ * or notifies them. What a person wants erased is not among them: VERIFY ends it.
  */
 export function groupWaiting(draft: Draft): readonly Group[] {
   const { now } = draft;
   const payloads = draft.waiting;
   assert(payloads.length > 0, "a group of waiting payloads has one");
   draft.nobodyWaits();
-  return byDays(payloads).map((alike) => makeGroup(draft, alike, openState, now));
+  const erased = payloads.filter(({ erase }) => erase !== null);
+  if (erased.length > 0) {
+    makeGroup(draft, erased, verifyingState(now), now);
+  }
+  const others = payloads.filter(({ erase }) => erase === null);
+  return byDays(others).map((alike) => makeGroup(draft, alike, openState, now));
 }
 
 export function isReadyByAge(draft: Draft): boolean {

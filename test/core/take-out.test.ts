@@ -121,3 +121,25 @@ test("what was inserted before somebody asked is erased when it is done", () => 
   const [look] = tasksWithin(ledger, fenceMs(ledger.settings) + 10_000);
   expect(look && [look.step, numbersOf(look)]).toEqual(["verify", [1]]);
 });
+
+test("what is erased while it waits is in no group that a claim leases at once", () => {
+  const ledger = new TestLedger();
+  ledger.claim({ n: 1 }, { n: 2 });
+  erase(ledger, 2);
+  ledger.now += 1001;
+  // The claim finds that all have waited long enough, and takes their group along.
+  const insert = ledger.claim({ n: 3 });
+  expect(insert && [insert.step, numbersOf(insert)]).toEqual(["insert", [1, 3]]);
+  const [look] = tasksWithin(ledger, 2000);
+  expect(look && [look.step, numbersOf(look)]).toEqual(["verify", [2]]);
+});
+
+test("where all that wait are erased there is nothing to insert", () => {
+  const ledger = new TestLedger();
+  ledger.claim({ n: 1 });
+  erase(ledger, 1);
+  ledger.now += 1001;
+  expect(ledger.alarm()).toHaveLength(0);
+  const [look] = tasksWithin(ledger, 2000);
+  expect(look && [look.step, numbersOf(look)]).toEqual(["verify", [1]]);
+});
