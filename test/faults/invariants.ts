@@ -181,7 +181,7 @@ export class Checker {
     const expired = new Set<number>();
     for (const { receipt, at } of stored) {
       // What was inserted in time may expire while its receipt waits for ClickHouse to come back.
-      const inserted = this.#world.witness.inserts.find(({ token }) => token === receipt.group);
+      const inserted = this.#world.witness.inserts.find(({ group }) => group === receipt.group);
       const oldestDayThen = Math.floor((inserted?.at ?? at) / DAY_MS) - profile.ttlDays + 1;
       for (const { day } of receipt.rowsByDay) {
         if (day < oldestDayThen) {

@@ -113,6 +113,7 @@ function* answerTo(
   }
   const run = table.begin(sent["query_id"] ?? "", token, rows, clock.now);
   world.witness.inserts.push({
+    group: task.group,
     token,
     content: `${codecVersion} ${blocks} ${rows.map(({ id, day, rows }) => `${id}/${day}=${rows}`).join(" ")}`,
     at: clock.now,

@@ -52,6 +52,8 @@ export const modelSettings: LedgerSettings = {
 
 /** An INSERT that reached ClickHouse. */
 export interface InsertBegan {
+  readonly group: string;
+  /** What ClickHouse deduplicates by: the group and the blocks of its body. */
   readonly token: string;
   /** What would be written, as bytes would compare: rows in order, and the transcoder's version. */
   readonly content: string;
