@@ -226,7 +226,8 @@ export class Checker {
           if (
             !witness.damaged.has(idOfKey(key)) &&
             flaw !== "breaks an invariant" &&
-            !this.#isAmbiguous(group, key)
+            !this.#isAmbiguous(group, key) &&
+            !this.#mayKillIsolates(key)
           ) {
             throw new Violation("I7", `${key} is held (${reason}), and nobody damaged its rows`);
           }
@@ -250,6 +251,17 @@ export class Checker {
       return object !== null && rowsOfObject(object).every(({ day, rows }) => table.count(id, day) === rows);
     });
     return isMixed && !isExplained;
+  }
+
+  /**
+   * As many consumers died with it as make it a suspect: no object is transcoded for it any more, and so a part of its rows
+   * is explained by nothing.
+   */
+  #mayKillIsolates(key: PayloadKey): boolean {
+    const { fate, settings, table } = this.#world;
+    const deaths = (fate.struck.get("consumer dies") ?? 0) + (fate.struck.get("consumer stalls") ?? 0);
+    const hasRows = table.rowsByDay(idOfKey(key)).length > 0;
+    return deaths >= settings.ownFailuresMax && hasRows;
   }
 
   #insertIsLawful(at: number): void {
