@@ -1,5 +1,6 @@
 /** What the console answers, as far as the CLI reads it. Fields that a newer console adds are let through. */
 import * as v from "valibot";
+import { failureSchema } from "../shared/console/answers.ts";
 
 export const watermarkSchema = v.looseObject({
   watermark: v.nullable(v.string()),
@@ -49,6 +50,9 @@ export const deadLettersSchema = v.array(
     key: v.string(),
     tenant: v.string(),
     reason: v.string(),
+    // A console of an older release says neither.
+    message: v.optional(v.string(), ""),
+    refusals: v.optional(v.number(), 0),
     spans: v.number(),
     record: v.string(),
     at: v.string(),
@@ -60,7 +64,11 @@ export const payloadSchema = v.looseObject({
   tenant: v.nullable(v.string()),
   keys: v.array(v.string()),
   objects: v.array(v.looseObject({ key: v.string(), bytes: v.number() })),
-  ledger: v.looseObject({ at: v.string() }),
+  ledger: v.looseObject({
+    at: v.string(),
+    due: v.optional(v.number()),
+    failure: v.optional(v.nullable(failureSchema), null),
+  }),
   receipts: v.array(
     v.looseObject({ key: v.string(), outcome: v.string(), spans: v.number(), reason: v.string() }),
   ),

@@ -192,6 +192,8 @@ export const limits = {
   payloadDaysMax: 62,
   /** A reason or a code in a row, as JSON: a person's, or ClickHouse's message. */
   reasonBytesMax: 200,
+  /** What the last failed attempt said: each group of the ledger keeps one. */
+  failureTextBytesMax: 1000,
   /** A longer text: what the table check says, an invariant that broke, a finding's message. */
   noteTextBytesMax: 1200,
   /** Late rings that wait for the doorbell that they may have overtaken. Further ones are not counted as rescues. */
@@ -220,7 +222,7 @@ export const limits = {
     found: 400,
     ended: 150,
     /** The rest of a group, and of a head. */
-    group: 2000,
+    group: 3400,
     head: 9000,
     rescue: 80,
     openMinute: 400,

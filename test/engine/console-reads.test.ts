@@ -93,6 +93,15 @@ const consumer = (
 });
 
 const dead = receipt(minuteAt(2), "a", "dead");
+const failure = {
+  failed: 9,
+  refused: 7,
+  at: now,
+  kind: "refused",
+  code: 349,
+  name: "CANNOT_INSERT_NULL_IN_ORDINARY_COLUMN",
+  text: "no",
+} as const;
 const replayed = receipt(minuteAt(3), "b", "dead");
 
 beforeAll(async () => {
@@ -124,8 +133,8 @@ beforeAll(async () => {
     receipts.map((one) => receiptRow(one, now)),
   );
   await insert("headrace_dead_letters", deadLetterColumns, [
-    deadLetterRow(dead, now),
-    deadLetterRow(replayed, now),
+    deadLetterRow(dead, failure, now),
+    deadLetterRow(replayed, null, now),
   ]);
   const finding = { subject: "ledger", tenant: "", message: "m", openedAt: now } as const;
   await insert("headrace_findings", findingColumns, [
@@ -189,7 +198,9 @@ describe("payloads by minute", () => {
 });
 
 test("a dead letter that was replayed and stored is none any more", async () => {
-  expect((await listDeadLetters(clickHouse)).map(({ key }) => key)).toEqual([dead.key]);
+  expect(await listDeadLetters(clickHouse)).toMatchObject([
+    { key: dead.key, message: "CANNOT_INSERT_NULL_IN_ORDINARY_COLUMN (349): no", refusals: 7 },
+  ]);
 });
 
 describe("metrics", () => {

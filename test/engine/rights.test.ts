@@ -166,7 +166,9 @@ async function consumersWork(clickHouse: ClickHouseConnection): Promise<void> {
     reason: "",
   };
   await insertRows(clickHouse, "headrace_receipts", receiptColumns, [receiptRow(receipt, now)]);
-  await insertRows(clickHouse, "headrace_dead_letters", deadLetterColumns, [deadLetterRow(receipt, now)]);
+  await insertRows(clickHouse, "headrace_dead_letters", deadLetterColumns, [
+    deadLetterRow(receipt, null, now),
+  ]);
   await insertRows(clickHouse, "headrace_watermarks", watermarkColumns, [
     watermarkRow({ watermark: Math.floor(now / 60_000) * 60_000, openMinutes: 0 }, now),
   ]);
