@@ -32,6 +32,11 @@ export const balanceSchema = v.looseObject({
   missing: v.array(v.string()),
 });
 
+export type Balance = v.InferOutput<typeof balanceSchema>;
+
+/** A console of an older release does not say what keeps payloads from being brought in. */
+export const statusSchema = v.looseObject({ trouble: v.optional(v.string(), "") });
+
 export const findingsSchema = v.array(
   v.looseObject({
     kind: v.string(),

@@ -308,6 +308,10 @@ export const limits = {
   deleteEveryMs: 1 * HOUR_MS,
 
   // --- alerts
+  /** Several tries of a group that is alone have failed by then. */
+  alertNotDeliveredMs: 2 * MINUTE_MS,
+  /** `/healthz` asks the ledger once in so long. */
+  healthFreshMs: 10_000,
   /** Longer than the worst of a fence and a back-off of 15 minutes: then it needs a person. */
   alertInFlightMs: 15 * MINUTE_MS,
   alertUnsealedMs: 1 * HOUR_MS,

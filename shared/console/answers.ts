@@ -12,6 +12,7 @@ const count = v.number();
 export const failureSchema = v.object({
   failed: count,
   refused: count,
+  since: v.number(),
   at: v.number(),
   kind: v.picklist(failureKinds),
   code: v.nullable(v.number()),
@@ -114,6 +115,8 @@ export const statusSchema = v.object({
     }),
   ),
   held: v.array(v.object({ key: v.string(), reason: v.string() })),
+  /** What keeps payloads from being brought in, in one sentence; empty: nothing does. */
+  trouble: v.optional(v.string(), ""),
 });
 export type Status = v.InferOutput<typeof statusSchema>;
 

@@ -16,6 +16,8 @@ export interface Failure {
   /** Failed attempts so far, in this group and in those that its payloads were in before; and refusals among them. */
   readonly failed: number;
   readonly refused: number;
+  /** The first of them, ms since the epoch. */
+  readonly since: number;
   /** The last one: ms since the epoch, how, ClickHouse's error where it answered with one, and the words. */
   readonly at: number;
   readonly kind: (typeof failureKinds)[number];
@@ -30,7 +32,14 @@ export interface Failure {
  * Example: "refused 7 times, last at 2026-11-27 07:26:08 UTC: VIOLATED_CONSTRAINT (469): Constraint `no_poison` …".
  * Where not all of them were refusals: "failed 9 times, refused 7 of them, last …".
  */
-export function failureText({ failed, refused, at, code, name, text }: Omit<Failure, "kind">): string {
+export function failureText({
+  failed,
+  refused,
+  at,
+  code,
+  name,
+  text,
+}: Omit<Failure, "kind" | "since">): string {
   const all = refused === failed ? `refused ${times(refused)}` : `failed ${times(failed)}`;
   const some = refused > 0 && refused < failed ? `, refused ${refused} of them` : "";
   const time = new Date(at).toISOString().slice(0, 19).replace("T", " ");

@@ -24,9 +24,15 @@ export function withSilence(group: Group, now: number): Group {
   return failedOnce(group, { at: now, kind: "unreported", code: null, name: "", text });
 }
 
-function failedOnce(group: Group, last: Omit<Failure, "failed" | "refused">): Group {
-  const { failed, refused } = group.failure ?? { failed: 0, refused: 0 };
+function failedOnce(group: Group, last: Omit<Failure, "failed" | "refused" | "since">): Group {
+  const { failed, refused, since } = group.failure ?? { failed: 0, refused: 0, since: last.at };
   const text = shortText(last.text, limits.failureTextBytesMax);
-  const failure = { failed: failed + 1, refused: refused + (last.kind === "refused" ? 1 : 0), ...last, text };
+  const failure = {
+    since,
+    failed: failed + 1,
+    refused: refused + (last.kind === "refused" ? 1 : 0),
+    ...last,
+    text,
+  };
   return { ...group, failure };
 }

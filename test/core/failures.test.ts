@@ -46,7 +46,15 @@ describe("the reason of a failed attempt", () => {
     const task = ledger.takeNotified();
     expect(whereIs(ledger, 1)).toBeNull();
     ledger.report(task, { kind: "unknown", reason: "no answer: connection refused" });
-    const last = { failed: 1, refused: 0, at: ledger.now, kind: "unknown", code: null, name: "" };
+    const last = {
+      failed: 1,
+      refused: 0,
+      since: ledger.now,
+      at: ledger.now,
+      kind: "unknown",
+      code: null,
+      name: "",
+    };
     expect(whereIs(ledger, 1)).toEqual({ ...last, text: "no answer: connection refused" });
     const { head, waiting } = ledger.state;
     const group = ledger.state.group(task.group);

@@ -92,6 +92,7 @@ function widestGroup(state: GroupState, more: Partial<Group> = {}): Group {
     failure: {
       failed: 1_000_000,
       refused: 1_000_000,
+      since: startMs,
       at: startMs,
       kind: "unreported",
       code: 1002,
@@ -439,6 +440,7 @@ describe("the machine keeps to its bounds", () => {
       isBorn: true,
       oldestArrival: null,
       breakerOpen: false,
+      trouble: "",
       noEvidence: { since: noon, reason: control },
       tableRefusal: control,
       clockAheadMs: 0,

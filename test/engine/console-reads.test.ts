@@ -96,6 +96,7 @@ const dead = receipt(minuteAt(2), "a", "dead");
 const failure = {
   failed: 9,
   refused: 7,
+  since: now,
   at: now,
   kind: "refused",
   code: 349,
@@ -243,7 +244,7 @@ describe("metrics", () => {
       const text = readFileSync(join(import.meta.dirname, "..", "..", path), "utf8");
       return new Set(
         text.match(
-          /\bheadrace_[a-z_]+(?:_seconds|_total|_bytes|_payloads|_groups|_minutes|_open|_out|_slots|_refused|_letters|_up)\b/g,
+          /\bheadrace_[a-z_]+(?:_seconds|_total|_bytes|_payloads|_groups|_minutes|_open|_out|_slots|_refused|_letters|_failing|_up)\b/g,
         ),
       );
     };

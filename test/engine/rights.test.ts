@@ -245,7 +245,9 @@ describe("the console's login", () => {
   test("reads everything that the console shows, although it may set nothing", async () => {
     const clickHouse = connectionOf("console", "read_only");
     await expect(listDeadLetters(clickHouse)).resolves.toEqual(expect.any(Array));
-    await expect(listFindings(clickHouse)).resolves.toEqual(expect.any(Array));
+    await expect(listFindings(clickHouse, { openFindings: async () => [] })).resolves.toEqual(
+      expect.any(Array),
+    );
     await expect(readTrace(clickHouse, "0".repeat(32))).resolves.toMatchObject({ payloads: [] });
     await expect(
       readOutcomes(clickHouse, { sinceMs: now, tenant: "a\\b\tc'", byMinute: true }),
