@@ -152,7 +152,7 @@ export function takeUnreadable(draft: Draft, group: Group, report: Report<"unrea
     return;
   }
   const { failure } = group;
-  makeGroup(draft, good, openState, now, { failure });
+  makeGroup(draft, good, openState, now); // it was not theirs
   makeGroup(draft, bad, verifyingState(now), now, { failure });
   draft.end(group, [], now);
 }
