@@ -1,5 +1,6 @@
 /** What the console answers, as far as the CLI reads it. Fields that a newer console adds are let through. */
 import * as v from "valibot";
+import { failureSchema } from "../shared/console/answers.ts";
 
 export const watermarkSchema = v.looseObject({
   watermark: v.nullable(v.string()),
@@ -31,6 +32,11 @@ export const balanceSchema = v.looseObject({
   missing: v.array(v.string()),
 });
 
+export type Balance = v.InferOutput<typeof balanceSchema>;
+
+/** A console of an older release does not say what keeps payloads from being brought in. */
+export const statusSchema = v.looseObject({ trouble: v.optional(v.string(), "") });
+
 export const findingsSchema = v.array(
   v.looseObject({
     kind: v.string(),
@@ -49,6 +55,9 @@ export const deadLettersSchema = v.array(
     key: v.string(),
     tenant: v.string(),
     reason: v.string(),
+    // A console of an older release says neither.
+    message: v.optional(v.string(), ""),
+    refusals: v.optional(v.number(), 0),
     spans: v.number(),
     record: v.string(),
     at: v.string(),
@@ -60,7 +69,11 @@ export const payloadSchema = v.looseObject({
   tenant: v.nullable(v.string()),
   keys: v.array(v.string()),
   objects: v.array(v.looseObject({ key: v.string(), bytes: v.number() })),
-  ledger: v.looseObject({ at: v.string() }),
+  ledger: v.looseObject({
+    at: v.string(),
+    due: v.optional(v.number()),
+    failure: v.optional(v.nullable(failureSchema), null),
+  }),
   receipts: v.array(
     v.looseObject({ key: v.string(), outcome: v.string(), spans: v.number(), reason: v.string() }),
   ),

@@ -25,6 +25,8 @@ export interface AlertFacts {
   /** Payloads whose rows in the table are neither none nor all of theirs. */
   readonly held: readonly { readonly key: string; readonly reason: string }[];
   readonly breakerOpen: boolean;
+  /** What has kept payloads from being brought in for long enough to be told; empty: nothing. */
+  readonly trouble: string;
   /** False: the ledger could not learn yet how it began, and takes nothing over. */
   readonly isBorn: boolean;
   /** Why nothing may be inserted; empty: it may. */
@@ -275,13 +277,17 @@ function* ledgerConditions(facts: AlertFacts): Generator<Condition> {
       message: `ClickHouse's clock is ${seconds} s ${facts.clockAheadMs > 0 ? "ahead of" : "behind"} ours; at ${limits.clockAheadMaxMs / 1000} s nothing is inserted any more. Let ntpd or chronyd set the clock of its host.`,
     };
   }
-  if (facts.breakerOpen) {
+  // A table that is refused has a finding of its own, and is why nothing is stored.
+  if (facts.breakerOpen || (facts.trouble !== "" && facts.tableRefusal === "")) {
+    const what = facts.trouble === "" ? "INSERTs fail; nothing is lost." : facts.trouble;
+    const how = facts.breakerOpen
+      ? " One INSERT is tried at a time, everything else waits in the ledger."
+      : "";
     yield {
       ...everybody,
       kind: "breaker_open",
       severity: "page",
-      message:
-        "INSERTs fail: one is tried at a time, everything else waits in the ledger and nothing is lost. Look whether ClickHouse answers, and at its last error in GET /api/status.",
+      message: `${what}${how} Look whether ClickHouse answers: \`headrace doctor --no-canary\` asks it.`,
     };
   }
   if (facts.oldestArrival !== null && facts.now - facts.oldestArrival > limits.alertInFlightMs) {

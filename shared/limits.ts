@@ -192,6 +192,8 @@ export const limits = {
   payloadDaysMax: 62,
   /** A reason or a code in a row, as JSON: a person's, or ClickHouse's message. */
   reasonBytesMax: 200,
+  /** What the last failed attempt said: each group of the ledger keeps one. */
+  failureTextBytesMax: 1000,
   /** A longer text: what the table check says, an invariant that broke, a finding's message. */
   noteTextBytesMax: 1200,
   /** Late rings that wait for the doorbell that they may have overtaken. Further ones are not counted as rescues. */
@@ -220,7 +222,7 @@ export const limits = {
     found: 400,
     ended: 150,
     /** The rest of a group, and of a head. */
-    group: 2000,
+    group: 3400,
     head: 9000,
     rescue: 80,
     openMinute: 400,
@@ -306,6 +308,10 @@ export const limits = {
   deleteEveryMs: 1 * HOUR_MS,
 
   // --- alerts
+  /** Several tries of a group that is alone have failed by then. */
+  alertNotDeliveredMs: 2 * MINUTE_MS,
+  /** `/healthz` asks the ledger once in so long. */
+  healthFreshMs: 10_000,
   /** Longer than the worst of a fence and a back-off of 15 minutes: then it needs a person. */
   alertInFlightMs: 15 * MINUTE_MS,
   alertUnsealedMs: 1 * HOUR_MS,

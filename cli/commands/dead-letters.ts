@@ -30,8 +30,14 @@ const list: Command = {
       letters.length === 0
         ? "no dead letter"
         : textTable(
-            ["buried", "reason", "spans", "key"],
-            letters.map(({ at, reason, spans, key }) => [at, reason, String(spans), key]),
+            ["buried", "reason", "spans", "key", "last error"],
+            letters.map(({ at, reason, spans, key, message }) => [
+              at,
+              reason,
+              String(spans),
+              key,
+              shortened(message),
+            ]),
           ),
     );
     if (letters.length > 0) {
@@ -117,6 +123,12 @@ const purge: Command = {
     return answer.missing.length === 0 ? 0 : 1;
   },
 };
+
+/** As much of an error as a line has room for; `show` has all of it. */
+function shortened(message: string): string {
+  return message.length <= messageCharsListed ? message : `${message.slice(0, messageCharsListed)}…`;
+}
+const messageCharsListed = 100;
 
 export const deadLetterCommands: readonly Command[] = [list, show, replay, purge];
 

@@ -1,4 +1,6 @@
 /** `headrace payload show`: everything that happened to one payload. */
+import { failureText } from "../../shared/ledger/failure.ts";
+import { dueNever } from "../../shared/ledger/group.ts";
 import { type Payload, payloadSchema } from "../answers.ts";
 import type { Call, Command } from "../command.ts";
 import type { ExitCode } from "../complaint.ts";
@@ -38,6 +40,10 @@ export async function showPayload({ given, console, say, json }: Call): Promise<
     );
   }
   say(`ledger    ${ledgerText(payload.ledger)}`);
+  const { failure, due } = payload.ledger;
+  if (failure !== null) {
+    say(`          ${failureText(failure)}${nextTryText(due)}`);
+  }
   say(
     `rows      ${rows.length === 0 ? "none" : rows.map(({ day, rows: count }) => `${count} on ${day}`).join(", ")}`,
   );
@@ -45,7 +51,7 @@ export async function showPayload({ given, console, say, json }: Call): Promise<
     say(`          ${payload.advice}`);
   }
   for (const { reason, message } of payload.deadLetters) {
-    say(`died of   ${reason}: ${message}`);
+    say(`died of   ${reason}${message === reason ? "" : `: ${message}`}`);
   }
   say("");
   for (const { at, what } of steps) {
@@ -60,6 +66,13 @@ const badPresences = new Set(["gone", "days_gone", "inexact"]);
 function isBad({ ledger, receipts, presence }: Payload): boolean {
   const isDead = receipts.length > 0 && receipts.every(({ outcome }) => outcome === "dead");
   return isDead || ledger["state"] === "held" || badPresences.has(presence);
+}
+
+/** `due`: ms since the epoch; what is held is never due. */
+function nextTryText(due: number | undefined): string {
+  return due === undefined || due >= dueNever
+    ? ""
+    : `; next try at ${new Date(due).toISOString().slice(11, 19)} UTC`;
 }
 
 function ledgerText(ledger: Payload["ledger"]): string {

@@ -1,7 +1,15 @@
 /** `headrace status`: does everything add up, and how far is it proven? For people, cron and CI. */
-import { balanceSchema, type Finding, findingsSchema, watermarkSchema } from "../answers.ts";
+import {
+  type Balance,
+  balanceSchema,
+  type Finding,
+  findingsSchema,
+  statusSchema,
+  watermarkSchema,
+} from "../answers.ts";
 import type { Command } from "../command.ts";
 import { wholeNumber } from "../command-line.ts";
+import { Complaint } from "../complaint.ts";
 import { counted } from "../text-table.ts";
 
 /** A healthy watermark trails by about 6 minutes; this leaves room for a retry. */
@@ -39,32 +47,21 @@ export const status: Command = {
     const hours = given.text("hours") ?? "24";
     const mayBehindSeconds = Number(given.text("behind") ?? behindMinutes) * 60;
     const watermark = await console.get("/api/watermark", watermarkSchema);
-    const balance = await console.get(`/api/balance?hours=${hours}`, balanceSchema);
+    const { trouble } = await console.get("/api/status", statusSchema);
+    const read = await orWhy(console.get(`/api/balance?hours=${hours}`, balanceSchema));
+    const balance = typeof read === "string" ? null : read;
     const open = (await console.get("/api/findings", findingsSchema)).filter(({ state }) => state === "open");
     const isBehind = watermark.behindSeconds === null || watermark.behindSeconds > mayBehindSeconds;
     const pages = open.filter(({ severity }) => severity === "page");
-    const isWell = balance.balanced && !isBehind && pages.length === 0;
-    json({ ok: isWell, balance, watermark, findings: open });
+    const isWell = balance?.balanced === true && trouble === "" && !isBehind && pages.length === 0;
+    json({ ok: isWell, trouble, balance, watermark, findings: open });
     if (isWell && given.has("quiet")) {
       return 0;
     }
-    const { accepted, stored, dead, duplicate, erased, expired, inFlight, missing } = balance;
-    say(
-      balance.balanced
-        ? `balanced: ${accepted} accepted = ${stored} stored + ${dead} dead + ${duplicate} duplicate + ${erased} erased + ${expired} expired + ${inFlight} in flight (last ${hours} h)`
-        : balance.truncated
-          ? `not known: more payloads than one balance lists; ask for fewer --hours`
-          : `NOT BALANCED: of ${accepted} accepted, ${counted(missing.length, "payload")} neither ended nor in flight (last ${hours} h)`,
-    );
-    for (const key of missing.slice(0, missingShown)) {
-      say(`  ${key}`);
+    if (trouble !== "") {
+      say(trouble);
     }
-    if (missing.length > missingShown) {
-      say(`  … and ${missing.length - missingShown} more (--json names them)`);
-    }
-    if (missing.length > 0) {
-      say("  `headrace reconcile` rings them now; `headrace payload show KEY` says what is known of one");
-    }
+    sayBalance(read, hours, say);
     say(watermarkLine(watermark.watermark, watermark.behindSeconds, isBehind));
     say(open.length === 0 ? "no finding is open" : `${counted(open.length, "finding")} open:`);
     for (const finding of open) {
@@ -73,6 +70,42 @@ export const status: Command = {
     return isWell ? 0 : 1;
   },
 };
+
+/** What could not be read is not known: never balanced, and never none. */
+async function orWhy<T>(reading: Promise<T>): Promise<T | string> {
+  try {
+    return await reading;
+  } catch (error) {
+    if (error instanceof Complaint && error.exitCode === 3) {
+      return error.message;
+    }
+    throw error;
+  }
+}
+
+function sayBalance(balance: Balance | string, hours: string, say: (line: string) => void): void {
+  if (typeof balance === "string") {
+    say(`the balance is not known: ${balance}`);
+    return;
+  }
+  const { accepted, stored, dead, duplicate, erased, expired, inFlight, missing } = balance;
+  say(
+    balance.balanced
+      ? `balanced: ${accepted} accepted = ${stored} stored + ${dead} dead + ${duplicate} duplicate + ${erased} erased + ${expired} expired + ${inFlight} in flight (last ${hours} h)`
+      : balance.truncated
+        ? `not known: more payloads than one balance lists; ask for fewer --hours`
+        : `NOT BALANCED: of ${accepted} accepted, ${counted(missing.length, "payload")} neither ended nor in flight (last ${hours} h)`,
+  );
+  for (const key of missing.slice(0, missingShown)) {
+    say(`  ${key}`);
+  }
+  if (missing.length > missingShown) {
+    say(`  … and ${missing.length - missingShown} more (--json names them)`);
+  }
+  if (missing.length > 0) {
+    say("  `headrace reconcile` rings them now; `headrace payload show KEY` says what is known of one");
+  }
+}
 
 function watermarkLine(watermark: string | null, behindSeconds: number | null, isBehind: boolean): string {
   return watermark === null

@@ -5,7 +5,7 @@
  */
 import * as v from "valibot";
 import { limits } from "../limits.ts";
-import type { ClickHouseConnection } from "./connection.ts";
+import { type ClickHouseAnswer, type ClickHouseConnection, NotReached } from "./connection.ts";
 import { exceptionCodeIn, strangerText } from "./errors.ts";
 
 /** ClickHouse's exception, or an answer that is not ClickHouse's (then without a code). */
@@ -116,15 +116,18 @@ async function answerOf(
   settings: Readonly<Record<string, string>>,
   query?: string,
 ): Promise<string> {
-  const { status, headers, text, isClickHouses } = await clickHouse.send({
-    parameters: {
-      database: clickHouse.settings.database,
-      ...settings,
-      ...(query === undefined ? {} : { query }),
-    },
-    body,
-    patienceMs: limits.queryTimeoutSeconds * 1000,
-  });
+  const { send, settings: at } = clickHouse;
+  let answered: ClickHouseAnswer;
+  try {
+    answered = await send({
+      parameters: { database: at.database, ...settings, ...(query === undefined ? {} : { query }) },
+      body,
+      patienceMs: limits.queryTimeoutSeconds * 1000,
+    });
+  } catch (error) {
+    throw new NotReached(at.url, error);
+  }
+  const { status, headers, text, isClickHouses } = answered;
   // A value of a row may quote an exception; the exception itself begins a line, and no row of ours begins like it.
   const code =
     headers.get("x-clickhouse-exception-code") ?? exceptionCodeIn(/^Code: .*/m.exec(text)?.[0] ?? "");

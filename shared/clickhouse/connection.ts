@@ -90,6 +90,15 @@ export interface ClickHouseAnswer {
   readonly isClickHouses: boolean;
 }
 
+/** Nobody answered a question to ClickHouse: says at which address, and why. */
+export class NotReached extends Error {
+  override readonly name = "NotReached";
+  constructor(url: string, cause: unknown) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    super(`ClickHouse at ${new URL(url).host} does not answer (${why})`, { cause });
+  }
+}
+
 /** A service or VPC binding to ClickHouse. */
 export interface ClickHouseBinding {
   readonly fetch: (input: RequestInfo | URL, init?: RequestInit) => Promise<Response>;

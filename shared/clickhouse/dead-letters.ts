@@ -1,4 +1,5 @@
 /** A dead letter as a row of `headrace_dead_letters` (schema/0004_dead_letters.sql), and as its record in R2. */
+import { errorText, type Failure } from "../ledger/failure.ts";
 import type { Receipt } from "../ledger/group.ts";
 import { receiptRow } from "./receipts.ts";
 
@@ -21,8 +22,14 @@ export const deadLetterColumns = [
   "at",
 ] as const;
 
-/** `at`: ms since the epoch. `reason` is `decode`, `missing_object` or `rejected:<code>`. */
-export function deadLetterRow(receipt: Receipt, at: number) {
+/** The column is a UInt16. */
+const refusalsShownMax = 65_535;
+
+/**
+ * `at`: ms since the epoch. `reason` is `decode`, `missing_object` or `rejected:<code>`; `failure` what the attempts to
+ * bring it in failed of: its words are the message.
+ */
+export function deadLetterRow(receipt: Receipt, failure: Failure | null, at: number) {
   const {
     key,
     payload_hex,
@@ -40,9 +47,9 @@ export function deadLetterRow(receipt: Receipt, at: number) {
     minute,
     tenant,
     reason,
-    message: receipt.reason,
+    message: failure === null ? receipt.reason : errorText(failure),
     group_id,
-    refusals: 0,
+    refusals: Math.min(failure?.refused ?? 0, refusalsShownMax),
     spans,
     bytes,
     record: `${deadLetterPrefix}${receipt.key}`,

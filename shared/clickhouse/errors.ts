@@ -138,6 +138,47 @@ const classes: Readonly<Record<Exclude<VerdictClass, "stored">, ReadonlyMap<numb
   ]),
 };
 
+/** As ClickHouse names it: by our lists, or by the end of its text. Empty: neither knows. */
+export function errorName(code: number, text: string): string {
+  if (code === tooManyParts) {
+    return "TOO_MANY_PARTS";
+  }
+  const listed = Object.values(classes).find((names) => names.has(code));
+  return listed?.get(code) ?? /\(([A-Z][A-Z0-9_]+)\)(?: \(version .*)?\s*$/.exec(text)?.[1] ?? "";
+}
+
+/** What a reason says, without code, name and version around it. */
+export function errorWords(reason: string): string {
+  const words = reason
+    .replace(/^[\s\S]*?Code: \d+\. DB::(?:\w+::)?\w*Exception: /, "")
+    .replace(/ \([A-Z][A-Z0-9_]+\)(?: \(version .*)?\s*$/, "");
+  return words.trim() || reason;
+}
+
+/**
+ * ClickHouse quotes values of the rows that it refuses: they are spans' and belong into no log, ledger or table of ours.
+ * Whatever stands between the first quote and the last is cut, for a value may have quotes of its own. Example:
+ * "Constraint `c` is violated at row 1. Expression: (SpanName != 'x'). Column values: SpanName = 'x'. (VIOLATED_…" is
+ * "… Expression: (SpanName != '…'). Column values: …. (VIOLATED_…".
+ */
+export function withoutValues(text: string): string {
+  const named = /Column values: [\s\S]*(\. \([A-Z][A-Z0-9_]+\))/;
+  const shorter = named.test(text)
+    ? text.replace(named, "Column values: …$1")
+    : text.replace(/Column values: [\s\S]*/, "Column values: …");
+  return cutQuoted(cutQuoted(shorter, "'"), '"');
+}
+
+function cutQuoted(text: string, quote: "'" | '"'): string {
+  // Between two letters it is an apostrophe, as in "doesn't", unless a quote was opened before.
+  const first = text.search(quote === "'" ? /(?<![A-Za-z])'|'(?![A-Za-z])/ : /"/);
+  if (first === -1) {
+    return text;
+  }
+  const last = text.lastIndexOf(quote);
+  return `${text.slice(0, first)}${quote}…${last > first ? text.slice(last) : ""}`;
+}
+
 /** One code, two meanings (FACTS B7): the text tells. */
 const tooManyParts = 252;
 /** FUNCTION_THROW_IF_VALUE_IS_NON_ZERO */
@@ -177,7 +218,9 @@ export function exceptionCodeIn(text: string): string | null {
 }
 
 function ofCode(code: number, text: string): Verdict {
-  const reason = shown(text) || `code ${code}`;
+  // Of what is everybody's the text names columns, settings and users, and no row was looked at.
+  const said = classes.halted.has(code) ? text : withoutValues(text);
+  const reason = shown(said) || `code ${code}`;
   if (code === tooManyParts) {
     // "Too many parts (301 …). Merges are processing significantly slower than inserts" is back-pressure;
     // "Too many partitions for single INSERT block (more than 100)" is in the data.

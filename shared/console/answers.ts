@@ -3,9 +3,22 @@
  * says otherwise. Fields that a reader does not use may be added at any time.
  */
 import * as v from "valibot";
+import { failureKinds } from "../ledger/failure.ts";
 import { waitReasons } from "../ledger/in-flight.ts";
 
 const count = v.number();
+
+/** What attempts failed of (ledger/failure.ts). `at`: ms since the epoch. */
+export const failureSchema = v.object({
+  failed: count,
+  refused: count,
+  since: v.number(),
+  at: v.number(),
+  kind: v.picklist(failureKinds),
+  code: v.nullable(v.number()),
+  name: v.string(),
+  text: v.string(),
+});
 
 /** `GET /api/watermark` */
 export const watermarkSchema = v.object({
@@ -69,7 +82,7 @@ export const inFlightSchema = v.object({
   groups: v.array(
     v.object({
       group: v.string(),
-      state: v.picklist(["open", "counting", "verifying", "closing", "held"]),
+      state: v.picklist(["open", "counting", "verifying", "closing", "held", "clearing"]),
       waitsFor: v.picklist(waitReasons),
       until: v.nullable(v.number()),
       made: v.number(),
@@ -79,6 +92,7 @@ export const inFlightSchema = v.object({
       attempts: count,
       inserts: count,
       refusals: count,
+      failure: v.nullable(failureSchema),
       outcomeUnknown: v.boolean(),
       tenants: v.array(v.string()),
       keys: v.array(v.string()),
@@ -101,6 +115,8 @@ export const statusSchema = v.object({
     }),
   ),
   held: v.array(v.object({ key: v.string(), reason: v.string() })),
+  /** What keeps payloads from being brought in, in one sentence; empty: nothing does. */
+  trouble: v.optional(v.string(), ""),
 });
 export type Status = v.InferOutput<typeof statusSchema>;
 
@@ -110,6 +126,9 @@ export const deadLettersSchema = v.array(
     key: v.string(),
     tenant: v.string(),
     reason: v.string(),
+    /** What ClickHouse or the decoder said last, and how often it was refused. */
+    message: v.string(),
+    refusals: count,
     spans: count,
     /** The key of its record in R2. */
     record: v.string(),

@@ -8,6 +8,7 @@ import type { Answer } from "../clickhouse/errors.ts";
 import type { Finding } from "../clickhouse/findings.ts";
 import type { ServerWitness, TableWitness } from "../clickhouse/table-identity.ts";
 import { type Ask, askEffect, type Performer, type Work } from "../effect.ts";
+import type { Failure } from "../ledger/failure.ts";
 import type {
   AttemptReport,
   DayRows,
@@ -152,9 +153,13 @@ export interface DeliveryEffects {
   };
   /** Fill in the times of these payloads' traces, should the view have missed them. */
   readonly completeView: { readonly asks: readonly PayloadId[]; readonly answers: null };
-  /** Keep the dead letter of each receipt in R2, and then as rows. `now`: ms since the epoch. */
+  /** Keep the dead letter of each receipt in R2, and then as rows; `failure`: why it died. `now`: ms since the epoch. */
   readonly writeDeadLetters: {
-    readonly asks: { readonly receipts: readonly Receipt[]; readonly now: number };
+    readonly asks: {
+      readonly receipts: readonly Receipt[];
+      readonly failure: Failure | null;
+      readonly now: number;
+    };
     readonly answers: null;
   };
   readonly writeReceipts: {

@@ -27,10 +27,20 @@ export function* workOnGroup(first: GroupTask, context: DeliveryContext): Delive
     if (error instanceof BrokenInvariant) {
       yield* orLeave(task, ask("report", { task, report: { kind: "broken", reason: error.message } }));
     } else if (error instanceof EffectFailed) {
-      yield* ask("leave", { group: task.group, reason: error.message });
+      yield* giveBack(task, error.message);
     } else {
       throw error;
     }
+  }
+}
+
+/** Receipts may be written again, so their attempt is reported, with its reason; any other could not be reported itself. */
+function* giveBack(task: GroupTask, failed: string): DeliveryWork<void> {
+  if (task.step === "receipts") {
+    const reason = `the receipts could not be written: ${failed}`;
+    yield* orLeave(task, ask("report", { task, report: { kind: "retry", reason } }));
+  } else {
+    yield* ask("leave", { group: task.group, reason: failed });
   }
 }
 

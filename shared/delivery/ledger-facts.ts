@@ -16,6 +16,8 @@ export interface KnownFacts {
   readonly heldGroups: readonly Group[];
   readonly databaseBytes: number;
   readonly broken: BrokenRecord | null;
+  /** Empty: payloads are brought in, or were until a moment ago. */
+  readonly trouble: string;
   readonly checkpoint: Checkpoint | null;
 }
 
@@ -29,6 +31,7 @@ export function alertFacts(known: KnownFacts, learnt: LearntFacts, now: number):
     oldestArrival: oldestArrival(known.waiting, known.oldestGroups),
     held: known.heldGroups.flatMap(heldPayloads),
     breakerOpen: head?.breaker.isOpen ?? false,
+    trouble: known.trouble,
     noEvidence: longest(head?.noEvidence, checkpoint?.noEvidence),
     tableRefusal: head?.table.refusal ?? "",
     clockAheadMs: head?.table.measure?.clockAheadMs ?? 0,

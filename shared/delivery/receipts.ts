@@ -19,7 +19,7 @@ export function* writeReceipts(task: ReceiptsTask, context: DeliveryContext): De
   }
   const dead = receipts.filter(({ outcome }) => outcome === "dead");
   if (dead.length > 0) {
-    yield* ask("writeDeadLetters", { receipts: dead, now });
+    yield* ask("writeDeadLetters", { receipts: dead, failure: task.failure ?? null, now });
   }
   if (receipts.length > 0) {
     yield* ask("writeReceipts", { receipts, now });

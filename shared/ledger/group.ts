@@ -9,6 +9,7 @@ import type { TableTtl } from "../clickhouse/ttl.ts";
 import type { Cause } from "../messages.ts";
 import type { PayloadOutcome } from "../outcome.ts";
 import type { PayloadKey } from "../payload-key.ts";
+import type { Failure } from "./failure.ts";
 
 declare const brand: unique symbol;
 /** 128 random bits as 32 lower-case hex digits: a group's id, its token, and the base of its query ids. */
@@ -134,6 +135,8 @@ export type GroupTask =
       readonly step: "receipts";
       readonly receipts: readonly Receipt[];
       readonly completeView: boolean;
+      /** What its attempts failed of, for its dead letters. A ledger of an earlier version does not say it. */
+      readonly failure?: Failure | null;
     });
 
 /** How far the table's dedup log has been used, by us and by others (FACTS I). */
@@ -322,6 +325,8 @@ export interface Group {
   /** Failures that may be its own (own-failures.ts), and when it last had one. */
   readonly ownFailures: number;
   readonly ownFailedAt: number;
+  /** What its attempts failed of. Null: none has failed. */
+  readonly failure: Failure | null;
   /** Failed attempts since the last progress: the exponent of the back-off after a failure. */
   readonly failures: number;
   /** Rings since the last lease: the exponent of the back-off after a ring. */

@@ -5,6 +5,7 @@
 import { assert, unreachable } from "../assert.ts";
 import { minuteOfKey, type PayloadKey, tenantOfKey } from "../payload-key.ts";
 import { mayInsert } from "./breaker.ts";
+import type { Failure } from "./failure.ts";
 import type { Group, GroupId, GroupPayload } from "./group.ts";
 import type { Head } from "./head.ts";
 import type { Waiting } from "./view.ts";
@@ -39,6 +40,8 @@ export interface InFlightGroup {
   readonly attempts: number;
   readonly inserts: number;
   readonly refusals: number;
+  /** What its attempts failed of; null: none has. */
+  readonly failure: Failure | null;
   /** An INSERT's outcome is not known: its rows are counted before anything else is done. */
   readonly outcomeUnknown: boolean;
   readonly tenants: readonly string[];
@@ -103,6 +106,7 @@ function shown(group: Group, head: Head | null, now: number): InFlightGroup {
     attempts: group.attempts,
     inserts: group.inserts,
     refusals: group.refusals,
+    failure: group.failure,
     outcomeUnknown: group.outcomeUnknown,
     tenants: [...new Set(payloads.map(({ key }) => tenantOfKey(key)))].sort().slice(0, tenantsShown),
     keys: payloads.slice(0, keysShown).map(({ key }) => key),

@@ -10,6 +10,7 @@ import type { Group, GroupState, GroupTask, Lease } from "./group.ts";
 import type { TableState } from "./head.ts";
 import { isOfOtherTable, isUnknown } from "./known-table.ts";
 import { toVerify } from "./make-group.ts";
+import { withSilence } from "./note-failure.ts";
 import { isSuspect, isToSeparate, neverReported, separate, withOwnFailure } from "./own-failures.ts";
 import { backOffMs } from "./settings.ts";
 import { hasErased, takeOutErased } from "./take-out.ts";
@@ -52,7 +53,8 @@ export function leaseTask(draft: Draft, group: Group, codecVersion: number): Gro
       const { base, out, lease } = attempt(draft, group);
       const receipts = state.receipts.slice(0, draft.settings.receiptsMax);
       draft.change({ ...out, state: { ...state, lease, leased: receipts.length } });
-      return { ...base, step: "receipts", receipts, completeView: state.completeView };
+      const { failure } = group;
+      return { ...base, step: "receipts", receipts, completeView: state.completeView, failure };
     }
     case "held":
       return null;
@@ -187,8 +189,9 @@ export function later(draft: Draft, group: Group): Group {
  * The attempt was never reported. If it was an INSERT it may have stored the rows, or may yet; and the group may have
  * killed its isolate, or be too slow for any lease.
  */
-export function expire(draft: Draft, group: Group): Group {
+export function expire(draft: Draft, leased: Group): Group {
   const { now, settings } = draft;
+  const group = withSilence(leased, now);
   const { state } = group;
   if (state.at === "verifying") {
     // Whoever verified it may have died of transcoding an object: the third time, none is transcoded any more.

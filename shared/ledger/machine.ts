@@ -275,7 +275,7 @@ function settle(draft: Draft, group: Group): void {
   if (next.length > 0) {
     // Somebody asked while it was live. Its last INSERT must be over, or it would bring back what is erased.
     const fence = (group.lastInsertAt ?? group.made) + fenceMs(settings);
-    makeGroup(draft, next, verifyingState(fence), Math.max(now, fence));
+    makeGroup(draft, next, verifyingState(fence), Math.max(now, fence), { failure: group.failure });
   }
   const ids = new Set(next.map(({ key }) => idOfKey(key)));
   draft.end(
@@ -367,11 +367,11 @@ function takeOut(draft: Draft, group: Group, id: PayloadId, state: GroupState): 
   // A person looked and asked: what has a `stored` receipt may be stored again.
   const again =
     state.at === "closing" ? payload : ({ ...payload, cause: "replay", missingDays: null } as const);
-  makeGroup(draft, [again], state, now);
+  makeGroup(draft, [again], state, now, { failure: group.failure });
   const rest = group.payloads.filter((one) => one !== payload);
   if (rest.length > 0) {
     const found = group.state.found.filter((one) => one.key !== payload.key);
-    makeGroup(draft, rest, { at: "held", lease: null, found }, dueNever);
+    makeGroup(draft, rest, { at: "held", lease: null, found }, dueNever, { failure: group.failure });
   }
   draft.end(group, [], now);
 }

@@ -8,20 +8,20 @@ import type { EndedPayload, Group, GroupId, GroupPayload, GroupState, Receipt } 
 import { blocksOf, fitsCaps, sizeOf } from "./grouping.ts";
 import { fenceMs } from "./settings.ts";
 
-/** How many refusals a new group begins with: a payload that is alone takes its history along. */
-export interface Refusals {
-  readonly refusals: number;
-  readonly lastRefusalAt: number;
-}
+/** How many refusals a new group begins with: a payload that is alone takes them along. */
+export type Refusals = Pick<Group, "refusals" | "lastRefusalAt">;
 
 export const noRefusals: Refusals = { refusals: 0, lastRefusalAt: 0 };
+
+/** What a new group begins with of the one that its payloads were in. */
+export type History = Partial<Refusals> & Pick<Group, "failure">;
 
 export function makeGroup(
   draft: Draft,
   payloads: readonly GroupPayload[],
   state: GroupState,
   due: number,
-  { refusals, lastRefusalAt }: Refusals = noRefusals,
+  { refusals = 0, lastRefusalAt = 0, failure }: History = { failure: null },
 ): Group {
   const { now, settings } = draft;
   assert(payloads.length === 0 || fitsCaps(sizeOf(payloads), settings.caps), "a group is within its caps");
@@ -44,6 +44,7 @@ export function makeGroup(
     unlisted: 0,
     ownFailures: 0,
     ownFailedAt: 0,
+    failure,
     failures: 0,
     rings: 0,
     due,

@@ -122,14 +122,18 @@ export function separate(draft: Draft, group: Group, cause: OwnCause): void {
     return;
   }
   for (const part of partsOf(group.payloads, settings.splitParts)) {
-    makeSuspect(draft, part);
+    makeSuspect(draft, part, group);
   }
   draft.end(group, [], now);
 }
 
 /** A group out of a split one: its next failure separates it again. */
-export function makeSuspect(draft: Draft, payloads: readonly GroupPayload[]): void {
-  const made = makeGroup(draft, payloads, openState, draft.now);
+export function makeSuspect(
+  draft: Draft,
+  payloads: readonly GroupPayload[],
+  { failure }: Pick<Group, "failure">,
+): void {
+  const made = makeGroup(draft, payloads, openState, draft.now, { failure });
   draft.change({ ...made, ownFailures: draft.settings.ownFailuresMax - 1, ownFailedAt: draft.now });
 }
 

@@ -22,14 +22,14 @@ export function refuseAlone(
   again: Pick<Group, "due" | "failures">,
 ): void {
   const { now, settings } = draft;
-  const refusals = countRefusal(draft, alone);
-  if (refusals.refusals < settings.refusalsMax) {
-    const made = makeGroup(draft, alone.payloads, openState, again.due, refusals);
+  const history = { ...countRefusal(draft, alone), failure: alone.failure };
+  if (history.refusals < settings.refusalsMax) {
+    const made = makeGroup(draft, alone.payloads, openState, again.due, history);
     draft.change({ ...made, failures: again.failures });
     return;
   }
   const { receipts, ended } = condemn(alone, code);
-  makeGroup(draft, alone.payloads, closingState(receipts, ended, false), now, refusals);
+  makeGroup(draft, alone.payloads, closingState(receipts, ended, false), now, history);
 }
 
 /**

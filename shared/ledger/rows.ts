@@ -27,12 +27,12 @@ type StoredHead = Omit<Head, "breaker" | "lastSplitAt"> & {
     };
 };
 
-/** A group as an earlier version may have written it: it was one block, its failures were not counted, and an unknown outcome was `unclean`. */
+/** A group as an earlier version may have written it: it was one block, its failures were not counted and their reasons not kept, and an unknown outcome was `unclean`. */
 type StoredGroup = Omit<
   Group,
-  "payloads" | "blocks" | "state" | "ownFailures" | "ownFailedAt" | "outcomeUnknown"
+  "payloads" | "blocks" | "state" | "ownFailures" | "ownFailedAt" | "outcomeUnknown" | "failure"
 > &
-  Partial<Pick<Group, "blocks" | "ownFailures" | "ownFailedAt" | "outcomeUnknown">> & {
+  Partial<Pick<Group, "blocks" | "ownFailures" | "ownFailedAt" | "outcomeUnknown" | "failure">> & {
     readonly payloads: readonly StoredPayload[];
     readonly state: StoredState;
     readonly unclean?: boolean;
@@ -99,6 +99,7 @@ export function groupFromRow(text: string): Group {
     state: stateFromRow(group.state),
     ownFailures: group.ownFailures ?? 0,
     ownFailedAt: group.ownFailedAt ?? 0,
+    failure: group.failure ?? null,
   };
 }
 

@@ -41,6 +41,8 @@ export interface LedgerSettings {
   readonly ownFailuresMax: number;
   /** Without a proof that others are stored, one group is split per so long. */
   readonly splitEveryMs: number;
+  /** From when on it is told that payloads cannot be brought in. */
+  readonly notDeliveredMs: number;
   /** Into so many parts, where nothing of it was sent. */
   readonly splitParts: number;
   /** SQLite's size at which the oldest are forgotten before their time. */
@@ -89,6 +91,7 @@ export const defaultSettings: LedgerSettings = {
   unlistedMax: limits.unlistedAnswersMax,
   ownFailuresMax: limits.ownFailuresMax,
   splitEveryMs: limits.splitEveryMs,
+  notDeliveredMs: limits.alertNotDeliveredMs,
   splitParts: limits.splitParts,
   databaseBytesMax: limits.ledgerDatabaseBytesMax,
   ringsMax: limits.ringsAnAlarmMax,
@@ -109,6 +112,7 @@ export function settingsFaster(settings: LedgerSettings, times: number): LedgerS
     clientRetryMs: faster(settings.clientRetryMs),
     memoryMs: faster(settings.memoryMs),
     splitEveryMs: faster(settings.splitEveryMs),
+    notDeliveredMs: faster(settings.notDeliveredMs),
     retryFirstMs: faster(settings.retryFirstMs),
     retryLastMs: faster(settings.retryLastMs),
     fenceMarginMs: faster(settings.fenceMarginMs),

@@ -39,7 +39,7 @@ export function takeCount(
         refuseAlone(draft, group, state.code, again);
       } else {
         for (const half of halvesOf(group.payloads)) {
-          makeGroup(draft, half, openState, now);
+          makeGroup(draft, half, openState, now, { failure: group.failure });
         }
       }
       draft.end(group, [], now);

@@ -19,15 +19,7 @@ import {
 } from "./group.ts";
 import { byDays } from "./grouping.ts";
 import { later, leaseNext } from "./lease-task.ts";
-import {
-  closed,
-  closingState,
-  makeGroup,
-  noRefusals,
-  openState,
-  type Refusals,
-  verifyingState,
-} from "./make-group.ts";
+import { closed, closingState, makeGroup, noRefusals, openState, verifyingState } from "./make-group.ts";
 import { makeSuspect, ownCauseOf, separate, withOwnFailure } from "./own-failures.ts";
 import { refuseAlone } from "./refuse-alone.ts";
 import { shortText } from "./short-text.ts";
@@ -40,6 +32,7 @@ export function takeVerified(
   report: Extract<AttemptReport, { kind: "verified" }>,
 ): GroupTask | null {
   const { now } = draft;
+  const { failure } = group;
   if (report.running) {
     // It was still running after the fence, and has been killed: what was read proves nothing yet.
     later(draft, group);
@@ -126,10 +119,10 @@ export function takeVerified(
   }
   let task: GroupTask | null = null;
   if (over.length > 0) {
-    task = leaseNext(draft, makeGroup(draft, closed(over).payloads, closing, now));
+    task = leaseNext(draft, makeGroup(draft, closed(over).payloads, closing, now, { failure }));
   }
   if (inexact.length > 0) {
-    makeGroup(draft, inexact, { at: "held", lease: null, found }, dueNever);
+    makeGroup(draft, inexact, { at: "held", lease: null, found }, dueNever, { failure });
   }
   for (const payload of unsure) {
     verifyOn(draft, group, state, [payload], { isBlind: false, rows: null });
@@ -149,13 +142,13 @@ export function takeVerified(
  */
 function verifyOn(
   draft: Draft,
-  { inserts, firstInsertAt, lastInsertAt }: Group,
+  { inserts, firstInsertAt, lastInsertAt, failure }: Group,
   { split, code }: Extract<GroupState, { at: "verifying" }>,
   payloads: readonly GroupPayload[],
   { isBlind, rows }: { readonly isBlind: boolean; readonly rows: Group["rows"] },
 ): void {
   const state = { ...verifyingState(draft.now), split, code, isBlind };
-  const made = makeGroup(draft, payloads, state, draft.now);
+  const made = makeGroup(draft, payloads, state, draft.now, { failure });
   draft.change({ ...made, inserts, firstInsertAt, lastInsertAt, rows, outcomeUnknown: inserts > 0 });
 }
 
@@ -175,7 +168,8 @@ export function takeBrokenVerify(
     separate(draft, counted, cause);
   } else {
     for (const payload of group.payloads) {
-      const made = makeGroup(draft, [payload], { ...state, lease: null }, Math.max(draft.now, state.fence));
+      const due = Math.max(draft.now, state.fence);
+      const made = makeGroup(draft, [payload], { ...state, lease: null }, due, { failure: group.failure });
       const ownFailures = draft.settings.ownFailuresMax - 1;
       draft.change({ ...made, ownFailures, lastInsertAt: group.lastInsertAt, inserts: group.inserts });
     }
@@ -195,7 +189,9 @@ function insertAbsent(
   absent: readonly GroupPayload[],
 ): void {
   const { now } = draft;
-  const history: Refusals = group.payloads.length === 1 ? group : noRefusals;
+  const { failure } = group;
+  const { refusals, lastRefusalAt } = group.payloads.length === 1 ? group : noRefusals;
+  const history = { refusals, lastRefusalAt, failure };
   if (absent.length === 0) {
     return;
   }
@@ -205,7 +201,7 @@ function insertAbsent(
     }
   } else if (absent.length > 1) {
     for (const payload of absent) {
-      makeSuspect(draft, [payload]);
+      makeSuspect(draft, [payload], group);
     }
   } else {
     // Alone, failed for a reason of its own, and not there: that is a refusal.

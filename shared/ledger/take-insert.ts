@@ -151,7 +151,8 @@ export function takeUnreadable(draft: Draft, group: Group, report: Report<"unrea
     toVerify(draft, { ...group, lastInsertAt: null, firstInsertAt: null, inserts: 0 });
     return;
   }
-  makeGroup(draft, good, openState, now);
-  makeGroup(draft, bad, verifyingState(now), now);
+  const { failure } = group;
+  makeGroup(draft, good, openState, now); // it was not theirs
+  makeGroup(draft, bad, verifyingState(now), now, { failure });
   draft.end(group, [], now);
 }

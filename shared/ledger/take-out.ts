@@ -26,7 +26,7 @@ export function takeOutErased(draft: Draft, group: Group): Group | null {
   const erased = group.payloads.filter(({ erase }) => erase !== null);
   const others = group.payloads.filter(({ erase }) => erase === null);
   draft.head = { ...draft.head, breaker: wasFetched(draft.head.breaker, group.id) };
-  makeGroup(draft, erased, verifyingState(now), now);
+  makeGroup(draft, erased, verifyingState(now), now, { failure: group.failure });
   let rest: Group | null = null;
   if (others.length > 0) {
     const { failures, ownFailures, ownFailedAt, unlisted, due } = group;

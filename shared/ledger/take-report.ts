@@ -10,13 +10,15 @@ import { type AttemptReport, dueNever, type Group, type GroupState, type GroupTa
 import { afterLook } from "./known-table.ts";
 import { later, leaseNext } from "./lease-task.ts";
 import { toVerify } from "./make-group.ts";
+import { withFailedReport } from "./note-failure.ts";
 import { shortText } from "./short-text.ts";
 import { takeCount } from "./take-count.ts";
 import { takeBrokenVerify, takeVerified } from "./take-evidence.ts";
 import { takeFailure, takeStored, takeUnreadable } from "./take-insert.ts";
 
-export function takeReport(draft: Draft, group: Group, reported: AttemptReport): GroupTask | null {
+export function takeReport(draft: Draft, leased: Group, reported: AttemptReport): GroupTask | null {
   const { now } = draft;
+  const group = withFailedReport(leased, reported, now);
   const report =
     "reason" in reported
       ? { ...reported, reason: shortText(reported.reason, limits.reasonBytesMax) }

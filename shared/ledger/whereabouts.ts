@@ -1,6 +1,7 @@
 /** Where the ledger has one payload, for a person who asks what became of it. */
 import type { PayloadId, PayloadKey } from "../payload-key.ts";
 import { idOfKey } from "../payload-key.ts";
+import type { Failure } from "./failure.ts";
 import type { EndOutcome, GroupId, GroupState } from "./group.ts";
 import type { LedgerView } from "./view.ts";
 
@@ -18,6 +19,8 @@ export type Whereabouts =
       /** ms since the epoch: when the group was made, and when it is looked at again. */
       readonly made: number;
       readonly due: number;
+      /** What attempts to bring it in failed of; null: none has. */
+      readonly failure: Failure | null;
     }
   /** It ended, and is still remembered. `since`: ms since the epoch. */
   | { readonly at: "done"; readonly outcome: EndOutcome; readonly since: number }
@@ -48,5 +51,6 @@ export function whereaboutsOf(view: LedgerView, id: PayloadId): Whereabouts {
         attempts: group.attempts,
         made: group.made,
         due: group.due,
+        failure: group.failure,
       };
 }

@@ -21,6 +21,7 @@ const quiet: AlertFacts = {
   oldestArrival: null,
   held: [],
   breakerOpen: false,
+  trouble: "",
   tableRefusal: "",
   noEvidence: null,
   clockAheadMs: 0,
@@ -42,6 +43,7 @@ const pinned = { ...opened(now - 62 * minuteMs, now), listed: 7, pending: 2 };
 test.each([
   ["in_flight", "page", { oldestArrival: now - limits.alertInFlightMs - 1 }],
   ["breaker_open", "page", { breakerOpen: true }],
+  ["breaker_open", "page", { trouble: "ClickHouse at c does not answer" }],
   ["table_check", "page", { tableRefusal: "ALTER TABLE …" }],
   ["table_check", "warning", { clockAheadMs: -10_001 }],
   ["ledger_unborn", "page", { isBorn: false, runFailure: "R2 does not answer" }],

@@ -222,7 +222,7 @@ test("a dead letter is kept before its receipt, and what needs neither asks for 
   expect((await work(both, true)).asked).toEqual(["completeView", "writeDeadLetters", "writeReceipts"]);
   expect(written).toEqual([
     payloads.map(({ key }) => idOfKey(key)),
-    { receipts: both.slice(1), now: 5 },
+    { receipts: both.slice(1), failure: null, now: 5 },
     { receipts: both, now: 5 },
   ]);
   expect((await work([stored], false)).asked).toEqual(["writeReceipts"]);

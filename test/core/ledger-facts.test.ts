@@ -14,6 +14,7 @@ const unborn: KnownFacts = {
   heldGroups: [],
   databaseBytes: 7,
   broken: null,
+  trouble: "",
   checkpoint: null,
 };
 
@@ -25,6 +26,7 @@ test("a ledger that is not born has nothing in flight, rescued nothing, and its 
     oldestArrival: null,
     held: [],
     breakerOpen: false,
+    trouble: "",
     noEvidence: null,
     tableRefusal: "",
     clockAheadMs: 0,

@@ -71,7 +71,7 @@ test.each([
 
 test("what the ledger has is in flight, whatever rows and receipts say", () => {
   const facts = { receipts: [receipt("stored")], rowsByDay: [], oldestDay: 0 };
-  const group = { at: "group", key: null, payloads: 1, attempts: 0, made: 0, due: 0 } as const;
+  const group = { at: "group", key: null, payloads: 1, attempts: 0, made: 0, due: 0, failure: null } as const;
   const id = "0".repeat(32) as Extract<Whereabouts, { at: "group" }>["group"];
   const inGroup = (state: "verifying" | "held") =>
     presenceOf({ ...facts, at: { ...group, group: id, state } });

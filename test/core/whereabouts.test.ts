@@ -18,6 +18,7 @@ test("a payload is unknown, waits, is in a group, is done", () => {
     attempts: 1,
     made: ledger.now,
     due: task.deadline,
+    failure: null,
   });
   const receipts = ledger.report(task, storedReport(task));
   expect(where()).toMatchObject({ at: "group", state: "closing", attempts: 2, made: startMs + 1000 });

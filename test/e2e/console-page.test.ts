@@ -239,7 +239,7 @@ describeInChromium("the console's page", () => {
     };
     const insert = (table: string, columns: readonly string[], row: object) =>
       local.query(`INSERT INTO ${table} (${columns.join(", ")}) FORMAT JSONEachRow ${JSON.stringify(row)}`);
-    await insert("headrace_dead_letters", deadLetterColumns, deadLetterRow(receipt, arrival));
+    await insert("headrace_dead_letters", deadLetterColumns, deadLetterRow(receipt, null, arrival));
     await insert("headrace_receipts", receiptColumns, receiptRow(receipt, arrival));
     return key;
   }

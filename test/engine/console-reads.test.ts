@@ -93,6 +93,16 @@ const consumer = (
 });
 
 const dead = receipt(minuteAt(2), "a", "dead");
+const failure = {
+  failed: 9,
+  refused: 7,
+  since: now,
+  at: now,
+  kind: "refused",
+  code: 349,
+  name: "CANNOT_INSERT_NULL_IN_ORDINARY_COLUMN",
+  text: "no",
+} as const;
 const replayed = receipt(minuteAt(3), "b", "dead");
 
 beforeAll(async () => {
@@ -124,8 +134,8 @@ beforeAll(async () => {
     receipts.map((one) => receiptRow(one, now)),
   );
   await insert("headrace_dead_letters", deadLetterColumns, [
-    deadLetterRow(dead, now),
-    deadLetterRow(replayed, now),
+    deadLetterRow(dead, failure, now),
+    deadLetterRow(replayed, null, now),
   ]);
   const finding = { subject: "ledger", tenant: "", message: "m", openedAt: now } as const;
   await insert("headrace_findings", findingColumns, [
@@ -189,7 +199,9 @@ describe("payloads by minute", () => {
 });
 
 test("a dead letter that was replayed and stored is none any more", async () => {
-  expect((await listDeadLetters(clickHouse)).map(({ key }) => key)).toEqual([dead.key]);
+  expect(await listDeadLetters(clickHouse)).toMatchObject([
+    { key: dead.key, message: "CANNOT_INSERT_NULL_IN_ORDINARY_COLUMN (349): no", refusals: 7 },
+  ]);
 });
 
 describe("metrics", () => {
@@ -232,7 +244,7 @@ describe("metrics", () => {
       const text = readFileSync(join(import.meta.dirname, "..", "..", path), "utf8");
       return new Set(
         text.match(
-          /\bheadrace_[a-z_]+(?:_seconds|_total|_bytes|_payloads|_groups|_minutes|_open|_out|_slots|_refused|_letters|_up)\b/g,
+          /\bheadrace_[a-z_]+(?:_seconds|_total|_bytes|_payloads|_groups|_minutes|_open|_out|_slots|_refused|_letters|_failing|_up)\b/g,
         ),
       );
     };

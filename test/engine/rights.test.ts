@@ -166,7 +166,9 @@ async function consumersWork(clickHouse: ClickHouseConnection): Promise<void> {
     reason: "",
   };
   await insertRows(clickHouse, "headrace_receipts", receiptColumns, [receiptRow(receipt, now)]);
-  await insertRows(clickHouse, "headrace_dead_letters", deadLetterColumns, [deadLetterRow(receipt, now)]);
+  await insertRows(clickHouse, "headrace_dead_letters", deadLetterColumns, [
+    deadLetterRow(receipt, null, now),
+  ]);
   await insertRows(clickHouse, "headrace_watermarks", watermarkColumns, [
     watermarkRow({ watermark: Math.floor(now / 60_000) * 60_000, openMinutes: 0 }, now),
   ]);
@@ -243,7 +245,9 @@ describe("the console's login", () => {
   test("reads everything that the console shows, although it may set nothing", async () => {
     const clickHouse = connectionOf("console", "read_only");
     await expect(listDeadLetters(clickHouse)).resolves.toEqual(expect.any(Array));
-    await expect(listFindings(clickHouse)).resolves.toEqual(expect.any(Array));
+    await expect(listFindings(clickHouse, { openFindings: async () => [] })).resolves.toEqual(
+      expect.any(Array),
+    );
     await expect(readTrace(clickHouse, "0".repeat(32))).resolves.toMatchObject({ payloads: [] });
     await expect(
       readOutcomes(clickHouse, { sinceMs: now, tenant: "a\\b\tc'", byMinute: true }),

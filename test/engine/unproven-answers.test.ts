@@ -3,7 +3,7 @@
  * B7, B8 and J). An error may come with all, some or none of the rows stored; only counting tells.
  */
 import { describe, expect, test } from "vitest";
-import { verdict } from "../../shared/clickhouse/errors.ts";
+import { errorName, errorWords, verdict } from "../../shared/clickhouse/errors.ts";
 import { type Answered, ask, contents, insert, newName, newTable, type Row, send } from "./token-inserts.ts";
 
 /** What the consumer makes of the answer. */
@@ -55,6 +55,18 @@ describe("code 252 has two meanings, told by the text (FACTS B2, B7)", () => {
 });
 
 describe("a block that is refused as a whole", () => {
+  test("by a constraint: the reason names it, and repeats no value of the rows", async () => {
+    const table = await newTable(100);
+    await ask(`ALTER TABLE ${table} ADD CONSTRAINT no_secret CHECK a < 1000`);
+    const { status, text, headers } = await insert(table, [[1, 47110815]], "x");
+    expect(text).toContain("47110815");
+    const exceptionCode = headers.get("x-clickhouse-exception-code");
+    const { reason, code } = verdict({ httpStatus: status, exceptionCode, text, clickHouseHeaders: true });
+    expect(errorName(code ?? 0, reason)).toBe("VIOLATED_CONSTRAINT");
+    expect(errorWords(reason)).toMatch(/^Constraint `no_secret` .*Column values: ….$/);
+    expect(reason).not.toContain("47110815");
+  });
+
   test("damaged data: nothing is stored and the token is not used up (FACTS B2)", async () => {
     const table = await newTable(100);
     const settings = { insert_deduplication_token: "x", async_insert: 0 };

@@ -298,10 +298,8 @@ const designed: readonly Mutant[] = [
   {
     name: "condemnation after one refusal",
     file: "shared/ledger/refuse-alone.ts",
-    find: `  const refusals = countRefusal(draft, alone);
-  if (refusals.refusals < settings.refusalsMax) {`,
-    replace: `  const refusals = countRefusal(draft, alone);
-  if (refusals.refusals < 1) {`,
+    find: `  if (history.refusals < settings.refusalsMax) {`,
+    replace: `  if (history.refusals < 1) {`,
     profile: "refusals",
   },
   {
@@ -665,9 +663,8 @@ const feared: readonly Mutant[] = [
   {
     name: "payloads that could not be read take their whole group to its grave",
     file: "shared/ledger/take-insert.ts",
-    find: "  makeGroup(draft, good, openState, now);\n  makeGroup(draft, bad, verifyingState(now), now);",
-    replace:
-      "  makeGroup(draft, good, closingState([], [], false), now);\n  makeGroup(draft, bad, verifyingState(now), now);",
+    find: "  makeGroup(draft, good, openState, now);",
+    replace: "  makeGroup(draft, good, closingState([], [], false), now);",
     profile: "refusals",
   },
   {

@@ -1,6 +1,8 @@
 /** What the console may touch: the bindings of `[env.console]` in wrangler.toml. */
+import type { Finding } from "../../shared/clickhouse/findings.ts";
 import type { Check } from "../../shared/doctor/check.ts";
 import type { InFlight } from "../../shared/ledger/in-flight.ts";
+import type { LedgerHealth } from "../../shared/ledger/trouble.ts";
 import type { Whereabouts } from "../../shared/ledger/whereabouts.ts";
 import type { PayloadId, PayloadKey } from "../../shared/payload-key.ts";
 import type { Checkpoint } from "../../shared/reconcile/checkpoint.ts";
@@ -19,6 +21,8 @@ export interface ConsumerOperations {
   resolve(key: string, how: "accept" | "rewrite"): Promise<boolean>;
   acceptTable(): Promise<void>;
   status(): Promise<unknown>;
+  health(): Promise<LedgerHealth>;
+  openFindings(): Promise<readonly Finding[]>;
   checkpoint(): Promise<Checkpoint | null>;
   inFlight(): Promise<InFlight>;
 }

@@ -14,7 +14,7 @@ export async function listDeadLetters(clickHouse: ClickHouseConnection): Promise
   return await queryRows(
     clickHouse,
     deadLettersSchema,
-    `SELECT key, tenant, reason, spans, record, toString(at) AS at FROM headrace_dead_letters FINAL
+    `SELECT key, tenant, reason, message, refusals, spans, record, toString(at) AS at FROM headrace_dead_letters FINAL
       WHERE key IN (${stillDead})
       ORDER BY at DESC LIMIT ${limits.deadLettersListed}`,
   );

@@ -4,7 +4,7 @@ import { queryRows } from "../../shared/clickhouse/ask.ts";
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
 import { bad, type Check, good } from "../../shared/doctor/check.ts";
 import type { ConsoleBindings } from "./bindings.ts";
-import { health } from "./health.ts";
+import { health, neverAsked } from "./health.ts";
 
 export interface Examination {
   /** This Worker's clock, ms since the epoch, for whoever asks to compare with. */
@@ -54,7 +54,7 @@ async function examineLogin(clickHouse: ClickHouseConnection): Promise<Check> {
 
 async function examineCron(env: ConsoleBindings, now: number): Promise<Check> {
   try {
-    const response = await health(env.CONSUMER, now);
+    const response = await health(env.CONSUMER, neverAsked(), now);
     const text = (await response.text()).trim();
     return response.ok
       ? good("reconciler", "came to its end within the last minutes")

@@ -1,11 +1,42 @@
 /** Findings: what a person should know, the open ones first. */
 import { queryRows } from "../../shared/clickhouse/ask.ts";
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
+import type { Finding } from "../../shared/clickhouse/findings.ts";
 import { findingsSchema, type ListedFinding } from "../../shared/console/answers.ts";
 import { limits } from "../../shared/limits.ts";
+import { writeLog } from "../../shared/write-log.ts";
+import type { ConsumerOperations } from "./bindings.ts";
+
+/**
+ * The open ones first. While ClickHouse, which has them all, does not answer: those that the ledger keeps open. They are
+ * told anyway where the table does not have them yet.
+ */
+export async function listFindings(
+  clickHouse: ClickHouseConnection,
+  consumer: Pick<ConsumerOperations, "openFindings">,
+): Promise<readonly ListedFinding[]> {
+  const [kept, listed] = await Promise.all([
+    consumer.openFindings(),
+    readTable(clickHouse).catch((error: unknown) => {
+      writeLog("warn", { message: "findings without those of ClickHouse's table" }, error);
+      return [];
+    }),
+  ]);
+  const names = new Set(listed.filter(({ state }) => state === "open").map(nameOf));
+  return [...kept.filter((finding) => !names.has(nameOf(finding))).map(shown), ...listed];
+}
+
+function nameOf({ kind, subject }: Pick<ListedFinding, "kind" | "subject">): string {
+  return `${kind} ${subject}`;
+}
+
+function shown({ openedAt, ...finding }: Finding): ListedFinding {
+  const at = new Date(openedAt).toISOString().slice(0, 19).replace("T", " ");
+  return { ...finding, openedAt: at, at };
+}
 
 /** The newest first within open and resolved, at most `limits.findingsListed`. */
-export async function listFindings(clickHouse: ClickHouseConnection): Promise<readonly ListedFinding[]> {
+async function readTable(clickHouse: ClickHouseConnection): Promise<readonly ListedFinding[]> {
   return await queryRows(
     clickHouse,
     findingsSchema,

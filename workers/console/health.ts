@@ -1,28 +1,56 @@
 /**
  * For an outside check: 503 while payloads are not brought in, with what mends it, and when the cron does not come: an
- * alert that is raised by the cron cannot tell that.
+ * alert that is raised by the cron cannot tell that. Anybody may ask, so the ledger is asked once in ten seconds.
  */
-import * as v from "valibot";
+import type { LedgerHealth } from "../../shared/ledger/trouble.ts";
 import { limits } from "../../shared/limits.ts";
 import type { ConsumerOperations } from "./bindings.ts";
 
-const statusSchema = v.looseObject({
-  head: v.nullable(v.looseObject({ table: v.looseObject({ refusal: v.string() }) })),
-});
+/** What the ledger said last, one per Worker instance. `askedAt`, `at`: ms since the epoch. */
+export interface LastHealth {
+  askedAt: number;
+  said: { readonly at: number; readonly health: LedgerHealth } | null;
+}
 
-/** `now`: ms since the epoch. */
-export async function health(consumer: ConsumerOperations, now: number): Promise<Response> {
-  const { head } = v.parse(statusSchema, await consumer.status());
-  const checkpoint = await consumer.checkpoint();
-  const refusal = head?.table.refusal ?? "";
+export function neverAsked(): LastHealth {
+  return { askedAt: 0, said: null };
+}
+
+/** `now`: ms since the epoch. Throws when the ledger has to be asked and does not answer. */
+export async function health(
+  consumer: Pick<ConsumerOperations, "health">,
+  last: LastHealth,
+  now: number,
+): Promise<Response> {
+  // While one request asks, others are answered by what was said before.
+  if (
+    last.said === null ||
+    (now - last.said.at >= limits.healthFreshMs && now - last.askedAt >= limits.healthFreshMs)
+  ) {
+    last.askedAt = now;
+    try {
+      last.said = { at: now, health: await consumer.health() };
+    } catch (error) {
+      last.said = null;
+      throw error;
+    }
+  }
+  return judged(last.said.health, now);
+}
+
+function judged({ trouble, isFailing, refusal, reconciledAt }: LedgerHealth, now: number): Response {
   if (refusal !== "") {
     return answer(503, refusal);
   }
-  if (checkpoint === null || now - checkpoint.ranAt > limits.alertReconcilerMs) {
+  if (isFailing) {
+    return answer(
+      503,
+      trouble === "" ? "INSERTs fail; payloads wait in the ledger, nothing is lost." : trouble,
+    );
+  }
+  if (reconciledAt === null || now - reconciledAt > limits.alertReconcilerMs) {
     const since =
-      checkpoint === null || checkpoint.ranAt === 0
-        ? ""
-        : ` since ${new Date(checkpoint.ranAt).toISOString()}`;
+      reconciledAt === null || reconciledAt === 0 ? "" : ` since ${new Date(reconciledAt).toISOString()}`;
     return answer(
       503,
       `The reconciler has not come to its end${since}: is the consumer's cron trigger there, and does ClickHouse answer?`,

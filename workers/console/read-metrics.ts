@@ -148,10 +148,19 @@ function inFlightFamilies(inFlight: InFlight, now: number): readonly MetricFamil
   ];
 }
 
-function statusFamilies({ head, held, databaseBytes, remembered }: v.InferOutput<typeof statusSchema>) {
+function statusFamilies({
+  head,
+  held,
+  trouble,
+  databaseBytes,
+  remembered,
+}: v.InferOutput<typeof statusSchema>) {
   return [
     gauge("held_payloads", "Payloads that wait for a person: their rows are neither none nor all.", {
       value: held.length,
+    }),
+    gauge("delivery_failing", "1: payloads cannot be brought in, and wait.", {
+      value: trouble === "" ? 0 : 1,
     }),
     gauge("ledger_bytes", "Size of the ledger's database.", { value: databaseBytes }),
     gauge("ledger_remembered_payloads", "Finished payloads that the ledger still knows.", {

@@ -7,6 +7,7 @@ import { queryRows } from "../../shared/clickhouse/ask.ts";
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
 import { countRowsQuery, receiptsQuery } from "../../shared/clickhouse/statements.ts";
 import { toHex } from "../../shared/hex.ts";
+import { failureText } from "../../shared/ledger/failure.ts";
 import type { Whereabouts } from "../../shared/ledger/whereabouts.ts";
 import { payloadMetadataSchema } from "../../shared/messages.ts";
 import {
@@ -187,6 +188,9 @@ function stepsOf(
       key: ledger.key ?? id,
       what: `the ledger put it into group ${ledger.group} with ${ledger.payloads - 1} others`,
     });
+    if (ledger.failure !== null) {
+      steps.push({ at: ledger.failure.at, key: ledger.key ?? id, what: failureText(ledger.failure) });
+    }
   }
   for (const { key, reason, message, record, at } of deadLetters) {
     steps.push({ at, key, what: `it was buried as a dead letter, ${reason}: ${message} (record ${record})` });

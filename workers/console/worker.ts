@@ -4,7 +4,8 @@
  */
 import { Router } from "itty-router";
 import * as v from "valibot";
-import { connectClickHouse } from "../../shared/clickhouse/connection.ts";
+import { StatementFailed } from "../../shared/clickhouse/ask.ts";
+import { connectClickHouse, NotReached } from "../../shared/clickhouse/connection.ts";
 import { metricsContentType } from "../../shared/console/metrics-text.ts";
 import { DAY_MS, limits } from "../../shared/limits.ts";
 import { writeLog } from "../../shared/write-log.ts";
@@ -13,7 +14,7 @@ import { carriesToken } from "./check-token.ts";
 import { eraseSchema, forgetSchema, listDeadLetters, replaySchema, resolveSchema } from "./dead-letters.ts";
 import { examineConsole } from "./examine-console.ts";
 import { listFindings } from "./findings.ts";
-import { health } from "./health.ts";
+import { health, neverAsked } from "./health.ts";
 import { changeKey, createKey, listKeys, revokeKey, rotateKey, showKey } from "./keys.ts";
 import { listPayloads } from "./list-payloads.ts";
 import { pageFile } from "./page-files.ts";
@@ -27,6 +28,9 @@ import { payloadSpansQuerySchema, readPayloadSpans } from "./read-payload-spans.
 import { readTrace } from "./read-trace.ts";
 import { readUsage } from "./read-usage.ts";
 import { readWatermark } from "./read-watermark.ts";
+
+// One per Worker instance.
+const lastHealth = neverAsked();
 
 function clickHouseOf(env: ConsoleBindings) {
   return connectClickHouse(env, env.CLICKHOUSE, fetch, "read_only");
@@ -124,7 +128,7 @@ function get<S extends v.GenericSchema>(
 const router = Router<Request, [ConsoleBindings]>()
   .get("/", (request, env) => pageFile(request, env.ASSETS))
   .get("/assets/*", (request, env) => pageFile(request, env.ASSETS))
-  .get("/healthz", (_request, env) => health(env.CONSUMER, Date.now()))
+  .get("/healthz", (_request, env) => health(env.CONSUMER, lastHealth, Date.now()))
   .get("/metrics", async (request, env) =>
     (await carriesToken(request, [env.METRICS_TOKEN, env.ADMIN_TOKEN]))
       ? new Response(await readMetrics(clickHouseOf(env), env.CONSUMER, Date.now()), {
@@ -147,7 +151,9 @@ const router = Router<Request, [ConsoleBindings]>()
     get(payloadSpansQuerySchema, (env, { key }) => readPayloadSpans(env.PAYLOADS, key)),
   )
   .get("/api/about", (_request, env) => answer(200, { otlp: env.OTLP_ENDPOINT ?? "" }))
-  .get("/api/findings", async (_request, env) => Response.json(await listFindings(clickHouseOf(env))))
+  .get("/api/findings", async (_request, env) =>
+    Response.json(await listFindings(clickHouseOf(env), env.CONSUMER)),
+  )
   .get("/api/status", async (_request, env) => Response.json(await env.CONSUMER.status()))
   .post("/api/reconcile", async (_request, env) => Response.json(await env.CONSUMER.reconcile()))
   .get("/api/dead-letters", async (_request, env) => Response.json(await listDeadLetters(clickHouseOf(env))))
@@ -195,15 +201,23 @@ const router = Router<Request, [ConsoleBindings]>()
     }),
   );
 
+/** What could not be reached, where it is, and what was said. */
+function dependencyText(error: unknown): string {
+  if (error instanceof NotReached) {
+    return `${error.message}; what it would tell is not known now, and nothing is lost.`;
+  }
+  return error instanceof StatementFailed
+    ? `ClickHouse did not answer the question: ${error.message}`
+    : `R2, KV or a Durable Object did not answer: ${error instanceof Error ? error.message : String(error)}`;
+}
+
 export default {
   async fetch(request, env) {
     try {
       return await router.fetch(request, env);
     } catch (error) {
       writeLog("error", { message: "the console could not answer" }, error);
-      return answer(503, {
-        error: "ClickHouse, R2, KV or a Durable Object cannot be reached at this moment; the log says which.",
-      });
+      return answer(503, { error: dependencyText(error) });
     }
   },
 } satisfies ExportedHandler<ConsoleBindings>;

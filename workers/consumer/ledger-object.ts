@@ -23,6 +23,7 @@ import {
 } from "../../shared/alerts.ts";
 import { assert, BrokenInvariant, unreachable } from "../../shared/assert.ts";
 import { type ClickHouseBinding, connectClickHouse } from "../../shared/clickhouse/connection.ts";
+import type { Finding } from "../../shared/clickhouse/findings.ts";
 import {
   alertFacts,
   type HeldPayload,
@@ -54,6 +55,7 @@ import type { Head } from "../../shared/ledger/head.ts";
 import { type InFlight, inFlightOf } from "../../shared/ledger/in-flight.ts";
 import { holds, type LedgerEvent, type Settled, tokensNeeded } from "../../shared/ledger/machine.ts";
 import type { LedgerSettings } from "../../shared/ledger/settings.ts";
+import { type LedgerHealth, troubleOf, troubleText } from "../../shared/ledger/trouble.ts";
 import { type Whereabouts, whereaboutsOf } from "../../shared/ledger/whereabouts.ts";
 import { limits } from "../../shared/limits.ts";
 import type { Doorbell, GroupBell } from "../../shared/messages.ts";
@@ -79,6 +81,8 @@ export interface LedgerEnv {
   readonly GROUP: Queue<GroupBell>;
   readonly PAYLOADS: R2Bucket;
   readonly CLICKHOUSE?: ClickHouseBinding;
+  /** For people, who are told where it is. */
+  readonly CLICKHOUSE_URL: string;
   /** Tests on real parts: every duration divided by this. */
   readonly LEDGER_TIMES_FASTER?: string;
 }
@@ -89,6 +93,8 @@ export interface LedgerStatus extends LedgerCounts {
   readonly head: Head | null;
   /** Payloads that wait for a person, and why. */
   readonly held: readonly HeldPayload[];
+  /** What keeps payloads from being brought in, in one sentence; empty: nothing does. */
+  readonly trouble: string;
   readonly oldestGroups: readonly {
     readonly group: GroupId;
     readonly state: string;
@@ -215,6 +221,8 @@ export class Ledger extends DurableObject<LedgerEnv> {
 
   /** Judges what the cron has learnt, together with what the ledger knows. Answers what people have not been told yet. */
   async judgeAlerts(learnt: LearntFacts): Promise<readonly Unreported[]> {
+    const now = Date.now();
+    const { trouble, isLong } = this.#trouble(now);
     const known = {
       head: this.#storage.head,
       waiting: this.#storage.waiting,
@@ -222,9 +230,10 @@ export class Ledger extends DurableObject<LedgerEnv> {
       heldGroups: this.#storage.heldGroups(statusGroupsMax),
       databaseBytes: this.#storage.databaseBytes,
       broken: this.#broken(),
+      trouble: isLong ? trouble : "",
       checkpoint: this.#reconciler().checkpoint,
     };
-    const { alertState } = judgeAlerts(alertFacts(known, learnt, Date.now()), this.#alertState());
+    const { alertState } = judgeAlerts(alertFacts(known, learnt, now), this.#alertState());
     this.#storage.keepNote("alerts", alertState);
     return alertState.unreported;
   }
@@ -274,6 +283,7 @@ export class Ledger extends DurableObject<LedgerEnv> {
       head: this.#storage.head,
       oldestArrival: this.#oldestArrival(),
       held: this.#storage.heldGroups(statusGroupsMax).flatMap(heldPayloads),
+      trouble: this.#trouble(Date.now()).trouble,
       oldestGroups: groups.map(({ id, state, made, attempts, payloads, due }) => ({
         group: id,
         state: state.at,
@@ -282,6 +292,37 @@ export class Ledger extends DurableObject<LedgerEnv> {
         payloads: payloads.length,
         due,
       })),
+    };
+  }
+
+  /** Are payloads brought in? For an outside check, and as little as it needs. */
+  async health(): Promise<LedgerHealth> {
+    const { trouble, isLong } = this.#trouble(Date.now());
+    const { head } = this.#storage;
+    return {
+      trouble,
+      isFailing: isLong || head?.breaker.isOpen === true,
+      refusal: head?.table.refusal ?? "",
+      reconciledAt: this.#reconciler().checkpoint?.ranAt ?? null,
+    };
+  }
+
+  /** The findings that stand open by the last judgement: also while ClickHouse, which has them all, does not answer. */
+  async openFindings(): Promise<readonly Finding[]> {
+    return this.#alertState().open;
+  }
+
+  #trouble(now: number): { readonly trouble: string; readonly isLong: boolean } {
+    const groups = this.#storage.oldestGroups(limits.inFlightGroupsLooked);
+    const { head, waiting, groupsCount } = this.#storage;
+    const trouble = troubleOf(head, waiting, groups, groupsCount);
+    if (trouble === null) {
+      return { trouble: "", isLong: false };
+    }
+    const { host } = new URL(this.env.CLICKHOUSE_URL);
+    return {
+      trouble: troubleText(trouble, host, now),
+      isLong: now - trouble.since >= this.#settings.notDeliveredMs,
     };
   }
 

@@ -119,7 +119,7 @@ export function performerOf(
       return null;
     },
     completeView: (ids) => command(completeViewStatement(settings, ids)),
-    writeDeadLetters: ({ receipts, now }) => writeDeadLetters(bucket, clickHouse, receipts, now),
+    writeDeadLetters: (dead) => writeDeadLetters(bucket, clickHouse, dead),
     writeReceipts: async ({ receipts, now }) => {
       const duplicates = receipts.filter(({ outcome }) => outcome === "duplicate").map(({ key }) => key);
       if (duplicates.length > 0) {
@@ -285,13 +285,18 @@ async function readObject(
 async function writeDeadLetters(
   bucket: R2Bucket,
   clickHouse: ClickHouseConnection,
-  dead: readonly Receipt[],
-  now: number,
+  { receipts, failure, now }: Effect<"writeDeadLetters">,
 ): Promise<null> {
-  const rows = dead.map((receipt) => deadLetterRow(receipt, now));
+  const rows = receipts.map((receipt) => deadLetterRow(receipt, failure, now));
   for (const row of rows) {
-    writeLog("error", { outcome: "dead", payload: row.key, reason: row.reason, record: row.record });
-    await bucket.put(row.record, JSON.stringify(row, null, 2), {
+    writeLog("error", {
+      outcome: "dead",
+      payload: row.key,
+      reason: row.reason,
+      record: row.record,
+      message: row.message,
+    });
+    await bucket.put(row.record, JSON.stringify({ ...row, failure }, null, 2), {
       httpMetadata: { contentType: "application/json" },
     });
   }

@@ -5,11 +5,13 @@
  */
 import { WorkerEntrypoint } from "cloudflare:workers";
 import { type ClickHouseConnection, connectClickHouse } from "../../shared/clickhouse/connection.ts";
+import type { Finding } from "../../shared/clickhouse/findings.ts";
 import { takeBatch } from "../../shared/delivery/batch.ts";
 import { readMessage } from "../../shared/delivery/message.ts";
 import type { Check } from "../../shared/doctor/check.ts";
 import { perform } from "../../shared/effect.ts";
 import type { InFlight } from "../../shared/ledger/in-flight.ts";
+import type { LedgerHealth } from "../../shared/ledger/trouble.ts";
 import type { Whereabouts } from "../../shared/ledger/whereabouts.ts";
 import { limits } from "../../shared/limits.ts";
 import { deadLetterQueue } from "../../shared/messages.ts";
@@ -120,6 +122,15 @@ export class Operations extends WorkerEntrypoint<ConsumerBindings> {
 
   async status() {
     return await ledgerOf(this.env).status();
+  }
+
+  async health(): Promise<LedgerHealth> {
+    return await ledgerOf(this.env).health();
+  }
+
+  /** Findings that stand open, as the ledger keeps them. */
+  async openFindings(): Promise<readonly Finding[]> {
+    return await ledgerOf(this.env).openFindings();
   }
 
   /** What is in flight, and what it waits for. */

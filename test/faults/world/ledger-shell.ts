@@ -175,6 +175,7 @@ export class LedgerShell {
       heldGroups: groups.filter(({ state }) => state.at === "held"),
       databaseBytes: 0,
       broken: null,
+      trouble: "",
       checkpoint: this.reconciler.checkpoint,
     };
     const judged = judgeAlerts(alertFacts(known, learnt, this.now), this.#alertState);

@@ -99,7 +99,7 @@ export function DeadLetters({ deadLetters, now, reportFindings, onDone }: DeadLe
       )}
       {letters.length > 0 && (
         <ul class="rows">
-          {letters.slice(0, shownCount).map(({ key, tenant, reason, spans, at }) => (
+          {letters.slice(0, shownCount).map(({ key, tenant, reason, message, refusals, spans, at }) => (
             <li key={key}>
               {letters.length > 1 && (
                 <input
@@ -116,7 +116,8 @@ export function DeadLetters({ deadLetters, now, reportFindings, onDone }: DeadLe
                     {tenant}, {plural(spans, "span")}, died {agoText(isoOf(at), now)}
                   </span>
                 </p>
-                <p>{reasonText(reason)}</p>
+                <p>{reasonText(reason, refusals)}</p>
+                {message !== reason && <p class="why">{message}</p>}
               </div>
               <div class="actions">
                 <button type="button" onClick={() => setOpened(key)}>
@@ -158,10 +159,11 @@ export function DeadLetters({ deadLetters, now, reportFindings, onDone }: DeadLe
 }
 
 /** The recorded reason, with what it means where it is one word. */
-function reasonText(reason: string): string {
+function reasonText(reason: string, refusals: number): string {
   const code = /^rejected:(\d+)/.exec(reason)?.[1];
   if (code !== undefined) {
-    return `ClickHouse refused it with code ${code} (${reason}). Mend the cause, then replay.`;
+    const times = refusals > 1 ? ` ${countText(refusals)} times, last` : "";
+    return `ClickHouse refused it${times} with code ${code} (${reason}). Mend the cause, then replay.`;
   }
   if (reason === "missing_object") {
     return "R2 had no object under its key when it was fetched (missing_object).";

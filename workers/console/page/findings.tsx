@@ -22,7 +22,15 @@ export function Findings({ findings, now }: FindingsProps) {
       id="findings"
       title="Findings"
       failure={findings.failure}
-      aside={<p class="note">{open.length === 0 ? "none open" : `${open.length} open`}</p>}
+      aside={
+        <p class="note">
+          {findings.value === undefined
+            ? "not known"
+            : open.length === 0
+              ? "none open"
+              : `${open.length} open`}
+        </p>
+      }
     >
       {open.length > 0 && (
         <ul class="findings">

@@ -24,16 +24,18 @@ export function Hero({ now, watermark, status, inFlight, hour, dead }: HeroProps
           value={inFlight === undefined ? undefined : countText(inFlight.payloads)}
           more={inFlight !== undefined && inFlight.groupsCount > inFlight.groups.length ? "at least" : ""}
           note={
-            inFlight === undefined || inFlight.oldestArrival === null
-              ? "nothing waits"
-              : `the oldest for ${durationText(now - inFlight.oldestArrival)}`
+            inFlight === undefined
+              ? "not known"
+              : inFlight.oldestArrival === null
+                ? "nothing waits"
+                : `the oldest for ${durationText(now - inFlight.oldestArrival)}`
           }
         />
         <Tile
           name="Dead letters"
           value={dead === undefined ? undefined : countText(dead)}
           isBad={(dead ?? 0) > 0}
-          note={(dead ?? 0) > 0 ? "readable, replayable, below" : "none"}
+          note={dead === undefined ? "not known" : dead > 0 ? "readable, replayable, below" : "none"}
         />
         <Rescues status={status} />
       </dl>

@@ -1,6 +1,7 @@
 /** What has been accepted and has not ended: the oldest groups, and what each waits for. */
 import { useState } from "preact/hooks";
 import type { InFlightAnswer } from "../../../shared/console/answers.ts";
+import { failureText } from "../../../shared/ledger/failure.ts";
 import { waitsForText } from "../../../shared/ledger/in-flight.ts";
 import { countText, durationText, plural } from "./format.ts";
 import { Panel } from "./panel.tsx";
@@ -65,6 +66,7 @@ export function InFlight({ inFlight, now }: InFlightProps) {
                 <td data-name="Waits for">
                   {waitsForText(group.waitsFor)}
                   {group.until !== null && group.until > now && `, in ${durationText(group.until - now)}`}
+                  {group.failure !== null && <p class="why">{failureText(group.failure)}</p>}
                 </td>
                 <td data-name="Age" class="number">
                   {durationText(now - group.oldestArrival)}

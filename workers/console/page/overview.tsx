@@ -46,7 +46,13 @@ export function Overview({ apiKey, onSignOut }: OverviewProps) {
   const { notices, reportFindings, dismiss } = useNotices();
 
   const open = findings.value?.filter(({ state }) => state === "open") ?? [];
-  const state = judge(watermark.value, status.value, open);
+  const state = judge(watermark.value, status.value, open, {
+    isUnread: [watermark, inFlight, status, hour, findings, deadLetters].some(
+      ({ failure }) => failure !== "",
+    ),
+    isRefused: inFlight.value?.groups.some(({ failure }) => (failure?.refused ?? 0) > 1) === true,
+  });
+  const trouble = status.value?.trouble ?? "";
   const title = watermark.value?.watermark ?? "";
   useEffect(() => {
     document.title = `${open.length > 0 ? `(${open.length}) ` : ""}${title === "" ? "" : `${clockText(title)} · `}Headrace`;
@@ -78,8 +84,13 @@ export function Overview({ apiKey, onSignOut }: OverviewProps) {
           status={status.value}
           inFlight={inFlight.value}
           hour={hour.value}
-          dead={deadLetters.value?.length}
+          dead={deadLetters.failure === "" ? deadLetters.value?.length : undefined}
         />
+        {trouble !== "" && (
+          <p class="trouble" role="alert">
+            {trouble}
+          </p>
+        )}
         <NoticeList notices={notices} onDismiss={dismiss} />
         {isEmpty && <FirstSteps otlp={about.value?.otlp ?? ""} apiKey={apiKey} />}
         <Findings findings={findings} now={now} />

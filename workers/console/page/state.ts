@@ -7,10 +7,19 @@ export type State = "unknown" | "well" | "look" | "act";
 const behindLookSeconds = 15 * 60;
 const behindActSeconds = 60 * 60;
 
+/** What keeps the page from saying that all is well. */
+export interface Unsure {
+  /** Something could not be read: it is not known to be none. */
+  readonly isUnread: boolean;
+  /** A payload in flight was refused more than once. */
+  readonly isRefused: boolean;
+}
+
 export function judge(
   watermark: Watermark | undefined,
   status: Status | undefined,
   open: readonly ListedFinding[],
+  { isUnread, isRefused }: Unsure = { isUnread: false, isRefused: false },
 ): State {
   if (watermark === undefined || status === undefined) {
     return "unknown";
@@ -26,7 +35,8 @@ export function judge(
   ) {
     return "act";
   }
-  return behind > behindLookSeconds || open.length > 0 ? "look" : "well";
+  const isTroubled = status.trouble !== "" || isUnread || isRefused;
+  return behind > behindLookSeconds || open.length > 0 || isTroubled ? "look" : "well";
 }
 
 export function stateText(state: State): string {

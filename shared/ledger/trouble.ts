@@ -1,0 +1,97 @@
+/**
+ * Can payloads be brought in? From what the ledger itself met, so that it is known also while ClickHouse does not answer,
+ * and by one quiet group alone: the breaker opens by five.
+ */
+import { assert } from "../assert.ts";
+import { errorText, type Failure } from "./failure.ts";
+import type { Group } from "./group.ts";
+import type { Head } from "./head.ts";
+import type { Waiting } from "./view.ts";
+
+/** Attempts fail, for a reason that is no payload's own. */
+export interface Trouble {
+  /** When that began, and when it was met last: ms since the epoch. */
+  readonly since: number;
+  readonly last: Failure;
+  /** Payloads that wait in the ledger, of the groups that were looked into. */
+  readonly payloads: number;
+  /** There are more groups than were looked into. */
+  readonly isLowerBound: boolean;
+}
+
+/** What a person who asks for the pipeline's health is told, in one call of the ledger. */
+export interface LedgerHealth {
+  /** In one sentence; empty: payloads are brought in. */
+  readonly trouble: string;
+  /** It has lasted for long enough that somebody should know, or the breaker is open. */
+  readonly isFailing: boolean;
+  /** Why the table check lets nothing be inserted; empty: it does. */
+  readonly refusal: string;
+  /** When the reconciler last came to its end, ms since the epoch; null: never. */
+  readonly reconciledAt: number | null;
+}
+
+/**
+ * Null: nothing fails, or what fails is a payload's own (ClickHouse refuses it, nobody can decode it), or an INSERT that was
+ * leased after the last failure has been stored. `groups`: the longest living ones, of `groupsCount`.
+ */
+export function troubleOf(
+  head: Head | null,
+  waiting: Waiting,
+  groups: readonly Group[],
+  groupsCount: number,
+): Trouble | null {
+  assert(groups.length <= groupsCount, "the groups looked into are among all groups");
+  const storedAt = head?.lastStoredInsertAt ?? 0;
+  const waits = groups.filter(({ state }) => state.at !== "held");
+  const failures = waits.flatMap(({ failure }) =>
+    failure !== null && !ownKinds.has(failure.kind) && failure.at >= storedAt ? [failure] : [],
+  );
+  const [first] = failures;
+  if (first === undefined) {
+    return null;
+  }
+  const last = failures.reduce((newest, failure) => (failure.at > newest.at ? failure : newest), first);
+  const since = Math.min(...failures.map((failure) => failure.since));
+  return {
+    since: Math.max(since, storedAt),
+    last,
+    payloads: waits.reduce((sum, { payloads }) => sum + payloads.length, waiting.payloads.length),
+    isLowerBound: groups.length < groupsCount,
+  };
+}
+
+const ownKinds: ReadonlySet<Failure["kind"]> = new Set(["refused", "unreadable", "broken"]);
+
+/**
+ * One sentence. `clickHouse`: its host. Example: "ClickHouse at 10.0.0.7:8443 does not answer since 07:34 UTC (connection
+ * refused); 41 payloads wait; nothing is lost." Of another day than `now` (ms since the epoch) the date is said too.
+ */
+export function troubleText(
+  { since, last, payloads, isLowerBound }: Trouble,
+  clickHouse: string,
+  now: number,
+): string {
+  const time = new Date(since).toISOString();
+  const isToday = time.slice(0, 10) === new Date(now).toISOString().slice(0, 10);
+  const from = `since ${isToday ? "" : `${time.slice(0, 10)} `}${time.slice(11, 16)} UTC`;
+  const wait =
+    payloads === 1 && !isLowerBound
+      ? "1 payload waits"
+      : `${isLowerBound ? "at least " : ""}${payloads} payloads wait`;
+  const silence = noAnswerIn(last);
+  const what =
+    silence !== null
+      ? `ClickHouse at ${clickHouse} does not answer ${from} (${silence})`
+      : last.code !== null
+        ? `ClickHouse at ${clickHouse} stores nothing ${from} (${errorText(last)})`
+        : `Payloads cannot be brought in ${from} (${last.text})`;
+  return `${what}; ${wait}; nothing is lost.`;
+}
+
+/** As the delivery words it (delivery/insertion.ts, group-work.ts): nobody answered at ClickHouse's address. */
+function noAnswerIn({ kind, text }: Failure): string | null {
+  return kind === "unknown" && text.startsWith(noAnswer) ? text.slice(noAnswer.length) : null;
+}
+
+const noAnswer = "no answer: ";

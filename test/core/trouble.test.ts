@@ -1,0 +1,118 @@
+/** Whether payloads can be brought in, as the ledger knows it, and what an outside check is answered. */
+import { describe, expect, test } from "vitest";
+import type { AttemptReport } from "../../shared/ledger/group.ts";
+import { type LedgerHealth, troubleOf, troubleText } from "../../shared/ledger/trouble.ts";
+import { limits } from "../../shared/limits.ts";
+import { health, neverAsked } from "../../workers/console/health.ts";
+import { startMs, storedReport, TestLedger } from "../ledger/world.ts";
+
+const silent: AttemptReport = { kind: "unknown", reason: "no answer: connection refused" };
+
+function troubleIn(ledger: TestLedger) {
+  const { head, waiting } = ledger.state;
+  const groups = [...ledger.state.dump().groups.values()];
+  return troubleOf(head, waiting, groups, groups.length);
+}
+
+describe("payloads cannot be brought in", () => {
+  test("when one quiet group fails; since its first failure, however often it fails", () => {
+    const ledger = new TestLedger();
+    ledger.claim({ n: 1 }, { n: 2 });
+    const task = ledger.takeNotified();
+    expect(troubleIn(ledger)).toBeNull();
+    const since = ledger.now;
+    ledger.report(task, silent);
+    ledger.now += 120_000;
+    ledger.alarm();
+    const again = ledger.take(task.group);
+    if (again === null) {
+      throw new Error("it is due");
+    }
+    ledger.report(again, silent);
+    const trouble = troubleIn(ledger);
+    expect(trouble).toMatchObject({ since, payloads: 2, last: { failed: 2, at: ledger.now } });
+    expect(trouble && troubleText(trouble, "10.0.0.7:8443", ledger.now)).toBe(
+      `ClickHouse at 10.0.0.7:8443 does not answer since ${new Date(since).toISOString().slice(11, 16)} UTC (connection refused); 2 payloads wait; nothing is lost.`,
+    );
+  });
+
+  test("no longer when an INSERT was stored that was leased after the last failure", () => {
+    const ledger = new TestLedger();
+    ledger.claim({ n: 1 });
+    ledger.report(ledger.takeNotified(), silent);
+    ledger.now += 1;
+    ledger.claim({ n: 2 });
+    const other = ledger.takeNotified();
+    expect(troubleIn(ledger)).not.toBeNull();
+    ledger.report(other, storedReport(other));
+    expect(troubleIn(ledger)).toBeNull();
+  });
+
+  test("is not said of what ClickHouse refuses: that is the payload's own", () => {
+    const ledger = new TestLedger();
+    ledger.claim({ n: 1 });
+    ledger.report(ledger.takeNotified(), { kind: "refused", reason: "no", code: 469 });
+    expect(troubleIn(ledger)).toBeNull();
+  });
+
+  const last = { failed: 1, refused: 0, since: startMs, at: startMs, code: null, name: "" } as const;
+  test.each([
+    [
+      { ...last, kind: "retry", code: 241, name: "MEMORY_LIMIT_EXCEEDED", text: "much" },
+      "ClickHouse at c stores nothing since 12:00 UTC (MEMORY_LIMIT_EXCEEDED (241): much); 1 payload waits; nothing is lost.",
+    ],
+    [
+      { ...last, kind: "retry", text: "the block could not be built: R2" },
+      "Payloads cannot be brought in since 12:00 UTC (the block could not be built: R2); 1 payload waits; nothing is lost.",
+    ],
+  ] as const)("in words: %j", (failure, expected) => {
+    const trouble = { since: startMs, last: failure, payloads: 1, isLowerBound: false };
+    expect(troubleText(trouble, "c", startMs)).toBe(expected);
+    expect(troubleText({ ...trouble, isLowerBound: true }, "c", startMs + 86_400_000)).toMatch(
+      /since 2026-11-24 12:00 UTC .*; at least 1 payloads wait; /,
+    );
+  });
+});
+
+describe("/healthz", () => {
+  const well: LedgerHealth = { trouble: "", isFailing: false, refusal: "", reconciledAt: startMs };
+  const of = async (said: LedgerHealth) => {
+    const response = await health({ health: async () => said }, neverAsked(), startMs);
+    return [response.status, (await response.text()).trim()];
+  };
+
+  test("is 503 while payloads cannot be brought in, and says why; trouble of a moment is none", async () => {
+    expect(await of(well)).toEqual([200, "ok"]);
+    expect(await of({ ...well, trouble: "ClickHouse is away." })).toEqual([200, "ok"]);
+    expect(await of({ ...well, trouble: "ClickHouse is away.", isFailing: true })).toEqual([
+      503,
+      "ClickHouse is away.",
+    ]);
+    expect((await of({ ...well, isFailing: true }))[0]).toBe(503);
+    expect(await of({ ...well, refusal: "no window" })).toEqual([503, "no window"]);
+    expect((await of({ ...well, reconciledAt: null }))[0]).toBe(503);
+    expect((await of({ ...well, reconciledAt: startMs - limits.alertReconcilerMs - 1 }))[0]).toBe(503);
+  });
+
+  test("asks the ledger once in ten seconds, however often it is asked", async () => {
+    let asked = 0;
+    const consumer = {
+      health: async () => {
+        asked++;
+        return well;
+      },
+    };
+    const last = neverAsked();
+    for (let ms = 0; ms < 30_000; ms += 100) {
+      await Promise.all([health(consumer, last, startMs + ms), health(consumer, last, startMs + ms)]);
+    }
+    expect(asked).toBeLessThanOrEqual(4); // two of them at once, before anything was said
+  });
+
+  test("a ledger that does not answer is no good health, however good it was", async () => {
+    const last = neverAsked();
+    await health({ health: async () => well }, last, startMs);
+    const away = { health: async () => Promise.reject(new Error("away")) };
+    await expect(health(away, last, startMs + limits.healthFreshMs)).rejects.toThrow("away");
+  });
+});
