@@ -226,9 +226,12 @@ export class Checker {
           if (
             !witness.damaged.has(idOfKey(key)) &&
             flaw !== "breaks an invariant" &&
-            !this.#isAmbiguous(group, key) &&
-            !this.#mayKillIsolates(key)
+            !this.#isAmbiguous(group, key)
           ) {
+            if (this.#mayKillIsolates(key)) {
+              witness.damaged.add(idOfKey(key)); // a person decides about rows that nobody can explain
+              continue;
+            }
             throw new Violation("I7", `${key} is held (${reason}), and nobody damaged its rows`);
           }
         }
