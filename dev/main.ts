@@ -1,4 +1,5 @@
 /** `npm run dev`: starts the local pipeline, says how to use it, and stops it on Ctrl-C. */
+import { exportLines } from "../shared/export-lines.ts";
 import { askConsole, watchDuplicates } from "./duplicates.ts";
 import { startPipeline } from "./pipeline.ts";
 import { CannotStart, readDevSettings } from "./settings.ts";
@@ -19,9 +20,9 @@ Headrace is running.
 
 Point an exporter at it:
 
-  export OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf
-  export OTEL_EXPORTER_OTLP_ENDPOINT=${file.otlp}
-  export OTEL_EXPORTER_OTLP_HEADERS=x-api-key=${file.key}
+${exportLines(file.otlp, file.key)
+  .map((line) => `  ${line}`)
+  .join("\n")}
 
 or send a few spans with  npm run send  and look at them:
 

@@ -1,6 +1,6 @@
 /**
- * The settings of the local pipeline: ports and folders, from environment variables. Documented in the README under
- * "Settings of the local pipeline".
+ * The settings of the local pipeline: ports and folders, from environment variables. Documented in
+ * docs/local.md.
  */
 import { resolve } from "node:path";
 import * as v from "valibot";

@@ -1,14 +1,11 @@
 /** What to do next where nothing has arrived yet. */
+import { exportLines } from "../../../shared/export-lines.ts";
 import { CopyButton } from "./copy-button.tsx";
 
 export function FirstSteps({ otlp, apiKey }: { readonly otlp: string; readonly apiKey: string }) {
   const endpoint = otlp === "" ? "https://<your ingress>" : otlp;
   const key = apiKey === "" ? "hr_…" : apiKey;
-  const lines = [
-    "export OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf",
-    `export OTEL_EXPORTER_OTLP_ENDPOINT=${endpoint}`,
-    `export OTEL_EXPORTER_OTLP_HEADERS=x-api-key=${key}`,
-  ].join("\n");
+  const lines = exportLines(endpoint, key).join("\n");
   return (
     <section class="first-steps" aria-labelledby="first-steps-title">
       <div>

@@ -1,0 +1,79 @@
+/**
+ * What a newcomer asks first is answered in the README's first 60 lines. The two commands that it gives are not run here:
+ * `npm install` runs from a clean clone in `.ci/run`, before all tests; what `npm run dev` starts (`dev/main.ts`) is run by
+ * `test/e2e/start-and-stop.test.ts`, and what `npm run send` starts (`dev/send.ts`) by `test/core/send-run.test.ts`.
+ */
+import { existsSync, readFileSync } from "node:fs";
+import { dirname, join, normalize } from "node:path";
+import { describe, expect, test } from "vitest";
+import { exportLines } from "../../shared/export-lines.ts";
+
+const root = join(import.meta.dirname, "..", "..");
+const read = (path: string): string => readFileSync(join(root, path), "utf8");
+const readme = read("README.md");
+const top = readme.split("\n").slice(0, 60).join("\n");
+
+/** The text below a heading, up to the next one. */
+function section(title: string): string {
+  const [, below = ""] = top.split(`\n## ${title}\n`);
+  return below.split("\n## ")[0] ?? "";
+}
+
+const blocks = (text: string): readonly string[] =>
+  [...text.matchAll(/```sh\n([\s\S]*?)```/g)].map(([, block = ""]) => block.trim());
+
+describe("the first 60 lines of the README say", () => {
+  test("what it is", () => {
+    const [, what = ""] = top.split("\n\n");
+    expect(what).toMatch(/takes OpenTelemetry traces .* puts every span into ClickHouse\s+exactly once/s);
+    expect(what).toMatch(/It is for teams/);
+  });
+
+  test("how to start: two commands that are scripts of package.json", () => {
+    const [first, second] = blocks(section("Start"));
+    expect([first, second]).toEqual([
+      "npm install && npm run dev",
+      "npm run send -- --spans 1000 --services 5",
+    ]);
+    const { scripts } = JSON.parse(read("package.json")) as { scripts: Record<string, string> };
+    expect(Object.keys(scripts)).toEqual(expect.arrayContaining(["dev", "send"]));
+  });
+
+  test("how to point a program at it: the lines that npm run dev and the console show", () => {
+    expect(blocks(section("Start"))[2]).toBe(exportLines("http://127.0.0.1:4318", "hr_...").join("\n"));
+    for (const user of ["dev/main.ts", "workers/console/page/first-steps.tsx"]) {
+      expect(read(user), user).toContain("exportLines(");
+      expect(read(user), user).not.toContain("export OTEL_");
+    }
+  });
+
+  test("where to see a trace", () => {
+    expect(section("See a trace")).toMatch(/Spans are rows of `otel_traces`/);
+    expect(blocks(section("See a trace"))[0]).toMatch(/FROM otel_traces/);
+  });
+
+  test("what it costs", () => {
+    expect(section("What it costs")).toMatch(/\$0\.02 per million spans at 512 spans per request/);
+    expect(read("docs/costs.md")).toMatch(/\| 512 +\| [\d.]+ +\| 0\.020 /);
+  });
+
+  test("what happens when ClickHouse is down", () => {
+    expect(section("What is guaranteed")).toMatch(/If ClickHouse is down\*\*, clients still get 200/);
+  });
+});
+
+test("every file that README, CONTRIBUTING and docs link to exists", () => {
+  const documents = [
+    "README.md",
+    "CONTRIBUTING.md",
+    "docs/glossary.md",
+    "docs/guarantees.md",
+    "docs/local.md",
+  ];
+  const dead = documents.flatMap((path) =>
+    [...read(path).matchAll(/\]\((?!https?:|#)([^)#\s]+)/g)]
+      .map(([, link = ""]) => normalize(join(dirname(path), link)))
+      .filter((target) => !existsSync(join(root, target))),
+  );
+  expect(dead).toEqual([]);
+});
