@@ -1,5 +1,5 @@
 /**
- * One project a ground truth (STYLE 21): `core` plain Node, `engine` a real ClickHouse engine, `workers` workerd,
+ * One project a ground truth: `core` plain Node, `engine` a real ClickHouse engine, `workers` workerd,
  * `faults` a world that breaks, `e2e` the whole pipeline with real exporters, `tidy` the house style.
  */
 import { cloudflareTest } from "@cloudflare/vitest-pool-workers";

@@ -1,5 +1,5 @@
 /**
- * When somebody is told (DESIGN 5.14): pure conditions over what the cron has just learnt. A condition that begins to
+ * When somebody is told: pure conditions over what the cron has just learnt. A condition that begins to
  * hold opens a finding, one that no longer holds resolves it; in between nobody is told again. What could not be
  * learnt (ClickHouse did not answer) leaves its findings as they stand.
  */

@@ -449,7 +449,7 @@ export const limits = {
   spanTextCharsShown: 2000,
 
   // --- tables
-  /** Entries (token x partition) that a table remembers. 100,000 cost nothing on plain MergeTree (FACTS B8). */
+  /** Entries (token x partition) that a table remembers. 100,000 cost nothing on plain MergeTree (docs/facts.md: deduplication). */
   deduplicationWindow: 100_000,
   /** Below this a table is refused: half of it is 500 blocks, a few minutes at one group a second on several days. */
   deduplicationWindowMin: 1_000,

@@ -1,4 +1,4 @@
-/** A refusal is a value. Broken invariants and platform failures throw instead (see STYLE in docs/architecture.md). */
+/** A refusal is a value. Broken invariants and platform failures throw instead. */
 export type Result<T, R> =
   | { readonly ok: true; readonly value: T }
   | { readonly ok: false; readonly refusal: R };

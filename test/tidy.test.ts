@@ -1,6 +1,6 @@
 /**
  * The house style as failing tests: who may import whom, what is pure, the one column list, a dead-letter queue for
- * every consumed queue, names, and files that nothing uses.
+ * every consumed queue, names, files that nothing uses, and citations of what is not there.
  */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { basename, dirname, join, normalize } from "node:path";
@@ -235,5 +235,49 @@ describe("files", () => {
       }
     }
     expect(sources.map(({ path }) => path).filter((path) => !used.has(path))).toEqual([]);
+  });
+});
+
+describe("what is cited", () => {
+  const prose = [...folders, "docs", "schema", "dashboards"]
+    .flatMap(filesBelow)
+    .concat(readdirSync(root).filter((name) => /\.(md|ts|toml|json)$/.test(name)))
+    .filter((path) => /\.(tsx?|mjs|md|sql|toml|tf)$/.test(path) && path !== "test/tidy.test.ts")
+    .map((path) => ({ path, text: readFileSync(join(root, path), "utf8") }));
+
+  test("is in the repository or public: no books that only their authors have", () => {
+    const books = /\b(FACTS|DESIGN|STYLE)\b/;
+    const citing = prose.filter(({ text }) => books.test(text)).map(({ path }) => path);
+    expect(citing).toEqual([]);
+  });
+
+  test("of docs/facts.md is a section of it", () => {
+    const facts = readFileSync(join(root, "docs/facts.md"), "utf8");
+    const sections = [...facts.matchAll(/^## (.+)$/gm)].map(([, name]) => name);
+    const cited = prose.flatMap(({ path, text }) =>
+      [...text.matchAll(/docs\/facts\.md: ([a-z]+(?:, [a-z]+)*)/g)].flatMap(([, names = ""]) =>
+        names.split(", ").map((name) => ({ path, name })),
+      ),
+    );
+    expect(cited.length).toBeGreaterThan(15);
+    // "deduplication, the crash hole": what is not one word is a place within the section.
+    const wrong = cited.filter(({ name }) => name !== "the" && !sections.includes(name));
+    expect(wrong).toEqual([]);
+  });
+
+  test("as a file is there", () => {
+    /** Not ours, or made up. Decisions and the changelog speak of their own time. */
+    const others = ["docs/specification.md", "shared/ledger/x.ts"];
+    const name =
+      /(?<![\w/.:*-])(?:workers|shared|cli|dev|bench|test|docs|schema|dashboards)\/[\w./-]*\w\.(?:tsx?|mjs|md|sql|json|tf)\b/g;
+    const dead = prose
+      .filter(({ path }) => !path.startsWith("docs/decisions/") && path !== "CHANGELOG.md")
+      .flatMap(({ path, text }) =>
+        [...text.matchAll(name)]
+          .map(([file]) => file)
+          .filter((file) => !others.includes(file) && !existsSync(join(root, file)))
+          .map((file) => `${path} names ${file}`),
+      );
+    expect(dead).toEqual([]);
   });
 });

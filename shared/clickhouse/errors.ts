@@ -179,7 +179,7 @@ function cutQuoted(text: string, quote: "'" | '"'): string {
   return `${text.slice(0, first)}${quote}…${last > first ? text.slice(last) : ""}`;
 }
 
-/** One code, two meanings (FACTS B7): the text tells. */
+/** One code, two meanings (docs/facts.md: errors): the text tells. */
 const tooManyParts = 252;
 /** FUNCTION_THROW_IF_VALUE_IS_NON_ZERO */
 const throwIf = 395;

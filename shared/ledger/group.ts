@@ -3,7 +3,7 @@
  * a report how it ended. All of it is plain data: it is stored as JSON and crosses the Durable Object's border.
  *
  * A group's payloads never change once it is made, and its id is the `insert_deduplication_token` of its INSERT and
- * of no other: under one token ClickHouse keeps the first content that it saw and answers 200 to any other (FACTS B2).
+ * of no other: under one token ClickHouse keeps the first content that it saw and answers 200 to any other (docs/facts.md: deduplication).
  */
 import type { TableTtl } from "../clickhouse/ttl.ts";
 import type { Cause } from "../messages.ts";
@@ -139,7 +139,7 @@ export type GroupTask =
       readonly failure?: Failure | null;
     });
 
-/** How far the table's dedup log has been used, by us and by others (FACTS I). */
+/** How far the table's dedup log has been used, by us and by others (docs/facts.md: evidence). */
 export interface TableMeasure {
   /** max(max_block_number) over the active parts. */
   readonly blocks: number;
@@ -315,7 +315,7 @@ export interface Group {
   /** Who transcoded it first, and what that came to. Other code may write other bytes under the same token. */
   readonly codecVersion: number | null;
   readonly rows: readonly StoredPayload[] | null;
-  /** An attempt ended unknown: a later 200 is no proof (FACTS B2, the crash hole). */
+  /** An attempt ended unknown: a later 200 is no proof (docs/facts.md: deduplication, the crash hole). */
   readonly outcomeUnknown: boolean;
   /** Refusals of a payload that is alone, each proven to be its own fault by another group's INSERT in between. */
   readonly refusals: number;

@@ -76,7 +76,7 @@ function leaseOpen(draft: Draft, group: Group, codecVersion: number): GroupTask 
   }
   const { head } = draft;
   if (group.codecVersion !== null && group.codecVersion !== codecVersion) {
-    // Another transcoder may write other bytes, and under one token ClickHouse keeps the first (FACTS B2).
+    // Another transcoder may write other bytes, and under one token ClickHouse keeps the first (docs/facts.md: deduplication).
     return leaseTask(draft, toVerify(draft, group), codecVersion);
   }
   if (isOfOtherTable(group, head.table)) {

@@ -53,7 +53,7 @@ export function takeReport(draft: Draft, leased: Group, reported: AttemptReport)
       }
       const transcoded = { ...group, rows: group.rows ?? report.payloads ?? null };
       if (group.outcomeUnknown) {
-        // The rows may be there already: a user's view raises errors after the commit (FACTS B8).
+        // The rows may be there already: a user's view raises errors after the commit (docs/facts.md: deduplication).
         return leaseNext(draft, toVerify(draft, transcoded));
       }
       const code = String(report.code ?? report.reason);

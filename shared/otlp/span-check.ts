@@ -4,7 +4,7 @@
  *
  * Source: OTLP's field comments (a trace id is 16 bytes, a span id 8, neither all zero; a parent is empty or 8). The
  * Collector fails the whole request for a wrong length; we name the span and take the others. The time bounds keep
- * one wrong clock from scattering a block over a hundred partitions (DESIGN 4).
+ * one wrong clock from scattering a block over a hundred partitions.
  *
  * A span is refused only where its own id or time cannot be used. A link, or a parent, whose id cannot be used is taken out
  * of the scanned span and counted: the span is good without it.

@@ -1,6 +1,6 @@
 /**
  * The join of what R2 lists with what has a receipt: which keys have not ended. `ORDER BY key` in SQL equals R2's
- * listing order bytewise (FACTS I), so both sides come in the same order, page by page, in constant memory.
+ * listing order bytewise (docs/facts.md: evidence), so both sides come in the same order, page by page, in constant memory.
  */
 import { assert } from "../assert.ts";
 import type { PayloadOutcome } from "../outcome.ts";

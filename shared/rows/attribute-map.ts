@@ -1,6 +1,6 @@
 /**
  * A Map(LowCardinality(String), String) column: keys sorted by their bytes, duplicates kept in wire order, values as
- * text. That is what the Collector's exporter writes (`orderedmap`, FACTS D).
+ * text. That is what the Collector's exporter writes (`orderedmap`, docs/facts.md: collector).
  */
 import { type AttributeScan, entrySize } from "../otlp/attribute-scan.ts";
 import { ByteSink, wildBytes } from "./byte-sink.ts";

@@ -1,6 +1,6 @@
 /**
  * Payloads to one Native block of `otel_traces`: straight from protobuf bytes into column buffers, without an object
- * a span. What a row holds is what the Collector's ClickHouse exporter writes (FACTS D), with these differences: a span
+ * a span. What a row holds is what the Collector's ClickHouse exporter writes (docs/facts.md: collector), with these differences: a span
  * that ends before it starts has Duration 0 (theirs wraps to 584 years), and an item that is broken costs that item
  * (decisions 0020 and 0024).
  *

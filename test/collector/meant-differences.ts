@@ -1,5 +1,5 @@
 /**
- * Where our rows are meant to differ from the Collector's: DESIGN 4 and docs/decisions/0020. Each request is sent to
+ * Where our rows are meant to differ from the Collector's: docs/decisions/0020. Each request is sent to
  * both; rows are told by name, Duration and attribute texts.
  */
 import {

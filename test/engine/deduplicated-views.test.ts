@@ -1,5 +1,5 @@
 /**
- * Materialized views and deduplication (FACTS B2 and B8), experiment by experiment: `otel_traces_trace_id_ts` is filled
+ * Materialized views and deduplication (docs/facts.md: deduplication), experiment by experiment: `otel_traces_trace_id_ts` is filled
  * by one, and people add their own.
  */
 import { describe, expect, test } from "vitest";
@@ -32,7 +32,7 @@ const rows: readonly Row[] = [
   [2, 2],
 ];
 
-describe("a view's target (FACTS B2)", () => {
+describe("a view's target", () => {
   test("needs a window too: then a retry is clean in both", async () => {
     const viewed = await newView({ source: 100, target: 100 });
     await insert(viewed.source, rows, "x");
@@ -72,7 +72,7 @@ describe("a view's target (FACTS B2)", () => {
   });
 });
 
-describe("a view that throws (FACTS B2, B8)", () => {
+describe("a view that throws", () => {
   test("gives the client an error although the rows are stored, and the same token completes the view", async () => {
     const viewed = await newView({ source: 100, target: 100 });
     const { view } = viewed;

@@ -1,7 +1,7 @@
 /**
- * Deduplication over the end of the server (FACTS B1, B2, B8), on an engine of this file's own.
+ * Deduplication over the end of the server (docs/facts.md: deduplication), on an engine of this file's own.
  *
- * The hole that makes a 200 after an unknown outcome worthless (FACTS B2: one token of 2,398 over 29 SIGKILLs was
+ * The hole that makes a 200 after an unknown outcome worthless (docs/facts.md: deduplication: one token of 2,398 over 29 SIGKILLs was
  * logged although its block was not there) is too rare to be met here by killing. The state that it leaves is built
  * instead: the server ends, and the directory of a part is taken away; its token stays in the log.
  */

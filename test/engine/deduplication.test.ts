@@ -1,5 +1,5 @@
 /**
- * What the delivery protocol takes for granted about ClickHouse's deduplication (FACTS B2 and B8), experiment by
+ * What the delivery protocol takes for granted about ClickHouse's deduplication (docs/facts.md: deduplication), experiment by
  * experiment, on the real engine: a version that behaves otherwise fails here first. Tokens and their window; the
  * views are in deduplicated-views.test.ts, crashes in deduplication-crash.test.ts, failures in unproven-answers.test.ts.
  */
@@ -13,7 +13,7 @@ async function holdsAfter(table: string, rows: readonly Row[], token: string | u
   return await contents(table);
 }
 
-describe("a token (FACTS B2)", () => {
+describe("a token", () => {
   test("sent twice with the same rows stores them once", async () => {
     const table = await newTable(100);
     expect(await holdsAfter(table, [[1, 1]], "x")).toBe("1.1");
@@ -134,7 +134,7 @@ describe("a token (FACTS B2)", () => {
   });
 });
 
-describe("the window of a table (FACTS B2, B8)", () => {
+describe("the window of a table", () => {
   test("is 0 unless somebody set it, which is no deduplication at all", async () => {
     expect(
       await ask(
@@ -194,7 +194,7 @@ describe("the window of a table (FACTS B2, B8)", () => {
   });
 });
 
-describe("the settings that deduplication hangs on (FACTS B2)", () => {
+describe("the settings that deduplication hangs on", () => {
   test("have the defaults that we do not rely on", async () => {
     const names = [
       "async_insert",
@@ -246,7 +246,7 @@ describe("the settings that deduplication hangs on (FACTS B2)", () => {
   });
 });
 
-describe("a block (FACTS B2)", () => {
+describe("a block", () => {
   /** More than twice the rows that ClickHouse puts into one block by itself (1,048,449), a byte each. */
   const rows = 2_500_000;
   const newNumbers = async () => {

@@ -1,5 +1,5 @@
 /**
- * What the table itself shows of a payload, and how far its deduplication log is used (FACTS B3, I): the evidence that
+ * What the table itself shows of a payload, and how far its deduplication log is used (docs/facts.md: table, evidence): the evidence that
  * VERIFY and the auditor read, on the real engine with the real schema.
  */
 import { describe, expect, inject, test } from "vitest";
@@ -52,7 +52,7 @@ async function newTraces(): Promise<Traces> {
 
 const day = (date: string) => Date.parse(date) / 86_400_000;
 
-describe("the projection headrace_counts (FACTS I)", () => {
+describe("the projection headrace_counts", () => {
   test("counts rows by payload and day, not what a token dropped, before and after a merge", async () => {
     const traces = await newTraces();
     for (let i = 0; i < 2; i++) {
@@ -116,7 +116,7 @@ describe("the projection headrace_counts (FACTS I)", () => {
   });
 });
 
-describe("max_block_number (FACTS I)", () => {
+describe("max_block_number", () => {
   test("grows by one for each partition of each INSERT, of whomever, and for those that the token dropped", async () => {
     const traces = await newTraces();
     await traces.store("x", 1, ["2026-11-20"]);
@@ -140,7 +140,7 @@ describe("max_block_number (FACTS I)", () => {
   });
 });
 
-describe("a row older than the table's TTL (FACTS B3, I)", () => {
+describe("a row older than the table's TTL", () => {
   test.each([
     ["Timestamp + INTERVAL 90 SECOND", 0, 90_000],
     ["toDateTime(Timestamp) + INTERVAL 36 HOUR", 0, 36 * 3_600_000],

@@ -1,6 +1,6 @@
 /**
- * Failures of an INSERT: what each answer says, what the table shows, and what the same token does afterwards (FACTS B2,
- * B7, B8 and J). An error may come with all, some or none of the rows stored; only counting tells.
+ * Failures of an INSERT: what each answer says, what the table shows, and what the same token does afterwards
+ * (docs/facts.md: deduplication, errors, native). An error may come with all, some or none of the rows stored; only counting tells.
  */
 import { describe, expect, test } from "vitest";
 import { errorName, errorWords, verdict } from "../../shared/clickhouse/errors.ts";
@@ -18,7 +18,7 @@ function judged({ status, text, headers }: Answered): string {
 
 const days = (count: number): readonly Row[] => Array.from({ length: count }, (_, day) => [day, day]);
 
-describe("code 252 has two meanings, told by the text (FACTS B2, B7)", () => {
+describe("code 252 has two meanings, told by the text", () => {
   test("too many partitions: the data's fault; nothing is stored and the token is not used up", async () => {
     const table = await newTable(1000);
     const refused = await insert(table, days(101), "x");
@@ -67,7 +67,7 @@ describe("a block that is refused as a whole", () => {
     expect(reason).not.toContain("47110815");
   });
 
-  test("damaged data: nothing is stored and the token is not used up (FACTS B2)", async () => {
+  test("damaged data: nothing is stored and the token is not used up", async () => {
     const table = await newTable(100);
     const settings = { insert_deduplication_token: "x", async_insert: 0 };
     const whole = new Uint8Array([1, 0, 1, 0, 0, 0, 2, 0, 2, 0, 0, 0]); // two rows of UInt16 and UInt32
@@ -101,7 +101,7 @@ describe("a block that is refused as a whole", () => {
 /** An index that throws makes an INSERT fail where a part is written; the consumer's own leave it to the merge. */
 const indexesNow = { materialize_skip_indexes_on_insert: 1 };
 
-describe("an INSERT that fails half-way (FACTS B2)", () => {
+describe("an INSERT that fails half-way", () => {
   test("in one of its partitions has stored earlier ones, and the same token stores the rest", async () => {
     // Partitions are committed one by one: an error code says nothing about those before.
     const table = await newTable(100, ", INDEX i throwIf(a = 4) TYPE minmax");
@@ -192,7 +192,7 @@ describe("an INSERT that is ended from outside", () => {
   });
 });
 
-describe("a Native block answers 200 where rows are missing (FACTS J)", () => {
+describe("a Native block answers 200 where rows are missing", () => {
   /** One block of one UInt32 column. */
   const block = (name: string, ...values: number[]) =>
     new Uint8Array([

@@ -2,10 +2,10 @@
  * Seeded bugs: each is a change of the source, made when the model is loaded, that the model must catch. A text that
  * does not stand in its file exactly once fails loudly, so the table follows the code.
  *
- * First stand those of DESIGN 5 in its words, then those that we came to fear. Where the code that is meant lives in a
+ * First stand those that were listed when the protocol was designed, then those that we came to fear. Where the code that is meant lives in a
  * Worker, its mirror in test/faults/world/ is changed, and `mirrors` names the Worker's file.
  *
- * One of DESIGN's has no place here: "duplicate receipt before the owner's". A duplicate key has no receipt of its own while
+ * One of that list has no place here: "duplicate receipt before the owner's". A duplicate key has no receipt of its own while
  * its owner is live: it is kept in the owner's entry, and written in the same INSERT. What is left of the clause, that a
  * duplicate alone is worth nothing, is "a duplicate counts without its owner".
  */

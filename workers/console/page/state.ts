@@ -3,7 +3,7 @@ import type { ListedFinding, Status, Watermark } from "../../../shared/console/a
 
 export type State = "unknown" | "well" | "look" | "act";
 
-/** The watermark trails by about six minutes when all is well; from an hour on somebody is woken (DESIGN 5.14). */
+/** The watermark trails by about six minutes when all is well; from an hour on somebody is woken. */
 const behindLookSeconds = 15 * 60;
 const behindActSeconds = 60 * 60;
 
