@@ -3,7 +3,7 @@
  * `npm install` runs from a clean clone in `.ci/run`, before all tests; what `npm run dev` starts (`dev/main.ts`) is run by
  * `test/e2e/start-and-stop.test.ts`, and what `npm run send` starts (`dev/send.ts`) by `test/core/send-run.test.ts`.
  */
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join, normalize } from "node:path";
 import { describe, expect, test } from "vitest";
 import { exportLines } from "../../shared/export-lines.ts";
@@ -63,13 +63,10 @@ describe("the first 60 lines of the README say", () => {
 });
 
 test("every file that README, CONTRIBUTING and docs link to exists", () => {
-  const documents = [
-    "README.md",
-    "CONTRIBUTING.md",
-    "docs/glossary.md",
-    "docs/guarantees.md",
-    "docs/local.md",
-  ];
+  const pages = readdirSync(join(root, "docs"), { recursive: true, encoding: "utf8" });
+  const documents = ["README.md", "CONTRIBUTING.md", ...pages.map((page) => `docs/${page}`)].filter((path) =>
+    path.endsWith(".md"),
+  );
   const dead = documents.flatMap((path) =>
     [...read(path).matchAll(/\]\((?!https?:|#)([^)#\s]+)/g)]
       .map(([, link = ""]) => normalize(join(dirname(path), link)))
