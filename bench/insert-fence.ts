@@ -36,7 +36,8 @@ export async function byFence(engine: EngineSession, sizes: readonly FencedBodie
   console.log(
     "\n5. By fence: ms an INSERT, by the clock (least, median) and of the server's CPU (mean), the kinds in turn",
   );
-  const table = witnessOf(readAnswer(await engine.text(`${witnessSql(settings, null)} FORMAT TSVRaw`))).table;
+  const witness = await engine.text(`${witnessSql(settings, null)} FORMAT TSVRaw`);
+  const { table } = witnessOf(readAnswer(JSON.parse(witness)));
   const parametersOf = (kind: Kind): Record<string, string> => {
     const identity = kind === "fenced, its table named" ? table : null;
     const fenced = insertSpansParameters(
