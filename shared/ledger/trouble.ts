@@ -91,7 +91,10 @@ export function troubleText(
 
 /** As the delivery words it (delivery/insertion.ts, group-work.ts): nobody answered at ClickHouse's address. */
 function noAnswerIn({ kind, text }: Failure): string | null {
-  return kind === "unknown" && text.startsWith(noAnswer) ? text.slice(noAnswer.length) : null;
+  // "Error: Network connection lost.": what kind of exception it was says nothing to a person.
+  return kind === "unknown" && text.startsWith(noAnswer)
+    ? text.slice(noAnswer.length).replace(/^\w*Error: |\.$/g, "")
+    : null;
 }
 
 const noAnswer = "no answer: ";

@@ -6,7 +6,7 @@ import { limits } from "../../shared/limits.ts";
 import { health, neverAsked } from "../../workers/console/health.ts";
 import { startMs, storedReport, TestLedger } from "../ledger/world.ts";
 
-const silent: AttemptReport = { kind: "unknown", reason: "no answer: connection refused" };
+const silent: AttemptReport = { kind: "unknown", reason: "no answer: Error: connection refused." };
 
 function troubleIn(ledger: TestLedger) {
   const { head, waiting } = ledger.state;
