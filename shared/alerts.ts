@@ -88,7 +88,7 @@ export function unreportedOf(findings: readonly Finding[]): readonly Unreported[
 
 /** What is remembered between two crons. */
 export interface AlertState {
-  /** What was judged and has not been told by every channel yet, the oldest first: at most `limits.untoldFindingsMax`. */
+  /** What was judged and has not been told by every channel yet, the oldest first: at most `limits.unreportedFindingsMax`. */
   readonly unreported: readonly Unreported[];
   readonly open: readonly Finding[];
   readonly rescues: AlertFacts["rescues"];
@@ -119,7 +119,7 @@ export function alertStateFromNote({ unreported, untold, ...state }: StoredAlert
 type Condition = Pick<Finding, "kind" | "subject" | "severity" | "tenant" | "message">;
 
 export interface Judged {
-  /** Its `untold` is what is to be told now. */
+  /** Its `unreported` is what is to be told now. */
   readonly alertState: AlertState;
   /** What has changed: opened, or resolved. */
   readonly findings: readonly Finding[];
@@ -145,12 +145,12 @@ export function judgeAlerts(facts: AlertFacts, before: AlertState): Judged {
     ...(facts.recent === null ? (["dead_letters"] as const) : []),
     ...(facts.volumes === null ? (["volume"] as const) : []),
   ]);
-  const alertState: Finding[] = [];
+  const open: Finding[] = [];
   const findings: Finding[] = [];
   for (const condition of conditions) {
     const old = before.open.find((one) => isSame(one, condition));
     const finding: Finding = { ...condition, state: "open", openedAt: old?.openedAt ?? now };
-    alertState.push(finding);
+    open.push(finding);
     // A warning that becomes a page is told again.
     if (old === undefined || old.severity !== finding.severity) {
       findings.push(finding);
@@ -161,7 +161,7 @@ export function judgeAlerts(facts: AlertFacts, before: AlertState): Judged {
       continue;
     }
     if (notLearnt.has(old.kind)) {
-      alertState.push(old);
+      open.push(old);
     } else {
       findings.push({ ...old, state: "resolved" });
     }
@@ -169,7 +169,7 @@ export function judgeAlerts(facts: AlertFacts, before: AlertState): Judged {
   return {
     alertState: {
       unreported: [...before.unreported, ...unreportedOf(findings)].slice(-limits.unreportedFindingsMax),
-      open: alertState.slice(0, limits.findingsOpenMax),
+      open: open.slice(0, limits.findingsOpenMax),
       rescues: facts.rescues,
       rescuedAt,
       volumeHour: facts.volumes?.hour ?? before.volumeHour,
@@ -178,7 +178,7 @@ export function judgeAlerts(facts: AlertFacts, before: AlertState): Judged {
   };
 }
 
-/** These were told by these channels. What was judged meanwhile stays untold. */
+/** These were told by these channels. What was judged meanwhile stays unreported. */
 export function markReported(
   before: AlertState,
   reported: readonly Unreported[],

@@ -1,4 +1,5 @@
 /** What attempts to bring payloads in failed of, as it is kept and as people read it. Nothing is decided by it. */
+import { formatDateTime } from "../clickhouse/date-time.ts";
 
 /** How an attempt failed: as it was reported, or never. */
 export const failureKinds = [
@@ -42,8 +43,7 @@ export function failureText({
 }: Omit<Failure, "kind" | "since">): string {
   const all = refused === failed ? `refused ${times(refused)}` : `failed ${times(failed)}`;
   const some = refused > 0 && refused < failed ? `, refused ${refused} of them` : "";
-  const time = new Date(at).toISOString().slice(0, 19).replace("T", " ");
-  return `${all}${some}, last at ${time} UTC: ${errorText({ code, name, text })}`;
+  return `${all}${some}, last at ${formatDateTime(at)} UTC: ${errorText({ code, name, text })}`;
 }
 
 /** Example: "VIOLATED_CONSTRAINT (469): Constraint `no_poison` …". */

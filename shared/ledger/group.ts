@@ -304,7 +304,7 @@ export interface Group {
   /** The Native blocks of its INSERT (grouping.ts, `blocksOf`): never another number under its token. */
   readonly blocks: number;
   readonly made: number;
-  /** leases so far. */
+  /** Leases so far. */
   readonly attempts: number;
   /** How often its INSERT was leased, and when first and last. The DELETE of its rows counts as the last of them. */
   readonly inserts: number;

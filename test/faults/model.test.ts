@@ -59,8 +59,9 @@ test(
       ...Object.keys(flaws).map((flaw) => `payload: ${flaw}`),
     ]);
     const never = [...new Set(named)].filter((name) => !struck.has(name) && !leftToSeeds.has(name));
-    // Schedules come in an order in which what strikes first is tried last.
-    expect(isLong ? never : []).toEqual([]);
+    if (isLong) {
+      expect(never).toEqual([]); // the first schedules are those in which little strikes
+    }
   },
   timeoutMs,
 );

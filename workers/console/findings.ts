@@ -1,6 +1,7 @@
 /** Findings: what a person should know, the open ones first. */
 import { queryRows } from "../../shared/clickhouse/ask.ts";
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
+import { formatDateTime } from "../../shared/clickhouse/date-time.ts";
 import type { Finding } from "../../shared/clickhouse/findings.ts";
 import { findingsSchema, type ListedFinding } from "../../shared/console/answers.ts";
 import { limits } from "../../shared/limits.ts";
@@ -31,7 +32,7 @@ function nameOf({ kind, subject }: Pick<ListedFinding, "kind" | "subject">): str
 }
 
 function shown({ openedAt, ...finding }: Finding): ListedFinding {
-  const at = new Date(openedAt).toISOString().slice(0, 19).replace("T", " ");
+  const at = formatDateTime(openedAt);
   return { ...finding, openedAt: at, at };
 }
 

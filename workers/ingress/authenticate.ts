@@ -29,6 +29,11 @@ export interface Sender {
   readonly record: ApiKeyRecord;
 }
 
+/** Whose limits a key counts in: its line of keys, rotated ones included. */
+export function accountOf({ id, record }: Sender): string {
+  return record.account ?? id;
+}
+
 interface Remembered extends Sender {
   /** ms since the epoch */
   readonly freshUntil: number;

@@ -28,7 +28,7 @@ import {
 import type { Refused } from "../../shared/meter/lease.ts";
 import { ok, type Result, refuse } from "../../shared/result.ts";
 import { writeLog } from "../../shared/write-log.ts";
-import type { Sender } from "./authenticate.ts";
+import { accountOf, type Sender } from "./authenticate.ts";
 import type { IngressBindings } from "./bindings.ts";
 import { within } from "./deadline.ts";
 import type { Refusal } from "./refusal.ts";
@@ -59,10 +59,6 @@ export const noCharge: Charge = { spend: async () => ok(true), settle: () => und
 
 export function isCharged({ record }: Sender): boolean {
   return isKeyLimited(keyLimits(record));
-}
-
-function accountOf({ id, record }: Sender): string {
-  return record.account ?? id;
 }
 
 /**

@@ -8,7 +8,7 @@
  * that are well, never comes near it. It costs no call, so it does not hold across isolates.
  */
 import { limits } from "../../shared/limits.ts";
-import type { Sender } from "./authenticate.ts";
+import { accountOf, type Sender } from "./authenticate.ts";
 import type { Refusal } from "./refusal.ts";
 
 interface Bucket {
@@ -53,8 +53,4 @@ export class FruitlessRequests {
     const refilled = (Math.max(0, now - bucket.at) / 1000) * limits.fruitlessBytesPerSecond;
     return Math.min(limits.fruitlessBurstBytes, bucket.bytes + refilled);
   }
-}
-
-function accountOf({ id, record }: Sender): string {
-  return record.account ?? id;
 }
