@@ -281,3 +281,64 @@ describe("what is cited", () => {
     expect(dead).toEqual([]);
   });
 });
+
+describe("decisions", () => {
+  const folder = join(root, "docs/decisions");
+  const records = readdirSync(folder)
+    .filter((name) => /^\d{4}-/.test(name))
+    .sort()
+    .map((name) => ({ name, text: readFileSync(join(folder, name), "utf8") }));
+  const sections = [
+    "Context",
+    "Decision",
+    "What we promise by it",
+    "What was seen",
+    "Rejected",
+    "Cost",
+    "Not covered",
+    "Not tried",
+    "Checked by",
+    "Later",
+  ];
+  const headings = (text: string) => [...text.matchAll(/^## (.+)$/gm)].map(([, heading = ""]) => heading);
+
+  test("have one form: a numbered title, the context, the decision, and what checks it", () => {
+    const wrong = records.filter(({ name, text }) => {
+      const titled = text.startsWith(`# ${Number(name.slice(0, 4))}. `);
+      const [first, second] = headings(text);
+      const known = headings(text).every((heading) =>
+        sections.some(
+          (section) =>
+            heading === section || heading.startsWith(`${section} `) || heading.startsWith(`${section}:`),
+        ),
+      );
+      return !(
+        titled &&
+        first === "Context" &&
+        second === "Decision" &&
+        headings(text).includes("Checked by") &&
+        known
+      );
+    });
+    expect(wrong.map(({ name, text }) => [name, ...headings(text)])).toEqual([]);
+  });
+
+  test("are one sequence: no number twice, each in the index, in its order", () => {
+    const numbers = records.map(({ name }) => name.slice(0, 4));
+    expect(new Set(numbers).size).toBe(numbers.length);
+    const index = readFileSync(join(folder, "README.md"), "utf8");
+    expect([...index.matchAll(/^- (\[.+)$/gm)].map(([, line]) => line)).toEqual(
+      records.map(({ name, text }) => `[${text.slice(2, text.indexOf("\n"))}](${name})`),
+    );
+  });
+
+  test("name tests that are there", () => {
+    const dead = records.flatMap(({ name, text }) =>
+      [...(text.split("## Checked by")[1] ?? "").matchAll(/`(test\/[\w./-]+\.ts)`/g)]
+        .map(([, path = ""]) => path)
+        .filter((path) => !existsSync(join(root, path)))
+        .map((path) => `${name} names ${path}`),
+    );
+    expect(dead).toEqual([]);
+  });
+});
