@@ -1,65 +1,72 @@
 /** Speaks to an installation's console. A failure is a `Complaint` that says which address, which token, and what to do. */
 import * as v from "valibot";
+import { refusalSchema } from "../shared/console/answers.ts";
+import { type AnswerOf, type AskedOf, type RouteName, routes } from "../shared/console/routes.ts";
 import { Complaint } from "./complaint.ts";
 import type { Place } from "./place.ts";
 
 export interface Console {
-  get<S extends v.GenericSchema>(path: string, schema: S): Promise<v.InferOutput<S>>;
-  send<S extends v.GenericSchema>(
-    method: "POST" | "PATCH",
-    path: string,
-    body: unknown,
-    schema: S,
-  ): Promise<v.InferOutput<S>>;
+  /** Asks one route of the contract. */
+  ask<N extends RouteName>(name: N, ...asked: Parts<N>): Promise<AnswerOf<N>>;
+}
+
+/** Nothing has to be given where a route takes nothing, or nothing that it needs. */
+type Parts<N extends RouteName> =
+  Record<never, never> extends AskedOf<N> ? [asked?: AskedOf<N>] : [asked: AskedOf<N>];
+
+/** What any route may be given. */
+interface AnyParts {
+  readonly query?: Readonly<Record<string, string | undefined>>;
+  readonly body?: unknown;
+  readonly id?: string;
 }
 
 /** A long balance or reconciler run; the platform ends a request of ours before. */
 const timeoutMs = 120_000;
 
-const errorSchema = v.object({ error: v.string() });
-
 export function consoleAt(place: Place, interrupted: AbortSignal): Console {
-  const ask = async <S extends v.GenericSchema>(
-    method: string,
-    path: string,
-    body: unknown,
-    schema: S,
-  ): Promise<v.InferOutput<S>> => {
-    const url = `${place.console.replace(/\/+$/, "")}${path}`;
-    let status: number;
-    let text: string;
-    try {
-      const response = await fetch(url, {
-        method,
-        headers: {
-          authorization: `Bearer ${place.adminToken}`,
-          ...(body === undefined ? {} : { "content-type": "application/json" }),
-        },
-        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-        redirect: "manual", // the token goes to this address and to no other
-        signal: AbortSignal.any([interrupted, AbortSignal.timeout(timeoutMs)]),
-      });
-      status = response.status;
-      text = await response.text();
-    } catch (error) {
-      throw notReached(place, error, interrupted);
-    }
-    const json = parseJson(text);
-    if (status < 200 || status > 299) {
-      throw refused(place, status, json, text);
-    }
-    const answer = v.safeParse(schema, json);
-    if (!answer.success) {
-      throw new Complaint(
-        `${url} did not answer as a console of this version does (${v.getDotPath(answer.issues[0]) ?? "the body"}: ${answer.issues[0].message}): is it the console's address, and is it deployed from this commit?`,
-        3,
-      );
-    }
-    return answer.output;
-  };
   return {
-    get: (path, schema) => ask("GET", path, undefined, schema),
-    send: (method, path, body, schema) => ask(method, path, body, schema),
+    async ask<N extends RouteName>(name: N, ...asked: Parts<N>): Promise<AnswerOf<N>> {
+      // Whatever parts a route takes are among these.
+      const [{ query = {}, body, id = "" } = {}] = asked as readonly AnyParts[];
+      const [method = "", path = ""] = name.split(" ");
+      const given = Object.entries(query).filter(
+        (entry): entry is [string, string] => entry[1] !== undefined,
+      );
+      const search = given.length === 0 ? "" : `?${new URLSearchParams(given)}`;
+      const url = `${place.console.replace(/\/+$/, "")}${path.replace("/:id", `/${id}`)}${search}`;
+      let status: number;
+      let text: string;
+      try {
+        const response = await fetch(url, {
+          method,
+          headers: {
+            authorization: `Bearer ${place.adminToken}`,
+            ...(body === undefined ? {} : { "content-type": "application/json" }),
+          },
+          ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+          redirect: "manual", // the token goes to this address and to no other
+          signal: AbortSignal.any([interrupted, AbortSignal.timeout(timeoutMs)]),
+        });
+        status = response.status;
+        text = await response.text();
+      } catch (error) {
+        throw notReached(place, error, interrupted);
+      }
+      const json = parseJson(text);
+      if (status < 200 || status > 299) {
+        throw refused(place, status, json, text);
+      }
+      const answer = v.safeParse(routes[name].answer, json);
+      if (!answer.success) {
+        throw new Complaint(
+          `${url} did not answer as a console of this version does (${v.getDotPath(answer.issues[0]) ?? "the body"}: ${answer.issues[0].message}): is it the console's address, and is it deployed from this commit?`,
+          3,
+        );
+      }
+      // It was parsed by the route's own schema, which the type of the list cannot say of one name.
+      return answer.output as AnswerOf<N>;
+    },
   };
 }
 
@@ -81,7 +88,7 @@ function notReached(place: Place, error: unknown, interrupted: AbortSignal): Com
 }
 
 function refused(place: Place, status: number, json: unknown, text: string): Complaint {
-  const parsed = v.safeParse(errorSchema, json);
+  const parsed = v.safeParse(refusalSchema, json);
   const said = parsed.success ? parsed.output.error : (text.trim().split("\n")[0]?.slice(0, 200) ?? "");
   if (status === 401) {
     return new Complaint(`${place.console} refuses the admin token of ${place.from}`, 2);

@@ -2,24 +2,20 @@
  * Hands payload keys to the console a hundred at a time, with progress. An interruption ends it between two requests:
  * what was handed over is under way, and the same command again hands over the rest.
  */
-import * as v from "valibot";
 import { createProgress } from "../dev/send/progress.ts";
+import type { AskedFor } from "../shared/console/answers.ts";
 import type { Call } from "./command.ts";
 import { Complaint } from "./complaint.ts";
 
 /** Each key costs the console a look at R2; this many stay far below its limits and show progress. */
 const keysAtOnce = 100;
 
-const askedForSchema = v.object({ taken: v.array(v.string()), missing: v.array(v.string()) });
-export type AskedFor = v.InferOutput<typeof askedForSchema>;
-
-/** `path` takes `{ keys, ...more }`. Throws `Complaint`, saying how far it came: 130 when interrupted. */
+/** `send` asks the console about a page of them. Throws `Complaint`, saying how far it came: 130 when interrupted. */
 export async function handOver(
   call: Call,
-  path: string,
   keys: readonly string[],
-  more: Readonly<Record<string, unknown>>,
   label: string,
+  send: (page: readonly string[]) => Promise<AskedFor>,
 ): Promise<AskedFor> {
   const progress = createProgress(call.world.err);
   const taken: string[] = [];
@@ -27,7 +23,7 @@ export async function handOver(
   try {
     for (let at = 0; at < keys.length; at += keysAtOnce) {
       const page = keys.slice(at, at + keysAtOnce);
-      const answer = await sendPage(call, path, { ...more, keys: page }).catch((error: unknown) => {
+      const answer = await sendPage(call, page, send).catch((error: unknown) => {
         throw error instanceof Complaint
           ? new Complaint(
               `${error.message} (after ${at} of ${keys.length}; the same command again goes on)`,
@@ -48,9 +44,13 @@ export async function handOver(
   return { taken, missing };
 }
 
-async function sendPage({ console, world }: Call, path: string, body: object): Promise<AskedFor> {
+async function sendPage(
+  { world }: Call,
+  page: readonly string[],
+  send: (page: readonly string[]) => Promise<AskedFor>,
+): Promise<AskedFor> {
   if (world.interrupted.aborted) {
     throw new Complaint("interrupted", 130);
   }
-  return await console.send("POST", path, body, askedForSchema);
+  return await send(page);
 }

@@ -7,6 +7,8 @@ import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync
 import { dirname, extname, join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { build } from "esbuild";
+import * as v from "valibot";
+import { openApi } from "./openapi.ts";
 
 interface PageFile {
   /** Relative to dist/console, with `/`. */
@@ -43,12 +45,24 @@ export async function bundlePage(root: string): Promise<readonly PageFile[]> {
   return [...files, { path: "index.html", contents: new TextEncoder().encode(html) }];
 }
 
+/** The API's description: a file beside the page, which the console hands out to whoever may ask the API. */
+function describeApi(root: string): PageFile {
+  const { version } = v.parse(
+    v.object({ version: v.string() }),
+    JSON.parse(readFileSync(join(root, "package.json"), "utf8")),
+  );
+  return {
+    path: "openapi.json",
+    contents: new TextEncoder().encode(`${JSON.stringify(openApi(version))}\n`),
+  };
+}
+
 /**
  * Brings dist/console up to date. A file that is as it should be is not touched, and one that is not is replaced at
  * once: pipelines that start at the same time read whole files.
  */
 export async function buildPage(root: string): Promise<void> {
-  const files = await bundlePage(root);
+  const files = [...(await bundlePage(root)), describeApi(root)];
   const target = join(root, "dist", "console");
   for (const { path, contents } of files) {
     const to = join(target, path);

@@ -1,8 +1,5 @@
 /** `headrace accept-table`: a person says that the table which answers now is the one to insert into. */
-import * as v from "valibot";
 import type { Command } from "../command.ts";
-
-const acceptedSchema = v.object({ accepted: v.boolean() });
 
 export const acceptTable: Command = {
   name: "accept-table",
@@ -16,7 +13,7 @@ export const acceptTable: Command = {
   badNews: "the console did not take it",
   asksConsole: true,
   async run({ console, say, json }) {
-    const answer = await console.send("POST", "/api/accept-table", undefined, acceptedSchema);
+    const answer = await console.ask("POST /api/accept-table");
     json(answer);
     say(
       "accepted: the ledger looks which table it is before the next INSERT. `headrace findings` shows it resolved within minutes",

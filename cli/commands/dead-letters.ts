@@ -1,5 +1,4 @@
 /** `headrace dead-letters …`: payloads that could not be stored, why, and what to do about them. */
-import { deadLettersSchema } from "../answers.ts";
 import type { Call, Command, Flag } from "../command.ts";
 import { Complaint } from "../complaint.ts";
 import { confirm, yesFlag } from "../confirm.ts";
@@ -76,7 +75,9 @@ const replay: Command = {
   asksConsole: true,
   async run(call) {
     const keys = await chosen(call);
-    const answer = await handOver(call, "/api/replay", keys, {}, "replayed");
+    const answer = await handOver(call, keys, "replayed", (page) =>
+      call.console.ask("POST /api/replay", { body: { keys: page } }),
+    );
     call.json(answer);
     call.say(
       `${counted(answer.taken.length, "payload")} rung; \`headrace dead-letters list\` shows what is still dead`,
@@ -114,7 +115,9 @@ const purge: Command = {
       call.say(`… and ${keys.length - 20} more`);
     }
     await confirm(call, `${counted(keys.length, "payload")} will be erased for good`);
-    const answer = await handOver(call, "/api/erase", keys, { reason }, "purged");
+    const answer = await handOver(call, keys, "purged", (page) =>
+      call.console.ask("POST /api/erase", { body: { keys: page, reason } }),
+    );
     call.json(answer);
     call.say(
       `${counted(answer.taken.length, "payload")} handed to the ledger; their receipts will say erased`,
@@ -153,7 +156,7 @@ export function sayMissing(call: Call, missing: readonly string[]): void {
 async function select({ given, console }: Call) {
   const tenant = given.text("tenant");
   const cause = given.text("cause");
-  const letters = await console.get("/api/dead-letters", deadLettersSchema);
+  const letters = await console.ask("GET /api/dead-letters");
   return letters.filter(
     (letter) =>
       (tenant === undefined || letter.tenant === tenant) &&

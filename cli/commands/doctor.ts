@@ -1,8 +1,6 @@
 /** `headrace doctor`: tries every part that a promise leans on, and names the command that mends what is wrong. */
-import * as v from "valibot";
 import { bad, type Check, good, warning } from "../../shared/doctor/check.ts";
 import { limits } from "../../shared/limits.ts";
-import { keySchema, newKeySchema } from "../answers.ts";
 import type { Call, Command } from "../command.ts";
 import { ofConsoles, wholeNumber } from "../command-line.ts";
 import { Complaint } from "../complaint.ts";
@@ -14,18 +12,6 @@ import { examineAccount } from "../doctor/examine-account.ts";
 import { canaryHopelessMs, canaryWaitMs, sendCanary } from "../doctor/send-canary.ts";
 import type { Place } from "../place.ts";
 import { counted } from "../text-table.ts";
-
-const examinationSchema = v.looseObject({
-  now: v.number(),
-  checks: v.array(
-    v.looseObject({
-      check: v.string(),
-      verdict: v.picklist(["good", "warning", "bad"]),
-      found: v.string(),
-      mend: v.string(),
-    }),
-  ),
-});
 
 /** The tenant of the key that `doctor` makes for itself where it is given none. */
 const doctorTenant = "headrace-doctor";
@@ -77,7 +63,7 @@ export const doctor: Command = {
       sayCheck(call, shown);
     };
     const askedAt = Date.now();
-    const examination = await console.get("/api/doctor", examinationSchema);
+    const examination = await console.ask("GET /api/doctor");
     add(judgeOwnClock(examination.now, askedAt, Date.now()));
     examination.checks.forEach(add);
     for (const check of await ofAccount(call, place)) {
@@ -167,14 +153,14 @@ async function canaries(
     return await Promise.all([sendCanary("protobuf", door), sendCanary("json", door)]);
   } finally {
     if (own !== undefined) {
-      await console.send("POST", `/api/keys/${own.id}/revoke`, undefined, keySchema);
+      await console.ask("POST /api/keys/:id/revoke", { id: own.id });
     }
   }
 }
 
 async function makeKey(console: Console): Promise<{ readonly id: string; readonly key: string } | string> {
   try {
-    return await console.send("POST", "/api/keys", { tenant: doctorTenant, name: "doctor" }, newKeySchema);
+    return await console.ask("POST /api/keys", { body: { tenant: doctorTenant, name: "doctor" } });
   } catch (error) {
     if (error instanceof Complaint) {
       return error.message;

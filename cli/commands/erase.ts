@@ -4,8 +4,8 @@
  */
 
 import { createProgress } from "../../dev/send/progress.ts";
+import type { AnswerOf } from "../../shared/console/routes.ts";
 import { isPayloadKey, tenantPattern } from "../../shared/payload-key.ts";
-import { keysSchema, payloadsSchema, traceSchema } from "../answers.ts";
 import type { Call, Command } from "../command.ts";
 import { Complaint } from "../complaint.ts";
 import { confirm, yesFlag } from "../confirm.ts";
@@ -64,7 +64,9 @@ export const erase: Command = {
       return 1;
     }
     await confirm(call, `${counted(keys.length, "key")} will be erased for good`);
-    const answer = await handOver(call, "/api/erase", keys, { reason }, "erased");
+    const answer = await handOver(call, keys, "erased", (page) =>
+      call.console.ask("POST /api/erase", { body: { keys: page, reason } }),
+    );
     call.json(answer);
     call.say(
       `${counted(answer.taken.length, "key")} handed to the ledger; \`headrace payload show KEY\` shows the receipt \`erased\` in a few minutes`,
@@ -75,7 +77,7 @@ export const erase: Command = {
 };
 
 async function keysOfTrace({ console, say }: Call, trace: string): Promise<readonly string[]> {
-  const found = await console.get(`/api/trace?id=${trace}`, traceSchema);
+  const found = await console.ask("GET /api/trace", { query: { id: trace } });
   if (found.spansOfOthers > 0) {
     say(
       `${counted(found.spansOfOthers, "span")} of this trace came another way (the Collector's exporter) and stay: DELETE FROM otel_traces WHERE TraceId = '${trace}' AND HeadracePayload = ''`,
@@ -98,7 +100,7 @@ async function keysOfTrace({ console, say }: Call, trace: string): Promise<reado
 }
 
 async function keysOfTenant({ console, world, say }: Call, tenant: string): Promise<readonly string[]> {
-  const { keys: apiKeys } = await console.get(`/api/keys?tenant=${tenant}`, keysSchema);
+  const { keys: apiKeys } = await console.ask("GET /api/keys", { query: { tenant } });
   const active = apiKeys.filter(({ status }) => status === "active");
   if (active.length > 0) {
     say(
@@ -109,8 +111,9 @@ async function keysOfTenant({ console, world, say }: Call, tenant: string): Prom
   const keys: string[] = [];
   let spans = 0;
   for (let after: string | null = ""; after !== null; ) {
-    const page: { readonly keys: string[]; readonly spans: number; readonly next: string | null } =
-      await console.get(`/api/payloads?tenant=${tenant}&after=${encodeURIComponent(after)}`, payloadsSchema);
+    const page: AnswerOf<"GET /api/payloads"> = await console.ask("GET /api/payloads", {
+      query: { tenant, after },
+    });
     keys.push(...page.keys);
     spans += page.spans;
     after = page.next;

@@ -1,6 +1,5 @@
 /** `headrace findings`: what a person should know. */
 import { findingKinds } from "../../shared/clickhouse/findings.ts";
-import { findingsSchema } from "../answers.ts";
 import type { Command } from "../command.ts";
 import { findingLine } from "./status.ts";
 
@@ -23,7 +22,7 @@ export const findings: Command = {
   asksConsole: true,
   async run({ given, console, say, json }) {
     const kind = given.text("kind");
-    const listed = (await console.get("/api/findings", findingsSchema)).filter(
+    const listed = (await console.ask("GET /api/findings")).filter(
       (finding) =>
         (given.has("all") || finding.state === "open") && (kind === undefined || finding.kind === kind),
     );

@@ -1,18 +1,10 @@
 /** `headrace forget`: payloads whose rows a person deleted come in again. */
-import * as v from "valibot";
 import { limits } from "../../shared/limits.ts";
 import { isPayloadId, isPayloadKey } from "../../shared/payload-key.ts";
 import type { Command } from "../command.ts";
 import { Complaint } from "../complaint.ts";
 import { counted } from "../text-table.ts";
 import { sayMissing } from "./dead-letters.ts";
-
-const forgottenSchema = v.object({
-  taken: v.array(v.string()),
-  heldNext: v.array(v.string()),
-  refused: v.array(v.object({ asked: v.string(), why: v.string() })),
-  missing: v.array(v.string()),
-});
 
 export const forget: Command = {
   name: "forget",
@@ -33,7 +25,7 @@ export const forget: Command = {
     if (wrong !== undefined) {
       throw new Complaint(`"${wrong}" is neither a payload's key (p/0/t/…) nor its id (26 characters)`);
     }
-    const answer = await console.send("POST", "/api/forget", { keys: given.operands }, forgottenSchema);
+    const answer = await console.ask("POST /api/forget", { body: { keys: given.operands } });
     json(answer);
     const { taken, heldNext, refused, missing } = answer;
     if (taken.length > 0) {

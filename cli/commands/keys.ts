@@ -1,5 +1,6 @@
 /** `headrace keys …`: API keys for sending. A key is told once, when it is made; afterwards its id names it. */
-import { type Key, keySchema, keysSchema, newKeySchema } from "../answers.ts";
+import type { ListedKey } from "../../shared/console/answers.ts";
+import type { AnswerOf, AskedOf } from "../../shared/console/routes.ts";
 import type { Call, Command, Flag } from "../command.ts";
 import { Complaint } from "../complaint.ts";
 import { confirm, yesFlag } from "../confirm.ts";
@@ -83,7 +84,7 @@ const create: Command = {
       throw new Complaint("a key needs --tenant and --name");
     }
     const body = { tenant, name, ...givenSettings(call) };
-    const key = await call.console.send("POST", "/api/keys", body, newKeySchema);
+    const key = await call.console.ask("POST /api/keys", { body });
     call.json(key);
     call.say(`${key.key}\n\nThis is the only time it is told. Its id is ${key.id}.`);
     return 0;
@@ -160,16 +161,18 @@ const set: Command = {
   badNews: "there is no such key",
   asksConsole: true,
   async run(call) {
-    const change = {
+    const name = call.given.text("name");
+    const status = call.given.text("status");
+    const change: AskedOf<"PATCH /api/keys/:id">["body"] = {
       ...givenSettings(call),
-      ...(call.given.has("name") ? { name: call.given.text("name") } : {}),
-      ...(call.given.has("status") ? { status: call.given.text("status") } : {}),
+      ...(name === undefined ? {} : { name }),
+      ...(status === "active" || status === "disabled" ? { status } : {}),
     };
     if (Object.keys(change).length === 0) {
       throw new Complaint("say what is to change; `headrace keys set --help` lists what can");
     }
     const id = await wholeId(call);
-    const key = await call.console.send("PATCH", `/api/keys/${id}`, change, keySchema);
+    const key = await call.console.ask("PATCH /api/keys/:id", { id, body: change });
     call.json(key);
     call.say(`${key.tenant}, ${key.name}: ${statusText(key)}`);
     return 0;
@@ -199,12 +202,7 @@ const rotate: Command = {
   async run(call) {
     const until = call.given.text("until");
     const body = until === undefined ? {} : { until: new Date(until).toISOString() };
-    const key = await call.console.send(
-      "POST",
-      `/api/keys/${await wholeId(call)}/rotate`,
-      body,
-      newKeySchema,
-    );
+    const key = await call.console.ask("POST /api/keys/:id/rotate", { id: await wholeId(call), body });
     call.json(key);
     call.say(`${key.key}\n\nThis is the only time it is told. Its id is ${key.id}.`);
     return 0;
@@ -222,9 +220,9 @@ const revoke: Command = {
   asksConsole: true,
   async run(call) {
     const id = await wholeId(call);
-    const key = await call.console.get(`/api/keys/${id}`, keySchema);
+    const key = await call.console.ask("GET /api/keys/:id", { id });
     await confirm(call, `the key "${key.name}" of ${key.tenant} will never work again`);
-    const revoked = await call.console.send("POST", `/api/keys/${id}/revoke`, undefined, keySchema);
+    const revoked = await call.console.ask("POST /api/keys/:id/revoke", { id });
     call.json(revoked);
     call.say(`revoked: "${revoked.name}" of ${revoked.tenant}`);
     return 0;
@@ -233,21 +231,18 @@ const revoke: Command = {
 
 export const keyCommands: readonly Command[] = [create, list, set, rotate, revoke];
 
-function statusText({ status, expiresAt }: Key): string {
+function statusText({ status, expiresAt }: ListedKey): string {
   return expiresAt === null || status === "revoked" ? status : `${status} until ${expiresAt}`;
 }
 
-async function readKeys({ console }: Call, tenant: string | undefined): Promise<readonly Key[]> {
-  const keys: Key[] = [];
+async function readKeys({ console }: Call, tenant: string | undefined): Promise<readonly ListedKey[]> {
+  const keys: ListedKey[] = [];
   for (let cursor: string | undefined, more = true; more; ) {
-    const query = new URLSearchParams({
+    const query = {
       ...(tenant === undefined ? {} : { tenant }),
       ...(cursor === undefined ? {} : { cursor }),
-    });
-    const page: { readonly keys: Key[]; readonly cursor?: string | undefined } = await console.get(
-      `/api/keys?${query}`,
-      keysSchema,
-    );
+    };
+    const page: AnswerOf<"GET /api/keys"> = await console.ask("GET /api/keys", { query });
     keys.push(...page.keys);
     cursor = page.cursor;
     more = cursor !== undefined;

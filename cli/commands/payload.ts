@@ -1,7 +1,7 @@
 /** `headrace payload show`: everything that happened to one payload. */
+import type { PayloadAnswer } from "../../shared/console/answers.ts";
 import { failureText } from "../../shared/ledger/failure.ts";
 import { dueNever } from "../../shared/ledger/group.ts";
-import { type Payload, payloadSchema } from "../answers.ts";
 import type { Call, Command } from "../command.ts";
 import type { ExitCode } from "../complaint.ts";
 
@@ -23,7 +23,7 @@ export const payloadShow: Command = {
 
 export async function showPayload({ given, console, say, json }: Call): Promise<ExitCode> {
   const [text = ""] = given.operands;
-  const payload = await console.get(`/api/payload?id=${encodeURIComponent(text)}`, payloadSchema);
+  const payload = await console.ask("GET /api/payload", { query: { id: text } });
   json(payload);
   const { objects, receipts, rows, steps } = payload;
   if (objects.length === 0 && receipts.length === 0 && rows.length === 0 && payload.ledger.at === "unknown") {
@@ -40,9 +40,8 @@ export async function showPayload({ given, console, say, json }: Call): Promise<
     );
   }
   say(`ledger    ${ledgerText(payload.ledger)}`);
-  const { failure, due } = payload.ledger;
-  if (failure !== null) {
-    say(`          ${failureText(failure)}${nextTryText(due)}`);
+  if (payload.ledger.at === "group" && payload.ledger.failure !== null) {
+    say(`          ${failureText(payload.ledger.failure)}${nextTryText(payload.ledger.due)}`);
   }
   say(
     `rows      ${rows.length === 0 ? "none" : rows.map(({ day, rows: count }) => `${count} on ${day}`).join(", ")}`,
@@ -63,27 +62,25 @@ export async function showPayload({ given, console, say, json }: Call): Promise<
 /** Its rows are not what its receipts say, for a reason that a person can do something about. */
 const badPresences = new Set(["gone", "days_gone", "inexact"]);
 
-function isBad({ ledger, receipts, presence }: Payload): boolean {
+function isBad({ ledger, receipts, presence }: PayloadAnswer): boolean {
   const isDead = receipts.length > 0 && receipts.every(({ outcome }) => outcome === "dead");
-  return isDead || ledger["state"] === "held" || badPresences.has(presence);
+  return isDead || (ledger.at === "group" && ledger.state === "held") || badPresences.has(presence);
 }
 
 /** `due`: ms since the epoch; what is held is never due. */
-function nextTryText(due: number | undefined): string {
-  return due === undefined || due >= dueNever
-    ? ""
-    : `; next try at ${new Date(due).toISOString().slice(11, 19)} UTC`;
+function nextTryText(due: number): string {
+  return due >= dueNever ? "" : `; next try at ${new Date(due).toISOString().slice(11, 19)} UTC`;
 }
 
-function ledgerText(ledger: Payload["ledger"]): string {
+function ledgerText(ledger: PayloadAnswer["ledger"]): string {
   switch (ledger.at) {
     case "waiting":
       return "took it over, and waits for others to form a group";
     case "group":
-      return `in group ${ledger["group"]}, ${ledger["state"]}, ${ledger["attempts"]} attempts`;
+      return `in group ${ledger.group}, ${ledger.state}, ${ledger.attempts} attempts`;
     case "done":
-      return `done: ${ledger["outcome"]}`;
-    default:
+      return `done: ${ledger.outcome}`;
+    case "unknown":
       return "does not know it (never seen, or forgotten after 26 h)";
   }
 }

@@ -1,14 +1,5 @@
 /** `headrace reconcile`: rings now what nobody holds, instead of waiting for the cron. */
-import * as v from "valibot";
 import type { Command } from "../command.ts";
-
-const reportSchema = v.nullable(
-  v.looseObject({
-    listed: v.optional(v.number()),
-    notified: v.optional(v.number()),
-    sealed: v.optional(v.number()),
-  }),
-);
 
 export const reconcile: Command = {
   name: "reconcile",
@@ -20,7 +11,7 @@ export const reconcile: Command = {
   badNews: "another run is under way",
   asksConsole: true,
   async run({ console, say, json }) {
-    const report = await console.send("POST", "/api/reconcile", undefined, reportSchema);
+    const report = await console.ask("POST /api/reconcile");
     json(report);
     say(
       report === null

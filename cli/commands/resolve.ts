@@ -1,10 +1,7 @@
 /** `headrace resolve`: a person decides about a payload whose rows are neither none nor all. */
-import * as v from "valibot";
 import { isPayloadKey } from "../../shared/payload-key.ts";
 import type { Command } from "../command.ts";
 import { Complaint } from "../complaint.ts";
-
-const resolvedSchema = v.object({ resolved: v.boolean() });
 
 export const resolve: Command = {
   name: "resolve",
@@ -27,7 +24,7 @@ export const resolve: Command = {
     if (how !== "accept" && how !== "rewrite") {
       throw new Complaint(`"${how}" is no decision: say accept or rewrite`);
     }
-    const answer = await console.send("POST", "/api/resolve", { key, how }, resolvedSchema);
+    const answer = await console.ask("POST /api/resolve", { body: { key, how } });
     json(answer);
     say(
       answer.resolved

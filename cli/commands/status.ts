@@ -1,12 +1,5 @@
 /** `headrace status`: does everything add up, and how far is it proven? For people, cron and CI. */
-import {
-  type Balance,
-  balanceSchema,
-  type Finding,
-  findingsSchema,
-  statusSchema,
-  watermarkSchema,
-} from "../answers.ts";
+import type { BalanceAnswer, ListedFinding } from "../../shared/console/answers.ts";
 import type { Command } from "../command.ts";
 import { wholeNumber } from "../command-line.ts";
 import { Complaint } from "../complaint.ts";
@@ -46,11 +39,11 @@ export const status: Command = {
   async run({ given, console, say, json }) {
     const hours = given.text("hours") ?? "24";
     const mayBehindSeconds = Number(given.text("behind") ?? behindMinutes) * 60;
-    const watermark = await console.get("/api/watermark", watermarkSchema);
-    const { trouble } = await console.get("/api/status", statusSchema);
-    const read = await orWhy(console.get(`/api/balance?hours=${hours}`, balanceSchema));
+    const watermark = await console.ask("GET /api/watermark");
+    const { trouble } = await console.ask("GET /api/status");
+    const read = await orWhy(console.ask("GET /api/balance", { query: { hours } }));
     const balance = typeof read === "string" ? null : read;
-    const open = (await console.get("/api/findings", findingsSchema)).filter(({ state }) => state === "open");
+    const open = (await console.ask("GET /api/findings")).filter(({ state }) => state === "open");
     const isBehind = watermark.behindSeconds === null || watermark.behindSeconds > mayBehindSeconds;
     const pages = open.filter(({ severity }) => severity === "page");
     const isWell = balance?.balanced === true && trouble === "" && !isBehind && pages.length === 0;
@@ -83,7 +76,7 @@ async function orWhy<T>(reading: Promise<T>): Promise<T | string> {
   }
 }
 
-function sayBalance(balance: Balance | string, hours: string, say: (line: string) => void): void {
+function sayBalance(balance: BalanceAnswer | string, hours: string, say: (line: string) => void): void {
   if (typeof balance === "string") {
     say(`the balance is not known: ${balance}`);
     return;
@@ -113,6 +106,6 @@ function watermarkLine(watermark: string | null, behindSeconds: number | null, i
     : `${isBehind ? "WATERMARK BEHIND" : "watermark"}: ${watermark}, ${Math.round((behindSeconds ?? 0) / 60)} min behind`;
 }
 
-export function findingLine({ severity, kind, subject, message }: Finding): string {
+export function findingLine({ severity, kind, subject, message }: ListedFinding): string {
   return `${severity.padEnd(7)}  ${kind} (${subject}): ${message}`;
 }

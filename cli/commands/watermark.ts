@@ -1,5 +1,4 @@
 /** `headrace watermark`: up to when everything is proven, and which minutes are open. */
-import { watermarkSchema } from "../answers.ts";
 import type { Command } from "../command.ts";
 import { wholeNumber } from "../command-line.ts";
 import { textTable } from "../text-table.ts";
@@ -27,7 +26,7 @@ export const watermark: Command = {
   badNews: "there is no watermark yet, or it has not reached --since",
   asksConsole: true,
   async run({ given, console, say, json }) {
-    const answer = await console.get("/api/watermark", watermarkSchema);
+    const answer = await console.ask("GET /api/watermark");
     json(answer);
     if (answer.watermark === null) {
       say("no watermark yet: the reconciler has not run");

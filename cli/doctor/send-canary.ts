@@ -5,7 +5,6 @@
 import * as v from "valibot";
 import { bad, type Check, good, warning } from "../../shared/doctor/check.ts";
 import { limits } from "../../shared/limits.ts";
-import { payloadSchema, traceSchema } from "../answers.ts";
 import type { Console } from "../console.ts";
 import { type Canary, canarySpans, harmlessAttributes, hostileAttributes, makeCanary } from "./canary.ts";
 
@@ -36,7 +35,7 @@ export async function sendCanary(encoding: Canary["encoding"], door: Door): Prom
   const { payload } = answer;
   let last = "nobody knows it";
   while (Date.now() - sentAt < door.waitMs && !door.interrupted.aborted) {
-    const seen = await door.console.get(`/api/payload?id=${payload}`, payloadSchema);
+    const seen = await door.console.ask("GET /api/payload", { query: { id: payload } });
     const receipt = seen.receipts.find(({ outcome }) => outcome === "stored" || outcome === "dead");
     if (receipt?.outcome === "dead") {
       return bad(
@@ -48,7 +47,7 @@ export async function sendCanary(encoding: Canary["encoding"], door: Door): Prom
     if (receipt !== undefined) {
       return await compare(check, canary, payload, Date.now() - sentAt, door);
     }
-    last = `the ledger has it: ${seen.ledger.at}${typeof seen.ledger["state"] === "string" ? `, ${seen.ledger["state"]}` : ""}`;
+    last = `the ledger has it: ${seen.ledger.at}${seen.ledger.at === "group" ? `, ${seen.ledger.state}` : ""}`;
     await new Promise((resolve) => setTimeout(resolve, pollMs));
   }
   return bad(
@@ -65,7 +64,7 @@ async function compare(
   tookMs: number,
   { console }: Door,
 ): Promise<Check> {
-  const found = await console.get(`/api/trace?id=${canary.trace}`, traceSchema);
+  const found = await console.ask("GET /api/trace", { query: { id: canary.trace } });
   const mend = `npx headrace payload show ${payload}`;
   if (found.spans.length !== canarySpans) {
     return bad(check, `the table has ${found.spans.length} of its ${canarySpans} spans`, mend);

@@ -7,3 +7,8 @@ export function formatDateTime64(timeMs: number): string {
 export function formatDateTime(timeMs: number): string {
   return formatDateTime64(timeMs).slice(0, "2026-11-24 07:41:29".length);
 }
+
+/** SQL that tells a DateTime or DateTime64 of a column in UTC as ISO 8601: `2026-11-24T07:41:29.123Z`. */
+export function isoOf(column: string): string {
+  return `concat(replaceOne(toString(${column}), ' ', 'T'), 'Z')`;
+}

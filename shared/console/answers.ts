@@ -1,19 +1,32 @@
 /**
- * What the console's API answers, as its readers (the page, the CLI) parse it. Times are ISO 8601, UTC, unless a field
- * says otherwise. Fields that a reader does not use may be added at any time.
+ * What the console's API answers: the Worker builds its answers to these types, the page and the CLI parse them, and the
+ * OpenAPI document is made of them (routes.ts says which route answers what). An answer may have further fields, which a
+ * reader of this version leaves out. A field with a default is one that a console of an older release does not name.
  */
 import * as v from "valibot";
 import { failureKinds } from "../ledger/failure.ts";
 import { waitReasons } from "../ledger/in-flight.ts";
+import { payloadOutcomes } from "../outcome.ts";
 
 const count = v.number();
+/** ISO 8601, UTC: `2026-11-27T07:23:59Z`, with or without a fraction. */
+export const timeText = v.string();
+/** Milliseconds since the epoch. */
+export const timeMs = v.number();
 
-/** What attempts failed of (ledger/failure.ts). `at`: ms since the epoch. */
+/** Everything of a type that an answer is made of, as its builder has it: nothing of it is changed any more. */
+export type Fixed<T> = T extends (infer E)[]
+  ? readonly Fixed<E>[]
+  : T extends object
+    ? { readonly [K in keyof T]: Fixed<T[K]> }
+    : T;
+
+/** What attempts failed of (ledger/failure.ts). */
 export const failureSchema = v.object({
   failed: count,
   refused: count,
-  since: v.number(),
-  at: v.number(),
+  since: timeMs,
+  at: timeMs,
   kind: v.picklist(failureKinds),
   code: v.nullable(v.number()),
   name: v.string(),
@@ -22,24 +35,63 @@ export const failureSchema = v.object({
 
 /** `GET /api/watermark` */
 export const watermarkSchema = v.object({
-  watermark: v.nullable(v.string()),
+  /**
+   * Everything that arrived before is stored, dead, duplicate, erased or expired, and nothing of it is in flight. Null
+   * until the reconciler has run once.
+   */
+  watermark: v.nullable(timeText),
   behindSeconds: v.nullable(v.number()),
-  ranAt: v.nullable(v.string()),
+  /** When a run of the reconciler last came to its end. */
+  ranAt: v.nullable(timeText),
+  /** Minutes that are not sealed, the oldest first; at most 100. */
+  openMinutes: v.array(
+    v.object({
+      minute: timeText,
+      /** Payloads that were listed in it, and how many of them have not ended. */
+      listed: count,
+      pending: count,
+      /** One that has not. */
+      example: v.nullable(v.string()),
+      tries: count,
+      /** When it is looked at again. */
+      dueAt: timeText,
+    }),
+  ),
   openMinutesCount: count,
 });
 export type Watermark = v.InferOutput<typeof watermarkSchema>;
 
-/** `GET /api/minutes`: a step is a minute or an hour. */
-const stepSchema = v.object({
-  at: v.string(),
-  /** Everything below added up. */
-  accepted: count,
+/** How payloads ended, and how many have not. */
+const outcomeCounts = {
   stored: count,
   dead: count,
   duplicate: count,
   erased: count,
   expired: count,
   inFlight: count,
+};
+
+/** `GET /api/balance` */
+export const balanceSchema = v.object({
+  /** First minute of the range, which ends now. */
+  since: v.string(),
+  /** Whether every accepted payload has ended or is held. */
+  balanced: v.boolean(),
+  /** More than the listed keys lie in the range: ask for a shorter one. */
+  truncated: v.boolean(),
+  accepted: count,
+  ...outcomeCounts,
+  /** Accepted, without receipt, and held by nobody. Sorted. */
+  missing: v.array(v.string()),
+});
+export type BalanceAnswer = v.InferOutput<typeof balanceSchema>;
+
+/** `GET /api/minutes`: a step is a minute or an hour. */
+const stepSchema = v.object({
+  at: timeText,
+  /** Everything below added up. */
+  accepted: count,
+  ...outcomeCounts,
   /** Of what is stored, and of what is in flight. */
   spans: count,
   bytes: count,
@@ -51,12 +103,7 @@ export type MinuteStep = v.InferOutput<typeof stepSchema>;
 const tenantSumSchema = v.object({
   tenant: v.string(),
   accepted: count,
-  stored: count,
-  dead: count,
-  duplicate: count,
-  erased: count,
-  expired: count,
-  inFlight: count,
+  ...outcomeCounts,
   spans: count,
   rejectedSpans: count,
   bytes: count,
@@ -64,7 +111,7 @@ const tenantSumSchema = v.object({
 export type TenantSum = v.InferOutput<typeof tenantSumSchema>;
 
 export const minutesSchema = v.object({
-  since: v.string(),
+  since: timeText,
   stepSeconds: count,
   steps: v.array(stepSchema),
   /** Of the whole range, those with most spans first. */
@@ -73,20 +120,27 @@ export const minutesSchema = v.object({
 });
 export type Minutes = v.InferOutput<typeof minutesSchema>;
 
-/** `GET /api/in-flight`. Times in ms since the epoch. */
+/** The states of a group (ledger/group.ts). */
+const groupStates = ["open", "counting", "verifying", "closing", "held", "clearing"] as const;
+
+/** `GET /api/in-flight` */
 export const inFlightSchema = v.object({
+  /** Payloads that wait to become a group. */
   waiting: count,
+  /** Groups altogether, of which the oldest are listed. */
   groupsCount: count,
+  /** With more groups than are listed it is a lower bound. */
   payloads: count,
-  oldestArrival: v.nullable(v.number()),
+  oldestArrival: v.nullable(timeMs),
   groups: v.array(
     v.object({
       group: v.string(),
-      state: v.picklist(["open", "counting", "verifying", "closing", "held", "clearing"]),
+      state: v.picklist(groupStates),
       waitsFor: v.picklist(waitReasons),
-      until: v.nullable(v.number()),
-      made: v.number(),
-      oldestArrival: v.number(),
+      /** Null: nothing that is due at a known time. */
+      until: v.nullable(timeMs),
+      made: timeMs,
+      oldestArrival: timeMs,
       payloads: count,
       spans: count,
       attempts: count,
@@ -95,19 +149,20 @@ export const inFlightSchema = v.object({
       failure: v.nullable(failureSchema),
       outcomeUnknown: v.boolean(),
       tenants: v.array(v.string()),
+      /** The first of its payloads. */
       keys: v.array(v.string()),
     }),
   ),
 });
 export type InFlightAnswer = v.InferOutput<typeof inFlightSchema>;
 
-/** `GET /api/status`, as far as a person needs it. Times in ms since the epoch. */
+/** `GET /api/status`: what the ledger says of itself, as far as a person needs it. */
 export const statusSchema = v.object({
   remembered: count,
   databaseBytes: count,
   head: v.nullable(
     v.object({
-      birth: v.number(),
+      birth: timeMs,
       rescues: v.object({ event: count, reconcile: count }),
       lateBells: count,
       breaker: v.object({ isOpen: v.boolean(), inFlight: v.array(v.string()), concurrencyLimit: count }),
@@ -127,12 +182,12 @@ export const deadLettersSchema = v.array(
     tenant: v.string(),
     reason: v.string(),
     /** What ClickHouse or the decoder said last, and how often it was refused. */
-    message: v.string(),
-    refusals: count,
+    message: v.optional(v.string(), ""),
+    refusals: v.optional(count, 0),
     spans: count,
     /** The key of its record in R2. */
     record: v.string(),
-    at: v.string(),
+    at: timeText,
   }),
 );
 export type DeadLetter = v.InferOutput<typeof deadLettersSchema>[number];
@@ -146,16 +201,77 @@ export const findingsSchema = v.array(
     severity: v.string(),
     tenant: v.string(),
     message: v.string(),
-    openedAt: v.string(),
-    at: v.string(),
+    openedAt: timeText,
+    at: timeText,
   }),
 );
 export type ListedFinding = v.InferOutput<typeof findingsSchema>[number];
 
+/** Where the ledger has a payload (ledger/whereabouts.ts). */
+const whereaboutsSchema = v.variant("at", [
+  v.object({ at: v.literal("waiting"), key: v.string() }),
+  v.object({
+    at: v.literal("group"),
+    key: v.nullable(v.string()),
+    group: v.string(),
+    state: v.picklist(groupStates),
+    payloads: count,
+    attempts: count,
+    made: timeMs,
+    due: timeMs,
+    failure: v.optional(v.nullable(failureSchema), null),
+  }),
+  v.object({ at: v.literal("done"), outcome: v.string(), since: timeMs }),
+  v.object({ at: v.literal("unknown") }),
+]);
+
+/** An object's metadata (messages.ts), as far as a person needs it. */
+const objectMetadataSchema = v.object({
+  spans: count,
+  rejectedSpans: count,
+  type: v.string(),
+  encoding: v.string(),
+  arrival: timeMs,
+});
+
+/** `GET /api/payload` */
+export const payloadSchema = v.object({
+  payload: v.string(),
+  tenant: v.nullable(v.string()),
+  /** Keys under which it arrived, as far as anybody knows of them. */
+  keys: v.array(v.string()),
+  /** What R2 has of it now. */
+  objects: v.array(
+    v.object({ key: v.string(), bytes: count, metadata: v.optional(v.nullable(objectMetadataSchema), null) }),
+  ),
+  ledger: whereaboutsSchema,
+  receipts: v.array(
+    v.object({
+      key: v.string(),
+      outcome: v.picklist(payloadOutcomes),
+      group: v.string(),
+      spans: count,
+      rejectedSpans: count,
+      reason: v.string(),
+      at: timeText,
+    }),
+  ),
+  deadLetters: v.array(v.object({ key: v.string(), reason: v.string(), message: v.string() })),
+  /** What the table has of it: the evidence. */
+  rows: v.array(v.object({ day: v.string(), rows: count })),
+  /** Whether these are the rows that the receipts claim (reconcile/presence.ts). */
+  presence: v.optional(v.string(), ""),
+  /** What that means for a person, and what can be done; empty where there is nothing to say. */
+  advice: v.optional(v.string(), ""),
+  /** In the order of time. */
+  steps: v.array(v.object({ at: timeText, key: v.string(), what: v.string() })),
+});
+export type PayloadAnswer = v.InferOutput<typeof payloadSchema>;
+
 /** `GET /api/payload-spans` */
 export const payloadSpansSchema = v.object({
   key: v.string(),
-  arrival: v.string(),
+  arrival: timeText,
   type: v.picklist(["pb", "json"]),
   encoding: v.string(),
   bytes: count,
@@ -187,59 +303,138 @@ export const payloadSpansSchema = v.object({
 });
 export type PayloadSpans = v.InferOutput<typeof payloadSpansSchema>;
 
-/** `GET /api/keys`, as far as the page shows it. */
-export const keysSchema = v.object({
-  keys: v.array(
+/** `GET /api/payloads`: a page of a tenant's keys. */
+export const payloadsSchema = v.object({
+  keys: v.array(v.string()),
+  /** Spans of those with a receipt. */
+  spans: count,
+  /** Where the next page begins: hand it over as `after`. Null: this was the last one. */
+  next: v.nullable(v.string()),
+});
+
+/** `GET /api/trace`: which payloads brought a trace in, and its first spans. */
+export const traceSchema = v.object({
+  trace: v.string(),
+  /** Spans that are not ours: another writer's. */
+  spansOfOthers: count,
+  payloads: v.array(
     v.object({
-      id: v.string(),
+      payload: v.string(),
       tenant: v.string(),
-      name: v.string(),
-      status: v.string(),
-      spansPerSecond: v.nullable(v.number()),
-      burstSpans: v.nullable(v.number()),
-      spansPerMonth: v.nullable(v.number()),
-      bytesPerSecond: v.nullable(v.number()),
-      burstBytes: v.nullable(v.number()),
-      bytesPerMonth: v.nullable(v.number()),
-      sample: v.number(),
-      account: v.string(),
-      expiresAt: v.nullable(v.string()),
+      /** Spans of this trace in it, and all of its spans. */
+      spans: count,
+      spansInAll: count,
+      keys: v.array(v.string()),
     }),
   ),
-  cursor: v.optional(v.string()),
-});
-export type ListedKey = v.InferOutput<typeof keysSchema>["keys"][number];
-
-/** `GET /api/usage?tenant=`: what the tenant's metered keys have used of their months. */
-export const usageSchema = v.object({
-  accounts: v.optional(
-    v.array(
-      v.object({ account: v.string(), month: v.string(), usedSpans: v.number(), usedBytes: v.number() }),
-    ),
-    [],
+  /** The first ones in the order of time. */
+  spans: v.array(
+    v.object({
+      spanId: v.string(),
+      name: v.string(),
+      service: v.string(),
+      attributes: v.record(v.string(), v.string()),
+    }),
   ),
 });
+export type TraceAnswer = v.InferOutput<typeof traceSchema>;
 
-/** `GET /api/outcomes`: how requests ended, as the ingress counted them; best effort. */
-export const outcomesSchema = v.object({
-  outcomes: v.array(
+const limit = v.nullable(v.number());
+const laterLimit = v.optional(limit, null);
+
+/** `GET /api/keys/{id}`, and what changes of a key answer. A limit of null: there is none. */
+export const keySchema = v.object({
+  id: v.string(),
+  tenant: v.string(),
+  name: v.string(),
+  status: v.picklist(["active", "disabled", "revoked"]),
+  spansPerSecond: limit,
+  burstSpans: limit,
+  spansPerMonth: limit,
+  bytesPerSecond: laterLimit,
+  burstBytes: laterLimit,
+  bytesPerMonth: laterLimit,
+  origins: v.array(v.string()),
+  sample: v.number(),
+  spanAgeDays: v.exactOptional(v.number()),
+  /** The id of the first key that it goes back to by rotation: they share one allowance. */
+  account: v.string(),
+  createdAt: v.exactOptional(timeText),
+  expiresAt: v.nullable(timeText),
+});
+export type ListedKey = v.InferOutput<typeof keySchema>;
+
+/** `POST /api/keys` and `/rotate`: the key itself is told this once. */
+export const newKeySchema = v.object({ ...keySchema.entries, key: v.string() });
+
+/** `GET /api/keys`: a page, and a cursor where there are more. */
+export const keysSchema = v.object({ keys: v.array(keySchema), cursor: v.exactOptional(v.string()) });
+
+/** `GET /api/usage` */
+export const usageSchema = v.object({
+  /** The first day, UTC. */
+  since: v.string(),
+  /** By tenant and day, the newest first: from the receipts, and so evidence. */
+  days: v.array(
     v.object({
       tenant: v.string(),
+      day: v.string(),
+      payloads: count,
+      spans: count,
+      rejectedSpans: count,
+      bytes: count,
+      /** Spans left out by a key's sampling rate; requests, and their spans, over a rate or a quota. */
+      bestEffort: v.object({ sampledSpans: count, limitedRequests: count, limitedSpans: count }),
+    }),
+  ),
+  /** What the tenant's metered keys have used of their months; only where a tenant was asked about. */
+  accounts: v.exactOptional(
+    v.array(v.object({ account: v.string(), month: v.string(), usedSpans: count, usedBytes: count })),
+  ),
+});
+export type UsageAnswer = v.InferOutput<typeof usageSchema>;
+
+/** `GET /api/outcomes`: how requests ended, as the ingress counted them. */
+export const outcomesSchema = v.object({
+  /** Always true: what an isolate had not reported when it ended is missing. Receipts are the evidence. */
+  bestEffort: v.literal(true),
+  since: timeText,
+  outcomes: v.array(
+    v.object({
+      /** Where the question was by minutes. */
+      minute: v.exactOptional(timeText),
+      /** Empty: of no tenant, as far as is known. */
+      tenant: v.string(),
+      /** The key's id. */
+      key: v.string(),
       outcome: v.string(),
       reason: v.string(),
       requests: count,
       spans: count,
+      rejectedSpans: count,
+      bytes: count,
+      keyLookUps: count,
+      meterCalls: count,
     }),
   ),
+  /** There are more rows than one answer holds: ask for fewer hours, or one tenant. */
   truncated: v.boolean(),
 });
 export type OutcomeSums = v.InferOutput<typeof outcomesSchema>;
 
-/** `POST /api/replay`, `POST /api/erase` */
-export const askedForSchema = v.object({ taken: v.array(v.string()), missing: v.array(v.string()) });
-
-/** `POST /api/resolve` */
-export const resolvedSchema = v.object({ resolved: v.boolean() });
+/** `GET /api/doctor` */
+export const examinationSchema = v.object({
+  /** The console's clock, for whoever asks to compare with. */
+  now: timeMs,
+  checks: v.array(
+    v.object({
+      check: v.string(),
+      verdict: v.picklist(["good", "warning", "bad"]),
+      found: v.string(),
+      mend: v.string(),
+    }),
+  ),
+});
 
 /** `GET /api/about` */
 export const aboutSchema = v.object({
@@ -247,5 +442,46 @@ export const aboutSchema = v.object({
   otlp: v.string(),
 });
 
-/** Every answer that is not 200. */
+/** `POST /api/reconcile`. Null: another run is under way. */
+export const reconciledSchema = v.nullable(
+  v.object({
+    /** Payloads that R2 listed, that the ledger holds, and that were notified about. */
+    listed: count,
+    held: count,
+    notified: count,
+    /** Minutes that were sealed. */
+    sealed: count,
+    deleted: count,
+    openMinutes: count,
+    watermark: timeText,
+    /** Another run took over: this one ended early. */
+    overtaken: v.boolean(),
+  }),
+);
+
+/** `POST /api/replay`, `POST /api/erase` */
+export const askedForSchema = v.object({
+  taken: v.array(v.string()),
+  /** Keys that are none of ours, or have no object any more: nothing was done about them. */
+  missing: v.array(v.string()),
+});
+export type AskedFor = v.InferOutput<typeof askedForSchema>;
+
+/** `POST /api/forget` */
+export const forgottenSchema = v.object({
+  taken: v.array(v.string()),
+  /** Those of `taken` that the ledger will hold, for a person to resolve. */
+  heldNext: v.array(v.string()),
+  refused: v.array(v.object({ asked: v.string(), why: v.string() })),
+  missing: v.array(v.string()),
+});
+export type Forgotten = v.InferOutput<typeof forgottenSchema>;
+
+/** `POST /api/resolve` */
+export const resolvedSchema = v.object({ resolved: v.boolean() });
+
+/** `POST /api/accept-table` */
+export const acceptedSchema = v.object({ accepted: v.boolean() });
+
+/** Every answer that is not of the 200s. */
 export const refusalSchema = v.object({ error: v.string() });

@@ -7,6 +7,7 @@ const watermark: Watermark = {
   watermark: "2026-11-24T12:00:00Z",
   behindSeconds: 360,
   ranAt: "2026-11-24T12:06:00Z",
+  openMinutes: [],
   openMinutesCount: 0,
 };
 const status: Status = { remembered: 0, databaseBytes: 0, head: null, held: [], trouble: "" };

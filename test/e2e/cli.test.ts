@@ -2,6 +2,8 @@
 import { createServer } from "node:http";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { formatApiKey } from "../../shared/api-key.ts";
+import { type RouteName, routeNames } from "../../shared/console/routes.ts";
+import { disagreementWith } from "../console/openapi-check.ts";
 import { headrace } from "../wrangler/cli-run.ts";
 import {
   devSettings,
@@ -172,7 +174,7 @@ describe.concurrent("a payload", () => {
     expect(out).toContain("30 on ");
     const byId = await jsonOf("payload", "show", key.slice(-26));
     expect(byId).toMatchObject({ keys: [key], tenant: "dev", ledger: { at: "done", outcome: "stored" } });
-    expect((await cli("payload", "show", "0".repeat(26))).code).toBe(1);
+    expect((await cli("payload", "show", `${"1".repeat(25)}0`)).code).toBe(1); // beside this one others use zeros
     expect(await cli("payload", "show", "nonsense")).toMatchObject({ code: 2 });
   });
 
@@ -286,6 +288,50 @@ test("a key is made, listed, changed, rotated and revoked by the beginning of it
     "no key's id begins with 00000000",
   );
   expect((await cli("keys", "revoke", made.key, "--yes")).err).toContain("does not belong on a command line");
+});
+
+test("each route of the console answers as its OpenAPI document says", async () => {
+  const { pipeline } = local;
+  const headers = { authorization: `Bearer ${pipeline.adminToken}` };
+  const ask = async (method: string, path: string, body?: object) => {
+    const sent = body === undefined ? {} : { body: JSON.stringify(body) };
+    const response = await fetch(`${pipeline.console}${path}`, { method, headers, ...sent });
+    return { status: response.status, said: JSON.parse(await response.text()) };
+  };
+  const document = await ask("GET", "/api/openapi.json");
+  expect(document.status).toBe(200);
+  const disagreement = disagreementWith(document.said);
+  const { key, trace } = await storedKey();
+  await local.eventually("SELECT count() > 0 FROM headrace_outcomes", "1", 20_000);
+  const made = await ask("POST", "/api/keys", { tenant: "acme", name: "api", spansPerMonth: 5 });
+  const id: string = made.said.id;
+  const queries: Partial<Record<RouteName, string>> = {
+    "GET /api/outcomes": "by=minute",
+    "GET /api/payload": `id=${encodeURIComponent(key)}`,
+    "GET /api/payload-spans": `key=${encodeURIComponent(key)}`,
+    "GET /api/payloads": "tenant=dev",
+    "GET /api/trace": `id=${trace}`,
+    "GET /api/usage": "tenant=dev",
+  };
+  const bodies: Partial<Record<RouteName, object>> = {
+    "POST /api/keys": { tenant: "acme", name: "api" },
+    "PATCH /api/keys/:id": { name: "other" },
+    "POST /api/keys/:id/rotate": {},
+    "POST /api/erase": { keys: [key], reason: "a test" },
+    "POST /api/forget": { keys: [key, "nonsense"] },
+    "POST /api/replay": { keys: [key, "nonsense"] },
+    "POST /api/resolve": { key, how: "accept" },
+  };
+  // Erased or revoked last: what is asked before is answered of something.
+  const isLast = (name: string) => /erase|revoke/.test(name);
+  for (const name of [...routeNames].sort((a, b) => Number(isLast(a)) - Number(isLast(b)))) {
+    const [method = "", path = ""] = name.split(" ");
+    const query = queries[name] === undefined ? "" : `?${queries[name]}`;
+    const { status, said } = await ask(method, `${path.replace("/:id", `/${id}`)}${query}`, bodies[name]);
+    expect([status, disagreement(name, status, said)], name).toEqual([status < 300 ? status : 200, ""]);
+  }
+  const wrong = await ask("GET", "/api/minutes?hours=0");
+  expect([wrong.status, disagreement("GET /api/minutes", 400, wrong.said)]).toEqual([400, ""]);
 });
 
 test("a wrong address and a wrong token are told apart, and which is named", async () => {

@@ -105,7 +105,7 @@ describe("the console's doors", () => {
     };
     expect(await ask("/api/minutes?hours=0")).toEqual([
       400,
-      expect.stringContaining("hours must be above 0"),
+      expect.stringContaining("hours must be a number above 0"),
     ]);
     expect(await ask("/api/payload-spans")).toEqual([400, expect.stringContaining("key")]);
     expect(await ask("/api/payload-spans?key=x")).toEqual([404, expect.stringContaining("no payload's key")]);

@@ -14,6 +14,7 @@ import { findingColumns, findingRow } from "../../shared/clickhouse/findings.ts"
 import { defaultSchemaSettings, migrate } from "../../shared/clickhouse/migrations.ts";
 import { minuteColumns } from "../../shared/clickhouse/minutes.ts";
 import { receiptColumns, receiptRow } from "../../shared/clickhouse/receipts.ts";
+import type { ConsumerOperations } from "../../shared/console/operations.ts";
 import type { GroupId, Receipt } from "../../shared/ledger/group.ts";
 import { bornHead } from "../../shared/ledger/head.ts";
 import { type InFlight, inFlightOf } from "../../shared/ledger/in-flight.ts";
@@ -21,7 +22,6 @@ import { nothingWaits } from "../../shared/ledger/view.ts";
 import type { PayloadOutcome } from "../../shared/outcome.ts";
 import { formatPayloadId, formatPayloadKey } from "../../shared/payload-key.ts";
 import { newCheckpoint, opened, withOpen } from "../../shared/reconcile/checkpoint.ts";
-import type { ConsumerOperations } from "../../workers/console/bindings.ts";
 import { listDeadLetters } from "../../workers/console/dead-letters.ts";
 import { readMetrics } from "../../workers/console/read-metrics.ts";
 import { readMinutes } from "../../workers/console/read-minutes.ts";
@@ -86,6 +86,7 @@ const consumer = (
     oldestArrival: null,
     head: bornHead({ epoch: null, anyPayload: false, anyRow: false }, now, 4),
     held: [],
+    trouble: "",
     oldestGroups: [],
   }),
   checkpoint: async () => ({ ...newCheckpoint(minuteAt(6)), ranAt: now - 20_000 }),

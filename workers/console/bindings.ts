@@ -1,31 +1,5 @@
 /** What the console may touch: the bindings of `[env.console]` in wrangler.toml. */
-import type { Finding } from "../../shared/clickhouse/findings.ts";
-import type { Check } from "../../shared/doctor/check.ts";
-import type { InFlight } from "../../shared/ledger/in-flight.ts";
-import type { LedgerHealth } from "../../shared/ledger/trouble.ts";
-import type { Whereabouts } from "../../shared/ledger/whereabouts.ts";
-import type { PayloadId, PayloadKey } from "../../shared/payload-key.ts";
-import type { Checkpoint } from "../../shared/reconcile/checkpoint.ts";
-import type { Presence } from "../../shared/reconcile/presence.ts";
-
-/** The part of the consumer's `Operations` entrypoint that the console calls. */
-export interface ConsumerOperations {
-  holds(keys: readonly PayloadKey[]): Promise<readonly boolean[]>;
-  whereIs(id: PayloadId): Promise<Whereabouts>;
-  examine(): Promise<readonly Check[]>;
-  reconcile(): Promise<unknown>;
-  replay(keys: readonly string[]): Promise<object>;
-  presence(id: PayloadId): Promise<Presence>;
-  forget(asked: readonly string[]): Promise<object>;
-  erase(keys: readonly string[], reason: string): Promise<object>;
-  resolve(key: string, how: "accept" | "rewrite"): Promise<boolean>;
-  acceptTable(): Promise<void>;
-  status(): Promise<unknown>;
-  health(): Promise<LedgerHealth>;
-  openFindings(): Promise<readonly Finding[]>;
-  checkpoint(): Promise<Checkpoint | null>;
-  inFlight(): Promise<InFlight>;
-}
+import type { ConsumerOperations } from "../../shared/console/operations.ts";
 
 /** The ingress's Meters, as far as the console asks them: what a tenant's keys have used of their months. */
 export interface MeterNamespace {

@@ -2,20 +2,15 @@
 import * as v from "valibot";
 import { queryRows } from "../../shared/clickhouse/ask.ts";
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
+import type { BuiltAnswer } from "../../shared/console/routes.ts";
 import { bad, type Check, good } from "../../shared/doctor/check.ts";
 import type { ConsoleBindings } from "./bindings.ts";
 import { health, neverAsked } from "./health.ts";
 
-export interface Examination {
-  /** This Worker's clock, ms since the epoch, for whoever asks to compare with. */
-  readonly now: number;
-  readonly checks: readonly Check[];
-}
-
 export async function examineConsole(
   env: ConsoleBindings,
   clickHouse: ClickHouseConnection,
-): Promise<Examination> {
+): Promise<BuiltAnswer<"GET /api/doctor">> {
   const now = Date.now();
   const [kv, own, consumer, cron] = await Promise.all([
     examineKeys(env.KEYS),

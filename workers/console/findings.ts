@@ -1,12 +1,12 @@
 /** Findings: what a person should know, the open ones first. */
 import { queryRows } from "../../shared/clickhouse/ask.ts";
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
-import { formatDateTime } from "../../shared/clickhouse/date-time.ts";
+import { isoOf } from "../../shared/clickhouse/date-time.ts";
 import type { Finding } from "../../shared/clickhouse/findings.ts";
 import { findingsSchema, type ListedFinding } from "../../shared/console/answers.ts";
+import type { ConsumerOperations } from "../../shared/console/operations.ts";
 import { limits } from "../../shared/limits.ts";
 import { writeLog } from "../../shared/write-log.ts";
-import type { ConsumerOperations } from "./bindings.ts";
 
 /**
  * The open ones first. While ClickHouse, which has them all, does not answer: those that the ledger keeps open. They are
@@ -32,7 +32,7 @@ function nameOf({ kind, subject }: Pick<ListedFinding, "kind" | "subject">): str
 }
 
 function shown({ openedAt, ...finding }: Finding): ListedFinding {
-  const at = formatDateTime(openedAt);
+  const at = new Date(openedAt).toISOString();
   return { ...finding, openedAt: at, at };
 }
 
@@ -42,7 +42,7 @@ async function readTable(clickHouse: ClickHouseConnection): Promise<readonly Lis
     clickHouse,
     findingsSchema,
     `SELECT kind, subject, toString(state) AS state, toString(severity) AS severity, tenant, message,
-        toString(opened_at) AS openedAt, toString(headrace_findings.at) AS at
+        ${isoOf("opened_at")} AS openedAt, ${isoOf("headrace_findings.at")} AS at
       FROM headrace_findings FINAL ORDER BY headrace_findings.state, headrace_findings.at DESC
       LIMIT ${limits.findingsListed}`,
   );

@@ -2,9 +2,10 @@
  * For an outside check: 503 while payloads are not brought in, with what mends it, and when the cron does not come: an
  * alert that is raised by the cron cannot tell that. Anybody may ask, so the ledger is asked once in ten seconds.
  */
+
+import type { ConsumerOperations } from "../../shared/console/operations.ts";
 import type { LedgerHealth } from "../../shared/ledger/trouble.ts";
 import { limits } from "../../shared/limits.ts";
-import type { ConsumerOperations } from "./bindings.ts";
 
 /** What the ledger said last, one per Worker instance. `askedAt`, `at`: ms since the epoch. */
 export interface LastHealth {

@@ -16,69 +16,64 @@ import {
   keyNamePrefix,
   nameOfKeyId,
 } from "../../shared/api-key.ts";
-import { limits } from "../../shared/limits.ts";
-import type { ConsoleBindings } from "./bindings.ts";
-import { changeSchema, createSchema, limitsConflict, rotateSchema } from "./key-requests.ts";
-import { answer, readJson } from "./read-json.ts";
+import type { BuiltAnswer } from "../../shared/console/routes.ts";
+import { DAY_MS, limits } from "../../shared/limits.ts";
+import type { LimitFields } from "../../shared/meter/key-limits.ts";
+import { type Asked, Refusal } from "./answer-request.ts";
 
-const refusal = (status: number, error: string): Response => answer(status, { error });
+type Key = BuiltAnswer<"GET /api/keys/:id">;
+type NewKey = BuiltAnswer<"POST /api/keys">;
 
 /** `POST /api/keys` */
-export async function createKey(request: Request, { KEYS }: ConsoleBindings): Promise<Response> {
-  const asked = await readJson(request, createSchema);
-  if (typeof asked === "string") {
-    return refusal(400, asked);
-  }
-  const now = Date.now();
-  return await writeNew(KEYS, {
-    ...asked,
-    status: "active",
-    expiresAt: null,
-    createdAt: now,
-    account: null,
-  });
+export async function createKey(
+  { body, now }: Asked<"POST /api/keys">,
+  keys: KVNamespace,
+): Promise<NewKey | Refusal> {
+  return await writeNew(keys, { ...body, status: "active", expiresAt: null, createdAt: now, account: null });
 }
 
 /** `GET /api/keys`: a page of keys by id, and a cursor where there are more. No key's entry is read for it. */
-export async function listKeys(request: Request, { KEYS }: ConsoleBindings): Promise<Response> {
-  const { searchParams } = new URL(request.url);
-  const cursor = searchParams.get("cursor");
-  const tenant = searchParams.get("tenant");
-  const page = await KEYS.list({ prefix: keyNamePrefix, limit: limits.keysListed, cursor });
-  const keys: object[] = [];
+export async function listKeys(
+  { query: { tenant, cursor } }: Asked<"GET /api/keys">,
+  namespace: KVNamespace,
+): Promise<BuiltAnswer<"GET /api/keys">> {
+  const page = await namespace.list({
+    prefix: keyNamePrefix,
+    limit: limits.keysListed,
+    cursor: cursor ?? null,
+  });
+  const keys: Key[] = [];
   for (const { name, metadata } of page.keys) {
     const id = name.slice(keyNamePrefix.length);
     // An entry that an older version wrote has no metadata.
-    const record = parseRecord(metadata) ?? (await readKey(KEYS, id));
-    if (record !== undefined && (tenant === null || record.tenant === tenant)) {
+    const record = parseRecord(metadata) ?? (await readKey(namespace, id));
+    if (record !== undefined && (tenant === undefined || record.tenant === tenant)) {
       keys.push(shown(id, record));
     }
   }
-  return answer(200, page.list_complete ? { keys } : { keys, cursor: page.cursor });
+  return page.list_complete ? { keys } : { keys, cursor: page.cursor };
 }
 
 /** `GET /api/keys/{id}` */
-export async function showKey(request: Request, { KEYS }: ConsoleBindings): Promise<Response> {
-  const found = await findKey(request, KEYS);
-  return found instanceof Response ? found : answer(200, shown(found.id, found.record));
+export async function showKey({ id }: Asked<"GET /api/keys/:id">, keys: KVNamespace): Promise<Key | Refusal> {
+  const record = await findKey(id, keys);
+  return record instanceof Refusal ? record : shown(id, record);
 }
 
 /** `PATCH /api/keys/{id}` */
-export async function changeKey(request: Request, { KEYS }: ConsoleBindings): Promise<Response> {
-  const asked = await readJson(request, changeSchema);
-  if (typeof asked === "string") {
-    return refusal(400, asked);
-  }
-  const found = await findKey(request, KEYS);
-  if (found instanceof Response) {
+export async function changeKey(
+  { id, body }: Asked<"PATCH /api/keys/:id">,
+  keys: KVNamespace,
+): Promise<Key | Refusal> {
+  const found = await findKey(id, keys);
+  if (found instanceof Refusal) {
     return found;
   }
-  if (found.record.status === "revoked") {
-    return refusal(409, revokedForGood);
+  if (found.status === "revoked") {
+    return new Refusal(409, revokedForGood);
   }
-  const record = { ...found.record, ...asked };
-  const refused = await write(KEYS, found.id, record);
-  return refused ?? answer(200, shown(found.id, record));
+  const record = { ...found, ...body };
+  return (await write(keys, id, record)) ?? shown(id, record);
 }
 
 /**
@@ -86,62 +81,63 @@ export async function changeKey(request: Request, { KEYS }: ConsoleBindings): Pr
  * until a given time. The new one is written first: when the second write fails, both work, and the rotation is asked
  * for again.
  */
-export async function rotateKey(request: Request, { KEYS }: ConsoleBindings): Promise<Response> {
-  const now = Date.now();
-  const asked = await readJson(request, rotateSchema(now));
-  if (typeof asked === "string") {
-    return refusal(400, asked);
+export async function rotateKey(
+  { id, body, now }: Asked<"POST /api/keys/:id/rotate">,
+  keys: KVNamespace,
+): Promise<NewKey | Refusal> {
+  const until = body.until ?? now + limits.keyGraceMs;
+  if (until < now) {
+    return new Refusal(400, "until must not have passed");
   }
-  const found = await findKey(request, KEYS);
-  if (found instanceof Response) {
-    return found;
+  if (until > now + limits.keyGraceMaxMs) {
+    return new Refusal(400, `until must be within ${limits.keyGraceMaxMs / DAY_MS} days from now`);
   }
-  const { id, record } = found;
+  const record = await findKey(id, keys);
+  if (record instanceof Refusal) {
+    return record;
+  }
   if (record.status !== "active" || (record.expiresAt !== null && record.expiresAt <= now)) {
-    return refusal(409, "The key does not work any more: make a new one.");
+    return new Refusal(409, "The key does not work any more: make a new one.");
   }
-  const until = asked.until ?? now + limits.keyGraceMs;
-  const made = await writeNew(KEYS, {
+  const made = await writeNew(keys, {
     ...record,
     expiresAt: null,
     createdAt: now,
     account: record.account ?? id,
   });
-  const refused = made.ok ? await write(KEYS, id, { ...record, expiresAt: until }) : undefined;
+  const refused =
+    made instanceof Refusal ? undefined : await write(keys, id, { ...record, expiresAt: until });
   return refused ?? made;
 }
 
 /** `POST /api/keys/{id}/revoke`: at once and for good. Asked again, it writes again. */
-export async function revokeKey(request: Request, { KEYS }: ConsoleBindings): Promise<Response> {
-  const found = await findKey(request, KEYS);
-  if (found instanceof Response) {
+export async function revokeKey(
+  { id, now }: Asked<"POST /api/keys/:id/revoke">,
+  keys: KVNamespace,
+): Promise<Key | Refusal> {
+  const found = await findKey(id, keys);
+  if (found instanceof Refusal) {
     return found;
   }
   const record: ApiKeyRecord = {
-    ...found.record,
+    ...found,
     status: "revoked",
-    expiresAt: Math.min(found.record.expiresAt ?? Number.POSITIVE_INFINITY, Date.now()),
+    expiresAt: Math.min(found.expiresAt ?? Number.POSITIVE_INFINITY, now),
   };
-  const refused = await write(KEYS, found.id, record);
-  return refused ?? answer(200, shown(found.id, record));
+  return (await write(keys, id, record)) ?? shown(id, record);
 }
 
 const revokedForGood = "The key was revoked, which is for good: make a new one.";
 
-/** The key that the path names, or the answer that there is none. */
-async function findKey(
-  request: Request,
-  keys: KVNamespace,
-): Promise<{ readonly id: string; readonly record: ApiKeyRecord } | Response> {
-  const id = new URL(request.url).pathname.split("/")[3] ?? "";
+/** The record of the key that the path names, or why there is none. */
+async function findKey(id: string, keys: KVNamespace): Promise<ApiKeyRecord | Refusal> {
   if (!keyIdPattern.test(id)) {
-    return refusal(
+    return new Refusal(
       404,
       "A key's id is 64 hex digits, the SHA-256 of the key. (GET /api/keys lists them; never put the key itself into a URL.)",
     );
   }
-  const record = await readKey(keys, id);
-  return record === undefined ? refusal(404, `There is no key with the id ${id}.`) : { id, record };
+  return (await readKey(keys, id)) ?? new Refusal(404, `There is no key with the id ${id}.`);
 }
 
 async function readKey(keys: KVNamespace, id: string): Promise<ApiKeyRecord | undefined> {
@@ -154,21 +150,21 @@ function parseRecord(stored: unknown): ApiKeyRecord | undefined {
 }
 
 /** Writes a new key's record and answers with the key, which nobody is ever told again. */
-async function writeNew(keys: KVNamespace, record: ApiKeyRecord): Promise<Response> {
+async function writeNew(keys: KVNamespace, record: ApiKeyRecord): Promise<NewKey | Refusal> {
   const key = formatApiKey(crypto.getRandomValues(new Uint8Array(52)));
   const id = await apiKeyId(key);
-  return (await write(keys, id, record)) ?? answer(201, { key, ...shown(id, record) });
+  return (await write(keys, id, record)) ?? { key, ...shown(id, record) };
 }
 
-/** Writes a record. An answer instead of undefined says why it was not written. */
-async function write(keys: KVNamespace, id: string, record: ApiKeyRecord): Promise<Response | undefined> {
+/** Writes a record. A refusal instead of undefined says why it was not written. */
+async function write(keys: KVNamespace, id: string, record: ApiKeyRecord): Promise<Refusal | undefined> {
   const conflict = limitsConflict(record);
   if (conflict !== undefined) {
-    return refusal(400, conflict);
+    return new Refusal(400, conflict);
   }
   const entry = formatKeyEntry(record);
   if (entry === undefined) {
-    return refusal(400, "origins are too many: name and origins together take about 700 bytes at most");
+    return new Refusal(400, "origins are too many: name and origins together take about 700 bytes at most");
   }
   // KV removes what has been dead for long. (It takes seconds, and none that is less than a minute away.)
   const expiration =
@@ -180,7 +176,7 @@ async function write(keys: KVNamespace, id: string, record: ApiKeyRecord): Promi
 }
 
 /** A key as an operator sees it: times as text, and a word for whether it works now. */
-function shown(id: string, { account, createdAt, expiresAt, ...record }: ApiKeyRecord): object {
+function shown(id: string, { account, createdAt, expiresAt, ...record }: ApiKeyRecord): Key {
   return {
     id,
     ...record,
@@ -188,4 +184,14 @@ function shown(id: string, { account, createdAt, expiresAt, ...record }: ApiKeyR
     createdAt: new Date(createdAt).toISOString(),
     expiresAt: expiresAt === null ? null : new Date(expiresAt).toISOString(),
   };
+}
+
+/** What no field alone can say: undefined, or what is wrong. */
+function limitsConflict(record: LimitFields): string | undefined {
+  if (record.burstSpans !== null && record.spansPerSecond === null) {
+    return "burstSpans needs spansPerSecond: a burst is of a rate";
+  }
+  return record.burstBytes !== null && record.bytesPerSecond === null
+    ? "burstBytes needs bytesPerSecond: a burst is of a rate"
+    : undefined;
 }

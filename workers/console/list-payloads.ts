@@ -7,6 +7,8 @@ import * as v from "valibot";
 import { queryRows } from "../../shared/clickhouse/ask.ts";
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
 import { outcomesQuery } from "../../shared/clickhouse/minutes.ts";
+import type { ConsumerOperations } from "../../shared/console/operations.ts";
+import type { BuiltAnswer } from "../../shared/console/routes.ts";
 import { limits } from "../../shared/limits.ts";
 import {
   formatMinute,
@@ -14,18 +16,10 @@ import {
   type PayloadKey,
   parsePayloadKey,
   payloadPrefix,
-  tenantPattern,
 } from "../../shared/payload-key.ts";
 import { watermarkOf } from "../../shared/reconcile/checkpoint.ts";
-import type { ConsumerOperations } from "./bindings.ts";
 
-export interface PayloadsPage {
-  readonly keys: readonly string[];
-  /** Spans of those with a receipt. */
-  readonly spans: number;
-  /** Where the next page begins: hand it over as `after`. Null: this was the last one. */
-  readonly next: string | null;
-}
+type PayloadsPage = BuiltAnswer<"GET /api/payloads">;
 
 const receiptsSchema = v.array(v.object({ key: v.string(), spans: v.number() }));
 const outcomesSchema = v.array(v.looseObject({ key: v.string() }));
@@ -33,17 +27,14 @@ const outcomesSchema = v.array(v.looseObject({ key: v.string() }));
 /** Set before a place in the second part. */
 const listingMark = "r2:";
 
-/** `after`: empty, or the `next` of the page before. A string says why there is no answer. */
+/** `after`: empty, or the `next` of the page before. */
 export async function listPayloads(
   bucket: R2Bucket,
   clickHouse: ClickHouseConnection,
   consumer: ConsumerOperations,
   tenant: string,
   after: string,
-): Promise<PayloadsPage | string> {
-  if (!tenantPattern.test(tenant)) {
-    return "tenant must be 1 to 64 of a-z, 0-9 and -";
-  }
+): Promise<PayloadsPage> {
   if (after.startsWith(listingMark)) {
     return await listUnreceipted(bucket, clickHouse, tenant, after.slice(listingMark.length));
   }

@@ -18,6 +18,11 @@ const contentSecurityPolicy = [
   "frame-ancestors 'none'",
 ].join("; ");
 
+/** The API's description, as `npm run page` wrote it beside the page. */
+export async function openApiFile(request: Request, assets: Fetcher): Promise<Response> {
+  return await pageFile(new Request(new URL("/openapi.json", request.url)), assets);
+}
+
 /** A file of the page, as `npm run page` built it. */
 export async function pageFile(request: Request, assets: Fetcher): Promise<Response> {
   const found = await assets.fetch(request);

@@ -3,12 +3,19 @@
  * ClickHouse say what ended, the ledger says what it holds.
  */
 import * as v from "valibot";
-import { type Balance, balanceOf } from "../../shared/balance.ts";
+import { balanceOf } from "../../shared/balance.ts";
 import { queryRows } from "../../shared/clickhouse/ask.ts";
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
+import type { ConsumerOperations } from "../../shared/console/operations.ts";
+import type { BuiltAnswer } from "../../shared/console/routes.ts";
 import { type PayloadOutcome, payloadOutcomes } from "../../shared/outcome.ts";
-import { formatMinute, isPayloadKey, type PayloadKey, payloadPrefix } from "../../shared/payload-key.ts";
-import type { ConsumerOperations } from "./bindings.ts";
+import {
+  formatMinute,
+  isPayloadKey,
+  minuteToMs,
+  type PayloadKey,
+  payloadPrefix,
+} from "../../shared/payload-key.ts";
 
 /** Keys that are listed at most: the answer says when that was not all. R2 lists 1000 a call. */
 const keysMax = 100_000;
@@ -20,29 +27,26 @@ const receiptsSchema = v.array(
   }),
 );
 
-export interface BalanceAnswer extends Balance {
-  /** First minute of the range, UTC; the range ends now. */
-  readonly since: string;
-  /** Whether every accepted payload has ended or is held. */
-  readonly balanced: boolean;
-  /** More than the listed keys lie in the range: ask for a shorter one. */
-  readonly truncated: boolean;
-}
-
 export async function readBalance(
   bucket: R2Bucket,
   clickHouse: ClickHouseConnection,
   consumer: ConsumerOperations,
   sinceMs: number,
-): Promise<BalanceAnswer> {
-  const since = formatMinute(sinceMs);
-  const from = `${payloadPrefix}${since}`;
+): Promise<BuiltAnswer<"GET /api/balance">> {
+  const minute = formatMinute(sinceMs);
+  const since = minuteToMs(minute);
+  const from = `${payloadPrefix}${minute}`;
   const { keys, truncated } = await listKeys(bucket, from);
   // Asked after the listing and before the receipts: a payload that ends in between is then seen by its receipt.
   const held = await heldOf(keys, consumer);
   const receipts = await readReceipts(clickHouse, from);
   const balance = balanceOf(keys, receipts, held);
-  return { since, balanced: balance.missing.length === 0 && !truncated, truncated, ...balance };
+  return {
+    since: new Date(since).toISOString(),
+    balanced: balance.missing.length === 0 && !truncated,
+    truncated,
+    ...balance,
+  };
 }
 
 async function listKeys(bucket: R2Bucket, from: string): Promise<{ keys: PayloadKey[]; truncated: boolean }> {

@@ -6,14 +6,14 @@ import * as v from "valibot";
 import { queryRows } from "../../shared/clickhouse/ask.ts";
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
 import { tableName } from "../../shared/clickhouse/statements.ts";
-import { statusSchema } from "../../shared/console/answers.ts";
 import { type MetricFamily, type MetricSample, metricsText } from "../../shared/console/metrics-text.ts";
+import type { ConsumerOperations } from "../../shared/console/operations.ts";
+import type { LedgerStatus } from "../../shared/delivery/ledger-status.ts";
 import type { InFlight } from "../../shared/ledger/in-flight.ts";
 import { limits } from "../../shared/limits.ts";
 import { payloadOutcomes } from "../../shared/outcome.ts";
 import { type Checkpoint, watermarkOf } from "../../shared/reconcile/checkpoint.ts";
 import { writeLog } from "../../shared/write-log.ts";
-import type { ConsumerOperations } from "./bindings.ts";
 import { stillDead } from "./dead-letters.ts";
 
 const findingsSchema = v.array(v.object({ kind: v.string(), severity: v.string(), open: v.number() }));
@@ -46,7 +46,7 @@ export async function readMetrics(
   const [checkpoint, inFlight, status, facts] = await Promise.all([
     consumer.checkpoint(),
     consumer.inFlight(),
-    consumer.status().then((answer) => v.parse(statusSchema, answer)),
+    consumer.status(),
     readTables(clickHouse, now).catch((error: unknown) => {
       writeLog("warn", { message: "metrics without those of ClickHouse's tables" }, error);
       return null;
@@ -148,13 +148,7 @@ function inFlightFamilies(inFlight: InFlight, now: number): readonly MetricFamil
   ];
 }
 
-function statusFamilies({
-  head,
-  held,
-  trouble,
-  databaseBytes,
-  remembered,
-}: v.InferOutput<typeof statusSchema>) {
+function statusFamilies({ head, held, trouble, databaseBytes, remembered }: LedgerStatus) {
   return [
     gauge("held_payloads", "Payloads that wait for a person: their rows are neither none nor all.", {
       value: held.length,

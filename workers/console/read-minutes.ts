@@ -4,26 +4,10 @@ import { queryRows } from "../../shared/clickhouse/ask.ts";
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
 import { minuteStepsQuery } from "../../shared/clickhouse/minutes.ts";
 import type { Minutes } from "../../shared/console/answers.ts";
-import { limits } from "../../shared/limits.ts";
+import type { ConsumerOperations } from "../../shared/console/operations.ts";
 import { watermarkOf } from "../../shared/reconcile/checkpoint.ts";
 import { minuteSteps, stepRange } from "../../shared/reconcile/minute-steps.ts";
-import type { ConsumerOperations } from "./bindings.ts";
-
-export const minutesQuerySchema = v.object({
-  hours: v.optional(
-    v.pipe(
-      v.string(),
-      v.regex(/^\d{1,3}(\.\d{1,3})?$/, "must be a number"),
-      v.transform(Number),
-      v.check(
-        (hours) => hours > 0 && hours <= limits.minutesMaxHours,
-        `must be above 0 and at most ${limits.minutesMaxHours}`,
-      ),
-    ),
-    "1",
-  ),
-  tenant: v.optional(v.string()),
-});
+import type { Asked } from "./answer-request.ts";
 
 const rowsSchema = v.array(
   v.object({
@@ -44,7 +28,7 @@ const rowsSchema = v.array(
 export async function readMinutes(
   clickHouse: ClickHouseConnection,
   consumer: Pick<ConsumerOperations, "checkpoint" | "inFlight">,
-  { hours, tenant }: v.InferOutput<typeof minutesQuerySchema>,
+  { hours, tenant }: Asked<"GET /api/minutes">["query"],
   now: number,
 ): Promise<Minutes> {
   const { since, stepMs } = stepRange(now, hours);

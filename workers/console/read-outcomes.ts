@@ -1,34 +1,11 @@
 /** How requests ended, as the ingress counted it: best effort, for finding out why something does not arrive. */
-import * as v from "valibot";
 import { queryRows } from "../../shared/clickhouse/ask.ts";
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
+import { isoOf } from "../../shared/clickhouse/date-time.ts";
+import { type Fixed, type OutcomeSums, outcomesSchema } from "../../shared/console/answers.ts";
 import { limits } from "../../shared/limits.ts";
 
-const rowsSchema = v.array(
-  v.object({
-    /** The minute, where the question was by minutes. */
-    minute: v.exactOptional(v.string()),
-    tenant: v.string(),
-    key: v.string(),
-    outcome: v.string(),
-    reason: v.string(),
-    requests: v.number(),
-    spans: v.number(),
-    rejectedSpans: v.number(),
-    bytes: v.number(),
-    keyLookUps: v.number(),
-    meterCalls: v.number(),
-  }),
-);
-
-export interface OutcomesAnswer {
-  /** Always true: what an isolate had not reported when it ended is missing. Receipts are the evidence. */
-  readonly bestEffort: true;
-  readonly since: string;
-  readonly outcomes: v.InferOutput<typeof rowsSchema>;
-  /** There are more rows than one answer holds: ask for fewer hours, or one tenant. */
-  readonly truncated: boolean;
-}
+const rowsSchema = outcomesSchema.entries.outcomes;
 
 export interface OutcomesQuestion {
   /** ms since the epoch */
@@ -42,8 +19,8 @@ export interface OutcomesQuestion {
 export async function readOutcomes(
   clickHouse: ClickHouseConnection,
   { sinceMs, tenant, byMinute }: OutcomesQuestion,
-): Promise<OutcomesAnswer> {
-  const minute = byMinute ? "toString(minute) AS minute," : "";
+): Promise<Fixed<OutcomeSums>> {
+  const minute = byMinute ? `${isoOf("o.minute")} AS minute,` : "";
   const rows = await queryRows(
     clickHouse,
     rowsSchema,

@@ -1,23 +1,25 @@
 /** `GET /api/payload-spans`: what is in a payload, read with the consumer's own codec. */
 import * as zlib from "node:zlib";
 import * as v from "valibot";
-import type { PayloadSpans } from "../../shared/console/answers.ts";
+import type { Fixed, PayloadSpans } from "../../shared/console/answers.ts";
 import { decodeBody } from "../../shared/decode-body.ts";
 import { acceptedBounds, type PayloadMetadata, payloadMetadataSchema } from "../../shared/messages.ts";
 import { MalformedBody } from "../../shared/otlp/malformed.ts";
 import { isPayloadKey } from "../../shared/payload-key.ts";
 import { readableSpans } from "../../shared/rows/readable-spans.ts";
+import { Refusal } from "./answer-request.ts";
 
-export const payloadSpansQuerySchema = v.object({ key: v.string("is missing") });
-
-/** A string says why there is nothing to show. */
-export async function readPayloadSpans(bucket: R2Bucket, key: string): Promise<PayloadSpans | string> {
+/** Refuses what is no key, or has no object. */
+export async function readPayloadSpans(
+  bucket: R2Bucket,
+  key: string,
+): Promise<Fixed<PayloadSpans> | Refusal> {
   if (!isPayloadKey(key)) {
-    return "That is no payload's key.";
+    return new Refusal(404, "That is no payload's key.");
   }
   const object = await bucket.get(key);
   if (object === null) {
-    return "R2 has no payload under this key: it was deleted, or never arrived.";
+    return new Refusal(404, "R2 has no payload under this key: it was deleted, or never arrived.");
   }
   const metadata = v.parse(payloadMetadataSchema, object.customMetadata);
   const body = new Uint8Array(await object.arrayBuffer());

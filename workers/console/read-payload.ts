@@ -3,13 +3,17 @@
  * letters, and the table itself, with the times that each of them kept.
  */
 import * as v from "valibot";
+import { assert } from "../../shared/assert.ts";
 import { queryRows } from "../../shared/clickhouse/ask.ts";
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
 import { countRowsQuery, receiptsQuery } from "../../shared/clickhouse/statements.ts";
+import type { Fixed, PayloadAnswer } from "../../shared/console/answers.ts";
+import type { ConsumerOperations } from "../../shared/console/operations.ts";
 import { toHex } from "../../shared/hex.ts";
 import { failureText } from "../../shared/ledger/failure.ts";
 import type { Whereabouts } from "../../shared/ledger/whereabouts.ts";
 import { payloadMetadataSchema } from "../../shared/messages.ts";
+import { payloadOutcomes } from "../../shared/outcome.ts";
 import {
   isPayloadId,
   isPayloadKey,
@@ -18,13 +22,12 @@ import {
   parsePayloadKey,
   payloadIdToBytes,
 } from "../../shared/payload-key.ts";
-import { type Presence, presenceText } from "../../shared/reconcile/presence.ts";
-import type { ConsumerOperations } from "./bindings.ts";
+import { presenceText } from "../../shared/reconcile/presence.ts";
 
 const receiptsSchema = v.array(
   v.object({
     key: v.string(),
-    outcome: v.string(),
+    outcome: v.picklist(payloadOutcomes),
     group_id: v.string(),
     spans: v.number(),
     rejected_spans: v.number(),
@@ -45,60 +48,15 @@ const deadLettersSchema = v.array(
 );
 const rowsSchema = v.array(v.object({ day: v.number(), rows: v.number() }));
 
-export interface PayloadStep {
-  /** ISO 8601, UTC */
-  readonly at: string;
-  readonly key: string;
-  readonly what: string;
-}
-
-export interface PayloadAnswer {
-  readonly payload: PayloadId;
-  readonly tenant: string | null;
-  /** Keys under which it arrived, as far as anybody knows of them. */
-  readonly keys: readonly string[];
-  /** What R2 has of it now. */
-  readonly objects: readonly {
-    readonly key: string;
-    readonly bytes: number;
-    readonly metadata: v.InferOutput<typeof payloadMetadataSchema> | null;
-  }[];
-  readonly ledger: Whereabouts;
-  readonly receipts: readonly {
-    readonly key: string;
-    readonly outcome: string;
-    readonly group: string;
-    readonly spans: number;
-    readonly rejectedSpans: number;
-    readonly reason: string;
-    readonly at: string;
-  }[];
-  readonly deadLetters: readonly {
-    readonly key: string;
-    readonly reason: string;
-    readonly message: string;
-  }[];
-  /** What the table has of it: the evidence. */
-  readonly rows: readonly { readonly day: string; readonly rows: number }[];
-  /** Whether these are the rows that the receipts claim. */
-  readonly presence: Presence;
-  /** What that means for a person, and what can be done; empty where there is nothing to say. */
-  readonly advice: string;
-  /** In the order of time. */
-  readonly steps: readonly PayloadStep[];
-}
-
-/** `text`: a payload's key or id. A string says why there is no answer. */
+/** `text`: a payload's key or id. */
 export async function readPayload(
   bucket: R2Bucket,
   clickHouse: ClickHouseConnection,
   consumer: ConsumerOperations,
   text: string,
-): Promise<PayloadAnswer | string> {
+): Promise<Fixed<PayloadAnswer>> {
   const id = isPayloadId(text) ? text : parsePayloadKey(text)?.id;
-  if (id === undefined) {
-    return "id must be a payload's key (p/0/t/…) or its id (26 characters)";
-  }
+  assert(id !== undefined, "the question named a payload's key or id");
   // The ledger first: a payload that ends in between is then seen by its receipt.
   const ledger = await consumer.whereIs(id);
   const [receipts, deadLetters, rows, presence] = await Promise.all([
@@ -169,7 +127,7 @@ function stepsOf(
   receipts: v.InferOutput<typeof receiptsSchema>,
   deadLetters: v.InferOutput<typeof deadLettersSchema>,
   id: PayloadId,
-): readonly PayloadStep[] {
+): Fixed<PayloadAnswer>["steps"] {
   const steps: { at: number; key: string; what: string }[] = [];
   for (const { key, size, uploaded, metadata } of objects) {
     if (metadata !== null) {

@@ -3,32 +3,11 @@ import * as v from "valibot";
 import { queryRows } from "../../shared/clickhouse/ask.ts";
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
 import { countRowsQuery, receiptsQuery, tableName } from "../../shared/clickhouse/statements.ts";
+import type { Fixed, TraceAnswer } from "../../shared/console/answers.ts";
 import { fromHex } from "../../shared/hex.ts";
 import { limits } from "../../shared/limits.ts";
 import { formatPayloadId } from "../../shared/payload-key.ts";
 
-export interface TraceAnswer {
-  readonly trace: string;
-  /** Those that are not ours (the Collector's exporter wrote them) are counted here. */
-  readonly spansOfOthers: number;
-  readonly payloads: readonly {
-    readonly payload: string;
-    readonly tenant: string;
-    /** Spans of this trace in it, and all of its spans. */
-    readonly spans: number;
-    readonly spansInAll: number;
-    readonly keys: readonly string[];
-  }[];
-  /** The first ones in the order of time, at most `limits.traceSpansListed`. */
-  readonly spans: readonly {
-    readonly spanId: string;
-    readonly name: string;
-    readonly service: string;
-    readonly attributes: Readonly<Record<string, string>>;
-  }[];
-}
-
-const traceIdPattern = /^[0-9a-f]{32}$/;
 const partsSchema = v.array(v.object({ payload: v.string(), tenant: v.string(), spans: v.number() }));
 const spansSchema = v.array(
   v.object({
@@ -41,14 +20,11 @@ const spansSchema = v.array(
 const countsSchema = v.array(v.object({ payload: v.string(), rows: v.number() }));
 const keysSchema = v.array(v.object({ key: v.string() }));
 
-/** A string says why there is no answer. A trace that is not there has no payloads. */
+/** `trace`: 32 lower-case hex digits. A trace that is not there has no payloads. */
 export async function readTrace(
   clickHouse: ClickHouseConnection,
   trace: string,
-): Promise<TraceAnswer | string> {
-  if (!traceIdPattern.test(trace)) {
-    return "id must be a trace id: 32 lower-case hex digits";
-  }
+): Promise<Fixed<TraceAnswer>> {
   const { settings } = clickHouse;
   const table = tableName(settings, settings.tracesTable);
   const read = async <S extends v.GenericSchema>(query: string, schema: S): Promise<v.InferOutput<S>> =>
@@ -65,7 +41,7 @@ export async function readTrace(
     spansSchema,
   );
   const isOurs = ({ payload }: { readonly payload: string }): boolean => !/^0+$/.test(payload);
-  const payloads: TraceAnswer["payloads"][number][] = [];
+  const payloads: Fixed<TraceAnswer>["payloads"][number][] = [];
   for (const { payload, tenant, spans: ofTrace } of parts.filter(isOurs)) {
     const id = formatPayloadId(fromHex(payload));
     const counts = await read(countRowsQuery(settings, [id]), countsSchema);

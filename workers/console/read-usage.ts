@@ -6,6 +6,7 @@
 import * as v from "valibot";
 import { queryRows } from "../../shared/clickhouse/ask.ts";
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
+import type { Fixed, UsageAnswer } from "../../shared/console/answers.ts";
 import { limits } from "../../shared/limits.ts";
 import type { MeterNamespace } from "./bindings.ts";
 
@@ -32,17 +33,6 @@ const countedSchema = v.array(
 type Received = v.InferOutput<typeof receivedSchema>[number];
 type Counted = v.InferOutput<typeof countedSchema>[number];
 
-export interface UsageAnswer {
-  /** The first day, UTC. */
-  readonly since: string;
-  readonly days: readonly (Received & {
-    /** Spans left out by a key's sampling rate; requests, and their spans, over a rate or a quota. */
-    readonly bestEffort: Omit<Counted, "tenant" | "day">;
-  })[];
-  /** The months of the tenant's metered keys; absent where no tenant was asked about. */
-  readonly accounts?: v.InferOutput<typeof accountsSchema>;
-}
-
 const accountsSchema = v.array(
   v.object({ account: v.string(), month: v.string(), usedSpans: v.number(), usedBytes: v.number() }),
 );
@@ -53,7 +43,7 @@ export async function readUsage(
   meters: MeterNamespace,
   since: string,
   tenant: string | undefined,
-): Promise<UsageAnswer> {
+): Promise<Fixed<UsageAnswer>> {
   const parameters = { since, ...(tenant === undefined ? {} : { tenant }) };
   const ofTenant = tenant === undefined ? "" : "AND tenant = {tenant:String}";
   const ask = async <S extends v.GenericSchema>(query: string, schema: S): Promise<v.InferOutput<S>> =>
@@ -88,7 +78,7 @@ async function readAccounts(meters: MeterNamespace, tenant: string) {
 }
 
 /** Both sides by tenant and day, the newest first. A day that only one side knows is 0 on the other. */
-function joinDays(received: readonly Received[], counted: readonly Counted[]): UsageAnswer["days"] {
+function joinDays(received: readonly Received[], counted: readonly Counted[]): Fixed<UsageAnswer>["days"] {
   const nothing = { payloads: 0, spans: 0, rejectedSpans: 0, bytes: 0 };
   const uncounted = { sampledSpans: 0, limitedRequests: 0, limitedSpans: 0 };
   const nameOf = ({ tenant, day }: { readonly tenant: string; readonly day: string }) => `${day} ${tenant}`;

@@ -5,6 +5,7 @@
  */
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
 import { receiptsQuery } from "../../shared/clickhouse/statements.ts";
+import type { Fixed, Forgotten } from "../../shared/console/answers.ts";
 import type { Receipt } from "../../shared/ledger/group.ts";
 import type { Whereabouts } from "../../shared/ledger/whereabouts.ts";
 import { limits } from "../../shared/limits.ts";
@@ -17,16 +18,6 @@ import { countRows, readTable } from "./read-table.ts";
 
 interface Knows {
   whereIs(id: PayloadId): Promise<Whereabouts>;
-}
-
-export interface Forgotten {
-  /** What was asked for and handed to the ledger. */
-  readonly taken: readonly string[];
-  /** Those of `taken` that the ledger will hold, for a person to resolve. */
-  readonly heldNext: readonly string[];
-  readonly refused: readonly { readonly asked: string; readonly why: string }[];
-  /** Neither a payload's key nor its id, or nobody knows of it. */
-  readonly missing: readonly string[];
 }
 
 interface Seen {
@@ -71,7 +62,7 @@ export async function forget(
   clickHouse: ClickHouseConnection,
   ledger: Knows,
   asked: readonly string[],
-): Promise<Forgotten> {
+): Promise<Fixed<Forgotten>> {
   const taken: string[] = [];
   const heldNext: string[] = [];
   const refused: { asked: string; why: string }[] = [];

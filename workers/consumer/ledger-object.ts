@@ -24,12 +24,7 @@ import {
 import { assert, BrokenInvariant, unreachable } from "../../shared/assert.ts";
 import { type ClickHouseBinding, connectClickHouse } from "../../shared/clickhouse/connection.ts";
 import type { Finding } from "../../shared/clickhouse/findings.ts";
-import {
-  alertFacts,
-  type HeldPayload,
-  heldPayloads,
-  oldestArrival,
-} from "../../shared/delivery/ledger-facts.ts";
+import { alertFacts, heldPayloads, oldestArrival } from "../../shared/delivery/ledger-facts.ts";
 import {
   armRetry,
   begin,
@@ -43,6 +38,7 @@ import {
   takeStep,
   wake,
 } from "../../shared/delivery/ledger-life.ts";
+import type { LedgerStatus } from "../../shared/delivery/ledger-status.ts";
 import { toHex } from "../../shared/hex.ts";
 import {
   type AttemptReport,
@@ -51,7 +47,6 @@ import {
   isGroupId,
   type TableMeasure,
 } from "../../shared/ledger/group.ts";
-import type { Head } from "../../shared/ledger/head.ts";
 import { type InFlight, inFlightOf } from "../../shared/ledger/in-flight.ts";
 import { holds, type LedgerEvent, type Settled, tokensNeeded } from "../../shared/ledger/machine.ts";
 import type { LedgerSettings } from "../../shared/ledger/settings.ts";
@@ -72,7 +67,7 @@ import {
   saveCheckpoint,
 } from "../../shared/reconcile/lease.ts";
 import { writeLog } from "../../shared/write-log.ts";
-import { type LedgerCounts, LedgerStorage } from "./ledger-storage.ts";
+import { LedgerStorage } from "./ledger-storage.ts";
 import { counterKey, createEpoch, epochKey, hasAnyPayload, hasAnyRow, readNumber } from "./read-birth.ts";
 import { readLedgerSettings, readReconcileSettings } from "./read-ledger-settings.ts";
 
@@ -85,24 +80,6 @@ export interface LedgerEnv {
   readonly CLICKHOUSE_URL: string;
   /** Tests on real parts: every duration divided by this. */
   readonly LEDGER_TIMES_FASTER?: string;
-}
-
-/** For people who look at the ledger. Times in ms since the epoch. */
-export interface LedgerStatus extends LedgerCounts {
-  readonly oldestArrival: number | null;
-  readonly head: Head | null;
-  /** Payloads that wait for a person, and why. */
-  readonly held: readonly HeldPayload[];
-  /** What keeps payloads from being brought in, in one sentence; empty: nothing does. */
-  readonly trouble: string;
-  readonly oldestGroups: readonly {
-    readonly group: GroupId;
-    readonly state: string;
-    readonly made: number;
-    readonly attempts: number;
-    readonly payloads: number;
-    readonly due: number;
-  }[];
 }
 
 const statusGroupsMax = 20;

@@ -5,7 +5,9 @@
  * Rows are what the platform bills, so a payload costs two: one when its group is made, one delete when it is
  * forgotten. Whether it is live or done follows from its group's row, and what waits is one row altogether.
  */
+
 import { assert, BrokenInvariant, unreachable } from "../../shared/assert.ts";
+import type { LedgerCounts } from "../../shared/delivery/ledger-status.ts";
 import {
   type DueQueue,
   dueNever,
@@ -66,13 +68,6 @@ const schema = `
 
 /** Documents beside the machine's own. */
 export type NoteName = "reconciler" | "alerts" | "broken";
-
-export interface LedgerCounts {
-  readonly waiting: number;
-  readonly groups: number;
-  readonly remembered: number;
-  readonly databaseBytes: number;
-}
 
 export class LedgerStorage implements LedgerView {
   readonly #storage: DurableObjectStorage;

@@ -4,25 +4,19 @@
  */
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
 import { receiptsOfKeysQuery } from "../../shared/clickhouse/minutes.ts";
+import type { AskedFor, Fixed } from "../../shared/console/answers.ts";
 import { limits } from "../../shared/limits.ts";
 import type { Doorbell } from "../../shared/messages.ts";
 import { isPayloadKey, minuteOfKey, minuteToMs, type PayloadKey } from "../../shared/payload-key.ts";
 import { completeDoorbell } from "./complete-doorbell.ts";
 import { queryReceipts } from "./read-receipts.ts";
 
-export interface AskedFor {
-  /** Keys that were handed to the queue or to the ledger. */
-  readonly taken: readonly string[];
-  /** Keys that are none of ours, or have no object in R2 any more: nothing was done about them. */
-  readonly missing: readonly string[];
-}
-
 /** Rings each payload with cause `replay`: VERIFY looks first, and inserts what is not there. */
 export async function replay(
   bucket: R2Bucket,
   queue: Queue<Doorbell>,
   keys: readonly string[],
-): Promise<AskedFor> {
+): Promise<Fixed<AskedFor>> {
   const doorbells: Doorbell[] = [];
   const asked = await withEach(bucket, keys, async (doorbell) => {
     doorbells.push(doorbell);
@@ -43,7 +37,7 @@ export async function erase(
   ledger: { erase(payload: Doorbell, reason: string): Promise<void> },
   keys: readonly string[],
   reason: string,
-): Promise<AskedFor> {
+): Promise<Fixed<AskedFor>> {
   const { taken, missing } = await withEach(bucket, keys, (doorbell) => ledger.erase(doorbell, reason));
   const gone = missing.filter(isPayloadKey).sort();
   if (gone.length === 0) {
@@ -65,7 +59,7 @@ async function withEach(
   bucket: R2Bucket,
   keys: readonly string[],
   act: (doorbell: Doorbell) => Promise<unknown>,
-): Promise<AskedFor> {
+): Promise<Fixed<AskedFor>> {
   const taken: PayloadKey[] = [];
   const missing: string[] = [];
   for (const key of keys) {

@@ -6,7 +6,10 @@
 import { WorkerEntrypoint } from "cloudflare:workers";
 import { type ClickHouseConnection, connectClickHouse } from "../../shared/clickhouse/connection.ts";
 import type { Finding } from "../../shared/clickhouse/findings.ts";
+import type { AskedFor, Fixed, Forgotten } from "../../shared/console/answers.ts";
+import type { ConsumerOperations } from "../../shared/console/operations.ts";
 import { takeBatch } from "../../shared/delivery/batch.ts";
+import type { LedgerStatus } from "../../shared/delivery/ledger-status.ts";
 import { readMessage } from "../../shared/delivery/message.ts";
 import type { Check } from "../../shared/doctor/check.ts";
 import { perform } from "../../shared/effect.ts";
@@ -23,11 +26,11 @@ import { tick } from "../../shared/reconcile/tick.ts";
 import { codecVersion } from "../../shared/rows/transcode.ts";
 import type { ConsumerBindings } from "./bindings.ts";
 import { examineConsumer } from "./examine-consumer.ts";
-import { type Forgotten, forget, readPresences } from "./forget.ts";
+import { forget, readPresences } from "./forget.ts";
 import { performerOf } from "./perform.ts";
 import { cronPerformerOf } from "./perform-tick.ts";
 import { readReconcileSettings } from "./read-ledger-settings.ts";
-import { type AskedFor, erase, replay } from "./replay.ts";
+import { erase, replay } from "./replay.ts";
 
 export { Ledger } from "./ledger-object.ts";
 
@@ -55,58 +58,45 @@ async function runTick(env: ConsumerBindings, everything: boolean): Promise<Reco
   return await perform(work, cronPerformerOf(env, clickHouseOf(env), ledgerOf(env), now));
 }
 
-/** What the console asks of the consumer, by service binding. */
-export class Operations extends WorkerEntrypoint<ConsumerBindings> {
-  /** Rings what nobody holds, however young. Null: a run is under way already. */
+/** What the console asks of the consumer, by service binding: shared/console/operations.ts says what each does. */
+export class Operations extends WorkerEntrypoint<ConsumerBindings> implements ConsumerOperations {
   async reconcile(): Promise<ReconcileReport | null> {
     return await runTick(this.env, true);
   }
 
-  /** How far the balance is proven. Null: the reconciler has not run yet. */
   async checkpoint(): Promise<Checkpoint | null> {
     return await ledgerOf(this.env).checkpoint();
   }
 
-  /** Which of these keys the ledger has in flight, in the order asked. */
   async holds(keys: readonly PayloadKey[]): Promise<readonly boolean[]> {
     return await ledgerOf(this.env).holds(keys);
   }
 
-  /** Where the ledger has a payload. */
   async whereIs(id: PayloadId): Promise<Whereabouts> {
     return await ledgerOf(this.env).whereIs(id);
   }
 
-  /** What only this Worker can try out: its bindings, and ClickHouse as it is logged in there. */
   async examine(): Promise<readonly Check[]> {
     return await examineConsumer(this.env, clickHouseOf(this.env));
   }
 
-  /** Brings payloads in again, wherever they ended. */
-  async replay(keys: readonly string[]): Promise<AskedFor> {
+  async replay(keys: readonly string[]): Promise<Fixed<AskedFor>> {
     return await replay(this.env.PAYLOADS, this.env.RING, keys);
   }
 
-  /** What the table has of a payload, compared with its receipts. */
   async presence(id: PayloadId): Promise<Presence> {
     const seen = await readPresences(clickHouseOf(this.env), ledgerOf(this.env), [id]);
     return seen.get(id)?.presence ?? "no_receipt";
   }
 
-  /** Lets payloads in again whose rows a person deleted. `asked`: keys or ids. */
-  async forget(asked: readonly string[]): Promise<Forgotten> {
+  async forget(asked: readonly string[]): Promise<Fixed<Forgotten>> {
     return await forget(this.env.PAYLOADS, this.env.RING, clickHouseOf(this.env), ledgerOf(this.env), asked);
   }
 
-  /** Erases payloads under all of their keys: rows, objects; their receipts stay and say why. */
-  async erase(keys: readonly string[], reason: string): Promise<AskedFor> {
+  async erase(keys: readonly string[], reason: string): Promise<Fixed<AskedFor>> {
     return await erase(this.env.PAYLOADS, clickHouseOf(this.env), ledgerOf(this.env), keys, reason);
   }
 
-  /**
-   * Decides about a payload whose rows are inexact, and which the ledger holds for that: its rows stand as they are, or
-   * the ledger has them deleted and written anew from R2. Anything else is not touched. False: that is no payload key.
-   */
   async resolve(key: string, how: "accept" | "rewrite"): Promise<boolean> {
     if (!isPayloadKey(key)) {
       return false;
@@ -115,12 +105,11 @@ export class Operations extends WorkerEntrypoint<ConsumerBindings> {
     return true;
   }
 
-  /** Accepts whatever table answers under the traces' name now as the one to insert into. */
   async acceptTable(): Promise<void> {
     await ledgerOf(this.env).acceptTable();
   }
 
-  async status() {
+  async status(): Promise<LedgerStatus> {
     return await ledgerOf(this.env).status();
   }
 
@@ -128,12 +117,10 @@ export class Operations extends WorkerEntrypoint<ConsumerBindings> {
     return await ledgerOf(this.env).health();
   }
 
-  /** Findings that stand open, as the ledger keeps them. */
   async openFindings(): Promise<readonly Finding[]> {
     return await ledgerOf(this.env).openFindings();
   }
 
-  /** What is in flight, and what it waits for. */
   async inFlight(): Promise<InFlight> {
     return await ledgerOf(this.env).inFlight();
   }

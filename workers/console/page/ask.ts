@@ -1,6 +1,7 @@
 /** Asks the console's API. */
 import * as v from "valibot";
 import { refusalSchema } from "../../../shared/console/answers.ts";
+import type { RouteName, Routes } from "../../../shared/console/routes.ts";
 
 /** The API answered, and not with 200. */
 export class Refused extends Error {
@@ -12,13 +13,20 @@ export class Refused extends Error {
   }
 }
 
+/** A path of the API with its query, and the schema that the contract has for its answer. */
+export type PathOf<P extends string> = P extends `${infer Q}?${string}` ? Q : P;
+export type AnswerSchema<
+  M extends "GET" | "POST",
+  P extends string,
+> = `${M} ${PathOf<P>}` extends infer N extends RouteName ? Routes[N]["answer"] : never;
+
 /** GET, or POST where there is a body. Throws `Refused`, or what `fetch` throws where nobody answers. */
-export async function ask<S extends v.GenericSchema>(
+export async function ask<P extends string, B extends object | undefined = undefined>(
   token: string,
-  path: string,
-  schema: S,
-  { body, signal }: { readonly body?: object; readonly signal?: AbortSignal } = {},
-): Promise<v.InferOutput<S>> {
+  path: P,
+  schema: AnswerSchema<B extends object ? "POST" : "GET", P>,
+  { body, signal }: { readonly body?: B; readonly signal?: AbortSignal } = {},
+): Promise<v.InferOutput<AnswerSchema<B extends object ? "POST" : "GET", P>>> {
   const response = await fetch(path, {
     headers: { authorization: `Bearer ${token}`, "content-type": "application/json" },
     cache: "no-store",

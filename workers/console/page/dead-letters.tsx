@@ -30,7 +30,7 @@ export function DeadLetters({ deadLetters, now, reportFindings, onDone }: DeadLe
   const marked = letters.filter(({ key }) => chosen.has(key)).map(({ key }) => key);
 
   const act = async (
-    path: string,
+    path: "/api/replay" | "/api/erase",
     body: { readonly keys: readonly string[]; readonly reason?: string },
     done: string,
   ): Promise<void> => {

@@ -2,8 +2,8 @@
 
 import { createContext } from "preact";
 import { useContext, useEffect, useRef, useState } from "preact/hooks";
-import type { GenericSchema, InferOutput } from "valibot";
-import { ask, failureText, Refused } from "./ask.ts";
+import type { InferOutput } from "valibot";
+import { type AnswerSchema, ask, failureText, Refused } from "./ask.ts";
 
 export interface Access {
   readonly token: string;
@@ -24,15 +24,15 @@ export interface Polled<T> {
 const backOffMaxMs = 30_000;
 
 /** Asks `path` every `everyMs` while the tab is visible; less often while it fails. */
-export function usePolled<S extends GenericSchema>(
-  path: string,
-  schema: S,
+export function usePolled<P extends string>(
+  path: P,
+  schema: AnswerSchema<"GET", P>,
   everyMs: number,
-): Polled<InferOutput<S>> {
+): Polled<InferOutput<AnswerSchema<"GET", P>>> {
   const { token, onRefused } = useContext(AccessContext);
   const [state, setState] = useState<{
     readonly path: string;
-    readonly value: InferOutput<S> | undefined;
+    readonly value: InferOutput<AnswerSchema<"GET", P>> | undefined;
     readonly failure: string;
   }>({ path, value: undefined, failure: "" });
   const wake = useRef<() => void>(() => {});

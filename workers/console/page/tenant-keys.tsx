@@ -16,7 +16,7 @@ export function TenantKeysDialog({ tenant, everyMs, onClose }: TenantKeysDialogP
   const usage = usePolled(`/api/usage?tenant=${asked}&days=1`, usageSchema, everyMs);
   const month = new Date().toISOString().slice(0, 7);
   const usageOf = (key: ListedKey) =>
-    usage.value?.accounts.find((one) => one.account === key.account && one.month === month);
+    usage.value?.accounts?.find((one) => one.account === key.account && one.month === month);
   return (
     <Dialog title={`Keys of ${tenant}`} isWide onClose={onClose}>
       {(keys.failure || usage.failure) !== "" && (

@@ -1,0 +1,198 @@
+/**
+ * The console's API, once: which route takes what and answers what. The Worker's router, the CLI's requests and the
+ * OpenAPI document (dev/openapi.ts) are made of this list, the page's questions are checked against its types.
+ */
+import type * as v from "valibot";
+import * as answers from "./answers.ts";
+import * as questions from "./questions.ts";
+
+export interface Route {
+  /** One line, for the OpenAPI document. */
+  readonly summary: string;
+  /** The values of a query are text. */
+  readonly query?: v.GenericSchema;
+  readonly body?: v.GenericSchema;
+  readonly answer: v.GenericSchema;
+  /** Of the answer; 200 where it is left out. */
+  readonly status?: 201;
+}
+
+export const routes = {
+  "GET /api/about": {
+    summary: "Where exporters send to",
+    answer: answers.aboutSchema,
+  },
+  "GET /api/balance": {
+    summary: "Whether everything accepted in the last hours has ended or is in flight",
+    query: questions.balanceQuery,
+    answer: answers.balanceSchema,
+  },
+  "GET /api/dead-letters": {
+    summary: "Payloads that could not be stored, the newest first",
+    answer: answers.deadLettersSchema,
+  },
+  "GET /api/doctor": {
+    summary: "Every part that a promise leans on, tried from inside the Workers",
+    answer: answers.examinationSchema,
+  },
+  "GET /api/findings": {
+    summary: "What a person should know, the open ones first",
+    answer: answers.findingsSchema,
+  },
+  "GET /api/in-flight": {
+    summary: "What the ledger holds, and what each group waits for",
+    answer: answers.inFlightSchema,
+  },
+  "GET /api/keys": {
+    summary: "API keys, a page at a time",
+    query: questions.keysQuery,
+    answer: answers.keysSchema,
+  },
+  "GET /api/keys/:id": {
+    summary: "One API key",
+    answer: answers.keySchema,
+  },
+  "GET /api/minutes": {
+    summary: "How payloads ended, by minute or hour and by tenant",
+    query: questions.minutesQuery,
+    answer: answers.minutesSchema,
+  },
+  "GET /api/outcomes": {
+    summary: "How requests ended, as the ingress counted them: best effort",
+    query: questions.outcomesQuery,
+    answer: answers.outcomesSchema,
+  },
+  "GET /api/payload": {
+    summary: "Everything that happened to one payload",
+    query: questions.payloadQuery,
+    answer: answers.payloadSchema,
+  },
+  "GET /api/payload-spans": {
+    summary: "The first spans of a payload, decoded from R2",
+    query: questions.payloadSpansQuery,
+    answer: answers.payloadSpansSchema,
+  },
+  "GET /api/payloads": {
+    summary: "The keys of a tenant's payloads, a page at a time",
+    query: questions.payloadsQuery,
+    answer: answers.payloadsSchema,
+  },
+  "GET /api/status": {
+    summary: "What the ledger says of itself, and what keeps payloads from being brought in",
+    answer: answers.statusSchema,
+  },
+  "GET /api/trace": {
+    summary: "Which payloads brought a trace in, and its first spans",
+    query: questions.traceQuery,
+    answer: answers.traceSchema,
+  },
+  "GET /api/usage": {
+    summary: "What each tenant sent, by day",
+    query: questions.usageQuery,
+    answer: answers.usageSchema,
+  },
+  "GET /api/watermark": {
+    summary: "The minute up to which everything accepted has ended, and the minutes still open",
+    answer: answers.watermarkSchema,
+  },
+  "POST /api/accept-table": {
+    summary: "Inserts into the table that answers now, although it is another one than before",
+    answer: answers.acceptedSchema,
+  },
+  "POST /api/erase": {
+    summary: "Removes payloads from R2 and ClickHouse for good; their receipts stay",
+    body: questions.eraseBody,
+    answer: answers.askedForSchema,
+  },
+  "POST /api/forget": {
+    summary: "Lets payloads in again whose rows a person deleted",
+    body: questions.forgetBody,
+    answer: answers.forgottenSchema,
+  },
+  "POST /api/keys": {
+    summary: "Makes an API key; it is told in this answer alone",
+    body: questions.createKeyBody,
+    answer: answers.newKeySchema,
+    status: 201,
+  },
+  "POST /api/keys/:id/revoke": {
+    summary: "Ends an API key at once and for good",
+    answer: answers.keySchema,
+  },
+  "POST /api/keys/:id/rotate": {
+    summary: "Makes an API key in place of one, which works on for a time",
+    body: questions.rotateKeyBody,
+    answer: answers.newKeySchema,
+    status: 201,
+  },
+  "POST /api/reconcile": {
+    summary: "Rings now what R2 has and nobody holds",
+    answer: answers.reconciledSchema,
+  },
+  "POST /api/replay": {
+    summary: "Brings payloads in again; what is stored already is not stored again",
+    body: questions.replayBody,
+    answer: answers.askedForSchema,
+  },
+  "POST /api/resolve": {
+    summary: "Decides about a payload whose rows are neither none nor all",
+    body: questions.resolveBody,
+    answer: answers.resolvedSchema,
+  },
+  "PATCH /api/keys/:id": {
+    summary: "Changes an API key; what is not named stays",
+    body: questions.changeKeyBody,
+    answer: answers.keySchema,
+  },
+} as const satisfies Readonly<Record<`${"GET" | "POST" | "PATCH"} /api/${string}`, Route>>;
+
+export type Routes = typeof routes;
+export type RouteName = keyof Routes;
+export const routeNames = namesOf(routes);
+
+function namesOf<N extends string>(list: Readonly<Record<N, unknown>>): readonly N[] {
+  const isName = (name: string): name is N => Object.hasOwn(list, name);
+  return Object.keys(list).filter(isName);
+}
+
+/** What is not JSON, and so has no schema: the page, and what other programs read. */
+export const plainRoutes = {
+  "GET /": { summary: "The page", type: "text/html", entrance: "open" },
+  "GET /assets/*": { summary: "The page's scripts and styles", type: "*/*", entrance: "open" },
+  "GET /healthz": {
+    summary: "200 while payloads are brought in, else 503 with the reason",
+    type: "text/plain",
+    entrance: "open",
+  },
+  "GET /metrics": {
+    summary: "The pipeline's state for Prometheus",
+    type: "text/plain",
+    entrance: "metrics token",
+  },
+  "GET /api/openapi.json": { summary: "This document", type: "application/json", entrance: "admin token" },
+} as const;
+export type PlainRouteName = keyof typeof plainRoutes;
+export const plainRouteNames = namesOf(plainRoutes);
+
+/** What a route answers, as it is parsed, and as it is built. */
+export type AnswerOf<N extends RouteName> = v.InferOutput<Routes[N]["answer"]>;
+export type BuiltAnswer<N extends RouteName> = answers.Fixed<AnswerOf<N>>;
+
+type Part<N extends RouteName, K extends "query" | "body"> = Routes[N] extends {
+  readonly [P in K]: infer S extends v.GenericSchema;
+}
+  ? S
+  : undefined;
+export type InputOf<N extends RouteName, K extends "query" | "body"> =
+  Part<N, K> extends v.GenericSchema ? v.InferInput<Part<N, K>> : undefined;
+export type OutputOf<N extends RouteName, K extends "query" | "body"> =
+  Part<N, K> extends v.GenericSchema ? v.InferOutput<Part<N, K>> : undefined;
+
+/** What a caller gives: the parts that the route takes. */
+export type AskedOf<N extends RouteName> = (InputOf<N, "query"> extends undefined
+  ? unknown
+  : Record<never, never> extends InputOf<N, "query">
+    ? { readonly query?: InputOf<N, "query"> }
+    : { readonly query: InputOf<N, "query"> }) &
+  (InputOf<N, "body"> extends undefined ? unknown : { readonly body: answers.Fixed<InputOf<N, "body">> }) &
+  (N extends `${string}/:id${string}` ? { readonly id: string } : unknown);

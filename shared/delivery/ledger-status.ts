@@ -1,0 +1,28 @@
+/** What the ledger says of itself, for people who look at it. Times in ms since the epoch. */
+import type { GroupId } from "../ledger/group.ts";
+import type { Head } from "../ledger/head.ts";
+import type { HeldPayload } from "./ledger-facts.ts";
+
+export interface LedgerCounts {
+  readonly waiting: number;
+  readonly groups: number;
+  readonly remembered: number;
+  readonly databaseBytes: number;
+}
+
+export interface LedgerStatus extends LedgerCounts {
+  readonly oldestArrival: number | null;
+  readonly head: Head | null;
+  /** Payloads that wait for a person, and why. */
+  readonly held: readonly HeldPayload[];
+  /** What keeps payloads from being brought in, in one sentence; empty: nothing does. */
+  readonly trouble: string;
+  readonly oldestGroups: readonly {
+    readonly group: GroupId;
+    readonly state: string;
+    readonly made: number;
+    readonly attempts: number;
+    readonly payloads: number;
+    readonly due: number;
+  }[];
+}

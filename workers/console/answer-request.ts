@@ -1,0 +1,90 @@
+/**
+ * One request to the API: what it asks is checked by the contract's schemas (shared/console/routes.ts), what a handler
+ * gives is of the contract's types. Why a request is not answered is a `Refusal`, which is worded as JSON here.
+ */
+import * as v from "valibot";
+import {
+  type BuiltAnswer,
+  type OutputOf,
+  type Route,
+  type RouteName,
+  routes,
+} from "../../shared/console/routes.ts";
+import type { ConsoleBindings } from "./bindings.ts";
+
+/** The caller is wrong: the status and what is said. */
+export class Refusal {
+  readonly status: 400 | 404 | 409;
+  readonly error: string;
+  constructor(status: 400 | 404 | 409, error: string) {
+    this.status = status;
+    this.error = error;
+  }
+}
+
+export interface Asked<N extends RouteName> {
+  readonly query: OutputOf<N, "query">;
+  readonly body: OutputOf<N, "body">;
+  /** What the path names, where the route has `:id`; else empty. */
+  readonly id: string;
+  /** ms since the epoch */
+  readonly now: number;
+}
+
+export type Handler<N extends RouteName> = (
+  asked: Asked<N>,
+  env: ConsoleBindings,
+) => Promise<BuiltAnswer<N> | Refusal>;
+
+export function answer(status: number, body: object | null): Response {
+  return Response.json(body, { status });
+}
+
+/** Throws what the handler throws: a dependency did not answer. */
+export async function answerRequest<N extends RouteName>(
+  name: N,
+  handler: Handler<N>,
+  request: Request,
+  env: ConsoleBindings,
+): Promise<Response> {
+  const route: Route = routes[name];
+  const { pathname, searchParams } = new URL(request.url);
+  const query = check(route.query, Object.fromEntries(searchParams));
+  const body =
+    query instanceof Refusal || route.body === undefined ? undefined : await readBody(route.body, request);
+  for (const part of [query, body]) {
+    if (part instanceof Refusal) {
+      return answer(part.status, { error: part.error });
+    }
+  }
+  const id = name.includes("/:id") ? (pathname.split("/")[3] ?? "") : "";
+  // Both are what the route's own schemas made; that they are of the same route no type can say.
+  const asked = { query, body, id, now: Date.now() } as Asked<N>;
+  const given = await handler(asked, env);
+  return given instanceof Refusal
+    ? answer(given.status, { error: given.error })
+    : answer(route.status ?? 200, given);
+}
+
+async function readBody(schema: v.GenericSchema, request: Request): Promise<unknown> {
+  let body: unknown;
+  try {
+    body = await request.json();
+  } catch {
+    return new Refusal(400, "The body is no JSON.");
+  }
+  return check(schema, body);
+}
+
+/** What the schema makes of it, or which field is wrong, and how. */
+function check(schema: v.GenericSchema | undefined, given: unknown): unknown {
+  if (schema === undefined) {
+    return undefined;
+  }
+  const parsed = v.safeParse(schema, given);
+  if (parsed.success) {
+    return parsed.output;
+  }
+  const [issue] = parsed.issues;
+  return new Refusal(400, `${v.getDotPath(issue) ?? "the body"} ${issue.message}`);
+}

@@ -1,0 +1,138 @@
+/**
+ * The console's router: each route of the contract (shared/console/routes.ts) with what answers it, behind the admin
+ * token, and beside them what is no JSON.
+ */
+import { Router } from "itty-router";
+import { connectClickHouse } from "../../shared/clickhouse/connection.ts";
+import { metricsContentType } from "../../shared/console/metrics-text.ts";
+import {
+  type PlainRouteName,
+  plainRouteNames,
+  type RouteName,
+  routeNames,
+} from "../../shared/console/routes.ts";
+import { DAY_MS, HOUR_MS } from "../../shared/limits.ts";
+import { answer, answerRequest, type Handler } from "./answer-request.ts";
+import type { ConsoleBindings } from "./bindings.ts";
+import { carriesToken } from "./check-token.ts";
+import { listDeadLetters } from "./dead-letters.ts";
+import { examineConsole } from "./examine-console.ts";
+import { listFindings } from "./findings.ts";
+import { health, neverAsked } from "./health.ts";
+import { changeKey, createKey, listKeys, revokeKey, rotateKey, showKey } from "./keys.ts";
+import { listPayloads } from "./list-payloads.ts";
+import { openApiFile, pageFile } from "./page-files.ts";
+import { readBalance } from "./read-balance.ts";
+import { readMetrics } from "./read-metrics.ts";
+import { readMinutes } from "./read-minutes.ts";
+import { readOutcomes } from "./read-outcomes.ts";
+import { readPayload } from "./read-payload.ts";
+import { readPayloadSpans } from "./read-payload-spans.ts";
+import { readTrace } from "./read-trace.ts";
+import { readUsage } from "./read-usage.ts";
+import { readWatermark } from "./read-watermark.ts";
+
+// One per Worker instance.
+const lastHealth = neverAsked();
+
+function clickHouseOf(env: ConsoleBindings) {
+  return connectClickHouse(env, env.CLICKHOUSE, fetch, "read_only");
+}
+
+function unauthorized(secret: string): Response {
+  const refusal = answer(401, {
+    error: `The ${secret} is missing or wrong: send \`Authorization: Bearer …\`.`,
+  });
+  refusal.headers.set("www-authenticate", 'Bearer realm="headrace console"');
+  return refusal;
+}
+
+/** What each route of the contract is answered by. */
+const handlers: { readonly [N in RouteName]: Handler<N> } = {
+  "GET /api/about": async (_asked, env) => ({ otlp: env.OTLP_ENDPOINT ?? "" }),
+  "GET /api/balance": async ({ query, now }, env) =>
+    await readBalance(env.PAYLOADS, clickHouseOf(env), env.CONSUMER, now - query.hours * HOUR_MS),
+  "GET /api/dead-letters": async (_asked, env) => await listDeadLetters(clickHouseOf(env)),
+  "GET /api/doctor": async (_asked, env) => await examineConsole(env, clickHouseOf(env)),
+  "GET /api/findings": async (_asked, env) => await listFindings(clickHouseOf(env), env.CONSUMER),
+  "GET /api/in-flight": async (_asked, env) => await env.CONSUMER.inFlight(),
+  "GET /api/keys": async (asked, env) => await listKeys(asked, env.KEYS),
+  "GET /api/keys/:id": async (asked, env) => await showKey(asked, env.KEYS),
+  "GET /api/minutes": async ({ query, now }, env) =>
+    await readMinutes(clickHouseOf(env), env.CONSUMER, query, now),
+  "GET /api/outcomes": async ({ query, now }, env) =>
+    await readOutcomes(clickHouseOf(env), {
+      sinceMs: now - query.hours * HOUR_MS,
+      tenant: query.tenant,
+      byMinute: query.by === "minute",
+    }),
+  "GET /api/payload": async ({ query }, env) =>
+    await readPayload(env.PAYLOADS, clickHouseOf(env), env.CONSUMER, query.id),
+  "GET /api/payload-spans": async ({ query }, env) => await readPayloadSpans(env.PAYLOADS, query.key),
+  "GET /api/payloads": async ({ query }, env) =>
+    await listPayloads(env.PAYLOADS, clickHouseOf(env), env.CONSUMER, query.tenant, query.after),
+  "GET /api/status": async (_asked, env) => await env.CONSUMER.status(),
+  "GET /api/trace": async ({ query }, env) => await readTrace(clickHouseOf(env), query.id),
+  "GET /api/usage": async ({ query: { days, tenant }, now }, env) => {
+    const since = new Date(now - (days - 1) * DAY_MS).toISOString().slice(0, 10);
+    return await readUsage(clickHouseOf(env), env.METER, since, tenant);
+  },
+  "GET /api/watermark": async ({ now }, env) => await readWatermark(env.CONSUMER, now),
+  "POST /api/accept-table": async (_asked, env) => {
+    await env.CONSUMER.acceptTable();
+    return { accepted: true };
+  },
+  "POST /api/erase": async ({ body }, env) => await env.CONSUMER.erase(body.keys, body.reason),
+  "POST /api/forget": async ({ body }, env) => await env.CONSUMER.forget(body.keys),
+  "POST /api/keys": async (asked, env) => await createKey(asked, env.KEYS),
+  "POST /api/keys/:id/revoke": async (asked, env) => await revokeKey(asked, env.KEYS),
+  "POST /api/keys/:id/rotate": async (asked, env) => await rotateKey(asked, env.KEYS),
+  "POST /api/reconcile": async (_asked, env) => {
+    const report = await env.CONSUMER.reconcile();
+    return report === null ? null : { ...report, watermark: new Date(report.watermark).toISOString() };
+  },
+  "POST /api/replay": async ({ body }, env) => await env.CONSUMER.replay(body.keys),
+  "POST /api/resolve": async ({ body }, env) => ({
+    resolved: await env.CONSUMER.resolve(body.key, body.how),
+  }),
+  "PATCH /api/keys/:id": async (asked, env) => await changeKey(asked, env.KEYS),
+};
+
+const plainHandlers: {
+  readonly [N in PlainRouteName]: (request: Request, env: ConsoleBindings) => Promise<Response>;
+} = {
+  "GET /": async (request, env) => await pageFile(request, env.ASSETS),
+  "GET /assets/*": async (request, env) => await pageFile(request, env.ASSETS),
+  "GET /healthz": async (_request, env) => await health(env.CONSUMER, lastHealth, Date.now()),
+  "GET /metrics": async (request, env) =>
+    (await carriesToken(request, [env.METRICS_TOKEN, env.ADMIN_TOKEN]))
+      ? new Response(await readMetrics(clickHouseOf(env), env.CONSUMER, Date.now()), {
+          headers: { "content-type": metricsContentType },
+        })
+      : unauthorized("metrics token"),
+  "GET /api/openapi.json": async (request, env) => await openApiFile(request, env.ASSETS),
+};
+
+export const router = Router<Request, [ConsoleBindings]>().all("/api/*", async (request, env) =>
+  (await carriesToken(request, [env.ADMIN_TOKEN])) ? undefined : unauthorized("admin token"),
+);
+
+function add(name: string, act: (request: Request, env: ConsoleBindings) => Promise<Response>): void {
+  const [method, path = ""] = name.split(" ");
+  const to = method === "GET" ? router.get : method === "POST" ? router.post : router.patch;
+  to(path, act);
+}
+
+function addRoute<N extends RouteName>(name: N): void {
+  add(name, async (request, env) => await answerRequest(name, handlers[name], request, env));
+}
+
+for (const name of routeNames) {
+  addRoute(name);
+}
+for (const name of plainRouteNames) {
+  add(name, plainHandlers[name]);
+}
+router.all("*", () =>
+  answer(404, { error: `Nothing is here. ${[...plainRouteNames, ...routeNames].join(", ")}.` }),
+);
