@@ -312,33 +312,6 @@ export const payloadsSchema = v.object({
   next: v.nullable(v.string()),
 });
 
-/** `GET /api/trace`: which payloads brought a trace in, and its first spans. */
-export const traceSchema = v.object({
-  trace: v.string(),
-  /** Spans that are not ours: another writer's. */
-  spansOfOthers: count,
-  payloads: v.array(
-    v.object({
-      payload: v.string(),
-      tenant: v.string(),
-      /** Spans of this trace in it, and all of its spans. */
-      spans: count,
-      spansInAll: count,
-      keys: v.array(v.string()),
-    }),
-  ),
-  /** The first ones in the order of time. */
-  spans: v.array(
-    v.object({
-      spanId: v.string(),
-      name: v.string(),
-      service: v.string(),
-      attributes: v.record(v.string(), v.string()),
-    }),
-  ),
-});
-export type TraceAnswer = v.InferOutput<typeof traceSchema>;
-
 const limit = v.nullable(v.number());
 const laterLimit = v.optional(limit, null);
 

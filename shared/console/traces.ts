@@ -38,11 +38,16 @@ const listedTraceSchema = v.object({
   durationNs: v.number(),
   /** null: no span without a parent is in the table. */
   root: v.nullable(rootSchema),
-  /** Of the whole trace. null: not counted, for the search's time was used up. */
+  /**
+   * Of the whole trace, without what began more than five minutes after its root's end. null: not counted, for the search's
+   * time was used up.
+   */
   spans: v.nullable(count),
   errors: v.nullable(count),
   /** Spans of it that match the filter, as far as it was searched; 0 where the filter asks nothing of spans. */
   matched: count,
+  /** Of these the newest, or the longest: by which the trace has its place in the list. null: the root is. */
+  span: v.nullable(v.object({ ...rootSchema.entries, start: instant, durationNs: v.number() })),
 });
 export type ListedTrace = v.InferOutput<typeof listedTraceSchema>;
 
