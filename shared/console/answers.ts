@@ -303,6 +303,25 @@ export const payloadSpansSchema = v.object({
 });
 export type PayloadSpans = v.InferOutput<typeof payloadSpansSchema>;
 
+/** `GET /api/minute-payloads`: what arrived in one minute, and how each ended. */
+export const minutePayloadsSchema = v.object({
+  minute: v.string(),
+  payloads: v.array(
+    v.object({
+      key: v.string(),
+      tenant: v.string(),
+      /** That of the receipt; without one `in flight`, or `unaccounted` where the ledger does not hold it either. */
+      outcome: v.string(),
+      /** Of the receipt; null: there is none. */
+      spans: v.nullable(count),
+      reason: v.string(),
+    }),
+  ),
+  /** What is left out, in words; empty: nothing is. */
+  notes: v.array(v.string()),
+});
+export type MinutePayloads = v.InferOutput<typeof minutePayloadsSchema>;
+
 /** `GET /api/payloads`: a page of a tenant's keys. */
 export const payloadsSchema = v.object({
   keys: v.array(v.string()),

@@ -81,6 +81,14 @@ export const payloadQuery = v.object(
 /** `GET /api/payload-spans` */
 export const payloadSpansQuery = v.object({ key: v.string() }, objectMessage);
 
+const minuteMessage = "must be a minute in UTC, such as 2026-11-27T20:55";
+
+/** `GET /api/minute-payloads` */
+export const minutePayloadsQuery = v.object(
+  { minute: v.pipe(v.string(minuteMessage), v.regex(/^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}$/, minuteMessage)) },
+  objectMessage,
+);
+
 /** `GET /api/payloads` */
 export const payloadsQuery = v.object(
   {

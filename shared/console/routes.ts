@@ -53,6 +53,11 @@ export const routes = {
     summary: "One API key",
     answer: answers.keySchema,
   },
+  "GET /api/minute-payloads": {
+    summary: "What arrived in one minute, and how each payload ended",
+    query: questions.minutePayloadsQuery,
+    answer: answers.minutePayloadsSchema,
+  },
   "GET /api/minutes": {
     summary: "How payloads ended, by minute or hour and by tenant",
     query: questions.minutesQuery,

@@ -20,6 +20,7 @@ import { examineConsole } from "./examine-console.ts";
 import { listFindings } from "./findings.ts";
 import { health, neverAsked } from "./health.ts";
 import { changeKey, createKey, listKeys, revokeKey, rotateKey, showKey } from "./keys.ts";
+import { listMinutePayloads } from "./list-minute-payloads.ts";
 import { listPayloads } from "./list-payloads.ts";
 import { openApiFile, pageFile } from "./page-files.ts";
 import { readBalance } from "./read-balance.ts";
@@ -60,6 +61,8 @@ const handlers: { readonly [N in RouteName]: Handler<N> } = {
   "GET /api/in-flight": async (_asked, env) => await env.CONSUMER.inFlight(),
   "GET /api/keys": async (asked, env) => await listKeys(asked, env.KEYS),
   "GET /api/keys/:id": async (asked, env) => await showKey(asked, env.KEYS),
+  "GET /api/minute-payloads": async ({ query }, env) =>
+    await listMinutePayloads(env.PAYLOADS, clickHouseOf(env), env.CONSUMER, query.minute),
   "GET /api/minutes": async ({ query, now }, env) =>
     await readMinutes(clickHouseOf(env), env.CONSUMER, query, now),
   "GET /api/outcomes": async ({ query, now }, env) =>
