@@ -104,7 +104,7 @@ function readFlags(command: Command, args: readonly string[]): Result<Understood
     tokens: true,
   });
   const operands: string[] = [];
-  const given = new Map<string, string>();
+  const given = new Map<string, string[]>();
   for (const token of tokens) {
     if (token.kind === "positional") {
       operands.push(token.value);
@@ -126,14 +126,15 @@ function readFlags(command: Command, args: readonly string[]): Result<Understood
       if (flag.value === undefined && value !== undefined) {
         return refuse(`${token.rawName} takes no value`);
       }
-      if (given.has(token.name)) {
+      const before = given.get(token.name);
+      if (before !== undefined && flag.isRepeatable !== true) {
         return refuse(`${token.rawName} is given twice`);
       }
       const problem = flag.check?.(value ?? "");
       if (problem !== undefined) {
         return refuse(`${token.rawName} ${problem}, not "${value}"`);
       }
-      given.set(token.name, value ?? "");
+      given.set(token.name, [...(before ?? []), value ?? ""]);
     }
   }
   if (given.has("help")) {
@@ -151,7 +152,12 @@ function readFlags(command: Command, args: readonly string[]): Result<Understood
   return ok({
     kind: "call",
     command,
-    given: { operands, text: (flag) => given.get(flag), has: (flag) => given.has(flag) },
+    given: {
+      operands,
+      text: (flag) => given.get(flag)?.[0],
+      texts: (flag) => given.get(flag) ?? [],
+      has: (flag) => given.has(flag),
+    },
   });
 }
 

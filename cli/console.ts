@@ -16,7 +16,7 @@ type Parts<N extends RouteName> =
 
 /** What any route may be given. */
 interface AnyParts {
-  readonly query?: Readonly<Record<string, string | undefined>>;
+  readonly query?: Readonly<Record<string, string | readonly string[] | undefined>>;
   readonly body?: unknown;
   readonly id?: string;
 }
@@ -30,8 +30,8 @@ export function consoleAt(place: Place, interrupted: AbortSignal): Console {
       // Whatever parts a route takes are among these.
       const [{ query = {}, body, id = "" } = {}] = asked as readonly AnyParts[];
       const [method = "", path = ""] = name.split(" ");
-      const given = Object.entries(query).filter(
-        (entry): entry is [string, string] => entry[1] !== undefined,
+      const given = Object.entries(query).flatMap(([name, value]) =>
+        (value === undefined ? [] : [value].flat()).map((one): [string, string] => [name, one]),
       );
       const search = given.length === 0 ? "" : `?${new URLSearchParams(given)}`;
       const url = `${place.console.replace(/\/+$/, "")}${path.replace("/:id", `/${id}`)}${search}`;

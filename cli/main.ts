@@ -23,6 +23,7 @@ process.exitCode = await run({
   out: process.stdout,
   err: process.stderr,
   ask: process.stdin.isTTY === true && process.stderr.isTTY === true ? ask : undefined,
+  columns: process.stdout.columns,
   interrupted: interrupt.signal,
   wranglerAt,
 });

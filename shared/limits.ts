@@ -427,8 +427,41 @@ export const limits = {
   forgetHeadsMax: 4,
   /** Payload keys in one answer: as many as one request may name for erasing. */
   payloadsListed: 1000,
-  /** Spans of a trace in one answer: enough to recognise it. */
-  traceSpansListed: 20,
+
+  // --- traces in the console. A search walks from the newest to the oldest until its time is used up.
+  /** Time of all queries of one search together; what was found by then is answered. */
+  traceSearchMs: 8 * SECOND_MS,
+  /** And as many queries at most: subrequests of one invocation. */
+  traceSlicesMax: 100,
+  /** How long an isolate remembers what limits its login has, and whether the table has the projection. */
+  searchMemoryMs: 1 * MINUTE_MS,
+  /** A list's counts get at least this, whatever the search left of its time. */
+  traceCountMs: 2 * SECOND_MS,
+  tracesListed: 50,
+  tracesListedMax: 200,
+  /** Days apart that one search may ask for: as long as the table keeps spans, and a day of spans that began before. */
+  traceRangeMaxMs: 32 * DAY_MS,
+  /** Conditions on attributes in a filter, characters of one text in it, and of a question as it stands in a URL. */
+  traceConditionsMax: 20,
+  traceConditionCharsMax: 1024,
+  traceQuestionCharsMax: 8 * KIB,
+  /** Spans of one trace in an answer. */
+  traceSpansMax: 10_000,
+  traceResourcesMax: 1000,
+  /** Bytes of attributes, events and links in it: the spans after that have theirs on demand. */
+  traceDetailBytesMax: 4 * MIB,
+  /** Of one span in it: attributes, events, links, and characters of one text; and where the span is asked for alone. */
+  traceSpanMembersMax: 200,
+  traceTextCharsMax: 4096,
+  traceSpanAloneMembersMax: 1000,
+  traceSpanAloneTextCharsMax: 64 * KIB,
+  /** Values that complete a filter, and spans that are looked at for them. */
+  traceValuesListed: 100,
+  traceValuesSpans: 200_000,
+  /** And it looks no further after this. */
+  traceValuesMs: 1 * SECOND_MS,
+  /** Steps of the histogram at most. */
+  traceStepsMax: 120,
 
   // --- the command line and `doctor`
   /** How long `doctor` waits for its canary: the watermark's age, so that the reconciler's ring counts too. */

@@ -74,9 +74,12 @@ async function sendAndWait(world: Surroundings, flags: Flags, target: Target): P
     `run ${run}: ${flags.spans} spans over ${flags.services} services, seed ${flags.seed}, to ${target.tracesUrl}`,
   );
 
-  const sent = await send(world, flags, target, progress, run, sinceMs);
+  const { sent, traceId } = await send(world, flags, target, progress, run, sinceMs);
   const sendingMs = Date.now() - begunMs;
   explainShortfall(progress, sent, target);
+  if (sent.acceptedSpans > 0 && traceId !== undefined && target.traceLink !== undefined) {
+    progress.note(`one of its traces: ${target.traceLink(traceId)}`);
+  }
   if (target.clickhouseUrl === undefined || sent.acceptedSpans === 0) {
     progress.end();
     world.out.write(`${acceptedText(sent)} (${seconds(sendingMs)} s)\n`);
@@ -98,7 +101,7 @@ async function sendAndWait(world: Surroundings, flags: Flags, target: Target): P
   return arrivedOnce && shortfall(sent) === 0 ? 0 : 1;
 }
 
-/** Sends until all spans are out, or Ctrl-C, or nothing can be accepted any more. */
+/** Sends until all spans are out, or Ctrl-C, or nothing can be accepted any more. `traceId`: of the first span. */
 async function send(
   world: Surroundings,
   flags: Flags,
@@ -106,7 +109,7 @@ async function send(
   progress: ProgressView,
   run: string,
   startMs: number,
-): Promise<SendingState> {
+): Promise<{ readonly sent: SendingState; readonly traceId: string | undefined }> {
   const sdk = listenToSdk((line) => progress.note(line));
   const exporter = createExporter({
     tracesUrl: target.tracesUrl,
@@ -125,12 +128,19 @@ async function send(
     resource: { [runAttribute]: run },
     ids: new RandomIdGenerator(),
   });
+  let traceId: string | undefined;
+  const watched = (function* () {
+    for (const batch of batches) {
+      traceId ??= batch[0]?.spanContext().traceId;
+      yield batch;
+    }
+  })();
   const show = (state: SendingState): void => {
     const retries = sdk.retries();
     progress.show("accepted", state.acceptedSpans, flags.spans, retries === 0 ? "" : `${retries} retries`);
   };
   try {
-    const { end, state } = await exportBatches(batches, {
+    const { end, state } = await exportBatches(watched, {
       exporter,
       takePartialSuccess: sdk.takePartialSuccess,
       requestsMax,
@@ -143,7 +153,7 @@ async function send(
     if (end === "gave up") {
       progress.note("gave up sending");
     }
-    return state;
+    return { sent: state, traceId };
   } finally {
     await exporter.shutdown();
     sdk.close();

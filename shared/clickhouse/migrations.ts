@@ -39,7 +39,13 @@ export interface SchemaSettings {
   readonly receiptsDays: number;
   /** For sealed minutes, findings and outcomes. */
   readonly minutesDays: number;
+  /** Files that are remembered as applied and are not: what they say of themselves. Absent: none. */
+  readonly leaveOut?: readonly OptionalFile[];
 }
+
+/** What an installation may do without, by the file's name without its number. */
+export const optionalFiles = ["trace_projection"] as const;
+type OptionalFile = (typeof optionalFiles)[number];
 
 export const defaultSchemaSettings: SchemaSettings = {
   database: "default",
@@ -117,7 +123,9 @@ export async function planMigrations(
         number,
         name: file.name,
         checksum,
-        statements: plain.map((statement) => fillIn(statement, settings, replicas)),
+        statements: isLeftOut(file, settings)
+          ? []
+          : plain.map((statement) => fillIn(statement, settings, replicas)),
       });
     } else if (before.checksum !== checksum) {
       throw new MigrationError(
@@ -133,6 +141,10 @@ export async function planMigrations(
     );
   }
   return planned;
+}
+
+function isLeftOut({ name }: MigrationFile, { leaveOut = [] }: SchemaSettings): boolean {
+  return leaveOut.some((optional) => name.slice("0000_".length) === `${optional}.sql`);
 }
 
 /** A table or view of this schema, by its plain name. */

@@ -21,8 +21,8 @@ import { NoticeList, useNotices } from "./notices.tsx";
 import { useNow, usePolled } from "./polling.ts";
 import { judge, stateText } from "./state.ts";
 import { Tenants } from "./tenants.tsx";
+import { Top } from "./top.tsx";
 import { TurnedAway } from "./turned-away.tsx";
-import { Wordmark } from "./wordmark.tsx";
 
 /** The ledger answers from memory; ClickHouse is asked less often. */
 const ledgerEveryMs = 2000;
@@ -71,12 +71,11 @@ export function Overview({ apiKey, onSignOut }: OverviewProps) {
 
   return (
     <>
-      <header class="top">
-        <Wordmark />
+      <Top page="overview">
         <p class={`state ${state}`} role="status">
           {stateText(state)}
         </p>
-      </header>
+      </Top>
       <main>
         <Hero
           now={now}

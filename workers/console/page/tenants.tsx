@@ -2,9 +2,9 @@
 import { useState } from "preact/hooks";
 import type { Minutes } from "../../../shared/console/answers.ts";
 import { bytesText, countText, rateText } from "./format.ts";
+import { TenantKeysDialog } from "./keys/tenant-keys.tsx";
 import { Panel } from "./panel.tsx";
 import type { Polled } from "./polling.ts";
-import { TenantKeysDialog } from "./tenant-keys.tsx";
 
 interface TenantsProps {
   readonly hour: Polled<Minutes>;
