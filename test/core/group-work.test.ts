@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { elsewhereText, lateText } from "../../shared/clickhouse/statements.ts";
+import { elsewhereText, lateText } from "../../shared/clickhouse/table-fence.ts";
 import { clearRows } from "../../shared/delivery/clearing.ts";
 import type {
   DeliveryEffects,
@@ -370,6 +370,27 @@ test("an INSERT that the server found late leaves its group as clean as one that
   expect(report).toMatchObject({ kind: "retry" });
   ledger.report(task, report);
   expect(ledger.state.group(task.group)).toMatchObject({ outcomeUnknown: false });
+});
+
+test("only a group's first INSERT goes by the fence of the table, and only where it is that of the known table", () => {
+  const measure = { blocks: 0, windowBlocks: 1000, windowMs: null, identity: knownTable, isFenced: true };
+  const byColumn = (changed: object): boolean | undefined => {
+    const ledger = new TestLedger();
+    ledger.step({ kind: "table", table: { refusal: "", measure: { ...measure, ...changed } } });
+    ledger.claim({ n: 1 });
+    const task = ledger.takeNotified();
+    return task.step === "insert" ? task.byColumn : undefined;
+  };
+  expect(byColumn({})).toBe(true);
+  expect(byColumn({ isFenced: false })).toBe(false);
+  expect(byColumn({ identity: null })).toBe(false);
+  const ledger = new TestLedger();
+  ledger.step({ kind: "table", table: { refusal: "", measure } });
+  ledger.claim({ n: 1 });
+  const first = ledger.takeNotified();
+  ledger.report(first, { kind: "retry", reason: "too many parts" });
+  ledger.now += 60_000;
+  expect(ledger.takeNotified()).toMatchObject({ step: "insert", attempt: 2, byColumn: false });
 });
 
 test("an INSERT's deadline is told by the server's clock", () => {
