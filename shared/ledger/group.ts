@@ -204,6 +204,8 @@ export type AttemptReport =
       readonly kind: "stored";
       readonly payloads: readonly StoredPayload[];
       readonly codecVersion: number;
+      /** A look at the table after the INSERT, where rows are of days before today: a TTL may have dropped them at once. */
+      readonly look?: { readonly refusal: string; readonly measure: TableMeasure };
     }
   /**
    * `retry`: not stored, as far as is known; without a code, no INSERT was begun. `unknown`: it may be. `unlisted`: a complete answer with a code that no table
