@@ -26,12 +26,17 @@ export interface Break {
 export const breaks: readonly Break[] = [
   {
     ingredient: "hung_up",
-    bug: "an upload that breaks off keeps its bytes of the isolate's budget, until nobody's body is taken any more",
+    bug: "an upload that ends badly keeps its bytes of the isolate's budget, until nobody's body is taken any more",
     edits: [
       {
         file: "workers/ingress/read-body.ts",
         find: "  } catch (error) {\n    buffer.release();\n",
         replace: "  } catch (error) {\n",
+      },
+      {
+        file: "workers/ingress/read-body.ts",
+        find: "  if (refusal !== undefined) {\n    buffer.release();\n",
+        replace: "  if (refusal !== undefined) {\n",
       },
       {
         file: "workers/ingress/read-body.ts",
@@ -58,9 +63,14 @@ export const breaks: readonly Break[] = [
   },
   {
     ingredient: "slow",
-    bug: "a payload of more than a thousand attributes is refused",
+    bug: "a payload with more than a thousand attributes in one list is refused",
     edits: [
-      { file: "shared/limits.ts", find: "  attributesMax: 2 ** 20,", replace: "  attributesMax: 2 ** 10," },
+      { file: "shared/limits.ts", find: "  membersMax: 2 ** 20,", replace: "  membersMax: 2 ** 10," },
+      {
+        file: "shared/limits.ts",
+        find: "assert(limits.attributesMax <= limits.membersMax,",
+        replace: "assert(limits.attributesMax >= limits.membersMax,",
+      },
     ],
   },
 ];
