@@ -172,19 +172,28 @@ async function consumersWork(clickHouse: ClickHouseConnection): Promise<void> {
     spans: 50,
   });
   const table = witness?.table ?? null;
-  const answer = await clickHouse.send({
-    parameters: insertSpansParameters(settings, group, 1, 60_000, now + 600_000, table),
-    body: new Uint8Array(Buffer.concat([...builder.finish().chunks])),
-    patienceMs: 30_000,
-  });
-  const judged = verdict({
-    httpStatus: answer.status,
-    exceptionCode: answer.headers.get("x-clickhouse-exception-code"),
-    text: answer.text,
-    clickHouseHeaders: answer.isClickHouses,
-  });
-  if (judged.class !== "stored") {
-    throw new StatementFailed(judged.reason, judged.code ?? null);
+  const body = new Uint8Array(Buffer.concat([...builder.finish().chunks]));
+  // A group's first INSERT, and a retry.
+  for (const [attempt, byColumn] of [true, false].entries()) {
+    const parameters = insertSpansParameters(
+      settings,
+      group,
+      attempt + 1,
+      60_000,
+      now + 600_000,
+      table,
+      byColumn,
+    );
+    const answer = await clickHouse.send({ parameters, body, patienceMs: 30_000 });
+    const judged = verdict({
+      httpStatus: answer.status,
+      exceptionCode: answer.headers.get("x-clickhouse-exception-code"),
+      text: answer.text,
+      clickHouseHeaders: answer.isClickHouses,
+    });
+    if (judged.class !== "stored") {
+      throw new StatementFailed(judged.reason, judged.code ?? null);
+    }
   }
 
   const receipt: Receipt = {

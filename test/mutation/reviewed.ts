@@ -162,4 +162,16 @@ export const reviewed: readonly ReviewedMutant[] = [
     find: "Math.floor((now - ttl.ms) / DAY_MS) - 31 * ttl.months - 1);",
     replace: "Math.floor((now - ttl.ms) / DAY_MS) - 31 * ttl.months + 9);",
   },
+  {
+    name: "messages are acknowledged before their payloads are the ledger's",
+    file: "shared/delivery/batch.ts",
+    find: '    tasks = yield* takeMessages([...messages.entries()]);\n    yield* ask("ackAll", null);\n',
+    replace: '    yield* ask("ackAll", null);\n    tasks = yield* takeMessages([...messages.entries()]);\n',
+  },
+  {
+    name: "what others acknowledged is not asked for",
+    file: "shared/clickhouse/ask.ts",
+    find: '  select_sequential_consistency: "1",\n',
+    replace: "",
+  },
 ];

@@ -226,13 +226,13 @@ async function takeBytes(bytes: number, deadline: number): Promise<Taking | null
 
 async function sendBlock(
   { settings, send }: ClickHouseConnection,
-  { group, attempt, serverDeadline, table }: InsertTask,
+  { group, attempt, serverDeadline, table, byColumn }: InsertTask,
   insertMs: number,
   { body, encoding }: CompressedBlock,
   patienceMs: number,
 ): Promise<DeliveryEffects["sendBlock"]["answers"]> {
   const { status, headers, text, isClickHouses } = await send({
-    parameters: insertSpansParameters(settings, group, attempt, insertMs, serverDeadline, table),
+    parameters: insertSpansParameters(settings, group, attempt, insertMs, serverDeadline, table, byColumn),
     body,
     headers: encoding === "none" ? {} : { "Content-Encoding": encoding },
     patienceMs,
