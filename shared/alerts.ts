@@ -4,6 +4,8 @@
  * learnt (ClickHouse did not answer) leaves its findings as they stand.
  */
 import type { Finding, FindingKind } from "./clickhouse/findings.ts";
+import { frontDoorConditions, frontDoorNotLearnt } from "./front-door/conditions.ts";
+import type { FrontDoor } from "./front-door/front-door.ts";
 import type { NoEvidence } from "./ledger/head.ts";
 import { shortText } from "./ledger/short-text.ts";
 import { limits } from "./limits.ts";
@@ -47,6 +49,8 @@ export interface AlertFacts {
   readonly recent: { readonly dead: number; readonly ended: number } | null;
   /** Of the hour that `hour` begins. */
   readonly volumes: { readonly hour: number; readonly tenants: readonly TenantVolume[] } | null;
+  /** What the zone before the ingress says. */
+  readonly frontDoor: FrontDoor | null;
 }
 
 /** Of two: what has lasted longer. */
@@ -95,6 +99,8 @@ export interface AlertState {
   readonly rescuedAt: Readonly<Record<"event" | "reconcile", number>>;
   /** The last hour whose volumes were judged. */
   readonly volumeHour: number;
+  /** As it was looked at last; null: it was not yet. */
+  readonly frontDoor: FrontDoor | null;
 }
 
 export const noAlerts: AlertState = {
@@ -103,17 +109,19 @@ export const noAlerts: AlertState = {
   rescues: { event: 0, reconcile: 0 },
   rescuedAt: { event: 0, reconcile: 0 },
   volumeHour: 0,
+  frontDoor: null,
 };
 
-/** What an earlier version may have kept: nothing that is unreported, or as `untold`. */
-export type StoredAlertState = Omit<AlertState, "unreported"> & {
+/** What an earlier version may have kept: nothing that is unreported, or as `untold`; nothing of the zone. */
+export type StoredAlertState = Omit<AlertState, "unreported" | "frontDoor"> & {
+  readonly frontDoor?: FrontDoor | null;
   readonly unreported?: readonly Unreported[];
   readonly untold?: readonly Unreported[];
 };
 
 /** Reads the ledger's note, whichever version wrote it. */
 export function alertStateFromNote({ unreported, untold, ...state }: StoredAlertState): AlertState {
-  return { ...state, unreported: unreported ?? untold ?? [] };
+  return { ...state, unreported: unreported ?? untold ?? [], frontDoor: state.frontDoor ?? null };
 }
 
 type Condition = Pick<Finding, "kind" | "subject" | "severity" | "tenant" | "message">;
@@ -138,12 +146,14 @@ export function judgeAlerts(facts: AlertFacts, before: AlertState): Judged {
       ...rescueConditions(facts, rescuedAt),
       ...deadConditions(facts),
       ...volumeConditions(facts),
+      ...frontDoorConditions(facts.frontDoor, now),
     ],
     before.open,
   );
   const notLearnt = new Set<FindingKind>([
     ...(facts.recent === null ? (["dead_letters"] as const) : []),
     ...(facts.volumes === null ? (["volume"] as const) : []),
+    ...frontDoorNotLearnt(facts.frontDoor),
   ]);
   const open: Finding[] = [];
   const findings: Finding[] = [];
@@ -173,6 +183,7 @@ export function judgeAlerts(facts: AlertFacts, before: AlertState): Judged {
       rescues: facts.rescues,
       rescuedAt,
       volumeHour: facts.volumes?.hour ?? before.volumeHour,
+      frontDoor: facts.frontDoor ?? before.frontDoor,
     },
     findings,
   };

@@ -335,6 +335,25 @@ export const limits = {
   alertVolumeAtLastMs: 1 * HOUR_MS,
   webhookTimeoutMs: 10 * SECOND_MS,
 
+  // --- the zone before the ingress (shared/front-door/)
+  /** The counts of the zone and of the ingress are compared for so long, and what is younger than the lag is left out of both. */
+  zonePeriodMs: 1 * HOUR_MS,
+  zoneLagMs: 3 * MINUTE_MS,
+  /** Groups of one answer: rules, or paths and statuses. */
+  zoneGroupsMax: 100,
+  zoneTimeoutMs: 8 * SECOND_MS,
+  zoneAnswerBytesMax: 1 * MIB,
+  /** Cloudflare's limit is 300 questions in five minutes: "try again after 5 minutes". */
+  zoneRateLimitedMs: 5 * MINUTE_MS,
+  /** So many requests of an hour turned away: somebody is woken. */
+  alertZonePageMin: 10,
+  /** The ingress's count is best effort: so many requests, and such a share, may be missing from it. */
+  alertZoneGapMin: 20,
+  alertZoneGapShare: 0.05,
+  alertZoneGapPageShare: 0.25,
+  /** A look that fails is tried again each minute. */
+  alertZoneUnreadMs: 15 * MINUTE_MS,
+
   // --- keys
   /** How long an isolate uses a key without asking KV again; revocation waits for it. */
   keyMemoryMs: 30 * SECOND_MS,

@@ -43,7 +43,7 @@ It reads, from the environment or --env-file: CLOUDFLARE_API_TOKEN and CLOUDFLAR
 CLICKHOUSE_URL, CLICKHOUSE_NETWORK, CLICKHOUSE_USER, CLICKHOUSE_PASSWORD, CLICKHOUSE_DATABASE, CLICKHOUSE_TRACES_TABLE; CLICKHOUSE_CLUSTER (the
 tables are replicated, and made ON CLUSTER) and CLICKHOUSE_REPLICAS (the replicas' own addresses, with commas between, where ON CLUSTER cannot be used);
 CLICKHOUSE_CONSOLE_USER and CLICKHOUSE_CONSOLE_PASSWORD, the console's own login; CLICKHOUSE_SCHEMA_USER and CLICKHOUSE_SCHEMA_PASSWORD, that of the migrations; HEADRACE_ADMIN_TOKEN
-(made when it is not set); ALERT_WEBHOOK, METRICS_TOKEN. What the API token must be allowed: docs/operating.md.`,
+(made when it is not set); ALERT_WEBHOOK, METRICS_TOKEN; ZONE_ID and ZONE_ANALYTICS_TOKEN, by which the zone of --ingress-domain is asked what it turned away. What the API token must be allowed: docs/operating.md.`,
   operands: { text: "", min: 0, max: 0 },
   flags: {
     "dry-run": { help: "show the plan and do nothing; exit code 1 when something is not as planned" },
@@ -247,7 +247,31 @@ function settingsOf(
       cluster: env["CLICKHOUSE_CLUSTER"] ?? "",
     },
     domains: { ingress: given.text("ingress-domain"), console: given.text("console-domain") },
+    zoneId: zoneOf(env, given.text("ingress-domain")),
   };
+}
+
+/** The zone that is watched, with the token for it; empty: none is. */
+function zoneOf(
+  env: Readonly<Record<string, string | undefined>>,
+  ingressDomain: string | undefined,
+): string {
+  const zoneId = env["ZONE_ID"] ?? "";
+  const hasToken = (env["ZONE_ANALYTICS_TOKEN"] ?? "") !== "";
+  if (zoneId === "" && !hasToken) {
+    return "";
+  }
+  if (!/^[0-9a-f]{32}$/.test(zoneId)) {
+    throw new Complaint(
+      `ZONE_ID is the id of the ingress's zone, 32 hex digits (the dashboard shows it on the zone's overview)${zoneId === "" ? ": ZONE_ANALYTICS_TOKEN needs it" : `, not "${zoneId}"`}`,
+    );
+  }
+  if (ingressDomain === undefined) {
+    throw new Complaint(
+      "ZONE_ID is watched for the ingress's domain: say --ingress-domain (a workers.dev address has no zone before it)",
+    );
+  }
+  return zoneId;
 }
 
 const whoamiSchema = v.looseObject({

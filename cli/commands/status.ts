@@ -40,14 +40,14 @@ export const status: Command = {
     const hours = given.text("hours") ?? "24";
     const mayBehindSeconds = Number(given.text("behind") ?? behindMinutes) * 60;
     const watermark = await console.ask("GET /api/watermark");
-    const { trouble } = await console.ask("GET /api/status");
+    const { trouble, frontDoor } = await console.ask("GET /api/status");
     const read = await orWhy(console.ask("GET /api/balance", { query: { hours } }));
     const balance = typeof read === "string" ? null : read;
     const open = (await console.ask("GET /api/findings")).filter(({ state }) => state === "open");
     const isBehind = watermark.behindSeconds === null || watermark.behindSeconds > mayBehindSeconds;
     const pages = open.filter(({ severity }) => severity === "page");
     const isWell = balance?.balanced === true && trouble === "" && !isBehind && pages.length === 0;
-    json({ ok: isWell, trouble, balance, watermark, findings: open });
+    json({ ok: isWell, trouble, balance, watermark, findings: open, frontDoor });
     if (isWell && given.has("quiet")) {
       return 0;
     }
@@ -59,6 +59,9 @@ export const status: Command = {
     say(open.length === 0 ? "no finding is open" : `${counted(open.length, "finding")} open:`);
     for (const finding of open) {
       say(`  ${findingLine(finding)}`);
+    }
+    for (const { text } of frontDoor) {
+      say(text);
     }
     return isWell ? 0 : 1;
   },

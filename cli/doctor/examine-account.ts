@@ -22,7 +22,9 @@ export async function examineAccount(wrangler: Wrangler, stage: string): Promise
     network: "",
     consoleUser: "",
   };
-  const wanted = wantedOf(stageWorkers(await readRawConfig(), { stage, clickHouse, domains: {} }));
+  const wanted = wantedOf(
+    stageWorkers(await readRawConfig(), { stage, clickHouse, domains: {}, zoneId: "" }),
+  );
   const deploy = `npx headrace deploy${stage === production ? "" : ` --stage ${stage}`}`;
   try {
     const present = await readPresent(

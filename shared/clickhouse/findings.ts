@@ -21,6 +21,9 @@ export const findingKinds = [
   "table_check",
   "unsealed",
   "volume",
+  "zone_gap",
+  "zone_refused",
+  "zone_unwatched",
 ] as const;
 export type FindingKind = (typeof findingKinds)[number];
 

@@ -9,6 +9,8 @@ import type { ServerWitness, TableWitness } from "../clickhouse/table-identity.t
 import type { TableTtl } from "../clickhouse/ttl.ts";
 import type { TableFacts } from "../delivery/effects.ts";
 import { type Ask, askEffect, type Performer, type Work } from "../effect.ts";
+import type { ZoneAnswer } from "../front-door/answer.ts";
+import type { Period, ZoneQuestion } from "../front-door/question.ts";
 import type { DayRows, Receipt, TableMeasure } from "../ledger/group.ts";
 import type { BareDoorbell } from "../messages.ts";
 import type { PayloadOutcome } from "../outcome.ts";
@@ -73,7 +75,7 @@ export interface ListedPage {
 }
 
 /** What the tick learns for the alerts from outside the ledger. */
-export type LearntFacts = Pick<AlertFacts, "runFailure" | "recent" | "volumes">;
+export type LearntFacts = Pick<AlertFacts, "runFailure" | "recent" | "volumes" | "frontDoor">;
 
 export interface CronEffects {
   // --- a tick
@@ -104,6 +106,10 @@ export interface CronEffects {
     readonly asks: { readonly hour: number; readonly days: number };
     readonly answers: readonly TenantVolume[];
   };
+  /** What Cloudflare's analytics say of the zone: one call. Fails where there is no answer. */
+  readonly askZone: { readonly asks: ZoneQuestion; readonly answers: ZoneAnswer };
+  /** POST requests of a time that the ingress counted as its own. */
+  readonly countRequests: { readonly asks: Period; readonly answers: number };
   /** The ledger judges what was learnt together with what it knows, and says what people have not been told yet. */
   readonly judgeAlerts: { readonly asks: LearntFacts; readonly answers: readonly Unreported[] };
   /** Tell people, each finding by the channels that it has not been told by. Answers the channels that took theirs. Never fails. */

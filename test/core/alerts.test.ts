@@ -32,6 +32,7 @@ const quiet: AlertFacts = {
   runFailure: "",
   recent: { dead: 0, ended: 100 },
   volumes: null,
+  frontDoor: null,
 };
 
 test("nothing is told while everything is as it should be", () => {

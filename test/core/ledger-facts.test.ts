@@ -6,7 +6,7 @@ import { nothingWaits } from "../../shared/ledger/view.ts";
 import { newCheckpoint } from "../../shared/reconcile/checkpoint.ts";
 import { doorbell, startMs, TestLedger } from "../ledger/world.ts";
 
-const learnt = { runFailure: "R2 is slow", recent: { dead: 1, ended: 2 }, volumes: null };
+const learnt = { runFailure: "R2 is slow", recent: { dead: 1, ended: 2 }, volumes: null, frontDoor: null };
 const unborn: KnownFacts = {
   head: null,
   waiting: nothingWaits,

@@ -10,7 +10,7 @@ const watermark: Watermark = {
   openMinutes: [],
   openMinutesCount: 0,
 };
-const status: Status = { remembered: 0, databaseBytes: 0, head: null, held: [], trouble: "" };
+const status: Status = { remembered: 0, databaseBytes: 0, head: null, held: [], trouble: "", frontDoor: [] };
 const sure = { isUnread: false, isRefused: false };
 
 test.each([

@@ -49,6 +49,7 @@ export function runDev(
       HEADRACE_PORT: "0",
       HEADRACE_CONSOLE_PORT: "0",
       HEADRACE_CLICKHOUSE_PORT: "0",
+      HEADRACE_GRPC_PORT: "0",
       HEADRACE_LEDGER_TIMES_FASTER: "30",
       ...environment,
     },

@@ -4,8 +4,10 @@
  */
 import { once } from "node:events";
 import { Agent, request } from "node:http";
+import { createServer } from "node:net";
 import { test } from "vitest";
 import type { DevFile } from "../../dev/state-folder.ts";
+import { tracePagePath } from "../../shared/console/page-routes.ts";
 import { type Owner, readDevFile, runDev, running, stateFolder } from "./dev-process.ts";
 import { exportSpans, freshSpans, queryClickHouse } from "./local-pipeline.ts";
 
@@ -49,6 +51,15 @@ async function flood({ otlp, key }: DevFile, { path, connections, goesOn }: Floo
   return statuses;
 }
 
+/** A port of this machine that is in use. */
+async function takenPort({ onTestFinished }: Owner): Promise<string> {
+  const server = createServer().listen(0, "127.0.0.1");
+  onTestFinished(() => void server.close());
+  await once(server, "listening");
+  const address = server.address();
+  return String(typeof address === "object" && address !== null ? address.port : 0);
+}
+
 /** A good request is answered 200, and becomes rows. */
 async function expectStored({ expect }: Owner, dev: DevFile): Promise<void> {
   const spans = freshSpans(20);
@@ -65,8 +76,12 @@ async function expectStored({ expect }: Owner, dev: DevFile): Promise<void> {
 test.concurrent("5,000 refused bodies over 32 connections, and then a good one that is stored", async (context) => {
   const { expect } = context;
   const folder = stateFolder(context);
-  const process = runDev(context, { HEADRACE_STATE: folder });
+  const grpcPort = await takenPort(context);
+  const process = runDev(context, { HEADRACE_STATE: folder, HEADRACE_GRPC_PORT: grpcPort });
   const dev = await running(context, process, folder);
+  expect(process.output()).toContain(
+    `"level":"warn","message":"Port ${grpcPort} is taken by another program: `,
+  );
   const refused = await flood(dev, {
     path: () => "/v1/traces",
     connections: 32,
@@ -78,6 +93,21 @@ test.concurrent("5,000 refused bodies over 32 connections, and then a good one t
   const lines = () => process.output().split('"reason":"corrupt_body"').length - 1;
   await expect.poll(process.output, { timeout: 10_000 }).toMatch(/"repeated":\d{2}/);
   expect(lines()).toBeLessThan(50);
+  // What arrived is said once a service, with a trace that is there: as JSON, where no terminal reads.
+  const named = () =>
+    process
+      .output()
+      .split("\n")
+      .filter((line) => line.includes("first spans of a service"))
+      .map((line) => JSON.parse(line));
+  const services = await queryClickHouse(dev.clickhouse, "SELECT uniqExact(ServiceName) FROM otel_traces");
+  await expect.poll(() => named().length, { timeout: 10_000 }).toBe(Number(services));
+  for (const { level, service, spans, trace, link } of named()) {
+    expect([level, link]).toEqual(["info", `${dev.console}/#${tracePagePath(trace)}`]);
+    const ofTrace = `ServiceName = '${service}' AND TraceId = '${trace}'`;
+    const counts = `SELECT countIf(${ofTrace}) > 0, countIf(ServiceName = '${service}') FROM otel_traces`;
+    expect(await queryClickHouse(dev.clickhouse, counts)).toBe(`1\t${spans}`);
+  }
 }, 120_000);
 
 test.concurrent(

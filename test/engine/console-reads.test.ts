@@ -87,6 +87,7 @@ const consumer = (
     head: bornHead({ epoch: null, anyPayload: false, anyRow: false }, now, 4),
     held: [],
     trouble: "",
+    frontDoor: [],
     oldestGroups: [],
   }),
   checkpoint: async () => ({ ...newCheckpoint(minuteAt(6)), ranAt: now - 20_000 }),

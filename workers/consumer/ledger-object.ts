@@ -39,6 +39,7 @@ import {
   wake,
 } from "../../shared/delivery/ledger-life.ts";
 import type { LedgerStatus } from "../../shared/delivery/ledger-status.ts";
+import { frontDoorLines } from "../../shared/front-door/text.ts";
 import { toHex } from "../../shared/hex.ts";
 import {
   type AttemptReport,
@@ -261,6 +262,7 @@ export class Ledger extends DurableObject<LedgerEnv> {
       oldestArrival: this.#oldestArrival(),
       held: this.#storage.heldGroups(statusGroupsMax).flatMap(heldPayloads),
       trouble: this.#trouble(Date.now()).trouble,
+      frontDoor: frontDoorLines(this.#alertState().frontDoor),
       oldestGroups: groups.map(({ id, state, made, attempts, payloads, due }) => ({
         group: id,
         state: state.at,

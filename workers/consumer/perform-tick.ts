@@ -22,6 +22,7 @@ import {
   watermarkColumns,
   watermarkRow,
 } from "../../shared/clickhouse/minutes.ts";
+import { requestsQuery } from "../../shared/clickhouse/outcomes.ts";
 import { receiptsQuery } from "../../shared/clickhouse/statements.ts";
 import type { TableMeasure } from "../../shared/ledger/group.ts";
 import { limits } from "../../shared/limits.ts";
@@ -37,6 +38,7 @@ import type {
   ListedPage,
 } from "../../shared/reconcile/effects.ts";
 import { writeLog } from "../../shared/write-log.ts";
+import { askZone } from "./ask-zone.ts";
 import type { ConsumerBindings } from "./bindings.ts";
 import { publishTableLimits } from "./publish-table-limits.ts";
 import { payloadKeySchema, queryReceipts } from "./read-receipts.ts";
@@ -96,6 +98,11 @@ export function cronPerformerOf(
     readVolumes: async ({ hour, days }) => {
       const rows = await queryRows(clickHouse, volumesSchema, volumesQuery(settings, hour, days));
       return volumesOf(rows, days);
+    },
+    askZone: async (question) => await askZone(question, env.ZONE_ANALYTICS_TOKEN ?? "", fetch),
+    countRequests: async ({ since, until }) => {
+      const [{ requests }] = await queryRows(clickHouse, requestsSchema, requestsQuery(since, until));
+      return requests;
     },
     judgeAlerts: async (learnt) => await ledger.judgeAlerts(learnt),
     reportAlerts: async (unreported) => await reportFindings(clickHouse, webhook, unreported, now),
@@ -161,6 +168,8 @@ export function cronPerformerOf(
 }
 
 const recentSchema = v.tuple([v.object({ dead: v.number(), ended: v.number() })]);
+
+const requestsSchema = v.tuple([v.object({ requests: v.number() })]);
 
 const volumesSchema = v.array(v.object({ tenant: v.string(), daysAgo: v.number(), spans: v.number() }));
 

@@ -13,6 +13,7 @@ import type { LedgerStatus } from "../../shared/delivery/ledger-status.ts";
 import { readMessage } from "../../shared/delivery/message.ts";
 import type { Check } from "../../shared/doctor/check.ts";
 import { perform } from "../../shared/effect.ts";
+import { readFrontDoorSettings } from "../../shared/front-door/front-door.ts";
 import type { InFlight } from "../../shared/ledger/in-flight.ts";
 import type { LedgerHealth } from "../../shared/ledger/trouble.ts";
 import type { Whereabouts } from "../../shared/ledger/whereabouts.ts";
@@ -54,7 +55,7 @@ function clickHouseOf(env: ConsumerBindings): ClickHouseConnection {
 /** One tick of the cron. With `everything`, payloads of any age are notified about, as a person asked. */
 async function runTick(env: ConsumerBindings, everything: boolean): Promise<ReconcileReport | null> {
   const now = Date.now();
-  const work = tick({ now, everything }, readReconcileSettings(env));
+  const work = tick({ now, everything }, readReconcileSettings(env), readFrontDoorSettings(env));
   return await perform(work, cronPerformerOf(env, clickHouseOf(env), ledgerOf(env), now));
 }
 
@@ -77,7 +78,9 @@ export class Operations extends WorkerEntrypoint<ConsumerBindings> implements Co
   }
 
   async examine(): Promise<readonly Check[]> {
-    return await examineConsumer(this.env, clickHouseOf(this.env));
+    const clickHouse = clickHouseOf(this.env);
+    const performer = cronPerformerOf(this.env, clickHouse, ledgerOf(this.env), Date.now());
+    return await examineConsumer(this.env, clickHouse, performer);
   }
 
   async replay(keys: readonly string[]): Promise<Fixed<AskedFor>> {

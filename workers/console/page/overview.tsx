@@ -13,6 +13,7 @@ import { DeadLetters } from "./dead-letters.tsx";
 import { Findings } from "./findings.tsx";
 import { FirstSteps } from "./first-steps.tsx";
 import { clockText } from "./format.ts";
+import { FrontDoor } from "./front-door.tsx";
 import { Held } from "./held.tsx";
 import { Hero } from "./hero.tsx";
 import { InFlight } from "./in-flight-table.tsx";
@@ -102,6 +103,7 @@ export function Overview({ apiKey, onSignOut }: OverviewProps) {
         <InFlight inFlight={inFlight} now={now} />
         <DeadLetters deadLetters={deadLetters} now={now} reportFindings={reportFindings} onDone={again} />
         <TurnedAway everyMs={clickHouseEveryMs} />
+        <FrontDoor lines={status.value?.frontDoor ?? []} />
         <Tenants hour={hour} everyMs={clickHouseEveryMs} />
       </main>
       <footer>
