@@ -42,6 +42,9 @@ const groupsMax = 200;
 /** Services that are named in a run; after these nothing is asked any more. */
 const servicesMax = 100;
 
+/** A question takes no longer. */
+const secondsMax = 5;
+
 const groupPattern = /^[0-9a-f]{32}$/;
 
 /** The group that a line of a Worker's log says is stored; empty: none. */
@@ -132,9 +135,12 @@ const answerSchema = v.object({
   ),
 });
 
-/** The table's sorting key begins with the service: where all are named already, nearly nothing is read. */
+/**
+ * Only the groups' days are read, which are the table's partitions; and its sorting key begins with the service: where all are
+ * named already, nearly nothing is read. The table may be a large one of somebody's own.
+ */
 const query = `
-WITH stored AS (SELECT group_id, payload FROM headrace_receipts WHERE group_id IN {groups:Array(String)})
+WITH stored AS (SELECT group_id, payload, spans_by_day FROM headrace_receipts WHERE group_id IN {groups:Array(String)})
 SELECT
   (SELECT groupUniqArray(group_id) FROM stored) AS seen,
   (
@@ -144,7 +150,8 @@ SELECT
       SELECT toString(ServiceName) AS service, count() AS spans,
         argMin((toString(SpanName), round(Duration / 1e6, 1), TraceId), (ParentSpanId != '', Timestamp)) AS first
       FROM otel_traces
-      WHERE HeadracePayload IN (SELECT payload FROM stored) AND ServiceName NOT IN {named:Array(String)}
+      WHERE toDate(Timestamp) IN (SELECT arrayJoin(mapKeys(spans_by_day)) FROM stored)
+        AND HeadracePayload IN (SELECT payload FROM stored) AND ServiceName NOT IN {named:Array(String)}
       GROUP BY service ORDER BY min(Timestamp) LIMIT ${servicesMax}
     )
   ) AS services
@@ -159,6 +166,7 @@ export function askClickHouse(clickHouse: string): (question: Question) => Promi
     url.searchParams.set("param_named", arrayText(named));
     url.searchParams.set("output_format_json_named_tuples_as_objects", "1");
     url.searchParams.set("max_threads", "1");
+    url.searchParams.set("max_execution_time", String(secondsMax));
     const response = await fetchClickHouse(url, { method: "POST", body: query });
     const text = await response.text();
     if (!response.ok) {

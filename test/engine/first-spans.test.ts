@@ -18,16 +18,20 @@ beforeAll(async () => {
     query: `CREATE TABLE otel_traces (
       Timestamp DateTime64(9), TraceId String, ParentSpanId String, SpanName LowCardinality(String),
       ServiceName LowCardinality(String), Duration UInt64, HeadracePayload FixedString(16)
-    ) ENGINE = MergeTree ORDER BY ServiceName`,
+    ) ENGINE = MergeTree PARTITION BY toDate(Timestamp) ORDER BY ServiceName`,
   });
   await client.command({
     query:
-      "CREATE TABLE headrace_receipts (group_id String, payload FixedString(16)) ENGINE = MergeTree ORDER BY ()",
+      "CREATE TABLE headrace_receipts (group_id String, payload FixedString(16), spans_by_day Map(Date, UInt32)) ENGINE = MergeTree ORDER BY ()",
   });
   await client.insert({
     table: "headrace_receipts",
     format: "JSONEachRow",
-    values: [1, 2].map((n) => ({ group_id: groupOf(n), payload: `payload ${n}`.padEnd(16, "x") })),
+    values: [1, 2].map((n) => ({
+      group_id: groupOf(n),
+      payload: `payload ${n}`.padEnd(16, "x"),
+      spans_by_day: { "2026-11-27": 3 },
+    })),
   });
   const row = (n: number, service: string, name: string, parent: string, at: number) => ({
     Timestamp: `2026-11-27 07:00:0${at}.000000000`,
@@ -64,6 +68,21 @@ test("names the services of the groups that are stored, each with a root span", 
       { service: hostile, spans: 1, span: "a", ms: 41.2, trace: "1".repeat(32) },
     ],
   });
+});
+
+test("reads the days of the groups alone", async () => {
+  const other =
+    "INSERT INTO otel_traces SELECT '2026-11-26 07:00:00', '', '', '', 'old', 0, 'payload 1xxxxxxx'";
+  await client.command({ query: other });
+  const { services } = await ask({ groups: [groupOf(1)], named: ["checkout"] });
+  expect(services.map(({ service }) => service)).toEqual([hostile]);
+  // ClickHouse leaves the other partition alone by such a condition.
+  const plan = await client.query({
+    query: `EXPLAIN indexes = 1 SELECT ServiceName FROM otel_traces
+      WHERE toDate(Timestamp) IN (SELECT arrayJoin(mapKeys(spans_by_day)) FROM headrace_receipts)`,
+    format: "TabSeparatedRaw",
+  });
+  expect(await plan.text()).toContain("Parts: 1/2");
 });
 
 test("does not name again what was named, whatever it is called", async () => {
