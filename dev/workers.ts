@@ -96,12 +96,11 @@ function miniflareOptions(options: WorkersOptions) {
   // Without it Miniflare asks Cloudflare's network for a `request.cf` object, and prints a stack trace offline.
   process.env["CLOUDFLARE_CF_FETCH_ENABLED"] = "false";
   const ingress = workerOf("ingress", prepared.ingress, {});
-  const consumer = workerOf("consumer", prepared.consumer, {
-    ...clickHouse,
-    ...(ledgerTimesFaster === undefined ? {} : { LEDGER_TIMES_FASTER: ledgerTimesFaster }),
-  });
+  const durations = ledgerTimesFaster === undefined ? {} : { LEDGER_TIMES_FASTER: ledgerTimesFaster };
+  const consumer = workerOf("consumer", prepared.consumer, { ...clickHouse, ...durations });
   const console = workerOf("console", prepared.console, {
     ...clickHouse,
+    ...durations,
     ADMIN_TOKEN: adminToken,
     OTLP_ENDPOINT: `http://127.0.0.1:${ports.ingress}`,
   });

@@ -109,6 +109,16 @@ describe("/healthz", () => {
     expect(asked).toBeLessThanOrEqual(4); // two of them at once, before anything was said
   });
 
+  test("asks it as much sooner as its durations are shorter", async () => {
+    const last = neverAsked();
+    const consumer = { health: async () => well };
+    await health(consumer, last, startMs, 30);
+    await health(consumer, last, startMs + 333, 30);
+    expect(last.askedAt).toBe(startMs);
+    await health(consumer, last, startMs + 334, 30);
+    expect(last.askedAt).toBe(startMs + 334);
+  });
+
   test("a ledger that does not answer is no good health, however good it was", async () => {
     const last = neverAsked();
     await health({ health: async () => well }, last, startMs);

@@ -1,35 +1,16 @@
 /** The CLI against a pipeline of its own, healthy and broken. */
 import { createServer } from "node:http";
-import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { formatApiKey } from "../../shared/api-key.ts";
 import { type RouteName, routeNames } from "../../shared/console/routes.ts";
 import { disagreementWith } from "../console/openapi-check.ts";
 import { headrace } from "../wrangler/cli-run.ts";
-import {
-  devSettings,
-  exportSpans,
-  freshSpans,
-  type LocalPipeline,
-  startLocalPipeline,
-  temporaryFolder,
-} from "./local-pipeline.ts";
+import { exportSpans, freshSpans } from "./local-pipeline.ts";
+import { useLocalPipeline } from "./use-pipeline.ts";
 
-const folder = temporaryFolder();
-let local: LocalPipeline;
+const local = useLocalPipeline({ crons: false, events: false }, () => ({ ledgerTimesFaster: "30" }));
 
-beforeAll(async () => {
-  local = await startLocalPipeline(devSettings(folder.path, { ledgerTimesFaster: "30" }), {
-    crons: false,
-    events: false,
-  });
-}, 60_000);
-
-afterAll(async () => {
-  await local.stop();
-  folder.remove();
-}, 30_000);
-
-const cli = (...argv: string[]) => headrace(argv, { HEADRACE_STATE: folder.path });
+const cli = (...argv: string[]) => headrace(argv, { HEADRACE_STATE: local.folder });
 const jsonOf = async (...argv: string[]) => JSON.parse((await cli(...argv, "--json")).out);
 
 async function storedKey(): Promise<{ readonly key: string; readonly trace: string }> {
@@ -83,7 +64,7 @@ describe("doctor", () => {
 
   test("tells a wrong key from a closed door from a firewall", async () => {
     const doctor = (env: Record<string, string>, ...flags: string[]) =>
-      headrace(["doctor", ...flags], { HEADRACE_STATE: folder.path, ...env });
+      headrace(["doctor", ...flags], { HEADRACE_STATE: local.folder, ...env });
     const wrongKey = await doctor({ HEADRACE_KEY: formatApiKey(new Uint8Array(52)) });
     expect(wrongKey.out).toMatch(/BAD +canary json +401: /);
     expect(wrongKey.code).toBe(1);

@@ -22,31 +22,14 @@ import {
 } from "../../shared/payload-key.ts";
 import { readExposition } from "../console/exposition.ts";
 import { describeInChromium, startChromium } from "./chromium.ts";
-import {
-  devSettings,
-  exportSpans,
-  freshSpans,
-  type LocalPipeline,
-  startLocalPipeline,
-  temporaryFolder,
-} from "./local-pipeline.ts";
+import { exportSpans, freshSpans } from "./local-pipeline.ts";
+import { useLocalPipeline } from "./use-pipeline.ts";
 
 const pictures = process.env["HEADRACE_SCREENSHOTS"];
 const wide = { width: 1280, height: 800, colorScheme: "light" } as const;
 
-const folder = temporaryFolder();
-let local: LocalPipeline;
-
-beforeAll(async () => {
-  // 60 times faster: a fence of 3.5 s.
-  const settings = devSettings(folder.path, { ledgerTimesFaster: "60" });
-  local = await startLocalPipeline(settings, { crons: false, events: false });
-}, 60_000);
-
-afterAll(async () => {
-  await local.stop();
-  folder.remove();
-}, 30_000);
+// 60 times faster: a fence of 3.5 s.
+const local = useLocalPipeline({ crons: false, events: false }, () => ({ ledgerTimesFaster: "60" }));
 
 describe("the console's doors", () => {
   const get = (path: string, token = "") =>

@@ -97,7 +97,7 @@ function childrenOf(parent: number): number[] {
 
 export async function running({ expect }: Owner, dev: DevProcess, stateFolder: string): Promise<DevFile> {
   await Promise.race([
-    expect.poll(dev.output, { timeout: 40_000, interval: 50 }).toContain("Headrace is running"),
+    expect.poll(dev.output, { timeout: 60_000, interval: 50 }).toContain("Headrace is running"),
     dev.ended.then((code) => {
       throw new Error(`it ended with ${code}:\n${dev.output()}`);
     }),

@@ -1,30 +1,17 @@
 import * as v from "valibot";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import {
-  devSettings,
-  exportSpans,
-  freshSpans,
-  type LocalPipeline,
-  startLocalPipeline,
-  temporaryFolder,
-} from "./local-pipeline.ts";
+import { beforeAll, describe, expect, test } from "vitest";
+import { exportSpans, freshSpans } from "./local-pipeline.ts";
+import { useLocalPipeline } from "./use-pipeline.ts";
 
-const folder = temporaryFolder();
-let local: LocalPipeline;
+const local = useLocalPipeline({ crons: false, events: false });
 /** Requests that are reported later than they are answered: sent first, looked at last. */
 let limited: { readonly id: string; readonly answers: readonly number[] };
 
 beforeAll(async () => {
-  local = await startLocalPipeline(devSettings(folder.path), { events: false, crons: false });
   const { key, id } = await makeKey({ spansPerMonth: 100 });
   const answers = [await status(key, 79), await status(key, 1), await status(key, 21)];
   limited = { id, answers: [...answers, await status("hr_nonsense", 1)] };
-}, 60_000);
-
-afterAll(async () => {
-  await local.stop();
-  folder.remove();
-}, 30_000);
+});
 
 async function ask(path: string, sent?: object): Promise<unknown> {
   const response = await fetch(`${local.pipeline.console}${path}`, {

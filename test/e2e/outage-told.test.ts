@@ -2,36 +2,17 @@
  * ClickHouse is switched off: page's API, CLI, metrics, `/healthz` and findings answer from what the ledger knows, and name
  * what does not answer. One payload alone, so the breaker stays closed.
  */
-import { join } from "node:path";
-import { afterAll, beforeAll, expect, test } from "vitest";
-import { type ClickHouse, startClickHouse } from "../../dev/clickhouse/start-clickhouse.ts";
+import { expect, test } from "vitest";
 import { workerNames } from "../../dev/worker-names.ts";
 import { headrace } from "../wrangler/cli-run.ts";
-import {
-  devSettings,
-  exportSpans,
-  freshSpans,
-  type LocalPipeline,
-  startLocalPipeline,
-  temporaryFolder,
-} from "./local-pipeline.ts";
+import { exportSpans, freshSpans } from "./local-pipeline.ts";
+import { useClickHouse, useLocalPipeline } from "./use-pipeline.ts";
 
-const folder = temporaryFolder();
-const directory = join(folder.path, "server");
-let server: ClickHouse;
-let local: LocalPipeline;
-
-beforeAll(async () => {
-  server = await startClickHouse({ directory });
-  const settings = devSettings(folder.path, { clickHouseUrl: server.url, ledgerTimesFaster: "30" });
-  local = await startLocalPipeline(settings, { crons: false });
-}, 60_000);
-
-afterAll(async () => {
-  await local.stop();
-  await server.stop();
-  folder.remove();
-}, 30_000);
+const server = useClickHouse();
+const local = useLocalPipeline({ crons: false }, () => ({
+  clickHouseUrl: server.url,
+  ledgerTimesFaster: "30",
+}));
 
 async function read(path: string): Promise<{ readonly status: number; readonly text: string }> {
   const { console, adminToken } = local.pipeline;
@@ -47,15 +28,14 @@ async function tickCron(): Promise<void> {
 test("an outage is told by everything that answers without ClickHouse, and is over when it is back", async () => {
   await tickCron();
   expect(await read("/healthz")).toEqual({ status: 200, text: "ok\n" });
-  expect((await headrace(["status"], { HEADRACE_STATE: folder.path })).out).toMatch(/^balanced/);
+  expect((await headrace(["status"], { HEADRACE_STATE: local.folder })).out).toMatch(/^balanced/);
 
-  server.kill();
-  await server.exited;
+  await server.kill();
   await exportSpans(local.pipeline, freshSpans(20));
   const sentence = new RegExp(
     `ClickHouse at ${new URL(server.url).host} does not answer since [0-9:]{5} UTC \\(.+\\); 1 payload waits; nothing is lost\\.`,
   );
-  const poll = { timeout: 30_000, interval: 500 };
+  const poll = { timeout: 30_000, interval: 200 };
   await expect.poll(async () => JSON.parse((await read("/api/status")).text).trouble, poll).toMatch(sentence);
   await expect
     .poll(() => read("/healthz"), poll)
@@ -80,13 +60,13 @@ test("an outage is told by everything that answers without ClickHouse, and is ov
   const letters = await read("/api/dead-letters");
   expect(letters.status).toBe(503);
   expect(letters.text).toContain(`ClickHouse at ${new URL(server.url).host} does not answer (`);
-  const status = await headrace(["status"], { HEADRACE_STATE: folder.path });
+  const status = await headrace(["status"], { HEADRACE_STATE: local.folder });
   expect(status.code).toBe(1);
   expect(status.out).toMatch(sentence);
   expect(status.out).toMatch(/the balance is not known: .*ClickHouse at /);
   expect(status.out).toMatch(/breaker_open \(ledger\)/);
 
-  server = await startClickHouse({ directory, port: server.port, password: server.password });
+  await server.restart();
   await local.eventually("SELECT count(), uniqExact(TraceId, SpanId) FROM otel_traces", "20\t20", 60_000);
   await expect.poll(async () => JSON.parse((await read("/api/status")).text).trouble, poll).toBe("");
   await tickCron();

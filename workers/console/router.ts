@@ -113,7 +113,8 @@ const plainHandlers: {
 } = {
   "GET /": async (request, env) => await pageFile(request, env.ASSETS),
   "GET /assets/*": async (request, env) => await pageFile(request, env.ASSETS),
-  "GET /healthz": async (_request, env) => await health(env.CONSUMER, lastHealth, Date.now()),
+  "GET /healthz": async (_request, env) =>
+    await health(env.CONSUMER, lastHealth, Date.now(), Number(env.LEDGER_TIMES_FASTER ?? 1)),
   "GET /metrics": async (request, env) =>
     (await carriesToken(request, [env.METRICS_TOKEN, env.ADMIN_TOKEN]))
       ? new Response(await readMetrics(clickHouseOf(env), env.CONSUMER, Date.now()), {

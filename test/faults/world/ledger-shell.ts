@@ -367,16 +367,21 @@ export class LedgerShell {
     const moment = { now: this.now, tokens, databaseBytes: this.isFull ? settings.databaseBytesMax + 1 : 0 };
     const decided = this.#persist(event, moment);
     this.version++;
-    this.#world.say(() => {
-      const { task, notify } = decided;
-      return `ledger: ${reportFindings(event)}${task === null ? "" : ` -> ${task.step} ${short(task.group)}.${task.attempt}`}${notify.length === 0 ? "" : `, rings ${notify.map(short).join(" ")}`}`;
-    });
+    if (this.#world.story !== null) {
+      this.#tell(event, decided);
+    }
     this.#armAt(decided.arm);
     if (fate.strikes("ledger dies after")) {
       this.#die();
       throw new LedgerDied("the ledger died after it persisted");
     }
     return decided;
+  }
+
+  #tell(event: LedgerEvent, { task, notify }: Decided): void {
+    const leased = task === null ? "" : ` -> ${task.step} ${short(task.group)}.${task.attempt}`;
+    const rung = notify.length === 0 ? "" : `, rings ${notify.map(short).join(" ")}`;
+    this.#world.say(() => `ledger: ${reportFindings(event)}${leased}${rung}`);
   }
 
   #persist(event: LedgerEvent, moment: Moment): Decided {
