@@ -237,7 +237,6 @@ const ingressMarks: readonly Mark[] = [
   ["inspection = inspectTraces(protobuf, bounds);", "lookedAt(); $& lookedAt();"],
   ["larger.set(this.entries);", "$& lookedAt();"],
   ["const put = bucket.put(key, body, {", "lookedAt(); $&"],
-  ["const compressed = repeatedBytes(bytes.subarray(from, to), spans);", "$& lookedAt();"],
 ];
 
 async function measureIngress(words: string): Promise<Line[]> {
