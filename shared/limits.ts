@@ -261,8 +261,11 @@ export const limits = {
   recordListCallsMax: 20,
   /** A zstd body of more frames is refused: each costs a decoder, however little it holds. A client's body has one. */
   zstdFramesMax: 64,
-  /** A longer gzip or deflate body is walked block by block before it is inflated. Usual ones are shorter, and inflate in no time. */
-  deflateScanBytesMin: 768 * KIB,
+  /**
+   * A longer gzip or deflate body is walked block by block before it is inflated, until so much is left: as much costs 60 ms,
+   * whatever it is made of (`npm run bench -- hostile`). Most are shorter.
+   */
+  deflateUnwalkedBytesMax: 512 * KIB,
   /** Buffers of an isolate for bodies that are announced and have not come: beyond, a body is read chunk by chunk. */
   announcedBytesMax: 4 * MIB,
   /** A body may come as slowly as it likes for so long; then at this rate. A taking outlives its last chunk by little. */

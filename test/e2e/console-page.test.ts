@@ -191,8 +191,8 @@ describeInChromium("the console's page", () => {
   }
 
   /** A payload in R2 that died: what the consumer would have written of it. */
-  async function bury(reason: string, spans = 20): Promise<PayloadKey> {
-    const body = new Uint8Array(ProtobufTraceSerializer.serializeRequest(freshSpans(spans)) ?? []);
+  async function bury(reason: string, spans = 20, all = freshSpans(spans)): Promise<PayloadKey> {
+    const body = new Uint8Array(ProtobufTraceSerializer.serializeRequest(all) ?? []);
     const arrival = Date.now();
     const key = formatPayloadKey(arrival, "dev", await payloadId("dev", "pb", "identity", body));
     const bucket = await local.pipeline.workers.getR2Bucket("PAYLOADS", workerNames.consumer);
@@ -541,4 +541,30 @@ describeInChromium("the console's page", () => {
     await hide(false);
     await expect.poll(() => asked).toBeGreaterThan(3);
   });
+
+  test("markup in a name, a reason or a span is text: it makes no element, runs nothing and loads nothing", async () => {
+    const { console: url, adminToken } = local.pipeline;
+    const elsewhere = "http://elsewhere.invalid/";
+    const markup = `<img src="${elsewhere}" onerror="window.struck=1"><script>window.struck=1</script><a href="javascript:window.struck=1">x</a><style>*{background:url(${elsewhere})}</style>`;
+    const key = await bury(markup, 3, freshSpans(3, 1, { "service.name": markup, [markup]: markup }));
+    page = await chromium.newPage();
+    const foreign: string[] = [];
+    page.on("request", (request) => {
+      if (!request.url().startsWith(url)) {
+        foreign.push(request.url());
+      }
+    });
+    await page.goto(`${url}/#token=${adminToken}`);
+    await shows("onerror=", "#dead-letters");
+    await buttonOf(key, "Show spans");
+    await shows("3 spans in", "dialog");
+    for (const summary of await page.locator("dialog summary").all()) {
+      await summary.click();
+    }
+    await shows("onerror=", "dialog");
+    const struck = `[window.struck ?? "no", document.querySelectorAll("img, body script, body style, a[href^=javascript]").length]`;
+    expect(await page.evaluate(struck)).toEqual(["no", 0]);
+    expect(foreign).toEqual([]);
+    await page.close();
+  }, 60_000);
 });
