@@ -22,8 +22,8 @@ export interface TenantVolume {
 /** Times in ms since the epoch. Null: not learnt. */
 export interface AlertFacts {
   readonly now: number;
-  /** Arrival of the oldest payload in flight; null: nothing is in flight. */
-  readonly oldestArrival: number | null;
+  /** Since when the longest work has been under way that no person asked for (ledger/in-flight.ts); null: there is none. */
+  readonly oldestWork: number | null;
   /** Payloads whose rows in the table are neither none nor all of theirs. */
   readonly held: readonly { readonly key: string; readonly reason: string }[];
   readonly breakerOpen: boolean;
@@ -301,12 +301,12 @@ function* ledgerConditions(facts: AlertFacts): Generator<Condition> {
       message: `${what}${how} Look whether ClickHouse answers: \`headrace doctor --no-canary\` asks it.`,
     };
   }
-  if (facts.oldestArrival !== null && facts.now - facts.oldestArrival > limits.alertInFlightMs) {
+  if (facts.oldestWork !== null && facts.now - facts.oldestWork > limits.alertInFlightMs) {
     yield {
       ...everybody,
       kind: "in_flight",
       severity: "page",
-      message: `A payload that arrived at ${timeText(facts.oldestArrival)} is still in flight. GET /api/status shows its group and what it waits for.`,
+      message: `A payload has been in flight since ${timeText(facts.oldestWork)}. GET /api/status shows its group and what it waits for.`,
     };
   }
   if (facts.databaseBytes > limits.ledgerDatabaseBytesMax / 2) {

@@ -446,8 +446,9 @@ export const reconciledSchema = v.nullable(
     listed: count,
     held: count,
     notified: count,
-    /** Minutes that were sealed. */
+    /** Minutes that were sealed, and those that changed after they had been and were sealed anew. */
     sealed: count,
+    sealedAnew: v.optional(count, 0),
     deleted: count,
     openMinutes: count,
     watermark: timeText,

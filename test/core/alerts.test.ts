@@ -18,7 +18,7 @@ const minuteMs = 60_000;
 const quiet: AlertFacts = {
   now,
   isBorn: true,
-  oldestArrival: null,
+  oldestWork: null,
   held: [],
   breakerOpen: false,
   trouble: "",
@@ -42,7 +42,7 @@ test("nothing is told while everything is as it should be", () => {
 const key = "p/0/t/2026-11-24T1100/acme/00000080000000000000000000";
 const pinned = { ...opened(now - 62 * minuteMs, now), listed: 7, pending: 2 };
 test.each([
-  ["in_flight", "page", { oldestArrival: now - limits.alertInFlightMs - 1 }],
+  ["in_flight", "page", { oldestWork: now - limits.alertInFlightMs - 1 }],
   ["breaker_open", "page", { breakerOpen: true }],
   ["breaker_open", "page", { trouble: "ClickHouse at c does not answer" }],
   ["table_check", "page", { tableRefusal: "ALTER TABLE …" }],

@@ -29,6 +29,7 @@ import { limits } from "../../shared/limits.ts";
 import type { BareDoorbell } from "../../shared/messages.ts";
 import { payloadOutcomes } from "../../shared/outcome.ts";
 import { isPayloadKey, type PayloadKey, payloadPrefix } from "../../shared/payload-key.ts";
+import type { ChangedMinute } from "../../shared/reconcile/changed-minutes.ts";
 import type { Checkpoint } from "../../shared/reconcile/checkpoint.ts";
 import type {
   CronEffects,
@@ -57,7 +58,10 @@ export interface CronLedger {
     readonly run: string;
     readonly checkpoint: Checkpoint | null;
     readonly table: string | null;
+    readonly changed: readonly ChangedMinute[];
   } | null>;
+  /** Those notes are done with; a later one of the same minute is not. */
+  sealedAnew(changed: readonly ChangedMinute[]): Promise<void>;
   /** False: this run has lost the lease. */
   saveCheckpoint(run: string, checkpoint: Checkpoint): Promise<boolean>;
   endReconcile(run: string): Promise<void>;
@@ -119,6 +123,10 @@ export function cronPerformerOf(
     beginRun: async ({ takesOver }) => await ledger.beginReconcile(takesOver),
     endRun: async (run) => {
       await ledger.endReconcile(run);
+      return null;
+    },
+    sealedAnew: async (changed) => {
+      await ledger.sealedAnew(changed);
       return null;
     },
     list: async (asked) => await listPayloads(bucket, asked),

@@ -16,6 +16,7 @@ import { perform } from "../../shared/effect.ts";
 import { readFrontDoorSettings } from "../../shared/front-door/front-door.ts";
 import type { InFlight } from "../../shared/ledger/in-flight.ts";
 import type { LedgerHealth } from "../../shared/ledger/trouble.ts";
+import type { Unsettled } from "../../shared/ledger/unsettled.ts";
 import type { Whereabouts } from "../../shared/ledger/whereabouts.ts";
 import { limits } from "../../shared/limits.ts";
 import { deadLetterQueue } from "../../shared/messages.ts";
@@ -122,6 +123,10 @@ export class Operations extends WorkerEntrypoint<ConsumerBindings> implements Co
 
   async openFindings(): Promise<readonly Finding[]> {
     return await ledgerOf(this.env).openFindings();
+  }
+
+  async unsettled(): Promise<Unsettled> {
+    return await ledgerOf(this.env).unsettled();
   }
 
   async inFlight(): Promise<InFlight> {
