@@ -1,9 +1,9 @@
 /** `headrace status`: does everything add up, and how far is it proven? For people, cron and CI. */
 import type { BalanceAnswer, ListedFinding } from "../../shared/console/answers.ts";
+import { counted } from "../../shared/counted.ts";
 import type { Command } from "../command.ts";
 import { wholeNumber } from "../command-line.ts";
 import { Complaint } from "../complaint.ts";
-import { counted } from "../text-table.ts";
 
 /** A healthy watermark trails by about 6 minutes; this leaves room for a retry. */
 const behindMinutes = "15";
@@ -31,7 +31,7 @@ export const status: Command = {
   examples: [
     "headrace status                                   the local `npm run dev`",
     "headrace status --profile production --behind 30",
-    "*/5 * * * * npx headrace status --quiet           in a crontab: mail only when something is wrong",
+    "*/5 * * * * cd /srv/headrace && node cli/headrace.mjs status --quiet    in a crontab, where the checkout is: mail only when something is wrong",
     "headrace status --json | jq .balance.missing",
   ],
   badNews: "not balanced, the watermark is too far behind, or a finding of severity page is open",

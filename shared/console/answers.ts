@@ -475,7 +475,7 @@ export const forgottenSchema = v.object({
 });
 export type Forgotten = v.InferOutput<typeof forgottenSchema>;
 
-/** `POST /api/resolve` */
+/** `POST /api/resolve`. False: it is not held, and nothing was done. */
 export const resolvedSchema = v.object({ resolved: v.boolean() });
 
 /** `POST /api/accept-table` */

@@ -34,7 +34,7 @@ export interface ConsumerOperations {
   erase(keys: readonly string[], reason: string): Promise<Fixed<AskedFor>>;
   /**
    * Decides about a payload whose rows are inexact, and which the ledger holds for that: its rows stand as they are, or
-   * the ledger has them deleted and written anew from R2. Anything else is not touched. False: that is no payload key.
+   * the ledger has them deleted and written anew from R2. Anything else is not touched. False: the ledger does not hold it.
    */
   resolve(key: string, how: "accept" | "rewrite"): Promise<boolean>;
   /** Accepts whatever table answers under the traces' name now as the one to insert into. */

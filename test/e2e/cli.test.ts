@@ -482,7 +482,7 @@ test("a wrong address and a wrong token are told apart, and which is named", asy
   expect(closed.err).toContain("address from HEADRACE_CONSOLE_URL");
   expect(closed.code).toBe(3);
   const wrong = await at(local.pipeline.console, "wrong");
-  expect(wrong.err).toContain("refuses the admin token of HEADRACE_CONSOLE_URL and HEADRACE_ADMIN_TOKEN");
+  expect(wrong.err).toContain("refuses the admin token (HEADRACE_CONSOLE_URL and HEADRACE_ADMIN_TOKEN)");
   expect(wrong.code).toBe(2);
   const other = await at(local.pipeline.otlp, token);
   expect(other.err).toContain("is it the console's address?");
