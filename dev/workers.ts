@@ -98,6 +98,7 @@ function miniflareOptions(options: WorkersOptions) {
   const ingress = workerOf("ingress", prepared.ingress, {});
   const consumer = workerOf("consumer", prepared.consumer, {
     ...clickHouse,
+    CONSOLE_URL: `http://127.0.0.1:${ports.console}`,
     ...(ledgerTimesFaster === undefined ? {} : { LEDGER_TIMES_FASTER: ledgerTimesFaster }),
   });
   const console = workerOf("console", prepared.console, {

@@ -1,5 +1,6 @@
 /** `headrace status`: does everything add up, and how far is it proven? For people, cron and CI. */
 import type { BalanceAnswer, ListedFinding } from "../../shared/console/answers.ts";
+import { findingAdvice, subjectText } from "../../shared/console/finding-advice.ts";
 import { counted } from "../../shared/counted.ts";
 import type { Command } from "../command.ts";
 import { wholeNumber } from "../command-line.ts";
@@ -109,6 +110,9 @@ function watermarkLine(watermark: string | null, behindSeconds: number | null, i
     : `${isBehind ? "WATERMARK BEHIND" : "watermark"}: ${watermark}, ${Math.round((behindSeconds ?? 0) / 60)} min behind`;
 }
 
-export function findingLine({ severity, kind, subject, message }: ListedFinding): string {
-  return `${severity.padEnd(7)}  ${kind} (${subject}): ${message}`;
+/** A line for the finding, and one for what to do where its message does not say it. */
+export function findingLine(finding: ListedFinding): string {
+  const { severity, kind, subject, message, state } = finding;
+  const advice = state === "open" ? findingAdvice(finding, "cli") : "";
+  return `${severity.padEnd(7)}  ${kind} (${subjectText(subject)}): ${message}${advice === "" ? "" : `\n    ${advice}`}`;
 }

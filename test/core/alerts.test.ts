@@ -74,6 +74,11 @@ test.each([
 ] as const)("%s is told once (%s), and resolved when it is over", (kind, severity, changed) => {
   const first = judgeAlerts({ ...quiet, ...changed }, noAlerts);
   expect(first.findings).toMatchObject([{ kind, severity, state: "open", openedAt: now }]);
+  const [{ message = "" } = {}] = first.findings;
+  expect(message, "what to do is said in the reader's place (console/finding-advice.ts)").not.toContain(
+    "/api/",
+  );
+  expect(message).not.toMatch(/\b1 (payloads|minutes|spans|times)\b|\(s\)/);
   const second = judgeAlerts({ ...quiet, ...changed, now: now + 1 }, first.alertState);
   expect(second.findings).toEqual([]);
   const later = now + 2 * limits.alertRescuedMs;

@@ -20,7 +20,7 @@ const folder = temporaryFolder();
 let local: LocalPipeline;
 
 beforeAll(async () => {
-  local = await startLocalPipeline(devSettings(folder.path, { ledgerTimesFaster: "60" }), {
+  local = await startLocalPipeline(devSettings(folder.path, { ledgerTimesFaster: "30" }), {
     crons: false,
     events: false,
   });
@@ -160,7 +160,7 @@ describe("status", () => {
   });
 });
 
-// Each waits for its fence (3.5 s of these 60 times faster ones): they wait beside each other.
+// Each waits for its fence (7 s of these 30 times faster ones): they wait beside each other.
 describe.concurrent("a payload", () => {
   test("payload show tells every step with its time, by key and by id", async () => {
     const { key } = await storedKey();
@@ -304,7 +304,7 @@ async function agreedSums(): Promise<Sums> {
       expect(said).toEqual({ page: said.page, cli: said.page, metrics: said.page, sql: said.page });
       page = said.page;
     },
-    { timeout: 3000, interval: 100 },
+    { timeout: 10_000, interval: 100 },
   );
   return page ?? sumsOf(() => 0);
 }
@@ -324,7 +324,7 @@ test("page, CLI, SQL and /metrics say the same sums through replay, purge, erasu
     local.eventually(
       `SELECT outcome FROM headrace_receipts FINAL WHERE key = '${keyOf(n)}'`,
       outcome,
-      30_000,
+      60_000,
     );
   const before = await agreedSums();
   const noGzip = new TextEncoder().encode("this is no gzip");
@@ -377,7 +377,7 @@ test("page, CLI, SQL and /metrics say the same sums through replay, purge, erasu
     ),
   ).toBe("5\t3\t0\t2");
   expect(await agreedSums()).toEqual(after);
-});
+}, 120_000);
 
 async function heldKeys(): Promise<readonly string[]> {
   const response = await fetch(`${local.pipeline.console}/api/status`, {

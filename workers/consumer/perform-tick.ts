@@ -77,7 +77,7 @@ export function cronPerformerOf(
 ): CronPerformer {
   const { settings } = clickHouse;
   const bucket = env.PAYLOADS;
-  const webhook = env.ALERT_WEBHOOK;
+  const told = { webhook: env.ALERT_WEBHOOK, consoleUrl: env.CONSOLE_URL };
   return {
     // --- a tick
     wake: async () => {
@@ -109,7 +109,7 @@ export function cronPerformerOf(
       return requests;
     },
     judgeAlerts: async (learnt) => await ledger.judgeAlerts(learnt),
-    reportAlerts: async (unreported) => await reportFindings(clickHouse, webhook, unreported, now),
+    reportAlerts: async (unreported) => await reportFindings(clickHouse, told, unreported, now),
     alertsReported: async ({ unreported, reached }) => {
       await ledger.alertsReported(unreported, reached);
       return null;
@@ -165,7 +165,7 @@ export function cronPerformerOf(
     reportFindings: async (findings) => {
       await reportFindings(
         clickHouse,
-        webhook,
+        told,
         unreportedOf(findings.map((finding) => ({ openedAt: now, ...finding }))),
         now,
       );

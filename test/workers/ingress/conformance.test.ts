@@ -8,7 +8,7 @@ import { afterEach, beforeEach, describe, expect, inject, test, vi } from "vites
 import { limits } from "../../../shared/limits.ts";
 import { refused } from "../../../workers/ingress/answer.ts";
 import type { IngressBindings } from "../../../workers/ingress/bindings.ts";
-import type { RefusalReason } from "../../../workers/ingress/refusal.ts";
+import type { RefusalReason } from "../../../shared/refusal-reason.ts";
 import worker from "../../../workers/ingress/worker.ts";
 import {
   attribute,
