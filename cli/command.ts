@@ -50,6 +50,8 @@ export interface Surroundings {
   readonly argv: readonly string[];
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly home: string;
+  /** That of package.json, and the commit where it is a checkout. */
+  readonly version: () => string;
   /** The text of a file, undefined when it is not there. */
   readonly readText: (path: string) => string | undefined;
   readonly out: { write(text: string): unknown };

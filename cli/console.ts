@@ -91,7 +91,7 @@ function refused(place: Place, status: number, json: unknown, text: string): Com
   const parsed = v.safeParse(refusalSchema, json);
   const said = parsed.success ? parsed.output.error : (text.trim().split("\n")[0]?.slice(0, 200) ?? "");
   if (status === 401) {
-    return new Complaint(`${place.console} refuses the admin token of ${place.from}`, 2);
+    return new Complaint(`${place.console} refuses the admin token (${place.from})`, 2);
   }
   if (status === 404 && parsed.success && said.startsWith("Nothing is here")) {
     return new Complaint(
@@ -107,7 +107,7 @@ function refused(place: Place, status: number, json: unknown, text: string): Com
   }
   return status >= 500
     ? new Complaint(`the console answered ${status}: ${said}`, 3)
-    : new Complaint(said, status === 404 ? 1 : 2);
+    : new Complaint(said, status === 404 || status === 409 ? 1 : 2);
 }
 
 function parseJson(text: string): unknown {

@@ -6,8 +6,8 @@ import { criticalPath, type PathSegment } from "../shared/console/critical-path.
 import { durationText } from "../shared/console/duration-text.ts";
 import { buildTree, type TraceNode, type TraceTree } from "../shared/console/trace-tree.ts";
 import type { Trace, TraceSpan } from "../shared/console/traces.ts";
+import { counted } from "../shared/counted.ts";
 import { printableText, shortText } from "./printable-text.ts";
-import { counted } from "./text-table.ts";
 
 /** Indentation beyond this says nothing to a reader. */
 const depthShownMax = 20;

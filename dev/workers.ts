@@ -97,7 +97,11 @@ function miniflareOptions(options: WorkersOptions) {
   process.env["CLOUDFLARE_CF_FETCH_ENABLED"] = "false";
   const ingress = workerOf("ingress", prepared.ingress, {});
   const durations = ledgerTimesFaster === undefined ? {} : { LEDGER_TIMES_FASTER: ledgerTimesFaster };
-  const consumer = workerOf("consumer", prepared.consumer, { ...clickHouse, ...durations });
+  const consumer = workerOf("consumer", prepared.consumer, {
+    ...clickHouse,
+    ...durations,
+    CONSOLE_URL: `http://127.0.0.1:${ports.console}`,
+  });
   const console = workerOf("console", prepared.console, {
     ...clickHouse,
     ...durations,

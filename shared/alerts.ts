@@ -4,12 +4,12 @@
  * learnt (ClickHouse did not answer) leaves its findings as they stand.
  */
 import type { Finding, FindingKind } from "./clickhouse/findings.ts";
+import { counted } from "./counted.ts";
 import { frontDoorConditions, frontDoorNotLearnt } from "./front-door/conditions.ts";
 import type { FrontDoor } from "./front-door/front-door.ts";
 import type { NoEvidence } from "./ledger/head.ts";
 import { shortText } from "./ledger/short-text.ts";
 import { limits } from "./limits.ts";
-import { formatMinute } from "./payload-key.ts";
 import { type Checkpoint, MINUTE_MS, watermarkOf } from "./reconcile/checkpoint.ts";
 
 /** Spans of one tenant in an hour, and in the same hour of the seven days before, the nearest first. */
@@ -22,8 +22,8 @@ export interface TenantVolume {
 /** Times in ms since the epoch. Null: not learnt. */
 export interface AlertFacts {
   readonly now: number;
-  /** Arrival of the oldest payload in flight; null: nothing is in flight. */
-  readonly oldestArrival: number | null;
+  /** Since when the longest work has been under way that no person asked for (ledger/in-flight.ts); null: there is none. */
+  readonly oldestWork: number | null;
   /** Payloads whose rows in the table are neither none nor all of theirs. */
   readonly held: readonly { readonly key: string; readonly reason: string }[];
   readonly breakerOpen: boolean;
@@ -275,7 +275,7 @@ function* ledgerConditions(facts: AlertFacts): Generator<Condition> {
       ...everybody,
       kind: "broken_invariant",
       severity: "page",
-      message: `An invariant of the ledger is broken: "${claim}" does not hold (last at ${timeText(at)}; ${times} times since the ledger began). The event that met it was not taken and comes again. This is a bug in Headrace: please report it with the log line of that time.`,
+      message: `An invariant of the ledger is broken: "${claim}" does not hold (last at ${timeText(at)}; ${counted(times, "time")} since the ledger began). The event that met it was not taken and comes again. This is a bug in Headrace: please report it with the log line of that time.`,
     };
   }
   if (facts.tableRefusal === "" && Math.abs(facts.clockAheadMs) > limits.clockAheadFindingMs) {
@@ -301,12 +301,12 @@ function* ledgerConditions(facts: AlertFacts): Generator<Condition> {
       message: `${what}${how} Look whether ClickHouse answers: \`headrace doctor --no-canary\` asks it.`,
     };
   }
-  if (facts.oldestArrival !== null && facts.now - facts.oldestArrival > limits.alertInFlightMs) {
+  if (facts.oldestWork !== null && facts.now - facts.oldestWork > limits.alertInFlightMs) {
     yield {
       ...everybody,
       kind: "in_flight",
       severity: "page",
-      message: `A payload that arrived at ${timeText(facts.oldestArrival)} is still in flight. GET /api/status shows its group and what it waits for.`,
+      message: `A payload has been in flight since ${timeText(facts.oldestWork)}.`,
     };
   }
   if (facts.databaseBytes > limits.ledgerDatabaseBytesMax / 2) {
@@ -323,7 +323,7 @@ function* ledgerConditions(facts: AlertFacts): Generator<Condition> {
       subject: key,
       tenant: key.split("/")[4] ?? "",
       severity: "page",
-      message: `The table holds neither none nor all rows of this payload (${reason}). Nobody inserts it until it is resolved: POST /api/resolve.`,
+      message: `The table holds neither none nor all rows of this payload (${reason}). Nobody inserts it until a person decides.`,
     };
   }
 }
@@ -347,13 +347,13 @@ function* reconcilerConditions({ now, checkpoint, runFailure }: AlertFacts): Gen
     const what =
       oldest === undefined
         ? "The reconciler has not come so far."
-        : `${oldest.pending} of its ${oldest.listed} payloads have not ended${oldest.example === null ? "" : `, the first of them ${oldest.example}`}.`;
+        : `${oldest.pending} of its ${counted(oldest.listed, "payload")} have not ended${oldest.example === null ? "" : `, the first of them ${oldest.example}`}.`;
     yield {
       kind: "unsealed",
       subject: "watermark",
       tenant: "",
       severity: "page",
-      message: `The watermark stands at ${formatMinute(watermark)} UTC. ${what} ${checkpoint.open.length} minutes are open.`,
+      message: `The watermark stands at ${timeText(watermark)}. ${what} ${counted(checkpoint.open.length, "minute is", "minutes are")} open.`,
     };
   }
 }
@@ -386,7 +386,7 @@ function* deadConditions({ recent }: AlertFacts): Generator<Condition> {
     subject: "payloads",
     tenant: "",
     severity: isRate ? "page" : "warning",
-    message: `${recent.dead} payloads became dead letters in the last ${limits.alertDeadMs / MINUTE_MS} minutes, of ${recent.ended} that ended. GET /api/dead-letters names them with their reasons; POST /api/replay brings them in when the cause is mended.`,
+    message: `${counted(recent.dead, "payload")} became ${recent.dead === 1 ? "a dead letter" : "dead letters"} in the last ${limits.alertDeadMs / MINUTE_MS} minutes, of ${recent.ended} that ended.`,
   };
 }
 
@@ -402,7 +402,7 @@ function* volumeConditions({ volumes }: AlertFacts): Generator<Condition> {
         subject: tenant,
         tenant,
         severity: "warning",
-        message: `${spans} spans arrived from this tenant in the hour from ${timeText(volumes.hour)}; in the same hour of the last seven days the median was ${usual}. Everything that was accepted is stored: look at what sends, and at what answers it gets (GET /api/outcomes).`,
+        message: `${counted(spans, "span")} arrived from this tenant in the hour from ${timeText(volumes.hour)}; in the same hour of the last seven days the median was ${usual}. Everything that was accepted is stored: look at what sends, and at what answers it gets.`,
       };
     }
   }

@@ -496,6 +496,14 @@ export const limits = {
   minutesByMinuteMaxHours: 3,
   minutesMaxHours: 7 * 24,
   tenantsListed: 100,
+  /**
+   * Minutes that changed after they were sealed: sealed anew by one run of the reconciler, and read by their receipts until
+   * then (two days of them: 130 KB of SQL with the keys, of the 256 KB that ClickHouse parses).
+   */
+  changedMinutesARun: 500,
+  changedMinutesShown: 2 * 24 * 60,
+  /** Keys in flight that are looked for among the receipts: 60 bytes each. */
+  unsettledKeysMax: 1000,
   /** Tenants with series of their own in /metrics: six series each. */
   metricsTenantsMax: 200,
   /** Spans of one payload that are shown, and characters of one value. */

@@ -14,6 +14,7 @@ import {
   type SchemaSettings,
 } from "../../shared/clickhouse/migrations.ts";
 import { type Replicas, ReplicasError } from "../../shared/clickhouse/replicated-schema.ts";
+import { counted } from "../../shared/counted.ts";
 import type { Call, Command } from "../command.ts";
 import { wholeNumber } from "../command-line.ts";
 import { Complaint } from "../complaint.ts";
@@ -136,7 +137,7 @@ async function deployInstallation(call: Call): Promise<0 | 1> {
   }
   const adminToken = env["HEADRACE_ADMIN_TOKEN"] ?? randomBytes(24).toString("base64url");
   const secrets = secretsOf(plan.steps, { ...env, ADMIN_TOKEN: adminToken });
-  await confirm(call, `${plan.steps.length} steps`);
+  await confirm(call, counted(plan.steps.length, "step"));
   const addresses = await runPlan(plan.steps, namespaceId, {
     root,
     folder: join(root, "dist", "deploy", stage),

@@ -1,9 +1,10 @@
 /** `headrace status`: does everything add up, and how far is it proven? For people, cron and CI. */
 import type { BalanceAnswer, ListedFinding } from "../../shared/console/answers.ts";
+import { findingAdvice, subjectText } from "../../shared/console/finding-advice.ts";
+import { counted } from "../../shared/counted.ts";
 import type { Command } from "../command.ts";
 import { wholeNumber } from "../command-line.ts";
 import { Complaint } from "../complaint.ts";
-import { counted } from "../text-table.ts";
 
 /** A healthy watermark trails by about 6 minutes; this leaves room for a retry. */
 const behindMinutes = "15";
@@ -31,7 +32,7 @@ export const status: Command = {
   examples: [
     "headrace status                                   the local `npm run dev`",
     "headrace status --profile production --behind 30",
-    "*/5 * * * * npx headrace status --quiet           in a crontab: mail only when something is wrong",
+    "*/5 * * * * cd /srv/headrace && node cli/headrace.mjs status --quiet    in a crontab, where the checkout is: mail only when something is wrong",
     "headrace status --json | jq .balance.missing",
   ],
   badNews: "not balanced, the watermark is too far behind, or a finding of severity page is open",
@@ -109,6 +110,9 @@ function watermarkLine(watermark: string | null, behindSeconds: number | null, i
     : `${isBehind ? "WATERMARK BEHIND" : "watermark"}: ${watermark}, ${Math.round((behindSeconds ?? 0) / 60)} min behind`;
 }
 
-export function findingLine({ severity, kind, subject, message }: ListedFinding): string {
-  return `${severity.padEnd(7)}  ${kind} (${subject}): ${message}`;
+/** A line for the finding, and one for what to do where its message does not say it. */
+export function findingLine(finding: ListedFinding): string {
+  const { severity, kind, subject, message, state } = finding;
+  const advice = state === "open" ? findingAdvice(finding, "cli") : "";
+  return `${severity.padEnd(7)}  ${kind} (${subjectText(subject)}): ${message}${advice === "" ? "" : `\n    ${advice}`}`;
 }

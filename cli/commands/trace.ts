@@ -2,10 +2,10 @@
 
 import { durationText } from "../../shared/console/duration-text.ts";
 import { pageLink, tracePagePath } from "../../shared/console/page-routes.ts";
+import { counted } from "../../shared/counted.ts";
 import type { Call, Command } from "../command.ts";
 import type { ExitCode } from "../complaint.ts";
 import { printableText } from "../printable-text.ts";
-import { counted } from "../text-table.ts";
 import { payloadLines, waterfall } from "../waterfall.ts";
 
 /** Without --all: what a person looks through. */

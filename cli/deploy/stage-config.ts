@@ -168,10 +168,16 @@ function withClickHouse(
   return Object.fromEntries(Object.entries(vars).map(([name, value]) => [name, values[name] ?? value]));
 }
 
-/** The console's page tells where exporters send to, where that is known before anything is deployed. */
+/**
+ * The console's page tells where exporters send to, and the consumer's alerts link to the page: where these addresses are
+ * known before anything is deployed.
+ */
 function withEndpoint(environment: string, { domains }: InstallationSettings): Environment["vars"] {
-  const { ingress } = domains;
-  return environment === "console" && ingress !== undefined ? { OTLP_ENDPOINT: `https://${ingress}` } : {};
+  const { ingress, console } = domains;
+  return {
+    ...(environment === "console" && ingress !== undefined ? { OTLP_ENDPOINT: `https://${ingress}` } : {}),
+    ...(environment === "consumer" && console !== undefined ? { CONSOLE_URL: `https://${console}` } : {}),
+  };
 }
 
 /** The consumer's cron asks the zone what it turned away. */

@@ -446,8 +446,9 @@ export const reconciledSchema = v.nullable(
     listed: count,
     held: count,
     notified: count,
-    /** Minutes that were sealed. */
+    /** Minutes that were sealed, and those that changed after they had been and were sealed anew. */
     sealed: count,
+    sealedAnew: v.optional(count, 0),
     deleted: count,
     openMinutes: count,
     watermark: timeText,
@@ -474,7 +475,7 @@ export const forgottenSchema = v.object({
 });
 export type Forgotten = v.InferOutput<typeof forgottenSchema>;
 
-/** `POST /api/resolve` */
+/** `POST /api/resolve`. False: it is not held, and nothing was done. */
 export const resolvedSchema = v.object({ resolved: v.boolean() });
 
 /** `POST /api/accept-table` */

@@ -2,6 +2,7 @@
 import { type AlertFacts, type BrokenRecord, longest } from "../alerts.ts";
 import type { Group } from "../ledger/group.ts";
 import type { Head } from "../ledger/head.ts";
+import { oldestWork } from "../ledger/in-flight.ts";
 import type { Waiting } from "../ledger/view.ts";
 import type { PayloadKey } from "../payload-key.ts";
 import type { Checkpoint } from "../reconcile/checkpoint.ts";
@@ -28,7 +29,7 @@ export function alertFacts(known: KnownFacts, learnt: LearntFacts, now: number):
     ...learnt,
     now,
     isBorn: head !== null,
-    oldestArrival: oldestArrival(known.waiting, known.oldestGroups),
+    oldestWork: oldestWork(known.waiting, known.oldestGroups),
     held: known.heldGroups.flatMap(heldPayloads),
     breakerOpen: head?.breaker.isOpen ?? false,
     trouble: known.trouble,

@@ -15,6 +15,7 @@ import type { DayRows, Receipt, TableMeasure } from "../ledger/group.ts";
 import type { BareDoorbell } from "../messages.ts";
 import type { PayloadOutcome } from "../outcome.ts";
 import type { PayloadId, PayloadKey } from "../payload-key.ts";
+import type { ChangedMinute } from "./changed-minutes.ts";
 import type { Checkpoint } from "./checkpoint.ts";
 
 /** A payload as R2 lists it: with metadata R2 lists a tenth. Whoever takes its doorbell looks for the rest. */
@@ -135,8 +136,12 @@ export interface CronEffects {
       readonly checkpoint: Checkpoint | null;
       /** The identity of the table that the ledger knows; null: none yet. */
       readonly table: string | null;
+      /** Minutes whose sums may have changed since they were sealed, those noted first; at most `limits.changedMinutesARun`. */
+      readonly changed: readonly ChangedMinute[];
     } | null;
   };
+  /** The run has sealed these anew: the ledger forgets those notes, and no later one of the same minute. */
+  readonly sealedAnew: { readonly asks: readonly ChangedMinute[]; readonly answers: null };
   /** The run gives its lease back. Where that fails, the lease ends by itself. */
   readonly endRun: { readonly asks: string; readonly answers: null };
   /** Payloads in R2 after this text, or, where there is one, from an answer's cursor on; in order, at most `atMost`. */

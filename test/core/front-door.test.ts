@@ -84,7 +84,7 @@ function judge(frontDoor: FrontDoor | null, before: AlertState = noAlerts, now =
   const quiet: AlertFacts = {
     now,
     isBorn: true,
-    oldestArrival: null,
+    oldestWork: null,
     held: [],
     breakerOpen: false,
     trouble: "",

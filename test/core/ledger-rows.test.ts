@@ -454,7 +454,7 @@ describe("the machine keeps to its bounds", () => {
     const facts = {
       now: noon,
       isBorn: true,
-      oldestArrival: null,
+      oldestWork: null,
       breakerOpen: false,
       trouble: "",
       noEvidence: { since: noon, reason: control },

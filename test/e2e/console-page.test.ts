@@ -351,7 +351,7 @@ describeInChromium("the console's page", () => {
     await shows("non_replicated_deduplication_window", "#findings");
     await shows("the traces table, which the table check refused", "#in-flight");
     await shows("1 in flight", "#minutes");
-    await shows("give the exporter a key that works", "#turned-away");
+    await shows("no key was sent: OTEL_EXPORTER_OTLP_HEADERS=x-api-key=", "#turned-away");
     await fits("incident");
     await local.query("ALTER TABLE otel_traces MODIFY SETTING non_replicated_deduplication_window = 100000");
     await tickCron();

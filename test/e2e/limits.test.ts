@@ -82,7 +82,7 @@ describe("keys made at the console", () => {
       `SELECT replaceOne(subject, '${id}', 'id'), state, severity, tenant FROM headrace_findings FINAL WHERE kind = 'quota' ORDER BY subject`,
       [
         `acme/${new Date().toISOString().slice(0, 7)}/100/id\topen\twarning\tacme`,
-        `acme/${new Date().toISOString().slice(0, 7)}/80/id\topen\tnote\tacme`,
+        `acme/${new Date().toISOString().slice(0, 7)}/80/id\tresolved\tnote\tacme`,
       ].join("\n"),
       15_000,
     );
@@ -109,7 +109,9 @@ describe("keys made at the console", () => {
       ]),
     });
     expect(await ask("/api/outcomes?by=minute")).toMatchObject({
-      outcomes: expect.arrayContaining([expect.objectContaining({ minute: expect.stringMatching(/:00$/) })]),
+      outcomes: expect.arrayContaining([
+        expect.objectContaining({ minute: expect.stringMatching(/T\d\d:\d\d:00Z$/) }),
+      ]),
     });
 
     await local.eventually("SELECT spans FROM headrace_usage WHERE tenant = 'acme'", "80", 10_000);

@@ -5,6 +5,7 @@
 import * as v from "valibot";
 import { queryRows, runStatement } from "../../shared/clickhouse/ask.ts";
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
+import { counted } from "../../shared/counted.ts";
 import { bad, type Check, good, warning } from "../../shared/doctor/check.ts";
 import { type ClickHouseFacts, judgeClickHouse, neededRights } from "../../shared/doctor/judge-clickhouse.ts";
 import { perform } from "../../shared/effect.ts";
@@ -212,10 +213,10 @@ async function examineQueues({ GROUP, RING }: ConsumerBindings): Promise<readonl
       const { backlogCount } = await queue.metrics();
       checks.push(
         backlogCount < 10_000
-          ? good(`queue ${name} backlog`, `${backlogCount} messages`)
+          ? good(`queue ${name} backlog`, counted(backlogCount, "message"))
           : warning(
               `queue ${name} backlog`,
-              `${backlogCount} messages wait`,
+              `${counted(backlogCount, "message")} waiting`,
               "npx headrace status: while ClickHouse is slow or down they wait in the ledger, not here; look at the consumer's errors",
             ),
       );

@@ -29,6 +29,7 @@ import { limits } from "../../shared/limits.ts";
 import type { BareDoorbell } from "../../shared/messages.ts";
 import { payloadOutcomes } from "../../shared/outcome.ts";
 import { isPayloadKey, type PayloadKey, payloadPrefix } from "../../shared/payload-key.ts";
+import type { ChangedMinute } from "../../shared/reconcile/changed-minutes.ts";
 import type { Checkpoint } from "../../shared/reconcile/checkpoint.ts";
 import type {
   CronEffects,
@@ -57,7 +58,10 @@ export interface CronLedger {
     readonly run: string;
     readonly checkpoint: Checkpoint | null;
     readonly table: string | null;
+    readonly changed: readonly ChangedMinute[];
   } | null>;
+  /** Those notes are done with; a later one of the same minute is not. */
+  sealedAnew(changed: readonly ChangedMinute[]): Promise<void>;
   /** False: this run has lost the lease. */
   saveCheckpoint(run: string, checkpoint: Checkpoint): Promise<boolean>;
   endReconcile(run: string): Promise<void>;
@@ -73,7 +77,7 @@ export function cronPerformerOf(
 ): CronPerformer {
   const { settings } = clickHouse;
   const bucket = env.PAYLOADS;
-  const webhook = env.ALERT_WEBHOOK;
+  const told = { webhook: env.ALERT_WEBHOOK, consoleUrl: env.CONSOLE_URL };
   return {
     // --- a tick
     wake: async () => {
@@ -105,7 +109,7 @@ export function cronPerformerOf(
       return requests;
     },
     judgeAlerts: async (learnt) => await ledger.judgeAlerts(learnt),
-    reportAlerts: async (unreported) => await reportFindings(clickHouse, webhook, unreported, now),
+    reportAlerts: async (unreported) => await reportFindings(clickHouse, told, unreported, now),
     alertsReported: async ({ unreported, reached }) => {
       await ledger.alertsReported(unreported, reached);
       return null;
@@ -119,6 +123,10 @@ export function cronPerformerOf(
     beginRun: async ({ takesOver }) => await ledger.beginReconcile(takesOver),
     endRun: async (run) => {
       await ledger.endReconcile(run);
+      return null;
+    },
+    sealedAnew: async (changed) => {
+      await ledger.sealedAnew(changed);
       return null;
     },
     list: async (asked) => await listPayloads(bucket, asked),
@@ -157,7 +165,7 @@ export function cronPerformerOf(
     reportFindings: async (findings) => {
       await reportFindings(
         clickHouse,
-        webhook,
+        told,
         unreportedOf(findings.map((finding) => ({ openedAt: now, ...finding }))),
         now,
       );

@@ -71,7 +71,8 @@ export function performerOf(
     parkMessage: async ({ at, reason }) =>
       await parkMessage(bucket, batch.queue, messageOf(batch, at), reason),
     reportFindings: async (findings) => {
-      await reportFindings(clickHouse, env.ALERT_WEBHOOK, unreportedOf(findings), Date.now());
+      const told = { webhook: env.ALERT_WEBHOOK, consoleUrl: env.CONSOLE_URL };
+      await reportFindings(clickHouse, told, unreportedOf(findings), Date.now());
       return null;
     },
     writeOutcomes: async (reports) => {

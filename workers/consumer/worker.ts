@@ -16,10 +16,11 @@ import { perform } from "../../shared/effect.ts";
 import { readFrontDoorSettings } from "../../shared/front-door/front-door.ts";
 import type { InFlight } from "../../shared/ledger/in-flight.ts";
 import type { LedgerHealth } from "../../shared/ledger/trouble.ts";
+import type { Unsettled } from "../../shared/ledger/unsettled.ts";
 import type { Whereabouts } from "../../shared/ledger/whereabouts.ts";
 import { limits } from "../../shared/limits.ts";
 import { deadLetterQueue } from "../../shared/messages.ts";
-import { isPayloadKey, type PayloadId, type PayloadKey } from "../../shared/payload-key.ts";
+import { idOfKey, isPayloadKey, type PayloadId, type PayloadKey } from "../../shared/payload-key.ts";
 import type { Checkpoint } from "../../shared/reconcile/checkpoint.ts";
 import type { Presence } from "../../shared/reconcile/presence.ts";
 import type { ReconcileReport } from "../../shared/reconcile/run.ts";
@@ -101,7 +102,8 @@ export class Operations extends WorkerEntrypoint<ConsumerBindings> implements Co
   }
 
   async resolve(key: string, how: "accept" | "rewrite"): Promise<boolean> {
-    if (!isPayloadKey(key)) {
+    const at = isPayloadKey(key) ? await ledgerOf(this.env).whereIs(idOfKey(key)) : null;
+    if (!isPayloadKey(key) || at?.at !== "group" || at.state !== "held") {
       return false;
     }
     await ledgerOf(this.env).resolve(key, how);
@@ -122,6 +124,10 @@ export class Operations extends WorkerEntrypoint<ConsumerBindings> implements Co
 
   async openFindings(): Promise<readonly Finding[]> {
     return await ledgerOf(this.env).openFindings();
+  }
+
+  async unsettled(): Promise<Unsettled> {
+    return await ledgerOf(this.env).unsettled();
   }
 
   async inFlight(): Promise<InFlight> {

@@ -107,6 +107,7 @@ export const cronPerformer: ModelCronPerformer = {
     world.ledger.endReconcile(run);
     return null;
   },
+  sealedAnew: () => null,
   list({ world }, { after: listAfter, cursor, atMost }) {
     world.askStore("list");
     // A cursor is the text that it goes on after.

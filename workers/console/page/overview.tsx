@@ -80,6 +80,7 @@ export function Overview({ apiKey, onSignOut }: OverviewProps) {
       <main>
         <Hero
           now={now}
+          state={state}
           watermark={watermark}
           status={status.value}
           inFlight={inFlight.value}
