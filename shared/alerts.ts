@@ -287,7 +287,7 @@ function* ledgerConditions(facts: AlertFacts): Generator<Condition> {
       ...everybody,
       kind: "breaker_open",
       severity: "page",
-      message: `${what}${how} Look whether ClickHouse answers: \`headrace doctor --no-canary\` asks it.`,
+      message: `${what}${how} \`headrace doctor --no-canary\` asks each part whether it answers.`,
     };
   }
   if (facts.oldestArrival !== null && facts.now - facts.oldestArrival > limits.alertInFlightMs) {

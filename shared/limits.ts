@@ -421,6 +421,12 @@ export const limits = {
   keysListed: 1000,
   /** Dead letters in one answer: more than a person reads. */
   deadLettersListed: 1000,
+  /** Their records in R2 that are read where ClickHouse does not answer: as many gets. */
+  deadLetterRecordsRead: 100,
+  /** R2 is listed for them at most so often: 1000 records a call. */
+  deadLetterListCallsMax: 10,
+  /** What a person looks at is answered in 5 s, with what is known: nobody behind it is waited for longer. */
+  glanceMs: 4 * SECOND_MS,
   findingsListed: 200,
   /** Payloads per request that are to be let in again, and keys of each that R2 is asked for: 600 subrequests at most. */
   forgetKeysMax: 100,

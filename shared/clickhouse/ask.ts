@@ -53,7 +53,7 @@ const statementSettings = { wait_end_of_query: "1", lightweight_deletes_sync: "2
 
 /**
  * The rows of a query, by `schema`, which is of an array of them. `parameters` fill in `{name:Type}`. Rejects with
- * `StatementFailed`, with valibot's error, or as `fetch` does.
+ * `StatementFailed`, or with `NotReached`.
  */
 export async function queryRows<S extends v.GenericSchema>(
   clickHouse: ClickHouseConnection,
@@ -67,7 +67,12 @@ export async function queryRows<S extends v.GenericSchema>(
     ...(clickHouse.access === "full" ? readSettings : {}),
   });
   const lines = text.split("\n").filter((line) => line !== "");
-  return v.parse(schema, lines.map(parsedLine));
+  const rows = v.safeParse(schema, lines.map(parsedLine));
+  if (!rows.success) {
+    const [{ message }] = rows.issues;
+    throw new StatementFailed(`the answer is none to what was asked (${message}): ${shown(text)}`, null);
+  }
+  return rows.output;
 }
 
 /** Stores rows in a table of the connection's database: all of them, or it rejects, and then nobody knows. */
@@ -116,13 +121,13 @@ async function answerOf(
   settings: Readonly<Record<string, string>>,
   query?: string,
 ): Promise<string> {
-  const { send, settings: at } = clickHouse;
+  const { send, settings: at, patienceMs } = clickHouse;
   let answered: ClickHouseAnswer;
   try {
     answered = await send({
       parameters: { database: at.database, ...settings, ...(query === undefined ? {} : { query }) },
       body,
-      patienceMs: limits.queryTimeoutSeconds * 1000,
+      patienceMs,
     });
   } catch (error) {
     throw new NotReached(at.url, error);

@@ -188,6 +188,8 @@ export const deadLettersSchema = v.array(
     /** The key of its record in R2. */
     record: v.string(),
     at: timeText,
+    /** `record`: of R2, for ClickHouse did not answer. It may have been replayed since, longer ago than the ledger remembers. */
+    from: v.optional(v.picklist(["table", "record"]), "table"),
   }),
 );
 export type DeadLetter = v.InferOutput<typeof deadLettersSchema>[number];
@@ -259,8 +261,10 @@ export const payloadSchema = v.object({
   deadLetters: v.array(v.object({ key: v.string(), reason: v.string(), message: v.string() })),
   /** What the table has of it: the evidence. */
   rows: v.array(v.object({ day: v.string(), rows: count })),
-  /** Whether these are the rows that the receipts claim (reconcile/presence.ts). */
+  /** Whether these are the rows that the receipts claim (reconcile/presence.ts); `unread`: neither is known now. */
   presence: v.optional(v.string(), ""),
+  /** Why receipts and rows are not known; empty: they are what is said above. */
+  unread: v.optional(v.string(), ""),
   /** What that means for a person, and what can be done; empty where there is nothing to say. */
   advice: v.optional(v.string(), ""),
   /** In the order of time. */

@@ -19,6 +19,8 @@ export interface ConsumerOperations {
   holds(keys: readonly PayloadKey[]): Promise<readonly boolean[]>;
   /** Where the ledger has a payload. */
   whereIs(id: PayloadId): Promise<Whereabouts>;
+  /** Where it has each of these, in the order asked; what is no payload's id it does not know. */
+  whereAre(ids: readonly string[]): Promise<readonly Whereabouts[]>;
   /** What only the consumer can try out: its bindings, and ClickHouse as it is logged in there. */
   examine(): Promise<readonly Check[]>;
   /** Rings what nobody holds, however young. Null: a run is under way already. */

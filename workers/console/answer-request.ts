@@ -10,7 +10,7 @@ import {
   type RouteName,
   routes,
 } from "../../shared/console/routes.ts";
-import type { ConsoleBindings } from "./bindings.ts";
+import type { NamedBindings } from "./name-dependencies.ts";
 
 /** The caller is wrong: the status and what is said. */
 export class Refusal {
@@ -33,7 +33,7 @@ export interface Asked<N extends RouteName> {
 
 export type Handler<N extends RouteName> = (
   asked: Asked<N>,
-  env: ConsoleBindings,
+  env: NamedBindings,
 ) => Promise<BuiltAnswer<N> | Refusal>;
 
 export function answer(status: number, body: object | null): Response {
@@ -45,7 +45,7 @@ export async function answerRequest<N extends RouteName>(
   name: N,
   handler: Handler<N>,
   request: Request,
-  env: ConsoleBindings,
+  env: NamedBindings,
 ): Promise<Response> {
   const route: Route = routes[name];
   const { pathname, searchParams } = new URL(request.url);

@@ -3,7 +3,6 @@
  * token, and beside them what is no JSON.
  */
 import { Router } from "itty-router";
-import { connectClickHouse } from "../../shared/clickhouse/connection.ts";
 import { metricsContentType } from "../../shared/console/metrics-text.ts";
 import {
   type PlainRouteName,
@@ -11,9 +10,9 @@ import {
   type RouteName,
   routeNames,
 } from "../../shared/console/routes.ts";
+import type { LedgerStatus } from "../../shared/delivery/ledger-status.ts";
 import { DAY_MS, HOUR_MS } from "../../shared/limits.ts";
 import { answer, answerRequest, type Handler } from "./answer-request.ts";
-import type { ConsoleBindings } from "./bindings.ts";
 import { carriesToken } from "./check-token.ts";
 import { listDeadLetters } from "./dead-letters.ts";
 import { examineConsole } from "./examine-console.ts";
@@ -21,7 +20,9 @@ import { listFindings } from "./findings.ts";
 import { health, neverAsked } from "./health.ts";
 import { changeKey, createKey, listKeys, revokeKey, rotateKey, showKey } from "./keys.ts";
 import { listPayloads } from "./list-payloads.ts";
+import { clickHouseOf, type NamedBindings } from "./name-dependencies.ts";
 import { openApiFile, pageFile } from "./page-files.ts";
+import { probeDependencies } from "./probe-dependencies.ts";
 import { readBalance } from "./read-balance.ts";
 import { readMetrics } from "./read-metrics.ts";
 import { readMinutes } from "./read-minutes.ts";
@@ -35,10 +36,6 @@ import { readWatermark } from "./read-watermark.ts";
 // One per Worker instance.
 const lastHealth = neverAsked();
 
-function clickHouseOf(env: ConsoleBindings) {
-  return connectClickHouse(env, env.CLICKHOUSE, fetch, "read_only");
-}
-
 function unauthorized(secret: string): Response {
   const refusal = answer(401, {
     error: `The ${secret} is missing or wrong: send \`Authorization: Bearer …\`.`,
@@ -47,12 +44,28 @@ function unauthorized(secret: string): Response {
   return refusal;
 }
 
+/** What the ledger says of itself, with what else turns clients away. */
+async function status(env: NamedBindings, now: number): Promise<LedgerStatus> {
+  const [unreachable, said] = await Promise.all([
+    probeDependencies(env, lastHealth.probe, now),
+    env.CONSUMER.status(),
+  ]);
+  const trouble = [said.trouble, ...unreachable.map(({ text }) => text)].filter((text) => text !== "");
+  return { ...said, trouble: trouble.join(" ") };
+}
+
+async function metrics(env: NamedBindings, now: number): Promise<string> {
+  const probing = probeDependencies(env, lastHealth.probe, now);
+  return await readMetrics(clickHouseOf(env), env.CONSUMER, probing, now);
+}
+
 /** What each route of the contract is answered by. */
 const handlers: { readonly [N in RouteName]: Handler<N> } = {
   "GET /api/about": async (_asked, env) => ({ otlp: env.OTLP_ENDPOINT ?? "" }),
   "GET /api/balance": async ({ query, now }, env) =>
     await readBalance(env.PAYLOADS, clickHouseOf(env), env.CONSUMER, now - query.hours * HOUR_MS),
-  "GET /api/dead-letters": async (_asked, env) => await listDeadLetters(clickHouseOf(env)),
+  "GET /api/dead-letters": async (_asked, env) =>
+    await listDeadLetters(env.PAYLOADS, clickHouseOf(env), env.CONSUMER),
   "GET /api/doctor": async (_asked, env) => await examineConsole(env, clickHouseOf(env)),
   "GET /api/findings": async (_asked, env) => await listFindings(clickHouseOf(env), env.CONSUMER),
   "GET /api/in-flight": async (_asked, env) => await env.CONSUMER.inFlight(),
@@ -71,7 +84,7 @@ const handlers: { readonly [N in RouteName]: Handler<N> } = {
   "GET /api/payload-spans": async ({ query }, env) => await readPayloadSpans(env.PAYLOADS, query.key),
   "GET /api/payloads": async ({ query }, env) =>
     await listPayloads(env.PAYLOADS, clickHouseOf(env), env.CONSUMER, query.tenant, query.after),
-  "GET /api/status": async (_asked, env) => await env.CONSUMER.status(),
+  "GET /api/status": async ({ now }, env) => await status(env, now),
   "GET /api/trace": async ({ query }, env) => await readTrace(clickHouseOf(env), query.id),
   "GET /api/usage": async ({ query: { days, tenant }, now }, env) => {
     const since = new Date(now - (days - 1) * DAY_MS).toISOString().slice(0, 10);
@@ -99,25 +112,23 @@ const handlers: { readonly [N in RouteName]: Handler<N> } = {
 };
 
 const plainHandlers: {
-  readonly [N in PlainRouteName]: (request: Request, env: ConsoleBindings) => Promise<Response>;
+  readonly [N in PlainRouteName]: (request: Request, env: NamedBindings) => Promise<Response>;
 } = {
   "GET /": async (request, env) => await pageFile(request, env.ASSETS),
   "GET /assets/*": async (request, env) => await pageFile(request, env.ASSETS),
-  "GET /healthz": async (_request, env) => await health(env.CONSUMER, lastHealth, Date.now()),
+  "GET /healthz": async (_request, env) => await health(env, lastHealth, Date.now()),
   "GET /metrics": async (request, env) =>
     (await carriesToken(request, [env.METRICS_TOKEN, env.ADMIN_TOKEN]))
-      ? new Response(await readMetrics(clickHouseOf(env), env.CONSUMER, Date.now()), {
-          headers: { "content-type": metricsContentType },
-        })
+      ? new Response(await metrics(env, Date.now()), { headers: { "content-type": metricsContentType } })
       : unauthorized("metrics token"),
   "GET /api/openapi.json": async (request, env) => await openApiFile(request, env.ASSETS),
 };
 
-export const router = Router<Request, [ConsoleBindings]>().all("/api/*", async (request, env) =>
+export const router = Router<Request, [NamedBindings]>().all("/api/*", async (request, env) =>
   (await carriesToken(request, [env.ADMIN_TOKEN])) ? undefined : unauthorized("admin token"),
 );
 
-function add(name: string, act: (request: Request, env: ConsoleBindings) => Promise<Response>): void {
+function add(name: string, act: (request: Request, env: NamedBindings) => Promise<Response>): void {
   const [method, path = ""] = name.split(" ");
   const to = method === "GET" ? router.get : method === "POST" ? router.post : router.patch;
   to(path, act);
