@@ -5,6 +5,7 @@
  */
 import type { Finding, FindingKind } from "./clickhouse/findings.ts";
 import type { NoEvidence } from "./ledger/head.ts";
+import type { RefusedPayload } from "./ledger/refused-payloads.ts";
 import { shortText } from "./ledger/short-text.ts";
 import { limits } from "./limits.ts";
 import { formatMinute } from "./payload-key.ts";
@@ -24,6 +25,8 @@ export interface AlertFacts {
   readonly oldestArrival: number | null;
   /** Payloads whose rows in the table are neither none nor all of theirs. */
   readonly held: readonly { readonly key: string; readonly reason: string }[];
+  /** Payloads that ClickHouse refuses while nothing else is stored. */
+  readonly refused: readonly RefusedPayload[];
   readonly breakerOpen: boolean;
   /** What has kept payloads from being brought in for long enough to be told; empty: nothing. */
   readonly trouble: string;
@@ -304,6 +307,15 @@ function* ledgerConditions(facts: AlertFacts): Generator<Condition> {
       kind: "ledger_size",
       severity: "warning",
       message: `The ledger holds ${Math.round(facts.databaseBytes / 1e6)} MB, half of what it may: at ${limits.ledgerDatabaseBytesMax / 1e6} MB it forgets early, and more payloads are verified before they are inserted.`,
+    };
+  }
+  for (const { key, since, refused, words } of facts.refused) {
+    yield {
+      kind: "refused",
+      subject: key,
+      tenant: key.split("/")[4] ?? "",
+      severity: "page",
+      message: `ClickHouse refuses this payload (${refused === 1 ? "once" : `${refused} times`} so far, since ${timeText(since)} with nothing else stored): ${words}. It is held, and nothing is lost: it is tried again every 15 minutes at the latest and comes in once what refuses it is mended. It becomes a dead letter only when others are stored and it is still refused.`,
     };
   }
   for (const { key, reason } of facts.held) {

@@ -310,6 +310,8 @@ export const limits = {
   // --- alerts
   /** Several tries of a group that is alone have failed by then. */
   alertNotDeliveredMs: 2 * MINUTE_MS,
+  /** A payload that is refused while nothing else is stored is told about after this, by the cron of the minute after. */
+  alertRefusedMs: 10 * MINUTE_MS,
   /** `/healthz` asks the ledger once in so long. */
   healthFreshMs: 10_000,
   /** Longer than the worst of a fence and a back-off of 15 minutes: then it needs a person. */

@@ -16,6 +16,7 @@ export const findingKinds = [
   "parked_message",
   "quota",
   "reconciler",
+  "refused",
   "rescued",
   "rows_missing",
   "table_check",

@@ -2,6 +2,8 @@
 import { type AlertFacts, type BrokenRecord, longest } from "../alerts.ts";
 import type { Group } from "../ledger/group.ts";
 import type { Head } from "../ledger/head.ts";
+import { refusedPayloads } from "../ledger/refused-payloads.ts";
+import type { LedgerSettings } from "../ledger/settings.ts";
 import type { Waiting } from "../ledger/view.ts";
 import type { PayloadKey } from "../payload-key.ts";
 import type { Checkpoint } from "../reconcile/checkpoint.ts";
@@ -18,17 +20,24 @@ export interface KnownFacts {
   readonly broken: BrokenRecord | null;
   /** Empty: payloads are brought in, or were until a moment ago. */
   readonly trouble: string;
+  readonly settings: Pick<LedgerSettings, "refusedHeldMs">;
   readonly checkpoint: Checkpoint | null;
 }
 
 /** `now`: ms since the epoch. */
 export function alertFacts(known: KnownFacts, learnt: LearntFacts, now: number): AlertFacts {
   const { head, databaseBytes, broken, checkpoint } = known;
+  const refused = refusedPayloads(known.oldestGroups, known.settings, now);
+  // What is told as refused is not told as in flight too.
+  const others = known.oldestGroups.filter(
+    ({ payloads: [first] }) => !refused.some(({ key }) => key === first?.key),
+  );
   return {
     ...learnt,
     now,
     isBorn: head !== null,
-    oldestArrival: oldestArrival(known.waiting, known.oldestGroups),
+    oldestArrival: oldestArrival(known.waiting, others),
+    refused,
     held: known.heldGroups.flatMap(heldPayloads),
     breakerOpen: head?.breaker.isOpen ?? false,
     trouble: known.trouble,

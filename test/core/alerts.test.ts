@@ -10,6 +10,7 @@ import {
   recordBroken,
 } from "../../shared/alerts.ts";
 import { limits } from "../../shared/limits.ts";
+import type { PayloadKey } from "../../shared/payload-key.ts";
 import { newCheckpoint, opened } from "../../shared/reconcile/checkpoint.ts";
 
 const now = Date.UTC(2026, 10, 24, 12, 0, 0);
@@ -20,6 +21,7 @@ const quiet: AlertFacts = {
   isBorn: true,
   oldestArrival: null,
   held: [],
+  refused: [],
   breakerOpen: false,
   trouble: "",
   tableRefusal: "",
@@ -38,7 +40,7 @@ test("nothing is told while everything is as it should be", () => {
   expect(judgeAlerts(quiet, noAlerts).findings).toEqual([]);
 });
 
-const key = "p/0/t/2026-11-24T1100/acme/00000080000000000000000000";
+const key = "p/0/t/2026-11-24T1100/acme/00000080000000000000000000" as PayloadKey;
 const pinned = { ...opened(now - 62 * minuteMs, now), listed: 7, pending: 2 };
 test.each([
   ["in_flight", "page", { oldestArrival: now - limits.alertInFlightMs - 1 }],
@@ -49,6 +51,7 @@ test.each([
   ["ledger_unborn", "page", { isBorn: false, runFailure: "R2 does not answer" }],
   ["no_evidence", "page", { noEvidence: { since: now - 600_001, reason: "r2 lags" } }],
   ["ledger_size", "warning", { databaseBytes: limits.ledgerDatabaseBytesMax / 2 + 1 }],
+  ["refused", "page", { refused: [{ key, since: now, refused: 7, words: "VIOLATED_CONSTRAINT (469): no" }] }],
   ["inexact", "page", { held: [{ key, reason: "1 of 2 rows" }] }],
   [
     "reconciler",

@@ -2,6 +2,7 @@
 import { expect, test } from "vitest";
 import { alertFacts, type KnownFacts } from "../../shared/delivery/ledger-facts.ts";
 import type { Group } from "../../shared/ledger/group.ts";
+import { defaultSettings } from "../../shared/ledger/settings.ts";
 import { nothingWaits } from "../../shared/ledger/view.ts";
 import { newCheckpoint } from "../../shared/reconcile/checkpoint.ts";
 import { doorbell, startMs, TestLedger } from "../ledger/world.ts";
@@ -15,6 +16,7 @@ const unborn: KnownFacts = {
   databaseBytes: 7,
   broken: null,
   trouble: "",
+  settings: defaultSettings,
   checkpoint: null,
 };
 
@@ -25,6 +27,7 @@ test("a ledger that is not born has nothing in flight, rescued nothing, and its 
     isBorn: false,
     oldestArrival: null,
     held: [],
+    refused: [],
     breakerOpen: false,
     trouble: "",
     noEvidence: null,

@@ -439,6 +439,7 @@ describe("the machine keeps to its bounds", () => {
       now: noon,
       isBorn: true,
       oldestArrival: null,
+      refused: [],
       breakerOpen: false,
       trouble: "",
       noEvidence: { since: noon, reason: control },

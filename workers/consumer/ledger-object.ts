@@ -223,6 +223,7 @@ export class Ledger extends DurableObject<LedgerEnv> {
       databaseBytes: this.#storage.databaseBytes,
       broken: this.#broken(),
       trouble: isLong ? trouble : "",
+      settings: this.#settings,
       checkpoint: this.#reconciler().checkpoint,
     };
     const { alertState } = judgeAlerts(alertFacts(known, learnt, now), this.#alertState());

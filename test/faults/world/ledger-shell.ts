@@ -176,6 +176,7 @@ export class LedgerShell {
       databaseBytes: 0,
       broken: null,
       trouble: "",
+      settings: this.#world.settings,
       checkpoint: this.reconciler.checkpoint,
     };
     const judged = judgeAlerts(alertFacts(known, learnt, this.now), this.#alertState);
