@@ -48,6 +48,8 @@ export interface Surroundings {
   readonly home: string;
   /** The text of a file, undefined when it is not there. */
   readonly readText: (path: string) => string | undefined;
+  /** A file's permission bits; undefined when it is not there, or the system has none. */
+  readonly modeOf: (path: string) => number | undefined;
   readonly out: { write(text: string): unknown };
   /** For progress and complaints. */
   readonly err: ProgressSink;

@@ -1,5 +1,5 @@
 /** The process around `run.ts`: it owns the terminal, the signals and the exit code, nothing else. */
-import { readFileSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
 import { homedir } from "node:os";
 import process from "node:process";
 import { createInterface } from "node:readline/promises";
@@ -20,6 +20,7 @@ process.exitCode = await run({
   env: process.env,
   home: homedir(),
   readText: readTextIfThere,
+  modeOf,
   out: process.stdout,
   err: process.stderr,
   ask: process.stdin.isTTY === true && process.stderr.isTTY === true ? ask : undefined,
@@ -36,6 +37,12 @@ async function ask(question: string): Promise<string> {
   } finally {
     lines.close();
   }
+}
+
+/** Windows has access lists instead, and says the same of every file. */
+function modeOf(path: string): number | undefined {
+  const found = statSync(path, { throwIfNoEntry: false });
+  return found === undefined || process.platform === "win32" ? undefined : found.mode & 0o777;
 }
 
 function readTextIfThere(path: string): string | undefined {

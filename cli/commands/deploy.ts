@@ -1,6 +1,6 @@
 /** `headrace deploy`: brings a Cloudflare account and a ClickHouse to what this commit needs, and changes nothing else. */
 import { randomBytes } from "node:crypto";
-import { chmodSync, mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { parseEnv } from "node:util";
 import * as v from "valibot";
@@ -14,6 +14,7 @@ import {
   type SchemaSettings,
 } from "../../shared/clickhouse/migrations.ts";
 import { type Replicas, ReplicasError } from "../../shared/clickhouse/replicated-schema.ts";
+import { tokensRefusal } from "../../shared/token-strength.ts";
 import type { Call, Command } from "../command.ts";
 import { wholeNumber } from "../command-line.ts";
 import { Complaint } from "../complaint.ts";
@@ -52,7 +53,10 @@ CLICKHOUSE_CONSOLE_USER and CLICKHOUSE_CONSOLE_PASSWORD, the console's own login
       help: `an installation beside others in the account: every name ends with -NAME (default ${production})`,
       check: (text) => (stagePattern.test(text) ? undefined : "is a-z and 0-9, 16 characters at most"),
     },
-    "env-file": { value: "FILE", help: "read the variables from this file (NAME=value lines)" },
+    "env-file": {
+      value: "FILE",
+      help: "read the variables from this file (NAME=value lines, readable by you alone: chmod 600)",
+    },
     "ingress-domain": {
       value: "HOST",
       help: "a custom domain for the ingress instead of workers.dev",
@@ -87,6 +91,7 @@ async function deployInstallation(call: Call): Promise<0 | 1> {
   const stage = given.text("stage") ?? production;
   const env = environmentOf(call);
   const settings = settingsOf(call, env, stage);
+  checkTokens(call, env, stage);
   const wanted = wantedOf(stageWorkers(await readRawConfig(), settings));
   const wrangler = world.wranglerAt(
     resolve(given.text("wrangler") ?? env["HEADRACE_WRANGLER"] ?? projectWrangler()),
@@ -164,7 +169,36 @@ function environmentOf({ given, world }: Call): Readonly<Record<string, string |
   if (text === undefined) {
     throw new Complaint(`there is no file ${path}`);
   }
+  const mode = world.modeOf(path) ?? 0;
+  if ((mode & 0o077) !== 0) {
+    throw new Complaint(
+      `${path} holds secrets and is open to others on this machine (mode ${(mode & 0o777).toString(8)}): chmod 600 ${path}`,
+    );
+  }
   return { ...parseEnv(text), ...world.env };
+}
+
+/** Refuses tokens that are easily guessed, or that open more than they are meant for. */
+function checkTokens(
+  { world }: Call,
+  env: Readonly<Record<string, string | undefined>>,
+  stage: string,
+): void {
+  const before = v.safeParse(profilesSchema, tryJson(world.readText(profilesPath(world)) ?? "{}"));
+  const given = env["HEADRACE_ADMIN_TOKEN"];
+  const kept = before.success ? before.output[stage]?.adminToken : undefined;
+  const metrics = env["METRICS_TOKEN"] ?? "";
+  const refusal = tokensRefusal([
+    ...(given !== undefined
+      ? [{ name: "HEADRACE_ADMIN_TOKEN", value: given }]
+      : kept === undefined
+        ? []
+        : [{ name: `the admin token of profile ${stage}`, value: kept }]),
+    ...(metrics === "" ? [] : [{ name: "METRICS_TOKEN", value: metrics }]),
+  ]);
+  if (refusal !== "") {
+    throw new Complaint(refusal);
+  }
 }
 
 /** Undefined: the schema is one server's. */
@@ -361,10 +395,18 @@ function keepProfile(
   }
   const profile: Profile = { ...before, console, adminToken: token, ...(otlp === undefined ? {} : { otlp }) };
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-  writeFileSync(path, `${JSON.stringify({ ...parsed.output, [stage]: profile }, null, 2)}\n`, {
-    mode: 0o600,
-  });
-  chmodSync(path, 0o600);
+  // Written beside and renamed: at no moment is it open to others, or half a file.
+  const beside = `${path}.${randomBytes(6).toString("hex")}`;
+  try {
+    writeFileSync(beside, `${JSON.stringify({ ...parsed.output, [stage]: profile }, null, 2)}\n`, {
+      mode: 0o600,
+      flag: "wx",
+    });
+    renameSync(beside, path);
+  } catch (error) {
+    rmSync(beside, { force: true });
+    throw error;
+  }
   return profile;
 }
 
