@@ -43,6 +43,8 @@ export interface AlertFacts {
   readonly rescues: Readonly<Record<"event" | "reconcile", number>>;
   /** Null: no invariant of the ledger ever broke. */
   readonly broken: BrokenRecord | null;
+  /** Null: no address was ever turned away. */
+  readonly wrongTokens: WrongTokens | null;
   readonly checkpoint: Checkpoint | null;
   /** Why the reconciler's run failed; empty: it did not. */
   readonly runFailure: string;
@@ -72,6 +74,28 @@ export interface BrokenRecord {
 
 export function recordBroken(before: BrokenRecord | null, claim: string, at: number): BrokenRecord {
   return { claim: shortText(claim, limits.noteTextBytesMax), at, times: (before?.times ?? 0) + 1 };
+}
+
+/** Addresses that were turned away from the console because of wrong tokens. Times in ms since the epoch. */
+export interface WrongTokens {
+  readonly since: number;
+  readonly last: number;
+  /** How often an address was turned away. */
+  readonly times: number;
+  /** The latest ones, at most `limits.wrongTokenAddressesMax`. */
+  readonly addresses: readonly string[];
+}
+
+/** After an hour of quiet it begins anew. */
+export function recordWrongTokens(before: WrongTokens | null, address: string, now: number): WrongTokens {
+  const kept = before === null || now - before.last > limits.alertWrongTokensMs ? null : before;
+  const addresses = [shortText(address, 64), ...(kept?.addresses ?? []).filter((one) => one !== address)];
+  return {
+    since: kept?.since ?? now,
+    last: now,
+    times: (kept?.times ?? 0) + 1,
+    addresses: addresses.slice(0, limits.wrongTokenAddressesMax),
+  };
 }
 
 /** The ways by which people are told: the Worker's log, `headrace_findings`, the webhook where one is set. */
@@ -307,6 +331,16 @@ function* ledgerConditions(facts: AlertFacts): Generator<Condition> {
       kind: "ledger_size",
       severity: "warning",
       message: `The ledger holds ${Math.round(facts.databaseBytes / 1e6)} MB, half of what it may: at ${limits.ledgerDatabaseBytesMax / 1e6} MB it forgets early, and more payloads are verified before they are inserted.`,
+    };
+  }
+  if (facts.wrongTokens !== null && facts.now - facts.wrongTokens.last < limits.alertWrongTokensMs) {
+    const { since, times, addresses } = facts.wrongTokens;
+    yield {
+      kind: "wrong_tokens",
+      subject: "console",
+      tenant: "",
+      severity: "warning",
+      message: `Somebody tries tokens at the console: since ${timeText(since)} an address was turned away ${times === 1 ? "once" : `${times} times`} for a minute after more than ten wrong ones, the latest ${addresses.join(", ")}. If that is none of yours, put Cloudflare Access in front of the console and set ACCESS_TEAM_DOMAIN and ACCESS_AUD.`,
     };
   }
   for (const { key, since, refused, words } of facts.refused) {

@@ -325,6 +325,8 @@ export const limits = {
   alertNoEvidenceMs: 10 * MINUTE_MS,
   /** A broken invariant's finding stays open until none broke for this long. */
   alertBrokenMs: 24 * HOUR_MS,
+  /** A finding about wrong tokens stays open until no address was blocked for this long. */
+  alertWrongTokensMs: 1 * HOUR_MS,
   /** A rescue's finding stays open until none came for this long. */
   alertRescuedMs: 1 * HOUR_MS,
   alertDeadMs: 15 * MINUTE_MS,
@@ -429,6 +431,19 @@ export const limits = {
   deadLetterListCallsMax: 10,
   /** What a person looks at is answered in 5 s, with what is known: nobody behind it is waited for longer. */
   glanceMs: 4 * SECOND_MS,
+  /** What people did: records in one answer (a get each), and list calls to come to the newest. */
+  actionsListed: 100,
+  actionListCallsMax: 10,
+  actionsHoursMax: 90 * 24,
+  /** An address whose wrong tokens were too many (wrangler.toml: 10 in 60 s) is turned away unread for so long. */
+  adminBlockMs: 60 * SECOND_MS,
+  adminBlockedMax: 10_000,
+  /** Addresses that the finding names. */
+  wrongTokenAddressesMax: 5,
+  /** Access's keys are read again after this, and for an unknown key once a minute. Access rotates them every six weeks. */
+  accessKeysMs: 1 * HOUR_MS,
+  accessKeysAgainMs: 1 * MINUTE_MS,
+  accessClockSeconds: 30,
   findingsListed: 200,
   /** Payloads per request that are to be let in again, and keys of each that R2 is asked for: 600 subrequests at most. */
   forgetKeysMax: 100,

@@ -44,7 +44,7 @@ It reads, from the environment or --env-file: CLOUDFLARE_API_TOKEN and CLOUDFLAR
 CLICKHOUSE_URL, CLICKHOUSE_NETWORK, CLICKHOUSE_USER, CLICKHOUSE_PASSWORD, CLICKHOUSE_DATABASE, CLICKHOUSE_TRACES_TABLE; CLICKHOUSE_CLUSTER (the
 tables are replicated, and made ON CLUSTER) and CLICKHOUSE_REPLICAS (the replicas' own addresses, with commas between, where ON CLUSTER cannot be used);
 CLICKHOUSE_CONSOLE_USER and CLICKHOUSE_CONSOLE_PASSWORD, the console's own login; CLICKHOUSE_SCHEMA_USER and CLICKHOUSE_SCHEMA_PASSWORD, that of the migrations; HEADRACE_ADMIN_TOKEN
-(made when it is not set); ALERT_WEBHOOK, METRICS_TOKEN. What the API token must be allowed: docs/operating.md.`,
+(made when it is not set); ALERT_WEBHOOK, METRICS_TOKEN; ACCESS_TEAM_DOMAIN and ACCESS_AUD, where Cloudflare Access is in front of the console. What the API token must be allowed: docs/operating.md.`,
   operands: { text: "", min: 0, max: 0 },
   flags: {
     "dry-run": { help: "show the plan and do nothing; exit code 1 when something is not as planned" },
@@ -276,8 +276,22 @@ function settingsOf(
       tracesTable: named("CLICKHOUSE_TRACES_TABLE", defaultSchemaSettings.tracesTable),
       cluster: env["CLICKHOUSE_CLUSTER"] ?? "",
     },
+    access: accessOf(env),
     domains: { ingress: given.text("ingress-domain"), console: given.text("console-domain") },
   };
+}
+
+/** Cloudflare Access in front of the console: both are given, or neither. */
+function accessOf(env: Readonly<Record<string, string | undefined>>): InstallationSettings["access"] {
+  const team = env["ACCESS_TEAM_DOMAIN"] ?? "";
+  const audience = env["ACCESS_AUD"] ?? "";
+  if ((team === "") !== (audience === "")) {
+    throw new Complaint("set both of ACCESS_TEAM_DOMAIN and ACCESS_AUD, or neither");
+  }
+  if (team !== "" && !/^[a-z0-9-]+\.cloudflareaccess\.com$/.test(team)) {
+    throw new Complaint(`ACCESS_TEAM_DOMAIN is a domain such as acme.cloudflareaccess.com, not "${team}"`);
+  }
+  return { team, audience };
 }
 
 const whoamiSchema = v.looseObject({

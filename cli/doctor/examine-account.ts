@@ -22,7 +22,8 @@ export async function examineAccount(wrangler: Wrangler, stage: string): Promise
     network: "",
     consoleUser: "",
   };
-  const wanted = wantedOf(stageWorkers(await readRawConfig(), { stage, clickHouse, domains: {} }));
+  const access = { team: "", audience: "" };
+  const wanted = wantedOf(stageWorkers(await readRawConfig(), { stage, clickHouse, access, domains: {} }));
   const deploy = `npx headrace deploy${stage === production ? "" : ` --stage ${stage}`}`;
   try {
     const present = await readPresent(

@@ -22,6 +22,7 @@ export const findingKinds = [
   "table_check",
   "unsealed",
   "volume",
+  "wrong_tokens",
 ] as const;
 export type FindingKind = (typeof findingKinds)[number];
 

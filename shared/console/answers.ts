@@ -272,6 +272,26 @@ export const payloadSchema = v.object({
 });
 export type PayloadAnswer = v.InferOutput<typeof payloadSchema>;
 
+/** `GET /api/actions`: what people asked the console to change. */
+export const actionsSchema = v.array(
+  v.object({
+    at: timeText,
+    /** A verified identity of Cloudflare Access, or `the admin token`. */
+    who: v.string(),
+    /** Where the request came from. */
+    address: v.string(),
+    /** The route, `POST /api/erase`. */
+    what: v.string(),
+    /** The key's id, where the path names one. */
+    id: v.optional(v.string(), ""),
+    /** The request's body; of its payload keys the first 100. */
+    asked: v.looseObject({}),
+    /** How many payload keys it named. */
+    keysCount: count,
+  }),
+);
+export type Action = v.InferOutput<typeof actionsSchema>[number];
+
 /** `GET /api/payload-spans` */
 export const payloadSpansSchema = v.object({
   key: v.string(),

@@ -45,6 +45,8 @@ export interface ConsumerOperations {
   health(): Promise<LedgerHealth>;
   /** Findings that are open, as the ledger keeps them: also while ClickHouse, which has them all, does not answer. */
   openFindings(): Promise<readonly Finding[]>;
+  /** An address sent so many wrong tokens to the console that it is turned away for a while. */
+  reportWrongTokens(address: string): Promise<void>;
   /** How far the balance is proven. Null: the reconciler has not run yet. */
   checkpoint(): Promise<Checkpoint | null>;
   /** What is in flight, and what it waits for. */

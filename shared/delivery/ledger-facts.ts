@@ -1,5 +1,5 @@
 /** What the ledger says of itself to the alerts and to people. */
-import { type AlertFacts, type BrokenRecord, longest } from "../alerts.ts";
+import { type AlertFacts, type BrokenRecord, longest, type WrongTokens } from "../alerts.ts";
 import type { Group } from "../ledger/group.ts";
 import type { Head } from "../ledger/head.ts";
 import { refusedPayloads } from "../ledger/refused-payloads.ts";
@@ -18,6 +18,7 @@ export interface KnownFacts {
   readonly heldGroups: readonly Group[];
   readonly databaseBytes: number;
   readonly broken: BrokenRecord | null;
+  readonly wrongTokens: WrongTokens | null;
   /** Empty: payloads are brought in, or were until a moment ago. */
   readonly trouble: string;
   readonly settings: Pick<LedgerSettings, "refusedHeldMs">;
@@ -47,6 +48,7 @@ export function alertFacts(known: KnownFacts, learnt: LearntFacts, now: number):
     databaseBytes,
     rescues: head?.rescues ?? { event: 0, reconcile: 0 },
     broken,
+    wrongTokens: known.wrongTokens,
     checkpoint,
   };
 }

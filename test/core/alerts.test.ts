@@ -8,6 +8,7 @@ import {
   median,
   noAlerts,
   recordBroken,
+  recordWrongTokens,
 } from "../../shared/alerts.ts";
 import { limits } from "../../shared/limits.ts";
 import type { PayloadKey } from "../../shared/payload-key.ts";
@@ -30,6 +31,7 @@ const quiet: AlertFacts = {
   databaseBytes: 1000,
   rescues: { event: 0, reconcile: 0 },
   broken: null,
+  wrongTokens: null,
   checkpoint: { ...newCheckpoint(now - 5 * minuteMs), ranAt: now },
   runFailure: "",
   recent: { dead: 0, ended: 100 },
@@ -51,6 +53,7 @@ test.each([
   ["ledger_unborn", "page", { isBorn: false, runFailure: "R2 does not answer" }],
   ["no_evidence", "page", { noEvidence: { since: now - 600_001, reason: "r2 lags" } }],
   ["ledger_size", "warning", { databaseBytes: limits.ledgerDatabaseBytesMax / 2 + 1 }],
+  ["wrong_tokens", "warning", { wrongTokens: recordWrongTokens(null, "203.0.113.7", now) }],
   ["refused", "page", { refused: [{ key, since: now, refused: 7, words: "VIOLATED_CONSTRAINT (469): no" }] }],
   ["inexact", "page", { held: [{ key, reason: "1 of 2 rows" }] }],
   [

@@ -22,6 +22,7 @@ const settings = {
     tracesTable: "otel_traces",
     cluster: "",
   },
+  access: { team: "", audience: "" },
   domains: {},
 };
 const wanted = wantedOf(stageWorkers(raw, settings));

@@ -15,6 +15,7 @@ const unborn: KnownFacts = {
   heldGroups: [],
   databaseBytes: 7,
   broken: null,
+  wrongTokens: null,
   trouble: "",
   settings: defaultSettings,
   checkpoint: null,
@@ -36,6 +37,7 @@ test("a ledger that is not born has nothing in flight, rescued nothing, and its 
     databaseBytes: 7,
     rescues: { event: 0, reconcile: 0 },
     broken: null,
+    wrongTokens: null,
     checkpoint: null,
   });
 });

@@ -440,6 +440,7 @@ describe("the machine keeps to its bounds", () => {
       isBorn: true,
       oldestArrival: null,
       refused: [],
+      wrongTokens: null,
       breakerOpen: false,
       trouble: "",
       noEvidence: { since: noon, reason: control },

@@ -71,6 +71,7 @@ class RefusingLedger {
       heldGroups: [],
       databaseBytes: 0,
       broken: null,
+      wrongTokens: null,
       trouble: "",
       settings: this.ledger.settings,
       checkpoint: null,

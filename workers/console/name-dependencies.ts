@@ -10,6 +10,8 @@ import type { ConsoleBindings, MeterNamespace } from "./bindings.ts";
 export interface NamedBindings extends ConsoleBindings {
   /** How long an answer is waited for, ms; null: as long as the platform does. */
   readonly patienceMs: number | null;
+  /** Who asks, once the entrance has let them in. */
+  who: string;
 }
 
 /** Each is named when it is asked for. */
@@ -17,6 +19,7 @@ export function nameDependencies(env: ConsoleBindings, patienceMs: number | null
   return {
     ...env,
     patienceMs,
+    who: "",
     get KEYS() {
       return dependencyOf(env.KEYS, "kv", patienceMs);
     },

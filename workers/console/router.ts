@@ -12,9 +12,10 @@ import {
 } from "../../shared/console/routes.ts";
 import type { LedgerStatus } from "../../shared/delivery/ledger-status.ts";
 import { DAY_MS, HOUR_MS } from "../../shared/limits.ts";
+import { listActions } from "./actions.ts";
 import { answer, answerRequest, type Handler } from "./answer-request.ts";
-import { carriesToken } from "./check-token.ts";
 import { listDeadLetters } from "./dead-letters.ts";
+import { checkToken, letIn, newEntrance } from "./entrance.ts";
 import { examineConsole } from "./examine-console.ts";
 import { listFindings } from "./findings.ts";
 import { health, neverAsked } from "./health.ts";
@@ -35,14 +36,7 @@ import { readWatermark } from "./read-watermark.ts";
 
 // One per Worker instance.
 const lastHealth = neverAsked();
-
-function unauthorized(secret: string): Response {
-  const refusal = answer(401, {
-    error: `The ${secret} is missing or wrong: send \`Authorization: Bearer …\`.`,
-  });
-  refusal.headers.set("www-authenticate", 'Bearer realm="headrace console"');
-  return refusal;
-}
+const entrance = newEntrance();
 
 /** What the ledger says of itself, with what else turns clients away. */
 async function status(env: NamedBindings, now: number): Promise<LedgerStatus> {
@@ -62,6 +56,8 @@ async function metrics(env: NamedBindings, now: number): Promise<string> {
 /** What each route of the contract is answered by. */
 const handlers: { readonly [N in RouteName]: Handler<N> } = {
   "GET /api/about": async (_asked, env) => ({ otlp: env.OTLP_ENDPOINT ?? "" }),
+  "GET /api/actions": async ({ query, now }, env) =>
+    await listActions(env.PAYLOADS, now - query.hours * HOUR_MS),
   "GET /api/balance": async ({ query, now }, env) =>
     await readBalance(env.PAYLOADS, clickHouseOf(env), env.CONSUMER, now - query.hours * HOUR_MS),
   "GET /api/dead-letters": async (_asked, env) =>
@@ -117,16 +113,25 @@ const plainHandlers: {
   "GET /": async (request, env) => await pageFile(request, env.ASSETS),
   "GET /assets/*": async (request, env) => await pageFile(request, env.ASSETS),
   "GET /healthz": async (_request, env) => await health(env, lastHealth, Date.now()),
-  "GET /metrics": async (request, env) =>
-    (await carriesToken(request, [env.METRICS_TOKEN, env.ADMIN_TOKEN]))
-      ? new Response(await metrics(env, Date.now()), { headers: { "content-type": metricsContentType } })
-      : unauthorized("metrics token"),
+  "GET /metrics": async (request, env) => {
+    const tokens = [env.METRICS_TOKEN, env.ADMIN_TOKEN];
+    const now = Date.now();
+    const refused = await checkToken(request, env, entrance, tokens, "metrics token", now);
+    return (
+      refused ?? new Response(await metrics(env, now), { headers: { "content-type": metricsContentType } })
+    );
+  },
   "GET /api/openapi.json": async (request, env) => await openApiFile(request, env.ASSETS),
 };
 
-export const router = Router<Request, [NamedBindings]>().all("/api/*", async (request, env) =>
-  (await carriesToken(request, [env.ADMIN_TOKEN])) ? undefined : unauthorized("admin token"),
-);
+export const router = Router<Request, [NamedBindings]>().all("/api/*", async (request, env) => {
+  const letInAs = await letIn(request, env, entrance, Date.now());
+  if (letInAs instanceof Response) {
+    return letInAs;
+  }
+  env.who = letInAs.who;
+  return undefined;
+});
 
 function add(name: string, act: (request: Request, env: NamedBindings) => Promise<Response>): void {
   const [method, path = ""] = name.split(" ");

@@ -18,8 +18,10 @@ import {
   markReported,
   noAlerts,
   recordBroken,
+  recordWrongTokens,
   type StoredAlertState,
   type Unreported,
+  type WrongTokens,
 } from "../../shared/alerts.ts";
 import { assert, BrokenInvariant, unreachable } from "../../shared/assert.ts";
 import { type ClickHouseBinding, connectClickHouse } from "../../shared/clickhouse/connection.ts";
@@ -222,6 +224,7 @@ export class Ledger extends DurableObject<LedgerEnv> {
       heldGroups: this.#storage.heldGroups(statusGroupsMax),
       databaseBytes: this.#storage.databaseBytes,
       broken: this.#broken(),
+      wrongTokens: this.#wrongTokens(),
       trouble: isLong ? trouble : "",
       settings: this.#settings,
       checkpoint: this.#reconciler().checkpoint,
@@ -254,6 +257,16 @@ export class Ledger extends DurableObject<LedgerEnv> {
   #broken(): BrokenRecord | null {
     const note = this.#storage.note("broken");
     return note === undefined ? null : v.parse(brokenSchema, note);
+  }
+
+  /** The console turned an address away. */
+  async reportWrongTokens(address: string): Promise<void> {
+    this.#storage.keepNote("wrongTokens", recordWrongTokens(this.#wrongTokens(), address, Date.now()));
+  }
+
+  #wrongTokens(): WrongTokens | null {
+    const note = this.#storage.note("wrongTokens");
+    return note === undefined ? null : v.parse(wrongTokensSchema, note);
   }
 
   #keepBroken(claim: string): void {
@@ -470,6 +483,8 @@ const alertStateSchema = v.pipe(
   v.transform(alertStateFromNote),
 );
 const brokenSchema = v.custom<BrokenRecord>((note) => isObject(note) && "claim" in note && "times" in note);
+
+const wrongTokensSchema = v.custom<WrongTokens>((note) => isObject(note) && "addresses" in note);
 
 function isObject(note: unknown): note is object {
   return typeof note === "object" && note !== null;

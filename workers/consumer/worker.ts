@@ -121,6 +121,10 @@ export class Operations extends WorkerEntrypoint<ConsumerBindings> implements Co
     return await erase(PAYLOADS, clickHouseOf(this.env), this.#ledger, keys, reason);
   }
 
+  async reportWrongTokens(address: string): Promise<void> {
+    await this.#ledger.reportWrongTokens(address);
+  }
+
   async resolve(key: string, how: "accept" | "rewrite"): Promise<boolean> {
     if (!isPayloadKey(key)) {
       return false;

@@ -175,6 +175,7 @@ export class LedgerShell {
       heldGroups: groups.filter(({ state }) => state.at === "held"),
       databaseBytes: 0,
       broken: null,
+      wrongTokens: null,
       trouble: "",
       settings: this.#world.settings,
       checkpoint: this.reconciler.checkpoint,
