@@ -90,6 +90,7 @@ export async function startPipeline(settings: DevSettings, options: PipelineOpti
         ports,
         clickHouse,
         ledgerTimesFaster: settings.ledgerTimesFaster,
+        alertWebhook: settings.alertWebhook,
         eventDelaySeconds: Math.ceil(limits.lateDelaySeconds / Number(settings.ledgerTimesFaster ?? 1)),
         doorbells: options.doorbells,
         adminToken,

@@ -14,6 +14,7 @@ export interface WorkersOptions {
   /** Variables and secrets that take the place of wrangler.toml's, for the Workers that reach ClickHouse. */
   readonly clickHouse: Readonly<Record<string, string>>;
   readonly ledgerTimesFaster: string | undefined;
+  readonly alertWebhook?: string | undefined;
   /** How late R2's events are. */
   readonly eventDelaySeconds: number;
   /** False: the ingress's doorbells go into a queue that nobody consumes. */
@@ -99,6 +100,7 @@ function miniflareOptions(options: WorkersOptions) {
   const consumer = workerOf("consumer", prepared.consumer, {
     ...clickHouse,
     ...(ledgerTimesFaster === undefined ? {} : { LEDGER_TIMES_FASTER: ledgerTimesFaster }),
+    ...(options.alertWebhook === undefined ? {} : { ALERT_WEBHOOK: options.alertWebhook }),
   });
   const console = workerOf("console", prepared.console, {
     ...clickHouse,

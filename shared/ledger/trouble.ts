@@ -130,10 +130,10 @@ export function queueTroubleText({ since, text, payloads, isLowerBound }: QueueT
 
 /** As the delivery words it (delivery/insertion.ts, group-work.ts): nobody answered at ClickHouse's address. */
 function noAnswerIn({ kind, text }: Failure): string | null {
+  const asked = /\bClickHouse at \S+ does not answer \((.*)\)$/s.exec(text)?.[1];
+  const sent = kind === "unknown" && text.startsWith(noAnswer) ? text.slice(noAnswer.length) : undefined;
   // "Error: Network connection lost.": what kind of exception it was says nothing to a person.
-  return kind === "unknown" && text.startsWith(noAnswer)
-    ? text.slice(noAnswer.length).replace(/^\w*Error: |\.$/g, "")
-    : null;
+  return (asked ?? sent)?.replace(/^\w*Error: |\.$/g, "") ?? null;
 }
 
 const noAnswer = "no answer: ";

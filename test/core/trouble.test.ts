@@ -63,6 +63,14 @@ describe("payloads cannot be brought in", () => {
       "ClickHouse at c stores nothing since 12:00 UTC (MEMORY_LIMIT_EXCEEDED (241): much); 1 payload waits; nothing is lost.",
     ],
     [
+      {
+        ...last,
+        kind: "retry",
+        text: "the evidence could not be read: NotReached: ClickHouse at 10.0.0.7:8443 does not answer (no route (1).)",
+      },
+      "ClickHouse at c does not answer since 12:00 UTC (no route (1)); 1 payload waits; nothing is lost.",
+    ],
+    [
       { ...last, kind: "retry", text: "the block could not be built: R2" },
       "Payloads cannot be brought in since 12:00 UTC (R2); 1 payload waits; nothing is lost.",
     ],

@@ -48,7 +48,7 @@ function logFinding({ kind, state, severity, subject, message }: Finding): void 
 async function post(webhook: string, findings: readonly Finding[]): Promise<void> {
   const lines = findings.map(
     ({ kind, state, severity, subject, message }) =>
-      `*Headrace ${state === "resolved" ? "resolved" : severity}: ${kind}* (${subject})\n${message}`,
+      `*Headrace ${state === "resolved" ? "resolved" : severity}: ${kind}* (${subject})\n${state === "resolved" ? "It is over. It was: " : ""}${message}`,
   );
   const response = await fetch(webhook, {
     method: "POST",
