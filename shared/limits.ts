@@ -438,6 +438,7 @@ export const limits = {
   /** An address whose wrong tokens were too many (wrangler.toml: 10 in 60 s) is turned away unread for so long. */
   adminBlockMs: 60 * SECOND_MS,
   adminBlockedMax: 10_000,
+  adminTriesRemembered: 16,
   /** Addresses that the finding names. */
   wrongTokenAddressesMax: 5,
   /** Access's keys are read again after this, and for an unknown key once a minute. Access rotates them every six weeks. */

@@ -1,7 +1,7 @@
 /**
  * The console's own entrance: the admin token, and Cloudflare Access where it is declared. Wrong tokens are counted by
  * client address: an address with more than ten in a minute is turned away unread for a minute, its right token too, and a
- * person is told.
+ * person is told. One wrong token that comes again and again is one try: the page asks ten things at once with what was typed.
  */
 import { limits } from "../../shared/limits.ts";
 import { writeLog } from "../../shared/write-log.ts";
@@ -14,11 +14,13 @@ import { type AccessKeys, noAccessKeys, verifyAccess } from "./verify-access.ts"
 export interface EntranceMemory {
   /** Addresses that are turned away, and until when: ms since the epoch. */
   readonly blocked: Map<string, number>;
+  /** The latest wrong tokens of each address, as their SHA-256. */
+  readonly tried: Map<string, readonly string[]>;
   readonly keys: AccessKeys;
 }
 
 export function newEntrance(): EntranceMemory {
-  return { blocked: new Map(), keys: noAccessKeys() };
+  return { blocked: new Map(), tried: new Map(), keys: noAccessKeys() };
 }
 
 /** Who is let in to the API, or the answer of a request that is not. `now`: ms since the epoch. */
@@ -50,7 +52,7 @@ export async function letIn(
 export async function checkToken(
   request: Request,
   env: Pick<NamedBindings, "ADMIN_FAILURES" | "CONSUMER">,
-  { blocked }: EntranceMemory,
+  { blocked, tried }: EntranceMemory,
   tokens: readonly (string | undefined)[],
   name: string,
   now: number,
@@ -63,8 +65,8 @@ export async function checkToken(
   if (await carriesToken(request, tokens)) {
     return null;
   }
-  if (request.headers.has("authorization") && !(await isWithinLimit(env.ADMIN_FAILURES, address))) {
-    block(blocked, address, now);
+  if ((await isNewTry(request, tried, address)) && !(await isWithinLimit(env.ADMIN_FAILURES, address))) {
+    remember(blocked, address, now + limits.adminBlockMs);
     await report(env, address);
     return tooMany(limits.adminBlockMs);
   }
@@ -94,11 +96,27 @@ async function isWithinLimit(counter: RateLimit, address: string): Promise<boole
   }
 }
 
-function block(blocked: Map<string, number>, address: string, now: number): void {
-  if (blocked.size >= limits.adminBlockedMax) {
-    blocked.clear(); // more addresses than anybody has who guesses: the counter blocks them again
+async function isNewTry(request: Request, tried: EntranceMemory["tried"], address: string): Promise<boolean> {
+  const given = request.headers.get("authorization");
+  if (given === null) {
+    return false;
   }
-  blocked.set(address, now + limits.adminBlockMs);
+  const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(given));
+  const hash = new Uint8Array(digest).toHex();
+  const before = tried.get(address) ?? [];
+  if (before.includes(hash)) {
+    return false;
+  }
+  remember(tried, address, [...before, hash].slice(-limits.adminTriesRemembered));
+  return true;
+}
+
+/** More addresses than this nobody has who guesses: what is forgotten is counted and blocked again. */
+function remember<T>(memory: Map<string, T>, address: string, value: T): void {
+  if (memory.size >= limits.adminBlockedMax) {
+    memory.clear();
+  }
+  memory.set(address, value);
 }
 
 /** Once for each time that an address is blocked. */

@@ -110,6 +110,14 @@ describe("wrong tokens", () => {
     );
   });
 
+  test("one that comes again and again is one try: a page that was opened with it, a scraper with an old one", async () => {
+    const answers = await Promise.all(
+      Array.from({ length: 30 }, () => status("/api/about", { bearer: "mistyped" })),
+    );
+    expect(new Set(answers)).toEqual(new Set([401]));
+    expect(await status("/api/about")).toBe(200);
+  });
+
   test("no token at all is no try", async () => {
     for (let n = 0; n < 15; n++) {
       expect(await status("/api/about", { bearer: null })).toBe(401);
