@@ -4,10 +4,12 @@
  */
 import { cloudflareTest } from "@cloudflare/vitest-pool-workers";
 import { defineConfig } from "vitest/config";
+import LongestFirst from "./test/longest-first.ts";
 
 export default defineConfig({
   test: {
     maxWorkers: 2, // test files wait more than they compute: two cores do two of them at once
+    sequence: { sequencer: LongestFirst },
     silent: "passed-only", // what the Workers log is shown for failing tests only
     projects: [
       { test: { name: "tidy", include: ["test/tidy.test.ts"] } },

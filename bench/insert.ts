@@ -314,7 +314,7 @@ async function byColumn(engine: EngineSession, payloads: readonly Uint8Array[]):
   }
   const described = (
     await engine.text(
-      "SELECT name, type, compression_codec FROM system.columns WHERE database = 'default' AND table = 'otel_traces' AND default_kind != 'ALIAS' FORMAT TSVRaw",
+      "SELECT name, type, compression_codec FROM system.columns WHERE database = 'default' AND table = 'otel_traces' AND default_kind NOT IN ('ALIAS', 'EPHEMERAL') FORMAT TSVRaw",
     )
   )
     .split("\n")

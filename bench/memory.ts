@@ -1,5 +1,5 @@
 /**
- * `npm run bench -- memory [part]` (`consumer`, `ingress`, `ledger`): what the Workers' code holds at its peak, heap and
+ * `npm run bench -- memory [part[:words]]` (`consumer`, `ingress:wide`, `ledger`; the settings whose name has the words): what the Workers' code holds at its peak, heap and
  * external memory of the isolate, against the 128 MB that an isolate of Cloudflare's has. workerd enforces nothing.
  * How it is read: memory/isolate.ts; what each figure means: README.md.
  */
@@ -75,7 +75,12 @@ async function startConsumer({ url: address }: EngineSession, marks: readonly Ma
   });
 }
 
-async function measureConsumer(): Promise<Line[]> {
+/** The settings whose name has these words. */
+function chosen<Setting>(settings: Readonly<Record<string, Setting>>, words: string): [string, Setting][] {
+  return Object.entries(settings).filter(([name]) => name.includes(words));
+}
+
+async function measureConsumer(words: string): Promise<Line[]> {
   const engine = await startEngineSession();
   const lines: Line[] = [];
   let isolate: Isolate | undefined;
@@ -120,7 +125,7 @@ async function measureConsumer(): Promise<Line[]> {
       "16 groups of 10,000 rows at once": () => sixteen(usualBodies(512, 20)),
       "16 groups at their limits at once": () => sixteen([largestUsual("pb")]),
     };
-    for (const [name, make] of Object.entries(groups)) {
+    for (const [name, make] of chosen(groups, words)) {
       const bodies = make();
       for (const compression of insertCompressions) {
         isolate = await start();
@@ -234,7 +239,7 @@ const ingressMarks: readonly Mark[] = [
   ["const put = bucket.put(key, body, {", "lookedAt(); $&"],
 ];
 
-async function measureIngress(): Promise<Line[]> {
+async function measureIngress(words: string): Promise<Line[]> {
   const lines: Line[] = [];
   const settings: Readonly<Record<string, () => readonly Body[]>> = {
     "20 bodies of 4 MiB that inflate to 16 MiB": () =>
@@ -252,6 +257,14 @@ async function measureIngress(): Promise<Line[]> {
       ...Array.from({ length: 6 }, (_, i) => slowlyInflating(i + 1)),
       distinctKeys(1),
     ],
+    "6 bodies of 4 MiB, and a wide one of 8192 spans with 30 KB of resource": () => [
+      ...Array.from({ length: 6 }, (_, i) => slowlyInflating(i + 1)),
+      wide(8192, 30_000, classPath),
+    ],
+    "6 bodies of 4 MiB, and a wide one of 3000 spans, 15 MB of random text": () => [
+      ...Array.from({ length: 6 }, (_, i) => slowlyInflating(i + 1)),
+      wide(3000, 10_000, randomText, 5_000),
+    ],
     "20 MiB of random text in JSON": () => [randomJson(1)],
     "two bodies of 20 MiB of random text, and one in JSON": () => [
       ...randomBodies(1, limits.bodyBytesMax),
@@ -259,7 +272,7 @@ async function measureIngress(): Promise<Line[]> {
       randomJson(1),
     ],
   };
-  for (const [name, makeBodies] of Object.entries(settings)) {
+  for (const [name, makeBodies] of chosen(settings, words)) {
     const bodies = makeBodies();
     const isolate = await startIsolate(
       join(import.meta.dirname, "memory/ingress-worker.ts"),
@@ -340,20 +353,21 @@ function printed(setting: string, peak: Peak): Line {
 }
 
 /** Runs all parts or the one that is named, and prints the figures as JSON in the last line. */
-export async function benchMemory(only?: string): Promise<void> {
+export async function benchMemory(only = ""): Promise<void> {
   if (process.platform !== "linux") {
     console.log("Not measured: the process's memory is read from Linux's /proc.");
     return;
   }
   console.log("MB (10^6 bytes) at the peak; an isolate has 128 MB");
   const lines: Line[] = [];
+  const [wanted, words = ""] = only.split(":");
   for (const [name, part] of Object.entries({
     consumer: measureConsumer,
     ingress: measureIngress,
     ledger: measureLedger,
   })) {
-    if (only === undefined || name === only) {
-      lines.push(...(await part()));
+    if (wanted === "" || name === wanted) {
+      lines.push(...(await part(words)));
     }
   }
   console.log(JSON.stringify({ benchmark: "memory", unit: "bytes", lines }));

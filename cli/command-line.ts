@@ -23,9 +23,16 @@ export const ofConsoles: Readonly<Record<string, Flag>> = {
 };
 
 export type Understood =
+  | { readonly kind: "version" }
   | { readonly kind: "call"; readonly command: Command; readonly given: Given }
   /** Help of one command, or of those whose names begin with `words` (all, where that is empty). */
-  | { readonly kind: "help"; readonly command: Command | undefined; readonly words: string };
+  | {
+      readonly kind: "help";
+      readonly command: Command | undefined;
+      readonly words: string;
+      /** A group was named and none of its commands: the list is an answer, and no success. */
+      readonly isUnfinished: boolean;
+    };
 
 export function flagsOf(command: Command): Readonly<Record<string, Flag>> {
   return { ...command.flags, ...(command.asksConsole ? ofConsoles : {}), ...everywhere };
@@ -35,6 +42,10 @@ export function readCommandLine(
   argv: readonly string[],
   commands: readonly Command[],
 ): Result<Understood, string> {
+  const [first = ""] = argv;
+  if (first === "--version" || first === "-V" || (first === "version" && argv.length === 1)) {
+    return ok({ kind: "version" });
+  }
   const words: string[] = [];
   for (const word of argv) {
     if (word.startsWith("-")) {
@@ -68,7 +79,13 @@ function withoutCommand(
     const [unknown] = argv.filter((word) => word.startsWith("-") && word !== "--help" && word !== "-h");
     return first === "" && unknown !== undefined
       ? refuse(`${unknown} stands before the command; \`headrace --help\` lists the commands`)
-      : ok(helpFor(first === "help" ? words.slice(1).join(" ") : first, commands));
+      : ok(
+          helpFor(
+            first === "help" ? words.slice(1).join(" ") : first,
+            commands,
+            isGroup && !asksHelp && first !== "help",
+          ),
+        );
   }
   const typed = isGroup ? `${first} ${second}` : first;
   const names = isGroup
@@ -82,8 +99,8 @@ function withoutCommand(
   return refuse(`there is no command \`headrace ${typed}\`${hint}`);
 }
 
-function helpFor(words: string, commands: readonly Command[]): Understood {
-  return { kind: "help", command: commands.find(({ name }) => name === words), words };
+function helpFor(words: string, commands: readonly Command[], isUnfinished: boolean): Understood {
+  return { kind: "help", command: commands.find(({ name }) => name === words), words, isUnfinished };
 }
 
 function readFlags(command: Command, args: readonly string[]): Result<Understood, string> {
@@ -104,7 +121,7 @@ function readFlags(command: Command, args: readonly string[]): Result<Understood
     tokens: true,
   });
   const operands: string[] = [];
-  const given = new Map<string, string>();
+  const given = new Map<string, string[]>();
   for (const token of tokens) {
     if (token.kind === "positional") {
       operands.push(token.value);
@@ -126,18 +143,19 @@ function readFlags(command: Command, args: readonly string[]): Result<Understood
       if (flag.value === undefined && value !== undefined) {
         return refuse(`${token.rawName} takes no value`);
       }
-      if (given.has(token.name)) {
+      const before = given.get(token.name);
+      if (before !== undefined && flag.isRepeatable !== true) {
         return refuse(`${token.rawName} is given twice`);
       }
       const problem = flag.check?.(value ?? "");
       if (problem !== undefined) {
         return refuse(`${token.rawName} ${problem}, not "${value}"`);
       }
-      given.set(token.name, value ?? "");
+      given.set(token.name, [...(before ?? []), value ?? ""]);
     }
   }
   if (given.has("help")) {
-    return ok({ kind: "help", command, words: command.name });
+    return ok({ kind: "help", command, words: command.name, isUnfinished: false });
   }
   const { text, min, max } = command.operands;
   if (operands.length < min) {
@@ -151,7 +169,12 @@ function readFlags(command: Command, args: readonly string[]): Result<Understood
   return ok({
     kind: "call",
     command,
-    given: { operands, text: (flag) => given.get(flag), has: (flag) => given.has(flag) },
+    given: {
+      operands,
+      text: (flag) => given.get(flag)?.[0],
+      texts: (flag) => given.get(flag) ?? [],
+      has: (flag) => given.has(flag),
+    },
   });
 }
 

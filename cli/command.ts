@@ -14,6 +14,8 @@ export interface Flag {
   readonly help: string;
   /** What is wrong with a value; undefined: nothing. */
   readonly check?: (text: string) => string | undefined;
+  /** It may be given several times: `Given.texts`. */
+  readonly isRepeatable?: true;
 }
 
 export interface Command {
@@ -38,6 +40,8 @@ export interface Command {
 export interface Given {
   readonly operands: readonly string[];
   text(flag: string): string | undefined;
+  /** Of a flag that may be given several times. */
+  texts(flag: string): readonly string[];
   has(flag: string): boolean;
 }
 
@@ -46,11 +50,15 @@ export interface Surroundings {
   readonly argv: readonly string[];
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly home: string;
+  /** That of package.json, and the commit where it is a checkout. */
+  readonly version: () => string;
   /** The text of a file, undefined when it is not there. */
   readonly readText: (path: string) => string | undefined;
   /** A file's permission bits; undefined when it is not there, or the system has none. */
   readonly modeOf: (path: string) => number | undefined;
   readonly out: { write(text: string): unknown };
+  /** The terminal's width, where it is one. */
+  readonly columns?: number | undefined;
   /** For progress and complaints. */
   readonly err: ProgressSink;
   /** Asks a person; undefined where none sits at a terminal. */

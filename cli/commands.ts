@@ -13,12 +13,16 @@ import { payloadShow } from "./commands/payload.ts";
 import { reconcile } from "./commands/reconcile.ts";
 import { resolve } from "./commands/resolve.ts";
 import { status } from "./commands/status.ts";
+import { traceShow } from "./commands/trace.ts";
+import { traces } from "./commands/traces.ts";
 import { watermark } from "./commands/watermark.ts";
 
 export const commands: readonly Command[] = [
   status,
   watermark,
   findings,
+  traces,
+  traceShow,
   payloadShow,
   ...deadLetterCommands,
   resolve,

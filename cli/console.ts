@@ -16,7 +16,7 @@ type Parts<N extends RouteName> =
 
 /** What any route may be given. */
 interface AnyParts {
-  readonly query?: Readonly<Record<string, string | undefined>>;
+  readonly query?: Readonly<Record<string, string | readonly string[] | undefined>>;
   readonly body?: unknown;
   readonly id?: string;
 }
@@ -30,8 +30,8 @@ export function consoleAt(place: Place, interrupted: AbortSignal): Console {
       // Whatever parts a route takes are among these.
       const [{ query = {}, body, id = "" } = {}] = asked as readonly AnyParts[];
       const [method = "", path = ""] = name.split(" ");
-      const given = Object.entries(query).filter(
-        (entry): entry is [string, string] => entry[1] !== undefined,
+      const given = Object.entries(query).flatMap(([name, value]) =>
+        (value === undefined ? [] : [value].flat()).map((one): [string, string] => [name, one]),
       );
       const search = given.length === 0 ? "" : `?${new URLSearchParams(given)}`;
       const url = `${place.console.replace(/\/+$/, "")}${path.replace("/:id", `/${id}`)}${search}`;
@@ -94,7 +94,7 @@ function refused(place: Place, status: number, json: unknown, text: string): Com
   const parsed = v.safeParse(refusalSchema, json);
   const said = parsed.success ? parsed.output.error : (text.trim().split("\n")[0]?.slice(0, 200) ?? "");
   if (status === 401) {
-    return new Complaint(`${place.console} refuses the admin token of ${place.from}`, 2);
+    return new Complaint(`${place.console} refuses the admin token (${place.from})`, 2);
   }
   if (status === 404 && parsed.success && said.startsWith("Nothing is here")) {
     return new Complaint(
@@ -110,7 +110,7 @@ function refused(place: Place, status: number, json: unknown, text: string): Com
   }
   return status >= 500
     ? new Complaint(`the console answered ${status}: ${said}`, 3)
-    : new Complaint(said, status === 404 ? 1 : 2);
+    : new Complaint(said, status === 404 || status === 409 ? 1 : 2);
 }
 
 function parseJson(text: string): unknown {

@@ -29,11 +29,11 @@ export function helpOfAll(commands: readonly Command[], words: string): string {
   return [
     "headrace: looks after an installation of Headrace.",
     "",
-    "Usage: headrace <command> [operands] [flags]",
+    `Usage: headrace ${words === "" ? "" : `${words} `}<command> [operands] [flags]`,
     "",
     ...named.map(({ name, summary }) => `  ${name.padEnd(width)}${summary}`),
     "",
-    "`headrace <command> --help` says more, with examples. Every command takes --json.",
+    `\`headrace ${words === "" ? "" : `${words} `}<command> --help\` says more, with examples. Every command takes --json.`,
     "",
     "Which installation: --profile NAME (or HEADRACE_PROFILE); else HEADRACE_CONSOLE_URL with HEADRACE_ADMIN_TOKEN; else",
     "what `npm run dev` wrote into .headrace/dev.json (in the folder HEADRACE_STATE, where that is set).",

@@ -1,8 +1,11 @@
 /** The process around `run.ts`: it owns the terminal, the signals and the exit code, nothing else. */
+import { spawnSync } from "node:child_process";
 import { readFileSync, statSync } from "node:fs";
 import { homedir } from "node:os";
+import { join } from "node:path";
 import process from "node:process";
 import { createInterface } from "node:readline/promises";
+import * as v from "valibot";
 import { wranglerAt } from "./deploy/wrangler.ts";
 import { run } from "./run.ts";
 
@@ -19,14 +22,26 @@ process.exitCode = await run({
   argv: process.argv.slice(2),
   env: process.env,
   home: homedir(),
+  version: () => versionOf(join(import.meta.dirname, "..")),
   readText: readTextIfThere,
   modeOf,
   out: process.stdout,
   err: process.stderr,
   ask: process.stdin.isTTY === true && process.stderr.isTTY === true ? ask : undefined,
+  columns: process.stdout.columns,
   interrupted: interrupt.signal,
   wranglerAt,
 });
+
+/** Which release, and which commit of it: a console is deployed from one. */
+function versionOf(root: string): string {
+  const { version } = v.parse(
+    v.object({ version: v.string() }),
+    JSON.parse(readFileSync(join(root, "package.json"), "utf8")),
+  );
+  const git = spawnSync("git", ["-C", root, "describe", "--always", "--dirty"], { encoding: "utf8" });
+  return git.status === 0 ? `${version} (${git.stdout.trim()})` : version;
+}
 
 async function ask(question: string): Promise<string> {
   const lines = createInterface({ input: process.stdin, output: process.stderr });

@@ -14,10 +14,14 @@ export async function run(world: Surroundings): Promise<ExitCode> {
     world.err.write(`headrace: ${read.refusal}\n`);
     return 2;
   }
-  if (read.value.kind === "help") {
-    const { command, words } = read.value;
-    world.out.write(command === undefined ? helpOfAll(commands, words) : helpOfCommand(command));
+  if (read.value.kind === "version") {
+    world.out.write(`headrace ${world.version()}\n`);
     return 0;
+  }
+  if (read.value.kind === "help") {
+    const { command, words, isUnfinished } = read.value;
+    world.out.write(command === undefined ? helpOfAll(commands, words) : helpOfCommand(command));
+    return isUnfinished ? 2 : 0;
   }
   const { command, given } = read.value;
   const isJson = given.has("json");

@@ -14,8 +14,3 @@ export function textTable(head: readonly string[], rows: readonly (readonly stri
     )
     .join("\n");
 }
-
-/** `3 payloads`, `1 payload`. */
-export function counted(count: number, noun: string): string {
-  return `${count} ${noun}${count === 1 ? "" : "s"}`;
-}

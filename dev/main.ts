@@ -1,7 +1,13 @@
 /** `npm run dev`: starts the local pipeline, says how to use it, and stops it on Ctrl-C. */
+import { isatty } from "node:tty";
+import { pageLink, tracePagePath } from "../shared/console/page-routes.ts";
 import { exportLines } from "../shared/export-lines.ts";
+import { collapseLines } from "./collapse-lines.ts";
 import { askConsole, watchDuplicates } from "./duplicates.ts";
+import { askClickHouse, type FirstSpans, watchFirstSpans } from "./first-spans.ts";
 import { startPipeline } from "./pipeline.ts";
+import { firstSpansText, jsonLine, readableLine, refusedLine } from "./readable-log.ts";
+import { refuseGrpc } from "./refuse-grpc.ts";
 import { CannotStart, readDevSettings } from "./settings.ts";
 import type { DevFile } from "./state-folder.ts";
 import { openTerminal } from "./terminal.ts";
@@ -32,11 +38,45 @@ Ctrl-C stops everything; what was answered 200 is kept.
 `;
 }
 
-/** One line of a Worker's log for the terminal; warnings and errors only. */
+/** What is repeated is counted, on a terminal; a program that reads gets every line. */
+const collapsed = collapseLines((text) => err.write(`${text}\n`));
+
+/** One line of a Worker's log; warnings and errors only. */
 function printLog(level: string, message: string): void {
-  if (level === "warn" || level === "error") {
-    err.write(`[${level}] ${message}\n`);
+  if (level !== "warn" && level !== "error") {
+    return;
   }
+  if (isatty(2)) {
+    collapsed.add(readableLine(level, message));
+  } else {
+    err.write(`${jsonLine(level, message)}\n`);
+  }
+}
+
+/** "It worked", once a service. The link signs in on a terminal only: what is piped may be kept. */
+function printFirstSpans(file: DevFile, spans: FirstSpans): void {
+  const path = tracePagePath(spans.trace);
+  out.write(
+    isatty(1)
+      ? `${firstSpansText(spans, pageLink(file.console, path, { token: file.adminToken, key: "" }))}\n`
+      : `${jsonLine("info", JSON.stringify({ message: "first spans of a service", ...spans, link: pageLink(file.console, path) }))}\n`,
+  );
+}
+
+/** Exporters of gRPC are told what to set; that nobody can tell them is no reason not to start. */
+async function startGrpcRefusal(port: number, otlp: string): Promise<{ stop(): Promise<void> } | undefined> {
+  const refusal = await refuseGrpc(port, otlp, (message) => {
+    if (isatty(2)) {
+      collapsed.add(refusedLine("gRPC", "grpc", message));
+    } else {
+      err.write(`${jsonLine("warn", JSON.stringify({ outcome: "unsupported", reason: "grpc", message }))}\n`);
+    }
+  });
+  if (typeof refusal === "string") {
+    printLog("warn", refusal);
+    return undefined;
+  }
+  return refusal;
 }
 
 const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
@@ -68,10 +108,12 @@ function giveMemoryBack(): void {
 async function main(): Promise<void> {
   const settings = readDevSettings(process.env);
   let duplicates: ReturnType<typeof watchDuplicates> | undefined;
+  let firstSpans: ReturnType<typeof watchFirstSpans> | undefined;
   const pipeline = await startPipeline(settings, {
     onLog: (level, message) => {
       printLog(level, message);
       duplicates?.readLine(message);
+      firstSpans?.readLine(message);
     },
     onStep: (step) => out.write(`${step} …\n`),
     doorbells: true,
@@ -79,13 +121,20 @@ async function main(): Promise<void> {
     crons: true,
   });
   duplicates = watchDuplicates(askConsole(pipeline.console, pipeline.adminToken), (text) =>
-    err.write(`[duplicate] ${text}\n`),
+    err.write(isatty(2) ? `duplicate: ${text}\n` : `${jsonLine("warn", text)}\n`),
   );
+  firstSpans = watchFirstSpans(askClickHouse(pipeline.clickhouse), (spans) =>
+    printFirstSpans(pipeline, spans),
+  );
+  const grpc = await startGrpcRefusal(settings.grpcPort, pipeline.otlp);
   out.write(greeting(pipeline));
   setTimeout(giveMemoryBack, settledMs).unref();
   await firstSignal();
   out.write("\nStopping …\n");
   duplicates.stop();
+  firstSpans.stop();
+  collapsed.stop();
+  await grpc?.stop();
   await pipeline.stop();
   out.write("Stopped. Nothing is left running.\n");
 }

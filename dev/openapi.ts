@@ -11,6 +11,7 @@ import {
 import type * as v from "valibot";
 import * as answers from "../shared/console/answers.ts";
 import { plainRouteNames, plainRoutes, type Route, routeNames, routes } from "../shared/console/routes.ts";
+import * as traces from "../shared/console/traces.ts";
 
 export interface OpenApi {
   readonly openapi: string;
@@ -79,8 +80,8 @@ export function openApi(version: string): OpenApi {
 
 /** `Watermark` for `watermarkSchema`. */
 const named: Record<string, v.GenericSchema> = {};
-for (const [name, schema] of Object.entries(answers)) {
-  if (name.endsWith("Schema") && typeof schema === "object") {
+for (const [name, schema] of Object.entries({ ...answers, ...traces })) {
+  if (name.endsWith("Schema") && typeof schema === "object" && "~standard" in schema) {
     named[`${name.charAt(0).toUpperCase()}${name.slice(1, -"Schema".length)}`] = schema;
   }
 }

@@ -17,6 +17,7 @@ const variablesSchema = v.object({
   HEADRACE_PORT: v.optional(portSchema, "4318"),
   HEADRACE_CONSOLE_PORT: v.optional(portSchema, "4319"),
   HEADRACE_CLICKHOUSE_PORT: v.optional(portSchema, "8123"),
+  HEADRACE_GRPC_PORT: v.optional(portSchema, "4317"),
   HEADRACE_STATE: v.optional(v.string(), ".headrace"),
   CLICKHOUSE_NETWORK: v.optional(v.literal(privateNetworkWord, `is not ${privateNetworkWord}`)),
   CLICKHOUSE_URL: v.optional(v.pipe(v.string(), v.url("is no URL"))),
@@ -39,13 +40,19 @@ export interface DevSettings {
   readonly ledgerTimesFaster: string | undefined;
 }
 
+/** What `npm run dev` reads besides. */
+export interface CommandSettings extends DevSettings {
+  /** 4317: the port that exporters of gRPC use when nobody says otherwise. They are told there to use the other one. */
+  readonly grpcPort: number;
+}
+
 /** A setting is wrong, or something that the pipeline needs is in use: the message is for the person at the terminal. */
 export class CannotStart extends Error {
   override readonly name = "CannotStart";
 }
 
 /** Throws `CannotStart` naming the variable. */
-export function readDevSettings(environment: NodeJS.ProcessEnv): DevSettings {
+export function readDevSettings(environment: NodeJS.ProcessEnv): CommandSettings {
   const given = Object.fromEntries(Object.entries(environment).filter(([, value]) => value !== ""));
   const parsed = v.safeParse(variablesSchema, given);
   if (!parsed.success) {
@@ -67,6 +74,7 @@ export function readDevSettings(environment: NodeJS.ProcessEnv): DevSettings {
     port: variables.HEADRACE_PORT,
     consolePort: variables.HEADRACE_CONSOLE_PORT,
     clickHousePort: variables.HEADRACE_CLICKHOUSE_PORT,
+    grpcPort: variables.HEADRACE_GRPC_PORT,
     stateFolder: resolve(variables.HEADRACE_STATE),
     clickHouseUrl: variables.CLICKHOUSE_URL,
     alertWebhook: variables.ALERT_WEBHOOK,

@@ -97,13 +97,16 @@ function miniflareOptions(options: WorkersOptions) {
   // Without it Miniflare asks Cloudflare's network for a `request.cf` object, and prints a stack trace offline.
   process.env["CLOUDFLARE_CF_FETCH_ENABLED"] = "false";
   const ingress = workerOf("ingress", prepared.ingress, {});
+  const durations = ledgerTimesFaster === undefined ? {} : { LEDGER_TIMES_FASTER: ledgerTimesFaster };
   const consumer = workerOf("consumer", prepared.consumer, {
     ...clickHouse,
-    ...(ledgerTimesFaster === undefined ? {} : { LEDGER_TIMES_FASTER: ledgerTimesFaster }),
+    ...durations,
+    CONSOLE_URL: `http://127.0.0.1:${ports.console}`,
     ...(options.alertWebhook === undefined ? {} : { ALERT_WEBHOOK: options.alertWebhook }),
   });
   const console = workerOf("console", prepared.console, {
     ...clickHouse,
+    ...durations,
     ADMIN_TOKEN: adminToken,
     OTLP_ENDPOINT: `http://127.0.0.1:${ports.ingress}`,
   });

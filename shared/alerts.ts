@@ -4,11 +4,13 @@
  * learnt (ClickHouse did not answer) leaves its findings as they stand.
  */
 import type { Finding, FindingKind } from "./clickhouse/findings.ts";
+import { counted } from "./counted.ts";
+import { frontDoorConditions, frontDoorNotLearnt } from "./front-door/conditions.ts";
+import type { FrontDoor } from "./front-door/front-door.ts";
 import type { NoEvidence } from "./ledger/head.ts";
 import type { RefusedPayload } from "./ledger/refused-payloads.ts";
 import { shortText } from "./ledger/short-text.ts";
 import { limits } from "./limits.ts";
-import { formatMinute } from "./payload-key.ts";
 import { type Checkpoint, MINUTE_MS, watermarkOf } from "./reconcile/checkpoint.ts";
 
 /** Spans of one tenant in an hour, and in the same hour of the seven days before, the nearest first. */
@@ -21,8 +23,8 @@ export interface TenantVolume {
 /** Times in ms since the epoch. Null: not learnt. */
 export interface AlertFacts {
   readonly now: number;
-  /** Arrival of the oldest payload in flight; null: nothing is in flight. */
-  readonly oldestArrival: number | null;
+  /** Since when the longest work has been under way that no person asked for (ledger/in-flight.ts); null: there is none. */
+  readonly oldestWork: number | null;
   /** Payloads whose rows in the table are neither none nor all of theirs. */
   readonly held: readonly { readonly key: string; readonly reason: string }[];
   /** Payloads that ClickHouse refuses while nothing else is stored. */
@@ -52,6 +54,8 @@ export interface AlertFacts {
   readonly recent: { readonly dead: number; readonly ended: number } | null;
   /** Of the hour that `hour` begins. */
   readonly volumes: { readonly hour: number; readonly tenants: readonly TenantVolume[] } | null;
+  /** What the zone before the ingress says. */
+  readonly frontDoor: FrontDoor | null;
 }
 
 /** Of two: what has lasted longer. */
@@ -122,6 +126,8 @@ export interface AlertState {
   readonly rescuedAt: Readonly<Record<"event" | "reconcile", number>>;
   /** The last hour whose volumes were judged. */
   readonly volumeHour: number;
+  /** As it was looked at last; null: it was not yet. */
+  readonly frontDoor: FrontDoor | null;
 }
 
 export const noAlerts: AlertState = {
@@ -130,17 +136,19 @@ export const noAlerts: AlertState = {
   rescues: { event: 0, reconcile: 0 },
   rescuedAt: { event: 0, reconcile: 0 },
   volumeHour: 0,
+  frontDoor: null,
 };
 
-/** What an earlier version may have kept: nothing that is unreported, or as `untold`. */
-export type StoredAlertState = Omit<AlertState, "unreported"> & {
+/** What an earlier version may have kept: nothing that is unreported, or as `untold`; nothing of the zone. */
+export type StoredAlertState = Omit<AlertState, "unreported" | "frontDoor"> & {
+  readonly frontDoor?: FrontDoor | null;
   readonly unreported?: readonly Unreported[];
   readonly untold?: readonly Unreported[];
 };
 
 /** Reads the ledger's note, whichever version wrote it. */
 export function alertStateFromNote({ unreported, untold, ...state }: StoredAlertState): AlertState {
-  return { ...state, unreported: unreported ?? untold ?? [] };
+  return { ...state, unreported: unreported ?? untold ?? [], frontDoor: state.frontDoor ?? null };
 }
 
 type Condition = Pick<Finding, "kind" | "subject" | "severity" | "tenant" | "message">;
@@ -165,12 +173,14 @@ export function judgeAlerts(facts: AlertFacts, before: AlertState): Judged {
       ...rescueConditions(facts, rescuedAt),
       ...deadConditions(facts),
       ...volumeConditions(facts),
+      ...frontDoorConditions(facts.frontDoor, now),
     ],
     before.open,
   );
   const notLearnt = new Set<FindingKind>([
     ...(facts.recent === null ? (["dead_letters"] as const) : []),
     ...(facts.volumes === null ? (["volume"] as const) : []),
+    ...frontDoorNotLearnt(facts.frontDoor),
   ]);
   const open: Finding[] = [];
   const findings: Finding[] = [];
@@ -200,6 +210,7 @@ export function judgeAlerts(facts: AlertFacts, before: AlertState): Judged {
       rescues: facts.rescues,
       rescuedAt,
       volumeHour: facts.volumes?.hour ?? before.volumeHour,
+      frontDoor: facts.frontDoor ?? before.frontDoor,
     },
     findings,
   };
@@ -291,7 +302,7 @@ function* ledgerConditions(facts: AlertFacts): Generator<Condition> {
       ...everybody,
       kind: "broken_invariant",
       severity: "page",
-      message: `An invariant of the ledger is broken: "${claim}" does not hold (last at ${timeText(at)}; ${times} times since the ledger began). The event that met it was not taken and comes again. This is a bug in Headrace: please report it with the log line of that time.`,
+      message: `An invariant of the ledger is broken: "${claim}" does not hold (last at ${timeText(at)}; ${counted(times, "time")} since the ledger began). The event that met it was not taken and comes again. This is a bug in Headrace: please report it with the log line of that time.`,
     };
   }
   if (facts.tableRefusal === "" && Math.abs(facts.clockAheadMs) > limits.clockAheadFindingMs) {
@@ -317,12 +328,12 @@ function* ledgerConditions(facts: AlertFacts): Generator<Condition> {
       message: `${what}${how} \`headrace doctor --no-canary\` asks each part whether it answers.`,
     };
   }
-  if (facts.oldestArrival !== null && facts.now - facts.oldestArrival > limits.alertInFlightMs) {
+  if (facts.oldestWork !== null && facts.now - facts.oldestWork > limits.alertInFlightMs) {
     yield {
       ...everybody,
       kind: "in_flight",
       severity: "page",
-      message: `A payload that arrived at ${timeText(facts.oldestArrival)} is still in flight. GET /api/status shows its group and what it waits for.`,
+      message: `A payload has been in flight since ${timeText(facts.oldestWork)}.`,
     };
   }
   if (facts.databaseBytes > limits.ledgerDatabaseBytesMax / 2) {
@@ -358,7 +369,7 @@ function* ledgerConditions(facts: AlertFacts): Generator<Condition> {
       subject: key,
       tenant: key.split("/")[4] ?? "",
       severity: "page",
-      message: `The table holds neither none nor all rows of this payload (${reason}). Nobody inserts it until it is resolved: POST /api/resolve.`,
+      message: `The table holds neither none nor all rows of this payload (${reason}). Nobody inserts it until a person decides.`,
     };
   }
 }
@@ -382,13 +393,13 @@ function* reconcilerConditions({ now, checkpoint, runFailure }: AlertFacts): Gen
     const what =
       oldest === undefined
         ? "The reconciler has not come so far."
-        : `${oldest.pending} of its ${oldest.listed} payloads have not ended${oldest.example === null ? "" : `, the first of them ${oldest.example}`}.`;
+        : `${oldest.pending} of its ${counted(oldest.listed, "payload")} have not ended${oldest.example === null ? "" : `, the first of them ${oldest.example}`}.`;
     yield {
       kind: "unsealed",
       subject: "watermark",
       tenant: "",
       severity: "page",
-      message: `The watermark stands at ${formatMinute(watermark)} UTC. ${what} ${checkpoint.open.length} minutes are open.`,
+      message: `The watermark stands at ${timeText(watermark)}. ${what} ${counted(checkpoint.open.length, "minute is", "minutes are")} open.`,
     };
   }
 }
@@ -421,7 +432,7 @@ function* deadConditions({ recent }: AlertFacts): Generator<Condition> {
     subject: "payloads",
     tenant: "",
     severity: isRate ? "page" : "warning",
-    message: `${recent.dead} payloads became dead letters in the last ${limits.alertDeadMs / MINUTE_MS} minutes, of ${recent.ended} that ended. GET /api/dead-letters names them with their reasons; POST /api/replay brings them in when the cause is mended.`,
+    message: `${counted(recent.dead, "payload")} became ${recent.dead === 1 ? "a dead letter" : "dead letters"} in the last ${limits.alertDeadMs / MINUTE_MS} minutes, of ${recent.ended} that ended.`,
   };
 }
 
@@ -437,7 +448,7 @@ function* volumeConditions({ volumes }: AlertFacts): Generator<Condition> {
         subject: tenant,
         tenant,
         severity: "warning",
-        message: `${spans} spans arrived from this tenant in the hour from ${timeText(volumes.hour)}; in the same hour of the last seven days the median was ${usual}. Everything that was accepted is stored: look at what sends, and at what answers it gets (GET /api/outcomes).`,
+        message: `${counted(spans, "span")} arrived from this tenant in the hour from ${timeText(volumes.hour)}; in the same hour of the last seven days the median was ${usual}. Everything that was accepted is stored: look at what sends, and at what answers it gets.`,
       };
     }
   }

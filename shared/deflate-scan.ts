@@ -2,11 +2,13 @@
  * Counts the blocks of a deflate stream before it is inflated. A block costs a decoder tables of its own, about 10 µs, and may
  * hold nothing: 20 MiB of them inflate to no byte at all in 2.5 s, and no bound on the output ends that. So a long body is
  * walked first, without making any output, and refused where its blocks hold too little; an ordinary compressor closes a block
- * after tens of kilobytes.
+ * after tens of kilobytes. The walk ends where so little is left that its blocks may be what they are.
  *
  * Source: RFC 1951 (deflate), RFC 1952 (gzip), RFC 1950 (zlib). What is malformed is left to the decoder, which names it: it can
  * do no more work than was walked.
  */
+
+import { limits } from "./limits.ts";
 
 /**
  * More blocks than this in one body, and than one per so many bytes of output, are refused. Flushed streams have small ones, and
@@ -20,7 +22,7 @@ export type DeflateScan =
   /** Its blocks hold too little. */
   | { readonly kind: "too_many_blocks"; readonly blocks: number };
 
-const primaryBits = 10;
+const primaryBits = 9;
 const codeBitsMax = 15;
 const literalCodes = 288;
 const distanceCodes = 32;
@@ -182,7 +184,8 @@ class DeflateWalk {
   }
 
   #isEnough(): boolean {
-    return this.isOver() || this.#output > this.#bytesMax;
+    const left = this.#body.length - this.#at;
+    return this.isOver() || this.#output > this.#bytesMax || left <= limits.deflateUnwalkedBytesMax;
   }
 
   /** From one block to the last, and to the next whole byte. */

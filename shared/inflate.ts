@@ -65,7 +65,7 @@ function decode(
   encoding: Exclude<ContentEncoding, "identity">,
   bytesMax: number,
 ): Uint8Array {
-  if (encoding !== "zstd" && body.length > limits.deflateScanBytesMin) {
+  if (encoding !== "zstd" && body.length > limits.deflateUnwalkedBytesMax) {
     const scan = scanDeflate(body, encoding, bytesMax);
     if (scan.kind === "too_many_blocks") {
       throw new Error(`its first ${scan.blocks} blocks hold next to nothing`);

@@ -261,8 +261,11 @@ export const limits = {
   recordListCallsMax: 20,
   /** A zstd body of more frames is refused: each costs a decoder, however little it holds. A client's body has one. */
   zstdFramesMax: 64,
-  /** A longer gzip or deflate body is walked block by block before it is inflated. Usual ones are shorter, and inflate in no time. */
-  deflateScanBytesMin: 768 * KIB,
+  /**
+   * A longer gzip or deflate body is walked block by block before it is inflated, until so much is left: as much costs 60 ms,
+   * whatever it is made of (`npm run bench -- hostile`). Most are shorter.
+   */
+  deflateUnwalkedBytesMax: 512 * KIB,
   /** Buffers of an isolate for bodies that are announced and have not come: beyond, a body is read chunk by chunk. */
   announcedBytesMax: 4 * MIB,
   /** A body may come as slowly as it likes for so long; then at this rate. A taking outlives its last chunk by little. */
@@ -338,6 +341,25 @@ export const limits = {
   /** How long after its end an hour's volume is judged at the latest; before, when all of it is sealed. */
   alertVolumeAtLastMs: 1 * HOUR_MS,
   webhookTimeoutMs: 10 * SECOND_MS,
+
+  // --- the zone before the ingress (shared/front-door/)
+  /** The counts of the zone and of the ingress are compared for so long, and what is younger than the lag is left out of both. */
+  zonePeriodMs: 1 * HOUR_MS,
+  zoneLagMs: 3 * MINUTE_MS,
+  /** Groups of one answer: rules, or paths and statuses. */
+  zoneGroupsMax: 100,
+  zoneTimeoutMs: 8 * SECOND_MS,
+  zoneAnswerBytesMax: 1 * MIB,
+  /** Cloudflare's limit is 300 questions in five minutes: "try again after 5 minutes". */
+  zoneRateLimitedMs: 5 * MINUTE_MS,
+  /** So many requests of an hour turned away: somebody is woken. */
+  alertZonePageMin: 10,
+  /** The ingress's count is best effort: so many requests, and such a share, may be missing from it. */
+  alertZoneGapMin: 20,
+  alertZoneGapShare: 0.05,
+  alertZoneGapPageShare: 0.25,
+  /** A look that fails is tried again each minute. */
+  alertZoneUnreadMs: 15 * MINUTE_MS,
 
   // --- keys
   /** How long an isolate uses a key without asking KV again; revocation waits for it. */
@@ -451,8 +473,41 @@ export const limits = {
   forgetHeadsMax: 4,
   /** Payload keys in one answer: as many as one request may name for erasing. */
   payloadsListed: 1000,
-  /** Spans of a trace in one answer: enough to recognise it. */
-  traceSpansListed: 20,
+
+  // --- traces in the console. A search walks from the newest to the oldest until its time is used up.
+  /** Time of all queries of one search together; what was found by then is answered. */
+  traceSearchMs: 8 * SECOND_MS,
+  /** And as many queries at most: subrequests of one invocation. */
+  traceSlicesMax: 100,
+  /** How long an isolate remembers what limits its login has, and whether the table has the projection. */
+  searchMemoryMs: 1 * MINUTE_MS,
+  /** A list's counts get at least this, whatever the search left of its time. */
+  traceCountMs: 2 * SECOND_MS,
+  tracesListed: 50,
+  tracesListedMax: 200,
+  /** Days apart that one search may ask for: as long as the table keeps spans, and a day of spans that began before. */
+  traceRangeMaxMs: 32 * DAY_MS,
+  /** Conditions on attributes in a filter, characters of one text in it, and of a question as it stands in a URL. */
+  traceConditionsMax: 20,
+  traceConditionCharsMax: 1024,
+  traceQuestionCharsMax: 8 * KIB,
+  /** Spans of one trace in an answer. */
+  traceSpansMax: 10_000,
+  traceResourcesMax: 1000,
+  /** Bytes of attributes, events and links in it: the spans after that have theirs on demand. */
+  traceDetailBytesMax: 4 * MIB,
+  /** Of one span in it: attributes, events, links, and characters of one text; and where the span is asked for alone. */
+  traceSpanMembersMax: 200,
+  traceTextCharsMax: 4096,
+  traceSpanAloneMembersMax: 1000,
+  traceSpanAloneTextCharsMax: 64 * KIB,
+  /** Values that complete a filter, and spans that are looked at for them. */
+  traceValuesListed: 100,
+  traceValuesSpans: 200_000,
+  /** And it looks no further after this. */
+  traceValuesMs: 1 * SECOND_MS,
+  /** Steps of the histogram at most. */
+  traceStepsMax: 120,
 
   // --- the command line and `doctor`
   /** How long `doctor` waits for its canary: the watermark's age, so that the reconciler's ring counts too. */
@@ -465,6 +520,14 @@ export const limits = {
   minutesByMinuteMaxHours: 3,
   minutesMaxHours: 7 * 24,
   tenantsListed: 100,
+  /**
+   * Minutes that changed after they were sealed: sealed anew by one run of the reconciler, and read by their receipts until
+   * then (two days of them: 130 KB of SQL with the keys, of the 256 KB that ClickHouse parses).
+   */
+  changedMinutesARun: 500,
+  changedMinutesShown: 2 * 24 * 60,
+  /** Keys in flight that are looked for among the receipts: 60 bytes each. */
+  unsettledKeysMax: 1000,
   /** Tenants with series of their own in /metrics: six series each. */
   metricsTenantsMax: 200,
   /** Spans of one payload that are shown, and characters of one value. */

@@ -30,8 +30,8 @@ const searches: readonly (readonly [title: string, ...args: string[]])[] = [
 ];
 
 /**
- * With `--all`, the model runs all schedules of its small worlds and more of the others (test/faults), and tests that wait on
- * purpose wait longer (test/e2e/unread-log.test.ts, strange-clickhouse.test.ts).
+ * With `--all`, the model runs all schedules of its small worlds and more of the others, hostile bodies are more (test/faults), and
+ * tests that wait on purpose wait longer (test/e2e/unread-log.test.ts, strange-clickhouse.test.ts).
  */
 function run(title: string, command: string, args: readonly string[]): boolean {
   console.log(`\n== ${title}`);

@@ -158,7 +158,8 @@ async function reconcileMinute(env: ConsumerBindings, count: number): Promise<Re
     connectClickHouse(env, env.CLICKHOUSE, fetch),
     {
       holds: async (asked) => asked.map(() => false),
-      beginReconcile: async () => ({ run: String(++lease), checkpoint: null, table: null }),
+      sealedAnew: async () => {},
+      beginReconcile: async () => ({ run: String(++lease), checkpoint: null, table: null, changed: [] }),
       saveCheckpoint: async () => true,
       endReconcile: async () => undefined,
       wake: never,

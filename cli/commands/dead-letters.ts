@@ -1,9 +1,11 @@
 /** `headrace dead-letters …`: payloads that could not be stored, why, and what to do about them. */
+
+import { counted } from "../../shared/counted.ts";
 import type { Call, Command, Flag } from "../command.ts";
 import { Complaint } from "../complaint.ts";
 import { confirm, yesFlag } from "../confirm.ts";
 import { handOver } from "../hand-over.ts";
-import { counted, textTable } from "../text-table.ts";
+import { textTable } from "../text-table.ts";
 import { showPayload } from "./payload.ts";
 
 const selection: Readonly<Record<string, Flag>> = {

@@ -14,6 +14,7 @@ import {
   type SchemaSettings,
 } from "../../shared/clickhouse/migrations.ts";
 import { type Replicas, ReplicasError } from "../../shared/clickhouse/replicated-schema.ts";
+import { counted } from "../../shared/counted.ts";
 import { tokensRefusal } from "../../shared/token-strength.ts";
 import type { Call, Command } from "../command.ts";
 import { wholeNumber } from "../command-line.ts";
@@ -44,7 +45,7 @@ It reads, from the environment or --env-file: CLOUDFLARE_API_TOKEN and CLOUDFLAR
 CLICKHOUSE_URL, CLICKHOUSE_NETWORK, CLICKHOUSE_USER, CLICKHOUSE_PASSWORD, CLICKHOUSE_DATABASE, CLICKHOUSE_TRACES_TABLE; CLICKHOUSE_CLUSTER (the
 tables are replicated, and made ON CLUSTER) and CLICKHOUSE_REPLICAS (the replicas' own addresses, with commas between, where ON CLUSTER cannot be used);
 CLICKHOUSE_CONSOLE_USER and CLICKHOUSE_CONSOLE_PASSWORD, the console's own login; CLICKHOUSE_SCHEMA_USER and CLICKHOUSE_SCHEMA_PASSWORD, that of the migrations; HEADRACE_ADMIN_TOKEN
-(made when it is not set); ALERT_WEBHOOK, METRICS_TOKEN; ACCESS_TEAM_DOMAIN and ACCESS_AUD, where Cloudflare Access is in front of the console. What the API token must be allowed: docs/operating.md.`,
+(made when it is not set); ALERT_WEBHOOK, METRICS_TOKEN; ACCESS_TEAM_DOMAIN and ACCESS_AUD, where Cloudflare Access is in front of the console; ZONE_ID and ZONE_ANALYTICS_TOKEN, by which the zone of --ingress-domain is asked what it turned away. What the API token must be allowed: docs/operating.md.`,
   operands: { text: "", min: 0, max: 0 },
   flags: {
     "dry-run": { help: "show the plan and do nothing; exit code 1 when something is not as planned" },
@@ -67,6 +68,9 @@ CLICKHOUSE_CONSOLE_USER and CLICKHOUSE_CONSOLE_PASSWORD, the console's own login
       value: "N",
       help: "when the schema is made: days after which ClickHouse drops spans (default: never)",
       check: wholeNumber(39, 10_000),
+    },
+    "without-trace-projection": {
+      help: "when the schema is made: leave out what finds traces fast (docs/console.md says what it costs)",
     },
     "private-clickhouse": {
       help: "the Workers reach CLICKHOUSE_URL by a binding named CLICKHOUSE (VPC) and not over the internet",
@@ -109,6 +113,7 @@ async function deployInstallation(call: Call): Promise<0 | 1> {
     database: settings.clickHouse.database,
     tracesTable: settings.clickHouse.tracesTable,
     tracesTtlDays: given.has("ttl-days") ? Number(given.text("ttl-days")) : undefined,
+    leaveOut: given.has("without-trace-projection") ? ["trace_projection"] : [],
   };
   const replicas = replicasOf(env, login);
   await checkLogin(wrangler);
@@ -137,7 +142,7 @@ async function deployInstallation(call: Call): Promise<0 | 1> {
   }
   const adminToken = env["HEADRACE_ADMIN_TOKEN"] ?? randomBytes(24).toString("base64url");
   const secrets = secretsOf(plan.steps, { ...env, ADMIN_TOKEN: adminToken });
-  await confirm(call, `${plan.steps.length} steps`);
+  await confirm(call, counted(plan.steps.length, "step"));
   const addresses = await runPlan(plan.steps, namespaceId, {
     root,
     folder: join(root, "dist", "deploy", stage),
@@ -278,6 +283,7 @@ function settingsOf(
     },
     access: accessOf(env),
     domains: { ingress: given.text("ingress-domain"), console: given.text("console-domain") },
+    zoneId: zoneOf(env, given.text("ingress-domain")),
   };
 }
 
@@ -292,6 +298,29 @@ function accessOf(env: Readonly<Record<string, string | undefined>>): Installati
     throw new Complaint(`ACCESS_TEAM_DOMAIN is a domain such as acme.cloudflareaccess.com, not "${team}"`);
   }
   return { team, audience };
+}
+
+/** The zone that is watched, with the token for it; empty: none is. */
+function zoneOf(
+  env: Readonly<Record<string, string | undefined>>,
+  ingressDomain: string | undefined,
+): string {
+  const zoneId = env["ZONE_ID"] ?? "";
+  const hasToken = (env["ZONE_ANALYTICS_TOKEN"] ?? "") !== "";
+  if (zoneId === "" && !hasToken) {
+    return "";
+  }
+  if (!/^[0-9a-f]{32}$/.test(zoneId)) {
+    throw new Complaint(
+      `ZONE_ID is the id of the ingress's zone, 32 hex digits (the dashboard shows it on the zone's overview)${zoneId === "" ? ": ZONE_ANALYTICS_TOKEN needs it" : `, not "${zoneId}"`}`,
+    );
+  }
+  if (ingressDomain === undefined) {
+    throw new Complaint(
+      "ZONE_ID is watched for the ingress's domain: say --ingress-domain (a workers.dev address has no zone before it)",
+    );
+  }
+  return zoneId;
 }
 
 const whoamiSchema = v.looseObject({

@@ -1,4 +1,6 @@
 /** `headrace doctor`: tries every part that a promise leans on, and names the command that mends what is wrong. */
+
+import { counted } from "../../shared/counted.ts";
 import { bad, type Check, good, warning } from "../../shared/doctor/check.ts";
 import { limits } from "../../shared/limits.ts";
 import type { Call, Command } from "../command.ts";
@@ -11,7 +13,6 @@ import { projectWrangler } from "../deploy/wrangler.ts";
 import { examineAccount } from "../doctor/examine-account.ts";
 import { canaryHopelessMs, canaryWaitMs, sendCanary } from "../doctor/send-canary.ts";
 import type { Place } from "../place.ts";
-import { counted } from "../text-table.ts";
 
 /** The tenant of the key that `doctor` makes for itself where it is given none. */
 const doctorTenant = "headrace-doctor";

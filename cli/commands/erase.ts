@@ -5,12 +5,13 @@
 
 import { createProgress } from "../../dev/send/progress.ts";
 import type { AnswerOf } from "../../shared/console/routes.ts";
+import { counted } from "../../shared/counted.ts";
 import { isPayloadKey, parsePayloadKey, tenantPattern } from "../../shared/payload-key.ts";
 import type { Call, Command } from "../command.ts";
 import { Complaint } from "../complaint.ts";
 import { confirm, yesFlag } from "../confirm.ts";
 import { handOver } from "../hand-over.ts";
-import { counted, textTable } from "../text-table.ts";
+import { textTable } from "../text-table.ts";
 import { reasonOf, sayMissing } from "./dead-letters.ts";
 
 export const erase: Command = {
@@ -48,12 +49,12 @@ export const erase: Command = {
   asksConsole: true,
   async run(call) {
     const { given } = call;
-    const reason = reasonOf(call);
     const [key, trace, tenant] = ["key", "trace", "tenant"].map((name) => given.text(name));
     const isOne = [key, trace, tenant].filter((one) => one !== undefined).length === 1;
     if (!isOne && (trace === undefined || key !== undefined)) {
       throw new Complaint("say one of --key, --trace and --tenant, or --trace with --tenant");
     }
+    const reason = reasonOf(call);
     const keys =
       key !== undefined
         ? [key]

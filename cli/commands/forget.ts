@@ -1,9 +1,10 @@
 /** `headrace forget`: payloads whose rows a person deleted come in again. */
+
+import { counted } from "../../shared/counted.ts";
 import { limits } from "../../shared/limits.ts";
 import { isPayloadId, isPayloadKey } from "../../shared/payload-key.ts";
 import type { Command } from "../command.ts";
 import { Complaint } from "../complaint.ts";
-import { counted } from "../text-table.ts";
 import { sayMissing } from "./dead-letters.ts";
 
 export const forget: Command = {

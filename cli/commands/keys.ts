@@ -1,6 +1,7 @@
 /** `headrace keys …`: API keys for sending. A key is told once, when it is made; afterwards its id names it. */
 import type { ListedKey } from "../../shared/console/answers.ts";
 import type { AnswerOf, AskedOf } from "../../shared/console/routes.ts";
+import { exportLines } from "../../shared/export-lines.ts";
 import type { Call, Command, Flag } from "../command.ts";
 import { Complaint } from "../complaint.ts";
 import { confirm, yesFlag } from "../confirm.ts";
@@ -86,15 +87,16 @@ const create: Command = {
     const body = { tenant, name, ...givenSettings(call) };
     const key = await call.console.ask("POST /api/keys", { body });
     call.json(key);
-    call.say(`${key.key}\n\nThis is the only time it is told. Its id is ${key.id}.`);
+    await sayNewKey(call, key);
     return 0;
   },
 };
 
 const list: Command = {
   name: "keys list",
-  summary: "keys with tenant, limits and whether they work",
-  about: "A revoked or replaced key is listed for 30 days.",
+  summary: "keys with tenant, limits, what is used of their months, and whether they work",
+  about:
+    "A revoked or replaced key is listed for 30 days. A key and what it was rotated into share one allowance. What is used is read\nfor 20 tenants with a quota at most; --tenant asks about one.",
   operands: { text: "", min: 0, max: 0 },
   flags: { tenant: { value: "TENANT", help: "only this tenant's" } },
   examples: ["headrace keys list", "headrace keys list --tenant acme --json"],
@@ -103,6 +105,7 @@ const list: Command = {
   async run(call) {
     const keys = await readKeys(call, call.given.text("tenant"));
     call.json(keys);
+    const used = keys.length === 0 || call.given.has("json") ? new Map() : await readUsed(call, keys);
     call.say(
       keys.length === 0
         ? "no key; `headrace keys create --tenant … --name …` makes one"
@@ -111,12 +114,12 @@ const list: Command = {
               "id",
               "tenant",
               "status",
-              "per second",
+              "spans/s",
               "burst",
-              "per month",
-              "bytes: per second",
+              "of this month's spans",
+              "bytes/s",
               "burst",
-              "per month",
+              "of this month's bytes",
               "sample",
               "name",
             ],
@@ -126,10 +129,10 @@ const list: Command = {
               statusText(key),
               String(key.spansPerSecond ?? "-"),
               String(key.burstSpans ?? "-"),
-              String(key.spansPerMonth ?? "-"),
+              quotaText(key.spansPerMonth, used.get(key.account)?.usedSpans),
               String(key.bytesPerSecond ?? "-"),
               String(key.burstBytes ?? "-"),
-              String(key.bytesPerMonth ?? "-"),
+              quotaText(key.bytesPerMonth, used.get(key.account)?.usedBytes),
               String(key.sample),
               key.name,
             ]),
@@ -204,7 +207,7 @@ const rotate: Command = {
     const body = until === undefined ? {} : { until: new Date(until).toISOString() };
     const key = await call.console.ask("POST /api/keys/:id/rotate", { id: await wholeId(call), body });
     call.json(key);
-    call.say(`${key.key}\n\nThis is the only time it is told. Its id is ${key.id}.`);
+    await sayNewKey(call, key);
     return 0;
   },
 };
@@ -229,10 +232,60 @@ const revoke: Command = {
   },
 };
 
+/** The key, and the lines that give it to an exporter: the one moment at which both can be told. */
+async function sayNewKey(
+  call: Call,
+  { key, id }: { readonly key: string; readonly id: string },
+): Promise<void> {
+  const told = call.place?.otlp ?? (await call.console.ask("GET /api/about")).otlp;
+  const endpoint = told === "" ? "https://YOUR-INGRESS" : told;
+  call.say(`${key}\n\nThis is the only time it is told. Its id is ${id}. For an exporter:\n`);
+  for (const line of exportLines(endpoint, key)) {
+    call.say(`  ${line}`);
+  }
+}
+
 export const keyCommands: readonly Command[] = [create, list, set, rotate, revoke];
 
 function statusText({ status, expiresAt }: ListedKey): string {
   return expiresAt === null || status === "revoked" ? status : `${status} until ${expiresAt}`;
+}
+
+/** Tenants whose Meters one list asks. */
+const tenantsAsked = 20;
+type Used = { readonly usedSpans: number; readonly usedBytes: number };
+
+/** What is used of the present month, by account; where it could not be read, it is said and left out. */
+async function readUsed(call: Call, keys: readonly ListedKey[]): Promise<ReadonlyMap<string, Used>> {
+  const month = new Date().toISOString().slice(0, 7);
+  const metered = keys.filter(
+    ({ spansPerMonth, bytesPerMonth }) => spansPerMonth !== null || bytesPerMonth !== null,
+  );
+  const tenants = [...new Set(metered.map(({ tenant }) => tenant))];
+  const used = new Map<string, Used>();
+  for (const tenant of tenants.slice(0, tenantsAsked)) {
+    try {
+      const { accounts = [] } = await call.console.ask("GET /api/usage", { query: { tenant, days: "1" } });
+      for (const { account } of metered.filter((key) => key.tenant === tenant)) {
+        const one = accounts.find((found) => found.account === account && found.month === month);
+        used.set(account, one ?? { usedSpans: 0, usedBytes: 0 });
+      }
+    } catch (error) {
+      if (!(error instanceof Complaint && error.exitCode === 3)) {
+        throw error;
+      }
+      call.say(`what ${tenant} has used is not known: ${error.message}`);
+    }
+  }
+  return used;
+}
+
+/** `12 of 60 (20 %)`; without what is used, the quota alone. */
+function quotaText(quota: number | null, used: number | undefined): string {
+  if (quota === null) {
+    return "-";
+  }
+  return used === undefined ? `? of ${quota}` : `${used} of ${quota} (${Math.floor((used / quota) * 100)} %)`;
 }
 
 async function readKeys({ console }: Call, tenant: string | undefined): Promise<readonly ListedKey[]> {

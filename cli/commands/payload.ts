@@ -58,8 +58,10 @@ export async function showPayload({ given, console, say, json }: Call): Promise<
   if (payload.advice !== "") {
     say(`          ${payload.advice}`);
   }
-  for (const { reason, message } of payload.deadLetters) {
-    say(`died of   ${reason}${message === reason ? "" : `: ${message}`}`);
+  for (const { key, reason, message } of payload.deadLetters) {
+    const now = receipts.find((receipt) => receipt.key === key)?.outcome ?? "dead";
+    const since = now === "dead" ? "" : ` (before; it is ${now} now)`;
+    say(`died of   ${reason}${message === reason ? "" : `: ${message}`}${since}`);
   }
   say("");
   for (const { at, what } of steps) {

@@ -14,7 +14,7 @@ export const resolve: Command = {
     "headrace resolve p/0/t/2026-11-24T0741/acme/0123456789abcdefghijklmnog accept",
     "headrace resolve p/0/t/2026-11-24T0741/acme/0123456789abcdefghijklmnog rewrite",
   ],
-  badNews: "the console took no decision",
+  badNews: "the payload is not held, so there is nothing to decide",
   asksConsole: true,
   async run({ given, console, say, json }) {
     const [key = "", how = ""] = given.operands;
@@ -29,7 +29,7 @@ export const resolve: Command = {
     say(
       answer.resolved
         ? `handed to the ledger: ${how}. \`headrace findings\` shows it resolved within minutes`
-        : "that is no payload's key",
+        : `${key} is not held: nothing was done. \`headrace payload show ${key}\` says where it is`,
     );
     return answer.resolved ? 0 : 1;
   },

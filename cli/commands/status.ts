@@ -1,9 +1,10 @@
 /** `headrace status`: does everything add up, and how far is it proven? For people, cron and CI. */
 import type { BalanceAnswer, ListedFinding } from "../../shared/console/answers.ts";
+import { findingAdvice, subjectText } from "../../shared/console/finding-advice.ts";
+import { counted } from "../../shared/counted.ts";
 import type { Command } from "../command.ts";
 import { wholeNumber } from "../command-line.ts";
 import { Complaint } from "../complaint.ts";
-import { counted } from "../text-table.ts";
 
 /** A healthy watermark trails by about 6 minutes; this leaves room for a retry. */
 const behindMinutes = "15";
@@ -31,7 +32,7 @@ export const status: Command = {
   examples: [
     "headrace status                                   the local `npm run dev`",
     "headrace status --profile production --behind 30",
-    "*/5 * * * * npx headrace status --quiet           in a crontab: mail only when something is wrong",
+    "*/5 * * * * cd /srv/headrace && node cli/headrace.mjs status --quiet    in a crontab, where the checkout is: mail only when something is wrong",
     "headrace status --json | jq .balance.missing",
   ],
   badNews: "not balanced, the watermark is too far behind, or a finding of severity page is open",
@@ -40,7 +41,7 @@ export const status: Command = {
     const hours = given.text("hours") ?? "24";
     const mayBehindSeconds = Number(given.text("behind") ?? behindMinutes) * 60;
     // At once: each is answered within 5 s, whoever does not answer behind it.
-    const [watermark, { trouble }, read, listed] = await Promise.all([
+    const [watermark, { trouble, frontDoor }, read, listed] = await Promise.all([
       console.ask("GET /api/watermark"),
       console.ask("GET /api/status"),
       orWhy(console.ask("GET /api/balance", { query: { hours } })),
@@ -51,7 +52,7 @@ export const status: Command = {
     const isBehind = watermark.behindSeconds === null || watermark.behindSeconds > mayBehindSeconds;
     const pages = open.filter(({ severity }) => severity === "page");
     const isWell = balance?.balanced === true && trouble === "" && !isBehind && pages.length === 0;
-    json({ ok: isWell, trouble, balance, watermark, findings: open });
+    json({ ok: isWell, trouble, balance, watermark, findings: open, frontDoor });
     if (isWell && given.has("quiet")) {
       return 0;
     }
@@ -63,6 +64,9 @@ export const status: Command = {
     say(open.length === 0 ? "no finding is open" : `${counted(open.length, "finding")} open:`);
     for (const finding of open) {
       say(`  ${findingLine(finding)}`);
+    }
+    for (const { text } of frontDoor) {
+      say(text);
     }
     return isWell ? 0 : 1;
   },
@@ -110,6 +114,9 @@ function watermarkLine(watermark: string | null, behindSeconds: number | null, i
     : `${isBehind ? "WATERMARK BEHIND" : "watermark"}: ${watermark}, ${Math.round((behindSeconds ?? 0) / 60)} min behind`;
 }
 
-export function findingLine({ severity, kind, subject, message }: ListedFinding): string {
-  return `${severity.padEnd(7)}  ${kind} (${subject}): ${message}`;
+/** A line for the finding, and one for what to do where its message does not say it. */
+export function findingLine(finding: ListedFinding): string {
+  const { severity, kind, subject, message, state } = finding;
+  const advice = state === "open" ? findingAdvice(finding, "cli") : "";
+  return `${severity.padEnd(7)}  ${kind} (${subjectText(subject)}): ${message}${advice === "" ? "" : `\n    ${advice}`}`;
 }

@@ -1,4 +1,6 @@
 /** `headrace watermark`: up to when everything is proven, and which minutes are open. */
+
+import { counted } from "../../shared/counted.ts";
 import type { Command } from "../command.ts";
 import { wholeNumber } from "../command-line.ts";
 import { textTable } from "../text-table.ts";
@@ -35,7 +37,7 @@ export const watermark: Command = {
     say(`${answer.watermark}, ${Math.round((answer.behindSeconds ?? 0) / 60)} min behind`);
     const open = answer.openMinutes.slice(0, Number(given.text("open") ?? 10));
     if (open.length > 0) {
-      say(`${answer.openMinutesCount} open minutes, the oldest first:`);
+      say(`${counted(answer.openMinutesCount, "open minute")}, the oldest first:`);
       say(
         textTable(
           ["minute", "pending", "listed", "looked at again", "one of them"],

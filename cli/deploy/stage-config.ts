@@ -63,6 +63,8 @@ export interface InstallationSettings {
     readonly [environment: string]: string | undefined;
     readonly ingress?: string | undefined;
   };
+  /** The zone of the ingress's domain; empty: it is not watched. */
+  readonly zoneId: string;
 }
 
 /** One Worker as it is deployed: the paths in it are still relative to the repository. */
@@ -89,6 +91,7 @@ export function stageWorkers(raw: RawConfig, settings: InstallationSettings): re
         vars: {
           ...withClickHouse(environment, config.vars, settings),
           ...withEndpoint(environment, settings),
+          ...withZone(environment, settings),
         },
         ...(domain === undefined
           ? // A Worker that nobody fetches gets no address, and no version gets one of its own: two doors are enough.
@@ -169,10 +172,21 @@ function withClickHouse(
   return Object.fromEntries(Object.entries(vars).map(([name, value]) => [name, values[name] ?? value]));
 }
 
-/** The console's page tells where exporters send to, where that is known before anything is deployed. */
+/**
+ * The console's page tells where exporters send to, and the consumer's alerts link to the page: where these addresses are
+ * known before anything is deployed.
+ */
 function withEndpoint(environment: string, { domains }: InstallationSettings): Environment["vars"] {
-  const { ingress } = domains;
-  return environment === "console" && ingress !== undefined ? { OTLP_ENDPOINT: `https://${ingress}` } : {};
+  const { ingress, console } = domains;
+  return {
+    ...(environment === "console" && ingress !== undefined ? { OTLP_ENDPOINT: `https://${ingress}` } : {}),
+    ...(environment === "consumer" && console !== undefined ? { CONSOLE_URL: `https://${console}` } : {}),
+  };
+}
+
+/** The consumer's cron asks the zone what it turned away. */
+function withZone(environment: string, { domains, zoneId }: InstallationSettings): Environment["vars"] {
+  return environment === "consumer" ? { INGRESS_HOST: domains.ingress ?? "", ZONE_ID: zoneId } : {};
 }
 
 function inOrder(workers: readonly StageWorker[]): readonly StageWorker[] {

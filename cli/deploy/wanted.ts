@@ -37,7 +37,7 @@ export interface Wanted {
 /** The secrets of each environment; their values never stand in a configuration or on a command line. */
 const secrets: Readonly<Record<string, Pick<WantedWorker, "secrets" | "secretsIfGiven">>> = {
   ingress: { secrets: [], secretsIfGiven: [] },
-  consumer: { secrets: ["CLICKHOUSE_PASSWORD"], secretsIfGiven: ["ALERT_WEBHOOK"] },
+  consumer: { secrets: ["CLICKHOUSE_PASSWORD"], secretsIfGiven: ["ALERT_WEBHOOK", "ZONE_ANALYTICS_TOKEN"] },
   console: { secrets: ["CLICKHOUSE_PASSWORD", "ADMIN_TOKEN"], secretsIfGiven: ["METRICS_TOKEN"] },
 };
 

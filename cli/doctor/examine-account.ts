@@ -23,7 +23,9 @@ export async function examineAccount(wrangler: Wrangler, stage: string): Promise
     consoleUser: "",
   };
   const access = { team: "", audience: "" };
-  const wanted = wantedOf(stageWorkers(await readRawConfig(), { stage, clickHouse, access, domains: {} }));
+  const wanted = wantedOf(
+    stageWorkers(await readRawConfig(), { stage, clickHouse, access, domains: {}, zoneId: "" }),
+  );
   const deploy = `npx headrace deploy${stage === production ? "" : ` --stage ${stage}`}`;
   try {
     const present = await readPresent(

@@ -69,9 +69,10 @@ async function compare(
   if (found.spans.length !== canarySpans) {
     return bad(check, `the table has ${found.spans.length} of its ${canarySpans} spans`, mend);
   }
-  const changed = found.spans.flatMap(({ attributes }) =>
-    Object.entries(canary.attributes).filter(([key, value]) => attributes[key] !== value),
-  );
+  const changed = found.spans.flatMap(({ attributes }) => {
+    const arrived = new Map(attributes);
+    return Object.entries(canary.attributes).filter(([key, value]) => arrived.get(key) !== value);
+  });
   if (changed.length > 0) {
     return bad(
       check,

@@ -114,11 +114,13 @@ export function statusOf(failure: Error): number | undefined {
 
 /** What the server wrote into the body of a failure: the message of its google.rpc.Status. Empty when there is none. */
 export function messageOf(failure: Error): string {
-  if (!("data" in failure) || typeof failure.data !== "string") {
-    return "";
-  }
-  const json = /"message"\s*:\s*"((?:[^"\\]|\\.)*)"/.exec(failure.data);
-  return json?.[1] ?? messageOfProtobuf(failure.data);
+  return "data" in failure && typeof failure.data === "string" ? messageIn(failure.data) : "";
+}
+
+/** The message of a google.rpc.Status in JSON or protobuf. Empty when there is none. */
+export function messageIn(data: string): string {
+  const json = /"message"\s*:\s*"((?:[^"\\]|\\.)*)"/.exec(data);
+  return json?.[1] ?? messageOfProtobuf(data);
 }
 
 /**

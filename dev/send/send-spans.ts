@@ -5,12 +5,14 @@
 import { randomUUID } from "node:crypto";
 import { createClient } from "@clickhouse/client-web";
 import { RandomIdGenerator } from "@opentelemetry/sdk-trace";
+import { counted } from "../../shared/counted.ts";
 import { type Arrival, awaitArrival, runAttribute } from "./await-arrival.ts";
 import { checkConnection } from "./check-connection.ts";
 import { createExporter } from "./create-exporter.ts";
-import { exportBatches, messageOf, type SendingState, statusOf } from "./export-batches.ts";
+import { exportBatches, messageIn, messageOf, type SendingState, statusOf } from "./export-batches.ts";
 import { type Flags, helpText, parseFlags } from "./flags.ts";
 import { generateSpans } from "./generate-spans.ts";
+import { type LastRefusal, listenToRefusals } from "./last-refusal.ts";
 import { createProgress, type ProgressSink, type ProgressView } from "./progress.ts";
 import { listenToSdk } from "./sdk-diagnostics.ts";
 import { chooseTarget, type Target } from "./target.ts";
@@ -74,9 +76,13 @@ async function sendAndWait(world: Surroundings, flags: Flags, target: Target): P
     `run ${run}: ${flags.spans} spans over ${flags.services} services, seed ${flags.seed}, to ${target.tracesUrl}`,
   );
 
-  const sent = await send(world, flags, target, progress, run, sinceMs);
+  const refusals = listenToRefusals(target.tracesUrl);
+  const { sent, traceId } = await send(world, flags, target, progress, run, sinceMs).finally(refusals.close);
   const sendingMs = Date.now() - begunMs;
-  explainShortfall(progress, sent, target);
+  explainShortfall(progress, sent, target, refusals.last());
+  if (sent.acceptedSpans > 0 && traceId !== undefined && target.traceLink !== undefined) {
+    progress.note(`one of its traces: ${target.traceLink(traceId)}`);
+  }
   if (target.clickhouseUrl === undefined || sent.acceptedSpans === 0) {
     progress.end();
     world.out.write(`${acceptedText(sent)} (${seconds(sendingMs)} s)\n`);
@@ -98,7 +104,7 @@ async function sendAndWait(world: Surroundings, flags: Flags, target: Target): P
   return arrivedOnce && shortfall(sent) === 0 ? 0 : 1;
 }
 
-/** Sends until all spans are out, or Ctrl-C, or nothing can be accepted any more. */
+/** Sends until all spans are out, or Ctrl-C, or nothing can be accepted any more. `traceId`: of the first span. */
 async function send(
   world: Surroundings,
   flags: Flags,
@@ -106,7 +112,7 @@ async function send(
   progress: ProgressView,
   run: string,
   startMs: number,
-): Promise<SendingState> {
+): Promise<{ readonly sent: SendingState; readonly traceId: string | undefined }> {
   const sdk = listenToSdk((line) => progress.note(line));
   const exporter = createExporter({
     tracesUrl: target.tracesUrl,
@@ -125,12 +131,24 @@ async function send(
     resource: { [runAttribute]: run },
     ids: new RandomIdGenerator(),
   });
+  let traceId: string | undefined;
+  const watched = (function* () {
+    for (const batch of batches) {
+      traceId ??= batch[0]?.spanContext().traceId;
+      yield batch;
+    }
+  })();
   const show = (state: SendingState): void => {
     const retries = sdk.retries();
-    progress.show("accepted", state.acceptedSpans, flags.spans, retries === 0 ? "" : `${retries} retries`);
+    progress.show(
+      "accepted",
+      state.acceptedSpans,
+      flags.spans,
+      retries === 0 ? "" : counted(retries, "retry", "retries"),
+    );
   };
   try {
-    const { end, state } = await exportBatches(batches, {
+    const { end, state } = await exportBatches(watched, {
       exporter,
       takePartialSuccess: sdk.takePartialSuccess,
       requestsMax,
@@ -138,12 +156,12 @@ async function send(
       onChange: show,
     });
     if (end === "stopped") {
-      progress.note(`stopped: ${state.acceptedSpans} spans were accepted`);
+      progress.note(`stopped: ${counted(state.acceptedSpans, "span was", "spans were")} accepted`);
     }
     if (end === "gave up") {
       progress.note("gave up sending");
     }
-    return state;
+    return { sent: state, traceId };
   } finally {
     await exporter.shutdown();
     sdk.close();
@@ -180,7 +198,7 @@ async function waitFor(
 }
 
 function acceptedText(sent: SendingState): string {
-  return `accepted ${sent.acceptedSpans} spans in ${sent.requests} requests`;
+  return `accepted ${counted(sent.acceptedSpans, "span")} in ${counted(sent.requests, "request")}`;
 }
 
 function shortfall(sent: SendingState): number {
@@ -188,24 +206,33 @@ function shortfall(sent: SendingState): number {
 }
 
 /** Says why spans were not accepted, and what to do. */
-function explainShortfall(progress: ProgressView, sent: SendingState, target: Target): void {
+function explainShortfall(
+  progress: ProgressView,
+  sent: SendingState,
+  target: Target,
+  refusal: LastRefusal | undefined,
+): void {
   if (sent.rejectedSpans > 0) {
-    progress.note(`rejected ${sent.rejectedSpans} spans (partial success): ${sent.rejectedReason}`);
+    progress.note(
+      `rejected ${counted(sent.rejectedSpans, "span")} (partial success): ${sent.rejectedReason}`,
+    );
   }
   if (sent.failure !== undefined) {
     progress.note(
-      `failed ${sent.failedSpans} spans in ${sent.failedRequests} requests: ${explainFailure(sent.failure, target)}`,
+      `failed ${counted(sent.failedSpans, "span")} in ${counted(sent.failedRequests, "request")}: ${explainFailure(sent.failure, target, refusal)}`,
     );
   }
 }
 
-function explainFailure(failure: Error, target: Target): string {
+function explainFailure(failure: Error, target: Target, refusal: LastRefusal | undefined): string {
   const status = statusOf(failure);
   const message = messageOf(failure);
   const said = message === "" ? "" : `: ${message}`;
   switch (status) {
     case undefined:
-      return `${failure.message === "" ? String(failure) : failure.message} (the exporter had retried)`;
+      return refusal === undefined
+        ? `${failure.message === "" ? String(failure) : failure.message}, no answer`
+        : explainRefusal(refusal);
     case 401:
     case 403:
       return `${status}, ${target.tracesUrl} refused ${target.keyText}${said}`;
@@ -216,6 +243,16 @@ function explainFailure(failure: Error, target: Target): string {
     default:
       return `${status}${said}`;
   }
+}
+
+/** What exporters retry: why, when, and that one more try is no mistake. */
+function explainRefusal({ status, retryAfterSeconds, data }: LastRefusal): string {
+  const message = messageIn(data);
+  const when =
+    retryAfterSeconds === undefined
+      ? ""
+      : ` It asks to be tried again in ${retryAfterSeconds < 120 ? counted(retryAfterSeconds, "second") : `${Math.round(retryAfterSeconds / 60)} minutes`}, later than the exporter waits.`;
+  return `${status}${message === "" ? "" : `: ${message}`}${when}`;
 }
 
 function withoutPassword(url: string): string {

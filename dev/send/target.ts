@@ -5,6 +5,7 @@
  * The local key goes to the local endpoint only, never to another one that a flag or a variable names.
  */
 import * as v from "valibot";
+import { pageLink, tracePagePath } from "../../shared/console/page-routes.ts";
 import { ok, type Result, refuse } from "../../shared/result.ts";
 import { type Flags, isHttpUrl } from "./flags.ts";
 
@@ -12,6 +13,8 @@ const devStateSchema = v.object({
   otlp: v.pipe(v.string(), v.check(isHttpUrl, "not a URL")),
   key: v.string(),
   clickhouse: v.pipe(v.string(), v.check(isHttpUrl, "not a URL")),
+  console: v.exactOptional(v.pipe(v.string(), v.check(isHttpUrl, "not a URL"))),
+  adminToken: v.exactOptional(v.string()),
 });
 
 export interface Target {
@@ -23,6 +26,8 @@ export interface Target {
   readonly keyText: string;
   /** ClickHouse's HTTP interface; undefined when nobody will look. */
   readonly clickhouseUrl: string | undefined;
+  /** A link to a trace in the local console, which signs in by itself; undefined elsewhere, where a link must hold no token. */
+  readonly traceLink: ((traceId: string) => string) | undefined;
 }
 
 export interface Surroundings {
@@ -54,7 +59,20 @@ export function chooseTarget({ flags, env, devPath, devText }: Surroundings): Re
   if (flags.wait && clickhouseUrl === undefined) {
     return refuse("say with --clickhouse where the spans arrive, or --no-wait");
   }
-  return ok({ tracesUrl, clickhouseUrl, ...chooseKey(flags, env, local?.key, devPath) });
+  return ok({
+    tracesUrl,
+    clickhouseUrl,
+    ...chooseKey(flags, env, local?.key, devPath),
+    traceLink: traceLinkOf(local),
+  });
+}
+
+function traceLinkOf(local: v.InferOutput<typeof devStateSchema> | undefined): Target["traceLink"] {
+  if (local?.console === undefined || local.adminToken === undefined) {
+    return undefined;
+  }
+  const { console, adminToken: token, key } = local;
+  return (traceId) => pageLink(console, tracePagePath(traceId), { token, key });
 }
 
 /** The endpoint that flags or environment name, as a full URL. */

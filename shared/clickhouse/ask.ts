@@ -51,6 +51,13 @@ const writeSettings = {
 /** Answered when it is done; a DELETE hides its rows before it is answered, whatever the login's profile says. */
 const statementSettings = { wait_end_of_query: "1", lightweight_deletes_sync: "2" } as const;
 
+export interface QueryOptions {
+  /** Settings of a query that proves nothing (search-limits.ts). */
+  readonly settings?: Readonly<Record<string, string>>;
+  /** How long its answer is waited for, where that is less than for any other. */
+  readonly patienceMs?: number;
+}
+
 /**
  * The rows of a query, by `schema`, which is of an array of them. `parameters` fill in `{name:Type}`. Rejects with
  * `StatementFailed`, or with `NotReached`.
@@ -60,12 +67,15 @@ export async function queryRows<S extends v.GenericSchema>(
   schema: S,
   query: string,
   parameters: Readonly<Record<string, string | number>> = {},
+  { settings = {}, patienceMs }: QueryOptions = {},
 ): Promise<v.InferOutput<S>> {
   const filled = Object.entries(parameters).map(([name, value]) => [`param_${name}`, escaped(String(value))]);
-  const text = await answerOf(clickHouse, `${query}\nFORMAT JSONEachRow`, {
+  const parts = {
     ...Object.fromEntries(filled),
     ...(clickHouse.access === "full" ? readSettings : {}),
-  });
+    ...settings,
+  };
+  const text = await answerOf(clickHouse, `${query}\nFORMAT JSONEachRow`, parts, undefined, patienceMs);
   const lines = text.split("\n").filter((line) => line !== "");
   const rows = v.safeParse(schema, lines.map(parsedLine));
   if (!rows.success) {
@@ -120,8 +130,9 @@ async function answerOf(
   body: string,
   settings: Readonly<Record<string, string>>,
   query?: string,
+  patienceMs: number = clickHouse.patienceMs,
 ): Promise<string> {
-  const { send, settings: at, patienceMs } = clickHouse;
+  const { send, settings: at } = clickHouse;
   let answered: ClickHouseAnswer;
   try {
     answered = await send({

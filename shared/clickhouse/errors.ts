@@ -3,7 +3,7 @@
  * out. HTTP statuses do not decide (ClickHouse answers 500 for data and for overload alike), and an exception never
  * proves that nothing was written: a user's materialized view raises its errors after the commit.
  */
-import { elsewhereText, lateText } from "./statements.ts";
+import { elsewhereText, lateText } from "./table-fence.ts";
 
 /**
  * - `stored`: ClickHouse itself says so, completely.

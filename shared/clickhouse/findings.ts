@@ -23,6 +23,9 @@ export const findingKinds = [
   "unsealed",
   "volume",
   "wrong_tokens",
+  "zone_gap",
+  "zone_refused",
+  "zone_unwatched",
 ] as const;
 export type FindingKind = (typeof findingKinds)[number];
 

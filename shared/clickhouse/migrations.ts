@@ -22,6 +22,8 @@ import {
   whatReplicasLack,
 } from "./replicated-schema.ts";
 import { checkVersion } from "./table-check.ts";
+import { fenceQuery, fenceStatement, isFenceOf } from "./table-fence.ts";
+import { readAnswer, type TableAnswer, witnessOf, witnessSql } from "./table-identity.ts";
 
 /** One file of `schema/`. */
 export interface MigrationFile {
@@ -39,7 +41,13 @@ export interface SchemaSettings {
   readonly receiptsDays: number;
   /** For sealed minutes, findings and outcomes. */
   readonly minutesDays: number;
+  /** Files that are remembered as applied and are not: what they say of themselves. Absent: none. */
+  readonly leaveOut?: readonly OptionalFile[];
 }
+
+/** What an installation may do without, by the file's name without its number. */
+export const optionalFiles = ["trace_projection"] as const;
+type OptionalFile = (typeof optionalFiles)[number];
 
 export const defaultSchemaSettings: SchemaSettings = {
   database: "default",
@@ -117,7 +125,9 @@ export async function planMigrations(
         number,
         name: file.name,
         checksum,
-        statements: plain.map((statement) => fillIn(statement, settings, replicas)),
+        statements: isLeftOut(file, settings)
+          ? []
+          : plain.map((statement) => fillIn(statement, settings, replicas)),
       });
     } else if (before.checksum !== checksum) {
       throw new MigrationError(
@@ -133,6 +143,10 @@ export async function planMigrations(
     );
   }
   return planned;
+}
+
+function isLeftOut({ name }: MigrationFile, { leaveOut = [] }: SchemaSettings): boolean {
+  return leaveOut.some((optional) => name.slice("0000_".length) === `${optional}.sql`);
 }
 
 /** A table or view of this schema, by its plain name. */
@@ -196,6 +210,7 @@ export async function migrate(
       }
     }
   }
+  await fenceTable(settings, run, replicas);
   return done;
 
   /** Whether it was this run that applied it. */
@@ -224,6 +239,40 @@ export async function migrate(
             cause: error,
           });
         }
+      }
+    }
+  }
+}
+
+/**
+ * The fence that the traces table holds names the table itself, so it is no statement of a file: it is made, or made anew, where it
+ * is not that of the table that is there.
+ */
+async function fenceTable(
+  settings: SchemaSettings,
+  run: RunStatement,
+  replicas: Replicas | undefined,
+): Promise<void> {
+  const ask = async (table: string | null): Promise<TableAnswer | null> => {
+    const text = (await run(`${witnessSql(settings, table)} FORMAT TSVRaw`)).trim();
+    return text === "" ? null : readAnswer(JSON.parse(text));
+  };
+  const said = await ask(null);
+  const answer = said?.engine.startsWith("Replicated") === true ? await ask("replicated") : said;
+  const table = answer === null ? null : witnessOf(answer).table;
+  if (table === null) {
+    return;
+  }
+  const read = async (): Promise<string> =>
+    (await run(`SELECT ${fenceQuery(settings)} FORMAT TSVRaw`)).replace(/^\\N\n?$/, "").trim();
+  for (let tries = 1, found = await read(); !isFenceOf(found, table); tries++, found = await read()) {
+    try {
+      const statement = fenceStatement(settings, table, found);
+      await (replicas === undefined ? run(statement) : runEverywhere(replicas, statement));
+      return; // where it reads otherwise than it was written, INSERTs do without it
+    } catch (error) {
+      if (tries >= triesMax) {
+        throw new MigrationError(`The table's fence could not be made: ${String(error)}`, { cause: error });
       }
     }
   }

@@ -130,33 +130,54 @@ export function volumesQuery(settings: ClickHouseSettings, hour: number, days: n
     GROUP BY tenant, daysAgo`;
 }
 
+/** A range of minutes to be added up, in steps. Times in ms since the epoch. */
+export interface AddedUp {
+  readonly since: number;
+  readonly stepMs: number;
+  /** The first minute that is not sealed. */
+  readonly unsealedSince: number;
+  /** Sealed minutes whose rows may be older than their receipts. */
+  readonly changed: readonly number[];
+  /** In flight: those that have a receipt are answered as `receipted`. */
+  readonly keys: readonly PayloadKey[];
+}
+
 /**
- * What ended since `since`, by step and tenant: from the rows of sealed minutes, and from receipts where a minute is
- * not sealed. Receipts are read from `unsealedSince` on, the first minute that is not. Times in ms since the epoch.
+ * What ended, by step and tenant: from the rows of sealed minutes, and from receipts where a minute is not sealed or has
+ * changed. The keys in flight that have a receipt are named by one row of step 0: in the same statement, so that
+ * a payload which ends at this moment is counted once.
  */
 export function minuteStepsQuery(
   settings: ClickHouseSettings,
-  since: number,
-  unsealedSince: number,
-  stepMs: number,
+  { since, stepMs, unsealedSince, changed, keys }: AddedUp,
 ): string {
   const minutes = tableName(settings, "headrace_minutes");
+  const receipts = tableName(settings, "headrace_receipts");
   const start = `minute >= toDateTime(${Math.floor(since / 1000)})`;
-  const from = `${payloadPrefix}${formatMinute(Math.max(since, unsealedSince))}/`;
-  const sums = ["stored", "dead", "duplicate", "erased", "expired", "spans", "rejectedSpans", "bytes"]
-    .map((name) => `toFloat64(sum(${name}_)) AS ${name}`)
-    .join(", ");
-  return `SELECT toUInt32(intDiv(toUnixTimestamp(minute), ${stepMs / 1000}) * ${stepMs / 1000}) AS step, tenant, ${sums}
+  const anew = changed.filter((minute) => minute >= since);
+  const isAnew =
+    anew.length === 0 ? "" : `AND minute NOT IN (${anew.map((minute) => minute / 1000).join(", ")})`;
+  const first = anew.reduce((least, minute) => Math.min(least, minute), unsealedSince);
+  const from = `${payloadPrefix}${formatMinute(Math.max(since, first))}/`;
+  const names = ["stored", "dead", "duplicate", "erased", "expired", "spans", "rejectedSpans", "bytes"];
+  const sums = names.map((name) => `toFloat64(sum(${name}_)) AS ${name}`).join(", ");
+  const named =
+    keys.length === 0
+      ? ""
+      : `UNION ALL SELECT toDateTime(0, 'UTC'), '', 0, 0, 0, 0, 0, 0, 0, 0, key FROM ${receipts} FINAL WHERE ${whereKeys([...keys].sort())}`;
+  return `SELECT toUInt32(intDiv(toUnixTimestamp(minute), ${stepMs / 1000}) * ${stepMs / 1000}) AS step, tenant, ${sums},
+      groupArrayIf(key_, key_ != '') AS receipted
     FROM (
       SELECT minute, tenant, stored AS stored_, dead AS dead_, duplicate AS duplicate_, erased AS erased_, expired AS expired_,
-        spans AS spans_, rejected_spans AS rejectedSpans_, bytes AS bytes_
-      FROM ${minutes} FINAL WHERE ${start} AND sealed
+        spans AS spans_, rejected_spans AS rejectedSpans_, bytes AS bytes_, '' AS key_
+      FROM ${minutes} FINAL WHERE ${start} AND sealed ${isAnew}
       UNION ALL
       SELECT minute, tenant, countIf(outcome = 'stored'), countIf(outcome = 'dead'), countIf(outcome = 'duplicate'),
-        countIf(outcome = 'erased'), countIf(outcome = 'expired'), sumIf(spans, outcome = 'stored'), sumIf(rejected_spans, outcome = 'stored'), sum(bytes)
-      FROM ${tableName(settings, "headrace_receipts")} FINAL
-      WHERE key >= '${checkedBound(from)}' AND minute NOT IN (SELECT minute FROM ${minutes} FINAL WHERE ${start} AND sealed)
+        countIf(outcome = 'erased'), countIf(outcome = 'expired'), sumIf(spans, outcome = 'stored'), sumIf(rejected_spans, outcome = 'stored'), sum(bytes), ''
+      FROM ${receipts} FINAL
+      WHERE key >= '${checkedBound(from)}' AND minute NOT IN (SELECT minute FROM ${minutes} FINAL WHERE ${start} AND sealed ${isAnew})
       GROUP BY minute, tenant
+      ${named}
     )
     GROUP BY step, tenant ORDER BY step, tenant`;
 }

@@ -33,3 +33,13 @@ export function outcomeRows({ reporter, sequence, counts }: OutcomesMessage, at:
     at: formatDateTime64(at),
   }));
 }
+
+/**
+ * POST requests of a time that the ingress counted (`since` to before `until`, whole minutes in ms since the epoch): all but
+ * those of another method. What an isolate took along when it ended is missing.
+ */
+export function requestsQuery(since: number, until: number): string {
+  return `SELECT toFloat64(sum(requests)) AS requests FROM headrace_outcomes AS o FINAL
+    WHERE o.minute >= toDateTime(${since / 1000}, 'UTC') AND o.minute < toDateTime(${until / 1000}, 'UTC')
+      AND o.reason != 'wrong_method'`;
+}

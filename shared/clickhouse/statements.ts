@@ -7,6 +7,7 @@ import { type PayloadId, payloadIdToBytes } from "../payload-key.ts";
 import { columnListText, columns } from "../rows/columns.ts";
 import type { ClickHouseSettings } from "./connection.ts";
 import { quoteText } from "./identifier.ts";
+import { elsewhereText, fenceColumn, fenceComment, fenceQuery, lateText } from "./table-fence.ts";
 import {
   countingServerSql,
   fromTable,
@@ -20,11 +21,6 @@ import {
 export function tableName(settings: ClickHouseSettings, table: string): string {
   return `\`${settings.database}\`.\`${table}\``;
 }
-
-/** The message of the fence, by which an INSERT that came too late is told from any other 395 (errors.ts). */
-export const lateText = "headrace: the INSERT came after its deadline";
-/** The same of an INSERT that came to another table than the one that the ledger knows. */
-export const elsewhereText = "headrace: this is another table than the ledger knows";
 
 const structureText = quoteText(columns.map(({ name, type }) => `\`${name}\` ${type}`).join(", "));
 
@@ -45,12 +41,18 @@ function fencedInsert(settings: ClickHouseSettings, deadline: number, identity: 
   return `INSERT INTO ${tableName(settings, settings.tracesTable)} (${columnListText}) SELECT ${columnListText} FROM input(${structureText}) WHERE ${conditions.join(" AND ")} FORMAT Native`;
 }
 
+/** The same by the fence that the table itself holds, at a fifth of the price: the block lacks the column, so its default is asked. */
+function columnFencedInsert(settings: ClickHouseSettings): string {
+  return `INSERT INTO ${tableName(settings, settings.tracesTable)} (${columnListText}, ${fenceColumn}) FORMAT Native`;
+}
+
 /**
  * URL parameters of the INSERT of one group as one Native block. `token` is the group's id, `attempt` counts from 1:
  * together they are the query id, by which a running INSERT can be found and killed. `insertMs` is how long it may run:
  * the fence counts on it (shared/ledger/settings.ts).
  * `serverDeadline`: ms since the epoch by the server's clock; it stores nothing that begins later.
  * `identity`: of the table that it is for (table-identity.ts); null: nobody knows it yet.
+ * `byColumn`: the table has the fence of this identity (table-fence.ts), and nothing was sent under the token before.
  */
 export function insertSpansParameters(
   settings: ClickHouseSettings,
@@ -59,9 +61,17 @@ export function insertSpansParameters(
   insertMs: number,
   serverDeadline: number,
   identity: string | null,
+  byColumn = false,
 ): Record<string, string> {
   return {
-    query: fencedInsert(settings, serverDeadline, identity),
+    ...(byColumn && identity !== null
+      ? {
+          query: columnFencedInsert(settings),
+          log_comment: fenceComment(identity, serverDeadline),
+          // Without it the column that the block lacks would be filled with zeros, and nothing asked.
+          input_format_defaults_for_omitted_fields: "1",
+        }
+      : { query: fencedInsert(settings, serverDeadline, identity) }),
     query_id: `${token}.${attempt}`,
     // Deduplication: the same block under the same token is one copy, in the table and in its view's target.
     insert_deduplicate: "1",
@@ -164,6 +174,7 @@ export function tableStateQuery(settings: ClickHouseSettings, table: string | nu
       (SELECT any(value) FROM system.settings WHERE name = 'deduplicate_insert_select') AS deduplicate_insert_select,
       (SELECT toFloat64(max(max_block_number)) FROM system.parts WHERE ${where} table = '${settings.tracesTable}' AND active) AS blocks,
       (SELECT any(engine) FROM system.tables WHERE ${where} name = 'headrace_receipts') AS receipts_engine,
+      ${fenceQuery(settings)} AS fence,
       ${defaults} AS window_defaults,
       ${declarations} AS declarations,
       (${witnessSql(settings, table)}) AS witness

@@ -6,8 +6,13 @@
 import * as v from "valibot";
 import { assert } from "../assert.ts";
 import { limits } from "../limits.ts";
-import type { ClickHouseSettings } from "./connection.ts";
 import { quoteText } from "./identifier.ts";
+
+/** Where the traces table is. */
+export interface TracesTableName {
+  readonly database: string;
+  readonly tracesTable: string;
+}
 
 /** Which server gave an answer: compared within one reading, and for people. */
 export interface ServerWitness {
@@ -133,12 +138,12 @@ const replicaColumns = [
 ];
 
 /** Of the columns that `readAnswer` reads, and where they are asked for. */
-function witnessParts(settings: ClickHouseSettings, table: string | null): { columns: string; from: string } {
+function witnessParts(settings: TracesTableName, table: string | null): { columns: string; from: string } {
   const { database, tracesTable } = settings;
   return kindOfTable(table) === "replicated"
     ? {
         columns: [...serverColumns, "''", "engine", ...replicaColumns].join(", "),
-        from: `FROM system.replicas WHERE database = '${database}' AND table = '${tracesTable}'`,
+        from: `FROM system.replicas WHERE database = ${quoteText(database)} AND table = ${quoteText(tracesTable)}`,
       }
     : { columns: [...serverColumns, tableIdSql, "engine"].join(", "), from: fromTable(settings) };
 }
@@ -147,13 +152,13 @@ function witnessParts(settings: ClickHouseSettings, table: string | null): { col
  * A query of one row and one column, `witness`: a JSON array for `readAnswer`. No row: there is no such table.
  * system.replicas is asked only where the table is known to be replicated: a login may have no right to it.
  */
-export function witnessSql(settings: ClickHouseSettings, table: string | null): string {
+export function witnessSql(settings: TracesTableName, table: string | null): string {
   const { columns, from } = witnessParts(settings, table);
   return `SELECT toJSONString((${columns})) AS witness ${from}`;
 }
 
 /** The same as columns, for a statement of its own: it takes a tenth less. */
-export function witnessColumnsSql(settings: ClickHouseSettings, table: string | null): string {
+export function witnessColumnsSql(settings: TracesTableName, table: string | null): string {
   const { columns, from } = witnessParts(settings, table);
   return `SELECT ${columns} ${from}`;
 }
@@ -167,12 +172,12 @@ const noUuid = "00000000-0000-0000-0000-000000000000";
 const pathEnd = "arrayStringConcat(arraySlice(splitByChar('/', data_paths[1]), -3), '/')";
 const tableIdSql = `if(toString(uuid) = '${noUuid}', ${pathEnd}, toString(uuid))`;
 
-export function fromTable({ database, tracesTable }: ClickHouseSettings): string {
-  return `FROM system.tables WHERE database = '${database}' AND name = '${tracesTable}'`;
+export function fromTable({ database, tracesTable }: TracesTableName): string {
+  return `FROM system.tables WHERE database = ${quoteText(database)} AND name = ${quoteText(tracesTable)}`;
 }
 
 /** Is the table that answers another than `table`? Without rows of system.tables or system.replicas it is. */
-export function isElsewhereSql(settings: ClickHouseSettings, table: string): string {
+export function isElsewhereSql(settings: TracesTableName, table: string): string {
   const [kind, first = ""] = table.split(" ");
   const { database, tracesTable } = settings;
   // The uuid alone is read sooner than what stands in for it.

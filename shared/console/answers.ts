@@ -172,6 +172,11 @@ export const statusSchema = v.object({
   held: v.array(v.object({ key: v.string(), reason: v.string() })),
   /** What keeps payloads from being brought in, in one sentence; empty: nothing does. */
   trouble: v.optional(v.string(), ""),
+  /** What the zone before the ingress turned away, or why that is not known. Empty: a Worker of an earlier version. */
+  frontDoor: v.optional(
+    v.array(v.object({ verdict: v.picklist(["good", "bad", "unwatched"]), text: v.string() })),
+    [],
+  ),
 });
 export type Status = v.InferOutput<typeof statusSchema>;
 
@@ -327,6 +332,25 @@ export const payloadSpansSchema = v.object({
 });
 export type PayloadSpans = v.InferOutput<typeof payloadSpansSchema>;
 
+/** `GET /api/minute-payloads`: what arrived in one minute, and how each ended. */
+export const minutePayloadsSchema = v.object({
+  minute: v.string(),
+  payloads: v.array(
+    v.object({
+      key: v.string(),
+      tenant: v.string(),
+      /** That of the receipt; without one `in flight`, or `unaccounted` where the ledger does not hold it either. */
+      outcome: v.string(),
+      /** Of the receipt; null: there is none. */
+      spans: v.nullable(count),
+      reason: v.string(),
+    }),
+  ),
+  /** What is left out, in words; empty: nothing is. */
+  notes: v.array(v.string()),
+});
+export type MinutePayloads = v.InferOutput<typeof minutePayloadsSchema>;
+
 /** `GET /api/payloads`: a page of a tenant's keys. */
 export const payloadsSchema = v.object({
   keys: v.array(v.string()),
@@ -335,33 +359,6 @@ export const payloadsSchema = v.object({
   /** Where the next page begins: hand it over as `after`. Null: this was the last one. */
   next: v.nullable(v.string()),
 });
-
-/** `GET /api/trace`: which payloads brought a trace in, and its first spans. */
-export const traceSchema = v.object({
-  trace: v.string(),
-  /** Spans that are not ours: another writer's. */
-  spansOfOthers: count,
-  payloads: v.array(
-    v.object({
-      payload: v.string(),
-      tenant: v.string(),
-      /** Spans of this trace in it, and all of its spans. */
-      spans: count,
-      spansInAll: count,
-      keys: v.array(v.string()),
-    }),
-  ),
-  /** The first ones in the order of time. */
-  spans: v.array(
-    v.object({
-      spanId: v.string(),
-      name: v.string(),
-      service: v.string(),
-      attributes: v.record(v.string(), v.string()),
-    }),
-  ),
-});
-export type TraceAnswer = v.InferOutput<typeof traceSchema>;
 
 const limit = v.nullable(v.number());
 const laterLimit = v.optional(limit, null);
@@ -473,8 +470,9 @@ export const reconciledSchema = v.nullable(
     listed: count,
     held: count,
     notified: count,
-    /** Minutes that were sealed. */
+    /** Minutes that were sealed, and those that changed after they had been and were sealed anew. */
     sealed: count,
+    sealedAnew: v.optional(count, 0),
     deleted: count,
     openMinutes: count,
     watermark: timeText,
@@ -501,7 +499,7 @@ export const forgottenSchema = v.object({
 });
 export type Forgotten = v.InferOutput<typeof forgottenSchema>;
 
-/** `POST /api/resolve` */
+/** `POST /api/resolve`. False: it is not held, and nothing was done. */
 export const resolvedSchema = v.object({ resolved: v.boolean() });
 
 /** `POST /api/accept-table` */

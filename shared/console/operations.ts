@@ -7,6 +7,7 @@ import type { LedgerStatus } from "../delivery/ledger-status.ts";
 import type { Check } from "../doctor/check.ts";
 import type { InFlight } from "../ledger/in-flight.ts";
 import type { LedgerHealth } from "../ledger/trouble.ts";
+import type { Unsettled } from "../ledger/unsettled.ts";
 import type { Whereabouts } from "../ledger/whereabouts.ts";
 import type { PayloadId, PayloadKey } from "../payload-key.ts";
 import type { Checkpoint } from "../reconcile/checkpoint.ts";
@@ -35,7 +36,7 @@ export interface ConsumerOperations {
   erase(keys: readonly string[], reason: string): Promise<Fixed<AskedFor>>;
   /**
    * Decides about a payload whose rows are inexact, and which the ledger holds for that: its rows stand as they are, or
-   * the ledger has them deleted and written anew from R2. Anything else is not touched. False: that is no payload key.
+   * the ledger has them deleted and written anew from R2. Anything else is not touched. False: the ledger does not hold it.
    */
   resolve(key: string, how: "accept" | "rewrite"): Promise<boolean>;
   /** Accepts whatever table answers under the traces' name now as the one to insert into. */
@@ -49,6 +50,8 @@ export interface ConsumerOperations {
   reportWrongTokens(address: string): Promise<void>;
   /** How far the balance is proven. Null: the reconciler has not run yet. */
   checkpoint(): Promise<Checkpoint | null>;
+  /** What of the sums by minute is not settled, at one moment. */
+  unsettled(): Promise<Unsettled>;
   /** What is in flight, and what it waits for. */
   inFlight(): Promise<InFlight>;
 }

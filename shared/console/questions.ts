@@ -84,6 +84,14 @@ export const payloadQuery = v.object(
 /** `GET /api/payload-spans` */
 export const payloadSpansQuery = v.object({ key: v.string() }, objectMessage);
 
+const minuteMessage = "must be a minute in UTC, such as 2026-11-27T20:55";
+
+/** `GET /api/minute-payloads` */
+export const minutePayloadsQuery = v.object(
+  { minute: v.pipe(v.string(minuteMessage), v.regex(/^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}$/, minuteMessage)) },
+  objectMessage,
+);
+
 /** `GET /api/payloads` */
 export const payloadsQuery = v.object(
   {
@@ -94,13 +102,56 @@ export const payloadsQuery = v.object(
   objectMessage,
 );
 
-const traceMessage = "must be a trace id: 32 lower-case hex digits";
+function hexId(digits: number, what: string) {
+  const message = `must be a ${what} id: ${digits} hex digits`;
+  return v.pipe(
+    v.string(message),
+    v.regex(new RegExp(`^[0-9a-fA-F]{${digits}}$`), message),
+    v.transform((text) => text.toLowerCase()),
+  );
+}
 
 /** `GET /api/trace` */
-export const traceQuery = v.object(
-  { id: v.pipe(v.string(traceMessage), v.regex(/^[0-9a-f]{32}$/, traceMessage)) },
-  objectMessage,
-);
+export const traceQuery = v.object({ id: hexId(32, "trace") }, objectMessage);
+
+/** `GET /api/trace-span` */
+export const traceSpanQuery = v.object({ trace: hexId(32, "trace"), span: hexId(16, "span") }, objectMessage);
+
+/** What is asked of traces, as trace-filter.ts reads it and says what is wrong with it. */
+const filterEntries = {
+  since: v.exactOptional(v.string()),
+  from: v.exactOptional(v.string()),
+  to: v.exactOptional(v.string()),
+  service: v.exactOptional(v.string()),
+  name: v.exactOptional(v.string()),
+  status: v.exactOptional(v.string()),
+  minDuration: v.exactOptional(v.string()),
+  maxDuration: v.exactOptional(v.string()),
+  tenant: v.exactOptional(v.string()),
+  match: v.exactOptional(v.string()),
+  /** Conditions on attributes: it may stand in a query several times. */
+  where: v.exactOptional(v.union([v.string(), v.array(v.string())])),
+};
+
+/** `GET /api/trace-times` */
+export const traceTimesQuery = v.object(filterEntries);
+
+/** `GET /api/traces` */
+export const tracesQuery = v.object({
+  ...filterEntries,
+  sort: v.exactOptional(v.string()),
+  limit: v.exactOptional(v.string()),
+  /** Of the page before. */
+  cursor: v.exactOptional(v.string()),
+});
+
+/** `GET /api/trace-values` */
+export const traceValuesQuery = v.object({
+  ...filterEntries,
+  of: v.exactOptional(v.string()),
+  prefix: v.exactOptional(v.string()),
+  key: v.exactOptional(v.string()),
+});
 
 /** `GET /api/keys` */
 export const keysQuery = v.object({

@@ -5,6 +5,7 @@
 import type * as v from "valibot";
 import * as answers from "./answers.ts";
 import * as questions from "./questions.ts";
+import * as traces from "./traces.ts";
 
 export interface Route {
   /** One line, for the OpenAPI document. */
@@ -57,6 +58,11 @@ export const routes = {
     summary: "One API key",
     answer: answers.keySchema,
   },
+  "GET /api/minute-payloads": {
+    summary: "What arrived in one minute, and how each payload ended",
+    query: questions.minutePayloadsQuery,
+    answer: answers.minutePayloadsSchema,
+  },
   "GET /api/minutes": {
     summary: "How payloads ended, by minute or hour and by tenant",
     query: questions.minutesQuery,
@@ -87,9 +93,29 @@ export const routes = {
     answer: answers.statusSchema,
   },
   "GET /api/trace": {
-    summary: "Which payloads brought a trace in, and its first spans",
+    summary: "A trace: its spans, and the payloads that brought them in",
     query: questions.traceQuery,
-    answer: answers.traceSchema,
+    answer: traces.traceSchema,
+  },
+  "GET /api/trace-span": {
+    summary: "One span of a trace, with longer texts",
+    query: questions.traceSpanQuery,
+    answer: traces.traceSpanSchema,
+  },
+  "GET /api/trace-times": {
+    summary: "How many traces, or spans that fulfil a filter, begin in each step of a time",
+    query: questions.traceTimesQuery,
+    answer: traces.traceTimesSchema,
+  },
+  "GET /api/trace-values": {
+    summary: "Services, names, tenants, attribute keys and values that complete a filter",
+    query: questions.traceValuesQuery,
+    answer: traces.traceValuesSchema,
+  },
+  "GET /api/traces": {
+    summary: "The newest or longest traces that a filter finds, a page at a time",
+    query: questions.tracesQuery,
+    answer: traces.tracesSchema,
   },
   "GET /api/usage": {
     summary: "What each tenant sent, by day",

@@ -6,6 +6,7 @@
 import { verdict } from "../clickhouse/errors.ts";
 import { EffectFailed } from "../effect.ts";
 import type { AttemptReport, GroupTask, StoredPayload } from "../ledger/group.ts";
+import { DAY_MS } from "../limits.ts";
 import {
   ask,
   type DeliveryContext,
@@ -47,10 +48,40 @@ export function* insertGroup(
   }
   try {
     const answered = yield* ask("sendBlock", { task, patienceMs: deadline - beginsAt });
-    return reportOf(answered, task, rows, payloads, codecVersion);
+    const report = reportOf(answered, task, rows, payloads, codecVersion);
+    return report.kind === "stored" && hasOldRows(payloads, now()) ? yield* withLook(report, task) : report;
   } catch (error) {
     if (error instanceof EffectFailed) {
       return { kind: "unknown", reason: `no answer: ${error.message}`, payloads };
+    }
+    throw error;
+  }
+}
+
+/** Are there rows of a day before today? Few have any; a TTL of a day and more drops no others at their INSERT. */
+function hasOldRows(payloads: readonly StoredPayload[], now: number): boolean {
+  const today = Math.floor(now / DAY_MS);
+  return payloads.some(({ rowsByDay }) => rowsByDay.some(({ day, rows }) => day < today && rows > 0));
+}
+
+/**
+ * ClickHouse answers 200 for rows that it drops by its TTL, and a person may have set that since the ledger's last look. Where it
+ * cannot be read, the attempt proves nothing: under its token it is stored once all the same.
+ */
+function* withLook(
+  report: Extract<AttemptReport, { kind: "stored" }>,
+  { table }: InsertTask,
+): DeliveryWork<AttemptReport> {
+  const { payloads } = report;
+  const unknown = { kind: "unknown", payloads } as const;
+  try {
+    const { measure, refusal } = yield* ask("readTable", table);
+    return measure === null
+      ? { ...unknown, reason: "stored, and then the table was not there" }
+      : { ...report, look: { refusal, measure } };
+  } catch (error) {
+    if (error instanceof EffectFailed) {
+      return { ...unknown, reason: `stored, but the table's TTL could not be read: ${error.message}` };
     }
     throw error;
   }

@@ -2,6 +2,7 @@
 import { type AlertFacts, type BrokenRecord, longest, type WrongTokens } from "../alerts.ts";
 import type { Group } from "../ledger/group.ts";
 import type { Head } from "../ledger/head.ts";
+import { oldestWork } from "../ledger/in-flight.ts";
 import { refusedPayloads } from "../ledger/refused-payloads.ts";
 import type { LedgerSettings } from "../ledger/settings.ts";
 import type { Waiting } from "../ledger/view.ts";
@@ -37,7 +38,7 @@ export function alertFacts(known: KnownFacts, learnt: LearntFacts, now: number):
     ...learnt,
     now,
     isBorn: head !== null,
-    oldestArrival: oldestArrival(known.waiting, others),
+    oldestWork: oldestWork(known.waiting, others),
     refused,
     held: known.heldGroups.flatMap(heldPayloads),
     breakerOpen: head?.breaker.isOpen ?? false,

@@ -112,13 +112,13 @@ export function* begin(view: LedgerView): Life<void> {
     yield* log("the ledger was restored to an older time: everything it holds is verified", `epoch ${epoch}`);
     // Persisted first: an object that dies in between finds the counter ahead of its own again, or its epoch behind.
     yield* decide({ kind: "restored", epoch });
-    yield* ask({ do: "putEpoch", epoch });
+    yield { do: "putEpoch", epoch };
   }
 }
 
 /** A caller's event. What it answers is persisted. */
 export function* takeStep(event: LedgerEvent): Life<GroupTask | null> {
-  yield* ask({ do: "begin" });
+  yield { do: "begin" };
   return yield* decide(event);
 }
 
@@ -127,7 +127,7 @@ export function* wake(instance: Instance, view: LedgerView): Life<void> {
   instance.armedAt = null;
   yield* takeStep({ kind: "minute" });
   assert(view.head !== null, "a ledger that took a step is born");
-  yield* ask({ do: "putCounter", counter: view.head.counter });
+  yield { do: "putCounter", counter: view.head.counter };
 }
 
 /**
@@ -139,7 +139,7 @@ export function* fireAlarm(instance: Instance): Life<void> {
   try {
     yield* takeStep({ kind: "alarm" });
   } catch (error) {
-    yield* ask({ do: "armRetry" });
+    yield { do: "armRetry" };
     if (error instanceof BrokenInvariant) {
       throw error;
     }
@@ -209,21 +209,21 @@ function* decide(event: LedgerEvent): Life<GroupTask | null> {
     ({ decided } = yield* ask({ do: "step", event }));
   } catch (error) {
     if (error instanceof BrokenInvariant) {
-      yield* ask({ do: "recordBroken", broken: error });
+      yield { do: "recordBroken", broken: error };
     }
     throw error;
   }
   if (decided.notify.length > 0) {
-    yield* ask({ do: "notify", groups: decided.notify });
+    yield { do: "notify", groups: decided.notify };
   }
   return decided.task;
 }
 
 function* log(message: string, cause: unknown): Life<void> {
-  yield* ask({ do: "log", message, cause });
+  yield { do: "log", message, cause };
 }
 
-/** Yields one effect and gives its own answer back. */
+/** Yields one effect and gives its own answer back. An effect whose answer says nothing is yielded as it is. */
 function* ask<Name extends LifeEffect["do"]>(
   effect: Extract<LifeEffect, { readonly do: Name }>,
 ): Life<Extract<LifeAnswer, { readonly to: Name }>> {

@@ -1,4 +1,5 @@
 /** What the ledger says of itself, for people who look at it. Times in ms since the epoch. */
+import type { FrontDoorLine } from "../front-door/text.ts";
 import type { GroupId } from "../ledger/group.ts";
 import type { Head } from "../ledger/head.ts";
 import type { HeldPayload } from "./ledger-facts.ts";
@@ -17,6 +18,8 @@ export interface LedgerStatus extends LedgerCounts {
   readonly held: readonly HeldPayload[];
   /** What keeps payloads from being brought in, in one sentence; empty: nothing does. */
   readonly trouble: string;
+  /** Of the zone before the ingress, as it was looked at last. Never empty. */
+  readonly frontDoor: readonly FrontDoorLine[];
   readonly oldestGroups: readonly {
     readonly group: GroupId;
     readonly state: string;

@@ -24,7 +24,8 @@ export class Draft {
   readonly #view: LedgerView;
   #head: Head | null;
   #since: number;
-  #waiting: Map<PayloadId, GroupPayload>;
+  /** What waits, by id; null: as in the view, which few events look into. */
+  #waiting: Map<PayloadId, GroupPayload> | null = null;
   #waitingChanged = false;
   /** Read or changed by this event; undefined: not there (any more). */
   readonly #groups = new Map<GroupId, Group | undefined>();
@@ -45,7 +46,6 @@ export class Draft {
     this.#view = view;
     this.#head = view.head;
     this.#since = view.waiting.since;
-    this.#waiting = new Map(view.waiting.payloads.map((payload) => [idOfKey(payload.key), payload]));
     this.#tokens = [...tokens];
   }
 
@@ -76,24 +76,30 @@ export class Draft {
   }
 
   get waiting(): readonly GroupPayload[] {
-    return [...this.#waiting.values()];
+    return this.#waiting === null ? this.#view.waiting.payloads : [...this.#waiting.values()];
   }
 
   get waitingCount(): number {
-    return this.#waiting.size;
+    return this.#waiting?.size ?? this.#view.waiting.payloads.length;
   }
 
   waitingPayload(id: PayloadId): GroupPayload | undefined {
-    return this.#waiting.get(id);
+    return this.#waitingById().get(id);
   }
 
   /** Adds a payload, or puts another version in its place. The time is remembered if it is the first. */
   wait(payload: GroupPayload): void {
-    if (this.#waiting.size === 0) {
+    const waiting = this.#waitingById();
+    if (waiting.size === 0) {
       this.#since = this.now;
     }
-    this.#waiting.set(idOfKey(payload.key), payload);
+    waiting.set(idOfKey(payload.key), payload);
     this.#waitingChanged = true;
+  }
+
+  #waitingById(): Map<PayloadId, GroupPayload> {
+    this.#waiting ??= new Map(this.#view.waiting.payloads.map((payload) => [idOfKey(payload.key), payload]));
+    return this.#waiting;
   }
 
   nobodyWaits(): void {
@@ -186,6 +192,7 @@ export class Draft {
       assert(group !== undefined, "a changed group is there");
       changes.push({ kind: "group", group, isNew });
     }
-    return [...changes, ...this.#rest];
+    changes.push(...this.#rest);
+    return changes;
   }
 }

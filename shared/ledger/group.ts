@@ -100,6 +100,11 @@ export type GroupTask =
       readonly isFirstInsert: boolean;
       /** `deadline` by ClickHouse's clock: it refuses what begins later. */
       readonly serverDeadline: number;
+      /**
+       * It may go by the fence that the table holds (clickhouse/table-fence.ts). Absent in what an older version leased: it may
+       * not.
+       */
+      readonly byColumn?: boolean;
     })
   /** Read the table's blocks and window (TableMeasure), report `measured`: may this token still be trusted? */
   | (TaskBase & { readonly step: "measure" })
@@ -152,6 +157,8 @@ export interface TableMeasure {
   readonly ttl?: TableTtl;
   /** Which table was measured (clickhouse/table-identity.ts). Null: the server could not say. */
   readonly identity?: string | null;
+  /** The table holds a fence of its own, of this identity. Absent where an older version measured. */
+  readonly isFenced?: boolean;
 }
 
 /** What VERIFY found of one payload. */
@@ -197,6 +204,8 @@ export type AttemptReport =
       readonly kind: "stored";
       readonly payloads: readonly StoredPayload[];
       readonly codecVersion: number;
+      /** A look at the table after the INSERT, where rows are of days before today: a TTL may have dropped them at once. */
+      readonly look?: { readonly refusal: string; readonly measure: TableMeasure };
     }
   /**
    * `retry`: not stored, as far as is known; without a code, no INSERT was begun. `unknown`: it may be. `unlisted`: a complete answer with a code that no table

@@ -1,9 +1,9 @@
 /**
- * What is in flight, for people: the longest living groups with what each waits for, and how many payloads of each
- * minute and tenant the ledger holds. Pure: the ledger's object hands in its groups.
+ * What is in flight, for people: the longest living groups with what each waits for. Pure: the ledger's object hands in
+ * its groups.
  */
 import { assert, unreachable } from "../assert.ts";
-import { minuteOfKey, type PayloadKey, tenantOfKey } from "../payload-key.ts";
+import { type PayloadKey, tenantOfKey } from "../payload-key.ts";
 import { mayInsert } from "./breaker.ts";
 import type { Failure } from "./failure.ts";
 import type { Group, GroupId, GroupPayload } from "./group.ts";
@@ -51,25 +51,17 @@ export interface InFlightGroup {
   readonly keys: readonly PayloadKey[];
 }
 
-export interface InFlightMinute {
-  /** `YYYY-MM-DDTHHmm`, UTC */
-  readonly minute: string;
-  readonly tenant: string;
-  readonly payloads: number;
-  readonly spans: number;
-}
-
 export interface InFlight {
   /** Payloads that wait to become a group. */
   readonly waiting: number;
   /** Groups altogether, of which the oldest are looked into. */
   readonly groupsCount: number;
   readonly groups: readonly InFlightGroup[];
-  /** Of what waits and of the groups above, ascending. */
-  readonly minutes: readonly InFlightMinute[];
-  /** What of `minutes` adds up to; with more groups than were looked into it is a lower bound. */
+  /** Of what waits and of the groups above; with more groups than were looked into it is a lower bound. */
   readonly payloads: number;
   readonly oldestArrival: number | null;
+  /** Since when the longest work has been under way that no person asked for; null: there is none. */
+  readonly oldestWork: number | null;
 }
 
 const keysShown = 5;
@@ -89,9 +81,9 @@ export function inFlightOf(
     waiting: waiting.payloads.length,
     groupsCount,
     groups: groups.map((group) => shown(group, head, now)),
-    minutes: byMinute(payloads),
     payloads: payloads.length,
     oldestArrival: payloads.length === 0 ? null : oldest(payloads),
+    oldestWork: oldestWork(waiting, groups),
   };
 }
 
@@ -183,18 +175,31 @@ export function waitsForText(reason: WaitReason): string {
   }
 }
 
-function byMinute(payloads: readonly GroupPayload[]): readonly InFlightMinute[] {
-  const sums = new Map<string, InFlightMinute>();
-  for (const { key, spans } of payloads) {
-    const minute = minuteOfKey(key);
-    const tenant = tenantOfKey(key);
-    const name = `${minute}/${tenant}`;
-    const sum = sums.get(name) ?? { minute, tenant, payloads: 0, spans: 0 };
-    sums.set(name, { ...sum, payloads: sum.payloads + 1, spans: sum.spans + spans });
-  }
-  return [...sums.keys()].sort().flatMap((name) => sums.get(name) ?? []);
-}
-
 function oldest(payloads: readonly GroupPayload[]): number {
   return payloads.reduce((least, { arrival }) => Math.min(least, arrival), Number.POSITIVE_INFINITY);
+}
+
+/**
+ * Since when the longest work that no person asked for has been under way, ms since the epoch; null: there is none. Work
+ * on what has just arrived began with its arrival. What is missed later (the audit, the reconciler) may have arrived a week
+ * ago: work on it began with its group, or with the first failure in the groups that it was in before.
+ */
+export function oldestWork(waiting: Waiting, groups: readonly Group[]): number | null {
+  let oldestSince: number | null = null;
+  const look = (since: number): void => {
+    oldestSince = oldestSince === null ? since : Math.min(oldestSince, since);
+  };
+  for (const { cause, erase, arrival } of waiting.payloads) {
+    if (cause !== "replay" && erase === null) {
+      look(arrival);
+    }
+  }
+  for (const { made, failure, payloads } of groups) {
+    for (const { cause, erase, arrival } of payloads) {
+      if (cause !== "replay" && erase === null) {
+        look(cause === "audit" || cause === "reconcile" ? Math.min(made, failure?.since ?? made) : arrival);
+      }
+    }
+  }
+  return oldestSince;
 }

@@ -125,7 +125,15 @@ function leaseOpen(draft: Draft, group: Group, codecVersion: number): GroupTask 
     blocks: group.blocks,
     isFirstInsert: !group.outcomeUnknown,
     serverDeadline,
+    // A table that a person copied and put in the place of ours has our table's fence. A first INSERT is in it once, as in ours; a
+    // retry may meet the copied rows of its first attempt, and must be refused.
+    byColumn: group.inserts === 0 && isFenced(head.table),
   };
+}
+
+/** Does the table that is inserted into hold a fence of its own? */
+function isFenced({ identity, measure }: TableState): boolean {
+  return measure?.isFenced === true && measure.identity === identity;
 }
 
 /** Whoever measures inserts next: its transcoder is the group's from here on. */

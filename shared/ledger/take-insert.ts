@@ -8,7 +8,7 @@ import { idOfKey } from "../payload-key.ts";
 import { afterHalt, afterPressure, afterSuccess, afterUnknown } from "./breaker.ts";
 import type { Draft } from "./draft.ts";
 import type { AttemptReport, EndedPayload, Group, GroupState, GroupTask, StoredPayload } from "./group.ts";
-import { isOfOtherTable, refusedAsOther } from "./known-table.ts";
+import { afterLook, isOfOtherTable, refusedAsOther } from "./known-table.ts";
 import { later, leaseNext } from "./lease-task.ts";
 import { closed, closingState, makeGroup, openState, toVerify, verifyingState } from "./make-group.ts";
 import {
@@ -30,6 +30,8 @@ export function takeStored(draft: Draft, group: Group, report: Report<"stored">)
   const { head } = draft;
   draft.head = {
     ...head,
+    // What is known of the TTL may be a minute old: the one by which ClickHouse dropped rows of this INSERT was set before it.
+    table: report.look === undefined ? head.table : afterLook(head.table, report.look, draft.now, settings),
     breaker: afterSuccess(head.breaker, settings),
     lastStoredInsertAt: Math.max(head.lastStoredInsertAt, group.lastInsertAt),
   };

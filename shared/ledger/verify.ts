@@ -3,7 +3,9 @@
  * table, the receipts and R2 show. Receipts are claims, rows are the evidence. It is called after the fence, when no
  * INSERT of the id can be running, and while nobody else may insert the id.
  */
+
 import { assert } from "../assert.ts";
+import { counted } from "../counted.ts";
 import { limits } from "../limits.ts";
 import type { PayloadKey } from "../payload-key.ts";
 import { endOfRows } from "./expiry.ts";
@@ -167,7 +169,7 @@ function copiesFound(
     ({ day, rows }) => rows > 0 && day >= oldestDay && !expected.some((one) => one.day === day),
   );
   if (stray !== undefined) {
-    return { kind: "inexact", reason: `${stray.rows} rows on a day with none` };
+    return { kind: "inexact", reason: `${counted(stray.rows, "row")} on a day with none` };
   }
   const byDay = expected.map(({ day, rows }) => (found.get(day) ?? 0) / rows);
   const most = Math.max(0, ...byDay);

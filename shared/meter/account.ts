@@ -120,6 +120,7 @@ export function lease(
   let reported = before?.month === month ? before.reported : 0;
   if (before !== undefined && before.month !== month && allowed.perMonth !== null) {
     const { perMonth } = allowed;
+    // Both: a queue may have brought the end of the first one before its beginning.
     for (const percent of [80, 100] as const) {
       if (before.reported >= percent) {
         notices.push({ month: before.month, percent, state: "resolved", used: before.used, perMonth });
@@ -164,11 +165,13 @@ export function lease(
     const { perMonth } = allowed;
     const refusedByQuota = answer.kind === "refused" && answer.limit === "month";
     const percent = refusedByQuota || used >= quota ? 100 : used >= 0.8 * quota ? 80 : 0;
-    for (const step of [80, 100] as const) {
-      if (percent >= step && reported < step) {
-        reported = step;
-        notices.push({ month, percent: step, state: "open", used, perMonth });
+    if (percent > reported) {
+      // What is used up is not nearly used up any more: one of the two is open.
+      if (reported === 80) {
+        notices.push({ month, percent: 80, state: "resolved", used, perMonth });
       }
+      notices.push({ month, percent: percent === 100 ? 100 : 80, state: "open", used, perMonth });
+      reported = percent;
     }
   }
   const kept = Number.isFinite(tokens) ? tokens : null;

@@ -13,10 +13,10 @@
  * Numbers are read digit by digit: `JSON.parse` would round 64-bit integers, and its object graph could take an
  * isolate's whole memory.
  */
-import { assert } from "../assert.ts";
 import { limits } from "../limits.ts";
-import { type Field, type Message, messages, wireTypeOf } from "./fields.ts";
+import type { Field } from "./fields.ts";
 import { markedIdText } from "./id-text.ts";
+import { type JsonField, type JsonMessage, requestMessage } from "./json-fields.ts";
 import { MalformedBody } from "./malformed.ts";
 import { noRepairs, type Repairs } from "./repairs.ts";
 import { isUtf8, isUtf8Body, writeRepaired } from "./utf8.ts";
@@ -65,31 +65,13 @@ export function jsonToProtobuf(body: Uint8Array, repairs = noRepairs()): Uint8Ar
   return new JsonReader(body, repairs).request();
 }
 
-/** A name by which a field may stand: its JSON name, or its name in the .proto file; all are ASCII. */
-interface Name {
-  readonly bytes: Uint8Array;
-  readonly field: Field;
-}
-
-/**
- * The fields of a message by the hash of a name's bytes: no text is made of a name, of which a body may have five million. Two
- * names of one message never share a hash; other names may, so the bytes are compared.
- */
-const fieldsByName = new Map<Message, ReadonlyMap<number, Name>>();
-for (const message of Object.values(messages)) {
-  const named = new Map<number, Name>();
-  for (const field of message.fields) {
-    for (const name of field === undefined ? [] : new Set([field.jsonName, field.name])) {
-      const bytes = Uint8Array.from(name, (char) => char.charCodeAt(0));
-      const hash = hashOf(bytes, 0, bytes.length);
-      assert(field !== undefined && !named.has(hash), "names of one message have hashes of their own");
-      named.set(hash, { bytes, field });
-    }
-  }
-  fieldsByName.set(message, named);
-}
-const fieldNameCharsMax = 32;
 const enumNameCharsMax = 32;
+const noBytes = new Uint8Array(0);
+/** Where ids are read: they are written before the next one comes. */
+const traceId = new Uint8Array(16);
+const spanId = new Uint8Array(8);
+/** As many make a small integer. */
+const highDigits = 9;
 
 class JsonReader {
   readonly #bytes: Uint8Array;
@@ -124,7 +106,7 @@ class JsonReader {
   }
 
   request(): Uint8Array {
-    this.#message(messages.request, 0);
+    this.#message(requestMessage, 0);
     this.#space();
     if (this.#at < this.#bytes.length) {
       throw this.#malformed("more text after the end of the JSON value");
@@ -132,18 +114,18 @@ class JsonReader {
     return this.#writer.finish();
   }
 
-  #message(message: Message, valueDepth: number): void {
+  #message(message: JsonMessage, valueDepth: number): void {
     this.#space();
     if (this.#null()) {
       return;
     }
     this.#expect(char.openBrace, "an object");
-    const fields = fieldsByName.get(message);
     let seen = 0;
     let oneofSeen = false;
+    let before: JsonField | undefined;
     for (let first = true; !this.#closes(char.closeBrace, first); first = false) {
       this.#string();
-      const field = this.#fieldNamed(fields);
+      const field = this.#fieldNamed(message, before);
       this.#space();
       this.#expect(char.colon, "a colon");
       this.#space();
@@ -151,13 +133,14 @@ class JsonReader {
         this.#skip();
         continue;
       }
-      this.#path.push(field);
-      if ((seen & (1 << field.number)) !== 0) {
+      before = field;
+      this.#path.push(field.field);
+      if ((seen & field.bit) !== 0) {
         throw this.#malformed("the field stands twice");
       }
-      seen |= 1 << field.number;
+      seen |= field.bit;
       if (!this.#null()) {
-        if (field.cardinality === "oneof") {
+        if (field.isOneof) {
           if (oneofSeen) {
             throw this.#malformed("a second value in one AnyValue");
           }
@@ -169,28 +152,29 @@ class JsonReader {
     }
   }
 
-  /** The field that the last string names. */
-  #fieldNamed(fields: ReadonlyMap<number, Name> | undefined): Field | undefined {
-    const from = this.#textFrom;
-    const length = this.#textTo - from;
-    if (length > fieldNameCharsMax) {
-      return undefined;
-    }
+  /** The field that the last string names, behind the field `before`: mostly the one that stood there in the last object. */
+  #fieldNamed(message: JsonMessage, before: JsonField | undefined): JsonField | undefined {
+    const likely = before === undefined ? message.first : before.next;
     const text = this.#text;
-    const named = fields?.get(hashOf(text, from, this.#textTo));
-    if (named === undefined || named.bytes.length !== length) {
+    const from = this.#textFrom;
+    const to = this.#textTo;
+    if (likely !== undefined && message.isNameOf(likely, text, from, to)) {
+      return likely;
+    }
+    const field = message.named(text, from, to);
+    if (field === undefined) {
       return undefined;
     }
-    for (let i = 0; i < length; i++) {
-      if (text[from + i] !== named.bytes[i]) {
-        return undefined;
-      }
+    if (before === undefined) {
+      message.first = field;
+    } else {
+      before.next = field;
     }
-    return named.field;
+    return field;
   }
 
-  #field(field: Field, valueDepth: number): void {
-    if (field.cardinality !== "many") {
+  #field(field: JsonField, valueDepth: number): void {
+    if (!field.isMany) {
       this.#value(field, valueDepth);
       return;
     }
@@ -202,21 +186,21 @@ class JsonReader {
     }
   }
 
-  #value(field: Field, valueDepth: number): void {
+  #value(field: JsonField, valueDepth: number): void {
     const writer = this.#writer;
-    writer.varint(field.number * 8 + wireTypeOf(field.type));
-    if (typeof field.type === "object") {
-      const start = writer.open();
-      const nested = field.type.message === "anyValue" ? valueDepth + 1 : valueDepth;
-      if (nested > limits.depthMax) {
-        this.#skipNested();
-      } else {
-        this.#message(messages[field.type.message], nested);
+    writer.varint(field.tag);
+    switch (field.kind) {
+      case "message": {
+        const start = writer.open();
+        const nested = field.message.isAnyValue ? valueDepth + 1 : valueDepth;
+        if (nested > limits.depthMax) {
+          this.#skipNested();
+        } else {
+          this.#message(field.message, nested);
+        }
+        writer.close(start);
+        return;
       }
-      writer.close(start);
-      return;
-    }
-    switch (field.type) {
       case "string":
         this.#space();
         if (this.#null()) {
@@ -232,22 +216,22 @@ class JsonReader {
         return;
       case "id":
         this.#string();
-        this.#writeBytes(this.#id(field.name === "trace_id" ? 16 : 8));
+        this.#writeBytes(this.#id(field.field.name === "trace_id" ? 16 : 8));
         return;
       case "bool":
         writer.byte(this.#bool() ? 1 : 0);
         return;
       case "int64":
-        writer.varint64(this.#integer(-(2n ** 63n), 2n ** 63n - 1n));
+        this.#writeInteger(-(2n ** 63n), 2n ** 63n - 1n);
         return;
       case "uint32":
-        writer.varint64(this.#integer(0n, 2n ** 32n - 1n));
+        this.#writeInteger(0n, 2n ** 32n - 1n);
         return;
       case "enum":
-        writer.varint64(this.#enum(field));
+        writer.varint64(this.#enum(field.field));
         return;
       case "fixed64":
-        writer.fixed64(this.#integer(0n, 2n ** 64n - 1n));
+        this.#writeFixed64();
         return;
       case "fixed32":
         writer.fixed32(Number(this.#integer(0n, 2n ** 32n - 1n)));
@@ -309,14 +293,49 @@ class JsonReader {
     return this.#integer(-(2n ** 31n), 2n ** 31n - 1n);
   }
 
-  /** An integer between `min` and `max`, as a number or a string; `1.0` and `1e3` are integers too. */
-  #integer(min: bigint, max: bigint): bigint {
-    const plain = this.#digitsAlone();
-    if (plain !== undefined) {
-      if (plain < min || plain > max) {
+  /** A varint of an integer between `min` (0 or less) and `max` (2^32 or more, less 1). */
+  #writeInteger(min: bigint, max: bigint): void {
+    if (this.#digitsAlone()) {
+      const { high, low, lowCount } = this.#digits;
+      if (lowCount === 0) {
+        this.#writer.varint(high); // below 10^9
+        return;
+      }
+      const value = bigintOf(high, low, lowCount);
+      if (value > max) {
         throw this.#malformed("integer out of range");
       }
-      return plain;
+      this.#writer.varint64(value);
+      return;
+    }
+    this.#writer.varint64(this.#integer(min, max));
+  }
+
+  #writeFixed64(): void {
+    if (!this.#digitsAlone()) {
+      this.#writer.fixed64(this.#integer(0n, 2n ** 64n - 1n));
+      return;
+    }
+    // high × 10^n + low in two halves of 32 bits, each step below 2^53: 10^n has 34 bits at most, high 30, low 34.
+    const { high, low, lowCount } = this.#digits;
+    const power = 10 ** lowCount;
+    const upper = high * Math.floor(power / 0x10000);
+    const rest = high * (power % 0x10000) + low + (upper % 0x10000) * 0x10000;
+    this.#writer.fixed64Halves(
+      rest % 0x1_0000_0000,
+      Math.floor(upper / 0x10000) + Math.floor(rest / 0x1_0000_0000),
+    );
+  }
+
+  /** An integer between `min` and `max`, as a number or a string; `1.0` and `1e3` are integers too. */
+  #integer(min: bigint, max: bigint): bigint {
+    if (this.#digitsAlone()) {
+      const { high, low, lowCount } = this.#digits;
+      const value = bigintOf(high, low, lowCount);
+      if (value > max) {
+        throw this.#malformed("integer out of range");
+      }
+      return value;
     }
     const text = this.#numberText();
     const parts = /^(-?)(\d+)(?:\.(\d+))?(?:[eE]([+-]?\d+))?$/.exec(text);
@@ -345,8 +364,11 @@ class JsonReader {
     return value;
   }
 
-  /** An integer of up to 19 digits and nothing else, as nearly all are. Undefined: it is not, and nothing was read. */
-  #digitsAlone(): bigint | undefined {
+  /** What `#digitsAlone` read: the value is `high` × 10^`lowCount` + `low`; `high` has up to nine digits, `low` up to ten. */
+  readonly #digits = { high: 0, low: 0, lowCount: 0 };
+
+  /** Reads an integer of up to 19 digits and nothing else, as nearly all are. False: it is not, and nothing was read. */
+  #digitsAlone(): boolean {
     this.#space();
     const bytes = this.#bytes;
     const isQuoted = bytes[this.#at] === char.quote;
@@ -355,7 +377,7 @@ class JsonReader {
     let high = 0;
     let low = 0;
     for (let byte = bytes[at] ?? 0; isDigit(byte); byte = bytes[++at] ?? 0) {
-      if (at - start < 9) {
+      if (at - start < highDigits) {
         high = high * 10 + byte - char.zero;
       } else {
         low = low * 10 + byte - char.zero;
@@ -368,13 +390,22 @@ class JsonReader {
       ? end === char.quote
       : end !== char.point && (end | 0x20) !== char.letterE && (count === 1 || bytes[start] !== char.zero);
     if (!isWhole || count === 0 || count > 19) {
-      return undefined;
+      return false;
     }
     this.#at = isQuoted ? at + 1 : at;
-    return count <= 9 ? BigInt(high) : BigInt(high) * (powersOfTen[count - 9] ?? 0n) + BigInt(low);
+    const digits = this.#digits;
+    digits.high = high;
+    digits.low = low;
+    digits.lowCount = Math.max(0, count - highDigits);
+    return true;
   }
 
   #double(): number {
+    this.#space();
+    const short = this.#shortDouble();
+    if (short !== undefined) {
+      return short;
+    }
     const text = this.#numberText();
     switch (text) {
       case "NaN":
@@ -389,6 +420,44 @@ class JsonReader {
       throw this.#malformed("expected a number");
     }
     return value;
+  }
+
+  /**
+   * A number without quotes and exponent, of up to 15 digits. Undefined: it is another, and nothing was read. Exact: the digits as an
+   * integer and the power of ten are doubles without loss, and one division rounds once, to the nearest.
+   */
+  #shortDouble(): number | undefined {
+    const bytes = this.#bytes;
+    const isNegative = bytes[this.#at] === char.minus;
+    const start = isNegative ? this.#at + 1 : this.#at;
+    let at = start;
+    let digits = 0;
+    let byte = bytes[at] ?? 0;
+    for (; isDigit(byte); byte = bytes[++at] ?? 0) {
+      digits = digits * 10 + byte - char.zero;
+    }
+    let count = at - start;
+    if (count === 0 || (count > 1 && bytes[start] === char.zero)) {
+      return undefined;
+    }
+    let fraction = 0;
+    if (byte === char.point) {
+      const pointAt = at;
+      for (byte = bytes[++at] ?? 0; isDigit(byte); byte = bytes[++at] ?? 0) {
+        digits = digits * 10 + byte - char.zero;
+      }
+      fraction = at - pointAt - 1;
+      count += fraction;
+      if (fraction === 0) {
+        return undefined;
+      }
+    }
+    if (count > 15 || (byte | 0x20) === char.letterE) {
+      return undefined;
+    }
+    this.#at = at;
+    const value = fraction === 0 ? digits : digits / 10 ** fraction;
+    return isNegative ? -value : value;
   }
 
   /** The text of a number, with or without quotes. */
@@ -415,12 +484,12 @@ class JsonReader {
   }
 
   /** The last string's bytes from hex; other text as id-text.ts marks it, so that the span's refusal can say what came. */
-  #id(bytesExpected: number): Uint8Array {
+  #id(bytesExpected: 8 | 16): Uint8Array {
     const [text, from, to] = [this.#text, this.#textFrom, this.#textTo];
     if (from === to) {
-      return new Uint8Array(0);
+      return noBytes;
     }
-    const id = new Uint8Array(bytesExpected);
+    const id = bytesExpected === traceId.length ? traceId : spanId;
     let isId = to - from === 2 * bytesExpected;
     for (let i = 0; isId && i < bytesExpected; i++) {
       const high = hexDigit(text[from + 2 * i] ?? 0);
@@ -542,11 +611,11 @@ class JsonReader {
     if (this.#bytes[this.#at] === char.zero) {
       this.#at++;
     } else {
-      this.#digits();
+      this.#skipDigits();
     }
     if (this.#bytes[this.#at] === char.point) {
       this.#at++;
-      this.#digits();
+      this.#skipDigits();
     }
     if (((this.#bytes[this.#at] ?? 0) | 0x20) === 0x65) {
       this.#at++;
@@ -554,11 +623,11 @@ class JsonReader {
       if (sign === char.plus || sign === char.minus) {
         this.#at++;
       }
-      this.#digits();
+      this.#skipDigits();
     }
   }
 
-  #digits(): void {
+  #skipDigits(): void {
     const start = this.#at;
     for (;;) {
       if (!isDigit(this.#bytes[this.#at] ?? 0)) {
@@ -747,12 +816,8 @@ class JsonReader {
   }
 }
 
-function hashOf(bytes: Uint8Array, from: number, to: number): number {
-  let hash = to - from;
-  for (let i = from; i < to; i++) {
-    hash = (Math.imul(hash, 31) + (bytes[i] ?? 0)) | 0;
-  }
-  return hash;
+function bigintOf(high: number, low: number, lowCount: number): bigint {
+  return lowCount === 0 ? BigInt(high) : BigInt(high) * (powersOfTen[lowCount] ?? 0n) + BigInt(low);
 }
 
 function latin1(bytes: Uint8Array, from: number, to: number): string {

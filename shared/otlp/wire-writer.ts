@@ -29,8 +29,12 @@ export class WireWriter {
 
   /** A varint of an unsigned number below 2^53. */
   varint(value: number): void {
-    assert(value >= 0 && Number.isSafeInteger(value), "a varint is an unsigned integer");
     this.#reserve(scalarBytesMax);
+    if ((value & 0x7f) === value) {
+      this.#bytes[this.#at++] = value;
+      return;
+    }
+    assert(value >= 0 && Number.isSafeInteger(value), "a varint is an unsigned integer");
     let rest = value;
     while (rest >= 0x80) {
       this.#bytes[this.#at++] = (rest % 0x80) | 0x80;
@@ -64,6 +68,12 @@ export class WireWriter {
         rest >>>= 8;
       }
     }
+  }
+
+  /** The same of the number's halves: its lowest 32 bits, and those above. */
+  fixed64Halves(low: number, high: number): void {
+    this.fixed32(low);
+    this.fixed32(high);
   }
 
   /** 32 bits, little-endian. */

@@ -9,10 +9,13 @@ import type { ServerWitness, TableWitness } from "../clickhouse/table-identity.t
 import type { TableTtl } from "../clickhouse/ttl.ts";
 import type { TableFacts } from "../delivery/effects.ts";
 import { type Ask, askEffect, type Performer, type Work } from "../effect.ts";
+import type { ZoneAnswer } from "../front-door/answer.ts";
+import type { Period, ZoneQuestion } from "../front-door/question.ts";
 import type { DayRows, Receipt, TableMeasure } from "../ledger/group.ts";
 import type { BareDoorbell } from "../messages.ts";
 import type { PayloadOutcome } from "../outcome.ts";
 import type { PayloadId, PayloadKey } from "../payload-key.ts";
+import type { ChangedMinute } from "./changed-minutes.ts";
 import type { Checkpoint } from "./checkpoint.ts";
 
 /** A payload as R2 lists it: with metadata R2 lists a tenth. Whoever takes its doorbell looks for the rest. */
@@ -73,7 +76,7 @@ export interface ListedPage {
 }
 
 /** What the tick learns for the alerts from outside the ledger. */
-export type LearntFacts = Pick<AlertFacts, "runFailure" | "recent" | "volumes">;
+export type LearntFacts = Pick<AlertFacts, "runFailure" | "recent" | "volumes" | "frontDoor">;
 
 export interface CronEffects {
   // --- a tick
@@ -104,6 +107,10 @@ export interface CronEffects {
     readonly asks: { readonly hour: number; readonly days: number };
     readonly answers: readonly TenantVolume[];
   };
+  /** What Cloudflare's analytics say of the zone: one call. Fails where there is no answer. */
+  readonly askZone: { readonly asks: ZoneQuestion; readonly answers: ZoneAnswer };
+  /** POST requests of a time that the ingress counted as its own. */
+  readonly countRequests: { readonly asks: Period; readonly answers: number };
   /** The ledger judges what was learnt together with what it knows, and says what people have not been told yet. */
   readonly judgeAlerts: { readonly asks: LearntFacts; readonly answers: readonly Unreported[] };
   /** Tell people, each finding by the channels that it has not been told by. Answers the channels that took theirs. Never fails. */
@@ -129,8 +136,12 @@ export interface CronEffects {
       readonly checkpoint: Checkpoint | null;
       /** The identity of the table that the ledger knows; null: none yet. */
       readonly table: string | null;
+      /** Minutes whose sums may have changed since they were sealed, those noted first; at most `limits.changedMinutesARun`. */
+      readonly changed: readonly ChangedMinute[];
     } | null;
   };
+  /** The run has sealed these anew: the ledger forgets those notes, and no later one of the same minute. */
+  readonly sealedAnew: { readonly asks: readonly ChangedMinute[]; readonly answers: null };
   /** The run gives its lease back. Where that fails, the lease ends by itself. */
   readonly endRun: { readonly asks: string; readonly answers: null };
   /** Payloads in R2 after this text, or, where there is one, from an answer's cursor on; in order, at most `atMost`. */

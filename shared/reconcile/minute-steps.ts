@@ -4,7 +4,7 @@
  */
 import { assert } from "../assert.ts";
 import type { MinuteStep, Minutes, TenantSum } from "../console/answers.ts";
-import type { InFlightMinute } from "../ledger/in-flight.ts";
+import { byMinute, type Unsettled } from "../ledger/unsettled.ts";
 import { limits } from "../limits.ts";
 import { minuteToMs } from "../payload-key.ts";
 import { type Checkpoint, MINUTE_MS, startOfMinute } from "./checkpoint.ts";
@@ -22,6 +22,8 @@ export interface EndedRow {
   readonly spans: number;
   readonly rejectedSpans: number;
   readonly bytes: number;
+  /** In the row of step 0: keys that are in flight and have a receipt. */
+  readonly receipted: readonly string[];
 }
 
 /** The range of `hours` that ends with the step in which `now` lies. Times in ms since the epoch. */
@@ -37,9 +39,7 @@ export interface StepFacts {
   readonly since: number;
   readonly stepMs: number;
   readonly ended: readonly EndedRow[];
-  readonly inFlight: readonly InFlightMinute[];
-  /** Null: the reconciler has not run yet, and nothing is sealed. */
-  readonly checkpoint: Checkpoint | null;
+  readonly unsettled: Unsettled;
   /** Only this tenant; null: all of them. */
   readonly tenant: string | null;
 }
@@ -60,44 +60,20 @@ const nothing: Counts = {
 };
 
 /**
- * Every step of the range, those without payloads included. What the ledger has in flight is exact for the groups that
- * were looked into; of a minute that the reconciler has walked, what it found pending is the least that is in flight,
- * whoever holds it.
+ * Every step of the range, those without payloads included. What is in flight and has a receipt counts by that. What the
+ * ledger has in flight is exact for the groups that were looked into; where there are more, what the reconciler found pending
+ * in a minute that it walked is the least that is in flight, whoever holds it.
  */
 export function minuteSteps(facts: StepFacts): Minutes {
-  const { now, since, stepMs, checkpoint } = facts;
-  const steps = new Map<number, Counts>();
-  const tenants = new Map<string, Counts>();
-  const isAsked = (tenant: string): boolean => facts.tenant === null || facts.tenant === tenant;
-  for (const row of facts.ended.filter(({ tenant }) => isAsked(tenant))) {
-    const counts = endedCounts(row);
-    plus(steps, row.step * 1000, counts);
-    plus(tenants, row.tenant, counts);
-  }
-  const held = new Map<number, number>();
-  for (const { minute, tenant, payloads, spans } of facts.inFlight) {
-    const at = minuteToMs(minute);
-    if (at >= since && isAsked(tenant)) {
-      const counts = { ...nothing, accepted: payloads, inFlight: payloads, spans };
-      plus(steps, Math.floor(at / stepMs) * stepMs, counts);
-      plus(tenants, tenant, counts);
-      held.set(at, (held.get(at) ?? 0) + payloads);
-    }
-  }
-  for (const { minute, pending } of checkpoint?.open ?? []) {
-    const unseen = pending - (held.get(minute) ?? 0);
-    if (minute >= since && facts.tenant === null && unseen > 0) {
-      plus(steps, Math.floor(minute / stepMs) * stepMs, { ...nothing, accepted: unseen, inFlight: unseen });
-    }
-  }
+  const { now, since, stepMs, unsettled } = facts;
+  const { steps, tenants } = addUp(facts);
   const listed: MinuteStep[] = [];
   for (let at = since; at <= now; at += stepMs) {
     const { rejectedSpans: _, ...counts } = steps.get(at) ?? nothing;
-    listed.push({ at: new Date(at).toISOString(), ...counts, sealed: isSealed(checkpoint, at, at + stepMs) });
+    const sealed = isSealed(unsettled.checkpoint, at, at + stepMs);
+    listed.push({ at: new Date(at).toISOString(), ...counts, sealed });
   }
-  const sums = [...tenants]
-    .map(([tenant, counts]): TenantSum => ({ tenant, ...counts }))
-    .sort((a, b) => b.spans - a.spans || (a.tenant < b.tenant ? -1 : 1));
+  const sums = sorted(tenants);
   return {
     since: new Date(since).toISOString(),
     stepSeconds: stepMs / 1000,
@@ -107,7 +83,55 @@ export function minuteSteps(facts: StepFacts): Minutes {
   };
 }
 
-function endedCounts({ step: _step, tenant: _tenant, ...row }: EndedRow): Counts {
+/** The same by tenant alone, those with most spans first. */
+export function tenantSums(facts: Omit<StepFacts, "tenant">): readonly TenantSum[] {
+  return sorted(addUp({ ...facts, tenant: null }).tenants);
+}
+
+function sorted(tenants: ReadonlyMap<string, Counts>): readonly TenantSum[] {
+  return [...tenants]
+    .map(([tenant, counts]): TenantSum => ({ tenant, ...counts }))
+    .sort((a, b) => b.spans - a.spans || (a.tenant < b.tenant ? -1 : 1));
+}
+
+interface AddedUp {
+  readonly steps: ReadonlyMap<number, Counts>;
+  readonly tenants: ReadonlyMap<string, Counts>;
+}
+
+function addUp(facts: StepFacts): AddedUp {
+  const { since, stepMs, unsettled } = facts;
+  const { checkpoint } = unsettled;
+  const steps = new Map<number, Counts>();
+  const tenants = new Map<string, Counts>();
+  const isAsked = (tenant: string): boolean => facts.tenant === null || facts.tenant === tenant;
+  for (const row of facts.ended.filter(({ step, tenant }) => step > 0 && isAsked(tenant))) {
+    const counts = endedCounts(row);
+    plus(steps, row.step * 1000, counts);
+    plus(tenants, row.tenant, counts);
+  }
+  const receipted = new Set(facts.ended.flatMap((row) => row.receipted));
+  const keys = unsettled.keys.filter(({ key }) => !receipted.has(key));
+  const held = new Map<number, number>();
+  for (const { minute, tenant, payloads, spans } of [...byMinute(keys), ...unsettled.others]) {
+    const at = minuteToMs(minute);
+    if (at >= since && isAsked(tenant)) {
+      const counts = { ...nothing, accepted: payloads, inFlight: payloads, spans };
+      plus(steps, Math.floor(at / stepMs) * stepMs, counts);
+      plus(tenants, tenant, counts);
+      held.set(at, (held.get(at) ?? 0) + payloads);
+    }
+  }
+  for (const { minute, pending } of unsettled.isWhole ? [] : (checkpoint?.open ?? [])) {
+    const unseen = pending - (held.get(minute) ?? 0);
+    if (minute >= since && facts.tenant === null && unseen > 0) {
+      plus(steps, Math.floor(minute / stepMs) * stepMs, { ...nothing, accepted: unseen, inFlight: unseen });
+    }
+  }
+  return { steps, tenants };
+}
+
+function endedCounts({ step: _step, tenant: _tenant, receipted: _receipted, ...row }: EndedRow): Counts {
   const { stored, dead, duplicate, erased, expired } = row;
   return { accepted: stored + dead + duplicate + erased + expired, inFlight: 0, ...row };
 }

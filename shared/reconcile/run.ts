@@ -13,6 +13,7 @@ import { limits } from "../limits.ts";
 import { minuteOfKey, minuteToMs, payloadPrefix } from "../payload-key.ts";
 import { audit } from "./audit.ts";
 import { Budget, within } from "./budget.ts";
+import { type ChangedMinute, sealedOf } from "./changed-minutes.ts";
 import { type Checkpoint, newCheckpoint, startOfMinute, watermarkOf } from "./checkpoint.ts";
 import { deletePayloads } from "./delete-payloads.ts";
 import { resolveDoubts } from "./doubts.ts";
@@ -44,6 +45,7 @@ interface Lease {
   readonly checkpoint: Checkpoint | null;
   /** The identity of the table that the ledger knows; null: none yet. */
   readonly table: string | null;
+  readonly changed: readonly ChangedMinute[];
 }
 
 export interface ReconcileReport extends Readonly<Counts> {
@@ -68,7 +70,7 @@ export function* reconcileRun(
   if (lease === null) {
     return null;
   }
-  const counts: Counts = { listed: 0, held: 0, notified: 0, sealed: 0 };
+  const counts: Counts = { listed: 0, held: 0, notified: 0, sealed: 0, sealedAnew: 0 };
   const run: Shared = { now: asked.now, settings, counts, findings: [], table: lease.table };
   try {
     return yield* runStages(lease, asked.everything, run);
@@ -130,6 +132,7 @@ function* runStages(lease: Lease, everything: boolean, shared: Shared): CronWork
   if (!(yield* keep(lease, shared, checkpoint, open.rows))) {
     return report(true);
   }
+  yield* sealAnew(lease, checkpoint, shared);
   if (everything) {
     yield* stage("young", shared, (listing, run) => ringYoung(checkpoint.from, listing, run));
   }
@@ -159,6 +162,22 @@ function* runStages(lease: Lease, everything: boolean, shared: Shared): CronWork
   }
   checkpoint = { ...checkpoint, noEvidence, ranAt: now };
   return report(!(yield* keep(lease, shared, checkpoint, rows)));
+}
+
+/** Sealed minutes whose receipts changed get rows that say so, and the ledger forgets its notes of them. */
+function* sealAnew({ changed }: Lease, checkpoint: Checkpoint, { counts }: Shared): CronWork<void> {
+  const sealed = sealedOf(changed, checkpoint);
+  if (sealed.length === 0) {
+    return;
+  }
+  const tallies = yield* ask(
+    "tally",
+    sealed.map(({ minute }) => minute),
+  );
+  const watermark = { watermark: watermarkOf(checkpoint), openMinutes: checkpoint.open.length };
+  yield* ask("record", { minutes: tallies.map((tally) => ({ ...tally, sealed: true })), watermark });
+  yield* ask("sealedAnew", sealed);
+  counts.sealedAnew += sealed.length;
 }
 
 function* auditAfterDoubts(checkpoint: Checkpoint, run: Run): CronWork<Checkpoint> {

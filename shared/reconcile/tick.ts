@@ -5,23 +5,29 @@
 import { type AlertState, hourToJudge } from "../alerts.ts";
 import { isBrokenInvariant } from "../assert.ts";
 import { EffectFailed } from "../effect.ts";
+import type { FrontDoorSettings } from "../front-door/front-door.ts";
 import { limits } from "../limits.ts";
 import type { Checkpoint } from "./checkpoint.ts";
 import { ask, type CronWork, type LearntFacts } from "./effects.ts";
 import { type ReconcileAsked, type ReconcileReport, reconcileRun } from "./run.ts";
 import type { ReconcileSettings } from "./settings.ts";
+import { watchFrontDoor } from "./watch-front-door.ts";
 
 /**
  * One tick. Null: another run of the reconciler is under way, or this one failed. Throws a broken invariant where there
  * was one, else what the first part failed with.
  */
-export function* tick(asked: ReconcileAsked, settings: ReconcileSettings): CronWork<ReconcileReport | null> {
+export function* tick(
+  asked: ReconcileAsked,
+  settings: ReconcileSettings,
+  frontDoor: FrontDoorSettings,
+): CronWork<ReconcileReport | null> {
   const failures: unknown[] = [];
   // A ledger that is asked before the first payload arrives knows that nothing was there before it.
   yield* byItself(ask("wake", null), failures);
   yield* byItself(checkTable(), failures);
   const report = yield* byItself(reconcileRun(asked, settings), failures);
-  yield* byItself(alert(asked.now, report, failures.map(messageOf).join("; ")), failures);
+  yield* byItself(alert(asked.now, report, failures.map(messageOf).join("; "), frontDoor), failures);
   if (failures.length > 0) {
     throw failures.find(isBrokenInvariant) ?? failures[0];
   }
@@ -58,7 +64,12 @@ function* checkTable(): CronWork<void> {
 }
 
 /** Judges the alerts, and tells what has not been told by each channel; a channel that fails is tried with the next tick. */
-function* alert(now: number, report: ReconcileReport | null, runFailure: string): CronWork<void> {
+function* alert(
+  now: number,
+  report: ReconcileReport | null,
+  runFailure: string,
+  door: FrontDoorSettings,
+): CronWork<void> {
   const { alertState, checkpoint } = yield* ask("alertState", null);
   // An idle ClickHouse may sleep: it is asked only when something arrived, or a finding is open.
   const isBusy = (report?.listed ?? 0) > 0 || alertState.open.length > 0;
@@ -66,7 +77,8 @@ function* alert(now: number, report: ReconcileReport | null, runFailure: string)
     ? yield* orNull(ask("readRecent", now - limits.alertDeadMs), "how payloads ended could not be read")
     : null;
   const volumes = checkpoint === null ? null : yield* readVolumes(alertState, checkpoint, now);
-  const unreported = yield* ask("judgeAlerts", { runFailure, recent, volumes });
+  const frontDoor = yield* watchFrontDoor(door, alertState.frontDoor, now);
+  const unreported = yield* ask("judgeAlerts", { runFailure, recent, volumes, frontDoor });
   if (unreported.length === 0) {
     return;
   }

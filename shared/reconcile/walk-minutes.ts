@@ -31,6 +31,8 @@ export interface Counts {
   held: number;
   notified: number;
   sealed: number;
+  /** Of minutes that were sealed before, and changed. */
+  sealedAnew: number;
 }
 
 /** What the stages of a run share. The counts are its only part that changes. */

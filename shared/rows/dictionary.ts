@@ -27,62 +27,45 @@ export class Dictionary {
   /** Of key i: where its content begins in `bytes`, and its length. */
   keyAt = new Int32Array(keysFirst);
   keyLength = new Int32Array(keysFirst);
-  #hashes = new Int32Array(keysFirst);
-  /** Open addressing, linear probing: 1 + the key's number, or 0. */
-  #slots = new Int32Array(slotsFirst);
+  /** Open addressing, linear probing. Two places a slot: 1 + the key's number, or 0, and the key's hash, so that a look is one. */
+  #slots = new Int32Array(2 * slotsFirst);
   /** Keys that were not placed within `probesMax` steps, by their bytes as Latin-1. */
   readonly #crowded = new Map<string, number>();
 
   /** The number of the key `bytes[from, from + length)`, new or known. `view` shows the same bytes. */
   intern(bytes: Uint8Array, view: DataView, from: number, length: number): number {
     const hash = hashOf(bytes, view, from, length);
-    const mask = this.#slots.length - 1;
-    let slot = hash & mask;
+    const slots = this.#slots;
+    const mask = slots.length - 1;
+    let slot = (hash << 1) & mask;
     for (let probe = 0; probe < probesMax; probe++) {
-      const taken = this.#slots[slot] ?? 0;
+      const taken = slots[slot] ?? 0;
       if (taken === 0) {
         return this.#place(slot, hash, bytes, from, length);
       }
-      const key = taken - 1;
-      if (this.#hashes[key] === hash && this.equals(key, view, from, length)) {
-        return key;
+      if (slots[slot + 1] === hash && this.equals(taken - 1, view, from, length)) {
+        return taken - 1;
       }
-      slot = (slot + 1) & mask;
+      slot = (slot + 2) & mask;
     }
     const text = latin1(bytes, from, length);
     const known = this.#crowded.get(text);
     if (known !== undefined) {
       return known;
     }
-    const key = this.#store(hash, bytes, from, length);
+    const key = this.#store(bytes, from, length);
     this.#crowded.set(text, key);
     return key;
   }
 
   /** Bytes of memory held. */
   get heldBytes(): number {
-    return this.bytes.length + 4 * (this.#slots.length + 3 * this.keyAt.length);
+    return this.bytes.length + 4 * (this.#slots.length + 2 * this.keyAt.length);
   }
 
   /** Whether key number `key` is what `view` shows from `from` on, `length` bytes. */
   equals(key: number, view: DataView, from: number, length: number): boolean {
     return this.keyLength[key] === length && equalBytes(this.view, this.keyAt[key] ?? 0, view, from, length);
-  }
-
-  /** Byte order, unsigned, the shorter first: how Go compares strings. */
-  compare(a: number, b: number): number {
-    const aAt = this.keyAt[a] ?? 0;
-    const bAt = this.keyAt[b] ?? 0;
-    const aLength = this.keyLength[a] ?? 0;
-    const bLength = this.keyLength[b] ?? 0;
-    const length = Math.min(aLength, bLength);
-    for (let i = 0; i < length; i++) {
-      const difference = (this.bytes[aAt + i] ?? 0) - (this.bytes[bAt + i] ?? 0);
-      if (difference !== 0) {
-        return difference;
-      }
-    }
-    return aLength - bLength;
   }
 
   /** Forgets the keys from number `count` on. */
@@ -93,8 +76,8 @@ export class Dictionary {
     }
     this.count = count;
     this.at = count === 0 ? 0 : (this.keyAt[count - 1] ?? 0) + (this.keyLength[count - 1] ?? 0);
-    this.#crowded.clear();
     if (count === 0) {
+      this.#crowded.clear();
       this.#slots.fill(0);
     } else {
       this.#rehash(this.#slots.length);
@@ -102,21 +85,20 @@ export class Dictionary {
   }
 
   #place(slot: number, hash: number, bytes: Uint8Array, from: number, length: number): number {
-    const key = this.#store(hash, bytes, from, length);
+    const key = this.#store(bytes, from, length);
     this.#slots[slot] = key + 1;
-    if (this.count * 2 > this.#slots.length) {
-      this.#crowded.clear();
+    this.#slots[slot + 1] = hash;
+    if (this.count * 4 > this.#slots.length) {
       this.#rehash(this.#slots.length * 2);
     }
     return key;
   }
 
-  #store(hash: number, bytes: Uint8Array, from: number, length: number): number {
+  #store(bytes: Uint8Array, from: number, length: number): number {
     const key = this.count++;
     if (key === this.keyAt.length) {
       this.keyAt = doubled(this.keyAt);
       this.keyLength = doubled(this.keyLength);
-      this.#hashes = doubled(this.#hashes);
     }
     const needed = this.at + varintBytesMax + length;
     if (needed > this.bytes.length) {
@@ -134,28 +116,43 @@ export class Dictionary {
     this.bytes.set(bytes.subarray(from, from + length), this.at);
     this.keyAt[key] = this.at;
     this.keyLength[key] = length;
-    this.#hashes[key] = hash;
     this.at += length;
     return key;
   }
 
-  #rehash(slots: number): void {
-    this.#slots = new Int32Array(slots);
-    const mask = slots - 1;
-    for (let key = 0; key < this.count; key++) {
-      let slot = (this.#hashes[key] ?? 0) & mask;
-      let probe = 0;
-      while (probe < probesMax && this.#slots[slot] !== 0) {
-        slot = (slot + 1) & mask;
-        probe++;
-      }
-      if (probe < probesMax) {
-        this.#slots[slot] = key + 1;
-      } else {
-        const from = this.keyAt[key] ?? 0;
-        this.#crowded.set(latin1(this.bytes, from, this.keyLength[key] ?? 0), key);
+  /** Places the keys below `count` anew. In the order of the old slots, so that the new ones are written one after the other. */
+  #rehash(length: number): void {
+    const old = this.#slots;
+    const crowded = [...this.#crowded];
+    this.#slots = new Int32Array(length);
+    this.#crowded.clear();
+    for (let slot = 0; slot < old.length; slot += 2) {
+      const taken = old[slot] ?? 0;
+      if (taken > 0 && taken <= this.count) {
+        this.#placeAgain(taken - 1, old[slot + 1] ?? 0);
       }
     }
+    for (const [, key] of crowded) {
+      if (key < this.count) {
+        this.#placeAgain(key, hashOf(this.bytes, this.view, this.keyAt[key] ?? 0, this.keyLength[key] ?? 0));
+      }
+    }
+  }
+
+  #placeAgain(key: number, hash: number): void {
+    const slots = this.#slots;
+    const mask = slots.length - 1;
+    let slot = (hash << 1) & mask;
+    for (let probe = 0; probe < probesMax; probe++) {
+      if (slots[slot] === 0) {
+        slots[slot] = key + 1;
+        slots[slot + 1] = hash;
+        return;
+      }
+      slot = (slot + 2) & mask;
+    }
+    const from = this.keyAt[key] ?? 0;
+    this.#crowded.set(latin1(this.bytes, from, this.keyLength[key] ?? 0), key);
   }
 }
 

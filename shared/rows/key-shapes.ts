@@ -10,6 +10,7 @@
 import { type AttributeScan, entrySize } from "../otlp/attribute-scan.ts";
 import { wildBytes } from "./byte-sink.ts";
 import { Dictionary, equalBytes } from "./dictionary.ts";
+import { sortedByKey } from "./sort-keys.ts";
 
 /** A shape is about 300 bytes of heap. Real fleets have some hundred; a hostile payload could make millions. */
 const shapesMax = 8192;
@@ -110,14 +111,15 @@ export class KeyShapes {
       }
     }
     if (shape === undefined) {
-      return this.#number(sorted(this.#dictionary, this.#intern(bytes, view, scan)), bytes, view, scan);
+      const keys = this.#intern(bytes, view, scan);
+      return this.#number(new KeyOrder(sortedByKey(this.#dictionary, keys)), keys);
     }
     let order = shape.order;
     if (order === undefined) {
-      order = sorted(this.#dictionary, this.#intern(bytes, view, scan));
+      order = new KeyOrder(sortedByKey(this.#dictionary, this.#intern(bytes, view, scan)));
       shape.order = order;
     }
-    return order.era === this.#era ? order : this.#number(order, bytes, view, scan);
+    return order.era === this.#era ? order : this.#number(order, this.#intern(bytes, view, scan));
   }
 
   /** Must be called when the block's dictionary was cut: the numbers behind the cut will be given anew. */
@@ -160,9 +162,8 @@ export class KeyShapes {
     return next;
   }
 
-  /** Sets `order.keys` for the block as it is now. */
-  #number(order: KeyOrder, bytes: Uint8Array, view: DataView, scan: AttributeScan): KeyOrder {
-    const keys = this.#intern(bytes, view, scan);
+  /** Sets `order.keys` for the block as it is now. `keys`: the numbers in wire order. */
+  #number(order: KeyOrder, keys: Int32Array): KeyOrder {
     for (let i = 0; i < order.keys.length; i++) {
       const key = keys[order.order[i] ?? 0] ?? 0;
       order.keys[i] = key;
@@ -181,15 +182,4 @@ export class KeyShapes {
     }
     return keys;
   }
-}
-
-/** The order that sorts `keys` by their bytes. The sort is stable, so equal keys stay in wire order. */
-function sorted(dictionary: Dictionary, keys: Int32Array): KeyOrder {
-  return new KeyOrder(
-    Int32Array.from(keys.keys()).sort((a, b) => {
-      const keyA = keys[a] ?? 0;
-      const keyB = keys[b] ?? 0;
-      return keyA === keyB ? 0 : dictionary.compare(keyA, keyB);
-    }),
-  );
 }

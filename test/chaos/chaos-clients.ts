@@ -190,6 +190,7 @@ const slowPauseMs = 500;
 const burstUploads = 16;
 const burstBytes = 1_000_000;
 const burstEveryMs = 2000;
+const lastBurstEveryMs = 500;
 const burstsAtLast = 4;
 /** So long is waited before a connection is reset: what the server has not read by then is lost with it. */
 const resetMs = 1000;
@@ -297,7 +298,7 @@ export function startClients(options: ClientsOptions): Clients {
           }),
         );
       }
-      await sleep(burstEveryMs);
+      await sleep(options.goOn() ? burstEveryMs : lastBurstEveryMs);
     }
   }
 

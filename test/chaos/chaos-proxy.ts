@@ -9,7 +9,7 @@ import {
   type ServerResponse,
 } from "node:http";
 import { withLoginOf } from "../../dev/clickhouse/login.ts";
-import { lateText } from "../../shared/clickhouse/statements.ts";
+import { lateText } from "../../shared/clickhouse/table-fence.ts";
 import type { ProxyFault } from "./faults.ts";
 
 /** How long a request is held whose sender waits for it: less than a lease. Those beyond are `delivered_late`. */

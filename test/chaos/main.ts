@@ -1,9 +1,11 @@
 /**
  * `npm run test:chaos -- --minutes N [--seed S] [--outage SECONDS] [--log FILE]`: chaos on the real parts, for as
- * long as you like. Durations are 30 times shorter: `--outage 2880` is a day.
+ * long as you like. Durations are 30 times shorter: `--outage 2880` is a day. With `--break INGREDIENT` it runs with a bug of
+ * breaks.ts, and exits with 0 where the run found it.
  */
 import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
+import { breaks, runBroken } from "./breaks.ts";
 import { describeRun, runChaos, wrongOf } from "./run-chaos.ts";
 
 const { values } = parseArgs({
@@ -12,6 +14,7 @@ const { values } = parseArgs({
     seed: { type: "string" },
     outage: { type: "string" },
     log: { type: "string" },
+    break: { type: "string" },
   },
 });
 const minutes = Number(values.minutes);
@@ -23,6 +26,17 @@ if (!(minutes > 0) || !Number.isInteger(seed) || !isOutageGood) {
     "Usage: npm run test:chaos -- --minutes N [--seed S] [--outage SECONDS] [--log FILE]; N above 0, S a whole number.",
   );
   process.exit(2);
+}
+if (values.break !== undefined) {
+  const broken = breaks.find(({ ingredient }) => ingredient === values.break);
+  if (broken === undefined) {
+    console.error(`--break is one of ${breaks.map(({ ingredient }) => ingredient).join(", ")}.`);
+    process.exit(2);
+  }
+  const args = ["--minutes", values.minutes, "--seed", String(seed)];
+  const isFound = (await runBroken(broken, args)) === 1;
+  console.log(`\n${isFound ? "Found" : "NOT FOUND"}, by ${broken.ingredient}: ${broken.bug}.`);
+  process.exit(isFound ? 0 : 1);
 }
 console.log(
   `Seed ${seed}. It repeats the choices, not the moments: which request meets which fault differs.`,

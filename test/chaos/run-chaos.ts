@@ -179,7 +179,7 @@ class World {
       } catch {
         // the Workers are dead just now
       }
-      await sleep(samplingMs);
+      await sleep(Math.min(samplingMs, Math.max(0, until - Date.now())));
     }
   }
 

@@ -20,7 +20,7 @@ const minuteMs = 60_000;
 const quiet: AlertFacts = {
   now,
   isBorn: true,
-  oldestArrival: null,
+  oldestWork: null,
   held: [],
   refused: [],
   breakerOpen: false,
@@ -36,6 +36,7 @@ const quiet: AlertFacts = {
   runFailure: "",
   recent: { dead: 0, ended: 100 },
   volumes: null,
+  frontDoor: null,
 };
 
 test("nothing is told while everything is as it should be", () => {
@@ -45,7 +46,7 @@ test("nothing is told while everything is as it should be", () => {
 const key = "p/0/t/2026-11-24T1100/acme/00000080000000000000000000" as PayloadKey;
 const pinned = { ...opened(now - 62 * minuteMs, now), listed: 7, pending: 2 };
 test.each([
-  ["in_flight", "page", { oldestArrival: now - limits.alertInFlightMs - 1 }],
+  ["in_flight", "page", { oldestWork: now - limits.alertInFlightMs - 1 }],
   ["breaker_open", "page", { breakerOpen: true }],
   ["breaker_open", "page", { trouble: "ClickHouse at c does not answer" }],
   ["table_check", "page", { tableRefusal: "ALTER TABLE …" }],
@@ -79,6 +80,11 @@ test.each([
 ] as const)("%s is told once (%s), and resolved when it is over", (kind, severity, changed) => {
   const first = judgeAlerts({ ...quiet, ...changed }, noAlerts);
   expect(first.findings).toMatchObject([{ kind, severity, state: "open", openedAt: now }]);
+  const [{ message = "" } = {}] = first.findings;
+  expect(message, "what to do is said in the reader's place (console/finding-advice.ts)").not.toContain(
+    "/api/",
+  );
+  expect(message).not.toMatch(/\b1 (payloads|minutes|spans|times)\b|\(s\)/);
   const second = judgeAlerts({ ...quiet, ...changed, now: now + 1 }, first.alertState);
   expect(second.findings).toEqual([]);
   const later = now + 2 * limits.alertRescuedMs;

@@ -2,6 +2,7 @@ import { describe, expect, test } from "vitest";
 import { readCommandLine } from "../../cli/command-line.ts";
 import { commands } from "../../cli/commands.ts";
 import { helpOfAll, helpOfCommand } from "../../cli/help-text.ts";
+import { headrace } from "../wrangler/cli-run.ts";
 
 function read(line: string) {
   const result = readCommandLine(line === "" ? [] : line.split(" "), commands);
@@ -16,7 +17,7 @@ describe("a command line of headrace", () => {
   test("names a command of one or two words, its operands and flags", () => {
     const call = read("dead-letters replay --all --cause rejected:252 --json");
     expect(call).toMatchObject({ kind: "call", command: { name: "dead-letters replay" } });
-    const given = typeof call === "object" ? call.given : undefined;
+    const given = typeof call === "object" && call.kind === "call" ? call.given : undefined;
     expect([given?.has("all"), given?.text("cause"), given?.has("json"), given?.operands]).toEqual([
       true,
       "rejected:252",
@@ -60,6 +61,19 @@ describe("a command line of headrace", () => {
     expect(read("status -h")).toBe("help status");
     expect(read("status --hours 3 --help")).toBe("help status");
   });
+
+  test("tells its version in every way that people try", async () => {
+    for (const word of ["--version", "-V", "version"]) {
+      expect(await headrace([word], {})).toEqual({ code: 0, out: "headrace 0.0.0\n", err: "" });
+    }
+  });
+
+  test("of a group without one of its commands is an answer, and no success", async () => {
+    const { code, out } = await headrace(["keys"], {});
+    expect(out).toContain("Usage: headrace keys <command>");
+    expect(code).toBe(2);
+    expect((await headrace(["keys", "--help"], {})).code).toBe(0);
+  });
 });
 
 describe("help", () => {
@@ -70,7 +84,7 @@ describe("help", () => {
       expect(text, command.name).toContain("Exit code: 0");
       expect(command.examples.length, command.name).toBeGreaterThan(0);
       for (const example of command.examples) {
-        const [, line = ""] = /headrace (.*)/.exec(example) ?? [];
+        const [, line = ""] = /headrace(?:\.mjs)? ((?!&&).*)/.exec(example) ?? [];
         expect(typeof readCommandLine(shellWords(line), commands), example).toBe("object");
         const parsed = readCommandLine(shellWords(line), commands);
         expect(parsed.ok ? "" : parsed.refusal, example).toBe("");

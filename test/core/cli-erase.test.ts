@@ -27,7 +27,8 @@ beforeAll(async () => {
           keys: [key],
         });
         const payloads = [payload(idAt(1), "acme", acme), payload(idAt(2), "beta", beta)];
-        response.end(JSON.stringify({ trace, spansOfOthers: 0, payloads, spans: [] }));
+        const nothing = { durationNs: 0, spansCount: 2, errorsCount: 0, spans: [], resources: [], notes: [] };
+        response.end(JSON.stringify({ traceId: trace, start: null, spansOfOthers: 0, payloads, ...nothing }));
         return;
       }
       const asked = JSON.parse(body);

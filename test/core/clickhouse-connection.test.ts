@@ -118,6 +118,19 @@ describe("what is sent", () => {
     }
   });
 
+  test("says what a promise leans on: rows that others acknowledged are read, and what is written is there when it is answered", async () => {
+    answer = { status: 200, headers: { "x-clickhouse-summary": "{}" }, body: "" };
+    const sent: Record<string, URLSearchParams> = {};
+    for (const [what, ask] of Object.entries(asked)) {
+      await ask();
+      sent[what] = new URL(seen.at(-1)?.url ?? "", address).searchParams;
+    }
+    expect(sent["a query"]?.get("select_sequential_consistency")).toBe("1");
+    expect(sent["an INSERT"]?.get("async_insert")).toBe("0");
+    expect(sent["an INSERT"]?.get("wait_end_of_query")).toBe("1");
+    expect(sent["a statement"]?.get("lightweight_deletes_sync")).toBe("2");
+  });
+
   describe.each(Object.entries(asked))("%s", (_what, ask) => {
     test("is not done when a page answers 200", async () => {
       answer = { status: 200, headers: { "content-type": "text/html" }, body: "<html>Just a moment…</html>" };

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { type Answer, verdict } from "../../shared/clickhouse/errors.ts";
-import { elsewhereText, lateText } from "../../shared/clickhouse/statements.ts";
+import { elsewhereText, lateText } from "../../shared/clickhouse/table-fence.ts";
 
 const answer = (changed: Partial<Answer>): Answer => ({
   httpStatus: 200,

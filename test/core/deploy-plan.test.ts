@@ -4,7 +4,12 @@ import { describe, expect, test } from "vitest";
 import { experimental_readRawConfig } from "wrangler";
 import { type PlanOptions, planDeployment } from "../../cli/deploy/plan.ts";
 import type { Present, PresentRule, PresentWorker } from "../../cli/deploy/present.ts";
-import { configFile, rawConfigSchema, stageWorkers } from "../../cli/deploy/stage-config.ts";
+import {
+  configFile,
+  type InstallationSettings,
+  rawConfigSchema,
+  stageWorkers,
+} from "../../cli/deploy/stage-config.ts";
 import { wantedOf } from "../../cli/deploy/wanted.ts";
 
 const { rawConfig } = experimental_readRawConfig({
@@ -24,6 +29,7 @@ const settings = {
   },
   access: { team: "", audience: "" },
   domains: {},
+  zoneId: "",
 };
 const wanted = wantedOf(stageWorkers(raw, settings));
 const namespaceId = "0123456789abcdef0123456789abcdef";
@@ -94,6 +100,18 @@ test("the console has its own login of ClickHouse, and the others the one that w
     consumer: ["headrace", ""],
     console: ["headrace_console", ""],
   });
+});
+
+test("the consumer alone is told of the ingress's domain and zone, and of none where it has no domain", () => {
+  const told = (changed: Partial<InstallationSettings>) =>
+    stageWorkers(raw, { ...settings, ...changed }).flatMap(({ environment, config: { vars } }) =>
+      "ZONE_ID" in vars || "INGRESS_HOST" in vars
+        ? [[environment, vars["INGRESS_HOST"], vars["ZONE_ID"]]]
+        : [],
+    );
+  const own = { domains: { ingress: "otlp.example.com" }, zoneId: namespaceId };
+  expect(told(own)).toEqual([["consumer", "otlp.example.com", namespaceId]]);
+  expect(told({})).toEqual([["consumer", "", ""]]);
 });
 
 describe("the plan of a deployment", () => {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { elsewhereText, lateText } from "../../shared/clickhouse/statements.ts";
+import { elsewhereText, lateText } from "../../shared/clickhouse/table-fence.ts";
 import { clearRows } from "../../shared/delivery/clearing.ts";
 import type {
   DeliveryEffects,
@@ -12,6 +12,7 @@ import { insertGroup, mayBegin } from "../../shared/delivery/insertion.ts";
 import { writeReceipts } from "../../shared/delivery/receipts.ts";
 import { done, perform } from "../../shared/effect.ts";
 import type { AttemptReport, DayRows, GroupTask, Receipt } from "../../shared/ledger/group.ts";
+import { DAY_MS } from "../../shared/limits.ts";
 import { idOfKey, type PayloadKey } from "../../shared/payload-key.ts";
 import { codecVersion, doorbell, knownTable, storedReport, TestLedger } from "../ledger/world.ts";
 
@@ -370,6 +371,86 @@ test("an INSERT that the server found late leaves its group as clean as one that
   expect(report).toMatchObject({ kind: "retry" });
   ledger.report(task, report);
   expect(ledger.state.group(task.group)).toMatchObject({ outcomeUnknown: false });
+});
+
+describe("a TTL that a person set since the ledger's last look", () => {
+  const table = { blocks: 0, windowBlocks: 1000, windowMs: null, identity: knownTable };
+  const today = Math.floor(doorbell({ n: 1 }).arrival / DAY_MS);
+
+  /** An INSERT of rows of this day, into a table that has a TTL by now. */
+  async function inserted(day: number, readTable: DeliveryPerformer["readTable"]) {
+    const ledger = new TestLedger();
+    ledger.step({ kind: "table", table: { refusal: "", measure: { ...table, ttl: { kind: "none" } } } });
+    ledger.claim({ n: 1 });
+    const task = ledger.takeNotified();
+    if (task.step !== "insert") {
+      throw new Error(`an INSERT was expected, not ${task.step}`);
+    }
+    const payloads = storedReport(task).payloads.map((one) => ({ ...one, rowsByDay: [{ day, rows: 10 }] }));
+    const answer = { httpStatus: 200, exceptionCode: null, text: "", clickHouseHeaders: true };
+    const { asked, ended } = await askedBy(insertGroup(task, { ...manyLookups, now: () => ledger.now }), {
+      buildBlock: async () => ({ kind: "built", rows: 10, payloads }),
+      sendBlock: async () => ({ answer, writtenRows: undefined }),
+      readTable,
+    });
+    return { asked, ended, next: ledger.report(task, ended as AttemptReport), ledger };
+  }
+  const week = { kind: "keeps", months: 0, ms: 7 * DAY_MS } as const;
+  const withTtl = async () => ({
+    refusal: "",
+    measure: { ...table, ttl: week },
+    oldestDay: null,
+    witness: null,
+  });
+
+  test("is seen before the receipts of old rows are written: what it dropped at its INSERT is not called stored", async () => {
+    const { asked, next } = await inserted(today - 9, withTtl);
+    expect(asked).toEqual(["buildBlock", "sendBlock", "readTable"]);
+    expect(next).toMatchObject({ step: "receipts", receipts: [{ outcome: "expired", rowsByDay: [] }] });
+  });
+
+  test("costs nothing where all rows are of today, and takes nothing that it keeps", async () => {
+    const ofToday = await inserted(today, withTtl);
+    expect(ofToday.asked).toEqual(["buildBlock", "sendBlock"]);
+    expect(ofToday.next).toMatchObject({ step: "receipts", receipts: [{ outcome: "stored" }] });
+    const kept = await inserted(today - 1, withTtl);
+    expect(kept.asked).toContain("readTable");
+    expect(kept.next).toMatchObject({ step: "receipts", receipts: [{ outcome: "stored" }] });
+  });
+
+  test("leaves the outcome open where the table cannot be read", async () => {
+    for (const readTable of [
+      async () => {
+        throw new Error("away");
+      },
+      async () => ({ refusal: "", measure: null, oldestDay: 0, witness: null }),
+    ]) {
+      const { ended, next } = await inserted(today - 9, readTable);
+      expect(ended).toMatchObject({ kind: "unknown" });
+      expect(next).toBeNull();
+    }
+  });
+});
+
+test("only a group's first INSERT goes by the fence of the table, and only where it is that of the known table", () => {
+  const measure = { blocks: 0, windowBlocks: 1000, windowMs: null, identity: knownTable, isFenced: true };
+  const byColumn = (changed: object): boolean | undefined => {
+    const ledger = new TestLedger();
+    ledger.step({ kind: "table", table: { refusal: "", measure: { ...measure, ...changed } } });
+    ledger.claim({ n: 1 });
+    const task = ledger.takeNotified();
+    return task.step === "insert" ? task.byColumn : undefined;
+  };
+  expect(byColumn({})).toBe(true);
+  expect(byColumn({ isFenced: false })).toBe(false);
+  expect(byColumn({ identity: null })).toBe(false);
+  const ledger = new TestLedger();
+  ledger.step({ kind: "table", table: { refusal: "", measure } });
+  ledger.claim({ n: 1 });
+  const first = ledger.takeNotified();
+  ledger.report(first, { kind: "retry", reason: "too many parts" });
+  ledger.now += 60_000;
+  expect(ledger.takeNotified()).toMatchObject({ step: "insert", attempt: 2, byColumn: false });
 });
 
 test("an INSERT's deadline is told by the server's clock", () => {

@@ -2,6 +2,7 @@ import { describe, expect, test } from "vitest";
 import type { AttemptReport } from "../../shared/ledger/group.ts";
 import { inFlightOf } from "../../shared/ledger/in-flight.ts";
 import { fenceMs } from "../../shared/ledger/settings.ts";
+import { unsettledOf } from "../../shared/ledger/unsettled.ts";
 import { formatPayloadKey } from "../../shared/payload-key.ts";
 import { codecVersion, doorbell, idAt, startMs, storedReport, TestLedger } from "../ledger/world.ts";
 
@@ -86,10 +87,6 @@ test("payloads that wait and those in groups are counted by minute and tenant, t
   ledger.claim({ n: 4, spans: 7 });
   const found = inFlight(ledger);
   expect(found).toMatchObject({ waiting: 1, payloads: 4, groupsCount: 1, oldestArrival: startMs - 90_000 });
-  expect(found.minutes).toEqual([
-    { minute: "2026-11-24T1158", tenant: "acme", payloads: 2, spans: 20 },
-    { minute: "2026-11-24T1200", tenant: "acme", payloads: 2, spans: 17 },
-  ]);
   expect(found.groups[0]).toMatchObject({ payloads: 3, spans: 30, tenants: ["acme"], made: ledger.now });
 });
 
@@ -115,8 +112,56 @@ test("nothing in flight is nothing, and no oldest arrival", () => {
     waiting: 0,
     groupsCount: 0,
     groups: [],
-    minutes: [],
     payloads: 0,
     oldestArrival: null,
+    oldestWork: null,
+  });
+});
+
+describe("what of the sums is not settled", () => {
+  const unsettled = (ledger: TestLedger, keysMax: number) => {
+    const { waiting, groups } = ledger.state.dump();
+    return unsettledOf(waiting, [...groups.values()], groups.size, keysMax);
+  };
+
+  test("is each key in flight, and by minute what there is no room for; what somebody asked for is named first", () => {
+    const ledger = new TestLedger();
+    ledger.claim({ n: 1, arrival: startMs - 90_000 }, { n: 2, arrival: startMs - 80_000 }, { n: 3 });
+    ledger.takeNotified();
+    ledger.claim({ n: 4, spans: 7 }, { n: 5, cause: "replay" });
+    const all = unsettled(ledger, 100);
+    expect(all).toMatchObject({ others: [], isWhole: true });
+    expect(all.keys.map(({ spans }) => spans).sort()).toEqual([10, 10, 10, 10, 7]);
+    const some = unsettled(ledger, 1);
+    expect(some.keys).toEqual([{ key: doorbell({ n: 5 }).key, spans: 10 }]);
+    expect(some.others).toEqual([
+      { minute: "2026-11-24T1158", tenant: "acme", payloads: 2, spans: 20 },
+      { minute: "2026-11-24T1200", tenant: "acme", payloads: 2, spans: 17 },
+    ]);
+  });
+});
+
+describe("the longest work", () => {
+  const weekMs = 7 * 86_400_000;
+
+  test("on what has just arrived began when it arrived", () => {
+    const ledger = new TestLedger();
+    ledger.claim({ n: 1, arrival: startMs - 90_000 });
+    expect(inFlight(ledger).oldestWork).toBe(startMs - 90_000);
+  });
+
+  test("that a person asked for is none", () => {
+    const ledger = new TestLedger();
+    ledger.claim({ n: 1, arrival: startMs - weekMs, cause: "replay" });
+    const { v: _, ...payload } = doorbell({ n: 2, arrival: startMs - weekMs });
+    ledger.step({ kind: "erase", payload: { v: 1, ...payload }, reason: "asked for" });
+    expect(inFlight(ledger)).toMatchObject({ groupsCount: 2, oldestWork: null });
+  });
+
+  test("on what was missed a week later began with its group", () => {
+    const ledger = new TestLedger();
+    ledger.claim({ n: 1, arrival: startMs - weekMs, cause: "audit" });
+    ledger.now += 60_000;
+    expect(inFlight(ledger)).toMatchObject({ oldestArrival: startMs - weekMs, oldestWork: startMs });
   });
 });

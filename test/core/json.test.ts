@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { corpusBounds, makeCorpus } from "../../bench/corpus.ts";
+import { Random } from "../../bench/random.ts";
 import { inspectTraces } from "../../shared/otlp/inspect.ts";
 import { jsonToProtobuf } from "../../shared/otlp/json.ts";
 import { MalformedBody } from "../../shared/otlp/malformed.ts";
@@ -182,6 +183,32 @@ describe("OTLP/JSON", () => {
         expect(malformed(requestText(`,"endTimeUnixNano":0${text}`))).toMatch(/expected a comma/);
       }
     }
+  });
+
+  test("a fraction is the double that is nearest to it, whatever its digits; times are exact to the nanosecond", () => {
+    const random = new Random(17);
+    const digits = (count: number): string => Array.from({ length: count }, () => random.below(10)).join("");
+    for (let i = 0; i < 4000; i++) {
+      const whole = random.chance(0.3) ? "0" : `${1 + random.below(9)}${digits(random.below(12))}`;
+      const fraction = random.chance(0.2) ? "" : `.${digits(1 + random.below(12))}`;
+      const exponent = random.chance(0.1) ? `e${random.below(40) - 20}` : "";
+      const text = `${random.chance(0.3) ? "-" : ""}${whole}${fraction}${exponent}`;
+      const number = random.chance(0.2) ? `"${text}"` : text;
+      const json = requestText(`,"attributes":[{"key":"a","value":{"doubleValue":${number}}}]`);
+      const wanted = twin(attribute("a", value.double(Number(text))));
+      expect(Buffer.compare(jsonToProtobuf(encode(json)), wanted), text).toBe(0);
+
+      const end = BigInt(`${1 + random.below(9)}${digits(random.below(19))}`);
+      const time = random.chance(0.5) ? `"${end}"` : `${end}`;
+      const times = jsonToProtobuf(encode(requestText(`,"endTimeUnixNano":${time}`)));
+      expect(Buffer.compare(times, twin(fixed64Field(8, end))), `${end}`).toBe(0);
+    }
+  });
+
+  test.each(["01.5", "1.", ".5", "-", "1.5.5", "1e", "0x1", "+1"])("the number %s is none", (text) => {
+    expect(malformed(requestText(`,"attributes":[{"key":"a","value":{"doubleValue":${text}}}]`))).toMatch(
+      /attributes\[0\]\.value/,
+    );
   });
 
   test("with white space and a byte order mark is the same", () => {

@@ -1,6 +1,6 @@
 /** Which table the ledger inserts into, and what it makes of another one that answers under its name (decision 0014). */
 import { describe, expect, test } from "vitest";
-import { elsewhereText } from "../../shared/clickhouse/statements.ts";
+import { elsewhereText } from "../../shared/clickhouse/table-fence.ts";
 import type { GroupTask } from "../../shared/ledger/group.ts";
 import { limits } from "../../shared/limits.ts";
 import { emptyWorld, knownTable, storedReport, TestLedger } from "../ledger/world.ts";

@@ -7,7 +7,7 @@ import { nothingWaits } from "../../shared/ledger/view.ts";
 import { newCheckpoint } from "../../shared/reconcile/checkpoint.ts";
 import { doorbell, startMs, TestLedger } from "../ledger/world.ts";
 
-const learnt = { runFailure: "R2 is slow", recent: { dead: 1, ended: 2 }, volumes: null };
+const learnt = { runFailure: "R2 is slow", recent: { dead: 1, ended: 2 }, volumes: null, frontDoor: null };
 const unborn: KnownFacts = {
   head: null,
   waiting: nothingWaits,
@@ -26,7 +26,7 @@ test("a ledger that is not born has nothing in flight, rescued nothing, and its 
     ...learnt,
     now: startMs,
     isBorn: false,
-    oldestArrival: null,
+    oldestWork: null,
     held: [],
     refused: [],
     breakerOpen: false,
@@ -76,14 +76,14 @@ test("what the head keeps is told, and of what lacks evidence the longest", () =
   });
 });
 
-test("the oldest arrival is of what waits and of the groups, whichever is older", () => {
+test("the longest work is of what waits and of the groups, whichever is older", () => {
   const ledger = new TestLedger();
   ledger.claim({ n: 1, arrival: startMs - 5 }, { n: 2, arrival: startMs - 4 });
   ledger.takeNotified();
   ledger.claim({ n: 3, arrival: startMs - 3 });
   const { waiting, groups } = ledger.state.dump();
   const oldest = (facts: Partial<KnownFacts>) =>
-    alertFacts({ ...unborn, ...facts }, learnt, startMs).oldestArrival;
+    alertFacts({ ...unborn, ...facts }, learnt, startMs).oldestWork;
   expect(oldest({ waiting, oldestGroups: [...groups.values()] })).toBe(startMs - 5);
   expect(oldest({ waiting })).toBe(startMs - 3);
 });

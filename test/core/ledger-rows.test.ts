@@ -4,6 +4,7 @@
  */
 import { describe, expect, test } from "vitest";
 import { judgeAlerts, noAlerts, recordBroken } from "../../shared/alerts.ts";
+import { readReached, readRefused } from "../../shared/front-door/answer.ts";
 import type {
   AttemptReport,
   DayRows,
@@ -435,10 +436,25 @@ describe("the machine keeps to its bounds", () => {
   });
 
   test("where two thousand findings are open: the first stay open, and none is told as resolved", () => {
+    const widestGroups = Array.from({ length: limits.zoneGroupsMax }, () => ({
+      count: Number.MAX_SAFE_INTEGER,
+      avg: { sampleInterval: Number.MAX_SAFE_INTEGER },
+      dimensions: { action: control, source: control, ruleId: control },
+    }));
+    const answer = { data: { viewer: { zones: [{ groups: widestGroups }] } } };
+    const widestFrontDoor = {
+      kind: "zone" as const,
+      host: "h".repeat(253),
+      askedAt: noon,
+      notBefore: noon,
+      until: noon,
+      refused: readRefused({ status: 200, text: JSON.stringify(answer) }, "", "", noon),
+      reached: readReached(null, control, "", noon),
+    };
     const facts = {
       now: noon,
       isBorn: true,
-      oldestArrival: null,
+      oldestWork: null,
       refused: [],
       wrongTokens: null,
       breakerOpen: false,
@@ -453,6 +469,7 @@ describe("the machine keeps to its bounds", () => {
       runFailure: "",
       recent: null,
       volumes: null,
+      frontDoor: widestFrontDoor,
     };
     const heldOf = (from: number) =>
       Array.from({ length: 2000 }, (_, n) => ({ key: longBell(from + n).key, reason: control }));

@@ -126,7 +126,7 @@ describe("present", () => {
   test.each([
     ["some rows of a day", [{ day: today - 1, rows: 3 }, days[1]]],
     ["two copies of a day and one of the other", [{ day: today - 1, rows: 8 }, days[1]]],
-    ["rows on a day with none", [...days, { day: today + 1, rows: 1 }]],
+    ["row on a day with none", [...days, { day: today + 1, rows: 1 }]],
   ])("with %s it is for a person", (_, rows) => {
     const present = rows.filter((one) => one !== undefined);
     expect(verdict({ rows: present }).kind).toBe("inexact");

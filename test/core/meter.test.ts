@@ -162,13 +162,14 @@ describe("a quota", () => {
     expect(meter.account()?.used).toBe(1500);
   });
 
-  test("is told once at 80 % and once at 100 %, and resolved in the next month", () => {
+  test("is told once at 80 % and once at 100 %, of which one is open, and resolved in the next month", () => {
     const meter = meterOf(quota(1000));
     const notices = (spans: number, now = start) => meter.ask(one(spans), now).notices;
     expect(notices(799)).toEqual([]);
     expect(notices(1)).toEqual([{ ...month, percent: 80, state: "open", used: 800 }]);
     expect(notices(100)).toEqual([]);
     expect(notices(101), "a refusal is the end of a quota").toEqual([
+      { ...month, percent: 80, state: "resolved", used: 900 },
       { ...month, percent: 100, state: "open", used: 900 },
     ]);
     expect(notices(100)).toEqual([]);

@@ -1,7 +1,7 @@
 /** The word at the page's top: what could not be read is never "well". */
 import { expect, test } from "vitest";
 import type { Status, Watermark } from "../../shared/console/answers.ts";
-import { judge } from "../../workers/console/page/state.ts";
+import { behindState, judge } from "../../workers/console/page/state.ts";
 
 const watermark: Watermark = {
   watermark: "2026-11-24T12:00:00Z",
@@ -10,7 +10,7 @@ const watermark: Watermark = {
   openMinutes: [],
   openMinutesCount: 0,
 };
-const status: Status = { remembered: 0, databaseBytes: 0, head: null, held: [], trouble: "" };
+const status: Status = { remembered: 0, databaseBytes: 0, head: null, held: [], trouble: "", frontDoor: [] };
 const sure = { isUnread: false, isRefused: false };
 
 test.each([
@@ -22,4 +22,11 @@ test.each([
   ["unknown", undefined, sure],
 ] as const)("is %s", (expected, known, unsure) => {
   expect(judge(watermark, known as Status | undefined, [], unsure)).toBe(expected);
+});
+
+test("the watermark's distance is never coloured as well beside a word that is not", () => {
+  expect(behindState(360, "well")).toBe("well");
+  expect(behindState(360, "act")).toBe("unknown");
+  expect(behindState(1000, "act")).toBe("look");
+  expect(behindState(4000, "well")).toBe("act");
 });

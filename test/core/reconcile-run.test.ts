@@ -1,7 +1,8 @@
 import { describe, expect, test } from "vitest";
 import { DAY_MS } from "../../shared/limits.ts";
 import { idOfKey, keyOfMinute, minuteOfKey } from "../../shared/payload-key.ts";
-import { beforeMinute, opened, watermarkOf } from "../../shared/reconcile/checkpoint.ts";
+import { minutesToNote } from "../../shared/reconcile/changed-minutes.ts";
+import { beforeMinute, opened, startOfMinute, watermarkOf } from "../../shared/reconcile/checkpoint.ts";
 import { reconcileSettings } from "../../shared/reconcile/settings.ts";
 import { minutesAgo, noon, ReconcileWorld } from "../reconcile/world.ts";
 
@@ -28,6 +29,34 @@ describe("sealing", () => {
       { tenant: "other", sealed: true, accepted: 1, stored: 1 },
     ]);
     expect(world.watermark).toEqual({ watermark: noon - 5 * minuteMs, openMinutes: 0 });
+  });
+
+  test("a sealed minute whose receipts changed is sealed anew, one that is open waits for its walk", () => {
+    const world = begun();
+    const dead = world.put(minutesAgo(7), 1);
+    world.end(dead, "dead");
+    const open = world.put(minutesAgo(6), 2);
+    world.held.add(idOfKey(open));
+    world.run(noon);
+    world.end(dead, "stored");
+    const changed = [7, 6].map((stamp) => ({ minute: startOfMinute(minutesAgo(stamp)), stamp }));
+    world.changed = changed;
+    expect(world.run(noon + 1000)).toMatchObject({ sealed: 0, sealedAnew: 1, openMinutes: 1 });
+    expect([...world.minutes.values()]).toMatchObject([{ sealed: true, accepted: 1, stored: 1, dead: 0 }]);
+    expect(world.changed).toEqual(changed.slice(1));
+    world.run(noon + 2000);
+    expect(world.count("tally"), "nothing is asked about what is open").toBe(0);
+  });
+
+  test("what is noted is what may be sealed when its receipts are written, and each erasure", () => {
+    const key = (minutes: number) => new ReconcileWorld().put(minutesAgo(minutes), minutes);
+    const receipts = [10, 4, 3, 2, 0].map((minutes) => ({ key: key(minutes), outcome: "stored" as const }));
+    const { ageMs } = reconcileSettings;
+    expect(minutesToNote(receipts, noon, ageMs)).toEqual(
+      [10, 4].map((minutes) => startOfMinute(minutesAgo(minutes))),
+    );
+    const erased = [{ key: key(0), outcome: "erased" as const }];
+    expect(minutesToNote(erased, noon, ageMs)).toEqual([startOfMinute(minutesAgo(0))]);
   });
 
   test("the watermark moves over empty minutes, without a question to ClickHouse", () => {

@@ -76,8 +76,20 @@ describe("the demo sender", () => {
     );
     const { exitCode, out } = await run(["--spans", "100", "--no-wait"]);
     expect(receiver.requests.length).toBe(2);
-    expect(out).toMatch(/^accepted 100 spans in 1 requests /);
+    expect(out).toMatch(/^accepted 100 spans in 1 request /);
     expect(exitCode).toBe(0);
+  });
+
+  test.each([
+    ["7200", "It asks to be tried again in 120 minutes, later than the exporter waits."],
+    ["60", "It asks to be tried again in 60 seconds, later than the exporter waits."],
+  ])("says what a retryable refusal says, and when it may be tried again", async (after, when) => {
+    const message = "Used 60 of its 60 spans of 2026-11.";
+    const body = Uint8Array.from([0x08, 8, 0x12, message.length, ...Buffer.from(message)]);
+    receiver = await startReceiver(() => ({ status: 429, headers: { "retry-after": after }, body }));
+    const { exitCode, progress } = await run(["--spans", "100", "--no-wait"]);
+    expect(progress).toContain(`failed 100 spans in 1 request: 429: ${message} ${when}`);
+    expect(exitCode).toBe(1);
   });
 
   test("takes what a partial success refuses off the accepted spans, and fails", async () => {
@@ -85,7 +97,7 @@ describe("the demo sender", () => {
     const body = Uint8Array.from([0x0a, 9, 0x08, 3, 0x12, 5, ...Buffer.from("clock")]);
     receiver = await startReceiver(() => ({ status: 200, body }));
     const { exitCode, out, progress } = await run(["--spans", "100", "--no-wait"]);
-    expect(out).toContain("accepted 97 spans in 1 requests");
+    expect(out).toContain("accepted 97 spans in 1 request");
     expect(progress).toContain("rejected 3 spans (partial success): clock");
     expect(exitCode).toBe(1);
   });
@@ -94,7 +106,7 @@ describe("the demo sender", () => {
     const body = JSON.stringify({ partialSuccess: { rejectedSpans: "2", errorMessage: "ids" } });
     receiver = await startReceiver(() => ({ status: 200, body }));
     const { exitCode, out } = await run(["--spans", "100", "--json", "--no-wait"]);
-    expect(out).toContain("accepted 98 spans in 1 requests");
+    expect(out).toContain("accepted 98 spans in 1 request");
     expect(exitCode).toBe(1);
   });
 
@@ -120,14 +132,14 @@ describe("the demo sender", () => {
   test("fails when a span is there twice", async () => {
     receiver = await startReceiver(accept, 2);
     const { exitCode, out } = await run(["--spans", "100"]);
-    expect(out).toContain("accepted 100 spans in 1 requests, arrived 100, doubled 100");
+    expect(out).toContain("accepted 100 spans in 1 request, arrived 100, doubled 100");
     expect(exitCode).toBe(1);
   });
 
   test("fails at its deadline when accepted spans do not arrive", async () => {
     receiver = await startReceiver(() => ({ status: 200, stored: false }));
     const { exitCode, out } = await run(["--spans", "100", "--deadline", "1"]);
-    expect(out).toContain("accepted 100 spans in 1 requests, arrived 0, doubled 0");
+    expect(out).toContain("accepted 100 spans in 1 request, arrived 0, doubled 0");
     expect(exitCode).toBe(1);
   });
 

@@ -30,7 +30,20 @@ describe("where the sender sends", () => {
       headers: { authorization: "Bearer hr_AbCdEfGhIjKlMnOpQrStUvWxYz012345" },
       keyText: "the key hr_AbCd…2345 (from .headrace/dev.json)",
       clickhouseUrl: "http://127.0.0.1:8123",
+      traceLink: expect.any(Function),
     });
+  });
+
+  test("links to a trace in the local console alone, for the link signs in", () => {
+    const link = (target: Target | string) =>
+      typeof target === "string" ? target : target.traceLink?.("ab");
+    expect(link(targetOf([], {}, devText))).toMatch(
+      /^http:\/\/127\.0\.0\.1:4320\/#token=secret&key=hr_\w+&to=%2Ftraces%2Fab$/,
+    );
+    expect(link(targetOf(["--no-wait", "--endpoint", "https://a.example/"], {}, devText))).toBeUndefined();
+    expect(
+      link(targetOf([], {}, JSON.stringify({ ...JSON.parse(devText), console: undefined }))),
+    ).toBeUndefined();
   });
 
   test("says to start npm run dev when there is no dev.json and no endpoint", () => {

@@ -23,6 +23,10 @@ const finding: Finding = {
 };
 const unreported = unreportedOf([finding]);
 
+const fails = async (): Promise<never> => {
+  throw new Error("it cannot be asked");
+};
+
 /** An idle world in which something is to be told, and what it was asked, in order. */
 function worldWith(changed: Partial<CronPerformer>): {
   readonly performer: CronPerformer;
@@ -42,6 +46,8 @@ function worldWith(changed: Partial<CronPerformer>): {
     alertState: async () => ({ alertState: noAlerts, checkpoint: newCheckpoint(now) }),
     readRecent: async () => ({ dead: 0, ended: 0 }),
     readVolumes: none,
+    askZone: fails,
+    countRequests: fails,
     judgeAlerts: async (facts) => {
       learnt.push(facts);
       return unreported;
@@ -49,7 +55,8 @@ function worldWith(changed: Partial<CronPerformer>): {
     reportAlerts: async () => ["log", "table"],
     alertsReported: nothing,
     warn: nothing,
-    beginRun: async () => ({ run: "run", checkpoint: null, table: null }),
+    beginRun: async () => ({ run: "run", checkpoint: null, table: null, changed: [] }),
+    sealedAnew: nothing,
     endRun: nothing,
     list: async ({ after }) => ({ objects: [], through: after, cursor: null }),
     outcomes: none,
@@ -81,11 +88,8 @@ function worldWith(changed: Partial<CronPerformer>): {
 }
 
 const run = (performer: CronPerformer) =>
-  perform(tick({ now, everything: false }, reconcileSettings), performer);
+  perform(tick({ now, everything: false }, reconcileSettings, { kind: "no_zone" }), performer);
 const none = async () => [];
-const fails = async (): Promise<never> => {
-  throw new Error("it cannot be asked");
-};
 
 test("what was told is noted, with the channels that took it", async () => {
   let noted: unknown;
@@ -133,7 +137,9 @@ test("a ClickHouse that cannot be asked changes nothing: no verdict on the table
   });
   await expect(run(world.performer)).resolves.not.toBeNull();
   expect(world.asked).not.toContain("tableChecked");
-  expect(world.learnt).toEqual([{ runFailure: "", recent: null, volumes: null }]);
+  expect(world.learnt).toEqual([
+    { runFailure: "", recent: null, volumes: null, frontDoor: { kind: "no_zone" } },
+  ]);
 });
 
 test("an idle ClickHouse is not asked how payloads ended, and an hour's volumes are asked for once", async () => {

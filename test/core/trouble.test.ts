@@ -132,6 +132,16 @@ describe("/healthz", () => {
     expect(asked.front).toBe(3 * 3);
   });
 
+  test("asks it as much sooner as its durations are shorter", async () => {
+    const last = neverAsked();
+    const env = { ...bindings({ health: async () => well }), LEDGER_TIMES_FASTER: "30" };
+    await health(env, last, startMs);
+    await health(env, last, startMs + 333);
+    expect(last.askedAt).toBe(startMs);
+    await health(env, last, startMs + 334);
+    expect(last.askedAt).toBe(startMs + 334);
+  });
+
   test("a ledger that does not answer is no good health, however good it was", async () => {
     const last = neverAsked();
     await health(bindings({ health: async () => well }), last, startMs);

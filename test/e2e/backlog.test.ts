@@ -2,38 +2,22 @@
  * Usual payloads in number: while each INSERT takes seconds, and after ClickHouse was away. None waits for another
  * invocation, what they take of the isolate's bytes comes back, and everything is stored once.
  */
-import { join } from "node:path";
 import { ProtobufTraceSerializer } from "@opentelemetry/otlp-transformer";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { type ClickHouse, startClickHouse } from "../../dev/clickhouse/start-clickhouse.ts";
 import { limits } from "../../shared/limits.ts";
 import { type BreakingProxy, startBreakingProxy } from "./breaking-proxy.ts";
-import {
-  devSettings,
-  freshSpans,
-  type LocalPipeline,
-  startLocalPipeline,
-  temporaryFolder,
-} from "./local-pipeline.ts";
+import { freshSpans } from "./local-pipeline.ts";
+import { useClickHouse, useLocalPipeline } from "./use-pipeline.ts";
 
-const folder = temporaryFolder();
-const directory = join(folder.path, "server");
-let server: ClickHouse;
+const server = useClickHouse();
 let proxy: BreakingProxy;
-let local: LocalPipeline;
 
 beforeAll(async () => {
-  server = await startClickHouse({ directory });
   proxy = await startBreakingProxy(server.url);
-  local = await startLocalPipeline(devSettings(folder.path, { clickHouseUrl: proxy.url }));
-}, 90_000);
+});
+afterAll(() => proxy.stop());
 
-afterAll(async () => {
-  await local.stop();
-  await proxy.stop();
-  await server.stop();
-  folder.remove();
-}, 30_000);
+const local = useLocalPipeline({}, () => ({ clickHouseUrl: proxy.url }));
 
 /** Sends payloads of 512 spans, four clients at once; each is answered 200. */
 async function sendPayloads(count: number): Promise<void> {
@@ -68,10 +52,9 @@ test("forty payloads are stored while each INSERT takes two seconds, of which no
 
 test("sixty that came while ClickHouse was away are stored when it is back", async () => {
   proxy.slowMs = 0;
-  server.kill();
-  await server.exited;
+  await server.kill();
   await sendPayloads(60);
-  server = await startClickHouse({ directory, port: server.port, password: server.password });
+  await server.restart();
   await local.eventually(receipts, "100\t100", 60_000);
   expect(await local.query(stored)).toBe(`${100 * 512}\t${100 * 512}`);
   expect(crossed()).toEqual([]);

@@ -1,35 +1,18 @@
 /** The CLI against a pipeline of its own, healthy and broken. */
 import { createServer } from "node:http";
-import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { formatApiKey } from "../../shared/api-key.ts";
 import { type RouteName, routeNames } from "../../shared/console/routes.ts";
+import { type PayloadOutcome, payloadOutcomes } from "../../shared/outcome.ts";
+import { readExposition } from "../console/exposition.ts";
 import { disagreementWith } from "../console/openapi-check.ts";
 import { headrace } from "../wrangler/cli-run.ts";
-import {
-  devSettings,
-  exportSpans,
-  freshSpans,
-  type LocalPipeline,
-  startLocalPipeline,
-  temporaryFolder,
-} from "./local-pipeline.ts";
+import { exportSpans, freshSpans } from "./local-pipeline.ts";
+import { useLocalPipeline } from "./use-pipeline.ts";
 
-const folder = temporaryFolder();
-let local: LocalPipeline;
+const local = useLocalPipeline({ crons: false, events: false }, () => ({ ledgerTimesFaster: "30" }));
 
-beforeAll(async () => {
-  local = await startLocalPipeline(devSettings(folder.path, { ledgerTimesFaster: "30" }), {
-    crons: false,
-    events: false,
-  });
-}, 60_000);
-
-afterAll(async () => {
-  await local.stop();
-  folder.remove();
-}, 30_000);
-
-const cli = (...argv: string[]) => headrace(argv, { HEADRACE_STATE: folder.path });
+const cli = (...argv: string[]) => headrace(argv, { HEADRACE_STATE: local.folder });
 const jsonOf = async (...argv: string[]) => JSON.parse((await cli(...argv, "--json")).out);
 
 async function storedKey(): Promise<{ readonly key: string; readonly trace: string }> {
@@ -83,7 +66,7 @@ describe("doctor", () => {
 
   test("tells a wrong key from a closed door from a firewall", async () => {
     const doctor = (env: Record<string, string>, ...flags: string[]) =>
-      headrace(["doctor", ...flags], { HEADRACE_STATE: folder.path, ...env });
+      headrace(["doctor", ...flags], { HEADRACE_STATE: local.folder, ...env });
     const wrongKey = await doctor({ HEADRACE_KEY: formatApiKey(new Uint8Array(52)) });
     expect(wrongKey.out).toMatch(/BAD +canary json +401: /);
     expect(wrongKey.code).toBe(1);
@@ -135,6 +118,7 @@ describe("status", () => {
     const { key } = await storedKey();
     const well = await cli("status", "--behind", "100000");
     expect(well.out).toMatch(/^balanced: \d+ accepted = /);
+    expect(well.out).toContain("\nNo zone stands before the ingress");
     expect(well.code).toBe(0);
     expect((await cli("status", "--quiet", "--behind", "100000")).out).toBe("");
 
@@ -250,6 +234,140 @@ describe.concurrent("a payload", () => {
   });
 });
 
+/** How payloads ended, as one of those says that add up. */
+type Sums = Readonly<Record<PayloadOutcome | "in_flight", number>>;
+const outcomes = [...payloadOutcomes, "in_flight"] as const;
+
+function sumsOf(count: (outcome: Outcome) => number): Sums {
+  return Object.fromEntries(outcomes.map((outcome) => [outcome, count(outcome)])) as Sums;
+}
+type Outcome = (typeof outcomes)[number];
+
+/** What the page, the CLI, /metrics and SQL say at this moment, each by itself. */
+async function saidSums(): Promise<Readonly<Record<"page" | "cli" | "metrics" | "sql", Sums>>> {
+  const { console: address, adminToken } = local.pipeline;
+  const get = async (path: string) => {
+    const response = await fetch(`${address}${path}`, { headers: { authorization: `Bearer ${adminToken}` } });
+    return await response.text();
+  };
+  const [minutes, metrics, { balance }, receipts] = await Promise.all([
+    get("/api/minutes?hours=24").then(JSON.parse),
+    get("/metrics").then(readExposition),
+    jsonOf("status"),
+    local.query("SELECT outcome, count() FROM headrace_receipts FINAL GROUP BY outcome"),
+  ]);
+  const named = (outcome: Outcome) => (outcome === "in_flight" ? "inFlight" : outcome);
+  const rows = new Map(receipts.split("\n").map((row) => [row.split("\t")[0], Number(row.split("\t")[1])]));
+  return {
+    page: sumsOf((outcome) =>
+      minutes.steps.reduce(
+        (sum: number, step: Record<string, number>) => sum + (step[named(outcome)] ?? 0),
+        0,
+      ),
+    ),
+    cli: sumsOf((outcome) => balance[named(outcome)]),
+    metrics: sumsOf((outcome) =>
+      metrics
+        .filter(({ name, labels }) => name === "headrace_month_payloads" && labels["outcome"] === outcome)
+        .reduce((sum, { value }) => sum + value, 0),
+    ),
+    // SQL knows what has ended.
+    sql: sumsOf((outcome) => (outcome === "in_flight" ? balance.inFlight : (rows.get(outcome) ?? 0))),
+  };
+}
+
+/** All four say the same. They are asked one after the other, so while something ends they are asked again. */
+async function agreedSums(): Promise<Sums> {
+  let page: Sums | undefined;
+  await vi.waitFor(
+    async () => {
+      const said = await saidSums();
+      expect(said).toEqual({ page: said.page, cli: said.page, metrics: said.page, sql: said.page });
+      page = said.page;
+    },
+    { timeout: 10_000, interval: 100 },
+  );
+  return page ?? sumsOf(() => 0);
+}
+
+test("page, CLI, SQL and /metrics say the same sums through replay, purge, erasure, decision and a late put", async () => {
+  const { key: model } = await storedKey();
+  const bucket = await local.pipeline.workers.getR2Bucket("PAYLOADS", "headrace-consumer");
+  const object = await bucket.get(model);
+  const good = new Uint8Array((await object?.arrayBuffer()) ?? new ArrayBuffer(0));
+  const minute = new Date(Date.now() - 10 * 60_000).toISOString().slice(0, 16).replace(":", "");
+  // Of a minute that was passed by long ago: what is brought in of it comes after its seal.
+  const keyOf = (n: number) => `p/0/t/${minute}/dev/${String(n).repeat(25)}0`;
+  const put = async (n: number, body: Uint8Array) => {
+    await bucket.put(keyOf(n), body, { customMetadata: object?.customMetadata ?? {} });
+  };
+  const ended = (n: number, outcome: string) =>
+    local.eventually(
+      `SELECT outcome FROM headrace_receipts FINAL WHERE key = '${keyOf(n)}'`,
+      outcome,
+      60_000,
+    );
+  const before = await agreedSums();
+  const noGzip = new TextEncoder().encode("this is no gzip");
+  for (const [n, body] of [good, good, noGzip, noGzip].entries()) {
+    await put(n + 1, body);
+  }
+  await cli("dead-letters", "replay", ...[1, 2, 3, 4].map(keyOf));
+  await Promise.all([ended(1, "stored"), ended(2, "stored"), ended(3, "dead"), ended(4, "dead")]);
+  const late = await agreedSums();
+  expect(late).toEqual({ ...before, stored: before.stored + 2, dead: before.dead + 2 });
+  await cli("reconcile");
+  expect(await agreedSums(), "sealed anew").toEqual(late);
+
+  // Rows of one go, and the ledger is asked to look: it holds the payload for a person.
+  await local.query(
+    `ALTER TABLE otel_traces DELETE WHERE hex(HeadracePayload) = hex((SELECT any(payload) FROM headrace_receipts WHERE key = '${keyOf(2)}'))
+      AND SpanId IN (SELECT min(SpanId) FROM otel_traces WHERE HeadracePayload = (SELECT any(payload) FROM headrace_receipts WHERE key = '${keyOf(2)}'))
+      SETTINGS mutations_sync = 2`,
+  );
+  await put(3, good);
+  await put(5, good);
+  await cli("forget", keyOf(2));
+  await cli("dead-letters", "replay", keyOf(3), keyOf(5));
+  await cli("dead-letters", "purge", keyOf(4), "--reason", "a test", "--yes");
+  await cli("erase", "--key", keyOf(1), "--reason", "a test", "--yes");
+  await cli("erase", "--key", model, "--reason", "a test", "--yes");
+  // All of it is under way: what has a receipt counts by that, what has none is in flight.
+  await vi.waitFor(async () => expect(await agreedSums()).toEqual({ ...late, in_flight: 1 }), 5000);
+  await Promise.all([ended(3, "stored"), ended(5, "stored"), ended(4, "erased"), ended(1, "erased")]);
+  await local.eventually(
+    `SELECT outcome FROM headrace_receipts FINAL WHERE key = '${model}'`,
+    "erased",
+    30_000,
+  );
+  await vi.waitFor(async () => expect(await heldKeys()).toContain(keyOf(2)), {
+    timeout: 20_000,
+    interval: 200,
+  });
+  expect((await cli("resolve", keyOf(2), "accept")).code).toBe(0);
+  await vi.waitFor(async () => expect(await heldKeys()).toEqual([]), { timeout: 20_000, interval: 200 });
+  const after = await agreedSums();
+  expect(after).toEqual({ ...late, stored: late.stored, dead: late.dead - 2, erased: late.erased + 3 });
+
+  // The rows of the sealed minute say it too, once a run has sealed it anew.
+  await cli("reconcile");
+  expect(
+    await local.query(
+      `SELECT sum(accepted), sum(stored), sum(dead), sum(erased) FROM headrace_minutes FINAL
+        WHERE sealed AND minute = parseDateTimeBestEffort('${minute.slice(0, 13)}:${minute.slice(13)}:00Z')`,
+    ),
+  ).toBe("5\t3\t0\t2");
+  expect(await agreedSums()).toEqual(after);
+}, 120_000);
+
+async function heldKeys(): Promise<readonly string[]> {
+  const response = await fetch(`${local.pipeline.console}/api/status`, {
+    headers: { authorization: `Bearer ${local.pipeline.adminToken}` },
+  });
+  const { held } = JSON.parse(await response.text());
+  return held.map(({ key }: { readonly key: string }) => key);
+}
+
 test("a key is made, listed, changed, rotated and revoked by the beginning of its id", async () => {
   const made = await jsonOf(
     "keys",
@@ -311,6 +429,9 @@ test("each route of the console answers as its OpenAPI document says", async () 
     "GET /api/payload-spans": `key=${encodeURIComponent(key)}`,
     "GET /api/payloads": "tenant=dev",
     "GET /api/trace": `id=${trace}`,
+    "GET /api/trace-span": `trace=${trace}&span=${"0".repeat(16)}`,
+    "GET /api/trace-values": "of=key",
+    "GET /api/traces": "where=service.name&where=!nothing",
     "GET /api/usage": "tenant=dev",
   };
   const bodies: Partial<Record<RouteName, object>> = {
@@ -342,7 +463,7 @@ test("a wrong address and a wrong token are told apart, and which is named", asy
   expect(closed.err).toContain("address from HEADRACE_CONSOLE_URL");
   expect(closed.code).toBe(3);
   const wrong = await at(local.pipeline.console, "wrong");
-  expect(wrong.err).toContain("refuses the admin token of HEADRACE_CONSOLE_URL and HEADRACE_ADMIN_TOKEN");
+  expect(wrong.err).toContain("refuses the admin token (HEADRACE_CONSOLE_URL and HEADRACE_ADMIN_TOKEN)");
   expect(wrong.code).toBe(2);
   const other = await at(local.pipeline.otlp, token);
   expect(other.err).toContain("is it the console's address?");

@@ -22,31 +22,14 @@ import {
 } from "../../shared/payload-key.ts";
 import { readExposition } from "../console/exposition.ts";
 import { describeInChromium, startChromium } from "./chromium.ts";
-import {
-  devSettings,
-  exportSpans,
-  freshSpans,
-  type LocalPipeline,
-  startLocalPipeline,
-  temporaryFolder,
-} from "./local-pipeline.ts";
+import { exportSpans, freshSpans } from "./local-pipeline.ts";
+import { useLocalPipeline } from "./use-pipeline.ts";
 
 const pictures = process.env["HEADRACE_SCREENSHOTS"];
 const wide = { width: 1280, height: 800, colorScheme: "light" } as const;
 
-const folder = temporaryFolder();
-let local: LocalPipeline;
-
-beforeAll(async () => {
-  // 60 times faster: a fence of 3.5 s.
-  const settings = devSettings(folder.path, { ledgerTimesFaster: "60" });
-  local = await startLocalPipeline(settings, { crons: false, events: false });
-}, 60_000);
-
-afterAll(async () => {
-  await local.stop();
-  folder.remove();
-}, 30_000);
+// 60 times faster: a fence of 3.5 s.
+const local = useLocalPipeline({ crons: false, events: false }, () => ({ ledgerTimesFaster: "60" }));
 
 describe("the console's doors", () => {
   const get = (path: string, token = "") =>
@@ -208,8 +191,8 @@ describeInChromium("the console's page", () => {
   }
 
   /** A payload in R2 that died: what the consumer would have written of it. */
-  async function bury(reason: string, spans = 20): Promise<PayloadKey> {
-    const body = new Uint8Array(ProtobufTraceSerializer.serializeRequest(freshSpans(spans)) ?? []);
+  async function bury(reason: string, spans = 20, all = freshSpans(spans)): Promise<PayloadKey> {
+    const body = new Uint8Array(ProtobufTraceSerializer.serializeRequest(all) ?? []);
     const arrival = Date.now();
     const key = formatPayloadKey(arrival, "dev", await payloadId("dev", "pb", "identity", body));
     const bucket = await local.pipeline.workers.getR2Bucket("PAYLOADS", workerNames.consumer);
@@ -298,6 +281,9 @@ describeInChromium("the console's page", () => {
       .locator("button", { hasText: label })
       .click();
 
+  /** Agrees in the dialog that asks. */
+  const confirm = (verb: string) => page.locator("dialog .actions.end button", { hasText: verb }).click();
+
   test("a dead letter can be read and replayed, and is stored; one that is purged names itself and needs a reason", async () => {
     const replayed = await bury("rejected:349");
     const purged = await bury("decode: broken");
@@ -311,7 +297,8 @@ describeInChromium("the console's page", () => {
     await page.keyboard.press("Escape");
     await expect.poll(() => text("dialog")).toBe("");
     await buttonOf(replayed, "Replay");
-    await shows("1 payload rung again", ".notices");
+    await confirm("Replay");
+    await shows("1 payload notified again", ".notices");
 
     await buttonOf(purged, "Purge");
     await shows(purged, "dialog");
@@ -338,12 +325,18 @@ describeInChromium("the console's page", () => {
     );
     await shows(key.slice(-26, -18), "#dead-letters");
     await buttonOf(key, "Replay");
+    await confirm("Replay");
     await shows("Held for a person");
     await shows("Needs a person");
     await fits("held");
     await click("Accept what is there");
+    await confirm("Accept what is there");
     await shows("Accepted: what the table has", ".notices");
-    await local.eventually(receiptOf(key), "stored\taccepted: a day has some of its rows", 20_000);
+    await local.eventually(
+      `SELECT outcome, startsWith(reason, 'accepted: ') FROM headrace_receipts FINAL WHERE key = '${key}'`,
+      "stored\t1",
+      20_000,
+    );
     await expect.poll(() => text("#held")).toBe("");
   }, 60_000);
 
@@ -358,7 +351,7 @@ describeInChromium("the console's page", () => {
     await shows("non_replicated_deduplication_window", "#findings");
     await shows("the traces table, which the table check refused", "#in-flight");
     await shows("1 in flight", "#minutes");
-    await shows("give the exporter a key that works", "#turned-away");
+    await shows("no key was sent: OTEL_EXPORTER_OTLP_HEADERS=x-api-key=", "#turned-away");
     await fits("incident");
     await local.query("ALTER TABLE otel_traces MODIFY SETTING non_replicated_deduplication_window = 100000");
     await tickCron();
@@ -369,7 +362,7 @@ describeInChromium("the console's page", () => {
 
   test("everything that can be pressed is reached by Tab, and bars by arrow keys", async () => {
     const wanted = await page.evaluate(
-      `[...document.querySelectorAll("button:not(:disabled), input:not(:disabled), summary")].filter((one) => one.tabIndex >= 0 && one.checkVisibility() && one.type !== "radio").length`,
+      `[...document.querySelectorAll("button:not(:disabled), input:not(:disabled), select, summary, a[href]")].filter((one) => one.tabIndex >= 0 && one.checkVisibility() && one.type !== "radio").length`,
     );
     await page.evaluate(`document.activeElement?.blur(); window.reached = new Set()`);
     const note = `{
@@ -392,6 +385,145 @@ describeInChromium("the console's page", () => {
     expect(await page.evaluate("document.activeElement.ariaLabel")).toMatch(/^\d\d:\d\d: \d+ payloads?/);
   });
 
+  test("a minute's bar leads to its payloads", async () => {
+    await page.locator("#minutes .bar").evaluateAll((bars: unknown[]) => {
+      const full = bars.filter((bar) => /stored/.test((bar as { ariaLabel: string }).ariaLabel));
+      (full.at(-1) as { click(): void }).click();
+    });
+    await shows("Payloads of 20", "dialog");
+    await shows(/stored\s*\d+/, "dialog");
+    await page.keyboard.press("Escape");
+  });
+
+  test("a key is made, limited, disabled and revoked on the page, each of them confirmed", async () => {
+    const keys = async () => {
+      const response = await fetch(`${local.pipeline.console}/api/keys?tenant=shop`, {
+        headers: { authorization: `Bearer ${local.pipeline.adminToken}` },
+      });
+      const { keys } = (await response.json()) as {
+        keys: { status: string; spansPerSecond: number | null }[];
+      };
+      return keys.map(({ status, spansPerSecond }) => [status, spansPerSecond]);
+    };
+    await page.locator("nav a", { hasText: "Keys" }).click();
+    await click("New key");
+    await page.fill("input[name=tenant]", "Shop");
+    await page.fill("input[name=name]", "web");
+    await page.fill("input[name=spansPerSecond]", "100");
+    await click("Make the key");
+    await shows("tenant must be 1 to 64 of a-z, 0-9 and -", "dialog");
+    await page.fill("input[name=tenant]", "shop");
+    await click("Make the key");
+    await shows(/x-api-key=hr_\w{32}/, "dialog");
+    await fits("new-key");
+    await page.keyboard.press("Escape");
+    await shows("100 spans per second", ".keys .rows");
+    expect(await keys()).toEqual([["active", 100]]);
+
+    const row = page.locator(".keys .rows li", { hasText: "shop / web" });
+    await row.locator("button", { hasText: "Change" }).click();
+    await page.fill("input[name=spansPerSecond]", "");
+    await click("Change the key");
+    await shows(/shop \/ web.*no rate limit/s, ".keys .rows");
+    await row.locator("button", { hasText: "Disable" }).click();
+    await shows("answered with 401", "dialog");
+    await confirm("Disable");
+    await expect.poll(keys).toEqual([["disabled", null]]);
+    await row.locator("button", { hasText: "Revoke" }).click();
+    await confirm("Revoke");
+    await expect.poll(keys).toEqual([["revoked", null]]);
+    await fits("keys");
+  });
+
+  /** A trace of many spans, made by ClickHouse: a tree of three children each, one of whose names would like to be code. */
+  const bigTrace = "b16b00b5".repeat(4);
+  const hostileName = "<img src=x onerror=alert(1)> \u202Egnirts";
+  async function insertBigTrace(spans: number): Promise<void> {
+    await local.query(`INSERT INTO otel_traces (Timestamp, TraceId, SpanId, ParentSpanId, SpanName, SpanKind, ServiceName, Duration, StatusCode, SpanAttributes)
+      SELECT now64(9) - toIntervalSecond(60) + toIntervalMillisecond(number % 1000), '${bigTrace}', lower(hex(toUInt64(number + 1))),
+        number = 0 ? '' : lower(hex(toUInt64(intDiv(number - 1, 3) + 1))), number = 1 ? '${hostileName}' : concat('work ', toString(number)), 'Server',
+        concat('service-', toString(number % 7)), toUInt64(1e9 / (1 + number)), number = 5000 ? 'Error' : 'Unset',
+        map('http.route', '/cart', 'db.query.text', 'select a from b where c = 1', 'n', toString(number)) FROM numbers(${spans})`);
+  }
+
+  test("traces are listed newest first, filtered by a link, and an unknown one says so", async () => {
+    await page.locator("nav a", { hasText: "Traces" }).click();
+    await shows(/\d+ traces?/, ".histogram");
+    await expect.poll(() => page.locator("tbody tr").count()).toBeGreaterThan(0);
+    await fits("traces");
+    await page.fill("input[name=where]", "no such condition = = !");
+    await page.fill("input[name=where]", "service.name=nobody");
+    await page.press("input[name=where]", "Enter");
+    await shows("No trace matches this filter");
+    expect(page.url()).toContain("where=service.name%3Dnobody");
+    await page.goBack();
+    await expect.poll(() => page.locator("tbody tr").count()).toBeGreaterThan(0);
+    await page.goto(`${local.pipeline.console}/#/traces/${"0".repeat(31)}1`);
+    await shows("The page looks again every few seconds");
+    await page.goto(`${local.pipeline.console}/#/traces/zz`);
+    await shows("must be a trace id: 32 hex digits");
+  });
+
+  test("a trace of 10,000 spans has few elements, is walked by keys, and each span says what brought it", async () => {
+    await insertBigTrace(10_000);
+    await page.goto(`${local.pipeline.console}/#/traces/${bigTrace}`);
+    await shows("10,000 spans of 7 services, 1 error", ".head");
+    const elements = () => page.evaluate("document.querySelectorAll('*').length");
+    expect(await elements()).toBeLessThanOrEqual(300);
+    await page.mouse.move(400, 600);
+    await page.mouse.wheel(0, 90_000);
+    await shows(/work \d{4}/, ".waterfall");
+    expect(await elements()).toBeLessThanOrEqual(300);
+
+    const tree = page.locator(".waterfall");
+    const active = async () => await page.locator(".row.active .name").textContent();
+    await tree.focus();
+    await page.keyboard.press("Home");
+    expect(await active()).toBe("work 0");
+    await page.keyboard.press("ArrowDown");
+    expect(await active()).toBe(hostileName);
+    await page.keyboard.press("ArrowLeft"); // folds it
+    await page.keyboard.press("ArrowDown");
+    expect(await active()).toBe("work 2");
+    expect(await tree.getAttribute("aria-activedescendant")).toBe(
+      await page.locator(".row.active").getAttribute("id"),
+    );
+    await page.keyboard.press("/");
+    await page.keyboard.type("work 77");
+    await shows("found; Enter goes to the next", ".head");
+    await page.keyboard.press("Enter");
+    await expect.poll(active).toMatch(/^work 77/);
+    await click("Next error");
+    await expect.poll(active).toBe("work 5000");
+    await tree.focus();
+    await page.keyboard.press("Enter");
+    await shows("Not through Headrace", ".detail");
+    await shows(/select a\s+from b\s+where c = 1/, ".detail");
+    expect(page.url()).toContain("?span=");
+    await fits("trace");
+    await page.keyboard.press("Escape");
+    await expect.poll(() => page.locator(".detail").count()).toBe(0);
+  }, 60_000);
+
+  test("a span that came through Headrace names its payload, and how that ended", async () => {
+    await exportSpans(local.pipeline, freshSpans(30));
+    const [trace = ""] = (
+      await local.query(
+        "SELECT TraceId FROM otel_traces WHERE HeadracePayload != unhex(repeat('0', 32)) AND SpanName != 'a part' ORDER BY Timestamp DESC LIMIT 1",
+      )
+    ).split("\n");
+    await page.goto(`${local.pipeline.console}/#/traces/${trace}`);
+    await page.locator(".waterfall .row .name").first().click();
+    await shows(/In payload \w{26}.*stored in group/s, ".detail");
+    await click("What happened to it");
+    await shows("R2 kept it", ".detail");
+    await click("Look into the payload");
+    await shows(/\d+ spans? in/, "dialog");
+    await page.keyboard.press("Escape");
+    await page.goto(`${local.pipeline.console}/#/`);
+    await shows("Watermark");
+  });
+
   test("a tab that nobody sees asks nothing", async () => {
     const hide = (hidden: boolean) =>
       page.evaluate(`{
@@ -409,4 +541,30 @@ describeInChromium("the console's page", () => {
     await hide(false);
     await expect.poll(() => asked).toBeGreaterThan(3);
   });
+
+  test("markup in a name, a reason or a span is text: it makes no element, runs nothing and loads nothing", async () => {
+    const { console: url, adminToken } = local.pipeline;
+    const elsewhere = "http://elsewhere.invalid/";
+    const markup = `<img src="${elsewhere}" onerror="window.struck=1"><script>window.struck=1</script><a href="javascript:window.struck=1">x</a><style>*{background:url(${elsewhere})}</style>`;
+    const key = await bury(markup, 3, freshSpans(3, 1, { "service.name": markup, [markup]: markup }));
+    page = await chromium.newPage();
+    const foreign: string[] = [];
+    page.on("request", (request) => {
+      if (!request.url().startsWith(url)) {
+        foreign.push(request.url());
+      }
+    });
+    await page.goto(`${url}/#token=${adminToken}`);
+    await shows("onerror=", "#dead-letters");
+    await buttonOf(key, "Show spans");
+    await shows("3 spans in", "dialog");
+    for (const summary of await page.locator("dialog summary").all()) {
+      await summary.click();
+    }
+    await shows("onerror=", "dialog");
+    const struck = `[window.struck ?? "no", document.querySelectorAll("img, body script, body style, a[href^=javascript]").length]`;
+    expect(await page.evaluate(struck)).toEqual(["no", 0]);
+    expect(foreign).toEqual([]);
+    await page.close();
+  }, 60_000);
 });

@@ -49,6 +49,7 @@ export function runDev(
       HEADRACE_PORT: "0",
       HEADRACE_CONSOLE_PORT: "0",
       HEADRACE_CLICKHOUSE_PORT: "0",
+      HEADRACE_GRPC_PORT: "0",
       HEADRACE_LEDGER_TIMES_FASTER: "30",
       ...environment,
     },
@@ -96,7 +97,7 @@ function childrenOf(parent: number): number[] {
 
 export async function running({ expect }: Owner, dev: DevProcess, stateFolder: string): Promise<DevFile> {
   await Promise.race([
-    expect.poll(dev.output, { timeout: 40_000, interval: 50 }).toContain("Headrace is running"),
+    expect.poll(dev.output, { timeout: 60_000, interval: 50 }).toContain("Headrace is running"),
     dev.ended.then((code) => {
       throw new Error(`it ended with ${code}:\n${dev.output()}`);
     }),

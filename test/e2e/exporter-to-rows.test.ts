@@ -1,28 +1,12 @@
 import { request } from "node:http";
 import { gunzipSync } from "node:zlib";
 import * as v from "valibot";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { payloadPrefix } from "../../shared/payload-key.ts";
-import {
-  devSettings,
-  exportSpans,
-  freshSpans,
-  type LocalPipeline,
-  startLocalPipeline,
-  temporaryFolder,
-} from "./local-pipeline.ts";
+import { exportSpans, freshSpans } from "./local-pipeline.ts";
+import { useLocalPipeline } from "./use-pipeline.ts";
 
-const folder = temporaryFolder();
-let local: LocalPipeline;
-
-beforeAll(async () => {
-  local = await startLocalPipeline(devSettings(folder.path));
-}, 60_000);
-
-afterAll(async () => {
-  await local.stop();
-  folder.remove();
-}, 30_000);
+const local = useLocalPipeline();
 
 /** A run of its own in `otel_traces`, told by a resource attribute. */
 function runOf(name: string) {
@@ -45,7 +29,7 @@ describe("spans of the SDK's exporter", () => {
     },
   );
 
-  test("keep their values in every column", async () => {
+  test.concurrent("keep their values in every column", async () => {
     const { resource, where } = runOf("columns");
     const spans = freshSpans(200, 3, resource);
     await exportSpans(local.pipeline, spans);
@@ -86,7 +70,7 @@ describe("spans of the SDK's exporter", () => {
     }
   });
 
-  test("that come twice with equal bytes are stored once, and receipted as one stored and one duplicate or the same key", async () => {
+  test.concurrent("that come twice with equal bytes are stored once, and receipted as one stored and one duplicate or the same key", async () => {
     const { resource, where } = runOf("twice");
     const spans = freshSpans(50, 2, resource);
     await exportSpans(local.pipeline, spans, "protobuf", "none");
@@ -96,7 +80,7 @@ describe("spans of the SDK's exporter", () => {
     expect(await local.query(`SELECT count() FROM otel_traces ${where}`)).toBe("50");
   });
 
-  test("in many small requests are stored in few groups", async () => {
+  test.concurrent("in many small requests are stored in few groups", async () => {
     const { resource, where } = runOf("small");
     const spans = freshSpans(200, 2, resource);
     await Promise.all(

@@ -8,32 +8,27 @@ import { duplicateTimes, watchDuplicates } from "../../dev/duplicates.ts";
 import { workerNames } from "../../dev/worker-names.ts";
 import { formatMinute, formatPayloadKey, isPayloadKey, parsePayloadKey } from "../../shared/payload-key.ts";
 import { headrace } from "../wrangler/cli-run.ts";
-import { devSettings, type LocalPipeline, startLocalPipeline, temporaryFolder } from "./local-pipeline.ts";
+import { useLocalPipeline } from "./use-pipeline.ts";
 
-const folder = temporaryFolder();
-let local: LocalPipeline;
 let watch: ReturnType<typeof watchDuplicates> | undefined;
 const printed: string[] = [];
 
-beforeAll(async () => {
-  // 30 times faster: a fence of 7 s. No cron: what comes back is brought back by nobody else.
-  const settings = devSettings(folder.path, { ledgerTimesFaster: "30" });
-  local = await startLocalPipeline(settings, {
-    crons: false,
-    events: false,
-    onLog: (_level, message) => watch?.readLine(message),
-  });
+// 60 times faster: a fence of 3.5 s. No cron: what comes back is brought back by nobody else.
+const local = useLocalPipeline(
+  { crons: false, events: false, onLog: (_level, message) => watch?.readLine(message) },
+  () => ({ ledgerTimesFaster: "60" }),
+);
+
+beforeAll(() => {
   const ask = async (id: string) => (await console_("GET", `payload?id=${id}`)) as { presence: string };
   watch = watchDuplicates(ask, (text) => printed.push(text), { ...duplicateTimes, gatherMs: 500 });
-}, 60_000);
+});
 
-afterAll(async () => {
+afterAll(() => {
   watch?.stop();
-  await local.stop();
-  folder.remove();
-}, 30_000);
+});
 
-const cli = (...argv: string[]) => headrace(argv, { HEADRACE_STATE: folder.path });
+const cli = (...argv: string[]) => headrace(argv, { HEADRACE_STATE: local.folder });
 
 async function console_(method: "GET" | "POST", path: string, body?: object): Promise<unknown> {
   const response = await fetch(`${local.pipeline.console}/api/${path}`, {

@@ -4,28 +4,12 @@
  */
 import { connect, type Socket } from "node:net";
 import { ProtobufTraceSerializer } from "@opentelemetry/otlp-transformer";
-import { afterAll, beforeAll, expect, test } from "vitest";
-import {
-  devSettings,
-  exportSpans,
-  freshSpans,
-  type LocalPipeline,
-  startLocalPipeline,
-  temporaryFolder,
-} from "./local-pipeline.ts";
+import { expect, test } from "vitest";
+import { exportSpans, freshSpans } from "./local-pipeline.ts";
 import { exchange, head } from "./raw-http.ts";
+import { useLocalPipeline } from "./use-pipeline.ts";
 
-const folder = temporaryFolder();
-let local: LocalPipeline;
-
-beforeAll(async () => {
-  local = await startLocalPipeline(devSettings(folder.path));
-}, 90_000);
-
-afterAll(async () => {
-  await local.stop();
-  folder.remove();
-}, 30_000);
+const local = useLocalPipeline();
 
 const headers = () => ({
   "x-api-key": local.pipeline.key,

@@ -7,7 +7,7 @@ import { randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { join as joinPath } from "node:path";
 import { promisify } from "node:util";
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { afterEach, beforeAll, describe, expect, test } from "vitest";
 import { payloadPrefix } from "../../shared/payload-key.ts";
 import {
   attribute,
@@ -21,27 +21,20 @@ import {
   value,
   varintField,
 } from "../fixtures/protobuf.ts";
-import { devSettings, type LocalPipeline, startLocalPipeline, temporaryFolder } from "./local-pipeline.ts";
 import { chunk, exchange, head } from "./raw-http.ts";
+import { useLocalPipeline } from "./use-pipeline.ts";
 
-const folder = temporaryFolder();
-let local: LocalPipeline;
+const local = useLocalPipeline({ crons: false, events: false });
 const jsonIds = Array.from({ length: 5 }, () => ({ trace: hex(randomBytes(16)), span: hex(randomBytes(8)) }));
 const protobufIds = Array.from({ length: 3 }, () => randomBytes(8));
 
 beforeAll(async () => {
-  local = await startLocalPipeline(devSettings(folder.path), { crons: false, events: false });
   // Sent now, looked at last: the way to the rows takes longer than the tests of the connection.
   const json = await post("json", oddJson(jsonIds));
   expect([json.status, await json.text()]).toEqual([200, "{}"]);
   const protobuf = await post("pb", oddProtobuf(protobufIds));
   expect([protobuf.status, await protobuf.text()]).toEqual([200, ""]);
 }, 60_000);
-
-afterAll(async () => {
-  await local.stop();
-  folder.remove();
-}, 30_000);
 
 const startMs = Date.now() - 60_000;
 const startNanos = BigInt(startMs) * 1_000_000n + 123_457n;

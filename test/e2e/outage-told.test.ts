@@ -8,27 +8,17 @@ import { createServer, type Server } from "node:http";
 import { join } from "node:path";
 import type * as v from "valibot";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { type ClickHouse, startClickHouse } from "../../dev/clickhouse/start-clickhouse.ts";
 import { workerNames } from "../../dev/worker-names.ts";
 import { findingsSchema, statusSchema, watermarkSchema } from "../../shared/console/answers.ts";
 import { judge, stateText } from "../../workers/console/page/state.ts";
 import { headrace } from "../wrangler/cli-run.ts";
-import {
-  devSettings,
-  exportSpans,
-  freshSpans,
-  type LocalPipeline,
-  startLocalPipeline,
-  temporaryFolder,
-} from "./local-pipeline.ts";
+import { exportSpans, freshSpans } from "./local-pipeline.ts";
+import { useClickHouse, useLocalPipeline } from "./use-pipeline.ts";
 
 const timesFaster = 30;
 const minuteMs = 60_000 / timesFaster;
-const folder = temporaryFolder();
-const directory = join(folder.path, "server");
-let server: ClickHouse;
-let local: LocalPipeline;
 let webhook: Server;
+let hook = "";
 /** What the webhook was sent since it was last looked at. */
 let posted: string[] = [];
 
@@ -44,21 +34,15 @@ beforeAll(async () => {
   await new Promise<void>((resolve) => webhook.listen(0, "127.0.0.1", resolve));
   const address = webhook.address();
   const port = typeof address === "object" ? address?.port : 0;
-  server = await startClickHouse({ directory });
-  const settings = devSettings(folder.path, {
-    clickHouseUrl: server.url,
-    ledgerTimesFaster: String(timesFaster),
-    alertWebhook: `http://127.0.0.1:${port}/hook`,
-  });
-  local = await startLocalPipeline(settings, { crons: false });
-}, 60_000);
-
-afterAll(async () => {
-  await local.stop();
-  await server.stop();
-  webhook.close();
-  folder.remove();
-}, 30_000);
+  hook = `http://127.0.0.1:${port}/hook`;
+});
+const server = useClickHouse();
+const local = useLocalPipeline({ crons: false }, () => ({
+  clickHouseUrl: server.url,
+  ledgerTimesFaster: String(timesFaster),
+  alertWebhook: hook,
+}));
+afterAll(() => webhook.close());
 
 async function read(path: string): Promise<{ readonly status: number; readonly text: string }> {
   const { console, adminToken } = local.pipeline;
@@ -77,7 +61,7 @@ async function tickCron(): Promise<void> {
   await consumer.scheduled({ scheduledTime: new Date(), cron: "* * * * *" });
 }
 
-const cli = (...argv: readonly string[]) => headrace(argv, { HEADRACE_STATE: folder.path });
+const cli = (...argv: readonly string[]) => headrace(argv, { HEADRACE_STATE: local.folder });
 
 /** The page's header, and the line below it, by the page's own code. */
 async function pageSays(): Promise<string> {
@@ -132,8 +116,7 @@ test("an outage is told by everything that answers without ClickHouse, and is ov
   expect(await read("/healthz")).toEqual({ status: 200, text: "ok\n" });
   const transcript = [await moment("before")];
 
-  server.kill();
-  await server.exited;
+  await server.kill();
   const killedAt = Date.now();
   transcript.push(await moment("0 s"));
 
@@ -171,7 +154,7 @@ test("an outage is told by everything that answers without ClickHouse, and is ov
   await tickCron();
   transcript.push(await moment("10 min"));
 
-  server = await startClickHouse({ directory, port: server.port, password: server.password });
+  await server.restart();
   await local.eventually("SELECT count(), uniqExact(TraceId, SpanId) FROM otel_traces", "60\t60", 60_000);
   await local.eventually("SELECT count() FROM headrace_receipts", "3", 30_000);
   await expect.poll(trouble, poll).toBe("");

@@ -1,32 +1,13 @@
-import { join } from "node:path";
-import { afterAll, beforeAll, expect, test } from "vitest";
-import { type ClickHouse, startClickHouse } from "../../dev/clickhouse/start-clickhouse.ts";
+import { expect, test } from "vitest";
 import { workerNames } from "../../dev/worker-names.ts";
-import {
-  devSettings,
-  exportSpans,
-  freshSpans,
-  type LocalPipeline,
-  startLocalPipeline,
-  temporaryFolder,
-} from "./local-pipeline.ts";
+import { exportSpans, freshSpans } from "./local-pipeline.ts";
+import { useClickHouse, useLocalPipeline } from "./use-pipeline.ts";
 
-const folder = temporaryFolder();
-const directory = join(folder.path, "server");
-let server: ClickHouse;
-let local: LocalPipeline;
-
-beforeAll(async () => {
-  server = await startClickHouse({ directory });
-  const settings = devSettings(folder.path, { clickHouseUrl: server.url, ledgerTimesFaster: "30" });
-  local = await startLocalPipeline(settings, { crons: false });
-}, 60_000);
-
-afterAll(async () => {
-  await local.stop();
-  await server.stop();
-  folder.remove();
-}, 30_000);
+const server = useClickHouse();
+const local = useLocalPipeline({ crons: false }, () => ({
+  clickHouseUrl: server.url,
+  ledgerTimesFaster: "30",
+}));
 
 async function tickCron(): Promise<void> {
   const consumer = await local.pipeline.workers.getWorker(workerNames.consumer);
@@ -38,8 +19,8 @@ async function health(): Promise<{ readonly status: number; readonly text: strin
   return { status: response.status, text: await response.text() };
 }
 
-/** `/healthz` asks the ledger once in ten seconds. */
-const asked = { timeout: 15_000, interval: 500 };
+/** `/healthz` asks the ledger once in a third of a second here. */
+const asked = { timeout: 15_000, interval: 100 };
 
 async function refusal(): Promise<{ readonly text: string }> {
   await expect.poll(async () => (await health()).status, asked).toBe(503);
@@ -54,7 +35,7 @@ test("a table that cannot deduplicate gets nothing, says what mends it, and goes
   expect(refused.text).toContain("MODIFY SETTING non_replicated_deduplication_window = 100000");
 
   await exportSpans(local.pipeline, freshSpans(50));
-  await new Promise((resolve) => setTimeout(resolve, 4000)); // longer than the way to the rows takes
+  await new Promise((resolve) => setTimeout(resolve, 2500)); // longer than the way to the rows takes
   expect(await local.query("SELECT count() FROM otel_traces")).toBe("0");
 
   const [, command = ""] = /Mend it with: (ALTER .*)/.exec(refused.text) ?? [];
@@ -77,7 +58,7 @@ test("a table that is dropped and created anew gets nothing until a person accep
   await local.query(declared);
   // No cron has looked yet: the first INSERT meets it.
   await exportSpans(local.pipeline, freshSpans(50));
-  await new Promise((resolve) => setTimeout(resolve, 4000)); // longer than the way to the rows takes
+  await new Promise((resolve) => setTimeout(resolve, 2500)); // longer than the way to the rows takes
   expect(await local.query("SELECT count() FROM otel_traces")).toBe("0");
   const refused = await refusal();
   expect(refused.text).toContain("npx headrace accept-table");
@@ -96,8 +77,7 @@ test("a table that is dropped and created anew gets nothing until a person accep
 
 test("a server whose days are not UTC's gets nothing until it is restarted in UTC", async () => {
   const restart = async (timezone: string) => {
-    await server.stop();
-    server = await startClickHouse({ directory, port: server.port, password: server.password, timezone });
+    await server.restart({ timezone });
     await tickCron();
   };
   await restart("Asia/Tokyo");
@@ -108,7 +88,7 @@ test("a server whose days are not UTC's gets nothing until it is restarted in UT
   // Of these alone: what the dropped table had may be brought in again meanwhile.
   const these = `FROM otel_traces WHERE ResourceAttributes['zone'] = 'tokyo'`;
   await exportSpans(local.pipeline, freshSpans(50, 3, { zone: "tokyo" }));
-  await new Promise((resolve) => setTimeout(resolve, 4000)); // longer than the way to the rows takes
+  await new Promise((resolve) => setTimeout(resolve, 2500)); // longer than the way to the rows takes
   expect(await local.query(`SELECT count() ${these}`)).toBe("0");
 
   await restart("UTC");

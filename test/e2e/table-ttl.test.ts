@@ -4,34 +4,22 @@
  */
 import { ProtobufTraceSerializer } from "@opentelemetry/otlp-transformer";
 import { RandomIdGenerator } from "@opentelemetry/sdk-trace";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { beforeAll, expect, test } from "vitest";
 import { generateSpans } from "../../dev/send/generate-spans.ts";
 import { workerNames } from "../../dev/worker-names.ts";
 import { DAY_MS } from "../../shared/limits.ts";
-import {
-  devSettings,
-  freshSpans,
-  type LocalPipeline,
-  startLocalPipeline,
-  temporaryFolder,
-} from "./local-pipeline.ts";
+import { freshSpans } from "./local-pipeline.ts";
+import { useLocalPipeline } from "./use-pipeline.ts";
 
-const folder = temporaryFolder();
-let local: LocalPipeline;
+const local = useLocalPipeline({ crons: false });
 
 beforeAll(async () => {
-  local = await startLocalPipeline(devSettings(folder.path), { crons: false });
   // The ingress now takes it for a minute that the table keeps everything.
   expect(await post(freshSpans(3))).toBe("200 0");
   await local.query("ALTER TABLE otel_traces MODIFY TTL toDateTime(Timestamp) + toIntervalWeek(1)");
   const consumer = await local.pipeline.workers.getWorker(workerNames.consumer);
   await consumer.scheduled({ scheduledTime: new Date(), cron: "* * * * *" }); // looks at the table
-}, 90_000);
-
-afterAll(async () => {
-  await local.stop();
-  folder.remove();
-}, 30_000);
+}, 60_000);
 
 const oldSpans = (count: number) =>
   [

@@ -4,13 +4,18 @@
  */
 import { once } from "node:events";
 import { Agent, request } from "node:http";
+import { createServer } from "node:net";
 import { test } from "vitest";
 import type { DevFile } from "../../dev/state-folder.ts";
+import { tracePagePath } from "../../shared/console/page-routes.ts";
 import { type Owner, readDevFile, runDev, running, stateFolder } from "./dev-process.ts";
 import { exportSpans, freshSpans, queryClickHouse } from "./local-pipeline.ts";
 
-/** `npm run test:all` takes a minute. */
-const unreadMs = process.env["HEADRACE_LONG"] === undefined ? 20_000 : 60_000;
+/** `npm run test:all` takes a minute. Even so short a time is many pipes full: the refused are counted below. */
+const unreadMs = process.env["HEADRACE_LONG"] === undefined ? 6000 : 60_000;
+/** A pipe takes 64 KB, and each of these is logged with 200 bytes at least. */
+const pipesFull = 3;
+const refusedMin = (pipesFull * 65_536) / 200;
 
 interface Flood {
   readonly path: (index: number) => string;
@@ -49,6 +54,15 @@ async function flood({ otlp, key }: DevFile, { path, connections, goesOn }: Floo
   return statuses;
 }
 
+/** A port of this machine that is in use. */
+async function takenPort({ onTestFinished }: Owner): Promise<string> {
+  const server = createServer().listen(0, "127.0.0.1");
+  onTestFinished(() => void server.close());
+  await once(server, "listening");
+  const address = server.address();
+  return String(typeof address === "object" && address !== null ? address.port : 0);
+}
+
 /** A good request is answered 200, and becomes rows. */
 async function expectStored({ expect }: Owner, dev: DevFile): Promise<void> {
   const spans = freshSpans(20);
@@ -65,8 +79,12 @@ async function expectStored({ expect }: Owner, dev: DevFile): Promise<void> {
 test.concurrent("5,000 refused bodies over 32 connections, and then a good one that is stored", async (context) => {
   const { expect } = context;
   const folder = stateFolder(context);
-  const process = runDev(context, { HEADRACE_STATE: folder });
+  const grpcPort = await takenPort(context);
+  const process = runDev(context, { HEADRACE_STATE: folder, HEADRACE_GRPC_PORT: grpcPort });
   const dev = await running(context, process, folder);
+  expect(process.output()).toContain(
+    `"level":"warn","message":"Port ${grpcPort} is taken by another program: `,
+  );
   const refused = await flood(dev, {
     path: () => "/v1/traces",
     connections: 32,
@@ -78,6 +96,21 @@ test.concurrent("5,000 refused bodies over 32 connections, and then a good one t
   const lines = () => process.output().split('"reason":"corrupt_body"').length - 1;
   await expect.poll(process.output, { timeout: 10_000 }).toMatch(/"repeated":\d{2}/);
   expect(lines()).toBeLessThan(50);
+  // What arrived is said once a service, with a trace that is there: as JSON, where no terminal reads.
+  const named = () =>
+    process
+      .output()
+      .split("\n")
+      .filter((line) => line.includes("first spans of a service"))
+      .map((line) => JSON.parse(line));
+  const services = await queryClickHouse(dev.clickhouse, "SELECT uniqExact(ServiceName) FROM otel_traces");
+  await expect.poll(() => named().length, { timeout: 10_000 }).toBe(Number(services));
+  for (const { level, service, spans, trace, link } of named()) {
+    expect([level, link]).toEqual(["info", `${dev.console}/#${tracePagePath(trace)}`]);
+    const ofTrace = `ServiceName = '${service}' AND TraceId = '${trace}'`;
+    const counts = `SELECT countIf(${ofTrace}) > 0, countIf(ServiceName = '${service}') FROM otel_traces`;
+    expect(await queryClickHouse(dev.clickhouse, counts)).toBe(`1\t${spans}`);
+  }
 }, 120_000);
 
 test.concurrent(
@@ -89,6 +122,7 @@ test.concurrent(
     await expect.poll(() => isReady(folder), { timeout: 40_000, interval: 100 }).toBe(true);
     const dev = readDevFile(folder);
     const end = Date.now() + unreadMs;
+    const goesOn = (index: number) => index < refusedMin || Date.now() < end;
     // Every line differs: a pipe's 64 KB are full of them within seconds.
     const unknownPath = (index: number) => `/v1/traces/${index}/${"x".repeat(190)}`;
     const sendGood = async () => {
@@ -97,7 +131,7 @@ test.concurrent(
       }
     };
     const [refused] = await Promise.all([
-      flood(dev, { path: unknownPath, connections: 16, goesOn: () => Date.now() < end }),
+      flood(dev, { path: unknownPath, connections: 16, goesOn }),
       sendGood(),
     ]);
     expect(Object.keys(refused)).toEqual(["404"]);

@@ -1,20 +1,10 @@
 /** What each span repeats of a long resource: taken, and stored once, by the real Workers and the real ClickHouse. */
 import { gzipSync } from "node:zlib";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import { randomText, wideBody } from "../fixtures/wide-bodies.ts";
-import { devSettings, type LocalPipeline, startLocalPipeline, temporaryFolder } from "./local-pipeline.ts";
+import { useLocalPipeline } from "./use-pipeline.ts";
 
-const folder = temporaryFolder();
-let local: LocalPipeline;
-
-beforeAll(async () => {
-  local = await startLocalPipeline(devSettings(folder.path));
-}, 60_000);
-
-afterAll(async () => {
-  await local.stop();
-  folder.remove();
-}, 30_000);
+const local = useLocalPipeline();
 
 async function post(body: Uint8Array): Promise<readonly [number, string]> {
   const { otlp, key } = local.pipeline;

@@ -18,6 +18,7 @@ import type { ConsumerOperations } from "../../shared/console/operations.ts";
 import type { GroupId, Receipt } from "../../shared/ledger/group.ts";
 import { bornHead } from "../../shared/ledger/head.ts";
 import { type InFlight, inFlightOf } from "../../shared/ledger/in-flight.ts";
+import type { Unsettled } from "../../shared/ledger/unsettled.ts";
 import { nothingWaits } from "../../shared/ledger/view.ts";
 import type { PayloadOutcome } from "../../shared/outcome.ts";
 import { formatPayloadId, formatPayloadKey } from "../../shared/payload-key.ts";
@@ -74,10 +75,14 @@ const sealed = (ago: number, tenant: string, counts: object) => ({
 });
 
 const nothing: InFlight = inFlightOf(null, nothingWaits, [], 0, now);
+const sealedTo = { ...newCheckpoint(minuteAt(6)), ranAt: now - 20_000 };
 /** The ledger's side: what it would answer, made by its own functions. */
 const consumer = (
   inFlight: InFlight = nothing,
-): Pick<ConsumerOperations, "checkpoint" | "inFlight" | "status"> => ({
+  changed: readonly number[] = [],
+  keys: Unsettled["keys"] = [],
+): Pick<ConsumerOperations, "checkpoint" | "inFlight" | "status" | "unsettled"> => ({
+  unsettled: async () => ({ checkpoint: sealedTo, changed, keys, others: [], isWhole: true }),
   status: async () => ({
     waiting: 0,
     groups: 0,
@@ -87,9 +92,10 @@ const consumer = (
     head: bornHead({ epoch: null, anyPayload: false, anyRow: false }, now, 4),
     held: [],
     trouble: "",
+    frontDoor: [],
     oldestGroups: [],
   }),
-  checkpoint: async () => ({ ...newCheckpoint(minuteAt(6)), ranAt: now - 20_000 }),
+  checkpoint: async () => sealedTo,
   inFlight: async () => inFlight,
 });
 
@@ -170,11 +176,10 @@ describe("payloads by minute", () => {
   });
 
   test("of a minute that was sealed while an older one is open are counted once", async () => {
-    const checkpoint = await consumer().checkpoint();
     const open = { ...opened(minuteAt(40), now), listed: 4, pending: 3 };
+    const unsettled = await consumer().unsettled();
     const held = {
-      ...consumer(),
-      checkpoint: async () => (checkpoint === null ? null : withOpen(checkpoint, open)),
+      unsettled: async () => ({ ...unsettled, checkpoint: withOpen(sealedTo, open), isWhole: false }),
     };
     const { steps } = await readMinutes(clickHouse, held, { hours: 1 }, now);
     const found = steps.filter(({ accepted }) => accepted > 0);
@@ -184,6 +189,23 @@ describe("payloads by minute", () => {
       ["12:22", 3],
       ["12:27", 1],
       ["12:28", 4],
+    ]);
+  });
+
+  test("of a minute that changed after it was sealed are those of its receipts", async () => {
+    const { steps } = await readMinutes(clickHouse, consumer(nothing, [minuteAt(8)]), { hours: 1 }, now);
+    expect(steps.find(({ at }) => at.slice(11, 16) === "12:22")).toMatchObject({ accepted: 1, spans: 10 });
+    expect(steps.find(({ at }) => at.slice(11, 16) === "11:40")).toMatchObject({ accepted: 7 });
+  });
+
+  test("that are in flight and have a receipt count once, by it", async () => {
+    const fresh = receipt(minuteAt(1), "a", "stored").key;
+    const keys = [dead.key, fresh].map((key) => ({ key, spans: 3 }));
+    const { steps } = await readMinutes(clickHouse, consumer(nothing, [], keys), { hours: 1 }, now);
+    const found = steps.filter(({ accepted }) => accepted > 0).slice(-2);
+    expect(found).toMatchObject([
+      { accepted: 4, dead: 1, inFlight: 0 },
+      { accepted: 1, inFlight: 1, spans: 3 },
     ]);
   });
 
@@ -232,10 +254,11 @@ describe("metrics", () => {
       dead_letters: 1,
       clickhouse_up: 1,
       "findings_open breaker_open page": 1,
-      "sealed_payloads_total a stored": 106,
-      "sealed_payloads_total b dead": 1,
-      "sealed_spans_total a": 10_330,
-      "sealed_bytes_total b": 1000,
+      "month_payloads a stored": 108,
+      "month_payloads a in_flight": 0,
+      "month_payloads b dead": 1,
+      "month_spans a": 10_350,
+      "month_bytes b": 1200,
     });
     expect(values).not.toHaveProperty("findings_open in_flight page");
   });
@@ -250,7 +273,7 @@ describe("metrics", () => {
       const text = readFileSync(join(import.meta.dirname, "..", "..", path), "utf8");
       return new Set(
         text.match(
-          /\bheadrace_[a-z_]+(?:_seconds|_total|_bytes|_payloads|_groups|_minutes|_open|_out|_slots|_refused|_letters|_failing|_up)\b/g,
+          /\bheadrace_[a-z_]+(?:_seconds|_total|_bytes|_payloads|_spans|_groups|_minutes|_open|_out|_slots|_refused|_letters|_failing|_up)\b/g,
         ),
       );
     };

@@ -17,6 +17,7 @@ const root = join(import.meta.dirname, "..", "..");
 const webhook = "https://hooks.example/a-secret-that-must-not-show";
 const openFile = join(folder, "open.env");
 writeFileSync(openFile, "CLICKHOUSE_DATABASE=deployed\n", { mode: 0o644 });
+const zoneId = "023e105f4ecef8ad9ca31a8372d0c353";
 let account = emptyAccount();
 
 /** What changes something, as one line each. */
@@ -122,6 +123,18 @@ describe("headrace deploy", () => {
     expect(readFileSync(profiles, "utf8")).toContain("adminToken");
   });
 
+  test("tells the consumer which zone to watch, its token as a secret", async () => {
+    const env = { ZONE_ID: zoneId, ZONE_ANALYTICS_TOKEN: "a-zone-token-of-this-test" };
+    expect((await deploy(["--yes", "--ingress-domain", "otlp.example.com"], env)).code).toBe(0);
+    expect(account.configs["headrace-consumer"]).toMatchObject({
+      vars: { INGRESS_HOST: "otlp.example.com", ZONE_ID: zoneId },
+    });
+    expect(account.calls.flatMap(({ stdin }) => stdin)).toContain("ZONE_ANALYTICS_TOKEN");
+    expect(JSON.stringify([account.configs, account.calls.map(({ argv }) => argv)])).not.toContain(
+      env.ZONE_ANALYTICS_TOKEN,
+    );
+  });
+
   test("of a stage touches nothing of production", async () => {
     const { code } = await deploy(["--yes", "--stage", "staging", "--ingress-domain", "otlp.example.com"]);
     expect(code).toBe(0);
@@ -153,6 +166,9 @@ describe("headrace deploy", () => {
       3,
       "ClickHouse at",
     ],
+    ["a zone that is none", [], { ZONE_ID: "example.com" }, {}, 2, "ZONE_ID is the id of the ingress's zone"],
+    ["a token for no zone", [], { ZONE_ANALYTICS_TOKEN: "t" }, {}, 2, "ZONE_ANALYTICS_TOKEN needs it"],
+    ["a zone and no domain", [], { ZONE_ID: zoneId }, {}, 2, "say --ingress-domain"],
     ["a damaged env file", ["--env-file", "/nowhere/x"], {}, {}, 2, "there is no file /nowhere/x"],
     ["an env file that others can read", ["--env-file", openFile], {}, {}, 2, `chmod 600 ${openFile}`],
     [

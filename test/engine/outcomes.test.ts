@@ -3,7 +3,7 @@ import { beforeAll, expect, inject, test } from "vitest";
 import { statementRunner } from "../../dev/clickhouse/run-statement.ts";
 import { readSchemaFiles } from "../../dev/schema-files.ts";
 import { defaultSchemaSettings, migrate } from "../../shared/clickhouse/migrations.ts";
-import { outcomeColumns, outcomeRows } from "../../shared/clickhouse/outcomes.ts";
+import { outcomeColumns, outcomeRows, requestsQuery } from "../../shared/clickhouse/outcomes.ts";
 import type { OutcomeCount, OutcomesMessage } from "../../shared/messages.ts";
 
 const run = statementRunner({ url: inject("clickhouse") });
@@ -82,4 +82,23 @@ test("usage is by tenant and day of arrival, from receipts: what was sent twice 
   expect(days).toBe(
     "acme\t2026-11-23\t1\t5\t1\t100\nacme\t2026-11-24\t2\t9\t2\t200\nother\t2026-11-24\t1\t1\t1\t100\n",
   );
+});
+
+test("what the ingress counted of a time is every request but those of another method, in its minutes alone", async () => {
+  const later = minute + 3_600_000;
+  const at = (time: number, requests: number, reason = "created") => ({ minute: time, requests, reason });
+  await write(
+    message(
+      "3",
+      1,
+      at(later - 60_000, 100),
+      at(later, 3),
+      at(later, 5, "wrong_method"),
+      at(later + 60_000, 4, ""),
+    ),
+    message("3", 2, at(later, 7)),
+    message("4", 1, at(later + 120_000, 1000)),
+  );
+  const query = requestsQuery(later, later + 120_000).replace("headrace_", `${database}.headrace_`);
+  expect(await run(`${query} FORMAT TSVRaw`)).toBe("11\n");
 });

@@ -30,6 +30,7 @@ import { verdict } from "../../shared/clickhouse/errors.ts";
 import { defaultSchemaSettings } from "../../shared/clickhouse/migrations.ts";
 import { recentQuery, watermarkColumns, watermarkRow } from "../../shared/clickhouse/minutes.ts";
 import { receiptColumns, receiptRow } from "../../shared/clickhouse/receipts.ts";
+import { limitsClause, searchLimits } from "../../shared/clickhouse/search-limits.ts";
 import {
   completeViewStatement,
   eraseRowsStatement,
@@ -38,14 +39,18 @@ import {
   killStatement,
   receiptsQuery,
 } from "../../shared/clickhouse/statements.ts";
+import { parseFilter } from "../../shared/console/trace-filter.ts";
 import { neededRights } from "../../shared/doctor/judge-clickhouse.ts";
 import { type GroupId, isGroupId, type Receipt } from "../../shared/ledger/group.ts";
 import { formatPayloadId, formatPayloadKey } from "../../shared/payload-key.ts";
 import { BlockBuilder } from "../../shared/rows/transcode.ts";
+import { countTraces } from "../../workers/console/count-traces.ts";
 import { listDeadLetters } from "../../workers/console/dead-letters.ts";
 import { listFindings } from "../../workers/console/findings.ts";
+import { listTraces } from "../../workers/console/list-traces.ts";
 import { readOutcomes } from "../../workers/console/read-outcomes.ts";
 import { readTrace } from "../../workers/console/read-trace.ts";
+import { nothingRemembered, startSearch } from "../../workers/console/trace-search.ts";
 import { hasAnyRow } from "../../workers/consumer/read-birth.ts";
 import { queryReceipts } from "../../workers/consumer/read-receipts.ts";
 import { countRows, readProcesses, readTable } from "../../workers/consumer/read-table.ts";
@@ -57,6 +62,22 @@ function grantsOf(user: string): readonly string[] {
   return [...fence.matchAll(/^GRANT (.*) TO (\w+);$/gm)]
     .filter(([, , to]) => to === user)
     .map(([, grant = ""]) => grant);
+}
+
+/** The settings of a user in the page, as its statement has them. */
+function settingsOf(user: string): readonly (readonly [string, string])[] {
+  const page = readFileSync(join(import.meta.dirname, "../../docs/operating.md"), "utf8");
+  const [, clause = ""] = new RegExp(`CREATE USER ${user} [^;]*SETTINGS ([^;]*);`).exec(page) ?? [];
+  return clause.split(",").map((one) => {
+    const [name = "", value = ""] = one.split("=");
+    return [name.trim(), value.trim()];
+  });
+}
+
+function profileXmlOf(user: string): string {
+  return settingsOf(user)
+    .map(([name, value]) => `<${name}>${value}</${name}>`)
+    .join("");
 }
 
 /** Each right of each grant on its own: `SELECT, INSERT ON otel.*` is two. */
@@ -74,7 +95,18 @@ const lacking = consumersRights.map((right, index) => ({ name: `lacks_${index}`,
 const users: readonly ServerUser[] = [
   { name: "consumer", password, grants: consumersRights },
   { name: "consumer_of_before", password, grants: consumersRights },
-  { name: "console", password, grants: grantsOf("headrace_console"), profileXml: "<readonly>1</readonly>" },
+  {
+    name: "console",
+    password,
+    grants: grantsOf("headrace_console"),
+    profileXml: profileXmlOf("headrace_console"),
+  },
+  {
+    name: "console_of_before",
+    password,
+    grants: grantsOf("headrace_console"),
+    profileXml: "<readonly>1</readonly>",
+  },
   { name: "schema", password, grants: grantsOf("headrace_schema") },
   ...lacking.map(({ name, right }) => ({
     name,
@@ -140,19 +172,28 @@ async function consumersWork(clickHouse: ClickHouseConnection): Promise<void> {
     spans: 50,
   });
   const table = witness?.table ?? null;
-  const answer = await clickHouse.send({
-    parameters: insertSpansParameters(settings, group, 1, 60_000, now + 600_000, table),
-    body: new Uint8Array(Buffer.concat([...builder.finish().chunks])),
-    patienceMs: 30_000,
-  });
-  const judged = verdict({
-    httpStatus: answer.status,
-    exceptionCode: answer.headers.get("x-clickhouse-exception-code"),
-    text: answer.text,
-    clickHouseHeaders: answer.isClickHouses,
-  });
-  if (judged.class !== "stored") {
-    throw new StatementFailed(judged.reason, judged.code ?? null);
+  const body = new Uint8Array(Buffer.concat([...builder.finish().chunks]));
+  // A group's first INSERT, and a retry.
+  for (const [attempt, byColumn] of [true, false].entries()) {
+    const parameters = insertSpansParameters(
+      settings,
+      group,
+      attempt + 1,
+      60_000,
+      now + 600_000,
+      table,
+      byColumn,
+    );
+    const answer = await clickHouse.send({ parameters, body, patienceMs: 30_000 });
+    const judged = verdict({
+      httpStatus: answer.status,
+      exceptionCode: answer.headers.get("x-clickhouse-exception-code"),
+      text: answer.text,
+      clickHouseHeaders: answer.isClickHouses,
+    });
+    if (judged.class !== "stored") {
+      throw new StatementFailed(judged.reason, judged.code ?? null);
+    }
   }
 
   const receipt: Receipt = {
@@ -251,6 +292,14 @@ describe("the console's login", () => {
       expect.any(Array),
     );
     await expect(readTrace(clickHouse, "0".repeat(32))).resolves.toMatchObject({ payloads: [] });
+    const filter = parseFilter(new URLSearchParams("since=1h&where=a=b"), now);
+    const search = await startSearch(clickHouse, nothingRemembered(), Date.now);
+    if (typeof search === "string" || !filter.ok) {
+      throw new Error("the login has the page's limits");
+    }
+    const options = { sort: "time" as const, limit: 50, after: null };
+    await expect(listTraces(search, { filter: filter.value, options })).resolves.toMatchObject({ notes: [] });
+    await expect(countTraces(search, filter.value)).resolves.toMatchObject({ notes: [] });
     await expect(
       readOutcomes(clickHouse, { sinceMs: now, tenant: "a\\b\tc'", byMinute: true }),
     ).resolves.toMatchObject({ outcomes: [] });
@@ -276,6 +325,88 @@ describe("the console's login", () => {
         statement.replace(/(otel_traces|headrace_receipts)/, `${database}.$1`),
       ),
     ).rejects.toThrow(/ACCESS_DENIED|READONLY/);
+  });
+});
+
+describe("a search of the console's login", () => {
+  const ask = (sql: string, user = "console") =>
+    queryRows(connectionOf(user, "read_only"), v.array(v.unknown()), sql).catch((error: unknown) => error);
+
+  test("has the limits that the page sets, which are those of the code", () => {
+    const limits = Object.entries({ readonly: 1, ...searchLimits }).map(([name, value]) => [
+      name,
+      String(value),
+    ]);
+    expect(settingsOf("headrace_console")).toEqual(limits);
+    expect(limitsClause()).toBe(limits.map(([name, value]) => `${name} = ${value}`).join(", "));
+  });
+
+  test.each([
+    "max_execution_time = 0",
+    "max_memory_usage = 0",
+    "max_rows_to_read = 0",
+    "readonly = 0",
+    "max_threads = 64",
+  ])("cannot raise %s", async (setting) => {
+    expect(await ask(`SELECT 1 SETTINGS ${setting}`)).toMatchObject({ code: 164 });
+  });
+
+  test.each([
+    ["that reads 2 x 10^9 rows", "SELECT count() FROM numbers(2000000000) WHERE number % 7 = 8", [158]],
+    [
+      "that groups more than fits into its memory",
+      "SELECT max(length(concat(toString(number), repeat('x', 1000000)))) FROM numbers(100000)",
+      [241],
+    ],
+    [
+      "that answers 100 MB",
+      "SELECT concat(toString(number), repeat('x', 1000000)) AS x FROM numbers(100)",
+      [396],
+    ],
+    [
+      "of 10^4 terms over 10^8 rows",
+      `SELECT count() FROM numbers(100000000) WHERE ${Array.from({ length: 10_000 }, (_, n) => `number % ${n + 2} = 1`).join(" OR ")}`,
+      [159, 158, 62, 168, 167],
+    ],
+    [
+      "of a regular expression that would go back and forth over 1 MB of text",
+      "SELECT count() FROM numbers(20000) WHERE match(concat(toString(number), repeat('a', 1000000)), '(a+)+$|(a|aa)+b|(.*a){20}')",
+      [159, 241, 427],
+    ],
+  ])(
+    "ends %s",
+    async (_, sql, codes) => {
+      const began = Date.now();
+      const answer = await ask(sql);
+      expect(codes).toContain((answer as StatementFailed).code);
+      expect(Date.now() - began).toBeLessThan(40_000);
+    },
+    60_000,
+  );
+
+  test("is refused, with the statement that mends it, where the login has none", async () => {
+    const search = await startSearch(
+      connectionOf("console_of_before", "read_only"),
+      nothingRemembered(),
+      Date.now,
+    );
+    expect(search).toMatch(
+      /^The console's login console_of_before has no limit .*: ALTER USER console_of_before SETTINGS readonly = 1, max_execution_time = 30,/,
+    );
+  });
+
+  test("of a login that may set settings is sent them, and cannot pass them", async () => {
+    const clickHouse = connectionOf("consumer", "read_only");
+    const search = await startSearch(clickHouse, nothingRemembered(), Date.now);
+    if (typeof search === "string") {
+      throw new Error(search);
+    }
+    const rows = v.array(v.object({ rows: v.number(), readonly: v.number() }));
+    const query =
+      "SELECT toFloat64(getSetting('max_rows_to_read')) AS rows, toUInt8(getSetting('readonly')) AS readonly";
+    expect(await search.ask({ query, parameters: {} }, rows)).toEqual([
+      { rows: searchLimits.max_rows_to_read, readonly: 1 },
+    ]);
   });
 });
 

@@ -27,8 +27,8 @@ const token = () => crypto.randomUUID().replaceAll("-", "");
 interface Traces {
   readonly database: string;
   readonly connection: ClickHouseConnection;
-  /** One INSERT of the payload, for the table of this identity. */
-  store(token: string, identity: string | null): Promise<Answered>;
+  /** One INSERT of the payload, for the table of this identity. `byColumn`: as a group's first one. */
+  store(token: string, identity: string | null, byColumn?: boolean): Promise<Answered>;
 }
 
 async function newTraces(): Promise<Traces> {
@@ -54,7 +54,7 @@ async function newTraces(): Promise<Traces> {
   return {
     database,
     connection,
-    async store(own, identity) {
+    async store(own, identity, byColumn = false) {
       const deadline = Date.now() + 60_000;
       const { query = "", ...parameters } = insertSpansParameters(
         connection.settings,
@@ -63,6 +63,7 @@ async function newTraces(): Promise<Traces> {
         60_000,
         deadline,
         identity,
+        byColumn,
       );
       return await send(query, parameters, block());
     },
@@ -157,9 +158,11 @@ describe("an INSERT", () => {
     ];
     const own = token();
     for (const other of others) {
-      const answer = await traces.store(own, other);
-      expect(answer, other).toMatchObject({ status: 500, code: 395 });
-      expect(judged(answer), other).toMatchObject({ class: "halted", elsewhere: true });
+      for (const byColumn of [false, true]) {
+        const answer = await traces.store(own, other, byColumn);
+        expect(answer, other).toMatchObject({ status: 500, code: 395 });
+        expect(judged(answer), other).toMatchObject({ class: "halted", elsewhere: true });
+      }
     }
     expect(await rowsOf(traces, identity)).toBe(0);
     expect(judged(await traces.store(own, identity))).toEqual({ class: "stored", reason: "" });
@@ -175,6 +178,32 @@ describe("an INSERT", () => {
     }
     expect(await rowsOf(own, identity)).toBe(spans);
     expect(await ask(`SELECT count() FROM ${own.database}.otel_traces_trace_id_ts`)).not.toBe("0");
+  });
+});
+
+describe("the fence that a table holds", () => {
+  const isFenced = async ({ connection }: Traces) =>
+    (await readTable(connection, Date.now(), null)).measure?.isFenced;
+
+  test("is known to be this table's, and not to be a copy's until the schema is applied again", async () => {
+    const own = await newTraces();
+    const { database } = own;
+    expect(await isFenced(own)).toBe(true);
+    const old = await identityOf(own);
+    await ask(`CREATE TABLE ${database}.fresh AS ${database}.otel_traces`);
+    await ask(`EXCHANGE TABLES ${database}.fresh AND ${database}.otel_traces`);
+    expect(await isFenced(own)).toBe(false);
+    // The copy says that it is the old table: only the server itself tells a retry that it is not.
+    const one = token();
+    expect(judged(await own.store(one, old, false))).toMatchObject({ elsewhere: true });
+    expect(judged(await own.store(one, old, true))).toEqual({ class: "stored", reason: "" });
+    await migrate(
+      readSchemaFiles(),
+      { ...defaultSchemaSettings, database },
+      statementRunner({ url: inject("clickhouse") }),
+    );
+    expect(await isFenced(own)).toBe(true);
+    expect(judged(await own.store(one, old, true))).toMatchObject({ elsewhere: true });
   });
 });
 

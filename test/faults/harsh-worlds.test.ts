@@ -4,13 +4,23 @@
  */
 import { describe, expect, test } from "vitest";
 import { expectedFailures } from "./expected-failures.ts";
-import { runSchedule } from "./schedule.ts";
+import { type Outcome, runSchedule } from "./schedule.ts";
 import { SeededChoices } from "./world/choices.ts";
 import { harshProfiles } from "./world/harsh-profiles.ts";
-import { profiles } from "./world/profile.ts";
+import { type Profile, profiles } from "./world/profile.ts";
 
 /** In each world; `npm run test:all` runs more. */
 const schedules = process.env["HEADRACE_LONG"] === undefined ? 60 : 150;
+
+const ran = new Map<string, Outcome>();
+
+/** A seed runs once in this file: what it came to and what struck there are looked at by different tests. */
+function outcomeOf(profile: Profile, seed: number): Outcome {
+  const name = `${seed} ${profile.name}`;
+  const outcome = ran.get(name) ?? runSchedule(profile, new SeededChoices(seed));
+  ran.set(name, outcome);
+  return outcome;
+}
 
 const failing = new Map(expectedFailures.map((failure) => [failure.profile, failure]));
 
@@ -22,7 +32,7 @@ describe("no payload is lost, doubled, or stuck", () => {
       const seeds =
         failure === undefined ? Array.from({ length: schedules }, (_, i) => i + 1) : [failure.seed];
       for (const seed of seeds) {
-        const { violation } = runSchedule(profile, new SeededChoices(seed));
+        const { violation } = outcomeOf(profile, seed);
         expect(violation, `npm run test:faults -- --seed ${seed} --profile "${profile.name}"`).toBeNull();
       }
     });
@@ -32,7 +42,7 @@ describe("no payload is lost, doubled, or stuck", () => {
 test("an expected failure is of a behaviour that there is, and breaks what it says", () => {
   for (const { profile: name, seed, invariant } of expectedFailures) {
     const profile = harshProfiles.find((one) => one.name === name);
-    const violation = profile && runSchedule(profile, new SeededChoices(seed)).violation;
+    const violation = profile && outcomeOf(profile, seed).violation;
     expect(violation?.invariant, name).toBe(invariant);
   }
 });
@@ -44,7 +54,7 @@ test("each behaviour strikes in at least one of a thousand schedules, and in its
   for (const profile of all) {
     let inOwn = 0;
     for (let seed = 1; seed <= seeds; seed++) {
-      const outcome = runSchedule(profile, new SeededChoices(seed));
+      const outcome = outcomeOf(profile, seed);
       for (const name of outcome.struck.keys()) {
         struck.set(name, (struck.get(name) ?? 0) + 1);
       }

@@ -773,6 +773,14 @@ const evidence: readonly Mutant[] = [
     profile: "another table",
   },
   {
+    name: "a retry goes by the fence of a table that a person may have copied",
+    file: "shared/ledger/lease-task.ts",
+    find: "byColumn: group.inserts === 0 && isFenced(head.table),",
+    replace: "byColumn: isFenced(head.table),",
+    profile: "table created anew",
+    by: "I1",
+  },
+  {
     name: "tokens are trusted at a table that a person created anew",
     file: "shared/ledger/known-table.ts",
     find: "return firstInsertAt !== null && acceptedAt !== undefined && firstInsertAt <= acceptedAt;",

@@ -26,6 +26,8 @@ export class LedgerState implements LedgerView {
   readonly #places = new Map<PayloadId, Place>();
   /** When groups ended whose ids are still remembered. */
   #ends: number[] = [];
+  /** Raised by each change of what waits and of groups. */
+  moves = 0;
 
   /** `rowBytesMax`: as a Durable Object's SQLite does, it takes no larger row. Null: any. */
   constructor(rowBytesMax: Readonly<Record<"head" | "group", number>> | null = null) {
@@ -128,6 +130,7 @@ export class LedgerState implements LedgerView {
           this.#head = change.head;
           break;
         case "waiting":
+          this.moves++;
           this.#waiting = change.waiting;
           break;
         case "group":
@@ -135,6 +138,7 @@ export class LedgerState implements LedgerView {
             this.#groups.has(change.group.id) !== change.isNew,
             "a new group is not there, an old one is",
           );
+          this.moves++;
           this.#groups.set(change.group.id, change.group);
           if (change.isNew) {
             for (const { key } of change.group.payloads) {
@@ -144,6 +148,7 @@ export class LedgerState implements LedgerView {
           break;
         case "end":
           assert(this.#groups.delete(change.group), "a group that ends is there");
+          this.moves++;
           if (change.ended.length > 0) {
             this.#ends.push(change.at);
           }

@@ -87,7 +87,7 @@ export const reviewed: readonly ReviewedMutant[] = [
   {
     name: "a restore does not write its epoch",
     file: "shared/delivery/ledger-life.ts",
-    find: '    yield* ask({ do: "putEpoch", epoch });\n',
+    find: '    yield { do: "putEpoch", epoch };\n',
     replace: "",
   },
   {
@@ -161,5 +161,17 @@ export const reviewed: readonly ReviewedMutant[] = [
     file: "shared/clickhouse/ttl.ts",
     find: "Math.floor((now - ttl.ms) / DAY_MS) - 31 * ttl.months - 1);",
     replace: "Math.floor((now - ttl.ms) / DAY_MS) - 31 * ttl.months + 9);",
+  },
+  {
+    name: "messages are acknowledged before their payloads are the ledger's",
+    file: "shared/delivery/batch.ts",
+    find: '    tasks = yield* takeMessages([...messages.entries()]);\n    yield* ask("ackAll", null);\n',
+    replace: '    yield* ask("ackAll", null);\n    tasks = yield* takeMessages([...messages.entries()]);\n',
+  },
+  {
+    name: "what others acknowledged is not asked for",
+    file: "shared/clickhouse/ask.ts",
+    find: '  select_sequential_consistency: "1",\n',
+    replace: "",
   },
 ];

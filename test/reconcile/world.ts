@@ -19,6 +19,7 @@ import {
   tenantOfKey,
 } from "../../shared/payload-key.ts";
 import { subrequestsOf } from "../../shared/reconcile/budget.ts";
+import type { ChangedMinute } from "../../shared/reconcile/changed-minutes.ts";
 import { beforeMinute, type Checkpoint, startOfMinute } from "../../shared/reconcile/checkpoint.ts";
 import type {
   CronEffects,
@@ -41,6 +42,7 @@ export const noon = Date.UTC(2026, 10, 24, 12);
 type RunEffects = Pick<
   CronEffects,
   | "beginRun"
+  | "sealedAnew"
   | "endRun"
   | "list"
   | "outcomes"
@@ -70,6 +72,8 @@ export class ReconcileWorld {
   readonly rows = new Map<PayloadId, readonly DayRows[]>();
   readonly held = new Set<PayloadId>();
   checkpoint: Checkpoint | null = null;
+  /** What the ledger noted as changed. */
+  changed: readonly ChangedMinute[] = [];
   readonly notified: BareDoorbell[] = [];
   readonly reported: ReconcileFinding[] = [];
   readonly minutes = new Map<string, MinuteRow>();
@@ -177,7 +181,12 @@ export class ReconcileWorld {
       run: "run",
       checkpoint: this.checkpoint,
       table: this.knownTable ?? this.witness.table,
+      changed: this.changed,
     }),
+    sealedAnew: (changed) => {
+      this.changed = this.changed.filter((one) => !changed.includes(one));
+      return null;
+    },
     endRun: () => null,
     list: ({ after: listAfter, cursor, atMost }) => {
       // A cursor is the text that it goes on after, marked so that no key is taken for one.

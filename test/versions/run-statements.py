@@ -144,6 +144,23 @@ def run_engine(statements, data, package):
     insert("INSERT with async_insert = 1 under a token", "b" * 32, "02" * 16, 1, 1)
     insert("its retry", "b" * 32, "02" * 16, 1, 1)
     engine.expect("its rows: 2", f"SELECT count() FROM hr.otel_traces WHERE HeadracePayload = unhex('{'02' * 16}')", "2")
+    fence = made["fence"]
+    engine.expect("the fence's column", fence["add"])
+    engine.expect("the same, changed", fence["change"])
+    printed = re.sub(r"[\s()]", "", engine.query(fence["read"]).replace("\\'", "'"))
+    engine.wrong += printed != fence["bare"]
+    engine.show("ok" if printed == fence["bare"] else "WRONG", "the fence is printed as it is compared" + ("" if printed == fence["bare"] else f": {printed}"))
+
+    def fenced(comment):
+        return engine.ask(f"INSERT INTO hr.otel_traces (SpanName, HeadraceFence) SETTINGS log_comment = '{comment}', async_insert = 0 FORMAT JSONEachRow {{\"SpanName\": \"fenced\"}}")
+
+    for name, comment, code in (("late", fence["late"], "Code: 395"), ("for another table", fence["elsewhere"], "Code: 395"), ("in time", fence["comment"], "")):
+        answer = fenced(comment)
+        is_well = code in answer if code else not answer.startswith("error ")
+        engine.wrong += not is_well
+        engine.show("ok" if is_well else "WRONG", f"INSERT by the column, {name}: {answer[:80]}")
+    engine.expect("its rows: 1", "SELECT count() FROM hr.otel_traces WHERE SpanName = 'fenced'", "1")
+    engine.expect("they go", "ALTER TABLE hr.otel_traces DELETE WHERE SpanName = 'fenced' SETTINGS mutations_sync = 1")
     engine.expect("INSERT of a receipt", f"INSERT INTO hr.headrace_receipts ({', '.join(made['receipt'])}) FORMAT JSONEachRow {json.dumps(made['receipt'])}")
     engine.expect("receipts of the payload: 1", f"SELECT count() FROM ({made['queries']['receipts']})", "1")
     for name in ("state", "counted", "witness", "replicaWitness", "running", "kill", "complete", "eraseTimes"):

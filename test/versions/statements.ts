@@ -4,10 +4,19 @@ import { assert } from "../../shared/assert.ts";
 import { defaultSchemaSettings, planMigrations } from "../../shared/clickhouse/migrations.ts";
 import { receiptRow } from "../../shared/clickhouse/receipts.ts";
 import * as statements from "../../shared/clickhouse/statements.ts";
+import {
+  bareExpression,
+  fenceComment,
+  fenceExpression,
+  fenceQuery,
+  fenceStatement,
+} from "../../shared/clickhouse/table-fence.ts";
 import { isGroupId } from "../../shared/ledger/group.ts";
 import { formatPayloadId, formatPayloadKey } from "../../shared/payload-key.ts";
 
 const settings = { url: "", user: "default", password: "", database: "hr", tracesTable: "otel_traces" };
+
+const fencedTable = "shared 1-1";
 
 /** The schema in order, an INSERT's settings, the queries of VERIFY and of an erasure, a receipt. */
 export async function readStatements(): Promise<object> {
@@ -28,6 +37,16 @@ export async function readStatements(): Promise<object> {
   return {
     schema: planned.flatMap(({ name, statements: texts }) => texts.map((sql) => [name, sql])),
     insert,
+    fence: {
+      // The server of the embedded engines has no UUID; its table's does not matter to the column.
+      add: fenceStatement(settings, fencedTable, ""),
+      change: fenceStatement(settings, fencedTable, "0"),
+      read: `SELECT ${fenceQuery(settings)}`,
+      bare: bareExpression(fenceExpression(fencedTable)),
+      comment: fenceComment(fencedTable, now + 60_000),
+      late: fenceComment(fencedTable, now - 1),
+      elsewhere: fenceComment("shared 2-2", now + 60_000),
+    },
     payloadHex: "01".repeat(16),
     day,
     receipt: receiptRow(

@@ -21,6 +21,7 @@ export async function headrace(
     argv,
     env,
     home: "/nowhere",
+    version: () => "0.0.0",
     readText(path) {
       try {
         return readFileSync(path, "utf8");

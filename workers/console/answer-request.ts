@@ -50,7 +50,7 @@ export async function answerRequest<N extends RouteName>(
 ): Promise<Response> {
   const route: Route = routes[name];
   const { pathname, searchParams } = new URL(request.url);
-  const query = check(route.query, Object.fromEntries(searchParams));
+  const query = check(route.query, queryOf(searchParams));
   const body =
     query instanceof Refusal || route.body === undefined ? undefined : await readBody(route.body, request);
   for (const part of [query, body]) {
@@ -69,6 +69,16 @@ export async function answerRequest<N extends RouteName>(
   return given instanceof Refusal
     ? answer(given.status, { error: given.error })
     : answer(route.status ?? 200, given);
+}
+
+/** A parameter that stands in the URL several times is a list. */
+function queryOf(parameters: URLSearchParams): Readonly<Record<string, string | readonly string[]>> {
+  return Object.fromEntries(
+    [...new Set(parameters.keys())].map((name) => {
+      const values = parameters.getAll(name);
+      return [name, values.length === 1 ? (values[0] ?? "") : values];
+    }),
+  );
 }
 
 async function readBody(schema: v.GenericSchema, request: Request): Promise<unknown> {

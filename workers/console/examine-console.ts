@@ -2,8 +2,9 @@
 import * as v from "valibot";
 import { queryRows } from "../../shared/clickhouse/ask.ts";
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
+import { readSearchSettings } from "../../shared/clickhouse/search-limits.ts";
 import type { BuiltAnswer } from "../../shared/console/routes.ts";
-import { bad, type Check, good } from "../../shared/doctor/check.ts";
+import { bad, type Check, good, warning } from "../../shared/doctor/check.ts";
 import type { ConsoleBindings } from "./bindings.ts";
 import { health, neverAsked } from "./health.ts";
 
@@ -37,6 +38,14 @@ async function examineLogin(clickHouse: ClickHouseConnection): Promise<Check> {
   const { settings } = clickHouse;
   try {
     await queryRows(clickHouse, v.array(v.unknown()), "SELECT 1 FROM headrace_receipts LIMIT 1");
+    const search = await readSearchSettings(clickHouse);
+    if (search.kind === "unlimited") {
+      return warning(
+        "console login",
+        `${settings.user} can read the receipts, and searches no traces: it has no limit (${search.missing.join(", ")})`,
+        `in ClickHouse, as an administrator: ${search.mend}`,
+      );
+    }
     return good("console login", `${settings.user} can read the receipts`);
   } catch (error) {
     return bad(

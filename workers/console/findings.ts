@@ -48,8 +48,9 @@ async function readTable(clickHouse: ClickHouseConnection): Promise<readonly Lis
   return await queryRows(
     clickHouse,
     findingsSchema,
+    // A quota's finding is identified by its month, and open since it was told.
     `SELECT kind, subject, toString(state) AS state, toString(severity) AS severity, tenant, message,
-        ${isoOf("opened_at")} AS openedAt, ${isoOf("headrace_findings.at")} AS at
+        ${isoOf("if(kind = 'quota' AND state = 'open', headrace_findings.at, opened_at)")} AS openedAt, ${isoOf("headrace_findings.at")} AS at
       FROM headrace_findings FINAL ORDER BY headrace_findings.state, headrace_findings.at DESC
       LIMIT ${limits.findingsListed}`,
   );

@@ -96,8 +96,20 @@ export async function rotateKey(
   if (record instanceof Refusal) {
     return record;
   }
-  if (record.status !== "active" || (record.expiresAt !== null && record.expiresAt <= now)) {
-    return new Refusal(409, "The key does not work any more: make a new one.");
+  if (record.status === "revoked") {
+    return new Refusal(409, revokedForGood);
+  }
+  if (record.expiresAt !== null && record.expiresAt <= now) {
+    return new Refusal(
+      409,
+      "Another key has taken this one's place already: rotate that one, or make a new one.",
+    );
+  }
+  if (record.status === "disabled") {
+    return new Refusal(
+      409,
+      "The key is switched off: switch it on (status active) and rotate it then, or make a new one.",
+    );
   }
   const made = await writeNew(keys, {
     ...record,

@@ -49,10 +49,10 @@ export function clickHouseOf(env: NamedBindings): ClickHouseConnection {
   return patienceMs === null ? connection : { ...connection, patienceMs };
 }
 
-/** Questions whose answer is a list to act on, or a look at every part: worth more than a glance. */
-const thorough = new Set(["/api/doctor", "/api/payloads", "/api/trace"]);
+/** Questions whose answer is a list to act on, a look at every part, or a search with a patience of its own: worth more than a glance. */
+const thorough = /^\/api\/(doctor|payloads|traces?|trace-[a-z]+)$/;
 
 /** How long a request's questions are waited for, ms. */
 export function patienceFor(request: Request): number | null {
-  return request.method === "GET" && !thorough.has(new URL(request.url).pathname) ? limits.glanceMs : null;
+  return request.method === "GET" && !thorough.test(new URL(request.url).pathname) ? limits.glanceMs : null;
 }

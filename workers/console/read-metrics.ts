@@ -6,49 +6,40 @@ import * as v from "valibot";
 import { queryRows } from "../../shared/clickhouse/ask.ts";
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
 import { tableName } from "../../shared/clickhouse/statements.ts";
+import type { TenantSum } from "../../shared/console/answers.ts";
 import { type MetricFamily, type MetricSample, metricsText } from "../../shared/console/metrics-text.ts";
 import type { ConsumerOperations } from "../../shared/console/operations.ts";
 import type { LedgerStatus } from "../../shared/delivery/ledger-status.ts";
 import type { InFlight } from "../../shared/ledger/in-flight.ts";
-import { limits } from "../../shared/limits.ts";
+import { DAY_MS, limits } from "../../shared/limits.ts";
 import { payloadOutcomes } from "../../shared/outcome.ts";
 import { type Checkpoint, watermarkOf } from "../../shared/reconcile/checkpoint.ts";
+import { tenantSums } from "../../shared/reconcile/minute-steps.ts";
 import { writeLog } from "../../shared/write-log.ts";
 import { stillDead } from "./dead-letters.ts";
 import { probed, type Unreachable } from "./probe-dependencies.ts";
+import { readSums } from "./read-minutes.ts";
 
 const findingsSchema = v.array(v.object({ kind: v.string(), severity: v.string(), open: v.number() }));
 const deadSchema = v.tuple([v.object({ dead: v.number() })]);
-const sealedSchema = v.array(
-  v.object({
-    tenant: v.string(),
-    stored: v.number(),
-    dead: v.number(),
-    duplicate: v.number(),
-    erased: v.number(),
-    expired: v.number(),
-    spans: v.number(),
-    bytes: v.number(),
-  }),
-);
-
 interface TableFacts {
   readonly findings: v.InferOutput<typeof findingsSchema>;
   readonly dead: number;
-  readonly sealed: v.InferOutput<typeof sealedSchema>;
+  /** Of the month. */
+  readonly tenants: readonly TenantSum[];
 }
 
 /** `probing`: the dependencies that do not answer. `now`: ms since the epoch. */
 export async function readMetrics(
   clickHouse: ClickHouseConnection,
-  consumer: Pick<ConsumerOperations, "checkpoint" | "inFlight" | "status">,
+  consumer: Pick<ConsumerOperations, "checkpoint" | "inFlight" | "status" | "unsettled">,
   probing: Promise<readonly Unreachable[]>,
   now: number,
 ): Promise<string> {
   const [unreachable, ledger, facts] = await Promise.all([
     probing,
     orNull(readLedger(consumer), "metrics without those of the ledger"),
-    orNull(readTables(clickHouse, now), "metrics without those of ClickHouse's tables"),
+    orNull(readTables(clickHouse, consumer, now), "metrics without those of ClickHouse's tables"),
   ]);
   return metricsText([
     ...(ledger === null
@@ -92,12 +83,18 @@ async function orNull<T>(reading: Promise<T>, message: string): Promise<T | null
   }
 }
 
-async function readTables(clickHouse: ClickHouseConnection, now: number): Promise<TableFacts> {
+async function readTables(
+  clickHouse: ClickHouseConnection,
+  consumer: Pick<ConsumerOperations, "unsettled">,
+  now: number,
+): Promise<TableFacts> {
   const read = async <S extends v.GenericSchema>(query: string, schema: S): Promise<v.InferOutput<S>> =>
     await queryRows(clickHouse, schema, query);
   const table = (name: string): string => tableName(clickHouse.settings, name);
-  const month = `${new Date(now).toISOString().slice(0, 7)}-01 00:00:00`;
-  const [findings, [{ dead }], sealed] = await Promise.all([
+  const since = Date.parse(`${new Date(now).toISOString().slice(0, 7)}-01T00:00:00Z`);
+  // Steps of a month's length: nothing is made of them.
+  const range = { since, stepMs: 31 * DAY_MS };
+  const [findings, [{ dead }], sums] = await Promise.all([
     read(
       `SELECT kind, toString(severity) AS severity, toUInt32(count()) AS open FROM ${table("headrace_findings")} FINAL
         WHERE state = 'open' GROUP BY kind, severity ORDER BY kind, severity`,
@@ -108,16 +105,10 @@ async function readTables(clickHouse: ClickHouseConnection, now: number): Promis
         WHERE key IN (${stillDead})`,
       deadSchema,
     ),
-    read(
-      `SELECT tenant, toFloat64(sum(stored)) AS stored, toFloat64(sum(dead)) AS dead,
-          toFloat64(sum(duplicate)) AS duplicate, toFloat64(sum(erased)) AS erased, toFloat64(sum(expired)) AS expired,
-          toFloat64(sum(headrace_minutes.spans)) AS spans, toFloat64(sum(headrace_minutes.bytes)) AS bytes
-        FROM ${table("headrace_minutes")} FINAL WHERE minute >= toDateTime('${month}', 'UTC')
-        GROUP BY tenant ORDER BY spans DESC, tenant LIMIT ${limits.metricsTenantsMax}`,
-      sealedSchema,
-    ),
+    readSums(clickHouse, consumer, range),
   ]);
-  return { findings, dead, sealed };
+  const tenants = tenantSums({ now, ...range, ...sums }).slice(0, limits.metricsTenantsMax);
+  return { findings, dead, tenants };
 }
 
 const gauge = (name: string, help: string, ...samples: readonly MetricSample[]): MetricFamily => ({
@@ -161,7 +152,7 @@ function checkpointFamilies(checkpoint: Checkpoint | null, now: number): readonl
 }
 
 function inFlightFamilies(inFlight: InFlight, now: number): readonly MetricFamily[] {
-  const { payloads, groupsCount, waiting, oldestArrival } = inFlight;
+  const { payloads, groupsCount, waiting, oldestWork } = inFlight;
   return [
     gauge(
       "in_flight_payloads",
@@ -172,9 +163,9 @@ function inFlightFamilies(inFlight: InFlight, now: number): readonly MetricFamil
     gauge("in_flight_waiting_payloads", "Payloads that wait to become a group.", { value: waiting }),
     gauge(
       "in_flight_oldest_age_seconds",
-      "Since the oldest payload in flight arrived; 0: nothing is in flight.",
+      "Since the longest work in flight began, a person's replays and erasures left out; 0: there is none.",
       {
-        value: oldestArrival === null ? 0 : Math.max(0, now - oldestArrival) / 1000,
+        value: oldestWork === null ? 0 : Math.max(0, now - oldestWork) / 1000,
       },
     ),
   ];
@@ -223,7 +214,7 @@ function tableFamilies(facts: TableFacts | null): readonly MetricFamily[] {
   if (facts === null) {
     return [up];
   }
-  const { findings, dead, sealed } = facts;
+  const { findings, dead, tenants } = facts;
   return [
     up,
     gauge("dead_letters", "Dead letters that nobody has replayed or purged.", { value: dead }),
@@ -232,22 +223,26 @@ function tableFamilies(facts: TableFacts | null): readonly MetricFamily[] {
       "Open findings.",
       ...findings.map(({ kind, severity, open }) => ({ labels: { kind, severity }, value: open })),
     ),
-    counter(
-      "sealed_payloads",
-      "Payloads of sealed minutes by how they ended, since the month began (UTC).",
-      ...sealed.flatMap((row) =>
-        payloadOutcomes.map((outcome) => ({ labels: { tenant: row.tenant, outcome }, value: row[outcome] })),
-      ),
+    gauge(
+      "month_payloads",
+      "Payloads that arrived since the month began (UTC), by how they ended, or in flight. A replay or an erasure moves them.",
+      ...tenants.flatMap((row) => [
+        ...payloadOutcomes.map((outcome) => ({
+          labels: { tenant: row.tenant, outcome },
+          value: row[outcome],
+        })),
+        { labels: { tenant: row.tenant, outcome: "in_flight" }, value: row.inFlight },
+      ]),
     ),
-    counter(
-      "sealed_spans",
-      "Spans stored of sealed minutes, since the month began (UTC).",
-      ...sealed.map(({ tenant, spans }) => ({ labels: { tenant }, value: spans })),
+    gauge(
+      "month_spans",
+      "Spans stored, and in flight, of these payloads.",
+      ...tenants.map(({ tenant, spans }) => ({ labels: { tenant }, value: spans })),
     ),
-    counter(
-      "sealed_bytes",
-      "Bytes received of sealed minutes, since the month began (UTC).",
-      ...sealed.map(({ tenant, bytes }) => ({ labels: { tenant }, value: bytes })),
+    gauge(
+      "month_bytes",
+      "Bytes received of those that ended.",
+      ...tenants.map(({ tenant, bytes }) => ({ labels: { tenant }, value: bytes })),
     ),
   ];
 }

@@ -6,7 +6,7 @@ import { minuteStepsQuery } from "../../shared/clickhouse/minutes.ts";
 import type { Minutes } from "../../shared/console/answers.ts";
 import type { ConsumerOperations } from "../../shared/console/operations.ts";
 import { watermarkOf } from "../../shared/reconcile/checkpoint.ts";
-import { minuteSteps, stepRange } from "../../shared/reconcile/minute-steps.ts";
+import { minuteSteps, type StepFacts, stepRange } from "../../shared/reconcile/minute-steps.ts";
 import type { Asked } from "./answer-request.ts";
 
 const rowsSchema = v.array(
@@ -21,30 +21,43 @@ const rowsSchema = v.array(
     spans: v.number(),
     rejectedSpans: v.number(),
     bytes: v.number(),
+    receipted: v.array(v.string()),
   }),
 );
 
 /** `now`: ms since the epoch. Throws when ClickHouse or the ledger cannot be asked. */
 export async function readMinutes(
   clickHouse: ClickHouseConnection,
-  consumer: Pick<ConsumerOperations, "checkpoint" | "inFlight">,
+  consumer: Pick<ConsumerOperations, "unsettled">,
   { hours, tenant }: Asked<"GET /api/minutes">["query"],
   now: number,
 ): Promise<Minutes> {
-  const { since, stepMs } = stepRange(now, hours);
-  // What is in flight is asked before the receipts: a payload that ends in between is seen by its receipt as well, for
-  // one poll, and never by neither.
-  const [checkpoint, inFlight] = await Promise.all([consumer.checkpoint(), consumer.inFlight()]);
-  const unsealedSince = checkpoint === null ? since : watermarkOf(checkpoint);
-  const query = minuteStepsQuery(clickHouse.settings, since, unsealedSince, stepMs);
-  const ended = await queryRows(clickHouse, rowsSchema, query);
+  const range = stepRange(now, hours);
   return minuteSteps({
     now,
-    since,
-    stepMs,
-    ended,
-    inFlight: inFlight.minutes,
-    checkpoint,
+    ...range,
+    ...(await readSums(clickHouse, consumer, range)),
     tenant: tenant ?? null,
   });
+}
+
+/**
+ * What ended since a time, by step and tenant, and what is in flight beside it. The ledger is asked first: a payload that
+ * ends in between is seen by its receipt.
+ */
+export async function readSums(
+  clickHouse: ClickHouseConnection,
+  consumer: Pick<ConsumerOperations, "unsettled">,
+  { since, stepMs }: Pick<StepFacts, "since" | "stepMs">,
+): Promise<Pick<StepFacts, "ended" | "unsettled">> {
+  const unsettled = await consumer.unsettled();
+  const { checkpoint, changed } = unsettled;
+  const query = minuteStepsQuery(clickHouse.settings, {
+    since,
+    stepMs,
+    unsealedSince: checkpoint === null ? since : watermarkOf(checkpoint),
+    changed,
+    keys: unsettled.keys.map(({ key }) => key),
+  });
+  return { ended: await queryRows(clickHouse, rowsSchema, query), unsettled };
 }

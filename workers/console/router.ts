@@ -20,6 +20,7 @@ import { examineConsole } from "./examine-console.ts";
 import { listFindings } from "./findings.ts";
 import { health, neverAsked } from "./health.ts";
 import { changeKey, createKey, listKeys, revokeKey, rotateKey, showKey } from "./keys.ts";
+import { listMinutePayloads } from "./list-minute-payloads.ts";
 import { listPayloads } from "./list-payloads.ts";
 import { clickHouseOf, type NamedBindings } from "./name-dependencies.ts";
 import { openApiFile, pageFile } from "./page-files.ts";
@@ -30,13 +31,15 @@ import { readMinutes } from "./read-minutes.ts";
 import { readOutcomes } from "./read-outcomes.ts";
 import { readPayload } from "./read-payload.ts";
 import { readPayloadSpans } from "./read-payload-spans.ts";
-import { readTrace } from "./read-trace.ts";
 import { readUsage } from "./read-usage.ts";
 import { readWatermark } from "./read-watermark.ts";
+import { traceHandlers } from "./trace-requests.ts";
+import { nothingRemembered } from "./trace-search.ts";
 
 // One per Worker instance.
 const lastHealth = neverAsked();
 const entrance = newEntrance();
+const traces = traceHandlers(nothingRemembered());
 
 /** What the ledger says of itself, with what else turns clients away. */
 async function status(env: NamedBindings, now: number): Promise<LedgerStatus> {
@@ -67,6 +70,8 @@ const handlers: { readonly [N in RouteName]: Handler<N> } = {
   "GET /api/in-flight": async (_asked, env) => await env.CONSUMER.inFlight(),
   "GET /api/keys": async (asked, env) => await listKeys(asked, env.KEYS),
   "GET /api/keys/:id": async (asked, env) => await showKey(asked, env.KEYS),
+  "GET /api/minute-payloads": async ({ query }, env) =>
+    await listMinutePayloads(env.PAYLOADS, clickHouseOf(env), env.CONSUMER, query.minute),
   "GET /api/minutes": async ({ query, now }, env) =>
     await readMinutes(clickHouseOf(env), env.CONSUMER, query, now),
   "GET /api/outcomes": async ({ query, now }, env) =>
@@ -81,7 +86,12 @@ const handlers: { readonly [N in RouteName]: Handler<N> } = {
   "GET /api/payloads": async ({ query }, env) =>
     await listPayloads(env.PAYLOADS, clickHouseOf(env), env.CONSUMER, query.tenant, query.after),
   "GET /api/status": async ({ now }, env) => await status(env, now),
-  "GET /api/trace": async ({ query }, env) => await readTrace(clickHouseOf(env), query.id),
+  "GET /api/trace": async ({ query }, env) => await traces.trace(clickHouseOf(env), query.id),
+  "GET /api/trace-span": async ({ query }, env) =>
+    await traces.span(clickHouseOf(env), query.trace, query.span),
+  "GET /api/trace-times": async ({ query, now }, env) => await traces.times(clickHouseOf(env), query, now),
+  "GET /api/trace-values": async ({ query, now }, env) => await traces.values(clickHouseOf(env), query, now),
+  "GET /api/traces": async ({ query, now }, env) => await traces.list(clickHouseOf(env), query, now),
   "GET /api/usage": async ({ query: { days, tenant }, now }, env) => {
     const since = new Date(now - (days - 1) * DAY_MS).toISOString().slice(0, 10);
     return await readUsage(clickHouseOf(env), env.METER, since, tenant);

@@ -22,6 +22,14 @@ export interface ConsumerBindings {
   readonly CLICKHOUSE_CLUSTER?: string;
   /** zstd, gzip or none; absent: zstd. */
   readonly CLICKHOUSE_INSERT_COMPRESSION?: string;
+  /** The domain that the ingress is served on; empty or absent: it has its workers.dev address. */
+  readonly INGRESS_HOST?: string;
+  /** The zone of that domain, 32 hex digits. */
+  readonly ZONE_ID?: string;
+  /** A secret, optional: an API token with Zone · Analytics · Read, by which the zone is asked what it turned away. */
+  readonly ZONE_ANALYTICS_TOKEN?: string;
   /** A secret: findings are posted there as `{ "text": … }` (Slack, Mattermost). Without it they are logged and stored. */
   readonly ALERT_WEBHOOK?: string;
+  /** The console's page, for the link in these messages. It is no secret. */
+  readonly CONSOLE_URL?: string;
 }

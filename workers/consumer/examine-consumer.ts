@@ -5,19 +5,27 @@
 import * as v from "valibot";
 import { queryRows, runStatement } from "../../shared/clickhouse/ask.ts";
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
+import { counted } from "../../shared/counted.ts";
 import { bad, type Check, good, warning } from "../../shared/doctor/check.ts";
 import { type ClickHouseFacts, judgeClickHouse, neededRights } from "../../shared/doctor/judge-clickhouse.ts";
+import { perform } from "../../shared/effect.ts";
+import { readFrontDoorSettings } from "../../shared/front-door/front-door.ts";
+import { frontDoorLines } from "../../shared/front-door/text.ts";
 import { toHex } from "../../shared/hex.ts";
+import type { CronPerformer } from "../../shared/reconcile/effects.ts";
+import { watchFrontDoor } from "../../shared/reconcile/watch-front-door.ts";
 import type { ConsumerBindings } from "./bindings.ts";
 
 export async function examineConsumer(
   env: ConsumerBindings,
   clickHouse: ClickHouseConnection,
+  performer: CronPerformer,
 ): Promise<readonly Check[]> {
   const parts = await Promise.all([
     examineClickHouse(clickHouse),
     examineBucket(env.PAYLOADS),
     examineQueues(env),
+    examineFrontDoor(env, performer),
   ]);
   return parts.flat();
 }
@@ -131,6 +139,28 @@ async function missingRights(
   return missing;
 }
 
+/** The zone is asked as the cron asks it. What is not set is a warning: the zone is then watched by nobody. */
+async function examineFrontDoor(env: ConsumerBindings, performer: CronPerformer): Promise<readonly Check[]> {
+  const check = "zone";
+  const look = watchFrontDoor(readFrontDoorSettings(env), null, Date.now());
+  try {
+    const frontDoor = await perform(look, performer);
+    return frontDoorLines(frontDoor).map(({ verdict, text }) =>
+      verdict === "good"
+        ? good(check, text)
+        : verdict === "bad"
+          ? bad(check, text, "docs/operating.md, zone_refused: a rule with the action Skip for /v1/traces")
+          : warning(
+              check,
+              text,
+              "set ZONE_ID and ZONE_ANALYTICS_TOKEN (Zone · Analytics · Read) in the --env-file: npx headrace deploy --set-secrets",
+            ),
+    );
+  } catch (error) {
+    return [bad(check, oneLine(error), "this is a bug in Headrace: please report it")];
+  }
+}
+
 /** Two create-only puts of one key: the first must be kept, the second must find it. */
 async function examineBucket(bucket: R2Bucket): Promise<readonly Check[]> {
   const check = "r2 create-only put";
@@ -183,10 +213,10 @@ async function examineQueues({ GROUP, RING }: ConsumerBindings): Promise<readonl
       const { backlogCount } = await queue.metrics();
       checks.push(
         backlogCount < 10_000
-          ? good(`queue ${name} backlog`, `${backlogCount} messages`)
+          ? good(`queue ${name} backlog`, counted(backlogCount, "message"))
           : warning(
               `queue ${name} backlog`,
-              `${backlogCount} messages wait`,
+              `${counted(backlogCount, "message")} waiting`,
               "npx headrace status: while ClickHouse is slow or down they wait in the ledger, not here; look at the consumer's errors",
             ),
       );

@@ -42,12 +42,14 @@ import {
 } from "../../shared/delivery/ledger-life.ts";
 import type { LedgerStatus } from "../../shared/delivery/ledger-status.ts";
 import { DependencyFailed, dependencyOf } from "../../shared/dependency.ts";
+import { frontDoorLines } from "../../shared/front-door/text.ts";
 import { toHex } from "../../shared/hex.ts";
 import {
   type AttemptReport,
   type GroupId,
   type GroupTask,
   isGroupId,
+  type Receipt,
   type TableMeasure,
 } from "../../shared/ledger/group.ts";
 import { type InFlight, inFlightOf } from "../../shared/ledger/in-flight.ts";
@@ -61,10 +63,12 @@ import {
   troubleOf,
   troubleText,
 } from "../../shared/ledger/trouble.ts";
+import { type Unsettled, unsettledOf } from "../../shared/ledger/unsettled.ts";
 import { type Whereabouts, whereaboutsOf } from "../../shared/ledger/whereabouts.ts";
 import { limits } from "../../shared/limits.ts";
 import type { Doorbell, GroupBell } from "../../shared/messages.ts";
 import { isPayloadId, type PayloadId, type PayloadKey } from "../../shared/payload-key.ts";
+import { type ChangedMinute, minutesToNote } from "../../shared/reconcile/changed-minutes.ts";
 import type { Checkpoint } from "../../shared/reconcile/checkpoint.ts";
 import type { LearntFacts } from "../../shared/reconcile/effects.ts";
 import {
@@ -137,6 +141,13 @@ export class Ledger extends DurableObject<LedgerEnv> {
 
   /** The receipts that these attempts were handed are in ClickHouse. */
   async settle(settled: readonly Settled[]): Promise<void> {
+    // Before they are settled: a crash in between leaves a note too many.
+    for (const { group } of settled) {
+      const state = this.#storage.group(group)?.state;
+      if (state?.at === "closing") {
+        this.#noteChanged(state.receipts);
+      }
+    }
     await this.#step({ kind: "settle", settled });
   }
 
@@ -180,6 +191,7 @@ export class Ledger extends DurableObject<LedgerEnv> {
     readonly run: string;
     readonly checkpoint: Checkpoint | null;
     readonly table: string | null;
+    readonly changed: readonly ChangedMinute[];
   } | null> {
     const [run] = drawTokens(1);
     assert(run !== undefined, "a token was drawn");
@@ -189,7 +201,24 @@ export class Ledger extends DurableObject<LedgerEnv> {
       return null;
     }
     this.#storage.keepNote("reconciler", begun);
-    return { run, checkpoint: begun.checkpoint, table: this.#storage.head?.table.identity ?? null };
+    const changed = this.#storage.changedMinutes(limits.changedMinutesARun);
+    return { run, checkpoint: begun.checkpoint, table: this.#storage.head?.table.identity ?? null, changed };
+  }
+
+  /** A run has sealed these minutes anew. */
+  async sealedAnew(changed: readonly ChangedMinute[]): Promise<void> {
+    this.#storage.forgetChanged(changed);
+  }
+
+  /** What of the sums by minute is not settled, at this moment. */
+  async unsettled(): Promise<Unsettled> {
+    const groups = this.#storage.oldestGroups(limits.inFlightGroupsLooked);
+    const { waiting, groupsCount } = this.#storage;
+    return {
+      checkpoint: this.#reconciler().checkpoint,
+      changed: this.#storage.changedMinutes(limits.changedMinutesShown).map(({ minute }) => minute),
+      ...unsettledOf(waiting, groups, groupsCount, limits.unsettledKeysMax),
+    };
   }
 
   /** Keeps a run's checkpoint. False: the run was taken for dead, and another one has begun. */
@@ -290,6 +319,7 @@ export class Ledger extends DurableObject<LedgerEnv> {
       oldestArrival: this.#oldestArrival(),
       held: this.#storage.heldGroups(statusGroupsMax).flatMap(heldPayloads),
       trouble: this.#trouble(Date.now()).trouble,
+      frontDoor: frontDoorLines(this.#alertState().frontDoor),
       oldestGroups: groups.map(({ id, state, made, attempts, payloads, due }) => ({
         group: id,
         state: state.at,
@@ -359,8 +389,18 @@ export class Ledger extends DurableObject<LedgerEnv> {
     }
   }
 
-  #step(event: LedgerEvent): Promise<GroupTask | null> {
-    return this.#live(takeStep(event));
+  async #step(event: LedgerEvent): Promise<GroupTask | null> {
+    const task = await this.#live(takeStep(event));
+    if (task?.step === "receipts") {
+      this.#noteChanged(task.receipts);
+    }
+    return task;
+  }
+
+  /** Receipts that are handed out, or were written, may be of minutes that are sealed. */
+  #noteChanged(receipts: readonly Receipt[]): void {
+    const now = Date.now();
+    this.#storage.noteChanged(minutesToNote(receipts, now, readReconcileSettings(this.env).ageMs), now);
   }
 
   /** Performs what a part of the object's life asks for, one effect after the other. */

@@ -45,6 +45,7 @@ import {
   payloadIdBytes,
   payloadIdToBytes,
 } from "../../shared/payload-key.ts";
+import type { ChangedMinute } from "../../shared/reconcile/changed-minutes.ts";
 
 const MINUTE_MS = 60_000;
 
@@ -64,6 +65,8 @@ const schema = `
   ) WITHOUT ROWID;
   CREATE TABLE IF NOT EXISTS finished (seq INTEGER PRIMARY KEY, at INTEGER NOT NULL, ids BLOB NOT NULL);
   CREATE INDEX IF NOT EXISTS finished_at ON finished (at);
+  CREATE TABLE IF NOT EXISTS changed (minute INTEGER PRIMARY KEY, stamp INTEGER NOT NULL);
+  CREATE INDEX IF NOT EXISTS changed_stamp ON changed (stamp);
 `;
 
 /** Documents beside the machine's own. */
@@ -297,6 +300,35 @@ export class LedgerStorage implements LedgerView {
          AND (ids.minute <> ended.value ->> 1 OR ids.outcome <> ended.value ->> 2)`,
       JSON.stringify(ended.map(({ key, outcome }) => [...idAndMinute(key), outcomeCodes[outcome]])),
     );
+  }
+
+  /** Notes these minutes as changed, under one stamp that none had before. */
+  noteChanged(minutes: readonly number[], now: number): void {
+    if (minutes.length > 0) {
+      const stamp = Math.max(now, (this.#number("SELECT MAX(stamp) AS n FROM changed") ?? 0) + 1);
+      this.#sql.exec(
+        "INSERT OR REPLACE INTO changed (minute, stamp) SELECT value, ? FROM json_each(?)",
+        stamp,
+        JSON.stringify(minutes),
+      );
+    }
+  }
+
+  /** Minutes that were noted as changed, those noted first, at most `atMost`. */
+  changedMinutes(atMost: number): readonly ChangedMinute[] {
+    return [
+      ...this.#sql.exec<{ minute: number; stamp: number }>(
+        "SELECT minute, stamp FROM changed ORDER BY stamp LIMIT ?",
+        atMost,
+      ),
+    ];
+  }
+
+  /** Forgets these notes; one that was made again since has another stamp, and stays. */
+  forgetChanged(changed: readonly ChangedMinute[]): void {
+    for (const { minute, stamp } of changed) {
+      this.#sql.exec("DELETE FROM changed WHERE minute = ? AND stamp = ?", minute, stamp);
+    }
   }
 
   #forget(before: number): void {

@@ -22,12 +22,14 @@ import {
   watermarkColumns,
   watermarkRow,
 } from "../../shared/clickhouse/minutes.ts";
+import { requestsQuery } from "../../shared/clickhouse/outcomes.ts";
 import { receiptsQuery } from "../../shared/clickhouse/statements.ts";
 import type { TableMeasure } from "../../shared/ledger/group.ts";
 import { limits } from "../../shared/limits.ts";
 import type { BareDoorbell } from "../../shared/messages.ts";
 import { payloadOutcomes } from "../../shared/outcome.ts";
 import { isPayloadKey, type PayloadKey, payloadPrefix } from "../../shared/payload-key.ts";
+import type { ChangedMinute } from "../../shared/reconcile/changed-minutes.ts";
 import type { Checkpoint } from "../../shared/reconcile/checkpoint.ts";
 import type {
   CronEffects,
@@ -37,6 +39,7 @@ import type {
   ListedPage,
 } from "../../shared/reconcile/effects.ts";
 import { writeLog } from "../../shared/write-log.ts";
+import { askZone } from "./ask-zone.ts";
 import type { ConsumerBindings } from "./bindings.ts";
 import { publishTableLimits } from "./publish-table-limits.ts";
 import { payloadKeySchema, queryReceipts } from "./read-receipts.ts";
@@ -55,7 +58,10 @@ export interface CronLedger {
     readonly run: string;
     readonly checkpoint: Checkpoint | null;
     readonly table: string | null;
+    readonly changed: readonly ChangedMinute[];
   } | null>;
+  /** Those notes are done with; a later one of the same minute is not. */
+  sealedAnew(changed: readonly ChangedMinute[]): Promise<void>;
   /** False: this run has lost the lease. */
   saveCheckpoint(run: string, checkpoint: Checkpoint): Promise<boolean>;
   endReconcile(run: string): Promise<void>;
@@ -71,7 +77,7 @@ export function cronPerformerOf(
 ): CronPerformer {
   const { settings } = clickHouse;
   const bucket = env.PAYLOADS;
-  const webhook = env.ALERT_WEBHOOK;
+  const told = { webhook: env.ALERT_WEBHOOK, consoleUrl: env.CONSOLE_URL };
   return {
     // --- a tick
     wake: async () => {
@@ -97,8 +103,13 @@ export function cronPerformerOf(
       const rows = await queryRows(clickHouse, volumesSchema, volumesQuery(settings, hour, days));
       return volumesOf(rows, days);
     },
+    askZone: async (question) => await askZone(question, env.ZONE_ANALYTICS_TOKEN ?? "", fetch),
+    countRequests: async ({ since, until }) => {
+      const [{ requests }] = await queryRows(clickHouse, requestsSchema, requestsQuery(since, until));
+      return requests;
+    },
     judgeAlerts: async (learnt) => await ledger.judgeAlerts(learnt),
-    reportAlerts: async (unreported) => await reportFindings(clickHouse, webhook, unreported, now),
+    reportAlerts: async (unreported) => await reportFindings(clickHouse, told, unreported, now),
     alertsReported: async ({ unreported, reached }) => {
       await ledger.alertsReported(unreported, reached);
       return null;
@@ -112,6 +123,10 @@ export function cronPerformerOf(
     beginRun: async ({ takesOver }) => await ledger.beginReconcile(takesOver),
     endRun: async (run) => {
       await ledger.endReconcile(run);
+      return null;
+    },
+    sealedAnew: async (changed) => {
+      await ledger.sealedAnew(changed);
       return null;
     },
     list: async (asked) => await listPayloads(bucket, asked),
@@ -150,7 +165,7 @@ export function cronPerformerOf(
     reportFindings: async (findings) => {
       await reportFindings(
         clickHouse,
-        webhook,
+        told,
         unreportedOf(findings.map((finding) => ({ openedAt: now, ...finding }))),
         now,
       );
@@ -161,6 +176,8 @@ export function cronPerformerOf(
 }
 
 const recentSchema = v.tuple([v.object({ dead: v.number(), ended: v.number() })]);
+
+const requestsSchema = v.tuple([v.object({ requests: v.number() })]);
 
 const volumesSchema = v.array(v.object({ tenant: v.string(), daysAgo: v.number(), spans: v.number() }));
 

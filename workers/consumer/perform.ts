@@ -71,7 +71,8 @@ export function performerOf(
     parkMessage: async ({ at, reason }) =>
       await parkMessage(bucket, batch.queue, messageOf(batch, at), reason),
     reportFindings: async (findings) => {
-      await reportFindings(clickHouse, env.ALERT_WEBHOOK, unreportedOf(findings), Date.now());
+      const told = { webhook: env.ALERT_WEBHOOK, consoleUrl: env.CONSOLE_URL };
+      await reportFindings(clickHouse, told, unreportedOf(findings), Date.now());
       return null;
     },
     writeOutcomes: async (reports) => {
@@ -226,13 +227,13 @@ async function takeBytes(bytes: number, deadline: number): Promise<Taking | null
 
 async function sendBlock(
   { settings, send }: ClickHouseConnection,
-  { group, attempt, serverDeadline, table }: InsertTask,
+  { group, attempt, serverDeadline, table, byColumn }: InsertTask,
   insertMs: number,
   { body, encoding }: CompressedBlock,
   patienceMs: number,
 ): Promise<DeliveryEffects["sendBlock"]["answers"]> {
   const { status, headers, text, isClickHouses } = await send({
-    parameters: insertSpansParameters(settings, group, attempt, insertMs, serverDeadline, table),
+    parameters: insertSpansParameters(settings, group, attempt, insertMs, serverDeadline, table, byColumn),
     body,
     headers: encoding === "none" ? {} : { "Content-Encoding": encoding },
     patienceMs,

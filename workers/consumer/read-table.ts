@@ -27,6 +27,7 @@ import {
   rightsRefusal,
   windowOf,
 } from "../../shared/clickhouse/table-check.ts";
+import { isFenceOf } from "../../shared/clickhouse/table-fence.ts";
 import {
   kindOfTable,
   readAnswer,
@@ -53,6 +54,7 @@ const tableStateSchema = v.array(
     deduplicate_insert: v.nullable(v.string()),
     blocks: v.nullable(v.number()),
     receipts_engine: v.nullable(v.string()),
+    fence: v.nullable(v.string()),
     window_defaults: v.array(v.tuple([v.string(), v.string()])),
     declarations: v.array(v.string()),
     witness: v.nullable(v.string()),
@@ -121,6 +123,7 @@ export async function readTable(
       ttl,
       clockAheadMs,
       identity: witness?.table ?? null,
+      isFenced: witness?.table != null && isFenceOf(row.fence ?? "", witness.table),
     },
     oldestDay: oldestDayOf(ttl, now),
     witness,

@@ -6,16 +6,22 @@ import { type Channel, channels, type Unreported } from "../../shared/alerts.ts"
 import { insertRows } from "../../shared/clickhouse/ask.ts";
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
 import { type Finding, findingColumns, findingRow } from "../../shared/clickhouse/findings.ts";
+import { findingAdvice, subjectText } from "../../shared/console/finding-advice.ts";
 import { limits } from "../../shared/limits.ts";
 import { writeLog } from "../../shared/write-log.ts";
 
-/**
- * Tells each finding by its channels. Answers the channels that took all of theirs. Never throws. `webhook`: takes
- * `{ "text": … }` by POST, as Slack's and Mattermost's incoming webhooks do.
- */
+/** Where people are told. */
+export interface Told {
+  /** Takes `{ "text": … }` by POST, as Slack's and Mattermost's incoming webhooks do; empty or undefined: there is none. */
+  readonly webhook: string | undefined;
+  /** The page's address, for a link; empty or undefined: the consumer was not told it. */
+  readonly consoleUrl: string | undefined;
+}
+
+/** Tells each finding by its channels. Answers the channels that took all of theirs. Never throws. */
 export async function reportFindings(
   clickHouse: ClickHouseConnection,
-  webhook: string | undefined,
+  { webhook, consoleUrl }: Told,
   unreported: readonly Unreported[],
   now: number,
 ): Promise<readonly Channel[]> {
@@ -27,7 +33,7 @@ export async function reportFindings(
     },
     webhook: async (findings) => {
       if (webhook !== undefined && webhook !== "") {
-        await post(webhook, findings);
+        await post(webhook, findings, consoleUrl ?? "");
       }
     },
   };
@@ -45,11 +51,21 @@ function logFinding({ kind, state, severity, subject, message }: Finding): void 
   writeLog(isBad ? "error" : "log", { finding: kind, state, severity, subject, message });
 }
 
-async function post(webhook: string, findings: readonly Finding[]): Promise<void> {
-  const lines = findings.map(
-    ({ kind, state, severity, subject, message }) =>
-      `*Headrace ${state === "resolved" ? "resolved" : severity}: ${kind}* (${subject})\n${state === "resolved" ? "It is over. It was: " : ""}${message}`,
-  );
+/** With what to do: at the page, which it links to, or by the CLI where the page's address is not known. */
+function webhookText(finding: Finding, consoleUrl: string): string {
+  const { kind, state, severity, subject, message } = finding;
+  const said = `*Headrace ${state === "resolved" ? "resolved" : severity}: ${kind}* (${subjectText(subject)})\n${state === "resolved" ? "It is over. It was: " : ""}${message}`;
+  if (state === "resolved") {
+    return said;
+  }
+  const advice = findingAdvice(finding, consoleUrl === "" ? "cli" : "page");
+  return [said, [consoleUrl, advice].filter((text) => text !== "").join(" ")]
+    .filter((text) => text !== "")
+    .join("\n");
+}
+
+async function post(webhook: string, findings: readonly Finding[], consoleUrl: string): Promise<void> {
+  const lines = findings.map((finding) => webhookText(finding, consoleUrl));
   const response = await fetch(webhook, {
     method: "POST",
     headers: { "content-type": "application/json" },

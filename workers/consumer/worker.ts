@@ -14,12 +14,14 @@ import { readMessage } from "../../shared/delivery/message.ts";
 import { dependencyOf } from "../../shared/dependency.ts";
 import type { Check } from "../../shared/doctor/check.ts";
 import { perform } from "../../shared/effect.ts";
+import { readFrontDoorSettings } from "../../shared/front-door/front-door.ts";
 import type { InFlight } from "../../shared/ledger/in-flight.ts";
 import type { LedgerHealth } from "../../shared/ledger/trouble.ts";
+import type { Unsettled } from "../../shared/ledger/unsettled.ts";
 import type { Whereabouts } from "../../shared/ledger/whereabouts.ts";
 import { limits } from "../../shared/limits.ts";
 import { deadLetterQueue } from "../../shared/messages.ts";
-import { isPayloadKey, type PayloadId, type PayloadKey } from "../../shared/payload-key.ts";
+import { idOfKey, isPayloadKey, type PayloadId, type PayloadKey } from "../../shared/payload-key.ts";
 import type { Checkpoint } from "../../shared/reconcile/checkpoint.ts";
 import type { Presence } from "../../shared/reconcile/presence.ts";
 import type { ReconcileReport } from "../../shared/reconcile/run.ts";
@@ -66,7 +68,7 @@ function clickHouseOf(env: ConsumerBindings): ClickHouseConnection {
 async function runTick(bindings: ConsumerBindings, everything: boolean): Promise<ReconcileReport | null> {
   const env = nameDependencies(bindings);
   const now = Date.now();
-  const work = tick({ now, everything }, readReconcileSettings(env));
+  const work = tick({ now, everything }, readReconcileSettings(env), readFrontDoorSettings(env));
   return await perform(work, cronPerformerOf(env, clickHouseOf(env), ledgerOf(env), now));
 }
 
@@ -98,7 +100,9 @@ export class Operations extends WorkerEntrypoint<ConsumerBindings> implements Co
   }
 
   async examine(): Promise<readonly Check[]> {
-    return await examineConsumer(this.env, clickHouseOf(this.env));
+    const clickHouse = clickHouseOf(this.env);
+    const performer = cronPerformerOf(this.env, clickHouse, ledgerOf(this.env), Date.now());
+    return await examineConsumer(this.env, clickHouse, performer);
   }
 
   async replay(keys: readonly string[]): Promise<Fixed<AskedFor>> {
@@ -126,7 +130,8 @@ export class Operations extends WorkerEntrypoint<ConsumerBindings> implements Co
   }
 
   async resolve(key: string, how: "accept" | "rewrite"): Promise<boolean> {
-    if (!isPayloadKey(key)) {
+    const at = isPayloadKey(key) ? await ledgerOf(this.env).whereIs(idOfKey(key)) : null;
+    if (!isPayloadKey(key) || at?.at !== "group" || at.state !== "held") {
       return false;
     }
     await this.#ledger.resolve(key, how);
@@ -147,6 +152,10 @@ export class Operations extends WorkerEntrypoint<ConsumerBindings> implements Co
 
   async openFindings(): Promise<readonly Finding[]> {
     return await this.#ledger.openFindings();
+  }
+
+  async unsettled(): Promise<Unsettled> {
+    return await ledgerOf(this.env).unsettled();
   }
 
   async inFlight(): Promise<InFlight> {

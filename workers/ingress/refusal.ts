@@ -1,36 +1,10 @@
 /**
- * Why a request is not accepted, as a closed list, and the one function that turns a reason into HTTP.
+ * Why a request is not accepted, and the one function that turns a reason into HTTP.
  * Only 429, 502, 503 and 504 are retried by exporters (OTLP/HTTP, "Failures"): whatever is our own fault must be
  * 503, since an exporter drops what any other status answers.
  */
 import type { RequestOutcome } from "../../shared/outcome.ts";
-
-export type RefusalReason =
-  | "unknown_path"
-  | "wrong_method"
-  | "wrong_content_type"
-  | "wrong_content_encoding"
-  | "missing_key"
-  | "unknown_key"
-  | "revoked_key"
-  | "expired_key"
-  | "unknown_keys_flood"
-  | "disabled_key"
-  | "forbidden_origin"
-  | "rate_exceeded"
-  | "byte_rate_exceeded"
-  | "fruitless_requests"
-  | "quota_exceeded"
-  | "byte_quota_exceeded"
-  | "too_large"
-  | "corrupt_body"
-  | "all_spans_rejected"
-  | "busy"
-  | "slow_body"
-  | "broken_body"
-  | "keys_unreachable"
-  | "store_unreachable"
-  | "internal";
+import type { RefusalReason } from "../../shared/refusal-reason.ts";
 
 export interface Refusal {
   readonly reason: RefusalReason;

@@ -3,7 +3,8 @@
  * one outcome, with a reason.
  */
 import type { RequestOutcome } from "../../shared/outcome.ts";
-import { answerOf, type RefusalReason } from "./refusal.ts";
+import type { RefusalReason } from "../../shared/refusal-reason.ts";
+import { answerOf } from "./refusal.ts";
 
 export class Tally {
   /** Empty while no key has told it. */

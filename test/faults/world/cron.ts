@@ -106,7 +106,7 @@ const askedAtOnce: ReadonlySet<keyof CronEffects> = new Set([
 function* run(world: World): Process {
   const now = world.clock.now + world.skews.consumer;
   const begun: Tick = { world, began: world.clock.now };
-  const work = tick({ now, everything: false }, reconcileSettingsOf(world));
+  const work = tick({ now, everything: false }, reconcileSettingsOf(world), { kind: "no_zone" });
   const invocation = new Invocation(world, "a cron");
   try {
     let step = work.next();

@@ -69,8 +69,8 @@ function schedule(world: World, name: Incident, at: number): void {
 /** Losses that strike just between two effects of somebody. */
 export function loseSomething(world: World): void {
   const { fate, profile, table, clock } = world;
-  if (!profile.losesSuddenly) {
-    return;
+  if (!profile.losesSuddenly || fate.isCalm) {
+    return; // nothing strikes, and no copy is gone back to
   }
   if (fate.strikes("ledger lost")) {
     world.say(() => "the ledger is lost");

@@ -32,7 +32,7 @@ import type { GroupId, GroupTask } from "../../../shared/ledger/group.ts";
 import { holds, type LedgerEvent, tokensNeeded } from "../../../shared/ledger/machine.ts";
 import type { PayloadKey } from "../../../shared/payload-key.ts";
 import type { Checkpoint } from "../../../shared/reconcile/checkpoint.ts";
-import type { LearntFacts } from "../../../shared/reconcile/effects.ts";
+import type { CronEffects, LearntFacts } from "../../../shared/reconcile/effects.ts";
 import {
   beginRun,
   endRun,
@@ -127,10 +127,7 @@ export class LedgerShell {
     return holds(older ?? this.state, keys);
   }
 
-  beginReconcile(
-    leaseMs: number,
-    takesOver: boolean,
-  ): { readonly run: string; readonly checkpoint: Checkpoint | null; readonly table: string | null } | null {
+  beginReconcile(leaseMs: number, takesOver: boolean): CronEffects["beginRun"]["answers"] {
     this.#reach();
     const run = String(++this.#runs);
     const begun = beginRun(this.reconciler, { run, now: this.now, leaseMs, takesOver });
@@ -139,7 +136,8 @@ export class LedgerShell {
     }
     this.reconciler = begun;
     this.#reach();
-    return { run, checkpoint: begun.checkpoint, table: this.state.head?.table.identity ?? null };
+    // Sums for people are no part of this world.
+    return { run, checkpoint: begun.checkpoint, table: this.state.head?.table.identity ?? null, changed: [] };
   }
 
   saveCheckpoint(run: string, leaseMs: number, checkpoint: Checkpoint): boolean {
@@ -369,16 +367,21 @@ export class LedgerShell {
     const moment = { now: this.now, tokens, databaseBytes: this.isFull ? settings.databaseBytesMax + 1 : 0 };
     const decided = this.#persist(event, moment);
     this.version++;
-    this.#world.say(() => {
-      const { task, notify } = decided;
-      return `ledger: ${reportFindings(event)}${task === null ? "" : ` -> ${task.step} ${short(task.group)}.${task.attempt}`}${notify.length === 0 ? "" : `, rings ${notify.map(short).join(" ")}`}`;
-    });
+    if (this.#world.story !== null) {
+      this.#tell(event, decided);
+    }
     this.#armAt(decided.arm);
     if (fate.strikes("ledger dies after")) {
       this.#die();
       throw new LedgerDied("the ledger died after it persisted");
     }
     return decided;
+  }
+
+  #tell(event: LedgerEvent, { task, notify }: Decided): void {
+    const leased = task === null ? "" : ` -> ${task.step} ${short(task.group)}.${task.attempt}`;
+    const rung = notify.length === 0 ? "" : `, rings ${notify.map(short).join(" ")}`;
+    this.#world.say(() => `ledger: ${reportFindings(event)}${leased}${rung}`);
   }
 
   #persist(event: LedgerEvent, moment: Moment): Decided {

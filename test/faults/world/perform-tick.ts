@@ -71,6 +71,9 @@ export const cronPerformer: ModelCronPerformer = {
       };
     }),
   readVolumes: ({ world }) => world.askTable("volumes", () => []), // one tenant, of no usual volume
+  // No zone stands before this world's ingress.
+  askZone: () => null as never,
+  countRequests: () => null as never,
   judgeAlerts: ({ world }, learnt) => world.ledger.judgeAlerts(learnt),
   reportAlerts({ world }, unreported) {
     const toTable = unreported.filter(({ channels }) => channels.includes("table"));
@@ -104,6 +107,7 @@ export const cronPerformer: ModelCronPerformer = {
     world.ledger.endReconcile(run);
     return null;
   },
+  sealedAnew: () => null,
   list({ world }, { after: listAfter, cursor, atMost }) {
     world.askStore("list");
     // A cursor is the text that it goes on after.

@@ -374,6 +374,7 @@ export function readTable({ servers, clock, refusedUntil, skews, profile }: Worl
     measure: {
       blocks: table.blocks,
       identity: witness.table,
+      isFenced: true,
       windowBlocks: table.window,
       windowMs: null,
       clockAheadMs: skews.server - skews.consumer,

@@ -4,7 +4,8 @@
  * it commits.
  */
 import type { Answer } from "../../../shared/clickhouse/errors.ts";
-import { elsewhereText, insertSpansParameters, lateText } from "../../../shared/clickhouse/statements.ts";
+import { insertSpansParameters } from "../../../shared/clickhouse/statements.ts";
+import { elsewhereText, lateText } from "../../../shared/clickhouse/table-fence.ts";
 import { type TableAnswer, witnessOf } from "../../../shared/clickhouse/table-identity.ts";
 import type { DeliveryEffects } from "../../../shared/delivery/effects.ts";
 import type { GroupTask, StoredPayload } from "../../../shared/ledger/group.ts";
@@ -266,9 +267,17 @@ function isLate({ clock, skews }: World, { serverDeadline }: { readonly serverDe
   return clock.now + skews.server >= serverDeadline;
 }
 
-/** And for which table it is. */
-function isElsewhere({ table }: { readonly table: string | null }, server: TableAnswer): boolean {
-  return table !== null && witnessOf(server).table !== table;
+/**
+ * And for which table it is. By the column of a table that was created anew it may go: a person may have copied the old one, its
+ * column with it.
+ */
+function isElsewhere(
+  { table, byColumn }: { readonly table: string | null; readonly byColumn?: boolean },
+  server: TableAnswer,
+): boolean {
+  const isOther = table !== null && witnessOf(server).table !== table;
+  const mayBeCopy = server.replica !== null || table?.split(" ")[1] === server.serverUuid;
+  return isOther && !(byColumn === true && mayBeCopy);
 }
 
 /** How long a request may be held back on its way. */

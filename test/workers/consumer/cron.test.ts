@@ -5,19 +5,38 @@ import { beforeEach, expect, test, vi } from "vitest";
 import { BrokenInvariant } from "../../../shared/assert.ts";
 import type { ConsumerBindings } from "../../../workers/consumer/bindings.ts";
 import consumer from "../../../workers/consumer/worker.ts";
+import { failed, ZoneAnalytics } from "../../fixtures/zone-analytics.ts";
 import { doorbell } from "../../ledger/world.ts";
 
 const env = given as unknown as ConsumerBindings;
+const zoneId = "023e105f4ecef8ad9ca31a8372d0c353";
+const watched = {
+  ...env,
+  INGRESS_HOST: "otlp.example.com",
+  ZONE_ID: zoneId,
+  ZONE_ANALYTICS_TOKEN: "a-zone-token",
+};
 
 /** The findings that the consumer wrote into ClickHouse. */
 let findings: string[] = [];
+/** Stands for Cloudflare's analytics; what it is is said there. */
+let zone = new ZoneAnalytics(zoneId);
+let zoneTokens: string[] = [];
 
 beforeEach(async () => {
   await reset();
   vi.restoreAllMocks();
   findings = [];
+  zone = new ZoneAnalytics(zoneId);
+  zoneTokens = [];
   vi.spyOn(globalThis, "fetch").mockImplementation(async (input, init) => {
-    if (new URL(input instanceof Request ? input.url : input).search.includes("headrace_findings")) {
+    const url = new URL(input instanceof Request ? input.url : input);
+    if (url.host === "api.cloudflare.com") {
+      zoneTokens.push(new Headers(init?.headers).get("authorization") ?? "");
+      const { status, text } = zone.ask(JSON.parse(String(init?.body)));
+      return new Response(text, { status });
+    }
+    if (url.search.includes("headrace_findings")) {
       findings.push(await new Response(init?.body).text());
     }
     return new Response("", { headers: { "x-clickhouse-summary": "{}" } });
@@ -68,4 +87,48 @@ test("a broken invariant is what the cron fails with, whatever failed before it"
   const bindings = bindingsWith({ wake, beginReconcile: new BrokenInvariant("one run at a time") });
   await expect(scheduled(bindings)).rejects.toThrow("one run at a time");
   expect(findings.join("\n")).toContain("days ascend");
+});
+
+const frontDoor = async () => (await env.LEDGER.getByName("0").status()).frontDoor;
+
+test("what the zone turned away is a finding, and the ledger says it to whoever asks", async () => {
+  const firewall = { action: "block", source: "firewallManaged", rule: "5de7edfa648c4d6891dc3e7f84534ffa" };
+  for (let n = 0; n < 12; n++) {
+    zone.events.push({
+      at: Date.now() - 10 * 60_000,
+      host: "otlp.example.com",
+      path: "/v1/traces",
+      method: "POST",
+      source: "eyeball",
+      status: 403,
+      firewall,
+    });
+  }
+  await scheduled(watched);
+  expect(findings.join("\n")).toContain("Your zone turned 12 requests to otlp.example.com/v1/* away");
+  expect(findings.join("\n")).toContain(`12 by rule ${firewall.rule} (block, firewallManaged)`);
+  expect(await frontDoor()).toMatchObject([{ verdict: "bad" }, { verdict: "good" }]);
+  // Another tick of the same minute, or a person's reconcile: the zone is not asked again.
+  vi.useFakeTimers({ now: Math.floor(Date.now() / 60_000) * 60_000 + 1000, toFake: ["Date"] });
+  await scheduled(watched);
+  zoneTokens = [];
+  await scheduled(watched);
+  vi.useRealTimers();
+  expect(zoneTokens).toEqual([]);
+});
+
+test("a token that may not read the zone is said, and its text stands in no finding, log or status", async () => {
+  const log = vi.spyOn(console, "error");
+  zone.instead.push(failed(403, `zones [${zoneId}] are not authorized`), failed(401, "Unauthorized"));
+  await scheduled(watched);
+  expect(zoneTokens).toEqual(["Bearer a-zone-token", "Bearer a-zone-token"]);
+  const said = await frontDoor();
+  expect(said.map(({ verdict }) => verdict)).toEqual(["unwatched", "unwatched"]);
+  expect(JSON.stringify([said, findings, log.mock.calls])).not.toContain("a-zone-token");
+});
+
+test("without a domain nothing of Cloudflare's is asked, and it is said that no zone stands there", async () => {
+  await scheduled({ ...watched, INGRESS_HOST: "" });
+  expect(zoneTokens).toEqual([]);
+  expect(await frontDoor()).toMatchObject([{ text: expect.stringContaining("No zone stands") }]);
 });

@@ -19,8 +19,18 @@ import { cronPerformerOf } from "../../../workers/consumer/perform-tick.ts";
 const env = given as unknown as ConsumerBindings;
 const arrival = Date.UTC(2026, 10, 24, 12);
 
-const performer = () =>
-  cronPerformerOf(env, connectClickHouse(env, undefined, fetch), env.LEDGER.getByName("0"), arrival);
+const performer = (bindings = env) =>
+  cronPerformerOf(bindings, connectClickHouse(env, undefined, fetch), env.LEDGER.getByName("0"), arrival);
+
+/** R2 cuts pages as it likes (it does with metadata, and for its own reasons): these have at most `most` objects. */
+function cutting(most: number): ConsumerBindings {
+  const list = (options: R2ListOptions = {}) =>
+    env.PAYLOADS.list({ ...options, limit: Math.min(options.limit ?? most, most) });
+  const bucket = new Proxy(env.PAYLOADS, {
+    get: (target, name) => (name === "list" ? list : Reflect.get(target, name)),
+  });
+  return { ...env, PAYLOADS: bucket };
+}
 
 function keyAt(n: number): PayloadKey {
   const bytes = new Uint8Array(16);
@@ -53,8 +63,8 @@ beforeEach(async () => {
 });
 
 /** All pages of a listing, as the reconciler asks for them. */
-async function listAll(atMost: number) {
-  const { list } = performer();
+async function listAll(atMost: number, bindings = env) {
+  const { list } = performer(bindings);
   const keys: PayloadKey[] = [];
   let pages = 0;
   let cursor: string | null = null;
@@ -73,6 +83,11 @@ describe("a listing", () => {
     const keys = await putPayloads(250);
     expect(await listAll(1000), "R2 would list 100 objects with their metadata").toEqual({ keys, pages: 1 });
     expect(await listAll(120)).toEqual({ keys, pages: 3 });
+  });
+
+  test("goes on behind a page that R2 cut short", async () => {
+    const keys = await putPayloads(7);
+    expect(await listAll(1000, cutting(3))).toEqual({ keys, pages: 3 });
   });
 
   test("passes over what is no payload of ours, and says how far it has come", async () => {

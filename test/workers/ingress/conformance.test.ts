@@ -6,9 +6,9 @@ import { createExecutionContext, reset } from "cloudflare:test";
 import { deflateSync, gzipSync, zstdCompressSync } from "node:zlib";
 import { afterEach, beforeEach, describe, expect, inject, test, vi } from "vitest";
 import { limits } from "../../../shared/limits.ts";
+import type { RefusalReason } from "../../../shared/refusal-reason.ts";
 import { refused } from "../../../workers/ingress/answer.ts";
 import type { IngressBindings } from "../../../workers/ingress/bindings.ts";
-import type { RefusalReason } from "../../../workers/ingress/refusal.ts";
 import worker from "../../../workers/ingress/worker.ts";
 import {
   attribute,

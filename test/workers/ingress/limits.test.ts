@@ -339,6 +339,7 @@ describe("the Meter", () => {
     const notice = { v: 1, kind: "quota", tenant: "acme", account, month, state: "open", perMonth: 100 };
     expect(sent).toEqual([
       { ...notice, unit: "spans", percent: 80, used: 86 },
+      { ...notice, unit: "spans", percent: 80, state: "resolved", used: 87 },
       { ...notice, unit: "spans", percent: 100, used: 87 },
     ]);
   });

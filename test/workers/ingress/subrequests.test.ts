@@ -3,13 +3,25 @@
  * shared/limits.ts adds up (`requestSubrequests`). The consumer's invocations are counted in test/core/subrequests.test.ts.
  */
 import { createExecutionContext, reset, waitOnExecutionContext } from "cloudflare:test";
-import { beforeEach, expect, test } from "vitest";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { limits } from "../../../shared/limits.ts";
 import worker from "../../../workers/ingress/worker.ts";
 import { join, stringField } from "../../fixtures/protobuf.ts";
 import { bindings, freshSpan, makeKey, mediaTypes, origin, requestOf } from "./sender.ts";
 
-beforeEach(reset);
+/** Each request leaves a report of outcomes behind: what it calls is counted, and its five seconds are not waited for. */
+const reportMs = 50;
+
+beforeEach(async () => {
+  await reset();
+  const { setTimeout } = globalThis;
+  vi.spyOn(globalThis, "setTimeout").mockImplementation(((run: () => void, ms?: number) =>
+    setTimeout(run, ms === limits.outcomeReportMs ? reportMs : ms)) as typeof setTimeout);
+});
+
+afterEach(() => {
+  vi.restoreAllMocks();
+});
 
 /** Of a Durable Object's namespace: they ask nothing, and what they give is asked. */
 const stubMakers = ["get", "getByName", "idFromName"];
@@ -64,6 +76,7 @@ test("a request takes no more subrequests than are counted for one, whatever bec
   const partly = await callsOf(await makeKey(), requestOf(freshSpan(), join(stringField(5, "no ids"))), 200);
   for (const calls of [created, again, wrong, unknown, partly]) {
     expect(calls.length, calls.join(", ")).toBeLessThanOrEqual(limits.requestSubrequests);
+    expect(calls).toContain("OUTCOMES.send");
   }
   expect(created).toEqual(expect.arrayContaining(["KEYS.get", "PAYLOADS.get", "PAYLOADS.put", "RING.send"]));
   expect(created.some((call) => call.startsWith("METER stub."))).toBe(true);

@@ -27,10 +27,33 @@ export async function ask<P extends string, B extends object | undefined = undef
   schema: AnswerSchema<B extends object ? "POST" : "GET", P>,
   { body, signal }: { readonly body?: B; readonly signal?: AbortSignal } = {},
 ): Promise<v.InferOutput<AnswerSchema<B extends object ? "POST" : "GET", P>>> {
+  return await request(token, body === undefined ? "GET" : "POST", path, schema, body, signal);
+}
+
+/** Asks a route that names one thing by its id. Throws as `ask`. */
+export async function askOf<N extends RouteName & `${string}/:id${string}`>(
+  token: string,
+  name: N,
+  schema: Routes[N]["answer"],
+  { id, body }: { readonly id: string; readonly body: object },
+): Promise<v.InferOutput<Routes[N]["answer"]>> {
+  const [method = "", path = ""] = name.split(" ");
+  return await request(token, method, path.replace(":id", encodeURIComponent(id)), schema, body);
+}
+
+async function request<S extends v.GenericSchema>(
+  token: string,
+  method: string,
+  path: string,
+  schema: S,
+  body?: object,
+  signal?: AbortSignal,
+): Promise<v.InferOutput<S>> {
   const response = await fetch(path, {
+    method,
     headers: { authorization: `Bearer ${token}`, "content-type": "application/json" },
     cache: "no-store",
-    ...(body === undefined ? {} : { method: "POST", body: JSON.stringify(body) }),
+    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
     ...(signal === undefined ? {} : { signal }),
   });
   if (!response.ok) {

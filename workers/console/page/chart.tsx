@@ -19,9 +19,11 @@ const parts = [
 interface ChartProps {
   readonly minutes: Minutes;
   readonly watermark: string | null;
+  /** A bar was pressed: it leads to its minute's payloads. Absent: bars are hours. */
+  readonly onOpen?: (at: string) => void;
 }
 
-export function Chart({ minutes, watermark }: ChartProps) {
+export function Chart({ minutes, watermark, onOpen }: ChartProps) {
   const { steps, stepSeconds } = minutes;
   const [pointed, setPointed] = useState<number | null>(null);
   const [focus, setFocus] = useState(steps.length - 1);
@@ -50,7 +52,7 @@ export function Chart({ minutes, watermark }: ChartProps) {
           class="plot"
           ref={plot}
           role="group"
-          aria-label="Payloads by time; arrow keys move between bars"
+          aria-label={`Payloads by time; arrow keys move between bars${onOpen === undefined ? "" : ", Enter lists a minute's payloads"}`}
           onMouseLeave={() => setPointed(null)}
         >
           {settled !== null && (
@@ -74,6 +76,7 @@ export function Chart({ minutes, watermark }: ChartProps) {
                 setFocus(index);
               }}
               onBlur={() => setPointed(null)}
+              onClick={() => step.accepted > 0 && onOpen?.(step.at)}
               onKeyDown={(event) => {
                 const to = arrow(event.key, index, steps.length);
                 if (to !== undefined) {

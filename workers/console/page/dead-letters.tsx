@@ -2,6 +2,7 @@
 import { useContext, useState } from "preact/hooks";
 import { askedForSchema, type DeadLetter } from "../../../shared/console/answers.ts";
 import { ask, failureText } from "./ask.ts";
+import { ConfirmDialog } from "./confirm-dialog.tsx";
 import { agoText, countText, isoOf, plural } from "./format.ts";
 import type { Tell } from "./notices.tsx";
 import { Panel } from "./panel.tsx";
@@ -24,9 +25,14 @@ export function DeadLetters({ deadLetters, now, reportFindings, onDone }: DeadLe
   const [chosen, setChosen] = useState<ReadonlySet<string>>(new Set());
   const [opened, setOpened] = useState("");
   const [purging, setPurging] = useState<readonly string[]>([]);
+  const [replaying, setReplaying] = useState<readonly string[]>([]);
   const [isBusy, setBusy] = useState(false);
   const [shownCount, setShownCount] = useState(shownFirst);
   const letters = deadLetters.value ?? [];
+  const causes = new Map<string, readonly string[]>();
+  for (const { reason, key } of letters) {
+    causes.set(reason, [...(causes.get(reason) ?? []), key]);
+  }
   const marked = letters.filter(({ key }) => chosen.has(key)).map(({ key }) => key);
 
   const act = async (
@@ -57,7 +63,7 @@ export function DeadLetters({ deadLetters, now, reportFindings, onDone }: DeadLe
     act(
       "/api/replay",
       { keys },
-      "rung again. The table is looked at first; what is not there is inserted, and leaves this list within seconds.",
+      "notified again. The table is looked at first; what is not there is inserted, and leaves this list within seconds.",
     );
 
   const toggle = (key: string): void => {
@@ -78,7 +84,7 @@ export function DeadLetters({ deadLetters, now, reportFindings, onDone }: DeadLe
         />{" "}
         All {countText(letters.length)}
       </label>
-      <button type="button" disabled={isBusy || marked.length === 0} onClick={() => replay(marked)}>
+      <button type="button" disabled={isBusy || marked.length === 0} onClick={() => setReplaying(marked)}>
         Replay {marked.length > 0 ? countText(marked.length) : ""}
       </button>
       <button
@@ -102,6 +108,23 @@ export function DeadLetters({ deadLetters, now, reportFindings, onDone }: DeadLe
           ClickHouse does not answer: these are R2's records, the latest 100 at most. What was replayed more
           than 26 h ago may be among them.
         </p>
+      )}
+      {causes.size > 1 && (
+        <ul class="causes" aria-label="By cause">
+          {[...causes].map(([reason, keys]) => (
+            <li key={reason}>
+              <span>
+                <b>{countText(keys.length)}</b> {reasonText(reason, 0)}
+              </span>
+              <button type="button" disabled={isBusy} onClick={() => setReplaying(keys)}>
+                Replay {countText(keys.length)}
+              </button>
+              <button type="button" class="danger" disabled={isBusy} onClick={() => setPurging(keys)}>
+                Purge {countText(keys.length)}
+              </button>
+            </li>
+          ))}
+        </ul>
       )}
       {letters.length > 0 && (
         <ul class="rows">
@@ -129,7 +152,7 @@ export function DeadLetters({ deadLetters, now, reportFindings, onDone }: DeadLe
                 <button type="button" onClick={() => setOpened(key)}>
                   Show spans
                 </button>
-                <button type="button" disabled={isBusy} onClick={() => replay([key])}>
+                <button type="button" disabled={isBusy} onClick={() => setReplaying([key])}>
                   Replay
                 </button>
                 <button type="button" class="danger" disabled={isBusy} onClick={() => setPurging([key])}>
@@ -146,6 +169,20 @@ export function DeadLetters({ deadLetters, now, reportFindings, onDone }: DeadLe
         </button>
       )}
       {opened !== "" && <PayloadSpansDialog payloadKey={opened} onClose={() => setOpened("")} />}
+      {replaying.length > 0 && (
+        <ConfirmDialog
+          title={`Replay ${plural(replaying.length, "payload")}?`}
+          verb="Replay"
+          onClose={() => setReplaying([])}
+          onConfirm={() => {
+            setReplaying([]);
+            replay(replaying);
+          }}
+        >
+          The table is looked at first: rows that are there stay as they are, and what is not there is
+          inserted. What is refused again comes back to this list, with the reason.
+        </ConfirmDialog>
+      )}
       {purging.length > 0 && (
         <PurgeDialog
           keys={purging}

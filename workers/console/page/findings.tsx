@@ -1,5 +1,6 @@
 /** Open findings with what to do; what was resolved lately, folded away. */
 import type { ListedFinding } from "../../../shared/console/answers.ts";
+import { findingAdvice, subjectText } from "../../../shared/console/finding-advice.ts";
 import { agoText, isoOf, plural } from "./format.ts";
 import { Panel } from "./panel.tsx";
 import type { Polled } from "./polling.ts";
@@ -55,10 +56,11 @@ export function Findings({ findings, now }: FindingsProps) {
 
 function Finding({ finding, now }: { readonly finding: ListedFinding; readonly now: number }) {
   const { kind, subject, severity, state, message, openedAt, at } = finding;
+  const advice = findingAdvice(finding, "page");
   return (
     <li class={state === "open" ? severity : "resolved"}>
       <p>
-        <strong>{kind.replaceAll("_", " ")}</strong> <span class="key">{subject}</span>
+        <strong>{kind.replaceAll("_", " ")}</strong> <span class="key">{subjectText(subject)}</span>
         <span class="note">
           {state === "open"
             ? `${severity}, opened ${agoText(isoOf(openedAt), now)}`
@@ -66,6 +68,7 @@ function Finding({ finding, now }: { readonly finding: ListedFinding; readonly n
         </span>
       </p>
       <p>{message}</p>
+      {state === "open" && advice !== "" && <p class="note">{advice}</p>}
     </li>
   );
 }

@@ -14,8 +14,8 @@ export function FirstSteps({ otlp, apiKey }: { readonly otlp: string; readonly a
           Point an exporter at the ingress and start your program: its first spans show here within seconds.{" "}
           {apiKey === "" && (
             <>
-              The key is the one that <code>npm run dev</code> printed; deployed, <code>POST /api/keys</code>{" "}
-              makes one.
+              The key is the one that <code>npm run dev</code> printed; deployed,{" "}
+              <code>headrace keys create</code> makes one.
             </>
           )}
         </p>

@@ -51,6 +51,30 @@ export function spanDurationText(ms: number): string {
   return ms < 1000 ? `${ms < 10 ? ms.toFixed(2) : ms.toFixed(0)} ms` : `${(ms / 1000).toFixed(2)} s`;
 }
 
+/** 80 ns, 450 µs, 12.3 ms, 1.25 s, 2 min 5 s */
+export function nanosText(ns: number): string {
+  if (ns < 1000) {
+    return `${Math.round(ns)} ns`;
+  }
+  if (ns < 1e6) {
+    return `${digits(ns / 1e3)} µs`;
+  }
+  if (ns < 1e9) {
+    return `${digits(ns / 1e6)} ms`;
+  }
+  return ns < 120e9 ? `${digits(ns / 1e9)} s` : durationText(ns / 1e6);
+}
+
+/** Three digits, no zeros behind the point. */
+function digits(value: number): string {
+  return String(Number(value.toPrecision(3)));
+}
+
+/** 20:55:12.123 */
+export function timeText(iso: string): string {
+  return iso.slice(11, 23).replace("Z", "");
+}
+
 /** 14:32 */
 export function clockText(iso: string): string {
   return iso.slice(11, 16);

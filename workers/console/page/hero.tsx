@@ -2,10 +2,12 @@
 import type { InFlightAnswer, Minutes, Status, Watermark } from "../../../shared/console/answers.ts";
 import { clockText, countText, dateText, durationText, plural, rateText } from "./format.ts";
 import type { Polled } from "./polling.ts";
-import { behindState } from "./state.ts";
+import { behindState, type State } from "./state.ts";
 
 interface HeroProps {
   readonly now: number;
+  /** The word at the top. */
+  readonly state: State;
   readonly watermark: Polled<Watermark>;
   readonly status: Status | undefined;
   readonly inFlight: InFlightAnswer | undefined;
@@ -13,10 +15,10 @@ interface HeroProps {
   readonly dead: number | undefined;
 }
 
-export function Hero({ now, watermark, status, inFlight, hour, dead }: HeroProps) {
+export function Hero({ now, state, watermark, status, inFlight, hour, dead }: HeroProps) {
   return (
     <div class="hero">
-      <WatermarkText now={now} watermark={watermark} />
+      <WatermarkText now={now} state={state} watermark={watermark} />
       <dl class="tiles">
         <Throughput hour={hour} />
         <Tile
@@ -43,7 +45,7 @@ export function Hero({ now, watermark, status, inFlight, hour, dead }: HeroProps
   );
 }
 
-function WatermarkText({ now, watermark }: Pick<HeroProps, "now" | "watermark">) {
+function WatermarkText({ now, state, watermark }: Pick<HeroProps, "now" | "state" | "watermark">) {
   const { value, failure } = watermark;
   if (value === undefined) {
     return (
@@ -72,7 +74,7 @@ function WatermarkText({ now, watermark }: Pick<HeroProps, "now" | "watermark">)
         <time dateTime={value.watermark}>{clockText(value.watermark)}</time>
         <span class="zone">UTC, {dateText(value.watermark)}</span>
       </p>
-      <p class={`behind ${behindState(behindMs / 1000)}`}>{durationText(behindMs)} behind</p>
+      <p class={`behind ${behindState(behindMs / 1000, state)}`}>{durationText(behindMs)} behind</p>
       <p class="note">
         Everything accepted before is stored, dead, duplicate, erased or expired, and nothing of it is in
         flight.{" "}

@@ -2,6 +2,7 @@
 import { useState } from "preact/hooks";
 import { type Minutes, minutesSchema } from "../../../shared/console/answers.ts";
 import { Chart } from "./chart.tsx";
+import { MinutePayloadsDialog } from "./minute-payloads.tsx";
 import { Panel } from "./panel.tsx";
 import { type Polled, usePolled } from "./polling.ts";
 
@@ -13,6 +14,7 @@ interface MinutesPanelProps {
 
 export function MinutesPanel({ hour, watermark, everyMs }: MinutesPanelProps) {
   const [isDay, setDay] = useState(false);
+  const [opened, setOpened] = useState("");
   const choice = (
     <fieldset class="choice">
       <legend class="hidden">Range</legend>
@@ -34,8 +36,9 @@ export function MinutesPanel({ hour, watermark, everyMs }: MinutesPanelProps) {
       {isDay ? (
         <Day watermark={watermark} everyMs={everyMs} />
       ) : (
-        <Shown minutes={hour.value} watermark={watermark} />
+        <Shown minutes={hour.value} watermark={watermark} onOpen={setOpened} />
       )}
+      {opened !== "" && <MinutePayloadsDialog at={opened} onClose={() => setOpened("")} />}
     </Panel>
   );
 }
@@ -51,16 +54,16 @@ function Day({ watermark, everyMs }: Omit<MinutesPanelProps, "hour">) {
   );
 }
 
-function Shown({
-  minutes,
-  watermark,
-}: {
+interface ShownProps {
   readonly minutes: Minutes | undefined;
   readonly watermark: string | null;
-}) {
+  readonly onOpen?: (at: string) => void;
+}
+
+function Shown({ minutes, watermark, onOpen }: ShownProps) {
   return minutes === undefined ? (
     <p class="note chart-room">Reading …</p>
   ) : (
-    <Chart minutes={minutes} watermark={watermark} />
+    <Chart minutes={minutes} watermark={watermark} {...(onOpen === undefined ? {} : { onOpen })} />
   );
 }

@@ -13,6 +13,7 @@ import { DeadLetters } from "./dead-letters.tsx";
 import { Findings } from "./findings.tsx";
 import { FirstSteps } from "./first-steps.tsx";
 import { clockText } from "./format.ts";
+import { FrontDoor } from "./front-door.tsx";
 import { Held } from "./held.tsx";
 import { Hero } from "./hero.tsx";
 import { InFlight } from "./in-flight-table.tsx";
@@ -21,8 +22,8 @@ import { NoticeList, useNotices } from "./notices.tsx";
 import { useNow, usePolled } from "./polling.ts";
 import { judge, stateText } from "./state.ts";
 import { Tenants } from "./tenants.tsx";
+import { Top } from "./top.tsx";
 import { TurnedAway } from "./turned-away.tsx";
-import { Wordmark } from "./wordmark.tsx";
 
 /** The ledger answers from memory; ClickHouse is asked less often. */
 const ledgerEveryMs = 2000;
@@ -71,15 +72,15 @@ export function Overview({ apiKey, onSignOut }: OverviewProps) {
 
   return (
     <>
-      <header class="top">
-        <Wordmark />
+      <Top page="overview">
         <p class={`state ${state}`} role="status">
           {stateText(state)}
         </p>
-      </header>
+      </Top>
       <main>
         <Hero
           now={now}
+          state={state}
           watermark={watermark}
           status={status.value}
           inFlight={inFlight.value}
@@ -103,6 +104,7 @@ export function Overview({ apiKey, onSignOut }: OverviewProps) {
         <InFlight inFlight={inFlight} now={now} />
         <DeadLetters deadLetters={deadLetters} now={now} reportFindings={reportFindings} onDone={again} />
         <TurnedAway everyMs={clickHouseEveryMs} />
+        <FrontDoor lines={status.value?.frontDoor ?? []} />
         <Tenants hour={hour} everyMs={clickHouseEveryMs} />
       </main>
       <footer>

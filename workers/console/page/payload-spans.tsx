@@ -1,6 +1,7 @@
 /** What is in a payload: its first spans, decoded as they would be stored. */
 import { useContext, useEffect, useState } from "preact/hooks";
 import { type PayloadSpans, payloadSpansSchema } from "../../../shared/console/answers.ts";
+import { tracePagePath } from "../../../shared/console/page-routes.ts";
 import { ask, failureText } from "./ask.ts";
 import { CopyButton } from "./copy-button.tsx";
 import { Dialog } from "./dialog.tsx";
@@ -59,16 +60,21 @@ function Decoded({ payload }: { readonly payload: PayloadSpans }) {
           <li key={index}>
             <details>
               <summary>
-                <span class="name">{span.name === "" ? "(no name)" : span.name}</span>
+                <bdi class="name">{span.name === "" ? "(no name)" : span.name}</bdi>
                 <span class="note">
-                  {span.service} · {span.kind} · {spanDurationText(span.durationMs)}
+                  <bdi>{span.service}</bdi> · {span.kind} · {spanDurationText(span.durationMs)}
                 </span>
                 {span.status === "Error" && <em class="bad">error</em>}
                 {span.rejected !== "" && <em class="bad">refused: {span.rejected}</em>}
               </summary>
+              <p class="note">
+                trace{" "}
+                <a class="key" href={`#${tracePagePath(span.traceId, span.spanId)}`}>
+                  {span.traceId}
+                </a>
+              </p>
               <Pairs
                 pairs={[
-                  ["trace id", span.traceId],
                   ["span id", span.spanId],
                   ["parent", span.parentSpanId],
                   ["start", span.start],
@@ -97,8 +103,12 @@ function Pairs({ pairs }: { readonly pairs: readonly (readonly [string, string])
     <dl class="pairs">
       {said.map(([name, value], index) => (
         <div key={index}>
-          <dt>{name}</dt>
-          <dd>{value}</dd>
+          <dt>
+            <bdi>{name}</bdi>
+          </dt>
+          <dd>
+            <bdi>{value}</bdi>
+          </dd>
         </div>
       ))}
     </dl>

@@ -12,13 +12,18 @@ export interface Session {
   readonly key: string;
 }
 
-/** What the URL's fragment brings is kept, and taken out of the address bar and the history. */
+/** What the URL's fragment brings is kept, and taken out of the address bar and the history; `to` is where it leads. */
 export function openSession(): Session {
   const fragment = new URLSearchParams(location.hash.slice(1));
   if (fragment.has("token")) {
     sessionStorage.setItem(tokenName, fragment.get("token") ?? "");
     sessionStorage.setItem(keyName, fragment.get("key") ?? "");
-    history.replaceState(null, "", location.pathname + location.search);
+    const to = fragment.get("to") ?? "";
+    history.replaceState(
+      null,
+      "",
+      location.pathname + location.search + (to.startsWith("/") ? `#${to}` : ""),
+    );
   }
   return {
     token: sessionStorage.getItem(tokenName) ?? "",

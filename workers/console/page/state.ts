@@ -52,10 +52,13 @@ export function stateText(state: State): string {
   }
 }
 
-/** How the watermark's distance is coloured. */
-export function behindState(behindSeconds: number): State {
+/** How the watermark's distance is coloured: by its own limits, and never as well where the word at the top is not. */
+export function behindState(behindSeconds: number, state: State): State {
   if (behindSeconds > behindActSeconds) {
     return "act";
   }
-  return behindSeconds > behindLookSeconds ? "look" : "well";
+  if (behindSeconds > behindLookSeconds) {
+    return "look";
+  }
+  return state === "well" ? "well" : "unknown";
 }

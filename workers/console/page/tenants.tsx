@@ -2,9 +2,9 @@
 import { useState } from "preact/hooks";
 import type { Minutes } from "../../../shared/console/answers.ts";
 import { bytesText, countText, rateText } from "./format.ts";
+import { TenantKeysDialog } from "./keys/tenant-keys.tsx";
 import { Panel } from "./panel.tsx";
 import type { Polled } from "./polling.ts";
-import { TenantKeysDialog } from "./tenant-keys.tsx";
 
 interface TenantsProps {
   readonly hour: Polled<Minutes>;
@@ -40,7 +40,7 @@ export function Tenants({ hour, everyMs }: TenantsProps) {
                 Received
               </th>
               <th scope="col" class="number">
-                Refused spans
+                Rejected spans
               </th>
               <th scope="col" class="number">
                 Dead
@@ -68,7 +68,7 @@ export function Tenants({ hour, everyMs }: TenantsProps) {
                 <td data-name="Received" class="number">
                   {bytesText(tenant.bytes)}
                 </td>
-                <td data-name="Refused spans" class="number">
+                <td data-name="Rejected spans" class="number">
                   {countText(tenant.rejectedSpans)}
                 </td>
                 <td data-name="Dead" class="number">
@@ -78,6 +78,12 @@ export function Tenants({ hour, everyMs }: TenantsProps) {
             ))}
           </tbody>
         </table>
+      )}
+      {value.tenants.some(({ rejectedSpans }) => rejectedSpans > 0) && (
+        <p class="note">
+          Rejected: refused one by one within requests that were accepted. Requests that were refused whole
+          are under Turned away.
+        </p>
       )}
       {value.tenantsCount > value.tenants.length && (
         <p class="note">

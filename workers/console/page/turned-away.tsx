@@ -1,20 +1,23 @@
 /** Requests that were never accepted: what exporters were told. Best effort, as the ingress counts them. */
 import { type OutcomeSums, outcomesSchema } from "../../../shared/console/answers.ts";
+import { refusalAdvice } from "../../../shared/refusal-reason.ts";
 import { countText } from "./format.ts";
 import { Panel } from "./panel.tsx";
 import { usePolled } from "./polling.ts";
 
-/** What a sender has to do about it, by outcome. */
-const advice: Readonly<Record<string, string>> = {
-  unauthenticated: "no key, or one that is unknown, revoked or expired: give the exporter a key that works",
-  forbidden: "the key may not be used by pages of that origin: add it to the key's origins",
-  over_quota: "the key's month is used up: raise its quota, or wait for the next month",
-  rate_limited: "over the key's rate: exporters come again, so nothing is lost while that is rare",
-  malformed: "no OTLP, or spans that cannot be stored: the answer's message names what is wrong",
-  too_large: "over a size limit: lower the exporter's batch size",
-  unsupported: "another protocol or content type: set OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf",
-  unavailable: "a part of ours was not reached: exporters come again; if it lasts, look at the ingress's log",
-};
+/** Outcomes of requests that were never accepted. */
+const refusals: ReadonlySet<string> = new Set([
+  "unauthenticated",
+  "forbidden",
+  "over_quota",
+  "rate_limited",
+  "malformed",
+  "too_large",
+  "unsupported",
+  "unavailable",
+]);
+/** Refused before the spans were counted, for the most part. */
+const uncounted: ReadonlySet<string> = new Set(["over_quota", "rate_limited"]);
 
 type Refused = OutcomeSums["outcomes"][number];
 const rowsShown = 20;
@@ -22,13 +25,14 @@ const rowsShown = 20;
 /** Over the keys of a tenant, the most requests first. */
 function sums(outcomes: readonly Refused[]): readonly Refused[] {
   const found = new Map<string, Refused>();
-  for (const row of outcomes.filter(({ outcome }) => outcome in advice)) {
+  for (const row of outcomes.filter(({ outcome }) => refusals.has(outcome))) {
     const name = [row.tenant, row.outcome, row.reason].join(" ");
     const before = found.get(name);
     found.set(name, {
       ...row,
       requests: row.requests + (before?.requests ?? 0),
-      spans: row.spans + (before?.spans ?? 0),
+      // Of a request that is refused for its spans, these were counted as rejected ones.
+      spans: row.spans + row.rejectedSpans + (before?.spans ?? 0),
     });
   }
   return [...found.values()].sort((a, b) => b.requests - a.requests).slice(0, rowsShown);
@@ -72,10 +76,10 @@ export function TurnedAway({ everyMs }: { readonly everyMs: number }) {
                 {countText(requests)}
               </td>
               <td data-name="Spans" class="number">
-                {countText(spans)}
+                {spansText(outcome, requests, spans)}
               </td>
               <td data-name="What to do" class="note">
-                {advice[outcome]}
+                {refusalAdvice(reason)}
               </td>
             </tr>
           ))}
@@ -83,4 +87,12 @@ export function TurnedAway({ everyMs }: { readonly everyMs: number }) {
       </table>
     </Panel>
   );
+}
+
+/** A request that is refused by its head, or over a limit, is not looked into: how many spans it had is not known. */
+function spansText(outcome: string, requests: number, spans: number): string {
+  if (spans === 0) {
+    return "–";
+  }
+  return uncounted.has(outcome) && requests > 1 ? `at least ${countText(spans)}` : countText(spans);
 }

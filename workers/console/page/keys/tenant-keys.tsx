@@ -1,8 +1,12 @@
 /** A tenant's keys: their rates, and how much of their months is used. */
-import { keysSchema, type ListedKey, usageSchema } from "../../../shared/console/answers.ts";
-import { Dialog } from "./dialog.tsx";
-import { bytesText, countText } from "./format.ts";
-import { usePolled } from "./polling.ts";
+import { useState } from "preact/hooks";
+import { aboutSchema, keysSchema, type ListedKey, usageSchema } from "../../../../shared/console/answers.ts";
+import { Dialog } from "../dialog.tsx";
+import { bytesText, countText } from "../format.ts";
+import { usePolled } from "../polling.ts";
+import { useAnswer } from "../traces/answer.ts";
+import { KeyDialogs, type KeyTask } from "./key-dialogs.tsx";
+import { KeyRow } from "./key-row.tsx";
 
 interface TenantKeysDialogProps {
   readonly tenant: string;
@@ -14,6 +18,9 @@ export function TenantKeysDialog({ tenant, everyMs, onClose }: TenantKeysDialogP
   const asked = encodeURIComponent(tenant);
   const keys = usePolled(`/api/keys?tenant=${asked}`, keysSchema, everyMs);
   const usage = usePolled(`/api/usage?tenant=${asked}&days=1`, usageSchema, everyMs);
+  const about = useAnswer("/api/about", aboutSchema);
+  const [task, setTask] = useState<KeyTask | null>(null);
+  const [said, setSaid] = useState("");
   const month = new Date().toISOString().slice(0, 7);
   const usageOf = (key: ListedKey) =>
     usage.value?.accounts?.find((one) => one.account === key.account && one.month === month);
@@ -23,49 +30,36 @@ export function TenantKeysDialog({ tenant, everyMs, onClose }: TenantKeysDialogP
         <p class="stale">Not up to date. {keys.failure || usage.failure}</p>
       )}
       {keys.value === undefined && keys.failure === "" && <p>Reading …</p>}
-      {keys.value?.keys.length === 0 && (
-        <p class="empty">
-          No key is listed for this tenant. <code>headrace keys create --tenant {tenant}</code> makes one.
-        </p>
-      )}
+      {keys.value?.keys.length === 0 && <p class="empty">No key is listed for this tenant.</p>}
+      {said !== "" && <p role="status">{said} The list shows it within a minute.</p>}
       {keys.value !== undefined && keys.value.keys.length > 0 && (
         <ul class="rows">
           {keys.value.keys.map((key) => (
-            <li key={key.id}>
-              <div>
-                <p>
-                  <strong>{key.name}</strong>{" "}
-                  <span class="key" title={key.id}>
-                    {key.id.slice(0, 8)}
-                  </span>
-                  {key.status !== "active" && <em class="late">{key.status}</em>}
-                  {key.expiresAt !== null && <span class="note">until {key.expiresAt.slice(0, 16)}</span>}
-                </p>
-                <p class="note">{rateOf(key)}</p>
-              </div>
+            <KeyRow key={key.id} apiKey={key} showsTenant={false} onTask={setTask}>
               <Month used={usageOf(key)?.usedSpans} quota={key.spansPerMonth} month={month} unit="spans" />
               {key.bytesPerMonth !== null && (
                 <Month used={usageOf(key)?.usedBytes} quota={key.bytesPerMonth} month={month} unit="bytes" />
               )}
-            </li>
+            </KeyRow>
           ))}
         </ul>
       )}
+      <div class="actions">
+        <button type="button" onClick={() => setTask({ kind: "create", tenant })}>
+          New key
+        </button>
+      </div>
+      <KeyDialogs
+        task={task}
+        otlp={about.value?.otlp ?? ""}
+        onClose={() => setTask(null)}
+        onChanged={(_, text) => {
+          setSaid(text);
+          keys.again();
+        }}
+      />
     </Dialog>
   );
-}
-
-function rateOf(key: ListedKey): string {
-  const { spansPerSecond, burstSpans, bytesPerSecond, burstBytes, sample } = key;
-  const spans =
-    spansPerSecond === null
-      ? "no rate limit"
-      : `${countText(spansPerSecond)} spans per second${burstSpans === null ? "" : `, bursts of ${countText(burstSpans)}`}`;
-  const bytes =
-    bytesPerSecond === null
-      ? ""
-      : `, ${bytesText(bytesPerSecond)} per second${burstBytes === null ? "" : `, bursts of ${bytesText(burstBytes)}`}`;
-  return `${spans}${bytes}${sample === 1 ? "" : `, keeps ${sample * 100} % of traces`}`;
 }
 
 interface MonthProps {

@@ -1,0 +1,62 @@
+/** `headrace trace`: one trace as a waterfall, and what brought its spans in. */
+
+import { durationText } from "../../shared/console/duration-text.ts";
+import { pageLink, tracePagePath } from "../../shared/console/page-routes.ts";
+import { counted } from "../../shared/counted.ts";
+import type { Call, Command } from "../command.ts";
+import type { ExitCode } from "../complaint.ts";
+import { printableText } from "../printable-text.ts";
+import { payloadLines, waterfall } from "../waterfall.ts";
+
+/** Without --all: what a person looks through. */
+const linesShown = 200;
+const payloadsShown = 10;
+/** Where the answer goes into a file or another program. */
+const columnsOfFiles = 120;
+
+export const traceShow: Command = {
+  name: "trace",
+  summary: "a trace as a waterfall, and the payloads that brought it in",
+  about:
+    "A line per span in the order of the tree, its bar where it lies in the trace's time. Parents that are not there, circles of\nparents and clocks that disagree are marked and said. Below: which payloads brought the spans, in which group, and how that\nended. --json has all attributes, events and links.",
+  operands: { text: "<trace id>", min: 1, max: 1 },
+  flags: { all: { help: `every span, not the first ${linesShown} alone` } },
+  examples: [
+    "headrace trace 5b8efff798038103d269b633813fc60c",
+    "headrace trace 5b8efff798038103d269b633813fc60c --json",
+  ],
+  badNews: "the table has no span of it",
+  asksConsole: true,
+  run: showTrace,
+};
+
+async function showTrace({ given, console, place, world, say, json }: Call): Promise<ExitCode> {
+  const [id = ""] = given.operands;
+  const trace = await console.ask("GET /api/trace", { query: { id } });
+  json(trace);
+  if (trace.start !== null) {
+    const errors = trace.errorsCount === 0 ? "no error" : counted(trace.errorsCount, "error");
+    say(
+      `trace ${trace.traceId}: ${trace.start}, ${durationText(trace.durationNs)}, ${counted(trace.spansCount, "span")}, ${errors}`,
+    );
+    say("");
+    for (const line of waterfall(
+      trace,
+      world.columns ?? columnsOfFiles,
+      given.has("all") ? Number.POSITIVE_INFINITY : linesShown,
+    )) {
+      say(line);
+    }
+    say("");
+    for (const line of payloadLines(trace, payloadsShown)) {
+      say(line);
+    }
+  }
+  for (const note of trace.notes) {
+    say(printableText(note));
+  }
+  if (trace.start !== null && place !== undefined) {
+    say(pageLink(place.console, tracePagePath(trace.traceId)));
+  }
+  return trace.spans.length === 0 ? 1 : 0;
+}

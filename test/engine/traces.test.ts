@@ -1,0 +1,504 @@
+/** What the console finds among the spans, on a real engine: lists, times, one trace, values; with the projection and without. */
+
+import * as v from "valibot";
+import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
+import { loginVariables } from "../../dev/clickhouse/login.ts";
+import { statementRunner } from "../../dev/clickhouse/run-statement.ts";
+import { readSchemaFiles } from "../../dev/schema-files.ts";
+import { insertRows, queryRows } from "../../shared/clickhouse/ask.ts";
+import { type ClickHouseConnection, connectClickHouse } from "../../shared/clickhouse/connection.ts";
+import { defaultSchemaSettings, migrate } from "../../shared/clickhouse/migrations.ts";
+import { receiptColumns, receiptRow } from "../../shared/clickhouse/receipts.ts";
+import {
+  countStepsQuestion,
+  countTracesQuestion,
+  listRootsQuestion,
+  type Question,
+} from "../../shared/clickhouse/trace-queries.ts";
+import { msToNs } from "../../shared/console/instant.ts";
+import { parseFilter, type TraceFilter } from "../../shared/console/trace-filter.ts";
+import {
+  traceSchema,
+  traceSpanSchema,
+  tracesSchema,
+  traceTimesSchema,
+  traceValuesSchema,
+} from "../../shared/console/traces.ts";
+import { fromHex } from "../../shared/hex.ts";
+import type { GroupId } from "../../shared/ledger/group.ts";
+import { DAY_MS, limits } from "../../shared/limits.ts";
+import { formatPayloadId, formatPayloadKey } from "../../shared/payload-key.ts";
+import { answerRequest } from "../../workers/console/answer-request.ts";
+import type { NamedBindings } from "../../workers/console/name-dependencies.ts";
+import { traceHandlers } from "../../workers/console/trace-requests.ts";
+import { nothingRemembered } from "../../workers/console/trace-search.ts";
+import { insertSpans, type SpanRow } from "./traces-table-rows.ts";
+
+const now = Date.now();
+const MINUTE_MS = 60_000;
+const run = statementRunner({ url: inject("clickhouse") });
+const id = (n: number, digits: number): string => n.toString(16).padStart(digits, "0");
+const trace = (n: number): string => `a${id(n, 31)}`;
+const span = (n: number): string => `b${id(n, 15)}`;
+const ago = (minutes: number, ns = 0n): bigint => msToNs(now - minutes * MINUTE_MS) + ns;
+const payload = "0123456789abcdef0123456789abcdef";
+
+/** Trace 1: a root and two children over two minutes. 2: an error. 3: no root. 4: hostile texts. 5: two days old. */
+const rows: readonly SpanRow[] = [
+  {
+    trace: trace(1),
+    span: span(1),
+    at: ago(10),
+    durationNs: 90_000_000_000n,
+    name: "GET /cart",
+    service: "frontend",
+    payload,
+    attributes: { "http.route": "/cart", "user.id": "7" },
+  },
+  {
+    trace: trace(1),
+    span: span(2),
+    parent: span(1),
+    at: ago(10, 5_000_000n),
+    name: "query",
+    service: "db",
+    kind: "Client",
+    attributes: { "db.statement": "SELECT 1" },
+    resource: { "service.name": "db", "host.name": "db-1" },
+    payload,
+  },
+  {
+    trace: trace(1),
+    span: span(3),
+    parent: span(2),
+    at: ago(9),
+    status: "Error",
+    name: "query",
+    service: "db",
+    events: [{ at: ago(9, 7n), name: "exception", attributes: { "exception.message": "boom" } }],
+    links: [{ trace: trace(2), span: span(4) }],
+  },
+  {
+    trace: trace(2),
+    span: span(4),
+    at: ago(5),
+    durationNs: 3_000_000n,
+    name: "POST /pay",
+    service: "frontend",
+    status: "Error",
+    tenant: "beta",
+  },
+  { trace: trace(3), span: span(5), parent: span(99), at: ago(3), name: "orphan", service: "worker" },
+  {
+    trace: trace(4),
+    span: span(6),
+    at: ago(2),
+    name: "'; DROP TABLE x; --\n\t\\",
+    service: "ho'stile\\",
+    attributes: { "a=b": "{key0:String}", "": "empty key", quote: 'it\'s \\ "x"' },
+  },
+  { trace: trace(5), span: span(7), at: ago(2 * 24 * 60), name: "old", service: "frontend" },
+];
+
+let clickHouse: ClickHouseConnection;
+let without: ClickHouseConnection;
+const databases: string[] = [];
+
+async function newDatabase(leaveOut: readonly "trace_projection"[]): Promise<ClickHouseConnection> {
+  const database = `t_${crypto.randomUUID().replaceAll("-", "")}`;
+  databases.push(database);
+  await migrate(readSchemaFiles(), { ...defaultSchemaSettings, database, leaveOut }, run);
+  const variables = {
+    ...loginVariables(inject("clickhouse")),
+    CLICKHOUSE_DATABASE: database,
+    CLICKHOUSE_TRACES_TABLE: "otel_traces",
+  };
+  const made = connectClickHouse(variables, undefined, fetch, "full");
+  await insertSpans(made, rows);
+  return connectClickHouse(variables, undefined, fetch, "read_only");
+}
+
+beforeAll(async () => {
+  clickHouse = await newDatabase([]);
+  without = await newDatabase(["trace_projection"]);
+}, 120_000);
+
+afterAll(async () => {
+  for (const database of databases) {
+    await run(`DROP DATABASE IF EXISTS ${database}`);
+  }
+});
+
+const routeOf = {
+  traces: "GET /api/traces",
+  traceTimes: "GET /api/trace-times",
+  traceValues: "GET /api/trace-values",
+  trace: "GET /api/trace",
+  traceSpan: "GET /api/trace-span",
+} as const;
+type Endpoint = keyof typeof routeOf;
+
+/** The answer of the console's own handlers, the query checked by the contract. */
+async function answerOf(name: Endpoint, query: string, at: ClickHouseConnection): Promise<Response> {
+  const traces = traceHandlers(nothingRemembered());
+  const request = new Request(`http://console${routeOf[name].slice("GET ".length)}?${query}`);
+  const env = {} as NamedBindings; // these handlers take nothing of it
+  switch (name) {
+    case "traces":
+      return await answerRequest(
+        routeOf[name],
+        async (asked) => await traces.list(at, asked.query, asked.now),
+        request,
+        env,
+      );
+    case "traceTimes":
+      return await answerRequest(
+        routeOf[name],
+        async (asked) => await traces.times(at, asked.query, asked.now),
+        request,
+        env,
+      );
+    case "traceValues":
+      return await answerRequest(
+        routeOf[name],
+        async (asked) => await traces.values(at, asked.query, asked.now),
+        request,
+        env,
+      );
+    case "trace":
+      return await answerRequest(
+        routeOf[name],
+        async (asked) => await traces.trace(at, asked.query.id),
+        request,
+        env,
+      );
+    case "traceSpan":
+      return await answerRequest(
+        routeOf[name],
+        async ({ query: { trace: traceId, span: spanId } }) => await traces.span(at, traceId, spanId),
+        request,
+        env,
+      );
+  }
+}
+
+async function ask<S extends v.GenericSchema>(
+  name: Endpoint,
+  query: string,
+  schema: S,
+  at: ClickHouseConnection = clickHouse,
+): Promise<v.InferOutput<S>> {
+  const response = await answerOf(name, query, at);
+  const text = await response.text();
+  expect(response.status, text).toBe(200);
+  return v.parse(schema, JSON.parse(text));
+}
+
+function parsed(query: string): TraceFilter {
+  const filter = parseFilter(new URLSearchParams(query), now);
+  if (!filter.ok) {
+    throw new Error(filter.refusal);
+  }
+  return filter.value;
+}
+
+async function refusal(name: Endpoint, query: string): Promise<{ status: number; error: string }> {
+  const response = await answerOf(name, query, clickHouse);
+  const { error } = v.parse(v.object({ error: v.string() }), await response.json());
+  return { status: response.status, error };
+}
+
+const ids = (answer: { readonly traces: readonly { readonly traceId: string }[] }): string[] =>
+  answer.traces.map(({ traceId }) => traceId);
+
+describe.each([
+  ["with the projection", () => clickHouse],
+  ["without the projection", () => without],
+])("a list %s", (name, at) => {
+  test("shows the newest roots first, each with its spans and errors", async () => {
+    const listed = await ask("traces", "since=1h", tracesSchema, at());
+    expect(ids(listed)).toEqual([trace(4), trace(2), trace(1)]);
+    expect(listed.traces[2]).toMatchObject({
+      tenant: "acme",
+      durationNs: 90e9,
+      root: { spanId: span(1), service: "frontend", name: "GET /cart", kind: "Server", status: "Unset" },
+      spans: 3,
+      errors: 1,
+      matched: 0,
+      span: null,
+    });
+    expect(listed).toMatchObject({ searched: { isWhole: true }, cursor: null });
+    expect(listed.notes.join(" ")).toMatch(
+      name.startsWith("without") ? /no projection headrace_traces/ : /^$/,
+    );
+  });
+
+  test("is the same by pages", async () => {
+    const found: string[] = [];
+    let cursor: string | null = "";
+    for (let pages = 0; cursor !== null && pages < 10; pages++) {
+      const page: v.InferOutput<typeof tracesSchema> = await ask(
+        "traces",
+        `since=7d&limit=1&cursor=${cursor}`,
+        tracesSchema,
+        at(),
+      );
+      found.push(...ids(page));
+      cursor = page.cursor;
+    }
+    expect(found).toEqual([trace(4), trace(2), trace(1), trace(5)]);
+  });
+
+  test.each([
+    ["sort=duration", [1, 2, 4]],
+    ["sort=duration&limit=1", [1]],
+    ["match=root&service=frontend", [2, 1]],
+    ["match=root&status=error", [2]],
+    ["tenant=beta", [2]],
+    ["match=root&minDuration=2ms&maxDuration=1m", [2]],
+    ["service=db", [1]],
+    ["name=orphan", [3]],
+    ["status=error", [2, 1]],
+    ["where=http.route=/cart", [1]],
+    ["where=span.http.route=/cart", [1]],
+    ["where=resource.http.route=/cart", []],
+    ["where=host.name=db-1", [1]],
+    ["where=resource.host.name", [1]],
+    ["where=http.route=/cart&where=host.name=db-1", []],
+    ["where=user.id", [1]],
+    ["service=frontend&where=!user.id", [2]],
+    ["service=frontend&where=user.id!=7", [2]],
+    [`where=${encodeURIComponent('"a=b"={key0:String}')}`, [4]],
+    [`where=${encodeURIComponent('quote=it\'s \\ "x"')}`, [4]],
+    [`name=${encodeURIComponent("'; DROP TABLE x; --\n\t\\")}`, [4]],
+    [`service=${encodeURIComponent("ho'stile\\")}`, [4]],
+    ["service=%27)%20OR%201%3D1%20--", []],
+  ])("finds %s", async (query, wanted) => {
+    expect(ids(await ask("traces", `since=1h&${query}`, tracesSchema, at()))).toEqual(wanted.map(trace));
+  });
+
+  test("of spans says what matched, and the root of its trace", async () => {
+    const listed = await ask("traces", "since=1h&service=db", tracesSchema, at());
+    expect(listed.traces[0]).toMatchObject({
+      root: { name: "GET /cart" },
+      spans: 3,
+      errors: 1,
+      matched: 2,
+      span: { spanId: span(3), name: "query", status: "Error" },
+    });
+    const orphan = await ask("traces", "since=1h&service=worker", tracesSchema, at());
+    expect(orphan.traces[0]).toMatchObject({ root: null, spans: 1, span: { name: "orphan" } });
+  });
+
+  test("over time counts roots, or the spans that match", async () => {
+    const sums = async (query: string): Promise<[number, number, string]> => {
+      const times = await ask("traceTimes", query, traceTimesSchema, at());
+      expect(times.steps.length).toBeLessThanOrEqual(limits.traceStepsMax);
+      return [
+        times.steps.reduce((sum, step) => sum + (step?.count ?? 0), 0),
+        times.steps.reduce((sum, step) => sum + (step?.errors ?? 0), 0),
+        times.of,
+      ];
+    };
+    expect(await sums("since=1h")).toEqual([3, 1, "traces"]);
+    expect(await sums("since=7d")).toEqual([4, 1, "traces"]);
+    expect(await sums("since=1h&match=root&service=frontend")).toEqual([2, 1, "traces"]);
+    expect(await sums("since=1h&service=db")).toEqual([2, 1, "spans"]);
+    expect(await sums("since=11m&tenant=beta")).toEqual([1, 1, "traces"]);
+  });
+});
+
+/** The plan of a question, its parameters in it as the server reads them. */
+async function planOf({ query, parameters }: Question): Promise<string> {
+  const rows = await queryRows(
+    clickHouse,
+    v.array(v.object({ explain: v.string() })),
+    `EXPLAIN ${query}`,
+    parameters,
+  );
+  return rows.map(({ explain }) => explain).join("\n");
+}
+
+describe("the projection", () => {
+  const filter = parsed("since=1h");
+  const slice = { from: msToNs(now - 60 * MINUTE_MS), to: msToNs(now) };
+  const options = { sort: "time" as const, limit: 50, after: null };
+  const steps = { from: slice.from, seconds: 60 };
+
+  test.each([
+    ["the roots of a time", () => listRootsQuestion(clickHouse.settings, filter, slice, options)],
+    ["the spans of some traces", () => countTracesQuestion(clickHouse.settings, [trace(1)], slice)],
+    ["how many roots a step has", () => countStepsQuestion(clickHouse.settings, filter, slice, steps, true)],
+    [
+      "how many of a service",
+      () => countStepsQuestion(clickHouse.settings, parsed("match=root&service=a"), slice, steps, true),
+    ],
+  ])("is what is read for %s", async (_, question) => {
+    expect(await planOf(question())).toContain("ReadFromMergeTree (headrace_traces)");
+  });
+});
+
+describe("one trace", () => {
+  beforeAll(async () => {
+    const receipt = {
+      key: formatPayloadKey(now - 9 * MINUTE_MS, "acme", formatPayloadId(fromHex(payload))),
+      outcome: "stored" as const,
+      group: "f".repeat(32) as GroupId,
+      spans: 2,
+      rowsByDay: [],
+      rejectedSpans: 0,
+      bytes: 100,
+      reason: "",
+    };
+    await insertRows({ ...clickHouse, access: "full" }, "headrace_receipts", receiptColumns, [
+      receiptRow(receipt, now),
+    ]);
+  });
+
+  test("has its spans by their begin, with all that they carry, and what brought them", async () => {
+    const found = await ask("trace", `id=${trace(1)}`, traceSchema);
+    expect(found).toMatchObject({
+      traceId: trace(1),
+      durationNs: 90e9,
+      spansCount: 3,
+      errorsCount: 1,
+      spansOfOthers: 1,
+      notes: [],
+      payloads: [
+        {
+          payload: formatPayloadId(fromHex(payload)),
+          tenant: "acme",
+          spans: 2,
+          spansInAll: 2,
+          receipts: [{ outcome: "stored", group: "f".repeat(32), reason: "" }],
+        },
+      ],
+    });
+    expect(
+      found.spans.map((one) => [one.spanId, one.parentSpanId, one.startNs, one.durationNs, one.payload]),
+    ).toEqual([
+      [span(1), "", 0, 90e9, 0],
+      [span(2), span(1), 5e6, 1e6, 0],
+      [span(3), span(2), 60e9, 1e6, null],
+    ]);
+    expect(found.spans[0]?.attributes).toEqual([
+      ["http.route", "/cart"],
+      ["user.id", "7"],
+    ]);
+    expect(found.spans[2]).toMatchObject({
+      status: "Error",
+      statusMessage: "it failed",
+      events: [{ startNs: 60e9 + 7, name: "exception", attributes: [["exception.message", "boom"]] }],
+      links: [{ traceId: trace(2), spanId: span(4), attributes: [] }],
+    });
+    expect(found.resources[found.spans[1]?.resource ?? -1]).toEqual({
+      service: "db",
+      attributes: [
+        ["service.name", "db"],
+        ["host.name", "db-1"],
+      ],
+    });
+  });
+
+  test("is found by its id in capitals, and says when nothing is there", async () => {
+    expect((await ask("trace", `id=${trace(2).toUpperCase()}`, traceSchema)).spansCount).toBe(1);
+    const none = await ask("trace", `id=${trace(77)}`, traceSchema);
+    expect(none).toMatchObject({ start: null, spans: [], spansCount: 0 });
+    expect(none.notes[0]).toMatch(/has no span of this trace/);
+    await expect(refusal("trace", "id=xyz")).resolves.toEqual({
+      status: 400,
+      error: "id must be a trace id: 32 hex digits",
+    });
+  });
+
+  test("beyond what an answer holds is cut, and says so", async () => {
+    const full = { ...clickHouse, access: "full" as const };
+    const text = "x".repeat(5000);
+    const many = Object.fromEntries(Array.from({ length: 100_000 }, (_, n) => [`key.${n}`, "v"]));
+    await insertSpans(full, [
+      { trace: trace(8), span: span(20), at: ago(20), attributes: many },
+      ...Array.from({ length: 1200 }, (_, n) => ({
+        trace: trace(8),
+        span: span(1000 + n),
+        parent: span(20),
+        at: ago(20, BigInt(n + 1)),
+        attributes: { text },
+      })),
+    ]);
+    const found = await ask("trace", `id=${trace(8)}`, traceSchema);
+    expect(found.spansCount).toBe(1201);
+    expect(found.spans[0]).toMatchObject({ attributesCount: 100_000 });
+    expect(found.spans[0]?.attributes).toHaveLength(limits.traceSpanMembersMax);
+    expect(found.spans[1]?.attributes?.[0]?.[1]).toBe(`${"x".repeat(limits.traceTextCharsMax)}…`);
+    expect(found.spans[1200]?.attributes).toBeNull();
+    expect(found.notes.join(" ")).toMatch(
+      /of \d+ spans are left out here.* 1 span has more than 200 attributes/,
+    );
+    const alone = await ask("traceSpan", `trace=${trace(8)}&span=${span(2199)}`, traceSpanSchema);
+    expect(alone.spans[0]).toMatchObject({ startNs: 1200, attributes: [["text", text]] });
+  });
+
+  test("of 10,001 spans shows the first 10,000", async () => {
+    await insertSpans(
+      { ...clickHouse, access: "full" },
+      Array.from({ length: 10_001 }, (_, n) => ({ trace: trace(9), span: span(n), at: ago(20, BigInt(n)) })),
+    );
+    const found = await ask("trace", `id=${trace(9)}`, traceSchema);
+    expect(found.spans).toHaveLength(limits.traceSpansMax);
+    expect(found.notes).toEqual(["It has 10001 spans: here are the first 10000 by their begin."]);
+  });
+
+  test("whose spans begin 40 days apart says so", async () => {
+    await insertSpans({ ...clickHouse, access: "full" }, [
+      { trace: trace(10), span: span(1), at: ago(0) },
+      { trace: trace(10), span: span(2), parent: span(1), at: msToNs(now - 40 * DAY_MS) },
+    ]);
+    const found = await ask("trace", `id=${trace(10)}`, traceSchema);
+    expect(found.spans.map(({ spanId }) => spanId)).toEqual([span(2), span(1)]);
+    expect(found.notes.join()).toMatch(/begin up to 40 days apart/);
+  });
+});
+
+test("values complete a filter, by what the spans have", async () => {
+  const values = async (query: string) =>
+    (await ask("traceValues", `since=15m&${query}`, traceValuesSchema)).values.map(({ value, scope }) =>
+      scope === "" ? value : `${scope}.${value}`,
+    );
+  expect(await values("of=service")).toEqual(
+    expect.arrayContaining(["frontend", "db", "worker", "ho'stile\\"]),
+  );
+  expect(await values("of=name&service=db")).toEqual(["query"]);
+  expect(await values("of=tenant")).toEqual(["acme", "beta"]);
+  expect(await values("of=key&prefix=HOST")).toEqual(["resource.host.name"]);
+  expect(await values("of=value&key=http.route")).toEqual(["span./cart"]);
+});
+
+describe("a question that is malformed", () => {
+  test.each([
+    ["traces", "since=never", "since is a number and a unit: 15m, 1h, 7d"],
+    ["traces", "from=2026-01-01T00:00:00Z", /more than 32 days apart/],
+    [
+      "traces",
+      "from=2026-01-02T00:00:00Z&to=2026-01-01T00:00:00Z",
+      "from is not before to: no time lies between",
+    ],
+    ["traces", "status=bad", "status is one of error, ok, unset"],
+    ["traces", "minDuration=5", /number and a unit/],
+    ["traces", "minDuration=5s&maxDuration=1s", /above maxDuration/],
+    ["traces", "where=%3Dx", /names no attribute/],
+    ["traces", "where=!a%3Db", /is no condition/],
+    ["traces", "limit=0", "limit is a whole number from 1 to 200"],
+    ["traces", "sort=name", /sort is time/],
+    ["traces", "cursor=1;DROP", /cursor is what an answer/],
+    ["traces", Array.from({ length: 21 }, (_, n) => `where=a${n}`).join("&"), /at most 20 conditions/],
+    ["traces", Array.from({ length: 10_000 }, (_, n) => `where=a${n}`).join("&"), /at most 8192 are read/],
+    ["traces", `service=${"x".repeat(1_000_000)}`, /at most 8192 are read/],
+    ["traceValues", "of=all", /of is one of service, name, tenant, key, value/],
+    ["traceValues", "of=value", /key is missing/],
+    ["traceSpan", `trace=${trace(1)}&span=1`, /16 hex digits/],
+  ] as const)("is refused in words: %s %#", async (name, query, error) => {
+    const answer = await refusal(name, query);
+    expect(answer.status).toBe(400);
+    expect(answer.error).toEqual(typeof error === "string" ? error : expect.stringMatching(error));
+  });
+});

@@ -1,0 +1,242 @@
+/** `GET /api/traces`: the newest or the longest traces that a filter finds, as far as the budget of time reaches. */
+import * as v from "valibot";
+import {
+  countTracesQuestion,
+  type ListOptions,
+  listRootsQuestion,
+  listSpansQuestion,
+  type Place,
+  type Slice,
+  type Sort,
+  traceTimesQuestion,
+} from "../../shared/clickhouse/trace-queries.ts";
+import { formatInstant, msToNs } from "../../shared/console/instant.ts";
+import { asksOfSpans, type TraceFilter } from "../../shared/console/trace-filter.ts";
+import type { ListedTrace, Traces } from "../../shared/console/traces.ts";
+import { limits } from "../../shared/limits.ts";
+import { ok, type Result, refuse } from "../../shared/result.ts";
+import { isOutOfTime, isTooMuch, type Search, timeUsedUp, type Walked, walk } from "./trace-search.ts";
+
+const spanFields = {
+  traceId: v.string(),
+  /** Of the span, ns since the epoch. */
+  at: v.pipe(
+    v.string(),
+    v.transform((text) => BigInt(text)),
+  ),
+  service: v.string(),
+  name: v.string(),
+  kind: v.string(),
+  status: v.string(),
+  durationNs: v.number(),
+  tenant: v.string(),
+  spanId: v.string(),
+};
+const foundSchema = v.array(v.object({ ...spanFields, matched: v.number() }));
+type Found = v.InferOutput<typeof foundSchema>[number];
+const countedSchema = v.array(
+  v.object({ ...spanFields, spans: v.number(), errors: v.number(), hasRoot: v.number() }),
+);
+type Counted = v.InferOutput<typeof countedSchema>[number];
+const timesSchema = v.array(v.object({ begin: v.number(), end: v.number() }));
+
+export interface ListQuestion {
+  readonly filter: TraceFilter;
+  readonly options: ListOptions;
+}
+
+/** `sort`, `limit` and `cursor` beside the filter. A refusal says which is wrong. */
+export function parseListOptions(parameters: URLSearchParams): Result<ListOptions, string> {
+  const sort = parameters.get("sort") ?? "time";
+  if (sort !== "time" && sort !== "duration") {
+    return refuse("sort is time (the newest first) or duration (the longest first)");
+  }
+  const limit = Number(parameters.get("limit") ?? limits.tracesListed);
+  if (!(Number.isInteger(limit) && limit >= 1 && limit <= limits.tracesListedMax)) {
+    return refuse(`limit is a whole number from 1 to ${limits.tracesListedMax}`);
+  }
+  const cursor = parameters.get("cursor") ?? "";
+  const after = cursor === "" ? null : parsePlace(cursor);
+  return after === undefined
+    ? refuse("cursor is what an answer of this version said, or left out")
+    : ok({ sort, limit, after });
+}
+
+function parsePlace(text: string): Place | undefined {
+  const [, at, duration, traceId] = /^(\d{1,19})\.(\d{1,20})\.(.{0,64})$/.exec(text) ?? [];
+  return at === undefined || duration === undefined || traceId === undefined
+    ? undefined
+    : { at: BigInt(at), durationNs: Number(duration), traceId };
+}
+
+function formatPlace({ at, durationNs, traceId }: Place): string {
+  return `${at}.${BigInt(Math.round(durationNs))}.${traceId}`;
+}
+
+const minuteNs = 60_000_000_000n;
+
+export async function listTraces(search: Search, { filter, options }: ListQuestion): Promise<Traces> {
+  const byRoots = search.hasProjection && !asksOfSpans(filter);
+  const whole = { from: msToNs(filter.fromMs), to: msToNs(filter.toMs) };
+  const range = options.sort === "time" ? upTo(whole, options.after) : whole;
+  const found = new Map<string, Found>();
+  const ask = byRoots ? listRootsQuestion : listSpansQuestion;
+  const walked = await walk(
+    search,
+    range,
+    { firstNs: byRoots ? minuteNs : 15n * minuteNs },
+    async (slice) => {
+      const wanted = { ...options, limit: options.limit + 1 };
+      const question = ask(search.clickHouse.settings, filter, slice, wanted);
+      take(found, await search.ask(question, foundSchema), options.sort);
+      return options.sort === "time" && found.size > options.limit;
+    },
+  );
+  const sorted = [...found.values()].sort(orderOf(options.sort));
+  const page = sorted.slice(0, options.limit);
+  const counted = await countFound(search, page, byRoots);
+  const notes = notesOf(search, options.sort, walked);
+  return {
+    traces: page.map((one) => listed(one, counted?.get(one.traceId), asksOfSpans(filter))),
+    searched: {
+      from: formatInstant(walked.from),
+      to: formatInstant(range.to),
+      isWhole: walked.isWhole,
+    },
+    notes: counted === null ? [...notes, uncounted] : notes,
+    cursor: cursorOf(options, page, sorted.length, walked),
+  };
+}
+
+const uncounted = "Spans and errors per trace were not counted: the time was used up.";
+
+function upTo(range: Slice, after: Place | null): Slice {
+  return after === null || after.at >= range.to ? range : { from: range.from, to: after.at + 1n };
+}
+
+/** A trace that several slices have stands where its newest span, or its longest, is. */
+function take(found: Map<string, Found>, rows: readonly Found[], sort: Sort): void {
+  for (const row of rows) {
+    const before = found.get(row.traceId);
+    if (before === undefined) {
+      found.set(row.traceId, row);
+    } else {
+      const first = orderOf(sort)(before, row) <= 0 ? before : row;
+      found.set(row.traceId, { ...first, matched: before.matched + row.matched });
+    }
+  }
+}
+
+function orderOf(sort: Sort): (a: Found, b: Found) => number {
+  const byTime = (a: Found, b: Found): number =>
+    a.at < b.at ? 1 : a.at > b.at ? -1 : byText(b.traceId, a.traceId);
+  return sort === "time" ? byTime : (a, b) => b.durationNs - a.durationNs || byTime(a, b);
+}
+
+function byText(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
+
+/** What a trace's spans are looked for in beyond its root's own time: those that nobody waited for. */
+const lateNs = 5n * minuteNs;
+/** A longer root is counted no further than this: its minutes would be read for all. */
+const rootNsMax = 15n * minuteNs;
+
+/** Spans, errors and roots of the traces on a page; null: the time was used up. */
+async function countFound(
+  search: Search,
+  page: readonly Found[],
+  byRoots: boolean,
+): Promise<ReadonlyMap<string, Counted> | null> {
+  const [first] = page;
+  if (first === undefined) {
+    return new Map();
+  }
+  const { settings } = search.clickHouse;
+  const ids = page.map(({ traceId }) => traceId);
+  try {
+    const slice = byRoots ? timeOfRoots(page) : await timeOf(search, ids, first);
+    const rows = await search.ask(
+      countTracesQuestion(settings, ids, slice),
+      countedSchema,
+      limits.traceCountMs,
+    );
+    return new Map(rows.map((row) => [row.traceId, row]));
+  } catch (error) {
+    if (isTooMuch(error) || isOutOfTime(error, search)) {
+      return null;
+    }
+    throw error;
+  }
+}
+
+function timeOfRoots(page: readonly Found[]): Slice {
+  let from = page[0]?.at ?? 0n;
+  let to = from;
+  for (const { at, durationNs } of page) {
+    const duration = BigInt(Math.round(durationNs));
+    const end = at + (duration > rootNsMax ? rootNsMax : duration);
+    from = at < from ? at : from;
+    to = end > to ? end : to;
+  }
+  return { from: from - minuteNs, to: to + lateNs };
+}
+
+/** By the view of trace ids; where it knows none of them, about where they were found. */
+async function timeOf(search: Search, ids: readonly string[], found: Found): Promise<Slice> {
+  const question = traceTimesQuestion(search.clickHouse.settings, ids);
+  const [times] = await search.ask(question, timesSchema, limits.traceCountMs);
+  return times === undefined
+    ? { from: found.at - 60n * minuteNs, to: found.at + 60n * minuteNs }
+    : { from: msToNs(times.begin * 1000), to: msToNs((times.end + 1) * 1000) };
+}
+
+function listed(found: Found, counted: Counted | undefined, asksSpans: boolean): ListedTrace {
+  const root = counted?.hasRoot === 1 ? counted : asksSpans ? null : found;
+  const { spanId, service, name, kind, status } = root ?? found;
+  const span = {
+    spanId: found.spanId,
+    service: found.service,
+    name: found.name,
+    kind: found.kind,
+    status: found.status,
+  };
+  return {
+    traceId: found.traceId,
+    tenant: (root ?? found).tenant,
+    start: formatInstant((root ?? found).at),
+    durationNs: (root ?? found).durationNs,
+    root: root === null ? null : { spanId, service, name, kind, status },
+    spans: counted?.spans ?? null,
+    errors: counted?.errors ?? null,
+    matched: asksSpans ? found.matched : 0,
+    span: asksSpans ? { ...span, start: formatInstant(found.at), durationNs: found.durationNs } : null,
+  };
+}
+
+function notesOf(search: Search, sort: Sort, walked: Walked): string[] {
+  const notes = [...search.notes];
+  if (walked.endedBy === "time") {
+    notes.push(timeUsedUp(walked));
+    if (sort === "duration") {
+      notes.push("These are the longest of what was searched.");
+    }
+  }
+  return notes;
+}
+
+function cursorOf(
+  { sort, limit }: ListOptions,
+  page: readonly Found[],
+  foundCount: number,
+  walked: Walked,
+): string | null {
+  const last = page.at(-1);
+  if (foundCount > limit && last !== undefined) {
+    // By duration what follows is known only where all was searched.
+    return sort === "time" || walked.isWhole ? formatPlace(last) : null;
+  }
+  return walked.isWhole || sort === "duration"
+    ? null
+    : formatPlace({ at: walked.from, durationNs: 0, traceId: "" });
+}

@@ -1,0 +1,86 @@
+/** The console's requests for traces: what a request asks, checked, and its answer or why there is none. */
+import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
+import { parseFilter } from "../../shared/console/trace-filter.ts";
+import type { Trace, TraceSpanDetail, Traces, TraceTimes, TraceValues } from "../../shared/console/traces.ts";
+import { limits } from "../../shared/limits.ts";
+import { ok, type Result } from "../../shared/result.ts";
+import { Refusal } from "./answer-request.ts";
+import { completeValues, parseValuesQuestion } from "./complete-values.ts";
+import { countTraces } from "./count-traces.ts";
+import { type ListQuestion, listTraces, parseListOptions } from "./list-traces.ts";
+import { readTrace, readTraceSpan } from "./read-trace.ts";
+import { factsOf, type Search, type SearchMemory, startSearch } from "./trace-search.ts";
+
+/** A query as the contract's schemas let it through: each parameter is text, some may stand in it several times. */
+type Query = Readonly<Record<string, string | readonly string[] | undefined>>;
+type Answering<A> = (clickHouse: ClickHouseConnection, query: Query, nowMs: number) => Promise<A | Refusal>;
+
+/** `memory`: one per Worker instance. */
+export function traceHandlers(memory: SearchMemory): {
+  readonly list: Answering<Traces>;
+  readonly times: Answering<TraceTimes>;
+  readonly values: Answering<TraceValues>;
+  trace(clickHouse: ClickHouseConnection, id: string): Promise<Trace>;
+  span(clickHouse: ClickHouseConnection, trace: string, span: string): Promise<TraceSpanDetail>;
+} {
+  return {
+    list: searching(memory, listQuestion, listTraces),
+    times: searching(memory, parseFilter, countTraces),
+    values: searching(memory, parseValuesQuestion, completeValues),
+    trace: async (clickHouse, id) => await readTrace(clickHouse, id, await settingsOf(clickHouse, memory)),
+    span: async (clickHouse, trace, span) =>
+      await readTraceSpan(clickHouse, { trace, span }, await settingsOf(clickHouse, memory)),
+  };
+}
+
+/** 400 for a question that is malformed or too long, 409 where the login has no limits, else what `act` found. */
+function searching<Q, A>(
+  memory: SearchMemory,
+  parse: (parameters: URLSearchParams, nowMs: number) => Result<Q, string>,
+  act: (search: Search, question: Q) => Promise<A>,
+): Answering<A> {
+  return async (clickHouse, query, nowMs) => {
+    const parameters = parametersOf(query);
+    const { length } = parameters.toString();
+    if (length > limits.traceQuestionCharsMax) {
+      return new Refusal(
+        400,
+        `The question has ${length} characters, and at most ${limits.traceQuestionCharsMax} are read: narrow the filter.`,
+      );
+    }
+    const question = parse(parameters, nowMs);
+    if (!question.ok) {
+      return new Refusal(400, question.refusal);
+    }
+    const search = await startSearch(clickHouse, memory, Date.now);
+    return typeof search === "string" ? new Refusal(409, search) : await act(search, question.value);
+  };
+}
+
+function parametersOf(query: Query): URLSearchParams {
+  const parameters = new URLSearchParams();
+  for (const [name, value] of Object.entries(query)) {
+    for (const one of value === undefined ? [] : [value].flat()) {
+      parameters.append(name, one);
+    }
+  }
+  return parameters;
+}
+
+function listQuestion(parameters: URLSearchParams, nowMs: number): Result<ListQuestion, string> {
+  const filter = parseFilter(parameters, nowMs);
+  if (!filter.ok) {
+    return filter;
+  }
+  const options = parseListOptions(parameters);
+  return options.ok ? ok({ filter: filter.value, options: options.value }) : options;
+}
+
+/** One trace by its id is answered also where the login has no limits: it is no search. */
+async function settingsOf(
+  clickHouse: ClickHouseConnection,
+  memory: SearchMemory,
+): Promise<Readonly<Record<string, string>>> {
+  const { login } = await factsOf(clickHouse, memory, Date.now());
+  return login.kind === "limited" ? login.settings : {};
+}
