@@ -342,6 +342,11 @@ test("a block that is not built sends nothing: it is unreadable, or tried again"
   expect(await built(async () => unreadable)).toEqual({ asked: ["buildBlock"], ended: unreadable });
   // An isolate without memory says nothing about the group; an object that R2 does not give may.
   expect((await built(async () => ({ kind: "busy" }))).ended).toMatchObject({ kind: "retry", passes: true });
+  expect((await built(async () => ({ kind: "too_large", reason: "33 MiB" }))).ended).toEqual({
+    kind: "retry",
+    reason: "33 MiB",
+    tooLarge: true,
+  });
   const failed = await built(async () => {
     throw new Error("R2 is away");
   });

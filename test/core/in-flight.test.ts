@@ -78,6 +78,19 @@ describe("what a group waits for", () => {
     }
     expect(firstWait(ledger)?.[0]).toBe("breaker");
   });
+
+  test("the breaker, until its probe, also where it is due itself before that", () => {
+    const ledger = new TestLedger();
+    ledger.claim({ n: 1 });
+    ledger.report(ledger.takeNotified(), { kind: "halted", reason: "read-only" });
+    ledger.claim({ n: 2 });
+    ledger.now += ledger.settings.caps.ageReadyMs;
+    ledger.alarm();
+    const waits = inFlight(ledger).groups.find(({ attempts }) => attempts === 0);
+    const probeAt = ledger.state.head?.breaker.probeAt;
+    expect(probeAt).toBeGreaterThan(ledger.now);
+    expect(waits && [waits.waitsFor, waits.until]).toEqual(["breaker", probeAt]);
+  });
 });
 
 test("payloads that wait and those in groups are counted by minute and tenant, the oldest named", () => {

@@ -22,6 +22,13 @@ function elsewhere(ledger: TestLedger, task: GroupTask): void {
   ledger.report(task, { kind: "halted", reason: elsewhereText, code: 395, elsewhere: true });
 }
 
+test("what only an INSERT met is named as that, for it does not say which table it was", () => {
+  const ledger = new TestLedger();
+  ledger.claim({ n: 1 });
+  elsewhere(ledger, ledger.takeNotified());
+  expect(refusalOf(ledger)).toContain("found: another one, by an INSERT)");
+});
+
 /** A ledger that has seen no table: as it is born. */
 function unlearnt(): TestLedger {
   const ledger = new TestLedger();

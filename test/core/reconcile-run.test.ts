@@ -888,6 +888,28 @@ describe("rows that cannot be told", () => {
   });
 });
 
+test("a run that lost its lease in between says so, wherever it was", () => {
+  const saves = (() => {
+    const world = begun();
+    world.stored(minutesAgo(6), 1);
+    expect(world.run(noon).overtaken).toBe(false);
+    return world.count("save");
+  })();
+  expect(saves).toBeGreaterThan(2);
+  for (let lost = 0; lost < saves; lost++) {
+    const world = begun();
+    world.stored(minutesAgo(6), 1);
+    world.savesLeft = lost;
+    expect(world.run(noon).overtaken, `overtaken at save ${lost}`).toBe(true);
+  }
+});
+
+test("where R2 holds nothing, the first checkpoint is of now, and nothing before it is walked", () => {
+  const world = new ReconcileWorld();
+  world.run(noon);
+  expect(watermarkOf(world.checkpoint ?? never())).toBeGreaterThanOrEqual(noon - 10 * minuteMs);
+});
+
 test("a run that lost its lease ends at once", () => {
   const world = begun();
   world.stored(minutesAgo(6), 1);

@@ -12,6 +12,7 @@ import type { GroupTask, Receipt } from "../../shared/ledger/group.ts";
 import { defaultSettings, fenceMs } from "../../shared/ledger/settings.ts";
 import { DAY_MS, limits, widestInvocations } from "../../shared/limits.ts";
 import { idOfKey, type PayloadKey } from "../../shared/payload-key.ts";
+import { subrequestsOf as cronSubrequestsOf } from "../../shared/reconcile/budget.ts";
 import { watermarkOf } from "../../shared/reconcile/checkpoint.ts";
 import { codecVersion, doorbell, knownTable, startMs, storedReport, TestLedger } from "../ledger/world.ts";
 import { minutesAgo, noon, ReconcileWorld } from "../reconcile/world.ts";
@@ -27,6 +28,14 @@ const context: DeliveryContext = {
   deleteKeysMax: limits.r2DeleteKeysMax,
   verifyLookupsMax: limits.verifyLookupsMax,
 };
+
+test("the reconciler's doorbells and deletions cost a subrequest per message batch, the last one half full too", () => {
+  const ring = (count: number) => cronSubrequestsOf({ name: "ring", asks: new Array(count) } as never);
+  expect([1, limits.queueMessagesMax, limits.queueMessagesMax + 1].map(ring)).toEqual([1, 1, 2]);
+  const remove = (count: number) => cronSubrequestsOf({ name: "delete", asks: new Array(count) } as never);
+  expect([1, limits.r2DeleteKeysMax, limits.r2DeleteKeysMax + 1].map(remove)).toEqual([1, 1, 2]);
+  expect(cronSubrequestsOf({ name: "now" } as never)).toBe(1);
+});
 
 /** A world without any object, any row and any receipt, that writes down receipts; the ledger is the real one. */
 class EmptyWorld {

@@ -62,6 +62,24 @@ test("an erasure does not wait for a group that cannot be inserted, and the othe
   expect(insert?.group).not.toBe(before);
 });
 
+test("the others of its group keep what was counted against them", () => {
+  const ledger = new TestLedger();
+  ledger.claim({ n: 1 }, { n: 2 });
+  const task = ledger.takeNotified();
+  ledger.report(task, { kind: "retry", reason: "33 MiB", tooLarge: true });
+  const counted = ledger.state.group(task.group);
+  expect(counted?.ownFailures).toBe(1);
+  erase(ledger, 1);
+  const others = [...ledger.state.dump().groups.values()].find(
+    ({ payloads, state }) => state.at === "open" && payloads.length === 1,
+  );
+  expect(others).toMatchObject({
+    ownFailures: 1,
+    ownFailedAt: counted?.ownFailedAt,
+    failures: counted?.failures,
+  });
+});
+
 test("what is erased while it waits for its group is never sent", () => {
   const ledger = new TestLedger();
   ledger.claim({ n: 1 }, { n: 2 });

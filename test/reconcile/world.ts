@@ -82,6 +82,8 @@ export class ReconcileWorld {
   effects: (keyof CronEffects)[] = [];
   /** The next save finds that another run has the lease. */
   isOvertaken = false;
+  /** So many more saves find no other run's lease. */
+  savesLeft = Number.POSITIVE_INFINITY;
   /** The effect (counted from 0) at which the next run fails: before it was done, or after. */
   failAt: { readonly effect: number; readonly when: "before" | "after" } | null = null;
   largestPage = 0;
@@ -245,7 +247,8 @@ export class ReconcileWorld {
       return null;
     },
     save: ({ checkpoint }) => {
-      if (this.isOvertaken) {
+      this.savesLeft -= 1;
+      if (this.isOvertaken || this.savesLeft < 0) {
         return false;
       }
       // As the ledger keeps it: as JSON.
