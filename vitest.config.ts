@@ -21,8 +21,16 @@ export default defineConfig({
             miniflare: {
               compatibilityDate: "2026-11-02",
               compatibilityFlags: ["nodejs_compat"],
-              durableObjects: { LEDGER: { className: "Ledger", useSQLite: true } },
-              queueProducers: { GROUP: "headrace-group" },
+              durableObjects: {
+                LEDGER: { className: "Ledger", useSQLite: true },
+                METER: { className: "Meter", useSQLite: true },
+              },
+              kvNamespaces: ["KEYS"],
+              queueProducers: {
+                GROUP: "headrace-group",
+                OUTCOMES: "headrace-outcomes",
+                RING: "headrace-ring",
+              },
               r2Buckets: { PAYLOADS: "headrace-payloads" },
               bindings: {
                 CLICKHOUSE_URL: "https://clickhouse.invalid",
@@ -35,7 +43,11 @@ export default defineConfig({
         ],
         test: {
           name: "workers",
-          include: ["test/workers/*.test.ts", "test/workers/consumer/**/*.test.ts"],
+          include: [
+            "test/workers/*.test.ts",
+            "test/workers/consumer/**/*.test.ts",
+            "test/workers/console/**/*.test.ts",
+          ],
           testTimeout: 30_000, // nothing here waits; a busy machine does
         },
       },

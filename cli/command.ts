@@ -54,6 +54,8 @@ export interface Surroundings {
   readonly version: () => string;
   /** The text of a file, undefined when it is not there. */
   readonly readText: (path: string) => string | undefined;
+  /** A file's permission bits; undefined when it is not there, or the system has none. */
+  readonly modeOf: (path: string) => number | undefined;
   readonly out: { write(text: string): unknown };
   /** The terminal's width, where it is one. */
   readonly columns?: number | undefined;

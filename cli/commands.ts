@@ -1,6 +1,7 @@
 /** Every command of the CLI, in the order in which `headrace --help` lists them. */
 import type { Command } from "./command.ts";
 import { acceptTable } from "./commands/accept-table.ts";
+import { actions } from "./commands/actions.ts";
 import { deadLetterCommands } from "./commands/dead-letters.ts";
 import { deploy } from "./commands/deploy.ts";
 import { doctor } from "./commands/doctor.ts";
@@ -29,6 +30,7 @@ export const commands: readonly Command[] = [
   acceptTable,
   erase,
   ...keyCommands,
+  actions,
   reconcile,
   doctor,
   deploy,

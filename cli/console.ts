@@ -42,6 +42,9 @@ export function consoleAt(place: Place, interrupted: AbortSignal): Console {
           method,
           headers: {
             authorization: `Bearer ${place.adminToken}`,
+            ...(place.access === undefined
+              ? {}
+              : { "cf-access-client-id": place.access.id, "cf-access-client-secret": place.access.secret }),
             ...(body === undefined ? {} : { "content-type": "application/json" }),
           },
           ...(body === undefined ? {} : { body: JSON.stringify(body) }),

@@ -1,6 +1,6 @@
 /** The process around `run.ts`: it owns the terminal, the signals and the exit code, nothing else. */
 import { spawnSync } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
@@ -24,6 +24,7 @@ process.exitCode = await run({
   home: homedir(),
   version: () => versionOf(join(import.meta.dirname, "..")),
   readText: readTextIfThere,
+  modeOf,
   out: process.stdout,
   err: process.stderr,
   ask: process.stdin.isTTY === true && process.stderr.isTTY === true ? ask : undefined,
@@ -51,6 +52,12 @@ async function ask(question: string): Promise<string> {
   } finally {
     lines.close();
   }
+}
+
+/** Windows has access lists instead, and says the same of every file. */
+function modeOf(path: string): number | undefined {
+  const found = statSync(path, { throwIfNoEntry: false });
+  return found === undefined || process.platform === "win32" ? undefined : found.mode & 0o777;
 }
 
 function readTextIfThere(path: string): string | undefined {

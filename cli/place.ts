@@ -12,6 +12,8 @@ export interface Place {
   /** The ingress's address and a key for sending, where the place names them: `doctor` sends a canary there. */
   readonly otlp: string | undefined;
   readonly key: string | undefined;
+  /** A service token of Cloudflare Access, for a console that stands behind it; undefined: none is set. */
+  readonly access?: { readonly id: string; readonly secret: string } | undefined;
   /** For messages: where address and token come from. */
   readonly from: string;
   /** Whether it is what `npm run dev` runs. */
@@ -54,7 +56,7 @@ export function choosePlace(facts: PlaceFacts): Result<Place, string> {
   if (!chosen.ok) {
     return chosen;
   }
-  const { network, ...place } = chosen.value;
+  const { network, ...place } = { ...chosen.value, access: accessOf(facts.env, chosen.value) };
   const isPrivate = (network ?? nonEmpty(facts.env["HEADRACE_NETWORK"])) === privateNetworkWord;
   for (const address of [place.console, place.otlp]) {
     const refusal =
@@ -69,6 +71,13 @@ export function choosePlace(facts: PlaceFacts): Result<Place, string> {
     }
   }
   return ok(place);
+}
+
+/** A service token goes to a deployed console and not to the local one, which has no Access. */
+function accessOf(env: PlaceFacts["env"], { isLocal }: Place): Place["access"] {
+  const id = nonEmpty(env["CF_ACCESS_CLIENT_ID"]);
+  const secret = nonEmpty(env["CF_ACCESS_CLIENT_SECRET"]);
+  return isLocal || id === undefined || secret === undefined ? undefined : { id, secret };
 }
 
 /** With what a profile says of its network. */

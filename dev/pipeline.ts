@@ -11,6 +11,7 @@ import { fileURLToPath } from "node:url";
 import { privateNetworkWord } from "../shared/clickhouse/address.ts";
 import { defaultSchemaSettings } from "../shared/clickhouse/migrations.ts";
 import { limits } from "../shared/limits.ts";
+import { tokensRefusal } from "../shared/token-strength.ts";
 import { loginVariables } from "./clickhouse/login.ts";
 import { migrateClickHouse } from "./clickhouse/migrate-clickhouse.ts";
 import { ClickHouseStartError, superviseClickHouse } from "./clickhouse/start-clickhouse.ts";
@@ -76,6 +77,10 @@ export async function startPipeline(settings: DevSettings, options: PipelineOpti
     step("Starting the Workers");
     const before = folder.readDevFile();
     const adminToken = before?.adminToken ?? randomBytes(24).toString("base64url");
+    const refusal = tokensRefusal([{ name: `adminToken of ${folder.path}/dev.json`, value: adminToken }]);
+    if (refusal !== "") {
+      throw new CannotStart(`${refusal}, or delete that line: one is made.`);
+    }
     const { startWorkers } = await loading;
     const prepared = await preparing;
     const start = () =>
@@ -85,6 +90,7 @@ export async function startPipeline(settings: DevSettings, options: PipelineOpti
         ports,
         clickHouse,
         ledgerTimesFaster: settings.ledgerTimesFaster,
+        alertWebhook: settings.alertWebhook,
         eventDelaySeconds: Math.ceil(limits.lateDelaySeconds / Number(settings.ledgerTimesFaster ?? 1)),
         doorbells: options.doorbells,
         adminToken,

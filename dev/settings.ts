@@ -21,6 +21,7 @@ const variablesSchema = v.object({
   HEADRACE_STATE: v.optional(v.string(), ".headrace"),
   CLICKHOUSE_NETWORK: v.optional(v.literal(privateNetworkWord, `is not ${privateNetworkWord}`)),
   CLICKHOUSE_URL: v.optional(v.pipe(v.string(), v.url("is no URL"))),
+  ALERT_WEBHOOK: v.optional(v.pipe(v.string(), v.url("is no URL"))),
   HEADRACE_LEDGER_TIMES_FASTER: v.optional(v.pipe(v.string(), v.regex(/^\d{1,4}$/, "is no whole number"))),
 });
 
@@ -33,6 +34,8 @@ export interface DevSettings {
   readonly stateFolder: string;
   /** A ClickHouse server to use instead of the local one. User and password may stand in the URL. */
   readonly clickHouseUrl: string | undefined;
+  /** Findings are posted there (docs/operating.md). */
+  readonly alertWebhook?: string | undefined;
   /** For tests: the ledger's durations (leases, back-off) are divided by this. */
   readonly ledgerTimesFaster: string | undefined;
 }
@@ -74,6 +77,7 @@ export function readDevSettings(environment: NodeJS.ProcessEnv): CommandSettings
     grpcPort: variables.HEADRACE_GRPC_PORT,
     stateFolder: resolve(variables.HEADRACE_STATE),
     clickHouseUrl: variables.CLICKHOUSE_URL,
+    alertWebhook: variables.ALERT_WEBHOOK,
     ledgerTimesFaster: variables.HEADRACE_LEDGER_TIMES_FASTER,
   };
 }

@@ -14,6 +14,7 @@ export interface WorkersOptions {
   /** Variables and secrets that take the place of wrangler.toml's, for the Workers that reach ClickHouse. */
   readonly clickHouse: Readonly<Record<string, string>>;
   readonly ledgerTimesFaster: string | undefined;
+  readonly alertWebhook?: string | undefined;
   /** How late R2's events are. */
   readonly eventDelaySeconds: number;
   /** False: the ingress's doorbells go into a queue that nobody consumes. */
@@ -101,6 +102,7 @@ function miniflareOptions(options: WorkersOptions) {
     ...clickHouse,
     ...durations,
     CONSOLE_URL: `http://127.0.0.1:${ports.console}`,
+    ...(options.alertWebhook === undefined ? {} : { ALERT_WEBHOOK: options.alertWebhook }),
   });
   const console = workerOf("console", prepared.console, {
     ...clickHouse,

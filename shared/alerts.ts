@@ -8,6 +8,7 @@ import { counted } from "./counted.ts";
 import { frontDoorConditions, frontDoorNotLearnt } from "./front-door/conditions.ts";
 import type { FrontDoor } from "./front-door/front-door.ts";
 import type { NoEvidence } from "./ledger/head.ts";
+import type { RefusedPayload } from "./ledger/refused-payloads.ts";
 import { shortText } from "./ledger/short-text.ts";
 import { limits } from "./limits.ts";
 import { type Checkpoint, MINUTE_MS, watermarkOf } from "./reconcile/checkpoint.ts";
@@ -26,6 +27,8 @@ export interface AlertFacts {
   readonly oldestWork: number | null;
   /** Payloads whose rows in the table are neither none nor all of theirs. */
   readonly held: readonly { readonly key: string; readonly reason: string }[];
+  /** Payloads that ClickHouse refuses while nothing else is stored. */
+  readonly refused: readonly RefusedPayload[];
   readonly breakerOpen: boolean;
   /** What has kept payloads from being brought in for long enough to be told; empty: nothing. */
   readonly trouble: string;
@@ -42,6 +45,8 @@ export interface AlertFacts {
   readonly rescues: Readonly<Record<"event" | "reconcile", number>>;
   /** Null: no invariant of the ledger ever broke. */
   readonly broken: BrokenRecord | null;
+  /** Null: no address was ever turned away. */
+  readonly wrongTokens: WrongTokens | null;
   readonly checkpoint: Checkpoint | null;
   /** Why the reconciler's run failed; empty: it did not. */
   readonly runFailure: string;
@@ -73,6 +78,28 @@ export interface BrokenRecord {
 
 export function recordBroken(before: BrokenRecord | null, claim: string, at: number): BrokenRecord {
   return { claim: shortText(claim, limits.noteTextBytesMax), at, times: (before?.times ?? 0) + 1 };
+}
+
+/** Addresses that were turned away from the console because of wrong tokens. Times in ms since the epoch. */
+export interface WrongTokens {
+  readonly since: number;
+  readonly last: number;
+  /** How often an address was turned away. */
+  readonly times: number;
+  /** The latest ones, at most `limits.wrongTokenAddressesMax`. */
+  readonly addresses: readonly string[];
+}
+
+/** After an hour of quiet it begins anew. */
+export function recordWrongTokens(before: WrongTokens | null, address: string, now: number): WrongTokens {
+  const kept = before === null || now - before.last > limits.alertWrongTokensMs ? null : before;
+  const addresses = [shortText(address, 64), ...(kept?.addresses ?? []).filter((one) => one !== address)];
+  return {
+    since: kept?.since ?? now,
+    last: now,
+    times: (kept?.times ?? 0) + 1,
+    addresses: addresses.slice(0, limits.wrongTokenAddressesMax),
+  };
 }
 
 /** The ways by which people are told: the Worker's log, `headrace_findings`, the webhook where one is set. */
@@ -298,7 +325,7 @@ function* ledgerConditions(facts: AlertFacts): Generator<Condition> {
       ...everybody,
       kind: "breaker_open",
       severity: "page",
-      message: `${what}${how} Look whether ClickHouse answers: \`headrace doctor --no-canary\` asks it.`,
+      message: `${what}${how} \`headrace doctor --no-canary\` asks each part whether it answers.`,
     };
   }
   if (facts.oldestWork !== null && facts.now - facts.oldestWork > limits.alertInFlightMs) {
@@ -315,6 +342,25 @@ function* ledgerConditions(facts: AlertFacts): Generator<Condition> {
       kind: "ledger_size",
       severity: "warning",
       message: `The ledger holds ${Math.round(facts.databaseBytes / 1e6)} MB, half of what it may: at ${limits.ledgerDatabaseBytesMax / 1e6} MB it forgets early, and more payloads are verified before they are inserted.`,
+    };
+  }
+  if (facts.wrongTokens !== null && facts.now - facts.wrongTokens.last < limits.alertWrongTokensMs) {
+    const { since, times, addresses } = facts.wrongTokens;
+    yield {
+      kind: "wrong_tokens",
+      subject: "console",
+      tenant: "",
+      severity: "warning",
+      message: `Somebody tries tokens at the console: since ${timeText(since)} an address was turned away ${times === 1 ? "once" : `${times} times`} for a minute after more than ten wrong ones, the latest ${addresses.join(", ")}. If that is none of yours, put Cloudflare Access in front of the console and set ACCESS_TEAM_DOMAIN and ACCESS_AUD.`,
+    };
+  }
+  for (const { key, since, refused, words } of facts.refused) {
+    yield {
+      kind: "refused",
+      subject: key,
+      tenant: key.split("/")[4] ?? "",
+      severity: "page",
+      message: `ClickHouse refuses this payload (${refused === 1 ? "once" : `${refused} times`} so far, since ${timeText(since)} with nothing else stored): ${words}. It is held, and nothing is lost: it is tried again every 15 minutes at the latest and comes in once what refuses it is mended. It becomes a dead letter only when others are stored and it is still refused.`,
     };
   }
   for (const { key, reason } of facts.held) {

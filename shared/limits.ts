@@ -313,6 +313,8 @@ export const limits = {
   // --- alerts
   /** Several tries of a group that is alone have failed by then. */
   alertNotDeliveredMs: 2 * MINUTE_MS,
+  /** A payload that is refused while nothing else is stored is told about after this, by the cron of the minute after. */
+  alertRefusedMs: 10 * MINUTE_MS,
   /** `/healthz` asks the ledger once in so long. */
   healthFreshMs: 10_000,
   /** Longer than the worst of a fence and a back-off of 15 minutes: then it needs a person. */
@@ -326,6 +328,8 @@ export const limits = {
   alertNoEvidenceMs: 10 * MINUTE_MS,
   /** A broken invariant's finding stays open until none broke for this long. */
   alertBrokenMs: 24 * HOUR_MS,
+  /** A finding about wrong tokens stays open until no address was blocked for this long. */
+  alertWrongTokensMs: 1 * HOUR_MS,
   /** A rescue's finding stays open until none came for this long. */
   alertRescuedMs: 1 * HOUR_MS,
   alertDeadMs: 15 * MINUTE_MS,
@@ -443,6 +447,26 @@ export const limits = {
   keysListed: 1000,
   /** Dead letters in one answer: more than a person reads. */
   deadLettersListed: 1000,
+  /** Their records in R2 that are read where ClickHouse does not answer: as many gets. */
+  deadLetterRecordsRead: 100,
+  /** R2 is listed for them at most so often: 1000 records a call. */
+  deadLetterListCallsMax: 10,
+  /** What a person looks at is answered in 5 s, with what is known: nobody behind it is waited for longer. */
+  glanceMs: 4 * SECOND_MS,
+  /** What people did: records in one answer (a get each), and list calls to come to the newest. */
+  actionsListed: 100,
+  actionListCallsMax: 10,
+  actionsHoursMax: 90 * 24,
+  /** An address whose wrong tokens were too many (wrangler.toml: 10 in 60 s) is turned away unread for so long. */
+  adminBlockMs: 60 * SECOND_MS,
+  adminBlockedMax: 10_000,
+  adminTriesRemembered: 16,
+  /** Addresses that the finding names. */
+  wrongTokenAddressesMax: 5,
+  /** Access's keys are read again after this, and for an unknown key once a minute. Access rotates them every six weeks. */
+  accessKeysMs: 1 * HOUR_MS,
+  accessKeysAgainMs: 1 * MINUTE_MS,
+  accessClockSeconds: 30,
   findingsListed: 200,
   /** Payloads per request that are to be let in again, and keys of each that R2 is asked for: 600 subrequests at most. */
   forgetKeysMax: 100,

@@ -41,6 +41,11 @@ const list: Command = {
             ]),
           ),
     );
+    if (letters.some(({ from }) => from === "record")) {
+      call.say(
+        "\nClickHouse does not answer: these are R2's records, the latest 100 at most. One that was replayed more than 26 h ago may be among them.",
+      );
+    }
     if (letters.length > 0) {
       call.say(
         "\n`headrace dead-letters show KEY` says why, `replay` brings them in once the cause is mended.",

@@ -1,6 +1,6 @@
 /** `headrace deploy`: brings a Cloudflare account and a ClickHouse to what this commit needs, and changes nothing else. */
 import { randomBytes } from "node:crypto";
-import { chmodSync, mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { parseEnv } from "node:util";
 import * as v from "valibot";
@@ -15,6 +15,7 @@ import {
 } from "../../shared/clickhouse/migrations.ts";
 import { type Replicas, ReplicasError } from "../../shared/clickhouse/replicated-schema.ts";
 import { counted } from "../../shared/counted.ts";
+import { tokensRefusal } from "../../shared/token-strength.ts";
 import type { Call, Command } from "../command.ts";
 import { wholeNumber } from "../command-line.ts";
 import { Complaint } from "../complaint.ts";
@@ -44,7 +45,7 @@ It reads, from the environment or --env-file: CLOUDFLARE_API_TOKEN and CLOUDFLAR
 CLICKHOUSE_URL, CLICKHOUSE_NETWORK, CLICKHOUSE_USER, CLICKHOUSE_PASSWORD, CLICKHOUSE_DATABASE, CLICKHOUSE_TRACES_TABLE; CLICKHOUSE_CLUSTER (the
 tables are replicated, and made ON CLUSTER) and CLICKHOUSE_REPLICAS (the replicas' own addresses, with commas between, where ON CLUSTER cannot be used);
 CLICKHOUSE_CONSOLE_USER and CLICKHOUSE_CONSOLE_PASSWORD, the console's own login; CLICKHOUSE_SCHEMA_USER and CLICKHOUSE_SCHEMA_PASSWORD, that of the migrations; HEADRACE_ADMIN_TOKEN
-(made when it is not set); ALERT_WEBHOOK, METRICS_TOKEN; ZONE_ID and ZONE_ANALYTICS_TOKEN, by which the zone of --ingress-domain is asked what it turned away. What the API token must be allowed: docs/operating.md.`,
+(made when it is not set); ALERT_WEBHOOK, METRICS_TOKEN; ACCESS_TEAM_DOMAIN and ACCESS_AUD, where Cloudflare Access is in front of the console; ZONE_ID and ZONE_ANALYTICS_TOKEN, by which the zone of --ingress-domain is asked what it turned away. What the API token must be allowed: docs/operating.md.`,
   operands: { text: "", min: 0, max: 0 },
   flags: {
     "dry-run": { help: "show the plan and do nothing; exit code 1 when something is not as planned" },
@@ -53,7 +54,10 @@ CLICKHOUSE_CONSOLE_USER and CLICKHOUSE_CONSOLE_PASSWORD, the console's own login
       help: `an installation beside others in the account: every name ends with -NAME (default ${production})`,
       check: (text) => (stagePattern.test(text) ? undefined : "is a-z and 0-9, 16 characters at most"),
     },
-    "env-file": { value: "FILE", help: "read the variables from this file (NAME=value lines)" },
+    "env-file": {
+      value: "FILE",
+      help: "read the variables from this file (NAME=value lines, readable by you alone: chmod 600)",
+    },
     "ingress-domain": {
       value: "HOST",
       help: "a custom domain for the ingress instead of workers.dev",
@@ -91,6 +95,7 @@ async function deployInstallation(call: Call): Promise<0 | 1> {
   const stage = given.text("stage") ?? production;
   const env = environmentOf(call);
   const settings = settingsOf(call, env, stage);
+  checkTokens(call, env, stage);
   const wanted = wantedOf(stageWorkers(await readRawConfig(), settings));
   const wrangler = world.wranglerAt(
     resolve(given.text("wrangler") ?? env["HEADRACE_WRANGLER"] ?? projectWrangler()),
@@ -169,7 +174,36 @@ function environmentOf({ given, world }: Call): Readonly<Record<string, string |
   if (text === undefined) {
     throw new Complaint(`there is no file ${path}`);
   }
+  const mode = world.modeOf(path) ?? 0;
+  if ((mode & 0o077) !== 0) {
+    throw new Complaint(
+      `${path} holds secrets and is open to others on this machine (mode ${(mode & 0o777).toString(8)}): chmod 600 ${path}`,
+    );
+  }
   return { ...parseEnv(text), ...world.env };
+}
+
+/** Refuses tokens that are easily guessed, or that open more than they are meant for. */
+function checkTokens(
+  { world }: Call,
+  env: Readonly<Record<string, string | undefined>>,
+  stage: string,
+): void {
+  const before = v.safeParse(profilesSchema, tryJson(world.readText(profilesPath(world)) ?? "{}"));
+  const given = env["HEADRACE_ADMIN_TOKEN"];
+  const kept = before.success ? before.output[stage]?.adminToken : undefined;
+  const metrics = env["METRICS_TOKEN"] ?? "";
+  const refusal = tokensRefusal([
+    ...(given !== undefined
+      ? [{ name: "HEADRACE_ADMIN_TOKEN", value: given }]
+      : kept === undefined
+        ? []
+        : [{ name: `the admin token of profile ${stage}`, value: kept }]),
+    ...(metrics === "" ? [] : [{ name: "METRICS_TOKEN", value: metrics }]),
+  ]);
+  if (refusal !== "") {
+    throw new Complaint(refusal);
+  }
 }
 
 /** Undefined: the schema is one server's. */
@@ -247,9 +281,23 @@ function settingsOf(
       tracesTable: named("CLICKHOUSE_TRACES_TABLE", defaultSchemaSettings.tracesTable),
       cluster: env["CLICKHOUSE_CLUSTER"] ?? "",
     },
+    access: accessOf(env),
     domains: { ingress: given.text("ingress-domain"), console: given.text("console-domain") },
     zoneId: zoneOf(env, given.text("ingress-domain")),
   };
+}
+
+/** Cloudflare Access in front of the console: both are given, or neither. */
+function accessOf(env: Readonly<Record<string, string | undefined>>): InstallationSettings["access"] {
+  const team = env["ACCESS_TEAM_DOMAIN"] ?? "";
+  const audience = env["ACCESS_AUD"] ?? "";
+  if ((team === "") !== (audience === "")) {
+    throw new Complaint("set both of ACCESS_TEAM_DOMAIN and ACCESS_AUD, or neither");
+  }
+  if (team !== "" && !/^[a-z0-9-]+\.cloudflareaccess\.com$/.test(team)) {
+    throw new Complaint(`ACCESS_TEAM_DOMAIN is a domain such as acme.cloudflareaccess.com, not "${team}"`);
+  }
+  return { team, audience };
 }
 
 /** The zone that is watched, with the token for it; empty: none is. */
@@ -390,10 +438,18 @@ function keepProfile(
   }
   const profile: Profile = { ...before, console, adminToken: token, ...(otlp === undefined ? {} : { otlp }) };
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-  writeFileSync(path, `${JSON.stringify({ ...parsed.output, [stage]: profile }, null, 2)}\n`, {
-    mode: 0o600,
-  });
-  chmodSync(path, 0o600);
+  // Written beside and renamed: at no moment is it open to others, or half a file.
+  const beside = `${path}.${randomBytes(6).toString("hex")}`;
+  try {
+    writeFileSync(beside, `${JSON.stringify({ ...parsed.output, [stage]: profile }, null, 2)}\n`, {
+      mode: 0o600,
+      flag: "wx",
+    });
+    renameSync(beside, path);
+  } catch (error) {
+    rmSync(beside, { force: true });
+    throw error;
+  }
   return profile;
 }
 

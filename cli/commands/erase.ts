@@ -6,7 +6,7 @@
 import { createProgress } from "../../dev/send/progress.ts";
 import type { AnswerOf } from "../../shared/console/routes.ts";
 import { counted } from "../../shared/counted.ts";
-import { isPayloadKey, tenantPattern } from "../../shared/payload-key.ts";
+import { isPayloadKey, parsePayloadKey, tenantPattern } from "../../shared/payload-key.ts";
 import type { Call, Command } from "../command.ts";
 import { Complaint } from "../complaint.ts";
 import { confirm, yesFlag } from "../confirm.ts";
@@ -33,7 +33,7 @@ export const erase: Command = {
     },
     tenant: {
       value: "TENANT",
-      help: "everything of a tenant; revoke its keys first",
+      help: "everything of a tenant (revoke its keys first); with --trace, only its payloads of that trace",
       check: (text) => (tenantPattern.test(text) ? undefined : "is 1 to 64 of a-z, 0-9 and -"),
     },
     reason: { value: "TEXT", help: "why; stays in the receipts" },
@@ -41,6 +41,7 @@ export const erase: Command = {
   },
   examples: [
     'headrace erase --trace 5b8efff798038103d269b633813fc60c --reason "a password in an attribute"',
+    'headrace erase --trace 5b8efff798038103d269b633813fc60c --tenant acme --reason "asked for by acme"',
     'headrace erase --tenant acme --reason "contract ended, ticket 4711" --yes',
     "headrace erase --key p/0/t/2026-11-24T0741/acme/0123456789abcdefghijklmnog --reason test --yes",
   ],
@@ -49,22 +50,24 @@ export const erase: Command = {
   async run(call) {
     const { given } = call;
     const [key, trace, tenant] = ["key", "trace", "tenant"].map((name) => given.text(name));
-    if ([key, trace, tenant].filter((one) => one !== undefined).length !== 1) {
-      throw new Complaint("say one of --key, --trace and --tenant");
+    const isOne = [key, trace, tenant].filter((one) => one !== undefined).length === 1;
+    if (!isOne && (trace === undefined || key !== undefined)) {
+      throw new Complaint("say one of --key, --trace and --tenant, or --trace with --tenant");
     }
     const reason = reasonOf(call);
     const keys =
       key !== undefined
         ? [key]
         : trace !== undefined
-          ? await keysOfTrace(call, trace)
+          ? await keysOfTrace(call, trace, tenant)
           : await keysOfTenant(call, tenant ?? "");
     if (keys.length === 0) {
       call.json({ taken: [], missing: [] });
       call.say("there is nothing to erase");
       return 1;
     }
-    await confirm(call, `${counted(keys.length, "key")} will be erased for good`);
+    const tenants = [...new Set(keys.map((one) => parsePayloadKey(one)?.tenant ?? "unknown"))].sort();
+    await confirm(call, `${counted(keys.length, "key")} of ${tenants.join(", ")} will be erased for good`);
     const answer = await handOver(call, keys, "erased", (page) =>
       call.console.ask("POST /api/erase", { body: { keys: page, reason } }),
     );
@@ -77,18 +80,24 @@ export const erase: Command = {
   },
 };
 
-async function keysOfTrace({ console, say }: Call, trace: string): Promise<readonly string[]> {
+/** A trace's id is chosen by who sends it: two tenants may have spans under one, so whose payloads go is said. */
+async function keysOfTrace(
+  { console, say }: Call,
+  trace: string,
+  tenant: string | undefined,
+): Promise<readonly string[]> {
   const found = await console.ask("GET /api/trace", { query: { id: trace } });
   if (found.spansOfOthers > 0) {
     say(
       `${counted(found.spansOfOthers, "span")} of this trace came another way (the Collector's exporter) and stay: DELETE FROM otel_traces WHERE TraceId = '${trace}' AND HeadracePayload = ''`,
     );
   }
-  if (found.payloads.length > 0) {
+  const payloads = found.payloads.filter((one) => tenant === undefined || one.tenant === tenant);
+  if (payloads.length > 0) {
     say(
       textTable(
         ["tenant", "spans of the trace", "spans in all", "payload"],
-        found.payloads.map(({ tenant, spans, spansInAll, payload }) => [
+        payloads.map(({ tenant, spans, spansInAll, payload }) => [
           tenant,
           String(spans),
           String(spansInAll),
@@ -97,7 +106,19 @@ async function keysOfTrace({ console, say }: Call, trace: string): Promise<reado
       ),
     );
   }
-  return found.payloads.flatMap(({ keys }) => keys);
+  const tenants = [...new Set(payloads.map((one) => one.tenant))].sort();
+  const others = [...new Set(found.payloads.map((one) => one.tenant))].filter(
+    (one) => !tenants.includes(one),
+  );
+  if (tenants.length > 1) {
+    say(
+      `THIS TOUCHES ${tenants.length} TENANTS: ${tenants.join(", ")}. Say --tenant NAME for one of them alone.`,
+    );
+  }
+  if (others.length > 0) {
+    say(`payloads of other tenants with this trace id stay: ${others.sort().join(", ")}`);
+  }
+  return payloads.flatMap(({ keys }) => keys);
 }
 
 async function keysOfTenant({ console, world, say }: Call, tenant: string): Promise<readonly string[]> {

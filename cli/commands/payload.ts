@@ -25,15 +25,24 @@ export async function showPayload({ given, console, say, json }: Call): Promise<
   const [text = ""] = given.operands;
   const payload = await console.ask("GET /api/payload", { query: { id: text } });
   json(payload);
-  const { objects, receipts, rows, steps } = payload;
+  const { objects, receipts, rows, steps, unread } = payload;
+  if (unread !== "") {
+    say(`receipts and rows are not known: ${unread}`);
+  }
   if (objects.length === 0 && receipts.length === 0 && rows.length === 0 && payload.ledger.at === "unknown") {
-    say(`nobody knows payload ${text}`);
+    say(
+      unread === ""
+        ? `nobody knows payload ${text}`
+        : `neither the ledger nor R2 knows payload ${text}: it is in flight in neither`,
+    );
     say("(with an id alone, an object without receipt is not found: give the whole key)");
     return 1;
   }
   say(`payload   ${payload.payload}${payload.tenant === null ? "" : `, tenant ${payload.tenant}`}`);
   for (const key of payload.keys) {
-    const outcome = receipts.find((receipt) => receipt.key === key)?.outcome ?? "no receipt";
+    const outcome =
+      receipts.find((receipt) => receipt.key === key)?.outcome ??
+      (unread === "" ? "no receipt" : "receipt not known");
     const object = objects.find((one) => one.key === key);
     say(
       `key       ${key}  (${outcome}; ${object === undefined ? "no object in R2" : `${object.bytes} bytes in R2`})`,
@@ -44,7 +53,7 @@ export async function showPayload({ given, console, say, json }: Call): Promise<
     say(`          ${failureText(payload.ledger.failure)}${nextTryText(payload.ledger.due)}`);
   }
   say(
-    `rows      ${rows.length === 0 ? "none" : rows.map(({ day, rows: count }) => `${count} on ${day}`).join(", ")}`,
+    `rows      ${unread !== "" ? "not known" : rows.length === 0 ? "none" : rows.map(({ day, rows: count }) => `${count} on ${day}`).join(", ")}`,
   );
   if (payload.advice !== "") {
     say(`          ${payload.advice}`);
@@ -64,9 +73,13 @@ export async function showPayload({ given, console, say, json }: Call): Promise<
 /** Its rows are not what its receipts say, for a reason that a person can do something about. */
 const badPresences = new Set(["gone", "days_gone", "inexact"]);
 
-function isBad({ ledger, receipts, presence }: PayloadAnswer): boolean {
+function isBad({ ledger, receipts, deadLetters, presence, unread }: PayloadAnswer): boolean {
+  const isHeld = ledger.at === "group" && ledger.state === "held";
+  if (unread !== "") {
+    return deadLetters.length > 0 || isHeld; // as far as it is known
+  }
   const isDead = receipts.length > 0 && receipts.every(({ outcome }) => outcome === "dead");
-  return isDead || (ledger.at === "group" && ledger.state === "held") || badPresences.has(presence);
+  return isDead || isHeld || badPresences.has(presence);
 }
 
 /** `due`: ms since the epoch; what is held is never due. */

@@ -40,11 +40,15 @@ export const status: Command = {
   async run({ given, console, say, json }) {
     const hours = given.text("hours") ?? "24";
     const mayBehindSeconds = Number(given.text("behind") ?? behindMinutes) * 60;
-    const watermark = await console.ask("GET /api/watermark");
-    const { trouble, frontDoor } = await console.ask("GET /api/status");
-    const read = await orWhy(console.ask("GET /api/balance", { query: { hours } }));
+    // At once: each is answered within 5 s, whoever does not answer behind it.
+    const [watermark, { trouble, frontDoor }, read, listed] = await Promise.all([
+      console.ask("GET /api/watermark"),
+      console.ask("GET /api/status"),
+      orWhy(console.ask("GET /api/balance", { query: { hours } })),
+      console.ask("GET /api/findings"),
+    ]);
     const balance = typeof read === "string" ? null : read;
-    const open = (await console.ask("GET /api/findings")).filter(({ state }) => state === "open");
+    const open = listed.filter(({ state }) => state === "open");
     const isBehind = watermark.behindSeconds === null || watermark.behindSeconds > mayBehindSeconds;
     const pages = open.filter(({ severity }) => severity === "page");
     const isWell = balance?.balanced === true && trouble === "" && !isBehind && pages.length === 0;

@@ -56,6 +56,8 @@ export interface InstallationSettings {
     /** Empty: there is one server. */
     readonly cluster: string;
   };
+  /** Cloudflare Access in front of the console; empty: it is not declared. */
+  readonly access: { readonly team: string; readonly audience: string };
   /** Domains of the zone that the Workers are served on; without one a Worker has its workers.dev address. */
   readonly domains: {
     readonly [environment: string]: string | undefined;
@@ -155,7 +157,7 @@ function stageNumber(number: string, stage: string): string {
 function withClickHouse(
   environment: string,
   vars: Environment["vars"],
-  { clickHouse }: InstallationSettings,
+  { clickHouse, access }: InstallationSettings,
 ): Environment["vars"] {
   const values: Readonly<Record<string, string>> = {
     CLICKHOUSE_URL: clickHouse.url,
@@ -164,6 +166,8 @@ function withClickHouse(
     CLICKHOUSE_DATABASE: clickHouse.database,
     CLICKHOUSE_TRACES_TABLE: clickHouse.tracesTable,
     CLICKHOUSE_CLUSTER: clickHouse.cluster,
+    ACCESS_TEAM_DOMAIN: access.team,
+    ACCESS_AUD: access.audience,
   };
   return Object.fromEntries(Object.entries(vars).map(([name, value]) => [name, values[name] ?? value]));
 }

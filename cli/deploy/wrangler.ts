@@ -26,6 +26,37 @@ export function projectWrangler(): string {
   return join(dirname(require.resolve("wrangler/package.json")), "bin", "wrangler.js");
 }
 
+/** What wrangler is given of the environment: what it finds its way and its login by. No secret of ours is among it. */
+const givenNames = new Set([
+  "PATH",
+  "HOME",
+  "XDG_CONFIG_HOME",
+  "TMPDIR",
+  "HTTP_PROXY",
+  "HTTPS_PROXY",
+  "NO_PROXY",
+  "ALL_PROXY",
+  "NODE_EXTRA_CA_CERTS",
+  "SSL_CERT_FILE",
+  "SSL_CERT_DIR",
+  // Windows: where the system, a profile and temporary files are.
+  "SYSTEMROOT",
+  "COMSPEC",
+  "PATHEXT",
+  "USERPROFILE",
+  "APPDATA",
+  "LOCALAPPDATA",
+  "TEMP",
+  "TMP",
+]);
+
+export function environmentFor(
+  env: Readonly<Record<string, string | undefined>>,
+): Readonly<Record<string, string | undefined>> {
+  const isGiven = (name: string): boolean => givenNames.has(name) || name.startsWith("CLOUDFLARE_");
+  return Object.fromEntries(Object.entries(env).filter(([name]) => isGiven(name.toUpperCase())));
+}
+
 /** `path`: an executable, or a script that Node runs. `folder`: its working directory; wrangler reads no file there. */
 export function wranglerAt(
   path: string,
@@ -38,7 +69,14 @@ export function wranglerAt(
       const child = spawn(isScript ? process.execPath : path, isScript ? [path, ...argv] : argv, {
         cwd: folder,
         // Plain text in a fixed language of forms: no colours, no questions, no reports.
-        env: { ...env, NO_COLOR: "1", FORCE_COLOR: "0", CI: "1", WRANGLER_SEND_METRICS: "false", ...more },
+        env: {
+          ...environmentFor(env),
+          NO_COLOR: "1",
+          FORCE_COLOR: "0",
+          CI: "1",
+          WRANGLER_SEND_METRICS: "false",
+          ...more,
+        },
         stdio: ["pipe", "pipe", "pipe"],
       });
       let out = "";

@@ -22,8 +22,9 @@ export async function examineAccount(wrangler: Wrangler, stage: string): Promise
     network: "",
     consoleUser: "",
   };
+  const access = { team: "", audience: "" };
   const wanted = wantedOf(
-    stageWorkers(await readRawConfig(), { stage, clickHouse, domains: {}, zoneId: "" }),
+    stageWorkers(await readRawConfig(), { stage, clickHouse, access, domains: {}, zoneId: "" }),
   );
   const deploy = `npx headrace deploy${stage === production ? "" : ` --stage ${stage}`}`;
   try {

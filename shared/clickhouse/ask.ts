@@ -60,7 +60,7 @@ export interface QueryOptions {
 
 /**
  * The rows of a query, by `schema`, which is of an array of them. `parameters` fill in `{name:Type}`. Rejects with
- * `StatementFailed`, with valibot's error, or as `fetch` does.
+ * `StatementFailed`, or with `NotReached`.
  */
 export async function queryRows<S extends v.GenericSchema>(
   clickHouse: ClickHouseConnection,
@@ -77,7 +77,12 @@ export async function queryRows<S extends v.GenericSchema>(
   };
   const text = await answerOf(clickHouse, `${query}\nFORMAT JSONEachRow`, parts, undefined, patienceMs);
   const lines = text.split("\n").filter((line) => line !== "");
-  return v.parse(schema, lines.map(parsedLine));
+  const rows = v.safeParse(schema, lines.map(parsedLine));
+  if (!rows.success) {
+    const [{ message }] = rows.issues;
+    throw new StatementFailed(`the answer is none to what was asked (${message}): ${shown(text)}`, null);
+  }
+  return rows.output;
 }
 
 /** Stores rows in a table of the connection's database: all of them, or it rejects, and then nobody knows. */
@@ -125,7 +130,7 @@ async function answerOf(
   body: string,
   settings: Readonly<Record<string, string>>,
   query?: string,
-  patienceMs: number = limits.queryTimeoutSeconds * 1000,
+  patienceMs: number = clickHouse.patienceMs,
 ): Promise<string> {
   const { send, settings: at } = clickHouse;
   let answered: ClickHouseAnswer;

@@ -5,6 +5,7 @@
  */
 import * as v from "valibot";
 import { assert } from "../assert.ts";
+import { limits } from "../limits.ts";
 import { addressRefusal, privateNetworkWord } from "./address.ts";
 import { within } from "./patience.ts";
 
@@ -65,6 +66,8 @@ export interface ClickHouseConnection {
   readonly settings: ClickHouseSettings;
   readonly access: Access;
   readonly insertCompression: InsertCompression;
+  /** How long the answer of a statement is waited for, ms; a block's INSERT has its lease. */
+  readonly patienceMs: number;
   /**
    * One POST with the login in its header, and whatever comes back: a redirect is not followed, for the login and the rows
    * belong at this address and at no other. Rejects as `fetch` does.
@@ -132,6 +135,7 @@ export function connectClickHouse(
     settings,
     access,
     insertCompression: transport.CLICKHOUSE_INSERT_COMPRESSION,
+    patienceMs: limits.queryTimeoutSeconds * 1000,
     send: async ({ parameters, body, headers, patienceMs }) => {
       assert(patienceMs > 0, "an answer is waited for");
       const url = new URL(settings.url);

@@ -4,9 +4,14 @@
  */
 export async function within<T>(ms: number, act: (signal: AbortSignal) => Promise<T>): Promise<T> {
   const controller = new AbortController();
+  const { signal } = controller;
   const timer = setTimeout(() => controller.abort(new Error(`no answer within ${ms / 1000} s`)), ms);
+  const late = new Promise<never>((_, reject) => {
+    signal.addEventListener("abort", () => reject(signal.reason), { once: true });
+  });
   try {
-    return await act(controller.signal);
+    // Not everybody who is asked heeds the signal: a binding's call cannot be taken back.
+    return await Promise.race([act(signal), late]);
   } finally {
     clearTimeout(timer);
   }

@@ -193,6 +193,8 @@ export const deadLettersSchema = v.array(
     /** The key of its record in R2. */
     record: v.string(),
     at: timeText,
+    /** `record`: of R2, for ClickHouse did not answer. It may have been replayed since, longer ago than the ledger remembers. */
+    from: v.optional(v.picklist(["table", "record"]), "table"),
   }),
 );
 export type DeadLetter = v.InferOutput<typeof deadLettersSchema>[number];
@@ -264,14 +266,36 @@ export const payloadSchema = v.object({
   deadLetters: v.array(v.object({ key: v.string(), reason: v.string(), message: v.string() })),
   /** What the table has of it: the evidence. */
   rows: v.array(v.object({ day: v.string(), rows: count })),
-  /** Whether these are the rows that the receipts claim (reconcile/presence.ts). */
+  /** Whether these are the rows that the receipts claim (reconcile/presence.ts); `unread`: neither is known now. */
   presence: v.optional(v.string(), ""),
+  /** Why receipts and rows are not known; empty: they are what is said above. */
+  unread: v.optional(v.string(), ""),
   /** What that means for a person, and what can be done; empty where there is nothing to say. */
   advice: v.optional(v.string(), ""),
   /** In the order of time. */
   steps: v.array(v.object({ at: timeText, key: v.string(), what: v.string() })),
 });
 export type PayloadAnswer = v.InferOutput<typeof payloadSchema>;
+
+/** `GET /api/actions`: what people asked the console to change. */
+export const actionsSchema = v.array(
+  v.object({
+    at: timeText,
+    /** A verified identity of Cloudflare Access, or `the admin token`. */
+    who: v.string(),
+    /** Where the request came from. */
+    address: v.string(),
+    /** The route, `POST /api/erase`. */
+    what: v.string(),
+    /** The key's id, where the path names one. */
+    id: v.optional(v.string(), ""),
+    /** The request's body; of its payload keys the first 100. */
+    asked: v.looseObject({}),
+    /** How many payload keys it named. */
+    keysCount: count,
+  }),
+);
+export type Action = v.InferOutput<typeof actionsSchema>[number];
 
 /** `GET /api/payload-spans` */
 export const payloadSpansSchema = v.object({

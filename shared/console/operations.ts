@@ -20,6 +20,8 @@ export interface ConsumerOperations {
   holds(keys: readonly PayloadKey[]): Promise<readonly boolean[]>;
   /** Where the ledger has a payload. */
   whereIs(id: PayloadId): Promise<Whereabouts>;
+  /** Where it has each of these, in the order asked; what is no payload's id it does not know. */
+  whereAre(ids: readonly string[]): Promise<readonly Whereabouts[]>;
   /** What only the consumer can try out: its bindings, and ClickHouse as it is logged in there. */
   examine(): Promise<readonly Check[]>;
   /** Rings what nobody holds, however young. Null: a run is under way already. */
@@ -44,6 +46,8 @@ export interface ConsumerOperations {
   health(): Promise<LedgerHealth>;
   /** Findings that are open, as the ledger keeps them: also while ClickHouse, which has them all, does not answer. */
   openFindings(): Promise<readonly Finding[]>;
+  /** An address sent so many wrong tokens to the console that it is turned away for a while. */
+  reportWrongTokens(address: string): Promise<void>;
   /** How far the balance is proven. Null: the reconciler has not run yet. */
   checkpoint(): Promise<Checkpoint | null>;
   /** What of the sums by minute is not settled, at one moment. */

@@ -33,6 +33,9 @@ function hoursSchema(max: number, otherwise: string) {
   );
 }
 
+/** `GET /api/actions` */
+export const actionsQuery = v.object({ hours: hoursSchema(limits.actionsHoursMax, "168") });
+
 /** `GET /api/balance` */
 export const balanceQuery = v.object({ hours: hoursSchema(limits.hoursMax, "24") });
 

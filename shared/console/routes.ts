@@ -23,6 +23,11 @@ export const routes = {
     summary: "Where exporters send to",
     answer: answers.aboutSchema,
   },
+  "GET /api/actions": {
+    summary: "What people did, and who: erasures, replays, changes of keys; the newest first",
+    query: questions.actionsQuery,
+    answer: answers.actionsSchema,
+  },
   "GET /api/balance": {
     summary: "Whether everything accepted in the last hours has ended or is in flight",
     query: questions.balanceQuery,

@@ -1,8 +1,10 @@
 /** What the ledger says of itself to the alerts and to people. */
-import { type AlertFacts, type BrokenRecord, longest } from "../alerts.ts";
+import { type AlertFacts, type BrokenRecord, longest, type WrongTokens } from "../alerts.ts";
 import type { Group } from "../ledger/group.ts";
 import type { Head } from "../ledger/head.ts";
 import { oldestWork } from "../ledger/in-flight.ts";
+import { refusedPayloads } from "../ledger/refused-payloads.ts";
+import type { LedgerSettings } from "../ledger/settings.ts";
 import type { Waiting } from "../ledger/view.ts";
 import type { PayloadKey } from "../payload-key.ts";
 import type { Checkpoint } from "../reconcile/checkpoint.ts";
@@ -17,19 +19,27 @@ export interface KnownFacts {
   readonly heldGroups: readonly Group[];
   readonly databaseBytes: number;
   readonly broken: BrokenRecord | null;
+  readonly wrongTokens: WrongTokens | null;
   /** Empty: payloads are brought in, or were until a moment ago. */
   readonly trouble: string;
+  readonly settings: Pick<LedgerSettings, "refusedHeldMs">;
   readonly checkpoint: Checkpoint | null;
 }
 
 /** `now`: ms since the epoch. */
 export function alertFacts(known: KnownFacts, learnt: LearntFacts, now: number): AlertFacts {
   const { head, databaseBytes, broken, checkpoint } = known;
+  const refused = refusedPayloads(known.oldestGroups, known.settings, now);
+  // What is told as refused is not told as in flight too.
+  const others = known.oldestGroups.filter(
+    ({ payloads: [first] }) => !refused.some(({ key }) => key === first?.key),
+  );
   return {
     ...learnt,
     now,
     isBorn: head !== null,
-    oldestWork: oldestWork(known.waiting, known.oldestGroups),
+    oldestWork: oldestWork(known.waiting, others),
+    refused,
     held: known.heldGroups.flatMap(heldPayloads),
     breakerOpen: head?.breaker.isOpen ?? false,
     trouble: known.trouble,
@@ -39,6 +49,7 @@ export function alertFacts(known: KnownFacts, learnt: LearntFacts, now: number):
     databaseBytes,
     rescues: head?.rescues ?? { event: 0, reconcile: 0 },
     broken,
+    wrongTokens: known.wrongTokens,
     checkpoint,
   };
 }

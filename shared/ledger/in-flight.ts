@@ -8,6 +8,7 @@ import { mayInsert } from "./breaker.ts";
 import type { Failure } from "./failure.ts";
 import type { Group, GroupId, GroupPayload } from "./group.ts";
 import type { Head } from "./head.ts";
+import { isRefusedAlone } from "./refused-payloads.ts";
 import type { Waiting } from "./view.ts";
 
 /** Why a group does not go on at this moment. The closed list; `waitsForText` says it in words. */
@@ -16,6 +17,7 @@ export const waitReasons = [
   "table",
   "breaker",
   "back_off",
+  "others",
   "slot",
   "fence",
   "evidence",
@@ -106,10 +108,11 @@ function shown(group: Group, head: Head | null, now: number): InFlightGroup {
 }
 
 function waitOf(
-  { state, due }: Group,
+  group: Group,
   head: Head | null,
   now: number,
 ): { readonly waitsFor: WaitReason; readonly until: number | null } {
+  const { state, due } = group;
   if (state.lease !== null) {
     return { waitsFor: "attempt", until: state.lease.until };
   }
@@ -122,7 +125,7 @@ function waitOf(
         return { waitsFor: "breaker", until: Math.max(due, head.breaker.probeAt) };
       }
       if (due > now) {
-        return { waitsFor: "back_off", until: due };
+        return { waitsFor: isRefusedAlone(group) ? "others" : "back_off", until: due };
       }
       return { waitsFor: "slot", until: head !== null && mayInsert(head, now) ? now : null };
     case "verifying":
@@ -153,6 +156,8 @@ export function waitsForText(reason: WaitReason): string {
       return "the breaker's next probe: INSERTs fail at this moment";
     case "back_off":
       return "its next try after a failure";
+    case "others":
+      return "its next try: ClickHouse refuses it, and it is held until that is mended or others are stored meanwhile";
     case "slot":
       return "one of the INSERTs that are out to come back";
     case "fence":

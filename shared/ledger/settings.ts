@@ -43,6 +43,8 @@ export interface LedgerSettings {
   readonly splitEveryMs: number;
   /** From when on it is told that payloads cannot be brought in. */
   readonly notDeliveredMs: number;
+  /** From when on it is told that a payload is refused and nothing else is stored. */
+  readonly refusedHeldMs: number;
   /** Into so many parts, where nothing of it was sent. */
   readonly splitParts: number;
   /** SQLite's size at which the oldest are forgotten before their time. */
@@ -92,6 +94,7 @@ export const defaultSettings: LedgerSettings = {
   ownFailuresMax: limits.ownFailuresMax,
   splitEveryMs: limits.splitEveryMs,
   notDeliveredMs: limits.alertNotDeliveredMs,
+  refusedHeldMs: limits.alertRefusedMs,
   splitParts: limits.splitParts,
   databaseBytesMax: limits.ledgerDatabaseBytesMax,
   ringsMax: limits.ringsAnAlarmMax,
@@ -113,6 +116,7 @@ export function settingsFaster(settings: LedgerSettings, times: number): LedgerS
     memoryMs: faster(settings.memoryMs),
     splitEveryMs: faster(settings.splitEveryMs),
     notDeliveredMs: faster(settings.notDeliveredMs),
+    refusedHeldMs: faster(settings.refusedHeldMs),
     retryFirstMs: faster(settings.retryFirstMs),
     retryLastMs: faster(settings.retryLastMs),
     fenceMarginMs: faster(settings.fenceMarginMs),

@@ -72,29 +72,68 @@ export function troubleText(
   clickHouse: string,
   now: number,
 ): string {
-  const time = new Date(since).toISOString();
-  const isToday = time.slice(0, 10) === new Date(now).toISOString().slice(0, 10);
-  const from = `since ${isToday ? "" : `${time.slice(0, 10)} `}${time.slice(11, 16)} UTC`;
-  const wait =
-    payloads === 1 && !isLowerBound
-      ? "1 payload waits"
-      : `${isLowerBound ? "at least " : ""}${payloads} payloads wait`;
+  const from = sinceText(since, now);
+  const wait = waitText(payloads, isLowerBound);
   const silence = noAnswerIn(last);
   const what =
     silence !== null
       ? `ClickHouse at ${clickHouse} does not answer ${from} (${silence})`
       : last.code !== null
         ? `ClickHouse at ${clickHouse} stores nothing ${from} (${errorText(last)})`
-        : `Payloads cannot be brought in ${from} (${last.text})`;
+        : `Payloads cannot be brought in ${from} (${last.text.replace(/^(?:the block could not be built: )?(?:\w*(?:Error|Failed): )?/, "")})`;
   return `${what}; ${wait}; nothing is lost.`;
+}
+
+/** Example: "since 07:34 UTC"; of another day than `now`: "since 2026-11-26 07:34 UTC". Both in ms since the epoch. */
+export function sinceText(since: number, now: number): string {
+  const time = new Date(since).toISOString();
+  const isToday = time.slice(0, 10) === new Date(now).toISOString().slice(0, 10);
+  return `since ${isToday ? "" : `${time.slice(0, 10)} `}${time.slice(11, 16)} UTC`;
+}
+
+function waitText(payloads: number, isLowerBound: boolean): string {
+  return payloads === 1 && !isLowerBound
+    ? "1 payload waits"
+    : `${isLowerBound ? "at least " : ""}${payloads} payloads wait`;
+}
+
+/** The queue of groups takes no message, so that nobody is told what is ready. */
+export interface QueueFailure {
+  /** The first failure after the last message that was taken, ms since the epoch. */
+  readonly since: number;
+  /** Names the queue. */
+  readonly text: string;
+}
+
+export interface QueueTrouble extends QueueFailure {
+  readonly payloads: number;
+  readonly isLowerBound: boolean;
+}
+
+/** Null: nothing waits for the queue. `groups`: the longest living ones, of `groupsCount`. */
+export function queueTroubleOf(
+  failure: QueueFailure | null,
+  waiting: Waiting,
+  groups: readonly Group[],
+  groupsCount: number,
+): QueueTrouble | null {
+  const waits = groups.filter(({ state }) => state.at !== "held");
+  const payloads = waits.reduce((sum, one) => sum + one.payloads.length, waiting.payloads.length);
+  return failure === null || payloads === 0
+    ? null
+    : { ...failure, payloads, isLowerBound: groups.length < groupsCount };
+}
+
+export function queueTroubleText({ since, text, payloads, isLowerBound }: QueueTrouble, now: number): string {
+  return `${text} ${sinceText(since, now)}; ${waitText(payloads, isLowerBound)}; nothing is lost.`;
 }
 
 /** As the delivery words it (delivery/insertion.ts, group-work.ts): nobody answered at ClickHouse's address. */
 function noAnswerIn({ kind, text }: Failure): string | null {
+  const asked = /\bClickHouse at \S+ does not answer \((.*)\)$/s.exec(text)?.[1];
+  const sent = kind === "unknown" && text.startsWith(noAnswer) ? text.slice(noAnswer.length) : undefined;
   // "Error: Network connection lost.": what kind of exception it was says nothing to a person.
-  return kind === "unknown" && text.startsWith(noAnswer)
-    ? text.slice(noAnswer.length).replace(/^\w*Error: |\.$/g, "")
-    : null;
+  return (asked ?? sent)?.replace(/^\w*Error: |\.$/g, "") ?? null;
 }
 
 const noAnswer = "no answer: ";

@@ -8,8 +8,10 @@ import {
   median,
   noAlerts,
   recordBroken,
+  recordWrongTokens,
 } from "../../shared/alerts.ts";
 import { limits } from "../../shared/limits.ts";
+import type { PayloadKey } from "../../shared/payload-key.ts";
 import { newCheckpoint, opened } from "../../shared/reconcile/checkpoint.ts";
 
 const now = Date.UTC(2026, 10, 24, 12, 0, 0);
@@ -20,6 +22,7 @@ const quiet: AlertFacts = {
   isBorn: true,
   oldestWork: null,
   held: [],
+  refused: [],
   breakerOpen: false,
   trouble: "",
   tableRefusal: "",
@@ -28,6 +31,7 @@ const quiet: AlertFacts = {
   databaseBytes: 1000,
   rescues: { event: 0, reconcile: 0 },
   broken: null,
+  wrongTokens: null,
   checkpoint: { ...newCheckpoint(now - 5 * minuteMs), ranAt: now },
   runFailure: "",
   recent: { dead: 0, ended: 100 },
@@ -39,7 +43,7 @@ test("nothing is told while everything is as it should be", () => {
   expect(judgeAlerts(quiet, noAlerts).findings).toEqual([]);
 });
 
-const key = "p/0/t/2026-11-24T1100/acme/00000080000000000000000000";
+const key = "p/0/t/2026-11-24T1100/acme/00000080000000000000000000" as PayloadKey;
 const pinned = { ...opened(now - 62 * minuteMs, now), listed: 7, pending: 2 };
 test.each([
   ["in_flight", "page", { oldestWork: now - limits.alertInFlightMs - 1 }],
@@ -50,6 +54,8 @@ test.each([
   ["ledger_unborn", "page", { isBorn: false, runFailure: "R2 does not answer" }],
   ["no_evidence", "page", { noEvidence: { since: now - 600_001, reason: "r2 lags" } }],
   ["ledger_size", "warning", { databaseBytes: limits.ledgerDatabaseBytesMax / 2 + 1 }],
+  ["wrong_tokens", "warning", { wrongTokens: recordWrongTokens(null, "203.0.113.7", now) }],
+  ["refused", "page", { refused: [{ key, since: now, refused: 7, words: "VIOLATED_CONSTRAINT (469): no" }] }],
   ["inexact", "page", { held: [{ key, reason: "1 of 2 rows" }] }],
   [
     "reconciler",

@@ -27,6 +27,7 @@ const settings = {
     tracesTable: "otel_traces",
     cluster: "",
   },
+  access: { team: "", audience: "" },
   domains: {},
   zoneId: "",
 };

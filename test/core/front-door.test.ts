@@ -86,6 +86,8 @@ function judge(frontDoor: FrontDoor | null, before: AlertState = noAlerts, now =
     isBorn: true,
     oldestWork: null,
     held: [],
+    refused: [],
+    wrongTokens: null,
     breakerOpen: false,
     trouble: "",
     tableRefusal: "",

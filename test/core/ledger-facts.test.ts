@@ -2,6 +2,7 @@
 import { expect, test } from "vitest";
 import { alertFacts, type KnownFacts } from "../../shared/delivery/ledger-facts.ts";
 import type { Group } from "../../shared/ledger/group.ts";
+import { defaultSettings } from "../../shared/ledger/settings.ts";
 import { nothingWaits } from "../../shared/ledger/view.ts";
 import { newCheckpoint } from "../../shared/reconcile/checkpoint.ts";
 import { doorbell, startMs, TestLedger } from "../ledger/world.ts";
@@ -14,7 +15,9 @@ const unborn: KnownFacts = {
   heldGroups: [],
   databaseBytes: 7,
   broken: null,
+  wrongTokens: null,
   trouble: "",
+  settings: defaultSettings,
   checkpoint: null,
 };
 
@@ -25,6 +28,7 @@ test("a ledger that is not born has nothing in flight, rescued nothing, and its 
     isBorn: false,
     oldestWork: null,
     held: [],
+    refused: [],
     breakerOpen: false,
     trouble: "",
     noEvidence: null,
@@ -33,6 +37,7 @@ test("a ledger that is not born has nothing in flight, rescued nothing, and its 
     databaseBytes: 7,
     rescues: { event: 0, reconcile: 0 },
     broken: null,
+    wrongTokens: null,
     checkpoint: null,
   });
 });

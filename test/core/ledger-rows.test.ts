@@ -455,6 +455,8 @@ describe("the machine keeps to its bounds", () => {
       now: noon,
       isBorn: true,
       oldestWork: null,
+      refused: [],
+      wrongTokens: null,
       breakerOpen: false,
       trouble: "",
       noEvidence: { since: noon, reason: control },

@@ -1,6 +1,6 @@
 /**
  * What a newcomer asks first is answered in the README's first 60 lines. The two commands that it gives are not run here:
- * `npm install` runs from a clean clone in `.ci/run`, before all tests; what `npm run dev` starts (`dev/main.ts`) is run by
+ * `npm ci`, which installs what the lock file says and nothing else, runs from a clean clone in `.ci/run`, before all tests; what `npm run dev` starts (`dev/main.ts`) is run by
  * `test/e2e/start-and-stop.test.ts`, and what `npm run send` starts (`dev/send.ts`) by `test/core/send-run.test.ts`.
  */
 import { existsSync, readdirSync, readFileSync } from "node:fs";

@@ -3,6 +3,7 @@ import { describe, expect, test } from "vitest";
 import type { AttemptReport } from "../../shared/ledger/group.ts";
 import { type LedgerHealth, troubleOf, troubleText } from "../../shared/ledger/trouble.ts";
 import { limits } from "../../shared/limits.ts";
+import type { ConsoleBindings } from "../../workers/console/bindings.ts";
 import { health, neverAsked } from "../../workers/console/health.ts";
 import { startMs, storedReport, TestLedger } from "../ledger/world.ts";
 
@@ -62,8 +63,16 @@ describe("payloads cannot be brought in", () => {
       "ClickHouse at c stores nothing since 12:00 UTC (MEMORY_LIMIT_EXCEEDED (241): much); 1 payload waits; nothing is lost.",
     ],
     [
+      {
+        ...last,
+        kind: "retry",
+        text: "the evidence could not be read: NotReached: ClickHouse at 10.0.0.7:8443 does not answer (no route (1).)",
+      },
+      "ClickHouse at c does not answer since 12:00 UTC (no route (1)); 1 payload waits; nothing is lost.",
+    ],
+    [
       { ...last, kind: "retry", text: "the block could not be built: R2" },
-      "Payloads cannot be brought in since 12:00 UTC (the block could not be built: R2); 1 payload waits; nothing is lost.",
+      "Payloads cannot be brought in since 12:00 UTC (R2); 1 payload waits; nothing is lost.",
     ],
   ] as const)("in words: %j", (failure, expected) => {
     const trouble = { since: startMs, last: failure, payloads: 1, isLowerBound: false };
@@ -76,8 +85,20 @@ describe("payloads cannot be brought in", () => {
 
 describe("/healthz", () => {
   const well: LedgerHealth = { trouble: "", isFailing: false, refusal: "", reconciledAt: startMs };
+  const asked = { front: 0 };
+  const answers = async (): Promise<null> => {
+    asked.front++;
+    return null;
+  };
+  const bindings = (consumer: { health(): Promise<LedgerHealth> }) =>
+    ({
+      CONSUMER: consumer,
+      PAYLOADS: { head: answers },
+      KEYS: { get: answers },
+      METER: { idFromName: () => "probe", get: () => ({ usage: answers }) },
+    }) as unknown as ConsoleBindings;
   const of = async (said: LedgerHealth) => {
-    const response = await health({ health: async () => said }, neverAsked(), startMs);
+    const response = await health(bindings({ health: async () => said }), neverAsked(), startMs);
     return [response.status, (await response.text()).trim()];
   };
 
@@ -94,35 +115,41 @@ describe("/healthz", () => {
     expect((await of({ ...well, reconciledAt: startMs - limits.alertReconcilerMs - 1 }))[0]).toBe(503);
   });
 
-  test("asks the ledger once in ten seconds, however often it is asked", async () => {
-    let asked = 0;
-    const consumer = {
+  test("asks each part once in ten seconds, however often it is asked", async () => {
+    let ledger = 0;
+    const env = bindings({
       health: async () => {
-        asked++;
+        ledger++;
         return well;
       },
-    };
+    });
+    asked.front = 0;
     const last = neverAsked();
     for (let ms = 0; ms < 30_000; ms += 100) {
-      await Promise.all([health(consumer, last, startMs + ms), health(consumer, last, startMs + ms)]);
+      await Promise.all([health(env, last, startMs + ms), health(env, last, startMs + ms)]);
     }
-    expect(asked).toBeLessThanOrEqual(4); // two of them at once, before anything was said
+    expect(ledger).toBeLessThanOrEqual(4); // two of them at once, before anything was said
+    expect(asked.front).toBe(3 * 3);
   });
 
   test("asks it as much sooner as its durations are shorter", async () => {
     const last = neverAsked();
-    const consumer = { health: async () => well };
-    await health(consumer, last, startMs, 30);
-    await health(consumer, last, startMs + 333, 30);
+    const env = { ...bindings({ health: async () => well }), LEDGER_TIMES_FASTER: "30" };
+    await health(env, last, startMs);
+    await health(env, last, startMs + 333);
     expect(last.askedAt).toBe(startMs);
-    await health(consumer, last, startMs + 334, 30);
+    await health(env, last, startMs + 334);
     expect(last.askedAt).toBe(startMs + 334);
   });
 
   test("a ledger that does not answer is no good health, however good it was", async () => {
     const last = neverAsked();
-    await health({ health: async () => well }, last, startMs);
-    const away = { health: async () => Promise.reject(new Error("away")) };
-    await expect(health(away, last, startMs + limits.healthFreshMs)).rejects.toThrow("away");
+    await health(bindings({ health: async () => well }), last, startMs);
+    const away = bindings({ health: async () => Promise.reject(new Error("away")) });
+    const response = await health(away, last, startMs + limits.healthFreshMs);
+    expect([response.status, await response.text()]).toEqual([
+      503,
+      "Not known: the consumer (service binding CONSUMER) does not answer (away).\n",
+    ]);
   });
 });

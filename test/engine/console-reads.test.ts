@@ -221,8 +221,11 @@ describe("payloads by minute", () => {
   });
 });
 
+/** Where the table answers R2 is not asked. */
+const noBucket = {} as R2Bucket;
+
 test("a dead letter that was replayed and stored is none any more", async () => {
-  expect(await listDeadLetters(clickHouse)).toMatchObject([
+  expect(await listDeadLetters(noBucket, clickHouse, { whereAre: async () => [] })).toMatchObject([
     { key: dead.key, message: "CANNOT_INSERT_NULL_IN_ORDINARY_COLUMN (349): no", refusals: 7 },
   ]);
 });
@@ -237,7 +240,7 @@ describe("metrics", () => {
     );
 
   test("are in Prometheus' format, and say what the ledger and the tables say", async () => {
-    const values = valuesOf(await readMetrics(clickHouse, consumer(), now));
+    const values = valuesOf(await readMetrics(clickHouse, consumer(), Promise.resolve([]), now));
     expect(values).toMatchObject({
       watermark_age_seconds: 6 * 60 + 20,
       open_minutes: 0,
@@ -262,7 +265,9 @@ describe("metrics", () => {
 
   test("are those that the alert rules ask for, and those that docs/console.md lists", async () => {
     const reported = new Set(
-      readExposition(await readMetrics(clickHouse, consumer(), now)).map(({ name }) => name),
+      readExposition(await readMetrics(clickHouse, consumer(), Promise.resolve([]), now)).map(
+        ({ name }) => name,
+      ),
     );
     const namesIn = (path: string): Set<string> => {
       const text = readFileSync(join(import.meta.dirname, "..", "..", path), "utf8");
@@ -284,7 +289,7 @@ describe("metrics", () => {
       undefined,
       fetch,
     );
-    const values = valuesOf(await readMetrics(away, consumer(), now));
+    const values = valuesOf(await readMetrics(away, consumer(), Promise.resolve([]), now));
     expect(values).toMatchObject({ clickhouse_up: 0, watermark_age_seconds: 380, breaker_open: 0 });
     expect(values).not.toHaveProperty("dead_letters");
   });

@@ -1,6 +1,6 @@
 /** `headrace deploy` against a recording of wrangler and a real ClickHouse engine; its configurations against wrangler. */
 
-import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
@@ -15,6 +15,8 @@ const folder = mkdtempSync(join(tmpdir(), "headrace-deploy-"));
 const profiles = join(folder, "profiles.json");
 const root = join(import.meta.dirname, "..", "..");
 const webhook = "https://hooks.example/a-secret-that-must-not-show";
+const openFile = join(folder, "open.env");
+writeFileSync(openFile, "CLICKHOUSE_DATABASE=deployed\n", { mode: 0o644 });
 const zoneId = "023e105f4ecef8ad9ca31a8372d0c353";
 let account = emptyAccount();
 
@@ -87,7 +89,7 @@ describe("headrace deploy", () => {
   });
 
   test("puts secrets on standard input and into nobody's sight, and writes a profile for its owner only", async () => {
-    const token = "the-admin-token-of-this-test";
+    const token = "the-admin-token-of-this-test-4711";
     const { out, err, code } = await deploy(["--yes", "--json"], {
       HEADRACE_ADMIN_TOKEN: token,
       ALERT_WEBHOOK: webhook,
@@ -104,6 +106,7 @@ describe("headrace deploy", () => {
       expect(seen).not.toContain(token);
     }
     expect(statSync(profiles).mode & 0o777).toBe(0o600);
+    expect(readdirSync(folder).filter((name) => name.startsWith("profiles"))).toEqual(["profiles.json"]);
     expect(JSON.parse(readFileSync(profiles, "utf8"))).toEqual({
       production: {
         console: "https://headrace-console.test.workers.dev",
@@ -111,6 +114,13 @@ describe("headrace deploy", () => {
         otlp: "https://headrace-ingress.test.workers.dev",
       },
     });
+  });
+
+  test("a profile file that others could read is closed to them before the token is in it", async () => {
+    writeFileSync(profiles, "{}", { mode: 0o644 });
+    expect((await deploy(["--yes"])).code).toBe(0);
+    expect(statSync(profiles).mode & 0o777).toBe(0o600);
+    expect(readFileSync(profiles, "utf8")).toContain("adminToken");
   });
 
   test("tells the consumer which zone to watch, its token as a secret", async () => {
@@ -160,6 +170,32 @@ describe("headrace deploy", () => {
     ["a token for no zone", [], { ZONE_ANALYTICS_TOKEN: "t" }, {}, 2, "ZONE_ANALYTICS_TOKEN needs it"],
     ["a zone and no domain", [], { ZONE_ID: zoneId }, {}, 2, "say --ingress-domain"],
     ["a damaged env file", ["--env-file", "/nowhere/x"], {}, {}, 2, "there is no file /nowhere/x"],
+    ["an env file that others can read", ["--env-file", openFile], {}, {}, 2, `chmod 600 ${openFile}`],
+    [
+      "a short admin token",
+      ["--yes"],
+      { HEADRACE_ADMIN_TOKEN: "a" },
+      {},
+      2,
+      "has 1 characters and must have 32",
+    ],
+    [
+      "an empty admin token",
+      ["--yes"],
+      { HEADRACE_ADMIN_TOKEN: "" },
+      {},
+      2,
+      "HEADRACE_ADMIN_TOKEN has 0 characters",
+    ],
+    ["a short metrics token", ["--yes"], { METRICS_TOKEN: "m" }, {}, 2, "METRICS_TOKEN has 1 characters"],
+    [
+      "one token for everything",
+      ["--yes"],
+      { HEADRACE_ADMIN_TOKEN: "x".repeat(32), METRICS_TOKEN: "x".repeat(32) },
+      {},
+      2,
+      "METRICS_TOKEN is the same as HEADRACE_ADMIN_TOKEN",
+    ],
     ["nobody logged in", [], {}, { loggedIn: false }, 2, "set CLOUDFLARE_API_TOKEN"],
     ["nobody to agree", [], {}, {}, 2, "say --yes"],
     ["an API that fails", ["--yes"], {}, { fails: "queues info" }, 3, "`wrangler queues info"],
@@ -222,6 +258,27 @@ describe("the wrangler of the project", () => {
     expect(JSON.parse(answer.out)).toEqual([argv, webhook, "x"]);
     expect(answer.ok).toBe(true);
     expect((await wrangler({ argv: ["list"] })).ok).toBe(false);
+  });
+
+  test("is given what it finds its way by, and none of our secrets", async () => {
+    const script = join(folder, "environment.mjs");
+    writeFileSync(script, "console.log(JSON.stringify(Object.keys(process.env)));");
+    const given = {
+      PATH: process.env["PATH"],
+      HOME: folder,
+      https_proxy: "http://proxy.example",
+      CLOUDFLARE_API_TOKEN: "cf",
+      CLICKHOUSE_PASSWORD: "ours",
+      HEADRACE_ADMIN_TOKEN: "ours",
+      METRICS_TOKEN: "ours",
+      ALERT_WEBHOOK: "ours",
+      AWS_SECRET_ACCESS_KEY: "another's",
+    };
+    const { out } = await wranglerAt(script, folder, given)({ argv: [] });
+    const names: string[] = JSON.parse(out);
+    expect(names).toEqual(expect.arrayContaining(["PATH", "HOME", "https_proxy", "CLOUDFLARE_API_TOKEN"]));
+    const ours = /CLICKHOUSE|HEADRACE|METRICS_TOKEN|ALERT|AWS/;
+    expect(names.filter((name) => ours.test(name))).toEqual([]);
   });
 
   test("takes the flattened configuration of each Worker of a stage", async () => {

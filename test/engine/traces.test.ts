@@ -29,7 +29,7 @@ import type { GroupId } from "../../shared/ledger/group.ts";
 import { DAY_MS, limits } from "../../shared/limits.ts";
 import { formatPayloadId, formatPayloadKey } from "../../shared/payload-key.ts";
 import { answerRequest } from "../../workers/console/answer-request.ts";
-import type { ConsoleBindings } from "../../workers/console/bindings.ts";
+import type { NamedBindings } from "../../workers/console/name-dependencies.ts";
 import { traceHandlers } from "../../workers/console/trace-requests.ts";
 import { nothingRemembered } from "../../workers/console/trace-search.ts";
 import { insertSpans, type SpanRow } from "./traces-table-rows.ts";
@@ -142,7 +142,7 @@ type Endpoint = keyof typeof routeOf;
 async function answerOf(name: Endpoint, query: string, at: ClickHouseConnection): Promise<Response> {
   const traces = traceHandlers(nothingRemembered());
   const request = new Request(`http://console${routeOf[name].slice("GET ".length)}?${query}`);
-  const env = {} as ConsoleBindings; // these handlers take nothing of it
+  const env = {} as NamedBindings; // these handlers take nothing of it
   switch (name) {
     case "traces":
       return await answerRequest(

@@ -1,5 +1,6 @@
-/** The Worker that the ledger's in-workerd tests run in: nothing but the Durable Object. */
+/** The Worker that the in-workerd tests of consumer and console run in: nothing but the Durable Objects. */
 export { Ledger } from "../../workers/consumer/ledger-object.ts";
+export { Meter } from "../../workers/ingress/meter-object.ts";
 
 export default {
   fetch(): Response {

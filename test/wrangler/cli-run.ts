@@ -1,5 +1,5 @@
 /** Runs the CLI in this process, as a person would on a terminal without a keyboard. */
-import { readFileSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
 import type { ExitCode } from "../../cli/complaint.ts";
 import { type Wrangler, wranglerAt } from "../../cli/deploy/wrangler.ts";
 import { run } from "../../cli/run.ts";
@@ -29,6 +29,7 @@ export async function headrace(
         return undefined;
       }
     },
+    modeOf: (path) => statSync(path, { throwIfNoEntry: false })?.mode,
     out: { write: (text) => (out += text) },
     err: { write: (text) => (err += text) },
     ask: undefined,

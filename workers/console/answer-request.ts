@@ -10,7 +10,8 @@ import {
   type RouteName,
   routes,
 } from "../../shared/console/routes.ts";
-import type { ConsoleBindings } from "./bindings.ts";
+import { recordAction } from "./actions.ts";
+import type { NamedBindings } from "./name-dependencies.ts";
 
 /** The caller is wrong: the status and what is said. */
 export class Refusal {
@@ -33,7 +34,7 @@ export interface Asked<N extends RouteName> {
 
 export type Handler<N extends RouteName> = (
   asked: Asked<N>,
-  env: ConsoleBindings,
+  env: NamedBindings,
 ) => Promise<BuiltAnswer<N> | Refusal>;
 
 export function answer(status: number, body: object | null): Response {
@@ -45,7 +46,7 @@ export async function answerRequest<N extends RouteName>(
   name: N,
   handler: Handler<N>,
   request: Request,
-  env: ConsoleBindings,
+  env: NamedBindings,
 ): Promise<Response> {
   const route: Route = routes[name];
   const { pathname, searchParams } = new URL(request.url);
@@ -60,6 +61,10 @@ export async function answerRequest<N extends RouteName>(
   const id = name.includes("/:id") ? (pathname.split("/")[3] ?? "") : "";
   // Both are what the route's own schemas made; that they are of the same route no type can say.
   const asked = { query, body, id, now: Date.now() } as Asked<N>;
+  if (!name.startsWith("GET ")) {
+    const address = request.headers.get("cf-connecting-ip") ?? "";
+    await recordAction(env.PAYLOADS, { who: env.who, address, what: name, id, body }, asked.now);
+  }
   const given = await handler(asked, env);
   return given instanceof Refusal
     ? answer(given.status, { error: given.error })

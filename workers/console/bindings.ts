@@ -26,6 +26,11 @@ export interface ConsoleBindings {
   readonly CLICKHOUSE_PASSWORD?: string;
   readonly CLICKHOUSE_DATABASE: string;
   readonly CLICKHOUSE_TRACES_TABLE: string;
+  /** Wrong tokens, counted by client address. */
+  readonly ADMIN_FAILURES: RateLimit;
+  /** Cloudflare Access in front of the console: the team's domain and the application's audience tag. Empty: it is not declared. */
+  readonly ACCESS_TEAM_DOMAIN?: string;
+  readonly ACCESS_AUD?: string;
   /** A secret. Without it nobody is let in. */
   readonly ADMIN_TOKEN?: string;
   /** A secret that opens /metrics and nothing else, for whoever scrapes. */

@@ -58,7 +58,7 @@ async function examineLogin(clickHouse: ClickHouseConnection): Promise<Check> {
 
 async function examineCron(env: ConsoleBindings, now: number): Promise<Check> {
   try {
-    const response = await health(env.CONSUMER, neverAsked(), now);
+    const response = await health(env, neverAsked(), now);
     const text = (await response.text()).trim();
     return response.ok
       ? good("reconciler", "came to its end within the last minutes")

@@ -10,21 +10,28 @@ import { writeLog } from "../../shared/write-log.ts";
 
 /**
  * The open ones first. While ClickHouse, which has them all, does not answer: those that the ledger keeps open. They are
- * told anyway where the table does not have them yet.
+ * told anyway where the table does not have them yet; and while the ledger does not answer, the table's. Throws when neither does.
  */
 export async function listFindings(
   clickHouse: ClickHouseConnection,
   consumer: Pick<ConsumerOperations, "openFindings">,
 ): Promise<readonly ListedFinding[]> {
-  const [kept, listed] = await Promise.all([
-    consumer.openFindings(),
-    readTable(clickHouse).catch((error: unknown) => {
-      writeLog("warn", { message: "findings without those of ClickHouse's table" }, error);
-      return [];
-    }),
-  ]);
+  const [ofLedger, ofTable] = await Promise.allSettled([consumer.openFindings(), readTable(clickHouse)]);
+  if (ofLedger.status === "rejected" && ofTable.status === "rejected") {
+    throw ofLedger.reason;
+  }
+  const kept = listOf(ofLedger, "findings without those of the ledger");
+  const listed = listOf(ofTable, "findings without those of ClickHouse's table");
   const names = new Set(listed.filter(({ state }) => state === "open").map(nameOf));
   return [...kept.filter((finding) => !names.has(nameOf(finding))).map(shown), ...listed];
+}
+
+function listOf<T>(read: PromiseSettledResult<readonly T[]>, message: string): readonly T[] {
+  if (read.status === "fulfilled") {
+    return read.value;
+  }
+  writeLog("warn", { message }, read.reason);
+  return [];
 }
 
 function nameOf({ kind, subject }: Pick<ListedFinding, "kind" | "subject">): string {

@@ -1,6 +1,6 @@
 /**
- * `GET /metrics`: the pipeline's state for Prometheus. docs/console.md lists the names. What the ledger says is told
- * also while ClickHouse does not answer; `headrace_clickhouse_up` says which of the two it was.
+ * `GET /metrics`: the pipeline's state for Prometheus. docs/console.md lists the names. What the one says is told also while
+ * the other does not answer: `headrace_ledger_up` and `headrace_clickhouse_up` say which it was.
  */
 import * as v from "valibot";
 import { queryRows } from "../../shared/clickhouse/ask.ts";
@@ -17,6 +17,7 @@ import { type Checkpoint, watermarkOf } from "../../shared/reconcile/checkpoint.
 import { tenantSums } from "../../shared/reconcile/minute-steps.ts";
 import { writeLog } from "../../shared/write-log.ts";
 import { stillDead } from "./dead-letters.ts";
+import { probed, type Unreachable } from "./probe-dependencies.ts";
 import { readSums } from "./read-minutes.ts";
 
 const findingsSchema = v.array(v.object({ kind: v.string(), severity: v.string(), open: v.number() }));
@@ -28,27 +29,58 @@ interface TableFacts {
   readonly tenants: readonly TenantSum[];
 }
 
-/** `now`: ms since the epoch. Throws when the ledger cannot be asked. */
+/** `probing`: the dependencies that do not answer. `now`: ms since the epoch. */
 export async function readMetrics(
   clickHouse: ClickHouseConnection,
   consumer: Pick<ConsumerOperations, "checkpoint" | "inFlight" | "status" | "unsettled">,
+  probing: Promise<readonly Unreachable[]>,
   now: number,
 ): Promise<string> {
-  const [checkpoint, inFlight, status, facts] = await Promise.all([
+  const [unreachable, ledger, facts] = await Promise.all([
+    probing,
+    orNull(readLedger(consumer), "metrics without those of the ledger"),
+    orNull(readTables(clickHouse, consumer, now), "metrics without those of ClickHouse's tables"),
+  ]);
+  return metricsText([
+    ...(ledger === null
+      ? []
+      : [
+          ...checkpointFamilies(ledger.checkpoint, now),
+          ...inFlightFamilies(ledger.inFlight, now),
+          ...statusFamilies(ledger.status),
+        ]),
+    gauge("ledger_up", "1: the ledger answered the questions of this scrape.", {
+      value: ledger === null ? 0 : 1,
+    }),
+    gauge(
+      "dependency_up",
+      "1: what the front needs answers; asked once in ten seconds.",
+      ...probed.map((dependency) => ({
+        labels: { dependency },
+        value: unreachable.some((one) => one.dependency === dependency) ? 0 : 1,
+      })),
+    ),
+    ...tableFamilies(facts),
+  ]);
+}
+
+async function readLedger(consumer: Pick<ConsumerOperations, "checkpoint" | "inFlight" | "status">) {
+  const [checkpoint, inFlight, status] = await Promise.all([
     consumer.checkpoint(),
     consumer.inFlight(),
     consumer.status(),
-    readTables(clickHouse, consumer, now).catch((error: unknown) => {
-      writeLog("warn", { message: "metrics without those of ClickHouse's tables" }, error);
-      return null;
-    }),
   ]);
-  return metricsText([
-    ...checkpointFamilies(checkpoint, now),
-    ...inFlightFamilies(inFlight, now),
-    ...statusFamilies(status),
-    ...tableFamilies(facts),
-  ]);
+  return { checkpoint, inFlight, status };
+}
+
+/** Null: it could not be read, which the log says. */
+async function orNull<T>(reading: Promise<T>, message: string): Promise<T | null> {
+  try {
+    return await reading;
+  } catch (error) {
+    writeLog("warn", { message }, error);
+    return null;
+  }
 }
 
 async function readTables(

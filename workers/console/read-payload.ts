@@ -22,7 +22,10 @@ import {
   parsePayloadKey,
   payloadIdToBytes,
 } from "../../shared/payload-key.ts";
-import { presenceText } from "../../shared/reconcile/presence.ts";
+import { type Presence, presenceText } from "../../shared/reconcile/presence.ts";
+import { writeLog } from "../../shared/write-log.ts";
+import { readRecord } from "./dead-letter-records.ts";
+import { clickHouseText } from "./failure-text.ts";
 
 const receiptsSchema = v.array(
   v.object({
@@ -59,18 +62,16 @@ export async function readPayload(
   assert(id !== undefined, "the question named a payload's key or id");
   // The ledger first: a payload that ends in between is then seen by its receipt.
   const ledger = await consumer.whereIs(id);
-  const [receipts, deadLetters, rows, presence] = await Promise.all([
-    queryRows(clickHouse, receiptsSchema, receiptsQuery(clickHouse.settings, [id])),
-    queryRows(clickHouse, deadLettersSchema, deadLettersQuery(id)),
-    queryRows(clickHouse, rowsSchema, countRowsQuery(clickHouse.settings, [id])),
-    consumer.presence(id),
-  ]);
+  const tables = await readTables(clickHouse, consumer, id);
+  const { receipts, rows, presence } = tables;
   const keys = new Set<string>([
     ...(isPayloadKey(text) ? [text] : []),
     ...("key" in ledger && ledger.key !== null ? [ledger.key] : []),
     ...receipts.map(({ key }) => key),
   ]);
-  const objects = await headAll(bucket, [...keys].filter(isPayloadKey).sort());
+  const ours = [...keys].filter(isPayloadKey).sort();
+  const objects = await headAll(bucket, ours);
+  const deadLetters = tables.unread === "" ? tables.deadLetters : await recordsOf(bucket, ours);
   return {
     payload: id,
     tenant: parsePayloadKey([...keys][0] ?? "")?.tenant ?? null,
@@ -86,9 +87,55 @@ export async function readPayload(
     deadLetters: deadLetters.map(({ key, reason, message }) => ({ key, reason, message })),
     rows: rows.map(({ day, rows: count }) => ({ day: isoOf(day * 86_400_000).slice(0, 10), rows: count })),
     presence,
-    advice: presenceText(presence, id),
+    unread: tables.unread,
+    advice: presence === "unread" ? "" : presenceText(presence, id),
     steps: stepsOf(objects, ledger, receipts, deadLetters, id),
   };
+}
+
+interface Tables {
+  readonly receipts: v.InferOutput<typeof receiptsSchema>;
+  readonly deadLetters: v.InferOutput<typeof deadLettersSchema>;
+  readonly rows: v.InferOutput<typeof rowsSchema>;
+  readonly presence: Presence | "unread";
+  readonly unread: string;
+}
+
+/** What ClickHouse has of it; while that does not answer, nothing, and why. */
+async function readTables(
+  clickHouse: ClickHouseConnection,
+  consumer: Pick<ConsumerOperations, "presence">,
+  id: PayloadId,
+): Promise<Tables> {
+  const { settings } = clickHouse;
+  try {
+    const [receipts, deadLetters, rows, presence] = await Promise.all([
+      queryRows(clickHouse, receiptsSchema, receiptsQuery(settings, [id])),
+      queryRows(clickHouse, deadLettersSchema, deadLettersQuery(id)),
+      queryRows(clickHouse, rowsSchema, countRowsQuery(settings, [id])),
+      consumer.presence(id),
+    ]);
+    return { receipts, deadLetters, rows, presence, unread: "" };
+  } catch (error) {
+    writeLog("warn", { message: "a payload without its receipts and rows" }, error);
+    const unread = clickHouseText(settings.url, error);
+    return { receipts: [], deadLetters: [], rows: [], presence: "unread", unread };
+  }
+}
+
+/** The dead letters that R2 keeps of these keys. */
+async function recordsOf(bucket: R2Bucket, keys: readonly PayloadKey[]): Promise<Tables["deadLetters"]> {
+  const records = await Promise.all(keys.map((key) => readRecord(bucket, key)));
+  return records
+    .filter((record) => record !== null)
+    .map(({ key, reason, message, group_id, record, at }) => ({
+      key,
+      reason,
+      message,
+      group_id,
+      record,
+      at: Date.parse(at),
+    }));
 }
 
 function deadLettersQuery(id: PayloadId): string {

@@ -3,7 +3,6 @@
  * token, and beside them what is no JSON.
  */
 import { Router } from "itty-router";
-import { connectClickHouse } from "../../shared/clickhouse/connection.ts";
 import { metricsContentType } from "../../shared/console/metrics-text.ts";
 import {
   type PlainRouteName,
@@ -11,18 +10,21 @@ import {
   type RouteName,
   routeNames,
 } from "../../shared/console/routes.ts";
+import type { LedgerStatus } from "../../shared/delivery/ledger-status.ts";
 import { DAY_MS, HOUR_MS } from "../../shared/limits.ts";
+import { listActions } from "./actions.ts";
 import { answer, answerRequest, type Handler } from "./answer-request.ts";
-import type { ConsoleBindings } from "./bindings.ts";
-import { carriesToken } from "./check-token.ts";
 import { listDeadLetters } from "./dead-letters.ts";
+import { checkToken, letIn, newEntrance } from "./entrance.ts";
 import { examineConsole } from "./examine-console.ts";
 import { listFindings } from "./findings.ts";
 import { health, neverAsked } from "./health.ts";
 import { changeKey, createKey, listKeys, revokeKey, rotateKey, showKey } from "./keys.ts";
 import { listMinutePayloads } from "./list-minute-payloads.ts";
 import { listPayloads } from "./list-payloads.ts";
+import { clickHouseOf, type NamedBindings } from "./name-dependencies.ts";
 import { openApiFile, pageFile } from "./page-files.ts";
+import { probeDependencies } from "./probe-dependencies.ts";
 import { readBalance } from "./read-balance.ts";
 import { readMetrics } from "./read-metrics.ts";
 import { readMinutes } from "./read-minutes.ts";
@@ -36,26 +38,33 @@ import { nothingRemembered } from "./trace-search.ts";
 
 // One per Worker instance.
 const lastHealth = neverAsked();
+const entrance = newEntrance();
 const traces = traceHandlers(nothingRemembered());
 
-function clickHouseOf(env: ConsoleBindings) {
-  return connectClickHouse(env, env.CLICKHOUSE, fetch, "read_only");
+/** What the ledger says of itself, with what else turns clients away. */
+async function status(env: NamedBindings, now: number): Promise<LedgerStatus> {
+  const [unreachable, said] = await Promise.all([
+    probeDependencies(env, lastHealth.probe, now),
+    env.CONSUMER.status(),
+  ]);
+  const trouble = [said.trouble, ...unreachable.map(({ text }) => text)].filter((text) => text !== "");
+  return { ...said, trouble: trouble.join(" ") };
 }
 
-function unauthorized(secret: string): Response {
-  const refusal = answer(401, {
-    error: `The ${secret} is missing or wrong: send \`Authorization: Bearer …\`.`,
-  });
-  refusal.headers.set("www-authenticate", 'Bearer realm="headrace console"');
-  return refusal;
+async function metrics(env: NamedBindings, now: number): Promise<string> {
+  const probing = probeDependencies(env, lastHealth.probe, now);
+  return await readMetrics(clickHouseOf(env), env.CONSUMER, probing, now);
 }
 
 /** What each route of the contract is answered by. */
 const handlers: { readonly [N in RouteName]: Handler<N> } = {
   "GET /api/about": async (_asked, env) => ({ otlp: env.OTLP_ENDPOINT ?? "" }),
+  "GET /api/actions": async ({ query, now }, env) =>
+    await listActions(env.PAYLOADS, now - query.hours * HOUR_MS),
   "GET /api/balance": async ({ query, now }, env) =>
     await readBalance(env.PAYLOADS, clickHouseOf(env), env.CONSUMER, now - query.hours * HOUR_MS),
-  "GET /api/dead-letters": async (_asked, env) => await listDeadLetters(clickHouseOf(env)),
+  "GET /api/dead-letters": async (_asked, env) =>
+    await listDeadLetters(env.PAYLOADS, clickHouseOf(env), env.CONSUMER),
   "GET /api/doctor": async (_asked, env) => await examineConsole(env, clickHouseOf(env)),
   "GET /api/findings": async (_asked, env) => await listFindings(clickHouseOf(env), env.CONSUMER),
   "GET /api/in-flight": async (_asked, env) => await env.CONSUMER.inFlight(),
@@ -76,7 +85,7 @@ const handlers: { readonly [N in RouteName]: Handler<N> } = {
   "GET /api/payload-spans": async ({ query }, env) => await readPayloadSpans(env.PAYLOADS, query.key),
   "GET /api/payloads": async ({ query }, env) =>
     await listPayloads(env.PAYLOADS, clickHouseOf(env), env.CONSUMER, query.tenant, query.after),
-  "GET /api/status": async (_asked, env) => await env.CONSUMER.status(),
+  "GET /api/status": async ({ now }, env) => await status(env, now),
   "GET /api/trace": async ({ query }, env) => await traces.trace(clickHouseOf(env), query.id),
   "GET /api/trace-span": async ({ query }, env) =>
     await traces.span(clickHouseOf(env), query.trace, query.span),
@@ -109,26 +118,32 @@ const handlers: { readonly [N in RouteName]: Handler<N> } = {
 };
 
 const plainHandlers: {
-  readonly [N in PlainRouteName]: (request: Request, env: ConsoleBindings) => Promise<Response>;
+  readonly [N in PlainRouteName]: (request: Request, env: NamedBindings) => Promise<Response>;
 } = {
   "GET /": async (request, env) => await pageFile(request, env.ASSETS),
   "GET /assets/*": async (request, env) => await pageFile(request, env.ASSETS),
-  "GET /healthz": async (_request, env) =>
-    await health(env.CONSUMER, lastHealth, Date.now(), Number(env.LEDGER_TIMES_FASTER ?? 1)),
-  "GET /metrics": async (request, env) =>
-    (await carriesToken(request, [env.METRICS_TOKEN, env.ADMIN_TOKEN]))
-      ? new Response(await readMetrics(clickHouseOf(env), env.CONSUMER, Date.now()), {
-          headers: { "content-type": metricsContentType },
-        })
-      : unauthorized("metrics token"),
+  "GET /healthz": async (_request, env) => await health(env, lastHealth, Date.now()),
+  "GET /metrics": async (request, env) => {
+    const tokens = [env.METRICS_TOKEN, env.ADMIN_TOKEN];
+    const now = Date.now();
+    const refused = await checkToken(request, env, entrance, tokens, "metrics token", now);
+    return (
+      refused ?? new Response(await metrics(env, now), { headers: { "content-type": metricsContentType } })
+    );
+  },
   "GET /api/openapi.json": async (request, env) => await openApiFile(request, env.ASSETS),
 };
 
-export const router = Router<Request, [ConsoleBindings]>().all("/api/*", async (request, env) =>
-  (await carriesToken(request, [env.ADMIN_TOKEN])) ? undefined : unauthorized("admin token"),
-);
+export const router = Router<Request, [NamedBindings]>().all("/api/*", async (request, env) => {
+  const letInAs = await letIn(request, env, entrance, Date.now());
+  if (letInAs instanceof Response) {
+    return letInAs;
+  }
+  env.who = letInAs.who;
+  return undefined;
+});
 
-function add(name: string, act: (request: Request, env: ConsoleBindings) => Promise<Response>): void {
+function add(name: string, act: (request: Request, env: NamedBindings) => Promise<Response>): void {
   const [method, path = ""] = name.split(" ");
   const to = method === "GET" ? router.get : method === "POST" ? router.post : router.patch;
   to(path, act);

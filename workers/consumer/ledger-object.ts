@@ -18,8 +18,10 @@ import {
   markReported,
   noAlerts,
   recordBroken,
+  recordWrongTokens,
   type StoredAlertState,
   type Unreported,
+  type WrongTokens,
 } from "../../shared/alerts.ts";
 import { assert, BrokenInvariant, unreachable } from "../../shared/assert.ts";
 import { type ClickHouseBinding, connectClickHouse } from "../../shared/clickhouse/connection.ts";
@@ -39,6 +41,7 @@ import {
   wake,
 } from "../../shared/delivery/ledger-life.ts";
 import type { LedgerStatus } from "../../shared/delivery/ledger-status.ts";
+import { DependencyFailed, dependencyOf } from "../../shared/dependency.ts";
 import { frontDoorLines } from "../../shared/front-door/text.ts";
 import { toHex } from "../../shared/hex.ts";
 import {
@@ -52,12 +55,19 @@ import {
 import { type InFlight, inFlightOf } from "../../shared/ledger/in-flight.ts";
 import { holds, type LedgerEvent, type Settled, tokensNeeded } from "../../shared/ledger/machine.ts";
 import type { LedgerSettings } from "../../shared/ledger/settings.ts";
-import { type LedgerHealth, troubleOf, troubleText } from "../../shared/ledger/trouble.ts";
+import {
+  type LedgerHealth,
+  type QueueFailure,
+  queueTroubleOf,
+  queueTroubleText,
+  troubleOf,
+  troubleText,
+} from "../../shared/ledger/trouble.ts";
 import { type Unsettled, unsettledOf } from "../../shared/ledger/unsettled.ts";
 import { type Whereabouts, whereaboutsOf } from "../../shared/ledger/whereabouts.ts";
 import { limits } from "../../shared/limits.ts";
 import type { Doorbell, GroupBell } from "../../shared/messages.ts";
-import type { PayloadId, PayloadKey } from "../../shared/payload-key.ts";
+import { isPayloadId, type PayloadId, type PayloadKey } from "../../shared/payload-key.ts";
 import { type ChangedMinute, minutesToNote } from "../../shared/reconcile/changed-minutes.ts";
 import type { Checkpoint } from "../../shared/reconcile/checkpoint.ts";
 import type { LearntFacts } from "../../shared/reconcile/effects.ts";
@@ -94,6 +104,8 @@ export class Ledger extends DurableObject<LedgerEnv> {
   readonly #instance: Instance = { armedAt: null };
   /** Settled once this instance knows that it is born and not restored. */
   #begun: Promise<void> | null = null;
+  /** Null: the queue of groups took the last message that it was given. */
+  #queueFailure: QueueFailure | null = null;
 
   constructor(ctx: DurableObjectState, env: LedgerEnv) {
     super(ctx, env);
@@ -147,6 +159,11 @@ export class Ledger extends DurableObject<LedgerEnv> {
   /** Where the ledger has a payload. */
   async whereIs(id: PayloadId): Promise<Whereabouts> {
     return whereaboutsOf(this.#storage, id);
+  }
+
+  /** Where the ledger has each of these, in the order asked. */
+  async whereAre(ids: readonly string[]): Promise<readonly Whereabouts[]> {
+    return ids.map((id) => (isPayloadId(id) ? whereaboutsOf(this.#storage, id) : { at: "unknown" }));
   }
 
   /** The table check's result: why nothing may be inserted (empty: it may), and how far the dedup log is used. */
@@ -236,7 +253,9 @@ export class Ledger extends DurableObject<LedgerEnv> {
       heldGroups: this.#storage.heldGroups(statusGroupsMax),
       databaseBytes: this.#storage.databaseBytes,
       broken: this.#broken(),
+      wrongTokens: this.#wrongTokens(),
       trouble: isLong ? trouble : "",
+      settings: this.#settings,
       checkpoint: this.#reconciler().checkpoint,
     };
     const { alertState } = judgeAlerts(alertFacts(known, learnt, now), this.#alertState());
@@ -267,6 +286,16 @@ export class Ledger extends DurableObject<LedgerEnv> {
   #broken(): BrokenRecord | null {
     const note = this.#storage.note("broken");
     return note === undefined ? null : v.parse(brokenSchema, note);
+  }
+
+  /** The console turned an address away. */
+  async reportWrongTokens(address: string): Promise<void> {
+    this.#storage.keepNote("wrongTokens", recordWrongTokens(this.#wrongTokens(), address, Date.now()));
+  }
+
+  #wrongTokens(): WrongTokens | null {
+    const note = this.#storage.note("wrongTokens");
+    return note === undefined ? null : v.parse(wrongTokensSchema, note);
   }
 
   #keepBroken(claim: string): void {
@@ -319,18 +348,19 @@ export class Ledger extends DurableObject<LedgerEnv> {
     return this.#alertState().open;
   }
 
+  /** What the attempts failed of, and whether the queue by which they are asked for takes messages. */
   #trouble(now: number): { readonly trouble: string; readonly isLong: boolean } {
     const groups = this.#storage.oldestGroups(limits.inFlightGroupsLooked);
     const { head, waiting, groupsCount } = this.#storage;
-    const trouble = troubleOf(head, waiting, groups, groupsCount);
-    if (trouble === null) {
-      return { trouble: "", isLong: false };
-    }
+    const ofAttempts = troubleOf(head, waiting, groups, groupsCount);
+    const ofQueue = queueTroubleOf(this.#queueFailure, waiting, groups, groupsCount);
     const { host } = new URL(this.env.CLICKHOUSE_URL);
-    return {
-      trouble: troubleText(trouble, host, now),
-      isLong: now - trouble.since >= this.#settings.notDeliveredMs,
-    };
+    const sentences = [
+      ...(ofAttempts === null ? [] : [troubleText(ofAttempts, host, now)]),
+      ...(ofQueue === null ? [] : [queueTroubleText(ofQueue, now)]),
+    ];
+    const since = Math.min(...[ofAttempts, ofQueue].flatMap((trouble) => trouble?.since ?? []));
+    return { trouble: sentences.join(" "), isLong: now - since >= this.#settings.notDeliveredMs };
   }
 
   /** What is in flight, and what it waits for. */
@@ -391,7 +421,7 @@ export class Ledger extends DurableObject<LedgerEnv> {
 
   /** Does one effect and answers it. Throws when it cannot be done. */
   async #perform(effect: LifeEffect): Promise<LifeAnswer> {
-    const bucket = this.env.PAYLOADS;
+    const bucket = dependencyOf(this.env.PAYLOADS, "r2");
     switch (effect.do) {
       case "begin":
         await this.#begin();
@@ -474,7 +504,10 @@ export class Ledger extends DurableObject<LedgerEnv> {
         const some = groups.slice(at, at + limits.queueMessagesMax);
         await this.env.GROUP.sendBatch(some.map((group) => ({ body: { v: 1, group } })));
       }
-    } catch (error) {
+      this.#queueFailure = groups.length === 0 ? this.#queueFailure : null;
+    } catch (cause) {
+      const error = new DependencyFailed("groupQueue", cause);
+      this.#queueFailure = { since: this.#queueFailure?.since ?? Date.now(), text: error.message };
       writeLog("error", { message: "groups were not notified and will be again" }, error);
     }
   }
@@ -490,6 +523,8 @@ const alertStateSchema = v.pipe(
   v.transform(alertStateFromNote),
 );
 const brokenSchema = v.custom<BrokenRecord>((note) => isObject(note) && "claim" in note && "times" in note);
+
+const wrongTokensSchema = v.custom<WrongTokens>((note) => isObject(note) && "addresses" in note);
 
 function isObject(note: unknown): note is object {
   return typeof note === "object" && note !== null;

@@ -70,7 +70,7 @@ const schema = `
 `;
 
 /** Documents beside the machine's own. */
-export type NoteName = "reconciler" | "alerts" | "broken";
+export type NoteName = "reconciler" | "alerts" | "broken" | "wrongTokens";
 
 export class LedgerStorage implements LedgerView {
   readonly #storage: DurableObjectStorage;

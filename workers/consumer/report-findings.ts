@@ -54,7 +54,7 @@ function logFinding({ kind, state, severity, subject, message }: Finding): void 
 /** With what to do: at the page, which it links to, or by the CLI where the page's address is not known. */
 function webhookText(finding: Finding, consoleUrl: string): string {
   const { kind, state, severity, subject, message } = finding;
-  const said = `*Headrace ${state === "resolved" ? "resolved" : severity}: ${kind}* (${subjectText(subject)})\n${message}`;
+  const said = `*Headrace ${state === "resolved" ? "resolved" : severity}: ${kind}* (${subjectText(subject)})\n${state === "resolved" ? "It is over. It was: " : ""}${message}`;
   if (state === "resolved") {
     return said;
   }

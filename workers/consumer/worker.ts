@@ -11,6 +11,7 @@ import type { ConsumerOperations } from "../../shared/console/operations.ts";
 import { takeBatch } from "../../shared/delivery/batch.ts";
 import type { LedgerStatus } from "../../shared/delivery/ledger-status.ts";
 import { readMessage } from "../../shared/delivery/message.ts";
+import { dependencyOf } from "../../shared/dependency.ts";
 import type { Check } from "../../shared/doctor/check.ts";
 import { perform } from "../../shared/effect.ts";
 import { readFrontDoorSettings } from "../../shared/front-door/front-door.ts";
@@ -37,12 +38,22 @@ import { erase, replay } from "./replay.ts";
 export { Ledger } from "./ledger-object.ts";
 
 /** One batch: taken over, acknowledged, and then the work that the ledger leased with it. */
-async function takeMessages(batch: MessageBatch, env: ConsumerBindings): Promise<void> {
+async function takeMessages(batch: MessageBatch, bindings: ConsumerBindings): Promise<void> {
+  const env = nameDependencies(bindings);
   const messages = batch.messages.map(({ body, attempts }) => ({ read: readMessage(body), attempts }));
   const { r2DeleteKeysMax: deleteKeysMax, verifyLookupsMax } = limits;
   const context = { now: Date.now, deleteKeysMax, verifyLookupsMax, codecVersion };
   const work = takeBatch(messages, batch.queue === deadLetterQueue, context);
   await perform(work, performerOf(batch, env, clickHouseOf(env), ledgerOf(env)));
+}
+
+/** Where R2 or the ring's queue fails, the log and what waits for it say so. */
+function nameDependencies(env: ConsumerBindings): ConsumerBindings {
+  return {
+    ...env,
+    PAYLOADS: dependencyOf(env.PAYLOADS, "r2"),
+    RING: dependencyOf(env.RING, "ringQueue"),
+  };
 }
 
 function ledgerOf(env: ConsumerBindings) {
@@ -54,7 +65,8 @@ function clickHouseOf(env: ConsumerBindings): ClickHouseConnection {
 }
 
 /** One tick of the cron. With `everything`, payloads of any age are notified about, as a person asked. */
-async function runTick(env: ConsumerBindings, everything: boolean): Promise<ReconcileReport | null> {
+async function runTick(bindings: ConsumerBindings, everything: boolean): Promise<ReconcileReport | null> {
+  const env = nameDependencies(bindings);
   const now = Date.now();
   const work = tick({ now, everything }, readReconcileSettings(env), readFrontDoorSettings(env));
   return await perform(work, cronPerformerOf(env, clickHouseOf(env), ledgerOf(env), now));
@@ -62,20 +74,29 @@ async function runTick(env: ConsumerBindings, everything: boolean): Promise<Reco
 
 /** What the console asks of the consumer, by service binding: shared/console/operations.ts says what each does. */
 export class Operations extends WorkerEntrypoint<ConsumerBindings> implements ConsumerOperations {
+  /** Its failures are told to people: they say whose they are. */
+  get #ledger() {
+    return dependencyOf(ledgerOf(this.env), "ledger");
+  }
+
   async reconcile(): Promise<ReconcileReport | null> {
     return await runTick(this.env, true);
   }
 
   async checkpoint(): Promise<Checkpoint | null> {
-    return await ledgerOf(this.env).checkpoint();
+    return await this.#ledger.checkpoint();
   }
 
   async holds(keys: readonly PayloadKey[]): Promise<readonly boolean[]> {
-    return await ledgerOf(this.env).holds(keys);
+    return await this.#ledger.holds(keys);
   }
 
   async whereIs(id: PayloadId): Promise<Whereabouts> {
-    return await ledgerOf(this.env).whereIs(id);
+    return await this.#ledger.whereIs(id);
+  }
+
+  async whereAre(ids: readonly string[]): Promise<readonly Whereabouts[]> {
+    return await this.#ledger.whereAre(ids);
   }
 
   async examine(): Promise<readonly Check[]> {
@@ -85,20 +106,27 @@ export class Operations extends WorkerEntrypoint<ConsumerBindings> implements Co
   }
 
   async replay(keys: readonly string[]): Promise<Fixed<AskedFor>> {
-    return await replay(this.env.PAYLOADS, this.env.RING, keys);
+    const { PAYLOADS, RING } = nameDependencies(this.env);
+    return await replay(PAYLOADS, RING, keys);
   }
 
   async presence(id: PayloadId): Promise<Presence> {
-    const seen = await readPresences(clickHouseOf(this.env), ledgerOf(this.env), [id]);
+    const seen = await readPresences(clickHouseOf(this.env), this.#ledger, [id]);
     return seen.get(id)?.presence ?? "no_receipt";
   }
 
   async forget(asked: readonly string[]): Promise<Fixed<Forgotten>> {
-    return await forget(this.env.PAYLOADS, this.env.RING, clickHouseOf(this.env), ledgerOf(this.env), asked);
+    const { PAYLOADS, RING } = nameDependencies(this.env);
+    return await forget(PAYLOADS, RING, clickHouseOf(this.env), this.#ledger, asked);
   }
 
   async erase(keys: readonly string[], reason: string): Promise<Fixed<AskedFor>> {
-    return await erase(this.env.PAYLOADS, clickHouseOf(this.env), ledgerOf(this.env), keys, reason);
+    const { PAYLOADS } = nameDependencies(this.env);
+    return await erase(PAYLOADS, clickHouseOf(this.env), this.#ledger, keys, reason);
+  }
+
+  async reportWrongTokens(address: string): Promise<void> {
+    await this.#ledger.reportWrongTokens(address);
   }
 
   async resolve(key: string, how: "accept" | "rewrite"): Promise<boolean> {
@@ -106,24 +134,24 @@ export class Operations extends WorkerEntrypoint<ConsumerBindings> implements Co
     if (!isPayloadKey(key) || at?.at !== "group" || at.state !== "held") {
       return false;
     }
-    await ledgerOf(this.env).resolve(key, how);
+    await this.#ledger.resolve(key, how);
     return true;
   }
 
   async acceptTable(): Promise<void> {
-    await ledgerOf(this.env).acceptTable();
+    await this.#ledger.acceptTable();
   }
 
   async status(): Promise<LedgerStatus> {
-    return await ledgerOf(this.env).status();
+    return await this.#ledger.status();
   }
 
   async health(): Promise<LedgerHealth> {
-    return await ledgerOf(this.env).health();
+    return await this.#ledger.health();
   }
 
   async openFindings(): Promise<readonly Finding[]> {
-    return await ledgerOf(this.env).openFindings();
+    return await this.#ledger.openFindings();
   }
 
   async unsettled(): Promise<Unsettled> {
@@ -131,7 +159,7 @@ export class Operations extends WorkerEntrypoint<ConsumerBindings> implements Co
   }
 
   async inFlight(): Promise<InFlight> {
-    return await ledgerOf(this.env).inFlight();
+    return await this.#ledger.inFlight();
   }
 }
 

@@ -14,6 +14,7 @@ import {
   isApiKey,
   nameOfKeyId,
 } from "../../shared/api-key.ts";
+import { dependencies } from "../../shared/dependency.ts";
 import { limits } from "../../shared/limits.ts";
 import { ok, type Result, refuse } from "../../shared/result.ts";
 import { writeLog } from "../../shared/write-log.ts";
@@ -192,7 +193,11 @@ async function lookUp(
     stored = await env.KEYS.get(nameOfKeyId(id), "json");
   } catch (error) {
     budget.giveBack(paid);
-    writeLog("error", { message: "KV cannot be reached", remembered: remembered !== undefined }, error);
+    writeLog(
+      "error",
+      { message: `${dependencies.kv} does not answer`, remembered: remembered !== undefined },
+      error,
+    );
     return remembered ?? "unreachable";
   }
   if (stored === null) {

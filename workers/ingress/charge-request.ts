@@ -3,6 +3,7 @@
  * tenant's Meter, in one call for both. A key without limits never asks. A Meter that cannot be reached stops nobody: the
  * request is admitted, counted as such, and what it took is reported later.
  */
+import { dependencies } from "../../shared/dependency.ts";
 import { limits } from "../../shared/limits.ts";
 import { monthOf, nextMonthMs } from "../../shared/meter/account.ts";
 import {
@@ -112,7 +113,11 @@ export async function openCharge(
       const key = { tenant: record.tenant, account, limits: allowed };
       ({ answers } = await within(meter.leaseUnits(key, ask.asks), limits.meterTimeoutMs));
     } catch (error) {
-      writeLog("error", { message: "the Meter cannot be reached", tenant: record.tenant }, error);
+      writeLog(
+        "error",
+        { message: `${dependencies.meter} does not answer; the request is admitted`, tenant: record.tenant },
+        error,
+      );
     }
     const now = Date.now();
     const { lease, decision } =

@@ -1,6 +1,7 @@
 /** Performs what the acceptance of a payload asks for (shared/delivery/acceptance.ts). */
 import * as v from "valibot";
 import type { AcceptancePerformer } from "../../shared/delivery/acceptance.ts";
+import { dependencies } from "../../shared/dependency.ts";
 import { limits } from "../../shared/limits.ts";
 import {
   type BareDoorbell,
@@ -92,11 +93,17 @@ export function acceptancePerformer(
         onlyIf: createOnly,
         customMetadata: formatPayloadMetadata(metadata),
       });
-      return (await logged("R2 put failed", key, deadline.within(put, limits.putTimeoutMs))) !== null;
+      return (
+        (await logged(
+          `${dependencies.r2}: the put failed`,
+          key,
+          deadline.within(put, limits.putTimeoutMs),
+        )) !== null
+      );
     },
     readCounts: async (key) => {
       const head = deadline.within(bucket.head(key), limits.putTimeoutMs);
-      const object = await logged("R2 head failed", key, head);
+      const object = await logged(`${dependencies.r2}: the head failed`, key, head);
       if (object === null) {
         return null;
       }
@@ -134,7 +141,7 @@ async function send(
     await queue.send(doorbell);
   } catch (error) {
     notified.remove(key, id);
-    const message = "the doorbell was not taken; the R2 event or the reconciler brings the payload in";
+    const message = `${dependencies.ringQueue} did not take one; the R2 event or the reconciler brings the payload in`;
     writeLog("warn", { message, payload: key }, error);
   }
 }

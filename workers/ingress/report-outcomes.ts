@@ -3,6 +3,7 @@
  * request. The log gets the same: a refusal that comes again is counted. The first request after a report arms the next
  * one within its own `waitUntil`, so that a lone request is reported too. Nothing here can fail a request.
  */
+import { dependencies } from "../../shared/dependency.ts";
 import { toHex } from "../../shared/hex.ts";
 import { limits } from "../../shared/limits.ts";
 import type { OutcomesMessage } from "../../shared/messages.ts";
@@ -94,7 +95,11 @@ export class OutcomeReport {
         });
         this.#counter.sent(counts, Date.now());
       } catch (error) {
-        writeLog("warn", { message: "outcomes were not taken" }, error);
+        writeLog(
+          "warn",
+          { message: `${dependencies.outcomesQueue} did not take a report; it goes with the next one` },
+          error,
+        );
         return;
       }
     }

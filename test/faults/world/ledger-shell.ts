@@ -173,7 +173,9 @@ export class LedgerShell {
       heldGroups: groups.filter(({ state }) => state.at === "held"),
       databaseBytes: 0,
       broken: null,
+      wrongTokens: null,
       trouble: "",
+      settings: this.#world.settings,
       checkpoint: this.reconciler.checkpoint,
     };
     const judged = judgeAlerts(alertFacts(known, learnt, this.now), this.#alertState);

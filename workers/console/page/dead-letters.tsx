@@ -103,6 +103,12 @@ export function DeadLetters({ deadLetters, now, reportFindings, onDone }: DeadLe
       {deadLetters.value?.length === 0 && (
         <p class="empty">No dead letters: nothing that was accepted has been refused for good.</p>
       )}
+      {letters.some(({ from }) => from === "record") && (
+        <p class="note">
+          ClickHouse does not answer: these are R2's records, the latest 100 at most. What was replayed more
+          than 26 h ago may be among them.
+        </p>
+      )}
       {causes.size > 1 && (
         <ul class="causes" aria-label="By cause">
           {[...causes].map(([reason, keys]) => (

@@ -1,0 +1,73 @@
+/** `headrace erase --trace`: whose payloads it takes, against a console that answers as the product's does. */
+import { createServer, type Server } from "node:http";
+import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
+import { formatPayloadKey } from "../../shared/payload-key.ts";
+import { doorbell, idAt, startMs } from "../ledger/world.ts";
+import { headrace } from "../wrangler/cli-run.ts";
+
+const trace = "5b8efff798038103d269b633813fc60c";
+const acme = doorbell({ n: 1 }).key;
+const beta = formatPayloadKey(startMs, "beta", idAt(2));
+let server: Server;
+let url = "";
+let erased: unknown[] = [];
+
+beforeAll(async () => {
+  server = createServer((request, response) => {
+    let body = "";
+    request.on("data", (bytes: Buffer) => (body += bytes));
+    request.on("end", () => {
+      response.setHeader("content-type", "application/json");
+      if (request.url?.startsWith("/api/trace") === true) {
+        const payload = (id: string, tenant: string, key: string) => ({
+          payload: id,
+          tenant,
+          spans: 1,
+          spansInAll: 5,
+          keys: [key],
+        });
+        const payloads = [payload(idAt(1), "acme", acme), payload(idAt(2), "beta", beta)];
+        const nothing = { durationNs: 0, spansCount: 2, errorsCount: 0, spans: [], resources: [], notes: [] };
+        response.end(JSON.stringify({ traceId: trace, start: null, spansOfOthers: 0, payloads, ...nothing }));
+        return;
+      }
+      const asked = JSON.parse(body);
+      erased.push(asked);
+      response.end(JSON.stringify({ taken: asked.keys, missing: [] }));
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const address = server.address();
+  url = `http://127.0.0.1:${typeof address === "object" ? address?.port : 0}`;
+});
+afterAll(() => server.close());
+beforeEach(() => {
+  erased = [];
+});
+
+const erase = (...flags: readonly string[]) =>
+  headrace(["erase", "--trace", trace, "--reason", "a test", ...flags], {
+    HEADRACE_CONSOLE_URL: url,
+    HEADRACE_ADMIN_TOKEN: "x".repeat(32),
+  });
+
+test("every tenant that an erasure by trace would touch is named before it is agreed to", async () => {
+  const { code, out, err } = await erase();
+  expect(out).toContain("THIS TOUCHES 2 TENANTS: acme, beta. Say --tenant NAME for one of them alone.");
+  expect(err).toContain("2 keys of acme, beta will be erased for good");
+  expect(code).toBe(2); // nobody is there to agree
+  expect(erased).toEqual([]);
+});
+
+test("with --tenant only that tenant's payloads go, and whose stay is said", async () => {
+  const { code, out } = await erase("--tenant", "acme", "--yes");
+  expect(code).toBe(0);
+  expect(out).toContain("payloads of other tenants with this trace id stay: beta");
+  expect(out).not.toContain("THIS TOUCHES");
+  expect(erased).toEqual([expect.objectContaining({ keys: [acme], reason: "a test" })]);
+});
+
+test("a tenant without payloads of the trace has nothing to erase", async () => {
+  expect(await erase("--tenant", "gamma", "--yes")).toMatchObject({ code: 1 });
+  expect(erased).toEqual([]);
+});
