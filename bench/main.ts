@@ -1,5 +1,6 @@
 /** `npm run bench -- NAME`: one benchmark by its name, or a part of it. Method and results: bench/README.md. */
 
+import { benchAgainst } from "./against.ts";
 import { benchCosts } from "./costs.ts";
 import { benchGrowth } from "./growth.ts";
 import { benchHostile } from "./hostile.ts";
@@ -11,6 +12,7 @@ import { benchScale } from "./scale.ts";
 import { benchTranscode } from "./transcode.ts";
 
 const benchmarks: Readonly<Record<string, (part?: string) => void | Promise<void>>> = {
+  against: benchAgainst,
   ingress: benchIngress,
   costs: benchCosts,
   growth: benchGrowth,
