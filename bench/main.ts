@@ -1,6 +1,7 @@
 /** `npm run bench -- NAME`: one benchmark by its name, or a part of it. Method and results: bench/README.md. */
 
 import { benchCosts } from "./costs.ts";
+import { benchExplore } from "./explore.ts";
 import { benchGrowth } from "./growth.ts";
 import { benchHostile } from "./hostile.ts";
 import { benchIngress } from "./ingress.ts";
@@ -13,6 +14,7 @@ import { benchTranscode } from "./transcode.ts";
 const benchmarks: Readonly<Record<string, (part?: string) => void | Promise<void>>> = {
   ingress: benchIngress,
   costs: benchCosts,
+  explore: benchExplore,
   growth: benchGrowth,
   hostile: benchHostile,
   insert: benchInsert,
