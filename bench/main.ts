@@ -2,6 +2,7 @@
 
 import { benchAgainst } from "./against.ts";
 import { benchCosts } from "./costs.ts";
+import { benchExplore } from "./explore.ts";
 import { benchGrowth } from "./growth.ts";
 import { benchHostile } from "./hostile.ts";
 import { benchIngress } from "./ingress.ts";
@@ -15,6 +16,7 @@ const benchmarks: Readonly<Record<string, (part?: string) => void | Promise<void
   against: benchAgainst,
   ingress: benchIngress,
   costs: benchCosts,
+  explore: benchExplore,
   growth: benchGrowth,
   hostile: benchHostile,
   insert: benchInsert,
