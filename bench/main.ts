@@ -6,6 +6,7 @@ import { benchHostile } from "./hostile.ts";
 import { benchIngress } from "./ingress.ts";
 import { benchInsert } from "./insert.ts";
 import { benchMemory } from "./memory.ts";
+import { benchReceipts } from "./receipts.ts";
 import { benchPipeline } from "./scale/pipeline.ts";
 import { benchScale } from "./scale.ts";
 import { benchTranscode } from "./transcode.ts";
@@ -17,6 +18,7 @@ const benchmarks: Readonly<Record<string, (part?: string) => void | Promise<void
   hostile: benchHostile,
   insert: benchInsert,
   pipeline: benchPipeline,
+  receipts: benchReceipts,
   memory: benchMemory,
   scale: benchScale,
   transcode: benchTranscode,

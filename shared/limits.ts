@@ -111,7 +111,13 @@ export const limits = {
   /** A batch of 100 messages: a head or a put for each, findings, outcomes, a claim. */
   batchSubrequests: 110,
   /** A group's steps beside its payloads: measure, INSERT, a count behind its barrier, what runs, receipts, and the reports of these. */
-  stepSubrequests: 30,
+  stepSubrequests: 70,
+  /**
+   * How long one attempt waits for a mutation of ours, ms between looks: as long as a question may take, and no more
+   * subrequests than a step has: each look is one, and so is each of two statements and three counts of what is left.
+   */
+  deletionLooksMs: [250, 500, 1000, 2000, 4000, 4000, 4000, 4000],
+  deletionSubrequests: 16,
   /** Receipts that one attempt writes: a dead letter is a put of its own. */
   receiptsAtOnceMax: 300,
   /** Objects that one VERIFY looks for. It answers for the payloads that it came to; the others are the next one's. */

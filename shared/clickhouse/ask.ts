@@ -41,15 +41,19 @@ const readSettings = {
   max_execution_time: String(limits.queryTimeoutSeconds),
 } as const;
 
-/** What is written must be there when it is answered, and a misspelt column must not be dropped with a 200. */
+/**
+ * What is written must be there when it is answered, and a misspelt column must not be dropped with a 200. Nothing of it is
+ * deduplicated: a retry whose rows the table has, and its view has not, must reach the view.
+ */
 const writeSettings = {
   async_insert: "0",
+  insert_deduplicate: "0",
   wait_end_of_query: "1",
   input_format_skip_unknown_fields: "0",
 } as const;
 
-/** Answered when it is done; a DELETE hides its rows before it is answered, whatever the login's profile says. */
-const statementSettings = { wait_end_of_query: "1", lightweight_deletes_sync: "2" } as const;
+/** Answered when it is done; but a mutation when it is begun (workers/consumer/delete-rows.ts). */
+const statementSettings = { wait_end_of_query: "1" } as const;
 
 export interface QueryOptions {
   /** Settings of a query that proves nothing (search-limits.ts). */
@@ -105,22 +109,15 @@ export async function insertRows(
   );
 }
 
-export interface StatementOptions {
-  readonly queryId?: string;
-  /** How long it may run. */
-  readonly runMs?: number;
-}
-
 /** Runs any other statement to its end; answers what it says. */
 export async function runStatement(
   clickHouse: ClickHouseConnection,
   statement: string,
-  { queryId, runMs }: StatementOptions = {},
+  queryId?: string,
 ): Promise<string> {
   return await answerOf(clickHouse, statement, {
     ...statementSettings,
     ...(queryId === undefined ? {} : { query_id: queryId }),
-    ...(runMs === undefined ? {} : { max_execution_time: String(runMs / 1000) }),
   });
 }
 

@@ -92,6 +92,7 @@ export function tableNames(settings: Pick<SchemaSettings, "database" | "tracesTa
     traceIdTs: qualified(traceIdTsOf(settings.tracesTable)),
     traceIdTsMv: qualified(traceIdTsMvOf(settings.tracesTable)),
     receipts: qualified("headrace_receipts"),
+    receiptMinutes: qualified("headrace_receipt_minutes"),
     deadLetters: qualified("headrace_dead_letters"),
     minutes: qualified("headrace_minutes"),
     findings: qualified("headrace_findings"),

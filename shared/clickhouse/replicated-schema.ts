@@ -24,7 +24,7 @@ export class ReplicasError extends Error {
 }
 
 const statementPattern =
-  /^(CREATE (?:TABLE|VIEW|MATERIALIZED VIEW) IF NOT EXISTS|ALTER TABLE|DROP TABLE IF EXISTS) (\{\{(\w+)\}\}(?:\.(\w+))?)/;
+  /^(CREATE (?:TABLE|VIEW|MATERIALIZED VIEW) IF NOT EXISTS|ALTER TABLE|DROP TABLE IF EXISTS|INSERT INTO) (\{\{(\w+)\}\}(?:\.(\w+))?)/;
 
 /**
  * A statement of `schema/`, its placeholders unfilled, for replicas. `tableOf`: the plain name behind a placeholder.
@@ -44,6 +44,15 @@ export function replicatedStatement(
     );
   }
   const [head, , , placeholder = "", suffix] = match;
+  if (head.startsWith("INSERT INTO")) {
+    // Of rows that are there: a replica may lag, so those of all are taken. By address, each replica is sent it.
+    return onCluster === null
+      ? statement
+      : statement.replace(
+          /\bFROM (\{\{\w+\}\}\.\w+)/,
+          (_from, table: string) => `FROM clusterAllReplicas(${quoteText(onCluster)}, ${table})`,
+        );
+  }
   const path = `/clickhouse/tables/{shard}/${database}/${suffix ?? tableOf(placeholder)}`;
   const rest = statement
     .slice(head.length)

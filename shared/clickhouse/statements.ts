@@ -3,7 +3,8 @@
  * statement, never left to the server's default.
  */
 import { toHex } from "../hex.ts";
-import { type PayloadId, payloadIdToBytes } from "../payload-key.ts";
+import { DAY_MS } from "../limits.ts";
+import { type PayloadId, payloadIdToBytes, payloadPrefix } from "../payload-key.ts";
 import { columnListText, columns } from "../rows/columns.ts";
 import type { ClickHouseSettings } from "./connection.ts";
 import { quoteText } from "./identifier.ts";
@@ -101,9 +102,12 @@ export function insertSpansParameters(
  * A set of payload ids as SQL: literals, so that the projection and the index on `payload` are searched for them. Their bytes
  * are written out: with `toFixedString(unhex('…'), 16)` a count of 100 ids took twice as long, for 100 small functions.
  */
-function idSet(ids: readonly PayloadId[]): string {
-  const literals = ids.map((id) => `'${toHex(payloadIdToBytes(id)).replaceAll(/../g, "\\x$&")}'`);
-  return `(${literals.join(", ")})`;
+export function idSet(ids: readonly PayloadId[]): string {
+  return `(${ids.map((id) => bytesLiteral(payloadIdToBytes(id))).join(", ")})`;
+}
+
+function bytesLiteral(bytes: Uint8Array): string {
+  return `'${toHex(bytes).replaceAll(/../g, "\\x$&")}'`;
 }
 
 /** Rows of payloads by day (days since 1970-01-01, UTC): answered by the projection headrace_counts. */
@@ -111,27 +115,39 @@ export function countRowsQuery(settings: ClickHouseSettings, ids: readonly Paylo
   return `${countRowsText(settings, ids)} ORDER BY payload, day`;
 }
 
-function countRowsText(settings: ClickHouseSettings, ids: readonly PayloadId[]): string {
+function countRowsText(
+  settings: ClickHouseSettings,
+  ids: readonly PayloadId[],
+  days: readonly number[] | null = null,
+): string {
+  const ofDays = days === null ? "" : ` AND toDate(Timestamp) IN ${daySet(days)}`;
   return `SELECT lower(hex(HeadracePayload)) AS payload, toUInt32(toDate(Timestamp)) AS day, toUInt32(count()) AS rows
-    FROM ${tableName(settings, settings.tracesTable)} WHERE HeadracePayload IN ${idSet(ids)}
+    FROM ${tableName(settings, settings.tracesTable)} WHERE HeadracePayload IN ${idSet(ids)}${ofDays}
     GROUP BY HeadracePayload, toDate(Timestamp)`;
+}
+
+/** Days (since 1970-01-01, UTC; at least one) as a set of SQL: only their partitions are read. */
+export function daySet(days: readonly number[]): string {
+  return `(${days.map((day) => `'${new Date(day * DAY_MS).toISOString().slice(0, 10)}'`).join(", ")})`;
 }
 
 /**
  * The same in no order, and one row more, of which `payload` is empty: of a replica which server counted
  * (`countingServerSql`), else what the server says of its table (`witnessSql`). In an order it took half again as long.
+ * `days`: only rows of these; null: of all.
  */
 export function countedRowsQuery(
   settings: ClickHouseSettings,
   ids: readonly PayloadId[],
   table: string | null,
+  days: readonly number[] | null = null,
 ): string {
   const witness =
     kindOfTable(table) === "replicated"
       ? `${countingServerSql} AS witness`
       : `witness FROM (${witnessSql(settings, table)})`;
   return `SELECT '' AS payload, toUInt32(0) AS day, toUInt32(0) AS rows, ${witness}
-    UNION ALL SELECT payload, day, rows, '' AS witness FROM (${countRowsText(settings, ids)})`;
+    UNION ALL SELECT payload, day, rows, '' AS witness FROM (${countRowsText(settings, ids, days)})`;
 }
 
 /** What a server says of itself and of the table, and nothing else. No row: there is no such table. */
@@ -144,14 +160,26 @@ export const receiptFields = `key, toString(outcome) AS outcome, group_id, spans
       arrayMap(day -> toUInt32(day), mapKeys(spans_by_day)) AS days, mapValues(spans_by_day) AS rows,
       toFloat64(bytes) AS bytes, reason, toFloat64(toUnixTimestamp64Milli(headrace_receipts.at)) AS at`;
 
-/** Receipts of payloads under all of their keys. */
+/**
+ * Receipts of payloads under all of their keys. Their minutes are looked up by id first: the receipts themselves lie by key,
+ * and are read in the granules of these keys alone (decision 0075).
+ */
 export function receiptsQuery(settings: ClickHouseSettings, ids: readonly PayloadId[]): string {
+  const heads = ids.map((id) => bytesLiteral(payloadIdToBytes(id).subarray(0, headBytes)));
+  const asked = ids.map((id, i) => `(${heads[i]}, '${id}')`);
   return `SELECT ${receiptFields}
-    FROM ${tableName(settings, "headrace_receipts")} FINAL WHERE payload IN ${idSet(ids)} ORDER BY key`;
+    FROM ${tableName(settings, "headrace_receipts")} FINAL WHERE key IN (
+      SELECT concat('${payloadPrefix}', formatDateTime(minute, '%Y-%m-%dT%H%i', 'UTC'), '/', tenant, '/', id)
+      FROM (SELECT head, minute, tenant FROM ${tableName(settings, "headrace_receipt_minutes")} WHERE head IN (${heads.join(", ")})) AS found
+      INNER JOIN (SELECT toFixedString(one.1, ${headBytes}) AS head, one.2 AS id FROM (SELECT arrayJoin([${asked.join(", ")}]) AS one)) AS asked USING head
+    ) ORDER BY key`;
 }
 
+/** So many of an id's bytes headrace_receipt_minutes has. */
+const headBytes = 12;
+
 /** Servers that cannot be reached are left out: without these settings one that is paused keeps a query for longer than we wait. */
-const whoeverAnswers =
+export const whoeverAnswers =
   "skip_unavailable_shards = 1, connections_with_failover_max_tries = 1, connect_timeout_with_failover_ms = 2000, handshake_timeout_ms = 2000, receive_timeout = 10";
 
 /**
@@ -221,20 +249,4 @@ export function completeViewStatement(settings: ClickHouseSettings, ids: readonl
   return `INSERT INTO ${tableName(settings, `${settings.tracesTable}_trace_id_ts`)} (TraceId, Start, End)
     SELECT TraceId, min(Timestamp), max(Timestamp) FROM ${tableName(settings, settings.tracesTable)}
     WHERE HeadracePayload IN ${idSet(ids)} AND TraceId != '' GROUP BY TraceId`;
-}
-
-/**
- * Removes the times of traces of which nothing but erased payloads' rows is left. To be sent before those rows go: they
- * name the traces.
- */
-export function eraseTraceTimesStatement(settings: ClickHouseSettings, ids: readonly PayloadId[]): string {
-  const traces = tableName(settings, settings.tracesTable);
-  const erased = `SELECT TraceId FROM ${traces} WHERE HeadracePayload IN ${idSet(ids)}`;
-  return `DELETE FROM ${tableName(settings, `${settings.tracesTable}_trace_id_ts`)} WHERE TraceId IN (${erased})
-    AND TraceId NOT IN (SELECT TraceId FROM ${traces} WHERE TraceId IN (${erased}) AND HeadracePayload NOT IN ${idSet(ids)})`;
-}
-
-/** Removes the rows of erased payloads. */
-export function eraseRowsStatement(settings: ClickHouseSettings, ids: readonly PayloadId[]): string {
-  return `DELETE FROM ${tableName(settings, settings.tracesTable)} WHERE HeadracePayload IN ${idSet(ids)}`;
 }

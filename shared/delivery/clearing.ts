@@ -5,13 +5,14 @@
 import type { AttemptReport, GroupTask } from "../ledger/group.ts";
 import { idOfKey, type PayloadKey } from "../payload-key.ts";
 import { ask, type DeliveryContext, type DeliveryWork } from "./effects.ts";
+import { daysOf } from "./erasing.ts";
 import { keysLookedFor } from "./evidence.ts";
 import { mayBegin } from "./insertion.ts";
 
 type ClearTask = Extract<GroupTask, { readonly step: "clear" }>;
 
 export function* clearRows(task: ClearTask, { now }: DeliveryContext): DeliveryWork<AttemptReport> {
-  const { payloads, group, attempt } = task;
+  const { payloads, group, table } = task;
   const ids = payloads.map(({ key }) => idOfKey(key));
   const receipts = yield* ask("readReceipts", ids);
   for (const [i, payload] of payloads.entries()) {
@@ -19,10 +20,16 @@ export function* clearRows(task: ClearTask, { now }: DeliveryContext): DeliveryW
       return { kind: "kept" };
     }
   }
+  const found = yield* daysOf(ids, table);
+  if ("unknown" in found) {
+    return { kind: "retry", reason: found.unknown, noEvidence: true };
+  }
   if (!mayBegin(task, now())) {
     return { kind: "retry", reason: "the attempt's lease ran out before its DELETE began" };
   }
-  yield* ask("clearRows", { ids, group, attempt });
+  if (found.days.length > 0) {
+    yield* ask("clearRows", { ids, days: found.days, group });
+  }
   return { kind: "cleared" };
 }
 

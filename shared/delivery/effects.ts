@@ -58,6 +58,13 @@ export interface FoundObject {
   readonly rowsByDay: readonly DayRows[] | "undecodable" | "unreadable" | null;
 }
 
+/** Rows of payloads, on the days that they may have some. `group`: whose deletion it is, told from all others by that. */
+export interface RowsToDelete {
+  readonly ids: readonly PayloadId[];
+  readonly days: readonly number[];
+  readonly group: GroupId;
+}
+
 /** The messages of a batch are named by their place in it. */
 export interface DeliveryEffects {
   // --- a batch of messages
@@ -146,11 +153,8 @@ export interface DeliveryEffects {
     readonly answers: FoundObject | null;
   };
   readonly hasObject: { readonly asks: PayloadKey; readonly answers: boolean };
-  /** Delete the rows of these ids, as the statement `group.attempt`. */
-  readonly clearRows: {
-    readonly asks: { readonly ids: readonly PayloadId[]; readonly group: GroupId; readonly attempt: number };
-    readonly answers: null;
-  };
+  /** Delete the rows of these ids for good, once per group. Answers when they are gone; fails while a DELETE goes on. */
+  readonly clearRows: { readonly asks: RowsToDelete; readonly answers: null };
   /** Fill in the times of these payloads' traces, should the view have missed them. */
   readonly completeView: { readonly asks: readonly PayloadId[]; readonly answers: null };
   /** Keep the dead letter of each receipt in R2, and then as rows; `failure`: why it died. `now`: ms since the epoch. */
@@ -167,8 +171,9 @@ export interface DeliveryEffects {
     readonly answers: null;
   };
   /** Remove the times of traces of which nothing but these ids' rows is left. Before those rows go: they name the traces. */
-  readonly eraseTraceTimes: { readonly asks: readonly PayloadId[]; readonly answers: null };
-  readonly eraseRows: { readonly asks: readonly PayloadId[]; readonly answers: null };
+  readonly eraseTraceTimes: { readonly asks: RowsToDelete; readonly answers: null };
+  /** As `clearRows`. */
+  readonly eraseRows: { readonly asks: RowsToDelete; readonly answers: null };
   /** Delete the payloads' objects, and their dead letters': two keys of R2's for each. */
   readonly eraseObjects: { readonly asks: readonly PayloadKey[]; readonly answers: null };
   /** Tell the ledger how the attempt ended; it answers with the group's next step for this caller. */

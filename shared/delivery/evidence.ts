@@ -47,7 +47,7 @@ export function* countRows(task: Task<"count">): DeliveryWork<AttemptReport> {
 }
 
 /** Counts behind the barrier. `begun`: what is known of the table, and what its servers have said. */
-function readRows(
+export function readRows(
   ids: readonly PayloadId[],
   begun: Reading,
 ): DeliveryWork<Read<DeliveryEffects["countRows"]["answers"]>> {

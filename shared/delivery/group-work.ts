@@ -55,7 +55,10 @@ function* orLeave(task: GroupTask, report: DeliveryWork<unknown>): DeliveryWork<
 /** One step, done and reported: the next one, if there is one for this caller. */
 function* doStep(task: GroupTask, context: DeliveryContext): DeliveryWork<GroupTask | null> {
   if (task.step === "receipts") {
-    yield* writeReceipts(task, context);
+    const waits = yield* writeReceipts(task, context);
+    if (waits !== "") {
+      return yield* ask("report", { task, report: { kind: "retry", reason: waits } });
+    }
     yield* ask("settle", [{ group: task.group, attempt: task.attempt }]);
     return null;
   }

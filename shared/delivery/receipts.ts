@@ -1,17 +1,22 @@
 /**
  * The last step of a group: everything about its payloads is decided, and is written down. Receipts follow the
- * acknowledged rows, never a materialized view: a receipt must not exist before the rows do. Every part may be
- * repeated: receipts and dead letters replace each other by key, and a deletion that was done deletes nothing.
+ * acknowledged rows, never a materialized view: a receipt must not exist before the rows do, and one that says `erased` not
+ * before they are gone. Every part may be repeated: receipts and dead letters replace each other by key, and a deletion that
+ * was done deletes nothing.
  */
 import type { GroupTask } from "../ledger/group.ts";
 import { idOfKey, type PayloadKey } from "../payload-key.ts";
 import { ask, type DeliveryContext, type DeliveryWork } from "./effects.ts";
+import { eraseRows } from "./erasing.ts";
 
 type ReceiptsTask = Extract<GroupTask, { readonly step: "receipts" }>;
 
-/** A dead letter stands before its receipt does; an erasure is receipts, then rows, then objects. */
-export function* writeReceipts(task: ReceiptsTask, context: DeliveryContext): DeliveryWork<void> {
-  const { receipts, payloads, completeView } = task;
+/**
+ * A dead letter stands before its receipt does; an erasure is rows, then receipts, then objects. Empty: all is written.
+ * Else why an erasure is not at its end yet: the other receipts are written, and all of it is to be repeated.
+ */
+export function* writeReceipts(task: ReceiptsTask, context: DeliveryContext): DeliveryWork<string> {
+  const { receipts, payloads, completeView, group, table } = task;
   const now = context.now();
   if (completeView && payloads.length > 0) {
     const ids = payloads.map(({ key }) => idOfKey(key));
@@ -21,18 +26,24 @@ export function* writeReceipts(task: ReceiptsTask, context: DeliveryContext): De
   if (dead.length > 0) {
     yield* ask("writeDeadLetters", { receipts: dead, failure: task.failure ?? null, now });
   }
-  if (receipts.length > 0) {
-    yield* ask("writeReceipts", { receipts, now });
+  const erased = receipts.filter(({ outcome }) => outcome === "erased");
+  const others = receipts.filter(({ outcome }) => outcome !== "erased");
+  if (others.length > 0) {
+    yield* ask("writeReceipts", { receipts: others, now });
   }
-  const erased = receipts.filter(({ outcome }) => outcome === "erased").map(({ key }) => key);
-  if (erased.length > 0) {
-    const ids = [...new Set(erased.map(idOfKey))];
-    yield* ask("eraseTraceTimes", ids);
-    yield* ask("eraseRows", ids);
-    for (const some of erasedTogether(erased, context.deleteKeysMax)) {
-      yield* ask("eraseObjects", some);
-    }
+  if (erased.length === 0) {
+    return "";
   }
+  const keys = erased.map(({ key }) => key);
+  const left = yield* eraseRows([...new Set(keys.map(idOfKey))], group, table);
+  if (left !== "") {
+    return `rows are to be erased: ${left}`;
+  }
+  yield* ask("writeReceipts", { receipts: erased, now });
+  for (const some of erasedTogether(keys, context.deleteKeysMax)) {
+    yield* ask("eraseObjects", some);
+  }
+  return "";
 }
 
 /** Two objects per key: the payload's, and its dead letter's. 1000 keys of R2's are 500 of these. */

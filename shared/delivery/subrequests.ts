@@ -3,6 +3,7 @@
  * `limits.subrequestsMax`; what one batch and one group can come to is added up there.
  */
 import type { Asked } from "../effect.ts";
+import { limits } from "../limits.ts";
 import type { DeliveryEffects } from "./effects.ts";
 
 export function subrequestsOf(asked: Asked<DeliveryEffects>): number {
@@ -17,6 +18,10 @@ export function subrequestsOf(asked: Asked<DeliveryEffects>): number {
       return 2; // the table of findings, and the webhook
     case "buildBlock":
       return asked.asks.payloads.length;
+    case "clearRows":
+    case "eraseTraceTimes":
+    case "eraseRows":
+      return limits.deletionSubrequests;
     case "writeDeadLetters":
       return asked.asks.receipts.length + 1;
     default:

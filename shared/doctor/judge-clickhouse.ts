@@ -243,6 +243,7 @@ export function neededRights(settings: ClickHouseSettings, engine = ""): readonl
     `ALTER DELETE ON ${settings.database}.${settings.tracesTable}_trace_id_ts`,
     "SELECT ON system.parts",
     "SELECT ON system.processes",
+    "SELECT ON system.mutations",
     ...(engine.startsWith("Replicated")
       ? ["SELECT ON system.replicas", "SELECT ON system.replicated_merge_tree_settings"]
       : []),

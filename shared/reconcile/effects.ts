@@ -166,10 +166,14 @@ export interface CronEffects {
   readonly readWitness: { readonly asks: string | null; readonly answers: TableWitness | null };
   /**
    * Rows of these ids by day, from the table itself. `witness`: of the server that counted, in the same statement: of a
-   * replica which one it is, and no more.
+   * replica which one it is, and no more. `days`: of these alone; null: of all.
    */
   readonly rows: {
-    readonly asks: { readonly ids: readonly PayloadId[]; readonly table: string | null };
+    readonly asks: {
+      readonly ids: readonly PayloadId[];
+      readonly table: string | null;
+      readonly days: readonly number[] | null;
+    };
     readonly answers: {
       readonly rows: ReadonlyMap<PayloadId, readonly DayRows[]>;
       readonly witness: ServerWitness | TableWitness | null;

@@ -14,10 +14,11 @@ export class RowsUnknown extends Error {
   override readonly name = "RowsUnknown";
 }
 
-/** Throws `RowsUnknown`. */
+/** Throws `RowsUnknown`. `days`: only rows of these are counted, which reads that part of the table alone. Null: of all. */
 export function* readRows(
   ids: readonly PayloadId[],
   { table: known }: Run,
+  days: readonly number[] | null = null,
 ): CronWork<{ readonly rows: ReadonlyMap<PayloadId, readonly DayRows[]>; readonly oldestDay: number }> {
   const { oldestDay, witness } = yield* ask("readTable", known);
   if (oldestDay === null) {
@@ -25,7 +26,7 @@ export function* readRows(
   }
   const read = yield* readBehindBarrier(hear(newReading(known, wordsNeeded.settled), witness), {
     look: (table): CronWork<TableWitness | null> => ask("readWitness", table),
-    count: (table): CronWork<CronEffects["rows"]["answers"]> => ask("rows", { ids, table }),
+    count: (table): CronWork<CronEffects["rows"]["answers"]> => ask("rows", { ids, table, days }),
   });
   if (read.kind === "none") {
     throw new RowsUnknown(read.reason);

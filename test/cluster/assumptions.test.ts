@@ -4,13 +4,15 @@
  * replica. What differs from one server is said so in the test's name. The table of all is in docs/clickhouse.md.
  */
 import { beforeAll, describe, expect, test } from "vitest";
-import { eraseRowsStatement } from "../../shared/clickhouse/statements.ts";
+import { rowsDeletion } from "../../shared/clickhouse/deletion.ts";
+import { deleteRows } from "../../workers/consumer/delete-rows.ts";
 import { readTable } from "../../workers/consumer/read-table.ts";
 import { ask, insert, type Row, send } from "../engine/token-inserts.ts";
 import {
   type Cluster,
   connect,
   countBehindBarrier,
+  daysAt,
   eventually,
   identityOf,
   insertPayload,
@@ -159,7 +161,15 @@ describe("the traces", () => {
     await ask(`SYSTEM SYNC REPLICA ${own}.otel_traces`, {}, r2);
     expect(await ask(parts, {}, r2)).toBe("1");
     await ask(`OPTIMIZE TABLE ${own}.otel_traces FINAL`, {}, r2);
-    await ask(eraseRowsStatement(connect(r1, own).settings, [erased.id]), {}, r1);
+    const at1 = connect(r1, own);
+    await deleteRows(
+      at1,
+      rowsDeletion(at1.settings, {
+        ids: [erased.id],
+        days: await daysAt(r1, own, erased),
+        mark: newToken(),
+      }),
+    );
     for (const url of [r1, r2]) {
       await eventually(() => rowsAt(url, own, erased), 0);
       expect(await rowsAt(url, own, kept)).toBe(spans);

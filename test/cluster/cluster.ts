@@ -144,6 +144,11 @@ export async function rowsAt(url: string, database: string, { id }: Payload): Pr
   return (rows.get(id) ?? []).reduce((sum, day) => sum + day.rows, 0);
 }
 
+export async function daysAt(url: string, database: string, { id }: Payload): Promise<readonly number[]> {
+  const { rows } = await countRows(connect(url, database), [id], "replicated");
+  return (rows.get(id) ?? []).map(({ day }) => day);
+}
+
 export interface CountedBehindBarrier {
   readonly sent: string;
   /** Undefined: no evidence. */

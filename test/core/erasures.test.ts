@@ -5,7 +5,7 @@ import { perform } from "../../shared/effect.ts";
 import type { Receipt } from "../../shared/ledger/group.ts";
 import { limits } from "../../shared/limits.ts";
 import type { PayloadKey } from "../../shared/payload-key.ts";
-import { doorbell, TestLedger } from "../ledger/world.ts";
+import { doorbell, knownTable, TestLedger } from "../ledger/world.ts";
 
 test("an erasure of 501 keys deletes their objects in calls that R2 takes", async () => {
   const ledger = new TestLedger();
@@ -21,13 +21,19 @@ test("an erasure of 501 keys deletes their objects in calls that R2 takes", asyn
     group,
     attempt: 2,
     deadline: 0,
-    table: null,
+    table: knownTable,
     payloads: [],
     receipts,
     completeView: false,
   } as const;
   const deleted: (readonly PayloadKey[])[] = [];
   const effects: Partial<Record<keyof DeliveryEffects, (asks: never) => Promise<null>>> = {
+    readReceipts: async () => [] as never,
+    countRows: async () =>
+      ({
+        rows: [],
+        witness: { table: knownTable, server: "one", behind: "", replicas: 1, upSeconds: 1 },
+      }) as never,
     writeReceipts: async () => null,
     eraseTraceTimes: async () => null,
     eraseRows: async () => null,

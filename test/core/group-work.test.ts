@@ -71,12 +71,18 @@ test("a DELETE whose lease ran out is not begun", async () => {
     group: "0".repeat(32),
     attempt: 1,
     deadline: 1000,
+    table: knownTable,
     payloads: [{ key: doorbell({ n: 1 }).key, duplicateKeys: [] }],
   } as unknown as Parameters<typeof clearRows>[0];
-  const performer = { readReceipts: async () => [[]], hasObject: async () => true, clearRows: nothing };
+  const performer = {
+    readReceipts: async () => [[]],
+    hasObject: async () => true,
+    countRows: async () => ({ rows: [[{ day: 20_781, rows: 10 }]], witness }),
+    clearRows: nothing,
+  };
   const at = (now: number) => ({ now: () => now, codecVersion, deleteKeysMax: 1000, verifyLookupsMax: 1000 });
   const late = await askedBy(clearRows(task, at(1000)), performer);
-  expect(late.asked).toEqual(["readReceipts", "hasObject"]);
+  expect(late.asked).not.toContain("clearRows");
   expect(late.ended).toMatchObject({ kind: "retry" });
   expect((await askedBy(clearRows(task, at(999)), performer)).asked).toContain("clearRows");
 });
@@ -92,6 +98,7 @@ test("rows are deleted only where R2 has an object of each payload, under whiche
     group: "0".repeat(32),
     attempt: 3,
     deadline: 1000,
+    table: knownTable,
     payloads: [
       { key: keys[0], duplicateKeys: [] },
       { key: keys[1], duplicateKeys: [second] },
@@ -102,13 +109,16 @@ test("rows are deleted only where R2 has an object of each payload, under whiche
     askedBy(clearRows(task, manyLookups), {
       readReceipts: async () => [[], third === undefined ? [] : [receiptOf(third)]],
       hasObject: async (key) => objects.includes(key),
+      countRows: async () => ({ rows: [[{ day: 20_781, rows: 10 }], []], witness }),
       clearRows: async (asks) => {
         cleared.push(asks);
         return null;
       },
     });
   expect((await clear([keys[0], second])).ended).toEqual({ kind: "cleared" });
-  expect(cleared).toEqual([{ ids: keys.map((key) => key && idOfKey(key)), group: task.group, attempt: 3 }]);
+  expect(cleared).toEqual([
+    { ids: keys.map((key) => key && idOfKey(key)), days: [20_781], group: task.group },
+  ]);
   // Also one that only receipts know of.
   expect((await clear([keys[0], third])).ended).toEqual({ kind: "cleared" });
   for (const objects of [[keys[0]], [second], []]) {
@@ -144,7 +154,7 @@ test("VERIFY ends what runs before it reads anything, and says that something ra
   expect(alone.ended).toMatchObject({ running: false });
 });
 
-test("an erasure is receipts, then rows, then objects: whoever stops in between leaves what says so", async () => {
+test("an erasure is rows, then receipts, then objects: nothing says `erased` of what is there", async () => {
   const ledger = new TestLedger();
   ledger.step({ kind: "erase", payload: doorbell({ n: 1 }), reason: "asked for" });
   ledger.now += 600_000;
@@ -161,14 +171,35 @@ test("an erasure is receipts, then rows, then objects: whoever stops in between 
     throw new Error(`receipts were expected, not ${task?.step}`);
   }
   const context = { now: () => ledger.now, codecVersion, deleteKeysMax: 1000, verifyLookupsMax: 1000 };
-  const { asked } = await askedBy(writeReceipts(task, context), {
+  const performer = {
+    readReceipts: async () => [
+      [{ ...receiptOf(key), outcome: "stored" as const, rowsByDay: [{ day: 20_780, rows: 1 }] }],
+    ],
+    countRows: async () => ({ rows: [[{ day: 20_781, rows: 10 }]], witness }),
     completeView: nothing,
     writeReceipts: nothing,
     eraseTraceTimes: nothing,
-    eraseRows: nothing,
+    eraseRows: async ({ days }: { readonly days: readonly number[] }) => {
+      expect(days).toEqual([20_780, 20_781]); // what is counted, and what a receipt claims
+      return null;
+    },
     eraseObjects: nothing,
-  });
-  expect(asked).toEqual(["writeReceipts", "eraseTraceTimes", "eraseRows", "eraseObjects"]);
+  };
+  const whole = await askedBy(writeReceipts(task, context), performer);
+  expect(whole.asked.slice(2)).toEqual(["eraseTraceTimes", "eraseRows", "writeReceipts", "eraseObjects"]);
+  expect(whole.ended).toBe("");
+
+  // While a DELETE goes on, or nobody can count, nothing is said of it; receipts of others are written.
+  const going = async () => Promise.reject(new Error("the DELETE goes on"));
+  await expect(askedBy(writeReceipts(task, context), { ...performer, eraseRows: going })).rejects.toThrow(
+    "goes on",
+  );
+  const other = { ...receiptOf(doorbell({ n: 2 }).key), outcome: "stored" as const };
+  const unknown = { rows: [[]], witness: { ...witness, table: "plain another", behind: "" } };
+  const both = { ...task, receipts: [...task.receipts, other] };
+  const waits = await askedBy(writeReceipts(both, context), { ...performer, countRows: async () => unknown });
+  expect(waits.asked.filter((name) => /write|erase/.test(name))).toEqual(["writeReceipts"]);
+  expect(waits.ended).toMatch(/^rows are to be erased: no evidence: /);
 });
 
 test("many objects are erased in as many calls as R2 needs, two of its keys for each payload", async () => {
@@ -186,6 +217,8 @@ test("many objects are erased in as many calls as R2 needs, two of its keys for 
   ] as const) {
     const erased: (readonly PayloadKey[])[] = [];
     await perform(writeReceipts(task, { ...manyLookups, deleteKeysMax }), {
+      readReceipts: async () => keys.map(() => []),
+      countRows: async () => ({ rows: [], witness }),
       writeReceipts: nothing,
       eraseTraceTimes: nothing,
       eraseRows: nothing,

@@ -26,6 +26,7 @@ import {
   connectClickHouse,
 } from "../../shared/clickhouse/connection.ts";
 import { deadLetterColumns, deadLetterRow } from "../../shared/clickhouse/dead-letters.ts";
+import { rowsDeletion, traceTimesDeletion } from "../../shared/clickhouse/deletion.ts";
 import { verdict } from "../../shared/clickhouse/errors.ts";
 import { defaultSchemaSettings } from "../../shared/clickhouse/migrations.ts";
 import { recentQuery, watermarkColumns, watermarkRow } from "../../shared/clickhouse/minutes.ts";
@@ -33,8 +34,6 @@ import { receiptColumns, receiptRow } from "../../shared/clickhouse/receipts.ts"
 import { limitsClause, searchLimits } from "../../shared/clickhouse/search-limits.ts";
 import {
   completeViewStatement,
-  eraseRowsStatement,
-  eraseTraceTimesStatement,
   insertSpansParameters,
   killStatement,
   receiptsQuery,
@@ -51,6 +50,7 @@ import { listTraces } from "../../workers/console/list-traces.ts";
 import { readOutcomes } from "../../workers/console/read-outcomes.ts";
 import { readTrace } from "../../workers/console/read-trace.ts";
 import { nothingRemembered, startSearch } from "../../workers/console/trace-search.ts";
+import { deleteRows } from "../../workers/consumer/delete-rows.ts";
 import { hasAnyRow } from "../../workers/consumer/read-birth.ts";
 import { queryReceipts } from "../../workers/consumer/read-receipts.ts";
 import { countRows, readProcesses, readTable } from "../../workers/consumer/read-table.ts";
@@ -221,8 +221,9 @@ async function consumersWork(clickHouse: ClickHouseConnection): Promise<void> {
   await readProcesses(clickHouse, group, overdueMs, table);
   await runStatement(clickHouse, killStatement(group, overdueMs));
   await runStatement(clickHouse, completeViewStatement(settings, [id]));
-  await runStatement(clickHouse, eraseTraceTimesStatement(settings, [id]));
-  await runStatement(clickHouse, eraseRowsStatement(settings, [id]));
+  const erased = { ids: [id], days: counted.rows.get(id)?.map(({ day }) => day) ?? [], mark: group };
+  await deleteRows(clickHouse, traceTimesDeletion(settings, erased));
+  await deleteRows(clickHouse, rowsDeletion(settings, erased));
   expect((await countRows(clickHouse, [id], table)).rows.get(id)).toBeUndefined();
 }
 
@@ -258,7 +259,7 @@ describe("the consumer's login", () => {
       runStatement(
         connectionOf(user),
         "SELECT sleepEachRow(1) FROM numbers(60) SETTINGS max_block_size = 1, function_sleep_max_microseconds_per_block = 0 FORMAT Null",
-        { queryId: `${group}.1` },
+        `${group}.1`,
       ).then(
         () => null,
         (error: unknown) => error,

@@ -6,17 +6,18 @@ import { statementRunner } from "../../dev/clickhouse/run-statement.ts";
 import { readSchemaFiles } from "../../dev/schema-files.ts";
 import { runStatement } from "../../shared/clickhouse/ask.ts";
 import { connectClickHouse } from "../../shared/clickhouse/connection.ts";
+import { rowsDeletion, traceTimesDeletion } from "../../shared/clickhouse/deletion.ts";
 import { defaultSchemaSettings, migrate, type SchemaSettings } from "../../shared/clickhouse/migrations.ts";
 import {
   completeViewStatement,
-  eraseRowsStatement,
-  eraseTraceTimesStatement,
   insertSpansParameters,
+  receiptsQuery,
 } from "../../shared/clickhouse/statements.ts";
 import { outcomeRank, payloadOutcomes } from "../../shared/outcome.ts";
 import { formatPayloadId, formatPayloadKey } from "../../shared/payload-key.ts";
 import { columns } from "../../shared/rows/columns.ts";
 import { BlockBuilder } from "../../shared/rows/transcode.ts";
+import { deleteRows } from "../../workers/consumer/delete-rows.ts";
 import { countRows, readTable } from "../../workers/consumer/read-table.ts";
 import { type ExporterGeneration, exporterGenerations } from "../fixtures/exporter-tables.ts";
 
@@ -266,8 +267,10 @@ describe("tables that the exporter made", () => {
 
       // An erasure takes our rows and their traces' times, and leaves the exporter's.
       await runStatement(clickHouse, completeViewStatement(clickHouse.settings, [id]));
-      await runStatement(clickHouse, eraseTraceTimesStatement(clickHouse.settings, [id]));
-      await runStatement(clickHouse, eraseRowsStatement(clickHouse.settings, [id]));
+      const days = counted.rows.get(id)?.map(({ day }) => day) ?? [];
+      const erased = { ids: [id], days, mark: token };
+      await deleteRows(clickHouse, traceTimesDeletion(clickHouse.settings, erased));
+      await deleteRows(clickHouse, rowsDeletion(clickHouse.settings, erased));
       expect(await rows(`SELECT SpanId FROM ${table} ORDER BY Timestamp`)).toEqual([["before"], ["after"]]);
       expect(await rows(`SELECT uniqExact(TraceId) FROM ${database}.otel_traces_trace_id_ts`)).toEqual([
         ["1"],
@@ -390,23 +393,88 @@ describe("receipts", () => {
 
   test("are found by payload id over all keys, with their spans by day", async () => {
     const table = await receiptsTable();
-    const payload_hex = hex(id(200));
+    const key = (minute: number, byte: number) =>
+      formatPayloadKey(minute * 1000, "acme", formatPayloadId(id(byte)));
+    const receipt = (minute: number, byte: number, outcome: string, spans_by_day: object) => ({
+      key: key(minute, byte),
+      payload_hex: hex(id(byte)),
+      minute: minute - (minute % 60),
+      tenant: "acme",
+      outcome,
+      spans_by_day,
+    });
+    const [first, second] = [1_795_000_000, 1_795_086_400];
     await insert(table, [
-      {
-        key: "k1",
-        payload_hex,
-        minute: 1_795_000_000,
-        outcome: "stored",
-        spans_by_day: { "2026-11-23": 2, "2026-11-24": 3 },
-      },
-      { key: "k2", payload_hex, minute: 1_795_086_400, outcome: "duplicate", spans_by_day: {} },
-      { key: "k3", payload_hex: hex(id(1)), minute: 1_795_086_400, outcome: "stored", spans_by_day: {} },
+      receipt(first, 200, "stored", { "2026-11-23": 2, "2026-11-24": 3 }),
+      receipt(second, 200, "duplicate", {}),
+      receipt(second, 1, "stored", {}),
     ]);
-    const query = `SELECT key, spans_by_day FROM ${table} FINAL WHERE payload IN (unhex('${payload_hex}')) ORDER BY key`;
-    expect(await rows(query)).toEqual([
-      ["k1", "{'2026-11-23':2,'2026-11-24':3}"],
-      ["k2", "{}"],
+    expect(await found(table, [200, 3])).toEqual([
+      [key(first, 200), "stored", "[20780,20781]", "[2,3]"],
+      [key(second, 200), "duplicate", "[]", "[]"],
     ]);
-    expect(await run(`EXPLAIN indexes = 1 ${query}`)).toContain("idx_payload");
+    const plan = await run(
+      `EXPLAIN indexes = 1 ${receiptsQuery(settingsOf(table), [formatPayloadId(id(200))])}`,
+    );
+    expect(plan).toMatch(/headrace_receipts[\s\S]*PrimaryKey[\s\S]*key in 2-element set/);
   });
+
+  test("of two ids whose first bytes are the same are found, each by its own", async () => {
+    const table = await receiptsTable();
+    const minute = 1_795_000_020;
+    const twins = [1, 2].map((last) => Uint8Array.from({ length: 16 }, (_, i) => (i === 15 ? last : 7)));
+    const keys = twins.map((bytes) => formatPayloadKey(minute * 1000, "acme", formatPayloadId(bytes)));
+    await insert(
+      table,
+      twins.map((bytes, i) => ({
+        key: keys[i],
+        payload_hex: hex(bytes),
+        minute,
+        tenant: "acme",
+        outcome: "stored",
+      })),
+    );
+    const both = receiptsQuery(settingsOf(table), twins.map(formatPayloadId));
+    expect(await rows(`SELECT key FROM (${both})`)).toEqual(keys.map((key) => [key]));
+    const one = receiptsQuery(settingsOf(table), twins.slice(1).map(formatPayloadId));
+    expect(await rows(`SELECT key FROM (${one})`)).toEqual([[keys[1]]]);
+  });
+
+  test("of before their minutes had a table are found by payload id too", async () => {
+    const settings = newSettings();
+    const before = files.filter(({ name }) => name < "0012");
+    await migrate(before, settings, run);
+    const table = `${settings.database}.headrace_receipts`;
+    const minute = 1_795_000_020;
+    const receipt = (byte: number) => ({
+      key: formatPayloadKey(minute * 1000, "acme", formatPayloadId(id(byte))),
+      payload_hex: hex(id(byte)),
+      minute,
+      tenant: "acme",
+      outcome: "stored",
+    });
+    await insert(table, [receipt(1), receipt(255)]);
+    await migrate(files, settings, run);
+    await insert(table, [receipt(3)]);
+    expect((await found(table, [1, 2, 3, 255])).map(([key]) => key)).toEqual(
+      [1, 3, 255].map((byte) => receipt(byte).key),
+    );
+    expect(await run(`SHOW CREATE TABLE ${table}`)).not.toContain("idx_payload");
+  });
+
+  const settingsOf = (table: string) => ({
+    url: "",
+    user: "",
+    password: "",
+    database: table.split(".")[0] ?? "",
+    tracesTable: "otel_traces",
+  });
+
+  async function found(table: string, bytes: readonly number[]): Promise<readonly (readonly string[])[]> {
+    const query = receiptsQuery(
+      settingsOf(table),
+      bytes.map((byte) => formatPayloadId(id(byte))),
+    );
+    return await rows(`SELECT key, outcome, toString(days), toString(rows) FROM (${query})`);
+  }
 });

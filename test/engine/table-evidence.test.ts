@@ -82,6 +82,22 @@ describe("the projection headrace_counts", () => {
     expect(await ask(`EXPLAIN ${counted}`)).toContain("headrace_counts");
   });
 
+  test("is read in the partitions of the days alone that a count names", async () => {
+    const traces = await newTraces();
+    await traces.store("x", 1, ["2026-11-19", "2026-11-20", "2026-11-21", "2026-11-22"]);
+    const [database = ""] = traces.table.split(".");
+    const settings = { url: "", user: "", password: "", database, tracesTable: "otel_traces" };
+    const days = ["2026-11-20", "2026-11-22"].map(day);
+    const query = countedRowsQuery(settings, [id(1)], null, days);
+    expect(await ask(`SELECT day, rows FROM (${query}) WHERE payload != '' ORDER BY day FORMAT TSV`)).toBe(
+      days.map((one) => `${one}\t2`).join("\n"),
+    );
+    const plan = (named: readonly number[] | null) =>
+      ask(`EXPLAIN indexes = 1 ${countedRowsQuery(settings, [id(1)], null, named)}`);
+    expect(await plan(null)).toMatch(/headrace_counts[\s\S]*Parts: 4/);
+    expect(await plan(days)).toMatch(/headrace_counts[\s\S]*Parts: 2/);
+  });
+
   test("refuses a lightweight DELETE with code 344 unless the table is told to rebuild it", async () => {
     const table = await newTable(100, ", PROJECTION counts (SELECT p, count() GROUP BY p)");
     await insert(table, [[1, 1]], "x");

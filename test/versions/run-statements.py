@@ -166,6 +166,8 @@ def run_engine(statements, data, package):
     for name in ("state", "counted", "witness", "replicaWitness", "running", "kill", "complete", "eraseTimes"):
         engine.expect(name, made["queries"][name])
     engine.expect("erase", made["queries"]["erase"])
+    engine.expect("mutations: 1, none undone", f"SELECT known, undone FROM ({made['queries']['mutations']})", "1\t0")
+    engine.expect("left in the parts: 0", made["queries"]["left"], "0\t0")
     engine.expect("rows after the erasure: 2, of the other payload", "SELECT count() FROM hr.otel_traces", "2")
     sys.stdout.flush()
     os._exit(1 if engine.wrong else 0)  # some engines hang when they are closed

@@ -1,6 +1,12 @@
 /** What the product sends, made by its own functions: for an engine that another program drives. */
 import { readSchemaFiles } from "../../dev/schema-files.ts";
 import { assert } from "../../shared/assert.ts";
+import {
+  leftQuery,
+  mutationsQuery,
+  rowsDeletion,
+  traceTimesDeletion,
+} from "../../shared/clickhouse/deletion.ts";
 import { defaultSchemaSettings, planMigrations } from "../../shared/clickhouse/migrations.ts";
 import { receiptRow } from "../../shared/clickhouse/receipts.ts";
 import * as statements from "../../shared/clickhouse/statements.ts";
@@ -26,6 +32,8 @@ export async function readStatements(): Promise<object> {
   const now = Date.now();
   const day = Math.floor(now / 86_400_000);
   const database = settings.database;
+  const erased = { ids: [id], days: [day, day + 1, day + 2], mark: group };
+  const erasing = rowsDeletion(settings, erased);
   const planned = await planMigrations(readSchemaFiles(), { ...defaultSchemaSettings, database }, []);
   const {
     query: _query,
@@ -72,8 +80,13 @@ export async function readStatements(): Promise<object> {
       running: statements.runningQuery(settings, group, 90_000, null),
       kill: statements.killStatement(group, 90_000),
       complete: statements.completeViewStatement(settings, [id]),
-      eraseTimes: statements.eraseTraceTimesStatement(settings, [id]),
-      erase: statements.eraseRowsStatement(settings, [id]),
+      eraseTimes: traceTimesDeletion(settings, erased).statement.replace(
+        /mutations_sync = 0$/,
+        "mutations_sync = 2",
+      ),
+      erase: erasing.statement.replace(/mutations_sync = 0$/, "mutations_sync = 2"),
+      mutations: mutationsQuery(settings, erasing),
+      left: leftQuery(settings, erasing) ?? "",
     },
   };
 }

@@ -66,6 +66,7 @@ const columnsSchema = v.tuple([v.object({ columns: v.number() })]);
 
 const ourTables = [
   "headrace_receipts",
+  "headrace_receipt_minutes",
   "headrace_dead_letters",
   "headrace_minutes",
   "headrace_findings",

@@ -136,7 +136,7 @@ export function cronPerformerOf(
     storedReceipts: async ({ after, before, atMost }) =>
       await queryReceipts(clickHouse, storedReceiptsQuery(settings, after, before, atMost)),
     holds: async (keys) => await ledger.holds(keys),
-    rows: ({ ids, table }) => countRows(clickHouse, ids, table),
+    rows: ({ ids, table, days }) => countRows(clickHouse, ids, table, days),
     tally: async (minutes) => {
       const tenants = await queryRows(clickHouse, tallySchema, tallyQuery(settings, minutes));
       return tenants.map(({ minuteStart, ...tally }) => ({

@@ -7,12 +7,11 @@ import { ByteBudget, bytesToBuild, type Taking, waitForBytes } from "../../share
 import { insertRows, runStatement } from "../../shared/clickhouse/ask.ts";
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
 import { deadLetterColumns, deadLetterPrefix, deadLetterRow } from "../../shared/clickhouse/dead-letters.ts";
+import { rowsDeletion, traceTimesDeletion } from "../../shared/clickhouse/deletion.ts";
 import { writtenRows } from "../../shared/clickhouse/errors.ts";
 import { receiptColumns, receiptRow } from "../../shared/clickhouse/receipts.ts";
 import {
   completeViewStatement,
-  eraseRowsStatement,
-  eraseTraceTimesStatement,
   insertSpansParameters,
   killStatement,
   receiptsQuery,
@@ -32,6 +31,7 @@ import { writeLog } from "../../shared/write-log.ts";
 import type { ConsumerBindings } from "./bindings.ts";
 import { buildBlock, type CompressedBlock, countPayload } from "./build-block.ts";
 import { completeDoorbell } from "./complete-doorbell.ts";
+import { deleteRows } from "./delete-rows.ts";
 import { loadPayloads } from "./load-payloads.ts";
 import { parkMessage } from "./park-message.ts";
 import { readLedgerSettings } from "./read-ledger-settings.ts";
@@ -114,9 +114,8 @@ export function performerOf(
     readReceipts: (ids) => readReceipts(clickHouse, ids),
     readObject: ({ payload, key, count }) => readObject(bucket, payload, key, count),
     hasObject: async (key) => (await bucket.head(key)) !== null,
-    clearRows: async ({ ids, group, attempt }) => {
-      const queryId = `${group}.${attempt}`;
-      await runStatement(clickHouse, eraseRowsStatement(settings, ids), { queryId, runMs: insertMs });
+    clearRows: async ({ group, ...rows }) => {
+      await deleteRows(clickHouse, rowsDeletion(settings, { ...rows, mark: group }));
       return null;
     },
     completeView: (ids) => command(completeViewStatement(settings, ids)),
@@ -131,8 +130,14 @@ export function performerOf(
       await insertRows(clickHouse, "headrace_receipts", receiptColumns, rows);
       return null;
     },
-    eraseTraceTimes: (ids) => command(eraseTraceTimesStatement(settings, ids)),
-    eraseRows: (ids) => command(eraseRowsStatement(settings, ids)),
+    eraseTraceTimes: async ({ group, ...rows }) => {
+      await deleteRows(clickHouse, traceTimesDeletion(settings, { ...rows, mark: group }));
+      return null;
+    },
+    eraseRows: async ({ group, ...rows }) => {
+      await deleteRows(clickHouse, rowsDeletion(settings, { ...rows, mark: group }));
+      return null;
+    },
     eraseObjects: async (keys) => {
       await bucket.delete(keys.flatMap((key) => [key, `${deadLetterPrefix}${key}`]));
       return null;

@@ -211,11 +211,15 @@ const countsSchema = v.array(
   }),
 );
 
-/** Rows by day of each payload id, zeros left out, ascending by day; and what the server that counted says of itself. */
+/**
+ * Rows by day of each payload id, zeros left out, ascending by day; and what the server that counted says of itself. `days`:
+ * of these alone.
+ */
 export async function countRows(
   clickHouse: ClickHouseConnection,
   ids: readonly PayloadId[],
   table: string | null,
+  days: readonly number[] | null = null,
 ): Promise<{
   readonly rows: ReadonlyMap<PayloadId, readonly DayRows[]>;
   readonly witness: ServerWitness | TableWitness | null;
@@ -223,7 +227,7 @@ export async function countRows(
   if (ids.length === 0) {
     return { rows: new Map(), witness: await readWitness(clickHouse, table) };
   }
-  const query = countedRowsQuery(clickHouse.settings, ids, table);
+  const query = countedRowsQuery(clickHouse.settings, ids, table, days);
   const counts = new Map<PayloadId, DayRows[]>();
   let witness: ServerWitness | TableWitness | null = null;
   for (const row of await queryRows(clickHouse, countsSchema, query)) {

@@ -134,9 +134,10 @@ export const cronPerformer: ModelCronPerformer = {
       .slice(0, atMost),
   holds: ({ world }, keys) => world.ledger.holds(keys),
   readWitness: ({ world }) => world.askTable("witness", () => witnessOf(world.servers.reach().answer)),
-  rows: ({ world }, { ids }) => {
+  rows: ({ world }, { ids, days }) => {
     const { rows, witness } = world.askTable("rows", () => world.countRows(ids));
-    return { rows: new Map(ids.map((id, i) => [id, rows[i] ?? []])), witness };
+    const asked = (i: number) => (rows[i] ?? []).filter(({ day }) => days === null || days.includes(day));
+    return { rows: new Map(ids.map((id, i) => [id, asked(i)])), witness };
   },
   tally: ({ world }, minutes) =>
     world.askTable("tally", () => minutes.flatMap((minute) => tally(world, minute))),

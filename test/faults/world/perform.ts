@@ -276,7 +276,7 @@ export const performer: ModelPerformer = {
     world.tellTable("erase trace times", () => undefined);
     return null;
   },
-  eraseRows({ world }, ids) {
+  eraseRows({ world }, { ids }) {
     world.tellTable("erase rows", () => deleteRows(world, ids));
     return null;
   },

@@ -1,0 +1,242 @@
+/**
+ * `npm run bench -- receipts`: what the receipts cost at size, on a real engine, before schema/0012 and after it.
+ *
+ * 1. bytes per receipt on disk
+ * 2. the receipts of 1, 100 and 500 ids, half of which have some, as VERIFY and an erasure ask for them
+ * 3. rows of an audit's page of 1,000 payloads, with and without its days named
+ * 4. what a stream of INSERTs costs, merges included, and what of it grows with the table
+ *
+ * `npm run bench -- receipts 3e7` makes so many (10^7 without). The engine makes them itself, over the 36 days before now.
+ * By the clock (least and median) and by the CPU time of the server's process, which a busy machine changes less.
+ */
+import { randomBytes } from "node:crypto";
+import { statementRunner } from "../dev/clickhouse/run-statement.ts";
+import { readSchemaFiles } from "../dev/schema-files.ts";
+import { defaultSchemaSettings, migrate } from "../shared/clickhouse/migrations.ts";
+import { receiptColumns } from "../shared/clickhouse/receipts.ts";
+import { countedRowsQuery, countRowsQuery, receiptsQuery } from "../shared/clickhouse/statements.ts";
+import { toHex } from "../shared/hex.ts";
+import { DAY_MS } from "../shared/limits.ts";
+import { formatPayloadId, type PayloadId, payloadIdToBytes } from "../shared/payload-key.ts";
+import { type EngineSession, startEngineSession } from "./engine-session.ts";
+import { median } from "./median.ts";
+import { cpuSecondsOf } from "./process-cost.ts";
+
+const days = 36;
+const tenants = 20;
+/** Payloads of one group have one `group_id`. */
+const groupPayloads = 100;
+const rounds = 7;
+const settings = { url: "", user: "", password: "", database: "default", tracesTable: "otel_traces" };
+const idText =
+  "substring(translate(base32Encode(id), 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567', '0123456789abcdefghijklmnopqrstuv'), 1, 26)";
+
+/** Receipts `from` to `to` of `inAll` over the days before `end` (ms since the epoch), ids at random, as a SELECT. */
+function receiptsSql(from: number, to: number, inAll: number, end: number): string {
+  const start = Math.floor((end - days * DAY_MS) / 60_000) * 60;
+  const minutes = (days * DAY_MS) / 60_000;
+  return `SELECT concat('p/0/t/', formatDateTime(m, '%Y-%m-%dT%H%i'), '/', t, '/', ${idText}) AS key, hex(id) AS payload_hex, m AS minute, t AS tenant,
+      if(number % 100 = 0, 'duplicate', 'stored') AS outcome, lower(hex(MD5(concat('g', toString(intDiv(number, ${groupPayloads})))))) AS group_id,
+      toUInt32(400 + rand(1) % 200) AS spans, 0 AS rejected_spans, map(toDate(m), spans) AS spans_by_day,
+      20000 + rand(2) % 40000 AS bytes, '' AS reason, toDateTime64(m, 3, 'UTC') + 20 + (rand(3) % 20000) / 1000 AS at
+    FROM (SELECT number, CAST(MD5(toString(number)), 'FixedString(16)') AS id, toDateTime(${start} + intDiv(number * ${minutes}, ${inAll}) * 60, 'UTC') AS m,
+      concat('tenant-', toString(rand(4) % ${tenants})) AS t FROM numbers(${from}, ${to - from}))`;
+}
+
+async function fill(engine: EngineSession, receipts: number, end: number): Promise<void> {
+  const steps = days * 2;
+  for (let step = 0; step < steps; step++) {
+    const [from, to] = [step, step + 1].map((at) => Math.floor((receipts * at) / steps));
+    await engine.ask(
+      `INSERT INTO headrace_receipts (${receiptColumns.join(", ")}) ${receiptsSql(from ?? 0, to ?? 0, receipts, end)}`,
+    );
+  }
+}
+
+async function ids(engine: EngineSession, count: number, receipts: number): Promise<readonly PayloadId[]> {
+  const known = await engine.text(
+    `SELECT lower(hex(MD5(toString(rand64() % ${receipts})))) FROM numbers(${Math.ceil(count / 2)}) FORMAT TSVRaw`,
+  );
+  const knownIds = known.split("\n").map((hex) => formatPayloadId(Buffer.from(hex, "hex")));
+  const others = Array.from({ length: count - knownIds.length }, () => formatPayloadId(randomBytes(16)));
+  return [...knownIds, ...others];
+}
+
+/** The statement of before schema/0012: by the index on `payload`. */
+function receiptsQueryBefore(asked: readonly PayloadId[]): string {
+  const literals = asked.map((id) => `unhex('${toHex(payloadIdToBytes(id))}')`);
+  return `SELECT key, toString(outcome), group_id, spans, rejected_spans, spans_by_day, bytes, reason, at
+    FROM headrace_receipts FINAL WHERE payload IN (${literals.join(", ")}) ORDER BY key`;
+}
+
+async function time(
+  engine: EngineSession,
+  name: string,
+  query: (round: number) => Promise<string>,
+): Promise<void> {
+  const wallMs: number[] = [];
+  const cpuMs: number[] = [];
+  let rows = 0;
+  for (let round = -1; round < rounds; round++) {
+    const sql = await query(round);
+    const [wall, cpu] = [performance.now(), cpuSecondsOf(engine.pid)];
+    const answer = await engine.text(`${sql} FORMAT JSONCompact`);
+    if (round >= 0) {
+      wallMs.push(performance.now() - wall);
+      cpuMs.push((cpuSecondsOf(engine.pid) - cpu) * 1000);
+      rows = JSON.parse(answer).statistics.rows_read;
+    }
+  }
+  const cpu = cpuMs.reduce((sum, one) => sum + one, 0) / rounds;
+  console.log(
+    `  ${name.padEnd(34)} | least ${Math.min(...wallMs).toFixed(0)} ms | median ${median(wallMs).toFixed(0)} | CPU ${cpu.toFixed(0)} | rows read ${rows}`,
+  );
+}
+
+async function bytesPerReceipt(engine: EngineSession): Promise<void> {
+  const text = await engine.text(
+    "SELECT table, count(), sum(bytes_on_disk) / sum(rows) FROM system.parts WHERE database = 'default' AND active AND table LIKE 'headrace_receipt%' AND rows > 0 GROUP BY table ORDER BY table FORMAT TSVRaw",
+  );
+  let sum = 0;
+  for (const line of text.split("\n")) {
+    const [table, parts, bytes] = line.split("\t");
+    sum += Number(bytes);
+    console.log(`  ${table}: ${Number(bytes).toFixed(1)} bytes per receipt, ${parts} parts`);
+  }
+  console.log(`  in all: ${sum.toFixed(1)} bytes per receipt`);
+}
+
+const mergedSql =
+  "SELECT toFloat64(sumIf(value, event = 'MergedRows')), toFloat64(sumIf(value, event = 'InsertedRows')) FROM system.events FORMAT TSVRaw";
+
+async function merged(engine: EngineSession): Promise<number> {
+  return Number((await engine.text(mergedSql)).split("\t")[0]);
+}
+
+async function settle(engine: EngineSession): Promise<void> {
+  for (let quiet = 0; quiet < 3; ) {
+    const running = await engine.text("SELECT count() FROM system.merges FORMAT TSVRaw");
+    quiet = running === "0" ? quiet + 1 : 0;
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+  }
+}
+
+/** Groups of 250 payloads, as fast as they are taken: 1,000 payloads a second are four of these a second. */
+async function stream(engine: EngineSession, end: number): Promise<void> {
+  const [inserts, rowsAnInsert] = [1000, 250];
+  const rows = inserts * rowsAnInsert;
+  await settle(engine);
+  const cpuOf = async (work: () => Promise<void>) => {
+    const [cpu, rewritten] = [cpuSecondsOf(engine.pid), await merged(engine)];
+    await work();
+    return { cpu: cpuSecondsOf(engine.pid) - cpu, rewritten: (await merged(engine)) - rewritten };
+  };
+  const insertAll = async () => {
+    for (let n = 0; n < inserts; n++) {
+      // The last minutes before `end`: 1,000 a second.
+      const at = end + Math.floor((n * rowsAnInsert) / 60_000) * 60_000;
+      const sql = receiptsSql(1e9 + n * rowsAnInsert, 1e9 + (n + 1) * rowsAnInsert, 1e15, at + days * DAY_MS);
+      await engine.ask(
+        `INSERT INTO headrace_receipts (${receiptColumns.join(", ")}) SETTINGS async_insert = 0 ${sql}`,
+        { max_threads: "1" },
+      );
+    }
+  };
+  const tables = (await engine.text("SHOW TABLES LIKE 'headrace_receipt%'")).split("\n");
+  const each = async (sql: string) => {
+    for (const table of tables.filter((one) => !one.endsWith("_mv"))) {
+      await engine.ask(`${sql} ${table}`);
+    }
+  };
+  await each("SYSTEM STOP MERGES");
+  const inserting = await cpuOf(insertAll);
+  const merging = await cpuOf(async () => {
+    await each("SYSTEM START MERGES");
+    await settle(engine);
+  });
+  console.log(
+    `  ${inserts} INSERTs of ${rowsAnInsert}: CPU ${((inserting.cpu / rows) * 1e6).toFixed(1)} µs per receipt with the SELECT that makes them; then merges: ${((merging.cpu / rows) * 1e6).toFixed(2)} µs, each row rewritten ${(merging.rewritten / rows).toFixed(1)} times in all its tables`,
+  );
+  const whole = await cpuOf(async () => {
+    await each("OPTIMIZE TABLE");
+    await settle(engine);
+  });
+  if (whole.rewritten > 0) {
+    console.log(
+      `  a large merge: ${((whole.cpu / whole.rewritten) * 1e6).toFixed(2)} µs CPU per row that it writes (${whole.rewritten} rows)`,
+    );
+  }
+}
+
+async function measure(engine: EngineSession, receipts: number, name: string): Promise<void> {
+  const query =
+    name === "before" ? receiptsQueryBefore : (asked: readonly PayloadId[]) => receiptsQuery(settings, asked);
+  await settle(engine);
+  await bytesPerReceipt(engine);
+  for (const count of [1, 100, 500]) {
+    await time(engine, `receipts of ${count} ids`, async () => query(await ids(engine, count, receipts)));
+  }
+}
+
+/** Rows of as many payloads over as many days; of each the projection has one row a day, however many spans it has. */
+async function measureAudit(engine: EngineSession, receipts: number, end: number): Promise<void> {
+  const payloads = Math.min(receipts, 3e6);
+  for (let day = 0; day < days; day++) {
+    const [from, to] = [day, day + 1].map((at) => Math.floor((payloads * at) / days));
+    const time0 = Math.floor((end - (days - day) * DAY_MS) / DAY_MS) * 86_400;
+    await engine.ask(
+      `INSERT INTO otel_traces (Timestamp, TraceId, ServiceName, HeadracePayload) SELECT toDateTime64(${time0} + number % 86400, 9), toString(number), 's', MD5(toString(number)) FROM numbers(${from}, ${(to ?? 0) - (from ?? 0)}) SETTINGS materialize_skip_indexes_on_insert = 0`,
+    );
+  }
+  console.log(`rows of an audit's page of 1,000, of ${payloads} payloads:`);
+  const page = async () => {
+    const day = Math.floor(Math.random() * (days - 1));
+    const from = Math.floor((payloads * day) / days);
+    const text = await engine.text(
+      `SELECT lower(hex(MD5(toString(number)))) FROM numbers(${from}, 1000) FORMAT TSVRaw`,
+    );
+    const asked = text.split("\n").map((hex) => formatPayloadId(Buffer.from(hex, "hex")));
+    return { asked, day: Math.floor((end - (days - day) * DAY_MS) / DAY_MS) };
+  };
+  await time(engine, "without days", async () => countRowsQuery(settings, (await page()).asked));
+  await time(engine, "its days named", async () => {
+    const { asked, day } = await page();
+    return countedRowsQuery(settings, asked, null, [day, day + 1]);
+  });
+}
+
+export async function benchReceipts(part?: string): Promise<void> {
+  const receipts = Number(part ?? 1e7);
+  const engine = await startEngineSession();
+  const run = statementRunner({ url: engine.url });
+  const end = Date.now() - DAY_MS;
+  try {
+    const files = readSchemaFiles();
+    await migrate(
+      files.filter(({ name }) => name < "0012"),
+      defaultSchemaSettings,
+      run,
+    );
+    await fill(engine, receipts, end);
+    await engine.ask("OPTIMIZE TABLE headrace_receipts FINAL");
+    console.log(`${receipts} receipts over ${days} days\nbefore:`);
+    await measure(engine, receipts, "before");
+    await stream(engine, end);
+    const [began, cpu] = [performance.now(), engine.cpuSeconds()];
+    await migrate(
+      files.filter(({ name }) => name < "0013"),
+      defaultSchemaSettings,
+      run,
+    );
+    console.log(
+      `schema/0012: ${((performance.now() - began) / 1000).toFixed(1)} s, CPU ${(engine.cpuSeconds() - cpu).toFixed(1)} s\nafter:`,
+    );
+    await engine.ask("OPTIMIZE TABLE headrace_receipts FINAL");
+    await engine.ask("OPTIMIZE TABLE headrace_receipt_minutes FINAL");
+    await measure(engine, receipts, "after");
+    await stream(engine, end);
+    await measureAudit(engine, receipts, end);
+  } finally {
+    await engine.stop();
+  }
+}
