@@ -12,7 +12,7 @@ import {
 } from "../../shared/clickhouse/migrations.ts";
 import { checkReplicas } from "../../shared/clickhouse/replicated-schema.ts";
 import { ask, send } from "../engine/token-inserts.ts";
-import { isStand, newDatabase, newSchema, replicasOf, useCluster } from "./cluster.ts";
+import { eventually, isStand, newDatabase, newSchema, replicasOf, useCluster } from "./cluster.ts";
 
 const cluster = useCluster();
 const names = readSchemaFiles().map(({ name }) => name);
@@ -38,7 +38,7 @@ describe("the schema of a cluster", () => {
     expect(await tables(r2, settings.database)).toBe(found);
     const engines = found.split("\n").map((line) => line.split("\t")[1] ?? "");
     expect(engines.filter((engine) => !/^Replicated|View$/.test(engine))).toEqual([]);
-    expect(engines).toHaveLength(11);
+    expect(engines).toHaveLength(13);
   });
 
   test("comes to a replica that lost all of it, or joins later", async () => {
@@ -52,6 +52,46 @@ describe("the schema of a cluster", () => {
     );
     expect(await migrateReplicas(replicasOf(r1, r2), settings)).toEqual([]);
     expect(await tables(r2, database)).toBe(before);
+  });
+
+  test("fills the minutes of receipts from all replicas, of which each has some that the other lacks", async () => {
+    const { r1, r2, name } = cluster();
+    const database = await newSchema(cluster());
+    const [receipts, minutes] = [`${database}.headrace_receipts`, `${database}.headrace_receipt_minutes`];
+    for (const url of [r1, r2]) {
+      await ask(`SYSTEM STOP FETCHES ${receipts}`, {}, url);
+    }
+    for (const [url, byte] of [
+      [r1, "01"],
+      [r2, "02"],
+    ] as const) {
+      await ask(
+        `INSERT INTO ${receipts} (key, payload_hex, minute, tenant, outcome) VALUES ('${byte}', '${byte.repeat(16)}', 1795000020, 'acme', 'stored')`,
+        {},
+        url,
+      );
+    }
+    const run = statementRunner({ url: r1 });
+    const fillings = async (onCluster: string | null): Promise<string> => {
+      const settings = { ...defaultSchemaSettings, database };
+      const planned = await planMigrations(readSchemaFiles(), settings, [], { onCluster, servers: [run] });
+      return planned.flatMap(({ statements }) => statements).find((sql) => sql.startsWith("INSERT")) ?? "";
+    };
+    const heads = `SELECT arrayStringConcat(arraySort(groupUniqArray(lower(hex(head)))), ' ') FROM ${minutes}`;
+    const both = ["01", "02"].map((byte) => byte.repeat(12)).join(" ");
+    for (const [statement, urls] of [
+      [await fillings(null), [r1, r2]],
+      [await fillings(name), [r1]],
+    ] as const) {
+      await ask(`TRUNCATE TABLE ${minutes}`, { alter_sync: 2 }, r1);
+      for (const url of urls) {
+        await ask(statement, {}, url);
+      }
+      await eventually(() => ask(heads, {}, r2), both);
+    }
+    for (const url of [r1, r2]) {
+      await ask(`SYSTEM START FETCHES ${receipts}`, {}, url);
+    }
   });
 
   test("comes to both at once, and goes on after a run that was cut off between the replicas", async () => {
@@ -105,6 +145,12 @@ describe("the schema of a cluster", () => {
     const statements = planned.flatMap((one) => one.statements);
     expect(statements.length).toBeGreaterThan(15);
     for (const statement of statements) {
+      if (statement.startsWith("INSERT")) {
+        // Not distributed: it reads at all replicas, and goes to one, which has the table by then.
+        expect(statement).toContain(`FROM clusterAllReplicas('${name}', `);
+        expect((await send(statement, {}, undefined, r1)).code).toBe(0);
+        continue;
+      }
       expect(statement).toContain(` ON CLUSTER \`${name}\``);
       // Distributed DDL is off on the stand: it says so of what it has parsed and would distribute.
       const { code, text } = await send(statement, {}, undefined, r1);
@@ -157,6 +203,30 @@ describe("what is wrong with replicas is said in one sentence, before anything i
       await ask(`SELECT count() FROM system.tables WHERE database = '${settings.database}'`, {}, r2),
     ).toBe("0");
   });
+
+  test.runIf(isStand)(
+    "a replica whose tables lost their place in ZooKeeper, which the command brings back",
+    async () => {
+      const { r1, r2 } = cluster();
+      const [, second] = cluster().stand().replicas;
+      const database = await newSchema(cluster());
+      const settings = { ...defaultSchemaSettings, database };
+      await second.kill();
+      await eventually(
+        () => ask(`SELECT max(active_replicas) FROM system.replicas WHERE database = '${database}'`, {}, r1),
+        "1",
+      );
+      await ask(`SYSTEM DROP REPLICA 'r2' FROM TABLE ${database}.headrace_receipts`, {}, r1);
+      await second.start();
+      const migrating = await migrateReplicas(replicasOf(r1, r2), settings).catch(String);
+      expect(migrating).toMatch(
+        /headrace_receipts` is read-only at the replica .*: let it reach ZooKeeper; where its data there is lost, run SYSTEM RESTORE REPLICA \S+ at it$/,
+      );
+      const [command = ""] = /SYSTEM RESTORE REPLICA \S+/.exec(String(migrating)) ?? [];
+      await ask(command, {}, r2);
+      expect(await migrateReplicas(replicasOf(r1, r2), settings)).toEqual([]);
+    },
+  );
 
   test("a macro that a replica has not", async () => {
     const { r1, r2 } = cluster();
