@@ -77,10 +77,12 @@ async function time(
   const wallMs: number[] = [];
   const cpuMs: number[] = [];
   let rows = 0;
+  const run = statementRunner({ url: engine.url });
   for (let round = -1; round < rounds; round++) {
     const sql = await query(round);
     const [wall, cpu] = [performance.now(), cpuSecondsOf(engine.pid)];
-    const answer = await engine.text(`${sql} FORMAT JSONCompact`);
+    // As the consumer sends it: in the body. As a part of the address, 500 ids cost a second to be read.
+    const answer = await run(`${sql} FORMAT JSONCompact`);
     if (round >= 0) {
       wallMs.push(performance.now() - wall);
       cpuMs.push((cpuSecondsOf(engine.pid) - cpu) * 1000);

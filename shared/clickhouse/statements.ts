@@ -183,7 +183,8 @@ export const whoeverAnswers =
   "skip_unavailable_shards = 1, connections_with_failover_max_tries = 1, connect_timeout_with_failover_ms = 2000, handshake_timeout_ms = 2000, receive_timeout = 10";
 
 /**
- * How far the table's deduplication log has been used, how its engine was declared (window, TTL), and what of the
+ * How far the table's deduplication log has been used (its blocks are numbered in all of the table, or, where it is replicated
+ * or shared, within a partition each: then in all of them together), how its engine was declared (window, TTL), and what of the
  * server's settings and of its clock can break the promise. `table`: its identity, as far as it is known.
  */
 export function tableStateQuery(settings: ClickHouseSettings, table: string | null = null): string {
@@ -200,7 +201,9 @@ export function tableStateQuery(settings: ClickHouseSettings, table: string | nu
   return `SELECT engine, engine_full, version() AS version, serverTimezone() AS timezone, toFloat64(toUnixTimestamp64Milli(now64(3))) AS now,
       (SELECT any(value) FROM system.settings WHERE name = 'deduplicate_insert') AS deduplicate_insert,
       (SELECT any(value) FROM system.settings WHERE name = 'deduplicate_insert_select') AS deduplicate_insert_select,
-      (SELECT toFloat64(max(max_block_number)) FROM system.parts WHERE ${where} table = '${settings.tracesTable}' AND active) AS blocks,
+      (SELECT (toFloat64(max(highest)), toFloat64(sum(highest + 1))) FROM (SELECT partition_id, max(max_block_number) AS highest
+        FROM system.parts WHERE ${where} table = '${settings.tracesTable}' AND active GROUP BY partition_id)) AS used,
+      if(engine = 'MergeTree', used.1, used.2) AS blocks,
       (SELECT any(engine) FROM system.tables WHERE ${where} name = 'headrace_receipts') AS receipts_engine,
       ${fenceQuery(settings)} AS fence,
       ${defaults} AS window_defaults,
