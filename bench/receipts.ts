@@ -1,5 +1,5 @@
 /**
- * `npm run bench -- receipts`: what the receipts cost at size, on a real engine, before schema/0012 and after it.
+ * `npm run bench -- receipts`: what the receipts cost at size, on a real engine, before schema/0013 and after it.
  *
  * 1. bytes per receipt on disk
  * 2. the receipts of 1, 100 and 500 ids, half of which have some, as VERIFY and an erasure ask for them
@@ -62,7 +62,7 @@ async function ids(engine: EngineSession, count: number, receipts: number): Prom
   return [...knownIds, ...others];
 }
 
-/** The statement of before schema/0012: by the index on `payload`. */
+/** The statement of before schema/0013: by the index on `payload`. */
 function receiptsQueryBefore(asked: readonly PayloadId[]): string {
   const literals = asked.map((id) => `unhex('${toHex(payloadIdToBytes(id))}')`);
   return `SELECT key, toString(outcome), group_id, spans, rejected_spans, spans_by_day, bytes, reason, at
@@ -215,7 +215,7 @@ export async function benchReceipts(part?: string): Promise<void> {
   try {
     const files = readSchemaFiles();
     await migrate(
-      files.filter(({ name }) => name < "0012"),
+      files.filter(({ name }) => name < "0013"),
       defaultSchemaSettings,
       run,
     );
@@ -226,12 +226,12 @@ export async function benchReceipts(part?: string): Promise<void> {
     await stream(engine, end);
     const [began, cpu] = [performance.now(), engine.cpuSeconds()];
     await migrate(
-      files.filter(({ name }) => name < "0013"),
+      files.filter(({ name }) => name < "0014"),
       defaultSchemaSettings,
       run,
     );
     console.log(
-      `schema/0012: ${((performance.now() - began) / 1000).toFixed(1)} s, CPU ${(engine.cpuSeconds() - cpu).toFixed(1)} s\nafter:`,
+      `schema/0013: ${((performance.now() - began) / 1000).toFixed(1)} s, CPU ${(engine.cpuSeconds() - cpu).toFixed(1)} s\nafter:`,
     );
     await engine.ask("OPTIMIZE TABLE headrace_receipts FINAL");
     await engine.ask("OPTIMIZE TABLE headrace_receipt_minutes FINAL");
