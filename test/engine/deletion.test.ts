@@ -21,7 +21,7 @@ beforeAll(async () => {
   await migrate(readSchemaFiles(), { ...defaultSchemaSettings, database }, run);
   const variables = { CLICKHOUSE_DATABASE: database, CLICKHOUSE_TRACES_TABLE: "otel_traces" };
   clickHouse = connectClickHouse({ ...loginVariables(inject("clickhouse")), ...variables }, undefined, fetch);
-});
+}, 60_000);
 
 /** Four rows of a payload on each of two days, one trace each day. */
 async function store(byte: number): Promise<void> {

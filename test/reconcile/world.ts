@@ -221,15 +221,11 @@ export class ReconcileWorld {
     holds: (keys) => keys.map((key) => this.held.has(idOfKey(key))),
     readTable: () => ({ refusal: "", measure: null, oldestDay: 0, witness: this.witness }),
     readWitness: () => this.witness,
-    rows: ({ days }) => ({
-      rows: new Map(
-        [...this.rows].map(([id, rows]) => [
-          id,
-          rows.filter(({ day }) => days === null || days.includes(day)),
-        ]),
-      ),
-      witness: this.witness,
-    }),
+    rows: ({ ids, days }) => {
+      const rowsOf = (id: PayloadId) =>
+        (this.rows.get(id) ?? []).filter(({ day }) => days === null || days.includes(day));
+      return { rows: new Map(ids.map((id) => [id, rowsOf(id)])), witness: this.witness };
+    },
     tally: (minutes) => minutes.flatMap((minute) => this.#tally(minute)),
     find: (keys) => keys.filter((key) => this.objects.has(key)).map((key) => ({ key })),
     deadLetters: (keys) => keys.filter((key) => this.records.has(key)),
