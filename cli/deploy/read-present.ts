@@ -3,7 +3,12 @@
 import { readSchemaFiles } from "../../dev/schema-files.ts";
 import { quoteText } from "../../shared/clickhouse/identifier.ts";
 import type { AppliedMigration, RunStatement, SchemaSettings } from "../../shared/clickhouse/migrations.ts";
-import { lacksOfReplicas, planMigrations, tableNames } from "../../shared/clickhouse/migrations.ts";
+import {
+  lacksOfReplicas,
+  missingFence,
+  planMigrations,
+  tableNames,
+} from "../../shared/clickhouse/migrations.ts";
 import type { Replicas } from "../../shared/clickhouse/replicated-schema.ts";
 import { Complaint } from "../complaint.ts";
 import {
@@ -102,7 +107,7 @@ export async function readPresent(
 }
 
 /**
- * Files of schema/ that this ClickHouse has not seen; where it has all of them, what of them some replica lacks. Throws
+ * Files of schema/ that this ClickHouse has not seen, or the fence that its table lacks; where it has all of them, what of them some replica lacks. Throws
  * `Complaint` when it does not answer.
  */
 export async function pendingMigrations(
@@ -125,7 +130,12 @@ export async function pendingMigrations(
     }
   }
   const files = readSchemaFiles();
-  const pending = (await planMigrations(files, settings, applied)).map(({ name }) => name);
+  const planned = (await planMigrations(files, settings, applied)).map(({ name }) => name);
+  // It comes with the files; an installation that has all of them may be from before there was one.
+  const pending =
+    planned.length === 0 && (await missingFence(settings, run)) !== null
+      ? [`the fence of ${settings.tracesTable}`]
+      : planned;
   if (typeof at === "function") {
     return pending;
   }

@@ -246,28 +246,40 @@ export async function migrate(
 
 /**
  * The fence that the traces table holds names the table itself, so it is no statement of a file: it is made, or made anew, where it
- * is not that of the table that is there.
+ * is not that of the table that is there. Null: it is, or the server cannot say which table there is. `found`: the column's
+ * default; empty where there is no column.
  */
-async function fenceTable(
+export async function missingFence(
   settings: SchemaSettings,
   run: RunStatement,
-  replicas: Replicas | undefined,
-): Promise<void> {
-  const ask = async (table: string | null): Promise<TableAnswer | null> => {
-    const text = (await run(`${witnessSql(settings, table)} FORMAT TSVRaw`)).trim();
+): Promise<{ readonly table: string; readonly found: string } | null> {
+  const ask = async (known: string | null): Promise<TableAnswer | null> => {
+    const text = (await run(`${witnessSql(settings, known)} FORMAT TSVRaw`)).trim();
     return text === "" ? null : readAnswer(JSON.parse(text));
   };
   const said = await ask(null);
   const answer = said?.engine.startsWith("Replicated") === true ? await ask("replicated") : said;
   const table = answer === null ? null : witnessOf(answer).table;
   if (table === null) {
-    return;
+    return null;
   }
-  const read = async (): Promise<string> =>
-    (await run(`SELECT ${fenceQuery(settings)} FORMAT TSVRaw`)).replace(/^\\N\n?$/, "").trim();
-  for (let tries = 1, found = await read(); !isFenceOf(found, table); tries++, found = await read()) {
+  const text = await run(`SELECT ${fenceQuery(settings)} FORMAT TSVRaw`);
+  const found = text.replace(/^\\N\n?$/, "").trim();
+  return isFenceOf(found, table) ? null : { table, found };
+}
+
+async function fenceTable(
+  settings: SchemaSettings,
+  run: RunStatement,
+  replicas: Replicas | undefined,
+): Promise<void> {
+  for (let tries = 1; ; tries++) {
+    const missing = await missingFence(settings, run);
+    if (missing === null) {
+      return;
+    }
     try {
-      const statement = fenceStatement(settings, table, found);
+      const statement = fenceStatement(settings, missing.table, missing.found);
       await (replicas === undefined ? run(statement) : runEverywhere(replicas, statement));
       return; // where it reads otherwise than it was written, INSERTs do without it
     } catch (error) {

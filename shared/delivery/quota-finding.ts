@@ -7,10 +7,7 @@ export function quotaFinding(quota: QuotaMessage): Finding {
   const { tenant, account, month, percent, state, unit, used, perMonth } = quota;
   const key = `The key ${account.slice(0, 12)}… of tenant ${tenant}`;
   const share = `has used ${used} of its ${perMonth} ${unit} of ${month}`;
-  const then =
-    percent === 80
-      ? "When all of it is used, its requests are"
-      : `Requests with more ${unit} than are left are`;
+  const then = percent === 80 ? "At 100 % its requests are" : `Requests with more ${unit} than are left are`;
   return {
     kind: "quota",
     subject: `${tenant}/${month}/${percent}/${account}${unit === "spans" ? "" : `/${unit}`}`,

@@ -20,6 +20,8 @@ interface Edit {
 export interface Break {
   readonly ingredient: Fault;
   readonly bug: string;
+  /** What the run says when it finds it: of this ingredient, and not of another. */
+  readonly says: RegExp;
   readonly edits: readonly Edit[];
 }
 
@@ -27,6 +29,7 @@ export const breaks: readonly Break[] = [
   {
     ingredient: "hung_up",
     bug: "an upload that ends badly keeps its bytes of the isolate's budget, until nobody's body is taken any more",
+    says: /was never answered 200/,
     edits: [
       {
         file: "workers/ingress/read-body.ts",
@@ -53,6 +56,7 @@ export const breaks: readonly Break[] = [
   {
     ingredient: "wide",
     bug: "the length of a text of 16 KiB and more is written in two bytes",
+    says: /\(wide, \d+ spans\) is a good one and dead/,
     edits: [
       {
         file: "shared/rows/copy-bytes.ts",
@@ -64,6 +68,7 @@ export const breaks: readonly Break[] = [
   {
     ingredient: "slow",
     bug: "a payload with more than a thousand attributes in one list is refused",
+    says: /a good body \(slow\) was answered 413/,
     edits: [
       { file: "shared/limits.ts", find: "  membersMax: 2 ** 20,", replace: "  membersMax: 2 ** 10," },
       {
@@ -88,8 +93,8 @@ export function withEdits(text: string, edits: readonly Edit[]): string {
 
 const notCopied = new Set(["node_modules", ".git", ".wrangler", ".headrace"]);
 
-/** Runs the chaos with the bug. Resolves with the run's exit code: 1 where something was wrong, as it must be. */
-export async function runBroken({ edits }: Break, args: readonly string[]): Promise<number | null> {
+/** Runs the chaos with the bug. Did it say what it must? A run that could not begin has found nothing. */
+export async function runBroken({ edits, says }: Break, args: readonly string[]): Promise<boolean> {
   const root = join(import.meta.dirname, "../..");
   const folder = mkdtempSync(join(tmpdir(), "headrace-broken-"));
   try {
@@ -101,9 +106,22 @@ export async function runBroken({ edits }: Break, args: readonly string[]): Prom
     for (const [file, some] of Map.groupBy(edits, (edit) => edit.file)) {
       writeFileSync(join(folder, file), withEdits(readFileSync(join(root, file), "utf8"), some));
     }
-    const child = spawn(process.execPath, ["test/chaos/main.ts", ...args], { cwd: folder, stdio: "inherit" });
-    const [code] = await once(child, "exit");
-    return code;
+    const child = spawn(process.execPath, ["test/chaos/main.ts", ...args], {
+      cwd: folder,
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    let said = "";
+    for (const [from, to] of [
+      [child.stdout, process.stdout],
+      [child.stderr, process.stderr],
+    ] as const) {
+      from.on("data", (chunk: Buffer) => {
+        said += chunk.toString("utf8");
+        to.write(chunk);
+      });
+    }
+    const [code] = await once(child, "close");
+    return code !== 0 && says.test(said);
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }

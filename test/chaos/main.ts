@@ -34,7 +34,7 @@ if (values.break !== undefined) {
     process.exit(2);
   }
   const args = ["--minutes", values.minutes, "--seed", String(seed)];
-  const isFound = (await runBroken(broken, args)) === 1;
+  const isFound = await runBroken(broken, args);
   console.log(`\n${isFound ? "Found" : "NOT FOUND"}, by ${broken.ingredient}: ${broken.bug}.`);
   process.exit(isFound ? 0 : 1);
 }

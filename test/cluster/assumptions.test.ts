@@ -5,11 +5,14 @@
  */
 import { beforeAll, describe, expect, test } from "vitest";
 import { eraseRowsStatement } from "../../shared/clickhouse/statements.ts";
+import { readTable } from "../../workers/consumer/read-table.ts";
 import { ask, insert, type Row, send } from "../engine/token-inserts.ts";
 import {
   type Cluster,
   connect,
+  countBehindBarrier,
   eventually,
+  identityOf,
   insertPayload,
   newDatabase,
   newPayload,
@@ -183,8 +186,27 @@ describe("the traces", () => {
     const { r2 } = cluster();
     const payload = newPayload();
     const identity = `replicated /clickhouse/tables/01/${newDatabase()}/otel_traces`;
-    expect(await insertPayload(r2, database, payload, newToken(), { identity })).toMatchObject({ code: 395 });
+    for (const byColumn of [false, true]) {
+      const answer = await insertPayload(r2, database, payload, newToken(), { identity, byColumn });
+      expect(answer).toMatchObject({ code: 395 });
+    }
     expect(await rowsAt(r2, database, payload)).toBe(0);
+  });
+
+  test("have one fence, their path's, and take a retry at the other replica for the same block", async () => {
+    const { r1, r2 } = cluster();
+    const payload = newPayload();
+    const identity = identityOf(database);
+    for (const url of [r1, r2]) {
+      const { measure } = await readTable(connect(url, database), Date.now(), identity);
+      expect(measure).toMatchObject({ identity, isFenced: true });
+    }
+    const token = newToken();
+    expect(await insertPayload(r1, database, payload, token, { identity, byColumn: true })).toMatchObject({
+      status: 200,
+    });
+    expect(await insertPayload(r2, database, payload, token, { identity })).toMatchObject({ status: 200 });
+    await eventually(async () => (await countBehindBarrier([r1, r2], database, payload)).rows, spans);
   });
 
   test("number their blocks within a partition, unlike one server's table: other days do not move the highest", async () => {

@@ -112,7 +112,11 @@ export async function insertPayload(
   database: string,
   payload: Payload,
   token: string,
-  { identity = null, settings = {} }: { identity?: string | null; settings?: Record<string, string> } = {},
+  {
+    identity = null,
+    byColumn = false,
+    settings = {},
+  }: { identity?: string | null; byColumn?: boolean; settings?: Record<string, string> } = {},
 ): Promise<Answered> {
   const connection = connect(url, database);
   const { query = "", ...parameters } = insertSpansParameters(
@@ -122,6 +126,7 @@ export async function insertPayload(
     60_000,
     Date.now() + 60_000,
     identity,
+    byColumn,
   );
   const [body] = makeCorpus(1, 1, spans);
   if (body === undefined) {

@@ -424,6 +424,7 @@ test("each route of the console answers as its OpenAPI document says", async () 
   const made = await ask("POST", "/api/keys", { tenant: "acme", name: "api", spansPerMonth: 5 });
   const id: string = made.said.id;
   const queries: Partial<Record<RouteName, string>> = {
+    "GET /api/minute-payloads": `minute=${key.slice(6, 19)}:${key.slice(19, 21)}`,
     "GET /api/outcomes": "by=minute",
     "GET /api/payload": `id=${encodeURIComponent(key)}`,
     "GET /api/payload-spans": `key=${encodeURIComponent(key)}`,

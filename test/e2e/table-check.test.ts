@@ -1,5 +1,7 @@
 import { expect, test } from "vitest";
+import { migrateClickHouse } from "../../dev/clickhouse/migrate-clickhouse.ts";
 import { workerNames } from "../../dev/worker-names.ts";
+import { defaultSchemaSettings } from "../../shared/clickhouse/migrations.ts";
 import { exportSpans, freshSpans } from "./local-pipeline.ts";
 import { useClickHouse, useLocalPipeline } from "./use-pipeline.ts";
 
@@ -56,6 +58,9 @@ test("a table that is dropped and created anew gets nothing until a person accep
   expect(before).toBeGreaterThan(0);
   await local.query("DROP TABLE otel_traces SYNC");
   await local.query(declared);
+  // As `headrace deploy` does for a table that has the fence of another one (decision 73).
+  const database = await local.query("SELECT currentDatabase()");
+  expect(await migrateClickHouse({ url: server.url }, { ...defaultSchemaSettings, database })).toEqual([]);
   // No cron has looked yet: the first INSERT meets it.
   await exportSpans(local.pipeline, freshSpans(50));
   await new Promise((resolve) => setTimeout(resolve, 2500)); // longer than the way to the rows takes

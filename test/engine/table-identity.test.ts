@@ -5,6 +5,7 @@
  */
 import { beforeAll, describe, expect, inject, test } from "vitest";
 import { corpusBounds, makeCorpus } from "../../bench/corpus.ts";
+import { pendingMigrations } from "../../cli/deploy/read-present.ts";
 import { splitLogin } from "../../dev/clickhouse/login.ts";
 import { statementRunner } from "../../dev/clickhouse/run-statement.ts";
 import { readSchemaFiles } from "../../dev/schema-files.ts";
@@ -197,11 +198,11 @@ describe("the fence that a table holds", () => {
     const one = token();
     expect(judged(await own.store(one, old, false))).toMatchObject({ elsewhere: true });
     expect(judged(await own.store(one, old, true))).toEqual({ class: "stored", reason: "" });
-    await migrate(
-      readSchemaFiles(),
-      { ...defaultSchemaSettings, database },
-      statementRunner({ url: inject("clickhouse") }),
-    );
+    const settings = { ...defaultSchemaSettings, database };
+    const run = statementRunner({ url: inject("clickhouse") });
+    expect(await pendingMigrations(run, settings)).toEqual(["the fence of otel_traces"]);
+    await migrate(readSchemaFiles(), settings, run);
+    expect(await pendingMigrations(run, settings)).toEqual([]);
     expect(await isFenced(own)).toBe(true);
     expect(judged(await own.store(one, old, true))).toMatchObject({ elsewhere: true });
   });
