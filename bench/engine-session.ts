@@ -25,8 +25,9 @@ export interface EngineSession {
 /** In memory where Linux offers it: a file system's search for free inodes, after tables were emptied, is not ours to measure. */
 const parentFolder = existsSync("/dev/shm") ? "/dev/shm" : tmpdir();
 
-export async function startEngineSession(): Promise<EngineSession> {
-  const directory = mkdtempSync(join(parentFolder, "headrace-bench-"));
+/** `within`: where the table is to be on a disk. */
+export async function startEngineSession(within = parentFolder): Promise<EngineSession> {
+  const directory = mkdtempSync(join(within, "headrace-bench-"));
   const clickhouse = await startClickHouse({ directory });
   const ask: EngineSession["ask"] = async (query, settings = {}, body) => {
     const url = new URL(clickhouse.url);

@@ -235,6 +235,9 @@ const variants: Readonly<Record<string, Variant>> = {
   "without projection headrace_counts": {
     alter: (t) => [`ALTER TABLE ${t} DROP PROJECTION headrace_counts`],
   },
+  "without projection headrace_traces": {
+    alter: (t) => [`ALTER TABLE ${t} DROP PROJECTION headrace_traces`],
+  },
   "without the trace_id_ts view": { alter: (t) => [`DROP VIEW ${t}_mv`] },
   "without deduplication": {
     alter: (t) => [`ALTER TABLE ${t} MODIFY SETTING non_replicated_deduplication_window = 0`],

@@ -1,6 +1,8 @@
 /** `npm run bench -- NAME`: one benchmark by its name, or a part of it. Method and results: bench/README.md. */
 
+import { benchAgainst } from "./against.ts";
 import { benchCosts } from "./costs.ts";
+import { benchExplore } from "./explore.ts";
 import { benchGrowth } from "./growth.ts";
 import { benchHostile } from "./hostile.ts";
 import { benchIngress } from "./ingress.ts";
@@ -11,8 +13,10 @@ import { benchScale } from "./scale.ts";
 import { benchTranscode } from "./transcode.ts";
 
 const benchmarks: Readonly<Record<string, (part?: string) => void | Promise<void>>> = {
+  against: benchAgainst,
   ingress: benchIngress,
   costs: benchCosts,
+  explore: benchExplore,
   growth: benchGrowth,
   hostile: benchHostile,
   insert: benchInsert,

@@ -5,6 +5,7 @@
  */
 
 import { randomBytes } from "node:crypto";
+import { request } from "node:http";
 import { join } from "node:path";
 import { splitLogin } from "../dev/clickhouse/login.ts";
 import { migrateClickHouse } from "../dev/clickhouse/migrate-clickhouse.ts";
@@ -224,11 +225,26 @@ function again(payloads: readonly GroupPayload[]): GroupTask {
 }
 
 async function ask(isolate: Isolate | undefined, path: string, body: unknown): Promise<void> {
-  const response = await fetch(new URL(path, isolate?.url), { method: "POST", body: JSON.stringify(body) });
-  const text = await response.text();
-  if (!response.ok || /unknown|retry|refused|unreadable|nothing/.test(text)) {
+  const { status, text } = await posted(new URL(path, isolate?.url), JSON.stringify(body));
+  if (status !== 200 || /unknown|retry|refused|unreadable|nothing/.test(text)) {
     throw new Error(`${path}: ${text}`);
   }
+}
+
+/** Waits as long as it takes, where `fetch` gives up after five minutes: each sample collects, and a wide payload has hundreds. */
+function posted(url: URL, body: string): Promise<{ readonly status: number; readonly text: string }> {
+  return new Promise((resolve, reject) => {
+    const asked = request(url.href, { method: "POST" }, (answer) => {
+      const chunks: Buffer[] = [];
+      answer.on("data", (chunk: Buffer) => chunks.push(chunk));
+      answer.on("end", () =>
+        resolve({ status: answer.statusCode ?? 0, text: Buffer.concat(chunks).toString() }),
+      );
+      answer.on("error", reject);
+    });
+    asked.on("error", reject);
+    asked.end(body);
+  });
 }
 
 /** Where the ingress holds the most: with the body inflated, while it is checked, and with the body at the put. */

@@ -493,7 +493,6 @@ export const limits = {
   traceQuestionCharsMax: 8 * KIB,
   /** Spans of one trace in an answer. */
   traceSpansMax: 10_000,
-  traceResourcesMax: 1000,
   /** Bytes of attributes, events and links in it: the spans after that have theirs on demand. */
   traceDetailBytesMax: 4 * MIB,
   /** Of one span in it: attributes, events, links, and characters of one text; and where the span is asked for alone. */

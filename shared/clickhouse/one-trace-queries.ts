@@ -59,12 +59,17 @@ const resourceId =
 const textBytes = (pairs: string): string =>
   `arraySum(pair -> length(pair.1) + length(pair.2) + 6, ${pairs})`;
 
-/** The spans by their begin. Arrays: attributes of (key, value), events of (ns, name, attributes), links of (trace, span, attributes). */
+/**
+ * The spans by their begin. Arrays: attributes of (key, value), events of (ns, name, attributes), links of (trace, span, attributes).
+ * The first span of each resource brings its attributes: the table is looked through once.
+ */
 export function traceSpansQuestion(settings: ClickHouseSettings, scope: TraceScope, cut: Cut): Question {
   const first = (list: string): string => `arraySlice(${list}, 1, ${cut.members})`;
   return {
     query: `SELECT spanId, parentSpanId, name, service, kind, at, durationNs, status, statusMessage, scope, payload, resource,
-        attributesCount, eventsCount, linksCount,
+        tenant, attributesCount, eventsCount, linksCount,
+        row_number() OVER (PARTITION BY resource ORDER BY at0, spanId) = 1 AS isFirst,
+        if(isFirst, resource0, []) AS resourceAttributes,
         sum(bytes) OVER (ORDER BY at0, spanId ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) <= ${cut.detailBytes} AS hasDetail,
         if(hasDetail, attributes0, []) AS attributes, if(hasDetail, events0, []) AS events, if(hasDetail, links0, []) AS links
       FROM (
@@ -72,6 +77,7 @@ export function traceSpansQuestion(settings: ClickHouseSettings, scope: TraceSco
           ServiceName AS service, SpanKind AS kind, toString(toUnixTimestamp64Nano(Timestamp)) AS at,
           toFloat64(Duration) AS durationNs, StatusCode AS status, ${cutText("StatusMessage", cut.textChars)} AS statusMessage,
           ScopeName AS scope, lower(hex(HeadracePayload)) AS payload, ${resourceId} AS resource,
+          HeadraceTenant AS tenant, ${cutMap("ResourceAttributes", cut)} AS resource0,
           toUInt32(length(mapKeys(SpanAttributes))) AS attributesCount,
           toUInt32(length(Events.Name)) AS eventsCount, toUInt32(length(Links.TraceId)) AS linksCount,
           ${cutMap("SpanAttributes", cut)} AS attributes0,
@@ -88,16 +94,7 @@ export function traceSpansQuestion(settings: ClickHouseSettings, scope: TraceSco
   };
 }
 
-/** What the spans' `resource` names. */
-export function traceResourcesQuestion(settings: ClickHouseSettings, scope: TraceScope, cut: Cut): Question {
-  return {
-    query: `SELECT ${resourceId} AS resource, any(ServiceName) AS service, any(${cutMap("ResourceAttributes", cut)}) AS attributes
-      FROM ${tracesOf(settings)} WHERE ${where(scope)} GROUP BY resource LIMIT ${limits.traceResourcesMax}`,
-    parameters: parametersOf(scope),
-  };
-}
-
-/** What each payload brought of the trace, and from when to when that is: `begin` and `end` in ns since the epoch. */
+/** Of a trace that has more spans than are shown: what each payload brought of it, and from when to when that is: `begin` and `end` in ns since the epoch. */
 export function tracePartsQuestion(settings: ClickHouseSettings, scope: TraceScope): Question {
   return {
     query: `SELECT lower(hex(HeadracePayload)) AS payload, any(HeadraceTenant) AS tenant, toUInt32(count()) AS spans,

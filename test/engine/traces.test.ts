@@ -459,6 +459,26 @@ describe("one trace", () => {
   });
 });
 
+test("a DELETE takes a trace out of the lists, and a token that is used up adds nothing to them", async () => {
+  const { database } = clickHouse.settings;
+  const at = new Date(now - 30 * MINUTE_MS).toISOString().slice(0, 19);
+  const row = (one: string, parent: string) =>
+    `('${at}', '${trace(20)}', '${one}', '${parent}', 'gone', unhex('${"f".repeat(32)}'))`;
+  const insert = `INSERT INTO ${database}.otel_traces (Timestamp, TraceId, SpanId, ParentSpanId, ServiceName, HeadracePayload)
+    SETTINGS insert_deduplication_token = 'once', async_insert = 0 VALUES ${row(span(1), "")}, ${row(span(2), span(1))}`;
+  const counted = async () => {
+    const { traces } = await ask("traces", "since=1h&match=root&service=gone", tracesSchema);
+    return traces.map(({ spans }) => spans);
+  };
+  await run(insert);
+  await run(insert);
+  expect(await counted()).toEqual([2]);
+  await run(
+    `DELETE FROM ${database}.otel_traces WHERE HeadracePayload = unhex('${"f".repeat(32)}') SETTINGS lightweight_deletes_sync = 2`,
+  );
+  expect(await counted()).toEqual([]);
+});
+
 test("values complete a filter, by what the spans have", async () => {
   const values = async (query: string) =>
     (await ask("traceValues", `since=15m&${query}`, traceValuesSchema)).values.map(({ value, scope }) =>

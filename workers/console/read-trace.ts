@@ -9,7 +9,6 @@ import {
   type Cut,
   type TraceScope,
   tracePartsQuestion,
-  traceResourcesQuestion,
   traceSpansQuestion,
 } from "../../shared/clickhouse/one-trace-queries.ts";
 import { countRowsQuery, receiptsQuery } from "../../shared/clickhouse/statements.ts";
@@ -48,6 +47,9 @@ const spansSchema = v.array(
     scope: v.string(),
     payload: v.string(),
     resource: v.string(),
+    resourceAttributes: pairs,
+    isFirst: v.number(),
+    tenant: v.string(),
     attributesCount: v.number(),
     eventsCount: v.number(),
     linksCount: v.number(),
@@ -58,8 +60,12 @@ const spansSchema = v.array(
   }),
 );
 type SpanRow = v.InferOutput<typeof spansSchema>[number];
-const resourcesSchema = v.array(v.object({ resource: v.string(), service: v.string(), attributes: pairs }));
-type ResourceRow = v.InferOutput<typeof resourcesSchema>[number];
+/** A resource's id, and what an answer says of it. */
+interface ResourceRow {
+  readonly id: string;
+  readonly service: string;
+  readonly attributes: Attributes;
+}
 const partsSchema = v.array(
   v.object({
     payload: v.string(),
@@ -116,11 +122,12 @@ export async function readTrace(
   const ask = asker(clickHouse, settings);
   const at = clickHouse.settings;
   const scope = await scopeOf(clickHouse, ask, traceId, null);
-  const [parts, { rows, cut }] = await Promise.all([
-    ask(tracePartsQuestion(at, scope), partsSchema),
-    spansOf(clickHouse, ask, scope),
-  ]);
-  const resources = await ask(traceResourcesQuestion(at, scope, cut), resourcesSchema);
+  const rows = await spansOf(clickHouse, ask, scope);
+  const parts =
+    rows.length < limits.traceSpansMax
+      ? partsOf(rows)
+      : await ask(tracePartsQuestion(at, scope), partsSchema);
+  const resources = resourcesOf(rows);
   const listed = parts.slice(0, limits.payloadsListed);
   const payloads = await payloadsOf(clickHouse, settings, listed.filter(isOurs));
   const { begin, end, lastBegin } = timesOf(parts);
@@ -159,9 +166,8 @@ export async function readTraceSpan(
   const ask = asker(clickHouse, settings);
   const at = clickHouse.settings;
   const scope = await scopeOf(clickHouse, ask, traceId, spanId);
-  const [rows, resources, parts] = await Promise.all([
+  const [rows, parts] = await Promise.all([
     ask(traceSpansQuestion(at, scope, spanAlone), spansSchema),
-    ask(traceResourcesQuestion(at, scope, spanAlone), resourcesSchema),
     ask(tracePartsQuestion(at, { ...scope, spanId: null }), partsSchema),
   ]);
   const payloads = await payloadsOf(
@@ -169,6 +175,7 @@ export async function readTraceSpan(
     settings,
     parts.slice(0, limits.payloadsListed).filter(isOurs),
   );
+  const resources = resourcesOf(rows);
   return {
     traceId,
     spans: rows.map(spanOf(timesOf(parts).begin, payloads, resources)),
@@ -196,15 +203,50 @@ async function spansOf(
   { settings }: ClickHouseConnection,
   ask: Ask,
   scope: TraceScope,
-): Promise<{ readonly rows: readonly SpanRow[]; readonly cut: Cut }> {
+): Promise<readonly SpanRow[]> {
   try {
-    return { rows: await ask(traceSpansQuestion(settings, scope, wholeTrace), spansSchema), cut: wholeTrace };
+    return await ask(traceSpansQuestion(settings, scope, wholeTrace), spansSchema);
   } catch (error) {
     if (!isTooMuch(error)) {
       throw error;
     }
-    return { rows: await ask(traceSpansQuestion(settings, scope, bareTrace), spansSchema), cut: bareTrace };
+    return await ask(traceSpansQuestion(settings, scope, bareTrace), spansSchema);
   }
+}
+
+/** As tracePartsQuestion, of all spans of a trace. */
+function partsOf(rows: readonly SpanRow[]): readonly Part[] {
+  const byPayload = new Map<string, SpanRow[]>();
+  for (const row of rows) {
+    const others = byPayload.get(row.payload);
+    if (others === undefined) {
+      byPayload.set(row.payload, [row]);
+    } else {
+      others.push(row);
+    }
+  }
+  return [...byPayload].map(([payload, own]) => {
+    const ends = own.map(({ at, durationNs }) => BigInt(at) + BigInt(Math.round(durationNs)));
+    return {
+      payload,
+      tenant: own[0]?.tenant ?? "",
+      spans: own.length,
+      errors: own.filter(({ status }) => status === "Error").length,
+      begin: own[0]?.at ?? "0",
+      end: String(ends.sort((a, b) => (a < b ? -1 : 1)).at(-1) ?? 0n),
+      lastBegin: own.at(-1)?.at ?? "0",
+    };
+  });
+}
+
+function resourcesOf(rows: readonly SpanRow[]): readonly ResourceRow[] {
+  return rows
+    .filter(({ isFirst }) => isFirst === 1)
+    .map(({ resource, service, resourceAttributes }) => ({
+      id: resource,
+      service,
+      attributes: resourceAttributes,
+    }));
 }
 
 const isOurs = ({ payload }: Part): boolean => !/^0+$/.test(payload);
@@ -293,9 +335,21 @@ function spanOf(
   const payloadAt = new Map(
     payloads.map(({ payload }, index) => [toHex(payloadIdToBytes(payload as PayloadId)), index]),
   );
-  const resourceAt = new Map(resources.map(({ resource }, index) => [resource, index]));
+  const resourceAt = new Map(resources.map(({ id }, index) => [id, index]));
   const after = (at: string): number => Number(BigInt(at) - begin);
-  return ({ at, payload, resource, hasDetail, attributes, events, links, ...row }) => ({
+  return ({
+    at,
+    payload,
+    resource,
+    hasDetail,
+    attributes,
+    events,
+    links,
+    resourceAttributes: _attributes,
+    isFirst: _isFirst,
+    tenant: _tenant,
+    ...row
+  }) => ({
     ...row,
     startNs: after(at),
     payload: payloadAt.get(payload) ?? null,

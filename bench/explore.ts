@@ -1,0 +1,223 @@
+/**
+ * `npm run bench -- explore [spans|price]`: what the console's traces cost ClickHouse at real sizes: spans of a day, made in it from a
+ * seed (5 × 10^7, or `spans`), asked for by the console's own handlers. Of each question the rows that ClickHouse read, the
+ * queries, and the time, cold (its caches emptied, files read past the system's cache) and warm. Then (`price`: this alone) what the projection
+ * costs: an INSERT, the disk, a merge, and a DELETE of 500 payloads, with it and without it in turns.
+ */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { loginVariables } from "../dev/clickhouse/login.ts";
+import { migrateClickHouse } from "../dev/clickhouse/migrate-clickhouse.ts";
+import { connectClickHouse } from "../shared/clickhouse/connection.ts";
+import { asksOfSpans, parseFilter } from "../shared/console/trace-filter.ts";
+import { countTraces } from "../workers/console/count-traces.ts";
+import { listTraces, parseListOptions } from "../workers/console/list-traces.ts";
+import { readTrace } from "../workers/console/read-trace.ts";
+import { nothingRemembered, type SearchMemory, startSearch } from "../workers/console/trace-search.ts";
+import { type EngineSession, startEngineSession } from "./engine-session.ts";
+import { dayStart, madeColumns, madeSpans, spansPerTrace } from "./explore/made-spans.ts";
+import { projectionPrice } from "./explore/projection-price.ts";
+import { median } from "./median.ts";
+
+const spansUsual = 50_000_000;
+/** Spans of one INSERT: so many parts as a day of the consumer's groups leaves after their first merges. */
+const spansPerInsert = 250_000;
+const warmRuns = 9;
+const dayMs = Date.parse(`${dayStart.replace(" ", "T")}Z`);
+
+/** What is asked of ClickHouse, and what its answers say that they read. */
+interface Meter {
+  queries: number;
+  rows: number;
+  isCold: boolean;
+}
+
+export async function benchExplore(spans = String(spansUsual)): Promise<void> {
+  const folder = mkdtempSync(join(tmpdir(), "headrace-explore-"));
+  const engine = await startEngineSession(folder);
+  try {
+    await migrateClickHouse({ url: engine.url });
+    const answered: Line[] = [];
+    if (spans !== "price") {
+      await fill(engine, Number(spans));
+      answered.push(...(await askAll(engine, Number(spans))));
+      console.table(answered);
+    }
+    const price = await projectionPrice(engine);
+    console.table(price);
+    console.log(JSON.stringify({ benchmark: "explore", spans, answered, price }));
+  } finally {
+    await engine.stop();
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+async function fill(engine: EngineSession, spans: number): Promise<void> {
+  const tracesInAll = Math.ceil(spans / spansPerTrace);
+  const step = Math.ceil(spansPerInsert / spansPerTrace);
+  for (let first = 0; first < tracesInAll; first += step) {
+    const count = Math.min(step, tracesInAll - first);
+    await engine.ask(`INSERT INTO otel_traces (${madeColumns}) ${madeSpans(first, count, tracesInAll)}`, {
+      insert_deduplicate: "0",
+      materialize_skip_indexes_on_insert: "0",
+      min_insert_block_size_rows: "1000000",
+      min_insert_block_size_bytes: "0",
+      max_block_size: "2000",
+      max_insert_threads: "1",
+    });
+    if (first % (40 * step) === 0) {
+      console.log(`${first * spansPerTrace} of about ${spans} spans`);
+    }
+  }
+  // Questions are asked of a table at rest: what merges take is not theirs.
+  while ((await engine.text("SELECT count() FROM system.merges")) !== "0") {
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+  }
+  console.log(
+    await engine.text(
+      "SELECT concat(toString(count()), ' parts, ', toString(sum(rows)), ' rows, ', formatReadableSize(sum(data_compressed_bytes))) FROM system.parts WHERE active AND table = 'otel_traces'",
+    ),
+  );
+}
+
+function meteredFetch(meter: Meter): typeof fetch {
+  return async (input, init) => {
+    const url = new URL(String(input));
+    // The summary in the headers is that of the whole query then.
+    url.searchParams.set("wait_end_of_query", "1");
+    if (meter.isCold) {
+      url.searchParams.set("min_bytes_to_use_direct_io", "1");
+    }
+    const response = await fetch(url, init);
+    const summary: unknown = JSON.parse(response.headers.get("x-clickhouse-summary") ?? "{}");
+    const rows =
+      typeof summary === "object" && summary !== null && "read_rows" in summary ? summary.read_rows : 0;
+    meter.queries++;
+    meter.rows += Number(rows);
+    return response;
+  };
+}
+
+interface Line {
+  readonly question: string;
+  readonly queries: number;
+  readonly rowsRead: number;
+  readonly coldMs: number;
+  readonly warmMs: number;
+  readonly found: string;
+}
+
+async function askAll(engine: EngineSession, spans: number): Promise<readonly Line[]> {
+  const meter: Meter = { queries: 0, rows: 0, isCold: false };
+  const variables = {
+    ...loginVariables(engine.url),
+    CLICKHOUSE_DATABASE: "default",
+    CLICKHOUSE_TRACES_TABLE: "otel_traces",
+  };
+  const clickHouse = connectClickHouse(variables, undefined, meteredFetch(meter), "read_only");
+  const memory = nothingRemembered();
+  const lines: Line[] = [];
+  const measure = async (question: string, act: () => Promise<string>): Promise<void> => {
+    await engine.ask("SYSTEM DROP MARK CACHE");
+    await engine.ask("SYSTEM DROP UNCOMPRESSED CACHE");
+    meter.isCold = true;
+    const [coldMs] = await timed(act);
+    meter.isCold = false;
+    await act();
+    Object.assign(meter, { queries: 0, rows: 0 });
+    const [firstMs, found] = await timed(act);
+    const { queries, rows } = meter;
+    const warm = [firstMs];
+    while (warm.length < warmRuns && firstMs < 2000) {
+      warm.push((await timed(act))[0]);
+    }
+    lines.push({
+      question,
+      queries,
+      rowsRead: rows,
+      coldMs: Math.round(coldMs),
+      warmMs: Math.round(median(warm)),
+      found,
+    });
+    console.log(JSON.stringify(lines.at(-1)));
+  };
+  const search = async (query: string, act: "list" | "times"): Promise<string> =>
+    await searched(clickHouse, memory, query, act);
+  const hour = range(12, 13);
+  const day = range(0, 24);
+  await searched(clickHouse, memory, hour, "list"); // what it remembers of login and table is asked once a minute
+  const [session] = (
+    await engine.text(`SELECT SpanAttributes['session.id'] FROM otel_traces WHERE ${within("03:00")} LIMIT 1`)
+  ).split("\n");
+  await measure("newest 50 roots of an hour", async () => await search(hour, "list"));
+  await measure("newest 50 roots of the day", async () => await search(day, "list"));
+  await measure(
+    "newest 50 roots of an hour, of a service",
+    async () => await search(`${hour}&match=root&service=service-07`, "list"),
+  );
+  await measure("longest 50 roots of an hour", async () => await search(`${hour}&sort=duration`, "list"));
+  await measure("roots over an hour", async () => await search(hour, "times"));
+  await measure("roots over the day", async () => await search(day, "times"));
+  await measure(
+    "spans of a service with errors, an hour",
+    async () => await search(`${hour}&service=service-07&status=error`, "list"),
+  );
+  await measure(
+    "an attribute that is frequent, the day",
+    async () => await search(`${day}&where=http.response.status_code=500`, "list"),
+  );
+  await measure(
+    "an attribute of one trace at 03:00, the day",
+    async () => await search(`${day}&where=session.id=${session}`, "list"),
+  );
+  for (const size of [7, 35, 270, 10_000].filter((one) => one * 50 < spans)) {
+    const id = await engine.text(
+      `SELECT TraceId FROM otel_traces WHERE ${within("12:00", size < 1000 ? 60 : 7200)} GROUP BY TraceId HAVING count() >= ${size} ORDER BY count() LIMIT 1`,
+    );
+    if (id !== "") {
+      await measure(
+        `a trace of ${size} spans by its id`,
+        async () => `${(await readTrace(clickHouse, id)).spansCount} spans`,
+      );
+    }
+  }
+  return lines;
+}
+
+async function searched(
+  clickHouse: Parameters<typeof startSearch>[0],
+  memory: SearchMemory,
+  query: string,
+  act: "list" | "times",
+): Promise<string> {
+  const parameters = new URLSearchParams(query);
+  const [filter, options] = [parseFilter(parameters, dayMs), parseListOptions(parameters)];
+  const search = await startSearch(clickHouse, memory, Date.now);
+  if (!filter.ok || !options.ok || typeof search === "string") {
+    throw new Error(String(search));
+  }
+  if (act === "times") {
+    const times = await countTraces(search, filter.value);
+    return `${times.steps.reduce((sum, step) => sum + (step?.count ?? 0), 0)} ${asksOfSpans(filter.value) ? "spans" : "roots"}`;
+  }
+  const { traces, notes } = await listTraces(search, { filter: filter.value, options: options.value });
+  return `${traces.length} traces${notes.length === 0 ? "" : `; ${notes.join(" ")}`}`;
+}
+
+function range(fromHour: number, toHour: number): string {
+  const at = (hour: number): string => new Date(dayMs + hour * 3_600_000).toISOString();
+  return `from=${at(fromHour)}&to=${at(toHour)}`;
+}
+
+function within(time: string, seconds = 60): string {
+  const at = `toDateTime64('${dayStart.slice(0, 11)}${time}:00', 9)`;
+  return `Timestamp >= ${at} AND Timestamp < ${at} + INTERVAL ${seconds} SECOND`;
+}
+
+/** ms by the clock, and what it gave. */
+async function timed<T>(act: () => Promise<T>): Promise<readonly [number, T]> {
+  const began = performance.now();
+  const given = await act();
+  return [performance.now() - began, given];
+}
