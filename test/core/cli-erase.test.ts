@@ -24,6 +24,7 @@ beforeAll(async () => {
           tenant,
           spans: 1,
           spansInAll: 5,
+          receipts: [],
           keys: [key],
         });
         const payloads = [payload(idAt(1), "acme", acme), payload(idAt(2), "beta", beta)];

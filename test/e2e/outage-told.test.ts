@@ -99,6 +99,7 @@ async function moment(name: string): Promise<string> {
 /** What differs from run to run, as the transcript has it. */
 function normal(text: string): string {
   return text
+    .replaceAll(local.pipeline.console, "https://console.example.com")
     .replaceAll(new URL(server.url).host, "clickhouse.example.com:8443")
     .replace(/since \d\d:\d\d UTC/g, "since 07:34 UTC")
     .replace(
