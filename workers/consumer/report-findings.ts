@@ -5,8 +5,9 @@
 import { type Channel, channels, type Unreported } from "../../shared/alerts.ts";
 import { insertRows } from "../../shared/clickhouse/ask.ts";
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
-import { type Finding, findingColumns, findingRow } from "../../shared/clickhouse/findings.ts";
+import { findingColumns, findingRow } from "../../shared/clickhouse/finding-row.ts";
 import { findingAdvice, subjectText } from "../../shared/console/finding-advice.ts";
+import type { Finding } from "../../shared/finding.ts";
 import { limits } from "../../shared/limits.ts";
 import { writeLog } from "../../shared/write-log.ts";
 
