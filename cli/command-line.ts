@@ -78,7 +78,7 @@ function withoutCommand(
   if (first === "" || first === "help" || (isGroup && (asksHelp || second === undefined))) {
     const [unknown] = argv.filter((word) => word.startsWith("-") && word !== "--help" && word !== "-h");
     return first === "" && unknown !== undefined
-      ? refuse(`${unknown} stands before the command; \`headrace --help\` lists the commands`)
+      ? refuse(`${unknown} comes before the command; \`headrace --help\` lists the commands`)
       : ok(
           helpFor(
             first === "help" ? words.slice(1).join(" ") : first,

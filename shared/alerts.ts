@@ -400,7 +400,7 @@ function* reconcilerConditions({ now, checkpoint, runFailure }: AlertFacts): Gen
       subject: "watermark",
       tenant: "",
       severity: "page",
-      message: `The watermark stands at ${timeText(watermark)}. ${what} ${counted(checkpoint.open.length, "minute is", "minutes are")} open.`,
+      message: `The watermark is at ${timeText(watermark)}. ${what} ${counted(checkpoint.open.length, "minute is", "minutes are")} open.`,
     };
   }
 }

@@ -41,7 +41,10 @@ interface Word {
 
 export const words: readonly Word[] = [
   {
-    not: new RegExp(`\\b(?:${eitherCase(counted)}|[Oo]ne (?:${single}))\\s+an?\\s+(?:${units})\\b`, "g"),
+    not: new RegExp(
+      `(?<!\\b(?:[Ww]hich|[Mm]any|unknown|Native) )\\b(?:${eitherCase(counted)}|[Oo]ne (?:${single}))\\s+an?\\s+(?:${units})\\b(?!')`,
+      "g",
+    ),
     but: "per",
   },
   { not: /\brung\b/gi, but: "notified" },
@@ -63,7 +66,7 @@ export const words: readonly Word[] = [
   { not: /\bhalv(?:e|es|ed|ing)\b/gi, but: "split" },
   { not: /\bwhoever's\b|\bsuch a one\b/gi, but: "(rewrite the sentence)" },
   {
-    not: /\bis no (?:OTLP|payload|verdict|protobuf|JSON|key|table|number|gzip|trace|name|id)\b/gi,
+    not: /(?<!there )\bis no (?:OTLP|payload|verdict|protobuf|JSON|key|table|number|gzip|trace|name|id)\b/gi,
     but: "is not a",
   },
 ];

@@ -118,7 +118,7 @@ function* readPage(doubt: PageDoubt, run: Run): CronWork<Doubt | null> {
         doubt,
         doubt.notified,
         "resolved",
-        "Rows came back: no more of this page is inserted. What has more rows now than its receipt says is told by `inexact`.",
+        "Rows came back: no more of this page is inserted. What has more rows now than its receipt says is reported as `inexact`.",
       );
       tellInexact(run, doubt.notified);
       return null;

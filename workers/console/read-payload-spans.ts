@@ -15,7 +15,7 @@ export async function readPayloadSpans(
   key: string,
 ): Promise<Fixed<PayloadSpans> | Refusal> {
   if (!isPayloadKey(key)) {
-    return new Refusal(404, "That is no payload's key.");
+    return new Refusal(404, "That is not a payload's key.");
   }
   const object = await bucket.get(key);
   if (object === null) {
