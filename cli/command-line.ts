@@ -5,7 +5,7 @@ import { nearestWord } from "../shared/nearest-word.ts";
 import { ok, type Result, refuse } from "../shared/result.ts";
 import type { Command, Flag, Given } from "./command.ts";
 
-export const everywhere: Readonly<Record<string, Flag>> = {
+const everywhere: Readonly<Record<string, Flag>> = {
   json: { help: "answer in JSON, for programs" },
   help: { help: "this text" },
 };

@@ -46,7 +46,7 @@ export interface SchemaSettings {
 }
 
 /** What an installation may do without, by the file's name without its number. */
-export const optionalFiles = ["trace_projection"] as const;
+const optionalFiles = ["trace_projection"] as const;
 type OptionalFile = (typeof optionalFiles)[number];
 
 export const defaultSchemaSettings: SchemaSettings = {

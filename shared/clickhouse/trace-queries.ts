@@ -26,7 +26,7 @@ export const projectionName = "headrace_traces";
 
 const minute = "toStartOfMinute(Timestamp)";
 /** Of a trace's first root: what a list shows. */
-export const rootTuple =
+const rootTuple =
   "minIf((Timestamp, ServiceName, SpanName, SpanKind, StatusCode, Duration, HeadraceTenant, SpanId), ParentSpanId <= '')";
 const spansCount = "count()";
 const errorsCount = "countIf(StatusCode = 'Error')";

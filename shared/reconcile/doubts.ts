@@ -19,7 +19,7 @@ import type { ReconcileSettings } from "./settings.ts";
 import type { Run } from "./walk-minutes.ts";
 
 /** So many of a page's payloads are not lost one by one. */
-export function isBraked(missing: number, page: number, settings: ReconcileSettings): boolean {
+function isBraked(missing: number, page: number, settings: ReconcileSettings): boolean {
   return missing >= settings.brakeLeast && missing * 1000 > page * settings.brakePerMille;
 }
 

@@ -6,7 +6,7 @@
 import type { Finding } from "../../shared/finding.ts";
 import { formatMinute } from "../../shared/payload-key.ts";
 
-export const parkedPrefix = "parked/";
+const parkedPrefix = "parked/";
 
 /** What is kept of a message. */
 export interface ParkedMessage {
