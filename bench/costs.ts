@@ -50,7 +50,7 @@ const machineADollarMonth = 50;
 
 interface Line {
   readonly part: string;
-  /** Dollars a payload. */
+  /** Dollars per payload. */
   readonly cost: number;
 }
 
@@ -70,7 +70,7 @@ function linesOf(spans: number): readonly Line[] {
       part: "consumer: invocations and CPU",
       cost: (3 * prices.workerRequest) / batchPayloads + consumerMs * prices.workerCpuMs,
     },
-    // Two rows a payload (its id, and its deletion when it is forgotten), a few a group.
+    // Two rows per payload (its id, and its deletion when it is forgotten), a few a group.
     {
       part: "ledger: rows, calls and CPU",
       cost:

@@ -16,7 +16,7 @@ const rounds = 15;
 /** Different bodies that a group is made of, at most. */
 const bodiesMax = 100;
 
-/** One thing grows at a time; 100 spans a payload, 100 payloads a group, one tenant is where they meet. */
+/** One thing grows at a time; 100 spans per payload, 100 payloads per group, one tenant is where they meet. */
 const shapes: readonly Shape[] = [
   ...[1, 20, 100, 512].map((spansAPayload) => ({
     spansAPayload,

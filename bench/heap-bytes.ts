@@ -1,5 +1,5 @@
 /**
- * JavaScript heap that transcoding takes, in bytes a span. It is measured in a process of its own whose young
+ * JavaScript heap that transcoding takes, in bytes per span. It is measured in a process of its own whose young
  * generation is large enough that nothing is collected meanwhile: what the heap grew by is what was allocated.
  */
 import { execFile } from "node:child_process";
@@ -11,7 +11,7 @@ const flags = ["--expose-gc", "--min-semi-space-size=256", "--max-semi-space-siz
 const passesWarm = 300;
 const passesMeasured = 20;
 
-/** Heap bytes a span, at `spansEach` spans a payload. */
+/** Heap bytes per span, at `spansEach` spans per payload. */
 export function heapBytesASpan(spansEach: number): Promise<number> {
   const { promise, resolve, reject } = Promise.withResolvers<number>();
   execFile(process.execPath, [...flags, import.meta.filename, String(spansEach)], (error, output) => {

@@ -1,5 +1,5 @@
 /**
- * `npm run bench -- ingress`: CPU of one request to the ingress inside workerd, at 1, 20, 100 and 512 spans a payload.
+ * `npm run bench -- ingress`: CPU of one request to the ingress inside workerd, at 1, 20, 100 and 512 spans per payload.
  *
  * - the code alone (`-- ingress code`: nothing else): the Worker called in a loop, with bindings that answer at once, and
  *   its stations one after another, each the difference of going up to it and up to the one before it. What is left of
@@ -27,7 +27,7 @@ const roundSeconds = 0.06;
 const warmUpSeconds = 0.5;
 const wholeRequest = "whole request";
 const measured = [...stageNames, wholeRequest] as const;
-/** Spans a payload, and payloads a round of the whole process. */
+/** Spans per payload, and payloads a round of the whole process. */
 const sizes = [
   [1, 200],
   [20, 150],
@@ -161,7 +161,7 @@ async function measureProcess(): Promise<Record<string, number>> {
       }
       results[spans] = median(micros);
       console.log(
-        `${spans} spans a payload: ${results[spans].toFixed(0)} µs a request of the whole local process`,
+        `${spans} spans per payload: ${results[spans].toFixed(0)} µs per request of the whole local process`,
       );
     }
     return results;

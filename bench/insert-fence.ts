@@ -41,7 +41,7 @@ const insertMs = 60_000;
 
 export async function byFence(engine: EngineSession, sizes: readonly FencedBodies[]): Promise<unknown> {
   console.log(
-    "\n5. By fence: ms an INSERT, by the clock and of the server's CPU (least tenth, median), the kinds in turn",
+    "\n5. By fence: ms per INSERT, by the clock and of the server's CPU (least tenth, median), the kinds in turn",
   );
   await migrateClickHouse({ url: engine.url }, { ...defaultSchemaSettings, database });
   const witness = await engine.text(`${witnessSql(settings, null)} FORMAT TSVRaw`);

@@ -1,8 +1,8 @@
 /**
  * `npm run bench -- insert`: what an INSERT costs ClickHouse, in CPU time of the server's process (its HTTP side
- * included), µs a row, medians of interleaved rounds.
+ * included), µs per row, medians of interleaved rounds.
  *
- * 1. by format and rows an INSERT: into ENGINE = Null (parsing alone) and into the full table, our block against
+ * 1. by format and rows per INSERT: into ENGINE = Null (parsing alone) and into the full table, our block against
  *    RowBinary and JSONEachRow of the same rows as the engine itself writes them, all zstd at level 1
  * 2. by how our block is compressed: the sender's CPU, the engine's, the bytes
  * 3. by what the table has: the full table with one thing different at a time
@@ -103,7 +103,7 @@ async function bodiesOf(engine: EngineSession, blocks: readonly Uint8Array[][], 
   return bodies;
 }
 
-/** CPU µs a row of the engine for these INSERTs. */
+/** CPU µs per row of the engine for these INSERTs. */
 async function insertAll(
   engine: EngineSession,
   table: string,
@@ -131,7 +131,7 @@ async function stopMerges(engine: EngineSession): Promise<void> {
 async function byFormat(engine: EngineSession, payloads: readonly Uint8Array[]): Promise<unknown> {
   const results: Record<string, unknown> = {};
   console.log(
-    "\n1. By format: µs a row (parsing alone / full table), bytes a row, merging what was inserted",
+    "\n1. By format: µs per row (parsing alone / full table), bytes per row, merging what was inserted",
   );
   for (const rows of [500, 10_000, 100_000] as const) {
     const bodies = await bodiesOf(engine, ownBlocks(payloads, rows), rows);
@@ -167,7 +167,7 @@ async function byFormat(engine: EngineSession, payloads: readonly Uint8Array[]):
   return results;
 }
 
-/** CPU µs a row to merge the full table to one part. */
+/** CPU µs per row to merge the full table to one part. */
 async function mergeCost(engine: EngineSession): Promise<number> {
   const rows = Number(await engine.text("SELECT count() FROM otel_traces"));
   await engine.ask("SYSTEM START MERGES");
@@ -180,7 +180,7 @@ async function mergeCost(engine: EngineSession): Promise<number> {
 
 async function byCompression(engine: EngineSession, payloads: readonly Uint8Array[]): Promise<unknown> {
   console.log(
-    "\n2. By compression of our block, 10,000 rows an INSERT: the least µs a row of sender, engine, both; bytes a row",
+    "\n2. By compression of our block, 10,000 rows per INSERT: the least µs per row of sender, engine, both; bytes per row",
   );
   const blocks = ownBlocks(payloads, 10_000).slice(0, insertsARound[10_000]);
   const rows = 10_000;
@@ -250,7 +250,7 @@ const variants: Readonly<Record<string, Variant>> = {
 
 async function byTable(engine: EngineSession, payloads: readonly Uint8Array[]): Promise<unknown> {
   console.log(
-    "\n3. By table, our block in zstd, 10,000 rows an INSERT: the least µs a row of 6 rounds, and what is spared",
+    "\n3. By table, our block in zstd, 10,000 rows per INSERT: the least µs per row of 6 rounds, and what is spared",
   );
   const bodies = ownBlocks(payloads, 10_000)
     .slice(0, insertsARound[10_000])
@@ -306,7 +306,7 @@ async function byTable(engine: EngineSession, payloads: readonly Uint8Array[]): 
 /** Names and types with codecs of the table's columns, as `SHOW CREATE` has them; nested ones one by one. */
 async function byColumn(engine: EngineSession, payloads: readonly Uint8Array[]): Promise<unknown> {
   console.log(
-    "\n4. By column, in-engine: the least µs a row to write it alone (100,000 rows an INSERT), bytes a row on disk",
+    "\n4. By column, in-engine: the least µs per row to write it alone (100,000 rows per INSERT), bytes per row on disk",
   );
   await engine.ask("TRUNCATE TABLE written");
   for (const chunks of ownBlocks(payloads, rowsInAll)) {
@@ -398,7 +398,7 @@ export async function benchInsert(only?: string): Promise<void> {
         results[name] = await part(engine, payloads);
       }
     }
-    console.log(JSON.stringify({ unit: "CPU µs a row", ...results }));
+    console.log(JSON.stringify({ unit: "CPU µs per row", ...results }));
   } finally {
     await engine.stop();
   }

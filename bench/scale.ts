@@ -21,7 +21,7 @@ const samplesMax = 1000;
 interface Line {
   readonly ids: number;
   readonly bytesAnId: number;
-  /** µs of workerd's CPU (Worker, SQLite and its writes) a span, at 100 spans a payload. */
+  /** µs of workerd's CPU (Worker, SQLite and its writes) a span, at 100 spans per payload. */
   readonly cpuUsASpan: number;
   readonly cpuUsAPayload: number;
   /** ms of one claim + report + settle of a hundred payloads, a call's own time taken off. */

@@ -100,7 +100,7 @@ export function makeStages({ spansEach, gzips, bounds }: Bodies): Readonly<Recor
   };
 }
 
-/** Bytes of rows a span that `ours` writes. */
+/** Bytes of rows per span that `ours` writes. */
 export function outputBytesASpan({ spansEach, gzips, bounds }: Bodies): number {
   const builder = new BlockBuilder();
   for (const gzip of gzips) {

@@ -21,7 +21,7 @@ const rounds = 7;
 const roundSeconds = 0.3;
 /** Passes before the first measurement: until V8 has compiled what is hot, and then some. */
 const warmSeconds = 0.7;
-/** Spans a payload, and payloads. 20 payloads of 512 spans are the group that does not wait any longer. */
+/** Spans per payload, and payloads. 20 payloads of 512 spans are the group that does not wait any longer. */
 const sizes = [
   [1, 500],
   [100, 50],
@@ -63,7 +63,7 @@ async function measure(runtime: Runtime, bodies: Bodies): Promise<Rates> {
 }
 
 const header = [
-  "spans a payload",
+  "spans per payload",
   "payloads",
   "ours",
   "alone",
@@ -100,9 +100,9 @@ export async function benchTranscode(): Promise<void> {
     bounds: corpusBounds,
   }));
   const heap = await heapBytesASpan(512);
-  console.log(`JavaScript heap at 512 spans a payload: ${heap.toFixed(0)} bytes a span`);
+  console.log(`JavaScript heap at 512 spans per payload: ${heap.toFixed(0)} bytes per span`);
   console.log(
-    `Rows: ${all.map((b) => `${outputBytesASpan(b).toFixed(0)} at ${b.spansEach}`).join(", ")} bytes a span`,
+    `Rows: ${all.map((b) => `${outputBytesASpan(b).toFixed(0)} at ${b.spansEach}`).join(", ")} bytes per span`,
   );
   const results: Record<string, Record<string, Rates>> = {};
   const workerd = await workerdRuntime();

@@ -5,7 +5,7 @@ import { nearestWord } from "../shared/nearest-word.ts";
 import { ok, type Result, refuse } from "../shared/result.ts";
 import type { Command, Flag, Given } from "./command.ts";
 
-export const everywhere: Readonly<Record<string, Flag>> = {
+const everywhere: Readonly<Record<string, Flag>> = {
   json: { help: "answer in JSON, for programs" },
   help: { help: "this text" },
 };
@@ -78,7 +78,7 @@ function withoutCommand(
   if (first === "" || first === "help" || (isGroup && (asksHelp || second === undefined))) {
     const [unknown] = argv.filter((word) => word.startsWith("-") && word !== "--help" && word !== "-h");
     return first === "" && unknown !== undefined
-      ? refuse(`${unknown} stands before the command; \`headrace --help\` lists the commands`)
+      ? refuse(`${unknown} comes before the command; \`headrace --help\` lists the commands`)
       : ok(
           helpFor(
             first === "help" ? words.slice(1).join(" ") : first,

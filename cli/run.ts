@@ -62,7 +62,7 @@ export async function run(world: Surroundings): Promise<ExitCode> {
 }
 
 /** Throws `Complaint` that says which file or variable is missing. */
-export function placeOf(world: Surroundings, url: string | undefined, profile: string | undefined): Place {
+function placeOf(world: Surroundings, url: string | undefined, profile: string | undefined): Place {
   const devPath = `${world.env["HEADRACE_STATE"] ?? ".headrace"}/dev.json`;
   const path = profilesPath(world);
   const place = choosePlace({

@@ -70,7 +70,7 @@ function barOf(
 }
 
 /** One sentence for each kind of what does not fit. */
-export function problemsOf(tree: TraceTree): readonly string[] {
+function problemsOf(tree: TraceTree): readonly string[] {
   const { missingParents, cycles, repeated, early, roots, nodes } = tree;
   return [
     ...(missingParents > 0

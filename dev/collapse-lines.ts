@@ -20,7 +20,7 @@ export interface CollapseTimes {
   readonly waitMsMax: number;
 }
 
-export const collapseTimes: CollapseTimes = { firstWaitMs: 10_000, waitMsMax: 600_000 };
+const collapseTimes: CollapseTimes = { firstWaitMs: 10_000, waitMsMax: 600_000 };
 
 /** Kinds that are counted at a time. Further ones are one kind: a flood of lines that all differ is a few lines too. */
 export const kindsMax = 100;

@@ -120,7 +120,7 @@ export function watchDuplicates(
   };
 }
 
-export function duplicatesText(ids: readonly string[]): string {
+function duplicatesText(ids: readonly string[]): string {
   const names = ids.slice(0, namedMax).join(" ");
   const more = ids.length > namedMax ? ` … (${ids.length - namedMax} more)` : "";
   const which =

@@ -35,7 +35,7 @@ export interface FirstSpansTimes {
   readonly looksMax: number;
 }
 
-export const firstSpansTimes: FirstSpansTimes = { gatherMs: 700, looksMax: 8 };
+const firstSpansTimes: FirstSpansTimes = { gatherMs: 700, looksMax: 8 };
 
 /** Groups that one question is about. Of a backlog the first ones are looked at, and the later ones when it is over. */
 const groupsMax = 200;

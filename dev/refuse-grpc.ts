@@ -89,7 +89,7 @@ export async function refuseGrpc(
   if (failure !== "") {
     const why =
       failure === "EADDRINUSE" ? "is taken by another program" : `cannot be listened on (${failure})`;
-    return `Port ${port} ${why}: exporters of gRPC that call it are not told to use OTLP over HTTP. Nothing else depends on it (HEADRACE_GRPC_PORT chooses another).`;
+    return `Port ${port} ${why}: exporters of gRPC that call it get no hint to use OTLP over HTTP. Nothing else depends on it (HEADRACE_GRPC_PORT chooses another).`;
   }
   const address = server.address();
   return {

@@ -3,8 +3,9 @@
  * hold opens a finding, one that no longer holds resolves it; in between nobody is told again. What could not be
  * learnt (ClickHouse did not answer) leaves its findings as they stand.
  */
-import type { Finding, FindingKind } from "./clickhouse/findings.ts";
+
 import { counted } from "./counted.ts";
+import type { Finding, FindingKind } from "./finding.ts";
 import { frontDoorConditions, frontDoorNotLearnt } from "./front-door/conditions.ts";
 import type { FrontDoor } from "./front-door/front-door.ts";
 import type { NoEvidence } from "./ledger/head.ts";
@@ -399,7 +400,7 @@ function* reconcilerConditions({ now, checkpoint, runFailure }: AlertFacts): Gen
       subject: "watermark",
       tenant: "",
       severity: "page",
-      message: `The watermark stands at ${timeText(watermark)}. ${what} ${counted(checkpoint.open.length, "minute is", "minutes are")} open.`,
+      message: `The watermark is at ${timeText(watermark)}. ${what} ${counted(checkpoint.open.length, "minute is", "minutes are")} open.`,
     };
   }
 }

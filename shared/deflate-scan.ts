@@ -14,8 +14,8 @@ import { limits } from "./limits.ts";
  * More blocks than this in one body, and than one per so many bytes of output, are refused. Flushed streams have small ones, and
  * so has a compressor with little memory: zlib closes a block after 16,384 symbols, and at `memLevel` 2 after 256.
  */
-export const blocksFree = 1024;
-export const blockOutputBytesMin = 250;
+const blocksFree = 1024;
+const blockOutputBytesMin = 250;
 
 export type DeflateScan =
   | { readonly kind: "ordinary" }

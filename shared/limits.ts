@@ -256,7 +256,7 @@ export const limits = {
   reconcileListCalls: { fresh: 100, open: 50, again: 50, delete: 50 },
   /**
    * Subrequests of a run's stages. A page of 1000 new keys takes two (its minute's end two more), one to be deleted
-   * eight: 1,100 payloads a second sealed, 300 deleted.
+   * eight: 1,100 payloads per second sealed, 300 deleted.
    */
   reconcileSubrequests: { fresh: 130, open: 60, young: 40, again: 50, audit: 80, delete: 140 },
   /** What a stage may have begun when its budget is used up: a page, or a doubt about five payloads. */
@@ -292,11 +292,11 @@ export const limits = {
   duplicateNotifyMs: 10 * SECOND_MS,
   /** R2 deletes so many keys per call (Workers API, `delete`). */
   r2DeleteKeysMax: 1000,
-  /** R2 lists so many keys a call. */
+  /** R2 lists so many keys per call. */
   r2ListKeysMax: 1000,
   auditSpanMs: 1 * HOUR_MS,
   auditAtLastMs: 3 * HOUR_MS,
-  /** Pages of 1000 receipts: 60,000 payloads a minute, at some milliseconds of ClickHouse a page. */
+  /** Pages of 1000 receipts: 60,000 payloads per minute, at some milliseconds of ClickHouse a page. */
   auditPagesMax: 60,
   /** Rows that one reading missed are looked for again after this. Replicas catch up in seconds. */
   auditSecondReadingMs: 3 * MINUTE_MS,
@@ -342,7 +342,7 @@ export const limits = {
   /** More dead letters than this and a larger share: somebody is woken. */
   alertDeadPageMin: 10,
   alertDeadPageShare: 0.01,
-  /** A tenant that usually sends fewer spans an hour than this is not judged by its volume. */
+  /** A tenant that usually sends fewer spans per hour than this is not judged by its volume. */
   alertVolumeSpansMin: 100,
   /** How long after its end an hour's volume is judged at the latest; before, when all of it is sealed. */
   alertVolumeAtLastMs: 1 * HOUR_MS,
@@ -543,7 +543,7 @@ export const limits = {
   // --- tables
   /** Entries (token x partition) that a table remembers. 100,000 cost nothing on plain MergeTree (docs/facts.md: deduplication). */
   deduplicationWindow: 100_000,
-  /** Below this a table is refused: half of it is 500 blocks, a few minutes at one group a second on several days. */
+  /** Below this a table is refused: half of it is 500 blocks, a few minutes at one group per second on several days. */
   deduplicationWindowMin: 1_000,
   /** Replicated and Shared tables forget by time too; their default is one hour. */
   deduplicationWindowSeconds: 7 * 24 * 60 * 60,

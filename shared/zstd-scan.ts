@@ -6,8 +6,8 @@
  */
 
 /** More blocks than this in one body, and than one per so many bytes of it, are refused. An ordinary block holds up to 128 KiB. */
-export const zstdBlocksFree = 1024;
-export const zstdBlockBytesMin = 1024;
+const zstdBlocksFree = 1024;
+const zstdBlockBytesMin = 1024;
 
 const frameMagic = 0xfd2fb528;
 const skippableMagic = 0x184d2a50;

@@ -1,8 +1,9 @@
 /**
  * The house style as failing tests: who may import whom, what is pure, the one column list, a dead-letter queue for
- * every consumed queue, names, files that nothing uses, and citations of what is not there.
+ * every consumed queue, names, files that nothing uses, citations of what is not there, words that we no longer use,
+ * and functions that are too long. Three rules have a list of what is left (test/*.json), which may only shrink.
  */
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { basename, dirname, join, normalize } from "node:path";
 import { fileURLToPath } from "node:url";
 import * as v from "valibot";
@@ -11,6 +12,8 @@ import { experimental_readRawConfig } from "wrangler";
 import { limits } from "../shared/limits.ts";
 import { deadLetterQueue } from "../shared/messages.ts";
 import { columns } from "../shared/rows/columns.ts";
+import { functionLengths } from "./function-lengths.ts";
+import { hitsIn } from "./plain-english.ts";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 const folders = ["workers", "shared", "cli", "dev", "bench", "test"];
@@ -79,6 +82,20 @@ const layers: readonly { readonly below: string; readonly may: RegExp }[] = [
   { below: "bench/", may: /^(shared\/|bench\/|dev\/|workers\/|test\/fixtures\/|[^/]*$|@|node:|cloudflare:)/ },
 ];
 
+/** From the lowest: the codec knows nothing of tables, the ledger nothing of delivery, and nobody of what the console shows. */
+const sharedRooms = [
+  "shared/meter",
+  "shared/otlp",
+  "shared/rows",
+  "shared/clickhouse",
+  "shared/ledger",
+  "shared/front-door",
+  "shared/reconcile",
+  "shared/delivery",
+  "shared/doctor",
+  "shared/console",
+];
+
 describe("layers", () => {
   test("imports go downwards only", () => {
     const wrong = sources.flatMap(({ path, imports }) => {
@@ -90,6 +107,20 @@ describe("layers", () => {
             .map((specifier) => `${path} imports ${specifier}`);
     });
     expect(wrong).toEqual([]);
+  });
+
+  test("the rooms of shared/ have an order: test/upward-imports.json lists what still goes upwards", () => {
+    const rooms = filesBelow("shared")
+      .map((path) => dirname(path))
+      .filter((folder) => folder !== "shared");
+    expect(new Set(rooms)).toEqual(new Set(sharedRooms));
+    const floor = (path: string) => sharedRooms.indexOf(dirname(path));
+    const upwards = sources
+      .filter(({ path }) => floor(path) !== -1)
+      .flatMap(({ path, imports }) =>
+        imports.filter((other) => floor(other) > floor(path)).map((other) => `${path} imports ${other}`),
+      );
+    expectListed("upward-imports.json", new Map(upwards.map((arrow) => [arrow, 1])), (arrow) => arrow);
   });
 
   test("shared/ has no clock, no randomness and no network", () => {
@@ -238,13 +269,88 @@ describe("files", () => {
   });
 });
 
-describe("what is cited", () => {
-  const prose = [...folders, "docs", "schema", "dashboards"]
-    .flatMap(filesBelow)
-    .concat(readdirSync(root).filter((name) => /\.(md|ts|toml|json)$/.test(name)))
-    .filter((path) => /\.(tsx?|mjs|md|sql|toml|tf)$/.test(path) && path !== "test/tidy.test.ts")
-    .map((path) => ({ path, text: readFileSync(join(root, path), "utf8") }));
+const prose = [...folders, "docs", "schema", "dashboards"]
+  .flatMap(filesBelow)
+  .concat(readdirSync(root).filter((name) => /\.(md|ts|toml|json)$/.test(name)))
+  .filter((path) => /\.(tsx?|mjs|md|sql|toml|tf|yml)$/.test(path) && path !== "test/tidy.test.ts")
+  .map((path) => ({ path, text: readFileSync(join(root, path), "utf8") }));
 
+/** Decisions and the changelog speak of their own time, in its words. */
+const ofItsTime = (path: string) => path.startsWith("docs/decisions/") || path === "CHANGELOG.md";
+
+const listCommand = "UPDATE_LISTS=1 npx vitest run --project tidy";
+
+/**
+ * What is left to mend, by file, import or function, with how much of it. It fails when there is more, and when there is less:
+ * then the list is lowered in the same commit, by `listCommand`. Only a merge of older work may raise it.
+ */
+function expectListed(
+  name: string,
+  found: ReadonlyMap<string, number>,
+  where: (key: string) => string,
+): void {
+  const path = join(root, "test", name);
+  if (process.env["UPDATE_LISTS"] === "1") {
+    writeFileSync(path, `${JSON.stringify(Object.fromEntries([...found].sort()), null, 2)}\n`);
+  }
+  const listed = v.parse(v.record(v.string(), v.number()), JSON.parse(readFileSync(path, "utf8")));
+  const more = [...found].filter(([key, count]) => count > (listed[key] ?? 0)).map(([key]) => where(key));
+  expect(more, "mend these: what is left to mend may only shrink").toEqual([]);
+  const fewer = Object.keys(listed).filter((key) => (found.get(key) ?? 0) < (listed[key] ?? 0));
+  expect(fewer, `there is less of it than test/${name} lists; lower the list: ${listCommand}`).toEqual([]);
+}
+
+describe("words", () => {
+  const isOurs = (path: string) =>
+    !(ofItsTime(path) || path.startsWith("test/fixtures/") || path === "test/plain-english.ts");
+  const hits = new Map(
+    prose
+      .filter(({ path }) => isOurs(path) && !path.endsWith(".json"))
+      .map(({ path, text }) => [path, hitsIn(path, text)] as const)
+      .filter(([, found]) => found.length > 0),
+  );
+
+  test("are the field's, and plain: test/plain-english.json counts the others that are left in each file", () => {
+    const counts = new Map([...hits].map(([path, found]) => [path, found.length]));
+    expectListed("plain-english.json", counts, (path) =>
+      (hits.get(path) ?? [])
+        .map(({ line, text, but }) => `${path}:${line}: "${text.replace(/\s+/g, " ")}", better: ${but}`)
+        .join("\n"),
+    );
+  });
+
+  test("that we no longer use are seen in comments, texts and elements, and left alone in code", () => {
+    const text = [
+      "/** One token a group, and spans a",
+      " * second. */",
+      "const rung = told;",
+      'fail("it was told");',
+    ].join("\n");
+    expect(hitsIn("dev/x.ts", text).map((hit) => hit.text.replace(/\s+/g, " "))).toEqual([
+      "One token a group",
+      "spans a second",
+      "told",
+    ]);
+    expect(hitsIn("dev/x.tsx", "<p>Spans a second</p>")).toHaveLength(1);
+    expect(hitsIn("docs/x.md", "It takes a request and told apart rows.")).toEqual([]);
+  });
+});
+
+describe("functions", () => {
+  test("have at most 80 lines, or stand in test/long-functions.json with how many they have", () => {
+    const long = new Map<string, number>(
+      sources
+        .filter(({ path }) => !path.startsWith("test/"))
+        .flatMap(({ path, text }) =>
+          functionLengths(text).map(({ name, lines }) => [`${path} ${name}`, lines] as const),
+        )
+        .filter(([, lines]) => lines > 80),
+    );
+    expectListed("long-functions.json", long, (key) => `${key}: ${long.get(key)} lines`);
+  });
+});
+
+describe("what is cited", () => {
   test("is in the repository or public: no books that only their authors have", () => {
     const books = /\b(FACTS|DESIGN|STYLE)\b/;
     const citing = prose.filter(({ text }) => books.test(text)).map(({ path }) => path);
@@ -266,12 +372,12 @@ describe("what is cited", () => {
   });
 
   test("as a file is there", () => {
-    /** Not ours, or made up. Decisions and the changelog speak of their own time. */
+    /** Not ours, or made up. */
     const others = ["docs/specification.md", "shared/ledger/x.ts"];
     const name =
       /(?<![\w/.:*-])(?:workers|shared|cli|dev|bench|test|docs|schema|dashboards)\/[\w./-]*\w\.(?:tsx?|mjs|md|sql|json|tf)\b/g;
     const dead = prose
-      .filter(({ path }) => !path.startsWith("docs/decisions/") && path !== "CHANGELOG.md")
+      .filter(({ path }) => !ofItsTime(path))
       .flatMap(({ path, text }) =>
         [...text.matchAll(name)]
           .map(([file]) => file)

@@ -1,4 +1,4 @@
-/** How all systems of a comparison batch: rows an INSERT, or the oldest row's age. */
+/** How all systems of a comparison batch: rows per INSERT, or the oldest row's age. */
 
 /** Headrace's own numbers, for whole systems. */
 export const wholeBatching = { rows: 10_000, ms: 1_000 } as const;

@@ -1,7 +1,7 @@
 /**
  * Code against code: requests in, rows queryable, without a platform on our side. Every system runs all the time before
  * the same engine and table, and they take turns; what is counted is CPU time of their processes, which other work on
- * the machine disturbs less than the clock. The clock's spans a second are told for whole systems only: here a batch may
+ * the machine disturbs less than the clock. The clock's spans per second are told for whole systems only: here a batch may
  * wait five seconds for its last row.
  */
 import type { EngineSession } from "../engine-session.ts";
@@ -51,7 +51,7 @@ export async function measureCode(engine: EngineSession, systems: readonly Syste
       // The same bodies each time: nobody remembers them here, and the table is emptied in between.
       const bodies = made.get(spans) ?? makeLoad(spans, requests, spans, Date.now());
       made.set(spans, bodies);
-      const load = `${spans} spans a request, ${connections} connections`;
+      const load = `${spans} spans per request, ${connections} connections`;
       const samples = new Map(systems.map(({ name }) => [name, [] as Sample[]]));
       for (let round = -roundsWarm; round < rounds; round++) {
         for (const { system, run } of running) {

@@ -64,7 +64,7 @@ async function main(): Promise<void> {
         const bytes = codeTable.bytesASpan[name];
         console.log(
           `${name.padEnd(24)} | peak memory ${((codeTable.memory[name] ?? 0) / 1e6).toFixed(0)} MB` +
-            (bytes === undefined ? "" : ` | ${bytes.toFixed(0)} bytes a span to ClickHouse`),
+            (bytes === undefined ? "" : ` | ${bytes.toFixed(0)} bytes per span to ClickHouse`),
         );
       }
       for (const [load, judgement] of Object.entries(judgeCode(codeTable))) {

@@ -15,7 +15,7 @@ const warmRequests = 100;
 const requests = 300;
 const latencyRequests = 200;
 const killRequests = 300;
-/** Requests a second under which a system is killed, and when it is. */
+/** Requests per second under which a system is killed, and when it is. */
 const killRate = 60;
 const killAfterMs = 2_500;
 /** A Headrace that was cut off waits for its lease of 90 s; the others need seconds. */

@@ -15,7 +15,7 @@ interface Bindings {
   readonly LEDGER: DurableObjectNamespace<BenchLedger>;
 }
 
-/** One payload a doorbell, a hundred doorbells a claim, a hundred spans a payload: each claim makes one full group. */
+/** One payload a doorbell, a hundred doorbells a claim, a hundred spans per payload: each claim makes one full group. */
 const claimDoorbells = 100;
 const spans = 100;
 const codecVersion = 1;

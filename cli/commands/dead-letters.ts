@@ -31,7 +31,7 @@ const list: Command = {
       letters.length === 0
         ? "no dead letter"
         : textTable(
-            ["buried", "reason", "spans", "key", "last error"],
+            ["dead since", "reason", "spans", "key", "last error"],
             letters.map(({ at, reason, spans, key, message }) => [
               at,
               reason,
@@ -87,7 +87,7 @@ const replay: Command = {
     );
     call.json(answer);
     call.say(
-      `${counted(answer.taken.length, "payload")} rung; \`headrace dead-letters list\` shows what is still dead`,
+      `${counted(answer.taken.length, "payload")} queued again; \`headrace dead-letters list\` shows what is still dead`,
     );
     sayMissing(call, answer.missing);
     return answer.missing.length === 0 ? 0 : 1;

@@ -1,5 +1,5 @@
 /** `headrace findings`: what a person should know. */
-import { findingKinds } from "../../shared/clickhouse/findings.ts";
+import { findingKinds } from "../../shared/finding.ts";
 import type { Command } from "../command.ts";
 import { findingLine } from "./status.ts";
 

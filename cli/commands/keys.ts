@@ -64,7 +64,7 @@ function givenSettings({ given }: Call): Readonly<Record<string, unknown>> {
 
 const create: Command = {
   name: "keys create",
-  summary: "make a key for sending spans; it is told once",
+  summary: "make a key for sending spans; it is shown once",
   about: "",
   operands: { text: "", min: 0, max: 0 },
   flags: {
@@ -239,7 +239,7 @@ async function sayNewKey(
 ): Promise<void> {
   const told = call.place?.otlp ?? (await call.console.ask("GET /api/about")).otlp;
   const endpoint = told === "" ? "https://YOUR-INGRESS" : told;
-  call.say(`${key}\n\nThis is the only time it is told. Its id is ${id}. For an exporter:\n`);
+  call.say(`${key}\n\nThis is the only time it is shown. Its id is ${id}. For an exporter:\n`);
   for (const line of exportLines(endpoint, key)) {
     call.say(`  ${line}`);
   }
@@ -313,7 +313,7 @@ async function wholeId(call: Call): Promise<string> {
   }
   if (!/^[0-9a-f]{8,64}$/.test(text)) {
     throw new Complaint(
-      `"${text}" is no key's id: 8 or more hex digits, as \`headrace keys list\` shows them`,
+      `"${text}" is not a key's id: 8 or more hex digits, as \`headrace keys list\` shows them`,
     );
   }
   if (text.length === 64) {

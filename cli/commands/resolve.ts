@@ -19,7 +19,7 @@ export const resolve: Command = {
   async run({ given, console, say, json }) {
     const [key = "", how = ""] = given.operands;
     if (!isPayloadKey(key)) {
-      throw new Complaint(`"${key}" is no payload's key: p/0/t/{minute}/{tenant}/{id}`);
+      throw new Complaint(`"${key}" is not a payload's key: p/0/t/{minute}/{tenant}/{id}`);
     }
     if (how !== "accept" && how !== "rewrite") {
       throw new Complaint(`"${how}" is no decision: say accept or rewrite`);

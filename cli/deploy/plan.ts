@@ -166,7 +166,7 @@ function planWorker(
     steps.push({
       kind: "secrets",
       what: `set ${secrets.join(" and ")} of ${name}`,
-      does: "Handed over on standard input: no value stands on a command line, in a file or in this plan.",
+      does: "Handed over on standard input: no value appears on a command line, in a file or in this plan.",
       argv: ["secret", "bulk", "--name", name],
       secrets,
       secretsOf: environment,

@@ -36,7 +36,7 @@ export interface Present {
 }
 
 /** `name:          headrace-payloads` in blocks, as wrangler prints records. */
-export function parseRecords(text: string): readonly ReadonlyMap<string, string>[] {
+function parseRecords(text: string): readonly ReadonlyMap<string, string>[] {
   const records: Map<string, string>[] = [];
   let record = new Map<string, string>();
   for (const line of [...text.split(/\r?\n/), ""]) {

@@ -120,7 +120,7 @@ async function deployWorker(
 }
 
 /** Writes the configuration of one Worker of the stage and returns its path. */
-export function writeConfig(
+function writeConfig(
   environment: string,
   namespace: string,
   { root, folder, wanted }: Pick<Work, "root" | "folder" | "wanted">,

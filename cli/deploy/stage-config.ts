@@ -110,7 +110,7 @@ function hasDoor(environment: string): boolean {
 }
 
 /** A name of the account in a stage. */
-export function stageName(name: string, stage: string): string {
+function stageName(name: string, stage: string): string {
   return stage === production ? name : `${name}-${stage}`;
 }
 

@@ -4,7 +4,7 @@
  */
 import { jsonToProtobuf } from "../../shared/otlp/json.ts";
 
-export const canaryService = "headrace-doctor";
+const canaryService = "headrace-doctor";
 
 /** What the rules of firewalls look for in bodies. */
 export const hostileAttributes: Readonly<Record<string, string>> = {

@@ -63,7 +63,7 @@ export class ClickHouseStartError extends Error {
   }
 }
 
-export const localUser = "headrace";
+const localUser = "headrace";
 const host = "127.0.0.1";
 /** A start takes about a second; on a busy machine ten. */
 const startMs = 60_000;

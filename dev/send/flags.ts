@@ -32,7 +32,7 @@ Usage: npm run send -- [flags]
   --spans N               spans to send, exactly (default 1000)
   --services N            services they run through (default 5)
   --seed N                shapes to send; the same seed, the same shapes (default 1)
-  --batch N               spans a request (default 512)
+  --batch N               spans per request (default 512)
   --json                  OTLP/JSON instead of protobuf
   --compression gzip|none body compression (default gzip)
   --endpoint URL          where to send; /v1/traces is appended

@@ -160,7 +160,7 @@ function parsedLine(line: string): unknown {
   try {
     return JSON.parse(line);
   } catch {
-    throw new StatementFailed(`an answer breaks off, or is no JSON: ${shown(line)}`, null);
+    throw new StatementFailed(`an answer breaks off, or is not JSON: ${shown(line)}`, null);
   }
 }
 

@@ -15,7 +15,7 @@ const identifierSchema = v.pipe(
 );
 
 /** The variables and secrets of a Worker that reaches ClickHouse, as they stand in wrangler.toml. */
-export const clickHouseVariablesSchema = v.pipe(
+const clickHouseVariablesSchema = v.pipe(
   v.object({
     CLICKHOUSE_URL: v.string(),
     CLICKHOUSE_USER: v.string(),

@@ -46,7 +46,7 @@ export interface SchemaSettings {
 }
 
 /** What an installation may do without, by the file's name without its number. */
-export const optionalFiles = ["trace_projection"] as const;
+const optionalFiles = ["trace_projection"] as const;
 type OptionalFile = (typeof optionalFiles)[number];
 
 export const defaultSchemaSettings: SchemaSettings = {
@@ -298,7 +298,7 @@ async function makeBeginnings(
   replicas: Replicas | undefined,
 ): Promise<void> {
   const { database } = settings;
-  // One row a file and traces table: an installation may move to another table.
+  // One row per file and traces table: an installation may move to another table.
   const remembers =
     "CREATE TABLE IF NOT EXISTS {{database}}.headrace_migrations (traces_table String, number UInt32, name String, checksum String, at DateTime('UTC') DEFAULT now()) " +
     "ENGINE = ReplacingMergeTree(at) ORDER BY (traces_table, number)";

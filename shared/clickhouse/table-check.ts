@@ -133,7 +133,7 @@ export function replicasRefusal({ user }: ClickHouseSettings): string {
   return `The user ${user} may not read system.replicas: nobody could tell a replica that lags from one that has all rows. Mend it with: GRANT SELECT ON system.replicas TO ${user}`;
 }
 
-export function isUtc(timezone: string): boolean {
+function isUtc(timezone: string): boolean {
   return utcNames.test(timezone);
 }
 

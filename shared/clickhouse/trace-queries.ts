@@ -26,7 +26,7 @@ export const projectionName = "headrace_traces";
 
 const minute = "toStartOfMinute(Timestamp)";
 /** Of a trace's first root: what a list shows. */
-export const rootTuple =
+const rootTuple =
   "minIf((Timestamp, ServiceName, SpanName, SpanKind, StatusCode, Duration, HeadraceTenant, SpanId), ParentSpanId <= '')";
 const spansCount = "count()";
 const errorsCount = "countIf(StatusCode = 'Error')";
@@ -62,7 +62,7 @@ function rootConditions(filter: TraceFilter): Conditions {
 }
 
 /** Where the next page of a list begins: behind this trace, in the order of the list. */
-export interface Place {
+export interface PageCursor {
   /** Of its root, or of the span by which it was found. */
   readonly at: bigint;
   readonly durationNs: number;
@@ -74,7 +74,7 @@ export type Sort = "time" | "duration";
 export interface ListOptions {
   readonly sort: Sort;
   readonly limit: number;
-  readonly after: Place | null;
+  readonly after: PageCursor | null;
 }
 
 /** Traces by their roots within a slice, out of the projection. The next `counted` says how many spans each has. */

@@ -22,7 +22,7 @@ export type Fixed<T> = T extends (infer E)[]
     : T;
 
 /** What attempts failed of (ledger/failure.ts). */
-export const failureSchema = v.object({
+const failureSchema = v.object({
   failed: count,
   refused: count,
   since: timeMs,

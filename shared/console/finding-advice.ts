@@ -2,7 +2,7 @@
  * What to do about a finding, in the place where it is read: the page names its own parts and buttons, the CLI its
  * commands; the webhook, which is read anywhere, the page's where it can link to it. A finding's message says what is wrong.
  */
-import type { Finding } from "../clickhouse/findings.ts";
+import type { Finding } from "../finding.ts";
 
 export type Reader = "page" | "cli";
 

@@ -2,9 +2,10 @@
  * What the console asks of the consumer, by service binding: the consumer's `Operations` implements it, the console's
  * binding is of it. Arguments were checked by the console (questions.ts).
  */
-import type { Finding } from "../clickhouse/findings.ts";
+
 import type { LedgerStatus } from "../delivery/ledger-status.ts";
 import type { Check } from "../doctor/check.ts";
+import type { Finding } from "../finding.ts";
 import type { InFlight } from "../ledger/in-flight.ts";
 import type { LedgerHealth } from "../ledger/trouble.ts";
 import type { Unsettled } from "../ledger/unsettled.ts";

@@ -141,7 +141,7 @@ export const routes = {
     answer: answers.forgottenSchema,
   },
   "POST /api/keys": {
-    summary: "Makes an API key; it is told in this answer alone",
+    summary: "Makes an API key; only this answer shows it",
     body: questions.createKeyBody,
     answer: answers.newKeySchema,
     status: 201,

@@ -14,7 +14,7 @@
 import { limits } from "../limits.ts";
 import { ok, type Result, refuse } from "../result.ts";
 
-export const scopes = ["any", "span", "resource"] as const;
+const scopes = ["any", "span", "resource"] as const;
 export type AttributeScope = (typeof scopes)[number];
 
 export type AttributeTest = "equals" | "differs" | "exists" | "missing";

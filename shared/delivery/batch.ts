@@ -3,8 +3,8 @@
  * and only then are they acknowledged. Then follows the work that the ledger leased with them.
  */
 import { unreachable } from "../assert.ts";
-import type { Finding } from "../clickhouse/findings.ts";
 import { EffectFailed } from "../effect.ts";
+import type { Finding } from "../finding.ts";
 import type { GroupTask } from "../ledger/group.ts";
 import { limits } from "../limits.ts";
 import type { Doorbell, OutcomesMessage } from "../messages.ts";

@@ -5,9 +5,9 @@
  */
 import type { Processes } from "../clickhouse/barrier.ts";
 import type { Answer } from "../clickhouse/errors.ts";
-import type { Finding } from "../clickhouse/findings.ts";
 import type { ServerWitness, TableWitness } from "../clickhouse/table-identity.ts";
 import { type Ask, askEffect, type Performer, type Work } from "../effect.ts";
+import type { Finding } from "../finding.ts";
 import type { Failure } from "../ledger/failure.ts";
 import type {
   AttemptReport,

@@ -62,11 +62,11 @@ function* doStep(task: GroupTask, context: DeliveryContext): DeliveryWork<GroupT
     yield* ask("settle", [{ group: task.group, attempt: task.attempt }]);
     return null;
   }
-  const report: AttemptReport = yield* attempt(task, context);
+  const report: AttemptReport = yield* doAttempt(task, context);
   return yield* ask("report", { task, report });
 }
 
-function* attempt(
+function* doAttempt(
   task: Exclude<GroupTask, { step: "receipts" }>,
   context: DeliveryContext,
 ): DeliveryWork<AttemptReport> {

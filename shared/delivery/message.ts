@@ -65,5 +65,5 @@ export function readMessage(body: unknown): ReadMessage {
   }
   return isPayloadKey(object.key)
     ? { kind: "bare", key: object.key, cause: "event" }
-    : { kind: "passed_over", reason: "R2 event for a key that is no payload" };
+    : { kind: "passed_over", reason: "R2 event for a key that is not a payload's" };
 }

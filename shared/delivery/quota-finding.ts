@@ -1,5 +1,5 @@
 /** What people are told of a key's quota. */
-import type { Finding } from "../clickhouse/findings.ts";
+import type { Finding } from "../finding.ts";
 import type { QuotaMessage } from "../messages.ts";
 
 /** One finding per line of a key, month, unit and share: said twice, it is one. */

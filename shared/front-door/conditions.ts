@@ -1,5 +1,5 @@
 /** What of the front door is a finding (shared/alerts.ts opens and resolves it). */
-import type { Finding, FindingKind } from "../clickhouse/findings.ts";
+import type { Finding, FindingKind } from "../finding.ts";
 import { limits } from "../limits.ts";
 import { type FrontDoor, gapOf, type Unread } from "./front-door.ts";
 import { gapTolerance, reachedText, refusedText, unwatchedText } from "./text.ts";

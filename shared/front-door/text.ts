@@ -18,7 +18,7 @@ export function frontDoorLines(frontDoor: FrontDoor | null): readonly FrontDoorL
       return [
         {
           verdict: "good",
-          text: "No zone stands before the ingress: no domain is declared for it, and a workers.dev address has none.",
+          text: "No zone is in front of the ingress: no domain is declared for it, and a workers.dev address has none.",
         },
       ];
     case "unset":

@@ -13,7 +13,7 @@ import { mayStoreAgain } from "./head.ts";
 import { closingState, makeGroup, openState, readGroup, verifyingState } from "./make-group.ts";
 import { blankReceipt, keysOf, receiptBesides } from "./receipts.ts";
 import { fenceMs, type LedgerSettings } from "./settings.ts";
-import type { Place } from "./view.ts";
+import type { PayloadPlace } from "./view.ts";
 
 /** Takes the payloads over. Returns the groups that became ready, the oldest first. */
 export function claim(draft: Draft, doorbells: readonly Doorbell[]): readonly Group[] {
@@ -150,7 +150,7 @@ function isQuestion(cause: Cause): boolean {
 }
 
 /** Does this ring question a payload that is done? */
-function isQuestioned(place: Extract<Place, { at: "done" }>, { key, cause }: Doorbell): boolean {
+function isQuestioned(place: Extract<PayloadPlace, { at: "done" }>, { key, cause }: Doorbell): boolean {
   // Stored: the second ring, nothing to do. Dead or erased, and equal bytes arrive again under another key: that
   // key's object may decode where the first one's was missing, and only receipts say what was erased.
   return isQuestion(cause) || (place.outcome !== "stored" && minuteOfKey(key) !== place.minute);

@@ -8,7 +8,7 @@ import { idOfKey, minuteOfKey, type PayloadId } from "../payload-key.ts";
 import type { EndedPayload, Group, GroupId, GroupPayload } from "./group.ts";
 import type { Head } from "./head.ts";
 import type { LedgerSettings } from "./settings.ts";
-import type { Change, LedgerView, Place } from "./view.ts";
+import type { Change, LedgerView, PayloadPlace } from "./view.ts";
 
 /** Time and randomness of one step. */
 export interface Moment {
@@ -30,7 +30,7 @@ export class Draft {
   /** Read or changed by this event; undefined: not there (any more). */
   readonly #groups = new Map<GroupId, Group | undefined>();
   readonly #changed = new Map<GroupId, { isNew: boolean }>();
-  readonly #places = new Map<PayloadId, Place | undefined>();
+  readonly #places = new Map<PayloadId, PayloadPlace | undefined>();
   readonly #rest: Change[] = [];
   readonly #tokens: GroupId[];
   /** When the event happens, ms since the epoch: the same for all of it. */
@@ -167,7 +167,7 @@ export class Draft {
   }
 
   /** Where an id is that does not wait, as of this event's changes. */
-  place(id: PayloadId): Place | undefined {
+  place(id: PayloadId): PayloadPlace | undefined {
     if (!this.#places.has(id)) {
       this.readPlaces([id]);
     }

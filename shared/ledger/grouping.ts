@@ -37,7 +37,7 @@ export interface GroupSize {
   readonly arrivalMax: number;
 }
 
-export const emptySize: GroupSize = {
+const emptySize: GroupSize = {
   payloads: 0,
   keys: 0,
   rows: 0,

@@ -7,7 +7,7 @@ import type { PayloadId } from "../payload-key.ts";
 import type { GroupId, TableMeasure } from "./group.ts";
 
 /** `memSince` of a ledger that was there from the first payload on. */
-export const always = Number.MIN_SAFE_INTEGER;
+const always = Number.MIN_SAFE_INTEGER;
 
 /**
  * A group that was notified for its INSERT keeps a slot until it is fetched: a slot for which everybody is notified is refused

@@ -37,7 +37,7 @@ export function leaseTask(draft: Draft, group: Group, codecVersion: number): Gro
     case "open":
       return leaseOpen(draft, group, codecVersion);
     case "counting": {
-      const { base, out, lease } = attempt(draft, group);
+      const { base, out, lease } = beginAttempt(draft, group);
       draft.change({ ...out, state: { ...state, lease } });
       return { ...base, step: "count", why: state.why };
     }
@@ -45,12 +45,12 @@ export function leaseTask(draft: Draft, group: Group, codecVersion: number): Gro
       if (now < state.fence) {
         return null; // an INSERT of it may still be running: what is seen now proves nothing
       }
-      const { base, out, lease } = attempt(draft, group);
+      const { base, out, lease } = beginAttempt(draft, group);
       draft.change({ ...out, state: { ...state, lease } });
       return { ...base, step: "verify", rows: group.rows, isBlind: state.isBlind === true };
     }
     case "closing": {
-      const { base, out, lease } = attempt(draft, group);
+      const { base, out, lease } = beginAttempt(draft, group);
       const receipts = state.receipts.slice(0, draft.settings.receiptsMax);
       draft.change({ ...out, state: { ...state, lease, leased: receipts.length } });
       const { failure } = group;
@@ -59,7 +59,7 @@ export function leaseTask(draft: Draft, group: Group, codecVersion: number): Gro
     case "held":
       return null;
     case "clearing": {
-      const { base, out, lease } = attempt(draft, group);
+      const { base, out, lease } = beginAttempt(draft, group);
       draft.change({ ...out, lastInsertAt: now, state: { ...state, lease } });
       return { ...base, step: "clear" };
     }
@@ -104,7 +104,7 @@ function leaseOpen(draft: Draft, group: Group, codecVersion: number): GroupTask 
       return leaseTask(draft, toVerify(draft, group), codecVersion);
     }
   }
-  const { base, out, lease } = attempt(draft, group);
+  const { base, out, lease } = beginAttempt(draft, group);
   draft.head = { ...head, breaker: insertBegan(head.breaker, group) };
   draft.change({
     ...out,
@@ -138,7 +138,7 @@ function isFenced({ identity, measure }: TableState): boolean {
 
 /** Whoever measures inserts next: its transcoder is the group's from here on. */
 function leaseMeasure(draft: Draft, group: Group, codecVersion: number): GroupTask {
-  const { base, out, lease } = attempt(draft, group);
+  const { base, out, lease } = beginAttempt(draft, group);
   draft.change({ ...out, codecVersion, state: { at: "open", lease, out: "measure" } });
   return { ...base, step: "measure" };
 }
@@ -158,7 +158,7 @@ function isTrusted(group: Group, firstInsertAt: number, table: TableState, now: 
   return used >= 0 && used < windowBlocks / 2 && (windowMs === null || now - firstInsertAt < windowMs / 2);
 }
 
-function attempt(
+function beginAttempt(
   draft: Draft,
   group: Group,
 ): {

@@ -128,7 +128,7 @@ export function settingsFaster(settings: LedgerSettings, times: number): LedgerS
 }
 
 /** Asserts what the protocol needs of the durations, and gives them back. */
-export function checkSettings(settings: LedgerSettings): LedgerSettings {
+function checkSettings(settings: LedgerSettings): LedgerSettings {
   assert(settings.insertMs < settings.leaseMs, "an INSERT ends before its lease");
   assert(settings.clientRetryMs < settings.memoryMs, "the ledger remembers longer than clients retry");
   assert(settings.retryFirstMs <= settings.retryLastMs, "back-off grows");

@@ -19,7 +19,7 @@ export interface Waiting {
 export const nothingWaits: Waiting = { since: 0, payloads: [] };
 
 /** Where the ledger has an id that does not wait. An id that it has nowhere is unknown. */
-export type Place =
+export type PayloadPlace =
   | { readonly at: "group"; readonly group: GroupId }
   /** `minute` is that of the key that it is remembered by: the same id under another minute is another key. */
   | {
@@ -50,7 +50,7 @@ export interface LedgerView {
   readonly head: Head | null;
   readonly waiting: Waiting;
   /** Where these ids are; an id that waits or is unknown is left out. */
-  places(ids: readonly PayloadId[]): ReadonlyMap<PayloadId, Place>;
+  places(ids: readonly PayloadId[]): ReadonlyMap<PayloadId, PayloadPlace>;
   group(id: GroupId): Group | undefined;
   /** Groups of a queue with `due` at or before `now`, the longest due first, ties by id; at most `atMost`, fewer where they are large. */
   groupsDue(queue: DueQueue, now: number, atMost: number): readonly Group[];

@@ -66,7 +66,7 @@ export interface Ask {
 
 export type LimitKind = "rate" | "month";
 
-export type Answer =
+export type MeterAnswer =
   /** `amount` includes the request's own. */
   | { readonly kind: "leased"; readonly amount: number; readonly month: string }
   | {
@@ -109,7 +109,7 @@ export function lease(
   allowed: Allowance,
   ask: Ask,
   now: number,
-): { readonly account: Account; readonly answer: Answer; readonly notices: readonly QuotaNotice[] } {
+): { readonly account: Account; readonly answer: MeterAnswer; readonly notices: readonly QuotaNotice[] } {
   assert(ask.amount >= 0 && ask.wanted >= ask.amount, "an isolate wants at least the request's amount");
   assert(ask.likely >= ask.amount, "a request comes to at least what it asks for");
   const month = monthOf(now);
@@ -141,7 +141,7 @@ export function lease(
   const enough = Math.min(ask.amount, burst);
   // What its isolate holds already, and asks about because of the other unit, is not taken away by another one's debt.
   const isHeld = ask.unused?.alive === true && ask.unused.amount >= ask.amount;
-  let answer: Answer;
+  let answer: MeterAnswer;
   if (ask.amount > quota - used) {
     const left = Math.max(0, quota - used);
     answer = { kind: "refused", limit: "month", retryAfterMs: nextMonthMs(now) - now, left };

@@ -7,7 +7,14 @@
  * There is no limit per span.
  */
 import { assert } from "../assert.ts";
-import { type Account, type Allowance, type Answer, type Ask, lease, type QuotaNotice } from "./account.ts";
+import {
+  type Account,
+  type Allowance,
+  type Ask,
+  lease,
+  type MeterAnswer,
+  type QuotaNotice,
+} from "./account.ts";
 import {
   admit,
   admitFirst,
@@ -65,8 +72,12 @@ export type KeyAccount = PerUnit<Account | undefined>;
 export type Asks = PerUnit<Ask | null>;
 
 export type Answers =
-  | { readonly kind: "leased"; readonly answers: PerUnit<Answer | null> }
-  | { readonly kind: "refused"; readonly unit: Unit; readonly answer: Extract<Answer, { kind: "refused" }> };
+  | { readonly kind: "leased"; readonly answers: PerUnit<MeterAnswer | null> }
+  | {
+      readonly kind: "refused";
+      readonly unit: Unit;
+      readonly answer: Extract<MeterAnswer, { kind: "refused" }>;
+    };
 
 /** Decides one call at `now` (ms since the epoch). Where one unit is refused, the other one is debited nothing. */
 export function leaseUnits(

@@ -8,7 +8,7 @@
  */
 import { assert } from "../assert.ts";
 import { limits } from "../limits.ts";
-import { type Allowance, type Answer, type Ask, burstOf, type LimitKind, monthOf } from "./account.ts";
+import { type Allowance, type Ask, burstOf, type LimitKind, type MeterAnswer, monthOf } from "./account.ts";
 
 export interface Refused {
   readonly limit: LimitKind;
@@ -206,7 +206,7 @@ export function answered(
   lease: Lease,
   allowed: Allowance,
   ask: Ask,
-  answer: Answer,
+  answer: MeterAnswer,
   now: number,
 ): { readonly lease: Lease; readonly decision: Exclude<Decision, { kind: "ask" }> } {
   const askingUntil = ask.wanted > ask.amount ? 0 : lease.askingUntil;

@@ -2,8 +2,9 @@
  * What the ingress must know of a body before it answers: whether it is OTLP, how many spans are accepted, which are
  * refused and why, and how many bytes of rows it can become. It builds nothing and copies nothing.
  */
-import { DayCount } from "../rows/day-count.ts";
+
 import { type AttributeScan, entrySize } from "./attribute-scan.ts";
+import { DayCount } from "./day-count.ts";
 import { EventScan } from "./event-scan.ts";
 import { LinkScan } from "./link-scan.ts";
 import { type Repairs, repairsMessage } from "./repairs.ts";

@@ -136,7 +136,7 @@ class JsonReader {
       before = field;
       this.#path.push(field.field);
       if ((seen & field.bit) !== 0) {
-        throw this.#malformed("the field stands twice");
+        throw this.#malformed("the field appears twice");
       }
       seen |= field.bit;
       if (!this.#null()) {

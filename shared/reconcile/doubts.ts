@@ -19,7 +19,7 @@ import type { ReconcileSettings } from "./settings.ts";
 import type { Run } from "./walk-minutes.ts";
 
 /** So many of a page's payloads are not lost one by one. */
-export function isBraked(missing: number, page: number, settings: ReconcileSettings): boolean {
+function isBraked(missing: number, page: number, settings: ReconcileSettings): boolean {
   return missing >= settings.brakeLeast && missing * 1000 > page * settings.brakePerMille;
 }
 
@@ -118,7 +118,7 @@ function* readPage(doubt: PageDoubt, run: Run): CronWork<Doubt | null> {
         doubt,
         doubt.notified,
         "resolved",
-        "Rows came back: no more of this page is inserted. What has more rows now than its receipt says is told by `inexact`.",
+        "Rows came back: no more of this page is inserted. What has more rows now than its receipt says is reported as `inexact`.",
       );
       tellInexact(run, doubt.notified);
       return null;

@@ -4,11 +4,11 @@
  * effect that failed may have been done.
  */
 import type { AlertFacts, AlertState, Channel, TenantVolume, Unreported } from "../alerts.ts";
-import type { Finding } from "../clickhouse/findings.ts";
 import type { ServerWitness, TableWitness } from "../clickhouse/table-identity.ts";
 import type { TableTtl } from "../clickhouse/ttl.ts";
 import type { TableFacts } from "../delivery/effects.ts";
 import { type Ask, askEffect, type Performer, type Work } from "../effect.ts";
+import type { Finding } from "../finding.ts";
 import type { ZoneAnswer } from "../front-door/answer.ts";
 import type { Period, ZoneQuestion } from "../front-door/question.ts";
 import type { DayRows, Receipt, TableMeasure } from "../ledger/group.ts";

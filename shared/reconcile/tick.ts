@@ -58,7 +58,7 @@ function* checkTable(): CronWork<void> {
   if (measure?.ttl !== undefined) {
     yield* orNull(
       ask("publishTableLimits", measure.ttl),
-      "the ingress could not be told how long the table keeps rows",
+      "the ingress could not learn how long the table keeps rows",
     );
   }
 }

@@ -13,7 +13,7 @@ export interface Column {
   readonly type: string;
 }
 
-export const attributesType = "Map(LowCardinality(String), String)";
+const attributesType = "Map(LowCardinality(String), String)";
 
 export const columns = [
   { name: "Timestamp", type: "DateTime64(9)" },

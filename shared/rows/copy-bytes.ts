@@ -32,13 +32,7 @@ export function copyWords(
 }
 
 /** Appends `bytes[from, from + length)` to a sink in which `length` bytes are reserved. `view` shows the same bytes. */
-export function copyReserved(
-  sink: ByteSink,
-  bytes: Uint8Array,
-  view: DataView,
-  from: number,
-  length: number,
-): void {
+function copyReserved(sink: ByteSink, bytes: Uint8Array, view: DataView, from: number, length: number): void {
   const to = sink.at;
   sink.at = to + length;
   if (length > wordsBytesMax || from + length + wildBytes > bytes.length) {
@@ -49,7 +43,7 @@ export function copyReserved(
 }
 
 /** Appends a varint of up to 32 bits to a sink in which five bytes are reserved. */
-export function varintReserved(sink: ByteSink, value: number): void {
+function varintReserved(sink: ByteSink, value: number): void {
   let rest = value;
   while (rest >= 0x80) {
     sink.bytes[sink.at++] = (rest & 0x7f) | 0x80;

@@ -16,7 +16,7 @@ import { Dictionary } from "./dictionary.ts";
 type IndexWidth = 1 | 2 | 4;
 
 /** The widest index. */
-export const indexBytesMax = 4;
+const indexBytesMax = 4;
 const additionalKeysFlag = 0x200;
 
 export class LowCardinality {

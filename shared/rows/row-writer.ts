@@ -3,6 +3,7 @@
  * share is written when it ends, once, and then repeated.
  */
 import { type AttributeScan, entrySize } from "../otlp/attribute-scan.ts";
+import { DayCount } from "../otlp/day-count.ts";
 import { EventScan } from "../otlp/event-scan.ts";
 import { LinkScan } from "../otlp/link-scan.ts";
 import { isZero } from "../otlp/span-check.ts";
@@ -11,7 +12,6 @@ import type { TraceVisitor, TraceWalk } from "../otlp/trace-walk.ts";
 import type { BlockColumns } from "./block-columns.ts";
 import { ByteSink } from "./byte-sink.ts";
 import { appendString } from "./copy-bytes.ts";
-import { DayCount } from "./day-count.ts";
 import { appendHex, hexReserved } from "./hex-text.ts";
 import type { LowCardinality } from "./low-cardinality.ts";
 import { appendOffset, offsetBytes, offsetReserved } from "./native-block.ts";

@@ -65,10 +65,10 @@ export interface ChaosReport {
   readonly logs: readonly string[];
 }
 
-export const timesFaster = 30;
+const timesFaster = 30;
 /** The cron's minute, but not shorter than its work takes on a busy machine: that does not get 30 times faster. */
 const cronMs = Math.max(4000, 60_000 / timesFaster);
-/** Together about four payloads a second: the local queues hand out one batch at a time. */
+/** Together about four payloads per second: the local queues hand out one batch at a time. */
 const clientsAtOnce = 3;
 const clientPauseMs = 600;
 const tricklePauseMs = 2000;

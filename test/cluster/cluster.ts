@@ -26,7 +26,7 @@ import { countRows, readWitness } from "../../workers/consumer/read-table.ts";
 import { type Answered, send } from "../engine/token-inserts.ts";
 import { type Stand, startStand } from "./stand.ts";
 
-export const givenUrls = (process.env["HEADRACE_CLUSTER_URLS"] ?? "").split(",").filter((url) => url !== "");
+const givenUrls = (process.env["HEADRACE_CLUSTER_URLS"] ?? "").split(",").filter((url) => url !== "");
 /** Servers can be killed and stopped here. */
 export const isStand = givenUrls.length === 0;
 

@@ -1,9 +1,9 @@
 import { describe, expect, test } from "vitest";
 import { readCommandLine } from "../../cli/command-line.ts";
 import { commands } from "../../cli/commands.ts";
-import { findingKinds } from "../../shared/clickhouse/findings.ts";
 import { findingAdvice, subjectText } from "../../shared/console/finding-advice.ts";
 import { quotaFinding } from "../../shared/delivery/quota-finding.ts";
+import { findingKinds } from "../../shared/finding.ts";
 import { refusalAdvice, refusalReasons } from "../../shared/refusal-reason.ts";
 
 const key = "p/0/t/2026-11-24T1100/acme/00000080000000000000000000";

@@ -42,7 +42,7 @@ describe("a command line of headrace", () => {
     ["status --hours 1 --hours 2", "--hours is given twice"],
     ["status now", '`headrace status` takes no operand, and "now" is one too many'],
     ["payload show", "`headrace payload show` needs <key|id>"],
-    ["--json", "--json stands before the command; `headrace --help` lists the commands"],
+    ["--json", "--json comes before the command; `headrace --help` lists the commands"],
     ["status --url ftp://x", '--url is a URL that begins with http:// or https://, not "ftp://x"'],
     ["erase --trace ABC", '--trace is a trace id: 32 lower-case hex digits, not "ABC"'],
     ["keys create --sample 2", '--sample is a number from 0 (no trace) to 1 (every trace), not "2"'],

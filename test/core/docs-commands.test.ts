@@ -5,7 +5,7 @@ import { describe, expect, test } from "vitest";
 import { readCommandLine } from "../../cli/command-line.ts";
 import { commands } from "../../cli/commands.ts";
 import { referenceText } from "../../cli/help-text.ts";
-import { findingKinds } from "../../shared/clickhouse/findings.ts";
+import { findingKinds } from "../../shared/finding.ts";
 import { limits } from "../../shared/limits.ts";
 
 const root = join(import.meta.dirname, "..", "..");

@@ -344,7 +344,7 @@ describe("where nothing is set", () => {
   test("the address of workers.dev has no zone before it, and it is said", async () => {
     const frontDoor = await look(null, begin, readFrontDoorSettings({}));
     expect(textsOf(frontDoor)).toEqual([
-      "No zone stands before the ingress: no domain is declared for it, and a workers.dev address has none.",
+      "No zone is in front of the ingress: no domain is declared for it, and a workers.dev address has none.",
     ]);
     expect(zone.asked).toBe(0);
   });

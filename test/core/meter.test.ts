@@ -647,8 +647,8 @@ describe("50 isolates and 100,000 requests", () => {
   /** About 10 spans in 19 of 20 requests and 356 in the other. */
   const meanSpans = 27.8;
 
-  test("within the rate: none is refused, and there are at most 0.05 calls a request", () => {
-    const run = simulate(rate(30_000), 1000, 1); // 27,800 spans a second wanted
+  test("within the rate: none is refused, and there are at most 0.05 calls per request", () => {
+    const run = simulate(rate(30_000), 1000, 1); // 27,800 spans per second wanted
     expect(run.refused).toBe(0);
     expect(run.calls / 100_000).toBeLessThanOrEqual(0.05);
   });

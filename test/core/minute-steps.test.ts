@@ -1,8 +1,8 @@
 import { expect, test } from "vitest";
+import { type EndedRow, minuteSteps, stepRange } from "../../shared/console/minute-steps.ts";
 import type { Unsettled } from "../../shared/ledger/unsettled.ts";
 import { formatPayloadId, formatPayloadKey } from "../../shared/payload-key.ts";
 import { newCheckpoint, opened, withOpen } from "../../shared/reconcile/checkpoint.ts";
-import { type EndedRow, minuteSteps, stepRange } from "../../shared/reconcile/minute-steps.ts";
 
 const now = Date.parse("2026-11-24T12:30:20Z");
 const at = (clock: string) => Date.parse(`2026-11-24T${clock}:00Z`);

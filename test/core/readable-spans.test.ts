@@ -2,8 +2,8 @@ import { ProtobufTraceSerializer } from "@opentelemetry/otlp-transformer";
 import { RandomIdGenerator } from "@opentelemetry/sdk-trace";
 import { describe, expect, test } from "vitest";
 import { generateSpans } from "../../dev/send/generate-spans.ts";
+import { readableSpans } from "../../shared/console/readable-spans.ts";
 import { limits } from "../../shared/limits.ts";
-import { readableSpans } from "../../shared/rows/readable-spans.ts";
 
 const startMs = Date.UTC(2026, 10, 24, 12, 0, 0);
 const bounds = { startMinMs: startMs - 86_400_000, startMaxMs: startMs + 86_400_000 };

@@ -102,7 +102,7 @@ test("a port that is taken is a line that names the setting, and no error", asyn
   const address = other.address();
   const port = typeof address === "object" && address !== null ? address.port : 0;
   expect(await refuseGrpc(port, otlp, () => undefined)).toBe(
-    `Port ${port} is taken by another program: exporters of gRPC that call it are not told to use OTLP over HTTP. Nothing else depends on it (HEADRACE_GRPC_PORT chooses another).`,
+    `Port ${port} is taken by another program: exporters of gRPC that call it get no hint to use OTLP over HTTP. Nothing else depends on it (HEADRACE_GRPC_PORT chooses another).`,
   );
 });
 

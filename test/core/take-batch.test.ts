@@ -1,11 +1,11 @@
 /** What becomes of a batch of queue messages (shared/delivery/batch.ts), effect by effect. */
 import { describe, expect, test } from "vitest";
-import type { Finding } from "../../shared/clickhouse/findings.ts";
 import { type TakenMessage, takeBatch } from "../../shared/delivery/batch.ts";
 import type { DeliveryEffects, DeliveryPerformer } from "../../shared/delivery/effects.ts";
 import type { ReadMessage } from "../../shared/delivery/message.ts";
 import { quotaFinding } from "../../shared/delivery/quota-finding.ts";
 import { EffectFailed, perform } from "../../shared/effect.ts";
+import type { Finding } from "../../shared/finding.ts";
 import type { GroupTask } from "../../shared/ledger/group.ts";
 import { limits } from "../../shared/limits.ts";
 import type { OutcomesMessage, QuotaMessage } from "../../shared/messages.ts";

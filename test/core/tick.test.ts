@@ -2,8 +2,8 @@
 import { expect, test } from "vitest";
 import { noAlerts, unreportedOf } from "../../shared/alerts.ts";
 import { BrokenInvariant } from "../../shared/assert.ts";
-import type { Finding } from "../../shared/clickhouse/findings.ts";
 import { perform } from "../../shared/effect.ts";
+import type { Finding } from "../../shared/finding.ts";
 import { newCheckpoint } from "../../shared/reconcile/checkpoint.ts";
 import type { CronPerformer, LearntFacts } from "../../shared/reconcile/effects.ts";
 import { reconcileSettings } from "../../shared/reconcile/settings.ts";

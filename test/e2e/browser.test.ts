@@ -111,7 +111,7 @@ describeInChromium("a browser", () => {
       payload: null,
     });
     const answer = await request(page, { method: "POST", headers, body: "{" });
-    expect(answer).toMatchObject({ status: 400, body: expect.stringMatching(/The body is no OTLP JSON/) });
+    expect(answer).toMatchObject({ status: 400, body: expect.stringMatching(/The body is not OTLP JSON/) });
   });
 
   test("of another origin gets its preflight answered, and a 403 whose reason the page can read; nothing is stored", async () => {

@@ -118,7 +118,7 @@ describe("status", () => {
     const { key } = await storedKey();
     const well = await cli("status", "--behind", "100000");
     expect(well.out).toMatch(/^balanced: \d+ accepted = /);
-    expect(well.out).toContain("\nNo zone stands before the ingress");
+    expect(well.out).toContain("\nNo zone is in front of the ingress");
     expect(well.code).toBe(0);
     expect((await cli("status", "--quiet", "--behind", "100000")).out).toBe("");
 

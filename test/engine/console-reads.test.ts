@@ -10,7 +10,7 @@ import { insertRows } from "../../shared/clickhouse/ask.ts";
 import { type ClickHouseConnection, connectClickHouse } from "../../shared/clickhouse/connection.ts";
 import { formatDateTime64 } from "../../shared/clickhouse/date-time.ts";
 import { deadLetterColumns, deadLetterRow } from "../../shared/clickhouse/dead-letters.ts";
-import { findingColumns, findingRow } from "../../shared/clickhouse/findings.ts";
+import { findingColumns, findingRow } from "../../shared/clickhouse/finding-row.ts";
 import { defaultSchemaSettings, migrate } from "../../shared/clickhouse/migrations.ts";
 import { minuteColumns } from "../../shared/clickhouse/minutes.ts";
 import { receiptColumns, receiptRow } from "../../shared/clickhouse/receipts.ts";

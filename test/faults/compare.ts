@@ -1,5 +1,5 @@
 /**
- * `npm run test:faults -- --compare <git ref>`: schedules a second of the working tree and of another version, in one run. Each
+ * `npm run test:faults -- --compare <git ref>`: schedules per second of the working tree and of another version, in one run. Each
  * version runs its own test/faults/run.ts as a process, in turns, so that what else the machine does strikes both alike.
  */
 import { spawnSync } from "node:child_process";
@@ -10,7 +10,7 @@ import { join } from "node:path";
 const root = join(import.meta.dirname, "../..");
 
 export interface ComparedRates {
-  /** Schedules a second on one thread, of the best round: whatever else the machine does only makes a round slower. */
+  /** Schedules per second on one thread, of the best round: whatever else the machine does only makes a round slower. */
   readonly before: number;
   readonly now: number;
   /** now / before */
@@ -39,7 +39,7 @@ export function compareWith(
       for (const version of round % 2 === 0 ? [before, now] : [now, before]) {
         const rate = rateOf(version, schedules, firstSeed + round * schedules);
         version.best = Math.max(version.best, rate);
-        console.log(`round ${round + 1}  ${version.name}: ${rate.toFixed(0)} schedules a second`);
+        console.log(`round ${round + 1}  ${version.name}: ${rate.toFixed(0)} schedules per second`);
       }
     }
     return { before: before.best, now: now.best, ratio: now.best / before.best };

@@ -78,7 +78,7 @@ if (values.compare !== undefined) {
   const schedules = Number(values.schedules ?? "2000");
   const { before, now, ratio } = compareWith(values.compare, schedules, Number(values.rounds), firstSeed);
   console.log(
-    `${values.compare}: ${before.toFixed(0)} schedules a second; working tree: ${now.toFixed(0)}; ratio ${ratio.toFixed(2)} (at least ${values.least})`,
+    `${values.compare}: ${before.toFixed(0)} schedules per second; working tree: ${now.toFixed(0)}; ratio ${ratio.toFixed(2)} (at least ${values.least})`,
   );
   process.exit(ratio >= Number(values.least) ? 0 : 1);
 }

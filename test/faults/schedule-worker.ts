@@ -64,7 +64,7 @@ class Tally {
   }
 }
 
-export function runShare(share: Share): ShareResult {
+function runShare(share: Share): ShareResult {
   return share.kind === "seeds" ? runSeeds(share) : runEvery(share);
 }
 

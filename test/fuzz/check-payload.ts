@@ -11,7 +11,7 @@ import { BlockBuilder } from "../../shared/rows/transcode.ts";
 import { blockBytes, payloadId } from "../fixtures/blocks.ts";
 import { bounds } from "../fixtures/protobuf.ts";
 
-export const emptyBlockBytes = new BlockBuilder().finish().bytes;
+const emptyBlockBytes = new BlockBuilder().finish().bytes;
 /** Row counts and dictionaries' heads, beside the rows' own bytes: 10 LowCardinality columns of 24 bytes, a varint. */
 const blockHeadBytes = 10 * 24 + 5;
 

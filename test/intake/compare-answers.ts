@@ -12,11 +12,11 @@ export const answerSchema = v.object({
 export type IntakeAnswer = v.InferOutput<typeof answerSchema>;
 
 /** Only this is compared; the words are each receiver's own. */
-export function sayAlike(a: IntakeAnswer, b: IntakeAnswer): boolean {
+function sayAlike(a: IntakeAnswer, b: IntakeAnswer): boolean {
   return a.status === b.status && a.spans === b.spans;
 }
 
-export function worded({ status, spans, message }: IntakeAnswer): string {
+function worded({ status, spans, message }: IntakeAnswer): string {
   const said = message === "" ? "" : `: ${message.slice(0, 120)}`;
   return `${status}, ${spans} spans${said}`;
 }

@@ -10,7 +10,7 @@ import {
   type Change,
   type LedgerView,
   nothingWaits,
-  type Place,
+  type PayloadPlace,
   type Waiting,
 } from "../../shared/ledger/view.ts";
 import { idOfKey, minuteOfKey, type PayloadId } from "../../shared/payload-key.ts";
@@ -23,7 +23,7 @@ export class LedgerState implements LedgerView {
   #head: Head | null = null;
   #waiting: Waiting = nothingWaits;
   readonly #groups = new Map<GroupId, Group>();
-  readonly #places = new Map<PayloadId, Place>();
+  readonly #places = new Map<PayloadId, PayloadPlace>();
   /** When groups ended whose ids are still remembered. */
   #ends: number[] = [];
   /** Raised by each change of what waits and of groups. */
@@ -42,8 +42,8 @@ export class LedgerState implements LedgerView {
     return this.#waiting;
   }
 
-  places(ids: readonly PayloadId[]): ReadonlyMap<PayloadId, Place> {
-    const found = new Map<PayloadId, Place>();
+  places(ids: readonly PayloadId[]): ReadonlyMap<PayloadId, PayloadPlace> {
+    const found = new Map<PayloadId, PayloadPlace>();
     for (const id of ids) {
       const place = this.#places.get(id);
       if (place !== undefined) {
@@ -95,7 +95,7 @@ export class LedgerState implements LedgerView {
   dump(): {
     readonly waiting: Waiting;
     readonly groups: ReadonlyMap<GroupId, Group>;
-    readonly places: ReadonlyMap<PayloadId, Place>;
+    readonly places: ReadonlyMap<PayloadId, PayloadPlace>;
   } {
     return { waiting: this.#waiting, groups: this.#groups, places: this.#places };
   }

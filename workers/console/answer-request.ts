@@ -86,7 +86,7 @@ async function readBody(schema: v.GenericSchema, request: Request): Promise<unkn
   try {
     body = await request.json();
   } catch {
-    return new Refusal(400, "The body is no JSON.");
+    return new Refusal(400, "The body is not JSON.");
   }
   return check(schema, body);
 }

@@ -15,7 +15,7 @@ const stepLengths = [
 ] as const;
 
 /** At most `limits.traceStepsMax` steps. */
-export function stepSecondsOf({ fromMs, toMs }: Pick<TraceFilter, "fromMs" | "toMs">): number {
+function stepSecondsOf({ fromMs, toMs }: Pick<TraceFilter, "fromMs" | "toMs">): number {
   const needed = (toMs - fromMs) / 1000 / (limits.traceStepsMax - 1);
   return stepLengths.find((seconds) => seconds >= needed) ?? 86_400;
 }

@@ -2,9 +2,9 @@
 import { queryRows } from "../../shared/clickhouse/ask.ts";
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
 import { isoOf } from "../../shared/clickhouse/date-time.ts";
-import type { Finding } from "../../shared/clickhouse/findings.ts";
 import { findingsSchema, type ListedFinding } from "../../shared/console/answers.ts";
 import type { ConsumerOperations } from "../../shared/console/operations.ts";
+import type { Finding } from "../../shared/finding.ts";
 import { limits } from "../../shared/limits.ts";
 import { writeLog } from "../../shared/write-log.ts";
 

@@ -5,7 +5,7 @@ import {
   type ListOptions,
   listRootsQuestion,
   listSpansQuestion,
-  type Place,
+  type PageCursor,
   type Slice,
   type Sort,
   traceTimesQuestion,
@@ -56,20 +56,20 @@ export function parseListOptions(parameters: URLSearchParams): Result<ListOption
     return refuse(`limit is a whole number from 1 to ${limits.tracesListedMax}`);
   }
   const cursor = parameters.get("cursor") ?? "";
-  const after = cursor === "" ? null : parsePlace(cursor);
+  const after = cursor === "" ? null : parseCursor(cursor);
   return after === undefined
     ? refuse("cursor is what an answer of this version said, or left out")
     : ok({ sort, limit, after });
 }
 
-function parsePlace(text: string): Place | undefined {
+function parseCursor(text: string): PageCursor | undefined {
   const [, at, duration, traceId] = /^(\d{1,19})\.(\d{1,20})\.(.{0,64})$/.exec(text) ?? [];
   return at === undefined || duration === undefined || traceId === undefined
     ? undefined
     : { at: BigInt(at), durationNs: Number(duration), traceId };
 }
 
-function formatPlace({ at, durationNs, traceId }: Place): string {
+function formatCursor({ at, durationNs, traceId }: PageCursor): string {
   return `${at}.${BigInt(Math.round(durationNs))}.${traceId}`;
 }
 
@@ -110,7 +110,7 @@ export async function listTraces(search: Search, { filter, options }: ListQuesti
 
 const uncounted = "Spans and errors per trace were not counted: the time was used up.";
 
-function upTo(range: Slice, after: Place | null): Slice {
+function upTo(range: Slice, after: PageCursor | null): Slice {
   return after === null || after.at >= range.to ? range : { from: range.from, to: after.at + 1n };
 }
 
@@ -234,9 +234,9 @@ function cursorOf(
   const last = page.at(-1);
   if (foundCount > limit && last !== undefined) {
     // By duration what follows is known only where all was searched.
-    return sort === "time" || walked.isWhole ? formatPlace(last) : null;
+    return sort === "time" || walked.isWhole ? formatCursor(last) : null;
   }
   return walked.isWhole || sort === "duration"
     ? null
-    : formatPlace({ at: walked.from, durationNs: 0, traceId: "" });
+    : formatCursor({ at: walked.from, durationNs: 0, traceId: "" });
 }

@@ -8,13 +8,13 @@ import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts
 import { tableName } from "../../shared/clickhouse/statements.ts";
 import type { TenantSum } from "../../shared/console/answers.ts";
 import { type MetricFamily, type MetricSample, metricsText } from "../../shared/console/metrics-text.ts";
+import { tenantSums } from "../../shared/console/minute-steps.ts";
 import type { ConsumerOperations } from "../../shared/console/operations.ts";
 import type { LedgerStatus } from "../../shared/delivery/ledger-status.ts";
 import type { InFlight } from "../../shared/ledger/in-flight.ts";
 import { DAY_MS, limits } from "../../shared/limits.ts";
 import { payloadOutcomes } from "../../shared/outcome.ts";
 import { type Checkpoint, watermarkOf } from "../../shared/reconcile/checkpoint.ts";
-import { tenantSums } from "../../shared/reconcile/minute-steps.ts";
 import { writeLog } from "../../shared/write-log.ts";
 import { stillDead } from "./dead-letters.ts";
 import { probed, type Unreachable } from "./probe-dependencies.ts";

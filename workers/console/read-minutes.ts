@@ -4,9 +4,9 @@ import { queryRows } from "../../shared/clickhouse/ask.ts";
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
 import { minuteStepsQuery } from "../../shared/clickhouse/minutes.ts";
 import type { Minutes } from "../../shared/console/answers.ts";
+import { minuteSteps, type StepFacts, stepRange } from "../../shared/console/minute-steps.ts";
 import type { ConsumerOperations } from "../../shared/console/operations.ts";
 import { watermarkOf } from "../../shared/reconcile/checkpoint.ts";
-import { minuteSteps, type StepFacts, stepRange } from "../../shared/reconcile/minute-steps.ts";
 import type { Asked } from "./answer-request.ts";
 
 const rowsSchema = v.array(

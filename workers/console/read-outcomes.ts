@@ -12,7 +12,7 @@ export interface OutcomesQuestion {
   readonly sinceMs: number;
   /** Undefined: every tenant, and requests of none. */
   readonly tenant: string | undefined;
-  /** One row a minute instead of one for the whole time. */
+  /** One row per minute instead of one for the whole time. */
   readonly byMinute: boolean;
 }
 

@@ -2,11 +2,11 @@
 import * as zlib from "node:zlib";
 import * as v from "valibot";
 import type { Fixed, PayloadSpans } from "../../shared/console/answers.ts";
+import { readableSpans } from "../../shared/console/readable-spans.ts";
 import { decodeBody } from "../../shared/decode-body.ts";
 import { acceptedBounds, type PayloadMetadata, payloadMetadataSchema } from "../../shared/messages.ts";
 import { MalformedBody } from "../../shared/otlp/malformed.ts";
 import { isPayloadKey } from "../../shared/payload-key.ts";
-import { readableSpans } from "../../shared/rows/readable-spans.ts";
 import { Refusal } from "./answer-request.ts";
 
 /** Refuses what is no key, or has no object. */
@@ -15,7 +15,7 @@ export async function readPayloadSpans(
   key: string,
 ): Promise<Fixed<PayloadSpans> | Refusal> {
   if (!isPayloadKey(key)) {
-    return new Refusal(404, "That is no payload's key.");
+    return new Refusal(404, "That is not a payload's key.");
   }
   const object = await bucket.get(key);
   if (object === null) {

@@ -198,7 +198,7 @@ function stepsOf(
     }
   }
   for (const { key, reason, message, record, at } of deadLetters) {
-    steps.push({ at, key, what: `it was buried as a dead letter, ${reason}: ${message} (record ${record})` });
+    steps.push({ at, key, what: `it became a dead letter, ${reason}: ${message} (record ${record})` });
   }
   for (const { key, outcome, group_id, spans, reason, at } of receipts) {
     const by = group_id === "" || /^0+$/.test(group_id) ? "" : ` by group ${group_id}`;

@@ -21,7 +21,7 @@ export async function completeDoorbell(
  * may have its names in lower case) counts nothing: its payload becomes a dead letter, which can be replayed once the
  * metadata is mended.
  */
-export function doorbellOf(object: R2Object, key: PayloadKey, cause: Doorbell["cause"]): Doorbell {
+function doorbellOf(object: R2Object, key: PayloadKey, cause: Doorbell["cause"]): Doorbell {
   const metadata = v.safeParse(payloadMetadataSchema, object.customMetadata);
   const counts = metadata.success
     ? countsOf(metadata.output)

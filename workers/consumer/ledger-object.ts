@@ -25,7 +25,6 @@ import {
 } from "../../shared/alerts.ts";
 import { assert, BrokenInvariant, unreachable } from "../../shared/assert.ts";
 import { type ClickHouseBinding, connectClickHouse } from "../../shared/clickhouse/connection.ts";
-import type { Finding } from "../../shared/clickhouse/findings.ts";
 import { alertFacts, heldPayloads, oldestArrival } from "../../shared/delivery/ledger-facts.ts";
 import {
   armRetry,
@@ -42,6 +41,7 @@ import {
 } from "../../shared/delivery/ledger-life.ts";
 import type { LedgerStatus } from "../../shared/delivery/ledger-status.ts";
 import { DependencyFailed, dependencyOf } from "../../shared/dependency.ts";
+import type { Finding } from "../../shared/finding.ts";
 import { frontDoorLines } from "../../shared/front-door/text.ts";
 import { toHex } from "../../shared/hex.ts";
 import {

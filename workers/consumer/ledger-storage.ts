@@ -30,7 +30,7 @@ import {
   type Change,
   type LedgerView,
   nothingWaits,
-  type Place,
+  type PayloadPlace,
   type Waiting,
 } from "../../shared/ledger/view.ts";
 import { limits } from "../../shared/limits.ts";
@@ -94,8 +94,8 @@ export class LedgerStorage implements LedgerView {
     return this.#waiting;
   }
 
-  places(ids: readonly PayloadId[]): ReadonlyMap<PayloadId, Place> {
-    const found = new Map<PayloadId, Place>();
+  places(ids: readonly PayloadId[]): ReadonlyMap<PayloadId, PayloadPlace> {
+    const found = new Map<PayloadId, PayloadPlace>();
     if (ids.length === 0) {
       return found;
     }

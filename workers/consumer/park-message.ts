@@ -3,10 +3,10 @@
  * of its own outside the notification rule, where it stays until a person has read it. So nothing exists only in a
  * dead-letter queue, which forgets after 4 days.
  */
-import type { Finding } from "../../shared/clickhouse/findings.ts";
+import type { Finding } from "../../shared/finding.ts";
 import { formatMinute } from "../../shared/payload-key.ts";
 
-export const parkedPrefix = "parked/";
+const parkedPrefix = "parked/";
 
 /** What is kept of a message. */
 export interface ParkedMessage {

@@ -5,8 +5,9 @@
 import { type Channel, channels, type Unreported } from "../../shared/alerts.ts";
 import { insertRows } from "../../shared/clickhouse/ask.ts";
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
-import { type Finding, findingColumns, findingRow } from "../../shared/clickhouse/findings.ts";
+import { findingColumns, findingRow } from "../../shared/clickhouse/finding-row.ts";
 import { findingAdvice, subjectText } from "../../shared/console/finding-advice.ts";
+import type { Finding } from "../../shared/finding.ts";
 import { limits } from "../../shared/limits.ts";
 import { writeLog } from "../../shared/write-log.ts";
 
@@ -40,7 +41,7 @@ export async function reportFindings(
   const reached = await Promise.all(
     channels.map(async (channel) => {
       const own = unreported.filter((one) => one.channels.includes(channel)).map(({ finding }) => finding);
-      return own.length === 0 || (await attempt(channel, () => through[channel](own)));
+      return own.length === 0 || (await reportThrough(channel, () => through[channel](own)));
     }),
   );
   return channels.filter((_, index) => reached[index] === true);
@@ -85,7 +86,7 @@ const failed: Readonly<Record<Channel, string>> = {
   webhook: "the alert webhook could not be reached",
 };
 
-async function attempt(channel: Channel, act: () => Promise<void>): Promise<boolean> {
+async function reportThrough(channel: Channel, act: () => Promise<void>): Promise<boolean> {
   try {
     await act();
     return true;

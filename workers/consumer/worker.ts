@@ -5,7 +5,6 @@
  */
 import { WorkerEntrypoint } from "cloudflare:workers";
 import { type ClickHouseConnection, connectClickHouse } from "../../shared/clickhouse/connection.ts";
-import type { Finding } from "../../shared/clickhouse/findings.ts";
 import type { AskedFor, Fixed, Forgotten } from "../../shared/console/answers.ts";
 import type { ConsumerOperations } from "../../shared/console/operations.ts";
 import { takeBatch } from "../../shared/delivery/batch.ts";
@@ -14,6 +13,7 @@ import { readMessage } from "../../shared/delivery/message.ts";
 import { dependencyOf } from "../../shared/dependency.ts";
 import type { Check } from "../../shared/doctor/check.ts";
 import { perform } from "../../shared/effect.ts";
+import type { Finding } from "../../shared/finding.ts";
 import { readFrontDoorSettings } from "../../shared/front-door/front-door.ts";
 import type { InFlight } from "../../shared/ledger/in-flight.ts";
 import type { LedgerHealth } from "../../shared/ledger/trouble.ts";

@@ -9,7 +9,7 @@ export interface IngressBindings extends MeterBindings {
   readonly UNKNOWN_KEYS: RateLimit;
   /** The log: every accepted payload. */
   readonly PAYLOADS: R2Bucket;
-  /** Who may send how much: one object a tenant. */
+  /** Who may send how much: one object per tenant. */
   readonly METER: DurableObjectNamespace<Meter>;
   /** The doorbell's queue. */
   readonly RING: Queue<Doorbell | BareDoorbell>;

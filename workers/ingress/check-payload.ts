@@ -85,7 +85,7 @@ function undecodable(why: Undecodable, content: Content): Refusal {
 }
 
 function malformed(inflated: Uint8Array, content: Content, reason: string): Refusal {
-  const message = `The body is no OTLP ${content.type === "json" ? "JSON" : "protobuf"}: ${reason}`;
+  const message = `The body is not OTLP ${content.type === "json" ? "JSON" : "protobuf"}: ${reason}`;
   const inflatedBytes = inflated.length;
   return { reason: "corrupt_body", message: withMistake(inflated, content, message), inflatedBytes };
 }

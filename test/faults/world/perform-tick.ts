@@ -71,7 +71,7 @@ export const cronPerformer: ModelCronPerformer = {
       };
     }),
   readVolumes: ({ world }) => world.askTable("volumes", () => []), // one tenant, of no usual volume
-  // No zone stands before this world's ingress.
+  // No zone is in front of this world's ingress.
   askZone: () => null as never,
   countRequests: () => null as never,
   judgeAlerts: ({ world }, learnt) => world.ledger.judgeAlerts(learnt),

@@ -6,13 +6,13 @@
  */
 import { type Channel, channels, type Unreported } from "../../../shared/alerts.ts";
 import { ByteBudget } from "../../../shared/byte-budget.ts";
-import type { Finding } from "../../../shared/clickhouse/findings.ts";
 import {
   type ServerWitness,
   serverWitnessOf,
   type TableWitness,
   witnessOf,
 } from "../../../shared/clickhouse/table-identity.ts";
+import type { Finding } from "../../../shared/finding.ts";
 import type { DayRows } from "../../../shared/ledger/group.ts";
 import { defaultSettings, type LedgerSettings } from "../../../shared/ledger/settings.ts";
 import { limits } from "../../../shared/limits.ts";

@@ -130,5 +130,5 @@ test("a token that may not read the zone is said, and its text stands in no find
 test("without a domain nothing of Cloudflare's is asked, and it is said that no zone stands there", async () => {
   await scheduled({ ...watched, INGRESS_HOST: "" });
   expect(zoneTokens).toEqual([]);
-  expect(await frontDoor()).toMatchObject([{ text: expect.stringContaining("No zone stands") }]);
+  expect(await frontDoor()).toMatchObject([{ text: expect.stringContaining("No zone is in front") }]);
 });

@@ -435,7 +435,7 @@ describe("failures", () => {
   });
 
   test("F2 Status.message says what to do", async () => {
-    expect((await answerTo("pb", "{", {})).message).toMatch(/The body is no OTLP protobuf/);
+    expect((await answerTo("pb", "{", {})).message).toMatch(/The body is not OTLP protobuf/);
     expect((await read(await send("", "pb", sdkBody.pb))).message).toMatch(/OTEL_EXPORTER_OTLP_HEADERS/);
     expect((await answerTo("pb", new Uint8Array(limits.bodyBytesMax + 1))).message).toMatch(
       /send fewer per request .*OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT/,

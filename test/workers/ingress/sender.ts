@@ -22,7 +22,7 @@ export const bindings = env as unknown as IngressBindings;
 export const ingress = (exports as unknown as { default: Fetcher }).default;
 export const origin = "https://ingress.example";
 
-export const keyRecord = {
+const keyRecord = {
   tenant: "acme",
   name: "test",
   status: "active",

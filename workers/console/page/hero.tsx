@@ -93,14 +93,14 @@ const rateMinutes = 5;
 function Throughput({ hour }: Pick<HeroProps, "hour">) {
   const whole = hour?.steps.slice(-1 - rateMinutes, -1);
   if (hour === undefined || whole === undefined || whole.length === 0) {
-    return <Tile name="Spans a second" value={undefined} note="" />;
+    return <Tile name="Spans per second" value={undefined} note="" />;
   }
   const seconds = whole.length * hour.stepSeconds;
   const sum = (of: "spans" | "accepted" | "bytes"): number =>
     whole.reduce((total, step) => total + step[of], 0);
   return (
     <Tile
-      name="Spans a second"
+      name="Spans per second"
       value={rateText(sum("spans") / seconds)}
       note={`${rateText(sum("accepted") / seconds)} payloads, over ${rateMinutes} min`}
     />

@@ -35,7 +35,7 @@ export function SignIn({ wasRefused, onToken }: SignInProps) {
           </p>
         )}
         <p id="token-note" class="note">
-          The secret <code>ADMIN_TOKEN</code> of the console Worker. Locally it stands in{" "}
+          The secret <code>ADMIN_TOKEN</code> of the console Worker. Locally it is in{" "}
           <code>.headrace/dev.json</code>, and the link that <code>npm run dev</code> prints signs in by
           itself. This tab forgets it when it is closed.
         </p>

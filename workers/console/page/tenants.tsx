@@ -31,7 +31,7 @@ export function Tenants({ hour, everyMs }: TenantsProps) {
                 Spans
               </th>
               <th scope="col" class="number">
-                Spans a second
+                Spans per second
               </th>
               <th scope="col" class="number">
                 Payloads
@@ -59,7 +59,7 @@ export function Tenants({ hour, everyMs }: TenantsProps) {
                 <td data-name="Spans" class="number">
                   {countText(tenant.spans)}
                 </td>
-                <td data-name="Spans a second" class="number">
+                <td data-name="Spans per second" class="number">
                   {rateText(tenant.spans / seconds)}
                 </td>
                 <td data-name="Payloads" class="number">

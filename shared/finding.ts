@@ -1,7 +1,6 @@
-/** A finding, something that a person should know, as a row of `headrace_findings` (schema/0006_findings.sql). */
-import { formatDateTime64 } from "./date-time.ts";
+/** A finding: something that a person should know. */
 
-/** The closed list of what is told about. docs/operating.md says of each what to do. */
+/** The closed list of what is reported. docs/operating.md says of each what to do. */
 export const findingKinds = [
   "breaker_open",
   "broken_invariant",
@@ -41,22 +40,4 @@ export interface Finding {
   readonly message: string;
   /** When it was opened, ms since the epoch: the finding's identity together with kind and subject. */
   readonly openedAt: number;
-}
-
-/** The columns that an INSERT of findings names. */
-export const findingColumns = [
-  "kind",
-  "subject",
-  "opened_at",
-  "state",
-  "severity",
-  "tenant",
-  "message",
-  "detail",
-  "at",
-] as const;
-
-/** `at`: when it is written, ms since the epoch. */
-export function findingRow({ openedAt, ...finding }: Finding, at: number) {
-  return { ...finding, opened_at: formatDateTime64(openedAt), detail: "{}", at: formatDateTime64(at) };
 }

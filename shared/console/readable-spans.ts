@@ -2,15 +2,16 @@
  * A payload's first spans as text, for a person who wants to know what is in it. The same walk and the same value texts
  * as the rows': what is shown is what would be stored. A body that breaks off is shown as far as it can be read.
  */
-import type { PayloadSpans } from "../console/answers.ts";
+
 import { toHex } from "../hex.ts";
 import { limits } from "../limits.ts";
 import { type AttributeScan, entrySize } from "../otlp/attribute-scan.ts";
 import { MalformedBody } from "../otlp/malformed.ts";
 import type { SpanBounds, SpanRefusal } from "../otlp/span-check.ts";
 import { TraceWalk } from "../otlp/trace-walk.ts";
-import { spanKindTexts, statusCodeTexts } from "./row-writer.ts";
-import { ValueText } from "./value-text.ts";
+import { spanKindTexts, statusCodeTexts } from "../rows/row-writer.ts";
+import { ValueText } from "../rows/value-text.ts";
+import type { PayloadSpans } from "./answers.ts";
 
 export type ReadableSpan = PayloadSpans["spans"][number];
 type Attributes = ReadableSpan["attributes"];
