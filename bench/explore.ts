@@ -10,6 +10,7 @@ import { join } from "node:path";
 import { loginVariables } from "../dev/clickhouse/login.ts";
 import { migrateClickHouse } from "../dev/clickhouse/migrate-clickhouse.ts";
 import { connectClickHouse } from "../shared/clickhouse/connection.ts";
+import { defaultSchemaSettings } from "../shared/clickhouse/migrations.ts";
 import { asksOfSpans, parseFilter } from "../shared/console/trace-filter.ts";
 import { countTraces } from "../workers/console/count-traces.ts";
 import { listTraces, parseListOptions } from "../workers/console/list-traces.ts";
@@ -33,11 +34,12 @@ interface Meter {
   isCold: boolean;
 }
 
-export async function benchExplore(spans = String(spansUsual)): Promise<void> {
+export async function benchExplore(spans = String(spansUsual), how = "with"): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), "headrace-explore-"));
   const engine = await startEngineSession(folder);
   try {
-    await migrateClickHouse({ url: engine.url });
+    const leaveOut = how === "without" ? defaultSchemaSettings.leaveOut : [];
+    await migrateClickHouse({ url: engine.url }, { ...defaultSchemaSettings, leaveOut });
     const answered: Line[] = [];
     if (spans !== "price") {
       await fill(engine, Number(spans));

@@ -69,8 +69,8 @@ CLICKHOUSE_CONSOLE_USER and CLICKHOUSE_CONSOLE_PASSWORD, the console's own login
       help: "when the schema is made: days after which ClickHouse drops spans (default: never)",
       check: wholeNumber(39, 10_000),
     },
-    "without-trace-projection": {
-      help: "when the schema is made: leave out what finds traces fast (docs/console.md says what it costs)",
+    "trace-projection": {
+      help: "when the schema is made: add what lists traces fast among 10^8 spans (docs/console.md says what it costs)",
     },
     "private-clickhouse": {
       help: "the Workers reach CLICKHOUSE_URL by a binding named CLICKHOUSE (VPC) and not over the internet",
@@ -113,7 +113,7 @@ async function deployInstallation(call: Call): Promise<0 | 1> {
     database: settings.clickHouse.database,
     tracesTable: settings.clickHouse.tracesTable,
     tracesTtlDays: given.has("ttl-days") ? Number(given.text("ttl-days")) : undefined,
-    leaveOut: given.has("without-trace-projection") ? ["trace_projection"] : [],
+    leaveOut: given.has("trace-projection") ? [] : defaultSchemaSettings.leaveOut,
   };
   const replicas = replicasOf(env, login);
   await checkLogin(wrangler);

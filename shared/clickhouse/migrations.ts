@@ -41,8 +41,8 @@ export interface SchemaSettings {
   readonly receiptsDays: number;
   /** For sealed minutes, findings and outcomes. */
   readonly minutesDays: number;
-  /** Files that are remembered as applied and are not: what they say of themselves. Absent: none. */
-  readonly leaveOut?: readonly OptionalFile[];
+  /** Files that are remembered as applied and are not: what they say of themselves. */
+  readonly leaveOut: readonly OptionalFile[];
 }
 
 /** What an installation may do without, by the file's name without its number. */
@@ -55,6 +55,7 @@ export const defaultSchemaSettings: SchemaSettings = {
   tracesTtlDays: undefined,
   receiptsDays: limits.receiptsRetentionDays,
   minutesDays: limits.minutesRetentionDays,
+  leaveOut: ["trace_projection"], // dear for INSERTs and merges (decision 83): who wants it says so
 };
 
 /** A file with its statements ready to be run in order. */
@@ -146,7 +147,7 @@ export async function planMigrations(
   return planned;
 }
 
-function isLeftOut({ name }: MigrationFile, { leaveOut = [] }: SchemaSettings): boolean {
+function isLeftOut({ name }: MigrationFile, { leaveOut }: SchemaSettings): boolean {
   return leaveOut.some((optional) => name.slice("0000_".length) === `${optional}.sql`);
 }
 

@@ -214,7 +214,7 @@ const ids = (answer: { readonly traces: readonly { readonly traceId: string }[] 
 describe.each([
   ["with the projection", () => clickHouse],
   ["without the projection", () => without],
-])("a list %s", (name, at) => {
+])("a list %s", (_, at) => {
   test("shows the newest roots first, each with its spans and errors", async () => {
     const listed = await ask("traces", "since=1h", tracesSchema, at());
     expect(ids(listed)).toEqual([trace(4), trace(2), trace(1)]);
@@ -228,9 +228,7 @@ describe.each([
       span: null,
     });
     expect(listed).toMatchObject({ searched: { isWhole: true }, cursor: null });
-    expect(listed.notes.join(" ")).toMatch(
-      name.startsWith("without") ? /no projection headrace_traces/ : /^$/,
-    );
+    expect(listed.notes).toEqual([]);
   });
 
   test("is the same by pages", async () => {

@@ -60,6 +60,6 @@ export async function countTraces(search: Search, filter: TraceFilter): Promise<
     steps,
     of: asksOfSpans(filter) ? "spans" : "traces",
     searched: { from: formatInstant(walked.from), to: formatInstant(range.to), isWhole: walked.isWhole },
-    notes: walked.endedBy === "time" ? [...search.notes, timeUsedUp(walked)] : search.notes,
+    notes: walked.endedBy === "time" ? [timeUsedUp(walked, search)] : [],
   };
 }

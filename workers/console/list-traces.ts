@@ -215,9 +215,9 @@ function listed(found: Found, counted: Counted | undefined, asksSpans: boolean):
 }
 
 function notesOf(search: Search, sort: Sort, walked: Walked): string[] {
-  const notes = [...search.notes];
+  const notes: string[] = [];
   if (walked.endedBy === "time") {
-    notes.push(timeUsedUp(walked));
+    notes.push(timeUsedUp(walked, search));
     if (sort === "duration") {
       notes.push("These are the longest of what was searched.");
     }

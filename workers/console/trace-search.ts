@@ -56,7 +56,6 @@ export async function factsOf(
 export interface Search {
   readonly clickHouse: ClickHouseConnection;
   readonly hasProjection: boolean;
-  readonly notes: string[];
   /** ms that are left. */
   left(): number;
   /** The rows of a question; gives up when the budget is used up. `atLeastMs`: for what belongs to an answer. */
@@ -83,11 +82,6 @@ export async function startSearch(
   return {
     clickHouse,
     hasProjection,
-    notes: hasProjection
-      ? []
-      : [
-          `The table has no projection ${projectionName}: traces are looked for among all spans, which takes longer. headrace deploy adds it (docs/console.md).`,
-        ],
     left,
     ask: async ({ query, parameters }, schema, atLeastMs = 1) =>
       await queryRows(clickHouse, schema, query, parameters, {
@@ -172,6 +166,9 @@ function nextLength(length: bigint, tookMs: number): bigint {
 }
 
 /** The sentence of a search that did not come to its end. */
-export function timeUsedUp({ from }: Walked): string {
-  return `Searched back to ${shortInstant(from)} within ${limits.traceSearchMs / 1000} s: what is older was not looked at. Go on from there, or narrow the filter.`;
+export function timeUsedUp({ from }: Walked, { hasProjection }: Search): string {
+  const faster = hasProjection
+    ? ""
+    : ` The projection ${projectionName} would list traces faster (docs/console.md has its price).`;
+  return `Searched back to ${shortInstant(from)} within ${limits.traceSearchMs / 1000} s: what is older was not looked at. Go on from there, or narrow the filter.${faster}`;
 }
