@@ -123,7 +123,7 @@ async function settle(engine: EngineSession): Promise<void> {
   }
 }
 
-/** Groups of 250 payloads, as fast as they are taken: 1,000 payloads a second are four of these a second. */
+/** Groups of 250 payloads, as fast as they are taken: 1,000 payloads per second are four of these a second. */
 async function stream(engine: EngineSession, end: number): Promise<void> {
   const [inserts, rowsAnInsert] = [1000, 250];
   const rows = inserts * rowsAnInsert;
@@ -180,7 +180,7 @@ async function measure(engine: EngineSession, receipts: number, name: string): P
   }
 }
 
-/** Rows of as many payloads over as many days; of each the projection has one row a day, however many spans it has. */
+/** Rows of as many payloads over as many days; of each the projection has one row per day, however many spans it has. */
 async function measureAudit(engine: EngineSession, receipts: number, end: number): Promise<void> {
   const payloads = Math.min(receipts, 3e6);
   for (let day = 0; day < days; day++) {

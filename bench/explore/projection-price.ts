@@ -47,7 +47,7 @@ export async function projectionPrice(engine: EngineSession): Promise<readonly P
   return [
     line("INSERT of 10,000 rows, µs of CPU a row", inserts),
     line("merge to one part, s of CPU", merges),
-    line("disk, bytes a row", { with: bytes["with"] ?? 0, without: bytes["without"] ?? 0 }),
+    line("disk, bytes per row", { with: bytes["with"] ?? 0, without: bytes["without"] ?? 0 }),
     line(`DELETE of ${payloadsDeleted} payloads, s of CPU`, deletes),
   ];
 }

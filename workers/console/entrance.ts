@@ -125,6 +125,6 @@ async function report(env: Pick<NamedBindings, "CONSUMER">, address: string): Pr
   try {
     await env.CONSUMER.reportWrongTokens(address);
   } catch (error) {
-    writeLog("error", { message: "wrong tokens could not be told to the ledger" }, error);
+    writeLog("error", { message: "wrong tokens could not be reported to the ledger" }, error);
   }
 }

@@ -238,7 +238,7 @@ describe("ClickHouse is away", () => {
     [
       "half a JSON",
       async () => new Response('{"kind":"brea', { headers: { "x-clickhouse-summary": "{}" } }),
-      "ClickHouse at clickhouse.invalid could not answer: an answer breaks off, or is no JSON",
+      "ClickHouse at clickhouse.invalid could not answer: an answer breaks off, or is not JSON",
     ],
     [
       "another JSON",
