@@ -109,7 +109,7 @@ export function DeadLetters({ deadLetters, now, reportFindings, onDone }: DeadLe
           than 26 h ago may be among them.
         </p>
       )}
-      {causes.size > 1 && (
+      {causes.size > 1 && letters.length > causes.size && (
         <ul class="causes" aria-label="By cause">
           {[...causes].map(([reason, keys]) => (
             <li key={reason}>
