@@ -47,6 +47,7 @@ describe("the first 60 lines of the README say", () => {
   });
 
   test("where to see a trace", () => {
+    expect(section("See a trace")).toMatch(/Open the link that `npm run send` prints/);
     expect(section("See a trace")).toMatch(/Spans are rows of `otel_traces`/);
     expect(shellBlocks(section("See a trace"))[0]).toMatch(/FROM otel_traces/);
   });
