@@ -30,11 +30,13 @@ const plain: Case = { name: "answered 200", faults: [] };
 const refusals: readonly Case[] = [
   { name: "503, 503", faults: ["503", "503"] },
   { name: "429, 429", faults: ["429", "429"] },
-  { name: "stored, told 503", faults: ["stored_503"] },
+  { name: "stored, answered 503", faults: ["stored_503"] },
 ];
 
 interface Outcome {
   readonly run: string;
+  /** How many it should leave. */
+  readonly rows: number;
   readonly row: Readonly<Record<string, string>>;
   /** What did not hold; empty when all did. */
   readonly failures: readonly string[];
@@ -64,11 +66,21 @@ async function tryCase(
     })
     .catch((error: unknown) => failures.push(`it reported: ${String(error).slice(-reportCharsMax)}`));
   const tries = proxy.take();
+  const met = client.triesAgain === false ? faults.slice(0, 1) : faults;
+  const isLost = client.triesAgain === false && (met[0] === "429" || met[0] === "503");
+  const rows = isLost ? 0 : spans;
   const counted = `SELECT count(), uniqExact(SpanId) FROM otel_traces WHERE ResourceAttributes['test.run'] = '${run}'`;
   await local
-    .eventually(counted, `${spans}\t${spans}`, rowsDeadlineMs)
+    .eventually(counted, `${rows}\t${rows}`, rowsDeadlineMs)
     .catch((error: unknown) => failures.push(String(error).split("\n").slice(0, 6).join(" ")));
-  failures.push(...wrongTries(tries, variant, faults));
+  const answers = met.map((fault) => (fault === "429" ? 429 : 503));
+  failures.push(
+    ...wrongTries(
+      tries,
+      variant,
+      client.triesAgain === false && met.length > 0 ? answers : [...answers, 200],
+    ),
+  );
   const row = {
     client: client.name,
     version: client.version,
@@ -81,19 +93,19 @@ async function tryCase(
         .map((ms) => (ms / 1000).toFixed(1))
         .join(" ") || "–",
     payloads: String(new Set(tries.map(({ payload }) => payload)).size),
-    result: failures.length === 0 ? `${spans} rows, once` : "FAILED",
+    result: failures.length > 0 ? "FAILED" : isLost ? "lost: it never tries again" : `${spans} rows, once`,
   };
-  return { run, row, failures };
+  return { run, rows, row, failures };
 }
 
 function waits(tries: readonly Try[]): number[] {
   return tries.slice(1).map(({ at }, index) => at - (tries[index]?.at ?? at));
 }
 
-/** What the tries should have been: one more than the faults, in the form that was asked for, of one payload. */
-function wrongTries(tries: readonly Try[], variant: Variant, faults: readonly Fault[]): string[] {
+/** What the tries should have been: those that were so answered, in the form that was asked for, of one payload. */
+function wrongTries(tries: readonly Try[], variant: Variant, answers: readonly number[]): string[] {
   const wrong: string[] = [];
-  const expected = [...faults.map((fault) => (fault === "429" ? 429 : 503)), 200].join(" ");
+  const expected = answers.join(" ");
   const reported = tries.map(({ status }) => status).join(" ");
   if (reported !== expected) {
     wrong.push(`it was told ${reported} instead of ${expected}`);
@@ -130,7 +142,7 @@ async function runClient(maker: ClientMaker, local: LocalPipeline, proxy: FaultP
     }
     const failure = `it could not be built: ${error instanceof Error ? error.message : String(error)}`;
     console.log(`${maker.name}: ${failure}`);
-    return [{ run: "", row: { client: maker.name, result: "FAILED" }, failures: [failure] }];
+    return [{ run: "", rows: 0, row: { client: maker.name, result: "FAILED" }, failures: [failure] }];
   }
   const cases: (readonly [Variant, Case])[] = [
     ...client.variants.map((variant) => [variant, plain] as const),
@@ -150,16 +162,14 @@ async function runClient(maker: ClientMaker, local: LocalPipeline, proxy: FaultP
 
 /** Nothing may have come later: looked at again when all are done. */
 async function stillOnce(outcomes: readonly Outcome[], local: LocalPipeline): Promise<string[]> {
-  const runs = outcomes
-    .filter(({ run, failures }) => run !== "" && failures.length === 0)
-    .map(({ run }) => run);
+  const good = outcomes.filter(({ run, failures }) => run !== "" && failures.length === 0);
   const counts = await local.query(
     "SELECT ResourceAttributes['test.run'] AS run, count() FROM otel_traces GROUP BY run FORMAT TSV",
   );
   const byRun = new Map(counts.split("\n").map((line) => line.split("\t") as [string, string]));
-  return runs
-    .filter((run) => byRun.get(run) !== String(spans))
-    .map((run) => `${run}: ${byRun.get(run)} rows at the end`);
+  return good
+    .filter(({ run, rows }) => (byRun.get(run) ?? "0") !== String(rows))
+    .map(({ run }) => `${run}: ${byRun.get(run)} rows at the end`);
 }
 
 function printTable(rows: readonly Readonly<Record<string, string>>[]): void {

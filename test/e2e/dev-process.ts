@@ -32,15 +32,17 @@ export function stateFolder({ onTestFinished }: Owner): string {
 }
 
 /**
- * Runs the command of `npm run dev`, or another script, in a process group of its own, which ends with the test. What it
- * prints is read unless `isRead` is false: then it waits in a pipe, as before a pager that stands still.
+ * Runs what `npm run dev` runs, another script, or a whole `command` in a shell, in a process group of its own, which ends
+ * with the test. What it prints is read unless `isRead` is false: then it waits in a pipe, as before a pager that stands
+ * still.
  */
 export function runDev(
   owner: Owner,
   environment: Record<string, string>,
-  { isRead = true, script = "dev/main.ts" } = {},
+  { isRead = true, script = "dev/main.ts", command = "" } = {},
 ): DevProcess {
-  const child = spawn(process.execPath, [script], {
+  const [program, args] = command === "" ? [process.execPath, [script]] : ["sh", ["-c", command]];
+  const child = spawn(program, args, {
     cwd: root,
     detached: true,
     stdio: ["ignore", "pipe", "pipe"],
@@ -62,7 +64,7 @@ export function runDev(
   }
   const servers = new Set<number>();
   const seeServers = () => {
-    for (const pid of childrenOf(child.pid ?? 0)) {
+    for (const pid of leadersUnder(child.pid ?? 0)) {
       servers.add(pid);
     }
     return [...servers];
@@ -86,13 +88,15 @@ export function runDev(
   return { child, output: () => output, ended, signalAll, servers: seeServers };
 }
 
-/** The children of a process that lead a group of their own. */
-function childrenOf(parent: number): number[] {
+/** The processes under a process, at whatever depth (npm and its shells stand between), that lead a group of their own. */
+function leadersUnder(ancestor: number): number[] {
   const listing = execFileSync("ps", ["-A", "-o", "pid=,ppid=,pgid="], { encoding: "utf8" });
-  return listing.split("\n").flatMap((line) => {
-    const [pid = 0, ppid, group] = line.trim().split(/\s+/).map(Number);
-    return ppid === parent && group === pid ? [pid] : [];
-  });
+  const processes = listing.split("\n").map((line) => line.trim().split(/\s+/).map(Number));
+  const under = (parent: number): number[] =>
+    processes.flatMap(([pid = 0, ppid, group]) =>
+      ppid === parent && pid !== parent ? [...(group === pid ? [pid] : []), ...under(pid)] : [],
+    );
+  return ancestor === 0 ? [] : under(ancestor);
 }
 
 export async function running({ expect }: Owner, dev: DevProcess, stateFolder: string): Promise<DevFile> {

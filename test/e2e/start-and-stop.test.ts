@@ -2,20 +2,23 @@ import { chmodSync, statSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { describe, test } from "vitest";
+import { readmeCommands } from "../readme-commands.ts";
 import { isGroupGone, runDev, running, stateFolder } from "./dev-process.ts";
 import { exportSpans, freshSpans, queryClickHouse } from "./local-pipeline.ts";
 
 // They wait for each other's processes, and for deadlines: side by side they take a third of the time.
-describe.concurrent("npm run dev", { timeout: 120_000 }, () => {
+describe.concurrent("npm run dev", { timeout: 180_000 }, () => {
+  const readme = readmeCommands();
+
   test.for([
-    ["Ctrl-C", "SIGINT"],
-    ["SIGKILL of every process", "SIGKILL"],
+    ["Ctrl-C, with the two commands of README,", "SIGINT", readme.start],
+    ["SIGKILL of every process", "SIGKILL", ""],
   ] as const)(
     "%s in the middle of a send, and a new start: every span that was answered 200 is there once",
-    async ([_name, signal], context) => {
+    async ([_name, signal, command], context) => {
       const { expect } = context;
       const folder = stateFolder(context);
-      const first = runDev(context, { HEADRACE_STATE: folder });
+      const first = runDev(context, { HEADRACE_STATE: folder }, { command });
       const before = await running(context, first, folder);
 
       const accepted: string[] = [];
@@ -36,11 +39,12 @@ describe.concurrent("npm run dev", { timeout: 120_000 }, () => {
         }
       });
       await Promise.all(senders);
-      expect(await first.ended).toBe(signal === "SIGINT" ? 0 : signal);
+      // A shell and npm, which stand before the pipeline, die of the Ctrl-C that it ends by.
+      expect(await first.ended).toBe(signal);
       expect(accepted.length).toBeGreaterThanOrEqual(1500);
       await expect.poll(() => isGroupGone(first), { timeout: 5000 }).toBe(true);
 
-      const second = runDev(context, { HEADRACE_STATE: folder });
+      const second = runDev(context, { HEADRACE_STATE: folder }, { command });
       const after = await running(context, second, folder);
       expect(after.key).toBe(before.key);
       const missing = async () => {
@@ -54,8 +58,16 @@ describe.concurrent("npm run dev", { timeout: 120_000 }, () => {
         await queryClickHouse(after.clickhouse, "SELECT count(), uniqExact(TraceId, SpanId) FROM otel_traces")
       ).split("\t");
       expect(count).toBe(distinct);
+      if (command !== "") {
+        const sender = runDev(context, { HEADRACE_STATE: folder }, { command: readme.send });
+        expect(await sender.ended, sender.output()).toBe(0);
+        expect(sender.output()).toMatch(/one of its traces: http:\S+to=%2Ftraces%2F[0-9a-f]{32}\n/);
+        expect(sender.output()).toMatch(/accepted 1000 spans in .* arrived 1000, doubled 0/);
+        const firstSpans = /first spans of a service.*\/#\/traces\/[0-9a-f]{32}/;
+        await expect.poll(second.output, { timeout: 10_000 }).toMatch(firstSpans);
+      }
       second.signalAll("SIGINT");
-      expect(await second.ended).toBe(0);
+      expect(await second.ended).toBe(command === "" ? 0 : "SIGINT");
       expect(second.output()).toContain("Nothing is left running");
     },
   );
