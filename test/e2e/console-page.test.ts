@@ -91,7 +91,10 @@ describe("the console's doors", () => {
       expect.stringContaining("hours must be a number above 0"),
     ]);
     expect(await ask("/api/payload-spans")).toEqual([400, expect.stringContaining("key")]);
-    expect(await ask("/api/payload-spans?key=x")).toEqual([404, expect.stringContaining("not a payload's key")]);
+    expect(await ask("/api/payload-spans?key=x")).toEqual([
+      404,
+      expect.stringContaining("not a payload's key"),
+    ]);
   });
 
   test("/metrics is Prometheus' text format", async () => {
