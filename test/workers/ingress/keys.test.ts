@@ -33,7 +33,8 @@ async function ask(
     headers: { authorization: `Bearer ${token}` },
     ...(sent === undefined ? {} : { body: typeof sent === "string" ? sent : JSON.stringify(sent) }),
   });
-  const env = { KEYS: bindings.KEYS, ADMIN_TOKEN: adminToken } as unknown as ConsoleBindings;
+  const { KEYS, PAYLOADS } = bindings;
+  const env = { KEYS, PAYLOADS, ADMIN_TOKEN: adminToken } as unknown as ConsoleBindings;
   const response = await consoleWorker.fetch(request as Parameters<typeof consoleWorker.fetch>[0], env);
   return { status: response.status, said: (await response.json()) as Record<string, unknown> };
 }
@@ -191,7 +192,7 @@ describe("a key made at the console", () => {
 describe("the console names what is wrong with", () => {
   const asked = { tenant: "acme", name: "web" };
   test.each<[string, unknown, RegExp]>([
-    ["no JSON", "{", /no JSON/],
+    ["no JSON", "{", /not JSON/],
     ["no object", "5", /the body must be a JSON object/],
     ["no tenant", { name: "web" }, /^tenant is missing/],
     ["a tenant in capitals", { ...asked, tenant: "Acme" }, /^tenant must be 1 to 64 of a-z/],

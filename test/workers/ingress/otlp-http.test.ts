@@ -187,7 +187,7 @@ describe("a refused request", () => {
       /resource_spans/,
       () => post(protobuf.subarray(0, protobuf.length - 1)),
     ],
-    ["JSON that is none", 400, /no OTLP JSON/, () => post("{nope", { "content-type": "application/json" })],
+    ["JSON that is none", 400, /not OTLP JSON/, () => post("{nope", { "content-type": "application/json" })],
     ["a body over the limit", 413, /20971520 bytes/, () => post(zeros)],
     [
       "a body that inflates over the limit",
