@@ -49,7 +49,7 @@ const smallRows = {
     erase: { times: 1, probability: 0.3 },
   },
   incidentMs: MINUTE,
-  rowBytesMax: { head: 1010, group: 2900, reconciler: 1100 },
+  rowBytesMax: { head: 1030, group: 2900, reconciler: 1100 },
   ledger: {
     caps: { ...defaultSettings.caps, payloadsMax: 2, keysMax: 6, rowsReady: 8 },
     duplicateKeysMax: 4,
