@@ -88,7 +88,13 @@ const minuteMessage = "must be a minute in UTC, such as 2026-11-27T20:55";
 
 /** `GET /api/minute-payloads` */
 export const minutePayloadsQuery = v.object(
-  { minute: v.pipe(v.string(minuteMessage), v.regex(/^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}$/, minuteMessage)) },
+  {
+    minute: v.pipe(
+      v.string(minuteMessage),
+      v.regex(/^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}$/, minuteMessage),
+      v.check((text) => !Number.isNaN(Date.parse(`${text}Z`)), minuteMessage),
+    ),
+  },
   objectMessage,
 );
 

@@ -211,6 +211,9 @@ function rangeOf(
   to: string | null,
   nowMs: number,
 ): Result<Pick<TraceFilter, "fromMs" | "toMs">, string> {
+  if (since !== null && from !== null) {
+    return refuse("since and from are both given: one of them says where the time begins");
+  }
   const toMs = to === null ? nowMs : Date.parse(to);
   const sinceNs = since === null ? (from === null ? parseDuration("1h") : null) : parseDuration(since);
   if (sinceNs === undefined) {

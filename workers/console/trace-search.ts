@@ -141,7 +141,9 @@ export async function walk(
         length = (to - from) / 4n;
         continue;
       }
-      if (isTooMuch(error) || isOutOfTime(error, search)) {
+      // Of what was asked first there is no answer at all: nobody knows whether ClickHouse is there.
+      const isAnswered = asked > 0 || isTooMuch(error);
+      if (isAnswered && (isTooMuch(error) || isOutOfTime(error, search))) {
         return { from: to, isWhole: false, endedBy: "time" };
       }
       throw error;

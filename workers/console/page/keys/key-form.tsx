@@ -27,6 +27,11 @@ const limitLabels = {
 type LimitName = keyof typeof limitLabels;
 const limitNames = Object.keys(limitLabels) as LimitName[];
 
+/** 0.29 is 29 %, and not 28.999999999999996. */
+export function percentOf(sample: number): number {
+  return Number((sample * 100).toPrecision(12));
+}
+
 interface KeyFormProps {
   /** Absent: a new key. */
   readonly known?: ListedKey;
@@ -37,7 +42,7 @@ interface KeyFormProps {
 }
 
 export function KeyForm({ known, tenant, failure, isBusy, onSubmit }: KeyFormProps) {
-  const [percent, setPercent] = useState(String((known?.sample ?? 1) * 100));
+  const [percent, setPercent] = useState(String(percentOf(known?.sample ?? 1)));
   return (
     <form
       class="key-form"
@@ -99,6 +104,7 @@ export function KeyForm({ known, tenant, failure, isBusy, onSubmit }: KeyFormPro
         Keeps this share of traces, %
         <input
           type="number"
+          required
           min={0}
           max={100}
           step="any"

@@ -3,6 +3,7 @@ import type { ComponentChildren } from "preact";
 import type { ListedKey } from "../../../../shared/console/answers.ts";
 import { bytesText, countText } from "../format.ts";
 import type { KeyTask } from "./key-dialogs.tsx";
+import { percentOf } from "./key-form.tsx";
 
 interface KeyRowProps {
   readonly apiKey: ListedKey;
@@ -77,5 +78,5 @@ function rateText(key: ListedKey): string {
   ]
     .filter((text) => text !== "")
     .join(" and ");
-  return `${spans}${bytes}${month === "" ? "" : `; ${month} per month`}${sample === 1 ? "" : `; keeps ${sample * 100} % of traces`}`;
+  return `${spans}${bytes}${month === "" ? "" : `; ${month} per month`}${sample === 1 ? "" : `; keeps ${percentOf(sample)} % of traces`}`;
 }

@@ -11,6 +11,7 @@ import { KeyDialogs, type KeyTask } from "./key-dialogs.tsx";
 import { KeyRow } from "./key-row.tsx";
 
 const everyMs = 30_000;
+const kvLateMs = 70_000;
 
 export function KeysPage() {
   const { token } = useContext(AccessContext);
@@ -24,8 +25,8 @@ export function KeysPage() {
   useEffect(() => {
     document.title = "Keys · Headrace";
   }, []);
-  /** KV is read late: what was just changed is shown as it was answered, until the list says the same. */
-  const [changed, setChanged] = useState<ReadonlyMap<string, ListedKey>>(new Map());
+  /** KV is read up to a minute late: so long is shown what the change itself answered. */
+  const [changed, setChanged] = useState<readonly { readonly key: ListedKey; readonly at: number }[]>([]);
 
   const next = more.length === 0 ? keys.value?.cursor : cursor;
   const askOn = async (): Promise<void> => {
@@ -37,9 +38,8 @@ export function KeysPage() {
       reportFindings(failureText(error), true);
     }
   };
-  const known = new Map(
-    [...(keys.value?.keys ?? []), ...more, ...changed.values()].map((key) => [key.id, key]),
-  );
+  const fresh = changed.filter(({ at }) => Date.now() - at < kvLateMs).map(({ key }) => key);
+  const known = new Map([...(keys.value?.keys ?? []), ...more, ...fresh].map((key) => [key.id, key]));
   const wanted = sought.trim().toLowerCase();
   const shown = [...known.values()]
     .filter(({ id, tenant, name }) => [id, tenant, name].some((text) => text.toLowerCase().includes(wanted)))
@@ -93,7 +93,7 @@ export function KeysPage() {
         otlp={about.value?.otlp ?? ""}
         onClose={() => setTask(null)}
         onChanged={(key, text) => {
-          setChanged(new Map([...changed, [key.id, key]]));
+          setChanged([...changed, { key, at: Date.now() }]);
           reportFindings(text);
           keys.again();
         }}

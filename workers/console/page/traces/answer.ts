@@ -1,5 +1,5 @@
 /** One question of the API, asked when it changes; an answer to an earlier one is none. */
-import { useContext, useEffect, useState } from "preact/hooks";
+import { useContext, useEffect, useRef, useState } from "preact/hooks";
 import type { InferOutput } from "valibot";
 import { type AnswerSchema, ask, failureText, Refused } from "../ask.ts";
 import { AccessContext } from "../polling.ts";
@@ -9,6 +9,7 @@ export interface Answer<T> {
   /** Why there is no answer, in words; empty: there is one, or it is still asked for. */
   readonly failure: string;
   readonly isAsking: boolean;
+  /** Asks anew, unless an answer is waited for: a slow one would never come. */
   readonly again: () => void;
 }
 
@@ -26,18 +27,24 @@ export function useAnswer<P extends string>(
     readonly isAsking: boolean;
   }>({ path: "", value: undefined, failure: "", isAsking: false });
 
+  const isOut = useRef(false);
   useEffect(() => {
     if (path === "") {
       return;
     }
     const stopped = new AbortController();
+    isOut.current = true;
     setState((before) => ({ ...before, isAsking: true }));
     ask<P>(token, path, schema, { signal: stopped.signal })
-      .then((value) => setState({ path, value, failure: "", isAsking: false }))
+      .then((value) => {
+        isOut.current = false;
+        setState({ path, value, failure: "", isAsking: false });
+      })
       .catch((error: unknown) => {
         if (stopped.signal.aborted) {
           return;
         }
+        isOut.current = false;
         if (error instanceof Refused && error.status === 401) {
           onRefused();
           return;
@@ -49,7 +56,10 @@ export function useAnswer<P extends string>(
           isAsking: false,
         }));
       });
-    return () => stopped.abort();
+    return () => {
+      isOut.current = false;
+      stopped.abort();
+    };
   }, [path, token, round]);
 
   const isCurrent = state.path === path;
@@ -57,6 +67,6 @@ export function useAnswer<P extends string>(
     value: isCurrent ? state.value : undefined,
     failure: isCurrent ? state.failure : "",
     isAsking: state.isAsking || (path !== "" && !isCurrent),
-    again: () => setRound((before) => before + 1),
+    again: () => isOut.current || setRound((before) => before + 1),
   };
 }

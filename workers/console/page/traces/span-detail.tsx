@@ -2,7 +2,7 @@
 import { useState } from "preact/hooks";
 import type { PathSegment } from "../../../../shared/console/critical-path.ts";
 import { tracePagePath, tracesPagePath } from "../../../../shared/console/page-routes.ts";
-import { formatCondition } from "../../../../shared/console/trace-filter.ts";
+import { formatCondition, parseCondition } from "../../../../shared/console/trace-filter.ts";
 import type { TraceTree } from "../../../../shared/console/trace-tree.ts";
 import {
   type Attributes,
@@ -162,7 +162,7 @@ function Pairs({ title, scope, pairs, count }: PairsProps) {
               <Value name={key} value={value} />
               <span class="tools">
                 <CopyButton text={value} label="Copy" />
-                {!value.endsWith("…") && (
+                {filterLink(scope, key, value) !== "" && (
                   <a href={filterLink(scope, key, value)} title={`Traces with ${key} = ${value}`}>
                     Find
                   </a>
@@ -189,9 +189,14 @@ function Value({ name, value }: { readonly name: string; readonly value: string 
   return text.includes("\n") ? <pre class="value">{text}</pre> : <bdi class="value">{text}</bdi>;
 }
 
+/** Empty: no condition says it (a text that is cut, too long, or has spaces around it). */
 function filterLink(scope: "span" | "resource", key: string, value: string): string {
   const where = formatCondition({ scope, key, test: "equals", value });
-  return `#${tracesPagePath(new URLSearchParams({ since: "1d", where }))}`;
+  const read = parseCondition(where);
+  const isSame = read.ok && read.value.key === key && read.value.value === value;
+  return isSame && !value.endsWith("…")
+    ? `#${tracesPagePath(new URLSearchParams({ since: "24h", where }))}`
+    : "";
 }
 
 function Events({ span }: { readonly span: TraceSpan }) {

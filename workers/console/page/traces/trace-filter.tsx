@@ -1,5 +1,5 @@
 /** The filter's fields. Each change is a new link; the browser's Back undoes it. */
-import { useContext, useRef, useState } from "preact/hooks";
+import { useContext, useEffect, useRef, useState } from "preact/hooks";
 import { tracesPagePath } from "../../../../shared/console/page-routes.ts";
 import { parseCondition } from "../../../../shared/console/trace-filter.ts";
 import { traceValuesSchema, type ValueKind } from "../../../../shared/console/traces.ts";
@@ -43,6 +43,7 @@ export function TraceFilter({ search }: { readonly search: URLSearchParams }) {
       setProblem(condition.refusal);
       return;
     }
+    setProblem("");
     apply((next) => next.append("where", text.trim()));
   };
   const dropCondition = (at: number): void =>
@@ -57,6 +58,7 @@ export function TraceFilter({ search }: { readonly search: URLSearchParams }) {
     [...search].filter(([name]) => ["since", "from", "to", "tenant", "service"].includes(name)),
   ).toString();
   const field = (name: string) => ({
+    search: search.toString(),
     name,
     value: search.get(name) ?? "",
     onValue: (value: string) => set(name, value),
@@ -97,6 +99,7 @@ export function TraceFilter({ search }: { readonly search: URLSearchParams }) {
       <Field label="Tenant" of="tenant" context={context} {...field("tenant")} />
       <Field
         label="Attribute"
+        search={search.toString()}
         name="where"
         of="key"
         context={context}
@@ -136,6 +139,8 @@ export function TraceFilter({ search }: { readonly search: URLSearchParams }) {
 }
 
 interface FieldProps {
+  /** The link's parameters as text: the field is filled anew when they change. */
+  readonly search: string;
   readonly label: string;
   readonly name: string;
   readonly value: string;
@@ -149,11 +154,18 @@ interface FieldProps {
 /** Asked after the last key, ms: nobody wants an answer for each letter. */
 const pauseMs = 200;
 
-function Field({ label, name, value, placeholder = "", of, context = "", onValue }: FieldProps) {
+function Field({ search, label, name, value, placeholder = "", of, context = "", onValue }: FieldProps) {
   const { token } = useContext(AccessContext);
   const [values, setValues] = useState<readonly string[]>([]);
   const timer = useRef<ReturnType<typeof setTimeout>>(undefined);
   const asked = useRef<AbortController>(undefined);
+  const input = useRef<HTMLInputElement>(null);
+  // What the link says, also after Back. While somebody types it stays as typed.
+  useEffect(() => {
+    if (input.current !== null) {
+      input.current.value = value;
+    }
+  }, [value, search]);
 
   const complete = (text: string): void => {
     clearTimeout(timer.current);
@@ -176,7 +188,7 @@ function Field({ label, name, value, placeholder = "", of, context = "", onValue
       <input
         type="text"
         name={name}
-        defaultValue={value}
+        ref={input}
         placeholder={placeholder}
         list={of === undefined ? undefined : `values-${name}`}
         autocomplete="off"

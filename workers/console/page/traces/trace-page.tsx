@@ -70,10 +70,7 @@ function Found({ trace, span }: { readonly trace: Trace; readonly span: string }
   const tree = useMemo(() => buildTree(spans), [spans]);
   const path = useMemo(() => criticalPath(tree, spans), [tree, spans]);
   const hues = useMemo(() => serviceHues(spans), [spans]);
-  const linked = useMemo(
-    () => (span === "" ? -1 : tree.nodes.findIndex(({ id, place }) => id === span && place >= 0)),
-    [tree, span],
-  );
+  const linked = useMemo(() => nodeOf(tree, span), [tree, span]);
   const [collapsed, setCollapsed] = useState<ReadonlySet<number>>(new Set());
   const [active, setActive] = useState(Math.max(0, linked));
   const [showsPath, setShowsPath] = useState(true);
@@ -97,8 +94,7 @@ function Found({ trace, span }: { readonly trace: Trace; readonly span: string }
     setActive(node);
   };
   const choose = (node: number): void => {
-    const { place = -1, id = "" } = tree.nodes[node] ?? {};
-    goTo(tracePagePath(trace.traceId, place < 0 || node === linked ? "" : id), { replace: true });
+    goTo(tracePagePath(trace.traceId, node === linked ? "" : linkOf(tree, node)), { replace: true });
   };
   useEffect(() => {
     if (linked >= 0) {
@@ -236,7 +232,7 @@ function oddities({ missingParents, cycles, repeated, early, roots }: TraceTree)
     ],
     [
       cycles,
-      `${plural(cycles, "span")} ${cycles === 1 ? "leads" : "lead"} back to itself by its parents; shown as a root.`,
+      `${cycles === 1 ? "A span leads back to itself by its parents: it is" : `${plural(cycles, "span")} lead back to themselves by their parents: they are`} shown as a root.`,
     ],
     [
       repeated,
@@ -270,7 +266,7 @@ function Services({
     <ul class="services" aria-label="Services">
       {counts.slice(0, servicesNamed).map(([service, count]) => (
         <li key={service} style={{ "--hue": String(hues.get(service) ?? 0) }} data-count={count}>
-          {service}
+          <bdi>{service}</bdi>
         </li>
       ))}
       {others > 0 && <li class="others">{plural(others, "other service")}</li>}
@@ -288,6 +284,20 @@ function Ruler({ durationNs }: { readonly durationNs: number }) {
       ))}
     </div>
   );
+}
+
+/** A span in a link: its id, and which one of those with it where several have it: `051581bf3cb55c13`, `051581bf3cb55c13.2`. */
+function linkOf({ nodes }: TraceTree, node: number): string {
+  const { id = "", place = -1 } = nodes[node] ?? {};
+  const before = nodes.slice(0, node).filter((one) => one.id === id && one.place >= 0).length;
+  return place < 0 ? "" : before === 0 ? id : `${id}.${before + 1}`;
+}
+
+/** The node that a link names; -1: none. */
+function nodeOf({ nodes }: TraceTree, link: string): number {
+  const [id = "", ordinal = "1"] = link.split(".");
+  const same = [...nodes.keys()].filter((n) => nodes[n]?.id === id && (nodes[n]?.place ?? -1) >= 0);
+  return id === "" ? -1 : (same[Number(ordinal) - 1] ?? -1);
 }
 
 /** What the search looks through, by place of the span: in lower case. */

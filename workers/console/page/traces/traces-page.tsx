@@ -37,19 +37,22 @@ export function TracesPage({ search, apiKey }: TracesPageProps) {
   const about = useAnswer("/api/about", aboutSchema);
   const isFiltered = [...spanConditions, "tenant"].some((name) => search.has(name));
   const isCheap = !spanConditions.some((name) => search.has(name)) && !search.has("from");
+  /** Further pages stand behind the first: it stays as it is, or traces would be missing in between. */
+  const [isPaged, setPaged] = useState(false);
+  useEffect(() => setPaged(false), [query]);
   useEffect(() => {
     document.title = "Traces · Headrace";
     if (!isCheap) {
       return;
     }
     const timer = setInterval(() => {
-      if (!document.hidden) {
+      if (!document.hidden && !isPaged) {
         listed.again();
         times.again();
       }
     }, lookAgainMs);
     return () => clearInterval(timer);
-  }, [query, isCheap]);
+  }, [query, isCheap, isPaged]);
   const range = (from: string, to: string): void => {
     const narrowed = new URLSearchParams(search);
     narrowed.delete("since");
@@ -57,6 +60,7 @@ export function TracesPage({ search, apiKey }: TracesPageProps) {
     narrowed.set("to", to);
     goTo(tracesPagePath(narrowed));
   };
+  const wider = widerOf(search);
   const isEmpty = listed.value !== undefined && listed.value.traces.length === 0;
   return (
     <>
@@ -64,7 +68,7 @@ export function TracesPage({ search, apiKey }: TracesPageProps) {
       <main class="traces">
         <section class="panel" aria-labelledby="traces-title">
           <h1 id="traces-title">Traces</h1>
-          <TraceFilter key={query} search={search} />
+          <TraceFilter search={search} />
           {times.failure !== "" && <p class="stale">Not up to date. {times.failure}</p>}
           {times.value !== undefined && <Histogram times={times.value} onRange={range} />}
         </section>
@@ -78,28 +82,32 @@ export function TracesPage({ search, apiKey }: TracesPageProps) {
             </p>
           )}
           {listed.value === undefined && listed.failure === "" && <p class="empty">Searching …</p>}
-          {listed.value !== undefined && !isEmpty && (
-            <List key={query} first={listed.value} query={query} search={search} now={now} />
+          {listed.value !== undefined && (
+            <List
+              key={query}
+              first={listed.value}
+              query={query}
+              search={search}
+              now={now}
+              onPaged={() => setPaged(true)}
+            />
           )}
-          {isEmpty && (
-            <>
-              {listed.value?.notes.map((note) => (
-                <p key={note} class="stale">
-                  {note}
-                </p>
-              ))}
-              <p class="empty">
-                {isFiltered ? "No trace matches this filter in this time." : "No trace began in this time."}{" "}
-                <a href={`#${tracesPagePath(widened(search))}`}>Look at 24 hours</a>
-                {isFiltered && (
-                  <>
-                    {" "}
-                    or <a href="#/traces">without the filter</a>
-                  </>
-                )}
-                .
-              </p>
-            </>
+          {isEmpty && listed.value?.searched.isWhole === true && (
+            <p class="empty">
+              {isFiltered ? "No trace matches this filter in this time." : "No trace began in this time."}{" "}
+              {wider !== undefined && (
+                <a href={`#${tracesPagePath(widened(search, wider))}`}>
+                  Look at {wider === "24h" ? "24 hours" : "7 days"}
+                </a>
+              )}
+              {isFiltered && (
+                <>
+                  {wider === undefined ? "" : " or "}
+                  <a href="#/traces">Look without the filter</a>
+                </>
+              )}
+              .
+            </p>
           )}
         </section>
         {isEmpty && !isFiltered && <FirstSteps otlp={about.value?.otlp ?? ""} apiKey={apiKey} />}
@@ -108,11 +116,20 @@ export function TracesPage({ search, apiKey }: TracesPageProps) {
   );
 }
 
-function widened(search: URLSearchParams): URLSearchParams {
+/** The next longer time to look at; undefined: there is none. */
+function widerOf(search: URLSearchParams): "24h" | "7d" | undefined {
+  const since = search.get("since") ?? "1h";
+  if (search.has("from") || ["15m", "1h", "6h"].includes(since)) {
+    return "24h";
+  }
+  return since === "7d" ? undefined : "7d";
+}
+
+function widened(search: URLSearchParams, since: string): URLSearchParams {
   const wide = new URLSearchParams(search);
   wide.delete("from");
   wide.delete("to");
-  wide.set("since", "24h");
+  wide.set("since", since);
   return wide;
 }
 
@@ -121,10 +138,11 @@ interface ListProps {
   readonly query: string;
   readonly search: URLSearchParams;
   readonly now: number;
+  readonly onPaged: () => void;
 }
 
 /** The first page comes from above, again and again; further ones are asked for once. */
-function List({ first, query, search, now }: ListProps) {
+function List({ first, query, search, now, onPaged }: ListProps) {
   const { token } = useContext(AccessContext);
   const [more, setMore] = useState<readonly Traces[]>([]);
   const [failure, setFailure] = useState("");
@@ -140,6 +158,7 @@ function List({ first, query, search, now }: ListProps) {
 
   const askOn = async (cursor: string): Promise<void> => {
     setAsking(true);
+    onPaged();
     try {
       const next = await ask(
         token,
@@ -170,7 +189,7 @@ function List({ first, query, search, now }: ListProps) {
           </label>
         ))}
       </fieldset>
-      <div class="scroll">
+      <div class="scroll" hidden={traces.length === 0}>
         <table>
           <thead>
             <tr>
@@ -211,7 +230,7 @@ function List({ first, query, search, now }: ListProps) {
       {failure !== "" && <p class="stale">{failure}</p>}
       {last.cursor !== null && (
         <button type="button" disabled={isAsking} onClick={() => askOn(last.cursor ?? "")}>
-          {isAsking ? "Searching …" : last.searched.isWhole ? "Show more" : "Search further back"}
+          {isAsking ? "Searching …" : last.notes.length === 0 ? "Show more" : "Search further back"}
         </button>
       )}
     </>

@@ -2,6 +2,9 @@
 
 /** Longer ones are left as they are: nobody reads them, and the page must not stall. */
 const charsMax = 50_000;
+const depthMax = 40;
+/** Quotes are looked for again and again in a text that closes none of them. */
+const sqlCharsMax = 8000;
 
 const sqlKeys = new Set(["db.statement", "db.query.text", "db.query.summary"]);
 
@@ -9,7 +12,10 @@ export function readableValue(key: string, value: string): string {
   if (value.length > charsMax) {
     return value;
   }
-  return sqlKeys.has(key) ? sqlText(value) : jsonText(value);
+  if (sqlKeys.has(key)) {
+    return value.length > sqlCharsMax ? value : sqlText(value);
+  }
+  return jsonText(value);
 }
 
 /** An object or array, indented; numbers keep their digits, for only white space is added. */
@@ -22,6 +28,9 @@ export function jsonText(value: string): string {
     JSON.parse(text);
   } catch {
     return value;
+  }
+  if (deepest(text) > depthMax) {
+    return value; // each line would begin with its depth
   }
   let depth = 0;
   const line = (): string => `\n${"  ".repeat(depth)}`;
@@ -43,6 +52,22 @@ export function jsonText(value: string): string {
         return /^\s+$/.test(token) ? "" : token.replace(/^([{[])\s+([}\]])$/, "$1$2");
     }
   });
+}
+
+/** How deep brackets nest, those in texts too: an upper bound. */
+function deepest(text: string): number {
+  let depth = 0;
+  let most = 0;
+  for (let n = 0; n < text.length; n++) {
+    const one = text.charCodeAt(n);
+    if (one === 0x5b || one === 0x7b) {
+      depth += 1;
+      most = Math.max(most, depth);
+    } else if (one === 0x5d || one === 0x7d) {
+      depth -= 1;
+    }
+  }
+  return most;
 }
 
 /** What begins a line of its own. The longer ones first. */

@@ -198,7 +198,7 @@ function Row(props: RowProps) {
         </button>
       )}
       <span class="name" data-service={span?.service ?? ""}>
-        {nodeName(node, span)}
+        <bdi>{nodeName(node, span)}</bdi>
       </span>
       {span !== undefined && <span class="time">{nanosText(span.durationNs)}</span>}
     </div>
