@@ -18,6 +18,14 @@ process.on("SIGINT", () => {
   interrupt.abort();
 });
 
+// Whoever reads has read enough (`| head`).
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code === "EPIPE") {
+    process.exit(0);
+  }
+  throw error;
+});
+
 process.exitCode = await run({
   argv: process.argv.slice(2),
   env: process.env,

@@ -1,6 +1,22 @@
 /** `headrace actions`: what people did. */
+
+import { counted } from "../../shared/counted.ts";
 import type { Command } from "../command.ts";
 import { wholeNumber } from "../command-line.ts";
+
+/** In words, by route. What was refused afterwards was asked for all the same. */
+const deeds: Readonly<Record<string, string>> = {
+  "POST /api/accept-table": "accept the table",
+  "POST /api/erase": "erase",
+  "POST /api/forget": "let in again",
+  "POST /api/keys": "make a key",
+  "POST /api/keys/:id/revoke": "revoke",
+  "POST /api/keys/:id/rotate": "rotate",
+  "POST /api/reconcile": "reconcile",
+  "POST /api/replay": "replay",
+  "POST /api/resolve": "decide about a held payload",
+  "PATCH /api/keys/:id": "change",
+};
 
 export const actions: Command = {
   name: "actions",
@@ -26,10 +42,12 @@ export const actions: Command = {
     }
     for (const { at, who, address, what, id, asked, keysCount } of listed) {
       const from = address === "" ? "" : ` from ${address}`;
-      const keys = keysCount === 0 ? "" : `, ${keysCount} payloads`;
+      const keys = keysCount === 0 ? "" : `, ${counted(keysCount, "payload")}`;
       const key = id === "" ? "" : `, key ${id.slice(0, 12)}…`;
       const reason = typeof asked["reason"] === "string" ? `: ${asked["reason"]}` : "";
-      say(`${at}  ${who}${from}  ${what.replace(/^(POST|PATCH) \/api\//, "")}${keys}${key}${reason}`);
+      const named = [asked["tenant"], asked["name"], asked["key"]].filter((one) => typeof one === "string");
+      const whom = named.length === 0 ? "" : `, ${named.join(" / ")}`;
+      say(`${at}  ${who}${from}  asked to ${deeds[what] ?? what}${keys}${key}${whom}${reason}`);
     }
     return 0;
   },

@@ -27,8 +27,12 @@ export const findings: Command = {
         (given.has("all") || finding.state === "open") && (kind === undefined || finding.kind === kind),
     );
     json(listed);
+    const { trouble } = await console.ask("GET /api/status");
     if (listed.length === 0) {
-      say(given.has("all") ? "no finding" : "no finding is open");
+      say(trouble !== "" ? "no finding is known" : given.has("all") ? "no finding" : "no finding is open");
+    }
+    if (trouble !== "") {
+      say(`while this lasts, not all may be known: ${trouble}`);
     }
     for (const finding of listed) {
       say(`${finding.state.padEnd(8)}  since ${finding.openedAt}  ${findingLine(finding)}`);

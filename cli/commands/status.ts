@@ -61,9 +61,13 @@ export const status: Command = {
     }
     sayBalance(read, hours, say);
     say(watermarkLine(watermark.watermark, watermark.behindSeconds, isBehind));
-    say(open.length === 0 ? "no finding is open" : `${counted(open.length, "finding")} open:`);
+    const none = balance === null ? "no finding is known to be open" : "no finding is open";
+    say(open.length === 0 ? none : `${counted(open.length, "finding")} open:`);
     for (const finding of open) {
       say(`  ${findingLine(finding)}`);
+    }
+    if (balance === null) {
+      say("findings that only ClickHouse's table has are not known");
     }
     for (const { text } of frontDoor) {
       say(text);

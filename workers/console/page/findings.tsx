@@ -8,11 +8,13 @@ import type { Polled } from "./polling.ts";
 interface FindingsProps {
   readonly findings: Polled<readonly ListedFinding[]>;
   readonly now: number;
+  /** ClickHouse, whose table has them all, could not be read: more may be open. */
+  readonly isPartial: boolean;
 }
 
 const resolvedShown = 20;
 
-export function Findings({ findings, now }: FindingsProps) {
+export function Findings({ findings, now, isPartial }: FindingsProps) {
   const open = findings.value?.filter(({ state }) => state === "open") ?? [];
   const resolved = findings.value?.filter(({ state }) => state !== "open").slice(0, resolvedShown) ?? [];
   if (findings.value === undefined && findings.failure === "") {
@@ -28,11 +30,14 @@ export function Findings({ findings, now }: FindingsProps) {
           {findings.value === undefined
             ? "not known"
             : open.length === 0
-              ? "none open"
+              ? isPartial
+                ? "none known"
+                : "none open"
               : `${open.length} open`}
         </p>
       }
     >
+      {isPartial && <p class="stale">Findings that only ClickHouse's table has are not known.</p>}
       {open.length > 0 && (
         <ul class="findings">
           {open.map((finding) => (

@@ -94,7 +94,7 @@ export function Overview({ apiKey, onSignOut }: OverviewProps) {
         )}
         <NoticeList notices={notices} onDismiss={dismiss} />
         {isEmpty && <FirstSteps otlp={about.value?.otlp ?? ""} apiKey={apiKey} />}
-        <Findings findings={findings} now={now} />
+        <Findings findings={findings} now={now} isPartial={hour.failure !== ""} />
         <Held held={status.value?.held ?? []} reportFindings={reportFindings} onDone={again} />
         <MinutesPanel
           hour={hour}
