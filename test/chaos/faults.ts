@@ -85,11 +85,18 @@ export function newChooser(seed: number): Chooser {
   return {
     random,
     ofRequest(isInsert) {
-      if (isInsert && (inserts++ === 0 || random.chance(lateShare))) {
-        return "delivered_late"; // the first one is, so that the shortest run has it
-      }
-      if (isInsert && (inserts === 2 || random.chance(twiceShare))) {
-        return "delivered_twice";
+      if (isInsert) {
+        inserts += 1;
+        // The first two are, so that the shortest run has both.
+        if (inserts <= 2) {
+          return inserts === 1 ? "delivered_late" : "delivered_twice";
+        }
+        if (random.chance(lateShare)) {
+          return "delivered_late";
+        }
+        if (random.chance(twiceShare)) {
+          return "delivered_twice";
+        }
       }
       return random.chance(isInsert ? insertFaults : otherFaults) ? random.pick(proxyFaults) : undefined;
     },
