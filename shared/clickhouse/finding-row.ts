@@ -15,7 +15,8 @@ export const findingColumns = [
   "at",
 ] as const;
 
-/** `at`: when it is written, ms since the epoch. */
-export function findingRow({ openedAt, ...finding }: Finding, at: number) {
-  return { ...finding, opened_at: formatDateTime64(openedAt), detail: "{}", at: formatDateTime64(at) };
+/** `at`: when it is written, ms since the epoch. `advice`: what to do about it, for who reads the table; empty: the message says it. */
+export function findingRow({ openedAt, ...finding }: Finding, at: number, advice = "") {
+  const detail = JSON.stringify(advice === "" ? {} : { advice });
+  return { ...finding, opened_at: formatDateTime64(openedAt), detail, at: formatDateTime64(at) };
 }

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { readCommandLine } from "../../cli/command-line.ts";
 import { commands } from "../../cli/commands.ts";
+import { findingRow } from "../../shared/clickhouse/finding-row.ts";
 import { findingAdvice, subjectText } from "../../shared/console/finding-advice.ts";
 import { quotaFinding } from "../../shared/delivery/quota-finding.ts";
 import { findingKinds } from "../../shared/finding.ts";
@@ -57,4 +58,19 @@ describe("what to do about a finding", () => {
     expect(subjectText(finding.subject)).toBe("acme/2026-11/100/abababababab…/bytes");
     expect(subjectText(key)).toBe(key);
   });
+});
+
+test("an open finding's row has what to do; a row without advice has an empty object", () => {
+  const finding = {
+    kind: "dead_letters",
+    subject: "payloads",
+    state: "open",
+    severity: "warning",
+    tenant: "",
+    message: "m",
+    openedAt: 0,
+  } as const;
+  const { detail } = findingRow(finding, 1, findingAdvice(finding, "cli"));
+  expect(JSON.parse(detail)).toEqual({ advice: expect.stringContaining("headrace dead-letters list") });
+  expect(findingRow(finding, 1).detail).toBe("{}");
 });

@@ -29,7 +29,9 @@ export async function reportFindings(
   const through: Readonly<Record<Channel, (findings: readonly Finding[]) => Promise<void>>> = {
     log: async (findings) => findings.forEach(logFinding),
     table: async (findings) => {
-      const rows = findings.map((finding) => findingRow(finding, now));
+      const rows = findings.map((finding) =>
+        findingRow(finding, now, finding.state === "open" ? findingAdvice(finding, "cli") : ""),
+      );
       await insertRows(clickHouse, "headrace_findings", findingColumns, rows);
     },
     webhook: async (findings) => {
