@@ -1,6 +1,6 @@
 /**
  * What a newcomer asks first is answered in the README's first 60 lines. The two commands that it gives are run, as they
- * stand there, by `test/e2e/start-and-stop.test.ts`, and `npm ci` by `.ci/run`, from a clean clone, before all tests.
+ * stand there, by `test/e2e/start-and-stop.test.ts`, and `npm install` by `.ci/run`, from a clean clone, before all tests.
  */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join, normalize } from "node:path";
@@ -66,7 +66,7 @@ test("the test command of README is what continuous integration runs, and all th
   const run = read(".ci/run").split("\n");
   const commands = run.filter((line) => line !== "" && !/^(#|set |cd "\$\(dirname )/.test(line));
   expect(commands).toEqual([readmeCommands().test]);
-  expect(commands).toEqual(["npm ci && npm test"]);
+  expect(commands).toEqual(["npm install && npm test"]);
 });
 
 test("every file that README, CONTRIBUTING and docs link to exists", () => {
