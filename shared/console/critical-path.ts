@@ -8,7 +8,7 @@
  *     b           |====|         b: 5-9
  *     c         |===|            c: nothing; when a ended (4), c was to take until 6, but what followed it (b) had begun at 5
  */
-import type { PlacedSpan, TraceTree } from "./trace-tree.ts";
+import { childrenOf, type PlacedSpan, type TraceTree } from "./trace-tree.ts";
 
 /** Nanoseconds as `PlacedSpan.startNs`. */
 export interface PathSegment {
@@ -27,18 +27,6 @@ export function criticalPath(
     return span === undefined ? 0 : span.startNs + span.durationNs;
   };
   const startOf = (n: number): number => spans[nodes[n]?.place ?? -1]?.startNs ?? 0;
-  /** Children by end, the last one first. */
-  const childrenOf = (n: number): number[] => {
-    const children: number[] = [];
-    for (
-      let child = n + 1;
-      child < (nodes[n]?.end ?? 0);
-      child = nodes[child]?.end ?? Number.POSITIVE_INFINITY
-    ) {
-      children.push(child);
-    }
-    return children.sort((a, b) => endOf(b) - endOf(a));
-  };
 
   const longest = longestTop(tree, spans);
   const path = new Map<number, PathSegment[]>();
@@ -47,7 +35,8 @@ export function criticalPath(
     const { node, since } = next;
     const own: PathSegment[] = [];
     let until = next.until;
-    for (const child of childrenOf(node)) {
+    // By end, the last one first.
+    for (const child of childrenOf(tree, node).sort((x, y) => endOf(y) - endOf(x))) {
       // What goes on after its parent's end held it up until then; what is said to begin before it did so from its start.
       const end = Math.min(endOf(child), next.until);
       const from = Math.max(startOf(child), since);

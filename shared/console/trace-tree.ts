@@ -146,6 +146,19 @@ export function buildTree(spans: readonly PlacedSpan[]): TraceTree {
   };
 }
 
+/** Places of the direct children of the node at `parent`, in their order. */
+export function childrenOf({ nodes }: TraceTree, parent: number): number[] {
+  const children: number[] = [];
+  for (
+    let child = parent + 1;
+    child < (nodes[parent]?.end ?? 0);
+    child = nodes[child]?.end ?? Number.POSITIVE_INFINITY
+  ) {
+    children.push(child);
+  }
+  return children;
+}
+
 /** Places of the nodes that show where the nodes of `collapsed` hide what is below them. */
 export function visibleNodes({ nodes }: TraceTree, collapsed: ReadonlySet<number>): readonly number[] {
   const visible: number[] = [];

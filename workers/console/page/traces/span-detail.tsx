@@ -3,7 +3,7 @@ import { useState } from "preact/hooks";
 import type { PathSegment } from "../../../../shared/console/critical-path.ts";
 import { tracePagePath, tracesPagePath } from "../../../../shared/console/page-routes.ts";
 import { formatCondition, parseCondition } from "../../../../shared/console/trace-filter.ts";
-import type { TraceTree } from "../../../../shared/console/trace-tree.ts";
+import { childrenOf, type TraceTree } from "../../../../shared/console/trace-tree.ts";
 import {
   type Attributes,
   type Trace,
@@ -162,11 +162,7 @@ function Pairs({ title, scope, pairs, count }: PairsProps) {
               <Value name={key} value={value} />
               <span class="tools">
                 <CopyButton text={value} label="Copy" />
-                {filterLink(scope, key, value) !== "" && (
-                  <a href={filterLink(scope, key, value)} title={`Traces with ${key} = ${value}`}>
-                    Find
-                  </a>
-                )}
+                <FindLink scope={scope} name={key} value={value} />
               </span>
             </dd>
           </div>
@@ -189,14 +185,25 @@ function Value({ name, value }: { readonly name: string; readonly value: string 
   return text.includes("\n") ? <pre class="value">{text}</pre> : <bdi class="value">{text}</bdi>;
 }
 
-/** Empty: no condition says it (a text that is cut, too long, or has spaces around it). */
-function filterLink(scope: "span" | "resource", key: string, value: string): string {
-  const where = formatCondition({ scope, key, test: "equals", value });
+interface FindLinkProps {
+  readonly scope: "span" | "resource";
+  readonly name: string;
+  readonly value: string;
+}
+
+/** To the traces that have the same; nothing where no condition says it (a text that is cut, too long, or has spaces around it). */
+function FindLink({ scope, name, value }: FindLinkProps) {
+  const where = formatCondition({ scope, key: name, test: "equals", value });
   const read = parseCondition(where);
-  const isSame = read.ok && read.value.key === key && read.value.value === value;
-  return isSame && !value.endsWith("…")
-    ? `#${tracesPagePath(new URLSearchParams({ since: "24h", where }))}`
-    : "";
+  const isSame = read.ok && read.value.key === name && read.value.value === value;
+  return isSame && !value.endsWith("…") ? (
+    <a
+      href={`#${tracesPagePath(new URLSearchParams({ since: "24h", where }))}`}
+      title={`Traces with ${name} = ${value}`}
+    >
+      Find
+    </a>
+  ) : null;
 }
 
 function Events({ span }: { readonly span: TraceSpan }) {
@@ -296,21 +303,16 @@ function clock(start: string | null, afterNs: number): string {
 }
 
 /** The time in which none of its children ran. */
-function ownNs({ spans }: Trace, { nodes }: TraceTree, node: number): number {
+function ownNs({ spans }: Trace, tree: TraceTree, node: number): number {
+  const { nodes } = tree;
   const of = (n: number): { readonly from: number; readonly to: number } => {
     const { startNs = 0, durationNs = 0 } = spans[nodes[n]?.place ?? -1] ?? {};
     return { from: startNs, to: startNs + durationNs };
   };
   const { from, to } = of(node);
-  const children: { readonly from: number; readonly to: number }[] = [];
-  for (
-    let child = node + 1;
-    child < (nodes[node]?.end ?? 0);
-    child = nodes[child]?.end ?? Number.POSITIVE_INFINITY
-  ) {
-    children.push(of(child));
-  }
-  children.sort((a, b) => a.from - b.from);
+  const children = childrenOf(tree, node)
+    .map(of)
+    .sort((a, b) => a.from - b.from);
   let own = 0;
   let at = from;
   for (const child of children) {
