@@ -91,6 +91,37 @@ class OneEffect<E extends Effects<E>, Name extends keyof E> implements Work<E, E
   }
 }
 
+/** The work; where it throws, what `caught` makes of the error, or throws in its place. */
+export function orElse<E extends Effects<E>, T, U>(
+  work: Work<E, T>,
+  caught: (error: unknown) => U,
+): Work<E, T | U> {
+  return new GuardedWork(work, caught);
+}
+
+/** What a generator of `try { return yield* work }` would be, without its cost per effect. */
+class GuardedWork<E extends Effects<E>, T, U> implements Work<E, T | U> {
+  readonly #work: Work<E, T>;
+  readonly #caught: (error: unknown) => U;
+
+  constructor(work: Work<E, T>, caught: (error: unknown) => U) {
+    this.#work = work;
+    this.#caught = caught;
+  }
+
+  [Symbol.iterator](): this {
+    return this;
+  }
+
+  next(answer?: Answered<E>): IteratorResult<Asked<E>, T | U> {
+    try {
+      return answer === undefined ? this.#work.next() : this.#work.next(answer);
+    } catch (error) {
+      return { done: true, value: this.#caught(error) };
+    }
+  }
+}
+
 function isAnswerTo<E extends Effects<E>, Name extends keyof E>(
   answer: { readonly to: keyof E },
   name: Name,

@@ -4,7 +4,7 @@
  * effects is decided here.
  */
 import { BrokenInvariant, unreachable } from "../assert.ts";
-import { EffectFailed } from "../effect.ts";
+import { EffectFailed, orElse } from "../effect.ts";
 import type { AttemptReport, GroupTask } from "../ledger/group.ts";
 import { clearRows } from "./clearing.ts";
 import { ask, type DeliveryContext, type DeliveryWork } from "./effects.ts";
@@ -87,13 +87,11 @@ function* doAttempt(
 }
 
 /** Reading evidence changes nothing, and deleting may be repeated: a failure of either is a clean one. */
-function* orRetry(step: DeliveryWork<AttemptReport>): DeliveryWork<AttemptReport> {
-  try {
-    return yield* step;
-  } catch (error) {
+function orRetry(step: DeliveryWork<AttemptReport>): DeliveryWork<AttemptReport> {
+  return orElse(step, (error): AttemptReport => {
     if (error instanceof EffectFailed) {
       return { kind: "retry", reason: `the evidence could not be read: ${error.message}` };
     }
     throw error;
-  }
+  });
 }

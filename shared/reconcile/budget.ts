@@ -4,7 +4,7 @@
  * would begin at the same place again, for ever. A stage begins nothing more when its budget is used up, keeps its
  * place, and goes on in the next run; what it has begun may take a little more (`limits.reconcileUnit`).
  */
-import type { Asked } from "../effect.ts";
+import type { Answered, Asked } from "../effect.ts";
 import { limits } from "../limits.ts";
 import type { CronEffects, CronWork } from "./effects.ts";
 
@@ -25,13 +25,31 @@ export class Budget {
 }
 
 /** The work, of which each effect is paid from the budget. */
-export function* within<T>(budget: Budget, work: CronWork<T>): CronWork<T> {
-  let next = work.next();
-  while (next.done !== true) {
-    budget.spend(subrequestsOf(next.value));
-    next = work.next(yield next.value);
+export function within<T>(budget: Budget, work: CronWork<T>): CronWork<T> {
+  return new PaidWork(budget, work);
+}
+
+/** What a generator of one loop would be, without its cost per effect. */
+class PaidWork<T> implements CronWork<T> {
+  readonly #budget: Budget;
+  readonly #work: CronWork<T>;
+
+  constructor(budget: Budget, work: CronWork<T>) {
+    this.#budget = budget;
+    this.#work = work;
   }
-  return next.value;
+
+  [Symbol.iterator](): this {
+    return this;
+  }
+
+  next(answer?: Answered<CronEffects>): IteratorResult<Asked<CronEffects>, T> {
+    const step = answer === undefined ? this.#work.next() : this.#work.next(answer);
+    if (step.done !== true) {
+      this.#budget.spend(subrequestsOf(step.value));
+    }
+    return step;
+  }
 }
 
 /** At most so many. */

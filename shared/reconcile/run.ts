@@ -7,7 +7,7 @@
  * rows of the traces cannot be told, the audit and the deletion wait, and nothing else does.
  */
 
-import { EffectFailed } from "../effect.ts";
+import { EffectFailed, orElse } from "../effect.ts";
 import { shortText } from "../ledger/short-text.ts";
 import { limits } from "../limits.ts";
 import { minuteOfKey, minuteToMs, payloadPrefix } from "../payload-key.ts";
@@ -75,7 +75,9 @@ export function* reconcileRun(
   try {
     return yield* runStages(lease, asked.everything, run);
   } finally {
-    yield* reportFindings(run);
+    if (run.findings.length > 0) {
+      yield* ask("reportFindings", run.findings.splice(0));
+    }
     yield* giveBack(lease);
   }
 }
@@ -99,10 +101,21 @@ function stage<T>(
   shared: Shared,
   work: (listing: Listing, run: Run) => CronWork<T>,
 ): CronWork<T> {
-  const { listCalls, subrequests, pageKeys } = shared.settings;
-  const calls = { ...listCalls, young: listCalls.fresh, audit: 0 };
+  const { subrequests, pageKeys } = shared.settings;
   const budget = new Budget(subrequests[name]);
-  return within(budget, work(new Listing(calls[name], pageKeys, budget), { ...shared, budget }));
+  const listing = new Listing(listCallsOf(name, shared.settings), pageKeys, budget);
+  return within(budget, work(listing, { ...shared, budget }));
+}
+
+function listCallsOf(name: Stage, { listCalls }: ReconcileSettings): number {
+  switch (name) {
+    case "audit":
+      return 0;
+    case "young":
+      return listCalls.fresh;
+    default:
+      return listCalls[name];
+  }
 }
 
 function* runStages(lease: Lease, everything: boolean, shared: Shared): CronWork<ReconcileReport> {
@@ -185,15 +198,13 @@ function* auditAfterDoubts(checkpoint: Checkpoint, run: Run): CronWork<Checkpoin
 }
 
 /** A stage that needs the table's rows. Where they could not be told, it says why: then the stage is the next run's. */
-function* orUnknown<T>(work: CronWork<T>): CronWork<T | RowsUnknown> {
-  try {
-    return yield* work;
-  } catch (error) {
+function orUnknown<T>(work: CronWork<T>): CronWork<T | RowsUnknown> {
+  return orElse(work, (error) => {
     if (error instanceof RowsUnknown) {
       return error;
     }
     throw error;
-  }
+  });
 }
 
 /** Begins with the first payload that R2 holds, or with now where it holds none. */
@@ -221,12 +232,8 @@ function* keep(
     const watermark = { watermark: watermarkOf(checkpoint), openMinutes: checkpoint.open.length };
     yield* ask("record", { minutes, watermark });
   }
-  yield* reportFindings(run);
-  return yield* ask("save", { run: lease.run, checkpoint });
-}
-
-function* reportFindings({ findings }: Shared): CronWork<void> {
-  if (findings.length > 0) {
-    yield* ask("reportFindings", findings.splice(0));
+  if (run.findings.length > 0) {
+    yield* ask("reportFindings", run.findings.splice(0));
   }
+  return yield* ask("save", { run: lease.run, checkpoint });
 }

@@ -4,7 +4,7 @@
  */
 import { type AlertState, hourToJudge } from "../alerts.ts";
 import { isBrokenInvariant } from "../assert.ts";
-import { EffectFailed } from "../effect.ts";
+import { EffectFailed, orElse } from "../effect.ts";
 import type { FrontDoorSettings } from "../front-door/front-door.ts";
 import { limits } from "../limits.ts";
 import type { Checkpoint } from "./checkpoint.ts";
@@ -34,13 +34,11 @@ export function* tick(
   return report;
 }
 
-function* byItself<T>(part: CronWork<T>, failures: unknown[]): CronWork<T | null> {
-  try {
-    return yield* part;
-  } catch (error) {
+function byItself<T>(part: CronWork<T>, failures: unknown[]): CronWork<T | null> {
+  return orElse(part, (error) => {
     failures.push(error);
     return null;
-  }
+  });
 }
 
 /**
