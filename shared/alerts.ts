@@ -178,11 +178,6 @@ export function judgeAlerts(facts: AlertFacts, before: AlertState): Judged {
     ],
     before.open,
   );
-  const notLearnt = new Set<FindingKind>([
-    ...(facts.recent === null ? (["dead_letters"] as const) : []),
-    ...(facts.volumes === null ? (["volume"] as const) : []),
-    ...frontDoorNotLearnt(facts.frontDoor),
-  ]);
   const open: Finding[] = [];
   const findings: Finding[] = [];
   for (const condition of conditions) {
@@ -198,7 +193,7 @@ export function judgeAlerts(facts: AlertFacts, before: AlertState): Judged {
     if (conditions.some((one) => isSame(old, one))) {
       continue;
     }
-    if (notLearnt.has(old.kind)) {
+    if (!isLearnt(old.kind, facts)) {
       open.push(old);
     } else {
       findings.push({ ...old, state: "resolved" });
@@ -215,6 +210,18 @@ export function judgeAlerts(facts: AlertFacts, before: AlertState): Judged {
     },
     findings,
   };
+}
+
+/** Is it known whether conditions of this kind hold? What is open of the others stays open. */
+function isLearnt(kind: FindingKind, { recent, volumes, frontDoor }: AlertFacts): boolean {
+  switch (kind) {
+    case "dead_letters":
+      return recent !== null;
+    case "volume":
+      return volumes !== null;
+    default:
+      return !frontDoorNotLearnt(frontDoor).includes(kind);
+  }
 }
 
 /** These were told by these channels. What was judged meanwhile stays unreported. */
@@ -252,16 +259,20 @@ const HOUR_MS = 60 * MINUTE_MS;
 
 /** Those that are open first: one for which there is no room is not told as resolved. */
 function asManyAsFit(conditions: readonly Condition[], open: readonly Finding[]): readonly Condition[] {
+  return openFirst(conditions, open).map((one) => {
+    const message = shortText(one.message, limits.noteTextBytesMax);
+    return message === one.message ? one : { ...one, message };
+  });
+}
+
+function openFirst(conditions: readonly Condition[], open: readonly Finding[]): readonly Condition[] {
+  if (conditions.length <= limits.findingsOpenMax) {
+    return conditions;
+  }
   const names = new Set(open.map(({ kind, subject }) => `${kind} ${subject}`));
   const isOpen = ({ kind, subject }: Condition): boolean => names.has(`${kind} ${subject}`);
-  const some =
-    conditions.length <= limits.findingsOpenMax
-      ? conditions
-      : [...conditions.filter(isOpen), ...conditions.filter((one) => !isOpen(one))];
-  return some.slice(0, limits.findingsOpenMax).map((one) => ({
-    ...one,
-    message: shortText(one.message, limits.noteTextBytesMax),
-  }));
+  const some = [...conditions.filter(isOpen), ...conditions.filter((one) => !isOpen(one))];
+  return some.slice(0, limits.findingsOpenMax);
 }
 
 function isSame(a: Pick<Finding, "kind" | "subject">, b: Pick<Finding, "kind" | "subject">): boolean {

@@ -25,14 +25,19 @@ export interface PayloadKeyParts {
 }
 
 export const payloadIdBytes = 16;
+const payloadIdCharacters = 26;
 /** The prefix of every payload; the notification rule is set on it. Dead letters and parked messages lie elsewhere. */
 export const payloadPrefix = "p/0/t/";
 export const tenantPattern = /^[a-z0-9-]{1,64}$/;
 const idPattern = /^[0-9a-v]{25}[048cgkos]$/; // the last character holds 3 bits and two zeros
 const minutePattern = /^\d{4}-\d{2}-\d{2}T\d{4}$/;
+const minuteCharacters = 15;
 
 // base32hex (RFC 4648 section 7) keeps byte order under string comparison; plain base32 does not.
 const alphabet = "0123456789abcdefghijklmnopqrstuv";
+const digitZero = 0x30;
+const digitNine = 0x39;
+const letterA = 0x61;
 
 /** 16 bytes to 26 characters. */
 export function formatPayloadId(bytes: Uint8Array): PayloadId {
@@ -60,7 +65,8 @@ export function payloadIdToBytes(id: PayloadId): Uint8Array {
   let bits = 0;
   let value = 0;
   for (let i = 0; i < id.length; i++) {
-    value = (value << 5) | alphabet.indexOf(id.charAt(i));
+    const code = id.charCodeAt(i);
+    value = (value << 5) | (code <= digitNine ? code - digitZero : code - letterA + 10);
     bits += 5;
     if (bits >= 8) {
       bits -= 8;
@@ -165,7 +171,7 @@ export function isPayloadKey(text: string): text is PayloadKey {
 
 /** The minute of arrival that a key says, `YYYY-MM-DDTHHmm`. */
 export function minuteOfKey(key: PayloadKey): string {
-  return key.slice(payloadPrefix.length, key.indexOf("/", payloadPrefix.length));
+  return key.slice(payloadPrefix.length, payloadPrefix.length + minuteCharacters);
 }
 
 /** The key of the same tenant and id in another minute. */
@@ -176,7 +182,7 @@ export function keyOfMinute(key: PayloadKey, minute: string): PayloadKey {
 
 /** The payload id that a key ends with. */
 export function idOfKey(key: PayloadKey): PayloadId {
-  return key.slice(key.lastIndexOf("/") + 1) as PayloadId;
+  return key.slice(-payloadIdCharacters) as PayloadId;
 }
 
 /** The tenant that a key names: the part before its id. */

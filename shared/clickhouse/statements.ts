@@ -47,6 +47,17 @@ function columnFencedInsert(settings: ClickHouseSettings): string {
   return `INSERT INTO ${tableName(settings, settings.tracesTable)} (${columnListText}, ${fenceColumn}) FORMAT Native`;
 }
 
+/** What an attempt's INSERT is known by: the query that runs, and the token that its blocks are deduplicated by. */
+export function insertIds(
+  token: string,
+  attempt: number,
+): { readonly query_id: string; readonly insert_deduplication_token: string } {
+  return {
+    query_id: `${token}.${attempt}`,
+    insert_deduplication_token: token,
+  };
+}
+
 /**
  * URL parameters of the INSERT of one group as one Native block. `token` is the group's id, `attempt` counts from 1:
  * together they are the query id, by which a running INSERT can be found and killed. `insertMs` is how long it may run:
@@ -73,10 +84,9 @@ export function insertSpansParameters(
           input_format_defaults_for_omitted_fields: "1",
         }
       : { query: fencedInsert(settings, serverDeadline, identity) }),
-    query_id: `${token}.${attempt}`,
+    ...insertIds(token, attempt),
     // Deduplication: the same block under the same token is one copy, in the table and in its view's target.
     insert_deduplicate: "1",
-    insert_deduplication_token: token,
     deduplicate_blocks_in_dependent_materialized_views: "1",
     // async_insert answers before the rows are written, and is on by default since ClickHouse 26.3.
     async_insert: "0",

@@ -71,7 +71,11 @@ export type TableKind = "plain" | "replicated" | "shared";
 
 /** Of an identity: how far one server's answer goes. Null where none is known. */
 export function kindOfTable(table: string | null): TableKind | null {
-  const kind = table?.split(" ")[0];
+  if (table === null) {
+    return null;
+  }
+  const end = table.indexOf(" ");
+  const kind = end < 0 ? table : table.slice(0, end);
   return kind === "plain" || kind === "replicated" || kind === "shared" ? kind : null;
 }
 

@@ -196,14 +196,14 @@ export function nextAlarm(view: LedgerView, settings: LedgerSettings): number | 
   }
   const insert = view.nextDue("insert");
   const oldest = view.oldestFinished();
-  const times = [
-    view.waiting.payloads.length > 0 ? view.waiting.since + settings.caps.ageReadyMs : undefined,
-    view.nextDue("other"),
-    insert === undefined ? undefined : insertDue(head, insert),
-    oldest === undefined ? undefined : oldest + settings.memoryMs + forgetSpanMs(settings),
-    head.pendingRescues[0] === undefined ? undefined : head.pendingRescues[0].at + settings.overtakenMs,
-  ];
-  const next = times.reduce<number>((least, time) => Math.min(least, time ?? dueNever), dueNever);
+  const rescue = head.pendingRescues[0];
+  const next = Math.min(
+    view.waiting.payloads.length > 0 ? view.waiting.since + settings.caps.ageReadyMs : dueNever,
+    view.nextDue("other") ?? dueNever,
+    (insert === undefined ? undefined : insertDue(head, insert)) ?? dueNever,
+    oldest === undefined ? dueNever : oldest + settings.memoryMs + forgetSpanMs(settings),
+    rescue === undefined ? dueNever : rescue.at + settings.overtakenMs,
+  );
   return next === dueNever ? undefined : next;
 }
 

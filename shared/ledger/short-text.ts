@@ -7,7 +7,11 @@ const encoder = new TextEncoder();
  * letters and "…".
  */
 export function shortText(text: string, bytesMax: number): string {
-  if (text.length * widestBytes <= bytesMax || jsonBytes(text) <= bytesMax) {
+  if (text.length * widestBytes <= bytesMax) {
+    return text;
+  }
+  const fits = isPlain(text) ? text.length <= bytesMax : jsonBytes(text) <= bytesMax;
+  if (fits) {
     return text;
   }
   let bytes = jsonBytes("…");
@@ -24,6 +28,11 @@ export function shortText(text: string, bytesMax: number): string {
 
 /** A control character, or half of a pair, is written as six: \u0007. */
 const widestBytes = 6;
+
+/** Each of its characters is one byte, and is written as it is. */
+function isPlain(text: string): boolean {
+  return /^[ !#-[\]-~]*$/.test(text);
+}
 
 /** Without the quotes around it. */
 function jsonBytes(text: string): number {

@@ -98,8 +98,20 @@ export function startOfMinute(time: number): number {
 
 /** A text that sorts before every key of the minute, and after every key of the one before. */
 export function beforeMinute(minute: number): string {
-  return `${payloadPrefix}${formatMinute(minute)}/`;
+  let text = textsBefore.get(minute);
+  if (text === undefined) {
+    text = `${payloadPrefix}${formatMinute(minute)}/`;
+    if (textsBefore.size >= textsBeforeMax) {
+      textsBefore.clear();
+    }
+    textsBefore.set(minute, text);
+  }
+  return text;
 }
+
+/** A run compares keys with the same few of them again and again. */
+const textsBefore = new Map<number, string>();
+const textsBeforeMax = 512;
 
 /** A minute whose walk begins now. */
 export function opened(minute: number, now: number): OpenMinute {

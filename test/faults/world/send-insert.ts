@@ -4,7 +4,7 @@
  * it commits.
  */
 import type { Answer } from "../../../shared/clickhouse/errors.ts";
-import { insertSpansParameters } from "../../../shared/clickhouse/statements.ts";
+import { insertIds } from "../../../shared/clickhouse/statements.ts";
 import { elsewhereText, lateText } from "../../../shared/clickhouse/table-fence.ts";
 import { type TableAnswer, witnessOf } from "../../../shared/clickhouse/table-identity.ts";
 import type { DeliveryEffects } from "../../../shared/delivery/effects.ts";
@@ -14,15 +14,7 @@ import type { Process } from "./clock.ts";
 import { short } from "./ledger-shell.ts";
 import type { StoredObject } from "./object-store.ts";
 import type { Rows, RunningInsert } from "./traces-table.ts";
-import { QueryFailed, type World } from "./world.ts";
-
-const clickHouse = {
-  url: "http://clickhouse",
-  user: "",
-  password: "",
-  database: "default",
-  tracesTable: "otel_traces",
-};
+import { Unanswered, type World } from "./world.ts";
 
 const ok: Answer = { httpStatus: 200, exceptionCode: null, text: "", clickHouseHeaders: true };
 const failed = (code: number, text: string): Answer => ({
@@ -32,7 +24,7 @@ const failed = (code: number, text: string): Answer => ({
   clickHouseHeaders: true,
 });
 
-/** Throws `QueryFailed` when no answer came before the caller gave up. `patienceMs`: how long it waits. */
+/** Unanswered: no answer came before the caller gave up. `patienceMs`: how long it waits. */
 export function* sendInsert(
   world: World,
   task: Extract<GroupTask, { step: "insert" }>,
@@ -41,12 +33,9 @@ export function* sendInsert(
   blocks: number,
   codecVersion: number,
   patienceMs: number,
-): Process<DeliveryEffects["sendBlock"]["answers"]> {
+): Process<DeliveryEffects["sendBlock"]["answers"] | Unanswered> {
   const answer = yield* answerTo(world, task, objects, payloads, blocks, codecVersion, patienceMs);
-  if (answer === null) {
-    throw new QueryFailed("no answer");
-  }
-  return { answer, writtenRows: undefined };
+  return answer === null ? new Unanswered("no answer") : { answer, writtenRows: undefined };
 }
 
 function* answerTo(
@@ -95,15 +84,8 @@ function* answerTo(
       arrive(world, task, rows, blocks, codecVersion, "again"),
     );
   }
-  const sent = insertSpansParameters(
-    clickHouse,
-    task.group,
-    task.attempt,
-    settings.insertMs,
-    task.serverDeadline,
-    task.table,
-  );
-  const token = tokenOf(sent["insert_deduplication_token"] ?? "", blocks);
+  const sent = insertIds(task.group, task.attempt);
+  const token = tokenOf(sent.insert_deduplication_token, blocks);
   if (isLate(world, task)) {
     yield 20;
     return failed(395, `Code: 395. DB::Exception: ${lateText}: while executing`);
@@ -113,7 +95,7 @@ function* answerTo(
     yield 20;
     return failed(395, `Code: 395. DB::Exception: ${elsewhereText}: while executing`);
   }
-  const run = table.begin(sent["query_id"] ?? "", token, rows, clock.now);
+  const run = table.begin(sent.query_id, token, rows, clock.now);
   world.witness.inserts.push({
     group: task.group,
     token,
@@ -245,17 +227,10 @@ function arrive(
   if (world.isOutage || isLate(world, task) || isElsewhere(task, server)) {
     return;
   }
-  const sent = insertSpansParameters(
-    clickHouse,
-    task.group,
-    task.attempt,
-    world.settings.insertMs,
-    task.serverDeadline,
-    task.table,
-  );
-  const token = tokenOf(sent["insert_deduplication_token"] ?? "", blocks);
+  const sent = insertIds(task.group, task.attempt);
+  const token = tokenOf(sent.insert_deduplication_token, blocks);
   world.say(() => `INSERT ${short(task.group)}.${task.attempt} arrives ${how}, of version ${codecVersion}`);
-  const run = table.begin(sent["query_id"] ?? "", token, rows, world.clock.now);
+  const run = table.begin(sent.query_id, token, rows, world.clock.now);
   for (const day of run.days) {
     table.commit(run, day, world.clock.now);
   }
@@ -275,9 +250,11 @@ function isElsewhere(
   { table, byColumn }: { readonly table: string | null; readonly byColumn?: boolean },
   server: TableAnswer,
 ): boolean {
-  const isOther = table !== null && witnessOf(server).table !== table;
-  const mayBeCopy = server.replica !== null || table?.split(" ")[1] === server.serverUuid;
-  return isOther && !(byColumn === true && mayBeCopy);
+  if (table === null || witnessOf(server).table === table) {
+    return false;
+  }
+  const mayBeCopy = server.replica !== null || table.split(" ")[1] === server.serverUuid;
+  return !(byColumn === true && mayBeCopy);
 }
 
 /** How long a request may be held back on its way. */
