@@ -92,8 +92,10 @@ export class Checker {
     for (; seen.seals < witness.seals.length; seen.seals++) {
       this.#sealIsTrue(seen.seals);
     }
-    for (const [id, { until, stored }] of witness.forgotten) {
-      this.#forgottenIsBack(id, until, stored);
+    if (witness.forgotten.size > 0) {
+      for (const [id, { until, stored }] of witness.forgotten) {
+        this.#forgottenIsBack(id, until, stored);
+      }
     }
   }
 
@@ -213,21 +215,21 @@ export class Checker {
       return;
     }
     this.#seenPlaces = { state: ledger.state, moves: ledger.state.moves, isAnyHeld: false };
-    const places = new Map<PayloadId, string>();
-    const place = (key: PayloadKey, where: string): void => {
+    const places = new Map<PayloadId, Group | null>();
+    const place = (key: PayloadKey, group: Group | null): void => {
       const id = idOfKey(key);
       const other = places.get(id);
       if (other !== undefined) {
-        throw new Violation("I3", `${id} is in ${other} and in ${where}`);
+        throw new Violation("I3", `${id} is in ${placeText(other)} and in ${placeText(group)}`);
       }
-      places.set(id, where);
+      places.set(id, group);
     };
     for (const { key } of waiting.payloads) {
-      place(key, "what waits");
+      place(key, null);
     }
     for (const group of groups.values()) {
       for (const { key } of group.payloads) {
-        place(key, `group ${group.id}`);
+        place(key, group);
       }
       this.#seenPlaces.isAnyHeld ||= group.state.at === "held";
       // A copy from before a person's decision holds what is whole by now, until it sees that it is a copy.
@@ -555,6 +557,10 @@ export class Checker {
     );
     return `checkpoint from ${minute(checkpoint?.from ?? 0)} open ${minutes?.join(", ")}; ${waiting.payloads.length} wait; groups ${live.join(", ") || "none"}; ${keys.join(", ")}; lost ${[...witness.lost.keys()].join(" ") || "nothing"}`;
   }
+}
+
+function placeText(group: Group | null): string {
+  return group === null ? "what waits" : `group ${group.id}`;
 }
 
 const DAY_MS = 86_400_000;

@@ -7,10 +7,9 @@ import type { Taking } from "../../../shared/byte-budget.ts";
 import { type AcceptanceEffects, acceptPayload } from "../../../shared/delivery/acceptance.ts";
 import { type Answered, type Asked, done, failure } from "../../../shared/effect.ts";
 import { limits } from "../../../shared/limits.ts";
-import type { Doorbell } from "../../../shared/messages.ts";
 import { formatPayloadKey } from "../../../shared/payload-key.ts";
 import type { Process } from "./clock.ts";
-import { type Content, doorbellOf, type StoredObject, StoreFailed, spansOfObject } from "./object-store.ts";
+import { type Content, countsOf, type StoredObject, StoreFailed, spansOfObject } from "./object-store.ts";
 import { Invocation, isWorldFailure, type World } from "./world.ts";
 
 /** Put, look, look for its counts, doorbell. */
@@ -33,12 +32,6 @@ export function* sendContent(world: World, content: Content, resends: number): P
       yield world.fate.sometime(world.profile.resendMs);
     }
   }
-}
-
-/** What the ingress says of a payload. */
-function countsOf(object: StoredObject): Omit<Doorbell, "v" | "key" | "cause"> {
-  const { v: _, key: __, cause: ___, ...counts } = doorbellOf(object, "ingress");
-  return counts;
 }
 
 /** True: answered 200. */

@@ -15,10 +15,11 @@ import {
   type Hands,
   newHands,
   performer,
+  takesTime,
   verifyLookupsMax,
 } from "./perform.ts";
 import type { Message, Queue } from "./queue.ts";
-import { Invocation, isWorldFailure, type World } from "./world.ts";
+import { Invocation, isWorldFailure, Unanswered, type World } from "./world.ts";
 
 /** A batch was delivered. What it acknowledges is sent when the handler returns; it comes again when it throws or dies. */
 export function deliverBatch(world: World, messages: readonly Message[], queue: Queue): void {
@@ -50,9 +51,10 @@ function* handleBatch(world: World, batch: BatchInHand, queue: Queue): Process {
       }
       let answer: Answered<DeliveryEffects>;
       try {
+        const { name } = step.value;
         const result = start(step.value, hands);
-        const value = isProcess(result) ? yield* result : result;
-        answer = { is: "done", to: step.value.name, value } as typeof answer;
+        const value = takesTime.has(name) ? yield* result as Process<unknown> : result;
+        answer = value instanceof Unanswered ? value : ({ is: "done", to: name, value } as typeof answer);
       } catch (error) {
         answer = failureOf(error);
       }
@@ -93,10 +95,6 @@ function failureOf(error: unknown): Failure {
     return { is: "broken", claim: error.message };
   }
   throw error;
-}
-
-function isProcess<T>(result: T | Process<T>): result is Process<T> {
-  return typeof result === "object" && result !== null && "next" in result;
 }
 
 function readMessage({ body, tries }: Message): TakenMessage {

@@ -10,7 +10,7 @@ import type { Process } from "./clock.ts";
 import { pauseMs } from "./consumer.ts";
 import { loseSomething } from "./incidents.ts";
 import { cronPerformer, reconcileSettingsOf, type Tick } from "./perform-tick.ts";
-import { Invocation, isWorldFailure, type World } from "./world.ts";
+import { Invocation, isWorldFailure, Unanswered, type World } from "./world.ts";
 
 const MINUTE_MS = 60_000;
 const busyMaxMs = 60 * MINUTE_MS;
@@ -133,7 +133,8 @@ function answer<Name extends keyof CronEffects>(
   begun: Tick,
 ): Answered<CronEffects> {
   try {
-    return { is: "done", to: name, value: cronPerformer[name](begun, asks) } as Answered<CronEffects>;
+    const value = cronPerformer[name](begun, asks);
+    return value instanceof Unanswered ? value : ({ is: "done", to: name, value } as Answered<CronEffects>);
   } catch (error) {
     if (isWorldFailure(error)) {
       return failure(error);

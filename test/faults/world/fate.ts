@@ -79,12 +79,12 @@ export class Fate {
   isCalm = false;
   /** How often each struck. */
   readonly struck = new Map<Strike, number>();
-  readonly #faults: Readonly<Partial<Record<Fault, number>>>;
+  readonly #probabilities: ReadonlyMap<Fault, number>;
   #left: number;
 
   constructor(choices: Choices, faults: Readonly<Partial<Record<Fault, number>>>, strikesMax: number) {
     this.choices = choices;
-    this.#faults = faults;
+    this.#probabilities = probabilitiesOf(faults);
     this.#left = strikesMax;
   }
 
@@ -92,7 +92,7 @@ export class Fate {
     if (this.isCalm || this.#left <= 0) {
       return false;
     }
-    const probability = this.#faults[fault];
+    const probability = this.#probabilities.get(fault);
     if (probability === undefined || !this.choices.happens(probability)) {
       return false;
     }
@@ -122,5 +122,17 @@ export class Fate {
     return scale - this.choices.below(scale + 1);
   }
 }
+
+/** Each profile's objects have a shape of their own; they are asked a few thousand times per schedule. */
+function probabilitiesOf(faults: Readonly<Partial<Record<Fault, number>>>): ReadonlyMap<Fault, number> {
+  let probabilities = probabilitiesByFaults.get(faults);
+  if (probabilities === undefined) {
+    probabilities = new Map(Object.entries(faults) as [Fault, number][]);
+    probabilitiesByFaults.set(faults, probabilities);
+  }
+  return probabilities;
+}
+
+const probabilitiesByFaults = new WeakMap<object, ReadonlyMap<Fault, number>>();
 
 const scalesMs = [3_000, 30_000, 300_000, 3_600_000, 86_400_000, 691_200_000] as const;

@@ -41,7 +41,7 @@ import {
   saveCheckpoint,
 } from "../../../shared/reconcile/lease.ts";
 import { LedgerState, RowTooLarge } from "../../ledger/ledger-state.ts";
-import { Invocation, type World } from "./world.ts";
+import { Invocation, Unanswered, type World } from "./world.ts";
 
 /** The call failed: whether it was done is not known to the caller. */
 export class CallFailed extends Error {}
@@ -306,8 +306,13 @@ export class LedgerShell {
       case "findPayload":
         this.#world.askStore("any payload");
         return { to: "findPayload", found: store.size > 0 };
-      case "findRow":
-        return { to: "findRow", found: this.#world.askTable("any row", (table) => table.hasAnyRow()) };
+      case "findRow": {
+        const found = this.#world.askTable("any row", (table) => table.hasAnyRow());
+        if (found instanceof Unanswered) {
+          throw new CallFailed("any row");
+        }
+        return { to: "findRow", found };
+      }
       case "createEpoch": {
         const created = store.epoch === null;
         this.#put("the first epoch", () => {

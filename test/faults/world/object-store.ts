@@ -53,11 +53,16 @@ export function sampledRows({ rowsByDay }: Content): readonly DayRows[] {
 }
 
 export function doorbellOf(object: StoredObject, cause: Doorbell["cause"]): Doorbell {
-  const { key, content, arrival } = object;
+  return { v: 1, key: object.key, cause, ...countsOf(object) };
+}
+
+/** What the ingress says of a payload. */
+export function countsOf(object: StoredObject): Omit<Doorbell, "v" | "key" | "cause"> {
+  const { content, arrival } = object;
   const spans = content.flaw === "unreadable metadata" ? 0 : spansOfObject(object);
   const [first] = rowsOfObject(object);
-  const oldest = spans === 0 || first === undefined ? {} : { oldestDay: first.day };
-  return { v: 1, key, cause, spans, outputBytes: spans * 100, arrival, inflatedBytes: spans * 50, ...oldest };
+  const counts = { spans, outputBytes: spans * 100, arrival, inflatedBytes: spans * 50 };
+  return spans === 0 || first === undefined ? counts : { ...counts, oldestDay: first.day };
 }
 
 export function spansOfObject(object: StoredObject): number {

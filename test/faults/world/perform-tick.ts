@@ -12,7 +12,7 @@ import { minuteOf } from "../../../shared/reconcile/walk-minutes.ts";
 import type { StoredObject } from "./object-store.ts";
 import { readTable } from "./perform.ts";
 import type { WrittenReceipt } from "./receipts-table.ts";
-import { QueryFailed, type World } from "./world.ts";
+import type { Unanswered, World } from "./world.ts";
 
 /** The defaults, but for pages of a few keys and budgets of a few pages: so that both end in the middle of things. */
 const modelReconcileSettings: ReconcileSettings = {
@@ -43,7 +43,7 @@ export type ModelCronPerformer = {
   readonly [Name in keyof CronEffects]: (
     tick: Tick,
     asks: CronEffects[Name]["asks"],
-  ) => CronEffects[Name]["answers"];
+  ) => CronEffects[Name]["answers"] | Unanswered;
 };
 
 const { leaseMs } = modelReconcileSettings;
@@ -82,7 +82,7 @@ export const cronPerformer: ModelCronPerformer = {
     world.findingsReported("log", unreported);
     if (
       toTable.length === 0 ||
-      isReported(() => world.tellTable("findings", () => world.findingsReported("table", toTable)))
+      world.tellTable("findings", () => world.findingsReported("table", toTable)) === null
     ) {
       reached.push("table");
     }
@@ -119,26 +119,26 @@ export const cronPerformer: ModelCronPerformer = {
     return { objects, through, cursor: rest.length > objects.length ? through : null };
   },
   outcomes: ({ world }, keys) =>
-    world.askTable("outcomes", () => found(world, keys)).map(({ key, outcome }) => ({ key, outcome })),
+    world.askTable("outcomes", () => found(world, keys).map(({ key, outcome }) => ({ key, outcome }))),
   receipts: ({ world }, keys) => world.askTable("receipts", () => found(world, keys)),
   receiptsOfIds: ({ world }, ids) =>
     world.askTable("receipts", () => ids.flatMap((id) => world.receipts.ofId(id).map(dated))),
   storedReceipts: ({ world }, { after, before, atMost }) =>
-    world
-      .askTable("receipts", () =>
-        world.receipts
-          .list()
-          .map(dated)
-          .filter(({ key, outcome }) => outcome === "stored" && key > after && key < before),
-      )
-      .slice(0, atMost),
+    world.askTable("receipts", () =>
+      world.receipts
+        .list()
+        .filter(({ receipt: { key, outcome } }) => outcome === "stored" && key > after && key < before)
+        .slice(0, atMost)
+        .map(dated),
+    ),
   holds: ({ world }, keys) => world.ledger.holds(keys),
   readWitness: ({ world }) => world.askTable("witness", () => witnessOf(world.servers.reach().answer)),
-  rows: ({ world }, { ids, days }) => {
-    const { rows, witness } = world.askTable("rows", () => world.countRows(ids));
-    const asked = (i: number) => (rows[i] ?? []).filter(({ day }) => days === null || days.includes(day));
-    return { rows: new Map(ids.map((id, i) => [id, asked(i)])), witness };
-  },
+  rows: ({ world }, { ids, days }) =>
+    world.askTable("rows", () => {
+      const { rows, witness } = world.countRows(ids);
+      const asked = (i: number) => (rows[i] ?? []).filter(({ day }) => days === null || days.includes(day));
+      return { rows: new Map(ids.map((id, i) => [id, asked(i)])), witness };
+    }),
   tally: ({ world }, minutes) =>
     world.askTable("tally", () => minutes.flatMap((minute) => tally(world, minute))),
   find({ world }, keys) {
@@ -167,13 +167,12 @@ export const cronPerformer: ModelCronPerformer = {
     return null;
   },
   record({ world, began }, { minutes }) {
-    world.tellTable("minutes", () => {
+    return world.tellTable("minutes", () => {
       for (const { minute, sealed } of minutes) {
         world.say(() => `${sealed ? "sealed" : "opened"} ${new Date(minute).toISOString().slice(0, 16)}`);
         world.witness.seals.push({ minute, sealed, at: world.clock.now, runBegan: began });
       }
     });
-    return null;
   },
   delete({ world, began }, keys) {
     world.askStore("delete");
@@ -192,19 +191,6 @@ export const cronPerformer: ModelCronPerformer = {
   },
   save: ({ world }, { run, checkpoint }) => world.ledger.saveCheckpoint(run, leaseMs, checkpoint),
 };
-
-/** False: the statement failed, or its answer was lost. */
-function isReported(tellTable: () => void): boolean {
-  try {
-    tellTable();
-    return true;
-  } catch (error) {
-    if (!(error instanceof QueryFailed)) {
-      throw error;
-    }
-    return false;
-  }
-}
 
 function listed(object: StoredObject): Listed {
   return { key: object.key };

@@ -14,14 +14,23 @@ import type { Process } from "./clock.ts";
 import { doorbellOf, rowsOfObject, type StoredObject, spansOfObject } from "./object-store.ts";
 import type { Message } from "./queue.ts";
 import { sendInsert } from "./send-insert.ts";
-import { QueryFailed, type World } from "./world.ts";
+import { Unanswered, type World } from "./world.ts";
 
-/** An effect that takes its time is a process; all others happen at once. */
+/** Effects that take their time are processes; all others happen at once. */
+export type TakesTime = "buildBlock" | "sendBlock" | "readObject";
+export const takesTime: ReadonlySet<keyof DeliveryEffects> = new Set([
+  "buildBlock",
+  "sendBlock",
+  "readObject",
+] satisfies TakesTime[]);
+
+type Answer<Name extends keyof DeliveryEffects> = DeliveryEffects[Name]["answers"] | Unanswered;
+
 export type ModelPerformer = {
   readonly [Name in keyof DeliveryEffects]: (
     hands: Hands,
     asks: DeliveryEffects[Name]["asks"],
-  ) => DeliveryEffects[Name]["answers"] | Process<DeliveryEffects[Name]["answers"]>;
+  ) => Name extends TakesTime ? Process<Answer<Name>> : Answer<Name>;
 };
 
 /** A batch, and what its handler said of its messages. */
@@ -214,11 +223,9 @@ export const performer: ModelPerformer = {
     });
   },
   killRunning({ world }, group) {
-    if (world.fate.strikes("kill fails")) {
-      throw new QueryFailed("kill");
-    }
-    world.tellTable("kill", () => world.table.kill(group, overdueBefore(world)));
-    return null;
+    return world.fate.strikes("kill fails")
+      ? new Unanswered("kill")
+      : world.tellTable("kill", () => world.table.kill(group, overdueBefore(world)));
   },
   readReceipts({ world }, ids) {
     return world.askTable("receipts", () =>
@@ -238,47 +245,41 @@ export const performer: ModelPerformer = {
     return world.store.get(key) !== null;
   },
   clearRows({ world }, { ids }) {
-    world.tellTable("clear rows", () => deleteRows(world, ids), world.settings.insertMs);
-    return null;
+    return world.tellTable("clear rows", () => deleteRows(world, ids), world.settings.insertMs);
   },
   completeView({ world }, ids) {
-    world.tellTable("complete the view", () => {
+    return world.tellTable("complete the view", () => {
       for (const id of ids) {
         for (const { day } of world.table.rowsByDay(id)) {
           world.table.fillView([id], day);
         }
       }
     });
-    return null;
   },
   writeDeadLetters({ world }, { receipts }) {
     world.askStore("put a dead letter");
-    world.tellTable("dead letters", () => {
+    return world.tellTable("dead letters", () => {
       for (const { key } of receipts) {
         world.deadLetters.add(key);
       }
     });
-    return null;
   },
   writeReceipts(hands, { receipts, now }) {
     const { world } = hands;
     hands.receiptedAt = world.clock.now;
-    world.tellTable("receipts", () => {
+    return world.tellTable("receipts", () => {
       world.receipts.write(receipts, now);
       world.say(
         () =>
           `receipts: ${receipts.map(({ key, outcome }) => `${outcome} ${key.slice(6, 22)}…${key.slice(-22, -18)}`).join(", ")}`,
       );
     });
-    return null;
   },
   eraseTraceTimes({ world }) {
-    world.tellTable("erase trace times", () => undefined);
-    return null;
+    return world.tellTable("erase trace times", () => undefined);
   },
   eraseRows({ world }, { ids }) {
-    world.tellTable("erase rows", () => deleteRows(world, ids));
-    return null;
+    return world.tellTable("erase rows", () => deleteRows(world, ids));
   },
   eraseObjects(hands, keys) {
     const { world } = hands;

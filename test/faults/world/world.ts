@@ -12,6 +12,7 @@ import {
   type TableWitness,
   witnessOf,
 } from "../../../shared/clickhouse/table-identity.ts";
+import type { Failure } from "../../../shared/effect.ts";
 import type { Finding } from "../../../shared/finding.ts";
 import type { DayRows } from "../../../shared/ledger/group.ts";
 import { defaultSettings, type LedgerSettings } from "../../../shared/ledger/settings.ts";
@@ -33,12 +34,19 @@ import { type Rows, TracesTable } from "./traces-table.ts";
 /** Noon, so that payloads of "today and yesterday" are on two days. */
 export const startMs = Date.UTC(2026, 10, 24, 12, 0, 0);
 
-/** ClickHouse could not be asked. */
-export class QueryFailed extends Error {}
+/** ClickHouse could not be asked, or its answer was lost. Returned and not thrown: one question in five ends so, and a throw costs more than the question. */
+export class Unanswered implements Extract<Failure, { is: "failed" }> {
+  readonly is = "failed";
+  readonly reason: string;
+
+  constructor(what: string) {
+    this.reason = `Error: ${what}`;
+  }
+}
 
 /** Something could not be asked, or its answer was lost: what the product must live with. Anything else is a bug. */
 export function isWorldFailure(error: unknown): boolean {
-  return error instanceof QueryFailed || error instanceof StoreFailed || error instanceof CallFailed;
+  return error instanceof StoreFailed || error instanceof CallFailed;
 }
 
 /** Durations are the defaults; groups are small, so that caps and readiness are met. */
@@ -271,27 +279,26 @@ export class World {
     }
   }
 
-  /** One question to ClickHouse. Throws when it cannot be asked. */
-  askTable<T>(what: string, read: (table: TracesTable) => T): T {
-    if (this.isOutage || this.fate.strikes("query fails")) {
-      throw new QueryFailed(what);
-    }
-    return read(this.table);
+  /** One question to ClickHouse. */
+  askTable<T>(what: string, read: (table: TracesTable) => T): T | Unanswered {
+    return this.isOutage || this.fate.strikes("query fails") ? new Unanswered(what) : read(this.table);
   }
 
   /** One statement to ClickHouse: done, or not; or done and the answer lost; or done a while after the caller gave up. */
-  tellTable(what: string, act: () => void, longestMs: number = limits.queryTimeoutSeconds * 1000): void {
+  tellTable(
+    what: string,
+    act: () => void,
+    longestMs: number = limits.queryTimeoutSeconds * 1000,
+  ): null | Unanswered {
     if (this.isOutage || this.fate.strikes("query fails")) {
-      throw new QueryFailed(what);
+      return new Unanswered(what);
     }
     if (this.fate.strikes("statement runs on")) {
       this.clock.after(this.fate.within(1, longestMs), act);
-      throw new QueryFailed(`${what}: no answer yet`);
+      return new Unanswered(`${what}: no answer yet`);
     }
     act();
-    if (this.fate.strikes("statement fails after")) {
-      throw new QueryFailed(`${what}: the answer was lost`);
-    }
+    return this.fate.strikes("statement fails after") ? new Unanswered(`${what}: the answer was lost`) : null;
   }
 
   /** The table lost these rows. What nobody had been told is there, nobody may have receipted: that is no loss. */
