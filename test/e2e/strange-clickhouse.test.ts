@@ -112,7 +112,8 @@ test(`a server that sleeps for ${asleepMs / 1000} s keeps nobody waiting, and ev
     await exportSpans(local.pipeline, freshSpans(50, 1, { "test.run": run }));
     expect(performance.now() - begun).toBeLessThan(20_000);
     await new Promise((resolve) => setTimeout(resolve, asleepMs));
-    expect(local.logs.slice(since).join("\n")).toContain('"outcome":"unknown"');
+    const outcomes = (): string => local.logs.slice(since).join("\n");
+    await expect.poll(outcomes, { timeout: 60_000 }).toContain('"outcome":"unknown"');
   } finally {
     process.kill(server.pid, "SIGCONT");
   }
