@@ -25,7 +25,7 @@ export interface Command {
   readonly summary: string;
   /** More, for its own help; may be empty. */
   readonly about: string;
-  /** What stands behind the words: `<key|id>`, `[key …]`, or nothing. */
+  /** The arguments after the words: `<key|id>`, `[key …]`, or nothing. */
   readonly operands: { readonly text: string; readonly min: number; readonly max: number };
   readonly flags: Readonly<Record<string, Flag>>;
   readonly examples: readonly string[];
@@ -45,8 +45,8 @@ export interface Given {
   has(flag: string): boolean;
 }
 
-/** What the process gives. */
-export interface Surroundings {
+/** What a command may use of the process that it runs in; a test passes its own. */
+export interface Context {
   readonly argv: readonly string[];
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly home: string;
@@ -64,14 +64,14 @@ export interface Surroundings {
   /** Asks a person; undefined where none sits at a terminal. */
   readonly ask: ((question: string) => Promise<string>) | undefined;
   readonly interrupted: AbortSignal;
-  /** How a wrangler is run; tests put a recording here. */
+  /** How wrangler is run; tests pass a recording. */
   readonly wranglerAt: typeof wranglerAt;
 }
 
 /** One call of a command. */
 export interface Call {
   readonly given: Given;
-  readonly world: Surroundings;
+  readonly context: Context;
   /** Which installation it speaks to; undefined for commands that speak to none. */
   readonly place: Place | undefined;
   /** The installation's console. Throws `Complaint` where the command has none. */

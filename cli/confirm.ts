@@ -5,14 +5,14 @@ import { Complaint } from "./complaint.ts";
 export const yesFlag: Flag = { help: "do it without asking" };
 
 /** Throws `Complaint` when nobody agreed. `what` names what will be done, as a sentence without its full stop. */
-export async function confirm({ given, world }: Call, what: string): Promise<void> {
+export async function confirm({ given, context }: Call, what: string): Promise<void> {
   if (given.has("yes")) {
     return;
   }
-  if (world.ask === undefined || given.has("json")) {
+  if (context.ask === undefined || given.has("json")) {
     throw new Complaint(`${what}: say --yes to do it`);
   }
-  const answer = await world.ask(`${what}. Do it? [y/N] `);
+  const answer = await context.ask(`${what}. Do it? [y/N] `);
   if (!/^y(es)?$/i.test(answer.trim())) {
     throw new Complaint("nothing was done");
   }

@@ -17,7 +17,7 @@ export async function handOver(
   label: string,
   send: (page: readonly string[]) => Promise<AskedFor>,
 ): Promise<AskedFor> {
-  const progress = createProgress(call.world.err);
+  const progress = createProgress(call.context.err);
   const taken: string[] = [];
   const missing: string[] = [];
   try {
@@ -45,11 +45,11 @@ export async function handOver(
 }
 
 async function sendPage(
-  { world }: Call,
+  { context }: Call,
   page: readonly string[],
   send: (page: readonly string[]) => Promise<AskedFor>,
 ): Promise<AskedFor> {
-  if (world.interrupted.aborted) {
+  if (context.interrupted.aborted) {
     throw new Complaint("interrupted", 130);
   }
   return await send(page);

@@ -12,7 +12,7 @@ export interface Place {
   /** The ingress's address and a key for sending, where the place names them: `doctor` sends a canary there. */
   readonly otlp: string | undefined;
   readonly key: string | undefined;
-  /** A service token of Cloudflare Access, for a console that stands behind it; undefined: none is set. */
+  /** A service token of Cloudflare Access, for a console behind it; undefined: none is set. */
   readonly access?: { readonly id: string; readonly secret: string } | undefined;
   /** For messages: where address and token come from. */
   readonly from: string;

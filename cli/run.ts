@@ -1,5 +1,5 @@
 /** The story of one call: read the command line, choose the place, run the command, turn complaints into exit codes. */
-import type { Call, Surroundings } from "./command.ts";
+import type { Call, Context } from "./command.ts";
 import { readCommandLine } from "./command-line.ts";
 import { commands } from "./commands.ts";
 import { Complaint, type ExitCode } from "./complaint.ts";
@@ -8,43 +8,43 @@ import { helpOfAll, helpOfCommand } from "./help-text.ts";
 import { choosePlace, type Place } from "./place.ts";
 import { profilesPath } from "./profiles-path.ts";
 
-export async function run(world: Surroundings): Promise<ExitCode> {
-  const read = readCommandLine(world.argv, commands);
+export async function run(context: Context): Promise<ExitCode> {
+  const read = readCommandLine(context.argv, commands);
   if (!read.ok) {
-    world.err.write(`headrace: ${read.refusal}\n`);
+    context.err.write(`headrace: ${read.refusal}\n`);
     return 2;
   }
   if (read.value.kind === "version") {
-    world.out.write(`headrace ${world.version()}\n`);
+    context.out.write(`headrace ${context.version()}\n`);
     return 0;
   }
   if (read.value.kind === "help") {
     const { command, words, isUnfinished } = read.value;
-    world.out.write(command === undefined ? helpOfAll(commands, words) : helpOfCommand(command));
+    context.out.write(command === undefined ? helpOfAll(commands, words) : helpOfCommand(command));
     return isUnfinished ? 2 : 0;
   }
   const { command, given } = read.value;
   const isJson = given.has("json");
   try {
-    const place = command.asksConsole ? placeOf(world, given.text("url"), given.text("profile")) : undefined;
+    const place = command.asksConsole ? placeOf(context, given.text("url"), given.text("profile")) : undefined;
     const call: Call = {
       given,
-      world,
+      context,
       place,
       get console(): Console {
         if (place === undefined) {
           throw new Complaint(`\`headrace ${command.name}\` speaks to no console`);
         }
-        return consoleAt(place, world.interrupted);
+        return consoleAt(place, context.interrupted);
       },
       say(line) {
         if (!isJson) {
-          world.out.write(`${line}\n`);
+          context.out.write(`${line}\n`);
         }
       },
       json(value) {
         if (isJson) {
-          world.out.write(`${JSON.stringify(value, null, 2)}\n`);
+          context.out.write(`${JSON.stringify(value, null, 2)}\n`);
         }
       },
     };
@@ -54,23 +54,23 @@ export async function run(world: Surroundings): Promise<ExitCode> {
       throw error;
     }
     if (isJson) {
-      world.out.write(`${JSON.stringify({ error: error.message }, null, 2)}\n`);
+      context.out.write(`${JSON.stringify({ error: error.message }, null, 2)}\n`);
     }
-    world.err.write(`headrace: ${error.message}\n`);
+    context.err.write(`headrace: ${error.message}\n`);
     return error.exitCode;
   }
 }
 
 /** Throws `Complaint` that says which file or variable is missing. */
-function placeOf(world: Surroundings, url: string | undefined, profile: string | undefined): Place {
-  const devPath = `${world.env["HEADRACE_STATE"] ?? ".headrace"}/dev.json`;
-  const path = profilesPath(world);
+function placeOf(context: Context, url: string | undefined, profile: string | undefined): Place {
+  const devPath = `${context.env["HEADRACE_STATE"] ?? ".headrace"}/dev.json`;
+  const path = profilesPath(context);
   const place = choosePlace({
     url,
     profile,
-    env: world.env,
-    profiles: { path, text: world.readText(path) },
-    dev: { path: devPath, text: world.readText(devPath) },
+    env: context.env,
+    profiles: { path, text: context.readText(path) },
+    dev: { path: devPath, text: context.readText(devPath) },
   });
   if (!place.ok) {
     throw new Complaint(place.refusal);

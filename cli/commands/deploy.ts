@@ -91,13 +91,13 @@ CLICKHOUSE_CONSOLE_USER and CLICKHOUSE_CONSOLE_PASSWORD, the console's own login
 };
 
 async function deployInstallation(call: Call): Promise<0 | 1> {
-  const { given, world, say, json } = call;
+  const { given, context, say, json } = call;
   const stage = given.text("stage") ?? production;
   const env = environmentOf(call);
   const settings = settingsOf(call, env, stage);
   checkTokens(call, env, stage);
   const wanted = wantedOf(stageWorkers(await readRawConfig(), settings));
-  const wrangler = world.wranglerAt(
+  const wrangler = context.wranglerAt(
     resolve(given.text("wrangler") ?? env["HEADRACE_WRANGLER"] ?? projectWrangler()),
     root,
     env,
@@ -117,7 +117,7 @@ async function deployInstallation(call: Call): Promise<0 | 1> {
   };
   const replicas = replicasOf(env, login);
   await checkLogin(wrangler);
-  const progress = createProgress(world.err);
+  const progress = createProgress(context.err);
   const present = await readPresent(
     wrangler,
     wanted,
@@ -154,7 +154,7 @@ async function deployInstallation(call: Call): Promise<0 | 1> {
         replicas === undefined ? migrateClickHouse(login, schema) : migrateReplicas(replicas, schema),
       );
     },
-    interrupted: world.interrupted,
+    interrupted: context.interrupted,
     onStep: (step, index) => say(`[${index + 1}/${plan.steps.length}] ${step.what} …`),
   });
   const setsToken = plan.steps.some((step) => step.secrets.includes("ADMIN_TOKEN"));
@@ -165,31 +165,31 @@ async function deployInstallation(call: Call): Promise<0 | 1> {
 }
 
 /** The environment, with the file's variables where it has none. */
-function environmentOf({ given, world }: Call): Readonly<Record<string, string | undefined>> {
+function environmentOf({ given, context }: Call): Readonly<Record<string, string | undefined>> {
   const path = given.text("env-file");
   if (path === undefined) {
-    return world.env;
+    return context.env;
   }
-  const text = world.readText(path);
+  const text = context.readText(path);
   if (text === undefined) {
     throw new Complaint(`there is no file ${path}`);
   }
-  const mode = world.modeOf(path) ?? 0;
+  const mode = context.modeOf(path) ?? 0;
   if ((mode & 0o077) !== 0) {
     throw new Complaint(
       `${path} holds secrets and is open to others on this machine (mode ${(mode & 0o777).toString(8)}): chmod 600 ${path}`,
     );
   }
-  return { ...parseEnv(text), ...world.env };
+  return { ...parseEnv(text), ...context.env };
 }
 
 /** Refuses tokens that are easily guessed, or that open more than they are meant for. */
 function checkTokens(
-  { world }: Call,
+  { context }: Call,
   env: Readonly<Record<string, string | undefined>>,
   stage: string,
 ): void {
-  const before = v.safeParse(profilesSchema, tryJson(world.readText(profilesPath(world)) ?? "{}"));
+  const before = v.safeParse(profilesSchema, tryJson(context.readText(profilesPath(context)) ?? "{}"));
   const given = env["HEADRACE_ADMIN_TOKEN"];
   const kept = before.success ? before.output[stage]?.adminToken : undefined;
   const metrics = env["METRICS_TOKEN"] ?? "";
@@ -417,13 +417,13 @@ function sayPlan({ say }: Call, { steps, asPlanned }: Plan): void {
 
 /** Writes the installation into the profile file, readable by its owner only, as far as its parts are known. */
 function keepProfile(
-  { world }: Call,
+  { context }: Call,
   stage: string,
   addresses: Addresses,
   adminToken: string | undefined,
 ): Profile | undefined {
-  const path = profilesPath(world);
-  const parsed = v.safeParse(profilesSchema, tryJson(world.readText(path) ?? "{}"));
+  const path = profilesPath(context);
+  const parsed = v.safeParse(profilesSchema, tryJson(context.readText(path) ?? "{}"));
   if (!parsed.success) {
     throw new Complaint(
       `everything is deployed, but ${path} is damaged and was left as it is: move it away and run this again`,
@@ -453,7 +453,7 @@ function keepProfile(
   return profile;
 }
 
-function sayNext({ say, world }: Call, stage: string, profile: Profile | undefined): void {
+function sayNext({ say, context }: Call, stage: string, profile: Profile | undefined): void {
   if (profile === undefined) {
     say(
       "\nDeployed. The console's address or token is not known here: set HEADRACE_CONSOLE_URL and HEADRACE_ADMIN_TOKEN, or run this again with --set-secrets.",
@@ -461,7 +461,7 @@ function sayNext({ say, world }: Call, stage: string, profile: Profile | undefin
     return;
   }
   say(`
-Deployed. ${profilesPath(world)} has the profile ${stage}.
+Deployed. ${profilesPath(context)} has the profile ${stage}.
 
   OTLP/HTTP  ${profile.otlp ?? "(see the Worker's page)"}/v1/traces
   Console    ${profile.console}

@@ -111,15 +111,15 @@ function judgeOwnClock(consoleNow: number, askedAt: number, answeredAt: number):
 }
 
 /** Asked for by the flag, or where wrangler can be used anyway. `npm run dev` has no account. */
-async function ofAccount({ given, world }: Call, place: Place): Promise<readonly Check[]> {
-  const canAsk = (world.env["CLOUDFLARE_API_TOKEN"] ?? "") !== "" && !place.isLocal;
+async function ofAccount({ given, context }: Call, place: Place): Promise<readonly Check[]> {
+  const canAsk = (context.env["CLOUDFLARE_API_TOKEN"] ?? "") !== "" && !place.isLocal;
   if (!given.has("cloudflare") && !canAsk) {
     return [];
   }
-  const profile = given.text("profile") ?? world.env["HEADRACE_PROFILE"] ?? "";
+  const profile = given.text("profile") ?? context.env["HEADRACE_PROFILE"] ?? "";
   const stage = given.text("stage") ?? (stagePattern.test(profile) ? profile : production);
-  const wrangler = world.env["HEADRACE_WRANGLER"] ?? projectWrangler();
-  return await examineAccount(world.wranglerAt(wrangler, root, world.env), stage);
+  const wrangler = context.env["HEADRACE_WRANGLER"] ?? projectWrangler();
+  return await examineAccount(context.wranglerAt(wrangler, root, context.env), stage);
 }
 
 async function canaries(
@@ -128,7 +128,7 @@ async function canaries(
   console: Console,
   isHopeless: boolean,
 ): Promise<readonly Check[]> {
-  const { given, world } = call;
+  const { given, context } = call;
   if (given.has("no-canary")) {
     return [];
   }
@@ -144,12 +144,12 @@ async function canaries(
   }
   const longestMs = isHopeless ? canaryHopelessMs : canaryWaitMs;
   const waitMs = given.has("wait") ? Number(given.text("wait")) * 1000 : longestMs;
-  const key = world.env["HEADRACE_KEY"] || place.key;
+  const key = context.env["HEADRACE_KEY"] || place.key;
   const own = key === undefined ? await makeKey(console) : undefined;
   if (own !== undefined && typeof own !== "object") {
     return [bad("key", own, "npx headrace keys create --tenant headrace-doctor --name doctor")];
   }
-  const door = { otlp, key: key ?? own?.key ?? "", console, waitMs, interrupted: world.interrupted };
+  const door = { otlp, key: key ?? own?.key ?? "", console, waitMs, interrupted: context.interrupted };
   try {
     return await Promise.all([sendCanary("protobuf", door), sendCanary("json", door)]);
   } finally {

@@ -121,7 +121,7 @@ async function keysOfTrace(
   return payloads.flatMap(({ keys }) => keys);
 }
 
-async function keysOfTenant({ console, world, say }: Call, tenant: string): Promise<readonly string[]> {
+async function keysOfTenant({ console, context, say }: Call, tenant: string): Promise<readonly string[]> {
   const { keys: apiKeys } = await console.ask("GET /api/keys", { query: { tenant } });
   const active = apiKeys.filter(({ status }) => status === "active");
   if (active.length > 0) {
@@ -129,7 +129,7 @@ async function keysOfTenant({ console, world, say }: Call, tenant: string): Prom
       `${tenant} still has ${counted(active.length, "active key")}: what it sends meanwhile is kept. \`headrace keys revoke\` ends that.`,
     );
   }
-  const progress = createProgress(world.err);
+  const progress = createProgress(context.err);
   const keys: string[] = [];
   let spans = 0;
   for (let after: string | null = ""; after !== null; ) {

@@ -1,4 +1,4 @@
-/** `headrace keys …`: API keys for sending. A key is told once, when it is made; afterwards its id names it. */
+/** `headrace keys …`: API keys for sending. A key is shown once, when it is created; afterwards its id names it. */
 import type { ListedKey } from "../../shared/console/answers.ts";
 import type { AnswerOf, AskedOf } from "../../shared/console/routes.ts";
 import { exportLines } from "../../shared/export-lines.ts";
@@ -232,13 +232,13 @@ const revoke: Command = {
   },
 };
 
-/** The key, and the lines that give it to an exporter: the one moment at which both can be told. */
+/** Prints the key and the lines that configure an exporter with it: both can be shown only now. */
 async function sayNewKey(
   call: Call,
   { key, id }: { readonly key: string; readonly id: string },
 ): Promise<void> {
-  const told = call.place?.otlp ?? (await call.console.ask("GET /api/about")).otlp;
-  const endpoint = told === "" ? "https://YOUR-INGRESS" : told;
+  const otlp = call.place?.otlp ?? (await call.console.ask("GET /api/about")).otlp;
+  const endpoint = otlp === "" ? "https://YOUR-INGRESS" : otlp;
   call.say(`${key}\n\nThis is the only time it is shown. Its id is ${id}. For an exporter:\n`);
   for (const line of exportLines(endpoint, key)) {
     call.say(`  ${line}`);

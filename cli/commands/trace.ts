@@ -30,7 +30,7 @@ export const traceShow: Command = {
   run: showTrace,
 };
 
-async function showTrace({ given, console, place, world, say, json }: Call): Promise<ExitCode> {
+async function showTrace({ given, console, place, context, say, json }: Call): Promise<ExitCode> {
   const [id = ""] = given.operands;
   const trace = await console.ask("GET /api/trace", { query: { id } });
   json(trace);
@@ -42,7 +42,7 @@ async function showTrace({ given, console, place, world, say, json }: Call): Pro
     say("");
     for (const line of waterfall(
       trace,
-      world.columns ?? columnsOfFiles,
+      context.columns ?? columnsOfFiles,
       given.has("all") ? Number.POSITIVE_INFINITY : linesShown,
     )) {
       say(line);

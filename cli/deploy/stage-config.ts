@@ -72,7 +72,7 @@ export interface StageWorker {
   /** `ingress`, `consumer`, `console`: the environment in wrangler.toml. */
   readonly environment: string;
   readonly name: string;
-  /** The id of its KV namespace stands in it as the namespace's title; `withNamespace` puts the id in. */
+  /** In place of its KV namespace's id it has the namespace's title; `withNamespace` replaces that by the id. */
   readonly config: Environment & Readonly<Record<string, unknown>>;
 }
 

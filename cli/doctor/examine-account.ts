@@ -12,7 +12,7 @@ import { wantedOf } from "../deploy/wanted.ts";
 import type { Wrangler } from "../deploy/wrangler.ts";
 
 export async function examineAccount(wrangler: Wrangler, stage: string): Promise<readonly Check[]> {
-  // What the Workers are told about ClickHouse is theirs to try, and no part of what is listed.
+  // The Workers' ClickHouse settings are left empty: the Workers check those themselves, and listing does not need them.
   const clickHouse = {
     url: "",
     user: "",
