@@ -109,7 +109,7 @@ function normal(text: string): string {
     .replace(/watermark: \S+, \d+ min behind/g, "watermark: 2026-11-27T07:28:00.000Z, 6 min behind");
 }
 
-test("an outage is told by everything that answers without ClickHouse, and is over when it is back", async () => {
+test("an outage is reported by everything that answers without ClickHouse, and is over when it is back", async () => {
   const poll = { timeout: 30_000, interval: 250 };
   await tickCron();
   await exportSpans(local.pipeline, freshSpans(20));
@@ -164,7 +164,7 @@ test("an outage is told by everything that answers without ClickHouse, and is ov
   transcript.push(await moment("after its return"));
 
   const docs = readFileSync(join(import.meta.dirname, "../../docs/operating.md"), "utf8");
-  const [, written = ""] = /## An outage, as it is told[\s\S]*?```text\n([\s\S]*?)```/.exec(docs) ?? [];
+  const [, written = ""] = /## What an outage looks like[\s\S]*?```text\n([\s\S]*?)```/.exec(docs) ?? [];
   const sections = new Map(written.split(/\n(?=\S)/).map((part) => [part.split("\n")[0], part.trim()]));
   for (const said of transcript.map(normal)) {
     expect(said).toBe(sections.get(said.split("\n")[0]));
