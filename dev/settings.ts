@@ -42,7 +42,7 @@ export interface DevSettings {
 
 /** What `npm run dev` reads besides. */
 export interface CommandSettings extends DevSettings {
-  /** 4317: the port that exporters of gRPC use when nobody says otherwise. They are told there to use the other one. */
+  /** 4317: the default port of gRPC exporters, which are answered there that they should use the OTLP/HTTP port. */
   readonly grpcPort: number;
 }
 
