@@ -124,7 +124,7 @@ export class AttributeScan {
         length = this.#cursor.length(bytes, at - 1);
         at = this.#cursor.at;
       }
-      // The value must end where the KeyValue ends: nothing stands behind it in the plain form.
+      // The value must end where the KeyValue ends: nothing follows it in the canonical form.
       if (at + length !== to) {
         throw notPlain;
       }

@@ -251,7 +251,7 @@ class Inspector implements TraceVisitor {
 
   /**
    * Checks the keys and string values of the attributes in the slots from `first` to `last`. The first key begins at
-   * `from`, and the last text ends at `to`. What stands between them is tags and lengths, mostly of one byte and so
+   * `from`, and the last text ends at `to`. Between them are only tags and lengths, mostly of one byte and so
    * below 128: when all of it is ASCII, so is each text in it, and one look was enough.
    */
   #checkRun(

@@ -14,10 +14,10 @@ export class TooManyMembers extends MalformedBody {
   override readonly name = "TooManyMembers";
 }
 
-/** Thrown by the readers of the plain form. It never leaves `shared/`. */
+/** Thrown by the readers of the canonical form. It never leaves `shared/`. */
 export class NotPlain extends Error {
   override readonly name = "NotPlain";
 }
 
 /** One instance for all: capturing a stack for each would cost more than reading a body. */
-export const notPlain = new NotPlain("the body is not in the plain form");
+export const notPlain = new NotPlain("the body is not in the canonical form");

@@ -1,9 +1,9 @@
 /**
- * Rewrites any valid OTLP trace body into the *plain form*, which the fast readers take in one look, and says of an
+ * Rewrites any valid OTLP trace body into the *canonical form*, which the fast readers take in one look, and says of an
  * invalid body what is wrong with it and where.
  *
- * Protobuf allows much that no OpenTelemetry SDK sends. In the plain form
- *  - no singular message stands twice (protobuf.dev: parsers merge them),
+ * Protobuf allows much that no OpenTelemetry SDK sends. In the canonical form
+ *  - no singular message appears twice (protobuf.dev: parsers merge them),
  *  - a KeyValue is a key and then a value, each at most once,
  *  - an AnyValue has at most one field, the one that wins,
  *  - tags are as short as they can be, and no field is unknown.
@@ -34,7 +34,7 @@ interface Rewriting {
 }
 
 /**
- * The plain form of an ExportTraceServiceRequest. Throws `MalformedBody` for what is none: bad framing, a known field
+ * The canonical form of an ExportTraceServiceRequest. Throws `MalformedBody` for anything else: bad framing, a known field
  * of another wire type. Texts that were repaired are counted in `repairs`. What lies deeper than `limits.depthMax` is copied
  * as it is: nobody reads it.
  */

@@ -1,5 +1,5 @@
 /**
- * What the fast readers share. They read the plain form (`plain-form.ts`) with bare loops over the bytes, check every
+ * What the fast readers share. They read the canonical form (`plain-form.ts`) with bare loops over the bytes, check every
  * length against its message, and throw `notPlain` at anything else. They name nothing: whoever catches `notPlain`
  * lets `toPlainForm` decide and explain.
  *

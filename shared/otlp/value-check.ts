@@ -121,7 +121,7 @@ export class ValueCheck {
     return this.#cursor.at;
   }
 
-  /** Where the list element at `at` ends; the cursor stands where its content begins. */
+  /** Where the list element at `at` ends; the cursor is where its content begins. */
   #element(bytes: Uint8Array, at: number, to: number): number {
     if (bytes[at] !== tags.list.values) {
       throw notPlain;

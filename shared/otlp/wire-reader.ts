@@ -3,7 +3,7 @@
  * they need to be, unknown fields, groups) and throws at everything else; it never reads outside its range.
  *
  * This is the careful reader, for bodies in an unusual form and for naming what is wrong. The fast readers have
- * their own loops over the plain form.
+ * their own loops over the canonical form.
  *
  * Source: protobuf.dev/programming-guides/encoding/.
  */

@@ -22,7 +22,7 @@ export function hexReserved(sink: ByteSink, view: DataView, from: number, length
 }
 
 /**
- * The four digits of two bytes, in reading order when stored little-endian: the four halves are spread over the bytes
+ * The four digits of two bytes, in reading order when stored little-endian: the four half-bytes are spread over the bytes
  * of a word, and all become digits at once. A half above 9 carries into bit 4 when 6 is added; letters stand 39
  * behind where digits would go on.
  */

@@ -27,7 +27,7 @@ const knownBytesMax = 1024 * 1024;
  * that is checked at each look.
  */
 class Shape {
-  /** Where the key of the last step stands among the known keys, and its length. */
+  /** The position of the last step's key among the known keys, and its length. */
   readonly keyAt: number = 0;
   readonly keyLength: number = 0;
   readonly depth: number = 0;
@@ -59,7 +59,7 @@ class Shape {
 
 /** The sorted order of a message's attributes. */
 export class KeyOrder {
-  /** Which attribute, in wire order, stands where in the sorted row. */
+  /** For each place of the sorted row, the attribute's number in wire order. */
   readonly order: Int32Array;
   /** The keys' numbers in the block's dictionary, in sorted order. */
   readonly keys: Int32Array;

@@ -3,7 +3,7 @@
  *
  * Source: ClickHouse, NativeWriter and the serializations of the types; every rule here was tried on a real engine,
  * and `test/engine/` asks it again. Layout without BlockInfo, as over HTTP: varint columns, varint rows, then for each
- * column its name, its type's text and its data. A nested column's LowCardinality version stands before the offsets.
+ * column its name, its type's text and its data. A nested column's LowCardinality version precedes the offsets.
  * Three mistakes that the engine answers with 200 and wrong rows: a misspelt column is ignored, a LowCardinality body
  * for zero rows is read as junk, an empty block ends the input. Callers never send an empty block.
  */

@@ -287,7 +287,7 @@ function timeReserved(sink: ByteSink, view: DataView, from: number): void {
  * before 1970, and a Duration beyond 2^63 would break `addNanoseconds(Timestamp, Duration)` for every query over its row.
  */
 function durationReserved(sink: ByteSink, view: DataView, startAt: number, endAt: number): void {
-  // Signed halves, which V8 keeps as integers; flipping the sign bit compares the low ones as if unsigned.
+  // Signed 32-bit words, which V8 keeps as integers; flipping the sign bit compares the low ones as if unsigned.
   const startLow = view.getInt32(startAt, true);
   const startHigh = view.getInt32(startAt + 4, true);
   const endLow = endAt < 0 ? 0 : view.getInt32(endAt, true);
@@ -300,7 +300,7 @@ function durationReserved(sink: ByteSink, view: DataView, startAt: number, endAt
 }
 
 /**
- * Appends 64 bits from two halves. A choice among the arguments of a `setInt32` makes V8 forget that it writes into a
+ * Appends 64 bits from two 32-bit words. A choice among the arguments of a `setInt32` makes V8 forget that it writes into a
  * DataView, and call it: they are chosen before.
  */
 function wordsReserved(sink: ByteSink, low: number, high: number): void {

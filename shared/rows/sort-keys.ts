@@ -16,7 +16,7 @@ export interface KeyBytes {
   readonly keyLength: Int32Array;
 }
 
-/** Which attribute, in wire order, stands where in the sorted row. `keys`: their numbers in the dictionary, in wire order. */
+/** For each place of the sorted row, the attribute's number in wire order. `keys`: their numbers in the dictionary, in wire order. */
 export function sortedByKey(dictionary: KeyBytes, keys: Int32Array): Int32Array<ArrayBuffer> {
   const order = new Int32Array(keys.length);
   for (let i = 0; i < order.length; i++) {

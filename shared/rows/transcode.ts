@@ -82,9 +82,9 @@ export class BlockBuilder {
   }
 
   /**
-   * Adds one payload's rows in blocks, each handed out as it is full: the builder never holds more than one. Called once for
-   * each part (day) of the payload; the last block is handed out with the last row. When it throws, what was handed out is
-   * worth nothing, and the builder is to be cleared: `StartOver` where the body must be rewritten at once.
+   * Adds one payload's rows in blocks, each passed on as it is full: the builder never holds more than one. Called once for
+   * each part (day) of the payload; the last block is passed on with the last row. When it throws, what was passed on is
+   * void, and the builder must be cleared: `StartOver` where the body must be rewritten at once.
    */
   addSliced(payload: TranscodePayload, slices: Slices): AddedPayload {
     assert(payload.id.length === payloadIdBytes, "a payload id is 16 bytes");

@@ -17,7 +17,7 @@ const textBytesFirst = 256;
 /** "-1.2345678901234567e-308" is the longest scalar. */
 const scalarBytesMax = 24;
 const varintBytesMax = 10;
-/** 2^32 = 4 * 10^9 + 294,967,296, for turning two halves into decimal digits. */
+/** 2^32 = 4 * 10^9 + 294,967,296, for turning two 32-bit words into decimal digits. */
 const twoTo32 = 0x1_0000_0000;
 
 const quote = 0x22;
@@ -50,7 +50,7 @@ export class ValueText {
 
   /**
    * Writes the text of the AnyValue in `bytes[from, to)`. `view` shows the same bytes. Throws `notPlain` where the
-   * value is not in the plain form.
+   * value is not in the canonical form.
    */
   write(bytes: Uint8Array, view: DataView, from: number, to: number): void {
     this.length = 0;
@@ -107,7 +107,7 @@ export class ValueText {
 
   #int(bytes: Uint8Array, from: number, to: number): void {
     const end = this.#varintEnd(bytes, from, to);
-    // The 64 bits in two halves: seven bits a byte, of which byte 4 straddles.
+    // The 64 bits as two 32-bit words: seven bits per byte, of which byte 4 straddles both.
     let low = 0;
     let high = 0;
     for (let at = end - 1; at >= from; at--) {
@@ -397,7 +397,7 @@ export class ValueText {
     return this.#cursor.at;
   }
 
-  /** Where the list element at `at` ends; the cursor stands where its content begins. */
+  /** Where the list element at `at` ends; the cursor is where its content begins. */
   #element(bytes: Uint8Array, at: number, to: number): number {
     if (bytes[at] !== tags.list.values) {
       throw notPlain;
