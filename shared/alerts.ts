@@ -1,7 +1,7 @@
 /**
- * When somebody is told: pure conditions over what the cron has just learnt. A condition that begins to
- * hold opens a finding, one that no longer holds resolves it; in between nobody is told again. What could not be
- * learnt (ClickHouse did not answer) leaves its findings as they stand.
+ * When to alert: pure conditions over what the cron has just learnt. A condition that begins to hold opens a finding
+ * and one that no longer holds resolves it; each is reported once. Where the facts could not be learnt (ClickHouse did
+ * not answer), the findings stay as they are.
  */
 
 import { counted } from "./counted.ts";
@@ -31,7 +31,7 @@ export interface AlertFacts {
   /** Payloads that ClickHouse refuses while nothing else is stored. */
   readonly refused: readonly RefusedPayload[];
   readonly breakerOpen: boolean;
-  /** What has kept payloads from being brought in for long enough to be told; empty: nothing. */
+  /** What has kept payloads from being delivered for long enough to be reported; empty: nothing. */
   readonly trouble: string;
   /** False: the ledger could not learn yet how it began, and takes nothing over. */
   readonly isBorn: boolean;
@@ -103,24 +103,24 @@ export function recordWrongTokens(before: WrongTokens | null, address: string, n
   };
 }
 
-/** The ways by which people are told: the Worker's log, `headrace_findings`, the webhook where one is set. */
+/** Where findings are reported: the Worker's log, `headrace_findings`, and the webhook where one is set. */
 export const channels = ["log", "table", "webhook"] as const;
 export type Channel = (typeof channels)[number];
 
-/** A finding, and the channels that it has not been told by. */
+/** A finding, and the channels that have not reported it yet. */
 export interface Unreported {
   readonly finding: Finding;
   readonly channels: readonly Channel[];
 }
 
-/** What is to be told by all channels. */
+/** Findings that every channel has still to report. */
 export function unreportedOf(findings: readonly Finding[]): readonly Unreported[] {
   return findings.map((finding) => ({ finding, channels }));
 }
 
 /** What is remembered between two crons. */
 export interface AlertState {
-  /** What was judged and has not been told by every channel yet, the oldest first: at most `limits.unreportedFindingsMax`. */
+  /** Findings that some channel has still to report, the oldest first: at most `limits.unreportedFindingsMax`. */
   readonly unreported: readonly Unreported[];
   readonly open: readonly Finding[];
   readonly rescues: AlertFacts["rescues"];
@@ -155,7 +155,7 @@ export function alertStateFromNote({ unreported, untold, ...state }: StoredAlert
 type Condition = Pick<Finding, "kind" | "subject" | "severity" | "tenant" | "message">;
 
 export interface Judged {
-  /** Its `unreported` is what is to be told now. */
+  /** Its `unreported` is what is to be reported now. */
   readonly alertState: AlertState;
   /** What has changed: opened, or resolved. */
   readonly findings: readonly Finding[];
@@ -189,7 +189,7 @@ export function judgeAlerts(facts: AlertFacts, before: AlertState): Judged {
     const old = before.open.find((one) => isSame(one, condition));
     const finding: Finding = { ...condition, state: "open", openedAt: old?.openedAt ?? now };
     open.push(finding);
-    // A warning that becomes a page is told again.
+    // A warning that becomes a page is reported again.
     if (old === undefined || old.severity !== finding.severity) {
       findings.push(finding);
     }
@@ -217,7 +217,7 @@ export function judgeAlerts(facts: AlertFacts, before: AlertState): Judged {
   };
 }
 
-/** These were told by these channels. What was judged meanwhile stays unreported. */
+/** Notes that these channels have reported these findings. What was judged meanwhile stays unreported. */
 export function markReported(
   before: AlertState,
   reported: readonly Unreported[],
@@ -250,7 +250,7 @@ export function hourToJudge({ volumeHour }: AlertState, checkpoint: Checkpoint, 
 
 const HOUR_MS = 60 * MINUTE_MS;
 
-/** Those that are open first: one for which there is no room is not told as resolved. */
+/** Open findings come first, so that none is reported as resolved only because there was no room for it. */
 function asManyAsFit(conditions: readonly Condition[], open: readonly Finding[]): readonly Condition[] {
   const names = new Set(open.map(({ kind, subject }) => `${kind} ${subject}`));
   const isOpen = ({ kind, subject }: Condition): boolean => names.has(`${kind} ${subject}`);

@@ -1,6 +1,6 @@
 /**
  * Minutes whose sums changed after they were sealed: a dead letter was replayed, a payload erased, a row inserted again.
- * The ledger notes a minute when it hands out receipts of it and when these are written; until the reconciler has sealed
+ * The ledger notes a minute when it leases receipts of it and when these are written; until the reconciler has sealed
  * it anew, whoever adds up (the page, /metrics) reads its receipts instead of its row. A note that says too much costs one
  * question, so none is spared; one that says too little would leave a sum wrong for good.
  */
@@ -17,7 +17,7 @@ export interface ChangedMinute {
 
 /**
  * The minutes of these receipts that may be sealed by the time that they are written. Sealed at the earliest `ageMs` after
- * its end; half of that is longer than receipts are handed out for. An erased payload's object goes, so that its minute
+ * its end; half of that is longer than receipts are leased for. An erased payload's object goes, so that its minute
  * may be passed over as an empty one, however young.
  */
 export function minutesToNote(

@@ -35,7 +35,7 @@ export interface AgainMinute {
   readonly after: string;
 }
 
-/** Rows that a reading missed, to be read again at `dueAt` (doubts.ts). `toldAt` 0: a person was not told yet. */
+/** Rows that a reading missed, to be read again at `dueAt` (doubts.ts). `toldAt` 0: it is not reported yet. */
 export type Doubt = {
   readonly missing: number;
   readonly dueAt: number;
@@ -67,9 +67,9 @@ export interface Checkpoint {
   /** How far this round of deletion has come, likewise; the next round begins at `deleteNextAt`. */
   readonly deleteAfter: string;
   readonly deleteNextAt: number;
-  /** The last objects that were told about as older than receipts are kept. A checkpoint of before has none. */
+  /** The last objects that were reported as older than receipts are kept. Absent in an older version's checkpoint. */
   readonly expiredReported?: readonly PayloadKey[];
-  /** Since when the table's rows could not be told, and why; null: the last run could. A checkpoint of before has none. */
+  /** Since when the table's rows cannot be established, and why; null: the last run could. Absent in an older version's checkpoint. */
   readonly noEvidence?: { readonly since: number; readonly reason: string } | null;
   /** When a run last came to its end. */
   readonly ranAt: number;

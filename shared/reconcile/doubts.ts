@@ -3,9 +3,9 @@
  * lags, or from a table whose parts are detached for an hour; an INSERT on its word doubles what comes back. So nothing
  * is notified before a second reading, minutes later, misses the same rows.
  *
- * Where much of a page is missing the cause is one, and is most probably not that payloads were lost one by one: a brake.
- * A person is told, and the payloads are notified one at a time, each only when the rows of the one before it are seen to be
- * there once. Where rows have come back meanwhile, no more is inserted.
+ * Where much of a page is missing, there is most probably one cause, and not many lost payloads: this is the brake. It is
+ * reported, and the payloads are notified one at a time, each only when the rows of the one before it are seen to be there
+ * once. Where rows have come back meanwhile, no more is inserted.
  */
 import type { DayRows } from "../ledger/group.ts";
 import { idOfKey, type PayloadId, type PayloadKey, tenantOfKey } from "../payload-key.ts";

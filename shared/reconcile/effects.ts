@@ -111,11 +111,11 @@ export interface CronEffects {
   readonly askZone: { readonly asks: ZoneQuestion; readonly answers: ZoneAnswer };
   /** POST requests of a time that the ingress counted as its own. */
   readonly countRequests: { readonly asks: Period; readonly answers: number };
-  /** The ledger judges what was learnt together with what it knows, and says what people have not been told yet. */
+  /** The ledger judges these facts together with what it knows, and answers what is still to be reported. */
   readonly judgeAlerts: { readonly asks: LearntFacts; readonly answers: readonly Unreported[] };
-  /** Tell people, each finding by the channels that it has not been told by. Answers the channels that took theirs. Never fails. */
+  /** Report each finding by the channels that have not reported it. Answers the channels that succeeded. Never fails. */
   readonly reportAlerts: { readonly asks: readonly Unreported[]; readonly answers: readonly Channel[] };
-  /** The ledger notes that these were told by these channels. */
+  /** The ledger notes that these channels have reported these. */
   readonly alertsReported: {
     readonly asks: { readonly unreported: readonly Unreported[]; readonly reached: readonly Channel[] };
     readonly answers: null;

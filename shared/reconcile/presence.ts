@@ -121,7 +121,7 @@ function refuse(why: string): Forgetting {
 const noObject =
   "R2 has no object of it any more. Send the bytes again: the ledger remembers a payload for 26 hours, and stores them as new after that";
 
-/** What a person is told of it, and what can be done; empty where there is nothing to say. `name`: a key or an id. */
+/** Describes it for an operator, with what can be done; empty where there is nothing to say. `name`: a key or an id. */
 export function presenceText(presence: Presence, name: string): string {
   const bringBack = `\`headrace forget ${name}\` lets it in again`;
   switch (presence) {

@@ -9,7 +9,7 @@ import type { PayloadId } from "../payload-key.ts";
 import { ask, type CronEffects, type CronWork } from "./effects.ts";
 import type { Run } from "./walk-minutes.ts";
 
-/** The rows could not be told. What needs them is left to a later run; what does not goes on. */
+/** The rows could not be established. What needs them is left to a later run; everything else goes on. */
 export class RowsUnknown extends Error {
   override readonly name = "RowsUnknown";
 }

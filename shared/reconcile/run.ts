@@ -3,8 +3,8 @@
  * and each with its own budget, so that none starves the others. What a stage has come to is kept before the next
  * begins; a run that ends anywhere loses at most the stage that it was in, and every stage may be repeated.
  *
- * ClickHouse or R2 that cannot be asked throws out of the run: then nothing is notified, sealed or deleted on a guess. Where only the
- * rows of the traces cannot be told, the audit and the deletion wait, and nothing else does.
+ * Where ClickHouse or R2 cannot be asked, the run throws: nothing is notified, sealed or deleted on a guess. Where only
+ * the rows of the traces cannot be established, the audit and the deletion wait, and nothing else does.
  */
 
 import { EffectFailed } from "../effect.ts";
@@ -60,7 +60,7 @@ export interface ReconcileReport extends Readonly<Counts> {
 
 /**
  * Takes the lease, runs, and gives the lease back. Null: another run is under way; one that a person asked for takes over.
- * Throws what an effect failed with: what was done until then stands, and the rest is done by the next run.
+ * Throws what an effect failed with: what was done by then stays done, and the next run does the rest.
  */
 export function* reconcileRun(
   asked: ReconcileAsked,
@@ -184,7 +184,7 @@ function* auditAfterDoubts(checkpoint: Checkpoint, run: Run): CronWork<Checkpoin
   return yield* audit(yield* resolveDoubts(checkpoint, run), run);
 }
 
-/** A stage that needs the table's rows. Where they could not be told, it says why: then the stage is the next run's. */
+/** A stage that needs the table's rows. Where they could not be established, returns why: the next run does the stage. */
 function* orUnknown<T>(work: CronWork<T>): CronWork<T | RowsUnknown> {
   try {
     return yield* work;

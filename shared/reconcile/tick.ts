@@ -1,5 +1,5 @@
 /**
- * The cron's tick: the ledger is woken, the table checked, the reconciler run, and people are told. Each part fails by
+ * The cron's tick: the ledger is woken, the table checked, the reconciler run, and findings are reported. Each part fails by
  * itself: a ledger that cannot be woken must not keep the alerts from being judged, for one of them may say why.
  */
 import { type AlertState, hourToJudge } from "../alerts.ts";
@@ -63,7 +63,7 @@ function* checkTable(): CronWork<void> {
   }
 }
 
-/** Judges the alerts, and tells what has not been told by each channel; a channel that fails is tried with the next tick. */
+/** Judges the alerts, and reports what each channel has not reported yet; a channel that fails is retried by the next tick. */
 function* alert(
   now: number,
   report: ReconcileReport | null,

@@ -41,7 +41,7 @@ export interface Shared {
   readonly now: number;
   readonly settings: ReconcileSettings;
   readonly counts: Counts;
-  /** What people are to be told, with the next checkpoint that is saved. */
+  /** What is to be reported before the next checkpoint is saved. */
   readonly findings: ReconcileFinding[];
   /** The identity of the table that the ledger knows; null: none yet. */
   readonly table: string | null;
@@ -310,8 +310,8 @@ function receiptsFrom({ now, settings }: Run): number {
 }
 
 /**
- * Objects that outlived their receipts. A dead letter is known by its record, and is nobody's concern. Any other is
- * told once: it is not notified, for nothing says any more what became of it, and no minute is opened for it.
+ * Objects that outlived their receipts. A dead letter is known by its record, and needs nothing. Any other is
+ * reported once: it is not notified, since nothing says any more what became of it, and no minute is opened for it.
  */
 function* tellExpired(checkpoint: Checkpoint, keys: readonly PayloadKey[], run: Run): CronWork<Checkpoint> {
   const reported = checkpoint.expiredReported ?? [];
