@@ -34,7 +34,7 @@ export function wasNotified(breaker: Breaker, call: Call): Breaker {
   return { ...breaker, notified: [...wasFetched(breaker, call.group).notified, call] };
 }
 
-/** Somebody came for the group. The same object where it was not called. */
+/** A consumer fetched the group. Returns the same object where the group was not notified. */
 export function wasFetched(breaker: Breaker, group: GroupId): Breaker {
   const notified = breaker.notified.filter((one) => one.group !== group);
   return notified.length === breaker.notified.length ? breaker : { ...breaker, notified };
@@ -102,8 +102,8 @@ export function afterUnknown(
 }
 
 /**
- * An attempt was never reported: its isolate died, which says little about ClickHouse. Were the slots halved, three groups
- * that kill their isolates would wait for each other's leases, and everybody for them.
+ * An attempt was never reported: its isolate died, which says little about ClickHouse. Were the limit
+ * lowered, three groups that kill their isolates would wait for each other's leases, and all others for them.
  */
 export function afterSilence(
   breaker: Breaker,

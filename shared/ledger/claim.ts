@@ -239,7 +239,7 @@ function ringLive(draft: Draft, group: Group, doorbell: Doorbell): void {
       break;
     }
     case "closing": {
-      // The receipts are planned, perhaps being written: this one is appended, and settling leaves it standing.
+      // The receipts are planned, perhaps being written: this one is appended, and settling the others keeps it.
       const isNewKey = notified.duplicateKeys.length > owner.duplicateKeys.length;
       const receipts = isNewKey
         ? [...state.receipts, receiptBesides(state, key, owner, group)]

@@ -40,7 +40,7 @@ export interface TableState {
   readonly refusal: string;
   readonly measure: TableMeasure | null;
   readonly measuredAt: number;
-  /** Which table it is (clickhouse/table-identity.ts): told by the first look. Absent in what an older version wrote. */
+  /** Which table it is (clickhouse/table-identity.ts), as the first look found it. Absent in what an older version wrote. */
   readonly identity?: string | null;
   /** Another table answered: when last, and which, as far as it was said. */
   readonly other?: { readonly at: number; readonly found: string } | null;
@@ -48,7 +48,7 @@ export interface TableState {
   readonly acceptedAt?: number;
 }
 
-/** The table's rows could not be told: since when, and why. */
+/** The table's rows could not be established: since when, and why. */
 export interface NoEvidence {
   readonly since: number;
   readonly reason: string;
@@ -64,7 +64,7 @@ export interface PendingRescue {
 export interface Head {
   /** Raised by our own restore command before it restores. */
   readonly epoch: number;
-  /** No ledger before this one can have handed anything out since then. */
+  /** No ledger before this one can have leased anything since then. */
   readonly birth: number;
   /** Every id that was finished at or after this is remembered. */
   readonly memSince: number;
@@ -86,7 +86,7 @@ export interface Head {
   readonly lateBells: number;
 }
 
-/** What a ledger without memory finds in the world when it begins. */
+/** What a ledger without memory finds in R2 and ClickHouse when it begins. */
 export interface BirthFacts {
   /** R2 has the epoch object: there was a ledger before. */
   readonly epoch: number | null;

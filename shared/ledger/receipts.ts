@@ -1,5 +1,5 @@
 /**
- * Receipts as they are planned: what a payload's keys are told of its end. A receipt is a claim; the rows are the
+ * Receipts as they are planned: how a payload ended, for each of its keys. A receipt is a claim; the rows are the
  * evidence (verify.ts).
  */
 import { assert } from "../assert.ts";

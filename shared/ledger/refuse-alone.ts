@@ -11,9 +11,9 @@ import { blankReceipt, deadReceipts, keysOf } from "./receipts.ts";
 import { shortText } from "./short-text.ts";
 
 /**
- * A payload that is alone was refused, and the table shows none of its rows. It dies, or is tried again, both in a group
- * of its own: the server may have committed before a view refused, and lost the rows with its life while it kept the
- * token (take-insert.ts). Under that token a clean 200 would be for rows that nobody has.
+ * A payload that is alone in its group was refused, and the table shows none of its rows. It is dead-lettered or retried,
+ * either way in a new group: ClickHouse may have committed before a view refused, then crashed, and kept the token but not
+ * the rows (take-insert.ts). Under that token a clean 200 would be for rows that nobody has.
  */
 export function refuseAlone(
   draft: Draft,

@@ -1,7 +1,7 @@
 /**
  * Payloads that ClickHouse refuses while nothing else is stored: only other groups' success lets such a payload end as a dead letter
- * (refuse-alone.ts), so in a quiet installation it is held. It is tried again at each back-off, and comes in by itself
- * once what refuses it is mended. A person is told, with ClickHouse's words.
+ * (refuse-alone.ts), so in a quiet installation it is held. It is retried at each back-off, and is stored
+ * once the cause is repaired. It is reported, with ClickHouse's message.
  */
 import type { PayloadKey } from "../payload-key.ts";
 import { errorText } from "./failure.ts";
@@ -22,7 +22,7 @@ export function isRefusedAlone({ payloads, refusals, failure }: Group): boolean 
   return payloads.length === 1 && refusals > 0 && failure?.kind === "refused";
 }
 
-/** Those of the groups that have waited for long enough to be told. `now` in ms since the epoch. */
+/** The groups that have waited for long enough to be reported. `now` in ms since the epoch. */
 export function refusedPayloads(
   groups: readonly Group[],
   { refusedHeldMs }: Pick<LedgerSettings, "refusedHeldMs">,

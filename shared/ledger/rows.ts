@@ -27,7 +27,10 @@ type StoredHead = Omit<Head, "breaker" | "lastSplitAt"> & {
     };
 };
 
-/** A group as an earlier version may have written it: it was one block, its failures were not counted and their reasons not kept, and an unknown outcome was `unclean`. */
+/**
+ * A group as an earlier version may have written it: one block, without a count of its failures or their reasons, and
+ * `outcomeUnknown` under another name.
+ */
 type StoredGroup = Omit<
   Group,
   "payloads" | "blocks" | "state" | "ownFailures" | "ownFailedAt" | "outcomeUnknown" | "failure"
@@ -44,7 +47,7 @@ type StoredPayload = Omit<GroupPayload, "missingDays"> & {
   readonly only?: { readonly days: readonly number[]; readonly whole: readonly DayRows[] } | null;
 };
 
-/** As an earlier version may have written it: `leased` receipts were `given`, and to `split` was to `halve`. */
+/** As an earlier version may have written it: with other names for `leased` and `split`. */
 type StoredState = GroupState & { readonly given?: number; readonly halve?: boolean };
 
 export function headFromRow(text: string): Head {

@@ -33,17 +33,17 @@ export interface LedgerSettings {
   readonly concurrencyMax: number;
   /** Distinct groups with unknown outcomes that open the breaker. */
   readonly suspectsMax: number;
-  /** Refusals that condemn a payload that is alone. */
+  /** Refusals after which a payload that is alone in its group is dead-lettered. */
   readonly refusalsMax: number;
-  /** Complete answers with an unlisted code after which the group is verified and halved. */
+  /** Complete answers with an unlisted code after which the group is verified and split. */
   readonly unlistedMax: number;
   /** Failures that may be a group's own after which it is split. What it was split into needs one. */
   readonly ownFailuresMax: number;
   /** Without a proof that others are stored, one group is split per so long. */
   readonly splitEveryMs: number;
-  /** From when on it is told that payloads cannot be brought in. */
+  /** How long payloads cannot be delivered before that is reported. */
   readonly notDeliveredMs: number;
-  /** From when on it is told that a payload is refused and nothing else is stored. */
+  /** How long a payload is refused while nothing else is stored before that is reported. */
   readonly refusedHeldMs: number;
   /** Into so many parts, where nothing of it was sent. */
   readonly splitParts: number;

@@ -8,7 +8,7 @@ import type { Group } from "./group.ts";
 import type { Head } from "./head.ts";
 import type { Waiting } from "./view.ts";
 
-/** Attempts fail, for a reason that is no payload's own. */
+/** Attempts fail for a reason that does not lie in any payload. */
 export interface Trouble {
   /** When that began, and when it was met last: ms since the epoch. */
   readonly since: number;
@@ -19,7 +19,7 @@ export interface Trouble {
   readonly isLowerBound: boolean;
 }
 
-/** What a person who asks for the pipeline's health is told, in one call of the ledger. */
+/** The pipeline's health, for those who ask; one call of the ledger. */
 export interface LedgerHealth {
   /** In one sentence; empty: payloads are brought in. */
   readonly trouble: string;
@@ -97,7 +97,7 @@ function waitText(payloads: number, isLowerBound: boolean): string {
     : `${isLowerBound ? "at least " : ""}${payloads} payloads wait`;
 }
 
-/** The queue of groups takes no message, so that nobody is told what is ready. */
+/** The queue of groups accepts no message, so that no consumer is notified of what is ready. */
 export interface QueueFailure {
   /** The first failure after the last message that was taken, ms since the epoch. */
   readonly since: number;
