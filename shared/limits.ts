@@ -138,7 +138,7 @@ export const limits = {
   queueRetriesMax: 100,
 
   // --- the delivery protocol
-  /** An attempt's lease: what was handed out and not reported by then was never reported. */
+  /** An attempt's lease: one that has not reported by then counts as never reported. */
   leaseMs: 90 * SECOND_MS,
   /** How far ClickHouse's clock may differ from ours: more is a finding, and beyond half of a lease nothing is inserted. */
   clockAheadFindingMs: 10 * SECOND_MS,
@@ -182,7 +182,7 @@ export const limits = {
   splitParts: 8,
   /** A Durable Object's SQLite ends at 10 GB; a finding is written at half of this. */
   ledgerDatabaseBytesMax: 8_000_000_000,
-  /** Queues take 100 messages a sendBatch; what is due beyond it is rung by the next alarm, at once. */
+  /** Queues take 100 messages per sendBatch; groups that are due beyond it are notified by the next alarm, at once. */
   ringsAnAlarmMax: 100,
   /** Other keys of equal bytes that are kept with a live payload; a key beyond gets its receipt from the reconciler. */
   duplicateKeysMax: 40,
@@ -261,7 +261,7 @@ export const limits = {
   reconcileSubrequests: { fresh: 130, open: 60, young: 40, again: 50, audit: 80, delete: 140 },
   /** What a stage may have begun when its budget is used up: a page, or a doubt about five payloads. */
   reconcileUnit: { page: 52, doubt: 110 },
-  /** The rest of a cron's tick: the ledger is woken, the table checked, books kept, alerts judged, people told. */
+  /** The rest of a cron's tick: the ledger is woken, the table checked, the checkpoint saved, alerts judged and reported. */
   tickSubrequests: 60,
   /** Pages of dead letters' records in which a page of keys is looked for. */
   recordListCallsMax: 20,
@@ -300,7 +300,7 @@ export const limits = {
   auditPagesMax: 60,
   /** Rows that one reading missed are looked for again after this. Replicas catch up in seconds. */
   auditSecondReadingMs: 3 * MINUTE_MS,
-  /** More than 5 in 1,000 of a page, and at least 3, have one cause, and are not rung on two readings' word. */
+  /** More than 5 in 1,000 of a page, and at least 3, have one cause: two readings are not enough to insert them again. */
   auditBrakePerMille: 5,
   auditBrakeLeast: 3,
   /** Kept in the ledger's row: 100 of at most 5 keys or 2 texts of 120 bytes are 0.1 MB. Beyond, the audit waits. */
@@ -312,14 +312,14 @@ export const limits = {
   /** R2 keeps payloads this long. */
   payloadRetentionMs: 7 * DAY_MS,
   deleteReceiptAgeMs: 1 * HOUR_MS,
-  /** Keys that the reconciler remembers as told about: 100 bytes each, in its book. */
+  /** Keys that the reconciler remembers as reported: 100 bytes each, in its checkpoint. */
   expiredReportedMax: 1000,
   deleteEveryMs: 1 * HOUR_MS,
 
   // --- alerts
   /** Several tries of a group that is alone have failed by then. */
   alertNotDeliveredMs: 2 * MINUTE_MS,
-  /** A payload that is refused while nothing else is stored is told about after this, by the cron of the minute after. */
+  /** A payload that is refused while nothing else is stored is reported after this, by the next cron tick. */
   alertRefusedMs: 10 * MINUTE_MS,
   /** `/healthz` asks the ledger once in so long. */
   healthFreshMs: 10_000,
@@ -328,7 +328,7 @@ export const limits = {
   alertUnsealedMs: 1 * HOUR_MS,
   /** Cron runs that failed or did not come: ten of them, twice a dead run's lease. The console's /healthz is 503 then. */
   alertReconcilerMs: 10 * MINUTE_MS,
-  /** Findings that a channel could not be told yet: what is older than the newest so many is told by the others alone. */
+  /** Findings that some channel has still to report; older ones than the newest so many are given up for that channel. */
   unreportedFindingsMax: 100,
   /** A replica that is restarted, or fetches what it missed, has caught up by then. */
   alertNoEvidenceMs: 10 * MINUTE_MS,
@@ -493,7 +493,7 @@ export const limits = {
   tracesListedMax: 200,
   /** Days apart that one search may ask for: as long as the table keeps spans, and a day of spans that began before. */
   traceRangeMaxMs: 32 * DAY_MS,
-  /** Conditions on attributes in a filter, characters of one text in it, and of a question as it stands in a URL. */
+  /** Conditions on attributes in a filter, characters of one text in it, and of a whole filter in a URL. */
   traceConditionsMax: 20,
   traceConditionCharsMax: 1024,
   traceQuestionCharsMax: 8 * KIB,

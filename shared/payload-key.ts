@@ -97,7 +97,7 @@ export async function payloadId(
   return formatPayloadId(new Uint8Array(digest, 0, payloadIdBytes));
 }
 
-/** The UTC minute of a time in milliseconds since the epoch, as it stands in keys: `2026-11-24T0741`. */
+/** The UTC minute of a time in milliseconds since the epoch, in the form that keys have: `2026-11-24T0741`. */
 export function formatMinute(timeMs: number): string {
   const hour = Math.floor(timeMs / 3_600_000);
   let text = hourTexts.get(hour);

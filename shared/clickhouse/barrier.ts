@@ -98,7 +98,7 @@ export interface ReadingSteps<Counted, Effect, Answer> {
 
 export type Read<Counted> =
   | { readonly kind: "evidence"; readonly counted: Counted }
-  /** `reason`: what people are told, should it last. */
+  /** `reason`: reported to operators when this lasts. */
   | { readonly kind: "none"; readonly reason: string };
 
 /**

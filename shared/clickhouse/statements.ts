@@ -213,8 +213,8 @@ export function tableStateQuery(settings: ClickHouseSettings, table: string | nu
 }
 
 /**
- * Queries that VERIFY must not look past: those of the group itself (their ids are the group's with the attempt behind
- * it), and any INSERT of ours that runs for longer than `overdueMs`. Such a one may be of a group that the ledger lost:
+ * Queries that VERIFY must not ignore: those of the group itself (their ids are the group's, followed by the attempt), and
+ * any INSERT of ours that runs for longer than `overdueMs`. An overdue INSERT may belong to a group that the ledger lost:
  * nobody knows its id, and the server should have stopped it.
  */
 function isInTheWay(group: string, overdueMs: number): string {

@@ -11,7 +11,7 @@ import { kindOfTable, type TracesTableName } from "./table-identity.ts";
 
 export const fenceColumn = "HeadraceFence";
 
-/** The message by which an INSERT that came too late is told from any other 395 (errors.ts). */
+/** The message that distinguishes an INSERT that came too late from any other error 395 (errors.ts). */
 export const lateText = "headrace: the INSERT came after its deadline";
 /** The same of an INSERT that came to another table than the one that the ledger knows. */
 export const elsewhereText = "headrace: this is another table than the ledger knows";

@@ -385,7 +385,7 @@ export const keySchema = v.object({
 });
 export type ListedKey = v.InferOutput<typeof keySchema>;
 
-/** `POST /api/keys` and `/rotate`: the key itself is told this once. */
+/** `POST /api/keys` and `/rotate`: the only answer that has the key itself. */
 export const newKeySchema = v.object({ ...keySchema.entries, key: v.string() });
 
 /** `GET /api/keys`: a page, and a cursor where there are more. */
@@ -459,7 +459,7 @@ export const examinationSchema = v.object({
 
 /** `GET /api/about` */
 export const aboutSchema = v.object({
-  /** Where exporters send to, without a path; empty where the console was not told. */
+  /** Where exporters send to, without a path; empty where it is not set. */
   otlp: v.string(),
 });
 

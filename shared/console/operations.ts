@@ -21,7 +21,7 @@ export interface ConsumerOperations {
   holds(keys: readonly PayloadKey[]): Promise<readonly boolean[]>;
   /** Where the ledger has a payload. */
   whereIs(id: PayloadId): Promise<Whereabouts>;
-  /** Where it has each of these, in the order asked; what is no payload's id it does not know. */
+  /** Where it has each of these, in the order given; unknown for anything that is not a payload's id. */
   whereAre(ids: readonly string[]): Promise<readonly Whereabouts[]>;
   /** What only the consumer can try out: its bindings, and ClickHouse as it is logged in there. */
   examine(): Promise<readonly Check[]>;

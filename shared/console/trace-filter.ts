@@ -1,6 +1,6 @@
 /**
- * What a person may ask of traces: the filter, as it stands in a link, a request and a command line. A condition on an
- * attribute is one line of text:
+ * What a person may ask of traces: the filter, in the form that links, requests and command lines share. A condition on
+ * an attribute is one line of text:
  *
  *   http.route=/cart          a span whose attribute, or whose resource's, is this
  *   http.route!=/cart         a span of which the former does not hold; one without the attribute too

@@ -104,7 +104,7 @@ function* askLedger(
 }
 
 /**
- * The dead-letter queue's messages: doorbells that exhausted their tries, which is no verdict on their payloads. Each is
+ * The dead-letter queue's messages: doorbells that exhausted their tries, which says nothing about their payloads. Each is
  * offered to the ledger again, by itself, so that one that can never be taken holds up no other; and at its last try
  * it is parked, for this queue has no dead-letter queue of its own. Each is acknowledged or retried.
  */

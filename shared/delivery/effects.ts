@@ -58,7 +58,7 @@ export interface FoundObject {
   readonly rowsByDay: readonly DayRows[] | "undecodable" | "unreadable" | null;
 }
 
-/** Rows of payloads, on the days that they may have some. `group`: whose deletion it is, told from all others by that. */
+/** Rows of payloads, on the days that they may have some. `group`: which deletion it is, to distinguish it from others. */
 export interface RowsToDelete {
   readonly ids: readonly PayloadId[];
   readonly days: readonly number[];
@@ -74,7 +74,7 @@ export interface DeliveryEffects {
     readonly asks: { readonly key: PayloadKey; readonly cause: Cause };
     readonly answers: Doorbell | null;
   };
-  /** Keep a message in R2 for people, and say what they are to be told. */
+  /** Keep a message in R2 for operators, and return the finding to report. */
   readonly parkMessage: {
     readonly asks: { readonly at: number; readonly reason: string };
     readonly answers: Finding;
@@ -157,7 +157,7 @@ export interface DeliveryEffects {
   readonly clearRows: { readonly asks: RowsToDelete; readonly answers: null };
   /** Fill in the times of these payloads' traces, should the view have missed them. */
   readonly completeView: { readonly asks: readonly PayloadId[]; readonly answers: null };
-  /** Keep the dead letter of each receipt in R2, and then as rows; `failure`: why it died. `now`: ms since the epoch. */
+  /** Keep the dead letter of each receipt in R2, and then as rows; `failure`: why it cannot be stored. `now`: ms since the epoch. */
   readonly writeDeadLetters: {
     readonly asks: {
       readonly receipts: readonly Receipt[];

@@ -8,7 +8,7 @@ import type { PayloadId } from "../payload-key.ts";
 import { ask, type DeliveryWork } from "./effects.ts";
 import { readRows } from "./evidence.ts";
 
-/** Days since 1970-01-01, ascending; or why they could not be told. */
+/** Days since 1970-01-01, ascending; or why they are not known. */
 export type Days = { readonly days: readonly number[] } | { readonly unknown: string };
 
 /** On which days these payloads may have rows. `table`: its identity, as far as it is known. */

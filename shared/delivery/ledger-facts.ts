@@ -30,7 +30,7 @@ export interface KnownFacts {
 export function alertFacts(known: KnownFacts, learnt: LearntFacts, now: number): AlertFacts {
   const { head, databaseBytes, broken, checkpoint } = known;
   const refused = refusedPayloads(known.oldestGroups, known.settings, now);
-  // What is told as refused is not told as in flight too.
+  // What is reported as refused is not reported as in flight too.
   const others = known.oldestGroups.filter(
     ({ payloads: [first] }) => !refused.some(({ key }) => key === first?.key),
   );

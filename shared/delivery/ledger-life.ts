@@ -15,7 +15,7 @@ import type { LedgerSettings } from "../ledger/settings.ts";
 import type { Change, LedgerView } from "../ledger/view.ts";
 import { limits } from "../limits.ts";
 
-/** What one instance of the object remembers besides what it persists: gone when it dies. */
+/** What one instance of the object keeps in memory only: lost when the instance ends. */
 export interface Instance {
   /** When its alarm fires next, ms since the epoch, as far as it knows. */
   armedAt: number | null;
@@ -57,7 +57,7 @@ export type LifeEffect =
   | { readonly do: "armRetry" }
   /** Sends messages to queue `group`. Nobody waits for it, and it never fails: what is lost is sent again when due. */
   | { readonly do: "notify"; readonly groups: readonly GroupId[] }
-  /** An invariant of ours is broken: keeps it, so that a person is told (`judgeAlerts`). */
+  /** An invariant of ours is broken: keeps it, so that it is reported (`judgeAlerts`). */
   | { readonly do: "recordBroken"; readonly broken: BrokenInvariant }
   | { readonly do: "log"; readonly message: string; readonly cause: unknown };
 

@@ -7,7 +7,7 @@
 
 /** Where the ingress is reached, and whether its zone can be asked. */
 export type FrontDoorSettings =
-  /** No domain is declared: the ingress has its workers.dev address, before which no zone of ours stands. */
+  /** No domain is declared: the ingress has its workers.dev address, which is in no zone of ours. */
   | { readonly kind: "no_zone" }
   /** `missing`: the settings without which the zone cannot be asked. */
   | { readonly kind: "unset"; readonly host: string; readonly missing: readonly string[] }

@@ -1,4 +1,4 @@
-/** What people are told of the front door: the page, the CLI, `doctor` and the findings say it in these words. */
+/** The front door in words: one wording for the page, the CLI, `doctor` and the findings. */
 import { limits } from "../limits.ts";
 import { type FrontDoor, gapOf, type Reached, type Refused, type Unread, type Zone } from "./front-door.ts";
 
@@ -47,7 +47,7 @@ function zoneLines(zone: Zone): readonly FrontDoorLine[] {
   ];
 }
 
-/** How many of what the zone saw may be missing without anybody being told. */
+/** How many of the requests that the zone saw may be missing before that is reported. */
 export const gapTolerance = {
   requestsMin: limits.alertZoneGapMin,
   share: limits.alertZoneGapShare,
