@@ -71,7 +71,7 @@ export async function answerRequest<N extends RouteName>(
     : answer(route.status ?? 200, given);
 }
 
-/** A parameter that stands in the URL several times is a list. */
+/** A parameter that the URL has several times is a list. */
 function queryOf(parameters: URLSearchParams): Readonly<Record<string, string | readonly string[]>> {
   return Object.fromEntries(
     [...new Set(parameters.keys())].map((name) => {

@@ -1,7 +1,7 @@
 /**
  * The console's own entrance: the admin token, and Cloudflare Access where it is declared. Wrong tokens are counted by
- * client address: an address with more than ten in a minute is turned away unread for a minute, its right token too, and a
- * person is told. One wrong token that comes again and again is one try: the page asks ten things at once with what was typed.
+ * client address: an address with more than ten in a minute is refused unread for a minute, even with the right token, and this
+ * is reported. The same wrong token again counts as one try: the page makes ten requests at once with what was typed.
  */
 import { limits } from "../../shared/limits.ts";
 import { writeLog } from "../../shared/write-log.ts";

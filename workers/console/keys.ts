@@ -1,6 +1,6 @@
 /**
- * API keys: made, listed, changed, rotated and revoked, each as one entry of KV. A key is told once, in the answer that
- * made it; only its hash is kept, so nobody can be told it again.
+ * API keys: made, listed, changed, rotated and revoked, each as one entry of KV. A key is shown once, in the answer that
+ * made it; only its hash is kept, so it cannot be shown again.
  *
  * KV has no compare-and-set and is read up to a minute late: of two changes of one key within a minute, asked for in two
  * places, the later one may undo the earlier (decision 0040).
@@ -161,7 +161,7 @@ function parseRecord(stored: unknown): ApiKeyRecord | undefined {
   return parsed.success ? parsed.output : undefined;
 }
 
-/** Writes a new key's record and answers with the key, which nobody is ever told again. */
+/** Writes a new key's record and answers with the key, which is never shown again. */
 async function writeNew(keys: KVNamespace, record: ApiKeyRecord): Promise<NewKey | Refusal> {
   const key = formatApiKey(crypto.getRandomValues(new Uint8Array(52)));
   const id = await apiKeyId(key);

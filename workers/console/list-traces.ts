@@ -114,7 +114,7 @@ function upTo(range: Slice, after: PageCursor | null): Slice {
   return after === null || after.at >= range.to ? range : { from: range.from, to: after.at + 1n };
 }
 
-/** A trace that several slices have stands where its newest span, or its longest, is. */
+/** A trace that several slices have is listed once, where its newest span, or its longest, is. */
 function take(found: Map<string, Found>, rows: readonly Found[], sort: Sort): void {
   for (const row of rows) {
     const before = found.get(row.traceId);

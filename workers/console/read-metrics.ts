@@ -1,5 +1,5 @@
 /**
- * `GET /metrics`: the pipeline's state for Prometheus. docs/console.md lists the names. What the one says is told also while
+ * `GET /metrics`: the pipeline's state for Prometheus. docs/console.md lists the names. Each of the two is reported also while
  * the other does not answer: `headrace_ledger_up` and `headrace_clickhouse_up` say which it was.
  */
 import * as v from "valibot";

@@ -1,6 +1,6 @@
 /**
  * The console's router: each route of the contract (shared/console/routes.ts) with what answers it, behind the admin
- * token, and beside them what is no JSON.
+ * token, and the routes whose answers are not JSON.
  */
 import { Router } from "itty-router";
 import { metricsContentType } from "../../shared/console/metrics-text.ts";

@@ -1,5 +1,5 @@
 /**
- * Deletes rows for good, by a mutation that is told from all others by its mark. On a large table one takes longer than
+ * Deletes rows for good, by a mutation that is recognised by its mark. On a large table one takes longer than
  * anybody waits: it is begun once, never beside an earlier one of the same mark that is undone, and looked for in
  * system.mutations until it is done at every replica that answers. A replica that is away does it when it comes back, and
  * keeps nobody waiting.

@@ -37,7 +37,7 @@ export async function readPresences(
   const at = await Promise.all(ids.map((id) => ledger.whereIs(id)));
   const found = await queryReceipts(clickHouse, receiptsQuery(clickHouse.settings, ids));
   const receipts = Map.groupBy(found, ({ key }) => idOfKey(key));
-  // No evidence, only what people are told: what a replica that lags does not show, VERIFY sees behind the barrier.
+  // This is for the operator's answer only, not evidence: what a lagging replica does not show, VERIFY sees behind the barrier.
   const [{ rows }, { oldestDay }] = await Promise.all([
     countRows(clickHouse, ids, null),
     readTable(clickHouse, Date.now(), null),

@@ -90,7 +90,7 @@ export interface LedgerEnv {
   readonly GROUP: Queue<GroupBell>;
   readonly PAYLOADS: R2Bucket;
   readonly CLICKHOUSE?: ClickHouseBinding;
-  /** For people, who are told where it is. */
+  /** For messages to operators, which name it. */
   readonly CLICKHOUSE_URL: string;
   /** Tests on real parts: every duration divided by this. */
   readonly LEDGER_TIMES_FASTER?: string;
@@ -242,7 +242,7 @@ export class Ledger extends DurableObject<LedgerEnv> {
     return this.#reconciler().checkpoint;
   }
 
-  /** Judges what the cron has learnt, together with what the ledger knows. Answers what people have not been told yet. */
+  /** Judges what the cron has learnt, together with what the ledger knows. Answers what is still to be reported. */
   async judgeAlerts(learnt: LearntFacts): Promise<readonly Unreported[]> {
     const now = Date.now();
     const { trouble, isLong } = this.#trouble(now);
@@ -263,7 +263,7 @@ export class Ledger extends DurableObject<LedgerEnv> {
     return alertState.unreported;
   }
 
-  /** These findings were told by these channels. */
+  /** Notes that these channels have reported these findings. */
   async alertsReported(unreported: readonly Unreported[], reached: readonly Channel[]): Promise<void> {
     this.#storage.keepNote("alerts", markReported(this.#alertState(), unreported, reached));
   }
@@ -397,7 +397,7 @@ export class Ledger extends DurableObject<LedgerEnv> {
     return task;
   }
 
-  /** Receipts that are handed out, or were written, may be of minutes that are sealed. */
+  /** Receipts that are leased, or were written, may be of minutes that are sealed. */
   #noteChanged(receipts: readonly Receipt[]): void {
     const now = Date.now();
     this.#storage.noteChanged(minutesToNote(receipts, now, readReconcileSettings(this.env).ageMs), now);
@@ -479,7 +479,7 @@ export class Ledger extends DurableObject<LedgerEnv> {
     }
   }
 
-  /** No await stands between the reading of the state and the arming of the alarm: they are one write. */
+  /** There is no await between the reading of the state and the setting of the alarm, so that they are one write. */
   async #decide(event: LedgerEvent): Promise<Decided> {
     const moment = {
       now: Date.now(),

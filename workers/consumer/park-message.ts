@@ -51,7 +51,7 @@ export async function parkMessage(
     severity: "warning",
     tenant: "",
     message: `A message of queue ${queue} was parked in R2 under ${key}: ${reason}. A payload that it may have meant is in R2 and is brought in by the reconciler; read the object, and delete it when you know where the message came from.`,
-    // The message's own time: told again, it is the same finding.
+    // The message's own time: reported again, it is the same finding.
     openedAt: sentAt,
   };
 }

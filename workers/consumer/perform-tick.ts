@@ -194,7 +194,7 @@ function volumesOf(rows: v.InferOutput<typeof volumesSchema>, days: number): rea
   });
 }
 
-/** A page of payloads, without their metadata: with it R2 lists 100 where it lists 1000. What is no payload of ours under the prefix is passed over. */
+/** A page of payloads, without their metadata: with it R2 lists 100 instead of 1000. Other objects under the prefix are skipped. */
 async function listPayloads(
   bucket: R2Bucket,
   { after, cursor, atMost }: CronEffects["list"]["asks"],
@@ -228,7 +228,7 @@ async function findRecords(bucket: R2Bucket, keys: readonly PayloadKey[]): Promi
       return keys.filter((key) => found.has(`${deadLetterPrefix}${key}`));
     }
     if (call === limits.recordListCallsMax) {
-      // Nothing is said of the rest, or it would be told as unknown while its record may be there.
+      // Nothing is said of the rest: reported as unknown, they might have a record after all.
       return keys.filter(
         (key) => `${deadLetterPrefix}${key}` > seen || found.has(`${deadLetterPrefix}${key}`),
       );

@@ -74,7 +74,7 @@ async function runTick(bindings: ConsumerBindings, everything: boolean): Promise
 
 /** What the console asks of the consumer, by service binding: shared/console/operations.ts says what each does. */
 export class Operations extends WorkerEntrypoint<ConsumerBindings> implements ConsumerOperations {
-  /** Its failures are told to people: they say whose they are. */
+  /** Operators see its failures, so they name what failed. */
   get #ledger() {
     return dependencyOf(ledgerOf(this.env), "ledger");
   }

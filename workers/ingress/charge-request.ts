@@ -63,9 +63,9 @@ export function isCharged({ record }: Sender): boolean {
 }
 
 /**
- * Whether nothing of this key can be admitted at present, however little: told before its body is read. How large the
- * request is, nobody knows yet: its time is the one of the request that was refused, and at most the usual one, since an
- * exporter gives up a small request that is told to wait for a large one's.
+ * Whether nothing of this key can be admitted at present, however little; decided before the body is read. The request's
+ * size is not known yet, so the answer has the delay of the request that was refused last, at most the default: otherwise a
+ * small request would inherit a large one's wait, and its exporter would give up.
  */
 export function overLimit(sender: Sender, leases: Leases, now: number): Refusal | undefined {
   const lease = leases.get(accountOf(sender));

@@ -229,7 +229,7 @@ async function store(
 }
 
 /**
- * What the client is told: of spans that were refused, of what was repaired, and of spans that are not stored because equal
+ * The message to the client: which spans were refused, what was repaired, and which spans are not stored because equal
  * bytes, which came first, do not have them: their key kept a smaller share of the traces.
  */
 function partialSuccess(

@@ -81,7 +81,7 @@ function nothingAt(path: string): string {
   }
 }
 
-/** The story, whatever breaks in it: that is ours. The exporter must try again, and must not be told how we are built. */
+/** Runs the request. Whatever breaks is our fault: the exporter must retry, and must not learn our internals. */
 async function handle(asked: Asked): Promise<Result<Ended, Refusal>> {
   try {
     return postsTraces(asked.request) ? await receiveTraces(asked) : await route(asked);

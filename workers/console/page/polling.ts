@@ -90,7 +90,7 @@ export function usePolled<P extends string>(
   };
 }
 
-/** The time, told each second while the tab is visible. */
+/** The current time, updated each second while the tab is visible. */
 export function useNow(): number {
   const [now, setNow] = useState(Date.now());
   useEffect(() => {

@@ -1,4 +1,4 @@
-/** Requests that were never accepted: what exporters were told. Best effort, as the ingress counts them. */
+/** Requests that were never accepted, and what exporters were answered. Best effort, as the ingress counts them. */
 import { type OutcomeSums, outcomesSchema } from "../../../shared/console/answers.ts";
 import { refusalAdvice } from "../../../shared/refusal-reason.ts";
 import { countText } from "./format.ts";
