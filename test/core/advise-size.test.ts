@@ -1,4 +1,4 @@
-/** What the sender of a request that is too large is told: what to change in this request. */
+/** The advice to the sender of a request that is too large: what to change in this request. */
 import { describe, expect, test } from "vitest";
 import { limits } from "../../shared/limits.ts";
 import { inspectTraces } from "../../shared/otlp/inspect.ts";
@@ -37,7 +37,7 @@ function repeatedSpan(content: Uint8Array, most: number): (count: number) => Uin
 }
 
 describe("rows that are too large", () => {
-  test("of one span are never told to be fewer spans", () => {
+  test("of one span never get the advice to send fewer spans", () => {
     const advice = adviceOn(span(quotes));
     expect(advice).toMatch(lengthLimit);
     expect(advice).toMatch(/Span resource_spans\[0\]\.scope_spans\[0\]\.spans\[0\] alone/);
@@ -104,7 +104,7 @@ test("too many spans say how many may be sent", () => {
   );
 });
 
-test("a body that nobody has read is told both, and to compress only where it is not compressed", () => {
+test("a body that nobody has read gets both advices, and that to compress only where it is not compressed", () => {
   expect(bodyTooLarge(false)).toMatch(/20971520 bytes as received\. Compress it/);
   expect(bodyTooLarge(true)).not.toMatch(/ompress it/);
   for (const isCompressed of [true, false]) {

@@ -50,7 +50,7 @@ function trace(spans: readonly TraceSpan[], durationNs = 100e6): Trace {
   };
 }
 
-test("a child stands below its parent, its bar where it lies in the trace's time", () => {
+test("a child is below its parent, its bar where it lies in the trace's time", () => {
   const lines = waterfall(
     trace([span("a", "", 0, 100e6), span("b", "a", 50e6, 25e6, { status: "Error" })]),
     80,

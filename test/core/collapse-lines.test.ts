@@ -37,7 +37,7 @@ test("metrics that are refused are the sentence of what to set once, and then a 
   expect(printed.slice(1)).toEqual(["metrics refused, 7 times"]);
 });
 
-test("what goes on is told ever more seldom, and what has stopped is a first time again", () => {
+test("what goes on is reported ever more seldom, and what has stopped counts as new again", () => {
   const add = () => lines.add(refusedLine("gRPC", "grpc", "Set what is right."));
   for (let second = 0; second < 3600; second += 5) {
     add();

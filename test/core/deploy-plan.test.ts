@@ -102,7 +102,7 @@ test("the console has its own login of ClickHouse, and the others the one that w
   });
 });
 
-test("the consumer alone is told of the ingress's domain and zone, and of none where it has no domain", () => {
+test("only the consumer gets the ingress's domain and zone, and none where it has no domain", () => {
   const told = (changed: Partial<InstallationSettings>) =>
     stageWorkers(raw, { ...settings, ...changed }).flatMap(({ environment, config: { vars } }) =>
       "ZONE_ID" in vars || "INGRESS_HOST" in vars

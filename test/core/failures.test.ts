@@ -40,7 +40,7 @@ const whereIs = (ledger: TestLedger, n: number) => {
 };
 
 describe("the reason of a failed attempt", () => {
-  test("stands in the in-flight row and where a person asks for the payload, with how many there were", () => {
+  test("is in the in-flight row and where a person asks for the payload, with how many there were", () => {
     const ledger = new TestLedger();
     ledger.claim({ n: 1 });
     const task = ledger.takeNotified();

@@ -283,7 +283,7 @@ describe("what could not be read is never none", () => {
     expect(verdictsOf(frontDoor)).toEqual(["unwatched"]);
     expect(textsOf(frontDoor)[0]).toMatch(/^The zone is not watched: /);
     expect(textsOf(frontDoor)[0]).toMatch(reason);
-    // What was open stays open; after a quarter of an hour somebody is told that nobody watches.
+    // What was open stays open; after a quarter of an hour it is reported that nobody watches.
     refused(100);
     const open = judge(await look()).alertState;
     expect(judge(frontDoor, open).findings).toEqual([]);
@@ -322,7 +322,7 @@ describe("how often the zone is asked", () => {
     expect(zone.asked).toBe(4);
   });
 
-  test("five minutes not at all when the limit is used up, and the reason stands meanwhile", async () => {
+  test("five minutes not at all when the limit is used up, and the reason is kept meanwhile", async () => {
     zone.instead.push(failed(429, "rate limiter budget depleted, try again after 5 minutes"));
     let frontDoor = await look();
     for (let minute = 1; minute < 5; minute++) {
@@ -370,7 +370,7 @@ describe("where nothing is set", () => {
     expect(textsOf(null)).toEqual(["The zone is not watched: the consumer's cron has not looked yet."]);
   });
 
-  test("who takes the token away is told nothing more", async () => {
+  test("who takes the token away gets no more findings", async () => {
     refused(100);
     const open = judge(await look()).alertState;
     const gone = await look(open.frontDoor, begin + minuteMs, readFrontDoorSettings({ INGRESS_HOST: host }));

@@ -491,7 +491,7 @@ test("only a group's first INSERT goes by the fence of the table, and only where
   expect(ledger.takeNotified()).toMatchObject({ step: "insert", attempt: 2, byColumn: false });
 });
 
-test("an INSERT's deadline is told by the server's clock", () => {
+test("an INSERT's deadline is by the server's clock", () => {
   const ledger = new TestLedger();
   const measure = { blocks: 0, windowBlocks: 1000, windowMs: null, clockAheadMs: -7000 };
   ledger.step({ kind: "table", table: { refusal: "", measure } });

@@ -184,7 +184,7 @@ describe("the size of a group", () => {
     expect(splitByCaps([], caps)).toEqual([]);
   });
 
-  test("is halved in order, the first half the larger", () => {
+  test("is split in order, the first half the larger", () => {
     const payloads = [1, 2, 3, 4, 5].map((n) => payload(n));
     expect(halvesOf(payloads)).toEqual([payloads.slice(0, 3), payloads.slice(3)]);
     expect(halvesOf(payloads.slice(0, 2))).toEqual([payloads.slice(0, 1), payloads.slice(1, 2)]);

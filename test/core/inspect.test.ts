@@ -254,7 +254,7 @@ describe("any valid protobuf is accepted", () => {
   });
 });
 
-test("a text that is not UTF-8 is found wherever it stands among an attribute's neighbours", () => {
+test("a text that is not UTF-8 is found wherever it is among an attribute's neighbours", () => {
   const mark = "\u0001marked";
   const long = "x".repeat(200);
   const texts = [

@@ -42,7 +42,7 @@ test("a ledger that is not born has nothing in flight, rescued nothing, and its 
   });
 });
 
-test("what the head keeps is told, and of what lacks evidence the longest", () => {
+test("what the head keeps is reported, and of what lacks evidence the longest", () => {
   const { head } = new TestLedger().state;
   if (head === null) {
     throw new Error("a ledger is born");

@@ -101,7 +101,7 @@ test("a table with fewer blocks than before has dropped tokens: no token of befo
       refusal: "",
       table: { blocks, windowBlocks: 1000, windowMs: null },
     });
-    // Handed out at once: the fence of its only INSERT is over by then.
+    // Leased at once: the fence of its only INSERT is over by then.
     expect(again, `${blocks} blocks`).toMatchObject({ step, group: first.group });
   }
 });

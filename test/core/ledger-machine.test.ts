@@ -325,7 +325,7 @@ describe("attempts", () => {
     const notified = ledger.alarm();
     expect(notified).toHaveLength(2);
     expect(ledger.alarm()).toEqual([]);
-    // Nobody comes for a while: they are notified again, and nobody else is.
+    // For some time no consumer fetches them: they are notified again, and no other is.
     ledger.now += limits.retryFirstMs;
     expect(nextAlarm(ledger.state, ledger.settings)).toBe(ledger.now);
     expect(ledger.alarm()).toEqual(notified);

@@ -249,7 +249,7 @@ describe("the widest row", () => {
   });
 });
 
-test("a row above the limit is told from one that fits, in bytes and not in characters", () => {
+test("a row above the limit is distinguished from one that fits, in bytes and not in characters", () => {
   expect(fitsRow("head", "x".repeat(limits.ledgerRowBytesMax - 4))).toBe(true);
   expect(fitsRow("head", "x".repeat(limits.ledgerRowBytesMax - 3))).toBe(false);
   expect(fitsRow("head", "é".repeat(limits.ledgerRowBytesMax / 2))).toBe(false);
@@ -435,7 +435,7 @@ describe("the machine keeps to its bounds", () => {
     expect(world.checkpoint?.from).toBeGreaterThan(noon);
   });
 
-  test("where two thousand findings are open: the first stay open, and none is told as resolved", () => {
+  test("where two thousand findings are open: the first stay open, and none is reported as resolved", () => {
     const widestGroups = Array.from({ length: limits.zoneGroupsMax }, () => ({
       count: Number.MAX_SAFE_INTEGER,
       avg: { sampleInterval: Number.MAX_SAFE_INTEGER },

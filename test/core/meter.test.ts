@@ -162,7 +162,7 @@ describe("a quota", () => {
     expect(meter.account()?.used).toBe(1500);
   });
 
-  test("is told once at 80 % and once at 100 %, of which one is open, and resolved in the next month", () => {
+  test("is reported once at 80 % and once at 100 %, of which one is open, and resolved in the next month", () => {
     const meter = meterOf(quota(1000));
     const notices = (spans: number, now = start) => meter.ask(one(spans), now).notices;
     expect(notices(799)).toEqual([]);

@@ -63,7 +63,7 @@ describe("a value", () => {
     ]);
   });
 
-  test("that is no JSON, or a number, stays as it is", () => {
+  test("that is not JSON, or a number, stays as it is", () => {
     for (const text of ["", "12", "{not json}", "[1,", "plain"]) {
       expect(jsonText(text)).toBe(text);
     }

@@ -190,7 +190,7 @@ describe("a body that the fuzz test found", () => {
   });
 });
 
-describe("the plain form", () => {
+describe("the canonical form", () => {
   test("of an SDK's body has the same block, and is not longer", () => {
     for (const { protobuf } of makeCorpus(8, 3, 50)) {
       const plain = toPlainForm(protobuf);

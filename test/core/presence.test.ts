@@ -1,4 +1,4 @@
-/** What a person is told of a payload's rows, and which payloads may be let in again. */
+/** How a payload's rows are described to an operator, and which payloads may be let in again. */
 import { describe, expect, test } from "vitest";
 import type { DayRows } from "../../shared/ledger/group.ts";
 import type { Whereabouts } from "../../shared/ledger/whereabouts.ts";
@@ -91,7 +91,7 @@ test("only what misses rows and has its bytes in R2 is let in again; of all else
   expect(forgettingOf("in_flight", true)).toMatchObject({ why: expect.stringContaining("in flight") });
 });
 
-test("a person is told what is gone, and the command that brings it back", () => {
+test("an operator sees what is gone, and the command that brings it back", () => {
   expect(presenceText("gone", "abc")).toMatch(/none of its rows .* `headrace forget abc`/);
   expect(presenceText("present", "abc")).toBe("");
 });

@@ -1,4 +1,4 @@
-/** A payload that ClickHouse refuses in a quiet installation: held and told about, never a dead letter by itself. */
+/** A payload that ClickHouse refuses in a quiet installation: held and reported, never dead-lettered by itself. */
 import { expect, test } from "vitest";
 import { type AlertState, judgeAlerts, noAlerts } from "../../shared/alerts.ts";
 import { alertFacts } from "../../shared/delivery/ledger-facts.ts";
@@ -97,7 +97,7 @@ test("it is held within 15 minutes with ClickHouse's words, and for hours it is 
   expect(one.alerts.open[0]?.message).toContain(words);
 
   one.run(6 * 60 * MINUTE_MS);
-  expect(one.told).toHaveLength(1); // told once, and not as in flight too
+  expect(one.told).toHaveLength(1); // once, and not as in flight too
   expect(one.outcomes).toEqual([]);
   expect(one.groups).toMatchObject([{ refusals: 1, failure: { kind: "refused" } }]);
   expect(one.groups[0]?.failure?.failed).toBeGreaterThan(20); // it is tried on, each 15 minutes
@@ -125,7 +125,7 @@ test("only the delivery rule makes it a dead letter: others that are stored whil
   expect(one.told.at(-1)).toMatch(`refused resolved ${key}`);
 });
 
-test("where other payloads are stored all the time nobody is told that it is held: it dies before", () => {
+test("where other payloads are stored all the time it is dead-lettered before it is reported as held", () => {
   const one = new RefusingLedger();
   one.ledger.claim({ n: 1 });
   for (let n = 2; one.ledger.now < startMs + limits.alertRefusedMs; n++) {

@@ -93,8 +93,8 @@ describe("slices", () => {
     expect(Buffer.concat(parts)).toEqual(Buffer.concat([...builder.finish().chunks]));
   });
 
-  test("of a body that is not plain begin again, once it is rewritten", () => {
-    // The second resource stands twice: that is merged, which the plain walk cannot do.
+  test("of a body that is not canonical begin again, once it is rewritten", () => {
+    // The second resource appears twice: the two are merged, which the fast walk cannot do.
     const twice = bytesField(1, [bytesField(1, varintField(2, 1)), bytesField(1, varintField(2, 1))]);
     const broken = Buffer.concat([body, twice]);
     expect(() => cut(broken, 4, spans, outputBytes)).toThrow(StartOver);

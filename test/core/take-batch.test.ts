@@ -177,7 +177,7 @@ describe("a dead letter's message", () => {
   });
 });
 
-describe("what people are told of a key's quota", () => {
+describe("the finding about a key's quota", () => {
   test("is one finding per key, month and share, of the month's first moment", () => {
     expect(quotaFinding(quota)).toMatchObject({
       kind: "quota",

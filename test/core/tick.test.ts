@@ -1,4 +1,4 @@
-/** The cron's tick: each part fails by itself, and people are told all the same. */
+/** The cron's tick: each part fails by itself, and findings are reported all the same. */
 import { expect, test } from "vitest";
 import { noAlerts, unreportedOf } from "../../shared/alerts.ts";
 import { BrokenInvariant } from "../../shared/assert.ts";
@@ -27,7 +27,7 @@ const fails = async (): Promise<never> => {
   throw new Error("it cannot be asked");
 };
 
-/** An idle world in which something is to be told, and what it was asked, in order. */
+/** An idle world in which something is to be reported, and what it was asked, in order. */
 function worldWith(changed: Partial<CronPerformer>): {
   readonly performer: CronPerformer;
   asked: string[];
@@ -91,7 +91,7 @@ const run = (performer: CronPerformer) =>
   perform(tick({ now, everything: false }, reconcileSettings, { kind: "no_zone" }), performer);
 const none = async () => [];
 
-test("what was told is noted, with the channels that took it", async () => {
+test("what was reported is noted, with the channels that took it", async () => {
   let noted: unknown;
   const world = worldWith({
     alertsReported: async (reported) => {
@@ -104,7 +104,7 @@ test("what was told is noted, with the channels that took it", async () => {
 });
 
 test.each(["wake", "tableChecked", "beginRun", "list", "save"] as const)(
-  "people are told although this fails, and what failed: %s",
+  "findings are reported although this fails, and what failed: %s",
   async (name) => {
     const world = worldWith({ [name]: fails });
     await expect(run(world.performer)).rejects.toThrow("it cannot be asked");
@@ -164,7 +164,7 @@ test("what a channel did not take is not noted as reported", async () => {
   expect(world.asked).not.toContain("alertsReported");
 });
 
-test("the ingress is told how long the table keeps rows, as far as that is known", async () => {
+test("the ingress learns how long the table keeps rows, as far as that is known", async () => {
   const ttl = { kind: "none" } as const;
   const published: unknown[] = [];
   const worldOf = (known: object) =>

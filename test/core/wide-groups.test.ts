@@ -11,7 +11,7 @@ function blocksIn(task: GroupTask | null): number | undefined {
   return task?.step === "insert" ? task.blocks : undefined;
 }
 
-/** What the alarms of the next seconds hand out. */
+/** The tasks that the alarms of the next seconds lease. */
 function handedOut(ledger: TestLedger, ms: number): GroupTask[] {
   const tasks: GroupTask[] = [];
   for (const end = ledger.now + ms; ledger.now < end; ledger.now += 500) {

@@ -377,7 +377,7 @@ export class Checker {
   isSettled(): boolean {
     const { receipts, store, witness, ledger } = this.#world;
     if (witness.unreported.size > 0) {
-      return false; // I11: what was judged is told by every channel
+      return false; // I11: what was judged is reported by every channel
     }
     const { waiting, groups } = ledger.state.dump();
     if (waiting.payloads.length > 0 || [...groups.values()].some(({ state }) => state.at !== "held")) {
@@ -445,7 +445,7 @@ export class Checker {
     const { receipts, witness, table, ledger, profile, store } = this.#world;
     const [unreported] = witness.unreported;
     if (unreported !== undefined) {
-      throw new Violation("I11", `nobody was told by ${[...unreported[1]].join(", ")}: ${unreported[0]}`);
+      throw new Violation("I11", `not reported by ${[...unreported[1]].join(", ")}: ${unreported[0]}`);
     }
     if (!this.isSettled()) {
       throw new Violation(witness.lost.size > 0 ? "I9" : "I7", `not settled: ${this.#unsettled()}`);

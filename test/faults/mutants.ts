@@ -21,7 +21,7 @@ export interface Mutant {
   /** Where only this invariant may catch it. */
   readonly by?: Invariant;
   readonly mirrors?: string;
-  /** No schedule that is run by default catches it, and why: stands in test/known-gaps.md. */
+  /** No schedule that is run by default catches it, and why: test/known-gaps.md lists it. */
   readonly open?: string;
 }
 

@@ -104,13 +104,13 @@ export class TestLedger {
     this.step({ kind: "settle", settled: tasks.map(({ group, attempt }) => ({ group, attempt })) });
   }
 
-  /** Waits out the age, rings, and takes what was rung. */
+  /** Waits out the age, fires the alarm, and takes the group that was notified. */
   takeNotified(): GroupTask {
     this.now += this.settings.caps.ageReadyMs;
     const [group] = this.alarm();
     const task = group === undefined ? null : this.take(group);
     if (task === null) {
-      throw new Error("nothing was rung");
+      throw new Error("nothing was notified");
     }
     return task;
   }

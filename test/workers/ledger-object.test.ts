@@ -39,7 +39,7 @@ async function claimFull(n: number): Promise<GroupTask> {
   await learnTable();
   const { task } = await ledger().claim([doorbell({ n, spans: limits.groupRowsReady })], codecVersion);
   if (task === null) {
-    throw new Error("a full group is handed out");
+    throw new Error("a full group is leased");
   }
   return task;
 }
@@ -53,7 +53,7 @@ async function storeAll(task: GroupTask): Promise<void> {
 }
 
 describe("the ledger's Durable Object", () => {
-  test("takes a payload over, hands it out once, and is done when its receipts are settled", async () => {
+  test("takes a payload over, leases it once, and is done when its receipts are settled", async () => {
     const task = await claimFull(1);
     const { key } = doorbell({ n: 1 });
     expect(await ledger().take(task.group, codecVersion)).toBeNull();
@@ -84,7 +84,7 @@ describe("the ledger's Durable Object", () => {
     expect(again.task).toBeNull();
     const status = await ledger().status();
     expect(status).toMatchObject({ waiting: 0, groups: 1 });
-    // The attempt that died with the answer keeps its lease; after it the same group is handed out again.
+    // The attempt that died with the answer keeps its lease; after it the same group is leased again.
     const [group] = status.oldestGroups;
     expect(group?.attempts).toBe(1);
     const token = group?.group ?? "";

@@ -285,7 +285,7 @@ export const harshProfiles: readonly Profile[] = [
     incidentMs: MINUTE,
   },
   {
-    // The platform ends an invocation that asks more than this: a cron that did not come for a while finds many minutes.
+    // The platform ends an invocation that asks more than this: a cron that was away for some time finds many minutes.
     ...nothing,
     name: "subrequests are few",
     payloads: { least: 8, most: 12 },

@@ -380,8 +380,8 @@ export class LedgerShell {
 
   #tell(event: LedgerEvent, { task, notify }: Decided): void {
     const leased = task === null ? "" : ` -> ${task.step} ${short(task.group)}.${task.attempt}`;
-    const rung = notify.length === 0 ? "" : `, rings ${notify.map(short).join(" ")}`;
-    this.#world.say(() => `ledger: ${reportFindings(event)}${leased}${rung}`);
+    const notified = notify.length === 0 ? "" : `, notifies ${notify.map(short).join(" ")}`;
+    this.#world.say(() => `ledger: ${reportFindings(event)}${leased}${notified}`);
   }
 
   #persist(event: LedgerEvent, moment: Moment): Decided {
@@ -413,7 +413,7 @@ export class LedgerShell {
     });
   }
 
-  /** No network stands between the alarm and the object. Should it die, the platform fires it again. */
+  /** No network is between the alarm and the object. Should the object die, the platform fires it again. */
   #fire(): void {
     this.#alarmAt = null;
     this.#invocation = new Invocation(this.#world, "an alarm");

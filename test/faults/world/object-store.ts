@@ -13,7 +13,7 @@ export interface Content {
    * `refused`, `unlisted`: ClickHouse never takes its rows, and says so with a code that we list or not.
    * `undecodable`: the ingress took it, the transcoder does not. `slow`: its block takes longer than any lease. `large`:
    * ClickHouse's memory limit is too small for it, each time. `timeout`: a user's view needs longer for it than an INSERT
-   * may take. `unreadable metadata`: what R2 says of it is not ours. `kills`: the isolate that decodes it dies. `breaks an
+   * may take. `unreadable metadata`: what R2 says of it is not ours. `kills`: the isolate that decodes it is killed. `breaks an
    * invariant`: of ours, whenever it is decoded.
    */
   readonly flaw: Flaw;

@@ -509,7 +509,7 @@ export const smallWorlds: readonly Profile[] = [
     strikesMax: 2,
   },
   {
-    // What stands between us and ClickHouse delivers late or twice, or cannot say whether a quorum took it.
+    // What is between us and ClickHouse delivers late or twice, or cannot say whether a quorum took it.
     ...small1,
     name: "every late delivery",
     faults: someOf(1, [

@@ -96,9 +96,9 @@ export interface Witness {
   readonly inserts: InsertBegan[];
   readonly deletions: Deletion[];
   readonly seals: Seal[];
-  /** Kind and subject of what the reconciler and the consumer told people. */
+  /** Kind and subject of what the reconciler and the consumer reported. */
   readonly findings: Set<string>;
-  /** What the ledger judged and people have not been told by each channel: the finding, and the channels left. */
+  /** What the ledger judged and some channel has still to report: the finding, and the channels left. */
   readonly unreported: Map<string, Set<Channel>>;
   /** Rows that the table lost, or a person removed, and that are not back: `id/day`, since when. */
   readonly lost: Map<string, number>;
@@ -294,7 +294,7 @@ export class World {
     }
   }
 
-  /** The table lost these rows. What nobody had been told is there, nobody may have receipted: that is no loss. */
+  /** The table lost these rows. Rows that were never shown to anybody cannot have been receipted: those are no loss. */
   rowsLost(rows: readonly Rows[]): void {
     this.rowsTaken(rows.filter(({ id, day }) => this.witness.shown.has(`${id}/${day}`)));
   }
@@ -322,7 +322,7 @@ export class World {
     }
   }
 
-  /** The ledger forgot what a person had asked it, and what it had not told yet: what is not written anew by now is damaged as before. */
+  /** The ledger forgot an operator's decisions and unreported findings: what is not written anew by now is damaged as before. */
   decisionsForgotten(): void {
     for (const id of this.witness.rewriting) {
       this.witness.damaged.add(id);
@@ -345,7 +345,7 @@ export class World {
     };
   }
 
-  /** Somebody is told which rows these payloads have. */
+  /** Somebody learns which rows these payloads have. */
   showRows(id: PayloadId): readonly DayRows[] {
     const rowsByDay = this.table.rowsByDay(id);
     for (const { day } of rowsByDay) {

@@ -96,7 +96,7 @@ describe("wrong tokens", () => {
     expect(await status("/api/about")).toBe(200);
   });
 
-  test("are told: in the log, and as a finding that names the address", async () => {
+  test("are reported: in the log, and as a finding that names the address", async () => {
     for (let n = 0; n < 12; n++) {
       await ask("/api/about", { bearer: `wrong-${n}` });
     }

@@ -1,5 +1,5 @@
 /**
- * What an operator is told while one of the parts is away: the console and the consumer's operations as they are, on a real
+ * What an operator sees while one of the parts is away: the console and the consumer's operations as they are, on a real
  * ledger, R2, KV and Meter. Only the part that is away is switched, at its binding.
  */
 import {
@@ -315,7 +315,7 @@ describe("what the consumer needs is away", () => {
     expect(await ask(env, "/healthz")).toMatchObject({ status: 503, text: expect.stringContaining(said) });
   });
 
-  test("the queue of groups: payloads that wait for it are told with its binding, and it is over when it takes one", async () => {
+  test("the queue of groups: payloads that wait for it are reported with its binding, and it is over when it takes one", async () => {
     const ledger = real.LEDGER.getByName("0");
     const switchTo = async (GROUP: object): Promise<void> =>
       await runInDurableObject(ledger, (instance) => {
@@ -344,7 +344,7 @@ describe("what the consumer needs is away", () => {
   });
 });
 
-test("R2, KV and the Meter that hang are given up in time, and are told like those that fail", async () => {
+test("R2, KV and the Meter that hang are given up in time, and are reported like those that fail", async () => {
   const env = bindingsWith({
     PAYLOADS: off<R2Bucket>("hangs"),
     KEYS: off<KVNamespace>("hangs"),

@@ -56,7 +56,7 @@ const ledger = () => env.LEDGER.getByName("0");
 
 describe("a message that is no bell and no event", () => {
   test.each(["headrace-ring", "headrace-late", deadLetterQueue])(
-    "is parked in R2 outside the payloads, told about, and acknowledged: %s",
+    "is parked in R2 outside the payloads, reported, and acknowledged: %s",
     async (queue) => {
       const result = await deliver(queue, [{ id: "m1", body: { hello: "world" } }]);
       expect(result.retryMessages).toEqual([]);

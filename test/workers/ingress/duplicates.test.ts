@@ -10,7 +10,7 @@ import { bindings, freshSpan, makeKey, read, requestOf, send, storedPayloads } f
 let notified: Record<string, unknown>[] = [];
 
 beforeEach(async () => {
-  // Its clock stands still: two requests on both sides of a minute's end would be two objects, and no duplicate.
+  // The clock does not advance: two requests on both sides of a minute's end would be two objects, and no duplicate.
   vi.useFakeTimers({ toFake: ["Date"] });
   await reset();
   vi.restoreAllMocks();
@@ -134,7 +134,7 @@ test("equal bytes of a later minute are answered as a duplicate by an isolate th
   expect(await answerAfter(25 * 3_600_000)).toEqual([null, id]);
 });
 
-test("equal bytes whose key keeps more than what is stored are told how many spans are not", async () => {
+test("the answer to equal bytes whose key keeps more than what is stored says how many spans are not", async () => {
   const [all, some] = [await makeKey({ sample: 1 }), await makeKey({ sample: 0.5 })];
   const { answers, spans } = await sendTwice(some, all);
   expect(spans).toBeGreaterThan(0);

@@ -81,7 +81,7 @@ beforeEach(async () => {
 });
 
 describe("a key made at the console", () => {
-  test("sends at once, is told once, and only its hash is kept", async () => {
+  test("sends at once, is shown once, and only its hash is kept", async () => {
     const { key, id } = await make({ origins: ["https://shop.example"], sample: 0.5 });
     expect(id).toBe(await apiKeyId(key));
     expect((await send(key, "pb", body)).status).toBe(200);
