@@ -164,11 +164,11 @@ describe.concurrent("a payload", () => {
 
   test("a dead letter is listed, shown, replayed without harm, and purged only when that was said", async () => {
     const { key } = await storedKey();
-    // The object is damaged while its payload is rung again under another minute: it cannot be decoded, and dies.
+    // The object is damaged while its payload is notified again under another minute: it cannot be decoded, and is dead-lettered.
     const bucket = await local.pipeline.workers.getR2Bucket("PAYLOADS", "headrace-consumer");
     const object = await bucket.head(key);
     const dead = `p/0/t/${key.slice(6, 21)}/dev/${"0".repeat(26)}`;
-    await bucket.put(dead, "this is no gzip", { customMetadata: object?.customMetadata ?? {} });
+    await bucket.put(dead, "this is not gzip", { customMetadata: object?.customMetadata ?? {} });
     expect((await cli("reconcile")).code).toBe(0);
     await local.eventually(`SELECT count() FROM headrace_receipts WHERE key = '${dead}'`, "1", 20_000);
 
@@ -308,7 +308,7 @@ test("page, CLI, SQL and /metrics say the same sums through replay, purge, erasu
       60_000,
     );
   const before = await agreedSums();
-  const noGzip = new TextEncoder().encode("this is no gzip");
+  const noGzip = new TextEncoder().encode("this is not gzip");
   for (const [n, body] of [good, good, noGzip, noGzip].entries()) {
     await put(n + 1, body);
   }

@@ -37,7 +37,7 @@ describe("the console's doors", () => {
       headers: token === "" ? {} : { authorization: `Bearer ${token}` },
     });
 
-  test("data is told to the admin token alone; a key for sending opens nothing", async () => {
+  test("data is served to the admin token only; a key for sending opens nothing", async () => {
     for (const path of [
       "/api/watermark",
       "/api/minutes",
@@ -55,7 +55,7 @@ describe("the console's doors", () => {
     }
   });
 
-  test("the page is told to everybody, holds no secret, and may run nothing but its own script", async () => {
+  test("the page is served to everybody, holds no secret, and may run nothing but its own script", async () => {
     const page = await get("/");
     const html = await page.text();
     expect(page.status).toBe(200);

@@ -140,7 +140,7 @@ describe("a file that is sent again after TRUNCATE", () => {
     expect(shown.out).toContain(`headrace forget ${file.id}`);
   });
 
-  test("is told once, however often it comes", async () => {
+  test("is reported once, however often it comes", async () => {
     for (let i = 0; i < 5; i++) {
       await send(file.body);
     }

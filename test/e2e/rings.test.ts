@@ -11,7 +11,7 @@ import { useLocalPipeline } from "./use-pipeline.ts";
 // Neither the stand-in for events nor the cron runs: each test rings by its own ring alone.
 const local = useLocalPipeline({ crons: false, events: false });
 
-/** What the ingress leaves in R2 when it dies right after the put: a payload that no doorbell was rung for. */
+/** What the ingress leaves in R2 when it is killed right after the put: a payload without a doorbell. */
 async function putWithoutDoorbell(
   run: string,
   changes: Record<string, string> = {},
