@@ -338,7 +338,7 @@ async function measureLedger(): Promise<Line[]> {
     await migrateClickHouse({ url: engine.url });
     for (const [name, path] of [
       ["ledger: 100,000 payloads in open groups", "/ledger?count=100000"],
-      ["reconciler: 150,000 keys of one minute, all rung", "/reconcile?count=150000"],
+      ["reconciler: 150,000 keys of one minute, all notified", "/reconcile?count=150000"],
     ] as const) {
       const isolate = await startConsumer(engine, ledgerMarks);
       try {

@@ -7,7 +7,7 @@ DROP TABLE IF EXISTS {{database}}.headrace_outcomes SYNC;
 -- latest sequence holds, so a repeated or overtaken message changes nothing. Sums are over the reporters: with FINAL.
 CREATE TABLE IF NOT EXISTS {{database}}.headrace_outcomes (
   minute DateTime('UTC') CODEC(Delta(4), ZSTD(1)),
-  -- Both empty where no key told it; the key's id is the SHA-256 of the key.
+  -- Both empty where no key names them; the key's id is the SHA-256 of the key.
   tenant LowCardinality(String) CODEC(ZSTD(1)),
   key String CODEC(ZSTD(1)),
   -- A word of shared/outcome.ts, and why.

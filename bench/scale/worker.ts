@@ -1,6 +1,6 @@
 /**
  * The ledger alone, in workerd and its SQLite: the real machine and the real store, without queues, R2 or ClickHouse.
- * A request does many steps, because time stands still in a Worker that computes: it is taken from outside.
+ * A request does many steps, because a Worker's clock does not advance while it computes: time is taken from outside.
  */
 import { DurableObject } from "cloudflare:workers";
 import { assert } from "../../shared/assert.ts";
@@ -31,7 +31,7 @@ export class BenchLedger extends DurableObject<Bindings> {
     for (let i = 0; i < cycles; i++) {
       const doorbells = Array.from({ length: claimDoorbells }, () => this.#doorbell());
       const task = this.#step({ kind: "claim", doorbells, codecVersion });
-      assert(task?.step === "insert", "a full group is handed out");
+      assert(task?.step === "insert", "a full group is leased");
       const payloads = task.payloads.map(({ key }) => ({
         key,
         rowsByDay: [{ day: 20_781, rows: spans }],
