@@ -12,7 +12,7 @@ import type { Fault } from "./faults.ts";
 
 interface Edit {
   readonly file: string;
-  /** Stands in the file exactly once. */
+  /** Occurs in the file exactly once. */
   readonly find: string;
   readonly replace: string;
 }
@@ -85,7 +85,7 @@ export function withEdits(text: string, edits: readonly Edit[]): string {
   return edits.reduce((before, { file, find, replace }) => {
     const [head = "", ...rest] = before.split(find);
     if (rest.length !== 1) {
-      throw new Error(`"${find}" stands ${rest.length} times in ${file}`);
+      throw new Error(`"${find}" occurs ${rest.length} times in ${file}`);
     }
     return `${head}${replace}${rest[0]}`;
   }, text);

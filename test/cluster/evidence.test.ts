@@ -174,7 +174,7 @@ describe("a replica that lags", () => {
   });
 });
 
-describe.runIf(isStand)("while ZooKeeper stands still", () => {
+describe.runIf(isStand)("while ZooKeeper does not answer", () => {
   test("an INSERT within its time stores nothing and says so, a count is no evidence, and after it both are", async () => {
     const { r1 } = cluster();
     const { zooKeeper } = cluster().stand();

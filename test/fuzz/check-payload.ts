@@ -62,7 +62,7 @@ export function checkPayload(body: Uint8Array, refused: BlockBuilder): Inspectio
   }
   if (plain !== undefined) {
     if (plain.length > body.length && repairs.texts === 0) {
-      throw new Error("the plain form is longer than the body");
+      throw new Error("the canonical form is longer than the body");
     }
     const again = inspectTraces(plain, bounds);
     deepStrictEqual([again.spans, again.rejections], [inspection.spans, inspection.rejections]);
@@ -74,7 +74,7 @@ export function checkPayload(body: Uint8Array, refused: BlockBuilder): Inspectio
     // A builder that has written everything before, so that what it remembers would show.
     reused.clear();
     const twin = blockBytes(add(reused, plain, again.spans));
-    deepStrictEqual(Buffer.compare(twin, block), 0, "the plain form, or a used builder, has another block");
+    deepStrictEqual(Buffer.compare(twin, block), 0, "the canonical form, or a used builder, has another block");
   } else if (inspection.rejectedSpans === 0 && inspection.repairs.links === 0) {
     // What lies inside a refused span, or a link that goes, is not inspected: only then may the slow reader know better.
     throw new Error("the inspection accepts what is malformed");

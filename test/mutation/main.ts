@@ -107,7 +107,7 @@ function draw(all: readonly GeneratedMutant[]): readonly GeneratedMutant[] {
 function mutantOf({ name, file, find, replace }: ReviewedMutant): GeneratedMutant {
   const [before = "", ...after] = textOf(file).split(find);
   if (after.length !== 1) {
-    throw new Error(`"${find}" stands ${after.length} times in ${file}`);
+    throw new Error(`"${find}" occurs ${after.length} times in ${file}`);
   }
   const start = before.length;
   const line = before.split("\n").length;
