@@ -1,11 +1,11 @@
-/** The story of one call: read the command line, choose the place, run the command, turn complaints into exit codes. */
+/** The story of one call: read the command line, choose the installation, run the command, turn user errors into exit codes. */
 import type { Call, Context } from "./command.ts";
 import { readCommandLine } from "./command-line.ts";
 import { commands } from "./commands.ts";
-import { Complaint, type ExitCode } from "./complaint.ts";
+import { UserError, type ExitCode } from "./user-error.ts";
 import { type Console, consoleAt } from "./console.ts";
 import { helpOfAll, helpOfCommand } from "./help-text.ts";
-import { choosePlace, type Place } from "./place.ts";
+import { chooseInstallation, type Installation } from "./installation.ts";
 import { profilesPath } from "./profiles-path.ts";
 
 export async function run(context: Context): Promise<ExitCode> {
@@ -26,16 +26,16 @@ export async function run(context: Context): Promise<ExitCode> {
   const { command, given } = read.value;
   const isJson = given.has("json");
   try {
-    const place = command.asksConsole ? placeOf(context, given.text("url"), given.text("profile")) : undefined;
+    const installation = command.asksConsole ? installationOf(context, given.text("url"), given.text("profile")) : undefined;
     const call: Call = {
       given,
       context,
-      place,
+      installation,
       get console(): Console {
-        if (place === undefined) {
-          throw new Complaint(`\`headrace ${command.name}\` speaks to no console`);
+        if (installation === undefined) {
+          throw new UserError(`\`headrace ${command.name}\` does not use a console`);
         }
-        return consoleAt(place, context.interrupted);
+        return consoleAt(installation, context.interrupted);
       },
       say(line) {
         if (!isJson) {
@@ -50,7 +50,7 @@ export async function run(context: Context): Promise<ExitCode> {
     };
     return await command.run(call);
   } catch (error) {
-    if (!(error instanceof Complaint)) {
+    if (!(error instanceof UserError)) {
       throw error;
     }
     if (isJson) {
@@ -61,19 +61,19 @@ export async function run(context: Context): Promise<ExitCode> {
   }
 }
 
-/** Throws `Complaint` that says which file or variable is missing. */
-function placeOf(context: Context, url: string | undefined, profile: string | undefined): Place {
+/** Throws `UserError` that says which file or variable is missing. */
+function installationOf(context: Context, url: string | undefined, profile: string | undefined): Installation {
   const devPath = `${context.env["HEADRACE_STATE"] ?? ".headrace"}/dev.json`;
   const path = profilesPath(context);
-  const place = choosePlace({
+  const installation = chooseInstallation({
     url,
     profile,
     env: context.env,
     profiles: { path, text: context.readText(path) },
     dev: { path: devPath, text: context.readText(devPath) },
   });
-  if (!place.ok) {
-    throw new Complaint(place.refusal);
+  if (!installation.ok) {
+    throw new UserError(installation.refusal);
   }
-  return place.value;
+  return installation.value;
 }

@@ -25,7 +25,7 @@ export function waterfall(trace: Trace, columns: number, linesMax: number): read
     const span = trace.spans[node.place];
     const indent = "  ".repeat(Math.min(node.depth, depthShownMax));
     if (span === undefined) {
-      return `${"".padEnd(serviceWidth)}  ${indent}(${node.id}: a parent that is not here)`;
+      return `${"".padEnd(serviceWidth)}  ${indent}(${node.id}: missing parent)`;
     }
     const marks = marksOf(node, span);
     const name = shortText(`${indent}${marks}${span.name}`, nameWidth).padEnd(nameWidth);
@@ -37,7 +37,7 @@ export function waterfall(trace: Trace, columns: number, linesMax: number): read
     ...lines,
     ...(more > 0 ? [`… and ${counted(more, "further line")}: --all shows them, --json has all spans`] : []),
     "",
-    ...(shown.length > 0 ? ["█ on the critical path   ░ beside it   ✗ error"] : []),
+    ...(shown.length > 0 ? ["█ on the critical path   ░ off it   ✗ error"] : []),
     ...problemsOf(tree),
   ];
 }
@@ -75,15 +75,15 @@ function problemsOf(tree: TraceTree): readonly string[] {
   return [
     ...(missingParents > 0
       ? [
-          `${counted(missingParents, "parent")} named by spans ${missingParents === 1 ? "is" : "are"} not here: not sent, not arrived yet, erased, or beyond the answer.`,
+          `${counted(missingParents, "parent")} of spans ${missingParents === 1 ? "is" : "are"} missing: not sent, not arrived yet, erased, or beyond the answer's limit.`,
         ]
       : []),
     ...(cycles > 0
-      ? [`↻ ${counted(cycles, "circle")} of parents: a span is its own ancestor, and is shown at the top.`]
+      ? [`↻ ${counted(cycles, "cycle")} of parents: a span is its own ancestor, and is shown at the top.`]
       : []),
     ...(repeated > 0
       ? [
-          `= ${counted(repeated, "span")} with an id that another span has: what hangs below hangs on the first.`,
+          `= ${counted(repeated, "span")} with an id that another span has; their children are shown below the first.`,
         ]
       : []),
     ...(early > 0
@@ -91,7 +91,7 @@ function problemsOf(tree: TraceTree): readonly string[] {
           `« ${counted(early, "span")} that ${early === 1 ? "begins" : "begin"} before the parent: two clocks disagree.`,
         ]
       : []),
-    ...(roots === 0 && nodes.length > 0 ? ["No span without a parent is here: the root has not come."] : []),
+    ...(roots === 0 && nodes.length > 0 ? ["The root span is missing: every span names a parent."] : []),
     ...(roots > 1 ? [`${roots} spans have no parent: the trace has several roots.`] : []),
   ];
 }

@@ -66,7 +66,7 @@ export function planDeployment(wanted: Wanted, present: Present, options: PlanOp
     add(
       "lifecycle",
       `add lifecycle rule ${lifecycleRule}`,
-      `A backstop: payloads older than ${wanted.expireDays} days go, should nothing else have deleted them.`,
+      `A backstop: payloads older than ${wanted.expireDays} days are deleted, should nothing else have done so.`,
       [
         "r2",
         "bucket",
@@ -166,7 +166,7 @@ function planWorker(
     steps.push({
       kind: "secrets",
       what: `set ${secrets.join(" and ")} of ${name}`,
-      does: "Handed over on standard input: no value appears on a command line, in a file or in this plan.",
+      does: "Passed on standard input: no value appears on a command line, in a file or in this plan.",
       argv: ["secret", "bulk", "--name", name],
       secrets,
       secretsOf: environment,
@@ -193,9 +193,9 @@ function planWorker(
 }
 
 const workerTexts: Readonly<Record<string, string>> = {
-  ingress: "Takes OTLP from the internet and puts it into the bucket.",
-  consumer: "Brings payloads into ClickHouse, with its cron each minute, its queues and the ledger.",
-  console: "What an operator reads and asks for, behind the admin token.",
+  ingress: "Receives OTLP from the internet and puts it into the bucket.",
+  consumer: "Inserts payloads into ClickHouse, with a cron each minute, queues and the ledger.",
+  console: "The operator's page and API, behind the admin token.",
 };
 
 function queueSettings({ delaySeconds, retentionSeconds }: WantedQueue): readonly string[] {
@@ -258,7 +258,7 @@ function planRule(
   add(
     "rule",
     `create notification rule ${rulePrefix}`,
-    `R2 tells queue ${lateQueue} of each new payload, so that a lost doorbell loses nothing.`,
+    `R2 notifies queue ${lateQueue} of each new payload, so that a lost doorbell loses nothing.`,
     [
       "r2",
       "bucket",

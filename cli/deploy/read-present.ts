@@ -10,7 +10,7 @@ import {
   tableNames,
 } from "../../shared/clickhouse/migrations.ts";
 import type { Replicas } from "../../shared/clickhouse/replicated-schema.ts";
-import { Complaint } from "../complaint.ts";
+import { UserError } from "../user-error.ts";
 import {
   type Present,
   type PresentQueue,
@@ -46,7 +46,7 @@ export async function readPresent(
     if (isAbsent.test(answer.text)) {
       return undefined;
     }
-    throw new Complaint(`\`wrangler ${argv.join(" ")}\` failed:\n${lastLines(answer.text)}`, 3);
+    throw new UserError(`\`wrangler ${argv.join(" ")}\` failed:\n${lastLines(answer.text)}`, 3);
   };
   const queues = new Map<string, PresentQueue>();
   const workers = new Map<string, PresentWorker>();
@@ -108,7 +108,7 @@ export async function readPresent(
 
 /**
  * Files of schema/ that this ClickHouse has not seen, or the fence that its table lacks; where it has all of them, what of them some replica lacks. Throws
- * `Complaint` when it does not answer.
+ * `UserError` when it does not answer.
  */
 export async function pendingMigrations(
   at: RunStatement | Replicas,

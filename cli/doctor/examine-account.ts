@@ -3,7 +3,7 @@
  * Worker's code taken for right. It changes nothing.
  */
 import { bad, type Check, good } from "../../shared/doctor/check.ts";
-import { Complaint } from "../complaint.ts";
+import { UserError } from "../user-error.ts";
 import { planDeployment } from "../deploy/plan.ts";
 import { readRawConfig } from "../deploy/read-config.ts";
 import { readPresent } from "../deploy/read-present.ts";
@@ -45,7 +45,7 @@ export async function examineAccount(wrangler: Wrangler, stage: string): Promise
       ...conflicts.map((conflict) => bad("cloudflare rule", conflict, deploy)),
     ];
   } catch (error) {
-    if (error instanceof Complaint) {
+    if (error instanceof UserError) {
       const mend =
         "set CLOUDFLARE_API_TOKEN and CLOUDFLARE_ACCOUNT_ID (docs/operating.md lists the permissions)";
       return [bad("cloudflare account", error.message.split("\n").slice(0, 3).join(" "), mend)];

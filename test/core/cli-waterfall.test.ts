@@ -62,7 +62,7 @@ test("a child is below its parent, its bar where it lies in the trace's time", (
   expect((lines[1] ?? "").indexOf("█")).toBeGreaterThan((lines[0] ?? "").indexOf("█") + (width - 40) / 4);
 });
 
-test("parents that are not there, circles, repeated ids and clocks that disagree are marked and said", () => {
+test("missing parents, cycles, repeated ids and clocks that disagree are marked and explained", () => {
   const text = waterfall(
     trace([
       span("a", "", 10e6, 50e6),
@@ -75,18 +75,18 @@ test("parents that are not there, circles, repeated ids and clocks that disagree
     100,
     100,
   ).join("\n");
-  expect(text).toContain("(gone: a parent that is not here)");
+  expect(text).toContain("(gone: missing parent)");
   expect(text).toMatch(/« span b/);
   expect(text).toMatch(/↻ span d/);
   expect(text).toMatch(/= span a/);
-  expect(text).toMatch(/1 parent named by spans is not here/);
-  expect(text).toMatch(/↻ 1 circle of parents/);
+  expect(text).toMatch(/1 parent of spans is missing/);
+  expect(text).toMatch(/↻ 1 cycle of parents/);
   expect(text).toMatch(/« 1 span that begins before the parent: two clocks disagree/);
   expect(text).toMatch(/= 1 span with an id that another span has/);
 });
 
 test("a trace without a root, one of no length, and one of 10,000 spans in a chain are shown", () => {
-  expect(waterfall(trace([span("b", "gone", 0, 1)]), 80, 10).join("\n")).toMatch(/the root has not come/);
+  expect(waterfall(trace([span("b", "gone", 0, 1)]), 80, 10).join("\n")).toMatch(/The root span is missing/);
   expect(waterfall(trace([span("a", "", 0, 0)], 0), 80, 10)[0]).toMatch(/0 ns$/);
   const chain = Array.from({ length: 10_000 }, (_, n) =>
     span(`s${n}`, n === 0 ? "" : `s${n - 1}`, n, 10_000 - n),

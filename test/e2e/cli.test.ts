@@ -105,7 +105,7 @@ describe("doctor", () => {
     const port = typeof address === "object" && address !== null ? address.port : 0;
     try {
       const blocked = await doctor({}, "--otlp", `http://127.0.0.1:${port}`);
-      expect(blocked.out).toMatch(/BAD +canary json +403 .*a firewall rule eats spans/);
+      expect(blocked.out).toMatch(/BAD +canary json +403 .*a firewall rule drops spans/);
       expect(blocked.out).toContain("add a skip rule (WAF custom rule, action Skip");
     } finally {
       firewall.close();
@@ -177,11 +177,11 @@ describe.concurrent("a payload", () => {
     expect(list.code).toBe(1);
     expect((await cli("dead-letters", "list", "--cause", "rejected:")).code).toBe(0);
     const shown = await cli("dead-letters", "show", dead);
-    expect(shown.out).toMatch(/died of +decode/);
+    expect(shown.out).toMatch(/reason +decode/);
 
     expect(await cli("dead-letters", "purge", dead)).toMatchObject({ code: 2 });
     const unsaid = await cli("dead-letters", "purge", dead, "--reason", "a test");
-    expect(unsaid.err).toContain("1 payload will be erased for good: say --yes");
+    expect(unsaid.err).toContain("1 payload will be erased for good: pass --yes");
     expect(unsaid.out).toContain(dead);
     expect(await jsonOf("dead-letters", "list")).toHaveLength(1);
 

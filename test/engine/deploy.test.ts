@@ -60,7 +60,7 @@ describe("headrace deploy", () => {
     expect(account.queues["headrace-late"]?.settings.join(" ")).toContain("--delivery-delay-secs 300");
 
     const again = await deploy(["--yes"]);
-    expect(again.out).toContain("Nothing is to be done.");
+    expect(again.out).toContain("There is nothing to do.");
     expect(again.code).toBe(0);
     expect(changes()).toEqual(made);
     expect((await deploy(["--dry-run"])).code).toBe(0);
@@ -168,7 +168,7 @@ describe("headrace deploy", () => {
     ],
     ["a zone that is none", [], { ZONE_ID: "example.com" }, {}, 2, "ZONE_ID is the id of the ingress's zone"],
     ["a token for no zone", [], { ZONE_ANALYTICS_TOKEN: "t" }, {}, 2, "ZONE_ANALYTICS_TOKEN needs it"],
-    ["a zone and no domain", [], { ZONE_ID: zoneId }, {}, 2, "say --ingress-domain"],
+    ["a zone and no domain", [], { ZONE_ID: zoneId }, {}, 2, "pass --ingress-domain"],
     ["a damaged env file", ["--env-file", "/nowhere/x"], {}, {}, 2, "there is no file /nowhere/x"],
     ["an env file that others can read", ["--env-file", openFile], {}, {}, 2, `chmod 600 ${openFile}`],
     [
@@ -197,7 +197,7 @@ describe("headrace deploy", () => {
       "METRICS_TOKEN is the same as HEADRACE_ADMIN_TOKEN",
     ],
     ["nobody logged in", [], {}, { loggedIn: false }, 2, "set CLOUDFLARE_API_TOKEN"],
-    ["nobody to agree", [], {}, {}, 2, "say --yes"],
+    ["nobody to confirm", [], {}, {}, 2, "pass --yes"],
     ["an API that fails", ["--yes"], {}, { fails: "queues info" }, 3, "`wrangler queues info"],
   ])("with %s changes nothing and says what to do", async (_name, flags, env, changed, code, said) => {
     account = emptyAccount(changed);

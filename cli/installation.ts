@@ -1,15 +1,15 @@
 /**
  * Which installation a command speaks to: a profile, then the environment, then what `npm run dev` wrote. Pure; the
- * caller reads the files. The token of one place never goes to the address of another.
+ * caller reads the files. The token of one installation never goes to the address of another.
  */
 import * as v from "valibot";
 import { addressRefusal, privateNetworkWord } from "../shared/clickhouse/address.ts";
 import { ok, type Result, refuse } from "../shared/result.ts";
 
-export interface Place {
+export interface Installation {
   readonly console: string;
   readonly adminToken: string;
-  /** The ingress's address and a key for sending, where the place names them: `doctor` sends a canary there. */
+  /** The ingress's address and a key for sending, where the installation names them: `doctor` sends a canary there. */
   readonly otlp: string | undefined;
   readonly key: string | undefined;
   /** A service token of Cloudflare Access, for a console behind it; undefined: none is set. */
@@ -42,7 +42,7 @@ const devFileSchema = v.object({
   key: v.string(),
 });
 
-export interface PlaceFacts {
+export interface InstallationFacts {
   readonly url: string | undefined;
   readonly profile: string | undefined;
   readonly env: Readonly<Record<string, string | undefined>>;
@@ -51,39 +51,39 @@ export interface PlaceFacts {
   readonly dev: { readonly path: string; readonly text: string | undefined };
 }
 
-export function choosePlace(facts: PlaceFacts): Result<Place, string> {
-  const chosen = chosenPlace(facts);
+export function chooseInstallation(facts: InstallationFacts): Result<Installation, string> {
+  const chosen = chosenInstallation(facts);
   if (!chosen.ok) {
     return chosen;
   }
-  const { network, ...place } = { ...chosen.value, access: accessOf(facts.env, chosen.value) };
+  const { network, ...installation } = { ...chosen.value, access: accessOf(facts.env, chosen.value) };
   const isPrivate = (network ?? nonEmpty(facts.env["HEADRACE_NETWORK"])) === privateNetworkWord;
-  for (const address of [place.console, place.otlp]) {
+  for (const address of [installation.console, installation.otlp]) {
     const refusal =
       address === undefined
         ? ""
         : addressRefusal(address, isPrivate, {
-            name: `the address of ${place.from}`,
+            name: `the address of ${installation.from}`,
             declare: `set HEADRACE_NETWORK to ${privateNetworkWord} (or "network" of the profile)`,
           });
     if (refusal !== "") {
       return refuse(refusal);
     }
   }
-  return ok(place);
+  return ok(installation);
 }
 
 /** A service token goes to a deployed console and not to the local one, which has no Access. */
-function accessOf(env: PlaceFacts["env"], { isLocal }: Place): Place["access"] {
+function accessOf(env: InstallationFacts["env"], { isLocal }: Installation): Installation["access"] {
   const id = nonEmpty(env["CF_ACCESS_CLIENT_ID"]);
   const secret = nonEmpty(env["CF_ACCESS_CLIENT_SECRET"]);
   return isLocal || id === undefined || secret === undefined ? undefined : { id, secret };
 }
 
 /** With what a profile says of its network. */
-type Chosen = Place & Pick<Profile, "network">;
+type Chosen = Installation & Pick<Profile, "network">;
 
-function chosenPlace(facts: PlaceFacts): Result<Chosen, string> {
+function chosenInstallation(facts: InstallationFacts): Result<Chosen, string> {
   const { env } = facts;
   const name = facts.profile ?? nonEmpty(env["HEADRACE_PROFILE"]);
   if (name !== undefined) {
@@ -108,23 +108,23 @@ function chosenPlace(facts: PlaceFacts): Result<Chosen, string> {
   return overridden(facts, ofDevFile(facts.dev));
 }
 
-/** `--url` takes the place of an address; a token is sent only where it belongs, so the origins must be equal. */
-function overridden({ url, env }: PlaceFacts, place: Result<Chosen, string>): Result<Chosen, string> {
-  if (url === undefined || !place.ok) {
-    return url !== undefined && !place.ok
-      ? refuse(`--url names no token: set HEADRACE_ADMIN_TOKEN, or name a --profile (${place.refusal})`)
-      : place;
+/** `--url` replaces the address; a token is sent only where it belongs, so the origins must be equal. */
+function overridden({ url, env }: InstallationFacts, installation: Result<Chosen, string>): Result<Chosen, string> {
+  if (url === undefined || !installation.ok) {
+    return url !== undefined && !installation.ok
+      ? refuse(`--url names no token: set HEADRACE_ADMIN_TOKEN, or name a --profile (${installation.refusal})`)
+      : installation;
   }
   const token = nonEmpty(env["HEADRACE_ADMIN_TOKEN"]);
-  if (token === undefined && new URL(url).origin !== new URL(place.value.console).origin) {
+  if (token === undefined && new URL(url).origin !== new URL(installation.value.console).origin) {
     return refuse(
-      `the token of ${place.value.from} is for ${new URL(place.value.console).origin} and is not sent to ${new URL(url).origin}: set HEADRACE_ADMIN_TOKEN`,
+      `the token of ${installation.value.from} is for ${new URL(installation.value.console).origin} and is not sent to ${new URL(url).origin}: set HEADRACE_ADMIN_TOKEN`,
     );
   }
-  return ok({ ...place.value, console: url, adminToken: token ?? place.value.adminToken });
+  return ok({ ...installation.value, console: url, adminToken: token ?? installation.value.adminToken });
 }
 
-function ofProfile(name: string, { path, text }: PlaceFacts["profiles"]): Result<Chosen, string> {
+function ofProfile(name: string, { path, text }: InstallationFacts["profiles"]): Result<Chosen, string> {
   if (text === undefined) {
     return refuse(`there is no profile file ${path}: \`headrace deploy\` writes it`);
   }
@@ -150,7 +150,7 @@ function ofProfile(name: string, { path, text }: PlaceFacts["profiles"]): Result
   });
 }
 
-function ofDevFile({ path, text }: PlaceFacts["dev"]): Result<Place, string> {
+function ofDevFile({ path, text }: InstallationFacts["dev"]): Result<Installation, string> {
   if (text === undefined) {
     return refuse(
       `there is no ${path}: start \`npm run dev\`, or set HEADRACE_CONSOLE_URL and HEADRACE_ADMIN_TOKEN, or name a --profile`,
@@ -163,12 +163,12 @@ function ofDevFile({ path, text }: PlaceFacts["dev"]): Result<Place, string> {
 }
 
 function withEnvironment(
-  place: { readonly console: string; readonly adminToken: string },
-  env: PlaceFacts["env"],
+  installation: { readonly console: string; readonly adminToken: string },
+  env: InstallationFacts["env"],
   from: string,
-): Place {
+): Installation {
   return {
-    ...place,
+    ...installation,
     otlp: nonEmpty(env["HEADRACE_OTLP_URL"]),
     key: nonEmpty(env["HEADRACE_KEY"]),
     from,

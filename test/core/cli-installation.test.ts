@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { choosePlace, type PlaceFacts } from "../../cli/place.ts";
+import { chooseInstallation, type InstallationFacts } from "../../cli/installation.ts";
 
 const dev = JSON.stringify({
   otlp: "http://127.0.0.1:4318",
@@ -12,8 +12,8 @@ const profiles = JSON.stringify({
   production: { console: "https://console.example", adminToken: "secret", otlp: "https://otlp.example" },
 });
 
-function choose(changed: Partial<PlaceFacts>) {
-  const place = choosePlace({
+function choose(changed: Partial<InstallationFacts>) {
+  const installation = chooseInstallation({
     url: undefined,
     profile: undefined,
     env: {},
@@ -21,7 +21,7 @@ function choose(changed: Partial<PlaceFacts>) {
     dev: { path: ".headrace/dev.json", text: dev },
     ...changed,
   });
-  return place.ok ? `${place.value.console} ${place.value.adminToken}` : place.refusal;
+  return installation.ok ? `${installation.value.console} ${installation.value.adminToken}` : installation.refusal;
 }
 
 describe("which installation a command speaks to", () => {
@@ -70,7 +70,7 @@ describe("which installation a command speaks to", () => {
     );
   });
 
-  test.each<[string, Partial<PlaceFacts>, string]>([
+  test.each<[string, Partial<InstallationFacts>, string]>([
     ["no file", { dev: { path: ".headrace/dev.json", text: undefined } }, "start `npm run dev`, or set"],
     ["a damaged file", { dev: { path: ".headrace/dev.json", text: "{" } }, "start it again"],
     [
