@@ -275,7 +275,7 @@ function* ledgerConditions(facts: AlertFacts): Generator<Condition> {
       ...everybody,
       kind: "ledger_unborn",
       severity: "page",
-      message: `The ledger could not learn how it began, and takes nothing over; payloads are kept in R2 and nothing is lost${facts.runFailure === "" ? "" : `: ${facts.runFailure}`}. Look whether R2 and ClickHouse can be reached from the consumer.`,
+      message: `The ledger could not establish its starting state, and claims nothing; payloads are kept in R2 and nothing is lost${facts.runFailure === "" ? "" : `: ${facts.runFailure}`}. Check that the consumer can reach R2 and ClickHouse.`,
     };
   }
   if (facts.tableRefusal !== "") {
@@ -294,7 +294,7 @@ function* ledgerConditions(facts: AlertFacts): Generator<Condition> {
       subject: "traces table",
       tenant: "",
       severity: "page",
-      message: `Since ${timeText(since)} no count of the traces' rows was evidence (${reason}). What must be verified, the audit and the deletion wait; everything else goes on. Look at system.replicas of that server.`,
+      message: `Since ${timeText(since)} no count of the traces' rows could be trusted (${reason}). Verification, the audit and the deletion wait; everything else continues. Check system.replicas on that server.`,
     };
   }
   if (facts.broken !== null && facts.now - facts.broken.at < limits.alertBrokenMs) {
@@ -303,7 +303,7 @@ function* ledgerConditions(facts: AlertFacts): Generator<Condition> {
       ...everybody,
       kind: "broken_invariant",
       severity: "page",
-      message: `An invariant of the ledger is broken: "${claim}" does not hold (last at ${timeText(at)}; ${counted(times, "time")} since the ledger began). The event that met it was not taken and comes again. This is a bug in Headrace: please report it with the log line of that time.`,
+      message: `An invariant of the ledger is broken: "${claim}" does not hold (last at ${timeText(at)}; ${counted(times, "time")} since the ledger began). The event that broke it was not applied and is retried. This is a bug in Headrace: please report it with the log line of that time.`,
     };
   }
   if (facts.tableRefusal === "" && Math.abs(facts.clockAheadMs) > limits.clockAheadFindingMs) {
@@ -313,20 +313,20 @@ function* ledgerConditions(facts: AlertFacts): Generator<Condition> {
       subject: "clock",
       tenant: "",
       severity: "warning",
-      message: `ClickHouse's clock is ${seconds} s ${facts.clockAheadMs > 0 ? "ahead of" : "behind"} ours; at ${limits.clockAheadMaxMs / 1000} s nothing is inserted any more. Let ntpd or chronyd set the clock of its host.`,
+      message: `ClickHouse's clock is ${seconds} s ${facts.clockAheadMs > 0 ? "ahead of" : "behind"} ours; at ${limits.clockAheadMaxMs / 1000} s inserting stops. Let ntpd or chronyd set the clock of its host.`,
     };
   }
   // A table that is refused has a finding of its own, and is why nothing is stored.
   if (facts.breakerOpen || (facts.trouble !== "" && facts.tableRefusal === "")) {
     const what = facts.trouble === "" ? "INSERTs fail; nothing is lost." : facts.trouble;
     const how = facts.breakerOpen
-      ? " One INSERT is tried at a time, everything else waits in the ledger."
+      ? " One INSERT is tried at a time; everything else waits in the ledger."
       : "";
     yield {
       ...everybody,
       kind: "breaker_open",
       severity: "page",
-      message: `${what}${how} \`headrace doctor --no-canary\` asks each part whether it answers.`,
+      message: `${what}${how} \`headrace doctor --no-canary\` checks each part.`,
     };
   }
   if (facts.oldestWork !== null && facts.now - facts.oldestWork > limits.alertInFlightMs) {
@@ -342,7 +342,7 @@ function* ledgerConditions(facts: AlertFacts): Generator<Condition> {
       ...everybody,
       kind: "ledger_size",
       severity: "warning",
-      message: `The ledger holds ${Math.round(facts.databaseBytes / 1e6)} MB, half of what it may: at ${limits.ledgerDatabaseBytesMax / 1e6} MB it forgets early, and more payloads are verified before they are inserted.`,
+      message: `The ledger holds ${Math.round(facts.databaseBytes / 1e6)} MB, half of what it may: at ${limits.ledgerDatabaseBytesMax / 1e6} MB it forgets payloads early, and more of them are verified before they are inserted.`,
     };
   }
   if (facts.wrongTokens !== null && facts.now - facts.wrongTokens.last < limits.alertWrongTokensMs) {
@@ -352,7 +352,7 @@ function* ledgerConditions(facts: AlertFacts): Generator<Condition> {
       subject: "console",
       tenant: "",
       severity: "warning",
-      message: `Somebody tries tokens at the console: since ${timeText(since)} an address was turned away ${times === 1 ? "once" : `${times} times`} for a minute after more than ten wrong ones, the latest ${addresses.join(", ")}. If that is none of yours, put Cloudflare Access in front of the console and set ACCESS_TEAM_DOMAIN and ACCESS_AUD.`,
+      message: `Somebody is guessing tokens at the console: since ${timeText(since)} an address was blocked ${times === 1 ? "once" : `${times} times`} for a minute after more than ten wrong ones, the latest ${addresses.join(", ")}. If that is not one of yours, put Cloudflare Access in front of the console and set ACCESS_TEAM_DOMAIN and ACCESS_AUD.`,
     };
   }
   for (const { key, since, refused, words } of facts.refused) {
@@ -361,7 +361,7 @@ function* ledgerConditions(facts: AlertFacts): Generator<Condition> {
       subject: key,
       tenant: key.split("/")[4] ?? "",
       severity: "page",
-      message: `ClickHouse refuses this payload (${refused === 1 ? "once" : `${refused} times`} so far, since ${timeText(since)} with nothing else stored): ${words}. It is held, and nothing is lost: it is tried again every 15 minutes at the latest and comes in once what refuses it is mended. It becomes a dead letter only when others are stored and it is still refused.`,
+      message: `ClickHouse refuses this payload (${refused === 1 ? "once" : `${refused} times`} so far, since ${timeText(since)} with nothing else stored): ${words}. It is held, and nothing is lost: it is retried at least every 15 minutes, and stored once the cause is fixed. It becomes a dead letter only when other payloads are stored and it is still refused.`,
     };
   }
   for (const { key, reason } of facts.held) {
@@ -370,7 +370,7 @@ function* ledgerConditions(facts: AlertFacts): Generator<Condition> {
       subject: key,
       tenant: key.split("/")[4] ?? "",
       severity: "page",
-      message: `The table holds neither none nor all rows of this payload (${reason}). Nobody inserts it until a person decides.`,
+      message: `The table has some rows of this payload but not exactly all (${reason}). It is not inserted until a person decides.`,
     };
   }
 }
@@ -385,7 +385,7 @@ function* reconcilerConditions({ now, checkpoint, runFailure }: AlertFacts): Gen
       subject: "reconciler",
       tenant: "",
       severity: "page",
-      message: `No run of the reconciler has come to its end since ${timeText(checkpoint.ranAt)}${runFailure === "" ? "" : `: ${runFailure}`}. Minutes are not sealed, and what the queues miss is not brought in.`,
+      message: `No run of the reconciler has finished since ${timeText(checkpoint.ranAt)}${runFailure === "" ? "" : `: ${runFailure}`}. Minutes are not sealed, and payloads that the queues missed are not stored.`,
     };
   }
   const watermark = watermarkOf(checkpoint);
@@ -393,7 +393,7 @@ function* reconcilerConditions({ now, checkpoint, runFailure }: AlertFacts): Gen
     const oldest = checkpoint.open.find(({ minute }) => minute === watermark);
     const what =
       oldest === undefined
-        ? "The reconciler has not come so far."
+        ? "The reconciler has not got that far yet."
         : `${oldest.pending} of its ${counted(oldest.listed, "payload")} have not ended${oldest.example === null ? "" : `, the first of them ${oldest.example}`}.`;
     yield {
       kind: "unsealed",
@@ -416,7 +416,7 @@ function* rescueConditions(
         subject: ring,
         tenant: "",
         severity: "warning",
-        message: `Payloads were brought in by the ${ring === "event" ? "R2 event" : "reconciler"} because no doorbell came: ${rescues[ring]} since the ledger began. Nothing is lost; look at the ring queue's metrics and at the ingress's log.`,
+        message: `Payloads were found by the ${ring === "event" ? "R2 event" : "reconciler"} because no doorbell arrived: ${rescues[ring]} since the ledger began. Nothing is lost; check the ring queue's metrics and the ingress's log.`,
       };
     }
   }
@@ -449,7 +449,7 @@ function* volumeConditions({ volumes }: AlertFacts): Generator<Condition> {
         subject: tenant,
         tenant,
         severity: "warning",
-        message: `${counted(spans, "span")} arrived from this tenant in the hour from ${timeText(volumes.hour)}; in the same hour of the last seven days the median was ${usual}. Everything that was accepted is stored: look at what sends, and at what answers it gets.`,
+        message: `${counted(spans, "span")} arrived from this tenant in the hour from ${timeText(volumes.hour)}; in the same hour of the last seven days the median was ${usual}. Everything that was accepted is stored: check the senders, and the answers that they get.`,
       };
     }
   }

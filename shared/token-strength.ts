@@ -19,7 +19,7 @@ export function tokensRefusal(tokens: readonly NamedToken[]): string {
   for (const [index, { name, value }] of tokens.entries()) {
     const same = tokens.slice(0, index).find((other) => other.value === value);
     if (same !== undefined) {
-      return `${name} is the same as ${same.name}: who scrapes could then do everything. Give each its own`;
+      return `${name} is the same as ${same.name}: a scraper could then do everything. Give each its own`;
     }
   }
   return "";

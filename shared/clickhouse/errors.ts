@@ -262,7 +262,7 @@ function isRedirect(httpStatus: number): boolean {
 /** One sentence about an answer that is not ClickHouse's, and what to look at. `text`: the body; of a redirect, its target. */
 export function strangerText(httpStatus: number, text: string): string {
   return isRedirect(httpStatus)
-    ? `status ${httpStatus}: the address sends us elsewhere, which is not followed: set CLICKHOUSE_URL to the address of ClickHouse's HTTP interface itself. It said: ${shown(text)}`
+    ? `status ${httpStatus}: the address redirects, which is not followed: set CLICKHOUSE_URL to the address of ClickHouse's HTTP interface itself. It said: ${shown(text)}`
     : `status ${httpStatus} without ClickHouse's headers (something in between answered, or CLICKHOUSE_URL is not the address of its HTTP interface): ${shown(text)}`;
 }
 

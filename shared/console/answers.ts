@@ -170,7 +170,7 @@ export const statusSchema = v.object({
     }),
   ),
   held: v.array(v.object({ key: v.string(), reason: v.string() })),
-  /** What keeps payloads from being brought in, in one sentence; empty: nothing does. */
+  /** What keeps payloads from being stored, in one sentence; empty: nothing does. */
   trouble: v.optional(v.string(), ""),
   /** What the zone before the ingress turned away, or why that is not known. Empty: a Worker of an earlier version. */
   frontDoor: v.optional(

@@ -43,7 +43,7 @@ export interface ConsumerOperations {
   /** Accepts whatever table answers under the traces' name now as the one to insert into. */
   acceptTable(): Promise<void>;
   status(): Promise<LedgerStatus>;
-  /** Whether payloads are brought in: for an outside check, and as little as it needs. */
+  /** Whether payloads are stored: for an outside check, and as little as it needs. */
   health(): Promise<LedgerHealth>;
   /** Findings that are open, as the ledger keeps them: also while ClickHouse, which has them all, does not answer. */
   openFindings(): Promise<readonly Finding[]>;

@@ -45,7 +45,7 @@ export function parseCondition(text: string): Result<AttributeCondition, string>
   }
   const operator = rest === "" ? "" : rest.startsWith("!=") ? "!=" : rest.startsWith("=") ? "=" : undefined;
   if (operator === undefined || (isNot && operator !== "")) {
-    return refuse(`${shown(text)} is no condition: write key=value, key!=value, key or !key`);
+    return refuse(`${shown(text)} is not a condition: write key=value, key!=value, key or !key`);
   }
   const test = operator === "" ? (isNot ? "missing" : "exists") : operator === "=" ? "equals" : "differs";
   return ok({ scope: scoped.scope, key, test, value: rest.slice(operator.length).trim() });
@@ -160,7 +160,7 @@ export function parseFilter(parameters: URLSearchParams, nowMs: number): Result<
     return refuse("minDuration and maxDuration are a number and a unit: 250us, 100ms, 1.5s, 2m");
   }
   if (minDurationNs !== null && maxDurationNs !== null && minDurationNs > maxDurationNs) {
-    return refuse("minDuration is above maxDuration: no span is as long as both ask for");
+    return refuse("minDuration is above maxDuration: no span can meet both");
   }
   const asked = text("status");
   const status =

@@ -69,7 +69,7 @@ export interface RowsToDelete {
 export interface DeliveryEffects {
   // --- a batch of messages
 
-  /** The doorbell of a bare key, from its object. Null: there is nothing here to bring in. */
+  /** The doorbell of a bare key, from its object. Null: there is no payload here. */
   readonly completeDoorbell: {
     readonly asks: { readonly key: PayloadKey; readonly cause: Cause };
     readonly answers: Doorbell | null;

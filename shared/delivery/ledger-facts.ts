@@ -20,7 +20,7 @@ export interface KnownFacts {
   readonly databaseBytes: number;
   readonly broken: BrokenRecord | null;
   readonly wrongTokens: WrongTokens | null;
-  /** Empty: payloads are brought in, or were until a moment ago. */
+  /** Empty: payloads are stored, or were until a moment ago. */
   readonly trouble: string;
   readonly settings: Pick<LedgerSettings, "refusedHeldMs">;
   readonly checkpoint: Checkpoint | null;

@@ -16,7 +16,7 @@ export interface LedgerStatus extends LedgerCounts {
   readonly head: Head | null;
   /** Payloads that wait for a person, and why. */
   readonly held: readonly HeldPayload[];
-  /** What keeps payloads from being brought in, in one sentence; empty: nothing does. */
+  /** What keeps payloads from being stored, in one sentence; empty: nothing does. */
   readonly trouble: string;
   /** Of the zone before the ingress, as it was looked at last. Never empty. */
   readonly frontDoor: readonly FrontDoorLine[];

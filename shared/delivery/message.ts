@@ -57,11 +57,11 @@ export function readMessage(body: unknown): ReadMessage {
   }
   const event = v.safeParse(r2EventSchema, body);
   if (!event.success) {
-    return { kind: "unknown", reason: "it is no doorbell, group bell, R2 event or report of the ingress" };
+    return { kind: "unknown", reason: "it is not a doorbell, a group's notification, an R2 event or a report of the ingress" };
   }
   const { action, object } = event.output;
   if (!created.has(action)) {
-    return { kind: "passed_over", reason: `R2 event ${action} brings nothing in` };
+    return { kind: "passed_over", reason: `R2 event ${action} creates no object` };
   }
   return isPayloadKey(object.key)
     ? { kind: "bare", key: object.key, cause: "event" }

@@ -54,7 +54,7 @@ export interface NoEvidence {
   readonly reason: string;
 }
 
-/** A payload that a late ring brought in; it counts as a rescue unless its doorbell still comes. */
+/** A payload that a late ring found; it counts as a rescue unless its doorbell still comes. */
 export interface PendingRescue {
   readonly id: PayloadId;
   readonly ring: "event" | "reconcile";

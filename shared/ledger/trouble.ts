@@ -1,5 +1,5 @@
 /**
- * Can payloads be brought in? From what the ledger itself met, so that it is known also while ClickHouse does not answer,
+ * Can payloads be stored? From what the ledger itself met, so that it is known also while ClickHouse does not answer,
  * and by one quiet group alone: the breaker opens by five.
  */
 import { assert } from "../assert.ts";
@@ -21,7 +21,7 @@ export interface Trouble {
 
 /** The pipeline's health, for those who ask; one call of the ledger. */
 export interface LedgerHealth {
-  /** In one sentence; empty: payloads are brought in. */
+  /** In one sentence; empty: payloads are stored. */
   readonly trouble: string;
   /** It has lasted for long enough that somebody should know, or the breaker is open. */
   readonly isFailing: boolean;
@@ -80,7 +80,7 @@ export function troubleText(
       ? `ClickHouse at ${clickHouse} does not answer ${from} (${silence})`
       : last.code !== null
         ? `ClickHouse at ${clickHouse} stores nothing ${from} (${errorText(last)})`
-        : `Payloads cannot be brought in ${from} (${last.text.replace(/^(?:the block could not be built: )?(?:\w*(?:Error|Failed): )?/, "")})`;
+        : `Payloads cannot be stored ${from} (${last.text.replace(/^(?:the block could not be built: )?(?:\w*(?:Error|Failed): )?/, "")})`;
   return `${what}; ${wait}; nothing is lost.`;
 }
 

@@ -295,7 +295,7 @@ export function* findLate(checkpoint: Checkpoint, objects: readonly Listed[], ru
       severity: "note",
       tenant: tenantOfKey(key),
       message:
-        "This payload has no receipt, and its minute had been sealed: its put landed after the seal, or the receipt was lost. It is brought in now; the minute is open again until it has ended.",
+        "This payload has no receipt, and its minute had been sealed: its put landed after the seal, or the receipt was lost. It is stored now; the minute is open again until it has ended.",
     });
   }
   if (minutes.length === 0) {
@@ -330,7 +330,7 @@ function* tellExpired(checkpoint: Checkpoint, keys: readonly PayloadKey[], run: 
       severity: "warning" as const,
       tenant: tenantOfKey(key),
       message:
-        "This payload is older than receipts are kept, and has neither a receipt nor a dead letter's record. It is not brought in. Look for its rows by HeadracePayload, and replay it where there are none.",
+        "This payload is older than receipts are kept, and has neither a receipt nor a dead letter's record. It is not inserted. Look for its rows by HeadracePayload, and replay it where there are none.",
     }));
   if (findings.length === 0) {
     return checkpoint;

@@ -287,7 +287,7 @@ describe("the table check", () => {
       r1,
     );
     expect((await readTable(connect(r1, own), Date.now(), identityOf(own))).refusal).toContain(
-      "headrace_receipts has the engine ReplacingMergeTree, whose rows another replica does not show. Mend it with: npx headrace deploy",
+      "headrace_receipts has the engine ReplacingMergeTree, whose rows another replica does not show. Fix it with: npx headrace deploy",
     );
   });
 });

@@ -323,7 +323,7 @@ describe("the machine keeps to its bounds", () => {
     expect(missingDays(ledger).state).toMatchObject({ receipts: { length: limits.groupKeysMax } });
   });
 
-  test("where 6,000 payloads are brought in by the reconciler within ten minutes", () => {
+  test("where 6,000 payloads are found by the reconciler within ten minutes", () => {
     const ledger = new TestLedger();
     let n = 0;
     while (n < 6000) {

@@ -1,4 +1,4 @@
-/** Whether payloads can be brought in, as the ledger knows it, and what an outside check is answered. */
+/** Whether payloads can be stored, as the ledger knows it, and what an outside check is answered. */
 import { describe, expect, test } from "vitest";
 import type { AttemptReport } from "../../shared/ledger/group.ts";
 import { type LedgerHealth, troubleOf, troubleText } from "../../shared/ledger/trouble.ts";
@@ -15,7 +15,7 @@ function troubleIn(ledger: TestLedger) {
   return troubleOf(head, waiting, groups, groups.length);
 }
 
-describe("payloads cannot be brought in", () => {
+describe("payloads cannot be stored", () => {
   test("when one quiet group fails; since its first failure, however often it fails", () => {
     const ledger = new TestLedger();
     ledger.claim({ n: 1 }, { n: 2 });
@@ -72,7 +72,7 @@ describe("payloads cannot be brought in", () => {
     ],
     [
       { ...last, kind: "retry", text: "the block could not be built: R2" },
-      "Payloads cannot be brought in since 12:00 UTC (R2); 1 payload waits; nothing is lost.",
+      "Payloads cannot be stored since 12:00 UTC (R2); 1 payload waits; nothing is lost.",
     ],
   ] as const)("in words: %j", (failure, expected) => {
     const trouble = { since: startMs, last: failure, payloads: 1, isLowerBound: false };
@@ -102,7 +102,7 @@ describe("/healthz", () => {
     return [response.status, (await response.text()).trim()];
   };
 
-  test("is 503 while payloads cannot be brought in, and says why; trouble of a moment is none", async () => {
+  test("is 503 while payloads cannot be stored, and says why; trouble of a moment is none", async () => {
     expect(await of(well)).toEqual([200, "ok"]);
     expect(await of({ ...well, trouble: "ClickHouse is away." })).toEqual([200, "ok"]);
     expect(await of({ ...well, trouble: "ClickHouse is away.", isFailing: true })).toEqual([

@@ -142,7 +142,7 @@ const rowCount = async () => Number(await run(`SELECT count() FROM ${database}.o
 describe("the table check refuses, in one sentence", () => {
   test("a database that is not there, and a table", async () => {
     expect(await refusalOf(connect({ database: "elsewhere" }))).toMatch(
-      /^There is no database elsewhere on this server, .*: look at CLICKHOUSE_URL and CLICKHOUSE_DATABASE, and apply the schema\.$/,
+      /^There is no database elsewhere on this server, .*: check CLICKHOUSE_URL and CLICKHOUSE_DATABASE, and apply the schema\.$/,
     );
     expect(await insert(connect({ database: "elsewhere" }))).toMatchObject({ class: "halted", code: 81 });
     expect(await refusalOf(connect({ table: "spans" }))).toMatch(
@@ -161,7 +161,7 @@ describe("the table check refuses, in one sentence", () => {
 
   test("a login without a right that the look needs, with the GRANT that mends it", async () => {
     expect(await refusalOf(connect({ user: "without_parts" }))).toMatch(
-      /^The user without_parts may not look .*\. Mend it with: GRANT SELECT.* ON system\.parts TO without_parts$/,
+      /^The user without_parts may not look .*\. Fix it with: GRANT SELECT.* ON system\.parts TO without_parts$/,
     );
     expect(await refusalOf(connect({ user: "without_replicas" }))).toBe("");
     // Known as replicated, its state is in system.replicas.

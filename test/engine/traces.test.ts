@@ -430,7 +430,7 @@ describe("one trace", () => {
     expect(found.spans[1]?.attributes?.[0]?.[1]).toBe(`${"x".repeat(limits.traceTextCharsMax)}…`);
     expect(found.spans[1200]?.attributes).toBeNull();
     expect(found.notes.join(" ")).toMatch(
-      /of \d+ spans are left out here.* 1 span has more than 200 attributes/,
+      /of \d+ spans are left out to keep.* 1 span has more than 200 attributes/,
     );
     const alone = await ask("traceSpan", `trace=${trace(8)}&span=${span(2199)}`, traceSpanSchema);
     expect(alone.spans[0]).toMatchObject({ startNs: 1200, attributes: [["text", text]] });
@@ -504,10 +504,10 @@ describe("a question that is malformed", () => {
     ["traces", "minDuration=5", /number and a unit/],
     ["traces", "minDuration=5s&maxDuration=1s", /above maxDuration/],
     ["traces", "where=%3Dx", /names no attribute/],
-    ["traces", "where=!a%3Db", /is no condition/],
+    ["traces", "where=!a%3Db", /is not a condition/],
     ["traces", "limit=0", "limit is a whole number from 1 to 200"],
     ["traces", "sort=name", /sort is time/],
-    ["traces", "cursor=1;DROP", /cursor is what an answer/],
+    ["traces", "cursor=1;DROP", /cursor is what an earlier answer/],
     ["traces", Array.from({ length: 21 }, (_, n) => `where=a${n}`).join("&"), /at most 20 conditions/],
     ["traces", Array.from({ length: 10_000 }, (_, n) => `where=a${n}`).join("&"), /at most 8192 are read/],
     ["traces", `service=${"x".repeat(1_000_000)}`, /at most 8192 are read/],

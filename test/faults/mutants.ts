@@ -100,7 +100,7 @@ const harsh: readonly Mutant[] = [
     profile: "wide payloads",
   },
   {
-    name: "what lost its receipt to the TTL is brought in again",
+    name: "what lost its receipt to the TTL is stored again",
     file: "shared/reconcile/walk-minutes.ts",
     find: "  return now - settings.receiptsMs;",
     replace: "  return now - 100 * settings.receiptsMs;",

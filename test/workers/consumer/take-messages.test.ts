@@ -67,7 +67,7 @@ describe("a message that is no bell and no event", () => {
           id: "m1",
           sentAt: "2026-11-24T07:41:29.687Z",
           attempts: 1,
-          reason: "it is no doorbell, group bell, R2 event or report of the ingress",
+          reason: "it is not a doorbell, a group's notification, an R2 event or a report of the ingress",
           body: { hello: "world" },
         },
       });
