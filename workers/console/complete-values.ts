@@ -23,7 +23,7 @@ export function parseValuesQuestion(
   }
   const [part, key] = [parameters.get("prefix") ?? "", parameters.get("key") ?? ""];
   if (of === "value" && key === "") {
-    return refuse("key is missing: whose values are asked for?");
+    return refuse("key is missing: it names the attribute whose values to list");
   }
   if (Math.max(part.length, key.length) > limits.traceConditionCharsMax) {
     return refuse(`prefix and key have at most ${limits.traceConditionCharsMax} characters`);

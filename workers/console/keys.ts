@@ -102,13 +102,13 @@ export async function rotateKey(
   if (record.expiresAt !== null && record.expiresAt <= now) {
     return new Refusal(
       409,
-      "Another key has taken this one's place already: rotate that one, or make a new one.",
+      "This key was already replaced: rotate its replacement, or create a new key.",
     );
   }
   if (record.status === "disabled") {
     return new Refusal(
       409,
-      "The key is switched off: switch it on (status active) and rotate it then, or make a new one.",
+      "The key is disabled: enable it (status active), then rotate it, or create a new key.",
     );
   }
   const made = await writeNew(keys, {
@@ -139,7 +139,7 @@ export async function revokeKey(
   return (await write(keys, id, record)) ?? shown(id, record);
 }
 
-const revokedForGood = "The key was revoked, which is for good: make a new one.";
+const revokedForGood = "The key was revoked for good: create a new one.";
 
 /** The record of the key that the path names, or why there is none. */
 async function findKey(id: string, keys: KVNamespace): Promise<ApiKeyRecord | Refusal> {

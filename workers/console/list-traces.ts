@@ -49,7 +49,7 @@ export interface ListQuestion {
 export function parseListOptions(parameters: URLSearchParams): Result<ListOptions, string> {
   const sort = parameters.get("sort") ?? "time";
   if (sort !== "time" && sort !== "duration") {
-    return refuse("sort is time (the newest first) or duration (the longest first)");
+    return refuse("sort is time (newest first) or duration (longest first)");
   }
   const limit = Number(parameters.get("limit") ?? limits.tracesListed);
   if (!(Number.isInteger(limit) && limit >= 1 && limit <= limits.tracesListedMax)) {
@@ -58,7 +58,7 @@ export function parseListOptions(parameters: URLSearchParams): Result<ListOption
   const cursor = parameters.get("cursor") ?? "";
   const after = cursor === "" ? null : parseCursor(cursor);
   return after === undefined
-    ? refuse("cursor is what an answer of this version said, or left out")
+    ? refuse("cursor is what an earlier answer of this version returned, or left out")
     : ok({ sort, limit, after });
 }
 
@@ -108,7 +108,7 @@ export async function listTraces(search: Search, { filter, options }: ListQuesti
   };
 }
 
-const uncounted = "Spans and errors per trace were not counted: the time was used up.";
+const uncounted = "Spans and errors per trace were not counted: the time limit was reached.";
 
 function upTo(range: Slice, after: PageCursor | null): Slice {
   return after === null || after.at >= range.to ? range : { from: range.from, to: after.at + 1n };

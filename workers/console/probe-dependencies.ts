@@ -31,7 +31,7 @@ export function neverProbed(): LastProbe {
 
 const consequences: Readonly<Record<Probed, string>> = {
   r2: "Clients get 503 and retry; nothing that was accepted is lost.",
-  kv: "Keys that were used in the last 30 s go on, others get 503 and retry.",
+  kv: "Keys that were used in the last 30 s still work, others get 503 and retry.",
   meter: "Requests are admitted, and counted as unmetered.",
 };
 

@@ -150,7 +150,7 @@ export async function readTrace(
       ...notesOf(spans, spansCount),
       ...(parts.length > limits.payloadsListed
         ? [
-            `More than ${limits.payloadsListed} payloads brought its spans: the others are not listed, nor are their spans counted.`,
+            `Its spans came in more than ${limits.payloadsListed} payloads: the others are not listed, nor are their spans counted.`,
           ]
         : []),
       ...daysApart(lastBegin - begin),
@@ -182,7 +182,7 @@ export async function readTraceSpan(
     resources: resources.map(({ service, attributes }) => ({ service, attributes })),
     notes: [
       ...(rows.length === 0 ? ["The table has no span with this id in this trace."] : []),
-      ...(rows.length > 1 ? [`${rows.length} spans have this id: their sender gave it twice.`] : []),
+      ...(rows.length > 1 ? [`${rows.length} spans have this id: their sender used it twice.`] : []),
       ...cutNotes(rows, spanAlone),
     ],
   };
@@ -377,11 +377,11 @@ function notesOf(spans: readonly TraceSpan[], spansCount: number): string[] {
   const without = spans.filter(({ attributes }) => attributes === null).length;
   return [
     ...(spansCount > spans.length
-      ? [`It has ${spansCount} spans: here are the first ${spans.length} by their begin.`]
+      ? [`It has ${spansCount} spans: these are the first ${spans.length} by start time.`]
       : []),
     ...(without > 0
       ? [
-          `Attributes, events and links of ${without} spans are left out here, or the answer would be too large: each has them where it is asked for alone.`,
+          `Attributes, events and links of ${without} spans are left out to keep the answer small: open a span to see its own.`,
         ]
       : []),
     ...cutNotes(spans, wholeTrace),

@@ -160,5 +160,5 @@ for (const name of plainRouteNames) {
   add(name, plainHandlers[name]);
 }
 router.all("*", () =>
-  answer(404, { error: `Nothing is here. ${[...plainRouteNames, ...routeNames].join(", ")}.` }),
+  answer(404, { error: `No such endpoint. ${[...plainRouteNames, ...routeNames].join(", ")}.` }),
 );

@@ -45,7 +45,7 @@ function searching<Q, A>(
     if (length > limits.traceQuestionCharsMax) {
       return new Refusal(
         400,
-        `The question has ${length} characters, and at most ${limits.traceQuestionCharsMax} are read: narrow the filter.`,
+        `The query has ${length} characters, and at most ${limits.traceQuestionCharsMax} are accepted: shorten the filter.`,
       );
     }
     const question = parse(parameters, nowMs);

@@ -172,5 +172,5 @@ export function timeUsedUp({ from }: Walked, { hasProjection }: Search): string 
   const faster = hasProjection
     ? ""
     : ` The projection ${projectionName} would list traces faster (docs/console.md has its price).`;
-  return `Searched back to ${shortInstant(from)} within ${limits.traceSearchMs / 1000} s: what is older was not looked at. Go on from there, or narrow the filter.${faster}`;
+  return `Searched back to ${shortInstant(from)} within ${limits.traceSearchMs / 1000} s: older spans were not searched. Continue from there, or narrow the filter.${faster}`;
 }

@@ -5,7 +5,7 @@ import { minuteOfKey, minuteToMs, type PayloadKey } from "../../shared/payload-k
 
 /**
  * Completes a bare key to a doorbell by the object's metadata. Null when the object is gone: there is nothing here
- * to bring in. Throws when R2 cannot be reached.
+ * to store. Throws when R2 cannot be reached.
  */
 export async function completeDoorbell(
   bucket: R2Bucket,

@@ -331,7 +331,7 @@ export class Ledger extends DurableObject<LedgerEnv> {
     };
   }
 
-  /** Are payloads brought in? For an outside check, and as little as it needs. */
+  /** Are payloads stored? For an outside check, and as little as it needs. */
   async health(): Promise<LedgerHealth> {
     const { trouble, isLong } = this.#trouble(Date.now());
     const { head } = this.#storage;
@@ -475,7 +475,7 @@ export class Ledger extends DurableObject<LedgerEnv> {
       if (cause instanceof BrokenInvariant) {
         throw cause;
       }
-      throw new Error("the ledger could not learn how it began", { cause });
+      throw new Error("the ledger could not establish its starting state", { cause });
     }
   }
 

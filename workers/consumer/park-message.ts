@@ -50,7 +50,7 @@ export async function parkMessage(
     state: "open",
     severity: "warning",
     tenant: "",
-    message: `A message of queue ${queue} was parked in R2 under ${key}: ${reason}. A payload that it may have meant is in R2 and is brought in by the reconciler; read the object, and delete it when you know where the message came from.`,
+    message: `A message of queue ${queue} was parked in R2 under ${key}: ${reason}. If it named a payload, that is in R2 and the reconciler will find it; read the object, and delete it when you know where the message came from.`,
     // The message's own time: reported again, it is the same finding.
     openedAt: sentAt,
   };

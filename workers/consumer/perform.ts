@@ -95,7 +95,7 @@ export function performerOf(
       return null;
     },
     retry: async ({ at, reason }) => {
-      writeLog("warn", { message: "a doorbell was not taken and comes again", queue: batch.queue, reason });
+      writeLog("warn", { message: "a doorbell was not accepted and is retried", queue: batch.queue, reason });
       messageOf(batch, at).retry();
       return null;
     },

@@ -1,5 +1,5 @@
 /**
- * What a person asks for: payloads to be brought in again, or to be erased. Both go through the ledger like every other
+ * What a person asks for: payloads to be stored after all, or to be erased. Both go through the ledger like every other
  * ring, so that even a wrong death ends as rows once.
  */
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";

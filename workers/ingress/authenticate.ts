@@ -124,7 +124,7 @@ export async function authenticate(
       reason: "unknown_key",
       message: key.startsWith("hr_")
         ? `The API key ${shown(key)} in ${header} is mistyped: its form or checksum is wrong.`
-        : `What is sent in ${header} is no API key of Headrace (those begin with hr_): ${howToSend}`,
+        : `What is sent in ${header} is not a Headrace API key (those begin with hr_): ${howToSend}`,
     });
   }
   const found = await lookUp(key, addressOf(headers), env, memory, now, tally);

@@ -66,7 +66,7 @@ export function readContent(headers: Headers): Result<Content, Refusal> {
   if (encoding === undefined) {
     return refuse({
       reason: "wrong_content_encoding",
-      message: `Content-Encoding "${named.slice(0, 100)}" is not taken: send one of ${contentEncodings.join(", ")}.`,
+      message: `Content-Encoding "${named.slice(0, 100)}" is not supported: send one of ${contentEncodings.join(", ")}.`,
     });
   }
   return ok({ type: media === "application/json" ? "json" : "pb", encoding });

@@ -30,7 +30,7 @@ export class FruitlessRequests {
     const seconds = Math.max(1, Math.ceil(-bytes / limits.fruitlessBytesPerSecond));
     return {
       reason: "fruitless_requests",
-      message: `The API key "${sender.record.name}" has sent too much that brings nothing to store: bodies that were sent before, or without a span that can be used. Try again in ${seconds} s.`,
+      message: `The API key "${sender.record.name}" has sent too many requests with nothing to store: bodies that were sent before, or without a usable span. Try again in ${seconds} s.`,
       retryAfterSeconds: seconds,
     };
   }

@@ -141,7 +141,7 @@ async function send(
     await queue.send(doorbell);
   } catch (error) {
     notified.remove(key, id);
-    const message = `${dependencies.ringQueue} did not take one; the R2 event or the reconciler brings the payload in`;
+    const message = `${dependencies.ringQueue} did not accept one; the R2 event or the reconciler will find the payload`;
     writeLog("warn", { message, payload: key }, error);
   }
 }

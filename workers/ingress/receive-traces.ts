@@ -239,7 +239,7 @@ function partialSuccess(
 ): PartialSuccess | undefined {
   const stored = acceptance.kind === "duplicate" ? (acceptance.spans ?? metadata.spans) : metadata.spans;
   const missing = Math.max(0, metadata.spans - stored);
-  const before = `These bytes were stored before, with ${stored} of their ${metadata.spans} spans: their key kept another share of the traces.`;
+  const before = `These bytes were stored before, with ${stored} of their ${metadata.spans} spans: that request's key kept another share of the traces.`;
   const errorMessage = [message, missing > 0 ? before : ""].filter((text) => text !== "").join(" ");
   return errorMessage === "" ? undefined : { rejectedSpans: metadata.rejectedSpans + missing, errorMessage };
 }

@@ -97,7 +97,7 @@ export class OutcomeReport {
       } catch (error) {
         writeLog(
           "warn",
-          { message: `${dependencies.outcomesQueue} did not take a report; it goes with the next one` },
+          { message: `${dependencies.outcomesQueue} did not accept a report; it is sent with the next one` },
           error,
         );
         return;

@@ -48,7 +48,7 @@ async function route(asked: Asked): Promise<Result<Ended, Refusal>> {
       if (method === "POST") {
         return await receiveTraces(asked);
       }
-      const message = `${method} is not taken here: POST an ExportTraceServiceRequest.`;
+      const message = `${method} is not allowed here: POST an ExportTraceServiceRequest.`;
       return refuse({ reason: "wrong_method", message });
     }
     case "/healthz":
@@ -77,7 +77,7 @@ function nothingAt(path: string): string {
       return `Headrace takes traces at /v1/traces; it does not take ${signal}. Set OTEL_${signal.toUpperCase()}_EXPORTER=none in the exporter.`;
     }
     default:
-      return `Nothing is at ${path.slice(0, 200)}: POST traces to /v1/traces. (OTEL_EXPORTER_OTLP_ENDPOINT gets /v1/traces appended, OTEL_EXPORTER_OTLP_TRACES_ENDPOINT does not.)`;
+      return `There is no endpoint ${path.slice(0, 200)}: POST traces to /v1/traces. (OTEL_EXPORTER_OTLP_ENDPOINT gets /v1/traces appended, OTEL_EXPORTER_OTLP_TRACES_ENDPOINT does not.)`;
   }
 }
 
