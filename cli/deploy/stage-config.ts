@@ -191,7 +191,7 @@ function withZone(environment: string, { domains, zoneId }: InstallationSettings
 
 function inOrder(workers: readonly StageWorker[]): readonly StageWorker[] {
   const placed: StageWorker[] = [];
-  // The ingress as late as it can be: what it takes is then brought in at once.
+  // The ingress as late as it can be: what it accepts is then stored at once.
   const isIngress = ({ environment }: StageWorker): number => Number(environment === "ingress");
   const waiting = workers.toSorted((a, b) => isIngress(a) - isIngress(b));
   while (waiting.length > 0) {

@@ -296,7 +296,7 @@ test("page, CLI, SQL and /metrics say the same sums through replay, purge, erasu
   const object = await bucket.get(model);
   const good = new Uint8Array((await object?.arrayBuffer()) ?? new ArrayBuffer(0));
   const minute = new Date(Date.now() - 10 * 60_000).toISOString().slice(0, 16).replace(":", "");
-  // Of a minute that was passed by long ago: what is brought in of it comes after its seal.
+  // Of a minute that was passed by long ago: what is stored of it comes after its seal.
   const keyOf = (n: number) => `p/0/t/${minute}/dev/${String(n).repeat(25)}0`;
   const put = async (n: number, body: Uint8Array) => {
     await bucket.put(keyOf(n), body, { customMetadata: object?.customMetadata ?? {} });

@@ -61,7 +61,7 @@ test("the reconciler alone brings a payload in, and rings nothing that is held o
   expect(await reconcile()).toMatchObject({ notified: 0, held: 0 });
 });
 
-/** The event of a payload that all rings have brought in. */
+/** The event of a payload that all rings have notified. */
 let arrived: object;
 
 test("all rings at once store a payload once", async () => {
