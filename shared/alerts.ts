@@ -170,6 +170,9 @@ export function judgeAlerts(facts: AlertFacts, before: AlertState): Judged {
   const conditions = asManyAsFit(
     [
       ...ledgerConditions(facts),
+      ...tableConditions(facts),
+      ...deliveryConditions(facts),
+      ...tokenConditions(facts),
       ...reconcilerConditions(facts),
       ...rescueConditions(facts, rescuedAt),
       ...deadConditions(facts),
@@ -268,16 +271,39 @@ function isSame(a: Pick<Finding, "kind" | "subject">, b: Pick<Finding, "kind" | 
   return a.kind === b.kind && a.subject === b.subject;
 }
 
+const ofLedger = { subject: "ledger", tenant: "" } as const;
+
+/** The ledger itself. */
 function* ledgerConditions(facts: AlertFacts): Generator<Condition> {
-  const everybody = { subject: "ledger", tenant: "" } as const;
   if (!facts.isBorn) {
     yield {
-      ...everybody,
+      ...ofLedger,
       kind: "ledger_unborn",
       severity: "page",
       message: `The ledger could not establish its starting state, and claims nothing; payloads are kept in R2 and nothing is lost${facts.runFailure === "" ? "" : `: ${facts.runFailure}`}. Check that the consumer can reach R2 and ClickHouse.`,
     };
   }
+  if (facts.broken !== null && facts.now - facts.broken.at < limits.alertBrokenMs) {
+    const { claim, at, times } = facts.broken;
+    yield {
+      ...ofLedger,
+      kind: "broken_invariant",
+      severity: "page",
+      message: `An invariant of the ledger is broken: "${claim}" does not hold (last at ${timeText(at)}; ${counted(times, "time")} since the ledger began). The event that broke it was not applied and is retried. This is a bug in Headrace: please report it with the log line of that time.`,
+    };
+  }
+  if (facts.databaseBytes > limits.ledgerDatabaseBytesMax / 2) {
+    yield {
+      ...ofLedger,
+      kind: "ledger_size",
+      severity: "warning",
+      message: `The ledger holds ${Math.round(facts.databaseBytes / 1e6)} MB, half of what it may: at ${limits.ledgerDatabaseBytesMax / 1e6} MB it forgets payloads early, and more of them are verified before they are inserted.`,
+    };
+  }
+}
+
+/** The table that is inserted into, and its server's clock. */
+function* tableConditions(facts: AlertFacts): Generator<Condition> {
   if (facts.tableRefusal !== "") {
     yield {
       kind: "table_check",
@@ -297,15 +323,6 @@ function* ledgerConditions(facts: AlertFacts): Generator<Condition> {
       message: `Since ${timeText(since)} no count of the traces' rows could be trusted (${reason}). Verification, the audit and the deletion wait; everything else continues. Check system.replicas on that server.`,
     };
   }
-  if (facts.broken !== null && facts.now - facts.broken.at < limits.alertBrokenMs) {
-    const { claim, at, times } = facts.broken;
-    yield {
-      ...everybody,
-      kind: "broken_invariant",
-      severity: "page",
-      message: `An invariant of the ledger is broken: "${claim}" does not hold (last at ${timeText(at)}; ${counted(times, "time")} since the ledger began). The event that broke it was not applied and is retried. This is a bug in Headrace: please report it with the log line of that time.`,
-    };
-  }
   if (facts.tableRefusal === "" && Math.abs(facts.clockAheadMs) > limits.clockAheadFindingMs) {
     const seconds = Math.round(Math.abs(facts.clockAheadMs) / 1000);
     yield {
@@ -316,6 +333,10 @@ function* ledgerConditions(facts: AlertFacts): Generator<Condition> {
       message: `ClickHouse's clock is ${seconds} s ${facts.clockAheadMs > 0 ? "ahead of" : "behind"} ours; at ${limits.clockAheadMaxMs / 1000} s inserting stops. Let ntpd or chronyd set the clock of its host.`,
     };
   }
+}
+
+/** What keeps payloads from being stored. */
+function* deliveryConditions(facts: AlertFacts): Generator<Condition> {
   // A table that is refused has a finding of its own, and is why nothing is stored.
   if (facts.breakerOpen || (facts.trouble !== "" && facts.tableRefusal === "")) {
     const what = facts.trouble === "" ? "INSERTs fail; nothing is lost." : facts.trouble;
@@ -323,7 +344,7 @@ function* ledgerConditions(facts: AlertFacts): Generator<Condition> {
       ? " One INSERT is tried at a time; everything else waits in the ledger."
       : "";
     yield {
-      ...everybody,
+      ...ofLedger,
       kind: "breaker_open",
       severity: "page",
       message: `${what}${how} \`headrace doctor --no-canary\` checks each part.`,
@@ -331,28 +352,10 @@ function* ledgerConditions(facts: AlertFacts): Generator<Condition> {
   }
   if (facts.oldestWork !== null && facts.now - facts.oldestWork > limits.alertInFlightMs) {
     yield {
-      ...everybody,
+      ...ofLedger,
       kind: "in_flight",
       severity: "page",
       message: `A payload has been in flight since ${timeText(facts.oldestWork)}.`,
-    };
-  }
-  if (facts.databaseBytes > limits.ledgerDatabaseBytesMax / 2) {
-    yield {
-      ...everybody,
-      kind: "ledger_size",
-      severity: "warning",
-      message: `The ledger holds ${Math.round(facts.databaseBytes / 1e6)} MB, half of what it may: at ${limits.ledgerDatabaseBytesMax / 1e6} MB it forgets payloads early, and more of them are verified before they are inserted.`,
-    };
-  }
-  if (facts.wrongTokens !== null && facts.now - facts.wrongTokens.last < limits.alertWrongTokensMs) {
-    const { since, times, addresses } = facts.wrongTokens;
-    yield {
-      kind: "wrong_tokens",
-      subject: "console",
-      tenant: "",
-      severity: "warning",
-      message: `Somebody is guessing tokens at the console: since ${timeText(since)} an address was blocked ${times === 1 ? "once" : `${times} times`} for a minute after more than ten wrong ones, the latest ${addresses.join(", ")}. If that is not one of yours, put Cloudflare Access in front of the console and set ACCESS_TEAM_DOMAIN and ACCESS_AUD.`,
     };
   }
   for (const { key, since, refused, words } of facts.refused) {
@@ -371,6 +374,19 @@ function* ledgerConditions(facts: AlertFacts): Generator<Condition> {
       tenant: key.split("/")[4] ?? "",
       severity: "page",
       message: `The table has some rows of this payload but not exactly all (${reason}). It is not inserted until a person decides.`,
+    };
+  }
+}
+
+function* tokenConditions(facts: AlertFacts): Generator<Condition> {
+  if (facts.wrongTokens !== null && facts.now - facts.wrongTokens.last < limits.alertWrongTokensMs) {
+    const { since, times, addresses } = facts.wrongTokens;
+    yield {
+      kind: "wrong_tokens",
+      subject: "console",
+      tenant: "",
+      severity: "warning",
+      message: `Somebody is guessing tokens at the console: since ${timeText(since)} an address was blocked ${times === 1 ? "once" : `${times} times`} for a minute after more than ten wrong ones, the latest ${addresses.join(", ")}. If that is not one of yours, put Cloudflare Access in front of the console and set ACCESS_TEAM_DOMAIN and ACCESS_AUD.`,
     };
   }
 }

@@ -45,11 +45,44 @@ export function planDeployment(wanted: Wanted, present: Present, options: PlanOp
   const steps: Step[] = [];
   const asPlanned: string[] = [];
   const conflicts: string[] = [];
-  const add = (kind: Step["kind"], what: string, does: string, argv: readonly string[], more = {}): void => {
-    steps.push({ kind, what, does, argv, secrets: [], environment: undefined, ...more });
+  const add: Add = (kind, what, does, argv) => {
+    steps.push({ kind, what, does, argv, secrets: [], environment: undefined });
   };
 
-  // --- what holds data
+  planStores(wanted, present, add, asPlanned);
+  planQueues(wanted, present, options, add, asPlanned);
+
+  // --- ClickHouse, before the Workers that write to it
+  if (present.migrations.length === 0) {
+    asPlanned.push("ClickHouse's schema");
+  } else {
+    add(
+      "schema",
+      `apply ${present.migrations.join(", ")}`,
+      "Tables, views and settings in ClickHouse; each file is applied once and may be repeated.",
+      [],
+    );
+  }
+
+  // --- Workers, in an order in which each finds what it is bound to; the rule before the ingress takes anything
+  for (const worker of wanted.workers) {
+    if (worker.worker.environment === "ingress") {
+      planRule(wanted, present, add, asPlanned, conflicts);
+    }
+    const own = planWorker(worker, wanted, present, options);
+    steps.push(...own);
+    if (own.length === 0) {
+      asPlanned.push(`Worker ${worker.worker.name}`);
+    }
+  }
+  return { steps, asPlanned, conflicts };
+}
+
+/** Adds a step to the plan. */
+type Add = (kind: Step["kind"], what: string, does: string, argv: readonly string[]) => void;
+
+/** What holds data: the bucket with its lifecycle rule, and the KV namespace. */
+function planStores(wanted: Wanted, present: Present, add: Add, asPlanned: string[]): void {
   if (present.hasBucket) {
     asPlanned.push(`bucket ${wanted.bucket}`);
   } else {
@@ -91,8 +124,16 @@ export function planDeployment(wanted: Wanted, present: Present, options: PlanOp
       wanted.namespace,
     ]);
   }
+}
 
-  // --- queues. Their settings are proven by the consumer's tag, or set again: setting them changes nothing else.
+/** The queues' settings are proven by the consumer's tag, or set again: setting them changes nothing else. */
+function planQueues(
+  wanted: Wanted,
+  present: Present,
+  options: PlanOptions,
+  add: Add,
+  asPlanned: string[],
+): void {
   for (const queue of wanted.queues) {
     const consumer = wanted.workers.find(({ worker }) => worker.name === queue.consumer);
     const isProven = consumer !== undefined && hasTag(consumer, present, options);
@@ -114,31 +155,6 @@ export function planDeployment(wanted: Wanted, present: Present, options: PlanOp
       ]);
     }
   }
-
-  // --- ClickHouse, before the Workers that write to it
-  if (present.migrations.length === 0) {
-    asPlanned.push("ClickHouse's schema");
-  } else {
-    add(
-      "schema",
-      `apply ${present.migrations.join(", ")}`,
-      "Tables, views and settings in ClickHouse; each file is applied once and may be repeated.",
-      [],
-    );
-  }
-
-  // --- Workers, in an order in which each finds what it is bound to; the rule before the ingress takes anything
-  for (const worker of wanted.workers) {
-    if (worker.worker.environment === "ingress") {
-      planRule(wanted, present, add, asPlanned, conflicts);
-    }
-    const own = planWorker(worker, wanted, present, options);
-    steps.push(...own);
-    if (own.length === 0) {
-      asPlanned.push(`Worker ${worker.worker.name}`);
-    }
-  }
-  return { steps, asPlanned, conflicts };
 }
 
 function hasTag(worker: WantedWorker, present: Present, { tagOf }: PlanOptions): boolean {
@@ -217,8 +233,6 @@ function queueText(queue: WantedQueue, { lateQueue }: Wanted): string {
         : `Messages for ${queue.consumer}.`;
   return `${what} Messages are kept for ${days} days.`;
 }
-
-type Add = (kind: Step["kind"], what: string, does: string, argv: readonly string[]) => void;
 
 const createEvents = ["PutObject", "CompleteMultipartUpload", "CopyObject"];
 

@@ -66,9 +66,8 @@ export interface RowsToDelete {
 }
 
 /** The messages of a batch are named by their place in it. */
-export interface DeliveryEffects {
-  // --- a batch of messages
-
+/** A batch of messages. */
+export interface BatchEffects {
   /** The doorbell of a bare key, from its object. Null: there is no payload here. */
   readonly completeDoorbell: {
     readonly asks: { readonly key: PayloadKey; readonly cause: Cause };
@@ -97,9 +96,10 @@ export interface DeliveryEffects {
     readonly asks: { readonly at: number; readonly reason: string };
     readonly answers: null;
   };
+}
 
-  // --- the work on a group
-
+/** The work on a group. */
+export interface GroupEffects {
   /**
    * Fetch the payloads from R2, decode, transcode and compress them to so many Native blocks, and keep these for `sendBlock`.
    * Failed: nothing was sent.
@@ -191,6 +191,7 @@ export interface DeliveryEffects {
 
 /** Yields one of these effects. */
 export const ask: Ask<DeliveryEffects> = askEffect;
+export type DeliveryEffects = BatchEffects & GroupEffects;
 export type DeliveryWork<T> = Work<DeliveryEffects, T>;
 export type DeliveryPerformer = Performer<DeliveryEffects>;
 

@@ -78,9 +78,8 @@ export interface ListedPage {
 /** What the tick learns for the alerts from outside the ledger. */
 export type LearntFacts = Pick<AlertFacts, "runFailure" | "recent" | "volumes" | "frontDoor">;
 
-export interface CronEffects {
-  // --- a tick
-
+/** A tick of the cron. */
+export interface TickEffects {
   /** The ledger begins if it has not, arms its alarm, and counts the minute in R2. */
   readonly wake: { readonly asks: null; readonly answers: null };
   /** Can the traces table keep the promise of one copy? Asks: its identity, as far as it is known; so of `readWitness`. */
@@ -125,9 +124,10 @@ export interface CronEffects {
     readonly asks: { readonly message: string; readonly reason: string };
     readonly answers: null;
   };
+}
 
-  // --- a run of the reconciler
-
+/** A run of the reconciler. */
+export interface RunEffects {
   /** The ledger gives the lease of a run. Null: another run has it, and is not taken over. */
   readonly beginRun: {
     readonly asks: { readonly takesOver: boolean };
@@ -205,5 +205,6 @@ export interface CronEffects {
 
 /** Yields one of these effects. */
 export const ask: Ask<CronEffects> = askEffect;
+export type CronEffects = TickEffects & RunEffects;
 export type CronWork<T> = Work<CronEffects, T>;
 export type CronPerformer = Performer<CronEffects>;

@@ -17,11 +17,14 @@ import {
   receiptsQuery,
 } from "../../shared/clickhouse/statements.ts";
 import type {
+  BatchEffects,
   DeliveryEffects,
   DeliveryPerformer,
   FoundObject,
+  GroupEffects,
   InsertTask,
 } from "../../shared/delivery/effects.ts";
+import type { Performer } from "../../shared/effect.ts";
 import type { AttemptReport, GroupPayload, GroupTask, Receipt } from "../../shared/ledger/group.ts";
 import { overdueMs } from "../../shared/ledger/settings.ts";
 import { limits } from "../../shared/limits.ts";
@@ -47,32 +50,35 @@ const bytesInHand = new ByteBudget(limits.consumerBytesInHandMax);
 const duplicatesLogged = 20;
 
 type Effect<Name extends keyof DeliveryEffects> = DeliveryEffects[Name]["asks"];
+type LedgerStub = ReturnType<ConsumerBindings["LEDGER"]["get"]>;
 
 /** `ledger`: the object that holds the groups. */
 export function performerOf(
   batch: MessageBatch,
   env: ConsumerBindings,
   clickHouse: ClickHouseConnection,
-  ledger: Pick<ReturnType<ConsumerBindings["LEDGER"]["get"]>, "claim" | "take" | "report" | "settle">,
+  ledger: Pick<LedgerStub, "claim" | "take" | "report" | "settle">,
 ): DeliveryPerformer {
-  const { settings } = clickHouse;
-  const bucket = env.PAYLOADS;
-  const ledgerSettings = readLedgerSettings(env);
-  const { insertMs } = ledgerSettings;
-  const overdue = overdueMs(ledgerSettings);
-  const blocks = blockSender(bucket, clickHouse, insertMs);
-  const command = async (query: string): Promise<null> => {
-    await runStatement(clickHouse, query);
-    return null;
-  };
   return {
-    // --- a batch of messages
+    ...batchPerformerOf(batch, env, clickHouse, ledger),
+    ...groupPerformerOf(env, clickHouse, ledger),
+  };
+}
+
+function batchPerformerOf(
+  batch: MessageBatch,
+  env: ConsumerBindings,
+  clickHouse: ClickHouseConnection,
+  ledger: Pick<LedgerStub, "claim" | "take">,
+): Performer<BatchEffects> {
+  const bucket = env.PAYLOADS;
+  return {
     completeDoorbell: ({ key, cause }) => completeDoorbell(bucket, key, cause),
     parkMessage: async ({ at, reason }) =>
       await parkMessage(bucket, batch.queue, messageOf(batch, at), reason),
     reportFindings: async (findings) => {
-      const told = { webhook: env.ALERT_WEBHOOK, consoleUrl: env.CONSOLE_URL };
-      await reportFindings(clickHouse, told, unreportedOf(findings), Date.now());
+      const targets = { webhook: env.ALERT_WEBHOOK, consoleUrl: env.CONSOLE_URL };
+      await reportFindings(clickHouse, targets, unreportedOf(findings), Date.now());
       return null;
     },
     writeOutcomes: async (reports) => {
@@ -99,8 +105,24 @@ export function performerOf(
       messageOf(batch, at).retry();
       return null;
     },
+  };
+}
 
-    // --- the work on a group
+function groupPerformerOf(
+  env: ConsumerBindings,
+  clickHouse: ClickHouseConnection,
+  ledger: Pick<LedgerStub, "report" | "settle">,
+): Performer<GroupEffects> {
+  const { settings } = clickHouse;
+  const bucket = env.PAYLOADS;
+  const ledgerSettings = readLedgerSettings(env);
+  const overdue = overdueMs(ledgerSettings);
+  const blocks = blockSender(bucket, clickHouse, ledgerSettings.insertMs);
+  const command = async (query: string): Promise<null> => {
+    await runStatement(clickHouse, query);
+    return null;
+  };
+  return {
     buildBlock: blocks.build,
     sendBlock: blocks.send,
     readTable: (table) => readTable(clickHouse, Date.now(), table),
