@@ -3,10 +3,10 @@
  * and `--help` are made from the data (command-line.ts, help-text.ts), so neither can say what the other does not do.
  */
 import type { ProgressSink } from "../dev/send/progress.ts";
-import type { ExitCode } from "./user-error.ts";
 import type { Console } from "./console.ts";
 import type { wranglerAt } from "./deploy/wrangler.ts";
 import type { Installation } from "./installation.ts";
+import type { ExitCode } from "./user-error.ts";
 
 export interface Flag {
   /** What stands for the value in help texts, for example `N`; undefined: a switch. */

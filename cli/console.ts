@@ -2,8 +2,8 @@
 import * as v from "valibot";
 import { refusalSchema } from "../shared/console/answers.ts";
 import { type AnswerOf, type AskedOf, type RouteName, routes } from "../shared/console/routes.ts";
-import { UserError } from "./user-error.ts";
 import type { Installation } from "./installation.ts";
+import { UserError } from "./user-error.ts";
 
 export interface Console {
   /** Asks one route of the contract. */
@@ -44,7 +44,10 @@ export function consoleAt(installation: Installation, interrupted: AbortSignal):
             authorization: `Bearer ${installation.adminToken}`,
             ...(installation.access === undefined
               ? {}
-              : { "cf-access-client-id": installation.access.id, "cf-access-client-secret": installation.access.secret }),
+              : {
+                  "cf-access-client-id": installation.access.id,
+                  "cf-access-client-secret": installation.access.secret,
+                }),
             ...(body === undefined ? {} : { "content-type": "application/json" }),
           },
           ...(body === undefined ? {} : { body: JSON.stringify(body) }),

@@ -109,10 +109,15 @@ function chosenInstallation(facts: InstallationFacts): Result<Chosen, string> {
 }
 
 /** `--url` replaces the address; a token is sent only where it belongs, so the origins must be equal. */
-function overridden({ url, env }: InstallationFacts, installation: Result<Chosen, string>): Result<Chosen, string> {
+function overridden(
+  { url, env }: InstallationFacts,
+  installation: Result<Chosen, string>,
+): Result<Chosen, string> {
   if (url === undefined || !installation.ok) {
     return url !== undefined && !installation.ok
-      ? refuse(`--url names no token: set HEADRACE_ADMIN_TOKEN, or name a --profile (${installation.refusal})`)
+      ? refuse(
+          `--url names no token: set HEADRACE_ADMIN_TOKEN, or name a --profile (${installation.refusal})`,
+        )
       : installation;
   }
   const token = nonEmpty(env["HEADRACE_ADMIN_TOKEN"]);

@@ -2,11 +2,11 @@
 import type { Call, Context } from "./command.ts";
 import { readCommandLine } from "./command-line.ts";
 import { commands } from "./commands.ts";
-import { UserError, type ExitCode } from "./user-error.ts";
 import { type Console, consoleAt } from "./console.ts";
 import { helpOfAll, helpOfCommand } from "./help-text.ts";
 import { chooseInstallation, type Installation } from "./installation.ts";
 import { profilesPath } from "./profiles-path.ts";
+import { type ExitCode, UserError } from "./user-error.ts";
 
 export async function run(context: Context): Promise<ExitCode> {
   const read = readCommandLine(context.argv, commands);
@@ -26,7 +26,9 @@ export async function run(context: Context): Promise<ExitCode> {
   const { command, given } = read.value;
   const isJson = given.has("json");
   try {
-    const installation = command.asksConsole ? installationOf(context, given.text("url"), given.text("profile")) : undefined;
+    const installation = command.asksConsole
+      ? installationOf(context, given.text("url"), given.text("profile"))
+      : undefined;
     const call: Call = {
       given,
       context,
@@ -62,7 +64,11 @@ export async function run(context: Context): Promise<ExitCode> {
 }
 
 /** Throws `UserError` that says which file or variable is missing. */
-function installationOf(context: Context, url: string | undefined, profile: string | undefined): Installation {
+function installationOf(
+  context: Context,
+  url: string | undefined,
+  profile: string | undefined,
+): Installation {
   const devPath = `${context.env["HEADRACE_STATE"] ?? ".headrace"}/dev.json`;
   const path = profilesPath(context);
   const installation = chooseInstallation({

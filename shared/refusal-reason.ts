@@ -44,8 +44,7 @@ const advices: Readonly<Record<RefusalReason, string>> = {
   expired_key: "the key was rotated and has expired: give the exporter the key that replaced it",
   unknown_keys_flood:
     "many keys that do not exist, from one address: a program with a wrong key, or somebody guessing",
-  disabled_key:
-    "the key is disabled: enable it among the tenant's keys, or give the exporter another one",
+  disabled_key: "the key is disabled: enable it among the tenant's keys, or give the exporter another one",
   forbidden_origin: "a page of an origin that the key does not allow: add it to the key's origins",
   rate_exceeded:
     "over the key's spans per second: exporters retry, and nothing is lost while it is rare; otherwise raise the rate, or sample",
@@ -58,7 +57,8 @@ const advices: Readonly<Record<RefusalReason, string>> = {
   too_large:
     "over a size limit, which the answer names: lower the exporter's batch size (OTEL_BSP_MAX_EXPORT_BATCH_SIZE)",
   corrupt_body: "not OTLP: the answer says what the body looks like",
-  all_spans_rejected: "none of its spans can be stored: the answer says why (an invalid id, a time that is far off)",
+  all_spans_rejected:
+    "none of its spans can be stored: the answer says why (an invalid id, a time that is far off)",
   busy: "more bodies at once than an isolate holds: exporters retry; if it lasts, send smaller ones",
   slow_body: "the body came too slowly: exporters retry; check the network in between",
   broken_body: "the connection ended within the body: exporters retry; check the network in between",

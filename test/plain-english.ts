@@ -56,7 +56,11 @@ export const words: readonly Word[] = [
     but: "checkpoint",
   },
   { not: /\b(?:standing|stands(?! for| in for))\b/gi, but: "alert state, open finding; is, lies" },
-  { not: /(?<!test\/faults\/)\bworld\b/g, but: "dependencies, context", inCodeOf: /^(?:shared|workers|cli)\// },
+  {
+    not: /(?<!test\/faults\/)\bworld\b/g,
+    but: "dependencies, context",
+    inCodeOf: /^(?:shared|workers|cli)\//,
+  },
   { not: /\bplain form\b/gi, but: "canonical form" },
   { not: /\bunclean\b/gi, but: "outcome unknown" },
   {

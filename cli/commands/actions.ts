@@ -22,7 +22,7 @@ export const actions: Command = {
   name: "actions",
   summary: "who erased, replayed or changed keys, newest first",
   about:
-    "Each request that changes something is recorded in R2 before it is carried out, for 90 days. \"Who\" is the identity that\nCloudflare Access verified, where it is set up, otherwise the admin token.",
+    'Each request that changes something is recorded in R2 before it is carried out, for 90 days. "Who" is the identity that\nCloudflare Access verified, where it is set up, otherwise the admin token.',
   args: { text: "", min: 0, max: 0 },
   flags: {
     hours: {

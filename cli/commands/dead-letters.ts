@@ -2,10 +2,10 @@
 
 import { counted } from "../../shared/counted.ts";
 import type { Call, Command, Flag } from "../command.ts";
-import { UserError } from "../user-error.ts";
 import { confirm, yesFlag } from "../confirm.ts";
 import { handOver } from "../hand-over.ts";
 import { textTable } from "../text-table.ts";
+import { UserError } from "../user-error.ts";
 import { showPayload } from "./payload.ts";
 
 const selection: Readonly<Record<string, Flag>> = {
@@ -47,9 +47,7 @@ const list: Command = {
       );
     }
     if (letters.length > 0) {
-      call.say(
-        "\n`headrace dead-letters show KEY` says why, `replay` stores them once the cause is fixed.",
-      );
+      call.say("\n`headrace dead-letters show KEY` says why, `replay` stores them once the cause is fixed.");
     }
     return letters.length === 0 ? 0 : 1;
   },

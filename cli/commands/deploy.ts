@@ -18,7 +18,6 @@ import { counted } from "../../shared/counted.ts";
 import { tokensRefusal } from "../../shared/token-strength.ts";
 import type { Call, Command } from "../command.ts";
 import { wholeNumber } from "../command-line.ts";
-import { UserError } from "../user-error.ts";
 import { confirm, yesFlag } from "../confirm.ts";
 import { type Plan, planDeployment, type Step } from "../deploy/plan.ts";
 import { readRawConfig, root } from "../deploy/read-config.ts";
@@ -30,6 +29,7 @@ import { wantedOf } from "../deploy/wanted.ts";
 import { projectWrangler, type Wrangler } from "../deploy/wrangler.ts";
 import { type Profile, profilesSchema } from "../installation.ts";
 import { profilesPath } from "../profiles-path.ts";
+import { UserError } from "../user-error.ts";
 
 const isHost = (text: string): string | undefined =>
   /^([a-z0-9-]+\.)+[a-z]{2,}$/.test(text) ? undefined : "is a host name such as otlp.example.com";

@@ -5,7 +5,6 @@ import { bad, type Check, good, warning } from "../../shared/doctor/check.ts";
 import { limits } from "../../shared/limits.ts";
 import type { Call, Command } from "../command.ts";
 import { ofConsoles, wholeNumber } from "../command-line.ts";
-import { UserError } from "../user-error.ts";
 import type { Console } from "../console.ts";
 import { root } from "../deploy/read-config.ts";
 import { production, stagePattern } from "../deploy/stage-config.ts";
@@ -13,6 +12,7 @@ import { projectWrangler } from "../deploy/wrangler.ts";
 import { examineAccount } from "../doctor/examine-account.ts";
 import { canaryHopelessMs, canaryWaitMs, sendCanary } from "../doctor/send-canary.ts";
 import type { Installation } from "../installation.ts";
+import { UserError } from "../user-error.ts";
 
 /** The tenant of the key that `doctor` makes for itself where it is given none. */
 const doctorTenant = "headrace-doctor";

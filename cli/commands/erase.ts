@@ -8,10 +8,10 @@ import type { AnswerOf } from "../../shared/console/routes.ts";
 import { counted } from "../../shared/counted.ts";
 import { isPayloadKey, parsePayloadKey, tenantPattern } from "../../shared/payload-key.ts";
 import type { Call, Command } from "../command.ts";
-import { UserError } from "../user-error.ts";
 import { confirm, yesFlag } from "../confirm.ts";
 import { handOver } from "../hand-over.ts";
 import { textTable } from "../text-table.ts";
+import { UserError } from "../user-error.ts";
 import { reasonOf, sayMissing } from "./dead-letters.ts";
 
 export const erase: Command = {

@@ -3,9 +3,9 @@ import type { ListedKey } from "../../shared/console/answers.ts";
 import type { AnswerOf, AskedOf } from "../../shared/console/routes.ts";
 import { exportLines } from "../../shared/export-lines.ts";
 import type { Call, Command, Flag } from "../command.ts";
-import { UserError } from "../user-error.ts";
 import { confirm, yesFlag } from "../confirm.ts";
 import { textTable } from "../text-table.ts";
+import { UserError } from "../user-error.ts";
 
 const countOrNone = (text: string): string | undefined =>
   text === "none" || /^[1-9]\d{0,11}$/.test(text) ? undefined : "is a whole number of spans, or none";
@@ -145,7 +145,8 @@ const list: Command = {
 const set: Command = {
   name: "keys set",
   summary: "change a key's name, limits, origins, sampling, or switch it off and on",
-  about: "What is not named stays as it is. A change usually takes effect within two minutes; KV guarantees no time.",
+  about:
+    "What is not named stays as it is. A change usually takes effect within two minutes; KV guarantees no time.",
   args: { text: "<id>", min: 1, max: 1 },
   flags: {
     name: { value: "TEXT", help: "for people" },
@@ -215,7 +216,8 @@ const rotate: Command = {
 const revoke: Command = {
   name: "keys revoke",
   summary: "revoke a key at once and for good",
-  about: "Usually takes effect within two minutes everywhere; KV guarantees no time. What the key has sent stays.",
+  about:
+    "Usually takes effect within two minutes everywhere; KV guarantees no time. What the key has sent stays.",
   args: { text: "<id>", min: 1, max: 1 },
   flags: { yes: yesFlag },
   examples: ["headrace keys revoke 3f2a9c01d4b7", "headrace keys revoke 3f2a9c01d4b7 --yes"],

@@ -5,7 +5,8 @@ import { UserError } from "../user-error.ts";
 
 export const resolve: Command = {
   name: "resolve",
-  summary: "decide about a payload of which the table has some rows but not all, or too many (finding `inexact`)",
+  summary:
+    "decide about a payload of which the table has some rows but not all, or too many (finding `inexact`)",
   about:
     "`accept` takes what the table has as this payload's rows, writes its receipt, and lets the watermark go on.\n`rewrite` deletes its rows from the table, and stores it anew from R2.\n`headrace payload show KEY` shows rows and receipt before you decide.",
   args: { text: "<key> accept|rewrite", min: 2, max: 2 },

@@ -4,8 +4,8 @@ import { durationText } from "../../shared/console/duration-text.ts";
 import { pageLink, tracePagePath } from "../../shared/console/page-routes.ts";
 import { counted } from "../../shared/counted.ts";
 import type { Call, Command } from "../command.ts";
-import type { ExitCode } from "../user-error.ts";
 import { printableText } from "../printable-text.ts";
+import type { ExitCode } from "../user-error.ts";
 import { payloadLines, waterfall } from "../waterfall.ts";
 
 /** Without --all: what a person looks through. */

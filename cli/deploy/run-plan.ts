@@ -37,7 +37,10 @@ export async function runPlan(
   let namespace = namespaceId;
   for (const [index, step] of steps.entries()) {
     if (work.interrupted.aborted) {
-      throw new UserError(`interrupted before: ${step.what}. Run the same command again to continue from there`, 130);
+      throw new UserError(
+        `interrupted before: ${step.what}. Run the same command again to continue from there`,
+        130,
+      );
     }
     work.onStep(step, index);
     if (step.kind === "schema") {

@@ -3,13 +3,13 @@
  * Worker's code taken for right. It changes nothing.
  */
 import { bad, type Check, good } from "../../shared/doctor/check.ts";
-import { UserError } from "../user-error.ts";
 import { planDeployment } from "../deploy/plan.ts";
 import { readRawConfig } from "../deploy/read-config.ts";
 import { readPresent } from "../deploy/read-present.ts";
 import { production, stageWorkers } from "../deploy/stage-config.ts";
 import { wantedOf } from "../deploy/wanted.ts";
 import type { Wrangler } from "../deploy/wrangler.ts";
+import { UserError } from "../user-error.ts";
 
 export async function examineAccount(wrangler: Wrangler, stage: string): Promise<readonly Check[]> {
   // The Workers' ClickHouse settings are left empty: the Workers check those themselves, and listing does not need them.

@@ -77,7 +77,9 @@ async function sendAndWait(context: Context, flags: Flags, target: Target): Prom
   );
 
   const refusals = listenToRefusals(target.tracesUrl);
-  const { sent, traceId } = await send(context, flags, target, progress, run, sinceMs).finally(refusals.close);
+  const { sent, traceId } = await send(context, flags, target, progress, run, sinceMs).finally(
+    refusals.close,
+  );
   const sendingMs = Date.now() - begunMs;
   explainShortfall(progress, sent, target, refusals.last());
   if (sent.acceptedSpans > 0 && traceId !== undefined && target.traceLink !== undefined) {

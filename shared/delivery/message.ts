@@ -57,7 +57,10 @@ export function readMessage(body: unknown): ReadMessage {
   }
   const event = v.safeParse(r2EventSchema, body);
   if (!event.success) {
-    return { kind: "unknown", reason: "it is not a doorbell, a group's notification, an R2 event or a report of the ingress" };
+    return {
+      kind: "unknown",
+      reason: "it is not a doorbell, a group's notification, an R2 event or a report of the ingress",
+    };
   }
   const { action, object } = event.output;
   if (!created.has(action)) {

@@ -21,7 +21,9 @@ function choose(changed: Partial<InstallationFacts>) {
     dev: { path: ".headrace/dev.json", text: dev },
     ...changed,
   });
-  return installation.ok ? `${installation.value.console} ${installation.value.adminToken}` : installation.refusal;
+  return installation.ok
+    ? `${installation.value.console} ${installation.value.adminToken}`
+    : installation.refusal;
 }
 
 describe("which installation a command speaks to", () => {

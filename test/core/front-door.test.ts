@@ -248,7 +248,7 @@ describe("what reached the zone and not the Worker", () => {
     refused(800);
     const frontDoor = await look();
     expect(textsOf(frontDoor)).toEqual([
-      `The zone is not watched for what its firewall turns away: Cloudflare answered 200: zone '${zoneId}' does not have access to the path.`,
+      `The zone is not watched for what its firewall refuses: Cloudflare answered 200: zone '${zoneId}' does not have access to the path.`,
       expect.stringContaining("what the firewall turned away is not known: 800 are missing"),
     ]);
     expect(judge(frontDoor).findings).toMatchObject([{ kind: "zone_gap" }]);

@@ -74,7 +74,11 @@ export function checkPayload(body: Uint8Array, refused: BlockBuilder): Inspectio
     // A builder that has written everything before, so that what it remembers would show.
     reused.clear();
     const twin = blockBytes(add(reused, plain, again.spans));
-    deepStrictEqual(Buffer.compare(twin, block), 0, "the canonical form, or a used builder, has another block");
+    deepStrictEqual(
+      Buffer.compare(twin, block),
+      0,
+      "the canonical form, or a used builder, has another block",
+    );
   } else if (inspection.rejectedSpans === 0 && inspection.repairs.links === 0) {
     // What lies inside a refused span, or a link that goes, is not inspected: only then may the slow reader know better.
     throw new Error("the inspection accepts what is malformed");

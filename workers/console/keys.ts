@@ -100,10 +100,7 @@ export async function rotateKey(
     return new Refusal(409, revokedForGood);
   }
   if (record.expiresAt !== null && record.expiresAt <= now) {
-    return new Refusal(
-      409,
-      "This key was already replaced: rotate its replacement, or create a new key.",
-    );
+    return new Refusal(409, "This key was already replaced: rotate its replacement, or create a new key.");
   }
   if (record.status === "disabled") {
     return new Refusal(

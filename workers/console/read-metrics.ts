@@ -141,13 +141,9 @@ function checkpointFamilies(checkpoint: Checkpoint | null, now: number): readonl
     gauge("open_minutes", "Minutes that were walked and could not be sealed.", {
       value: checkpoint.open.length,
     }),
-    gauge(
-      "reconciler_last_run_timestamp_seconds",
-      "When a run of the reconciler last finished; 0: never.",
-      {
-        value: checkpoint.ranAt / 1000,
-      },
-    ),
+    gauge("reconciler_last_run_timestamp_seconds", "When a run of the reconciler last finished; 0: never.", {
+      value: checkpoint.ranAt / 1000,
+    }),
   ];
 }
 
@@ -173,9 +169,13 @@ function inFlightFamilies(inFlight: InFlight, now: number): readonly MetricFamil
 
 function statusFamilies({ head, held, trouble, databaseBytes, remembered }: LedgerStatus) {
   return [
-    gauge("held_payloads", "Payloads that wait for a person's decision: some of their rows are there, but not exactly all.", {
-      value: held.length,
-    }),
+    gauge(
+      "held_payloads",
+      "Payloads that wait for a person's decision: some of their rows are there, but not exactly all.",
+      {
+        value: held.length,
+      },
+    ),
     gauge("delivery_failing", "1: payloads cannot be stored, and wait.", {
       value: trouble === "" ? 0 : 1,
     }),
