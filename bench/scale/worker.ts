@@ -4,11 +4,11 @@
  */
 import { DurableObject } from "cloudflare:workers";
 import { assert } from "../../shared/assert.ts";
-import { type GroupId, isGroupId } from "../../shared/ledger/group.ts";
 import { type LedgerEvent, step, tokensNeeded } from "../../shared/ledger/machine.ts";
 import { defaultSettings } from "../../shared/ledger/settings.ts";
 import type { Doorbell } from "../../shared/messages.ts";
 import { formatPayloadId, formatPayloadKey } from "../../shared/payload-key.ts";
+import { type GroupId, isGroupId } from "../../shared/receipt.ts";
 import { LedgerStorage } from "../../workers/consumer/ledger-storage.ts";
 
 interface Bindings {

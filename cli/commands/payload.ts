@@ -1,6 +1,6 @@
 /** `headrace payload show`: everything that happened to one payload. */
 import type { PayloadAnswer } from "../../shared/console/answers.ts";
-import { failureText } from "../../shared/ledger/failure.ts";
+import { failureText } from "../../shared/failure.ts";
 import { dueNever } from "../../shared/ledger/group.ts";
 import type { Call, Command } from "../command.ts";
 import type { ExitCode } from "../user-error.ts";

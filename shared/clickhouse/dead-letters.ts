@@ -1,6 +1,6 @@
 /** A dead letter as a row of `headrace_dead_letters` (schema/0004_dead_letters.sql), and as its record in R2. */
-import { errorText, type Failure } from "../ledger/failure.ts";
-import type { Receipt } from "../ledger/group.ts";
+import { errorText, type Failure } from "../failure.ts";
+import type { Receipt } from "../receipt.ts";
 import { receiptRow } from "./receipts.ts";
 
 /** Outside the payloads' prefix, and so outside the notification rule. */

@@ -1,9 +1,37 @@
 /** What the reconciler reads of receipts and writes of minutes: statements, and rows of headrace_minutes. */
 import { formatMinute, type PayloadKey, payloadPrefix } from "../payload-key.ts";
-import type { MinuteRow, WatermarkRow } from "../reconcile/effects.ts";
 import type { ClickHouseSettings } from "./connection.ts";
 import { formatDateTime64 } from "./date-time.ts";
 import { receiptFields, tableName } from "./statements.ts";
+
+/** What the receipts say of one minute and tenant. The checksum is that of `keyChecksum` over all keys. */
+export interface MinuteTally {
+  /** ms since the epoch */
+  readonly minute: number;
+  readonly tenant: string;
+  readonly accepted: number;
+  readonly stored: number;
+  readonly dead: number;
+  readonly duplicate: number;
+  readonly erased: number;
+  readonly expired: number;
+  readonly spans: number;
+  readonly rejectedSpans: number;
+  readonly bytes: number;
+  readonly checksum: bigint;
+}
+
+/** A row of `headrace_minutes`. */
+export interface MinuteRow extends MinuteTally {
+  readonly sealed: boolean;
+}
+
+/** A row of `headrace_watermarks`: everything that arrived before `watermark` is balanced, nothing of it in flight. */
+export interface WatermarkRow {
+  /** ms since the epoch */
+  readonly watermark: number;
+  readonly openMinutes: number;
+}
 
 /** Payload keys as SQL literals: their characters need no escape. */
 function keySet(keys: readonly PayloadKey[]): string {

@@ -4,7 +4,7 @@
  * reader of this version leaves out. A field with a default is one that a console of an older release does not name.
  */
 import * as v from "valibot";
-import { failureKinds } from "../ledger/failure.ts";
+import { failureKinds } from "../failure.ts";
 import { waitReasons } from "../ledger/in-flight.ts";
 import { payloadOutcomes } from "../outcome.ts";
 
@@ -21,7 +21,7 @@ export type Fixed<T> = T extends (infer E)[]
     ? { readonly [K in keyof T]: Fixed<T[K]> }
     : T;
 
-/** What attempts failed of (ledger/failure.ts). */
+/** Why attempts failed (shared/failure.ts). */
 const failureSchema = v.object({
   failed: count,
   refused: count,

@@ -3,11 +3,12 @@
  * in flight, as steps of a chart and as sums by tenant. Pure.
  */
 import { assert } from "../assert.ts";
-import { byMinute, type Unsettled } from "../ledger/unsettled.ts";
+import { byMinute } from "../ledger/unsettled.ts";
 import { limits } from "../limits.ts";
 import { minuteToMs } from "../payload-key.ts";
 import { type Checkpoint, MINUTE_MS, startOfMinute } from "../reconcile/checkpoint.ts";
 import type { MinuteStep, Minutes, TenantSum } from "./answers.ts";
+import type { Unsettled } from "./operations.ts";
 
 /** What ended, by step and tenant: a row of `minuteStepsQuery`. */
 export interface EndedRow {

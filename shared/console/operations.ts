@@ -8,13 +8,24 @@ import type { Check } from "../doctor/check.ts";
 import type { Finding } from "../finding.ts";
 import type { InFlight } from "../ledger/in-flight.ts";
 import type { LedgerHealth } from "../ledger/trouble.ts";
-import type { Unsettled } from "../ledger/unsettled.ts";
+import type { UnsettledKeys } from "../ledger/unsettled.ts";
 import type { Whereabouts } from "../ledger/whereabouts.ts";
 import type { PayloadId, PayloadKey } from "../payload-key.ts";
 import type { Checkpoint } from "../reconcile/checkpoint.ts";
 import type { Presence } from "../reconcile/presence.ts";
 import type { ReconcileReport } from "../reconcile/run.ts";
 import type { AskedFor, Fixed, Forgotten } from "./answers.ts";
+
+/**
+ * What of the sums by minute is not settled, at one moment: how far minutes are sealed, which of them changed since, and
+ * which keys are in flight. Whoever adds up reads the receipts of the rest at one moment too.
+ */
+export interface Unsettled extends UnsettledKeys {
+  /** Null: the reconciler has not run yet, and nothing is sealed. */
+  readonly checkpoint: Checkpoint | null;
+  /** Sealed minutes, ms since the epoch, whose rows may be older than their receipts. */
+  readonly changed: readonly number[];
+}
 
 export interface ConsumerOperations {
   /** Which of these keys the ledger has in flight, in the order asked. */

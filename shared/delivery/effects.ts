@@ -7,21 +7,14 @@ import type { Processes } from "../clickhouse/barrier.ts";
 import type { Answer } from "../clickhouse/errors.ts";
 import type { ServerWitness, TableWitness } from "../clickhouse/table-identity.ts";
 import { type Ask, askEffect, type Performer, type Work } from "../effect.ts";
+import type { Failure } from "../failure.ts";
 import type { Finding } from "../finding.ts";
-import type { Failure } from "../ledger/failure.ts";
-import type {
-  AttemptReport,
-  DayRows,
-  GroupId,
-  GroupPayload,
-  GroupTask,
-  Receipt,
-  StoredPayload,
-  TableMeasure,
-} from "../ledger/group.ts";
+import type { AttemptReport, GroupPayload, GroupTask, StoredPayload } from "../ledger/group.ts";
+import type { TableFacts } from "../ledger/known-table.ts";
 import type { Settled } from "../ledger/machine.ts";
 import type { Cause, Doorbell, OutcomesMessage } from "../messages.ts";
 import type { PayloadId, PayloadKey } from "../payload-key.ts";
+import type { DayRows, GroupId, Receipt } from "../receipt.ts";
 
 export type InsertTask = Extract<GroupTask, { readonly step: "insert" }>;
 
@@ -34,18 +27,6 @@ export type Built =
   | { readonly kind: "too_large"; readonly reason: string }
   /** These payloads have no object, or do not decode. */
   | { readonly kind: "unreadable"; readonly keys: readonly PayloadKey[]; readonly reason: string };
-
-/** What the table itself says. */
-export interface TableFacts {
-  /** Why nothing may be inserted; empty: it may. */
-  readonly refusal: string;
-  /** Null: there is no such table. */
-  readonly measure: TableMeasure | null;
-  /** The first day inside the table's TTL, in days since 1970-01-01. Null: its TTL is not understood. */
-  readonly oldestDay: number | null;
-  /** Null: there is no such table. */
-  readonly witness: TableWitness | null;
-}
 
 /** An object of R2, as far as VERIFY wants to know it. */
 export interface FoundObject {

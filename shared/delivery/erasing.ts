@@ -3,8 +3,8 @@
  * shows, and those that receipts claim, on which an earlier DELETE may have left rows that no count shows.
  */
 import { newReading, wordsNeeded } from "../clickhouse/barrier.ts";
-import type { GroupId } from "../ledger/group.ts";
 import type { PayloadId } from "../payload-key.ts";
+import type { GroupId } from "../receipt.ts";
 import { ask, type DeliveryWork } from "./effects.ts";
 import { readRows } from "./evidence.ts";
 

@@ -13,17 +13,10 @@ import {
   wordsNeeded,
 } from "../clickhouse/barrier.ts";
 import type { TableWitness } from "../clickhouse/table-identity.ts";
-import type {
-  AttemptReport,
-  DayRows,
-  Evidence,
-  GroupPayload,
-  GroupTask,
-  Receipt,
-  StoredPayload,
-} from "../ledger/group.ts";
+import type { AttemptReport, Evidence, GroupPayload, GroupTask, StoredPayload } from "../ledger/group.ts";
 import { limits } from "../limits.ts";
 import { idOfKey, type PayloadId, type PayloadKey } from "../payload-key.ts";
+import type { DayRows, Receipt } from "../receipt.ts";
 import { ask, type DeliveryContext, type DeliveryEffects, type DeliveryWork } from "./effects.ts";
 
 type Task<Step extends GroupTask["step"]> = Extract<GroupTask, { readonly step: Step }>;

@@ -8,12 +8,13 @@
  */
 import { assert, BrokenInvariant } from "../assert.ts";
 import type { Moment } from "../ledger/draft.ts";
-import type { GroupId, GroupTask } from "../ledger/group.ts";
+import type { GroupTask } from "../ledger/group.ts";
 import type { BirthFacts, Head } from "../ledger/head.ts";
 import { type LedgerEvent, nextAlarm, step } from "../ledger/machine.ts";
 import type { LedgerSettings } from "../ledger/settings.ts";
 import type { Change, LedgerView } from "../ledger/view.ts";
 import { limits } from "../limits.ts";
+import type { GroupId } from "../receipt.ts";
 
 /** What one instance of the object keeps in memory only: lost when the instance ends. */
 export interface Instance {

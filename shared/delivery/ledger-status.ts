@@ -1,7 +1,7 @@
 /** What the ledger says of itself, for people who look at it. Times in ms since the epoch. */
 import type { FrontDoorLine } from "../front-door/text.ts";
-import type { GroupId } from "../ledger/group.ts";
 import type { Head } from "../ledger/head.ts";
+import type { GroupId } from "../receipt.ts";
 import type { HeldPayload } from "./ledger-facts.ts";
 
 export interface LedgerCounts {

@@ -2,7 +2,9 @@
  * How many INSERTs may be out at once: one more after each that was stored, half after each that was not; one probe
  * at a time after five groups in a row ended unknown. Whatever it holds back stays in its groups, with their tokens.
  */
-import { dueNever, type Group, type GroupId } from "./group.ts";
+
+import type { GroupId } from "../receipt.ts";
+import { dueNever, type Group } from "./group.ts";
 import type { Breaker, Call, Head } from "./head.ts";
 import { backOffMs, type LedgerSettings } from "./settings.ts";
 

@@ -5,7 +5,8 @@
  */
 import { assert } from "../assert.ts";
 import { idOfKey, minuteOfKey, type PayloadId } from "../payload-key.ts";
-import type { EndedPayload, Group, GroupId, GroupPayload } from "./group.ts";
+import type { GroupId } from "../receipt.ts";
+import type { EndedPayload, Group, GroupPayload } from "./group.ts";
 import type { Head } from "./head.ts";
 import type { LedgerSettings } from "./settings.ts";
 import type { Change, LedgerView, PayloadPlace } from "./view.ts";

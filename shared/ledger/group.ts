@@ -6,26 +6,10 @@
  * of no other: under one token ClickHouse keeps the first content that it saw and answers 200 to any other (docs/facts.md: deduplication).
  */
 import type { TableTtl } from "../clickhouse/ttl.ts";
+import type { Failure } from "../failure.ts";
 import type { Cause } from "../messages.ts";
-import type { PayloadOutcome } from "../outcome.ts";
 import type { PayloadKey } from "../payload-key.ts";
-import type { Failure } from "./failure.ts";
-
-declare const brand: unique symbol;
-/** 128 random bits as 32 lower-case hex digits: a group's id, its token, and the base of its query ids. */
-export type GroupId = string & { readonly [brand]: "GroupId" };
-
-const groupIdPattern = /^[0-9a-f]{32}$/;
-
-export function isGroupId(text: string): text is GroupId {
-  return groupIdPattern.test(text);
-}
-
-/** Rows of one day (UTC), counted in days since 1970-01-01: a partition of `otel_traces`. */
-export interface DayRows {
-  readonly day: number;
-  readonly rows: number;
-}
+import type { DayRows, GroupId, Receipt } from "../receipt.ts";
 
 /** A payload that the ledger has taken over. Its id is the last part of its key. */
 export interface GroupPayload {
@@ -61,19 +45,6 @@ export interface StoredPayload {
   readonly rejectedSpans: number;
   /** Size of the object in R2. */
   readonly bytes: number;
-}
-
-/** A row of `headrace_receipts`, as the ledger wants it written or as VERIFY finds it. */
-export interface Receipt {
-  readonly key: PayloadKey;
-  readonly outcome: PayloadOutcome;
-  /** The group whose INSERT stored the rows, or that ended the payload. */
-  readonly group: GroupId;
-  readonly spans: number;
-  readonly rowsByDay: readonly DayRows[];
-  readonly rejectedSpans: number;
-  readonly bytes: number;
-  readonly reason: string;
 }
 
 interface TaskBase {

@@ -4,7 +4,8 @@
  */
 import type { Cause } from "../messages.ts";
 import type { PayloadId } from "../payload-key.ts";
-import type { GroupId, TableMeasure } from "./group.ts";
+import type { GroupId } from "../receipt.ts";
+import type { TableMeasure } from "./group.ts";
 
 /** `memSince` of a ledger that was there from the first payload on. */
 const always = Number.MIN_SAFE_INTEGER;

@@ -3,10 +3,11 @@
  * its groups.
  */
 import { assert, unreachable } from "../assert.ts";
+import type { Failure } from "../failure.ts";
 import { type PayloadKey, tenantOfKey } from "../payload-key.ts";
+import type { GroupId } from "../receipt.ts";
 import { mayInsert } from "./breaker.ts";
-import type { Failure } from "./failure.ts";
-import type { Group, GroupId, GroupPayload } from "./group.ts";
+import type { Group, GroupPayload } from "./group.ts";
 import type { Head } from "./head.ts";
 import { isRefusedAlone } from "./refused-payloads.ts";
 import type { Waiting } from "./view.ts";

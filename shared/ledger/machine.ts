@@ -20,6 +20,7 @@ import { assert, unreachable } from "../assert.ts";
 import { limits } from "../limits.ts";
 import type { Doorbell } from "../messages.ts";
 import { idOfKey, type PayloadId, type PayloadKey } from "../payload-key.ts";
+import type { GroupId } from "../receipt.ts";
 import { insertDue, insertsFree, mayInsert, wasFetched, wasNotified } from "./breaker.ts";
 import { claim, groupWaiting, isReadyByAge, payloadOf } from "./claim.ts";
 import { Draft, type Moment } from "./draft.ts";
@@ -27,7 +28,6 @@ import {
   type AttemptReport,
   dueNever,
   type Group,
-  type GroupId,
   type GroupPayload,
   type GroupState,
   type GroupTask,

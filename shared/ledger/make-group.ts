@@ -3,8 +3,9 @@
  * its payloads are placed in it by the same change (I3).
  */
 import { assert } from "../assert.ts";
+import type { GroupId, Receipt } from "../receipt.ts";
 import type { Draft } from "./draft.ts";
-import type { EndedPayload, Group, GroupId, GroupPayload, GroupState, Receipt } from "./group.ts";
+import type { EndedPayload, Group, GroupPayload, GroupState } from "./group.ts";
 import { blocksOf, fitsCaps, sizeOf } from "./grouping.ts";
 import { fenceMs } from "./settings.ts";
 

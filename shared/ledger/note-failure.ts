@@ -3,8 +3,8 @@
  * payloads takes that along (make-group.ts).
  */
 import { errorName, errorWords } from "../clickhouse/errors.ts";
+import type { Failure } from "../failure.ts";
 import { limits } from "../limits.ts";
-import type { Failure } from "./failure.ts";
 import type { AttemptReport, Group } from "./group.ts";
 import { shortText } from "./short-text.ts";
 

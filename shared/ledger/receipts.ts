@@ -4,8 +4,9 @@
  */
 import { assert } from "../assert.ts";
 import { idOfKey, type PayloadKey } from "../payload-key.ts";
+import type { DayRows, GroupId, Receipt } from "../receipt.ts";
 import { endOfRows } from "./expiry.ts";
-import type { DayRows, Group, GroupId, GroupPayload, Receipt, StoredPayload } from "./group.ts";
+import type { Group, GroupPayload, StoredPayload } from "./group.ts";
 
 export function keysOf({ key, duplicateKeys }: GroupPayload): readonly PayloadKey[] {
   return [key, ...duplicateKeys];

@@ -3,8 +3,9 @@
  * becomes a dead letter.
  */
 import { limits } from "../limits.ts";
+import type { Receipt } from "../receipt.ts";
 import type { Draft } from "./draft.ts";
-import type { EndedPayload, Group, Receipt } from "./group.ts";
+import type { EndedPayload, Group } from "./group.ts";
 import { closingState, makeGroup, openState, type Refusals } from "./make-group.ts";
 import { ownReasons } from "./own-failures.ts";
 import { blankReceipt, deadReceipts, keysOf } from "./receipts.ts";

@@ -3,8 +3,9 @@
  * (refuse-alone.ts), so in a quiet installation it is held. It is retried at each back-off, and is stored
  * once the cause is repaired. It is reported, with ClickHouse's message.
  */
+
+import { errorText } from "../failure.ts";
 import type { PayloadKey } from "../payload-key.ts";
-import { errorText } from "./failure.ts";
 import type { Group } from "./group.ts";
 import type { LedgerSettings } from "./settings.ts";
 

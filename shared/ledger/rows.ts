@@ -5,7 +5,8 @@
  */
 import { assert } from "../assert.ts";
 import { limits } from "../limits.ts";
-import type { DayRows, Group, GroupId, GroupPayload, GroupState, Receipt } from "./group.ts";
+import type { DayRows, GroupId, Receipt } from "../receipt.ts";
+import type { Group, GroupPayload, GroupState } from "./group.ts";
 import { sizeOf } from "./grouping.ts";
 import type { Breaker, Call, Head } from "./head.ts";
 import type { Waiting } from "./view.ts";

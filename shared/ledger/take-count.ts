@@ -4,8 +4,9 @@
  */
 import { assert, unreachable } from "../assert.ts";
 import type { PayloadKey } from "../payload-key.ts";
+import type { DayRows } from "../receipt.ts";
 import type { Draft } from "./draft.ts";
-import type { AttemptReport, DayRows, Group, GroupState, GroupTask } from "./group.ts";
+import type { AttemptReport, Group, GroupState, GroupTask } from "./group.ts";
 import { halvesOf } from "./grouping.ts";
 import { leaseNext } from "./lease-task.ts";
 import { makeGroup, openState, toVerify } from "./make-group.ts";

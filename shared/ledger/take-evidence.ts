@@ -4,10 +4,10 @@
  */
 import { assert, unreachable } from "../assert.ts";
 import { limits } from "../limits.ts";
+import type { DayRows, Receipt } from "../receipt.ts";
 import type { Draft } from "./draft.ts";
 import {
   type AttemptReport,
-  type DayRows,
   dueNever,
   type EndedPayload,
   type Evidence,
@@ -15,7 +15,6 @@ import {
   type GroupPayload,
   type GroupState,
   type GroupTask,
-  type Receipt,
 } from "./group.ts";
 import { byDays } from "./grouping.ts";
 import { later, leaseNext } from "./lease-task.ts";

@@ -3,7 +3,7 @@
  * and by one quiet group alone: the breaker opens by five.
  */
 import { assert } from "../assert.ts";
-import { errorText, type Failure } from "./failure.ts";
+import { errorText, type Failure } from "../failure.ts";
 import type { Group } from "./group.ts";
 import type { Head } from "./head.ts";
 import type { Waiting } from "./view.ts";

@@ -6,7 +6,8 @@
  * (test/ledger/ledger-state.ts); a property test keeps them equal.
  */
 import type { PayloadId } from "../payload-key.ts";
-import type { DueQueue, EndedPayload, EndOutcome, Group, GroupId, GroupPayload } from "./group.ts";
+import type { GroupId } from "../receipt.ts";
+import type { DueQueue, EndedPayload, EndOutcome, Group, GroupPayload } from "./group.ts";
 import type { Head } from "./head.ts";
 
 /** Payloads that wait for others: at most one group's worth. */

@@ -1,8 +1,10 @@
 /** Where the ledger has one payload, for a person who asks what became of it. */
+
+import type { Failure } from "../failure.ts";
 import type { PayloadId, PayloadKey } from "../payload-key.ts";
 import { idOfKey } from "../payload-key.ts";
-import type { Failure } from "./failure.ts";
-import type { EndOutcome, GroupId, GroupState } from "./group.ts";
+import type { GroupId } from "../receipt.ts";
+import type { EndOutcome, GroupState } from "./group.ts";
 import type { LedgerView } from "./view.ts";
 
 export type Whereabouts =

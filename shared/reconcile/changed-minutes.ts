@@ -4,8 +4,9 @@
  * it anew, whoever adds up (the page, /metrics) reads its receipts instead of its row. A note that says too much costs one
  * question, so none is spared; one that says too little would leave a sum wrong for good.
  */
-import type { Receipt } from "../ledger/group.ts";
+
 import { minuteOfKey, minuteToMs } from "../payload-key.ts";
+import type { Receipt } from "../receipt.ts";
 import { type Checkpoint, isOpen, MINUTE_MS } from "./checkpoint.ts";
 
 export interface ChangedMinute {

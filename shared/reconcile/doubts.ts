@@ -7,8 +7,9 @@
  * reported, and the payloads are notified one at a time, each only when the rows of the one before it are seen to be there
  * once. Where rows have come back meanwhile, no more is inserted.
  */
-import type { DayRows } from "../ledger/group.ts";
+
 import { idOfKey, type PayloadId, type PayloadKey, tenantOfKey } from "../payload-key.ts";
+import type { DayRows } from "../receipt.ts";
 import { bringBack, judgeId } from "./audit.ts";
 import type { Checkpoint, Doubt } from "./checkpoint.ts";
 import { ask, type CronWork, type DatedReceipt, type ReconcileFinding } from "./effects.ts";

@@ -4,17 +4,19 @@
  * effect that failed may have been done.
  */
 import type { AlertFacts, AlertState, Channel, TenantVolume, Unreported } from "../alerts.ts";
+import type { MinuteRow, MinuteTally, WatermarkRow } from "../clickhouse/minutes.ts";
 import type { ServerWitness, TableWitness } from "../clickhouse/table-identity.ts";
 import type { TableTtl } from "../clickhouse/ttl.ts";
-import type { TableFacts } from "../delivery/effects.ts";
 import { type Ask, askEffect, type Performer, type Work } from "../effect.ts";
 import type { Finding } from "../finding.ts";
 import type { ZoneAnswer } from "../front-door/answer.ts";
 import type { Period, ZoneQuestion } from "../front-door/question.ts";
-import type { DayRows, Receipt, TableMeasure } from "../ledger/group.ts";
+import type { TableMeasure } from "../ledger/group.ts";
+import type { TableFacts } from "../ledger/known-table.ts";
 import type { BareDoorbell } from "../messages.ts";
 import type { PayloadOutcome } from "../outcome.ts";
 import type { PayloadId, PayloadKey } from "../payload-key.ts";
+import type { DayRows, Receipt } from "../receipt.ts";
 import type { ChangedMinute } from "./changed-minutes.ts";
 import type { Checkpoint } from "./checkpoint.ts";
 
@@ -33,36 +35,7 @@ export interface DatedReceipt extends Receipt {
   readonly at: number;
 }
 
-/** What the receipts say of one minute and tenant. The checksum is that of `keyChecksum` over all keys. */
-export interface MinuteTally {
-  /** ms since the epoch */
-  readonly minute: number;
-  readonly tenant: string;
-  readonly accepted: number;
-  readonly stored: number;
-  readonly dead: number;
-  readonly duplicate: number;
-  readonly erased: number;
-  readonly expired: number;
-  readonly spans: number;
-  readonly rejectedSpans: number;
-  readonly bytes: number;
-  readonly checksum: bigint;
-}
-
-/** A row of `headrace_minutes`. */
-export interface MinuteRow extends MinuteTally {
-  readonly sealed: boolean;
-}
-
-/** A row of `headrace_watermarks`: everything that arrived before `watermark` is balanced, nothing of it in flight. */
-export interface WatermarkRow {
-  /** ms since the epoch */
-  readonly watermark: number;
-  readonly openMinutes: number;
-}
-
-/** What the reconciler tells people about, once, as it finds it. */
+/** What the reconciler reports, once, as it finds it. */
 export type ReconcileFinding = Omit<Finding, "openedAt"> & { readonly openedAt?: number };
 
 /**

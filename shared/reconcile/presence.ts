@@ -4,8 +4,8 @@
  * (shared/ledger/verify.ts), after its fence and on a reading of its own.
  */
 import { unreachable } from "../assert.ts";
-import type { DayRows, Receipt } from "../ledger/group.ts";
 import type { Whereabouts } from "../ledger/whereabouts.ts";
+import type { DayRows, Receipt } from "../receipt.ts";
 import { auditRows } from "./evidence.ts";
 
 export const presences = [

@@ -4,8 +4,8 @@
  */
 import { hear, newReading, readBehindBarrier, wordsNeeded } from "../clickhouse/barrier.ts";
 import type { TableWitness } from "../clickhouse/table-identity.ts";
-import type { DayRows } from "../ledger/group.ts";
 import type { PayloadId } from "../payload-key.ts";
+import type { DayRows } from "../receipt.ts";
 import { ask, type CronEffects, type CronWork } from "./effects.ts";
 import type { Run } from "./walk-minutes.ts";
 

@@ -7,6 +7,7 @@
  * the rows of the traces cannot be established, the audit and the deletion wait, and nothing else does.
  */
 
+import type { MinuteRow } from "../clickhouse/minutes.ts";
 import { EffectFailed } from "../effect.ts";
 import { shortText } from "../ledger/short-text.ts";
 import { limits } from "../limits.ts";
@@ -17,7 +18,7 @@ import { type ChangedMinute, sealedOf } from "./changed-minutes.ts";
 import { type Checkpoint, newCheckpoint, startOfMinute, watermarkOf } from "./checkpoint.ts";
 import { deletePayloads } from "./delete-payloads.ts";
 import { resolveDoubts } from "./doubts.ts";
-import { ask, type CronWork, type MinuteRow } from "./effects.ts";
+import { ask, type CronWork } from "./effects.ts";
 import { Listing } from "./listing.ts";
 import { RowsUnknown } from "./read-rows.ts";
 import type { ReconcileSettings } from "./settings.ts";

@@ -3,6 +3,7 @@
  * its first key to its last; what it comes to seals the minute or leaves it open.
  */
 import { assert } from "../assert.ts";
+import type { MinuteRow } from "../clickhouse/minutes.ts";
 import { limits } from "../limits.ts";
 import { idOfKey, minuteOfKey, minuteToMs, type PayloadKey, tenantOfKey } from "../payload-key.ts";
 import type { Budget } from "./budget.ts";
@@ -19,7 +20,7 @@ import {
   withOpen,
   withoutOpen,
 } from "./checkpoint.ts";
-import { ask, type CronWork, type Listed, type MinuteRow, type ReconcileFinding } from "./effects.ts";
+import { ask, type CronWork, type Listed, type ReconcileFinding } from "./effects.ts";
 import { keyChecksum } from "./join.ts";
 import { joinPage } from "./join-page.ts";
 import type { Listing } from "./listing.ts";

@@ -3,7 +3,7 @@ import { afterEach, beforeAll, describe, expect, test } from "vitest";
 import { newReading, wordsNeeded } from "../../shared/clickhouse/barrier.ts";
 import { rowsDeletion } from "../../shared/clickhouse/deletion.ts";
 import { tableStateQuery } from "../../shared/clickhouse/statements.ts";
-import type { GroupId } from "../../shared/ledger/group.ts";
+import type { GroupId } from "../../shared/receipt.ts";
 import { deleteRows } from "../../workers/consumer/delete-rows.ts";
 import { readProcesses, readTable } from "../../workers/consumer/read-table.ts";
 import { ask, send } from "../engine/token-inserts.ts";

@@ -2,7 +2,7 @@
 import { describe, expect, test } from "vitest";
 import { deadLetterRow } from "../../shared/clickhouse/dead-letters.ts";
 import { errorName, verdict, withoutValues } from "../../shared/clickhouse/errors.ts";
-import { errorText, failureText } from "../../shared/ledger/failure.ts";
+import { errorText, failureText } from "../../shared/failure.ts";
 import type { AttemptReport, GroupTask } from "../../shared/ledger/group.ts";
 import { inFlightOf } from "../../shared/ledger/in-flight.ts";
 import { whereaboutsOf } from "../../shared/ledger/whereabouts.ts";

@@ -11,9 +11,10 @@ import { countRows, needsCount, verifyGroup } from "../../shared/delivery/eviden
 import { insertGroup, mayBegin } from "../../shared/delivery/insertion.ts";
 import { writeReceipts } from "../../shared/delivery/receipts.ts";
 import { done, perform } from "../../shared/effect.ts";
-import type { AttemptReport, DayRows, GroupTask, Receipt } from "../../shared/ledger/group.ts";
+import type { AttemptReport, GroupTask } from "../../shared/ledger/group.ts";
 import { DAY_MS } from "../../shared/limits.ts";
 import { idOfKey, type PayloadKey } from "../../shared/payload-key.ts";
+import type { DayRows, Receipt } from "../../shared/receipt.ts";
 import { codecVersion, doorbell, knownTable, storedReport, TestLedger } from "../ledger/world.ts";
 
 /** What the server of the tests' ledger's table says of itself. */

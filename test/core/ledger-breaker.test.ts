@@ -11,9 +11,10 @@ import {
   mayInsert,
   wasNotified,
 } from "../../shared/ledger/breaker.ts";
-import { dueNever, type GroupId } from "../../shared/ledger/group.ts";
+import { dueNever } from "../../shared/ledger/group.ts";
 import { type Breaker, bornHead, type Head } from "../../shared/ledger/head.ts";
 import { backOffMs, defaultSettings } from "../../shared/ledger/settings.ts";
+import type { GroupId } from "../../shared/receipt.ts";
 import { emptyWorld } from "../ledger/world.ts";
 
 const now = 1_000_000;

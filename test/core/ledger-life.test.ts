@@ -13,10 +13,10 @@ import {
   takeStep,
   wake,
 } from "../../shared/delivery/ledger-life.ts";
-import type { GroupId } from "../../shared/ledger/group.ts";
 import type { LedgerEvent } from "../../shared/ledger/machine.ts";
 import { defaultSettings as settings } from "../../shared/ledger/settings.ts";
 import { limits } from "../../shared/limits.ts";
+import type { GroupId } from "../../shared/receipt.ts";
 import { LedgerState } from "../ledger/ledger-state.ts";
 
 const now = Date.UTC(2026, 10, 27, 12);

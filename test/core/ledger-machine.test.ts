@@ -1,8 +1,9 @@
 import { describe, expect, test } from "vitest";
-import type { GroupId, GroupTask } from "../../shared/ledger/group.ts";
+import type { GroupTask } from "../../shared/ledger/group.ts";
 import { holds, nextAlarm } from "../../shared/ledger/machine.ts";
 import { backOffMs, defaultSettings } from "../../shared/ledger/settings.ts";
 import { limits } from "../../shared/limits.ts";
+import type { GroupId } from "../../shared/receipt.ts";
 import { doorbell, startMs, storedReport, TestLedger } from "../ledger/world.ts";
 
 const MINUTE_MS = 60_000;

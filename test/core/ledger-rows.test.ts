@@ -7,13 +7,11 @@ import { judgeAlerts, noAlerts, recordBroken } from "../../shared/alerts.ts";
 import { readReached, readRefused } from "../../shared/front-door/answer.ts";
 import type {
   AttemptReport,
-  DayRows,
   Evidence,
   Group,
   GroupPayload,
   GroupState,
   GroupTask,
-  Receipt,
 } from "../../shared/ledger/group.ts";
 import { bornHead } from "../../shared/ledger/head.ts";
 import { fitsRow, groupFromRow, groupToRow, headFromRow, waitingToRow } from "../../shared/ledger/rows.ts";
@@ -22,6 +20,7 @@ import { shortText } from "../../shared/ledger/short-text.ts";
 import { limits, widestRows } from "../../shared/limits.ts";
 import type { Cause, Doorbell } from "../../shared/messages.ts";
 import { formatPayloadKey, type PayloadKey } from "../../shared/payload-key.ts";
+import type { DayRows, Receipt } from "../../shared/receipt.ts";
 import type { Doubt } from "../../shared/reconcile/checkpoint.ts";
 import { newCheckpoint, opened } from "../../shared/reconcile/checkpoint.ts";
 import {

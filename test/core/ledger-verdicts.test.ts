@@ -1,10 +1,11 @@
 /** What VERIFY concludes, verdict by verdict: test/core/ledger-verify.test.ts shows what the ledger then does. */
 import { describe, expect, test } from "vitest";
 import { payloadOf } from "../../shared/ledger/claim.ts";
-import type { DayRows, Evidence, GroupId, GroupPayload, StoredPayload } from "../../shared/ledger/group.ts";
+import type { Evidence, GroupPayload, StoredPayload } from "../../shared/ledger/group.ts";
 import { judge, type Verdict } from "../../shared/ledger/verify.ts";
 import type { PayloadOutcome } from "../../shared/outcome.ts";
 import type { PayloadKey } from "../../shared/payload-key.ts";
+import type { DayRows, GroupId } from "../../shared/receipt.ts";
 import { doorbell, startMs } from "../ledger/world.ts";
 
 const MINUTE_MS = 60_000;

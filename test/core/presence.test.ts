@@ -1,8 +1,8 @@
 /** How a payload's rows are described to an operator, and which payloads may be let in again. */
 import { describe, expect, test } from "vitest";
-import type { DayRows } from "../../shared/ledger/group.ts";
 import type { Whereabouts } from "../../shared/ledger/whereabouts.ts";
 import type { PayloadOutcome } from "../../shared/outcome.ts";
+import type { DayRows } from "../../shared/receipt.ts";
 import { forgettingOf, presenceOf, presences, presenceText } from "../../shared/reconcile/presence.ts";
 
 const whole: readonly DayRows[] = [

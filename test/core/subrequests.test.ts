@@ -8,10 +8,11 @@ import type { DeliveryContext, DeliveryEffects, DeliveryWork } from "../../share
 import { workOnGroup } from "../../shared/delivery/group-work.ts";
 import { subrequestsOf } from "../../shared/delivery/subrequests.ts";
 import { perform } from "../../shared/effect.ts";
-import type { GroupTask, Receipt } from "../../shared/ledger/group.ts";
+import type { GroupTask } from "../../shared/ledger/group.ts";
 import { defaultSettings, fenceMs } from "../../shared/ledger/settings.ts";
 import { DAY_MS, limits, widestInvocations } from "../../shared/limits.ts";
 import { idOfKey, type PayloadKey } from "../../shared/payload-key.ts";
+import type { Receipt } from "../../shared/receipt.ts";
 import { subrequestsOf as cronSubrequestsOf } from "../../shared/reconcile/budget.ts";
 import { watermarkOf } from "../../shared/reconcile/checkpoint.ts";
 import { codecVersion, doorbell, knownTable, startMs, storedReport, TestLedger } from "../ledger/world.ts";

@@ -10,7 +10,6 @@ import { workerNames } from "../../dev/worker-names.ts";
 import { deadLetterColumns, deadLetterRow } from "../../shared/clickhouse/dead-letters.ts";
 import { receiptColumns, receiptRow } from "../../shared/clickhouse/receipts.ts";
 import { toHex } from "../../shared/hex.ts";
-import type { GroupId, Receipt } from "../../shared/ledger/group.ts";
 import { DAY_MS } from "../../shared/limits.ts";
 import { formatPayloadMetadata } from "../../shared/messages.ts";
 import {
@@ -20,6 +19,7 @@ import {
   payloadId,
   payloadIdToBytes,
 } from "../../shared/payload-key.ts";
+import type { GroupId, Receipt } from "../../shared/receipt.ts";
 import { readExposition } from "../console/exposition.ts";
 import { describeInChromium, startChromium } from "./chromium.ts";
 import { exportSpans, freshSpans } from "./local-pipeline.ts";

@@ -21,9 +21,9 @@ import {
   watermarkRow,
 } from "../../shared/clickhouse/minutes.ts";
 import { receiptColumns, receiptRow } from "../../shared/clickhouse/receipts.ts";
-import type { GroupId, Receipt } from "../../shared/ledger/group.ts";
 import type { PayloadOutcome } from "../../shared/outcome.ts";
 import { formatPayloadId, formatPayloadKey, idOfKey, type PayloadKey } from "../../shared/payload-key.ts";
+import type { GroupId, Receipt } from "../../shared/receipt.ts";
 import { beforeMinute } from "../../shared/reconcile/checkpoint.ts";
 import { keyChecksum } from "../../shared/reconcile/join.ts";
 import { seededRandom } from "../ledger/random-events.ts";

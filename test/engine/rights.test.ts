@@ -40,8 +40,8 @@ import {
 } from "../../shared/clickhouse/statements.ts";
 import { parseFilter } from "../../shared/console/trace-filter.ts";
 import { neededRights } from "../../shared/doctor/judge-clickhouse.ts";
-import { type GroupId, isGroupId, type Receipt } from "../../shared/ledger/group.ts";
 import { formatPayloadId, formatPayloadKey } from "../../shared/payload-key.ts";
+import { type GroupId, isGroupId, type Receipt } from "../../shared/receipt.ts";
 import { BlockBuilder } from "../../shared/rows/transcode.ts";
 import { countTraces } from "../../workers/console/count-traces.ts";
 import { listDeadLetters } from "../../workers/console/dead-letters.ts";

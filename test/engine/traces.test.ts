@@ -9,14 +9,14 @@ import { insertRows, queryRows } from "../../shared/clickhouse/ask.ts";
 import { type ClickHouseConnection, connectClickHouse } from "../../shared/clickhouse/connection.ts";
 import { defaultSchemaSettings, migrate } from "../../shared/clickhouse/migrations.ts";
 import { receiptColumns, receiptRow } from "../../shared/clickhouse/receipts.ts";
+import { msToNs } from "../../shared/console/instant.ts";
+import { parseFilter, type TraceFilter } from "../../shared/console/trace-filter.ts";
 import {
   countStepsQuestion,
   countTracesQuestion,
   listRootsQuestion,
   type Question,
-} from "../../shared/clickhouse/trace-queries.ts";
-import { msToNs } from "../../shared/console/instant.ts";
-import { parseFilter, type TraceFilter } from "../../shared/console/trace-filter.ts";
+} from "../../shared/console/trace-queries.ts";
 import {
   traceSchema,
   traceSpanSchema,
@@ -25,9 +25,9 @@ import {
   traceValuesSchema,
 } from "../../shared/console/traces.ts";
 import { fromHex } from "../../shared/hex.ts";
-import type { GroupId } from "../../shared/ledger/group.ts";
 import { DAY_MS, limits } from "../../shared/limits.ts";
 import { formatPayloadId, formatPayloadKey } from "../../shared/payload-key.ts";
+import type { GroupId } from "../../shared/receipt.ts";
 import { answerRequest } from "../../workers/console/answer-request.ts";
 import type { NamedBindings } from "../../workers/console/name-dependencies.ts";
 import { traceHandlers } from "../../workers/console/trace-requests.ts";

@@ -2,7 +2,7 @@
  * The invariants I1-I12 of the protocol, checked on what really happened: on the tables, on R2, on the ledger's state
  * and on the witness's record. Nothing here is shared with the code under test but the shapes of its data.
  */
-import type { Group, Receipt } from "../../shared/ledger/group.ts";
+import type { Group } from "../../shared/ledger/group.ts";
 import { defaultSettings } from "../../shared/ledger/settings.ts";
 import {
   idOfKey,
@@ -11,6 +11,7 @@ import {
   type PayloadId,
   type PayloadKey,
 } from "../../shared/payload-key.ts";
+import type { Receipt } from "../../shared/receipt.ts";
 import type { LedgerState } from "../ledger/ledger-state.ts";
 import { type Content, rowsOfObject, sampledRows } from "./world/object-store.ts";
 import type { WrittenReceipt } from "./world/receipts-table.ts";

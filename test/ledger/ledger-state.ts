@@ -3,7 +3,7 @@
  * the model; a cursor over plain maps, with no rule of the protocol in it.
  */
 import { assert, unreachable } from "../../shared/assert.ts";
-import { type DueQueue, dueNever, dueQueueOf, type Group, type GroupId } from "../../shared/ledger/group.ts";
+import { type DueQueue, dueNever, dueQueueOf, type Group } from "../../shared/ledger/group.ts";
 import type { Head } from "../../shared/ledger/head.ts";
 import { groupToRow, waitingToRow } from "../../shared/ledger/rows.ts";
 import {
@@ -14,6 +14,7 @@ import {
   type Waiting,
 } from "../../shared/ledger/view.ts";
 import { idOfKey, minuteOfKey, type PayloadId } from "../../shared/payload-key.ts";
+import type { GroupId } from "../../shared/receipt.ts";
 
 /** A row is larger than the store takes: nothing was applied. */
 export class RowTooLarge extends Error {}

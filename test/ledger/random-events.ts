@@ -3,9 +3,10 @@
  * of the same state; the model test (test/faults) has its own, larger world.
  */
 import { unreachable } from "../../shared/assert.ts";
-import type { AttemptReport, GroupId, GroupTask } from "../../shared/ledger/group.ts";
+import type { AttemptReport, GroupTask } from "../../shared/ledger/group.ts";
 import type { LedgerEvent, Step } from "../../shared/ledger/machine.ts";
 import type { Cause } from "../../shared/messages.ts";
+import type { GroupId } from "../../shared/receipt.ts";
 import { type Bell, codecVersion, doorbell, emptyWorld, startMs, storedReport } from "./world.ts";
 
 /** mulberry32: small, fast, and good enough to pick events. */

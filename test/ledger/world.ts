@@ -2,12 +2,13 @@
  * Fixtures for the ledger's tests: doorbells, tokens and a ledger in memory that is driven event by event. Nothing
  * in here decides anything.
  */
-import type { AttemptReport, GroupId, GroupTask } from "../../shared/ledger/group.ts";
+import type { AttemptReport, GroupTask } from "../../shared/ledger/group.ts";
 import type { BirthFacts } from "../../shared/ledger/head.ts";
 import { type LedgerEvent, type Step, step, tokensNeeded } from "../../shared/ledger/machine.ts";
 import { defaultSettings, type LedgerSettings } from "../../shared/ledger/settings.ts";
 import type { Cause, Doorbell } from "../../shared/messages.ts";
 import { formatPayloadId, formatPayloadKey, type PayloadId } from "../../shared/payload-key.ts";
+import type { GroupId } from "../../shared/receipt.ts";
 import { LedgerState } from "./ledger-state.ts";
 
 export const startMs = Date.UTC(2026, 10, 24, 12, 0, 0);

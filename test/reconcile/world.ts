@@ -3,9 +3,9 @@
  * effect is performed as the Worker performs it, counted, and can be made to fail.
  */
 import { assert } from "../../shared/assert.ts";
+import type { MinuteRow, MinuteTally, WatermarkRow } from "../../shared/clickhouse/minutes.ts";
 import type { TableWitness } from "../../shared/clickhouse/table-identity.ts";
 import { type Answered, failure } from "../../shared/effect.ts";
-import type { DayRows, Receipt } from "../../shared/ledger/group.ts";
 import { DAY_MS } from "../../shared/limits.ts";
 import type { BareDoorbell } from "../../shared/messages.ts";
 import type { PayloadOutcome } from "../../shared/outcome.ts";
@@ -18,6 +18,7 @@ import {
   type PayloadKey,
   tenantOfKey,
 } from "../../shared/payload-key.ts";
+import type { DayRows, Receipt } from "../../shared/receipt.ts";
 import { subrequestsOf } from "../../shared/reconcile/budget.ts";
 import type { ChangedMinute } from "../../shared/reconcile/changed-minutes.ts";
 import { beforeMinute, type Checkpoint, startOfMinute } from "../../shared/reconcile/checkpoint.ts";
@@ -25,10 +26,7 @@ import type {
   CronEffects,
   CronWork,
   DatedReceipt,
-  MinuteRow,
-  MinuteTally,
   ReconcileFinding,
-  WatermarkRow,
 } from "../../shared/reconcile/effects.ts";
 import { keyChecksum } from "../../shared/reconcile/join.ts";
 import { type ReconcileReport, reconcileRun } from "../../shared/reconcile/run.ts";

@@ -17,8 +17,8 @@ import {
   fenceQuery,
   fenceStatement,
 } from "../../shared/clickhouse/table-fence.ts";
-import { isGroupId } from "../../shared/ledger/group.ts";
 import { formatPayloadId, formatPayloadKey } from "../../shared/payload-key.ts";
+import { isGroupId } from "../../shared/receipt.ts";
 
 const settings = { url: "", user: "default", password: "", database: "hr", tracesTable: "otel_traces" };
 

@@ -1,11 +1,11 @@
 import { reset, runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { beforeEach, describe, expect, test } from "vitest";
-import type { GroupId } from "../../shared/ledger/group.ts";
 import { nextAlarm, step, tokensNeeded } from "../../shared/ledger/machine.ts";
 import { defaultSettings } from "../../shared/ledger/settings.ts";
 import type { LedgerView } from "../../shared/ledger/view.ts";
 import { limits } from "../../shared/limits.ts";
+import type { GroupId } from "../../shared/receipt.ts";
 import { LedgerStorage } from "../../workers/consumer/ledger-storage.ts";
 import { LedgerState } from "../ledger/ledger-state.ts";
 import { RandomHistory } from "../ledger/random-events.ts";

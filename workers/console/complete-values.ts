@@ -1,7 +1,7 @@
 /** `GET /api/trace-values`: services, names, tenants, attribute keys and values that the newest spans have, to complete a filter with. */
 import * as v from "valibot";
-import { type ValuesQuestion, valuesQuestion } from "../../shared/clickhouse/one-trace-queries.ts";
 import { msToNs, shortInstant } from "../../shared/console/instant.ts";
+import { type ValuesQuestion, valuesQuestion } from "../../shared/console/one-trace-queries.ts";
 import { parseFilter } from "../../shared/console/trace-filter.ts";
 import { type TraceValues, valueKinds } from "../../shared/console/traces.ts";
 import { limits } from "../../shared/limits.ts";

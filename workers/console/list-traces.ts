@@ -1,5 +1,7 @@
 /** `GET /api/traces`: the newest or the longest traces that a filter finds, as far as the budget of time reaches. */
 import * as v from "valibot";
+import { formatInstant, msToNs } from "../../shared/console/instant.ts";
+import { asksOfSpans, type TraceFilter } from "../../shared/console/trace-filter.ts";
 import {
   countTracesQuestion,
   type ListOptions,
@@ -9,9 +11,7 @@ import {
   type Slice,
   type Sort,
   traceTimesQuestion,
-} from "../../shared/clickhouse/trace-queries.ts";
-import { formatInstant, msToNs } from "../../shared/console/instant.ts";
-import { asksOfSpans, type TraceFilter } from "../../shared/console/trace-filter.ts";
+} from "../../shared/console/trace-queries.ts";
 import type { ListedTrace, Traces } from "../../shared/console/traces.ts";
 import { limits } from "../../shared/limits.ts";
 import { ok, type Result, refuse } from "../../shared/result.ts";

@@ -5,15 +5,15 @@
 import * as v from "valibot";
 import { queryRows } from "../../shared/clickhouse/ask.ts";
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
+import { countRowsQuery, receiptsQuery } from "../../shared/clickhouse/statements.ts";
+import { formatInstant } from "../../shared/console/instant.ts";
 import {
   type Cut,
   type TraceScope,
   tracePartsQuestion,
   traceSpansQuestion,
-} from "../../shared/clickhouse/one-trace-queries.ts";
-import { countRowsQuery, receiptsQuery } from "../../shared/clickhouse/statements.ts";
-import { type Question, traceTimesQuestion } from "../../shared/clickhouse/trace-queries.ts";
-import { formatInstant } from "../../shared/console/instant.ts";
+} from "../../shared/console/one-trace-queries.ts";
+import { type Question, traceTimesQuestion } from "../../shared/console/trace-queries.ts";
 import type {
   Attributes,
   Trace,

@@ -7,13 +7,13 @@ import { queryRows, StatementFailed } from "../../shared/clickhouse/ask.ts";
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
 import { NotReached } from "../../shared/clickhouse/connection.ts";
 import { readSearchSettings, type SearchSettings } from "../../shared/clickhouse/search-limits.ts";
+import { shortInstant } from "../../shared/console/instant.ts";
 import {
   hasProjectionQuery,
   projectionName,
   type Question,
   type Slice,
-} from "../../shared/clickhouse/trace-queries.ts";
-import { shortInstant } from "../../shared/console/instant.ts";
+} from "../../shared/console/trace-queries.ts";
 import { limits } from "../../shared/limits.ts";
 
 /** What a search has to know of its login and of the table. */

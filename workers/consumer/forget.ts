@@ -6,11 +6,11 @@
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
 import { receiptsQuery } from "../../shared/clickhouse/statements.ts";
 import type { Fixed, Forgotten } from "../../shared/console/answers.ts";
-import type { Receipt } from "../../shared/ledger/group.ts";
 import type { Whereabouts } from "../../shared/ledger/whereabouts.ts";
 import { limits } from "../../shared/limits.ts";
 import type { Doorbell } from "../../shared/messages.ts";
 import { idOfKey, isPayloadId, isPayloadKey, type PayloadId } from "../../shared/payload-key.ts";
+import type { Receipt } from "../../shared/receipt.ts";
 import { forgettingOf, type Presence, presenceOf } from "../../shared/reconcile/presence.ts";
 import { completeDoorbell } from "./complete-doorbell.ts";
 import { queryReceipts } from "./read-receipts.ts";

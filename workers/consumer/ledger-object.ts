@@ -25,6 +25,7 @@ import {
 } from "../../shared/alerts.ts";
 import { assert, BrokenInvariant, unreachable } from "../../shared/assert.ts";
 import { type ClickHouseBinding, connectClickHouse } from "../../shared/clickhouse/connection.ts";
+import type { Unsettled } from "../../shared/console/operations.ts";
 import { alertFacts, heldPayloads, oldestArrival } from "../../shared/delivery/ledger-facts.ts";
 import {
   armRetry,
@@ -44,14 +45,7 @@ import { DependencyFailed, dependencyOf } from "../../shared/dependency.ts";
 import type { Finding } from "../../shared/finding.ts";
 import { frontDoorLines } from "../../shared/front-door/text.ts";
 import { toHex } from "../../shared/hex.ts";
-import {
-  type AttemptReport,
-  type GroupId,
-  type GroupTask,
-  isGroupId,
-  type Receipt,
-  type TableMeasure,
-} from "../../shared/ledger/group.ts";
+import type { AttemptReport, GroupTask, TableMeasure } from "../../shared/ledger/group.ts";
 import { type InFlight, inFlightOf } from "../../shared/ledger/in-flight.ts";
 import { holds, type LedgerEvent, type Settled, tokensNeeded } from "../../shared/ledger/machine.ts";
 import type { LedgerSettings } from "../../shared/ledger/settings.ts";
@@ -63,11 +57,12 @@ import {
   troubleOf,
   troubleText,
 } from "../../shared/ledger/trouble.ts";
-import { type Unsettled, unsettledOf } from "../../shared/ledger/unsettled.ts";
+import { unsettledOf } from "../../shared/ledger/unsettled.ts";
 import { type Whereabouts, whereaboutsOf } from "../../shared/ledger/whereabouts.ts";
 import { limits } from "../../shared/limits.ts";
 import type { Doorbell, GroupBell } from "../../shared/messages.ts";
 import { isPayloadId, type PayloadId, type PayloadKey } from "../../shared/payload-key.ts";
+import { type GroupId, isGroupId, type Receipt } from "../../shared/receipt.ts";
 import { type ChangedMinute, minutesToNote } from "../../shared/reconcile/changed-minutes.ts";
 import type { Checkpoint } from "../../shared/reconcile/checkpoint.ts";
 import type { LearntFacts } from "../../shared/reconcile/effects.ts";

@@ -15,7 +15,6 @@ import {
   type EndedPayload,
   type EndOutcome,
   type Group,
-  type GroupId,
 } from "../../shared/ledger/group.ts";
 import type { Head } from "../../shared/ledger/head.ts";
 import {
@@ -45,6 +44,7 @@ import {
   payloadIdBytes,
   payloadIdToBytes,
 } from "../../shared/payload-key.ts";
+import type { GroupId } from "../../shared/receipt.ts";
 import type { ChangedMinute } from "../../shared/reconcile/changed-minutes.ts";
 
 const MINUTE_MS = 60_000;

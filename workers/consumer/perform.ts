@@ -25,10 +25,11 @@ import type {
   InsertTask,
 } from "../../shared/delivery/effects.ts";
 import type { Performer } from "../../shared/effect.ts";
-import type { AttemptReport, GroupPayload, GroupTask, Receipt } from "../../shared/ledger/group.ts";
+import type { AttemptReport, GroupPayload, GroupTask } from "../../shared/ledger/group.ts";
 import { overdueMs } from "../../shared/ledger/settings.ts";
 import { limits } from "../../shared/limits.ts";
 import { idOfKey, type PayloadId, type PayloadKey } from "../../shared/payload-key.ts";
+import type { Receipt } from "../../shared/receipt.ts";
 import { codecVersion } from "../../shared/rows/transcode.ts";
 import { writeLog } from "../../shared/write-log.ts";
 import type { ConsumerBindings } from "./bindings.ts";

@@ -2,9 +2,9 @@
 import * as v from "valibot";
 import { queryRows } from "../../shared/clickhouse/ask.ts";
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
-import { type DayRows, isGroupId, type Receipt } from "../../shared/ledger/group.ts";
 import { payloadOutcomes } from "../../shared/outcome.ts";
 import { isPayloadKey, type PayloadKey } from "../../shared/payload-key.ts";
+import { type DayRows, isGroupId, type Receipt } from "../../shared/receipt.ts";
 import type { DatedReceipt } from "../../shared/reconcile/effects.ts";
 
 export const payloadKeySchema = v.custom<PayloadKey>(

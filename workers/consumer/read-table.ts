@@ -39,9 +39,9 @@ import {
   witnessOf,
 } from "../../shared/clickhouse/table-identity.ts";
 import { oldestDayOf, readTtl } from "../../shared/clickhouse/ttl.ts";
-import type { TableFacts } from "../../shared/delivery/effects.ts";
-import type { DayRows, GroupId } from "../../shared/ledger/group.ts";
+import type { TableFacts } from "../../shared/ledger/known-table.ts";
 import { formatPayloadId, type PayloadId } from "../../shared/payload-key.ts";
+import type { DayRows, GroupId } from "../../shared/receipt.ts";
 
 const tableStateSchema = v.array(
   v.object({

@@ -6,7 +6,7 @@
 import { WorkerEntrypoint } from "cloudflare:workers";
 import { type ClickHouseConnection, connectClickHouse } from "../../shared/clickhouse/connection.ts";
 import type { AskedFor, Fixed, Forgotten } from "../../shared/console/answers.ts";
-import type { ConsumerOperations } from "../../shared/console/operations.ts";
+import type { ConsumerOperations, Unsettled } from "../../shared/console/operations.ts";
 import { takeBatch } from "../../shared/delivery/batch.ts";
 import type { LedgerStatus } from "../../shared/delivery/ledger-status.ts";
 import { readMessage } from "../../shared/delivery/message.ts";
@@ -17,7 +17,6 @@ import type { Finding } from "../../shared/finding.ts";
 import { readFrontDoorSettings } from "../../shared/front-door/front-door.ts";
 import type { InFlight } from "../../shared/ledger/in-flight.ts";
 import type { LedgerHealth } from "../../shared/ledger/trouble.ts";
-import type { Unsettled } from "../../shared/ledger/unsettled.ts";
 import type { Whereabouts } from "../../shared/ledger/whereabouts.ts";
 import { limits } from "../../shared/limits.ts";
 import { deadLetterQueue } from "../../shared/messages.ts";

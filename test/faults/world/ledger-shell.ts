@@ -28,9 +28,10 @@ import {
   wake,
 } from "../../../shared/delivery/ledger-life.ts";
 import type { Moment } from "../../../shared/ledger/draft.ts";
-import type { GroupId, GroupTask } from "../../../shared/ledger/group.ts";
+import type { GroupTask } from "../../../shared/ledger/group.ts";
 import { holds, type LedgerEvent, tokensNeeded } from "../../../shared/ledger/machine.ts";
 import type { PayloadKey } from "../../../shared/payload-key.ts";
+import type { GroupId } from "../../../shared/receipt.ts";
 import type { Checkpoint } from "../../../shared/reconcile/checkpoint.ts";
 import type { CronEffects, LearntFacts } from "../../../shared/reconcile/effects.ts";
 import {

@@ -1,7 +1,8 @@
 /** R2: create-only puts, listing in key order, deletion; and the two small objects that the ledger keeps there. */
-import type { DayRows } from "../../../shared/ledger/group.ts";
+
 import type { Doorbell } from "../../../shared/messages.ts";
 import type { PayloadId, PayloadKey } from "../../../shared/payload-key.ts";
+import type { DayRows } from "../../../shared/receipt.ts";
 
 /** What a client sends: equal contents are equal bytes, and one payload. */
 export interface Content {

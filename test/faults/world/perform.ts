@@ -6,10 +6,12 @@
 import { assert, BrokenInvariant } from "../../../shared/assert.ts";
 import { bytesToBuild, type Taking, waitForBytes } from "../../../shared/byte-budget.ts";
 import { witnessOf } from "../../../shared/clickhouse/table-identity.ts";
-import type { DeliveryEffects, FoundObject, TableFacts } from "../../../shared/delivery/effects.ts";
-import { type GroupPayload, isGroupId, type StoredPayload } from "../../../shared/ledger/group.ts";
+import type { DeliveryEffects, FoundObject } from "../../../shared/delivery/effects.ts";
+import type { GroupPayload, StoredPayload } from "../../../shared/ledger/group.ts";
+import type { TableFacts } from "../../../shared/ledger/known-table.ts";
 import { overdueMs } from "../../../shared/ledger/settings.ts";
 import { idOfKey, type PayloadId, type PayloadKey } from "../../../shared/payload-key.ts";
+import { isGroupId } from "../../../shared/receipt.ts";
 import type { Process } from "./clock.ts";
 import { doorbellOf, rowsOfObject, type StoredObject, spansOfObject } from "./object-store.ts";
 import type { Message } from "./queue.ts";

@@ -3,9 +3,9 @@
  * comes again; after its retries a message goes to the dead-letter queue, which is a queue like the others.
  */
 
-import type { GroupId } from "../../../shared/ledger/group.ts";
 import type { Cause, Doorbell } from "../../../shared/messages.ts";
 import type { PayloadKey } from "../../../shared/payload-key.ts";
+import type { GroupId } from "../../../shared/receipt.ts";
 import type { Clock } from "./clock.ts";
 import type { Fate } from "./fate.ts";
 

@@ -13,10 +13,10 @@ import {
   witnessOf,
 } from "../../../shared/clickhouse/table-identity.ts";
 import type { Finding } from "../../../shared/finding.ts";
-import type { DayRows } from "../../../shared/ledger/group.ts";
 import { defaultSettings, type LedgerSettings } from "../../../shared/ledger/settings.ts";
 import { limits } from "../../../shared/limits.ts";
 import type { PayloadId, PayloadKey } from "../../../shared/payload-key.ts";
+import type { DayRows } from "../../../shared/receipt.ts";
 import type { Choices } from "./choices.ts";
 import { Clock } from "./clock.ts";
 import { deliverBatch } from "./consumer.ts";

@@ -12,10 +12,10 @@ import {
 import { env as given } from "cloudflare:workers";
 import { beforeEach, describe, expect, test, vi } from "vitest";
 import { deadLetterRow } from "../../../shared/clickhouse/dead-letters.ts";
-import type { Failure } from "../../../shared/ledger/failure.ts";
-import { isGroupId } from "../../../shared/ledger/group.ts";
+import type { Failure } from "../../../shared/failure.ts";
 import { limits } from "../../../shared/limits.ts";
 import type { PayloadKey } from "../../../shared/payload-key.ts";
+import { isGroupId } from "../../../shared/receipt.ts";
 import type { ConsoleBindings } from "../../../workers/console/bindings.ts";
 import consoleWorker from "../../../workers/console/worker.ts";
 import type { ConsumerBindings } from "../../../workers/consumer/bindings.ts";
@@ -243,7 +243,7 @@ describe("ClickHouse is away", () => {
     [
       "another JSON",
       async () => new Response('{"ok":true}\n', { headers: { "x-clickhouse-summary": "{}" } }),
-      "ClickHouse at clickhouse.invalid could not answer: the answer is none to what was asked",
+      "ClickHouse at clickhouse.invalid could not answer: the answer does not fit the query",
     ],
   ] as const)("%s: all of it is answered within 5 s with what is known", async (_, answer, said) => {
     const env = withClickHouse(answer as unknown as ClickHouse);

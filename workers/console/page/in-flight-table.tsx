@@ -1,7 +1,7 @@
 /** What has been accepted and has not ended: the oldest groups, and what each waits for. */
 import { useState } from "preact/hooks";
 import type { InFlightAnswer } from "../../../shared/console/answers.ts";
-import { failureText } from "../../../shared/ledger/failure.ts";
+import { failureText } from "../../../shared/failure.ts";
 import { waitsForText } from "../../../shared/ledger/in-flight.ts";
 import { countText, durationText, plural } from "./format.ts";
 import { Panel } from "./panel.tsx";

@@ -1,5 +1,5 @@
-/** What attempts to bring payloads in failed of, as it is kept and as people read it. Nothing is decided by it. */
-import { formatDateTime } from "../clickhouse/date-time.ts";
+/** Why attempts to store payloads failed, as it is kept and as people read it. Nothing is decided by it. */
+import { formatDateTime } from "./clickhouse/date-time.ts";
 
 /** How an attempt failed: as it was reported, or never. */
 export const failureKinds = [

@@ -2,12 +2,13 @@
  * What the console asks for one trace, and for values that complete a filter. As in trace-queries.ts, what a person typed is a
  * parameter. Texts and lists are cut in ClickHouse, so that no answer is larger than the console has memory for.
  */
-import type { TraceFilter } from "../console/trace-filter.ts";
-import type { ValueKind } from "../console/traces.ts";
+
+import type { ClickHouseSettings } from "../clickhouse/connection.ts";
+import { tableName } from "../clickhouse/statements.ts";
 import { limits } from "../limits.ts";
-import type { ClickHouseSettings } from "./connection.ts";
-import { tableName } from "./statements.ts";
+import type { TraceFilter } from "./trace-filter.ts";
 import type { Question, Slice } from "./trace-queries.ts";
+import type { ValueKind } from "./traces.ts";
 
 /** Which spans: of a trace, and of one id where one is asked for; `seconds`: when they begin, where that is known. */
 export interface TraceScope {

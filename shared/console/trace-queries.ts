@@ -6,9 +6,10 @@
  * lists traces reads that and no span. A server reads it for these very expressions alone, so they stand here once:
  * `ParentSpanId <= ''` is "empty", in a form that no server rewrites on the way to its projections.
  */
-import { type AttributeCondition, asksOfSpans, type TraceFilter } from "../console/trace-filter.ts";
-import type { ClickHouseSettings } from "./connection.ts";
-import { tableName } from "./statements.ts";
+
+import type { ClickHouseSettings } from "../clickhouse/connection.ts";
+import { tableName } from "../clickhouse/statements.ts";
+import { type AttributeCondition, asksOfSpans, type TraceFilter } from "./trace-filter.ts";
 
 /** A query and what fills in its `{name:Type}`. */
 export interface Question {
