@@ -61,7 +61,7 @@ describe("doctor's judgement of ClickHouse", () => {
       {
         check: "clickhouse cluster",
         verdict: "bad",
-        found: expect.stringContaining("headrace_receipts at one"),
+        found: expect.stringContaining("headrace_receipts only at one server"),
       },
     ]);
     const named = { ...settings, cluster: "all" };
