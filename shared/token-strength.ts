@@ -1,7 +1,7 @@
 /** The secrets that open the console: which of them are refused before anything is set up with them. */
 
 /** 32 characters of base64url are 192 bits, which is what `headrace deploy` and `npm run dev` make. */
-export const tokenCharsMin = 32;
+const tokenCharsMin = 32;
 
 export interface NamedToken {
   /** As the person who set it knows it. */

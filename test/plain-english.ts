@@ -39,7 +39,7 @@ interface Word {
   readonly inCodeOf?: RegExp;
 }
 
-export const words: readonly Word[] = [
+const words: readonly Word[] = [
   {
     not: new RegExp(
       `(?<!\\b(?:[Ww]hich|[Mm]any|unknown|Native) )\\b(?:${eitherCase(counted)}|[Oo]ne (?:${single}))\\s+an?\\s+(?:${units})\\b(?!')`,

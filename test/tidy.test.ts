@@ -3,6 +3,7 @@
  * every consumed queue, names, files that nothing uses, citations of what is not there, words that we no longer use,
  * and functions that are too long. Three rules have a list of what is left (test/*.json), which may only shrink.
  */
+import { spawnSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { basename, dirname, join, normalize } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -385,6 +386,60 @@ describe("what is cited", () => {
           .map((file) => `${path} names ${file}`),
       );
     expect(dead).toEqual([]);
+  });
+});
+
+describe("pictures", () => {
+  const architecture = readFileSync(join(root, "docs/architecture.md"), "utf8");
+
+  test("are four: a payload's way, the three rings, a group's states, where data could be lost", () => {
+    const sections = ["One payload's way", "The three rings", "A group's states", "Where data could be lost"];
+    for (const section of sections) {
+      const [, text = ""] = architecture.split(`\n## ${section}\n`);
+      expect(text.split("\n## ")[0], section).toMatch(/^```(?:mermaid)?$/m);
+    }
+  });
+
+  test("show the states that a group has", () => {
+    const [, picture = ""] = /stateDiagram-v2\n([\s\S]*?)```/.exec(architecture) ?? [];
+    const drawn = [...picture.matchAll(/(\w+) -->|--> (\w+)/g)].flatMap(([, from, to]) => from ?? to ?? []);
+    const group = readFileSync(join(root, "shared/ledger/group.ts"), "utf8");
+    const [, union = ""] = /export type GroupState =([\s\S]*?)\n\n/.exec(group) ?? [];
+    const states = [...union.matchAll(/readonly at: "(\w+)"/g)].map(([, state]) => state);
+    expect(states.length).toBeGreaterThan(4);
+    expect(new Set(drawn)).toEqual(new Set(states));
+  });
+});
+
+describe("commits", () => {
+  /** From when on they are held to it: older ones cannot be mended. */
+  const since = "2026-11-28T02:00:00Z";
+  const contributing = readFileSync(join(root, "CONTRIBUTING.md"), "utf8");
+  const [, list = ""] = /The areas are a closed list:\n\n([\s\S]*?)\n\n/.exec(contributing) ?? [];
+  const areas = new Set([...list.matchAll(/`(\w+)`/g)].map(([, area]) => area));
+
+  /** `area: what now holds`, with one to three areas; an area may name a folder of its own. */
+  function isNamed(subject: string): boolean {
+    const [, named = ""] = /^([\w/, -]+): \S/.exec(subject) ?? [];
+    const first = named.split(", ").map((area) => area.split("/")[0]);
+    return first.length <= 3 && first.every((area) => areas.has(area));
+  }
+
+  test("begin with areas of CONTRIBUTING.md's list", (context) => {
+    const git = (...args: string[]) => spawnSync("git", args, { cwd: root, encoding: "utf8" });
+    const shallow = git("rev-parse", "--is-shallow-repository");
+    if (shallow.status !== 0 || shallow.stdout.trim() !== "false") {
+      context.skip("there is no history here: no git, or a shallow clone");
+    }
+    const log = git("log", "--no-merges", `--since=${since}`, "--format=%s");
+    expect(log.status, log.stderr).toBe(0);
+    expect(log.stdout.split("\n").filter((subject) => subject !== "" && !isNamed(subject))).toEqual([]);
+  });
+
+  test("with no area, an unknown one or four are recognised", () => {
+    expect(areas.size).toBeGreaterThan(10);
+    expect(["cli: x", "ledger, clickhouse: x", "test/chaos: x"].filter((one) => !isNamed(one))).toEqual([]);
+    expect(["format", "edge: x", "cli, dev, docs, bench: x", "cli:"].filter(isNamed)).toEqual([]);
   });
 });
 

@@ -23,7 +23,7 @@ const loads = [
   { spans: 1, requests: 12_800, connections: 8 },
 ] as const;
 
-export interface CodeRow {
+interface CodeRow {
   readonly load: string;
   readonly system: string;
   /** CPU seconds per million spans. */

@@ -36,7 +36,7 @@ const environmentSchema = v.looseObject({
 });
 export const rawConfigSchema = v.looseObject({ env: v.record(v.string(), environmentSchema) });
 export type RawConfig = v.InferOutput<typeof rawConfigSchema>;
-export type Environment = v.InferOutput<typeof environmentSchema>;
+type Environment = v.InferOutput<typeof environmentSchema>;
 
 export const production = "production";
 export const stagePattern = /^[a-z][a-z0-9]{0,15}$/;

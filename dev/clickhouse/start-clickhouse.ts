@@ -31,7 +31,7 @@ export interface ClickHouseOptions {
   readonly onLog?: (line: string) => void;
 }
 
-export interface ClickHouseExit {
+interface ClickHouseExit {
   readonly code: number | null;
   readonly signal: NodeJS.Signals | null;
 }

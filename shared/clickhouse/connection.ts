@@ -75,7 +75,7 @@ export interface ClickHouseConnection {
   readonly send: (request: ClickHouseRequest) => Promise<ClickHouseAnswer>;
 }
 
-export interface ClickHouseRequest {
+interface ClickHouseRequest {
   /** URL parameters: settings, `query_id`, and `query` where the body is data. */
   readonly parameters: Readonly<Record<string, string>>;
   readonly body: string | Uint8Array;

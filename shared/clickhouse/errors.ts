@@ -12,7 +12,7 @@ import { elsewhereText, lateText } from "./table-fence.ts";
  * - `refused`: the data's fault; it will not pass by itself.
  * - `halted`: everybody's INSERT fails alike (schema, login, read-only); nobody's data is at fault.
  */
-export type VerdictClass = "stored" | "retry" | "unknown" | "refused" | "halted";
+type VerdictClass = "stored" | "retry" | "unknown" | "refused" | "halted";
 
 export interface Answer {
   readonly httpStatus: number;

@@ -349,7 +349,6 @@ export const minutePayloadsSchema = v.object({
   /** What is left out, in words; empty: nothing is. */
   notes: v.array(v.string()),
 });
-export type MinutePayloads = v.InferOutput<typeof minutePayloadsSchema>;
 
 /** `GET /api/payloads`: a page of a tenant's keys. */
 export const payloadsSchema = v.object({

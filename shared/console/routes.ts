@@ -214,7 +214,7 @@ type Part<N extends RouteName, K extends "query" | "body"> = Routes[N] extends {
 }
   ? S
   : undefined;
-export type InputOf<N extends RouteName, K extends "query" | "body"> =
+type InputOf<N extends RouteName, K extends "query" | "body"> =
   Part<N, K> extends v.GenericSchema ? v.InferInput<Part<N, K>> : undefined;
 export type OutputOf<N extends RouteName, K extends "query" | "body"> =
   Part<N, K> extends v.GenericSchema ? v.InferOutput<Part<N, K>> : undefined;

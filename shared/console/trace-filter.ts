@@ -15,9 +15,9 @@ import { limits } from "../limits.ts";
 import { ok, type Result, refuse } from "../result.ts";
 
 const scopes = ["any", "span", "resource"] as const;
-export type AttributeScope = (typeof scopes)[number];
+type AttributeScope = (typeof scopes)[number];
 
-export type AttributeTest = "equals" | "differs" | "exists" | "missing";
+type AttributeTest = "equals" | "differs" | "exists" | "missing";
 
 export interface AttributeCondition {
   readonly scope: AttributeScope;

@@ -19,7 +19,7 @@ import type { DayRows, GroupId, Receipt } from "../receipt.ts";
 export type InsertTask = Extract<GroupTask, { readonly step: "insert" }>;
 
 /** A group's payloads as blocks: what they come to. The bytes stay with whoever performs. */
-export type Built =
+type Built =
   | { readonly kind: "built"; readonly rows: number; readonly payloads: readonly StoredPayload[] }
   /** The isolate had no memory left for it in time. */
   | { readonly kind: "busy" }
@@ -40,7 +40,7 @@ export interface FoundObject {
 }
 
 /** Rows of payloads, on the days that they may have some. `group`: which deletion it is, to distinguish it from others. */
-export interface RowsToDelete {
+interface RowsToDelete {
   readonly ids: readonly PayloadId[];
   readonly days: readonly number[];
   readonly group: GroupId;

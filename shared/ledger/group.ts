@@ -223,7 +223,7 @@ export interface EndedPayload {
 }
 
 /** What VERIFY found of a payload that is held, and why nobody may conclude from it. */
-export interface Held {
+interface Held {
   readonly key: PayloadKey;
   readonly rowsByDay: readonly DayRows[];
   readonly reason: string;

@@ -56,7 +56,7 @@ export interface NoEvidence {
 }
 
 /** A payload that a late ring found; it counts as a rescue unless its doorbell still comes. */
-export interface PendingRescue {
+interface PendingRescue {
   readonly id: PayloadId;
   readonly ring: "event" | "reconcile";
   readonly at: number;

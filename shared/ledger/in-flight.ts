@@ -26,9 +26,9 @@ export const waitReasons = [
   "clearing",
   "person",
 ] as const;
-export type WaitReason = (typeof waitReasons)[number];
+type WaitReason = (typeof waitReasons)[number];
 
-export interface InFlightGroup {
+interface InFlightGroup {
   readonly group: GroupId;
   readonly state: Group["state"]["at"];
   readonly waitsFor: WaitReason;

@@ -15,14 +15,14 @@ import { checkText, ValueCheck } from "./value-check.ts";
 
 export type { SpanBounds } from "./span-check.ts";
 
-export interface Rejection {
+interface Rejection {
   /** `resource_spans[0].scope_spans[0].spans[3]` */
   readonly path: string;
   readonly reason: string;
 }
 
 /** The accepted span whose own fields take the most bytes of rows. */
-export interface LargestSpan {
+interface LargestSpan {
   /** `resource_spans[0].scope_spans[0].spans[3]` */
   readonly path: string;
   /** What it takes, without its resource and scope. */

@@ -17,7 +17,7 @@ import type { Fault } from "./faults.ts";
 /** A resource attribute of poison payloads; the table's CONSTRAINT refuses it. */
 export const poisonAttribute = "chaos.poison";
 
-export type Kind = "usual" | "poison" | "wide" | "slow" | "too_old" | "sampled";
+type Kind = "usual" | "poison" | "wide" | "slow" | "too_old" | "sampled";
 
 export interface SentPayload {
   /** As HeadracePayload of its rows, in hex. */

@@ -1,6 +1,6 @@
 /** What the runner knows of a client: how it is made ready, and how it sends spans once. */
 
-export type Compression = "gzip" | "none" | "zstd" | "deflate";
+type Compression = "gzip" | "none" | "zstd" | "deflate";
 
 export interface Variant {
   readonly encoding: "protobuf" | "json";

@@ -74,7 +74,7 @@ async function doctorSays(): Promise<string> {
 describe.each([
   ["page", "status 200 without ClickHouse's headers (something in between answered"],
   ["stripped", "status 200 without ClickHouse's headers (something in between answered"],
-  ["redirect", "status 302: the address sends us elsewhere, which is not followed"],
+  ["redirect", "status 302: the address redirects, which is not followed"],
 ] as const)("a %s instead of ClickHouse's answer", (strange, sentence) => {
   test("receipts nothing, is said in one sentence, and every span is there once afterwards", async () => {
     const run = `strange-${strange}`;

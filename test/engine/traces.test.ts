@@ -443,7 +443,7 @@ describe("one trace", () => {
     );
     const found = await ask("trace", `id=${trace(9)}`, traceSchema);
     expect(found.spans).toHaveLength(limits.traceSpansMax);
-    expect(found.notes).toEqual(["It has 10001 spans: here are the first 10000 by their begin."]);
+    expect(found.notes).toEqual(["It has 10001 spans: these are the first 10000 by start time."]);
   });
 
   test("whose spans begin 40 days apart says so", async () => {

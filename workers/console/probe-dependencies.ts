@@ -11,7 +11,7 @@ import type { ConsoleBindings } from "./bindings.ts";
 import { nameDependencies } from "./name-dependencies.ts";
 
 export const probed = ["r2", "kv", "meter"] as const satisfies readonly Dependency[];
-export type Probed = (typeof probed)[number];
+type Probed = (typeof probed)[number];
 
 export interface Unreachable {
   readonly dependency: Probed;

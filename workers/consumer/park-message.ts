@@ -9,7 +9,7 @@ import { formatMinute } from "../../shared/payload-key.ts";
 const parkedPrefix = "parked/";
 
 /** What is kept of a message. */
-export interface ParkedMessage {
+interface ParkedMessage {
   readonly queue: string;
   readonly id: string;
   /** When it was sent, ISO 8601. */

@@ -8,12 +8,12 @@ import type { ReconcileSettings } from "../../../shared/reconcile/settings.ts";
 import type { Fault } from "./fate.ts";
 import type { Flaw } from "./object-store.ts";
 
-export interface Span {
+interface Span {
   readonly least: number;
   readonly most: number;
 }
 
-export interface RowBytesMax {
+interface RowBytesMax {
   readonly head: number;
   readonly group: number;
   readonly reconciler: number;
@@ -152,7 +152,7 @@ const insertFaults = [
 ] as const;
 
 /** Every small thing: messages, answers, parts that die. */
-export const small = {
+const small = {
   ...someOf(0.06, insertFaults),
   ...someOf(0.03, ["query fails", "statement fails after", "statement runs on", "R2 fails"]),
   ...someOf(0.02, [
@@ -171,7 +171,7 @@ export const small = {
   "send hangs": 0.02,
 };
 
-export const lossy = someOf(0.25, ["doorbell lost", "event lost", "group ring lost", "put lands late"]);
+const lossy = someOf(0.25, ["doorbell lost", "event lost", "group ring lost", "put lands late"]);
 
 export const profiles: readonly Profile[] = [
   {

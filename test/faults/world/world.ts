@@ -42,7 +42,7 @@ export function isWorldFailure(error: unknown): boolean {
 }
 
 /** Durations are the defaults; groups are small, so that caps and readiness are met. */
-export const modelSettings: LedgerSettings = {
+const modelSettings: LedgerSettings = {
   ...defaultSettings,
   caps: { ...defaultSettings.caps, payloadsMax: 3, keysMax: 9, rowsReady: 8 },
   duplicateKeysMax: 2,
@@ -51,7 +51,7 @@ export const modelSettings: LedgerSettings = {
 };
 
 /** An INSERT that reached ClickHouse. */
-export interface InsertBegan {
+interface InsertBegan {
   readonly group: string;
   /** What ClickHouse deduplicates by: the group and the blocks of its body. */
   readonly token: string;
@@ -71,7 +71,7 @@ export interface Seal {
   readonly runBegan: number;
 }
 
-export interface Deletion {
+interface Deletion {
   readonly key: PayloadKey;
   readonly at: number;
   /** When the run that deleted it began. */

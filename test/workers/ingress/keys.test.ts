@@ -214,7 +214,7 @@ describe("the console names what is wrong with", () => {
       /^spanAgeDays must be a whole number of days from 1 to 60/,
     ],
     ["a share above 1", { ...asked, sample: 1.5 }, /^sample must be a number from 0/],
-    ["a path in an origin", { ...asked, origins: ["https://a.example/x"] }, /^origins\.0 is no origin/],
+    ["a path in an origin", { ...asked, origins: ["https://a.example/x"] }, /^origins\.0 is not an origin/],
     [
       "an origin in capitals",
       { ...asked, origins: ["https://a.example", "https://B.example"] },
