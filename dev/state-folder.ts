@@ -92,7 +92,7 @@ function makeFolder(path: string): void {
   }
 }
 
-/** Kept beside the data, for whoever starts the server there: `npm run dev` and `npm run clickhouse` have one login. */
+/** Kept beside the data, for both commands that start the server there: `npm run dev` and `npm run clickhouse` have one login. */
 export function clickHousePasswordOf(folder: string): string {
   const file = join(folder, "clickhouse-password");
   if (existsSync(file)) {
@@ -104,7 +104,7 @@ export function clickHousePasswordOf(folder: string): string {
 }
 
 /**
- * Who holds the folder: a process by its id and by when it started, for ids come again: in a container that was stopped hard the
+ * Who holds the folder: a process by its id and by when it started, since ids are reused: in a container that was stopped hard the
  * next pipeline, or anything else, has the id of the last one.
  */
 const lockSchema = v.object({ pid: v.number(), started: v.string() });

@@ -245,7 +245,7 @@ export const limits = {
   reconcileAgeMs: 5 * MINUTE_MS,
   reconcileRetryFirstMs: 1 * MINUTE_MS,
   reconcileRetryLastMs: 15 * MINUTE_MS,
-  /** A put that hung for a day and landed shows in this listing; until then its R2 event brings it in. */
+  /** A put that hung for a day and landed shows in this listing; until then its R2 event notifies of it. */
   reconcileAgainMs: 24 * HOUR_MS,
   /** Renewed by each stage that a run has come to the end of; a run that died is followed by another after this. */
   reconcileLeaseMs: 5 * MINUTE_MS,
@@ -364,7 +364,7 @@ export const limits = {
   alertZoneGapMin: 20,
   alertZoneGapShare: 0.05,
   alertZoneGapPageShare: 0.25,
-  /** A look that fails is tried again each minute. */
+  /** A look that fails is retried each minute. */
   alertZoneUnreadMs: 15 * MINUTE_MS,
 
   // --- keys
@@ -379,7 +379,7 @@ export const limits = {
    * mistypes a key sends one request in several seconds.
    */
   unknownKeysPerSecond: 20,
-  /** Retry-After of a key that was not looked up: exporters come again then. */
+  /** Retry-After of a key that was not looked up: exporters retry then. */
   unknownKeyRetryMs: 1 * SECOND_MS,
   /** A key that was looked up and was unknown waits this long for the next look-up, while the budget is used up. */
   unknownKeyAgainMs: 5 * SECOND_MS,
@@ -440,7 +440,7 @@ export const limits = {
   outcomesAMessage: 300,
   /** Counts that an isolate holds. Beyond, requests of further keys are counted without their names. */
   outcomesMax: 3000,
-  /** A report that could not be written is tried again after this: a minute's counts are in no hurry. */
+  /** A report that could not be written is retried after this: a minute's counts are in no hurry. */
   outcomeRetrySeconds: 60,
   /** Hours, and days of usage (as long as receipts are kept), that one answer of the console covers. */
   hoursMax: 168,
@@ -570,7 +570,7 @@ assert(
 );
 assert(
   2 * limits.unknownKeyRetryMs < (limits.unknownKeysRememberedMax / 10_000) * SECOND_MS,
-  "a key that comes again is still remembered under a flood of 10,000 a second",
+  "a key that is sent again is still remembered under a flood of 10,000 a second",
 );
 assert(
   limits.meterLeaseUseMs < limits.meterLeaseMs,

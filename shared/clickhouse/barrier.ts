@@ -89,7 +89,7 @@ function otherTable(server: string, found: string, known: string | null): string
   return `${server} has another table (${found}) than the one that is known (${known})`;
 }
 
-/** What one reading needs of whoever performs it. */
+/** What one reading needs its performer to do. */
 export interface ReadingSteps<Counted, Effect, Answer> {
   /** What the server says of itself. Null: there is no such table. `table`: the identity, as far as it is known. */
   look(table: string | null): IterableIterator<Effect, TableWitness | null, Answer>;

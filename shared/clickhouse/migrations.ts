@@ -55,7 +55,7 @@ export const defaultSchemaSettings: SchemaSettings = {
   tracesTtlDays: undefined,
   receiptsDays: limits.receiptsRetentionDays,
   minutesDays: limits.minutesRetentionDays,
-  leaveOut: ["trace_projection"], // dear for INSERTs and merges (decision 83): who wants it says so
+  leaveOut: ["trace_projection"], // expensive for INSERTs and merges (decision 83), so it is opt-in
 };
 
 /** A file with its statements ready to be run in order. */

@@ -86,7 +86,7 @@ function isReplicated(engine: string): boolean {
   return /^(Replicated|Shared)/.test(engine);
 }
 
-/** Why nothing may be inserted, with the command that mends it; empty where everything is as it must be. */
+/** Why nothing may be inserted, with the command that fixes it; empty where everything is as it must be. */
 export function checkTable(settings: ClickHouseSettings, declaration: TableDeclaration | undefined): string {
   const name = tableName(settings, settings.tracesTable);
   if (declaration === undefined) {
@@ -137,7 +137,7 @@ function isUtc(timezone: string): boolean {
   return utcNames.test(timezone);
 }
 
-/** Why nothing may be inserted on this server with this login, with what mends it; empty where all is as it must be. */
+/** Why nothing may be inserted on this server with this login, with what fixes it; empty where all is as it must be. */
 export function checkServer({ user }: ClickHouseSettings, server: ServerState): string {
   const { timezone, deduplicateInsert, deduplicateInsertSelect, clockAheadMs } = server;
   if (!isUtc(timezone)) {

@@ -13,7 +13,7 @@ export type FrontDoorSettings =
   | { readonly kind: "unset"; readonly host: string; readonly missing: readonly string[] }
   | { readonly kind: "zone"; readonly host: string; readonly zoneId: string };
 
-/** Why a count is not known: what mends it differs. */
+/** Why a count is not known: what fixes it differs. */
 export type UnreadCause =
   /** The token is unknown, has expired, or may not read this zone. */
   | "token"

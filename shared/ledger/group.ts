@@ -208,7 +208,7 @@ export type AttemptReport =
       readonly payloads: readonly Evidence[];
     };
 
-/** An attempt that is out: nobody else gets the group before `until`. */
+/** An attempt in flight: no other caller gets the group before `until`. */
 export interface Lease {
   readonly attempt: number;
   readonly until: number;
@@ -230,7 +230,7 @@ interface Held {
 }
 
 export type GroupState =
-  /** To be inserted. `out`: what the attempt that is out was handed. */
+  /** To be inserted. `out`: what the attempt in flight does. */
   | { readonly at: "open"; readonly lease: Lease | null; readonly out: "insert" | "measure" }
   /** Answered, but the answer is no proof: the rows are to be counted. */
   | {
@@ -255,7 +255,7 @@ export type GroupState =
       readonly at: "closing";
       readonly lease: Lease | null;
       readonly receipts: readonly Receipt[];
-      /** How many of them, from the first, the attempt that is out was handed: a part of many. Later ones are appended. */
+      /** How many of them, from the first, the attempt in flight writes: a part of many. Later ones are appended. */
       readonly leased: number;
       readonly completeView: boolean;
       /** What becomes of its ids. */

@@ -33,6 +33,6 @@ export interface ConsoleBindings {
   readonly ACCESS_AUD?: string;
   /** A secret. Without it nobody is let in. */
   readonly ADMIN_TOKEN?: string;
-  /** A secret that opens /metrics and nothing else, for whoever scrapes. */
+  /** A secret that opens /metrics and nothing else, for a scraper. */
   readonly METRICS_TOKEN?: string;
 }
