@@ -124,7 +124,7 @@ function takeLock(lock: string, folder: string): void {
     const owner = readLock(lock);
     if (owner !== undefined && isRunning(owner)) {
       throw new CannotStart(
-        `The state folder ${folder} is in use by another pipeline (process ${owner.pid}). Stop it, or choose another folder with HEADRACE_STATE. (If that process is no pipeline, delete ${lock}.)`,
+        `The state folder ${folder} is in use by another pipeline (process ${owner.pid}). Stop it, or choose another folder with HEADRACE_STATE. (If that process is not a pipeline, delete ${lock}.)`,
       );
     }
     if (owner === undefined && isFresh(lock)) {

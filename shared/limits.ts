@@ -164,7 +164,7 @@ export const limits = {
   measureFreshMs: 2 * MINUTE_MS,
   /** Of two servers behind one address the cron's look meets the wrong one within this, but for one time in a thousand. */
   otherTableMs: 10 * MINUTE_MS,
-  /** A late ring that brought a payload in is no rescue if its doorbell still comes within this. */
+  /** A late ring that found a payload is not a rescue if its doorbell still comes within this. */
   rescueOvertakenMs: 10 * MINUTE_MS,
   /** INSERTs out at once. A group of 10,000 rows takes about half a second; ClickHouse prefers few and large ones. */
   insertsAtOnceFirst: 4,
@@ -582,7 +582,7 @@ assert(
 );
 assert(limits.insertTimeoutSeconds * 1000 < limits.leaseMs, "an INSERT ends before its lease");
 assert(limits.clockAheadMaxMs * 2 <= limits.leaseMs, "a clock that is believed leaves half of a lease");
-assert(limits.reconcileLeaseMs < limits.alertReconcilerMs, "one run that died is no alert");
+assert(limits.reconcileLeaseMs < limits.alertReconcilerMs, "one run that died is not an alert");
 assert(limits.clientRetryMs < limits.ledgerMemoryMs, "the ledger remembers longer than clients retry");
 assert(
   limits.receiptsRetentionDays * DAY_MS >= limits.payloadRetentionMs + 30 * DAY_MS,

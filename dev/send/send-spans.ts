@@ -247,7 +247,7 @@ function explainFailure(failure: Error, target: Target, refusal: LastRefusal | u
   }
 }
 
-/** What exporters retry: why, when, and that one more try is no mistake. */
+/** What exporters retry: why, when, and that one more try is not a mistake. */
 function explainRefusal({ status, retryAfterSeconds, data }: LastRefusal): string {
   const message = messageIn(data);
   const when =

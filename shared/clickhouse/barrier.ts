@@ -9,7 +9,7 @@
  *   said so several times before (`wordsNeeded`), to this very reading; the count then says which server counted, and no more;
  * - by ClickHouse Cloud, whose tables are read with `select_sequential_consistency`.
  *
- * Anything else is no evidence (decision 0014).
+ * Anything else is not evidence (decision 0014).
  */
 import { kindOfTable, type ServerWitness, type TableWitness } from "./table-identity.ts";
 
@@ -21,7 +21,7 @@ export interface Reading {
   readonly wordsNeeded: number;
   /** What servers said when they had everything, in the order in which they did. */
   readonly complete: readonly ServerWitness[];
-  /** Why the last statement was no evidence. */
+  /** Why the last statement was not evidence. */
   readonly reason: string;
 }
 

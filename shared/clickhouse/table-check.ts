@@ -57,7 +57,7 @@ export interface DeduplicationWindow {
 }
 
 /**
- * Plain MergeTree: default 0, which is no deduplication. Replicated and Shared: the server's, 10,000 and one hour where it does
+ * Plain MergeTree: default 0, which means no deduplication. Replicated and Shared: the server's, 10,000 and one hour where it does
  * not say. The least of all replicas rules: each trims the log that they share by its own.
  */
 export function windowOf({

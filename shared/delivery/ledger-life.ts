@@ -103,7 +103,7 @@ export function* begin(view: LedgerView): Life<void> {
   const { head } = view;
   if (head === null) {
     const facts = yield* readBirthFacts();
-    // Another ledger may have been born between the reading and now: then this is no genesis.
+    // Another ledger may have been born between the reading and now: then this is not a genesis.
     const isFirst = facts.epoch !== null || (yield* ask({ do: "createEpoch", epoch: 1 })).created;
     yield* decide({ kind: "born", facts: isFirst ? facts : { ...facts, anyPayload: true } });
     return;

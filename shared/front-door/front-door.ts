@@ -1,6 +1,6 @@
 /**
  * What is known of the door before the ingress: Cloudflare's zone, whose firewall answers before any Worker runs. A request
- * that it turns away is no outcome of the ingress, no payload and no log line of ours: only the zone's own analytics have it.
+ * that it turns away is neither an outcome of the ingress nor a payload or a log line of ours: only the zone's own analytics have it.
  *
  * What could not be read is never none: each count is there, or says since when and why it is not.
  */

@@ -232,7 +232,7 @@ interface Held {
 export type GroupState =
   /** To be inserted. `out`: what the attempt in flight does. */
   | { readonly at: "open"; readonly lease: Lease | null; readonly out: "insert" | "measure" }
-  /** Answered, but the answer is no proof: the rows are to be counted. */
+  /** Answered, but the answer is not a proof: the rows are to be counted. */
   | {
       readonly at: "counting";
       readonly lease: Lease | null;
@@ -295,7 +295,7 @@ export interface Group {
   /** Who transcoded it first, and what that came to. Other code may write other bytes under the same token. */
   readonly codecVersion: number | null;
   readonly rows: readonly StoredPayload[] | null;
-  /** An attempt ended unknown: a later 200 is no proof (docs/facts.md: deduplication, the crash hole). */
+  /** An attempt ended unknown: a later 200 is not a proof (docs/facts.md: deduplication, the crash hole). */
   readonly outcomeUnknown: boolean;
   /** Refusals of a payload that is alone, each proven to be its own fault by another group's INSERT in between. */
   readonly refusals: number;
