@@ -105,7 +105,7 @@ function numbered(piece: (index: number) => string, countMax: number): string {
   return made.join(",");
 }
 
-/** As received: what is dear is the decoder's work. */
+/** As received: the decoder's work is what costs. */
 const hostileEncodings: Readonly<Record<string, () => readonly [ContentEncoding, Uint8Array]>> = {
   "gzip: empty members": () => {
     const member = zlib.gzipSync("");

@@ -21,7 +21,7 @@ export interface Installation {
 }
 
 const isHttpUrl = (text: string): boolean => addressRefusal(text, true, { name: "", declare: "" }) === "";
-const urlSchema = v.pipe(v.string(), v.check(isHttpUrl, "is no URL"));
+const urlSchema = v.pipe(v.string(), v.check(isHttpUrl, "is not a URL"));
 const tokenSchema = v.pipe(v.string(), v.minLength(1, "is empty"));
 
 const profileSchema = v.object({

@@ -70,7 +70,7 @@ export function readableLine(level: string, line: string): RepeatedLine {
     const why = `${outcome}${reason === "" ? "" : `, ${reason}`}`;
     return plainLine(
       level,
-      `${counted(payloads, "payload")} with ${counted(spans, "span")} not stored yet (${why}); tried again`,
+      `${counted(payloads, "payload")} with ${counted(spans, "span")} not stored yet (${why}); retrying`,
       `${outcome} ${reason}`,
     );
   }

@@ -13,7 +13,7 @@ export interface GrpcPort {
   stop(): Promise<void>;
 }
 
-/** gRPC, "Status codes": UNIMPLEMENTED is not tried again (OTLP/gRPC, "Failures"). */
+/** gRPC, "Status codes": UNIMPLEMENTED is not retried (OTLP/gRPC, "Failures"). */
 const unimplemented = "12";
 
 /** What a client of HTTP/2 says first (RFC 9113, section 3.4): its first bytes tell it from one of HTTP/1. */

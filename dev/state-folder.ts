@@ -92,7 +92,7 @@ function makeFolder(path: string): void {
   }
 }
 
-/** Kept beside the data, for whoever starts the server there: `npm run dev` and `npm run clickhouse` have one login. */
+/** Kept beside the data, for both commands that start the server there: `npm run dev` and `npm run clickhouse` have one login. */
 export function clickHousePasswordOf(folder: string): string {
   const file = join(folder, "clickhouse-password");
   if (existsSync(file)) {
@@ -104,7 +104,7 @@ export function clickHousePasswordOf(folder: string): string {
 }
 
 /**
- * Who holds the folder: a process by its id and by when it started, for ids come again: in a container that was stopped hard the
+ * Who holds the folder: a process by its id and by when it started, since ids are reused: in a container that was stopped hard the
  * next pipeline, or anything else, has the id of the last one.
  */
 const lockSchema = v.object({ pid: v.number(), started: v.string() });
@@ -124,7 +124,7 @@ function takeLock(lock: string, folder: string): void {
     const owner = readLock(lock);
     if (owner !== undefined && isRunning(owner)) {
       throw new CannotStart(
-        `The state folder ${folder} is in use by another pipeline (process ${owner.pid}). Stop it, or choose another folder with HEADRACE_STATE. (If that process is no pipeline, delete ${lock}.)`,
+        `The state folder ${folder} is in use by another pipeline (process ${owner.pid}). Stop it, or choose another folder with HEADRACE_STATE. (If that process is not a pipeline, delete ${lock}.)`,
       );
     }
     if (owner === undefined && isFresh(lock)) {

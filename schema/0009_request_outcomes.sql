@@ -1,5 +1,5 @@
 -- How requests ended, anew: by key and with a reason. Best effort: what an isolate of the ingress had not reported when
--- it ended is missing, so these are no evidence; receipts are. Nothing was ever written into the earlier form.
+-- it ended is missing, so these are not evidence; receipts are. Nothing was ever written into the earlier form.
 
 DROP TABLE IF EXISTS {{database}}.headrace_outcomes SYNC;
 

@@ -164,7 +164,7 @@ export const limits = {
   measureFreshMs: 2 * MINUTE_MS,
   /** Of two servers behind one address the cron's look meets the wrong one within this, but for one time in a thousand. */
   otherTableMs: 10 * MINUTE_MS,
-  /** A late ring that brought a payload in is no rescue if its doorbell still comes within this. */
+  /** A late ring that found a payload is not a rescue if its doorbell still comes within this. */
   rescueOvertakenMs: 10 * MINUTE_MS,
   /** INSERTs out at once. A group of 10,000 rows takes about half a second; ClickHouse prefers few and large ones. */
   insertsAtOnceFirst: 4,
@@ -245,7 +245,7 @@ export const limits = {
   reconcileAgeMs: 5 * MINUTE_MS,
   reconcileRetryFirstMs: 1 * MINUTE_MS,
   reconcileRetryLastMs: 15 * MINUTE_MS,
-  /** A put that hung for a day and landed shows in this listing; until then its R2 event brings it in. */
+  /** A put that hung for a day and landed shows in this listing; until then its R2 event notifies of it. */
   reconcileAgainMs: 24 * HOUR_MS,
   /** Renewed by each stage that a run has come to the end of; a run that died is followed by another after this. */
   reconcileLeaseMs: 5 * MINUTE_MS,
@@ -364,7 +364,7 @@ export const limits = {
   alertZoneGapMin: 20,
   alertZoneGapShare: 0.05,
   alertZoneGapPageShare: 0.25,
-  /** A look that fails is tried again each minute. */
+  /** A look that fails is retried each minute. */
   alertZoneUnreadMs: 15 * MINUTE_MS,
 
   // --- keys
@@ -379,7 +379,7 @@ export const limits = {
    * mistypes a key sends one request in several seconds.
    */
   unknownKeysPerSecond: 20,
-  /** Retry-After of a key that was not looked up: exporters come again then. */
+  /** Retry-After of a key that was not looked up: exporters retry then. */
   unknownKeyRetryMs: 1 * SECOND_MS,
   /** A key that was looked up and was unknown waits this long for the next look-up, while the budget is used up. */
   unknownKeyAgainMs: 5 * SECOND_MS,
@@ -440,7 +440,7 @@ export const limits = {
   outcomesAMessage: 300,
   /** Counts that an isolate holds. Beyond, requests of further keys are counted without their names. */
   outcomesMax: 3000,
-  /** A report that could not be written is tried again after this: a minute's counts are in no hurry. */
+  /** A report that could not be written is retried after this: a minute's counts are in no hurry. */
   outcomeRetrySeconds: 60,
   /** Hours, and days of usage (as long as receipts are kept), that one answer of the console covers. */
   hoursMax: 168,
@@ -570,7 +570,7 @@ assert(
 );
 assert(
   2 * limits.unknownKeyRetryMs < (limits.unknownKeysRememberedMax / 10_000) * SECOND_MS,
-  "a key that comes again is still remembered under a flood of 10,000 a second",
+  "a key that is sent again is still remembered under a flood of 10,000 a second",
 );
 assert(
   limits.meterLeaseUseMs < limits.meterLeaseMs,
@@ -582,7 +582,7 @@ assert(
 );
 assert(limits.insertTimeoutSeconds * 1000 < limits.leaseMs, "an INSERT ends before its lease");
 assert(limits.clockAheadMaxMs * 2 <= limits.leaseMs, "a clock that is believed leaves half of a lease");
-assert(limits.reconcileLeaseMs < limits.alertReconcilerMs, "one run that died is no alert");
+assert(limits.reconcileLeaseMs < limits.alertReconcilerMs, "one run that died is not an alert");
 assert(limits.clientRetryMs < limits.ledgerMemoryMs, "the ledger remembers longer than clients retry");
 assert(
   limits.receiptsRetentionDays * DAY_MS >= limits.payloadRetentionMs + 30 * DAY_MS,

@@ -31,7 +31,7 @@ export type RefusalReason = (typeof refusalReasons)[number];
 const ours =
   "a fault on our side: exporters retry, and nothing is lost while that is rare; `headrace doctor` checks each part";
 
-/** What the sender, or whoever runs Headrace, does about it. */
+/** What the sender, or the operator of Headrace, does about it. */
 const advices: Readonly<Record<RefusalReason, string>> = {
   unknown_path:
     "Headrace takes traces, at /v1/traces. Metrics or logs: OTEL_METRICS_EXPORTER=none OTEL_LOGS_EXPORTER=none. Traces: check the path of the exporter's endpoint",

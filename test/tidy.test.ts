@@ -296,7 +296,7 @@ function expectListed(
   }
   const listed = v.parse(v.record(v.string(), v.number()), JSON.parse(readFileSync(path, "utf8")));
   const more = [...found].filter(([key, count]) => count > (listed[key] ?? 0)).map(([key]) => where(key));
-  expect(more, "mend these: what is left to mend may only shrink").toEqual([]);
+  expect(more, "fix these: what is left to fix may only shrink").toEqual([]);
   const fewer = Object.keys(listed).filter((key) => (found.get(key) ?? 0) < (listed[key] ?? 0));
   expect(fewer, `there is less of it than test/${name} lists; lower the list: ${listCommand}`).toEqual([]);
 }
@@ -412,7 +412,7 @@ describe("pictures", () => {
 });
 
 describe("commits", () => {
-  /** From when on they are held to it: older ones cannot be mended. */
+  /** From when on they are held to it: older ones cannot be fixed. */
   const since = "2026-11-28T02:00:00Z";
   const contributing = readFileSync(join(root, "CONTRIBUTING.md"), "utf8");
   const [, list = ""] = /The areas are a closed list:\n\n([\s\S]*?)\n\n/.exec(contributing) ?? [];

@@ -1,4 +1,4 @@
-/** `headrace doctor`: tries every part that a promise leans on, and names the command that mends what is wrong. */
+/** `headrace doctor`: tries every part that a promise leans on, and names the command that fixes what is wrong. */
 
 import { counted } from "../../shared/counted.ts";
 import { bad, type Check, good, warning } from "../../shared/doctor/check.ts";
@@ -86,7 +86,7 @@ export const doctor: Command = {
 function sayCheck({ say }: Call, { check, verdict, found, mend }: Check): void {
   say(`${(verdict === "bad" ? "BAD" : verdict).padEnd(8)}${check.padEnd(26)}${found}`);
   if (mend !== "") {
-    say(`${" ".repeat(8)}${"".padEnd(26)}mend: ${mend}`);
+    say(`${" ".repeat(8)}${"".padEnd(26)}fix: ${mend}`);
   }
 }
 

@@ -40,7 +40,7 @@ export const status: Command = {
   async run({ given, console, say, json }) {
     const hours = given.text("hours") ?? "24";
     const mayBehindSeconds = Number(given.text("behind") ?? behindMinutes) * 60;
-    // At once: each is answered within 5 s, whoever does not answer behind it.
+    // At once: each is answered within 5 s, even where what is behind it does not answer.
     const [watermark, { trouble, frontDoor }, read, listed] = await Promise.all([
       console.ask("GET /api/watermark"),
       console.ask("GET /api/status"),

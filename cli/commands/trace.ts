@@ -16,7 +16,7 @@ const columnsOfFiles = 120;
 
 export const traceShow: Command = {
   name: "trace",
-  summary: "a trace as a waterfall, and the payloads that brought it in",
+  summary: "a trace as a waterfall, and the payloads that it came in",
   about:
     "A line per span in the order of the tree, its bar where it lies in the trace's time. Missing parents, cycles of\nparents and clocks that disagree are marked and explained. Below: which payloads brought the spans, in which group, and how that\nended. --json has all attributes, events and links.",
   args: { text: "<trace id>", min: 1, max: 1 },

@@ -106,7 +106,7 @@ async function sendAndWait(context: Context, flags: Flags, target: Target): Prom
   return arrivedOnce && shortfall(sent) === 0 ? 0 : 1;
 }
 
-/** Sends until all spans are out, or Ctrl-C, or nothing can be accepted any more. `traceId`: of the first span. */
+/** Sends until all spans are sent, or Ctrl-C, or nothing can be accepted any more. `traceId`: of the first span. */
 async function send(
   context: Context,
   flags: Flags,
@@ -247,13 +247,13 @@ function explainFailure(failure: Error, target: Target, refusal: LastRefusal | u
   }
 }
 
-/** What exporters retry: why, when, and that one more try is no mistake. */
+/** What exporters retry: why, when, and that one more try is not a mistake. */
 function explainRefusal({ status, retryAfterSeconds, data }: LastRefusal): string {
   const message = messageIn(data);
   const when =
     retryAfterSeconds === undefined
       ? ""
-      : ` It asks to be tried again in ${retryAfterSeconds < 120 ? counted(retryAfterSeconds, "second") : `${Math.round(retryAfterSeconds / 60)} minutes`}, later than the exporter waits.`;
+      : ` It asks for a retry in ${retryAfterSeconds < 120 ? counted(retryAfterSeconds, "second") : `${Math.round(retryAfterSeconds / 60)} minutes`}, later than the exporter waits.`;
   return `${status}${message === "" ? "" : `: ${message}`}${when}`;
 }
 

@@ -27,7 +27,7 @@ const refusalsShownMax = 65_535;
 
 /**
  * `at`: ms since the epoch. `reason` is `decode`, `missing_object` or `rejected:<code>`; `failure` what the attempts to
- * bring it in failed of: its words are the message.
+ * store it failed with: its words are the message.
  */
 export function deadLetterRow(receipt: Receipt, failure: Failure | null, at: number) {
   const {

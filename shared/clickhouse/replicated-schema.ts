@@ -18,7 +18,7 @@ export interface Replicas {
   readonly servers: readonly [RunStatement, ...RunStatement[]];
 }
 
-/** The replicas are not as they must be; the message says in one sentence what is wrong, and what mends it. */
+/** The replicas are not as they must be; the message says in one sentence what is wrong, and what fixes it. */
 export class ReplicasError extends Error {
   override readonly name = "ReplicasError";
 }

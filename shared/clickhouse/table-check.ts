@@ -57,7 +57,7 @@ export interface DeduplicationWindow {
 }
 
 /**
- * Plain MergeTree: default 0, which is no deduplication. Replicated and Shared: the server's, 10,000 and one hour where it does
+ * Plain MergeTree: default 0, which means no deduplication. Replicated and Shared: the server's, 10,000 and one hour where it does
  * not say. The least of all replicas rules: each trims the log that they share by its own.
  */
 export function windowOf({
@@ -86,7 +86,7 @@ function isReplicated(engine: string): boolean {
   return /^(Replicated|Shared)/.test(engine);
 }
 
-/** Why nothing may be inserted, with the command that mends it; empty where everything is as it must be. */
+/** Why nothing may be inserted, with the command that fixes it; empty where everything is as it must be. */
 export function checkTable(settings: ClickHouseSettings, declaration: TableDeclaration | undefined): string {
   const name = tableName(settings, settings.tracesTable);
   if (declaration === undefined) {
@@ -137,7 +137,7 @@ function isUtc(timezone: string): boolean {
   return utcNames.test(timezone);
 }
 
-/** Why nothing may be inserted on this server with this login, with what mends it; empty where all is as it must be. */
+/** Why nothing may be inserted on this server with this login, with what fixes it; empty where all is as it must be. */
 export function checkServer({ user }: ClickHouseSettings, server: ServerState): string {
   const { timezone, deduplicateInsert, deduplicateInsertSelect, clockAheadMs } = server;
   if (!isUtc(timezone)) {

@@ -1,7 +1,7 @@
 /**
  * The fence that the traces table itself holds: an EPHEMERAL column, of which nothing is stored. Its default throws where an INSERT
  * that names the column comes after its deadline, or to another table than it is for. So the plain INSERT is fenced at a fifth of
- * what the same conditions cost as an INSERT … SELECT (decision 0073). Whoever else writes does not name it, and is not asked.
+ * what the same conditions cost as an INSERT … SELECT (decision 0073). Other writers do not name it, and are not checked.
  *
  * The column knows its table by a text that was written into it when it was made: a table that a person made by CREATE … AS
  * has the text of the other one. So only the first INSERT of a group goes by it; a retry asks the server (statements.ts).

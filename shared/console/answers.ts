@@ -444,7 +444,7 @@ export type OutcomeSums = v.InferOutput<typeof outcomesSchema>;
 
 /** `GET /api/doctor` */
 export const examinationSchema = v.object({
-  /** The console's clock, for whoever asks to compare with. */
+  /** The console's clock, for clients to compare with theirs. */
   now: timeMs,
   checks: v.array(
     v.object({

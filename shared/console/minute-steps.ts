@@ -63,7 +63,7 @@ const nothing: Counts = {
 /**
  * Every step of the range, those without payloads included. What is in flight and has a receipt counts by that. What the
  * ledger has in flight is exact for the groups that were looked into; where there are more, what the reconciler found pending
- * in a minute that it walked is the least that is in flight, whoever holds it.
+ * in a minute that it walked is the least that is in flight, wherever it is held.
  */
 export function minuteSteps(facts: StepFacts): Minutes {
   const { now, since, stepMs, unsettled } = facts;

@@ -18,7 +18,7 @@ import type { AskedFor, Fixed, Forgotten } from "./answers.ts";
 
 /**
  * What of the sums by minute is not settled, at one moment: how far minutes are sealed, which of them changed since, and
- * which keys are in flight. Whoever adds up reads the receipts of the rest at one moment too.
+ * which keys are in flight. For the sums, the receipts of the rest are read at one moment too.
  */
 export interface Unsettled extends UnsettledKeys {
   /** Null: the reconciler has not run yet, and nothing is sealed. */
@@ -38,7 +38,7 @@ export interface ConsumerOperations {
   examine(): Promise<readonly Check[]>;
   /** Rings what nobody holds, however young. Null: a run is under way already. */
   reconcile(): Promise<ReconcileReport | null>;
-  /** Brings payloads in again, wherever they ended. */
+  /** Stores payloads after all, however they ended. */
   replay(keys: readonly string[]): Promise<Fixed<AskedFor>>;
   /** What the table has of a payload, compared with its receipts. */
   presence(id: PayloadId): Promise<Presence>;

@@ -20,7 +20,7 @@ export interface TakenMessage {
 }
 
 /**
- * Takes a batch. Throws `EffectFailed` before anything is acknowledged: then all of it must come again. A batch of the
+ * Takes a batch. Throws `EffectFailed` before anything is acknowledged: then all of it must be redelivered. A batch of the
  * dead-letter queue is taken message by message, and never throws that.
  */
 export function* takeBatch(

@@ -18,7 +18,7 @@ import type { DayRows, GroupId, Receipt } from "../receipt.ts";
 
 export type InsertTask = Extract<GroupTask, { readonly step: "insert" }>;
 
-/** A group's payloads as blocks: what they come to. The bytes stay with whoever performs. */
+/** A group's payloads as blocks: what they come to. The bytes stay with the performer. */
 type Built =
   | { readonly kind: "built"; readonly rows: number; readonly payloads: readonly StoredPayload[] }
   /** The isolate had no memory left for it in time. */
@@ -66,7 +66,7 @@ export interface BatchEffects {
     readonly asks: readonly { readonly at: number; readonly outcomes: OutcomesMessage }[];
     readonly answers: null;
   };
-  /** Log why a message brings nothing in. */
+  /** Log why a message leads to no payload. */
   readonly passOver: { readonly asks: string; readonly answers: null };
   /** Once it is answered, the payloads are the ledger's. Failed: none or all of them are. */
   readonly claim: { readonly asks: readonly Doorbell[]; readonly answers: GroupTask | null };

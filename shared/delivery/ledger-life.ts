@@ -38,7 +38,7 @@ export interface Decided {
 }
 
 export type LifeEffect =
-  /** Once in the life of an instance: `begin`. Fails as that does, and is tried again by the next event. */
+  /** Once in the life of an instance: `begin`. Fails as that does, and is retried by the next event. */
   | { readonly do: "begin" }
   /** The epoch that R2 keeps: created once, raised by a restore. */
   | { readonly do: "readEpoch" }
@@ -103,7 +103,7 @@ export function* begin(view: LedgerView): Life<void> {
   const { head } = view;
   if (head === null) {
     const facts = yield* readBirthFacts();
-    // Another ledger may have been born between the reading and now: then this is no genesis.
+    // Another ledger may have been born between the reading and now: then this is not a genesis.
     const isFirst = facts.epoch !== null || (yield* ask({ do: "createEpoch", epoch: 1 })).created;
     yield* decide({ kind: "born", facts: isFirst ? facts : { ...facts, anyPayload: true } });
     return;
@@ -150,7 +150,7 @@ export function* fireAlarm(instance: Instance): Life<void> {
 
 /**
  * Decides a step and persists it. Synchronous, as nothing may come between the reading of the state and its change;
- * whoever calls it arms the alarm before it waits for anything, so that both are one write.
+ * its caller sets the alarm before it waits for anything, so that both are one write.
  */
 export function decideAndPersist(
   store: LedgerStore,

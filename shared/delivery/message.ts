@@ -1,6 +1,6 @@
 /**
  * Reads queue messages: each is a doorbell, a group's doorbell, an R2 event or a report of the ingress. An R2 event that
- * brings nothing in is passed over. A message that is none of them is not retried (it will never be one): it is parked.
+ * leads to no payload is passed over. A message that is none of them is not retried (it will never be one): it is parked.
  * Nothing is lost by that: the payload that it may have meant is in R2, and the reconciler notifies about it.
  */
 import * as v from "valibot";

@@ -1,6 +1,6 @@
 /**
  * What the promises need of ClickHouse, judged from what it says of itself. Pure: workers/consumer/examine-consumer.ts
- * asks. Each failure comes with the statement that mends it.
+ * asks. Each failure comes with the statement that fixes it.
  */
 import type { ClickHouseSettings } from "../clickhouse/connection.ts";
 import { tableName } from "../clickhouse/statements.ts";

@@ -44,7 +44,7 @@ function* unwatchedCondition(
     yield {
       kind: "zone_unwatched",
       subject: `${host}: ${what}`,
-      // A plan is no fault, and does not pass by itself.
+      // A plan is not a fault, and does not pass by itself.
       severity: count.cause === "plan" ? "note" : "warning",
       tenant: "",
       message: unwatchedText(count, what),

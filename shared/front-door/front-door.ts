@@ -1,6 +1,6 @@
 /**
  * What is known of the door before the ingress: Cloudflare's zone, whose firewall answers before any Worker runs. A request
- * that it turns away is no outcome of the ingress, no payload and no log line of ours: only the zone's own analytics have it.
+ * that it turns away is neither an outcome of the ingress nor a payload or a log line of ours: only the zone's own analytics have it.
  *
  * What could not be read is never none: each count is there, or says since when and why it is not.
  */
@@ -13,7 +13,7 @@ export type FrontDoorSettings =
   | { readonly kind: "unset"; readonly host: string; readonly missing: readonly string[] }
   | { readonly kind: "zone"; readonly host: string; readonly zoneId: string };
 
-/** Why a count is not known: what mends it differs. */
+/** Why a count is not known: what fixes it differs. */
 export type UnreadCause =
   /** The token is unknown, has expired, or may not read this zone. */
   | "token"

@@ -96,7 +96,7 @@ export function claim(draft: Draft, doorbells: readonly Doorbell[]): readonly Gr
 }
 
 /**
- * All that wait become a group, or two where some have spans of old days. They are due now: whoever comes first leases
+ * All that wait become a group, or two where some have spans of old days. They are due now: the next caller leases
  * or notifies them. What a person wants erased is not among them: VERIFY ends it.
  */
 export function groupWaiting(draft: Draft): readonly Group[] {

@@ -208,7 +208,7 @@ export type AttemptReport =
       readonly payloads: readonly Evidence[];
     };
 
-/** An attempt that is out: nobody else gets the group before `until`. */
+/** An attempt in flight: no other caller gets the group before `until`. */
 export interface Lease {
   readonly attempt: number;
   readonly until: number;
@@ -230,9 +230,9 @@ interface Held {
 }
 
 export type GroupState =
-  /** To be inserted. `out`: what the attempt that is out was handed. */
+  /** To be inserted. `out`: what the attempt in flight does. */
   | { readonly at: "open"; readonly lease: Lease | null; readonly out: "insert" | "measure" }
-  /** Answered, but the answer is no proof: the rows are to be counted. */
+  /** Answered, but the answer is not a proof: the rows are to be counted. */
   | {
       readonly at: "counting";
       readonly lease: Lease | null;
@@ -255,7 +255,7 @@ export type GroupState =
       readonly at: "closing";
       readonly lease: Lease | null;
       readonly receipts: readonly Receipt[];
-      /** How many of them, from the first, the attempt that is out was handed: a part of many. Later ones are appended. */
+      /** How many of them, from the first, the attempt in flight writes: a part of many. Later ones are appended. */
       readonly leased: number;
       readonly completeView: boolean;
       /** What becomes of its ids. */
@@ -295,7 +295,7 @@ export interface Group {
   /** Who transcoded it first, and what that came to. Other code may write other bytes under the same token. */
   readonly codecVersion: number | null;
   readonly rows: readonly StoredPayload[] | null;
-  /** An attempt ended unknown: a later 200 is no proof (docs/facts.md: deduplication, the crash hole). */
+  /** An attempt ended unknown: a later 200 is not a proof (docs/facts.md: deduplication, the crash hole). */
   readonly outcomeUnknown: boolean;
   /** Refusals of a payload that is alone, each proven to be its own fault by another group's INSERT in between. */
   readonly refusals: number;

@@ -20,7 +20,7 @@ export interface Call {
 }
 
 export interface Breaker {
-  /** Groups whose INSERT is out. */
+  /** Groups whose INSERT is in flight. */
   readonly inFlight: readonly GroupId[];
   /** The wide group whose INSERT was leased last: a second one waits while that is in flight. */
   readonly wide?: GroupId;

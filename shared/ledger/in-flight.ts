@@ -150,7 +150,7 @@ function waitOf(
 export function waitsForText(reason: WaitReason): string {
   switch (reason) {
     case "attempt":
-      return "the answer of the attempt that is out";
+      return "the answer of the attempt in flight";
     case "table":
       return "the traces table, which the table check refused";
     case "breaker":
@@ -158,9 +158,9 @@ export function waitsForText(reason: WaitReason): string {
     case "back_off":
       return "its next try after a failure";
     case "others":
-      return "its next try: ClickHouse refuses it, and it is held until that is mended or others are stored meanwhile";
+      return "its next try: ClickHouse refuses it, and it is held until that is fixed or others are stored meanwhile";
     case "slot":
-      return "one of the INSERTs that are out to come back";
+      return "one of the INSERTs in flight to complete";
     case "fence":
       return "the fence: until then an earlier INSERT of it may still be running";
     case "evidence":

@@ -146,7 +146,7 @@ export function step(view: LedgerView, event: LedgerEvent, moment: Moment, setti
     }
     case "report": {
       const group = readGroup(draft, event.group);
-      // Attempt 1 ran out, attempt 2 is out (or the group is done), now attempt 1 reports: it was counted as unknown
+      // Attempt 1 ran out, attempt 2 is in flight (or the group is done), now attempt 1 reports: it was counted as unknown
       // when its lease ended, and nothing it says can undo that.
       if (group?.state.lease?.attempt === event.attempt) {
         task = takeReport(draft, group, event.report);
@@ -289,7 +289,7 @@ function settle(draft: Draft, group: Group): void {
 
 /**
  * Live: marked, and taken out of its group before the next attempt; where its rows may be there already, erased when that
- * is settled. Done or unknown: after the fence of whoever may be inserting it.
+ * is settled. Done or unknown: after the fence of any INSERT of it that may still run.
  */
 function erase(draft: Draft, payload: Doorbell, reason: string): void {
   const { now, settings } = draft;
@@ -398,7 +398,7 @@ function alarm(draft: Draft, view: LedgerView): readonly GroupId[] {
     if (lease === null) {
       rings.push(ring(draft, group));
     } else {
-      assert(lease.until <= now, "a group that is out is due when its lease ends");
+      assert(lease.until <= now, "a leased group is due when its lease ends");
       expire(draft, group); // due now, in the queue that its state says
     }
   }

@@ -11,14 +11,14 @@ import type { LedgerSettings } from "./settings.ts";
 
 export interface RefusedPayload {
   readonly key: PayloadKey;
-  /** The last refusal that counted, ms since the epoch: since then nothing else was stored, or it was not tried again. */
+  /** The last refusal that counted, ms since the epoch: since then nothing else was stored, or it was not retried. */
   readonly since: number;
   /** Refusals altogether, and what ClickHouse said last. */
   readonly refused: number;
   readonly words: string;
 }
 
-/** Was the group's one payload refused last? Then it waits for others to be stored, or for what refuses it to be mended. */
+/** Was the group's one payload refused last? Then it waits for others to be stored, or for what refuses it to be fixed. */
 export function isRefusedAlone({ payloads, refusals, failure }: Group): boolean {
   return payloads.length === 1 && refusals > 0 && failure?.kind === "refused";
 }

@@ -26,7 +26,7 @@ export interface LedgerSettings {
   readonly measureFreshMs: number;
   /** After another table was seen nothing is inserted for this long, unless a person accepts it. */
   readonly otherTableMs: number;
-  /** A ring that brought something in waits this long for the doorbell that it may have overtaken. */
+  /** How long a later ring that found a payload waits for the doorbell that it may have overtaken. */
   readonly overtakenMs: number;
   /** INSERTs out at once: in the beginning, and at most. */
   readonly concurrencyFirst: number;

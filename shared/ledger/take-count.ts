@@ -60,7 +60,7 @@ function isNoneOf({ rows }: Group, key: PayloadKey, found: readonly DayRows[]): 
   return found.every((one) => one.rows === 0 || inserted?.every(({ day }) => day !== one.day) === true);
 }
 
-/** Exactly the inserted rows on the inserted days. Days that a payload had before this group are no concern here. */
+/** Exactly the inserted rows on the inserted days. Days that a payload had before this group are not of concern here. */
 function covers(found: readonly DayRows[] | undefined, inserted: readonly DayRows[]): boolean {
   return inserted.every(({ day, rows }) => found?.find((one) => one.day === day)?.rows === rows);
 }

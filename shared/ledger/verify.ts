@@ -44,7 +44,7 @@ export interface VerifyFacts {
   readonly group: GroupId;
   /** That group's own INSERT may have stored the rows. */
   readonly attempted: boolean;
-  /** The object was not transcoded although nothing else says its rows: whoever did it was never heard of again. */
+  /** The object was not transcoded although nothing else says its rows: earlier attempts to do it never reported. */
   readonly isBlind: boolean;
   /** Days before are outside the table's TTL: not expected, not counted. */
   readonly oldestDay: number;
@@ -79,7 +79,7 @@ type Ended = Extract<Verdict, { kind: "end" }>;
 export function judge(facts: VerifyFacts): Verdict {
   const { payload, evidence } = facts;
   const claims = claimsOf(facts);
-  // A person erased one key of these bytes, or asks for it now: that holds for every key, whoever rings.
+  // A person erased one key of these bytes, or asks for it now: that holds for every key, regardless of the cause.
   if (claims.erased !== undefined || payload.erase !== null) {
     return erasedVerdict(facts, claims);
   }
@@ -139,7 +139,7 @@ function erasedVerdict(
   { keys, byKey, erased, blank }: Claims,
 ): Ended {
   const reason = shortText(payload.erase ?? erased?.reason ?? "", limits.reasonBytesMax);
-  // Rows or an object are left where whoever erased it was stopped behind the receipts, and nobody knows of it any
+  // Rows or an object are left where an erasure was stopped behind the receipts, and nothing knows of it any
   // more: then all of it is erased once more, for the deletions follow the receipts.
   const isGone = evidence.rowsByDay.length === 0 && evidence.object === null;
   const every = new Set(isGone && payload.erase === null ? keys : [...keys, ...byKey.keys()]);
@@ -178,7 +178,7 @@ function copiesFound(
   if (byDay.some((one) => !Number.isInteger(one) || (one !== 0 && one !== most))) {
     return { kind: "inexact", reason: "a day has some of its rows" };
   }
-  // Equal bytes that came again after the memory's time are stored again: as many copies as keys are `stored`, and
+  // Equal bytes that were sent again after the memory's time are stored again: as many copies as keys are `stored`, and
   // one more if this group's INSERT may be it.
   const storedKeys = new Set(stored.map(({ key }) => key)).size;
   const copiesMax = Math.max(1, storedKeys + (attempted && !byKey.has(payload.key) ? 1 : 0));
@@ -226,7 +226,7 @@ function absentVerdict(facts: VerifyFacts, claims: Claims, { complete, expected,
     return { ...end("stored", owner, owed), lateBell: !facts.attempted };
   }
   if (byKey.get(payload.key)?.outcome === "dead" && !mayStoreAgain(payload.cause)) {
-    // A dead letter is tried again when a person replays it, not when an old event comes by.
+    // A dead letter is retried when a person replays it, not when an old event arrives.
     return end("dead", payload.key, []);
   }
   const { object } = evidence;
@@ -266,7 +266,7 @@ function verdictWithoutObject(
 ): Verdict {
   const found = sumOf(evidence.rowsByDay);
   if (evidence.receipts.length > 0) {
-    // Deleted after its retention, or purged: whoever rings comes too late.
+    // Deleted after its retention, or purged: the notification came too late.
     const owner = stored[0]?.key ?? dead?.key ?? payload.key;
     return end(stored.length > 0 || dead === undefined ? "stored" : "dead", owner, []);
   }

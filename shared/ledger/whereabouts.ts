@@ -21,7 +21,7 @@ export type Whereabouts =
       /** ms since the epoch: when the group was made, and when it is looked at again. */
       readonly made: number;
       readonly due: number;
-      /** What attempts to bring it in failed of; null: none has. */
+      /** Why attempts to store it failed; null: none has. */
       readonly failure: Failure | null;
     }
   /** It ended, and is still remembered. `since`: ms since the epoch. */

@@ -1,6 +1,6 @@
 /**
  * Finds the keys and values of one message's attributes. It checks the framing of each KeyValue down to a string
- * value; what other values contain is checked by whoever reads them (`value-check.ts`, `rows/any-value.ts`).
+ * value; what other values contain is checked by their readers (`value-check.ts`, `rows/value-text.ts`).
  */
 
 import { limits } from "../limits.ts";

@@ -532,7 +532,7 @@ class JsonReader {
 
   // --- JSON
 
-  /** Steps over a value that is nested too deep. `null` and `{}` are no loss. */
+  /** Steps over a value that is nested too deep. `null` and `{}` are not a loss. */
   #skipNested(): void {
     this.#space();
     const start = this.#at;

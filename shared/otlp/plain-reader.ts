@@ -1,6 +1,6 @@
 /**
  * What the fast readers share. They read the canonical form (`plain-form.ts`) with bare loops over the bytes, check every
- * length against its message, and throw `notPlain` at anything else. They name nothing: whoever catches `notPlain`
+ * length against its message, and throw `notPlain` at anything else. They explain nothing: the catcher of `notPlain`
  * lets `toPlainForm` decide and explain.
  *
  * A byte is read as `bytes[at] ?? 0`. Beyond the array that gives 0 and does no harm, because each value's end is

@@ -16,7 +16,7 @@ export class WireWriter {
   #at = 0;
   readonly #bytesMax: number;
 
-  /** `bytesExpected` avoids growing; it is no limit. Beyond `bytesMax` a write throws `MalformedBody`. */
+  /** `bytesExpected` avoids growing; it is not a limit. Beyond `bytesMax` a write throws `MalformedBody`. */
   constructor(bytesExpected: number, bytesMax = Number.POSITIVE_INFINITY) {
     this.#bytesMax = Math.max(bytesMax, bufferBytesMin);
     this.#bytes = new Uint8Array(Math.max(bytesExpected, bufferBytesMin));

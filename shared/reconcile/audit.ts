@@ -126,7 +126,7 @@ export function* auditId(
   return verdict;
 }
 
-/** Whoever erased it was stopped behind the receipts: notified, so that the ledger does it again. */
+/** Its erasure was stopped behind the receipts: notified, so that the ledger does it again. */
 function* eraseAgain(key: PayloadKey, keys: readonly PayloadKey[], run: Run): CronWork<void> {
   if (!(yield* ringOne(keys, run))) {
     reportFinding(

@@ -1,7 +1,7 @@
 /**
  * Minutes whose sums changed after they were sealed: a dead letter was replayed, a payload erased, a row inserted again.
  * The ledger notes a minute when it leases receipts of it and when these are written; until the reconciler has sealed
- * it anew, whoever adds up (the page, /metrics) reads its receipts instead of its row. A note that says too much costs one
+ * it anew, the sums (page, /metrics) are of its receipts and not of its row. A note that says too much costs one
  * question, so none is spared; one that says too little would leave a sum wrong for good.
  */
 

@@ -1,5 +1,5 @@
 /**
- * Rows that a reading missed, and what is done about it. One reading is no evidence: it may have come from a replica that
+ * Rows that a reading missed, and what is done about it. One reading is not evidence: it may have come from a replica that
  * lags, or from a table whose parts are detached for an hour; an INSERT on its word doubles what comes back. So nothing
  * is notified before a second reading, minutes later, misses the same rows.
  *

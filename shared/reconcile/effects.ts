@@ -20,7 +20,7 @@ import type { DayRows, Receipt } from "../receipt.ts";
 import type { ChangedMinute } from "./changed-minutes.ts";
 import type { Checkpoint } from "./checkpoint.ts";
 
-/** A payload as R2 lists it: with metadata R2 lists a tenth. Whoever takes its doorbell looks for the rest. */
+/** A payload as R2 lists it: with metadata R2 lists a tenth. The rest is read when its doorbell is taken. */
 export interface Listed {
   readonly key: PayloadKey;
 }

@@ -8,7 +8,7 @@ import { idOfKey, type PayloadId, type PayloadKey, payloadIdToBytes } from "../p
 
 /**
  * Keys listed that have no receipt, in order. Both inputs ascend by key without repetition. A receipt without an
- * object is no concern of this join (deleted, purged).
+ * object is not the concern of this join (deleted, purged).
  *
  * Example: listed a b d, receipts a c d: b is missing.
  */

@@ -101,7 +101,7 @@ export function forgettingOf(presence: Presence, hasObject: boolean): Forgetting
       return refuse("the ledger holds it for a decision: `headrace resolve KEY rewrite` stores it anew");
     case "dead":
       return refuse(
-        "it is a dead letter: `headrace dead-letters replay KEY` brings it in once the cause is mended",
+        "it is a dead letter: `headrace dead-letters replay KEY` stores it once the cause is fixed",
       );
     case "erased":
       return refuse("it was erased for good, and equal bytes are erased again");

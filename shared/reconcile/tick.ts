@@ -45,7 +45,7 @@ function* byItself<T>(part: CronWork<T>, failures: unknown[]): CronWork<T | null
 
 /**
  * Can the traces table keep the promise of one copy? While it cannot, nothing is inserted, payloads wait in the ledger,
- * and a finding and the console's /healthz say what mends it. A ClickHouse that cannot be asked changes nothing: its
+ * and a finding and the console's /healthz say what fixes it. A ClickHouse that cannot be asked changes nothing: its
  * INSERTs fail by themselves.
  */
 function* checkTable(): CronWork<void> {

@@ -5,7 +5,7 @@
  * (decisions 0020 and 0024).
  *
  * The bytes depend on the payloads and their order alone, never on what this isolate did before: a group that is
- * tried again sends the same block.
+ * retried sends the same block.
  */
 import { assert } from "../assert.ts";
 import type { SpanBounds } from "../otlp/span-check.ts";

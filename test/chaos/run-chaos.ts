@@ -98,7 +98,7 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
   }
 }
 
-/** The processes of one run, which die and come again. */
+/** The processes of one run, which are killed and restarted. */
 class World {
   readonly #options: ChaosOptions;
   readonly #folder: string;

@@ -115,7 +115,7 @@ function wrongTries(tries: readonly Try[], variant: Variant, answers: readonly n
   }
   const early = waits(tries).filter((ms) => ms < retryAfterSeconds * 1000 - clockSlackMs);
   if (early.length > 0) {
-    wrong.push(`it came again after ${early.join(", ")} ms, before Retry-After: ${retryAfterSeconds}`);
+    wrong.push(`it retried after ${early.join(", ")} ms, before Retry-After: ${retryAfterSeconds}`);
   }
   for (const { type, encoding } of tries) {
     const [body, coding] = [variant.encoding === "json" ? "json" : "pb", encodingName(variant)];

@@ -306,7 +306,7 @@ describe.runIf(isStand)("a dead replica", () => {
       const meanwhile = newPayload();
       expect(await insertPayload(r1, database, meanwhile, newToken())).toMatchObject({ status: 200 });
       await eventually(async () => (await countBehindBarrier([r1], database, meanwhile)).rows, spans);
-      // Whoever waits for all replicas is answered 341.
+      // An INSERT that waits for all replicas is answered 341.
       const nothing = `ALTER TABLE ${database}.otel_traces DELETE WHERE SpanId = 'none'`;
       expect((await send(nothing, { mutations_sync: 2 }, undefined, r1)).code).toBe(341);
       const at1 = connect(r1, database, name);

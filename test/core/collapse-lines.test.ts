@@ -1,4 +1,4 @@
-/** What the terminal of `npm run dev` says of things that come again and again. */
+/** How the terminal of `npm run dev` shows things that are repeated. */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
@@ -71,7 +71,7 @@ test("each line of a Worker's log is one that a person can read", () => {
   const group = "0123456789abcdef0123456789abcdef";
   const attempt = { outcome: "retry", group, attempt: 3, payloads: 1, spans: 12 };
   expect(firstOf("warn", { ...attempt, reason: "ClickHouse: connection refused" })).toBe(
-    "warning: 1 payload with 12 spans not stored yet (retry, ClickHouse: connection refused); tried again",
+    "warning: 1 payload with 12 spans not stored yet (retry, ClickHouse: connection refused); retrying",
   );
   expect(
     firstOf("error", {

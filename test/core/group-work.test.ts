@@ -362,7 +362,7 @@ test("an answer is waited for until the lease ends, and one that does not come l
   expect(ended).toEqual({ kind: "unknown", reason: "no answer: Error: reset", payloads });
 });
 
-test("a block that is not built sends nothing: it is unreadable, or tried again", async () => {
+test("a block that is not built sends nothing: it is unreadable, or retried", async () => {
   const ledger = new TestLedger();
   ledger.claim({ n: 1 });
   const task = ledger.takeNotified();

@@ -19,7 +19,7 @@ const firstWait = (ledger: TestLedger) => {
 const unknown: AttemptReport = { kind: "unknown", reason: "reset" };
 
 describe("what a group waits for", () => {
-  test("the attempt that is out, until its lease ends", () => {
+  test("the attempt in flight, until its lease ends", () => {
     const ledger = new TestLedger();
     ledger.claim({ n: 1 });
     ledger.takeNotified();

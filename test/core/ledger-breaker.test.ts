@@ -57,7 +57,7 @@ test("a ledger begins with its slots free, nobody suspected, and its memory comp
 describe("another INSERT", () => {
   test.each([
     ["may go while a slot is free", { inFlight: ids(3) }, "", true],
-    ["waits while all are out", { inFlight: ids(4) }, "", false],
+    ["waits while all are in flight", { inFlight: ids(4) }, "", false],
     ["waits while the table is refused", {}, "no deduplication", false],
     [
       "is a probe when the breaker is open: at its time",
@@ -67,7 +67,7 @@ describe("another INSERT", () => {
     ],
     ["not before", { isOpen: true, concurrencyLimit: 1, probeAt: now + 1 }, "", false],
     [
-      "and never beside one that is out",
+      "and never beside one in flight",
       { isOpen: true, concurrencyLimit: 2, probeAt: now, inFlight: ids(1) },
       "",
       false,
@@ -112,7 +112,7 @@ describe("another INSERT", () => {
 });
 
 describe("an INSERT that was stored", () => {
-  test("frees one more slot if all were out, up to the most, and forgets what was suspected", () => {
+  test("frees one more slot if all were in flight, up to the most, and forgets what was suspected", () => {
     const wrong = { isOpen: true, concurrencyLimit: 1, suspects: ids(5), failures: 3 };
     expect(afterSuccess(breakerOf(wrong), settings)).toMatchObject({
       isOpen: false,

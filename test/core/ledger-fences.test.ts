@@ -192,7 +192,7 @@ test("a fence is a lease, an INSERT and a margin; an INSERT is overdue after its
   expect([0, 1, 2, 3, 5000].map((failures) => backOffMs(failures, backOff))).toEqual([3, 6, 12, 20, 20]);
 });
 
-test("what a person erases that is not live is looked at behind the fence of whoever may have inserted it", () => {
+test("what a person erases that is not live is verified behind the fence of any INSERT that may have stored it", () => {
   const erase = (ledger: TestLedger) => {
     ledger.step({ kind: "erase", payload: doorbell({ n: 1, cause: "replay" }), reason: "asked for" });
     const [group] = ledger.state.dump().groups.values();

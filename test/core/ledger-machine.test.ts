@@ -128,7 +128,7 @@ describe("equal bytes", () => {
     expect(ledger.state.dump().groups.size).toBe(0);
   });
 
-  test("whoever misses its rows while a duplicate's receipt is written is answered by VERIFY, after the fence", () => {
+  test("who misses its rows while a duplicate's receipt is written is answered by VERIFY, after the fence", () => {
     for (const cause of ["audit", "replay", "event"] as const) {
       const ledger = new TestLedger();
       ledger.claim({ n: 1 });
@@ -158,7 +158,7 @@ describe("equal bytes", () => {
 });
 
 describe("attempts", () => {
-  test("only one attempt of a group is out, and a doubled ring finds nothing", () => {
+  test("only one attempt of a group is in flight, and a doubled ring finds nothing", () => {
     const ledger = new TestLedger();
     ledger.claim({ n: 1 });
     const task = ledger.takeNotified();
@@ -201,7 +201,7 @@ describe("attempts", () => {
     expect(ledger.state.group(task.group)).toEqual(before);
   });
 
-  test("whoever comes when the lease is over has the group at once, and a moment before nobody has", () => {
+  test("a consumer that asks when the lease is over gets the group at once, and none does a moment before", () => {
     const ledger = new TestLedger();
     ledger.claim({ n: 1 });
     const first = ledger.takeNotified();
@@ -311,7 +311,7 @@ describe("attempts", () => {
     const task = first === undefined ? null : { group: first, attempt: 1 };
     const group = first === undefined ? undefined : ledger.state.group(first);
     if (task === null || group === undefined) {
-      throw new Error("a group is out");
+      throw new Error("a group is leased");
     }
     ledger.storeAll({
       ...task,
@@ -383,7 +383,7 @@ describe("attempts", () => {
       }
     }
     expect(ledger.state.head?.breaker.isOpen).toBe(true);
-    // ClickHouse is back. Whoever never was out has nothing to wait for once a probe was stored.
+    // ClickHouse is back. A group that was never sent has nothing to wait for once a probe was stored.
     const neverOut = () =>
       [...ledger.state.dump().groups.values()].filter(({ attempts }) => attempts === 0).length;
     expect(neverOut()).toBeGreaterThan(0);

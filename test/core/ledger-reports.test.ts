@@ -89,7 +89,7 @@ describe("what may have stored rows", () => {
 
 describe("a step that fails", () => {
   test.each(["retry", "unknown", "unlisted", "halted", "refused"] as const)(
-    "as `%s`, without being an INSERT, is tried again later, and says nothing of ClickHouse's health",
+    "as `%s`, without being an INSERT, is retried later, and says nothing of ClickHouse's health",
     (kind) => {
       const { ledger, task } = begun();
       const receipts = ledger.report(task, storedReport(task));

@@ -261,7 +261,7 @@ test("a text is cut to its bytes of JSON, between two characters", () => {
   expect(shortText('"'.repeat(100), 11)).toBe('""""…');
 });
 
-/** A ledger that has a full group, whose INSERT is out. */
+/** A ledger that has a full group, whose INSERT is in flight. */
 function fullGroup(): { readonly ledger: TestLedger; readonly task: GroupTask } {
   const ledger = new TestLedger();
   let task: GroupTask | null = null;
@@ -284,7 +284,7 @@ const missingDays = (ledger: TestLedger): Group => {
 };
 
 describe("the machine keeps to its bounds", () => {
-  test("where every client of a full group comes again in each of ten minutes", () => {
+  test("where every client of a full group sends again in each of ten minutes", () => {
     const { ledger, task } = fullGroup();
     for (let minute = 1; minute <= 10; minute++) {
       for (let at = 0; at < limits.groupPayloadsMax; at += limits.claimDoorbellsMax) {

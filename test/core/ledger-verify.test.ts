@@ -189,7 +189,7 @@ describe("poison", () => {
     }
   });
 
-  test("a payload alone that was refused is tried again under another token, later each time", () => {
+  test("a payload alone that was refused is retried under another token, later each time", () => {
     const ledger = new TestLedger();
     ledger.claim({ n: 1 });
     let task = ledger.takeNotified();
@@ -237,7 +237,7 @@ describe("poison", () => {
   });
 });
 
-test("an erasure that was stopped behind its receipts is done again by whoever looks, until nothing is left", () => {
+test("an erasure that was stopped behind its receipts is done again by the next look, until nothing is left", () => {
   const { key } = doorbell({ n: 1 });
   for (const [rows, isThere] of [
     [10, true],
@@ -451,7 +451,7 @@ describe("a payload whose rows are inexact", () => {
     const ledger = held();
     ledger.step({ kind: "resolve", key, how: "accept" });
     const task = next(ledger, MINUTE_MS);
-    // Its rows have been there for as long as somebody was asked: whoever stored them completed their view.
+    // Its rows have been there for as long as somebody was asked: the INSERT that stored them completed their view.
     expect(task).toMatchObject({ step: "receipts", completeView: false });
     expect(task.step === "receipts" ? task.receipts : []).toMatchObject([
       { key, outcome: "stored", rowsByDay: [{ day: today, rows: 4 }] },
@@ -644,7 +644,7 @@ describe("unknown and questioned ids", () => {
     expect(ledger.alarm()).toHaveLength(2);
   });
 
-  test("whoever misses a payload's rows while its receipt is written, and had asked before, is answered once more", () => {
+  test("who misses a payload's rows while its receipt is written, and had asked before, is answered once more", () => {
     const ledger = new TestLedger();
     ledger.claim({ n: 1, cause: "audit" });
     const verify = next(ledger, 10 * MINUTE_MS);
@@ -683,7 +683,7 @@ describe("unknown and questioned ids", () => {
     }
   });
 
-  test("a restored ledger verifies what waits and what is out, and takes no report of the lost time", () => {
+  test("a restored ledger verifies what waits and what is in flight, and takes no report of the lost time", () => {
     const ledger = new TestLedger();
     ledger.claim({ n: 1 });
     const task = ledger.takeNotified();

@@ -394,7 +394,7 @@ describe("what a look at a request takes", () => {
     expect(isolate.spent(start)).toEqual({ rate: 903, month: 0 });
   });
 
-  test("costs nothing where the request is to come again", () => {
+  test("costs nothing where the request is to be retried", () => {
     const isolate = isolateOf(both);
     isolate.first(start);
     isolate.takeBack(1);
@@ -543,7 +543,7 @@ describe("a key with limits of spans and of bytes", () => {
     expect([spans?.used, (bytes?.used ?? 0) - left], "of the month").toEqual([1, 1]);
   });
 
-  test("costs nothing where the request is to come again", () => {
+  test("costs nothing where the request is to be retried", () => {
     const isolate = isolateOf({ spans: rate(1, 10), bytes: rate(1000, 7000) });
     for (let i = 0; i < 5; i++) {
       const sent = isolate.send(request, 800, start);

@@ -38,7 +38,7 @@ test("a lock of a process that runs is kept, and it is said how to be rid of it"
   lockStateFolder(folder);
   expect(() => lockStateFolder(folder)).toThrow(CannotStart);
   expect(() => lockStateFolder(folder)).toThrow(
-    `is in use by another pipeline (process ${process.pid}). Stop it, or choose another folder with HEADRACE_STATE. (If that process is no pipeline, delete ${lock()}.)`,
+    `is in use by another pipeline (process ${process.pid}). Stop it, or choose another folder with HEADRACE_STATE. (If that process is not a pipeline, delete ${lock()}.)`,
   );
 });
 

@@ -41,7 +41,7 @@ describe("doctor", () => {
     ).toBe("4\t1");
   });
 
-  test("says of a table without a window, a TTL that eats spans and a lost projection what mends each, and it does", async () => {
+  test("says of a table without a window, a TTL that eats spans and a lost projection what fixes each, and it does", async () => {
     await local.query("ALTER TABLE otel_traces MODIFY SETTING non_replicated_deduplication_window = 0");
     await local.query("ALTER TABLE otel_traces MODIFY TTL toDateTime(Timestamp) + toIntervalDay(3)");
     await local.query("ALTER TABLE otel_traces DROP PROJECTION headrace_counts SETTINGS mutations_sync = 1");

@@ -343,7 +343,7 @@ describeInChromium("the console's page", () => {
     await expect.poll(() => text("#held")).toBe("");
   }, 60_000);
 
-  test("in an incident it says what is wrong, what waits for it, and what mends it", async () => {
+  test("in an incident it says what is wrong, what waits for it, and what fixes it", async () => {
     await local.query("ALTER TABLE otel_traces MODIFY SETTING non_replicated_deduplication_window = 0");
     await tickCron();
     await exportSpans(local.pipeline, freshSpans(50));
@@ -360,7 +360,7 @@ describeInChromium("the console's page", () => {
     await tickCron();
     await shows("Nothing is in flight", "#in-flight");
     await shows("resolved one", "#findings");
-    await fits("mended");
+    await fits("fixed");
   }, 40_000);
 
   test("everything that can be pressed is reached by Tab, and bars by arrow keys", async () => {

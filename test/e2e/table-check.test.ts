@@ -29,7 +29,7 @@ async function refusal(): Promise<{ readonly text: string }> {
   return await health();
 }
 
-test("a table that cannot deduplicate gets nothing, says what mends it, and goes on by itself when mended", async () => {
+test("a table that cannot deduplicate gets nothing, says what fixes it, and goes on by itself when fixed", async () => {
   await expect.poll(health, asked).toEqual({ status: 200, text: "ok\n" });
   await local.query("ALTER TABLE otel_traces MODIFY SETTING non_replicated_deduplication_window = 0");
   await tickCron();

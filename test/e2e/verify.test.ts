@@ -244,7 +244,7 @@ test("a payload that the table refuses is taken out of its group and dead-letter
   expect(await (await bucket.get(record ?? ""))?.json()).toMatchObject({ reason, spans: 40 });
   expect(await bucket.head((record ?? "").replace("dead/", ""))).not.toBeNull();
 
-  // A person mends the table and replays it; the death is overruled by its receipt.
+  // A person fixes the table and replays it; the death is overruled by its receipt.
   expect(await ask("POST", "replay", { keys: [] })).toEqual({ error: "keys names no key" });
   const key = (record ?? "").replace("dead/", "");
   expect(await ask("GET", "dead-letters")).toMatchObject([{ key, reason: "rejected:469" }]);

@@ -1,6 +1,6 @@
 /**
  * A ClickHouse that is not as it should be, on a real server: what the table check says of it, and what is made of its
- * answer to an INSERT. Each is one sentence with what mends it, and nothing of it counts as stored.
+ * answer to an INSERT. Each is one sentence with what fixes it, and nothing of it counts as stored.
  */
 import { spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, rmSync, statfsSync, writeFileSync } from "node:fs";
@@ -159,7 +159,7 @@ describe("the table check refuses, in one sentence", () => {
     expect(await insert(connect({ table: "a_view" }))).toMatchObject({ class: "halted", code: 48 });
   });
 
-  test("a login without a right that the look needs, with the GRANT that mends it", async () => {
+  test("a login without a right that the look needs, with the GRANT that fixes it", async () => {
     expect(await refusalOf(connect({ user: "without_parts" }))).toMatch(
       /^The user without_parts may not look .*\. Fix it with: GRANT SELECT.* ON system\.parts TO without_parts$/,
     );

@@ -82,7 +82,7 @@ beforeAll(async () => {
     fetch,
   );
   await insert("headrace_receipts", receiptColumns, [
-    // Each key has two rows: a death that was mended counts as what outranks it.
+    // Each key has two rows: a death that was fixed counts as what outranks it.
     ...receipts.map(({ key }) => receiptRow(receipt(key, "dead"), minute)),
     ...receipts.map((one) => receiptRow(one, minute + 1)),
   ]);

@@ -385,7 +385,7 @@ describe("a search of the console's login", () => {
     60_000,
   );
 
-  test("is refused, with the statement that mends it, where the login has none", async () => {
+  test("is refused, with the statement that fixes it, where the login has none", async () => {
     const search = await startSearch(
       connectionOf("console_of_before", "read_only"),
       nothingRemembered(),

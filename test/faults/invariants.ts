@@ -410,7 +410,7 @@ export class Checker {
       const isErased = receipts.ofId(id).some(({ receipt }) => receipt.outcome === "erased");
       const hasObject = store.list().some(({ key }) => idOfKey(key) === id);
       if (isErased && hasObject && this.#world.table.rowsByDay(id).length > 0) {
-        return false; // whoever erased it was stopped: it is done again before its object goes
+        return false; // its erasure was stopped: it is done again before its object goes
       }
     }
     for (const lost of witness.lost.keys()) {

@@ -676,11 +676,11 @@ const feared: readonly Mutant[] = [
     by: "row",
   },
   {
-    name: "a group keeps every key that its clients come again under",
+    name: "a group keeps every key that its clients send again under",
     file: "shared/ledger/claim.ts",
     find: "  return !grows || sizeOf(together).keys < caps.keysMax;",
     replace: "  return true;",
-    profile: "rows are small, and clients come again",
+    profile: "rows are small, and clients send again",
     by: "row",
   },
   {

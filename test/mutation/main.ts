@@ -28,7 +28,7 @@ import { wilson } from "./score.ts";
 import { viableOf } from "./type-check.ts";
 
 const root = join(import.meta.dirname, "../..");
-/** What decides about payloads, whoever runs it. */
+/** What decides about payloads, wherever it runs. */
 const subjects = "shared/{delivery,ledger,reconcile}/**/*.ts";
 /** Usual times are measured first; what takes this many of them does not end. */
 const patience = 5;

@@ -111,7 +111,7 @@ describe("the ledger's Durable Object", () => {
     });
   });
 
-  test("keeps what waits and what is out over an eviction", async () => {
+  test("keeps what waits and what is in flight over an eviction", async () => {
     const task = await claimFull(1);
     await ledger().claim([doorbell({ n: 2 })], codecVersion);
     await evictDurableObject(ledger());

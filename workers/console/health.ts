@@ -1,5 +1,5 @@
 /**
- * For an outside check: 503 while payloads are not stored or clients cannot be served, with what mends it, and when the
+ * For an outside check: 503 while payloads are not stored or clients cannot be served, with what fixes it, and when the
  * cron does not come: an alert that is raised by the cron cannot tell that. Anybody may ask, so each part is asked once in
  * ten seconds.
  */

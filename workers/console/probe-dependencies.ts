@@ -1,5 +1,5 @@
 /**
- * Do R2, KV and the Meter answer? Whoever needs them at the front, the ingress, answers clients and tells nobody else. So
+ * Do R2, KV and the Meter answer? The ingress needs them, but answers only its clients. So
  * each is asked for something small when somebody asks for the pipeline's state, once in ten seconds for each Worker
  * instance.
  */

@@ -198,8 +198,10 @@ function statusFamilies({ head, held, trouble, databaseBytes, remembered }: Ledg
           gauge("breaker_open", "1: INSERTs fail, and one is tried at a time.", {
             value: head.breaker.isOpen ? 1 : 0,
           }),
-          gauge("inserts_out", "INSERTs that are out.", { value: head.breaker.inFlight.length }),
-          gauge("insert_slots", "INSERTs that may be out at once.", { value: head.breaker.concurrencyLimit }),
+          gauge("inserts_out", "INSERTs in flight.", { value: head.breaker.inFlight.length }),
+          gauge("insert_slots", "INSERTs that may be in flight at once.", {
+            value: head.breaker.concurrencyLimit,
+          }),
           gauge("table_refused", "1: the table check refuses the traces table, and nothing is inserted.", {
             value: head.table.refusal === "" ? 0 : 1,
           }),

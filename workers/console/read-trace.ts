@@ -1,5 +1,5 @@
 /**
- * `GET /api/trace` and `GET /api/trace-span`: a trace as the table has it, with the payloads that brought it in and how those
+ * `GET /api/trace` and `GET /api/trace-span`: a trace as the table has it, with the payloads that it came in and how those
  * ended. What an answer cannot hold is said, and is answered by the span.
  */
 import * as v from "valibot";

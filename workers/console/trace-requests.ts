@@ -76,7 +76,7 @@ function listQuestion(parameters: URLSearchParams, nowMs: number): Result<ListQu
   return options.ok ? ok({ filter: filter.value, options: options.value }) : options;
 }
 
-/** One trace by its id is answered also where the login has no limits: it is no search. */
+/** One trace by its id is answered also where the login has no limits: it is not a search. */
 async function settingsOf(
   clickHouse: ClickHouseConnection,
   memory: SearchMemory,

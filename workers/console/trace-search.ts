@@ -75,7 +75,7 @@ export async function startSearch(
   const deadline = clock() + limits.traceSearchMs;
   const { login, hasProjection } = await factsOf(clickHouse, memory, clock());
   if (login.kind === "unlimited") {
-    memory.facts = null; // the next request finds it mended
+    memory.facts = null; // the next request finds it fixed
     return `The console's login ${clickHouse.settings.user} has no limit (${login.missing.join(", ")}), so that a search could take all of ClickHouse from the INSERTs. As an administrator of ClickHouse: ${login.mend}`;
   }
   const left = (): number => deadline - clock();

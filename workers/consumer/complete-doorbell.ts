@@ -19,7 +19,7 @@ export async function completeDoorbell(
 /**
  * The doorbell of a listed or headed object, from its custom metadata. One whose metadata is not ours (a copied bucket
  * may have its names in lower case) counts nothing: its payload becomes a dead letter, which can be replayed once the
- * metadata is mended.
+ * metadata is fixed.
  */
 function doorbellOf(object: R2Object, key: PayloadKey, cause: Doorbell["cause"]): Doorbell {
   const metadata = v.safeParse(payloadMetadataSchema, object.customMetadata);

@@ -3,7 +3,7 @@
  * for: it reads, persists, and only then notifies and answers. One object, named "0", for the whole lane.
  *
  * The persist of a step is one synchronous transaction, and `sync` waits until it is durable; a step that cannot
- * persist throws, its caller's messages are not acked, and come again. The alarm is armed in every path: by each
+ * persist throws, its caller's messages are not acked, and are redelivered. The alarm is armed in every path: by each
  * step, by itself whatever happens in it, and by the cron through `wake` (the platform gives up an alarm after six
  * failed tries).
  */
@@ -119,7 +119,7 @@ export class Ledger extends DurableObject<LedgerEnv> {
     return { task: await this.#step({ kind: "claim", doorbells, codecVersion }) };
   }
 
-  /** Queue `group` rang. Null: nothing to do for this caller (it is out, done, or not there). */
+  /** Queue `group` notified. Null: nothing to do for this caller (it is leased, done, or unknown). */
   async take(group: string, codecVersion: number): Promise<GroupTask | null> {
     assert(isGroupId(group), "a group's id is 32 hex digits");
     return this.#step({ kind: "take", group, codecVersion });
@@ -460,7 +460,7 @@ export class Ledger extends DurableObject<LedgerEnv> {
     }
   }
 
-  /** Once in an instance's life, whoever comes first. A failure is the caller's, and tried again by the next. */
+  /** Once in an instance's life, by the first caller. It gets a failure; the next caller retries. */
   async #begin(): Promise<void> {
     this.#begun ??= this.#live(begin(this.#storage));
     try {

@@ -343,7 +343,7 @@ export class LedgerStorage implements LedgerView {
       for (let at = 0; at < ids.byteLength; at += payloadIdBytes) {
         hex.push(bytesToHex(new Uint8Array(ids, at, payloadIdBytes)));
       }
-      // An id that has come again since is another group's now, and stays.
+      // An id that was sent again since is another group's now, and stays.
       this.#sql.exec(
         "DELETE FROM ids WHERE id IN (SELECT unhex(value) FROM json_each(?)) AND seq = ?",
         JSON.stringify(hex),

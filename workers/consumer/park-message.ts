@@ -23,7 +23,7 @@ interface ParkedMessage {
 
 /**
  * Writes the message and returns the finding that tells of it. Parked again (the acknowledgement was lost), it is the
- * same object. Throws when R2 cannot be reached: then the message must come again.
+ * same object. Throws when R2 cannot be reached: then the message must be redelivered.
  */
 export async function parkMessage(
   bucket: R2Bucket,

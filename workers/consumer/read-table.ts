@@ -196,7 +196,7 @@ async function witnessBehind(
 
 /**
  * By how much `serverNow` is certainly ahead of us (or behind): it was read at some moment between our two. Example: asked
- * at 100, answered at 300: 250 is no difference, 350 is 50 ahead.
+ * at 100, answered at 300: 250 is not a difference, 350 is 50 ahead.
  */
 function clockAhead(serverNow: number, askedAt: number, answeredAt: number): number {
   return Math.round(serverNow - Math.min(Math.max(serverNow, askedAt), answeredAt));

@@ -57,7 +57,7 @@ export function readContent(headers: Headers): Result<Content, Refusal> {
   if (media !== "application/x-protobuf" && media !== "application/json") {
     return refuse({
       reason: "wrong_content_type",
-      message: `Content-Type ${media === "" ? "is missing" : `"${media.slice(0, 100)}" is not taken`}: send application/x-protobuf or application/json.`,
+      message: `Content-Type ${media === "" ? "is missing" : `"${media.slice(0, 100)}" is not supported`}: send application/x-protobuf or application/json.`,
     });
   }
   const named = (headers.get("content-encoding") ?? "").trim().toLowerCase();

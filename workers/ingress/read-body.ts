@@ -36,7 +36,7 @@ export interface BodyBudget {
   readonly budget: ByteBudget;
   /** For buffers of bodies that are announced: they count as bytes in hand when they have come. */
   readonly announced: ByteBudget;
-  /** Whoever sends it: one sender has a part of the budget at most. */
+  /** The sender: each has at most a part of the budget. */
   readonly holder: string;
 }
 

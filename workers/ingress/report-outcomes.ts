@@ -1,6 +1,6 @@
 /**
  * Counts how each request ended, and tells the consumer every few seconds: one queue message an isolate, not one a
- * request. The log gets the same: a refusal that comes again is counted. The first request after a report arms the next
+ * request. The log gets the same: a repeated refusal is counted. The first request after a report arms the next
  * one within its own `waitUntil`, so that a lone request is reported too. Nothing here can fail a request.
  */
 import { dependencies } from "../../shared/dependency.ts";

@@ -25,7 +25,7 @@ const outcomes = new OutcomeReport();
 
 const tracesPath = "/v1/traces";
 
-/** What came of a request: of a POST of traces, or of another that is no mistake. */
+/** What came of a request: of a POST of traces, or of another that is not a mistake. */
 type Ended = Success | "preflight" | "healthy";
 
 /** Whether a request is the one that nearly all are: its URL need not be taken apart. */

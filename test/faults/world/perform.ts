@@ -56,7 +56,7 @@ export interface Hands {
   readonly codecVersion: number;
   block: Block | null;
   taking: Taking | null;
-  /** When receipts were written last: a receipt that is lost after that was there for whoever deletes on its word. */
+  /** When receipts were written last: a receipt that is lost after that was there for a deletion that relies on it. */
   receiptedAt: number;
 }
 
@@ -313,7 +313,7 @@ export class BrokenByPayload extends Error {}
 /** After this the platform ends an invocation. */
 const hangsMs = 15 * 60_000;
 
-/** What the object's flaw does to whoever fetches and decodes it. */
+/** What the object's flaw does to a consumer that fetches and decodes it. */
 function* readFlawed({ content }: StoredObject, batch: BatchInHand): Process {
   switch (content.flaw) {
     case "slow":

@@ -8,7 +8,7 @@ import type { DayRows } from "../../../shared/receipt.ts";
 import { TracesTable } from "./traces-table.ts";
 import type { World } from "./world.ts";
 
-/** Whoever answers one statement. */
+/** The server that answers one statement. */
 export interface Server {
   readonly table: TracesTable;
   readonly answer: TableAnswer;

@@ -1,6 +1,6 @@
 /**
  * The traces table: rows by (payload, day), and ClickHouse's deduplication as it was measured (docs/facts.md: deduplication). Its log
- * remembers the last N (token, day) entries of the whole table, whoever wrote them; a day's part of an INSERT is
+ * remembers the last N (token, day) entries of the whole table, from all writers; a day's part of an INSERT is
  * committed whole or dropped, one day after the other; a token that is logged drops whatever comes under it.
  */
 

@@ -78,7 +78,7 @@ interface Deletion {
   readonly runBegan: number;
 }
 
-/** What really happened, whoever knows of it. Times are true times. */
+/** What really happened, known to the parts or not. Times are true times. */
 export interface Witness {
   readonly contents: Map<PayloadId, Content>;
   /** Keys that were answered 200. */

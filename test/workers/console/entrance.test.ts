@@ -110,7 +110,7 @@ describe("wrong tokens", () => {
     );
   });
 
-  test("one that comes again and again is one try: a page that was opened with it, a scraper with an old one", async () => {
+  test("the same one again and again is one try: a page that was opened with it, a scraper with an old one", async () => {
     const answers = await Promise.all(
       Array.from({ length: 30 }, () => status("/api/about", { bearer: "mistyped" })),
     );

@@ -91,7 +91,7 @@ test("a broken invariant is what the cron fails with, whatever failed before it"
 
 const frontDoor = async () => (await env.LEDGER.getByName("0").status()).frontDoor;
 
-test("what the zone turned away is a finding, and the ledger says it to whoever asks", async () => {
+test("what the zone turned away is a finding, and the ledger answers it to everyone who asks", async () => {
   const firewall = { action: "block", source: "firewallManaged", rule: "5de7edfa648c4d6891dc3e7f84534ffa" };
   for (let n = 0; n < 12; n++) {
     zone.events.push({

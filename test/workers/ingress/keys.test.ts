@@ -420,7 +420,7 @@ describe("look-ups", () => {
       expect(await tryKey(key, memory, 200 + limits.unknownKeyRetryMs)).toBe("ok");
     });
 
-    test("one key that comes again and again is read once in five seconds", async () => {
+    test("one key that is sent again and again is read once in five seconds", async () => {
       const { KEYS, reads } = countingKeys();
       const memory = new KeyMemory();
       await flood(memory, {}, () => "192.0.2.66");
@@ -430,7 +430,7 @@ describe("look-ups", () => {
       expect(reads()).toBe(2);
     });
 
-    test("the answer is 429 with Retry-After: an exporter comes again", async () => {
+    test("the answer is 429 with Retry-After: an exporter retries", async () => {
       const spent = Array.from({ length: 400 }, (_, i) =>
         send(floodKeys[i] ?? "", "json", "{}", { "cf-connecting-ip": "192.0.2.99" }),
       );

@@ -101,7 +101,7 @@ describe("an accepted request", () => {
     });
   });
 
-  test("that comes again with equal bytes is the same payload, and says so", async () => {
+  test("that is sent again with equal bytes is the same payload, and the answer says so", async () => {
     // Bytes of its own: this isolate knows those of the tests before, should a minute have ended meanwhile.
     const body = requestOf(join(freshSpan(), bytesField(1, crypto.getRandomValues(new Uint8Array(16)))));
     const first = await post(body);
