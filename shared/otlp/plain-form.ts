@@ -63,7 +63,7 @@ function plainMessage(name: MessageName): PlainMessage {
   }
   const message: PlainMessage = { isAnyValue: name === "anyValue", fields: [] };
   plainMessages.set(name, message);
-  for (let number = 0; number <= fieldsMax; number++) {
+  for (let number = 0; number < messages[name].fields.length; number++) {
     const field = messages[name].fields[number];
     message.fields.push(field === undefined ? undefined : plainField(field));
   }
@@ -98,9 +98,12 @@ class Frame {
   /** The field that is read or written at present. */
   field: PlainField | undefined;
 
-  begin(): void {
-    this.first.fill(none);
-    this.met.fill(0);
+  begin(fields: number): void {
+    // By hand: a call of `fill` for the two fields of an attribute costs more.
+    for (let number = 0; number < fields; number++) {
+      this.first[number] = none;
+      this.met[number] = 0;
+    }
     this.field = undefined;
   }
 
@@ -166,7 +169,7 @@ class PlainForm {
       frame = new Frame();
       this.#frames.push(frame);
     }
-    frame.begin();
+    frame.begin(message.fields.length);
     const pieces = this.#pieces;
     let chosen = 0;
     for (let piece = firstPiece; piece !== none; piece = this.#next[piece] ?? none) {
@@ -193,7 +196,7 @@ class PlainForm {
       const tagAt = reader.at;
       const tag = reader.tag();
       const number = tag >>> 3;
-      const field = number <= fieldsMax ? fields[number] : undefined;
+      const field = number < fields.length ? fields[number] : undefined;
       if (field === undefined) {
         reader.skip(tag);
         continue;
@@ -211,7 +214,10 @@ class PlainForm {
       } else {
         reader.skip(tag);
       }
-      if (field.isMany) {
+      if (field.isMany && value === reader.at) {
+        this.#writer.varint(field.tag);
+        this.#writer.byte(0);
+      } else if (field.isMany) {
         const pieces = this.#pieces;
         this.#field(field, this.#piece(value, reader.at), valueDepth);
         this.#pieces = pieces;

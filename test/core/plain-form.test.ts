@@ -223,7 +223,7 @@ describe("of any body", () => {
     }
   }
 
-  test("whole or damaged, the plain form, its repairs and its complaint are those of the shortest rule", () => {
+  test("whole or damaged, the canonical form, its repairs and its complaint are those of the shortest rule", () => {
     const random = new Random(77);
     const seen = new Set<string>();
     for (let i = 0; i < 700; i++) {
