@@ -91,7 +91,7 @@ async function goThrough(last: number): Promise<void> {
   const deadline = new Deadline();
   const body = await readBody(asked, bytesInHand, deadline);
   if (!body.ok) {
-    throw new Error(body.refusal.message);
+    throw new Error(body.refusal.reason);
   }
   const { bytes, release } = body.value;
   if (last > 3) {

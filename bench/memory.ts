@@ -26,7 +26,11 @@ import {
   type Body,
   bodyOf,
   distinctKeys,
+  escapedJson,
+  largeMap,
   largestUsual,
+  longArray,
+  longTextInArray,
   randomBodies,
   randomJson,
   slowlyInflating,
@@ -57,6 +61,7 @@ const consumerMarks: readonly Mark[] = [
   ["larger.set(this.bytes);", "$& lookedAt();"],
   ["this.keyLength = doubled(this.keyLength);", "lookedAt(); $&"],
   ["larger.set(this.entries);", "$& lookedAt();"],
+  ["const moved = new Int32Array(order.length);", "$& lookedAt();"],
 ];
 
 /** The consumer before this engine, with R2, queues and the ledger of Miniflare. */
@@ -118,6 +123,9 @@ async function measureConsumer(words: string): Promise<Line[]> {
       ],
       "one payload of distinct keys, 16 spans": () => [[distinctKeys(16)]],
       "one payload of distinct keys, 1 span": () => [[distinctKeys(1)]],
+      "one payload of a map of a million keys": () => [[largeMap()]],
+      "one payload of a text of 20 MiB within an array": () => [[longTextInArray()]],
+      "one payload of an array whose text takes 32 MiB": () => [[longArray()]],
       "random text, groups of 8 and 2 payloads at once": () => [
         randomBodies(8, fourMebibytes),
         randomBodies(2, fourMebibytes),
@@ -250,7 +258,7 @@ function posted(url: URL, body: string): Promise<{ readonly status: number; read
 /** Where the ingress holds the most: with the body inflated, while it is checked, and with the body at the put. */
 const ingressMarks: readonly Mark[] = [
   ["body, encoding, inflatedBytesMax);", "$& lookedAt();"],
-  ["inspection = inspectTraces(protobuf, bounds);", "lookedAt(); $& lookedAt();"],
+  ["inspected = inspectAndRewrite(protobuf, bounds);", "lookedAt(); $& lookedAt();"],
   ["larger.set(this.entries);", "$& lookedAt();"],
   ["const put = bucket.put(key, body, {", "lookedAt(); $&"],
 ];
@@ -280,6 +288,10 @@ async function measureIngress(words: string): Promise<Line[]> {
     "6 bodies of 4 MiB, and a wide one of 3000 spans, 15 MB of random text": () => [
       ...Array.from({ length: 6 }, (_, i) => slowlyInflating(i + 1)),
       wide(3000, 10_000, randomText, 5_000),
+    ],
+    "6 bodies of 4 MiB, and 20 MiB of JSON in one text with escapes": () => [
+      ...Array.from({ length: 6 }, (_, i) => slowlyInflating(i + 1)),
+      escapedJson(),
     ],
     "20 MiB of random text in JSON": () => [randomJson(1)],
     "two bodies of 20 MiB of random text, and one in JSON": () => [

@@ -145,6 +145,33 @@ describe("ClickHouse", () => {
   });
 });
 
+describe("the ingress", () => {
+  /** The files of these folders whose code does this. */
+  const doing = (folder: string, what: RegExp) =>
+    sources
+      .filter(({ path, text }) => path.startsWith(folder) && what.test(code(text)))
+      .map(({ path }) => path)
+      .sort();
+
+  test("answers in one place, and words refusals in one: the story of a request returns what came of it", () => {
+    expect(doing("workers/ingress/", /\bnew Response\b|\bResponse\.(json|error|redirect)\b/)).toEqual([
+      "workers/ingress/answer.ts",
+      "workers/ingress/cors.ts",
+    ]);
+    expect(doing("workers/ingress/", /\bwordRefusal\(why\)/)).toEqual(["workers/ingress/worker.ts"]);
+    expect(doing("workers/ingress/", /\brefuse\(\{[^}]*\bmessage\b/)).toEqual([]);
+  });
+
+  test("decodes a body as consumer and console do, in one place", () => {
+    expect(doing("workers/", /\b(inflate|jsonToProtobuf)\(/)).toEqual([]);
+    expect(doing("workers/", /\bdecodeBody\(/)).toEqual([
+      "workers/console/read-payload-spans.ts",
+      "workers/consumer/load-payloads.ts",
+      "workers/ingress/check-payload.ts",
+    ]);
+  });
+});
+
 describe("the Workers' log", () => {
   test("is written in one place, which keeps keys, bodies and stacks out of it", () => {
     const elsewhere = sources

@@ -45,8 +45,10 @@ export interface Inspection {
   readonly largestRowBytes: number;
   /** Of these, what spans repeat of their resources and scopes. */
   readonly repeatedBytes: number;
-  /** Attributes of all messages together. */
+  /** Attributes of all messages together, and the entries of maps within them. */
   readonly attributes: number;
+  /** At most so many names stand in the rows' dictionaries: of attributes, and of events. */
+  readonly namesAtMost: number;
   /** Undefined where no span is accepted. */
   readonly largestSpan: LargestSpan | undefined;
   /** The first UTC day on which a span begins, in days since the epoch. 0: there is no span. */
@@ -88,6 +90,7 @@ class Inspector implements TraceVisitor {
   largestRowBytes = 0;
   repeatedBytes = 0;
   attributes = 0;
+  namesAtMost = 0;
   #largestBytes = 0;
   #largestAttributes = 0;
   /** Its resource, scope and span. */
@@ -111,10 +114,12 @@ class Inspector implements TraceVisitor {
     this.largestRowBytes = 0;
     this.repeatedBytes = 0;
     this.attributes = 0;
+    this.namesAtMost = 0;
     this.#largestBytes = 0;
     this.#days = new DayCount();
     this.#values.nested = 0;
     this.#values.numbers = 0;
+    this.#values.entries = 0;
   }
 
   /** Lets go of lists that one body has made long. */
@@ -160,6 +165,7 @@ class Inspector implements TraceVisitor {
     let output = spanBytes + span.traceStateLength + span.nameLength;
     output += span.statusMessageLength + this.#attributes(walk, span.attributes) + this.#keyBytes;
     const { events, links } = span;
+    this.namesAtMost += events.count;
     for (let i = 0; i < events.count; i++) {
       const event = this.#event;
       event.scan(bytes, view, events.at[2 * i] ?? 0, events.at[2 * i + 1] ?? 0);
@@ -219,6 +225,7 @@ class Inspector implements TraceVisitor {
     const { entries, count } = scan;
     const end = count * entrySize;
     this.attributes += count;
+    this.namesAtMost += count;
     let keyBytes = count * stringOverhead;
     let output = count * (indexBytes + stringOverhead);
     // Texts that are not looked at yet: those of the attributes from `runSlot` on, which lie between `from` and `to`.
@@ -239,13 +246,21 @@ class Inspector implements TraceVisitor {
       } else {
         this.#checkRun(walk, entries, runSlot, slot, from, to);
         runSlot = slot + entrySize;
-        output += this.#values.check(bytes, view, valueAt, valueAt - valueLength, 1);
+        output += this.#value(bytes, view, valueAt, valueAt - valueLength);
       }
     }
     if (runSlot < end) {
       this.#checkRun(walk, entries, runSlot, end - entrySize, from, to);
     }
     this.#keyBytes = keyBytes;
+    return output;
+  }
+
+  /** Checks a value that is no string. The entries of its maps count as attributes: each is kept while they are sorted. */
+  #value(bytes: Uint8Array, view: DataView, from: number, to: number): number {
+    const entriesBefore = this.#values.entries;
+    const output = this.#values.check(bytes, view, from, to, 1);
+    this.attributes += this.#values.entries - entriesBefore;
     return output;
   }
 
@@ -293,9 +308,18 @@ const inspector = new Inspector();
  * where, for what is not OTLP in protobuf: bad framing, a known field of another wire type.
  */
 export function inspectTraces(body: Uint8Array, bounds: SpanBounds): Inspection {
+  return inspectAndRewrite(body, bounds).inspection;
+}
+
+/** The same, and the body as it was walked: where it is odd, it has been rewritten. */
+export function inspectAndRewrite(
+  body: Uint8Array,
+  bounds: SpanBounds,
+): { readonly inspection: Inspection; readonly walked: Uint8Array } {
   inspector.restart();
+  let walked: Uint8Array;
   try {
-    walk.run(body, bounds, inspector);
+    walked = walk.run(body, bounds, inspector);
   } finally {
     inspector.trim();
   }
@@ -308,9 +332,10 @@ export function inspectTraces(body: Uint8Array, bounds: SpanBounds): Inspection 
     largestRowBytes,
     repeatedBytes,
     attributes,
+    namesAtMost,
     oldestDay,
   } = inspector;
-  return {
+  const inspection = {
     spans,
     rejectedSpans,
     sampledSpans,
@@ -319,10 +344,12 @@ export function inspectTraces(body: Uint8Array, bounds: SpanBounds): Inspection 
     largestRowBytes,
     repeatedBytes,
     attributes,
+    namesAtMost,
     largestSpan: inspector.largestSpan,
     oldestDay,
     repairs: { ...walk.repairs, ...inspector.repairs },
   };
+  return { inspection, walked };
 }
 
 /**

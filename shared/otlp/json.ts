@@ -700,12 +700,23 @@ class JsonReader {
     this.#decodedLength += count;
   }
 
+  /** Makes room for `count` bytes, and for the rest of the string: a text of 20 MiB is never there twice. */
   #reserveDecoded(count: number): void {
     if (this.#decodedLength + count > this.#decoded.length) {
-      const larger = new Uint8Array(Math.max(this.#decoded.length * 2, this.#decodedLength + count));
+      const larger = new Uint8Array(this.#decodedLength + count + this.#endOfString() - this.#at);
       larger.set(this.#decoded.subarray(0, this.#decodedLength));
       this.#decoded = larger;
     }
+  }
+
+  /** Where the string ends that is read at present: no escape is shorter than what it stands for. */
+  #endOfString(): number {
+    const bytes = this.#bytes;
+    let at = this.#endOfPlain(this.#at);
+    while (bytes[at] === char.backslash) {
+      at = this.#endOfPlain(at + 2);
+    }
+    return at;
   }
 
   #escape(): void {

@@ -80,19 +80,23 @@ export class TraceWalk {
   /**
    * Goes through `body` with `visitor`. A body that is not plain is rewritten and walked again from the beginning; one
    * whose texts the ingress had to repair is rewritten at once, since not every visitor looks at texts.
+   * Returns what was walked in the end, so that who walks twice need not rewrite twice.
    * Throws `MalformedBody`, which says what and where. Nothing of the body is kept.
    */
-  run(body: Uint8Array, bounds: SpanBounds, visitor: TraceVisitor): void {
+  run(body: Uint8Array, bounds: SpanBounds, visitor: TraceVisitor): Uint8Array {
     this.#textsRepaired = 0;
     try {
-      if (bounds.textsRepaired === true || !this.#readsPlain(body, bounds, visitor)) {
-        const repairs = noRepairs();
-        this.#begin(toPlainForm(body, repairs));
-        this.#textsRepaired = repairs.texts;
-        this.#check.use(bounds);
-        visitor.restart();
-        this.#request(visitor);
+      if (bounds.textsRepaired !== true && this.#readsPlain(body, bounds, visitor)) {
+        return body;
       }
+      const repairs = noRepairs();
+      const rewritten = toPlainForm(body, repairs);
+      this.#begin(rewritten);
+      this.#textsRepaired = repairs.texts;
+      this.#check.use(bounds);
+      visitor.restart();
+      this.#request(visitor);
+      return rewritten;
     } finally {
       this.#begin(noBytes);
       for (const list of [this.resource, this.scope, this.schemaUrls, this.span, this.#check]) {

@@ -27,6 +27,8 @@ export class ValueCheck {
   /** Values met beyond the depth, and numbers that JSON does not know inside arrays and maps (repairs.ts). */
   nested = 0;
   numbers = 0;
+  /** Entries of maps. */
+  entries = 0;
   readonly #cursor = new VarintCursor();
 
   /**
@@ -80,6 +82,7 @@ export class ValueCheck {
         let at = this.#content(bytes, from, to);
         while (at < to) {
           const end = this.#element(bytes, at, to);
+          this.entries++;
           text += 2 + this.#keyValue(bytes, view, this.#cursor.at, end, depth + 1);
           at = end;
         }

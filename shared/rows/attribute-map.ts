@@ -10,8 +10,12 @@ import { LowCardinality } from "./low-cardinality.ts";
 import { scalarReserve, scalarReserved } from "./scalar-text.ts";
 import { ValueText } from "./value-text.ts";
 
-/** Room for this many values is made at once. A message of millions would else leave chunks that are nearly empty. */
+/**
+ * Room for this many values, of so many bytes, is made at once. A message of millions would else leave chunks that are nearly
+ * empty, and a value of 20 MiB whose text is another one three times its room.
+ */
 const valuesReservedMax = 256;
+const bytesReservedMax = 64 * 1024;
 
 export class AttributeMap {
   readonly keys = new LowCardinality();
@@ -20,7 +24,7 @@ export class AttributeMap {
   readonly #text = new ValueText();
 
   get heldBytes(): number {
-    return this.keys.heldBytes + this.#values.heldBytes;
+    return this.keys.heldBytes + this.#values.heldBytes + this.#text.bytes.length;
   }
 
   /** Bytes written. */
@@ -49,6 +53,10 @@ export class AttributeMap {
     if (scan.count === 0 || times === 0) {
       return;
     }
+    if (times === 1) {
+      this.append(bytes, view, scan); // without a copy of what may be 20 MiB
+      return;
+    }
     const order = this.#shapes.orderOf(bytes, view, scan);
     this.keys.appendRepeated(order.keys, scan.count, times, scratch);
     scratch.clear();
@@ -75,6 +83,7 @@ export class AttributeMap {
     this.#values.clear();
     this.#shapes.forgetNumbers();
     this.#shapes.trim();
+    this.#text.trim();
   }
 
   /** The values, after the keys in the block. */
@@ -90,7 +99,7 @@ export class AttributeMap {
     scan: AttributeScan,
   ): void {
     const { entries, count } = scan;
-    if (count > valuesReservedMax) {
+    if (count > valuesReservedMax || scan.bytes > bytesReservedMax) {
       this.#appendManyValues(sink, order, bytes, view, scan);
       return;
     }

@@ -88,8 +88,13 @@ export class Dictionary {
     const key = this.#store(bytes, from, length);
     this.#slots[slot] = key + 1;
     this.#slots[slot + 1] = hash;
-    if (this.count * 4 > this.#slots.length) {
-      this.#rehash(this.#slots.length * 2);
+    let wanted = this.#slots.length;
+    // At once for all keys, those in `#crowded` too: by one step per key they would be placed anew each time.
+    while (this.count * 4 > wanted) {
+      wanted *= 2;
+    }
+    if (wanted > this.#slots.length) {
+      this.#rehash(wanted);
     }
     return key;
   }
@@ -188,8 +193,8 @@ function equalShort(a: DataView, aFrom: number, b: DataView, bFrom: number, leng
   return true;
 }
 
-/** Four bytes at a step, then the rest; multiplication spreads them over the low bits. */
-function hashOf(bytes: Uint8Array, view: DataView, from: number, length: number): number {
+/** Four bytes at a step, then the rest; multiplication spreads them over the low bits. `view` shows the same bytes. */
+export function hashOf(bytes: Uint8Array, view: DataView, from: number, length: number): number {
   let hash = length;
   const words = length & ~3;
   for (let i = 0; i < words; i += 4) {

@@ -21,6 +21,8 @@ const traceIdBytes = 16;
 const spanIdBytes = 8;
 const timeBytes = 8;
 const signBit = 0x80000000 | 0;
+/** Kept for the next block. A resource can have 20 MiB. */
+const scratchBytesKept = 256 * 1024;
 /** An id's length and its digits. */
 const traceIdTextBytes = 1 + 2 * traceIdBytes;
 const spanIdTextBytes = 1 + 2 * spanIdBytes;
@@ -46,7 +48,7 @@ export class RowWriter implements TraceVisitor {
   readonly #event = new EventScan();
   readonly #link = new LinkScan();
   readonly #text = new ValueText();
-  readonly #scratch = new ByteSink();
+  #scratch = new ByteSink();
   /** Rows before this payload, this resource and this scope. */
   #payloadStart = 0;
   #linksStart = 0;
@@ -55,6 +57,11 @@ export class RowWriter implements TraceVisitor {
 
   constructor(columns: BlockColumns) {
     this.#columns = columns;
+  }
+
+  /** Bytes of memory held beside the columns. */
+  get heldBytes(): number {
+    return this.#text.bytes.length + this.#scratch.heldBytes;
   }
 
   /** Before each payload; `rewind` comes back to here. */
@@ -81,6 +88,10 @@ export class RowWriter implements TraceVisitor {
   clear(): void {
     this.rows = 0;
     this.#links = 0;
+    this.#text.trim();
+    if (this.#scratch.heldBytes > scratchBytesKept) {
+      this.#scratch = new ByteSink();
+    }
   }
 
   /**
@@ -117,7 +128,9 @@ export class RowWriter implements TraceVisitor {
 
   enterScope(walk: TraceWalk): void {
     this.#scopeStart = this.rows;
-    this.#reserveRows(walk.spansInScope);
+    if (walk.spansInScope > 0) {
+      this.#reserveRows(walk.spansInScope);
+    }
   }
 
   span(walk: TraceWalk): void {
@@ -129,6 +142,9 @@ export class RowWriter implements TraceVisitor {
 
   leaveScope(walk: TraceWalk): void {
     const rows = this.rows - this.#scopeStart;
+    if (rows === 0) {
+      return;
+    }
     const { scopeName, scopeVersion } = this.#columns;
     this.#appendRepeated(scopeName, walk, walk.scopeNameAt, walk.scopeNameLength, rows);
     this.#appendRepeated(scopeVersion, walk, walk.scopeVersionAt, walk.scopeVersionLength, rows);

@@ -56,7 +56,7 @@ export class BlockBuilder {
 
   /** Bytes of memory held, written or not. */
   get heldBytes(): number {
-    return this.#columns.heldBytes;
+    return this.#columns.heldBytes + this.#writer.heldBytes;
   }
 
   /**

@@ -1,7 +1,10 @@
 import { describe, expect, test } from "vitest";
 import { makeCorpus } from "../../bench/corpus.ts";
+import { Random } from "../../bench/random.ts";
 import { toPlainForm } from "../../shared/otlp/plain-form.ts";
+import { noRepairs } from "../../shared/otlp/repairs.ts";
 import { blockOf } from "../fixtures/blocks.ts";
+import { plainFormReference } from "../fixtures/plain-form-reference.ts";
 import {
   attribute,
   bytesField,
@@ -18,6 +21,7 @@ import {
   varint,
   varintField,
 } from "../fixtures/protobuf.ts";
+import { mutate, randomRequest } from "../fuzz/mutations.ts";
 
 /** What protobuf says is the same message, beside its plain twin. */
 const twins: readonly (readonly [string, Uint8Array, Uint8Array])[] = [
@@ -206,4 +210,54 @@ describe("the canonical form", () => {
       expect(toPlainForm(plain)).toEqual(plain);
     }
   });
+});
+
+describe("of any body", () => {
+  /** What comes out of it: bytes and counts, or the complaint. */
+  function outcome(rewrite: typeof toPlainForm, body: Uint8Array): unknown {
+    const repairs = noRepairs();
+    try {
+      return [Buffer.from(rewrite(body, repairs)).toString("hex"), repairs];
+    } catch (error) {
+      return String(error);
+    }
+  }
+
+  test("whole or damaged, the canonical form, its repairs and its complaint are those of the shortest rule", () => {
+    const random = new Random(77);
+    const seen = new Set<string>();
+    for (let i = 0; i < 700; i++) {
+      const body = randomRequest(random);
+      for (const one of [body, mutate(random, body, randomRequest(random))]) {
+        const wanted = outcome(plainFormReference, one);
+        expect(outcome(toPlainForm, one)).toEqual(wanted);
+        seen.add(typeof wanted === "string" ? wanted.replace(/\d+/g, "n").replace(/^.*: /, "") : "written");
+      }
+    }
+    expect(seen.size).toBeGreaterThan(8);
+  }, 60_000);
+
+  test("a message in as many pieces as are merged is whole, and one more is too many", () => {
+    // An empty resource, so often.
+    const inPieces = (count: number): Uint8Array =>
+      bytesField(
+        1,
+        new Uint8Array(2 * count).fill(0x0a).map((byte, at) => (at % 2 === 0 ? byte : 0)),
+      );
+    expect(Buffer.from(toPlainForm(inPieces(65_536))).toString("hex")).toBe("0a020a00");
+    expect(() => toPlainForm(inPieces(65_537))).toThrow(
+      /resource_spans\[0\]\.resource: a message in more than 65536/,
+    );
+  });
+
+  test("of a million messages costs what they are long", () => {
+    const empty = new Uint8Array(2_000_000);
+    for (let at = 0; at < empty.length; at += 2) {
+      empty[at] = 0x4a; // an attribute without anything
+    }
+    const body = request(span(empty));
+    const before = process.cpuUsage().user;
+    expect(toPlainForm(body)).toHaveLength(body.length);
+    expect((process.cpuUsage().user - before) / 1000, "ms").toBeLessThan(1000);
+  }, 30_000);
 });

@@ -8,7 +8,7 @@ import { inspectTraces } from "../../shared/otlp/inspect.ts";
 import type { PayloadKey } from "../../shared/payload-key.ts";
 import { Slices, StartOver } from "../../shared/rows/slices.ts";
 import { BlockBuilder } from "../../shared/rows/transcode.ts";
-import { tooLarge } from "../../workers/ingress/advise-size.ts";
+import { adviseSize, tooLarge } from "../../workers/ingress/advise-size.ts";
 import { hardlyCompresses } from "../../workers/ingress/hardly-compresses.ts";
 import { payloadId } from "../fixtures/blocks.ts";
 import { bytesField, varintField } from "../fixtures/protobuf.ts";
@@ -124,7 +124,8 @@ describe("slices", () => {
 describe("a resource that is repeated by each span", () => {
   const refusal = (body: Uint8Array): string | undefined => {
     const inspection = inspectTraces(body, everySpan);
-    return tooLarge(inspection) ?? hardlyCompresses(body, everySpan, inspection);
+    const size = tooLarge(inspection) ?? hardlyCompresses(body, everySpan, inspection);
+    return size === undefined ? undefined : adviseSize(size);
   };
 
   test("is taken: 70 KB of class path and 512 spans, 30 KB and 8192", () => {

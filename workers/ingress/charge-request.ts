@@ -5,7 +5,6 @@
  */
 import { dependencies } from "../../shared/dependency.ts";
 import { limits } from "../../shared/limits.ts";
-import { monthOf, nextMonthMs } from "../../shared/meter/account.ts";
 import {
   type Answers,
   admitLook,
@@ -158,22 +157,24 @@ export async function openCharge(
 
 function refusalOf({ limit, retryAfterMs }: Refused, unit: Unit, { record }: Sender, now: number): Refusal {
   const seconds = Math.max(1, Math.ceil(retryAfterMs / 1000));
-  const key = `The API key "${record.name}"`;
-  const [perSecond, perMonth] =
-    unit === "spans"
-      ? [`${record.spansPerSecond} spans`, `${record.spansPerMonth} spans`]
-      : [`${record.bytesPerSecond} bytes (uncompressed)`, `${record.bytesPerMonth} bytes (uncompressed)`];
+  const { name } = record;
   if (limit === "rate") {
-    return {
-      reason: unit === "spans" ? "rate_exceeded" : "byte_rate_exceeded",
-      message: `${key} may send ${perSecond} per second. Try again in ${seconds} s.`,
-      retryAfterSeconds: seconds,
-    };
+    return unit === "spans"
+      ? {
+          reason: "rate_exceeded",
+          name,
+          perSecond: record.spansPerSecond,
+          retryAfterSeconds: seconds,
+        }
+      : {
+          reason: "byte_rate_exceeded",
+          name,
+          perSecond: record.bytesPerSecond,
+          retryAfterSeconds: seconds,
+        };
   }
-  const reset = new Date(nextMonthMs(now)).toISOString().slice(0, 10);
-  return {
-    reason: unit === "spans" ? "quota_exceeded" : "byte_quota_exceeded",
-    message: `${key} has used its ${perMonth} of ${monthOf(now)}, or has fewer left than this request holds. The next month begins on ${reset} at 00:00 UTC.`,
-    retryAfterSeconds: Math.min(seconds, limits.quotaRetryAfterMaxSeconds),
-  };
+  const retryAfterSeconds = Math.min(seconds, limits.quotaRetryAfterMaxSeconds);
+  return unit === "spans"
+    ? { reason: "quota_exceeded", name, perMonth: record.spansPerMonth, at: now, retryAfterSeconds }
+    : { reason: "byte_quota_exceeded", name, perMonth: record.bytesPerMonth, at: now, retryAfterSeconds };
 }

@@ -203,8 +203,7 @@ async function store(
     acceptancePerformer(env.PAYLOADS, env.RING, body, metadata, notifiedKeys, deadline, waitUntil),
   );
   if (acceptance.kind === "unreachable") {
-    const message = "The payload could not be stored at this moment. Try again.";
-    return refuse({ reason: "store_unreachable", message });
+    return refuse({ reason: "store_unreachable" });
   }
   const isDuplicate = acceptance.kind === "duplicate" || cameEarlier;
   if (isDuplicate) {

@@ -9,6 +9,7 @@ import { limits } from "../../../shared/limits.ts";
 import type { RefusalReason } from "../../../shared/refusal-reason.ts";
 import { refused } from "../../../workers/ingress/answer.ts";
 import type { IngressBindings } from "../../../workers/ingress/bindings.ts";
+import type { Refusal } from "../../../workers/ingress/refusal.ts";
 import worker from "../../../workers/ingress/worker.ts";
 import {
   attribute,
@@ -560,7 +561,7 @@ describe("failures", () => {
   test("F5 every 429 and 503 says when to try again, in whole seconds of at least 1, and nothing else does", async () => {
     for (const type of types) {
       for (const [reason, status] of Object.entries(reasons) as [RefusalReason, number][]) {
-        const answer = await read(refused(type, { reason, message: "why and what to do" }));
+        const answer = await read(refused(type, { reason } as Refusal, "why and what to do"));
         expect(answer, reason).toMatchObject({
           status,
           type: mediaTypes[type],
