@@ -6,7 +6,7 @@ import { criticalPath, type PathSegment } from "../shared/console/critical-path.
 import { durationText } from "../shared/console/duration-text.ts";
 import { buildTree, type TraceNode } from "../shared/console/trace-tree.ts";
 import type { Trace, TraceSpan } from "../shared/console/traces.ts";
-import { type Oddity, type OddityKind, treeOddities } from "../shared/console/tree-oddities.ts";
+import { nodeMarks, type Oddity, oddityMark, treeOddities } from "../shared/console/tree-oddities.ts";
 import { counted } from "../shared/counted.ts";
 import { printableText, shortText } from "./printable-text.ts";
 
@@ -43,13 +43,12 @@ export function waterfall(trace: Trace, columns: number, linesMax: number): read
   ];
 }
 
+/** `✗ « `; empty: nothing is to be marked. */
 function marksOf(node: TraceNode, { status }: TraceSpan): string {
-  return [
-    status === "Error" ? "✗ " : "",
-    node.isCycle ? `${oddityMarks.cycle} ` : "",
-    node.isRepeated ? `${oddityMarks.repeated} ` : "",
-    node.earlyNs > 0 ? `${oddityMarks.early} ` : "",
-  ].join("");
+  return [status === "Error" ? "✗" : "", ...nodeMarks(node)]
+    .filter((mark) => mark !== "")
+    .map((mark) => `${mark} `)
+    .join("");
 }
 
 function barOf(
@@ -70,12 +69,8 @@ function barOf(
   return cells.join("");
 }
 
-/** What the lines of such spans begin with. */
-const oddityMarks: Readonly<Partial<Record<OddityKind, string>>> = { cycle: "↻", repeated: "=", early: "«" };
-
 function oddityLine({ kind, text }: Oddity): string {
-  const mark = oddityMarks[kind];
-  return mark === undefined ? text : `${mark} ${text}`;
+  return `${oddityMark(kind)} ${text}`.trimStart();
 }
 
 /** What brought the spans in, and how that ended: one line per payload. */

@@ -1,6 +1,6 @@
 /** What of a trace does not fit into a tree, in words for the page and the terminal: it is shown as it is, and said. */
 import { counted } from "../counted.ts";
-import type { TraceTree } from "./trace-tree.ts";
+import type { TraceNode, TraceTree } from "./trace-tree.ts";
 
 export type OddityKind = "missing_parent" | "cycle" | "repeated" | "early" | "no_root" | "several_roots";
 
@@ -8,6 +8,22 @@ export interface Oddity {
   readonly kind: OddityKind;
   /** A sentence. */
   readonly text: string;
+}
+
+const marks = { cycle: "↻", repeated: "=", early: "«" } as const;
+
+/** What the rows of such spans have before their name, and the sentence about them too; empty: the row itself says it. */
+export function oddityMark(kind: OddityKind): string {
+  return Object.entries(marks).find(([name]) => name === kind)?.[1] ?? "";
+}
+
+/** Of one row; empty: nothing is odd about its place. */
+export function nodeMarks({ isCycle, isRepeated, earlyNs }: TraceNode): readonly string[] {
+  return [
+    ...(isCycle ? [marks.cycle] : []),
+    ...(isRepeated ? [marks.repeated] : []),
+    ...(earlyNs > 0 ? [marks.early] : []),
+  ];
 }
 
 /** One for each kind that the tree has. */

@@ -7,6 +7,8 @@ import { CopyButton } from "../copy-button.tsx";
 import { plural } from "../format.ts";
 import { readableValue } from "./value-text.ts";
 
+/** Longer values have a box of their own, which scrolls. */
+const lineCharsMax = 500;
 /** More are shown when somebody asks. */
 const pairsShown = 30;
 
@@ -59,7 +61,14 @@ export function AttributeList({ title, scope, pairs, count }: AttributeListProps
 
 function Value({ name, value }: { readonly name: string; readonly value: string }) {
   const text = readableValue(name, value);
-  return text.includes("\n") ? <pre class="value">{text}</pre> : <bdi class="value">{text}</bdi>;
+  return text.includes("\n") || text.length > lineCharsMax ? (
+    // biome-ignore lint/a11y/noNoninteractiveTabindex: what is scrolled must be reached by the keyboard
+    <pre class="value" tabIndex={0}>
+      {text}
+    </pre>
+  ) : (
+    <bdi class="value">{text}</bdi>
+  );
 }
 
 interface FindLinkProps {

@@ -1,6 +1,6 @@
 /** A field of the filter, completed with what the table has. */
 import { useContext, useEffect, useRef, useState } from "preact/hooks";
-import { parseCondition } from "../../../../shared/console/trace-filter.ts";
+import { formatCondition, parseCondition } from "../../../../shared/console/trace-filter.ts";
 import { traceValuesSchema, type ValueKind } from "../../../../shared/console/traces.ts";
 import { AccessContext } from "../answer.ts";
 import { ask } from "../ask.ts";
@@ -116,7 +116,11 @@ function completion(of: ValueKind, text: string): CompletionQuestion {
     const { key, value } = condition.value;
     return question({ of: "value", key, prefix: value }, text.slice(0, at + 1));
   }
-  // `!` and the scope stay before the key.
+  // `!` and the scope stay before the key, and `=` comes behind it: a value follows.
   const [head = ""] = /^!?(?:span\.|resource\.)?/.exec(text) ?? [];
-  return question({ of, prefix: text.slice(head.length) }, head);
+  const test = head.startsWith("!") ? "exists" : "equals";
+  return {
+    ...question({ of, prefix: text.slice(head.length) }),
+    wrap: (key) => head + formatCondition({ scope: "any", key, test, value: "" }),
+  };
 }

@@ -1,10 +1,13 @@
 /** How many there are over time. A stretch is chosen with the pointer, or with Shift and the arrow keys. */
 import { useRef, useState } from "preact/hooks";
+import { elapsedText } from "../../../../shared/console/duration-text.ts";
 import type { TraceTimes } from "../../../../shared/console/traces.ts";
-import { clockText, countText, plural } from "../format.ts";
+import { clockText, plural } from "../format.ts";
 
 interface HistogramProps {
   readonly times: TraceTimes;
+  /** It is of the filter before: the next one is asked for. */
+  readonly isOld: boolean;
   /** ISO 8601, UTC */
   readonly onRange: (from: string, to: string) => void;
 }
@@ -16,12 +19,12 @@ interface BarTexts {
   readonly textOf: (bar: number) => string;
 }
 
-export function Histogram({ times, onRange }: HistogramProps) {
+export function Histogram({ times, isOld, onRange }: HistogramProps) {
   const [pointed, setPointed] = useState<number | null>(null);
   const texts = barTexts(times);
   const { stepSeconds, steps } = times;
   return (
-    <figure class="histogram">
+    <figure class={isOld ? "histogram old" : "histogram"} aria-busy={isOld}>
       <Readout times={times} texts={texts} pointed={pointed} />
       <Bars
         steps={steps}
@@ -70,7 +73,7 @@ function Readout({ times: { steps, stepSeconds }, texts, pointed }: ReadoutProps
         <>
           <strong>{plural(countOf(steps), texts.noun)}</strong>
           {errors > 0 && <span class="bad">{plural(errors, "error")}</span>}
-          <span class="note">{countText(stepSeconds)} s per bar; drag to narrow the time</span>
+          <span class="note">{stepText(stepSeconds)} per bar; drag to narrow the time</span>
         </>
       )}
     </figcaption>
@@ -198,6 +201,11 @@ function useBrush(onChoose: (first: number, last: number) => void): Brush {
       return false;
     },
   };
+}
+
+/** `30 s`, `15 min`, `6 h`: a step is a whole number of its unit. */
+function stepText(seconds: number): string {
+  return elapsedText(seconds * 1000).replace(/ 0 (?:s|min|h)$/, "");
 }
 
 function tickText(iso: string, rangeSeconds: number): string {

@@ -1,4 +1,5 @@
 /** What one span says: its times, attributes, events and links, and which payload brought it. */
+import { useLayoutEffect, useRef } from "preact/hooks";
 import type { Attributes, TraceSpan } from "../../../../shared/console/traces.ts";
 import { traceSpanSchema } from "../../../../shared/console/traces.ts";
 import { type Answer, useAnswer } from "../answer.ts";
@@ -22,12 +23,13 @@ export function SpanDetail({ seen, node, onClose, onShow }: SpanDetailProps) {
   const treeNode = tree.nodes[node];
   const listed = trace.spans[treeNode?.place ?? -1];
   const { span, resource, asked } = useWholeSpan(seen, listed);
+  const aside = useFocusBack();
   if (listed === undefined || span === undefined || treeNode === undefined) {
     return null;
   }
   const oddity = oddityText(treeNode);
   return (
-    <aside class="panel detail" aria-labelledby="span-title">
+    <aside class="panel detail" aria-labelledby="span-title" ref={aside}>
       <header>
         <h2 id="span-title">
           <bdi>{span.name === "" ? "(no name)" : span.name}</bdi>
@@ -58,6 +60,20 @@ export function SpanDetail({ seen, node, onClose, onShow }: SpanDetailProps) {
       <AttributeList title="Resource" scope="resource" pairs={resource} count={resource.length} />
     </aside>
   );
+}
+
+/** The tree takes the focus back from what goes away with it in it: else the keyboard would begin at the top of the page. */
+function useFocusBack() {
+  const gone = useRef<HTMLElement>(null);
+  useLayoutEffect(() => {
+    const { current } = gone;
+    return () => {
+      if (current?.contains(document.activeElement)) {
+        document.querySelector<HTMLElement>('[role="tree"]')?.focus({ preventScroll: true });
+      }
+    };
+  }, []);
+  return gone;
 }
 
 interface WholeSpan {

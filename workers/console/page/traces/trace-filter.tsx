@@ -32,6 +32,8 @@ interface TraceFilterProps {
 export function TraceFilter({ search, problem }: TraceFilterProps) {
   const { set, setRange, setConditions } = filterChanges(search);
   const [refusal, setRefusal] = useState("");
+  /** An attribute that was completed, and has no value yet. */
+  const [isHalf, setHalf] = useState(false);
   const conditions = search.getAll("where");
   const shared = {
     search: search.toString(),
@@ -44,6 +46,10 @@ export function TraceFilter({ search, problem }: TraceFilterProps) {
     onValue: (value: string) => set(name, value),
   });
   const addCondition = (text: string): void => {
+    setHalf(text.trim().endsWith("="));
+    if (text.trim().endsWith("=")) {
+      return;
+    }
     const condition = parseCondition(text);
     setRefusal(condition.ok || text.trim() === "" ? "" : condition.refusal);
     if (condition.ok) {
@@ -81,6 +87,11 @@ export function TraceFilter({ search, problem }: TraceFilterProps) {
         value=""
         onValue={addCondition}
       />
+      {isHalf && (
+        <p class="note" role="status">
+          Now the attribute's value, behind the =. Without the = it is asked whether the attribute is there.
+        </p>
+      )}
       {(refusal || problem) !== "" && (
         <p class="wrong" role="alert">
           {refusal || problem}

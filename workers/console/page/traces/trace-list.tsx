@@ -5,7 +5,7 @@ import { tracePagePath, tracesPagePath } from "../../../../shared/console/page-r
 import { type ListedTrace, type Traces, tracesSchema } from "../../../../shared/console/traces.ts";
 import { AccessContext } from "../answer.ts";
 import { ask, failureText } from "../ask.ts";
-import { agoText, plural, timeText } from "../format.ts";
+import { agoText, countText, plural, timeText } from "../format.ts";
 import { useNow } from "../now.ts";
 import { goTo } from "../route.ts";
 
@@ -174,10 +174,10 @@ function TraceRow({ trace, longestNs, hasMatches, now }: TraceRowProps) {
         {durationText(durationNs)}
       </td>
       <td class="number" data-name="Spans">
-        {spans ?? "?"}
+        {spans === null ? "?" : countText(spans)}
       </td>
       <td class={errors !== null && errors > 0 ? "number bad" : "number"} data-name="Errors">
-        {errors ?? "?"}
+        {errors === null ? "?" : countText(errors)}
       </td>
       {hasMatches && (
         <td class="number" data-name="Matches">

@@ -1,10 +1,10 @@
 /** The newest traces, or those that a filter wants. The filter is the link. */
-import { useEffect, useMemo, useState } from "preact/hooks";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { aboutSchema } from "../../../../shared/console/answers.ts";
 import { tracesPagePath } from "../../../../shared/console/page-routes.ts";
 import { parseFilter } from "../../../../shared/console/trace-filter.ts";
-import { tracesSchema, traceTimesSchema } from "../../../../shared/console/traces.ts";
-import { useAnswer } from "../answer.ts";
+import { type Traces, tracesSchema, traceTimesSchema } from "../../../../shared/console/traces.ts";
+import { type Answer, useAnswer } from "../answer.ts";
 import { FirstSteps } from "../first-steps.tsx";
 import { goTo } from "../route.ts";
 import { Top } from "../top.tsx";
@@ -40,6 +40,7 @@ export function TracesPage({ search, apiKey }: TracesPageProps) {
     traceTimesSchema,
     everyMs,
   );
+  const shownTimes = useLast(times.value);
   const about = useAnswer("/api/about", aboutSchema);
   const isFiltered = hasConditions || search.has("tenant");
   const isEmpty = listed.value?.traces.length === 0;
@@ -53,40 +54,65 @@ export function TracesPage({ search, apiKey }: TracesPageProps) {
           {times.failure !== "" && times.failure !== listed.failure && (
             <p class="stale">Not up to date. {times.failure}</p>
           )}
-          {times.value !== undefined && (
+          {shownTimes !== undefined && problem === "" && (
             <Histogram
-              times={times.value}
+              times={shownTimes}
+              isOld={times.value === undefined}
               onRange={(from, to) => goTo(tracesPagePath(within(search, from, to)))}
             />
           )}
         </section>
-        <section class="panel" aria-label="List of traces">
-          {listed.failure !== "" && (
-            <p class="stale" role="alert">
-              {listed.failure}{" "}
-              <button type="button" disabled={listed.isAsking} onClick={listed.again}>
-                Ask again
-              </button>
-            </p>
-          )}
-          {listed.value === undefined && listed.isAsking && <Waiting what="Searching" />}
-          {listed.value !== undefined && (
-            <TraceList
-              key={query}
-              first={listed.value}
-              query={query}
-              search={search}
-              onPaged={() => setPaged(true)}
-            />
-          )}
-          {isEmpty && listed.value?.searched.isWhole === true && (
-            <NothingFound search={search} isFiltered={isFiltered} />
-          )}
-        </section>
+        {problem === "" && (
+          <ListPanel listed={listed} search={search} isFiltered={isFiltered} onPaged={() => setPaged(true)} />
+        )}
         {isEmpty && !isFiltered && <FirstSteps otlp={about.value?.otlp ?? ""} apiKey={apiKey} />}
       </main>
     </>
   );
+}
+
+interface ListPanelProps {
+  readonly listed: Answer<Traces>;
+  readonly search: URLSearchParams;
+  readonly isFiltered: boolean;
+  readonly onPaged: () => void;
+}
+
+function ListPanel({
+  listed: { value, failure, isAsking, again },
+  search,
+  isFiltered,
+  onPaged,
+}: ListPanelProps) {
+  const query = search.toString();
+  return (
+    <section class="panel" aria-label="List of traces">
+      {failure !== "" && (
+        <p class="stale" role="alert">
+          {failure}{" "}
+          <button type="button" disabled={isAsking} onClick={again}>
+            Ask again
+          </button>
+        </p>
+      )}
+      {value === undefined && isAsking && <Waiting what="Searching" />}
+      {value !== undefined && (
+        <TraceList key={query} first={value} query={query} search={search} onPaged={onPaged} />
+      )}
+      {value?.traces.length === 0 && value.searched.isWhole && (
+        <NothingFound search={search} isFiltered={isFiltered} />
+      )}
+    </section>
+  );
+}
+
+/** What was last known: the histogram of the filter before stays until the next one is there, and keeps the focus. */
+function useLast<T>(value: T | undefined): T | undefined {
+  const last = useRef(value);
+  if (value !== undefined) {
+    last.current = value;
+  }
+  return last.current;
 }
 
 /** What is wrong with a link's filter, in words; empty: nothing is. */

@@ -2,7 +2,8 @@
 import type { PathSegment } from "../../../../shared/console/critical-path.ts";
 import { durationText } from "../../../../shared/console/duration-text.ts";
 import type { TraceSpan } from "../../../../shared/console/traces.ts";
-import { nodeName, rowText } from "./node-text.ts";
+import { nodeMarks } from "../../../../shared/console/tree-oddities.ts";
+import { nodeName, oddityText, rowText } from "./node-text.ts";
 import type { SeenTrace } from "./seen-trace.ts";
 
 interface WaterfallRowProps {
@@ -30,6 +31,7 @@ export function WaterfallRow(props: WaterfallRowProps) {
   const span = trace.spans[node.place];
   const hidden = node.end - n - 1;
   const segments = showsPath ? path.get(n) : undefined;
+  const marks = nodeMarks(node).join(" ");
   const classes = [
     "row",
     span === undefined ? "missing" : "",
@@ -61,7 +63,12 @@ export function WaterfallRow(props: WaterfallRowProps) {
       onClick={onClick}
     >
       {hidden > 0 && <FoldButton hidden={isFolded ? hidden : 0} onFold={onFold} />}
-      <span class="name" data-service={span?.service ?? ""}>
+      <span
+        class="name"
+        data-service={span?.service ?? ""}
+        {...(marks === "" ? {} : { title: oddityText(node) })}
+      >
+        {marks !== "" && <span class="mark-odd">{marks} </span>}
         <bdi>{nodeName(node, span)}</bdi>
       </span>
       {span !== undefined && <span class="time">{durationText(span.durationNs)}</span>}
