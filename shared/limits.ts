@@ -488,11 +488,13 @@ export const limits = {
   // --- traces in the console. A search walks from the newest to the oldest until its time is used up.
   /** Time of all queries of one search together; what was found by then is answered. */
   traceSearchMs: 8 * SECOND_MS,
+  /** Time of all queries of one trace together: a ClickHouse that hangs is named within it. */
+  traceReadMs: 8 * SECOND_MS,
   /** And as many queries at most: subrequests of one invocation. */
   traceSlicesMax: 100,
   /** How long an isolate remembers what limits its login has, and whether the table has the projection. */
   searchMemoryMs: 1 * MINUTE_MS,
-  /** A list's counts get at least this, whatever the search left of its time. */
+  /** So much longer may what belongs to a list's answer take: counts of its traces, and which of them an earlier page has. */
   traceCountMs: 2 * SECOND_MS,
   tracesListed: 50,
   tracesListedMax: 200,

@@ -22,14 +22,8 @@ export const outcomeRank: Readonly<Record<PayloadOutcome, number>> = {
   dead: 1,
 };
 
-/**
- * How a request ended at the ingress: `accepted` (the receipts say how its payload ends), or why it was not.
- * `sampled` is that of spans which the key's sampling rate left out, and of requests that had no others.
- */
-export const requestOutcomes = [
-  "accepted",
-  "sampled",
-  "empty",
+/** Why a request was never accepted. */
+export const refusalOutcomes = [
   "unauthenticated",
   "forbidden",
   "over_quota",
@@ -39,4 +33,10 @@ export const requestOutcomes = [
   "unsupported",
   "unavailable",
 ] as const;
+
+/**
+ * How a request ended at the ingress: `accepted` (the receipts say how its payload ends), or why it was not.
+ * `sampled` is that of spans which the key's sampling rate left out, and of requests that had no others.
+ */
+export const requestOutcomes = ["accepted", "sampled", "empty", ...refusalOutcomes] as const;
 export type RequestOutcome = (typeof requestOutcomes)[number];

@@ -13,6 +13,7 @@
  */
 import { limits } from "../limits.ts";
 import { ok, type Result, refuse } from "../result.ts";
+import { parseInstant } from "./instant.ts";
 
 const scopes = ["any", "span", "resource"] as const;
 type AttributeScope = (typeof scopes)[number];
@@ -214,15 +215,16 @@ function rangeOf(
   if (since !== null && from !== null) {
     return refuse("since and from are both given: one of them says where the time begins");
   }
-  const toMs = to === null ? nowMs : Date.parse(to);
-  const sinceNs = since === null ? (from === null ? parseDuration("1h") : null) : parseDuration(since);
-  if (sinceNs === undefined) {
-    return refuse("since is a number and a unit: 15m, 1h, 7d");
+  const until = to === null ? ok(nowMs) : parseInstant("to", to);
+  if (!until.ok) {
+    return until;
   }
-  const fromMs = sinceNs === null ? Date.parse(from ?? "") : toMs - sinceNs / 1e6;
-  if (Number.isNaN(fromMs) || Number.isNaN(toMs)) {
-    return refuse("from and to are times as in 2026-11-24T07:41:00Z");
+  const toMs = until.value;
+  const begin = from === null ? beginOf(since ?? "1h", toMs) : parseInstant("from", from);
+  if (!begin.ok) {
+    return begin;
   }
+  const fromMs = begin.value;
   if (fromMs >= toMs) {
     return refuse("from is not before to: no time lies between");
   }
@@ -232,4 +234,13 @@ function rangeOf(
     );
   }
   return ok({ fromMs: Math.floor(fromMs), toMs: Math.ceil(toMs) });
+}
+
+/** As long before `toMs` as `since` says, ms since the epoch. */
+function beginOf(since: string, toMs: number): Result<number, string> {
+  const ns = parseDuration(since);
+  if (ns === undefined) {
+    return refuse("since is a number and a unit: 15m, 1h, 7d");
+  }
+  return ok(Math.max(0, toMs - ns / 1e6)); // no span is older
 }

@@ -51,15 +51,28 @@ function sliceParameters({ from, to }: Slice): Readonly<Record<string, string>> 
   return { from: String(from), to: String(to), last: String(to - 1n) };
 }
 
-/** What a filter asks of roots alone, as conditions on the tuple `root`, with their parameters. */
+/** What a filter asks of roots alone, as conditions on the tuple `one` of a minute's first root. */
 function rootConditions(filter: TraceFilter): Conditions {
   const conditions = new Conditions();
-  conditions.equal("root.2", "service", filter.service);
-  conditions.equal("root.3", "name", filter.name);
-  conditions.equal("root.5", "status", filter.status);
-  conditions.between("root.6", filter);
-  conditions.equal("root.7", "tenant", filter.tenant);
+  conditions.equal("one.2", "service", filter.service);
+  conditions.equal("one.3", "name", filter.name);
+  conditions.equal("one.5", "status", filter.status);
+  conditions.between("one.6", filter);
+  conditions.equal("one.7", "tenant", filter.tenant);
   return conditions;
+}
+
+/** The same, of roots within a slice. */
+function rootsOfSlice(filter: TraceFilter, slice: Slice): Conditions {
+  const conditions = rootConditions(filter);
+  conditions.add(`one.1 >= ${at("from")} AND one.1 < ${at("to")}`, sliceParameters(slice));
+  return conditions;
+}
+
+/** The first root that each trace has in each minute of a slice, out of the projection; `where`: more to ask of the spans. */
+function minuteRoots(settings: ClickHouseSettings, where = ""): string {
+  return `SELECT ${minute} AS minute, TraceId, ${rootTuple} AS one, ${rootsCount} AS found
+          FROM ${traces(settings)} WHERE ${withinMinutes}${where} GROUP BY minute, TraceId HAVING found > 0`;
 }
 
 /** Where the next page of a list begins: behind this trace, in the order of the list. */
@@ -78,33 +91,41 @@ export interface ListOptions {
   readonly after: PageCursor | null;
 }
 
-/** Traces by their roots within a slice, out of the projection. The next `counted` says how many spans each has. */
+/** The columns of a list, of the tuple `one`. */
+const listedColumns = `TraceId AS traceId, ${nanos("one.1")} AS at, one.2 AS service, one.3 AS name, one.4 AS kind, one.5 AS status,
+        toFloat64(one.6) AS durationNs, one.7 AS tenant, one.8 AS spanId`;
+
+/** Traces by their roots within a slice, out of the projection: each by its newest one that fulfils the filter, or its longest. */
 export function listRootsQuestion(
   settings: ClickHouseSettings,
   filter: TraceFilter,
   slice: Slice,
   options: ListOptions,
 ): Question {
-  const conditions = rootConditions(filter);
-  conditions.add(`root.1 >= ${at("from")} AND root.1 < ${at("to")}`, sliceParameters(slice));
-  conditions.follow("root.1", "root.6", options);
+  const conditions = rootsOfSlice(filter, slice);
+  const place = new Conditions(conditions.parameters);
+  place.follow("one.1", "one.6", options);
   return {
-    query: `SELECT TraceId AS traceId, ${nanos("root.1")} AS at, root.2 AS service, root.3 AS name, root.4 AS kind, root.5 AS status,
-        toFloat64(root.6) AS durationNs, root.7 AS tenant, root.8 AS spanId, 0 AS matched
+    query: `SELECT ${listedColumns}, 0 AS matched
       FROM (
-        SELECT TraceId, minIf(one, found > 0) AS root, sum(found) AS roots
-        FROM (
-          SELECT ${minute} AS minute, TraceId, ${rootTuple} AS one, ${rootsCount} AS found
-          FROM ${traces(settings)} WHERE ${withinMinutes} GROUP BY minute, TraceId
-        ) GROUP BY TraceId HAVING roots > 0
+        SELECT TraceId, argMax(root, ${rank(options.sort, "root.1", "root.6")}) AS one
+        FROM (SELECT TraceId, one AS root FROM (${minuteRoots(settings)}) WHERE ${conditions.text}) GROUP BY TraceId
       )
-      WHERE ${conditions.text} ORDER BY ${order(options.sort, "root.1", "root.6")} LIMIT ${options.limit}`,
-    parameters: conditions.parameters,
+      WHERE ${place.text} ORDER BY ${order(options.sort)} LIMIT ${options.limit}`,
+    parameters: place.parameters,
   };
 }
 
-function order(sort: Sort, time: string, duration: string): string {
-  return sort === "time" ? `${time} DESC, TraceId DESC` : `${duration} DESC, ${time} DESC, TraceId DESC`;
+/**
+ * By which a trace's spans are compared: the greatest is the one that it is listed by. Durations as numbers of JavaScript, which
+ * the list's answer and its cursor have.
+ */
+function rank(sort: Sort, time: string, duration: string): string {
+  return sort === "time" ? time : `(toFloat64(${duration}), ${time})`;
+}
+
+function order(sort: Sort): string {
+  return sort === "time" ? "one.1 DESC, TraceId DESC" : "toFloat64(one.6) DESC, one.1 DESC, TraceId DESC";
 }
 
 /**
@@ -119,19 +140,64 @@ export function listSpansQuestion(
 ): Question {
   const conditions = spanConditions(filter);
   conditions.slice(slice);
-  const by = options.sort === "time" ? "Timestamp" : "Duration";
-  const having = new Conditions(conditions.parameters);
-  having.follow("one.1", "one.6", options);
+  const place = new Conditions(conditions.parameters);
+  place.follow("one.1", "one.6", options);
   return {
-    query: `SELECT TraceId AS traceId, ${nanos("one.1")} AS at, one.2 AS service, one.3 AS name, one.4 AS kind, one.5 AS status,
-        toFloat64(one.6) AS durationNs, one.7 AS tenant, one.8 AS spanId, toUInt32(matched) AS matched
+    query: `SELECT ${listedColumns}, toUInt32(matched) AS matched
       FROM (
         SELECT TraceId, count() AS matched,
-          argMax((Timestamp, ServiceName, SpanName, SpanKind, StatusCode, Duration, HeadraceTenant, SpanId), ${by}) AS one
+          argMax((Timestamp, ServiceName, SpanName, SpanKind, StatusCode, Duration, HeadraceTenant, SpanId), ${rank(options.sort, "Timestamp", "Duration")}) AS one
         FROM ${traces(settings)} WHERE ${conditions.text} GROUP BY TraceId
       )
-      WHERE ${having.text} ORDER BY ${order(options.sort, "one.1", "one.6")} LIMIT ${options.limit}`,
-    parameters: having.parameters,
+      WHERE ${place.text} ORDER BY ${order(options.sort)} LIMIT ${options.limit}`,
+    parameters: place.parameters,
+  };
+}
+
+/** What a list is asked for beside its filter, of a page that is not the first. */
+export interface LaterPage {
+  readonly sort: Sort;
+  readonly after: PageCursor;
+}
+
+/**
+ * Which of these traces an earlier page has: by a root, or a span, of `slice` that is before the cursor in the list's order. It
+ * asks as the list itself does: `byRoots` by the projection's roots, else by the spans.
+ */
+export function listedBeforeQuestion(
+  settings: ClickHouseSettings,
+  filter: TraceFilter,
+  slice: Slice,
+  page: LaterPage,
+  traceIds: readonly string[],
+  byRoots: boolean,
+): Question {
+  const isOne = "TraceId IN ({ids:Array(String)})";
+  const conditions = byRoots ? rootsOfSlice(filter, slice) : spanConditions(filter);
+  if (byRoots) {
+    conditions.precede("one.1", "one.6", page);
+  } else {
+    conditions.slice(slice);
+    conditions.add(isOne);
+    conditions.precede("Timestamp", "Duration", page);
+  }
+  const rows = byRoots ? `(${minuteRoots(settings, ` AND ${isOne}`)})` : traces(settings);
+  return {
+    query: `SELECT DISTINCT TraceId AS traceId FROM ${rows} WHERE ${conditions.text}`,
+    parameters: { ...conditions.parameters, ids: arrayText(traceIds) },
+  };
+}
+
+/** Which of these traces began their last span before a time, to the second, as the view of trace ids has it. */
+export function endedBeforeQuestion(
+  settings: ClickHouseSettings,
+  traceIds: readonly string[],
+  before: bigint,
+): Question {
+  return {
+    query: `SELECT TraceId AS traceId FROM ${tableName(settings, `${settings.tracesTable}_trace_id_ts`)}
+      WHERE TraceId IN ({ids:Array(String)}) GROUP BY TraceId HAVING max(toUnixTimestamp(End)) < {before:Int64}`,
+    parameters: { ids: arrayText(traceIds), before: String(before / 1_000_000_000n) },
   };
 }
 
@@ -185,8 +251,7 @@ export function countStepsQuestion(
       parameters: { ...conditions.parameters, ...begin },
     };
   }
-  const conditions = rootConditions(filter);
-  if (conditions.isEmpty && steps.seconds % 60 === 0) {
+  if (rootConditions(filter).isEmpty && steps.seconds % 60 === 0) {
     return {
       query: `SELECT ${stepOf("minute")}, toFloat64(sum(found)) AS count, toFloat64(sum(failed)) AS errors
         FROM (
@@ -196,14 +261,11 @@ export function countStepsQuestion(
       parameters: { ...begin, from: String(slice.from), last: String(slice.to - 1n) },
     };
   }
-  conditions.add(`root.1 >= ${at("from")} AND root.1 < ${at("to")}`, sliceParameters(slice));
+  const roots = rootsOfSlice(filter, slice);
   return {
-    query: `SELECT ${stepOf("root.1")}, toFloat64(count()) AS count, toFloat64(countIf(root.5 = 'Error')) AS errors
-      FROM (
-        SELECT ${minute} AS minute, TraceId, ${rootTuple} AS root, ${rootsCount} AS found
-        FROM ${traces(settings)} WHERE ${withinMinutes} GROUP BY minute, TraceId HAVING found > 0
-      ) WHERE ${conditions.text} GROUP BY step`,
-    parameters: { ...conditions.parameters, ...begin },
+    query: `SELECT ${stepOf("one.1")}, toFloat64(count()) AS count, toFloat64(countIf(one.5 = 'Error')) AS errors
+      FROM (${minuteRoots(settings)}) WHERE ${roots.text} GROUP BY step`,
+    parameters: { ...roots.parameters, ...begin },
   };
 }
 
@@ -253,20 +315,28 @@ class Conditions {
     this.add(`Timestamp >= ${at("from")} AND Timestamp < ${at("to")}`, { from: from ?? "", to: to ?? "" });
   }
 
-  /** Behind a place of the list. By duration the places have no order in time, so it is all three. */
-  follow(time: string, duration: string, { sort, after }: ListOptions): void {
+  /** Behind a place of the list. */
+  follow(time: string, duration: string, { sort, after }: Pick<ListOptions, "sort" | "after">): void {
     if (after !== null) {
-      const columns = sort === "time" ? `(${time}, TraceId)` : `(${duration}, ${time}, TraceId)`;
-      const place =
-        sort === "time"
-          ? `(${at("afterAt")}, {afterId:String})`
-          : `({afterNs:UInt64}, ${at("afterAt")}, {afterId:String})`;
-      this.add(`${columns} < ${place}`, {
-        afterAt: String(after.at),
-        afterId: after.traceId,
-        ...(sort === "time" ? {} : { afterNs: wholeNs(after.durationNs) }),
-      });
+      this.#compare("<", time, duration, { sort, after });
     }
+  }
+
+  /** At a place of the list, or before it. */
+  precede(time: string, duration: string, page: LaterPage): void {
+    this.#compare(">=", time, duration, page);
+  }
+
+  /** By duration the places have no order in time, so it is all three. */
+  #compare(operator: "<" | ">=", time: string, duration: string, { sort, after }: LaterPage): void {
+    const isByTime = sort === "time";
+    const columns = isByTime ? `(${time}, TraceId)` : `(toFloat64(${duration}), ${time}, TraceId)`;
+    const place = `(${isByTime ? "" : "{afterNs:Float64}, "}${at("afterAt")}, {afterId:String})`;
+    this.add(`${columns} ${operator} ${place}`, {
+      afterAt: String(after.at),
+      afterId: after.traceId,
+      ...(isByTime ? {} : { afterNs: after.durationNs }),
+    });
   }
 }
 

@@ -461,6 +461,25 @@ describeInChromium("the console's page", () => {
     expect(page.url()).toContain("where=service.name%3Dnobody");
     await page.goBack();
     await expect.poll(() => page.locator("tbody tr").count()).toBeGreaterThan(0);
+    await page.locator('.histogram .bar[tabindex="0"]').focus();
+    await page.keyboard.press("Shift+ArrowLeft");
+    await page.keyboard.press("Shift+ArrowLeft");
+    await page.keyboard.press("Enter");
+    const range = () => new URLSearchParams(new URL(page.url()).hash.split("?")[1]);
+    const minutes = () =>
+      (Date.parse(range().get("to") ?? "") - Date.parse(range().get("from") ?? "")) / 60_000;
+    await expect.poll(minutes).toBe(3);
+    await shows("2 s per bar", ".histogram");
+    expect(await page.evaluate("document.activeElement.className")).toContain("bar");
+    let asked = 0;
+    const count = () => {
+      asked += 1;
+    };
+    page.on("request", count);
+    await page.goto(`${local.pipeline.console}/#/traces?minDuration=5`);
+    await shows("minDuration and maxDuration are a number and a unit", ".filter");
+    expect(asked, "a filter that is none is asked of nobody").toBe(0);
+    page.off("request", count);
     await page.goto(`${local.pipeline.console}/#/traces/${"0".repeat(31)}1`);
     await shows("The page looks again every few seconds");
     await page.goto(`${local.pipeline.console}/#/traces/zz`);
@@ -479,7 +498,7 @@ describeInChromium("the console's page", () => {
     expect(await elements()).toBeLessThanOrEqual(300);
 
     const tree = page.locator(".waterfall");
-    const active = async () => await page.locator(".row.active .name").textContent();
+    const active = async () => await page.locator(".row.active .name bdi").textContent();
     await tree.focus();
     await page.keyboard.press("Home");
     expect(await active()).toBe("work 0");
@@ -504,8 +523,12 @@ describeInChromium("the console's page", () => {
     await shows(/select a\s+from b\s+where c = 1/, ".detail");
     expect(page.url()).toContain("?span=");
     await fits("trace");
-    await page.keyboard.press("Escape");
+    await page.keyboard.press("Tab"); // to Close, which goes away with the details
+    await page.keyboard.press("Enter");
     await expect.poll(() => page.locator(".detail").count()).toBe(0);
+    expect(await page.evaluate("document.activeElement.className")).toBe("waterfall");
+    await page.goto(`${local.pipeline.console}/#/traces/${bigTrace}?span=${"f".repeat(16)}`);
+    await shows(`The span that the link names, ${"f".repeat(16)}, is not among these`, ".head");
   }, 60_000);
 
   test("a span that came through Headrace names its payload, and how that ended", async () => {
