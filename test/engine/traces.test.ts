@@ -568,7 +568,11 @@ describe("a question that is malformed", () => {
     ["traces", "sort=name", /sort is time/],
     ["traces", "cursor=1;DROP", /cursor is what an earlier answer/],
     ["traces", Array.from({ length: 21 }, (_, n) => `where=a${n}`).join("&"), /at most 20 conditions/],
-    ["traces", Array.from({ length: 10_000 }, (_, n) => `where=a${n}`).join("&"), /at most 8192 are accepted/],
+    [
+      "traces",
+      Array.from({ length: 10_000 }, (_, n) => `where=a${n}`).join("&"),
+      /at most 8192 are accepted/,
+    ],
     ["traces", `service=${"x".repeat(1_000_000)}`, /at most 8192 are accepted/],
     ["traceValues", "of=all", /of is one of service, name, tenant, key, value/],
     ["traceValues", "of=value", /key is missing/],
