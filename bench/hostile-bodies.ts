@@ -1,4 +1,4 @@
-/** Bodies that somebody makes on purpose, each as dear as it can be for its bytes; `hostile.ts` says what they cost. */
+/** Bodies that somebody makes on purpose, each as expensive as it can be for its bytes; `hostile.ts` says what they cost. */
 import * as zlib from "node:zlib";
 import { limits } from "../shared/limits.ts";
 import type { ContentEncoding } from "../shared/messages.ts";

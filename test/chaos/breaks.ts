@@ -33,8 +33,8 @@ export const breaks: readonly Break[] = [
     edits: [
       {
         file: "workers/ingress/read-body.ts",
-        find: "  } catch (error) {\n    buffer.release();\n",
-        replace: "  } catch (error) {\n",
+        find: "claimed);\n    buffer.release();\n    if (!(error",
+        replace: "claimed);\n    if (!(error",
       },
       {
         file: "workers/ingress/read-body.ts",

@@ -70,6 +70,7 @@ describe("inspection of an SDK's body", () => {
       repeatedBytes: 0,
       largestSpan: undefined,
       attributes: 0,
+      namesAtMost: 0,
       oldestDay: 0,
       repairs: noRepairs(),
     });

@@ -359,7 +359,7 @@ describe("partial success", () => {
   });
 
   test.each(types)(
-    "P1 all spans bad is no part: 400 with the reasons, and nothing is stored (%s)",
+    "P1 all spans bad is not a partial success: 400 with the reasons, and nothing is stored (%s)",
     async (type) => {
       const answer = await answerTo(type, await badSpans(type, 0, 2));
       expect(answer).toMatchObject({
@@ -784,7 +784,7 @@ describe("protobuf", () => {
     expect(await answerTo("pb", requestOf(odd))).toMatchObject(taken);
   });
 
-  test("B4 string indices of profiles are no part of traces and are ignored", async () => {
+  test("B4 string indices of profiles are not part of traces and are ignored", async () => {
     const indexed = bytesField(9, [varintField(3, 1), bytesField(2, varintField(8, 2))]);
     expect(await answerTo("pb", requestOf(freshSpan(indexed)))).toMatchObject(taken);
   });
