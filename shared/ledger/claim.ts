@@ -21,7 +21,7 @@ export function claim(draft: Draft, doorbells: readonly Doorbell[]): readonly Gr
   const ready: Group[] = [];
   const owed = new Map<PayloadId, OwedReceipts>();
   const questioned = new Map<PayloadId, GroupPayload>();
-  let questionedSince = 0;
+  let questionedSince = Number.NEGATIVE_INFINITY;
   const question = (payload: GroupPayload, since: number): void => {
     questioned.set(idOfKey(payload.key), payload);
     questionedSince = Math.max(questionedSince, since);
