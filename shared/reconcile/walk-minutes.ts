@@ -100,17 +100,16 @@ export function* walkOpen(
   let now = all
     ? { ...checkpoint, open: checkpoint.open.map((one) => ({ ...one, dueAt: run.now })) }
     : checkpoint;
-  for (let count = checkpoint.open.length; count > 0; count--) {
-    const one = nextDue(now, run.now);
-    if (one === undefined) {
-      break;
-    }
+  // What is walked to its end is sealed, or due later.
+  for (let one = nextDue(now, run.now); one !== undefined; ) {
     const walked = yield* walkOne(one, now, listing, run);
     now = walked.checkpoint;
     rows.push(...walked.rows);
-    if (now.open.some(({ minute, after }) => minute === one.minute && after !== "")) {
+    const next = nextDue(now, run.now);
+    if (next?.minute === one.minute) {
       break; // the budget ended in the middle of it
     }
+    one = next;
   }
   return { checkpoint: now, rows };
 }

@@ -24,14 +24,16 @@ describe.each([
     "the ledger's",
     numbersOf(defaultSettings),
     (times: number) => numbersOf(settingsFaster(defaultSettings, times)),
+    [],
   ],
   [
     "the reconciler's",
     numbersOf(reconcileSettings),
     (times: number) => numbersOf(reconcileSettingsFaster(reconcileSettings, times)),
+    [200_000], // no duration is none
   ],
-])("%s settings, faster", (_, usual, faster) => {
-  test.each([1, 7, 30])("%i times: every duration is divided, and nothing else is", (times) => {
+])("%s settings, faster", (_, usual, faster, fastest) => {
+  test.each([1, 7, 30, ...fastest])("%i times: every duration is divided, and nothing else is", (times) => {
     const shortestMs = new Map([["auditSpanMs", 60_000]]); // whole minutes are audited
     const expected = [...usual].map(([path, value]) => [
       path,
