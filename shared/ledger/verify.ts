@@ -175,8 +175,8 @@ function copiesFound(
     return { kind: "inexact", reason: `${counted(stray.rows, "row")} on a day with none` };
   }
   const byDay = expected.map(({ day, rows }) => (found.get(day) ?? 0) / rows);
-  const most = Math.max(0, ...byDay);
-  const least = Math.min(Number.POSITIVE_INFINITY, ...byDay);
+  const most = Math.max(...byDay);
+  const least = Math.min(...byDay);
   if (byDay.some((one) => !Number.isInteger(one) || (one !== 0 && one !== most))) {
     return { kind: "inexact", reason: "a day has some of its rows" };
   }

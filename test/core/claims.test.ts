@@ -2,7 +2,7 @@
 import { describe, expect, test } from "vitest";
 import type { GroupPayload, GroupState, Receipt } from "../../shared/ledger/group.ts";
 import type { Head } from "../../shared/ledger/head.ts";
-import type { Step } from "../../shared/ledger/machine.ts";
+import { type Step, step } from "../../shared/ledger/machine.ts";
 import { defaultSettings, fenceMs } from "../../shared/ledger/settings.ts";
 import type { Change } from "../../shared/ledger/view.ts";
 import type { Doorbell } from "../../shared/messages.ts";
@@ -19,6 +19,7 @@ import {
   open,
   otherId,
   payloadAt,
+  stateOf,
   stepOf,
   today,
   toGroup,
@@ -148,6 +149,20 @@ describe("a payload that the ledger has never seen", () => {
     expect(changesOf({}, { n: 1, cause: "audit" }, bellAt(1, 1), { n: 1, cause: "event" })).toEqual([
       made(newGroup(0, { payloads: [payload], state: verifyingAt(head.birth + fence), due: now })),
     ]);
+  });
+
+  test("is looked up together with the others of its claim", () => {
+    const state = stateOf({});
+    const asked: number[] = [];
+    const places = state.places.bind(state);
+    state.places = (ids) => {
+      asked.push(ids.length);
+      return places(ids);
+    };
+    const doorbells = [1, 2, 3].map((n) => doorbell({ n }));
+    const event = { kind: "claim", doorbells, codecVersion } as const;
+    step(state, event, { now, tokens: [], databaseBytes: 0 }, settings);
+    expect(asked).toEqual([3]);
   });
 
   test("is looked for together with others, as many as a group has room for", () => {
@@ -319,6 +334,11 @@ describe("a payload of a group", () => {
       ]);
       expect(changesOf({ groups: [group] }, { n: 1 }, { n: 1, cause: "event" })).toEqual([]);
     }
+    // One that no doorbell brought is the same after another ring that is none.
+    const event = groupIn(open, { payloads: [payloadAt({ n: 1, cause: "event" })] });
+    for (const cause of ["event", "reconcile"] as const) {
+      expect(changesOf({ groups: [event] }, { n: 1, cause })).toEqual([]);
+    }
   });
 
   test("that is full of keys keeps no other", () => {
@@ -343,6 +363,11 @@ describe("a payload of a group", () => {
     const reason = "broken_invariant: days ascend";
     const broken = { ...group, state: { ...group.state, found: [{ ...found[0], reason }] } as GroupState };
     expect(changesOf({ groups: [broken] }, bellAt(1, 1))).toEqual([toGroup({ ...broken, payloads: [kept] })]);
+    const both = [...found, { key: two.key, rowsByDay: [], reason }];
+    const partly = groupIn({ at: "held", lease: null, found: both }, { payloads: [one, two] });
+    expect(changesOf({ groups: [partly] }, bellAt(1, 1))).toEqual([
+      toGroup({ ...partly, payloads: [kept, two] }),
+    ]);
   });
 
   describe("whose receipts are planned", () => {
@@ -414,6 +439,9 @@ describe("a payload of a group", () => {
         changesOf({ groups: [group] }, { n: 1, cause: "audit" }, bellAt(1, 1, { cause: "replay" })),
       ).toEqual([asked]);
       expect(changesOf({ groups: [group] }, { n: 1 }, { n: 1, cause: "reconcile" })).toEqual([]);
+      // Whoever asked before is among several.
+      const answered = { ...state, asked: [two.key, one.key] };
+      expect(changesOf({ groups: [{ ...group, state: answered }] }, { n: 1, cause: "audit" })).toEqual([]);
       // Another payload's asking is its own.
       const both = { ...state, asked: [one.key, two.key] };
       expect(

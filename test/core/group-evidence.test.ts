@@ -11,6 +11,7 @@ import type {
 import type { Step } from "../../shared/ledger/machine.ts";
 import { backOffMs, defaultSettings } from "../../shared/ledger/settings.ts";
 import type { Change } from "../../shared/ledger/view.ts";
+import { limits } from "../../shared/limits.ts";
 import {
   type Before,
   ended,
@@ -99,6 +100,28 @@ describe("a VERIFY", () => {
       rings: [],
       task: { ...base, step: "receipts", group: groupId, attempt: 13, payloads: [one, two], receipts },
     });
+  });
+
+  test("compares with what was transcoded first, payload by payload, where no object is transcoded", () => {
+    const group = groupIn(verifying, both);
+    const object = (payload: GroupPayload) => ({
+      key: payload.key,
+      spans: payload.spans,
+      rejectedSpans: 3,
+      bytes: 100,
+      rowsByDay: null,
+    });
+    const report = verified(...both.payloads.map((payload) => seen(payload, 2, { object: object(payload) })));
+    expect(reportOf(group, report).task).toMatchObject({ receipts: [receiptOf(one), receiptOf(two)] });
+    // The view is completed for one of them, whichever.
+    const unsent = groupIn(verifying, { ...both, inserts: 0 });
+    const receipted = (payload: GroupPayload) => seen(payload, 2, { receipts: [receiptOf(payload)] });
+    for (const payloads of [
+      [receipted(one), seen(two, 2)],
+      [seen(one, 2), receipted(two)],
+    ]) {
+      expect(reportOf(unsent, verified(...payloads)).task).toMatchObject({ completeView: true });
+    }
   });
 
   test("that found what has its receipts already ends the group at once", () => {
@@ -226,6 +249,10 @@ describe("a VERIFY", () => {
   test("of which nobody may conclude has the payload held, with what was found", () => {
     const partly = seen(two, 0, { rowsByDay: [{ day: today, rows: 3 }] });
     const group = groupIn(verifying, both);
+    const days = Array.from({ length: limits.payloadDaysMax + 1 }, (_, n) => ({ day: n, rows: 1 }));
+    expect(changesOf(group, verified(seen(one, 2), seen(two, 0, { rowsByDay: days })))[1]).toMatchObject({
+      group: { state: { found: [{ rowsByDay: days.slice(0, -1), reason: "1 row on a day with none" }] } },
+    });
     const found = [
       { key: two.key, rowsByDay: [{ day: today, rows: 3 }], reason: "a day has some of its rows" },
     ];
@@ -256,6 +283,9 @@ describe("a VERIFY", () => {
       ended(),
     ]);
     // Before any INSERT there is nothing that may have stored it.
+    expect(changesOf({ ...group, inserts: 1 }, verified(half(one), half(two)))[0]).toMatchObject({
+      group: { inserts: 1, outcomeUnknown: true },
+    });
     const unsent = { ...group, inserts: 0, firstInsertAt: null, lastInsertAt: null };
     const never_ = { inserts: 0, firstInsertAt: null, lastInsertAt: null, outcomeUnknown: false };
     expect(changesOf(unsent, verified(half(one), half(two)))[0]).toEqual(
@@ -316,6 +346,12 @@ describe("a VERIFY", () => {
         }),
       ),
       ended(),
+    ]);
+    // One with more than that is written all the same.
+    const many = { ...one, duplicateKeys: [second, doorbell({ n: 3 }).key] };
+    const alone = groupIn(verifying, { payloads: [many] });
+    expect(changesOf(alone, verified(seen(many, 2)), { settings })).toMatchObject([
+      { group: { state: { receipts: { length: 3 } } } },
     ]);
     // Exactly as many are written together.
     const enough = groupIn(verifying, both);

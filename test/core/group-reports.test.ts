@@ -13,7 +13,9 @@ import type {
 import type { Head } from "../../shared/ledger/head.ts";
 import type { Step } from "../../shared/ledger/machine.ts";
 import { backOffMs, defaultSettings, fenceMs } from "../../shared/ledger/settings.ts";
+import { shortText } from "../../shared/ledger/short-text.ts";
 import type { Change } from "../../shared/ledger/view.ts";
+import { limits } from "../../shared/limits.ts";
 import { idOfKey } from "../../shared/payload-key.ts";
 import {
   type Before,
@@ -138,6 +140,12 @@ describe("an INSERT that was stored", () => {
       rings: [],
       task: receiptsTask,
     });
+    // Its other keys get receipts as well.
+    const second = doorbell({ n: 1, arrival: startMs + 60_000 }).key;
+    const twice = groupIn(inserting, { payloads: [{ ...one, duplicateKeys: [second] }] });
+    expect(reportOf(twice, stored).task).toMatchObject({
+      receipts: [receipt, { ...receipt, key: second, outcome: "duplicate", rowsByDay: [] }],
+    });
     // A later one was stored before.
     const lastStoredInsertAt = now - seconds(1);
     expect(changesOf(group, stored, { head: { ...inFlight, lastStoredInsertAt } })[0]).toEqual(
@@ -222,11 +230,39 @@ describe("an INSERT that was stored", () => {
         toHead({ ...well, pendingRescues }),
       );
     }
+    const alone = groupIn(inserting, { payloads: payloads.slice(2) });
+    const aloneStored = { ...stored, payloads: transcoded(...alone.payloads) };
+    expect(changesOf(alone, aloneStored)[0]).toEqual(
+      toHead({ ...well, pendingRescues: [pending(3, "reconcile")] }),
+    );
   });
 });
 
 describe("an INSERT that failed", () => {
   const rows = transcoded(one);
+
+  test("for the first time begins what is remembered of its failures, in so many words", () => {
+    const group = groupIn(inserting, { failure: null });
+    const long = "x".repeat(5000);
+    const first = { since: now, at: now, code: null, name: "", failed: 1 };
+    for (const [kind, refused] of [
+      ["retry", 0],
+      ["refused", 1],
+    ] as const) {
+      const { changes } = reportOf(group, { kind, reason: long });
+      expect(changes.at(-1)).toMatchObject({
+        group: {
+          failure: { ...first, kind, refused, text: shortText(long, limits.failureTextBytesMax) },
+        },
+      });
+    }
+    // What the state keeps of them is short as well.
+    const code = shortText(long, limits.reasonBytesMax);
+    expect(changesOf(group, { kind: "refused", reason: long }).at(-1)).toMatchObject({
+      group: { state: { code } },
+    });
+  });
+
   const mine = { ownFailures: 2, ownFailedAt: now };
   const unrowed = groupIn(inserting, { rows: null });
 
@@ -446,6 +482,10 @@ describe("an INSERT that was refused", () => {
       rings: [],
       task: { ...base, step: "count", why: "refused" },
     });
+    expect(changesOf(groupIn(inserting, { rows: transcoded(two) }), report)).toMatchObject([
+      {},
+      { group: { rows: transcoded(two) } },
+    ]);
     const { payloads: _, code: __, ...bare } = report;
     expect(changesOf(group, bare)).toMatchObject([
       {},
@@ -533,7 +573,7 @@ describe("a step that is no INSERT", () => {
   });
 
   test("and measured the table notes that, and has the group inserted by the same caller", () => {
-    const group = groupIn({ at: "open", lease, out: "measure" });
+    const group = groupIn({ at: "open", lease, out: "measure" }, { due: lease.until });
     const table = { blocks: 60, windowBlocks: 2000, windowMs: null, identity: knownTable };
     const lookedAt = { refusal: "", measure: table, measuredAt: now, identity: knownTable, other: null };
     const inserted = { ...group, inserts: 3, lastInsertAt: now };
@@ -552,6 +592,12 @@ describe("a step that is no INSERT", () => {
         byColumn: false,
       },
     });
+    // One whose transcoder was not noted is none's, and verified at its next.
+    const unnoted = { ...group, codecVersion: null };
+    expect(changesOf(unnoted, { kind: "measured", table, refusal: "" }, { head })).toMatchObject([
+      {},
+      { group: { codecVersion: 0 } },
+    ]);
     // Where the look refuses, the group waits for another one.
     const refused = { ...lookedAt, refusal: "no window" };
     const waits = { ...group, due: now, state: open };
@@ -620,6 +666,19 @@ describe("a count of no evidence", () => {
     expect(changesOf(group, counted, { head: { ...head, noEvidence: before } })[0]).toEqual(
       toHead({ noEvidence: null }),
     );
+    const verifies = groupIn({ ...verifying, lease });
+    const verified = {
+      kind: "verified",
+      running: true,
+      oldestDay: 0,
+      payloads: [],
+    } as const;
+    expect(changesOf(verifies, verified, { head: { ...head, noEvidence: before } })[0]).toEqual(
+      toHead({ noEvidence: null }),
+    );
+    // Another failure that is no retry says nothing, whatever else it says.
+    const unknown = { kind: "unknown", reason: "reset", noEvidence: true } as const;
+    expect(changesOf(group, unknown, { head })).toHaveLength(1);
   });
 });
 

@@ -3,7 +3,7 @@ import type { AttemptReport, Group, GroupPayload, GroupState } from "../../share
 import type { Head } from "../../shared/ledger/head.ts";
 import { inFlightOf, oldestWork } from "../../shared/ledger/in-flight.ts";
 import { fenceMs } from "../../shared/ledger/settings.ts";
-import { unsettledOf } from "../../shared/ledger/unsettled.ts";
+import { byMinute, unsettledOf } from "../../shared/ledger/unsettled.ts";
 import { nothingWaits } from "../../shared/ledger/view.ts";
 import { formatPayloadKey } from "../../shared/payload-key.ts";
 import { failure, groupId, groupIn, head, lease, now, one, open, payloadAt } from "../ledger/one-step.ts";
@@ -155,6 +155,47 @@ describe("what of the sums is not settled", () => {
       { minute: "2026-11-24T1200", tenant: "acme", payloads: 2, spans: 17 },
     ]);
   });
+});
+
+test("what of the sums is not settled, key by key: what may have a receipt first, each under all of its keys", () => {
+  const second = doorbell({ n: 1, arrival: startMs + 60_000 }).key;
+  const closing = {
+    at: "closing",
+    lease: null,
+    receipts: [],
+    leased: 0,
+    completeView: false,
+    ended: [],
+  } as const;
+  const at = (n: number, more: Partial<GroupPayload> = {}): GroupPayload => payloadAt({ n, spans: n }, more);
+  const groups = [
+    groupIn(open, {
+      payloads: [at(1, { duplicateKeys: [second] }), at(2, { cause: "event" }), at(3, { cause: "audit" })],
+    }),
+    groupIn(closing, { payloads: [at(4)] }),
+  ];
+  const waiting = {
+    since: now,
+    payloads: [at(5), at(6, { erase: "asked for" }), at(7, { cause: "reconcile" })],
+  };
+  const keyOf = (n: number) => ({ key: doorbell({ n }).key, spans: n });
+  const all = [3, 4, 6, 7, 1].map(keyOf);
+  expect(unsettledOf(waiting, groups, 2, 100)).toEqual({
+    keys: [...all, { key: second, spans: 0 }, keyOf(2), keyOf(5)],
+    others: [],
+    isWhole: true,
+  });
+  const [one_, two_] = ["2026-11-24T1200", "2026-11-24T1201"];
+  expect(unsettledOf(waiting, groups, 3, 4)).toEqual({
+    keys: all.slice(0, 4),
+    others: [
+      { minute: one_, tenant: "acme", payloads: 3, spans: 1 + 2 + 5 },
+      { minute: two_, tenant: "acme", payloads: 1, spans: 0 },
+    ],
+    isWhole: false,
+  });
+  const named = [second, doorbell({ n: 1 }).key].map((key) => ({ key, spans: 1 }));
+  expect(byMinute(named).map(({ minute }) => minute)).toEqual([one_, two_]);
 });
 
 describe("the longest work", () => {

@@ -316,8 +316,7 @@ describe("what is known of the table, all of it,", () => {
   });
 
   test("after a person has accepted another: nothing, and when that was", () => {
-    const refused = { ...before, refusal: "another", other: { at: 1, found: "x" }, measure };
-    expect(accepted(refused, now)).toEqual({
+    expect(accepted(now)).toEqual({
       refusal: "",
       measure: null,
       measuredAt: 0,

@@ -109,6 +109,9 @@ describe("a group that is to be inserted is leased", () => {
       rings: [],
       task: { ...insert, attempt: 1, byColumn: true },
     });
+    const ofAnother = { ...table, identity: "plain 0 other" };
+    expect(takeOf(group, { ...head, table: ofAnother }).task).toMatchObject({ byColumn: false });
+    expect(takeOf({ ...group, inserts: 1 }, { ...head, table }).task).toMatchObject({ byColumn: false });
     const unmeasured = { ...head.table, measure: null };
     expect(takeOf(group, { ...head, table: unmeasured })).toMatchObject({
       changes: [{}, { group: { blocksBefore: null } }],
@@ -177,6 +180,8 @@ describe("a group that is to be inserted is leased", () => {
     const unknown = { ...stale, table: { ...stale.table, identity: null } };
     const { changes, task } = stepOf({ groups: [fresh], head: unknown }, take);
     expect(changes).toEqual(measured({ ...fresh, codecVersion }).changes);
+    const young = { ...head, table: { ...head.table, measuredAt: now - measureFreshMs } };
+    expect(stepOf({ groups: [old], head: young }, take).task?.step).toBe("insert");
     expect(task).toEqual({ ...base, table: null, step: "measure" });
   });
 
@@ -221,6 +226,13 @@ describe("a group that is to be inserted is leased", () => {
       (blocksBefore) => takeOf(groupIn(open, { ...old, blocksBefore })).task?.step ?? "at its fence",
     );
     expect(steps).toEqual(["at its fence", "insert", "insert", "at its fence", "at its fence"]);
+    const within = (windowMs: number | null) => {
+      const { measure } = head.table;
+      const table = { ...head.table, measure: measure && { ...measure, windowMs } };
+      return takeOf(groupIn(open, old), { ...head, table }).task?.step ?? "at its fence";
+    };
+    const window = 2 * (measureAfterMs + 1);
+    expect([null, window, window + 1].map(within)).toEqual(["insert", "at its fence", "insert"]);
     const accepted = (acceptedAt: number): Head => ({ ...head, table: { ...head.table, acceptedAt } });
     const replaced = [291, 290, 289].map(
       (age) => takeOf(groupIn(open), accepted(now - seconds(age))).task?.step,
@@ -349,7 +361,7 @@ describe("a lease that ends without a report", () => {
   const counted = { failure: silence, ownFailures: 2, ownFailedAt: now, due: now };
 
   test("of an INSERT leaves its outcome unknown, and counts against the group and ClickHouse", () => {
-    const group = groupIn({ ...open, lease: over }, { due: now });
+    const group = groupIn({ ...open, lease: over }, { due: now - 3 });
     const out = { ...head, breaker: { ...head.breaker, inFlight: [otherId, groupId] } };
     expect(stepOf({ groups: [group], head: out }, alarm)).toEqual({
       changes: [
@@ -362,7 +374,7 @@ describe("a lease that ends without a report", () => {
   });
 
   test("of an INSERT that failed so often before takes the group apart, and says nothing of ClickHouse", () => {
-    const group = groupIn({ ...open, lease: over }, { due: now, ownFailures: 2 });
+    const group = groupIn({ ...open, lease: over }, { due: now - 3, ownFailures: 2 });
     const out = { ...head, breaker: { ...head.breaker, inFlight: [otherId, groupId] } };
     const fence = now - seconds(100) + fenceMs(defaultSettings);
     const state = {
@@ -390,26 +402,26 @@ describe("a lease that ends without a report", () => {
       task: null,
     });
     // Of several payloads it is noted when a group was split last.
-    const both = groupIn({ ...open, lease: over }, { due: now, ownFailures: 2, payloads: [one, two] });
+    const both = groupIn({ ...open, lease: over }, { due: now - 3, ownFailures: 2, payloads: [one, two] });
     const { changes } = stepOf({ groups: [both], head: out }, alarm);
     expect(changes[0]).toEqual(toHead({ lastSplitAt: now }));
     expect(changes[1]).toMatchObject({ group: { due: fence, state, payloads: [one, two] } });
   });
 
   test("of a VERIFY is verified again, blind where that was its third", () => {
-    const group = groupIn({ ...verifying, lease: over }, { due: now });
+    const group = groupIn({ ...verifying, lease: over }, { due: now - 3 });
     const state = { ...verifying, isBlind: false };
     expect(stepOf({ groups: [group] }, alarm)).toEqual({
       changes: [toGroup({ ...group, ...counted, state })],
       rings: [],
       task: null,
     });
-    const third = groupIn({ ...verifying, lease: over }, { due: now, ownFailures: 2 });
+    const third = groupIn({ ...verifying, lease: over }, { due: now - 3, ownFailures: 2 });
     expect(stepOf({ groups: [third] }, alarm).changes).toEqual([
       toGroup({ ...third, ...counted, ownFailures: 3, state: { ...state, isBlind: true } }),
     ]);
     // Once blind, it stays so.
-    const blind = groupIn({ ...verifying, isBlind: true, lease: over }, { due: now });
+    const blind = groupIn({ ...verifying, isBlind: true, lease: over }, { due: now - 3 });
     expect(stepOf({ groups: [blind] }, alarm).changes).toMatchObject([
       { group: { state: { isBlind: true } } },
     ]);
@@ -418,7 +430,7 @@ describe("a lease that ends without a report", () => {
   test.each<GroupState>([{ ...open, out: "measure" }, counting, closing, clearing])(
     "of a group that is %o is due again, and nothing else",
     (state) => {
-      const group = groupIn({ ...state, lease: over } as GroupState, { due: now });
+      const group = groupIn({ ...state, lease: over } as GroupState, { due: now - 3 });
       expect(stepOf({ groups: [group] }, alarm)).toEqual({
         changes: [toGroup({ ...group, failure: silence, due: now, state })],
         rings: [],

@@ -110,6 +110,29 @@ describe("a look at the table", () => {
     ]);
   });
 
+  test("is kept with as much of its words as the head has room for", () => {
+    const long = "x".repeat(9000);
+    const words = (bytesMax: number) => `${"x".repeat(bytesMax - 3)}…`;
+    const ttl = (clause: string) => ({ kind: "unclear", clause }) as const;
+    const unclear = { ...measure, ttl: ttl(long) };
+    expect(changesOf({}, { kind: "table", table: { refusal: long, measure: unclear } })).toEqual([
+      toHead({
+        table: {
+          refusal: words(limits.noteTextBytesMax),
+          measure: { ...measure, ttl: ttl(words(limits.reasonBytesMax)) },
+          measuredAt: now,
+          identity: knownTable,
+          other: null,
+        },
+      }),
+    ]);
+    for (const known of [{ ...measure, ttl: { kind: "none" } as const }, null]) {
+      expect(changesOf({}, { kind: "table", table: { refusal: "", measure: known } })).toMatchObject([
+        { head: { table: { measure: known } } },
+      ]);
+    }
+  });
+
   test("that a person accepts forgets what was known of the table before", () => {
     const other = { at: now - 1, found: "plain 0 other" };
     const before = { ...head, table: { ...head.table, refusal: "another", other } };
@@ -155,6 +178,18 @@ describe("a ledger is restored to an older time", () => {
     expect(changesOf({ head: before }, { kind: "restored", epoch: 8 })).toEqual([
       toHead({ ...restored, breaker }),
     ]);
+    const alone = { ...waiting, payloads: [one] };
+    expect(changesOf({ waiting: alone }, { kind: "restored", epoch: 8 })).toHaveLength(3);
+  });
+
+  test("and verifies a hundred of those that are held at once", () => {
+    const groups = Array.from({ length: 101 }, (_, n) => {
+      const payload = payloadAt({ n });
+      const found = [{ key: payload.key, rowsByDay: [], reason: "" }];
+      const state = { at: "held", lease: null, found } as const;
+      return groupIn(state, { id: tokenAt(1000 + n), payloads: [payload], due: never });
+    });
+    expect(changesOf({ groups }, { kind: "restored", epoch: 8 })).toHaveLength(1 + 100);
   });
 
   test("and verifies what is held; other groups when they are read", () => {
@@ -180,6 +215,7 @@ describe("a ledger is restored to an older time", () => {
     for (const [more, changed] of [
       [{}, {}],
       [{ inserts: 0 }, { outcomeUnknown: false }],
+      [{ inserts: 1 }, { outcomeUnknown: true }],
       [{ inserts: 0, outcomeUnknown: true }, { outcomeUnknown: true }],
       [{ attempts: 9_000_000 }, { attempts: 9_000_000 }],
     ] as const) {
@@ -219,18 +255,23 @@ describe("what somebody asks for while its receipts are written", () => {
       rings: [],
       task: null,
     });
+    const twice = { ...settle, settled: [...settle.settled, ...settle.settled] };
+    expect(changesOf({ groups: [of([one, two])] }, twice)).toEqual([ended(closing.ended)]);
   });
 
   test("is more receipts: they are written next, and nothing is over", () => {
     const receipts = [receipt, { ...receipt, key: second }, { ...receipt, key: third }];
-    const group = of([one, two], { receipts });
-    expect(changesOf({ groups: [group] }, settle)).toEqual([
-      toGroup({
-        ...group,
-        due: now,
-        state: { ...closing, lease: null, receipts: receipts.slice(1), leased: 0 },
-      }),
-    ]);
+    for (const count of [2, 3]) {
+      const more = receipts.slice(0, count);
+      const group = { ...of([one, two], { receipts: more }), due: lease.until };
+      expect(changesOf({ groups: [group] }, settle)).toEqual([
+        toGroup({
+          ...group,
+          due: now,
+          state: { ...closing, lease: null, receipts: more.slice(1), leased: 0 },
+        }),
+      ]);
+    }
   });
 
   test("is its rows, or that it is erased: it is verified behind the fence of its last INSERT", () => {
@@ -242,6 +283,10 @@ describe("what somebody asks for while its receipts are written", () => {
       made(newGroup(0, { payloads: next, state: verifyingAt(behind), due: behind, failure })),
       ended([]),
     ]);
+    // Asked for both ways it is verified once.
+    expect(changesOf({ groups: [of([erased, one], { asked: [two.key] })] }, settle)[0]).toEqual(
+      made(newGroup(0, { payloads: [erased], state: verifyingAt(behind), due: behind, failure })),
+    );
     // Only that one: the other ends as it did.
     expect(changesOf({ groups: [of([one, erased])] }, settle)).toEqual([
       made(newGroup(0, { payloads: [erased], state: verifyingAt(behind), due: behind, failure })),
@@ -320,10 +365,12 @@ describe("a person erases a payload", () => {
   });
 
   test("of a group that nobody has sent: it leaves it", () => {
+    const notified = [{ group: groupId, again: now + 9 }];
+    const known = { ...head, breaker: { ...head.breaker, notified } };
     const group = groupIn(open, { payloads: [one, two], due: now + 9 });
     const { failures, ownFailures, ownFailedAt, unlisted, refusals, lastRefusalAt } = group;
     const kept = { failures, ownFailures, ownFailedAt, unlisted, refusals, lastRefusalAt };
-    expect(changesOf({ groups: [group] }, erase)).toEqual([
+    expect(changesOf({ groups: [group], head: known }, erase)).toEqual([
       toHead({}),
       made(newGroup(0, { payloads: [erased], state: verifyingAt(now), failure })),
       made(newGroup(1, { payloads: [two], state: open, due: now + 9, failure, ...kept })),
@@ -519,7 +566,7 @@ describe("an alarm", () => {
   });
 
   test("rings who is notified again once, although it is due too, and others in the slots that are left", () => {
-    const group = groupIn(open);
+    const group = groupIn(open, { due: now - 2 });
     const other = groupIn(open, { id: otherId, payloads: [two], due: now - 1, rings: 0 });
     const notified = [{ group: groupId, again: now }];
     const known = (concurrencyLimit: number) => ({
@@ -545,7 +592,12 @@ describe("an alarm", () => {
       rings: [tokenAt(0)],
       task: null,
     });
-    const full = { ...head, breaker: { ...head.breaker, concurrencyLimit: 1 } };
+    const slots = (concurrencyLimit: number) => ({
+      ...head,
+      breaker: { ...head.breaker, concurrencyLimit },
+    });
+    expect(stepOf({ waiting, head: slots(2) }, alarm).rings).toEqual([tokenAt(0)]);
+    const full = slots(1);
     expect(stepOf({ waiting, head: full }, alarm)).toEqual({
       changes: [none, made(group)],
       rings: [],

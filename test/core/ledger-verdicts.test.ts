@@ -38,6 +38,7 @@ interface Seen {
   /** What the first transcode came to. */
   readonly transcoded?: StoredPayload;
   readonly erasedKeysMax?: number;
+  readonly isBlind?: boolean;
 }
 
 const object: Evidence["object"] = { key: own, spans: 10, rejectedSpans: 3, bytes: 77, rowsByDay: days };
@@ -53,7 +54,7 @@ function verdict(seen: Seen): Verdict {
     },
     rows: seen.transcoded ?? null,
     group,
-    isBlind: false,
+    isBlind: seen.isBlind ?? false,
     attempted: seen.attempted ?? false,
     erasedKeysMax: seen.erasedKeysMax ?? 500,
     oldestDay: seen.oldestDay ?? 0,
@@ -513,6 +514,38 @@ describe("a verdict, all that it says", () => {
       receipts: [{ spans: 99, rowsByDay: days }],
     });
     expect(verdict(lacking)).toMatchObject({ receipts: [{ spans: 10, rowsByDay: days }] });
+  });
+
+  test("of what its receipts claim, where no object says more: the days of the first that claims some", () => {
+    const claims = [receipt(third, "stored", []), receipt(second, "stored", [{ day: today, rows: 10 }])];
+    const seen = { receipts: claims, rows: [{ day: today, rows: 10 }] };
+    expect(verdict(seen)).toEqual({ ...end, key: third, found: true, receipts: [blank] });
+    // A day without rows is neither expected nor missed.
+    const empty = [...days, { day: today + 1, rows: 0 }];
+    expect(verdict({ rows: days, object: { ...(object ?? never()), rowsByDay: empty } })).toMatchObject({
+      ...end,
+      found: true,
+    });
+    // Its receipt says that it had expired, and its rows are there.
+    expect(verdict({ rows: days, receipts: [receipt(own, "expired")] })).toEqual({
+      ...end,
+      found: true,
+      receipts: [stored],
+    });
+    expect(verdict({ rows: [{ day: today, rows: 1 }], object: null }).kind).toBe("inexact");
+  });
+
+  test("of what nobody transcoded: by the count of its spans", () => {
+    const unread = { ...(object ?? never()), rowsByDay: null };
+    const blind = { isBlind: true, object: unread };
+    expect(verdict({ ...blind, rows: days })).toEqual({ ...end, found: true, receipts: [stored] });
+    expect(verdict({ ...blind, rows: days.slice(1) }).kind).toBe("inexact");
+    expect(verdict(blind)).toMatchObject({ kind: "insert", payload: { key: own } });
+    // Without an object its receipts and its rows say how it ends.
+    expect(verdict({ isBlind: true, object: null })).toMatchObject({ outcome: "dead" });
+    expect(verdict({ isBlind: true, rows: days })).toEqual({ ...end, found: true, receipts: [stored] });
+    // One that is to be transcoded and was not breaks an invariant of ours.
+    expect(() => verdict({ object: unread, rows: days })).toThrow("an object is transcoded");
   });
 
   test("of what is erased: all of its keys, with what it has been", () => {
