@@ -11,9 +11,9 @@ import {
   type AgainMinute,
   beforeMinute,
   type Checkpoint,
+  dueMinutes,
   isOpen,
   MINUTE_MS,
-  nextDue,
   type OpenMinute,
   opened,
   startOfMinute,
@@ -100,16 +100,14 @@ export function* walkOpen(
   let now = all
     ? { ...checkpoint, open: checkpoint.open.map((one) => ({ ...one, dueAt: run.now })) }
     : checkpoint;
-  // What is walked to its end is sealed, or due later.
-  for (let one = nextDue(now, run.now); one !== undefined; ) {
+  for (const one of dueMinutes(now, run.now)) {
     const walked = yield* walkOne(one, now, listing, run);
     now = walked.checkpoint;
     rows.push(...walked.rows);
-    const next = nextDue(now, run.now);
-    if (next?.minute === one.minute) {
-      break; // the budget ended in the middle of it
+    // What is walked to its end is sealed, or due later.
+    if (now.open.some(({ minute, dueAt }) => minute === one.minute && dueAt <= run.now)) {
+      break;
     }
-    one = next;
   }
   return { checkpoint: now, rows };
 }

@@ -234,6 +234,12 @@ describe("an INSERT", () => {
       codecVersion,
       look: { refusal: "full", measure },
     });
+    const [fresh = never(), partly = never()] = payloads;
+    const oneRow = [
+      { day: today - 1, rows: 1 },
+      { day: today, rows: 3 },
+    ];
+    expect((await looked([fresh, { ...partly, rowsByDay: oneRow }], table)).ended).toHaveProperty("look");
     for (const young of [day(today, 4), day(today - 1, 0), []]) {
       expect((await looked(young, table)).ended).toEqual({ kind: "stored", payloads: young, codecVersion });
     }
@@ -356,6 +362,16 @@ describe("evidence", () => {
     expect(ended).toMatchObject({ kind: "verified", running: true });
   });
 
+  test("for VERIFY is none where the processes are those of another table than the ledger knows", async () => {
+    const other = { ...witness, table: "plain 0 other" };
+    const { asked: seen, ended } = await asked(verifyGroup(verify, context), {
+      ...healthy,
+      findRunning: async () => ({ running: false, servers: 1, witness: other }),
+    });
+    expect(seen.map(([name]) => name)).toEqual(["findRunning"]);
+    expect(ended).toMatchObject({ kind: "retry", noEvidence: true });
+  });
+
   test("for VERIFY is none where the TTL is not understood", async () => {
     const unclear = async () => ({ refusal: "", measure, oldestDay: null, witness });
     const { ended } = await asked(verifyGroup(verify, context), { ...healthy, readTable: unclear });
@@ -468,6 +484,12 @@ describe("rows are deleted", () => {
       ["eraseObjects", [duplicate]],
     ]);
     expect(ended).toBe("");
+    const ofOneDay = await asked(writeReceipts({ ...task, receipts: erased, payloads: [] }, context), {
+      ...performer,
+      readReceipts: async () => [[]],
+      countRows: async () => ({ rows: [[{ day: today, rows: 1 }]], witness }),
+    });
+    expect(ofOneDay.asked).toContainEqual(["eraseRows", { ...rows, days: [today] }]);
     // Where there is no row, none is deleted.
     const none = await asked(writeReceipts({ ...task, receipts: erased, payloads: [] }, context), {
       ...performer,

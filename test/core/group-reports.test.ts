@@ -592,6 +592,9 @@ describe("a step that is no INSERT", () => {
         byColumn: false,
       },
     });
+    expect(
+      changesOf({ ...group, rings: 0 }, { kind: "measured", table, refusal: "full" }, { head })[1],
+    ).toEqual(toGroup({ ...group, rings: 0, due: now, state: { ...open, out: "measure" } }));
     // One whose transcoder was not noted is none's, and verified at its next.
     const unnoted = { ...group, codecVersion: null };
     expect(changesOf(unnoted, { kind: "measured", table, refusal: "" }, { head })).toMatchObject([

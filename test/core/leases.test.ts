@@ -139,11 +139,13 @@ describe("a group that is to be inserted is leased", () => {
       task: { ...insert, blocks: 3 },
     });
     const wideOut = { ...head, breaker: { ...head.breaker, wide: otherId } };
-    expect(takeOf(group, wideOut)).toEqual({
-      changes: [toGroup({ ...group, rings: 0, due: now + retryFirstMs })],
-      rings: [],
-      task: null,
-    });
+    for (const blocks of [2, 3]) {
+      expect(takeOf({ ...group, blocks }, wideOut)).toEqual({
+        changes: [toGroup({ ...group, blocks, rings: 0, due: now + retryFirstMs })],
+        rings: [],
+        task: null,
+      });
+    }
     expect(takeOf(groupIn(open, { blocks: 1 }), wideOut).task?.step).toBe("insert");
     // What was out and wide has come back.
     const wideBack = { ...head, breaker: { ...head.breaker, wide: groupId } };

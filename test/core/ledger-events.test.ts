@@ -576,6 +576,9 @@ describe("an alarm", () => {
     const ringsOf = (limit: number) => stepOf({ groups: [group, other], head: known(limit) }, alarm).rings;
     expect(ringsOf(1)).toEqual([groupId]);
     expect(ringsOf(2)).toEqual([groupId, otherId]);
+    // In whichever order they are due.
+    const first = { ...other, due: now - 3 };
+    expect(stepOf({ groups: [group, first], head: known(1) }, alarm).rings).toEqual([groupId]);
   });
 
   test("makes a group of what has waited for its age, and rings it if there is a slot", () => {

@@ -544,6 +544,12 @@ describe("a verdict, all that it says", () => {
     // Without an object its receipts and its rows say how it ends.
     expect(verdict({ isBlind: true, object: null })).toMatchObject({ outcome: "dead" });
     expect(verdict({ isBlind: true, rows: days })).toEqual({ ...end, found: true, receipts: [stored] });
+    const part = { isBlind: true, rows: days.slice(1) };
+    expect(verdict({ ...part, object: null })).toEqual({
+      kind: "inexact",
+      reason: "no object, and not all of its rows",
+    });
+    expect(verdict(part)).toMatchObject({ kind: "insert", payload: { missingDays: { days: [today - 1] } } });
     // One that is to be transcoded and was not breaks an invariant of ours.
     expect(() => verdict({ object: unread, rows: days })).toThrow("an object is transcoded");
   });
