@@ -428,6 +428,36 @@ describe("an INSERT that failed", () => {
     ]);
   });
 
+  test("so often because it is too large is verified where it is alone, and else split", () => {
+    const tooLarge = { kind: "retry", reason: "33 MiB", tooLarge: true } as const;
+    const alone = groupIn(inserting, { ownFailures: ownFailuresMax - 1 });
+    const state = { ...verifying, split: true, code: "too_large" };
+    expect(changesOf(alone, tooLarge)).toEqual([
+      toHead({}),
+      toGroup({
+        ...alone,
+        ...failedBy("retry", "33 MiB"),
+        ownFailures: 0,
+        ownFailedAt: now,
+        failures: 0,
+        due: fence,
+        state,
+      }),
+    ]);
+    const both = groupIn(inserting, { payloads: [one, two], ownFailures: ownFailuresMax - 1 });
+    expect(changesOf(both, tooLarge)).toMatchObject([
+      toHead({ lastSplitAt: now }),
+      { group: { payloads: [one], ownFailures: ownFailuresMax - 1, ownFailedAt: now } },
+      { group: { payloads: [two], ownFailures: ownFailuresMax - 1, ownFailedAt: now } },
+      ended(),
+    ]);
+    // A broken invariant is of one of them: VERIFY tells of which.
+    expect(changesOf(both, { kind: "broken", reason: "days ascend" })).toMatchObject([
+      toHead({ lastSplitAt: now }),
+      { group: { payloads: [one, two], state: { ...state, code: "broken_invariant: days ascend" } } },
+    ]);
+  });
+
   test("so often for a reason of its own is verified, to be split, where something was sent", () => {
     const group = groupIn(inserting, { payloads: [one, two], ownFailures: ownFailuresMax - 1 });
     const report = { kind: "retry", reason: "memory", code: 241 } as const;
@@ -748,6 +778,25 @@ describe("rows that were counted", () => {
     expect(changesOf(of("refused", { rows: null }), counted(0, 1), { head })).toMatchObject([
       { group: { state: { at: "verifying" } } },
     ]);
+  });
+
+  test("after a refusal: days that another payload was inserted on are none of its own", () => {
+    const [first, second] = transcoded(one, two);
+    const later = [{ day: today + 5, rows: 20 }];
+    const rows = first && second ? [first, { ...second, rowsByDay: later }] : null;
+    const found = (rowsByDay: typeof later) =>
+      ({
+        kind: "counted",
+        payloads: [
+          { key: one.key, rowsByDay },
+          { key: two.key, rowsByDay: [] },
+        ],
+      }) as const;
+    expect(changesOf(of("refused", { rows }), found(later), { head })).toHaveLength(3);
+    for (const day of [today - 1, today]) {
+      expect(changesOf(of("refused", { rows }), found([{ day, rows: 1 }]), { head })).toHaveLength(1);
+      expect(changesOf(of("refused", { rows }), found([{ day, rows: 0 }]), { head })).toHaveLength(3);
+    }
   });
 
   test("after a refusal: none is there, and the group is split in two, the larger part first", () => {
