@@ -196,11 +196,11 @@ function* readBirthFacts(): Life<BirthFacts> {
  */
 function* readRestoredEpoch(head: Head): Life<number | null> {
   const epoch = (yield* ask({ do: "readEpoch" })).epoch ?? head.epoch;
-  const counter = (yield* ask({ do: "readCounter" })).counter ?? 0;
+  const { counter } = yield* ask({ do: "readCounter" });
   if (epoch > head.epoch) {
     return epoch;
   }
-  return counter > head.counter ? head.epoch + 1 : null;
+  return counter !== null && counter > head.counter ? head.epoch + 1 : null;
 }
 
 /** One step: decided, persisted, and only then does anybody hear of it. */

@@ -21,7 +21,7 @@ export function claim(draft: Draft, doorbells: readonly Doorbell[]): readonly Gr
   const ready: Group[] = [];
   const owed = new Map<PayloadId, OwedReceipts>();
   const questioned = new Map<PayloadId, GroupPayload>();
-  let questionedSince = 0;
+  let questionedSince = Number.NEGATIVE_INFINITY;
   const question = (payload: GroupPayload, since: number): void => {
     questioned.set(idOfKey(payload.key), payload);
     questionedSince = Math.max(questionedSince, since);
@@ -81,12 +81,13 @@ export function claim(draft: Draft, doorbells: readonly Doorbell[]): readonly Gr
     settings.caps,
   )) {
     // Live again until the receipts are written, then remembered anew: a retry of this retry is still one payload.
-    const group = makeGroup(draft, payloads, closingState([], [], false), now);
+    const ended = payloads.map(({ key }) => ({ key: owners.get(key) ?? key, outcome: "stored" }) as const);
+    const state = closingState([], ended, false);
+    const group = makeGroup(draft, payloads, state, now);
     const receipts = payloads.flatMap((payload) =>
       keysOf(payload).map((key) => ({ ...blankReceipt(payload, group.id, undefined), key })),
     );
-    const ended = payloads.map(({ key }) => ({ key: owners.get(key) ?? key, outcome: "stored" }) as const);
-    draft.change({ ...group, state: closingState(receipts, ended, false) });
+    draft.change({ ...group, state: { ...state, receipts } });
   }
   for (const payloads of splitByCaps([...questioned.values()], settings.caps)) {
     const fence = questionedSince + fenceMs(settings);

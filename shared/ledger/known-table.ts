@@ -72,9 +72,8 @@ function otherTableText(known: string | null, found: string): string {
  * A person accepts whatever table is there. The next look tells which it is. What was tried before then was tried at another
  * table: its tokens are not known here, and its rows may be here or not.
  */
-export function accepted(before: TableState, now: number): TableState {
+export function accepted(now: number): TableState {
   return {
-    ...before,
     refusal: "",
     measure: null,
     measuredAt: 0,

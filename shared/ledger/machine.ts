@@ -130,7 +130,7 @@ export function step(view: LedgerView, event: LedgerEvent, moment: Moment, setti
       };
       break;
     case "acceptTable":
-      draft.head = { ...draft.head, table: accepted(draft.head.table, now) };
+      draft.head = { ...draft.head, table: accepted(now) };
       break;
     case "claim": {
       const [first] = claim(draft, event.doorbells);
@@ -492,7 +492,7 @@ function forget(draft: Draft, view: LedgerView): void {
   if (!isFull && now < oldest + settings.memoryMs + span) {
     return;
   }
-  const before = isFull ? oldest + span : Math.min(oldest + span, now - settings.memoryMs);
+  const before = oldest + span;
   draft.head = { ...draft.head, memSince: Math.max(draft.head.memSince, before) };
   draft.forget(before);
 }

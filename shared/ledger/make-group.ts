@@ -69,11 +69,7 @@ export function closingState(
 
 /** What a group has when its receipts are planned: which days were lacking, and what they came to, is over. */
 export function closed(payloads: readonly GroupPayload[]): Pick<Group, "payloads" | "rows"> {
-  const isOver = payloads.every(({ missingDays }) => missingDays === null);
-  return {
-    payloads: isOver ? payloads : payloads.map((payload) => ({ ...payload, missingDays: null })),
-    rows: null,
-  };
+  return { payloads: payloads.map((payload) => ({ ...payload, missingDays: null })), rows: null };
 }
 
 /**

@@ -184,11 +184,11 @@ function daysOf(days: RowDays): readonly DayRows[] {
   if (!isNumbers(days)) {
     return days;
   }
-  assert(days.length % 2 === 0, "each day has its rows");
-  return Array.from({ length: days.length / 2 }, (_, i) => ({
-    day: days[2 * i] ?? 0,
-    rows: days[2 * i + 1] ?? 0,
-  }));
+  return Array.from({ length: Math.ceil(days.length / 2) }, (_, i) => {
+    const [day, rows] = days.slice(2 * i);
+    assert(day !== undefined && rows !== undefined, "each day has its rows");
+    return { day, rows };
+  });
 }
 
 function isNumbers(days: RowDays): days is readonly number[] {

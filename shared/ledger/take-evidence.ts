@@ -192,10 +192,9 @@ export function takeBrokenVerify(
 ): void {
   const cause = ownCauseOf(report);
   const counted = withOwnFailure(draft, group, cause);
-  const [alone] = group.payloads;
   if (cause === null || counted.ownFailures < draft.settings.ownFailuresMax) {
     later(draft, counted);
-  } else if (group.payloads.length === 1 && alone !== undefined) {
+  } else if (group.payloads.length === 1) {
     separate(draft, counted, cause);
   } else {
     for (const payload of group.payloads) {

@@ -75,7 +75,7 @@ export function takeFailure(
   const { now, settings } = draft;
   const { breaker } = draft.head;
   const cause = ownCauseOf(report);
-  const rows = group.rows ?? ("payloads" in report ? (report.payloads ?? null) : null);
+  const rows = group.rows ?? ("payloads" in report ? report.payloads : undefined) ?? null;
   const transcoded: Group = { ...withOwnFailure(draft, group, cause), rows };
   const isOwn = cause !== null && isSuspect(group, settings);
   switch (report.kind) {
@@ -131,7 +131,7 @@ export function takeFailure(
 /** The same group again, later; or, where it has failed often enough for a reason of its own, what it falls into. */
 function laterOrApart(draft: Draft, group: Group, cause: OwnCause | null): void {
   if (isToSeparate(draft, group, cause)) {
-    separate(draft, { ...group, state: openState }, cause);
+    separate(draft, group, cause);
   } else {
     later(draft, group);
   }

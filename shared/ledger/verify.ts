@@ -147,9 +147,11 @@ function erasedVerdict(
   const owed = [...every].filter((key) => !isGone || !isErased(key));
   // As many as a group has room for. The object that was found goes first, then keys without such a receipt: each look
   // leaves less to the next.
-  const rank = (key: PayloadKey): number => (key === evidence.object?.key ? 0 : isErased(key) ? 2 : 1);
-  const together =
-    owed.length <= erasedKeysMax ? owed : owed.toSorted((a, b) => rank(a) - rank(b)).slice(0, erasedKeysMax);
+  const found = owed.filter((key) => key === evidence.object?.key);
+  const together = [...new Set([...found, ...owed.filter((key) => !isErased(key)), ...owed])].slice(
+    0,
+    erasedKeysMax,
+  );
   const receipts = together.map((key) => ({ ...blank, key, outcome: "erased", reason }) as const);
   const erase = together.length < owed.length ? reason : null;
   return { ...end("erased", erased?.key ?? payload.key, receipts), erase };
@@ -173,8 +175,8 @@ function copiesFound(
     return { kind: "inexact", reason: `${counted(stray.rows, "row")} on a day with none` };
   }
   const byDay = expected.map(({ day, rows }) => (found.get(day) ?? 0) / rows);
-  const most = Math.max(0, ...byDay);
-  const least = Math.min(Number.POSITIVE_INFINITY, ...byDay);
+  const most = Math.max(...byDay);
+  const least = Math.min(...byDay);
   if (byDay.some((one) => !Number.isInteger(one) || (one !== 0 && one !== most))) {
     return { kind: "inexact", reason: "a day has some of its rows" };
   }
@@ -198,7 +200,8 @@ function presentVerdict(
   { keys, byKey, stored, blank }: Claims,
   { complete, most, storedKeys }: Copies,
 ): Ended {
-  const isOwn = storedKeys === 0 || (most > storedKeys && !byKey.has(payload.key));
+  // More copies than that are let through only where its own INSERT explains one (copiesFound).
+  const isOwn = storedKeys === 0 || most > storedKeys;
   const own: Receipt = { ...blank, ...endOfRows(complete, oldestDay) };
   const isKnown = own.outcome === "expired" && byKey.get(payload.key)?.outcome === "expired";
   const owner = isOwn ? payload.key : (stored[0]?.key ?? payload.key);

@@ -119,19 +119,9 @@ export function isOpen(checkpoint: Checkpoint, minute: number): boolean {
   return minute >= checkpoint.from || checkpoint.open.some((one) => one.minute === minute);
 }
 
-/** The open minute to walk next: the one that has been due for the longest. */
-export function nextDue(checkpoint: Checkpoint, now: number): OpenMinute | undefined {
-  let next: OpenMinute | undefined;
-  for (const one of checkpoint.open) {
-    if (one.dueAt <= now && (next === undefined || isBefore(one, next))) {
-      next = one;
-    }
-  }
-  return next;
-}
-
-function isBefore(a: OpenMinute, b: OpenMinute): boolean {
-  return a.dueAt < b.dueAt || (a.dueAt === b.dueAt && a.minute < b.minute);
+/** The open minutes to be walked now: the one that has been due for the longest first, of equals the oldest. */
+export function dueMinutes({ open }: Checkpoint, now: number): readonly OpenMinute[] {
+  return open.filter(({ dueAt }) => dueAt <= now).sort((a, b) => a.dueAt - b.dueAt || a.minute - b.minute);
 }
 
 /**

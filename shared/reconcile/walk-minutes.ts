@@ -11,9 +11,9 @@ import {
   type AgainMinute,
   beforeMinute,
   type Checkpoint,
+  dueMinutes,
   isOpen,
   MINUTE_MS,
-  nextDue,
   type OpenMinute,
   opened,
   startOfMinute,
@@ -100,16 +100,13 @@ export function* walkOpen(
   let now = all
     ? { ...checkpoint, open: checkpoint.open.map((one) => ({ ...one, dueAt: run.now })) }
     : checkpoint;
-  for (let count = checkpoint.open.length; count > 0; count--) {
-    const one = nextDue(now, run.now);
-    if (one === undefined) {
-      break;
-    }
+  for (const one of dueMinutes(now, run.now)) {
     const walked = yield* walkOne(one, now, listing, run);
     now = walked.checkpoint;
     rows.push(...walked.rows);
-    if (now.open.some(({ minute, after }) => minute === one.minute && after !== "")) {
-      break; // the budget ended in the middle of it
+    // What is walked to its end is sealed, or due later.
+    if (now.open.some(({ minute, dueAt }) => minute === one.minute && dueAt <= run.now)) {
+      break;
     }
   }
   return { checkpoint: now, rows };

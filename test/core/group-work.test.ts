@@ -567,6 +567,8 @@ test("an object explains the rows only where all of its days are there, and the 
   expect((await objectsVerified([today], both, both)).key).toBe(second);
   expect((await objectsVerified(both, [today], [today])).key).toBe(second);
   expect((await objectsVerified([today], both, [today])).key).toBe(key);
+  const other = both.map(({ day, rows }, n) => ({ day, rows: rows + n }));
+  expect((await objectsVerified(both, other, other)).key).toBe(second);
   expect((await objectsVerified([{ ...today, day: 20_779 }], [today], [today])).key).toBe(second);
 });
 

@@ -2,13 +2,16 @@ import { describe, expect, test } from "vitest";
 import {
   afterHalt,
   afterPressure,
+  afterSilence,
   afterSuccess,
   afterUnknown,
   insertBegan,
   insertDue,
   insertEnded,
   insertsFree,
+  isWideOut,
   mayInsert,
+  wasFetched,
   wasNotified,
 } from "../../shared/ledger/breaker.ts";
 import { dueNever } from "../../shared/ledger/group.ts";
@@ -178,4 +181,52 @@ describe("an INSERT that was not", () => {
   test("because nothing can be inserted at all, opens it at once", () => {
     expect(afterHalt(breakerOf({}), now, settings)).toMatchObject({ isOpen: true, concurrencyLimit: 1 });
   });
+});
+
+test("what each ending makes of the breaker, all of it", () => {
+  const before = breakerOf({
+    inFlight: ids(2),
+    notified: [{ group: id(8), again: 1 }],
+    wide: id(1),
+    concurrencyLimit: 3,
+    suspects: [id(5)],
+    probeAt: 7,
+    failures: 2,
+  });
+  const opened = {
+    ...before,
+    isOpen: true,
+    concurrencyLimit: 1,
+    probeAt: now + backOffMs(2, settings),
+    failures: 3,
+  };
+  const well = { ...before, suspects: [], isOpen: false, failures: 0 };
+  expect(afterSuccess(before, settings)).toEqual({ ...well, concurrencyLimit: 4 });
+  expect(afterSuccess({ ...before, inFlight: ids(1) }, settings)).toEqual({ ...well, inFlight: ids(1) });
+  expect(afterPressure(before, now, settings)).toEqual({ ...before, concurrencyLimit: 1 });
+  expect(afterHalt(before, now, settings)).toEqual(opened);
+  const suspects = [id(5), id(6)];
+  expect(afterUnknown(before, id(6), now, settings)).toEqual({ ...before, concurrencyLimit: 1, suspects });
+  expect(afterUnknown(before, id(5), now, settings)).toEqual({ ...before, concurrencyLimit: 1 });
+  expect(afterSilence(before, id(6), now, settings)).toEqual({ ...before, suspects });
+  const few = { ...settings, suspectsMax: 2 };
+  expect(afterSilence(before, id(6), now, few)).toEqual({ ...opened, suspects });
+  expect(afterSilence({ ...before, isOpen: true, suspects }, id(7), now, few)).toEqual({
+    ...opened,
+    suspects,
+  });
+  expect(insertBegan(before, { id: id(9), blocks: 1 })).toEqual({ ...before, inFlight: [...ids(2), id(9)] });
+  expect(insertBegan(before, { id: id(9), blocks: 2 })).toEqual({
+    ...before,
+    inFlight: [...ids(2), id(9)],
+    wide: id(9),
+  });
+  expect(insertEnded(before, id(0))).toEqual({ ...before, inFlight: [id(1)] });
+  expect(isWideOut(before)).toBe(true);
+  expect(isWideOut(insertEnded(before, id(1)))).toBe(false);
+  expect(isWideOut(breakerOf({ inFlight: ids(2) }))).toBe(false);
+  expect(wasFetched(before, id(8))).toEqual({ ...before, notified: [] });
+  expect(wasFetched(before, id(9))).toBe(before);
+  expect(insertsFree(headOf({ concurrencyLimit: 3, inFlight: ids(1) }), now)).toBe(2);
+  expect(insertsFree(headOf({ concurrencyLimit: 3, inFlight: ids(1) }, "full"), now)).toBe(0);
 });

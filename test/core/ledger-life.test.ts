@@ -18,6 +18,7 @@ import { defaultSettings as settings } from "../../shared/ledger/settings.ts";
 import { limits } from "../../shared/limits.ts";
 import type { GroupId } from "../../shared/receipt.ts";
 import { LedgerState } from "../ledger/ledger-state.ts";
+import { groupId, groupIn, one, open } from "../ledger/one-step.ts";
 
 const now = Date.UTC(2026, 10, 27, 12);
 let drawn = 0;
@@ -35,6 +36,8 @@ class ObjectOfTest {
   readonly instance: Instance = { armedAt: null };
   readonly done: string[] = [];
   readonly events: LedgerEvent[] = [];
+  readonly notified: GroupId[] = [];
+  readonly logged: string[] = [];
   readonly store: Store;
   fails: (effect: LifeEffect) => void = () => undefined;
 
@@ -90,6 +93,12 @@ class ObjectOfTest {
       case "armRetry":
         armRetry(instance, now, settings);
         return { to: "armRetry" };
+      case "notify":
+        this.notified.push(...effect.groups);
+        return { to: "notify" };
+      case "log":
+        this.logged.push(`${effect.message} (${String(effect.cause)})`);
+        return { to: "log" };
       default:
         return { to: effect.do };
     }
@@ -109,6 +118,7 @@ describe("the ledger's object", () => {
     const object = new ObjectOfTest({ epoch: null, counter: null, payloads: 0 });
     object.live(begin(object.state));
     expect(object.done).toEqual(["readEpoch", "findPayload", "findRow", "createEpoch", "step"]);
+    expect(object.store.epoch).toBe(1);
     expect(object.events).toEqual([
       { kind: "born", facts: { epoch: null, anyPayload: false, anyRow: false } },
     ]);
@@ -150,6 +160,10 @@ describe("the ledger's object", () => {
     behind.store.counter = 1;
     behind.live(begin(behind.state));
     expect(behind.events).toEqual([{ kind: "restored", epoch: 2 }]);
+    expect(behind.done).toEqual(["readEpoch", "readCounter", "log", "step", "putEpoch"]);
+    expect(behind.logged).toEqual([
+      "the ledger was restored to an older time: everything it holds is verified (epoch 2)",
+    ]);
     const older = born();
     older.store.epoch = 7;
     older.live(begin(older.state));
@@ -191,6 +205,29 @@ describe("the ledger's object", () => {
     }
   });
 
+  test("is woken although the platform has given its alarm up, and arms it for what is to be done", () => {
+    const object = born();
+    object.state.apply([{ kind: "waiting", waiting: { since: now, payloads: [one] } }]);
+    object.instance.armedAt = now - 1;
+    object.live(wake(object.instance, object.state));
+    expect(object.instance.armedAt).toBe(now + settings.caps.ageReadyMs);
+  });
+
+  test("notifies of what is due when its alarm fires, after that is persisted, and arms the next one", () => {
+    const object = born();
+    const { head } = object.state;
+    const due = { epoch: head?.epoch ?? 0, due: now };
+    object.state.apply([{ kind: "group", group: groupIn(open, due), isNew: true }]);
+    object.instance.armedAt = now;
+    object.live(fireAlarm(object.instance));
+    expect(object.done).toEqual(["begin", "step", "notify"]);
+    expect(object.notified).toEqual([groupId]);
+    expect(object.instance.armedAt).toBe(object.state.group(groupId)?.due);
+    object.done.length = 0;
+    object.live(fireAlarm(object.instance));
+    expect(object.done).toEqual(["begin", "step"]);
+  });
+
   test("arms its alarm again before it lets a broken invariant out, which it records", () => {
     const object = born();
     object.fails = (effect) => assert(effect.do !== "step", "a group that ends is there");
@@ -206,8 +243,10 @@ describe("the ledger's object", () => {
         throw new Error("R2 is away");
       }
     };
+    object.instance.armedAt = now;
     object.live(fireAlarm(object.instance));
     expect(object.done).toEqual(["begin", "armRetry", "log"]);
+    expect(object.logged).toEqual(["the alarm failed and is armed again (Error: R2 is away)"]);
     expect(object.instance.armedAt).toBe(now + settings.retryFirstMs);
   });
 
@@ -225,6 +264,7 @@ describe("the ledger's object", () => {
   test("moves its alarm forward and never back", () => {
     const instance: Instance = { armedAt: now + settings.retryFirstMs + 1 };
     expect(armRetry(instance, now, settings)).toBe(now + settings.retryFirstMs);
+    expect(armRetry(instance, now, settings)).toBeNull();
     expect(armRetry(instance, now + 1, settings)).toBeNull();
     expect(instance.armedAt).toBe(now + settings.retryFirstMs);
   });

@@ -14,7 +14,14 @@ import type {
   GroupTask,
 } from "../../shared/ledger/group.ts";
 import { bornHead } from "../../shared/ledger/head.ts";
-import { fitsRow, groupFromRow, groupToRow, headFromRow, waitingToRow } from "../../shared/ledger/rows.ts";
+import {
+  fitsRow,
+  groupFromRow,
+  groupToRow,
+  headFromRow,
+  waitingFromRow,
+  waitingToRow,
+} from "../../shared/ledger/rows.ts";
 import { defaultSettings, fenceMs } from "../../shared/ledger/settings.ts";
 import { shortText } from "../../shared/ledger/short-text.ts";
 import { limits, widestRows } from "../../shared/limits.ts";
@@ -543,6 +550,54 @@ describe("what an earlier version wrote is read", () => {
     const { split, ...state } = verifying;
     const earlier = { ...rest, payloads, unclean: outcomeUnknown, state: { ...state, halve: split } };
     expect(groupFromRow(JSON.stringify(earlier))).toEqual({ ...group, failure: null });
+  });
+
+  test("of a group that says less than one does now", () => {
+    const verifying = { at: "verifying", lease: null, fence: startMs, code: "" } as const;
+    const payload = { ...widestPayload(0, 0), missingDays: null };
+    const group = widestGroup({ ...verifying, split: false }, { payloads: [payload] });
+    const { outcomeUnknown: _, blocks: __, ownFailures, ownFailedAt, ...rest } = group;
+    const { missingDays, ...older } = payload;
+    for (const only of [{}, { only: null }]) {
+      const earlier = { ...rest, state: verifying, payloads: [{ ...older, ...only }] };
+      expect(groupFromRow(JSON.stringify(earlier))).toEqual({
+        ...group,
+        outcomeUnknown: false,
+        blocks: 1,
+        ownFailures: 0,
+        ownFailedAt: 0,
+      });
+    }
+    const closing = { at: "closing", lease: null, receipts: [], completeView: false, ended: [] } as const;
+    const unsent = { ...rest, state: closing };
+    expect(groupFromRow(JSON.stringify(unsent)).state).toEqual({ ...closing, leased: 0 });
+    const waiting = { since: 5, payloads: [older] };
+    expect(waitingFromRow(JSON.stringify(waiting))).toEqual({ since: 5, payloads: [payload] });
+    expect([missingDays, ownFailures, ownFailedAt]).toBeDefined();
+  });
+
+  test("of a head that counted nothing", () => {
+    const head = bornHead(emptyWorld, startMs, 4);
+    const { inFlight: _, notified: __, concurrencyLimit: ___, ...breaker } = head.breaker;
+    const { lastSplitAt: ____, ...rest } = head;
+    const called = [{ group: groupId, again: 5 }];
+    expect(headFromRow(JSON.stringify({ ...rest, breaker: { ...breaker, called } }))).toEqual({
+      ...head,
+      breaker: { ...breaker, inFlight: [], notified: called, concurrencyLimit: 1 },
+    });
+    expect(headFromRow(JSON.stringify({ ...rest, lastSplitAt: 7, breaker: head.breaker }))).toEqual({
+      ...head,
+      lastSplitAt: 7,
+    });
+  });
+
+  test("of rows by day only where each day has its rows", () => {
+    const group = groupToRow(
+      widestGroup({ at: "open", lease: null, out: "insert" }, { rows: rows.slice(0, 1) }),
+    );
+    expect(() => groupFromRow(group.replace("[20700,1000000,", "[20700,1000000,7,"))).toThrow(
+      "each day has its rows",
+    );
   });
 
   test("of a group whose receipts are to be written", () => {

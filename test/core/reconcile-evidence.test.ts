@@ -10,8 +10,8 @@ import {
 } from "../../shared/payload-key.ts";
 import {
   beforeMinute,
+  dueMinutes,
   newCheckpoint,
-  nextDue,
   opened,
   watermarkOf,
   withOpen,
@@ -153,16 +153,13 @@ describe("the checkpoint", () => {
     });
   });
 
-  test("walks the minute next that has been due for the longest, of equals the oldest", () => {
+  test("has minutes walked when they are due, the longest due first, of equals the oldest", () => {
     const [a, b, c] = [3, 2, 1].map((n) => opened(n * minuteMs, n === 3 ? 10 : 20));
     let checkpoint = newCheckpoint(arrival);
     for (const one of [b, a, c]) {
       checkpoint = one === undefined ? checkpoint : withOpen(checkpoint, one);
     }
-    expect(nextDue(checkpoint, 9)).toBeUndefined();
-    expect(nextDue(checkpoint, 10)).toEqual(a);
-    expect(nextDue({ ...checkpoint, open: checkpoint.open.filter((one) => one !== a) }, 20)).toEqual(c);
-    expect(nextDue(checkpoint, 100)).toEqual(a);
+    expect([9, 10, 19, 20].map((now) => dueMinutes(checkpoint, now))).toEqual([[], [a], [a], [a, c, b]]);
     expect(watermarkOf(checkpoint)).toBe(minuteMs);
   });
 });

@@ -1,10 +1,20 @@
 /** Whether payloads can be stored, as the ledger knows it, and what an outside check is answered. */
 import { describe, expect, test } from "vitest";
-import type { AttemptReport } from "../../shared/ledger/group.ts";
-import { type LedgerHealth, troubleOf, troubleText } from "../../shared/ledger/trouble.ts";
+import { type Failure, failureKinds } from "../../shared/ledger/failure.ts";
+import type { AttemptReport, Group } from "../../shared/ledger/group.ts";
+import type { Head } from "../../shared/ledger/head.ts";
+import {
+  type LedgerHealth,
+  queueTroubleOf,
+  queueTroubleText,
+  troubleOf,
+  troubleText,
+} from "../../shared/ledger/trouble.ts";
+import { nothingWaits } from "../../shared/ledger/view.ts";
 import { limits } from "../../shared/limits.ts";
 import type { ConsoleBindings } from "../../workers/console/bindings.ts";
 import { health, neverAsked } from "../../workers/console/health.ts";
+import { failure, groupIn, head, now, one, open, otherId, two } from "../ledger/one-step.ts";
 import { startMs, storedReport, TestLedger } from "../ledger/world.ts";
 
 const silent: AttemptReport = { kind: "unknown", reason: "no answer: Error: connection refused." };
@@ -79,6 +89,84 @@ describe("payloads cannot be stored", () => {
     expect(troubleText(trouble, "c", startMs)).toBe(expected);
     expect(troubleText({ ...trouble, isLowerBound: true }, "c", startMs + 86_400_000)).toMatch(
       /since 2026-11-24 12:00 UTC .*; at least 1 payloads wait; /,
+    );
+  });
+});
+
+describe("trouble, all of it:", () => {
+  const at = (ms: number, more: Partial<Failure> = {}): Partial<Group> => ({
+    failure: { ...failure, since: now - 2 * ms, at: now - ms, ...more },
+  });
+  const waiting = { since: now, payloads: [two, two] };
+  const held = groupIn({ at: "held", lease: null, found: [] }, { id: otherId, ...at(1) });
+  const inserted = (ms: number): Head => ({ ...head, lastStoredInsertAt: now - ms });
+
+  test("is of the newest failure, since the first, and of all that waits but for what is held", () => {
+    const both = [groupIn(open, at(5)), groupIn(open, { id: otherId, payloads: [one, two], ...at(3) }), held];
+    expect(troubleOf(inserted(100), waiting, both, 3)).toEqual({
+      since: now - 10,
+      last: both[1]?.failure,
+      payloads: 5,
+      isLowerBound: false,
+    });
+    expect(troubleOf(inserted(100), nothingWaits, [...both].reverse(), 4)).toEqual({
+      since: now - 10,
+      last: both[1]?.failure,
+      payloads: 3,
+      isLowerBound: true,
+    });
+    // Of two at the same time the first one is named.
+    const equal = [groupIn(open, at(5, { text: "a" })), groupIn(open, at(5, { text: "b" }))];
+    expect(troubleOf(null, nothingWaits, equal, 2)?.last.text).toBe("a");
+  });
+
+  test("begins no earlier than the last INSERT that was stored, and is over with one that was leased later", () => {
+    const of = (ms: number) => troubleOf(inserted(ms), nothingWaits, [groupIn(open, at(5))], 1);
+    expect([11, 10, 9, 5].map((ms) => now - (of(ms)?.since ?? 0))).toEqual([10, 10, 9, 5]);
+    expect(of(4)).toBeNull();
+    // A ledger that is not born has stored nothing.
+    const first = groupIn(open, { failure: { ...failure, since: 0, at: 0 } });
+    expect(troubleOf(null, nothingWaits, [first], 1)).toMatchObject({ since: 0 });
+  });
+
+  test("is none of a payload's own, and none of what is held", () => {
+    const kinds = failureKinds.filter(
+      (kind) => troubleOf(inserted(100), nothingWaits, [groupIn(open, at(5, { kind }))], 1) !== null,
+    );
+    expect(kinds).toEqual(["retry", "unknown", "unlisted", "halted", "unreported"]);
+    expect(troubleOf(inserted(100), nothingWaits, [held, groupIn(open, { failure: null })], 2)).toBeNull();
+  });
+
+  test("is of the queue where it takes no message, and something waits for it", () => {
+    const queue = { since: now - 60_000, text: "the queue headrace-groups takes no message" };
+    const groups = [groupIn(open, { payloads: [one, two] }), held];
+    const trouble = { ...queue, payloads: 4, isLowerBound: false };
+    expect(queueTroubleOf(queue, waiting, groups, 2)).toEqual(trouble);
+    expect(queueTroubleOf(queue, nothingWaits, groups, 3)).toEqual({
+      ...trouble,
+      payloads: 2,
+      isLowerBound: true,
+    });
+    expect(queueTroubleOf(queue, nothingWaits, [held], 1)).toBeNull();
+    expect(queueTroubleOf(null, waiting, groups, 2)).toBeNull();
+    expect(queueTroubleText(trouble, now)).toBe(
+      "the queue headrace-groups takes no message since 11:59 UTC; 4 payloads wait; nothing is lost.",
+    );
+    expect(queueTroubleText({ ...trouble, payloads: 1 }, now)).toContain("; 1 payload waits; ");
+  });
+
+  test("in words: an unknown answer is none of ClickHouse's only where nobody answered", () => {
+    const words = (more: Partial<Failure>) =>
+      troubleText({ since: now, last: { ...failure, ...more }, payloads: 2, isLowerBound: false }, "c", now);
+    const end = "; 2 payloads wait; nothing is lost.";
+    expect(words({ kind: "unknown", text: "no answer: TypeError: Network connection lost." })).toBe(
+      `ClickHouse at c does not answer since 12:00 UTC (Network connection lost)${end}`,
+    );
+    expect(words({ kind: "retry", text: "no answer: TypeError: lost" })).toBe(
+      `Payloads cannot be brought in since 12:00 UTC (no answer: TypeError: lost)${end}`,
+    );
+    expect(words({ kind: "unknown", text: "3 rows written of 4 sent" })).toBe(
+      `Payloads cannot be brought in since 12:00 UTC (3 rows written of 4 sent)${end}`,
     );
   });
 });
