@@ -71,6 +71,7 @@ describe("inspection of an SDK's body", () => {
       largestSpan: undefined,
       attributes: 0,
       oldestDay: 0,
+      contentMinute: 0,
       repairs: noRepairs(),
     });
   });
