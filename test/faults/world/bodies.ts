@@ -7,7 +7,7 @@ import { limits } from "../../../shared/limits.ts";
 import { inspectTraces } from "../../../shared/otlp/inspect.ts";
 import { everyTrace, sampleThreshold } from "../../../shared/otlp/sample-threshold.ts";
 import { formatPayloadId, idOfHash, type PayloadId } from "../../../shared/payload-key.ts";
-import { bytesField, fixed64Field, join } from "../../fixtures/protobuf.ts";
+import { bytesField, fixed64Field } from "../../fixtures/protobuf.ts";
 
 const MINUTE_MS = 60_000;
 const year2020 = Date.UTC(2020, 0, 1);
@@ -26,36 +26,49 @@ export interface Body {
 /** The `n`-th body, made at `now` (ms since the epoch) by hosts whose clocks are ahead by at most `aheadMsMax`. */
 export function makeBody(n: number, now: number, aheadMsMax = Number.POSITIVE_INFINITY): Body {
   const clock = Math.min((clocksMinutes[n % clocksMinutes.length] ?? 0) * MINUTE_MS, aheadMsMax);
-  const newest = now + Math.max(clock, 0);
+  const time = Math.floor(now);
   const hash = new Uint8Array(32);
   new DataView(hash.buffer).setUint32(0, Math.imul(n + 1, 0x9e37_79b1));
   hash.fill(n, 4);
   return {
-    // The first is left out by a key that keeps a half of the traces; the second is not.
-    bytes: request([spanAt(0x00, now + clock), spanAt(0xff, now + Math.min(clock, 0) - 10 * MINUTE_MS)]),
+    bytes: request(time + clock, time + Math.min(clock, 0) - 10 * MINUTE_MS),
     hash,
-    contentMinute: Math.floor((clock < 0 ? now + clock : newest) / MINUTE_MS) - year2020 / MINUTE_MS,
+    contentMinute: minutesOf(time + clock),
   };
 }
 
-function request(spans: readonly Uint8Array[]): Uint8Array {
-  return bytesField(
-    1,
-    bytesField(
-      2,
-      spans.map((span) => bytesField(2, span)),
+/** Two spans of which each has a start and an end; the times are written into a copy of it. */
+const template = bytesField(
+  1,
+  bytesField(
+    2,
+    // The first is left out by a key that keeps a half of the traces; the second is not.
+    [0x00, 0xff].map((traceEnd) =>
+      bytesField(2, [
+        bytesField(1, new Uint8Array(16).fill(1).fill(traceEnd, 9)),
+        bytesField(2, new Uint8Array(8).fill(1)),
+        fixed64Field(7, 0n),
+        fixed64Field(8, 0n),
+      ]),
     ),
-  );
-}
+  ),
+);
+/** The second span is the template's end, and as long as the first: its times are the last fields. */
+const secondEndAt = template.length - 8;
+const firstEndAt = secondEndAt - (template.length - 4) / 2;
 
-function spanAt(traceEnd: number, endMs: number): Uint8Array {
-  const nanos = BigInt(endMs) * 1_000_000n;
-  return join(
-    bytesField(1, new Uint8Array(16).fill(1).fill(traceEnd, 9)),
-    bytesField(2, new Uint8Array(8).fill(1)),
-    fixed64Field(7, nanos - 1_000_000_000n),
-    fixed64Field(8, nanos),
-  );
+function request(firstEndMs: number, secondEndMs: number): Uint8Array {
+  const bytes = template.slice();
+  const view = new DataView(bytes.buffer);
+  for (const [at, ms] of [
+    [firstEndAt, firstEndMs],
+    [secondEndAt, secondEndMs],
+  ] as const) {
+    const nanos = BigInt(ms) * 1_000_000n;
+    view.setBigUint64(at, nanos, true);
+    view.setBigUint64(at - 9, nanos - 1_000_000_000n, true);
+  }
+  return bytes;
 }
 
 /**
