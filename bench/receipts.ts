@@ -5,8 +5,8 @@
  * 2. the receipts of 1, 100 and 500 ids, half of which have some, as VERIFY and an erasure ask for them
  * 3. rows of an audit's page of 1,000 payloads, with and without its days named
  * 4. what a stream of INSERTs costs, merges included, and what of it grows with the table
- * 5. the receipts of 500 ids of one group, with ids of version 1, which are at random, and of version 2, which begin with
- *    their time
+ * 5. the receipts of 500 ids of one group, and 3, with ids of version 1, which are at random, and of version 2, which begin with
+ *    their time (`npm run bench -- receipts ids`: this alone)
  *
  * `npm run bench -- receipts 3e7` makes so many (10^7 without). The engine makes them itself, over the 36 days before now.
  * By the clock (least and median) and by the CPU time of the server's process, which a busy machine changes less.
@@ -279,49 +279,57 @@ async function measureAudit(
   });
 }
 
-export async function benchReceipts(part?: string): Promise<void> {
-  const receipts = Number(part ?? 1e7);
-  const engine = await startEngineSession();
-  const run = statementRunner({ url: engine.url });
-  const end = Date.now() - DAY_MS;
-  try {
-    const files = readSchemaFiles();
-    await migrate(
-      files.filter(({ name }) => name < "0013"),
-      defaultSchemaSettings,
-      run,
-    );
-    await fill(engine, receipts, end);
-    await engine.ask("OPTIMIZE TABLE headrace_receipts FINAL");
-    console.log(`${receipts} receipts over ${days} days\nbefore:`);
-    await measure(engine, receipts, "before");
-    await stream(engine, end);
-    const [began, cpu] = [performance.now(), engine.cpuSeconds()];
-    await migrate(
-      files.filter(({ name }) => name < "0014"),
-      defaultSchemaSettings,
-      run,
-    );
-    console.log(
-      `schema/0013: ${((performance.now() - began) / 1000).toFixed(1)} s, CPU ${(engine.cpuSeconds() - cpu).toFixed(1)} s\nafter:`,
-    );
-    await engine.ask("OPTIMIZE TABLE headrace_receipts FINAL");
-    await engine.ask("OPTIMIZE TABLE headrace_receipt_minutes FINAL");
-    await measure(engine, receipts, "after");
-    await measureGroup(engine, receipts, end, 1);
-    await stream(engine, end);
-    await measureAudit(engine, receipts, end, 1);
-    console.log("ids that begin with their time:");
+/** The same look-ups in tables of ids that are at random, and of ids that begin with their time. */
+async function compareIds(engine: EngineSession, receipts: number, end: number): Promise<void> {
+  for (const version of [1, 2] as const) {
+    console.log(`${receipts} receipts of ids of version ${version}:`);
     for (const table of ["headrace_receipts", "headrace_receipt_minutes", "otel_traces"]) {
       await engine.ask(`TRUNCATE TABLE ${table}`);
     }
-    await fill(engine, receipts, end, 2);
+    await fill(engine, receipts, end, version);
     await engine.ask("OPTIMIZE TABLE headrace_receipts FINAL");
     await engine.ask("OPTIMIZE TABLE headrace_receipt_minutes FINAL");
     await settle(engine);
     await bytesPerReceipt(engine);
-    await measureGroup(engine, receipts, end, 2);
-    await measureAudit(engine, receipts, end, 2);
+    await measureGroup(engine, receipts, end, version);
+    await measureAudit(engine, receipts, end, version);
+  }
+}
+
+const idsAlone = 5e6;
+
+/** `part`: how many receipts, or `ids`. */
+export async function benchReceipts(part?: string): Promise<void> {
+  const receipts = part === "ids" ? idsAlone : Number(part ?? 1e7);
+  const engine = await startEngineSession();
+  const run = statementRunner({ url: engine.url });
+  const end = Date.now() - DAY_MS;
+  const migrateBefore = (name: string) =>
+    migrate(
+      readSchemaFiles().filter((file) => file.name < name),
+      defaultSchemaSettings,
+      run,
+    );
+  try {
+    if (part !== "ids") {
+      await migrateBefore("0013");
+      await fill(engine, receipts, end);
+      await engine.ask("OPTIMIZE TABLE headrace_receipts FINAL");
+      console.log(`${receipts} receipts over ${days} days\nbefore:`);
+      await measure(engine, receipts, "before");
+      await stream(engine, end);
+      const [began, cpu] = [performance.now(), engine.cpuSeconds()];
+      await migrateBefore("0014");
+      console.log(
+        `schema/0013: ${((performance.now() - began) / 1000).toFixed(1)} s, CPU ${(engine.cpuSeconds() - cpu).toFixed(1)} s\nafter:`,
+      );
+      await engine.ask("OPTIMIZE TABLE headrace_receipts FINAL");
+      await engine.ask("OPTIMIZE TABLE headrace_receipt_minutes FINAL");
+      await measure(engine, receipts, "after");
+      await stream(engine, end);
+    }
+    await migrateBefore("0014");
+    await compareIds(engine, receipts, end);
   } finally {
     await engine.stop();
   }
