@@ -183,8 +183,13 @@ async function store(
   const arrival = Date.now();
   const payloads: GroupPayload[] = [];
   for (const { type, encoding, bytes, inflatedBytes, inspection } of bodies) {
-    const key = formatPayloadKey(arrival, "bench", await payloadId("bench", type, encoding, bytes));
-    const { spans, rejectedSpans, outputBytes } = inspection;
+    const { spans, rejectedSpans, outputBytes, contentMinute } = inspection;
+    const key = formatPayloadKey(
+      arrival,
+      "bench",
+      await payloadId("bench", type, encoding, bytes, { contentMinute, from: 0 }),
+    );
+
     const customMetadata = formatPayloadMetadata({
       version: "1",
       type,

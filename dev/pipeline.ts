@@ -86,7 +86,7 @@ export async function startPipeline(settings: DevSettings, options: PipelineOpti
     const start = () =>
       startWorkers({
         prepared,
-        statePath: join(folder.path, "workers"),
+        ...folder.workersState(Date.now()),
         ports,
         clickHouse,
         ledgerTimesFaster: settings.ledgerTimesFaster,

@@ -154,6 +154,11 @@ export const limits = {
   queryTimeoutSeconds: 30,
   /** A client's retry of equal bytes is recognised for this long. */
   clientRetryMs: 24 * HOUR_MS,
+  /**
+   * From the deployment of the first ingress that knows `ID_TIME_FROM` to that time, at least: retries of what came before it,
+   * and an hour in which instances of both kinds answer.
+   */
+  idTimeLeadMs: 25 * HOUR_MS,
   /** How long the ledger remembers a finished id. */
   ledgerMemoryMs: 26 * HOUR_MS,
   /** Back-off of a group's re-ring: doubles from the first to the last. */
@@ -590,6 +595,11 @@ assert(
 assert(limits.insertTimeoutSeconds * 1000 < limits.leaseMs, "an INSERT ends before its lease");
 assert(limits.clockAheadMaxMs * 2 <= limits.leaseMs, "a clock that is believed leaves half of a lease");
 assert(limits.reconcileLeaseMs < limits.alertReconcilerMs, "one run that died is not an alert");
+assert(limits.idTimeLeadMs >= limits.clientRetryMs + HOUR_MS, "an id keeps its version while clients retry");
+assert(
+  limits.idTimeLeadMs >= limits.spanFutureMaxMs + HOUR_MS,
+  "what is accepted before a rollout has ended is older than the time from which ids begin with theirs",
+);
 assert(limits.clientRetryMs < limits.ledgerMemoryMs, "the ledger remembers longer than clients retry");
 assert(
   limits.receiptsRetentionDays * DAY_MS >= limits.payloadRetentionMs + 30 * DAY_MS,

@@ -19,6 +19,7 @@ import { tokensRefusal } from "../../shared/token-strength.ts";
 import type { Call, Command } from "../command.ts";
 import { wholeNumber } from "../command-line.ts";
 import { confirm, yesFlag } from "../confirm.ts";
+import { checkIdTimeFrom, chooseIdTimeFrom } from "../deploy/id-time-from.ts";
 import { type Plan, planDeployment, type Step } from "../deploy/plan.ts";
 import { readRawConfig, root } from "../deploy/read-config.ts";
 import { pendingMigrations, readPresent } from "../deploy/read-present.ts";
@@ -45,7 +46,7 @@ It reads, from the environment or --env-file: CLOUDFLARE_API_TOKEN and CLOUDFLAR
 CLICKHOUSE_URL, CLICKHOUSE_NETWORK, CLICKHOUSE_USER, CLICKHOUSE_PASSWORD, CLICKHOUSE_DATABASE, CLICKHOUSE_TRACES_TABLE; CLICKHOUSE_CLUSTER (the
 tables are replicated, and made ON CLUSTER) and CLICKHOUSE_REPLICAS (the replicas' own addresses, with commas between, where ON CLUSTER cannot be used);
 CLICKHOUSE_CONSOLE_USER and CLICKHOUSE_CONSOLE_PASSWORD, the console's own login; CLICKHOUSE_SCHEMA_USER and CLICKHOUSE_SCHEMA_PASSWORD, that of the migrations; HEADRACE_ADMIN_TOKEN
-(made when it is not set); ALERT_WEBHOOK, METRICS_TOKEN; ACCESS_TEAM_DOMAIN and ACCESS_AUD, where Cloudflare Access is in front of the console; ZONE_ID and ZONE_ANALYTICS_TOKEN, by which the zone of --ingress-domain is asked what it turned away. What the API token must be allowed: docs/operating.md.`,
+(made when it is not set); ALERT_WEBHOOK, METRICS_TOKEN; ACCESS_TEAM_DOMAIN and ACCESS_AUD, where Cloudflare Access is in front of the console; ZONE_ID and ZONE_ANALYTICS_TOKEN, by which the zone of --ingress-domain is asked what it turned away. ID_TIME_FROM is chosen once, and then read from the deployed ingress. What the API token must be allowed: docs/operating.md.`,
   args: { text: "", min: 0, max: 0 },
   flags: {
     "dry-run": { help: "show the plan and change nothing; exit code 1 when something differs from it" },
@@ -96,7 +97,7 @@ async function deployInstallation(call: Call): Promise<0 | 1> {
   const env = environmentOf(call);
   const settings = settingsOf(call, env, stage);
   checkTokens(call, env, stage);
-  const wanted = wantedOf(stageWorkers(await readRawConfig(), settings));
+  const raw = await readRawConfig();
   const wrangler = context.wranglerAt(
     resolve(given.text("wrangler") ?? env["HEADRACE_WRANGLER"] ?? projectWrangler()),
     root,
@@ -120,12 +121,14 @@ async function deployInstallation(call: Call): Promise<0 | 1> {
   const progress = createProgress(context.err);
   const present = await readPresent(
     wrangler,
-    wanted,
+    wantedOf(stageWorkers(raw, settings)),
     () => reached(login.url, () => pendingMigrations(replicas ?? statementRunner(login), schema)),
     (done, total) => progress.show("reading the present state", done, total, ""),
   );
   progress.end();
   const { namespaceId } = present;
+  const idTime = chooseIdTimeFrom(env["ID_TIME_FROM"] ?? "", present, Date.now());
+  const wanted = wantedOf(stageWorkers(raw, { ...settings, idTimeFrom: idTime.from }));
   const plan = planDeployment(wanted, present, {
     tagOf: (worker) =>
       namespaceId === undefined ? undefined : versionTag(root, worker, wanted, namespaceId),
@@ -153,6 +156,11 @@ async function deployInstallation(call: Call): Promise<0 | 1> {
       await reached(login.url, () =>
         replicas === undefined ? migrateClickHouse(login, schema) : migrateReplicas(replicas, schema),
       );
+    },
+    beforeDeploy: (environment) => {
+      if (environment === "ingress") {
+        checkIdTimeFrom(idTime, Date.now());
+      }
     },
     interrupted: context.interrupted,
     onStep: (step, index) => say(`[${index + 1}/${plan.steps.length}] ${step.what} …`),
@@ -284,6 +292,7 @@ function settingsOf(
     access: accessOf(env),
     domains: { ingress: given.text("ingress-domain"), console: given.text("console-domain") },
     zoneId: zoneOf(env, given.text("ingress-domain")),
+    idTimeFrom: "",
   };
 }
 

@@ -20,6 +20,8 @@ export interface Work {
   readonly wrangler: Wrangler;
   readonly secretOf: (name: string, environment: string | undefined) => string | undefined;
   readonly migrate: () => Promise<void>;
+  /** Throws `UserError` where a Worker may no longer be deployed as it was planned. */
+  readonly beforeDeploy: (environment: string) => void;
   readonly interrupted: AbortSignal;
   readonly onStep: (step: Step, index: number) => void;
 }
@@ -46,6 +48,7 @@ export async function runPlan(
     if (step.kind === "schema") {
       await work.migrate();
     } else if (step.environment !== undefined) {
+      work.beforeDeploy(step.environment);
       namespace ??= await readNamespace(work);
       const address = await deployWorker(step, step.environment, namespace, work);
       if (address !== undefined) {

@@ -65,6 +65,8 @@ export interface InstallationSettings {
   };
   /** The zone of the ingress's domain; empty: it is not watched. */
   readonly zoneId: string;
+  /** The ingress's ID_TIME_FROM (id-time-from.ts). */
+  readonly idTimeFrom: string;
 }
 
 /** One Worker as it is deployed: the paths in it are still relative to the repository. */
@@ -92,6 +94,7 @@ export function stageWorkers(raw: RawConfig, settings: InstallationSettings): re
           ...withClickHouse(environment, config.vars, settings),
           ...withEndpoint(environment, settings),
           ...withZone(environment, settings),
+          ...withIdTime(environment, settings),
         },
         ...(domain === undefined
           ? // A Worker that nobody fetches gets no address, and no version gets one of its own: two doors are enough.
@@ -187,6 +190,10 @@ function withEndpoint(environment: string, { domains }: InstallationSettings): E
 /** The consumer's cron asks the zone what it turned away. */
 function withZone(environment: string, { domains, zoneId }: InstallationSettings): Environment["vars"] {
   return environment === "consumer" ? { INGRESS_HOST: domains.ingress ?? "", ZONE_ID: zoneId } : {};
+}
+
+function withIdTime(environment: string, { idTimeFrom }: InstallationSettings): Environment["vars"] {
+  return environment === "ingress" ? { ID_TIME_FROM: idTimeFrom } : {};
 }
 
 function inOrder(workers: readonly StageWorker[]): readonly StageWorker[] {

@@ -24,7 +24,14 @@ export async function examineAccount(wrangler: Wrangler, stage: string): Promise
   };
   const access = { team: "", audience: "" };
   const wanted = wantedOf(
-    stageWorkers(await readRawConfig(), { stage, clickHouse, access, domains: {}, zoneId: "" }),
+    stageWorkers(await readRawConfig(), {
+      stage,
+      clickHouse,
+      access,
+      domains: {},
+      zoneId: "",
+      idTimeFrom: "",
+    }),
   );
   const deploy = `npx headrace deploy${stage === production ? "" : ` --stage ${stage}`}`;
   try {

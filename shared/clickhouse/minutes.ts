@@ -1,5 +1,5 @@
 /** What the reconciler reads of receipts and writes of minutes: statements, and rows of headrace_minutes. */
-import { formatMinute, type PayloadKey, payloadPrefix } from "../payload-key.ts";
+import { contentMinuteBytes, formatMinute, type PayloadKey, payloadPrefix } from "../payload-key.ts";
 import type { ClickHouseSettings } from "./connection.ts";
 import { formatDateTime64 } from "./date-time.ts";
 import { receiptFields, tableName } from "./statements.ts";
@@ -88,7 +88,7 @@ export function tallyQuery(settings: ClickHouseSettings, minutes: readonly numbe
       toFloat64(sumIf(spans, outcome = 'stored')) AS spans,
       toFloat64(sumIf(rejected_spans, outcome = 'stored')) AS rejectedSpans,
       toFloat64(sum(bytes)) AS bytes,
-      toString(sum(reinterpretAsUInt64(substring(payload, 1, 8)))) AS checksum
+      toString(sum(reinterpretAsUInt64(substring(payload, ${contentMinuteBytes + 1}, 8)))) AS checksum
     FROM ${tableName(settings, "headrace_receipts")} FINAL
     WHERE ${ranges.join(" OR ")} GROUP BY minute, tenant ORDER BY minute, tenant`;
 }

@@ -7,6 +7,7 @@ import { type AttributeScan, entrySize } from "./attribute-scan.ts";
 import { DayCount } from "./day-count.ts";
 import { EventScan } from "./event-scan.ts";
 import { LinkScan } from "./link-scan.ts";
+import { NewestTime } from "./newest-time.ts";
 import { type Repairs, repairsMessage } from "./repairs.ts";
 import type { SpanBounds, SpanRefusal } from "./span-check.ts";
 import { type TraceVisitor, TraceWalk } from "./trace-walk.ts";
@@ -53,6 +54,8 @@ export interface Inspection {
   readonly largestSpan: LargestSpan | undefined;
   /** The first UTC day on which a span begins, in days since the epoch. 0: there is no span. */
   readonly oldestDay: number;
+  /** Of the body's newest time, which its id may begin with (newest-time.ts): minutes since 2020. */
+  readonly contentMinute: number;
   /** What is changed before it is stored. */
   readonly repairs: Readonly<Repairs>;
 }
@@ -96,6 +99,7 @@ class Inspector implements TraceVisitor {
   /** Its resource, scope and span. */
   #largestAt = [0, 0, 0];
   #days = new DayCount();
+  readonly #newest = new NewestTime();
   readonly #values = new ValueCheck();
   readonly #event = new EventScan();
   readonly #link = new LinkScan();
@@ -117,6 +121,7 @@ class Inspector implements TraceVisitor {
     this.namesAtMost = 0;
     this.#largestBytes = 0;
     this.#days = new DayCount();
+    this.#newest.restart();
     this.#values.nested = 0;
     this.#values.numbers = 0;
     this.#values.entries = 0;
@@ -136,6 +141,10 @@ class Inspector implements TraceVisitor {
 
   get oldestDay(): number {
     return this.spans === 0 ? 0 : Math.min(...this.#days.byDay().keys());
+  }
+
+  get contentMinute(): number {
+    return this.#newest.minute;
   }
 
   enterResource(walk: TraceWalk): void {
@@ -158,6 +167,7 @@ class Inspector implements TraceVisitor {
     const { bytes, view, span } = walk;
     this.spans++;
     this.#days.add(view, span.startTimeAt);
+    this.#newest.add(view, span);
     checkText(bytes, view, span.traceStateAt, span.traceStateAt + span.traceStateLength);
     checkText(bytes, view, span.nameAt, span.nameAt + span.nameLength);
     checkText(bytes, view, span.statusMessageAt, span.statusMessageAt + span.statusMessageLength);
@@ -203,6 +213,7 @@ class Inspector implements TraceVisitor {
   }
 
   rejected(walk: TraceWalk, refusal: SpanRefusal): void {
+    this.#newest.add(walk.view, walk.span);
     if (refusal === "sampled_out") {
       this.sampledSpans++;
       return;
@@ -334,6 +345,7 @@ export function inspectAndRewrite(
     attributes,
     namesAtMost,
     oldestDay,
+    contentMinute,
   } = inspector;
   const inspection = {
     spans,
@@ -347,6 +359,7 @@ export function inspectAndRewrite(
     namesAtMost,
     largestSpan: inspector.largestSpan,
     oldestDay,
+    contentMinute,
     repairs: { ...walk.repairs, ...inspector.repairs },
   };
   return { inspection, walked };

@@ -4,7 +4,13 @@
  */
 import { assert } from "../assert.ts";
 import type { PayloadOutcome } from "../outcome.ts";
-import { idOfKey, type PayloadId, type PayloadKey, payloadIdToBytes } from "../payload-key.ts";
+import {
+  contentMinuteBytes,
+  idOfKey,
+  type PayloadId,
+  type PayloadKey,
+  payloadIdToBytes,
+} from "../payload-key.ts";
 
 /**
  * Keys listed that have no receipt, in order. Both inputs ascend by key without repetition. A receipt without an
@@ -49,14 +55,15 @@ function assertAscending(keys: readonly PayloadKey[]): void {
 }
 
 /**
- * The sum, modulo 2^64, of the first 8 bytes (little-endian) of the keys' ids: equal sets of keys have equal sums. SQL
- * computes it as sum(reinterpretAsUInt64(substring(payload, 1, 8))).
+ * The sum, modulo 2^64, of 8 bytes (little-endian) of the keys' ids: equal sets of keys have equal sums. They are the first of
+ * those that are hashed in ids of both versions: the payloads of a minute have their content minute in common. SQL
+ * computes it as sum(reinterpretAsUInt64(substring(payload, 4, 8))) (clickhouse/minutes.ts).
  */
 export function keyChecksum(ids: Iterable<PayloadId>): bigint {
   let sum = 0n;
   for (const id of ids) {
     const bytes = payloadIdToBytes(id);
-    sum += new DataView(bytes.buffer).getBigUint64(0, true);
+    sum += new DataView(bytes.buffer).getBigUint64(contentMinuteBytes, true);
   }
   return BigInt.asUintN(64, sum);
 }

@@ -3,8 +3,10 @@
  * and records every attempt to send traces.
  */
 import { createServer, type IncomingMessage, type Server } from "node:http";
+import type { ContentEncoding } from "../../shared/messages.ts";
 import { statusBody } from "../../shared/otlp/responses.ts";
-import { type BodyType, payloadId } from "../../shared/payload-key.ts";
+import type { BodyType } from "../../shared/payload-key.ts";
+import { idOfBody } from "../fixtures/id-of-body.ts";
 
 /**
  * - `pass`: the ingress answers.
@@ -55,7 +57,7 @@ export async function startFaultProxy(target: string, tenant: string): Promise<F
       fault === "pass" || fault === "stored_503" ? await forward(target, incoming, body) : undefined;
     const status = fault === "pass" ? (forwarded?.status ?? 502) : fault === "429" ? 429 : 503;
     if (isOfTraces) {
-      const payload = await payloadId(tenant, type, encoding, body);
+      const payload = await idOfBody(tenant, type, encoding as ContentEncoding, body);
       tries.push({ at, status, type, encoding, payload, userAgent: incoming.headers["user-agent"] ?? "" });
     }
     if (fault === "pass" && forwarded !== undefined) {

@@ -72,6 +72,7 @@ describe("inspection of an SDK's body", () => {
       attributes: 0,
       namesAtMost: 0,
       oldestDay: 0,
+      contentMinute: 0,
       repairs: noRepairs(),
     });
   });

@@ -188,6 +188,28 @@ describe("sealing", () => {
     expect(watermarkOf(world.checkpoint ?? never())).toBe(noon - 5 * minuteMs);
   });
 
+  test("a minute that was half walked with the checksum of other bytes is walked again, and sealed", () => {
+    const world = begun();
+    for (let n = 0; n < 60; n++) {
+      world.stored(minutesAgo(7), n);
+    }
+    const settings = { listCalls: { fresh: 2, open: 2, again: 1, delete: 1 }, pageKeys: 10 };
+    world.run(noon, settings);
+    const { checkpoint } = world;
+    const [half] = checkpoint?.open ?? [];
+    expect(half).toMatchObject({ minute: startOfMinute(minutesAgo(7)), listed: expect.any(Number) });
+    expect(half?.after).not.toBe("");
+    // As a consumer of before left it, whose checksum was of the ids' first bytes.
+    world.checkpoint = { ...(checkpoint ?? never()), open: [{ ...(half ?? never()), checksum: "4711" }] };
+    world.run(noon + 1000, settings);
+    expect(world.minutes.size).toBe(0);
+    expect(world.checkpoint?.open).toMatchObject([{ after: "", tries: 1, pending: 0 }]);
+    for (let now = noon + hourMs; world.minutes.size === 0 && now < noon + 2 * hourMs; now += 1000) {
+      world.run(now, settings);
+    }
+    expect([...world.minutes.values()]).toMatchObject([{ accepted: 60, sealed: true }]);
+  });
+
   test("a page that is shorter than asked, with more to come, ends neither a minute nor what is notified, listed again or deleted", () => {
     const world = begun();
     world.listsAtMost = 4;

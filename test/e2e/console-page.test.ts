@@ -12,15 +12,10 @@ import { receiptColumns, receiptRow } from "../../shared/clickhouse/receipts.ts"
 import { toHex } from "../../shared/hex.ts";
 import { DAY_MS } from "../../shared/limits.ts";
 import { formatPayloadMetadata } from "../../shared/messages.ts";
-import {
-  formatPayloadKey,
-  idOfKey,
-  type PayloadKey,
-  payloadId,
-  payloadIdToBytes,
-} from "../../shared/payload-key.ts";
+import { formatPayloadKey, idOfKey, type PayloadKey, payloadIdToBytes } from "../../shared/payload-key.ts";
 import type { GroupId, Receipt } from "../../shared/receipt.ts";
 import { readExposition } from "../console/exposition.ts";
+import { idOfBody } from "../fixtures/id-of-body.ts";
 import { describeInChromium, startChromium } from "./chromium.ts";
 import { exportSpans, freshSpans } from "./local-pipeline.ts";
 import { useLocalPipeline } from "./use-pipeline.ts";
@@ -197,7 +192,7 @@ describeInChromium("the console's page", () => {
   async function bury(reason: string, spans = 20, all = freshSpans(spans)): Promise<PayloadKey> {
     const body = new Uint8Array(ProtobufTraceSerializer.serializeRequest(all) ?? []);
     const arrival = Date.now();
-    const key = formatPayloadKey(arrival, "dev", await payloadId("dev", "pb", "identity", body));
+    const key = formatPayloadKey(arrival, "dev", await idOfBody("dev", "pb", "identity", body));
     const bucket = await local.pipeline.workers.getR2Bucket("PAYLOADS", workerNames.consumer);
     await bucket.put(key, body, {
       customMetadata: formatPayloadMetadata({

@@ -4,7 +4,8 @@ import { workerNames } from "../../dev/worker-names.ts";
 import { limits } from "../../shared/limits.ts";
 import { formatPayloadMetadata, type R2Event } from "../../shared/messages.ts";
 import { inspectTraces } from "../../shared/otlp/inspect.ts";
-import { formatPayloadKey, type PayloadKey, payloadId } from "../../shared/payload-key.ts";
+import { formatPayloadKey, type PayloadKey } from "../../shared/payload-key.ts";
+import { idOfBody } from "../fixtures/id-of-body.ts";
 import { freshSpans } from "./local-pipeline.ts";
 import { useLocalPipeline } from "./use-pipeline.ts";
 
@@ -21,7 +22,7 @@ async function putWithoutDoorbell(
     ProtobufTraceSerializer.serializeRequest(freshSpans(30, 2, { "test.run": run })) ?? new Uint8Array();
   const bounds = { startMinMs: arrival - limits.spanAgeMaxMs, startMaxMs: arrival + limits.spanFutureMaxMs };
   const { spans, rejectedSpans, outputBytes } = inspectTraces(body, bounds);
-  const key = formatPayloadKey(arrival, "dev", await payloadId("dev", "pb", "identity", body));
+  const key = formatPayloadKey(arrival, "dev", await idOfBody("dev", "pb", "identity", body));
   const bucket = await local.pipeline.workers.getR2Bucket("PAYLOADS", workerNames.consumer);
   await bucket.put(key, body, {
     customMetadata: {

@@ -135,6 +135,31 @@ describe("headrace deploy", () => {
     );
   });
 
+  test("gives a new ingress its ID_TIME_FROM, and keeps it through a rollback to a version from before there was one", async () => {
+    const timeOf = () => account.configs["headrace-ingress"]?.vars["ID_TIME_FROM"];
+    expect((await deploy(["--yes"])).code).toBe(0);
+    expect(timeOf()).toBe("2020-01-01T00:00Z");
+    // As a version of before this one left it.
+    const { secrets = [], versions = [] } = account.workers["headrace-ingress"] ?? {};
+    account.workers["headrace-ingress"] = { secrets, tag: "hr-before", versions: [{}] };
+    expect((await deploy(["--yes"])).code).toBe(0);
+    const chosen = String(timeOf());
+    expect(Date.parse(chosen)).toBeGreaterThanOrEqual(Date.now() + 25 * 3_600_000);
+    expect(Date.parse(chosen)).toBeLessThanOrEqual(Date.now() + 26 * 3_600_000 + 60_000);
+    expect((await deploy(["--yes"])).out).toContain("Nothing is to be done.");
+    account.workers["headrace-ingress"] = {
+      secrets,
+      tag: "hr-before",
+      versions: [{ ID_TIME_FROM: chosen }, {}],
+    };
+    expect((await deploy(["--yes"])).code).toBe(0);
+    expect(timeOf()).toBe(chosen);
+    expect(versions).toEqual([{ ID_TIME_FROM: "2020-01-01T00:00Z" }]);
+    const lower = await deploy(["--yes"], { ID_TIME_FROM: "2020-01-01T00:00Z" });
+    expect(lower.code).toBe(2);
+    expect(lower.err).toContain(`ID_TIME_FROM is ${chosen} in the ingress, and stays so`);
+  });
+
   test("of a stage touches nothing of production", async () => {
     const { code } = await deploy(["--yes", "--stage", "staging", "--ingress-domain", "otlp.example.com"]);
     expect(code).toBe(0);

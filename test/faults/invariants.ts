@@ -1,5 +1,5 @@
 /**
- * The invariants I1-I12 of the protocol, checked on what really happened: on the tables, on R2, on the ledger's state
+ * The invariants I1-I12 and S8 of the protocol, checked on what really happened: on the tables, on R2, on the ledger's state
  * and on the witness's record. Nothing here is shared with the code under test but the shapes of its data.
  */
 import type { Group } from "../../shared/ledger/group.ts";
@@ -30,6 +30,7 @@ export type Invariant =
   | "I10"
   | "I11"
   | "I12"
+  | "S8"
   | "seal"
   | "row"
   | "subrequests"
@@ -48,7 +49,7 @@ export class Violation extends Error {
 export class Checker {
   readonly #world: World;
   readonly #contentOf = new Map<string, string>();
-  #seen = { table: -1, receipts: -1, ledger: -1, inserts: 0, deletions: 0, seals: 0 };
+  #seen = { table: -1, receipts: -1, ledger: -1, inserts: 0, deletions: 0, seals: 0, named: 0 };
   #seenPlaces: { state: LedgerState | null; moves: number; isAnyHeld: boolean } = {
     state: null,
     moves: -1,
@@ -59,7 +60,7 @@ export class Checker {
     this.#world = world;
   }
 
-  /** After every step: I1-I6. */
+  /** After every step: I1-I6, S8. */
   afterStep(): void {
     const { table, receipts, ledger, witness } = this.#world;
     const seen = this.#seen;
@@ -92,6 +93,9 @@ export class Checker {
     }
     for (; seen.seals < witness.seals.length; seen.seals++) {
       this.#sealIsTrue(seen.seals);
+    }
+    for (; seen.named < witness.named.length; seen.named++) {
+      this.#hasOneId(seen.named);
     }
     for (const [id, { until, stored }] of witness.forgotten) {
       this.#forgottenIsBack(id, until, stored);
@@ -296,6 +300,14 @@ export class Checker {
         "I6",
         `an INSERT of ${began.token} began ${began.at - began.deadline} ms after its deadline`,
       );
+    }
+  }
+
+  /** S8: one body has one id, in every instance and at every time. */
+  #hasOneId(at: number): void {
+    const named = this.#world.witness.named[at];
+    if (named !== undefined && named.given !== named.id) {
+      throw new Violation("S8", `a body of the id ${named.id} was given ${named.given}`);
     }
   }
 

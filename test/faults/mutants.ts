@@ -806,4 +806,58 @@ const evidence: readonly Mutant[] = [
   },
 ];
 
-export const mutants: readonly Mutant[] = [...designed, ...feared, ...reported, ...harsh, ...evidence];
+/** Of payload ids (decision 0085). */
+const ids: readonly Mutant[] = [
+  {
+    name: "content time from accepted spans only: it depends on when a body arrives",
+    file: "shared/otlp/inspect.ts",
+    find: "    this.#newest.add(walk.view, walk.span);\n",
+    replace: "",
+    profile: "ids begin with their time",
+    by: "S8",
+  },
+  {
+    name: "content time from the arrival",
+    file: "test/faults/world/bodies.ts",
+    mirrors: "workers/ingress/receive-traces.ts",
+    find: "return idOfHash(hash, { contentMinute, from });",
+    replace: "return idOfHash(hash, { contentMinute: minutesOf(arrival), from });",
+    profile: "ids begin with their time",
+    by: "S8",
+  },
+  {
+    name: "an id's version by the time of arrival",
+    file: "test/faults/world/bodies.ts",
+    mirrors: "workers/ingress/receive-traces.ts",
+    find: "return idOfHash(hash, { contentMinute, from });",
+    replace: "return idOfHash(hash, { contentMinute, from: minutesOf(arrival) < from ? Infinity : 0 });",
+    profile: "ids begin with their time",
+    by: "S8",
+  },
+  {
+    name: "an id's version by who gives it",
+    file: "shared/payload-key.ts",
+    find: "if (contentMinute < from) {",
+    replace: "if (from === Number.POSITIVE_INFINITY) {",
+    profile: "ids begin with their time",
+    by: "S8",
+  },
+  {
+    name: "ids begin with their time as soon as they can",
+    file: "test/faults/world/world.ts",
+    mirrors: "cli/deploy/id-time-from.ts",
+    find: "minutesOf(this.rolledOutAt + limits.idTimeLeadMs)",
+    replace: "minutesOf(this.rolledOutAt)",
+    profile: "ids begin with their time",
+    by: "S8",
+  },
+];
+
+export const mutants: readonly Mutant[] = [
+  ...designed,
+  ...feared,
+  ...reported,
+  ...harsh,
+  ...evidence,
+  ...ids,
+];

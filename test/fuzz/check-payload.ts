@@ -56,6 +56,12 @@ export function checkPayload(body: Uint8Array, refused: BlockBuilder): Inspectio
     }
     return undefined;
   }
+  const noneAccepted = inspectTraces(body, { startMinMs: 0, startMaxMs: 0 });
+  deepStrictEqual(
+    noneAccepted.contentMinute,
+    inspection.contentMinute,
+    "an id's time depends on which spans are accepted",
+  );
   const block = blockBytes(add(new BlockBuilder(), body, inspection.spans));
   if (block.length > emptyBlockBytes + blockHeadBytes + inspection.outputBytes) {
     throw new Error(`a block of ${block.length} bytes exceeds its bound of ${inspection.outputBytes}`);
@@ -65,7 +71,10 @@ export function checkPayload(body: Uint8Array, refused: BlockBuilder): Inspectio
       throw new Error("the canonical form is longer than the body");
     }
     const again = inspectTraces(plain, bounds);
-    deepStrictEqual([again.spans, again.rejections], [inspection.spans, inspection.rejections]);
+    deepStrictEqual(
+      [again.spans, again.rejections, again.contentMinute],
+      [inspection.spans, inspection.rejections, inspection.contentMinute],
+    );
     deepStrictEqual(
       again.repairs,
       { ...inspection.repairs, texts: 0 },

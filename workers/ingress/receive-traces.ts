@@ -2,9 +2,11 @@
  * The story of one POST /v1/traces, from its headers to its payload in R2. It words nothing and answers nothing: it returns
  * what came of the request, or why it is refused, and the Worker's edge answers.
  */
+import { assert } from "../../shared/assert.ts";
 import { ByteBudget } from "../../shared/byte-budget.ts";
 import { type Acceptance, acceptPayload } from "../../shared/delivery/acceptance.ts";
 import { perform } from "../../shared/effect.ts";
+import { parseIdTimeFrom } from "../../shared/id-time.ts";
 import { limits } from "../../shared/limits.ts";
 import { countsOf, type PayloadMetadata } from "../../shared/messages.ts";
 import {
@@ -166,7 +168,7 @@ async function store(
     return checked;
   }
   const { inspection, inflatedBytes, repairedTexts } = checked.value;
-  const { spans, rejectedSpans, sampledSpans } = inspection;
+  const { spans, rejectedSpans, sampledSpans, contentMinute } = inspection;
   tally.spans = spans;
   tally.rejectedSpans = rejectedSpans;
   tally.sampledSpans = sampledSpans;
@@ -194,7 +196,8 @@ async function store(
     repairs: repairsCount(inspection.repairs),
     repairedTexts,
   } satisfies PayloadMetadata;
-  const id = await payloadId(tenant, content.type, content.encoding, body);
+  const from = idTimeFrom(env);
+  const id = await payloadId(tenant, content.type, content.encoding, body, { contentMinute, from });
   const payload = formatPayloadKey(arrival, tenant, id);
   const waitUntil = (promise: Promise<unknown>): void => ctx.waitUntil(promise);
   const cameEarlier = notifiedKeys.hasEarlier(payload, id);
@@ -225,6 +228,13 @@ async function store(
       ...(isDuplicate ? { "x-headrace-duplicate": "1" } : {}),
     },
   });
+}
+
+/** A wrong one would give ids that no retry has had: nothing is accepted then, and everything is retried. */
+function idTimeFrom({ ID_TIME_FROM: text }: IngressBindings): number {
+  const from = parseIdTimeFrom(text);
+  assert(from !== undefined, "ID_TIME_FROM is a time such as 2026-11-29T08:00Z, or empty");
+  return from;
 }
 
 /**

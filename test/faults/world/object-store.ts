@@ -3,10 +3,12 @@
 import type { Doorbell } from "../../../shared/messages.ts";
 import type { PayloadId, PayloadKey } from "../../../shared/payload-key.ts";
 import type { DayRows } from "../../../shared/receipt.ts";
+import type { Body } from "./bodies.ts";
 
 /** What a client sends: equal contents are equal bytes, and one payload. */
 export interface Content {
   readonly id: PayloadId;
+  readonly body: Body;
   /** Ascending by day. */
   readonly rowsByDay: readonly DayRows[];
   readonly spans: number;

@@ -68,6 +68,11 @@ export interface Profile {
   /** Limits that are smaller in this world, so that schedules come to them. */
   readonly ledger: Partial<LedgerSettings>;
   readonly reconciler: Partial<ReconcileSettings>;
+  /**
+   * Within this after the beginning the ingress is deployed that knows ID_TIME_FROM: until it is everywhere, instances of both
+   * kinds answer. Null: there was never another one, and every id is of version 2.
+   */
+  readonly rolloutMs: number | null;
   /** How long after the last incident the world is watched: deletion and second listings need days. */
   readonly watchMs: number;
 }
@@ -130,6 +135,7 @@ export const nothing = {
   subrequestsMax: limits.subrequestsMax,
   ledger: {},
   reconciler: {},
+  rolloutMs: null,
   watchMs: 30 * MINUTE,
 } satisfies Omit<Profile, "name">;
 
@@ -324,6 +330,25 @@ export const profiles: readonly Profile[] = [
     incidentMs: 2 * DAY,
     lateMs: 4 * HOUR,
     watchMs: 30 * HOUR,
+  },
+  {
+    // The ingress that knows ID_TIME_FROM is rolled out; that time comes, and clients retry across both.
+    ...nothing,
+    name: "ids begin with their time",
+    payloads: { least: 2, most: 5 },
+    overMs: 2 * DAY,
+    resends: { least: 1, most: 4 },
+    resendMs: 16 * HOUR,
+    rolloutMs: HOUR,
+    faults: {
+      ...someOf(0.04, insertFaults),
+      ...someOf(0.1, ["doorbell lost", "event lost", "put lands late", "message late"]),
+      "other sampling": 0.3,
+    },
+    strikesMax: 6,
+    incidents: { "ledger lost": { times: 1, probability: 0.2 } },
+    incidentMs: DAY,
+    lateMs: HOUR,
   },
   {
     // A week and more: until second listings and deletion, with losses and operators at any time.

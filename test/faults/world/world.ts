@@ -17,6 +17,7 @@ import { defaultSettings, type LedgerSettings } from "../../../shared/ledger/set
 import { limits } from "../../../shared/limits.ts";
 import type { PayloadId, PayloadKey } from "../../../shared/payload-key.ts";
 import type { DayRows } from "../../../shared/receipt.ts";
+import { minutesOf } from "./bodies.ts";
 import type { Choices } from "./choices.ts";
 import { Clock } from "./clock.ts";
 import { deliverBatch } from "./consumer.ts";
@@ -124,6 +125,8 @@ export interface Witness {
   breaks: number;
   /** Payloads that the reconciler rang. */
   notified: number;
+  /** The id of a body, and the one that an instance of the ingress gave it. */
+  readonly named: { readonly id: PayloadId; readonly given: PayloadId }[];
 }
 
 /** One run of a Worker's code: the platform ends it at so many subrequests. */
@@ -186,6 +189,9 @@ export class World {
   storeAwayUntil = 0;
   ledgerAwayUntil = 0;
   readonly servers: Servers;
+  /** When the last instance of the ingress that knows no ID_TIME_FROM is gone, and what it is. */
+  readonly rolledOutAt: number;
+  readonly idsFrom: number;
   /** What happened, for people; null: nobody reads it. */
   readonly story: string[] | null;
 
@@ -193,6 +199,8 @@ export class World {
     this.profile = profile;
     this.settings = { ...modelSettings, ...profile.ledger };
     this.story = story;
+    this.rolledOutAt = startMs + (profile.rolloutMs ?? 0);
+    this.idsFrom = profile.rolloutMs === null ? 0 : minutesOf(this.rolledOutAt + limits.idTimeLeadMs);
     this.fate = new Fate(choices, profile.faults, profile.strikesMax);
     const skew = (): number =>
       profile.skewMs === 0 ? 0 : this.fate.between(0, 2 * profile.skewMs) - profile.skewMs;
@@ -240,7 +248,14 @@ export class World {
       exhausted: [],
       breaks: 0,
       notified: 0,
+      named: [],
     };
+  }
+
+  /** What an instance of the ingress knows of it: while the one that does is rolled out, some know nothing. */
+  idTimeFrom(): number {
+    const isOld = this.clock.now < this.rolledOutAt && this.fate.choices.below(2) === 0;
+    return isOld ? Number.POSITIVE_INFINITY : this.idsFrom;
   }
 
   say(what: () => string): void {

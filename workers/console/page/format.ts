@@ -60,7 +60,12 @@ export function agoText(iso: string, now: number): string {
   return `${elapsedText(now - Date.parse(iso))} ago`;
 }
 
-/** The end of a payload's key: tenant, minute, and as much of the id as tells it from its neighbours. */
+/** As much of a payload's id as tells it from its neighbours': its end, for it may begin with its time. */
+export function shortId(id: string): string {
+  return `…${id.slice(-8)}`;
+}
+
+/** The end of a payload's key: tenant, minute and id. */
 export function keyParts(key: string): {
   readonly tenant: string;
   readonly minute: string;

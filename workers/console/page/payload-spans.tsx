@@ -5,7 +5,7 @@ import { tracePagePath } from "../../../shared/console/page-routes.ts";
 import { useAnswer } from "./answer.ts";
 import { CopyButton } from "./copy-button.tsx";
 import { Dialog } from "./dialog.tsx";
-import { bytesText, countText, keyParts, plural } from "./format.ts";
+import { bytesText, countText, keyParts, plural, shortId } from "./format.ts";
 
 interface PayloadSpansDialogProps {
   readonly payloadKey: string;
@@ -19,7 +19,7 @@ export function PayloadSpansDialog({ payloadKey, onClose }: PayloadSpansDialogPr
   );
   const { tenant, minute, id } = keyParts(payloadKey);
   return (
-    <Dialog title={`Payload ${id.slice(0, 8)}`} isWide onClose={onClose}>
+    <Dialog title={`Payload ${shortId(id)}`} isWide onClose={onClose}>
       <p class="note">
         {tenant}, arrived {minute.replace("T", " ")} UTC. <span class="key whole">{payloadKey}</span>{" "}
         <CopyButton text={payloadKey} label="Copy key" />
