@@ -1,12 +1,13 @@
 /** What doorbells make of the ledger, by where it has the payload that they name: all that a claim changes and leases. */
 import { describe, expect, test } from "vitest";
-import type { GroupPayload, GroupState, Receipt } from "../../shared/ledger/group.ts";
+import type { GroupPayload, GroupState } from "../../shared/ledger/group.ts";
 import type { Head } from "../../shared/ledger/head.ts";
 import { type Step, step } from "../../shared/ledger/machine.ts";
 import { defaultSettings, fenceMs } from "../../shared/ledger/settings.ts";
 import type { Change } from "../../shared/ledger/view.ts";
 import type { Doorbell } from "../../shared/messages.ts";
 import { idOfKey } from "../../shared/payload-key.ts";
+import type { Receipt } from "../../shared/receipt.ts";
 import {
   type Before,
   groupId,

@@ -1,17 +1,11 @@
 /** What VERIFY's report makes of its group: all that changes, payload by payload (verdicts: ledger-verdicts.test.ts). */
 import { describe, expect, test } from "vitest";
-import type {
-  AttemptReport,
-  Evidence,
-  Group,
-  GroupPayload,
-  GroupState,
-  Receipt,
-} from "../../shared/ledger/group.ts";
+import type { AttemptReport, Evidence, Group, GroupPayload, GroupState } from "../../shared/ledger/group.ts";
 import type { Step } from "../../shared/ledger/machine.ts";
 import { backOffMs, defaultSettings } from "../../shared/ledger/settings.ts";
 import type { Change } from "../../shared/ledger/view.ts";
 import { limits } from "../../shared/limits.ts";
+import type { Receipt } from "../../shared/receipt.ts";
 import {
   type Before,
   ended,

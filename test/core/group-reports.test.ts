@@ -8,7 +8,6 @@ import type {
   GroupPayload,
   GroupState,
   GroupTask,
-  Receipt,
 } from "../../shared/ledger/group.ts";
 import type { Head } from "../../shared/ledger/head.ts";
 import type { Step } from "../../shared/ledger/machine.ts";
@@ -17,6 +16,7 @@ import { shortText } from "../../shared/ledger/short-text.ts";
 import type { Change } from "../../shared/ledger/view.ts";
 import { limits } from "../../shared/limits.ts";
 import { idOfKey } from "../../shared/payload-key.ts";
+import type { Receipt } from "../../shared/receipt.ts";
 import {
   type Before,
   ended,

@@ -1,9 +1,10 @@
 /** What a lease, and the end of one that nobody reported, make of a group: all that changes, and all of the task. */
 import { describe, expect, test } from "vitest";
-import type { Group, GroupState, GroupTask, Receipt } from "../../shared/ledger/group.ts";
+import type { Group, GroupState, GroupTask } from "../../shared/ledger/group.ts";
 import type { Head } from "../../shared/ledger/head.ts";
 import type { Step } from "../../shared/ledger/machine.ts";
 import { defaultSettings, fenceMs } from "../../shared/ledger/settings.ts";
+import type { Receipt } from "../../shared/receipt.ts";
 import {
   ended,
   failure,

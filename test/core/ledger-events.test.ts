@@ -1,12 +1,13 @@
 /** What the events make of the ledger that are no report of an attempt: all that each changes and notifies. */
 import { describe, expect, test } from "vitest";
-import type { Group, GroupState, Receipt } from "../../shared/ledger/group.ts";
+import type { Group, GroupState } from "../../shared/ledger/group.ts";
 import { bornHead, type Head } from "../../shared/ledger/head.ts";
 import { holds, type LedgerEvent, nextAlarm, type Step, tokensNeeded } from "../../shared/ledger/machine.ts";
 import { backOffMs, defaultSettings, fenceMs } from "../../shared/ledger/settings.ts";
 import type { Change } from "../../shared/ledger/view.ts";
 import { limits } from "../../shared/limits.ts";
 import { idOfKey } from "../../shared/payload-key.ts";
+import type { Receipt } from "../../shared/receipt.ts";
 import {
   type Before,
   ended,

@@ -155,8 +155,7 @@ describe("what is doubted is read again", () => {
           severity: "warning",
           subject: key,
           tenant: "acme",
-          message:
-            "Rows of this payload were gone from the table, at two readings. Its object is still in R2: they are inserted again.",
+          message: expect.stringContaining("Its object is still in R2"),
         }
       : {
           kind: "lost_rows",
@@ -164,8 +163,7 @@ describe("what is doubted is read again", () => {
           severity: "page",
           subject: key,
           tenant: "acme",
-          message:
-            "Rows of this payload are gone from the table, and R2 no longer holds its object: they are lost unless a backup has them.",
+          message: expect.stringContaining("R2 no longer holds its object"),
         };
 
   /** A world with payloads of an hour ago whose rows are all gone, and the text before and behind them. */
@@ -246,10 +244,11 @@ describe("what is doubted is read again", () => {
         state: "open",
         severity: "page",
         tenant: "",
-        message: `Two readings, minutes apart, miss the rows of 4 of 4 payloads: a replica that lags, detached parts, a partition dropped? They are inserted again from R2 one at a time, each when the one before it is seen; stop that by bringing the rows back. (${after} … ${keys[0]})`,
+        message: expect.stringContaining(`(${after} … ${keys[0]})`),
         openedAt: noon,
       },
     ]);
+    expect(findings[0]?.message).toContain(" 4 of 4 payloads");
     expect(ended.doubts).toEqual([pageOf(after, before, { missing: 4, reportedAt: noon, dueAt })]);
   });
 
@@ -268,7 +267,7 @@ describe("what is doubted is read again", () => {
         state: "resolved",
         severity: "page",
         tenant: "",
-        message: `The rows that were missing are there. (${after} … ${after})`,
+        message: expect.stringContaining(`(${after} … ${after})`),
         openedAt: 5,
       },
     ]);
@@ -340,7 +339,7 @@ describe("what is doubted is read again", () => {
         state: "resolved",
         severity: "page",
         tenant: "",
-        message: `Rows came back: no more of this page is inserted. What has more rows now than its receipt says is reported as \`inexact\`. (${after} … ${first})`,
+        message: expect.stringContaining(`(${after} … ${first})`),
         openedAt: 5,
       },
       {
@@ -349,8 +348,7 @@ describe("what is doubted is read again", () => {
         state: "open",
         severity: "page",
         tenant: "acme",
-        message:
-          "The rows of this payload were missing, it was inserted again, and the missing rows came back: it has more now than its receipt says. `npx headrace resolve` settles it.",
+        message: expect.stringContaining("it has more now than its receipt says"),
       },
     ]);
   });
@@ -418,10 +416,7 @@ describe("one id is judged by all of its receipts", () => {
       asked: [],
       counts: noCounts,
       findings: [
-        finding(
-          key,
-          "The table holds other rows of this payload than one copy a stored key: nothing was changed. Compare by HeadracePayload; a replay has the ledger look, and hold it until it is resolved.",
-        ),
+        finding(key, expect.stringContaining("other rows of this payload than one copy a stored key")),
       ],
     });
     const keys = [key, second(key)].sort();
@@ -435,12 +430,7 @@ describe("one id is judged by all of its receipts", () => {
       ended: "erased",
       asked: [["find", keys]],
       counts: noCounts,
-      findings: [
-        finding(
-          second(key),
-          "This payload was erased, and the table still holds rows of it. Delete them by HeadracePayload.",
-        ),
-      ],
+      findings: [finding(second(key), expect.stringContaining("the table still holds rows of it"))],
     });
   });
 

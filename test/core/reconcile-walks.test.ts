@@ -1,5 +1,6 @@
 /** Walking minutes, step by step: all that each walk asks for, keeps in the checkpoint, counts and reports. */
 import { describe, expect, test } from "vitest";
+import type { MinuteRow } from "../../shared/clickhouse/minutes.ts";
 import { limits } from "../../shared/limits.ts";
 import { idOfKey, type PayloadKey } from "../../shared/payload-key.ts";
 import {
@@ -9,7 +10,7 @@ import {
   type OpenMinute,
   opened,
 } from "../../shared/reconcile/checkpoint.ts";
-import type { CronEffects, MinuteRow } from "../../shared/reconcile/effects.ts";
+import type { CronEffects } from "../../shared/reconcile/effects.ts";
 import { keyChecksum } from "../../shared/reconcile/join.ts";
 import { type ReconcileSettings, reconcileSettings } from "../../shared/reconcile/settings.ts";
 import {
@@ -333,15 +334,13 @@ test("payloads too young to be sealed are notified where nobody holds them, page
   expect(young({ pageKeys: 2, calls: 2 }).counts).toEqual({ ...noCounts, listed: 4, held: 1, notified: 2 });
 });
 
-const latePut =
-  "This payload has no receipt, and its minute had been sealed: its put landed after the seal, or the receipt was lost. It is brought in now; the minute is open again until it has ended.";
 const late = (key: PayloadKey) => ({
   kind: "late_put",
   subject: key,
   state: "resolved",
   severity: "note",
   tenant: "acme",
-  message: latePut,
+  message: expect.stringContaining("its minute had been sealed"),
 });
 const reopened = (minute: number, key: PayloadKey): OpenMinute => ({
   ...opened(minute, noon),
@@ -442,8 +441,7 @@ describe("what was sealed", () => {
     const finding = (key: PayloadKey) => ({
       ...late(key),
       severity: "warning",
-      message:
-        "This payload is older than receipts are kept, and has neither a receipt nor a dead letter's record. It is not brought in. Look for its rows by HeadracePayload, and replay it where there are none.",
+      message: expect.stringContaining("older than receipts are kept"),
     });
     expect(findings).toEqual([finding(first), finding(second)]);
     expect(lateOf(world, [told], before)).toMatchObject({ ended: { checkpoint: before }, findings: [] });
