@@ -64,6 +64,10 @@ export const hostileJson: Readonly<Record<string, () => string>> = {
     spansOf(
       `${goodSpan},"attributes":[${pieces(`{"key":"k","value":${'{"kvlistValue":{"values":[{"key":"k","value":'.repeat(25)}{"intValue":"1"}${"}]}}".repeat(25)}}`)}]}`,
     ),
+  "a text of 20 MiB, 60 arrays deep": () =>
+    spanWith(
+      `${'{"arrayValue":{"values":['.repeat(60)}{"stringValue":"${"x".repeat(bytesMax - 3000)}"}${"]}}".repeat(60)}`,
+    ),
   "bytes in base64": () => spanWith(`{"bytesValue":"${"A".repeat(bytesMax - 400)}"}`),
   "arrays in arrays, 25 deep": () =>
     spansOf(
@@ -135,6 +139,7 @@ const tag = {
   value: 0x12,
   string: 0x0a,
   double: 0x21,
+  array: 0x2a,
   map: 0x32,
   values: 0x0a,
 } as const;
@@ -286,6 +291,13 @@ export const hostileProtobuf: Readonly<Record<string, () => Uint8Array>> = {
       broken,
       inScope(spanOf(repeated(field(tag.spanAttributes, field(tag.key, Uint8Array.of(97, 0xc3))), million))),
     ]),
+  "written anew: a text of 20 MiB, 60 arrays deep": () => {
+    let value: Uint8Array = field(tag.string, Buffer.alloc(bytesMax - 3000, "x"));
+    for (let depth = 1; depth < 60; depth++) {
+      value = field(tag.array, field(tag.values, value));
+    }
+    return Buffer.concat([broken, inScope(spanOf(attribute(value)))]);
+  },
   "written anew: unknown fields": () => Buffer.concat([broken, goodOne, repeated(Uint8Array.of(0x78, 0))]),
   "written anew: one text that is broken": () =>
     Buffer.concat([broken, inScope(spanOf(attribute(field(tag.string, Buffer.alloc(6_500_000, 0xff)))))]),

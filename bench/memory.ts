@@ -37,6 +37,7 @@ import {
   usualBodies,
 } from "./memory/bodies.ts";
 import { type Isolate, type Mark, type Peak, sizeOf, startIsolate } from "./memory/isolate.ts";
+import { consumerMarks, ingressMarks, ledgerMarks } from "./memory/marks.ts";
 
 const megabyte = 1_000_000;
 const fourMebibytes = 4 * 1024 * 1024;
@@ -45,24 +46,6 @@ interface Line {
   readonly setting: string;
   readonly peak: Peak;
 }
-
-/** Where the consumer holds the most: around each payload's transcoding, while buffers grow, and around compressing. */
-const consumerMarks: readonly Mark[] = [
-  ["body, encoding, inflatedBytesMax);", "$& lookedAt();"],
-  ["payloads.push(addPayload(builder, loaded, taken.value));", "lookedAt(); $& lookedAt();"],
-  ["const block = builder.finish();", "$& lookedAt();"],
-  ["compressParts(block.chunks, compression)", "lookedAt($&)"],
-  [
-    "zlib.gzipSync(Buffer.concat([...chunks]), { level: 1 })",
-    "lookedAt(zlib.gzipSync(lookedAt(Buffer.concat([...chunks])), { level: 1 }))",
-  ],
-  ["kept.bytes += part.length;", "$& lookedAt();"],
-  ['return { kind: "built", block: { rows, body, encoding }, payloads };', "lookedAt(); $&"],
-  ["larger.set(this.bytes);", "$& lookedAt();"],
-  ["this.keyLength = doubled(this.keyLength);", "lookedAt(); $&"],
-  ["larger.set(this.entries);", "$& lookedAt();"],
-  ["const moved = new Int32Array(order.length);", "$& lookedAt();"],
-];
 
 /** The consumer before this engine, with R2, queues and the ledger of Miniflare. */
 async function startConsumer({ url: address }: EngineSession, marks: readonly Mark[]): Promise<Isolate> {
@@ -260,14 +243,6 @@ function posted(url: URL, body: string): Promise<{ readonly status: number; read
   });
 }
 
-/** Where the ingress holds the most: with the body inflated, while it is checked, and with the body at the put. */
-const ingressMarks: readonly Mark[] = [
-  ["body, encoding, inflatedBytesMax);", "$& lookedAt();"],
-  ["inspected = inspectAndRewrite(protobuf, bounds);", "lookedAt(); $& lookedAt();"],
-  ["larger.set(this.entries);", "$& lookedAt();"],
-  ["const put = bucket.put(key, body, {", "lookedAt(); $&"],
-];
-
 async function measureIngress(words: string): Promise<Line[]> {
   const lines: Line[] = [];
   const settings: Readonly<Record<string, () => readonly Body[]>> = {
@@ -339,14 +314,6 @@ async function measureIngress(words: string): Promise<Line[]> {
   }
   return lines;
 }
-
-/** Where the ledger and the reconciler hold the most: at each step's persist, and with a page at hand. */
-const ledgerMarks: readonly Mark[] = [
-  ["this.#storage.apply(changes);", "lookedAt(); $&"],
-  ["return inFlightOf(", "lookedAt(); return inFlightOf("],
-  ["return { objects, more: page.truncated };", "lookedAt(); $&"],
-  ['return { to: "ring" };', "lookedAt(); $&"],
-];
 
 async function measureLedger(): Promise<Line[]> {
   const engine = await startEngineSession();

@@ -41,10 +41,11 @@ export const limits = {
   attributesMax: 2 ** 20,
   /**
    * Different attribute keys, and names of events, in one payload: those of each map column count apart. Above: 413. One that is
-   * new costs the consumer ten times what one costs that it knows: it is stored, found a place in a table that has outgrown the
-   * processor's cache, and sorted (bench/README.md, "hostile"). A fleet has some thousands; SDKs keep 128 per span.
+   * new costs the consumer ten times what one costs that it knows: it is stored, found a place in a table that outgrows the
+   * processor's cache, and sorted (bench/README.md, "hostile"). ClickHouse means LowCardinality for less than 10,000; a fleet has
+   * some thousands; SDKs keep 128 per span.
    */
-  namesMax: 2 ** 17,
+  namesMax: 2 ** 16,
   /** Members of one list: attributes of a message, events or links of a span, spans of a scope. Above: 413. 16 bytes each. */
   membersMax: 2 ** 20,
   /** Nesting of messages and AnyValues; a deeper body is malformed (OTLP sets no bound; 10,000 levels crash a stack). */

@@ -132,12 +132,13 @@ async function reconcileMinute(env: ConsumerBindings, count: number): Promise<Re
         : new DataView(payloadIdToBytes(idOfKey(key as PayloadKey)).buffer).getUint32(0) + 1;
   let notified = 0;
   const bucket = {
-    async list({ startAfter, limit }: R2ListOptions) {
-      const from = indexAfter(startAfter ?? "");
+    async list({ startAfter, cursor, limit }: R2ListOptions) {
+      const from = indexAfter(cursor ?? startAfter ?? "");
       const page = Array.from({ length: Math.min(limit ?? 1, count - from) }, (_, i) => keyAt(from + i));
       return {
         objects: page.map((key) => ({ key, customMetadata: { ...customMetadata } })),
         truncated: from + page.length < count,
+        cursor: page.at(-1),
       };
     },
   };

@@ -302,9 +302,9 @@ class PlainForm {
   #piece(from: number, to: number): number {
     const piece = this.#pieces++;
     if (piece === this.#from.length) {
-      this.#from = doubled(this.#from);
-      this.#to = doubled(this.#to);
-      this.#next = doubled(this.#next);
+      this.#from = twiceAsLong(this.#from);
+      this.#to = twiceAsLong(this.#to);
+      this.#next = twiceAsLong(this.#next);
     }
     this.#from[piece] = from;
     this.#to[piece] = to;
@@ -313,7 +313,7 @@ class PlainForm {
   }
 }
 
-function doubled(list: Int32Array): Int32Array<ArrayBuffer> {
+function twiceAsLong(list: Int32Array): Int32Array<ArrayBuffer> {
   const larger = new Int32Array(list.length * 2);
   larger.set(list);
   return larger;

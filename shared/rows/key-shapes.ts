@@ -9,6 +9,7 @@
  */
 import { type AttributeScan, entrySize } from "../otlp/attribute-scan.ts";
 import { wildBytes } from "./byte-sink.ts";
+import { wordsBytesMax } from "./copy-bytes.ts";
 import { Dictionary, equalBytes } from "./dictionary.ts";
 import { sortedByKey } from "./sort-keys.ts";
 
@@ -63,7 +64,7 @@ export class KeyOrder {
   readonly order: Int32Array;
   /** The keys' numbers in the block's dictionary, in sorted order. */
   readonly keys: Int32Array;
-  /** The same as single bytes, for dictionaries of up to 256 keys; to be copied in words. */
+  /** The same as single bytes, for dictionaries of up to 256 keys; to be copied in words. Of more keys than are copied so: none. */
   readonly narrowKeys: DataView;
   /** For which block's dictionary, and which state of it, `keys` holds. */
   era = -1;
@@ -71,7 +72,8 @@ export class KeyOrder {
   constructor(order: Int32Array) {
     this.order = order;
     this.keys = new Int32Array(order.length);
-    this.narrowKeys = new DataView(new ArrayBuffer(order.length + wildBytes));
+    const narrow = order.length <= wordsBytesMax ? order.length : 0;
+    this.narrowKeys = new DataView(new ArrayBuffer(narrow + wildBytes));
   }
 }
 
@@ -164,10 +166,13 @@ export class KeyShapes {
 
   /** Sets `order.keys` for the block as it is now. `keys`: the numbers in wire order. */
   #number(order: KeyOrder, keys: Int32Array): KeyOrder {
+    const isNarrow = order.keys.length <= wordsBytesMax;
     for (let i = 0; i < order.keys.length; i++) {
       const key = keys[order.order[i] ?? 0] ?? 0;
       order.keys[i] = key;
-      order.narrowKeys.setUint8(i, key);
+      if (isNarrow) {
+        order.narrowKeys.setUint8(i, key);
+      }
     }
     order.era = this.#era;
     return order;

@@ -37,9 +37,9 @@ export class MapEntries {
 
   #grow(): void {
     const { keyAt, keyLength, end } = this;
-    this.keyAt = doubled(keyAt);
-    this.keyLength = doubled(keyLength);
-    this.end = doubled(end);
+    this.keyAt = longer(keyAt);
+    this.keyLength = longer(keyLength);
+    this.end = longer(end);
   }
 
   isSameKey(bytes: Uint8Array, a: number, b: number): boolean {
@@ -74,7 +74,7 @@ export function sortedEntries(
   return entries;
 }
 
-function doubled(list: Int32Array): Int32Array<ArrayBuffer> {
+function longer(list: Int32Array): Int32Array<ArrayBuffer> {
   const larger = new Int32Array(list.length * 2);
   larger.set(list);
   return larger;

@@ -90,10 +90,10 @@ describe("different names", () => {
     });
   });
 
-  test("are 2^17 at most, and the sender reads what a key is", () => {
-    expect(limits.namesMax).toBe(131_072);
+  test("are 2^16 at most, and the sender reads what a key is", () => {
+    expect(limits.namesMax).toBe(65_536);
     expect(adviseSize({ what: "names" })).toMatch(
-      /^The body has more than 131072 different attribute keys and event names\. .* belongs into a value/,
+      /^The body has more than 65536 different attribute keys and event names\. .* belongs into a value/,
     );
   });
 });
