@@ -175,7 +175,7 @@ test("the search within a trace looks into names, attributes and events, and goe
   const spans = [
     span("one", { attributes: [["http.route", "/Cart"]] }),
     span("two", {
-      events: [{ startNs: 0, name: "exception", attributes: [["exception.message", "out of Cart"]] }],
+      events: [{ startNs: 0, name: "gave up", attributes: [["exception.message", "out of Cart"]] }],
     }),
     span("three"),
   ];
@@ -183,7 +183,7 @@ test("the search within a trace looks into names, attributes and events, and goe
   const found = (sought: string) => findNodes(buildTree(spans), texts, sought);
   expect(found("cart")).toEqual([0, 1]);
   expect(found("http.route=/cart")).toEqual([0]);
-  expect(found(" EXCEPTION ")).toEqual([1]);
+  expect(found(" GAVE UP ")).toEqual([1]);
   expect(found("")).toEqual([]);
   expect([
     neighbour([0, 4], 0, 1),
