@@ -13,9 +13,10 @@ import { workOnGroup } from "../../shared/delivery/group-work.ts";
 import { insertGroup } from "../../shared/delivery/insertion.ts";
 import { writeReceipts } from "../../shared/delivery/receipts.ts";
 import { perform } from "../../shared/effect.ts";
-import type { GroupTask, Receipt } from "../../shared/ledger/group.ts";
+import type { GroupTask } from "../../shared/ledger/group.ts";
 import { limits } from "../../shared/limits.ts";
 import { idOfKey, type PayloadKey } from "../../shared/payload-key.ts";
+import type { Receipt } from "../../shared/receipt.ts";
 import { failure, groupId, one, today, transcoded, two } from "../ledger/one-step.ts";
 import { codecVersion, doorbell, knownTable, startMs } from "../ledger/world.ts";
 

@@ -568,9 +568,15 @@ describe("what an earlier version wrote is read", () => {
         ownFailedAt: 0,
       });
     }
-    const closing = { at: "closing", lease: null, receipts: [], completeView: false, ended: [] } as const;
-    const unsent = { ...rest, state: closing };
-    expect(groupFromRow(JSON.stringify(unsent)).state).toEqual({ ...closing, leased: 0 });
+    const receipting = {
+      at: "receipting",
+      lease: null,
+      receipts: [],
+      completeView: false,
+      ended: [],
+    } as const;
+    const unsent = { ...rest, state: { ...receipting, at: "closing" } };
+    expect(groupFromRow(JSON.stringify(unsent)).state).toEqual({ ...receipting, leased: 0 });
     const waiting = { since: 5, payloads: [older] };
     expect(waitingFromRow(JSON.stringify(waiting))).toEqual({ since: 5, payloads: [payload] });
     expect([missingDays, ownFailures, ownFailedAt]).toBeDefined();

@@ -1,5 +1,6 @@
 /** Walking minutes, step by step: all that each walk asks for, keeps in the checkpoint, counts and reports. */
 import { describe, expect, test } from "vitest";
+import type { MinuteRow } from "../../shared/clickhouse/minutes.ts";
 import { limits } from "../../shared/limits.ts";
 import { idOfKey, type PayloadKey } from "../../shared/payload-key.ts";
 import {
@@ -9,7 +10,7 @@ import {
   type OpenMinute,
   opened,
 } from "../../shared/reconcile/checkpoint.ts";
-import type { CronEffects, MinuteRow } from "../../shared/reconcile/effects.ts";
+import type { CronEffects } from "../../shared/reconcile/effects.ts";
 import { keyChecksum } from "../../shared/reconcile/join.ts";
 import { type ReconcileSettings, reconcileSettings } from "../../shared/reconcile/settings.ts";
 import {

@@ -1,6 +1,6 @@
 /** Whether payloads can be stored, as the ledger knows it, and what an outside check is answered. */
 import { describe, expect, test } from "vitest";
-import { type Failure, failureKinds } from "../../shared/ledger/failure.ts";
+import { type Failure, failureKinds } from "../../shared/failure.ts";
 import type { AttemptReport, Group } from "../../shared/ledger/group.ts";
 import type { Head } from "../../shared/ledger/head.ts";
 import {

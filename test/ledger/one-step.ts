@@ -3,12 +3,13 @@
  * compared whole too. The group here differs from a new one in each of its fields, so that what a step drops, or carries
  * where it should not, shows. Nothing in here decides anything.
  */
-import type { Failure } from "../../shared/ledger/failure.ts";
-import type { Group, GroupId, GroupPayload, GroupState, StoredPayload } from "../../shared/ledger/group.ts";
+import type { Failure } from "../../shared/failure.ts";
+import type { Group, GroupPayload, GroupState, StoredPayload } from "../../shared/ledger/group.ts";
 import { bornHead, type Head } from "../../shared/ledger/head.ts";
 import { type LedgerEvent, type Step, step, tokensNeeded } from "../../shared/ledger/machine.ts";
 import { defaultSettings, type LedgerSettings } from "../../shared/ledger/settings.ts";
 import type { Change, Waiting } from "../../shared/ledger/view.ts";
+import type { GroupId } from "../../shared/receipt.ts";
 import { LedgerState } from "./ledger-state.ts";
 import { type Bell, codecVersion, doorbell, emptyWorld, knownTable, startMs } from "./world.ts";
 
