@@ -38,7 +38,7 @@ export type Undecodable =
 
 /**
  * `roomBytes`: what may be taken beside the body. An encoded body takes its inflated form, and each body as much again: JSON
- * becomes protobuf, and protobuf that is odd is rewritten (otlp/plain-form.ts).
+ * becomes protobuf, and protobuf that is odd is rewritten (otlp/canonical-form.ts).
  */
 export function decodeBody(
   zlib: Zlib,

@@ -658,7 +658,7 @@ export const widestRows = {
   inserted: payloadsRowBytes + limits.groupPayloadsMax * rowBytes.stored + daysRowBytes,
   held: payloadsRowBytes + limits.groupPayloadsMax * rowBytes.found + daysRowBytes,
   /** It has no rows to compare with any more, and no days to insert. */
-  closing:
+  receipting:
     // Some of its payloads are missed meanwhile: they are asked for again when it is over.
     limits.groupPayloadsMax * (rowBytes.payload + rowBytes.ended + rowBytes.key) +
     otherKeys * rowBytes.key +

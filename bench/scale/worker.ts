@@ -25,7 +25,7 @@ export class BenchLedger extends DurableObject<Bindings> {
   #drawn = Math.floor(Math.random() * 2 ** 40);
   #now = Date.UTC(2026, 10, 24);
 
-  /** Claims, inserts and settles `cycles` groups of a hundred payloads that nobody has seen. */
+  /** Claims, inserts and receipts `cycles` groups of a hundred payloads that nobody has seen. */
   async cycle(cycles: number): Promise<void> {
     this.#begin();
     for (let i = 0; i < cycles; i++) {
@@ -42,7 +42,7 @@ export class BenchLedger extends DurableObject<Bindings> {
       const { group, attempt } = task;
       const receipts = this.#step({ kind: "report", group, attempt, report });
       assert(receipts?.step === "receipts", "what is stored is receipted");
-      this.#step({ kind: "settle", settled: [{ group, attempt: receipts.attempt }] });
+      this.#step({ kind: "receipted", receipted: [{ group, attempt: receipts.attempt }] });
       this.#now += 10;
     }
     await this.ctx.storage.sync();

@@ -121,7 +121,7 @@ export const minutesSchema = v.object({
 export type Minutes = v.InferOutput<typeof minutesSchema>;
 
 /** The states of a group (ledger/group.ts). */
-const groupStates = ["open", "counting", "verifying", "closing", "held", "clearing"] as const;
+const groupStates = ["open", "counting", "verifying", "receipting", "held", "clearing"] as const;
 
 /** `GET /api/in-flight` */
 export const inFlightSchema = v.object({

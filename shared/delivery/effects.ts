@@ -11,7 +11,7 @@ import type { Failure } from "../failure.ts";
 import type { Finding } from "../finding.ts";
 import type { AttemptReport, GroupPayload, GroupTask, StoredPayload } from "../ledger/group.ts";
 import type { TableFacts } from "../ledger/known-table.ts";
-import type { Settled } from "../ledger/machine.ts";
+import type { Receipted } from "../ledger/machine.ts";
 import type { Cause, Doorbell, OutcomesMessage } from "../messages.ts";
 import type { PayloadId, PayloadKey } from "../payload-key.ts";
 import type { DayRows, GroupId, Receipt } from "../receipt.ts";
@@ -162,7 +162,7 @@ export interface GroupEffects {
     readonly asks: { readonly task: GroupTask; readonly report: AttemptReport };
     readonly answers: GroupTask | null;
   };
-  readonly settle: { readonly asks: readonly Settled[]; readonly answers: null };
+  readonly receipted: { readonly asks: readonly Receipted[]; readonly answers: null };
   /** Log that the group is left to its lease, and why. */
   readonly leave: {
     readonly asks: { readonly group: GroupId; readonly reason: string };

@@ -10,7 +10,7 @@ import type { Draft } from "./draft.ts";
 import type { Group, GroupPayload } from "./group.ts";
 import { addToSize, byDays, fitsCaps, isReadyBySize, keysCounted, sizeOf, splitByCaps } from "./grouping.ts";
 import { mayStoreAgain } from "./head.ts";
-import { closingState, makeGroup, openState, readGroup, verifyingState } from "./make-group.ts";
+import { makeGroup, openState, readGroup, receiptingState, verifyingState } from "./make-group.ts";
 import { blankReceipt, keysOf, receiptBesides } from "./receipts.ts";
 import { fenceMs, type LedgerSettings } from "./settings.ts";
 import type { PayloadPlace } from "./view.ts";
@@ -82,7 +82,7 @@ export function claim(draft: Draft, doorbells: readonly Doorbell[]): readonly Gr
   )) {
     // Live again until the receipts are written, then remembered anew: a retry of this retry is still one payload.
     const ended = payloads.map(({ key }) => ({ key: owners.get(key) ?? key, outcome: "stored" }) as const);
-    const state = closingState([], ended, false);
+    const state = receiptingState([], ended, false);
     const group = makeGroup(draft, payloads, state, now);
     const receipts = payloads.flatMap((payload) =>
       keysOf(payload).map((key) => ({ ...blankReceipt(payload, group.id, undefined), key })),
@@ -218,7 +218,7 @@ function ringLive(draft: Draft, group: Group, doorbell: Doorbell): void {
   const notified = withRing(owner, doorbell, settings, group.payloads);
   // Its rows are decided, and somebody who looked misses them: a person may have deleted them since.
   const isAsked =
-    state.at === "closing" &&
+    state.at === "receipting" &&
     mayStoreAgain(doorbell.cause) &&
     state.asked?.some((one) => idOfKey(one) === id) !== true;
   if (notified === owner && !isAsked) {
@@ -239,7 +239,7 @@ function ringLive(draft: Draft, group: Group, doorbell: Doorbell): void {
       draft.change({ ...group, payloads, ...(isNewKey && isInexact(state) ? again : {}) });
       break;
     }
-    case "closing": {
+    case "receipting": {
       // The receipts are planned, perhaps being written: this one is appended, and settling the others keeps it.
       const isNewKey = notified.duplicateKeys.length > owner.duplicateKeys.length;
       const receipts = isNewKey

@@ -103,7 +103,7 @@ export type GroupTask =
    */
   | (TaskBase & { readonly step: "clear" })
   /**
-   * Write these receipts, then settle. With `completeView`, first complete otel_traces_trace_id_ts for these payloads
+   * Write these receipts, and report them as written. With `completeView`, first complete otel_traces_trace_id_ts for these payloads
    * (INSERT ... SELECT: doubled rows are harmless there, it is read by min and max). A `dead` receipt is preceded by
    * its dead letter; an `erased` one is followed by deleting the id's rows, then the key's object.
    */
@@ -252,7 +252,7 @@ export type GroupState =
     }
   /** Everything is decided; its receipts are to be written. */
   | {
-      readonly at: "closing";
+      readonly at: "receipting";
       readonly lease: Lease | null;
       readonly receipts: readonly Receipt[];
       /** How many of them, from the first, the attempt in flight writes: a part of many. Later ones are appended. */

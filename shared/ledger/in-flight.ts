@@ -135,7 +135,7 @@ function waitOf(
         : { waitsFor: "evidence", until: due };
     case "counting":
       return { waitsFor: "evidence", until: due };
-    case "closing":
+    case "receipting":
       return { waitsFor: "receipts", until: due };
     case "clearing":
       return { waitsFor: "clearing", until: due };

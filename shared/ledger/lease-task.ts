@@ -49,7 +49,7 @@ export function leaseTask(draft: Draft, group: Group, codecVersion: number): Gro
       draft.change({ ...out, state: { ...state, lease } });
       return { ...base, step: "verify", rows: group.rows, isBlind: state.isBlind === true };
     }
-    case "closing": {
+    case "receipting": {
       const { base, out, lease } = beginAttempt(draft, group);
       const receipts = state.receipts.slice(0, draft.settings.receiptsMax);
       draft.change({ ...out, state: { ...state, lease, leased: receipts.length } });

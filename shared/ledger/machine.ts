@@ -5,7 +5,7 @@
  *
  * A group's way:
  *
- *   made -> open -> (INSERT out)* -> closing -> receipts written -> over
+ *   made -> open -> (INSERT out)* -> receipting -> receipts written -> over
  *             |                        ^
  *             +-> counting ------------+     a 200 after an attempt of unknown outcome, or a refusal: are the rows there?
  *             |      |                 |
@@ -35,7 +35,7 @@ import {
 import { type BirthFacts, bornHead } from "./head.ts";
 import { accepted, afterLook, type TableLook } from "./known-table.ts";
 import { expire, leaseTask, takeGroup } from "./lease-task.ts";
-import { closingState, inThisEpoch, makeGroup, readGroup, verifyingState } from "./make-group.ts";
+import { inThisEpoch, makeGroup, readGroup, receiptingState, verifyingState } from "./make-group.ts";
 import { blankReceipt, sumOf } from "./receipts.ts";
 import { backOffMs, fenceMs, type LedgerSettings } from "./settings.ts";
 import { shortText } from "./short-text.ts";
@@ -65,14 +65,14 @@ export type LedgerEvent =
       readonly report: AttemptReport;
     }
   /** The receipts that these attempts were handed are in ClickHouse. */
-  | { readonly kind: "settle"; readonly settled: readonly Settled[] }
+  | { readonly kind: "receipted"; readonly receipted: readonly Receipted[] }
   /** A person wants a payload gone, under all of its keys: as soon as it is no longer live. */
   | { readonly kind: "erase"; readonly payload: Doorbell; readonly reason: string }
   /** A person decides about a payload whose rows are inexact: they stand as they are, or are deleted and written anew. */
   | { readonly kind: "resolve"; readonly key: PayloadKey; readonly how: "accept" | "rewrite" }
   | { readonly kind: "alarm" };
 
-export interface Settled {
+export interface Receipted {
   readonly group: GroupId;
   readonly attempt: number;
 }
@@ -100,8 +100,8 @@ export function tokensNeeded(event: LedgerEvent): number {
         default:
           return limits.splitParts;
       }
-    case "settle": // each group may leave one
-      return event.settled.length + 3;
+    case "receipted": // each group may leave one
+      return event.receipted.length + 3;
     default:
       return 4;
   }
@@ -153,11 +153,11 @@ export function step(view: LedgerView, event: LedgerEvent, moment: Moment, setti
       }
       break;
     }
-    case "settle":
-      for (const { group: id, attempt } of event.settled) {
+    case "receipted":
+      for (const { group: id, attempt } of event.receipted) {
         const group = readGroup(draft, id);
         if (group?.state.lease?.attempt === attempt) {
-          settle(draft, group);
+          takeReceipted(draft, group);
         }
       }
       break;
@@ -248,16 +248,16 @@ function restore(draft: Draft, view: LedgerView, epoch: number): void {
 /** Held groups that a restored ledger verifies by itself; further ones when a person asks about them. */
 const heldGroupsRead = 100;
 
-// --- settling
+// --- receipts
 
 /**
  * The receipts that this attempt was handed are written. What was appended since is still owed. What somebody asked for
  * meanwhile, to erase it or because its rows are missing, is verified then.
  */
-function settle(draft: Draft, group: Group): void {
+function takeReceipted(draft: Draft, group: Group): void {
   const { now, settings } = draft;
   const { state } = group;
-  assert(state.at === "closing", "only receipts are settled");
+  assert(state.at === "receipting", "only written receipts are reported so");
   const owed = state.receipts.slice(state.leased);
   if (owed.length > 0) {
     draft.change({ ...group, due: now, state: { ...state, lease: null, receipts: owed, leased: 0 } });
@@ -288,8 +288,8 @@ function settle(draft: Draft, group: Group): void {
 // --- erasing
 
 /**
- * Live: marked, and taken out of its group before the next attempt; where its rows may be there already, erased when that
- * is settled. Done or unknown: after the fence of any INSERT of it that may still run.
+ * Live: marked, and taken out of its group before the next attempt; where its rows may be there already, erased when the
+ * group's receipts are written. Done or unknown: after the fence of any INSERT of it that may still run.
  */
 function erase(draft: Draft, payload: Doorbell, reason: string): void {
   const { now, settings } = draft;
@@ -348,7 +348,7 @@ function resolve(draft: Draft, key: PayloadKey, how: "accept" | "rewrite"): void
         })),
       ];
       const ended = [{ key: payload.key, outcome: "stored" } as const];
-      takeOut(draft, group, id, closingState(receipts, ended, false));
+      takeOut(draft, group, id, receiptingState(receipts, ended, false));
       break;
     }
     case "rewrite":
@@ -366,7 +366,7 @@ function takeOut(draft: Draft, group: Group, id: PayloadId, state: GroupState): 
   assert(payload !== undefined && group.state.at === "held", "it is held");
   // A person looked and asked: what has a `stored` receipt may be stored again.
   const again =
-    state.at === "closing" ? payload : ({ ...payload, cause: "replay", missingDays: null } as const);
+    state.at === "receipting" ? payload : ({ ...payload, cause: "replay", missingDays: null } as const);
   makeGroup(draft, [again], state, now, { failure: group.failure });
   const rest = group.payloads.filter((one) => one !== payload);
   if (rest.length > 0) {

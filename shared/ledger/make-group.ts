@@ -59,12 +59,12 @@ export function verifyingState(fence: number): Extract<GroupState, { at: "verify
   return { at: "verifying", lease: null, fence, split: false, code: "" };
 }
 
-export function closingState(
+export function receiptingState(
   receipts: readonly Receipt[],
   ended: readonly EndedPayload[],
   completeView: boolean,
-): Extract<GroupState, { at: "closing" }> {
-  return { at: "closing", lease: null, receipts, leased: 0, completeView, ended };
+): Extract<GroupState, { at: "receipting" }> {
+  return { at: "receipting", lease: null, receipts, leased: 0, completeView, ended };
 }
 
 /** What a group has when its receipts are planned: which days were lacking, and what they came to, is over. */

@@ -60,7 +60,7 @@ export function deadReceipts(keys: readonly PayloadKey[], blank: Receipt): reado
 
 /** The receipt of a key that rings while those of its payload are planned: it ends as they do, or as a duplicate. */
 export function receiptBesides(
-  state: Extract<Group["state"], { at: "closing" }>,
+  state: Extract<Group["state"], { at: "receipting" }>,
   key: PayloadKey,
   owner: GroupPayload,
   group: Group,

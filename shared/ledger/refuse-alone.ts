@@ -6,7 +6,7 @@ import { limits } from "../limits.ts";
 import type { Receipt } from "../receipt.ts";
 import type { Draft } from "./draft.ts";
 import type { EndedPayload, Group } from "./group.ts";
-import { closingState, makeGroup, openState, type Refusals } from "./make-group.ts";
+import { makeGroup, openState, type Refusals, receiptingState } from "./make-group.ts";
 import { ownReasons } from "./own-failures.ts";
 import { blankReceipt, deadReceipts, keysOf } from "./receipts.ts";
 import { shortText } from "./short-text.ts";
@@ -30,7 +30,7 @@ export function refuseAlone(
     return;
   }
   const { receipts, ended } = condemn(alone, code);
-  makeGroup(draft, alone.payloads, closingState(receipts, ended, false), now, history);
+  makeGroup(draft, alone.payloads, receiptingState(receipts, ended, false), now, history);
 }
 
 /**

@@ -48,8 +48,11 @@ type StoredPayload = Omit<GroupPayload, "missingDays"> & {
   readonly only?: { readonly days: readonly number[]; readonly whole: readonly DayRows[] } | null;
 };
 
-/** As an earlier version may have written it: with other names for `leased` and `split`. */
-type StoredState = GroupState & { readonly given?: number; readonly halve?: boolean };
+/** As an earlier version may have written it: with other names for `receipting`, `leased` and `split`. */
+type StoredState = (
+  | GroupState
+  | (Omit<Extract<GroupState, { at: "receipting" }>, "at"> & { readonly at: "closing" })
+) & { readonly given?: number; readonly halve?: boolean };
 
 export function headFromRow(text: string): Head {
   const head: StoredHead = JSON.parse(text);
@@ -139,7 +142,7 @@ function payloadFromRow({ only = null, missingDays, ...payload }: StoredPayload)
 
 function stateToRow(state: GroupState): object {
   switch (state.at) {
-    case "closing":
+    case "receipting":
       return { ...state, receipts: state.receipts.map(withRowDays) };
     case "held":
     case "clearing":
@@ -153,8 +156,10 @@ function stateFromRow(stored: StoredState): GroupState {
   const { given, halve, ...state } = stored;
   switch (state.at) {
     case "closing":
+    case "receipting":
       return {
         ...state,
+        at: "receipting",
         receipts: state.receipts.map((receipt): Receipt => fromRowDays(receipt)),
         leased: state.leased ?? given ?? 0,
       };

@@ -18,7 +18,7 @@ import {
 } from "./group.ts";
 import { byDays } from "./grouping.ts";
 import { later, leaseNext } from "./lease-task.ts";
-import { closed, closingState, makeGroup, noRefusals, openState, verifyingState } from "./make-group.ts";
+import { closed, makeGroup, noRefusals, openState, receiptingState, verifyingState } from "./make-group.ts";
 import { makeSuspect, ownCauseOf, separate, withOwnFailure } from "./own-failures.ts";
 import { refuseAlone } from "./refuse-alone.ts";
 import { shortText } from "./short-text.ts";
@@ -49,17 +49,17 @@ export function takeVerified(
   );
   const { now } = draft;
   const { failure } = group;
-  const closing = closingState(receipts, ended, completeView);
+  const receipting = receiptingState(receipts, ended, completeView);
   if (over.length === group.payloads.length) {
     if (receipts.length === 0 && !completeView) {
       draft.end(group, ended, now);
       return null;
     }
-    return leaseNext(draft, draft.change({ ...group, ...closed(over), failures: 0, state: closing }));
+    return leaseNext(draft, draft.change({ ...group, ...closed(over), failures: 0, state: receipting }));
   }
   let task: GroupTask | null = null;
   if (over.length > 0) {
-    task = leaseNext(draft, makeGroup(draft, closed(over).payloads, closing, now, { failure }));
+    task = leaseNext(draft, makeGroup(draft, closed(over).payloads, receipting, now, { failure }));
   }
   if (inexact.length > 0) {
     makeGroup(draft, inexact, { at: "held", lease: null, found }, dueNever, { failure });
@@ -139,7 +139,7 @@ function judgeAll(
         if (verdict.erase === null) {
           ended.push({ key: verdict.key, outcome: verdict.outcome });
         }
-        // Rows whose INSERT went wrong, or whose group nobody remembers closing: their view may be incomplete.
+        // Rows whose INSERT went wrong, or of which no group is remembered: their view may be incomplete.
         completeView ||= verdict.found && (attempted || !isReceipted(seen));
         if (verdict.lateBell) {
           draft.head = { ...draft.head, lateBells: draft.head.lateBells + 1 };

@@ -10,7 +10,7 @@ import type { Draft } from "./draft.ts";
 import type { AttemptReport, EndedPayload, Group, GroupState, GroupTask, StoredPayload } from "./group.ts";
 import { afterLook, isOfOtherTable, refusedAsOther } from "./known-table.ts";
 import { later, leaseNext } from "./lease-task.ts";
-import { closed, closingState, makeGroup, openState, toVerify, verifyingState } from "./make-group.ts";
+import { closed, makeGroup, openState, receiptingState, toVerify, verifyingState } from "./make-group.ts";
 import {
   isSuspect,
   isToSeparate,
@@ -63,7 +63,7 @@ export function close(draft: Draft, group: Group, payloads: readonly StoredPaylo
   // An attempt that ended unknown may have stored rows and not their view's: this group's, or those of the days that a
   // payload had before.
   const completeView = group.outcomeUnknown || group.payloads.some(({ missingDays }) => missingDays !== null);
-  const state = closingState(receipts, ended, completeView);
+  const state = receiptingState(receipts, ended, completeView);
   return draft.change({ ...group, ...closed(group.payloads), failures: 0, state });
 }
 

@@ -32,7 +32,7 @@ export class AttributeMap {
     return this.keys.length + this.#values.length;
   }
 
-  /** Appends one map. Throws `notPlain`; then what was written must be cut off by `rewind`. */
+  /** Appends one map. Throws `notCanonical`; then what was written must be cut off by `rewind`. */
   append(bytes: Uint8Array, view: DataView, scan: AttributeScan): void {
     if (scan.count === 0) {
       return;

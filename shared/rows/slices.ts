@@ -16,7 +16,7 @@ const nameBytes = 16 + 1;
 const rowBytes = 8 + 2;
 const attributeBytes = 4;
 
-/** The body is not plain, and blocks were begun before that was seen: it is walked again, rewritten at once. */
+/** The body is not canonical, and blocks were begun before that was seen: it is walked again, rewritten at once. */
 export class StartOver extends Error {}
 
 /** What the blocks of one payload have in common, over all of its parts. */
@@ -83,7 +83,7 @@ export class SliceVisitor implements TraceVisitor {
 
   restart(): void {
     if (this.rows > 0) {
-      throw new StartOver("the body is not plain");
+      throw new StartOver("the body is not canonical");
     }
     this.#writer.restart();
   }

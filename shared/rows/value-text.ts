@@ -9,9 +9,9 @@
  * and null for what is nested deeper than `limits.depthMax` (decision 0024).
  */
 import { limits } from "../limits.ts";
+import { VarintCursor } from "../otlp/canonical-reader.ts";
 import { tags } from "../otlp/fields.ts";
-import { notPlain } from "../otlp/malformed.ts";
-import { VarintCursor } from "../otlp/plain-reader.ts";
+import { notCanonical } from "../otlp/malformed.ts";
 import { MapEntries, sortedEntries } from "./map-entries.ts";
 
 const textBytesFirst = 256;
@@ -56,7 +56,7 @@ export class ValueText {
   readonly #entries = new MapEntries();
 
   /**
-   * Writes the text of the AnyValue in `bytes[from, to)`. `view` shows the same bytes. Throws `notPlain` where the
+   * Writes the text of the AnyValue in `bytes[from, to)`. `view` shows the same bytes. Throws `notCanonical` where the
    * value is not in the canonical form.
    */
   write(bytes: Uint8Array, view: DataView, from: number, to: number): void {
@@ -103,7 +103,7 @@ export class ValueText {
         return;
       case tags.anyValue.double: {
         if (to - from !== 9) {
-          throw notPlain;
+          throw notCanonical;
         }
         const value = view.getFloat64(from + 1, true);
         // Go's ES6 style differs from JavaScript's own in minus zero alone.
@@ -111,7 +111,7 @@ export class ValueText {
         return;
       }
       default:
-        throw notPlain;
+        throw notCanonical;
     }
   }
 
@@ -300,15 +300,15 @@ export class ValueText {
         keyLength = this.#cursor.length(bytes, keyAt + 1);
         keyAt = this.#cursor.at;
         if (keyAt + keyLength > end) {
-          throw notPlain;
+          throw notCanonical;
         }
       }
       const valueAt = keyAt + keyLength;
       if (valueAt < end) {
         if (bytes[valueAt] !== tags.keyValue.value) {
-          throw notPlain;
+          throw notCanonical;
         }
-        this.#content(bytes, valueAt, end); // an entry that another one replaces must be plain too
+        this.#content(bytes, valueAt, end); // an entry that another one replaces must be canonical too
       }
       this.#entries.add(keyAt, keyLength, end);
       at = end;
@@ -406,7 +406,7 @@ export class ValueText {
       at++;
     }
     if (at + 1 !== to || to - from > varintBytesMax) {
-      throw notPlain;
+      throw notCanonical;
     }
     return to;
   }
@@ -418,7 +418,7 @@ export class ValueText {
     }
     const length = this.#cursor.length(bytes, from + 1);
     if (this.#cursor.at + length !== to) {
-      throw notPlain;
+      throw notCanonical;
     }
     return this.#cursor.at;
   }
@@ -426,11 +426,11 @@ export class ValueText {
   /** Where the list element at `at` ends; the cursor is where its content begins. */
   #element(bytes: Uint8Array, at: number, to: number): number {
     if (bytes[at] !== tags.list.values) {
-      throw notPlain;
+      throw notCanonical;
     }
     const end = this.#cursor.length(bytes, at + 1) + this.#cursor.at;
     if (end > to) {
-      throw notPlain;
+      throw notCanonical;
     }
     return end;
   }

@@ -243,8 +243,8 @@ describe("a payload that is done", () => {
     reason: "",
   };
   const second = payloadAt(bellAt(1, 1));
-  const closing = {
-    at: "closing",
+  const receipting = {
+    at: "receipting",
     lease: null,
     receipts: [duplicate],
     leased: 0,
@@ -263,14 +263,14 @@ describe("a payload that is done", () => {
 
   test("stored: other keys get their receipts, and the id is remembered by the first", () => {
     expect(claimOf(done(), bellAt(1, 1))).toEqual({
-      changes: [made(newGroup(0, { payloads: [second], state: closing }))],
+      changes: [made(newGroup(0, { payloads: [second], state: receipting }))],
       rings: [],
       task: null,
     });
     const both = { ...second, duplicateKeys: [keyAt(1, 2)] };
     const receipts = [duplicate, { ...duplicate, key: keyAt(1, 2) }];
     expect(changesOf(done(), bellAt(1, 1), bellAt(1, 2), bellAt(1, 2, { cause: "event" }))).toEqual([
-      made(newGroup(0, { payloads: [both], state: { ...closing, receipts } })),
+      made(newGroup(0, { payloads: [both], state: { ...receipting, receipts } })),
     ]);
   });
 
@@ -390,9 +390,9 @@ describe("a payload of a group", () => {
       bytes: 0,
       reason: "",
     } as const;
-    const closing = (outcome: "stored" | "dead" | "erased") =>
+    const receipting = (outcome: "stored" | "dead" | "erased") =>
       ({
-        at: "closing",
+        at: "receipting",
         lease: null,
         receipts: [receipt],
         leased: 0,
@@ -409,7 +409,7 @@ describe("a payload of a group", () => {
         ["dead", { ...blank, outcome: "dead", reason: "why" }],
         ["erased", { ...blank, outcome: "erased", reason: "why" }],
       ] as const) {
-        const state = closing(outcome);
+        const state = receipting(outcome);
         const group = groupIn(state, { payloads: [two, one] });
         const receipts = [receipt, { ...own, key: keyAt(1, 1) }];
         expect(changesOf({ groups: [group] }, bellAt(1, 1))).toEqual([
@@ -417,18 +417,18 @@ describe("a payload of a group", () => {
         ]);
       }
       // Its end is not said, or no receipt says why.
-      const unsaid = { ...closing("dead"), ended: [] };
+      const unsaid = { ...receipting("dead"), ended: [] };
       expect(changesOf({ groups: [groupIn(unsaid)] }, bellAt(1, 1))).toMatchObject([
         { group: { state: { receipts: [receipt, { ...blank, key: keyAt(1, 1) }] } } },
       ]);
-      const unreceipted = { ...closing("dead"), receipts: [] };
+      const unreceipted = { ...receipting("dead"), receipts: [] };
       expect(changesOf({ groups: [groupIn(unreceipted)] }, bellAt(1, 1))).toMatchObject([
         { group: { state: { receipts: [{ ...blank, outcome: "dead", key: keyAt(1, 1) }] } } },
       ]);
     });
 
     test("is asked for once by who misses it, whichever key that names", () => {
-      const state = closing("stored");
+      const state = receipting("stored");
       const group = groupIn(state, { payloads: [{ ...kept, cause: "audit" }, two] });
       const asked = toGroup({ ...group, state: { ...state, asked: [one.key] } });
       expect(claimOf({ groups: [group] }, { n: 1, cause: "audit" })).toEqual({

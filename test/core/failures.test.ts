@@ -96,7 +96,7 @@ describe("the reason of a failed attempt", () => {
         task.step === "insert" ? (mine ? refused : storedReport(task)) : counted(task),
       );
       if (after?.step === "receipts" && !mine) {
-        ledger.settle(after);
+        ledger.receipted(after);
       }
       if (mine && after === null) {
         ledger.now += 1000;

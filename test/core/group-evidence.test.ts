@@ -72,8 +72,8 @@ const receiptOf = (payload: GroupPayload, group: Receipt["group"] = groupId): Re
 const reportOf = (group: Group, report: AttemptReport, before: Before = {}): Step =>
   stepOf({ groups: [group], ...before }, { kind: "report", group: groupId, attempt: 12, report });
 const changesOf = (...args: Parameters<typeof reportOf>): readonly Change[] => reportOf(...args).changes;
-const closing = {
-  at: "closing",
+const receipting = {
+  at: "receipting",
   lease: null,
   leased: 0,
   completeView: true,
@@ -88,7 +88,7 @@ describe("a VERIFY", () => {
     const group = groupIn(verifying, both);
     const receipts = [receiptOf(one), receiptOf(two)];
     const stored = [one, two].map(({ key }) => ({ key, outcome: "stored" }) as const);
-    const state = { ...closing, lease: { attempt: 13, until }, receipts, leased: 2, ended: stored };
+    const state = { ...receipting, lease: { attempt: 13, until }, receipts, leased: 2, ended: stored };
     expect(reportOf(group, verified(seen(one, 2), seen(two, 2)))).toEqual({
       changes: [toGroup({ ...group, rows: null, attempts: 13, rings: 0, failures: 0, due: until, state })],
       rings: [],
@@ -127,7 +127,7 @@ describe("a VERIFY", () => {
       task: null,
     });
     // An INSERT of its own may have stored it, and not its view: that is completed, with no receipt to write.
-    const state = { ...closing, lease: { attempt: 13, until }, receipts: [] };
+    const state = { ...receipting, lease: { attempt: 13, until }, receipts: [] };
     const sent = groupIn(verifying, { inserts: 1 });
     expect(changesOf(sent, verified(seen(one, 2, { receipts })))).toEqual([
       toGroup({ ...sent, rows: null, attempts: 13, rings: 0, failures: 0, due: until, state }),
@@ -158,7 +158,7 @@ describe("a VERIFY", () => {
           ...first,
           attempts: 1,
           due: until,
-          state: { ...closing, lease: { attempt: 1, until }, leased: 1 },
+          state: { ...receipting, lease: { attempt: 1, until }, leased: 1 },
         }),
         made(
           newGroup(1, {
@@ -224,7 +224,7 @@ describe("a VERIFY", () => {
     const stored = { ...head, lastStoredInsertAt: now };
     const dead: Receipt = { ...receiptOf(one), outcome: "dead", rowsByDay: [], reason: "rejected:117" };
     const state = {
-      ...closing,
+      ...receipting,
       receipts: [dead],
       completeView: false,
       ended: [{ key: one.key, outcome: "dead" }],
@@ -298,7 +298,7 @@ describe("a VERIFY", () => {
       const group = groupIn(state, { ...both, ownFailures: ownFailuresMax });
       const { inserts, firstInsertAt, lastInsertAt } = group;
       expect(changesOf(group, verified(seen(one, 2)))).toMatchObject([
-        { group: { payloads: [one], state: { at: "closing" } } },
+        { group: { payloads: [one], state: { at: "receipting" } } },
         made(
           newGroup(1, {
             payloads: [two],
@@ -356,7 +356,7 @@ describe("a VERIFY", () => {
     const erased = { ...one, erase: "asked for" };
     const group = groupIn(verifying, { payloads: [erased] });
     const receipt = { ...receiptOf(one), outcome: "erased", rowsByDay: [], reason: "asked for" } as const;
-    const state = { ...closing, receipts: [receipt], completeView: false };
+    const state = { ...receipting, receipts: [receipt], completeView: false };
     const leased = { lease: { attempt: 13, until }, leased: 1 };
     const common = { ...group, rows: null, attempts: 13, rings: 0, failures: 0, due: until };
     expect(changesOf(group, verified(seen(erased, 2)))).toEqual([

@@ -108,8 +108,8 @@ const receipt: Receipt = {
 const stored: AttemptReport = { kind: "stored", payloads: transcoded(one), codecVersion };
 const endedAs = (outcome: EndedPayload["outcome"], ...payloads: readonly GroupPayload[]) =>
   payloads.map(({ key }) => ({ key, outcome }));
-const closing = {
-  at: "closing",
+const receipting = {
+  at: "receipting",
   lease: null,
   receipts: [receipt],
   leased: 0,
@@ -135,7 +135,7 @@ describe("an INSERT that was stored", () => {
     expect(reportOf(group, stored)).toEqual({
       changes: [
         toHead(well),
-        toGroup(leased({ ...group, rows: null, failures: 0 }, { ...closing, leased: 1 })),
+        toGroup(leased({ ...group, rows: null, failures: 0 }, { ...receipting, leased: 1 })),
       ],
       rings: [],
       task: receiptsTask,
@@ -194,7 +194,7 @@ describe("an INSERT that was stored", () => {
       { ...receipt, spans: 12, rowsByDay: complete },
       { ...receipt, key: two.key, spans: 20, rowsByDay: transcoded(two)[0]?.rowsByDay ?? [] },
     ];
-    const state = { ...closing, receipts, completeView: true, ended: endedAs("stored", one, two) };
+    const state = { ...receipting, receipts, completeView: true, ended: endedAs("stored", one, two) };
     expect(reportOf(group, report)).toEqual({
       changes: [
         toHead(well),
@@ -582,7 +582,7 @@ describe("a step that is no INSERT", () => {
     { at: "open", lease, out: "measure" },
     { at: "counting", lease, why: "refused", code: "117" },
     { ...verifying, lease },
-    { ...closing, lease, leased: 1 },
+    { ...receipting, lease, leased: 1 },
     { at: "clearing", lease, found },
   ];
 
@@ -733,7 +733,7 @@ describe("rows that were counted", () => {
       { ...receipt, key: two.key, spans: 20, rowsByDay: transcoded(two)[0]?.rowsByDay ?? [] },
     ];
     const state = {
-      ...closing,
+      ...receipting,
       receipts,
       leased: 2,
       completeView: true,
@@ -857,7 +857,7 @@ describe("rows that were counted", () => {
     const since = { ...head, lastStoredInsertAt: now };
     const dead: Receipt = { ...receipt, outcome: "dead", rowsByDay: [], reason: "rejected:117" };
     const state = {
-      ...closing,
+      ...receipting,
       receipts: [dead, { ...dead, key: second }],
       ended: endedAs("dead", one),
     };

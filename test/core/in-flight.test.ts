@@ -160,7 +160,7 @@ describe("what of the sums is not settled", () => {
 test("what of the sums is not settled, key by key: what may have a receipt first, each under all of its keys", () => {
   const second = doorbell({ n: 1, arrival: startMs + 60_000 }).key;
   const closing = {
-    at: "closing",
+    at: "receipting",
     lease: null,
     receipts: [],
     leased: 0,
@@ -262,7 +262,7 @@ describe("a group in flight, all that is shown of it:", () => {
     expect(verifying(now + 1)).toEqual(["fence", now + 1]);
     expect(verifying(now)).toEqual(["evidence", now + 7]);
     const closing = {
-      at: "closing",
+      at: "receipting",
       lease: null,
       receipts: [],
       leased: 0,

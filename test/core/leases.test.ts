@@ -59,8 +59,8 @@ const receipts = [1, 2, 3].map(
 );
 const counting = { at: "counting", lease: null, why: "refused", code: "117" } as const;
 const verifying = { at: "verifying", lease: null, fence: now, split: true, code: "117" } as const;
-const closing = {
-  at: "closing",
+const receipting = {
+  at: "receipting",
   lease: null,
   receipts,
   leased: 0,
@@ -325,10 +325,10 @@ describe("another step of a group is leased", () => {
   });
 
   test("its receipts, as many as an attempt writes", () => {
-    const group = groupIn(closing);
+    const group = groupIn(receipting);
     const settings = { ...defaultSettings, receiptsMax: 2 };
     expect(stepOf({ groups: [group], settings }, take)).toEqual({
-      changes: [toGroup(leased({ ...group, state: { ...closing, leased: 2 } }))],
+      changes: [toGroup(leased({ ...group, state: { ...receipting, leased: 2 } }))],
       rings: [],
       task: { ...base, step: "receipts", receipts: receipts.slice(0, 2), completeView: true, failure },
     });
@@ -346,7 +346,7 @@ describe("another step of a group is leased", () => {
   test("none of what is held, and none of a group that is over or out", () => {
     expect(takeOf(groupIn({ at: "held", lease: null, found }))).toEqual(nothing);
     expect(stepOf({}, take)).toEqual(nothing);
-    for (const state of [open, counting, verifying, closing, clearing]) {
+    for (const state of [open, counting, verifying, receipting, clearing]) {
       expect(takeOf(groupIn({ ...state, lease: { ...lease, until: now + 1 } }))).toEqual(nothing);
     }
   });
@@ -430,7 +430,7 @@ describe("a lease that ends without a report", () => {
     ]);
   });
 
-  test.each<GroupState>([{ ...open, out: "measure" }, counting, closing, clearing])(
+  test.each<GroupState>([{ ...open, out: "measure" }, counting, receipting, clearing])(
     "of a group that is %o is due again, and nothing else",
     (state) => {
       const group = groupIn({ ...state, lease: over } as GroupState, { due: now - 3 });

@@ -237,27 +237,27 @@ describe("a ledger is restored to an older time", () => {
 });
 
 describe("what somebody asks for while its receipts are written", () => {
-  const closing = {
-    at: "closing",
+  const receipting = {
+    at: "receipting",
     lease,
     receipts: [receipt],
     leased: 1,
     completeView: false,
     ended: [one, two].map(({ key }) => ({ key, outcome: "stored" }) as const),
   } as const;
-  const settle = { kind: "settle", settled: [{ group: groupId, attempt: 12 }] } as const;
+  const receipted = { kind: "receipted", receipted: [{ group: groupId, attempt: 12 }] } as const;
   const of = (payloads: Group["payloads"], more: object = {}) =>
-    groupIn({ ...closing, ...more }, { payloads });
+    groupIn({ ...receipting, ...more }, { payloads });
   const behind = now - seconds(100) + fence;
 
   test("is nothing: the group ends, and its payloads are remembered", () => {
-    expect(stepOf({ groups: [of([one, two])] }, settle)).toEqual({
-      changes: [ended(closing.ended)],
+    expect(stepOf({ groups: [of([one, two])] }, receipted)).toEqual({
+      changes: [ended(receipting.ended)],
       rings: [],
       task: null,
     });
-    const twice = { ...settle, settled: [...settle.settled, ...settle.settled] };
-    expect(changesOf({ groups: [of([one, two])] }, twice)).toEqual([ended(closing.ended)]);
+    const twice = { ...receipted, receipted: [...receipted.receipted, ...receipted.receipted] };
+    expect(changesOf({ groups: [of([one, two])] }, twice)).toEqual([ended(receipting.ended)]);
   });
 
   test("is more receipts: they are written next, and nothing is over", () => {
@@ -265,11 +265,11 @@ describe("what somebody asks for while its receipts are written", () => {
     for (const count of [2, 3]) {
       const more = receipts.slice(0, count);
       const group = { ...of([one, two], { receipts: more }), due: lease.until };
-      expect(changesOf({ groups: [group] }, settle)).toEqual([
+      expect(changesOf({ groups: [group] }, receipted)).toEqual([
         toGroup({
           ...group,
           due: now,
-          state: { ...closing, lease: null, receipts: more.slice(1), leased: 0 },
+          state: { ...receipting, lease: null, receipts: more.slice(1), leased: 0 },
         }),
       ]);
     }
@@ -280,25 +280,25 @@ describe("what somebody asks for while its receipts are written", () => {
     const erased = { ...two, erase: "asked for" };
     const group = of([{ ...one, missingDays: missing }, erased], { asked: [second] });
     const next = [erased, one];
-    expect(changesOf({ groups: [group] }, settle)).toEqual([
+    expect(changesOf({ groups: [group] }, receipted)).toEqual([
       made(newGroup(0, { payloads: next, state: verifyingAt(behind), due: behind, failure })),
       ended([]),
     ]);
     // Asked for both ways it is verified once.
-    expect(changesOf({ groups: [of([erased, one], { asked: [two.key] })] }, settle)[0]).toEqual(
+    expect(changesOf({ groups: [of([erased, one], { asked: [two.key] })] }, receipted)[0]).toEqual(
       made(newGroup(0, { payloads: [erased], state: verifyingAt(behind), due: behind, failure })),
     );
     // Only that one: the other ends as it did.
-    expect(changesOf({ groups: [of([one, erased])] }, settle)).toEqual([
+    expect(changesOf({ groups: [of([one, erased])] }, receipted)).toEqual([
       made(newGroup(0, { payloads: [erased], state: verifyingAt(behind), due: behind, failure })),
-      ended(closing.ended.slice(0, 1)),
+      ended(receipting.ended.slice(0, 1)),
     ]);
     // The fence of a group that sent nothing counts from when it was made; one that is over is due now.
-    const unsent = groupIn({ ...closing, asked: [one.key] }, { payloads: [one, two], lastInsertAt: null });
+    const unsent = groupIn({ ...receipting, asked: [one.key] }, { payloads: [one, two], lastInsertAt: null });
     const past = unsent.made + fence;
-    expect(changesOf({ groups: [unsent] }, settle)).toEqual([
+    expect(changesOf({ groups: [unsent] }, receipted)).toEqual([
       made(newGroup(0, { payloads: [one], state: verifyingAt(past), due: now, failure })),
-      ended(closing.ended.slice(1)),
+      ended(receipting.ended.slice(1)),
     ]);
   });
 
@@ -309,7 +309,7 @@ describe("what somebody asks for while its receipts are written", () => {
     ] as const;
     const erased = { ...one, erase: "asked for" };
     const group = of([erased, two], { ended: asErased, asked: [two.key, one.key] });
-    expect(changesOf({ groups: [group] }, settle)).toEqual([
+    expect(changesOf({ groups: [group] }, receipted)).toEqual([
       made(newGroup(0, { payloads: [two], state: verifyingAt(behind), due: behind, failure })),
       ended(asErased.slice(0, 1)),
     ]);
@@ -318,7 +318,7 @@ describe("what somebody asks for while its receipts are written", () => {
   test("is settled by the attempt that was handed them, and by no other", () => {
     const group = of([one, two]);
     for (const settled of [[{ group: groupId, attempt: 11 }], [{ group: otherId, attempt: 12 }]]) {
-      expect(stepOf({ groups: [group] }, { kind: "settle", settled })).toEqual({
+      expect(stepOf({ groups: [group] }, { kind: "receipted", receipted: settled })).toEqual({
         changes: [],
         rings: [],
         task: null,
@@ -346,7 +346,7 @@ describe("a person erases a payload", () => {
       { at: "counting", lease: null, why: "stored", code: "" },
       verifyingAt(now),
       {
-        at: "closing",
+        at: "receipting",
         lease: null,
         receipts: [],
         leased: 0,
@@ -453,7 +453,7 @@ describe("a person resolves what is held", () => {
       { ...blank, key: second },
     ];
     const state = {
-      at: "closing",
+      at: "receipting",
       lease: null,
       receipts,
       leased: 0,
@@ -742,7 +742,7 @@ test("a step is given a token for each group that its event can make, and a few 
     [report({ kind: "verified", payloads }), 3 + 3],
     [report({ kind: "broken" }), limits.groupPayloadsMax],
     [report({ kind: "retry" }), limits.splitParts],
-    [{ kind: "settle", settled }, 1 + 3],
+    [{ kind: "receipted", receipted: settled }, 1 + 3],
     [{ kind: "alarm" }, 4],
     [{ kind: "restored", epoch: 2 }, 4],
   ];

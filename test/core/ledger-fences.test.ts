@@ -41,7 +41,7 @@ test("what is verified together waits for the latest fence of all, whichever doo
     ledger.claim({ n: 1 });
     const verify = next(ledger);
     const receipts = ledger.report(verify, allFound(verify));
-    ledger.settle(...(receipts === null ? [] : [receipts]));
+    ledger.receipted(...(receipts === null ? [] : [receipts]));
     const doneAt = ledger.now;
     expect(doneAt).toBeGreaterThanOrEqual(startMs + fenceMs(ledger.settings));
 
@@ -144,7 +144,7 @@ test("what a person erases while it is being inserted is erased behind the fence
   const handedOutAt = ledger.now;
   ledger.step({ kind: "erase", payload: doorbell({ n: 1 }), reason: "asked for" });
   const receipts = ledger.report(insert, storedReport(insert));
-  ledger.settle(...(receipts === null ? [] : [receipts]));
+  ledger.receipted(...(receipts === null ? [] : [receipts]));
   const verify = next(ledger);
   expect(verify).toMatchObject({ step: "verify", payloads: [{ erase: "asked for" }] });
   expect(ledger.now - handedOutAt).toBeGreaterThanOrEqual(fenceMs(ledger.settings));

@@ -27,7 +27,7 @@ describe("claiming and grouping", () => {
     expect(receiptsOf(receipts)).toEqual([`stored ${doorbell({ n: 1 }).key}`]);
     expect(holds(ledger.state, [doorbell({ n: 1 }).key])).toEqual([true]);
     if (receipts !== null) {
-      ledger.settle(receipts);
+      ledger.receipted(receipts);
     }
     expect(holds(ledger.state, [doorbell({ n: 1 }).key])).toEqual([false]);
     expect(ledger.state.dump().groups.size).toBe(0);
@@ -97,14 +97,14 @@ describe("equal bytes", () => {
     ledger.claim({ n: 1, arrival: startMs + MINUTE_MS });
     expect(receipts).not.toBeNull();
     if (receipts !== null) {
-      ledger.settle(receipts);
+      ledger.receipted(receipts);
     }
     const [group] = ledger.alarm();
     expect(group).toBe(task.group);
     const again = ledger.take(task.group);
     expect(receiptsOf(again)).toEqual([`duplicate ${doorbell({ n: 1, arrival: startMs + MINUTE_MS }).key}`]);
     if (again !== null) {
-      ledger.settle(again);
+      ledger.receipted(again);
     }
     expect(ledger.state.dump().groups.size).toBe(0);
   });
@@ -122,7 +122,7 @@ describe("equal bytes", () => {
       `duplicate ${doorbell({ n: 1, arrival: startMs + 5 * MINUTE_MS }).key}`,
     ]);
     if (task !== null) {
-      ledger.settle(task);
+      ledger.receipted(task);
     }
     ledger.claim({ n: 1 });
     expect(ledger.state.dump().groups.size).toBe(0);
@@ -138,11 +138,11 @@ describe("equal bytes", () => {
       const task = group === undefined ? null : ledger.take(group);
       ledger.claim({ n: 1, cause });
       ledger.claim({ n: 1, cause }); // the queue delivers it twice
-      ledger.settle(...(task === null ? [] : [task]));
+      ledger.receipted(...(task === null ? [] : [task]));
       const [appended] = ledger.alarm(); // the receipt of the key that rang
       const last = appended === undefined ? null : ledger.take(appended);
       expect(last?.step).toBe("receipts");
-      ledger.settle(...(last === null ? [] : [last]));
+      ledger.receipted(...(last === null ? [] : [last]));
       const groups = [...ledger.state.dump().groups.values()];
       if (cause === "event") {
         expect(groups).toEqual([]); // a late ring misses nothing
@@ -481,6 +481,6 @@ test("a retry of a retry is one payload: keys at 0, 23 and 45 hours (decision 00
   for (const n of [23, 45]) {
     const task = retryAt(n);
     expect(receiptsOf(task)).toEqual([`duplicate ${doorbell({ n: 1, arrival: hours(n) }).key}`]);
-    ledger.settle(task);
+    ledger.receipted(task);
   }
 });

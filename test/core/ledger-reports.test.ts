@@ -99,7 +99,7 @@ describe("a step that fails", () => {
       }
       expect(ledger.report(receipts, { kind, reason: "no", code: 117 })).toBeNull();
       expect(ledger.state.group(task.group)).toMatchObject({
-        state: { at: "closing", lease: null },
+        state: { at: "receipting", lease: null },
         due: ledger.now + backOffMs(0, defaultSettings),
         outcomeUnknown: false,
       });

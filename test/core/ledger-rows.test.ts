@@ -166,12 +166,12 @@ describe("the widest row", () => {
     expect(receipts).toHaveLength(limits.groupKeysMax);
     const ended = payloads.map(({ key }) => ({ key, outcome: "stored" }) as const);
     const group = widestGroup(
-      { at: "closing", lease, receipts, leased: receipts.length, completeView: false, ended },
+      { at: "receipting", lease, receipts, leased: receipts.length, completeView: false, ended },
       { payloads },
     );
     const text = groupToRow(group);
     expect(text.length).toBeGreaterThan(1_200_000);
-    expect(text.length).toBeLessThanOrEqual(widestRows.closing);
+    expect(text.length).toBeLessThanOrEqual(widestRows.receipting);
     expect(groupFromRow(text)).toEqual(group);
   });
 
@@ -309,10 +309,10 @@ describe("the machine keeps to its bounds", () => {
     expect(missingDays(ledger).payloads.every(({ duplicateKeys }) => duplicateKeys.length >= 1)).toBe(true);
     ledger.report(task, storedReport(task));
     expect(missingDays(ledger).state).toMatchObject({
-      at: "closing",
+      at: "receipting",
       receipts: { length: limits.groupKeysMax },
     });
-    expect(groupToRow(missingDays(ledger)).length).toBeLessThanOrEqual(widestRows.closing);
+    expect(groupToRow(missingDays(ledger)).length).toBeLessThanOrEqual(widestRows.receipting);
   });
 
   test("where keys come while receipts are being written", () => {
@@ -413,7 +413,7 @@ describe("the machine keeps to its bounds", () => {
           expect(outcome).toBe("erased");
           erased.add(key);
         }
-        ledger.settle(task);
+        ledger.receipted(task);
       }
     }
     expect(looks).toEqual([300, 300, 300, 300]);
@@ -492,7 +492,7 @@ describe("the machine keeps to its bounds", () => {
 describe("what an earlier version wrote under other names is read", () => {
   test("a group with days as objects, and without the failures that it did not count", () => {
     const state = {
-      at: "closing",
+      at: "receipting",
       lease,
       receipts: [receiptOf(longBell(1).key, days)],
       leased: 0,
@@ -568,9 +568,15 @@ describe("what an earlier version wrote is read", () => {
         ownFailedAt: 0,
       });
     }
-    const closing = { at: "closing", lease: null, receipts: [], completeView: false, ended: [] } as const;
-    const unsent = { ...rest, state: closing };
-    expect(groupFromRow(JSON.stringify(unsent)).state).toEqual({ ...closing, leased: 0 });
+    const receipting = {
+      at: "receipting",
+      lease: null,
+      receipts: [],
+      completeView: false,
+      ended: [],
+    } as const;
+    const unsent = { ...rest, state: { ...receipting, at: "closing" } };
+    expect(groupFromRow(JSON.stringify(unsent)).state).toEqual({ ...receipting, leased: 0 });
     const waiting = { since: 5, payloads: [older] };
     expect(waitingFromRow(JSON.stringify(waiting))).toEqual({ since: 5, payloads: [payload] });
     expect([missingDays, ownFailures, ownFailedAt]).toBeDefined();
@@ -602,12 +608,12 @@ describe("what an earlier version wrote is read", () => {
 
   test("of a group whose receipts are to be written", () => {
     const receipts = [receiptOf(widestPayload(0, 0).key, days)];
-    const closing = { at: "closing", lease, receipts, completeView: false, ended: [] } as const;
+    const receipting = { at: "receipting", lease, receipts, completeView: false, ended: [] } as const;
     const earlier = {
-      ...widestGroup({ ...closing, leased: 1 }, { payloads: [] }),
-      state: { ...closing, given: 1 },
+      ...widestGroup({ ...receipting, leased: 1 }, { payloads: [] }),
+      state: { ...receipting, at: "closing", given: 1 },
     };
-    expect(groupFromRow(JSON.stringify(earlier)).state).toEqual({ ...closing, leased: 1 });
+    expect(groupFromRow(JSON.stringify(earlier)).state).toEqual({ ...receipting, leased: 1 });
   });
 });
 
@@ -636,7 +642,7 @@ test("rows by day are written as plain numbers, and read as they were", () => {
   const receipts = [receipt, { ...receipt, rowsByDay: [] }];
   for (const [state, times] of [
     [{ at: "open", lease: null, out: "insert" }, 2],
-    [{ at: "closing", lease: null, receipts, leased: 1, completeView: false, ended: [] }, 3],
+    [{ at: "receipting", lease: null, receipts, leased: 1, completeView: false, ended: [] }, 3],
     [{ at: "held", lease: null, found }, 3],
     [{ at: "clearing", lease: null, found }, 3],
   ] as const) {

@@ -308,9 +308,9 @@ test("an attempt that could read none of its payloads sent nothing: VERIFY need 
 test("what ends together has as many receipts as a group may have keys; what is above is looked at by itself", () => {
   const caps = { ...defaultSettings.caps, keysMax: 4 };
   for (const [erasedKeys, states] of [
-    [1, ["closing 4"]],
-    [2, ["closing 3", "verifying 0"]],
-    [4, ["closing 5", "verifying 0"]],
+    [1, ["receipting 4"]],
+    [2, ["receipting 3", "verifying 0"]],
+    [4, ["receipting 5", "verifying 0"]],
   ] as const) {
     const ledger = new TestLedger({ ...defaultSettings, caps }, { ...emptyWorld, epoch: 1 });
     ledger.claim({ n: 1 }, { n: 2 });
@@ -331,7 +331,7 @@ test("what ends together has as many receipts as a group may have keys; what is 
     ledger.report(verify, { kind: "verified", running: false, oldestDay: 0, payloads });
     const groups = [...ledger.state.dump().groups.values()];
     expect(
-      groups.map(({ state }) => `${state.at} ${state.at === "closing" ? state.receipts.length : 0}`),
+      groups.map(({ state }) => `${state.at} ${state.at === "receipting" ? state.receipts.length : 0}`),
     ).toEqual(states);
   }
 });
@@ -585,7 +585,7 @@ describe("a payload that dies under several keys", () => {
     // A third key while these receipts are being written.
     ledger.claim(third);
     if (receipts !== null) {
-      ledger.settle(receipts);
+      ledger.receipted(receipts);
     }
     const rest = next(ledger, MINUTE_MS);
     expect(rest.step === "receipts" ? rest.receipts : []).toMatchObject([
@@ -651,7 +651,7 @@ describe("unknown and questioned ids", () => {
     const receipts = ledger.report(verify, verified(verify, 10));
     expect(receipts?.step).toBe("receipts");
     ledger.claim({ n: 1, cause: "audit" });
-    ledger.settle(...(receipts === null ? [] : [receipts]));
+    ledger.receipted(...(receipts === null ? [] : [receipts]));
     const groups = [...ledger.state.dump().groups.values()];
     expect(groups.map(({ state, payloads }) => [state.at, payloads.length])).toEqual([["verifying", 1]]);
   });
@@ -764,8 +764,8 @@ describe("rows that are older than the table's TTL", () => {
     const ledger = withTtl();
     ledger.claim({ n: 1 });
     const task = ledger.takeNotified();
-    const closing = ledger.report(task, stored(task, [{ day: today - 10, rows: 10 }]));
-    expect(receiptsOf(closing)).toMatchObject([
+    const receipting = ledger.report(task, stored(task, [{ day: today - 10, rows: 10 }]));
+    expect(receiptsOf(receipting)).toMatchObject([
       {
         outcome: "expired",
         spans: 10,
@@ -812,14 +812,14 @@ describe("rows that are older than the table's TTL", () => {
         evidenceOf(payload, 0, { receipts, object: object(payload) }),
       ),
     });
-    const closing = receiptsOf(ledger.report(verify, report([])));
-    expect(closing).toMatchObject([{ outcome: "expired", rowsByDay: [], spans: 10 }]);
+    const planned = receiptsOf(ledger.report(verify, report([])));
+    expect(planned).toMatchObject([{ outcome: "expired", rowsByDay: [], spans: 10 }]);
     // A second look, after the receipt: nothing more is owed.
     const again = new TestLedger(undefined, { epoch: 1, anyPayload: true, anyRow: true });
     again.claim({ n: 1, cause: "replay" });
     const second = next(again, 10 * MINUTE_MS);
     expect(second.step).toBe("verify");
-    expect(again.report(second, report(closing ?? []))).toBeNull();
+    expect(again.report(second, report(planned ?? []))).toBeNull();
     expect(again.state.group(second.group)).toBeUndefined();
   });
 });

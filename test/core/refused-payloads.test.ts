@@ -45,7 +45,7 @@ class RefusingLedger {
     for (let next = task; next !== null; ) {
       if (next.step === "receipts") {
         this.outcomes.push(...next.receipts.map(({ outcome, reason }) => `${outcome} ${reason}`.trim()));
-        this.ledger.settle(next);
+        this.ledger.receipted(next);
         return;
       }
       next = this.ledger.report(next, this.#reportOf(next));

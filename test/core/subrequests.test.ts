@@ -86,8 +86,8 @@ class EmptyWorld {
       return null;
     },
     report: async ({ task, report }) => this.ledger.report(task, report),
-    settle: async (settled) => {
-      this.ledger.step({ kind: "settle", settled });
+    receipted: async (attempts) => {
+      this.ledger.step({ kind: "receipted", receipted: attempts });
       return null;
     },
   };
@@ -173,7 +173,7 @@ test("many receipts are written part by part, each attempt the next ones", () =>
   for (let parts = 0; receipts?.step === "receipts"; parts++) {
     expect(receipts.receipts.length).toBeLessThanOrEqual(limits.receiptsAtOnceMax);
     written.push(...receipts.receipts.map(({ key }) => key));
-    ledger.settle(receipts);
+    ledger.receipted(receipts);
     const [group] = ledger.alarm();
     receipts = group === undefined ? null : ledger.take(group);
     expect(parts).toBeLessThan(5);

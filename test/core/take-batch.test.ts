@@ -27,7 +27,7 @@ const quota: QuotaMessage = {
 const parked: Finding = { ...quotaFinding(quota), subject: "parked" };
 const bell = (n: number): ReadMessage => ({ kind: "doorbell", doorbell: doorbell({ n }) });
 
-/** A task that ends with the effect `settle`. */
+/** A task that ends with the effect `receipted`. */
 function receiptsTask(): GroupTask {
   const ledger = new TestLedger();
   ledger.claim({ n: 1 });
@@ -105,7 +105,7 @@ describe("a batch", () => {
       ["claim", [doorbell({ n: 1 }), { ...doorbell({ n: 1 }), key, cause: "event" }]],
       ["take", "f".repeat(32)],
       ["ackAll", null],
-      ["settle", [{ group: task.group, attempt: task.attempt }]],
+      ["receipted", [{ group: task.group, attempt: task.attempt }]],
     ]);
   });
 
@@ -146,8 +146,8 @@ describe("a dead letter's message", () => {
       ["ack", { at: 0 }],
       ["claim", [doorbell({ n: 2 })]],
       ["ack", { at: 1 }],
-      ["settle", [{ group: task.group, attempt: task.attempt }]],
-      ["settle", [{ group: task.group, attempt: task.attempt }]],
+      ["receipted", [{ group: task.group, attempt: task.attempt }]],
+      ["receipted", [{ group: task.group, attempt: task.attempt }]],
     ]);
   });
 

@@ -134,7 +134,7 @@ test("what was inserted before somebody asked is erased when it is done", () => 
     receipts: [{ outcome: "stored" }, { outcome: "stored" }],
   });
   if (receipts !== null) {
-    ledger.settle(receipts);
+    ledger.receipted(receipts);
   }
   const [look] = tasksWithin(ledger, fenceMs(ledger.settings) + 10_000);
   expect(look && [look.step, numbersOf(look)]).toEqual(["verify", [1]]);

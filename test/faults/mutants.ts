@@ -664,7 +664,7 @@ const feared: readonly Mutant[] = [
     name: "payloads that could not be read take their whole group to its grave",
     file: "shared/ledger/take-insert.ts",
     find: "  makeGroup(draft, good, openState, now);",
-    replace: "  makeGroup(draft, good, closingState([], [], false), now);",
+    replace: "  makeGroup(draft, good, receiptingState([], [], false), now);",
     profile: "refusals",
   },
   {

@@ -3,9 +3,9 @@
  * refused; throws when the codec contradicts itself.
  */
 import { deepStrictEqual } from "node:assert";
+import { toCanonicalForm } from "../../shared/otlp/canonical-form.ts";
 import { type Inspection, inspectTraces } from "../../shared/otlp/inspect.ts";
 import { MalformedBody } from "../../shared/otlp/malformed.ts";
-import { toPlainForm } from "../../shared/otlp/plain-form.ts";
 import { noRepairs } from "../../shared/otlp/repairs.ts";
 import { BlockBuilder } from "../../shared/rows/transcode.ts";
 import { blockBytes, payloadId } from "../fixtures/blocks.ts";
@@ -36,7 +36,7 @@ const reused = new BlockBuilder();
 export function checkPayload(body: Uint8Array, refused: BlockBuilder): Inspection | undefined {
   const inspection = refusedOr(() => inspectTraces(body, bounds));
   const repairs = noRepairs();
-  const plain = refusedOr(() => toPlainForm(body, repairs));
+  const canonical = refusedOr(() => toCanonicalForm(body, repairs));
   const textsRepaired = (inspection?.repairs.texts ?? 0) > 0;
   const add = (builder: BlockBuilder, bytes: Uint8Array, spans: number) => {
     builder.add({ id: payloadId, tenant: "acme", body: bytes, bounds: { ...bounds, textsRepaired }, spans });
@@ -66,11 +66,11 @@ export function checkPayload(body: Uint8Array, refused: BlockBuilder): Inspectio
   if (block.length > emptyBlockBytes + blockHeadBytes + inspection.outputBytes) {
     throw new Error(`a block of ${block.length} bytes exceeds its bound of ${inspection.outputBytes}`);
   }
-  if (plain !== undefined) {
-    if (plain.length > body.length && repairs.texts === 0) {
+  if (canonical !== undefined) {
+    if (canonical.length > body.length && repairs.texts === 0) {
       throw new Error("the canonical form is longer than the body");
     }
-    const again = inspectTraces(plain, bounds);
+    const again = inspectTraces(canonical, bounds);
     deepStrictEqual(
       [again.spans, again.rejections, again.contentMinute],
       [inspection.spans, inspection.rejections, inspection.contentMinute],
@@ -82,7 +82,7 @@ export function checkPayload(body: Uint8Array, refused: BlockBuilder): Inspectio
     );
     // A builder that has written everything before, so that what it remembers would show.
     reused.clear();
-    const twin = blockBytes(add(reused, plain, again.spans));
+    const twin = blockBytes(add(reused, canonical, again.spans));
     deepStrictEqual(
       Buffer.compare(twin, block),
       0,

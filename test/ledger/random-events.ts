@@ -64,7 +64,7 @@ export class RandomHistory {
     if (choice < 9 && task !== undefined) {
       const { group, attempt } = task;
       if (task.step === "receipts") {
-        return { kind: "settle", settled: [{ group, attempt }] };
+        return { kind: "receipted", receipted: [{ group, attempt }] };
       }
       return { kind: "report", group, attempt, report: this.#report(task) };
     }

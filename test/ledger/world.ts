@@ -101,8 +101,8 @@ export class TestLedger {
     return this.step({ kind: "report", group: task.group, attempt: task.attempt, report }).task;
   }
 
-  settle(...tasks: readonly GroupTask[]): void {
-    this.step({ kind: "settle", settled: tasks.map(({ group, attempt }) => ({ group, attempt })) });
+  receipted(...tasks: readonly GroupTask[]): void {
+    this.step({ kind: "receipted", receipted: tasks.map(({ group, attempt }) => ({ group, attempt })) });
   }
 
   /** Waits out the age, fires the alarm, and takes the group that was notified. */
@@ -116,13 +116,13 @@ export class TestLedger {
     return task;
   }
 
-  /** Insert, receipts, settle: everything goes well. */
+  /** Insert, receipts, receipted: everything goes well. */
   storeAll(task: GroupTask): void {
     const receipts = this.report(task, storedReport(task));
     if (receipts === null) {
       throw new Error("a stored group has receipts");
     }
-    this.settle(receipts);
+    this.receipted(receipts);
   }
 }
 

@@ -48,12 +48,12 @@ async function storeAll(task: GroupTask): Promise<void> {
   const receipts = await ledger().report(task.group, task.attempt, storedReport(task));
   expect(receipts?.step).toBe("receipts");
   if (receipts !== null) {
-    await ledger().settle([{ group: receipts.group, attempt: receipts.attempt }]);
+    await ledger().receipted([{ group: receipts.group, attempt: receipts.attempt }]);
   }
 }
 
 describe("the ledger's Durable Object", () => {
-  test("takes a payload over, leases it once, and is done when its receipts are settled", async () => {
+  test("takes a payload over, leases it once, and is done when its receipts are written", async () => {
     const task = await claimFull(1);
     const { key } = doorbell({ n: 1 });
     expect(await ledger().take(task.group, codecVersion)).toBeNull();

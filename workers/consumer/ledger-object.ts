@@ -47,7 +47,7 @@ import { frontDoorLines } from "../../shared/front-door/text.ts";
 import { toHex } from "../../shared/hex.ts";
 import type { AttemptReport, GroupTask, TableMeasure } from "../../shared/ledger/group.ts";
 import { type InFlight, inFlightOf } from "../../shared/ledger/in-flight.ts";
-import { holds, type LedgerEvent, type Settled, tokensNeeded } from "../../shared/ledger/machine.ts";
+import { holds, type LedgerEvent, type Receipted, tokensNeeded } from "../../shared/ledger/machine.ts";
 import type { LedgerSettings } from "../../shared/ledger/settings.ts";
 import {
   type LedgerHealth,
@@ -97,7 +97,7 @@ export class Ledger extends DurableObject<LedgerEnv> {
   readonly #settings: LedgerSettings;
   readonly #storage: LedgerStorage;
   readonly #instance: Instance = { armedAt: null };
-  /** Settled once this instance knows that it is born and not restored. */
+  /** Receipted once this instance knows that it is born and not restored. */
   #begun: Promise<void> | null = null;
   /** Null: the queue of groups took the last message that it was given. */
   #queueFailure: QueueFailure | null = null;
@@ -135,15 +135,15 @@ export class Ledger extends DurableObject<LedgerEnv> {
   }
 
   /** The receipts that these attempts were handed are in ClickHouse. */
-  async settle(settled: readonly Settled[]): Promise<void> {
-    // Before they are settled: a crash in between leaves a note too many.
-    for (const { group } of settled) {
+  async receipted(receipted: readonly Receipted[]): Promise<void> {
+    // Before they are noted: a crash in between leaves a note too many.
+    for (const { group } of receipted) {
       const state = this.#storage.group(group)?.state;
-      if (state?.at === "closing") {
+      if (state?.at === "receipting") {
         this.#noteChanged(state.receipts);
       }
     }
-    await this.#step({ kind: "settle", settled });
+    await this.#step({ kind: "receipted", receipted });
   }
 
   /** Does the ledger hold each key's payload, waiting or in a live group? In the order asked. */

@@ -58,7 +58,7 @@ export function performerOf(
   batch: MessageBatch,
   env: ConsumerBindings,
   clickHouse: ClickHouseConnection,
-  ledger: Pick<LedgerStub, "claim" | "take" | "report" | "settle">,
+  ledger: Pick<LedgerStub, "claim" | "take" | "report" | "receipted">,
 ): DeliveryPerformer {
   return {
     ...batchPerformerOf(batch, env, clickHouse, ledger),
@@ -112,7 +112,7 @@ function batchPerformerOf(
 function groupPerformerOf(
   env: ConsumerBindings,
   clickHouse: ClickHouseConnection,
-  ledger: Pick<LedgerStub, "report" | "settle">,
+  ledger: Pick<LedgerStub, "report" | "receipted">,
 ): Performer<GroupEffects> {
   const { settings } = clickHouse;
   const bucket = env.PAYLOADS;
@@ -170,8 +170,8 @@ function groupPerformerOf(
       logAttempt(task, report);
       return await ledger.report(task.group, task.attempt, report);
     },
-    settle: async (settled) => {
-      await ledger.settle(settled);
+    receipted: async (attempts) => {
+      await ledger.receipted(attempts);
       return null;
     },
     leave: async ({ group, reason }) => {

@@ -86,7 +86,7 @@ function contentType(media: string): string {
   if (media.startsWith("application/grpc")) {
     return "This endpoint takes OTLP over HTTP, not gRPC. Set OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf in the exporter.";
   }
-  const sent = media === "" ? "is missing" : `"${media.slice(0, 100)}" is not taken`;
+  const sent = media === "" ? "is missing" : `"${media.slice(0, 100)}" is not supported`;
   return `Content-Type ${sent}: send application/x-protobuf or application/json.`;
 }
 

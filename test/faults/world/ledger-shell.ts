@@ -446,8 +446,8 @@ function reportFindings(event: LedgerEvent): string {
       return `take ${short(event.group)}`;
     case "report":
       return `report ${short(event.group)}.${event.attempt} ${event.report.kind}`;
-    case "settle":
-      return `settle ${event.settled.map(({ group }) => short(group)).join(" ")}`;
+    case "receipted":
+      return `receipted ${event.receipted.map(({ group }) => short(group)).join(" ")}`;
     default:
       return event.kind;
   }

@@ -297,8 +297,8 @@ export const performer: ModelPerformer = {
     drop(hands);
     return world.ledger.call({ kind: "report", group: task.group, attempt: task.attempt, report });
   },
-  settle({ world }, settled) {
-    world.ledger.call({ kind: "settle", settled });
+  receipted({ world }, receipted) {
+    world.ledger.call({ kind: "receipted", receipted });
     return null;
   },
   leave({ world }, { reason }) {

@@ -1,17 +1,17 @@
 /**
- * What the fast readers share. They read the canonical form (`plain-form.ts`) with bare loops over the bytes, check every
- * length against its message, and throw `notPlain` at anything else. They explain nothing: the catcher of `notPlain`
- * lets `toPlainForm` decide and explain.
+ * What the fast readers share. They read the canonical form (`canonical-form.ts`) with bare loops over the bytes, check every
+ * length against its message, and throw `notCanonical` at anything else. They explain nothing: the catcher of `notCanonical`
+ * lets `toCanonicalForm` decide and explain.
  *
  * A byte is read as `bytes[at] ?? 0`. Beyond the array that gives 0 and does no harm, because each value's end is
  * compared with its message's end before the value is used.
  */
 
 import { limits } from "../limits.ts";
-import { notPlain, TooManyMembers } from "./malformed.ts";
+import { notCanonical, TooManyMembers } from "./malformed.ts";
 import { WireReader } from "./wire-reader.ts";
 
-/** A length fits into five bytes unless somebody pads it further; then it is not plain. */
+/** A length fits into five bytes unless somebody pads it further; then it is not canonical. */
 const lengthBytesMax = 5;
 /** A body has less than 2^28 bytes. A longer length is wrong, and the slow reader says so. */
 const lengthBitsMax = 28;
@@ -33,14 +33,14 @@ export class VarintCursor {
       if (7 * i < lengthBitsMax) {
         value |= (byte & 0x7f) << (7 * i);
       } else if (byte !== 0) {
-        throw notPlain;
+        throw notCanonical;
       }
       if (byte < 0x80) {
         this.at = from + i + 1;
         return value;
       }
     }
-    throw notPlain;
+    throw notCanonical;
   }
 
   /** The low 32 bits of a varint as a signed number, as protobuf reads an enum. */
@@ -56,7 +56,7 @@ export class VarintCursor {
         return value;
       }
     }
-    throw notPlain;
+    throw notCanonical;
   }
 }
 
@@ -68,7 +68,7 @@ export function skipUnknown(bytes: Uint8Array, from: number, to: number, numberM
   const reader = new WireReader(bytes, from, to);
   const tag = reader.tag();
   if (tag >>> 3 <= numberMax) {
-    throw notPlain;
+    throw notCanonical;
   }
   reader.skip(tag);
   return reader.at;

@@ -34,7 +34,7 @@ const fieldsMax = 16;
 const none = -1;
 
 /** A field, as it is rewritten. */
-interface PlainField {
+interface CanonicalField {
   readonly name: string;
   readonly number: number;
   readonly wire: number;
@@ -44,33 +44,33 @@ interface PlainField {
   readonly isOneof: boolean;
   readonly isText: boolean;
   /** Undefined for what is no message. */
-  readonly message: PlainMessage | undefined;
+  readonly message: CanonicalMessage | undefined;
 }
 
-interface PlainMessage {
+interface CanonicalMessage {
   readonly isAnyValue: boolean;
   /** By field number. */
-  readonly fields: (PlainField | undefined)[];
+  readonly fields: (CanonicalField | undefined)[];
 }
 
 /** The messages of `fields.ts`, linked with each other. */
-const plainMessages = new Map<MessageName, PlainMessage>();
+const canonicalMessages = new Map<MessageName, CanonicalMessage>();
 
-function plainMessage(name: MessageName): PlainMessage {
-  const known = plainMessages.get(name);
+function canonicalMessage(name: MessageName): CanonicalMessage {
+  const known = canonicalMessages.get(name);
   if (known !== undefined) {
     return known;
   }
-  const message: PlainMessage = { isAnyValue: name === "anyValue", fields: [] };
-  plainMessages.set(name, message);
+  const message: CanonicalMessage = { isAnyValue: name === "anyValue", fields: [] };
+  canonicalMessages.set(name, message);
   for (let number = 0; number < messages[name].fields.length; number++) {
     const field = messages[name].fields[number];
-    message.fields.push(field === undefined ? undefined : plainField(field));
+    message.fields.push(field === undefined ? undefined : canonicalField(field));
   }
   return message;
 }
 
-function plainField({ name, number, type, cardinality }: Field): PlainField {
+function canonicalField({ name, number, type, cardinality }: Field): CanonicalField {
   const wire = wireTypeOf(type);
   return {
     name,
@@ -80,11 +80,11 @@ function plainField({ name, number, type, cardinality }: Field): PlainField {
     isMany: cardinality === "many",
     isOneof: cardinality === "oneof",
     isText: type === "string",
-    message: typeof type === "object" ? plainMessage(type.message) : undefined,
+    message: typeof type === "object" ? canonicalMessage(type.message) : undefined,
   };
 }
 
-const request = plainMessage("request");
+const request = canonicalMessage("request");
 
 /** What is known of the message that is read at one level. */
 class Frame {
@@ -96,7 +96,7 @@ class Frame {
   /** How often each field has been met. */
   readonly met = new Int32Array(fieldsMax + 1);
   /** The field that is read or written at present. */
-  field: PlainField | undefined;
+  field: CanonicalField | undefined;
 
   begin(fields: number): void {
     // By hand: a call of `fill` for the two fields of an attribute costs more.
@@ -122,11 +122,11 @@ class Frame {
  * of another wire type. Texts that were repaired are counted in `repairs`. What lies deeper than `limits.depthMax` is copied
  * as it is: nobody reads it.
  */
-export function toPlainForm(body: Uint8Array, repairs = noRepairs()): Uint8Array {
-  return new PlainForm(body, repairs).write();
+export function toCanonicalForm(body: Uint8Array, repairs = noRepairs()): Uint8Array {
+  return new CanonicalForm(body, repairs).write();
 }
 
-class PlainForm {
+class CanonicalForm {
   readonly #body: Uint8Array;
   readonly #repairs: Repairs;
   readonly #writer: WireWriter;
@@ -162,7 +162,7 @@ class PlainForm {
   }
 
   /** Writes a message that lies in a list of pieces: merging messages means reading their bytes one after another. */
-  #message(message: PlainMessage, firstPiece: number, valueDepth: number): void {
+  #message(message: CanonicalMessage, firstPiece: number, valueDepth: number): void {
     const depth = this.#depth++;
     let frame = this.#frames[depth];
     if (frame === undefined) {
@@ -183,7 +183,7 @@ class PlainForm {
   /** Reads a piece of a message: writes what there may be many of, and notes the rest. Returns the oneof that was met last. */
   #read(
     frame: Frame,
-    { fields }: PlainMessage,
+    { fields }: CanonicalMessage,
     from: number,
     to: number,
     valueDepth: number,
@@ -234,7 +234,7 @@ class PlainForm {
   }
 
   /** The last value of a field wins, and messages merge. */
-  #note({ first, last, pieces }: Frame, { number, message }: PlainField, from: number, to: number): void {
+  #note({ first, last, pieces }: Frame, { number, message }: CanonicalField, from: number, to: number): void {
     const before = first[number] ?? none;
     if (before === none) {
       first[number] = this.#piece(from, to);
@@ -257,7 +257,7 @@ class PlainForm {
     last[number] = piece;
   }
 
-  #writeSingular(frame: Frame, { fields }: PlainMessage, valueDepth: number): void {
+  #writeSingular(frame: Frame, { fields }: CanonicalMessage, valueDepth: number): void {
     for (let number = 1; number < fields.length; number++) {
       const field = fields[number];
       const piece = frame.first[number] ?? none;
@@ -269,7 +269,7 @@ class PlainForm {
     frame.field = undefined;
   }
 
-  #field(field: PlainField, piece: number, valueDepth: number): void {
+  #field(field: CanonicalField, piece: number, valueDepth: number): void {
     const writer = this.#writer;
     const from = this.#from[piece] ?? 0;
     const to = this.#to[piece] ?? 0;

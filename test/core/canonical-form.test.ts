@@ -1,10 +1,10 @@
 import { describe, expect, test } from "vitest";
 import { makeCorpus } from "../../bench/corpus.ts";
 import { Random } from "../../bench/random.ts";
-import { toPlainForm } from "../../shared/otlp/plain-form.ts";
+import { toCanonicalForm } from "../../shared/otlp/canonical-form.ts";
 import { noRepairs } from "../../shared/otlp/repairs.ts";
 import { blockOf } from "../fixtures/blocks.ts";
-import { plainFormReference } from "../fixtures/plain-form-reference.ts";
+import { canonicalFormReference } from "../fixtures/canonical-form-reference.ts";
 import {
   attribute,
   bytesField,
@@ -23,7 +23,7 @@ import {
 } from "../fixtures/protobuf.ts";
 import { mutate, randomRequest } from "../fuzz/mutations.ts";
 
-/** What protobuf says is the same message, beside its plain twin. */
+/** What protobuf says is the same message, beside its canonical twin. */
 const twins: readonly (readonly [string, Uint8Array, Uint8Array])[] = [
   [
     "the last of a repeated scalar wins",
@@ -161,9 +161,9 @@ const twins: readonly (readonly [string, Uint8Array, Uint8Array])[] = [
 ];
 
 describe("the same message in another form gives the same block", () => {
-  test.each(twins)("%s", (_, unusual, plain) => {
-    expect(blockOf(unusual)).toEqual(blockOf(plain));
-    expect(blockOf(toPlainForm(unusual))).toEqual(blockOf(plain));
+  test.each(twins)("%s", (_, unusual, canonical) => {
+    expect(blockOf(unusual)).toEqual(blockOf(canonical));
+    expect(blockOf(toCanonicalForm(unusual))).toEqual(blockOf(canonical));
   });
 });
 
@@ -190,31 +190,31 @@ describe("a body that the fuzz test found", () => {
     ],
   ])("%s, by any reader", (_, body, twin) => {
     expect(blockOf(body)).toEqual(blockOf(twin));
-    expect(blockOf(toPlainForm(body))).toEqual(blockOf(twin));
+    expect(blockOf(toCanonicalForm(body))).toEqual(blockOf(twin));
   });
 });
 
 describe("the canonical form", () => {
   test("of an SDK's body has the same block, and is not longer", () => {
     for (const { protobuf } of makeCorpus(8, 3, 50)) {
-      const plain = toPlainForm(protobuf);
-      expect(plain.length).toBeLessThanOrEqual(protobuf.length);
-      expect(blockOf(plain)).toEqual(blockOf(protobuf));
+      const canonical = toCanonicalForm(protobuf);
+      expect(canonical.length).toBeLessThanOrEqual(protobuf.length);
+      expect(blockOf(canonical)).toEqual(blockOf(protobuf));
     }
   });
 
   test("of itself is itself", () => {
     for (const [, unusual] of twins) {
-      const plain = toPlainForm(unusual);
-      expect(plain.length).toBeLessThanOrEqual(unusual.length);
-      expect(toPlainForm(plain)).toEqual(plain);
+      const canonical = toCanonicalForm(unusual);
+      expect(canonical.length).toBeLessThanOrEqual(unusual.length);
+      expect(toCanonicalForm(canonical)).toEqual(canonical);
     }
   });
 });
 
 describe("of any body", () => {
   /** What comes out of it: bytes and counts, or the complaint. */
-  function outcome(rewrite: typeof toPlainForm, body: Uint8Array): unknown {
+  function outcome(rewrite: typeof toCanonicalForm, body: Uint8Array): unknown {
     const repairs = noRepairs();
     try {
       return [Buffer.from(rewrite(body, repairs)).toString("hex"), repairs];
@@ -229,8 +229,8 @@ describe("of any body", () => {
     for (let i = 0; i < 700; i++) {
       const body = randomRequest(random);
       for (const one of [body, mutate(random, body, randomRequest(random))]) {
-        const wanted = outcome(plainFormReference, one);
-        expect(outcome(toPlainForm, one)).toEqual(wanted);
+        const wanted = outcome(canonicalFormReference, one);
+        expect(outcome(toCanonicalForm, one)).toEqual(wanted);
         seen.add(typeof wanted === "string" ? wanted.replace(/\d+/g, "n").replace(/^.*: /, "") : "written");
       }
     }
@@ -244,8 +244,8 @@ describe("of any body", () => {
         1,
         new Uint8Array(2 * count).fill(0x0a).map((byte, at) => (at % 2 === 0 ? byte : 0)),
       );
-    expect(Buffer.from(toPlainForm(inPieces(65_536))).toString("hex")).toBe("0a020a00");
-    expect(() => toPlainForm(inPieces(65_537))).toThrow(
+    expect(Buffer.from(toCanonicalForm(inPieces(65_536))).toString("hex")).toBe("0a020a00");
+    expect(() => toCanonicalForm(inPieces(65_537))).toThrow(
       /resource_spans\[0\]\.resource: a message in more than 65536/,
     );
   });
@@ -257,7 +257,7 @@ describe("of any body", () => {
     }
     const body = request(span(empty));
     const before = process.cpuUsage().user;
-    expect(toPlainForm(body)).toHaveLength(body.length);
+    expect(toCanonicalForm(body)).toHaveLength(body.length);
     expect((process.cpuUsage().user - before) / 1000, "ms").toBeLessThan(1000);
   }, 30_000);
 });
