@@ -143,7 +143,8 @@ function payloadFromRow({ only = null, missingDays, ...payload }: StoredPayload)
 function stateToRow(state: GroupState): object {
   switch (state.at) {
     case "receipting":
-      return { ...state, receipts: state.receipts.map(withRowDays) };
+      // By the name that an earlier version reads: a deployment may be rolled back.
+      return { ...state, at: "closing", receipts: state.receipts.map(withRowDays) };
     case "held":
     case "clearing":
       return { ...state, found: state.found.map(withRowDays) };
