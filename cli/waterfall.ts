@@ -4,6 +4,7 @@
  */
 import { criticalPath, type PathSegment } from "../shared/console/critical-path.ts";
 import { durationText } from "../shared/console/duration-text.ts";
+import { spanName } from "../shared/console/span-name.ts";
 import { buildTree, type TraceNode } from "../shared/console/trace-tree.ts";
 import type { Trace, TraceSpan } from "../shared/console/traces.ts";
 import { nodeMarks, type Oddity, oddityMark, treeOddities } from "../shared/console/tree-oddities.ts";
@@ -29,7 +30,7 @@ export function waterfall(trace: Trace, columns: number, linesMax: number): read
       return `${"".padEnd(serviceWidth)}  ${indent}(${node.id}: missing parent)`;
     }
     const marks = marksOf(node, span);
-    const name = shortText(`${indent}${marks}${span.name}`, nameWidth).padEnd(nameWidth);
+    const name = shortText(`${indent}${marks}${spanName(span.name)}`, nameWidth).padEnd(nameWidth);
     const bar = barOf(span, path.get(n) ?? [], trace.durationNs, barWidth);
     return `${shortText(span.service, serviceWidth).padEnd(serviceWidth)}  ${name} ${bar} ${durationText(span.durationNs).padStart(9)}`;
   });

@@ -1,5 +1,6 @@
 /** `headrace traces`: the newest traces, or those that a filter finds. */
 import { durationText } from "../../shared/console/duration-text.ts";
+import { spanName } from "../../shared/console/span-name.ts";
 import { parseCondition, parseDuration } from "../../shared/console/trace-filter.ts";
 import type { ListedTrace } from "../../shared/console/traces.ts";
 import { limits } from "../../shared/limits.ts";
@@ -111,7 +112,7 @@ function lineOf({ start, durationNs, spans, errors, root, span, traceId }: Liste
     spans === null ? "?" : String(spans),
     errors === null ? "?" : String(errors),
     shortText(shown?.service ?? "", 24),
-    shortText(`${root === null ? "(no root) " : ""}${shown?.name ?? ""}`, 44),
+    shortText(`${root === null ? "(no root) " : ""}${shown === null ? "" : spanName(shown.name)}`, 44),
     shortText(traceId, 32),
   ];
 }

@@ -84,6 +84,10 @@ test("missing parents, cycles, repeated ids and clocks that disagree are marked 
   expect(text).toMatch(/= 1 span with an id that another span has/);
 });
 
+test("a span without a name says so", () => {
+  expect(waterfall(trace([span("a", "", 0, 1, { name: "" })]), 80, 10)[0]).toMatch(/^shop {5}\(no name\)/);
+});
+
 test("a trace without a root, one of no length, and one of 10,000 spans in a chain are shown", () => {
   expect(waterfall(trace([span("b", "gone", 0, 1)]), 80, 10).join("\n")).toMatch(/The root span is missing/);
   expect(waterfall(trace([span("a", "", 0, 0)], 0), 80, 10)[0]).toMatch(/0 ns$/);

@@ -1,5 +1,6 @@
 /** A node of the tree in words. */
 import { durationText } from "../../../../shared/console/duration-text.ts";
+import { spanName } from "../../../../shared/console/span-name.ts";
 import type { TraceNode } from "../../../../shared/console/trace-tree.ts";
 import type { TraceSpan } from "../../../../shared/console/traces.ts";
 
@@ -7,7 +8,7 @@ export function nodeName(node: TraceNode, span: TraceSpan | undefined): string {
   if (span === undefined) {
     return `parent ${node.id} is not here`;
   }
-  return span.name === "" ? "(no name)" : span.name;
+  return spanName(span.name);
 }
 
 /** What is odd about a node's place; empty: nothing is. */

@@ -1,5 +1,6 @@
 /** What one span says: its times, attributes, events and links, and which payload brought it. */
 import { useLayoutEffect, useRef } from "preact/hooks";
+import { spanName } from "../../../../shared/console/span-name.ts";
 import type { Attributes, TraceSpan } from "../../../../shared/console/traces.ts";
 import { traceSpanSchema } from "../../../../shared/console/traces.ts";
 import { type Answer, useAnswer } from "../answer.ts";
@@ -32,7 +33,7 @@ export function SpanDetail({ seen, node, onClose, onShow }: SpanDetailProps) {
     <aside class="panel detail" aria-labelledby="span-title" ref={aside}>
       <header>
         <h2 id="span-title">
-          <bdi>{span.name === "" ? "(no name)" : span.name}</bdi>
+          <bdi>{spanName(span.name)}</bdi>
         </h2>
         <button type="button" class="quiet" onClick={onClose}>
           Close

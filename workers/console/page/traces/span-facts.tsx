@@ -1,6 +1,6 @@
 /** What every span has: whose it is, when, how long, and where it is in its trace. */
 import { durationText } from "../../../../shared/console/duration-text.ts";
-import { childrenOf } from "../../../../shared/console/trace-tree.ts";
+import { childrenOf, type TraceNode } from "../../../../shared/console/trace-tree.ts";
 import type { TraceSpan } from "../../../../shared/console/traces.ts";
 import { CopyButton } from "../copy-button.tsx";
 import { timeText } from "../format.ts";
@@ -48,8 +48,7 @@ function ParentFact({ seen: { trace, tree }, node, span, onShow }: SpanFactsProp
       <dd>
         {above === undefined || above.place < 0 ? (
           <>
-            <span class="key">{span.parentSpanId}</span>
-            {tree.nodes[node]?.isCycle ? ", which is below this span" : ", which is not here"}
+            <span class="key">{span.parentSpanId}</span>, {whereParentIs(span, tree.nodes[node])}
           </>
         ) : (
           <button type="button" class="link" onClick={() => onShow(parent)}>
@@ -59,6 +58,14 @@ function ParentFact({ seen: { trace, tree }, node, span, onShow }: SpanFactsProp
       </dd>
     </div>
   );
+}
+
+/** Of a parent that is not above. */
+function whereParentIs({ spanId, parentSpanId }: TraceSpan, node: TraceNode | undefined): string {
+  if (spanId === parentSpanId) {
+    return "which is the span itself";
+  }
+  return node?.isCycle ? "which is below this span" : "which is not here";
 }
 
 function ownTimeText(seen: SeenTrace, node: number): string {

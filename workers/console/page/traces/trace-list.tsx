@@ -2,6 +2,7 @@
 import { useContext, useState } from "preact/hooks";
 import { durationText } from "../../../../shared/console/duration-text.ts";
 import { tracePagePath, tracesPagePath } from "../../../../shared/console/page-routes.ts";
+import { spanName } from "../../../../shared/console/span-name.ts";
 import { type ListedTrace, type Traces, tracesSchema } from "../../../../shared/console/traces.ts";
 import { AccessContext } from "../answer.ts";
 import { ask, failureText } from "../ask.ts";
@@ -149,7 +150,7 @@ interface TraceRowProps {
 
 function TraceRow({ trace, longestNs, hasMatches, now }: TraceRowProps) {
   const { root, start, durationNs, spans, errors, matched } = trace;
-  const name = root === null ? "(no root span yet)" : root.name === "" ? "(no name)" : root.name;
+  const name = root === null ? "(no root span yet)" : spanName(root.name);
   return (
     <tr>
       <td data-name="Trace">
