@@ -280,7 +280,7 @@ describe("a payload that is done", () => {
       expect(changesOf(done(), { n: 1, cause })).toEqual([
         made(newGroup(0, { payloads: [payload], state: verifyingAt(at), due: at })),
       ]);
-      // Whoever rang before under another key is answered by the same look.
+      // The one that notified before under another key is answered by the same look.
       const missed = { ...payloadAt(bellAt(1, 2, { cause })), doorbell: true };
       expect(changesOf(done(), bellAt(1, 1), bellAt(1, 2, { cause }))).toEqual([
         made(newGroup(0, { payloads: [missed], state: verifyingAt(at), due: at })),
@@ -288,7 +288,7 @@ describe("a payload that is done", () => {
     }
   });
 
-  test("dead or erased: another key is looked for, whoever rings", () => {
+  test("dead or erased: another key is looked for, whatever notified", () => {
     for (const outcome of ["dead", "erased"] as const) {
       expect(changesOf(done(outcome), bellAt(1, 1))).toEqual([
         made(newGroup(0, { payloads: [second], state: verifyingAt(at), due: at })),
@@ -440,7 +440,7 @@ describe("a payload of a group", () => {
         changesOf({ groups: [group] }, { n: 1, cause: "audit" }, bellAt(1, 1, { cause: "replay" })),
       ).toEqual([asked]);
       expect(changesOf({ groups: [group] }, { n: 1 }, { n: 1, cause: "reconcile" })).toEqual([]);
-      // Whoever asked before is among several.
+      // One that asked before is among several.
       const answered = { ...state, asked: [two.key, one.key] };
       expect(changesOf({ groups: [{ ...group, state: answered }] }, { n: 1, cause: "audit" })).toEqual([]);
       // Another payload's asking is its own.
@@ -473,7 +473,7 @@ describe("a doorbell", () => {
   const known: Head = { ...head, pendingRescues: pending };
   const old = startMs - settings.overtakenMs;
 
-  test("ends the wait of a payload that a late ring has brought in, and no other ring does", () => {
+  test("ends the wait of a payload that a late ring has found, and no other ring does", () => {
     expect(changesOf({ head: known }, { n: 1 })).toEqual([
       toHead({ pendingRescues: pending.slice(1) }),
       wait(now, one),

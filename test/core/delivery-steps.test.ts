@@ -105,11 +105,11 @@ describe("the work on a group", () => {
       ["sendBlock", { task: insert, patienceMs: 90_000 }],
       ["report", { task: insert, report: { kind: "stored", payloads, codecVersion } }],
       ["writeReceipts", { receipts: receiptsTask.receipts, now: startMs }],
-      ["settle", [{ group: groupId, attempt: 3 }]],
+      ["receipted", [{ group: groupId, attempt: 3 }]],
     ]);
   });
 
-  test("reports evidence that could not be read, and a deletion that failed, as tried again", async () => {
+  test("reports evidence that could not be read, and a deletion that failed, as retried", async () => {
     const steps: readonly (readonly [GroupTask, Partial<DeliveryPerformer>])[] = [
       [measureTask, { readTable: away }],
       [
@@ -147,7 +147,7 @@ describe("the work on a group", () => {
     ]);
   });
 
-  test("reports an erasure that is not at its end as tried again", async () => {
+  test("reports an erasure that is not complete as retried", async () => {
     const task = { ...receiptsTask, receipts: [receiptOf(one.key, "erased")] };
     const other = { ...witness, table: "plain 0 other" };
     const { asked: seen } = await work(task, {

@@ -136,7 +136,7 @@ describe("a VERIFY", () => {
     expect(reportOf(unsent, verified(seen(one, 2))).task).toMatchObject({ completeView: true });
   });
 
-  test("while something of it ran proves nothing: it is tried again later", () => {
+  test("while something of it ran proves nothing: it is retried later", () => {
     const group = groupIn(verifying);
     const state = { ...verifying, lease: null };
     expect(reportOf(group, { ...verified(seen(one, 2)), running: true } as AttemptReport)).toEqual({
@@ -396,7 +396,7 @@ describe("a VERIFY that breaks an invariant", () => {
   } as const;
   const waits: GroupState = { ...verifying, lease: null };
 
-  test("is tried again later, and counted", () => {
+  test("is retried later, and counted", () => {
     const group = groupIn(verifying, both);
     expect(reportOf(group, broken)).toEqual({
       changes: [

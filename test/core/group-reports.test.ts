@@ -47,7 +47,7 @@ const until = now + leaseMs;
 const fence = now - seconds(100) + fenceMs(defaultSettings);
 
 const inserting = { ...open, lease };
-/** The group's INSERT is out, and another one's. */
+/** The group's INSERT is in flight, and another one's. */
 const inFlight: Head = { ...head, breaker: { ...head.breaker, inFlight: [otherId, groupId] } };
 
 const reportOf = (group: Group, report: AttemptReport, before: Before = {}): Step =>
@@ -68,7 +68,7 @@ const leased = (group: Group, state: GroupState): Group => ({
   due: until,
   state: { ...state, lease: next } as GroupState,
 });
-/** The group as it is tried again later. */
+/** The group as it is retried later. */
 const later = (group: Group, more: Partial<Group> = {}): Group => ({
   ...group,
   failures: 4,
@@ -205,7 +205,7 @@ describe("an INSERT that was stored", () => {
     });
   });
 
-  test("that no doorbell brought in waits to be counted as rescued, as far as there is room", () => {
+  test("that no doorbell notified of waits to be counted as rescued, as far as there is room", () => {
     const late = (n: number, cause: "event" | "reconcile" | "audit" | "replay") => payloadAt({ n, cause });
     const payloads = [late(1, "event"), { ...late(2, "reconcile"), doorbell: true }, late(3, "reconcile")];
     const group = groupIn(inserting, { payloads: [...payloads, late(4, "audit"), late(5, "replay"), one] });
@@ -266,7 +266,7 @@ describe("an INSERT that failed", () => {
   const mine = { ownFailures: 2, ownFailedAt: now };
   const unrowed = groupIn(inserting, { rows: null });
 
-  test("before it was sent is tried again, as clean as before", () => {
+  test("before it was sent is retried, as clean as before", () => {
     const report = { kind: "retry", reason: "R2 is away" } as const;
     expect(reportOf(unrowed, report)).toEqual({
       changes: [toHead({}), toGroup(later(unrowed, { ...mine, ...failedBy("retry", "R2 is away") }))],
@@ -383,7 +383,7 @@ describe("an INSERT that failed", () => {
     ]);
   });
 
-  test("with a code that no list has is tried again so often, and then verified to be split", () => {
+  test("with a code that no list has is retried so often, and then verified to be split", () => {
     const report = { kind: "unlisted", reason: "?", code: 9999, payloads: rows } as const;
     const known = { outcomeUnknown: true, rows, ...mine, ...failedBy("unlisted", "?", 9999) };
     expect(reportOf(unrowed, report)).toEqual({
@@ -586,7 +586,7 @@ describe("a step that is no INSERT", () => {
     { at: "clearing", lease, found },
   ];
 
-  test("and fails is tried again later, which changes nothing else", () => {
+  test("and fails is retried later, which changes nothing else", () => {
     for (const state of states) {
       for (const kind of ["retry", "unknown", "unlisted", "halted", "refused", "broken"] as const) {
         if (kind === "broken" && state.at === "verifying") {
@@ -667,7 +667,7 @@ describe("a step that is no INSERT", () => {
     });
   });
 
-  test("and is reported by another attempt than the one that is out changes nothing", () => {
+  test("and is reported by another attempt than the one in flight changes nothing", () => {
     const group = groupIn({ at: "clearing", lease, found });
     for (const attempt of [11, 13]) {
       const event = { kind: "report", group: groupId, attempt, report: { kind: "cleared" } } as const;
@@ -814,7 +814,7 @@ describe("rows that were counted", () => {
     });
   });
 
-  test("after a refusal of one that is alone: it is tried again in a group of its own, later each time", () => {
+  test("after a refusal of one that is alone: it is retried in a group of its own, later each time", () => {
     const group = groupIn({ at: "counting", lease, why: "refused", code: "117" });
     const none: AttemptReport = { kind: "counted", payloads: [{ key: one.key, rowsByDay: [] }] };
     const again = {

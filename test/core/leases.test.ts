@@ -34,7 +34,7 @@ const take = { kind: "take", group: groupId, codecVersion } as const;
 const base = { group: groupId, attempt: 12, deadline: until, payloads: [one], table: knownTable };
 
 const takeOf = (group: Group, known: Head = head): Step => stepOf({ groups: [group], head: known }, take);
-/** The group as it is while its 12th attempt is out. */
+/** The group as it is while its 12th attempt is in flight. */
 const leased = (group: Group, more: Partial<Group> = {}): Group => ({
   ...group,
   attempts: 12,
@@ -132,7 +132,7 @@ describe("a group that is to be inserted is leased", () => {
     expect(takeOf(groupIn(open), known).changes[0]).toEqual(toHead({ breaker: left }));
   });
 
-  test("with several blocks: where no other such group is out", () => {
+  test("with several blocks: where no other such group is in flight", () => {
     const group = groupIn(open, { blocks: 3 });
     expect(takeOf(group)).toEqual({
       changes: [toHead({ breaker: { ...breaker, wide: groupId } }), toGroup(leased(group, inserted))],
@@ -148,7 +148,7 @@ describe("a group that is to be inserted is leased", () => {
       });
     }
     expect(takeOf(groupIn(open, { blocks: 1 }), wideOut).task?.step).toBe("insert");
-    // What was out and wide has come back.
+    // The wide group that was in flight has completed.
     const wideBack = { ...head, breaker: { ...head.breaker, wide: groupId } };
     expect(takeOf(group, wideBack).task?.step).toBe("insert");
   });
@@ -178,7 +178,7 @@ describe("a group that is to be inserted is leased", () => {
     expect(stepOf({ groups: [old], head: stale }, take)).toEqual(measured(old));
     expect(takeOf(groupIn(open, { firstInsertAt: now - measureAfterMs }), stale).task?.step).toBe("insert");
     expect(takeOf(old).task?.step).toBe("insert");
-    // Whoever measures it is whose transcoder inserts it.
+    // The consumer that measures it inserts it.
     const fresh = groupIn(open, { firstInsertAt: null, codecVersion: null });
     const unknown = { ...stale, table: { ...stale.table, identity: null } };
     const { changes, task } = stepOf({ groups: [fresh], head: unknown }, take);

@@ -340,7 +340,7 @@ describe("a person erases a payload", () => {
     });
   });
 
-  test("of a group that is out, or whose rows are decided: it is marked there", () => {
+  test("of a group in flight, or whose rows are decided: it is marked there", () => {
     const states: readonly GroupState[] = [
       { ...open, lease },
       { at: "counting", lease: null, why: "stored", code: "" },
@@ -397,7 +397,7 @@ describe("a person erases a payload", () => {
     ]);
   });
 
-  test("that is done, or unknown: it is looked at behind the fence of whoever may have inserted it", () => {
+  test("that is done, or unknown: it is verified behind the fence of any INSERT that may have stored it", () => {
     const asked = { ...erased, cause: "replay", doorbell: true } as const;
     const doneAt = now - 1000;
     const done: readonly Change[] = [
@@ -557,7 +557,7 @@ describe("an alarm", () => {
     // While nothing may be inserted nobody is called for it.
     const refused = { ...known(calls), table: { ...head.table, refusal: "full" } };
     expect(stepOf({ groups: [group, elsewhere], head: refused }, alarm).changes).toEqual([]);
-    // One that is out again already is not notified.
+    // One in flight again already is not notified.
     const out = { ...group, state: { ...open, lease } };
     expect(stepOf({ groups: [out], head: known(calls.slice(0, 1)) }, alarm)).toEqual({
       changes: [{ kind: "head", head: known([]) }],

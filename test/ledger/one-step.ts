@@ -151,7 +151,7 @@ export function newGroup(n: number, more: Pick<Group, "payloads" | "state"> & Pa
   };
 }
 
-/** The 12th attempt, which is out and has a minute left. */
+/** The 12th attempt, in flight with a minute left. */
 export const lease = { attempt: 12, until: now + seconds(60) };
 /** As it is when its lease ends now. */
 export const over = { attempt: 12, until: now };
