@@ -515,8 +515,8 @@ const feared: readonly Mutant[] = [
   {
     name: "an open minute is not walked again",
     file: "shared/reconcile/checkpoint.ts",
-    find: "if (one.dueAt <= now && (next",
-    replace: "if (one.dueAt <= now && one.tries === 0 && (next",
+    find: "open.filter(({ dueAt }) => dueAt <= now)",
+    replace: "open.filter(({ dueAt, tries }) => dueAt <= now && tries === 0)",
     profile: "small faults",
   },
   {
