@@ -391,6 +391,11 @@ describe("one id is judged by all of its receipts", () => {
     expect(judgeId([stored, erased], rows(2), 0)).toBe("erased");
     expect(judgeId([stored, erased], [], 0)).toBe("exact");
     expect(judgeId([], rows(2), 0)).toBe("exact");
+    // Of keys that are not stored none claims a copy.
+    const duplicate: DatedReceipt = { ...stored, outcome: "duplicate", rowsByDay: [], key: second(key) };
+    expect(judgeId([duplicate, stored], rows(2), 0)).toBe("exact");
+    expect(judgeId([duplicate, stored], rows(4), 0)).toBe("inexact");
+    expect(judgeId([duplicate], rows(4), 0)).toBe("exact");
   });
 
   test("what does not fit is reported, and what was erased is erased once more, or reported", () => {
@@ -410,6 +415,7 @@ describe("one id is judged by all of its receipts", () => {
       message,
     });
     expect(judged([stored], 2, [])).toMatchObject({ ended: "exact", asked: [], findings: [] });
+    expect(judged([stored, erased], 0, [key])).toMatchObject({ ended: "exact", asked: [], findings: [] });
     expect(judged([stored], 1, [])).toMatchObject({ ended: "too few", asked: [], findings: [] });
     expect(judged([stored], 4, [key])).toEqual({
       ended: "inexact",
@@ -680,6 +686,19 @@ describe("the deletion", () => {
     world.stored(minutesAgo(week - 1), 6);
     world.stored(minutesAgo(week - 1), 7);
     expect(pages()).toEqual([3, { checkpoint: { ...kept, ...over }, rows: [], deleted: 0 }]);
+    // A key that is no payload's is behind them, and more of the young ones.
+    const foreign = new ReconcileWorld();
+    const only = old(foreign, 1);
+    foreign.held.add(idOfKey(only));
+    foreign.foreign.add(`${beforeMinute(minuteAgo(week))}!`);
+    for (const n of [2, 3]) {
+      foreign.stored(minutesAgo(week - 1), n);
+    }
+    expect(
+      driven(foreign, (list, run) => deletePayloads(kept, list, run), { pageKeys: 2 })
+        .asked.map(([name]) => name)
+        .filter((name) => name === "list"),
+    ).toEqual(["list"]);
     // A page that ends in the middle, and the listing with it.
     const third = old(world, 8, 11);
     world.held.add(idOfKey(third));

@@ -193,6 +193,21 @@ describe("an open minute", () => {
     expect(walkOf(world, open(part), { subrequests: 0 }).asked).toEqual([]);
   });
 
+  test("ends where the listing has come to a later one, also by a key that is no payload's", () => {
+    const world = new ReconcileWorld();
+    const stored = world.stored(minutesAgo(6), 1);
+    world.foreign.add(`${beforeMinute(minuteAgo(5))}!`);
+    world.stored(minutesAgo(4), 2);
+    const { ended, asked } = walkOf(world, open(at()), { pageKeys: 2 });
+    expect(ended).toEqual({ checkpoint: kept, rows: [rowOf(minute, [stored])] });
+    expect(asked.map(([name]) => name)).toEqual(["list", "outcomes", "tally"]);
+    // And the second listing likewise.
+    const again = { ...kept, againAfter: "~", again: [{ minute, at: noon, after: "" }] };
+    const second = driven(world, (listing, run) => walkAgain(again, listing, run), { pageKeys: 2 });
+    expect(second.asked.map(([name]) => name)).toEqual(["list", "outcomes"]);
+    expect(second.ended.checkpoint.again).toEqual([]);
+  });
+
   test("is walked when it is due, the longest due first; all of them where a person asks", () => {
     const world = new ReconcileWorld();
     const keys = [6, 7, 8].map((minutes) => world.stored(minutesAgo(minutes), minutes));
