@@ -70,6 +70,9 @@ describe("what a reading of a page misses is doubted", () => {
     };
     expect(of(some, kept, { ...page, keys: few })).toEqual({ ...kept, doubts: [keysDoubt(some)] });
     expect(of(some, kept, { ...page, keys: few - 1 })).toEqual({ ...kept, doubts: [asPage] });
+    const many = keysOf(30);
+    expect(of(many, kept, { ...page, keys: 5999 })?.doubts).toMatchObject([{ kind: "page" }]);
+    expect(of(many, kept, { ...page, keys: 6000 })?.doubts).toMatchObject([{ kind: "keys" }]);
     const less = some.slice(1);
     expect(of(less, kept, { ...page, keys: 2 })).toEqual({ ...kept, doubts: [keysDoubt(less)] });
   });
@@ -116,6 +119,8 @@ describe("what a reading of a page misses is doubted", () => {
     }
     world.end(second(lost), "stored");
     world.end(dead, "dead");
+    const died = world.receipts.get(dead) ?? never();
+    world.receipts.set(dead, { ...died, rowsByDay: [{ day: today, rows: 2 }] });
     const receipts = [...world.receipts.values()];
     const rows = new Map([[idOfKey(stored), [{ day: today, rows: 2 }]]]);
     expect(missingOf(receipts, rows, 0)).toEqual([lost, old]);
@@ -207,6 +212,9 @@ describe("what is doubted is read again", () => {
 
   test("key by key, and is reported at the first reading only; so often, and then no more", () => {
     const { world, keys } = lost(1);
+    const back = lost(1);
+    back.world.end(back.keys[0] ?? never(), "stored");
+    expect(resolved(back.world, [due(back.keys)]).ended.doubts).toEqual([]);
     const again = resolved(world, [due(keys, { tries: 1 })]);
     expect(again.findings).toEqual([]);
     expect(again.ended.doubts).toEqual([keysDoubt(keys, { tries: 2 })]);
@@ -290,6 +298,10 @@ describe("what is doubted is read again", () => {
     const pages = { pageKeys: 2 };
     const on = resolved(world, [pageOf(after, before, { notified: null, tries: 4 })], pages);
     expect(on.ended.doubts).toEqual([pageOf(middle, before, { dueAt })]);
+    const told = pageOf(after, before, { reportedAt: 5, notified: first, tries: 4 });
+    expect(resolved(world, [told], { pageKeys: 1 }).ended.doubts).toEqual([
+      pageOf(middle, before, { reportedAt: 5, dueAt }),
+    ]);
     // Its last page is full: nothing may come behind it.
     const last = resolved(world, [pageOf(keys[3] ?? never(), before)], pages);
     expect(last.ended.doubts).toEqual([]);
@@ -355,12 +367,14 @@ describe("what is doubted is read again", () => {
 
   test("pages that were reported are read one at a time; the others are read all the same", () => {
     const { world, after, before } = lost(3);
-    const told = pageOf(after, before, { reportedAt: 5 });
+    const told = pageOf(after, before, { reportedAt: 1 });
     const two = resolved(world, [told, told]).ended.doubts;
     expect(two.map((doubt) => doubt.dueAt)).toEqual([dueAt, noon]);
     const untold = pageOf(after, before);
     const others = resolved(world, [told, untold, due(keysOf(1))]).ended.doubts;
     expect(others.map((doubt) => doubt.dueAt)).toEqual([dueAt, dueAt, dueAt]);
+    const last = resolved(world, [told, untold, told]).ended.doubts;
+    expect(last.map((doubt) => doubt.dueAt)).toEqual([dueAt, dueAt, noon]);
     // The first one is not due yet, and the second waits for it all the same.
     const later = resolved(world, [{ ...told, dueAt: noon + 1 }, told]).ended.doubts;
     expect(later.map((doubt) => doubt.dueAt)).toEqual([noon + 1, noon]);
