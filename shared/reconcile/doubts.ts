@@ -62,8 +62,8 @@ export function* resolveDoubts(checkpoint: Checkpoint, run: Run): CronWork<Check
   let isMending = false;
   const doubts: Doubt[] = [];
   for (const doubt of checkpoint.doubts) {
-    const waits = doubt.kind === "page" && doubt.reportedAt > 0 && isMending;
-    isMending ||= doubt.kind === "page" && doubt.reportedAt > 0;
+    const waits = doubt.reportedAt > 0 && isMending;
+    isMending ||= doubt.reportedAt > 0;
     if (doubt.dueAt > now || left === 0 || waits || run.budget.isUsedUp) {
       doubts.push(doubt);
       continue;
@@ -173,7 +173,7 @@ function* readMissing(
   const { settings } = run;
   const receipts = yield* ask("storedReceipts", { after, before, atMost: settings.pageKeys });
   if (receipts.length === 0) {
-    return { keys: 0, missing: [], more: undefined };
+    return { keys: receipts.length, missing: [], more: undefined };
   }
   const { rows, oldestDay } = yield* readRows(idsOf(receipts.map(({ key }) => key)), run);
   const more = receipts.length < settings.pageKeys ? undefined : receipts.at(-1)?.key;

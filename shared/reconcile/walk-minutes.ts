@@ -124,7 +124,7 @@ function* walkOne(start: OpenMinute, checkpoint: Checkpoint, listing: Listing, r
     const end = beforeMinute(one.minute + MINUTE_MS);
     const own = objectsBefore(page.objects, end);
     one = yield* joinInto(one, own, run);
-    if (own.length < page.objects.length || !page.more || page.through >= end) {
+    if (!page.more || page.through >= end) {
       return yield* settle(one, checkpoint, run);
     }
     one = { ...one, after: page.through };
@@ -263,7 +263,7 @@ function* listAgain(
     const late = yield* findLate(now, own, run);
     now = late.checkpoint;
     rows.push(...late.rows);
-    const isOver = own.length < page.objects.length || !page.more || page.through >= before;
+    const isOver = !page.more || page.through >= before;
     after = isOver ? before : page.through;
   }
   return { checkpoint: now, rows, after: before };

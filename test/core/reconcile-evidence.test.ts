@@ -100,6 +100,7 @@ describe("an object", () => {
       { receipts: [receipt("duplicate"), receipt("dead", other)] },
     ],
     ["has lost a row", { rowsByDay: claimed.slice(1) }],
+    ["is expired, and has rows", { receipts: [receipt("expired")] }],
     ["was erased, and has rows", { receipts: [receipt("erased")] }],
   ])("stays that %s", (_, facts) => {
     expect(may(facts)).toBe(false);
@@ -108,6 +109,11 @@ describe("an object", () => {
   test.each([
     ["a duplicate of what is stored", { receipts: [receipt("duplicate"), receipt("stored", other)] }],
     ["erased, and has no row", { receipts: [receipt("erased")], rowsByDay: [] }],
+    ["expired, and has no row", { receipts: [receipt("expired")], rowsByDay: [] }],
+    [
+      "a duplicate of what is expired, whatever died beside it",
+      { receipts: [receipt("duplicate"), receipt("dead", other), receipt("expired", other)], rowsByDay: [] },
+    ],
     [
       "stored twice, with both copies there",
       {

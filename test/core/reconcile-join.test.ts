@@ -15,6 +15,7 @@ test("a duplicate counts only while another key of its id has ended otherwise", 
   expect(receiptCounts("duplicate", ["duplicate", "dead"])).toBe(true);
   expect(receiptCounts("duplicate", ["duplicate", "duplicate"])).toBe(false);
   expect(receiptCounts("dead", ["dead"])).toBe(true);
+  expect(receiptCounts("stored", ["duplicate"])).toBe(true);
 });
 
 test("the checksum of keys does not depend on their order, and tells sets apart", () => {

@@ -70,6 +70,9 @@ describe("what a reading of a page misses is doubted", () => {
     };
     expect(of(some, kept, { ...page, keys: few })).toEqual({ ...kept, doubts: [keysDoubt(some)] });
     expect(of(some, kept, { ...page, keys: few - 1 })).toEqual({ ...kept, doubts: [asPage] });
+    const many = keysOf(30);
+    expect(of(many, kept, { ...page, keys: 5999 })?.doubts).toMatchObject([{ kind: "page" }]);
+    expect(of(many, kept, { ...page, keys: 6000 })?.doubts).toMatchObject([{ kind: "keys" }]);
     const less = some.slice(1);
     expect(of(less, kept, { ...page, keys: 2 })).toEqual({ ...kept, doubts: [keysDoubt(less)] });
   });
@@ -116,6 +119,8 @@ describe("what a reading of a page misses is doubted", () => {
     }
     world.end(second(lost), "stored");
     world.end(dead, "dead");
+    const died = world.receipts.get(dead) ?? never();
+    world.receipts.set(dead, { ...died, rowsByDay: [{ day: today, rows: 2 }] });
     const receipts = [...world.receipts.values()];
     const rows = new Map([[idOfKey(stored), [{ day: today, rows: 2 }]]]);
     expect(missingOf(receipts, rows, 0)).toEqual([lost, old]);
@@ -207,6 +212,9 @@ describe("what is doubted is read again", () => {
 
   test("key by key, and is reported at the first reading only; so often, and then no more", () => {
     const { world, keys } = lost(1);
+    const back = lost(1);
+    back.world.end(back.keys[0] ?? never(), "stored");
+    expect(resolved(back.world, [due(back.keys)]).ended.doubts).toEqual([]);
     const again = resolved(world, [due(keys, { tries: 1 })]);
     expect(again.findings).toEqual([]);
     expect(again.ended.doubts).toEqual([keysDoubt(keys, { tries: 2 })]);
@@ -290,6 +298,10 @@ describe("what is doubted is read again", () => {
     const pages = { pageKeys: 2 };
     const on = resolved(world, [pageOf(after, before, { notified: null, tries: 4 })], pages);
     expect(on.ended.doubts).toEqual([pageOf(middle, before, { dueAt })]);
+    const told = pageOf(after, before, { reportedAt: 5, notified: first, tries: 4 });
+    expect(resolved(world, [told], { pageKeys: 1 }).ended.doubts).toEqual([
+      pageOf(middle, before, { reportedAt: 5, dueAt }),
+    ]);
     // Its last page is full: nothing may come behind it.
     const last = resolved(world, [pageOf(keys[3] ?? never(), before)], pages);
     expect(last.ended.doubts).toEqual([]);
@@ -355,12 +367,14 @@ describe("what is doubted is read again", () => {
 
   test("pages that were reported are read one at a time; the others are read all the same", () => {
     const { world, after, before } = lost(3);
-    const told = pageOf(after, before, { reportedAt: 5 });
+    const told = pageOf(after, before, { reportedAt: 1 });
     const two = resolved(world, [told, told]).ended.doubts;
     expect(two.map((doubt) => doubt.dueAt)).toEqual([dueAt, noon]);
     const untold = pageOf(after, before);
     const others = resolved(world, [told, untold, due(keysOf(1))]).ended.doubts;
     expect(others.map((doubt) => doubt.dueAt)).toEqual([dueAt, dueAt, dueAt]);
+    const last = resolved(world, [told, untold, told]).ended.doubts;
+    expect(last.map((doubt) => doubt.dueAt)).toEqual([dueAt, dueAt, noon]);
     // The first one is not due yet, and the second waits for it all the same.
     const later = resolved(world, [{ ...told, dueAt: noon + 1 }, told]).ended.doubts;
     expect(later.map((doubt) => doubt.dueAt)).toEqual([noon + 1, noon]);
@@ -391,6 +405,11 @@ describe("one id is judged by all of its receipts", () => {
     expect(judgeId([stored, erased], rows(2), 0)).toBe("erased");
     expect(judgeId([stored, erased], [], 0)).toBe("exact");
     expect(judgeId([], rows(2), 0)).toBe("exact");
+    // Of keys that are not stored none claims a copy.
+    const duplicate: DatedReceipt = { ...stored, outcome: "duplicate", rowsByDay: [], key: second(key) };
+    expect(judgeId([duplicate, stored], rows(2), 0)).toBe("exact");
+    expect(judgeId([duplicate, stored], rows(4), 0)).toBe("inexact");
+    expect(judgeId([duplicate], rows(4), 0)).toBe("exact");
   });
 
   test("what does not fit is reported, and what was erased is erased once more, or reported", () => {
@@ -410,6 +429,7 @@ describe("one id is judged by all of its receipts", () => {
       message,
     });
     expect(judged([stored], 2, [])).toMatchObject({ ended: "exact", asked: [], findings: [] });
+    expect(judged([stored, erased], 0, [key])).toMatchObject({ ended: "exact", asked: [], findings: [] });
     expect(judged([stored], 1, [])).toMatchObject({ ended: "too few", asked: [], findings: [] });
     expect(judged([stored], 4, [key])).toEqual({
       ended: "inexact",
@@ -680,6 +700,19 @@ describe("the deletion", () => {
     world.stored(minutesAgo(week - 1), 6);
     world.stored(minutesAgo(week - 1), 7);
     expect(pages()).toEqual([3, { checkpoint: { ...kept, ...over }, rows: [], deleted: 0 }]);
+    // A key that is no payload's is behind them, and more of the young ones.
+    const foreign = new ReconcileWorld();
+    const only = old(foreign, 1);
+    foreign.held.add(idOfKey(only));
+    foreign.foreign.add(`${beforeMinute(minuteAgo(week))}!`);
+    for (const n of [2, 3]) {
+      foreign.stored(minutesAgo(week - 1), n);
+    }
+    expect(
+      driven(foreign, (list, run) => deletePayloads(kept, list, run), { pageKeys: 2 })
+        .asked.map(([name]) => name)
+        .filter((name) => name === "list"),
+    ).toEqual(["list"]);
     // A page that ends in the middle, and the listing with it.
     const third = old(world, 8, 11);
     world.held.add(idOfKey(third));

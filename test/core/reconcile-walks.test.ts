@@ -2,7 +2,7 @@
 import { describe, expect, test } from "vitest";
 import type { MinuteRow } from "../../shared/clickhouse/minutes.ts";
 import { limits } from "../../shared/limits.ts";
-import { idOfKey, type PayloadKey } from "../../shared/payload-key.ts";
+import { idOfKey, keyOfMinute, type PayloadKey } from "../../shared/payload-key.ts";
 import {
   beforeMinute,
   type Checkpoint,
@@ -12,6 +12,7 @@ import {
 } from "../../shared/reconcile/checkpoint.ts";
 import type { CronEffects } from "../../shared/reconcile/effects.ts";
 import { keyChecksum } from "../../shared/reconcile/join.ts";
+import { joinPage } from "../../shared/reconcile/join-page.ts";
 import { type ReconcileSettings, reconcileSettings } from "../../shared/reconcile/settings.ts";
 import {
   findLate,
@@ -193,6 +194,21 @@ describe("an open minute", () => {
     expect(walkOf(world, open(part), { subrequests: 0 }).asked).toEqual([]);
   });
 
+  test("ends where the listing has come to a later one, also by a key that is no payload's", () => {
+    const world = new ReconcileWorld();
+    const stored = world.stored(minutesAgo(6), 1);
+    world.foreign.add(`${beforeMinute(minuteAgo(5))}!`);
+    world.stored(minutesAgo(4), 2);
+    const { ended, asked } = walkOf(world, open(at()), { pageKeys: 2 });
+    expect(ended).toEqual({ checkpoint: kept, rows: [rowOf(minute, [stored])] });
+    expect(asked.map(([name]) => name)).toEqual(["list", "outcomes", "tally"]);
+    // And the second listing likewise.
+    const again = { ...kept, againAfter: "~", again: [{ minute, at: noon, after: "" }] };
+    const second = driven(world, (listing, run) => walkAgain(again, listing, run), { pageKeys: 2 });
+    expect(second.asked.map(([name]) => name)).toEqual(["list", "outcomes"]);
+    expect(second.ended.checkpoint.again).toEqual([]);
+  });
+
   test("is walked when it is due, the longest due first; all of them where a person asks", () => {
     const world = new ReconcileWorld();
     const keys = [6, 7, 8].map((minutes) => world.stored(minutesAgo(minutes), minutes));
@@ -229,6 +245,82 @@ describe("an open minute", () => {
     world.put(oldMinute + minuteMs, 3);
     const young = walkOf(world, open(opened(oldMinute + minuteMs, noon)));
     expect(young.ended.checkpoint.open).toMatchObject([{ pending: 1 }]);
+  });
+});
+
+describe("a page of the listing", () => {
+  const joined = (world: ReconcileWorld, keys: readonly PayloadKey[], receiptsFrom = 0) =>
+    driven(world, () =>
+      joinPage(
+        keys.map((key) => ({ key })),
+        receiptsFrom,
+      ),
+    );
+
+  test("asks the ledger for what has no receipt, and looks once more before it notifies", () => {
+    const world = new ReconcileWorld();
+    const [held = never(), lost = never(), stored = never(), ends = never()] = [1, 2, 3, 4].map((n) =>
+      world.put(minutesAgo(6), n),
+    );
+    world.end(stored, "stored");
+    world.held.add(idOfKey(held));
+    const has = world.held.has.bind(world.held);
+    world.held.has = (id) => {
+      world.end(ends, "dead"); // while the ledger is asked
+      return has(id);
+    };
+    expect(joined(world, [held, lost, stored, ends])).toMatchObject({
+      ended: { pending: [held, lost], held: 1, notified: 1, expired: [] },
+      asked: [
+        ["outcomes", [held, lost, stored, ends]],
+        ["holds", [held, lost, ends]],
+        ["outcomes", [lost, ends]],
+        ring(lost),
+      ],
+    });
+  });
+
+  test("asks no more than it has to", () => {
+    const world = new ReconcileWorld();
+    const key = world.put(minutesAgo(6), 1);
+    world.held.add(idOfKey(key));
+    expect(joined(world, [])).toMatchObject({
+      ended: { pending: [], held: 0, notified: 0, expired: [] },
+      asked: [],
+    });
+    expect(joined(world, [key])).toMatchObject({
+      ended: { pending: [key], held: 1, notified: 0, expired: [] },
+      asked: [
+        ["outcomes", [key]],
+        ["holds", [key]],
+      ],
+    });
+    expect(joined(world, [key], noon)).toMatchObject({
+      ended: { pending: [], held: 0, notified: 0, expired: [key] },
+      asked: [["outcomes", [key]]],
+    });
+  });
+
+  test("has a duplicate ended only where another key of its id is", () => {
+    for (const [outcomes, isPending] of [
+      [["duplicate"], true],
+      [["duplicate", "duplicate"], true],
+      [["duplicate", "duplicate", "stored"], false],
+      [["duplicate", "dead"], false],
+    ] as const) {
+      const world = new ReconcileWorld();
+      const key = world.put(minutesAgo(6), 1);
+      const stored = world.stored(minutesAgo(6), 2);
+      for (const [n, outcome] of outcomes.entries()) {
+        world.end(n === 0 ? key : keyOfMinute(key, `2026-11-24T100${n}`), outcome);
+      }
+      const { ended, asked } = joined(world, [key, stored]);
+      expect(ended).toMatchObject({ pending: isPending ? [key] : [], notified: isPending ? 1 : 0 });
+      expect(asked.slice(0, 2)).toEqual([
+        ["outcomes", [key, stored]],
+        ["receiptsOfIds", [idOfKey(key)]],
+      ]);
+    }
   });
 });
 
