@@ -700,7 +700,7 @@ describe("the deletion", () => {
     world.stored(minutesAgo(week - 1), 6);
     world.stored(minutesAgo(week - 1), 7);
     expect(pages()).toEqual([3, { checkpoint: { ...kept, ...over }, rows: [], deleted: 0 }]);
-    // A key that is no payload's is behind them, and more of the young ones.
+    // A key that is not a payload's is behind them, and more of the young ones.
     const foreign = new ReconcileWorld();
     const only = old(foreign, 1);
     foreign.held.add(idOfKey(only));

@@ -194,7 +194,7 @@ describe("an open minute", () => {
     expect(walkOf(world, open(part), { subrequests: 0 }).asked).toEqual([]);
   });
 
-  test("ends where the listing has come to a later one, also by a key that is no payload's", () => {
+  test("ends where the listing has come to a later one, also by a key that is not a payload's", () => {
     const world = new ReconcileWorld();
     const stored = world.stored(minutesAgo(6), 1);
     world.foreign.add(`${beforeMinute(minuteAgo(5))}!`);
