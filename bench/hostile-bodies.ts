@@ -164,7 +164,16 @@ const broken = field(
 );
 const hundredKeys = (span: number): Uint8Array =>
   spanOf(...Array.from({ length: 100 }, (_, i) => field(tag.spanAttributes, keyOnly(100 * span + i))));
-const twoOfEach = (i: number) => field(tag.spanAttributes, keyOnly((i * 7919) % limits.namesMax));
+/** Of as many names as are taken, far from each other in turn. */
+const nameOf = (i: number): Uint8Array => name((i * 7919) % limits.namesMax);
+const keyOf = (i: number): Uint8Array => field(tag.key, nameOf(i));
+const twoOfEach = (i: number): Uint8Array => field(tag.spanAttributes, keyOf(i));
+/** Spans of a hundred of these each, up to a million. */
+const hundreds = (piece: (i: number) => Uint8Array): Uint8Array =>
+  numberedBytes(
+    (span) => spanOf(...Array.from({ length: 100 }, (_, i) => piece(100 * span + i))),
+    million / 100,
+  );
 const valueFirst = field(tag.spanAttributes, field(tag.value, field(tag.string)), field(tag.key, name(1)));
 const resourceOf = (keys: number): Uint8Array =>
   field(
@@ -197,13 +206,7 @@ export const hostileProtobuf: Readonly<Record<string, () => Uint8Array>> = {
     inScope(spanOf(numberedBytes((i) => field(tag.spanAttributes, keyOnly(i)), million))),
   "a million of them, 100 a span": () => inScope(numberedBytes(hundredKeys, million / 100)),
   "a million attributes of as many keys": () => inScope(spanOf(numberedBytes((i) => twoOfEach(i), million))),
-  "the same, 100 a span": () =>
-    inScope(
-      numberedBytes(
-        (span) => spanOf(...Array.from({ length: 100 }, (_, i) => twoOfEach(100 * span + i))),
-        million / 100,
-      ),
-    ),
+  "the same, 100 a span": () => inScope(hundreds(twoOfEach)),
   "a million keys that hash alike": () => {
     const keys = keysThatHashAlike(million);
     return inScope(
@@ -218,12 +221,14 @@ export const hostileProtobuf: Readonly<Record<string, () => Uint8Array>> = {
   },
   "a million events of their own names": () =>
     inScope(spanOf(numberedBytes((i) => field(tag.events, field(tag.eventName, name(i))), million))),
-  "a million events of a key of their own": () =>
-    inScope(spanOf(numberedBytes((i) => field(tag.events, field(tag.eventAttributes, keyOnly(i))), million))),
-  "a million events of one key": () =>
-    inScope(spanOf(repeated(field(tag.events, field(tag.eventAttributes, keyOnly(1))), million))),
-  "a million links of a key of their own": () =>
-    inScope(spanOf(numberedBytes((i) => field(tag.links, field(tag.linkAttributes, keyOnly(i))), million))),
+  "events of as many keys, 100 a span": () =>
+    inScope(hundreds((i) => field(tag.events, field(tag.eventAttributes, keyOf(i))))),
+  "events of one key, 100 a span": () =>
+    inScope(hundreds(() => field(tag.events, field(tag.eventAttributes, keyOnly(1))))),
+  "events of as many names, 100 a span": () =>
+    inScope(hundreds((i) => field(tag.events, field(tag.eventName, nameOf(i))))),
+  "links of as many keys, 100 a span": () =>
+    inScope(hundreds((i) => field(tag.links, field(tag.linkAttributes, keyOf(i))))),
   "a million attributes of other doubles": () =>
     inScope(
       spanOf(
@@ -235,7 +240,7 @@ export const hostileProtobuf: Readonly<Record<string, () => Uint8Array>> = {
       ),
     ),
   "a resource of many keys, in 250 MB of rows": () =>
-    field(tag.resourceSpans, resourceOf(100_000), field(tag.scopeSpans, repeated(spanOf(), 160))),
+    field(tag.resourceSpans, resourceOf(limits.namesMax), field(tag.scopeSpans, repeated(spanOf(), 330))),
   "a resource of 900 keys, in 250 MB of rows": () =>
     field(tag.resourceSpans, resourceOf(900), field(tag.scopeSpans, repeated(spanOf(), 18_000))),
   "one map of keys of their own": () =>

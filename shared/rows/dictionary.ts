@@ -58,6 +58,25 @@ export class Dictionary {
     return key;
   }
 
+  /** The number of a key that is known, or -1. */
+  find(bytes: Uint8Array, view: DataView, from: number, length: number): number {
+    const hash = hashOf(bytes, view, from, length);
+    const slots = this.#slots;
+    const mask = slots.length - 1;
+    let slot = (hash << 1) & mask;
+    for (let probe = 0; probe < probesMax; probe++) {
+      const taken = slots[slot] ?? 0;
+      if (taken === 0) {
+        return -1;
+      }
+      if (slots[slot + 1] === hash && this.equals(taken - 1, view, from, length)) {
+        return taken - 1;
+      }
+      slot = (slot + 2) & mask;
+    }
+    return this.#crowded.get(latin1(bytes, from, length)) ?? -1;
+  }
+
   /** Bytes of memory held. */
   get heldBytes(): number {
     return this.bytes.length + 4 * (this.#slots.length + 2 * this.keyAt.length);

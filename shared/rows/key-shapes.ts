@@ -11,7 +11,7 @@ import { type AttributeScan, entrySize } from "../otlp/attribute-scan.ts";
 import { wildBytes } from "./byte-sink.ts";
 import { wordsBytesMax } from "./copy-bytes.ts";
 import { Dictionary, equalBytes } from "./dictionary.ts";
-import { sortedByKey } from "./sort-keys.ts";
+import { insertionMax, sortedByKey, sortFewByKey } from "./sort-keys.ts";
 
 /** A shape is about 300 bytes of heap. Real fleets have some hundred; a hostile payload could make millions. */
 const shapesMax = 8192;
@@ -85,6 +85,9 @@ export class KeyShapes {
   #shapes = 0;
   /** Raised when numbers in the block's dictionary may have been given back. */
   #era = 0;
+  /** By how many keys, for short sequences that are not remembered; and where their keys are numbered. */
+  readonly #few: KeyOrder[] = [];
+  readonly #fewKeys = new Int32Array(insertionMax);
 
   /** `dictionary` numbers the keys of the block. */
   constructor(dictionary: Dictionary) {
@@ -112,6 +115,9 @@ export class KeyShapes {
         break;
       }
     }
+    if (shape === undefined && count <= insertionMax) {
+      return this.#orderOfFew(bytes, view, scan);
+    }
     if (shape === undefined) {
       const keys = this.#intern(bytes, view, scan);
       return this.#number(new KeyOrder(sortedByKey(this.#dictionary, keys)), keys);
@@ -122,6 +128,22 @@ export class KeyShapes {
       shape.order = order;
     }
     return order.era === this.#era ? order : this.#number(order, this.#intern(bytes, view, scan));
+  }
+
+  /** Of a sequence that is not remembered. It is good until the next one: somebody can send a million of one key each. */
+  #orderOfFew(bytes: Uint8Array, view: DataView, { entries, count }: AttributeScan): KeyOrder {
+    let order = this.#few[count];
+    if (order === undefined) {
+      order = new KeyOrder(new Int32Array(count));
+      this.#few[count] = order;
+    }
+    const keys = this.#fewKeys;
+    for (let i = 0; i < count; i++) {
+      const at = entries[i * entrySize] ?? 0;
+      keys[i] = this.#dictionary.intern(bytes, view, at, entries[i * entrySize + 1] ?? 0);
+    }
+    sortFewByKey(this.#dictionary, keys, order.order);
+    return this.#number(order, keys);
   }
 
   /** Must be called when the block's dictionary was cut: the numbers behind the cut will be given anew. */
@@ -150,11 +172,17 @@ export class KeyShapes {
       return undefined;
     }
     const known = this.#known;
-    const key = known.intern(bytes, view, keyAt, keyLength);
+    const isFull = this.#shapes >= shapesMax || shape.depth >= depthMax;
+    const key = isFull
+      ? known.find(bytes, view, keyAt, keyLength)
+      : known.intern(bytes, view, keyAt, keyLength);
+    if (key < 0) {
+      return undefined;
+    }
     const at = known.keyAt[key] ?? 0; // only now: a new key may have moved the list
     let next = shape.others?.get(at);
     if (next === undefined) {
-      if (this.#shapes >= shapesMax || shape.depth >= depthMax) {
+      if (isFull) {
         return undefined;
       }
       next = new Shape(at, keyLength, shape.depth + 1);

@@ -5,7 +5,7 @@
  */
 
 /** So few are sorted by insertion: cheaper than counting 257 buckets. */
-const insertionMax = 24;
+export const insertionMax = 24;
 /** From so many attributes on, each different key is sorted once. */
 const manyMin = 1024;
 /** The end of a key sorts before each byte. */
@@ -32,6 +32,14 @@ export function sortedByKey(dictionary: KeyBytes, keys: Int32Array): Int32Array<
     sortByRank(dictionary, keys, order);
   }
   return order;
+}
+
+/** The same into `order`, for as many attributes as it has, at most `insertionMax`: nothing is made. */
+export function sortFewByKey(dictionary: KeyBytes, keys: Int32Array, order: Int32Array): void {
+  for (let i = 0; i < order.length; i++) {
+    order[i] = i;
+  }
+  sortByInsertion(dictionary, keys, order, 0, order.length, 0);
 }
 
 /** Sorts each different key once, and then the attributes by their keys' places: a million of them may have few keys. */
