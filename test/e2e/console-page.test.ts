@@ -455,7 +455,7 @@ describeInChromium("the console's page", () => {
     await shows("No trace matches this filter");
     expect(page.url()).toContain("where=service.name%3Dnobody");
     await page.goBack();
-    await expect.poll(() => page.locator("tbody tr").count()).toBeGreaterThan(0);
+    await expect.poll(() => page.locator("tbody tr").count(), { timeout: 15_000 }).toBeGreaterThan(0);
     await page.locator('.histogram .bar[tabindex="0"]').focus();
     await page.keyboard.press("Shift+ArrowLeft");
     await page.keyboard.press("Shift+ArrowLeft");
@@ -463,7 +463,7 @@ describeInChromium("the console's page", () => {
     const range = () => new URLSearchParams(new URL(page.url()).hash.split("?")[1]);
     const minutes = () =>
       (Date.parse(range().get("to") ?? "") - Date.parse(range().get("from") ?? "")) / 60_000;
-    await expect.poll(minutes).toBe(3);
+    await expect.poll(minutes, { timeout: 15_000 }).toBe(3);
     await shows("2 s per bar", ".histogram");
     expect(await page.evaluate("document.activeElement.className")).toContain("bar");
     let asked = 0;

@@ -17,12 +17,17 @@ export interface Answer<T> {
   readonly value: T | undefined;
   /** Why the last asking failed, in words; empty: it did not. */
   readonly failure: string;
+  /** The first answer is waited for, or the next after a failure. What is asked anew in passing draws nothing anew. */
   readonly isAsking: boolean;
   /** Asks at once, unless an answer is waited for: after something was done, or when somebody presses a button. */
   readonly again: () => void;
 }
 
 type Known<T> = Omit<Answer<T>, "again"> & { readonly path: string };
+
+function isUpToDate<T>(known: Known<T>, path: string): boolean {
+  return known.path === path && known.value !== undefined && known.failure === "";
+}
 
 /** `everyMs`: how often; null: until there is an answer. An empty `path` asks nothing. */
 export function useAnswer<P extends string>(
@@ -44,7 +49,7 @@ export function useAnswer<P extends string>(
     const learn = (change: Partial<Known<Value>>): void =>
       setKnown((before) => ({ ...(before.path === path ? before : nothing), ...change }));
     const asked = startRounds(async (stopped) => {
-      learn({ isAsking: true });
+      setKnown((before) => (isUpToDate(before, path) ? before : { ...before, isAsking: true }));
       try {
         const value = await ask<P>(token, path, schema, { signal: stopped });
         learn({ value, failure: "", isAsking: false });
