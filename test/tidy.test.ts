@@ -264,6 +264,20 @@ describe("files", () => {
     expect(silent.map(({ path }) => path)).toEqual([]);
   });
 
+  test("of test/ are in a folder that CONTRIBUTING.md names as suites, doubles or programs, doubles without tests", () => {
+    const contributing = readFileSync(join(root, "CONTRIBUTING.md"), "utf8");
+    const [, text = ""] = /In `test\/`, suites([\s\S]*?)\n\n/.exec(contributing) ?? [];
+    const folders = readdirSync(join(root, "test"), { withFileTypes: true }).filter((one) =>
+      one.isDirectory(),
+    );
+    expect(folders.map(({ name }) => name).filter((name) => !text.includes(`\`${name}\``))).toEqual([]);
+    const doubles = /fixtures: ([^.]*)\./.exec(text)?.[1]?.match(/\w+/g) ?? [];
+    expect(doubles).toContain("ledger");
+    expect(
+      doubles.flatMap((name) => filesBelow(`test/${name}`)).filter((path) => /\.test\./.test(path)),
+    ).toEqual([]);
+  });
+
   test("are used by something that runs", () => {
     const named = ["package.json", "vitest.config.ts", "cli/headrace.mjs"]
       .map((path) => readFileSync(join(root, path), "utf8"))

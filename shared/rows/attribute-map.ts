@@ -4,10 +4,10 @@
  */
 import { type AttributeScan, entrySize } from "../otlp/attribute-scan.ts";
 import { ByteSink, wildBytes } from "./byte-sink.ts";
-import { appendString, copyWords, stringReserved } from "./copy-bytes.ts";
+import { appendString, copyWords, stringUnchecked } from "./copy-bytes.ts";
 import { KeyShapes } from "./key-shapes.ts";
 import { LowCardinality } from "./low-cardinality.ts";
-import { scalarReserve, scalarReserved } from "./scalar-text.ts";
+import { scalarReserve, scalarUnchecked } from "./scalar-text.ts";
 import { ValueText } from "./value-text.ts";
 
 /**
@@ -118,15 +118,15 @@ export class AttributeMap {
         bytes[valueAt - 1] === valueLength &&
         valueAt + valueLength <= safeEnd
       ) {
-        // As `stringReserved`.
+        // As `stringUnchecked`.
         copyWords(target, at, view, valueAt - 1, valueLength + 1);
         at += valueLength + 1;
         continue;
       }
       sink.at = at;
       if (valueLength >= 0) {
-        stringReserved(sink, bytes, view, valueAt, valueLength);
-      } else if (!scalarReserved(sink, bytes, view, valueAt, valueAt - valueLength)) {
+        stringUnchecked(sink, bytes, view, valueAt, valueLength);
+      } else if (!scalarUnchecked(sink, bytes, view, valueAt, valueAt - valueLength)) {
         const text = this.#text;
         text.write(bytes, view, valueAt, valueAt - valueLength);
         appendString(sink, text.bytes, text.view, 0, text.length);
@@ -156,7 +156,7 @@ export class AttributeMap {
         continue;
       }
       sink.reserve(scalarReserve);
-      if (!scalarReserved(sink, bytes, view, valueAt, valueAt - valueLength)) {
+      if (!scalarUnchecked(sink, bytes, view, valueAt, valueAt - valueLength)) {
         const text = this.#text;
         text.write(bytes, view, valueAt, valueAt - valueLength);
         appendString(sink, text.bytes, text.view, 0, text.length);

@@ -39,7 +39,7 @@ export class LowCardinality {
     return this.#indices.length + this.keys.at;
   }
 
-  /** Makes room for `rows` indices, for `appendReserved`. */
+  /** Makes room for `rows` indices, for `appendUnchecked`. */
   reserve(rows: number): void {
     this.#indices.reserve(rows * indexBytesMax);
   }
@@ -47,11 +47,11 @@ export class LowCardinality {
   /** Appends one row with key number `key`. */
   append(key: number): void {
     this.#indices.reserve(indexBytesMax);
-    this.appendReserved(key);
+    this.appendUnchecked(key);
   }
 
   /** Appends one row for which there is room. */
-  appendReserved(key: number): void {
+  appendUnchecked(key: number): void {
     if (this.keys.count > this.#widthKeysMax) {
       this.#widen();
     }

@@ -62,11 +62,11 @@ export const offsetBytes = 8;
 /** Appends one cumulative offset, a UInt64; a block has less than 2^32 of anything. */
 export function appendOffset(sink: ByteSink, total: number): void {
   sink.reserve(offsetBytes);
-  offsetReserved(sink, total);
+  offsetUnchecked(sink, total);
 }
 
 /** `appendOffset` into a sink in which there is room. */
-export function offsetReserved(sink: ByteSink, total: number): void {
+export function offsetUnchecked(sink: ByteSink, total: number): void {
   const { at } = sink;
   sink.view.setUint32(at, total, true);
   sink.view.setUint32(at + 4, 0, true);

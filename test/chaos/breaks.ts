@@ -60,8 +60,8 @@ export const breaks: readonly Break[] = [
     edits: [
       {
         file: "shared/rows/copy-bytes.ts",
-        find: "  varintReserved(sink, length);",
-        replace: "  varintReserved(sink, length & 0x3fff);",
+        find: "  varintUnchecked(sink, length);",
+        replace: "  varintUnchecked(sink, length & 0x3fff);",
       },
     ],
   },
