@@ -201,11 +201,12 @@ function* orUnknown<T>(work: CronWork<T>): CronWork<T | RowsUnknown> {
 function* firstCheckpoint(now: number, listing: Listing, settings: ReconcileSettings): CronWork<Checkpoint> {
   const page = yield* listing.next(payloadPrefix);
   const first = page?.objects[0];
-  const isEmpty = page?.more === false;
+  const latest = startOfMinute(now - settings.ageMs);
+  if (first !== undefined) {
+    return newCheckpoint(Math.min(minuteToMs(minuteOfKey(first.key)), latest));
+  }
   // The budget ended before any payload was seen: the walk begins before all of them.
-  const none = isEmpty ? now - settings.ageMs : 0;
-  const oldest = first === undefined ? none : minuteToMs(minuteOfKey(first.key));
-  return newCheckpoint(Math.min(oldest, startOfMinute(now - settings.ageMs)));
+  return newCheckpoint(page?.more === false ? latest : 0);
 }
 
 /**

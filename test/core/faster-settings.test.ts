@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { defaultSettings, settingsFaster } from "../../shared/ledger/settings.ts";
-import { limits } from "../../shared/limits.ts";
+import { DAY_MS, limits } from "../../shared/limits.ts";
 import { reconcileSettings, reconcileSettingsFaster } from "../../shared/reconcile/settings.ts";
 
 /** What times a span may have, and the TTL of the receipts' table, are no durations of the protocol. */
@@ -49,4 +49,8 @@ describe.each([
 
 test("an INSERT may run for as long as its limit in seconds says", () => {
   expect(defaultSettings.insertMs).toBe(limits.insertTimeoutSeconds * 1000);
+});
+
+test("a receipt counts as kept for a day less than it is", () => {
+  expect(reconcileSettings.receiptsMs).toBe(limits.receiptsRetentionDays * DAY_MS - DAY_MS);
 });

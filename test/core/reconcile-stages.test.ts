@@ -124,6 +124,7 @@ describe("a run", () => {
     const lost = world.put(minutesAgo(24 * 60 + 2), 1);
     world.checkpoint = { ...kept, againAfter: beforeMinute(noon - againMs - 3 * minuteMs) };
     world.stored(minutesAgo(24 * 60 + 2), 2);
+    const other = world.put(minutesAgo(24 * 60 + 1), 3);
     world.run(noon);
     const names = world.asked.map(([name]) => name);
     const place = names.indexOf("record");
@@ -132,11 +133,14 @@ describe("a run", () => {
       "record",
       {
         minutes: [{ minute: minuteAgo(24 * 60 + 2), sealed: false }],
-        watermark: { watermark: minuteAgo(24 * 60 + 2), openMinutes: 1 },
+        watermark: { watermark: minuteAgo(24 * 60 + 2), openMinutes: 2 },
       },
     ]);
     expect(names.filter((name) => name === "reportFindings")).toHaveLength(1);
-    expect(world.reported).toMatchObject([{ kind: "late_put", subject: lost }]);
+    expect(world.reported).toMatchObject([
+      { kind: "late_put", subject: lost },
+      { kind: "late_put", subject: other },
+    ]);
   });
 
   test("seals anew what changed and is sealed, by one question, and forgets those notes", () => {

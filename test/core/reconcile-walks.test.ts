@@ -164,6 +164,14 @@ describe("an open minute", () => {
     const begun = walkOf(world, open(at({ tries: 1 }), waits), budget);
     expect(begun.ended).toEqual({ checkpoint: open(waits, part), rows: [] });
     expect(begun.asked.filter(([name]) => name === "list")).toEqual([list(beforeMinute(minute), 2)]);
+    const all = open(at({ tries: 1 }), { ...waits, minute: minuteAgo(5), dueAt: noon + 9 });
+    expect(walkOf(world, all, budget, true).ended.checkpoint).toEqual({
+      ...kept,
+      open: [
+        { ...waits, minute: minuteAgo(5), dueAt: noon },
+        { ...part, dueAt: noon },
+      ],
+    });
     const more = walkOf(world, open(part), budget);
     const [, , , fourth = never()] = keys;
     expect(more.ended).toEqual({
@@ -228,6 +236,9 @@ describe("an open minute", () => {
     const all = walkOf(world, open(...minutes), {}, true);
     expect(tallies(all.asked)).toEqual([[minuteAgo(8)], [minuteAgo(7)], [minuteAgo(6)]]);
     expect(all.ended.checkpoint).toEqual(kept);
+    // One that stays open holds up no other.
+    world.put(minutesAgo(6), 9);
+    expect(tallies(walkOf(world, open(...minutes)).asked)).toEqual([[minuteAgo(8)]]);
     const idle = walkOf(world, open(opened(minuteAgo(7), noon + 1)));
     expect(idle).toMatchObject({ ended: { checkpoint: open(opened(minuteAgo(7), noon + 1)) }, asked: [] });
   });
@@ -361,6 +372,7 @@ describe("minutes that no walk has begun", () => {
       rows: [rowOf(minuteAgo(20), [first]), rowOf(minuteAgo(6), [last])],
     });
     expect(asked.filter(([name]) => name === "list")).toEqual([list(beforeMinute(minuteAgo(30)))]);
+    expect(walkOf(world, from(30), { pageKeys: 1 }).ended).toEqual(ended);
     expect(counts).toEqual({ ...noCounts, listed: 3, notified: 1, sealed: 2 });
   });
 
@@ -376,6 +388,15 @@ describe("minutes that no walk has begun", () => {
     world.stored(minutesAgo(20), 1);
     world.pageOf = () => 0;
     expect(walkOf(world, from(30), { calls: 3 }).ended).toEqual({ checkpoint: from(30), rows: [] });
+    // Or with keys that are no payload's.
+    const foreign = new ReconcileWorld();
+    for (const n of [1, 2, 3]) {
+      foreign.foreign.add(`${beforeMinute(minuteAgo(25))}!${n}`);
+    }
+    expect(walkOf(foreign, from(30), { calls: 1, pageKeys: 2 }).ended).toEqual({
+      checkpoint: from(30),
+      rows: [],
+    });
     // The newest stays what it was, where what is walked is older.
     world.pageOf = null;
     expect(walkOf(world, { ...from(30), newest: minuteAgo(2) }).ended.checkpoint.newest).toBe(minuteAgo(2));

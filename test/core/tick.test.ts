@@ -120,6 +120,13 @@ test("a broken invariant is what the tick fails with, whatever failed before it"
   await expect(run(worldWith({ wake: fails, beginRun: breaks }).performer)).rejects.toThrow(BrokenInvariant);
 });
 
+test("nothing is run while another run has the lease, and people are informed all the same", async () => {
+  const world = worldWith({ beginRun: async () => null });
+  await expect(run(world.performer)).resolves.toBeNull();
+  expect(world.asked).not.toContain("list");
+  expect(world.asked.slice(-2)).toEqual(["reportAlerts", "alertsReported"]);
+});
+
 test("the lease is given back when a run fails, and a lease that cannot be given back ends by itself", async () => {
   const world = worldWith({ list: fails });
   await expect(run(world.performer)).rejects.toThrow();
