@@ -92,8 +92,9 @@ class Inspector implements TraceVisitor {
   outputBytes = 0;
   largestRowBytes = 0;
   repeatedBytes = 0;
-  attributes = 0;
-  namesAtMost = 0;
+  /** Without the entries of maps. */
+  #attributesAlone = 0;
+  #events = 0;
   #largestBytes = 0;
   #largestAttributes = 0;
   /** Its resource, scope and span. */
@@ -117,8 +118,8 @@ class Inspector implements TraceVisitor {
     this.outputBytes = 0;
     this.largestRowBytes = 0;
     this.repeatedBytes = 0;
-    this.attributes = 0;
-    this.namesAtMost = 0;
+    this.#attributesAlone = 0;
+    this.#events = 0;
     this.#largestBytes = 0;
     this.#days = new DayCount();
     this.#newest.restart();
@@ -137,6 +138,15 @@ class Inspector implements TraceVisitor {
   get repairs(): Pick<Repairs, "nested" | "numbers"> {
     const { nested, numbers } = this.#values;
     return { nested, numbers };
+  }
+
+  /** The entries of maps count: each is kept while they are sorted. */
+  get attributes(): number {
+    return this.#attributesAlone + this.#values.entries;
+  }
+
+  get namesAtMost(): number {
+    return this.#attributesAlone + this.#events;
   }
 
   get oldestDay(): number {
@@ -175,7 +185,7 @@ class Inspector implements TraceVisitor {
     let output = spanBytes + span.traceStateLength + span.nameLength;
     output += span.statusMessageLength + this.#attributes(walk, span.attributes) + this.#keyBytes;
     const { events, links } = span;
-    this.namesAtMost += events.count;
+    this.#events += events.count;
     for (let i = 0; i < events.count; i++) {
       const event = this.#event;
       event.scan(bytes, view, events.at[2 * i] ?? 0, events.at[2 * i + 1] ?? 0);
@@ -235,8 +245,7 @@ class Inspector implements TraceVisitor {
     const { bytes, view } = walk;
     const { entries, count } = scan;
     const end = count * entrySize;
-    this.attributes += count;
-    this.namesAtMost += count;
+    this.#attributesAlone += count;
     let keyBytes = count * stringOverhead;
     let output = count * (indexBytes + stringOverhead);
     // Texts that are not looked at yet: those of the attributes from `runSlot` on, which lie between `from` and `to`.
@@ -257,21 +266,13 @@ class Inspector implements TraceVisitor {
       } else {
         this.#checkRun(walk, entries, runSlot, slot, from, to);
         runSlot = slot + entrySize;
-        output += this.#value(bytes, view, valueAt, valueAt - valueLength);
+        output += this.#values.check(bytes, view, valueAt, valueAt - valueLength, 1);
       }
     }
     if (runSlot < end) {
       this.#checkRun(walk, entries, runSlot, end - entrySize, from, to);
     }
     this.#keyBytes = keyBytes;
-    return output;
-  }
-
-  /** Checks a value that is no string. The entries of its maps count as attributes: each is kept while they are sorted. */
-  #value(bytes: Uint8Array, view: DataView, from: number, to: number): number {
-    const entriesBefore = this.#values.entries;
-    const output = this.#values.check(bytes, view, from, to, 1);
-    this.attributes += this.#values.entries - entriesBefore;
     return output;
   }
 
