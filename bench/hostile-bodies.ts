@@ -73,7 +73,7 @@ export const hostileJson: Readonly<Record<string, () => string>> = {
     spansOf(
       `${goodSpan},"attributes":[${pieces(`{"key":"k","value":${'{"arrayValue":{"values":['.repeat(25)}{"intValue":"1"}${"]}}".repeat(25)}}`)}]}`,
     ),
-  "as many keys of their own as are taken": () => ownKeys(limits.namesMax),
+  "as many keys of their own as are taken": () => ownKeys(limits.namesUncountedMax),
   "900,000 keys of their own": () => ownKeys(900_000),
   "100,000 small spans": () => spansOf(pieces(`${goodSpan}}`, ",", 100_000)),
   "90,000 resources of one span": () =>
@@ -201,7 +201,7 @@ export const hostileProtobuf: Readonly<Record<string, () => Uint8Array>> = {
   "small spans": () => inScope(repeated(spanOf(), 100_000)),
   "resources of one span": () => repeated(goodOne, 100_000),
   "as many keys of their own as are taken": () =>
-    inScope(spanOf(numberedBytes((i) => field(tag.spanAttributes, keyOnly(i)), limits.namesMax))),
+    inScope(spanOf(numberedBytes((i) => field(tag.spanAttributes, keyOnly(i)), limits.namesUncountedMax))),
   "a million keys of their own": () =>
     inScope(spanOf(numberedBytes((i) => field(tag.spanAttributes, keyOnly(i)), million))),
   "a million of them, 100 a span": () => inScope(numberedBytes(hundredKeys, million / 100)),

@@ -1,8 +1,9 @@
 /**
  * `npm run bench -- hostile [words,words]`: what bodies cost that somebody makes on purpose, beside usual ones, at the ingress (inflating,
  * conversion, inspection) and, where that takes them, at the consumer (the same, rows, compression); in Node, CPU time of the
- * process. No body may cost more than 100 ms and three times what a usual one in JSON, the dearer form, costs per inflated MiB
- * (and 4 ms per MiB of rows). The bounds that are aimed at, in figures of their own, are printed beside. README.md has the figures.
+ * process. No body may cost more than 100 ms and 25 (ingress) or 30 (consumer) per inflated MiB, and 4 per MiB of rows: the
+ * aim, for a machine that does nothing else. On a busy one three times what a usual body in JSON, the dearer form, costs per inflated
+ * MiB in the same run stand for them; both are printed. README.md has the figures.
  */
 import * as zlib from "node:zlib";
 import { decodeBody } from "../shared/decode-body.ts";
@@ -147,9 +148,9 @@ function printRow(form: string, name: string, cost: Cost, usual: Usual | undefin
     const bound = (perMib: number) => allowedBaseMs + perMib * inflatedMib + allowedRowsMsPerMib * rowsMib;
     const allowed = usual === undefined ? Number.POSITIVE_INFINITY : bound(allowedTimesUsual * usual[of]);
     const aimed = bound(aimedMsPerMib[of]);
-    const mark = ms > allowed ? "  OVER" : ms > aimed ? "  over the aim" : "";
+    const mark = ms > Math.max(allowed, aimed) ? "  OVER" : ms > aimed ? "  over the aim" : "";
     const bounds = usual === undefined ? "" : ` of ${allowed.toFixed(0)}, aim ${aimed.toFixed(0)}${mark}`;
-    return { isWithin: ms <= allowed, text: `${ms.toFixed(0)} ms${bounds}` };
+    return { isWithin: ms <= Math.max(allowed, aimed), text: `${ms.toFixed(0)} ms${bounds}` };
   };
   const ingress = side(ingressMs, "ingress", 0);
   const rowsMib = consumer?.rowsMib ?? 0;

@@ -40,12 +40,14 @@ export const limits = {
    */
   attributesMax: 2 ** 20,
   /**
-   * Different attribute keys, and names of events, in one payload: those of each map column count apart. Above: 413. One that is
+   * Different attribute keys, and names of events, in one payload of very many: those of each map column count apart. Above: 413. One that is
    * new costs the consumer ten times what one costs that it knows: it is stored, found a place in a table that outgrows the
    * processor's cache, and sorted (bench/README.md, "hostile"). ClickHouse means LowCardinality for less than 10,000; a fleet has
    * some thousands; SDKs keep 128 per span.
    */
-  namesMax: 2 ** 16,
+  namesMax: 2 ** 15,
+  /** They are counted in a body of more attributes and events than this, by a second walk: 8192 usual spans have 100,000. */
+  namesUncountedMax: 2 ** 17,
   /** Members of one list: attributes of a message, events or links of a span, spans of a scope. Above: 413. 16 bytes each. */
   membersMax: 2 ** 20,
   /** Nesting of messages and AnyValues; a deeper body is malformed (OTLP sets no bound; 10,000 levels crash a stack). */
@@ -573,6 +575,10 @@ assert(
 );
 assert(limits.bodyBytesMax <= limits.outputBytesMax, "the consumer's budget has room for the largest body");
 assert(limits.attributesMax <= limits.membersMax, "so many attributes may stand in one span");
+assert(
+  limits.namesMax <= limits.namesUncountedMax && limits.namesUncountedMax <= limits.attributesMax,
+  "names are counted where there may be too many",
+);
 assert(limits.spansMax <= limits.groupRowsMax, "whatever was accepted fits into a group");
 assert(limits.inflatedBytesMax <= limits.groupInflatedBytesMax, "whatever was accepted fits into a group");
 assert(limits.groupOutputBytesMax < limits.consumerBytesInHandMax, "a group fits into the consumer's budget");

@@ -160,6 +160,7 @@ export class AttributeMap {
         const text = this.#text;
         text.write(bytes, view, valueAt, valueAt - valueLength);
         appendString(sink, text.bytes, text.view, 0, text.length);
+        text.trim(); // 32 MiB, which would else be there until the block is sent
       }
     }
   }

@@ -43,7 +43,7 @@ function request(...spans: readonly Uint8Array[]): Uint8Array {
 describe("different names", () => {
   const most = 128;
   const isTaken = (body: Uint8Array): boolean =>
-    tooManyNames(body, bounds, inspectTraces(body, bounds), most) === undefined;
+    tooManyNames(body, bounds, inspectTraces(body, bounds), most, most) === undefined;
 
   test("are taken up to the limit, and any number of attributes of so many", () => {
     expect(isTaken(request(span(many(most, keyed(9)))))).toBe(true);
@@ -75,11 +75,11 @@ describe("different names", () => {
     expect(isTaken(bytesField(1, [resource, scope]))).toBe(false);
   });
 
-  test("are not looked at in a body that cannot have too many", () => {
+  test("are not looked at in a body of fewer", () => {
     const body = request(span(many(most, keyed(9))));
     const { namesAtMost } = inspectTraces(body, bounds);
     expect(namesAtMost).toBe(most);
-    expect(tooManyNames(new Uint8Array([7]), bounds, { namesAtMost }, most)).toBeUndefined(); // no protobuf
+    expect(tooManyNames(new Uint8Array([7]), bounds, { namesAtMost }, 16, most)).toBeUndefined(); // not protobuf
   });
 
   test("that are made to hash alike end the look early, and are refused", () => {
@@ -90,10 +90,10 @@ describe("different names", () => {
     });
   });
 
-  test("are 2^16 at most, and the sender reads what a key is", () => {
-    expect(limits.namesMax).toBe(65_536);
+  test("are 2^15 at most where there are more than 2^17 in all, and the sender reads what a key is", () => {
+    expect([limits.namesMax, limits.namesUncountedMax]).toEqual([32_768, 131_072]);
     expect(adviseSize({ what: "names" })).toMatch(
-      /^The body has more than 65536 different attribute keys and event names\. .* belongs into a value/,
+      /^The body has more than 32768 different attribute keys and event names\. .* belongs into a value/,
     );
   });
 });
@@ -145,13 +145,15 @@ describe("a map within a value", () => {
   });
 });
 
-test("the text of a value takes no more room than it has bytes, and none when its block is sent", () => {
+test("the text of a value takes no more room than it has bytes, and none once it is written", () => {
   const builder = new BlockBuilder();
   const long = value.array(value.string("x".repeat(5_000_000)));
   const body = request(span(attribute("a", long)));
   builder.add({ id: payloadId, tenant: "t", body, bounds, spans: 1 });
-  expect(builder.heldBytes).toBeGreaterThan(10_000_000);
-  expect(builder.heldBytes).toBeLessThan(11_000_000);
-  builder.clear();
+  const text = new ValueText();
+  const bytes = new Uint8Array(long);
+  text.write(bytes, new DataView(bytes.buffer), 0, bytes.length);
+  expect(text.bytes.length).toBeLessThan(5_700_000);
+  expect(builder.heldBytes).toBeGreaterThan(5_000_000);
   expect(builder.heldBytes).toBeLessThan(6_000_000);
 });

@@ -28,8 +28,9 @@ export function tooManyNames(
   bounds: SpanBounds,
   { namesAtMost }: Pick<Inspection, "namesAtMost">,
   namesMax: number = limits.namesMax,
+  uncountedMax: number = limits.namesUncountedMax,
 ): TooLarge | undefined {
-  if (namesAtMost <= namesMax) {
+  if (namesAtMost <= uncountedMax) {
     return undefined;
   }
   const names = new Names(namesMax);
