@@ -333,6 +333,17 @@ describe("how often the zone is asked", () => {
     expect(verdictsOf(await look(frontDoor, begin + 5 * minuteMs))).toEqual(["good", "good"]);
   });
 
+  test("five minutes not at all also where the second call meets the limit", async () => {
+    let calls = 0;
+    const performer: Pick<CronPerformer, "askZone"> = {
+      askZone: async (question) =>
+        ++calls === 2 ? failed(429, "rate limiter budget depleted") : zone.ask(question),
+    };
+    const frontDoor = await perform(watchFrontDoor(settings, null, begin), performer as CronPerformer);
+    expect(frontDoor).toMatchObject({ askedAt: begin, notBefore: begin + 5 * minuteMs });
+    expect(await look()).toMatchObject({ askedAt: begin, notBefore: 0 });
+  });
+
   test("another host is another zone: nothing of the last one is kept", async () => {
     const first = await look();
     await look(first, begin, { ...settings, host: "traces.example.com" });

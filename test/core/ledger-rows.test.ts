@@ -176,7 +176,9 @@ describe("the widest row", () => {
   });
 
   test("of what waits", () => {
-    const text = waitingToRow({ since: startMs, payloads: widestPayloads });
+    const waiting = { since: startMs, payloads: widestPayloads };
+    const text = waitingToRow(waiting);
+    expect(waitingFromRow(text)).toEqual(waiting);
     expect(text.length).toBeLessThanOrEqual(widestRows.waiting);
   });
 

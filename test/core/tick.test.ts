@@ -1,9 +1,11 @@
 /** The cron's tick: each part fails by itself, and findings are reported all the same. */
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { noAlerts, unreportedOf } from "../../shared/alerts.ts";
 import { BrokenInvariant } from "../../shared/assert.ts";
 import { perform } from "../../shared/effect.ts";
 import type { Finding } from "../../shared/finding.ts";
+import { limits } from "../../shared/limits.ts";
+import { formatPayloadId, formatPayloadKey } from "../../shared/payload-key.ts";
 import { newCheckpoint } from "../../shared/reconcile/checkpoint.ts";
 import type { CronPerformer, LearntFacts } from "../../shared/reconcile/effects.ts";
 import { reconcileSettings } from "../../shared/reconcile/settings.ts";
@@ -159,8 +161,15 @@ test("an idle ClickHouse is not asked how payloads ended, and an hour's volumes 
   await run(idle.performer);
   expect(idle.asked).not.toContain("readRecent");
   expect(idle.asked).not.toContain("readVolumes");
-  const due = worldWith({});
+  const asks: unknown[] = [];
+  const due = worldWith({
+    readVolumes: async (hour) => {
+      asks.push(hour);
+      return [];
+    },
+  });
   await run(due.performer);
+  expect(asks).toEqual([{ hour: now - hourMs, days: 7 }]);
   expect(due.learnt).toMatchObject([{ volumes: { hour: now - hourMs, tenants: [] } }]);
 });
 
@@ -190,4 +199,72 @@ test("the ingress learns how long the table keeps rows, as far as that is known"
   await run(worldOf({ ttl }).performer);
   await run(worldOf({}).performer);
   expect(published).toEqual([ttl]);
+});
+
+describe("people", () => {
+  const key = formatPayloadKey(now - hourMs, "acme", formatPayloadId(new Uint8Array(16)));
+  const open = { ...noAlerts, volumeHour: now - hourMs, open: [finding] };
+  const idle = { ...open, open: [] };
+  const stateOf = (alertState: typeof open) => async () => ({ alertState, checkpoint: newCheckpoint(now) });
+  /** A run that lists one payload, which has ended. */
+  const busy: Partial<CronPerformer> = {
+    list: async ({ after }) =>
+      after < key
+        ? { objects: [{ key }], through: key, cursor: null }
+        : { objects: [], through: after, cursor: null },
+    outcomes: async () => [{ key, outcome: "stored" }],
+  };
+
+  test("are asked about when something arrived, or a finding is open, and not otherwise", async () => {
+    for (const [alertState, performer, asks] of [
+      [idle, busy, [now - limits.alertDeadMs]],
+      [open, {}, [now - limits.alertDeadMs]],
+      [idle, {}, []],
+      [idle, { ...busy, beginRun: async () => null }, []],
+    ] as const) {
+      const since: number[] = [];
+      const world = worldWith({
+        ...performer,
+        alertState: stateOf(alertState),
+        readRecent: async (asked) => {
+          since.push(asked);
+          return { dead: 3, ended: 4 };
+        },
+      });
+      await run(world.performer);
+      expect(since).toEqual(asks);
+      expect(world.learnt).toMatchObject([{ recent: asks.length === 0 ? null : { dead: 3, ended: 4 } }]);
+    }
+  });
+
+  test("are left alone where there is nothing that they do not know", async () => {
+    const world = worldWith({ judgeAlerts: none });
+    await run(world.performer);
+    expect(world.asked.at(-1)).not.toBe("reportAlerts");
+    expect(world.asked).not.toContain("reportAlerts");
+  });
+
+  test("have heard of it when one channel took it", async () => {
+    const world = worldWith({ reportAlerts: async () => ["log"] });
+    await run(world.performer);
+    expect(world.asked.at(-1)).toBe("alertsReported");
+  });
+
+  test("find in the log what failed and changes nothing", async () => {
+    const logged: { readonly message: string; readonly reason: string }[] = [];
+    const world = worldWith({
+      readTable: fails,
+      readVolumes: fails,
+      warn: async (warning) => {
+        logged.push(warning);
+        return null;
+      },
+    });
+    await run(world.performer);
+    expect(logged.map(({ reason }) => reason)).toEqual([
+      "Error: it cannot be asked",
+      "Error: it cannot be asked",
+    ]);
+    expect(new Set(logged.map(({ message }) => message)).size).toBe(2);
+  });
 });
