@@ -64,12 +64,19 @@ const everyBounds: readonly SpanBounds[] = [
   boundsAt(0),
 ];
 
-function contentMinute(type: BodyType, encoding: ContentEncoding, body: Uint8Array, bounds: SpanBounds) {
+/** Under each of these bounds. */
+function contentMinutes(
+  type: BodyType,
+  encoding: ContentEncoding,
+  body: Uint8Array,
+  each: readonly SpanBounds[],
+): readonly number[] {
   const decoded = decodeBody(zlib, body, { type, encoding });
   if (!decoded.ok) {
     throw new Error(decoded.refusal.message);
   }
-  return inspectTraces(decoded.value.protobuf, bounds).contentMinute;
+  const { protobuf: bytes } = decoded.value;
+  return each.map((bounds) => inspectTraces(bytes, bounds).contentMinute);
 }
 
 describe("frozen ids", () => {
@@ -80,9 +87,8 @@ describe("frozen ids", () => {
     const [version1, version2] = [expected.version1, expected.version2].map((hex) =>
       formatPayloadId(Buffer.from(hex, "hex")),
     );
-    for (const bounds of everyBounds) {
-      expect(contentMinute(type, encoding, bytes, bounds)).toBe(expected.contentMinute);
-    }
+    const minutes = new Set(contentMinutes(type, encoding, bytes, everyBounds));
+    expect([...minutes]).toEqual([expected.contentMinute]);
     expect(await idFrom(0)).toBe(version2);
     expect(await idFrom(expected.contentMinute)).toBe(version2);
     expect(await idFrom(expected.contentMinute + 1)).toBe(version1);
@@ -100,7 +106,7 @@ describe("frozen ids", () => {
   test.each(["-1", "1.5", "18446744073709551616", '"tomorrow"'])("a JSON time of %s gives no id", (time) => {
     const body = `{"resourceSpans":[{"scopeSpans":[{"spans":[{"endTimeUnixNano":${time}}]}]}]}`;
     expect(() =>
-      contentMinute("json", "identity", new TextEncoder().encode(body), boundsAt(arrival)),
+      contentMinutes("json", "identity", new TextEncoder().encode(body), [boundsAt(arrival)]),
     ).toThrow();
   });
 });
@@ -196,18 +202,18 @@ describe("equal bytes", () => {
   test("have one content minute, whatever is accepted of them and however they are sent", () => {
     const random = seededRandom(85);
     const accepted = new Set<number>();
-    for (let round = 0; round < 200; round++) {
+    for (let round = 0; round < 40; round++) {
       const spans = randomSpans(random);
       const expected = minuteOfSpans(spans);
       for (const [type, encoding] of forms) {
         const plain = type === "pb" ? protobufOf(spans) : jsonOf(spans);
         const body = encoding === "gzip" ? new Uint8Array(zlib.gzipSync(plain)) : plain;
-        const minutes = new Set(everyBounds.map((bounds) => contentMinute(type, encoding, body, bounds)));
+        const minutes = new Set(contentMinutes(type, encoding, body, everyBounds));
         expect([...minutes]).toEqual([expected]);
       }
       accepted.add(inspectTraces(protobufOf(spans), boundsAt(arrival)).spans);
     }
-    expect(accepted.size).toBeGreaterThan(5);
+    expect(accepted.size).toBeGreaterThan(2);
   });
 
   test("have one id in every instance and at every time, while ids change their version", async () => {
@@ -215,7 +221,7 @@ describe("equal bytes", () => {
     const rolledOutAt = arrival + 30 * 60_000;
     const from = parseIdTimeFrom(earliestIdTimeFrom(rolledOutAt)) ?? 0;
     const versions = new Set<string>();
-    for (let round = 0; round < 300; round++) {
+    for (let round = 0; round < 100; round++) {
       // Content of one try before the rollout ends to a day after ids begin with their time; clocks a day ahead at most.
       const sentAt = arrival + Math.round(random() * 3 * DAY_MS);
       const clock = Math.round((random() - 0.5) * 2 * limits.spanFutureMaxMs);
@@ -226,8 +232,9 @@ describe("equal bytes", () => {
       for (let tries = 0; tries < 5; tries++) {
         const at = sentAt + Math.round(random() * limits.clientRetryMs);
         const knows = at >= rolledOutAt || random() < 0.5;
+        const [contentMinute = 0] = contentMinutes("pb", "identity", body, [boundsAt(at)]);
         const time = {
-          contentMinute: contentMinute("pb", "identity", body, boundsAt(at)),
+          contentMinute,
           from: knows ? from : Number.POSITIVE_INFINITY,
         };
         ids.add(await payloadId("acme", "pb", "identity", body, time));

@@ -146,7 +146,7 @@ describe("headrace deploy", () => {
     const chosen = String(timeOf());
     expect(Date.parse(chosen)).toBeGreaterThanOrEqual(Date.now() + 25 * 3_600_000);
     expect(Date.parse(chosen)).toBeLessThanOrEqual(Date.now() + 26 * 3_600_000 + 60_000);
-    expect((await deploy(["--yes"])).out).toContain("Nothing is to be done.");
+    expect((await deploy(["--yes"])).out).toContain("There is nothing to do.");
     account.workers["headrace-ingress"] = {
       secrets,
       tag: "hr-before",
