@@ -36,7 +36,6 @@ import {
   completeViewStatement,
   insertSpansParameters,
   killStatement,
-  receiptsQuery,
 } from "../../shared/clickhouse/statements.ts";
 import { parseFilter } from "../../shared/console/trace-filter.ts";
 import { neededRights } from "../../shared/doctor/judge-clickhouse.ts";
@@ -52,7 +51,7 @@ import { readTrace } from "../../workers/console/read-trace.ts";
 import { nothingRemembered, startSearch } from "../../workers/console/trace-search.ts";
 import { deleteRows } from "../../workers/consumer/delete-rows.ts";
 import { hasAnyRow } from "../../workers/consumer/read-birth.ts";
-import { queryReceipts } from "../../workers/consumer/read-receipts.ts";
+import { readReceiptClaims } from "../../workers/consumer/read-receipts.ts";
 import { countRows, readProcesses, readTable } from "../../workers/consumer/read-table.ts";
 
 /** What follows GRANT in the page, by user. */
@@ -214,7 +213,7 @@ async function consumersWork(clickHouse: ClickHouseConnection): Promise<void> {
     watermarkRow({ watermark: Math.floor(now / 60_000) * 60_000, openMinutes: 0 }, now),
   ]);
   await queryRows(clickHouse, v.unknown(), recentQuery(settings, now));
-  expect(await queryReceipts(clickHouse, receiptsQuery(settings, [id]))).toHaveLength(1);
+  expect(await readReceiptClaims(clickHouse, [id])).toHaveLength(1);
 
   const counted = await countRows(clickHouse, [id], table);
   expect(counted.rows.get(id)?.reduce((sum, { rows }) => sum + rows, 0)).toBe(50);
