@@ -211,7 +211,7 @@ export function tableStateQuery(settings: ClickHouseSettings, table: string | nu
       ? "(SELECT groupArray((name, value)) FROM system.replicated_merge_tree_settings WHERE startsWith(name, 'replicated_deduplication_window'))"
       : "CAST([], 'Array(Tuple(String, String))')";
   const declarations = isOfReplicas
-    ? `(SELECT groupArray(engine_full) FROM clusterAllReplicas(${quoteText(settings.cluster ?? "")}, system.tables) WHERE ${where} name = '${settings.tracesTable}')`
+    ? `(SELECT groupArray(engine_full) FROM clusterAllReplicas(${quoteText(settings.cluster ?? "")}, view(SELECT engine_full FROM system.tables WHERE ${where} name = '${settings.tracesTable}')))`
     : "CAST([], 'Array(String)')";
   return `SELECT engine, engine_full, version() AS version, serverTimezone() AS timezone, toFloat64(toUnixTimestamp64Milli(now64(3))) AS now,
       (SELECT any(value) FROM system.settings WHERE name = 'deduplicate_insert') AS deduplicate_insert,
