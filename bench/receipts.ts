@@ -248,7 +248,9 @@ async function measureGroup(
 
 async function measure(engine: EngineSession, receipts: number, name: string): Promise<void> {
   const query =
-    name === "before" ? receiptsQueryBefore : (asked: readonly PayloadId[]) => receiptClaimsQuery(settings, asked);
+    name === "before"
+      ? receiptsQueryBefore
+      : (asked: readonly PayloadId[]) => receiptClaimsQuery(settings, asked);
   await settle(engine);
   await bytesPerReceipt(engine);
   for (const count of [1, 100, 500]) {
