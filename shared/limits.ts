@@ -276,6 +276,8 @@ export const limits = {
   reconcileUnit: { page: 52, doubt: 110 },
   /** The rest of a cron's tick: the ledger is woken, the table checked, the checkpoint saved, alerts judged and reported. */
   tickSubrequests: 60,
+  /** A look at what was asked to be erased: a list, and three for each of five. Where something is asked again, the tick does nothing else. */
+  erasuresLookSubrequests: 16,
   /** Pages of dead letters' records in which a page of keys is looked for. */
   recordListCallsMax: 20,
   /** A zstd body of more frames is refused: each costs a decoder, however little it holds. A client's body has one. */
@@ -633,7 +635,8 @@ export const widestInvocations = {
     Object.values(stages).reduce((sum, budget) => sum + budget, 0) +
     Object.keys(stages).length * unit.page +
     unit.doubt +
-    limits.tickSubrequests,
+    limits.tickSubrequests +
+    limits.erasuresLookSubrequests,
   request: limits.requestSubrequests,
   asked: 2 * limits.keysAskedMax + 10,
 } as const;

@@ -30,3 +30,6 @@ export interface Receipt {
   readonly bytes: number;
   readonly reason: string;
 }
+
+/** Of a receipt what VERIFY and an erasure judge by. They ask for those of many ids, and each column more is read at as many places. */
+export type ReceiptClaim = Pick<Receipt, "key" | "outcome" | "rowsByDay" | "reason">;

@@ -15,7 +15,7 @@ import {
   checkReplicas,
   completeReplicas,
   isSettingsAlter,
-  onClusterClause,
+  makeDatabase,
   type Replicas,
   replicatedStatement,
   runEverywhere,
@@ -305,8 +305,7 @@ async function makeBeginnings(
     "ENGINE = ReplacingMergeTree(at) ORDER BY (traces_table, number)";
   if (replicas !== undefined) {
     const servers = await checkReplicas(replicas, database);
-    const onCluster = onClusterClause(replicas.onCluster);
-    await runEverywhere(replicas, `CREATE DATABASE IF NOT EXISTS ${quoteIdentifier(database)}${onCluster}`);
+    await makeDatabase(replicas, database, servers);
     await completeReplicas(replicas, database, servers, isOursIn(settings));
     await runEverywhere(replicas, fillIn(remembers, settings, replicas));
     return;

@@ -14,7 +14,7 @@ import type { TableFacts } from "../ledger/known-table.ts";
 import type { Receipted } from "../ledger/machine.ts";
 import type { Cause, Doorbell, OutcomesMessage } from "../messages.ts";
 import type { PayloadId, PayloadKey } from "../payload-key.ts";
-import type { DayRows, GroupId, Receipt } from "../receipt.ts";
+import type { DayRows, GroupId, Receipt, ReceiptClaim } from "../receipt.ts";
 
 export type InsertTask = Extract<GroupTask, { readonly step: "insert" }>;
 
@@ -126,7 +126,7 @@ export interface GroupEffects {
   /** Receipts of each id under all of its keys, in the order asked. */
   readonly readReceipts: {
     readonly asks: readonly PayloadId[];
-    readonly answers: readonly (readonly Receipt[])[];
+    readonly answers: readonly (readonly ReceiptClaim[])[];
   };
   /** The object under this key, with its rows by day where `count` is set; null: there is none. */
   readonly readObject: {

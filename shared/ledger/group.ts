@@ -9,7 +9,7 @@ import type { TableTtl } from "../clickhouse/ttl.ts";
 import type { Failure } from "../failure.ts";
 import type { Cause } from "../messages.ts";
 import type { PayloadKey } from "../payload-key.ts";
-import type { DayRows, GroupId, Receipt } from "../receipt.ts";
+import type { DayRows, GroupId, Receipt, ReceiptClaim } from "../receipt.ts";
 
 /** A payload that the ledger has taken over. Its id is the last part of its key. */
 export interface GroupPayload {
@@ -137,7 +137,7 @@ export interface Evidence {
   /** The payload's key in the task. */
   readonly key: PayloadKey;
   /** Receipts of every key of the id. */
-  readonly receipts: readonly Receipt[];
+  readonly receipts: readonly ReceiptClaim[];
   /** Rows in the table, zeros left out, days older than the table's TTL left out. */
   readonly rowsByDay: readonly DayRows[];
   /** An object of the id: under which key, and what it comes to. Null: none of the id's keys has one. */

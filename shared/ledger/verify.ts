@@ -8,7 +8,7 @@ import { assert } from "../assert.ts";
 import { counted } from "../counted.ts";
 import { limits } from "../limits.ts";
 import type { PayloadKey } from "../payload-key.ts";
-import type { DayRows, GroupId, Receipt } from "../receipt.ts";
+import type { DayRows, GroupId, Receipt, ReceiptClaim } from "../receipt.ts";
 import { endOfRows } from "./expiry.ts";
 import type { Evidence, GroupPayload, StoredPayload } from "./group.ts";
 import { mayStoreAgain } from "./head.ts";
@@ -54,10 +54,10 @@ export interface VerifyFacts {
 /** What the receipts claim of a payload, and a receipt to be completed by what it says. */
 interface Claims {
   readonly keys: readonly PayloadKey[];
-  readonly byKey: ReadonlyMap<PayloadKey, Receipt>;
-  readonly stored: readonly Receipt[];
-  readonly erased: Receipt | undefined;
-  readonly dead: Receipt | undefined;
+  readonly byKey: ReadonlyMap<PayloadKey, ReceiptClaim>;
+  readonly stored: readonly ReceiptClaim[];
+  readonly erased: ReceiptClaim | undefined;
+  readonly dead: ReceiptClaim | undefined;
   readonly blank: Receipt;
 }
 
@@ -285,7 +285,7 @@ function verdictWithoutObject(
 }
 
 /** Rows by day of the whole payload; null when nothing says them. */
-function wholeOf(facts: VerifyFacts, stored: readonly Receipt[]): readonly DayRows[] | null {
+function wholeOf(facts: VerifyFacts, stored: readonly ReceiptClaim[]): readonly DayRows[] | null {
   const { payload, rows, evidence } = facts;
   if (payload.missingDays !== null) {
     return payload.missingDays.complete;

@@ -5,7 +5,7 @@ import type { Evidence, GroupPayload, StoredPayload } from "../../shared/ledger/
 import { judge, type Verdict } from "../../shared/ledger/verify.ts";
 import type { PayloadOutcome } from "../../shared/outcome.ts";
 import type { PayloadKey } from "../../shared/payload-key.ts";
-import type { DayRows, GroupId } from "../../shared/receipt.ts";
+import type { DayRows, GroupId, Receipt } from "../../shared/receipt.ts";
 import { doorbell, startMs } from "../ledger/world.ts";
 
 const MINUTE_MS = 60_000;
@@ -24,7 +24,7 @@ function receipt(
   key: PayloadKey,
   outcome: PayloadOutcome,
   rowsByDay = outcome === "stored" ? days : [],
-): Evidence["receipts"][number] {
+): Receipt {
   return { key, outcome, group, spans: 10, rowsByDay, rejectedSpans: 0, bytes: 100, reason: "why" };
 }
 

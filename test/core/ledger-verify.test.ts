@@ -368,11 +368,7 @@ describe("the view of trace ids is completed with the receipts", () => {
               {
                 key: payload.key,
                 outcome,
-                group: verify.group,
-                spans: 10,
                 rowsByDay: [{ day: today, rows: 10 }],
-                rejectedSpans: 0,
-                bytes: 100,
                 reason: "",
               },
             ];

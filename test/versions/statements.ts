@@ -76,6 +76,7 @@ export async function readStatements(): Promise<object> {
       witness: statements.witnessQuery(settings, null),
       replicaWitness: statements.witnessQuery(settings, "replicated"),
       receipts: statements.receiptsQuery(settings, [id]),
+      receiptClaims: statements.receiptClaimsQuery(settings, [id]),
       state: statements.tableStateQuery(settings),
       running: statements.runningQuery(settings, group, 90_000, null),
       kill: statements.killStatement(group, 90_000),

@@ -14,7 +14,6 @@ import {
   completeViewStatement,
   insertSpansParameters,
   killStatement,
-  receiptsQuery,
 } from "../../shared/clickhouse/statements.ts";
 import type {
   BatchEffects,
@@ -29,7 +28,7 @@ import type { AttemptReport, GroupPayload, GroupTask } from "../../shared/ledger
 import { overdueMs } from "../../shared/ledger/settings.ts";
 import { limits } from "../../shared/limits.ts";
 import { idOfKey, type PayloadId, type PayloadKey } from "../../shared/payload-key.ts";
-import type { Receipt } from "../../shared/receipt.ts";
+import type { ReceiptClaim } from "../../shared/receipt.ts";
 import { codecVersion } from "../../shared/rows/transcode.ts";
 import { writeLog } from "../../shared/write-log.ts";
 import type { ConsumerBindings } from "./bindings.ts";
@@ -39,7 +38,7 @@ import { deleteRows } from "./delete-rows.ts";
 import { loadPayloads } from "./load-payloads.ts";
 import { parkMessage } from "./park-message.ts";
 import { readLedgerSettings } from "./read-ledger-settings.ts";
-import { queryReceipts } from "./read-receipts.ts";
+import { readReceiptClaims } from "./read-receipts.ts";
 import { countRows, readProcesses, readTable, readWitness } from "./read-table.ts";
 import { reportFindings } from "./report-findings.ts";
 import { writeOutcomes } from "./write-outcomes.ts";
@@ -280,8 +279,8 @@ async function sendBlock(
 async function readReceipts(
   clickHouse: ClickHouseConnection,
   ids: readonly PayloadId[],
-): Promise<readonly (readonly Receipt[])[]> {
-  const receipts = await queryReceipts(clickHouse, receiptsQuery(clickHouse.settings, ids));
+): Promise<readonly (readonly ReceiptClaim[])[]> {
+  const receipts = await readReceiptClaims(clickHouse, ids);
   const found = Map.groupBy(receipts, ({ key }) => idOfKey(key));
   return ids.map((id) => found.get(id) ?? []);
 }

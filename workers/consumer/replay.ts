@@ -31,7 +31,7 @@ export async function replay(
  * Asks the ledger to erase each payload under all of its keys; it does so when the payload is no longer live. A payload
  * whose object was deleted after its retention still has rows: what its receipt says of it is enough.
  */
-export async function erase(
+export async function askToErase(
   bucket: R2Bucket,
   clickHouse: ClickHouseConnection,
   ledger: { erase(payload: Doorbell, reason: string): Promise<void> },
