@@ -29,6 +29,7 @@ import {
 } from "../../../shared/delivery/ledger-life.ts";
 import type { Moment } from "../../../shared/ledger/draft.ts";
 import type { GroupTask } from "../../../shared/ledger/group.ts";
+import { type BareBell, knows } from "../../../shared/ledger/knows.ts";
 import { holds, type LedgerEvent, tokensNeeded } from "../../../shared/ledger/machine.ts";
 import type { PayloadKey } from "../../../shared/payload-key.ts";
 import type { GroupId } from "../../../shared/receipt.ts";
@@ -126,6 +127,12 @@ export class LedgerShell {
     const older = this.#older();
     this.#reach();
     return holds(older ?? this.state, keys);
+  }
+
+  knows(bells: readonly BareBell[]): readonly boolean[] {
+    const older = this.#older();
+    this.#reach();
+    return knows(older ?? this.state, bells);
   }
 
   beginReconcile(leaseMs: number, takesOver: boolean): CronEffects["beginRun"]["answers"] {
@@ -267,6 +274,7 @@ export class LedgerShell {
     this.#begun = false;
     this.#moving = null;
     this.#instance = { armedAt: null };
+    this.state.restart();
   }
 
   /** Performs what a part of the object's life asks for. A death is not thrown into it: nothing more of it runs. */
@@ -294,10 +302,12 @@ export class LedgerShell {
     switch (effect.do) {
       case "begin":
         if (!this.#begun) {
-          this.#live(begin(this.state));
+          this.#live(begin(this.#instance, this.state));
           this.#begun = true;
         }
         return { to: "begin" };
+      case "readAlarm":
+        return { to: "readAlarm", at: this.#alarmAt };
       case "readEpoch":
         this.#world.askStore("the ledger's epoch");
         return { to: "readEpoch", epoch: store.epoch };
