@@ -164,7 +164,8 @@ export async function benchCosts(): Promise<void> {
     minutes *
     ((aMinute["rows"] ?? 0) * prices.durableRowWritten +
       (aMinute["ledgerCalls"] ?? 0) * prices.durableRequest +
-      (aMinute["r2"] ?? 0) * prices.r2ClassA);
+      (aMinute["r2Puts"] ?? 0) * prices.r2ClassA +
+      (aMinute["r2Gets"] ?? 0) * prices.r2ClassB);
   console.log(
     JSON.stringify({
       benchmark: "costs",

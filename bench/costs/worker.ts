@@ -64,7 +64,7 @@ export interface Counted {
   /** Messages of the queues: each is written, read and deleted. */
   messages: Record<"ring" | "late" | "group", number>;
   invocations: number;
-  r2: { heads: number; gets: number; puts: number };
+  r2: { heads: number; gets: number };
   /** ms from the arrival to the end of the INSERT. */
   latencyMs: { p50: number; p99: number };
 }
@@ -83,7 +83,7 @@ export class CostsLedger extends DurableObject<Bindings> {
   /** While the cron works: what it writes by itself is counted apart. */
   #isCron = false;
   #counted: Counted = nothing();
-  #minutes = { count: 0, rows: 0, ledgerCalls: 0, r2: 0 };
+  #minutes = { count: 0, rows: 0, ledgerCalls: 0, r2Gets: 0, r2Puts: 0 };
   #storage = new LedgerStorage(this.#counting());
   #instance: Instance = { armedAt: null };
   #begun = false;
@@ -262,7 +262,7 @@ export class CostsLedger extends DurableObject<Bindings> {
       this.#counted.ledgerCalls++;
     }
     if (this.#clock.now - this.#calledAt > idleMs) {
-      this.#counted.ledgerStarts++;
+      this.#counted.ledgerStarts += this.#isCron ? 0 : 1;
       this.#storage = new LedgerStorage(this.#counting());
       this.#instance = { armedAt: null };
       this.#begun = false;
@@ -289,10 +289,10 @@ export class CostsLedger extends DurableObject<Bindings> {
       case "readAlarm":
         return { to: "readAlarm", at: this.#alarmAt };
       case "readEpoch":
-        this.#counted.r2.gets++;
+        this.#read();
         return { to: "readEpoch", epoch: this.#storage.head?.epoch ?? null };
       case "readCounter":
-        this.#counted.r2.gets++;
+        this.#read();
         return { to: "readCounter", counter: this.#storage.head?.counter ?? 0 };
       case "findPayload":
         return { to: "findPayload", found: false };
@@ -303,7 +303,7 @@ export class CostsLedger extends DurableObject<Bindings> {
       case "putEpoch":
         return { to: "putEpoch" };
       case "putCounter":
-        this.#minutes.r2++;
+        this.#minutes.r2Puts++;
         return { to: "putCounter" };
       case "step":
         return { to: "step", decided: this.#decide(effect.event) };
@@ -345,6 +345,15 @@ export class CostsLedger extends DurableObject<Bindings> {
         this.#call(() => fireAlarm(this.#instance));
       }
     });
+  }
+
+  /** An instance that starts looks at what R2 has of the ledger's life. */
+  #read(): void {
+    if (this.#isCron) {
+      this.#minutes.r2Gets++;
+    } else {
+      this.#counted.r2.gets++;
+    }
   }
 
   #token(): GroupId {
@@ -398,7 +407,7 @@ function nothing(): Counted {
     ledgerStarts: 0,
     messages: { ring: 0, late: 0, group: 0 },
     invocations: 0,
-    r2: { heads: 0, gets: 0, puts: 0 },
+    r2: { heads: 0, gets: 0 },
     latencyMs: { p50: 0, p99: 0 },
   };
 }

@@ -42,11 +42,11 @@ export function headAtStart(stored: Head, groups: readonly Group[]): Head {
   const live = groups.filter(({ epoch }) => epoch === stored.epoch).sort((a, b) => (a.id < b.id ? -1 : 1));
   const inFlight = live.filter(isInFlight);
   const wide = inFlight.find(({ blocks }) => blocks > 1);
-  const { breaker, ...head } = withoutGroups(stored);
+  const head = withoutGroups(stored);
   return {
     ...head,
     breaker: {
-      ...breaker,
+      ...head.breaker,
       inFlight: inFlight.map(({ id }) => id),
       notified: live.filter(isNotified).map(({ id, due }) => ({ group: id, again: due })),
       ...(wide === undefined ? {} : { wide: wide.id }),

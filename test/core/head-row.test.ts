@@ -84,6 +84,15 @@ describe("an instance that starts", () => {
     expect(ledger.state.head?.breaker.notified).toEqual([]);
   });
 
+  test("writes no head for having started", () => {
+    const { ledger } = probing();
+    const before = ledger.state.head;
+    ledger.state.restart();
+    const { head: after } = ledger.state;
+    expect(before !== null && after !== null && isToWrite(before, after)).toBe(false);
+    expect(after !== null && isToWrite(headFromRow(headToRow(after)), after)).toBe(false);
+  });
+
   test("counts no group of an epoch before a restore", () => {
     const { ledger } = probing();
     ledger.step({ kind: "restored", epoch: 2 });
