@@ -727,14 +727,6 @@ const unwritten: readonly Mutant[] = [
     by: "slots",
   },
   {
-    name: "INSERTs of a ledger before its restore keep their slots for ever",
-    file: "shared/ledger/head-row.ts",
-    find: "groups.filter(({ epoch }) => epoch === stored.epoch)",
-    replace: "groups.filter(({ epoch }) => epoch > 0)",
-    profile: "losses",
-    by: "slots",
-  },
-  {
     name: "the ledger knows what the reconciler misses the receipt of",
     file: "shared/ledger/knows.ts",
     find: 'return bell.cause === "event" && minuteOfKey(bell.key) === place.minute;',
