@@ -125,10 +125,10 @@ export function readyAt({ since, payloads }: Waiting, { caps }: LedgerSettings):
 }
 
 /**
- * Are those that wait a group at this claim? A batch that is not full says that the queue has no more: whoever is older than a
- * second waits for nobody. Example: a lone payload, whose second has gone by in the queue, which waited for others to come
- * with it. A full batch has others behind it, mostly: then it is the alarm's time that counts, so that what has lain in the
- * queue for an hour is brought in by groups as large as they can be, and not one by batch.
+ * Are those that wait a group at this claim? A batch that is not full says that the queue has no more, and what is older than
+ * a second waits no longer. Example: a lone payload, whose second has gone by in the queue, which waited for others to deliver
+ * with it. A full batch has others behind it, mostly: then it is the alarm's time that counts, so that a backlog of an hour is
+ * inserted in groups as large as they can be, and not in one per batch.
  */
 function isReadyNow(draft: Draft, doorbells: number): boolean {
   const { now, settings } = draft;

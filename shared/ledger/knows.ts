@@ -1,5 +1,5 @@
 /**
- * What rings late and by a bare key mostly brings nothing new: its payload has ended, or is being brought in. The ledger can
+ * What rings late and by a bare key mostly brings nothing new: its payload has ended, or is in flight. The ledger can
  * say so by the key alone, and its object in R2 need not be looked at.
  */
 import type { BareDoorbell } from "../messages.ts";

@@ -164,7 +164,7 @@ describe("the ledger's object", () => {
     behind.store.counter = 1;
     behind.live(begin(behind.instance, behind.state));
     expect(behind.events).toEqual([{ kind: "restored", epoch: 2 }]);
-    expect(behind.done).toEqual(["readEpoch", "readCounter", "log", "step", "putEpoch"]);
+    expect(behind.done).toEqual(["readAlarm", "readEpoch", "readCounter", "log", "step", "putEpoch"]);
     expect(behind.logged).toEqual([
       "the ledger was restored to an older time: everything it holds is verified (epoch 2)",
     ]);

@@ -204,7 +204,7 @@ export class LedgerState implements LedgerView {
     }
   }
 
-  /** An id that has come again since is another group's now, and stays. */
+  /** An id that was claimed once more since is another group's now, and stays. */
   #forget({ before, groups }: Extract<Change, { readonly kind: "forget" }>): void {
     for (const { number, ids } of this.#ends.slice(0, groups).filter(({ at }) => at < before)) {
       this.#ends = this.#ends.filter((ended) => ended.number !== number);

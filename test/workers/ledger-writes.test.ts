@@ -112,7 +112,7 @@ describe("a group that is leased by the claim that made it", () => {
   );
 });
 
-describe("a deployment that is rolled back, and comes again", () => {
+describe("a deployment that is rolled back, and deployed once more", () => {
   test.each([1, 2, 3])(
     "goes on from the rows of the other version, whichever made the tables (seed %i)",
     async (seed) => {
