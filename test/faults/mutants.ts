@@ -727,13 +727,6 @@ const unwritten: readonly Mutant[] = [
     by: "slots",
   },
   {
-    name: "the ledger knows what the reconciler misses the receipt of",
-    file: "shared/ledger/knows.ts",
-    find: 'return bell.cause === "event" && minuteOfKey(bell.key) === place.minute;',
-    replace: "return minuteOfKey(bell.key) === place.minute;",
-    profile: "losses",
-  },
-  {
     name: "the ledger knows whatever rings late",
     file: "shared/delivery/batch.ts",
     find: "const doorbell = known[at] === true ? null",
