@@ -164,6 +164,8 @@ export const limits = {
   idTimeLeadMs: 25 * HOUR_MS,
   /** How long the ledger remembers a finished id. */
   ledgerMemoryMs: 26 * HOUR_MS,
+  /** Each minute something is forgotten; what is so long over its time is forgotten by the alarm. */
+  ledgerForgetLagMs: 10 * MINUTE_MS,
   /** Back-off of a group's re-ring: doubles from the first to the last. */
   retryFirstMs: 2 * SECOND_MS,
   retryLastMs: 15 * MINUTE_MS,

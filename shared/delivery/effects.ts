@@ -11,6 +11,7 @@ import type { Failure } from "../failure.ts";
 import type { Finding } from "../finding.ts";
 import type { AttemptReport, GroupPayload, GroupTask, StoredPayload } from "../ledger/group.ts";
 import type { TableFacts } from "../ledger/known-table.ts";
+import type { BareBell } from "../ledger/knows.ts";
 import type { Receipted } from "../ledger/machine.ts";
 import type { Cause, Doorbell, OutcomesMessage } from "../messages.ts";
 import type { PayloadId, PayloadKey } from "../payload-key.ts";
@@ -54,6 +55,8 @@ export interface BatchEffects {
     readonly asks: { readonly key: PayloadKey; readonly cause: Cause };
     readonly answers: Doorbell | null;
   };
+  /** Would the ledger change nothing, should these ring? In the order asked. */
+  readonly knows: { readonly asks: readonly BareBell[]; readonly answers: readonly boolean[] };
   /** Keep a message in R2 for operators, and return the finding to report. */
   readonly parkMessage: {
     readonly asks: { readonly at: number; readonly reason: string };

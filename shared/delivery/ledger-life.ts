@@ -18,7 +18,7 @@ import type { GroupId } from "../receipt.ts";
 
 /** What one instance of the object keeps in memory only: lost when the instance ends. */
 export interface Instance {
-  /** When its alarm fires next, ms since the epoch, as far as it knows. */
+  /** When its alarm fires next, ms since the epoch, as far as it knows. Null: it does not. */
   armedAt: number | null;
 }
 
@@ -40,6 +40,8 @@ export interface Decided {
 export type LifeEffect =
   /** Once in the life of an instance: `begin`. Fails as that does, and is retried by the next event. */
   | { readonly do: "begin" }
+  /** When the platform will fire the alarm, as far as it says: an earlier instance may have armed it. */
+  | { readonly do: "readAlarm" }
   /** The epoch that R2 keeps: created once, raised by a restore. */
   | { readonly do: "readEpoch" }
   /** The minutes that R2 counted for the ledger. */
@@ -66,6 +68,7 @@ export type LifeEffect =
 export function subrequestsOf(effect: LifeEffect): number {
   switch (effect.do) {
     case "begin":
+    case "readAlarm":
     case "step":
     case "armRetry":
     case "recordBroken":
@@ -79,6 +82,7 @@ export function subrequestsOf(effect: LifeEffect): number {
 }
 
 export type LifeAnswer =
+  | { readonly to: "readAlarm"; readonly at: number | null }
   | { readonly to: "readEpoch"; readonly epoch: number | null }
   | { readonly to: "readCounter"; readonly counter: number | null }
   | { readonly to: "findPayload"; readonly found: boolean }
@@ -99,7 +103,9 @@ export type Life<T> = Generator<LifeEffect, T, LifeAnswer>;
  * Known before the first step of an instance: is this ledger born, and was it not restored to an older time? Throws
  * when R2 or ClickHouse cannot be asked: a ledger that does not know how it began takes nothing over.
  */
-export function* begin(view: LedgerView): Life<void> {
+export function* begin(instance: Instance, view: LedgerView): Life<void> {
+  // Each arming is a row that is billed, and an object with little to do is started for each payload.
+  instance.armedAt = (yield* ask({ do: "readAlarm" })).at;
   const { head } = view;
   if (head === null) {
     const facts = yield* readBirthFacts();
@@ -162,7 +168,11 @@ export function decideAndPersist(
   const { changes, rings, task } = step(store, event, moment, settings);
   store.apply(changes);
   const next = nextAlarm(store, settings);
-  return { task, notify: rings, arm: next === undefined ? null : armForward(instance, next) };
+  // What can be forgotten of a full store is forgotten bit by bit.
+  const isCrowded = moment.databaseBytes > settings.databaseBytesMax && store.firstEnded(1).length > 0;
+  const again = isCrowded ? moment.now + settings.retryFirstMs : Number.POSITIVE_INFINITY;
+  const at = Math.min(next ?? Number.POSITIVE_INFINITY, again);
+  return { task, notify: rings, arm: at === Number.POSITIVE_INFINITY ? null : armForward(instance, at) };
 }
 
 /** Arms the alarm again after a failure; null: it fires before that. */

@@ -75,7 +75,7 @@ export function afterSuccess(breaker: Breaker, settings: LedgerSettings): Breake
   const wereAllOut = breaker.inFlight.length + 1 >= limitOf(breaker);
   return {
     ...breaker,
-    suspects: [],
+    suspects: breaker.suspects.length === 0 ? breaker.suspects : [],
     isOpen: false,
     failures: 0,
     concurrencyLimit: wereAllOut

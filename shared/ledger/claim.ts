@@ -13,7 +13,7 @@ import { mayStoreAgain } from "./head.ts";
 import { makeGroup, openState, readGroup, receiptingState, verifyingState } from "./make-group.ts";
 import { blankReceipt, keysOf, receiptBesides } from "./receipts.ts";
 import { fenceMs, type LedgerSettings } from "./settings.ts";
-import type { PayloadPlace } from "./view.ts";
+import type { PayloadPlace, Waiting } from "./view.ts";
 
 /** Takes the payloads over. Returns the groups that became ready, the oldest first. */
 export function claim(draft: Draft, doorbells: readonly Doorbell[]): readonly Group[] {
@@ -72,7 +72,7 @@ export function claim(draft: Draft, doorbells: readonly Doorbell[]): readonly Gr
     }
   }
 
-  if (isReadyByAge(draft)) {
+  if (isReadyNow(draft, doorbells.length)) {
     ready.push(...groupWaiting(draft));
   }
   const owners = new Map([...owed.values()].map(({ payload, owner }) => [payload.key, owner]));
@@ -113,9 +113,36 @@ export function groupWaiting(draft: Draft): readonly Group[] {
   return byDays(others).map((alike) => makeGroup(draft, alike, openState, now));
 }
 
-export function isReadyByAge(draft: Draft): boolean {
+/**
+ * When those that wait are a group by their age: a second after the oldest arrived, and a second after the first was claimed
+ * where that comes later than any age could say (a clock that is ahead, or a second that was over before the claim, which
+ * then left them waiting for those behind them).
+ */
+export function readyAt({ since, payloads }: Waiting, { caps }: LedgerSettings): number {
+  const byArrival = oldestArrival(payloads) + caps.ageReadyMs;
+  const byClaim = since + caps.ageReadyMs;
+  return byArrival > since ? Math.min(byArrival, byClaim) : byClaim;
+}
+
+/**
+ * Are those that wait a group at this claim? A batch that is not full says that the queue has no more, and what is older than
+ * a second waits no longer. Example: a lone payload, whose second has gone by in the queue, which waited for others to deliver
+ * with it. A full batch has others behind it, mostly: then it is the alarm's time that counts, so that a backlog of an hour is
+ * inserted in groups as large as they can be, and not in one per batch.
+ */
+function isReadyNow(draft: Draft, doorbells: number): boolean {
   const { now, settings } = draft;
-  return draft.waitingCount > 0 && now - draft.waitingSince >= settings.caps.ageReadyMs;
+  const { caps } = settings;
+  const { waitingSince: since, waiting: payloads } = draft;
+  if (payloads.length === 0) {
+    return false;
+  }
+  const isOld = now >= oldestArrival(payloads) + caps.ageReadyMs;
+  return (isOld && doorbells < caps.batchMax) || now >= readyAt({ since, payloads }, settings);
+}
+
+function oldestArrival(payloads: readonly GroupPayload[]): number {
+  return payloads.reduce((least, { arrival }) => Math.min(least, arrival), Number.POSITIVE_INFINITY);
 }
 
 /**

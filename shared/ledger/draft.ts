@@ -175,8 +175,8 @@ export class Draft {
     return this.#places.get(id);
   }
 
-  forget(before: number): void {
-    this.#rest.push({ kind: "forget", before });
+  forget(before: number, groups: number): void {
+    this.#rest.push({ kind: "forget", before, groups });
   }
 
   /** The changes, in the order in which they are to be applied. */
@@ -185,7 +185,8 @@ export class Draft {
     if (this.#head !== null && this.#head !== this.#view.head) {
       changes.push({ kind: "head", head: this.#head });
     }
-    if (this.#waitingChanged) {
+    // What came and became a group in one event has not waited.
+    if (this.#waitingChanged && (this.waitingCount > 0 || this.#view.waiting.payloads.length > 0)) {
       changes.push({ kind: "waiting", waiting: { since: this.#since, payloads: this.waiting } });
     }
     for (const [id, { isNew }] of this.#changed) {

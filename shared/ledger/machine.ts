@@ -22,7 +22,7 @@ import type { Doorbell } from "../messages.ts";
 import { idOfKey, type PayloadId, type PayloadKey } from "../payload-key.ts";
 import type { GroupId } from "../receipt.ts";
 import { insertDue, insertsFree, mayInsert, wasFetched, wasNotified } from "./breaker.ts";
-import { claim, groupWaiting, isReadyByAge, payloadOf } from "./claim.ts";
+import { claim, groupWaiting, payloadOf, readyAt } from "./claim.ts";
 import { Draft, type Moment } from "./draft.ts";
 import {
   type AttemptReport,
@@ -122,6 +122,7 @@ export function step(view: LedgerView, event: LedgerEvent, moment: Moment, setti
       break;
     case "minute":
       draft.head = { ...draft.head, counter: draft.head.counter + 1 };
+      forget(draft, view); // the head is written anyway
       break;
     case "table":
       draft.head = {
@@ -195,12 +196,12 @@ export function nextAlarm(view: LedgerView, settings: LedgerSettings): number | 
     return undefined;
   }
   const insert = view.nextDue("insert");
-  const oldest = view.oldestFinished();
+  const [oldest] = view.firstEnded(1);
   const times = [
-    view.waiting.payloads.length > 0 ? view.waiting.since + settings.caps.ageReadyMs : undefined,
+    view.waiting.payloads.length > 0 ? readyAt(view.waiting, settings) : undefined,
     view.nextDue("other"),
     insert === undefined ? undefined : insertDue(head, insert),
-    oldest === undefined ? undefined : oldest + settings.memoryMs + forgetSpanMs(settings),
+    oldest === undefined ? undefined : oldest.at + settings.memoryMs + settings.forgetLagMs,
     head.pendingRescues[0] === undefined ? undefined : head.pendingRescues[0].at + settings.overtakenMs,
   ];
   const next = times.reduce<number>((least, time) => Math.min(least, time ?? dueNever), dueNever);
@@ -408,7 +409,8 @@ function alarm(draft: Draft, view: LedgerView): readonly GroupId[] {
       rings.push(notifyForInsert(draft, group));
     }
   }
-  if (isReadyByAge(draft)) {
+  const { waitingSince: since, waiting: payloads } = draft;
+  if (payloads.length > 0 && now >= readyAt({ since, payloads }, settings)) {
     for (const group of groupWaiting(draft)) {
       if (insertsFree(draft.head, now) > 0) {
         rings.push(notifyForInsert(draft, group));
@@ -472,27 +474,33 @@ function countRescues(draft: Draft): void {
   };
 }
 
-/** What is forgotten in one go: a few seconds' groups, so that one alarm stays short. */
-function forgetSpanMs(settings: LedgerSettings): number {
-  return Math.ceil(settings.memoryMs / 10_000);
-}
+/** What one event forgets at most, so that it stays short: of so many groups, until it is so many payloads. */
+const forgottenGroupsMax = 500;
+const forgottenPayloadsMax = 20_000;
 
 /**
- * Forgets the oldest finished ids after the memory's time, or before it when the store is full. Since then, and not
+ * Forgets what ended before the memory's time, or the oldest of it when the store is full. Since then, and not
  * longer, is the memory complete: `memSince` says so, and older arrivals are verified.
  */
 function forget(draft: Draft, view: LedgerView): void {
   const { now, settings } = draft;
-  const oldest = view.oldestFinished();
-  if (oldest === undefined) {
-    return;
+  let groups = 0;
+  let payloads = 0;
+  let oldest = Number.POSITIVE_INFINITY;
+  for (const ended of view.firstEnded(forgottenGroupsMax)) {
+    groups++;
+    payloads += ended.payloads;
+    oldest = Math.min(oldest, ended.at);
+    if (payloads >= forgottenPayloadsMax) {
+      break;
+    }
   }
-  const span = forgetSpanMs(settings);
   const isFull = draft.databaseBytes > settings.databaseBytesMax;
-  if (!isFull && now < oldest + settings.memoryMs + span) {
+  // Full: a few seconds' groups at a time, and the next alarm the next ones.
+  const before = isFull ? oldest + Math.ceil(settings.memoryMs / 10_000) : now - settings.memoryMs;
+  if (groups === 0 || oldest >= before) {
     return;
   }
-  const before = oldest + span;
   draft.head = { ...draft.head, memSince: Math.max(draft.head.memSince, before) };
-  draft.forget(before);
+  draft.forget(before, groups);
 }

@@ -9,6 +9,7 @@ import type { DayRows, GroupId, Receipt } from "../receipt.ts";
 import type { Group, GroupPayload, GroupState } from "./group.ts";
 import { sizeOf } from "./grouping.ts";
 import type { Breaker, Call, Head } from "./head.ts";
+import { withoutGroups } from "./head-row.ts";
 import type { Waiting } from "./view.ts";
 
 /** Rows by day, one after the other: day, rows, day, rows. An earlier version wrote objects. */
@@ -53,6 +54,10 @@ type StoredState = (
   | GroupState
   | (Omit<Extract<GroupState, { at: "receipting" }>, "at"> & { readonly at: "closing" })
 ) & { readonly given?: number; readonly halve?: boolean };
+
+export function headToRow(head: Head): string {
+  return JSON.stringify(withoutGroups(head));
+}
 
 export function headFromRow(text: string): Head {
   const head: StoredHead = JSON.parse(text);

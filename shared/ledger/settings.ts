@@ -16,6 +16,8 @@ export interface LedgerSettings {
   readonly clientRetryMs: number;
   /** How long a finished id is remembered. */
   readonly memoryMs: number;
+  /** What is so long over the memory's time is forgotten by the alarm, if no minute did it. */
+  readonly forgetLagMs: number;
   readonly retryFirstMs: number;
   readonly retryLastMs: number;
   /** What a fence waits beyond lease and INSERT: clocks, and a server that is slow to stop. */
@@ -72,6 +74,7 @@ export const defaultSettings: LedgerSettings = {
     partitionsMax: limits.groupPartitionsMax,
     rowsReady: limits.groupRowsReady,
     ageReadyMs: limits.groupAgeReadyMs,
+    batchMax: limits.queueMessagesMax,
     spanAgeMs: limits.spanAgeCeilingMs,
     spanFutureMs: limits.spanFutureMaxMs,
   },
@@ -79,6 +82,7 @@ export const defaultSettings: LedgerSettings = {
   insertMs: limits.insertTimeoutSeconds * 1000,
   clientRetryMs: limits.clientRetryMs,
   memoryMs: limits.ledgerMemoryMs,
+  forgetLagMs: limits.ledgerForgetLagMs,
   retryFirstMs: limits.retryFirstMs,
   retryLastMs: limits.retryLastMs,
   fenceMarginMs: limits.fenceMarginMs,
@@ -114,6 +118,7 @@ export function settingsFaster(settings: LedgerSettings, times: number): LedgerS
     insertMs: faster(settings.insertMs),
     clientRetryMs: faster(settings.clientRetryMs),
     memoryMs: faster(settings.memoryMs),
+    forgetLagMs: faster(settings.forgetLagMs),
     splitEveryMs: faster(settings.splitEveryMs),
     notDeliveredMs: faster(settings.notDeliveredMs),
     refusedHeldMs: faster(settings.refusedHeldMs),

@@ -100,7 +100,7 @@ describe("the reason of a failed attempt", () => {
       }
       if (mine && after === null) {
         ledger.now += 1000;
-        ledger.claim({ n: n++ }); // others are stored in between
+        ledger.claim({ n: n++, arrival: ledger.now }); // others are stored in between
       }
       task = after !== null && mine ? after : next(ledger);
     }

@@ -99,7 +99,6 @@ describe("what a group waits for", () => {
 test("payloads that wait and those in groups are counted by minute and tenant, the oldest named", () => {
   const ledger = new TestLedger();
   ledger.claim({ n: 1, arrival: startMs - 90_000 }, { n: 2, arrival: startMs - 80_000 }, { n: 3 });
-  ledger.takeNotified();
   ledger.claim({ n: 4, spans: 7 });
   const found = inFlight(ledger);
   expect(found).toMatchObject({ waiting: 1, payloads: 4, groupsCount: 1, oldestArrival: startMs - 90_000 });
@@ -143,7 +142,6 @@ describe("what of the sums is not settled", () => {
   test("is each key in flight, and by minute what there is no room for; what somebody asked for is named first", () => {
     const ledger = new TestLedger();
     ledger.claim({ n: 1, arrival: startMs - 90_000 }, { n: 2, arrival: startMs - 80_000 }, { n: 3 });
-    ledger.takeNotified();
     ledger.claim({ n: 4, spans: 7 }, { n: 5, cause: "replay" });
     const all = unsettled(ledger, 100);
     expect(all).toMatchObject({ others: [], isWhole: true });

@@ -651,19 +651,14 @@ describe("what was finished is forgotten", () => {
   const forgot = (at: number, databaseBytes = 0, known: Head = head) =>
     changesOf({ changes: doneAt(at), settings: remembering, databaseBytes, head: known }, alarm);
 
-  test("after the memory's time and a little more, together with what ended in that little more", () => {
-    const oldest = now - memoryMs - spanMs;
+  test("after the memory's time, of the groups that were made first", () => {
     const before = now - memoryMs;
-    expect(forgot(oldest)).toEqual([toHead({ memSince: before }), { kind: "forget", before }]);
-    expect(forgot(oldest + 1)).toEqual([]);
-    expect(forgot(oldest - 5)).toEqual([
-      toHead({ memSince: before - 5 }),
-      { kind: "forget", before: before - 5 },
-    ]);
+    expect(forgot(before - 1)).toEqual([toHead({ memSince: before }), { kind: "forget", before, groups: 1 }]);
+    expect(forgot(before)).toEqual([]);
     const later = { ...head, memSince: now - 7 };
-    expect(forgot(oldest, 0, later)).toEqual([
+    expect(forgot(before - 1, 0, later)).toEqual([
       { kind: "head", head: later },
-      { kind: "forget", before },
+      { kind: "forget", before, groups: 1 },
     ]);
   });
 
@@ -671,7 +666,10 @@ describe("what was finished is forgotten", () => {
     const most = settings.databaseBytesMax;
     const before = now - 9 + spanMs;
     expect(forgot(now - 9, most)).toEqual([]);
-    expect(forgot(now - 9, most + 1)).toEqual([toHead({ memSince: before }), { kind: "forget", before }]);
+    expect(forgot(now - 9, most + 1)).toEqual([
+      toHead({ memSince: before }),
+      { kind: "forget", before, groups: 1 },
+    ]);
   });
 });
 
@@ -704,7 +702,7 @@ describe("the next alarm", () => {
             { kind: "end", group: groupId, ended: [{ key: one.key, outcome: "stored" }], at: now + 81 },
           ],
         },
-        now + 81 + settings.memoryMs + settings.memoryMs / 10_000,
+        now + 81 + settings.memoryMs + settings.forgetLagMs,
       ],
     ];
     for (const [before, time] of parts) {

@@ -81,6 +81,7 @@ test("the longest work is of what waits and of the groups, whichever is older", 
   const ledger = new TestLedger();
   ledger.claim({ n: 1, arrival: startMs - 5 }, { n: 2, arrival: startMs - 4 });
   ledger.takeNotified();
+  ledger.now = startMs;
   ledger.claim({ n: 3, arrival: startMs - 3 });
   const { waiting, groups } = ledger.state.dump();
   const oldest = (facts: Partial<KnownFacts>) =>

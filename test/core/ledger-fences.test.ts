@@ -208,7 +208,7 @@ test("what a person erases that is not live is verified behind the fence of any 
   // Done: of the group that had it.
   const done = new TestLedger();
   done.now += 3 * MINUTE_MS;
-  done.claim({ n: 1 });
+  done.claim({ n: 1, arrival: done.now });
   done.storeAll(done.takeNotified());
   const endedAt = done.now;
   done.now += 5;

@@ -54,8 +54,7 @@ describe("claiming and grouping", () => {
     ["days of arrival", { arrival: startMs - 29 * 86_400_000 }, {}],
   ])("a group never exceeds the cap on %s", (_name, first, second) => {
     const ledger = new TestLedger();
-    ledger.claim({ n: 1, ...first });
-    const task = ledger.claim({ n: 2, ...second });
+    const task = ledger.claim({ n: 1, ...first }, { n: 2, ...second });
     expect(task?.payloads.map(({ key }) => key)).toEqual([doorbell({ n: 1, ...first }).key]);
   });
 
@@ -437,7 +436,7 @@ test("an alarm that finds nothing to do writes nothing", () => {
   ledger.claim({ n: 1 });
   ledger.storeAll(ledger.takeNotified());
   expect(ledger.step({ kind: "alarm" })).toEqual({ changes: [], rings: [], task: null });
-  ledger.claim({ n: 2 });
+  ledger.claim({ n: 2, arrival: ledger.now });
   ledger.takeNotified();
   expect(ledger.step({ kind: "alarm" })).toEqual({ changes: [], rings: [], task: null });
 });

@@ -619,7 +619,7 @@ describe("unknown and questioned ids", () => {
     const ledger = new TestLedger();
     ledger.claim({ n: 1 });
     const insert = ledger.takeNotified();
-    ledger.claim({ n: 2 });
+    ledger.claim({ n: 2, arrival: ledger.now });
     const counting = ledger.takeNotified();
     ledger.report(counting, { kind: "refused", reason: "bad", code: 117 });
     ledger.now += ledger.settings.leaseMs;

@@ -117,7 +117,7 @@ test("only the delivery rule makes it a dead letter: others that are stored whil
   one.ledger.claim({ n: 1 });
   one.run(30 * MINUTE_MS);
   for (let n = 2; n < 8 && one.outcomes.every((outcome) => outcome.startsWith("stored")); n++) {
-    one.ledger.claim({ n });
+    one.ledger.claim({ n, arrival: one.ledger.now });
     one.run(20 * MINUTE_MS);
   }
   expect(one.outcomes.filter((outcome) => outcome.startsWith("dead"))).toEqual(["dead rejected:469"]);
@@ -129,7 +129,7 @@ test("where other payloads are stored all the time it is dead-lettered before it
   const one = new RefusingLedger();
   one.ledger.claim({ n: 1 });
   for (let n = 2; one.ledger.now < startMs + limits.alertRefusedMs; n++) {
-    one.ledger.claim({ n });
+    one.ledger.claim({ n, arrival: one.ledger.now });
     one.run(5000);
   }
   expect(one.outcomes).toContain("dead rejected:469");

@@ -68,6 +68,7 @@ class EmptyWorld {
       asks: DeliveryEffects[Name]["asks"],
     ) => Promise<DeliveryEffects[Name]["answers"]>;
   }> = {
+    knows: async (bells) => bells.map(() => false),
     completeDoorbell: async ({ key, cause }) => ({ ...doorbell({ n: 1 }), key, cause }),
     ackAll: async () => null,
     claim: async (doorbells) => this.ledger.step({ kind: "claim", doorbells, codecVersion }).task,

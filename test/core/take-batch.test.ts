@@ -47,6 +47,7 @@ async function take(
 ): Promise<{ readonly asked: readonly Asked[]; readonly error: unknown }> {
   const asked: Asked[] = [];
   const performer: Partial<DeliveryPerformer> = {
+    knows: async (bells) => bells.map(() => false),
     completeDoorbell: async ({ key, cause }) => ({ ...doorbell({ n: 1 }), key, cause }),
     parkMessage: async () => parked,
     claim: async () => null,
@@ -97,9 +98,10 @@ describe("a batch", () => {
     );
     expect(error).toBeNull();
     expect(asked).toEqual([
-      ["completeDoorbell", { key, cause: "event" }],
       ["passOver", "a deletion"],
       ["parkMessage", { at: 6, reason: "text" }],
+      ["knows", [{ key, cause: "event" }]],
+      ["completeDoorbell", { key, cause: "event" }],
       ["reportFindings", [quotaFinding(quota), parked]],
       ["writeOutcomes", [{ at: 3, outcomes }]],
       ["claim", [doorbell({ n: 1 }), { ...doorbell({ n: 1 }), key, cause: "event" }]],
@@ -113,7 +115,25 @@ describe("a batch", () => {
     expect((await take([])).asked).toEqual([["ackAll", null]]);
     const { key } = doorbell({ n: 2 });
     const gone = await take([{ kind: "bare", key, cause: "event" }], { completeDoorbell: async () => null });
-    expect(gone.asked.map(([name]) => name)).toEqual(["completeDoorbell", "ackAll"]);
+    expect(gone.asked.map(([name]) => name)).toEqual(["knows", "completeDoorbell", "ackAll"]);
+  });
+
+  test("looks at no object of what the ledger knows, and claims the others", async () => {
+    const [known, unknown] = [doorbell({ n: 2 }).key, doorbell({ n: 3 }).key];
+    const bare = (key: typeof known): ReadMessage => ({ kind: "bare", key, cause: "event" });
+    const knows = async (bells: readonly { readonly key: string }[]) => bells.map(({ key }) => key === known);
+    const { asked } = await take([bare(known), bare(unknown), bare(known)], { knows });
+    expect(asked).toEqual([
+      ["knows", [known, unknown, known].map((key) => ({ key, cause: "event" }))],
+      ["completeDoorbell", { key: unknown, cause: "event" }],
+      ["claim", [{ ...doorbell({ n: 1 }), key: unknown, cause: "event" }]],
+      ["ackAll", null],
+    ]);
+    const all = await take([bare(known)], { knows });
+    expect(all.asked.map(([name]) => name)).toEqual(["knows", "ackAll"]);
+    const away = await take([bare(known)], { knows: ledgerAway });
+    expect(away.error).toBeInstanceOf(EffectFailed);
+    expect(away.asked.map(([name]) => name)).toEqual(["knows"]);
   });
 
   test("of one message asks for what that one needs", async () => {

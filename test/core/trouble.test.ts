@@ -52,7 +52,7 @@ describe("payloads cannot be stored", () => {
     ledger.claim({ n: 1 });
     ledger.report(ledger.takeNotified(), silent);
     ledger.now += 1;
-    ledger.claim({ n: 2 });
+    ledger.claim({ n: 2, arrival: ledger.now });
     const other = ledger.takeNotified();
     expect(troubleIn(ledger)).not.toBeNull();
     ledger.report(other, storedReport(other));

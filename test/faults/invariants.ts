@@ -33,6 +33,7 @@ export type Invariant =
   | "S8"
   | "seal"
   | "row"
+  | "slots"
   | "subrequests"
   | "assertion";
 
@@ -81,6 +82,12 @@ export class Checker {
     }
     if (witness.refusedRows.length > 0) {
       throw new Violation("row", `the ledger's store refused a row, ${witness.refusedRows[0]}`);
+    }
+    if (witness.crowded.length > 0) {
+      throw new Violation(
+        "slots",
+        `the breaker's slots are not the INSERTs in flight, ${witness.crowded[0]}`,
+      );
     }
     if (witness.exhausted.length > 0) {
       throw new Violation("subrequests", `an invocation used up its subrequests, ${witness.exhausted[0]}`);

@@ -708,6 +708,48 @@ const feared: readonly Mutant[] = [
   },
 ];
 
+/** Of what the ledger does not write, and what a new instance must know all the same (decision 0084). */
+const unwritten: readonly Mutant[] = [
+  {
+    name: "the breaker's slots are lost at a restart: two probes",
+    file: "shared/ledger/head-row.ts",
+    find: "inFlight: inFlight.map(({ id }) => id),",
+    replace: "inFlight: [],",
+    profile: "small faults",
+    by: "slots",
+  },
+  {
+    name: "a restart counts an INSERT of a lease that it cannot know to have ended as over",
+    file: "shared/ledger/head-row.ts",
+    find: 'return state.at === "open" && state.lease !== null && state.out === "insert";',
+    replace: 'return state.at === "open" && state.lease !== null && state.lease.attempt > 1;',
+    profile: "lossless",
+    by: "slots",
+  },
+  {
+    name: "the ledger knows whatever rings late",
+    file: "shared/delivery/batch.ts",
+    find: "const doorbell = known[at] === true ? null",
+    replace: "const doorbell = known.length > at ? null",
+    profile: "losses",
+  },
+  {
+    name: "what was forgotten is said to have been remembered since then",
+    file: "shared/ledger/machine.ts",
+    find: "const before = isFull ? oldest + Math.ceil(settings.memoryMs / 10_000) : now - settings.memoryMs;",
+    replace:
+      "const before = isFull ? oldest + Math.ceil(settings.memoryMs / 10_000) : now - settings.clientRetryMs / 2;",
+    profile: "days",
+  },
+  {
+    name: "an alarm that an earlier instance armed is taken for one of now",
+    file: "shared/delivery/ledger-life.ts",
+    find: 'instance.armedAt = (yield* ask({ do: "readAlarm" })).at;',
+    replace: 'instance.armedAt = (yield* ask({ do: "readAlarm" })).at === null ? 0 : 0;',
+    profile: "lossless",
+  },
+];
+
 /** Of the barrier before a count, and of the table's identity (decision 0014). */
 const evidence: readonly Mutant[] = [
   {
@@ -860,4 +902,5 @@ export const mutants: readonly Mutant[] = [
   ...harsh,
   ...evidence,
   ...ids,
+  ...unwritten,
 ];

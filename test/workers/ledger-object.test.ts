@@ -121,7 +121,7 @@ describe("the ledger's Durable Object", () => {
   });
 
   test("the alarm forms a group by age, rings it, and is armed again", async () => {
-    await ledger().claim([doorbell({ n: 1 })], codecVersion);
+    await ledger().claim([doorbell({ n: 1, arrival: Date.now() })], codecVersion);
     await runInDurableObject(ledger(), async (instance, state) => {
       const armed = await state.storage.getAlarm();
       expect(armed).not.toBeNull();
@@ -145,7 +145,7 @@ describe("the ledger's Durable Object", () => {
   });
 
   test("an alarm that fails does not throw and is armed again", async () => {
-    await ledger().claim([doorbell({ n: 1 })], codecVersion);
+    await ledger().claim([doorbell({ n: 1, arrival: Date.now() })], codecVersion);
     await runInDurableObject(ledger(), async (instance, state) => {
       vi.useFakeTimers({ now: Date.now() + limits.groupAgeReadyMs, toFake: ["Date"] });
       vi.spyOn(state.storage, "transactionSync").mockImplementationOnce(() => {

@@ -47,6 +47,7 @@ import { frontDoorLines } from "../../shared/front-door/text.ts";
 import { toHex } from "../../shared/hex.ts";
 import type { AttemptReport, GroupTask, TableMeasure } from "../../shared/ledger/group.ts";
 import { type InFlight, inFlightOf } from "../../shared/ledger/in-flight.ts";
+import { type BareBell, knows } from "../../shared/ledger/knows.ts";
 import { holds, type LedgerEvent, type Receipted, tokensNeeded } from "../../shared/ledger/machine.ts";
 import type { LedgerSettings } from "../../shared/ledger/settings.ts";
 import {
@@ -149,6 +150,11 @@ export class Ledger extends DurableObject<LedgerEnv> {
   /** Does the ledger hold each key's payload, waiting or in a live group? In the order asked. */
   async holds(keys: readonly PayloadKey[]): Promise<readonly boolean[]> {
     return holds(this.#storage, keys);
+  }
+
+  /** Would the ledger change nothing, should these ring? In the order asked. */
+  async knows(bells: readonly BareBell[]): Promise<readonly boolean[]> {
+    return knows(this.#storage, bells);
   }
 
   /** Where the ledger has a payload. */
@@ -421,6 +427,8 @@ export class Ledger extends DurableObject<LedgerEnv> {
       case "begin":
         await this.#begin();
         return { to: "begin" };
+      case "readAlarm":
+        return { to: "readAlarm", at: await this.ctx.storage.getAlarm() };
       case "readEpoch":
         return { to: "readEpoch", epoch: await readNumber(bucket, epochKey) };
       case "readCounter":
@@ -462,7 +470,7 @@ export class Ledger extends DurableObject<LedgerEnv> {
 
   /** Once in an instance's life, by the first caller. It gets a failure; the next caller retries. */
   async #begin(): Promise<void> {
-    this.#begun ??= this.#live(begin(this.#storage));
+    this.#begun ??= this.#live(begin(this.#instance, this.#storage));
     try {
       await this.#begun;
     } catch (cause) {

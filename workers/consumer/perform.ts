@@ -57,7 +57,7 @@ export function performerOf(
   batch: MessageBatch,
   env: ConsumerBindings,
   clickHouse: ClickHouseConnection,
-  ledger: Pick<LedgerStub, "claim" | "take" | "report" | "receipted">,
+  ledger: Pick<LedgerStub, "knows" | "claim" | "take" | "report" | "receipted">,
 ): DeliveryPerformer {
   return {
     ...batchPerformerOf(batch, env, clickHouse, ledger),
@@ -69,7 +69,7 @@ function batchPerformerOf(
   batch: MessageBatch,
   env: ConsumerBindings,
   clickHouse: ClickHouseConnection,
-  ledger: Pick<LedgerStub, "claim" | "take">,
+  ledger: Pick<LedgerStub, "knows" | "claim" | "take">,
 ): Performer<BatchEffects> {
   const bucket = env.PAYLOADS;
   return {
@@ -90,6 +90,7 @@ function batchPerformerOf(
       writeLog("log", { message: reason, queue: batch.queue });
       return null;
     },
+    knows: async (bells) => await ledger.knows(bells),
     claim: async (doorbells) => (await ledger.claim(doorbells, codecVersion)).task,
     take: async (group) => await ledger.take(group, codecVersion),
     ackAll: async () => {

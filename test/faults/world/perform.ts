@@ -110,6 +110,9 @@ export const performer: ModelPerformer = {
   passOver() {
     return null;
   },
+  knows({ world }, bells) {
+    return world.ledger.knows(bells);
+  },
   claim({ world, codecVersion }, doorbells) {
     return world.ledger.call({ kind: "claim", doorbells, codecVersion });
   },

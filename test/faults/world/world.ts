@@ -45,7 +45,7 @@ export function isWorldFailure(error: unknown): boolean {
 /** Durations are the defaults; groups are small, so that caps and readiness are met. */
 const modelSettings: LedgerSettings = {
   ...defaultSettings,
-  caps: { ...defaultSettings.caps, payloadsMax: 3, keysMax: 9, rowsReady: 8 },
+  caps: { ...defaultSettings.caps, payloadsMax: 3, keysMax: 9, rowsReady: 8, batchMax: 2 },
   duplicateKeysMax: 2,
   erasedKeysMax: 2,
   receiptsMax: 3,
@@ -119,6 +119,8 @@ export interface Witness {
   readonly firstAttemptAt: Map<PayloadId, number>;
   /** Rows that the ledger's store refused: they were too large. */
   readonly refusedRows: string[];
+  /** Where the breaker's slots and the groups that are in flight were not the same. */
+  readonly crowded: string[];
   /** Invocations that used up their subrequests. */
   readonly exhausted: string[];
   /** Times at which the schema broke for everybody. */
@@ -245,6 +247,7 @@ export class World {
       firstAttemptAt: new Map(),
       resolved: new Map(),
       refusedRows: [],
+      crowded: [],
       exhausted: [],
       breaks: 0,
       notified: 0,
