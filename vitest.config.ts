@@ -6,6 +6,12 @@ import { cloudflareTest } from "@cloudflare/vitest-pool-workers";
 import { defineConfig } from "vitest/config";
 import LongestFirst from "./test/longest-first.ts";
 
+/**
+ * The files of a project that one worker runs share its modules, and no file has a worker of its own: half of the CPU of `core` went into
+ * starting workers and loading the same modules again. So no file may leave a global or a module's state changed.
+ */
+const isolate = false;
+
 export default defineConfig({
   test: {
     maxWorkers: 2, // test files wait more than they compute: two cores do two of them at once
@@ -13,7 +19,7 @@ export default defineConfig({
     silent: "passed-only", // what the Workers log is shown for failing tests only
     projects: [
       { test: { name: "tidy", include: ["test/tidy.test.ts"] } },
-      { test: { name: "core", include: ["test/core/**/*.test.ts"] } },
+      { test: { name: "core", include: ["test/core/**/*.test.ts"], isolate } },
       {
         plugins: [
           cloudflareTest({
@@ -63,15 +69,17 @@ export default defineConfig({
       {
         test: {
           name: "engine",
+          isolate,
           include: ["test/engine/**/*.test.ts"],
           globalSetup: ["test/engine/global.ts"],
           testTimeout: 60_000,
         },
       },
-      { test: { name: "faults", include: ["test/faults/**/*.test.ts"], testTimeout: 120_000 } },
+      { test: { name: "faults", include: ["test/faults/**/*.test.ts"], testTimeout: 120_000, isolate } },
       {
         test: {
           name: "e2e",
+          isolate,
           include: ["test/e2e/**/*.test.ts"],
           testTimeout: 60_000,
           // Behind the others, which compute: these files wait for deadlines more than half of their time.

@@ -3,7 +3,15 @@
  * server and client, database, queue and internal spans, with events, exceptions, links, trace states, text beyond
  * ASCII and attributes of every type that the SDK takes. The same seed gives the same bytes.
  */
-import { context, type Link, SpanKind, SpanStatusCode, TraceFlags, trace } from "@opentelemetry/api";
+import {
+  context,
+  type Link,
+  type Span,
+  SpanKind,
+  SpanStatusCode,
+  TraceFlags,
+  trace,
+} from "@opentelemetry/api";
 import { JsonTraceSerializer, ProtobufTraceSerializer } from "@opentelemetry/otlp-transformer";
 import { resourceFromAttributes } from "@opentelemetry/resources";
 import {
@@ -159,7 +167,7 @@ function makeTrace(
   let at = clock + 1;
   const children = random.below(6);
   for (let i = 0; i < children && made < left; i++) {
-    at += makeChild(random, tracer, inner, at);
+    at += makeChild({ random, tracer, parent: inner, at });
     made++;
   }
   if (failed) {
@@ -178,89 +186,100 @@ function brokenPrice(random: Random): Error {
   return error;
 }
 
+/** What a child span is made with. `at`: its start in ms. */
+interface ChildOf {
+  readonly random: Random;
+  readonly tracer: (index: number) => ReturnType<TracerProvider["getTracer"]>;
+  readonly parent: ReturnType<typeof context.active>;
+  readonly at: number;
+}
+
 /** One child span; returns the milliseconds that it took. */
-function makeChild(
-  random: Random,
-  tracer: (index: number) => ReturnType<TracerProvider["getTracer"]>,
-  parent: ReturnType<typeof context.active>,
-  at: number,
-): number {
+function makeChild(child: ChildOf): number {
+  const { random, at } = child;
   const took = 1 + random.below(30);
   const kind = random.below(3);
-  if (kind === 0) {
-    const table = random.pick(tables);
-    const span = tracer(1).startSpan(
-      `SELECT ${table}`,
-      {
-        kind: SpanKind.CLIENT,
-        startTime: at,
-        attributes: {
-          "db.system.name": "postgresql",
-          "db.namespace": "shop",
-          "db.query.text": `SELECT id, total, created_at FROM ${table} WHERE customer_id = $1 AND state = $2 LIMIT 50`,
-          "db.operation.name": "SELECT",
-          "db.collection.name": table,
-          "server.address": "pg-0.internal",
-          "server.port": 5432,
-          "db.response.returned_rows": random.below(50),
-          "db.user": "shop_rw",
-          "network.peer.address": `10.2.0.${random.below(8)}`,
-          "network.transport": "tcp",
-          "thread.id": random.below(64),
-        },
-      },
-      parent,
-    );
-    span.end(at + took);
-  } else if (kind === 1) {
-    const host = random.pick(["payment", "catalogue", "search-index"]);
-    const span = tracer(0).startSpan(
-      "POST",
-      {
-        kind: SpanKind.CLIENT,
-        startTime: at,
-        attributes: {
-          "http.request.method": "POST",
-          "url.full": `http://${host}.shop.svc.cluster.local:8080/v1/${random.pick(tables)}?q=${random.below(1000)}`,
-          "server.address": `${host}.shop.svc.cluster.local`,
-          "server.port": 8080,
-          "http.response.status_code": 200,
-          "network.peer.address": `10.1.${random.below(256)}.${random.below(256)}`,
-          "network.peer.port": 8080,
-          "network.protocol.version": "1.1",
-          "user_agent.original": "undici/7.2.0",
-          "http.response.body.size": random.below(9000),
-          "peer.service": host,
-        },
-      },
-      parent,
-    );
-    span.end(at + took);
-  } else {
-    const span = tracer(2).startSpan(
-      random.pick(["render basket", "price rules", "größe berechnen"]),
-      {
-        startTime: at,
-        attributes: {
-          "app.step": random.below(12),
-          "app.ratio": random.below(100) / 100,
-          "app.flags": [random.chance(0.5), random.chance(0.5)],
-          "app.skus": [`sku-${random.below(999)}`, `sku-${random.below(999)}`, "größe-XL"],
-          "code.function.name": "shop.pricing.applyRules",
-          "thread.id": random.below(64),
-          "app.customer.tier": random.pick(["gold", "silver", "ohne"]),
-          "app.tenant.id": random.hex(8),
-          "code.file.path": "/app/dist/pricing/apply-rules.js",
-          "code.line.number": random.below(900),
-        },
-      },
-      parent,
-    );
-    if (random.chance(0.4)) {
-      span.addEvent("cache.miss", { "cache.key": `price:${random.below(5000)}`, "cache.tier": "l2" }, at + 1);
-    }
-    span.setStatus({ code: SpanStatusCode.OK });
-    span.end(at + took);
-  }
+  const start = kind === 0 ? startQuery : kind === 1 ? startCall : startStep;
+  start(child).end(at + took);
   return took;
+}
+
+function startQuery({ random, tracer, parent, at }: ChildOf): Span {
+  const table = random.pick(tables);
+  const span = tracer(1).startSpan(
+    `SELECT ${table}`,
+    {
+      kind: SpanKind.CLIENT,
+      startTime: at,
+      attributes: {
+        "db.system.name": "postgresql",
+        "db.namespace": "shop",
+        "db.query.text": `SELECT id, total, created_at FROM ${table} WHERE customer_id = $1 AND state = $2 LIMIT 50`,
+        "db.operation.name": "SELECT",
+        "db.collection.name": table,
+        "server.address": "pg-0.internal",
+        "server.port": 5432,
+        "db.response.returned_rows": random.below(50),
+        "db.user": "shop_rw",
+        "network.peer.address": `10.2.0.${random.below(8)}`,
+        "network.transport": "tcp",
+        "thread.id": random.below(64),
+      },
+    },
+    parent,
+  );
+  return span;
+}
+
+function startCall({ random, tracer, parent, at }: ChildOf): Span {
+  const host = random.pick(["payment", "catalogue", "search-index"]);
+  const span = tracer(0).startSpan(
+    "POST",
+    {
+      kind: SpanKind.CLIENT,
+      startTime: at,
+      attributes: {
+        "http.request.method": "POST",
+        "url.full": `http://${host}.shop.svc.cluster.local:8080/v1/${random.pick(tables)}?q=${random.below(1000)}`,
+        "server.address": `${host}.shop.svc.cluster.local`,
+        "server.port": 8080,
+        "http.response.status_code": 200,
+        "network.peer.address": `10.1.${random.below(256)}.${random.below(256)}`,
+        "network.peer.port": 8080,
+        "network.protocol.version": "1.1",
+        "user_agent.original": "undici/7.2.0",
+        "http.response.body.size": random.below(9000),
+        "peer.service": host,
+      },
+    },
+    parent,
+  );
+  return span;
+}
+
+function startStep({ random, tracer, parent, at }: ChildOf): Span {
+  const span = tracer(2).startSpan(
+    random.pick(["render basket", "price rules", "größe berechnen"]),
+    {
+      startTime: at,
+      attributes: {
+        "app.step": random.below(12),
+        "app.ratio": random.below(100) / 100,
+        "app.flags": [random.chance(0.5), random.chance(0.5)],
+        "app.skus": [`sku-${random.below(999)}`, `sku-${random.below(999)}`, "größe-XL"],
+        "code.function.name": "shop.pricing.applyRules",
+        "thread.id": random.below(64),
+        "app.customer.tier": random.pick(["gold", "silver", "ohne"]),
+        "app.tenant.id": random.hex(8),
+        "code.file.path": "/app/dist/pricing/apply-rules.js",
+        "code.line.number": random.below(900),
+      },
+    },
+    parent,
+  );
+  if (random.chance(0.4)) {
+    span.addEvent("cache.miss", { "cache.key": `price:${random.below(5000)}`, "cache.tier": "l2" }, at + 1);
+  }
+  span.setStatus({ code: SpanStatusCode.OK });
+  return span;
 }

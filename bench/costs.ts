@@ -1,9 +1,16 @@
 /**
- * `npm run bench -- costs`: what a million spans cost on Cloudflare, from list prices, from how often a payload touches
- * each part, and from CPU times that the other benchmarks measured. Nothing was billed: it is arithmetic, and each line of
- * it can be checked. docs/costs.md holds its output with the assumptions in words.
+ * `npm run bench -- costs`: what a million requests and spans cost on Cloudflare: list prices, times how often a payload
+ * touches each part, and CPU times that the other benchmarks measured. How often is counted in a run, by the rate at which
+ * requests come (bench/costs/worker.ts): rows that SQLite wrote, calls and alarms of the ledger, messages, operations of R2.
+ * Nothing was billed. docs/costs.md holds its output with the assumptions in words.
  */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { convertV4MiniflareOptions, Miniflare } from "miniflare";
+import { bundleWorker } from "../dev/bundle.ts";
 import { limits } from "../shared/limits.ts";
+import type { Counted } from "./costs/worker.ts";
 
 /** List prices in US dollars, November 2026, without free allowances (developers.cloudflare.com, pages "pricing"). */
 const prices = {
@@ -30,7 +37,6 @@ const measured = {
   consumerMsASpan: 0.0021,
   /** Beside its spans: R2's answer, inflating what is small, the receipt. */
   consumerMsAPayload: 0.02,
-  ledgerMsAPayload: 0.05,
   /** gzip bytes of a span: alone, and in larger payloads. */
   bytesASpan: new Map([
     [1, 900],
@@ -40,10 +46,20 @@ const measured = {
   ]),
 } as const;
 
-/** Doorbells of one batch, and payloads of one group, under steady traffic. */
-const batchPayloads = 100;
+/** Requests per second, and how many of them are run. */
+const runs = [
+  { rate: 0.01, payloads: 200 },
+  { rate: 0.1, payloads: 500 },
+  { rate: 1, payloads: 2000 },
+  { rate: 5, payloads: 5000 },
+  { rate: 20, payloads: 10_000 },
+  { rate: 200, payloads: 30_000 },
+] as const;
+const usualSpans = 100;
 /** Write, read and delete. */
 const queueOperations = 3;
+/** Wall time of a call of the ledger, for which its 128 MB are billed. Assumed; between two calls it hibernates. */
+const ledgerCallMs = 10;
 const monthSeconds = 30 * 24 * 3600;
 /** A virtual machine of two vCPUs and 4 GB, on demand: between 25 and 70 dollars at the large providers. */
 const machineADollarMonth = 50;
@@ -54,29 +70,41 @@ interface Line {
   readonly cost: number;
 }
 
-function linesOf(spans: number): readonly Line[] {
+interface Run {
+  readonly rate: number;
+  readonly counted: Counted;
+  /** What the ledger's part of the cron writes and asks, whatever comes. */
+  readonly aMinute: Readonly<Record<string, number>>;
+}
+
+function rowsOf({ rows }: Counted): number {
+  return Object.values(rows).reduce((sum, count) => sum + count, 0);
+}
+
+function linesOf(spans: number, counted: Counted): readonly Line[] {
   const ingressMs = measured.ingressMs.get(spans) ?? 0;
   const bytes = (measured.bytesASpan.get(spans) ?? 0) * spans;
   const consumerMs = measured.consumerMsASpan * spans + measured.consumerMsAPayload;
   const days = limits.payloadRetentionMs / 86_400_000;
+  const { payloads, messages, r2 } = counted;
+  const each = (count: number): number => count / payloads;
+  const queue = (count: number): number => each(count) * queueOperations * prices.queueOperation;
+  const awake = (ledgerCallMs / 1000) * 0.128 * prices.durableGbSecond;
   return [
     { part: "ingress: request and CPU", cost: prices.workerRequest + ingressMs * prices.workerCpuMs },
     { part: "R2: put", cost: prices.r2ClassA },
-    { part: "ring queue", cost: queueOperations * prices.queueOperation },
-    // The delayed event is completed by a head, and claimed like a doorbell.
-    { part: "R2 events: queue and head", cost: queueOperations * prices.queueOperation + prices.r2ClassB },
-    { part: "R2: get", cost: prices.r2ClassB },
+    { part: "ring queue", cost: queue(messages.ring) },
+    { part: "R2 events: queue and heads", cost: queue(messages.late) + each(r2.heads) * prices.r2ClassB },
+    { part: "R2: gets", cost: each(r2.gets) * prices.r2ClassB },
+    { part: "ledger: rows", cost: each(rowsOf(counted)) * prices.durableRowWritten },
+    {
+      part: "ledger: calls, and awake for them",
+      cost: each(counted.ledgerCalls) * (prices.durableRequest + awake),
+    },
+    { part: "group queue", cost: queue(messages.group) },
     {
       part: "consumer: invocations and CPU",
-      cost: (3 * prices.workerRequest) / batchPayloads + consumerMs * prices.workerCpuMs,
-    },
-    // Two rows per payload (its id, and its deletion when it is forgotten), a few a group.
-    {
-      part: "ledger: rows, calls and CPU",
-      cost:
-        (2 + 8 / batchPayloads) * prices.durableRowWritten +
-        (5 * prices.durableRequest) / batchPayloads +
-        measured.ledgerMsAPayload * prices.workerCpuMs,
+      cost: each(counted.invocations) * prices.workerRequest + consumerMs * prices.workerCpuMs,
     },
     // First walk, second listing, deletion: a list call for a thousand keys each.
     { part: "reconciler: listing", cost: (3 * prices.r2ClassA) / limits.r2ListKeysMax },
@@ -84,37 +112,106 @@ function linesOf(spans: number): readonly Line[] {
   ];
 }
 
-export function benchCosts(): void {
-  const sizes = [...measured.ingressMs.keys()];
-  const lines = new Map(sizes.map((spans) => [spans, linesOf(spans)]));
-  const parts = linesOf(1).map(({ part }) => part);
-  const table = parts.map((part) => ({
-    "dollars a million payloads of": part,
-    ...Object.fromEntries(
-      sizes.map((spans) => [
-        `${spans} spans`,
-        ((lines.get(spans) ?? []).find((line) => line.part === part)?.cost ?? 0) * 1e6,
-      ]),
-    ),
-  }));
-  console.table(table.map(rounded));
-  const results = sizes.map((spans) => {
-    const aPayload = (lines.get(spans) ?? []).reduce((sum, { cost }) => sum + cost, 0);
-    const aMillionSpans = (aPayload / spans) * 1e6;
+function sumOf(lines: readonly Line[]): number {
+  return lines.reduce((sum, { cost }) => sum + cost, 0);
+}
+
+export async function benchCosts(): Promise<void> {
+  const counted = await count();
+  const table = (columns: readonly { readonly name: string; readonly lines: readonly Line[] }[]) =>
+    console.table(
+      (columns[0]?.lines ?? []).map(({ part }, i) => ({
+        "dollars a million payloads of": part,
+        ...Object.fromEntries(
+          columns.map(({ name, lines }) => [name, Number(((lines[i]?.cost ?? 0) * 1e6).toPrecision(3))]),
+        ),
+      })),
+    );
+  table(
+    counted.map(({ rate, counted: run }) => ({ name: `${rate} a second`, lines: linesOf(usualSpans, run) })),
+  );
+  const byRate = counted.map(({ rate, counted: run }) => {
+    const aPayload = sumOf(linesOf(usualSpans, run));
     return {
-      spansARequest: spans,
+      requestsASecond: rate,
+      payloadsAGroup: run.payloads / run.groups,
+      rowsAPayload: rowsOf(run) / run.payloads,
+      rowsAGroup: rowsOf(run) / run.groups,
       dollarsAMillionPayloads: aPayload * 1e6,
-      dollarsAMillionSpans: aMillionSpans,
-      // Where the machine costs the same, however busy it is.
-      evenWithMachineAtSpansASecond: (machineADollarMonth / aMillionSpans / monthSeconds) * 1e6,
+      dollarsAMonth: aPayload * rate * monthSeconds,
+      storedAfterP50Ms: run.latencyMs.p50,
+      storedAfterP99Ms: run.latencyMs.p99,
     };
   });
-  console.table(results.map(rounded));
-  // The ledger is awake as long as anything arrives: 128 MB by the second.
-  const awake = 0.128 * monthSeconds * prices.durableGbSecond;
+  console.table(byRate.map(rounded));
+  const [slow, busy] = [counted.find(({ rate }) => rate === 1), counted.at(-1)];
+  const bySize = [...measured.ingressMs.keys()].map((spans) => {
+    const dollars = (run: Run | undefined): number =>
+      run === undefined ? 0 : (sumOf(linesOf(spans, run.counted)) / spans) * 1e6;
+    return {
+      spansARequest: spans,
+      dollarsAMillionSpansAt1: dollars(slow),
+      dollarsAMillionSpansAt200: dollars(busy),
+      // Where the machine costs the same, however busy it is: by the price of a busy sender, and by that of a slow one.
+      evenAtSpansASecond: (machineADollarMonth / dollars(busy) / monthSeconds) * 1e6,
+      evenAtSpansASecondOfSlowOnes: (machineADollarMonth / dollars(slow) / monthSeconds) * 1e6,
+    };
+  });
+  console.table(bySize.map(rounded));
+  const aMinute = counted[0]?.aMinute ?? {};
+  const minutes = monthSeconds / 60;
+  const cronAMonth =
+    minutes *
+    ((aMinute["rows"] ?? 0) * prices.durableRowWritten +
+      (aMinute["ledgerCalls"] ?? 0) * prices.durableRequest +
+      (aMinute["r2Puts"] ?? 0) * prices.r2ClassA +
+      (aMinute["r2Gets"] ?? 0) * prices.r2ClassB);
   console.log(
-    JSON.stringify({ benchmark: "costs", results: results.map(rounded), ledgerAwakeAMonth: awake }),
+    JSON.stringify({
+      benchmark: "costs",
+      byRate: byRate.map(rounded),
+      bySize: bySize.map(rounded),
+      cronAMonth,
+      counted,
+    }),
   );
+}
+
+/** The run at each rate, in workerd with its SQLite on disk. */
+async function count(): Promise<readonly Run[]> {
+  const folder = mkdtempSync(join(tmpdir(), "headrace-costs-"));
+  process.env["CLOUDFLARE_CF_FETCH_ENABLED"] = "false";
+  const contents = await bundleWorker(join(import.meta.dirname, "costs/worker.ts"));
+  const miniflare = new Miniflare(
+    convertV4MiniflareOptions({
+      resourcePersistencePath: folder,
+      workers: [
+        {
+          name: "costs",
+          modules: [{ type: "ESModule", path: "costs.js", contents }],
+          compatibilityDate: "2026-11-02",
+          compatibilityFlags: ["nodejs_compat"],
+          durableObjects: { LEDGER: { className: "CostsLedger", useSQLite: true } },
+        },
+      ],
+    }),
+  );
+  try {
+    const url = await miniflare.ready;
+    const counted: Run[] = [];
+    for (const { rate, payloads } of runs) {
+      const response = await fetch(new URL(`/?rate=${rate}&payloads=${payloads}`, url));
+      if (!response.ok) {
+        throw new Error(await response.text());
+      }
+      const run = (await response.json()) as Omit<Run, "rate">;
+      counted.push({ rate, ...run });
+    }
+    return counted;
+  } finally {
+    await miniflare.dispose();
+    rmSync(folder, { recursive: true, force: true });
+  }
 }
 
 function rounded(row: Readonly<Record<string, number | string>>): Record<string, number | string> {

@@ -11,9 +11,9 @@ import { loginVariables } from "../dev/clickhouse/login.ts";
 import { migrateClickHouse } from "../dev/clickhouse/migrate-clickhouse.ts";
 import { connectClickHouse } from "../shared/clickhouse/connection.ts";
 import { defaultSchemaSettings } from "../shared/clickhouse/migrations.ts";
-import { asksOfSpans, parseFilter } from "../shared/console/trace-filter.ts";
+import { asksOfSpans } from "../shared/console/trace-filter.ts";
 import { countTraces } from "../workers/console/count-traces.ts";
-import { listTraces, parseListOptions } from "../workers/console/list-traces.ts";
+import { listTraces, parseListQuestion } from "../workers/console/list-traces.ts";
 import { readTrace } from "../workers/console/read-trace.ts";
 import { nothingRemembered, type SearchMemory, startSearch } from "../workers/console/trace-search.ts";
 import { type EngineSession, startEngineSession } from "./engine-session.ts";
@@ -194,16 +194,17 @@ async function searched(
   act: "list" | "times",
 ): Promise<string> {
   const parameters = new URLSearchParams(query);
-  const [filter, options] = [parseFilter(parameters, dayMs), parseListOptions(parameters)];
+  const question = parseListQuestion(parameters, dayMs);
   const search = await startSearch(clickHouse, memory, Date.now);
-  if (!filter.ok || !options.ok || typeof search === "string") {
+  if (!question.ok || typeof search === "string") {
     throw new Error(String(search));
   }
   if (act === "times") {
-    const times = await countTraces(search, filter.value);
-    return `${times.steps.reduce((sum, step) => sum + (step?.count ?? 0), 0)} ${asksOfSpans(filter.value) ? "spans" : "roots"}`;
+    const { filter } = question.value;
+    const times = await countTraces(search, filter);
+    return `${times.steps.reduce((sum, step) => sum + (step?.count ?? 0), 0)} ${asksOfSpans(filter) ? "spans" : "roots"}`;
   }
-  const { traces, notes } = await listTraces(search, { filter: filter.value, options: options.value });
+  const { traces, notes } = await listTraces(search, question.value);
   return `${traces.length} traces${notes.length === 0 ? "" : `; ${notes.join(" ")}`}`;
 }
 

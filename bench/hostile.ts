@@ -1,28 +1,24 @@
 /**
  * `npm run bench -- hostile [words,words]`: what bodies cost that somebody makes on purpose, beside usual ones, at the ingress (inflating,
  * conversion, inspection) and, where that takes them, at the consumer (the same, rows, compression); in Node, CPU time of the
- * process. No body may cost more than 100 ms and three times what a usual one in JSON, the dearer form, costs per inflated MiB
- * (and 4 ms per MiB of rows). The bounds that are aimed at, in figures of their own, are printed beside. README.md has the figures.
+ * process. No body may cost more than 100 ms and 25 (ingress) or 30 (consumer) per inflated MiB, and 4 per MiB of rows: the
+ * aim, for a machine that does nothing else. On a busy one three times what a usual body in JSON, the dearer form, costs per inflated
+ * MiB in the same run stand for them; both are printed. README.md has the figures.
  */
 import * as zlib from "node:zlib";
 import { decodeBody } from "../shared/decode-body.ts";
-import { limits } from "../shared/limits.ts";
+import { defaultSettings } from "../shared/ledger/settings.ts";
 import type { ContentEncoding } from "../shared/messages.ts";
-import { jsonToProtobuf } from "../shared/otlp/json.ts";
-import { BlockBuilder } from "../shared/rows/transcode.ts";
-import {
-  emptyDynamicBlocks,
-  emptyFixedBlocks,
-  emptyStoredBlocks,
-  gzipOf,
-  zstdOf,
-} from "../test/fixtures/hostile-encodings.ts";
+import { Slices, StartOver } from "../shared/rows/slices.ts";
+import { BlockBuilder, type TranscodePayload } from "../shared/rows/transcode.ts";
 import { compressParts } from "../workers/consumer/compress-block.ts";
 import { checkPayload } from "../workers/ingress/check-payload.ts";
+import { wordRefusal } from "../workers/ingress/word-refusal.ts";
 import { corpusBounds, makeCorpus } from "./corpus.ts";
+import { hostileEncodings, hostileJson, hostileProtobuf } from "./hostile-bodies.ts";
 
 const mebibyte = 1024 * 1024;
-const rounds = 4;
+const roundsUsual = 4;
 /** Before anything is measured: an isolate that bodies are sent to is warm. */
 const warmRounds = 6;
 const allowedBaseMs = 100;
@@ -30,128 +26,8 @@ const allowedTimesUsual = 3;
 const allowedRowsMsPerMib = 4;
 /** What is aimed at per inflated MiB, on a machine that does nothing else. */
 const aimedMsPerMib = { ingress: 25, consumer: 30 } as const;
-/** About what one inflated body may have; its frame is a few hundred bytes. */
-const bytesMax = limits.inflatedBytesMax - 1000;
 
 type Form = "pb" | "json";
-
-/** As many pieces as fit, at most `countMax`. */
-function pieces(piece: string, separator = ",", countMax = Number.POSITIVE_INFINITY): string {
-  const count = Math.min(countMax, Math.floor(bytesMax / (piece.length + separator.length)));
-  return new Array<string>(count).fill(piece).join(separator);
-}
-
-function repeated(piece: Uint8Array, countMax = Number.POSITIVE_INFINITY): Uint8Array {
-  const count = Math.min(countMax, Math.floor((bytesMax - 100) / piece.length));
-  const bytes = new Uint8Array(count * piece.length);
-  for (let at = 0; at < bytes.length; at += piece.length) {
-    bytes.set(piece, at);
-  }
-  return bytes;
-}
-
-function field(tag: number, content: Uint8Array): Uint8Array {
-  const length: number[] = [];
-  for (let rest = content.length; rest > 0 || length.length === 0; rest >>>= 7) {
-    length.push((rest & 0x7f) | (rest > 0x7f ? 0x80 : 0));
-  }
-  return Buffer.concat([Uint8Array.of(tag, ...length), content]);
-}
-
-const nanos = `${corpusBounds.startMinMs + 1000}000000`;
-const goodSpan = `{"traceId":"0102030405060708090a0b0c0d0e0f10","spanId":"0102030405060708","startTimeUnixNano":"${nanos}"`;
-const spansOf = (spans: string): string => `{"resourceSpans":[{"scopeSpans":[{"spans":[${spans}]}]}]}`;
-const spanWith = (value: string): string =>
-  spansOf(`${goodSpan},"attributes":[{"key":"a","value":${value}}]}`);
-const arrayOf = (values: string): string => spanWith(`{"arrayValue":{"values":[${values}]}}`);
-
-const hostileJson: Readonly<Record<string, () => string>> = {
-  "empty spans": () => spansOf(pieces("{}")),
-  "empty resources": () => `{"resourceSpans":[${pieces("{}")}]}`,
-  "unknown members": () => `{${pieces('"a":0')}}`,
-  "unknown empty texts": () => `{"x":[${pieces('""')}]}`,
-  "unknown arrays": () => `{"x":[${pieces("[[]]")}]}`,
-  "one text of \\u escapes": () => spanWith(`{"stringValue":"${pieces("\\u00e9", "")}"}`),
-  "one text of \\n escapes": () => spanWith(`{"stringValue":"${pieces("\\n", "")}"}`),
-  "a million attributes": () =>
-    spansOf(`${goodSpan},"attributes":[${pieces('{"key":"a"}', ",", 1_000_000)}]}`),
-  "a million resource attributes": () =>
-    `{"resourceSpans":[{"resource":{"attributes":[${pieces('{"key":"a"}', ",", 1_000_000)}]}}]}`,
-  "one array of integers": () => arrayOf(pieces('{"intValue":1}')),
-  "one array of doubles": () => arrayOf(pieces('{"doubleValue":1.5}')),
-  "one array of nothing": () => arrayOf(pieces("{}")),
-  "one array of other doubles": () => arrayOf(numbered((i) => `{"doubleValue":${(i + 1) / 7}}`, 400_000)),
-  "bytes in base64": () => spanWith(`{"bytesValue":"${"A".repeat(bytesMax - 400)}"}`),
-  "arrays in arrays, 25 deep": () =>
-    spansOf(
-      `${goodSpan},"attributes":[${pieces(`{"key":"k","value":${'{"arrayValue":{"values":['.repeat(25)}{"intValue":"1"}${"]}}".repeat(25)}}`)}]}`,
-    ),
-  "900,000 keys of their own": () =>
-    spansOf(`${goodSpan},"attributes":[${numbered((i) => `{"key":"${i.toString(36)}"}`, 900_000)}]}`),
-  "100,000 small spans": () => spansOf(pieces(`${goodSpan}}`, ",", 100_000)),
-  "a million events": () => spansOf(`${goodSpan},"events":[${pieces('{"name":"e"}', ",", 1_000_000)}]}`),
-  "links without an id": () => spansOf(`${goodSpan},"links":[${pieces('{"traceId":""}', ",", 1_000_000)}]}`),
-  "white space": () => `{"resourceSpans":[${" ".repeat(bytesMax)}]}`,
-  "a number of many digits": () => `{"x":${"1".repeat(bytesMax)}}`,
-};
-
-function numbered(piece: (index: number) => string, countMax: number): string {
-  const made: string[] = [];
-  for (let [i, bytes] = [0, 0]; i < countMax && bytes < bytesMax - 400; i++) {
-    const text = piece(i);
-    bytes += text.length + 1;
-    made.push(text);
-  }
-  return made.join(",");
-}
-
-/** As received: what is dear is the decoder's work. */
-const hostileEncodings: Readonly<Record<string, () => readonly [ContentEncoding, Uint8Array]>> = {
-  "gzip: empty members": () => {
-    const member = zlib.gzipSync("");
-    return ["gzip", Buffer.alloc(member.length * Math.floor(bytesMax / member.length), member)];
-  },
-  "gzip: empty stored blocks": () => ["gzip", gzipOf(emptyStoredBlocks(bytesMax))],
-  "gzip: empty fixed blocks": () => ["gzip", gzipOf(emptyFixedBlocks(bytesMax))],
-  "gzip: empty dynamic blocks": () => ["gzip", gzipOf(emptyDynamicBlocks(bytesMax))],
-  "gzip: the same, just not walked": () => [
-    "gzip",
-    gzipOf(emptyDynamicBlocks(limits.deflateUnwalkedBytesMax - 100)),
-  ],
-  "gzip: blocks as small as are taken": () => {
-    const text = Uint8Array.from(
-      { length: bytesMax / 2 },
-      () => (letters.charCodeAt(nextLetter()) || 97) & 0x7f,
-    );
-    const value = field(0x4a, Buffer.concat([Uint8Array.of(0x0a, 1, 97), field(0x12, field(0x0a, text))]));
-    return ["gzip", zlib.gzipSync(value, { memLevel: 2, level: 1 })];
-  },
-  "zstd: empty frames": () => {
-    const frame = Uint8Array.of(0x28, 0xb5, 0x2f, 0xfd, 0x20, 0, 1, 0, 0);
-    return ["zstd", Buffer.alloc(frame.length * Math.floor(bytesMax / frame.length), frame)];
-  },
-  "zstd: empty blocks": () => ["zstd", zstdOf(Uint8Array.of(0, 0, 0), bytesMax)],
-  "gzip: text that hardly compresses": () => {
-    const value = "x".repeat(bytesMax - 300).replace(/x/g, () => letters[nextLetter()] ?? "");
-    return ["gzip", zlib.gzipSync(jsonToProtobuf(Buffer.from(spanWith(`{"stringValue":"${value}"}`))))];
-  },
-};
-const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+-";
-let letterState = 1;
-function nextLetter(): number {
-  letterState = (Math.imul(letterState, 1_103_515_245) + 12_345) & 0x7fffffff;
-  return letterState >>> 25;
-}
-
-const hostileProtobuf: Readonly<Record<string, () => Uint8Array>> = {
-  "empty spans, 60 a scope": () => field(0x0a, repeated(field(0x12, repeated(Uint8Array.of(0x12, 0), 60)))),
-  "empty resources": () => repeated(Uint8Array.of(0x0a, 0)),
-  "events of spans without ids": () =>
-    field(0x0a, field(0x12, repeated(field(0x12, repeated(Uint8Array.of(0x5a, 0), 60)), 150_000))),
-  "unknown fields": () => repeated(Uint8Array.of(0x78, 0)),
-  "resources of 25 empty attributes": () =>
-    repeated(field(0x0a, field(0x0a, repeated(Uint8Array.of(0x0a, 2, 0x0a, 0), 25)))),
-};
 
 interface Cost {
   readonly ingressMs: number;
@@ -169,7 +45,7 @@ function cpuMs(work: () => void): number {
 }
 
 /** The least of some rounds. */
-function costOf(type: Form, encoding: ContentEncoding, body: Uint8Array): Cost {
+function costOf(type: Form, encoding: ContentEncoding, body: Uint8Array, rounds: number): Cost {
   let ingressMs = Number.POSITIVE_INFINITY;
   let checked: ReturnType<typeof checkPayload> | undefined;
   for (let round = 0; round < rounds; round++) {
@@ -179,37 +55,85 @@ function costOf(type: Form, encoding: ContentEncoding, body: Uint8Array): Cost {
     ingressMs = Math.min(ingressMs, ms);
   }
   if (checked?.ok !== true) {
-    const { message = "", inflatedBytes = 0 } = checked?.refusal ?? {};
-    return { ingressMs, consumer: undefined, inflatedMib: inflatedBytes / mebibyte, said: message };
+    const refusal = checked?.refusal;
+    return {
+      ingressMs,
+      consumer: undefined,
+      inflatedMib: (refusal?.inflatedBytes ?? 0) / mebibyte,
+      said: refusal === undefined ? "" : wordRefusal(refusal),
+    };
   }
-  const { inflatedBytes, inspection } = checked.value;
+  const { inflatedBytes, inspection, repairedTexts } = checked.value;
   const said = `${inspection.spans} spans`;
   const inflatedMib = inflatedBytes / mebibyte;
   if (inspection.spans === 0) {
     return { ingressMs, consumer: undefined, inflatedMib, said };
   }
   const consumer = { ms: Number.POSITIVE_INFINITY, rowsMib: 0 };
+  const accepted = { ...inspection, textsRepaired: repairedTexts > 0 };
   for (let round = 0; round < rounds; round++) {
     const ms = cpuMs(() => {
-      consumer.rowsMib = transcode(type, encoding, body, inspection.spans) / mebibyte;
+      consumer.rowsMib = transcode(type, encoding, body, accepted) / mebibyte;
     });
     consumer.ms = Math.min(consumer.ms, ms);
   }
   return { ingressMs, consumer, inflatedMib, said };
 }
 
-/** The byte work of an INSERT of this payload alone. Returns the bytes of its rows. */
-function transcode(type: Form, encoding: ContentEncoding, body: Uint8Array, spans: number): number {
+interface Accepted {
+  readonly spans: number;
+  readonly outputBytes: number;
+  readonly textsRepaired: boolean;
+}
+
+/** The byte work of an INSERT of this payload alone, a wide one in slices. Returns the bytes of its rows. */
+function transcode(
+  type: Form,
+  encoding: ContentEncoding,
+  body: Uint8Array,
+  { spans, outputBytes, textsRepaired }: Accepted,
+): number {
   const decoded = decodeBody(zlib, body, { type, encoding });
   if (!decoded.ok) {
     throw new Error(decoded.refusal.message);
   }
+  const payload: TranscodePayload = {
+    id: new Uint8Array(16).fill(7),
+    tenant: "bench",
+    body: decoded.value.protobuf,
+    bounds: { ...corpusBounds, textsRepaired },
+    spans,
+  };
+  const { outputBytesMax, sliceBytes } = defaultSettings.caps;
+  if (outputBytes > outputBytesMax) {
+    return transcodeWide(payload, Math.min(spans, Math.ceil(outputBytes / sliceBytes)), outputBytes);
+  }
   const builder = new BlockBuilder();
-  const id = new Uint8Array(16).fill(7);
-  builder.add({ id, tenant: "bench", body: decoded.value.protobuf, bounds: corpusBounds, spans });
+  builder.add(payload);
   const block = builder.finish();
   compressParts(block.chunks, "zstd");
   return block.bytes;
+}
+
+function transcodeWide(payload: TranscodePayload, blocks: number, outputBytes: number): number {
+  let bytes = 0;
+  const slices = new Slices(blocks, payload.spans, outputBytes, (chunks) => {
+    bytes += chunks.reduce((sum, { length }) => sum + length, 0);
+    compressParts(chunks, "zstd");
+  });
+  try {
+    new BlockBuilder().addSliced(payload, slices);
+    return bytes;
+  } catch (error) {
+    if (!(error instanceof StartOver)) {
+      throw error;
+    }
+    return transcodeWide(
+      { ...payload, bounds: { ...payload.bounds, textsRepaired: true } },
+      blocks,
+      outputBytes,
+    );
+  }
 }
 
 interface Usual {
@@ -224,9 +148,9 @@ function printRow(form: string, name: string, cost: Cost, usual: Usual | undefin
     const bound = (perMib: number) => allowedBaseMs + perMib * inflatedMib + allowedRowsMsPerMib * rowsMib;
     const allowed = usual === undefined ? Number.POSITIVE_INFINITY : bound(allowedTimesUsual * usual[of]);
     const aimed = bound(aimedMsPerMib[of]);
-    const mark = ms > allowed ? "  OVER" : ms > aimed ? "  over the aim" : "";
+    const mark = ms > Math.max(allowed, aimed) ? "  OVER" : ms > aimed ? "  over the aim" : "";
     const bounds = usual === undefined ? "" : ` of ${allowed.toFixed(0)}, aim ${aimed.toFixed(0)}${mark}`;
-    return { isWithin: ms <= allowed, text: `${ms.toFixed(0)} ms${bounds}` };
+    return { isWithin: ms <= Math.max(allowed, aimed), text: `${ms.toFixed(0)} ms${bounds}` };
   };
   const ingress = side(ingressMs, "ingress", 0);
   const rowsMib = consumer?.rowsMib ?? 0;
@@ -252,7 +176,7 @@ function chosen<Make>(bodies: Readonly<Record<string, Make>>, words: string): [s
   return Object.entries(bodies).filter(([name]) => words.split(",").some((word) => name.includes(word)));
 }
 
-export function benchHostile(words = ""): void {
+export function benchHostile(words = "", rounds = roundsUsual): void {
   const [payload] = makeCorpus(1, 1, 16_500);
   const ordinary: Record<Form, Uint8Array> = {
     pb: payload?.protobuf ?? new Uint8Array(0),
@@ -260,13 +184,13 @@ export function benchHostile(words = ""): void {
   };
   for (let round = 0; round < warmRounds; round++) {
     for (const form of ["json", "pb"] as const) {
-      costOf(form, "gzip", gzipped(ordinary[form]));
+      costOf(form, "gzip", gzipped(ordinary[form]), 1);
     }
   }
   let usual: Usual = { ingress: 0, consumer: 0 };
   let isWithin = true;
   for (const form of ["json", "pb"] as const) {
-    const cost = costOf(form, "gzip", gzipped(ordinary[form]));
+    const cost = costOf(form, "gzip", gzipped(ordinary[form]), roundsUsual);
     printRow(form, "usual spans", cost, undefined);
     const { ingressMs, consumer, inflatedMib } = cost;
     usual = {
@@ -283,14 +207,14 @@ export function benchHostile(words = ""): void {
   );
   for (const [name, make] of chosen(hostileJson, words)) {
     isWithin =
-      printRow("json", name, costOf("json", "gzip", gzipped(Buffer.from(make()))), usual) && isWithin;
+      printRow("json", name, costOf("json", "gzip", gzipped(Buffer.from(make())), rounds), usual) && isWithin;
   }
   for (const [name, make] of chosen(hostileProtobuf, words)) {
-    isWithin = printRow("pb", name, costOf("pb", "gzip", gzipped(make())), usual) && isWithin;
+    isWithin = printRow("pb", name, costOf("pb", "gzip", gzipped(make()), rounds), usual) && isWithin;
   }
   for (const [name, make] of chosen(hostileEncodings, words)) {
     const [encoding, body] = make();
-    isWithin = printRow("pb", name, costOf("pb", encoding, new Uint8Array(body)), usual) && isWithin;
+    isWithin = printRow("pb", name, costOf("pb", encoding, new Uint8Array(body), rounds), usual) && isWithin;
   }
   if (!isWithin) {
     process.exitCode = 1;

@@ -10,6 +10,7 @@ import { type ApiKeyRecord, formatApiKey } from "../shared/api-key.ts";
 import { ByteBudget } from "../shared/byte-budget.ts";
 import { acceptPayload } from "../shared/delivery/acceptance.ts";
 import { perform } from "../shared/effect.ts";
+import { everyTime } from "../shared/id-time.ts";
 import { inflate } from "../shared/inflate.ts";
 import { limits } from "../shared/limits.ts";
 import { inspectTraces } from "../shared/otlp/inspect.ts";
@@ -41,6 +42,7 @@ const env = {
   PAYLOADS: { put: async () => ({}), get: async () => null },
   OUTCOMES: { send: async () => undefined },
   RING: { send: async () => undefined },
+  ID_TIME_FROM: everyTime,
 };
 const ctx = { waitUntil: (promise: Promise<unknown>) => promise, passThroughOnException: () => undefined };
 
@@ -91,7 +93,7 @@ async function goThrough(last: number): Promise<void> {
   const deadline = new Deadline();
   const body = await readBody(asked, bytesInHand, deadline);
   if (!body.ok) {
-    throw new Error(body.refusal.message);
+    throw new Error(body.refusal.reason);
   }
   const { bytes, release } = body.value;
   if (last > 3) {
@@ -120,11 +122,11 @@ async function goOn(
     startMaxMs: arrival + limits.spanFutureMaxMs,
     sampleThreshold: sampleThreshold(sample),
   };
-  const { spans, rejectedSpans, outputBytes } = inspectTraces(inflated, bounds);
+  const { spans, rejectedSpans, outputBytes, contentMinute } = inspectTraces(inflated, bounds);
   if (last === 5) {
     return;
   }
-  const id = await payloadId(tenant, type, encoding, bytes);
+  const id = await payloadId(tenant, type, encoding, bytes, { contentMinute, from: 0 });
   const key = formatPayloadKey(arrival, tenant, id);
   if (last === 6) {
     return;

@@ -11,6 +11,7 @@ import { gzipSync } from "node:zlib";
 import { convertV4MiniflareOptions, Log, LogLevel, Miniflare } from "miniflare";
 import { bundleWorker } from "../dev/bundle.ts";
 import { apiKeyName, formatApiKey } from "../shared/api-key.ts";
+import { everyTime } from "../shared/id-time.ts";
 import { benchKeyRecord } from "./bench-key.ts";
 import { corpusStartMs, makeCorpus } from "./corpus.ts";
 import { stageNames } from "./ingress-stages.ts";
@@ -116,6 +117,7 @@ async function measureProcess(): Promise<Record<string, number>> {
       ],
       compatibilityDate: "2026-11-02",
       compatibilityFlags: ["nodejs_compat"],
+      bindings: { ID_TIME_FROM: everyTime },
       kvNamespaces: ["KEYS"],
       r2Buckets: ["PAYLOADS"],
       queueProducers: { OUTCOMES: "bench-outcomes", RING: "bench-ring" },

@@ -31,7 +31,7 @@ const rowsInAll = 100_000;
 const rounds = 3;
 /** Differences by table are small beside a busy machine's noise, which only adds: the least of these counts. */
 const tableRounds = 6;
-/** INSERTs that a round makes of each kind, by their rows. Small ones are dear. */
+/** INSERTs that a round makes of each kind, by their rows. Small ones are expensive. */
 const insertsARound = { 500: 40, 10000: 10, 100000: 1 } as const;
 const oneThread = {
   max_threads: "1",

@@ -12,13 +12,13 @@ import { migrateClickHouse } from "../dev/clickhouse/migrate-clickhouse.ts";
 import { formatApiKey } from "../shared/api-key.ts";
 import { insertCompressions } from "../shared/clickhouse/connection.ts";
 import type { GroupPayload, GroupTask } from "../shared/ledger/group.ts";
-import { isGroupId } from "../shared/ledger/group.ts";
 import { blocksOf } from "../shared/ledger/grouping.ts";
 import { defaultSettings } from "../shared/ledger/settings.ts";
 import { limits } from "../shared/limits.ts";
 import { formatPayloadMetadata } from "../shared/messages.ts";
 import { everyTrace } from "../shared/otlp/sample-threshold.ts";
 import { formatPayloadKey, payloadId } from "../shared/payload-key.ts";
+import { isGroupId } from "../shared/receipt.ts";
 import { classPath, randomText, wideBody } from "../test/fixtures/wide-bodies.ts";
 import { corpusBounds, corpusStartMs } from "./corpus.ts";
 import { type EngineSession, startEngineSession } from "./engine-session.ts";
@@ -26,13 +26,18 @@ import {
   type Body,
   bodyOf,
   distinctKeys,
+  escapedJson,
+  largeMap,
   largestUsual,
+  longArray,
+  longTextInArray,
   randomBodies,
   randomJson,
   slowlyInflating,
   usualBodies,
 } from "./memory/bodies.ts";
 import { type Isolate, type Mark, type Peak, sizeOf, startIsolate } from "./memory/isolate.ts";
+import { consumerMarks, ingressMarks, ledgerMarks } from "./memory/marks.ts";
 
 const megabyte = 1_000_000;
 const fourMebibytes = 4 * 1024 * 1024;
@@ -41,23 +46,6 @@ interface Line {
   readonly setting: string;
   readonly peak: Peak;
 }
-
-/** Where the consumer holds the most: around each payload's transcoding, while buffers grow, and around compressing. */
-const consumerMarks: readonly Mark[] = [
-  ["body, encoding, inflatedBytesMax);", "$& lookedAt();"],
-  ["payloads.push(addPayload(builder, loaded, taken.value));", "lookedAt(); $& lookedAt();"],
-  ["const block = builder.finish();", "$& lookedAt();"],
-  ["compressParts(block.chunks, compression)", "lookedAt($&)"],
-  [
-    "zlib.gzipSync(Buffer.concat([...chunks]), { level: 1 })",
-    "lookedAt(zlib.gzipSync(lookedAt(Buffer.concat([...chunks])), { level: 1 }))",
-  ],
-  ["kept.bytes += part.length;", "$& lookedAt();"],
-  ['return { kind: "built", block: { rows, body, encoding }, payloads };', "lookedAt(); $&"],
-  ["larger.set(this.bytes);", "$& lookedAt();"],
-  ["this.keyLength = doubled(this.keyLength);", "lookedAt(); $&"],
-  ["larger.set(this.entries);", "$& lookedAt();"],
-];
 
 /** The consumer before this engine, with R2, queues and the ledger of Miniflare. */
 async function startConsumer({ url: address }: EngineSession, marks: readonly Mark[]): Promise<Isolate> {
@@ -118,6 +106,9 @@ async function measureConsumer(words: string): Promise<Line[]> {
       ],
       "one payload of distinct keys, 16 spans": () => [[distinctKeys(16)]],
       "one payload of distinct keys, 1 span": () => [[distinctKeys(1)]],
+      "one payload of a map of a million keys": () => [[largeMap()]],
+      "one payload of a text of 20 MiB within an array": () => [[longTextInArray()]],
+      "one payload of an array whose text takes 32 MiB": () => [[longArray()]],
       "random text, groups of 8 and 2 payloads at once": () => [
         randomBodies(8, fourMebibytes),
         randomBodies(2, fourMebibytes),
@@ -175,8 +166,13 @@ async function store(
   const arrival = Date.now();
   const payloads: GroupPayload[] = [];
   for (const { type, encoding, bytes, inflatedBytes, inspection } of bodies) {
-    const key = formatPayloadKey(arrival, "bench", await payloadId("bench", type, encoding, bytes));
-    const { spans, rejectedSpans, outputBytes } = inspection;
+    const { spans, rejectedSpans, outputBytes, contentMinute } = inspection;
+    const key = formatPayloadKey(
+      arrival,
+      "bench",
+      await payloadId("bench", type, encoding, bytes, { contentMinute, from: 0 }),
+    );
+
     const customMetadata = formatPayloadMetadata({
       version: "1",
       type,
@@ -247,14 +243,6 @@ function posted(url: URL, body: string): Promise<{ readonly status: number; read
   });
 }
 
-/** Where the ingress holds the most: with the body inflated, while it is checked, and with the body at the put. */
-const ingressMarks: readonly Mark[] = [
-  ["body, encoding, inflatedBytesMax);", "$& lookedAt();"],
-  ["inspection = inspectTraces(protobuf, bounds);", "lookedAt(); $& lookedAt();"],
-  ["larger.set(this.entries);", "$& lookedAt();"],
-  ["const put = bucket.put(key, body, {", "lookedAt(); $&"],
-];
-
 async function measureIngress(words: string): Promise<Line[]> {
   const lines: Line[] = [];
   const settings: Readonly<Record<string, () => readonly Body[]>> = {
@@ -280,6 +268,10 @@ async function measureIngress(words: string): Promise<Line[]> {
     "6 bodies of 4 MiB, and a wide one of 3000 spans, 15 MB of random text": () => [
       ...Array.from({ length: 6 }, (_, i) => slowlyInflating(i + 1)),
       wide(3000, 10_000, randomText, 5_000),
+    ],
+    "6 bodies of 4 MiB, and 20 MiB of JSON in one text with escapes": () => [
+      ...Array.from({ length: 6 }, (_, i) => slowlyInflating(i + 1)),
+      escapedJson(),
     ],
     "20 MiB of random text in JSON": () => [randomJson(1)],
     "two bodies of 20 MiB of random text, and one in JSON": () => [
@@ -323,14 +315,6 @@ async function measureIngress(words: string): Promise<Line[]> {
   return lines;
 }
 
-/** Where the ledger and the reconciler hold the most: at each step's persist, and with a page at hand. */
-const ledgerMarks: readonly Mark[] = [
-  ["this.#storage.apply(changes);", "lookedAt(); $&"],
-  ["return inFlightOf(", "lookedAt(); return inFlightOf("],
-  ["return { objects, more: page.truncated };", "lookedAt(); $&"],
-  ['return { to: "ring" };', "lookedAt(); $&"],
-];
-
 async function measureLedger(): Promise<Line[]> {
   const engine = await startEngineSession();
   const lines: Line[] = [];
@@ -338,7 +322,7 @@ async function measureLedger(): Promise<Line[]> {
     await migrateClickHouse({ url: engine.url });
     for (const [name, path] of [
       ["ledger: 100,000 payloads in open groups", "/ledger?count=100000"],
-      ["reconciler: 150,000 keys of one minute, all rung", "/reconcile?count=150000"],
+      ["reconciler: 150,000 keys of one minute, all notified", "/reconcile?count=150000"],
     ] as const) {
       const isolate = await startConsumer(engine, ledgerMarks);
       try {

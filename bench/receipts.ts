@@ -2,22 +2,33 @@
  * `npm run bench -- receipts`: what the receipts cost at size, on a real engine, before schema/0013 and after it.
  *
  * 1. bytes per receipt on disk
- * 2. the receipts of 1, 100 and 500 ids, half of which have some, as VERIFY and an erasure ask for them
+ * 2. what the receipts of ids claim, as VERIFY and an erasure ask for it: of 1, 100 and 500 ids over the month, half of which have some,
+ *    and of 500 that all have one
  * 3. rows of an audit's page of 1,000 payloads, with and without its days named
  * 4. what a stream of INSERTs costs, merges included, and what of it grows with the table
+ * 5. the receipts of 500 ids of one group, and 3, with ids of version 1, which are at random, and of version 2, which begin with
+ *    their time (`npm run bench -- receipts ids`: this alone)
  *
  * `npm run bench -- receipts 3e7` makes so many (10^7 without). The engine makes them itself, over the 36 days before now.
- * By the clock (least and median) and by the CPU time of the server's process, which a busy machine changes less.
+ * By the clock (least and median) and by the CPU time of the server's process, which a busy machine changes less. On a disk: of what
+ * lies in /dev/shm each read is handed to another thread, for Linux cannot say there that it need not wait. That made four times
+ * the CPU of some thousand small reads.
  */
 import { randomBytes } from "node:crypto";
+import { tmpdir } from "node:os";
 import { statementRunner } from "../dev/clickhouse/run-statement.ts";
 import { readSchemaFiles } from "../dev/schema-files.ts";
 import { defaultSchemaSettings, migrate } from "../shared/clickhouse/migrations.ts";
 import { receiptColumns } from "../shared/clickhouse/receipts.ts";
-import { countedRowsQuery, countRowsQuery, receiptsQuery } from "../shared/clickhouse/statements.ts";
+import { countedRowsQuery, countRowsQuery, receiptClaimsQuery } from "../shared/clickhouse/statements.ts";
 import { toHex } from "../shared/hex.ts";
 import { DAY_MS } from "../shared/limits.ts";
-import { formatPayloadId, type PayloadId, payloadIdToBytes } from "../shared/payload-key.ts";
+import {
+  contentMinuteBytes,
+  formatPayloadId,
+  type PayloadId,
+  payloadIdToBytes,
+} from "../shared/payload-key.ts";
 import { type EngineSession, startEngineSession } from "./engine-session.ts";
 import { median } from "./median.ts";
 import { cpuSecondsOf } from "./process-cost.ts";
@@ -27,37 +38,83 @@ const tenants = 20;
 /** Payloads of one group have one `group_id`. */
 const groupPayloads = 100;
 const rounds = 7;
+const idsOfGroup = 500;
 const settings = { url: "", user: "", password: "", database: "default", tracesTable: "otel_traces" };
 const idText =
   "substring(translate(base32Encode(id), 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567', '0123456789abcdefghijklmnopqrstuv'), 1, 26)";
 
-/** Receipts `from` to `to` of `inAll` over the days before `end` (ms since the epoch), ids at random, as a SELECT. */
-function receiptsSql(from: number, to: number, inAll: number, end: number): string {
+/** The id of receipt `number`, which arrived at `m`. Version 2: its content is of that minute or of the one before. */
+const idSql = {
+  1: "CAST(MD5(toString(number)), 'FixedString(16)')",
+  2: "CAST(concat(unhex(hex(toUInt32(intDiv(toUnixTimestamp(m) - 1577836800, 60) - number % 2))), substring(MD5(toString(number)), 1, 13)), 'FixedString(16)')",
+} as const;
+type Version = keyof typeof idSql;
+
+/** Receipts are over `days` before `end` (ms since the epoch): when `number` of `inAll` arrived. */
+function minuteSql(inAll: number, end: number): string {
   const start = Math.floor((end - days * DAY_MS) / 60_000) * 60;
   const minutes = (days * DAY_MS) / 60_000;
+  return `toDateTime(${start} + intDiv(number * ${minutes}, ${inAll}) * 60, 'UTC')`;
+}
+
+/** Receipts `from` to `to` of `inAll`, as a SELECT. */
+function receiptsSql(from: number, to: number, inAll: number, end: number, version: Version = 1): string {
   return `SELECT concat('p/0/t/', formatDateTime(m, '%Y-%m-%dT%H%i'), '/', t, '/', ${idText}) AS key, hex(id) AS payload_hex, m AS minute, t AS tenant,
       if(number % 100 = 0, 'duplicate', 'stored') AS outcome, lower(hex(MD5(concat('g', toString(intDiv(number, ${groupPayloads})))))) AS group_id,
       toUInt32(400 + rand(1) % 200) AS spans, 0 AS rejected_spans, map(toDate(m), spans) AS spans_by_day,
       20000 + rand(2) % 40000 AS bytes, '' AS reason, toDateTime64(m, 3, 'UTC') + 20 + (rand(3) % 20000) / 1000 AS at
-    FROM (SELECT number, CAST(MD5(toString(number)), 'FixedString(16)') AS id, toDateTime(${start} + intDiv(number * ${minutes}, ${inAll}) * 60, 'UTC') AS m,
+    FROM (SELECT number, ${minuteSql(inAll, end)} AS m, ${idSql[version]} AS id,
       concat('tenant-', toString(rand(4) % ${tenants})) AS t FROM numbers(${from}, ${to - from}))`;
 }
 
-async function fill(engine: EngineSession, receipts: number, end: number): Promise<void> {
+async function fill(
+  engine: EngineSession,
+  receipts: number,
+  end: number,
+  version: Version = 1,
+): Promise<void> {
   const steps = days * 2;
   for (let step = 0; step < steps; step++) {
     const [from, to] = [step, step + 1].map((at) => Math.floor((receipts * at) / steps));
     await engine.ask(
-      `INSERT INTO headrace_receipts (${receiptColumns.join(", ")}) ${receiptsSql(from ?? 0, to ?? 0, receipts, end)}`,
+      `INSERT INTO headrace_receipts (${receiptColumns.join(", ")}) ${receiptsSql(from ?? 0, to ?? 0, receipts, end, version)}`,
     );
   }
 }
 
-async function ids(engine: EngineSession, count: number, receipts: number): Promise<readonly PayloadId[]> {
-  const known = await engine.text(
-    `SELECT lower(hex(MD5(toString(rand64() % ${receipts})))) FROM numbers(${Math.ceil(count / 2)}) FORMAT TSVRaw`,
+/** As many ids as VERIFY asks for at once: of payloads that came one after another, and of which half have receipts. */
+async function groupIds(
+  engine: EngineSession,
+  receipts: number,
+  end: number,
+  version: Version,
+): Promise<readonly PayloadId[]> {
+  const known = idsOfGroup / 2;
+  const first = Math.floor(Math.random() * (receipts - known));
+  const text = await engine.text(
+    `SELECT lower(hex(id)) FROM (SELECT number, ${minuteSql(receipts, end)} AS m, ${idSql[version]} AS id FROM numbers(${first}, ${known})) FORMAT TSVRaw`,
   );
-  const knownIds = known.split("\n").map((hex) => formatPayloadId(Buffer.from(hex, "hex")));
+  const bytes = text.split("\n").map((hex) => Buffer.from(hex, "hex"));
+  const others = bytes.map((one) => {
+    const other = randomBytes(one.length);
+    return version === 1
+      ? other
+      : Buffer.concat([one.subarray(0, contentMinuteBytes), other]).subarray(0, 16);
+  });
+  return [...bytes, ...others].map(formatPayloadId);
+}
+
+/** Ids over the whole month, `known` of which have receipts. */
+async function ids(
+  engine: EngineSession,
+  count: number,
+  receipts: number,
+  known: number,
+): Promise<readonly PayloadId[]> {
+  const text = await engine.text(
+    `SELECT lower(hex(MD5(toString(rand64() % ${receipts})))) FROM numbers(${known}) FORMAT TSVRaw`,
+  );
+  const knownIds = text.split("\n").map((hex) => formatPayloadId(Buffer.from(hex, "hex")));
   const others = Array.from({ length: count - knownIds.length }, () => formatPayloadId(randomBytes(16)));
   return [...knownIds, ...others];
 }
@@ -170,33 +227,64 @@ async function stream(engine: EngineSession, end: number): Promise<void> {
   }
 }
 
+/** Of one group; and what of it is the look for their minutes. */
+async function measureGroup(
+  engine: EngineSession,
+  receipts: number,
+  end: number,
+  version: Version,
+): Promise<void> {
+  const name = `${idsOfGroup} ids of one group, version ${version}`;
+  await time(engine, name, async () =>
+    receiptClaimsQuery(settings, await groupIds(engine, receipts, end, version)),
+  );
+  await time(engine, "… their minutes alone", async () => {
+    const heads = (await groupIds(engine, receipts, end, version)).map(
+      (id) => `unhex('${toHex(payloadIdToBytes(id).subarray(0, 12))}')`,
+    );
+    return `SELECT head, minute, tenant FROM headrace_receipt_minutes WHERE head IN (${heads.join(", ")})`;
+  });
+}
+
 async function measure(engine: EngineSession, receipts: number, name: string): Promise<void> {
   const query =
-    name === "before" ? receiptsQueryBefore : (asked: readonly PayloadId[]) => receiptsQuery(settings, asked);
+    name === "before"
+      ? receiptsQueryBefore
+      : (asked: readonly PayloadId[]) => receiptClaimsQuery(settings, asked);
   await settle(engine);
   await bytesPerReceipt(engine);
   for (const count of [1, 100, 500]) {
-    await time(engine, `receipts of ${count} ids`, async () => query(await ids(engine, count, receipts)));
+    const known = Math.ceil(count / 2);
+    await time(engine, `of ${count} ids`, async () => query(await ids(engine, count, receipts, known)));
   }
+  await time(engine, "of 500 ids, each with a receipt", async () =>
+    query(await ids(engine, 500, receipts, 500)),
+  );
 }
 
 /** Rows of as many payloads over as many days; of each the projection has one row per day, however many spans it has. */
-async function measureAudit(engine: EngineSession, receipts: number, end: number): Promise<void> {
+async function measureAudit(
+  engine: EngineSession,
+  receipts: number,
+  end: number,
+  version: Version,
+): Promise<void> {
   const payloads = Math.min(receipts, 3e6);
+  /** The ids of `count` payloads from `first` on, with their numbers. */
+  const numbered = (first: number, count: number) =>
+    `(SELECT number, ${minuteSql(payloads, end)} AS m, ${idSql[version]} AS id FROM numbers(${first}, ${count}))`;
   for (let day = 0; day < days; day++) {
     const [from, to] = [day, day + 1].map((at) => Math.floor((payloads * at) / days));
     const time0 = Math.floor((end - (days - day) * DAY_MS) / DAY_MS) * 86_400;
     await engine.ask(
-      `INSERT INTO otel_traces (Timestamp, TraceId, ServiceName, HeadracePayload) SELECT toDateTime64(${time0} + number % 86400, 9), toString(number), 's', MD5(toString(number)) FROM numbers(${from}, ${(to ?? 0) - (from ?? 0)}) SETTINGS materialize_skip_indexes_on_insert = 0`,
+      `INSERT INTO otel_traces (Timestamp, TraceId, ServiceName, HeadracePayload) SELECT toDateTime64(${time0} + number % 86400, 9), toString(number), 's', id FROM ${numbered(from ?? 0, (to ?? 0) - (from ?? 0))} SETTINGS materialize_skip_indexes_on_insert = 0`,
     );
   }
-  console.log(`rows of an audit's page of 1,000, of ${payloads} payloads:`);
+  console.log(`rows of an audit's page of 1,000, of ${payloads} payloads with ids of version ${version}:`);
   const page = async () => {
     const day = Math.floor(Math.random() * (days - 1));
     const from = Math.floor((payloads * day) / days);
-    const text = await engine.text(
-      `SELECT lower(hex(MD5(toString(number)))) FROM numbers(${from}, 1000) FORMAT TSVRaw`,
-    );
+    const text = await engine.text(`SELECT lower(hex(id)) FROM ${numbered(from, 1000)} FORMAT TSVRaw`);
     const asked = text.split("\n").map((hex) => formatPayloadId(Buffer.from(hex, "hex")));
     return { asked, day: Math.floor((end - (days - day) * DAY_MS) / DAY_MS) };
   };
@@ -207,37 +295,57 @@ async function measureAudit(engine: EngineSession, receipts: number, end: number
   });
 }
 
-export async function benchReceipts(part?: string): Promise<void> {
-  const receipts = Number(part ?? 1e7);
-  const engine = await startEngineSession();
-  const run = statementRunner({ url: engine.url });
-  const end = Date.now() - DAY_MS;
-  try {
-    const files = readSchemaFiles();
-    await migrate(
-      files.filter(({ name }) => name < "0013"),
-      defaultSchemaSettings,
-      run,
-    );
-    await fill(engine, receipts, end);
-    await engine.ask("OPTIMIZE TABLE headrace_receipts FINAL");
-    console.log(`${receipts} receipts over ${days} days\nbefore:`);
-    await measure(engine, receipts, "before");
-    await stream(engine, end);
-    const [began, cpu] = [performance.now(), engine.cpuSeconds()];
-    await migrate(
-      files.filter(({ name }) => name < "0014"),
-      defaultSchemaSettings,
-      run,
-    );
-    console.log(
-      `schema/0013: ${((performance.now() - began) / 1000).toFixed(1)} s, CPU ${(engine.cpuSeconds() - cpu).toFixed(1)} s\nafter:`,
-    );
+/** The same look-ups in tables of ids that are at random, and of ids that begin with their time. */
+async function compareIds(engine: EngineSession, receipts: number, end: number): Promise<void> {
+  for (const version of [1, 2] as const) {
+    console.log(`${receipts} receipts of ids of version ${version}:`);
+    for (const table of ["headrace_receipts", "headrace_receipt_minutes", "otel_traces"]) {
+      await engine.ask(`TRUNCATE TABLE ${table}`);
+    }
+    await fill(engine, receipts, end, version);
     await engine.ask("OPTIMIZE TABLE headrace_receipts FINAL");
     await engine.ask("OPTIMIZE TABLE headrace_receipt_minutes FINAL");
-    await measure(engine, receipts, "after");
-    await stream(engine, end);
-    await measureAudit(engine, receipts, end);
+    await settle(engine);
+    await bytesPerReceipt(engine);
+    await measureGroup(engine, receipts, end, version);
+    await measureAudit(engine, receipts, end, version);
+  }
+}
+
+const idsAlone = 5e6;
+
+/** `part`: how many receipts, or `ids`. */
+export async function benchReceipts(part?: string): Promise<void> {
+  const receipts = part === "ids" ? idsAlone : Number(part ?? 1e7);
+  const engine = await startEngineSession(tmpdir());
+  const run = statementRunner({ url: engine.url });
+  const end = Date.now() - DAY_MS;
+  const migrateBefore = (name: string) =>
+    migrate(
+      readSchemaFiles().filter((file) => file.name < name),
+      defaultSchemaSettings,
+      run,
+    );
+  try {
+    if (part !== "ids") {
+      await migrateBefore("0013");
+      await fill(engine, receipts, end);
+      await engine.ask("OPTIMIZE TABLE headrace_receipts FINAL");
+      console.log(`${receipts} receipts over ${days} days\nbefore:`);
+      await measure(engine, receipts, "before");
+      await stream(engine, end);
+      const [began, cpu] = [performance.now(), engine.cpuSeconds()];
+      await migrateBefore("0014");
+      console.log(
+        `schema/0013: ${((performance.now() - began) / 1000).toFixed(1)} s, CPU ${(engine.cpuSeconds() - cpu).toFixed(1)} s\nafter:`,
+      );
+      await engine.ask("OPTIMIZE TABLE headrace_receipts FINAL");
+      await engine.ask("OPTIMIZE TABLE headrace_receipt_minutes FINAL");
+      await measure(engine, receipts, "after");
+      await stream(engine, end);
+    }
+    await migrateBefore("0014");
+    await compareIds(engine, receipts, end);
   } finally {
     await engine.stop();
   }

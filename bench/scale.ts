@@ -24,7 +24,7 @@ interface Line {
   /** µs of workerd's CPU (Worker, SQLite and its writes) a span, at 100 spans per payload. */
   readonly cpuUsASpan: number;
   readonly cpuUsAPayload: number;
-  /** ms of one claim + report + settle of a hundred payloads, a call's own time taken off. */
+  /** ms of one claim + report + receipted of a hundred payloads, a call's own time taken off. */
   readonly p50Ms: number;
   readonly p99Ms: number;
 }

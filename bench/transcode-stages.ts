@@ -78,8 +78,8 @@ export function makeStages({ spansEach, gzips, bounds }: Bodies): Readonly<Recor
     },
     hash: async () => {
       for (const gzip of gzips) {
-        inspectTraces(inflated(gzip), bounds);
-        await payloadId("bench", "pb", "gzip", gzip);
+        const { contentMinute } = inspectTraces(inflated(gzip), bounds);
+        await payloadId("bench", "pb", "gzip", gzip, { contentMinute, from: 0 });
       }
     },
     bound: () => {

@@ -1,6 +1,6 @@
 /**
- * The stages inside workerd. Its clock stands still while it computes, so it measures nothing: whoever asks does, by
- * the CPU time of the process.
+ * The stages inside workerd. Its clock does not advance while it computes, so the caller measures, by the
+ * CPU time of the process.
  *
  * POST /bodies?spans=N&min=MS&max=MS with gzip bodies, each behind its length in four bytes; then
  * GET /run?stage=NAME&passes=N, answered when it is done.

@@ -1,4 +1,4 @@
-/** Reads a command line: which command, its operands and flags, or a sentence that says what is wrong. Pure. */
+/** Reads a command line: which command, its arguments and flags, or a sentence that says what is wrong. Pure. */
 import { parseArgs } from "node:util";
 import { addressRefusal } from "../shared/clickhouse/address.ts";
 import { nearestWord } from "../shared/nearest-word.ts";
@@ -103,10 +103,10 @@ function helpFor(words: string, commands: readonly Command[], isUnfinished: bool
   return { kind: "help", command: commands.find(({ name }) => name === words), words, isUnfinished };
 }
 
-function readFlags(command: Command, args: readonly string[]): Result<Understood, string> {
+function readFlags(command: Command, words: readonly string[]): Result<Understood, string> {
   const flags = flagsOf(command);
   const { tokens } = parseArgs({
-    args: [...args],
+    args: [...words],
     options: {
       ...Object.fromEntries(
         Object.entries(flags).map(([name, { value }]) => [
@@ -120,11 +120,11 @@ function readFlags(command: Command, args: readonly string[]): Result<Understood
     allowPositionals: true,
     tokens: true,
   });
-  const operands: string[] = [];
+  const args: string[] = [];
   const given = new Map<string, string[]>();
   for (const token of tokens) {
     if (token.kind === "positional") {
-      operands.push(token.value);
+      args.push(token.value);
     }
     if (token.kind === "option") {
       const flag = Object.hasOwn(flags, token.name) ? flags[token.name] : undefined;
@@ -157,20 +157,20 @@ function readFlags(command: Command, args: readonly string[]): Result<Understood
   if (given.has("help")) {
     return ok({ kind: "help", command, words: command.name, isUnfinished: false });
   }
-  const { text, min, max } = command.operands;
-  if (operands.length < min) {
+  const { text, min, max } = command.args;
+  if (args.length < min) {
     return refuse(`\`headrace ${command.name}\` needs ${text}`);
   }
-  if (operands.length > max) {
+  if (args.length > max) {
     return refuse(
-      `\`headrace ${command.name}\` takes ${max === 0 ? "no operand" : text}, and "${operands[max]}" is one too many`,
+      `\`headrace ${command.name}\` takes ${max === 0 ? "no argument" : text}, and "${args[max]}" is one too many`,
     );
   }
   return ok({
     kind: "call",
     command,
     given: {
-      operands,
+      args,
       text: (flag) => given.get(flag)?.[0],
       texts: (flag) => given.get(flag) ?? [],
       has: (flag) => given.has(flag),

@@ -3,10 +3,10 @@
  * and `--help` are made from the data (command-line.ts, help-text.ts), so neither can say what the other does not do.
  */
 import type { ProgressSink } from "../dev/send/progress.ts";
-import type { ExitCode } from "./complaint.ts";
 import type { Console } from "./console.ts";
 import type { wranglerAt } from "./deploy/wrangler.ts";
-import type { Place } from "./place.ts";
+import type { Installation } from "./installation.ts";
+import type { ExitCode } from "./user-error.ts";
 
 export interface Flag {
   /** What stands for the value in help texts, for example `N`; undefined: a switch. */
@@ -25,12 +25,12 @@ export interface Command {
   readonly summary: string;
   /** More, for its own help; may be empty. */
   readonly about: string;
-  /** What stands behind the words: `<key|id>`, `[key …]`, or nothing. */
-  readonly operands: { readonly text: string; readonly min: number; readonly max: number };
+  /** The arguments after the words: `<key|id>`, `[key …]`, or nothing. */
+  readonly args: { readonly text: string; readonly min: number; readonly max: number };
   readonly flags: Readonly<Record<string, Flag>>;
   readonly examples: readonly string[];
-  /** What exit code 1 means here. */
-  readonly badNews: string;
+  /** What exit code 1 means here; empty: it is not used. */
+  readonly exitOne: string;
   /** Whether it speaks to a console: it then takes --url, --profile and --timeout. */
   readonly asksConsole: boolean;
   run(call: Call): Promise<ExitCode>;
@@ -38,15 +38,15 @@ export interface Command {
 
 /** A command line that was understood. */
 export interface Given {
-  readonly operands: readonly string[];
+  readonly args: readonly string[];
   text(flag: string): string | undefined;
   /** Of a flag that may be given several times. */
   texts(flag: string): readonly string[];
   has(flag: string): boolean;
 }
 
-/** What the process gives. */
-export interface Surroundings {
+/** What a command may use of the process that it runs in; a test passes its own. */
+export interface Context {
   readonly argv: readonly string[];
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly home: string;
@@ -59,22 +59,22 @@ export interface Surroundings {
   readonly out: { write(text: string): unknown };
   /** The terminal's width, where it is one. */
   readonly columns?: number | undefined;
-  /** For progress and complaints. */
+  /** For progress and errors. */
   readonly err: ProgressSink;
   /** Asks a person; undefined where none sits at a terminal. */
   readonly ask: ((question: string) => Promise<string>) | undefined;
   readonly interrupted: AbortSignal;
-  /** How a wrangler is run; tests put a recording here. */
+  /** How wrangler is run; tests pass a recording. */
   readonly wranglerAt: typeof wranglerAt;
 }
 
 /** One call of a command. */
 export interface Call {
   readonly given: Given;
-  readonly world: Surroundings;
+  readonly context: Context;
   /** Which installation it speaks to; undefined for commands that speak to none. */
-  readonly place: Place | undefined;
-  /** The installation's console. Throws `Complaint` where the command has none. */
+  readonly installation: Installation | undefined;
+  /** The installation's console. Throws `UserError` where the command has none. */
   readonly console: Console;
   /** A line for people; nothing with --json. */
   say(line: string): void;

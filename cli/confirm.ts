@@ -1,19 +1,19 @@
-/** Nothing is deleted before it was named, and somebody agreed: at the terminal, or by --yes. */
+/** Nothing is deleted before it is named and confirmed: at the terminal, or by --yes. */
 import type { Call, Flag } from "./command.ts";
-import { Complaint } from "./complaint.ts";
+import { UserError } from "./user-error.ts";
 
 export const yesFlag: Flag = { help: "do it without asking" };
 
-/** Throws `Complaint` when nobody agreed. `what` names what will be done, as a sentence without its full stop. */
-export async function confirm({ given, world }: Call, what: string): Promise<void> {
+/** Throws `UserError` when it is not confirmed. `what` names what will be done, as a sentence without its full stop. */
+export async function confirm({ given, context }: Call, what: string): Promise<void> {
   if (given.has("yes")) {
     return;
   }
-  if (world.ask === undefined || given.has("json")) {
-    throw new Complaint(`${what}: say --yes to do it`);
+  if (context.ask === undefined || given.has("json")) {
+    throw new UserError(`${what}: pass --yes to confirm`);
   }
-  const answer = await world.ask(`${what}. Do it? [y/N] `);
+  const answer = await context.ask(`${what}. Continue? [y/N] `);
   if (!/^y(es)?$/i.test(answer.trim())) {
-    throw new Complaint("nothing was done");
+    throw new UserError("nothing was done");
   }
 }

@@ -1,9 +1,9 @@
-/** Speaks to an installation's console. A failure is a `Complaint` that says which address, which token, and what to do. */
+/** Speaks to an installation's console. A failure is a `UserError` that says which address, which token, and what to do. */
 import * as v from "valibot";
 import { refusalSchema } from "../shared/console/answers.ts";
 import { type AnswerOf, type AskedOf, type RouteName, routes } from "../shared/console/routes.ts";
-import { Complaint } from "./complaint.ts";
-import type { Place } from "./place.ts";
+import type { Installation } from "./installation.ts";
+import { UserError } from "./user-error.ts";
 
 export interface Console {
   /** Asks one route of the contract. */
@@ -24,7 +24,7 @@ interface AnyParts {
 /** A long balance or reconciler run; the platform ends a request of ours before. */
 const timeoutMs = 120_000;
 
-export function consoleAt(place: Place, interrupted: AbortSignal): Console {
+export function consoleAt(installation: Installation, interrupted: AbortSignal): Console {
   return {
     async ask<N extends RouteName>(name: N, ...asked: Parts<N>): Promise<AnswerOf<N>> {
       // Whatever parts a route takes are among these.
@@ -34,17 +34,20 @@ export function consoleAt(place: Place, interrupted: AbortSignal): Console {
         (value === undefined ? [] : [value].flat()).map((one): [string, string] => [name, one]),
       );
       const search = given.length === 0 ? "" : `?${new URLSearchParams(given)}`;
-      const url = `${place.console.replace(/\/+$/, "")}${path.replace("/:id", `/${id}`)}${search}`;
+      const url = `${installation.console.replace(/\/+$/, "")}${path.replace("/:id", `/${id}`)}${search}`;
       let status: number;
       let text: string;
       try {
         const response = await fetch(url, {
           method,
           headers: {
-            authorization: `Bearer ${place.adminToken}`,
-            ...(place.access === undefined
+            authorization: `Bearer ${installation.adminToken}`,
+            ...(installation.access === undefined
               ? {}
-              : { "cf-access-client-id": place.access.id, "cf-access-client-secret": place.access.secret }),
+              : {
+                  "cf-access-client-id": installation.access.id,
+                  "cf-access-client-secret": installation.access.secret,
+                }),
             ...(body === undefined ? {} : { "content-type": "application/json" }),
           },
           ...(body === undefined ? {} : { body: JSON.stringify(body) }),
@@ -54,15 +57,15 @@ export function consoleAt(place: Place, interrupted: AbortSignal): Console {
         status = response.status;
         text = await response.text();
       } catch (error) {
-        throw notReached(place, error, interrupted);
+        throw notReached(installation, error, interrupted);
       }
       const json = parseJson(text);
       if (status < 200 || status > 299) {
-        throw refused(place, status, json, text);
+        throw refused(installation, status, json, text);
       }
       const answer = v.safeParse(routes[name].answer, json);
       if (!answer.success) {
-        throw new Complaint(
+        throw new UserError(
           `${url} did not answer as a console of this version does (${v.getDotPath(answer.issues[0]) ?? "the body"}: ${answer.issues[0].message}): is it the console's address, and is it deployed from this commit?`,
           3,
         );
@@ -73,44 +76,44 @@ export function consoleAt(place: Place, interrupted: AbortSignal): Console {
   };
 }
 
-function notReached(place: Place, error: unknown, interrupted: AbortSignal): Complaint {
+function notReached(installation: Installation, error: unknown, interrupted: AbortSignal): UserError {
   if (interrupted.aborted) {
-    return new Complaint("interrupted", 130, { cause: error });
+    return new UserError("interrupted", 130, { cause: error });
   }
   const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
   const code = cause instanceof Error && "code" in cause ? String(cause.code) : String(cause);
-  const host = new URL(place.console).host;
-  const hint = place.isLocal ? ": is `npm run dev` running?" : ` (address from ${place.from})`;
+  const host = new URL(installation.console).host;
+  const hint = installation.isLocal ? ": is `npm run dev` running?" : ` (address from ${installation.from})`;
   const what =
     code === "ECONNREFUSED"
-      ? `nothing listens at ${host}`
+      ? `connection refused by ${host}`
       : code === "ENOTFOUND" || code === "EAI_AGAIN"
         ? `there is no host ${host}`
         : `no answer from ${host} (${code})`;
-  return new Complaint(`${what}${hint}`, 3, { cause: error });
+  return new UserError(`${what}${hint}`, 3, { cause: error });
 }
 
-function refused(place: Place, status: number, json: unknown, text: string): Complaint {
+function refused(installation: Installation, status: number, json: unknown, text: string): UserError {
   const parsed = v.safeParse(refusalSchema, json);
   const said = parsed.success ? parsed.output.error : (text.trim().split("\n")[0]?.slice(0, 200) ?? "");
   if (status === 401) {
-    return new Complaint(`${place.console} refuses the admin token (${place.from})`, 2);
+    return new UserError(`${installation.console} refuses the admin token (${installation.from})`, 2);
   }
   if (status === 404 && parsed.success && said.startsWith("Nothing is here")) {
-    return new Complaint(
-      `the console at ${place.console} does not know this request: deploy it from this commit`,
+    return new UserError(
+      `the console at ${installation.console} does not know this request: deploy it from this commit`,
       3,
     );
   }
   if (!parsed.success) {
-    return new Complaint(
-      `${place.console} answered ${status}, and not as a console does: is it the console's address? It said: ${said}`,
+    return new UserError(
+      `${installation.console} answered ${status}, but not as a console does: is it the console's address? Its answer: ${said}`,
       3,
     );
   }
   return status >= 500
-    ? new Complaint(`the console answered ${status}: ${said}`, 3)
-    : new Complaint(said, status === 404 || status === 409 ? 1 : 2);
+    ? new UserError(`the console answered ${status}: ${said}`, 3)
+    : new UserError(said, status === 404 || status === 409 ? 1 : 2);
 }
 
 function parseJson(text: string): unknown {

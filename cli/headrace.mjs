@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /**
- * `npx headrace`: runs cli/main.ts. Node 24 reads TypeScript as it stands; an older one (20 or 22) starts the Node 24
- * that `npm install` has put beside it, hands over the terminal, and ends as it ended.
+ * `npx headrace`: runs cli/main.ts. Node 24 runs TypeScript without a build; an older one (20 or 22) starts the Node 24
+ * that `npm install` has put beside it, hands the terminal to it, and exits with its code.
  */
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";

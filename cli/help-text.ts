@@ -5,8 +5,8 @@ import { flagsOf } from "./command-line.ts";
 const indent = 26;
 
 export function helpOfCommand(command: Command): string {
-  const { name, summary, about, operands, examples, badNews } = command;
-  const call = ["headrace", name, operands.text, "[flags]"].filter((word) => word !== "").join(" ");
+  const { name, summary, about, args, examples, exitOne } = command;
+  const call = ["headrace", name, args.text, "[flags]"].filter((word) => word !== "").join(" ");
   return [
     summary,
     "",
@@ -18,7 +18,7 @@ export function helpOfCommand(command: Command): string {
     "Examples:",
     ...examples.map((example) => `  ${example}`),
     "",
-    `Exit code: 0 ${badNews === "" ? "done" : "well"}, ${badNews === "" ? "" : `1 ${badNews}, `}2 the command line or the set-up is wrong, 3 the console, ClickHouse or Cloudflare could not be reached.`,
+    `Exit code: 0 success, ${exitOne === "" ? "" : `1 ${exitOne}, `}2 the command line or the configuration is wrong, 3 the console, ClickHouse or Cloudflare could not be reached.`,
     "",
   ].join("\n");
 }
@@ -27,19 +27,19 @@ export function helpOfAll(commands: readonly Command[], words: string): string {
   const named = commands.filter(({ name }) => words === "" || name.split(" ")[0] === words);
   const width = Math.max(...named.map(({ name }) => name.length)) + 2;
   return [
-    "headrace: looks after an installation of Headrace.",
+    "headrace: operates an installation of Headrace.",
     "",
-    `Usage: headrace ${words === "" ? "" : `${words} `}<command> [operands] [flags]`,
+    `Usage: headrace ${words === "" ? "" : `${words} `}<command> [arguments] [flags]`,
     "",
     ...named.map(({ name, summary }) => `  ${name.padEnd(width)}${summary}`),
     "",
     `\`headrace ${words === "" ? "" : `${words} `}<command> --help\` says more, with examples. Every command takes --json.`,
     "",
-    "Which installation: --profile NAME (or HEADRACE_PROFILE); else HEADRACE_CONSOLE_URL with HEADRACE_ADMIN_TOKEN; else",
-    "what `npm run dev` wrote into .headrace/dev.json (in the folder HEADRACE_STATE, where that is set).",
+    "The installation is that of --profile NAME (or HEADRACE_PROFILE); otherwise that of HEADRACE_CONSOLE_URL and",
+    "HEADRACE_ADMIN_TOKEN; otherwise the one that `npm run dev` wrote into .headrace/dev.json (in the folder HEADRACE_STATE, where that is set).",
     "",
-    "Exit code: 0 well, 1 the answer is bad news (not balanced, a check failed, keys were missing), 2 the command line or",
-    "the set-up is wrong, 3 the console, ClickHouse or Cloudflare could not be reached, 130 interrupted.",
+    "Exit code: 0 success, 1 the command ran and something is wrong (not balanced, a check failed, keys were missing), 2 the",
+    "command line or the configuration is wrong, 3 the console, ClickHouse or Cloudflare could not be reached, 130 interrupted.",
     "",
   ].join("\n");
 }

@@ -18,7 +18,7 @@ process.on("SIGINT", () => {
   interrupt.abort();
 });
 
-// Whoever reads has read enough (`| head`).
+// The reader has read enough (`| head`).
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   if (error.code === "EPIPE") {
     process.exit(0);

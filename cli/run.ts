@@ -1,79 +1,85 @@
-/** The story of one call: read the command line, choose the place, run the command, turn complaints into exit codes. */
-import type { Call, Surroundings } from "./command.ts";
+/** The story of one call: read the command line, choose the installation, run the command, turn user errors into exit codes. */
+import type { Call, Context } from "./command.ts";
 import { readCommandLine } from "./command-line.ts";
 import { commands } from "./commands.ts";
-import { Complaint, type ExitCode } from "./complaint.ts";
 import { type Console, consoleAt } from "./console.ts";
 import { helpOfAll, helpOfCommand } from "./help-text.ts";
-import { choosePlace, type Place } from "./place.ts";
+import { chooseInstallation, type Installation } from "./installation.ts";
 import { profilesPath } from "./profiles-path.ts";
+import { type ExitCode, UserError } from "./user-error.ts";
 
-export async function run(world: Surroundings): Promise<ExitCode> {
-  const read = readCommandLine(world.argv, commands);
+export async function run(context: Context): Promise<ExitCode> {
+  const read = readCommandLine(context.argv, commands);
   if (!read.ok) {
-    world.err.write(`headrace: ${read.refusal}\n`);
+    context.err.write(`headrace: ${read.refusal}\n`);
     return 2;
   }
   if (read.value.kind === "version") {
-    world.out.write(`headrace ${world.version()}\n`);
+    context.out.write(`headrace ${context.version()}\n`);
     return 0;
   }
   if (read.value.kind === "help") {
     const { command, words, isUnfinished } = read.value;
-    world.out.write(command === undefined ? helpOfAll(commands, words) : helpOfCommand(command));
+    context.out.write(command === undefined ? helpOfAll(commands, words) : helpOfCommand(command));
     return isUnfinished ? 2 : 0;
   }
   const { command, given } = read.value;
   const isJson = given.has("json");
   try {
-    const place = command.asksConsole ? placeOf(world, given.text("url"), given.text("profile")) : undefined;
+    const installation = command.asksConsole
+      ? installationOf(context, given.text("url"), given.text("profile"))
+      : undefined;
     const call: Call = {
       given,
-      world,
-      place,
+      context,
+      installation,
       get console(): Console {
-        if (place === undefined) {
-          throw new Complaint(`\`headrace ${command.name}\` speaks to no console`);
+        if (installation === undefined) {
+          throw new UserError(`\`headrace ${command.name}\` does not use a console`);
         }
-        return consoleAt(place, world.interrupted);
+        return consoleAt(installation, context.interrupted);
       },
       say(line) {
         if (!isJson) {
-          world.out.write(`${line}\n`);
+          context.out.write(`${line}\n`);
         }
       },
       json(value) {
         if (isJson) {
-          world.out.write(`${JSON.stringify(value, null, 2)}\n`);
+          context.out.write(`${JSON.stringify(value, null, 2)}\n`);
         }
       },
     };
     return await command.run(call);
   } catch (error) {
-    if (!(error instanceof Complaint)) {
+    if (!(error instanceof UserError)) {
       throw error;
     }
     if (isJson) {
-      world.out.write(`${JSON.stringify({ error: error.message }, null, 2)}\n`);
+      context.out.write(`${JSON.stringify({ error: error.message }, null, 2)}\n`);
     }
-    world.err.write(`headrace: ${error.message}\n`);
+    context.err.write(`headrace: ${error.message}\n`);
     return error.exitCode;
   }
 }
 
-/** Throws `Complaint` that says which file or variable is missing. */
-function placeOf(world: Surroundings, url: string | undefined, profile: string | undefined): Place {
-  const devPath = `${world.env["HEADRACE_STATE"] ?? ".headrace"}/dev.json`;
-  const path = profilesPath(world);
-  const place = choosePlace({
+/** Throws `UserError` that says which file or variable is missing. */
+function installationOf(
+  context: Context,
+  url: string | undefined,
+  profile: string | undefined,
+): Installation {
+  const devPath = `${context.env["HEADRACE_STATE"] ?? ".headrace"}/dev.json`;
+  const path = profilesPath(context);
+  const installation = chooseInstallation({
     url,
     profile,
-    env: world.env,
-    profiles: { path, text: world.readText(path) },
-    dev: { path: devPath, text: world.readText(devPath) },
+    env: context.env,
+    profiles: { path, text: context.readText(path) },
+    dev: { path: devPath, text: context.readText(devPath) },
   });
-  if (!place.ok) {
-    throw new Complaint(place.refusal);
+  if (!installation.ok) {
+    throw new UserError(installation.refusal);
   }
-  return place.value;
+  return installation.value;
 }

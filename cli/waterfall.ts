@@ -4,8 +4,10 @@
  */
 import { criticalPath, type PathSegment } from "../shared/console/critical-path.ts";
 import { durationText } from "../shared/console/duration-text.ts";
-import { buildTree, type TraceNode, type TraceTree } from "../shared/console/trace-tree.ts";
+import { spanName } from "../shared/console/span-name.ts";
+import { buildTree, type TraceNode } from "../shared/console/trace-tree.ts";
 import type { Trace, TraceSpan } from "../shared/console/traces.ts";
+import { nodeMarks, type Oddity, oddityMark, treeOddities } from "../shared/console/tree-oddities.ts";
 import { counted } from "../shared/counted.ts";
 import { printableText, shortText } from "./printable-text.ts";
 
@@ -25,30 +27,29 @@ export function waterfall(trace: Trace, columns: number, linesMax: number): read
     const span = trace.spans[node.place];
     const indent = "  ".repeat(Math.min(node.depth, depthShownMax));
     if (span === undefined) {
-      return `${"".padEnd(serviceWidth)}  ${indent}(${node.id}: a parent that is not here)`;
+      return `${"".padEnd(serviceWidth)}  ${indent}(${node.id}: missing parent)`;
     }
     const marks = marksOf(node, span);
-    const name = shortText(`${indent}${marks}${span.name}`, nameWidth).padEnd(nameWidth);
+    const name = shortText(`${indent}${marks}${spanName(span.name)}`, nameWidth).padEnd(nameWidth);
     const bar = barOf(span, path.get(n) ?? [], trace.durationNs, barWidth);
-    return `${shortText(span.service, serviceWidth).padEnd(serviceWidth)}  ${name} ${bar} ${durationText(span.durationNs).padStart(8)}`;
+    return `${shortText(span.service, serviceWidth).padEnd(serviceWidth)}  ${name} ${bar} ${durationText(span.durationNs).padStart(9)}`;
   });
   const more = tree.nodes.length - shown.length;
   return [
     ...lines,
     ...(more > 0 ? [`… and ${counted(more, "further line")}: --all shows them, --json has all spans`] : []),
     "",
-    ...(shown.length > 0 ? ["█ on the critical path   ░ beside it   ✗ error"] : []),
-    ...problemsOf(tree),
+    ...(shown.length > 0 ? ["█ on the critical path   ░ off it   ✗ error"] : []),
+    ...treeOddities(tree).map(oddityLine),
   ];
 }
 
+/** `✗ « `; empty: nothing is to be marked. */
 function marksOf(node: TraceNode, { status }: TraceSpan): string {
-  return [
-    status === "Error" ? "✗ " : "",
-    node.isCycle ? "↻ " : "",
-    node.isRepeated ? "= " : "",
-    node.earlyNs > 0 ? "« " : "",
-  ].join("");
+  return [status === "Error" ? "✗" : "", ...nodeMarks(node)]
+    .filter((mark) => mark !== "")
+    .map((mark) => `${mark} `)
+    .join("");
 }
 
 function barOf(
@@ -69,31 +70,8 @@ function barOf(
   return cells.join("");
 }
 
-/** One sentence for each kind of what does not fit. */
-function problemsOf(tree: TraceTree): readonly string[] {
-  const { missingParents, cycles, repeated, early, roots, nodes } = tree;
-  return [
-    ...(missingParents > 0
-      ? [
-          `${counted(missingParents, "parent")} named by spans ${missingParents === 1 ? "is" : "are"} not here: not sent, not arrived yet, erased, or beyond the answer.`,
-        ]
-      : []),
-    ...(cycles > 0
-      ? [`↻ ${counted(cycles, "circle")} of parents: a span is its own ancestor, and is shown at the top.`]
-      : []),
-    ...(repeated > 0
-      ? [
-          `= ${counted(repeated, "span")} with an id that another span has: what hangs below hangs on the first.`,
-        ]
-      : []),
-    ...(early > 0
-      ? [
-          `« ${counted(early, "span")} that ${early === 1 ? "begins" : "begin"} before the parent: two clocks disagree.`,
-        ]
-      : []),
-    ...(roots === 0 && nodes.length > 0 ? ["No span without a parent is here: the root has not come."] : []),
-    ...(roots > 1 ? [`${roots} spans have no parent: the trace has several roots.`] : []),
-  ];
+function oddityLine({ kind, text }: Oddity): string {
+  return `${oddityMark(kind)} ${text}`.trimStart();
 }
 
 /** What brought the spans in, and how that ended: one line per payload. */

@@ -45,7 +45,7 @@ export async function bundlePage(root: string): Promise<readonly PageFile[]> {
   return [...files, { path: "index.html", contents: new TextEncoder().encode(html) }];
 }
 
-/** The API's description: a file beside the page, which the console hands out to whoever may ask the API. */
+/** The API's description: a file beside the page, which the console serves to everyone who may call the API. */
 function describeApi(root: string): PageFile {
   const { version } = v.parse(
     v.object({ version: v.string() }),

@@ -1,5 +1,5 @@
 /**
- * Tells the person at `npm run dev` that bytes came again whose rows were deleted: they are answered 200 as a duplicate
+ * Tells the person at `npm run dev` that bytes were sent again whose rows were deleted: they are answered 200 as a duplicate
  * and never become rows, which looks like a broken pipeline. It reads the Workers' log for duplicates and asks the console
  * about each; a burst is one message, and a payload is named again after a while only.
  */
@@ -26,7 +26,7 @@ export const duplicateTimes: DuplicateTimes = { gatherMs: 1500, againMs: 60_000,
 const answerSchema = v.object({ presence: v.string() });
 export type PresenceAnswer = v.InferOutput<typeof answerSchema>;
 
-/** A Worker's line that names keys of payloads that came again. */
+/** A Worker's line that names keys of payloads that were sent again. */
 const lineSchema = v.union([
   v.object({ payload: v.string(), duplicate: v.literal(true) }),
   v.object({ duplicates: v.array(v.string()) }),
@@ -125,8 +125,8 @@ function duplicatesText(ids: readonly string[]): string {
   const more = ids.length > namedMax ? ` … (${ids.length - namedMax} more)` : "";
   const which =
     ids.length === 1
-      ? "A payload came again whose rows were deleted from the table: it is a duplicate, and is not stored again."
-      : `${ids.length} payloads came again whose rows were deleted from the table: they are duplicates, and are not stored again.`;
+      ? "A payload was sent again whose rows were deleted from the table: it is a duplicate, and is not stored again."
+      : `${ids.length} payloads were sent again whose rows were deleted from the table: they are duplicates, and are not stored again.`;
   return `${which}\n  npx headrace forget ${names}${more}\nbrings the rows back (docs/operating.md, "Rows were deleted by a person").`;
 }
 

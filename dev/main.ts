@@ -63,7 +63,7 @@ function printFirstSpans(file: DevFile, spans: FirstSpans): void {
   );
 }
 
-/** Exporters of gRPC are told what to set; that nobody can tell them is no reason not to start. */
+/** Answers gRPC exporters with what to set. When its port cannot be had, the pipeline starts without it. */
 async function startGrpcRefusal(port: number, otlp: string): Promise<{ stop(): Promise<void> } | undefined> {
   const refusal = await refuseGrpc(port, otlp, (message) => {
     if (isatty(2)) {
@@ -97,7 +97,7 @@ const settledMs = 3000;
 
 /**
  * Miniflare's start leaves 25 MB that nothing ever collects, as an idle process allocates nothing. (`npm run dev` runs Node
- * with `--expose-gc`, and with glibc told to return what is freed.) Several collections: compiled code has to age.
+ * with `--expose-gc`, and with the settings that make glibc return freed memory.) Several collections: compiled code has to age.
  */
 function giveMemoryBack(): void {
   for (let i = 0; i < 8; i++) {

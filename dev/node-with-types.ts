@@ -1,4 +1,4 @@
-/** A Node that runs TypeScript as it stands: this one, or the one that package.json brings along. */
+/** A Node that runs TypeScript without a build: this one, or the one that package.json depends on. */
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 

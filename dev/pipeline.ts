@@ -86,7 +86,7 @@ export async function startPipeline(settings: DevSettings, options: PipelineOpti
     const start = () =>
       startWorkers({
         prepared,
-        statePath: join(folder.path, "workers"),
+        ...folder.workersState(Date.now()),
         ports,
         clickHouse,
         ledgerTimesFaster: settings.ledgerTimesFaster,
@@ -136,7 +136,7 @@ function isTaken(error: unknown): boolean {
   return error instanceof Error && "code" in error && error.code === "ERR_ADDRESS_IN_USE";
 }
 
-/** Starts the local server, which is started again whenever it dies, and returns its address with the login. */
+/** Starts the local server, which is restarted whenever its process ends, and returns its address with the login. */
 async function localClickHouse(
   settings: DevSettings,
   folder: StateFolder,

@@ -38,7 +38,7 @@ const findingSchema = v.object({
   message: v.string(),
 });
 
-/** The object of a line; undefined: it is no JSON object. */
+/** The JSON object that a line is; undefined when it is anything else. */
 export function fieldsOf(line: string): Fields | undefined {
   try {
     const read = v.safeParse(fieldsSchema, JSON.parse(line));
@@ -48,7 +48,7 @@ export function fieldsOf(line: string): Fields | undefined {
   }
 }
 
-/** A line as it stands where nobody but a program reads it: one JSON object with its level. */
+/** A line for programs: one JSON object with its level. */
 export function jsonLine(level: string, line: string): string {
   return JSON.stringify({ level, ...(fieldsOf(line) ?? { message: line }) });
 }
@@ -70,7 +70,7 @@ export function readableLine(level: string, line: string): RepeatedLine {
     const why = `${outcome}${reason === "" ? "" : `, ${reason}`}`;
     return plainLine(
       level,
-      `${counted(payloads, "payload")} with ${counted(spans, "span")} not stored yet (${why}); tried again`,
+      `${counted(payloads, "payload")} with ${counted(spans, "span")} not stored yet (${why}); retrying`,
       `${outcome} ${reason}`,
     );
   }

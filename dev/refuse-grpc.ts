@@ -1,9 +1,9 @@
 /**
- * Port 4317 of the local pipeline, where exporters of gRPC look when nobody says otherwise. Headrace takes OTLP over HTTP, and
- * nothing is taken here: whoever calls is told what to set, in the protocol that it speaks. Without it a client of gRPC sees
- * "connection refused" or "socket closed", and tries again for ever.
+ * Port 4317 of the local pipeline, the default of gRPC exporters. Headrace takes OTLP over HTTP, so every request here is
+ * refused with an answer, in the client's own protocol, that says what to set. Without it a gRPC client sees
+ * "connection refused" or "socket closed", and retries for ever.
  *
- * It is a help and no part of the pipeline: a port that is taken is said, and everything else starts.
+ * It is a help and not part of the pipeline: when the port is taken, that is logged and everything else starts.
  */
 import { createServer as createHttp2Server, type Http2Session, type ServerHttp2Stream } from "node:http2";
 import { createServer, type Socket } from "node:net";
@@ -13,7 +13,7 @@ export interface GrpcPort {
   stop(): Promise<void>;
 }
 
-/** gRPC, "Status codes": UNIMPLEMENTED is not tried again (OTLP/gRPC, "Failures"). */
+/** gRPC, "Status codes": UNIMPLEMENTED is not retried (OTLP/gRPC, "Failures"). */
 const unimplemented = "12";
 
 /** What a client of HTTP/2 says first (RFC 9113, section 3.4): its first bytes tell it from one of HTTP/1. */
@@ -116,7 +116,7 @@ function refuseCall(stream: ServerHttp2Stream, message: string): void {
       ":status": 200,
       "content-type": "application/grpc",
       "grpc-status": unimplemented,
-      // gRPC, "Status-Message": printable ASCII but the percent sign stands as it is.
+      // gRPC, "Status-Message": printable ASCII other than the percent sign is not escaped.
       "grpc-message": message.replace(/[^\x20-\x24\x26-\x7e]/g, encodeURIComponent),
     },
     { endStream: true },

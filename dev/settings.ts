@@ -8,9 +8,9 @@ import { addressRefusal, privateNetworkWord } from "../shared/clickhouse/address
 
 const portSchema = v.pipe(
   v.string(),
-  v.regex(/^\d{1,5}$/, "is no port number"),
+  v.regex(/^\d{1,5}$/, "is not a port number"),
   v.transform(Number),
-  v.maxValue(65_535, "is no port number (above 65535)"),
+  v.maxValue(65_535, "is not a port number (above 65535)"),
 );
 
 const variablesSchema = v.object({
@@ -20,9 +20,9 @@ const variablesSchema = v.object({
   HEADRACE_GRPC_PORT: v.optional(portSchema, "4317"),
   HEADRACE_STATE: v.optional(v.string(), ".headrace"),
   CLICKHOUSE_NETWORK: v.optional(v.literal(privateNetworkWord, `is not ${privateNetworkWord}`)),
-  CLICKHOUSE_URL: v.optional(v.pipe(v.string(), v.url("is no URL"))),
-  ALERT_WEBHOOK: v.optional(v.pipe(v.string(), v.url("is no URL"))),
-  HEADRACE_LEDGER_TIMES_FASTER: v.optional(v.pipe(v.string(), v.regex(/^\d{1,4}$/, "is no whole number"))),
+  CLICKHOUSE_URL: v.optional(v.pipe(v.string(), v.url("is not a URL"))),
+  ALERT_WEBHOOK: v.optional(v.pipe(v.string(), v.url("is not a URL"))),
+  HEADRACE_LEDGER_TIMES_FASTER: v.optional(v.pipe(v.string(), v.regex(/^\d{1,4}$/, "is not a whole number"))),
 });
 
 export interface DevSettings {
@@ -42,7 +42,7 @@ export interface DevSettings {
 
 /** What `npm run dev` reads besides. */
 export interface CommandSettings extends DevSettings {
-  /** 4317: the port that exporters of gRPC use when nobody says otherwise. They are told there to use the other one. */
+  /** 4317: the default port of gRPC exporters, which are answered there that they should use the OTLP/HTTP port. */
   readonly grpcPort: number;
 }
 

@@ -1,12 +1,14 @@
 /**
  * The folder of everything that survives a restart of the local pipeline (`.headrace` unless HEADRACE_STATE says
- * otherwise): a lock, `dev.json` with the addresses and the key, ClickHouse's password, the Workers' state, ClickHouse's data.
+ * otherwise): a lock, `dev.json` with the addresses and the key, ClickHouse's password, `id-time-from`, the Workers' state,
+ * ClickHouse's data.
  */
 import { execFileSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import * as v from "valibot";
+import { earliestIdTimeFrom, everyTime, parseIdTimeFrom } from "../shared/id-time.ts";
 import { CannotStart } from "./settings.ts";
 
 /** What `dev.json` holds, for people and for tools that want to find the running pipeline. */
@@ -25,6 +27,8 @@ export interface StateFolder {
   writeDevFile(file: DevFile): void;
   /** The password of the local ClickHouse: the one of the earlier start, else a new one. */
   clickHousePassword(): string;
+  /** Where the Workers keep their state, and the ingress's ID_TIME_FROM: the one of the earlier start, else one that is right for it. */
+  workersState(now: number): { readonly statePath: string; readonly idTimeFrom: string };
   unlock(): void;
 }
 
@@ -50,6 +54,10 @@ export function lockStateFolder(path: string): StateFolder {
       chmodSync(devFile, 0o600); // the mode above is that of a new file
     },
     clickHousePassword: () => clickHousePasswordOf(path),
+    workersState(now) {
+      const statePath = join(path, "workers");
+      return { statePath, idTimeFrom: idTimeFromOf(path, existsSync(statePath), now) };
+    },
     unlock() {
       rmSync(lock, { force: true });
     },
@@ -92,7 +100,7 @@ function makeFolder(path: string): void {
   }
 }
 
-/** Kept beside the data, for whoever starts the server there: `npm run dev` and `npm run clickhouse` have one login. */
+/** Kept beside the data, for both commands that start the server there: `npm run dev` and `npm run clickhouse` have one login. */
 export function clickHousePasswordOf(folder: string): string {
   const file = join(folder, "clickhouse-password");
   if (existsSync(file)) {
@@ -103,8 +111,25 @@ export function clickHousePasswordOf(folder: string): string {
   return password;
 }
 
+/** Payloads of a version that knew no such time are retried under the ids that they have: ids change when that is over. */
+function idTimeFromOf(folder: string, hasPayloads: boolean, now: number): string {
+  const file = join(folder, "id-time-from");
+  if (existsSync(file)) {
+    const text = readFileSync(file, "utf8").trim();
+    if (text === "" || parseIdTimeFrom(text) === undefined) {
+      throw new CannotStart(
+        `${file} is damaged: it holds the time from which payload ids begin with theirs. Write ${earliestIdTimeFrom(now)} into it.`,
+      );
+    }
+    return text;
+  }
+  const from = hasPayloads ? earliestIdTimeFrom(now) : everyTime;
+  writeFileSync(file, `${from}\n`, { mode: 0o600 });
+  return from;
+}
+
 /**
- * Who holds the folder: a process by its id and by when it started, for ids come again: in a container that was stopped hard the
+ * Who holds the folder: a process by its id and by when it started, since ids are reused: in a container that was stopped hard the
  * next pipeline, or anything else, has the id of the last one.
  */
 const lockSchema = v.object({ pid: v.number(), started: v.string() });
@@ -124,7 +149,7 @@ function takeLock(lock: string, folder: string): void {
     const owner = readLock(lock);
     if (owner !== undefined && isRunning(owner)) {
       throw new CannotStart(
-        `The state folder ${folder} is in use by another pipeline (process ${owner.pid}). Stop it, or choose another folder with HEADRACE_STATE. (If that process is no pipeline, delete ${lock}.)`,
+        `The state folder ${folder} is in use by another pipeline (process ${owner.pid}). Stop it, or choose another folder with HEADRACE_STATE. (If that process is not a pipeline, delete ${lock}.)`,
       );
     }
     if (owner === undefined && isFresh(lock)) {

@@ -1,5 +1,5 @@
 /**
- * Writes to standard output or error without ever waiting for whoever reads it: a pager that stands still, a terminal
+ * Writes to standard output or error without ever waiting for the reader: a pager that is not scrolled, a terminal
  * stopped by Ctrl-S, `| head`. What is not read is kept up to a bound; beyond it lines are left out, and counted.
  * (`console.log` blocks the thread on a terminal, and keeps everything on a pipe.)
  */

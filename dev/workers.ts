@@ -14,6 +14,8 @@ export interface WorkersOptions {
   /** Variables and secrets that take the place of wrangler.toml's, for the Workers that reach ClickHouse. */
   readonly clickHouse: Readonly<Record<string, string>>;
   readonly ledgerTimesFaster: string | undefined;
+  /** The ingress's ID_TIME_FROM. */
+  readonly idTimeFrom: string;
   readonly alertWebhook?: string | undefined;
   /** How late R2's events are. */
   readonly eventDelaySeconds: number;
@@ -96,7 +98,7 @@ function miniflareOptions(options: WorkersOptions) {
   const { prepared, statePath, ports, clickHouse, ledgerTimesFaster, doorbells, adminToken, onLog } = options;
   // Without it Miniflare asks Cloudflare's network for a `request.cf` object, and prints a stack trace offline.
   process.env["CLOUDFLARE_CF_FETCH_ENABLED"] = "false";
-  const ingress = workerOf("ingress", prepared.ingress, {});
+  const ingress = workerOf("ingress", prepared.ingress, { ID_TIME_FROM: options.idTimeFrom });
   const durations = ledgerTimesFaster === undefined ? {} : { LEDGER_TIMES_FASTER: ledgerTimesFaster };
   const consumer = workerOf("consumer", prepared.consumer, {
     ...clickHouse,
@@ -112,16 +114,19 @@ function miniflareOptions(options: WorkersOptions) {
   });
   return convertV4MiniflareOptions({
     host: "127.0.0.1",
-    port: ports.ingress,
+    port: 0, // nobody asks Miniflare's own entry, which takes twice what an empty request of the ingress does
     log: new MiniflareLog(onLog),
     logRequests: false,
     resourcePersistencePath: statePath,
     handleStructuredLogs: ({ level, message }) => onLog(level, message),
     workers: [
-      // The first one serves the port.
-      doorbells
-        ? ingress
-        : { ...ingress, queueProducers: { ...ingress.queueProducers, RING: { queueName: unheardQueue } } },
+      {
+        ...ingress,
+        ...(doorbells
+          ? {}
+          : { queueProducers: { ...ingress.queueProducers, RING: { queueName: unheardQueue } } }),
+        unsafeDirectSockets: [{ host: "127.0.0.1", port: ports.ingress }],
+      },
       // EVENTS: tests send R2's events of their own through it.
       { ...consumer, queueProducers: { ...consumer.queueProducers, EVENTS: { queueName: lateQueue } } },
       { ...console, unsafeDirectSockets: [{ host: "127.0.0.1", port: ports.console }] },

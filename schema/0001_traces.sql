@@ -2,7 +2,7 @@
 -- ClickHouse exporter (its Map form, 0.165), with its names, types and order, and so are the six bloom filter and minmax
 -- indexes. Ours are, after contrib's open pull request 50878: the codecs (Delta(8), T64, ZSTD(1) where the exporter has
 -- ZSTD(3)), the key to the nanosecond with a shorter PRIMARY KEY, the ALIAS columns …Items, idx_lower_span_name; and
--- {{trace_id_ts}} as an AggregatingMergeTree by week, of one row a trace, where the exporter has a MergeTree by day.
+-- {{trace_id_ts}} as an AggregatingMergeTree by week, with one row per trace, where the exporter has a MergeTree by day.
 -- Where the exporter has made these tables, nothing happens here: they stay as they are, and 0002 and 0011 add what
 -- Headrace needs.
 -- Source: opentelemetry-collector-contrib, exporter/clickhouseexporter/internal/sqltemplates.

@@ -5,7 +5,7 @@
 ALTER TABLE {{traces}} ADD COLUMN IF NOT EXISTS HeadraceTenant LowCardinality(String) DEFAULT '' CODEC(ZSTD(1));
 ALTER TABLE {{traces}} ADD COLUMN IF NOT EXISTS HeadracePayload FixedString(16) DEFAULT '' CODEC(ZSTD(1));
 
--- The default window is 0, which is no deduplication at all. The view's target needs one too, or its rows double at
+-- The default window is 0, which means no deduplication at all. The view's target needs one too, or its rows double at
 -- each retry. The first setting is for plain MergeTree, the other two for Replicated and Shared tables.
 ALTER TABLE {{traces}} MODIFY SETTING
   non_replicated_deduplication_window = {{deduplication_window}},

@@ -1,4 +1,4 @@
--- How the key of each accepted payload ended. One row a key; where two were written, the higher rank holds, among
+-- How the key of each accepted payload ended. One row per key; where two were written, the higher rank holds, among
 -- equals the later one. ORDER BY key equals R2's listing order byte by byte, so the reconciler is a merge-join.
 
 CREATE TABLE IF NOT EXISTS {{database}}.headrace_receipts (

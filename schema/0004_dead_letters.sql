@@ -1,5 +1,5 @@
 -- Payloads that could not be stored, with what ClickHouse or the decoder said. Whether one has been replayed, purged
--- or erased since is what its receipt says. One row a key, the latest death.
+-- or erased since is what its receipt says. One row per key, the latest.
 
 CREATE TABLE IF NOT EXISTS {{database}}.headrace_dead_letters (
   key String CODEC(ZSTD(1)),

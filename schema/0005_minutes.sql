@@ -1,4 +1,4 @@
--- Minutes that were sealed: everything accepted in them is stored, dead, duplicate or erased. One row a minute and
+-- Minutes that were sealed: everything accepted in them is stored, dead, duplicate or erased. One row per minute and
 -- tenant, the latest; a minute that is opened again (finding late_put) gets a row with sealed = false.
 
 CREATE TABLE IF NOT EXISTS {{database}}.headrace_minutes (

@@ -4,7 +4,7 @@
 
 CREATE TABLE IF NOT EXISTS {{database}}.headrace_outcomes (
   minute DateTime('UTC') CODEC(Delta(4), ZSTD(1)),
-  -- Empty where no key told it.
+  -- Empty where no key names it.
   tenant LowCardinality(String) CODEC(ZSTD(1)),
   outcome LowCardinality(String) CODEC(ZSTD(1)),
   reporter String CODEC(ZSTD(1)),

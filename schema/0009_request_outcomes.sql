@@ -1,5 +1,5 @@
 -- How requests ended, anew: by key and with a reason. Best effort: what an isolate of the ingress had not reported when
--- it ended is missing, so these are no evidence; receipts are. Nothing was ever written into the earlier form.
+-- it ended is missing, so these are not evidence; receipts are. Nothing was ever written into the earlier form.
 
 DROP TABLE IF EXISTS {{database}}.headrace_outcomes SYNC;
 
@@ -7,7 +7,7 @@ DROP TABLE IF EXISTS {{database}}.headrace_outcomes SYNC;
 -- latest sequence holds, so a repeated or overtaken message changes nothing. Sums are over the reporters: with FINAL.
 CREATE TABLE IF NOT EXISTS {{database}}.headrace_outcomes (
   minute DateTime('UTC') CODEC(Delta(4), ZSTD(1)),
-  -- Both empty where no key told it; the key's id is the SHA-256 of the key.
+  -- Both empty where no key names them; the key's id is the SHA-256 of the key.
   tenant LowCardinality(String) CODEC(ZSTD(1)),
   key String CODEC(ZSTD(1)),
   -- A word of shared/outcome.ts, and why.

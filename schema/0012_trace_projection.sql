@@ -3,7 +3,7 @@
 -- would keep. It is left out unless it is asked for (`headrace deploy --trace-projection`), and dropped again by ALTER TABLE … DROP
 -- PROJECTION headrace_traces: the console then looks through the spans. What it costs: bench/README.md, "explore".
 --
--- The console's queries repeat these expressions (shared/clickhouse/trace-queries.ts). `ParentSpanId <= ''` says "empty" in a
+-- The console's queries repeat these expressions (shared/console/trace-queries.ts). `ParentSpanId <= ''` says "empty" in a
 -- form that no server rewrites before it looks for a projection; for `= ''` newer ones read ParentSpanId.size instead.
 ALTER TABLE {{traces}} ADD PROJECTION IF NOT EXISTS headrace_traces (
   SELECT

@@ -1,7 +1,7 @@
 /**
- * When somebody is told: pure conditions over what the cron has just learnt. A condition that begins to
- * hold opens a finding, one that no longer holds resolves it; in between nobody is told again. What could not be
- * learnt (ClickHouse did not answer) leaves its findings as they stand.
+ * When to alert: pure conditions over what the cron has just learnt. A condition that begins to hold opens a finding
+ * and one that no longer holds resolves it; each is reported once. Where the facts could not be learnt (ClickHouse did
+ * not answer), the findings stay as they are.
  */
 
 import { counted } from "./counted.ts";
@@ -31,7 +31,7 @@ export interface AlertFacts {
   /** Payloads that ClickHouse refuses while nothing else is stored. */
   readonly refused: readonly RefusedPayload[];
   readonly breakerOpen: boolean;
-  /** What has kept payloads from being brought in for long enough to be told; empty: nothing. */
+  /** What has kept payloads from being delivered for long enough to be reported; empty: nothing. */
   readonly trouble: string;
   /** False: the ledger could not learn yet how it began, and takes nothing over. */
   readonly isBorn: boolean;
@@ -103,24 +103,24 @@ export function recordWrongTokens(before: WrongTokens | null, address: string, n
   };
 }
 
-/** The ways by which people are told: the Worker's log, `headrace_findings`, the webhook where one is set. */
+/** Where findings are reported: the Worker's log, `headrace_findings`, and the webhook where one is set. */
 export const channels = ["log", "table", "webhook"] as const;
 export type Channel = (typeof channels)[number];
 
-/** A finding, and the channels that it has not been told by. */
+/** A finding, and the channels that have not reported it yet. */
 export interface Unreported {
   readonly finding: Finding;
   readonly channels: readonly Channel[];
 }
 
-/** What is to be told by all channels. */
+/** Findings that every channel has still to report. */
 export function unreportedOf(findings: readonly Finding[]): readonly Unreported[] {
   return findings.map((finding) => ({ finding, channels }));
 }
 
 /** What is remembered between two crons. */
 export interface AlertState {
-  /** What was judged and has not been told by every channel yet, the oldest first: at most `limits.unreportedFindingsMax`. */
+  /** Findings that some channel has still to report, the oldest first: at most `limits.unreportedFindingsMax`. */
   readonly unreported: readonly Unreported[];
   readonly open: readonly Finding[];
   readonly rescues: AlertFacts["rescues"];
@@ -155,7 +155,7 @@ export function alertStateFromNote({ unreported, untold, ...state }: StoredAlert
 type Condition = Pick<Finding, "kind" | "subject" | "severity" | "tenant" | "message">;
 
 export interface Judged {
-  /** Its `unreported` is what is to be told now. */
+  /** Its `unreported` is what is to be reported now. */
   readonly alertState: AlertState;
   /** What has changed: opened, or resolved. */
   readonly findings: readonly Finding[];
@@ -170,6 +170,9 @@ export function judgeAlerts(facts: AlertFacts, before: AlertState): Judged {
   const conditions = asManyAsFit(
     [
       ...ledgerConditions(facts),
+      ...tableConditions(facts),
+      ...deliveryConditions(facts),
+      ...tokenConditions(facts),
       ...reconcilerConditions(facts),
       ...rescueConditions(facts, rescuedAt),
       ...deadConditions(facts),
@@ -184,7 +187,7 @@ export function judgeAlerts(facts: AlertFacts, before: AlertState): Judged {
     const old = before.open.find((one) => isSame(one, condition));
     const finding: Finding = { ...condition, state: "open", openedAt: old?.openedAt ?? now };
     open.push(finding);
-    // A warning that becomes a page is told again.
+    // A warning that becomes a page is reported again.
     if (old === undefined || old.severity !== finding.severity) {
       findings.push(finding);
     }
@@ -224,7 +227,7 @@ function isLearnt(kind: FindingKind, { recent, volumes, frontDoor }: AlertFacts)
   }
 }
 
-/** These were told by these channels. What was judged meanwhile stays unreported. */
+/** Notes that these channels have reported these findings. What was judged meanwhile stays unreported. */
 export function markReported(
   before: AlertState,
   reported: readonly Unreported[],
@@ -257,7 +260,7 @@ export function hourToJudge({ volumeHour }: AlertState, checkpoint: Checkpoint, 
 
 const HOUR_MS = 60 * MINUTE_MS;
 
-/** Those that are open first: one for which there is no room is not told as resolved. */
+/** Open findings come first, so that none is reported as resolved only because there was no room for it. */
 function asManyAsFit(conditions: readonly Condition[], open: readonly Finding[]): readonly Condition[] {
   return openFirst(conditions, open).map((one) => {
     const message = shortText(one.message, limits.noteTextBytesMax);
@@ -279,16 +282,39 @@ function isSame(a: Pick<Finding, "kind" | "subject">, b: Pick<Finding, "kind" | 
   return a.kind === b.kind && a.subject === b.subject;
 }
 
+const ofLedger = { subject: "ledger", tenant: "" } as const;
+
+/** The ledger itself. */
 function* ledgerConditions(facts: AlertFacts): Generator<Condition> {
-  const everybody = { subject: "ledger", tenant: "" } as const;
   if (!facts.isBorn) {
     yield {
-      ...everybody,
+      ...ofLedger,
       kind: "ledger_unborn",
       severity: "page",
-      message: `The ledger could not learn how it began, and takes nothing over; payloads are kept in R2 and nothing is lost${facts.runFailure === "" ? "" : `: ${facts.runFailure}`}. Look whether R2 and ClickHouse can be reached from the consumer.`,
+      message: `The ledger could not establish its starting state, and claims nothing; payloads are kept in R2 and nothing is lost${facts.runFailure === "" ? "" : `: ${facts.runFailure}`}. Check that the consumer can reach R2 and ClickHouse.`,
     };
   }
+  if (facts.broken !== null && facts.now - facts.broken.at < limits.alertBrokenMs) {
+    const { claim, at, times } = facts.broken;
+    yield {
+      ...ofLedger,
+      kind: "broken_invariant",
+      severity: "page",
+      message: `An invariant of the ledger is broken: "${claim}" does not hold (last at ${timeText(at)}; ${counted(times, "time")} since the ledger began). The event that broke it was not applied and is retried. This is a bug in Headrace: please report it with the log line of that time.`,
+    };
+  }
+  if (facts.databaseBytes > limits.ledgerDatabaseBytesMax / 2) {
+    yield {
+      ...ofLedger,
+      kind: "ledger_size",
+      severity: "warning",
+      message: `The ledger holds ${Math.round(facts.databaseBytes / 1e6)} MB, half of what it may: at ${limits.ledgerDatabaseBytesMax / 1e6} MB it forgets payloads early, and more of them are verified before they are inserted.`,
+    };
+  }
+}
+
+/** The table that is inserted into, and its server's clock. */
+function* tableConditions(facts: AlertFacts): Generator<Condition> {
   if (facts.tableRefusal !== "") {
     yield {
       kind: "table_check",
@@ -305,16 +331,7 @@ function* ledgerConditions(facts: AlertFacts): Generator<Condition> {
       subject: "traces table",
       tenant: "",
       severity: "page",
-      message: `Since ${timeText(since)} no count of the traces' rows was evidence (${reason}). What must be verified, the audit and the deletion wait; everything else goes on. Look at system.replicas of that server.`,
-    };
-  }
-  if (facts.broken !== null && facts.now - facts.broken.at < limits.alertBrokenMs) {
-    const { claim, at, times } = facts.broken;
-    yield {
-      ...everybody,
-      kind: "broken_invariant",
-      severity: "page",
-      message: `An invariant of the ledger is broken: "${claim}" does not hold (last at ${timeText(at)}; ${counted(times, "time")} since the ledger began). The event that met it was not taken and comes again. This is a bug in Headrace: please report it with the log line of that time.`,
+      message: `Since ${timeText(since)} no count of the traces' rows could be trusted (${reason}). Verification, the audit and the deletion wait; everything else continues. Check system.replicas on that server.`,
     };
   }
   if (facts.tableRefusal === "" && Math.abs(facts.clockAheadMs) > limits.clockAheadFindingMs) {
@@ -324,46 +341,32 @@ function* ledgerConditions(facts: AlertFacts): Generator<Condition> {
       subject: "clock",
       tenant: "",
       severity: "warning",
-      message: `ClickHouse's clock is ${seconds} s ${facts.clockAheadMs > 0 ? "ahead of" : "behind"} ours; at ${limits.clockAheadMaxMs / 1000} s nothing is inserted any more. Let ntpd or chronyd set the clock of its host.`,
+      message: `ClickHouse's clock is ${seconds} s ${facts.clockAheadMs > 0 ? "ahead of" : "behind"} ours; at ${limits.clockAheadMaxMs / 1000} s inserting stops. Let ntpd or chronyd set the clock of its host.`,
     };
   }
+}
+
+/** What keeps payloads from being stored. */
+function* deliveryConditions(facts: AlertFacts): Generator<Condition> {
   // A table that is refused has a finding of its own, and is why nothing is stored.
   if (facts.breakerOpen || (facts.trouble !== "" && facts.tableRefusal === "")) {
     const what = facts.trouble === "" ? "INSERTs fail; nothing is lost." : facts.trouble;
     const how = facts.breakerOpen
-      ? " One INSERT is tried at a time, everything else waits in the ledger."
+      ? " One INSERT is tried at a time; everything else waits in the ledger."
       : "";
     yield {
-      ...everybody,
+      ...ofLedger,
       kind: "breaker_open",
       severity: "page",
-      message: `${what}${how} \`headrace doctor --no-canary\` asks each part whether it answers.`,
+      message: `${what}${how} \`headrace doctor --no-canary\` checks each part.`,
     };
   }
   if (facts.oldestWork !== null && facts.now - facts.oldestWork > limits.alertInFlightMs) {
     yield {
-      ...everybody,
+      ...ofLedger,
       kind: "in_flight",
       severity: "page",
       message: `A payload has been in flight since ${timeText(facts.oldestWork)}.`,
-    };
-  }
-  if (facts.databaseBytes > limits.ledgerDatabaseBytesMax / 2) {
-    yield {
-      ...everybody,
-      kind: "ledger_size",
-      severity: "warning",
-      message: `The ledger holds ${Math.round(facts.databaseBytes / 1e6)} MB, half of what it may: at ${limits.ledgerDatabaseBytesMax / 1e6} MB it forgets early, and more payloads are verified before they are inserted.`,
-    };
-  }
-  if (facts.wrongTokens !== null && facts.now - facts.wrongTokens.last < limits.alertWrongTokensMs) {
-    const { since, times, addresses } = facts.wrongTokens;
-    yield {
-      kind: "wrong_tokens",
-      subject: "console",
-      tenant: "",
-      severity: "warning",
-      message: `Somebody tries tokens at the console: since ${timeText(since)} an address was turned away ${times === 1 ? "once" : `${times} times`} for a minute after more than ten wrong ones, the latest ${addresses.join(", ")}. If that is none of yours, put Cloudflare Access in front of the console and set ACCESS_TEAM_DOMAIN and ACCESS_AUD.`,
     };
   }
   for (const { key, since, refused, words } of facts.refused) {
@@ -372,7 +375,7 @@ function* ledgerConditions(facts: AlertFacts): Generator<Condition> {
       subject: key,
       tenant: key.split("/")[4] ?? "",
       severity: "page",
-      message: `ClickHouse refuses this payload (${refused === 1 ? "once" : `${refused} times`} so far, since ${timeText(since)} with nothing else stored): ${words}. It is held, and nothing is lost: it is tried again every 15 minutes at the latest and comes in once what refuses it is mended. It becomes a dead letter only when others are stored and it is still refused.`,
+      message: `ClickHouse refuses this payload (${refused === 1 ? "once" : `${refused} times`} so far, since ${timeText(since)} with nothing else stored): ${words}. It is held, and nothing is lost: it is retried at least every 15 minutes, and stored once the cause is fixed. It becomes a dead letter only when other payloads are stored and it is still refused.`,
     };
   }
   for (const { key, reason } of facts.held) {
@@ -381,7 +384,20 @@ function* ledgerConditions(facts: AlertFacts): Generator<Condition> {
       subject: key,
       tenant: key.split("/")[4] ?? "",
       severity: "page",
-      message: `The table holds neither none nor all rows of this payload (${reason}). Nobody inserts it until a person decides.`,
+      message: `The table has some rows of this payload but not exactly all (${reason}). It is not inserted until a person decides.`,
+    };
+  }
+}
+
+function* tokenConditions(facts: AlertFacts): Generator<Condition> {
+  if (facts.wrongTokens !== null && facts.now - facts.wrongTokens.last < limits.alertWrongTokensMs) {
+    const { since, times, addresses } = facts.wrongTokens;
+    yield {
+      kind: "wrong_tokens",
+      subject: "console",
+      tenant: "",
+      severity: "warning",
+      message: `Somebody is guessing tokens at the console: since ${timeText(since)} an address was blocked ${times === 1 ? "once" : `${times} times`} for a minute after more than ten wrong ones, the latest ${addresses.join(", ")}. If that is not one of yours, put Cloudflare Access in front of the console and set ACCESS_TEAM_DOMAIN and ACCESS_AUD.`,
     };
   }
 }
@@ -396,7 +412,7 @@ function* reconcilerConditions({ now, checkpoint, runFailure }: AlertFacts): Gen
       subject: "reconciler",
       tenant: "",
       severity: "page",
-      message: `No run of the reconciler has come to its end since ${timeText(checkpoint.ranAt)}${runFailure === "" ? "" : `: ${runFailure}`}. Minutes are not sealed, and what the queues miss is not brought in.`,
+      message: `No run of the reconciler has finished since ${timeText(checkpoint.ranAt)}${runFailure === "" ? "" : `: ${runFailure}`}. Minutes are not sealed, and payloads that the queues missed are not stored.`,
     };
   }
   const watermark = watermarkOf(checkpoint);
@@ -404,7 +420,7 @@ function* reconcilerConditions({ now, checkpoint, runFailure }: AlertFacts): Gen
     const oldest = checkpoint.open.find(({ minute }) => minute === watermark);
     const what =
       oldest === undefined
-        ? "The reconciler has not come so far."
+        ? "The reconciler has not got that far yet."
         : `${oldest.pending} of its ${counted(oldest.listed, "payload")} have not ended${oldest.example === null ? "" : `, the first of them ${oldest.example}`}.`;
     yield {
       kind: "unsealed",
@@ -427,7 +443,7 @@ function* rescueConditions(
         subject: ring,
         tenant: "",
         severity: "warning",
-        message: `Payloads were brought in by the ${ring === "event" ? "R2 event" : "reconciler"} because no doorbell came: ${rescues[ring]} since the ledger began. Nothing is lost; look at the ring queue's metrics and at the ingress's log.`,
+        message: `Payloads were found by the ${ring === "event" ? "R2 event" : "reconciler"} because no doorbell arrived: ${rescues[ring]} since the ledger began. Nothing is lost; check the ring queue's metrics and the ingress's log.`,
       };
     }
   }
@@ -460,7 +476,7 @@ function* volumeConditions({ volumes }: AlertFacts): Generator<Condition> {
         subject: tenant,
         tenant,
         severity: "warning",
-        message: `${counted(spans, "span")} arrived from this tenant in the hour from ${timeText(volumes.hour)}; in the same hour of the last seven days the median was ${usual}. Everything that was accepted is stored: look at what sends, and at what answers it gets.`,
+        message: `${counted(spans, "span")} arrived from this tenant in the hour from ${timeText(volumes.hour)}; in the same hour of the last seven days the median was ${usual}. Everything that was accepted is stored: check the senders, and the answers that they get.`,
       };
     }
   }

@@ -1,6 +1,6 @@
 /**
  * API keys for sending spans: `hr_` + 32 base62 characters, of which the last six are a checksum of the 26 before
- * them. A made-up key is told from a real one without a look-up. Only SHA-256 hashes of keys are ever stored.
+ * them. The checksum exposes a made-up key without a look-up. Only SHA-256 hashes of keys are ever stored.
  */
 import * as v from "valibot";
 import { assert } from "./assert.ts";
@@ -109,12 +109,12 @@ export async function apiKeyId(key: string): Promise<string> {
 /** What the names of all keys in KV begin with. */
 export const keyNamePrefix = "key:";
 
-/** The name in KV under which the record of the key with this id stands. */
+/** The name in KV of the record of the key with this id. */
 export function nameOfKeyId(id: string): string {
   return `${keyNamePrefix}${id}`;
 }
 
-/** The name in KV under which a key's record stands. */
+/** The name in KV of a key's record. */
 export async function apiKeyName(key: string): Promise<string> {
   return nameOfKeyId(await apiKeyId(key));
 }

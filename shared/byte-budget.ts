@@ -41,7 +41,7 @@ export class ByteBudget {
   }
 
   /**
-   * Takes them when whoever asked before has had its turn: so a large group is not overtaken by small ones for ever. Null:
+   * Takes them when earlier requests have had their turn, so that a large group is not overtaken by small ones for ever. Null:
    * ask again before `turnUntil`, or the turn is lost. One that died in its wait holds nobody up for longer than that.
    */
   takeInTurn(

@@ -30,7 +30,7 @@ export interface DecodedBody {
 export type Undecodable =
   /** It is not what its content encoding says, or cut off. */
   | { readonly kind: "corrupt_encoding"; readonly message: string }
-  /** It is JSON, and not of OTLP. `inflated`: for whoever looks at what it is instead. */
+  /** It is JSON, and not of OTLP. `inflated`: to find out what it is instead. */
   | { readonly kind: "malformed"; readonly message: string; readonly inflated: Uint8Array }
   | { readonly kind: "inflates_too_large"; readonly message: string }
   /** Within the limits, and not within `roomBytes`. */
@@ -38,7 +38,7 @@ export type Undecodable =
 
 /**
  * `roomBytes`: what may be taken beside the body. An encoded body takes its inflated form, and each body as much again: JSON
- * becomes protobuf, and protobuf that is odd is rewritten (otlp/plain-form.ts).
+ * becomes protobuf, and protobuf that is odd is rewritten (otlp/canonical-form.ts).
  */
 export function decodeBody(
   zlib: Zlib,

@@ -23,7 +23,7 @@ export type Asked<E extends Effects<E>, Name extends keyof E = keyof E> = {
 /** What the work goes on with. */
 export type Answered<E extends Effects<E>, Name extends keyof E = keyof E> = Done<E, Name> | Failure;
 
-export type Done<E extends Effects<E>, Name extends keyof E = keyof E> = {
+type Done<E extends Effects<E>, Name extends keyof E = keyof E> = {
   readonly [N in Name]: { readonly is: "done"; readonly to: N; readonly value: E[N]["answers"] };
 }[Name];
 

@@ -55,7 +55,7 @@ export function inflate(
       throw new InflatedTooLarge(`the body inflates to more than ${bytesMax} bytes`, { cause: error });
     }
     const reason = error instanceof Error ? error.message : String(error);
-    throw new CorruptEncoding(`the body is no valid ${encoding}: ${reason}`, { cause: error });
+    throw new CorruptEncoding(`the body is not valid ${encoding}: ${reason}`, { cause: error });
   }
 }
 
@@ -68,7 +68,7 @@ function decode(
   if (encoding !== "zstd" && body.length > limits.deflateUnwalkedBytesMax) {
     const scan = scanDeflate(body, encoding, bytesMax);
     if (scan.kind === "too_many_blocks") {
-      throw new Error(`its first ${scan.blocks} blocks hold next to nothing`);
+      throw new Error(`its first ${scan.blocks} blocks hold almost nothing`);
     }
   }
   switch (encoding) {

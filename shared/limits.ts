@@ -35,11 +35,19 @@ export const limits = {
   /** Spans in one payload. Above: 413. */
   spansMax: 100_000,
   /**
-   * Attributes in one payload. Above: 413. Each may have a key of its own, and a key takes up to 50 bytes of the
-   * consumer's memory, however short it is; beyond 2^20 keys its lists double. A payload of usual spans at
-   * `inflatedBytesMax` has 500,000 attributes.
+   * Attributes in one payload, the entries of maps among them. Above: 413. Each takes up to 24 bytes of the consumer's memory
+   * while it is sorted, however short it is. A payload of usual spans at `inflatedBytesMax` has 500,000 attributes.
    */
   attributesMax: 2 ** 20,
+  /**
+   * Different attribute keys, and names of events, in one payload of very many: those of each map column count apart. Above: 413. One that is
+   * new costs the consumer ten times what one costs that it knows: it is stored, found a place in a table that outgrows the
+   * processor's cache, and sorted (bench/README.md, "hostile"). ClickHouse means LowCardinality for less than 10,000; a fleet has
+   * some thousands; SDKs keep 128 per span.
+   */
+  namesMax: 2 ** 15,
+  /** They are counted in a body of more attributes and events than this, by a second walk: 8192 usual spans have 100,000. */
+  namesUncountedMax: 2 ** 17,
   /** Members of one list: attributes of a message, events or links of a span, spans of a scope. Above: 413. 16 bytes each. */
   membersMax: 2 ** 20,
   /** Nesting of messages and AnyValues; a deeper body is malformed (OTLP sets no bound; 10,000 levels crash a stack). */
@@ -138,7 +146,7 @@ export const limits = {
   queueRetriesMax: 100,
 
   // --- the delivery protocol
-  /** An attempt's lease: what was handed out and not reported by then was never reported. */
+  /** An attempt's lease: one that has not reported by then counts as never reported. */
   leaseMs: 90 * SECOND_MS,
   /** How far ClickHouse's clock may differ from ours: more is a finding, and beyond half of a lease nothing is inserted. */
   clockAheadFindingMs: 10 * SECOND_MS,
@@ -149,8 +157,15 @@ export const limits = {
   queryTimeoutSeconds: 30,
   /** A client's retry of equal bytes is recognised for this long. */
   clientRetryMs: 24 * HOUR_MS,
+  /**
+   * From the deployment of the first ingress that knows `ID_TIME_FROM` to that time, at least: retries of what came before it,
+   * and an hour in which instances of both kinds answer.
+   */
+  idTimeLeadMs: 25 * HOUR_MS,
   /** How long the ledger remembers a finished id. */
   ledgerMemoryMs: 26 * HOUR_MS,
+  /** Each minute something is forgotten; what is so long over its time is forgotten by the alarm. */
+  ledgerForgetLagMs: 10 * MINUTE_MS,
   /** Back-off of a group's re-ring: doubles from the first to the last. */
   retryFirstMs: 2 * SECOND_MS,
   retryLastMs: 15 * MINUTE_MS,
@@ -164,7 +179,7 @@ export const limits = {
   measureFreshMs: 2 * MINUTE_MS,
   /** Of two servers behind one address the cron's look meets the wrong one within this, but for one time in a thousand. */
   otherTableMs: 10 * MINUTE_MS,
-  /** A late ring that brought a payload in is no rescue if its doorbell still comes within this. */
+  /** A late ring that found a payload is not a rescue if its doorbell still comes within this. */
   rescueOvertakenMs: 10 * MINUTE_MS,
   /** INSERTs out at once. A group of 10,000 rows takes about half a second; ClickHouse prefers few and large ones. */
   insertsAtOnceFirst: 4,
@@ -182,7 +197,7 @@ export const limits = {
   splitParts: 8,
   /** A Durable Object's SQLite ends at 10 GB; a finding is written at half of this. */
   ledgerDatabaseBytesMax: 8_000_000_000,
-  /** Queues take 100 messages a sendBatch; what is due beyond it is rung by the next alarm, at once. */
+  /** Queues take 100 messages per sendBatch; groups that are due beyond it are notified by the next alarm, at once. */
   ringsAnAlarmMax: 100,
   /** Other keys of equal bytes that are kept with a live payload; a key beyond gets its receipt from the reconciler. */
   duplicateKeysMax: 40,
@@ -245,7 +260,7 @@ export const limits = {
   reconcileAgeMs: 5 * MINUTE_MS,
   reconcileRetryFirstMs: 1 * MINUTE_MS,
   reconcileRetryLastMs: 15 * MINUTE_MS,
-  /** A put that hung for a day and landed shows in this listing; until then its R2 event brings it in. */
+  /** A put that hung for a day and landed shows in this listing; until then its R2 event notifies of it. */
   reconcileAgainMs: 24 * HOUR_MS,
   /** Renewed by each stage that a run has come to the end of; a run that died is followed by another after this. */
   reconcileLeaseMs: 5 * MINUTE_MS,
@@ -261,8 +276,10 @@ export const limits = {
   reconcileSubrequests: { fresh: 130, open: 60, young: 40, again: 50, audit: 80, delete: 140 },
   /** What a stage may have begun when its budget is used up: a page, or a doubt about five payloads. */
   reconcileUnit: { page: 52, doubt: 110 },
-  /** The rest of a cron's tick: the ledger is woken, the table checked, books kept, alerts judged, people told. */
+  /** The rest of a cron's tick: the ledger is woken, the table checked, the checkpoint saved, alerts judged and reported. */
   tickSubrequests: 60,
+  /** A look at what was asked to be erased: a list, and three for each of five. Where something is asked again, the tick does nothing else. */
+  erasuresLookSubrequests: 16,
   /** Pages of dead letters' records in which a page of keys is looked for. */
   recordListCallsMax: 20,
   /** A zstd body of more frames is refused: each costs a decoder, however little it holds. A client's body has one. */
@@ -300,7 +317,7 @@ export const limits = {
   auditPagesMax: 60,
   /** Rows that one reading missed are looked for again after this. Replicas catch up in seconds. */
   auditSecondReadingMs: 3 * MINUTE_MS,
-  /** More than 5 in 1,000 of a page, and at least 3, have one cause, and are not rung on two readings' word. */
+  /** More than 5 in 1,000 of a page, and at least 3, have one cause: two readings are not enough to insert them again. */
   auditBrakePerMille: 5,
   auditBrakeLeast: 3,
   /** Kept in the ledger's row: 100 of at most 5 keys or 2 texts of 120 bytes are 0.1 MB. Beyond, the audit waits. */
@@ -312,14 +329,14 @@ export const limits = {
   /** R2 keeps payloads this long. */
   payloadRetentionMs: 7 * DAY_MS,
   deleteReceiptAgeMs: 1 * HOUR_MS,
-  /** Keys that the reconciler remembers as told about: 100 bytes each, in its book. */
+  /** Keys that the reconciler remembers as reported: 100 bytes each, in its checkpoint. */
   expiredReportedMax: 1000,
   deleteEveryMs: 1 * HOUR_MS,
 
   // --- alerts
   /** Several tries of a group that is alone have failed by then. */
   alertNotDeliveredMs: 2 * MINUTE_MS,
-  /** A payload that is refused while nothing else is stored is told about after this, by the cron of the minute after. */
+  /** A payload that is refused while nothing else is stored is reported after this, by the next cron tick. */
   alertRefusedMs: 10 * MINUTE_MS,
   /** `/healthz` asks the ledger once in so long. */
   healthFreshMs: 10_000,
@@ -328,7 +345,7 @@ export const limits = {
   alertUnsealedMs: 1 * HOUR_MS,
   /** Cron runs that failed or did not come: ten of them, twice a dead run's lease. The console's /healthz is 503 then. */
   alertReconcilerMs: 10 * MINUTE_MS,
-  /** Findings that a channel could not be told yet: what is older than the newest so many is told by the others alone. */
+  /** Findings that some channel has still to report; older ones than the newest so many are given up for that channel. */
   unreportedFindingsMax: 100,
   /** A replica that is restarted, or fetches what it missed, has caught up by then. */
   alertNoEvidenceMs: 10 * MINUTE_MS,
@@ -364,7 +381,7 @@ export const limits = {
   alertZoneGapMin: 20,
   alertZoneGapShare: 0.05,
   alertZoneGapPageShare: 0.25,
-  /** A look that fails is tried again each minute. */
+  /** A look that fails is retried each minute. */
   alertZoneUnreadMs: 15 * MINUTE_MS,
 
   // --- keys
@@ -379,7 +396,7 @@ export const limits = {
    * mistypes a key sends one request in several seconds.
    */
   unknownKeysPerSecond: 20,
-  /** Retry-After of a key that was not looked up: exporters come again then. */
+  /** Retry-After of a key that was not looked up: exporters retry then. */
   unknownKeyRetryMs: 1 * SECOND_MS,
   /** A key that was looked up and was unknown waits this long for the next look-up, while the budget is used up. */
   unknownKeyAgainMs: 5 * SECOND_MS,
@@ -440,7 +457,7 @@ export const limits = {
   outcomesAMessage: 300,
   /** Counts that an isolate holds. Beyond, requests of further keys are counted without their names. */
   outcomesMax: 3000,
-  /** A report that could not be written is tried again after this: a minute's counts are in no hurry. */
+  /** A report that could not be written is retried after this: a minute's counts are in no hurry. */
   outcomeRetrySeconds: 60,
   /** Hours, and days of usage (as long as receipts are kept), that one answer of the console covers. */
   hoursMax: 168,
@@ -483,17 +500,19 @@ export const limits = {
   // --- traces in the console. A search walks from the newest to the oldest until its time is used up.
   /** Time of all queries of one search together; what was found by then is answered. */
   traceSearchMs: 8 * SECOND_MS,
+  /** Time of all queries of one trace together: a ClickHouse that hangs is named within it. */
+  traceReadMs: 8 * SECOND_MS,
   /** And as many queries at most: subrequests of one invocation. */
   traceSlicesMax: 100,
   /** How long an isolate remembers what limits its login has, and whether the table has the projection. */
   searchMemoryMs: 1 * MINUTE_MS,
-  /** A list's counts get at least this, whatever the search left of its time. */
+  /** So much longer may what belongs to a list's answer take: counts of its traces, and which of them an earlier page has. */
   traceCountMs: 2 * SECOND_MS,
   tracesListed: 50,
   tracesListedMax: 200,
   /** Days apart that one search may ask for: as long as the table keeps spans, and a day of spans that began before. */
   traceRangeMaxMs: 32 * DAY_MS,
-  /** Conditions on attributes in a filter, characters of one text in it, and of a question as it stands in a URL. */
+  /** Conditions on attributes in a filter, characters of one text in it, and of a whole filter in a URL. */
   traceConditionsMax: 20,
   traceConditionCharsMax: 1024,
   traceQuestionCharsMax: 8 * KIB,
@@ -560,6 +579,10 @@ assert(
 );
 assert(limits.bodyBytesMax <= limits.outputBytesMax, "the consumer's budget has room for the largest body");
 assert(limits.attributesMax <= limits.membersMax, "so many attributes may stand in one span");
+assert(
+  limits.namesMax <= limits.namesUncountedMax && limits.namesUncountedMax <= limits.attributesMax,
+  "names are counted where there may be too many",
+);
 assert(limits.spansMax <= limits.groupRowsMax, "whatever was accepted fits into a group");
 assert(limits.inflatedBytesMax <= limits.groupInflatedBytesMax, "whatever was accepted fits into a group");
 assert(limits.groupOutputBytesMax < limits.consumerBytesInHandMax, "a group fits into the consumer's budget");
@@ -570,7 +593,7 @@ assert(
 );
 assert(
   2 * limits.unknownKeyRetryMs < (limits.unknownKeysRememberedMax / 10_000) * SECOND_MS,
-  "a key that comes again is still remembered under a flood of 10,000 a second",
+  "a key that is sent again is still remembered under a flood of 10,000 a second",
 );
 assert(
   limits.meterLeaseUseMs < limits.meterLeaseMs,
@@ -582,7 +605,12 @@ assert(
 );
 assert(limits.insertTimeoutSeconds * 1000 < limits.leaseMs, "an INSERT ends before its lease");
 assert(limits.clockAheadMaxMs * 2 <= limits.leaseMs, "a clock that is believed leaves half of a lease");
-assert(limits.reconcileLeaseMs < limits.alertReconcilerMs, "one run that died is no alert");
+assert(limits.reconcileLeaseMs < limits.alertReconcilerMs, "one run that died is not an alert");
+assert(limits.idTimeLeadMs >= limits.clientRetryMs + HOUR_MS, "an id keeps its version while clients retry");
+assert(
+  limits.idTimeLeadMs >= limits.spanFutureMaxMs + HOUR_MS,
+  "what is accepted before a rollout has ended is older than the time from which ids begin with theirs",
+);
 assert(limits.clientRetryMs < limits.ledgerMemoryMs, "the ledger remembers longer than clients retry");
 assert(
   limits.receiptsRetentionDays * DAY_MS >= limits.payloadRetentionMs + 30 * DAY_MS,
@@ -609,7 +637,8 @@ export const widestInvocations = {
     Object.values(stages).reduce((sum, budget) => sum + budget, 0) +
     Object.keys(stages).length * unit.page +
     unit.doubt +
-    limits.tickSubrequests,
+    limits.tickSubrequests +
+    limits.erasuresLookSubrequests,
   request: limits.requestSubrequests,
   asked: 2 * limits.keysAskedMax + 10,
 } as const;
@@ -640,7 +669,7 @@ export const widestRows = {
   inserted: payloadsRowBytes + limits.groupPayloadsMax * rowBytes.stored + daysRowBytes,
   held: payloadsRowBytes + limits.groupPayloadsMax * rowBytes.found + daysRowBytes,
   /** It has no rows to compare with any more, and no days to insert. */
-  closing:
+  receipting:
     // Some of its payloads are missed meanwhile: they are asked for again when it is over.
     limits.groupPayloadsMax * (rowBytes.payload + rowBytes.ended + rowBytes.key) +
     otherKeys * rowBytes.key +

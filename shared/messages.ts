@@ -19,8 +19,8 @@ const groupIdSchema = v.pipe(v.string(), v.regex(/^[0-9a-f]{32}$/));
 /** The dead-letter queue of every other queue, as wrangler.toml names it (test/tidy.test.ts); it has none of its own. */
 export const deadLetterQueue = "headrace-dead";
 
-/** Why a payload was rung. Only `reconcile`, `audit` and `replay` may question an id that the ledger knows as done. */
-export const causes = ["ingress", "event", "reconcile", "audit", "replay"] as const;
+/** Why a payload was notified. Only `reconcile`, `audit` and `replay` may question an id that the ledger knows as done. */
+const causes = ["ingress", "event", "reconcile", "audit", "replay"] as const;
 export type Cause = (typeof causes)[number];
 
 /** A queue message that names one payload, with what grouping needs to know of it. */
@@ -84,8 +84,8 @@ export const quotaMessageSchema = v.union([
 ]);
 export type QuotaMessage = v.InferOutput<typeof quotaMessageSchema>;
 
-/** How many requests of one minute ended in one way. Empty texts where no key told the tenant. */
-export const outcomeCountSchema = v.object({
+/** How many requests of one minute ended in one way. Empty texts where no key names the tenant. */
+const outcomeCountSchema = v.object({
   /** Start of the minute, ms since the epoch. */
   minute: countSchema,
   tenant: v.union([v.literal(""), v.pipe(v.string(), v.regex(tenantPattern))]),

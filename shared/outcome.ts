@@ -4,7 +4,7 @@
  */
 
 /**
- * How the key of an accepted payload ended. Stands in `headrace_receipts`. `expired`: all of its rows were older than the
+ * How the key of an accepted payload ended: a value of `headrace_receipts`. `expired`: all of its rows were older than the
  * table's TTL.
  */
 export const payloadOutcomes = ["stored", "dead", "duplicate", "erased", "expired"] as const;
@@ -22,14 +22,8 @@ export const outcomeRank: Readonly<Record<PayloadOutcome, number>> = {
   dead: 1,
 };
 
-/**
- * How a request ended at the ingress: `accepted` (how its payload ends is told by the receipts), or why it never was.
- * `sampled` is that of spans which the key's sampling rate left out, and of requests that had no others.
- */
-export const requestOutcomes = [
-  "accepted",
-  "sampled",
-  "empty",
+/** Why a request was never accepted. */
+export const refusalOutcomes = [
   "unauthenticated",
   "forbidden",
   "over_quota",
@@ -39,4 +33,10 @@ export const requestOutcomes = [
   "unsupported",
   "unavailable",
 ] as const;
+
+/**
+ * How a request ended at the ingress: `accepted` (the receipts say how its payload ends), or why it was not.
+ * `sampled` is that of spans which the key's sampling rate left out, and of requests that had no others.
+ */
+export const requestOutcomes = ["accepted", "sampled", "empty", ...refusalOutcomes] as const;
 export type RequestOutcome = (typeof requestOutcomes)[number];

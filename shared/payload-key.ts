@@ -26,6 +26,16 @@ export interface PayloadKeyParts {
 
 export const payloadIdBytes = 16;
 const payloadIdCharacters = 26;
+/** So many of an id of version 2 are its content minute. Behind them every id, of either version, is a hash. */
+export const contentMinuteBytes = 3;
+
+/** What decides an id's version; both in minutes since 2020 (id-time.ts). */
+export interface IdTime {
+  /** Of the body, and of nothing else: the newest time in it (`Inspection.contentMinute`). */
+  readonly contentMinute: number;
+  /** Of the deployment (`ID_TIME_FROM`): content of this time and later has ids of version 2. Infinity: none has. */
+  readonly from: number;
+}
 /** The prefix of every payload; the notification rule is set on it. Dead letters and parked messages lie elsewhere. */
 export const payloadPrefix = "p/0/t/";
 export const tenantPattern = /^[a-z0-9-]{1,64}$/;
@@ -81,7 +91,8 @@ export function payloadIdToBytes(id: PayloadId): Uint8Array {
 const encoder = new TextEncoder();
 
 /**
- * The payload id of a body: the first 16 bytes of SHA-256(tenant 0 type 0 content-encoding 0 body as received).
+ * The payload id of a body (decision 0085). The hash is SHA-256(tenant 0 type 0 content-encoding 0 body as received).
+ * Version 2: the content minute in 3 bytes, big-endian, then the hash's first 13. Version 1: the hash's first 16.
  * Under gzip the first member's MTIME (bytes 4-7) and OS (byte 9) count as 0: Python's exporter compresses anew at
  * each try, and its gzip writes the time (RFC 1952 section 2.3.1).
  */
@@ -90,6 +101,7 @@ export async function payloadId(
   type: BodyType,
   contentEncoding: string,
   body: Uint8Array,
+  time: IdTime,
 ): Promise<PayloadId> {
   const head = `${tenant}\0${type}\0${contentEncoding}\0`; // ASCII: a byte a character
   const input = new Uint8Array(head.length + body.length);
@@ -100,10 +112,26 @@ export async function payloadId(
     input[head.length + 9] = 0;
   }
   const digest = await crypto.subtle.digest("SHA-256", input);
-  return formatPayloadId(new Uint8Array(digest, 0, payloadIdBytes));
+  return idOfHash(new Uint8Array(digest), time);
 }
 
-/** The UTC minute of a time in milliseconds since the epoch, as it stands in keys: `2026-11-24T0741`. */
+/**
+ * The id of a body with this hash (16 bytes of it or more). The version is decided by the body's own time, and by nothing that
+ * differs from one try to the next: equal bytes have one id at every time and in every instance that knows `from`.
+ *
+ * Example: 2026-11-24T07:41Z is minute 3627821, 0x375b2d: a body of that time has an id that begins with `6tdi`.
+ */
+export function idOfHash(hash: Uint8Array, { contentMinute, from }: IdTime): PayloadId {
+  if (contentMinute < from) {
+    return formatPayloadId(hash.subarray(0, payloadIdBytes));
+  }
+  const id = new Uint8Array(payloadIdBytes);
+  new DataView(id.buffer).setUint32(0, contentMinute << 8);
+  id.set(hash.subarray(0, payloadIdBytes - contentMinuteBytes), contentMinuteBytes);
+  return formatPayloadId(id);
+}
+
+/** The UTC minute of a time in milliseconds since the epoch, in the form that keys have: `2026-11-24T0741`. */
 export function formatMinute(timeMs: number): string {
   const hour = Math.floor(timeMs / 3_600_000);
   let text = hourTexts.get(hour);

@@ -29,39 +29,39 @@ export const refusalReasons = [
 export type RefusalReason = (typeof refusalReasons)[number];
 
 const ours =
-  "a part of ours: exporters come again, and nothing is lost while that is rare; `headrace doctor` asks each part";
+  "a fault on our side: exporters retry, and nothing is lost while that is rare; `headrace doctor` checks each part";
 
-/** What the sender, or whoever runs Headrace, does about it. */
+/** What the sender, or the operator of Headrace, does about it. */
 const advices: Readonly<Record<RefusalReason, string>> = {
   unknown_path:
-    "Headrace takes traces, at /v1/traces. Metrics or logs: OTEL_METRICS_EXPORTER=none OTEL_LOGS_EXPORTER=none. Traces: look at the path of the exporter's endpoint",
-  wrong_method: "no exporter: traces come by POST. A health check asks the console's /healthz",
-  wrong_content_type: "gRPC, or no OTLP: OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf",
+    "Headrace takes traces, at /v1/traces. Metrics or logs: OTEL_METRICS_EXPORTER=none OTEL_LOGS_EXPORTER=none. Traces: check the path of the exporter's endpoint",
+  wrong_method: "not an exporter: traces come by POST. For health checks use the console's /healthz",
+  wrong_content_type: "gRPC, or not OTLP: OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf",
   wrong_content_encoding: "OTEL_EXPORTER_OTLP_COMPRESSION=gzip, or none",
   missing_key: "no key was sent: OTEL_EXPORTER_OTLP_HEADERS=x-api-key=hr_…",
-  unknown_key: "a key that is mistyped, or of another installation: give the exporter one of this one",
+  unknown_key: "a key that is mistyped, or of another installation: give the exporter a key of this one",
   revoked_key: "the key was revoked: give the exporter another one",
-  expired_key: "the key was rotated and its time is over: give the exporter the one that took its place",
+  expired_key: "the key was rotated and has expired: give the exporter the key that replaced it",
   unknown_keys_flood:
-    "many keys that do not exist, from one address: a program with a wrong key, or somebody who guesses",
-  disabled_key:
-    "the key is switched off: switch it on among the tenant's keys, or give the exporter another one",
-  forbidden_origin: "a page of an origin that the key does not name: add it to the key's origins",
+    "many keys that do not exist, from one address: a program with a wrong key, or somebody guessing",
+  disabled_key: "the key is disabled: enable it among the tenant's keys, or give the exporter another one",
+  forbidden_origin: "a page of an origin that the key does not allow: add it to the key's origins",
   rate_exceeded:
-    "over the key's spans per second: exporters come again, and nothing is lost while it is rare; else raise the rate, or sample",
+    "over the key's spans per second: exporters retry, and nothing is lost while it is rare; otherwise raise the rate, or sample",
   byte_rate_exceeded:
-    "over the key's bytes per second: exporters come again, and nothing is lost while it is rare; else raise the rate, or sample",
-  fruitless_requests: "many requests that hold nothing to store: look at what this sender sends",
+    "over the key's bytes per second: exporters retry, and nothing is lost while it is rare; otherwise raise the rate, or sample",
+  fruitless_requests: "many requests with nothing to store: check what this sender sends",
   quota_exceeded: "the key's spans of this month are used up: raise its quota, or wait for the next month",
   byte_quota_exceeded:
     "the key's bytes of this month are used up: raise its quota, or wait for the next month",
   too_large:
     "over a size limit, which the answer names: lower the exporter's batch size (OTEL_BSP_MAX_EXPORT_BATCH_SIZE)",
-  corrupt_body: "no OTLP: the answer says what the body looks like",
-  all_spans_rejected: "no span of it can be stored: the answer says why (an id, a time that is far off)",
-  busy: "more bodies at once than an isolate holds: exporters come again; if it lasts, send smaller ones",
-  slow_body: "the body came too slowly: exporters come again; look at the network in between",
-  broken_body: "the connection ended within the body: exporters come again; look at the network in between",
+  corrupt_body: "not OTLP: the answer says what the body looks like",
+  all_spans_rejected:
+    "none of its spans can be stored: the answer says why (an invalid id, a time that is far off)",
+  busy: "more bodies at once than an isolate holds: exporters retry; if it lasts, send smaller ones",
+  slow_body: "the body came too slowly: exporters retry; check the network in between",
+  broken_body: "the connection ended within the body: exporters retry; check the network in between",
   keys_unreachable: ours,
   store_unreachable: ours,
   internal: ours,

@@ -7,7 +7,7 @@ import { limits } from "./limits.ts";
 import type { LogFields } from "./write-log.ts";
 
 /** What is written instead of a line whose like were too many. */
-const others = "and others like it, each with a message of its own";
+const others = "and others like it, with different messages";
 
 export class RepeatedLines {
   #period = new Map<string, { readonly fields: LogFields; repeated: number }>();

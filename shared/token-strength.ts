@@ -1,7 +1,7 @@
 /** The secrets that open the console: which of them are refused before anything is set up with them. */
 
 /** 32 characters of base64url are 192 bits, which is what `headrace deploy` and `npm run dev` make. */
-export const tokenCharsMin = 32;
+const tokenCharsMin = 32;
 
 export interface NamedToken {
   /** As the person who set it knows it. */
@@ -19,7 +19,7 @@ export function tokensRefusal(tokens: readonly NamedToken[]): string {
   for (const [index, { name, value }] of tokens.entries()) {
     const same = tokens.slice(0, index).find((other) => other.value === value);
     if (same !== undefined) {
-      return `${name} is the same as ${same.name}: who scrapes could then do everything. Give each its own`;
+      return `${name} is the same as ${same.name}: a scraper could then do everything. Give each its own`;
     }
   }
   return "";

@@ -39,7 +39,7 @@ interface Word {
   readonly inCodeOf?: RegExp;
 }
 
-export const words: readonly Word[] = [
+const words: readonly Word[] = [
   {
     not: new RegExp(
       `(?<!\\b(?:[Ww]hich|[Mm]any|unknown|Native) )\\b(?:${eitherCase(counted)}|[Oo]ne (?:${single}))\\s+an?\\s+(?:${units})\\b(?!')`,
@@ -56,7 +56,11 @@ export const words: readonly Word[] = [
     but: "checkpoint",
   },
   { not: /\b(?:standing|stands(?! for| in for))\b/gi, but: "alert state, open finding; is, lies" },
-  { not: /\bworld\b/g, but: "dependencies, context", inCodeOf: /^(?:shared|workers|cli)\// },
+  {
+    not: /(?<!test\/faults\/)\bworld\b/g,
+    but: "dependencies, context",
+    inCodeOf: /^(?:shared|workers|cli)\//,
+  },
   { not: /\bplain form\b/gi, but: "canonical form" },
   { not: /\bunclean\b/gi, but: "outcome unknown" },
   {
@@ -64,7 +68,13 @@ export const words: readonly Word[] = [
     but: "dead-lettered",
   },
   { not: /\bhalv(?:e|es|ed|ing)\b/gi, but: "split" },
-  { not: /\bwhoever's\b|\bsuch a one\b/gi, but: "(rewrite the sentence)" },
+  { not: /\bwhoever\b|\bsuch a one\b/gi, but: "(rewrite the sentence)" },
+  { not: /\b(?:comes?|came|coming) again\b/gi, but: "is retried, redelivered, repeated, sent again" },
+  { not: /\btried again\b/gi, but: "retried" },
+  { not: /\b(?:is|are|was|were) out\b(?! of)/gi, but: "in flight, leased" },
+  { not: /\bdear\b/gi, but: "expensive" },
+  { not: /\bbr(?:ings?|ought) (?:\w+ )?in\b/gi, but: "stored, found, notified" },
+  { not: /\bmend(?:s|ed|ing)\b/gi, but: "fixed" },
   {
     not: /(?<!there )\bis no (?:OTLP|payload|verdict|protobuf|JSON|key|table|number|gzip|trace|name|id)\b/gi,
     but: "is not a",

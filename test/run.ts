@@ -3,6 +3,7 @@
  * it went. A failing step does not keep the later ones from running: one run tells everything that is wrong.
  *
  * It stays below six minutes on two cores. What does not fit is named in `searches`, and run by `npm run test:all` (`--all`).
+ * `npm run check` (`--check`) is the same with the tests of the projects `core` and `tidy` alone.
  */
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
@@ -19,7 +20,9 @@ const reportSchema = v.object({
   success: v.boolean(),
 });
 
-const { values: options } = parseArgs({ options: { all: { type: "boolean", default: false } } });
+const { values: options } = parseArgs({
+  options: { all: { type: "boolean", default: false }, check: { type: "boolean", default: false } },
+});
 
 /** Behind the tests, each by its exit code: those that search, with random seeds, and find more the longer they run. */
 const searches: readonly (readonly [title: string, ...args: string[]])[] = [
@@ -54,6 +57,7 @@ const checks = [
 ];
 const tests = run("tests", "vitest", [
   "run",
+  ...(options.check ? ["--project", "core", "--project", "tidy"] : []),
   "--reporter=default",
   `--reporter=${join(import.meta.dirname, "durations-reporter.ts")}`,
   "--reporter=json",
@@ -79,10 +83,12 @@ try {
 }
 rmSync(folder, { recursive: true, force: true });
 
-const noStand = whyNoStand();
-console.log(
-  `\nReplicas were not tried: \`npm run test:cluster\` does, in 4 minutes${noStand === "" ? "" : `, but not here (${noStand})`}.`,
-);
+if (!options.check) {
+  const noStand = whyNoStand();
+  console.log(
+    `\nReplicas were not tried: \`npm run test:cluster\` does, in 4 minutes${noStand === "" ? "" : `, but not here (${noStand})`}.`,
+  );
+}
 console.log(`\n== steps\n${took.join("\n")}`);
 console.log(`\n${passed} passed, ${failed} failed (${Math.round((Date.now() - began) / 1000)} s)`);
 process.exit(failed === 0 ? 0 : 1);

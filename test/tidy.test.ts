@@ -3,6 +3,7 @@
  * every consumed queue, names, files that nothing uses, citations of what is not there, words that we no longer use,
  * and functions that are too long. Three rules have a list of what is left (test/*.json), which may only shrink.
  */
+import { spawnSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { basename, dirname, join, normalize } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -144,6 +145,33 @@ describe("ClickHouse", () => {
   });
 });
 
+describe("the ingress", () => {
+  /** The files of these folders whose code does this. */
+  const doing = (folder: string, what: RegExp) =>
+    sources
+      .filter(({ path, text }) => path.startsWith(folder) && what.test(code(text)))
+      .map(({ path }) => path)
+      .sort();
+
+  test("answers in one place, and words refusals in one: the story of a request returns what came of it", () => {
+    expect(doing("workers/ingress/", /\bnew Response\b|\bResponse\.(json|error|redirect)\b/)).toEqual([
+      "workers/ingress/answer.ts",
+      "workers/ingress/cors.ts",
+    ]);
+    expect(doing("workers/ingress/", /\bwordRefusal\(why\)/)).toEqual(["workers/ingress/worker.ts"]);
+    expect(doing("workers/ingress/", /\brefuse\(\{[^}]*\bmessage\b/)).toEqual([]);
+  });
+
+  test("decodes a body as consumer and console do, in one place", () => {
+    expect(doing("workers/", /\b(inflate|jsonToProtobuf)\(/)).toEqual([]);
+    expect(doing("workers/", /\bdecodeBody\(/)).toEqual([
+      "workers/console/read-payload-spans.ts",
+      "workers/consumer/load-payloads.ts",
+      "workers/ingress/check-payload.ts",
+    ]);
+  });
+});
+
 describe("the Workers' log", () => {
   test("is written in one place, which keeps keys, bodies and stacks out of it", () => {
     const elsewhere = sources
@@ -236,6 +264,20 @@ describe("files", () => {
     expect(silent.map(({ path }) => path)).toEqual([]);
   });
 
+  test("of test/ are in a folder that CONTRIBUTING.md names as suites, doubles or programs, doubles without tests", () => {
+    const contributing = readFileSync(join(root, "CONTRIBUTING.md"), "utf8");
+    const [, text = ""] = /In `test\/`, suites([\s\S]*?)\n\n/.exec(contributing) ?? [];
+    const folders = readdirSync(join(root, "test"), { withFileTypes: true }).filter((one) =>
+      one.isDirectory(),
+    );
+    expect(folders.map(({ name }) => name).filter((name) => !text.includes(`\`${name}\``))).toEqual([]);
+    const doubles = /fixtures: ([^.]*)\./.exec(text)?.[1]?.match(/\w+/g) ?? [];
+    expect(doubles).toContain("ledger");
+    expect(
+      doubles.flatMap((name) => filesBelow(`test/${name}`)).filter((path) => /\.test\./.test(path)),
+    ).toEqual([]);
+  });
+
   test("are used by something that runs", () => {
     const named = ["package.json", "vitest.config.ts", "cli/headrace.mjs"]
       .map((path) => readFileSync(join(root, path), "utf8"))
@@ -295,7 +337,7 @@ function expectListed(
   }
   const listed = v.parse(v.record(v.string(), v.number()), JSON.parse(readFileSync(path, "utf8")));
   const more = [...found].filter(([key, count]) => count > (listed[key] ?? 0)).map(([key]) => where(key));
-  expect(more, "mend these: what is left to mend may only shrink").toEqual([]);
+  expect(more, "fix these: what is left to fix may only shrink").toEqual([]);
   const fewer = Object.keys(listed).filter((key) => (found.get(key) ?? 0) < (listed[key] ?? 0));
   expect(fewer, `there is less of it than test/${name} lists; lower the list: ${listCommand}`).toEqual([]);
 }
@@ -385,6 +427,60 @@ describe("what is cited", () => {
           .map((file) => `${path} names ${file}`),
       );
     expect(dead).toEqual([]);
+  });
+});
+
+describe("pictures", () => {
+  const architecture = readFileSync(join(root, "docs/architecture.md"), "utf8");
+
+  test("are four: a payload's way, the three rings, a group's states, where data could be lost", () => {
+    const sections = ["One payload's way", "The three rings", "A group's states", "Where data could be lost"];
+    for (const section of sections) {
+      const [, text = ""] = architecture.split(`\n## ${section}\n`);
+      expect(text.split("\n## ")[0], section).toMatch(/^```(?:mermaid)?$/m);
+    }
+  });
+
+  test("show the states that a group has", () => {
+    const [, picture = ""] = /stateDiagram-v2\n([\s\S]*?)```/.exec(architecture) ?? [];
+    const drawn = [...picture.matchAll(/(\w+) -->|--> (\w+)/g)].flatMap(([, from, to]) => from ?? to ?? []);
+    const group = readFileSync(join(root, "shared/ledger/group.ts"), "utf8");
+    const [, union = ""] = /export type GroupState =([\s\S]*?)\n\n/.exec(group) ?? [];
+    const states = [...union.matchAll(/readonly at: "(\w+)"/g)].map(([, state]) => state);
+    expect(states.length).toBeGreaterThan(4);
+    expect(new Set(drawn)).toEqual(new Set(states));
+  });
+});
+
+describe("commits", () => {
+  /** From when on they are held to it: older ones cannot be fixed. */
+  const since = "2026-11-28T02:00:00Z";
+  const contributing = readFileSync(join(root, "CONTRIBUTING.md"), "utf8");
+  const [, list = ""] = /The areas are a closed list:\n\n([\s\S]*?)\n\n/.exec(contributing) ?? [];
+  const areas = new Set([...list.matchAll(/`(\w+)`/g)].map(([, area]) => area));
+
+  /** `area: what now holds`, with one to three areas; an area may name a folder of its own. */
+  function isNamed(subject: string): boolean {
+    const [, named = ""] = /^([\w/, -]+): \S/.exec(subject) ?? [];
+    const first = named.split(", ").map((area) => area.split("/")[0]);
+    return first.length <= 3 && first.every((area) => areas.has(area));
+  }
+
+  test("begin with areas of CONTRIBUTING.md's list", (context) => {
+    const git = (...args: string[]) => spawnSync("git", args, { cwd: root, encoding: "utf8" });
+    const shallow = git("rev-parse", "--is-shallow-repository");
+    if (shallow.status !== 0 || shallow.stdout.trim() !== "false") {
+      context.skip("there is no history here: no git, or a shallow clone");
+    }
+    const log = git("log", "--no-merges", `--since=${since}`, "--format=%s");
+    expect(log.status, log.stderr).toBe(0);
+    expect(log.stdout.split("\n").filter((subject) => subject !== "" && !isNamed(subject))).toEqual([]);
+  });
+
+  test("with no area, an unknown one or four are recognised", () => {
+    expect(areas.size).toBeGreaterThan(10);
+    expect(["cli: x", "ledger, clickhouse: x", "test/chaos: x"].filter((one) => !isNamed(one))).toEqual([]);
+    expect(["format", "edge: x", "cli, dev, docs, bench: x", "cli:"].filter(isNamed)).toEqual([]);
   });
 });
 

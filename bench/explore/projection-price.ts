@@ -57,7 +57,7 @@ function line(of: string, price: Readonly<Record<Kind, number>>): Price {
   return { of, with: Number(price.with.toFixed(3)), without: Number(price.without.toFixed(3)), more };
 }
 
-/** The median of the rounds. Each row is inserted once into each table: rows that came again would compress to nothing. */
+/** The median of the rounds. Each row is inserted once into each table: repeated rows would compress to nothing. */
 async function pricedInserts(engine: EngineSession): Promise<Record<Kind, number>> {
   const micros: Record<Kind, number[]> = { with: [], without: [] };
   for (let round = 0; round < rounds; round++) {

@@ -40,15 +40,15 @@ export function largestUsual(type: Body["type"]): Body {
   return body;
 }
 
-/** One payload of as many different attribute keys as fit, in `spans` spans. */
+/** One payload of as many attributes as fit, of as many different keys as are taken, in `spans` spans. */
 export function distinctKeys(spans: number): Body {
   for (let keys: number = limits.attributesMax; ; keys = Math.floor(keys * 0.97)) {
     const writer = new BodyWriter(limits.inflatedBytesMax);
     const each = Math.floor(keys / spans);
     for (let span = 0; span < spans && !writer.isFull; span++) {
       writer.span(span, each, (at) => {
-        const key = (span * each + at).toString(36).padStart(4, "0");
-        writer.attribute(key, "");
+        const key = (span * each + at) % limits.namesMax;
+        writer.attribute(key.toString(36).padStart(4, "0"), "");
       });
     }
     if (!writer.isFull) {
@@ -58,6 +58,37 @@ export function distinctKeys(spans: number): Body {
       }
     }
   }
+}
+
+/** One payload of a span with a map of as many entries as are taken, each with a key of its own. */
+export function largeMap(): Body {
+  const entries = Array.from({ length: limits.attributesMax - 1 }, (_, at) =>
+    Buffer.from(`\x0a\x06\x0a\x04${at.toString(36).padStart(4, "0")}`),
+  );
+  const writer = new BodyWriter(limits.inflatedBytesMax);
+  writer.span(0, 1, () => writer.list("map", [0x32], Buffer.concat(entries)));
+  const body = bodyOf("pb", "gzip", writer.bytes());
+  assert(fits(body), "the largest map is within the limits");
+  return body;
+}
+
+/** One payload of a span with a text as long as a body may be, as an array's only element. */
+export function longTextInArray(): Body {
+  const writer = new BodyWriter(limits.inflatedBytesMax);
+  writer.span(0, 1, () =>
+    writer.list("texts", [0x2a, 0x0a, 0x0a], Buffer.alloc(limits.inflatedBytesMax - 1000, "x")),
+  );
+  return bodyOf("pb", "gzip", writer.bytes());
+}
+
+/** One payload of a span with an array of as many elements without a value as one row may have: `null,` each. */
+export function longArray(): Body {
+  const writer = new BodyWriter(limits.inflatedBytesMax);
+  const count = Math.floor((limits.rowOutputBytesMax - 1000) / "null,".length);
+  writer.span(0, 1, () => writer.list("nothing", [0x2a], Buffer.alloc(2 * count, "\x0a\x00")));
+  const body = bodyOf("pb", "gzip", writer.bytes());
+  assert(fits(body), "the longest text is within the limits");
+  return body;
 }
 
 /** `count` payloads of `bytesEach` bytes of random text, which hardly compresses. */
@@ -92,6 +123,19 @@ export function randomJson(seed: number): Body {
     }
     spans.push(text);
   }
+}
+
+/** A payload in JSON that inflates to the limit, of one text that has escapes. */
+export function escapedJson(): Body {
+  const head =
+    '{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"0102030405060708090a0b0c0d0e0f10","spanId":"0102030405060708"';
+  const text = `\\n${"x".repeat(limits.inflatedBytesMax - 1000)}\\n`;
+  const attributes = `[{"key":"text","value":{"stringValue":"${text}"}}]`;
+  return bodyOf(
+    "json",
+    "gzip",
+    Buffer.from(`${head},"startTimeUnixNano":"${corpusStartMs}000000","attributes":${attributes}}]}]}]}`),
+  );
 }
 
 function randomText(random: Random): string {
@@ -205,6 +249,18 @@ class BodyWriter {
     this.#close(string);
     this.#close(value);
     this.#close(pair);
+  }
+
+  /** A KeyValue whose value lies within these messages, one in the other, and ends with `content`. */
+  list(key: string, tags: readonly number[], content: Uint8Array): void {
+    const pair = this.#open(0x4a);
+    this.#text(0x0a, key);
+    const opened = [pair, this.#open(0x12), ...tags.map((tag) => this.#open(tag))];
+    this.#bytes.set(content, this.at);
+    this.at += content.length;
+    for (const from of opened.reverse()) {
+      this.#close(from);
+    }
   }
 
   bytes(): Uint8Array {

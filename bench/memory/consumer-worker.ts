@@ -1,6 +1,6 @@
 /**
  * The consumer's own code, given the groups that a benchmark wants it to work on: the whole batch handler with its
- * budget of bytes, real R2 and a real ClickHouse behind it. Only the ledger is a stand-in that hands out the groups; the
+ * budget of bytes, real R2 and a real ClickHouse behind it. Only the ledger is a stand-in that leases the groups; the
  * real one is here too, as the Durable Object that it is, and the reconciler's run over a listing that is made up.
  */
 
@@ -25,7 +25,7 @@ import consumer from "../../workers/consumer/worker.ts";
 
 export { Ledger } from "../../workers/consumer/ledger-object.ts";
 
-/** Hands out one group, and keeps how it ended. */
+/** Leases one group, and keeps how it ended. */
 class OneGroup {
   readonly #task: GroupTask;
   ended = "nothing was reported";
@@ -100,7 +100,7 @@ function keyOf(id: Uint8Array, arrival: number) {
   return formatPayloadKey(arrival, "bench", formatPayloadId(id));
 }
 
-/** One run over a listing of `count` keys of one minute, of which none has a receipt and none is held: all are rung. */
+/** One run over a listing of `count` keys of one minute, none of which has a receipt or is held: all are notified. */
 async function reconcileMinute(env: ConsumerBindings, count: number): Promise<Response> {
   const now = Date.now();
   const arrival = now - 10 * 60_000;
@@ -132,12 +132,13 @@ async function reconcileMinute(env: ConsumerBindings, count: number): Promise<Re
         : new DataView(payloadIdToBytes(idOfKey(key as PayloadKey)).buffer).getUint32(0) + 1;
   let notified = 0;
   const bucket = {
-    async list({ startAfter, limit }: R2ListOptions) {
-      const from = indexAfter(startAfter ?? "");
+    async list({ startAfter, cursor, limit }: R2ListOptions) {
+      const from = indexAfter(cursor ?? startAfter ?? "");
       const page = Array.from({ length: Math.min(limit ?? 1, count - from) }, (_, i) => keyAt(from + i));
       return {
         objects: page.map((key) => ({ key, customMetadata: { ...customMetadata } })),
         truncated: from + page.length < count,
+        cursor: page.at(-1),
       };
     },
   };

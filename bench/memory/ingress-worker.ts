@@ -15,6 +15,7 @@ export default {
       KEYS: { get: async () => record },
       UNKNOWN_KEYS: { limit: async () => ({ success: true }) },
       PAYLOADS: {
+        get: async () => null, // nobody has said what the table keeps
         put: async () => {
           await scheduler.wait(putMs);
           return {};

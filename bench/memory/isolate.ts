@@ -3,8 +3,8 @@
  *
  * Between two awaits an isolate answers nobody, so what it holds inside a computation cannot be asked from outside.
  * Therefore the bundle is given `debugger` statements where the most is held: V8 stops there, the inspector reads
- * `Runtime.getHeapUsage` and lets it go on. `external` is what V8 was told of memory outside of its heap: ArrayBuffers
- * above all. What zlib holds for itself is in neither.
+ * `Runtime.getHeapUsage` and lets it go on. `external` is memory outside of V8's heap that V8 knows of: mostly
+ * ArrayBuffers. What zlib allocates for itself is in neither.
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import { convertV4MiniflareOptions, Log, LogLevel, Miniflare } from "miniflare";

@@ -1,7 +1,7 @@
 /**
  * Code against code: requests in, rows queryable, without a platform on our side. Every system runs all the time before
  * the same engine and table, and they take turns; what is counted is CPU time of their processes, which other work on
- * the machine disturbs less than the clock. The clock's spans per second are told for whole systems only: here a batch may
+ * the machine disturbs less than the clock. Spans per second of wall time are given for whole systems only: here a batch may
  * wait five seconds for its last row.
  */
 import type { EngineSession } from "../engine-session.ts";
@@ -23,7 +23,7 @@ const loads = [
   { spans: 1, requests: 12_800, connections: 8 },
 ] as const;
 
-export interface CodeRow {
+interface CodeRow {
   readonly load: string;
   readonly system: string;
   /** CPU seconds per million spans. */

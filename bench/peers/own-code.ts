@@ -34,7 +34,7 @@ const insertMs = 60_000;
 let idleBuilder: BlockBuilder | undefined;
 let waiting: Group = { payloads: [], rows: 0 };
 
-/** Inserts a group, unless that has been done. */
+/** Inserts one group, unless that has been done. */
 async function insert(group: Group, clickhouseUrl: string): Promise<void> {
   if (group !== waiting) {
     return;

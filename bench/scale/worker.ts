@@ -1,14 +1,14 @@
 /**
  * The ledger alone, in workerd and its SQLite: the real machine and the real store, without queues, R2 or ClickHouse.
- * A request does many steps, because time stands still in a Worker that computes: it is taken from outside.
+ * A request does many steps, because a Worker's clock does not advance while it computes: time is taken from outside.
  */
 import { DurableObject } from "cloudflare:workers";
 import { assert } from "../../shared/assert.ts";
-import { type GroupId, isGroupId } from "../../shared/ledger/group.ts";
 import { type LedgerEvent, step, tokensNeeded } from "../../shared/ledger/machine.ts";
 import { defaultSettings } from "../../shared/ledger/settings.ts";
 import type { Doorbell } from "../../shared/messages.ts";
 import { formatPayloadId, formatPayloadKey } from "../../shared/payload-key.ts";
+import { type GroupId, isGroupId } from "../../shared/receipt.ts";
 import { LedgerStorage } from "../../workers/consumer/ledger-storage.ts";
 
 interface Bindings {
@@ -25,13 +25,13 @@ export class BenchLedger extends DurableObject<Bindings> {
   #drawn = Math.floor(Math.random() * 2 ** 40);
   #now = Date.UTC(2026, 10, 24);
 
-  /** Claims, inserts and settles `cycles` groups of a hundred payloads that nobody has seen. */
+  /** Claims, inserts and receipts `cycles` groups of a hundred payloads that nobody has seen. */
   async cycle(cycles: number): Promise<void> {
     this.#begin();
     for (let i = 0; i < cycles; i++) {
       const doorbells = Array.from({ length: claimDoorbells }, () => this.#doorbell());
       const task = this.#step({ kind: "claim", doorbells, codecVersion });
-      assert(task?.step === "insert", "a full group is handed out");
+      assert(task?.step === "insert", "a full group is leased");
       const payloads = task.payloads.map(({ key }) => ({
         key,
         rowsByDay: [{ day: 20_781, rows: spans }],
@@ -42,7 +42,7 @@ export class BenchLedger extends DurableObject<Bindings> {
       const { group, attempt } = task;
       const receipts = this.#step({ kind: "report", group, attempt, report });
       assert(receipts?.step === "receipts", "what is stored is receipted");
-      this.#step({ kind: "settle", settled: [{ group, attempt: receipts.attempt }] });
+      this.#step({ kind: "receipted", receipted: [{ group, attempt: receipts.attempt }] });
       this.#now += 10;
     }
     await this.ctx.storage.sync();

@@ -20,10 +20,10 @@ const deeds: Readonly<Record<string, string>> = {
 
 export const actions: Command = {
   name: "actions",
-  summary: "who erased, replayed or changed keys, the newest first",
+  summary: "who erased, replayed or changed keys, newest first",
   about:
-    "Each request that changes something is kept in R2 before it is done, for 90 days. Who: the identity that Cloudflare Access\nverified, where it is declared, else the admin token.",
-  operands: { text: "", min: 0, max: 0 },
+    'Each request that changes something is recorded in R2 before it is carried out, for 90 days. "Who" is the identity that\nCloudflare Access verified, where it is set up, otherwise the admin token.',
+  args: { text: "", min: 0, max: 0 },
   flags: {
     hours: {
       value: "N",
@@ -32,13 +32,13 @@ export const actions: Command = {
     },
   },
   examples: ["headrace actions", "headrace actions --hours 2160 --json"],
-  badNews: "",
+  exitOne: "",
   asksConsole: true,
   async run({ given, console, say, json }) {
     const listed = await console.ask("GET /api/actions", { query: { hours: given.text("hours") ?? "168" } });
     json(listed);
     if (listed.length === 0) {
-      say("nothing was changed by anybody");
+      say("no changes were requested");
     }
     for (const { at, who, address, what, id, asked, keysCount } of listed) {
       const from = address === "" ? "" : ` from ${address}`;
@@ -47,7 +47,7 @@ export const actions: Command = {
       const reason = typeof asked["reason"] === "string" ? `: ${asked["reason"]}` : "";
       const named = [asked["tenant"], asked["name"], asked["key"]].filter((one) => typeof one === "string");
       const whom = named.length === 0 ? "" : `, ${named.join(" / ")}`;
-      say(`${at}  ${who}${from}  asked to ${deeds[what] ?? what}${keys}${key}${whom}${reason}`);
+      say(`${at}  ${who}${from}  requested to ${deeds[what] ?? what}${keys}${key}${whom}${reason}`);
     }
     return 0;
   },

@@ -2,10 +2,10 @@
 
 import { counted } from "../../shared/counted.ts";
 import type { Call, Command, Flag } from "../command.ts";
-import { Complaint } from "../complaint.ts";
 import { confirm, yesFlag } from "../confirm.ts";
 import { handOver } from "../hand-over.ts";
 import { textTable } from "../text-table.ts";
+import { UserError } from "../user-error.ts";
 import { showPayload } from "./payload.ts";
 
 const selection: Readonly<Record<string, Flag>> = {
@@ -17,12 +17,12 @@ const listedMax = 1000;
 
 const list: Command = {
   name: "dead-letters list",
-  summary: "payloads that could not be stored, the newest first",
+  summary: "payloads that could not be stored, newest first",
   about: "Each stays in R2 until it is replayed or purged. At most 1000 are listed.",
-  operands: { text: "", min: 0, max: 0 },
+  args: { text: "", min: 0, max: 0 },
   flags: selection,
   examples: ["headrace dead-letters list", "headrace dead-letters list --cause rejected: --json"],
-  badNews: "there is one",
+  exitOne: "there is one",
   asksConsole: true,
   async run(call) {
     const letters = await select(call);
@@ -47,9 +47,7 @@ const list: Command = {
       );
     }
     if (letters.length > 0) {
-      call.say(
-        "\n`headrace dead-letters show KEY` says why, `replay` brings them in once the cause is mended.",
-      );
+      call.say("\n`headrace dead-letters show KEY` says why, `replay` stores them once the cause is fixed.");
     }
     return letters.length === 0 ? 0 : 1;
   },
@@ -59,26 +57,26 @@ const show: Command = {
   name: "dead-letters show",
   summary: "why a payload could not be stored, and everything that happened to it",
   about: "",
-  operands: { text: "<key|id>", min: 1, max: 1 },
+  args: { text: "<key|id>", min: 1, max: 1 },
   flags: {},
   examples: ["headrace dead-letters show p/0/t/2026-11-24T0741/acme/0123456789abcdefghijklmnog"],
-  badNews: "nobody knows it, or it is still dead",
+  exitOne: "it is unknown, or still dead",
   asksConsole: true,
   run: showPayload,
 };
 
 const replay: Command = {
   name: "dead-letters replay",
-  summary: "bring payloads in again, once the cause is mended",
+  summary: "store payloads after all, once the cause is fixed",
   about:
-    "Replaying goes through verification: what is stored already is not stored again, however often it is asked for.\nAn interrupted replay is run again.",
-  operands: { text: "[key …]", min: 0, max: 10_000 },
+    "Replaying goes through verification: what is stored already is not stored again, however often it is requested.\nAfter an interruption, run it again.",
+  args: { text: "[key …]", min: 0, max: 10_000 },
   flags: { ...selection, all: { help: "all dead letters (with --tenant or --cause: all of those)" } },
   examples: [
     "headrace dead-letters replay p/0/t/2026-11-24T0741/acme/0123456789abcdefghijklmnog",
     "headrace dead-letters replay --all --cause rejected:",
   ],
-  badNews: "a key has no object in R2 any more",
+  exitOne: "a key no longer has an object in R2",
   asksConsole: true,
   async run(call) {
     const keys = await chosen(call);
@@ -96,10 +94,10 @@ const replay: Command = {
 
 const purge: Command = {
   name: "dead-letters purge",
-  summary: "give payloads up: erase them, with a reason that stays in the balance",
+  summary: "give up on payloads: erase them, with a reason that stays in the balance",
   about:
     "Their receipts stay and say `erased` with the reason; objects and records go. This cannot be undone.",
-  operands: { text: "[key …]", min: 0, max: 10_000 },
+  args: { text: "[key …]", min: 0, max: 10_000 },
   flags: {
     ...selection,
     all: { help: "all dead letters (with --tenant or --cause: all of those)" },
@@ -110,7 +108,7 @@ const purge: Command = {
     'headrace dead-letters purge --all --cause decode --reason "test garbage" --yes',
     'headrace dead-letters purge p/0/t/2026-11-24T0741/acme/0123456789abcdefghijklmnog --reason "asked for by acme"',
   ],
-  badNews: "a key is not known",
+  exitOne: "a key is not known",
   asksConsole: true,
   async run(call) {
     const reason = reasonOf(call);
@@ -146,14 +144,14 @@ export const deadLetterCommands: readonly Command[] = [list, show, replay, purge
 export function reasonOf({ given }: Call): string {
   const reason = given.text("reason");
   if (reason === undefined) {
-    throw new Complaint("an erasure stays in the balance: say why with --reason TEXT");
+    throw new UserError("an erasure stays in the balance: give a reason with --reason TEXT");
   }
   return reason;
 }
 
 export function sayMissing(call: Call, missing: readonly string[]): void {
   if (missing.length > 0) {
-    call.say(`nothing was done about ${counted(missing.length, "key")} that nobody has:`);
+    call.say(`nothing was done about ${counted(missing.length, "unknown key")}:`);
     for (const key of missing.slice(0, 20)) {
       call.say(`  ${key}`);
     }
@@ -175,19 +173,19 @@ async function select({ given, console }: Call) {
 async function chosen(call: Call): Promise<readonly string[]> {
   const { given } = call;
   const selects = given.has("all");
-  if (selects === given.operands.length > 0) {
-    throw new Complaint(selects ? "name keys, or --all, not both" : "name the keys, or say --all");
+  if (selects === given.args.length > 0) {
+    throw new UserError(selects ? "name keys or pass --all, not both" : "name the keys, or pass --all");
   }
   if (!selects && (given.has("tenant") || given.has("cause"))) {
-    throw new Complaint("--tenant and --cause select among all: say --all with them");
+    throw new UserError("--tenant and --cause select among all: pass --all with them");
   }
   if (!selects) {
-    return given.operands;
+    return given.args;
   }
   const letters = await select(call);
   if (letters.length === 0) {
     call.json({ taken: [], missing: [] });
-    throw new Complaint("no dead letter is selected: there is nothing to do", 0);
+    throw new UserError("no dead letter matches: there is nothing to do", 0);
   }
   if (letters.length === listedMax) {
     call.say(`the console lists ${listedMax} at once: run this again for the rest`);

@@ -18,8 +18,8 @@ import { counted } from "../../shared/counted.ts";
 import { tokensRefusal } from "../../shared/token-strength.ts";
 import type { Call, Command } from "../command.ts";
 import { wholeNumber } from "../command-line.ts";
-import { Complaint } from "../complaint.ts";
 import { confirm, yesFlag } from "../confirm.ts";
+import { checkIdTimeFrom, chooseIdTimeFrom } from "../deploy/id-time-from.ts";
 import { type Plan, planDeployment, type Step } from "../deploy/plan.ts";
 import { readRawConfig, root } from "../deploy/read-config.ts";
 import { pendingMigrations, readPresent } from "../deploy/read-present.ts";
@@ -28,8 +28,9 @@ import { type InstallationSettings, production, stagePattern, stageWorkers } fro
 import { versionTag } from "../deploy/version-tag.ts";
 import { wantedOf } from "../deploy/wanted.ts";
 import { projectWrangler, type Wrangler } from "../deploy/wrangler.ts";
-import { type Profile, profilesSchema } from "../place.ts";
+import { type Profile, profilesSchema } from "../installation.ts";
 import { profilesPath } from "../profiles-path.ts";
+import { UserError } from "../user-error.ts";
 
 const isHost = (text: string): string | undefined =>
   /^([a-z0-9-]+\.)+[a-z]{2,}$/.test(text) ? undefined : "is a host name such as otlp.example.com";
@@ -45,18 +46,18 @@ It reads, from the environment or --env-file: CLOUDFLARE_API_TOKEN and CLOUDFLAR
 CLICKHOUSE_URL, CLICKHOUSE_NETWORK, CLICKHOUSE_USER, CLICKHOUSE_PASSWORD, CLICKHOUSE_DATABASE, CLICKHOUSE_TRACES_TABLE; CLICKHOUSE_CLUSTER (the
 tables are replicated, and made ON CLUSTER) and CLICKHOUSE_REPLICAS (the replicas' own addresses, with commas between, where ON CLUSTER cannot be used);
 CLICKHOUSE_CONSOLE_USER and CLICKHOUSE_CONSOLE_PASSWORD, the console's own login; CLICKHOUSE_SCHEMA_USER and CLICKHOUSE_SCHEMA_PASSWORD, that of the migrations; HEADRACE_ADMIN_TOKEN
-(made when it is not set); ALERT_WEBHOOK, METRICS_TOKEN; ACCESS_TEAM_DOMAIN and ACCESS_AUD, where Cloudflare Access is in front of the console; ZONE_ID and ZONE_ANALYTICS_TOKEN, by which the zone of --ingress-domain is asked what it turned away. What the API token must be allowed: docs/operating.md.`,
-  operands: { text: "", min: 0, max: 0 },
+(made when it is not set); ALERT_WEBHOOK, METRICS_TOKEN; ACCESS_TEAM_DOMAIN and ACCESS_AUD, where Cloudflare Access is in front of the console; ZONE_ID and ZONE_ANALYTICS_TOKEN, by which the zone of --ingress-domain is asked what it turned away. ID_TIME_FROM is chosen once, and then read from the deployed ingress. What the API token must be allowed: docs/operating.md.`,
+  args: { text: "", min: 0, max: 0 },
   flags: {
-    "dry-run": { help: "show the plan and do nothing; exit code 1 when something is not as planned" },
+    "dry-run": { help: "show the plan and change nothing; exit code 1 when something differs from it" },
     stage: {
       value: "NAME",
-      help: `an installation beside others in the account: every name ends with -NAME (default ${production})`,
+      help: `a further installation in the same account: every name ends with -NAME (default ${production})`,
       check: (text) => (stagePattern.test(text) ? undefined : "is a-z and 0-9, 16 characters at most"),
     },
     "env-file": {
       value: "FILE",
-      help: "read the variables from this file (NAME=value lines, readable by you alone: chmod 600)",
+      help: "read the variables from this file (NAME=value lines, readable only by you: chmod 600)",
     },
     "ingress-domain": {
       value: "HOST",
@@ -66,17 +67,17 @@ CLICKHOUSE_CONSOLE_USER and CLICKHOUSE_CONSOLE_PASSWORD, the console's own login
     "console-domain": { value: "HOST", help: "a custom domain for the console", check: isHost },
     "ttl-days": {
       value: "N",
-      help: "when the schema is made: days after which ClickHouse drops spans (default: never)",
+      help: "when the schema is created: days after which ClickHouse drops spans (default: never)",
       check: wholeNumber(39, 10_000),
     },
     "trace-projection": {
-      help: "when the schema is made: add what lists traces fast among 10^8 spans (docs/console.md says what it costs)",
+      help: "when the schema is created: add what lists traces fast among 10^8 spans (docs/console.md says what it costs)",
     },
     "private-clickhouse": {
-      help: "the Workers reach CLICKHOUSE_URL by a binding named CLICKHOUSE (VPC) and not over the internet",
+      help: "the Workers reach CLICKHOUSE_URL through a binding named CLICKHOUSE (VPC), not over the internet",
     },
     "set-secrets": { help: "set every secret anew, not only those that are missing" },
-    wrangler: { value: "PATH", help: "another wrangler than this project's (or HEADRACE_WRANGLER)" },
+    wrangler: { value: "PATH", help: "use this wrangler instead of the project's (or HEADRACE_WRANGLER)" },
     yes: yesFlag,
   },
   examples: [
@@ -85,19 +86,19 @@ CLICKHOUSE_CONSOLE_USER and CLICKHOUSE_CONSOLE_PASSWORD, the console's own login
     "headrace deploy --env-file staging.env --stage staging --yes",
     "headrace deploy --env-file headrace.env --set-secrets",
   ],
-  badNews: "with --dry-run, something is not as planned",
+  exitOne: "with --dry-run, something differs from the plan",
   asksConsole: false,
   run: deployInstallation,
 };
 
 async function deployInstallation(call: Call): Promise<0 | 1> {
-  const { given, world, say, json } = call;
+  const { given, context, say, json } = call;
   const stage = given.text("stage") ?? production;
   const env = environmentOf(call);
   const settings = settingsOf(call, env, stage);
   checkTokens(call, env, stage);
-  const wanted = wantedOf(stageWorkers(await readRawConfig(), settings));
-  const wrangler = world.wranglerAt(
+  const raw = await readRawConfig();
+  const wrangler = context.wranglerAt(
     resolve(given.text("wrangler") ?? env["HEADRACE_WRANGLER"] ?? projectWrangler()),
     root,
     env,
@@ -117,15 +118,17 @@ async function deployInstallation(call: Call): Promise<0 | 1> {
   };
   const replicas = replicasOf(env, login);
   await checkLogin(wrangler);
-  const progress = createProgress(world.err);
+  const progress = createProgress(context.err);
   const present = await readPresent(
     wrangler,
-    wanted,
+    wantedOf(stageWorkers(raw, settings)),
     () => reached(login.url, () => pendingMigrations(replicas ?? statementRunner(login), schema)),
-    (done, total) => progress.show("reading what is there", done, total, ""),
+    (done, total) => progress.show("reading the present state", done, total, ""),
   );
   progress.end();
   const { namespaceId } = present;
+  const idTime = chooseIdTimeFrom(env["ID_TIME_FROM"] ?? "", present, Date.now());
+  const wanted = wantedOf(stageWorkers(raw, { ...settings, idTimeFrom: idTime.from }));
   const plan = planDeployment(wanted, present, {
     tagOf: (worker) =>
       namespaceId === undefined ? undefined : versionTag(root, worker, wanted, namespaceId),
@@ -134,7 +137,7 @@ async function deployInstallation(call: Call): Promise<0 | 1> {
   });
   sayPlan(call, plan);
   if (plan.conflicts.length > 0) {
-    throw new Complaint(plan.conflicts.join("\n"));
+    throw new UserError(plan.conflicts.join("\n"));
   }
   if (given.has("dry-run") || plan.steps.length === 0) {
     json({ stage, ...plan, done: false });
@@ -154,7 +157,12 @@ async function deployInstallation(call: Call): Promise<0 | 1> {
         replicas === undefined ? migrateClickHouse(login, schema) : migrateReplicas(replicas, schema),
       );
     },
-    interrupted: world.interrupted,
+    beforeDeploy: (environment) => {
+      if (environment === "ingress") {
+        checkIdTimeFrom(idTime, Date.now());
+      }
+    },
+    interrupted: context.interrupted,
     onStep: (step, index) => say(`[${index + 1}/${plan.steps.length}] ${step.what} …`),
   });
   const setsToken = plan.steps.some((step) => step.secrets.includes("ADMIN_TOKEN"));
@@ -165,31 +173,31 @@ async function deployInstallation(call: Call): Promise<0 | 1> {
 }
 
 /** The environment, with the file's variables where it has none. */
-function environmentOf({ given, world }: Call): Readonly<Record<string, string | undefined>> {
+function environmentOf({ given, context }: Call): Readonly<Record<string, string | undefined>> {
   const path = given.text("env-file");
   if (path === undefined) {
-    return world.env;
+    return context.env;
   }
-  const text = world.readText(path);
+  const text = context.readText(path);
   if (text === undefined) {
-    throw new Complaint(`there is no file ${path}`);
+    throw new UserError(`there is no file ${path}`);
   }
-  const mode = world.modeOf(path) ?? 0;
+  const mode = context.modeOf(path) ?? 0;
   if ((mode & 0o077) !== 0) {
-    throw new Complaint(
-      `${path} holds secrets and is open to others on this machine (mode ${(mode & 0o777).toString(8)}): chmod 600 ${path}`,
+    throw new UserError(
+      `${path} holds secrets and is readable by others on this machine (mode ${(mode & 0o777).toString(8)}): chmod 600 ${path}`,
     );
   }
-  return { ...parseEnv(text), ...world.env };
+  return { ...parseEnv(text), ...context.env };
 }
 
 /** Refuses tokens that are easily guessed, or that open more than they are meant for. */
 function checkTokens(
-  { world }: Call,
+  { context }: Call,
   env: Readonly<Record<string, string | undefined>>,
   stage: string,
 ): void {
-  const before = v.safeParse(profilesSchema, tryJson(world.readText(profilesPath(world)) ?? "{}"));
+  const before = v.safeParse(profilesSchema, tryJson(context.readText(profilesPath(context)) ?? "{}"));
   const given = env["HEADRACE_ADMIN_TOKEN"];
   const kept = before.success ? before.output[stage]?.adminToken : undefined;
   const metrics = env["METRICS_TOKEN"] ?? "";
@@ -202,7 +210,7 @@ function checkTokens(
     ...(metrics === "" ? [] : [{ name: "METRICS_TOKEN", value: metrics }]),
   ]);
   if (refusal !== "") {
-    throw new Complaint(refusal);
+    throw new UserError(refusal);
   }
 }
 
@@ -214,7 +222,7 @@ function replicasOf(
   const urls = (env["CLICKHOUSE_REPLICAS"] ?? "").split(",").map((url) => url.trim());
   const wrong = urls.find((url) => url !== "" && !(/^https?:\/\//.test(url) && URL.canParse(url)));
   if (wrong !== undefined) {
-    throw new Complaint(
+    throw new UserError(
       `CLICKHOUSE_REPLICAS is a list of addresses such as https://a:8443,https://b:8443: "${wrong}" is none`,
     );
   }
@@ -238,15 +246,15 @@ function settingsOf(
   const url = env["CLICKHOUSE_URL"] ?? "";
   const network = env["CLICKHOUSE_NETWORK"] ?? "";
   if (network !== "" && network !== privateNetworkWord) {
-    throw new Complaint(`CLICKHOUSE_NETWORK is ${privateNetworkWord} or empty, not "${network}"`);
+    throw new UserError(`CLICKHOUSE_NETWORK is ${privateNetworkWord} or empty, not "${network}"`);
   }
   const isPrivate = network === privateNetworkWord || given.has("private-clickhouse");
   const refusal = addressRefusal(url, isPrivate, {
     name: "CLICKHOUSE_URL",
-    declare: `set CLICKHOUSE_NETWORK to ${privateNetworkWord}, or say --private-clickhouse`,
+    declare: `set CLICKHOUSE_NETWORK to ${privateNetworkWord}, or pass --private-clickhouse`,
   });
   if (refusal !== "") {
-    throw new Complaint(
+    throw new UserError(
       url === ""
         ? "set CLICKHOUSE_URL to the address of ClickHouse's HTTP interface, https://host:8443"
         : refusal,
@@ -254,19 +262,19 @@ function settingsOf(
   }
   const { username, password, hostname } = new URL(url);
   if (username !== "" || password !== "") {
-    throw new Complaint(
+    throw new UserError(
       "CLICKHOUSE_URL is not secret: put the login into CLICKHOUSE_USER and CLICKHOUSE_PASSWORD",
     );
   }
   if (isLoopback(hostname) && !given.has("private-clickhouse")) {
-    throw new Complaint(
-      `Cloudflare's Workers cannot reach ${hostname}: give the address that they reach, or say --private-clickhouse`,
+    throw new UserError(
+      `Cloudflare's Workers cannot reach ${hostname}: give an address that they can reach, or pass --private-clickhouse`,
     );
   }
   const named = (name: string, otherwise: string): string => {
     const text = env[name] ?? otherwise;
     if (!identifier.test(text)) {
-      throw new Complaint(`${name} is a name of letters, digits and _, not "${text}"`);
+      throw new UserError(`${name} is a name of letters, digits and _, not "${text}"`);
     }
     return text;
   };
@@ -284,6 +292,7 @@ function settingsOf(
     access: accessOf(env),
     domains: { ingress: given.text("ingress-domain"), console: given.text("console-domain") },
     zoneId: zoneOf(env, given.text("ingress-domain")),
+    idTimeFrom: "",
   };
 }
 
@@ -292,10 +301,10 @@ function accessOf(env: Readonly<Record<string, string | undefined>>): Installati
   const team = env["ACCESS_TEAM_DOMAIN"] ?? "";
   const audience = env["ACCESS_AUD"] ?? "";
   if ((team === "") !== (audience === "")) {
-    throw new Complaint("set both of ACCESS_TEAM_DOMAIN and ACCESS_AUD, or neither");
+    throw new UserError("set both of ACCESS_TEAM_DOMAIN and ACCESS_AUD, or neither");
   }
   if (team !== "" && !/^[a-z0-9-]+\.cloudflareaccess\.com$/.test(team)) {
-    throw new Complaint(`ACCESS_TEAM_DOMAIN is a domain such as acme.cloudflareaccess.com, not "${team}"`);
+    throw new UserError(`ACCESS_TEAM_DOMAIN is a domain such as acme.cloudflareaccess.com, not "${team}"`);
   }
   return { team, audience };
 }
@@ -311,13 +320,13 @@ function zoneOf(
     return "";
   }
   if (!/^[0-9a-f]{32}$/.test(zoneId)) {
-    throw new Complaint(
+    throw new UserError(
       `ZONE_ID is the id of the ingress's zone, 32 hex digits (the dashboard shows it on the zone's overview)${zoneId === "" ? ": ZONE_ANALYTICS_TOKEN needs it" : `, not "${zoneId}"`}`,
     );
   }
   if (ingressDomain === undefined) {
-    throw new Complaint(
-      "ZONE_ID is watched for the ingress's domain: say --ingress-domain (a workers.dev address has no zone before it)",
+    throw new UserError(
+      "ZONE_ID is watched for the ingress's domain: pass --ingress-domain (a workers.dev address is in no zone of yours)",
     );
   }
   return zoneId;
@@ -333,7 +342,7 @@ async function checkLogin(wrangler: Wrangler): Promise<void> {
   const begin = out.indexOf("{");
   const parsed = v.safeParse(whoamiSchema, begin < 0 ? undefined : tryJson(out.slice(begin)));
   if (!ok || (parsed.success && parsed.output.loggedIn === false)) {
-    throw new Complaint(
+    throw new UserError(
       `wrangler is not logged in: set CLOUDFLARE_API_TOKEN (docs/operating.md lists what it must be allowed) and CLOUDFLARE_ACCOUNT_ID, or run \`npx wrangler login\`${ok ? "" : `\n${text.trim().split("\n").slice(-3).join("\n")}`}`,
     );
   }
@@ -355,7 +364,7 @@ async function reached<T>(url: string, act: () => Promise<T>): Promise<T> {
     const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
     const code = cause instanceof Error && "code" in cause ? String(cause.code) : "";
     const text = error instanceof Error ? error.message : String(error);
-    throw new Complaint(
+    throw new UserError(
       `ClickHouse at ${url}: ${code === "" ? (text.split("\n")[0] ?? "") : code}`,
       error instanceof MigrationError || error instanceof ReplicasError ? 2 : 3,
       { cause: error },
@@ -388,7 +397,7 @@ function secretsOf(
   for (const name of new Set(names)) {
     const value = env[name];
     if (value === undefined) {
-      throw new Complaint(
+      throw new UserError(
         `set ${name} in the environment or the --env-file (it may be empty): a Worker needs it as a secret`,
       );
     }
@@ -402,7 +411,7 @@ function sayPlan({ say }: Call, { steps, asPlanned }: Plan): void {
     say(`As planned: ${asPlanned.join(", ")}.`);
   }
   if (steps.length === 0) {
-    say("Nothing is to be done.");
+    say("There is nothing to do.");
     return;
   }
   say(asPlanned.length === 0 ? "To be done:" : "\nTo be done:");
@@ -417,16 +426,16 @@ function sayPlan({ say }: Call, { steps, asPlanned }: Plan): void {
 
 /** Writes the installation into the profile file, readable by its owner only, as far as its parts are known. */
 function keepProfile(
-  { world }: Call,
+  { context }: Call,
   stage: string,
   addresses: Addresses,
   adminToken: string | undefined,
 ): Profile | undefined {
-  const path = profilesPath(world);
-  const parsed = v.safeParse(profilesSchema, tryJson(world.readText(path) ?? "{}"));
+  const path = profilesPath(context);
+  const parsed = v.safeParse(profilesSchema, tryJson(context.readText(path) ?? "{}"));
   if (!parsed.success) {
-    throw new Complaint(
-      `everything is deployed, but ${path} is damaged and was left as it is: move it away and run this again`,
+    throw new UserError(
+      `everything is deployed, but ${path} is damaged and was not changed: move it away and run this again`,
     );
   }
   const before = parsed.output[stage];
@@ -453,7 +462,7 @@ function keepProfile(
   return profile;
 }
 
-function sayNext({ say, world }: Call, stage: string, profile: Profile | undefined): void {
+function sayNext({ say, context }: Call, stage: string, profile: Profile | undefined): void {
   if (profile === undefined) {
     say(
       "\nDeployed. The console's address or token is not known here: set HEADRACE_CONSOLE_URL and HEADRACE_ADMIN_TOKEN, or run this again with --set-secrets.",
@@ -461,7 +470,7 @@ function sayNext({ say, world }: Call, stage: string, profile: Profile | undefin
     return;
   }
   say(`
-Deployed. ${profilesPath(world)} has the profile ${stage}.
+Deployed. ${profilesPath(context)} has the profile ${stage}.
 
   OTLP/HTTP  ${profile.otlp ?? "(see the Worker's page)"}/v1/traces
   Console    ${profile.console}

@@ -1,28 +1,28 @@
-/** `headrace doctor`: tries every part that a promise leans on, and names the command that mends what is wrong. */
+/** `headrace doctor`: tries every part that a promise leans on, and names the command that fixes what is wrong. */
 
 import { counted } from "../../shared/counted.ts";
 import { bad, type Check, good, warning } from "../../shared/doctor/check.ts";
 import { limits } from "../../shared/limits.ts";
 import type { Call, Command } from "../command.ts";
 import { ofConsoles, wholeNumber } from "../command-line.ts";
-import { Complaint } from "../complaint.ts";
 import type { Console } from "../console.ts";
 import { root } from "../deploy/read-config.ts";
 import { production, stagePattern } from "../deploy/stage-config.ts";
 import { projectWrangler } from "../deploy/wrangler.ts";
 import { examineAccount } from "../doctor/examine-account.ts";
 import { canaryHopelessMs, canaryWaitMs, sendCanary } from "../doctor/send-canary.ts";
-import type { Place } from "../place.ts";
+import type { Installation } from "../installation.ts";
+import { UserError } from "../user-error.ts";
 
 /** The tenant of the key that `doctor` makes for itself where it is given none. */
 const doctorTenant = "headrace-doctor";
 
 export const doctor: Command = {
   name: "doctor",
-  summary: "try every part that a promise leans on; each failure comes with the command that mends it",
+  summary: "test every part that the guarantees depend on; each failure comes with the command that fixes it",
   about:
-    "Looks at ClickHouse (login, version, clock, schema, deduplication windows, TTL, projection, rights), the bucket\n(create-only puts), the queues, KV and the cron from inside the Workers, and sends a canary through the public\naddress, in protobuf and in JSON: a trace whose attributes look like attacks, so that no firewall rule eats spans\nunseen. It leaves four spans of the service headrace-doctor in the table. Without a key it makes one for the tenant\nheadrace-doctor and revokes it at the end.",
-  operands: { text: "", min: 0, max: 0 },
+    "Checks ClickHouse (login, version, clock, schema, deduplication windows, TTL, projection, rights), the bucket\n(create-only puts), the queues, KV and the cron from inside the Workers, and sends a canary through the public\naddress, in protobuf and in JSON: a trace whose attributes look like attacks, so that no firewall rule drops spans\nunseen. It leaves four spans of the service headrace-doctor in the table. Without a key it makes one for the tenant\nheadrace-doctor and revokes it at the end.",
+  args: { text: "", min: 0, max: 0 },
   flags: {
     otlp: {
       value: "URL",
@@ -31,11 +31,11 @@ export const doctor: Command = {
     },
     "no-canary": { help: "send nothing" },
     cloudflare: {
-      help: "look into the account with wrangler too: bucket, queues, rule, secrets (with CLOUDFLARE_API_TOKEN set: always)",
+      help: "check the account with wrangler too: bucket, queues, rule, secrets (always on when CLOUDFLARE_API_TOKEN is set)",
     },
     stage: {
       value: "NAME",
-      help: `whose names to look for there (default: the profile's name, or ${production})`,
+      help: `the stage whose names to look for there (default: the profile's name, or ${production})`,
       check: (text) => (stagePattern.test(text) ? undefined : "is a-z and 0-9, 16 characters at most"),
     },
     wait: {
@@ -50,16 +50,16 @@ export const doctor: Command = {
     "headrace doctor --no-canary --json",
     "headrace doctor --profile staging --cloudflare",
   ],
-  badNews: "a check is bad",
+  exitOne: "a check is bad",
   asksConsole: true,
   async run(call) {
-    const { console, place } = call;
-    if (place === undefined) {
-      throw new Complaint("doctor needs an installation");
+    const { console, installation } = call;
+    if (installation === undefined) {
+      throw new UserError("doctor needs an installation");
     }
     const checks: Check[] = [];
     const add = (check: Check): void => {
-      const shown = place.isLocal ? { ...check, mend: localMend(check.mend) } : check;
+      const shown = installation.isLocal ? { ...check, mend: localMend(check.mend) } : check;
       checks.push(shown);
       sayCheck(call, shown);
     };
@@ -67,13 +67,13 @@ export const doctor: Command = {
     const examination = await console.ask("GET /api/doctor");
     add(judgeOwnClock(examination.now, askedAt, Date.now()));
     examination.checks.forEach(add);
-    for (const check of await ofAccount(call, place)) {
+    for (const check of await ofAccount(call, installation)) {
       add(check);
     }
     const isHopeless = checks.some(
       ({ check, verdict }) => check.startsWith("clickhouse") && verdict === "bad",
     );
-    for (const check of await canaries(call, place, console, isHopeless)) {
+    for (const check of await canaries(call, installation, console, isHopeless)) {
       add(check);
     }
     const count = (verdict: Check["verdict"]) => checks.filter((check) => check.verdict === verdict).length;
@@ -86,7 +86,7 @@ export const doctor: Command = {
 function sayCheck({ say }: Call, { check, verdict, found, mend }: Check): void {
   say(`${(verdict === "bad" ? "BAD" : verdict).padEnd(8)}${check.padEnd(26)}${found}`);
   if (mend !== "") {
-    say(`${" ".repeat(8)}${"".padEnd(26)}mend: ${mend}`);
+    say(`${" ".repeat(8)}${"".padEnd(26)}fix: ${mend}`);
   }
 }
 
@@ -104,35 +104,35 @@ function judgeOwnClock(consoleNow: number, askedAt: number, answeredAt: number):
   return Math.abs(difference) - doubt > limits.clockDifferenceMs
     ? warning(
         "clock of this machine",
-        `${difference} ms beside Cloudflare's`,
-        "let ntpd or chronyd set it: spans of a host whose clock is off land on wrong minutes, or are refused",
+        `${difference} ms off Cloudflare's`,
+        "let ntpd or chronyd set it: spans of a host whose clock is off get wrong times, or are refused",
       )
     : good("clock of this machine", "as the console's");
 }
 
 /** Asked for by the flag, or where wrangler can be used anyway. `npm run dev` has no account. */
-async function ofAccount({ given, world }: Call, place: Place): Promise<readonly Check[]> {
-  const canAsk = (world.env["CLOUDFLARE_API_TOKEN"] ?? "") !== "" && !place.isLocal;
+async function ofAccount({ given, context }: Call, installation: Installation): Promise<readonly Check[]> {
+  const canAsk = (context.env["CLOUDFLARE_API_TOKEN"] ?? "") !== "" && !installation.isLocal;
   if (!given.has("cloudflare") && !canAsk) {
     return [];
   }
-  const profile = given.text("profile") ?? world.env["HEADRACE_PROFILE"] ?? "";
+  const profile = given.text("profile") ?? context.env["HEADRACE_PROFILE"] ?? "";
   const stage = given.text("stage") ?? (stagePattern.test(profile) ? profile : production);
-  const wrangler = world.env["HEADRACE_WRANGLER"] ?? projectWrangler();
-  return await examineAccount(world.wranglerAt(wrangler, root, world.env), stage);
+  const wrangler = context.env["HEADRACE_WRANGLER"] ?? projectWrangler();
+  return await examineAccount(context.wranglerAt(wrangler, root, context.env), stage);
 }
 
 async function canaries(
   call: Call,
-  place: Place,
+  installation: Installation,
   console: Console,
   isHopeless: boolean,
 ): Promise<readonly Check[]> {
-  const { given, world } = call;
+  const { given, context } = call;
   if (given.has("no-canary")) {
     return [];
   }
-  const otlp = given.text("otlp") ?? place.otlp;
+  const otlp = given.text("otlp") ?? installation.otlp;
   if (otlp === undefined) {
     return [
       warning(
@@ -144,12 +144,12 @@ async function canaries(
   }
   const longestMs = isHopeless ? canaryHopelessMs : canaryWaitMs;
   const waitMs = given.has("wait") ? Number(given.text("wait")) * 1000 : longestMs;
-  const key = world.env["HEADRACE_KEY"] || place.key;
+  const key = context.env["HEADRACE_KEY"] || installation.key;
   const own = key === undefined ? await makeKey(console) : undefined;
   if (own !== undefined && typeof own !== "object") {
     return [bad("key", own, "npx headrace keys create --tenant headrace-doctor --name doctor")];
   }
-  const door = { otlp, key: key ?? own?.key ?? "", console, waitMs, interrupted: world.interrupted };
+  const door = { otlp, key: key ?? own?.key ?? "", console, waitMs, interrupted: context.interrupted };
   try {
     return await Promise.all([sendCanary("protobuf", door), sendCanary("json", door)]);
   } finally {
@@ -163,7 +163,7 @@ async function makeKey(console: Console): Promise<{ readonly id: string; readonl
   try {
     return await console.ask("POST /api/keys", { body: { tenant: doctorTenant, name: "doctor" } });
   } catch (error) {
-    if (error instanceof Complaint) {
+    if (error instanceof UserError) {
       return error.message;
     }
     throw error;

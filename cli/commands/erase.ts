@@ -8,18 +8,18 @@ import type { AnswerOf } from "../../shared/console/routes.ts";
 import { counted } from "../../shared/counted.ts";
 import { isPayloadKey, parsePayloadKey, tenantPattern } from "../../shared/payload-key.ts";
 import type { Call, Command } from "../command.ts";
-import { Complaint } from "../complaint.ts";
 import { confirm, yesFlag } from "../confirm.ts";
 import { handOver } from "../hand-over.ts";
 import { textTable } from "../text-table.ts";
+import { UserError } from "../user-error.ts";
 import { reasonOf, sayMissing } from "./dead-letters.ts";
 
 export const erase: Command = {
   name: "erase",
   summary: "remove payloads by key, trace or tenant from R2 and ClickHouse, leaving receipts",
   about:
-    "What is erased is payloads: with a trace go all spans that came in the same requests (the plan says how many).\nRows go when the fence of whoever may be inserting them has passed, about four minutes later. Interrupted, the same\ncommand goes on. This cannot be undone.",
-  operands: { text: "", min: 0, max: 0 },
+    "Whole payloads are erased: with a trace, all spans that came in the same requests (the plan says how many).\nRows are deleted once no INSERT of them can be running any more, about four minutes later. After an interruption, run\nthe same command again. This cannot be undone.",
+  args: { text: "", min: 0, max: 0 },
   flags: {
     key: {
       value: "KEY",
@@ -45,14 +45,14 @@ export const erase: Command = {
     'headrace erase --tenant acme --reason "contract ended, ticket 4711" --yes',
     "headrace erase --key p/0/t/2026-11-24T0741/acme/0123456789abcdefghijklmnog --reason test --yes",
   ],
-  badNews: "there was nothing to erase, or a key was not known",
+  exitOne: "there was nothing to erase, or a key was not known",
   asksConsole: true,
   async run(call) {
     const { given } = call;
     const [key, trace, tenant] = ["key", "trace", "tenant"].map((name) => given.text(name));
     const isOne = [key, trace, tenant].filter((one) => one !== undefined).length === 1;
     if (!isOne && (trace === undefined || key !== undefined)) {
-      throw new Complaint("say one of --key, --trace and --tenant, or --trace with --tenant");
+      throw new UserError("pass one of --key, --trace and --tenant, or --trace with --tenant");
     }
     const reason = reasonOf(call);
     const keys =
@@ -112,7 +112,7 @@ async function keysOfTrace(
   );
   if (tenants.length > 1) {
     say(
-      `THIS TOUCHES ${tenants.length} TENANTS: ${tenants.join(", ")}. Say --tenant NAME for one of them alone.`,
+      `THIS TOUCHES ${tenants.length} TENANTS: ${tenants.join(", ")}. Pass --tenant NAME to erase only one of them.`,
     );
   }
   if (others.length > 0) {
@@ -121,7 +121,7 @@ async function keysOfTrace(
   return payloads.flatMap(({ keys }) => keys);
 }
 
-async function keysOfTenant({ console, world, say }: Call, tenant: string): Promise<readonly string[]> {
+async function keysOfTenant({ console, context, say }: Call, tenant: string): Promise<readonly string[]> {
   const { keys: apiKeys } = await console.ask("GET /api/keys", { query: { tenant } });
   const active = apiKeys.filter(({ status }) => status === "active");
   if (active.length > 0) {
@@ -129,7 +129,7 @@ async function keysOfTenant({ console, world, say }: Call, tenant: string): Prom
       `${tenant} still has ${counted(active.length, "active key")}: what it sends meanwhile is kept. \`headrace keys revoke\` ends that.`,
     );
   }
-  const progress = createProgress(world.err);
+  const progress = createProgress(context.err);
   const keys: string[] = [];
   let spans = 0;
   for (let after: string | null = ""; after !== null; ) {

@@ -5,9 +5,9 @@ import { findingLine } from "./status.ts";
 
 export const findings: Command = {
   name: "findings",
-  summary: "what a person should know, the open ones first",
+  summary: "conditions that need attention, open ones first",
   about: `What each kind means and what to do: docs/operating.md. Kinds: ${findingKinds.join(", ")}.`,
-  operands: { text: "", min: 0, max: 0 },
+  args: { text: "", min: 0, max: 0 },
   flags: {
     all: { help: "the resolved ones too" },
     kind: {
@@ -18,7 +18,7 @@ export const findings: Command = {
     },
   },
   examples: ["headrace findings", "headrace findings --all --kind rescued", "headrace findings --json"],
-  badNews: "one is open",
+  exitOne: "one is open",
   asksConsole: true,
   async run({ given, console, say, json }) {
     const kind = given.text("kind");
@@ -32,7 +32,7 @@ export const findings: Command = {
       say(trouble !== "" ? "no finding is known" : given.has("all") ? "no finding" : "no finding is open");
     }
     if (trouble !== "") {
-      say(`while this lasts, not all may be known: ${trouble}`);
+      say(`while this lasts, the list may be incomplete: ${trouble}`);
     }
     for (const finding of listed) {
       say(`${finding.state.padEnd(8)}  since ${finding.openedAt}  ${findingLine(finding)}`);

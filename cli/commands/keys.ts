@@ -1,11 +1,11 @@
-/** `headrace keys …`: API keys for sending. A key is told once, when it is made; afterwards its id names it. */
+/** `headrace keys …`: API keys for sending. A key is shown once, when it is created; afterwards its id names it. */
 import type { ListedKey } from "../../shared/console/answers.ts";
 import type { AnswerOf, AskedOf } from "../../shared/console/routes.ts";
 import { exportLines } from "../../shared/export-lines.ts";
 import type { Call, Command, Flag } from "../command.ts";
-import { Complaint } from "../complaint.ts";
 import { confirm, yesFlag } from "../confirm.ts";
 import { textTable } from "../text-table.ts";
+import { UserError } from "../user-error.ts";
 
 const countOrNone = (text: string): string | undefined =>
   text === "none" || /^[1-9]\d{0,11}$/.test(text) ? undefined : "is a whole number of spans, or none";
@@ -64,9 +64,9 @@ function givenSettings({ given }: Call): Readonly<Record<string, unknown>> {
 
 const create: Command = {
   name: "keys create",
-  summary: "make a key for sending spans; it is shown once",
+  summary: "create a key for sending spans; it is shown only once",
   about: "",
-  operands: { text: "", min: 0, max: 0 },
+  args: { text: "", min: 0, max: 0 },
   flags: {
     tenant: { value: "TENANT", help: "whose spans these are: a-z, 0-9 and -; cannot be changed" },
     name: { value: "TEXT", help: "for people" },
@@ -77,12 +77,12 @@ const create: Command = {
     "headrace keys create --tenant acme --name browser --origins https://shop.example --spans-per-second 1000 --burst-spans 10000",
     "headrace keys create --tenant ci --name ci --json | jq -r .key",
   ],
-  badNews: "",
+  exitOne: "",
   asksConsole: true,
   async run(call) {
     const [tenant, name] = [call.given.text("tenant"), call.given.text("name")];
     if (tenant === undefined || name === undefined) {
-      throw new Complaint("a key needs --tenant and --name");
+      throw new UserError("a key needs --tenant and --name");
     }
     const body = { tenant, name, ...givenSettings(call) };
     const key = await call.console.ask("POST /api/keys", { body });
@@ -97,10 +97,10 @@ const list: Command = {
   summary: "keys with tenant, limits, what is used of their months, and whether they work",
   about:
     "A revoked or replaced key is listed for 30 days. A key and what it was rotated into share one allowance. What is used is read\nfor 20 tenants with a quota at most; --tenant asks about one.",
-  operands: { text: "", min: 0, max: 0 },
+  args: { text: "", min: 0, max: 0 },
   flags: { tenant: { value: "TENANT", help: "only this tenant's" } },
   examples: ["headrace keys list", "headrace keys list --tenant acme --json"],
-  badNews: "",
+  exitOne: "",
   asksConsole: true,
   async run(call) {
     const keys = await readKeys(call, call.given.text("tenant"));
@@ -145,8 +145,9 @@ const list: Command = {
 const set: Command = {
   name: "keys set",
   summary: "change a key's name, limits, origins, sampling, or switch it off and on",
-  about: "What is not named stays. A change works usually within two minutes; KV promises no time.",
-  operands: { text: "<id>", min: 1, max: 1 },
+  about:
+    "What is not named stays as it is. A change usually takes effect within two minutes; KV guarantees no time.",
+  args: { text: "<id>", min: 1, max: 1 },
   flags: {
     name: { value: "TEXT", help: "for people" },
     status: {
@@ -161,7 +162,7 @@ const set: Command = {
     "headrace keys set 3f2a9c01d4b7 --status disabled",
     "headrace keys set 3f2a9c01d4b7 --spans-per-month none --sample 0.1",
   ],
-  badNews: "there is no such key",
+  exitOne: "there is no such key",
   asksConsole: true,
   async run(call) {
     const name = call.given.text("name");
@@ -172,7 +173,7 @@ const set: Command = {
       ...(status === "active" || status === "disabled" ? { status } : {}),
     };
     if (Object.keys(change).length === 0) {
-      throw new Complaint("say what is to change; `headrace keys set --help` lists what can");
+      throw new UserError("name what to change; `headrace keys set --help` lists what can");
     }
     const id = await wholeId(call);
     const key = await call.console.ask("PATCH /api/keys/:id", { id, body: change });
@@ -184,10 +185,10 @@ const set: Command = {
 
 const rotate: Command = {
   name: "keys rotate",
-  summary: "a new key in place of one; the old one works until a given time",
+  summary: "replace a key by a new one; the old one works until a given time",
   about:
     "The new key has the old one's name, limits and allowance. Without --until the old one works 24 hours more.",
-  operands: { text: "<id>", min: 1, max: 1 },
+  args: { text: "<id>", min: 1, max: 1 },
   flags: {
     until: {
       value: "TIME",
@@ -200,7 +201,7 @@ const rotate: Command = {
     "headrace keys rotate 3f2a9c01d4b7",
     "headrace keys rotate 3f2a9c01d4b7 --until 2026-12-01T00:00:00Z",
   ],
-  badNews: "there is no such key",
+  exitOne: "there is no such key",
   asksConsole: true,
   async run(call) {
     const until = call.given.text("until");
@@ -214,12 +215,13 @@ const rotate: Command = {
 
 const revoke: Command = {
   name: "keys revoke",
-  summary: "end a key at once and for good",
-  about: "Works usually within two minutes everywhere; KV promises no time. What it has sent stays.",
-  operands: { text: "<id>", min: 1, max: 1 },
+  summary: "revoke a key at once and for good",
+  about:
+    "Usually takes effect within two minutes everywhere; KV guarantees no time. What the key has sent stays.",
+  args: { text: "<id>", min: 1, max: 1 },
   flags: { yes: yesFlag },
   examples: ["headrace keys revoke 3f2a9c01d4b7", "headrace keys revoke 3f2a9c01d4b7 --yes"],
-  badNews: "there is no such key",
+  exitOne: "there is no such key",
   asksConsole: true,
   async run(call) {
     const id = await wholeId(call);
@@ -232,13 +234,13 @@ const revoke: Command = {
   },
 };
 
-/** The key, and the lines that give it to an exporter: the one moment at which both can be told. */
+/** Prints the key and the lines that configure an exporter with it: both can be shown only now. */
 async function sayNewKey(
   call: Call,
   { key, id }: { readonly key: string; readonly id: string },
 ): Promise<void> {
-  const told = call.place?.otlp ?? (await call.console.ask("GET /api/about")).otlp;
-  const endpoint = told === "" ? "https://YOUR-INGRESS" : told;
+  const otlp = call.installation?.otlp ?? (await call.console.ask("GET /api/about")).otlp;
+  const endpoint = otlp === "" ? "https://YOUR-INGRESS" : otlp;
   call.say(`${key}\n\nThis is the only time it is shown. Its id is ${id}. For an exporter:\n`);
   for (const line of exportLines(endpoint, key)) {
     call.say(`  ${line}`);
@@ -271,7 +273,7 @@ async function readUsed(call: Call, keys: readonly ListedKey[]): Promise<Readonl
         used.set(account, one ?? { usedSpans: 0, usedBytes: 0 });
       }
     } catch (error) {
-      if (!(error instanceof Complaint && error.exitCode === 3)) {
+      if (!(error instanceof UserError && error.exitCode === 3)) {
         throw error;
       }
       call.say(`what ${tenant} has used is not known: ${error.message}`);
@@ -305,14 +307,14 @@ async function readKeys({ console }: Call, tenant: string | undefined): Promise<
 
 /** The whole id where its beginning was given, as `keys list` shows it. A key itself is not taken: it is a secret. */
 async function wholeId(call: Call): Promise<string> {
-  const [text = ""] = call.given.operands;
+  const [text = ""] = call.given.args;
   if (text.startsWith("hr_")) {
-    throw new Complaint(
+    throw new UserError(
       "that is a key, and a key does not belong on a command line: name its id (`headrace keys list`)",
     );
   }
   if (!/^[0-9a-f]{8,64}$/.test(text)) {
-    throw new Complaint(
+    throw new UserError(
       `"${text}" is not a key's id: 8 or more hex digits, as \`headrace keys list\` shows them`,
     );
   }
@@ -322,10 +324,10 @@ async function wholeId(call: Call): Promise<string> {
   const found = (await readKeys(call, undefined)).filter(({ id }) => id.startsWith(text));
   const [only] = found;
   if (only === undefined) {
-    throw new Complaint(`no key's id begins with ${text}`, 1);
+    throw new UserError(`no key's id begins with ${text}`, 1);
   }
   if (found.length > 1) {
-    throw new Complaint(`${found.length} keys' ids begin with ${text}: give more of it`);
+    throw new UserError(`${found.length} keys' ids begin with ${text}: give more of it`);
   }
   return only.id;
 }

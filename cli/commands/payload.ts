@@ -1,28 +1,28 @@
 /** `headrace payload show`: everything that happened to one payload. */
 import type { PayloadAnswer } from "../../shared/console/answers.ts";
-import { failureText } from "../../shared/ledger/failure.ts";
+import { failureText } from "../../shared/failure.ts";
 import { dueNever } from "../../shared/ledger/group.ts";
 import type { Call, Command } from "../command.ts";
-import type { ExitCode } from "../complaint.ts";
+import type { ExitCode } from "../user-error.ts";
 
 export const payloadShow: Command = {
   name: "payload show",
   summary: "everything that happened to a payload, with times",
   about:
-    "Asks all who know of it: R2 (the object), the ledger, the receipts, the dead letters, and the table (rows by day).\nRows that were stored and are gone are named, with what brings them back.\nThe id is what the ingress answers as x-headrace-payload. A payload in flight that the ledger does not know is found\nby its whole key only.",
-  operands: { text: "<key|id>", min: 1, max: 1 },
+    "Asks every part that may know of it: R2 (the object), the ledger, the receipts, the dead letters, and the table (rows by day).\nRows that were stored and are gone are named, with the command that restores them.\nThe id is what the ingress answers as x-headrace-payload. A payload in flight that the ledger does not know is found\nby its whole key only.",
+  args: { text: "<key|id>", min: 1, max: 1 },
   flags: {},
   examples: [
     "headrace payload show p/0/t/2026-11-24T0741/acme/0123456789abcdefghijklmnog",
     "headrace payload show 0123456789abcdefghijklmnog --json",
   ],
-  badNews: "nobody knows it, it is dead or held, or its rows are not what its receipt says",
+  exitOne: "it is unknown, dead or held, or its rows differ from its receipt",
   asksConsole: true,
   run: showPayload,
 };
 
 export async function showPayload({ given, console, say, json }: Call): Promise<ExitCode> {
-  const [text = ""] = given.operands;
+  const [text = ""] = given.args;
   const payload = await console.ask("GET /api/payload", { query: { id: text } });
   json(payload);
   const { objects, receipts, rows, steps, unread } = payload;
@@ -32,8 +32,8 @@ export async function showPayload({ given, console, say, json }: Call): Promise<
   if (objects.length === 0 && receipts.length === 0 && rows.length === 0 && payload.ledger.at === "unknown") {
     say(
       unread === ""
-        ? `nobody knows payload ${text}`
-        : `neither the ledger nor R2 knows payload ${text}: it is in flight in neither`,
+        ? `payload ${text} is unknown`
+        : `payload ${text} is unknown to the ledger and to R2, so it is not in flight`,
     );
     say("(with an id alone, an object without receipt is not found: give the whole key)");
     return 1;
@@ -61,7 +61,7 @@ export async function showPayload({ given, console, say, json }: Call): Promise<
   for (const { key, reason, message } of payload.deadLetters) {
     const now = receipts.find((receipt) => receipt.key === key)?.outcome ?? "dead";
     const since = now === "dead" ? "" : ` (before; it is ${now} now)`;
-    say(`died of   ${reason}${message === reason ? "" : `: ${message}`}${since}`);
+    say(`reason    ${reason}${message === reason ? "" : `: ${message}`}${since}`);
   }
   say("");
   for (const { at, what } of steps) {
@@ -90,7 +90,7 @@ function nextTryText(due: number): string {
 function ledgerText(ledger: PayloadAnswer["ledger"]): string {
   switch (ledger.at) {
     case "waiting":
-      return "took it over, and waits for others to form a group";
+      return "has claimed it, and waits for others to form a group";
     case "group":
       return `in group ${ledger.group}, ${ledger.state}, ${ledger.attempts} attempts`;
     case "done":

@@ -3,12 +3,12 @@ import type { Command } from "../command.ts";
 
 export const reconcile: Command = {
   name: "reconcile",
-  summary: "ring now whatever R2 has and nobody holds, however young",
-  about: "The cron does it each minute for what is older than five minutes. Safe to repeat.",
-  operands: { text: "", min: 0, max: 0 },
+  summary: "notify now whatever R2 has and the ledger does not hold, however recent",
+  about: "The cron does this each minute for what is older than five minutes. Safe to repeat.",
+  args: { text: "", min: 0, max: 0 },
   flags: {},
   examples: ["headrace reconcile", "headrace reconcile --json"],
-  badNews: "another run is under way",
+  exitOne: "another run is under way",
   asksConsole: true,
   async run({ console, say, json }) {
     const report = await console.ask("POST /api/reconcile");

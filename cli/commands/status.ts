@@ -4,7 +4,7 @@ import { findingAdvice, subjectText } from "../../shared/console/finding-advice.
 import { counted } from "../../shared/counted.ts";
 import type { Command } from "../command.ts";
 import { wholeNumber } from "../command-line.ts";
-import { Complaint } from "../complaint.ts";
+import { UserError } from "../user-error.ts";
 
 /** A healthy watermark trails by about 6 minutes; this leaves room for a retry. */
 const behindMinutes = "15";
@@ -12,10 +12,10 @@ const missingShown = 10;
 
 export const status: Command = {
   name: "status",
-  summary: "whether everything accepted has arrived, how far that is proven, and what is open",
+  summary: "whether everything accepted has arrived, up to when that is proven, and which findings are open",
   about:
     "Balanced means: each payload accepted in the last hours is stored, dead, duplicate, erased, expired or in flight.\nThe watermark is the minute up to which that is proven with nothing in flight.",
-  operands: { text: "", min: 0, max: 0 },
+  args: { text: "", min: 0, max: 0 },
   flags: {
     hours: {
       value: "N",
@@ -27,7 +27,7 @@ export const status: Command = {
       help: `how far the watermark may trail (default ${behindMinutes})`,
       check: wholeNumber(0, 100_000),
     },
-    quiet: { help: "say nothing unless it is bad news" },
+    quiet: { help: "print nothing unless something is wrong" },
   },
   examples: [
     "headrace status                                   the local `npm run dev`",
@@ -35,12 +35,12 @@ export const status: Command = {
     "*/5 * * * * cd /srv/headrace && node cli/headrace.mjs status --quiet    in a crontab, where the checkout is: mail only when something is wrong",
     "headrace status --json | jq .balance.missing",
   ],
-  badNews: "not balanced, the watermark is too far behind, or a finding of severity page is open",
+  exitOne: "not balanced, the watermark is too far behind, or a finding of severity page is open",
   asksConsole: true,
   async run({ given, console, say, json }) {
     const hours = given.text("hours") ?? "24";
     const mayBehindSeconds = Number(given.text("behind") ?? behindMinutes) * 60;
-    // At once: each is answered within 5 s, whoever does not answer behind it.
+    // At once: each is answered within 5 s, even where what is behind it does not answer.
     const [watermark, { trouble, frontDoor }, read, listed] = await Promise.all([
       console.ask("GET /api/watermark"),
       console.ask("GET /api/status"),
@@ -81,7 +81,7 @@ async function orWhy<T>(reading: Promise<T>): Promise<T | string> {
   try {
     return await reading;
   } catch (error) {
-    if (error instanceof Complaint && error.exitCode === 3) {
+    if (error instanceof UserError && error.exitCode === 3) {
       return error.message;
     }
     throw error;
@@ -108,13 +108,13 @@ function sayBalance(balance: BalanceAnswer | string, hours: string, say: (line: 
     say(`  … and ${missing.length - missingShown} more (--json names them)`);
   }
   if (missing.length > 0) {
-    say("  `headrace reconcile` rings them now; `headrace payload show KEY` says what is known of one");
+    say("  `headrace reconcile` notifies them now; `headrace payload show KEY` shows what is known of one");
   }
 }
 
 function watermarkLine(watermark: string | null, behindSeconds: number | null, isBehind: boolean): string {
   return watermark === null
-    ? "NO WATERMARK: the reconciler has not run yet (the consumer's cron does it each minute)"
+    ? "NO WATERMARK: the reconciler has not run yet (the consumer's cron runs it each minute)"
     : `${isBehind ? "WATERMARK BEHIND" : "watermark"}: ${watermark}, ${Math.round((behindSeconds ?? 0) / 60)} min behind`;
 }
 

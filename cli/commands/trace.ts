@@ -4,8 +4,8 @@ import { durationText } from "../../shared/console/duration-text.ts";
 import { pageLink, tracePagePath } from "../../shared/console/page-routes.ts";
 import { counted } from "../../shared/counted.ts";
 import type { Call, Command } from "../command.ts";
-import type { ExitCode } from "../complaint.ts";
 import { printableText } from "../printable-text.ts";
+import type { ExitCode } from "../user-error.ts";
 import { payloadLines, waterfall } from "../waterfall.ts";
 
 /** Without --all: what a person looks through. */
@@ -16,22 +16,22 @@ const columnsOfFiles = 120;
 
 export const traceShow: Command = {
   name: "trace",
-  summary: "a trace as a waterfall, and the payloads that brought it in",
+  summary: "a trace as a waterfall, and the payloads that it came in",
   about:
-    "A line per span in the order of the tree, its bar where it lies in the trace's time. Parents that are not there, circles of\nparents and clocks that disagree are marked and said. Below: which payloads brought the spans, in which group, and how that\nended. --json has all attributes, events and links.",
-  operands: { text: "<trace id>", min: 1, max: 1 },
-  flags: { all: { help: `every span, not the first ${linesShown} alone` } },
+    "A line per span in the order of the tree, its bar where it lies in the trace's time. Missing parents, cycles of\nparents and clocks that disagree are marked and explained. Below: which payloads brought the spans, in which group, and how that\nended. --json has all attributes, events and links.",
+  args: { text: "<trace id>", min: 1, max: 1 },
+  flags: { all: { help: `every span, not only the first ${linesShown}` } },
   examples: [
     "headrace trace 5b8efff798038103d269b633813fc60c",
     "headrace trace 5b8efff798038103d269b633813fc60c --json",
   ],
-  badNews: "the table has no span of it",
+  exitOne: "the table has no span of it",
   asksConsole: true,
   run: showTrace,
 };
 
-async function showTrace({ given, console, place, world, say, json }: Call): Promise<ExitCode> {
-  const [id = ""] = given.operands;
+async function showTrace({ given, console, installation, context, say, json }: Call): Promise<ExitCode> {
+  const [id = ""] = given.args;
   const trace = await console.ask("GET /api/trace", { query: { id } });
   json(trace);
   if (trace.start !== null) {
@@ -42,7 +42,7 @@ async function showTrace({ given, console, place, world, say, json }: Call): Pro
     say("");
     for (const line of waterfall(
       trace,
-      world.columns ?? columnsOfFiles,
+      context.columns ?? columnsOfFiles,
       given.has("all") ? Number.POSITIVE_INFINITY : linesShown,
     )) {
       say(line);
@@ -55,8 +55,8 @@ async function showTrace({ given, console, place, world, say, json }: Call): Pro
   for (const note of trace.notes) {
     say(printableText(note));
   }
-  if (trace.start !== null && place !== undefined) {
-    say(pageLink(place.console, tracePagePath(trace.traceId)));
+  if (trace.start !== null && installation !== undefined) {
+    say(pageLink(installation.console, tracePagePath(trace.traceId)));
   }
   return trace.spans.length === 0 ? 1 : 0;
 }

@@ -1,5 +1,6 @@
 /** `headrace traces`: the newest traces, or those that a filter finds. */
 import { durationText } from "../../shared/console/duration-text.ts";
+import { spanName } from "../../shared/console/span-name.ts";
 import { parseCondition, parseDuration } from "../../shared/console/trace-filter.ts";
 import type { ListedTrace } from "../../shared/console/traces.ts";
 import { limits } from "../../shared/limits.ts";
@@ -19,8 +20,8 @@ export const traces: Command = {
   name: "traces",
   summary: "the newest traces, or those that a filter finds",
   about:
-    "A trace is found where one of its spans fulfils everything that is asked. Conditions on attributes, of the span or its\nresource: key=value, key!=value, key (has it), !key (has it not); span.key or resource.key looks at one of them alone.\nA search ends after 8 s and says how far back it came: narrow the filter or the time, or ask on with --cursor.",
-  operands: { text: "", min: 0, max: 0 },
+    "A trace is found if one of its spans meets all conditions. Conditions on attributes, of the span or its\nresource: key=value, key!=value, key (has it), !key (has it not); span.key or resource.key looks at only one of them.\nA search ends after 8 s and says how far back it got: narrow the filter or the time, or continue with --cursor.",
+  args: { text: "", min: 0, max: 0 },
   flags: {
     since: duration("how far back (default: 1h)"),
     from: { value: "TIME", help: "from when (2026-11-24T07:41:00Z), instead of --since" },
@@ -40,14 +41,14 @@ export const traces: Command = {
         return condition.ok ? undefined : "is key=value, key!=value, key or !key";
       },
     },
-    root: { help: "look at spans without a parent alone (fast)" },
-    longest: { help: "the longest first, not the newest" },
+    root: { help: "look only at spans without a parent (fast)" },
+    longest: { help: "longest first, not newest first" },
     limit: {
       value: "N",
-      help: `so many (default: 20, at most ${limits.tracesListedMax})`,
+      help: `how many (default: 20, at most ${limits.tracesListedMax})`,
       check: wholeNumber(1, limits.tracesListedMax),
     },
-    cursor: { value: "CURSOR", help: "where the answer before ended" },
+    cursor: { value: "CURSOR", help: "where the previous answer ended" },
   },
   examples: [
     "headrace traces",
@@ -55,7 +56,7 @@ export const traces: Command = {
     "headrace traces --where http.route=/cart --where !user.id --min-duration 500ms",
     "headrace traces --longest --since 15m --json",
   ],
-  badNews: "no trace was found",
+  exitOne: "no trace was found",
   asksConsole: true,
   async run({ given, console, say, json }) {
     const answer = await console.ask("GET /api/traces", { query: queryOf(given) });
@@ -64,7 +65,7 @@ export const traces: Command = {
       say(
         answer.searched.isWhole
           ? "no trace was found: `npm run send` sends some locally, `headrace status` says what is in flight"
-          : "no trace was found as far as the search came",
+          : "no trace was found as far as the search got",
       );
     } else {
       say(
@@ -78,7 +79,7 @@ export const traces: Command = {
       say(note);
     }
     if (answer.cursor !== null) {
-      say(`further ones: the same with --cursor ${answer.cursor}`);
+      say(`for more, add --cursor ${answer.cursor}`);
     }
     return answer.traces.length === 0 ? 1 : 0;
   },
@@ -111,7 +112,7 @@ function lineOf({ start, durationNs, spans, errors, root, span, traceId }: Liste
     spans === null ? "?" : String(spans),
     errors === null ? "?" : String(errors),
     shortText(shown?.service ?? "", 24),
-    shortText(`${root === null ? "(no root) " : ""}${shown?.name ?? ""}`, 44),
+    shortText(`${root === null ? "(no root) " : ""}${shown === null ? "" : spanName(shown.name)}`, 44),
     shortText(traceId, 32),
   ];
 }

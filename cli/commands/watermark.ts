@@ -10,7 +10,7 @@ export const watermark: Command = {
   summary: "the minute up to which everything accepted has ended, and the minutes still open",
   about:
     "It trails by about six minutes when all is well. Use it as `everything before is complete` in batch jobs.",
-  operands: { text: "", min: 0, max: 0 },
+  args: { text: "", min: 0, max: 0 },
   flags: {
     since: {
       value: "TIME",
@@ -25,7 +25,7 @@ export const watermark: Command = {
     "headrace watermark --since 2026-11-24T00:00:00Z && ./build-daily-report",
     "headrace watermark --json | jq -r .watermark",
   ],
-  badNews: "there is no watermark yet, or it has not reached --since",
+  exitOne: "there is no watermark yet, or it has not reached --since",
   asksConsole: true,
   async run({ given, console, say, json }) {
     const answer = await console.ask("GET /api/watermark");

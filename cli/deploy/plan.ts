@@ -45,75 +45,12 @@ export function planDeployment(wanted: Wanted, present: Present, options: PlanOp
   const steps: Step[] = [];
   const asPlanned: string[] = [];
   const conflicts: string[] = [];
-  const add = (kind: Step["kind"], what: string, does: string, argv: readonly string[], more = {}): void => {
-    steps.push({ kind, what, does, argv, secrets: [], environment: undefined, ...more });
+  const add: Add = (kind, what, does, argv) => {
+    steps.push({ kind, what, does, argv, secrets: [], environment: undefined });
   };
 
-  // --- what holds data
-  if (present.hasBucket) {
-    asPlanned.push(`bucket ${wanted.bucket}`);
-  } else {
-    add(
-      "bucket",
-      `create bucket ${wanted.bucket}`,
-      "Holds every accepted payload until seven days after it was stored: the log of the pipeline.",
-      ["r2", "bucket", "create", wanted.bucket],
-    );
-  }
-  if (present.hasBucket && present.hasLifecycleRule) {
-    asPlanned.push(`lifecycle rule ${lifecycleRule}`);
-  } else {
-    add(
-      "lifecycle",
-      `add lifecycle rule ${lifecycleRule}`,
-      `A backstop: payloads older than ${wanted.expireDays} days go, should nothing else have deleted them.`,
-      [
-        "r2",
-        "bucket",
-        "lifecycle",
-        "add",
-        wanted.bucket,
-        lifecycleRule,
-        rulePrefix,
-        "--expire-days",
-        String(wanted.expireDays),
-        "--force",
-      ],
-    );
-  }
-  if (present.namespaceId !== undefined) {
-    asPlanned.push(`KV namespace ${wanted.namespace}`);
-  } else {
-    add("namespace", `create KV namespace ${wanted.namespace}`, "Holds API keys, as hashes.", [
-      "kv",
-      "namespace",
-      "create",
-      wanted.namespace,
-    ]);
-  }
-
-  // --- queues. Their settings are proven by the consumer's tag, or set again: setting them changes nothing else.
-  for (const queue of wanted.queues) {
-    const consumer = wanted.workers.find(({ worker }) => worker.name === queue.consumer);
-    const isProven = consumer !== undefined && hasTag(consumer, present, options);
-    if (!present.queues.has(queue.name)) {
-      add("queue", `create queue ${queue.name}`, queueText(queue, wanted), [
-        "queues",
-        "create",
-        queue.name,
-        ...queueSettings(queue),
-      ]);
-    } else if (isProven) {
-      asPlanned.push(`queue ${queue.name}`);
-    } else {
-      add("queue", `set queue ${queue.name}`, queueText(queue, wanted), [
-        "queues",
-        "update",
-        queue.name,
-        ...queueSettings(queue),
-      ]);
-    }
-  }
+  planStores(wanted, present, add, asPlanned);
+  planQueues(wanted, present, options, add, asPlanned);
 
   // --- ClickHouse, before the Workers that write to it
   if (present.migrations.length === 0) {
@@ -141,6 +78,85 @@ export function planDeployment(wanted: Wanted, present: Present, options: PlanOp
   return { steps, asPlanned, conflicts };
 }
 
+/** Adds a step to the plan. */
+type Add = (kind: Step["kind"], what: string, does: string, argv: readonly string[]) => void;
+
+/** What holds data: the bucket with its lifecycle rule, and the KV namespace. */
+function planStores(wanted: Wanted, present: Present, add: Add, asPlanned: string[]): void {
+  if (present.hasBucket) {
+    asPlanned.push(`bucket ${wanted.bucket}`);
+  } else {
+    add(
+      "bucket",
+      `create bucket ${wanted.bucket}`,
+      "Holds every accepted payload until seven days after it was stored: the log of the pipeline.",
+      ["r2", "bucket", "create", wanted.bucket],
+    );
+  }
+  if (present.hasBucket && present.hasLifecycleRule) {
+    asPlanned.push(`lifecycle rule ${lifecycleRule}`);
+  } else {
+    add(
+      "lifecycle",
+      `add lifecycle rule ${lifecycleRule}`,
+      `A backstop: payloads older than ${wanted.expireDays} days are deleted, should nothing else have done so.`,
+      [
+        "r2",
+        "bucket",
+        "lifecycle",
+        "add",
+        wanted.bucket,
+        lifecycleRule,
+        rulePrefix,
+        "--expire-days",
+        String(wanted.expireDays),
+        "--force",
+      ],
+    );
+  }
+  if (present.namespaceId !== undefined) {
+    asPlanned.push(`KV namespace ${wanted.namespace}`);
+  } else {
+    add("namespace", `create KV namespace ${wanted.namespace}`, "Holds API keys, as hashes.", [
+      "kv",
+      "namespace",
+      "create",
+      wanted.namespace,
+    ]);
+  }
+}
+
+/** The queues' settings are proven by the consumer's tag, or set again: setting them changes nothing else. */
+function planQueues(
+  wanted: Wanted,
+  present: Present,
+  options: PlanOptions,
+  add: Add,
+  asPlanned: string[],
+): void {
+  for (const queue of wanted.queues) {
+    const consumer = wanted.workers.find(({ worker }) => worker.name === queue.consumer);
+    const isProven = consumer !== undefined && hasTag(consumer, present, options);
+    if (!present.queues.has(queue.name)) {
+      add("queue", `create queue ${queue.name}`, queueText(queue, wanted), [
+        "queues",
+        "create",
+        queue.name,
+        ...queueSettings(queue),
+      ]);
+    } else if (isProven) {
+      asPlanned.push(`queue ${queue.name}`);
+    } else {
+      add("queue", `set queue ${queue.name}`, queueText(queue, wanted), [
+        "queues",
+        "update",
+        queue.name,
+        ...queueSettings(queue),
+      ]);
+    }
+  }
+}
+
 function hasTag(worker: WantedWorker, present: Present, { tagOf }: PlanOptions): boolean {
   const tag = tagOf(worker);
   return tag !== undefined && present.workers.get(worker.worker.name)?.tag === tag;
@@ -166,7 +182,7 @@ function planWorker(
     steps.push({
       kind: "secrets",
       what: `set ${secrets.join(" and ")} of ${name}`,
-      does: "Handed over on standard input: no value appears on a command line, in a file or in this plan.",
+      does: "Passed on standard input: no value appears on a command line, in a file or in this plan.",
       argv: ["secret", "bulk", "--name", name],
       secrets,
       secretsOf: environment,
@@ -193,9 +209,9 @@ function planWorker(
 }
 
 const workerTexts: Readonly<Record<string, string>> = {
-  ingress: "Takes OTLP from the internet and puts it into the bucket.",
-  consumer: "Brings payloads into ClickHouse, with its cron each minute, its queues and the ledger.",
-  console: "What an operator reads and asks for, behind the admin token.",
+  ingress: "Receives OTLP from the internet and puts it into the bucket.",
+  consumer: "Inserts payloads into ClickHouse, with a cron each minute, queues and the ledger.",
+  console: "The operator's page and API, behind the admin token.",
 };
 
 function queueSettings({ delaySeconds, retentionSeconds }: WantedQueue): readonly string[] {
@@ -217,8 +233,6 @@ function queueText(queue: WantedQueue, { lateQueue }: Wanted): string {
         : `Messages for ${queue.consumer}.`;
   return `${what} Messages are kept for ${days} days.`;
 }
-
-type Add = (kind: Step["kind"], what: string, does: string, argv: readonly string[]) => void;
 
 const createEvents = ["PutObject", "CompleteMultipartUpload", "CopyObject"];
 
@@ -258,7 +272,7 @@ function planRule(
   add(
     "rule",
     `create notification rule ${rulePrefix}`,
-    `R2 tells queue ${lateQueue} of each new payload, so that a lost doorbell loses nothing.`,
+    `R2 notifies queue ${lateQueue} of each new payload, so that a lost doorbell loses nothing.`,
     [
       "r2",
       "bucket",

@@ -31,6 +31,10 @@ export interface Present {
   readonly namespaceId: string | undefined;
   /** By name; those that are not there are left out. */
   readonly workers: ReadonlyMap<string, PresentWorker>;
+  /** Whether some version of the ingress is deployed. */
+  readonly hasIngress: boolean;
+  /** Every ID_TIME_FROM of the ingress: of the versions that requests get, and of those that wrangler lists besides. */
+  readonly idTimes: { readonly deployed: readonly string[]; readonly earlier: readonly string[] };
   /** Files of schema/ that ClickHouse has not seen. */
   readonly migrations: readonly string[];
 }
@@ -100,6 +104,13 @@ const versionsSchema = v.array(
     annotations: v.optional(v.looseObject({ "workers/tag": v.optional(v.string()) })),
   }),
 );
+const versionSchema = v.looseObject({
+  resources: v.looseObject({
+    bindings: v.array(
+      v.looseObject({ type: v.string(), name: v.optional(v.string()), text: v.optional(v.string()) }),
+    ),
+  }),
+});
 
 /** Of `wrangler kv namespace list`. */
 export function parseNamespaceId(text: string, title: string): string | undefined {
@@ -117,6 +128,22 @@ export function parseTag(deployment: string, versions: string): string {
   const whole = deployed.find(({ percentage }) => percentage === 100);
   const version = v.parse(versionsSchema, jsonIn(versions)).find(({ id }) => id === whole?.version_id);
   return version?.annotations?.["workers/tag"] ?? "";
+}
+
+/** Ids of the versions that requests get. Of `wrangler deployments status --json`. */
+export function parseDeployedVersions(deployment: string): readonly string[] {
+  return v.parse(deploymentSchema, jsonIn(deployment)).versions.map(({ version_id }) => version_id);
+}
+
+/** Ids of the versions that there are. Of `wrangler versions list --json`. */
+export function parseVersions(versions: string): readonly string[] {
+  return v.parse(versionsSchema, jsonIn(versions)).map(({ id }) => id);
+}
+
+/** The value of a variable in a version; empty: it has none. Of `wrangler versions view --json`. */
+export function parseVariable(version: string, name: string): string {
+  const { bindings } = v.parse(versionSchema, jsonIn(version)).resources;
+  return bindings.find((one) => one.name === name && one.type === "plain_text")?.text ?? "";
 }
 
 /** The JSON in an output that may begin with a banner or a warning. Throws SyntaxError where there is none. */

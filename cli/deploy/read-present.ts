@@ -10,18 +10,21 @@ import {
   tableNames,
 } from "../../shared/clickhouse/migrations.ts";
 import type { Replicas } from "../../shared/clickhouse/replicated-schema.ts";
-import { Complaint } from "../complaint.ts";
+import { UserError } from "../user-error.ts";
 import {
   type Present,
   type PresentQueue,
   type PresentRule,
   type PresentWorker,
+  parseDeployedVersions,
   parseNames,
   parseNamespaceId,
   parseQueueInfo,
   parseRules,
   parseSecrets,
   parseTag,
+  parseVariable,
+  parseVersions,
 } from "./present.ts";
 import { lifecycleRule, type Wanted } from "./wanted.ts";
 import type { Wrangler } from "./wrangler.ts";
@@ -46,7 +49,7 @@ export async function readPresent(
     if (isAbsent.test(answer.text)) {
       return undefined;
     }
-    throw new Complaint(`\`wrangler ${argv.join(" ")}\` failed:\n${lastLines(answer.text)}`, 3);
+    throw new UserError(`\`wrangler ${argv.join(" ")}\` failed:\n${lastLines(answer.text)}`, 3);
   };
   const queues = new Map<string, PresentQueue>();
   const workers = new Map<string, PresentWorker>();
@@ -55,6 +58,7 @@ export async function readPresent(
   let lifecycle: readonly string[] = [];
   let rules: readonly PresentRule[] = [];
   let pending: readonly string[] = [];
+  let idTimes: Present["idTimes"] = { deployed: [], earlier: [] };
   const jobs: (() => Promise<void>)[] = [
     async () => {
       pending = await migrations();
@@ -75,7 +79,7 @@ export async function readPresent(
         queues.set(name, parseQueueInfo(info));
       }
     }),
-    ...wanted.workers.map(({ worker: { name } }) => async () => {
+    ...wanted.workers.map(({ worker: { name, environment } }) => async () => {
       const secrets = await ask("secret", "list", "--name", name);
       if (secrets !== undefined) {
         const deployment = await ask("deployments", "status", "--name", name, "--json");
@@ -83,6 +87,9 @@ export async function readPresent(
         const tag =
           deployment === undefined || versions === undefined ? null : parseTag(deployment, versions);
         workers.set(name, { tag, secrets: parseSecrets(secrets) });
+        if (environment === "ingress" && deployment !== undefined && versions !== undefined) {
+          idTimes = await readIdTimes(ask, name, deployment, versions);
+        }
       }
     }),
   ];
@@ -102,13 +109,47 @@ export async function readPresent(
     queues,
     namespaceId,
     workers,
+    hasIngress: isDeployed("ingress", wanted, workers),
+    idTimes,
     migrations: pending,
   };
 }
 
+function isDeployed(environment: string, wanted: Wanted, workers: Present["workers"]): boolean {
+  const own = wanted.workers.find(({ worker }) => worker.environment === environment);
+  return own !== undefined && typeof workers.get(own.worker.name)?.tag === "string";
+}
+
+/** Versions that are looked through where none that requests get tells an ID_TIME_FROM. */
+const versionsLookedAt = 10;
+
+async function readIdTimes(
+  ask: (...argv: string[]) => Promise<string | undefined>,
+  name: string,
+  deployment: string,
+  versions: string,
+): Promise<Present["idTimes"]> {
+  const timesOf = async (ids: readonly string[]): Promise<readonly string[]> => {
+    const times = new Set<string>();
+    for (const id of ids) {
+      const version = await ask("versions", "view", id, "--name", name, "--json");
+      times.add(version === undefined ? "" : parseVariable(version, "ID_TIME_FROM"));
+    }
+    times.delete("");
+    return [...times];
+  };
+  const ids = parseDeployedVersions(deployment);
+  const deployed = await timesOf(ids);
+  if (deployed.length > 0) {
+    return { deployed, earlier: [] };
+  }
+  const others = parseVersions(versions).filter((id) => !ids.includes(id));
+  return { deployed, earlier: await timesOf(others.slice(-versionsLookedAt)) };
+}
+
 /**
  * Files of schema/ that this ClickHouse has not seen, or the fence that its table lacks; where it has all of them, what of them some replica lacks. Throws
- * `Complaint` when it does not answer.
+ * `UserError` when it does not answer.
  */
 export async function pendingMigrations(
   at: RunStatement | Replicas,

@@ -3,7 +3,7 @@ import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import * as v from "valibot";
 import { assert } from "../../shared/assert.ts";
-import { Complaint } from "../complaint.ts";
+import { UserError } from "../user-error.ts";
 import type { Step } from "./plan.ts";
 import { parseNamespaceId } from "./present.ts";
 import { lastLines } from "./read-present.ts";
@@ -20,6 +20,8 @@ export interface Work {
   readonly wrangler: Wrangler;
   readonly secretOf: (name: string, environment: string | undefined) => string | undefined;
   readonly migrate: () => Promise<void>;
+  /** Throws `UserError` where a Worker may no longer be deployed as it was planned. */
+  readonly beforeDeploy: (environment: string) => void;
   readonly interrupted: AbortSignal;
   readonly onStep: (step: Step, index: number) => void;
 }
@@ -27,7 +29,7 @@ export interface Work {
 /** Addresses of the Workers that were deployed, by environment. */
 export type Addresses = ReadonlyMap<string, string>;
 
-/** `namespaceId`: undefined where a step makes the namespace. Throws `Complaint` naming the step that failed. */
+/** `namespaceId`: undefined where a step makes the namespace. Throws `UserError` naming the step that failed. */
 export async function runPlan(
   steps: readonly Step[],
   namespaceId: string | undefined,
@@ -37,12 +39,16 @@ export async function runPlan(
   let namespace = namespaceId;
   for (const [index, step] of steps.entries()) {
     if (work.interrupted.aborted) {
-      throw new Complaint(`interrupted before: ${step.what}. The same command again goes on from there`, 130);
+      throw new UserError(
+        `interrupted before: ${step.what}. Run the same command again to continue from there`,
+        130,
+      );
     }
     work.onStep(step, index);
     if (step.kind === "schema") {
       await work.migrate();
     } else if (step.environment !== undefined) {
+      work.beforeDeploy(step.environment);
       namespace ??= await readNamespace(work);
       const address = await deployWorker(step, step.environment, namespace, work);
       if (address !== undefined) {
@@ -74,8 +80,8 @@ async function runWrangler(
     ...(step.secrets.length === 0 ? {} : { stdin: JSON.stringify(values) }),
   });
   if (!answer.ok) {
-    throw new Complaint(
-      `${step.what} failed, and nothing after it was done. When the cause is mended, the same command goes on from here.\nwrangler ${argv.join(" ")}\n${lastLines(answer.text)}`,
+    throw new UserError(
+      `${step.what} failed, and nothing after it was done. Fix the cause, then run the same command again to continue.\nwrangler ${argv.join(" ")}\n${lastLines(answer.text)}`,
       3,
     );
   }
@@ -87,7 +93,7 @@ async function readNamespace({ wrangler, wanted }: Work): Promise<string> {
   const { ok, out, text } = await wrangler({ argv: ["kv", "namespace", "list"] });
   const id = ok ? parseNamespaceId(out, wanted.namespace) : undefined;
   if (id === undefined) {
-    throw new Complaint(
+    throw new UserError(
       `the KV namespace ${wanted.namespace} is not listed yet: run this again\n${lastLines(text)}`,
       3,
     );

@@ -36,7 +36,7 @@ const environmentSchema = v.looseObject({
 });
 export const rawConfigSchema = v.looseObject({ env: v.record(v.string(), environmentSchema) });
 export type RawConfig = v.InferOutput<typeof rawConfigSchema>;
-export type Environment = v.InferOutput<typeof environmentSchema>;
+type Environment = v.InferOutput<typeof environmentSchema>;
 
 export const production = "production";
 export const stagePattern = /^[a-z][a-z0-9]{0,15}$/;
@@ -65,6 +65,8 @@ export interface InstallationSettings {
   };
   /** The zone of the ingress's domain; empty: it is not watched. */
   readonly zoneId: string;
+  /** The ingress's ID_TIME_FROM (id-time-from.ts). */
+  readonly idTimeFrom: string;
 }
 
 /** One Worker as it is deployed: the paths in it are still relative to the repository. */
@@ -72,7 +74,7 @@ export interface StageWorker {
   /** `ingress`, `consumer`, `console`: the environment in wrangler.toml. */
   readonly environment: string;
   readonly name: string;
-  /** The id of its KV namespace stands in it as the namespace's title; `withNamespace` puts the id in. */
+  /** In place of its KV namespace's id it has the namespace's title; `withNamespace` replaces that by the id. */
   readonly config: Environment & Readonly<Record<string, unknown>>;
 }
 
@@ -92,6 +94,7 @@ export function stageWorkers(raw: RawConfig, settings: InstallationSettings): re
           ...withClickHouse(environment, config.vars, settings),
           ...withEndpoint(environment, settings),
           ...withZone(environment, settings),
+          ...withIdTime(environment, settings),
         },
         ...(domain === undefined
           ? // A Worker that nobody fetches gets no address, and no version gets one of its own: two doors are enough.
@@ -189,9 +192,13 @@ function withZone(environment: string, { domains, zoneId }: InstallationSettings
   return environment === "consumer" ? { INGRESS_HOST: domains.ingress ?? "", ZONE_ID: zoneId } : {};
 }
 
+function withIdTime(environment: string, { idTimeFrom }: InstallationSettings): Environment["vars"] {
+  return environment === "ingress" ? { ID_TIME_FROM: idTimeFrom } : {};
+}
+
 function inOrder(workers: readonly StageWorker[]): readonly StageWorker[] {
   const placed: StageWorker[] = [];
-  // The ingress as late as it can be: what it takes is then brought in at once.
+  // The ingress as late as it can be: what it accepts is then stored at once.
   const isIngress = ({ environment }: StageWorker): number => Number(environment === "ingress");
   const waiting = workers.toSorted((a, b) => isIngress(a) - isIngress(b));
   while (waiting.length > 0) {

@@ -50,7 +50,7 @@ const givenNames = new Set([
   "TMP",
 ]);
 
-export function environmentFor(
+function environmentFor(
   env: Readonly<Record<string, string | undefined>>,
 ): Readonly<Record<string, string | undefined>> {
   const isGiven = (name: string): boolean => givenNames.has(name) || name.startsWith("CLOUDFLARE_");

@@ -3,16 +3,16 @@
  * Worker's code taken for right. It changes nothing.
  */
 import { bad, type Check, good } from "../../shared/doctor/check.ts";
-import { Complaint } from "../complaint.ts";
 import { planDeployment } from "../deploy/plan.ts";
 import { readRawConfig } from "../deploy/read-config.ts";
 import { readPresent } from "../deploy/read-present.ts";
 import { production, stageWorkers } from "../deploy/stage-config.ts";
 import { wantedOf } from "../deploy/wanted.ts";
 import type { Wrangler } from "../deploy/wrangler.ts";
+import { UserError } from "../user-error.ts";
 
 export async function examineAccount(wrangler: Wrangler, stage: string): Promise<readonly Check[]> {
-  // What the Workers are told about ClickHouse is theirs to try, and no part of what is listed.
+  // The Workers' ClickHouse settings are left empty: the Workers check those themselves, and listing does not need them.
   const clickHouse = {
     url: "",
     user: "",
@@ -24,7 +24,14 @@ export async function examineAccount(wrangler: Wrangler, stage: string): Promise
   };
   const access = { team: "", audience: "" };
   const wanted = wantedOf(
-    stageWorkers(await readRawConfig(), { stage, clickHouse, access, domains: {}, zoneId: "" }),
+    stageWorkers(await readRawConfig(), {
+      stage,
+      clickHouse,
+      access,
+      domains: {},
+      zoneId: "",
+      idTimeFrom: "",
+    }),
   );
   const deploy = `npx headrace deploy${stage === production ? "" : ` --stage ${stage}`}`;
   try {
@@ -45,7 +52,7 @@ export async function examineAccount(wrangler: Wrangler, stage: string): Promise
       ...conflicts.map((conflict) => bad("cloudflare rule", conflict, deploy)),
     ];
   } catch (error) {
-    if (error instanceof Complaint) {
+    if (error instanceof UserError) {
       const mend =
         "set CLOUDFLARE_API_TOKEN and CLOUDFLARE_ACCOUNT_ID (docs/operating.md lists the permissions)";
       return [bad("cloudflare account", error.message.split("\n").slice(0, 3).join(" "), mend)];

@@ -77,7 +77,7 @@ async function compare(
     return bad(
       check,
       `the attribute ${changed[0]?.[0]} arrived changed`,
-      "something between exporter and ingress rewrites bodies: look at the zone's rules",
+      "something between exporter and ingress rewrites bodies: check the zone's rules",
     );
   }
   const text = `rows after ${(tookMs / 1000).toFixed(1)} s, each span once, every attribute as sent`;
@@ -142,7 +142,7 @@ async function explain(
     return bad(
       check,
       `no answer from ${door.otlp} (${answer.reason})`,
-      "look whether that is the ingress's address (--otlp), and whether the Worker is deployed: npx headrace deploy",
+      "check that this is the ingress's address (--otlp), and that the Worker is deployed: npx headrace deploy",
     );
   }
   const { status, isOurs } = answer;
@@ -167,13 +167,13 @@ async function explain(
   return harmless.kind === "accepted"
     ? bad(
         check,
-        `${status} from something before the ingress (${said}), while a harmless trace was accepted: a firewall rule eats spans`,
+        `${status} from something in front of the ingress (${said}), while a harmless trace was accepted: a firewall rule drops spans`,
         `add a skip rule (WAF custom rule, action Skip, all managed and rate rules, Super Bot Fight Mode) for http.request.uri.path eq "/v1/traces" on ${new URL(door.otlp).host}, or send to the workers.dev address`,
       )
     : bad(
         check,
-        `${status}, and not as the ingress answers: ${said}`,
-        `look what answers at ${door.otlp}: --otlp, the zone's routes, Cloudflare Access`,
+        `${status}, but not from the ingress: ${said}`,
+        `check what answers at ${door.otlp}: --otlp, the zone's routes, Cloudflare Access`,
       );
 }
 

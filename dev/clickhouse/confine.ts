@@ -43,7 +43,7 @@ const readable = [
 ];
 const devices = ["/dev/null", "/dev/urandom", "/dev/random"];
 
-export interface Confinement {
+interface Confinement {
   /** A library that ffi-rs has opened, with the C library's functions in it. */
   readonly library: string;
   /** Everything may be done in them. */

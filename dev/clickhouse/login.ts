@@ -17,7 +17,7 @@ export function splitLogin(address: string): ClickHouseLogin {
   return { url: url.pathname === "/" && url.search === "" ? url.origin : url.href, user, password };
 }
 
-/** The address of something that stands before a server and passes on what it gets, with that server's login. */
+/** The address of a proxy in front of a server, with that server's login. */
 export function withLoginOf(url: string, server: string): string {
   const { username, password } = new URL(server);
   const login = username === "" ? "" : `${username}:${password}@`;

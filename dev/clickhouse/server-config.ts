@@ -75,7 +75,7 @@ const queries =
  * A request that names the user may query; every other one gets a sentence. Without this, a request that names nobody is
  * `default`'s (see below), and no quota counts a SELECT without FROM: `SELECT file('/home/…')` gave any file to anybody.
  *
- * A name in the address is no login here, so that what names two users is refused by ClickHouse itself. Its own pages (/play)
+ * A name in the address is not a login here, so that what names two users is refused by ClickHouse itself. Its own pages (/play)
  * log in that way, and ask for CORS: they are not served.
  */
 function handlers(user: string): string {

@@ -31,7 +31,7 @@ export interface ClickHouseOptions {
   readonly onLog?: (line: string) => void;
 }
 
-export interface ClickHouseExit {
+interface ClickHouseExit {
   readonly code: number | null;
   readonly signal: NodeJS.Signals | null;
 }
@@ -307,7 +307,7 @@ export interface SupervisedClickHouse {
 /**
  * Starts the server and keeps it running: a process that dies is replaced at the same port with the same directory,
  * after 0.1 s, then twice as long each time up to 5 s. Rejects only when the first start fails; later failures are
- * told through `onLog` and tried again.
+ * reported through `onLog` and retried.
  */
 export async function superviseClickHouse(options: ClickHouseOptions): Promise<SupervisedClickHouse> {
   const log = options.onLog ?? (() => undefined);

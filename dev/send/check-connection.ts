@@ -10,7 +10,7 @@ const connectTimeoutMs = 5_000;
 export function checkConnection(tracesUrl: string): Promise<string | undefined> {
   const url = new URL(tracesUrl);
   const port = url.port === "" ? (url.protocol === "https:" ? 443 : 80) : Number(url.port);
-  const host = url.hostname.replace(/^\[|\]$/g, ""); // an IPv6 address stands in brackets in a URL
+  const host = url.hostname.replace(/^\[|\]$/g, ""); // a URL has an IPv6 address in brackets
   return new Promise((resolve) => {
     const socket = connect({ host, port });
     const end = (problem: string | undefined): void => {

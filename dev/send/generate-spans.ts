@@ -12,6 +12,7 @@ import {
   type HrTime,
   type Link,
   ROOT_CONTEXT,
+  type Span,
   type SpanContext,
   SpanKind,
   SpanStatusCode,
@@ -85,37 +86,12 @@ function createStage(fleet: readonly Service[], options: GenerateOptions): Stage
   const producers: SpanContext[] = [];
   let tracestate: TraceState | undefined;
 
-  const collector: SpanProcessor = {
-    onStart() {},
-    onEnd: (span) => ended.push(span),
-    forceFlush: () => Promise.resolve(),
-    shutdown: () => Promise.resolve(),
-  };
-  // Everything is sampled. A root gets the trace's tracestate as a sampling vendor would set it; children inherit it.
-  const sampler: Sampler = {
-    shouldSample: (context) => ({
-      decision: SamplingDecision.RECORD_AND_SAMPLED,
-      ...(tracestate !== undefined && trace.getSpanContext(context) === undefined
-        ? { traceState: tracestate }
-        : {}),
-    }),
-    toString: () => "DemoSampler",
-  };
-  const providers = new Map(
-    fleet.map((service) => [
-      service,
-      new TracerProvider({
-        resource: resourceFromAttributes({ ...service.resource, ...options.resource }),
-        idGenerator: options.ids,
-        spanProcessors: [collector],
-        sampler,
-      }),
-    ]),
+  const tracerOf = tracersOf(
+    fleet,
+    options,
+    (span) => ended.push(span),
+    () => tracestate,
   );
-  const tracerOf = (service: Service, scope: ScopeName): Tracer => {
-    const { name, version } = scopes[scope];
-    return providers.get(service)?.getTracer(name, version) ?? trace.getTracer(name);
-  };
   const linksOf = (plan: PlannedSpan): Link[] =>
     plan.links.flatMap((link) => {
       const context = producers[producers.length - 1 - link.producersBack];
@@ -147,24 +123,7 @@ function createStage(fleet: readonly Service[], options: GenerateOptions): Stage
         made += playSpan(child, context, startMs, spansMax - made);
       }
     }
-    for (const event of plan.events) {
-      span.addEvent(event.name, event.attributes, timeAt(startMs, event.atNs));
-    }
-    for (const { failure, atNs } of plan.exceptions) {
-      const { type, message, stack } = failure;
-      span.recordException({ name: type, message, stack }, timeAt(startMs, atNs));
-    }
-    switch (plan.status.code) {
-      case "unset":
-        break;
-      case "ok":
-        span.setStatus({ code: SpanStatusCode.OK });
-        break;
-      case "error":
-        span.setStatus({ code: SpanStatusCode.ERROR, message: plan.status.message });
-        break;
-    }
-    span.end(timeAt(startMs, plan.endNs));
+    endSpan(span, plan, startMs);
     return made;
   };
 
@@ -175,6 +134,69 @@ function createStage(fleet: readonly Service[], options: GenerateOptions): Stage
       return playSpan(root, ROOT_CONTEXT, startMs, spansMax);
     },
   };
+}
+
+/** A tracer for each service and scope; `onEnd` gets each span that ended. */
+function tracersOf(
+  fleet: readonly Service[],
+  { ids, resource }: GenerateOptions,
+  onEnd: (span: ReadableSpan) => void,
+  tracestate: () => TraceState | undefined,
+): (service: Service, scope: ScopeName) => Tracer {
+  const collector: SpanProcessor = {
+    onStart() {},
+    onEnd,
+    forceFlush: () => Promise.resolve(),
+    shutdown: () => Promise.resolve(),
+  };
+  // Everything is sampled. A root gets the trace's tracestate as a sampling vendor would set it; children inherit it.
+  const sampler: Sampler = {
+    shouldSample: (context) => {
+      const traceState = tracestate();
+      return {
+        decision: SamplingDecision.RECORD_AND_SAMPLED,
+        ...(traceState !== undefined && trace.getSpanContext(context) === undefined ? { traceState } : {}),
+      };
+    },
+    toString: () => "DemoSampler",
+  };
+  const providers = new Map(
+    fleet.map((service) => [
+      service,
+      new TracerProvider({
+        resource: resourceFromAttributes({ ...service.resource, ...resource }),
+        idGenerator: ids,
+        spanProcessors: [collector],
+        sampler,
+      }),
+    ]),
+  );
+  return (service, scope) => {
+    const { name, version } = scopes[scope];
+    return providers.get(service)?.getTracer(name, version) ?? trace.getTracer(name);
+  };
+}
+
+/** Gives a span what the plan has beside its children, and ends it. */
+function endSpan(span: Span, plan: PlannedSpan, startMs: number): void {
+  for (const event of plan.events) {
+    span.addEvent(event.name, event.attributes, timeAt(startMs, event.atNs));
+  }
+  for (const { failure, atNs } of plan.exceptions) {
+    const { type, message, stack } = failure;
+    span.recordException({ name: type, message, stack }, timeAt(startMs, atNs));
+  }
+  switch (plan.status.code) {
+    case "unset":
+      break;
+    case "ok":
+      span.setStatus({ code: SpanStatusCode.OK });
+      break;
+    case "error":
+      span.setStatus({ code: SpanStatusCode.ERROR, message: plan.status.message });
+      break;
+  }
+  span.end(timeAt(startMs, plan.endNs));
 }
 
 /** A time as the SDK's `[seconds, nanoseconds]`. `startMs` may have a fraction; `offsetNs` is an integer below 2^53. */

@@ -20,20 +20,20 @@ export const scopes = {
 } as const;
 export type ScopeName = keyof typeof scopes;
 
-export interface PlannedEvent {
+interface PlannedEvent {
   readonly name: string;
   readonly atNs: number;
   readonly attributes: Attributes;
 }
 
 /** A link to a producer span of an earlier trace. Dropped when there were not that many. */
-export interface PlannedLink {
+interface PlannedLink {
   /** 0 is the last producer span made, 1 the one before. */
   readonly producersBack: number;
   readonly attributes: Attributes;
 }
 
-export type PlannedStatus =
+type PlannedStatus =
   | { readonly code: "unset" }
   | { readonly code: "ok" }
   | { readonly code: "error"; readonly message: string };

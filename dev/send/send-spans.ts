@@ -18,7 +18,7 @@ import { listenToSdk } from "./sdk-diagnostics.ts";
 import { chooseTarget, type Target } from "./target.ts";
 
 /** What a run needs from the process that it runs in. */
-export interface Surroundings {
+export interface Context {
   readonly argv: readonly string[];
   readonly env: Readonly<Record<string, string | undefined>>;
   /** The text of a file, undefined when it is not there. */
@@ -36,39 +36,39 @@ const requestsMax = 4;
 /** Traces begin within the last minute: recent, and none in the future when a run is short. */
 const windowMs = 60_000;
 
-export async function sendSpans(world: Surroundings): Promise<ExitCode> {
-  const flags = parseFlags(world.argv);
+export async function sendSpans(context: Context): Promise<ExitCode> {
+  const flags = parseFlags(context.argv);
   if (!flags.ok) {
-    return complain(world, flags.refusal);
+    return complain(context, flags.refusal);
   }
   if (flags.value === "help") {
-    world.out.write(helpText);
+    context.out.write(helpText);
     return 0;
   }
-  const devPath = `${world.env["HEADRACE_STATE"] ?? ".headrace"}/dev.json`;
+  const devPath = `${context.env["HEADRACE_STATE"] ?? ".headrace"}/dev.json`;
   const target = chooseTarget({
     flags: flags.value,
-    env: world.env,
+    env: context.env,
     devPath,
-    devText: world.readText(devPath),
+    devText: context.readText(devPath),
   });
   if (!target.ok) {
-    return complain(world, target.refusal);
+    return complain(context, target.refusal);
   }
   const unreachable = await checkConnection(target.value.tracesUrl);
   if (unreachable !== undefined) {
-    return complain(world, unreachable);
+    return complain(context, unreachable);
   }
-  return sendAndWait(world, flags.value, target.value);
+  return sendAndWait(context, flags.value, target.value);
 }
 
-function complain(world: Surroundings, sentence: string): ExitCode {
-  world.progress.write(`send: ${sentence}\n`);
+function complain(context: Context, sentence: string): ExitCode {
+  context.progress.write(`send: ${sentence}\n`);
   return 2;
 }
 
-async function sendAndWait(world: Surroundings, flags: Flags, target: Target): Promise<ExitCode> {
-  const progress = createProgress(world.progress);
+async function sendAndWait(context: Context, flags: Flags, target: Target): Promise<ExitCode> {
+  const progress = createProgress(context.progress);
   const run = randomUUID();
   const begunMs = Date.now();
   const sinceMs = begunMs - windowMs;
@@ -77,7 +77,9 @@ async function sendAndWait(world: Surroundings, flags: Flags, target: Target): P
   );
 
   const refusals = listenToRefusals(target.tracesUrl);
-  const { sent, traceId } = await send(world, flags, target, progress, run, sinceMs).finally(refusals.close);
+  const { sent, traceId } = await send(context, flags, target, progress, run, sinceMs).finally(
+    refusals.close,
+  );
   const sendingMs = Date.now() - begunMs;
   explainShortfall(progress, sent, target, refusals.last());
   if (sent.acceptedSpans > 0 && traceId !== undefined && target.traceLink !== undefined) {
@@ -85,11 +87,11 @@ async function sendAndWait(world: Surroundings, flags: Flags, target: Target): P
   }
   if (target.clickhouseUrl === undefined || sent.acceptedSpans === 0) {
     progress.end();
-    world.out.write(`${acceptedText(sent)} (${seconds(sendingMs)} s)\n`);
+    context.out.write(`${acceptedText(sent)} (${seconds(sendingMs)} s)\n`);
     return flags.wait || shortfall(sent) > 0 ? 1 : 0;
   }
 
-  const { arrival, waitedMs } = await waitFor(world, flags, target.clickhouseUrl, progress, run, {
+  const { arrival, waitedMs } = await waitFor(context, flags, target.clickhouseUrl, progress, run, {
     spans: sent.acceptedSpans,
     sinceMs,
   });
@@ -97,16 +99,16 @@ async function sendAndWait(world: Surroundings, flags: Flags, target: Target): P
   if (arrival.trouble !== undefined) {
     progress.note(`ClickHouse at ${withoutPassword(target.clickhouseUrl)}: ${arrival.trouble}`);
   }
-  world.out.write(
+  context.out.write(
     `${acceptedText(sent)}, arrived ${arrival.spans}, doubled ${arrival.doubled} (${seconds(sendingMs + waitedMs)} s)\n`,
   );
   const arrivedOnce = arrival.spans >= sent.acceptedSpans && arrival.doubled === 0;
   return arrivedOnce && shortfall(sent) === 0 ? 0 : 1;
 }
 
-/** Sends until all spans are out, or Ctrl-C, or nothing can be accepted any more. `traceId`: of the first span. */
+/** Sends until all spans are sent, or Ctrl-C, or nothing can be accepted any more. `traceId`: of the first span. */
 async function send(
-  world: Surroundings,
+  context: Context,
   flags: Flags,
   target: Target,
   progress: ProgressView,
@@ -152,7 +154,7 @@ async function send(
       exporter,
       takePartialSuccess: sdk.takePartialSuccess,
       requestsMax,
-      stop: world.interrupted,
+      stop: context.interrupted,
       onChange: show,
     });
     if (end === "stopped") {
@@ -169,7 +171,7 @@ async function send(
 }
 
 async function waitFor(
-  world: Surroundings,
+  context: Context,
   flags: Flags,
   clickhouseUrl: string,
   progress: ProgressView,
@@ -178,7 +180,7 @@ async function waitFor(
 ): Promise<{ readonly arrival: Arrival; readonly waitedMs: number }> {
   const client = createClient({ url: clickhouseUrl });
   // A Ctrl-C that ended the sending does not end the waiting as well; the next one does.
-  const stop = world.interrupted.aborted ? new AbortController().signal : world.interrupted;
+  const stop = context.interrupted.aborted ? new AbortController().signal : context.interrupted;
   try {
     return await awaitArrival({
       client,
@@ -245,13 +247,13 @@ function explainFailure(failure: Error, target: Target, refusal: LastRefusal | u
   }
 }
 
-/** What exporters retry: why, when, and that one more try is no mistake. */
+/** What exporters retry: why, when, and that one more try is not a mistake. */
 function explainRefusal({ status, retryAfterSeconds, data }: LastRefusal): string {
   const message = messageIn(data);
   const when =
     retryAfterSeconds === undefined
       ? ""
-      : ` It asks to be tried again in ${retryAfterSeconds < 120 ? counted(retryAfterSeconds, "second") : `${Math.round(retryAfterSeconds / 60)} minutes`}, later than the exporter waits.`;
+      : ` It asks for a retry in ${retryAfterSeconds < 120 ? counted(retryAfterSeconds, "second") : `${Math.round(retryAfterSeconds / 60)} minutes`}, later than the exporter waits.`;
   return `${status}${message === "" ? "" : `: ${message}`}${when}`;
 }
 

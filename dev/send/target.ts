@@ -30,7 +30,7 @@ export interface Target {
   readonly traceLink: ((traceId: string) => string) | undefined;
 }
 
-export interface Surroundings {
+export interface TargetFacts {
   readonly flags: Flags;
   readonly env: Readonly<Record<string, string | undefined>>;
   /** The path of dev.json as a person would write it, and its text; undefined when there is no such file. */
@@ -38,7 +38,7 @@ export interface Surroundings {
   readonly devText: string | undefined;
 }
 
-export function chooseTarget({ flags, env, devPath, devText }: Surroundings): Result<Target, string> {
+export function chooseTarget({ flags, env, devPath, devText }: TargetFacts): Result<Target, string> {
   const dev = parseDevState(devText);
   if (dev === "broken") {
     return refuse(`${devPath} is not what \`npm run dev\` writes; start it again, or name --endpoint`);
@@ -78,7 +78,7 @@ function traceLinkOf(local: v.InferOutput<typeof devStateSchema> | undefined): T
 /** The endpoint that flags or environment name, as a full URL. */
 function namedEndpoint(
   flags: Flags,
-  env: Surroundings["env"],
+  env: TargetFacts["env"],
 ): { readonly url: string; readonly from: string } | undefined {
   if (flags.endpoint !== undefined) {
     return { url: appendTracesPath(flags.endpoint), from: "--endpoint" };
@@ -94,7 +94,7 @@ function namedEndpoint(
 
 function chooseKey(
   flags: Flags,
-  env: Surroundings["env"],
+  env: TargetFacts["env"],
   localKey: string | undefined,
   devPath: string,
 ): Pick<Target, "headers" | "keyText"> {

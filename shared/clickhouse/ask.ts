@@ -84,7 +84,7 @@ export async function queryRows<S extends v.GenericSchema>(
   const rows = v.safeParse(schema, lines.map(parsedLine));
   if (!rows.success) {
     const [{ message }] = rows.issues;
-    throw new StatementFailed(`the answer is none to what was asked (${message}): ${shown(text)}`, null);
+    throw new StatementFailed(`the answer does not fit the query (${message}): ${shown(text)}`, null);
   }
   return rows.output;
 }

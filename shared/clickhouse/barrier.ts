@@ -9,7 +9,7 @@
  *   said so several times before (`wordsNeeded`), to this very reading; the count then says which server counted, and no more;
  * - by ClickHouse Cloud, whose tables are read with `select_sequential_consistency`.
  *
- * Anything else is no evidence (decision 0014).
+ * Anything else is not evidence (decision 0014).
  */
 import { kindOfTable, type ServerWitness, type TableWitness } from "./table-identity.ts";
 
@@ -21,7 +21,7 @@ export interface Reading {
   readonly wordsNeeded: number;
   /** What servers said when they had everything, in the order in which they did. */
   readonly complete: readonly ServerWitness[];
-  /** Why the last statement was no evidence. */
+  /** Why the last statement was not evidence. */
   readonly reason: string;
 }
 
@@ -89,7 +89,7 @@ function otherTable(server: string, found: string, known: string | null): string
   return `${server} has another table (${found}) than the one that is known (${known})`;
 }
 
-/** What one reading needs of whoever performs it. */
+/** What one reading needs its performer to do. */
 export interface ReadingSteps<Counted, Effect, Answer> {
   /** What the server says of itself. Null: there is no such table. `table`: the identity, as far as it is known. */
   look(table: string | null): IterableIterator<Effect, TableWitness | null, Answer>;
@@ -98,7 +98,7 @@ export interface ReadingSteps<Counted, Effect, Answer> {
 
 export type Read<Counted> =
   | { readonly kind: "evidence"; readonly counted: Counted }
-  /** `reason`: what people are told, should it last. */
+  /** `reason`: reported to operators when this lasts. */
   | { readonly kind: "none"; readonly reason: string };
 
 /**

@@ -11,7 +11,7 @@ import { within } from "./patience.ts";
 
 const identifierSchema = v.pipe(
   v.string(),
-  v.regex(/^[A-Za-z_][A-Za-z0-9_]*$/, "is no ClickHouse identifier ([A-Za-z_][A-Za-z0-9_]*)"),
+  v.regex(/^[A-Za-z_][A-Za-z0-9_]*$/, "is not a ClickHouse identifier ([A-Za-z_][A-Za-z0-9_]*)"),
 );
 
 /** The variables and secrets of a Worker that reaches ClickHouse, as they stand in wrangler.toml. */
@@ -23,7 +23,7 @@ const clickHouseVariablesSchema = v.pipe(
     CLICKHOUSE_DATABASE: identifierSchema,
     CLICKHOUSE_TRACES_TABLE: identifierSchema,
     CLICKHOUSE_CLUSTER: v.optional(
-      v.pipe(v.string(), v.regex(/^[A-Za-z0-9_.-]*$/, "is no cluster's name ([A-Za-z0-9_.-]*)")),
+      v.pipe(v.string(), v.regex(/^[A-Za-z0-9_.-]*$/, "is not a cluster's name ([A-Za-z0-9_.-]*)")),
       "",
     ),
   }),
@@ -75,7 +75,7 @@ export interface ClickHouseConnection {
   readonly send: (request: ClickHouseRequest) => Promise<ClickHouseAnswer>;
 }
 
-export interface ClickHouseRequest {
+interface ClickHouseRequest {
   /** URL parameters: settings, `query_id`, and `query` where the body is data. */
   readonly parameters: Readonly<Record<string, string>>;
   readonly body: string | Uint8Array;

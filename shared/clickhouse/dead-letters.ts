@@ -1,6 +1,6 @@
 /** A dead letter as a row of `headrace_dead_letters` (schema/0004_dead_letters.sql), and as its record in R2. */
-import { errorText, type Failure } from "../ledger/failure.ts";
-import type { Receipt } from "../ledger/group.ts";
+import { errorText, type Failure } from "../failure.ts";
+import type { Receipt } from "../receipt.ts";
 import { receiptRow } from "./receipts.ts";
 
 /** Outside the payloads' prefix, and so outside the notification rule. */
@@ -27,7 +27,7 @@ const refusalsShownMax = 65_535;
 
 /**
  * `at`: ms since the epoch. `reason` is `decode`, `missing_object` or `rejected:<code>`; `failure` what the attempts to
- * bring it in failed of: its words are the message.
+ * store it failed with: its words are the message.
  */
 export function deadLetterRow(receipt: Receipt, failure: Failure | null, at: number) {
   const {

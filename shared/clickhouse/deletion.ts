@@ -20,7 +20,7 @@ export interface Deletion {
   readonly where: string | null;
 }
 
-/** Which rows: those of `ids` on `days` (since 1970-01-01, UTC; at least one). `mark`: of whoever deletes, `[0-9a-z.]+`. */
+/** Which rows: those of `ids` on `days` (since 1970-01-01, UTC; at least one). `mark`: names the deletion, `[0-9a-z.]+`. */
 export interface DeletedRows {
   readonly ids: readonly PayloadId[];
   readonly days: readonly number[];
@@ -70,7 +70,7 @@ const maskCommand = "APPLY DELETED MASK";
 /**
  * How many mutations of this mark there are and how many are undone, at all replicas that answer; of those how many parts are
  * to do, and why they fail. A mutation that
- * takes out hidden rows has no mark: whoever began it, it is waited for.
+ * takes out hidden rows has no mark: it is waited for, regardless of who began it.
  */
 export function mutationsQuery(settings: ClickHouseSettings, { table, mark }: Deletion): string {
   const { cluster, database } = settings;

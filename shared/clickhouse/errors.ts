@@ -12,7 +12,7 @@ import { elsewhereText, lateText } from "./table-fence.ts";
  * - `refused`: the data's fault; it will not pass by itself.
  * - `halted`: everybody's INSERT fails alike (schema, login, read-only); nobody's data is at fault.
  */
-export type VerdictClass = "stored" | "retry" | "unknown" | "refused" | "halted";
+type VerdictClass = "stored" | "retry" | "unknown" | "refused" | "halted";
 
 export interface Answer {
   readonly httpStatus: number;
@@ -129,7 +129,7 @@ const classes: Readonly<Record<Exclude<VerdictClass, "stored">, ReadonlyMap<numb
     [193, "WRONG_PASSWORD"],
     [194, "REQUIRED_PASSWORD"],
     [291, "DATABASE_ACCESS_DENIED"],
-    // A table that is not told to rebuild its projection refuses a DELETE: the setting is each replica's own.
+    // A table without the setting that rebuilds its projection refuses a DELETE; each replica has its own setting.
     [344, "SUPPORT_IS_DISABLED"],
     // The login's profile forbids a setting that we send; the text names it.
     [452, "SETTING_CONSTRAINT_VIOLATION"],
@@ -156,8 +156,8 @@ export function errorWords(reason: string): string {
 }
 
 /**
- * ClickHouse quotes values of the rows that it refuses: they are spans' and belong into no log, ledger or table of ours.
- * Whatever stands between the first quote and the last is cut, for a value may have quotes of its own. Example:
+ * ClickHouse quotes values of the rows that it refuses: they are span data, and belong in no log, ledger or table of ours.
+ * Everything between the first quote and the last is cut, since a value may itself contain quotes. Example:
  * "Constraint `c` is violated at row 1. Expression: (SpanName != 'x'). Column values: SpanName = 'x'. (VIOLATED_…" is
  * "… Expression: (SpanName != '…'). Column values: …. (VIOLATED_…".
  */
@@ -195,7 +195,7 @@ export function verdict(answer: Answer): Verdict {
   if (!answer.clickHouseHeaders) {
     return ofIntermediary(answer);
   }
-  // ClickHouse can fail after it has sent its 200: then the exception stands in the body alone, and was found above.
+  // ClickHouse can fail after it has sent its 200: then the exception is only in the body, and was found above.
   return answer.httpStatus === 200
     ? { class: "stored", reason: "" }
     : { class: "unknown", reason: `status ${answer.httpStatus}: ${shown(answer.text)}` };
@@ -212,7 +212,7 @@ function exceptionCode({ exceptionCode, text }: Answer): number | undefined {
   return found === null || !/^\d+$/.test(found) ? undefined : Number(found);
 }
 
-/** ClickHouse can fail after it has sent its 200: then the exception stands in the body alone. */
+/** ClickHouse can fail after it has sent its 200: then the exception is only in the body. */
 export function exceptionCodeIn(text: string): string | null {
   return /\bCode: (\d+)\. DB::(?:\w+::)?\w*Exception/.exec(text)?.[1] ?? null;
 }
@@ -262,7 +262,7 @@ function isRedirect(httpStatus: number): boolean {
 /** One sentence about an answer that is not ClickHouse's, and what to look at. `text`: the body; of a redirect, its target. */
 export function strangerText(httpStatus: number, text: string): string {
   return isRedirect(httpStatus)
-    ? `status ${httpStatus}: the address sends us elsewhere, which is not followed: set CLICKHOUSE_URL to the address of ClickHouse's HTTP interface itself. It said: ${shown(text)}`
+    ? `status ${httpStatus}: the address redirects, which is not followed: set CLICKHOUSE_URL to the address of ClickHouse's HTTP interface itself. It said: ${shown(text)}`
     : `status ${httpStatus} without ClickHouse's headers (something in between answered, or CLICKHOUSE_URL is not the address of its HTTP interface): ${shown(text)}`;
 }
 

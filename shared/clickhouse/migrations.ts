@@ -15,7 +15,7 @@ import {
   checkReplicas,
   completeReplicas,
   isSettingsAlter,
-  onClusterClause,
+  makeDatabase,
   type Replicas,
   replicatedStatement,
   runEverywhere,
@@ -55,7 +55,7 @@ export const defaultSchemaSettings: SchemaSettings = {
   tracesTtlDays: undefined,
   receiptsDays: limits.receiptsRetentionDays,
   minutesDays: limits.minutesRetentionDays,
-  leaveOut: ["trace_projection"], // dear for INSERTs and merges (decision 83): who wants it says so
+  leaveOut: ["trace_projection"], // expensive for INSERTs and merges (decision 83), so it is opt-in
 };
 
 /** A file with its statements ready to be run in order. */
@@ -247,7 +247,7 @@ export async function migrate(
 }
 
 /**
- * The fence that the traces table holds names the table itself, so it is no statement of a file: it is made, or made anew, where it
+ * The fence that the traces table holds names the table itself, so it is not a statement of a file: it is made, or made anew, where it
  * is not that of the table that is there. Null: it is, or the server cannot say which table there is. `found`: the column's
  * default; empty where there is no column.
  */
@@ -305,8 +305,7 @@ async function makeBeginnings(
     "ENGINE = ReplacingMergeTree(at) ORDER BY (traces_table, number)";
   if (replicas !== undefined) {
     const servers = await checkReplicas(replicas, database);
-    const onCluster = onClusterClause(replicas.onCluster);
-    await runEverywhere(replicas, `CREATE DATABASE IF NOT EXISTS ${quoteIdentifier(database)}${onCluster}`);
+    await makeDatabase(replicas, database, servers);
     await completeReplicas(replicas, database, servers, isOursIn(settings));
     await runEverywhere(replicas, fillIn(remembers, settings, replicas));
     return;

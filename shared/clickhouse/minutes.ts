@@ -1,9 +1,37 @@
 /** What the reconciler reads of receipts and writes of minutes: statements, and rows of headrace_minutes. */
-import { formatMinute, type PayloadKey, payloadPrefix } from "../payload-key.ts";
-import type { MinuteRow, WatermarkRow } from "../reconcile/effects.ts";
+import { contentMinuteBytes, formatMinute, type PayloadKey, payloadPrefix } from "../payload-key.ts";
 import type { ClickHouseSettings } from "./connection.ts";
 import { formatDateTime64 } from "./date-time.ts";
 import { receiptFields, tableName } from "./statements.ts";
+
+/** What the receipts say of one minute and tenant. The checksum is that of `keyChecksum` over all keys. */
+export interface MinuteTally {
+  /** ms since the epoch */
+  readonly minute: number;
+  readonly tenant: string;
+  readonly accepted: number;
+  readonly stored: number;
+  readonly dead: number;
+  readonly duplicate: number;
+  readonly erased: number;
+  readonly expired: number;
+  readonly spans: number;
+  readonly rejectedSpans: number;
+  readonly bytes: number;
+  readonly checksum: bigint;
+}
+
+/** A row of `headrace_minutes`. */
+export interface MinuteRow extends MinuteTally {
+  readonly sealed: boolean;
+}
+
+/** A row of `headrace_watermarks`: everything that arrived before `watermark` is balanced, nothing of it in flight. */
+export interface WatermarkRow {
+  /** ms since the epoch */
+  readonly watermark: number;
+  readonly openMinutes: number;
+}
 
 /** Payload keys as SQL literals: their characters need no escape. */
 function keySet(keys: readonly PayloadKey[]): string {
@@ -60,7 +88,7 @@ export function tallyQuery(settings: ClickHouseSettings, minutes: readonly numbe
       toFloat64(sumIf(spans, outcome = 'stored')) AS spans,
       toFloat64(sumIf(rejected_spans, outcome = 'stored')) AS rejectedSpans,
       toFloat64(sum(bytes)) AS bytes,
-      toString(sum(reinterpretAsUInt64(substring(payload, 1, 8)))) AS checksum
+      toString(sum(reinterpretAsUInt64(substring(payload, ${contentMinuteBytes + 1}, 8)))) AS checksum
     FROM ${tableName(settings, "headrace_receipts")} FINAL
     WHERE ${ranges.join(" OR ")} GROUP BY minute, tenant ORDER BY minute, tenant`;
 }

@@ -5,7 +5,10 @@
 export async function within<T>(ms: number, act: (signal: AbortSignal) => Promise<T>): Promise<T> {
   const controller = new AbortController();
   const { signal } = controller;
-  const timer = setTimeout(() => controller.abort(new Error(`no answer within ${ms / 1000} s`)), ms);
+  const timer = setTimeout(
+    () => controller.abort(new Error(`no answer within ${Math.round(ms / 100) / 10} s`)),
+    ms,
+  );
   const late = new Promise<never>((_, reject) => {
     signal.addEventListener("abort", () => reject(signal.reason), { once: true });
   });

@@ -1,9 +1,9 @@
 /** A receipt as a row of `headrace_receipts` (schema/0003_receipts.sql), for an INSERT as JSONEachRow. */
 import { assert } from "../assert.ts";
 import { toHex } from "../hex.ts";
-import type { Receipt } from "../ledger/group.ts";
 import { DAY_MS } from "../limits.ts";
 import { minuteToMs, parsePayloadKey, payloadIdToBytes } from "../payload-key.ts";
+import type { Receipt } from "../receipt.ts";
 import { formatDateTime64 } from "./date-time.ts";
 
 /** The columns that an INSERT of receipts names: `payload` comes from `payload_hex`, `rank` from `outcome`. */

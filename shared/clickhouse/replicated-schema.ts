@@ -18,7 +18,7 @@ export interface Replicas {
   readonly servers: readonly [RunStatement, ...RunStatement[]];
 }
 
-/** The replicas are not as they must be; the message says in one sentence what is wrong, and what mends it. */
+/** The replicas are not as they must be; the message says in one sentence what is wrong, and what fixes it. */
 export class ReplicasError extends Error {
   override readonly name = "ReplicasError";
 }
@@ -110,15 +110,20 @@ export function isSettingsAlter(sql: string): boolean {
 
 const lineSchema = v.record(v.string(), v.unknown());
 
-/** Rows of a system table at every replica, each with `server`, its name for people. */
+/**
+ * Rows of a system table at every replica, each with `server`, its name for people. By a view: of the bare table a login would have to
+ * be granted its columns too.
+ */
 async function askAll(
   { onCluster, servers }: Replicas,
   columns: string,
   table: string,
   where: string,
 ): Promise<readonly Readonly<Record<string, unknown>>[]> {
-  const from = onCluster === null ? table : `clusterAllReplicas(${quoteText(onCluster)}, ${table})`;
-  const sql = `SELECT concat(hostName(), ':', toString(tcpPort())) AS server, ${columns} FROM ${from} WHERE ${where} FORMAT JSONEachRow`;
+  const own = `SELECT concat(hostName(), ':', toString(tcpPort())) AS server, ${columns} FROM ${table} WHERE ${where}`;
+  const everywhere =
+    onCluster === null ? own : `SELECT * FROM clusterAllReplicas(${quoteText(onCluster)}, view(${own}))`;
+  const sql = `${everywhere} FORMAT JSONEachRow`;
   const texts =
     onCluster === null ? await Promise.all(servers.map((server) => server(sql))) : [await servers[0](sql)];
   return texts
@@ -188,6 +193,19 @@ export async function checkReplicas(replicas: Replicas, database: string): Promi
     );
   }
   return names;
+}
+
+/** Makes the database where a replica lacks it: a login of least rights may not, and need not where it is there. */
+export async function makeDatabase(
+  replicas: Replicas,
+  database: string,
+  names: readonly string[],
+): Promise<void> {
+  const found = await askAll(replicas, "name", "system.databases", `name = ${quoteText(database)}`);
+  if (found.length < names.length) {
+    const onCluster = onClusterClause(replicas.onCluster);
+    await runEverywhere(replicas, `CREATE DATABASE IF NOT EXISTS ${quoteIdentifier(database)}${onCluster}`);
+  }
 }
 
 async function checkCluster({ onCluster, servers: [first] }: Replicas): Promise<void> {

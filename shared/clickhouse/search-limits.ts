@@ -1,7 +1,7 @@
 /**
- * What a search of a person may take of ClickHouse: time, rows, memory, and how many at once. The login itself has these
- * limits, and may set nothing (docs/operating.md has the statement), so that no query of it can pass them, whatever stands in
- * it. A login that may set settings is sent them with each query, `readonly` with them: then it cannot pass them either.
+ * What an operator's search may take of ClickHouse: time, rows, memory, and how many at once. The login itself has these
+ * limits and may change no setting (docs/operating.md has the statement), so that none of its queries can exceed them, whatever
+ * its text. For a login that may change settings, each query is sent with the limits and with `readonly`, to the same effect.
  */
 import * as v from "valibot";
 import { queryRows } from "./ask.ts";

@@ -43,7 +43,7 @@ export function checkVersion(version: string): string {
     Number(major) < versionMin[0] ||
     (Number(major) === versionMin[0] && Number(minor) < versionMin[1]);
   return isOld
-    ? `The server is ClickHouse ${version}; the oldest that keeps what is promised here is ${versionMin.join(".")}: in older ones the DELETE of a payload's rows fails, or settings that we need are not known. Mend it with an upgrade of ClickHouse to ${versionMin.join(".")} or later`
+    ? `The server is ClickHouse ${version}; the oldest supported version is ${versionMin.join(".")}: in older ones the DELETE of a payload's rows fails, or settings that we need do not exist. Fix it with an upgrade of ClickHouse to ${versionMin.join(".")} or later`
     : "";
 }
 
@@ -57,7 +57,7 @@ export interface DeduplicationWindow {
 }
 
 /**
- * Plain MergeTree: default 0, which is no deduplication. Replicated and Shared: the server's, 10,000 and one hour where it does
+ * Plain MergeTree: default 0, which means no deduplication. Replicated and Shared: the server's, 10,000 and one hour where it does
  * not say. The least of all replicas rules: each trims the log that they share by its own.
  */
 export function windowOf({
@@ -86,11 +86,11 @@ function isReplicated(engine: string): boolean {
   return /^(Replicated|Shared)/.test(engine);
 }
 
-/** Why nothing may be inserted, with the command that mends it; empty where everything is as it must be. */
+/** Why nothing may be inserted, with the command that fixes it; empty where everything is as it must be. */
 export function checkTable(settings: ClickHouseSettings, declaration: TableDeclaration | undefined): string {
   const name = tableName(settings, settings.tracesTable);
   if (declaration === undefined) {
-    return `There is no table ${name}, or the user ${settings.user} may not see it: apply the schema, look at CLICKHOUSE_DATABASE and CLICKHOUSE_TRACES_TABLE, and at the user's grants.`;
+    return `There is no table ${name}, or the user ${settings.user} may not see it: apply the schema, and check CLICKHOUSE_DATABASE, CLICKHOUSE_TRACES_TABLE and the user's grants.`;
   }
   const { engine } = declaration;
   if (!/^(Replicated|Shared)?(MergeTree)$/.test(engine)) {
@@ -98,25 +98,25 @@ export function checkTable(settings: ClickHouseSettings, declaration: TableDecla
   }
   const { receiptsEngine } = declaration;
   if (isReplicated(engine) && receiptsEngine !== undefined && !isReplicated(receiptsEngine)) {
-    return `${name} is replicated, and headrace_receipts has the engine ${receiptsEngine}, whose rows another replica does not show. Mend it with: npx headrace deploy, with CLICKHOUSE_CLUSTER or CLICKHOUSE_REPLICAS set`;
+    return `${name} is replicated, and headrace_receipts has the engine ${receiptsEngine}, whose rows another replica does not show. Fix it with: npx headrace deploy, with CLICKHOUSE_CLUSTER or CLICKHOUSE_REPLICAS set`;
   }
   const { blocks } = windowOf(declaration);
   if (blocks < limits.deduplicationWindowMin) {
     const setting = isReplicated(engine)
       ? "replicated_deduplication_window"
       : "non_replicated_deduplication_window";
-    return `${name} remembers the last ${blocks} blocks, and a retry would be stored twice. Mend it with: ALTER TABLE ${name} MODIFY SETTING ${setting} = ${limits.deduplicationWindow}${isReplicated(engine) ? ", at each replica" : ""}`;
+    return `${name} remembers the last ${blocks} blocks, and a retry would be stored twice. Fix it with: ALTER TABLE ${name} MODIFY SETTING ${setting} = ${limits.deduplicationWindow}${isReplicated(engine) ? ", at each replica" : ""}`;
   }
   const ttl = readTtl(declaration.engineFull);
   if (ttl.kind === "unclear") {
-    return `${name} has a TTL that we do not understand (${ttl.clause}): nobody could tell rows that it dropped from rows that were lost. Mend it with: ALTER TABLE ${name} MODIFY TTL toDateTime(Timestamp) + toIntervalDay(90), or another number of days (hours, weeks, months, years)`;
+    return `${name} has a TTL that we do not understand (${ttl.clause}): rows that it dropped could not be distinguished from rows that were lost. Fix it with: ALTER TABLE ${name} MODIFY TTL toDateTime(Timestamp) + toIntervalDay(90), or another number of days (hours, weeks, months, years)`;
   }
   return "";
 }
 
 /** There is no such database: CLICKHOUSE_DATABASE names another one, or the address is another server's. */
 export function noDatabaseRefusal({ database, user }: ClickHouseSettings): string {
-  return `There is no database ${database} on this server, or the user ${user} may not see it: look at CLICKHOUSE_URL and CLICKHOUSE_DATABASE, and apply the schema.`;
+  return `There is no database ${database} on this server, or the user ${user} may not see it: check CLICKHOUSE_URL and CLICKHOUSE_DATABASE, and apply the schema.`;
 }
 
 /** The look itself was refused (497). `said`: ClickHouse's words, which name the right. */
@@ -125,30 +125,30 @@ export function rightsRefusal({ user }: ClickHouseSettings, said: string): strin
   const grant = right?.replace(/ for at least one column on /, " ON ");
   return grant === undefined
     ? `The user ${user} may not look at the traces table: ${said}`
-    : `The user ${user} may not look at the traces table and its server. Mend it with: GRANT ${grant} TO ${user}`;
+    : `The user ${user} may not look at the traces table and its server. Fix it with: GRANT ${grant} TO ${user}`;
 }
 
 /** What of a replicated table is evidence, system.replicas says. */
 export function replicasRefusal({ user }: ClickHouseSettings): string {
-  return `The user ${user} may not read system.replicas: nobody could tell a replica that lags from one that has all rows. Mend it with: GRANT SELECT ON system.replicas TO ${user}`;
+  return `The user ${user} may not read system.replicas: a replica that lags could not be distinguished from one that has all rows. Fix it with: GRANT SELECT ON system.replicas TO ${user}`;
 }
 
 function isUtc(timezone: string): boolean {
   return utcNames.test(timezone);
 }
 
-/** Why nothing may be inserted on this server with this login, with what mends it; empty where all is as it must be. */
+/** Why nothing may be inserted on this server with this login, with what fixes it; empty where all is as it must be. */
 export function checkServer({ user }: ClickHouseSettings, server: ServerState): string {
   const { timezone, deduplicateInsert, deduplicateInsertSelect, clockAheadMs } = server;
   if (!isUtc(timezone)) {
     // Rows are counted and partitions are formed by toDate(Timestamp), and receipts say days in UTC.
-    return `The server's time zone is ${timezone}: its days are not those that rows are counted by. Mend it with <timezone>UTC</timezone> in the server's configuration (stored times do not change, only how they are shown), and a restart.`;
+    return `The server's time zone is ${timezone}: its days differ from those by which rows are counted. Fix it with <timezone>UTC</timezone> in the server's configuration (stored times do not change, only how they are shown), and a restart.`;
   }
   if (deduplicateInsert === "disable") {
-    return `deduplicate_insert is 'disable' for the user ${user}, which beats insert_deduplicate=1, and a retry would be stored twice. Mend it with: ALTER USER ${user} SETTINGS deduplicate_insert = 'enable' (or in the profile that sets it)`;
+    return `deduplicate_insert is 'disable' for the user ${user}, which beats insert_deduplicate=1, and a retry would be stored twice. Fix it with: ALTER USER ${user} SETTINGS deduplicate_insert = 'enable' (or in the profile that sets it)`;
   }
   if (deduplicateInsertSelect === "disable") {
-    return `deduplicate_insert_select is 'disable' for the user ${user}: our INSERTs are INSERT … SELECT, and a retry would be stored twice. Mend it with: ALTER USER ${user} SETTINGS deduplicate_insert_select = 'enable_when_possible' (or in the profile that sets it)`;
+    return `deduplicate_insert_select is 'disable' for the user ${user}: our INSERTs are INSERT … SELECT, and a retry would be stored twice. Fix it with: ALTER USER ${user} SETTINGS deduplicate_insert_select = 'enable_when_possible' (or in the profile that sets it)`;
   }
   if (Math.abs(clockAheadMs) > limits.clockAheadMaxMs) {
     // The server refuses an INSERT after its deadline, by its own clock: too far ahead and it refuses all of them.

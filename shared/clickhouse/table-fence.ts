@@ -1,7 +1,7 @@
 /**
  * The fence that the traces table itself holds: an EPHEMERAL column, of which nothing is stored. Its default throws where an INSERT
  * that names the column comes after its deadline, or to another table than it is for. So the plain INSERT is fenced at a fifth of
- * what the same conditions cost as an INSERT … SELECT (decision 0073). Whoever else writes does not name it, and is not asked.
+ * what the same conditions cost as an INSERT … SELECT (decision 0073). Other writers do not name it, and are not checked.
  *
  * The column knows its table by a text that was written into it when it was made: a table that a person made by CREATE … AS
  * has the text of the other one. So only the first INSERT of a group goes by it; a retry asks the server (statements.ts).
@@ -11,7 +11,7 @@ import { kindOfTable, type TracesTableName } from "./table-identity.ts";
 
 export const fenceColumn = "HeadraceFence";
 
-/** The message by which an INSERT that came too late is told from any other 395 (errors.ts). */
+/** The message that distinguishes an INSERT that came too late from any other error 395 (errors.ts). */
 export const lateText = "headrace: the INSERT came after its deadline";
 /** The same of an INSERT that came to another table than the one that the ledger knows. */
 export const elsewhereText = "headrace: this is another table than the ledger knows";

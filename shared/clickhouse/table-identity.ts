@@ -104,7 +104,7 @@ export function witnessOf(answer: TableAnswer): TableWitness {
   return { ...server, table: `replicated ${replica.path}`, behind: whyBehind(host, replica), replicas };
 }
 
-/** The port too: servers on one host may have one uuid, where they are no clickhouse-server. */
+/** The port too: servers on one host may have one uuid, where they are not clickhouse-server. */
 export function serverWitnessOf({ host, serverUuid, port, upSeconds }: ServerAnswer): ServerWitness {
   return { server: `${host}:${port} (${serverUuid})`, upSeconds };
 }

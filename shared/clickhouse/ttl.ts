@@ -84,13 +84,13 @@ function plus(left: Interval | undefined, unit: Interval | undefined, count: num
     : { months: left.months + unit.months * count, ms: left.ms + unit.ms * count };
 }
 
-/** What stands between TTL and SETTINGS. */
+/** The text between TTL and SETTINGS. */
 function clauseOf(engineFull: string): string | undefined {
   const [, ttl] = splitAtTop(engineFull, " TTL ");
   return ttl === undefined ? undefined : splitAtTop(ttl, " SETTINGS ")[0];
 }
 
-/** Splits where `separator` stands in no parentheses and no quotes. */
+/** Splits at each `separator` that is outside of parentheses and quotes. */
 function splitAtTop(text: string, separator: string): readonly string[] {
   const parts: string[] = [];
   let from = 0;

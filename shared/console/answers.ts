@@ -4,7 +4,7 @@
  * reader of this version leaves out. A field with a default is one that a console of an older release does not name.
  */
 import * as v from "valibot";
-import { failureKinds } from "../ledger/failure.ts";
+import { failureKinds } from "../failure.ts";
 import { waitReasons } from "../ledger/in-flight.ts";
 import { payloadOutcomes } from "../outcome.ts";
 
@@ -21,7 +21,7 @@ export type Fixed<T> = T extends (infer E)[]
     ? { readonly [K in keyof T]: Fixed<T[K]> }
     : T;
 
-/** What attempts failed of (ledger/failure.ts). */
+/** Why attempts failed (shared/failure.ts). */
 const failureSchema = v.object({
   failed: count,
   refused: count,
@@ -121,7 +121,7 @@ export const minutesSchema = v.object({
 export type Minutes = v.InferOutput<typeof minutesSchema>;
 
 /** The states of a group (ledger/group.ts). */
-const groupStates = ["open", "counting", "verifying", "closing", "held", "clearing"] as const;
+const groupStates = ["open", "counting", "verifying", "receipting", "held", "clearing"] as const;
 
 /** `GET /api/in-flight` */
 export const inFlightSchema = v.object({
@@ -170,7 +170,7 @@ export const statusSchema = v.object({
     }),
   ),
   held: v.array(v.object({ key: v.string(), reason: v.string() })),
-  /** What keeps payloads from being brought in, in one sentence; empty: nothing does. */
+  /** What keeps payloads from being stored, in one sentence; empty: nothing does. */
   trouble: v.optional(v.string(), ""),
   /** What the zone before the ingress turned away, or why that is not known. Empty: a Worker of an earlier version. */
   frontDoor: v.optional(
@@ -349,7 +349,6 @@ export const minutePayloadsSchema = v.object({
   /** What is left out, in words; empty: nothing is. */
   notes: v.array(v.string()),
 });
-export type MinutePayloads = v.InferOutput<typeof minutePayloadsSchema>;
 
 /** `GET /api/payloads`: a page of a tenant's keys. */
 export const payloadsSchema = v.object({
@@ -385,7 +384,7 @@ export const keySchema = v.object({
 });
 export type ListedKey = v.InferOutput<typeof keySchema>;
 
-/** `POST /api/keys` and `/rotate`: the key itself is told this once. */
+/** `POST /api/keys` and `/rotate`: the only answer that has the key itself. */
 export const newKeySchema = v.object({ ...keySchema.entries, key: v.string() });
 
 /** `GET /api/keys`: a page, and a cursor where there are more. */
@@ -445,7 +444,7 @@ export type OutcomeSums = v.InferOutput<typeof outcomesSchema>;
 
 /** `GET /api/doctor` */
 export const examinationSchema = v.object({
-  /** The console's clock, for whoever asks to compare with. */
+  /** The console's clock, for clients to compare with theirs. */
   now: timeMs,
   checks: v.array(
     v.object({
@@ -459,7 +458,7 @@ export const examinationSchema = v.object({
 
 /** `GET /api/about` */
 export const aboutSchema = v.object({
-  /** Where exporters send to, without a path; empty where the console was not told. */
+  /** Where exporters send to, without a path; empty where it is not set. */
   otlp: v.string(),
 });
 

@@ -13,17 +13,17 @@ type Advice = Readonly<Record<Reader, (about: About) => string>>;
 /** Kinds that are not among these say all of it in their message. */
 const advices: Readonly<Record<string, Advice>> = {
   dead_letters: {
-    page: () => "Dead letters says why each died; Replay brings them in once the cause is mended.",
+    page: () => "Dead letters says why each could not be stored; Replay stores them once the cause is fixed.",
     cli: () =>
-      "`headrace dead-letters list` says why; `headrace dead-letters replay --all` brings them in once the cause is mended.",
+      "`headrace dead-letters list` says why; `headrace dead-letters replay --all` stores them once the cause is fixed.",
   },
   in_flight: {
-    page: () => "In flight shows its group, what it failed of, and what it waits for.",
+    page: () => "In flight shows its group, why it failed, and what it waits for.",
     cli: () =>
-      "`headrace status` says what keeps payloads out, `headrace payload show KEY` what one waits for.",
+      "`headrace status` says what keeps payloads from being stored, `headrace payload show KEY` what one waits for.",
   },
   inexact: {
-    page: () => "Held for a person: compare its rows with the payload, then accept what is there.",
+    page: () => "It waits for your decision: compare its rows with the payload, then accept what is there.",
     cli: ({ subject }) =>
       `\`headrace payload show ${subject}\` shows its rows; then \`headrace resolve ${subject} accept\`, or \`rewrite\`.`,
   },
@@ -35,7 +35,7 @@ const advices: Readonly<Record<string, Advice>> = {
     },
   },
   refused: {
-    page: () => "In flight shows it. Mend what refuses it, and it comes in by itself.",
+    page: () => "In flight shows it. Once the cause is fixed, it is stored by itself.",
     cli: ({ subject }) => `\`headrace payload show ${subject}\` follows it.`,
   },
   unsealed: {

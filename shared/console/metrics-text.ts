@@ -25,7 +25,7 @@ export const metricsContentType = "text/plain; version=0.0.4; charset=utf-8";
 
 export function metricsText(families: readonly MetricFamily[]): string {
   const names = new Set(families.map(({ name }) => name));
-  assert(names.size === families.length, "a family stands once");
+  assert(names.size === families.length, "a family appears once");
   return families
     .filter(({ samples }) => samples.length > 0)
     .map(familyText)
@@ -38,7 +38,7 @@ function familyText({ name, type, help, samples }: MetricFamily): string {
   const lines = samples.map(({ labels = {}, value }) => `${name}${labelsText(labels)} ${valueText(value)}\n`);
   assert(
     new Set(samples.map(({ labels = {} }) => labelsText(labels))).size === samples.length,
-    "a series stands once",
+    "a series appears once",
   );
   return `# HELP ${name} ${escaped(help)}\n# TYPE ${name} ${type}\n${lines.join("")}`;
 }

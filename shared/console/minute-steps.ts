@@ -3,11 +3,12 @@
  * in flight, as steps of a chart and as sums by tenant. Pure.
  */
 import { assert } from "../assert.ts";
-import { byMinute, type Unsettled } from "../ledger/unsettled.ts";
+import { byMinute } from "../ledger/unsettled.ts";
 import { limits } from "../limits.ts";
 import { minuteToMs } from "../payload-key.ts";
 import { type Checkpoint, MINUTE_MS, startOfMinute } from "../reconcile/checkpoint.ts";
 import type { MinuteStep, Minutes, TenantSum } from "./answers.ts";
+import type { Unsettled } from "./operations.ts";
 
 /** What ended, by step and tenant: a row of `minuteStepsQuery`. */
 export interface EndedRow {
@@ -62,7 +63,7 @@ const nothing: Counts = {
 /**
  * Every step of the range, those without payloads included. What is in flight and has a receipt counts by that. What the
  * ledger has in flight is exact for the groups that were looked into; where there are more, what the reconciler found pending
- * in a minute that it walked is the least that is in flight, whoever holds it.
+ * in a minute that it walked is the least that is in flight, wherever it is held.
  */
 export function minuteSteps(facts: StepFacts): Minutes {
   const { now, since, stepMs, unsettled } = facts;

@@ -8,7 +8,7 @@ import type { Check } from "../doctor/check.ts";
 import type { Finding } from "../finding.ts";
 import type { InFlight } from "../ledger/in-flight.ts";
 import type { LedgerHealth } from "../ledger/trouble.ts";
-import type { Unsettled } from "../ledger/unsettled.ts";
+import type { UnsettledKeys } from "../ledger/unsettled.ts";
 import type { Whereabouts } from "../ledger/whereabouts.ts";
 import type { PayloadId, PayloadKey } from "../payload-key.ts";
 import type { Checkpoint } from "../reconcile/checkpoint.ts";
@@ -16,18 +16,29 @@ import type { Presence } from "../reconcile/presence.ts";
 import type { ReconcileReport } from "../reconcile/run.ts";
 import type { AskedFor, Fixed, Forgotten } from "./answers.ts";
 
+/**
+ * What of the sums by minute is not settled, at one moment: how far minutes are sealed, which of them changed since, and
+ * which keys are in flight. For the sums, the receipts of the rest are read at one moment too.
+ */
+export interface Unsettled extends UnsettledKeys {
+  /** Null: the reconciler has not run yet, and nothing is sealed. */
+  readonly checkpoint: Checkpoint | null;
+  /** Sealed minutes, ms since the epoch, whose rows may be older than their receipts. */
+  readonly changed: readonly number[];
+}
+
 export interface ConsumerOperations {
   /** Which of these keys the ledger has in flight, in the order asked. */
   holds(keys: readonly PayloadKey[]): Promise<readonly boolean[]>;
   /** Where the ledger has a payload. */
   whereIs(id: PayloadId): Promise<Whereabouts>;
-  /** Where it has each of these, in the order asked; what is no payload's id it does not know. */
+  /** Where it has each of these, in the order given; unknown for anything that is not a payload's id. */
   whereAre(ids: readonly string[]): Promise<readonly Whereabouts[]>;
   /** What only the consumer can try out: its bindings, and ClickHouse as it is logged in there. */
   examine(): Promise<readonly Check[]>;
   /** Rings what nobody holds, however young. Null: a run is under way already. */
   reconcile(): Promise<ReconcileReport | null>;
-  /** Brings payloads in again, wherever they ended. */
+  /** Stores payloads after all, however they ended. */
   replay(keys: readonly string[]): Promise<Fixed<AskedFor>>;
   /** What the table has of a payload, compared with its receipts. */
   presence(id: PayloadId): Promise<Presence>;
@@ -43,7 +54,7 @@ export interface ConsumerOperations {
   /** Accepts whatever table answers under the traces' name now as the one to insert into. */
   acceptTable(): Promise<void>;
   status(): Promise<LedgerStatus>;
-  /** Whether payloads are brought in: for an outside check, and as little as it needs. */
+  /** Whether payloads are stored: for an outside check, and as little as it needs. */
   health(): Promise<LedgerHealth>;
   /** Findings that are open, as the ledger keeps them: also while ClickHouse, which has them all, does not answer. */
   openFindings(): Promise<readonly Finding[]>;

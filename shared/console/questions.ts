@@ -234,7 +234,7 @@ const originsSchema = v.pipe(
       v.string("must be text"),
       v.check(
         isOrigin,
-        "is no origin: give scheme, host and port as a browser sends them (https://shop.example), or *",
+        "is not an origin: give scheme, host and port as a browser sends them (https://shop.example), or *",
       ),
     ),
     originsMessage,

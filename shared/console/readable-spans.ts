@@ -13,7 +13,7 @@ import { spanKindTexts, statusCodeTexts } from "../rows/row-writer.ts";
 import { ValueText } from "../rows/value-text.ts";
 import type { PayloadSpans } from "./answers.ts";
 
-export type ReadableSpan = PayloadSpans["spans"][number];
+type ReadableSpan = PayloadSpans["spans"][number];
 type Attributes = ReadableSpan["attributes"];
 
 const decoder = new TextDecoder();

@@ -24,7 +24,7 @@ export const routes = {
     answer: answers.aboutSchema,
   },
   "GET /api/actions": {
-    summary: "What people did, and who: erasures, replays, changes of keys; the newest first",
+    summary: "Operators' actions, and who did them: erasures, replays, changes of keys; newest first",
     query: questions.actionsQuery,
     answer: answers.actionsSchema,
   },
@@ -34,15 +34,15 @@ export const routes = {
     answer: answers.balanceSchema,
   },
   "GET /api/dead-letters": {
-    summary: "Payloads that could not be stored, the newest first",
+    summary: "Payloads that could not be stored, newest first",
     answer: answers.deadLettersSchema,
   },
   "GET /api/doctor": {
-    summary: "Every part that a promise leans on, tried from inside the Workers",
+    summary: "Every part that the guarantees depend on, tested from inside the Workers",
     answer: answers.examinationSchema,
   },
   "GET /api/findings": {
-    summary: "What a person should know, the open ones first",
+    summary: "Conditions that need attention, open ones first",
     answer: answers.findingsSchema,
   },
   "GET /api/in-flight": {
@@ -89,11 +89,11 @@ export const routes = {
     answer: answers.payloadsSchema,
   },
   "GET /api/status": {
-    summary: "What the ledger says of itself, and what keeps payloads from being brought in",
+    summary: "The ledger's own status, and what keeps payloads from being stored",
     answer: answers.statusSchema,
   },
   "GET /api/trace": {
-    summary: "A trace: its spans, and the payloads that brought them in",
+    summary: "A trace: its spans, and the payloads that they came in",
     query: questions.traceQuery,
     answer: traces.traceSchema,
   },
@@ -103,7 +103,7 @@ export const routes = {
     answer: traces.traceSpanSchema,
   },
   "GET /api/trace-times": {
-    summary: "How many traces, or spans that fulfil a filter, begin in each step of a time",
+    summary: "How many traces, or spans that match a filter, begin in each step of a period",
     query: questions.traceTimesQuery,
     answer: traces.traceTimesSchema,
   },
@@ -127,7 +127,7 @@ export const routes = {
     answer: answers.watermarkSchema,
   },
   "POST /api/accept-table": {
-    summary: "Inserts into the table that answers now, although it is another one than before",
+    summary: "Inserts into the table that answers now, although it is not the one of before",
     answer: answers.acceptedSchema,
   },
   "POST /api/erase": {
@@ -136,42 +136,42 @@ export const routes = {
     answer: answers.askedForSchema,
   },
   "POST /api/forget": {
-    summary: "Lets payloads in again whose rows a person deleted",
+    summary: "Accepts payloads again whose rows were deleted",
     body: questions.forgetBody,
     answer: answers.forgottenSchema,
   },
   "POST /api/keys": {
-    summary: "Makes an API key; only this answer shows it",
+    summary: "Creates an API key; only this answer shows it",
     body: questions.createKeyBody,
     answer: answers.newKeySchema,
     status: 201,
   },
   "POST /api/keys/:id/revoke": {
-    summary: "Ends an API key at once and for good",
+    summary: "Revokes an API key at once and for good",
     answer: answers.keySchema,
   },
   "POST /api/keys/:id/rotate": {
-    summary: "Makes an API key in place of one, which works on for a time",
+    summary: "Replaces an API key by a new one; the old one works for a given time",
     body: questions.rotateKeyBody,
     answer: answers.newKeySchema,
     status: 201,
   },
   "POST /api/reconcile": {
-    summary: "Rings now what R2 has and nobody holds",
+    summary: "Notifies now what R2 has and the ledger does not hold",
     answer: answers.reconciledSchema,
   },
   "POST /api/replay": {
-    summary: "Brings payloads in again; what is stored already is not stored again",
+    summary: "Stores payloads after all; what is stored already is not stored again",
     body: questions.replayBody,
     answer: answers.askedForSchema,
   },
   "POST /api/resolve": {
-    summary: "Decides about a payload whose rows are neither none nor all",
+    summary: "Decides about a payload of which the table has some rows but not exactly all",
     body: questions.resolveBody,
     answer: answers.resolvedSchema,
   },
   "PATCH /api/keys/:id": {
-    summary: "Changes an API key; what is not named stays",
+    summary: "Changes an API key; what is not named stays as it is",
     body: questions.changeKeyBody,
     answer: answers.keySchema,
   },
@@ -191,7 +191,7 @@ export const plainRoutes = {
   "GET /": { summary: "The page", type: "text/html", entrance: "open" },
   "GET /assets/*": { summary: "The page's scripts and styles", type: "*/*", entrance: "open" },
   "GET /healthz": {
-    summary: "200 while payloads are brought in, else 503 with the reason",
+    summary: "200 while payloads are stored, otherwise 503 with the reason",
     type: "text/plain",
     entrance: "open",
   },
@@ -214,7 +214,7 @@ type Part<N extends RouteName, K extends "query" | "body"> = Routes[N] extends {
 }
   ? S
   : undefined;
-export type InputOf<N extends RouteName, K extends "query" | "body"> =
+type InputOf<N extends RouteName, K extends "query" | "body"> =
   Part<N, K> extends v.GenericSchema ? v.InferInput<Part<N, K>> : undefined;
 export type OutputOf<N extends RouteName, K extends "query" | "body"> =
   Part<N, K> extends v.GenericSchema ? v.InferOutput<Part<N, K>> : undefined;

@@ -1,6 +1,6 @@
 /**
- * What a person may ask of traces: the filter, as it stands in a link, a request and a command line. A condition on an
- * attribute is one line of text:
+ * What a person may ask of traces: the filter, in the form that links, requests and command lines share. A condition on
+ * an attribute is one line of text:
  *
  *   http.route=/cart          a span whose attribute, or whose resource's, is this
  *   http.route!=/cart         a span of which the former does not hold; one without the attribute too
@@ -13,11 +13,12 @@
  */
 import { limits } from "../limits.ts";
 import { ok, type Result, refuse } from "../result.ts";
+import { parseInstant } from "./instant.ts";
 
 const scopes = ["any", "span", "resource"] as const;
-export type AttributeScope = (typeof scopes)[number];
+type AttributeScope = (typeof scopes)[number];
 
-export type AttributeTest = "equals" | "differs" | "exists" | "missing";
+type AttributeTest = "equals" | "differs" | "exists" | "missing";
 
 export interface AttributeCondition {
   readonly scope: AttributeScope;
@@ -45,7 +46,7 @@ export function parseCondition(text: string): Result<AttributeCondition, string>
   }
   const operator = rest === "" ? "" : rest.startsWith("!=") ? "!=" : rest.startsWith("=") ? "=" : undefined;
   if (operator === undefined || (isNot && operator !== "")) {
-    return refuse(`${shown(text)} is no condition: write key=value, key!=value, key or !key`);
+    return refuse(`${shown(text)} is not a condition: write key=value, key!=value, key or !key`);
   }
   const test = operator === "" ? (isNot ? "missing" : "exists") : operator === "=" ? "equals" : "differs";
   return ok({ scope: scoped.scope, key, test, value: rest.slice(operator.length).trim() });
@@ -160,7 +161,7 @@ export function parseFilter(parameters: URLSearchParams, nowMs: number): Result<
     return refuse("minDuration and maxDuration are a number and a unit: 250us, 100ms, 1.5s, 2m");
   }
   if (minDurationNs !== null && maxDurationNs !== null && minDurationNs > maxDurationNs) {
-    return refuse("minDuration is above maxDuration: no span is as long as both ask for");
+    return refuse("minDuration is above maxDuration: no span can meet both");
   }
   const asked = text("status");
   const status =
@@ -214,15 +215,16 @@ function rangeOf(
   if (since !== null && from !== null) {
     return refuse("since and from are both given: one of them says where the time begins");
   }
-  const toMs = to === null ? nowMs : Date.parse(to);
-  const sinceNs = since === null ? (from === null ? parseDuration("1h") : null) : parseDuration(since);
-  if (sinceNs === undefined) {
-    return refuse("since is a number and a unit: 15m, 1h, 7d");
+  const until = to === null ? ok(nowMs) : parseInstant("to", to);
+  if (!until.ok) {
+    return until;
   }
-  const fromMs = sinceNs === null ? Date.parse(from ?? "") : toMs - sinceNs / 1e6;
-  if (Number.isNaN(fromMs) || Number.isNaN(toMs)) {
-    return refuse("from and to are times as in 2026-11-24T07:41:00Z");
+  const toMs = until.value;
+  const begin = from === null ? beginOf(since ?? "1h", toMs) : parseInstant("from", from);
+  if (!begin.ok) {
+    return begin;
   }
+  const fromMs = begin.value;
   if (fromMs >= toMs) {
     return refuse("from is not before to: no time lies between");
   }
@@ -232,4 +234,13 @@ function rangeOf(
     );
   }
   return ok({ fromMs: Math.floor(fromMs), toMs: Math.ceil(toMs) });
+}
+
+/** As long before `toMs` as `since` says, ms since the epoch. */
+function beginOf(since: string, toMs: number): Result<number, string> {
+  const ns = parseDuration(since);
+  if (ns === undefined) {
+    return refuse("since is a number and a unit: 15m, 1h, 7d");
+  }
+  return ok(Math.max(0, toMs - ns / 1e6)); // no span is older
 }

@@ -1,6 +1,6 @@
 /**
- * A trace's spans as a tree, in the order in which a waterfall shows them. What does not fit is shown as it is: a parent that is
- * not there, spans that are their own ancestors, a span id that came twice, a child that begins before its parent.
+ * A trace's spans as a tree, in the order in which a waterfall shows them. What does not fit is shown as it is: a missing
+ * parent, spans that are their own ancestors, a span id that came twice, a child that begins before its parent.
  */
 
 /** What of a span its place depends on. Times in nanoseconds since the trace's first start: a Number holds 104 days of them. */
@@ -26,7 +26,7 @@ export interface TraceNode {
   readonly earlyNs: number;
   /** Its ancestors lead back to it; it is shown as a root. */
   readonly isCycle: boolean;
-  /** Another span before it has the same id; children stand below the first. */
+  /** Another span before it has the same id; children are below the first. */
   readonly isRepeated: boolean;
 }
 
@@ -41,8 +41,41 @@ export interface TraceTree {
   readonly depth: number;
 }
 
-/** Takes no recursion: a trace may be one chain of 10,000. */
+/** The order does not recurse: a trace may be one chain of 10,000. */
 export function buildTree(spans: readonly PlacedSpan[]): TraceTree {
+  const family = familyOf(spans);
+  const { nodes, cycles } = placeAll(spans, family);
+  for (let n = nodes.length - 1; n >= 0; n--) {
+    const node = nodes[n];
+    const above = node === undefined ? undefined : nodes[node.parent];
+    if (node !== undefined && above !== undefined) {
+      above.end = Math.max(above.end, node.end);
+    }
+  }
+  return {
+    nodes,
+    roots: family.roots.length,
+    missingParents: family.orphans.size,
+    cycles,
+    repeated: family.repeated.size,
+    early: nodes.filter(({ earlyNs }) => earlyNs > 0).length,
+    depth: nodes.reduce((most, { depth }) => Math.max(most, depth + 1), 0),
+  };
+}
+
+/** Who belongs to whom, by places in the list of spans. */
+interface Family {
+  readonly roots: readonly number[];
+  /** By their parent, in the order of their start. */
+  readonly children: ReadonlyMap<number, readonly number[]>;
+  /** By the id of the parent that is missing, in the order of their start. */
+  readonly orphans: ReadonlyMap<string, readonly number[]>;
+  /** Spans whose id an earlier span has. */
+  readonly repeated: ReadonlySet<number>;
+  readonly byStart: (a: number, b: number) => number;
+}
+
+function familyOf(spans: readonly PlacedSpan[]): Family {
   const byId = new Map<string, number>();
   const repeated = new Set<number>();
   spans.forEach(({ spanId }, place) => {
@@ -55,7 +88,6 @@ export function buildTree(spans: readonly PlacedSpan[]): TraceTree {
 
   const roots: number[] = [];
   const children = new Map<number, number[]>();
-  /** By the id of the parent that is not there. */
   const orphans = new Map<string, number[]>();
   spans.forEach(({ parentSpanId }, place) => {
     const above = byId.get(parentSpanId);
@@ -67,12 +99,22 @@ export function buildTree(spans: readonly PlacedSpan[]): TraceTree {
       listOf(children, above).push(place);
     }
   });
-  const startOf = (place: number): number => spans[place]?.startNs ?? 0;
-  const byStart = (a: number, b: number): number => startOf(a) - startOf(b) || a - b;
+  const byStart = (a: number, b: number): number => startOf(spans, a) - startOf(spans, b) || a - b;
   for (const list of [...children.values(), ...orphans.values()]) {
     list.sort(byStart);
   }
+  return { roots, children, orphans, repeated, byStart };
+}
 
+function startOf(spans: readonly PlacedSpan[], place: number): number {
+  return spans[place]?.startNs ?? 0;
+}
+
+/** All spans as nodes, depth first; the `end` of each node still leaves its descendants out. */
+function placeAll(
+  spans: readonly PlacedSpan[],
+  { roots, children, orphans, repeated, byStart }: Family,
+): { readonly nodes: Mutable<TraceNode>[]; readonly cycles: number } {
   const nodes: Mutable<TraceNode>[] = [];
   const placed = new Set<number>();
   const add = (place: number, id: string, parent: number, isCycle: boolean): number => {
@@ -84,7 +126,7 @@ export function buildTree(spans: readonly PlacedSpan[]): TraceTree {
       depth: above === undefined ? 0 : above.depth + 1,
       parent,
       end: nodes.length + 1,
-      earlyNs: aboveSpan === undefined ? 0 : Math.max(0, aboveSpan.startNs - startOf(place)),
+      earlyNs: aboveSpan === undefined ? 0 : Math.max(0, aboveSpan.startNs - startOf(spans, place)),
       isCycle,
       isRepeated: repeated.has(place),
     });
@@ -105,10 +147,10 @@ export function buildTree(spans: readonly PlacedSpan[]): TraceTree {
     }
   };
 
-  /** Those with a parent that is not there stand below a node that says so. */
+  // Spans whose parent is missing are below a node that says so.
   const tops = [
-    ...roots.map((place) => ({ at: startOf(place), place, missing: "" })),
-    ...[...orphans].map(([missing, [first = -1]]) => ({ at: startOf(first), place: -1, missing })),
+    ...roots.map((place) => ({ at: startOf(spans, place), place, missing: "" })),
+    ...[...orphans].map(([missing, [first = -1]]) => ({ at: startOf(spans, first), place: -1, missing })),
   ].sort((a, b) => a.at - b.at);
   for (const { place, missing } of tops) {
     if (missing === "") {
@@ -120,7 +162,7 @@ export function buildTree(spans: readonly PlacedSpan[]): TraceTree {
       }
     }
   }
-  // What no root leads to leads back to itself.
+  // A span that no root leads to is in a cycle, or below one.
   let cycles = 0;
   for (const place of [...spans.keys()].sort(byStart)) {
     if (!placed.has(place)) {
@@ -128,22 +170,7 @@ export function buildTree(spans: readonly PlacedSpan[]): TraceTree {
       addAll(place, -1, true);
     }
   }
-  for (let n = nodes.length - 1; n >= 0; n--) {
-    const node = nodes[n];
-    const above = node === undefined ? undefined : nodes[node.parent];
-    if (node !== undefined && above !== undefined) {
-      above.end = Math.max(above.end, node.end);
-    }
-  }
-  return {
-    nodes,
-    roots: roots.length,
-    missingParents: orphans.size,
-    cycles,
-    repeated: repeated.size,
-    early: nodes.filter(({ earlyNs }) => earlyNs > 0).length,
-    depth: nodes.reduce((most, { depth }) => Math.max(most, depth + 1), 0),
-  };
+  return { nodes, cycles };
 }
 
 /** Places of the direct children of the node at `parent`, in their order. */

@@ -17,7 +17,6 @@ const searchedSchema = v.object({
   /** All of the time asked for was searched. */
   isWhole: v.boolean(),
 });
-export type Searched = v.InferOutput<typeof searchedSchema>;
 
 /** `Unset`, `Ok` and `Error`, as the table has them; another exporter may have written other words. */
 const status = v.string();

@@ -6,6 +6,7 @@ import { unreachable } from "../assert.ts";
 import { EffectFailed } from "../effect.ts";
 import type { Finding } from "../finding.ts";
 import type { GroupTask } from "../ledger/group.ts";
+import type { BareBell } from "../ledger/knows.ts";
 import { limits } from "../limits.ts";
 import type { Doorbell, OutcomesMessage } from "../messages.ts";
 import { ask, type DeliveryContext, type DeliveryWork } from "./effects.ts";
@@ -20,7 +21,7 @@ export interface TakenMessage {
 }
 
 /**
- * Takes a batch. Throws `EffectFailed` before anything is acknowledged: then all of it must come again. A batch of the
+ * Takes a batch. Throws `EffectFailed` before anything is acknowledged: then all of it must be redelivered. A batch of the
  * dead-letter queue is taken message by message, and never throws that.
  */
 export function* takeBatch(
@@ -48,6 +49,7 @@ function* takeMessages(messages: readonly Placed[]): DeliveryWork<readonly Group
   const groups: string[] = [];
   const findings: Finding[] = [];
   const reports: { readonly at: number; readonly outcomes: OutcomesMessage }[] = [];
+  const bare: BareBell[] = [];
   for (const [at, { read }] of messages) {
     switch (read.kind) {
       case "doorbell":
@@ -56,14 +58,9 @@ function* takeMessages(messages: readonly Placed[]): DeliveryWork<readonly Group
       case "group":
         groups.push(read.group);
         break;
-      case "bare": {
-        const { key, cause } = read;
-        const doorbell = yield* ask("completeDoorbell", { key, cause });
-        if (doorbell !== null) {
-          doorbells.push(doorbell);
-        }
+      case "bare":
+        bare.push({ key: read.key, cause: read.cause });
         break;
-      }
       case "outcomes":
         reports.push({ at, outcomes: read.outcomes });
         break;
@@ -80,6 +77,7 @@ function* takeMessages(messages: readonly Placed[]): DeliveryWork<readonly Group
         unreachable(read);
     }
   }
+  doorbells.push(...(yield* completeDoorbells(bare)));
   if (findings.length > 0) {
     yield* ask("reportFindings", findings);
   }
@@ -87,6 +85,22 @@ function* takeMessages(messages: readonly Placed[]): DeliveryWork<readonly Group
     yield* ask("writeOutcomes", reports);
   }
   return yield* askLedger(doorbells, groups);
+}
+
+/** The doorbells of bare keys, without those that would bring nothing new. */
+function* completeDoorbells(bells: readonly BareBell[]): DeliveryWork<readonly Doorbell[]> {
+  if (bells.length === 0) {
+    return [];
+  }
+  const known = yield* ask("knows", bells);
+  const doorbells: Doorbell[] = [];
+  for (const [at, bell] of bells.entries()) {
+    const doorbell = known[at] === true ? null : yield* ask("completeDoorbell", bell);
+    if (doorbell !== null) {
+      doorbells.push(doorbell);
+    }
+  }
+  return doorbells;
 }
 
 function* askLedger(
@@ -104,7 +118,7 @@ function* askLedger(
 }
 
 /**
- * The dead-letter queue's messages: doorbells that exhausted their tries, which is no verdict on their payloads. Each is
+ * The dead-letter queue's messages: doorbells that exhausted their tries, which says nothing about their payloads. Each is
  * offered to the ledger again, by itself, so that one that can never be taken holds up no other; and at its last try
  * it is parked, for this queue has no dead-letter queue of its own. Each is acknowledged or retried.
  */

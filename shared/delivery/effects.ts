@@ -7,26 +7,20 @@ import type { Processes } from "../clickhouse/barrier.ts";
 import type { Answer } from "../clickhouse/errors.ts";
 import type { ServerWitness, TableWitness } from "../clickhouse/table-identity.ts";
 import { type Ask, askEffect, type Performer, type Work } from "../effect.ts";
+import type { Failure } from "../failure.ts";
 import type { Finding } from "../finding.ts";
-import type { Failure } from "../ledger/failure.ts";
-import type {
-  AttemptReport,
-  DayRows,
-  GroupId,
-  GroupPayload,
-  GroupTask,
-  Receipt,
-  StoredPayload,
-  TableMeasure,
-} from "../ledger/group.ts";
-import type { Settled } from "../ledger/machine.ts";
+import type { AttemptReport, GroupPayload, GroupTask, StoredPayload } from "../ledger/group.ts";
+import type { TableFacts } from "../ledger/known-table.ts";
+import type { BareBell } from "../ledger/knows.ts";
+import type { Receipted } from "../ledger/machine.ts";
 import type { Cause, Doorbell, OutcomesMessage } from "../messages.ts";
 import type { PayloadId, PayloadKey } from "../payload-key.ts";
+import type { DayRows, GroupId, Receipt, ReceiptClaim } from "../receipt.ts";
 
 export type InsertTask = Extract<GroupTask, { readonly step: "insert" }>;
 
-/** A group's payloads as blocks: what they come to. The bytes stay with whoever performs. */
-export type Built =
+/** A group's payloads as blocks: what they come to. The bytes stay with the performer. */
+type Built =
   | { readonly kind: "built"; readonly rows: number; readonly payloads: readonly StoredPayload[] }
   /** The isolate had no memory left for it in time. */
   | { readonly kind: "busy" }
@@ -34,18 +28,6 @@ export type Built =
   | { readonly kind: "too_large"; readonly reason: string }
   /** These payloads have no object, or do not decode. */
   | { readonly kind: "unreadable"; readonly keys: readonly PayloadKey[]; readonly reason: string };
-
-/** What the table itself says. */
-export interface TableFacts {
-  /** Why nothing may be inserted; empty: it may. */
-  readonly refusal: string;
-  /** Null: there is no such table. */
-  readonly measure: TableMeasure | null;
-  /** The first day inside the table's TTL, in days since 1970-01-01. Null: its TTL is not understood. */
-  readonly oldestDay: number | null;
-  /** Null: there is no such table. */
-  readonly witness: TableWitness | null;
-}
 
 /** An object of R2, as far as VERIFY wants to know it. */
 export interface FoundObject {
@@ -58,23 +40,24 @@ export interface FoundObject {
   readonly rowsByDay: readonly DayRows[] | "undecodable" | "unreadable" | null;
 }
 
-/** Rows of payloads, on the days that they may have some. `group`: whose deletion it is, told from all others by that. */
-export interface RowsToDelete {
+/** Rows of payloads, on the days that they may have some. `group`: which deletion it is, to distinguish it from others. */
+interface RowsToDelete {
   readonly ids: readonly PayloadId[];
   readonly days: readonly number[];
   readonly group: GroupId;
 }
 
 /** The messages of a batch are named by their place in it. */
-export interface DeliveryEffects {
-  // --- a batch of messages
-
-  /** The doorbell of a bare key, from its object. Null: there is nothing here to bring in. */
+/** A batch of messages. */
+export interface BatchEffects {
+  /** The doorbell of a bare key, from its object. Null: there is no payload here. */
   readonly completeDoorbell: {
     readonly asks: { readonly key: PayloadKey; readonly cause: Cause };
     readonly answers: Doorbell | null;
   };
-  /** Keep a message in R2 for people, and say what they are to be told. */
+  /** Would the ledger change nothing, should these ring? In the order asked. */
+  readonly knows: { readonly asks: readonly BareBell[]; readonly answers: readonly boolean[] };
+  /** Keep a message in R2 for operators, and return the finding to report. */
   readonly parkMessage: {
     readonly asks: { readonly at: number; readonly reason: string };
     readonly answers: Finding;
@@ -86,7 +69,7 @@ export interface DeliveryEffects {
     readonly asks: readonly { readonly at: number; readonly outcomes: OutcomesMessage }[];
     readonly answers: null;
   };
-  /** Log why a message brings nothing in. */
+  /** Log why a message leads to no payload. */
   readonly passOver: { readonly asks: string; readonly answers: null };
   /** Once it is answered, the payloads are the ledger's. Failed: none or all of them are. */
   readonly claim: { readonly asks: readonly Doorbell[]; readonly answers: GroupTask | null };
@@ -97,9 +80,10 @@ export interface DeliveryEffects {
     readonly asks: { readonly at: number; readonly reason: string };
     readonly answers: null;
   };
+}
 
-  // --- the work on a group
-
+/** The work on a group. */
+export interface GroupEffects {
   /**
    * Fetch the payloads from R2, decode, transcode and compress them to so many Native blocks, and keep these for `sendBlock`.
    * Failed: nothing was sent.
@@ -145,7 +129,7 @@ export interface DeliveryEffects {
   /** Receipts of each id under all of its keys, in the order asked. */
   readonly readReceipts: {
     readonly asks: readonly PayloadId[];
-    readonly answers: readonly (readonly Receipt[])[];
+    readonly answers: readonly (readonly ReceiptClaim[])[];
   };
   /** The object under this key, with its rows by day where `count` is set; null: there is none. */
   readonly readObject: {
@@ -157,7 +141,7 @@ export interface DeliveryEffects {
   readonly clearRows: { readonly asks: RowsToDelete; readonly answers: null };
   /** Fill in the times of these payloads' traces, should the view have missed them. */
   readonly completeView: { readonly asks: readonly PayloadId[]; readonly answers: null };
-  /** Keep the dead letter of each receipt in R2, and then as rows; `failure`: why it died. `now`: ms since the epoch. */
+  /** Keep the dead letter of each receipt in R2, and then as rows; `failure`: why it cannot be stored. `now`: ms since the epoch. */
   readonly writeDeadLetters: {
     readonly asks: {
       readonly receipts: readonly Receipt[];
@@ -181,7 +165,7 @@ export interface DeliveryEffects {
     readonly asks: { readonly task: GroupTask; readonly report: AttemptReport };
     readonly answers: GroupTask | null;
   };
-  readonly settle: { readonly asks: readonly Settled[]; readonly answers: null };
+  readonly receipted: { readonly asks: readonly Receipted[]; readonly answers: null };
   /** Log that the group is left to its lease, and why. */
   readonly leave: {
     readonly asks: { readonly group: GroupId; readonly reason: string };
@@ -191,6 +175,7 @@ export interface DeliveryEffects {
 
 /** Yields one of these effects. */
 export const ask: Ask<DeliveryEffects> = askEffect;
+export type DeliveryEffects = BatchEffects & GroupEffects;
 export type DeliveryWork<T> = Work<DeliveryEffects, T>;
 export type DeliveryPerformer = Performer<DeliveryEffects>;
 

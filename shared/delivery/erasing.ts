@@ -3,12 +3,12 @@
  * shows, and those that receipts claim, on which an earlier DELETE may have left rows that no count shows.
  */
 import { newReading, wordsNeeded } from "../clickhouse/barrier.ts";
-import type { GroupId } from "../ledger/group.ts";
 import type { PayloadId } from "../payload-key.ts";
+import type { GroupId } from "../receipt.ts";
 import { ask, type DeliveryWork } from "./effects.ts";
 import { readRows } from "./evidence.ts";
 
-/** Days since 1970-01-01, ascending; or why they could not be told. */
+/** Days since 1970-01-01, ascending; or why they are not known. */
 export type Days = { readonly days: readonly number[] } | { readonly unknown: string };
 
 /** On which days these payloads may have rows. `table`: its identity, as far as it is known. */

@@ -13,17 +13,10 @@ import {
   wordsNeeded,
 } from "../clickhouse/barrier.ts";
 import type { TableWitness } from "../clickhouse/table-identity.ts";
-import type {
-  AttemptReport,
-  DayRows,
-  Evidence,
-  GroupPayload,
-  GroupTask,
-  Receipt,
-  StoredPayload,
-} from "../ledger/group.ts";
+import type { AttemptReport, Evidence, GroupPayload, GroupTask, StoredPayload } from "../ledger/group.ts";
 import { limits } from "../limits.ts";
 import { idOfKey, type PayloadId, type PayloadKey } from "../payload-key.ts";
+import type { DayRows, ReceiptClaim } from "../receipt.ts";
 import { ask, type DeliveryContext, type DeliveryEffects, type DeliveryWork } from "./effects.ts";
 
 type Task<Step extends GroupTask["step"]> = Extract<GroupTask, { readonly step: Step }>;
@@ -119,9 +112,9 @@ export function* verifyGroup(
  */
 export function keysLookedFor(
   { key, duplicateKeys }: Pick<GroupPayload, "key" | "duplicateKeys">,
-  receipts: readonly Receipt[],
+  receipts: readonly ReceiptClaim[],
 ): readonly PayloadKey[] {
-  const newest = (some: readonly Receipt[]): readonly PayloadKey[] =>
+  const newest = (some: readonly ReceiptClaim[]): readonly PayloadKey[] =>
     some
       .map((receipt) => receipt.key)
       .toSorted()
@@ -165,7 +158,10 @@ function isEqual(a: readonly DayRows[], b: readonly DayRows[]): boolean {
  * Must VERIFY transcode the object to know a payload's rows by day? Not where the group was transcoded before, or where
  * a receipt claims rows. A receipt that claims none says nothing.
  */
-export function needsCount(rows: readonly StoredPayload[] | null, receipts: readonly Receipt[]): boolean {
+export function needsCount(
+  rows: readonly StoredPayload[] | null,
+  receipts: readonly ReceiptClaim[],
+): boolean {
   return (
     rows === null && !receipts.some(({ outcome, rowsByDay }) => outcome === "stored" && rowsByDay.length > 0)
   );

@@ -59,7 +59,7 @@ function* doStep(task: GroupTask, context: DeliveryContext): DeliveryWork<GroupT
     if (waits !== "") {
       return yield* ask("report", { task, report: { kind: "retry", reason: waits } });
     }
-    yield* ask("settle", [{ group: task.group, attempt: task.attempt }]);
+    yield* ask("receipted", [{ group: task.group, attempt: task.attempt }]);
     return null;
   }
   const report: AttemptReport = yield* doAttempt(task, context);

@@ -20,7 +20,7 @@ export interface KnownFacts {
   readonly databaseBytes: number;
   readonly broken: BrokenRecord | null;
   readonly wrongTokens: WrongTokens | null;
-  /** Empty: payloads are brought in, or were until a moment ago. */
+  /** Empty: payloads are stored, or were until a moment ago. */
   readonly trouble: string;
   readonly settings: Pick<LedgerSettings, "refusedHeldMs">;
   readonly checkpoint: Checkpoint | null;
@@ -30,7 +30,7 @@ export interface KnownFacts {
 export function alertFacts(known: KnownFacts, learnt: LearntFacts, now: number): AlertFacts {
   const { head, databaseBytes, broken, checkpoint } = known;
   const refused = refusedPayloads(known.oldestGroups, known.settings, now);
-  // What is told as refused is not told as in flight too.
+  // What is reported as refused is not reported as in flight too.
   const others = known.oldestGroups.filter(
     ({ payloads: [first] }) => !refused.some(({ key }) => key === first?.key),
   );

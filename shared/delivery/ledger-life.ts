@@ -8,16 +8,17 @@
  */
 import { assert, BrokenInvariant } from "../assert.ts";
 import type { Moment } from "../ledger/draft.ts";
-import type { GroupId, GroupTask } from "../ledger/group.ts";
+import type { GroupTask } from "../ledger/group.ts";
 import type { BirthFacts, Head } from "../ledger/head.ts";
 import { type LedgerEvent, nextAlarm, step } from "../ledger/machine.ts";
 import type { LedgerSettings } from "../ledger/settings.ts";
 import type { Change, LedgerView } from "../ledger/view.ts";
 import { limits } from "../limits.ts";
+import type { GroupId } from "../receipt.ts";
 
-/** What one instance of the object remembers besides what it persists: gone when it dies. */
+/** What one instance of the object keeps in memory only: lost when the instance ends. */
 export interface Instance {
-  /** When its alarm fires next, ms since the epoch, as far as it knows. */
+  /** When its alarm fires next, ms since the epoch, as far as it knows. Null: it does not. */
   armedAt: number | null;
 }
 
@@ -37,8 +38,10 @@ export interface Decided {
 }
 
 export type LifeEffect =
-  /** Once in the life of an instance: `begin`. Fails as that does, and is tried again by the next event. */
+  /** Once in the life of an instance: `begin`. Fails as that does, and is retried by the next event. */
   | { readonly do: "begin" }
+  /** When the platform will fire the alarm, as far as it says: an earlier instance may have armed it. */
+  | { readonly do: "readAlarm" }
   /** The epoch that R2 keeps: created once, raised by a restore. */
   | { readonly do: "readEpoch" }
   /** The minutes that R2 counted for the ledger. */
@@ -57,7 +60,7 @@ export type LifeEffect =
   | { readonly do: "armRetry" }
   /** Sends messages to queue `group`. Nobody waits for it, and it never fails: what is lost is sent again when due. */
   | { readonly do: "notify"; readonly groups: readonly GroupId[] }
-  /** An invariant of ours is broken: keeps it, so that a person is told (`judgeAlerts`). */
+  /** An invariant of ours is broken: keeps it, so that it is reported (`judgeAlerts`). */
   | { readonly do: "recordBroken"; readonly broken: BrokenInvariant }
   | { readonly do: "log"; readonly message: string; readonly cause: unknown };
 
@@ -65,6 +68,7 @@ export type LifeEffect =
 export function subrequestsOf(effect: LifeEffect): number {
   switch (effect.do) {
     case "begin":
+    case "readAlarm":
     case "step":
     case "armRetry":
     case "recordBroken":
@@ -78,6 +82,7 @@ export function subrequestsOf(effect: LifeEffect): number {
 }
 
 export type LifeAnswer =
+  | { readonly to: "readAlarm"; readonly at: number | null }
   | { readonly to: "readEpoch"; readonly epoch: number | null }
   | { readonly to: "readCounter"; readonly counter: number | null }
   | { readonly to: "findPayload"; readonly found: boolean }
@@ -98,11 +103,13 @@ export type Life<T> = Generator<LifeEffect, T, LifeAnswer>;
  * Known before the first step of an instance: is this ledger born, and was it not restored to an older time? Throws
  * when R2 or ClickHouse cannot be asked: a ledger that does not know how it began takes nothing over.
  */
-export function* begin(view: LedgerView): Life<void> {
+export function* begin(instance: Instance, view: LedgerView): Life<void> {
+  // Each arming is a row that is billed, and an object with little to do is started for each payload.
+  instance.armedAt = (yield* ask({ do: "readAlarm" })).at;
   const { head } = view;
   if (head === null) {
     const facts = yield* readBirthFacts();
-    // Another ledger may have been born between the reading and now: then this is no genesis.
+    // Another ledger may have been born between the reading and now: then this is not a genesis.
     const isFirst = facts.epoch !== null || (yield* ask({ do: "createEpoch", epoch: 1 })).created;
     yield* decide({ kind: "born", facts: isFirst ? facts : { ...facts, anyPayload: true } });
     return;
@@ -149,7 +156,7 @@ export function* fireAlarm(instance: Instance): Life<void> {
 
 /**
  * Decides a step and persists it. Synchronous, as nothing may come between the reading of the state and its change;
- * whoever calls it arms the alarm before it waits for anything, so that both are one write.
+ * its caller sets the alarm before it waits for anything, so that both are one write.
  */
 export function decideAndPersist(
   store: LedgerStore,
@@ -161,7 +168,11 @@ export function decideAndPersist(
   const { changes, rings, task } = step(store, event, moment, settings);
   store.apply(changes);
   const next = nextAlarm(store, settings);
-  return { task, notify: rings, arm: next === undefined ? null : armForward(instance, next) };
+  // What can be forgotten of a full store is forgotten bit by bit.
+  const isCrowded = moment.databaseBytes > settings.databaseBytesMax && store.firstEnded(1).length > 0;
+  const again = isCrowded ? moment.now + settings.retryFirstMs : Number.POSITIVE_INFINITY;
+  const at = Math.min(next ?? Number.POSITIVE_INFINITY, again);
+  return { task, notify: rings, arm: at === Number.POSITIVE_INFINITY ? null : armForward(instance, at) };
 }
 
 /** Arms the alarm again after a failure; null: it fires before that. */
@@ -195,11 +206,11 @@ function* readBirthFacts(): Life<BirthFacts> {
  */
 function* readRestoredEpoch(head: Head): Life<number | null> {
   const epoch = (yield* ask({ do: "readEpoch" })).epoch ?? head.epoch;
-  const counter = (yield* ask({ do: "readCounter" })).counter ?? 0;
+  const { counter } = yield* ask({ do: "readCounter" });
   if (epoch > head.epoch) {
     return epoch;
   }
-  return counter > head.counter ? head.epoch + 1 : null;
+  return counter !== null && counter > head.counter ? head.epoch + 1 : null;
 }
 
 /** One step: decided, persisted, and only then does anybody hear of it. */

@@ -1,7 +1,7 @@
 /** What the ledger says of itself, for people who look at it. Times in ms since the epoch. */
 import type { FrontDoorLine } from "../front-door/text.ts";
-import type { GroupId } from "../ledger/group.ts";
 import type { Head } from "../ledger/head.ts";
+import type { GroupId } from "../receipt.ts";
 import type { HeldPayload } from "./ledger-facts.ts";
 
 export interface LedgerCounts {
@@ -16,7 +16,7 @@ export interface LedgerStatus extends LedgerCounts {
   readonly head: Head | null;
   /** Payloads that wait for a person, and why. */
   readonly held: readonly HeldPayload[];
-  /** What keeps payloads from being brought in, in one sentence; empty: nothing does. */
+  /** What keeps payloads from being stored, in one sentence; empty: nothing does. */
   readonly trouble: string;
   /** Of the zone before the ingress, as it was looked at last. Never empty. */
   readonly frontDoor: readonly FrontDoorLine[];

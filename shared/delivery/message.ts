@@ -1,6 +1,6 @@
 /**
  * Reads queue messages: each is a doorbell, a group's doorbell, an R2 event or a report of the ingress. An R2 event that
- * brings nothing in is passed over. A message that is none of them is not retried (it will never be one): it is parked.
+ * leads to no payload is passed over. A message that is none of them is not retried (it will never be one): it is parked.
  * Nothing is lost by that: the payload that it may have meant is in R2, and the reconciler notifies about it.
  */
 import * as v from "valibot";
@@ -57,11 +57,14 @@ export function readMessage(body: unknown): ReadMessage {
   }
   const event = v.safeParse(r2EventSchema, body);
   if (!event.success) {
-    return { kind: "unknown", reason: "it is no doorbell, group bell, R2 event or report of the ingress" };
+    return {
+      kind: "unknown",
+      reason: "it is not a doorbell, a group's notification, an R2 event or a report of the ingress",
+    };
   }
   const { action, object } = event.output;
   if (!created.has(action)) {
-    return { kind: "passed_over", reason: `R2 event ${action} brings nothing in` };
+    return { kind: "passed_over", reason: `R2 event ${action} creates no object` };
   }
   return isPayloadKey(object.key)
     ? { kind: "bare", key: object.key, cause: "event" }

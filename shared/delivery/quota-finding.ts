@@ -1,4 +1,4 @@
-/** What people are told of a key's quota. */
+/** The finding about a key's quota. */
 import type { Finding } from "../finding.ts";
 import type { QuotaMessage } from "../messages.ts";
 

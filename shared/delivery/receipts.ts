@@ -12,8 +12,8 @@ import { eraseRows } from "./erasing.ts";
 type ReceiptsTask = Extract<GroupTask, { readonly step: "receipts" }>;
 
 /**
- * A dead letter stands before its receipt does; an erasure is rows, then receipts, then objects. Empty: all is written.
- * Else why an erasure is not at its end yet: the other receipts are written, and all of it is to be repeated.
+ * A dead letter is written before its receipt; an erasure is rows, then receipts, then objects. Returns "" when all is
+ * written; otherwise why an erasure is not complete: the other receipts are written, and the erasure is to be repeated.
  */
 export function* writeReceipts(task: ReceiptsTask, context: DeliveryContext): DeliveryWork<string> {
   const { receipts, payloads, completeView, group, table } = task;

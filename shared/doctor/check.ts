@@ -1,11 +1,11 @@
-/** One thing that `doctor` looked at: what it found, and the command that mends it. */
+/** One thing that `doctor` looked at: what it found, and the command that fixes it. */
 export interface Check {
   /** What was looked at, in two words: `clickhouse window`. */
   readonly check: string;
   /** `warning`: it works, and somebody should know. */
   readonly verdict: "good" | "warning" | "bad";
   readonly found: string;
-  /** What mends it; empty where nothing is to be mended. */
+  /** What fixes it; empty where nothing is to be fixed. */
   readonly mend: string;
 }
 

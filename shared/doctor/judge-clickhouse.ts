@@ -1,6 +1,6 @@
 /**
  * What the promises need of ClickHouse, judged from what it says of itself. Pure: workers/consumer/examine-consumer.ts
- * asks. Each failure comes with the statement that mends it.
+ * asks. Each failure comes with the statement that fixes it.
  */
 import type { ClickHouseSettings } from "../clickhouse/connection.ts";
 import { tableName } from "../clickhouse/statements.ts";
@@ -81,7 +81,7 @@ function judgeCluster(
     return [
       bad(
         check,
-        `the traces are replicated, and ${localTables.join(", ")} at one server only: another replica knows nothing of what it says there`,
+        `the traces are replicated, but ${localTables.join(", ")} only at one server: other replicas do not have its rows`,
         `set CLICKHOUSE_CLUSTER, or CLICKHOUSE_REPLICAS, and run ${deploy}: it says how to make these replicated`,
       ),
     ];
@@ -99,7 +99,7 @@ function judgeCluster(
 
 function judgeVersion(version: string): Check {
   const check = "clickhouse version";
-  const [wrong = "", mend = ""] = checkVersion(version).split(" Mend it with ");
+  const [wrong = "", mend = ""] = checkVersion(version).split(" Fix it with ");
   return wrong === "" ? good(check, version) : bad(check, wrong, mend);
 }
 
@@ -119,7 +119,7 @@ function judgeClock({ now, askedAt, answeredAt }: ClickHouseFacts): Check {
       );
 }
 
-/** One half of the table check of the server, as that says it: "what is wrong. Mend it with: …". */
+/** One half of the table check of the server, as that says it: "what is wrong. Fix it with: …". */
 function judgeServer(
   check: string,
   settings: ClickHouseSettings,
@@ -127,7 +127,7 @@ function judgeServer(
   found: string,
 ): Check {
   const refusal = checkServer(settings, server);
-  const [wrong = "", mend = ""] = refusal.split(/ Mend it with:? /);
+  const [wrong = "", mend = ""] = refusal.split(/ Fix it with:? /);
   return refusal === "" ? good(check, found) : bad(check, wrong, mend);
 }
 
@@ -138,7 +138,7 @@ function judgeTables(
   times: string,
 ): readonly Check[] {
   const refusal = checkTable(settings, facts.traces);
-  const [, command = ""] = /Mend it with: (.*)/.exec(refusal) ?? [];
+  const [, command = ""] = /Fix it with: (.*)/.exec(refusal) ?? [];
   const checks: Check[] = [
     facts.missingTables.length === 0
       ? good("clickhouse schema", "every table is there")

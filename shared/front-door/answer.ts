@@ -1,6 +1,6 @@
 /**
  * What an answer of Cloudflare's GraphQL Analytics API says. A 200 may hold an error, and an error may come with half of the
- * data (developers.cloudflare.com/analytics/graphql-api/errors): whatever is not wholly as the schema says is no count.
+ * data (developers.cloudflare.com/analytics/graphql-api/errors): whatever is not wholly as the schema says is not a count.
  */
 import * as v from "valibot";
 import { shortText } from "../ledger/short-text.ts";
@@ -48,7 +48,7 @@ const reachedSchema = groupsSchema(
 /**
  * Actions after which a request goes on (developers.cloudflare.com/logs/reference/security-fields), in lower case and without
  * `_`, which the API and the logs write differently. A word that is not here counts as turned away, and is named: a client
- * that is no browser passes no challenge.
+ * that is not a browser passes no challenge.
  */
 const passing = new Set([
   "allow",

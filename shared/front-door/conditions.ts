@@ -30,7 +30,7 @@ export function* frontDoorConditions(frontDoor: FrontDoor | null, now: number): 
       message: `${reachedText(frontDoor, reached)} Look at the zone's routes and at the ingress's errors: a Worker that is cut off counts nothing.`,
     };
   }
-  yield* unwatchedCondition(refused, "what its firewall turns away", host, now);
+  yield* unwatchedCondition(refused, "what its firewall refuses", host, now);
   yield* unwatchedCondition(reached, "what reaches it and not the Worker", host, now);
 }
 
@@ -44,7 +44,7 @@ function* unwatchedCondition(
     yield {
       kind: "zone_unwatched",
       subject: `${host}: ${what}`,
-      // A plan is no fault, and does not pass by itself.
+      // A plan is not a fault, and does not pass by itself.
       severity: count.cause === "plan" ? "note" : "warning",
       tenant: "",
       message: unwatchedText(count, what),

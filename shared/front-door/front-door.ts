@@ -1,19 +1,19 @@
 /**
  * What is known of the door before the ingress: Cloudflare's zone, whose firewall answers before any Worker runs. A request
- * that it turns away is no outcome of the ingress, no payload and no log line of ours: only the zone's own analytics have it.
+ * that it turns away is neither an outcome of the ingress nor a payload or a log line of ours: only the zone's own analytics have it.
  *
  * What could not be read is never none: each count is there, or says since when and why it is not.
  */
 
 /** Where the ingress is reached, and whether its zone can be asked. */
 export type FrontDoorSettings =
-  /** No domain is declared: the ingress has its workers.dev address, before which no zone of ours stands. */
+  /** No domain is declared: the ingress has its workers.dev address, which is in no zone of ours. */
   | { readonly kind: "no_zone" }
   /** `missing`: the settings without which the zone cannot be asked. */
   | { readonly kind: "unset"; readonly host: string; readonly missing: readonly string[] }
   | { readonly kind: "zone"; readonly host: string; readonly zoneId: string };
 
-/** Why a count is not known: what mends it differs. */
+/** Why a count is not known: what fixes it differs. */
 export type UnreadCause =
   /** The token is unknown, has expired, or may not read this zone. */
   | "token"

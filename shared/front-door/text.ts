@@ -1,4 +1,4 @@
-/** What people are told of the front door: the page, the CLI, `doctor` and the findings say it in these words. */
+/** The front door in words: one wording for the page, the CLI, `doctor` and the findings. */
 import { limits } from "../limits.ts";
 import { type FrontDoor, gapOf, type Reached, type Refused, type Unread, type Zone } from "./front-door.ts";
 
@@ -39,15 +39,15 @@ function zoneLines(zone: Zone): readonly FrontDoorLine[] {
   }
   return [
     refused.kind === "unread"
-      ? unwatched(refused.reason, "what its firewall turns away")
+      ? unwatched(refused.reason, "what its firewall refuses")
       : { verdict: refused.requests > 0 ? "bad" : "good", text: refusedText(zone, refused) },
     reached.kind === "unread"
-      ? unwatched(reached.reason, "what reaches it and not the Worker")
+      ? unwatched(reached.reason, "requests that reach it and not the Worker")
       : { verdict: (gapOf(zone, gapTolerance) ?? 0) > 0 ? "bad" : "good", text: reachedText(zone, reached) },
   ];
 }
 
-/** How many of what the zone saw may be missing without anybody being told. */
+/** How many of the requests that the zone saw may be missing before that is reported. */
 export const gapTolerance = {
   requestsMin: limits.alertZoneGapMin,
   share: limits.alertZoneGapShare,
@@ -84,7 +84,7 @@ export function reachedText(zone: Zone, reached: Reached): string {
     return `${seen}; how many of them reached the ingress is not known. ${sampledText(reached.sampleInterval)}`;
   }
   if (gap === 0) {
-    return `${seen}${ours}: nothing is missing beyond what counting explains. ${sampledText(reached.sampleInterval)}`;
+    return `${seen}${ours}: nothing is missing beyond the tolerance of counting. ${sampledText(reached.sampleInterval)}`;
   }
   const firewall =
     refused.kind === "counted"

@@ -2,7 +2,9 @@
  * How many INSERTs may be out at once: one more after each that was stored, half after each that was not; one probe
  * at a time after five groups in a row ended unknown. Whatever it holds back stays in its groups, with their tokens.
  */
-import { dueNever, type Group, type GroupId } from "./group.ts";
+
+import type { GroupId } from "../receipt.ts";
+import { dueNever, type Group } from "./group.ts";
 import type { Breaker, Call, Head } from "./head.ts";
 import { backOffMs, type LedgerSettings } from "./settings.ts";
 
@@ -34,7 +36,7 @@ export function wasNotified(breaker: Breaker, call: Call): Breaker {
   return { ...breaker, notified: [...wasFetched(breaker, call.group).notified, call] };
 }
 
-/** Somebody came for the group. The same object where it was not called. */
+/** A consumer fetched the group. Returns the same object where the group was not notified. */
 export function wasFetched(breaker: Breaker, group: GroupId): Breaker {
   const notified = breaker.notified.filter((one) => one.group !== group);
   return notified.length === breaker.notified.length ? breaker : { ...breaker, notified };
@@ -73,7 +75,7 @@ export function afterSuccess(breaker: Breaker, settings: LedgerSettings): Breake
   const wereAllOut = breaker.inFlight.length + 1 >= limitOf(breaker);
   return {
     ...breaker,
-    suspects: [],
+    suspects: breaker.suspects.length === 0 ? breaker.suspects : [],
     isOpen: false,
     failures: 0,
     concurrencyLimit: wereAllOut
@@ -102,8 +104,8 @@ export function afterUnknown(
 }
 
 /**
- * An attempt was never reported: its isolate died, which says little about ClickHouse. Were the slots halved, three groups
- * that kill their isolates would wait for each other's leases, and everybody for them.
+ * An attempt was never reported: its isolate died, which says little about ClickHouse. Were the limit
+ * lowered, three groups that kill their isolates would wait for each other's leases, and all others for them.
  */
 export function afterSilence(
   breaker: Breaker,

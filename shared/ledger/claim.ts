@@ -10,10 +10,10 @@ import type { Draft } from "./draft.ts";
 import type { Group, GroupPayload } from "./group.ts";
 import { addToSize, byDays, fitsCaps, isReadyBySize, keysCounted, sizeOf, splitByCaps } from "./grouping.ts";
 import { mayStoreAgain } from "./head.ts";
-import { closingState, makeGroup, openState, readGroup, verifyingState } from "./make-group.ts";
+import { makeGroup, openState, readGroup, receiptingState, verifyingState } from "./make-group.ts";
 import { blankReceipt, keysOf, receiptBesides } from "./receipts.ts";
 import { fenceMs, type LedgerSettings } from "./settings.ts";
-import type { PayloadPlace } from "./view.ts";
+import type { PayloadPlace, Waiting } from "./view.ts";
 
 /** Takes the payloads over. Returns the groups that became ready, the oldest first. */
 export function claim(draft: Draft, doorbells: readonly Doorbell[]): readonly Group[] {
@@ -21,7 +21,7 @@ export function claim(draft: Draft, doorbells: readonly Doorbell[]): readonly Gr
   const ready: Group[] = [];
   const owed = new Map<PayloadId, OwedReceipts>();
   const questioned = new Map<PayloadId, GroupPayload>();
-  let questionedSince = 0;
+  let questionedSince = Number.NEGATIVE_INFINITY;
   const question = (payload: GroupPayload, since: number): void => {
     questioned.set(idOfKey(payload.key), payload);
     questionedSince = Math.max(questionedSince, since);
@@ -72,7 +72,7 @@ export function claim(draft: Draft, doorbells: readonly Doorbell[]): readonly Gr
     }
   }
 
-  if (isReadyByAge(draft)) {
+  if (isReadyNow(draft, doorbells.length)) {
     ready.push(...groupWaiting(draft));
   }
   const owners = new Map([...owed.values()].map(({ payload, owner }) => [payload.key, owner]));
@@ -81,12 +81,13 @@ export function claim(draft: Draft, doorbells: readonly Doorbell[]): readonly Gr
     settings.caps,
   )) {
     // Live again until the receipts are written, then remembered anew: a retry of this retry is still one payload.
-    const group = makeGroup(draft, payloads, closingState([], [], false), now);
+    const ended = payloads.map(({ key }) => ({ key: owners.get(key) ?? key, outcome: "stored" }) as const);
+    const state = receiptingState([], ended, false);
+    const group = makeGroup(draft, payloads, state, now);
     const receipts = payloads.flatMap((payload) =>
       keysOf(payload).map((key) => ({ ...blankReceipt(payload, group.id, undefined), key })),
     );
-    const ended = payloads.map(({ key }) => ({ key: owners.get(key) ?? key, outcome: "stored" }) as const);
-    draft.change({ ...group, state: closingState(receipts, ended, false) });
+    draft.change({ ...group, state: { ...state, receipts } });
   }
   for (const payloads of splitByCaps([...questioned.values()], settings.caps)) {
     const fence = questionedSince + fenceMs(settings);
@@ -96,7 +97,7 @@ export function claim(draft: Draft, doorbells: readonly Doorbell[]): readonly Gr
 }
 
 /**
- * All that wait become a group, or two where some have spans of old days. They are due now: whoever comes first leases
+ * All that wait become a group, or two where some have spans of old days. They are due now: the next caller leases
  * or notifies them. What a person wants erased is not among them: VERIFY ends it.
  */
 export function groupWaiting(draft: Draft): readonly Group[] {
@@ -112,9 +113,36 @@ export function groupWaiting(draft: Draft): readonly Group[] {
   return byDays(others).map((alike) => makeGroup(draft, alike, openState, now));
 }
 
-export function isReadyByAge(draft: Draft): boolean {
+/**
+ * When those that wait are a group by their age: a second after the oldest arrived, and a second after the first was claimed
+ * where that comes later than any age could say (a clock that is ahead, or a second that was over before the claim, which
+ * then left them waiting for those behind them).
+ */
+export function readyAt({ since, payloads }: Waiting, { caps }: LedgerSettings): number {
+  const byArrival = oldestArrival(payloads) + caps.ageReadyMs;
+  const byClaim = since + caps.ageReadyMs;
+  return byArrival > since ? Math.min(byArrival, byClaim) : byClaim;
+}
+
+/**
+ * Are those that wait a group at this claim? A batch that is not full says that the queue has no more, and what is older than
+ * a second waits no longer. Example: a lone payload, whose second has gone by in the queue, which waited for others to deliver
+ * with it. A full batch has others behind it, mostly: then it is the alarm's time that counts, so that a backlog of an hour is
+ * inserted in groups as large as they can be, and not in one per batch.
+ */
+function isReadyNow(draft: Draft, doorbells: number): boolean {
   const { now, settings } = draft;
-  return draft.waitingCount > 0 && now - draft.waitingSince >= settings.caps.ageReadyMs;
+  const { caps } = settings;
+  const { waitingSince: since, waiting: payloads } = draft;
+  if (payloads.length === 0) {
+    return false;
+  }
+  const isOld = now >= oldestArrival(payloads) + caps.ageReadyMs;
+  return (isOld && doorbells < caps.batchMax) || now >= readyAt({ since, payloads }, settings);
+}
+
+function oldestArrival(payloads: readonly GroupPayload[]): number {
+  return payloads.reduce((least, { arrival }) => Math.min(least, arrival), Number.POSITIVE_INFINITY);
 }
 
 /**
@@ -217,7 +245,7 @@ function ringLive(draft: Draft, group: Group, doorbell: Doorbell): void {
   const notified = withRing(owner, doorbell, settings, group.payloads);
   // Its rows are decided, and somebody who looked misses them: a person may have deleted them since.
   const isAsked =
-    state.at === "closing" &&
+    state.at === "receipting" &&
     mayStoreAgain(doorbell.cause) &&
     state.asked?.some((one) => idOfKey(one) === id) !== true;
   if (notified === owner && !isAsked) {
@@ -238,8 +266,8 @@ function ringLive(draft: Draft, group: Group, doorbell: Doorbell): void {
       draft.change({ ...group, payloads, ...(isNewKey && isInexact(state) ? again : {}) });
       break;
     }
-    case "closing": {
-      // The receipts are planned, perhaps being written: this one is appended, and settling leaves it standing.
+    case "receipting": {
+      // The receipts are planned, perhaps being written: this one is appended, and settling the others keeps it.
       const isNewKey = notified.duplicateKeys.length > owner.duplicateKeys.length;
       const receipts = isNewKey
         ? [...state.receipts, receiptBesides(state, key, owner, group)]

@@ -5,7 +5,8 @@
  */
 import { assert } from "../assert.ts";
 import { idOfKey, minuteOfKey, type PayloadId } from "../payload-key.ts";
-import type { EndedPayload, Group, GroupId, GroupPayload } from "./group.ts";
+import type { GroupId } from "../receipt.ts";
+import type { EndedPayload, Group, GroupPayload } from "./group.ts";
 import type { Head } from "./head.ts";
 import type { LedgerSettings } from "./settings.ts";
 import type { Change, LedgerView, PayloadPlace } from "./view.ts";
@@ -174,8 +175,8 @@ export class Draft {
     return this.#places.get(id);
   }
 
-  forget(before: number): void {
-    this.#rest.push({ kind: "forget", before });
+  forget(before: number, groups: number): void {
+    this.#rest.push({ kind: "forget", before, groups });
   }
 
   /** The changes, in the order in which they are to be applied. */
@@ -184,7 +185,8 @@ export class Draft {
     if (this.#head !== null && this.#head !== this.#view.head) {
       changes.push({ kind: "head", head: this.#head });
     }
-    if (this.#waitingChanged) {
+    // What came and became a group in one event has not waited.
+    if (this.#waitingChanged && (this.waitingCount > 0 || this.#view.waiting.payloads.length > 0)) {
       changes.push({ kind: "waiting", waiting: { since: this.#since, payloads: this.waiting } });
     }
     for (const [id, { isNew }] of this.#changed) {

@@ -3,7 +3,7 @@
  * receipt never claims them.
  */
 import { DAY_MS } from "../limits.ts";
-import type { DayRows, Receipt } from "./group.ts";
+import type { DayRows, Receipt } from "../receipt.ts";
 
 /**
  * How a payload ends whose rows are all accounted for: those of the days from `oldestDay` on are in the table, the others

@@ -6,26 +6,10 @@
  * of no other: under one token ClickHouse keeps the first content that it saw and answers 200 to any other (docs/facts.md: deduplication).
  */
 import type { TableTtl } from "../clickhouse/ttl.ts";
+import type { Failure } from "../failure.ts";
 import type { Cause } from "../messages.ts";
-import type { PayloadOutcome } from "../outcome.ts";
 import type { PayloadKey } from "../payload-key.ts";
-import type { Failure } from "./failure.ts";
-
-declare const brand: unique symbol;
-/** 128 random bits as 32 lower-case hex digits: a group's id, its token, and the base of its query ids. */
-export type GroupId = string & { readonly [brand]: "GroupId" };
-
-const groupIdPattern = /^[0-9a-f]{32}$/;
-
-export function isGroupId(text: string): text is GroupId {
-  return groupIdPattern.test(text);
-}
-
-/** Rows of one day (UTC), counted in days since 1970-01-01: a partition of `otel_traces`. */
-export interface DayRows {
-  readonly day: number;
-  readonly rows: number;
-}
+import type { DayRows, GroupId, Receipt, ReceiptClaim } from "../receipt.ts";
 
 /** A payload that the ledger has taken over. Its id is the last part of its key. */
 export interface GroupPayload {
@@ -61,19 +45,6 @@ export interface StoredPayload {
   readonly rejectedSpans: number;
   /** Size of the object in R2. */
   readonly bytes: number;
-}
-
-/** A row of `headrace_receipts`, as the ledger wants it written or as VERIFY finds it. */
-export interface Receipt {
-  readonly key: PayloadKey;
-  readonly outcome: PayloadOutcome;
-  /** The group whose INSERT stored the rows, or that ended the payload. */
-  readonly group: GroupId;
-  readonly spans: number;
-  readonly rowsByDay: readonly DayRows[];
-  readonly rejectedSpans: number;
-  readonly bytes: number;
-  readonly reason: string;
 }
 
 interface TaskBase {
@@ -132,7 +103,7 @@ export type GroupTask =
    */
   | (TaskBase & { readonly step: "clear" })
   /**
-   * Write these receipts, then settle. With `completeView`, first complete otel_traces_trace_id_ts for these payloads
+   * Write these receipts, and report them as written. With `completeView`, first complete otel_traces_trace_id_ts for these payloads
    * (INSERT ... SELECT: doubled rows are harmless there, it is read by min and max). A `dead` receipt is preceded by
    * its dead letter; an `erased` one is followed by deleting the id's rows, then the key's object.
    */
@@ -166,7 +137,7 @@ export interface Evidence {
   /** The payload's key in the task. */
   readonly key: PayloadKey;
   /** Receipts of every key of the id. */
-  readonly receipts: readonly Receipt[];
+  readonly receipts: readonly ReceiptClaim[];
   /** Rows in the table, zeros left out, days older than the table's TTL left out. */
   readonly rowsByDay: readonly DayRows[];
   /** An object of the id: under which key, and what it comes to. Null: none of the id's keys has one. */
@@ -237,7 +208,7 @@ export type AttemptReport =
       readonly payloads: readonly Evidence[];
     };
 
-/** An attempt that is out: nobody else gets the group before `until`. */
+/** An attempt in flight: no other caller gets the group before `until`. */
 export interface Lease {
   readonly attempt: number;
   readonly until: number;
@@ -252,16 +223,16 @@ export interface EndedPayload {
 }
 
 /** What VERIFY found of a payload that is held, and why nobody may conclude from it. */
-export interface Held {
+interface Held {
   readonly key: PayloadKey;
   readonly rowsByDay: readonly DayRows[];
   readonly reason: string;
 }
 
 export type GroupState =
-  /** To be inserted. `out`: what the attempt that is out was handed. */
+  /** To be inserted. `out`: what the attempt in flight does. */
   | { readonly at: "open"; readonly lease: Lease | null; readonly out: "insert" | "measure" }
-  /** Answered, but the answer is no proof: the rows are to be counted. */
+  /** Answered, but the answer is not a proof: the rows are to be counted. */
   | {
       readonly at: "counting";
       readonly lease: Lease | null;
@@ -281,10 +252,10 @@ export type GroupState =
     }
   /** Everything is decided; its receipts are to be written. */
   | {
-      readonly at: "closing";
+      readonly at: "receipting";
       readonly lease: Lease | null;
       readonly receipts: readonly Receipt[];
-      /** How many of them, from the first, the attempt that is out was handed: a part of many. Later ones are appended. */
+      /** How many of them, from the first, the attempt in flight writes: a part of many. Later ones are appended. */
       readonly leased: number;
       readonly completeView: boolean;
       /** What becomes of its ids. */
@@ -324,7 +295,7 @@ export interface Group {
   /** Who transcoded it first, and what that came to. Other code may write other bytes under the same token. */
   readonly codecVersion: number | null;
   readonly rows: readonly StoredPayload[] | null;
-  /** An attempt ended unknown: a later 200 is no proof (docs/facts.md: deduplication, the crash hole). */
+  /** An attempt ended unknown: a later 200 is not a proof (docs/facts.md: deduplication, the crash hole). */
   readonly outcomeUnknown: boolean;
   /** Refusals of a payload that is alone, each proven to be its own fault by another group's INSERT in between. */
   readonly refusals: number;

@@ -19,8 +19,10 @@ export interface GroupCaps {
   readonly partitionsMax: number;
   /** Rows at which a group waits no longer. */
   readonly rowsReady: number;
-  /** How long the first payload waits for others. */
+  /** So long after it arrived a payload waits for no others any more. */
   readonly ageReadyMs: number;
+  /** Doorbells of a full batch of the queue. */
+  readonly batchMax: number;
   /** The widest bounds on a span's start that any ingress version applies, relative to its payload's arrival. */
   readonly spanAgeMs: number;
   readonly spanFutureMs: number;

@@ -4,7 +4,8 @@
  */
 import type { Cause } from "../messages.ts";
 import type { PayloadId } from "../payload-key.ts";
-import type { GroupId, TableMeasure } from "./group.ts";
+import type { GroupId } from "../receipt.ts";
+import type { TableMeasure } from "./group.ts";
 
 /** `memSince` of a ledger that was there from the first payload on. */
 const always = Number.MIN_SAFE_INTEGER;
@@ -19,7 +20,7 @@ export interface Call {
 }
 
 export interface Breaker {
-  /** Groups whose INSERT is out. */
+  /** Groups whose INSERT is in flight. */
   readonly inFlight: readonly GroupId[];
   /** The wide group whose INSERT was leased last: a second one waits while that is in flight. */
   readonly wide?: GroupId;
@@ -40,7 +41,7 @@ export interface TableState {
   readonly refusal: string;
   readonly measure: TableMeasure | null;
   readonly measuredAt: number;
-  /** Which table it is (clickhouse/table-identity.ts): told by the first look. Absent in what an older version wrote. */
+  /** Which table it is (clickhouse/table-identity.ts), as the first look found it. Absent in what an older version wrote. */
   readonly identity?: string | null;
   /** Another table answered: when last, and which, as far as it was said. */
   readonly other?: { readonly at: number; readonly found: string } | null;
@@ -48,14 +49,14 @@ export interface TableState {
   readonly acceptedAt?: number;
 }
 
-/** The table's rows could not be told: since when, and why. */
+/** The table's rows could not be established: since when, and why. */
 export interface NoEvidence {
   readonly since: number;
   readonly reason: string;
 }
 
-/** A payload that a late ring brought in; it counts as a rescue unless its doorbell still comes. */
-export interface PendingRescue {
+/** A payload that a late ring found; it counts as a rescue unless its doorbell still comes. */
+interface PendingRescue {
   readonly id: PayloadId;
   readonly ring: "event" | "reconcile";
   readonly at: number;
@@ -64,7 +65,7 @@ export interface PendingRescue {
 export interface Head {
   /** Raised by our own restore command before it restores. */
   readonly epoch: number;
-  /** No ledger before this one can have handed anything out since then. */
+  /** No ledger before this one can have leased anything since then. */
   readonly birth: number;
   /** Every id that was finished at or after this is remembered. */
   readonly memSince: number;
@@ -86,7 +87,7 @@ export interface Head {
   readonly lateBells: number;
 }
 
-/** What a ledger without memory finds in the world when it begins. */
+/** What a ledger without memory finds in R2 and ClickHouse when it begins. */
 export interface BirthFacts {
   /** R2 has the epoch object: there was a ledger before. */
   readonly epoch: number | null;

@@ -3,10 +3,11 @@
  * its groups.
  */
 import { assert, unreachable } from "../assert.ts";
+import type { Failure } from "../failure.ts";
 import { type PayloadKey, tenantOfKey } from "../payload-key.ts";
+import type { GroupId } from "../receipt.ts";
 import { mayInsert } from "./breaker.ts";
-import type { Failure } from "./failure.ts";
-import type { Group, GroupId, GroupPayload } from "./group.ts";
+import type { Group, GroupPayload } from "./group.ts";
 import type { Head } from "./head.ts";
 import { isRefusedAlone } from "./refused-payloads.ts";
 import type { Waiting } from "./view.ts";
@@ -25,9 +26,9 @@ export const waitReasons = [
   "clearing",
   "person",
 ] as const;
-export type WaitReason = (typeof waitReasons)[number];
+type WaitReason = (typeof waitReasons)[number];
 
-export interface InFlightGroup {
+interface InFlightGroup {
   readonly group: GroupId;
   readonly state: Group["state"]["at"];
   readonly waitsFor: WaitReason;
@@ -134,7 +135,7 @@ function waitOf(
         : { waitsFor: "evidence", until: due };
     case "counting":
       return { waitsFor: "evidence", until: due };
-    case "closing":
+    case "receipting":
       return { waitsFor: "receipts", until: due };
     case "clearing":
       return { waitsFor: "clearing", until: due };
@@ -149,7 +150,7 @@ function waitOf(
 export function waitsForText(reason: WaitReason): string {
   switch (reason) {
     case "attempt":
-      return "the answer of the attempt that is out";
+      return "the answer of the attempt in flight";
     case "table":
       return "the traces table, which the table check refused";
     case "breaker":
@@ -157,9 +158,9 @@ export function waitsForText(reason: WaitReason): string {
     case "back_off":
       return "its next try after a failure";
     case "others":
-      return "its next try: ClickHouse refuses it, and it is held until that is mended or others are stored meanwhile";
+      return "its next try: ClickHouse refuses it, and it is held until that is fixed or others are stored meanwhile";
     case "slot":
-      return "one of the INSERTs that are out to come back";
+      return "one of the INSERTs in flight to complete";
     case "fence":
       return "the fence: until then an earlier INSERT of it may still be running";
     case "evidence":

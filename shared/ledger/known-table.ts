@@ -3,11 +3,24 @@
  * two servers behind the address, or a table that a person dropped and created anew. Into another one nothing is inserted, and
  * nothing is concluded from its rows, until a person accepts it (decision 0014).
  */
+import type { TableWitness } from "../clickhouse/table-identity.ts";
 import { limits } from "../limits.ts";
-import type { Group } from "./group.ts";
+import type { Group, TableMeasure } from "./group.ts";
 import type { TableState } from "./head.ts";
 import type { LedgerSettings } from "./settings.ts";
 import { shortText } from "./short-text.ts";
+
+/** What the table itself says. */
+export interface TableFacts {
+  /** Why nothing may be inserted; empty: it may. */
+  readonly refusal: string;
+  /** Null: there is no such table. */
+  readonly measure: TableMeasure | null;
+  /** The first day inside the table's TTL, in days since 1970-01-01. Null: its TTL is not understood. */
+  readonly oldestDay: number | null;
+  /** Null: there is no such table. */
+  readonly witness: TableWitness | null;
+}
 
 /** What a look at the table says. */
 export type TableLook = Pick<TableState, "refusal" | "measure">;
@@ -59,9 +72,8 @@ function otherTableText(known: string | null, found: string): string {
  * A person accepts whatever table is there. The next look tells which it is. What was tried before then was tried at another
  * table: its tokens are not known here, and its rows may be here or not.
  */
-export function accepted(before: TableState, now: number): TableState {
+export function accepted(now: number): TableState {
   return {
-    ...before,
     refusal: "",
     measure: null,
     measuredAt: 0,

@@ -1,5 +1,5 @@
 /**
- * Handing a group's next step to a consumer, who has it alone until the lease ends, and taking back what was out for
+ * Handing a group's next step to a consumer, who has it alone until the lease ends, and taking back what was leased for
  * too long. Here the token's trust ends: past its safe window, or under another transcoder, a group is not inserted
  * again but verified.
  */
@@ -32,7 +32,7 @@ export function takeGroup(draft: Draft, group: Group, codecVersion: number): Gro
 export function leaseTask(draft: Draft, group: Group, codecVersion: number): GroupTask | null {
   const { now } = draft;
   const { state } = group;
-  assert(state.lease === null, "an attempt is leased when none is out");
+  assert(state.lease === null, "an attempt is leased when none is in flight");
   switch (state.at) {
     case "open":
       return leaseOpen(draft, group, codecVersion);
@@ -49,7 +49,7 @@ export function leaseTask(draft: Draft, group: Group, codecVersion: number): Gro
       draft.change({ ...out, state: { ...state, lease } });
       return { ...base, step: "verify", rows: group.rows, isBlind: state.isBlind === true };
     }
-    case "closing": {
+    case "receipting": {
       const { base, out, lease } = beginAttempt(draft, group);
       const receipts = state.receipts.slice(0, draft.settings.receiptsMax);
       draft.change({ ...out, state: { ...state, lease, leased: receipts.length } });
@@ -136,7 +136,7 @@ function isFenced({ identity, measure }: TableState): boolean {
   return measure?.isFenced === true && measure.identity === identity;
 }
 
-/** Whoever measures inserts next: its transcoder is the group's from here on. */
+/** The consumer that measures also inserts: its transcoder is the group's from here on. */
 function leaseMeasure(draft: Draft, group: Group, codecVersion: number): GroupTask {
   const { base, out, lease } = beginAttempt(draft, group);
   draft.change({ ...out, codecVersion, state: { at: "open", lease, out: "measure" } });
@@ -202,7 +202,7 @@ export function expire(draft: Draft, leased: Group): Group {
   const group = withSilence(leased, now);
   const { state } = group;
   if (state.at === "verifying") {
-    // Whoever verified it may have died of transcoding an object: the third time, none is transcoded any more.
+    // Transcoding an object may have killed the isolate that verified it: the third time, none is transcoded any more.
     const counted = withOwnFailure(draft, group, neverReported);
     const isBlind = state.isBlind === true || counted.ownFailures >= settings.ownFailuresMax;
     return draft.change({ ...counted, due: now, state: { ...state, lease: null, isBlind } });

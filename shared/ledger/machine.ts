@@ -5,7 +5,7 @@
  *
  * A group's way:
  *
- *   made -> open -> (INSERT out)* -> closing -> receipts written -> over
+ *   made -> open -> (INSERT out)* -> receipting -> receipts written -> over
  *             |                        ^
  *             +-> counting ------------+     a 200 after an attempt of unknown outcome, or a refusal: are the rows there?
  *             |      |                 |
@@ -20,14 +20,14 @@ import { assert, unreachable } from "../assert.ts";
 import { limits } from "../limits.ts";
 import type { Doorbell } from "../messages.ts";
 import { idOfKey, type PayloadId, type PayloadKey } from "../payload-key.ts";
+import type { GroupId } from "../receipt.ts";
 import { insertDue, insertsFree, mayInsert, wasFetched, wasNotified } from "./breaker.ts";
-import { claim, groupWaiting, isReadyByAge, payloadOf } from "./claim.ts";
+import { claim, groupWaiting, payloadOf, readyAt } from "./claim.ts";
 import { Draft, type Moment } from "./draft.ts";
 import {
   type AttemptReport,
   dueNever,
   type Group,
-  type GroupId,
   type GroupPayload,
   type GroupState,
   type GroupTask,
@@ -35,7 +35,7 @@ import {
 import { type BirthFacts, bornHead } from "./head.ts";
 import { accepted, afterLook, type TableLook } from "./known-table.ts";
 import { expire, leaseTask, takeGroup } from "./lease-task.ts";
-import { closingState, inThisEpoch, makeGroup, readGroup, verifyingState } from "./make-group.ts";
+import { inThisEpoch, makeGroup, readGroup, receiptingState, verifyingState } from "./make-group.ts";
 import { blankReceipt, sumOf } from "./receipts.ts";
 import { backOffMs, fenceMs, type LedgerSettings } from "./settings.ts";
 import { shortText } from "./short-text.ts";
@@ -65,14 +65,14 @@ export type LedgerEvent =
       readonly report: AttemptReport;
     }
   /** The receipts that these attempts were handed are in ClickHouse. */
-  | { readonly kind: "settle"; readonly settled: readonly Settled[] }
+  | { readonly kind: "receipted"; readonly receipted: readonly Receipted[] }
   /** A person wants a payload gone, under all of its keys: as soon as it is no longer live. */
   | { readonly kind: "erase"; readonly payload: Doorbell; readonly reason: string }
   /** A person decides about a payload whose rows are inexact: they stand as they are, or are deleted and written anew. */
   | { readonly kind: "resolve"; readonly key: PayloadKey; readonly how: "accept" | "rewrite" }
   | { readonly kind: "alarm" };
 
-export interface Settled {
+export interface Receipted {
   readonly group: GroupId;
   readonly attempt: number;
 }
@@ -100,8 +100,8 @@ export function tokensNeeded(event: LedgerEvent): number {
         default:
           return limits.splitParts;
       }
-    case "settle": // each group may leave one
-      return event.settled.length + 3;
+    case "receipted": // each group may leave one
+      return event.receipted.length + 3;
     default:
       return 4;
   }
@@ -122,6 +122,7 @@ export function step(view: LedgerView, event: LedgerEvent, moment: Moment, setti
       break;
     case "minute":
       draft.head = { ...draft.head, counter: draft.head.counter + 1 };
+      forget(draft, view); // the head is written anyway
       break;
     case "table":
       draft.head = {
@@ -130,7 +131,7 @@ export function step(view: LedgerView, event: LedgerEvent, moment: Moment, setti
       };
       break;
     case "acceptTable":
-      draft.head = { ...draft.head, table: accepted(draft.head.table, now) };
+      draft.head = { ...draft.head, table: accepted(now) };
       break;
     case "claim": {
       const [first] = claim(draft, event.doorbells);
@@ -146,18 +147,18 @@ export function step(view: LedgerView, event: LedgerEvent, moment: Moment, setti
     }
     case "report": {
       const group = readGroup(draft, event.group);
-      // Attempt 1 ran out, attempt 2 is out (or the group is done), now attempt 1 reports: it was counted as unknown
+      // Attempt 1 ran out, attempt 2 is in flight (or the group is done), now attempt 1 reports: it was counted as unknown
       // when its lease ended, and nothing it says can undo that.
       if (group?.state.lease?.attempt === event.attempt) {
         task = takeReport(draft, group, event.report);
       }
       break;
     }
-    case "settle":
-      for (const { group: id, attempt } of event.settled) {
+    case "receipted":
+      for (const { group: id, attempt } of event.receipted) {
         const group = readGroup(draft, id);
         if (group?.state.lease?.attempt === attempt) {
-          settle(draft, group);
+          takeReceipted(draft, group);
         }
       }
       break;
@@ -195,13 +196,13 @@ export function nextAlarm(view: LedgerView, settings: LedgerSettings): number | 
     return undefined;
   }
   const insert = view.nextDue("insert");
-  const oldest = view.oldestFinished();
+  const [oldest] = view.firstEnded(1);
   const rescue = head.pendingRescues[0];
   const next = Math.min(
-    view.waiting.payloads.length > 0 ? view.waiting.since + settings.caps.ageReadyMs : dueNever,
+    view.waiting.payloads.length > 0 ? readyAt(view.waiting, settings) : dueNever,
     view.nextDue("other") ?? dueNever,
     (insert === undefined ? undefined : insertDue(head, insert)) ?? dueNever,
-    oldest === undefined ? dueNever : oldest + settings.memoryMs + forgetSpanMs(settings),
+    oldest === undefined ? dueNever : oldest.at + settings.memoryMs + settings.forgetLagMs,
     rescue === undefined ? dueNever : rescue.at + settings.overtakenMs,
   );
   return next === dueNever ? undefined : next;
@@ -248,16 +249,16 @@ function restore(draft: Draft, view: LedgerView, epoch: number): void {
 /** Held groups that a restored ledger verifies by itself; further ones when a person asks about them. */
 const heldGroupsRead = 100;
 
-// --- settling
+// --- receipts
 
 /**
  * The receipts that this attempt was handed are written. What was appended since is still owed. What somebody asked for
  * meanwhile, to erase it or because its rows are missing, is verified then.
  */
-function settle(draft: Draft, group: Group): void {
+function takeReceipted(draft: Draft, group: Group): void {
   const { now, settings } = draft;
   const { state } = group;
-  assert(state.at === "closing", "only receipts are settled");
+  assert(state.at === "receipting", "only written receipts are reported so");
   const owed = state.receipts.slice(state.leased);
   if (owed.length > 0) {
     draft.change({ ...group, due: now, state: { ...state, lease: null, receipts: owed, leased: 0 } });
@@ -288,8 +289,8 @@ function settle(draft: Draft, group: Group): void {
 // --- erasing
 
 /**
- * Live: marked, and taken out of its group before the next attempt; where its rows may be there already, erased when that
- * is settled. Done or unknown: after the fence of whoever may be inserting it.
+ * Live: marked, and taken out of its group before the next attempt; where its rows may be there already, erased when the
+ * group's receipts are written. Done or unknown: after the fence of any INSERT of it that may still run.
  */
 function erase(draft: Draft, payload: Doorbell, reason: string): void {
   const { now, settings } = draft;
@@ -348,7 +349,7 @@ function resolve(draft: Draft, key: PayloadKey, how: "accept" | "rewrite"): void
         })),
       ];
       const ended = [{ key: payload.key, outcome: "stored" } as const];
-      takeOut(draft, group, id, closingState(receipts, ended, false));
+      takeOut(draft, group, id, receiptingState(receipts, ended, false));
       break;
     }
     case "rewrite":
@@ -366,7 +367,7 @@ function takeOut(draft: Draft, group: Group, id: PayloadId, state: GroupState): 
   assert(payload !== undefined && group.state.at === "held", "it is held");
   // A person looked and asked: what has a `stored` receipt may be stored again.
   const again =
-    state.at === "closing" ? payload : ({ ...payload, cause: "replay", missingDays: null } as const);
+    state.at === "receipting" ? payload : ({ ...payload, cause: "replay", missingDays: null } as const);
   makeGroup(draft, [again], state, now, { failure: group.failure });
   const rest = group.payloads.filter((one) => one !== payload);
   if (rest.length > 0) {
@@ -398,7 +399,7 @@ function alarm(draft: Draft, view: LedgerView): readonly GroupId[] {
     if (lease === null) {
       rings.push(ring(draft, group));
     } else {
-      assert(lease.until <= now, "a group that is out is due when its lease ends");
+      assert(lease.until <= now, "a leased group is due when its lease ends");
       expire(draft, group); // due now, in the queue that its state says
     }
   }
@@ -408,7 +409,8 @@ function alarm(draft: Draft, view: LedgerView): readonly GroupId[] {
       rings.push(notifyForInsert(draft, group));
     }
   }
-  if (isReadyByAge(draft)) {
+  const { waitingSince: since, waiting: payloads } = draft;
+  if (payloads.length > 0 && now >= readyAt({ since, payloads }, settings)) {
     for (const group of groupWaiting(draft)) {
       if (insertsFree(draft.head, now) > 0) {
         rings.push(notifyForInsert(draft, group));
@@ -472,27 +474,33 @@ function countRescues(draft: Draft): void {
   };
 }
 
-/** What is forgotten in one go: a few seconds' groups, so that one alarm stays short. */
-function forgetSpanMs(settings: LedgerSettings): number {
-  return Math.ceil(settings.memoryMs / 10_000);
-}
+/** What one event forgets at most, so that it stays short: of so many groups, until it is so many payloads. */
+const forgottenGroupsMax = 500;
+const forgottenPayloadsMax = 20_000;
 
 /**
- * Forgets the oldest finished ids after the memory's time, or before it when the store is full. Since then, and not
+ * Forgets what ended before the memory's time, or the oldest of it when the store is full. Since then, and not
  * longer, is the memory complete: `memSince` says so, and older arrivals are verified.
  */
 function forget(draft: Draft, view: LedgerView): void {
   const { now, settings } = draft;
-  const oldest = view.oldestFinished();
-  if (oldest === undefined) {
-    return;
+  let groups = 0;
+  let payloads = 0;
+  let oldest = Number.POSITIVE_INFINITY;
+  for (const ended of view.firstEnded(forgottenGroupsMax)) {
+    groups++;
+    payloads += ended.payloads;
+    oldest = Math.min(oldest, ended.at);
+    if (payloads >= forgottenPayloadsMax) {
+      break;
+    }
   }
-  const span = forgetSpanMs(settings);
   const isFull = draft.databaseBytes > settings.databaseBytesMax;
-  if (!isFull && now < oldest + settings.memoryMs + span) {
+  // Full: a few seconds' groups at a time, and the next alarm the next ones.
+  const before = isFull ? oldest + Math.ceil(settings.memoryMs / 10_000) : now - settings.memoryMs;
+  if (groups === 0 || oldest >= before) {
     return;
   }
-  const before = isFull ? oldest + span : Math.min(oldest + span, now - settings.memoryMs);
   draft.head = { ...draft.head, memSince: Math.max(draft.head.memSince, before) };
-  draft.forget(before);
+  draft.forget(before, groups);
 }

@@ -3,8 +3,9 @@
  * its payloads are placed in it by the same change (I3).
  */
 import { assert } from "../assert.ts";
+import type { GroupId, Receipt } from "../receipt.ts";
 import type { Draft } from "./draft.ts";
-import type { EndedPayload, Group, GroupId, GroupPayload, GroupState, Receipt } from "./group.ts";
+import type { EndedPayload, Group, GroupPayload, GroupState } from "./group.ts";
 import { blocksOf, fitsCaps, sizeOf } from "./grouping.ts";
 import { fenceMs } from "./settings.ts";
 
@@ -58,21 +59,17 @@ export function verifyingState(fence: number): Extract<GroupState, { at: "verify
   return { at: "verifying", lease: null, fence, split: false, code: "" };
 }
 
-export function closingState(
+export function receiptingState(
   receipts: readonly Receipt[],
   ended: readonly EndedPayload[],
   completeView: boolean,
-): Extract<GroupState, { at: "closing" }> {
-  return { at: "closing", lease: null, receipts, leased: 0, completeView, ended };
+): Extract<GroupState, { at: "receipting" }> {
+  return { at: "receipting", lease: null, receipts, leased: 0, completeView, ended };
 }
 
 /** What a group has when its receipts are planned: which days were lacking, and what they came to, is over. */
 export function closed(payloads: readonly GroupPayload[]): Pick<Group, "payloads" | "rows"> {
-  const isOver = payloads.every(({ missingDays }) => missingDays === null);
-  return {
-    payloads: isOver ? payloads : payloads.map((payload) => ({ ...payload, missingDays: null })),
-    rows: null,
-  };
+  return { payloads: payloads.map((payload) => ({ ...payload, missingDays: null })), rows: null };
 }
 
 /**

@@ -3,8 +3,8 @@
  * payloads takes that along (make-group.ts).
  */
 import { errorName, errorWords } from "../clickhouse/errors.ts";
+import type { Failure } from "../failure.ts";
 import { limits } from "../limits.ts";
-import type { Failure } from "./failure.ts";
 import type { AttemptReport, Group } from "./group.ts";
 import { shortText } from "./short-text.ts";
 
@@ -13,7 +13,7 @@ export function withFailedReport(group: Group, report: AttemptReport, now: numbe
   if (!("reason" in report)) {
     return group;
   }
-  const code = "code" in report ? (report.code ?? null) : null;
+  const code = ("code" in report ? report.code : undefined) ?? null;
   const name = code === null ? "" : errorName(code, report.reason);
   return failedOnce(group, { at: now, kind: report.kind, code, name, text: errorWords(report.reason) });
 }

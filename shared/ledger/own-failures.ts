@@ -117,7 +117,7 @@ export function separate(draft: Draft, group: Group, cause: OwnCause): void {
   }
   if (group.outcomeUnknown || group.payloads.length === 1) {
     // Alone without ever being sent: no isolate can hold it. VERIFY's evidence ends it like the others.
-    // Whoever transcodes it may not be heard of again: its rows are counted, and compared with what its object says.
+    // The isolate that transcodes it may not survive: its rows are counted, and compared with what its object says.
     toVerify(draft, { ...group, ownFailures: 0 }, { code: cause.reason, isBlind: cause === neverReported });
     return;
   }

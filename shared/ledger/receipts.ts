@@ -1,11 +1,12 @@
 /**
- * Receipts as they are planned: what a payload's keys are told of its end. A receipt is a claim; the rows are the
+ * Receipts as they are planned: how a payload ended, for each of its keys. A receipt is a claim; the rows are the
  * evidence (verify.ts).
  */
 import { assert } from "../assert.ts";
 import { idOfKey, type PayloadKey } from "../payload-key.ts";
+import type { DayRows, GroupId, Receipt } from "../receipt.ts";
 import { endOfRows } from "./expiry.ts";
-import type { DayRows, Group, GroupId, GroupPayload, Receipt, StoredPayload } from "./group.ts";
+import type { Group, GroupPayload, StoredPayload } from "./group.ts";
 
 export function keysOf({ key, duplicateKeys }: GroupPayload): readonly PayloadKey[] {
   return [key, ...duplicateKeys];
@@ -59,7 +60,7 @@ export function deadReceipts(keys: readonly PayloadKey[], blank: Receipt): reado
 
 /** The receipt of a key that rings while those of its payload are planned: it ends as they do, or as a duplicate. */
 export function receiptBesides(
-  state: Extract<Group["state"], { at: "closing" }>,
+  state: Extract<Group["state"], { at: "receipting" }>,
   key: PayloadKey,
   owner: GroupPayload,
   group: Group,

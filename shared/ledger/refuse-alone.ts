@@ -3,17 +3,18 @@
  * becomes a dead letter.
  */
 import { limits } from "../limits.ts";
+import type { Receipt } from "../receipt.ts";
 import type { Draft } from "./draft.ts";
-import type { EndedPayload, Group, Receipt } from "./group.ts";
-import { closingState, makeGroup, openState, type Refusals } from "./make-group.ts";
+import type { EndedPayload, Group } from "./group.ts";
+import { makeGroup, openState, type Refusals, receiptingState } from "./make-group.ts";
 import { ownReasons } from "./own-failures.ts";
 import { blankReceipt, deadReceipts, keysOf } from "./receipts.ts";
 import { shortText } from "./short-text.ts";
 
 /**
- * A payload that is alone was refused, and the table shows none of its rows. It dies, or is tried again, both in a group
- * of its own: the server may have committed before a view refused, and lost the rows with its life while it kept the
- * token (take-insert.ts). Under that token a clean 200 would be for rows that nobody has.
+ * A payload that is alone in its group was refused, and the table shows none of its rows. It is dead-lettered or retried,
+ * either way in a new group: ClickHouse may have committed before a view refused, then crashed, and kept the token but not
+ * the rows (take-insert.ts). Under that token a clean 200 would be for rows that nobody has.
  */
 export function refuseAlone(
   draft: Draft,
@@ -29,7 +30,7 @@ export function refuseAlone(
     return;
   }
   const { receipts, ended } = condemn(alone, code);
-  makeGroup(draft, alone.payloads, closingState(receipts, ended, false), now, history);
+  makeGroup(draft, alone.payloads, receiptingState(receipts, ended, false), now, history);
 }
 
 /**

@@ -1,28 +1,29 @@
 /**
  * Payloads that ClickHouse refuses while nothing else is stored: only other groups' success lets such a payload end as a dead letter
- * (refuse-alone.ts), so in a quiet installation it is held. It is tried again at each back-off, and comes in by itself
- * once what refuses it is mended. A person is told, with ClickHouse's words.
+ * (refuse-alone.ts), so in a quiet installation it is held. It is retried at each back-off, and is stored
+ * once the cause is repaired. It is reported, with ClickHouse's message.
  */
+
+import { errorText } from "../failure.ts";
 import type { PayloadKey } from "../payload-key.ts";
-import { errorText } from "./failure.ts";
 import type { Group } from "./group.ts";
 import type { LedgerSettings } from "./settings.ts";
 
 export interface RefusedPayload {
   readonly key: PayloadKey;
-  /** The last refusal that counted, ms since the epoch: since then nothing else was stored, or it was not tried again. */
+  /** The last refusal that counted, ms since the epoch: since then nothing else was stored, or it was not retried. */
   readonly since: number;
   /** Refusals altogether, and what ClickHouse said last. */
   readonly refused: number;
   readonly words: string;
 }
 
-/** Was the group's one payload refused last? Then it waits for others to be stored, or for what refuses it to be mended. */
+/** Was the group's one payload refused last? Then it waits for others to be stored, or for what refuses it to be fixed. */
 export function isRefusedAlone({ payloads, refusals, failure }: Group): boolean {
   return payloads.length === 1 && refusals > 0 && failure?.kind === "refused";
 }
 
-/** Those of the groups that have waited for long enough to be told. `now` in ms since the epoch. */
+/** The groups that have waited for long enough to be reported. `now` in ms since the epoch. */
 export function refusedPayloads(
   groups: readonly Group[],
   { refusedHeldMs }: Pick<LedgerSettings, "refusedHeldMs">,

@@ -5,9 +5,11 @@
  */
 import { assert } from "../assert.ts";
 import { limits } from "../limits.ts";
-import type { DayRows, Group, GroupId, GroupPayload, GroupState, Receipt } from "./group.ts";
+import type { DayRows, GroupId, Receipt } from "../receipt.ts";
+import type { Group, GroupPayload, GroupState } from "./group.ts";
 import { sizeOf } from "./grouping.ts";
 import type { Breaker, Call, Head } from "./head.ts";
+import { withoutGroups } from "./head-row.ts";
 import type { Waiting } from "./view.ts";
 
 /** Rows by day, one after the other: day, rows, day, rows. An earlier version wrote objects. */
@@ -27,7 +29,10 @@ type StoredHead = Omit<Head, "breaker" | "lastSplitAt"> & {
     };
 };
 
-/** A group as an earlier version may have written it: it was one block, its failures were not counted and their reasons not kept, and an unknown outcome was `unclean`. */
+/**
+ * A group as an earlier version may have written it: one block, without a count of its failures or their reasons, and
+ * `outcomeUnknown` under another name.
+ */
 type StoredGroup = Omit<
   Group,
   "payloads" | "blocks" | "state" | "ownFailures" | "ownFailedAt" | "outcomeUnknown" | "failure"
@@ -44,8 +49,15 @@ type StoredPayload = Omit<GroupPayload, "missingDays"> & {
   readonly only?: { readonly days: readonly number[]; readonly whole: readonly DayRows[] } | null;
 };
 
-/** As an earlier version may have written it: `leased` receipts were `given`, and to `split` was to `halve`. */
-type StoredState = GroupState & { readonly given?: number; readonly halve?: boolean };
+/** As an earlier version may have written it: with other names for `receipting`, `leased` and `split`. */
+type StoredState = (
+  | GroupState
+  | (Omit<Extract<GroupState, { at: "receipting" }>, "at"> & { readonly at: "closing" })
+) & { readonly given?: number; readonly halve?: boolean };
+
+export function headToRow(head: Head): string {
+  return JSON.stringify(withoutGroups(head));
+}
 
 export function headFromRow(text: string): Head {
   const head: StoredHead = JSON.parse(text);
@@ -135,8 +147,9 @@ function payloadFromRow({ only = null, missingDays, ...payload }: StoredPayload)
 
 function stateToRow(state: GroupState): object {
   switch (state.at) {
-    case "closing":
-      return { ...state, receipts: state.receipts.map(withRowDays) };
+    case "receipting":
+      // By the name that an earlier version reads: a deployment may be rolled back.
+      return { ...state, at: "closing", receipts: state.receipts.map(withRowDays) };
     case "held":
     case "clearing":
       return { ...state, found: state.found.map(withRowDays) };
@@ -149,8 +162,10 @@ function stateFromRow(stored: StoredState): GroupState {
   const { given, halve, ...state } = stored;
   switch (state.at) {
     case "closing":
+    case "receipting":
       return {
         ...state,
+        at: "receipting",
         receipts: state.receipts.map((receipt): Receipt => fromRowDays(receipt)),
         leased: state.leased ?? given ?? 0,
       };
@@ -180,11 +195,11 @@ function daysOf(days: RowDays): readonly DayRows[] {
   if (!isNumbers(days)) {
     return days;
   }
-  assert(days.length % 2 === 0, "each day has its rows");
-  return Array.from({ length: days.length / 2 }, (_, i) => ({
-    day: days[2 * i] ?? 0,
-    rows: days[2 * i + 1] ?? 0,
-  }));
+  return Array.from({ length: Math.ceil(days.length / 2) }, (_, i) => {
+    const [day, rows] = days.slice(2 * i);
+    assert(day !== undefined && rows !== undefined, "each day has its rows");
+    return { day, rows };
+  });
 }
 
 function isNumbers(days: RowDays): days is readonly number[] {

@@ -16,6 +16,8 @@ export interface LedgerSettings {
   readonly clientRetryMs: number;
   /** How long a finished id is remembered. */
   readonly memoryMs: number;
+  /** What is so long over the memory's time is forgotten by the alarm, if no minute did it. */
+  readonly forgetLagMs: number;
   readonly retryFirstMs: number;
   readonly retryLastMs: number;
   /** What a fence waits beyond lease and INSERT: clocks, and a server that is slow to stop. */
@@ -26,24 +28,24 @@ export interface LedgerSettings {
   readonly measureFreshMs: number;
   /** After another table was seen nothing is inserted for this long, unless a person accepts it. */
   readonly otherTableMs: number;
-  /** A ring that brought something in waits this long for the doorbell that it may have overtaken. */
+  /** How long a later ring that found a payload waits for the doorbell that it may have overtaken. */
   readonly overtakenMs: number;
   /** INSERTs out at once: in the beginning, and at most. */
   readonly concurrencyFirst: number;
   readonly concurrencyMax: number;
   /** Distinct groups with unknown outcomes that open the breaker. */
   readonly suspectsMax: number;
-  /** Refusals that condemn a payload that is alone. */
+  /** Refusals after which a payload that is alone in its group is dead-lettered. */
   readonly refusalsMax: number;
-  /** Complete answers with an unlisted code after which the group is verified and halved. */
+  /** Complete answers with an unlisted code after which the group is verified and split. */
   readonly unlistedMax: number;
   /** Failures that may be a group's own after which it is split. What it was split into needs one. */
   readonly ownFailuresMax: number;
   /** Without a proof that others are stored, one group is split per so long. */
   readonly splitEveryMs: number;
-  /** From when on it is told that payloads cannot be brought in. */
+  /** How long payloads cannot be delivered before that is reported. */
   readonly notDeliveredMs: number;
-  /** From when on it is told that a payload is refused and nothing else is stored. */
+  /** How long a payload is refused while nothing else is stored before that is reported. */
   readonly refusedHeldMs: number;
   /** Into so many parts, where nothing of it was sent. */
   readonly splitParts: number;
@@ -72,6 +74,7 @@ export const defaultSettings: LedgerSettings = {
     partitionsMax: limits.groupPartitionsMax,
     rowsReady: limits.groupRowsReady,
     ageReadyMs: limits.groupAgeReadyMs,
+    batchMax: limits.queueMessagesMax,
     spanAgeMs: limits.spanAgeCeilingMs,
     spanFutureMs: limits.spanFutureMaxMs,
   },
@@ -79,6 +82,7 @@ export const defaultSettings: LedgerSettings = {
   insertMs: limits.insertTimeoutSeconds * 1000,
   clientRetryMs: limits.clientRetryMs,
   memoryMs: limits.ledgerMemoryMs,
+  forgetLagMs: limits.ledgerForgetLagMs,
   retryFirstMs: limits.retryFirstMs,
   retryLastMs: limits.retryLastMs,
   fenceMarginMs: limits.fenceMarginMs,
@@ -114,6 +118,7 @@ export function settingsFaster(settings: LedgerSettings, times: number): LedgerS
     insertMs: faster(settings.insertMs),
     clientRetryMs: faster(settings.clientRetryMs),
     memoryMs: faster(settings.memoryMs),
+    forgetLagMs: faster(settings.forgetLagMs),
     splitEveryMs: faster(settings.splitEveryMs),
     notDeliveredMs: faster(settings.notDeliveredMs),
     refusedHeldMs: faster(settings.refusedHeldMs),

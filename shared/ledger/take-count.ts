@@ -4,8 +4,9 @@
  */
 import { assert, unreachable } from "../assert.ts";
 import type { PayloadKey } from "../payload-key.ts";
+import type { DayRows } from "../receipt.ts";
 import type { Draft } from "./draft.ts";
-import type { AttemptReport, DayRows, Group, GroupState, GroupTask } from "./group.ts";
+import type { AttemptReport, Group, GroupState, GroupTask } from "./group.ts";
 import { halvesOf } from "./grouping.ts";
 import { leaseNext } from "./lease-task.ts";
 import { makeGroup, openState, toVerify } from "./make-group.ts";
@@ -59,7 +60,7 @@ function isNoneOf({ rows }: Group, key: PayloadKey, found: readonly DayRows[]): 
   return found.every((one) => one.rows === 0 || inserted?.every(({ day }) => day !== one.day) === true);
 }
 
-/** Exactly the inserted rows on the inserted days. Days that a payload had before this group are no concern here. */
+/** Exactly the inserted rows on the inserted days. Days that a payload had before this group are not of concern here. */
 function covers(found: readonly DayRows[] | undefined, inserted: readonly DayRows[]): boolean {
   return inserted.every(({ day, rows }) => found?.find((one) => one.day === day)?.rows === rows);
 }

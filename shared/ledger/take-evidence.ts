@@ -4,10 +4,10 @@
  */
 import { assert, unreachable } from "../assert.ts";
 import { limits } from "../limits.ts";
+import type { DayRows, Receipt } from "../receipt.ts";
 import type { Draft } from "./draft.ts";
 import {
   type AttemptReport,
-  type DayRows,
   dueNever,
   type EndedPayload,
   type Evidence,
@@ -15,11 +15,10 @@ import {
   type GroupPayload,
   type GroupState,
   type GroupTask,
-  type Receipt,
 } from "./group.ts";
 import { byDays } from "./grouping.ts";
 import { later, leaseNext } from "./lease-task.ts";
-import { closed, closingState, makeGroup, noRefusals, openState, verifyingState } from "./make-group.ts";
+import { closed, makeGroup, noRefusals, openState, receiptingState, verifyingState } from "./make-group.ts";
 import { makeSuspect, ownCauseOf, separate, withOwnFailure } from "./own-failures.ts";
 import { refuseAlone } from "./refuse-alone.ts";
 import { shortText } from "./short-text.ts";
@@ -31,8 +30,6 @@ export function takeVerified(
   state: Extract<GroupState, { at: "verifying" }>,
   report: Extract<AttemptReport, { kind: "verified" }>,
 ): GroupTask | null {
-  const { now } = draft;
-  const { failure } = group;
   if (report.running) {
     // It was still running after the fence, and has been killed: what was read proves nothing yet.
     later(draft, group);
@@ -43,8 +40,68 @@ export function takeVerified(
     evidence.size === report.payloads.length && evidence.size > 0,
     "a verification answers for a payload once, and for one at least",
   );
-  // It looks for so many objects: what it did not come to is looked at by another one.
+  const { over, receipts, ended, completeView, absent, inexact, found, unsure } = judgeAll(
+    draft,
+    group,
+    state,
+    evidence,
+    report.oldestDay,
+  );
+  const { now } = draft;
+  const { failure } = group;
+  const receipting = receiptingState(receipts, ended, completeView);
+  if (over.length === group.payloads.length) {
+    if (receipts.length === 0 && !completeView) {
+      draft.end(group, ended, now);
+      return null;
+    }
+    return leaseNext(draft, draft.change({ ...group, ...closed(over), failures: 0, state: receipting }));
+  }
+  let task: GroupTask | null = null;
+  if (over.length > 0) {
+    task = leaseNext(draft, makeGroup(draft, closed(over).payloads, receipting, now, { failure }));
+  }
+  if (inexact.length > 0) {
+    makeGroup(draft, inexact, { at: "held", lease: null, found }, dueNever, { failure });
+  }
+  for (const payload of unsure) {
+    verifyOn(draft, group, state, [payload], { isBlind: false, rows: null });
+  }
+  // It looks for a bounded number of objects: what it did not get to is looked at by another one.
   const left = group.payloads.filter(({ key }) => !evidence.has(key));
+  if (left.length > 0) {
+    const rows = group.rows?.filter(({ key }) => !evidence.has(key)) ?? null;
+    verifyOn(draft, group, state, left, { isBlind: state.isBlind === true, rows });
+  }
+  insertAbsent(draft, group, state, absent);
+  draft.end(group, [], now);
+  return task;
+}
+
+/** A group's payloads by their verdict. */
+interface Judged {
+  /** Nothing more is done but to write these receipts. */
+  readonly over: GroupPayload[];
+  readonly receipts: Receipt[];
+  readonly ended: EndedPayload[];
+  readonly completeView: boolean;
+  /** To be inserted. */
+  readonly absent: GroupPayload[];
+  /** To be held for a person, with what was found of each. */
+  readonly inexact: GroupPayload[];
+  readonly found: { key: GroupPayload["key"]; rowsByDay: readonly DayRows[]; reason: string }[];
+  /** To be verified again, each by itself. */
+  readonly unsure: GroupPayload[];
+}
+
+/** The verdict on each payload that the evidence is about. Counts late doorbells in the head. */
+function judgeAll(
+  draft: Draft,
+  group: Group,
+  state: Extract<GroupState, { at: "verifying" }>,
+  evidence: ReadonlyMap<GroupPayload["key"], Evidence>,
+  oldestDay: number,
+): Judged {
   const answered = group.payloads.filter(({ key }) => evidence.has(key));
   assert(answered.length === evidence.size, "a verification answers for the group's payloads");
   const over: GroupPayload[] = [];
@@ -53,15 +110,14 @@ export function takeVerified(
   const absent: GroupPayload[] = [];
   const inexact: GroupPayload[] = [];
   const unsure: GroupPayload[] = [];
-  const found: { key: GroupPayload["key"]; rowsByDay: readonly DayRows[]; reason: string }[] = [];
+  const found: Judged["found"] = [];
   let completeView = false;
+  const attempted = group.inserts > 0;
+  const isBlind = state.isBlind === true;
   for (const payload of answered) {
     const seen = evidence.get(payload.key);
     assert(seen !== undefined, "a verification answers for the group's payloads");
     const rows = group.rows?.find(({ key }) => key === payload.key) ?? null;
-    const { oldestDay } = report;
-    const attempted = group.inserts > 0;
-    const isBlind = state.isBlind === true;
     const verdict = judge({
       payload,
       evidence: seen,
@@ -83,7 +139,7 @@ export function takeVerified(
         if (verdict.erase === null) {
           ended.push({ key: verdict.key, outcome: verdict.outcome });
         }
-        // Rows whose INSERT went wrong, or whose group nobody remembers closing: their view may be incomplete.
+        // Rows whose INSERT went wrong, or of which no group is remembered: their view may be incomplete.
         completeView ||= verdict.found && (attempted || !isReceipted(seen));
         if (verdict.lateBell) {
           draft.head = { ...draft.head, lateBells: draft.head.lateBells + 1 };
@@ -108,32 +164,7 @@ export function takeVerified(
         unreachable(verdict);
     }
   }
-
-  const closing = closingState(receipts, ended, completeView);
-  if (over.length === group.payloads.length) {
-    if (receipts.length === 0 && !completeView) {
-      draft.end(group, ended, now);
-      return null;
-    }
-    return leaseNext(draft, draft.change({ ...group, ...closed(over), failures: 0, state: closing }));
-  }
-  let task: GroupTask | null = null;
-  if (over.length > 0) {
-    task = leaseNext(draft, makeGroup(draft, closed(over).payloads, closing, now, { failure }));
-  }
-  if (inexact.length > 0) {
-    makeGroup(draft, inexact, { at: "held", lease: null, found }, dueNever, { failure });
-  }
-  for (const payload of unsure) {
-    verifyOn(draft, group, state, [payload], { isBlind: false, rows: null });
-  }
-  if (left.length > 0) {
-    const rows = group.rows?.filter(({ key }) => !evidence.has(key)) ?? null;
-    verifyOn(draft, group, state, left, { isBlind: state.isBlind === true, rows });
-  }
-  insertAbsent(draft, group, state, absent);
-  draft.end(group, [], now);
-  return task;
+  return { over, receipts, ended, completeView, absent, inexact, found, unsure };
 }
 
 /**
@@ -161,10 +192,9 @@ export function takeBrokenVerify(
 ): void {
   const cause = ownCauseOf(report);
   const counted = withOwnFailure(draft, group, cause);
-  const [alone] = group.payloads;
   if (cause === null || counted.ownFailures < draft.settings.ownFailuresMax) {
     later(draft, counted);
-  } else if (group.payloads.length === 1 && alone !== undefined) {
+  } else if (group.payloads.length === 1) {
     separate(draft, counted, cause);
   } else {
     for (const payload of group.payloads) {

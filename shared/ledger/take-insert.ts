@@ -10,7 +10,7 @@ import type { Draft } from "./draft.ts";
 import type { AttemptReport, EndedPayload, Group, GroupState, GroupTask, StoredPayload } from "./group.ts";
 import { afterLook, isOfOtherTable, refusedAsOther } from "./known-table.ts";
 import { later, leaseNext } from "./lease-task.ts";
-import { closed, closingState, makeGroup, openState, toVerify, verifyingState } from "./make-group.ts";
+import { closed, makeGroup, openState, receiptingState, toVerify, verifyingState } from "./make-group.ts";
 import {
   isSuspect,
   isToSeparate,
@@ -63,7 +63,7 @@ export function close(draft: Draft, group: Group, payloads: readonly StoredPaylo
   // An attempt that ended unknown may have stored rows and not their view's: this group's, or those of the days that a
   // payload had before.
   const completeView = group.outcomeUnknown || group.payloads.some(({ missingDays }) => missingDays !== null);
-  const state = closingState(receipts, ended, completeView);
+  const state = receiptingState(receipts, ended, completeView);
   return draft.change({ ...group, ...closed(group.payloads), failures: 0, state });
 }
 
@@ -75,7 +75,7 @@ export function takeFailure(
   const { now, settings } = draft;
   const { breaker } = draft.head;
   const cause = ownCauseOf(report);
-  const rows = group.rows ?? ("payloads" in report ? (report.payloads ?? null) : null);
+  const rows = group.rows ?? ("payloads" in report ? report.payloads : undefined) ?? null;
   const transcoded: Group = { ...withOwnFailure(draft, group, cause), rows };
   const isOwn = cause !== null && isSuspect(group, settings);
   switch (report.kind) {
@@ -131,7 +131,7 @@ export function takeFailure(
 /** The same group again, later; or, where it has failed often enough for a reason of its own, what it falls into. */
 function laterOrApart(draft: Draft, group: Group, cause: OwnCause | null): void {
   if (isToSeparate(draft, group, cause)) {
-    separate(draft, { ...group, state: openState }, cause);
+    separate(draft, group, cause);
   } else {
     later(draft, group);
   }

@@ -66,16 +66,7 @@ export function takeReport(draft: Draft, leased: Group, reported: AttemptReport)
       return null;
     case "measured":
       assert(state.at === "open" && state.out === "measure", "only a measure is reported as measured");
-      draft.head = {
-        ...draft.head,
-        table: afterLook(
-          draft.head.table,
-          { refusal: report.refusal, measure: report.table },
-          now,
-          draft.settings,
-        ),
-      };
-      return leaseNext(draft, draft.change({ ...group, due: now, state: { ...state, lease: null } }));
+      return takeMeasured(draft, { ...group, state: { ...state, lease: null } }, report);
     case "cleared":
       assert(state.at === "clearing", "only a deletion is reported as cleared");
       // After the fence, for a DELETE that was leased and not reported may still begin: it must not meet new rows.
@@ -98,7 +89,18 @@ export function takeReport(draft: Draft, leased: Group, reported: AttemptReport)
   }
 }
 
-/** For people: since when no count of rows was evidence. */
+/** What the look at the table found is the head's; the group goes on. */
+function takeMeasured(
+  draft: Draft,
+  group: Group,
+  { refusal, table: measure }: Extract<AttemptReport, { kind: "measured" }>,
+): GroupTask | null {
+  const table = afterLook(draft.head.table, { refusal, measure }, draft.now, draft.settings);
+  draft.head = { ...draft.head, table };
+  return leaseNext(draft, draft.change({ ...group, due: draft.now }));
+}
+
+/** For operators: since when no count of rows was evidence. */
 function noteEvidence(draft: Draft, report: AttemptReport): void {
   const before = draft.head.noEvidence ?? null;
   if (report.kind === "counted" || report.kind === "verified") {
@@ -111,7 +113,7 @@ function noteEvidence(draft: Draft, report: AttemptReport): void {
   }
 }
 
-/** Said once, however often somebody asks. */
+/** The addition appears once, however often it is asked for. */
 function withNoObject(reason: string): string {
   const why = reason.endsWith(noObject) ? reason.slice(0, -noObject.length) : reason;
   return `${shortText(why, limits.reasonBytesMax - noObject.length)}${noObject}`;

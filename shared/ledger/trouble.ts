@@ -1,14 +1,14 @@
 /**
- * Can payloads be brought in? From what the ledger itself met, so that it is known also while ClickHouse does not answer,
+ * Can payloads be stored? From what the ledger itself met, so that it is known also while ClickHouse does not answer,
  * and by one quiet group alone: the breaker opens by five.
  */
 import { assert } from "../assert.ts";
-import { errorText, type Failure } from "./failure.ts";
+import { errorText, type Failure } from "../failure.ts";
 import type { Group } from "./group.ts";
 import type { Head } from "./head.ts";
 import type { Waiting } from "./view.ts";
 
-/** Attempts fail, for a reason that is no payload's own. */
+/** Attempts fail for a reason that does not lie in any payload. */
 export interface Trouble {
   /** When that began, and when it was met last: ms since the epoch. */
   readonly since: number;
@@ -19,9 +19,9 @@ export interface Trouble {
   readonly isLowerBound: boolean;
 }
 
-/** What a person who asks for the pipeline's health is told, in one call of the ledger. */
+/** The pipeline's health, for those who ask; one call of the ledger. */
 export interface LedgerHealth {
-  /** In one sentence; empty: payloads are brought in. */
+  /** In one sentence; empty: payloads are stored. */
   readonly trouble: string;
   /** It has lasted for long enough that somebody should know, or the breaker is open. */
   readonly isFailing: boolean;
@@ -80,7 +80,7 @@ export function troubleText(
       ? `ClickHouse at ${clickHouse} does not answer ${from} (${silence})`
       : last.code !== null
         ? `ClickHouse at ${clickHouse} stores nothing ${from} (${errorText(last)})`
-        : `Payloads cannot be brought in ${from} (${last.text.replace(/^(?:the block could not be built: )?(?:\w*(?:Error|Failed): )?/, "")})`;
+        : `Payloads cannot be stored ${from} (${last.text.replace(/^(?:the block could not be built: )?(?:\w*(?:Error|Failed): )?/, "")})`;
   return `${what}; ${wait}; nothing is lost.`;
 }
 
@@ -97,7 +97,7 @@ function waitText(payloads: number, isLowerBound: boolean): string {
     : `${isLowerBound ? "at least " : ""}${payloads} payloads wait`;
 }
 
-/** The queue of groups takes no message, so that nobody is told what is ready. */
+/** The queue of groups accepts no message, so that no consumer is notified of what is ready. */
 export interface QueueFailure {
   /** The first failure after the last message that was taken, ms since the epoch. */
   readonly since: number;

@@ -1,9 +1,5 @@
-/**
- * What of the sums by minute is not settled, as the ledger knows it at one moment: how far minutes are sealed, which of
- * them changed since, and which keys are in flight. Whoever adds up reads the receipts of the rest at one moment too.
- */
+/** Which keys are in flight, so that their minutes' sums are not settled, as the ledger knows it at one moment. */
 import { minuteOfKey, type PayloadKey, tenantOfKey } from "../payload-key.ts";
-import type { Checkpoint } from "../reconcile/checkpoint.ts";
 import type { Group, GroupPayload } from "./group.ts";
 import type { Waiting } from "./view.ts";
 
@@ -20,11 +16,7 @@ export interface InFlightMinute {
   readonly spans: number;
 }
 
-export interface Unsettled {
-  /** Null: the reconciler has not run yet, and nothing is sealed. */
-  readonly checkpoint: Checkpoint | null;
-  /** Sealed minutes, ms since the epoch, whose rows may be older than their receipts. */
-  readonly changed: readonly number[];
+export interface UnsettledKeys {
   /** Keys in flight. Some may have a receipt already (a replay, an erasure): these count by it. */
   readonly keys: readonly KeyInFlight[];
   /** What is in flight beside these keys: more than are named one by one. */
@@ -39,7 +31,7 @@ export function unsettledOf(
   groups: readonly Group[],
   groupsCount: number,
   keysMax: number,
-): Pick<Unsettled, "keys" | "others" | "isWhole"> {
+): UnsettledKeys {
   const held = [
     ...groups.flatMap(({ payloads, state }) =>
       payloads.map((payload) => ({ payload, isLikely: state.at !== "open" || isAgain(payload) })),

@@ -8,8 +8,9 @@ import { assert } from "../assert.ts";
 import { counted } from "../counted.ts";
 import { limits } from "../limits.ts";
 import type { PayloadKey } from "../payload-key.ts";
+import type { DayRows, GroupId, Receipt, ReceiptClaim } from "../receipt.ts";
 import { endOfRows } from "./expiry.ts";
-import type { DayRows, Evidence, GroupId, GroupPayload, Receipt, StoredPayload } from "./group.ts";
+import type { Evidence, GroupPayload, StoredPayload } from "./group.ts";
 import { mayStoreAgain } from "./head.ts";
 import { blankReceipt, deadReceipts, keysOf, sumOf } from "./receipts.ts";
 import { shortText } from "./short-text.ts";
@@ -43,7 +44,7 @@ export interface VerifyFacts {
   readonly group: GroupId;
   /** That group's own INSERT may have stored the rows. */
   readonly attempted: boolean;
-  /** The object was not transcoded although nothing else says its rows: whoever did it was never heard of again. */
+  /** The object was not transcoded although nothing else says its rows: earlier attempts to do it never reported. */
   readonly isBlind: boolean;
   /** Days before are outside the table's TTL: not expected, not counted. */
   readonly oldestDay: number;
@@ -53,10 +54,10 @@ export interface VerifyFacts {
 /** What the receipts claim of a payload, and a receipt to be completed by what it says. */
 interface Claims {
   readonly keys: readonly PayloadKey[];
-  readonly byKey: ReadonlyMap<PayloadKey, Receipt>;
-  readonly stored: readonly Receipt[];
-  readonly erased: Receipt | undefined;
-  readonly dead: Receipt | undefined;
+  readonly byKey: ReadonlyMap<PayloadKey, ReceiptClaim>;
+  readonly stored: readonly ReceiptClaim[];
+  readonly erased: ReceiptClaim | undefined;
+  readonly dead: ReceiptClaim | undefined;
   readonly blank: Receipt;
 }
 
@@ -78,7 +79,7 @@ type Ended = Extract<Verdict, { kind: "end" }>;
 export function judge(facts: VerifyFacts): Verdict {
   const { payload, evidence } = facts;
   const claims = claimsOf(facts);
-  // A person erased one key of these bytes, or asks for it now: that holds for every key, whoever rings.
+  // A person erased one key of these bytes, or asks for it now: that holds for every key, regardless of the cause.
   if (claims.erased !== undefined || payload.erase !== null) {
     return erasedVerdict(facts, claims);
   }
@@ -138,7 +139,7 @@ function erasedVerdict(
   { keys, byKey, erased, blank }: Claims,
 ): Ended {
   const reason = shortText(payload.erase ?? erased?.reason ?? "", limits.reasonBytesMax);
-  // Rows or an object are left where whoever erased it was stopped behind the receipts, and nobody knows of it any
+  // Rows or an object are left where an erasure was stopped behind the receipts, and nothing knows of it any
   // more: then all of it is erased once more, for the deletions follow the receipts.
   const isGone = evidence.rowsByDay.length === 0 && evidence.object === null;
   const every = new Set(isGone && payload.erase === null ? keys : [...keys, ...byKey.keys()]);
@@ -146,9 +147,11 @@ function erasedVerdict(
   const owed = [...every].filter((key) => !isGone || !isErased(key));
   // As many as a group has room for. The object that was found goes first, then keys without such a receipt: each look
   // leaves less to the next.
-  const rank = (key: PayloadKey): number => (key === evidence.object?.key ? 0 : isErased(key) ? 2 : 1);
-  const together =
-    owed.length <= erasedKeysMax ? owed : owed.toSorted((a, b) => rank(a) - rank(b)).slice(0, erasedKeysMax);
+  const found = owed.filter((key) => key === evidence.object?.key);
+  const together = [...new Set([...found, ...owed.filter((key) => !isErased(key)), ...owed])].slice(
+    0,
+    erasedKeysMax,
+  );
   const receipts = together.map((key) => ({ ...blank, key, outcome: "erased", reason }) as const);
   const erase = together.length < owed.length ? reason : null;
   return { ...end("erased", erased?.key ?? payload.key, receipts), erase };
@@ -172,12 +175,12 @@ function copiesFound(
     return { kind: "inexact", reason: `${counted(stray.rows, "row")} on a day with none` };
   }
   const byDay = expected.map(({ day, rows }) => (found.get(day) ?? 0) / rows);
-  const most = Math.max(0, ...byDay);
-  const least = Math.min(Number.POSITIVE_INFINITY, ...byDay);
+  const most = Math.max(...byDay);
+  const least = Math.min(...byDay);
   if (byDay.some((one) => !Number.isInteger(one) || (one !== 0 && one !== most))) {
     return { kind: "inexact", reason: "a day has some of its rows" };
   }
-  // Equal bytes that came again after the memory's time are stored again: as many copies as keys are `stored`, and
+  // Equal bytes that were sent again after the memory's time are stored again: as many copies as keys are `stored`, and
   // one more if this group's INSERT may be it.
   const storedKeys = new Set(stored.map(({ key }) => key)).size;
   const copiesMax = Math.max(1, storedKeys + (attempted && !byKey.has(payload.key) ? 1 : 0));
@@ -197,7 +200,8 @@ function presentVerdict(
   { keys, byKey, stored, blank }: Claims,
   { complete, most, storedKeys }: Copies,
 ): Ended {
-  const isOwn = storedKeys === 0 || (most > storedKeys && !byKey.has(payload.key));
+  // More copies than that are let through only where its own INSERT explains one (copiesFound).
+  const isOwn = storedKeys === 0 || most > storedKeys;
   const own: Receipt = { ...blank, ...endOfRows(complete, oldestDay) };
   const isKnown = own.outcome === "expired" && byKey.get(payload.key)?.outcome === "expired";
   const owner = isOwn ? payload.key : (stored[0]?.key ?? payload.key);
@@ -225,7 +229,7 @@ function absentVerdict(facts: VerifyFacts, claims: Claims, { complete, expected,
     return { ...end("stored", owner, owed), lateBell: !facts.attempted };
   }
   if (byKey.get(payload.key)?.outcome === "dead" && !mayStoreAgain(payload.cause)) {
-    // A dead letter is tried again when a person replays it, not when an old event comes by.
+    // A dead letter is retried when a person replays it, not when an old event arrives.
     return end("dead", payload.key, []);
   }
   const { object } = evidence;
@@ -265,7 +269,7 @@ function verdictWithoutObject(
 ): Verdict {
   const found = sumOf(evidence.rowsByDay);
   if (evidence.receipts.length > 0) {
-    // Deleted after its retention, or purged: whoever rings comes too late.
+    // Deleted after its retention, or purged: the notification came too late.
     const owner = stored[0]?.key ?? dead?.key ?? payload.key;
     return end(stored.length > 0 || dead === undefined ? "stored" : "dead", owner, []);
   }
@@ -281,7 +285,7 @@ function verdictWithoutObject(
 }
 
 /** Rows by day of the whole payload; null when nothing says them. */
-function wholeOf(facts: VerifyFacts, stored: readonly Receipt[]): readonly DayRows[] | null {
+function wholeOf(facts: VerifyFacts, stored: readonly ReceiptClaim[]): readonly DayRows[] | null {
   const { payload, rows, evidence } = facts;
   if (payload.missingDays !== null) {
     return payload.missingDays.complete;

@@ -6,7 +6,8 @@
  * (test/ledger/ledger-state.ts); a property test keeps them equal.
  */
 import type { PayloadId } from "../payload-key.ts";
-import type { DueQueue, EndedPayload, EndOutcome, Group, GroupId, GroupPayload } from "./group.ts";
+import type { GroupId } from "../receipt.ts";
+import type { DueQueue, EndedPayload, EndOutcome, Group, GroupPayload } from "./group.ts";
 import type { Head } from "./head.ts";
 
 /** Payloads that wait for others: at most one group's worth. */
@@ -41,8 +42,15 @@ export type Change =
       readonly ended: readonly EndedPayload[];
       readonly at: number;
     }
-  /** What was finished before `before` is forgotten. */
-  | { readonly kind: "forget"; readonly before: number };
+  /** Of the `groups` that were made first and are remembered, those that ended before `before` are forgotten. */
+  | { readonly kind: "forget"; readonly before: number; readonly groups: number };
+
+/** A group that is over, and whose payloads are remembered. */
+export interface EndedGroup {
+  /** When it ended, ms since the epoch. */
+  readonly at: number;
+  readonly payloads: number;
+}
 
 /** Reading a view changes nothing, and the same view answers the same. */
 export interface LedgerView {
@@ -58,6 +66,9 @@ export interface LedgerView {
   nextDue(queue: DueQueue): number | undefined;
   /** Groups that are held for a person, by id, at most `atMost`: nothing of them is ever due. */
   heldGroups(atMost: number): readonly Group[];
-  /** When the first of the groups ended that are still remembered. */
-  oldestFinished(): number | undefined;
+  /**
+   * The groups that are over and remembered, those made first. Mostly they ended in that order too: one that was held for
+   * days comes before those that ended before it.
+   */
+  firstEnded(groupsMax: number): readonly EndedGroup[];
 }

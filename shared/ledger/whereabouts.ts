@@ -1,8 +1,10 @@
 /** Where the ledger has one payload, for a person who asks what became of it. */
+
+import type { Failure } from "../failure.ts";
 import type { PayloadId, PayloadKey } from "../payload-key.ts";
 import { idOfKey } from "../payload-key.ts";
-import type { Failure } from "./failure.ts";
-import type { EndOutcome, GroupId, GroupState } from "./group.ts";
+import type { GroupId } from "../receipt.ts";
+import type { EndOutcome, GroupState } from "./group.ts";
 import type { LedgerView } from "./view.ts";
 
 export type Whereabouts =
@@ -19,7 +21,7 @@ export type Whereabouts =
       /** ms since the epoch: when the group was made, and when it is looked at again. */
       readonly made: number;
       readonly due: number;
-      /** What attempts to bring it in failed of; null: none has. */
+      /** Why attempts to store it failed; null: none has. */
       readonly failure: Failure | null;
     }
   /** It ended, and is still remembered. `since`: ms since the epoch. */

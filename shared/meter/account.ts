@@ -40,7 +40,7 @@ export interface Account {
 }
 
 /** What was not spent of an earlier lease. */
-export interface Unused {
+interface Unused {
   readonly amount: number;
   readonly month: string;
   /** Whether the lease was still alive. One that had run out is not put back into the bucket, which has refilled since. */

@@ -193,7 +193,7 @@ function decide(
       unmetered: 0,
       rateOnly: 0,
       askingUntil: alone ? now + limits.meterTimeoutMs : lease.askingUntil,
-      // The guess forgets by halves: what was used long ago says little.
+      // The estimate decays: what was used long ago says little.
       used: lease.used / 2,
       since: now - elapsed / 2,
     },
@@ -277,7 +277,7 @@ export function takeBack(lease: Lease, { how, amount }: Taken): Lease {
 
 /**
  * Of a request that brought nothing to store `kept` stays spent, in the rate alone. It may be more than what was taken, since
- * only the look at the body told how much it is: the rest comes from the lease, or is debited with the next ask.
+ * the size is known only after the body was read: the rest comes from the lease, or is debited with the next ask.
  */
 export function keepInRate(lease: Lease, taken: Taken, kept: number): Lease {
   const back = takeBack(lease, taken);

@@ -1,12 +1,12 @@
 /**
  * Finds the keys and values of one message's attributes. It checks the framing of each KeyValue down to a string
- * value; what other values contain is checked by whoever reads them (`value-check.ts`, `rows/any-value.ts`).
+ * value; what other values contain is checked by their readers (`value-check.ts`, `rows/value-text.ts`).
  */
 
 import { limits } from "../limits.ts";
+import { VarintCursor } from "./canonical-reader.ts";
 import { tags } from "./fields.ts";
-import { notPlain, TooManyMembers } from "./malformed.ts";
-import { VarintCursor } from "./plain-reader.ts";
+import { notCanonical, TooManyMembers } from "./malformed.ts";
 
 /** Numbers an entry takes. */
 export const entrySize = 4;
@@ -94,7 +94,7 @@ export class AttributeScan {
     return at;
   }
 
-  /** Takes the KeyValue in `bytes[from, to)`. Throws `notPlain`. */
+  /** Takes the KeyValue in `bytes[from, to)`. Throws `notCanonical`. */
   add(bytes: Uint8Array, from: number, to: number): void {
     let at = from;
     let keyAt = from;
@@ -109,14 +109,14 @@ export class AttributeScan {
       keyAt = at;
       at += keyLength;
       if (at > to) {
-        throw notPlain;
+        throw notCanonical;
       }
     }
     let valueAt = at;
     let valueLength = 0;
     if (at < to) {
       if (bytes[at] !== tags.keyValue.value) {
-        throw notPlain;
+        throw notCanonical;
       }
       let length = bytes[at + 1] ?? 0;
       at += 2;
@@ -124,9 +124,9 @@ export class AttributeScan {
         length = this.#cursor.length(bytes, at - 1);
         at = this.#cursor.at;
       }
-      // The value must end where the KeyValue ends: nothing stands behind it in the plain form.
+      // The value must end where the KeyValue ends: nothing follows it in the canonical form.
       if (at + length !== to) {
-        throw notPlain;
+        throw notCanonical;
       }
       valueAt = at;
       if (length > 0) {
@@ -138,7 +138,7 @@ export class AttributeScan {
             at = this.#cursor.at;
           }
           if (at + valueLength !== to) {
-            throw notPlain;
+            throw notCanonical;
           }
           valueAt = at;
         } else {

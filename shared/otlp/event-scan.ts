@@ -1,8 +1,8 @@
 /** Finds the fields of one span event, as `span-scan.ts` does those of a span. */
 import { AttributeScan } from "./attribute-scan.ts";
+import { skipUnknown, VarintCursor } from "./canonical-reader.ts";
 import { tags } from "./fields.ts";
-import { notPlain } from "./malformed.ts";
-import { skipUnknown, VarintCursor } from "./plain-reader.ts";
+import { notCanonical } from "./malformed.ts";
 
 const eventFieldMax = 4;
 
@@ -15,7 +15,7 @@ export class EventScan {
   readonly #cursor = new VarintCursor();
 
   /**
-   * Takes the Event in `bytes[from, to)`. `view` shows the same bytes. Throws `notPlain`, or `MalformedBody` from within
+   * Takes the Event in `bytes[from, to)`. `view` shows the same bytes. Throws `notCanonical`, or `MalformedBody` from within
    * an unknown field.
    */
   scan(bytes: Uint8Array, view: DataView, from: number, to: number): void {
@@ -44,7 +44,7 @@ export class EventScan {
           at = this.#cursor.at;
           const end = at + length;
           if (end > to) {
-            throw notPlain;
+            throw notCanonical;
           }
           if (tag === tags.event.name) {
             this.nameAt = at;
@@ -64,7 +64,7 @@ export class EventScan {
       }
     }
     if (at !== to) {
-      throw notPlain;
+      throw notCanonical;
     }
   }
 }

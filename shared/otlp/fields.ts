@@ -1,6 +1,6 @@
 /**
  * The messages of OTLP traces with their field numbers, JSON names and kinds: the one list from which the slow
- * readers (`plain-form.ts`, `json.ts`) work, and the tags that the fast readers compare.
+ * readers (`canonical-form.ts`, `json.ts`) work, and the tags that the fast readers compare.
  *
  * Source: opentelemetry-proto 1.11, trace/v1/trace.proto, common/v1/common.proto, resource/v1/resource.proto.
  * Fields of other signals (the string indices of profiles) are left out: in traces they are unknown fields. So are a
@@ -195,7 +195,7 @@ export function wireTypeOf(type: FieldType): number {
 
 /**
  * Tags as the fast readers meet them: `number << 3 | wireType` in one byte. A tag that some encoder wrote in more
- * bytes than it needs is not plain.
+ * bytes than it needs is not canonical.
  */
 export const tags = {
   request: { resourceSpans: 0x0a },

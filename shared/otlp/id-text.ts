@@ -1,5 +1,5 @@
 /**
- * How the text of an id that is no hex of the right length travels from the JSON reader to the span check, in the bytes
+ * How the text of an id that is not hex of the right length travels from the JSON reader to the span check, in the bytes
  * where the id would stand: a mark that begins no text (0xff), and the text. The mark is doubled where the whole would
  * else be as long as an id, so that such a text is never taken for one.
  *

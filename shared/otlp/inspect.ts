@@ -7,6 +7,7 @@ import { type AttributeScan, entrySize } from "./attribute-scan.ts";
 import { DayCount } from "./day-count.ts";
 import { EventScan } from "./event-scan.ts";
 import { LinkScan } from "./link-scan.ts";
+import { NewestTime } from "./newest-time.ts";
 import { type Repairs, repairsMessage } from "./repairs.ts";
 import type { SpanBounds, SpanRefusal } from "./span-check.ts";
 import { type TraceVisitor, TraceWalk } from "./trace-walk.ts";
@@ -15,14 +16,14 @@ import { checkText, ValueCheck } from "./value-check.ts";
 
 export type { SpanBounds } from "./span-check.ts";
 
-export interface Rejection {
+interface Rejection {
   /** `resource_spans[0].scope_spans[0].spans[3]` */
   readonly path: string;
   readonly reason: string;
 }
 
 /** The accepted span whose own fields take the most bytes of rows. */
-export interface LargestSpan {
+interface LargestSpan {
   /** `resource_spans[0].scope_spans[0].spans[3]` */
   readonly path: string;
   /** What it takes, without its resource and scope. */
@@ -45,12 +46,16 @@ export interface Inspection {
   readonly largestRowBytes: number;
   /** Of these, what spans repeat of their resources and scopes. */
   readonly repeatedBytes: number;
-  /** Attributes of all messages together. */
+  /** Attributes of all messages together, and the entries of maps within them. */
   readonly attributes: number;
+  /** At most so many names stand in the rows' dictionaries: of attributes, and of events. */
+  readonly namesAtMost: number;
   /** Undefined where no span is accepted. */
   readonly largestSpan: LargestSpan | undefined;
   /** The first UTC day on which a span begins, in days since the epoch. 0: there is no span. */
   readonly oldestDay: number;
+  /** Of the body's newest time, which its id may begin with (newest-time.ts): minutes since 2020. */
+  readonly contentMinute: number;
   /** What is changed before it is stored. */
   readonly repairs: Readonly<Repairs>;
 }
@@ -87,12 +92,15 @@ class Inspector implements TraceVisitor {
   outputBytes = 0;
   largestRowBytes = 0;
   repeatedBytes = 0;
-  attributes = 0;
+  /** Without the entries of maps. */
+  #attributesAlone = 0;
+  #events = 0;
   #largestBytes = 0;
   #largestAttributes = 0;
   /** Its resource, scope and span. */
   #largestAt = [0, 0, 0];
   #days = new DayCount();
+  readonly #newest = new NewestTime();
   readonly #values = new ValueCheck();
   readonly #event = new EventScan();
   readonly #link = new LinkScan();
@@ -110,11 +118,14 @@ class Inspector implements TraceVisitor {
     this.outputBytes = 0;
     this.largestRowBytes = 0;
     this.repeatedBytes = 0;
-    this.attributes = 0;
+    this.#attributesAlone = 0;
+    this.#events = 0;
     this.#largestBytes = 0;
     this.#days = new DayCount();
+    this.#newest.restart();
     this.#values.nested = 0;
     this.#values.numbers = 0;
+    this.#values.entries = 0;
   }
 
   /** Lets go of lists that one body has made long. */
@@ -129,8 +140,21 @@ class Inspector implements TraceVisitor {
     return { nested, numbers };
   }
 
+  /** The entries of maps count: each is kept while they are sorted. */
+  get attributes(): number {
+    return this.#attributesAlone + this.#values.entries;
+  }
+
+  get namesAtMost(): number {
+    return this.#attributesAlone + this.#events;
+  }
+
   get oldestDay(): number {
     return this.spans === 0 ? 0 : Math.min(...this.#days.byDay().keys());
+  }
+
+  get contentMinute(): number {
+    return this.#newest.minute;
   }
 
   enterResource(walk: TraceWalk): void {
@@ -153,6 +177,7 @@ class Inspector implements TraceVisitor {
     const { bytes, view, span } = walk;
     this.spans++;
     this.#days.add(view, span.startTimeAt);
+    this.#newest.add(view, span);
     checkText(bytes, view, span.traceStateAt, span.traceStateAt + span.traceStateLength);
     checkText(bytes, view, span.nameAt, span.nameAt + span.nameLength);
     checkText(bytes, view, span.statusMessageAt, span.statusMessageAt + span.statusMessageLength);
@@ -160,6 +185,7 @@ class Inspector implements TraceVisitor {
     let output = spanBytes + span.traceStateLength + span.nameLength;
     output += span.statusMessageLength + this.#attributes(walk, span.attributes) + this.#keyBytes;
     const { events, links } = span;
+    this.#events += events.count;
     for (let i = 0; i < events.count; i++) {
       const event = this.#event;
       event.scan(bytes, view, events.at[2 * i] ?? 0, events.at[2 * i + 1] ?? 0);
@@ -197,6 +223,7 @@ class Inspector implements TraceVisitor {
   }
 
   rejected(walk: TraceWalk, refusal: SpanRefusal): void {
+    this.#newest.add(walk.view, walk.span);
     if (refusal === "sampled_out") {
       this.sampledSpans++;
       return;
@@ -218,7 +245,7 @@ class Inspector implements TraceVisitor {
     const { bytes, view } = walk;
     const { entries, count } = scan;
     const end = count * entrySize;
-    this.attributes += count;
+    this.#attributesAlone += count;
     let keyBytes = count * stringOverhead;
     let output = count * (indexBytes + stringOverhead);
     // Texts that are not looked at yet: those of the attributes from `runSlot` on, which lie between `from` and `to`.
@@ -251,7 +278,7 @@ class Inspector implements TraceVisitor {
 
   /**
    * Checks the keys and string values of the attributes in the slots from `first` to `last`. The first key begins at
-   * `from`, and the last text ends at `to`. What stands between them is tags and lengths, mostly of one byte and so
+   * `from`, and the last text ends at `to`. Between them are only tags and lengths, mostly of one byte and so
    * below 128: when all of it is ASCII, so is each text in it, and one look was enough.
    */
   #checkRun(
@@ -293,9 +320,18 @@ const inspector = new Inspector();
  * where, for what is not OTLP in protobuf: bad framing, a known field of another wire type.
  */
 export function inspectTraces(body: Uint8Array, bounds: SpanBounds): Inspection {
+  return inspectAndRewrite(body, bounds).inspection;
+}
+
+/** The same, and the body as it was walked: where it is odd, it has been rewritten. */
+export function inspectAndRewrite(
+  body: Uint8Array,
+  bounds: SpanBounds,
+): { readonly inspection: Inspection; readonly walked: Uint8Array } {
   inspector.restart();
+  let walked: Uint8Array;
   try {
-    walk.run(body, bounds, inspector);
+    walked = walk.run(body, bounds, inspector);
   } finally {
     inspector.trim();
   }
@@ -308,9 +344,11 @@ export function inspectTraces(body: Uint8Array, bounds: SpanBounds): Inspection 
     largestRowBytes,
     repeatedBytes,
     attributes,
+    namesAtMost,
     oldestDay,
+    contentMinute,
   } = inspector;
-  return {
+  const inspection = {
     spans,
     rejectedSpans,
     sampledSpans,
@@ -319,10 +357,13 @@ export function inspectTraces(body: Uint8Array, bounds: SpanBounds): Inspection 
     largestRowBytes,
     repeatedBytes,
     attributes,
+    namesAtMost,
     largestSpan: inspector.largestSpan,
     oldestDay,
+    contentMinute,
     repairs: { ...walk.repairs, ...inspector.repairs },
   };
+  return { inspection, walked };
 }
 
 /**

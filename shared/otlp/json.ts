@@ -5,7 +5,7 @@
  *
  * Source: opentelemetry-proto docs/specification.md "JSON Protobuf Encoding" and protobuf.dev "ProtoJSON": hex ids,
  * unknown fields ignored, 64-bit integers as numbers or strings, base64 in either alphabet, `null` for a default, "NaN"
- * and infinities as strings. A field that stands twice in one object is malformed, as in ProtoJSON.
+ * and infinities as strings. A field that appears twice in one object is malformed, as in ProtoJSON.
  *
  * The specification forbids senders the names of enums and of fields in snake_case. A stock protobuf library writes
  * them, and a Collector takes them (pdata, internal/json): so they are taken, as ProtoJSON asks of parsers.
@@ -316,7 +316,7 @@ class JsonReader {
       this.#writer.fixed64(this.#integer(0n, 2n ** 64n - 1n));
       return;
     }
-    // high × 10^n + low in two halves of 32 bits, each step below 2^53: 10^n has 34 bits at most, high 30, low 34.
+    // high × 10^n + low in two 32-bit words, each step below 2^53: 10^n has 34 bits at most, high 30, low 34.
     const { high, low, lowCount } = this.#digits;
     const power = 10 ** lowCount;
     const upper = high * Math.floor(power / 0x10000);
@@ -385,7 +385,7 @@ class JsonReader {
     }
     const count = at - start;
     const end = bytes[at] ?? 0;
-    // Without quotes a zero stands alone, and a point or an exponent makes it another kind of number.
+    // Without quotes no digit follows a leading zero, and a point or an exponent makes it another kind of number.
     const isWhole = isQuoted
       ? end === char.quote
       : end !== char.point && (end | 0x20) !== char.letterE && (count === 1 || bytes[start] !== char.zero);
@@ -532,7 +532,7 @@ class JsonReader {
 
   // --- JSON
 
-  /** Steps over a value that is nested too deep. `null` and `{}` are no loss. */
+  /** Steps over a value that is nested too deep. `null` and `{}` are not a loss. */
   #skipNested(): void {
     this.#space();
     const start = this.#at;
@@ -562,7 +562,7 @@ class JsonReader {
     }
   }
 
-  /** Whether `#skip` stands behind an opening bracket. */
+  /** Whether `#skip` is just behind an opening bracket. */
   #isFirst = false;
 
   /** Steps over a string, a number or a word, or over the bracket that begins an object or array. */
@@ -589,7 +589,7 @@ class JsonReader {
     }
   }
 
-  /** Whether the object or array ends here; if not, stands at its next member, past the comma. */
+  /** Whether the object or array ends here; if not, the cursor is at its next member, past the comma. */
   #closes(end: number, first: boolean): boolean {
     this.#space();
     if (this.#bytes[this.#at] === end) {
@@ -662,7 +662,7 @@ class JsonReader {
     this.#textTo = this.#decodedLength;
   }
 
-  /** Where a string's first byte stands that does not stand for itself: its end, an escape or a defect. */
+  /** The position of a string's first byte that does not stand for itself: its end, an escape or a defect. */
   #endOfPlain(start: number): number {
     const bytes = this.#bytes;
     let at = start;
@@ -700,12 +700,23 @@ class JsonReader {
     this.#decodedLength += count;
   }
 
+  /** Makes room for `count` bytes, and for the rest of the string: a text of 20 MiB is never there twice. */
   #reserveDecoded(count: number): void {
     if (this.#decodedLength + count > this.#decoded.length) {
-      const larger = new Uint8Array(Math.max(this.#decoded.length * 2, this.#decodedLength + count));
+      const larger = new Uint8Array(this.#decodedLength + count + this.#endOfString() - this.#at);
       larger.set(this.#decoded.subarray(0, this.#decodedLength));
       this.#decoded = larger;
     }
+  }
+
+  /** Where the string ends that is read at present: no escape is shorter than what it stands for. */
+  #endOfString(): number {
+    const bytes = this.#bytes;
+    let at = this.#endOfPlain(this.#at);
+    while (bytes[at] === char.backslash) {
+      at = this.#endOfPlain(at + 2);
+    }
+    return at;
   }
 
   #escape(): void {

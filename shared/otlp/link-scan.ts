@@ -1,8 +1,8 @@
 /** Finds the fields of one span link, as `span-scan.ts` does those of a span. */
 import { AttributeScan } from "./attribute-scan.ts";
+import { skipUnknown, VarintCursor } from "./canonical-reader.ts";
 import { tags } from "./fields.ts";
-import { notPlain } from "./malformed.ts";
-import { skipUnknown, VarintCursor } from "./plain-reader.ts";
+import { notCanonical } from "./malformed.ts";
 
 const linkFieldMax = 6;
 
@@ -17,7 +17,7 @@ export class LinkScan {
   readonly #cursor = new VarintCursor();
 
   /**
-   * Takes the Link in `bytes[from, to)`. `view` shows the same bytes. Throws `notPlain`, or `MalformedBody` from within
+   * Takes the Link in `bytes[from, to)`. `view` shows the same bytes. Throws `notCanonical`, or `MalformedBody` from within
    * an unknown field.
    */
   scan(bytes: Uint8Array, view: DataView, from: number, to: number): void {
@@ -45,7 +45,7 @@ export class LinkScan {
           at = this.#cursor.at;
           const end = at + length;
           if (end > to) {
-            throw notPlain;
+            throw notCanonical;
           }
           if (tag === tags.link.traceId) {
             this.traceIdAt = at;
@@ -74,7 +74,7 @@ export class LinkScan {
       }
     }
     if (at !== to) {
-      throw notPlain;
+      throw notCanonical;
     }
   }
 }

@@ -1,7 +1,7 @@
 /**
  * The two ways in which a body disappoints its reader. `MalformedBody` is a refusal that the sender reads: it names
- * what is wrong and where. `notPlain` is internal: the fast readers throw it at anything that they do not take in
- * one look, and `plain-form.ts` then decides slowly whether the body is unusual or wrong.
+ * what is wrong and where. `notCanonical` is internal: the fast readers throw it at anything that they do not take in
+ * one look, and `canonical-form.ts` then decides slowly whether the body is unusual or wrong.
  */
 
 /** The body is not what its content type says. The message is meant for the sender's developer. */
@@ -14,10 +14,10 @@ export class TooManyMembers extends MalformedBody {
   override readonly name = "TooManyMembers";
 }
 
-/** Thrown by the readers of the plain form. It never leaves `shared/`. */
-export class NotPlain extends Error {
-  override readonly name = "NotPlain";
+/** Thrown by the readers of the canonical form. It never leaves `shared/`. */
+export class NotCanonical extends Error {
+  override readonly name = "NotCanonical";
 }
 
 /** One instance for all: capturing a stack for each would cost more than reading a body. */
-export const notPlain = new NotPlain("the body is not in the plain form");
+export const notCanonical = new NotCanonical("the body is not in the canonical form");

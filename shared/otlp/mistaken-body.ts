@@ -1,5 +1,5 @@
 /**
- * What a body is that is no trace request, recognised from its first bytes: for the message of a 400, never for a
+ * What a body that is not a trace request seems to be, by its first bytes: for the message of a 400, never for a
  * decision. "wire type 7 does not exist at byte 1" is true of gzip without its header, and helps nobody.
  */
 import type { BodyType } from "../payload-key.ts";

@@ -1,6 +1,6 @@
 /**
- * What was changed in a request so that one item's defect costs that item alone. It is counted, told to the sender as a
- * warning, and stands in the payload's metadata: nothing is changed without a word.
+ * What was changed in a request so that one item's defect costs that item alone. It is counted, reported to the sender
+ * as a warning, and kept in the payload's metadata: nothing is changed silently.
  */
 
 /** Counts, by what was changed. */

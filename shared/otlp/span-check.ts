@@ -238,7 +238,7 @@ function endMsOf(view: DataView, { startTimeAt, endTimeAt }: SpanScan): number {
   return Number((end < start ? start : end) / nanosPerMs);
 }
 
-/** Compares two 64-bit numbers by their halves. */
+/** Compares two 64-bit numbers, each given as two 32-bit words. */
 function isBefore(high: number, low: number, otherHigh: number, otherLow: number): boolean {
   return high < otherHigh || (high === otherHigh && low < otherLow);
 }

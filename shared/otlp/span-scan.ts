@@ -3,9 +3,9 @@
  * stand in any order, and the last of a repeated scalar wins.
  */
 import { AttributeScan } from "./attribute-scan.ts";
+import { Ranges, skipUnknown, VarintCursor } from "./canonical-reader.ts";
 import { tags } from "./fields.ts";
-import { notPlain } from "./malformed.ts";
-import { Ranges, skipUnknown, VarintCursor } from "./plain-reader.ts";
+import { notCanonical } from "./malformed.ts";
 
 const spanFieldMax = 16;
 const statusFieldMax = 3;
@@ -34,7 +34,7 @@ export class SpanScan {
   readonly #cursor = new VarintCursor();
 
   /**
-   * Takes the Span in `bytes[from, to)`. `view` shows the same bytes. Throws `notPlain`, or `MalformedBody` from within
+   * Takes the Span in `bytes[from, to)`. `view` shows the same bytes. Throws `notCanonical`, or `MalformedBody` from within
    * an unknown field.
    */
   scan(bytes: Uint8Array, view: DataView, from: number, to: number): void {
@@ -62,7 +62,7 @@ export class SpanScan {
         }
         const end = at + length;
         if (end > to) {
-          throw notPlain;
+          throw notCanonical;
         }
         switch (tag) {
           case attributes:
@@ -97,13 +97,13 @@ export class SpanScan {
           case tags.span.status:
             // Two statuses merge, field by field; that is for the slow reader.
             if (statusSeen) {
-              throw notPlain;
+              throw notCanonical;
             }
             statusSeen = true;
             this.#scanStatus(bytes, at, end);
             break;
           default:
-            throw notPlain;
+            throw notCanonical;
         }
         at = end;
       } else {
@@ -140,7 +140,7 @@ export class SpanScan {
     }
     // A last value that ran past the span's end was read from its neighbour.
     if (at !== to) {
-      throw notPlain;
+      throw notCanonical;
     }
   }
 
@@ -169,7 +169,7 @@ export class SpanScan {
       }
     }
     if (at !== to) {
-      throw notPlain;
+      throw notCanonical;
     }
   }
 

@@ -3,10 +3,10 @@
  * (`rows/transcode.ts`) both go it, so they meet the same spans in the same order and refuse the same ones.
  */
 import { AttributeScan } from "./attribute-scan.ts";
+import { toCanonicalForm } from "./canonical-form.ts";
+import { Ranges, skipUnknown, VarintCursor } from "./canonical-reader.ts";
 import { tags } from "./fields.ts";
-import { MalformedBody, NotPlain, notPlain, TooManyMembers } from "./malformed.ts";
-import { toPlainForm } from "./plain-form.ts";
-import { Ranges, skipUnknown, VarintCursor } from "./plain-reader.ts";
+import { MalformedBody, NotCanonical, notCanonical, TooManyMembers } from "./malformed.ts";
 import { noRepairs, type Repairs } from "./repairs.ts";
 import { type SpanBounds, SpanCheck, type SpanRefusal } from "./span-check.ts";
 import { SpanScan } from "./span-scan.ts";
@@ -78,21 +78,25 @@ export class TraceWalk {
   }
 
   /**
-   * Goes through `body` with `visitor`. A body that is not plain is rewritten and walked again from the beginning; one
+   * Goes through `body` with `visitor`. A body that is not canonical is rewritten and walked again from the beginning; one
    * whose texts the ingress had to repair is rewritten at once, since not every visitor looks at texts.
+   * Returns what was walked in the end, so that who walks twice need not rewrite twice.
    * Throws `MalformedBody`, which says what and where. Nothing of the body is kept.
    */
-  run(body: Uint8Array, bounds: SpanBounds, visitor: TraceVisitor): void {
+  run(body: Uint8Array, bounds: SpanBounds, visitor: TraceVisitor): Uint8Array {
     this.#textsRepaired = 0;
     try {
-      if (bounds.textsRepaired === true || !this.#readsPlain(body, bounds, visitor)) {
-        const repairs = noRepairs();
-        this.#begin(toPlainForm(body, repairs));
-        this.#textsRepaired = repairs.texts;
-        this.#check.use(bounds);
-        visitor.restart();
-        this.#request(visitor);
+      if (bounds.textsRepaired !== true && this.#readsCanonical(body, bounds, visitor)) {
+        return body;
       }
+      const repairs = noRepairs();
+      const rewritten = toCanonicalForm(body, repairs);
+      this.#begin(rewritten);
+      this.#textsRepaired = repairs.texts;
+      this.#check.use(bounds);
+      visitor.restart();
+      this.#request(visitor);
+      return rewritten;
     } finally {
       this.#begin(noBytes);
       for (const list of [this.resource, this.scope, this.schemaUrls, this.span, this.#check]) {
@@ -103,8 +107,8 @@ export class TraceWalk {
     }
   }
 
-  /** The walk through a body as it is. Returns false where it is not plain. */
-  #readsPlain(body: Uint8Array, bounds: SpanBounds, visitor: TraceVisitor): boolean {
+  /** The walk through a body as it is. Returns false where it is not canonical. */
+  #readsCanonical(body: Uint8Array, bounds: SpanBounds, visitor: TraceVisitor): boolean {
     try {
       this.#begin(body);
       this.#check.use(bounds);
@@ -115,7 +119,7 @@ export class TraceWalk {
         throw error;
       }
       // Within an unknown field the fast readers throw MalformedBody without a path. Both go the slow way.
-      if (error instanceof NotPlain || error instanceof MalformedBody) {
+      if (error instanceof NotCanonical || error instanceof MalformedBody) {
         return false;
       }
       throw error;
@@ -140,13 +144,13 @@ export class TraceWalk {
       const length = this.#cursor.length(bytes, at + 1);
       at = this.#cursor.at;
       if (at + length > to) {
-        throw notPlain;
+        throw notCanonical;
       }
       this.#resourceSpans(visitor, at, at + length);
       at += length;
     }
     if (at !== to) {
-      throw notPlain;
+      throw notCanonical;
     }
   }
 
@@ -173,7 +177,7 @@ export class TraceWalk {
       at = this.#cursor.at;
       const end = at + length;
       if (end > to) {
-        throw notPlain;
+        throw notCanonical;
       }
       if (tag === tags.resourceSpans.scopeSpans) {
         this.#scopeSpans.add(at, end);
@@ -181,7 +185,7 @@ export class TraceWalk {
         this.schemaUrls.add(at, end);
       } else {
         if (resourceSeen) {
-          throw notPlain;
+          throw notCanonical;
         }
         resourceSeen = true;
         this.#scanResource(at, end);
@@ -189,7 +193,7 @@ export class TraceWalk {
       at = end;
     }
     if (at !== to) {
-      throw notPlain;
+      throw notCanonical;
     }
     visitor.enterResource(this);
     const scopes = this.#scopeSpans;
@@ -213,7 +217,7 @@ export class TraceWalk {
         const length = this.#cursor.length(bytes, at + 1);
         at = this.#cursor.at;
         if (at + length > to) {
-          throw notPlain;
+          throw notCanonical;
         }
         this.resource.add(bytes, at, at + length);
         at += length;
@@ -225,7 +229,7 @@ export class TraceWalk {
       }
     }
     if (at !== to) {
-      throw notPlain;
+      throw notCanonical;
     }
   }
 
@@ -254,7 +258,7 @@ export class TraceWalk {
       at = this.#cursor.at;
       const end = at + length;
       if (end > to) {
-        throw notPlain;
+        throw notCanonical;
       }
       if (tag === tags.scopeSpans.spans) {
         this.#spans.add(at, end);
@@ -262,7 +266,7 @@ export class TraceWalk {
         this.schemaUrls.add(at, end);
       } else {
         if (scopeSeen) {
-          throw notPlain;
+          throw notCanonical;
         }
         scopeSeen = true;
         this.#scanScope(at, end);
@@ -270,7 +274,7 @@ export class TraceWalk {
       at = end;
     }
     if (at !== to) {
-      throw notPlain;
+      throw notCanonical;
     }
     visitor.enterScope(this);
     const spans = this.#spans;
@@ -296,7 +300,7 @@ export class TraceWalk {
         const length = this.#cursor.length(bytes, at + 1);
         at = this.#cursor.at;
         if (at + length > to) {
-          throw notPlain;
+          throw notCanonical;
         }
         if (tag === tags.scope.name) {
           this.scopeNameAt = at;
@@ -316,7 +320,7 @@ export class TraceWalk {
       }
     }
     if (at !== to) {
-      throw notPlain;
+      throw notCanonical;
     }
   }
 }

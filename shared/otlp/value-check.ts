@@ -2,9 +2,9 @@
  * Checks an attribute's value that is not a string, nested values included, and bounds the text that it becomes.
  */
 import { limits } from "../limits.ts";
+import { VarintCursor } from "./canonical-reader.ts";
 import { tags } from "./fields.ts";
-import { notPlain } from "./malformed.ts";
-import { VarintCursor } from "./plain-reader.ts";
+import { notCanonical } from "./malformed.ts";
 import { isAscii, isUtf8 } from "./utf8.ts";
 
 /** "false" */
@@ -16,10 +16,10 @@ const doubleTextBytesMax = 24;
 /** "null" */
 const nullTextBytes = 4;
 
-/** Throws `notPlain` unless `bytes[from, to)` is UTF-8. `view` shows the same bytes. */
+/** Throws `notCanonical` unless `bytes[from, to)` is UTF-8. `view` shows the same bytes. */
 export function checkText(bytes: Uint8Array, view: DataView, from: number, to: number): void {
   if (!isAscii(bytes, view, from, to) && !isUtf8(bytes, from, to)) {
-    throw notPlain;
+    throw notCanonical;
   }
 }
 
@@ -27,12 +27,14 @@ export class ValueCheck {
   /** Values met beyond the depth, and numbers that JSON does not know inside arrays and maps (repairs.ts). */
   nested = 0;
   numbers = 0;
+  /** Entries of maps. */
+  entries = 0;
   readonly #cursor = new VarintCursor();
 
   /**
    * Takes the AnyValue in `bytes[from, to)`, nested `depth` levels deep (an attribute's own value: 1). Returns how
    * many bytes its text takes at most: as an attribute's own value or, which is longer, inside a JSON text. Throws
-   * `notPlain`. A value beyond the depth is not looked into: null is written in its place (rows/value-text.ts).
+   * `notCanonical`. A value beyond the depth is not looked into: null is written in its place (rows/value-text.ts).
    */
   check(bytes: Uint8Array, view: DataView, from: number, to: number, depth: number): number {
     if (from === to) {
@@ -51,7 +53,7 @@ export class ValueCheck {
         return intTextBytesMax;
       case tags.anyValue.double:
         if (to - from !== 9) {
-          throw notPlain;
+          throw notCanonical;
         }
         // An exponent of ones: NaN or an infinity.
         if (depth > 1 && (view.getInt32(to - 4, true) & 0x7ff00000) === 0x7ff00000) {
@@ -80,13 +82,14 @@ export class ValueCheck {
         let at = this.#content(bytes, from, to);
         while (at < to) {
           const end = this.#element(bytes, at, to);
+          this.entries++;
           text += 2 + this.#keyValue(bytes, view, this.#cursor.at, end, depth + 1);
           at = end;
         }
         return text;
       }
       default:
-        throw notPlain;
+        throw notCanonical;
     }
   }
 
@@ -98,7 +101,7 @@ export class ValueCheck {
       const length = this.#cursor.length(bytes, at + 1);
       at = this.#cursor.at + length;
       if (at > to) {
-        throw notPlain;
+        throw notCanonical;
       }
       checkText(bytes, view, at - length, at);
       key = jsonStringBytesMax(bytes, at - length, at);
@@ -107,7 +110,7 @@ export class ValueCheck {
       return key + nullTextBytes;
     }
     if (bytes[at] !== tags.keyValue.value) {
-      throw notPlain;
+      throw notCanonical;
     }
     return key + this.check(bytes, view, this.#content(bytes, at, to), to, depth);
   }
@@ -116,19 +119,19 @@ export class ValueCheck {
   #content(bytes: Uint8Array, from: number, to: number): number {
     const length = this.#cursor.length(bytes, from + 1);
     if (this.#cursor.at + length !== to) {
-      throw notPlain;
+      throw notCanonical;
     }
     return this.#cursor.at;
   }
 
-  /** Where the list element at `at` ends; the cursor stands where its content begins. */
+  /** Where the list element at `at` ends; the cursor is where its content begins. */
   #element(bytes: Uint8Array, at: number, to: number): number {
     if (bytes[at] !== tags.list.values) {
-      throw notPlain;
+      throw notCanonical;
     }
     const end = this.#cursor.length(bytes, at + 1) + this.#cursor.at;
     if (end > to) {
-      throw notPlain;
+      throw notCanonical;
     }
     return end;
   }
@@ -136,7 +139,7 @@ export class ValueCheck {
   #varint(bytes: Uint8Array, from: number, to: number): void {
     this.#cursor.low32(bytes, from);
     if (this.#cursor.at !== to) {
-      throw notPlain;
+      throw notCanonical;
     }
   }
 }

@@ -3,7 +3,7 @@
  * they need to be, unknown fields, groups) and throws at everything else; it never reads outside its range.
  *
  * This is the careful reader, for bodies in an unusual form and for naming what is wrong. The fast readers have
- * their own loops over the plain form.
+ * their own loops over the canonical form.
  *
  * Source: protobuf.dev/programming-guides/encoding/.
  */
@@ -15,12 +15,19 @@ import { MalformedBody } from "./malformed.ts";
 const varintBytesMax = 10;
 
 export class WireReader {
-  readonly bytes: Uint8Array;
+  bytes: Uint8Array;
   at: number;
-  readonly end: number;
+  end: number;
 
   /** Reads `bytes` from `at` to `end`, both within the array. */
   constructor(bytes: Uint8Array, at = 0, end = bytes.length) {
+    this.bytes = bytes;
+    this.at = at;
+    this.end = end;
+  }
+
+  /** Goes on with another range, as a new reader would. */
+  use(bytes: Uint8Array, at: number, end: number): void {
     this.bytes = bytes;
     this.at = at;
     this.end = end;
@@ -128,6 +135,11 @@ export class WireReader {
   /** A varint that must fit into 32 bits. Longer encodings of small values are legal. */
   #varint32(what: string): number {
     const start = this.at;
+    const first = this.bytes[start] ?? 0;
+    if (first < 0x80 && start < this.end) {
+      this.at = start + 1;
+      return first;
+    }
     let value = 0;
     for (let i = 0; i < varintBytesMax; i++) {
       if (this.at >= this.end) {

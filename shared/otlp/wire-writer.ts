@@ -1,6 +1,6 @@
 /**
- * Writes protobuf messages front to back. A message's length stands before it and is not known until it is written,
- * so one byte is kept free for it; a longer length moves the message by a few bytes, which costs a memmove a level.
+ * Writes protobuf messages front to back. A message's length comes before it and is not known until it is written,
+ * so one byte is kept free for it; a longer length moves the message by a few bytes, which costs one memmove per level.
  */
 import { assert } from "../assert.ts";
 import { MalformedBody } from "./malformed.ts";
@@ -16,7 +16,7 @@ export class WireWriter {
   #at = 0;
   readonly #bytesMax: number;
 
-  /** `bytesExpected` avoids growing; it is no limit. Beyond `bytesMax` a write throws `MalformedBody`. */
+  /** `bytesExpected` avoids growing; it is not a limit. Beyond `bytesMax` a write throws `MalformedBody`. */
   constructor(bytesExpected: number, bytesMax = Number.POSITIVE_INFINITY) {
     this.#bytesMax = Math.max(bytesMax, bufferBytesMin);
     this.#bytes = new Uint8Array(Math.max(bytesExpected, bufferBytesMin));
@@ -70,7 +70,7 @@ export class WireWriter {
     }
   }
 
-  /** The same of the number's halves: its lowest 32 bits, and those above. */
+  /** The same, of the number's low and high 32 bits. */
   fixed64Halves(low: number, high: number): void {
     this.fixed32(low);
     this.fixed32(high);
@@ -111,7 +111,7 @@ export class WireWriter {
     this.#at = at;
   }
 
-  /** Begins what a length stands before. Give the result to `close`. */
+  /** Begins a length-delimited message. Give the result to `close`. */
   open(): number {
     this.#reserve(1);
     return ++this.#at;
@@ -128,7 +128,7 @@ export class WireWriter {
       this.#reserve(extra);
       this.#bytes.copyWithin(start + extra, start, this.#at);
     }
-    // Not by `varint`: it makes room behind the length, where the message stands, and growing would leave that behind.
+    // Not by `varint`: it makes room behind the length, where the message is, and growing the buffer would not move that.
     let at = start - 1;
     let rest = length;
     for (; rest >= 0x80; rest = Math.floor(rest / 0x80)) {

@@ -2,8 +2,9 @@
  * The audit: what the receipts claim, compared with what the table shows, an hour at a time. Receipts are claims; the
  * table is the evidence. One copy is expected for each payload id, not for each key.
  */
-import type { DayRows } from "../ledger/group.ts";
+
 import { idOfKey, type PayloadId, type PayloadKey, tenantOfKey } from "../payload-key.ts";
+import type { DayRows } from "../receipt.ts";
 import { beforeMinute, type Checkpoint, MINUTE_MS, watermarkOf } from "./checkpoint.ts";
 import { doubted, missingOf } from "./doubts.ts";
 import { ask, type CronWork, type DatedReceipt, type ReconcileFinding } from "./effects.ts";
@@ -125,7 +126,7 @@ export function* auditId(
   return verdict;
 }
 
-/** Whoever erased it was stopped behind the receipts: notified, so that the ledger does it again. */
+/** Its erasure was stopped behind the receipts: notified, so that the ledger does it again. */
 function* eraseAgain(key: PayloadKey, keys: readonly PayloadKey[], run: Run): CronWork<void> {
   if (!(yield* ringOne(keys, run))) {
     reportFinding(

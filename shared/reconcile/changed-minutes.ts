@@ -1,11 +1,12 @@
 /**
  * Minutes whose sums changed after they were sealed: a dead letter was replayed, a payload erased, a row inserted again.
- * The ledger notes a minute when it hands out receipts of it and when these are written; until the reconciler has sealed
- * it anew, whoever adds up (the page, /metrics) reads its receipts instead of its row. A note that says too much costs one
+ * The ledger notes a minute when it leases receipts of it and when these are written; until the reconciler has sealed
+ * it anew, the sums (page, /metrics) are of its receipts and not of its row. A note that says too much costs one
  * question, so none is spared; one that says too little would leave a sum wrong for good.
  */
-import type { Receipt } from "../ledger/group.ts";
+
 import { minuteOfKey, minuteToMs } from "../payload-key.ts";
+import type { Receipt } from "../receipt.ts";
 import { type Checkpoint, isOpen, MINUTE_MS } from "./checkpoint.ts";
 
 export interface ChangedMinute {
@@ -17,7 +18,7 @@ export interface ChangedMinute {
 
 /**
  * The minutes of these receipts that may be sealed by the time that they are written. Sealed at the earliest `ageMs` after
- * its end; half of that is longer than receipts are handed out for. An erased payload's object goes, so that its minute
+ * its end; half of that is longer than receipts are leased for. An erased payload's object goes, so that its minute
  * may be passed over as an empty one, however young.
  */
 export function minutesToNote(

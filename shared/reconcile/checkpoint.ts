@@ -35,7 +35,7 @@ export interface AgainMinute {
   readonly after: string;
 }
 
-/** Rows that a reading missed, to be read again at `dueAt` (doubts.ts). `toldAt` 0: a person was not told yet. */
+/** Rows that a reading missed, to be read again at `dueAt` (doubts.ts). `toldAt` 0: it is not reported yet. */
 export type Doubt = {
   readonly missing: number;
   readonly dueAt: number;
@@ -67,9 +67,9 @@ export interface Checkpoint {
   /** How far this round of deletion has come, likewise; the next round begins at `deleteNextAt`. */
   readonly deleteAfter: string;
   readonly deleteNextAt: number;
-  /** The last objects that were told about as older than receipts are kept. A checkpoint of before has none. */
+  /** The last objects that were reported as older than receipts are kept. Absent in an older version's checkpoint. */
   readonly expiredReported?: readonly PayloadKey[];
-  /** Since when the table's rows could not be told, and why; null: the last run could. A checkpoint of before has none. */
+  /** Since when the table's rows cannot be established, and why; null: the last run could. Absent in an older version's checkpoint. */
   readonly noEvidence?: { readonly since: number; readonly reason: string } | null;
   /** When a run last came to its end. */
   readonly ranAt: number;
@@ -131,19 +131,9 @@ export function isOpen(checkpoint: Checkpoint, minute: number): boolean {
   return minute >= checkpoint.from || checkpoint.open.some((one) => one.minute === minute);
 }
 
-/** The open minute to walk next: the one that has been due for the longest. */
-export function nextDue(checkpoint: Checkpoint, now: number): OpenMinute | undefined {
-  let next: OpenMinute | undefined;
-  for (const one of checkpoint.open) {
-    if (one.dueAt <= now && (next === undefined || isBefore(one, next))) {
-      next = one;
-    }
-  }
-  return next;
-}
-
-function isBefore(a: OpenMinute, b: OpenMinute): boolean {
-  return a.dueAt < b.dueAt || (a.dueAt === b.dueAt && a.minute < b.minute);
+/** The open minutes to be walked now: the one that has been due for the longest first, of equals the oldest. */
+export function dueMinutes({ open }: Checkpoint, now: number): readonly OpenMinute[] {
+  return open.filter(({ dueAt }) => dueAt <= now).sort((a, b) => a.dueAt - b.dueAt || a.minute - b.minute);
 }
 
 /**

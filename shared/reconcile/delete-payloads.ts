@@ -40,7 +40,7 @@ export function* deletePayloads(checkpoint: Checkpoint, listing: Listing, run: R
       yield* ask("delete", gone);
       deleted += gone.length;
     }
-    const isOver = old.length < listed.objects.length || !listed.more || listed.through >= before;
+    const isOver = !listed.more || listed.through >= before;
     walked = {
       rows: [...walked.rows, ...late.rows],
       checkpoint: isOver

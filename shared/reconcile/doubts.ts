@@ -1,14 +1,15 @@
 /**
- * Rows that a reading missed, and what is done about it. One reading is no evidence: it may have come from a replica that
+ * Rows that a reading missed, and what is done about it. One reading is not evidence: it may have come from a replica that
  * lags, or from a table whose parts are detached for an hour; an INSERT on its word doubles what comes back. So nothing
  * is notified before a second reading, minutes later, misses the same rows.
  *
- * Where much of a page is missing the cause is one, and is most probably not that payloads were lost one by one: a brake.
- * A person is told, and the payloads are notified one at a time, each only when the rows of the one before it are seen to be
- * there once. Where rows have come back meanwhile, no more is inserted.
+ * Where much of a page is missing, there is most probably one cause, and not many lost payloads: this is the brake. It is
+ * reported, and the payloads are notified one at a time, each only when the rows of the one before it are seen to be there
+ * once. Where rows have come back meanwhile, no more is inserted.
  */
-import type { DayRows } from "../ledger/group.ts";
+
 import { idOfKey, type PayloadId, type PayloadKey, tenantOfKey } from "../payload-key.ts";
+import type { DayRows } from "../receipt.ts";
 import { bringBack, judgeId } from "./audit.ts";
 import type { Checkpoint, Doubt } from "./checkpoint.ts";
 import { ask, type CronWork, type DatedReceipt, type ReconcileFinding } from "./effects.ts";
@@ -61,8 +62,8 @@ export function* resolveDoubts(checkpoint: Checkpoint, run: Run): CronWork<Check
   let isMending = false;
   const doubts: Doubt[] = [];
   for (const doubt of checkpoint.doubts) {
-    const waits = doubt.kind === "page" && doubt.reportedAt > 0 && isMending;
-    isMending ||= doubt.kind === "page" && doubt.reportedAt > 0;
+    const waits = doubt.reportedAt > 0 && isMending;
+    isMending ||= doubt.reportedAt > 0;
     if (doubt.dueAt > now || left === 0 || waits || run.budget.isUsedUp) {
       doubts.push(doubt);
       continue;
@@ -172,7 +173,7 @@ function* readMissing(
   const { settings } = run;
   const receipts = yield* ask("storedReceipts", { after, before, atMost: settings.pageKeys });
   if (receipts.length === 0) {
-    return { keys: 0, missing: [], more: undefined };
+    return { keys: receipts.length, missing: [], more: undefined };
   }
   const { rows, oldestDay } = yield* readRows(idsOf(receipts.map(({ key }) => key)), run);
   const more = receipts.length < settings.pageKeys ? undefined : receipts.at(-1)?.key;

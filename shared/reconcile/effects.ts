@@ -4,21 +4,23 @@
  * effect that failed may have been done.
  */
 import type { AlertFacts, AlertState, Channel, TenantVolume, Unreported } from "../alerts.ts";
+import type { MinuteRow, MinuteTally, WatermarkRow } from "../clickhouse/minutes.ts";
 import type { ServerWitness, TableWitness } from "../clickhouse/table-identity.ts";
 import type { TableTtl } from "../clickhouse/ttl.ts";
-import type { TableFacts } from "../delivery/effects.ts";
 import { type Ask, askEffect, type Performer, type Work } from "../effect.ts";
 import type { Finding } from "../finding.ts";
 import type { ZoneAnswer } from "../front-door/answer.ts";
 import type { Period, ZoneQuestion } from "../front-door/question.ts";
-import type { DayRows, Receipt, TableMeasure } from "../ledger/group.ts";
+import type { TableMeasure } from "../ledger/group.ts";
+import type { TableFacts } from "../ledger/known-table.ts";
 import type { BareDoorbell } from "../messages.ts";
 import type { PayloadOutcome } from "../outcome.ts";
 import type { PayloadId, PayloadKey } from "../payload-key.ts";
+import type { DayRows, Receipt } from "../receipt.ts";
 import type { ChangedMinute } from "./changed-minutes.ts";
 import type { Checkpoint } from "./checkpoint.ts";
 
-/** A payload as R2 lists it: with metadata R2 lists a tenth. Whoever takes its doorbell looks for the rest. */
+/** A payload as R2 lists it: with metadata R2 lists a tenth. The rest is read when its doorbell is taken. */
 export interface Listed {
   readonly key: PayloadKey;
 }
@@ -33,36 +35,7 @@ export interface DatedReceipt extends Receipt {
   readonly at: number;
 }
 
-/** What the receipts say of one minute and tenant. The checksum is that of `keyChecksum` over all keys. */
-export interface MinuteTally {
-  /** ms since the epoch */
-  readonly minute: number;
-  readonly tenant: string;
-  readonly accepted: number;
-  readonly stored: number;
-  readonly dead: number;
-  readonly duplicate: number;
-  readonly erased: number;
-  readonly expired: number;
-  readonly spans: number;
-  readonly rejectedSpans: number;
-  readonly bytes: number;
-  readonly checksum: bigint;
-}
-
-/** A row of `headrace_minutes`. */
-export interface MinuteRow extends MinuteTally {
-  readonly sealed: boolean;
-}
-
-/** A row of `headrace_watermarks`: everything that arrived before `watermark` is balanced, nothing of it in flight. */
-export interface WatermarkRow {
-  /** ms since the epoch */
-  readonly watermark: number;
-  readonly openMinutes: number;
-}
-
-/** What the reconciler tells people about, once, as it finds it. */
+/** What the reconciler reports, once, as it finds it. */
 export type ReconcileFinding = Omit<Finding, "openedAt"> & { readonly openedAt?: number };
 
 /**
@@ -78,9 +51,8 @@ export interface ListedPage {
 /** What the tick learns for the alerts from outside the ledger. */
 export type LearntFacts = Pick<AlertFacts, "runFailure" | "recent" | "volumes" | "frontDoor">;
 
-export interface CronEffects {
-  // --- a tick
-
+/** A tick of the cron. */
+export interface TickEffects {
   /** The ledger begins if it has not, arms its alarm, and counts the minute in R2. */
   readonly wake: { readonly asks: null; readonly answers: null };
   /** Can the traces table keep the promise of one copy? Asks: its identity, as far as it is known; so of `readWitness`. */
@@ -111,11 +83,11 @@ export interface CronEffects {
   readonly askZone: { readonly asks: ZoneQuestion; readonly answers: ZoneAnswer };
   /** POST requests of a time that the ingress counted as its own. */
   readonly countRequests: { readonly asks: Period; readonly answers: number };
-  /** The ledger judges what was learnt together with what it knows, and says what people have not been told yet. */
+  /** The ledger judges these facts together with what it knows, and answers what is still to be reported. */
   readonly judgeAlerts: { readonly asks: LearntFacts; readonly answers: readonly Unreported[] };
-  /** Tell people, each finding by the channels that it has not been told by. Answers the channels that took theirs. Never fails. */
+  /** Report each finding by the channels that have not reported it. Answers the channels that succeeded. Never fails. */
   readonly reportAlerts: { readonly asks: readonly Unreported[]; readonly answers: readonly Channel[] };
-  /** The ledger notes that these were told by these channels. */
+  /** The ledger notes that these channels have reported these. */
   readonly alertsReported: {
     readonly asks: { readonly unreported: readonly Unreported[]; readonly reached: readonly Channel[] };
     readonly answers: null;
@@ -125,9 +97,10 @@ export interface CronEffects {
     readonly asks: { readonly message: string; readonly reason: string };
     readonly answers: null;
   };
+}
 
-  // --- a run of the reconciler
-
+/** A run of the reconciler. */
+export interface RunEffects {
   /** The ledger gives the lease of a run. Null: another run has it, and is not taken over. */
   readonly beginRun: {
     readonly asks: { readonly takesOver: boolean };
@@ -205,5 +178,6 @@ export interface CronEffects {
 
 /** Yields one of these effects. */
 export const ask: Ask<CronEffects> = askEffect;
+export type CronEffects = TickEffects & RunEffects;
 export type CronWork<T> = Work<CronEffects, T>;
 export type CronPerformer = Performer<CronEffects>;

@@ -3,8 +3,8 @@
  * table shows are the evidence.
  */
 import { assert } from "../assert.ts";
-import type { DayRows } from "../ledger/group.ts";
 import { idOfKey, minuteOfKey, minuteToMs, type PayloadKey } from "../payload-key.ts";
+import type { DayRows } from "../receipt.ts";
 import { MINUTE_MS } from "./checkpoint.ts";
 import type { DatedReceipt } from "./effects.ts";
 import type { ReconcileSettings } from "./settings.ts";

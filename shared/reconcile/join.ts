@@ -4,11 +4,17 @@
  */
 import { assert } from "../assert.ts";
 import type { PayloadOutcome } from "../outcome.ts";
-import { idOfKey, type PayloadId, type PayloadKey, payloadIdToBytes } from "../payload-key.ts";
+import {
+  contentMinuteBytes,
+  idOfKey,
+  type PayloadId,
+  type PayloadKey,
+  payloadIdToBytes,
+} from "../payload-key.ts";
 
 /**
  * Keys listed that have no receipt, in order. Both inputs ascend by key without repetition. A receipt without an
- * object is no concern of this join (deleted, purged).
+ * object is not the concern of this join (deleted, purged).
  *
  * Example: listed a b d, receipts a c d: b is missing.
  */
@@ -49,8 +55,9 @@ function assertAscending(keys: readonly PayloadKey[]): void {
 }
 
 /**
- * The sum, modulo 2^64, of the first 8 bytes (little-endian) of the keys' ids: equal sets of keys have equal sums. SQL
- * computes it as sum(reinterpretAsUInt64(substring(payload, 1, 8))).
+ * The sum, modulo 2^64, of 8 bytes (little-endian) of the keys' ids: equal sets of keys have equal sums. They are the first of
+ * those that are hashed in ids of both versions: the payloads of a minute have their content minute in common. SQL
+ * computes it as sum(reinterpretAsUInt64(substring(payload, 4, 8))) (clickhouse/minutes.ts).
  */
 export function keyChecksum(ids: Iterable<PayloadId>): bigint {
   // Two sums of 32 bits, as numbers: those of a few million ids are less than 2^53.
@@ -58,8 +65,8 @@ export function keyChecksum(ids: Iterable<PayloadId>): bigint {
   let high = 0;
   for (const id of ids) {
     const bytes = payloadIdToBytes(id);
-    low += uint32(bytes, 0);
-    high += uint32(bytes, 4);
+    low += uint32(bytes, contentMinuteBytes);
+    high += uint32(bytes, contentMinuteBytes + 4);
   }
   return BigInt.asUintN(64, (BigInt(high) << 32n) + BigInt(low));
 }

@@ -12,7 +12,7 @@ export interface Reconciler {
   readonly lease: { readonly run: string; readonly until: number } | null;
 }
 
-/** What an earlier version may have kept: the checkpoint was the `book`, and what was reported was `told`. */
+/** What an earlier version may have kept, with other names for the checkpoint and for what was reported. */
 export type StoredReconciler = Pick<Reconciler, "lease"> & {
   readonly checkpoint?: Checkpoint | null;
   readonly book?: EarlierCheckpoint | null;

@@ -5,7 +5,7 @@ import { ask, type CronWork, type Listed, type ListedPage } from "./effects.ts";
 export interface Page {
   /** In order of keys. */
   readonly objects: readonly Listed[];
-  /** Everything up to this text was listed: the last object's key, or a later one that is no payload's. */
+  /** Everything up to this text was listed: the last object's key, or a later key that is not a payload's. */
   readonly through: string;
   /** There may be more behind `through`. An empty page with more: the budget ended among keys that are not ours. */
   readonly more: boolean;

@@ -4,8 +4,8 @@
  * (shared/ledger/verify.ts), after its fence and on a reading of its own.
  */
 import { unreachable } from "../assert.ts";
-import type { DayRows, Receipt } from "../ledger/group.ts";
 import type { Whereabouts } from "../ledger/whereabouts.ts";
+import type { DayRows, Receipt } from "../receipt.ts";
 import { auditRows } from "./evidence.ts";
 
 export const presences = [
@@ -101,7 +101,7 @@ export function forgettingOf(presence: Presence, hasObject: boolean): Forgetting
       return refuse("the ledger holds it for a decision: `headrace resolve KEY rewrite` stores it anew");
     case "dead":
       return refuse(
-        "it is a dead letter: `headrace dead-letters replay KEY` brings it in once the cause is mended",
+        "it is a dead letter: `headrace dead-letters replay KEY` stores it once the cause is fixed",
       );
     case "erased":
       return refuse("it was erased for good, and equal bytes are erased again");
@@ -121,7 +121,7 @@ function refuse(why: string): Forgetting {
 const noObject =
   "R2 has no object of it any more. Send the bytes again: the ledger remembers a payload for 26 hours, and stores them as new after that";
 
-/** What a person is told of it, and what can be done; empty where there is nothing to say. `name`: a key or an id. */
+/** Describes it for an operator, with what can be done; empty where there is nothing to say. `name`: a key or an id. */
 export function presenceText(presence: Presence, name: string): string {
   const bringBack = `\`headrace forget ${name}\` lets it in again`;
   switch (presence) {

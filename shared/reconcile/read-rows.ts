@@ -4,12 +4,12 @@
  */
 import { hear, newReading, readBehindBarrier, wordsNeeded } from "../clickhouse/barrier.ts";
 import type { TableWitness } from "../clickhouse/table-identity.ts";
-import type { DayRows } from "../ledger/group.ts";
 import type { PayloadId } from "../payload-key.ts";
+import type { DayRows } from "../receipt.ts";
 import { ask, type CronEffects, type CronWork } from "./effects.ts";
 import type { Run } from "./walk-minutes.ts";
 
-/** The rows could not be told. What needs them is left to a later run; what does not goes on. */
+/** The rows could not be established. What needs them is left to a later run; everything else goes on. */
 export class RowsUnknown extends Error {
   override readonly name = "RowsUnknown";
 }

@@ -3,10 +3,11 @@
  * and each with its own budget, so that none starves the others. What a stage has come to is kept before the next
  * begins; a run that ends anywhere loses at most the stage that it was in, and every stage may be repeated.
  *
- * ClickHouse or R2 that cannot be asked throws out of the run: then nothing is notified, sealed or deleted on a guess. Where only the
- * rows of the traces cannot be told, the audit and the deletion wait, and nothing else does.
+ * Where ClickHouse or R2 cannot be asked, the run throws: nothing is notified, sealed or deleted on a guess. Where only
+ * the rows of the traces cannot be established, the audit and the deletion wait, and nothing else does.
  */
 
+import type { MinuteRow } from "../clickhouse/minutes.ts";
 import { EffectFailed, orElse } from "../effect.ts";
 import { shortText } from "../ledger/short-text.ts";
 import { limits } from "../limits.ts";
@@ -17,7 +18,7 @@ import { type ChangedMinute, sealedOf } from "./changed-minutes.ts";
 import { type Checkpoint, newCheckpoint, startOfMinute, watermarkOf } from "./checkpoint.ts";
 import { deletePayloads } from "./delete-payloads.ts";
 import { resolveDoubts } from "./doubts.ts";
-import { ask, type CronWork, type MinuteRow } from "./effects.ts";
+import { ask, type CronWork } from "./effects.ts";
 import { Listing } from "./listing.ts";
 import { RowsUnknown } from "./read-rows.ts";
 import type { ReconcileSettings } from "./settings.ts";
@@ -60,7 +61,7 @@ export interface ReconcileReport extends Readonly<Counts> {
 
 /**
  * Takes the lease, runs, and gives the lease back. Null: another run is under way; one that a person asked for takes over.
- * Throws what an effect failed with: what was done until then stands, and the rest is done by the next run.
+ * Throws what an effect failed with: what was done by then stays done, and the next run does the rest.
  */
 export function* reconcileRun(
   asked: ReconcileAsked,
@@ -197,7 +198,7 @@ function* auditAfterDoubts(checkpoint: Checkpoint, run: Run): CronWork<Checkpoin
   return yield* audit(yield* resolveDoubts(checkpoint, run), run);
 }
 
-/** A stage that needs the table's rows. Where they could not be told, it says why: then the stage is the next run's. */
+/** A stage that needs the table's rows. Where they could not be established, returns why: the next run does the stage. */
 function orUnknown<T>(work: CronWork<T>): CronWork<T | RowsUnknown> {
   return orElse(work, (error) => {
     if (error instanceof RowsUnknown) {
@@ -211,11 +212,12 @@ function orUnknown<T>(work: CronWork<T>): CronWork<T | RowsUnknown> {
 function* firstCheckpoint(now: number, listing: Listing, settings: ReconcileSettings): CronWork<Checkpoint> {
   const page = yield* listing.next(payloadPrefix);
   const first = page?.objects[0];
-  const isEmpty = page?.more === false;
+  const latest = startOfMinute(now - settings.ageMs);
+  if (first !== undefined) {
+    return newCheckpoint(Math.min(minuteToMs(minuteOfKey(first.key)), latest));
+  }
   // The budget ended before any payload was seen: the walk begins before all of them.
-  const none = isEmpty ? now - settings.ageMs : 0;
-  const oldest = first === undefined ? none : minuteToMs(minuteOfKey(first.key));
-  return newCheckpoint(Math.min(oldest, startOfMinute(now - settings.ageMs)));
+  return newCheckpoint(page?.more === false ? latest : 0);
 }
 
 /**

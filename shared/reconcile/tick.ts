@@ -1,5 +1,5 @@
 /**
- * The cron's tick: the ledger is woken, the table checked, the reconciler run, and people are told. Each part fails by
+ * The cron's tick: the ledger is woken, the table checked, the reconciler run, and findings are reported. Each part fails by
  * itself: a ledger that cannot be woken must not keep the alerts from being judged, for one of them may say why.
  */
 import { type AlertState, hourToJudge } from "../alerts.ts";
@@ -43,7 +43,7 @@ function byItself<T>(part: CronWork<T>, failures: unknown[]): CronWork<T | null>
 
 /**
  * Can the traces table keep the promise of one copy? While it cannot, nothing is inserted, payloads wait in the ledger,
- * and a finding and the console's /healthz say what mends it. A ClickHouse that cannot be asked changes nothing: its
+ * and a finding and the console's /healthz say what fixes it. A ClickHouse that cannot be asked changes nothing: its
  * INSERTs fail by themselves.
  */
 function* checkTable(): CronWork<void> {
@@ -61,7 +61,7 @@ function* checkTable(): CronWork<void> {
   }
 }
 
-/** Judges the alerts, and tells what has not been told by each channel; a channel that fails is tried with the next tick. */
+/** Judges the alerts, and reports what each channel has not reported yet; a channel that fails is retried by the next tick. */
 function* alert(
   now: number,
   report: ReconcileReport | null,

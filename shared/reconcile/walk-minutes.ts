@@ -3,6 +3,7 @@
  * its first key to its last; what it comes to seals the minute or leaves it open.
  */
 import { assert } from "../assert.ts";
+import type { MinuteRow } from "../clickhouse/minutes.ts";
 import { limits } from "../limits.ts";
 import { idOfKey, minuteOfKey, minuteToMs, type PayloadKey, tenantOfKey } from "../payload-key.ts";
 import type { Budget } from "./budget.ts";
@@ -10,16 +11,16 @@ import {
   type AgainMinute,
   beforeMinute,
   type Checkpoint,
+  dueMinutes,
   isOpen,
   MINUTE_MS,
-  nextDue,
   type OpenMinute,
   opened,
   startOfMinute,
   withOpen,
   withoutOpen,
 } from "./checkpoint.ts";
-import { ask, type CronWork, type Listed, type MinuteRow, type ReconcileFinding } from "./effects.ts";
+import { ask, type CronWork, type Listed, type ReconcileFinding } from "./effects.ts";
 import { keyChecksum } from "./join.ts";
 import { joinPage } from "./join-page.ts";
 import type { Listing } from "./listing.ts";
@@ -41,7 +42,7 @@ export interface Shared {
   readonly now: number;
   readonly settings: ReconcileSettings;
   readonly counts: Counts;
-  /** What people are to be told, with the next checkpoint that is saved. */
+  /** What is to be reported before the next checkpoint is saved. */
   readonly findings: ReconcileFinding[];
   /** The identity of the table that the ledger knows; null: none yet. */
   readonly table: string | null;
@@ -99,16 +100,13 @@ export function* walkOpen(
   let now = all
     ? { ...checkpoint, open: checkpoint.open.map((one) => ({ ...one, dueAt: run.now })) }
     : checkpoint;
-  for (let count = checkpoint.open.length; count > 0; count--) {
-    const one = nextDue(now, run.now);
-    if (one === undefined) {
-      break;
-    }
+  for (const one of dueMinutes(now, run.now)) {
     const walked = yield* walkOne(one, now, listing, run);
     now = walked.checkpoint;
     rows.push(...walked.rows);
-    if (now.open.some(({ minute, after }) => minute === one.minute && after !== "")) {
-      break; // the budget ended in the middle of it
+    // What is walked to its end is sealed, or due later.
+    if (now.open.some(({ minute, dueAt }) => minute === one.minute && dueAt <= run.now)) {
+      break;
     }
   }
   return { checkpoint: now, rows };
@@ -126,7 +124,7 @@ function* walkOne(start: OpenMinute, checkpoint: Checkpoint, listing: Listing, r
     const end = beforeMinute(one.minute + MINUTE_MS);
     const own = objectsBefore(page.objects, end);
     one = yield* joinInto(one, own, run);
-    if (own.length < page.objects.length || !page.more || page.through >= end) {
+    if (!page.more || page.through >= end) {
       return yield* settle(one, checkpoint, run);
     }
     one = { ...one, after: page.through };
@@ -265,7 +263,7 @@ function* listAgain(
     const late = yield* findLate(now, own, run);
     now = late.checkpoint;
     rows.push(...late.rows);
-    const isOver = own.length < page.objects.length || !page.more || page.through >= before;
+    const isOver = !page.more || page.through >= before;
     after = isOver ? before : page.through;
   }
   return { checkpoint: now, rows, after: before };
@@ -295,7 +293,7 @@ export function* findLate(checkpoint: Checkpoint, objects: readonly Listed[], ru
       severity: "note",
       tenant: tenantOfKey(key),
       message:
-        "This payload has no receipt, and its minute had been sealed: its put landed after the seal, or the receipt was lost. It is brought in now; the minute is open again until it has ended.",
+        "This payload has no receipt, and its minute had been sealed: its put landed after the seal, or the receipt was lost. It is stored now; the minute is open again until it has ended.",
     });
   }
   if (minutes.length === 0) {
@@ -310,8 +308,8 @@ function receiptsFrom({ now, settings }: Run): number {
 }
 
 /**
- * Objects that outlived their receipts. A dead letter is known by its record, and is nobody's concern. Any other is
- * told once: it is not notified, for nothing says any more what became of it, and no minute is opened for it.
+ * Objects that outlived their receipts. A dead letter is known by its record, and needs nothing. Any other is
+ * reported once: it is not notified, since nothing says any more what became of it, and no minute is opened for it.
  */
 function* tellExpired(checkpoint: Checkpoint, keys: readonly PayloadKey[], run: Run): CronWork<Checkpoint> {
   const reported = checkpoint.expiredReported ?? [];
@@ -330,7 +328,7 @@ function* tellExpired(checkpoint: Checkpoint, keys: readonly PayloadKey[], run: 
       severity: "warning" as const,
       tenant: tenantOfKey(key),
       message:
-        "This payload is older than receipts are kept, and has neither a receipt nor a dead letter's record. It is not brought in. Look for its rows by HeadracePayload, and replay it where there are none.",
+        "This payload is older than receipts are kept, and has neither a receipt nor a dead letter's record. It is not inserted. Look for its rows by HeadracePayload, and replay it where there are none.",
     }));
   if (findings.length === 0) {
     return checkpoint;

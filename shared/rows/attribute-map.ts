@@ -4,14 +4,18 @@
  */
 import { type AttributeScan, entrySize } from "../otlp/attribute-scan.ts";
 import { ByteSink, wildBytes } from "./byte-sink.ts";
-import { appendString, copyWords, stringReserved } from "./copy-bytes.ts";
+import { appendString, copyWords, stringUnchecked } from "./copy-bytes.ts";
 import { KeyShapes } from "./key-shapes.ts";
 import { LowCardinality } from "./low-cardinality.ts";
-import { scalarReserve, scalarReserved } from "./scalar-text.ts";
+import { scalarReserve, scalarUnchecked } from "./scalar-text.ts";
 import { ValueText } from "./value-text.ts";
 
-/** Room for this many values is made at once. A message of millions would else leave chunks that are nearly empty. */
+/**
+ * Room for this many values, of so many bytes, is made at once. A message of millions would else leave chunks that are nearly
+ * empty, and a value of 20 MiB whose text is another one three times its room.
+ */
 const valuesReservedMax = 256;
+const bytesReservedMax = 64 * 1024;
 
 export class AttributeMap {
   readonly keys = new LowCardinality();
@@ -20,7 +24,7 @@ export class AttributeMap {
   readonly #text = new ValueText();
 
   get heldBytes(): number {
-    return this.keys.heldBytes + this.#values.heldBytes;
+    return this.keys.heldBytes + this.#values.heldBytes + this.#text.bytes.length;
   }
 
   /** Bytes written. */
@@ -28,7 +32,7 @@ export class AttributeMap {
     return this.keys.length + this.#values.length;
   }
 
-  /** Appends one map. Throws `notPlain`; then what was written must be cut off by `rewind`. */
+  /** Appends one map. Throws `notCanonical`; then what was written must be cut off by `rewind`. */
   append(bytes: Uint8Array, view: DataView, scan: AttributeScan): void {
     if (scan.count === 0) {
       return;
@@ -47,6 +51,10 @@ export class AttributeMap {
     scratch: ByteSink,
   ): void {
     if (scan.count === 0 || times === 0) {
+      return;
+    }
+    if (times === 1) {
+      this.append(bytes, view, scan); // without a copy of what may be 20 MiB
       return;
     }
     const order = this.#shapes.orderOf(bytes, view, scan);
@@ -75,6 +83,7 @@ export class AttributeMap {
     this.#values.clear();
     this.#shapes.forgetNumbers();
     this.#shapes.trim();
+    this.#text.trim();
   }
 
   /** The values, after the keys in the block. */
@@ -90,7 +99,7 @@ export class AttributeMap {
     scan: AttributeScan,
   ): void {
     const { entries, count } = scan;
-    if (count > valuesReservedMax) {
+    if (count > valuesReservedMax || scan.bytes > bytesReservedMax) {
       this.#appendManyValues(sink, order, bytes, view, scan);
       return;
     }
@@ -109,15 +118,15 @@ export class AttributeMap {
         bytes[valueAt - 1] === valueLength &&
         valueAt + valueLength <= safeEnd
       ) {
-        // As `stringReserved`.
+        // As `stringUnchecked`.
         copyWords(target, at, view, valueAt - 1, valueLength + 1);
         at += valueLength + 1;
         continue;
       }
       sink.at = at;
       if (valueLength >= 0) {
-        stringReserved(sink, bytes, view, valueAt, valueLength);
-      } else if (!scalarReserved(sink, bytes, view, valueAt, valueAt - valueLength)) {
+        stringUnchecked(sink, bytes, view, valueAt, valueLength);
+      } else if (!scalarUnchecked(sink, bytes, view, valueAt, valueAt - valueLength)) {
         const text = this.#text;
         text.write(bytes, view, valueAt, valueAt - valueLength);
         appendString(sink, text.bytes, text.view, 0, text.length);
@@ -147,10 +156,11 @@ export class AttributeMap {
         continue;
       }
       sink.reserve(scalarReserve);
-      if (!scalarReserved(sink, bytes, view, valueAt, valueAt - valueLength)) {
+      if (!scalarUnchecked(sink, bytes, view, valueAt, valueAt - valueLength)) {
         const text = this.#text;
         text.write(bytes, view, valueAt, valueAt - valueLength);
         appendString(sink, text.bytes, text.view, 0, text.length);
+        text.trim(); // 32 MiB, which would else be there until the block is sent
       }
     }
   }

@@ -72,7 +72,7 @@ export class ByteSink {
   }
 
   /**
-   * Appends `block` `times` times. Many repetitions are not copied: the block is tiled, and the tile stands in the
+   * Appends `block` `times` times. Many repetitions are not copied: the block is tiled, and the tile is in the
    * list of chunks as often as it is needed.
    */
   appendRepeated(block: Uint8Array, times: number): void {

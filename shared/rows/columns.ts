@@ -9,7 +9,7 @@
 
 export interface Column {
   readonly name: string;
-  /** ClickHouse's spelling of the type, as it stands in a Native block's header. */
+  /** ClickHouse's spelling of the type, as a Native block's header has it. */
   readonly type: string;
 }
 

@@ -32,7 +32,13 @@ export function copyWords(
 }
 
 /** Appends `bytes[from, from + length)` to a sink in which `length` bytes are reserved. `view` shows the same bytes. */
-function copyReserved(sink: ByteSink, bytes: Uint8Array, view: DataView, from: number, length: number): void {
+function copyUnchecked(
+  sink: ByteSink,
+  bytes: Uint8Array,
+  view: DataView,
+  from: number,
+  length: number,
+): void {
   const to = sink.at;
   sink.at = to + length;
   if (length > wordsBytesMax || from + length + wildBytes > bytes.length) {
@@ -43,7 +49,7 @@ function copyReserved(sink: ByteSink, bytes: Uint8Array, view: DataView, from: n
 }
 
 /** Appends a varint of up to 32 bits to a sink in which five bytes are reserved. */
-function varintReserved(sink: ByteSink, value: number): void {
+function varintUnchecked(sink: ByteSink, value: number): void {
   let rest = value;
   while (rest >= 0x80) {
     sink.bytes[sink.at++] = (rest & 0x7f) | 0x80;
@@ -61,11 +67,11 @@ export function appendString(
   length: number,
 ): void {
   sink.reserve(length + varintBytesMax);
-  stringReserved(sink, bytes, view, from, length);
+  stringUnchecked(sink, bytes, view, from, length);
 }
 
 /** `appendString` into a sink in which `length` and five bytes are reserved. */
-export function stringReserved(
+export function stringUnchecked(
   sink: ByteSink,
   bytes: Uint8Array,
   view: DataView,
@@ -83,6 +89,6 @@ export function stringReserved(
     sink.at = to + length + 1;
     return;
   }
-  varintReserved(sink, length);
-  copyReserved(sink, bytes, view, from, length);
+  varintUnchecked(sink, length);
+  copyUnchecked(sink, bytes, view, from, length);
 }

@@ -58,6 +58,25 @@ export class Dictionary {
     return key;
   }
 
+  /** The number of a key that is known, or -1. */
+  find(bytes: Uint8Array, view: DataView, from: number, length: number): number {
+    const hash = hashOf(bytes, view, from, length);
+    const slots = this.#slots;
+    const mask = slots.length - 1;
+    let slot = (hash << 1) & mask;
+    for (let probe = 0; probe < probesMax; probe++) {
+      const taken = slots[slot] ?? 0;
+      if (taken === 0) {
+        return -1;
+      }
+      if (slots[slot + 1] === hash && this.equals(taken - 1, view, from, length)) {
+        return taken - 1;
+      }
+      slot = (slot + 2) & mask;
+    }
+    return this.#crowded.get(latin1(bytes, from, length)) ?? -1;
+  }
+
   /** Bytes of memory held. */
   get heldBytes(): number {
     return this.bytes.length + 4 * (this.#slots.length + 2 * this.keyAt.length);
@@ -88,8 +107,13 @@ export class Dictionary {
     const key = this.#store(bytes, from, length);
     this.#slots[slot] = key + 1;
     this.#slots[slot + 1] = hash;
-    if (this.count * 4 > this.#slots.length) {
-      this.#rehash(this.#slots.length * 2);
+    let wanted = this.#slots.length;
+    // At once for all keys, those in `#crowded` too: by one step per key they would be placed anew each time.
+    while (this.count * 4 > wanted) {
+      wanted *= 2;
+    }
+    if (wanted > this.#slots.length) {
+      this.#rehash(wanted);
     }
     return key;
   }
@@ -188,8 +212,8 @@ function equalShort(a: DataView, aFrom: number, b: DataView, bFrom: number, leng
   return true;
 }
 
-/** Four bytes at a step, then the rest; multiplication spreads them over the low bits. */
-function hashOf(bytes: Uint8Array, view: DataView, from: number, length: number): number {
+/** Four bytes at a step, then the rest; multiplication spreads them over the low bits. `view` shows the same bytes. */
+export function hashOf(bytes: Uint8Array, view: DataView, from: number, length: number): number {
   let hash = length;
   const words = length & ~3;
   for (let i = 0; i < words; i += 4) {

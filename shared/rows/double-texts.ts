@@ -14,7 +14,7 @@ export class DoubleTexts {
   readonly #low = new Int32Array(places);
   readonly #high = new Int32Array(places);
 
-  /** Where the text of the double at `from` stands in `texts`, behind its length in one byte. */
+  /** The position in `texts` of the text of the double at `from`: its length in one byte, then its characters. */
   find(view: DataView, from: number): number {
     const low = view.getInt32(from, true);
     const high = view.getInt32(from + 4, true);

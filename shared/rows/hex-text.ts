@@ -4,11 +4,11 @@ import type { ByteSink } from "./byte-sink.ts";
 /** Appends a String of `2 * length` hex digits; `length` is 8 or 16. */
 export function appendHex(sink: ByteSink, view: DataView, from: number, length: number): void {
   sink.reserve(1 + 2 * length);
-  hexReserved(sink, view, from, length);
+  hexUnchecked(sink, view, from, length);
 }
 
 /** `appendHex` into a sink in which there is room. */
-export function hexReserved(sink: ByteSink, view: DataView, from: number, length: number): void {
+export function hexUnchecked(sink: ByteSink, view: DataView, from: number, length: number): void {
   const { view: target } = sink;
   let to = sink.at;
   target.setUint8(to++, 2 * length);
@@ -22,7 +22,7 @@ export function hexReserved(sink: ByteSink, view: DataView, from: number, length
 }
 
 /**
- * The four digits of two bytes, in reading order when stored little-endian: the four halves are spread over the bytes
+ * The four digits of two bytes, in reading order when stored little-endian: the four half-bytes are spread over the bytes
  * of a word, and all become digits at once. A half above 9 carries into bit 4 when 6 is added; letters stand 39
  * behind where digits would go on.
  */

@@ -9,8 +9,9 @@
  */
 import { type AttributeScan, entrySize } from "../otlp/attribute-scan.ts";
 import { wildBytes } from "./byte-sink.ts";
+import { wordsBytesMax } from "./copy-bytes.ts";
 import { Dictionary, equalBytes } from "./dictionary.ts";
-import { sortedByKey } from "./sort-keys.ts";
+import { insertionMax, sortedByKey, sortFewByKey } from "./sort-keys.ts";
 
 /** A shape is about 300 bytes of heap. Real fleets have some hundred; a hostile payload could make millions. */
 const shapesMax = 8192;
@@ -27,7 +28,7 @@ const knownBytesMax = 1024 * 1024;
  * that is checked at each look.
  */
 class Shape {
-  /** Where the key of the last step stands among the known keys, and its length. */
+  /** The position of the last step's key among the known keys, and its length. */
   readonly keyAt: number = 0;
   readonly keyLength: number = 0;
   readonly depth: number = 0;
@@ -59,11 +60,11 @@ class Shape {
 
 /** The sorted order of a message's attributes. */
 export class KeyOrder {
-  /** Which attribute, in wire order, stands where in the sorted row. */
+  /** For each place of the sorted row, the attribute's number in wire order. */
   readonly order: Int32Array;
   /** The keys' numbers in the block's dictionary, in sorted order. */
   readonly keys: Int32Array;
-  /** The same as single bytes, for dictionaries of up to 256 keys; to be copied in words. */
+  /** The same as single bytes, for dictionaries of up to 256 keys; to be copied in words. Of more keys than are copied so: none. */
   readonly narrowKeys: DataView;
   /** For which block's dictionary, and which state of it, `keys` holds. */
   era = -1;
@@ -71,7 +72,8 @@ export class KeyOrder {
   constructor(order: Int32Array) {
     this.order = order;
     this.keys = new Int32Array(order.length);
-    this.narrowKeys = new DataView(new ArrayBuffer(order.length + wildBytes));
+    const narrow = order.length <= wordsBytesMax ? order.length : 0;
+    this.narrowKeys = new DataView(new ArrayBuffer(narrow + wildBytes));
   }
 }
 
@@ -83,6 +85,9 @@ export class KeyShapes {
   #shapes = 0;
   /** Raised when numbers in the block's dictionary may have been given back. */
   #era = 0;
+  /** By how many keys, for short sequences that are not remembered; and where their keys are numbered. */
+  readonly #few: KeyOrder[] = [];
+  readonly #fewKeys = new Int32Array(insertionMax);
 
   /** `dictionary` numbers the keys of the block. */
   constructor(dictionary: Dictionary) {
@@ -110,6 +115,9 @@ export class KeyShapes {
         break;
       }
     }
+    if (shape === undefined && count <= insertionMax) {
+      return this.#orderOfFew(bytes, view, scan);
+    }
     if (shape === undefined) {
       const keys = this.#intern(bytes, view, scan);
       return this.#number(new KeyOrder(sortedByKey(this.#dictionary, keys)), keys);
@@ -120,6 +128,22 @@ export class KeyShapes {
       shape.order = order;
     }
     return order.era === this.#era ? order : this.#number(order, this.#intern(bytes, view, scan));
+  }
+
+  /** Of a sequence that is not remembered. It is good until the next one: somebody can send a million of one key each. */
+  #orderOfFew(bytes: Uint8Array, view: DataView, { entries, count }: AttributeScan): KeyOrder {
+    let order = this.#few[count];
+    if (order === undefined) {
+      order = new KeyOrder(new Int32Array(count));
+      this.#few[count] = order;
+    }
+    const keys = this.#fewKeys;
+    for (let i = 0; i < count; i++) {
+      const at = entries[i * entrySize] ?? 0;
+      keys[i] = this.#dictionary.intern(bytes, view, at, entries[i * entrySize + 1] ?? 0);
+    }
+    sortFewByKey(this.#dictionary, keys, order.order);
+    return this.#number(order, keys);
   }
 
   /** Must be called when the block's dictionary was cut: the numbers behind the cut will be given anew. */
@@ -148,11 +172,17 @@ export class KeyShapes {
       return undefined;
     }
     const known = this.#known;
-    const key = known.intern(bytes, view, keyAt, keyLength);
+    const isFull = this.#shapes >= shapesMax || shape.depth >= depthMax;
+    const key = isFull
+      ? known.find(bytes, view, keyAt, keyLength)
+      : known.intern(bytes, view, keyAt, keyLength);
+    if (key < 0) {
+      return undefined;
+    }
     const at = known.keyAt[key] ?? 0; // only now: a new key may have moved the list
     let next = shape.others?.get(at);
     if (next === undefined) {
-      if (this.#shapes >= shapesMax || shape.depth >= depthMax) {
+      if (isFull) {
         return undefined;
       }
       next = new Shape(at, keyLength, shape.depth + 1);
@@ -164,10 +194,13 @@ export class KeyShapes {
 
   /** Sets `order.keys` for the block as it is now. `keys`: the numbers in wire order. */
   #number(order: KeyOrder, keys: Int32Array): KeyOrder {
+    const isNarrow = order.keys.length <= wordsBytesMax;
     for (let i = 0; i < order.keys.length; i++) {
       const key = keys[order.order[i] ?? 0] ?? 0;
       order.keys[i] = key;
-      order.narrowKeys.setUint8(i, key);
+      if (isNarrow) {
+        order.narrowKeys.setUint8(i, key);
+      }
     }
     order.era = this.#era;
     return order;

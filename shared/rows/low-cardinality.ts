@@ -39,7 +39,7 @@ export class LowCardinality {
     return this.#indices.length + this.keys.at;
   }
 
-  /** Makes room for `rows` indices, for `appendReserved`. */
+  /** Makes room for `rows` indices, for `appendUnchecked`. */
   reserve(rows: number): void {
     this.#indices.reserve(rows * indexBytesMax);
   }
@@ -47,11 +47,11 @@ export class LowCardinality {
   /** Appends one row with key number `key`. */
   append(key: number): void {
     this.#indices.reserve(indexBytesMax);
-    this.appendReserved(key);
+    this.appendUnchecked(key);
   }
 
   /** Appends one row for which there is room. */
-  appendReserved(key: number): void {
+  appendUnchecked(key: number): void {
     if (this.keys.count > this.#widthKeysMax) {
       this.#widen();
     }
@@ -64,7 +64,7 @@ export class LowCardinality {
     }
   }
 
-  /** Appends the rows `keys`. `narrow` shows them as single bytes, and has `wildBytes` more. */
+  /** Appends the rows `keys`. `narrow` shows up to `wordsBytesMax` of them as single bytes, and has `wildBytes` more. */
   appendMany(keys: Int32Array, narrow: DataView): void {
     const count = keys.length;
     if (this.keys.count > this.#widthKeysMax) {
@@ -76,10 +76,18 @@ export class LowCardinality {
     if (this.#width === 1 && count <= wordsBytesMax) {
       copyWords(sink.view, sink.at, narrow, 0, count);
       sink.at += count;
-      return;
-    }
-    for (let i = 0; i < count; i++) {
-      this.#write(sink, keys[i] ?? 0);
+    } else if (this.#width === 2) {
+      const { view } = sink;
+      let { at } = sink;
+      for (let i = 0; i < count; i++) {
+        view.setUint16(at, keys[i] ?? 0, true);
+        at += 2;
+      }
+      sink.at = at;
+    } else {
+      for (let i = 0; i < count; i++) {
+        this.#write(sink, keys[i] ?? 0);
+      }
     }
   }
 

@@ -3,7 +3,7 @@
  *
  * Source: ClickHouse, NativeWriter and the serializations of the types; every rule here was tried on a real engine,
  * and `test/engine/` asks it again. Layout without BlockInfo, as over HTTP: varint columns, varint rows, then for each
- * column its name, its type's text and its data. A nested column's LowCardinality version stands before the offsets.
+ * column its name, its type's text and its data. A nested column's LowCardinality version precedes the offsets.
  * Three mistakes that the engine answers with 200 and wrong rows: a misspelt column is ignored, a LowCardinality body
  * for zero rows is read as junk, an empty block ends the input. Callers never send an empty block.
  */
@@ -62,11 +62,11 @@ export const offsetBytes = 8;
 /** Appends one cumulative offset, a UInt64; a block has less than 2^32 of anything. */
 export function appendOffset(sink: ByteSink, total: number): void {
   sink.reserve(offsetBytes);
-  offsetReserved(sink, total);
+  offsetUnchecked(sink, total);
 }
 
 /** `appendOffset` into a sink in which there is room. */
-export function offsetReserved(sink: ByteSink, total: number): void {
+export function offsetUnchecked(sink: ByteSink, total: number): void {
   const { at } = sink;
   sink.view.setUint32(at, total, true);
   sink.view.setUint32(at + 4, 0, true);

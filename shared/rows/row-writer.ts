@@ -12,15 +12,17 @@ import type { TraceVisitor, TraceWalk } from "../otlp/trace-walk.ts";
 import type { BlockColumns } from "./block-columns.ts";
 import { ByteSink } from "./byte-sink.ts";
 import { appendString } from "./copy-bytes.ts";
-import { appendHex, hexReserved } from "./hex-text.ts";
+import { appendHex, hexUnchecked } from "./hex-text.ts";
 import type { LowCardinality } from "./low-cardinality.ts";
-import { appendOffset, offsetBytes, offsetReserved } from "./native-block.ts";
+import { appendOffset, offsetBytes, offsetUnchecked } from "./native-block.ts";
 import { ValueText } from "./value-text.ts";
 
 const traceIdBytes = 16;
 const spanIdBytes = 8;
 const timeBytes = 8;
 const signBit = 0x80000000 | 0;
+/** Kept for the next block. A resource can have 20 MiB. */
+const scratchBytesKept = 256 * 1024;
 /** An id's length and its digits. */
 const traceIdTextBytes = 1 + 2 * traceIdBytes;
 const spanIdTextBytes = 1 + 2 * spanIdBytes;
@@ -46,7 +48,7 @@ export class RowWriter implements TraceVisitor {
   readonly #event = new EventScan();
   readonly #link = new LinkScan();
   readonly #text = new ValueText();
-  readonly #scratch = new ByteSink();
+  #scratch = new ByteSink();
   /** Rows before this payload, this resource and this scope. */
   #payloadStart = 0;
   #linksStart = 0;
@@ -55,6 +57,11 @@ export class RowWriter implements TraceVisitor {
 
   constructor(columns: BlockColumns) {
     this.#columns = columns;
+  }
+
+  /** Bytes of memory held beside the columns. */
+  get heldBytes(): number {
+    return this.#text.bytes.length + this.#scratch.heldBytes;
   }
 
   /** Before each payload; `rewind` comes back to here. */
@@ -81,6 +88,10 @@ export class RowWriter implements TraceVisitor {
   clear(): void {
     this.rows = 0;
     this.#links = 0;
+    this.#text.trim();
+    if (this.#scratch.heldBytes > scratchBytesKept) {
+      this.#scratch = new ByteSink();
+    }
   }
 
   /**
@@ -117,7 +128,9 @@ export class RowWriter implements TraceVisitor {
 
   enterScope(walk: TraceWalk): void {
     this.#scopeStart = this.rows;
-    this.#reserveRows(walk.spansInScope);
+    if (walk.spansInScope > 0) {
+      this.#reserveRows(walk.spansInScope);
+    }
   }
 
   span(walk: TraceWalk): void {
@@ -129,6 +142,9 @@ export class RowWriter implements TraceVisitor {
 
   leaveScope(walk: TraceWalk): void {
     const rows = this.rows - this.#scopeStart;
+    if (rows === 0) {
+      return;
+    }
     const { scopeName, scopeVersion } = this.#columns;
     this.#appendRepeated(scopeName, walk, walk.scopeNameAt, walk.scopeNameLength, rows);
     this.#appendRepeated(scopeVersion, walk, walk.scopeVersionAt, walk.scopeVersionLength, rows);
@@ -148,7 +164,7 @@ export class RowWriter implements TraceVisitor {
     resourceOffsets.reserve(rows * offsetBytes);
     for (let i = 0; i < rows; i++) {
       total += resource.count;
-      offsetReserved(resourceOffsets, total);
+      offsetUnchecked(resourceOffsets, total);
     }
     resourceAttributes.appendRepeated(bytes, view, resource, rows, this.#scratch);
   }
@@ -171,32 +187,32 @@ export class RowWriter implements TraceVisitor {
 
   #appendSpan(bytes: Uint8Array, view: DataView, span: SpanScan): void {
     const columns = this.#columns;
-    timeReserved(columns.timestamp, view, span.startTimeAt);
+    timeUnchecked(columns.timestamp, view, span.startTimeAt);
     this.days.add(view, span.startTimeAt);
-    hexReserved(columns.traceId, view, span.traceIdAt, traceIdBytes);
-    hexReserved(columns.spanId, view, span.spanIdAt, spanIdBytes);
+    hexUnchecked(columns.traceId, view, span.traceIdAt, traceIdBytes);
+    hexUnchecked(columns.spanId, view, span.spanIdAt, spanIdBytes);
     if (span.parentSpanIdLength === 0 || isZero(view, span.parentSpanIdAt, spanIdBytes)) {
       columns.parentSpanId.bytes[columns.parentSpanId.at++] = 0;
     } else {
-      hexReserved(columns.parentSpanId, view, span.parentSpanIdAt, spanIdBytes);
+      hexUnchecked(columns.parentSpanId, view, span.parentSpanIdAt, spanIdBytes);
     }
     appendString(columns.traceState, bytes, view, span.traceStateAt, span.traceStateLength);
     const { spanName } = columns;
-    spanName.appendReserved(spanName.keys.intern(bytes, view, span.nameAt, span.nameLength));
-    enumReserved(columns.spanKind, spanKindTexts, this.#spanKinds, span.kind);
+    spanName.appendUnchecked(spanName.keys.intern(bytes, view, span.nameAt, span.nameLength));
+    enumUnchecked(columns.spanKind, spanKindTexts, this.#spanKinds, span.kind);
     columns.spanAttributes.append(bytes, view, span.attributes);
-    offsetReserved(columns.spanOffsets, columns.spanAttributes.keys.rows);
-    durationReserved(columns.duration, view, span.startTimeAt, span.endTimeAt);
-    enumReserved(columns.statusCode, statusCodeTexts, this.#statusCodes, span.statusCode);
+    offsetUnchecked(columns.spanOffsets, columns.spanAttributes.keys.rows);
+    durationUnchecked(columns.duration, view, span.startTimeAt, span.endTimeAt);
+    enumUnchecked(columns.statusCode, statusCodeTexts, this.#statusCodes, span.statusCode);
     appendString(columns.statusMessage, bytes, view, span.statusMessageAt, span.statusMessageLength);
     if (span.events.count > 0) {
       this.#appendEvents(bytes, view, span);
     }
-    offsetReserved(columns.eventOffsets, columns.eventName.rows);
+    offsetUnchecked(columns.eventOffsets, columns.eventName.rows);
     if (span.links.count > 0) {
       this.#appendLinks(bytes, view, span);
     }
-    offsetReserved(columns.linkOffsets, this.#links);
+    offsetUnchecked(columns.linkOffsets, this.#links);
   }
 
   #appendEvents(bytes: Uint8Array, view: DataView, { events }: SpanScan): void {
@@ -205,7 +221,7 @@ export class RowWriter implements TraceVisitor {
     for (let i = 0; i < events.count; i++) {
       event.scan(bytes, view, events.at[2 * i] ?? 0, events.at[2 * i + 1] ?? 0);
       eventTimestamp.reserve(timeBytes);
-      timeReserved(eventTimestamp, view, event.timeAt);
+      timeUnchecked(eventTimestamp, view, event.timeAt);
       eventName.append(eventName.keys.intern(bytes, view, event.nameAt, event.nameLength));
       eventAttributes.append(bytes, view, event.attributes);
       appendOffset(eventAttributeOffsets, eventAttributes.keys.rows);
@@ -275,10 +291,10 @@ function appendId(sink: ByteSink, view: DataView, at: number, length: number): v
 }
 
 /** A time: OTLP's fixed64 nanoseconds are DateTime64(9)'s eight bytes. An absent time is 0. */
-function timeReserved(sink: ByteSink, view: DataView, from: number): void {
+function timeUnchecked(sink: ByteSink, view: DataView, from: number): void {
   const low = from < 0 ? 0 : view.getInt32(from, true);
   const high = from < 0 ? 0 : view.getInt32(from + 4, true);
-  wordsReserved(sink, low, high);
+  wordsUnchecked(sink, low, high);
 }
 
 /**
@@ -286,8 +302,8 @@ function timeReserved(sink: ByteSink, view: DataView, from: number): void {
  * ClickHouse sees in the same 64 bits: signed. An end of 2^63 or more (Go's zero time is 11651379494838206464) lies
  * before 1970, and a Duration beyond 2^63 would break `addNanoseconds(Timestamp, Duration)` for every query over its row.
  */
-function durationReserved(sink: ByteSink, view: DataView, startAt: number, endAt: number): void {
-  // Signed halves, which V8 keeps as integers; flipping the sign bit compares the low ones as if unsigned.
+function durationUnchecked(sink: ByteSink, view: DataView, startAt: number, endAt: number): void {
+  // Signed 32-bit words, which V8 keeps as integers; flipping the sign bit compares the low ones as if unsigned.
   const startLow = view.getInt32(startAt, true);
   const startHigh = view.getInt32(startAt + 4, true);
   const endLow = endAt < 0 ? 0 : view.getInt32(endAt, true);
@@ -296,14 +312,14 @@ function durationReserved(sink: ByteSink, view: DataView, startAt: number, endAt
   const before = endHigh === startHigh ? borrow === 1 : endHigh < startHigh;
   const low = before ? 0 : (endLow - startLow) | 0;
   const high = before ? 0 : (endHigh - startHigh - borrow) | 0;
-  wordsReserved(sink, low, high);
+  wordsUnchecked(sink, low, high);
 }
 
 /**
- * Appends 64 bits from two halves. A choice among the arguments of a `setInt32` makes V8 forget that it writes into a
+ * Appends 64 bits from two 32-bit words. A choice among the arguments of a `setInt32` makes V8 forget that it writes into a
  * DataView, and call it: they are chosen before.
  */
-function wordsReserved(sink: ByteSink, low: number, high: number): void {
+function wordsUnchecked(sink: ByteSink, low: number, high: number): void {
   const { at, view } = sink;
   view.setInt32(at, low, true);
   view.setInt32(at + 4, high, true);
@@ -311,7 +327,7 @@ function wordsReserved(sink: ByteSink, low: number, high: number): void {
 }
 
 /** `numbers` remembers the dictionary's number of each text. */
-function enumReserved(
+function enumUnchecked(
   column: LowCardinality,
   texts: readonly string[],
   numbers: Int32Array,
@@ -326,5 +342,5 @@ function enumReserved(
       numbers[value] = number;
     }
   }
-  column.appendReserved(number);
+  column.appendUnchecked(number);
 }

@@ -28,7 +28,7 @@ const doubles = new DoubleTexts();
  * Appends the String for the AnyValue in `bytes[from, to)`, in whose sink `scalarReserve` bytes are reserved. Returns
  * false, and appends nothing, where the value is of another kind.
  */
-export function scalarReserved(
+export function scalarUnchecked(
   sink: ByteSink,
   bytes: Uint8Array,
   view: DataView,
@@ -57,7 +57,7 @@ export function scalarReserved(
     if (more >= 0x80) {
       return false;
     }
-    digitsReserved(sink, value);
+    digitsUnchecked(sink, value);
     return true;
   }
   if (bytes[from] === tags.anyValue.bool && to - from === 2 && first < 2) {
@@ -80,7 +80,7 @@ export function scalarReserved(
 }
 
 /** Appends the decimal digits of `value`, below 10^9, behind their count. */
-function digitsReserved(sink: ByteSink, value: number): void {
+function digitsUnchecked(sink: ByteSink, value: number): void {
   const { view, at } = sink;
   let count = 1;
   for (let limit = 10; limit <= value; limit *= 10) {

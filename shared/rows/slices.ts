@@ -1,5 +1,5 @@
 /**
- * One payload's rows in several blocks: each is handed out when it is full, and its memory is used for the next. How many
+ * One payload's rows in several blocks: each is passed on when it is full, and its memory is used for the next. How many
  * there are is said beforehand, for it is part of ClickHouse's token; where they are cut is not, and follows the bytes.
  */
 import { assert } from "../assert.ts";
@@ -16,12 +16,12 @@ const nameBytes = 16 + 1;
 const rowBytes = 8 + 2;
 const attributeBytes = 4;
 
-/** The body is not plain, and blocks were begun before that was seen: it is walked again, rewritten at once. */
+/** The body is not canonical, and blocks were begun before that was seen: it is walked again, rewritten at once. */
 export class StartOver extends Error {}
 
 /** What the blocks of one payload have in common, over all of its parts. */
 export class Slices {
-  /** Blocks that are still to be handed out, and rows that are still to be written. */
+  /** Blocks that are still to be passed on, and rows that are still to be written. */
   blocksLeft: number;
   rowsLeft: number;
   readonly #bytesEach: number;
@@ -83,7 +83,7 @@ export class SliceVisitor implements TraceVisitor {
 
   restart(): void {
     if (this.rows > 0) {
-      throw new StartOver("the body is not plain");
+      throw new StartOver("the body is not canonical");
     }
     this.#writer.restart();
   }
@@ -127,7 +127,7 @@ export class SliceVisitor implements TraceVisitor {
     this.#resourceRows = 0;
   }
 
-  /** The part is written. After the last one the last block is handed out. */
+  /** The part is written. After the last one the last block is passed on. */
   finish(): void {
     if (this.#slices.rowsLeft === 0) {
       this.#handOut();

@@ -5,7 +5,9 @@
  */
 
 /** So few are sorted by insertion: cheaper than counting 257 buckets. */
-const insertionMax = 24;
+export const insertionMax = 24;
+/** From so many attributes on, each different key is sorted once. */
+const manyMin = 1024;
 /** The end of a key sorts before each byte. */
 const buckets = 257;
 
@@ -16,7 +18,7 @@ export interface KeyBytes {
   readonly keyLength: Int32Array;
 }
 
-/** Which attribute, in wire order, stands where in the sorted row. `keys`: their numbers in the dictionary, in wire order. */
+/** For each place of the sorted row, the attribute's number in wire order. `keys`: their numbers in the dictionary, in wire order. */
 export function sortedByKey(dictionary: KeyBytes, keys: Int32Array): Int32Array<ArrayBuffer> {
   const order = new Int32Array(keys.length);
   for (let i = 0; i < order.length; i++) {
@@ -24,10 +26,60 @@ export function sortedByKey(dictionary: KeyBytes, keys: Int32Array): Int32Array<
   }
   if (keys.length <= insertionMax) {
     sortByInsertion(dictionary, keys, order, 0, keys.length, 0);
-  } else {
+  } else if (keys.length < manyMin) {
     sortByRadix(dictionary, keys, order);
+  } else {
+    sortByRank(dictionary, keys, order);
   }
   return order;
+}
+
+/** The same into `order`, for as many attributes as it has, at most `insertionMax`: nothing is made. */
+export function sortFewByKey(dictionary: KeyBytes, keys: Int32Array, order: Int32Array): void {
+  for (let i = 0; i < order.length; i++) {
+    order[i] = i;
+  }
+  sortByInsertion(dictionary, keys, order, 0, order.length, 0);
+}
+
+/** Sorts each different key once, and then the attributes by their keys' places: a million of them may have few keys. */
+function sortByRank(dictionary: KeyBytes, keys: Int32Array, order: Int32Array): void {
+  let most = 0;
+  for (const key of keys) {
+    most = Math.max(most, key);
+  }
+  /** Of each key: how many attributes have it, and then where the next one goes. */
+  const places = new Int32Array(most + 1);
+  let count = 0;
+  for (const key of keys) {
+    count += places[key] === 0 ? 1 : 0;
+    places[key] = (places[key] ?? 0) + 1;
+  }
+  if (count === keys.length) {
+    sortByRadix(dictionary, keys, order);
+    return;
+  }
+  const different = new Int32Array(count);
+  for (let key = 0, at = 0; key <= most; key++) {
+    if (places[key] !== 0) {
+      different[at++] = key;
+    }
+  }
+  const sorted = Int32Array.from(different.keys());
+  sortByRadix(dictionary, different, sorted);
+  let end = 0;
+  for (const at of sorted) {
+    const key = different[at] ?? 0;
+    const same = places[key] ?? 0;
+    places[key] = end;
+    end += same;
+  }
+  for (let attribute = 0; attribute < keys.length; attribute++) {
+    const key = keys[attribute] ?? 0;
+    const place = places[key] ?? 0;
+    places[key] = place + 1;
+    order[place] = attribute;
+  }
 }
 
 function sortByRadix(dictionary: KeyBytes, keys: Int32Array, order: Int32Array): void {

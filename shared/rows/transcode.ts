@@ -5,7 +5,7 @@
  * (decisions 0020 and 0024).
  *
  * The bytes depend on the payloads and their order alone, never on what this isolate did before: a group that is
- * tried again sends the same block.
+ * retried sends the same block.
  */
 import { assert } from "../assert.ts";
 import type { SpanBounds } from "../otlp/span-check.ts";
@@ -56,7 +56,7 @@ export class BlockBuilder {
 
   /** Bytes of memory held, written or not. */
   get heldBytes(): number {
-    return this.#columns.heldBytes;
+    return this.#columns.heldBytes + this.#writer.heldBytes;
   }
 
   /**
@@ -82,9 +82,9 @@ export class BlockBuilder {
   }
 
   /**
-   * Adds one payload's rows in blocks, each handed out as it is full: the builder never holds more than one. Called once for
-   * each part (day) of the payload; the last block is handed out with the last row. When it throws, what was handed out is
-   * worth nothing, and the builder is to be cleared: `StartOver` where the body must be rewritten at once.
+   * Adds one payload's rows in blocks, each passed on as it is full: the builder never holds more than one. Called once for
+   * each part (day) of the payload; the last block is passed on with the last row. When it throws, what was passed on is
+   * void, and the builder must be cleared: `StartOver` where the body must be rewritten at once.
    */
   addSliced(payload: TranscodePayload, slices: Slices): AddedPayload {
     assert(payload.id.length === payloadIdBytes, "a payload id is 16 bytes");

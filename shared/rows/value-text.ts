@@ -9,15 +9,20 @@
  * and null for what is nested deeper than `limits.depthMax` (decision 0024).
  */
 import { limits } from "../limits.ts";
+import { VarintCursor } from "../otlp/canonical-reader.ts";
 import { tags } from "../otlp/fields.ts";
-import { notPlain } from "../otlp/malformed.ts";
-import { VarintCursor } from "../otlp/plain-reader.ts";
+import { notCanonical } from "../otlp/malformed.ts";
+import { MapEntries, sortedEntries } from "./map-entries.ts";
 
 const textBytesFirst = 256;
+/** Kept for the next block. A text can have 32 MiB. */
+const textBytesKept = 64 * 1024;
+/** Six times as much room is made for a string of so many bytes without a look at it. */
+const shortStringBytes = 256;
 /** "-1.2345678901234567e-308" is the longest scalar. */
 const scalarBytesMax = 24;
 const varintBytesMax = 10;
-/** 2^32 = 4 * 10^9 + 294,967,296, for turning two halves into decimal digits. */
+/** 2^32 = 4 * 10^9 + 294,967,296, for turning two 32-bit words into decimal digits. */
 const twoTo32 = 0x1_0000_0000;
 
 const quote = 0x22;
@@ -47,10 +52,12 @@ export class ValueText {
   view = new DataView(this.bytes.buffer);
   length = 0;
   readonly #cursor = new VarintCursor();
+  /** Of the maps that are being written, the inner ones behind the outer ones. */
+  readonly #entries = new MapEntries();
 
   /**
-   * Writes the text of the AnyValue in `bytes[from, to)`. `view` shows the same bytes. Throws `notPlain` where the
-   * value is not in the plain form.
+   * Writes the text of the AnyValue in `bytes[from, to)`. `view` shows the same bytes. Throws `notCanonical` where the
+   * value is not in the canonical form.
    */
   write(bytes: Uint8Array, view: DataView, from: number, to: number): void {
     this.length = 0;
@@ -63,13 +70,25 @@ export class ValueText {
         return;
       case tags.anyValue.array:
       case tags.anyValue.kvlist:
-        this.#json(bytes, view, from, to, 1);
+        try {
+          this.#json(bytes, view, from, to, 1);
+        } finally {
+          this.#entries.clear();
+        }
         return;
       case tags.anyValue.bytes:
         this.#base64(bytes, this.#content(bytes, from, to), to);
         return;
       default:
         this.#scalar(bytes, view, from, to);
+    }
+  }
+
+  /** Lets go of room that one value has made long. */
+  trim(): void {
+    if (this.bytes.length > textBytesKept) {
+      this.bytes = new Uint8Array(textBytesFirst);
+      this.view = new DataView(this.bytes.buffer);
     }
   }
 
@@ -84,7 +103,7 @@ export class ValueText {
         return;
       case tags.anyValue.double: {
         if (to - from !== 9) {
-          throw notPlain;
+          throw notCanonical;
         }
         const value = view.getFloat64(from + 1, true);
         // Go's ES6 style differs from JavaScript's own in minus zero alone.
@@ -92,7 +111,7 @@ export class ValueText {
         return;
       }
       default:
-        throw notPlain;
+        throw notCanonical;
     }
   }
 
@@ -107,7 +126,7 @@ export class ValueText {
 
   #int(bytes: Uint8Array, from: number, to: number): void {
     const end = this.#varintEnd(bytes, from, to);
-    // The 64 bits in two halves: seven bits a byte, of which byte 4 straddles.
+    // The 64 bits as two 32-bit words: seven bits per byte, of which byte 4 straddles both.
     let low = 0;
     let high = 0;
     for (let at = end - 1; at >= from; at--) {
@@ -243,58 +262,62 @@ export class ValueText {
   }
 
   #jsonObject(bytes: Uint8Array, view: DataView, from: number, to: number, depth: number): void {
-    const entries = this.#entries(bytes, from, to);
-    let first = true;
-    this.#byte(0x7b); // {
-    for (const [index, entry] of entries.entries()) {
-      const next = entries[index + 1];
+    const first = this.#entries.count;
+    this.#readEntries(bytes, from, to);
+    const order = sortedEntries(this.#entries, bytes, first);
+    let separator = 0x7b; // {
+    for (let at = 0; at < order.length; at++) {
+      const entry = order[at] ?? 0;
       // The sort is stable, so the last of equal keys comes last.
-      if (next !== undefined && compareBytes(bytes, entry, next) === 0) {
+      if (at + 1 < order.length && this.#entries.isSameKey(bytes, entry, order[at + 1] ?? 0)) {
         continue;
       }
-      if (!first) {
-        this.#byte(0x2c); // ,
-      }
-      first = false;
-      this.#jsonString(bytes, entry.keyAt, entry.keyEnd);
+      this.#byte(separator);
+      separator = 0x2c; // ,
+      const { keyAt, keyLength, end } = this.#entries;
+      const keyEnd = (keyAt[entry] ?? 0) + (keyLength[entry] ?? 0);
+      const entryEnd = end[entry] ?? 0;
+      this.#jsonString(bytes, keyAt[entry] ?? 0, keyEnd);
       this.#byte(0x3a); // :
-      this.#json(bytes, view, entry.valueAt, entry.valueEnd, depth + 1);
+      const valueAt = keyEnd < entryEnd ? this.#content(bytes, keyEnd, entryEnd) : keyEnd;
+      this.#json(bytes, view, valueAt, entryEnd, depth + 1);
+    }
+    if (order.length === 0) {
+      this.#byte(separator);
     }
     this.#byte(0x7d); // }
+    this.#entries.count = first;
   }
 
-  /** The entries of a KeyValueList, sorted by key. */
-  #entries(bytes: Uint8Array, from: number, to: number): Entry[] {
-    const entries: Entry[] = [];
+  /** Adds the entries of a KeyValueList. */
+  #readEntries(bytes: Uint8Array, from: number, to: number): void {
     let at = this.#content(bytes, from, to);
     while (at < to) {
       const end = this.#element(bytes, at, to);
-      let valueAt = this.#cursor.at;
-      let keyAt = valueAt;
-      if (valueAt < end && bytes[valueAt] === tags.keyValue.key) {
-        const length = this.#cursor.length(bytes, valueAt + 1);
+      let keyAt = this.#cursor.at;
+      let keyLength = 0;
+      if (keyAt < end && bytes[keyAt] === tags.keyValue.key) {
+        keyLength = this.#cursor.length(bytes, keyAt + 1);
         keyAt = this.#cursor.at;
-        valueAt = keyAt + length;
-        if (valueAt > end) {
-          throw notPlain;
+        if (keyAt + keyLength > end) {
+          throw notCanonical;
         }
       }
-      const keyEnd = valueAt;
+      const valueAt = keyAt + keyLength;
       if (valueAt < end) {
         if (bytes[valueAt] !== tags.keyValue.value) {
-          throw notPlain;
+          throw notCanonical;
         }
-        valueAt = this.#content(bytes, valueAt, end);
+        this.#content(bytes, valueAt, end); // an entry that another one replaces must be canonical too
       }
-      entries.push({ keyAt, keyEnd, valueAt, valueEnd: end });
+      this.#entries.add(keyAt, keyLength, end);
       at = end;
     }
-    return entries.sort((a, b) => compareBytes(bytes, a, b));
   }
 
   /** Go's encoding/json, appendString with escapeHTML off. */
   #jsonString(bytes: Uint8Array, from: number, to: number): void {
-    this.#reserve(2 + 6 * (to - from));
+    this.#reserve(2 + (to - from) + 5 * escapesAtMost(bytes, from, to));
     const out = this.bytes;
     let length = this.length;
     out[length++] = quote;
@@ -364,7 +387,10 @@ export class ValueText {
 
   #reserve(count: number): void {
     if (this.length + count > this.bytes.length) {
-      const larger = new Uint8Array(Math.max(this.bytes.length * 2, this.length + count));
+      const { length } = this.bytes;
+      // Not twice as much for a bracket behind a text of 20 MiB.
+      const more = length < textBytesKept ? length : length >> 3;
+      const larger = new Uint8Array(Math.max(length + more, this.length + count + textBytesFirst));
       larger.set(this.bytes.subarray(0, this.length));
       this.bytes = larger;
       this.view = new DataView(larger.buffer);
@@ -380,7 +406,7 @@ export class ValueText {
       at++;
     }
     if (at + 1 !== to || to - from > varintBytesMax) {
-      throw notPlain;
+      throw notCanonical;
     }
     return to;
   }
@@ -392,41 +418,34 @@ export class ValueText {
     }
     const length = this.#cursor.length(bytes, from + 1);
     if (this.#cursor.at + length !== to) {
-      throw notPlain;
+      throw notCanonical;
     }
     return this.#cursor.at;
   }
 
-  /** Where the list element at `at` ends; the cursor stands where its content begins. */
+  /** Where the list element at `at` ends; the cursor is where its content begins. */
   #element(bytes: Uint8Array, at: number, to: number): number {
     if (bytes[at] !== tags.list.values) {
-      throw notPlain;
+      throw notCanonical;
     }
     const end = this.#cursor.length(bytes, at + 1) + this.#cursor.at;
     if (end > to) {
-      throw notPlain;
+      throw notCanonical;
     }
     return end;
   }
 }
 
-interface Entry {
-  readonly keyAt: number;
-  readonly keyEnd: number;
-  readonly valueAt: number;
-  readonly valueEnd: number;
-}
-
-/** Byte order, unsigned, the shorter first: how Go compares strings. */
-function compareBytes(bytes: Uint8Array, a: Entry, b: Entry): number {
-  const length = Math.min(a.keyEnd - a.keyAt, b.keyEnd - b.keyAt);
-  for (let i = 0; i < length; i++) {
-    const difference = (bytes[a.keyAt + i] ?? 0) - (bytes[b.keyAt + i] ?? 0);
-    if (difference !== 0) {
-      return difference;
-    }
+/** Bytes that are written as up to six: of a short string all, since to look costs more than room. */
+function escapesAtMost(bytes: Uint8Array, from: number, to: number): number {
+  if (to - from <= shortStringBytes) {
+    return to - from;
   }
-  return a.keyEnd - a.keyAt - (b.keyEnd - b.keyAt);
+  let count = 0;
+  for (let at = from; at < to; at++) {
+    count += escaped[bytes[at] ?? 0] ?? 0;
+  }
+  return count;
 }
 
 function ascii(text: string): Uint8Array {

@@ -12,7 +12,7 @@ import type { Fault } from "./faults.ts";
 
 interface Edit {
   readonly file: string;
-  /** Stands in the file exactly once. */
+  /** Occurs in the file exactly once. */
   readonly find: string;
   readonly replace: string;
 }
@@ -33,8 +33,8 @@ export const breaks: readonly Break[] = [
     edits: [
       {
         file: "workers/ingress/read-body.ts",
-        find: "  } catch (error) {\n    buffer.release();\n",
-        replace: "  } catch (error) {\n",
+        find: "claimed);\n    buffer.release();\n    if (!(error",
+        replace: "claimed);\n    if (!(error",
       },
       {
         file: "workers/ingress/read-body.ts",
@@ -60,8 +60,8 @@ export const breaks: readonly Break[] = [
     edits: [
       {
         file: "shared/rows/copy-bytes.ts",
-        find: "  varintReserved(sink, length);",
-        replace: "  varintReserved(sink, length & 0x3fff);",
+        find: "  varintUnchecked(sink, length);",
+        replace: "  varintUnchecked(sink, length & 0x3fff);",
       },
     ],
   },
@@ -85,7 +85,7 @@ export function withEdits(text: string, edits: readonly Edit[]): string {
   return edits.reduce((before, { file, find, replace }) => {
     const [head = "", ...rest] = before.split(find);
     if (rest.length !== 1) {
-      throw new Error(`"${find}" stands ${rest.length} times in ${file}`);
+      throw new Error(`"${find}" occurs ${rest.length} times in ${file}`);
     }
     return `${head}${replace}${rest[0]}`;
   }, text);

@@ -10,14 +10,15 @@ import { generateSpans } from "../../dev/send/generate-spans.ts";
 import type { SeededRandom } from "../../dev/send/seeded-random.ts";
 import { toHex } from "../../shared/hex.ts";
 import { DAY_MS } from "../../shared/limits.ts";
-import { payloadId, payloadIdToBytes } from "../../shared/payload-key.ts";
+import { payloadIdToBytes } from "../../shared/payload-key.ts";
+import { idOfBody } from "../fixtures/id-of-body.ts";
 import type { Addresses } from "./chaos-pipeline.ts";
 import type { Fault } from "./faults.ts";
 
 /** A resource attribute of poison payloads; the table's CONSTRAINT refuses it. */
 export const poisonAttribute = "chaos.poison";
 
-export type Kind = "usual" | "poison" | "wide" | "slow" | "too_old" | "sampled";
+type Kind = "usual" | "poison" | "wide" | "slow" | "too_old" | "sampled";
 
 export interface SentPayload {
   /** As HeadracePayload of its rows, in hex. */
@@ -132,7 +133,7 @@ async function makeBody(random: SeededRandom, kind: Kind, isFirst: boolean): Pro
   const plain = serializer.serializeRequest(made) ?? new Uint8Array();
   const isGzip = kind === "wide" || kind === "slow" || random.chance(0.5);
   const bytes = new Uint8Array(isGzip ? gzipSync(plain) : plain);
-  const id = await payloadId(tenantOf(kind), isJson ? "json" : "pb", isGzip ? "gzip" : "identity", bytes);
+  const id = await idOfBody(tenantOf(kind), isJson ? "json" : "pb", isGzip ? "gzip" : "identity", bytes);
   const idOf = (span: (typeof made)[number]) => span.spanContext().spanId;
   return {
     bytes,

@@ -21,7 +21,7 @@ export type PipelineMessage =
 
 export interface ChaosPipeline {
   readonly addresses: Omit<Addresses, "sampledKey">;
-  /** Nothing is rung twice from now on. */
+  /** From now on no payload is notified twice. */
   calm(): void;
   /** SIGKILL to every process of it. */
   kill(): Promise<void>;
@@ -101,7 +101,7 @@ function killGroup(child: ChildProcess): void {
   }
 }
 
-/** A Node that runs TypeScript as it stands: this one, or the one that package.json brings along. */
+/** A Node that runs TypeScript without a build: this one, or the one that package.json depends on. */
 function nodeWithTypes(): string {
   return process.features.typescript !== false
     ? process.execPath

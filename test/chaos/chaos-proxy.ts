@@ -1,4 +1,4 @@
-/** The way to ClickHouse in a chaos run: a proxy that breaks requests as it is told, and says what it broke. */
+/** The way to ClickHouse in a chaos run: a proxy that breaks requests on command, and says what it broke. */
 
 import {
   createServer,

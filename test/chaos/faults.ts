@@ -14,7 +14,8 @@ export const faults = {
   error: "a gateway's own 500",
   overloaded: "a gateway's own 503",
   html: "a login page or a firewall's challenge, with status 200",
-  workers_killed: "every isolate, the ledger and all queue messages die at once, in the middle of INSERTs",
+  workers_killed:
+    "every isolate, the ledger and all queue messages are lost at once, in the middle of INSERTs",
   engine_killed: "the database server is killed in the middle of INSERTs and started again",
   outage: "the database server is gone for a while; clients still get 200",
   doorbell_again: "a queue delivers a message twice",

@@ -17,7 +17,7 @@ const { settings, seed, cronMs }: { settings: DevSettings; seed: number; cronMs:
 );
 const random = seededRandom(seed);
 const ringAgainMs = 500;
-/** Of the payloads of the last minutes, so many are rung again each time. */
+/** How many payloads of the last minutes are notified again each time. */
 const ringsAgain = 3;
 
 /** What the stand-ins say of the objects of the last minute. */
@@ -91,7 +91,7 @@ async function ringAgain(): Promise<void> {
 
 let calm = false;
 process.on("message", () => {
-  calm = true; // the run settles: nothing is rung twice any more
+  calm = true; // the run settles: no payload is notified twice any more
 });
 
 async function repeat(work: () => Promise<void>, everyMs: number, goOn: () => boolean): Promise<void> {

@@ -68,7 +68,7 @@ export interface ChaosReport {
 const timesFaster = 30;
 /** The cron's minute, but not shorter than its work takes on a busy machine: that does not get 30 times faster. */
 const cronMs = Math.max(4000, 60_000 / timesFaster);
-/** Together about four payloads per second: the local queues hand out one batch at a time. */
+/** Together about four payloads per second: the local queues deliver one batch at a time. */
 const clientsAtOnce = 3;
 const clientPauseMs = 600;
 const tricklePauseMs = 2000;
@@ -98,7 +98,7 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
   }
 }
 
-/** The processes of one run, which die and come again. */
+/** The processes of one run, which are killed and restarted. */
 class World {
   readonly #options: ChaosOptions;
   readonly #folder: string;
@@ -301,8 +301,8 @@ class World {
   }
 
   /**
-   * Traffic goes on until every poison payload is dead: a payload is condemned only while others are stored between its
-   * refusals. Then the last of the traffic is waited for.
+   * Traffic goes on until every poison payload is dead: a payload is dead-lettered only while others are stored
+   * between its refusals. Then the last of the traffic is waited for.
    */
   async #settle(until: number, poison: number): Promise<[BalanceRead, readonly SentPayload[]]> {
     const pipeline = this.#upPipeline();

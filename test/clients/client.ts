@@ -1,6 +1,6 @@
 /** What the runner knows of a client: how it is made ready, and how it sends spans once. */
 
-export type Compression = "gzip" | "none" | "zstd" | "deflate";
+type Compression = "gzip" | "none" | "zstd" | "deflate";
 
 export interface Variant {
   readonly encoding: "protobuf" | "json";
@@ -24,7 +24,7 @@ export interface Client {
   readonly version: string;
   /** What it can send; the faults are tried with the first. */
   readonly variants: readonly [Variant, ...Variant[]];
-  /** False for a client that never comes again after a refusal: what was refused is lost, and that is what is checked. */
+  /** False for a client that never retries after a refusal: what was refused is lost, and that is what is checked. */
   readonly triesAgain?: false;
   /** Sends the spans in one request and resolves when the client has done with it. Rejects with what the client says. */
   send(sending: Sending): Promise<void>;

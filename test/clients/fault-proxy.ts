@@ -1,22 +1,24 @@
 /**
- * A proxy between a client and the ingress that refuses what it is told to, with the answers that the ingress gives, and
- * keeps a record of every try to send traces.
+ * A proxy between a client and the ingress that refuses requests on command, with the answers that the ingress gives,
+ * and records every attempt to send traces.
  */
 import { createServer, type IncomingMessage, type Server } from "node:http";
+import type { ContentEncoding } from "../../shared/messages.ts";
 import { statusBody } from "../../shared/otlp/responses.ts";
-import { type BodyType, payloadId } from "../../shared/payload-key.ts";
+import type { BodyType } from "../../shared/payload-key.ts";
+import { idOfBody } from "../fixtures/id-of-body.ts";
 
 /**
  * - `pass`: the ingress answers.
  * - `429`, `503`: the ingress never sees the request.
- * - `stored_503`: the ingress takes the request; its answer is lost, and the client is told 503.
+ * - `stored_503`: the ingress takes the request; its answer is lost, and the client gets 503.
  */
 export type Fault = "pass" | "429" | "503" | "stored_503";
 
 export interface Try {
   /** ms since the epoch */
   readonly at: number;
-  /** What the client was told. */
+  /** What the client was answered. */
   readonly status: number;
   readonly type: BodyType;
   /** As the client named it; "identity" where it did not. */
@@ -55,7 +57,7 @@ export async function startFaultProxy(target: string, tenant: string): Promise<F
       fault === "pass" || fault === "stored_503" ? await forward(target, incoming, body) : undefined;
     const status = fault === "pass" ? (forwarded?.status ?? 502) : fault === "429" ? 429 : 503;
     if (isOfTraces) {
-      const payload = await payloadId(tenant, type, encoding, body);
+      const payload = await idOfBody(tenant, type, encoding as ContentEncoding, body);
       tries.push({ at, status, type, encoding, payload, userAgent: incoming.headers["user-agent"] ?? "" });
     }
     if (fault === "pass" && forwarded !== undefined) {

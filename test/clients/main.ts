@@ -1,7 +1,7 @@
 /**
  * `npm run test:clients [NAME …]`: real exporters against a real local pipeline, through a proxy that refuses on
  * purpose. Each client sends in every form that it has, and is then answered 429, 503, and 503 for what the ingress took:
- * its spans must be rows once, whatever it was told. Builds are cached; a client whose toolchain is missing is skipped.
+ * its spans must be rows once, whatever it was answered. Builds are cached; a client whose toolchain is missing is skipped.
  */
 import {
   devSettings,
@@ -108,14 +108,14 @@ function wrongTries(tries: readonly Try[], variant: Variant, answers: readonly n
   const expected = answers.join(" ");
   const reported = tries.map(({ status }) => status).join(" ");
   if (reported !== expected) {
-    wrong.push(`it was told ${reported} instead of ${expected}`);
+    wrong.push(`it was answered ${reported} instead of ${expected}`);
   }
   if (new Set(tries.map(({ payload }) => payload)).size > 1) {
     wrong.push("its retries are other payloads: their bytes differ");
   }
   const early = waits(tries).filter((ms) => ms < retryAfterSeconds * 1000 - clockSlackMs);
   if (early.length > 0) {
-    wrong.push(`it came again after ${early.join(", ")} ms, before Retry-After: ${retryAfterSeconds}`);
+    wrong.push(`it retried after ${early.join(", ")} ms, before Retry-After: ${retryAfterSeconds}`);
   }
   for (const { type, encoding } of tries) {
     const [body, coding] = [variant.encoding === "json" ? "json" : "pb", encodingName(variant)];

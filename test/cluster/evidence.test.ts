@@ -3,7 +3,7 @@ import { afterEach, beforeAll, describe, expect, test } from "vitest";
 import { newReading, wordsNeeded } from "../../shared/clickhouse/barrier.ts";
 import { rowsDeletion } from "../../shared/clickhouse/deletion.ts";
 import { tableStateQuery } from "../../shared/clickhouse/statements.ts";
-import type { GroupId } from "../../shared/ledger/group.ts";
+import type { GroupId } from "../../shared/receipt.ts";
 import { deleteRows } from "../../workers/consumer/delete-rows.ts";
 import { readProcesses, readTable } from "../../workers/consumer/read-table.ts";
 import { ask, send } from "../engine/token-inserts.ts";
@@ -174,7 +174,7 @@ describe("a replica that lags", () => {
   });
 });
 
-describe.runIf(isStand)("while ZooKeeper stands still", () => {
+describe.runIf(isStand)("while ZooKeeper does not answer", () => {
   test("an INSERT within its time stores nothing and says so, a count is no evidence, and after it both are", async () => {
     const { r1 } = cluster();
     const { zooKeeper } = cluster().stand();
@@ -287,7 +287,7 @@ describe("the table check", () => {
       r1,
     );
     expect((await readTable(connect(r1, own), Date.now(), identityOf(own))).refusal).toContain(
-      "headrace_receipts has the engine ReplacingMergeTree, whose rows another replica does not show. Mend it with: npx headrace deploy",
+      "headrace_receipts has the engine ReplacingMergeTree, whose rows another replica does not show. Fix it with: npx headrace deploy",
     );
   });
 });
@@ -306,7 +306,7 @@ describe.runIf(isStand)("a dead replica", () => {
       const meanwhile = newPayload();
       expect(await insertPayload(r1, database, meanwhile, newToken())).toMatchObject({ status: 200 });
       await eventually(async () => (await countBehindBarrier([r1], database, meanwhile)).rows, spans);
-      // Whoever waits for all replicas is answered 341.
+      // An INSERT that waits for all replicas is answered 341.
       const nothing = `ALTER TABLE ${database}.otel_traces DELETE WHERE SpanId = 'none'`;
       expect((await send(nothing, { mutations_sync: 2 }, undefined, r1)).code).toBe(341);
       const at1 = connect(r1, database, name);

@@ -20,6 +20,7 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
+import { type ServerUser, withMoreUsers } from "../../dev/clickhouse/more-users.ts";
 import { libraryPath } from "../../dev/clickhouse/start-clickhouse.ts";
 
 export interface Replica {
@@ -119,13 +120,16 @@ interface Ports {
   readonly native: readonly number[];
 }
 
-export async function startStand(): Promise<Stand> {
+/** `users`: beside `default`, at both. */
+export async function startStand(users: readonly ServerUser[] = []): Promise<Stand> {
   const folder = mkdtempSync(join(tmpdir(), "headrace-stand-"));
   const binary = build(folder);
   const [zooKeeper = 0, ...others] = await freePorts(1 + 2 * names.length);
   const ports: Ports = { zooKeeper, http: others.slice(0, names.length), native: others.slice(names.length) };
   const zooKeeperProcess = await startZooKeeper(folder, zooKeeper);
-  const servers = names.map((name, i) => new Server(folder, binary, name, i, ports));
+  const usersFile = join(folder, "users.xml");
+  writeFileSync(usersFile, withMoreUsers(usersXml, users));
+  const servers = names.map((name, i) => new Server(folder, binary, name, i, ports, usersFile));
   const stop = async (): Promise<void> => {
     await Promise.all(servers.map((server) => server.kill()));
     zooKeeperProcess.kill("SIGKILL");
@@ -211,6 +215,13 @@ maxClientCnxns=0
   return child;
 }
 
+const usersXml = `<clickhouse>
+  <profiles><default></default></profiles>
+  <quotas><default></default></quotas>
+  <users><default><password></password><networks><ip>127.0.0.0/8</ip></networks><profile>default</profile><quota>default</quota></default></users>
+</clickhouse>
+`;
+
 class Server implements Replica {
   readonly name: string;
   readonly url: string;
@@ -218,13 +229,13 @@ class Server implements Replica {
   readonly #command: readonly string[];
   #process: ChildProcess | null = null;
 
-  constructor(folder: string, binary: string, name: string, at: number, ports: Ports) {
+  constructor(folder: string, binary: string, name: string, at: number, ports: Ports, usersFile: string) {
     const port = ports.http[at] ?? 0;
     this.name = name;
     this.url = `http://${clientHost}:${port}`;
     this.#folder = folder;
     const config = join(folder, `${name}.xml`);
-    writeFileSync(config, serverConfig(join(folder, name), name, at, ports));
+    writeFileSync(config, serverConfig(join(folder, name), name, at, ports, usersFile));
     // The listeners last as long as the statement that holds them open: 100,000 s.
     const query = `SYSTEM START LISTEN HTTP; SYSTEM START LISTEN TCP; SELECT sleepEachRow(1) FROM numbers(100000)
       SETTINGS max_block_size = 1, function_sleep_max_microseconds_per_block = 0, max_execution_time = 0 FORMAT Null`;
@@ -263,12 +274,19 @@ class Server implements Replica {
 }
 
 /** A `sessions_path` of its own: server UUIDs are zero here, and replicas under one path end each other's ZooKeeper session. */
-function serverConfig(path: string, name: string, at: number, { zooKeeper, http, native }: Ports): string {
+function serverConfig(
+  path: string,
+  name: string,
+  at: number,
+  { zooKeeper, http, native }: Ports,
+  usersFile: string,
+): string {
   const members = native
     .map((port) => `<replica><host>${clientHost}</host><port>${port}</port></replica>`)
     .join("");
   return `<clickhouse>
   <path>${path}/</path>
+  <users_config>${usersFile}</users_config>
   <logger><level>information</level><console>1</console></logger>
   <http_port>${http[at]}</http_port>
   <tcp_port>${native[at]}</tcp_port>

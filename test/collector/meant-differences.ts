@@ -1,6 +1,6 @@
 /**
  * Where our rows are meant to differ from the Collector's: docs/decisions/0020. Each request is sent to
- * both; rows are told by name, Duration and attribute texts.
+ * both; rows are matched by name, Duration and attribute texts.
  */
 import {
   attribute,

@@ -1,8 +1,8 @@
-/** What the sender of a request that is too large is told: what to change in this request. */
+/** The advice to the sender of a request that is too large: what to change in this request. */
 import { describe, expect, test } from "vitest";
 import { limits } from "../../shared/limits.ts";
-import { inspectTraces } from "../../shared/otlp/inspect.ts";
-import { bodyTooLarge, tooLarge } from "../../workers/ingress/advise-size.ts";
+import { type Inspection, inspectTraces } from "../../shared/otlp/inspect.ts";
+import { adviseSize, tooLarge } from "../../workers/ingress/advise-size.ts";
 import { bounds, bytesField, keyValue, request, span, stringField, value } from "../fixtures/protobuf.ts";
 
 const lengthLimit = /shorten its texts \(OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT=/;
@@ -12,7 +12,16 @@ const attribute = (text: string): Uint8Array => bytesField(9, keyValue("key", va
 const quotes = bytesField(9, keyValue("prompt", value.array(value.string('"'.repeat(6_000_000)))));
 
 function adviceOn(...parts: Uint8Array[]): string | undefined {
-  return tooLarge(inspectTraces(request(...parts), bounds));
+  return adviceOnBody(request(...parts));
+}
+
+function adviceOnBody(body: Uint8Array): string | undefined {
+  return words(inspectTraces(body, bounds));
+}
+
+function words(inspection: Inspection): string | undefined {
+  const size = tooLarge(inspection);
+  return size === undefined ? undefined : adviseSize(size);
 }
 
 /** A resource with an attribute of so many bytes, and spans that repeat it. */
@@ -37,7 +46,7 @@ function repeatedSpan(content: Uint8Array, most: number): (count: number) => Uin
 }
 
 describe("rows that are too large", () => {
-  test("of one span are never told to be fewer spans", () => {
+  test("of one span never get the advice to send fewer spans", () => {
     const advice = adviceOn(span(quotes));
     expect(advice).toMatch(lengthLimit);
     expect(advice).toMatch(/Span resource_spans\[0\]\.scope_spans\[0\]\.spans\[0\] alone/);
@@ -52,11 +61,11 @@ describe("rows that are too large", () => {
 
   test("of a long resource say how long it is, and how many spans would fit", () => {
     const body = repeated(70_000, 4096);
-    const advice = tooLarge(inspectTraces(body, bounds)) ?? "";
+    const advice = adviceOnBody(body) ?? "";
     const most = Number(fewer.exec(advice)?.[1]);
     expect(advice).toMatch(/take 71 KB, and each span's row repeats them/);
-    expect(tooLarge(inspectTraces(repeated(70_000, most), bounds))).toBeUndefined();
-    expect(tooLarge(inspectTraces(repeated(70_000, most + 10), bounds))).toBeDefined();
+    expect(adviceOnBody(repeated(70_000, most))).toBeUndefined();
+    expect(adviceOnBody(repeated(70_000, most + 10))).toBeDefined();
   });
 
   test("of one span's resource say to make that smaller", () => {
@@ -65,9 +74,7 @@ describe("rows that are too large", () => {
       bytesField(1, bytesField(1, attribute)),
       bytesField(2, bytesField(2, span())),
     ]);
-    expect(tooLarge(inspectTraces(huge, bounds))).toMatch(
-      /Send a smaller resource: its attributes .* take 36\d{3} KB/,
-    );
+    expect(adviceOnBody(huge)).toMatch(/Send a smaller resource: its attributes .* take 36\d{3} KB/);
   });
 
   test("of many ordinary spans say how many would fit", () => {
@@ -75,7 +82,7 @@ describe("rows that are too large", () => {
     const count = 2 * Math.floor(limits.outputBytesMax / 540_000);
     const prompt = bytesField(9, keyValue("prompt", value.array(value.string('"'.repeat(90_000)))));
     const inspection = inspectTraces(repeatedSpan(span(prompt), count)(count), bounds);
-    const advice = tooLarge({ ...inspection, outputBytes: 2 * limits.outputBytesMax }) ?? "";
+    const advice = words({ ...inspection, outputBytes: 2 * limits.outputBytesMax }) ?? "";
     expect(advice).not.toMatch(/LENGTH_LIMIT|resource/);
     expect(Number(fewer.exec(advice)?.[1])).toBe(count / 2);
   });
@@ -99,16 +106,15 @@ test("attributes that are too many name the span that has them, or how many span
 
 test("too many spans say how many may be sent", () => {
   const body = repeatedSpan(span(), limits.spansMax + 1)(limits.spansMax + 1);
-  expect(tooLarge(inspectTraces(body, bounds))).toMatch(
-    /^The body holds 100001 spans, more than 100000\. Send at most 100000 /,
-  );
+  expect(adviceOnBody(body)).toMatch(/^The body holds 100001 spans, more than 100000\. Send at most 100000 /);
 });
 
-test("a body that nobody has read is told both, and to compress only where it is not compressed", () => {
-  expect(bodyTooLarge(false)).toMatch(/20971520 bytes as received\. Compress it/);
-  expect(bodyTooLarge(true)).not.toMatch(/ompress it/);
+test("a body that nobody has read gets both advices, and that to compress only where it is not compressed", () => {
+  const received = (isCompressed: boolean) => adviseSize({ what: "received", isCompressed });
+  expect(received(false)).toMatch(/20971520 bytes as received\. Compress it/);
+  expect(received(true)).not.toMatch(/ompress it/);
   for (const isCompressed of [true, false]) {
-    expect(bodyTooLarge(isCompressed)).toMatch(/If it holds many spans, send fewer .*; if one of its spans/);
-    expect(bodyTooLarge(isCompressed)).toMatch(lengthLimit);
+    expect(received(isCompressed)).toMatch(/If it holds many spans, send fewer .*; if one of its spans/);
+    expect(received(isCompressed)).toMatch(lengthLimit);
   }
 });

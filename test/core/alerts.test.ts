@@ -39,7 +39,7 @@ const quiet: AlertFacts = {
   frontDoor: null,
 };
 
-test("nothing is told while everything is as it should be", () => {
+test("nothing is reported while everything is as it should be", () => {
   expect(judgeAlerts(quiet, noAlerts).findings).toEqual([]);
 });
 
@@ -77,7 +77,7 @@ test.each([
       },
     },
   ],
-] as const)("%s is told once (%s), and resolved when it is over", (kind, severity, changed) => {
+] as const)("%s is reported once (%s), and resolved when it is over", (kind, severity, changed) => {
   const first = judgeAlerts({ ...quiet, ...changed }, noAlerts);
   expect(first.findings).toMatchObject([{ kind, severity, state: "open", openedAt: now }]);
   const [{ message = "" } = {}] = first.findings;
@@ -109,13 +109,13 @@ test("what could not be learnt leaves its findings as they stand", () => {
   expect(unknown.alertState.open).toEqual(dead.alertState.open);
 });
 
-test("a warning that becomes a page is told again", () => {
+test("a warning that becomes a page is reported again", () => {
   const few = judgeAlerts({ ...quiet, recent: { dead: 1, ended: 500 } }, noAlerts);
   const many = judgeAlerts({ ...quiet, recent: { dead: 30, ended: 500 } }, few.alertState);
   expect(many.findings).toMatchObject([{ kind: "dead_letters", severity: "page", openedAt: now }]);
 });
 
-test("a tenant that is new, small, or no smaller than usual is not told", () => {
+test("a tenant that is new, small, or no smaller than usual is not reported", () => {
   const tenants = [
     { tenant: "new", spans: 10, before: [500, 500, 500, 0, 0, 0, 0] },
     { tenant: "small", spans: 0, before: [50, 50, 50, 50, 50, 50, 50] },
@@ -137,20 +137,20 @@ test("a median is the middle of odd, the lower middle of even many", () => {
   expect([median([3, 1, 2]), median([4, 1, 2, 3]), median([])]).toEqual([2, 2, 0]);
 });
 
-test("a finding stays to be told until each channel took it", () => {
+test("a finding stays unreported until each channel took it", () => {
   const broken = { ...quiet, breakerOpen: true };
   const first = judgeAlerts(broken, noAlerts).alertState;
   expect(first.unreported).toMatchObject([{ finding: { kind: "breaker_open", state: "open" }, channels }]);
   const reported = markReported(first, first.unreported, ["log", "table"]);
   const second = judgeAlerts({ ...broken, now: now + minuteMs }, reported).alertState;
   expect(second.unreported).toMatchObject([{ finding: { kind: "breaker_open" }, channels: ["webhook"] }]);
-  // Resolved meanwhile: people are told both, in this order.
+  // Resolved meanwhile: both are reported, in this order.
   const over = judgeAlerts({ ...quiet, now: now + 2 * minuteMs }, second).alertState;
   expect(over.unreported).toMatchObject([
     { finding: { state: "open" }, channels: ["webhook"] },
     { finding: { state: "resolved" }, channels },
   ]);
-  // A tick that told the first alone marks the first alone.
+  // A tick that reported only the first marks only the first.
   expect(markReported(over, second.unreported, channels).unreported).toMatchObject([
     { finding: { state: "resolved" } },
   ]);

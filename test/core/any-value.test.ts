@@ -106,7 +106,7 @@ describe("the text of a value", () => {
   });
 });
 
-test("integers of every size, and random values, equal the plain form of the rule", () => {
+test("integers of every size, and random values, equal the rule as it is written", () => {
   for (let bit = 0n; bit < 64n; bit++) {
     for (const near of [-1n, 0n, 1n]) {
       const n = BigInt.asIntN(64, (1n << bit) + near);

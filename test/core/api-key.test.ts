@@ -18,7 +18,7 @@ test("the checksum is the CRC-32 of the first 26 characters, in base62", () => {
   expect(value).toBe(crc32(key.slice(3, 29)));
 });
 
-test("a key with one character changed, cut or made up is told without a look-up", () => {
+test("a key with one character changed, cut or made up is recognised without a look-up", () => {
   const key = formatApiKey(randomBytes(52));
   for (let i = 3; i < key.length; i++) {
     const changed = `${key.slice(0, i)}${key[i] === "x" ? "y" : "x"}${key.slice(i + 1)}`;

@@ -137,7 +137,7 @@ describe("a table's identity", () => {
     expect(() => readAnswer(said.slice(0, -1))).toThrow();
   });
 
-  test("is asserted by an INSERT with whatever stands in a path", () => {
+  test("is asserted by an INSERT with any characters in its path", () => {
     const settings = { url: "", user: "", password: "", database: "d", tracesTable: "t" };
     expect(isElsewhereSql(settings, "replicated /it's here")).toContain("'/it\\'s here'");
     expect(kindOfTable("nonsense")).toBeNull();

@@ -28,7 +28,7 @@ test("what nobody gives back is free again when it expires, and cannot grow any 
   expect(budget.take("b", 1, later - 1, later + 1)).toBeNull();
   expect(budget.take("b", 100, later, later + 1000)).not.toBeNull();
   expect(lost && budget.grow(lost, 0, later, later + 1000)).toBe(false);
-  lost?.give(); // late: it takes nothing away from whoever has the bytes now
+  lost?.give(); // late: it takes nothing away from the present holder
   expect(budget.take("c", 1, later, later + 1000)).toBeNull();
 });
 
@@ -40,7 +40,7 @@ test("a taking that grows lives on", () => {
   expect(budget.bytesAt(later + 5000)).toBe(0);
 });
 
-test("whoever waits has its turn: a large group is not overtaken by small ones", () => {
+test("each waiter has its turn: a large group is not overtaken by small ones", () => {
   const budget = new ByteBudget(100);
   const times = (at: number) => ({ expiresAt: at + 90_000, turnUntil: at + 300 });
   const first = budget.take("g", 60, now, now + 90_000);

@@ -11,9 +11,9 @@ test.each(breaks)("the bug that $ingredient is to find can be made", ({ edits })
   }
 });
 
-test("a text that does not stand in its file exactly once is told", () => {
+test("a text that does not occur in its file exactly once is an error", () => {
   const edit = { file: "a.ts", find: "x", replace: "y" };
   expect(withEdits("1x2", [edit])).toBe("1y2");
-  expect(() => withEdits("12", [edit])).toThrow("stands 0 times in a.ts");
-  expect(() => withEdits("xx", [edit])).toThrow("stands 2 times in a.ts");
+  expect(() => withEdits("12", [edit])).toThrow("occurs 0 times in a.ts");
+  expect(() => withEdits("xx", [edit])).toThrow("occurs 2 times in a.ts");
 });

@@ -14,11 +14,11 @@ function read(line: string) {
 }
 
 describe("a command line of headrace", () => {
-  test("names a command of one or two words, its operands and flags", () => {
+  test("names a command of one or two words, its arguments and flags", () => {
     const call = read("dead-letters replay --all --cause rejected:252 --json");
     expect(call).toMatchObject({ kind: "call", command: { name: "dead-letters replay" } });
     const given = typeof call === "object" && call.kind === "call" ? call.given : undefined;
-    expect([given?.has("all"), given?.text("cause"), given?.has("json"), given?.operands]).toEqual([
+    expect([given?.has("all"), given?.text("cause"), given?.has("json"), given?.args]).toEqual([
       true,
       "rejected:252",
       true,
@@ -40,7 +40,7 @@ describe("a command line of headrace", () => {
     ["status --hours --json", "--hours needs a value: --hours N"],
     ["status --json=yes", "--json takes no value"],
     ["status --hours 1 --hours 2", "--hours is given twice"],
-    ["status now", '`headrace status` takes no operand, and "now" is one too many'],
+    ["status now", '`headrace status` takes no argument, and "now" is one too many'],
     ["payload show", "`headrace payload show` needs <key|id>"],
     ["--json", "--json comes before the command; `headrace --help` lists the commands"],
     ["status --url ftp://x", '--url is a URL that begins with http:// or https://, not "ftp://x"'],

@@ -54,7 +54,7 @@ const erase = (...flags: readonly string[]) =>
 
 test("every tenant that an erasure by trace would touch is named before it is agreed to", async () => {
   const { code, out, err } = await erase();
-  expect(out).toContain("THIS TOUCHES 2 TENANTS: acme, beta. Say --tenant NAME for one of them alone.");
+  expect(out).toContain("THIS TOUCHES 2 TENANTS: acme, beta. Pass --tenant NAME to erase only one of them.");
   expect(err).toContain("2 keys of acme, beta will be erased for good");
   expect(code).toBe(2); // nobody is there to agree
   expect(erased).toEqual([]);

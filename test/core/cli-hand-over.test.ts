@@ -58,7 +58,7 @@ describe("a replay of many payloads", () => {
     onRequest = () => requests.length === 2 && setImmediate(() => interrupt.abort());
     const { code, err } = await replay(interrupt.signal);
     expect(code).toBe(130);
-    expect(err).toMatch(/interrupted \(after [12]00 of 250; the same command again goes on\)/);
+    expect(err).toMatch(/interrupted \(after [12]00 of 250; run the same command again to continue\)/);
     expect(requests.length).toBe(2);
     onRequest = () => {};
     expect((await replay()).code).toBe(0);

@@ -144,7 +144,7 @@ describe("what is sent", () => {
       const before = seen.length;
       answer = { status: 307, headers: { location: `${address}/elsewhere` }, body: "" };
       await expect(ask()).rejects.toThrow(
-        /^status 307: the address sends us elsewhere, which is not followed: set CLICKHOUSE_URL .*\/elsewhere$/,
+        /^status 307: the address redirects, which is not followed: set CLICKHOUSE_URL .*\/elsewhere$/,
       );
       expect(seen.length).toBe(before + 1);
     });

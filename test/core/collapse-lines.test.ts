@@ -1,4 +1,4 @@
-/** What the terminal of `npm run dev` says of things that come again and again. */
+/** How the terminal of `npm run dev` shows things that are repeated. */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
@@ -37,7 +37,7 @@ test("metrics that are refused are the sentence of what to set once, and then a 
   expect(printed.slice(1)).toEqual(["metrics refused, 7 times"]);
 });
 
-test("what goes on is told ever more seldom, and what has stopped is a first time again", () => {
+test("what goes on is reported ever more seldom, and what has stopped counts as new again", () => {
   const add = () => lines.add(refusedLine("gRPC", "grpc", "Set what is right."));
   for (let second = 0; second < 3600; second += 5) {
     add();
@@ -71,7 +71,7 @@ test("each line of a Worker's log is one that a person can read", () => {
   const group = "0123456789abcdef0123456789abcdef";
   const attempt = { outcome: "retry", group, attempt: 3, payloads: 1, spans: 12 };
   expect(firstOf("warn", { ...attempt, reason: "ClickHouse: connection refused" })).toBe(
-    "warning: 1 payload with 12 spans not stored yet (retry, ClickHouse: connection refused); tried again",
+    "warning: 1 payload with 12 spans not stored yet (retry, ClickHouse: connection refused); retrying",
   );
   expect(
     firstOf("error", {

@@ -30,6 +30,7 @@ const settings = {
   access: { team: "", audience: "" },
   domains: {},
   zoneId: "",
+  idTimeFrom: "2026-11-29T08:00Z",
 };
 const wanted = wantedOf(stageWorkers(raw, settings));
 const namespaceId = "0123456789abcdef0123456789abcdef";
@@ -48,6 +49,8 @@ const empty: Present = {
   queues: new Map(),
   namespaceId: undefined,
   workers: new Map(),
+  hasIngress: false,
+  idTimes: { deployed: [], earlier: [] },
   migrations: ["0001_traces.sql"],
 };
 const ourRule: PresentRule = {
@@ -68,6 +71,8 @@ const whole: Present = {
   workers: new Map(
     wanted.workers.map(({ worker, secrets }) => [worker.name, { tag: `hr-${worker.name}`, secrets }]),
   ),
+  hasIngress: true,
+  idTimes: { deployed: [settings.idTimeFrom], earlier: [] },
   migrations: [],
 };
 
@@ -102,7 +107,7 @@ test("the console has its own login of ClickHouse, and the others the one that w
   });
 });
 
-test("the consumer alone is told of the ingress's domain and zone, and of none where it has no domain", () => {
+test("only the consumer gets the ingress's domain and zone, and none where it has no domain", () => {
   const told = (changed: Partial<InstallationSettings>) =>
     stageWorkers(raw, { ...settings, ...changed }).flatMap(({ environment, config: { vars } }) =>
       "ZONE_ID" in vars || "INGRESS_HOST" in vars

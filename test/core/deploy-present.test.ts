@@ -2,12 +2,15 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import {
+  parseDeployedVersions,
   parseNames,
   parseNamespaceId,
   parseQueueInfo,
   parseRules,
   parseSecrets,
   parseTag,
+  parseVariable,
+  parseVersions,
 } from "../../cli/deploy/present.ts";
 
 /** What the real wrangler printed (test/wrangler/capture.ts). */
@@ -57,7 +60,16 @@ describe("what wrangler prints about an account is understood", () => {
     );
     const half = printed("set-up.deployments-status").replace('"percentage": 100', '"percentage": 50');
     expect(parseTag(half, printed("set-up.versions-list"))).toBe("");
+    expect(parseDeployedVersions(printed("set-up.deployments-status"))).toEqual(["v2"]);
+    expect(parseVersions(printed("set-up.versions-list"))).toEqual(["v1", "v2"]);
     expect(printed("empty.secret-list")).toMatch(/not found/);
     expect(printed("empty.deployments-status")).toMatch(/code: 10007/);
+  });
+
+  test("a variable of a version; a binding of another kind, or none, is no variable", () => {
+    const version = printed("set-up.versions-view");
+    expect(parseVariable(version, "ID_TIME_FROM")).toBe("2026-11-29T08:00Z");
+    expect(parseVariable(version, "PAYLOADS")).toBe("");
+    expect(parseVariable(version, "CLICKHOUSE_URL")).toBe("");
   });
 });

@@ -61,7 +61,7 @@ describe("doctor's judgement of ClickHouse", () => {
       {
         check: "clickhouse cluster",
         verdict: "bad",
-        found: expect.stringContaining("headrace_receipts at one"),
+        found: expect.stringContaining("headrace_receipts only at one server"),
       },
     ]);
     const named = { ...settings, cluster: "all" };
@@ -130,7 +130,7 @@ describe("doctor's judgement of ClickHouse", () => {
       "GRANT SELECT ON system.parts TO headrace",
     ],
     ["a server that does not say", { missingRights: undefined }, "warning", "does not say", "SHOW GRANTS"],
-  ])("of %s names it and what mends it", (_name, changed, verdict, found, mend) => {
+  ])("of %s names it and what fixes it", (_name, changed, verdict, found, mend) => {
     const [check, ...others] = wrong(changed);
     expect(others).toEqual([]);
     expect(check?.verdict).toBe(verdict);

@@ -1,4 +1,4 @@
-/** What the audit misses, at one reading and at the next: what it is asked again, how often, and what people are told. */
+/** Rows that the audit misses, at one reading and at the next: which are read again, how often, and what is reported. */
 import { describe, expect, test } from "vitest";
 import { DAY_MS } from "../../shared/limits.ts";
 import { idOfKey, keyOfMinute, type PayloadKey } from "../../shared/payload-key.ts";
@@ -53,7 +53,7 @@ describe("the audit", () => {
     expect(world.count("storedReceipts")).toBe(0);
   });
 
-  test("an erased payload's rows are deleted again while there is an object, and else told", () => {
+  test("an erased payload's rows are deleted again while there is an object, and otherwise reported", () => {
     for (const isKept of [true, false]) {
       const { world, keys } = stored(1);
       const [key = never()] = keys;
@@ -90,7 +90,7 @@ describe("the audit", () => {
 });
 
 describe("a payload that two readings miss", () => {
-  test("is told once, however often it is asked for again", () => {
+  test("is reported once, however often it is asked for again", () => {
     const { world, keys } = stored(1);
     lose(world, keys);
     readings(world, 5);
@@ -120,7 +120,7 @@ describe("a payload that two readings miss", () => {
 });
 
 describe("a page under the brake", () => {
-  test("each of its payloads is told when it is asked for", () => {
+  test("each of its payloads is reported when it is asked for", () => {
     const { world, keys } = stored(400);
     lose(world, keys.slice(0, 3));
     readings(world, 3);
@@ -128,7 +128,7 @@ describe("a page under the brake", () => {
     expect(lostRows(world)).toMatchObject([{ subject: first, severity: "warning" }]);
   });
 
-  test("is let go where the second reading misses only a few, which are then told", () => {
+  test("is released where the second reading misses only a few, which are then reported", () => {
     const { world, keys } = stored(400);
     lose(world, keys.slice(0, 3));
     readings(world, 1);

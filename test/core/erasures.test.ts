@@ -2,9 +2,9 @@ import { expect, test } from "vitest";
 import type { DeliveryEffects } from "../../shared/delivery/effects.ts";
 import { writeReceipts } from "../../shared/delivery/receipts.ts";
 import { perform } from "../../shared/effect.ts";
-import type { Receipt } from "../../shared/ledger/group.ts";
 import { limits } from "../../shared/limits.ts";
 import type { PayloadKey } from "../../shared/payload-key.ts";
+import type { Receipt } from "../../shared/receipt.ts";
 import { doorbell, knownTable, TestLedger } from "../ledger/world.ts";
 
 test("an erasure of 501 keys deletes their objects in calls that R2 takes", async () => {

@@ -29,6 +29,12 @@ test("of old and new ones the new are claimed, and the reason counts the old and
 test("where no row is left the payload is expired, also where a day that is kept has none of it", () => {
   expect(endOfRows(on([0, 7]), 5)).toMatchObject({ outcome: "expired", rowsByDay: [] });
   expect(endOfRows(on([0, 7], [10, 0]), 5)).toMatchObject({ outcome: "expired" });
+  expect(endOfRows(on([0, 7], [10, 1]), 5)).toMatchObject({ outcome: "stored", rowsByDay: on([10, 1]) });
+  expect(endOfRows(on([0, 0], [1, 5]), 5)).toEqual({
+    outcome: "expired",
+    rowsByDay: [],
+    reason: "expired: 5 spans of 1970-01-02 are older than the table's TTL, which keeps 1970-01-06 and later",
+  });
   // A day without a row has not lost one.
   expect(endOfRows(on([0, 0], [10, 5]), 5)).toEqual({
     outcome: "stored",

@@ -2,7 +2,7 @@
 import { describe, expect, test } from "vitest";
 import { deadLetterRow } from "../../shared/clickhouse/dead-letters.ts";
 import { errorName, verdict, withoutValues } from "../../shared/clickhouse/errors.ts";
-import { errorText, failureText } from "../../shared/ledger/failure.ts";
+import { errorText, failureText } from "../../shared/failure.ts";
 import type { AttemptReport, GroupTask } from "../../shared/ledger/group.ts";
 import { inFlightOf } from "../../shared/ledger/in-flight.ts";
 import { whereaboutsOf } from "../../shared/ledger/whereabouts.ts";
@@ -40,7 +40,7 @@ const whereIs = (ledger: TestLedger, n: number) => {
 };
 
 describe("the reason of a failed attempt", () => {
-  test("stands in the in-flight row and where a person asks for the payload, with how many there were", () => {
+  test("is in the in-flight row and where a person asks for the payload, with how many there were", () => {
     const ledger = new TestLedger();
     ledger.claim({ n: 1 });
     const task = ledger.takeNotified();
@@ -96,11 +96,11 @@ describe("the reason of a failed attempt", () => {
         task.step === "insert" ? (mine ? refused : storedReport(task)) : counted(task),
       );
       if (after?.step === "receipts" && !mine) {
-        ledger.settle(after);
+        ledger.receipted(after);
       }
       if (mine && after === null) {
         ledger.now += 1000;
-        ledger.claim({ n: n++ }); // others are stored in between
+        ledger.claim({ n: n++, arrival: ledger.now }); // others are stored in between
       }
       task = after !== null && mine ? after : next(ledger);
     }

@@ -248,7 +248,7 @@ describe("what reached the zone and not the Worker", () => {
     refused(800);
     const frontDoor = await look();
     expect(textsOf(frontDoor)).toEqual([
-      `The zone is not watched for what its firewall turns away: Cloudflare answered 200: zone '${zoneId}' does not have access to the path.`,
+      `The zone is not watched for what its firewall refuses: Cloudflare answered 200: zone '${zoneId}' does not have access to the path.`,
       expect.stringContaining("what the firewall turned away is not known: 800 are missing"),
     ]);
     expect(judge(frontDoor).findings).toMatchObject([{ kind: "zone_gap" }]);
@@ -283,7 +283,7 @@ describe("what could not be read is never none", () => {
     expect(verdictsOf(frontDoor)).toEqual(["unwatched"]);
     expect(textsOf(frontDoor)[0]).toMatch(/^The zone is not watched: /);
     expect(textsOf(frontDoor)[0]).toMatch(reason);
-    // What was open stays open; after a quarter of an hour somebody is told that nobody watches.
+    // What was open stays open; after a quarter of an hour it is reported that nobody watches.
     refused(100);
     const open = judge(await look()).alertState;
     expect(judge(frontDoor, open).findings).toEqual([]);
@@ -322,7 +322,7 @@ describe("how often the zone is asked", () => {
     expect(zone.asked).toBe(4);
   });
 
-  test("five minutes not at all when the limit is used up, and the reason stands meanwhile", async () => {
+  test("five minutes not at all when the limit is used up, and the reason is kept meanwhile", async () => {
     zone.instead.push(failed(429, "rate limiter budget depleted, try again after 5 minutes"));
     let frontDoor = await look();
     for (let minute = 1; minute < 5; minute++) {
@@ -331,6 +331,17 @@ describe("how often the zone is asked", () => {
     expect(zone.asked).toBe(2);
     expect(verdictsOf(frontDoor)).toEqual(["unwatched", "good"]);
     expect(verdictsOf(await look(frontDoor, begin + 5 * minuteMs))).toEqual(["good", "good"]);
+  });
+
+  test("five minutes not at all also where the second call meets the limit", async () => {
+    let calls = 0;
+    const performer: Pick<CronPerformer, "askZone"> = {
+      askZone: async (question) =>
+        ++calls === 2 ? failed(429, "rate limiter budget depleted") : zone.ask(question),
+    };
+    const frontDoor = await perform(watchFrontDoor(settings, null, begin), performer as CronPerformer);
+    expect(frontDoor).toMatchObject({ askedAt: begin, notBefore: begin + 5 * minuteMs });
+    expect(await look()).toMatchObject({ askedAt: begin, notBefore: 0 });
   });
 
   test("another host is another zone: nothing of the last one is kept", async () => {
@@ -370,7 +381,7 @@ describe("where nothing is set", () => {
     expect(textsOf(null)).toEqual(["The zone is not watched: the consumer's cron has not looked yet."]);
   });
 
-  test("who takes the token away is told nothing more", async () => {
+  test("who takes the token away gets no more findings", async () => {
     refused(100);
     const open = judge(await look()).alertState;
     const gone = await look(open.frontDoor, begin + minuteMs, readFrontDoorSettings({ INGRESS_HOST: host }));

@@ -11,9 +11,10 @@ import { countRows, needsCount, verifyGroup } from "../../shared/delivery/eviden
 import { insertGroup, mayBegin } from "../../shared/delivery/insertion.ts";
 import { writeReceipts } from "../../shared/delivery/receipts.ts";
 import { done, perform } from "../../shared/effect.ts";
-import type { AttemptReport, DayRows, GroupTask, Receipt } from "../../shared/ledger/group.ts";
+import type { AttemptReport, GroupTask } from "../../shared/ledger/group.ts";
 import { DAY_MS } from "../../shared/limits.ts";
 import { idOfKey, type PayloadKey } from "../../shared/payload-key.ts";
+import type { DayRows, Receipt } from "../../shared/receipt.ts";
 import { codecVersion, doorbell, knownTable, storedReport, TestLedger } from "../ledger/world.ts";
 
 /** What the server of the tests' ledger's table says of itself. */
@@ -361,7 +362,7 @@ test("an answer is waited for until the lease ends, and one that does not come l
   expect(ended).toEqual({ kind: "unknown", reason: "no answer: Error: reset", payloads });
 });
 
-test("a block that is not built sends nothing: it is unreadable, or tried again", async () => {
+test("a block that is not built sends nothing: it is unreadable, or retried", async () => {
   const ledger = new TestLedger();
   ledger.claim({ n: 1 });
   const task = ledger.takeNotified();
@@ -491,7 +492,7 @@ test("only a group's first INSERT goes by the fence of the table, and only where
   expect(ledger.takeNotified()).toMatchObject({ step: "insert", attempt: 2, byColumn: false });
 });
 
-test("an INSERT's deadline is told by the server's clock", () => {
+test("an INSERT's deadline is by the server's clock", () => {
   const ledger = new TestLedger();
   const measure = { blocks: 0, windowBlocks: 1000, windowMs: null, clockAheadMs: -7000 };
   ledger.step({ kind: "table", table: { refusal: "", measure } });
@@ -566,6 +567,8 @@ test("an object explains the rows only where all of its days are there, and the 
   expect((await objectsVerified([today], both, both)).key).toBe(second);
   expect((await objectsVerified(both, [today], [today])).key).toBe(second);
   expect((await objectsVerified([today], both, [today])).key).toBe(key);
+  const other = both.map(({ day, rows }, n) => ({ day, rows: rows + n }));
+  expect((await objectsVerified(both, other, other)).key).toBe(second);
   expect((await objectsVerified([{ ...today, day: 20_779 }], [today], [today])).key).toBe(second);
 });
 

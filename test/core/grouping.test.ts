@@ -3,6 +3,7 @@ import { describe, expect, test } from "vitest";
 import { payloadOf } from "../../shared/ledger/claim.ts";
 import type { Evidence, Group } from "../../shared/ledger/group.ts";
 import {
+  blocksOf,
   byDays,
   fitsCaps,
   type GroupSize,
@@ -10,6 +11,7 @@ import {
   isReadyBySize,
   keysCounted,
   partitionsAtMost,
+  rowsWanted,
   sizeOf,
   splitByCaps,
 } from "../../shared/ledger/grouping.ts";
@@ -173,6 +175,33 @@ describe("the size of a group", () => {
     ]);
   });
 
+  test("is ready with a payload that is wide, and not with as many bytes as a block may have", () => {
+    const ready = (outputBytes: number) => isReadyBySize({ ...one, outputBytes }, caps);
+    expect([caps.outputBytesMax, caps.outputBytesMax + 1].map(ready)).toEqual([false, true]);
+  });
+
+  test("in blocks is one, but for a wide payload that is alone: about so many bytes each, and a row at least", () => {
+    const blocksOfOne = (outputBytes: number, spans: number) =>
+      blocksOf([payload(1, { outputBytes, spans })], caps);
+    const { outputBytesMax, sliceBytes } = caps;
+    const blocks = Math.ceil((outputBytesMax + 1) / sliceBytes);
+    expect(blocks).toBeGreaterThan(2);
+    expect(blocksOfOne(outputBytesMax, 1000)).toBe(1);
+    expect(blocksOfOne(outputBytesMax + 1, 1000)).toBe(blocks);
+    expect(blocksOfOne(blocks * sliceBytes + 1, 1000)).toBe(blocks + 1);
+    expect([2, 1, 0].map((spans) => blocksOfOne(outputBytesMax + 1, spans))).toEqual([2, 1, 1]);
+    expect(blocksOf([], caps)).toBe(1);
+    const wide = payload(1, { outputBytes: outputBytesMax + 1, spans: 1000 });
+    expect(blocksOf([wide, payload(2)], caps)).toBe(1);
+  });
+
+  test("in rows is all of a payload, or those of the days that the table lacks", () => {
+    const complete = [5, 6, 7].map((day) => ({ day, rows: day * 10 }));
+    const rows = (days: readonly number[] | null) =>
+      rowsWanted({ spans: 180, missingDays: days && { days, complete } });
+    expect([null, [5, 7], [6], []].map(rows)).toEqual([180, 120, 60, 0]);
+  });
+
   test("too large, is split in order into parts that each fit", () => {
     const payloads = [1, 2, 3, 4, 5].map((n) => payload(n));
     const split = (rowsMax: number) =>
@@ -184,7 +213,7 @@ describe("the size of a group", () => {
     expect(splitByCaps([], caps)).toEqual([]);
   });
 
-  test("is halved in order, the first half the larger", () => {
+  test("is split in order, the first half the larger", () => {
     const payloads = [1, 2, 3, 4, 5].map((n) => payload(n));
     expect(halvesOf(payloads)).toEqual([payloads.slice(0, 3), payloads.slice(3)]);
     expect(halvesOf(payloads.slice(0, 2))).toEqual([payloads.slice(0, 1), payloads.slice(1, 2)]);

@@ -16,7 +16,7 @@ const named = [...page.matchAll(/`(test\/[\w/-]+\.test\.ts)`(?:: ("[^"]+"(?:, "[
   }),
 );
 
-test("each test that is named stands in its file", () => {
+test("each test that is named is in its file", () => {
   expect(named.flatMap(({ names }) => names).length).toBeGreaterThan(20);
   for (const { file, names } of named) {
     const text = readFileSync(join(root, file), "utf8");

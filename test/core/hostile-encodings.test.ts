@@ -80,16 +80,16 @@ describe("a deflate stream", () => {
   ])("of empty %s is refused before it is inflated", (_, blocks) => {
     const body = gzipOf(blocks(20 * mebibyte - 100));
     const before = process.cpuUsage().user;
-    expect(refusal(body, "gzip")).toMatch(/its first \d+ blocks hold next to nothing/);
+    expect(refusal(body, "gzip")).toMatch(/its first \d+ blocks hold almost nothing/);
     expect((process.cpuUsage().user - before) / 1000, "ms").toBeLessThan(100);
     const zlibBody = Buffer.concat([Uint8Array.of(0x78, 0x01), blocks(20 * mebibyte - 100)]);
-    expect(refusal(zlibBody, "deflate")).toMatch(/hold next to nothing/);
+    expect(refusal(zlibBody, "deflate")).toMatch(/hold almost nothing/);
   });
 
   test("of members that hold nothing or a byte is refused before it is inflated, a thousand of them are not", () => {
     for (const member of [zlib.gzipSync(""), zlib.gzipSync("a")]) {
       const many = Buffer.alloc(member.length * 100_000, member);
-      expect(refusal(many, "gzip")).toMatch(/hold next to nothing/);
+      expect(refusal(many, "gzip")).toMatch(/hold almost nothing/);
       expect(
         refusal(
           Buffer.concat([...Array.from({ length: 400 }, () => member), zlib.gzipSync(texts[0] ?? "")]),

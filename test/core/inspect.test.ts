@@ -70,7 +70,9 @@ describe("inspection of an SDK's body", () => {
       repeatedBytes: 0,
       largestSpan: undefined,
       attributes: 0,
+      namesAtMost: 0,
       oldestDay: 0,
+      contentMinute: 0,
       repairs: noRepairs(),
     });
   });
@@ -254,7 +256,7 @@ describe("any valid protobuf is accepted", () => {
   });
 });
 
-test("a text that is not UTF-8 is found wherever it stands among an attribute's neighbours", () => {
+test("a text that is not UTF-8 is found wherever it is among an attribute's neighbours", () => {
   const mark = "\u0001marked";
   const long = "x".repeat(200);
   const texts = [

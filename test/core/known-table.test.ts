@@ -1,9 +1,18 @@
 /** Which table the ledger inserts into, and what it makes of another one that answers under its name (decision 0014). */
 import { describe, expect, test } from "vitest";
 import { elsewhereText } from "../../shared/clickhouse/table-fence.ts";
-import type { GroupTask } from "../../shared/ledger/group.ts";
+import type { Group, GroupTask } from "../../shared/ledger/group.ts";
+import {
+  accepted,
+  afterLook,
+  isOfOtherTable,
+  isUnknown,
+  refusedAsOther,
+} from "../../shared/ledger/known-table.ts";
+import { defaultSettings } from "../../shared/ledger/settings.ts";
+import { shortText } from "../../shared/ledger/short-text.ts";
 import { limits } from "../../shared/limits.ts";
-import { emptyWorld, knownTable, storedReport, TestLedger } from "../ledger/world.ts";
+import { emptyWorld, knownTable, startMs, storedReport, TestLedger } from "../ledger/world.ts";
 
 const measured = (identity: string | null) => ({
   refusal: "",
@@ -231,5 +240,108 @@ describe("no evidence", () => {
       payloads: storedReport(third).payloads.map(({ key, rowsByDay }) => ({ key, rowsByDay })),
     });
     expect(ledger.state.head?.noEvidence).toBeNull();
+  });
+});
+
+describe("what is known of the table, all of it,", () => {
+  const settings = defaultSettings;
+  const now = startMs;
+  const { measure } = measured(knownTable);
+  const before = { refusal: "", measure: null, measuredAt: 5, identity: knownTable, acceptedAt: 3 };
+  const textOf = (known: string | null, found: string) =>
+    shortText(
+      `Another table answers under the name of the traces table than the one that Headrace has inserted into (known: ${known}; found: ${found}): it was dropped and created anew, or there are several servers behind CLICKHOUSE_URL that do not share their rows. Nothing is inserted. Name one server, or replicas of one table, in CLICKHOUSE_URL; or, if you mean the new table, accept it: npx headrace accept-table`,
+      limits.noteTextBytesMax,
+    );
+  const seen = (refusal: string, identity: string | null = knownTable) => ({
+    refusal,
+    measure: measured(identity).measure,
+  });
+
+  test("after a look that meets it, or one that cannot say which it met", () => {
+    const known = { ...before, refusal: "full", measure, measuredAt: now, other: null };
+    expect(afterLook(before, seen("full"), now, settings)).toEqual(known);
+    expect(afterLook(before, seen("full", null), now, settings)).toEqual({
+      ...known,
+      measure: seen("", null).measure,
+    });
+    expect(afterLook(before, { refusal: "gone", measure: null }, now, settings)).toEqual({
+      ...known,
+      refusal: "gone",
+      measure: null,
+    });
+    // The first look says which it is.
+    const { identity: _, ...unknown } = before;
+    expect(afterLook(unknown, seen("", "plain 0 9"), now, settings)).toEqual({
+      ...known,
+      refusal: "",
+      measure: seen("", "plain 0 9").measure,
+      identity: "plain 0 9",
+    });
+    expect(afterLook(unknown, seen("", null), now, settings)).toMatchObject({ identity: null });
+  });
+
+  test("after another one was met: refused, and for a while after the last time", () => {
+    const refused = {
+      ...before,
+      refusal: textOf(knownTable, "plain 0 9"),
+      other: { at: now, found: "plain 0 9" },
+    };
+    expect(afterLook(before, seen("", "plain 0 9"), now, settings)).toEqual({ ...refused, measuredAt: now });
+    expect(refusedAsOther(before, "plain 0 9", now)).toEqual(refused);
+    const unnamed = "another one, by an INSERT";
+    expect(refusedAsOther(before, "", now)).toEqual({
+      ...before,
+      refusal: textOf(knownTable, unnamed),
+      other: { at: now, found: "" },
+    });
+    // An INSERT does not say which: it is the one that a look met.
+    expect(refusedAsOther(refused, "", now + 1)).toEqual({
+      ...refused,
+      other: { at: now + 1, found: "plain 0 9" },
+    });
+    const { identity: _, ...unknown } = before;
+    expect(refusedAsOther(unknown, "", now).refusal).toBe(textOf(null, unnamed));
+    const looked = (afterMs: number, refusal: string) =>
+      afterLook(refused, seen(refusal), now + afterMs, settings);
+    const again = { ...refused, measure, measuredAt: now + settings.otherTableMs - 1 };
+    expect(looked(settings.otherTableMs - 1, "")).toEqual(again);
+    expect(looked(settings.otherTableMs - 1, "full")).toEqual({ ...again, refusal: "full" });
+    expect(looked(settings.otherTableMs, "")).toEqual({
+      ...again,
+      refusal: "",
+      measuredAt: now + settings.otherTableMs,
+      other: null,
+    });
+  });
+
+  test("after a person has accepted another: nothing, and when that was", () => {
+    expect(accepted(now)).toEqual({
+      refusal: "",
+      measure: null,
+      measuredAt: 0,
+      identity: null,
+      other: null,
+      acceptedAt: now,
+    });
+    const inserted = (firstInsertAt: number | null) => ({ firstInsertAt }) as Group;
+    const of = [now - 1, now, now + 1, null].map((at) =>
+      isOfOtherTable(inserted(at), { ...before, acceptedAt: now }),
+    );
+    expect(of).toEqual([true, true, false, false]);
+    const { acceptedAt: _, ...never } = before;
+    expect(isOfOtherTable(inserted(now), never)).toBe(false);
+  });
+
+  test("is to be looked for where it is not known and the last look is old", () => {
+    const { identity: _, ...older } = before;
+    const at = (state: typeof older, ms: number) => isUnknown(state, state.measuredAt + ms, settings);
+    for (const state of [older, { ...older, identity: null }]) {
+      expect([at(state, settings.measureFreshMs), at(state, settings.measureFreshMs + 1)]).toEqual([
+        false,
+        true,
+      ]);
+    }
+    expect(at(before, settings.measureFreshMs + 1)).toBe(false);
   });
 });

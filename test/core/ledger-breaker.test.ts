@@ -2,18 +2,22 @@ import { describe, expect, test } from "vitest";
 import {
   afterHalt,
   afterPressure,
+  afterSilence,
   afterSuccess,
   afterUnknown,
   insertBegan,
   insertDue,
   insertEnded,
   insertsFree,
+  isWideOut,
   mayInsert,
+  wasFetched,
   wasNotified,
 } from "../../shared/ledger/breaker.ts";
-import { dueNever, type GroupId } from "../../shared/ledger/group.ts";
+import { dueNever } from "../../shared/ledger/group.ts";
 import { type Breaker, bornHead, type Head } from "../../shared/ledger/head.ts";
 import { backOffMs, defaultSettings } from "../../shared/ledger/settings.ts";
+import type { GroupId } from "../../shared/receipt.ts";
 import { emptyWorld } from "../ledger/world.ts";
 
 const now = 1_000_000;
@@ -56,7 +60,7 @@ test("a ledger begins with its slots free, nobody suspected, and its memory comp
 describe("another INSERT", () => {
   test.each([
     ["may go while a slot is free", { inFlight: ids(3) }, "", true],
-    ["waits while all are out", { inFlight: ids(4) }, "", false],
+    ["waits while all are in flight", { inFlight: ids(4) }, "", false],
     ["waits while the table is refused", {}, "no deduplication", false],
     [
       "is a probe when the breaker is open: at its time",
@@ -66,7 +70,7 @@ describe("another INSERT", () => {
     ],
     ["not before", { isOpen: true, concurrencyLimit: 1, probeAt: now + 1 }, "", false],
     [
-      "and never beside one that is out",
+      "and never beside one in flight",
       { isOpen: true, concurrencyLimit: 2, probeAt: now, inFlight: ids(1) },
       "",
       false,
@@ -111,7 +115,7 @@ describe("another INSERT", () => {
 });
 
 describe("an INSERT that was stored", () => {
-  test("frees one more slot if all were out, up to the most, and forgets what was suspected", () => {
+  test("frees one more slot if all were in flight, up to the most, and forgets what was suspected", () => {
     const wrong = { isOpen: true, concurrencyLimit: 1, suspects: ids(5), failures: 3 };
     expect(afterSuccess(breakerOf(wrong), settings)).toMatchObject({
       isOpen: false,
@@ -177,4 +181,52 @@ describe("an INSERT that was not", () => {
   test("because nothing can be inserted at all, opens it at once", () => {
     expect(afterHalt(breakerOf({}), now, settings)).toMatchObject({ isOpen: true, concurrencyLimit: 1 });
   });
+});
+
+test("what each ending makes of the breaker, all of it", () => {
+  const before = breakerOf({
+    inFlight: ids(2),
+    notified: [{ group: id(8), again: 1 }],
+    wide: id(1),
+    concurrencyLimit: 3,
+    suspects: [id(5)],
+    probeAt: 7,
+    failures: 2,
+  });
+  const opened = {
+    ...before,
+    isOpen: true,
+    concurrencyLimit: 1,
+    probeAt: now + backOffMs(2, settings),
+    failures: 3,
+  };
+  const well = { ...before, suspects: [], isOpen: false, failures: 0 };
+  expect(afterSuccess(before, settings)).toEqual({ ...well, concurrencyLimit: 4 });
+  expect(afterSuccess({ ...before, inFlight: ids(1) }, settings)).toEqual({ ...well, inFlight: ids(1) });
+  expect(afterPressure(before, now, settings)).toEqual({ ...before, concurrencyLimit: 1 });
+  expect(afterHalt(before, now, settings)).toEqual(opened);
+  const suspects = [id(5), id(6)];
+  expect(afterUnknown(before, id(6), now, settings)).toEqual({ ...before, concurrencyLimit: 1, suspects });
+  expect(afterUnknown(before, id(5), now, settings)).toEqual({ ...before, concurrencyLimit: 1 });
+  expect(afterSilence(before, id(6), now, settings)).toEqual({ ...before, suspects });
+  const few = { ...settings, suspectsMax: 2 };
+  expect(afterSilence(before, id(6), now, few)).toEqual({ ...opened, suspects });
+  expect(afterSilence({ ...before, isOpen: true, suspects }, id(7), now, few)).toEqual({
+    ...opened,
+    suspects,
+  });
+  expect(insertBegan(before, { id: id(9), blocks: 1 })).toEqual({ ...before, inFlight: [...ids(2), id(9)] });
+  expect(insertBegan(before, { id: id(9), blocks: 2 })).toEqual({
+    ...before,
+    inFlight: [...ids(2), id(9)],
+    wide: id(9),
+  });
+  expect(insertEnded(before, id(0))).toEqual({ ...before, inFlight: [id(1)] });
+  expect(isWideOut(before)).toBe(true);
+  expect(isWideOut(insertEnded(before, id(1)))).toBe(false);
+  expect(isWideOut(breakerOf({ inFlight: ids(2) }))).toBe(false);
+  expect(wasFetched(before, id(8))).toEqual({ ...before, notified: [] });
+  expect(wasFetched(before, id(9))).toBe(before);
+  expect(insertsFree(headOf({ concurrencyLimit: 3, inFlight: ids(1) }), now)).toBe(2);
+  expect(insertsFree(headOf({ concurrencyLimit: 3, inFlight: ids(1) }, "full"), now)).toBe(0);
 });

@@ -1,10 +1,11 @@
 /** What the ledger says of itself to the alerts (shared/delivery/ledger-facts.ts). */
 import { expect, test } from "vitest";
-import { alertFacts, type KnownFacts } from "../../shared/delivery/ledger-facts.ts";
-import type { Group } from "../../shared/ledger/group.ts";
+import { alertFacts, type KnownFacts, oldestArrival } from "../../shared/delivery/ledger-facts.ts";
+import type { Group, GroupPayload } from "../../shared/ledger/group.ts";
 import { defaultSettings } from "../../shared/ledger/settings.ts";
 import { nothingWaits } from "../../shared/ledger/view.ts";
 import { newCheckpoint } from "../../shared/reconcile/checkpoint.ts";
+import { failure, groupIn, open, payloadAt, two } from "../ledger/one-step.ts";
 import { doorbell, startMs, TestLedger } from "../ledger/world.ts";
 
 const learnt = { runFailure: "R2 is slow", recent: { dead: 1, ended: 2 }, volumes: null, frontDoor: null };
@@ -42,7 +43,7 @@ test("a ledger that is not born has nothing in flight, rescued nothing, and its 
   });
 });
 
-test("what the head keeps is told, and of what lacks evidence the longest", () => {
+test("what the head keeps is reported, and of what lacks evidence the longest", () => {
   const { head } = new TestLedger().state;
   if (head === null) {
     throw new Error("a ledger is born");
@@ -80,6 +81,7 @@ test("the longest work is of what waits and of the groups, whichever is older", 
   const ledger = new TestLedger();
   ledger.claim({ n: 1, arrival: startMs - 5 }, { n: 2, arrival: startMs - 4 });
   ledger.takeNotified();
+  ledger.now = startMs;
   ledger.claim({ n: 3, arrival: startMs - 3 });
   const { waiting, groups } = ledger.state.dump();
   const oldest = (facts: Partial<KnownFacts>) =>
@@ -102,4 +104,34 @@ test("only what is held waits for a person, each payload with its reason", () =>
   expect(alertFacts({ ...unborn, heldGroups: [group, held] }, learnt, startMs).held).toEqual([
     { key, reason: "1 of 2 rows" },
   ]);
+});
+
+test("what is reported as refused is not reported as in flight too", () => {
+  const early = payloadAt({ n: 1, arrival: startMs - 9 });
+  const since = startMs - defaultSettings.refusedHeldMs;
+  const refusal = { ...failure, kind: "refused" as const, refused: 4, code: 469, name: "X", text: "no" };
+  const refused = groupIn(open, { payloads: [early], failure: refusal, lastRefusalAt: since });
+  const late = groupIn(open, { payloads: [two] });
+  const facts = (oldestGroups: readonly Group[]) => alertFacts({ ...unborn, oldestGroups }, learnt, startMs);
+  expect(facts([refused, late])).toMatchObject({
+    refused: [{ key: early.key, since, refused: 4, words: "X (469): no" }],
+    oldestWork: startMs,
+  });
+  expect(facts([{ ...refused, lastRefusalAt: since + 1 }, late])).toMatchObject({
+    refused: [],
+    oldestWork: startMs - 9,
+  });
+});
+
+test("the oldest arrival is of what waits and of the groups; null where nothing is in flight", () => {
+  const [early, late] = [3, 9].map((ms, n) => payloadAt({ n, arrival: startMs - ms }));
+  if (early === undefined || late === undefined) {
+    throw new Error("there are two");
+  }
+  const waiting = (...payloads: readonly GroupPayload[]) => ({ since: 0, payloads });
+  const group = groupIn(open, { payloads: [early, late] });
+  expect(oldestArrival(nothingWaits, [])).toBeNull();
+  expect(oldestArrival(waiting(late), [groupIn(open, { payloads: [early] })])).toBe(startMs - 9);
+  expect(oldestArrival(waiting(early), [group])).toBe(startMs - 9);
+  expect(oldestArrival(waiting(early), [])).toBe(startMs - 3);
 });

@@ -41,7 +41,7 @@ test("what is verified together waits for the latest fence of all, whichever doo
     ledger.claim({ n: 1 });
     const verify = next(ledger);
     const receipts = ledger.report(verify, allFound(verify));
-    ledger.settle(...(receipts === null ? [] : [receipts]));
+    ledger.receipted(...(receipts === null ? [] : [receipts]));
     const doneAt = ledger.now;
     expect(doneAt).toBeGreaterThanOrEqual(startMs + fenceMs(ledger.settings));
 
@@ -101,7 +101,7 @@ test("a table with fewer blocks than before has dropped tokens: no token of befo
       refusal: "",
       table: { blocks, windowBlocks: 1000, windowMs: null },
     });
-    // Handed out at once: the fence of its only INSERT is over by then.
+    // Leased at once: the fence of its only INSERT is over by then.
     expect(again, `${blocks} blocks`).toMatchObject({ step, group: first.group });
   }
 });
@@ -144,7 +144,7 @@ test("what a person erases while it is being inserted is erased behind the fence
   const handedOutAt = ledger.now;
   ledger.step({ kind: "erase", payload: doorbell({ n: 1 }), reason: "asked for" });
   const receipts = ledger.report(insert, storedReport(insert));
-  ledger.settle(...(receipts === null ? [] : [receipts]));
+  ledger.receipted(...(receipts === null ? [] : [receipts]));
   const verify = next(ledger);
   expect(verify).toMatchObject({ step: "verify", payloads: [{ erase: "asked for" }] });
   expect(ledger.now - handedOutAt).toBeGreaterThanOrEqual(fenceMs(ledger.settings));
@@ -192,7 +192,7 @@ test("a fence is a lease, an INSERT and a margin; an INSERT is overdue after its
   expect([0, 1, 2, 3, 5000].map((failures) => backOffMs(failures, backOff))).toEqual([3, 6, 12, 20, 20]);
 });
 
-test("what a person erases that is not live is looked at behind the fence of whoever may have inserted it", () => {
+test("what a person erases that is not live is verified behind the fence of any INSERT that may have stored it", () => {
   const erase = (ledger: TestLedger) => {
     ledger.step({ kind: "erase", payload: doorbell({ n: 1, cause: "replay" }), reason: "asked for" });
     const [group] = ledger.state.dump().groups.values();
@@ -208,7 +208,7 @@ test("what a person erases that is not live is looked at behind the fence of who
   // Done: of the group that had it.
   const done = new TestLedger();
   done.now += 3 * MINUTE_MS;
-  done.claim({ n: 1 });
+  done.claim({ n: 1, arrival: done.now });
   done.storeAll(done.takeNotified());
   const endedAt = done.now;
   done.now += 5;

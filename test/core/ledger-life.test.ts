@@ -13,11 +13,13 @@ import {
   takeStep,
   wake,
 } from "../../shared/delivery/ledger-life.ts";
-import type { GroupId } from "../../shared/ledger/group.ts";
 import type { LedgerEvent } from "../../shared/ledger/machine.ts";
 import { defaultSettings as settings } from "../../shared/ledger/settings.ts";
 import { limits } from "../../shared/limits.ts";
+import type { GroupId } from "../../shared/receipt.ts";
 import { LedgerState } from "../ledger/ledger-state.ts";
+import { groupId, groupIn, one, open } from "../ledger/one-step.ts";
+import { TestLedger } from "../ledger/world.ts";
 
 const now = Date.UTC(2026, 10, 27, 12);
 let drawn = 0;
@@ -35,7 +37,10 @@ class ObjectOfTest {
   readonly instance: Instance = { armedAt: null };
   readonly done: string[] = [];
   readonly events: LedgerEvent[] = [];
+  readonly notified: GroupId[] = [];
+  readonly logged: string[] = [];
   readonly store: Store;
+  alarmAt: number | null = null;
   fails: (effect: LifeEffect) => void = () => undefined;
 
   constructor(store: Store) {
@@ -62,6 +67,8 @@ class ObjectOfTest {
     this.fails(effect);
     const { store, state, instance } = this;
     switch (effect.do) {
+      case "readAlarm":
+        return { to: "readAlarm", at: this.alarmAt };
       case "readEpoch":
         return { to: "readEpoch", epoch: store.epoch };
       case "readCounter":
@@ -90,6 +97,12 @@ class ObjectOfTest {
       case "armRetry":
         armRetry(instance, now, settings);
         return { to: "armRetry" };
+      case "notify":
+        this.notified.push(...effect.groups);
+        return { to: "notify" };
+      case "log":
+        this.logged.push(`${effect.message} (${String(effect.cause)})`);
+        return { to: "log" };
       default:
         return { to: effect.do };
     }
@@ -98,7 +111,7 @@ class ObjectOfTest {
 
 function born(): ObjectOfTest {
   const object = new ObjectOfTest({ epoch: null, counter: null, payloads: 0 });
-  object.live(begin(object.state));
+  object.live(begin(object.instance, object.state));
   object.done.length = 0;
   object.events.length = 0;
   return object;
@@ -107,8 +120,9 @@ function born(): ObjectOfTest {
 describe("the ledger's object", () => {
   test("is a genesis where R2 has no epoch and no payload, and the table no row", () => {
     const object = new ObjectOfTest({ epoch: null, counter: null, payloads: 0 });
-    object.live(begin(object.state));
-    expect(object.done).toEqual(["readEpoch", "findPayload", "findRow", "createEpoch", "step"]);
+    object.live(begin(object.instance, object.state));
+    expect(object.done).toEqual(["readAlarm", "readEpoch", "findPayload", "findRow", "createEpoch", "step"]);
+    expect(object.store.epoch).toBe(1);
     expect(object.events).toEqual([
       { kind: "born", facts: { epoch: null, anyPayload: false, anyRow: false } },
     ]);
@@ -116,16 +130,16 @@ describe("the ledger's object", () => {
 
   test("is no genesis where R2 has an epoch: nothing more is looked for, and all of it is taken to be there", () => {
     const object = new ObjectOfTest({ epoch: 3, counter: 7, payloads: 0 });
-    object.live(begin(object.state));
-    expect(object.done).toEqual(["readEpoch", "step"]);
+    object.live(begin(object.instance, object.state));
+    expect(object.done).toEqual(["readAlarm", "readEpoch", "step"]);
     expect(object.events).toEqual([{ kind: "born", facts: { epoch: 3, anyPayload: true, anyRow: true } }]);
     expect(object.state.head?.epoch).toBe(3);
   });
 
   test("is no genesis where R2 has a payload, whose rows need not be looked for", () => {
     const object = new ObjectOfTest({ epoch: null, counter: null, payloads: 1 });
-    object.live(begin(object.state));
-    expect(object.done).toEqual(["readEpoch", "findPayload", "createEpoch", "step"]);
+    object.live(begin(object.instance, object.state));
+    expect(object.done).toEqual(["readAlarm", "readEpoch", "findPayload", "createEpoch", "step"]);
     expect(object.events).toEqual([{ kind: "born", facts: { epoch: null, anyPayload: true, anyRow: true } }]);
   });
 
@@ -133,26 +147,30 @@ describe("the ledger's object", () => {
     const object = born();
     for (const counter of [null, 0]) {
       object.store.counter = counter;
-      object.live(begin(object.state));
+      object.live(begin(object.instance, object.state));
     }
     object.live(wake(object.instance, object.state));
     for (const counter of [1, 0]) {
       object.store.counter = counter;
-      object.live(begin(object.state));
+      object.live(begin(object.instance, object.state));
     }
     object.store.epoch = null;
-    object.live(begin(object.state));
+    object.live(begin(object.instance, object.state));
     expect(object.events.map(({ kind }) => kind)).toEqual(["minute"]);
   });
 
   test("was restored where R2 counts a minute more, or has a later epoch, which it then goes to", () => {
     const behind = born();
     behind.store.counter = 1;
-    behind.live(begin(behind.state));
+    behind.live(begin(behind.instance, behind.state));
     expect(behind.events).toEqual([{ kind: "restored", epoch: 2 }]);
+    expect(behind.done).toEqual(["readAlarm", "readEpoch", "readCounter", "log", "step", "putEpoch"]);
+    expect(behind.logged).toEqual([
+      "the ledger was restored to an older time: everything it holds is verified (epoch 2)",
+    ]);
     const older = born();
     older.store.epoch = 7;
-    older.live(begin(older.state));
+    older.live(begin(older.instance, older.state));
     expect(older.events).toEqual([{ kind: "restored", epoch: 7 }]);
     expect(older.store.epoch).toBe(7);
   });
@@ -162,7 +180,7 @@ describe("the ledger's object", () => {
     object.fails = (effect) => {
       object.store.epoch = effect.do === "createEpoch" ? 1 : object.store.epoch;
     };
-    object.live(begin(object.state));
+    object.live(begin(object.instance, object.state));
     expect(object.events).toMatchObject([{ kind: "born", facts: { anyPayload: true } }]);
   });
 
@@ -174,10 +192,10 @@ describe("the ledger's object", () => {
         throw new Error("R2 is away");
       }
     };
-    expect(() => object.live(begin(object.state))).toThrow("R2 is away");
+    expect(() => object.live(begin(object.instance, object.state))).toThrow("R2 is away");
     expect(object.state.head?.epoch).toBe(2);
     object.fails = () => undefined;
-    object.live(begin(object.state));
+    object.live(begin(object.instance, object.state));
     expect([object.state.head?.epoch, object.store.epoch]).toEqual([3, 3]);
   });
 
@@ -189,6 +207,29 @@ describe("the ledger's object", () => {
       expect(object.done).toEqual(["begin", "step", "putCounter"]);
       expect([object.state.head?.counter, object.store.counter]).toEqual([minute, minute]);
     }
+  });
+
+  test("is woken although the platform has given its alarm up, and arms it for what is to be done", () => {
+    const object = born();
+    object.state.apply([{ kind: "waiting", waiting: { since: now, payloads: [one] } }]);
+    object.instance.armedAt = now - 1;
+    object.live(wake(object.instance, object.state));
+    expect(object.instance.armedAt).toBe(now + settings.caps.ageReadyMs);
+  });
+
+  test("notifies of what is due when its alarm fires, after that is persisted, and arms the next one", () => {
+    const object = born();
+    const { head } = object.state;
+    const due = { epoch: head?.epoch ?? 0, due: now };
+    object.state.apply([{ kind: "group", group: groupIn(open, due), isNew: true }]);
+    object.instance.armedAt = now;
+    object.live(fireAlarm(object.instance));
+    expect(object.done).toEqual(["begin", "step", "notify"]);
+    expect(object.notified).toEqual([groupId]);
+    expect(object.instance.armedAt).toBe(object.state.group(groupId)?.due);
+    object.done.length = 0;
+    object.live(fireAlarm(object.instance));
+    expect(object.done).toEqual(["begin", "step"]);
   });
 
   test("arms its alarm again before it lets a broken invariant out, which it records", () => {
@@ -206,8 +247,10 @@ describe("the ledger's object", () => {
         throw new Error("R2 is away");
       }
     };
+    object.instance.armedAt = now;
     object.live(fireAlarm(object.instance));
     expect(object.done).toEqual(["begin", "armRetry", "log"]);
+    expect(object.logged).toEqual(["the alarm failed and is armed again (Error: R2 is away)"]);
     expect(object.instance.armedAt).toBe(now + settings.retryFirstMs);
   });
 
@@ -222,9 +265,34 @@ describe("the ledger's object", () => {
     expect(object.done).toEqual(["begin", "step"]);
   });
 
+  test("arms no alarm where an earlier instance armed one that fires before it", () => {
+    const object = born();
+    object.alarmAt = now + 1;
+    object.instance.armedAt = null;
+    object.live(begin(object.instance, object.state));
+    expect(armRetry(object.instance, now, settings)).toBeNull();
+    object.alarmAt = now + settings.retryFirstMs + 1;
+    object.live(begin(object.instance, object.state));
+    expect(armRetry(object.instance, now, settings)).toBe(now + settings.retryFirstMs);
+  });
+
+  test("of a store that is full forgets bit by bit, and arms no alarm where nothing is left to forget", () => {
+    const { state, instance } = born();
+    const moment = { now, tokens: [], databaseBytes: settings.databaseBytesMax + 1 };
+    expect(decideAndPersist(state, instance, { kind: "minute" }, moment, settings).arm).toBeNull();
+    const ledger = new TestLedger();
+    ledger.claim({ n: 1 });
+    ledger.storeAll(ledger.takeNotified());
+    const full = { ...moment, now: ledger.now };
+    const ofIt: Instance = { armedAt: null };
+    const { arm } = decideAndPersist(ledger.state, ofIt, { kind: "acceptTable" }, full, settings);
+    expect(arm).toBe(ledger.now + settings.retryFirstMs);
+  });
+
   test("moves its alarm forward and never back", () => {
     const instance: Instance = { armedAt: now + settings.retryFirstMs + 1 };
     expect(armRetry(instance, now, settings)).toBe(now + settings.retryFirstMs);
+    expect(armRetry(instance, now, settings)).toBeNull();
     expect(armRetry(instance, now + 1, settings)).toBeNull();
     expect(instance.armedAt).toBe(now + settings.retryFirstMs);
   });

@@ -1,8 +1,9 @@
 import { describe, expect, test } from "vitest";
-import type { GroupId, GroupTask } from "../../shared/ledger/group.ts";
+import type { GroupTask } from "../../shared/ledger/group.ts";
 import { holds, nextAlarm } from "../../shared/ledger/machine.ts";
 import { backOffMs, defaultSettings } from "../../shared/ledger/settings.ts";
 import { limits } from "../../shared/limits.ts";
+import type { GroupId } from "../../shared/receipt.ts";
 import { doorbell, startMs, storedReport, TestLedger } from "../ledger/world.ts";
 
 const MINUTE_MS = 60_000;
@@ -26,7 +27,7 @@ describe("claiming and grouping", () => {
     expect(receiptsOf(receipts)).toEqual([`stored ${doorbell({ n: 1 }).key}`]);
     expect(holds(ledger.state, [doorbell({ n: 1 }).key])).toEqual([true]);
     if (receipts !== null) {
-      ledger.settle(receipts);
+      ledger.receipted(receipts);
     }
     expect(holds(ledger.state, [doorbell({ n: 1 }).key])).toEqual([false]);
     expect(ledger.state.dump().groups.size).toBe(0);
@@ -53,8 +54,7 @@ describe("claiming and grouping", () => {
     ["days of arrival", { arrival: startMs - 29 * 86_400_000 }, {}],
   ])("a group never exceeds the cap on %s", (_name, first, second) => {
     const ledger = new TestLedger();
-    ledger.claim({ n: 1, ...first });
-    const task = ledger.claim({ n: 2, ...second });
+    const task = ledger.claim({ n: 1, ...first }, { n: 2, ...second });
     expect(task?.payloads.map(({ key }) => key)).toEqual([doorbell({ n: 1, ...first }).key]);
   });
 
@@ -96,14 +96,14 @@ describe("equal bytes", () => {
     ledger.claim({ n: 1, arrival: startMs + MINUTE_MS });
     expect(receipts).not.toBeNull();
     if (receipts !== null) {
-      ledger.settle(receipts);
+      ledger.receipted(receipts);
     }
     const [group] = ledger.alarm();
     expect(group).toBe(task.group);
     const again = ledger.take(task.group);
     expect(receiptsOf(again)).toEqual([`duplicate ${doorbell({ n: 1, arrival: startMs + MINUTE_MS }).key}`]);
     if (again !== null) {
-      ledger.settle(again);
+      ledger.receipted(again);
     }
     expect(ledger.state.dump().groups.size).toBe(0);
   });
@@ -121,13 +121,13 @@ describe("equal bytes", () => {
       `duplicate ${doorbell({ n: 1, arrival: startMs + 5 * MINUTE_MS }).key}`,
     ]);
     if (task !== null) {
-      ledger.settle(task);
+      ledger.receipted(task);
     }
     ledger.claim({ n: 1 });
     expect(ledger.state.dump().groups.size).toBe(0);
   });
 
-  test("whoever misses its rows while a duplicate's receipt is written is answered by VERIFY, after the fence", () => {
+  test("who misses its rows while a duplicate's receipt is written is answered by VERIFY, after the fence", () => {
     for (const cause of ["audit", "replay", "event"] as const) {
       const ledger = new TestLedger();
       ledger.claim({ n: 1 });
@@ -137,11 +137,11 @@ describe("equal bytes", () => {
       const task = group === undefined ? null : ledger.take(group);
       ledger.claim({ n: 1, cause });
       ledger.claim({ n: 1, cause }); // the queue delivers it twice
-      ledger.settle(...(task === null ? [] : [task]));
+      ledger.receipted(...(task === null ? [] : [task]));
       const [appended] = ledger.alarm(); // the receipt of the key that rang
       const last = appended === undefined ? null : ledger.take(appended);
       expect(last?.step).toBe("receipts");
-      ledger.settle(...(last === null ? [] : [last]));
+      ledger.receipted(...(last === null ? [] : [last]));
       const groups = [...ledger.state.dump().groups.values()];
       if (cause === "event") {
         expect(groups).toEqual([]); // a late ring misses nothing
@@ -157,7 +157,7 @@ describe("equal bytes", () => {
 });
 
 describe("attempts", () => {
-  test("only one attempt of a group is out, and a doubled ring finds nothing", () => {
+  test("only one attempt of a group is in flight, and a doubled ring finds nothing", () => {
     const ledger = new TestLedger();
     ledger.claim({ n: 1 });
     const task = ledger.takeNotified();
@@ -200,7 +200,7 @@ describe("attempts", () => {
     expect(ledger.state.group(task.group)).toEqual(before);
   });
 
-  test("whoever comes when the lease is over has the group at once, and a moment before nobody has", () => {
+  test("a consumer that asks when the lease is over gets the group at once, and none does a moment before", () => {
     const ledger = new TestLedger();
     ledger.claim({ n: 1 });
     const first = ledger.takeNotified();
@@ -310,7 +310,7 @@ describe("attempts", () => {
     const task = first === undefined ? null : { group: first, attempt: 1 };
     const group = first === undefined ? undefined : ledger.state.group(first);
     if (task === null || group === undefined) {
-      throw new Error("a group is out");
+      throw new Error("a group is leased");
     }
     ledger.storeAll({
       ...task,
@@ -325,7 +325,7 @@ describe("attempts", () => {
     const notified = ledger.alarm();
     expect(notified).toHaveLength(2);
     expect(ledger.alarm()).toEqual([]);
-    // Nobody comes for a while: they are notified again, and nobody else is.
+    // For some time no consumer fetches them: they are notified again, and no other is.
     ledger.now += limits.retryFirstMs;
     expect(nextAlarm(ledger.state, ledger.settings)).toBe(ledger.now);
     expect(ledger.alarm()).toEqual(notified);
@@ -382,7 +382,7 @@ describe("attempts", () => {
       }
     }
     expect(ledger.state.head?.breaker.isOpen).toBe(true);
-    // ClickHouse is back. Whoever never was out has nothing to wait for once a probe was stored.
+    // ClickHouse is back. A group that was never sent has nothing to wait for once a probe was stored.
     const neverOut = () =>
       [...ledger.state.dump().groups.values()].filter(({ attempts }) => attempts === 0).length;
     expect(neverOut()).toBeGreaterThan(0);
@@ -436,7 +436,7 @@ test("an alarm that finds nothing to do writes nothing", () => {
   ledger.claim({ n: 1 });
   ledger.storeAll(ledger.takeNotified());
   expect(ledger.step({ kind: "alarm" })).toEqual({ changes: [], rings: [], task: null });
-  ledger.claim({ n: 2 });
+  ledger.claim({ n: 2, arrival: ledger.now });
   ledger.takeNotified();
   expect(ledger.step({ kind: "alarm" })).toEqual({ changes: [], rings: [], task: null });
 });
@@ -480,6 +480,6 @@ test("a retry of a retry is one payload: keys at 0, 23 and 45 hours (decision 00
   for (const n of [23, 45]) {
     const task = retryAt(n);
     expect(receiptsOf(task)).toEqual([`duplicate ${doorbell({ n: 1, arrival: hours(n) }).key}`]);
-    ledger.settle(task);
+    ledger.receipted(task);
   }
 });

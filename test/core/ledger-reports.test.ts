@@ -5,7 +5,7 @@ import { nextAlarm } from "../../shared/ledger/machine.ts";
 import { backOffMs, defaultSettings } from "../../shared/ledger/settings.ts";
 import { limits } from "../../shared/limits.ts";
 import type { Cause } from "../../shared/messages.ts";
-import { type Bell, doorbell, emptyWorld, startMs, storedReport, TestLedger } from "../ledger/world.ts";
+import { type Bell, doorbell, emptyWorld, idAt, startMs, storedReport, TestLedger } from "../ledger/world.ts";
 
 const MINUTE_MS = 60_000;
 const today = Math.floor(startMs / 86_400_000);
@@ -89,7 +89,7 @@ describe("what may have stored rows", () => {
 
 describe("a step that fails", () => {
   test.each(["retry", "unknown", "unlisted", "halted", "refused"] as const)(
-    "as `%s`, without being an INSERT, is tried again later, and says nothing of ClickHouse's health",
+    "as `%s`, without being an INSERT, is retried later, and says nothing of ClickHouse's health",
     (kind) => {
       const { ledger, task } = begun();
       const receipts = ledger.report(task, storedReport(task));
@@ -99,7 +99,7 @@ describe("a step that fails", () => {
       }
       expect(ledger.report(receipts, { kind, reason: "no", code: 117 })).toBeNull();
       expect(ledger.state.group(task.group)).toMatchObject({
-        state: { at: "closing", lease: null },
+        state: { at: "receipting", lease: null },
         due: ledger.now + backOffMs(0, defaultSettings),
         outcomeUnknown: false,
       });
@@ -317,17 +317,69 @@ test("a full store forgets its oldest ids before their time, and what may have b
   expect(memSince - endedAt).toBeLessThan(MINUTE_MS);
 });
 
-test("the memory ends with its time, and a little later where that saves an alarm a payload", () => {
-  const ledger = new TestLedger();
-  ledger.claim({ n: 1 });
-  ledger.storeAll(ledger.takeNotified());
-  const endedAt = ledger.now;
-  const forgetAt = nextAlarm(ledger.state, ledger.settings) ?? 0;
-  expect(forgetAt - endedAt).toBeGreaterThan(limits.ledgerMemoryMs);
-  expect(forgetAt - endedAt).toBeLessThan(limits.ledgerMemoryMs * 1.001);
-  ledger.now = forgetAt;
-  ledger.alarm();
-  // What arrived when the forgotten one did is verified from now on.
-  expect(ledger.state.head?.memSince).toBeGreaterThan(endedAt);
-  expect(ledger.state.head?.memSince).toBeLessThanOrEqual(ledger.now - limits.ledgerMemoryMs);
+describe("what has ended is forgotten", () => {
+  /** One payload that ended, and when. */
+  function ended(): { readonly ledger: TestLedger; readonly endedAt: number } {
+    const ledger = new TestLedger();
+    ledger.claim({ n: 1 });
+    ledger.storeAll(ledger.takeNotified());
+    return { ledger, endedAt: ledger.now };
+  }
+
+  test("with the first minute after the memory's time: no alarm is armed for it, and the head is written anyway", () => {
+    const { ledger, endedAt } = ended();
+    ledger.now = endedAt + limits.ledgerMemoryMs;
+    ledger.step({ kind: "minute" });
+    expect(ledger.state.dump().places.size).toBe(1);
+    ledger.now++;
+    ledger.step({ kind: "minute" });
+    expect(ledger.state.dump().places.size).toBe(0);
+    // What arrived when the forgotten one did is verified from now on.
+    expect(ledger.state.head?.memSince).toBe(endedAt + 1);
+    expect(nextAlarm(ledger.state, ledger.settings)).toBeUndefined();
+  });
+
+  test("by the alarm, later, where nobody counts minutes", () => {
+    const { ledger, endedAt } = ended();
+    const forgetAt = nextAlarm(ledger.state, ledger.settings);
+    expect(forgetAt).toBe(endedAt + limits.ledgerMemoryMs + limits.ledgerForgetLagMs);
+    ledger.now = forgetAt ?? 0;
+    ledger.alarm();
+    expect(ledger.state.dump().places.size).toBe(0);
+    expect(ledger.state.head?.memSince).toBe(ledger.now - limits.ledgerMemoryMs);
+  });
+
+  test("although a group that was made before it ended later, which is remembered for longer", () => {
+    const ledger = new TestLedger();
+    ledger.claim({ n: 1 });
+    const slow = ledger.takeNotified();
+    ledger.claim({ n: 2, arrival: ledger.now });
+    ledger.storeAll(ledger.takeNotified());
+    const endedAt = ledger.now;
+    ledger.now += MINUTE_MS;
+    ledger.storeAll(slow);
+    ledger.now = endedAt + limits.ledgerMemoryMs + 1;
+    ledger.step({ kind: "minute" });
+    expect([...ledger.state.dump().places.keys()]).toEqual([idAt(1)]);
+    ledger.now += MINUTE_MS;
+    ledger.step({ kind: "minute" });
+    expect(ledger.state.dump().places.size).toBe(0);
+  });
+
+  test("a part at a time where it is much, each minute the next", () => {
+    const ledger = new TestLedger();
+    for (let n = 0; n < 501; n++) {
+      ledger.now++;
+      const task = ledger.claim({ n, arrival: ledger.now - limits.groupAgeReadyMs });
+      expect(task).not.toBeNull();
+      if (task !== null) {
+        ledger.storeAll(task);
+      }
+    }
+    ledger.now += limits.ledgerMemoryMs + 1;
+    ledger.step({ kind: "minute" });
+    expect([...ledger.state.dump().places.keys()]).toEqual([idAt(500)]);
+    ledger.step({ kind: "minute" });
+    expect(ledger.state.dump().places.size).toBe(0);
+  });
 });

@@ -7,21 +7,27 @@ import { judgeAlerts, noAlerts, recordBroken } from "../../shared/alerts.ts";
 import { readReached, readRefused } from "../../shared/front-door/answer.ts";
 import type {
   AttemptReport,
-  DayRows,
   Evidence,
   Group,
   GroupPayload,
   GroupState,
   GroupTask,
-  Receipt,
 } from "../../shared/ledger/group.ts";
 import { bornHead } from "../../shared/ledger/head.ts";
-import { fitsRow, groupFromRow, groupToRow, headFromRow, waitingToRow } from "../../shared/ledger/rows.ts";
+import {
+  fitsRow,
+  groupFromRow,
+  groupToRow,
+  headFromRow,
+  waitingFromRow,
+  waitingToRow,
+} from "../../shared/ledger/rows.ts";
 import { defaultSettings, fenceMs } from "../../shared/ledger/settings.ts";
 import { shortText } from "../../shared/ledger/short-text.ts";
 import { limits, widestRows } from "../../shared/limits.ts";
 import type { Cause, Doorbell } from "../../shared/messages.ts";
 import { formatPayloadKey, type PayloadKey } from "../../shared/payload-key.ts";
+import type { DayRows, Receipt } from "../../shared/receipt.ts";
 import type { Doubt } from "../../shared/reconcile/checkpoint.ts";
 import { newCheckpoint, opened } from "../../shared/reconcile/checkpoint.ts";
 import {
@@ -160,17 +166,19 @@ describe("the widest row", () => {
     expect(receipts).toHaveLength(limits.groupKeysMax);
     const ended = payloads.map(({ key }) => ({ key, outcome: "stored" }) as const);
     const group = widestGroup(
-      { at: "closing", lease, receipts, leased: receipts.length, completeView: false, ended },
+      { at: "receipting", lease, receipts, leased: receipts.length, completeView: false, ended },
       { payloads },
     );
     const text = groupToRow(group);
     expect(text.length).toBeGreaterThan(1_200_000);
-    expect(text.length).toBeLessThanOrEqual(widestRows.closing);
+    expect(text.length).toBeLessThanOrEqual(widestRows.receipting);
     expect(groupFromRow(text)).toEqual(group);
   });
 
   test("of what waits", () => {
-    const text = waitingToRow({ since: startMs, payloads: widestPayloads });
+    const waiting = { since: startMs, payloads: widestPayloads };
+    const text = waitingToRow(waiting);
+    expect(waitingFromRow(text)).toEqual(waiting);
     expect(text.length).toBeLessThanOrEqual(widestRows.waiting);
   });
 
@@ -249,7 +257,7 @@ describe("the widest row", () => {
   });
 });
 
-test("a row above the limit is told from one that fits, in bytes and not in characters", () => {
+test("a row above the limit is distinguished from one that fits, in bytes and not in characters", () => {
   expect(fitsRow("head", "x".repeat(limits.ledgerRowBytesMax - 4))).toBe(true);
   expect(fitsRow("head", "x".repeat(limits.ledgerRowBytesMax - 3))).toBe(false);
   expect(fitsRow("head", "é".repeat(limits.ledgerRowBytesMax / 2))).toBe(false);
@@ -262,7 +270,7 @@ test("a text is cut to its bytes of JSON, between two characters", () => {
   expect(shortText('"'.repeat(100), 11)).toBe('""""…');
 });
 
-/** A ledger that has a full group, whose INSERT is out. */
+/** A ledger that has a full group, whose INSERT is in flight. */
 function fullGroup(): { readonly ledger: TestLedger; readonly task: GroupTask } {
   const ledger = new TestLedger();
   let task: GroupTask | null = null;
@@ -285,7 +293,7 @@ const missingDays = (ledger: TestLedger): Group => {
 };
 
 describe("the machine keeps to its bounds", () => {
-  test("where every client of a full group comes again in each of ten minutes", () => {
+  test("where every client of a full group sends again in each of ten minutes", () => {
     const { ledger, task } = fullGroup();
     for (let minute = 1; minute <= 10; minute++) {
       for (let at = 0; at < limits.groupPayloadsMax; at += limits.claimDoorbellsMax) {
@@ -303,10 +311,10 @@ describe("the machine keeps to its bounds", () => {
     expect(missingDays(ledger).payloads.every(({ duplicateKeys }) => duplicateKeys.length >= 1)).toBe(true);
     ledger.report(task, storedReport(task));
     expect(missingDays(ledger).state).toMatchObject({
-      at: "closing",
+      at: "receipting",
       receipts: { length: limits.groupKeysMax },
     });
-    expect(groupToRow(missingDays(ledger)).length).toBeLessThanOrEqual(widestRows.closing);
+    expect(groupToRow(missingDays(ledger)).length).toBeLessThanOrEqual(widestRows.receipting);
   });
 
   test("where keys come while receipts are being written", () => {
@@ -323,7 +331,7 @@ describe("the machine keeps to its bounds", () => {
     expect(missingDays(ledger).state).toMatchObject({ receipts: { length: limits.groupKeysMax } });
   });
 
-  test("where 6,000 payloads are brought in by the reconciler within ten minutes", () => {
+  test("where 6,000 payloads are found by the reconciler within ten minutes", () => {
     const ledger = new TestLedger();
     let n = 0;
     while (n < 6000) {
@@ -407,7 +415,7 @@ describe("the machine keeps to its bounds", () => {
           expect(outcome).toBe("erased");
           erased.add(key);
         }
-        ledger.settle(task);
+        ledger.receipted(task);
       }
     }
     expect(looks).toEqual([300, 300, 300, 300]);
@@ -435,7 +443,7 @@ describe("the machine keeps to its bounds", () => {
     expect(world.checkpoint?.from).toBeGreaterThan(noon);
   });
 
-  test("where two thousand findings are open: the first stay open, and none is told as resolved", () => {
+  test("where two thousand findings are open: the first stay open, and none is reported as resolved", () => {
     const widestGroups = Array.from({ length: limits.zoneGroupsMax }, () => ({
       count: Number.MAX_SAFE_INTEGER,
       avg: { sampleInterval: Number.MAX_SAFE_INTEGER },
@@ -486,7 +494,7 @@ describe("the machine keeps to its bounds", () => {
 describe("what an earlier version wrote under other names is read", () => {
   test("a group with days as objects, and without the failures that it did not count", () => {
     const state = {
-      at: "closing",
+      at: "receipting",
       lease,
       receipts: [receiptOf(longBell(1).key, days)],
       leased: 0,
@@ -546,14 +554,68 @@ describe("what an earlier version wrote is read", () => {
     expect(groupFromRow(JSON.stringify(earlier))).toEqual({ ...group, failure: null });
   });
 
+  test("of a group that says less than one does now", () => {
+    const verifying = { at: "verifying", lease: null, fence: startMs, code: "" } as const;
+    const payload = { ...widestPayload(0, 0), missingDays: null };
+    const group = widestGroup({ ...verifying, split: false }, { payloads: [payload] });
+    const { outcomeUnknown: _, blocks: __, ownFailures, ownFailedAt, ...rest } = group;
+    const { missingDays, ...older } = payload;
+    for (const only of [{}, { only: null }]) {
+      const earlier = { ...rest, state: verifying, payloads: [{ ...older, ...only }] };
+      expect(groupFromRow(JSON.stringify(earlier))).toEqual({
+        ...group,
+        outcomeUnknown: false,
+        blocks: 1,
+        ownFailures: 0,
+        ownFailedAt: 0,
+      });
+    }
+    const receipting = {
+      at: "receipting",
+      lease: null,
+      receipts: [],
+      completeView: false,
+      ended: [],
+    } as const;
+    const unsent = { ...rest, state: { ...receipting, at: "closing" } };
+    expect(groupFromRow(JSON.stringify(unsent)).state).toEqual({ ...receipting, leased: 0 });
+    const waiting = { since: 5, payloads: [older] };
+    expect(waitingFromRow(JSON.stringify(waiting))).toEqual({ since: 5, payloads: [payload] });
+    expect([missingDays, ownFailures, ownFailedAt]).toBeDefined();
+  });
+
+  test("of a head that counted nothing", () => {
+    const head = bornHead(emptyWorld, startMs, 4);
+    const { inFlight: _, notified: __, concurrencyLimit: ___, ...breaker } = head.breaker;
+    const { lastSplitAt: ____, ...rest } = head;
+    const called = [{ group: groupId, again: 5 }];
+    expect(headFromRow(JSON.stringify({ ...rest, breaker: { ...breaker, called } }))).toEqual({
+      ...head,
+      breaker: { ...breaker, inFlight: [], notified: called, concurrencyLimit: 1 },
+    });
+    expect(headFromRow(JSON.stringify({ ...rest, lastSplitAt: 7, breaker: head.breaker }))).toEqual({
+      ...head,
+      lastSplitAt: 7,
+    });
+  });
+
+  test("of rows by day only where each day has its rows", () => {
+    const group = groupToRow(
+      widestGroup({ at: "open", lease: null, out: "insert" }, { rows: rows.slice(0, 1) }),
+    );
+    expect(() => groupFromRow(group.replace("[20700,1000000,", "[20700,1000000,7,"))).toThrow(
+      "each day has its rows",
+    );
+  });
+
   test("of a group whose receipts are to be written", () => {
     const receipts = [receiptOf(widestPayload(0, 0).key, days)];
-    const closing = { at: "closing", lease, receipts, completeView: false, ended: [] } as const;
+    const receipting = { at: "receipting", lease, receipts, completeView: false, ended: [] } as const;
     const earlier = {
-      ...widestGroup({ ...closing, leased: 1 }, { payloads: [] }),
-      state: { ...closing, given: 1 },
+      ...widestGroup({ ...receipting, leased: 1 }, { payloads: [] }),
+      state: { ...receipting, at: "closing", given: 1 },
     };
-    expect(groupFromRow(JSON.stringify(earlier)).state).toEqual({ ...closing, leased: 1 });
+    expect(groupFromRow(JSON.stringify(earlier)).state).toEqual({ ...receipting, leased: 1 });
   });
 });
 
@@ -582,7 +644,7 @@ test("rows by day are written as plain numbers, and read as they were", () => {
   const receipts = [receipt, { ...receipt, rowsByDay: [] }];
   for (const [state, times] of [
     [{ at: "open", lease: null, out: "insert" }, 2],
-    [{ at: "closing", lease: null, receipts, leased: 1, completeView: false, ended: [] }, 3],
+    [{ at: "receipting", lease: null, receipts, leased: 1, completeView: false, ended: [] }, 3],
     [{ at: "held", lease: null, found }, 3],
     [{ at: "clearing", lease: null, found }, 3],
   ] as const) {

@@ -1,10 +1,11 @@
 /** What VERIFY concludes, verdict by verdict: test/core/ledger-verify.test.ts shows what the ledger then does. */
 import { describe, expect, test } from "vitest";
 import { payloadOf } from "../../shared/ledger/claim.ts";
-import type { DayRows, Evidence, GroupId, GroupPayload, StoredPayload } from "../../shared/ledger/group.ts";
+import type { Evidence, GroupPayload, StoredPayload } from "../../shared/ledger/group.ts";
 import { judge, type Verdict } from "../../shared/ledger/verify.ts";
 import type { PayloadOutcome } from "../../shared/outcome.ts";
 import type { PayloadKey } from "../../shared/payload-key.ts";
+import type { DayRows, GroupId, Receipt } from "../../shared/receipt.ts";
 import { doorbell, startMs } from "../ledger/world.ts";
 
 const MINUTE_MS = 60_000;
@@ -23,7 +24,7 @@ function receipt(
   key: PayloadKey,
   outcome: PayloadOutcome,
   rowsByDay = outcome === "stored" ? days : [],
-): Evidence["receipts"][number] {
+): Receipt {
   return { key, outcome, group, spans: 10, rowsByDay, rejectedSpans: 0, bytes: 100, reason: "why" };
 }
 
@@ -37,6 +38,7 @@ interface Seen {
   /** What the first transcode came to. */
   readonly transcoded?: StoredPayload;
   readonly erasedKeysMax?: number;
+  readonly isBlind?: boolean;
 }
 
 const object: Evidence["object"] = { key: own, spans: 10, rejectedSpans: 3, bytes: 77, rowsByDay: days };
@@ -52,7 +54,7 @@ function verdict(seen: Seen): Verdict {
     },
     rows: seen.transcoded ?? null,
     group,
-    isBlind: false,
+    isBlind: seen.isBlind ?? false,
     attempted: seen.attempted ?? false,
     erasedKeysMax: seen.erasedKeysMax ?? 500,
     oldestDay: seen.oldestDay ?? 0,
@@ -340,7 +342,248 @@ describe("erased", () => {
     ["its object", { rows: [] }],
   ])("before, and %s are left: all of it once more", (_, seen) => {
     const it = verdict({ ...seen, receipts: [receipt(own, "erased"), receipt(third, "stored")] });
-    expect(receiptsOf(it)).toEqual([`erased ${own}`, `erased ${third}`]);
+    expect(receiptsOf(it).toSorted()).toEqual([`erased ${own}`, `erased ${third}`]);
+  });
+});
+
+describe("a verdict, all that it says", () => {
+  const blank = { ...receipt(own, "duplicate"), rejectedSpans: 3, bytes: 77, reason: "" };
+  const stored = { ...blank, outcome: "stored", rowsByDay: days } as const;
+  const end = { kind: "end", outcome: "stored", key: own, erase: null, found: false, lateBell: false };
+  const duplicateKeys = [second, third];
+  const payload = { duplicateKeys };
+
+  test("of what is there: its own receipt, and duplicates for its other keys", () => {
+    expect(verdict({ rows: days, payload })).toEqual({
+      ...end,
+      found: true,
+      receipts: [stored, { ...blank, key: second }, { ...blank, key: third }],
+    });
+    // One copy, which another key's receipt claims: nothing of it is its own.
+    expect(verdict({ rows: days, payload, receipts: [receipt(third, "stored")] })).toEqual({
+      ...end,
+      key: third,
+      found: true,
+      receipts: [blank, { ...blank, key: second }],
+    });
+    // A copy more than that, which its own INSERT explains.
+    const twice = { rows: times(2), receipts: [receipt(third, "stored")], attempted: true };
+    expect(verdict({ ...twice, payload })).toEqual({
+      ...end,
+      found: true,
+      receipts: [stored, { ...blank, key: second }],
+    });
+    // The same where its own key has a receipt that says something else: its copy is not explained.
+    const died = [receipt(third, "stored"), receipt(own, "dead")];
+    expect(verdict({ rows: days, receipts: died })).toEqual({
+      ...end,
+      key: third,
+      found: true,
+      receipts: [blank],
+    });
+    expect(verdict({ rows: times(2), receipts: died, attempted: true }).kind).toBe("inexact");
+    expect(verdict({ rows: days, receipts: [receipt(own, "stored")] })).toEqual({
+      ...end,
+      found: true,
+      receipts: [],
+    });
+  });
+
+  test("of what has expired: once, and never that it was found", () => {
+    const reason =
+      "expired: 10 spans of 2026-11-23, 2026-11-24 are older than the table's TTL, which keeps 2026-11-25 and later";
+    const expired = { ...stored, outcome: "expired", rowsByDay: [], reason };
+    expect(verdict({ oldestDay: today + 1 })).toEqual({ ...end, receipts: [expired] });
+    expect(verdict({ oldestDay: today + 1, receipts: [receipt(own, "expired")] })).toEqual({
+      ...end,
+      receipts: [],
+    });
+    expect(verdict({ oldestDay: today + 1, receipts: [receipt(own, "dead")] })).toEqual({
+      ...end,
+      receipts: [expired],
+    });
+    const partly =
+      "expired: 4 spans of 2026-11-23 are older than the table's TTL, which keeps 2026-11-24 and later";
+    expect(verdict({ rows: days.slice(1), oldestDay: today })).toEqual({
+      ...end,
+      found: true,
+      receipts: [{ ...stored, rowsByDay: days.slice(1), reason: partly }],
+    });
+  });
+
+  test("of what is not there: what is to be inserted, under the key that has the object", () => {
+    const before = { ...payloadOf(doorbell({ n: 1 })), duplicateKeys };
+    expect(verdict({ payload })).toEqual({ kind: "insert", payload: before });
+    expect(verdict({ payload, rows: days.slice(1) })).toEqual({
+      kind: "insert",
+      payload: { ...before, missingDays: { days: [today - 1], complete: days } },
+    });
+    expect(verdict({ payload, object: { ...(object ?? never()), key: third } })).toEqual({
+      kind: "insert",
+      payload: { ...before, key: third, duplicateKeys: [own, second] },
+    });
+    // Of the days inside of the TTL all are missing, and of all days not.
+    expect(verdict({ oldestDay: today })).toEqual({
+      kind: "insert",
+      payload: { ...payloadOf(doorbell({ n: 1 })), missingDays: { days: [today], complete: days } },
+    });
+  });
+
+  test("of what was stored and is gone: nothing, but the receipts of keys that have none", () => {
+    expect(verdict({ payload, receipts: [receipt(second, "stored"), receipt(own, "duplicate")] })).toEqual({
+      ...end,
+      key: second,
+      lateBell: true,
+      receipts: [{ ...blank, key: third }],
+    });
+    expect(verdict({ receipts: [receipt(own, "dead")] })).toEqual({ ...end, outcome: "dead", receipts: [] });
+  });
+
+  test.each([
+    ["undecodable", "decode"],
+    ["unreadable", "unreadable"],
+  ] as const)("of what is not there and is %s: it is dead under each key", (rowsByDay, reason) => {
+    const dead = { ...blank, outcome: "dead", reason };
+    expect(verdict({ payload, object: { ...(object ?? never()), rowsByDay } })).toEqual({
+      ...end,
+      outcome: "dead",
+      receipts: [dead, { ...dead, key: second }, { ...dead, key: third }],
+    });
+    // And where it is there, by the count of its spans, it is stored as it is.
+    expect(verdict({ rows: days, object: { ...(object ?? never()), rowsByDay } })).toEqual({
+      ...end,
+      found: true,
+      receipts: [stored],
+    });
+    expect(verdict({ rows: days, object: { ...(object ?? never()), rowsByDay, spans: 11 } }).kind).toBe(
+      "inexact",
+    );
+    // A count of none says nothing: a row of it would be one too many.
+    const none = { ...(object ?? never()), rowsByDay, spans: 0 };
+    expect(verdict({ rows: [], object: none }).kind).toBe("end");
+    expect(verdict({ rows: [{ day: today, rows: 1 }], object: none })).toMatchObject({
+      kind: "end",
+      found: true,
+    });
+  });
+
+  test("of what has no object: as its receipts or its rows say, with what the doorbell counted", () => {
+    const counted = { ...blank, rejectedSpans: 0, bytes: 0 };
+    expect(verdict({ payload, rows: days, object: null })).toEqual({
+      ...end,
+      found: true,
+      receipts: [
+        { ...counted, outcome: "stored", rowsByDay: days },
+        { ...counted, key: second },
+        { ...counted, key: third },
+      ],
+    });
+    const dead = { ...counted, outcome: "dead", reason: "missing_object" };
+    expect(verdict({ payload, object: null })).toEqual({
+      ...end,
+      outcome: "dead",
+      receipts: [dead, { ...dead, key: second }, { ...dead, key: third }],
+    });
+    expect(verdict({ rows: days.slice(1), object: null })).toEqual({
+      kind: "inexact",
+      reason: "no object, and not all of its rows",
+    });
+    for (const [outcome, ended] of [
+      ["dead", "dead"],
+      ["duplicate", "stored"],
+    ] as const) {
+      expect(verdict({ rows: days, receipts: [receipt(second, outcome)], object: null })).toEqual({
+        ...end,
+        outcome: ended,
+        key: outcome === "dead" ? second : own,
+        receipts: [],
+      });
+    }
+  });
+
+  test("of what was transcoded first: its counts, and those of the object where only that is there", () => {
+    const transcoded = { key: own, rowsByDay: days, rejectedSpans: 5, bytes: 55 };
+    expect(verdict({ rows: days, transcoded, object: null })).toMatchObject({
+      receipts: [{ spans: 10, rejectedSpans: 5, bytes: 55 }],
+    });
+    // Of the days that it lacked says nothing of the whole.
+    const missingDays = { days: [today], complete: days };
+    const part = { ...transcoded, rowsByDay: days.slice(1) };
+    const lacking = { payload: { missingDays, spans: 99 }, transcoded: part, rows: days };
+    expect(verdict({ ...lacking, object: null })).toMatchObject({
+      receipts: [{ spans: 99, rowsByDay: days }],
+    });
+    expect(verdict(lacking)).toMatchObject({ receipts: [{ spans: 10, rowsByDay: days }] });
+  });
+
+  test("of what its receipts claim, where no object says more: the days of the first that claims some", () => {
+    const claims = [receipt(third, "stored", []), receipt(second, "stored", [{ day: today, rows: 10 }])];
+    const seen = { receipts: claims, rows: [{ day: today, rows: 10 }] };
+    expect(verdict(seen)).toEqual({ ...end, key: third, found: true, receipts: [blank] });
+    // A day without rows is neither expected nor missed.
+    const empty = [...days, { day: today + 1, rows: 0 }];
+    expect(verdict({ rows: days, object: { ...(object ?? never()), rowsByDay: empty } })).toMatchObject({
+      ...end,
+      found: true,
+    });
+    // Its receipt says that it had expired, and its rows are there.
+    expect(verdict({ rows: days, receipts: [receipt(own, "expired")] })).toEqual({
+      ...end,
+      found: true,
+      receipts: [stored],
+    });
+    expect(verdict({ rows: [{ day: today, rows: 1 }], object: null }).kind).toBe("inexact");
+  });
+
+  test("of what nobody transcoded: by the count of its spans", () => {
+    const unread = { ...(object ?? never()), rowsByDay: null };
+    const blind = { isBlind: true, object: unread };
+    expect(verdict({ ...blind, rows: days })).toEqual({ ...end, found: true, receipts: [stored] });
+    expect(verdict({ ...blind, rows: days.slice(1) }).kind).toBe("inexact");
+    expect(verdict(blind)).toMatchObject({ kind: "insert", payload: { key: own } });
+    // Without an object its receipts and its rows say how it ends.
+    expect(verdict({ isBlind: true, object: null })).toMatchObject({ outcome: "dead" });
+    expect(verdict({ isBlind: true, rows: days })).toEqual({ ...end, found: true, receipts: [stored] });
+    const part = { isBlind: true, rows: days.slice(1) };
+    expect(verdict({ ...part, object: null })).toEqual({
+      kind: "inexact",
+      reason: "no object, and not all of its rows",
+    });
+    expect(verdict(part)).toMatchObject({ kind: "insert", payload: { missingDays: { days: [today - 1] } } });
+    // One that is to be transcoded and was not breaks an invariant of ours.
+    expect(() => verdict({ object: unread, rows: days })).toThrow("an object is transcoded");
+  });
+
+  test("of what is erased: all of its keys, with what it has been", () => {
+    const erased = { ...blank, outcome: "erased", reason: "asked for" };
+    expect(verdict({ payload: { duplicateKeys: [second], erase: "asked for" }, rows: days })).toEqual({
+      ...end,
+      outcome: "erased",
+      receipts: [erased, { ...erased, key: second }],
+    });
+  });
+
+  test.each([
+    [[{ day: today - 1, rows: 3 }, ...days.slice(1)], "a day has some of its rows"],
+    [[{ day: today - 1, rows: 8 }, ...days.slice(1)], "a day has some of its rows"],
+    [[...days, { day: today + 1, rows: 1 }], "1 row on a day with none"],
+    [times(2), "2 copies, at most 1 expected"],
+  ])("of %j found: for a person, %s", (rows, reason) => {
+    expect(verdict({ rows })).toEqual({ kind: "inexact", reason });
+  });
+
+  test("of fewer rows than the object has, which a person accepted: nobody can say which are gone", () => {
+    const accepted = {
+      ...receipt(own, "stored"),
+      rowsByDay: [{ day: today - 1, rows: 2 }, ...days.slice(1)],
+    };
+    const seen = { receipts: [accepted], payload: { cause: "audit" as const } };
+    expect(verdict({ ...seen, rows: days.slice(1) })).toEqual({
+      kind: "inexact",
+      reason: "a day of what was accepted is gone",
+    });
+    // All of them are gone: the object says what is inserted.
+    expect(verdict(seen)).toMatchObject({ kind: "insert", payload: { missingDays: null } });
   });
 });
 

@@ -189,7 +189,7 @@ describe("poison", () => {
     }
   });
 
-  test("a payload alone that was refused is tried again under another token, later each time", () => {
+  test("a payload alone that was refused is retried under another token, later each time", () => {
     const ledger = new TestLedger();
     ledger.claim({ n: 1 });
     let task = ledger.takeNotified();
@@ -237,7 +237,7 @@ describe("poison", () => {
   });
 });
 
-test("an erasure that was stopped behind its receipts is done again by whoever looks, until nothing is left", () => {
+test("an erasure that was stopped behind its receipts is done again by the next look, until nothing is left", () => {
   const { key } = doorbell({ n: 1 });
   for (const [rows, isThere] of [
     [10, true],
@@ -308,9 +308,9 @@ test("an attempt that could read none of its payloads sent nothing: VERIFY need 
 test("what ends together has as many receipts as a group may have keys; what is above is looked at by itself", () => {
   const caps = { ...defaultSettings.caps, keysMax: 4 };
   for (const [erasedKeys, states] of [
-    [1, ["closing 4"]],
-    [2, ["closing 3", "verifying 0"]],
-    [4, ["closing 5", "verifying 0"]],
+    [1, ["receipting 4"]],
+    [2, ["receipting 3", "verifying 0"]],
+    [4, ["receipting 5", "verifying 0"]],
   ] as const) {
     const ledger = new TestLedger({ ...defaultSettings, caps }, { ...emptyWorld, epoch: 1 });
     ledger.claim({ n: 1 }, { n: 2 });
@@ -331,7 +331,7 @@ test("what ends together has as many receipts as a group may have keys; what is 
     ledger.report(verify, { kind: "verified", running: false, oldestDay: 0, payloads });
     const groups = [...ledger.state.dump().groups.values()];
     expect(
-      groups.map(({ state }) => `${state.at} ${state.at === "closing" ? state.receipts.length : 0}`),
+      groups.map(({ state }) => `${state.at} ${state.at === "receipting" ? state.receipts.length : 0}`),
     ).toEqual(states);
   }
 });
@@ -368,11 +368,7 @@ describe("the view of trace ids is completed with the receipts", () => {
               {
                 key: payload.key,
                 outcome,
-                group: verify.group,
-                spans: 10,
                 rowsByDay: [{ day: today, rows: 10 }],
-                rejectedSpans: 0,
-                bytes: 100,
                 reason: "",
               },
             ];
@@ -451,7 +447,7 @@ describe("a payload whose rows are inexact", () => {
     const ledger = held();
     ledger.step({ kind: "resolve", key, how: "accept" });
     const task = next(ledger, MINUTE_MS);
-    // Its rows have been there for as long as somebody was asked: whoever stored them completed their view.
+    // Its rows have been there for as long as somebody was asked: the INSERT that stored them completed their view.
     expect(task).toMatchObject({ step: "receipts", completeView: false });
     expect(task.step === "receipts" ? task.receipts : []).toMatchObject([
       { key, outcome: "stored", rowsByDay: [{ day: today, rows: 4 }] },
@@ -585,7 +581,7 @@ describe("a payload that dies under several keys", () => {
     // A third key while these receipts are being written.
     ledger.claim(third);
     if (receipts !== null) {
-      ledger.settle(receipts);
+      ledger.receipted(receipts);
     }
     const rest = next(ledger, MINUTE_MS);
     expect(rest.step === "receipts" ? rest.receipts : []).toMatchObject([
@@ -623,7 +619,7 @@ describe("unknown and questioned ids", () => {
     const ledger = new TestLedger();
     ledger.claim({ n: 1 });
     const insert = ledger.takeNotified();
-    ledger.claim({ n: 2 });
+    ledger.claim({ n: 2, arrival: ledger.now });
     const counting = ledger.takeNotified();
     ledger.report(counting, { kind: "refused", reason: "bad", code: 117 });
     ledger.now += ledger.settings.leaseMs;
@@ -644,14 +640,14 @@ describe("unknown and questioned ids", () => {
     expect(ledger.alarm()).toHaveLength(2);
   });
 
-  test("whoever misses a payload's rows while its receipt is written, and had asked before, is answered once more", () => {
+  test("who misses a payload's rows while its receipt is written, and had asked before, is answered once more", () => {
     const ledger = new TestLedger();
     ledger.claim({ n: 1, cause: "audit" });
     const verify = next(ledger, 10 * MINUTE_MS);
     const receipts = ledger.report(verify, verified(verify, 10));
     expect(receipts?.step).toBe("receipts");
     ledger.claim({ n: 1, cause: "audit" });
-    ledger.settle(...(receipts === null ? [] : [receipts]));
+    ledger.receipted(...(receipts === null ? [] : [receipts]));
     const groups = [...ledger.state.dump().groups.values()];
     expect(groups.map(({ state, payloads }) => [state.at, payloads.length])).toEqual([["verifying", 1]]);
   });
@@ -683,7 +679,7 @@ describe("unknown and questioned ids", () => {
     }
   });
 
-  test("a restored ledger verifies what waits and what is out, and takes no report of the lost time", () => {
+  test("a restored ledger verifies what waits and what is in flight, and takes no report of the lost time", () => {
     const ledger = new TestLedger();
     ledger.claim({ n: 1 });
     const task = ledger.takeNotified();
@@ -764,8 +760,8 @@ describe("rows that are older than the table's TTL", () => {
     const ledger = withTtl();
     ledger.claim({ n: 1 });
     const task = ledger.takeNotified();
-    const closing = ledger.report(task, stored(task, [{ day: today - 10, rows: 10 }]));
-    expect(receiptsOf(closing)).toMatchObject([
+    const receipting = ledger.report(task, stored(task, [{ day: today - 10, rows: 10 }]));
+    expect(receiptsOf(receipting)).toMatchObject([
       {
         outcome: "expired",
         spans: 10,
@@ -812,14 +808,14 @@ describe("rows that are older than the table's TTL", () => {
         evidenceOf(payload, 0, { receipts, object: object(payload) }),
       ),
     });
-    const closing = receiptsOf(ledger.report(verify, report([])));
-    expect(closing).toMatchObject([{ outcome: "expired", rowsByDay: [], spans: 10 }]);
+    const planned = receiptsOf(ledger.report(verify, report([])));
+    expect(planned).toMatchObject([{ outcome: "expired", rowsByDay: [], spans: 10 }]);
     // A second look, after the receipt: nothing more is owed.
     const again = new TestLedger(undefined, { epoch: 1, anyPayload: true, anyRow: true });
     again.claim({ n: 1, cause: "replay" });
     const second = next(again, 10 * MINUTE_MS);
     expect(second.step).toBe("verify");
-    expect(again.report(second, report(closing ?? []))).toBeNull();
+    expect(again.report(second, report(planned ?? []))).toBeNull();
     expect(again.state.group(second.group)).toBeUndefined();
   });
 });

@@ -162,7 +162,7 @@ describe("a quota", () => {
     expect(meter.account()?.used).toBe(1500);
   });
 
-  test("is told once at 80 % and once at 100 %, of which one is open, and resolved in the next month", () => {
+  test("is reported once at 80 % and once at 100 %, of which one is open, and resolved in the next month", () => {
     const meter = meterOf(quota(1000));
     const notices = (spans: number, now = start) => meter.ask(one(spans), now).notices;
     expect(notices(799)).toEqual([]);
@@ -394,7 +394,7 @@ describe("what a look at a request takes", () => {
     expect(isolate.spent(start)).toEqual({ rate: 903, month: 0 });
   });
 
-  test("costs nothing where the request is to come again", () => {
+  test("costs nothing where the request is to be retried", () => {
     const isolate = isolateOf(both);
     isolate.first(start);
     isolate.takeBack(1);
@@ -543,7 +543,7 @@ describe("a key with limits of spans and of bytes", () => {
     expect([spans?.used, (bytes?.used ?? 0) - left], "of the month").toEqual([1, 1]);
   });
 
-  test("costs nothing where the request is to come again", () => {
+  test("costs nothing where the request is to be retried", () => {
     const isolate = isolateOf({ spans: rate(1, 10), bytes: rate(1000, 7000) });
     for (let i = 0; i < 5; i++) {
       const sent = isolate.send(request, 800, start);

@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { metricsText } from "../../shared/console/metrics-text.ts";
 import { readExposition } from "../console/exposition.ts";
 
-test("metrics are what Prometheus' text format says, whatever stands in a label or a help", () => {
+test("metrics are what Prometheus' text format says, whatever a label or a help contains", () => {
   const label = 'a"b\\c\nd,e="f"} 1';
   const text = metricsText([
     { name: "headrace_x", type: "gauge", help: "A \\ and\na line.", samples: [{ value: 0.5 }] },
@@ -30,11 +30,11 @@ test("metrics are what Prometheus' text format says, whatever stands in a label 
   expect(text).not.toContain("headrace_unknown");
 });
 
-test("a series that stands twice, or a counter by another name, is a bug and not an answer", () => {
+test("a repeated series, or a counter by another name, is a bug and not an answer", () => {
   const family = { name: "headrace_x", type: "gauge", help: "X", samples: [{ value: 1 }] } as const;
-  expect(() => metricsText([family, family])).toThrow("a family stands once");
+  expect(() => metricsText([family, family])).toThrow("a family appears once");
   expect(() => metricsText([{ ...family, samples: [{ value: 1 }, { value: 2 }] }])).toThrow(
-    "a series stands once",
+    "a series appears once",
   );
   expect(() => metricsText([{ ...family, type: "counter" }])).toThrow("_total");
 });

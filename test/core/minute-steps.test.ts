@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { type EndedRow, minuteSteps, stepRange } from "../../shared/console/minute-steps.ts";
-import type { Unsettled } from "../../shared/ledger/unsettled.ts";
+import type { Unsettled } from "../../shared/console/operations.ts";
 import { formatPayloadId, formatPayloadKey } from "../../shared/payload-key.ts";
 import { newCheckpoint, opened, withOpen } from "../../shared/reconcile/checkpoint.ts";
 

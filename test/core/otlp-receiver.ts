@@ -6,7 +6,7 @@
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import { gunzipSync } from "node:zlib";
 
-export interface ReceivedSpan {
+interface ReceivedSpan {
   readonly traceId: string;
   readonly spanId: string;
   readonly name: string;
@@ -17,7 +17,7 @@ export interface ReceivedSpan {
   readonly links: number;
 }
 
-export interface ReceivedRequest {
+interface ReceivedRequest {
   readonly headers: IncomingMessage["headers"];
   readonly spans: readonly ReceivedSpan[];
 }

@@ -333,7 +333,7 @@ describe("a payload that is alone", () => {
     }
   });
 
-  test("is tried again for as long as it takes where R2 does not give it", () => {
+  test("is retried for as long as it takes where R2 does not give it", () => {
     const { ledger, task } = ledgerOf(1);
     let mine = task;
     for (let tries = 0; tries < 5; tries++) {

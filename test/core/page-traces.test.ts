@@ -1,8 +1,11 @@
 /** What the page does with a link, a value and a span's time, without a browser. */
 import { describe, expect, test } from "vitest";
 import { pageLink, parseRoute, tracePagePath, tracesPagePath } from "../../shared/console/page-routes.ts";
-import { nanosText } from "../../workers/console/page/format.ts";
+import { buildTree, visibleNodes } from "../../shared/console/trace-tree.ts";
+import { findNodes, neighbour, searchTexts } from "../../workers/console/page/traces/find-spans.ts";
 import { serviceHues } from "../../workers/console/page/traces/service-hues.ts";
+import { linkOf, nodeOf } from "../../workers/console/page/traces/span-link.ts";
+import { type TreeStep, treeStep } from "../../workers/console/page/traces/tree-keys.ts";
 import { jsonText, readableValue, sqlText } from "../../workers/console/page/traces/value-text.ts";
 
 const trace = "5b8efff798038103d269b633813fc60c";
@@ -63,7 +66,7 @@ describe("a value", () => {
     ]);
   });
 
-  test("that is no JSON, or a number, stays as it is", () => {
+  test("that is not JSON, or a number, stays as it is", () => {
     for (const text of ["", "12", "{not json}", "[1,", "plain"]) {
       expect(jsonText(text)).toBe(text);
     }
@@ -90,21 +93,102 @@ describe("a value", () => {
   });
 });
 
-test("a time is given in three digits and the unit that people use", () => {
-  expect([0, 80, 1000, 450_000, 12_345_678, 1_250_000_000, 125e9].map(nanosText)).toEqual([
-    "0 ns",
-    "80 ns",
-    "1 µs",
-    "450 µs",
-    "12.3 ms",
-    "1.25 s",
-    "2 min 5 s",
-  ]);
-});
-
 test("fifty services have fifty colours, the same ones each time", () => {
   const spans = Array.from({ length: 100 }, (_, n) => ({ service: `s${n % 50}` }));
   const hues = serviceHues(spans);
   expect(new Set(hues.values()).size).toBe(50);
   expect([...serviceHues(spans)]).toEqual([...hues]);
+});
+
+/** a with b and d below it, c below b; then a second a, and e below a parent that is not there. */
+const tree = buildTree(
+  (
+    [
+      ["a", ""],
+      ["b", "a"],
+      ["c", "b"],
+      ["d", "a"],
+      ["a", ""],
+      ["e", "gone"],
+    ] as const
+  ).map(([spanId, parentSpanId], n) => ({ spanId, parentSpanId, startNs: n, durationNs: 10 })),
+);
+
+test("a span in a link is found again, also where several have its id, and a parent that is not there is none", () => {
+  const links = tree.nodes.map((_, node) => linkOf(tree, node));
+  expect(links).toEqual(["a", "b", "c", "d", "a.2", "", "e"]);
+  expect(links.map((link) => nodeOf(tree, link))).toEqual([0, 1, 2, 3, 4, -1, 6]);
+  expect(["", "x", "a.3", "a.x", "gone"].map((link) => nodeOf(tree, link))).toEqual([-1, -1, -1, -1, -1]);
+});
+
+describe("the keys of the tree", () => {
+  const press = (key: string, active: number, folded: readonly number[] = []): TreeStep | undefined => {
+    const collapsed = new Set(folded);
+    return treeStep(key, { tree, collapsed, active, visible: visibleNodes(tree, collapsed) });
+  };
+
+  test("go from row to row, and not beyond the first and the last", () => {
+    expect(press("ArrowDown", 0)).toEqual({ kind: "go", node: 1 });
+    expect(press("ArrowDown", 0, [0])).toEqual({ kind: "go", node: 4 });
+    expect(press("ArrowUp", 4, [0])).toEqual({ kind: "go", node: 0 });
+    expect(press("ArrowUp", 0)).toEqual({ kind: "go", node: 0 });
+    expect(press("End", 0)).toEqual({ kind: "go", node: 6 });
+    expect(press("PageDown", 3)).toEqual({ kind: "go", node: 6 });
+    expect(press("PageUp", 3)).toEqual({ kind: "go", node: 0 });
+  });
+
+  test("fold, unfold, and go to the parent and the first child", () => {
+    expect(press("ArrowLeft", 1)).toEqual({ kind: "fold", node: 1 });
+    expect(press("ArrowLeft", 1, [1])).toEqual({ kind: "go", node: 0 });
+    expect(press("ArrowLeft", 2)).toEqual({ kind: "go", node: 1 });
+    expect(press("ArrowLeft", 4)).toEqual({ kind: "stay" });
+    expect(press("ArrowRight", 1, [1])).toEqual({ kind: "unfold", node: 1 });
+    expect(press("ArrowRight", 1)).toEqual({ kind: "go", node: 2 });
+    expect(press("ArrowRight", 2)).toEqual({ kind: "stay" });
+    expect(press("Enter", 2)).toEqual({ kind: "choose", node: 2 });
+    expect(press("x", 2)).toBeUndefined();
+  });
+});
+
+test("the search within a trace looks into names, attributes and events, and goes round", () => {
+  const span = (name: string, more: object = {}) => ({
+    spanId: name,
+    parentSpanId: "",
+    service: "shop",
+    name,
+    kind: "Server",
+    startNs: 0,
+    durationNs: 1,
+    status: "Unset",
+    statusMessage: "",
+    scope: "",
+    payload: null,
+    resource: 0,
+    eventsCount: 0,
+    linksCount: 0,
+    attributesCount: 0,
+    attributes: null,
+    events: null,
+    links: null,
+    ...more,
+  });
+  const spans = [
+    span("one", { attributes: [["http.route", "/Cart"]] }),
+    span("two", {
+      events: [{ startNs: 0, name: "gave up", attributes: [["exception.message", "out of Cart"]] }],
+    }),
+    span("three"),
+  ];
+  const texts = searchTexts({ spans } as unknown as Parameters<typeof searchTexts>[0]);
+  const found = (sought: string) => findNodes(buildTree(spans), texts, sought);
+  expect(found("cart")).toEqual([0, 1]);
+  expect(found("http.route=/cart")).toEqual([0]);
+  expect(found(" GAVE UP ")).toEqual([1]);
+  expect(found("")).toEqual([]);
+  expect([
+    neighbour([0, 4], 0, 1),
+    neighbour([0, 4], 4, 1),
+    neighbour([0, 4], 0, -1),
+    neighbour([], 0, 1),
+  ]).toEqual([4, 0, 4, undefined]);
 });

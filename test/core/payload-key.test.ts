@@ -13,11 +13,13 @@ import {
 } from "../../shared/payload-key.ts";
 
 const body = new TextEncoder().encode("a body");
+const version1 = { contentMinute: 3_627_821, from: Number.POSITIVE_INFINITY };
+const version2 = { contentMinute: 3_627_821, from: 0 };
 
 describe("payload id", () => {
-  test("is the first 16 bytes of SHA-256 over tenant, type, encoding and body", async () => {
+  test("of version 1 is the first 16 bytes of SHA-256 over tenant, type, encoding and body", async () => {
     const digest = createHash("sha256").update("acme\0pb\0identity\0").update(body).digest();
-    const id = await payloadId("acme", "pb", "identity", body);
+    const id = await payloadId("acme", "pb", "identity", body, version1);
     expect(payloadIdToBytes(id)).toEqual(new Uint8Array(digest.subarray(0, 16)));
   });
 
@@ -27,19 +29,22 @@ describe("payload id", () => {
     second.set([1, 2, 3, 4], 4);
     second[9] = 255;
     const before = Uint8Array.from(second);
-    expect(await payloadId("acme", "pb", "gzip", second)).toBe(await payloadId("acme", "pb", "gzip", first));
+    const idOf = (bytes: Uint8Array) => payloadId("acme", "pb", "gzip", bytes, version2);
+    expect(await idOf(second)).toBe(await idOf(first));
     expect(second).toEqual(before);
   });
 
   test("differs by tenant, type, encoding and body", async () => {
-    const ids = await Promise.all([
-      payloadId("acme", "pb", "identity", body),
-      payloadId("acme2", "pb", "identity", body),
-      payloadId("acme", "json", "identity", body),
-      payloadId("acme", "pb", "deflate", body),
-      payloadId("acme", "pb", "identity", body.subarray(1)),
-    ]);
-    expect(new Set(ids).size).toBe(5);
+    for (const version of [version1, version2]) {
+      const ids = await Promise.all([
+        payloadId("acme", "pb", "identity", body, version),
+        payloadId("acme2", "pb", "identity", body, version),
+        payloadId("acme", "json", "identity", body, version),
+        payloadId("acme", "pb", "deflate", body, version),
+        payloadId("acme", "pb", "identity", body.subarray(1), version),
+      ]);
+      expect(new Set(ids).size).toBe(5);
+    }
   });
 
   test("keeps byte order as text, and every byte", () => {

@@ -1,9 +1,10 @@
-/** What a person is told of a payload's rows, and which payloads may be let in again. */
+/** How a payload's rows are described to an operator, and which payloads may be let in again. */
 import { describe, expect, test } from "vitest";
-import type { DayRows } from "../../shared/ledger/group.ts";
 import type { Whereabouts } from "../../shared/ledger/whereabouts.ts";
 import type { PayloadOutcome } from "../../shared/outcome.ts";
+import type { DayRows } from "../../shared/receipt.ts";
 import { forgettingOf, presenceOf, presences, presenceText } from "../../shared/reconcile/presence.ts";
+import { doorbell } from "../ledger/world.ts";
 
 const whole: readonly DayRows[] = [
   { day: 10, rows: 10 },
@@ -41,6 +42,28 @@ describe("of 10 rows on one day and 5 on the next that a receipt claims", () => 
     ["unclear", "the TTL is not understood", [], null],
   ] as const)("%s: %s", (presence, _name, rowsByDay, oldestDay) => {
     expect(presenceOf({ at: unknown, receipts: [receipt("stored")], rowsByDay, oldestDay })).toBe(presence);
+  });
+
+  test("a day without rows is neither claimed nor found, and a day's rows are its own", () => {
+    const none = { day: 12, rows: 0 };
+    const of = (claimed: readonly DayRows[], rowsByDay: readonly DayRows[], oldestDay = 0) =>
+      presenceOf({
+        at: unknown,
+        receipts: [{ outcome: "stored", rowsByDay: claimed }],
+        rowsByDay,
+        oldestDay,
+      });
+    expect(of([...whole, none], rows(10, 5))).toBe("present");
+    expect(of(whole, [...rows(10, 5), none])).toBe("present");
+    expect(of([none], [none])).toBe("expired");
+    expect(of([...whole, none], rows(10, 5), 12)).toBe("expired");
+    expect(of(whole, [{ ...none, rows: 10 }])).toBe("inexact");
+  });
+
+  test("whatever is seen of it, it is in flight while the ledger has it", () => {
+    const { key } = doorbell({ n: 1 });
+    const at = { receipts: [receipt("stored")], rowsByDay: rows(10, 5), oldestDay: 0 };
+    expect(presenceOf({ ...at, at: { at: "waiting", key } })).toBe("in_flight");
   });
 
   test("two keys that are stored may have two copies, and one is enough", () => {
@@ -91,7 +114,7 @@ test("only what misses rows and has its bytes in R2 is let in again; of all else
   expect(forgettingOf("in_flight", true)).toMatchObject({ why: expect.stringContaining("in flight") });
 });
 
-test("a person is told what is gone, and the command that brings it back", () => {
+test("an operator sees what is gone, and the command that brings it back", () => {
   expect(presenceText("gone", "abc")).toMatch(/none of its rows .* `headrace forget abc`/);
   expect(presenceText("present", "abc")).toBe("");
 });

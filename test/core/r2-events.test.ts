@@ -5,7 +5,7 @@ import { limits } from "../../shared/limits.ts";
 import { r2EventSchema } from "../../shared/messages.ts";
 import { formatPayloadId, formatPayloadKey } from "../../shared/payload-key.ts";
 
-test("each new payload is told once, in Cloudflare's format and with the delay of the queue", async () => {
+test("each new payload is announced once, in Cloudflare's format and with the delay of the queue", async () => {
   const key = formatPayloadKey(Date.now(), "acme", formatPayloadId(new Uint8Array(16)));
   const uploaded = new Date();
   const objects = [

@@ -53,7 +53,7 @@ test("what the ingress reports is told apart from what is notified", () => {
   expect(readMessage({ ...outcomes, counts: [{}] })).toMatchObject({ kind: "unknown" });
 });
 
-test("an event that brings nothing in is passed over", () => {
+test("an event that leads to no payload is passed over", () => {
   expect(readMessage({ ...event, action: "DeleteObject" })).toMatchObject({ kind: "passed_over" });
   expect(readMessage({ ...event, object: { ...event.object, key: "dead/x" } })).toMatchObject({
     kind: "passed_over",

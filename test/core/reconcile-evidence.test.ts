@@ -10,8 +10,8 @@ import {
 } from "../../shared/payload-key.ts";
 import {
   beforeMinute,
+  dueMinutes,
   newCheckpoint,
-  nextDue,
   opened,
   watermarkOf,
   withOpen,
@@ -100,6 +100,7 @@ describe("an object", () => {
       { receipts: [receipt("duplicate"), receipt("dead", other)] },
     ],
     ["has lost a row", { rowsByDay: claimed.slice(1) }],
+    ["is expired, and has rows", { receipts: [receipt("expired")] }],
     ["was erased, and has rows", { receipts: [receipt("erased")] }],
   ])("stays that %s", (_, facts) => {
     expect(may(facts)).toBe(false);
@@ -108,6 +109,11 @@ describe("an object", () => {
   test.each([
     ["a duplicate of what is stored", { receipts: [receipt("duplicate"), receipt("stored", other)] }],
     ["erased, and has no row", { receipts: [receipt("erased")], rowsByDay: [] }],
+    ["expired, and has no row", { receipts: [receipt("expired")], rowsByDay: [] }],
+    [
+      "a duplicate of what is expired, whatever died beside it",
+      { receipts: [receipt("duplicate"), receipt("dead", other), receipt("expired", other)], rowsByDay: [] },
+    ],
     [
       "stored twice, with both copies there",
       {
@@ -153,16 +159,13 @@ describe("the checkpoint", () => {
     });
   });
 
-  test("walks the minute next that has been due for the longest, of equals the oldest", () => {
+  test("has minutes walked when they are due, the longest due first, of equals the oldest", () => {
     const [a, b, c] = [3, 2, 1].map((n) => opened(n * minuteMs, n === 3 ? 10 : 20));
     let checkpoint = newCheckpoint(arrival);
     for (const one of [b, a, c]) {
       checkpoint = one === undefined ? checkpoint : withOpen(checkpoint, one);
     }
-    expect(nextDue(checkpoint, 9)).toBeUndefined();
-    expect(nextDue(checkpoint, 10)).toEqual(a);
-    expect(nextDue({ ...checkpoint, open: checkpoint.open.filter((one) => one !== a) }, 20)).toEqual(c);
-    expect(nextDue(checkpoint, 100)).toEqual(a);
+    expect([9, 10, 19, 20].map((now) => dueMinutes(checkpoint, now))).toEqual([[], [a], [a], [a, c, b]]);
     expect(watermarkOf(checkpoint)).toBe(minuteMs);
   });
 });

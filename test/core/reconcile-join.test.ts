@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { formatPayloadId, idOfKey, type PayloadKey } from "../../shared/payload-key.ts";
+import { formatPayloadId, idOfHash, idOfKey, type PayloadKey } from "../../shared/payload-key.ts";
 import { keyChecksum, missingKeys, receiptCounts } from "../../shared/reconcile/join.ts";
 import { seededRandom } from "../ledger/random-events.ts";
 import { doorbell } from "../ledger/world.ts";
@@ -15,6 +15,7 @@ test("a duplicate counts only while another key of its id has ended otherwise", 
   expect(receiptCounts("duplicate", ["duplicate", "dead"])).toBe(true);
   expect(receiptCounts("duplicate", ["duplicate", "duplicate"])).toBe(false);
   expect(receiptCounts("dead", ["dead"])).toBe(true);
+  expect(receiptCounts("stored", ["duplicate"])).toBe(true);
 });
 
 test("the checksum of keys does not depend on their order, and tells sets apart", () => {
@@ -42,11 +43,18 @@ test("equals the difference of sets, for any two sets", () => {
   }
 });
 
+test("the checksum is of bytes that are hashed, in ids of both versions", () => {
+  const hash = Uint8Array.from({ length: 32 }, (_, n) => 7 * n);
+  const idOf = (contentMinute: number) => idOfHash(hash, { contentMinute, from: 0 });
+  expect(keyChecksum([idOf(1)])).toBe(keyChecksum([idOf(3_627_821)]));
+  expect(keyChecksum([idOf(1)])).toBe(new DataView(hash.buffer).getBigUint64(0, true));
+});
+
 test("the checksum is of 64 bits, as ClickHouse's sum of UInt64 wraps", () => {
   const ending = (first: number, last: number) => {
     const bytes = new Uint8Array(16);
-    bytes[0] = first;
-    bytes[7] = last;
+    bytes[3] = first;
+    bytes[10] = last;
     return formatPayloadId(bytes);
   };
   expect(keyChecksum([ending(0, 0x80)])).toBe(2n ** 63n);

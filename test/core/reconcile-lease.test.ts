@@ -55,3 +55,33 @@ test("what an earlier version kept is read", () => {
   });
   expect(reconcilerFromNote({ checkpoint, lease: null })).toEqual({ checkpoint, lease: null });
 });
+
+test("what is kept of a run is its checkpoint and its lease, whole", () => {
+  expect(newReconciler).toEqual({ checkpoint: null, lease: null });
+  const kept = { checkpoint, lease: { run: "a", until: 7 } };
+  const start = { run: "b", now: 7, leaseMs, takesOver: false };
+  expect(beginRun(kept, start)).toEqual({ checkpoint, lease: { run: "b", until: 7 + leaseMs } });
+  expect(beginRun(kept, { ...start, now: 6 })).toBeNull();
+  expect(beginRun(kept, { ...start, now: 6, takesOver: true })).toEqual({
+    checkpoint,
+    lease: { run: "b", until: 6 + leaseMs },
+  });
+  const later = { ...checkpoint, ranAt: 9 };
+  expect(saveCheckpoint(kept, { run: "a", now: 9, leaseMs }, later)).toEqual({
+    checkpoint: later,
+    lease: { run: "a", until: 9 + leaseMs },
+  });
+  expect(saveCheckpoint({ ...kept, lease: null }, { run: "a", now: 9, leaseMs }, later)).toBeNull();
+  expect(endRun(kept, "a")).toEqual({ checkpoint, lease: null });
+  expect(endRun(kept, "b")).toBe(kept);
+});
+
+test("what an earlier version kept of a doubt about keys is read, and of nothing reported nothing", () => {
+  const { key } = doorbell({ n: 1 });
+  const { expiredReported: _, ...rest } = checkpoint;
+  const doubt = { kind: "keys", missing: 1, dueAt: 2, tries: 3, keys: [key] } as const;
+  const read = reconcilerFromNote({ book: { ...rest, doubts: [{ ...doubt, toldAt: 5 }] }, lease: null });
+  expect(read).toEqual({ checkpoint: { ...rest, doubts: [{ ...doubt, reportedAt: 5 }] }, lease: null });
+  expect(read.checkpoint).not.toHaveProperty("expiredReported");
+  expect(reconcilerFromNote({ book: null, lease: null })).toEqual({ checkpoint: null, lease: null });
+});

@@ -83,7 +83,7 @@ describe("sealing", () => {
     expect([...world.minutes.values()].filter(({ sealed }) => sealed)).toHaveLength(24 * 60 - 15);
   }, 20_000);
 
-  test("what outlives its receipt moves no watermark back: a dead letter in silence, another told once", () => {
+  test("what outlives its receipt moves no watermark back: a dead letter in silence, another reported once", () => {
     const world = begun();
     const dead = world.put(minutesAgo(6), 1);
     world.end(dead, "dead");
@@ -186,6 +186,28 @@ describe("sealing", () => {
     expect(runs).toBe(4); // the first does ten pages of it, each later one five
     expect([...world.minutes.values()].find(({ accepted }) => accepted === 2345)?.sealed).toBe(true);
     expect(watermarkOf(world.checkpoint ?? never())).toBe(noon - 5 * minuteMs);
+  });
+
+  test("a minute that was half walked with the checksum of other bytes is walked again, and sealed", () => {
+    const world = begun();
+    for (let n = 0; n < 60; n++) {
+      world.stored(minutesAgo(7), n);
+    }
+    const settings = { listCalls: { fresh: 2, open: 2, again: 1, delete: 1 }, pageKeys: 10 };
+    world.run(noon, settings);
+    const { checkpoint } = world;
+    const [half] = checkpoint?.open ?? [];
+    expect(half).toMatchObject({ minute: startOfMinute(minutesAgo(7)), listed: expect.any(Number) });
+    expect(half?.after).not.toBe("");
+    // As a consumer of before left it, whose checksum was of the ids' first bytes.
+    world.checkpoint = { ...(checkpoint ?? never()), open: [{ ...(half ?? never()), checksum: "4711" }] };
+    world.run(noon + 1000, settings);
+    expect(world.minutes.size).toBe(0);
+    expect(world.checkpoint?.open).toMatchObject([{ after: "", tries: 1, pending: 0 }]);
+    for (let now = noon + hourMs; world.minutes.size === 0 && now < noon + 2 * hourMs; now += 1000) {
+      world.run(now, settings);
+    }
+    expect([...world.minutes.values()]).toMatchObject([{ accepted: 60, sealed: true }]);
   });
 
   test("a page that is shorter than asked, with more to come, ends neither a minute nor what is notified, listed again or deleted", () => {
@@ -522,7 +544,7 @@ describe("the audit", () => {
       expect(three.world.reported[0]?.message).toContain("3 of 400");
     });
 
-    test("what the second reading finds there again is not told", () => {
+    test("what the second reading finds there again is not reported", () => {
       const { world, missing, next } = braked(100);
       for (const one of missing) {
         world.end(one, "stored");
@@ -555,7 +577,7 @@ describe("the audit", () => {
       });
     });
 
-    test("rows that come back behind a re-insert are told, and nothing more is inserted", () => {
+    test("rows that come back behind a re-insert are reported, and nothing more is inserted", () => {
       const { world, missing, next } = braked(50);
       next();
       next();
@@ -603,7 +625,7 @@ describe("the audit", () => {
     });
   });
 
-  test("rows that are lost for good are told", () => {
+  test("rows that are lost for good are reported", () => {
     const world = audited((it) => {
       it.rows.clear();
       it.objects.clear();
@@ -612,7 +634,7 @@ describe("the audit", () => {
     expect(world.reported).toMatchObject([{ kind: "lost_rows", severity: "page", state: "open" }]);
   });
 
-  test("a second copy is told, and one a stored key is exact", () => {
+  test("a second copy is reported, and one per stored key is exact", () => {
     const twice = (it: ReconcileWorld) =>
       it.rows.set(idOfKey(key(it)), [{ day: Math.floor(noon / DAY_MS), rows: 4 }]);
     expect(audited(twice).reported).toMatchObject([{ kind: "inexact" }]);
@@ -675,7 +697,7 @@ describe("deletion", () => {
     expect(world.checkpoint?.doubts).toMatchObject([{ kind: "keys", keys: [stored?.key] }]);
   });
 
-  test("a second copy of rows is told before its object would go, and keeps it", () => {
+  test("a second copy of rows is reported before its object would go, and keeps it", () => {
     const world = old((it) => it.stored(minutesAgo(6), 1));
     world.run(noon + 3 * DAY_MS);
     const [key] = world.receipts.keys();
@@ -854,7 +876,7 @@ describe("a run that fails at any of its effects", () => {
   });
 });
 
-describe("rows that cannot be told", () => {
+describe("rows that cannot be established", () => {
   const lags = { table: "replicated /t", server: "r1", behind: "r1 lags", replicas: 2, upSeconds: 1 };
 
   test("hold up the audit and the deletion alone, and the checkpoint says since when and why", () => {

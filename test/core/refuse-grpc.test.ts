@@ -1,4 +1,4 @@
-/** Port 4317 of `npm run dev`: what a client is told that speaks gRPC, or something else. */
+/** Port 4317 of `npm run dev`: the answer to a client that speaks gRPC, or something else. */
 import { once } from "node:events";
 import { connect, type IncomingHttpHeaders } from "node:http2";
 import { connect as connectTcp, createServer } from "node:net";
@@ -53,14 +53,14 @@ test("a call of gRPC is answered UNIMPLEMENTED at once, with the sentence of wha
   expect(refused).toEqual([sentence]);
 });
 
-test("metrics over gRPC are told to be switched off", async () => {
+test("the answer to metrics over gRPC says to switch them off", async () => {
   const { "grpc-message": message } = await call(
     "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
   );
   expect(message).toMatch(/does not take metrics\. Set OTEL_METRICS_EXPORTER=none/);
 });
 
-test("the sentence stands in a header: what is not printable ASCII is escaped", async () => {
+test("the sentence is in a header: what is not printable ASCII is escaped", async () => {
   const elsewhere = await refuseGrpc(0, "http://ümlaut%:1", () => undefined);
   if (typeof elsewhere === "string") {
     throw new Error(elsewhere);
@@ -76,7 +76,7 @@ test("a large message is taken off the wire, and the answer is the same", async 
   expect(await call(exportTraces, 4 << 20)).toMatchObject({ "grpc-status": "12" });
 });
 
-test("OTLP over HTTP/1 at the wrong port is told the right one", async () => {
+test("the answer to OTLP over HTTP/1 at the wrong port names the right one", async () => {
   const response = await fetch(`http://127.0.0.1:${grpc.port}/v1/traces`, { method: "POST", body: "x" });
   expect([response.status, await response.text()]).toEqual([400, `${sentence}\n`]);
   expect(refused).toEqual([sentence]);

@@ -1,4 +1,4 @@
-/** A payload that ClickHouse refuses in a quiet installation: held and told about, never a dead letter by itself. */
+/** A payload that ClickHouse refuses in a quiet installation: held and reported, never dead-lettered by itself. */
 import { expect, test } from "vitest";
 import { type AlertState, judgeAlerts, noAlerts } from "../../shared/alerts.ts";
 import { alertFacts } from "../../shared/delivery/ledger-facts.ts";
@@ -45,7 +45,7 @@ class RefusingLedger {
     for (let next = task; next !== null; ) {
       if (next.step === "receipts") {
         this.outcomes.push(...next.receipts.map(({ outcome, reason }) => `${outcome} ${reason}`.trim()));
-        this.ledger.settle(next);
+        this.ledger.receipted(next);
         return;
       }
       next = this.ledger.report(next, this.#reportOf(next));
@@ -97,7 +97,7 @@ test("it is held within 15 minutes with ClickHouse's words, and for hours it is 
   expect(one.alerts.open[0]?.message).toContain(words);
 
   one.run(6 * 60 * MINUTE_MS);
-  expect(one.told).toHaveLength(1); // told once, and not as in flight too
+  expect(one.told).toHaveLength(1); // once, and not as in flight too
   expect(one.outcomes).toEqual([]);
   expect(one.groups).toMatchObject([{ refusals: 1, failure: { kind: "refused" } }]);
   expect(one.groups[0]?.failure?.failed).toBeGreaterThan(20); // it is tried on, each 15 minutes
@@ -117,7 +117,7 @@ test("only the delivery rule makes it a dead letter: others that are stored whil
   one.ledger.claim({ n: 1 });
   one.run(30 * MINUTE_MS);
   for (let n = 2; n < 8 && one.outcomes.every((outcome) => outcome.startsWith("stored")); n++) {
-    one.ledger.claim({ n });
+    one.ledger.claim({ n, arrival: one.ledger.now });
     one.run(20 * MINUTE_MS);
   }
   expect(one.outcomes.filter((outcome) => outcome.startsWith("dead"))).toEqual(["dead rejected:469"]);
@@ -125,11 +125,11 @@ test("only the delivery rule makes it a dead letter: others that are stored whil
   expect(one.told.at(-1)).toMatch(`refused resolved ${key}`);
 });
 
-test("where other payloads are stored all the time nobody is told that it is held: it dies before", () => {
+test("where other payloads are stored all the time it is dead-lettered before it is reported as held", () => {
   const one = new RefusingLedger();
   one.ledger.claim({ n: 1 });
   for (let n = 2; one.ledger.now < startMs + limits.alertRefusedMs; n++) {
-    one.ledger.claim({ n });
+    one.ledger.claim({ n, arrival: one.ledger.now });
     one.run(5000);
   }
   expect(one.outcomes).toContain("dead rejected:469");

@@ -43,7 +43,7 @@ function consumerBlock(body: Uint8Array, accepted: SpanBounds = bounds): Uint8Ar
   return blockBytes(builder);
 }
 
-/** Both halves agree: the broken body is stored as its repaired twin, and what was changed is counted. */
+/** Ingress and transcoder agree: the broken body is stored as its repaired twin, and what was changed is counted. */
 function expectRepaired(broken: Uint8Array, twin: Uint8Array, counted: Partial<Repairs>): void {
   const inspection = inspectTraces(broken, bounds);
   const whole = inspectTraces(twin, bounds);
@@ -216,7 +216,7 @@ describe("a value that JSON text cannot hold keeps its rest", () => {
     return request(good, span(attribute("deep", inner)));
   };
 
-  test("null stands where it is nested beyond the bound, in either encoding", () => {
+  test("null replaces what is nested beyond the bound, in either encoding", () => {
     const { depthMax } = limits;
     expect(inspectTraces(nested(depthMax, value.string("x")), bounds).repairs).toEqual(noRepairs());
     // What is replaced is the 65th level: a string, or a whole tree of any depth.
@@ -267,7 +267,7 @@ test("a name that its enum lacks is stored as no text, as a number is that it la
   expect(repairs).toEqual({ ...noRepairs(), enums: 1 });
 });
 
-describe("an id that is none is told as it was sent:", () => {
+describe("an invalid id is reported as it was sent:", () => {
   const hexTrace = toHex(traceId);
   const hexSpan = toHex(spanId);
   const wrongIds: readonly (readonly [object, string | RegExp])[] = [

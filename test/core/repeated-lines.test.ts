@@ -4,7 +4,7 @@ import { RepeatedLines } from "../../shared/repeated-lines.ts";
 
 const refused = { outcome: "malformed", reason: "corrupt_body", message: "no protobuf" };
 
-test("a line is written once a period, and then how often it came again", () => {
+test("a line is written once per period, and then how often it was repeated", () => {
   const lines = new RepeatedLines();
   expect(lines.add(refused)).toEqual(refused);
   for (let i = 0; i < 4999; i++) {

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { Random } from "../../bench/random.ts";
 import { ByteSink } from "../../shared/rows/byte-sink.ts";
-import { scalarReserve, scalarReserved } from "../../shared/rows/scalar-text.ts";
+import { scalarReserve, scalarUnchecked } from "../../shared/rows/scalar-text.ts";
 import { ValueText } from "../../shared/rows/value-text.ts";
 import { value } from "../fixtures/protobuf.ts";
 
@@ -11,7 +11,7 @@ const viewOf = (bytes: Uint8Array): DataView => new DataView(bytes.buffer, bytes
 function short(bytes: Uint8Array): string | undefined {
   const sink = new ByteSink();
   sink.reserve(scalarReserve);
-  if (!scalarReserved(sink, bytes, viewOf(bytes), 0, bytes.length)) {
+  if (!scalarUnchecked(sink, bytes, viewOf(bytes), 0, bytes.length)) {
     expect(sink.at).toBe(0);
     return undefined;
   }

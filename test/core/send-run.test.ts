@@ -81,9 +81,9 @@ describe("the demo sender", () => {
   });
 
   test.each([
-    ["7200", "It asks to be tried again in 120 minutes, later than the exporter waits."],
-    ["60", "It asks to be tried again in 60 seconds, later than the exporter waits."],
-  ])("says what a retryable refusal says, and when it may be tried again", async (after, when) => {
+    ["7200", "It asks for a retry in 120 minutes, later than the exporter waits."],
+    ["60", "It asks for a retry in 60 seconds, later than the exporter waits."],
+  ])("says what a retryable refusal says, and when it may be retried", async (after, when) => {
     const message = "Used 60 of its 60 spans of 2026-11.";
     const body = Uint8Array.from([0x08, 8, 0x12, message.length, ...Buffer.from(message)]);
     receiver = await startReceiver(() => ({ status: 429, headers: { "retry-after": after }, body }));
@@ -113,7 +113,7 @@ describe("the demo sender", () => {
   test.each([
     // The length is one byte, a printable "B"; then two bytes, the first of which is not UTF-8.
     ["The API key hr_AbCd… is mistyped: its form or checksum is wrong.", 66],
-    [`no such key: make one with \`headrace keys create\`, ${"or ask whoever runs this. ".repeat(5)}`, 181],
+    [`no such key: make one with \`headrace keys create\`, ${"or ask who operates this. ".repeat(5)}`, 181],
   ])("stops at a 401 and says which key was refused, and what the server said", async (message, bytes) => {
     expect(Buffer.byteLength(message)).toBe(bytes);
     const length = bytes < 128 ? [bytes] : [(bytes & 127) | 128, bytes >>> 7];

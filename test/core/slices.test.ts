@@ -5,10 +5,13 @@ import { blocksOf } from "../../shared/ledger/grouping.ts";
 import { defaultSettings } from "../../shared/ledger/settings.ts";
 import { DAY_MS, limits } from "../../shared/limits.ts";
 import { inspectTraces } from "../../shared/otlp/inspect.ts";
-import type { PayloadKey } from "../../shared/payload-key.ts";
+import { formatPayloadId, formatPayloadKey, type PayloadKey } from "../../shared/payload-key.ts";
+import { ok } from "../../shared/result.ts";
 import { Slices, StartOver } from "../../shared/rows/slices.ts";
 import { BlockBuilder } from "../../shared/rows/transcode.ts";
-import { tooLarge } from "../../workers/ingress/advise-size.ts";
+import { countPayload } from "../../workers/consumer/build-block.ts";
+import type { FetchedPayload } from "../../workers/consumer/load-payloads.ts";
+import { adviseSize, tooLarge } from "../../workers/ingress/advise-size.ts";
 import { hardlyCompresses } from "../../workers/ingress/hardly-compresses.ts";
 import { payloadId } from "../fixtures/blocks.ts";
 import { bytesField, varintField } from "../fixtures/protobuf.ts";
@@ -93,8 +96,8 @@ describe("slices", () => {
     expect(Buffer.concat(parts)).toEqual(Buffer.concat([...builder.finish().chunks]));
   });
 
-  test("of a body that is not plain begin again, once it is rewritten", () => {
-    // The second resource stands twice: that is merged, which the plain walk cannot do.
+  test("of a body that is not canonical begin again, once it is rewritten", () => {
+    // The second resource appears twice: the two are merged, which the fast walk cannot do.
     const twice = bytesField(1, [bytesField(1, varintField(2, 1)), bytesField(1, varintField(2, 1))]);
     const broken = Buffer.concat([body, twice]);
     expect(() => cut(broken, 4, spans, outputBytes)).toThrow(StartOver);
@@ -121,10 +124,44 @@ describe("slices", () => {
   });
 });
 
+test("VERIFY counts a wide payload's rows by day as it counts any, whole and by the days that are missing", () => {
+  const spans = 90;
+  const startMs = (n: number) => (100 + (n % 3)) * DAY_MS;
+  const body = wideBody({ spans, resourceBytes: 5000, startMs });
+  const loaded = (outputBytes: number, missingDays: GroupPayload["missingDays"]): FetchedPayload => {
+    const key = formatPayloadKey(0, "acme", formatPayloadId(payloadId));
+    return {
+      kind: "fetched",
+      key,
+      payload: { ...payload(outputBytes, spans, missingDays), key },
+      metadata: {
+        version: "1",
+        type: "pb",
+        encoding: "identity",
+        spans,
+        rejectedSpans: 0,
+        inflatedBytes: body.length,
+        outputBytes,
+        arrival: 0,
+        ...everySpan,
+      },
+      bytes: body.length,
+      takeProtobuf: () => ok(body),
+    };
+  };
+  const complete = [100, 101, 102].map((day) => ({ day, rows: 30 }));
+  for (const outputBytes of [MB, 100 * MB]) {
+    expect(blocksOf([payload(outputBytes, spans)], caps)).toBe(outputBytes === MB ? 1 : 12);
+    expect(countPayload(loaded(outputBytes, null))).toEqual(complete);
+    expect(countPayload(loaded(outputBytes, { days: [101], complete }))).toEqual([{ day: 101, rows: 30 }]);
+  }
+});
+
 describe("a resource that is repeated by each span", () => {
   const refusal = (body: Uint8Array): string | undefined => {
     const inspection = inspectTraces(body, everySpan);
-    return tooLarge(inspection) ?? hardlyCompresses(body, everySpan, inspection);
+    const size = tooLarge(inspection) ?? hardlyCompresses(body, everySpan, inspection);
+    return size === undefined ? undefined : adviseSize(size);
   };
 
   test("is taken: 70 KB of class path and 512 spans, 30 KB and 8192", () => {

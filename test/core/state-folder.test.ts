@@ -1,7 +1,7 @@
 /** The folder of the local pipeline: who holds it, and what is said when it cannot be one. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { beforeEach, expect, onTestFinished, test } from "vitest";
@@ -38,7 +38,7 @@ test("a lock of a process that runs is kept, and it is said how to be rid of it"
   lockStateFolder(folder);
   expect(() => lockStateFolder(folder)).toThrow(CannotStart);
   expect(() => lockStateFolder(folder)).toThrow(
-    `is in use by another pipeline (process ${process.pid}). Stop it, or choose another folder with HEADRACE_STATE. (If that process is no pipeline, delete ${lock()}.)`,
+    `is in use by another pipeline (process ${process.pid}). Stop it, or choose another folder with HEADRACE_STATE. (If that process is not a pipeline, delete ${lock()}.)`,
   );
 });
 
@@ -84,4 +84,27 @@ test("it is made with its parents, and open to nobody else", () => {
   const deep = join(folder, "a", "b");
   lockStateFolder(deep).unlock();
   expect(statSync(deep).mode & 0o777).toBe(0o700);
+});
+
+test("ids of a new folder begin with their time; of one with payloads as soon as none of these is retried", () => {
+  const now = Date.UTC(2026, 10, 24, 7, 41);
+  const idTimeFrom = (at: number) => {
+    const held = lockStateFolder(folder);
+    onTestFinished(() => held.unlock());
+    try {
+      return held.workersState(at).idTimeFrom;
+    } finally {
+      held.unlock();
+    }
+  };
+  expect(idTimeFrom(now)).toBe("2020-01-01T00:00Z");
+  mkdirSync(join(folder, "workers"));
+  expect(idTimeFrom(now)).toBe("2020-01-01T00:00Z"); // it has known it since before its first payload
+  rmSync(join(folder, "id-time-from"));
+  expect(idTimeFrom(now)).toBe("2026-11-25T08:41Z");
+  expect(idTimeFrom(now + 1e9)).toBe("2026-11-25T08:41Z");
+  for (const damaged of ["", "2026-11-25"]) {
+    writeFileSync(join(folder, "id-time-from"), damaged);
+    expect(() => idTimeFrom(now)).toThrow("Write 2026-11-25T08:41Z into it");
+  }
 });

@@ -8,10 +8,11 @@ import type { DeliveryContext, DeliveryEffects, DeliveryWork } from "../../share
 import { workOnGroup } from "../../shared/delivery/group-work.ts";
 import { subrequestsOf } from "../../shared/delivery/subrequests.ts";
 import { perform } from "../../shared/effect.ts";
-import type { GroupTask, Receipt } from "../../shared/ledger/group.ts";
+import type { GroupTask } from "../../shared/ledger/group.ts";
 import { defaultSettings, fenceMs } from "../../shared/ledger/settings.ts";
 import { DAY_MS, limits, widestInvocations } from "../../shared/limits.ts";
 import { idOfKey, type PayloadKey } from "../../shared/payload-key.ts";
+import type { Receipt } from "../../shared/receipt.ts";
 import { subrequestsOf as cronSubrequestsOf } from "../../shared/reconcile/budget.ts";
 import { watermarkOf } from "../../shared/reconcile/checkpoint.ts";
 import { codecVersion, doorbell, knownTable, startMs, storedReport, TestLedger } from "../ledger/world.ts";
@@ -67,6 +68,7 @@ class EmptyWorld {
       asks: DeliveryEffects[Name]["asks"],
     ) => Promise<DeliveryEffects[Name]["answers"]>;
   }> = {
+    knows: async (bells) => bells.map(() => false),
     completeDoorbell: async ({ key, cause }) => ({ ...doorbell({ n: 1 }), key, cause }),
     ackAll: async () => null,
     claim: async (doorbells) => this.ledger.step({ kind: "claim", doorbells, codecVersion }).task,
@@ -85,8 +87,8 @@ class EmptyWorld {
       return null;
     },
     report: async ({ task, report }) => this.ledger.report(task, report),
-    settle: async (settled) => {
-      this.ledger.step({ kind: "settle", settled });
+    receipted: async (attempts) => {
+      this.ledger.step({ kind: "receipted", receipted: attempts });
       return null;
     },
   };
@@ -172,7 +174,7 @@ test("many receipts are written part by part, each attempt the next ones", () =>
   for (let parts = 0; receipts?.step === "receipts"; parts++) {
     expect(receipts.receipts.length).toBeLessThanOrEqual(limits.receiptsAtOnceMax);
     written.push(...receipts.receipts.map(({ key }) => key));
-    ledger.settle(receipts);
+    ledger.receipted(receipts);
     const [group] = ledger.alarm();
     receipts = group === undefined ? null : ledger.take(group);
     expect(parts).toBeLessThan(5);

@@ -42,7 +42,7 @@ test("a table with a window is good", () => {
   expect(check(declared("SharedMergeTree", ""))).toBe("");
 });
 
-test("a table without one is refused, with the command that mends it", () => {
+test("a table without one is refused, with the command that fixes it", () => {
   const command =
     "ALTER TABLE `db`.`otel_traces` MODIFY SETTING non_replicated_deduplication_window = 100000";
   expect(check(declared("MergeTree", "SETTINGS index_granularity = 8192"))).toContain(command);
@@ -59,7 +59,7 @@ test("another engine and no table are refused", () => {
   expect(check(undefined)).toContain("no table `db`.`otel_traces`");
 });
 
-test("a server whose days are not UTC's is refused, with what mends it", () => {
+test("a server whose days are not UTC's is refused, with what fixes it", () => {
   for (const timezone of ["UTC", "Etc/UTC", "GMT", "Etc/GMT0", "Zulu", "Etc/UCT"]) {
     expect(checkAlso({ ...utc, timezone }), timezone).toBe("");
   }
@@ -112,7 +112,7 @@ test("of replicas the least window rules, and the server's own default where a t
   expect(windowOf({ ...wide, defaults })).toEqual({ blocks: 1000, ms: 600_000 });
 });
 
-test("replicated traces whose receipts are one server's are refused, with what mends it", () => {
+test("replicated traces whose receipts are one server's are refused, with what fixes it", () => {
   const traces = declared("ReplicatedMergeTree", "");
   const isRefused = (receiptsEngine: string) => checkTable(settings, { ...traces, receiptsEngine }) !== "";
   expect(isRefused("ReplacingMergeTree")).toBe(true);

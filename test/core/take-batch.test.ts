@@ -27,7 +27,7 @@ const quota: QuotaMessage = {
 const parked: Finding = { ...quotaFinding(quota), subject: "parked" };
 const bell = (n: number): ReadMessage => ({ kind: "doorbell", doorbell: doorbell({ n }) });
 
-/** A task that ends with the effect `settle`. */
+/** A task that ends with the effect `receipted`. */
 function receiptsTask(): GroupTask {
   const ledger = new TestLedger();
   ledger.claim({ n: 1 });
@@ -47,6 +47,7 @@ async function take(
 ): Promise<{ readonly asked: readonly Asked[]; readonly error: unknown }> {
   const asked: Asked[] = [];
   const performer: Partial<DeliveryPerformer> = {
+    knows: async (bells) => bells.map(() => false),
     completeDoorbell: async ({ key, cause }) => ({ ...doorbell({ n: 1 }), key, cause }),
     parkMessage: async () => parked,
     claim: async () => null,
@@ -97,15 +98,16 @@ describe("a batch", () => {
     );
     expect(error).toBeNull();
     expect(asked).toEqual([
-      ["completeDoorbell", { key, cause: "event" }],
       ["passOver", "a deletion"],
       ["parkMessage", { at: 6, reason: "text" }],
+      ["knows", [{ key, cause: "event" }]],
+      ["completeDoorbell", { key, cause: "event" }],
       ["reportFindings", [quotaFinding(quota), parked]],
       ["writeOutcomes", [{ at: 3, outcomes }]],
       ["claim", [doorbell({ n: 1 }), { ...doorbell({ n: 1 }), key, cause: "event" }]],
       ["take", "f".repeat(32)],
       ["ackAll", null],
-      ["settle", [{ group: task.group, attempt: task.attempt }]],
+      ["receipted", [{ group: task.group, attempt: task.attempt }]],
     ]);
   });
 
@@ -113,7 +115,25 @@ describe("a batch", () => {
     expect((await take([])).asked).toEqual([["ackAll", null]]);
     const { key } = doorbell({ n: 2 });
     const gone = await take([{ kind: "bare", key, cause: "event" }], { completeDoorbell: async () => null });
-    expect(gone.asked.map(([name]) => name)).toEqual(["completeDoorbell", "ackAll"]);
+    expect(gone.asked.map(([name]) => name)).toEqual(["knows", "completeDoorbell", "ackAll"]);
+  });
+
+  test("looks at no object of what the ledger knows, and claims the others", async () => {
+    const [known, unknown] = [doorbell({ n: 2 }).key, doorbell({ n: 3 }).key];
+    const bare = (key: typeof known): ReadMessage => ({ kind: "bare", key, cause: "event" });
+    const knows = async (bells: readonly { readonly key: string }[]) => bells.map(({ key }) => key === known);
+    const { asked } = await take([bare(known), bare(unknown), bare(known)], { knows });
+    expect(asked).toEqual([
+      ["knows", [known, unknown, known].map((key) => ({ key, cause: "event" }))],
+      ["completeDoorbell", { key: unknown, cause: "event" }],
+      ["claim", [{ ...doorbell({ n: 1 }), key: unknown, cause: "event" }]],
+      ["ackAll", null],
+    ]);
+    const all = await take([bare(known)], { knows });
+    expect(all.asked.map(([name]) => name)).toEqual(["knows", "ackAll"]);
+    const away = await take([bare(known)], { knows: ledgerAway });
+    expect(away.error).toBeInstanceOf(EffectFailed);
+    expect(away.asked.map(([name]) => name)).toEqual(["knows"]);
   });
 
   test("of one message asks for what that one needs", async () => {
@@ -146,8 +166,8 @@ describe("a dead letter's message", () => {
       ["ack", { at: 0 }],
       ["claim", [doorbell({ n: 2 })]],
       ["ack", { at: 1 }],
-      ["settle", [{ group: task.group, attempt: task.attempt }]],
-      ["settle", [{ group: task.group, attempt: task.attempt }]],
+      ["receipted", [{ group: task.group, attempt: task.attempt }]],
+      ["receipted", [{ group: task.group, attempt: task.attempt }]],
     ]);
   });
 
@@ -177,7 +197,7 @@ describe("a dead letter's message", () => {
   });
 });
 
-describe("what people are told of a key's quota", () => {
+describe("the finding about a key's quota", () => {
   test("is one finding per key, month and share, of the month's first moment", () => {
     expect(quotaFinding(quota)).toMatchObject({
       kind: "quota",

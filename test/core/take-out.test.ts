@@ -94,7 +94,7 @@ test("what is erased while it waits for its group is never sent", () => {
   expect(tasks).toHaveLength(2);
 });
 
-test("what is erased while an attempt is out leaves its group when that attempt sent nothing", () => {
+test("what is erased while an attempt is in flight leaves its group when that attempt sent nothing", () => {
   const ledger = new TestLedger();
   ledger.claim({ n: 1 }, { n: 2 });
   const attempt = ledger.takeNotified();
@@ -134,7 +134,7 @@ test("what was inserted before somebody asked is erased when it is done", () => 
     receipts: [{ outcome: "stored" }, { outcome: "stored" }],
   });
   if (receipts !== null) {
-    ledger.settle(receipts);
+    ledger.receipted(receipts);
   }
   const [look] = tasksWithin(ledger, fenceMs(ledger.settings) + 10_000);
   expect(look && [look.step, numbersOf(look)]).toEqual(["verify", [1]]);

@@ -1,9 +1,11 @@
-/** The cron's tick: each part fails by itself, and people are told all the same. */
-import { expect, test } from "vitest";
+/** The cron's tick: each part fails by itself, and findings are reported all the same. */
+import { describe, expect, test } from "vitest";
 import { noAlerts, unreportedOf } from "../../shared/alerts.ts";
 import { BrokenInvariant } from "../../shared/assert.ts";
 import { perform } from "../../shared/effect.ts";
 import type { Finding } from "../../shared/finding.ts";
+import { limits } from "../../shared/limits.ts";
+import { formatPayloadId, formatPayloadKey } from "../../shared/payload-key.ts";
 import { newCheckpoint } from "../../shared/reconcile/checkpoint.ts";
 import type { CronPerformer, LearntFacts } from "../../shared/reconcile/effects.ts";
 import { reconcileSettings } from "../../shared/reconcile/settings.ts";
@@ -27,7 +29,7 @@ const fails = async (): Promise<never> => {
   throw new Error("it cannot be asked");
 };
 
-/** An idle world in which something is to be told, and what it was asked, in order. */
+/** An idle world in which something is to be reported, and what it was asked, in order. */
 function worldWith(changed: Partial<CronPerformer>): {
   readonly performer: CronPerformer;
   asked: string[];
@@ -91,7 +93,7 @@ const run = (performer: CronPerformer) =>
   perform(tick({ now, everything: false }, reconcileSettings, { kind: "no_zone" }), performer);
 const none = async () => [];
 
-test("what was told is noted, with the channels that took it", async () => {
+test("what was reported is noted, with the channels that took it", async () => {
   let noted: unknown;
   const world = worldWith({
     alertsReported: async (reported) => {
@@ -104,7 +106,7 @@ test("what was told is noted, with the channels that took it", async () => {
 });
 
 test.each(["wake", "tableChecked", "beginRun", "list", "save"] as const)(
-  "people are told although this fails, and what failed: %s",
+  "findings are reported although this fails, and what failed: %s",
   async (name) => {
     const world = worldWith({ [name]: fails });
     await expect(run(world.performer)).rejects.toThrow("it cannot be asked");
@@ -118,6 +120,13 @@ test("a broken invariant is what the tick fails with, whatever failed before it"
     throw new BrokenInvariant("one run at a time");
   };
   await expect(run(worldWith({ wake: fails, beginRun: breaks }).performer)).rejects.toThrow(BrokenInvariant);
+});
+
+test("nothing is run while another run has the lease, and people are informed all the same", async () => {
+  const world = worldWith({ beginRun: async () => null });
+  await expect(run(world.performer)).resolves.toBeNull();
+  expect(world.asked).not.toContain("list");
+  expect(world.asked.slice(-2)).toEqual(["reportAlerts", "alertsReported"]);
 });
 
 test("the lease is given back when a run fails, and a lease that cannot be given back ends by itself", async () => {
@@ -152,8 +161,15 @@ test("an idle ClickHouse is not asked how payloads ended, and an hour's volumes 
   await run(idle.performer);
   expect(idle.asked).not.toContain("readRecent");
   expect(idle.asked).not.toContain("readVolumes");
-  const due = worldWith({});
+  const asks: unknown[] = [];
+  const due = worldWith({
+    readVolumes: async (hour) => {
+      asks.push(hour);
+      return [];
+    },
+  });
   await run(due.performer);
+  expect(asks).toEqual([{ hour: now - hourMs, days: 7 }]);
   expect(due.learnt).toMatchObject([{ volumes: { hour: now - hourMs, tenants: [] } }]);
 });
 
@@ -164,7 +180,7 @@ test("what a channel did not take is not noted as reported", async () => {
   expect(world.asked).not.toContain("alertsReported");
 });
 
-test("the ingress is told how long the table keeps rows, as far as that is known", async () => {
+test("the ingress learns how long the table keeps rows, as far as that is known", async () => {
   const ttl = { kind: "none" } as const;
   const published: unknown[] = [];
   const worldOf = (known: object) =>
@@ -183,4 +199,72 @@ test("the ingress is told how long the table keeps rows, as far as that is known
   await run(worldOf({ ttl }).performer);
   await run(worldOf({}).performer);
   expect(published).toEqual([ttl]);
+});
+
+describe("people", () => {
+  const key = formatPayloadKey(now - hourMs, "acme", formatPayloadId(new Uint8Array(16)));
+  const open = { ...noAlerts, volumeHour: now - hourMs, open: [finding] };
+  const idle = { ...open, open: [] };
+  const stateOf = (alertState: typeof open) => async () => ({ alertState, checkpoint: newCheckpoint(now) });
+  /** A run that lists one payload, which has ended. */
+  const busy: Partial<CronPerformer> = {
+    list: async ({ after }) =>
+      after < key
+        ? { objects: [{ key }], through: key, cursor: null }
+        : { objects: [], through: after, cursor: null },
+    outcomes: async () => [{ key, outcome: "stored" }],
+  };
+
+  test("are asked about when something arrived, or a finding is open, and not otherwise", async () => {
+    for (const [alertState, performer, asks] of [
+      [idle, busy, [now - limits.alertDeadMs]],
+      [open, {}, [now - limits.alertDeadMs]],
+      [idle, {}, []],
+      [idle, { ...busy, beginRun: async () => null }, []],
+    ] as const) {
+      const since: number[] = [];
+      const world = worldWith({
+        ...performer,
+        alertState: stateOf(alertState),
+        readRecent: async (asked) => {
+          since.push(asked);
+          return { dead: 3, ended: 4 };
+        },
+      });
+      await run(world.performer);
+      expect(since).toEqual(asks);
+      expect(world.learnt).toMatchObject([{ recent: asks.length === 0 ? null : { dead: 3, ended: 4 } }]);
+    }
+  });
+
+  test("are left alone where there is nothing that they do not know", async () => {
+    const world = worldWith({ judgeAlerts: none });
+    await run(world.performer);
+    expect(world.asked.at(-1)).not.toBe("reportAlerts");
+    expect(world.asked).not.toContain("reportAlerts");
+  });
+
+  test("have heard of it when one channel took it", async () => {
+    const world = worldWith({ reportAlerts: async () => ["log"] });
+    await run(world.performer);
+    expect(world.asked.at(-1)).toBe("alertsReported");
+  });
+
+  test("find in the log what failed and changes nothing", async () => {
+    const logged: { readonly message: string; readonly reason: string }[] = [];
+    const world = worldWith({
+      readTable: fails,
+      readVolumes: fails,
+      warn: async (warning) => {
+        logged.push(warning);
+        return null;
+      },
+    });
+    await run(world.performer);
+    expect(logged.map(({ reason }) => reason)).toEqual([
+      "Error: it cannot be asked",
+      "Error: it cannot be asked",
+    ]);
+    expect(new Set(logged.map(({ message }) => message)).size).toBe(2);
+  });
 });

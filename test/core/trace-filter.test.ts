@@ -1,7 +1,7 @@
 /** The filter of traces as text: what it reads, what it refuses, and that what is formatted is read back. */
 import { describe, expect, test } from "vitest";
 import { type SearchSettings, searchLimits, searchSettings } from "../../shared/clickhouse/search-limits.ts";
-import { formatInstant, shortInstant } from "../../shared/console/instant.ts";
+import { formatInstant, parseInstant, shortInstant } from "../../shared/console/instant.ts";
 import {
   type AttributeCondition,
   asksOfSpans,
@@ -56,6 +56,41 @@ test("only what asks something of spans looks through them", () => {
     false,
   ]);
   expect(["service=a", "where=a", "match=root&where=a"].map(asks)).toEqual([true, true, true]);
+});
+
+describe("a time that is asked for", () => {
+  const read = (text: string): string => {
+    const instant = parseInstant("from", text);
+    return instant.ok ? new Date(instant.value).toISOString() : instant.refusal;
+  };
+
+  test.each([
+    ["2026-11-24T07:41:00Z", "2026-11-24T07:41:00.000Z"],
+    ["2026-11-24T07:41:00.123456789Z", "2026-11-24T07:41:00.123Z"],
+    ["2026-11-24T07:41+02:00", "2026-11-24T05:41:00.000Z"],
+    ["2026-11-24T07:41", "2026-11-24T07:41:00.000Z"],
+    ["2026-11-24 07:41:09", "2026-11-24T07:41:09.000Z"],
+    ["2026-11-24", "2026-11-24T00:00:00.000Z"],
+  ])("%s", (text, wanted) => {
+    expect(read(text)).toBe(wanted);
+  });
+
+  test.each(["", "yesterday", "2026", "2026-13-01", "2026-11-24T25:00Z", "1764276912", "Tue Nov 24 2026"])(
+    "is none: %s",
+    (text) => {
+      expect(read(text)).toBe("from is a time as in 2026-11-24T07:41:00Z");
+    },
+  );
+
+  test.each([
+    "1969-12-31T23:59:59Z",
+    "2100-01-01",
+    "9999-12-31T23:59:59Z",
+    "+275760-09-13T00:00:00Z",
+    "-000001-01-01",
+  ])("is too far: %s", (text) => {
+    expect(read(text)).toBe("from lies between 1970 and 2099: no span has another time");
+  });
 });
 
 test("an instant keeps its nanoseconds, also before 1970", () => {

@@ -1,10 +1,20 @@
-/** Whether payloads can be brought in, as the ledger knows it, and what an outside check is answered. */
+/** Whether payloads can be stored, as the ledger knows it, and what an outside check is answered. */
 import { describe, expect, test } from "vitest";
-import type { AttemptReport } from "../../shared/ledger/group.ts";
-import { type LedgerHealth, troubleOf, troubleText } from "../../shared/ledger/trouble.ts";
+import { type Failure, failureKinds } from "../../shared/failure.ts";
+import type { AttemptReport, Group } from "../../shared/ledger/group.ts";
+import type { Head } from "../../shared/ledger/head.ts";
+import {
+  type LedgerHealth,
+  queueTroubleOf,
+  queueTroubleText,
+  troubleOf,
+  troubleText,
+} from "../../shared/ledger/trouble.ts";
+import { nothingWaits } from "../../shared/ledger/view.ts";
 import { limits } from "../../shared/limits.ts";
 import type { ConsoleBindings } from "../../workers/console/bindings.ts";
 import { health, neverAsked } from "../../workers/console/health.ts";
+import { failure, groupIn, head, now, one, open, otherId, two } from "../ledger/one-step.ts";
 import { startMs, storedReport, TestLedger } from "../ledger/world.ts";
 
 const silent: AttemptReport = { kind: "unknown", reason: "no answer: Error: connection refused." };
@@ -15,7 +25,7 @@ function troubleIn(ledger: TestLedger) {
   return troubleOf(head, waiting, groups, groups.length);
 }
 
-describe("payloads cannot be brought in", () => {
+describe("payloads cannot be stored", () => {
   test("when one quiet group fails; since its first failure, however often it fails", () => {
     const ledger = new TestLedger();
     ledger.claim({ n: 1 }, { n: 2 });
@@ -42,7 +52,7 @@ describe("payloads cannot be brought in", () => {
     ledger.claim({ n: 1 });
     ledger.report(ledger.takeNotified(), silent);
     ledger.now += 1;
-    ledger.claim({ n: 2 });
+    ledger.claim({ n: 2, arrival: ledger.now });
     const other = ledger.takeNotified();
     expect(troubleIn(ledger)).not.toBeNull();
     ledger.report(other, storedReport(other));
@@ -72,13 +82,91 @@ describe("payloads cannot be brought in", () => {
     ],
     [
       { ...last, kind: "retry", text: "the block could not be built: R2" },
-      "Payloads cannot be brought in since 12:00 UTC (R2); 1 payload waits; nothing is lost.",
+      "Payloads cannot be stored since 12:00 UTC (R2); 1 payload waits; nothing is lost.",
     ],
   ] as const)("in words: %j", (failure, expected) => {
     const trouble = { since: startMs, last: failure, payloads: 1, isLowerBound: false };
     expect(troubleText(trouble, "c", startMs)).toBe(expected);
     expect(troubleText({ ...trouble, isLowerBound: true }, "c", startMs + 86_400_000)).toMatch(
       /since 2026-11-24 12:00 UTC .*; at least 1 payloads wait; /,
+    );
+  });
+});
+
+describe("trouble, all of it:", () => {
+  const at = (ms: number, more: Partial<Failure> = {}): Partial<Group> => ({
+    failure: { ...failure, since: now - 2 * ms, at: now - ms, ...more },
+  });
+  const waiting = { since: now, payloads: [two, two] };
+  const held = groupIn({ at: "held", lease: null, found: [] }, { id: otherId, ...at(1) });
+  const inserted = (ms: number): Head => ({ ...head, lastStoredInsertAt: now - ms });
+
+  test("is of the newest failure, since the first, and of all that waits but for what is held", () => {
+    const both = [groupIn(open, at(5)), groupIn(open, { id: otherId, payloads: [one, two], ...at(3) }), held];
+    expect(troubleOf(inserted(100), waiting, both, 3)).toEqual({
+      since: now - 10,
+      last: both[1]?.failure,
+      payloads: 5,
+      isLowerBound: false,
+    });
+    expect(troubleOf(inserted(100), nothingWaits, [...both].reverse(), 4)).toEqual({
+      since: now - 10,
+      last: both[1]?.failure,
+      payloads: 3,
+      isLowerBound: true,
+    });
+    // Of two at the same time the first one is named.
+    const equal = [groupIn(open, at(5, { text: "a" })), groupIn(open, at(5, { text: "b" }))];
+    expect(troubleOf(null, nothingWaits, equal, 2)?.last.text).toBe("a");
+  });
+
+  test("begins no earlier than the last INSERT that was stored, and is over with one that was leased later", () => {
+    const of = (ms: number) => troubleOf(inserted(ms), nothingWaits, [groupIn(open, at(5))], 1);
+    expect([11, 10, 9, 5].map((ms) => now - (of(ms)?.since ?? 0))).toEqual([10, 10, 9, 5]);
+    expect(of(4)).toBeNull();
+    // A ledger that is not born has stored nothing.
+    const first = groupIn(open, { failure: { ...failure, since: 0, at: 0 } });
+    expect(troubleOf(null, nothingWaits, [first], 1)).toMatchObject({ since: 0 });
+  });
+
+  test("is none of a payload's own, and none of what is held", () => {
+    const kinds = failureKinds.filter(
+      (kind) => troubleOf(inserted(100), nothingWaits, [groupIn(open, at(5, { kind }))], 1) !== null,
+    );
+    expect(kinds).toEqual(["retry", "unknown", "unlisted", "halted", "unreported"]);
+    expect(troubleOf(inserted(100), nothingWaits, [held, groupIn(open, { failure: null })], 2)).toBeNull();
+  });
+
+  test("is of the queue where it takes no message, and something waits for it", () => {
+    const queue = { since: now - 60_000, text: "the queue headrace-groups takes no message" };
+    const groups = [groupIn(open, { payloads: [one, two] }), held];
+    const trouble = { ...queue, payloads: 4, isLowerBound: false };
+    expect(queueTroubleOf(queue, waiting, groups, 2)).toEqual(trouble);
+    expect(queueTroubleOf(queue, nothingWaits, groups, 3)).toEqual({
+      ...trouble,
+      payloads: 2,
+      isLowerBound: true,
+    });
+    expect(queueTroubleOf(queue, nothingWaits, [held], 1)).toBeNull();
+    expect(queueTroubleOf(null, waiting, groups, 2)).toBeNull();
+    expect(queueTroubleText(trouble, now)).toBe(
+      "the queue headrace-groups takes no message since 11:59 UTC; 4 payloads wait; nothing is lost.",
+    );
+    expect(queueTroubleText({ ...trouble, payloads: 1 }, now)).toContain("; 1 payload waits; ");
+  });
+
+  test("in words: an unknown answer is none of ClickHouse's only where nobody answered", () => {
+    const words = (more: Partial<Failure>) =>
+      troubleText({ since: now, last: { ...failure, ...more }, payloads: 2, isLowerBound: false }, "c", now);
+    const end = "; 2 payloads wait; nothing is lost.";
+    expect(words({ kind: "unknown", text: "no answer: TypeError: Network connection lost." })).toBe(
+      `ClickHouse at c does not answer since 12:00 UTC (Network connection lost)${end}`,
+    );
+    expect(words({ kind: "retry", text: "no answer: TypeError: lost" })).toMatch(
+      /^Payloads .* since 12:00 UTC \(no answer: TypeError: lost\); 2 payloads wait; /,
+    );
+    expect(words({ kind: "unknown", text: "3 rows written of 4 sent" })).toMatch(
+      /^Payloads .* since 12:00 UTC \(3 rows written of 4 sent\); 2 payloads wait; /,
     );
   });
 });
@@ -102,7 +190,7 @@ describe("/healthz", () => {
     return [response.status, (await response.text()).trim()];
   };
 
-  test("is 503 while payloads cannot be brought in, and says why; trouble of a moment is none", async () => {
+  test("is 503 while payloads cannot be stored, and says why; trouble of a moment is none", async () => {
     expect(await of(well)).toEqual([200, "ok"]);
     expect(await of({ ...well, trouble: "ClickHouse is away." })).toEqual([200, "ok"]);
     expect(await of({ ...well, trouble: "ClickHouse is away.", isFailing: true })).toEqual([

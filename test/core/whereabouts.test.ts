@@ -21,8 +21,8 @@ test("a payload is unknown, waits, is in a group, is done", () => {
     failure: null,
   });
   const receipts = ledger.report(task, storedReport(task));
-  expect(where()).toMatchObject({ at: "group", state: "closing", attempts: 2, made: startMs + 1000 });
-  ledger.settle(...(receipts === null ? [] : [receipts]));
+  expect(where()).toMatchObject({ at: "group", state: "receipting", attempts: 2, made: startMs + 1000 });
+  ledger.receipted(...(receipts === null ? [] : [receipts]));
   expect(where()).toEqual({ at: "done", outcome: "stored", since: ledger.now });
   expect(whereaboutsOf(ledger.state, idAt(3))).toEqual({ at: "unknown" });
 });

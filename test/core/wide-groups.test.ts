@@ -11,7 +11,7 @@ function blocksIn(task: GroupTask | null): number | undefined {
   return task?.step === "insert" ? task.blocks : undefined;
 }
 
-/** What the alarms of the next seconds hand out. */
+/** The tasks that the alarms of the next seconds lease. */
 function handedOut(ledger: TestLedger, ms: number): GroupTask[] {
   const tasks: GroupTask[] = [];
   for (const end = ledger.now + ms; ledger.now < end; ledger.now += 500) {
@@ -54,7 +54,7 @@ describe("a wide payload", () => {
     expect([again?.group, blocksIn(again ?? null)]).toEqual([task.group, 5]);
   });
 
-  test("goes when no other one is out", () => {
+  test("goes when no other one is in flight", () => {
     const ledger = new TestLedger();
     const first = ledger.claim({ n: 1, ...wide }) ?? ledger.takeNotified();
     ledger.claim({ n: 2, ...wide });
@@ -74,7 +74,7 @@ describe("a wide payload", () => {
         ledger.report(task, { kind: "retry", reason: "memory", ...why });
         const next = nextOf(ledger);
         if (next === undefined) {
-          throw new Error("it is tried again");
+          throw new Error("it is retried");
         }
         task = next;
       }

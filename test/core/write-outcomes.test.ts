@@ -87,7 +87,7 @@ test("a batch without reports asks ClickHouse for nothing", async () => {
   );
 });
 
-test("a quota's finding is one per line of keys, month, unit and share, however often it is told", () => {
+test("a quota's finding is one per line of keys, month, unit and share, however often it is reported", () => {
   const quota: QuotaMessage = {
     v: 1,
     kind: "quota",

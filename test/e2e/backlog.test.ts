@@ -40,7 +40,7 @@ const stored = "SELECT count(), uniqExact(HeadracePayload, SpanId) FROM otel_tra
 const receipts = "SELECT countIf(outcome = 'stored'), count() FROM headrace_receipts FINAL";
 const crossed = () => local.logs.filter((line) => line.includes("different request context"));
 
-test("forty payloads are stored while each INSERT takes two seconds, of which no more are out than may be", async () => {
+test("forty payloads are stored while each INSERT takes two seconds, of which no more are in flight than may be", async () => {
   proxy.slowMs = 2000;
   await sendPayloads(40);
   await local.eventually(receipts, "40\t40", 90_000);

@@ -1,4 +1,4 @@
-/** A proxy before ClickHouse that breaks what it is told to, as networks and servers do. */
+/** A proxy in front of ClickHouse that breaks requests on command, as networks and servers do. */
 
 import { createServer, request, type Server } from "node:http";
 import { withLoginOf } from "../../dev/clickhouse/login.ts";

@@ -125,7 +125,7 @@ describeInChromium("a browser", () => {
     expect(await payloads()).toBe(before);
   });
 
-  test("cannot use sendBeacon: it carries no key, and what a page may send by it without asking is no OTLP", async () => {
+  test("cannot use sendBeacon: it carries no key, and what a page may send by it without asking is not OTLP", async () => {
     const before = await payloads();
     const logged = (reason: string) => local.logs.filter((line) => line.includes(`"${reason}"`)).length;
     for (const type of ["application/json", "text/plain"]) {

@@ -41,7 +41,7 @@ describe("doctor", () => {
     ).toBe("4\t1");
   });
 
-  test("says of a table without a window, a TTL that eats spans and a lost projection what mends each, and it does", async () => {
+  test("says of a table without a window, a TTL that eats spans and a lost projection what fixes each, and it does", async () => {
     await local.query("ALTER TABLE otel_traces MODIFY SETTING non_replicated_deduplication_window = 0");
     await local.query("ALTER TABLE otel_traces MODIFY TTL toDateTime(Timestamp) + toIntervalDay(3)");
     await local.query("ALTER TABLE otel_traces DROP PROJECTION headrace_counts SETTINGS mutations_sync = 1");
@@ -105,7 +105,7 @@ describe("doctor", () => {
     const port = typeof address === "object" && address !== null ? address.port : 0;
     try {
       const blocked = await doctor({}, "--otlp", `http://127.0.0.1:${port}`);
-      expect(blocked.out).toMatch(/BAD +canary json +403 .*a firewall rule eats spans/);
+      expect(blocked.out).toMatch(/BAD +canary json +403 .*a firewall rule drops spans/);
       expect(blocked.out).toContain("add a skip rule (WAF custom rule, action Skip");
     } finally {
       firewall.close();
@@ -164,11 +164,11 @@ describe.concurrent("a payload", () => {
 
   test("a dead letter is listed, shown, replayed without harm, and purged only when that was said", async () => {
     const { key } = await storedKey();
-    // The object is damaged while its payload is rung again under another minute: it cannot be decoded, and dies.
+    // The object is damaged while its payload is notified again under another minute: it cannot be decoded, and is dead-lettered.
     const bucket = await local.pipeline.workers.getR2Bucket("PAYLOADS", "headrace-consumer");
     const object = await bucket.head(key);
     const dead = `p/0/t/${key.slice(6, 21)}/dev/${"0".repeat(26)}`;
-    await bucket.put(dead, "this is no gzip", { customMetadata: object?.customMetadata ?? {} });
+    await bucket.put(dead, "this is not gzip", { customMetadata: object?.customMetadata ?? {} });
     expect((await cli("reconcile")).code).toBe(0);
     await local.eventually(`SELECT count() FROM headrace_receipts WHERE key = '${dead}'`, "1", 20_000);
 
@@ -177,11 +177,11 @@ describe.concurrent("a payload", () => {
     expect(list.code).toBe(1);
     expect((await cli("dead-letters", "list", "--cause", "rejected:")).code).toBe(0);
     const shown = await cli("dead-letters", "show", dead);
-    expect(shown.out).toMatch(/died of +decode/);
+    expect(shown.out).toMatch(/reason +decode/);
 
     expect(await cli("dead-letters", "purge", dead)).toMatchObject({ code: 2 });
     const unsaid = await cli("dead-letters", "purge", dead, "--reason", "a test");
-    expect(unsaid.err).toContain("1 payload will be erased for good: say --yes");
+    expect(unsaid.err).toContain("1 payload will be erased for good: pass --yes");
     expect(unsaid.out).toContain(dead);
     expect(await jsonOf("dead-letters", "list")).toHaveLength(1);
 
@@ -296,7 +296,7 @@ test("page, CLI, SQL and /metrics say the same sums through replay, purge, erasu
   const object = await bucket.get(model);
   const good = new Uint8Array((await object?.arrayBuffer()) ?? new ArrayBuffer(0));
   const minute = new Date(Date.now() - 10 * 60_000).toISOString().slice(0, 16).replace(":", "");
-  // Of a minute that was passed by long ago: what is brought in of it comes after its seal.
+  // Of a minute that was passed by long ago: what is stored of it comes after its seal.
   const keyOf = (n: number) => `p/0/t/${minute}/dev/${String(n).repeat(25)}0`;
   const put = async (n: number, body: Uint8Array) => {
     await bucket.put(keyOf(n), body, { customMetadata: object?.customMetadata ?? {} });
@@ -308,7 +308,7 @@ test("page, CLI, SQL and /metrics say the same sums through replay, purge, erasu
       60_000,
     );
   const before = await agreedSums();
-  const noGzip = new TextEncoder().encode("this is no gzip");
+  const noGzip = new TextEncoder().encode("this is not gzip");
   for (const [n, body] of [good, good, noGzip, noGzip].entries()) {
     await put(n + 1, body);
   }

@@ -10,17 +10,12 @@ import { workerNames } from "../../dev/worker-names.ts";
 import { deadLetterColumns, deadLetterRow } from "../../shared/clickhouse/dead-letters.ts";
 import { receiptColumns, receiptRow } from "../../shared/clickhouse/receipts.ts";
 import { toHex } from "../../shared/hex.ts";
-import type { GroupId, Receipt } from "../../shared/ledger/group.ts";
 import { DAY_MS } from "../../shared/limits.ts";
 import { formatPayloadMetadata } from "../../shared/messages.ts";
-import {
-  formatPayloadKey,
-  idOfKey,
-  type PayloadKey,
-  payloadId,
-  payloadIdToBytes,
-} from "../../shared/payload-key.ts";
+import { formatPayloadKey, idOfKey, type PayloadKey, payloadIdToBytes } from "../../shared/payload-key.ts";
+import type { GroupId, Receipt } from "../../shared/receipt.ts";
 import { readExposition } from "../console/exposition.ts";
+import { idOfBody } from "../fixtures/id-of-body.ts";
 import { describeInChromium, startChromium } from "./chromium.ts";
 import { exportSpans, freshSpans } from "./local-pipeline.ts";
 import { useLocalPipeline } from "./use-pipeline.ts";
@@ -37,7 +32,7 @@ describe("the console's doors", () => {
       headers: token === "" ? {} : { authorization: `Bearer ${token}` },
     });
 
-  test("data is told to the admin token alone; a key for sending opens nothing", async () => {
+  test("data is served to the admin token only; a key for sending opens nothing", async () => {
     for (const path of [
       "/api/watermark",
       "/api/minutes",
@@ -55,7 +50,7 @@ describe("the console's doors", () => {
     }
   });
 
-  test("the page is told to everybody, holds no secret, and may run nothing but its own script", async () => {
+  test("the page is served to everybody, holds no secret, and may run nothing but its own script", async () => {
     const page = await get("/");
     const html = await page.text();
     expect(page.status).toBe(200);
@@ -197,7 +192,7 @@ describeInChromium("the console's page", () => {
   async function bury(reason: string, spans = 20, all = freshSpans(spans)): Promise<PayloadKey> {
     const body = new Uint8Array(ProtobufTraceSerializer.serializeRequest(all) ?? []);
     const arrival = Date.now();
-    const key = formatPayloadKey(arrival, "dev", await payloadId("dev", "pb", "identity", body));
+    const key = formatPayloadKey(arrival, "dev", await idOfBody("dev", "pb", "identity", body));
     const bucket = await local.pipeline.workers.getR2Bucket("PAYLOADS", workerNames.consumer);
     await bucket.put(key, body, {
       customMetadata: formatPayloadMetadata({
@@ -326,7 +321,7 @@ describeInChromium("the console's page", () => {
       `INSERT INTO otel_traces (Timestamp, TraceId, SpanId, SpanName, HeadraceTenant, HeadracePayload)
         SELECT now64(9), lower(hex(randomString(16))), lower(hex(randomString(8))), 'a part', 'dev', unhex('${payload}')`,
     );
-    await shows(key.slice(-26, -18), "#dead-letters");
+    await shows(key.slice(-8), "#dead-letters");
     await buttonOf(key, "Replay");
     await confirm("Replay");
     await shows("Held for a person");
@@ -343,7 +338,7 @@ describeInChromium("the console's page", () => {
     await expect.poll(() => text("#held")).toBe("");
   }, 60_000);
 
-  test("in an incident it says what is wrong, what waits for it, and what mends it", async () => {
+  test("in an incident it says what is wrong, what waits for it, and what fixes it", async () => {
     await local.query("ALTER TABLE otel_traces MODIFY SETTING non_replicated_deduplication_window = 0");
     await tickCron();
     await exportSpans(local.pipeline, freshSpans(50));
@@ -360,7 +355,7 @@ describeInChromium("the console's page", () => {
     await tickCron();
     await shows("Nothing is in flight", "#in-flight");
     await shows("resolved one", "#findings");
-    await fits("mended");
+    await fits("fixed");
   }, 40_000);
 
   test("everything that can be pressed is reached by Tab, and bars by arrow keys", async () => {
@@ -460,7 +455,26 @@ describeInChromium("the console's page", () => {
     await shows("No trace matches this filter");
     expect(page.url()).toContain("where=service.name%3Dnobody");
     await page.goBack();
-    await expect.poll(() => page.locator("tbody tr").count()).toBeGreaterThan(0);
+    await expect.poll(() => page.locator("tbody tr").count(), { timeout: 15_000 }).toBeGreaterThan(0);
+    await page.locator('.histogram .bar[tabindex="0"]').focus();
+    await page.keyboard.press("Shift+ArrowLeft");
+    await page.keyboard.press("Shift+ArrowLeft");
+    await page.keyboard.press("Enter");
+    const range = () => new URLSearchParams(new URL(page.url()).hash.split("?")[1]);
+    const minutes = () =>
+      (Date.parse(range().get("to") ?? "") - Date.parse(range().get("from") ?? "")) / 60_000;
+    await expect.poll(minutes, { timeout: 15_000 }).toBe(3);
+    await shows("2 s per bar", ".histogram");
+    expect(await page.evaluate("document.activeElement.className")).toContain("bar");
+    let asked = 0;
+    const count = () => {
+      asked += 1;
+    };
+    page.on("request", count);
+    await page.goto(`${local.pipeline.console}/#/traces?minDuration=5`);
+    await shows("minDuration and maxDuration are a number and a unit", ".filter");
+    expect(asked, "a filter that is none is asked of nobody").toBe(0);
+    page.off("request", count);
     await page.goto(`${local.pipeline.console}/#/traces/${"0".repeat(31)}1`);
     await shows("The page looks again every few seconds");
     await page.goto(`${local.pipeline.console}/#/traces/zz`);
@@ -479,7 +493,7 @@ describeInChromium("the console's page", () => {
     expect(await elements()).toBeLessThanOrEqual(300);
 
     const tree = page.locator(".waterfall");
-    const active = async () => await page.locator(".row.active .name").textContent();
+    const active = async () => await page.locator(".row.active .name bdi").textContent();
     await tree.focus();
     await page.keyboard.press("Home");
     expect(await active()).toBe("work 0");
@@ -504,8 +518,12 @@ describeInChromium("the console's page", () => {
     await shows(/select a\s+from b\s+where c = 1/, ".detail");
     expect(page.url()).toContain("?span=");
     await fits("trace");
-    await page.keyboard.press("Escape");
+    await page.keyboard.press("Tab"); // to Close, which goes away with the details
+    await page.keyboard.press("Enter");
     await expect.poll(() => page.locator(".detail").count()).toBe(0);
+    expect(await page.evaluate("document.activeElement.className")).toBe("waterfall");
+    await page.goto(`${local.pipeline.console}/#/traces/${bigTrace}?span=${"f".repeat(16)}`);
+    await shows(`The span that the link names, ${"f".repeat(16)}, is not among these`, ".head");
   }, 60_000);
 
   test("a span that came through Headrace names its payload, and how that ended", async () => {

@@ -33,8 +33,8 @@ export function stateFolder({ onTestFinished }: Owner): string {
 
 /**
  * Runs what `npm run dev` runs, another script, or a whole `command` in a shell, in a process group of its own, which ends
- * with the test. What it prints is read unless `isRead` is false: then it waits in a pipe, as before a pager that stands
- * still.
+ * with the test. What it prints is read unless `isRead` is false: then it waits in a pipe, as before a pager that is
+ * not scrolled.
  */
 export function runDev(
   owner: Owner,

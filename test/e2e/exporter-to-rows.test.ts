@@ -8,7 +8,7 @@ import { useLocalPipeline } from "./use-pipeline.ts";
 
 const local = useLocalPipeline();
 
-/** A run of its own in `otel_traces`, told by a resource attribute. */
+/** A run of its own in `otel_traces`, recognised by a resource attribute. */
 function runOf(name: string) {
   const resource = { "test.run": name };
   return { resource, where: `WHERE ResourceAttributes['test.run'] = '${name}'` };
@@ -152,7 +152,7 @@ test("an answer is readable for a client that says nothing of encodings, and gzi
   expect(gunzipSync(zipped.body).toString()).toBe(plain.body.toString());
 });
 
-describe("the exporter is told", () => {
+describe("the exporter gets the answer", () => {
   test("that its key is wrong, and does not retry", async () => {
     const refused = exportSpans({ ...local.pipeline, key: "hr_wrong" }, freshSpans(1));
     await expect(refused).rejects.toMatchObject({ code: 401 });

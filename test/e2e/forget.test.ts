@@ -140,7 +140,7 @@ describe("a file that is sent again after TRUNCATE", () => {
     expect(shown.out).toContain(`headrace forget ${file.id}`);
   });
 
-  test("is told once, however often it comes", async () => {
+  test("is reported once, however often it comes", async () => {
     for (let i = 0; i < 5; i++) {
       await send(file.body);
     }
@@ -158,7 +158,8 @@ describe("a file that is sent again after TRUNCATE", () => {
       async () => await presenceOf(file.id),
       (presence) => presence === "in_flight",
     );
-    expect((await cli("forget", file.id)).out).toContain("it is in flight");
+    // Or it has arrived since.
+    expect((await cli("forget", file.id)).out).toMatch(/it is in flight|all of its rows are in the table/);
     await local.eventually(rowsOf(run), "10\t10", 30_000);
     await ended(file.id);
     await send(file.body);

@@ -75,7 +75,7 @@ describe("keys made at the console", () => {
     expect(await local.query(`SELECT SpanId ${rows} ORDER BY SpanId`)).toBe(kept.join("\n"));
   }, 30_000);
 
-  test("are held to their quota; people are told at 80 % and 100 %, and usage and outcomes say who and why", async () => {
+  test("are held to their quota; it is reported at 80 % and 100 %, and usage and outcomes say who and why", async () => {
     const { id, answers } = limited;
     expect(answers).toEqual([200, 200, 429, 401]);
     await local.eventually(

@@ -12,7 +12,7 @@ export interface RawAnswer {
 }
 
 /**
- * Writes the parts, waits `pauseMs`, ends as told, and resolves when the server has closed the connection, when
+ * Writes the parts, waits `pauseMs`, ends as asked, and resolves when the server has closed the connection, when
  * `answers` answers came, or at `deadlineMs`.
  */
 export function exchange(

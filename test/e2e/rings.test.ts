@@ -4,14 +4,15 @@ import { workerNames } from "../../dev/worker-names.ts";
 import { limits } from "../../shared/limits.ts";
 import { formatPayloadMetadata, type R2Event } from "../../shared/messages.ts";
 import { inspectTraces } from "../../shared/otlp/inspect.ts";
-import { formatPayloadKey, type PayloadKey, payloadId } from "../../shared/payload-key.ts";
+import { formatPayloadKey, type PayloadKey } from "../../shared/payload-key.ts";
+import { idOfBody } from "../fixtures/id-of-body.ts";
 import { freshSpans } from "./local-pipeline.ts";
 import { useLocalPipeline } from "./use-pipeline.ts";
 
 // Neither the stand-in for events nor the cron runs: each test rings by its own ring alone.
 const local = useLocalPipeline({ crons: false, events: false });
 
-/** What the ingress leaves in R2 when it dies right after the put: a payload that no doorbell was rung for. */
+/** What the ingress leaves in R2 when it is killed right after the put: a payload without a doorbell. */
 async function putWithoutDoorbell(
   run: string,
   changes: Record<string, string> = {},
@@ -21,7 +22,7 @@ async function putWithoutDoorbell(
     ProtobufTraceSerializer.serializeRequest(freshSpans(30, 2, { "test.run": run })) ?? new Uint8Array();
   const bounds = { startMinMs: arrival - limits.spanAgeMaxMs, startMaxMs: arrival + limits.spanFutureMaxMs };
   const { spans, rejectedSpans, outputBytes } = inspectTraces(body, bounds);
-  const key = formatPayloadKey(arrival, "dev", await payloadId("dev", "pb", "identity", body));
+  const key = formatPayloadKey(arrival, "dev", await idOfBody("dev", "pb", "identity", body));
   const bucket = await local.pipeline.workers.getR2Bucket("PAYLOADS", workerNames.consumer);
   await bucket.put(key, body, {
     customMetadata: {
@@ -61,7 +62,7 @@ test("the reconciler alone brings a payload in, and rings nothing that is held o
   expect(await reconcile()).toMatchObject({ notified: 0, held: 0 });
 });
 
-/** The event of a payload that all rings have brought in. */
+/** The event of a payload that all rings have notified. */
 let arrived: object;
 
 test("all rings at once store a payload once", async () => {

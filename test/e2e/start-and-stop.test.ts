@@ -144,7 +144,7 @@ describe.concurrent("npm run dev", { timeout: 180_000 }, () => {
       const { expect } = context;
       const dev = runDev(context, { HEADRACE_STATE: stateFolder(context), HEADRACE_PORT: "http" });
       expect(await dev.ended).toBe(1);
-      expect(dev.output()).toContain('HEADRACE_PORT="http" is no port number');
+      expect(dev.output()).toContain('HEADRACE_PORT="http" is not a port number');
     });
 
     test("a ClickHouse that does not answer", async (context) => {

@@ -29,7 +29,7 @@ async function refusal(): Promise<{ readonly text: string }> {
   return await health();
 }
 
-test("a table that cannot deduplicate gets nothing, says what mends it, and goes on by itself when mended", async () => {
+test("a table that cannot deduplicate gets nothing, says what fixes it, and goes on by itself when fixed", async () => {
   await expect.poll(health, asked).toEqual({ status: 200, text: "ok\n" });
   await local.query("ALTER TABLE otel_traces MODIFY SETTING non_replicated_deduplication_window = 0");
   await tickCron();
@@ -40,7 +40,7 @@ test("a table that cannot deduplicate gets nothing, says what mends it, and goes
   await new Promise((resolve) => setTimeout(resolve, 2500)); // longer than the way to the rows takes
   expect(await local.query("SELECT count() FROM otel_traces")).toBe("0");
 
-  const [, command = ""] = /Mend it with: (ALTER .*)/.exec(refused.text) ?? [];
+  const [, command = ""] = /Fix it with: (ALTER .*)/.exec(refused.text) ?? [];
   await local.query(command);
   await tickCron();
   await expect.poll(health, asked).toEqual({ status: 200, text: "ok\n" });
@@ -90,7 +90,7 @@ test("a server whose days are not UTC's gets nothing until it is restarted in UT
   expect(await local.query("SELECT toDate(toDateTime64(1795561200, 9))")).toBe("2026-11-25");
   const refused = await refusal();
   expect(refused.text).toContain("The server's time zone is Asia/Tokyo");
-  // Of these alone: what the dropped table had may be brought in again meanwhile.
+  // Of these alone: what the dropped table had may be inserted again meanwhile.
   const these = `FROM otel_traces WHERE ResourceAttributes['zone'] = 'tokyo'`;
   await exportSpans(local.pipeline, freshSpans(50, 3, { zone: "tokyo" }));
   await new Promise((resolve) => setTimeout(resolve, 2500)); // longer than the way to the rows takes

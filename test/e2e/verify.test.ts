@@ -105,7 +105,7 @@ describe("a payload that is done", { timeout: 120_000 }, () => {
     expect(await reconcile()).toMatchObject({ notified: 2 });
   }, 120_000);
 
-  /** Of the two that are rung again, one has to be inserted. */
+  /** Of the two that are notified again, one has to be inserted. */
   async function bothAreBack(): Promise<void> {
     for (const run of ["lost-receipt", "lost-rows"]) {
       await local.eventually(receiptsOf(idOf(run)), "stored\t40", 60_000);
@@ -113,12 +113,12 @@ describe("a payload that is done", { timeout: 120_000 }, () => {
     expect(proxy.inserts() - insertsBefore).toBe(1);
   }
 
-  test.concurrent("and rung again gets its lost receipt back from its rows, without another INSERT", async () => {
+  test.concurrent("and notified again gets its lost receipt back from its rows, without another INSERT", async () => {
     await bothAreBack();
     expect(await local.query(rowsOf("lost-receipt"))).toBe("40\t40");
   });
 
-  test.concurrent("and rung again is inserted again, once, when the table lost its rows too", async () => {
+  test.concurrent("and notified again is inserted again, once, when the table lost its rows too", async () => {
     await local.eventually(rowsOf("lost-rows"), "40\t40", 60_000);
     await bothAreBack();
     expect(await local.query(traceTimesOf("lost-rows"))).not.toBe("0");
@@ -219,7 +219,7 @@ describe("a payload that is done", { timeout: 120_000 }, () => {
   });
 });
 
-test("a payload that the table refuses is taken out of its group and buried; the others are stored", async () => {
+test("a payload that the table refuses is taken out of its group and dead-lettered; the others are stored", async () => {
   await local.query(
     "ALTER TABLE otel_traces ADD CONSTRAINT not_poison CHECK ResourceAttributes['test.run'] != 'poison'",
   );
@@ -227,7 +227,7 @@ test("a payload that the table refuses is taken out of its group and buried; the
   for (const run of ["beside-1", "beside-2", "beside-3"]) {
     await local.eventually(rowsOf(run), "40\t40", 80_000);
   }
-  // Three refusals condemn it, with other groups stored in between: not everything is refused.
+  // Three refusals, with other groups stored in between, make it a dead letter: not everything is refused.
   const dead =
     "SELECT outcome, reason FROM headrace_receipts FINAL WHERE outcome = 'dead' AND reason LIKE 'rejected%'";
   for (let i = 0; i < 40 && (await local.query(dead)) === ""; i++) {
@@ -244,7 +244,7 @@ test("a payload that the table refuses is taken out of its group and buried; the
   expect(await (await bucket.get(record ?? ""))?.json()).toMatchObject({ reason, spans: 40 });
   expect(await bucket.head((record ?? "").replace("dead/", ""))).not.toBeNull();
 
-  // A person mends the table and replays it; the death is overruled by its receipt.
+  // A person fixes the table and replays it; the death is overruled by its receipt.
   expect(await ask("POST", "replay", { keys: [] })).toEqual({ error: "keys names no key" });
   const key = (record ?? "").replace("dead/", "");
   expect(await ask("GET", "dead-letters")).toMatchObject([{ key, reason: "rejected:469" }]);
@@ -262,7 +262,7 @@ test("a payload that the table refuses is taken out of its group and buried; the
   expect(await ask("GET", "dead-letters")).toEqual([]);
 }, 180_000);
 
-test("a ledger that lost everything neither doubles nor loses what is rung again", async () => {
+test("a ledger that lost everything neither doubles nor loses what is notified again", async () => {
   await send("forgotten");
   await local.eventually(rowsOf("forgotten"), "40\t40", 30_000);
   const payload = await payloadOf("forgotten");

@@ -1,6 +1,6 @@
 /**
  * A ClickHouse that is not as it should be, on a real server: what the table check says of it, and what is made of its
- * answer to an INSERT. Each is one sentence with what mends it, and nothing of it counts as stored.
+ * answer to an INSERT. Each is one sentence with what fixes it, and nothing of it counts as stored.
  */
 import { spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, rmSync, statfsSync, writeFileSync } from "node:fs";
@@ -142,7 +142,7 @@ const rowCount = async () => Number(await run(`SELECT count() FROM ${database}.o
 describe("the table check refuses, in one sentence", () => {
   test("a database that is not there, and a table", async () => {
     expect(await refusalOf(connect({ database: "elsewhere" }))).toMatch(
-      /^There is no database elsewhere on this server, .*: look at CLICKHOUSE_URL and CLICKHOUSE_DATABASE, and apply the schema\.$/,
+      /^There is no database elsewhere on this server, .*: check CLICKHOUSE_URL and CLICKHOUSE_DATABASE, and apply the schema\.$/,
     );
     expect(await insert(connect({ database: "elsewhere" }))).toMatchObject({ class: "halted", code: 81 });
     expect(await refusalOf(connect({ table: "spans" }))).toMatch(
@@ -159,9 +159,9 @@ describe("the table check refuses, in one sentence", () => {
     expect(await insert(connect({ table: "a_view" }))).toMatchObject({ class: "halted", code: 48 });
   });
 
-  test("a login without a right that the look needs, with the GRANT that mends it", async () => {
+  test("a login without a right that the look needs, with the GRANT that fixes it", async () => {
     expect(await refusalOf(connect({ user: "without_parts" }))).toMatch(
-      /^The user without_parts may not look .*\. Mend it with: GRANT SELECT.* ON system\.parts TO without_parts$/,
+      /^The user without_parts may not look .*\. Fix it with: GRANT SELECT.* ON system\.parts TO without_parts$/,
     );
     expect(await refusalOf(connect({ user: "without_replicas" }))).toBe("");
     // Known as replicated, its state is in system.replicas.

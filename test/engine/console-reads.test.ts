@@ -14,14 +14,13 @@ import { findingColumns, findingRow } from "../../shared/clickhouse/finding-row.
 import { defaultSchemaSettings, migrate } from "../../shared/clickhouse/migrations.ts";
 import { minuteColumns } from "../../shared/clickhouse/minutes.ts";
 import { receiptColumns, receiptRow } from "../../shared/clickhouse/receipts.ts";
-import type { ConsumerOperations } from "../../shared/console/operations.ts";
-import type { GroupId, Receipt } from "../../shared/ledger/group.ts";
+import type { ConsumerOperations, Unsettled } from "../../shared/console/operations.ts";
 import { bornHead } from "../../shared/ledger/head.ts";
 import { type InFlight, inFlightOf } from "../../shared/ledger/in-flight.ts";
-import type { Unsettled } from "../../shared/ledger/unsettled.ts";
 import { nothingWaits } from "../../shared/ledger/view.ts";
 import type { PayloadOutcome } from "../../shared/outcome.ts";
 import { formatPayloadId, formatPayloadKey } from "../../shared/payload-key.ts";
+import type { GroupId, Receipt } from "../../shared/receipt.ts";
 import { newCheckpoint, opened, withOpen } from "../../shared/reconcile/checkpoint.ts";
 import { listDeadLetters } from "../../workers/console/dead-letters.ts";
 import { readMetrics } from "../../workers/console/read-metrics.ts";

@@ -62,7 +62,7 @@ describe("a view's target", () => {
     expect(await both(viewed)).toEqual(["1.1 1.2", "1.7 1.7"]);
   });
 
-  test("lacks what a token brings in later than its first partition: a group's rows never change (B8)", async () => {
+  test("lacks what a token inserts later than its first partition: a group's rows never change (B8)", async () => {
     // The table is right, the view's target is not. So a group that was tried under another codec is verified instead.
     // Days are partitions of otel_traces, weeks of otel_traces_trace_id_ts: the target knows the token already.
     const viewed = await newView({ source: 100, target: 100 }, { targetPartition: "intDiv(p, 7)" });

@@ -215,7 +215,7 @@ describe("the settings that deduplication hangs on", () => {
     );
   });
 
-  test("Replicated tables forget after 10,000 blocks or an hour unless told otherwise", async () => {
+  test("Replicated tables forget after 10,000 blocks or an hour by default", async () => {
     expect(
       await ask(
         "SELECT name, value FROM system.merge_tree_settings WHERE name IN ('replicated_deduplication_window', 'replicated_deduplication_window_seconds') ORDER BY name",

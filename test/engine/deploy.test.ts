@@ -60,7 +60,7 @@ describe("headrace deploy", () => {
     expect(account.queues["headrace-late"]?.settings.join(" ")).toContain("--delivery-delay-secs 300");
 
     const again = await deploy(["--yes"]);
-    expect(again.out).toContain("Nothing is to be done.");
+    expect(again.out).toContain("There is nothing to do.");
     expect(again.code).toBe(0);
     expect(changes()).toEqual(made);
     expect((await deploy(["--dry-run"])).code).toBe(0);
@@ -135,6 +135,31 @@ describe("headrace deploy", () => {
     );
   });
 
+  test("gives a new ingress its ID_TIME_FROM, and keeps it through a rollback to a version from before there was one", async () => {
+    const timeOf = () => account.configs["headrace-ingress"]?.vars["ID_TIME_FROM"];
+    expect((await deploy(["--yes"])).code).toBe(0);
+    expect(timeOf()).toBe("2020-01-01T00:00Z");
+    // As a version of before this one left it.
+    const { secrets = [], versions = [] } = account.workers["headrace-ingress"] ?? {};
+    account.workers["headrace-ingress"] = { secrets, tag: "hr-before", versions: [{}] };
+    expect((await deploy(["--yes"])).code).toBe(0);
+    const chosen = String(timeOf());
+    expect(Date.parse(chosen)).toBeGreaterThanOrEqual(Date.now() + 25 * 3_600_000);
+    expect(Date.parse(chosen)).toBeLessThanOrEqual(Date.now() + 26 * 3_600_000 + 60_000);
+    expect((await deploy(["--yes"])).out).toContain("There is nothing to do.");
+    account.workers["headrace-ingress"] = {
+      secrets,
+      tag: "hr-before",
+      versions: [{ ID_TIME_FROM: chosen }, {}],
+    };
+    expect((await deploy(["--yes"])).code).toBe(0);
+    expect(timeOf()).toBe(chosen);
+    expect(versions).toEqual([{ ID_TIME_FROM: "2020-01-01T00:00Z" }]);
+    const lower = await deploy(["--yes"], { ID_TIME_FROM: "2020-01-01T00:00Z" });
+    expect(lower.code).toBe(2);
+    expect(lower.err).toContain(`ID_TIME_FROM is ${chosen} in the ingress, and stays so`);
+  });
+
   test("of a stage touches nothing of production", async () => {
     const { code } = await deploy(["--yes", "--stage", "staging", "--ingress-domain", "otlp.example.com"]);
     expect(code).toBe(0);
@@ -168,7 +193,7 @@ describe("headrace deploy", () => {
     ],
     ["a zone that is none", [], { ZONE_ID: "example.com" }, {}, 2, "ZONE_ID is the id of the ingress's zone"],
     ["a token for no zone", [], { ZONE_ANALYTICS_TOKEN: "t" }, {}, 2, "ZONE_ANALYTICS_TOKEN needs it"],
-    ["a zone and no domain", [], { ZONE_ID: zoneId }, {}, 2, "say --ingress-domain"],
+    ["a zone and no domain", [], { ZONE_ID: zoneId }, {}, 2, "pass --ingress-domain"],
     ["a damaged env file", ["--env-file", "/nowhere/x"], {}, {}, 2, "there is no file /nowhere/x"],
     ["an env file that others can read", ["--env-file", openFile], {}, {}, 2, `chmod 600 ${openFile}`],
     [
@@ -197,7 +222,7 @@ describe("headrace deploy", () => {
       "METRICS_TOKEN is the same as HEADRACE_ADMIN_TOKEN",
     ],
     ["nobody logged in", [], {}, { loggedIn: false }, 2, "set CLOUDFLARE_API_TOKEN"],
-    ["nobody to agree", [], {}, {}, 2, "say --yes"],
+    ["nobody to confirm", [], {}, {}, 2, "pass --yes"],
     ["an API that fails", ["--yes"], {}, { fails: "queues info" }, 3, "`wrangler queues info"],
   ])("with %s changes nothing and says what to do", async (_name, flags, env, changed, code, said) => {
     account = emptyAccount(changed);

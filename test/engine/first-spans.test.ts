@@ -5,7 +5,7 @@ import { askClickHouse } from "../../dev/first-spans.ts";
 
 const client = createClient({ url: `${inject("clickhouse")}/first_spans` });
 const admin = createClient({ url: inject("clickhouse") });
-/** As the address stands in dev.json, with what is ours in it. */
+/** The address as dev.json has it, with our parameters in it. */
 const ask = askClickHouse(`${inject("clickhouse")}/?database=first_spans&cluster=one`);
 
 const hostile = "it's \\ a\ttab\nand \u{1f9ea}";

@@ -21,9 +21,9 @@ import {
   watermarkRow,
 } from "../../shared/clickhouse/minutes.ts";
 import { receiptColumns, receiptRow } from "../../shared/clickhouse/receipts.ts";
-import type { GroupId, Receipt } from "../../shared/ledger/group.ts";
 import type { PayloadOutcome } from "../../shared/outcome.ts";
 import { formatPayloadId, formatPayloadKey, idOfKey, type PayloadKey } from "../../shared/payload-key.ts";
+import type { GroupId, Receipt } from "../../shared/receipt.ts";
 import { beforeMinute } from "../../shared/reconcile/checkpoint.ts";
 import { keyChecksum } from "../../shared/reconcile/join.ts";
 import { seededRandom } from "../ledger/random-events.ts";
@@ -82,7 +82,7 @@ beforeAll(async () => {
     fetch,
   );
   await insert("headrace_receipts", receiptColumns, [
-    // Each key has two rows: a death that was mended counts as what outranks it.
+    // Each key has two rows: a death that was fixed counts as what outranks it.
     ...receipts.map(({ key }) => receiptRow(receipt(key, "dead"), minute)),
     ...receipts.map((one) => receiptRow(one, minute + 1)),
   ]);

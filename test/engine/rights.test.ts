@@ -2,7 +2,7 @@
  * The grants of docs/operating.md, on a server whose users have exactly these: the schema is applied, the consumer's
  * statements run, and the console reads. Each of the consumer's grants is needed: without it something is refused.
  */
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import * as v from "valibot";
@@ -36,12 +36,11 @@ import {
   completeViewStatement,
   insertSpansParameters,
   killStatement,
-  receiptsQuery,
 } from "../../shared/clickhouse/statements.ts";
 import { parseFilter } from "../../shared/console/trace-filter.ts";
 import { neededRights } from "../../shared/doctor/judge-clickhouse.ts";
-import { type GroupId, isGroupId, type Receipt } from "../../shared/ledger/group.ts";
 import { formatPayloadId, formatPayloadKey } from "../../shared/payload-key.ts";
+import { type GroupId, isGroupId, type Receipt } from "../../shared/receipt.ts";
 import { BlockBuilder } from "../../shared/rows/transcode.ts";
 import { countTraces } from "../../workers/console/count-traces.ts";
 import { listDeadLetters } from "../../workers/console/dead-letters.ts";
@@ -52,45 +51,19 @@ import { readTrace } from "../../workers/console/read-trace.ts";
 import { nothingRemembered, startSearch } from "../../workers/console/trace-search.ts";
 import { deleteRows } from "../../workers/consumer/delete-rows.ts";
 import { hasAnyRow } from "../../workers/consumer/read-birth.ts";
-import { queryReceipts } from "../../workers/consumer/read-receipts.ts";
+import { readReceiptClaims } from "../../workers/consumer/read-receipts.ts";
 import { countRows, readProcesses, readTable } from "../../workers/consumer/read-table.ts";
-
-/** What follows GRANT in the page, by user. */
-function grantsOf(user: string): readonly string[] {
-  const page = readFileSync(join(import.meta.dirname, "../../docs/operating.md"), "utf8");
-  const [fence = ""] = /```sql\n[\s\S]*?```/.exec(page) ?? [];
-  return [...fence.matchAll(/^GRANT (.*) TO (\w+);$/gm)]
-    .filter(([, , to]) => to === user)
-    .map(([, grant = ""]) => grant);
-}
-
-/** The settings of a user in the page, as its statement has them. */
-function settingsOf(user: string): readonly (readonly [string, string])[] {
-  const page = readFileSync(join(import.meta.dirname, "../../docs/operating.md"), "utf8");
-  const [, clause = ""] = new RegExp(`CREATE USER ${user} [^;]*SETTINGS ([^;]*);`).exec(page) ?? [];
-  return clause.split(",").map((one) => {
-    const [name = "", value = ""] = one.split("=");
-    return [name.trim(), value.trim()];
-  });
-}
+import { documentedGrants, documentedSettings, singleRights } from "../fixtures/documented-grants.ts";
 
 function profileXmlOf(user: string): string {
-  return settingsOf(user)
+  return documentedSettings(user)
     .map(([name, value]) => `<${name}>${value}</${name}>`)
     .join("");
 }
 
-/** Each right of each grant on its own: `SELECT, INSERT ON otel.*` is two. */
-function singleRights(grants: readonly string[]): readonly string[] {
-  return grants.flatMap((grant) => {
-    const [, rights = "", on = ""] = /^(.*) ON (\S+)$/.exec(grant) ?? [];
-    return rights.split(", ").map((right) => `${right} ON ${on}`);
-  });
-}
-
 const database = "otel";
 const password = "s3cret: with a cölon";
-const consumersRights = singleRights(grantsOf("headrace"));
+const consumersRights = singleRights(documentedGrants("headrace", "one server"));
 const lacking = consumersRights.map((right, index) => ({ name: `lacks_${index}`, right }));
 const users: readonly ServerUser[] = [
   { name: "consumer", password, grants: consumersRights },
@@ -98,16 +71,16 @@ const users: readonly ServerUser[] = [
   {
     name: "console",
     password,
-    grants: grantsOf("headrace_console"),
+    grants: documentedGrants("headrace_console", "one server"),
     profileXml: profileXmlOf("headrace_console"),
   },
   {
     name: "console_of_before",
     password,
-    grants: grantsOf("headrace_console"),
+    grants: documentedGrants("headrace_console", "one server"),
     profileXml: "<readonly>1</readonly>",
   },
-  { name: "schema", password, grants: grantsOf("headrace_schema") },
+  { name: "schema", password, grants: documentedGrants("headrace_schema", "one server") },
   ...lacking.map(({ name, right }) => ({
     name,
     password,
@@ -214,7 +187,7 @@ async function consumersWork(clickHouse: ClickHouseConnection): Promise<void> {
     watermarkRow({ watermark: Math.floor(now / 60_000) * 60_000, openMinutes: 0 }, now),
   ]);
   await queryRows(clickHouse, v.unknown(), recentQuery(settings, now));
-  expect(await queryReceipts(clickHouse, receiptsQuery(settings, [id]))).toHaveLength(1);
+  expect(await readReceiptClaims(clickHouse, [id])).toHaveLength(1);
 
   const counted = await countRows(clickHouse, [id], table);
   expect(counted.rows.get(id)?.reduce((sum, { rows }) => sum + rows, 0)).toBe(50);
@@ -299,7 +272,9 @@ describe("the console's login", () => {
       throw new Error("the login has the page's limits");
     }
     const options = { sort: "time" as const, limit: 50, after: null };
-    await expect(listTraces(search, { filter: filter.value, options })).resolves.toMatchObject({ notes: [] });
+    await expect(listTraces(search, { filter: filter.value, options, askedMs: now })).resolves.toMatchObject({
+      notes: [],
+    });
     await expect(countTraces(search, filter.value)).resolves.toMatchObject({ notes: [] });
     await expect(
       readOutcomes(clickHouse, { sinceMs: now, tenant: "a\\b\tc'", byMinute: true }),
@@ -338,7 +313,7 @@ describe("a search of the console's login", () => {
       name,
       String(value),
     ]);
-    expect(settingsOf("headrace_console")).toEqual(limits);
+    expect(documentedSettings("headrace_console")).toEqual(limits);
     expect(limitsClause()).toBe(limits.map(([name, value]) => `${name} = ${value}`).join(", "));
   });
 
@@ -385,7 +360,7 @@ describe("a search of the console's login", () => {
     60_000,
   );
 
-  test("is refused, with the statement that mends it, where the login has none", async () => {
+  test("is refused, with the statement that fixes it, where the login has none", async () => {
     const search = await startSearch(
       connectionOf("console_of_before", "read_only"),
       nothingRemembered(),

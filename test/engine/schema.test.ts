@@ -11,6 +11,7 @@ import { defaultSchemaSettings, migrate, type SchemaSettings } from "../../share
 import {
   completeViewStatement,
   insertSpansParameters,
+  receiptClaimsQuery,
   receiptsQuery,
 } from "../../shared/clickhouse/statements.ts";
 import { outcomeRank, payloadOutcomes } from "../../shared/outcome.ts";
@@ -414,9 +415,17 @@ describe("receipts", () => {
       [key(second, 200), "duplicate", "[]", "[]"],
     ]);
     const plan = await run(
-      `EXPLAIN indexes = 1 ${receiptsQuery(settingsOf(table), [formatPayloadId(id(200))])}`,
+      `EXPLAIN indexes = 1 ${receiptClaimsQuery(settingsOf(table), [formatPayloadId(id(200))])}`,
     );
     expect(plan).toMatch(/headrace_receipts[\s\S]*PrimaryKey[\s\S]*key in 2-element set/);
+    // What is judged by is the same as in the receipts that a person is shown, and these have the rest too.
+    const all = receiptsQuery(
+      settingsOf(table),
+      [200, 3].map((byte) => formatPayloadId(id(byte))),
+    );
+    expect(await rows(`SELECT key, outcome, toString(days), toString(rows) FROM (${all})`)).toEqual(
+      await found(table, [200, 3]),
+    );
   });
 
   test("of two ids whose first bytes are the same are found, each by its own", async () => {
@@ -462,6 +471,30 @@ describe("receipts", () => {
     expect(await run(`SHOW CREATE TABLE ${table}`)).not.toContain("idx_payload");
   });
 
+  test("of an old day, and their minutes of an old week, become one part", async () => {
+    const table = await receiptsTable();
+    const minutes = `${table.split(".")[0]}.headrace_receipt_minutes`;
+    for (const one of [table, minutes]) {
+      expect(await run(`SHOW CREATE TABLE ${one}`)).toContain(
+        "min_age_to_force_merge_seconds = 86400, min_age_to_force_merge_on_partition_only = 1",
+      );
+      await run(`ALTER TABLE ${one} MODIFY SETTING min_age_to_force_merge_seconds = 1`);
+    }
+    for (const byte of [1, 2, 3]) {
+      const key = formatPayloadKey(1_795_000_020_000, "acme", formatPayloadId(id(byte)));
+      await insert(table, [
+        { key, payload_hex: hex(id(byte)), minute: 1_795_000_020, tenant: "acme", outcome: "stored" },
+      ]);
+    }
+    const parts = (one: string) =>
+      rows(
+        `SELECT count(), sum(rows) FROM system.parts WHERE active AND concat(database, '.', table) = '${one}'`,
+      );
+    for (const one of [table, minutes]) {
+      await expect.poll(() => parts(one), { timeout: 60_000 }).toEqual([["1", "3"]]);
+    }
+  }, 90_000);
+
   const settingsOf = (table: string) => ({
     url: "",
     user: "",
@@ -471,7 +504,7 @@ describe("receipts", () => {
   });
 
   async function found(table: string, bytes: readonly number[]): Promise<readonly (readonly string[])[]> {
-    const query = receiptsQuery(
+    const query = receiptClaimsQuery(
       settingsOf(table),
       bytes.map((byte) => formatPayloadId(id(byte))),
     );

@@ -98,7 +98,7 @@ describe("the projection headrace_counts", () => {
     expect(await plan(days)).toMatch(/headrace_counts[\s\S]*Parts: 2/);
   });
 
-  test("refuses a lightweight DELETE with code 344 unless the table is told to rebuild it", async () => {
+  test("refuses a lightweight DELETE with code 344 unless the table is set to rebuild it", async () => {
     const table = await newTable(100, ", PROJECTION counts (SELECT p, count() GROUP BY p)");
     await insert(table, [[1, 1]], "x");
     expect((await send(`DELETE FROM ${table} WHERE a = 1`)).code).toBe(344);

@@ -12,7 +12,7 @@ import { tracesTableColumns } from "../fixtures/traces-ddl.ts";
 /** An error text of the engine. */
 export class EngineError extends Error {}
 
-/** Runs a statement; `body` is what stands behind it. Throws `EngineError`. */
+/** Runs a statement; `body` is what follows it. Throws `EngineError`. */
 export async function ask(query: string, body?: Uint8Array<ArrayBuffer> | string): Promise<string> {
   const url = new URL(inject("clickhouse"));
   url.search = new URLSearchParams({ query, input_format_skip_unknown_fields: "0" }).toString();
@@ -33,7 +33,7 @@ export async function newTracesTable(): Promise<string> {
   return name;
 }
 
-/** Inserts a block as the consumer does: named columns, FORMAT Native. */
+/** Inserts one block as the consumer does: named columns, FORMAT Native. */
 export async function insertBlock(table: string, block: Block): Promise<void> {
   const body = new Uint8Array(block.bytes);
   let at = 0;

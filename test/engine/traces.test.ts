@@ -9,14 +9,14 @@ import { insertRows, queryRows } from "../../shared/clickhouse/ask.ts";
 import { type ClickHouseConnection, connectClickHouse } from "../../shared/clickhouse/connection.ts";
 import { defaultSchemaSettings, migrate } from "../../shared/clickhouse/migrations.ts";
 import { receiptColumns, receiptRow } from "../../shared/clickhouse/receipts.ts";
+import { msToNs } from "../../shared/console/instant.ts";
+import { parseFilter, type TraceFilter } from "../../shared/console/trace-filter.ts";
 import {
   countStepsQuestion,
   countTracesQuestion,
   listRootsQuestion,
   type Question,
-} from "../../shared/clickhouse/trace-queries.ts";
-import { msToNs } from "../../shared/console/instant.ts";
-import { parseFilter, type TraceFilter } from "../../shared/console/trace-filter.ts";
+} from "../../shared/console/trace-queries.ts";
 import {
   traceSchema,
   traceSpanSchema,
@@ -25,9 +25,9 @@ import {
   traceValuesSchema,
 } from "../../shared/console/traces.ts";
 import { fromHex } from "../../shared/hex.ts";
-import type { GroupId } from "../../shared/ledger/group.ts";
 import { DAY_MS, limits } from "../../shared/limits.ts";
 import { formatPayloadId, formatPayloadKey } from "../../shared/payload-key.ts";
+import type { GroupId } from "../../shared/receipt.ts";
 import { answerRequest } from "../../workers/console/answer-request.ts";
 import type { NamedBindings } from "../../workers/console/name-dependencies.ts";
 import { traceHandlers } from "../../workers/console/trace-requests.ts";
@@ -98,6 +98,15 @@ const rows: readonly SpanRow[] = [
     attributes: { "a=b": "{key0:String}", "": "empty key", quote: 'it\'s \\ "x"' },
   },
   { trace: trace(5), span: span(7), at: ago(2 * 24 * 60), name: "old", service: "frontend" },
+  // 30 to 36: three roots each, nine days ago, 25 minutes apart; the longest is now the first of them, now the last.
+  ...Array.from({ length: 21 }, (_, n) => ({
+    trace: trace(30 + (n % 7)),
+    span: span(100 + n),
+    at: ago(9 * 24 * 60 - 1 - 25 * Math.floor(n / 7), BigInt(n)),
+    durationNs: BigInt(1_000_000 * (1 + ((n * 11) % 21))),
+    name: "again",
+    service: "again",
+  })),
 ];
 
 let clickHouse: ClickHouseConnection;
@@ -231,20 +240,54 @@ describe.each([
     expect(listed.notes).toEqual([]);
   });
 
-  test("is the same by pages", async () => {
+  /** The traces of a question by pages of `limit`, in the order in which they came. */
+  const byPages = async (query: string, limit: number): Promise<string[]> => {
     const found: string[] = [];
     let cursor: string | null = "";
-    for (let pages = 0; cursor !== null && pages < 10; pages++) {
+    for (let pages = 0; cursor !== null && pages < 50; pages++) {
       const page: v.InferOutput<typeof tracesSchema> = await ask(
         "traces",
-        `since=7d&limit=1&cursor=${cursor}`,
+        `${query}&limit=${limit}&cursor=${cursor}`,
         tracesSchema,
         at(),
       );
       found.push(...ids(page));
       cursor = page.cursor;
     }
-    expect(found).toEqual([trace(4), trace(2), trace(1), trace(5)]);
+    return found;
+  };
+
+  test.each([
+    ["of spans, the newest first", "service=again", "time"],
+    ["of spans, the longest first", "service=again", "duration"],
+    ["of roots, the newest first", "match=root&service=again", "time"],
+    ["of roots, the longest first", "match=root&service=again", "duration"],
+  ])(
+    "%s, has each trace once, on whichever page, also where it matches again further down",
+    async (_of, filter, sort) => {
+      // Seven traces with three roots each, 25 minutes apart: each is found in several slices, and on both sides of a cursor.
+      const range = `from=${new Date(now - 9 * DAY_MS).toISOString()}&to=${new Date(now - 9 * DAY_MS + 75 * MINUTE_MS).toISOString()}`;
+      const wanted = ids(await ask("traces", `${range}&${filter}&sort=${sort}`, tracesSchema, at()));
+      expect([...wanted].sort()).toEqual([30, 31, 32, 33, 34, 35, 36].map(trace));
+      for (const limit of [2, 3]) {
+        expect(await byPages(`${range}&${filter}&sort=${sort}`, limit), `pages of ${limit}`).toEqual(wanted);
+      }
+    },
+  );
+
+  test("is the same by pages", async () => {
+    expect(await byPages("since=7d", 1)).toEqual([trace(4), trace(2), trace(1), trace(5)]);
+  });
+
+  test("ends where it ended when its first page was asked for", async () => {
+    const first = await ask("traces", "since=1h&limit=1", tracesSchema, at());
+    const [asked = ""] = (first.cursor ?? "").split(".");
+    const second = await ask("traces", `since=1h&limit=1&cursor=${first.cursor}`, tracesSchema, at());
+    expect(ids(second)).toEqual([trace(2)]);
+    const from = (answer: v.InferOutput<typeof tracesSchema>): number => Date.parse(answer.searched.from);
+    expect(from(await ask("traces", `since=1h&cursor=${first.cursor}`, tracesSchema, at()))).toBe(
+      Number(asked) - 60 * MINUTE_MS,
+    );
   });
 
   test.each([
@@ -430,7 +473,7 @@ describe("one trace", () => {
     expect(found.spans[1]?.attributes?.[0]?.[1]).toBe(`${"x".repeat(limits.traceTextCharsMax)}…`);
     expect(found.spans[1200]?.attributes).toBeNull();
     expect(found.notes.join(" ")).toMatch(
-      /of \d+ spans are left out here.* 1 span has more than 200 attributes/,
+      /of \d+ spans are left out to keep.* 1 span has more than 200 attributes/,
     );
     const alone = await ask("traceSpan", `trace=${trace(8)}&span=${span(2199)}`, traceSpanSchema);
     expect(alone.spans[0]).toMatchObject({ startNs: 1200, attributes: [["text", text]] });
@@ -443,7 +486,7 @@ describe("one trace", () => {
     );
     const found = await ask("trace", `id=${trace(9)}`, traceSchema);
     expect(found.spans).toHaveLength(limits.traceSpansMax);
-    expect(found.notes).toEqual(["It has 10001 spans: here are the first 10000 by their begin."]);
+    expect(found.notes).toEqual(["It has 10001 spans: these are the first 10000 by start time."]);
   });
 
   test("whose spans begin 40 days apart says so", async () => {
@@ -500,17 +543,37 @@ describe("a question that is malformed", () => {
       "from=2026-01-02T00:00:00Z&to=2026-01-01T00:00:00Z",
       "from is not before to: no time lies between",
     ],
+    [
+      "traces",
+      "from=%2B275760-09-12T00:00:00Z&to=%2B275760-09-13T00:00:00Z",
+      "to lies between 1970 and 2099: no span has another time",
+    ],
+    [
+      "traces",
+      "from=1969-12-31T23:00:00Z&to=1970-01-01T01:00:00Z",
+      "from lies between 1970 and 2099: no span has another time",
+    ],
+    ["traces", "from=yesterday", "from is a time as in 2026-11-24T07:41:00Z"],
+    ["traces", "since=999999999999999d", /more than 32 days apart/],
+    ["traces", "service=a&service=b", "service is given 2 times, and may be given once"],
+    ["traceTimes", "since=1h&since=2h&since=3h", "since is given 3 times, and may be given once"],
+    ["trace", `id=${trace(1)}&id=${trace(2)}`, "id is given 2 times, and may be given once"],
+    ["traces", "cursor=1.9999999999999999999.1.a", /cursor is what an earlier answer/],
     ["traces", "status=bad", "status is one of error, ok, unset"],
     ["traces", "minDuration=5", /number and a unit/],
     ["traces", "minDuration=5s&maxDuration=1s", /above maxDuration/],
     ["traces", "where=%3Dx", /names no attribute/],
-    ["traces", "where=!a%3Db", /is no condition/],
+    ["traces", "where=!a%3Db", /is not a condition/],
     ["traces", "limit=0", "limit is a whole number from 1 to 200"],
     ["traces", "sort=name", /sort is time/],
-    ["traces", "cursor=1;DROP", /cursor is what an answer/],
+    ["traces", "cursor=1;DROP", /cursor is what an earlier answer/],
     ["traces", Array.from({ length: 21 }, (_, n) => `where=a${n}`).join("&"), /at most 20 conditions/],
-    ["traces", Array.from({ length: 10_000 }, (_, n) => `where=a${n}`).join("&"), /at most 8192 are read/],
-    ["traces", `service=${"x".repeat(1_000_000)}`, /at most 8192 are read/],
+    [
+      "traces",
+      Array.from({ length: 10_000 }, (_, n) => `where=a${n}`).join("&"),
+      /at most 8192 are accepted/,
+    ],
+    ["traces", `service=${"x".repeat(1_000_000)}`, /at most 8192 are accepted/],
     ["traceValues", "of=all", /of is one of service, name, tenant, key, value/],
     ["traceValues", "of=value", /key is missing/],
     ["traceSpan", `trace=${trace(1)}&span=1`, /16 hex digits/],

@@ -18,7 +18,7 @@ function judged({ status, text, headers }: Answered): string {
 
 const days = (count: number): readonly Row[] => Array.from({ length: count }, (_, day) => [day, day]);
 
-describe("code 252 has two meanings, told by the text", () => {
+describe("code 252 has two meanings, distinguished by the text", () => {
   test("too many partitions: the data's fault; nothing is stored and the token is not used up", async () => {
     const table = await newTable(1000);
     const refused = await insert(table, days(101), "x");

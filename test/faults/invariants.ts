@@ -1,8 +1,8 @@
 /**
- * The invariants I1-I12 of the protocol, checked on what really happened: on the tables, on R2, on the ledger's state
+ * The invariants I1-I12 and S8 of the protocol, checked on what really happened: on the tables, on R2, on the ledger's state
  * and on the witness's record. Nothing here is shared with the code under test but the shapes of its data.
  */
-import type { Group, Receipt } from "../../shared/ledger/group.ts";
+import type { Group } from "../../shared/ledger/group.ts";
 import { defaultSettings } from "../../shared/ledger/settings.ts";
 import {
   idOfKey,
@@ -11,6 +11,7 @@ import {
   type PayloadId,
   type PayloadKey,
 } from "../../shared/payload-key.ts";
+import type { Receipt } from "../../shared/receipt.ts";
 import type { LedgerState } from "../ledger/ledger-state.ts";
 import { type Content, rowsOfObject, sampledRows } from "./world/object-store.ts";
 import type { WrittenReceipt } from "./world/receipts-table.ts";
@@ -29,8 +30,10 @@ export type Invariant =
   | "I10"
   | "I11"
   | "I12"
+  | "S8"
   | "seal"
   | "row"
+  | "slots"
   | "subrequests"
   | "assertion";
 
@@ -47,7 +50,7 @@ export class Violation extends Error {
 export class Checker {
   readonly #world: World;
   readonly #contentOf = new Map<string, string>();
-  #seen = { table: -1, receipts: -1, ledger: -1, inserts: 0, deletions: 0, seals: 0 };
+  #seen = { table: -1, receipts: -1, ledger: -1, inserts: 0, deletions: 0, seals: 0, named: 0 };
   #seenPlaces: { state: LedgerState | null; moves: number; isAnyHeld: boolean } = {
     state: null,
     moves: -1,
@@ -58,7 +61,7 @@ export class Checker {
     this.#world = world;
   }
 
-  /** After every step: I1-I6. */
+  /** After every step: I1-I6, S8. */
   afterStep(): void {
     const { table, receipts, ledger, witness } = this.#world;
     const seen = this.#seen;
@@ -80,6 +83,12 @@ export class Checker {
     if (witness.refusedRows.length > 0) {
       throw new Violation("row", `the ledger's store refused a row, ${witness.refusedRows[0]}`);
     }
+    if (witness.crowded.length > 0) {
+      throw new Violation(
+        "slots",
+        `the breaker's slots are not the INSERTs in flight, ${witness.crowded[0]}`,
+      );
+    }
     if (witness.exhausted.length > 0) {
       throw new Violation("subrequests", `an invocation used up its subrequests, ${witness.exhausted[0]}`);
     }
@@ -91,6 +100,9 @@ export class Checker {
     }
     for (; seen.seals < witness.seals.length; seen.seals++) {
       this.#sealIsTrue(seen.seals);
+    }
+    for (; seen.named < witness.named.length; seen.named++) {
+      this.#hasOneId(seen.named);
     }
     if (witness.forgotten.size > 0) {
       for (const [id, { until, stored }] of witness.forgotten) {
@@ -300,6 +312,14 @@ export class Checker {
     }
   }
 
+  /** S8: one body has one id, in every instance and at every time. */
+  #hasOneId(at: number): void {
+    const named = this.#world.witness.named[at];
+    if (named !== undefined && named.given !== named.id) {
+      throw new Violation("S8", `a body of the id ${named.id} was given ${named.given}`);
+    }
+  }
+
   #deletionIsLawful(at: number): void {
     const { witness, receipts, table } = this.#world;
     const deletion = witness.deletions[at];
@@ -379,7 +399,7 @@ export class Checker {
   isSettled(): boolean {
     const { receipts, store, witness, ledger } = this.#world;
     if (witness.unreported.size > 0) {
-      return false; // I11: what was judged is told by every channel
+      return false; // I11: what was judged is reported by every channel
     }
     const { waiting, groups } = ledger.state.dump();
     if (waiting.payloads.length > 0 || [...groups.values()].some(({ state }) => state.at !== "held")) {
@@ -411,7 +431,7 @@ export class Checker {
       const isErased = receipts.ofId(id).some(({ receipt }) => receipt.outcome === "erased");
       const hasObject = store.list().some(({ key }) => idOfKey(key) === id);
       if (isErased && hasObject && this.#world.table.rowsByDay(id).length > 0) {
-        return false; // whoever erased it was stopped: it is done again before its object goes
+        return false; // its erasure was stopped: it is done again before its object goes
       }
     }
     for (const lost of witness.lost.keys()) {
@@ -447,7 +467,7 @@ export class Checker {
     const { receipts, witness, table, ledger, profile, store } = this.#world;
     const [unreported] = witness.unreported;
     if (unreported !== undefined) {
-      throw new Violation("I11", `nobody was told by ${[...unreported[1]].join(", ")}: ${unreported[0]}`);
+      throw new Violation("I11", `not reported by ${[...unreported[1]].join(", ")}: ${unreported[0]}`);
     }
     if (!this.isSettled()) {
       throw new Violation(witness.lost.size > 0 ? "I9" : "I7", `not settled: ${this.#unsettled()}`);

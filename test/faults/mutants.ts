@@ -21,7 +21,7 @@ export interface Mutant {
   /** Where only this invariant may catch it. */
   readonly by?: Invariant;
   readonly mirrors?: string;
-  /** No schedule that is run by default catches it, and why: stands in test/known-gaps.md. */
+  /** No schedule that is run by default catches it, and why: test/known-gaps.md lists it. */
   readonly open?: string;
 }
 
@@ -100,7 +100,7 @@ const harsh: readonly Mutant[] = [
     profile: "wide payloads",
   },
   {
-    name: "what lost its receipt to the TTL is brought in again",
+    name: "what lost its receipt to the TTL is stored again",
     file: "shared/reconcile/walk-minutes.ts",
     find: "  return now - settings.receiptsMs;",
     replace: "  return now - 100 * settings.receiptsMs;",
@@ -515,8 +515,8 @@ const feared: readonly Mutant[] = [
   {
     name: "an open minute is not walked again",
     file: "shared/reconcile/checkpoint.ts",
-    find: "if (one.dueAt <= now && (next",
-    replace: "if (one.dueAt <= now && one.tries === 0 && (next",
+    find: "open.filter(({ dueAt }) => dueAt <= now)",
+    replace: "open.filter(({ dueAt, tries }) => dueAt <= now && tries === 0)",
     profile: "small faults",
   },
   {
@@ -664,7 +664,7 @@ const feared: readonly Mutant[] = [
     name: "payloads that could not be read take their whole group to its grave",
     file: "shared/ledger/take-insert.ts",
     find: "  makeGroup(draft, good, openState, now);",
-    replace: "  makeGroup(draft, good, closingState([], [], false), now);",
+    replace: "  makeGroup(draft, good, receiptingState([], [], false), now);",
     profile: "refusals",
   },
   {
@@ -676,11 +676,11 @@ const feared: readonly Mutant[] = [
     by: "row",
   },
   {
-    name: "a group keeps every key that its clients come again under",
+    name: "a group keeps every key that its clients send again under",
     file: "shared/ledger/claim.ts",
     find: "  return !grows || sizeOf(together).keys < caps.keysMax;",
     replace: "  return true;",
-    profile: "rows are small, and clients come again",
+    profile: "rows are small, and clients send again",
     by: "row",
   },
   {
@@ -705,6 +705,48 @@ const feared: readonly Mutant[] = [
     find: "  if (group.outcomeUnknown) {",
     replace: "  if (now < 0) {",
     profile: "payloads are erased",
+  },
+];
+
+/** Of what the ledger does not write, and what a new instance must know all the same (decision 0084). */
+const unwritten: readonly Mutant[] = [
+  {
+    name: "the breaker's slots are lost at a restart: two probes",
+    file: "shared/ledger/head-row.ts",
+    find: "inFlight: inFlight.map(({ id }) => id),",
+    replace: "inFlight: [],",
+    profile: "small faults",
+    by: "slots",
+  },
+  {
+    name: "a restart counts an INSERT of a lease that it cannot know to have ended as over",
+    file: "shared/ledger/head-row.ts",
+    find: 'return state.at === "open" && state.lease !== null && state.out === "insert";',
+    replace: 'return state.at === "open" && state.lease !== null && state.lease.attempt > 1;',
+    profile: "lossless",
+    by: "slots",
+  },
+  {
+    name: "the ledger knows whatever rings late",
+    file: "shared/delivery/batch.ts",
+    find: "const doorbell = known[at] === true ? null",
+    replace: "const doorbell = known.length > at ? null",
+    profile: "losses",
+  },
+  {
+    name: "what was forgotten is said to have been remembered since then",
+    file: "shared/ledger/machine.ts",
+    find: "const before = isFull ? oldest + Math.ceil(settings.memoryMs / 10_000) : now - settings.memoryMs;",
+    replace:
+      "const before = isFull ? oldest + Math.ceil(settings.memoryMs / 10_000) : now - settings.clientRetryMs / 2;",
+    profile: "days",
+  },
+  {
+    name: "an alarm that an earlier instance armed is taken for one of now",
+    file: "shared/delivery/ledger-life.ts",
+    find: 'instance.armedAt = (yield* ask({ do: "readAlarm" })).at;',
+    replace: 'instance.armedAt = (yield* ask({ do: "readAlarm" })).at === null ? 0 : 0;',
+    profile: "lossless",
   },
 ];
 
@@ -806,4 +848,59 @@ const evidence: readonly Mutant[] = [
   },
 ];
 
-export const mutants: readonly Mutant[] = [...designed, ...feared, ...reported, ...harsh, ...evidence];
+/** Of payload ids (decision 0085). */
+const ids: readonly Mutant[] = [
+  {
+    name: "content time from accepted spans only: it depends on when a body arrives",
+    file: "shared/otlp/inspect.ts",
+    find: "    this.#newest.add(walk.view, walk.span);\n",
+    replace: "",
+    profile: "ids begin with their time",
+    by: "S8",
+  },
+  {
+    name: "content time from the arrival",
+    file: "test/faults/world/bodies.ts",
+    mirrors: "workers/ingress/receive-traces.ts",
+    find: "return idOfHash(hash, { contentMinute, from });",
+    replace: "return idOfHash(hash, { contentMinute: minutesOf(arrival), from });",
+    profile: "ids begin with their time",
+    by: "S8",
+  },
+  {
+    name: "an id's version by the time of arrival",
+    file: "test/faults/world/bodies.ts",
+    mirrors: "workers/ingress/receive-traces.ts",
+    find: "return idOfHash(hash, { contentMinute, from });",
+    replace: "return idOfHash(hash, { contentMinute, from: minutesOf(arrival) < from ? Infinity : 0 });",
+    profile: "ids begin with their time",
+    by: "S8",
+  },
+  {
+    name: "an id's version by who gives it",
+    file: "shared/payload-key.ts",
+    find: "if (contentMinute < from) {",
+    replace: "if (from === Number.POSITIVE_INFINITY) {",
+    profile: "ids begin with their time",
+    by: "S8",
+  },
+  {
+    name: "ids begin with their time as soon as they can",
+    file: "test/faults/world/world.ts",
+    mirrors: "cli/deploy/id-time-from.ts",
+    find: "minutesOf(this.rolledOutAt + limits.idTimeLeadMs)",
+    replace: "minutesOf(this.rolledOutAt)",
+    profile: "ids begin with their time",
+    by: "S8",
+  },
+];
+
+export const mutants: readonly Mutant[] = [
+  ...designed,
+  ...feared,
+  ...reported,
+  ...harsh,
+  ...evidence,
+  ...ids,
+  ...unwritten,
+];

@@ -43,7 +43,7 @@ export async function bundleModel(mutant: Mutant | null = null): Promise<string>
 function mutateText(text: string, { name, file, find, replace }: Mutant): string {
   const parts = text.split(find);
   if (parts.length !== 2) {
-    throw new Error(`mutant "${name}": its text stands ${parts.length - 1} times in ${file}`);
+    throw new Error(`mutant "${name}": its text occurs ${parts.length - 1} times in ${file}`);
   }
   return parts.join(replace);
 }

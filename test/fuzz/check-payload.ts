@@ -3,9 +3,9 @@
  * refused; throws when the codec contradicts itself.
  */
 import { deepStrictEqual } from "node:assert";
+import { toCanonicalForm } from "../../shared/otlp/canonical-form.ts";
 import { type Inspection, inspectTraces } from "../../shared/otlp/inspect.ts";
 import { MalformedBody } from "../../shared/otlp/malformed.ts";
-import { toPlainForm } from "../../shared/otlp/plain-form.ts";
 import { noRepairs } from "../../shared/otlp/repairs.ts";
 import { BlockBuilder } from "../../shared/rows/transcode.ts";
 import { blockBytes, payloadId } from "../fixtures/blocks.ts";
@@ -36,7 +36,7 @@ const reused = new BlockBuilder();
 export function checkPayload(body: Uint8Array, refused: BlockBuilder): Inspection | undefined {
   const inspection = refusedOr(() => inspectTraces(body, bounds));
   const repairs = noRepairs();
-  const plain = refusedOr(() => toPlainForm(body, repairs));
+  const canonical = refusedOr(() => toCanonicalForm(body, repairs));
   const textsRepaired = (inspection?.repairs.texts ?? 0) > 0;
   const add = (builder: BlockBuilder, bytes: Uint8Array, spans: number) => {
     builder.add({ id: payloadId, tenant: "acme", body: bytes, bounds: { ...bounds, textsRepaired }, spans });
@@ -56,16 +56,25 @@ export function checkPayload(body: Uint8Array, refused: BlockBuilder): Inspectio
     }
     return undefined;
   }
+  const noneAccepted = inspectTraces(body, { startMinMs: 0, startMaxMs: 0 });
+  deepStrictEqual(
+    noneAccepted.contentMinute,
+    inspection.contentMinute,
+    "an id's time depends on which spans are accepted",
+  );
   const block = blockBytes(add(new BlockBuilder(), body, inspection.spans));
   if (block.length > emptyBlockBytes + blockHeadBytes + inspection.outputBytes) {
     throw new Error(`a block of ${block.length} bytes exceeds its bound of ${inspection.outputBytes}`);
   }
-  if (plain !== undefined) {
-    if (plain.length > body.length && repairs.texts === 0) {
-      throw new Error("the plain form is longer than the body");
+  if (canonical !== undefined) {
+    if (canonical.length > body.length && repairs.texts === 0) {
+      throw new Error("the canonical form is longer than the body");
     }
-    const again = inspectTraces(plain, bounds);
-    deepStrictEqual([again.spans, again.rejections], [inspection.spans, inspection.rejections]);
+    const again = inspectTraces(canonical, bounds);
+    deepStrictEqual(
+      [again.spans, again.rejections, again.contentMinute],
+      [inspection.spans, inspection.rejections, inspection.contentMinute],
+    );
     deepStrictEqual(
       again.repairs,
       { ...inspection.repairs, texts: 0 },
@@ -73,8 +82,12 @@ export function checkPayload(body: Uint8Array, refused: BlockBuilder): Inspectio
     );
     // A builder that has written everything before, so that what it remembers would show.
     reused.clear();
-    const twin = blockBytes(add(reused, plain, again.spans));
-    deepStrictEqual(Buffer.compare(twin, block), 0, "the plain form, or a used builder, has another block");
+    const twin = blockBytes(add(reused, canonical, again.spans));
+    deepStrictEqual(
+      Buffer.compare(twin, block),
+      0,
+      "the canonical form, or a used builder, has another block",
+    );
   } else if (inspection.rejectedSpans === 0 && inspection.repairs.links === 0) {
     // What lies inside a refused span, or a link that goes, is not inspected: only then may the slow reader know better.
     throw new Error("the inspection accepts what is malformed");

@@ -1,5 +1,5 @@
 /**
- * `npm run fuzz -- --minutes N [--seed S]`: hostile bodies as long as it is told, in rounds of a printed seed each. What
+ * `npm run fuzz -- --minutes N [--seed S]`: hostile bodies for N minutes, in rounds of a printed seed each. What
  * survives is read back by a real engine, 100 bodies a block. A body that fails is kept as a file in `kept/`, which
  * `npm test` runs from then on; the command then ends with 1, after its time.
  */

@@ -1,6 +1,6 @@
 /**
- * What hostile bodies survive as is read back by the engine, many bodies a block, and compared with rows that share no
- * code with the codec. On a difference the block is halved until one body is left.
+ * What hostile bodies survive as is read back by the engine, many bodies per block, and compared with rows that share no
+ * code with the codec. On a difference the block is split until one body is left.
  */
 import type { Random } from "../../bench/random.ts";
 import { type Block, BlockBuilder } from "../../shared/rows/transcode.ts";

@@ -53,7 +53,7 @@ export function compareAnswers(
       byClass.set(differs, [...(byClass.get(differs) ?? []), line]);
     }
   }
-  // Of a class that stands in two forms, one may agree: what is wrong is a class without any difference.
+  // Of a class that is sent in two forms, one may agree: what is wrong is a class without any difference.
   const idle = [...noDifference].filter(([name]) => !byClass.has(name)).flatMap(([, lines]) => lines);
   return { byClass, unexplained, noDifference: idle };
 }

@@ -1,6 +1,6 @@
 /**
  * Requests with one faulty or odd item: a span, or something of a span, between two good spans of which nothing is wrong.
- * Each stands in protobuf and in JSON where both can say it.
+ * Each is in protobuf and in JSON where both can express it.
  */
 import {
   bytesField,

@@ -1,6 +1,6 @@
 /**
  * `npm run compare:intake`: the same requests, good and faulty, are sent to the OpenTelemetry Collector's own OTLP receiver
- * and to our ingress in workerd; the differences are printed by class. Each class stands in docs/otlp-conformance.md with its
+ * and to our ingress in workerd; the differences are printed by class. docs/otlp-conformance.md lists each class with its
  * reason. `-- --write` keeps the Collector's answers as the fixture of test/workers/ingress/intake.test.ts.
  *
  * It needs Go the first time, to build the Collector; it says so and ends with 2 where there is none.

@@ -3,17 +3,20 @@
  * the model; a cursor over plain maps, with no rule of the protocol in it.
  */
 import { assert, unreachable } from "../../shared/assert.ts";
-import { type DueQueue, dueNever, dueQueueOf, type Group, type GroupId } from "../../shared/ledger/group.ts";
+import { type DueQueue, dueNever, dueQueueOf, type Group } from "../../shared/ledger/group.ts";
 import type { Head } from "../../shared/ledger/head.ts";
-import { groupToRow, waitingToRow } from "../../shared/ledger/rows.ts";
+import { headAtStart, isToWrite } from "../../shared/ledger/head-row.ts";
+import { groupToRow, headToRow, waitingToRow } from "../../shared/ledger/rows.ts";
 import {
   type Change,
+  type EndedGroup,
   type LedgerView,
   nothingWaits,
   type PayloadPlace,
   type Waiting,
 } from "../../shared/ledger/view.ts";
 import { idOfKey, minuteOfKey, type PayloadId } from "../../shared/payload-key.ts";
+import type { GroupId } from "../../shared/receipt.ts";
 
 /** A row is larger than the store takes: nothing was applied. */
 export class RowTooLarge extends Error {}
@@ -21,11 +24,18 @@ export class RowTooLarge extends Error {}
 export class LedgerState implements LedgerView {
   readonly #rowBytesMax: Readonly<Record<"head" | "group", number>> | null;
   #head: Head | null = null;
+  /** The head that a store would have written last. */
+  #written: Head | null = null;
   #waiting: Waiting = nothingWaits;
   readonly #groups = new Map<GroupId, Group>();
   readonly #places = new Map<PayloadId, PayloadPlace>();
-  /** When groups ended whose ids are still remembered. */
-  #ends: number[] = [];
+  /** In the order in which groups were made. */
+  readonly #numbers = new Map<GroupId, number>();
+  #made = 0;
+  /** In which group an id ended last. */
+  readonly #endedIn = new Map<PayloadId, number>();
+  /** Groups that ended and are remembered, in the order of their numbers. */
+  #ends: (EndedGroup & { readonly number: number; readonly ids: readonly PayloadId[] })[] = [];
   /** Raised by each change of what waits and of groups. */
   moves = 0;
 
@@ -84,11 +94,13 @@ export class LedgerState implements LedgerView {
       .slice(0, atMost);
   }
 
-  oldestFinished(): number | undefined {
-    return this.#ends.reduce<number | undefined>(
-      (oldest, at) => (oldest === undefined || at < oldest ? at : oldest),
-      undefined,
-    );
+  firstEnded(groupsMax: number): readonly EndedGroup[] {
+    return this.#ends.slice(0, groupsMax).map(({ at, payloads }) => ({ at, payloads }));
+  }
+
+  /** The instance ended: what is not stored is gone, and found again as far as groups say it. */
+  restart(): void {
+    this.#head = this.#written && headAtStart(this.#written, [...this.#groups.values()]);
   }
 
   /** Everything, for comparisons, checkers and snapshots. */
@@ -104,8 +116,16 @@ export class LedgerState implements LedgerView {
   copy(): LedgerState {
     const copy = new LedgerState(this.#rowBytesMax);
     copy.#head = this.#head;
+    copy.#written = this.#written;
     copy.#waiting = this.#waiting;
     copy.#ends = [...this.#ends];
+    copy.#made = this.#made;
+    for (const [id, number] of this.#endedIn) {
+      copy.#endedIn.set(id, number);
+    }
+    for (const [id, number] of this.#numbers) {
+      copy.#numbers.set(id, number);
+    }
     for (const [id, group] of this.#groups) {
       copy.#groups.set(id, group);
     }
@@ -127,6 +147,7 @@ export class LedgerState implements LedgerView {
     for (const change of changes) {
       switch (change.kind) {
         case "head":
+          this.#written = isToWrite(this.#written, change.head) ? change.head : this.#written;
           this.#head = change.head;
           break;
         case "waiting":
@@ -141,6 +162,7 @@ export class LedgerState implements LedgerView {
           this.moves++;
           this.#groups.set(change.group.id, change.group);
           if (change.isNew) {
+            this.#numbers.set(change.group.id, ++this.#made);
             for (const { key } of change.group.payloads) {
               this.#places.set(idOfKey(key), { at: "group", group: change.group.id });
             }
@@ -149,9 +171,7 @@ export class LedgerState implements LedgerView {
         case "end":
           assert(this.#groups.delete(change.group), "a group that ends is there");
           this.moves++;
-          if (change.ended.length > 0) {
-            this.#ends.push(change.at);
-          }
+          this.#remember(change);
           for (const { key, outcome } of change.ended) {
             this.#places.set(idOfKey(key), {
               at: "done",
@@ -162,15 +182,37 @@ export class LedgerState implements LedgerView {
           }
           break;
         case "forget":
-          this.#ends = this.#ends.filter((at) => at >= change.before);
-          for (const [id, place] of this.#places) {
-            if (place.at === "done" && place.since < change.before) {
-              this.#places.delete(id);
-            }
-          }
+          this.#forget(change);
           break;
         default:
           unreachable(change);
+      }
+    }
+  }
+
+  #remember({ group, ended, at }: Extract<Change, { readonly kind: "end" }>): void {
+    const number = this.#numbers.get(group);
+    assert(number !== undefined, "a group has a number");
+    this.#numbers.delete(group);
+    if (ended.length > 0) {
+      const ids = ended.map(({ key }) => idOfKey(key));
+      this.#ends.push({ number, at, payloads: ids.length, ids });
+      this.#ends.sort((a, b) => a.number - b.number);
+      for (const id of ids) {
+        this.#endedIn.set(id, number);
+      }
+    }
+  }
+
+  /** An id that was claimed once more since is another group's now, and stays. */
+  #forget({ before, groups }: Extract<Change, { readonly kind: "forget" }>): void {
+    for (const { number, ids } of this.#ends.slice(0, groups).filter(({ at }) => at < before)) {
+      this.#ends = this.#ends.filter((ended) => ended.number !== number);
+      for (const id of ids) {
+        if (this.#endedIn.get(id) === number && this.#places.get(id)?.at === "done") {
+          this.#places.delete(id);
+          this.#endedIn.delete(id);
+        }
       }
     }
   }
@@ -180,7 +222,7 @@ export class LedgerState implements LedgerView {
 function rowOf(change: Change): string {
   switch (change.kind) {
     case "head":
-      return JSON.stringify(change.head);
+      return headToRow(change.head);
     case "waiting":
       return waitingToRow(change.waiting);
     case "group":

@@ -3,9 +3,10 @@
  * of the same state; the model test (test/faults) has its own, larger world.
  */
 import { unreachable } from "../../shared/assert.ts";
-import type { AttemptReport, GroupId, GroupTask } from "../../shared/ledger/group.ts";
+import type { AttemptReport, GroupTask } from "../../shared/ledger/group.ts";
 import type { LedgerEvent, Step } from "../../shared/ledger/machine.ts";
 import type { Cause } from "../../shared/messages.ts";
+import type { GroupId } from "../../shared/receipt.ts";
 import { type Bell, codecVersion, doorbell, emptyWorld, startMs, storedReport } from "./world.ts";
 
 /** mulberry32: small, fast, and good enough to pick events. */
@@ -63,7 +64,7 @@ export class RandomHistory {
     if (choice < 9 && task !== undefined) {
       const { group, attempt } = task;
       if (task.step === "receipts") {
-        return { kind: "settle", settled: [{ group, attempt }] };
+        return { kind: "receipted", receipted: [{ group, attempt }] };
       }
       return { kind: "report", group, attempt, report: this.#report(task) };
     }

@@ -2,12 +2,13 @@
  * Fixtures for the ledger's tests: doorbells, tokens and a ledger in memory that is driven event by event. Nothing
  * in here decides anything.
  */
-import type { AttemptReport, GroupId, GroupTask } from "../../shared/ledger/group.ts";
+import type { AttemptReport, GroupTask } from "../../shared/ledger/group.ts";
 import type { BirthFacts } from "../../shared/ledger/head.ts";
 import { type LedgerEvent, type Step, step, tokensNeeded } from "../../shared/ledger/machine.ts";
 import { defaultSettings, type LedgerSettings } from "../../shared/ledger/settings.ts";
 import type { Cause, Doorbell } from "../../shared/messages.ts";
 import { formatPayloadId, formatPayloadKey, type PayloadId } from "../../shared/payload-key.ts";
+import type { GroupId } from "../../shared/receipt.ts";
 import { LedgerState } from "./ledger-state.ts";
 
 export const startMs = Date.UTC(2026, 10, 24, 12, 0, 0);
@@ -100,28 +101,28 @@ export class TestLedger {
     return this.step({ kind: "report", group: task.group, attempt: task.attempt, report }).task;
   }
 
-  settle(...tasks: readonly GroupTask[]): void {
-    this.step({ kind: "settle", settled: tasks.map(({ group, attempt }) => ({ group, attempt })) });
+  receipted(...tasks: readonly GroupTask[]): void {
+    this.step({ kind: "receipted", receipted: tasks.map(({ group, attempt }) => ({ group, attempt })) });
   }
 
-  /** Waits out the age, rings, and takes what was rung. */
+  /** Waits out the age, fires the alarm, and takes the group that was notified. */
   takeNotified(): GroupTask {
     this.now += this.settings.caps.ageReadyMs;
     const [group] = this.alarm();
     const task = group === undefined ? null : this.take(group);
     if (task === null) {
-      throw new Error("nothing was rung");
+      throw new Error("nothing was notified");
     }
     return task;
   }
 
-  /** Insert, receipts, settle: everything goes well. */
+  /** Insert, receipts, receipted: everything goes well. */
   storeAll(task: GroupTask): void {
     const receipts = this.report(task, storedReport(task));
     if (receipts === null) {
       throw new Error("a stored group has receipts");
     }
-    this.settle(receipts);
+    this.receipted(receipts);
   }
 }
 

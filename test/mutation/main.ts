@@ -28,7 +28,7 @@ import { wilson } from "./score.ts";
 import { viableOf } from "./type-check.ts";
 
 const root = join(import.meta.dirname, "../..");
-/** What decides about payloads, whoever runs it. */
+/** What decides about payloads, wherever it runs. */
 const subjects = "shared/{delivery,ledger,reconcile}/**/*.ts";
 /** Usual times are measured first; what takes this many of them does not end. */
 const patience = 5;
@@ -107,7 +107,7 @@ function draw(all: readonly GeneratedMutant[]): readonly GeneratedMutant[] {
 function mutantOf({ name, file, find, replace }: ReviewedMutant): GeneratedMutant {
   const [before = "", ...after] = textOf(file).split(find);
   if (after.length !== 1) {
-    throw new Error(`"${find}" stands ${after.length} times in ${file}`);
+    throw new Error(`"${find}" occurs ${after.length} times in ${file}`);
   }
   const start = before.length;
   const line = before.split("\n").length;

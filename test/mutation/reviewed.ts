@@ -67,7 +67,7 @@ export const reviewed: readonly ReviewedMutant[] = [
     replace: "if (now() < 0) {",
   },
   {
-    name: "a group is settled although its receipts failed",
+    name: "receipts are reported as written although that failed",
     file: "shared/delivery/group-work.ts",
     find: "    yield* writeReceipts(task, context);\n",
     replace: "    yield* orLeave(task, writeReceipts(task, context));\n",

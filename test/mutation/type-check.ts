@@ -43,7 +43,7 @@ export function viableOf(mutants: readonly GeneratedMutant[]): readonly Generate
   }
 }
 
-/** "'||' and '??' cannot be mixed without parentheses" is told with the types' codes, and is one of syntax. */
+/** "'||' and '??' cannot be mixed without parentheses" is reported with the types' codes, and is an error of syntax. */
 const mixedCoalescing = 5076;
 
 interface CompilerError {

@@ -3,9 +3,9 @@
  * effect is performed as the Worker performs it, counted, and can be made to fail.
  */
 import { assert } from "../../shared/assert.ts";
+import type { MinuteRow, MinuteTally, WatermarkRow } from "../../shared/clickhouse/minutes.ts";
 import type { TableWitness } from "../../shared/clickhouse/table-identity.ts";
 import { type Answered, failure } from "../../shared/effect.ts";
-import type { DayRows, Receipt } from "../../shared/ledger/group.ts";
 import { DAY_MS } from "../../shared/limits.ts";
 import type { BareDoorbell } from "../../shared/messages.ts";
 import type { PayloadOutcome } from "../../shared/outcome.ts";
@@ -18,22 +18,21 @@ import {
   type PayloadKey,
   tenantOfKey,
 } from "../../shared/payload-key.ts";
-import { subrequestsOf } from "../../shared/reconcile/budget.ts";
+import type { DayRows, Receipt } from "../../shared/receipt.ts";
+import { Budget, subrequestsOf, within } from "../../shared/reconcile/budget.ts";
 import type { ChangedMinute } from "../../shared/reconcile/changed-minutes.ts";
 import { beforeMinute, type Checkpoint, startOfMinute } from "../../shared/reconcile/checkpoint.ts";
 import type {
   CronEffects,
   CronWork,
   DatedReceipt,
-  MinuteRow,
-  MinuteTally,
   ReconcileFinding,
-  WatermarkRow,
 } from "../../shared/reconcile/effects.ts";
 import { keyChecksum } from "../../shared/reconcile/join.ts";
+import { Listing } from "../../shared/reconcile/listing.ts";
 import { type ReconcileReport, reconcileRun } from "../../shared/reconcile/run.ts";
 import { type ReconcileSettings, reconcileSettings } from "../../shared/reconcile/settings.ts";
-import { minuteOf } from "../../shared/reconcile/walk-minutes.ts";
+import { type Counts, minuteOf, type Run } from "../../shared/reconcile/walk-minutes.ts";
 
 /** A Tuesday, 12:00:00 UTC. */
 export const noon = Date.UTC(2026, 10, 24, 12);
@@ -78,8 +77,9 @@ export class ReconcileWorld {
   readonly reported: ReconcileFinding[] = [];
   readonly minutes = new Map<string, MinuteRow>();
   watermark: WatermarkRow | null = null;
-  /** Effects of the last run, by name. */
+  /** Effects of the last run, by name, and with what they asked. */
   effects: (keyof CronEffects)[] = [];
+  asked: (readonly [name: keyof CronEffects, asks: unknown])[] = [];
   /** The next save finds that another run has the lease. */
   isOvertaken = false;
   /** So many more saves find no other run's lease. */
@@ -141,13 +141,15 @@ export class ReconcileWorld {
 
   /** One run to its end; throws `EffectFailed` where it was made to fail. */
   run(now: number, changed: Partial<ReconcileSettings> = {}, everything = false): ReconcileReport {
-    this.effects = [];
-    const report = this.#drive(reconcileRun({ now, everything }, { ...reconcileSettings, ...changed }));
+    const report = this.drive(reconcileRun({ now, everything }, { ...reconcileSettings, ...changed }));
     assert(report !== null, "nobody else has the lease here");
     return report;
   }
 
-  #drive<T>(run: CronWork<T>): T {
+  /** A run, or a part of one, to its end. */
+  drive<T>(run: CronWork<T>): T {
+    this.effects = [];
+    this.asked = [];
     this.subrequests = 0;
     let next = run.next();
     while (next.done !== true) {
@@ -155,6 +157,7 @@ export class ReconcileWorld {
       const fails = this.failAt?.effect === at ? this.failAt.when : null;
       const { name, asks } = next.value;
       this.effects.push(name);
+      this.asked.push([name, structuredClone(asks)]);
       this.subrequests += subrequestsOf(next.value);
       const answer = fails === "before" ? null : this.#perform(name, asks);
       next = run.next(fails === null && answer !== null ? answer : failure(new Error("made to fail")));
@@ -297,4 +300,41 @@ function sorted(keys: readonly PayloadKey[]): readonly PayloadKey[] {
 /** Minutes before `noon`, in ms since the epoch, a second into the minute. */
 export function minutesAgo(minutes: number): number {
   return startOfMinute(noon) - minutes * 60_000 + 1000;
+}
+
+/** What a part of a run came to, and what it counted and reported. */
+export interface Driven<T> {
+  readonly ended: T;
+  readonly asked: ReconcileWorld["asked"];
+  readonly counts: Counts;
+  readonly findings: readonly ReconcileFinding[];
+}
+
+/** What a part of a run may ask for. */
+export interface Budgets {
+  readonly calls?: number;
+  readonly pageKeys?: number;
+  readonly subrequests?: number;
+}
+
+export const noCounts: Counts = { listed: 0, held: 0, notified: 0, sealed: 0, sealedAnew: 0 };
+
+/** Does a part of a run, at noon, on this world. */
+export function driven<T>(
+  world: ReconcileWorld,
+  work: (listing: Listing, run: Run) => CronWork<T>,
+  { calls = 100, pageKeys = 1000, subrequests = 1000 }: Budgets = {},
+  changed: Partial<ReconcileSettings> = {},
+): Driven<T> {
+  const budget = new Budget(subrequests);
+  const run: Run = {
+    now: noon,
+    settings: { ...reconcileSettings, ...changed },
+    counts: { ...noCounts },
+    findings: [],
+    table: world.witness.table,
+    budget,
+  };
+  const ended = world.drive(within(budget, work(new Listing(calls, pageKeys, budget), run)));
+  return { ended, asked: world.asked, counts: run.counts, findings: run.findings };
 }

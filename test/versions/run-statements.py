@@ -162,6 +162,7 @@ def run_engine(statements, data, package):
     engine.expect("its rows: 1", "SELECT count() FROM hr.otel_traces WHERE SpanName = 'fenced'", "1")
     engine.expect("they go", "ALTER TABLE hr.otel_traces DELETE WHERE SpanName = 'fenced' SETTINGS mutations_sync = 1")
     engine.expect("INSERT of a receipt", f"INSERT INTO hr.headrace_receipts ({', '.join(made['receipt'])}) FORMAT JSONEachRow {json.dumps(made['receipt'])}")
+    engine.expect("what the payload's receipts claim: 1", f"SELECT count() FROM ({made['queries']['receiptClaims']})", "1")
     engine.expect("receipts of the payload: 1", f"SELECT count() FROM ({made['queries']['receipts']})", "1")
     for name in ("state", "counted", "witness", "replicaWitness", "running", "kill", "complete", "eraseTimes"):
         engine.expect(name, made["queries"][name])

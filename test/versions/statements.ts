@@ -17,8 +17,8 @@ import {
   fenceQuery,
   fenceStatement,
 } from "../../shared/clickhouse/table-fence.ts";
-import { isGroupId } from "../../shared/ledger/group.ts";
 import { formatPayloadId, formatPayloadKey } from "../../shared/payload-key.ts";
+import { isGroupId } from "../../shared/receipt.ts";
 
 const settings = { url: "", user: "default", password: "", database: "hr", tracesTable: "otel_traces" };
 
@@ -76,6 +76,7 @@ export async function readStatements(): Promise<object> {
       witness: statements.witnessQuery(settings, null),
       replicaWitness: statements.witnessQuery(settings, "replicated"),
       receipts: statements.receiptsQuery(settings, [id]),
+      receiptClaims: statements.receiptClaimsQuery(settings, [id]),
       state: statements.tableStateQuery(settings),
       running: statements.runningQuery(settings, group, 90_000, null),
       kill: statements.killStatement(group, 90_000),

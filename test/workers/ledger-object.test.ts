@@ -39,7 +39,7 @@ async function claimFull(n: number): Promise<GroupTask> {
   await learnTable();
   const { task } = await ledger().claim([doorbell({ n, spans: limits.groupRowsReady })], codecVersion);
   if (task === null) {
-    throw new Error("a full group is handed out");
+    throw new Error("a full group is leased");
   }
   return task;
 }
@@ -48,12 +48,12 @@ async function storeAll(task: GroupTask): Promise<void> {
   const receipts = await ledger().report(task.group, task.attempt, storedReport(task));
   expect(receipts?.step).toBe("receipts");
   if (receipts !== null) {
-    await ledger().settle([{ group: receipts.group, attempt: receipts.attempt }]);
+    await ledger().receipted([{ group: receipts.group, attempt: receipts.attempt }]);
   }
 }
 
 describe("the ledger's Durable Object", () => {
-  test("takes a payload over, hands it out once, and is done when its receipts are settled", async () => {
+  test("takes a payload over, leases it once, and is done when its receipts are written", async () => {
     const task = await claimFull(1);
     const { key } = doorbell({ n: 1 });
     expect(await ledger().take(task.group, codecVersion)).toBeNull();
@@ -84,7 +84,7 @@ describe("the ledger's Durable Object", () => {
     expect(again.task).toBeNull();
     const status = await ledger().status();
     expect(status).toMatchObject({ waiting: 0, groups: 1 });
-    // The attempt that died with the answer keeps its lease; after it the same group is handed out again.
+    // The attempt that died with the answer keeps its lease; after it the same group is leased again.
     const [group] = status.oldestGroups;
     expect(group?.attempts).toBe(1);
     const token = group?.group ?? "";
@@ -111,7 +111,7 @@ describe("the ledger's Durable Object", () => {
     });
   });
 
-  test("keeps what waits and what is out over an eviction", async () => {
+  test("keeps what waits and what is in flight over an eviction", async () => {
     const task = await claimFull(1);
     await ledger().claim([doorbell({ n: 2 })], codecVersion);
     await evictDurableObject(ledger());
@@ -121,7 +121,7 @@ describe("the ledger's Durable Object", () => {
   });
 
   test("the alarm forms a group by age, rings it, and is armed again", async () => {
-    await ledger().claim([doorbell({ n: 1 })], codecVersion);
+    await ledger().claim([doorbell({ n: 1, arrival: Date.now() })], codecVersion);
     await runInDurableObject(ledger(), async (instance, state) => {
       const armed = await state.storage.getAlarm();
       expect(armed).not.toBeNull();
@@ -145,7 +145,7 @@ describe("the ledger's Durable Object", () => {
   });
 
   test("an alarm that fails does not throw and is armed again", async () => {
-    await ledger().claim([doorbell({ n: 1 })], codecVersion);
+    await ledger().claim([doorbell({ n: 1, arrival: Date.now() })], codecVersion);
     await runInDurableObject(ledger(), async (instance, state) => {
       vi.useFakeTimers({ now: Date.now() + limits.groupAgeReadyMs, toFake: ["Date"] });
       vi.spyOn(state.storage, "transactionSync").mockImplementationOnce(() => {

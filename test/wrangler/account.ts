@@ -84,6 +84,18 @@ function answers(isEmpty: boolean): Readonly<Record<string, unknown>> {
         "/workers/scripts/headrace-consumer/versions": {
           items: [version("v1", undefined), version("v2", "hr-0123456789abcdef")],
         },
+        "/workers/scripts/headrace-consumer/versions/v2": {
+          ...version("v2", "hr-0123456789abcdef"),
+          resources: {
+            bindings: [
+              { type: "r2_bucket", name: "PAYLOADS", bucket_name: "headrace-payloads" },
+              { type: "plain_text", name: "ID_TIME_FROM", text: "2026-11-29T08:00Z" },
+              { type: "secret_text", name: "CLICKHOUSE_PASSWORD" },
+            ],
+            script: { etag: "0", handlers: ["fetch"] },
+            script_runtime: { compatibility_date: "2026-11-02" },
+          },
+        },
       };
 }
 

@@ -19,6 +19,7 @@ const calls: Readonly<Record<string, readonly string[]>> = {
   "r2-notification-list": ["r2", "bucket", "notification", "list", "headrace-payloads"],
   "secret-list": ["secret", "list", "--name", "headrace-consumer"],
   "deployments-status": ["deployments", "status", "--name", "headrace-consumer", "--json"],
+  "versions-view": ["versions", "view", "v2", "--name", "headrace-consumer", "--json"],
   "versions-list": ["versions", "list", "--name", "headrace-consumer", "--json"],
 };
 

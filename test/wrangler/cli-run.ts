@@ -1,8 +1,8 @@
 /** Runs the CLI in this process, as a person would on a terminal without a keyboard. */
 import { readFileSync, statSync } from "node:fs";
-import type { ExitCode } from "../../cli/complaint.ts";
 import { type Wrangler, wranglerAt } from "../../cli/deploy/wrangler.ts";
 import { run } from "../../cli/run.ts";
+import type { ExitCode } from "../../cli/user-error.ts";
 
 export interface CliAnswer {
   readonly code: ExitCode;

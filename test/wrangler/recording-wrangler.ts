@@ -6,6 +6,9 @@ import { readFileSync, writeFileSync } from "node:fs";
 import * as v from "valibot";
 import type { Wrangler, WranglerAnswer, WranglerCall } from "../../cli/deploy/wrangler.ts";
 
+/** Of a version of a Worker. */
+type Variables = Readonly<Record<string, string>>;
+
 export interface RecordedAccount {
   loggedIn: boolean;
   buckets: string[];
@@ -13,8 +16,8 @@ export interface RecordedAccount {
   rules: { id: string; queue: string; prefix: string }[];
   namespaces: { id: string; title: string }[];
   queues: Record<string, { consumers: string[]; settings: readonly string[] }>;
-  /** `tag`: null for a draft that was never deployed, empty for a version without one. */
-  workers: Record<string, { secrets: string[]; tag: string | null }>;
+  /** `tag`: null for a draft that was never deployed, empty for a version without one. `versions`: the last one is deployed. */
+  workers: Record<string, { secrets: string[]; tag: string | null; versions?: Variables[] }>;
   configs: Record<string, Config>;
   calls: { argv: readonly string[]; stdin: string[] }[];
   /** Calls that begin so fail; empty: none do. */
@@ -24,6 +27,7 @@ export interface RecordedAccount {
 const configSchema = v.looseObject({
   name: v.string(),
   workers_dev: v.boolean(),
+  vars: v.optional(v.record(v.string(), v.string()), {}),
   routes: v.optional(v.array(v.object({ pattern: v.string(), custom_domain: v.boolean() }))),
   queues: v.object({ consumers: v.array(v.looseObject({ queue: v.string() })) }),
 });
@@ -129,7 +133,7 @@ function aboutWorker(account: RecordedAccount, line: string, name: string, stdin
   if (line.startsWith("secret bulk")) {
     const secrets = new Set([...(worker?.secrets ?? []), ...Object.keys(namesIn(stdin))]);
     // A secret makes a version of its own, without a tag; or a draft, where there is no Worker yet.
-    account.workers[name] = { secrets: [...secrets], tag: worker?.tag == null ? null : "" };
+    account.workers[name] = { ...worker, secrets: [...secrets], tag: worker?.tag == null ? null : "" };
     return ok();
   }
   if (worker === undefined) {
@@ -138,13 +142,21 @@ function aboutWorker(account: RecordedAccount, line: string, name: string, stdin
   if (line.startsWith("secret list")) {
     return ok(JSON.stringify(worker.secrets.map((secret) => ({ name: secret, type: "secret_text" }))));
   }
+  const { versions = [{}] } = worker;
   if (line.startsWith("deployments status")) {
     return worker.tag === null
       ? fail(`The Worker ${name} has no deployments.`)
-      : ok(JSON.stringify({ versions: [{ version_id: "v1", percentage: 100 }] }));
+      : ok(JSON.stringify({ versions: [{ version_id: `v${versions.length}`, percentage: 100 }] }));
   }
   if (line.startsWith("versions list")) {
-    return ok(JSON.stringify([{ id: "v1", annotations: { "workers/tag": worker.tag ?? "" } }]));
+    const tag = { "workers/tag": worker.tag ?? "" };
+    const listed = versions.map((_, at) => ({ id: `v${at + 1}`, annotations: tag }));
+    return ok(JSON.stringify(listed));
+  }
+  if (line.startsWith("versions view v")) {
+    const variables = versions[Number(line.split(" ")[2]?.slice(1)) - 1] ?? {};
+    const bindings = Object.entries(variables).map(([name, text]) => ({ type: "plain_text", name, text }));
+    return ok(JSON.stringify({ resources: { bindings } }));
   }
   return fail(`the recording knows no \`wrangler ${line}\``);
 }
@@ -163,7 +175,9 @@ function deploy(
     }
     there.consumers = [config.name];
   }
-  account.workers[config.name] = { secrets: account.workers[config.name]?.secrets ?? [], tag };
+  const before = account.workers[config.name];
+  const versions = [...(before?.versions ?? []), config.vars];
+  account.workers[config.name] = { secrets: before?.secrets ?? [], tag, versions };
   account.configs[config.name] = config;
   const [route] = config.routes ?? [];
   const address = route?.pattern ?? `https://${config.name}.test.workers.dev`;

@@ -50,7 +50,7 @@ export async function answerRequest<N extends RouteName>(
 ): Promise<Response> {
   const route: Route = routes[name];
   const { pathname, searchParams } = new URL(request.url);
-  const query = check(route.query, queryOf(searchParams));
+  const query = check(route.query, queryOf(searchParams), queryIssueText);
   const body =
     query instanceof Refusal || route.body === undefined ? undefined : await readBody(route.body, request);
   for (const part of [query, body]) {
@@ -71,7 +71,7 @@ export async function answerRequest<N extends RouteName>(
     : answer(route.status ?? 200, given);
 }
 
-/** A parameter that stands in the URL several times is a list. */
+/** A parameter that the URL has several times is a list. */
 function queryOf(parameters: URLSearchParams): Readonly<Record<string, string | readonly string[]>> {
   return Object.fromEntries(
     [...new Set(parameters.keys())].map((name) => {
@@ -92,14 +92,26 @@ async function readBody(schema: v.GenericSchema, request: Request): Promise<unkn
 }
 
 /** What the schema makes of it, or which field is wrong, and how. */
-function check(schema: v.GenericSchema | undefined, given: unknown): unknown {
+function check(
+  schema: v.GenericSchema | undefined,
+  given: unknown,
+  wording: (issue: v.BaseIssue<unknown>) => string = issueText,
+): unknown {
   if (schema === undefined) {
     return undefined;
   }
   const parsed = v.safeParse(schema, given);
-  if (parsed.success) {
-    return parsed.output;
-  }
-  const [issue] = parsed.issues;
-  return new Refusal(400, `${v.getDotPath(issue) ?? "the body"} ${issue.message}`);
+  return parsed.success ? parsed.output : new Refusal(400, wording(parsed.issues[0]));
+}
+
+function issueText(issue: v.BaseIssue<unknown>): string {
+  return `${v.getDotPath(issue) ?? "the body"} ${issue.message}`;
+}
+
+/** In a query a list is a parameter that is given several times, and is not one of those that may be. */
+function queryIssueText(issue: v.BaseIssue<unknown>): string {
+  const { input } = issue;
+  return Array.isArray(input)
+    ? `${v.getDotPath(issue)} is given ${input.length} times, and may be given once`
+    : issueText(issue);
 }

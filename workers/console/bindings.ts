@@ -14,7 +14,7 @@ export interface ConsoleBindings {
   readonly CONSUMER: ConsumerOperations;
   /** The page's files. */
   readonly ASSETS: Fetcher;
-  /** Where exporters send to (the ingress), for the page to tell. It is no secret. */
+  /** Where exporters send to (the ingress), for the page to tell. It is not a secret. */
   readonly OTLP_ENDPOINT?: string;
   readonly CLICKHOUSE?: Fetcher;
   /** Tests on real parts: the ledger's durations are divided by this (workers/consumer/bindings.ts). */
@@ -33,6 +33,6 @@ export interface ConsoleBindings {
   readonly ACCESS_AUD?: string;
   /** A secret. Without it nobody is let in. */
   readonly ADMIN_TOKEN?: string;
-  /** A secret that opens /metrics and nothing else, for whoever scrapes. */
+  /** A secret that opens /metrics and nothing else, for a scraper. */
   readonly METRICS_TOKEN?: string;
 }

@@ -1,7 +1,7 @@
 /** `GET /api/trace-values`: services, names, tenants, attribute keys and values that the newest spans have, to complete a filter with. */
 import * as v from "valibot";
-import { type ValuesQuestion, valuesQuestion } from "../../shared/clickhouse/one-trace-queries.ts";
 import { msToNs, shortInstant } from "../../shared/console/instant.ts";
+import { type ValuesQuestion, valuesQuestion } from "../../shared/console/one-trace-queries.ts";
 import { parseFilter } from "../../shared/console/trace-filter.ts";
 import { type TraceValues, valueKinds } from "../../shared/console/traces.ts";
 import { limits } from "../../shared/limits.ts";
@@ -23,7 +23,7 @@ export function parseValuesQuestion(
   }
   const [part, key] = [parameters.get("prefix") ?? "", parameters.get("key") ?? ""];
   if (of === "value" && key === "") {
-    return refuse("key is missing: whose values are asked for?");
+    return refuse("key is missing: it names the attribute whose values to list");
   }
   if (Math.max(part.length, key.length) > limits.traceConditionCharsMax) {
     return refuse(`prefix and key have at most ${limits.traceConditionCharsMax} characters`);

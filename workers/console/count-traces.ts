@@ -1,8 +1,8 @@
 /** `GET /api/trace-times`: how many traces, or spans that fulfil the filter, begin in each step of a time. */
 import * as v from "valibot";
-import { countStepsQuestion } from "../../shared/clickhouse/trace-queries.ts";
 import { formatInstant, msToNs } from "../../shared/console/instant.ts";
 import { asksOfSpans, type TraceFilter } from "../../shared/console/trace-filter.ts";
+import { countStepsQuestion } from "../../shared/console/trace-queries.ts";
 import type { TraceTimes } from "../../shared/console/traces.ts";
 import { limits } from "../../shared/limits.ts";
 import { type Search, timeUsedUp, walk } from "./trace-search.ts";

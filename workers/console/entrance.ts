@@ -1,7 +1,7 @@
 /**
  * The console's own entrance: the admin token, and Cloudflare Access where it is declared. Wrong tokens are counted by
- * client address: an address with more than ten in a minute is turned away unread for a minute, its right token too, and a
- * person is told. One wrong token that comes again and again is one try: the page asks ten things at once with what was typed.
+ * client address: an address with more than ten in a minute is refused unread for a minute, even with the right token, and this
+ * is reported. The same wrong token again counts as one try: the page makes ten requests at once with what was typed.
  */
 import { limits } from "../../shared/limits.ts";
 import { writeLog } from "../../shared/write-log.ts";
@@ -42,7 +42,7 @@ export async function letIn(
   if (!access.ok) {
     writeLog("warn", { outcome: "refused", reason: "access", message: access.refusal });
     return answer(403, {
-      error: `Cloudflare Access is declared for this console, and ${access.refusal}. Sign in through Access; a program sends CF-Access-Client-Id and CF-Access-Client-Secret.`,
+      error: `Cloudflare Access is set up for this console, and ${access.refusal}. Sign in through Access; a program sends CF-Access-Client-Id and CF-Access-Client-Secret.`,
     });
   }
   return { who: access.value };
@@ -80,7 +80,7 @@ export async function checkToken(
 function tooMany(ms: number): Response {
   const seconds = Math.ceil(ms / 1000);
   const refusal = answer(429, {
-    error: `Too many wrong tokens came from this address: nothing of it is read for ${seconds} s.`,
+    error: `Too many wrong tokens came from this address: it is blocked for ${seconds} s.`,
   });
   refusal.headers.set("retry-after", String(seconds));
   return refusal;

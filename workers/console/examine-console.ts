@@ -30,7 +30,7 @@ async function examineKeys(keys: KVNamespace): Promise<Check> {
     await keys.get("doctor");
     return good("kv keys", "can be read");
   } catch (error) {
-    return bad("kv keys", String(error), "npx headrace deploy (it makes the namespace and the binding)");
+    return bad("kv keys", String(error), "npx headrace deploy (it creates the namespace and the binding)");
   }
 }
 
@@ -42,7 +42,7 @@ async function examineLogin(clickHouse: ClickHouseConnection): Promise<Check> {
     if (search.kind === "unlimited") {
       return warning(
         "console login",
-        `${settings.user} can read the receipts, and searches no traces: it has no limit (${search.missing.join(", ")})`,
+        `${settings.user} can read the receipts, but may not search traces: it has no limit (${search.missing.join(", ")})`,
         `in ClickHouse, as an administrator: ${search.mend}`,
       );
     }
@@ -61,8 +61,8 @@ async function examineCron(env: ConsoleBindings, now: number): Promise<Check> {
     const response = await health(env, neverAsked(), now);
     const text = (await response.text()).trim();
     return response.ok
-      ? good("reconciler", "came to its end within the last minutes")
-      : bad("reconciler", text, "npx headrace reconcile shows what it fails with");
+      ? good("reconciler", "finished within the last minutes")
+      : bad("reconciler", text, "npx headrace reconcile shows why it fails");
   } catch (error) {
     return bad("reconciler", String(error), "npx headrace deploy (it deploys the consumer and its cron)");
   }

@@ -13,7 +13,7 @@ export function clickHouseText(url: string, error: unknown): string {
 /** Of any question of the console. `url`: ClickHouse's. */
 export function failureText(url: string, error: unknown): string {
   return error instanceof NotReached || error instanceof DependencyFailed
-    ? `${error.message}; what it would tell is not known now, and nothing is lost.`
+    ? `${error.message}; what it would answer is not known now, and nothing is lost.`
     : clickHouseText(url, error);
 }
 

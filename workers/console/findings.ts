@@ -10,7 +10,7 @@ import { writeLog } from "../../shared/write-log.ts";
 
 /**
  * The open ones first. While ClickHouse, which has them all, does not answer: those that the ledger keeps open. They are
- * told anyway where the table does not have them yet; and while the ledger does not answer, the table's. Throws when neither does.
+ * included anyway where the table does not have them yet; and while the ledger does not answer, the table's. Throws when neither does.
  */
 export async function listFindings(
   clickHouse: ClickHouseConnection,
@@ -48,7 +48,7 @@ async function readTable(clickHouse: ClickHouseConnection): Promise<readonly Lis
   return await queryRows(
     clickHouse,
     findingsSchema,
-    // A quota's finding is identified by its month, and open since it was told.
+    // A quota's finding is identified by its month, and open since it was reported.
     `SELECT kind, subject, toString(state) AS state, toString(severity) AS severity, tenant, message,
         ${isoOf("if(kind = 'quota' AND state = 'open', headrace_findings.at, opened_at)")} AS openedAt, ${isoOf("headrace_findings.at")} AS at
       FROM headrace_findings FINAL ORDER BY headrace_findings.state, headrace_findings.at DESC

@@ -1,5 +1,5 @@
 /**
- * For an outside check: 503 while payloads are not brought in or clients cannot be served, with what mends it, and when the
+ * For an outside check: 503 while payloads are not stored or clients cannot be served, with what fixes it, and when the
  * cron does not come: an alert that is raised by the cron cannot tell that. Anybody may ask, so each part is asked once in
  * ten seconds.
  */
@@ -74,7 +74,7 @@ function judged(said: LedgerHealth | string, unreachable: readonly Unreachable[]
   if (reconciledAt === null || now - reconciledAt > limits.alertReconcilerMs) {
     const since =
       reconciledAt === null || reconciledAt === 0 ? "" : ` since ${new Date(reconciledAt).toISOString()}`;
-    const what = `The reconciler has not come to its end${since}: is the consumer's cron trigger there, and does ClickHouse answer?`;
+    const what = `No run of the reconciler has finished${since}: does the consumer have its cron trigger, and does ClickHouse answer?`;
     return answer(503, [what, ...front]);
   }
   const isServed = unreachable.every(({ dependency }) => !serves[dependency]);

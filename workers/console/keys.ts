@@ -1,6 +1,6 @@
 /**
- * API keys: made, listed, changed, rotated and revoked, each as one entry of KV. A key is told once, in the answer that
- * made it; only its hash is kept, so nobody can be told it again.
+ * API keys: made, listed, changed, rotated and revoked, each as one entry of KV. A key is shown once, in the answer that
+ * made it; only its hash is kept, so it cannot be shown again.
  *
  * KV has no compare-and-set and is read up to a minute late: of two changes of one key within a minute, asked for in two
  * places, the later one may undo the earlier (decision 0040).
@@ -100,15 +100,12 @@ export async function rotateKey(
     return new Refusal(409, revokedForGood);
   }
   if (record.expiresAt !== null && record.expiresAt <= now) {
-    return new Refusal(
-      409,
-      "Another key has taken this one's place already: rotate that one, or make a new one.",
-    );
+    return new Refusal(409, "This key was already replaced: rotate its replacement, or create a new key.");
   }
   if (record.status === "disabled") {
     return new Refusal(
       409,
-      "The key is switched off: switch it on (status active) and rotate it then, or make a new one.",
+      "The key is disabled: enable it (status active), then rotate it, or create a new key.",
     );
   }
   const made = await writeNew(keys, {
@@ -139,7 +136,7 @@ export async function revokeKey(
   return (await write(keys, id, record)) ?? shown(id, record);
 }
 
-const revokedForGood = "The key was revoked, which is for good: make a new one.";
+const revokedForGood = "The key was revoked for good: create a new one.";
 
 /** The record of the key that the path names, or why there is none. */
 async function findKey(id: string, keys: KVNamespace): Promise<ApiKeyRecord | Refusal> {
@@ -161,7 +158,7 @@ function parseRecord(stored: unknown): ApiKeyRecord | undefined {
   return parsed.success ? parsed.output : undefined;
 }
 
-/** Writes a new key's record and answers with the key, which nobody is ever told again. */
+/** Writes a new key's record and answers with the key, which is never shown again. */
 async function writeNew(keys: KVNamespace, record: ApiKeyRecord): Promise<NewKey | Refusal> {
   const key = formatApiKey(crypto.getRandomValues(new Uint8Array(52)));
   const id = await apiKeyId(key);

@@ -24,7 +24,7 @@ const receiptsSchema = v.array(
   }),
 );
 
-/** `minute`: `YYYY-MM-DDTHH:mm`, UTC. What is waited for most stands first: the unaccounted, then what is in flight. */
+/** `minute`: `YYYY-MM-DDTHH:mm`, UTC. The most urgent come first: the unaccounted, then those in flight. */
 export async function listMinutePayloads(
   bucket: R2Bucket,
   clickHouse: ClickHouseConnection,
@@ -47,7 +47,7 @@ export async function listMinutePayloads(
   const others = page.objects
     .map(({ key }) => key)
     .filter(isPayloadKey)
-    // Behind the last receipt that was read, one that has a receipt cannot be told from one without.
+    // Behind the last receipt that was read, nothing shows which keys have a receipt.
     .filter((key) => !receipted.has(key) && (last === undefined || key < last));
   const held = others.length === 0 ? [] : await consumer.holds(others);
   const unreceipted = others.map(

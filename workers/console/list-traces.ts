@@ -1,17 +1,21 @@
 /** `GET /api/traces`: the newest or the longest traces that a filter finds, as far as the budget of time reaches. */
 import * as v from "valibot";
+import { formatInstant, isWithinReach, msToNs } from "../../shared/console/instant.ts";
+import { asksOfSpans, parseFilter, type TraceFilter } from "../../shared/console/trace-filter.ts";
 import {
   countTracesQuestion,
+  endedBeforeQuestion,
+  type LaterPage,
   type ListOptions,
+  listedBeforeQuestion,
   listRootsQuestion,
   listSpansQuestion,
   type PageCursor,
+  type Question,
   type Slice,
   type Sort,
   traceTimesQuestion,
-} from "../../shared/clickhouse/trace-queries.ts";
-import { formatInstant, msToNs } from "../../shared/console/instant.ts";
-import { asksOfSpans, type TraceFilter } from "../../shared/console/trace-filter.ts";
+} from "../../shared/console/trace-queries.ts";
 import type { ListedTrace, Traces } from "../../shared/console/traces.ts";
 import { limits } from "../../shared/limits.ts";
 import { ok, type Result, refuse } from "../../shared/result.ts";
@@ -39,56 +43,71 @@ const countedSchema = v.array(
 );
 type Counted = v.InferOutput<typeof countedSchema>[number];
 const timesSchema = v.array(v.object({ begin: v.number(), end: v.number() }));
+const idsSchema = v.array(v.object({ traceId: v.string() }));
 
 export interface ListQuestion {
   readonly filter: TraceFilter;
   readonly options: ListOptions;
+  /** When the first page was asked for, ms since the epoch: where no end is named, all of its pages end there. */
+  readonly askedMs: number;
 }
 
-/** `sort`, `limit` and `cursor` beside the filter. A refusal says which is wrong. */
-export function parseListOptions(parameters: URLSearchParams): Result<ListOptions, string> {
+/** The filter, and `sort`, `limit` and `cursor` beside it. A refusal says which is wrong. */
+export function parseListQuestion(parameters: URLSearchParams, nowMs: number): Result<ListQuestion, string> {
   const sort = parameters.get("sort") ?? "time";
   if (sort !== "time" && sort !== "duration") {
-    return refuse("sort is time (the newest first) or duration (the longest first)");
+    return refuse("sort is time (newest first) or duration (longest first)");
   }
   const limit = Number(parameters.get("limit") ?? limits.tracesListed);
   if (!(Number.isInteger(limit) && limit >= 1 && limit <= limits.tracesListedMax)) {
     return refuse(`limit is a whole number from 1 to ${limits.tracesListedMax}`);
   }
   const cursor = parameters.get("cursor") ?? "";
-  const after = cursor === "" ? null : parseCursor(cursor);
-  return after === undefined
-    ? refuse("cursor is what an answer of this version said, or left out")
-    : ok({ sort, limit, after });
+  const page = cursor === "" ? { askedMs: nowMs, after: null } : parseCursor(cursor);
+  if (page === undefined) {
+    return refuse("cursor is what an earlier answer of this version returned, or left out");
+  }
+  const filter = parseFilter(parameters, page.askedMs);
+  return filter.ok
+    ? ok({ filter: filter.value, options: { sort, limit, after: page.after }, askedMs: page.askedMs })
+    : filter;
 }
 
-function parseCursor(text: string): PageCursor | undefined {
-  const [, at, duration, traceId] = /^(\d{1,19})\.(\d{1,20})\.(.{0,64})$/.exec(text) ?? [];
-  return at === undefined || duration === undefined || traceId === undefined
-    ? undefined
-    : { at: BigInt(at), durationNs: Number(duration), traceId };
+interface Page {
+  readonly askedMs: number;
+  readonly after: PageCursor;
 }
 
-function formatCursor({ at, durationNs, traceId }: PageCursor): string {
-  return `${at}.${BigInt(Math.round(durationNs))}.${traceId}`;
+function parseCursor(text: string): Page | undefined {
+  const [, asked, at, duration, traceId] = /^(\d{1,13})\.(\d{1,19})\.(\d{1,20})\.(.{0,64})$/.exec(text) ?? [];
+  if (asked === undefined || at === undefined || duration === undefined || traceId === undefined) {
+    return undefined;
+  }
+  const page = {
+    askedMs: Number(asked),
+    after: { at: BigInt(at), durationNs: Number(duration), traceId },
+  };
+  return isWithinReach(page.askedMs) && isWithinReach(Number(page.after.at) / 1e6) ? page : undefined;
+}
+
+function formatCursor({ askedMs, after: { at, durationNs, traceId } }: Page): string {
+  return `${askedMs}.${at}.${BigInt(Math.round(durationNs))}.${traceId}`;
 }
 
 const minuteNs = 60_000_000_000n;
 
-export async function listTraces(search: Search, { filter, options }: ListQuestion): Promise<Traces> {
+export async function listTraces(search: Search, question: ListQuestion): Promise<Traces> {
+  const { filter, options } = question;
   const byRoots = search.hasProjection && !asksOfSpans(filter);
   const whole = { from: msToNs(filter.fromMs), to: msToNs(filter.toMs) };
   const range = options.sort === "time" ? upTo(whole, options.after) : whole;
   const found = new Map<string, Found>();
-  const ask = byRoots ? listRootsQuestion : listSpansQuestion;
   const walked = await walk(
     search,
     range,
     { firstNs: byRoots ? minuteNs : 15n * minuteNs },
     async (slice) => {
-      const wanted = { ...options, limit: options.limit + 1 };
-      const question = ask(search.clickHouse.settings, filter, slice, wanted);
-      take(found, await search.ask(question, foundSchema), options.sort);
+      take(found, await rowsOf(search, question, slice, byRoots), options.sort);
       return options.sort === "time" && found.size > options.limit;
     },
   );
@@ -104,17 +123,72 @@ export async function listTraces(search: Search, { filter, options }: ListQuesti
       isWhole: walked.isWhole,
     },
     notes: counted === null ? [...notes, uncounted] : notes,
-    cursor: cursorOf(options, page, sorted.length, walked),
+    cursor: cursorOf(question, page, sorted.length, walked),
   };
 }
 
-const uncounted = "Spans and errors per trace were not counted: the time was used up.";
+/** One row more than a page has says that there is another one. */
+async function rowsOf(
+  search: Search,
+  { filter, options }: ListQuestion,
+  slice: Slice,
+  byRoots: boolean,
+): Promise<readonly Found[]> {
+  const { settings } = search.clickHouse;
+  const limit = options.limit + 1;
+  const ask = byRoots ? listRootsQuestion : listSpansQuestion;
+  const { sort } = options;
+  if (options.after === null) {
+    return await search.ask(ask(settings, filter, slice, { ...options, limit }), foundSchema);
+  }
+  const page: LaterPage = { sort, after: options.after };
+  const rows: Found[] = [];
+  for (let { after } = page; ; ) {
+    const more = await search.ask(ask(settings, filter, slice, { sort, limit, after }), foundSchema);
+    const earlier = await listedBefore(search, filter, page, more, byRoots);
+    rows.push(...more.filter(({ traceId }) => !earlier.has(traceId)));
+    const last = more.at(-1);
+    if (last === undefined || more.length < limit || rows.length >= limit) {
+      return rows;
+    }
+    after = last;
+  }
+}
+
+/** Those that an earlier page has: they match again further down. */
+async function listedBefore(
+  search: Search,
+  filter: TraceFilter,
+  page: LaterPage,
+  rows: readonly Found[],
+  byRoots: boolean,
+): Promise<ReadonlySet<string>> {
+  const { settings } = search.clickHouse;
+  const ids = async (question: Question): Promise<ReadonlySet<string>> =>
+    new Set((await search.ask(question, idsSchema, limits.traceCountMs)).map(({ traceId }) => traceId));
+  const all = rows.map(({ traceId }) => traceId);
+  const { at } = page.after;
+  const whole = { from: msToNs(filter.fromMs), to: msToNs(filter.toMs) };
+  if (page.sort === "duration") {
+    return all.length === 0
+      ? new Set()
+      : await ids(listedBeforeQuestion(settings, filter, whole, page, all, byRoots));
+  }
+  // Most traces are over before the cursor: the view of trace ids knows it, and no span is read.
+  const ended = all.length === 0 ? new Set() : await ids(endedBeforeQuestion(settings, all, at));
+  const open = all.filter((traceId) => !ended.has(traceId));
+  return open.length === 0 || at >= whole.to
+    ? new Set()
+    : await ids(listedBeforeQuestion(settings, filter, { from: at, to: whole.to }, page, open, byRoots));
+}
+
+const uncounted = "Spans and errors per trace were not counted: the time limit was reached.";
 
 function upTo(range: Slice, after: PageCursor | null): Slice {
   return after === null || after.at >= range.to ? range : { from: range.from, to: after.at + 1n };
 }
 
-/** A trace that several slices have stands where its newest span, or its longest, is. */
+/** A trace that several slices have is listed once, where its newest span, or its longest, is. */
 function take(found: Map<string, Found>, rows: readonly Found[], sort: Sort): void {
   for (const row of rows) {
     const before = found.get(row.traceId);
@@ -226,7 +300,7 @@ function notesOf(search: Search, sort: Sort, walked: Walked): string[] {
 }
 
 function cursorOf(
-  { sort, limit }: ListOptions,
+  { options: { sort, limit }, askedMs }: ListQuestion,
   page: readonly Found[],
   foundCount: number,
   walked: Walked,
@@ -234,9 +308,9 @@ function cursorOf(
   const last = page.at(-1);
   if (foundCount > limit && last !== undefined) {
     // By duration what follows is known only where all was searched.
-    return sort === "time" || walked.isWhole ? formatCursor(last) : null;
+    return sort === "time" || walked.isWhole ? formatCursor({ askedMs, after: last }) : null;
   }
   return walked.isWhole || sort === "duration"
     ? null
-    : formatCursor({ at: walked.from, durationNs: 0, traceId: "" });
+    : formatCursor({ askedMs, after: { at: walked.from, durationNs: 0, traceId: "" } });
 }

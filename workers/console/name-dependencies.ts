@@ -1,6 +1,6 @@
 /**
- * What the console asks, each under the name that a failure is told with. A question of somebody who looks is waited for as
- * long as `limits.glanceMs`; an action is not given up: it may be done although its answer is late.
+ * What the console calls, each under the name that a failure is reported with. A read is waited for as long as
+ * `limits.glanceMs`; an action is not given up: it may be done although its answer is late.
  */
 import { type ClickHouseConnection, connectClickHouse } from "../../shared/clickhouse/connection.ts";
 import { dependencyOf } from "../../shared/dependency.ts";

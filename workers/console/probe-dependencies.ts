@@ -1,5 +1,5 @@
 /**
- * Do R2, KV and the Meter answer? Whoever needs them at the front, the ingress, answers clients and tells nobody else. So
+ * Do R2, KV and the Meter answer? The ingress needs them, but answers only its clients. So
  * each is asked for something small when somebody asks for the pipeline's state, once in ten seconds for each Worker
  * instance.
  */
@@ -11,7 +11,7 @@ import type { ConsoleBindings } from "./bindings.ts";
 import { nameDependencies } from "./name-dependencies.ts";
 
 export const probed = ["r2", "kv", "meter"] as const satisfies readonly Dependency[];
-export type Probed = (typeof probed)[number];
+type Probed = (typeof probed)[number];
 
 export interface Unreachable {
   readonly dependency: Probed;
@@ -31,7 +31,7 @@ export function neverProbed(): LastProbe {
 
 const consequences: Readonly<Record<Probed, string>> = {
   r2: "Clients get 503 and retry; nothing that was accepted is lost.",
-  kv: "Keys that were used in the last 30 s go on, others get 503 and retry.",
+  kv: "Keys that were used in the last 30 s still work, others get 503 and retry.",
   meter: "Requests are admitted, and counted as unmetered.",
 };
 

@@ -1,5 +1,5 @@
 /**
- * `GET /metrics`: the pipeline's state for Prometheus. docs/console.md lists the names. What the one says is told also while
+ * `GET /metrics`: the pipeline's state for Prometheus. docs/console.md lists the names. Each of the two is reported also while
  * the other does not answer: `headrace_ledger_up` and `headrace_clickhouse_up` say which it was.
  */
 import * as v from "valibot";
@@ -54,7 +54,7 @@ export async function readMetrics(
     }),
     gauge(
       "dependency_up",
-      "1: what the front needs answers; asked once in ten seconds.",
+      "1: what the ingress needs answers; checked once in ten seconds.",
       ...probed.map((dependency) => ({
         labels: { dependency },
         value: unreachable.some((one) => one.dependency === dependency) ? 0 : 1,
@@ -141,13 +141,9 @@ function checkpointFamilies(checkpoint: Checkpoint | null, now: number): readonl
     gauge("open_minutes", "Minutes that were walked and could not be sealed.", {
       value: checkpoint.open.length,
     }),
-    gauge(
-      "reconciler_last_run_timestamp_seconds",
-      "When a run of the reconciler last came to its end; 0: never.",
-      {
-        value: checkpoint.ranAt / 1000,
-      },
-    ),
+    gauge("reconciler_last_run_timestamp_seconds", "When a run of the reconciler last finished; 0: never.", {
+      value: checkpoint.ranAt / 1000,
+    }),
   ];
 }
 
@@ -163,7 +159,7 @@ function inFlightFamilies(inFlight: InFlight, now: number): readonly MetricFamil
     gauge("in_flight_waiting_payloads", "Payloads that wait to become a group.", { value: waiting }),
     gauge(
       "in_flight_oldest_age_seconds",
-      "Since the longest work in flight began, a person's replays and erasures left out; 0: there is none.",
+      "Since the longest work in flight began, without replays and erasures; 0: there is none.",
       {
         value: oldestWork === null ? 0 : Math.max(0, now - oldestWork) / 1000,
       },
@@ -173,10 +169,14 @@ function inFlightFamilies(inFlight: InFlight, now: number): readonly MetricFamil
 
 function statusFamilies({ head, held, trouble, databaseBytes, remembered }: LedgerStatus) {
   return [
-    gauge("held_payloads", "Payloads that wait for a person: their rows are neither none nor all.", {
-      value: held.length,
-    }),
-    gauge("delivery_failing", "1: payloads cannot be brought in, and wait.", {
+    gauge(
+      "held_payloads",
+      "Payloads that wait for a person's decision: some of their rows are there, but not exactly all.",
+      {
+        value: held.length,
+      },
+    ),
+    gauge("delivery_failing", "1: payloads cannot be stored, and wait.", {
       value: trouble === "" ? 0 : 1,
     }),
     gauge("ledger_bytes", "Size of the ledger's database.", { value: databaseBytes }),
@@ -188,18 +188,20 @@ function statusFamilies({ head, held, trouble, databaseBytes, remembered }: Ledg
       : [
           counter(
             "rescues",
-            "Payloads brought in by a later ring because no doorbell came, since the ledger began.",
+            "Payloads found by a later ring because no doorbell arrived, since the ledger began.",
             { labels: { ring: "event" }, value: head.rescues.event },
             { labels: { ring: "reconcile" }, value: head.rescues.reconcile },
           ),
-          counter("late_bells", "Rings for payloads whose rows a person had removed.", {
+          counter("late_bells", "Notifications for payloads whose rows a person had removed.", {
             value: head.lateBells,
           }),
           gauge("breaker_open", "1: INSERTs fail, and one is tried at a time.", {
             value: head.breaker.isOpen ? 1 : 0,
           }),
-          gauge("inserts_out", "INSERTs that are out.", { value: head.breaker.inFlight.length }),
-          gauge("insert_slots", "INSERTs that may be out at once.", { value: head.breaker.concurrencyLimit }),
+          gauge("inserts_out", "INSERTs in flight.", { value: head.breaker.inFlight.length }),
+          gauge("insert_slots", "INSERTs that may be in flight at once.", {
+            value: head.breaker.concurrencyLimit,
+          }),
           gauge("table_refused", "1: the table check refuses the traces table, and nothing is inserted.", {
             value: head.table.refusal === "" ? 0 : 1,
           }),

@@ -9,7 +9,7 @@ import { MalformedBody } from "../../shared/otlp/malformed.ts";
 import { isPayloadKey } from "../../shared/payload-key.ts";
 import { Refusal } from "./answer-request.ts";
 
-/** Refuses what is no key, or has no object. */
+/** Refuses what is not a key, or has no object. */
 export async function readPayloadSpans(
   bucket: R2Bucket,
   key: string,

@@ -9,8 +9,8 @@ import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts
 import { countRowsQuery, receiptsQuery } from "../../shared/clickhouse/statements.ts";
 import type { Fixed, PayloadAnswer } from "../../shared/console/answers.ts";
 import type { ConsumerOperations } from "../../shared/console/operations.ts";
+import { failureText } from "../../shared/failure.ts";
 import { toHex } from "../../shared/hex.ts";
-import { failureText } from "../../shared/ledger/failure.ts";
 import type { Whereabouts } from "../../shared/ledger/whereabouts.ts";
 import { payloadMetadataSchema } from "../../shared/messages.ts";
 import { payloadOutcomes } from "../../shared/outcome.ts";

@@ -1,19 +1,19 @@
 /**
- * `GET /api/trace` and `GET /api/trace-span`: a trace as the table has it, with the payloads that brought it in and how those
+ * `GET /api/trace` and `GET /api/trace-span`: a trace as the table has it, with the payloads that it came in and how those
  * ended. What an answer cannot hold is said, and is answered by the span.
  */
 import * as v from "valibot";
 import { queryRows } from "../../shared/clickhouse/ask.ts";
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
+import { countRowsQuery, receiptsQuery } from "../../shared/clickhouse/statements.ts";
+import { formatInstant } from "../../shared/console/instant.ts";
 import {
   type Cut,
   type TraceScope,
   tracePartsQuestion,
   traceSpansQuestion,
-} from "../../shared/clickhouse/one-trace-queries.ts";
-import { countRowsQuery, receiptsQuery } from "../../shared/clickhouse/statements.ts";
-import { type Question, traceTimesQuestion } from "../../shared/clickhouse/trace-queries.ts";
-import { formatInstant } from "../../shared/console/instant.ts";
+} from "../../shared/console/one-trace-queries.ts";
+import { type Question, traceTimesQuestion } from "../../shared/console/trace-queries.ts";
 import type {
   Attributes,
   Trace,
@@ -150,7 +150,7 @@ export async function readTrace(
       ...notesOf(spans, spansCount),
       ...(parts.length > limits.payloadsListed
         ? [
-            `More than ${limits.payloadsListed} payloads brought its spans: the others are not listed, nor are their spans counted.`,
+            `Its spans came in more than ${limits.payloadsListed} payloads: the others are not listed, nor are their spans counted.`,
           ]
         : []),
       ...daysApart(lastBegin - begin),
@@ -182,7 +182,7 @@ export async function readTraceSpan(
     resources: resources.map(({ service, attributes }) => ({ service, attributes })),
     notes: [
       ...(rows.length === 0 ? ["The table has no span with this id in this trace."] : []),
-      ...(rows.length > 1 ? [`${rows.length} spans have this id: their sender gave it twice.`] : []),
+      ...(rows.length > 1 ? [`${rows.length} spans have this id: their sender used it twice.`] : []),
       ...cutNotes(rows, spanAlone),
     ],
   };
@@ -377,11 +377,11 @@ function notesOf(spans: readonly TraceSpan[], spansCount: number): string[] {
   const without = spans.filter(({ attributes }) => attributes === null).length;
   return [
     ...(spansCount > spans.length
-      ? [`It has ${spansCount} spans: here are the first ${spans.length} by their begin.`]
+      ? [`It has ${spansCount} spans: these are the first ${spans.length} by start time.`]
       : []),
     ...(without > 0
       ? [
-          `Attributes, events and links of ${without} spans are left out here, or the answer would be too large: each has them where it is asked for alone.`,
+          `Attributes, events and links of ${without} spans are left out to keep the answer small: open a span to see its own.`,
         ]
       : []),
     ...cutNotes(spans, wholeTrace),

@@ -1,6 +1,6 @@
 /**
  * The console's router: each route of the contract (shared/console/routes.ts) with what answers it, behind the admin
- * token, and beside them what is no JSON.
+ * token, and the routes whose answers are not JSON.
  */
 import { Router } from "itty-router";
 import { metricsContentType } from "../../shared/console/metrics-text.ts";
@@ -160,5 +160,5 @@ for (const name of plainRouteNames) {
   add(name, plainHandlers[name]);
 }
 router.all("*", () =>
-  answer(404, { error: `Nothing is here. ${[...plainRouteNames, ...routeNames].join(", ")}.` }),
+  answer(404, { error: `No such endpoint. ${[...plainRouteNames, ...routeNames].join(", ")}.` }),
 );

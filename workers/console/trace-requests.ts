@@ -3,13 +3,13 @@ import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts
 import { parseFilter } from "../../shared/console/trace-filter.ts";
 import type { Trace, TraceSpanDetail, Traces, TraceTimes, TraceValues } from "../../shared/console/traces.ts";
 import { limits } from "../../shared/limits.ts";
-import { ok, type Result } from "../../shared/result.ts";
+import type { Result } from "../../shared/result.ts";
 import { Refusal } from "./answer-request.ts";
 import { completeValues, parseValuesQuestion } from "./complete-values.ts";
 import { countTraces } from "./count-traces.ts";
-import { type ListQuestion, listTraces, parseListOptions } from "./list-traces.ts";
+import { listTraces, parseListQuestion } from "./list-traces.ts";
 import { readTrace, readTraceSpan } from "./read-trace.ts";
-import { factsOf, type Search, type SearchMemory, startSearch } from "./trace-search.ts";
+import { factsOf, patientUntil, type Search, type SearchMemory, startSearch } from "./trace-search.ts";
 
 /** A query as the contract's schemas let it through: each parameter is text, some may stand in it several times. */
 type Query = Readonly<Record<string, string | readonly string[] | undefined>>;
@@ -24,12 +24,17 @@ export function traceHandlers(memory: SearchMemory): {
   span(clickHouse: ClickHouseConnection, trace: string, span: string): Promise<TraceSpanDetail>;
 } {
   return {
-    list: searching(memory, listQuestion, listTraces),
+    list: searching(memory, parseListQuestion, listTraces),
     times: searching(memory, parseFilter, countTraces),
     values: searching(memory, parseValuesQuestion, completeValues),
-    trace: async (clickHouse, id) => await readTrace(clickHouse, id, await settingsOf(clickHouse, memory)),
-    span: async (clickHouse, trace, span) =>
-      await readTraceSpan(clickHouse, { trace, span }, await settingsOf(clickHouse, memory)),
+    trace: async (clickHouse, id) => {
+      const patient = patientForTrace(clickHouse);
+      return await readTrace(patient, id, await settingsOf(patient, memory));
+    },
+    span: async (clickHouse, trace, span) => {
+      const patient = patientForTrace(clickHouse);
+      return await readTraceSpan(patient, { trace, span }, await settingsOf(patient, memory));
+    },
   };
 }
 
@@ -45,7 +50,7 @@ function searching<Q, A>(
     if (length > limits.traceQuestionCharsMax) {
       return new Refusal(
         400,
-        `The question has ${length} characters, and at most ${limits.traceQuestionCharsMax} are read: narrow the filter.`,
+        `The query has ${length} characters, and at most ${limits.traceQuestionCharsMax} are accepted: shorten the filter.`,
       );
     }
     const question = parse(parameters, nowMs);
@@ -67,16 +72,13 @@ function parametersOf(query: Query): URLSearchParams {
   return parameters;
 }
 
-function listQuestion(parameters: URLSearchParams, nowMs: number): Result<ListQuestion, string> {
-  const filter = parseFilter(parameters, nowMs);
-  if (!filter.ok) {
-    return filter;
-  }
-  const options = parseListOptions(parameters);
-  return options.ok ? ok({ filter: filter.value, options: options.value }) : options;
+/** Somebody waits for it: a trace is read within this time, or the answer says that ClickHouse gave none. */
+function patientForTrace(clickHouse: ClickHouseConnection): ClickHouseConnection {
+  const { traceReadMs } = limits;
+  return patientUntil(clickHouse, Date.now() + traceReadMs, traceReadMs, Date.now);
 }
 
-/** One trace by its id is answered also where the login has no limits: it is no search. */
+/** One trace by its id is answered also where the login has no limits: it is not a search. */
 async function settingsOf(
   clickHouse: ClickHouseConnection,
   memory: SearchMemory,

@@ -7,13 +7,13 @@ import { queryRows, StatementFailed } from "../../shared/clickhouse/ask.ts";
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
 import { NotReached } from "../../shared/clickhouse/connection.ts";
 import { readSearchSettings, type SearchSettings } from "../../shared/clickhouse/search-limits.ts";
+import { shortInstant } from "../../shared/console/instant.ts";
 import {
   hasProjectionQuery,
   projectionName,
   type Question,
   type Slice,
-} from "../../shared/clickhouse/trace-queries.ts";
-import { shortInstant } from "../../shared/console/instant.ts";
+} from "../../shared/console/trace-queries.ts";
 import { limits } from "../../shared/limits.ts";
 
 /** What a search has to know of its login and of the table. */
@@ -58,12 +58,32 @@ export interface Search {
   readonly hasProjection: boolean;
   /** ms that are left. */
   left(): number;
-  /** The rows of a question; gives up when the budget is used up. `atLeastMs`: for what belongs to an answer. */
-  ask<S extends v.GenericSchema>(
-    question: Question,
-    schema: S,
-    atLeastMs?: number,
-  ): Promise<v.InferOutput<S>>;
+  /** Whether a question of it was answered: then ClickHouse is there. */
+  isAnswered(): boolean;
+  /** The rows of a question; gives up when the budget is used up. `beyondMs`: so much later, for what belongs to an answer. */
+  ask<S extends v.GenericSchema>(question: Question, schema: S, beyondMs?: number): Promise<v.InferOutput<S>>;
+}
+
+/** The same connection, all of whose questions together are waited for until `deadline`, `totalMs` after they began. */
+export function patientUntil(
+  clickHouse: ClickHouseConnection,
+  deadline: number,
+  totalMs: number,
+  clock: () => number,
+): ClickHouseConnection {
+  return {
+    ...clickHouse,
+    send: async (request) => {
+      const patienceMs = Math.max(1, Math.min(request.patienceMs, deadline - clock()));
+      try {
+        return await clickHouse.send({ ...request, patienceMs });
+      } catch (error) {
+        throw clock() < deadline
+          ? error
+          : new Error(`no answer within ${totalMs / 1000} s`, { cause: error });
+      }
+    },
+  };
 }
 
 /** A string is why nothing is searched. `clock`: ms since the epoch. */
@@ -73,21 +93,27 @@ export async function startSearch(
   clock: () => number,
 ): Promise<Search | string> {
   const deadline = clock() + limits.traceSearchMs;
-  const { login, hasProjection } = await factsOf(clickHouse, memory, clock());
+  const patient = patientUntil(clickHouse, deadline, limits.traceSearchMs, clock);
+  const { login, hasProjection } = await factsOf(patient, memory, clock());
   if (login.kind === "unlimited") {
-    memory.facts = null; // the next request finds it mended
+    memory.facts = null; // the next request finds it fixed
     return `The console's login ${clickHouse.settings.user} has no limit (${login.missing.join(", ")}), so that a search could take all of ClickHouse from the INSERTs. As an administrator of ClickHouse: ${login.mend}`;
   }
   const left = (): number => deadline - clock();
+  let isAnswered = false;
   return {
     clickHouse,
     hasProjection,
     left,
-    ask: async ({ query, parameters }, schema, atLeastMs = 1) =>
-      await queryRows(clickHouse, schema, query, parameters, {
+    isAnswered: () => isAnswered,
+    ask: async ({ query, parameters }, schema, beyondMs = 0) => {
+      const rows = await queryRows(clickHouse, schema, query, parameters, {
         settings: login.settings,
-        patienceMs: Math.max(left(), atLeastMs),
-      }),
+        patienceMs: Math.max(1, left() + beyondMs),
+      });
+      isAnswered = true;
+      return rows;
+    },
   };
 }
 
@@ -141,9 +167,9 @@ export async function walk(
         length = (to - from) / 4n;
         continue;
       }
-      // Of what was asked first there is no answer at all: nobody knows whether ClickHouse is there.
-      const isAnswered = asked > 0 || isTooMuch(error);
-      if (isAnswered && (isTooMuch(error) || isOutOfTime(error, search))) {
+      // Where no question has had an answer, nobody knows whether ClickHouse is there.
+      const isThere = search.isAnswered() || isTooMuch(error);
+      if (isThere && (isTooMuch(error) || isOutOfTime(error, search))) {
         return { from: to, isWhole: false, endedBy: "time" };
       }
       throw error;
@@ -172,5 +198,5 @@ export function timeUsedUp({ from }: Walked, { hasProjection }: Search): string 
   const faster = hasProjection
     ? ""
     : ` The projection ${projectionName} would list traces faster (docs/console.md has its price).`;
-  return `Searched back to ${shortInstant(from)} within ${limits.traceSearchMs / 1000} s: what is older was not looked at. Go on from there, or narrow the filter.${faster}`;
+  return `Searched back to ${shortInstant(from)} within ${limits.traceSearchMs / 1000} s: older spans were not searched. Continue from there, or narrow the filter.${faster}`;
 }

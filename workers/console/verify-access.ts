@@ -54,13 +54,13 @@ export async function verifyAccess(
 ): Promise<Result<string, string>> {
   if (!/^[a-z0-9-]+\.cloudflareaccess\.com$/.test(team) || audience === "") {
     return refuse(
-      "ACCESS_TEAM_DOMAIN (such as acme.cloudflareaccess.com) and ACCESS_AUD are not both set as they must be",
+      "ACCESS_TEAM_DOMAIN (such as acme.cloudflareaccess.com) and ACCESS_AUD are not both set correctly",
     );
   }
   const parts = (request.headers.get("cf-access-jwt-assertion") ?? "").split(".");
   const [header, claims, signature] = parts;
   if (header === undefined || claims === undefined || signature === undefined || parts.length !== 3) {
-    return refuse("the request came without its assertion");
+    return refuse("the request has no Access assertion");
   }
   const named = v.safeParse(headerSchema, decoded(header));
   if (!named.success) {

@@ -30,6 +30,6 @@ export interface ConsumerBindings {
   readonly ZONE_ANALYTICS_TOKEN?: string;
   /** A secret: findings are posted there as `{ "text": … }` (Slack, Mattermost). Without it they are logged and stored. */
   readonly ALERT_WEBHOOK?: string;
-  /** The console's page, for the link in these messages. It is no secret. */
+  /** The console's page, for the link in these messages. It is not a secret. */
   readonly CONSOLE_URL?: string;
 }

@@ -1,7 +1,7 @@
 /** A group's payloads as Native blocks, compressed: the byte work of an INSERT, and nothing of its outcome. */
 import { assert, BrokenInvariant } from "../../shared/assert.ts";
 import type { InsertCompression } from "../../shared/clickhouse/connection.ts";
-import type { DayRows, GroupPayload, StoredPayload } from "../../shared/ledger/group.ts";
+import type { GroupPayload, StoredPayload } from "../../shared/ledger/group.ts";
 import { blocksOf, rowsWanted } from "../../shared/ledger/grouping.ts";
 import { defaultSettings } from "../../shared/ledger/settings.ts";
 import { DAY_MS, limits } from "../../shared/limits.ts";
@@ -9,6 +9,7 @@ import { acceptedBounds } from "../../shared/messages.ts";
 import type { SpanBounds } from "../../shared/otlp/inspect.ts";
 import { MalformedBody } from "../../shared/otlp/malformed.ts";
 import { type PayloadKey, parsePayloadKey, payloadIdToBytes } from "../../shared/payload-key.ts";
+import type { DayRows } from "../../shared/receipt.ts";
 import { Slices, StartOver } from "../../shared/rows/slices.ts";
 import { type AddedPayload, BlockBuilder, type TranscodePayload } from "../../shared/rows/transcode.ts";
 import { compressParts } from "./compress-block.ts";

@@ -5,7 +5,7 @@ import { minuteOfKey, minuteToMs, type PayloadKey } from "../../shared/payload-k
 
 /**
  * Completes a bare key to a doorbell by the object's metadata. Null when the object is gone: there is nothing here
- * to bring in. Throws when R2 cannot be reached.
+ * to store. Throws when R2 cannot be reached.
  */
 export async function completeDoorbell(
   bucket: R2Bucket,
@@ -19,7 +19,7 @@ export async function completeDoorbell(
 /**
  * The doorbell of a listed or headed object, from its custom metadata. One whose metadata is not ours (a copied bucket
  * may have its names in lower case) counts nothing: its payload becomes a dead letter, which can be replayed once the
- * metadata is mended.
+ * metadata is fixed.
  */
 function doorbellOf(object: R2Object, key: PayloadKey, cause: Doorbell["cause"]): Doorbell {
   const metadata = v.safeParse(payloadMetadataSchema, object.customMetadata);

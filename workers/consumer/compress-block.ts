@@ -8,7 +8,7 @@
  *
  * workerd's `zstdCompressSync` fails ("Unexpected end of file") once a frame's output passes 40 KiB, with any options.
  * So the block becomes many frames, which may follow each other (RFC 8878 section 3). The input of a frame follows
- * the block's own ratio: halved when a frame fails, doubled while frames come out small.
+ * the block's own ratio: half as much when a frame fails, twice as much while frames come out small.
  */
 import * as zlib from "node:zlib";
 import { assert } from "../../shared/assert.ts";

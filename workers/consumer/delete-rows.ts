@@ -1,5 +1,5 @@
 /**
- * Deletes rows for good, by a mutation that is told from all others by its mark. On a large table one takes longer than
+ * Deletes rows for good, by a mutation that is recognised by its mark. On a large table one takes longer than
  * anybody waits: it is begun once, never beside an earlier one of the same mark that is undone, and looked for in
  * system.mutations until it is done at every replica that answers. A replica that is away does it when it comes back, and
  * keeps nobody waiting.
@@ -37,7 +37,7 @@ export async function deleteRows(
       const wait = waits.next();
       if (failure !== "" || wait.done === true) {
         const why = failure === "" ? "" : `, and fails: ${failure.slice(0, 300)}`;
-        throw new Error(`the DELETE in ${deletion.table} goes on: ${parts} parts to do${why}`);
+        throw new Error(`the DELETE in ${deletion.table} is running: ${parts} parts left${why}`);
       }
       await new Promise((resolve) => setTimeout(resolve, wait.value));
       continue;
@@ -48,7 +48,7 @@ export async function deleteRows(
     }
     const statement = known === 0 || visible > 0 ? deletion.statement : deletion.unhide;
     if (begun.has(statement)) {
-      throw new Error(`the DELETE in ${deletion.table} is done, and has left rows`);
+      throw new Error(`the DELETE in ${deletion.table} has finished, and rows are left`);
     }
     await runStatement(clickHouse, statement);
     begun.add(statement);

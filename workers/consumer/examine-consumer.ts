@@ -44,7 +44,7 @@ async function examineClickHouse(clickHouse: ClickHouseConnection): Promise<read
       bad(
         "clickhouse login",
         `${settings.user} at ${where}: ${oneLine(error)}`,
-        "look whether it answers at that address, and set CLICKHOUSE_URL, CLICKHOUSE_USER and CLICKHOUSE_PASSWORD anew: npx headrace deploy --set-secrets",
+        "check that it answers at that address, and set CLICKHOUSE_URL, CLICKHOUSE_USER and CLICKHOUSE_PASSWORD again: npx headrace deploy --set-secrets",
       ),
     ];
   }
@@ -177,11 +177,11 @@ async function examineBucket(bucket: R2Bucket): Promise<readonly Check[]> {
           bad(
             check,
             `first put ${first === null ? "refused" : "kept"}, second ${second === null ? "refused" : "kept"}, the object holds ${kept === undefined ? "nothing" : `"${kept}"`}`,
-            "this bucket does not keep the promise that a payload stays as it was first put: ask Cloudflare's support, and do not send to it",
+            "this bucket lets a payload be overwritten: ask Cloudflare's support, and do not send to it",
           ),
         ];
   } catch (error) {
-    return [bad(check, oneLine(error), "npx headrace deploy (it makes the bucket and the binding)")];
+    return [bad(check, oneLine(error), "npx headrace deploy (it creates the bucket and the binding)")];
   } finally {
     await bucket.delete(key).catch(() => undefined); // an object of five bytes, outside every prefix that is read
   }
@@ -198,7 +198,7 @@ async function putAgain(bucket: R2Bucket, key: string, onlyIf: Headers): Promise
 
 /** A bell for a group that does not exist is taken, and nothing comes of it. */
 async function examineQueues({ GROUP, RING }: ConsumerBindings): Promise<readonly Check[]> {
-  const mend = "npx headrace deploy (it makes the queues and the bindings)";
+  const mend = "npx headrace deploy (it creates the queues and the bindings)";
   const checks: Check[] = [];
   try {
     await GROUP.send({ v: 1, group: toHex(crypto.getRandomValues(new Uint8Array(16))) });
@@ -218,7 +218,7 @@ async function examineQueues({ GROUP, RING }: ConsumerBindings): Promise<readonl
           : warning(
               `queue ${name} backlog`,
               `${counted(backlogCount, "message")} waiting`,
-              "npx headrace status: while ClickHouse is slow or down they wait in the ledger, not here; look at the consumer's errors",
+              "npx headrace status: while ClickHouse is slow or down they wait in the ledger, not here; check the consumer's errors",
             ),
       );
     } catch (error) {

@@ -4,16 +4,15 @@
  * (decision 0015). Here is only looked at which payloads that makes sense for.
  */
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
-import { receiptsQuery } from "../../shared/clickhouse/statements.ts";
 import type { Fixed, Forgotten } from "../../shared/console/answers.ts";
-import type { Receipt } from "../../shared/ledger/group.ts";
 import type { Whereabouts } from "../../shared/ledger/whereabouts.ts";
 import { limits } from "../../shared/limits.ts";
 import type { Doorbell } from "../../shared/messages.ts";
 import { idOfKey, isPayloadId, isPayloadKey, type PayloadId } from "../../shared/payload-key.ts";
+import type { ReceiptClaim } from "../../shared/receipt.ts";
 import { forgettingOf, type Presence, presenceOf } from "../../shared/reconcile/presence.ts";
 import { completeDoorbell } from "./complete-doorbell.ts";
-import { queryReceipts } from "./read-receipts.ts";
+import { readReceiptClaims } from "./read-receipts.ts";
 import { countRows, readTable } from "./read-table.ts";
 
 interface Knows {
@@ -22,7 +21,7 @@ interface Knows {
 
 interface Seen {
   readonly presence: Presence;
-  readonly receipts: readonly Receipt[];
+  readonly receipts: readonly ReceiptClaim[];
 }
 
 /** What the table has of these payloads. The ledger is asked before the rows are read: what ends in between is seen. */
@@ -35,9 +34,9 @@ export async function readPresences(
     return new Map();
   }
   const at = await Promise.all(ids.map((id) => ledger.whereIs(id)));
-  const found = await queryReceipts(clickHouse, receiptsQuery(clickHouse.settings, ids));
+  const found = await readReceiptClaims(clickHouse, ids);
   const receipts = Map.groupBy(found, ({ key }) => idOfKey(key));
-  // No evidence, only what people are told: what a replica that lags does not show, VERIFY sees behind the barrier.
+  // This is for the operator's answer only, not evidence: what a lagging replica does not show, VERIFY sees behind the barrier.
   const [{ rows }, { oldestDay }] = await Promise.all([
     countRows(clickHouse, ids, null),
     readTable(clickHouse, Date.now(), null),
@@ -105,7 +104,7 @@ export async function forget(
 /** The doorbell of an object of the payload. Null: R2 has none of it. */
 async function findObject(
   bucket: R2Bucket,
-  receipts: readonly Receipt[],
+  receipts: readonly ReceiptClaim[],
   asked: string,
 ): Promise<Doorbell | null> {
   // Which key it is does not matter: VERIFY looks under the stored one first. It is the likeliest to have an object.

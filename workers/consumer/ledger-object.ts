@@ -3,7 +3,7 @@
  * for: it reads, persists, and only then notifies and answers. One object, named "0", for the whole lane.
  *
  * The persist of a step is one synchronous transaction, and `sync` waits until it is durable; a step that cannot
- * persist throws, its caller's messages are not acked, and come again. The alarm is armed in every path: by each
+ * persist throws, its caller's messages are not acked, and are redelivered. The alarm is armed in every path: by each
  * step, by itself whatever happens in it, and by the cron through `wake` (the platform gives up an alarm after six
  * failed tries).
  */
@@ -25,6 +25,7 @@ import {
 } from "../../shared/alerts.ts";
 import { assert, BrokenInvariant, unreachable } from "../../shared/assert.ts";
 import { type ClickHouseBinding, connectClickHouse } from "../../shared/clickhouse/connection.ts";
+import type { Unsettled } from "../../shared/console/operations.ts";
 import { alertFacts, heldPayloads, oldestArrival } from "../../shared/delivery/ledger-facts.ts";
 import {
   armRetry,
@@ -44,16 +45,10 @@ import { DependencyFailed, dependencyOf } from "../../shared/dependency.ts";
 import type { Finding } from "../../shared/finding.ts";
 import { frontDoorLines } from "../../shared/front-door/text.ts";
 import { toHex } from "../../shared/hex.ts";
-import {
-  type AttemptReport,
-  type GroupId,
-  type GroupTask,
-  isGroupId,
-  type Receipt,
-  type TableMeasure,
-} from "../../shared/ledger/group.ts";
+import type { AttemptReport, GroupTask, TableMeasure } from "../../shared/ledger/group.ts";
 import { type InFlight, inFlightOf } from "../../shared/ledger/in-flight.ts";
-import { holds, type LedgerEvent, type Settled, tokensNeeded } from "../../shared/ledger/machine.ts";
+import { type BareBell, knows } from "../../shared/ledger/knows.ts";
+import { holds, type LedgerEvent, type Receipted, tokensNeeded } from "../../shared/ledger/machine.ts";
 import type { LedgerSettings } from "../../shared/ledger/settings.ts";
 import {
   type LedgerHealth,
@@ -63,11 +58,12 @@ import {
   troubleOf,
   troubleText,
 } from "../../shared/ledger/trouble.ts";
-import { type Unsettled, unsettledOf } from "../../shared/ledger/unsettled.ts";
+import { unsettledOf } from "../../shared/ledger/unsettled.ts";
 import { type Whereabouts, whereaboutsOf } from "../../shared/ledger/whereabouts.ts";
 import { limits } from "../../shared/limits.ts";
 import type { Doorbell, GroupBell } from "../../shared/messages.ts";
 import { isPayloadId, type PayloadId, type PayloadKey } from "../../shared/payload-key.ts";
+import { type GroupId, isGroupId, type Receipt } from "../../shared/receipt.ts";
 import { type ChangedMinute, minutesToNote } from "../../shared/reconcile/changed-minutes.ts";
 import type { Checkpoint } from "../../shared/reconcile/checkpoint.ts";
 import type { LearntFacts } from "../../shared/reconcile/effects.ts";
@@ -90,7 +86,7 @@ export interface LedgerEnv {
   readonly GROUP: Queue<GroupBell>;
   readonly PAYLOADS: R2Bucket;
   readonly CLICKHOUSE?: ClickHouseBinding;
-  /** For people, who are told where it is. */
+  /** For messages to operators, which name it. */
   readonly CLICKHOUSE_URL: string;
   /** Tests on real parts: every duration divided by this. */
   readonly LEDGER_TIMES_FASTER?: string;
@@ -102,7 +98,7 @@ export class Ledger extends DurableObject<LedgerEnv> {
   readonly #settings: LedgerSettings;
   readonly #storage: LedgerStorage;
   readonly #instance: Instance = { armedAt: null };
-  /** Settled once this instance knows that it is born and not restored. */
+  /** Receipted once this instance knows that it is born and not restored. */
   #begun: Promise<void> | null = null;
   /** Null: the queue of groups took the last message that it was given. */
   #queueFailure: QueueFailure | null = null;
@@ -124,7 +120,7 @@ export class Ledger extends DurableObject<LedgerEnv> {
     return { task: await this.#step({ kind: "claim", doorbells, codecVersion }) };
   }
 
-  /** Queue `group` rang. Null: nothing to do for this caller (it is out, done, or not there). */
+  /** Queue `group` notified. Null: nothing to do for this caller (it is leased, done, or unknown). */
   async take(group: string, codecVersion: number): Promise<GroupTask | null> {
     assert(isGroupId(group), "a group's id is 32 hex digits");
     return this.#step({ kind: "take", group, codecVersion });
@@ -140,20 +136,25 @@ export class Ledger extends DurableObject<LedgerEnv> {
   }
 
   /** The receipts that these attempts were handed are in ClickHouse. */
-  async settle(settled: readonly Settled[]): Promise<void> {
-    // Before they are settled: a crash in between leaves a note too many.
-    for (const { group } of settled) {
+  async receipted(receipted: readonly Receipted[]): Promise<void> {
+    // Before they are noted: a crash in between leaves a note too many.
+    for (const { group } of receipted) {
       const state = this.#storage.group(group)?.state;
-      if (state?.at === "closing") {
+      if (state?.at === "receipting") {
         this.#noteChanged(state.receipts);
       }
     }
-    await this.#step({ kind: "settle", settled });
+    await this.#step({ kind: "receipted", receipted });
   }
 
   /** Does the ledger hold each key's payload, waiting or in a live group? In the order asked. */
   async holds(keys: readonly PayloadKey[]): Promise<readonly boolean[]> {
     return holds(this.#storage, keys);
+  }
+
+  /** Would the ledger change nothing, should these ring? In the order asked. */
+  async knows(bells: readonly BareBell[]): Promise<readonly boolean[]> {
+    return knows(this.#storage, bells);
   }
 
   /** Where the ledger has a payload. */
@@ -242,7 +243,7 @@ export class Ledger extends DurableObject<LedgerEnv> {
     return this.#reconciler().checkpoint;
   }
 
-  /** Judges what the cron has learnt, together with what the ledger knows. Answers what people have not been told yet. */
+  /** Judges what the cron has learnt, together with what the ledger knows. Answers what is still to be reported. */
   async judgeAlerts(learnt: LearntFacts): Promise<readonly Unreported[]> {
     const now = Date.now();
     const { trouble, isLong } = this.#trouble(now);
@@ -263,7 +264,7 @@ export class Ledger extends DurableObject<LedgerEnv> {
     return alertState.unreported;
   }
 
-  /** These findings were told by these channels. */
+  /** Notes that these channels have reported these findings. */
   async alertsReported(unreported: readonly Unreported[], reached: readonly Channel[]): Promise<void> {
     this.#storage.keepNote("alerts", markReported(this.#alertState(), unreported, reached));
   }
@@ -331,7 +332,7 @@ export class Ledger extends DurableObject<LedgerEnv> {
     };
   }
 
-  /** Are payloads brought in? For an outside check, and as little as it needs. */
+  /** Are payloads stored? For an outside check, and as little as it needs. */
   async health(): Promise<LedgerHealth> {
     const { trouble, isLong } = this.#trouble(Date.now());
     const { head } = this.#storage;
@@ -397,7 +398,7 @@ export class Ledger extends DurableObject<LedgerEnv> {
     return task;
   }
 
-  /** Receipts that are handed out, or were written, may be of minutes that are sealed. */
+  /** Receipts that are leased, or were written, may be of minutes that are sealed. */
   #noteChanged(receipts: readonly Receipt[]): void {
     const now = Date.now();
     this.#storage.noteChanged(minutesToNote(receipts, now, readReconcileSettings(this.env).ageMs), now);
@@ -426,6 +427,8 @@ export class Ledger extends DurableObject<LedgerEnv> {
       case "begin":
         await this.#begin();
         return { to: "begin" };
+      case "readAlarm":
+        return { to: "readAlarm", at: await this.ctx.storage.getAlarm() };
       case "readEpoch":
         return { to: "readEpoch", epoch: await readNumber(bucket, epochKey) };
       case "readCounter":
@@ -465,9 +468,9 @@ export class Ledger extends DurableObject<LedgerEnv> {
     }
   }
 
-  /** Once in an instance's life, whoever comes first. A failure is the caller's, and tried again by the next. */
+  /** Once in an instance's life, by the first caller. It gets a failure; the next caller retries. */
   async #begin(): Promise<void> {
-    this.#begun ??= this.#live(begin(this.#storage));
+    this.#begun ??= this.#live(begin(this.#instance, this.#storage));
     try {
       await this.#begun;
     } catch (cause) {
@@ -475,11 +478,11 @@ export class Ledger extends DurableObject<LedgerEnv> {
       if (cause instanceof BrokenInvariant) {
         throw cause;
       }
-      throw new Error("the ledger could not learn how it began", { cause });
+      throw new Error("the ledger could not establish its starting state", { cause });
     }
   }
 
-  /** No await stands between the reading of the state and the arming of the alarm: they are one write. */
+  /** There is no await between the reading of the state and the setting of the alarm, so that they are one write. */
   async #decide(event: LedgerEvent): Promise<Decided> {
     const moment = {
       now: Date.now(),

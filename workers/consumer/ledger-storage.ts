@@ -3,7 +3,9 @@
  * rule of the protocol. docs/storage.md describes the tables.
  *
  * Rows are what the platform bills, so a payload costs two: one when its group is made, one delete when it is
- * forgotten. Whether it is live or done follows from its group's row, and what waits is one row altogether.
+ * forgotten. Whether it is live or done follows from its group's row, and what waits is one row altogether. A group costs
+ * three while it is live (made and leased, stored, deleted) and two to be remembered. Where a leased group is, the instance
+ * knows: an index would be a row more at each step.
  */
 
 import { assert, BrokenInvariant, unreachable } from "../../shared/assert.ts";
@@ -15,19 +17,21 @@ import {
   type EndedPayload,
   type EndOutcome,
   type Group,
-  type GroupId,
 } from "../../shared/ledger/group.ts";
 import type { Head } from "../../shared/ledger/head.ts";
+import { headAtStart, isNotified, isToWrite } from "../../shared/ledger/head-row.ts";
 import {
   fitsRow,
   groupFromRow,
   groupToRow,
   headFromRow,
+  headToRow,
   waitingFromRow,
   waitingToRow,
 } from "../../shared/ledger/rows.ts";
 import {
   type Change,
+  type EndedGroup,
   type LedgerView,
   nothingWaits,
   type PayloadPlace,
@@ -45,7 +49,9 @@ import {
   payloadIdBytes,
   payloadIdToBytes,
 } from "../../shared/payload-key.ts";
+import type { GroupId } from "../../shared/receipt.ts";
 import type { ChangedMinute } from "../../shared/reconcile/changed-minutes.ts";
+import { highestSeq, openSchema, reservedTo, reserveSeqs, roles } from "./ledger-schema.ts";
 
 const MINUTE_MS = 60_000;
 
@@ -53,36 +59,46 @@ const MINUTE_MS = 60_000;
 const outcomeCodes: Readonly<Record<EndOutcome, number>> = { stored: 0, dead: 1, erased: 2 };
 const dueQueueCodes: Readonly<Record<DueQueue, number>> = { insert: 0, other: 1 };
 
-const schema = `
-  CREATE TABLE IF NOT EXISTS documents (name TEXT PRIMARY KEY, doc TEXT NOT NULL) WITHOUT ROWID;
-  CREATE TABLE IF NOT EXISTS groups (
-    seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, lane INTEGER NOT NULL, due INTEGER NOT NULL,
-    doc TEXT NOT NULL
-  );
-  CREATE INDEX IF NOT EXISTS groups_due ON groups (lane, due, id);
-  CREATE TABLE IF NOT EXISTS ids (
-    id BLOB PRIMARY KEY, seq INTEGER NOT NULL, minute INTEGER NOT NULL, outcome INTEGER NOT NULL
-  ) WITHOUT ROWID;
-  CREATE TABLE IF NOT EXISTS finished (seq INTEGER PRIMARY KEY, at INTEGER NOT NULL, ids BLOB NOT NULL);
-  CREATE INDEX IF NOT EXISTS finished_at ON finished (at);
-  CREATE TABLE IF NOT EXISTS changed (minute INTEGER PRIMARY KEY, stamp INTEGER NOT NULL);
-  CREATE INDEX IF NOT EXISTS changed_stamp ON changed (stamp);
-`;
-
 /** Documents beside the machine's own. */
 export type NoteName = "reconciler" | "alerts" | "broken" | "wrongTokens";
 
 export class LedgerStorage implements LedgerView {
   readonly #storage: DurableObjectStorage;
   readonly #sql: SqlStorage;
-  #head: Head | null;
-  #waiting: Waiting;
+  #head: Head | null = null;
+  /** The head that was written last: the other one may know more. */
+  #written: Head | null = null;
+  #waiting: Waiting = nothingWaits;
+  /** Groups that are leased, which are in no index. */
+  readonly #leased = new Map<GroupId, LeasedGroup>();
+  /** The number of the next group, and up to which none is written down. Null: to be read when it is needed. */
+  #seqs: { next: number; readonly reserved: number } | null = null;
 
   constructor(storage: DurableObjectStorage) {
     this.#storage = storage;
     this.#sql = storage.sql;
-    this.#sql.exec(schema);
-    this.#head = this.#readHead();
+    openSchema(storage);
+    this.#readAll();
+  }
+
+  /** As an instance finds it when it starts. */
+  #readAll(): void {
+    this.#seqs = null;
+    this.#leased.clear();
+    const leased = this.#sql.exec<{ seq: number; id: GroupId; due: number; doc: string }>(
+      "SELECT seq, id, due, doc FROM groups WHERE lane = ? AND role = ?",
+      dueQueueCodes.other,
+      roles.leased,
+    );
+    const known: Group[] = [];
+    for (const { seq, id, due, doc } of leased) {
+      this.#leased.set(id, { seq, due });
+      known.push(groupFromRow(doc));
+    }
+    const notified = this.#sql.exec<{ doc: string }>("SELECT doc FROM groups WHERE role = ?", roles.notified);
+    known.push(...[...notified].map(({ doc }) => groupFromRow(doc)));
+    this.#written = this.#readHead();
+    this.#head = this.#written && headAtStart(this.#written, known);
     this.#waiting = this.#readWaiting();
   }
 
@@ -130,27 +146,64 @@ export class LedgerStorage implements LedgerView {
   }
 
   group(id: GroupId): Group | undefined {
-    const [row] = this.#sql.exec<{ doc: string }>("SELECT doc FROM groups WHERE id = ?", id);
+    const seq = this.#seqOf(id);
+    const [row] =
+      seq === undefined ? [] : this.#sql.exec<{ doc: string }>("SELECT doc FROM groups WHERE seq = ?", seq);
     return row === undefined ? undefined : groupFromRow(row.doc);
   }
 
+  #seqOf(id: GroupId): number | undefined {
+    return (
+      this.#leased.get(id)?.seq ?? this.#number(`SELECT seq AS n FROM groups WHERE id = ? AND ${isIdle}`, id)
+    );
+  }
+
   groupsDue(queue: DueQueue, now: number, atMost: number): readonly Group[] {
-    return groupsOf(
-      this.#sql.exec<{ doc: string }>(
-        "SELECT doc FROM groups WHERE lane = ? AND due <= ? ORDER BY due, id LIMIT ?",
+    const due = [
+      ...this.#sql.exec<DueGroup>(
+        `SELECT seq, id, due FROM groups WHERE lane = ? AND due <= ? AND ${isIdle} ORDER BY due, id LIMIT ?`,
         dueQueueCodes[queue],
         now,
         atMost,
       ),
-    );
+    ];
+    if (queue === "other") {
+      for (const [id, leased] of this.#leased) {
+        if (leased.due <= now) {
+          due.push({ id, ...leased });
+        }
+      }
+      due.sort((a, b) => a.due - b.due || (a.id < b.id ? -1 : 1));
+    }
+    return groupsOf(this.#docs(due.slice(0, atMost)));
+  }
+
+  *#docs(groups: readonly DueGroup[]): Iterable<{ readonly doc: string }> {
+    for (const { seq } of groups) {
+      yield* this.#sql.exec<{ doc: string }>("SELECT doc FROM groups WHERE seq = ?", seq);
+    }
   }
 
   nextDue(queue: DueQueue): number | undefined {
-    return this.#number("SELECT min(due) AS n FROM groups WHERE lane = ?", dueQueueCodes[queue]);
+    const idle = this.#number(
+      `SELECT min(due) AS n FROM groups WHERE lane = ? AND ${isIdle}`,
+      dueQueueCodes[queue],
+    );
+    let next = idle ?? Number.POSITIVE_INFINITY;
+    if (queue === "other") {
+      for (const { due } of this.#leased.values()) {
+        next = Math.min(next, due);
+      }
+    }
+    return next === Number.POSITIVE_INFINITY ? undefined : next;
   }
 
-  oldestFinished(): number | undefined {
-    return this.#number("SELECT min(at) AS n FROM finished");
+  firstEnded(groupsMax: number): readonly EndedGroup[] {
+    const rows = this.#sql.exec<{ at: number; bytes: number }>(
+      "SELECT at, length(ids) AS bytes FROM finished ORDER BY seq LIMIT ?",
+      groupsMax,
+    );
+    return [...rows].map(({ at, bytes }) => ({ at, payloads: bytes / payloadIdBytes }));
   }
 
   get databaseBytes(): number {
@@ -178,7 +231,7 @@ export class LedgerStorage implements LedgerView {
   heldGroups(atMost: number): readonly Group[] {
     return groupsOf(
       this.#sql.exec<{ doc: string }>(
-        "SELECT doc FROM groups WHERE lane = ? AND due = ? ORDER BY id LIMIT ?",
+        `SELECT doc FROM groups WHERE lane = ? AND due = ? AND ${isIdle} ORDER BY id LIMIT ?`,
         dueQueueCodes.other,
         dueNever,
         atMost,
@@ -208,8 +261,7 @@ export class LedgerStorage implements LedgerView {
         }
       });
     } catch (cause) {
-      this.#head = this.#readHead();
-      this.#waiting = this.#readWaiting();
+      this.#readAll();
       if (cause instanceof BrokenInvariant) {
         throw cause;
       }
@@ -220,7 +272,10 @@ export class LedgerStorage implements LedgerView {
   #applyOne(change: Change): void {
     switch (change.kind) {
       case "head":
-        this.#writeDocument("head", JSON.stringify(change.head));
+        if (isToWrite(this.#written, change.head)) {
+          this.#writeDocument("head", headToRow(change.head));
+          this.#written = change.head;
+        }
         this.#head = change.head;
         break;
       case "waiting":
@@ -234,7 +289,7 @@ export class LedgerStorage implements LedgerView {
         this.#end(change.group, change.ended, change.at);
         break;
       case "forget":
-        this.#forget(change.before);
+        this.#forget(change.before, change.groups);
         break;
       default:
         unreachable(change);
@@ -253,38 +308,60 @@ export class LedgerStorage implements LedgerView {
   #writeGroup(group: Group, isNew: boolean): void {
     const doc = groupToRow(group);
     assertFits(group.id, doc);
+    const role = roleOf(group);
+    const lane = dueQueueCodes[dueQueueOf(group)];
+    const seq = isNew ? this.#drawSeq() : this.#seqOf(group.id);
+    assert(seq !== undefined, "an old group is there");
+    if (role === roles.leased) {
+      this.#leased.set(group.id, { seq, due: group.due });
+    } else {
+      this.#leased.delete(group.id);
+    }
     if (!isNew) {
-      const { rowsWritten } = this.#sql.exec(
-        "UPDATE groups SET lane = ?, due = ?, doc = ? WHERE id = ?",
-        dueQueueCodes[dueQueueOf(group)],
+      this.#sql.exec(
+        "UPDATE groups SET lane = ?, due = ?, role = ?, doc = ? WHERE seq = ?",
+        lane,
         group.due,
+        role,
         doc,
-        group.id,
+        seq,
       );
-      assert(rowsWritten > 0, "an old group is there");
       return;
     }
     this.#sql.exec(
-      "INSERT INTO groups (id, lane, due, doc) VALUES (?, ?, ?, ?)",
+      "INSERT INTO groups (seq, id, lane, due, role, doc) VALUES (?, ?, ?, ?, ?, ?)",
+      seq,
       group.id,
-      dueQueueCodes[dueQueueOf(group)],
+      lane,
       group.due,
+      role,
       doc,
     );
     if (group.payloads.length > 0) {
       this.#sql.exec(
         `INSERT INTO ids (id, seq, minute, outcome)
-         SELECT unhex(value ->> 0), last_insert_rowid(), value ->> 1, 0 FROM json_each(?) WHERE true
+         SELECT unhex(value ->> 0), ?, value ->> 1, 0 FROM json_each(?) WHERE true
          ON CONFLICT (id) DO UPDATE SET seq = excluded.seq, minute = excluded.minute, outcome = 0`,
+        seq,
         JSON.stringify(group.payloads.map(({ key }) => idAndMinute(key))),
       );
     }
   }
 
+  /** Numbers rise, and none is used again while anything refers to it. */
+  #drawSeq(): number {
+    this.#seqs ??= { next: highestSeq(this.#sql) + 1, reserved: reservedTo(this.#sql) };
+    const { next } = this.#seqs;
+    const reserved = next > this.#seqs.reserved ? reserveSeqs(this.#sql, next) : this.#seqs.reserved;
+    this.#seqs = { next: next + 1, reserved };
+    return next;
+  }
+
   #end(id: GroupId, ended: readonly EndedPayload[], at: number): void {
-    const seq = this.#number("SELECT seq AS n FROM groups WHERE id = ?", id);
+    const seq = this.#seqOf(id);
     assert(seq !== undefined, "a group that ends is there");
     this.#sql.exec("DELETE FROM groups WHERE seq = ?", seq);
+    this.#leased.delete(id);
     if (ended.length === 0) {
       return;
     }
@@ -331,10 +408,11 @@ export class LedgerStorage implements LedgerView {
     }
   }
 
-  #forget(before: number): void {
+  #forget(before: number, groups: number): void {
     const rows = [
       ...this.#sql.exec<{ seq: number; ids: ArrayBuffer }>(
-        "SELECT seq, ids FROM finished WHERE at < ?",
+        "SELECT seq, ids FROM (SELECT seq, at, ids FROM finished ORDER BY seq LIMIT ?) WHERE at < ?",
+        groups,
         before,
       ),
     ];
@@ -343,7 +421,7 @@ export class LedgerStorage implements LedgerView {
       for (let at = 0; at < ids.byteLength; at += payloadIdBytes) {
         hex.push(bytesToHex(new Uint8Array(ids, at, payloadIdBytes)));
       }
-      // An id that has come again since is another group's now, and stays.
+      // An id that was sent again since is another group's now, and stays.
       this.#sql.exec(
         "DELETE FROM ids WHERE id IN (SELECT unhex(value) FROM json_each(?)) AND seq = ?",
         JSON.stringify(hex),
@@ -372,6 +450,27 @@ export class LedgerStorage implements LedgerView {
     const [row] = this.#sql.exec<{ n: number | null }>(query, ...bindings);
     return row?.n ?? undefined;
   }
+}
+
+/** A group that is leased: where it is, and until when. */
+interface LeasedGroup {
+  readonly seq: number;
+  readonly due: number;
+}
+
+interface DueGroup extends LeasedGroup {
+  readonly id: GroupId;
+  readonly [column: string]: SqlStorageValue;
+}
+
+/** Of a row of `groups`: it is in the indexes. In the words in which they say it, or SQLite does not use them. */
+const isIdle = `role <> ${roles.leased}`;
+
+function roleOf(group: Group): number {
+  if (group.state.lease !== null) {
+    return roles.leased;
+  }
+  return isNotified(group) ? roles.notified : roles.idle;
 }
 
 /** The platform refuses a larger row; local workerd does not, so that only this shows it. */

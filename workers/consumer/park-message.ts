@@ -9,7 +9,7 @@ import { formatMinute } from "../../shared/payload-key.ts";
 const parkedPrefix = "parked/";
 
 /** What is kept of a message. */
-export interface ParkedMessage {
+interface ParkedMessage {
   readonly queue: string;
   readonly id: string;
   /** When it was sent, ISO 8601. */
@@ -23,7 +23,7 @@ export interface ParkedMessage {
 
 /**
  * Writes the message and returns the finding that tells of it. Parked again (the acknowledgement was lost), it is the
- * same object. Throws when R2 cannot be reached: then the message must come again.
+ * same object. Throws when R2 cannot be reached: then the message must be redelivered.
  */
 export async function parkMessage(
   bucket: R2Bucket,
@@ -50,8 +50,8 @@ export async function parkMessage(
     state: "open",
     severity: "warning",
     tenant: "",
-    message: `A message of queue ${queue} was parked in R2 under ${key}: ${reason}. A payload that it may have meant is in R2 and is brought in by the reconciler; read the object, and delete it when you know where the message came from.`,
-    // The message's own time: told again, it is the same finding.
+    message: `A message of queue ${queue} was parked in R2 under ${key}: ${reason}. If it named a payload, that is in R2 and the reconciler will find it; read the object, and delete it when you know where the message came from.`,
+    // The message's own time: reported again, it is the same finding.
     openedAt: sentAt,
   };
 }

@@ -24,6 +24,7 @@ import {
 } from "../../shared/clickhouse/minutes.ts";
 import { requestsQuery } from "../../shared/clickhouse/outcomes.ts";
 import { receiptsQuery } from "../../shared/clickhouse/statements.ts";
+import type { Performer } from "../../shared/effect.ts";
 import type { TableMeasure } from "../../shared/ledger/group.ts";
 import { limits } from "../../shared/limits.ts";
 import type { BareDoorbell } from "../../shared/messages.ts";
@@ -37,6 +38,8 @@ import type {
   LearntFacts,
   Listed,
   ListedPage,
+  RunEffects,
+  TickEffects,
 } from "../../shared/reconcile/effects.ts";
 import { writeLog } from "../../shared/write-log.ts";
 import { askZone } from "./ask-zone.ts";
@@ -44,7 +47,7 @@ import type { ConsumerBindings } from "./bindings.ts";
 import { publishTableLimits } from "./publish-table-limits.ts";
 import { payloadKeySchema, queryReceipts } from "./read-receipts.ts";
 import { countRows, readTable, readWitness } from "./read-table.ts";
-import { reportFindings } from "./report-findings.ts";
+import { type ReportTargets, reportFindings } from "./report-findings.ts";
 
 /** The ledger's part of a tick. */
 export interface CronLedger {
@@ -75,17 +78,26 @@ export function cronPerformerOf(
   ledger: CronLedger,
   now: number,
 ): CronPerformer {
+  return {
+    ...tickPerformerOf(env, clickHouse, ledger, now),
+    ...runPerformerOf(env, clickHouse, ledger, now),
+  };
+}
+
+function tickPerformerOf(
+  env: ConsumerBindings,
+  clickHouse: ClickHouseConnection,
+  ledger: CronLedger,
+  now: number,
+): Performer<TickEffects> {
   const { settings } = clickHouse;
   const bucket = env.PAYLOADS;
-  const told = { webhook: env.ALERT_WEBHOOK, consoleUrl: env.CONSOLE_URL };
   return {
-    // --- a tick
     wake: async () => {
       await ledger.wake();
       return null;
     },
     readTable: (table) => readTable(clickHouse, now, table),
-    readWitness: (table) => readWitness(clickHouse, table),
     tableChecked: async ({ refusal, measure }) => {
       await ledger.tableChecked(refusal, measure);
       return null;
@@ -109,7 +121,7 @@ export function cronPerformerOf(
       return requests;
     },
     judgeAlerts: async (learnt) => await ledger.judgeAlerts(learnt),
-    reportAlerts: async (unreported) => await reportFindings(clickHouse, told, unreported, now),
+    reportAlerts: async (unreported) => await reportFindings(clickHouse, targetsOf(env), unreported, now),
     alertsReported: async ({ unreported, reached }) => {
       await ledger.alertsReported(unreported, reached);
       return null;
@@ -118,8 +130,18 @@ export function cronPerformerOf(
       writeLog("warn", { message, reason });
       return null;
     },
+  };
+}
 
-    // --- a run of the reconciler
+function runPerformerOf(
+  env: ConsumerBindings,
+  clickHouse: ClickHouseConnection,
+  ledger: CronLedger,
+  now: number,
+): Performer<RunEffects> {
+  const { settings } = clickHouse;
+  const bucket = env.PAYLOADS;
+  return {
     beginRun: async ({ takesOver }) => await ledger.beginReconcile(takesOver),
     endRun: async (run) => {
       await ledger.endReconcile(run);
@@ -135,6 +157,7 @@ export function cronPerformerOf(
     receiptsOfIds: async (ids) => await queryReceipts(clickHouse, receiptsQuery(settings, ids)),
     storedReceipts: async ({ after, before, atMost }) =>
       await queryReceipts(clickHouse, storedReceiptsQuery(settings, after, before, atMost)),
+    readWitness: (table) => readWitness(clickHouse, table),
     holds: async (keys) => await ledger.holds(keys),
     rows: ({ ids, table, days }) => countRows(clickHouse, ids, table, days),
     tally: async (minutes) => {
@@ -165,7 +188,7 @@ export function cronPerformerOf(
     reportFindings: async (findings) => {
       await reportFindings(
         clickHouse,
-        told,
+        targetsOf(env),
         unreportedOf(findings.map((finding) => ({ openedAt: now, ...finding }))),
         now,
       );
@@ -173,6 +196,10 @@ export function cronPerformerOf(
     },
     save: async ({ run, checkpoint }) => await ledger.saveCheckpoint(run, checkpoint),
   };
+}
+
+function targetsOf(env: ConsumerBindings): ReportTargets {
+  return { webhook: env.ALERT_WEBHOOK, consoleUrl: env.CONSOLE_URL };
 }
 
 const recentSchema = v.tuple([v.object({ dead: v.number(), ended: v.number() })]);
@@ -194,7 +221,7 @@ function volumesOf(rows: v.InferOutput<typeof volumesSchema>, days: number): rea
   });
 }
 
-/** A page of payloads, without their metadata: with it R2 lists 100 where it lists 1000. What is no payload of ours under the prefix is passed over. */
+/** A page of payloads, without their metadata: with it R2 lists 100 instead of 1000. Other objects under the prefix are skipped. */
 async function listPayloads(
   bucket: R2Bucket,
   { after, cursor, atMost }: CronEffects["list"]["asks"],
@@ -228,7 +255,7 @@ async function findRecords(bucket: R2Bucket, keys: readonly PayloadKey[]): Promi
       return keys.filter((key) => found.has(`${deadLetterPrefix}${key}`));
     }
     if (call === limits.recordListCallsMax) {
-      // Nothing is said of the rest, or it would be told as unknown while its record may be there.
+      // Nothing is said of the rest: reported as unknown, they might have a record after all.
       return keys.filter(
         (key) => `${deadLetterPrefix}${key}` > seen || found.has(`${deadLetterPrefix}${key}`),
       );

@@ -14,18 +14,21 @@ import {
   completeViewStatement,
   insertSpansParameters,
   killStatement,
-  receiptsQuery,
 } from "../../shared/clickhouse/statements.ts";
 import type {
+  BatchEffects,
   DeliveryEffects,
   DeliveryPerformer,
   FoundObject,
+  GroupEffects,
   InsertTask,
 } from "../../shared/delivery/effects.ts";
-import type { AttemptReport, GroupPayload, GroupTask, Receipt } from "../../shared/ledger/group.ts";
+import type { Performer } from "../../shared/effect.ts";
+import type { AttemptReport, GroupPayload, GroupTask } from "../../shared/ledger/group.ts";
 import { overdueMs } from "../../shared/ledger/settings.ts";
 import { limits } from "../../shared/limits.ts";
 import { idOfKey, type PayloadId, type PayloadKey } from "../../shared/payload-key.ts";
+import type { ReceiptClaim } from "../../shared/receipt.ts";
 import { codecVersion } from "../../shared/rows/transcode.ts";
 import { writeLog } from "../../shared/write-log.ts";
 import type { ConsumerBindings } from "./bindings.ts";
@@ -35,7 +38,7 @@ import { deleteRows } from "./delete-rows.ts";
 import { loadPayloads } from "./load-payloads.ts";
 import { parkMessage } from "./park-message.ts";
 import { readLedgerSettings } from "./read-ledger-settings.ts";
-import { queryReceipts } from "./read-receipts.ts";
+import { readReceiptClaims } from "./read-receipts.ts";
 import { countRows, readProcesses, readTable, readWitness } from "./read-table.ts";
 import { reportFindings } from "./report-findings.ts";
 import { writeOutcomes } from "./write-outcomes.ts";
@@ -47,32 +50,35 @@ const bytesInHand = new ByteBudget(limits.consumerBytesInHandMax);
 const duplicatesLogged = 20;
 
 type Effect<Name extends keyof DeliveryEffects> = DeliveryEffects[Name]["asks"];
+type LedgerStub = ReturnType<ConsumerBindings["LEDGER"]["get"]>;
 
 /** `ledger`: the object that holds the groups. */
 export function performerOf(
   batch: MessageBatch,
   env: ConsumerBindings,
   clickHouse: ClickHouseConnection,
-  ledger: Pick<ReturnType<ConsumerBindings["LEDGER"]["get"]>, "claim" | "take" | "report" | "settle">,
+  ledger: Pick<LedgerStub, "knows" | "claim" | "take" | "report" | "receipted">,
 ): DeliveryPerformer {
-  const { settings } = clickHouse;
-  const bucket = env.PAYLOADS;
-  const ledgerSettings = readLedgerSettings(env);
-  const { insertMs } = ledgerSettings;
-  const overdue = overdueMs(ledgerSettings);
-  const blocks = blockSender(bucket, clickHouse, insertMs);
-  const command = async (query: string): Promise<null> => {
-    await runStatement(clickHouse, query);
-    return null;
-  };
   return {
-    // --- a batch of messages
+    ...batchPerformerOf(batch, env, clickHouse, ledger),
+    ...groupPerformerOf(env, clickHouse, ledger),
+  };
+}
+
+function batchPerformerOf(
+  batch: MessageBatch,
+  env: ConsumerBindings,
+  clickHouse: ClickHouseConnection,
+  ledger: Pick<LedgerStub, "knows" | "claim" | "take">,
+): Performer<BatchEffects> {
+  const bucket = env.PAYLOADS;
+  return {
     completeDoorbell: ({ key, cause }) => completeDoorbell(bucket, key, cause),
     parkMessage: async ({ at, reason }) =>
       await parkMessage(bucket, batch.queue, messageOf(batch, at), reason),
     reportFindings: async (findings) => {
-      const told = { webhook: env.ALERT_WEBHOOK, consoleUrl: env.CONSOLE_URL };
-      await reportFindings(clickHouse, told, unreportedOf(findings), Date.now());
+      const targets = { webhook: env.ALERT_WEBHOOK, consoleUrl: env.CONSOLE_URL };
+      await reportFindings(clickHouse, targets, unreportedOf(findings), Date.now());
       return null;
     },
     writeOutcomes: async (reports) => {
@@ -84,6 +90,7 @@ export function performerOf(
       writeLog("log", { message: reason, queue: batch.queue });
       return null;
     },
+    knows: async (bells) => await ledger.knows(bells),
     claim: async (doorbells) => (await ledger.claim(doorbells, codecVersion)).task,
     take: async (group) => await ledger.take(group, codecVersion),
     ackAll: async () => {
@@ -95,12 +102,28 @@ export function performerOf(
       return null;
     },
     retry: async ({ at, reason }) => {
-      writeLog("warn", { message: "a doorbell was not taken and comes again", queue: batch.queue, reason });
+      writeLog("warn", { message: "a doorbell was not accepted and is retried", queue: batch.queue, reason });
       messageOf(batch, at).retry();
       return null;
     },
+  };
+}
 
-    // --- the work on a group
+function groupPerformerOf(
+  env: ConsumerBindings,
+  clickHouse: ClickHouseConnection,
+  ledger: Pick<LedgerStub, "report" | "receipted">,
+): Performer<GroupEffects> {
+  const { settings } = clickHouse;
+  const bucket = env.PAYLOADS;
+  const ledgerSettings = readLedgerSettings(env);
+  const overdue = overdueMs(ledgerSettings);
+  const blocks = blockSender(bucket, clickHouse, ledgerSettings.insertMs);
+  const command = async (query: string): Promise<null> => {
+    await runStatement(clickHouse, query);
+    return null;
+  };
+  return {
     buildBlock: blocks.build,
     sendBlock: blocks.send,
     readTable: (table) => readTable(clickHouse, Date.now(), table),
@@ -147,8 +170,8 @@ export function performerOf(
       logAttempt(task, report);
       return await ledger.report(task.group, task.attempt, report);
     },
-    settle: async (settled) => {
-      await ledger.settle(settled);
+    receipted: async (attempts) => {
+      await ledger.receipted(attempts);
       return null;
     },
     leave: async ({ group, reason }) => {
@@ -257,8 +280,8 @@ async function sendBlock(
 async function readReceipts(
   clickHouse: ClickHouseConnection,
   ids: readonly PayloadId[],
-): Promise<readonly (readonly Receipt[])[]> {
-  const receipts = await queryReceipts(clickHouse, receiptsQuery(clickHouse.settings, ids));
+): Promise<readonly (readonly ReceiptClaim[])[]> {
+  const receipts = await readReceiptClaims(clickHouse, ids);
   const found = Map.groupBy(receipts, ({ key }) => idOfKey(key));
   return ids.map((id) => found.get(id) ?? []);
 }

@@ -1,5 +1,5 @@
 /**
- * What a ledger reads of the world when it begins: whether there was a ledger before it, and whether its own memory
+ * What a ledger reads from R2 and ClickHouse when it begins: whether there was a ledger before it, and whether its own memory
  * is older than it was. R2 keeps two small objects outside the payloads' prefix: the epoch (created once, raised only
  * by our restore command before it restores) and a counter that the ledger writes each minute.
  */

@@ -2,9 +2,10 @@
 import * as v from "valibot";
 import { queryRows } from "../../shared/clickhouse/ask.ts";
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
-import { type DayRows, isGroupId, type Receipt } from "../../shared/ledger/group.ts";
+import { receiptClaimsQuery } from "../../shared/clickhouse/statements.ts";
 import { payloadOutcomes } from "../../shared/outcome.ts";
-import { isPayloadKey, type PayloadKey } from "../../shared/payload-key.ts";
+import { isPayloadKey, type PayloadId, type PayloadKey } from "../../shared/payload-key.ts";
+import { type DayRows, isGroupId, type Receipt, type ReceiptClaim } from "../../shared/receipt.ts";
 import type { DatedReceipt } from "../../shared/reconcile/effects.ts";
 
 export const payloadKeySchema = v.custom<PayloadKey>(
@@ -12,20 +13,33 @@ export const payloadKeySchema = v.custom<PayloadKey>(
   "not a payload key",
 );
 
+const claimEntries = {
+  key: payloadKeySchema,
+  outcome: v.picklist(payloadOutcomes),
+  reason: v.string(),
+  days: v.array(v.number()),
+  rows: v.array(v.number()),
+};
+const claimRowsSchema = v.array(v.object(claimEntries));
 const receiptRowsSchema = v.array(
   v.object({
-    key: payloadKeySchema,
-    outcome: v.picklist(payloadOutcomes),
+    ...claimEntries,
     group_id: v.string(),
     spans: v.number(),
     rejected_spans: v.number(),
-    days: v.array(v.number()),
-    rows: v.array(v.number()),
     bytes: v.number(),
-    reason: v.string(),
     at: v.number(),
   }),
 );
+
+/** What the receipts of these ids claim, under all of their keys. */
+export async function readReceiptClaims(
+  clickHouse: ClickHouseConnection,
+  ids: readonly PayloadId[],
+): Promise<readonly ReceiptClaim[]> {
+  const rows = await queryRows(clickHouse, claimRowsSchema, receiptClaimsQuery(clickHouse.settings, ids));
+  return rows.map(claimOf);
+}
 
 /** The receipts of a query that names `receiptFields` (shared/clickhouse/statements.ts). Rejects for anything else. */
 export async function queryReceipts(
@@ -33,20 +47,25 @@ export async function queryReceipts(
   query: string,
 ): Promise<readonly DatedReceipt[]> {
   const rows = await queryRows(clickHouse, receiptRowsSchema, query);
-  return rows.map((row) => {
-    const rowsByDay: DayRows[] = row.days.map((day, index) => ({ day, rows: row.rows[index] ?? 0 }));
-    return {
-      key: row.key,
-      outcome: row.outcome,
-      group: groupOf(row.group_id),
-      spans: row.spans,
-      rowsByDay: rowsByDay.sort((a, b) => a.day - b.day),
-      rejectedSpans: row.rejected_spans,
-      bytes: row.bytes,
-      reason: row.reason,
-      at: row.at,
-    };
-  });
+  return rows.map((row) => ({
+    ...claimOf(row),
+    group: groupOf(row.group_id),
+    spans: row.spans,
+    rejectedSpans: row.rejected_spans,
+    bytes: row.bytes,
+    at: row.at,
+  }));
+}
+
+function claimOf({
+  key,
+  outcome,
+  reason,
+  days,
+  rows,
+}: v.InferOutput<typeof claimRowsSchema>[number]): ReceiptClaim {
+  const rowsByDay: DayRows[] = days.map((day, index) => ({ day, rows: rows[index] ?? 0 }));
+  return { key, outcome, reason, rowsByDay: rowsByDay.sort((a, b) => a.day - b.day) };
 }
 
 const noGroup = "0".repeat(32);

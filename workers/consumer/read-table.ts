@@ -39,9 +39,9 @@ import {
   witnessOf,
 } from "../../shared/clickhouse/table-identity.ts";
 import { oldestDayOf, readTtl } from "../../shared/clickhouse/ttl.ts";
-import type { TableFacts } from "../../shared/delivery/effects.ts";
-import type { DayRows, GroupId } from "../../shared/ledger/group.ts";
+import type { TableFacts } from "../../shared/ledger/known-table.ts";
 import { formatPayloadId, type PayloadId } from "../../shared/payload-key.ts";
+import type { DayRows, GroupId } from "../../shared/receipt.ts";
 
 const tableStateSchema = v.array(
   v.object({
@@ -196,7 +196,7 @@ async function witnessBehind(
 
 /**
  * By how much `serverNow` is certainly ahead of us (or behind): it was read at some moment between our two. Example: asked
- * at 100, answered at 300: 250 is no difference, 350 is 50 ahead.
+ * at 100, answered at 300: 250 is not a difference, 350 is 50 ahead.
  */
 function clockAhead(serverNow: number, askedAt: number, answeredAt: number): number {
   return Math.round(serverNow - Math.min(Math.max(serverNow, askedAt), answeredAt));

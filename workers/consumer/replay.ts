@@ -1,5 +1,5 @@
 /**
- * What a person asks for: payloads to be brought in again, or to be erased. Both go through the ledger like every other
+ * What a person asks for: payloads to be stored after all, or to be erased. Both go through the ledger like every other
  * ring, so that even a wrong death ends as rows once.
  */
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
@@ -31,7 +31,7 @@ export async function replay(
  * Asks the ledger to erase each payload under all of its keys; it does so when the payload is no longer live. A payload
  * whose object was deleted after its retention still has rows: what its receipt says of it is enough.
  */
-export async function erase(
+export async function askToErase(
   bucket: R2Bucket,
   clickHouse: ClickHouseConnection,
   ledger: { erase(payload: Doorbell, reason: string): Promise<void> },

@@ -11,18 +11,18 @@ import type { Finding } from "../../shared/finding.ts";
 import { limits } from "../../shared/limits.ts";
 import { writeLog } from "../../shared/write-log.ts";
 
-/** Where people are told. */
-export interface Told {
+/** Where findings are reported. */
+export interface ReportTargets {
   /** Takes `{ "text": … }` by POST, as Slack's and Mattermost's incoming webhooks do; empty or undefined: there is none. */
   readonly webhook: string | undefined;
-  /** The page's address, for a link; empty or undefined: the consumer was not told it. */
+  /** The page's address, for a link; empty or undefined: it is not set. */
   readonly consoleUrl: string | undefined;
 }
 
 /** Tells each finding by its channels. Answers the channels that took all of theirs. Never throws. */
 export async function reportFindings(
   clickHouse: ClickHouseConnection,
-  { webhook, consoleUrl }: Told,
+  { webhook, consoleUrl }: ReportTargets,
   unreported: readonly Unreported[],
   now: number,
 ): Promise<readonly Channel[]> {

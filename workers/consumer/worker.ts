@@ -6,7 +6,7 @@
 import { WorkerEntrypoint } from "cloudflare:workers";
 import { type ClickHouseConnection, connectClickHouse } from "../../shared/clickhouse/connection.ts";
 import type { AskedFor, Fixed, Forgotten } from "../../shared/console/answers.ts";
-import type { ConsumerOperations } from "../../shared/console/operations.ts";
+import type { ConsumerOperations, Unsettled } from "../../shared/console/operations.ts";
 import { takeBatch } from "../../shared/delivery/batch.ts";
 import type { LedgerStatus } from "../../shared/delivery/ledger-status.ts";
 import { readMessage } from "../../shared/delivery/message.ts";
@@ -17,23 +17,24 @@ import type { Finding } from "../../shared/finding.ts";
 import { readFrontDoorSettings } from "../../shared/front-door/front-door.ts";
 import type { InFlight } from "../../shared/ledger/in-flight.ts";
 import type { LedgerHealth } from "../../shared/ledger/trouble.ts";
-import type { Unsettled } from "../../shared/ledger/unsettled.ts";
 import type { Whereabouts } from "../../shared/ledger/whereabouts.ts";
 import { limits } from "../../shared/limits.ts";
 import { deadLetterQueue } from "../../shared/messages.ts";
 import { idOfKey, isPayloadKey, type PayloadId, type PayloadKey } from "../../shared/payload-key.ts";
-import type { Checkpoint } from "../../shared/reconcile/checkpoint.ts";
+import { type Checkpoint, MINUTE_MS } from "../../shared/reconcile/checkpoint.ts";
 import type { Presence } from "../../shared/reconcile/presence.ts";
 import type { ReconcileReport } from "../../shared/reconcile/run.ts";
 import { tick } from "../../shared/reconcile/tick.ts";
 import { codecVersion } from "../../shared/rows/transcode.ts";
+import { writeLog } from "../../shared/write-log.ts";
+import { rememberErasure, resumeErasures } from "./asked-erasures.ts";
 import type { ConsumerBindings } from "./bindings.ts";
 import { examineConsumer } from "./examine-consumer.ts";
 import { forget, readPresences } from "./forget.ts";
 import { performerOf } from "./perform.ts";
 import { cronPerformerOf } from "./perform-tick.ts";
 import { readReconcileSettings } from "./read-ledger-settings.ts";
-import { erase, replay } from "./replay.ts";
+import { askToErase, replay } from "./replay.ts";
 
 export { Ledger } from "./ledger-object.ts";
 
@@ -72,9 +73,24 @@ async function runTick(bindings: ConsumerBindings, everything: boolean): Promise
   return await perform(work, cronPerformerOf(env, clickHouseOf(env), ledgerOf(env), now));
 }
 
+/** A list of R2 every ten minutes: a ledger is lost rarely. */
+function isMinuteOfErasures(now: number): boolean {
+  return Math.floor(now / MINUTE_MS) % 10 === 0;
+}
+
+/** Whether this invocation's subrequests went into it. It fails by itself: the tick is more. */
+async function resumesErasures(env: ConsumerBindings): Promise<boolean> {
+  try {
+    return await resumeErasures(env.PAYLOADS, clickHouseOf(env), ledgerOf(env), Date.now());
+  } catch (error) {
+    writeLog("warn", { message: "erasures that were asked for could not be looked at" }, error);
+    return false;
+  }
+}
+
 /** What the console asks of the consumer, by service binding: shared/console/operations.ts says what each does. */
 export class Operations extends WorkerEntrypoint<ConsumerBindings> implements ConsumerOperations {
-  /** Its failures are told to people: they say whose they are. */
+  /** Operators see its failures, so they name what failed. */
   get #ledger() {
     return dependencyOf(ledgerOf(this.env), "ledger");
   }
@@ -122,7 +138,8 @@ export class Operations extends WorkerEntrypoint<ConsumerBindings> implements Co
 
   async erase(keys: readonly string[], reason: string): Promise<Fixed<AskedFor>> {
     const { PAYLOADS } = nameDependencies(this.env);
-    return await erase(PAYLOADS, clickHouseOf(this.env), this.#ledger, keys, reason);
+    await rememberErasure(PAYLOADS, keys, reason, Date.now());
+    return await askToErase(PAYLOADS, clickHouseOf(this.env), this.#ledger, keys, reason);
   }
 
   async reportWrongTokens(address: string): Promise<void> {
@@ -169,6 +186,9 @@ export default {
   },
 
   async scheduled(_controller, env) {
-    await runTick(env, false);
+    const resumed = isMinuteOfErasures(Date.now()) && (await resumesErasures(env));
+    if (!resumed) {
+      await runTick(env, false);
+    }
   },
 } satisfies ExportedHandler<ConsumerBindings>;

@@ -52,9 +52,14 @@ export function accepted(
   });
 }
 
-export function refused(type: BodyType, refusal: Refusal): Response {
+export function healthy(): Response {
+  return new Response("ok\n", { headers: { "content-type": "text/plain" } });
+}
+
+/** The status of a refusal, and its words. */
+export function refused(type: BodyType, refusal: Refusal, message: string): Response {
   const { status, retryable, badRequest } = answerOf(refusal.reason);
-  const body = statusBody(type, refusal.message, badRequest ? "body" : undefined);
+  const body = statusBody(type, message, badRequest ? "body" : undefined);
   const headers = new Headers({ "content-type": mediaTypes[type], "content-length": String(body.length) });
   if (retryable) {
     headers.set("retry-after", String(refusal.retryAfterSeconds ?? limits.retryAfterSeconds));

@@ -20,7 +20,7 @@ import { ok, type Result, refuse } from "../../shared/result.ts";
 import { writeLog } from "../../shared/write-log.ts";
 import type { IngressBindings } from "./bindings.ts";
 import { addressOf, LookUpBudget } from "./look-up-budget.ts";
-import type { Refusal } from "./refusal.ts";
+import type { KeyHeader, Refusal, UnreadKey } from "./refusal.ts";
 import type { Tally } from "./tally.ts";
 
 /** A key that may send. */
@@ -49,13 +49,10 @@ export class KeyMemory {
   readonly budget = new LookUpBudget();
 }
 
-const howToSend =
-  "send it as `Authorization: Bearer hr_…` or `x-api-key: hr_…` (OTEL_EXPORTER_OTLP_HEADERS=x-api-key=hr_…).";
-
 interface SentKey {
   readonly text: string;
   /** The header that it came in. */
-  readonly header: "Authorization" | "x-api-key";
+  readonly header: KeyHeader;
 }
 
 /**
@@ -74,25 +71,18 @@ function keyOf(headers: Headers): SentKey | undefined {
   return bearer === undefined ? undefined : { text: bearer, header: "Authorization" };
 }
 
-/** What a request without a readable key lacks. Of its `Authorization` nothing is repeated: it may be a secret. */
-function missingKey(headers: Headers): Refusal {
+function unreadKey(headers: Headers): UnreadKey {
   const authorization = headers.get("authorization")?.trim() ?? "";
-  return { reason: "missing_key", message: `${whatIsMissing(authorization)}: ${howToSend}` };
-}
-
-function whatIsMissing(authorization: string): string {
   if (/^bearer%20/i.test(authorization)) {
-    return "`Authorization` has `Bearer%20` where `Bearer` and a space belong (this client does not decode its header values)";
+    return "escaped_space";
   }
   if (authorization.startsWith("hr_")) {
-    return "`Authorization` has a key without `Bearer` before it";
+    return "key_without_scheme";
   }
   if (/^\S+ +hr_/.test(authorization)) {
-    return "`Authorization` has a key behind another scheme than `Bearer`";
+    return "key_behind_another_scheme";
   }
-  return authorization === ""
-    ? "No API key"
-    : "No API key: `Authorization` has no `Bearer` key, and there is no `x-api-key`";
+  return authorization === "" ? "nothing" : "no_key";
 }
 
 /** Enough of a key to recognise it in a message, and too little to use it. What is none of ours may be another's secret. */
@@ -112,7 +102,7 @@ export async function authenticate(
 ): Promise<Result<Sender, Refusal>> {
   const sent = keyOf(headers);
   if (sent === undefined) {
-    return refuse(missingKey(headers));
+    return refuse({ reason: "missing_key", sent: unreadKey(headers) });
   }
   const { text: key, header } = sent;
   const remembered = memory.known.get(key);
@@ -120,31 +110,21 @@ export async function authenticate(
     return usable(remembered, key, now, tally);
   }
   if (!isApiKey(key)) {
-    return refuse({
-      reason: "unknown_key",
-      message: key.startsWith("hr_")
-        ? `The API key ${shown(key)} in ${header} is mistyped: its form or checksum is wrong.`
-        : `What is sent in ${header} is no API key of Headrace (those begin with hr_): ${howToSend}`,
-    });
+    const fault = key.startsWith("hr_") ? "mistyped" : "not_ours";
+    return refuse({ reason: "unknown_key", key: shown(key), header, fault });
   }
   const found = await lookUp(key, addressOf(headers), env, memory, now, tally);
   switch (found) {
     case "unreachable":
-      return refuse({
-        reason: "keys_unreachable",
-        message: "API keys cannot be looked up at this moment. Try again.",
-      });
+      return refuse({ reason: "keys_unreachable" });
     case "not_now":
       return refuse({
         reason: "unknown_keys_flood",
-        message: `Too many unknown API keys are being sent: ${shown(key)} was not looked up. Try again.`,
+        key: shown(key),
         retryAfterSeconds: Math.ceil(limits.unknownKeyRetryMs / 1000),
       });
     case "unknown":
-      return refuse({
-        reason: "unknown_key",
-        message: `The API key ${shown(key)} in ${header} is unknown or was revoked.`,
-      });
+      return refuse({ reason: "unknown_key", key: shown(key), header, fault: "not_found" });
     default:
       return usable(found, key, now, tally);
   }
@@ -155,18 +135,12 @@ function usable(sender: Sender, key: string, now: number, tally: Tally): Result<
   tally.sender(sender.id, tenant);
   switch (status) {
     case "revoked":
-      return refuse({ reason: "revoked_key", message: `The API key ${shown(key)} ("${name}") was revoked.` });
+      return refuse({ reason: "revoked_key", key: shown(key), name });
     case "disabled":
-      return refuse({
-        reason: "disabled_key",
-        message: `The API key ${shown(key)} ("${name}") is disabled.`,
-      });
+      return refuse({ reason: "disabled_key", key: shown(key), name });
     case "active":
       return expiresAt !== null && expiresAt <= now
-        ? refuse({
-            reason: "expired_key",
-            message: `The API key ${shown(key)} ("${name}") was replaced by another and stopped at ${new Date(expiresAt).toISOString()}.`,
-          })
+        ? refuse({ reason: "expired_key", key: shown(key), name, expiredAt: expiresAt })
         : ok(sender);
   }
 }

@@ -11,6 +11,8 @@ export interface IngressBindings extends MeterBindings {
   readonly PAYLOADS: R2Bucket;
   /** Who may send how much: one object per tenant. */
   readonly METER: DurableObjectNamespace<Meter>;
+  /** The content time from which payload ids begin with it; absent or empty: none does (docs/operating.md). */
+  readonly ID_TIME_FROM?: string;
   /** The doorbell's queue. */
   readonly RING: Queue<Doorbell | BareDoorbell>;
 }

@@ -5,7 +5,6 @@
  */
 import { dependencies } from "../../shared/dependency.ts";
 import { limits } from "../../shared/limits.ts";
-import { monthOf, nextMonthMs } from "../../shared/meter/account.ts";
 import {
   type Answers,
   admitLook,
@@ -63,9 +62,9 @@ export function isCharged({ record }: Sender): boolean {
 }
 
 /**
- * Whether nothing of this key can be admitted at present, however little: told before its body is read. How large the
- * request is, nobody knows yet: its time is the one of the request that was refused, and at most the usual one, since an
- * exporter gives up a small request that is told to wait for a large one's.
+ * Whether nothing of this key can be admitted at present, however little; decided before the body is read. The request's
+ * size is not known yet, so the answer has the delay of the request that was refused last, at most the default: otherwise a
+ * small request would inherit a large one's wait, and its exporter would give up.
  */
 export function overLimit(sender: Sender, leases: Leases, now: number): Refusal | undefined {
   const lease = leases.get(accountOf(sender));
@@ -158,22 +157,24 @@ export async function openCharge(
 
 function refusalOf({ limit, retryAfterMs }: Refused, unit: Unit, { record }: Sender, now: number): Refusal {
   const seconds = Math.max(1, Math.ceil(retryAfterMs / 1000));
-  const key = `The API key "${record.name}"`;
-  const [perSecond, perMonth] =
-    unit === "spans"
-      ? [`${record.spansPerSecond} spans`, `${record.spansPerMonth} spans`]
-      : [`${record.bytesPerSecond} bytes (uncompressed)`, `${record.bytesPerMonth} bytes (uncompressed)`];
+  const { name } = record;
   if (limit === "rate") {
-    return {
-      reason: unit === "spans" ? "rate_exceeded" : "byte_rate_exceeded",
-      message: `${key} may send ${perSecond} per second. Try again in ${seconds} s.`,
-      retryAfterSeconds: seconds,
-    };
+    return unit === "spans"
+      ? {
+          reason: "rate_exceeded",
+          name,
+          perSecond: record.spansPerSecond,
+          retryAfterSeconds: seconds,
+        }
+      : {
+          reason: "byte_rate_exceeded",
+          name,
+          perSecond: record.bytesPerSecond,
+          retryAfterSeconds: seconds,
+        };
   }
-  const reset = new Date(nextMonthMs(now)).toISOString().slice(0, 10);
-  return {
-    reason: unit === "spans" ? "quota_exceeded" : "byte_quota_exceeded",
-    message: `${key} has used its ${perMonth} of ${monthOf(now)}, or has fewer left than this request holds. The next month begins on ${reset} at 00:00 UTC.`,
-    retryAfterSeconds: Math.min(seconds, limits.quotaRetryAfterMaxSeconds),
-  };
+  const retryAfterSeconds = Math.min(seconds, limits.quotaRetryAfterMaxSeconds);
+  return unit === "spans"
+    ? { reason: "quota_exceeded", name, perMonth: record.spansPerMonth, at: now, retryAfterSeconds }
+    : { reason: "byte_quota_exceeded", name, perMonth: record.bytesPerMonth, at: now, retryAfterSeconds };
 }

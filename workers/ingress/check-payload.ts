@@ -7,20 +7,16 @@
 import * as zlib from "node:zlib";
 import { unreachable } from "../../shared/assert.ts";
 import { decodeBody, type Undecodable } from "../../shared/decode-body.ts";
-import {
-  type Inspection,
-  inspectTraces,
-  rejectionMessage,
-  type SpanBounds,
-} from "../../shared/otlp/inspect.ts";
+import { type Inspection, inspectAndRewrite, type SpanBounds } from "../../shared/otlp/inspect.ts";
 import { MalformedBody, TooManyMembers } from "../../shared/otlp/malformed.ts";
 import { mistakeIn } from "../../shared/otlp/mistaken-body.ts";
 import { addRepairs } from "../../shared/otlp/repairs.ts";
 import { ok, type Result, refuse } from "../../shared/result.ts";
-import { inflatesTooLarge, tooLarge, tooManyMembers } from "./advise-size.ts";
+import { tooLarge } from "./advise-size.ts";
 import type { Content } from "./content.ts";
 import { hardlyCompresses } from "./hardly-compresses.ts";
 import { noRoom, type Refusal } from "./refusal.ts";
+import { tooManyNames } from "./too-many-names.ts";
 
 export interface CheckedPayload {
   readonly inspection: Inspection;
@@ -43,40 +39,45 @@ export function checkPayload(
   }
   const { inflated, protobuf, repairs } = decoded.value;
   const inflatedBytes = inflated.length;
-  let inspection: Inspection;
+  let inspected: ReturnType<typeof inspectAndRewrite>;
   try {
-    inspection = inspectTraces(protobuf, bounds);
+    inspected = inspectAndRewrite(protobuf, bounds);
   } catch (error) {
     if (error instanceof TooManyMembers) {
-      return refuse({ reason: "too_large", message: tooManyMembers(error.message), inflatedBytes });
+      const size = { what: "list", message: error.message } as const;
+      return refuse({ reason: "too_large", size, inflatedBytes });
     }
     if (error instanceof MalformedBody) {
       return refuse(malformed(inflated, content, error.message));
     }
     throw error;
   }
+  const { inspection, walked } = inspected;
   const useless = nothingToStore(inflated, content, inspection);
   if (useless !== undefined) {
     return refuse({ ...useless, inflatedBytes });
   }
-  const message = tooLarge(inspection) ?? hardlyCompresses(protobuf, bounds, inspection);
-  return message === undefined
+  const size =
+    tooLarge(inspection) ??
+    tooManyNames(walked, bounds, inspection) ??
+    hardlyCompresses(walked, bounds, inspection);
+  return size === undefined
     ? ok({
         inspection: { ...inspection, repairs: addRepairs(repairs, inspection.repairs) },
         inflatedBytes,
         repairedTexts: inspection.repairs.texts,
       })
-    : refuse({ reason: "too_large", message, inflatedBytes });
+    : refuse({ reason: "too_large", size, inflatedBytes });
 }
 
 function undecodable(why: Undecodable, content: Content): Refusal {
   switch (why.kind) {
     case "corrupt_encoding":
-      return { reason: "corrupt_body", message: `${capital(why.message)}.` };
+      return { reason: "corrupt_body", type: undefined, fault: why.message, mistake: undefined };
     case "malformed":
       return malformed(why.inflated, content, why.message);
     case "inflates_too_large":
-      return { reason: "too_large", message: inflatesTooLarge(why.message) };
+      return { reason: "too_large", size: { what: "inflated", message: why.message } };
     case "no_room":
       return noRoom;
     default:
@@ -84,35 +85,30 @@ function undecodable(why: Undecodable, content: Content): Refusal {
   }
 }
 
-function malformed(inflated: Uint8Array, content: Content, reason: string): Refusal {
-  const message = `The body is not OTLP ${content.type === "json" ? "JSON" : "protobuf"}: ${reason}`;
-  const inflatedBytes = inflated.length;
-  return { reason: "corrupt_body", message: withMistake(inflated, content, message), inflatedBytes };
+function malformed(inflated: Uint8Array, { type }: Content, fault: string): Refusal {
+  const mistake = mistakeIn(inflated, type);
+  return { reason: "corrupt_body", type, fault, mistake, inflatedBytes: inflated.length };
 }
 
 /**
  * Why a request is refused that is OTLP, and of which not one span can be used: OTLP's partial success is for parts, and
  * several SDKs do not show it. One that holds no span is a success, and so is one whose spans were all sampled out.
  */
-function nothingToStore(inflated: Uint8Array, content: Content, inspection: Inspection): Refusal | undefined {
+function nothingToStore(
+  inflated: Uint8Array,
+  { type }: Content,
+  inspection: Inspection,
+): Refusal | undefined {
   const { spans, rejectedSpans, sampledSpans } = inspection;
   if (spans + sampledSpans > 0) {
     return undefined;
   }
+  const mistake = mistakeIn(inflated, type);
   if (rejectedSpans > 0) {
-    const message = withMistake(inflated, content, rejectionMessage(inspection));
-    return { reason: "all_spans_rejected", message, rejectedSpans };
+    return { reason: "all_spans_rejected", inspection, mistake, rejectedSpans };
   }
-  const mistake = mistakeIn(inflated, content.type);
-  return mistake === undefined ? undefined : { reason: "corrupt_body", message: `${mistake}.` };
-}
-
-/** The message, behind what the body seems to be. */
-function withMistake(inflated: Uint8Array, content: Content, message: string): string {
-  const mistake = mistakeIn(inflated, content.type);
-  return mistake === undefined ? message : `${mistake}. (${message})`;
-}
-
-function capital(text: string): string {
-  return text.charAt(0).toUpperCase() + text.slice(1);
+  // Without a span it is a success, unless it seems to be something else.
+  return mistake === undefined
+    ? undefined
+    : { reason: "corrupt_body", type: undefined, fault: mistake, mistake: undefined };
 }

@@ -29,10 +29,7 @@ export function forbiddenOrigin(headers: Headers, key: ApiKeyRecord): Refusal | 
   if (origin === null || key.origins.includes(origin) || key.origins.includes("*")) {
     return undefined;
   }
-  return {
-    reason: "forbidden_origin",
-    message: `The API key "${key.name}" may not be used by pages of ${origin.slice(0, 200)}.`,
-  };
+  return { reason: "forbidden_origin", name: key.name, origin };
 }
 
 /** Lets the page that sent the request read its answer. */

@@ -6,8 +6,8 @@ export class DeadlinePassed extends Error {
 }
 
 /**
- * One timer for one wait after another, since setting and clearing a timer costs 10 µs of CPU and nearly none ever
- * fires. A wait that ends in time leaves it running; should it fire in a later wait, it is set again for what is left.
+ * One timer for one wait after another, since nearly none ever fires: a request of one span takes 79 µs of CPU with one timer, 83
+ * with one for each of its waits, 71 with none (bench/README.md, "ingress"). A wait that ends in time leaves it running; should it fire in a later wait, it is set again for what is left.
  *
  * A body's 30 s and a put's 60 s: the timer is set for second 30. It fires when the put has waited for 29 s, and is set
  * for the 31 s that are left.

@@ -28,11 +28,7 @@ export class FruitlessRequests {
       return undefined;
     }
     const seconds = Math.max(1, Math.ceil(-bytes / limits.fruitlessBytesPerSecond));
-    return {
-      reason: "fruitless_requests",
-      message: `The API key "${sender.record.name}" has sent too much that brings nothing to store: bodies that were sent before, or without a span that can be used. Try again in ${seconds} s.`,
-      retryAfterSeconds: seconds,
-    };
+    return { reason: "fruitless_requests", name: sender.record.name, retryAfterSeconds: seconds };
   }
 
   /** A request of this key brought nothing to store. `lookBytes`: of its body, without its content encoding. */

@@ -8,6 +8,7 @@ import { limits } from "../../shared/limits.ts";
 import { entrySize } from "../../shared/otlp/attribute-scan.ts";
 import type { Inspection, SpanBounds } from "../../shared/otlp/inspect.ts";
 import { type TraceVisitor, TraceWalk } from "../../shared/otlp/trace-walk.ts";
+import type { TooLarge } from "./refusal.ts";
 
 /** The resource whose repetition takes the most, compressed. */
 interface Repeated {
@@ -24,12 +25,12 @@ const pieceBytes = 64 * 1024;
 /** What a copy takes that a frame has seen before. */
 const copyBytes = 32;
 
-/** Why a body is refused whose rows the consumer could not hold, or undefined. */
+/** The bound that a body's rows exceed which the consumer could not hold, or undefined. */
 export function hardlyCompresses(
   protobuf: Uint8Array,
   bounds: SpanBounds,
   { outputBytes, repeatedBytes }: Pick<Inspection, "outputBytes" | "repeatedBytes">,
-): string | undefined {
+): TooLarge | undefined {
   if (outputBytes <= limits.groupOutputBytesMax) {
     return undefined; // an ordinary one: a group of such is in hand as a whole
   }
@@ -39,8 +40,7 @@ export function hardlyCompresses(
   if (own + visitor.compressedBytes <= limits.compressedBytesMax) {
     return undefined;
   }
-  const { resourceBytes, spans } = visitor.largest;
-  return `The body's rows would take more than ${limits.compressedBytesMax} bytes compressed: a resource of ${Math.ceil(resourceBytes / 1000)} KB that hardly compresses, repeated by ${spans} spans. Send a smaller resource, or fewer spans per request (OTEL_BSP_MAX_EXPORT_BATCH_SIZE, or max_size in a Collector's batch).`;
+  return { what: "hardly_compresses", ...visitor.largest };
 }
 
 class RepeatedBytes implements TraceVisitor {

@@ -3,8 +3,8 @@
  * a second must not. Only look-ups that find nothing use the budget up: keys that exist are never held back by it.
  *
  * Beyond the budget a key is looked up when it is asked for again. Exporters repeat their key and retry what 429
- * answers, made-up keys come once: so a key that was made a moment ago gets through a flood with its second try. Whoever
- * repeats one made-up key gets it looked up once in `limits.unknownKeyAgainMs`.
+ * answers, made-up keys come once: so a key that was made a moment ago gets through a flood with its second try. A
+ * made-up key that is repeated is looked up once in `limits.unknownKeyAgainMs`.
  *
  * Nothing here says that a key does not exist: a refusal by this budget is 429, never 401.
  */

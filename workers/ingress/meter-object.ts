@@ -26,7 +26,7 @@ const unitFields = {
   tokens: v.nullable(v.number()),
   at: v.number(),
   month: v.string(),
-  // A release before called it `told`: at worst people are notified once more.
+  // An earlier version had another name for it: at worst operators are notified once more.
   reported: v.optional(v.picklist([0, 80, 100]), 0),
 };
 

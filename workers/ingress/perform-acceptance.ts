@@ -32,7 +32,7 @@ interface Notified {
 
 /**
  * The payloads whose doorbells this isolate has sent of late, each with the key under which they came last: a duplicate of
- * such a key notifies nobody, and equal bytes of a later minute are known for a duplicate. Whoever sends more payloads than are
+ * such a key notifies nobody, and equal bytes of a later minute are known for a duplicate. A client that sends more payloads than are
  * remembered, one after another, gets no further doorbells by that: while one of the last 10 s is forgotten, duplicates that are not
  * known notify nobody either. The R2 event and the reconciler do, should the first copy's doorbell have been lost.
  */
@@ -141,7 +141,7 @@ async function send(
     await queue.send(doorbell);
   } catch (error) {
     notified.remove(key, id);
-    const message = `${dependencies.ringQueue} did not take one; the R2 event or the reconciler brings the payload in`;
+    const message = `${dependencies.ringQueue} did not accept one; the R2 event or the reconciler will find the payload`;
     writeLog("warn", { message, payload: key }, error);
   }
 }

@@ -5,25 +5,8 @@
 import type { ByteBudget, Taking } from "../../shared/byte-budget.ts";
 import { limits } from "../../shared/limits.ts";
 import { ok, type Result, refuse } from "../../shared/result.ts";
-import { bodyTooLarge } from "./advise-size.ts";
 import { type Deadline, DeadlinePassed, within } from "./deadline.ts";
 import { noRoom, type Refusal } from "./refusal.ts";
-
-const slow: Refusal = {
-  reason: "slow_body",
-  message: `The body was not complete after ${limits.bodyTimeoutMs / 1000} seconds. Try again, or send fewer spans per request.`,
-};
-
-/** Nobody may be left to read this; but a client that only stopped sending is, and its body may come whole next time. */
-const broken: Refusal = {
-  reason: "broken_body",
-  message: "The body ended before it was complete. Try again.",
-};
-
-const tooSlow: Refusal = {
-  reason: "slow_body",
-  message: `The body came too slowly: after ${limits.bodyGraceMs / 1000} seconds it must come at ${limits.bodyBytesPerSecondMin} bytes per second. Try again.`,
-};
 
 /** A body read into memory; its bytes stay taken from the budget until `release` is called. */
 export interface HeldBody {
@@ -36,7 +19,7 @@ export interface BodyBudget {
   readonly budget: ByteBudget;
   /** For buffers of bodies that are announced: they count as bytes in hand when they have come. */
   readonly announced: ByteBudget;
-  /** Whoever sends it: one sender has a part of the budget at most. */
+  /** The sender: each has at most a part of the budget. */
   readonly holder: string;
 }
 
@@ -62,10 +45,8 @@ export async function readBody(
 ): Promise<Result<HeldBody, Refusal>> {
   const claimed = request.headers.get("content-length");
   const encoding = request.headers.get("content-encoding") ?? "identity";
-  const tooLarge = (): Refusal => ({
-    reason: "too_large",
-    message: bodyTooLarge(encoding.trim().toLowerCase() !== "identity"),
-  });
+  const isCompressed = encoding.trim().toLowerCase() !== "identity";
+  const tooLarge = (): Refusal => ({ reason: "too_large", size: { what: "received", isCompressed } });
   if (Number(claimed ?? 0) > limits.bodyBytesMax) {
     return refuse(tooLarge());
   }
@@ -85,13 +66,16 @@ export async function readBody(
         : await fillAtOnce(buffer, byteReader, Number(claimed), patience);
     refusal ??= incomplete(buffer.length, claimed);
   } catch (error) {
+    // Of a body that is read in one go nobody knows how much has come.
+    const came = numbers(byteReader === undefined ? buffer.length : undefined, claimed);
     buffer.release();
     if (!(error instanceof DeadlinePassed)) {
-      return refuse(broken); // RFC 9112 section 8: a message that ends before its framing says is incomplete
+      // RFC 9112 section 8: a message that ends before its framing says is incomplete
+      return refuse({ reason: "broken_body", ...came });
     }
     // Not awaited: the client is slow, and its answer is due now.
     reader.cancel().catch(() => undefined);
-    return refuse(patience.isOverall ? slow : tooSlow);
+    return refuse({ reason: "slow_body", isBelowRate: !patience.isOverall, ...came });
   } finally {
     announcement?.give();
   }
@@ -156,7 +140,13 @@ async function fillAtOnce(
 
 /** A second look at the framing, which is the server's: a stream that failed can end as if it were complete. */
 function incomplete(bytes: number, claimed: string | null): Refusal | undefined {
-  return claimed !== null && Number(claimed) !== bytes ? broken : undefined;
+  return claimed !== null && Number(claimed) !== bytes
+    ? { reason: "broken_body", ...numbers(bytes, claimed) }
+    : undefined;
+}
+
+function numbers(received: number | undefined, claimed: string | null) {
+  return { received, claimed: claimed === null ? undefined : Number(claimed) };
 }
 
 async function fill(

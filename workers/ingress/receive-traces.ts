@@ -2,9 +2,11 @@
  * The story of one POST /v1/traces, from its headers to its payload in R2. It words nothing and answers nothing: it returns
  * what came of the request, or why it is refused, and the Worker's edge answers.
  */
+import { assert } from "../../shared/assert.ts";
 import { ByteBudget } from "../../shared/byte-budget.ts";
 import { type Acceptance, acceptPayload } from "../../shared/delivery/acceptance.ts";
 import { perform } from "../../shared/effect.ts";
+import { parseIdTimeFrom } from "../../shared/id-time.ts";
 import { limits } from "../../shared/limits.ts";
 import { countsOf, type PayloadMetadata } from "../../shared/messages.ts";
 import {
@@ -166,7 +168,7 @@ async function store(
     return checked;
   }
   const { inspection, inflatedBytes, repairedTexts } = checked.value;
-  const { spans, rejectedSpans, sampledSpans } = inspection;
+  const { spans, rejectedSpans, sampledSpans, contentMinute } = inspection;
   tally.spans = spans;
   tally.rejectedSpans = rejectedSpans;
   tally.sampledSpans = sampledSpans;
@@ -194,7 +196,8 @@ async function store(
     repairs: repairsCount(inspection.repairs),
     repairedTexts,
   } satisfies PayloadMetadata;
-  const id = await payloadId(tenant, content.type, content.encoding, body);
+  const from = idTimeFrom(env);
+  const id = await payloadId(tenant, content.type, content.encoding, body, { contentMinute, from });
   const payload = formatPayloadKey(arrival, tenant, id);
   const waitUntil = (promise: Promise<unknown>): void => ctx.waitUntil(promise);
   const cameEarlier = notifiedKeys.hasEarlier(payload, id);
@@ -203,8 +206,7 @@ async function store(
     acceptancePerformer(env.PAYLOADS, env.RING, body, metadata, notifiedKeys, deadline, waitUntil),
   );
   if (acceptance.kind === "unreachable") {
-    const message = "The payload could not be stored at this moment. Try again.";
-    return refuse({ reason: "store_unreachable", message });
+    return refuse({ reason: "store_unreachable" });
   }
   const isDuplicate = acceptance.kind === "duplicate" || cameEarlier;
   if (isDuplicate) {
@@ -228,8 +230,15 @@ async function store(
   });
 }
 
+/** A wrong one would give ids that no retry has had: nothing is accepted then, and everything is retried. */
+function idTimeFrom({ ID_TIME_FROM: text }: IngressBindings): number {
+  const from = parseIdTimeFrom(text);
+  assert(from !== undefined, "ID_TIME_FROM is a time such as 2026-11-29T08:00Z, or empty");
+  return from;
+}
+
 /**
- * What the client is told: of spans that were refused, of what was repaired, and of spans that are not stored because equal
+ * The message to the client: which spans were refused, what was repaired, and which spans are not stored because equal
  * bytes, which came first, do not have them: their key kept a smaller share of the traces.
  */
 function partialSuccess(
@@ -239,7 +248,7 @@ function partialSuccess(
 ): PartialSuccess | undefined {
   const stored = acceptance.kind === "duplicate" ? (acceptance.spans ?? metadata.spans) : metadata.spans;
   const missing = Math.max(0, metadata.spans - stored);
-  const before = `These bytes were stored before, with ${stored} of their ${metadata.spans} spans: their key kept another share of the traces.`;
+  const before = `These bytes were stored before, with ${stored} of their ${metadata.spans} spans: that request's key kept another share of the traces.`;
   const errorMessage = [message, missing > 0 ? before : ""].filter((text) => text !== "").join(" ");
   return errorMessage === "" ? undefined : { rejectedSpans: metadata.rejectedSpans + missing, errorMessage };
 }

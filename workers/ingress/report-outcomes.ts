@@ -1,6 +1,6 @@
 /**
  * Counts how each request ended, and tells the consumer every few seconds: one queue message an isolate, not one a
- * request. The log gets the same: a refusal that comes again is counted. The first request after a report arms the next
+ * request. The log gets the same: a repeated refusal is counted. The first request after a report arms the next
  * one within its own `waitUntil`, so that a lone request is reported too. Nothing here can fail a request.
  */
 import { dependencies } from "../../shared/dependency.ts";
@@ -97,7 +97,7 @@ export class OutcomeReport {
       } catch (error) {
         writeLog(
           "warn",
-          { message: `${dependencies.outcomesQueue} did not take a report; it goes with the next one` },
+          { message: `${dependencies.outcomesQueue} did not accept a report; it is sent with the next one` },
           error,
         );
         return;

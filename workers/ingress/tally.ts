@@ -7,7 +7,7 @@ import type { RefusalReason } from "../../shared/refusal-reason.ts";
 import { answerOf } from "./refusal.ts";
 
 export class Tally {
-  /** Empty while no key has told it. */
+  /** Empty while the key is not known. */
   tenant = "";
   /** The key's id; empty while it is not known to exist. */
   key = "";

@@ -9,7 +9,7 @@
  */
 import { ok, type Result, refuse } from "../../shared/result.ts";
 import { writeLog } from "../../shared/write-log.ts";
-import { accepted, encoded, refused, type Success } from "./answer.ts";
+import { accepted, encoded, healthy, refused, type Success } from "./answer.ts";
 import type { IngressBindings } from "./bindings.ts";
 import { answerType } from "./content.ts";
 import { addCorsHeaders, preflight } from "./cors.ts";
@@ -19,13 +19,14 @@ import { type Asked, receiveTraces } from "./receive-traces.ts";
 import type { Refusal } from "./refusal.ts";
 import { OutcomeReport } from "./report-outcomes.ts";
 import { Tally } from "./tally.ts";
+import { wordRefusal } from "./word-refusal.ts";
 
 /** One per Worker instance, shared by its requests. */
 const outcomes = new OutcomeReport();
 
 const tracesPath = "/v1/traces";
 
-/** What came of a request: of a POST of traces, or of another that is no mistake. */
+/** What came of a request: of a POST of traces, or of another that is not a mistake. */
 type Ended = Success | "preflight" | "healthy";
 
 /** Whether a request is the one that nearly all are: its URL need not be taken apart. */
@@ -48,8 +49,7 @@ async function route(asked: Asked): Promise<Result<Ended, Refusal>> {
       if (method === "POST") {
         return await receiveTraces(asked);
       }
-      const message = `${method} is not taken here: POST an ExportTraceServiceRequest.`;
-      return refuse({ reason: "wrong_method", message });
+      return refuse({ reason: "wrong_method", method });
     }
     case "/healthz":
       // RFC 9110 section 9.3.2: HEAD answers as GET does; the platform leaves the body out.
@@ -57,7 +57,7 @@ async function route(asked: Asked): Promise<Result<Ended, Refusal>> {
         return ok("healthy");
       }
   }
-  return refuse({ reason: "unknown_path", message: nothingAt(path) });
+  return refuse({ reason: "unknown_path", path });
 }
 
 /**
@@ -69,26 +69,13 @@ function pathOf(url: string): string {
   return path.length > 1 && path.endsWith("/") ? path.slice(0, -1) : path;
 }
 
-function nothingAt(path: string): string {
-  switch (path) {
-    case "/v1/logs":
-    case "/v1/metrics": {
-      const signal = path.slice("/v1/".length);
-      return `Headrace takes traces at /v1/traces; it does not take ${signal}. Set OTEL_${signal.toUpperCase()}_EXPORTER=none in the exporter.`;
-    }
-    default:
-      return `Nothing is at ${path.slice(0, 200)}: POST traces to /v1/traces. (OTEL_EXPORTER_OTLP_ENDPOINT gets /v1/traces appended, OTEL_EXPORTER_OTLP_TRACES_ENDPOINT does not.)`;
-  }
-}
-
-/** The story, whatever breaks in it: that is ours. The exporter must try again, and must not be told how we are built. */
+/** Runs the request. Whatever breaks is our fault: the exporter must retry, and must not learn our internals. */
 async function handle(asked: Asked): Promise<Result<Ended, Refusal>> {
   try {
     return postsTraces(asked.request) ? await receiveTraces(asked) : await route(asked);
   } catch (error) {
     writeLog("error", { outcome: "unavailable", reason: "internal" }, error);
-    const message = "The request could not be handled at this moment. Try again.";
-    return refuse({ reason: "internal", message });
+    return refuse({ reason: "internal" });
   }
 }
 
@@ -105,7 +92,7 @@ function answerTo(ended: Ended, request: Request, tally: Tally): Response {
     case "preflight":
       return preflight(request.headers);
     case "healthy":
-      return new Response("ok\n", { headers: { "content-type": "text/plain" } });
+      return healthy();
     default:
       tally.end(ended.outcome, ended.reason);
       return accepted(ended.type, ended.partial, ended.headers);
@@ -113,14 +100,15 @@ function answerTo(ended: Ended, request: Request, tally: Tally): Response {
 }
 
 async function refusal(why: Refusal, { request, tally }: Asked): Promise<Response> {
-  const { reason, message, rejectedSpans = 0 } = why;
+  const { reason, rejectedSpans = 0 } = why;
+  const message = wordRefusal(why);
   tally.refused(reason);
   tally.rejectedSpans = rejectedSpans;
   await drainBody(request);
   if (reason !== "internal") {
     outcomes.log({ outcome: tally.outcome ?? "", reason, message });
   }
-  return refused(answerType(request.headers), why);
+  return refused(answerType(request.headers), why, message);
 }
 
 export { Meter } from "./meter-object.ts";

@@ -8,6 +8,7 @@ import { type AcceptanceEffects, acceptPayload } from "../../../shared/delivery/
 import { type Answered, type Asked, done, failure } from "../../../shared/effect.ts";
 import { limits } from "../../../shared/limits.ts";
 import { formatPayloadKey } from "../../../shared/payload-key.ts";
+import { idGiven } from "./bodies.ts";
 import type { Process } from "./clock.ts";
 import { type Content, countsOf, type StoredObject, StoreFailed, spansOfObject } from "./object-store.ts";
 import { Invocation, isWorldFailure, type World } from "./world.ts";
@@ -49,6 +50,10 @@ function* sendOnce(world: World, content: Content): Process<boolean> {
     return false; // by the client, or 503: the isolate has no bytes left for it
   }
   const isSampled = fate.strikes("other sampling");
+  witness.named.push({
+    id: content.id,
+    given: idGiven(content.body, arrival, isSampled, world.idTimeFrom()),
+  });
   const object = { key, content, arrival, isSampled };
   const performer = performerOf(world, object);
   const spans = spansOfObject(object);

@@ -21,7 +21,7 @@ import {
 import type { Message, Queue } from "./queue.ts";
 import { Invocation, isWorldFailure, Unanswered, type World } from "./world.ts";
 
-/** A batch was delivered. What it acknowledges is sent when the handler returns; it comes again when it throws or dies. */
+/** A batch was delivered. What it acknowledges is sent when the handler returns; it is redelivered when it throws or is killed. */
 export function deliverBatch(world: World, messages: readonly Message[], queue: Queue): void {
   const batch: BatchInHand = { messages, acked: new Set(), retried: new Set(), isDoomed: false };
   const dies = () => batch.isDoomed || world.fate.strikes("consumer dies");
@@ -69,7 +69,7 @@ function* handleBatch(world: World, batch: BatchInHand, queue: Queue): Process {
   end(batch, queue, true);
 }
 
-/** What was acknowledged is, where that arrives; everything else comes again. */
+/** What was acknowledged is, where that arrives; everything else is redelivered. */
 function end({ messages, acked, retried }: BatchInHand, queue: Queue, arrives: boolean): void {
   const isDone = (message: Message) => arrives && acked.has(message) && !retried.has(message);
   queue.ack(messages.filter(isDone));

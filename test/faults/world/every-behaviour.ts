@@ -25,7 +25,7 @@ function every(profile: Profile): Profile {
   const { faults, incidents, flaws } = profile;
   const isFlawed = Object.keys(flaws).length > 0;
   const few = wider[profile.name] ?? { incidents: 1, strikes: 2 };
-  // What the world is named after stands first.
+  // What the world is named after comes first.
   const first = Object.entries(incidents).slice(0, few.incidents);
   const count = isFlawed ? 2 : 1;
   return {

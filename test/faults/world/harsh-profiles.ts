@@ -253,9 +253,9 @@ export const harshProfiles: readonly Profile[] = [
     faults: { "doorbell lost": 0.9 },
   },
   {
-    // Clients that come again in other minutes while nothing is stored.
+    // Clients that send again in other minutes while nothing is stored.
     ...smallRows,
-    name: "rows are small, and clients come again",
+    name: "rows are small, and clients send again",
     payloads: { least: 2, most: 4 },
     overMs: SECOND,
     resends: { least: 3, most: 6 },
@@ -285,7 +285,7 @@ export const harshProfiles: readonly Profile[] = [
     incidentMs: MINUTE,
   },
   {
-    // The platform ends an invocation that asks more than this: a cron that did not come for a while finds many minutes.
+    // The platform ends an invocation that asks more than this: a cron that was away for some time finds many minutes.
     ...nothing,
     name: "subrequests are few",
     payloads: { least: 8, most: 12 },
@@ -330,7 +330,7 @@ export const harshProfiles: readonly Profile[] = [
   },
   { ...poisoned, name: "R2 hangs", faults: { "R2 hangs": 0.2 }, strikesMax: 2 },
   {
-    // Rows are deleted, the bytes come again, and a person lets them in again, perhaps twice.
+    // Rows are deleted, the bytes are sent again, and a person lets them in again, perhaps twice.
     ...nothing,
     name: "a person's deletion",
     payloads: { least: 1, most: 3 },

@@ -276,7 +276,7 @@ function deleteAndForget(world: World, { content }: StoredObject): void {
       witness.forgotten.delete(id); // what came back is gone once more
     }
   }
-  const asks = fate.between(1, 2); // whoever sees no answer asks again
+  const asks = fate.between(1, 2); // a person who sees no answer asks again
   for (let n = 0; n < asks; n++) {
     clock.after(fate.sometime(20 * MINUTE_MS), () => {
       if (fate.choices.oneOf(2) === 0) {
@@ -329,7 +329,7 @@ export function resolveHeld(world: World): void {
     if (state.at === "held") {
       const [found] = state.found;
       if (found?.reason.startsWith("broken_invariant") === true) {
-        continue; // nobody knows what to do about it: it waits for a mended release
+        continue; // nobody knows what to do about it: it waits for a release with a fix
       }
       if (found !== undefined) {
         const id: PayloadId = idOfKey(found.key);

@@ -28,9 +28,11 @@ import {
   wake,
 } from "../../../shared/delivery/ledger-life.ts";
 import type { Moment } from "../../../shared/ledger/draft.ts";
-import type { GroupId, GroupTask } from "../../../shared/ledger/group.ts";
+import type { Group, GroupTask } from "../../../shared/ledger/group.ts";
+import { type BareBell, knows } from "../../../shared/ledger/knows.ts";
 import { holds, type LedgerEvent, tokensNeeded } from "../../../shared/ledger/machine.ts";
 import type { PayloadKey } from "../../../shared/payload-key.ts";
+import type { GroupId } from "../../../shared/receipt.ts";
 import type { Checkpoint } from "../../../shared/reconcile/checkpoint.ts";
 import type { CronEffects, LearntFacts } from "../../../shared/reconcile/effects.ts";
 import {
@@ -125,6 +127,12 @@ export class LedgerShell {
     const older = this.#older();
     this.#reach();
     return holds(older ?? this.state, keys);
+  }
+
+  knows(bells: readonly BareBell[]): readonly boolean[] {
+    const older = this.#older();
+    this.#reach();
+    return knows(older ?? this.state, bells);
   }
 
   beginReconcile(leaseMs: number, takesOver: boolean): CronEffects["beginRun"]["answers"] {
@@ -266,6 +274,7 @@ export class LedgerShell {
     this.#begun = false;
     this.#moving = null;
     this.#instance = { armedAt: null };
+    this.state.restart();
   }
 
   /** Performs what a part of the object's life asks for. A death is not thrown into it: nothing more of it runs. */
@@ -293,10 +302,12 @@ export class LedgerShell {
     switch (effect.do) {
       case "begin":
         if (!this.#begun) {
-          this.#live(begin(this.state));
+          this.#live(begin(this.#instance, this.state));
           this.#begun = true;
         }
         return { to: "begin" };
+      case "readAlarm":
+        return { to: "readAlarm", at: this.#alarmAt };
       case "readEpoch":
         this.#world.askStore("the ledger's epoch");
         return { to: "readEpoch", epoch: store.epoch };
@@ -372,6 +383,7 @@ export class LedgerShell {
     const moment = { now: this.now, tokens, databaseBytes: this.isFull ? settings.databaseBytesMax + 1 : 0 };
     const decided = this.#persist(event, moment);
     this.version++;
+    this.#watchSlots(decided.task);
     if (this.#world.story !== null) {
       this.#tell(event, decided);
     }
@@ -383,10 +395,36 @@ export class LedgerShell {
     return decided;
   }
 
+  /** Which INSERTs are in flight is said by the groups: an instance that has just started must know it, and no others. */
+  #watchSlots(task: GroupTask | null): void {
+    const { head } = this.state;
+    if (head === null) {
+      return;
+    }
+    const { inFlight, isOpen, concurrencyLimit } = head.breaker;
+    const { crowded } = this.#world.witness;
+    const groups = this.state.dump().groups;
+    const isOut = ({ epoch, state }: Group): boolean =>
+      epoch === head.epoch && state.at === "open" && state.lease !== null && state.out === "insert";
+    for (const id of inFlight) {
+      const group = groups.get(id);
+      if (group === undefined || !isOut(group)) {
+        crowded.push(`${short(id)} keeps a slot and is not in flight`);
+      }
+    }
+    if (task?.step === "insert") {
+      const count = [...groups.values()].filter(isOut).length;
+      const most = isOpen ? 1 : concurrencyLimit;
+      if (count > most) {
+        crowded.push(`${count} in flight, ${most} allowed${isOpen ? ", breaker open" : ""}`);
+      }
+    }
+  }
+
   #tell(event: LedgerEvent, { task, notify }: Decided): void {
     const leased = task === null ? "" : ` -> ${task.step} ${short(task.group)}.${task.attempt}`;
-    const rung = notify.length === 0 ? "" : `, rings ${notify.map(short).join(" ")}`;
-    this.#world.say(() => `ledger: ${reportFindings(event)}${leased}${rung}`);
+    const notified = notify.length === 0 ? "" : `, notifies ${notify.map(short).join(" ")}`;
+    this.#world.say(() => `ledger: ${reportFindings(event)}${leased}${notified}`);
   }
 
   #persist(event: LedgerEvent, moment: Moment): Decided {
@@ -418,7 +456,7 @@ export class LedgerShell {
     });
   }
 
-  /** No network stands between the alarm and the object. Should it die, the platform fires it again. */
+  /** No network is between the alarm and the object. Should the object die, the platform fires it again. */
   #fire(): void {
     this.#alarmAt = null;
     this.#invocation = new Invocation(this.#world, "an alarm");
@@ -450,8 +488,8 @@ function reportFindings(event: LedgerEvent): string {
       return `take ${short(event.group)}`;
     case "report":
       return `report ${short(event.group)}.${event.attempt} ${event.report.kind}`;
-    case "settle":
-      return `settle ${event.settled.map(({ group }) => short(group)).join(" ")}`;
+    case "receipted":
+      return `receipted ${event.receipted.map(({ group }) => short(group)).join(" ")}`;
     default:
       return event.kind;
   }

@@ -1,11 +1,14 @@
 /** R2: create-only puts, listing in key order, deletion; and the two small objects that the ledger keeps there. */
-import type { DayRows } from "../../../shared/ledger/group.ts";
+
 import type { Doorbell } from "../../../shared/messages.ts";
 import type { PayloadId, PayloadKey } from "../../../shared/payload-key.ts";
+import type { DayRows } from "../../../shared/receipt.ts";
+import type { Body } from "./bodies.ts";
 
 /** What a client sends: equal contents are equal bytes, and one payload. */
 export interface Content {
   readonly id: PayloadId;
+  readonly body: Body;
   /** Ascending by day. */
   readonly rowsByDay: readonly DayRows[];
   readonly spans: number;
@@ -13,7 +16,7 @@ export interface Content {
    * `refused`, `unlisted`: ClickHouse never takes its rows, and says so with a code that we list or not.
    * `undecodable`: the ingress took it, the transcoder does not. `slow`: its block takes longer than any lease. `large`:
    * ClickHouse's memory limit is too small for it, each time. `timeout`: a user's view needs longer for it than an INSERT
-   * may take. `unreadable metadata`: what R2 says of it is not ours. `kills`: the isolate that decodes it dies. `breaks an
+   * may take. `unreadable metadata`: what R2 says of it is not ours. `kills`: the isolate that decodes it is killed. `breaks an
    * invariant`: of ours, whenever it is decoded.
    */
   readonly flaw: Flaw;

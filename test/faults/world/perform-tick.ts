@@ -3,9 +3,10 @@
  * them may fail before or after it was done. Two ticks may run at once.
  */
 import type { Channel } from "../../../shared/alerts.ts";
+import type { MinuteTally } from "../../../shared/clickhouse/minutes.ts";
 import { witnessOf } from "../../../shared/clickhouse/table-identity.ts";
 import { idOfKey, type PayloadKey } from "../../../shared/payload-key.ts";
-import type { CronEffects, DatedReceipt, Listed, MinuteTally } from "../../../shared/reconcile/effects.ts";
+import type { CronEffects, DatedReceipt, Listed } from "../../../shared/reconcile/effects.ts";
 import { keyChecksum } from "../../../shared/reconcile/join.ts";
 import { type ReconcileSettings, reconcileSettings } from "../../../shared/reconcile/settings.ts";
 import { minuteOf } from "../../../shared/reconcile/walk-minutes.ts";

@@ -6,10 +6,12 @@
 import { assert, BrokenInvariant } from "../../../shared/assert.ts";
 import { bytesToBuild, type Taking, waitForBytes } from "../../../shared/byte-budget.ts";
 import { witnessOf } from "../../../shared/clickhouse/table-identity.ts";
-import type { DeliveryEffects, FoundObject, TableFacts } from "../../../shared/delivery/effects.ts";
-import { type GroupPayload, isGroupId, type StoredPayload } from "../../../shared/ledger/group.ts";
+import type { DeliveryEffects, FoundObject } from "../../../shared/delivery/effects.ts";
+import type { GroupPayload, StoredPayload } from "../../../shared/ledger/group.ts";
+import type { TableFacts } from "../../../shared/ledger/known-table.ts";
 import { overdueMs } from "../../../shared/ledger/settings.ts";
 import { idOfKey, type PayloadId, type PayloadKey } from "../../../shared/payload-key.ts";
+import { isGroupId } from "../../../shared/receipt.ts";
 import type { Process } from "./clock.ts";
 import { doorbellOf, rowsOfObject, type StoredObject, spansOfObject } from "./object-store.ts";
 import type { Message } from "./queue.ts";
@@ -63,7 +65,7 @@ export interface Hands {
   readonly codecVersion: number;
   block: Block | null;
   taking: Taking | null;
-  /** When receipts were written last: a receipt that is lost after that was there for whoever deletes on its word. */
+  /** When receipts were written last: a receipt that is lost after that was there for a deletion that relies on it. */
   receiptedAt: number;
 }
 
@@ -116,6 +118,9 @@ export const performer: ModelPerformer = {
   },
   passOver() {
     return null;
+  },
+  knows({ world }, bells) {
+    return world.ledger.knows(bells);
   },
   claim({ world, codecVersion }, doorbells) {
     return world.ledger.call({ kind: "claim", doorbells, codecVersion });
@@ -296,8 +301,8 @@ export const performer: ModelPerformer = {
     drop(hands);
     return world.ledger.call({ kind: "report", group: task.group, attempt: task.attempt, report });
   },
-  settle({ world }, settled) {
-    world.ledger.call({ kind: "settle", settled });
+  receipted({ world }, receipted) {
+    world.ledger.call({ kind: "receipted", receipted });
     return null;
   },
   leave({ world }, { reason }) {
@@ -312,7 +317,7 @@ export class BrokenByPayload extends Error {}
 /** After this the platform ends an invocation. */
 const hangsMs = 15 * 60_000;
 
-/** What the object's flaw does to whoever fetches and decodes it. */
+/** What the object's flaw does to a consumer that fetches and decodes it. */
 function* readFlawed({ content }: StoredObject, batch: BatchInHand): Process {
   switch (content.flaw) {
     case "slow":

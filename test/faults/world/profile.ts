@@ -8,12 +8,12 @@ import type { ReconcileSettings } from "../../../shared/reconcile/settings.ts";
 import type { Fault } from "./fate.ts";
 import type { Flaw } from "./object-store.ts";
 
-export interface Span {
+interface Span {
   readonly least: number;
   readonly most: number;
 }
 
-export interface RowBytesMax {
+interface RowBytesMax {
   readonly head: number;
   readonly group: number;
   readonly reconciler: number;
@@ -68,6 +68,11 @@ export interface Profile {
   /** Limits that are smaller in this world, so that schedules come to them. */
   readonly ledger: Partial<LedgerSettings>;
   readonly reconciler: Partial<ReconcileSettings>;
+  /**
+   * Within this after the beginning the ingress is deployed that knows ID_TIME_FROM: until it is everywhere, instances of both
+   * kinds answer. Null: there was never another one, and every id is of version 2.
+   */
+  readonly rolloutMs: number | null;
   /** How long after the last incident the world is watched: deletion and second listings need days. */
   readonly watchMs: number;
 }
@@ -130,6 +135,7 @@ export const nothing = {
   subrequestsMax: limits.subrequestsMax,
   ledger: {},
   reconciler: {},
+  rolloutMs: null,
   watchMs: 30 * MINUTE,
 } satisfies Omit<Profile, "name">;
 
@@ -152,7 +158,7 @@ const insertFaults = [
 ] as const;
 
 /** Every small thing: messages, answers, parts that die. */
-export const small = {
+const small = {
   ...someOf(0.06, insertFaults),
   ...someOf(0.03, ["query fails", "statement fails after", "statement runs on", "R2 fails"]),
   ...someOf(0.02, [
@@ -171,7 +177,7 @@ export const small = {
   "send hangs": 0.02,
 };
 
-export const lossy = someOf(0.25, ["doorbell lost", "event lost", "group ring lost", "put lands late"]);
+const lossy = someOf(0.25, ["doorbell lost", "event lost", "group ring lost", "put lands late"]);
 
 export const profiles: readonly Profile[] = [
   {
@@ -324,6 +330,25 @@ export const profiles: readonly Profile[] = [
     incidentMs: 2 * DAY,
     lateMs: 4 * HOUR,
     watchMs: 30 * HOUR,
+  },
+  {
+    // The ingress that knows ID_TIME_FROM is rolled out; that time comes, and clients retry across both.
+    ...nothing,
+    name: "ids begin with their time",
+    payloads: { least: 2, most: 5 },
+    overMs: 2 * DAY,
+    resends: { least: 1, most: 4 },
+    resendMs: 16 * HOUR,
+    rolloutMs: HOUR,
+    faults: {
+      ...someOf(0.04, insertFaults),
+      ...someOf(0.1, ["doorbell lost", "event lost", "put lands late", "message late"]),
+      "other sampling": 0.3,
+    },
+    strikesMax: 6,
+    incidents: { "ledger lost": { times: 1, probability: 0.2 } },
+    incidentMs: DAY,
+    lateMs: HOUR,
   },
   {
     // A week and more: until second listings and deletion, with losses and operators at any time.
@@ -509,7 +534,7 @@ export const smallWorlds: readonly Profile[] = [
     strikesMax: 2,
   },
   {
-    // What stands between us and ClickHouse delivers late or twice, or cannot say whether a quorum took it.
+    // What is between us and ClickHouse delivers late or twice, or cannot say whether a quorum took it.
     ...small1,
     name: "every late delivery",
     faults: someOf(1, [

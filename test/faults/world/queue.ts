@@ -1,11 +1,11 @@
 /**
  * A queue: messages come in batches, perhaps twice, late, in another order; a batch whose consumer throws or dies
- * comes again; after its retries a message goes to the dead-letter queue, which is a queue like the others.
+ * is redelivered; after its retries a message goes to the dead-letter queue, which is a queue like the others.
  */
 
-import type { GroupId } from "../../../shared/ledger/group.ts";
 import type { Cause, Doorbell } from "../../../shared/messages.ts";
 import type { PayloadKey } from "../../../shared/payload-key.ts";
+import type { GroupId } from "../../../shared/receipt.ts";
 import type { Clock } from "./clock.ts";
 import type { Fate } from "./fate.ts";
 
@@ -63,7 +63,7 @@ export class Queue {
     }
   }
 
-  /** The consumer threw or died: all of them come again. */
+  /** The consumer threw or was killed: all of them are redelivered. */
   retry(messages: readonly Message[]): void {
     for (const { body, tries } of messages) {
       this.pending--;

@@ -1,7 +1,8 @@
 /** headrace_receipts: one row per key holds, the higher rank, among equals the later (ReplacingMergeTree, read FINAL). */
-import type { Receipt } from "../../../shared/ledger/group.ts";
+
 import { outcomeRank } from "../../../shared/outcome.ts";
 import { idOfKey, type PayloadId, type PayloadKey } from "../../../shared/payload-key.ts";
+import type { Receipt } from "../../../shared/receipt.ts";
 
 export interface WrittenReceipt {
   readonly receipt: Receipt;

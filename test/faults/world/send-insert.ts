@@ -1,6 +1,6 @@
 /**
  * One INSERT, from the consumer's request to ClickHouse's answer, with all that was seen to happen on the way
- * (docs/facts.md: deduplication, errors). The server works by itself: whoever asked may be dead, or have given up, when
+ * (docs/facts.md: deduplication, errors). The server works by itself: the client may be dead, or have given up, when
  * it commits.
  */
 import type { Answer } from "../../../shared/clickhouse/errors.ts";

@@ -3,12 +3,12 @@
  * may lag, or one server, beside which another may turn up that has a table of the same name and none of its rows.
  */
 import type { ServerAnswer, TableAnswer } from "../../../shared/clickhouse/table-identity.ts";
-import type { DayRows } from "../../../shared/ledger/group.ts";
 import type { PayloadId } from "../../../shared/payload-key.ts";
+import type { DayRows } from "../../../shared/receipt.ts";
 import { TracesTable } from "./traces-table.ts";
 import type { World } from "./world.ts";
 
-/** Whoever answers one statement. */
+/** The server that answers one statement. */
 export interface Server {
   readonly table: TracesTable;
   readonly answer: TableAnswer;

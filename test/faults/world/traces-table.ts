@@ -1,10 +1,11 @@
 /**
  * The traces table: rows by (payload, day), and ClickHouse's deduplication as it was measured (docs/facts.md: deduplication). Its log
- * remembers the last N (token, day) entries of the whole table, whoever wrote them; a day's part of an INSERT is
+ * remembers the last N (token, day) entries of the whole table, from all writers; a day's part of an INSERT is
  * committed whole or dropped, one day after the other; a token that is logged drops whatever comes under it.
  */
-import type { DayRows, GroupId } from "../../../shared/ledger/group.ts";
+
 import type { PayloadId } from "../../../shared/payload-key.ts";
+import type { DayRows, GroupId } from "../../../shared/receipt.ts";
 
 /** Rows of one payload on one day. */
 export interface Rows {

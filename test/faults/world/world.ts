@@ -14,10 +14,11 @@ import {
 } from "../../../shared/clickhouse/table-identity.ts";
 import type { Failure } from "../../../shared/effect.ts";
 import type { Finding } from "../../../shared/finding.ts";
-import type { DayRows } from "../../../shared/ledger/group.ts";
 import { defaultSettings, type LedgerSettings } from "../../../shared/ledger/settings.ts";
 import { limits } from "../../../shared/limits.ts";
 import type { PayloadId, PayloadKey } from "../../../shared/payload-key.ts";
+import type { DayRows } from "../../../shared/receipt.ts";
+import { minutesOf } from "./bodies.ts";
 import type { Choices } from "./choices.ts";
 import { Clock } from "./clock.ts";
 import { deliverBatch } from "./consumer.ts";
@@ -50,16 +51,16 @@ export function isWorldFailure(error: unknown): boolean {
 }
 
 /** Durations are the defaults; groups are small, so that caps and readiness are met. */
-export const modelSettings: LedgerSettings = {
+const modelSettings: LedgerSettings = {
   ...defaultSettings,
-  caps: { ...defaultSettings.caps, payloadsMax: 3, keysMax: 9, rowsReady: 8 },
+  caps: { ...defaultSettings.caps, payloadsMax: 3, keysMax: 9, rowsReady: 8, batchMax: 2 },
   duplicateKeysMax: 2,
   erasedKeysMax: 2,
   receiptsMax: 3,
 };
 
 /** An INSERT that reached ClickHouse. */
-export interface InsertBegan {
+interface InsertBegan {
   readonly group: string;
   /** What ClickHouse deduplicates by: the group and the blocks of its body. */
   readonly token: string;
@@ -79,14 +80,14 @@ export interface Seal {
   readonly runBegan: number;
 }
 
-export interface Deletion {
+interface Deletion {
   readonly key: PayloadKey;
   readonly at: number;
   /** When the run that deleted it began. */
   readonly runBegan: number;
 }
 
-/** What really happened, whoever knows of it. Times are true times. */
+/** What really happened, known to the parts or not. Times are true times. */
 export interface Witness {
   readonly contents: Map<PayloadId, Content>;
   /** Keys that were answered 200. */
@@ -104,9 +105,9 @@ export interface Witness {
   readonly inserts: InsertBegan[];
   readonly deletions: Deletion[];
   readonly seals: Seal[];
-  /** Kind and subject of what the reconciler and the consumer told people. */
+  /** Kind and subject of what the reconciler and the consumer reported. */
   readonly findings: Set<string>;
-  /** What the ledger judged and people have not been told by each channel: the finding, and the channels left. */
+  /** What the ledger judged and some channel has still to report: the finding, and the channels left. */
   readonly unreported: Map<string, Set<Channel>>;
   /** Rows that the table lost, or a person removed, and that are not back: `id/day`, since when. */
   readonly lost: Map<string, number>;
@@ -126,12 +127,16 @@ export interface Witness {
   readonly firstAttemptAt: Map<PayloadId, number>;
   /** Rows that the ledger's store refused: they were too large. */
   readonly refusedRows: string[];
+  /** Where the breaker's slots and the groups that are in flight were not the same. */
+  readonly crowded: string[];
   /** Invocations that used up their subrequests. */
   readonly exhausted: string[];
   /** Times at which the schema broke for everybody. */
   breaks: number;
   /** Payloads that the reconciler rang. */
   notified: number;
+  /** The id of a body, and the one that an instance of the ingress gave it. */
+  readonly named: { readonly id: PayloadId; readonly given: PayloadId }[];
 }
 
 /** One run of a Worker's code: the platform ends it at so many subrequests. */
@@ -194,6 +199,9 @@ export class World {
   storeAwayUntil = 0;
   ledgerAwayUntil = 0;
   readonly servers: Servers;
+  /** When the last instance of the ingress that knows no ID_TIME_FROM is gone, and what it is. */
+  readonly rolledOutAt: number;
+  readonly idsFrom: number;
   /** What happened, for people; null: nobody reads it. */
   readonly story: string[] | null;
 
@@ -201,6 +209,8 @@ export class World {
     this.profile = profile;
     this.settings = { ...modelSettings, ...profile.ledger };
     this.story = story;
+    this.rolledOutAt = startMs + (profile.rolloutMs ?? 0);
+    this.idsFrom = profile.rolloutMs === null ? 0 : minutesOf(this.rolledOutAt + limits.idTimeLeadMs);
     this.fate = new Fate(choices, profile.faults, profile.strikesMax);
     const skew = (): number =>
       profile.skewMs === 0 ? 0 : this.fate.between(0, 2 * profile.skewMs) - profile.skewMs;
@@ -245,10 +255,18 @@ export class World {
       firstAttemptAt: new Map(),
       resolved: new Map(),
       refusedRows: [],
+      crowded: [],
       exhausted: [],
       breaks: 0,
       notified: 0,
+      named: [],
     };
+  }
+
+  /** What an instance of the ingress knows of it: while the one that does is rolled out, some know nothing. */
+  idTimeFrom(): number {
+    const isOld = this.clock.now < this.rolledOutAt && this.fate.choices.below(2) === 0;
+    return isOld ? Number.POSITIVE_INFINITY : this.idsFrom;
   }
 
   say(what: () => string): void {
@@ -301,7 +319,7 @@ export class World {
     return this.fate.strikes("statement fails after") ? new Unanswered(`${what}: the answer was lost`) : null;
   }
 
-  /** The table lost these rows. What nobody had been told is there, nobody may have receipted: that is no loss. */
+  /** The table lost these rows. Rows that were never shown to anybody cannot have been receipted: those are no loss. */
   rowsLost(rows: readonly Rows[]): void {
     this.rowsTaken(rows.filter(({ id, day }) => this.witness.shown.has(`${id}/${day}`)));
   }
@@ -329,7 +347,7 @@ export class World {
     }
   }
 
-  /** The ledger forgot what a person had asked it, and what it had not told yet: what is not written anew by now is damaged as before. */
+  /** The ledger forgot an operator's decisions and unreported findings: what is not written anew by now is damaged as before. */
   decisionsForgotten(): void {
     for (const id of this.witness.rewriting) {
       this.witness.damaged.add(id);
@@ -352,7 +370,7 @@ export class World {
     };
   }
 
-  /** Somebody is told which rows these payloads have. */
+  /** Somebody learns which rows these payloads have. */
   showRows(id: PayloadId): readonly DayRows[] {
     const rowsByDay = this.table.rowsByDay(id);
     for (const { day } of rowsByDay) {

@@ -96,7 +96,7 @@ describe("wrong tokens", () => {
     expect(await status("/api/about")).toBe(200);
   });
 
-  test("are told: in the log, and as a finding that names the address", async () => {
+  test("are reported: in the log, and as a finding that names the address", async () => {
     for (let n = 0; n < 12; n++) {
       await ask("/api/about", { bearer: `wrong-${n}` });
     }
@@ -110,7 +110,7 @@ describe("wrong tokens", () => {
     );
   });
 
-  test("one that comes again and again is one try: a page that was opened with it, a scraper with an old one", async () => {
+  test("the same one again and again is one try: a page that was opened with it, a scraper with an old one", async () => {
     const answers = await Promise.all(
       Array.from({ length: 30 }, () => status("/api/about", { bearer: "mistyped" })),
     );

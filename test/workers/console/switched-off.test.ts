@@ -1,5 +1,5 @@
 /**
- * What an operator is told while one of the parts is away: the console and the consumer's operations as they are, on a real
+ * What an operator sees while one of the parts is away: the console and the consumer's operations as they are, on a real
  * ledger, R2, KV and Meter. Only the part that is away is switched, at its binding.
  */
 import {
@@ -12,10 +12,10 @@ import {
 import { env as given } from "cloudflare:workers";
 import { beforeEach, describe, expect, test, vi } from "vitest";
 import { deadLetterRow } from "../../../shared/clickhouse/dead-letters.ts";
-import type { Failure } from "../../../shared/ledger/failure.ts";
-import { isGroupId } from "../../../shared/ledger/group.ts";
+import type { Failure } from "../../../shared/failure.ts";
 import { limits } from "../../../shared/limits.ts";
 import type { PayloadKey } from "../../../shared/payload-key.ts";
+import { isGroupId } from "../../../shared/receipt.ts";
 import type { ConsoleBindings } from "../../../workers/console/bindings.ts";
 import consoleWorker from "../../../workers/console/worker.ts";
 import type { ConsumerBindings } from "../../../workers/consumer/bindings.ts";
@@ -243,7 +243,7 @@ describe("ClickHouse is away", () => {
     [
       "another JSON",
       async () => new Response('{"ok":true}\n', { headers: { "x-clickhouse-summary": "{}" } }),
-      "ClickHouse at clickhouse.invalid could not answer: the answer is none to what was asked",
+      "ClickHouse at clickhouse.invalid could not answer: the answer does not fit the query",
     ],
   ] as const)("%s: all of it is answered within 5 s with what is known", async (_, answer, said) => {
     const env = withClickHouse(answer as unknown as ClickHouse);
@@ -315,7 +315,7 @@ describe("what the consumer needs is away", () => {
     expect(await ask(env, "/healthz")).toMatchObject({ status: 503, text: expect.stringContaining(said) });
   });
 
-  test("the queue of groups: payloads that wait for it are told with its binding, and it is over when it takes one", async () => {
+  test("the queue of groups: payloads that wait for it are reported with its binding, and it is over when it takes one", async () => {
     const ledger = real.LEDGER.getByName("0");
     const switchTo = async (GROUP: object): Promise<void> =>
       await runInDurableObject(ledger, (instance) => {
@@ -344,7 +344,7 @@ describe("what the consumer needs is away", () => {
   });
 });
 
-test("R2, KV and the Meter that hang are given up in time, and are told like those that fail", async () => {
+test("R2, KV and the Meter that hang are given up in time, and are reported like those that fail", async () => {
   const env = bindingsWith({
     PAYLOADS: off<R2Bucket>("hangs"),
     KEYS: off<KVNamespace>("hangs"),

@@ -1,4 +1,4 @@
-/** The cron's parts: each fails by itself, and people are told all the same. */
+/** The cron's parts: each fails by itself, and findings are reported all the same. */
 import { reset } from "cloudflare:test";
 import { env as given } from "cloudflare:workers";
 import { beforeEach, expect, test, vi } from "vitest";
@@ -65,7 +65,7 @@ function bindingsWith(failing: Readonly<Record<string, Error>>): ConsumerBinding
   };
 }
 
-/** Something that people are to be told at the next tick. */
+/** Something to report at the next tick. */
 async function breakAnInvariant(): Promise<void> {
   const ledger = env.LEDGER.getByName("0");
   await ledger.claim([doorbell({ n: 1 })], 1);
@@ -74,7 +74,7 @@ async function breakAnInvariant(): Promise<void> {
 
 const scheduled = (bindings: ConsumerBindings) => consumer.scheduled({} as ScheduledController, bindings);
 
-test("a ledger that cannot be woken does not keep people from being told", async () => {
+test("a ledger that cannot be woken does not keep findings from being reported", async () => {
   await breakAnInvariant();
   const bindings = bindingsWith({ wake: new Error("the ledger cannot be woken") });
   await expect(scheduled(bindings)).rejects.toThrow("the ledger cannot be woken");
@@ -91,7 +91,7 @@ test("a broken invariant is what the cron fails with, whatever failed before it"
 
 const frontDoor = async () => (await env.LEDGER.getByName("0").status()).frontDoor;
 
-test("what the zone turned away is a finding, and the ledger says it to whoever asks", async () => {
+test("what the zone turned away is a finding, and the ledger answers it to everyone who asks", async () => {
   const firewall = { action: "block", source: "firewallManaged", rule: "5de7edfa648c4d6891dc3e7f84534ffa" };
   for (let n = 0; n < 12; n++) {
     zone.events.push({
@@ -117,7 +117,7 @@ test("what the zone turned away is a finding, and the ledger says it to whoever 
   expect(zoneTokens).toEqual([]);
 });
 
-test("a token that may not read the zone is said, and its text stands in no finding, log or status", async () => {
+test("a token that may not read the zone is reported, and its text is in no finding, log or status", async () => {
   const log = vi.spyOn(console, "error");
   zone.instead.push(failed(403, `zones [${zoneId}] are not authorized`), failed(401, "Unauthorized"));
   await scheduled(watched);
@@ -127,7 +127,7 @@ test("a token that may not read the zone is said, and its text stands in no find
   expect(JSON.stringify([said, findings, log.mock.calls])).not.toContain("a-zone-token");
 });
 
-test("without a domain nothing of Cloudflare's is asked, and it is said that no zone stands there", async () => {
+test("without a domain nothing of Cloudflare's is asked, and it is reported that there is no zone", async () => {
   await scheduled({ ...watched, INGRESS_HOST: "" });
   expect(zoneTokens).toEqual([]);
   expect(await frontDoor()).toMatchObject([{ text: expect.stringContaining("No zone is in front") }]);

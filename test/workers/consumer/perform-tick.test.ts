@@ -90,7 +90,7 @@ describe("a listing", () => {
     expect(await listAll(1000, cutting(3))).toEqual({ keys, pages: 3 });
   });
 
-  test("passes over what is no payload of ours, and says how far it has come", async () => {
+  test("passes over what is not a payload of ours, and says how far it has come", async () => {
     const keys = await putPayloads(3);
     await env.PAYLOADS.put(`${payloadPrefix}zzz`, "somebody's");
     expect((await listAll(1000)).keys).toEqual(keys);

@@ -56,7 +56,7 @@ const ledger = () => env.LEDGER.getByName("0");
 
 describe("a message that is no bell and no event", () => {
   test.each(["headrace-ring", "headrace-late", deadLetterQueue])(
-    "is parked in R2 outside the payloads, told about, and acknowledged: %s",
+    "is parked in R2 outside the payloads, reported, and acknowledged: %s",
     async (queue) => {
       const result = await deliver(queue, [{ id: "m1", body: { hello: "world" } }]);
       expect(result.retryMessages).toEqual([]);
@@ -67,7 +67,7 @@ describe("a message that is no bell and no event", () => {
           id: "m1",
           sentAt: "2026-11-24T07:41:29.687Z",
           attempts: 1,
-          reason: "it is no doorbell, group bell, R2 event or report of the ingress",
+          reason: "it is not a doorbell, a group's notification, an R2 event or a report of the ingress",
           body: { hello: "world" },
         },
       });
@@ -100,7 +100,7 @@ describe("a message that is no bell and no event", () => {
     expect(bodies).toEqual(["12", { base64: "AP8H" }, { ...doorbell({ n: 1 }), v: 2 }]);
   });
 
-  test("comes again when R2 cannot keep it", async () => {
+  test("is redelivered when R2 cannot keep it", async () => {
     vi.spyOn(env.PAYLOADS, "put").mockRejectedValue(new Error("R2 is away"));
     await expect(deliver("headrace-ring", [{ id: "m1", body: {} }])).rejects.toThrow("R2 is away");
     const dead = deliver(deadLetterQueue, [{ id: "m1", body: {}, attempts: 5 }]);
@@ -108,7 +108,7 @@ describe("a message that is no bell and no event", () => {
   });
 });
 
-test("an R2 event that brings nothing in is acknowledged and not parked", async () => {
+test("an R2 event that leads to no payload is acknowledged and not parked", async () => {
   const event = { account: "a", action: "DeleteObject", bucket: "b", object: { key: "x" }, eventTime: "now" };
   const result = await deliver("headrace-late", [{ id: "m1", body: event }]);
   expect(result.retryMessages).toEqual([]);

@@ -291,7 +291,7 @@ describe("protobuf", () => {
     }
   });
 
-  test("whose resource stands in ten million pieces is 400: merged they would take the isolate's memory", async () => {
+  test("whose resource is in ten million pieces is 400: merged they would take the isolate's memory", async () => {
     const pieces = new Uint8Array(limits.inflatedBytesMax - 1000);
     for (let at = 0; at < pieces.length; at += 2) {
       pieces[at] = 0x0a;

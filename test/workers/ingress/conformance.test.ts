@@ -9,6 +9,7 @@ import { limits } from "../../../shared/limits.ts";
 import type { RefusalReason } from "../../../shared/refusal-reason.ts";
 import { refused } from "../../../workers/ingress/answer.ts";
 import type { IngressBindings } from "../../../workers/ingress/bindings.ts";
+import type { Refusal } from "../../../workers/ingress/refusal.ts";
 import worker from "../../../workers/ingress/worker.ts";
 import {
   attribute,
@@ -358,7 +359,7 @@ describe("partial success", () => {
   });
 
   test.each(types)(
-    "P1 all spans bad is no part: 400 with the reasons, and nothing is stored (%s)",
+    "P1 all spans bad is not a partial success: 400 with the reasons, and nothing is stored (%s)",
     async (type) => {
       const answer = await answerTo(type, await badSpans(type, 0, 2));
       expect(answer).toMatchObject({
@@ -516,7 +517,7 @@ describe("failures", () => {
     expect(answer?.headers.get("retry-after")).toBe(String(limits.retryAfterSeconds));
   });
 
-  test("F4 a doorbell that cannot be rung changes nothing: the payload is in R2", async () => {
+  test("F4 a doorbell that cannot be sent changes nothing: the payload is in R2", async () => {
     for (const changed of [
       { RING: { send: broken } },
       { RING: { send: rejects } },
@@ -528,7 +529,7 @@ describe("failures", () => {
     expect(await storedPayloads()).toHaveLength(1);
   });
 
-  /** Every reason for which a request can be refused: a new one does not compile until it stands here. */
+  /** Every reason for which a request can be refused: a new one does not compile until it is listed here. */
   const reasons: Readonly<Record<RefusalReason, number>> = {
     unknown_path: 404,
     wrong_method: 405,
@@ -560,7 +561,7 @@ describe("failures", () => {
   test("F5 every 429 and 503 says when to try again, in whole seconds of at least 1, and nothing else does", async () => {
     for (const type of types) {
       for (const [reason, status] of Object.entries(reasons) as [RefusalReason, number][]) {
-        const answer = await read(refused(type, { reason, message: "why and what to do" }));
+        const answer = await read(refused(type, { reason } as Refusal, "why and what to do"));
         expect(answer, reason).toMatchObject({
           status,
           type: mediaTypes[type],
@@ -722,7 +723,7 @@ describe("protobuf", () => {
     const body = join(requestOf(freshSpan(status), twice), unknown);
     expect(await answerTo("pb", body)).toMatchObject(taken);
     expect(await onlyPayload()).toMatchObject({ spans: "2" });
-    // A resource that stands twice merges: its spans are one resource's.
+    // A resource that appears twice merges: its spans are one resource's.
     const resources = [
       bytesField(1, bytesField(1, keyValue("a", value.string("b")))),
       bytesField(1, bytesField(1, keyValue("c", value.string("d")))),
@@ -758,7 +759,7 @@ describe("protobuf", () => {
     expect(await onlyPayload()).toMatchObject({ spans: String(good.length), repairs: "1" });
   });
 
-  test.each(types)("B2 text that is not UTF-8 is stored with U+FFFD, and told (%s)", async (type) => {
+  test.each(types)("B2 text that is not UTF-8 is stored with U+FFFD, and reported (%s)", async (type) => {
     const cut = [0x61, 0xc3];
     const [before = "", after = ""] = jsonRequestOf(freshJsonSpan({ name: "@" })).split("@");
     const encoder = new TextEncoder();
@@ -776,20 +777,20 @@ describe("protobuf", () => {
     expect(await onlyPayload()).toMatchObject({ spans, repairs: "1", repairedTexts });
   });
 
-  test("B3 no name, an end before the start and a key that stands twice are taken", async () => {
+  test("B3 no name, an end before the start and a repeated key are accepted", async () => {
     const start = BigInt(Date.now()) * 1_000_000n;
     const twice = [attribute("k", value.string("a")), attribute("k", value.string("b"))];
     const odd = freshSpan(stringField(5, ""), fixed64Field(7, start), fixed64Field(8, start - 1n), twice);
     expect(await answerTo("pb", requestOf(odd))).toMatchObject(taken);
   });
 
-  test("B4 string indices of profiles are no part of traces and are ignored", async () => {
+  test("B4 string indices of profiles are not part of traces and are ignored", async () => {
     const indexed = bytesField(9, [varintField(3, 1), bytesField(2, varintField(8, 2))]);
     expect(await answerTo("pb", requestOf(freshSpan(indexed)))).toMatchObject(taken);
   });
 
   test.each(types)(
-    "B5 values nested 10,000 deep are null below the bound, and told, and the next request is served (%s)",
+    "B5 values nested 10,000 deep are null below the bound, and reported, and the next request is served (%s)",
     async (type) => {
       let nested: Uint8Array | string;
       if (type === "pb") {
@@ -828,7 +829,7 @@ describe("protobuf", () => {
   });
 });
 
-describe("a body that is no trace request", () => {
+describe("a body that is not a trace request", () => {
   const framed = join([0, 0, 0, sdkBody.pb.length >> 8, sdkBody.pb.length & 255], sdkBody.pb);
   const now = BigInt(Date.now()) * 1_000_000n;
   const points = bytesField(1, [fixed64Field(3, now), fixed64Field(4, 0x3ff0000000000000n)]);

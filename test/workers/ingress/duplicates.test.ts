@@ -1,16 +1,29 @@
 /** Equal bytes that come twice: the object that came first says what is stored of them. */
 import { reset } from "cloudflare:test";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { everyTime, formatIdTimeFrom } from "../../../shared/id-time.ts";
 import { limits } from "../../../shared/limits.ts";
-import { formatPayloadKey, payloadId } from "../../../shared/payload-key.ts";
+import { formatPayloadId, formatPayloadKey, payloadId } from "../../../shared/payload-key.ts";
+import type { IngressBindings } from "../../../workers/ingress/bindings.ts";
 import { NotifiedKeys } from "../../../workers/ingress/perform-acceptance.ts";
-import { bytesField, join } from "../../fixtures/protobuf.ts";
-import { bindings, freshSpan, makeKey, read, requestOf, send, storedPayloads } from "./sender.ts";
+import worker from "../../../workers/ingress/worker.ts";
+import { bytesField, fixed64Field, join } from "../../fixtures/protobuf.ts";
+import {
+  bindings,
+  freshSpan,
+  makeKey,
+  mediaTypes,
+  origin,
+  read,
+  requestOf,
+  send,
+  storedPayloads,
+} from "./sender.ts";
 
 let notified: Record<string, unknown>[] = [];
 
 beforeEach(async () => {
-  // Its clock stands still: two requests on both sides of a minute's end would be two objects, and no duplicate.
+  // The clock does not advance: two requests on both sides of a minute's end would be two objects, and no duplicate.
   vi.useFakeTimers({ toFake: ["Date"] });
   await reset();
   vi.restoreAllMocks();
@@ -62,7 +75,10 @@ test("duplicates that come while the first copy's doorbell is being sent send no
 describe("what an isolate remembers of its doorbells", () => {
   const start = Date.UTC(2026, 10, 24, 7);
   const keyOf = async (name: string) => {
-    const id = await payloadId("acme", "pb", "identity", new TextEncoder().encode(name));
+    const id = await payloadId("acme", "pb", "identity", new TextEncoder().encode(name), {
+      contentMinute: 0,
+      from: 0,
+    });
     return { id, key: formatPayloadKey(start, "acme", id) };
   };
 
@@ -134,7 +150,7 @@ test("equal bytes of a later minute are answered as a duplicate by an isolate th
   expect(await answerAfter(25 * 3_600_000)).toEqual([null, id]);
 });
 
-test("equal bytes whose key keeps more than what is stored are told how many spans are not", async () => {
+test("the answer to equal bytes whose key keeps more than what is stored says how many spans are not", async () => {
   const [all, some] = [await makeKey({ sample: 1 }), await makeKey({ sample: 0.5 })];
   const { answers, spans } = await sendTwice(some, all);
   expect(spans).toBeGreaterThan(0);
@@ -154,4 +170,56 @@ test("a duplicate of an object whose metadata is not ours notifies with its bare
   await bindings.PAYLOADS.put(object?.key ?? "", bytes, { customMetadata: { Version: "1" } });
   expect((await send(key, "pb", bytes)).status).toBe(200);
   expect(notified).toEqual([{ v: 1, key: object?.key, cause: "ingress" }]);
+});
+
+describe("a payload's id", () => {
+  const ctx = { waitUntil: () => undefined } as unknown as ExecutionContext;
+  const sendAs = async (changed: Partial<IngressBindings>, key: string, bytes: Uint8Array) => {
+    const request = new Request(`${origin}/v1/traces`, {
+      method: "POST",
+      headers: { "x-api-key": key, "content-type": mediaTypes.pb },
+      body: bytes,
+    });
+    const env = { ...bindings, ...changed } as IngressBindings;
+    return await worker.fetch(request as Parameters<typeof worker.fetch>[0], env, ctx);
+  };
+  const hashOf = async (bytes: Uint8Array) => {
+    const head = new TextEncoder().encode("acme\0pb\0identity\0");
+    return new Uint8Array(await crypto.subtle.digest("SHA-256", join(head, bytes)));
+  };
+  const year2020 = Date.UTC(2020, 0, 1);
+
+  test("begins with the newest time in it from ID_TIME_FROM on, whichever of its spans are accepted, and is its hash before", async () => {
+    const [all, some] = [await makeKey({ sample: 1 }), await makeKey({ sample: 0.5 })];
+    const ahead = Date.now() + 30 * 3_600_000; // too far, until six hours have passed
+    const time = BigInt(ahead) * 1_000_000n;
+    const bytes = join(body(), requestOf(join(freshSpan(), fixed64Field(7, time), fixed64Field(8, time))));
+    const minute = Math.floor((ahead - year2020) / 60_000);
+    const hash = await hashOf(bytes);
+    const version2 = formatPayloadId(
+      Uint8Array.of(minute >>> 16, (minute >>> 8) & 255, minute & 255, ...hash.subarray(0, 13)),
+    );
+    const idAs = async (from: string | undefined, key: string) => {
+      const response = await sendAs(from === undefined ? {} : { ID_TIME_FROM: from }, key, bytes);
+      expect(response.status).toBe(200);
+      return response.headers.get("x-headrace-payload");
+    };
+    const at = (offset: number) => formatIdTimeFrom(year2020 + (minute + offset) * 60_000);
+    expect(await idAs(everyTime, all)).toBe(version2);
+    expect(await idAs(at(0), some)).toBe(version2);
+    vi.setSystemTime(Date.now() + 7 * 3_600_000);
+    expect(await idAs(at(0), all)).toBe(version2);
+    for (const from of [at(1), "", undefined]) {
+      expect(await idAs(from, all)).toBe(formatPayloadId(hash.subarray(0, 16)));
+    }
+  });
+
+  test("is given to nothing while ID_TIME_FROM is no time: 503, and the log names it", async () => {
+    const lines: string[] = [];
+    vi.spyOn(console, "error").mockImplementation((line) => void lines.push(line));
+    const { status } = await sendAs({ ID_TIME_FROM: "soon" }, await makeKey(), body());
+    expect(status).toBe(503);
+    expect(lines.join()).toContain("ID_TIME_FROM is a time");
+    expect(await storedPayloads()).toEqual([]);
+  });
 });

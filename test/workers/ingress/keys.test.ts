@@ -81,7 +81,7 @@ beforeEach(async () => {
 });
 
 describe("a key made at the console", () => {
-  test("sends at once, is told once, and only its hash is kept", async () => {
+  test("sends at once, is shown once, and only its hash is kept", async () => {
     const { key, id } = await make({ origins: ["https://shop.example"], sample: 0.5 });
     expect(id).toBe(await apiKeyId(key));
     expect((await send(key, "pb", body)).status).toBe(200);
@@ -214,7 +214,7 @@ describe("the console names what is wrong with", () => {
       /^spanAgeDays must be a whole number of days from 1 to 60/,
     ],
     ["a share above 1", { ...asked, sample: 1.5 }, /^sample must be a number from 0/],
-    ["a path in an origin", { ...asked, origins: ["https://a.example/x"] }, /^origins\.0 is no origin/],
+    ["a path in an origin", { ...asked, origins: ["https://a.example/x"] }, /^origins\.0 is not an origin/],
     [
       "an origin in capitals",
       { ...asked, origins: ["https://a.example", "https://B.example"] },
@@ -420,7 +420,7 @@ describe("look-ups", () => {
       expect(await tryKey(key, memory, 200 + limits.unknownKeyRetryMs)).toBe("ok");
     });
 
-    test("one key that comes again and again is read once in five seconds", async () => {
+    test("one key that is sent again and again is read once in five seconds", async () => {
       const { KEYS, reads } = countingKeys();
       const memory = new KeyMemory();
       await flood(memory, {}, () => "192.0.2.66");
@@ -430,7 +430,7 @@ describe("look-ups", () => {
       expect(reads()).toBe(2);
     });
 
-    test("the answer is 429 with Retry-After: an exporter comes again", async () => {
+    test("the answer is 429 with Retry-After: an exporter retries", async () => {
       const spent = Array.from({ length: 400 }, (_, i) =>
         send(floodKeys[i] ?? "", "json", "{}", { "cf-connecting-ip": "192.0.2.99" }),
       );

@@ -116,7 +116,7 @@ describe("a key with a rate", () => {
     vi.useFakeTimers({ toFake: ["Date"] });
     const bomb = new Uint8Array(gzipSync("[".repeat(100_000)));
     for (const [name, body] of [
-      ["a body that is no OTLP", bomb],
+      ["a body that is not OTLP", bomb],
       ["equal bytes", new Uint8Array(gzipSync(spans(1)))],
       ["a body without spans", new Uint8Array(gzipSync('{"resourceSpans":[]}'))],
     ] as const) {
@@ -282,7 +282,7 @@ describe("a key without a rate of spans", () => {
       const answer = await read(await send(key, "json", spans(1)));
       expect(answer).toMatchObject({
         status: 429,
-        message: expect.stringContaining("brings nothing to store"),
+        message: expect.stringContaining("nothing to store"),
       });
       vi.setSystemTime(Date.now() + Number(answer.headers.get("retry-after")) * 1000);
       expect((await send(key, "json", spans(1))).status).toBe(200);
@@ -358,7 +358,7 @@ describe("how requests ended", () => {
     return queue.flatMap(({ counts }) => counts);
   }
 
-  test("is told once for each request, whatever becomes of it", async () => {
+  test("is reported once for each request, whatever becomes of it", async () => {
     const sent: OutcomesMessage[] = [];
     const waiting: Promise<unknown>[] = [];
     const OUTCOMES = {
@@ -390,12 +390,12 @@ describe("how requests ended", () => {
       return response.status;
     };
 
-    const key = await makeKey({ tenant: "told" });
-    const over = await makeKey({ tenant: "told", spansPerSecond: 1, burstSpans: 3 });
-    const full = await makeKey({ tenant: "told", spansPerMonth: 3 });
-    const half = await makeKey({ tenant: "told", sample: 0.5 });
-    const unmetered = await makeKey({ tenant: "told", spansPerMonth: 3 });
-    const disabled = await makeKey({ tenant: "told", status: "disabled" });
+    const key = await makeKey({ tenant: "counted" });
+    const over = await makeKey({ tenant: "counted", spansPerSecond: 1, burstSpans: 3 });
+    const full = await makeKey({ tenant: "counted", spansPerMonth: 3 });
+    const half = await makeKey({ tenant: "counted", sample: 0.5 });
+    const unmetered = await makeKey({ tenant: "counted", spansPerMonth: 3 });
+    const disabled = await makeKey({ tenant: "counted", status: "disabled" });
     const twice = spans(3);
     const traces = (...firsts: readonly string[]) =>
       jsonRequestOf(
@@ -431,23 +431,23 @@ describe("how requests ended", () => {
     );
     expect(reported.sort()).toEqual(
       [
-        "told key accepted created 1 3",
-        "told key accepted duplicate 1 3",
-        "told key unavailable store_unreachable 1 2",
-        "told key empty no_spans 1 0",
-        "told key malformed corrupt_body 1 0",
-        "told key malformed all_spans_rejected 1 0",
+        "counted key accepted created 1 3",
+        "counted key accepted duplicate 1 3",
+        "counted key unavailable store_unreachable 1 2",
+        "counted key empty no_spans 1 0",
+        "counted key malformed corrupt_body 1 0",
+        "counted key malformed all_spans_rejected 1 0",
         "  unsupported wrong_method 1 0",
         "  unsupported unknown_path 1 0",
         "  unauthenticated missing_key 1 0",
-        "told key forbidden disabled_key 1 0",
-        "told key accepted created 1 3",
-        "told key rate_limited rate_exceeded 1 0",
-        "told key over_quota quota_exceeded 1 4",
-        "told key accepted created 1 1",
-        "told key sampled some_spans 0 2",
-        "told key sampled all_spans 1 2",
-        "told key accepted unmetered 1 4",
+        "counted key forbidden disabled_key 1 0",
+        "counted key accepted created 1 3",
+        "counted key rate_limited rate_exceeded 1 0",
+        "counted key over_quota quota_exceeded 1 4",
+        "counted key accepted created 1 1",
+        "counted key sampled some_spans 0 2",
+        "counted key sampled all_spans 1 2",
+        "counted key accepted unmetered 1 4",
       ].sort(),
     );
     const requests = counts.reduce((sum, count) => sum + count.requests, 0);
@@ -457,7 +457,7 @@ describe("how requests ended", () => {
     expect(counts.reduce((sum, count) => sum + count.keyLookUps, 0)).toBe(6);
   });
 
-  test("is kept when the queue does not take it, and told with the next report", async () => {
+  test("is kept when the queue does not take it, and reported with the next report", async () => {
     const report = new OutcomeReport();
     const sent: OutcomesMessage[] = [];
     let taken = false;

@@ -101,7 +101,7 @@ describe("an accepted request", () => {
     });
   });
 
-  test("that comes again with equal bytes is the same payload, and says so", async () => {
+  test("that is sent again with equal bytes is the same payload, and the answer says so", async () => {
     // Bytes of its own: this isolate knows those of the tests before, should a minute have ended meanwhile.
     const body = requestOf(join(freshSpan(), bytesField(1, crypto.getRandomValues(new Uint8Array(16)))));
     const first = await post(body);
@@ -177,10 +177,10 @@ describe("a refused request", () => {
     [
       "gzip that is cut off",
       400,
-      /no valid gzip/,
+      /not valid gzip/,
       () => post(gzipped.subarray(0, 100), { "content-encoding": "gzip" }),
     ],
-    ["gzip that is none", 400, /no valid gzip/, () => post(protobuf, { "content-encoding": "gzip" })],
+    ["gzip that is none", 400, /not valid gzip/, () => post(protobuf, { "content-encoding": "gzip" })],
     [
       "protobuf that is cut off",
       400,
@@ -225,9 +225,9 @@ describe("a refused request", () => {
       /no `Bearer` key, and there is no `x-api-key`/,
     );
     expect(await said({ authorization: "Bearer eyJh.e30.c2ln" })).toMatch(
-      /sent in Authorization is no API key of Headrace/,
+      /sent in Authorization is not a Headrace API key/,
     );
-    expect(await said({ "x-api-key": "abc" })).toMatch(/sent in x-api-key is no API key of Headrace/);
+    expect(await said({ "x-api-key": "abc" })).toMatch(/sent in x-api-key is not a Headrace API key/);
     expect(await said({ "x-api-key": mistyped })).toMatch(/in x-api-key is mistyped/);
     expect(await said({ authorization: `Bearer ${unknown}`, "x-api-key": "x" })).toMatch(
       /in Authorization is unknown/,

@@ -4,6 +4,7 @@ import { ByteBudget } from "../../../shared/byte-budget.ts";
 import { limits } from "../../../shared/limits.ts";
 import { Deadline } from "../../../workers/ingress/deadline.ts";
 import { readBody } from "../../../workers/ingress/read-body.ts";
+import { wordRefusal } from "../../../workers/ingress/word-refusal.ts";
 import { origin } from "./sender.ts";
 
 const budgetBytes = 100_000;
@@ -75,13 +76,34 @@ describe.each([
   });
 });
 
+test.each([
+  ["above 64 KiB, with what came", 90_000, 500, /bytes that came: 500, its Content-Length: 90000/],
+  [
+    "of one read, whose bytes nobody has counted",
+    1000,
+    undefined,
+    /fewer bytes came than its Content-Length of 1000/,
+  ],
+])("a body that stops says how much of its Content-Length came: %s", async (_, claimed, received, words) => {
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+  const { readable, writable } = new IdentityTransformStream();
+  const asked = read(readable, claimed);
+  const writer = writable.getWriter();
+  writer.write(bytes.subarray(0, 500)).catch(() => undefined);
+  await new Promise((resolve) => setImmediate(resolve));
+  await vi.advanceTimersByTimeAsync(limits.bodyTimeoutMs);
+  const refused = await asked;
+  expect(refused).toMatchObject({ ok: false, refusal: { reason: "slow_body", received, claimed } });
+  expect(refused.ok ? "" : wordRefusal(refused.refusal)).toMatch(words);
+});
+
 test.each([-1, 1, bytes.length])(
   "a body that says to have %i bytes more than it has is none, and gives its bytes back",
   async (more) => {
     const budget = new ByteBudget(budgetBytes);
     expect(await read(bytes, bytes.length + more, budget)).toMatchObject({
       ok: false,
-      refusal: { reason: "broken_body" },
+      refusal: { reason: "broken_body", claimed: bytes.length + more },
     });
     expect(isWhole(budget)).toBe(true);
   },

@@ -4,6 +4,7 @@
  */
 import { env, exports } from "cloudflare:workers";
 import { apiKeyName, formatApiKey } from "../../../shared/api-key.ts";
+import { payloadPrefix } from "../../../shared/payload-key.ts";
 import type { IngressBindings } from "../../../workers/ingress/bindings.ts";
 import {
   bytesField,
@@ -159,7 +160,7 @@ function text(values: FieldValues | undefined): string {
 
 /** Payloads in R2, with their metadata. */
 export async function storedPayloads(): Promise<R2Object[]> {
-  return (await bindings.PAYLOADS.list({ include: ["customMetadata"] })).objects;
+  return (await bindings.PAYLOADS.list({ prefix: payloadPrefix, include: ["customMetadata"] })).objects;
 }
 
 const nanos = (ms: number): bigint => BigInt(ms) * 1_000_000n;

@@ -1,4 +1,4 @@
-/** Whoever does not answer the ingress is named in its log, by its binding and with its error; what clients get is in conformance.test.ts. */
+/** What does not answer the ingress is named in its log, by its binding and with its error; what clients get is in conformance.test.ts. */
 import { reset } from "cloudflare:test";
 import { beforeEach, expect, inject, test, vi } from "vitest";
 import type { IngressBindings } from "../../../workers/ingress/bindings.ts";

@@ -1,9 +1,9 @@
 /** Signed in or not, and which place of the page is looked at. */
 import { useState } from "preact/hooks";
 import type { Route } from "../../../shared/console/page-routes.ts";
+import { AccessContext } from "./answer.ts";
 import { KeysPage } from "./keys/keys-page.tsx";
 import { Overview } from "./overview.tsx";
-import { AccessContext } from "./polling.ts";
 import { useRoute } from "./route.ts";
 import { forgetToken, keepToken, openSession } from "./session.ts";
 import { SignIn } from "./sign-in.tsx";

@@ -20,6 +20,12 @@ export type AnswerSchema<
   P extends string,
 > = `${M} ${PathOf<P>}` extends infer N extends RouteName ? Routes[N]["answer"] : never;
 
+/**
+ * How long the answer of a GET is waited for: longer than the Worker itself waits for ClickHouse. What was asked to be done is not
+ * given up: it may be done although its answer is late.
+ */
+export const patienceMs = 15_000;
+
 /** GET, or POST where there is a body. Throws `Refused`, or what `fetch` throws where nobody answers. */
 export async function ask<P extends string, B extends object | undefined = undefined>(
   token: string,
@@ -47,14 +53,18 @@ async function request<S extends v.GenericSchema>(
   path: string,
   schema: S,
   body?: object,
-  signal?: AbortSignal,
+  stopped?: AbortSignal,
 ): Promise<v.InferOutput<S>> {
+  const signals = [
+    ...(stopped === undefined ? [] : [stopped]),
+    ...(method === "GET" ? [AbortSignal.timeout(patienceMs)] : []),
+  ];
   const response = await fetch(path, {
     method,
     headers: { authorization: `Bearer ${token}`, "content-type": "application/json" },
     cache: "no-store",
     ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-    ...(signal === undefined ? {} : { signal }),
+    ...(signals.length === 0 ? {} : { signal: AbortSignal.any(signals) }),
   });
   if (!response.ok) {
     const refusal = v.safeParse(refusalSchema, await response.json().catch(() => null));
@@ -70,6 +80,9 @@ async function request<S extends v.GenericSchema>(
 export function failureText(error: unknown): string {
   if (error instanceof Refused) {
     return error.message;
+  }
+  if (error instanceof DOMException && error.name === "TimeoutError") {
+    return `The console has not answered within ${patienceMs / 1000} s.`;
   }
   return error instanceof TypeError
     ? "The console does not answer."

@@ -55,14 +55,7 @@ export function Chart({ minutes, watermark, onOpen }: ChartProps) {
           aria-label={`Payloads by time; arrow keys move between bars${onOpen === undefined ? "" : ", Enter lists a minute's payloads"}`}
           onMouseLeave={() => setPointed(null)}
         >
-          {settled !== null && (
-            <>
-              <div class="unsettled" style={{ left: `${settled * 100}%` }} />
-              <div class={settled > 0.85 ? "mark near-end" : "mark"} style={{ left: `${settled * 100}%` }}>
-                <span>watermark</span>
-              </div>
-            </>
-          )}
+          {settled !== null && <Mark share={settled} />}
           {steps.map((step, index) => (
             <button
               type="button"
@@ -102,6 +95,18 @@ export function Chart({ minutes, watermark, onOpen }: ChartProps) {
         </div>
       </div>
     </figure>
+  );
+}
+
+/** The watermark, and what lies right of it. `share`: where it lies, 0 to 1. */
+function Mark({ share }: { readonly share: number }) {
+  return (
+    <>
+      <div class="unsettled" style={{ left: `${share * 100}%` }} />
+      <div class={share > 0.85 ? "mark near-end" : "mark"} style={{ left: `${share * 100}%` }}>
+        <span>watermark</span>
+      </div>
+    </>
   );
 }
 

@@ -1,12 +1,12 @@
 /** Open findings with what to do; what was resolved lately, folded away. */
 import type { ListedFinding } from "../../../shared/console/answers.ts";
 import { findingAdvice, subjectText } from "../../../shared/console/finding-advice.ts";
+import type { Answer } from "./answer.ts";
 import { agoText, isoOf, plural } from "./format.ts";
 import { Panel } from "./panel.tsx";
-import type { Polled } from "./polling.ts";
 
 interface FindingsProps {
-  readonly findings: Polled<readonly ListedFinding[]>;
+  readonly findings: Answer<readonly ListedFinding[]>;
   readonly now: number;
   /** ClickHouse, whose table has them all, could not be read: more may be open. */
   readonly isPartial: boolean;

@@ -1,4 +1,5 @@
 /** Numbers, times and keys as people read them. All times are UTC, as they stand in keys and in SQL. */
+import { elapsedText } from "../../../shared/console/duration-text.ts";
 
 const counts = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const compact = new Intl.NumberFormat("en", { notation: "compact", maximumSignificantDigits: 3 });
@@ -32,44 +33,6 @@ export function bytesText(bytes: number): string {
   return `${size < 10 && unit > 0 ? size.toFixed(1) : Math.round(size)} ${units[unit] ?? ""}`;
 }
 
-/** 41 s, 5 min 41 s, 3 h 12 min, 2 d 4 h. */
-export function durationText(ms: number): string {
-  const seconds = Math.max(0, Math.round(ms / 1000));
-  const minutes = Math.floor(seconds / 60);
-  const hours = Math.floor(minutes / 60);
-  if (minutes === 0) {
-    return `${seconds} s`;
-  }
-  if (hours === 0) {
-    return `${minutes} min ${seconds % 60} s`;
-  }
-  return hours < 24 ? `${hours} h ${minutes % 60} min` : `${Math.floor(hours / 24)} d ${hours % 24} h`;
-}
-
-/** 0.4 ms, 12 ms, 1.25 s */
-export function spanDurationText(ms: number): string {
-  return ms < 1000 ? `${ms < 10 ? ms.toFixed(2) : ms.toFixed(0)} ms` : `${(ms / 1000).toFixed(2)} s`;
-}
-
-/** 80 ns, 450 µs, 12.3 ms, 1.25 s, 2 min 5 s */
-export function nanosText(ns: number): string {
-  if (ns < 1000) {
-    return `${Math.round(ns)} ns`;
-  }
-  if (ns < 1e6) {
-    return `${digits(ns / 1e3)} µs`;
-  }
-  if (ns < 1e9) {
-    return `${digits(ns / 1e6)} ms`;
-  }
-  return ns < 120e9 ? `${digits(ns / 1e9)} s` : durationText(ns / 1e6);
-}
-
-/** Three digits, no zeros behind the point. */
-function digits(value: number): string {
-  return String(Number(value.toPrecision(3)));
-}
-
 /** 20:55:12.123 */
 export function timeText(iso: string): string {
   return iso.slice(11, 23).replace("Z", "");
@@ -94,10 +57,15 @@ export function isoOf(time: string): string {
 
 /** How long ago, at `now`. */
 export function agoText(iso: string, now: number): string {
-  return `${durationText(now - Date.parse(iso))} ago`;
+  return `${elapsedText(now - Date.parse(iso))} ago`;
 }
 
-/** The end of a payload's key: tenant, minute, and as much of the id as tells it from its neighbours. */
+/** As much of a payload's id as tells it from its neighbours': its end, for it may begin with its time. */
+export function shortId(id: string): string {
+  return `…${id.slice(-8)}`;
+}
+
+/** The end of a payload's key: tenant, minute and id. */
 export function keyParts(key: string): {
   readonly tenant: string;
   readonly minute: string;

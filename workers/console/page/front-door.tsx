@@ -1,4 +1,4 @@
-/** What stands before the ingress: the zone, what it turned away, or why that is not known. */
+/** The zone in front of the ingress: what it refused, or why that is not known. */
 import type { Status } from "../../../shared/console/answers.ts";
 import { Panel } from "./panel.tsx";
 

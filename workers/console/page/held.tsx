@@ -1,13 +1,13 @@
 /** Payloads that nobody inserts until a person decides: the table holds neither none nor all of their rows. */
 import { useContext, useState } from "preact/hooks";
 import { resolvedSchema, type Status } from "../../../shared/console/answers.ts";
+import { AccessContext } from "./answer.ts";
 import { ask, failureText } from "./ask.ts";
 import { ConfirmDialog } from "./confirm-dialog.tsx";
 import type { Tell } from "./notices.tsx";
 import { Panel } from "./panel.tsx";
 import { PayloadKey } from "./payload-key.tsx";
 import { PayloadSpansDialog } from "./payload-spans.tsx";
-import { AccessContext } from "./polling.ts";
 
 /** What a person may decide about a held payload. */
 const ways = {

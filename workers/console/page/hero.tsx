@@ -1,14 +1,15 @@
 /** The watermark in large, and the four numbers beside it. */
 import type { InFlightAnswer, Minutes, Status, Watermark } from "../../../shared/console/answers.ts";
-import { clockText, countText, dateText, durationText, plural, rateText } from "./format.ts";
-import type { Polled } from "./polling.ts";
+import { elapsedText } from "../../../shared/console/duration-text.ts";
+import type { Answer } from "./answer.ts";
+import { clockText, countText, dateText, plural, rateText } from "./format.ts";
 import { behindState, type State } from "./state.ts";
 
 interface HeroProps {
   readonly now: number;
   /** The word at the top. */
   readonly state: State;
-  readonly watermark: Polled<Watermark>;
+  readonly watermark: Answer<Watermark>;
   readonly status: Status | undefined;
   readonly inFlight: InFlightAnswer | undefined;
   readonly hour: Minutes | undefined;
@@ -30,7 +31,7 @@ export function Hero({ now, state, watermark, status, inFlight, hour, dead }: He
               ? "not known"
               : inFlight.oldestArrival === null
                 ? "nothing waits"
-                : `the oldest for ${durationText(now - inFlight.oldestArrival)}`
+                : `the oldest for ${elapsedText(now - inFlight.oldestArrival)}`
           }
         />
         <Tile
@@ -74,7 +75,7 @@ function WatermarkText({ now, state, watermark }: Pick<HeroProps, "now" | "state
         <time dateTime={value.watermark}>{clockText(value.watermark)}</time>
         <span class="zone">UTC, {dateText(value.watermark)}</span>
       </p>
-      <p class={`behind ${behindState(behindMs / 1000, state)}`}>{durationText(behindMs)} behind</p>
+      <p class={`behind ${behindState(behindMs / 1000, state)}`}>{elapsedText(behindMs)} behind</p>
       <p class="note">
         Everything accepted before is stored, dead, duplicate, erased or expired, and nothing of it is in
         flight.{" "}

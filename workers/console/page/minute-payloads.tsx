@@ -1,11 +1,11 @@
 /** What arrived in one minute: behind a bar of the chart. */
 import { useState } from "preact/hooks";
 import { minutePayloadsSchema } from "../../../shared/console/answers.ts";
+import { useAnswer } from "./answer.ts";
 import { Dialog } from "./dialog.tsx";
 import { countText, plural } from "./format.ts";
 import { PayloadKey } from "./payload-key.tsx";
 import { PayloadSpansDialog } from "./payload-spans.tsx";
-import { useAnswer } from "./traces/answer.ts";
 
 const shownFirst = 50;
 

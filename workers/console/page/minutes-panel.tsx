@@ -1,13 +1,13 @@
 /** How payloads ended, by minute of the last hour or by hour of the last day. */
 import { useState } from "preact/hooks";
 import { type Minutes, minutesSchema } from "../../../shared/console/answers.ts";
+import { type Answer, useAnswer } from "./answer.ts";
 import { Chart } from "./chart.tsx";
 import { MinutePayloadsDialog } from "./minute-payloads.tsx";
 import { Panel } from "./panel.tsx";
-import { type Polled, usePolled } from "./polling.ts";
 
 interface MinutesPanelProps {
-  readonly hour: Polled<Minutes>;
+  readonly hour: Answer<Minutes>;
   readonly watermark: string | null;
   readonly everyMs: number;
 }
@@ -45,7 +45,7 @@ export function MinutesPanel({ hour, watermark, everyMs }: MinutesPanelProps) {
 
 /** Asked only while it is looked at. */
 function Day({ watermark, everyMs }: Omit<MinutesPanelProps, "hour">) {
-  const day = usePolled("/api/minutes?hours=24", minutesSchema, everyMs);
+  const day = useAnswer("/api/minutes?hours=24", minutesSchema, everyMs);
   return (
     <>
       {day.failure !== "" && <p class="stale">Not up to date. {day.failure}</p>}

@@ -9,6 +9,7 @@ import {
   statusSchema,
   watermarkSchema,
 } from "../../../shared/console/answers.ts";
+import { useAnswer } from "./answer.ts";
 import { DeadLetters } from "./dead-letters.tsx";
 import { Findings } from "./findings.tsx";
 import { FirstSteps } from "./first-steps.tsx";
@@ -19,7 +20,7 @@ import { Hero } from "./hero.tsx";
 import { InFlight } from "./in-flight-table.tsx";
 import { MinutesPanel } from "./minutes-panel.tsx";
 import { NoticeList, useNotices } from "./notices.tsx";
-import { useNow, usePolled } from "./polling.ts";
+import { useNow } from "./now.ts";
 import { judge, stateText } from "./state.ts";
 import { Tenants } from "./tenants.tsx";
 import { Top } from "./top.tsx";
@@ -28,7 +29,6 @@ import { TurnedAway } from "./turned-away.tsx";
 /** The ledger answers from memory; ClickHouse is asked less often. */
 const ledgerEveryMs = 2000;
 const clickHouseEveryMs = 5000;
-const onceMs = 3_600_000;
 
 interface OverviewProps {
   readonly apiKey: string;
@@ -37,38 +37,23 @@ interface OverviewProps {
 
 export function Overview({ apiKey, onSignOut }: OverviewProps) {
   const now = useNow();
-  const about = usePolled("/api/about", aboutSchema, onceMs);
-  const watermark = usePolled("/api/watermark", watermarkSchema, ledgerEveryMs);
-  const inFlight = usePolled("/api/in-flight", inFlightSchema, ledgerEveryMs);
-  const status = usePolled("/api/status", statusSchema, ledgerEveryMs);
-  const hour = usePolled("/api/minutes?hours=1", minutesSchema, clickHouseEveryMs);
-  const findings = usePolled("/api/findings", findingsSchema, clickHouseEveryMs);
-  const deadLetters = usePolled("/api/dead-letters", deadLettersSchema, clickHouseEveryMs);
+  const about = useAnswer("/api/about", aboutSchema);
+  const asked = useOverview();
+  const { watermark, inFlight, status, hour, findings, deadLetters } = asked;
   const { notices, reportFindings, dismiss } = useNotices();
-
   const open = findings.value?.filter(({ state }) => state === "open") ?? [];
+  useTitle(watermark.value?.watermark ?? "", open.length);
+
   const state = judge(watermark.value, status.value, open, {
-    isUnread: [watermark, inFlight, status, hour, findings, deadLetters].some(
-      ({ failure }) => failure !== "",
-    ),
+    isUnread: Object.values(asked).some(({ failure }) => failure !== ""),
     isRefused: inFlight.value?.groups.some(({ failure }) => (failure?.refused ?? 0) > 1) === true,
   });
   const trouble = status.value?.trouble ?? "";
-  const title = watermark.value?.watermark ?? "";
-  useEffect(() => {
-    document.title = `${open.length > 0 ? `(${open.length}) ` : ""}${title === "" ? "" : `${clockText(title)} · `}Headrace`;
-  }, [title, open.length]);
-
   const again = (): void => {
-    for (const polled of [inFlight, status, hour, deadLetters, findings]) {
-      polled.again();
+    for (const one of [inFlight, status, hour, deadLetters, findings]) {
+      one.again();
     }
   };
-  const isEmpty =
-    hour.value !== undefined &&
-    deadLetters.value?.length === 0 &&
-    inFlight.value?.payloads === 0 &&
-    hour.value.tenantsCount === 0;
 
   return (
     <>
@@ -93,7 +78,7 @@ export function Overview({ apiKey, onSignOut }: OverviewProps) {
           </p>
         )}
         <NoticeList notices={notices} onDismiss={dismiss} />
-        {isEmpty && <FirstSteps otlp={about.value?.otlp ?? ""} apiKey={apiKey} />}
+        {isEmpty(asked) && <FirstSteps otlp={about.value?.otlp ?? ""} apiKey={apiKey} />}
         <Findings findings={findings} now={now} isPartial={hour.failure !== ""} />
         <Held held={status.value?.held ?? []} reportFindings={reportFindings} onDone={again} />
         <MinutesPanel
@@ -107,15 +92,46 @@ export function Overview({ apiKey, onSignOut }: OverviewProps) {
         <FrontDoor lines={status.value?.frontDoor ?? []} />
         <Tenants hour={hour} everyMs={clickHouseEveryMs} />
       </main>
-      <footer>
-        <p>
-          All times are UTC. The page asks again every few seconds while it is visible. The same answers:{" "}
-          <code>GET /api/…</code>, <code>GET /metrics</code>.
-        </p>
-        <button type="button" class="quiet" onClick={onSignOut}>
-          Sign out
-        </button>
-      </footer>
+      <Footer onSignOut={onSignOut} />
     </>
+  );
+}
+
+/** What the overview asks for again and again. */
+function useOverview() {
+  return {
+    watermark: useAnswer("/api/watermark", watermarkSchema, ledgerEveryMs),
+    inFlight: useAnswer("/api/in-flight", inFlightSchema, ledgerEveryMs),
+    status: useAnswer("/api/status", statusSchema, ledgerEveryMs),
+    hour: useAnswer("/api/minutes?hours=1", minutesSchema, clickHouseEveryMs),
+    findings: useAnswer("/api/findings", findingsSchema, clickHouseEveryMs),
+    deadLetters: useAnswer("/api/dead-letters", deadLettersSchema, clickHouseEveryMs),
+  };
+}
+
+/** Nothing arrived in the last hour, and nothing waits. */
+function isEmpty({ hour, deadLetters, inFlight }: ReturnType<typeof useOverview>): boolean {
+  return hour.value?.tenantsCount === 0 && deadLetters.value?.length === 0 && inFlight.value?.payloads === 0;
+}
+
+/** The tab says how many findings are open, and where the watermark is. */
+function useTitle(watermark: string, openCount: number): void {
+  useEffect(() => {
+    const open = openCount > 0 ? `(${openCount}) ` : "";
+    document.title = `${open}${watermark === "" ? "" : `${clockText(watermark)} · `}Headrace`;
+  }, [watermark, openCount]);
+}
+
+function Footer({ onSignOut }: { readonly onSignOut: () => void }) {
+  return (
+    <footer>
+      <p>
+        All times are UTC. The page asks again every few seconds while it is visible. The same answers:{" "}
+        <code>GET /api/…</code>, <code>GET /metrics</code>.
+      </p>
+      <button type="button" class="quiet" onClick={onSignOut}>
+        Sign out
+      </button>
+    </footer>
   );
 }

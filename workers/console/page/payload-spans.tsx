@@ -1,12 +1,11 @@
 /** What is in a payload: its first spans, decoded as they would be stored. */
-import { useContext, useEffect, useState } from "preact/hooks";
 import { type PayloadSpans, payloadSpansSchema } from "../../../shared/console/answers.ts";
+import { durationText } from "../../../shared/console/duration-text.ts";
 import { tracePagePath } from "../../../shared/console/page-routes.ts";
-import { ask, failureText } from "./ask.ts";
+import { useAnswer } from "./answer.ts";
 import { CopyButton } from "./copy-button.tsx";
 import { Dialog } from "./dialog.tsx";
-import { bytesText, countText, keyParts, plural, spanDurationText } from "./format.ts";
-import { AccessContext } from "./polling.ts";
+import { bytesText, countText, keyParts, plural, shortId } from "./format.ts";
 
 interface PayloadSpansDialogProps {
   readonly payloadKey: string;
@@ -14,27 +13,20 @@ interface PayloadSpansDialogProps {
 }
 
 export function PayloadSpansDialog({ payloadKey, onClose }: PayloadSpansDialogProps) {
-  const { token } = useContext(AccessContext);
-  const [found, setFound] = useState<PayloadSpans | string>();
-  useEffect(() => {
-    const stopped = new AbortController();
-    ask(token, `/api/payload-spans?key=${encodeURIComponent(payloadKey)}`, payloadSpansSchema, {
-      signal: stopped.signal,
-    })
-      .then(setFound)
-      .catch((error: unknown) => stopped.signal.aborted || setFound(failureText(error)));
-    return () => stopped.abort();
-  }, [token, payloadKey]);
+  const { value, failure } = useAnswer(
+    `/api/payload-spans?key=${encodeURIComponent(payloadKey)}`,
+    payloadSpansSchema,
+  );
   const { tenant, minute, id } = keyParts(payloadKey);
   return (
-    <Dialog title={`Payload ${id.slice(0, 8)}`} isWide onClose={onClose}>
+    <Dialog title={`Payload ${shortId(id)}`} isWide onClose={onClose}>
       <p class="note">
         {tenant}, arrived {minute.replace("T", " ")} UTC. <span class="key whole">{payloadKey}</span>{" "}
         <CopyButton text={payloadKey} label="Copy key" />
       </p>
-      {found === undefined && <p>Decoding …</p>}
-      {typeof found === "string" && <p class="wrong">{found}</p>}
-      {typeof found === "object" && <Decoded payload={found} />}
+      {value === undefined && failure === "" && <p>Decoding …</p>}
+      {failure !== "" && <p class="wrong">{failure}</p>}
+      {value !== undefined && <Decoded payload={value} />}
     </Dialog>
   );
 }
@@ -62,7 +54,7 @@ function Decoded({ payload }: { readonly payload: PayloadSpans }) {
               <summary>
                 <bdi class="name">{span.name === "" ? "(no name)" : span.name}</bdi>
                 <span class="note">
-                  <bdi>{span.service}</bdi> · {span.kind} · {spanDurationText(span.durationMs)}
+                  <bdi>{span.service}</bdi> · {span.kind} · {durationText(span.durationMs * 1e6)}
                 </span>
                 {span.status === "Error" && <em class="bad">error</em>}
                 {span.rejected !== "" && <em class="bad">refused: {span.rejected}</em>}

@@ -1,4 +1,4 @@
-/** Which place of the page is looked at: what stands behind the `#`, so that a link leads to it and Back leads back. */
+/** Which part of the page is shown: it is what follows the `#`, so that links and the browser's Back button work. */
 import { useEffect, useState } from "preact/hooks";
 import { parseRoute, type Route } from "../../../shared/console/page-routes.ts";
 

@@ -1,13 +1,13 @@
 /** Who sent what in the last hour. */
 import { useState } from "preact/hooks";
 import type { Minutes } from "../../../shared/console/answers.ts";
+import type { Answer } from "./answer.ts";
 import { bytesText, countText, rateText } from "./format.ts";
 import { TenantKeysDialog } from "./keys/tenant-keys.tsx";
 import { Panel } from "./panel.tsx";
-import type { Polled } from "./polling.ts";
 
 interface TenantsProps {
-  readonly hour: Polled<Minutes>;
+  readonly hour: Answer<Minutes>;
   readonly everyMs: number;
 }
 
@@ -17,67 +17,12 @@ export function Tenants({ hour, everyMs }: TenantsProps) {
   if (value === undefined) {
     return null;
   }
-  const seconds = value.steps.length * value.stepSeconds;
   return (
     <Panel id="tenants" title="Tenants, last hour">
       {value.tenants.length === 0 ? (
         <p class="empty">Nobody sent anything in the last hour.</p>
       ) : (
-        <table>
-          <thead>
-            <tr>
-              <th scope="col">Tenant</th>
-              <th scope="col" class="number">
-                Spans
-              </th>
-              <th scope="col" class="number">
-                Spans per second
-              </th>
-              <th scope="col" class="number">
-                Payloads
-              </th>
-              <th scope="col" class="number">
-                Received
-              </th>
-              <th scope="col" class="number">
-                Rejected spans
-              </th>
-              <th scope="col" class="number">
-                Dead
-              </th>
-            </tr>
-          </thead>
-          <tbody>
-            {value.tenants.map((tenant) => (
-              <tr key={tenant.tenant}>
-                <td data-name="Tenant">
-                  <button type="button" class="link" onClick={() => setOpened(tenant.tenant)}>
-                    {tenant.tenant}
-                    <span class="hidden">, rates and quotas of its keys</span>
-                  </button>
-                </td>
-                <td data-name="Spans" class="number">
-                  {countText(tenant.spans)}
-                </td>
-                <td data-name="Spans per second" class="number">
-                  {rateText(tenant.spans / seconds)}
-                </td>
-                <td data-name="Payloads" class="number">
-                  {countText(tenant.accepted)}
-                </td>
-                <td data-name="Received" class="number">
-                  {bytesText(tenant.bytes)}
-                </td>
-                <td data-name="Rejected spans" class="number">
-                  {countText(tenant.rejectedSpans)}
-                </td>
-                <td data-name="Dead" class="number">
-                  {countText(tenant.dead)}
-                </td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
+        <TenantTable hour={value} onOpen={setOpened} />
       )}
       {value.tenants.some(({ rejectedSpans }) => rejectedSpans > 0) && (
         <p class="note">
@@ -92,5 +37,56 @@ export function Tenants({ hour, everyMs }: TenantsProps) {
       )}
       {opened !== "" && <TenantKeysDialog tenant={opened} everyMs={everyMs} onClose={() => setOpened("")} />}
     </Panel>
+  );
+}
+
+interface TenantTableProps {
+  readonly hour: Minutes;
+  /** With the tenant's name. */
+  readonly onOpen: (tenant: string) => void;
+}
+
+function TenantTable({ hour: { tenants, steps, stepSeconds }, onOpen }: TenantTableProps) {
+  const seconds = steps.length * stepSeconds;
+  /** By the heading of the column. */
+  const cellsOf = (tenant: Minutes["tenants"][number]): readonly (readonly [string, string])[] => [
+    ["Spans", countText(tenant.spans)],
+    ["Spans per second", rateText(tenant.spans / seconds)],
+    ["Payloads", countText(tenant.accepted)],
+    ["Received", bytesText(tenant.bytes)],
+    ["Rejected spans", countText(tenant.rejectedSpans)],
+    ["Dead", countText(tenant.dead)],
+  ];
+  const [first] = tenants;
+  return (
+    <table>
+      <thead>
+        <tr>
+          <th scope="col">Tenant</th>
+          {(first === undefined ? [] : cellsOf(first)).map(([name]) => (
+            <th key={name} scope="col" class="number">
+              {name}
+            </th>
+          ))}
+        </tr>
+      </thead>
+      <tbody>
+        {tenants.map((tenant) => (
+          <tr key={tenant.tenant}>
+            <td data-name="Tenant">
+              <button type="button" class="link" onClick={() => onOpen(tenant.tenant)}>
+                {tenant.tenant}
+                <span class="hidden">, rates and quotas of its keys</span>
+              </button>
+            </td>
+            {cellsOf(tenant).map(([name, text]) => (
+              <td key={name} data-name={name} class="number">
+                {text}
+              </td>
+            ))}
+          </tr>
+        ))}
+      </tbody>
+    </table>
   );
 }

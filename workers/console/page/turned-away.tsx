@@ -1,21 +1,12 @@
-/** Requests that were never accepted: what exporters were told. Best effort, as the ingress counts them. */
+/** Requests that were never accepted, and what exporters were answered. Best effort, as the ingress counts them. */
 import { type OutcomeSums, outcomesSchema } from "../../../shared/console/answers.ts";
+import { refusalOutcomes } from "../../../shared/outcome.ts";
 import { refusalAdvice } from "../../../shared/refusal-reason.ts";
+import { useAnswer } from "./answer.ts";
 import { countText } from "./format.ts";
 import { Panel } from "./panel.tsx";
-import { usePolled } from "./polling.ts";
 
-/** Outcomes of requests that were never accepted. */
-const refusals: ReadonlySet<string> = new Set([
-  "unauthenticated",
-  "forbidden",
-  "over_quota",
-  "rate_limited",
-  "malformed",
-  "too_large",
-  "unsupported",
-  "unavailable",
-]);
+const refusals: ReadonlySet<string> = new Set(refusalOutcomes);
 /** Refused before the spans were counted, for the most part. */
 const uncounted: ReadonlySet<string> = new Set(["over_quota", "rate_limited"]);
 
@@ -39,7 +30,7 @@ function sums(outcomes: readonly Refused[]): readonly Refused[] {
 }
 
 export function TurnedAway({ everyMs }: { readonly everyMs: number }) {
-  const { value, failure } = usePolled("/api/outcomes?hours=1", outcomesSchema, everyMs);
+  const { value, failure } = useAnswer("/api/outcomes?hours=1", outcomesSchema, everyMs);
   const refused = sums(value?.outcomes ?? []);
   if (refused.length === 0) {
     return null;

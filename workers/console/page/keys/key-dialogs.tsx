@@ -2,17 +2,22 @@
 import { useContext, useState } from "preact/hooks";
 import type { InferOutput } from "valibot";
 import { keySchema, type ListedKey, newKeySchema } from "../../../../shared/console/answers.ts";
-import { exportLines } from "../../../../shared/export-lines.ts";
+import { AccessContext } from "../answer.ts";
 import { ask, askOf, failureText } from "../ask.ts";
 import { ConfirmDialog } from "../confirm-dialog.tsx";
-import { CopyButton } from "../copy-button.tsx";
 import { Dialog } from "../dialog.tsx";
-import { AccessContext } from "../polling.ts";
 import { KeyForm } from "./key-form.tsx";
+import { NewKeyDialog } from "./new-key-dialog.tsx";
 
 export type KeyTask =
   | { readonly kind: "create"; readonly tenant?: string }
-  | { readonly kind: "change" | "rotate" | "switch" | "revoke"; readonly key: ListedKey };
+  | { readonly kind: KeyChange["kind"]; readonly key: ListedKey };
+
+/** Of a key that is there. */
+interface KeyChange {
+  readonly kind: "change" | "rotate" | "switch" | "revoke";
+  readonly key: ListedKey;
+}
 
 type NewKey = InferOutput<typeof newKeySchema>;
 
@@ -26,17 +31,71 @@ interface KeyDialogsProps {
 
 export function KeyDialogs({ task, otlp, onClose, onChanged }: KeyDialogsProps) {
   const { token } = useContext(AccessContext);
-  const [failure, setFailure] = useState("");
-  const [isBusy, setBusy] = useState(false);
+  const { failure, isBusy, attempt, forget } = useAttempt();
   const [made, setMade] = useState("");
 
   const close = (): void => {
-    setFailure("");
+    forget();
     setMade("");
     onClose();
   };
-  /** What was asked for, or why it was not done, in the dialog. */
-  const tried = async <T,>(asked: Promise<T>): Promise<T | undefined> => {
+  const make = async (asked: Promise<NewKey>, text: (key: ListedKey) => string): Promise<void> => {
+    const answer = await attempt(asked);
+    if (answer !== undefined) {
+      const { key: secret, ...key } = answer;
+      onChanged(key, text(key));
+      setMade(secret);
+    }
+  };
+  const change = async (asked: Promise<ListedKey>, text: string): Promise<void> => {
+    const key = await attempt(asked);
+    if (key !== undefined) {
+      onChanged(key, text);
+      close();
+    }
+  };
+
+  if (made !== "") {
+    return <NewKeyDialog secret={made} otlp={otlp} onClose={close} />;
+  }
+  if (task === null) {
+    return null;
+  }
+  if (task.kind === "create") {
+    return (
+      <Dialog title="New key" onClose={close}>
+        <KeyForm
+          tenant={task.tenant ?? ""}
+          failure={failure}
+          isBusy={isBusy}
+          onSubmit={(fields) =>
+            make(
+              ask(token, "/api/keys", newKeySchema, { body: fields }),
+              ({ tenant, name }) => `Key ${name} of ${tenant} was made.`,
+            )
+          }
+        />
+      </Dialog>
+    );
+  }
+  return (
+    <KeyChangeDialog task={task} shown={{ failure, isBusy, onClose: close }} make={make} change={change} />
+  );
+}
+
+interface Attempt {
+  /** Why the last one failed; empty: it did not. */
+  readonly failure: string;
+  readonly isBusy: boolean;
+  /** What was asked for; undefined: it was not done, and `failure` says why. */
+  readonly attempt: <T>(asked: Promise<T>) => Promise<T | undefined>;
+  readonly forget: () => void;
+}
+
+function useAttempt(): Attempt {
+  const [failure, setFailure] = useState("");
+  const [isBusy, setBusy] = useState(false);
+  const attempt = async <T,>(asked: Promise<T>): Promise<T | undefined> => {
     setBusy(true);
     setFailure("");
     try {
@@ -48,71 +107,45 @@ export function KeyDialogs({ task, otlp, onClose, onChanged }: KeyDialogsProps) 
       setBusy(false);
     }
   };
-  const make = async (asked: Promise<NewKey>, text: (key: ListedKey) => string): Promise<void> => {
-    const answer = await tried(asked);
-    if (answer !== undefined) {
-      const { key: secret, ...key } = answer;
-      onChanged(key, text(key));
-      setMade(secret);
-    }
-  };
-  const change = async (asked: Promise<ListedKey>, text: string): Promise<void> => {
-    const key = await tried(asked);
-    if (key !== undefined) {
-      onChanged(key, text);
-      close();
-    }
-  };
+  return { failure, isBusy, attempt, forget: () => setFailure("") };
+}
 
-  if (made !== "") {
-    return <MadeKey secret={made} otlp={otlp} onClose={close} />;
-  }
-  switch (task?.kind) {
-    case "create":
-      return (
-        <Dialog title="New key" onClose={close}>
-          <KeyForm
-            tenant={task.tenant ?? ""}
-            failure={failure}
-            isBusy={isBusy}
-            onSubmit={(fields) =>
-              make(
-                ask(token, "/api/keys", newKeySchema, { body: fields }),
-                ({ tenant, name }) => `Key ${name} of ${tenant} was made.`,
-              )
-            }
-          />
-        </Dialog>
-      );
+interface KeyChangeDialogProps {
+  readonly task: KeyChange;
+  readonly shown: { readonly failure: string; readonly isBusy: boolean; readonly onClose: () => void };
+  readonly make: (asked: Promise<NewKey>, text: (key: ListedKey) => string) => Promise<void>;
+  readonly change: (asked: Promise<ListedKey>, text: string) => Promise<void>;
+}
+
+function KeyChangeDialog({ task: { kind, key }, shown, make, change }: KeyChangeDialogProps) {
+  const { token } = useContext(AccessContext);
+  const { id, name, tenant, status } = key;
+  const whose = `key ${name} of ${tenant}`;
+  const patch = (body: object): Promise<ListedKey> =>
+    askOf(token, "PATCH /api/keys/:id", keySchema, { id, body });
+  switch (kind) {
     case "change":
       return (
-        <Dialog title={`Key ${task.key.name} of ${task.key.tenant}`} onClose={close}>
+        <Dialog title={`Key ${name} of ${tenant}`} onClose={shown.onClose}>
           <KeyForm
-            known={task.key}
-            tenant={task.key.tenant}
-            failure={failure}
-            isBusy={isBusy}
-            onSubmit={({ tenant: _, ...fields }) =>
-              change(
-                askOf(token, "PATCH /api/keys/:id", keySchema, { id: task.key.id, body: fields }),
-                `Key ${task.key.name} was changed.`,
-              )
-            }
+            known={key}
+            tenant={tenant}
+            failure={shown.failure}
+            isBusy={shown.isBusy}
+            onSubmit={({ tenant: _, ...fields }) => change(patch(fields), `Key ${name} was changed.`)}
           />
         </Dialog>
       );
     case "rotate":
       return (
         <ConfirmDialog
-          title={`Rotate key ${task.key.name} of ${task.key.tenant}?`}
+          {...shown}
+          title={`Rotate ${whose}?`}
           verb="Rotate"
-          failure={failure}
-          isBusy={isBusy}
-          onClose={close}
           onConfirm={() =>
             make(
-              askOf(token, "POST /api/keys/:id/rotate", newKeySchema, { id: task.key.id, body: {} }),
-              () => `Key ${task.key.name} was rotated: both work for a while.`,
+              askOf(token, "POST /api/keys/:id/rotate", newKeySchema, { id, body: {} }),
+              () => `Key ${name} was rotated: both work for a while.`,
             )
           }
         >
@@ -121,22 +154,15 @@ export function KeyDialogs({ task, otlp, onClose, onChanged }: KeyDialogsProps) 
         </ConfirmDialog>
       );
     case "switch": {
-      const isActive = task.key.status === "active";
+      const isActive = status === "active";
+      const [verb, next] = isActive ? ["Disable", "disabled"] : ["Enable", "enabled"];
       return (
         <ConfirmDialog
-          title={`${isActive ? "Disable" : "Enable"} key ${task.key.name} of ${task.key.tenant}?`}
-          verb={isActive ? "Disable" : "Enable"}
-          failure={failure}
-          isBusy={isBusy}
-          onClose={close}
+          {...shown}
+          title={`${verb} ${whose}?`}
+          verb={verb}
           onConfirm={() =>
-            change(
-              askOf(token, "PATCH /api/keys/:id", keySchema, {
-                id: task.key.id,
-                body: { status: isActive ? "disabled" : "active" },
-              }),
-              `Key ${task.key.name} is ${isActive ? "disabled" : "enabled"}.`,
-            )
+            change(patch({ status: isActive ? "disabled" : "active" }), `Key ${name} is ${next}.`)
           }
         >
           {isActive
@@ -148,46 +174,18 @@ export function KeyDialogs({ task, otlp, onClose, onChanged }: KeyDialogsProps) 
     case "revoke":
       return (
         <ConfirmDialog
-          title={`Revoke key ${task.key.name} of ${task.key.tenant}?`}
+          {...shown}
+          title={`Revoke ${whose}?`}
           verb="Revoke"
-          failure={failure}
-          isBusy={isBusy}
-          onClose={close}
           onConfirm={() =>
             change(
-              askOf(token, "POST /api/keys/:id/revoke", keySchema, { id: task.key.id, body: {} }),
-              `Key ${task.key.name} was revoked.`,
+              askOf(token, "POST /api/keys/:id/revoke", keySchema, { id, body: {} }),
+              `Key ${name} was revoked.`,
             )
           }
         >
           For good: requests with it are answered with 401 within a minute, and no one can enable it again.
         </ConfirmDialog>
       );
-    default:
-      return null;
   }
-}
-
-function MadeKey({
-  secret,
-  otlp,
-  onClose,
-}: {
-  readonly secret: string;
-  readonly otlp: string;
-  readonly onClose: () => void;
-}) {
-  const lines = exportLines(otlp === "" ? "https://<your ingress>" : otlp, secret).join("\n");
-  return (
-    <Dialog title="The new key" isWide onClose={onClose}>
-      <p>
-        It is shown this once: only its hash is kept. <span class="key whole">{secret}</span>{" "}
-        <CopyButton text={secret} label="Copy key" />
-      </p>
-      <div class="paste">
-        <pre>{lines}</pre>
-        <CopyButton text={lines} label="Copy" />
-      </div>
-    </Dialog>
-  );
 }

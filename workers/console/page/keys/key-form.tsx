@@ -48,23 +48,8 @@ export function KeyForm({ known, tenant, failure, isBusy, onSubmit }: KeyFormPro
       class="key-form"
       onSubmit={(event) => {
         event.preventDefault();
-        const form = new FormData(event.currentTarget);
-        const text = (name: string): string => String(form.get(name) ?? "").trim();
-        const limit = (name: LimitName): number | null => (text(name) === "" ? null : Number(text(name)));
-        onSubmit({
-          tenant: known === undefined ? text("tenant") : tenant,
-          name: text("name"),
-          spansPerSecond: limit("spansPerSecond"),
-          burstSpans: limit("burstSpans"),
-          spansPerMonth: limit("spansPerMonth"),
-          bytesPerSecond: limit("bytesPerSecond"),
-          burstBytes: limit("burstBytes"),
-          bytesPerMonth: limit("bytesPerMonth"),
-          origins: text("origins")
-            .split(/[\s,]+/)
-            .filter((origin) => origin !== ""),
-          sample: Number(percent) / 100,
-        });
+        const fields = fieldsOf(event.currentTarget, Number(percent) / 100);
+        onSubmit(known === undefined ? fields : { ...fields, tenant });
       }}
     >
       {known === undefined && (
@@ -83,15 +68,7 @@ export function KeyForm({ known, tenant, failure, isBusy, onSubmit }: KeyFormPro
           placeholder="what it is for"
         />
       </label>
-      <fieldset class="limits">
-        <legend>Limits; empty: none</legend>
-        {limitNames.map((name) => (
-          <label key={name}>
-            {limitLabels[name]}
-            <input name={name} type="number" min={1} step={1} defaultValue={known?.[name] ?? ""} />
-          </label>
-        ))}
-      </fieldset>
+      <LimitFields known={known} />
       <label>
         Origins of browsers
         <input
@@ -124,4 +101,39 @@ export function KeyForm({ known, tenant, failure, isBusy, onSubmit }: KeyFormPro
       </div>
     </form>
   );
+}
+
+function LimitFields({ known }: { readonly known: ListedKey | undefined }) {
+  return (
+    <fieldset class="limits">
+      <legend>Limits; empty: none</legend>
+      {limitNames.map((name) => (
+        <label key={name}>
+          {limitLabels[name]}
+          <input name={name} type="number" min={1} step={1} defaultValue={known?.[name] ?? ""} />
+        </label>
+      ))}
+    </fieldset>
+  );
+}
+
+/** The fields as they were typed. */
+function fieldsOf(form: HTMLFormElement, sample: number): KeyFields {
+  const data = new FormData(form);
+  const text = (name: string): string => String(data.get(name) ?? "").trim();
+  const limit = (name: LimitName): number | null => (text(name) === "" ? null : Number(text(name)));
+  return {
+    tenant: text("tenant"),
+    name: text("name"),
+    spansPerSecond: limit("spansPerSecond"),
+    burstSpans: limit("burstSpans"),
+    spansPerMonth: limit("spansPerMonth"),
+    bytesPerSecond: limit("bytesPerSecond"),
+    burstBytes: limit("burstBytes"),
+    bytesPerMonth: limit("bytesPerMonth"),
+    origins: text("origins")
+      .split(/[\s,]+/)
+      .filter((origin) => origin !== ""),
+    sample,
+  };
 }

@@ -1,12 +1,11 @@
 /** API keys: made, limited, rotated and revoked here, with the words of `headrace keys`. */
 import { useContext, useEffect, useState } from "preact/hooks";
 import { aboutSchema, keysSchema, type ListedKey } from "../../../../shared/console/answers.ts";
+import { AccessContext, useAnswer } from "../answer.ts";
 import { ask, failureText } from "../ask.ts";
 import { plural } from "../format.ts";
 import { NoticeList, useNotices } from "../notices.tsx";
-import { AccessContext, usePolled } from "../polling.ts";
 import { Top } from "../top.tsx";
-import { useAnswer } from "../traces/answer.ts";
 import { KeyDialogs, type KeyTask } from "./key-dialogs.tsx";
 import { KeyRow } from "./key-row.tsx";
 
@@ -14,36 +13,15 @@ const everyMs = 30_000;
 const kvLateMs = 70_000;
 
 export function KeysPage() {
-  const { token } = useContext(AccessContext);
-  const keys = usePolled("/api/keys", keysSchema, everyMs);
   const about = useAnswer("/api/about", aboutSchema);
   const { notices, reportFindings, dismiss } = useNotices();
-  const [more, setMore] = useState<readonly ListedKey[]>([]);
-  const [cursor, setCursor] = useState<string>();
+  const list = useKeyList((text) => reportFindings(text, true));
   const [task, setTask] = useState<KeyTask | null>(null);
   const [sought, setSought] = useState("");
   useEffect(() => {
     document.title = "Keys · Headrace";
   }, []);
-  /** KV is read up to a minute late: so long is shown what the change itself answered. */
-  const [changed, setChanged] = useState<readonly { readonly key: ListedKey; readonly at: number }[]>([]);
-
-  const next = more.length === 0 ? keys.value?.cursor : cursor;
-  const askOn = async (): Promise<void> => {
-    try {
-      const page = await ask(token, `/api/keys?cursor=${encodeURIComponent(next ?? "")}`, keysSchema);
-      setMore([...more, ...page.keys]);
-      setCursor(page.cursor);
-    } catch (error) {
-      reportFindings(failureText(error), true);
-    }
-  };
-  const fresh = changed.filter(({ at }) => Date.now() - at < kvLateMs).map(({ key }) => key);
-  const known = new Map([...(keys.value?.keys ?? []), ...more, ...fresh].map((key) => [key.id, key]));
-  const wanted = sought.trim().toLowerCase();
-  const shown = [...known.values()]
-    .filter(({ id, tenant, name }) => [id, tenant, name].some((text) => text.toLowerCase().includes(wanted)))
-    .sort((a, b) => a.tenant.localeCompare(b.tenant) || a.name.localeCompare(b.name));
+  const shown = keysWith(list.known, sought);
 
   return (
     <>
@@ -69,10 +47,12 @@ export function KeysPage() {
           <p class="note">
             A change holds everywhere within a minute: the Workers read keys from KV, which is read that late.
           </p>
-          {keys.failure !== "" && <p class="stale">Not up to date. {keys.failure}</p>}
-          {keys.value === undefined && keys.failure === "" && <p class="empty">Reading …</p>}
-          {keys.value !== undefined && shown.length === 0 && (
-            <p class="empty">{wanted === "" ? "There is no key yet: nobody can send." : "No key matches."}</p>
+          {list.failure !== "" && <p class="stale">Not up to date. {list.failure}</p>}
+          {!list.isRead && list.failure === "" && <p class="empty">Reading …</p>}
+          {list.isRead && shown.length === 0 && (
+            <p class="empty">
+              {sought.trim() === "" ? "There is no key yet: nobody can send." : "No key matches."}
+            </p>
           )}
           {shown.length > 0 && (
             <ul class="rows">
@@ -81,9 +61,9 @@ export function KeysPage() {
               ))}
             </ul>
           )}
-          {next !== undefined && (
-            <button type="button" onClick={askOn}>
-              Show more than {plural(known.size, "key")}
+          {list.hasMore && (
+            <button type="button" onClick={list.askOn}>
+              Show more than {plural(list.known.length, "key")}
             </button>
           )}
         </section>
@@ -93,11 +73,62 @@ export function KeysPage() {
         otlp={about.value?.otlp ?? ""}
         onClose={() => setTask(null)}
         onChanged={(key, text) => {
-          setChanged([...changed, { key, at: Date.now() }]);
+          list.change(key);
           reportFindings(text);
-          keys.again();
         }}
       />
     </>
   );
+}
+
+interface KeyList {
+  /** Of all pages so far, with what was changed here lately. */
+  readonly known: readonly ListedKey[];
+  /** Why the first page could not be read anew; empty: it could. */
+  readonly failure: string;
+  readonly isRead: boolean;
+  readonly hasMore: boolean;
+  readonly askOn: () => Promise<void>;
+  /** A key was made or changed: this is what it is now. */
+  readonly change: (key: ListedKey) => void;
+}
+
+function useKeyList(onFailure: (text: string) => void): KeyList {
+  const { token } = useContext(AccessContext);
+  const first = useAnswer("/api/keys", keysSchema, everyMs);
+  const [more, setMore] = useState<readonly ListedKey[]>([]);
+  const [cursor, setCursor] = useState<string>();
+  /** KV is read up to a minute late: so long is shown what the change itself answered. */
+  const [changed, setChanged] = useState<readonly { readonly key: ListedKey; readonly at: number }[]>([]);
+  const next = more.length === 0 ? first.value?.cursor : cursor;
+  const askOn = async (): Promise<void> => {
+    try {
+      const page = await ask(token, `/api/keys?cursor=${encodeURIComponent(next ?? "")}`, keysSchema);
+      setMore([...more, ...page.keys]);
+      setCursor(page.cursor);
+    } catch (error) {
+      onFailure(failureText(error));
+    }
+  };
+  const fresh = changed.filter(({ at }) => Date.now() - at < kvLateMs).map(({ key }) => key);
+  const byId = new Map([...(first.value?.keys ?? []), ...more, ...fresh].map((key) => [key.id, key]));
+  return {
+    known: [...byId.values()],
+    failure: first.failure,
+    isRead: first.value !== undefined,
+    hasMore: next !== undefined,
+    askOn,
+    change: (key) => {
+      setChanged([...changed, { key, at: Date.now() }]);
+      first.again();
+    },
+  };
+}
+
+/** Those whose tenant, name or id has the text, by tenant and name. */
+function keysWith(keys: readonly ListedKey[], sought: string): readonly ListedKey[] {
+  const wanted = sought.trim().toLowerCase();
+  return keys
+    .filter(({ id, tenant, name }) => [id, tenant, name].some((text) => text.toLowerCase().includes(wanted)))
+    .sort((a, b) => a.tenant.localeCompare(b.tenant) || a.name.localeCompare(b.name));
 }

@@ -1,10 +1,9 @@
 /** A tenant's keys: their rates, and how much of their months is used. */
 import { useState } from "preact/hooks";
 import { aboutSchema, keysSchema, type ListedKey, usageSchema } from "../../../../shared/console/answers.ts";
+import { useAnswer } from "../answer.ts";
 import { Dialog } from "../dialog.tsx";
 import { bytesText, countText } from "../format.ts";
-import { usePolled } from "../polling.ts";
-import { useAnswer } from "../traces/answer.ts";
 import { KeyDialogs, type KeyTask } from "./key-dialogs.tsx";
 import { KeyRow } from "./key-row.tsx";
 
@@ -16,8 +15,8 @@ interface TenantKeysDialogProps {
 
 export function TenantKeysDialog({ tenant, everyMs, onClose }: TenantKeysDialogProps) {
   const asked = encodeURIComponent(tenant);
-  const keys = usePolled(`/api/keys?tenant=${asked}`, keysSchema, everyMs);
-  const usage = usePolled(`/api/usage?tenant=${asked}&days=1`, usageSchema, everyMs);
+  const keys = useAnswer(`/api/keys?tenant=${asked}`, keysSchema, everyMs);
+  const usage = useAnswer(`/api/usage?tenant=${asked}&days=1`, usageSchema, everyMs);
   const about = useAnswer("/api/about", aboutSchema);
   const [task, setTask] = useState<KeyTask | null>(null);
   const [said, setSaid] = useState("");

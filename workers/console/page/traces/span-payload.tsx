@@ -2,10 +2,10 @@
 import { useState } from "preact/hooks";
 import { payloadSchema } from "../../../../shared/console/answers.ts";
 import type { TracePayload } from "../../../../shared/console/traces.ts";
+import { useAnswer } from "../answer.ts";
 import { CopyButton } from "../copy-button.tsx";
 import { isoOf, plural } from "../format.ts";
 import { PayloadSpansDialog } from "../payload-spans.tsx";
-import { useAnswer } from "./answer.ts";
 
 export function SpanPayload({ payload }: { readonly payload: TracePayload | undefined }) {
   const [wantsStory, setWantsStory] = useState(false);

@@ -1,0 +1,159 @@
+/**
+ * What the console asks for one trace, and for values that complete a filter. As in trace-queries.ts, what a person typed is a
+ * parameter. Texts and lists are cut in ClickHouse, so that no answer is larger than the console has memory for.
+ */
+
+import type { ClickHouseSettings } from "../clickhouse/connection.ts";
+import { tableName } from "../clickhouse/statements.ts";
+import { limits } from "../limits.ts";
+import type { TraceFilter } from "./trace-filter.ts";
+import type { Question, Slice } from "./trace-queries.ts";
+import type { ValueKind } from "./traces.ts";
+
+/** Which spans: of a trace, and of one id where one is asked for; `seconds`: when they begin, where that is known. */
+export interface TraceScope {
+  readonly traceId: string;
+  readonly spanId: string | null;
+  readonly seconds: { readonly begin: number; readonly end: number } | null;
+}
+
+/** How much of a span is shown. */
+export interface Cut {
+  readonly members: number;
+  readonly textChars: number;
+  /** Bytes of attributes, events and links of all spans; those after it have none. */
+  readonly detailBytes: number;
+  readonly spans: number;
+}
+
+const tracesOf = (settings: ClickHouseSettings): string => tableName(settings, settings.tracesTable);
+
+function where({ spanId, seconds }: TraceScope): string {
+  const time =
+    seconds === null
+      ? ""
+      : " AND Timestamp >= toDateTime64({begin:Int64}, 9) AND Timestamp < toDateTime64({end:Int64}, 9)";
+  return `TraceId = {trace:String}${spanId === null ? "" : " AND SpanId = {span:String}"}${time}`;
+}
+
+function parametersOf({ traceId, spanId, seconds }: TraceScope): Question["parameters"] {
+  return {
+    trace: traceId,
+    ...(spanId === null ? {} : { span: spanId }),
+    ...(seconds === null ? {} : { begin: Math.floor(seconds.begin), end: Math.floor(seconds.end) + 1 }),
+  };
+}
+
+/** A text of at most so many characters, with … where something was cut off. */
+function cutText(text: string, chars: number): string {
+  return `if(lengthUTF8(${text}) > ${chars}, concat(substringUTF8(${text}, 1, ${chars}), '…'), ${text})`;
+}
+
+/** A Map as an array of (key, value). */
+function cutMap(map: string, { members, textChars }: Cut): string {
+  return `arrayMap((k, v) -> (${cutText("k", textChars)}, ${cutText("v", textChars)}),
+    arraySlice(mapKeys(${map}), 1, ${members}), arraySlice(mapValues(${map}), 1, ${members}))`;
+}
+
+const resourceId =
+  "toString(cityHash64(ServiceName, mapKeys(ResourceAttributes), mapValues(ResourceAttributes)))";
+const textBytes = (pairs: string): string =>
+  `arraySum(pair -> length(pair.1) + length(pair.2) + 6, ${pairs})`;
+
+/**
+ * The spans by their begin. Arrays: attributes of (key, value), events of (ns, name, attributes), links of (trace, span, attributes).
+ * The first span of each resource brings its attributes: the table is looked through once.
+ */
+export function traceSpansQuestion(settings: ClickHouseSettings, scope: TraceScope, cut: Cut): Question {
+  const first = (list: string): string => `arraySlice(${list}, 1, ${cut.members})`;
+  return {
+    query: `SELECT spanId, parentSpanId, name, service, kind, at, durationNs, status, statusMessage, scope, payload, resource,
+        tenant, attributesCount, eventsCount, linksCount,
+        row_number() OVER (PARTITION BY resource ORDER BY at0, spanId) = 1 AS isFirst,
+        if(isFirst, resource0, []) AS resourceAttributes,
+        sum(bytes) OVER (ORDER BY at0, spanId ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) <= ${cut.detailBytes} AS hasDetail,
+        if(hasDetail, attributes0, []) AS attributes, if(hasDetail, events0, []) AS events, if(hasDetail, links0, []) AS links
+      FROM (
+        SELECT Timestamp AS at0, SpanId AS spanId, ParentSpanId AS parentSpanId, ${cutText("SpanName", cut.textChars)} AS name,
+          ServiceName AS service, SpanKind AS kind, toString(toUnixTimestamp64Nano(Timestamp)) AS at,
+          toFloat64(Duration) AS durationNs, StatusCode AS status, ${cutText("StatusMessage", cut.textChars)} AS statusMessage,
+          ScopeName AS scope, lower(hex(HeadracePayload)) AS payload, ${resourceId} AS resource,
+          HeadraceTenant AS tenant, ${cutMap("ResourceAttributes", cut)} AS resource0,
+          toUInt32(length(mapKeys(SpanAttributes))) AS attributesCount,
+          toUInt32(length(Events.Name)) AS eventsCount, toUInt32(length(Links.TraceId)) AS linksCount,
+          ${cutMap("SpanAttributes", cut)} AS attributes0,
+          arrayMap((t, n, a) -> (toString(toUnixTimestamp64Nano(t)), ${cutText("n", cut.textChars)}, ${cutMap("a", cut)}),
+            ${first("Events.Timestamp")}, ${first("Events.Name")}, ${first("Events.Attributes")}) AS events0,
+          arrayMap((t, s, a) -> (t, s, ${cutMap("a", cut)}),
+            ${first("Links.TraceId")}, ${first("Links.SpanId")}, ${first("Links.Attributes")}) AS links0,
+          ${textBytes("attributes0")} + arraySum(e -> 60 + length(e.2) + ${textBytes("e.3")}, events0)
+            + arraySum(l -> 60 + ${textBytes("l.3")}, links0) AS bytes
+        FROM ${tracesOf(settings)} WHERE ${where(scope)}
+        ORDER BY Timestamp, SpanId LIMIT ${cut.spans}
+      ) ORDER BY at0, spanId`,
+    parameters: parametersOf(scope),
+  };
+}
+
+/** Of a trace that has more spans than are shown: what each payload brought of it, and from when to when that is: `begin` and `end` in ns since the epoch. */
+export function tracePartsQuestion(settings: ClickHouseSettings, scope: TraceScope): Question {
+  return {
+    query: `SELECT lower(hex(HeadracePayload)) AS payload, any(HeadraceTenant) AS tenant, toUInt32(count()) AS spans,
+        toUInt32(countIf(StatusCode = 'Error')) AS errors, toString(toUnixTimestamp64Nano(min(Timestamp))) AS begin,
+        toString(max(toInt128(toUnixTimestamp64Nano(Timestamp)) + Duration)) AS end,
+        toString(toUnixTimestamp64Nano(max(Timestamp))) AS lastBegin
+      FROM ${tracesOf(settings)} WHERE ${where(scope)}
+      GROUP BY HeadracePayload ORDER BY payload LIMIT ${limits.payloadsListed + 1}`,
+    parameters: parametersOf(scope),
+  };
+}
+
+/** Of what values are asked for, and for which spans. */
+export interface ValuesQuestion {
+  readonly of: ValueKind;
+  /** A part of the value. */
+  readonly part: string;
+  /** Of `value`: whose. */
+  readonly key: string;
+  readonly filter: TraceFilter;
+}
+
+/** Values among the spans of a slice, and how many spans it has: its first row, with an empty scope and value. */
+export function valuesQuestion(settings: ClickHouseSettings, asked: ValuesQuestion, slice: Slice): Question {
+  const { of, part, key, filter } = asked;
+  const conditions = [
+    "Timestamp >= fromUnixTimestamp64Nano({from:Int64}) AND Timestamp < fromUnixTimestamp64Nano({to:Int64})",
+  ];
+  const parameters: Record<string, string> = { from: String(slice.from), to: String(slice.to) };
+  const only = (column: string, name: string, value: string | null): void => {
+    if (value !== null) {
+      conditions.push(`${column} = {${name}:String}`);
+      parameters[name] = value;
+    }
+  };
+  only("HeadraceTenant", "tenant", of === "tenant" ? null : filter.tenant);
+  only("ServiceName", "service", of === "service" ? null : filter.service);
+  if (of === "value") {
+    parameters["key"] = key;
+  }
+  if (part !== "") {
+    parameters["part"] = part;
+  }
+  return {
+    query: `SELECT found.1 AS scope, ${cutText("found.2", limits.traceConditionCharsMax)} AS value, toFloat64(count()) AS spans
+      FROM (
+        SELECT arrayJoin(${pairsOf[of]}) AS found FROM ${tracesOf(settings)} WHERE ${conditions.join(" AND ")}
+      ) ${part === "" ? "" : "WHERE positionCaseInsensitiveUTF8(found.2, {part:String}) > 0"}
+      GROUP BY found ORDER BY spans DESC, value LIMIT ${limits.traceValuesListed}`,
+    parameters,
+  };
+}
+
+const pairsOf: Readonly<Record<ValueKind, string>> = {
+  service: "[('', toString(ServiceName))]",
+  name: "[('', toString(SpanName))]",
+  tenant: "[('', toString(HeadraceTenant))]",
+  key: "arrayConcat(arrayMap(k -> ('span', toString(k)), mapKeys(SpanAttributes)), arrayMap(k -> ('resource', toString(k)), mapKeys(ResourceAttributes)))",
+  value:
+    "arrayConcat(if(mapContains(SpanAttributes, {key:String}), [('span', SpanAttributes[{key:String}])], []), if(mapContains(ResourceAttributes, {key:String}), [('resource', ResourceAttributes[{key:String}])], []))",
+};

@@ -1,0 +1,82 @@
+/** When payloads that were claimed are a group: a second after the oldest of them arrived, or a little later for more. */
+import { describe, expect, test } from "vitest";
+import { nextAlarm } from "../../shared/ledger/machine.ts";
+import { limits } from "../../shared/limits.ts";
+import { doorbell, startMs, TestLedger } from "../ledger/world.ts";
+
+const second = limits.groupAgeReadyMs;
+const full = limits.queueMessagesMax;
+
+function bells(count: number, arrival: number, from = 0) {
+  return Array.from({ length: count }, (_, i) => ({ n: from + i, arrival }));
+}
+
+describe("a claim", () => {
+  test("leases a payload whose second went by in the queue: nothing waits, and nobody is notified", () => {
+    const ledger = new TestLedger();
+    ledger.now = startMs + second;
+    const { changes, rings, task } = ledger.step({
+      kind: "claim",
+      doorbells: [doorbell({ n: 1 })],
+      codecVersion: 1,
+    });
+    expect(task).toMatchObject({ step: "insert", attempt: 1 });
+    expect(rings).toEqual([]);
+    expect(changes.map(({ kind }) => kind)).toEqual(["head", "group"]);
+    expect(changes[1]).toMatchObject({ isNew: true, group: { state: { lease: { attempt: 1 } } } });
+  });
+
+  test("lets one that arrived a moment ago wait for others, until a second after it arrived", () => {
+    const ledger = new TestLedger();
+    ledger.now = startMs + second - 1;
+    expect(ledger.claim({ n: 1 })).toBeNull();
+    expect(ledger.state.waiting.payloads).toHaveLength(1);
+    expect(nextAlarm(ledger.state, ledger.settings)).toBe(startMs + second);
+    ledger.now = startMs + second;
+    expect(ledger.alarm()).toHaveLength(1);
+  });
+
+  test("takes those along that wait when another one's second is over", () => {
+    const ledger = new TestLedger();
+    ledger.now = startMs + 500;
+    expect(ledger.claim({ n: 1, arrival: startMs + 400 })).toBeNull();
+    expect(ledger.claim({ n: 2, arrival: startMs - 600 })?.payloads).toHaveLength(2);
+  });
+
+  test("of a full batch waits for those behind it, as long as before, and the groups stay large", () => {
+    const ledger = new TestLedger();
+    const hourOld = startMs - 3_600_000;
+    expect(ledger.claim(...bells(full, hourOld))).toBeNull();
+    expect(nextAlarm(ledger.state, ledger.settings)).toBe(startMs + second);
+    ledger.now += 10;
+    expect(ledger.claim(...bells(full, hourOld, full))).toBeNull();
+    ledger.now += 10;
+    expect(ledger.claim(...bells(1, hourOld, 2 * full))?.payloads).toHaveLength(2 * full + 1);
+  });
+
+  test("of full batches is a group a second after the first claim at the latest", () => {
+    const ledger = new TestLedger();
+    const hourOld = startMs - 3_600_000;
+    expect(ledger.claim(...bells(full, hourOld))).toBeNull();
+    ledger.now += second;
+    expect(ledger.claim(...bells(full, hourOld, full))?.payloads).toHaveLength(2 * full);
+    expect(ledger.claim(...bells(full, ledger.now, 2 * full))).toBeNull();
+    expect(ledger.state.waiting.payloads).toHaveLength(full);
+  });
+
+  test("of full batches is a group when the oldest has been here for a second", () => {
+    const ledger = new TestLedger();
+    expect(ledger.claim(...bells(full, startMs - 500))).toBeNull();
+    expect(nextAlarm(ledger.state, ledger.settings)).toBe(startMs + 500);
+    ledger.now = startMs + 500;
+    expect(ledger.claim(...bells(full, startMs + 100, full))?.payloads).toHaveLength(2 * full);
+  });
+
+  test("of a clock that is ahead waits a second by the ledger's clock", () => {
+    const ledger = new TestLedger();
+    expect(ledger.claim({ n: 1, arrival: startMs + 3_600_000 })).toBeNull();
+    expect(nextAlarm(ledger.state, ledger.settings)).toBe(startMs + second);
+    ledger.now = startMs + second;
+    expect(ledger.alarm()).toHaveLength(1);
+  });
+});
