@@ -11,8 +11,8 @@ import type { FrontDoor } from "./front-door/front-door.ts";
 import type { NoEvidence } from "./ledger/head.ts";
 import type { RefusedPayload } from "./ledger/refused-payloads.ts";
 import { shortText } from "./ledger/short-text.ts";
-import { limits } from "./limits.ts";
-import { type Checkpoint, MINUTE_MS, watermarkOf } from "./reconcile/checkpoint.ts";
+import { HOUR_MS, limits, MINUTE_MS } from "./limits.ts";
+import { type Checkpoint, watermarkOf } from "./reconcile/checkpoint.ts";
 
 /** Spans of one tenant in an hour, and in the same hour of the seven days before, the nearest first. */
 export interface TenantVolume {
@@ -257,8 +257,6 @@ export function hourToJudge({ volumeHour }: AlertState, checkpoint: Checkpoint, 
   const hour = (Math.floor(reached / HOUR_MS) - 1) * HOUR_MS;
   return hour <= volumeHour ? null : hour;
 }
-
-const HOUR_MS = 60 * MINUTE_MS;
 
 /** Open findings come first, so that none is reported as resolved only because there was no room for it. */
 function asManyAsFit(conditions: readonly Condition[], open: readonly Finding[]): readonly Condition[] {

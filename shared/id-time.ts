@@ -3,12 +3,11 @@
  * in minutes since 2020, and fit into three bytes until 2051.
  */
 import { assert } from "./assert.ts";
-import { limits } from "./limits.ts";
+import { limits, MINUTE_MS } from "./limits.ts";
 import { contentMinuteBytes, type PayloadId, payloadIdToBytes } from "./payload-key.ts";
 
-const minuteMs = 60_000;
 const nanosPerMinute = 60_000_000_000n;
-const epochMinute = Date.UTC(2020, 0, 1) / minuteMs;
+const epochMinute = Date.UTC(2020, 0, 1) / MINUTE_MS;
 export const contentMinuteMax = 2 ** (8 * contentMinuteBytes) - 1;
 
 /** `ID_TIME_FROM` of a pipeline that has no payload yet: every id is of version 2. */
@@ -33,13 +32,13 @@ export function parseIdTimeFrom(text: string | undefined): number | undefined {
   if (text === undefined || text === "") {
     return Number.POSITIVE_INFINITY;
   }
-  const minute = pattern.test(text) ? Date.parse(text) / minuteMs - epochMinute : Number.NaN;
+  const minute = pattern.test(text) ? Date.parse(text) / MINUTE_MS - epochMinute : Number.NaN;
   return minute >= 0 && minute <= contentMinuteMax ? minute : undefined;
 }
 
 /** The first full minute that is not before `timeMs`. */
 export function formatIdTimeFrom(timeMs: number): string {
-  const text = `${new Date(Math.ceil(timeMs / minuteMs) * minuteMs).toISOString().slice(0, 16)}Z`;
+  const text = `${new Date(Math.ceil(timeMs / MINUTE_MS) * MINUTE_MS).toISOString().slice(0, 16)}Z`;
   assert(parseIdTimeFrom(text) !== undefined, "ID_TIME_FROM lies between 2020 and 2051");
   return text;
 }

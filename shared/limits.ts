@@ -8,7 +8,7 @@ import { assert } from "./assert.ts";
 const KIB = 1024;
 const MIB = 1024 * KIB;
 const SECOND_MS = 1000;
-const MINUTE_MS = 60 * SECOND_MS;
+export const MINUTE_MS = 60 * SECOND_MS;
 export const HOUR_MS = 60 * MINUTE_MS;
 export const DAY_MS = 24 * HOUR_MS;
 

@@ -4,13 +4,11 @@
  * an isolate has not sent when it ends is lost.
  */
 import { assert } from "./assert.ts";
-import { limits } from "./limits.ts";
+import { limits, MINUTE_MS } from "./limits.ts";
 import type { OutcomeCount } from "./messages.ts";
 
 export type OutcomeLabels = Pick<OutcomeCount, "tenant" | "key" | "outcome" | "reason">;
 export type OutcomeNumbers = Omit<OutcomeCount, keyof OutcomeLabels | "minute">;
-
-const minuteMs = 60_000;
 
 export class OutcomeCounter {
   readonly #counts = new Map<string, OutcomeCount>();
@@ -19,7 +17,7 @@ export class OutcomeCounter {
 
   /** `now` in ms since the epoch. */
   add(labels: OutcomeLabels, numbers: OutcomeNumbers, now: number): void {
-    const minute = now - (now % minuteMs);
+    const minute = now - (now % MINUTE_MS);
     const name = nameOf(minute, labels);
     // Beyond the limit a new tenant and key is counted without its name: the sums stay right.
     const known = this.#counts.has(name) || this.#counts.size < limits.outcomesMax;
@@ -56,7 +54,7 @@ export class OutcomeCounter {
       const name = nameOf(count.minute, count);
       const present = this.#counts.get(name);
       assert(present !== undefined, "a count is kept until it was sent");
-      if (present === count && count.minute + minuteMs <= now) {
+      if (present === count && count.minute + MINUTE_MS <= now) {
         this.#counts.delete(name);
         this.#sent.delete(name);
       } else {
@@ -64,7 +62,7 @@ export class OutcomeCounter {
       }
     }
     for (const [name, count] of this.#counts) {
-      if (this.#sent.get(name) === count && count.minute + minuteMs <= now) {
+      if (this.#sent.get(name) === count && count.minute + MINUTE_MS <= now) {
         this.#counts.delete(name);
         this.#sent.delete(name);
       }

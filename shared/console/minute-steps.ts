@@ -4,9 +4,9 @@
  */
 import { assert } from "../assert.ts";
 import { byMinute } from "../ledger/unsettled.ts";
-import { limits } from "../limits.ts";
+import { limits, MINUTE_MS } from "../limits.ts";
 import { minuteToMs } from "../payload-key.ts";
-import { type Checkpoint, MINUTE_MS, startOfMinute } from "../reconcile/checkpoint.ts";
+import { type Checkpoint, startOfMinute } from "../reconcile/checkpoint.ts";
 import type { MinuteStep, Minutes, TenantSum } from "./answers.ts";
 import type { Unsettled } from "./operations.ts";
 

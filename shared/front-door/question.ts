@@ -6,7 +6,7 @@
  * API's own schema. `count` of an adaptive set is the estimate already: the page on confidence intervals has 40,054 sampled
  * events, an interval of 1.072 and a count of 42,939. It is not multiplied again.
  */
-import { limits } from "../limits.ts";
+import { limits, MINUTE_MS } from "../limits.ts";
 import type { FrontDoorSettings } from "./front-door.ts";
 
 export interface ZoneQuestion {
@@ -20,11 +20,9 @@ export interface Period {
   readonly until: number;
 }
 
-const minuteMs = 60_000;
-
 /** The hour that ends before the minutes of which something may still be on its way into either count. */
 export function periodAt(now: number): Period {
-  const until = Math.floor((now - limits.zoneLagMs) / minuteMs) * minuteMs;
+  const until = Math.floor((now - limits.zoneLagMs) / MINUTE_MS) * MINUTE_MS;
   return { since: until - limits.zonePeriodMs, until };
 }
 

@@ -3,9 +3,10 @@
  * table is the evidence. One copy is expected for each payload id, not for each key.
  */
 
+import { MINUTE_MS } from "../limits.ts";
 import { idOfKey, type PayloadId, type PayloadKey, tenantOfKey } from "../payload-key.ts";
 import type { DayRows } from "../receipt.ts";
-import { beforeMinute, type Checkpoint, MINUTE_MS, watermarkOf } from "./checkpoint.ts";
+import { beforeMinute, type Checkpoint, watermarkOf } from "./checkpoint.ts";
 import { doubted, missingOf } from "./doubts.ts";
 import { ask, type CronWork, type DatedReceipt, type ReconcileFinding } from "./effects.ts";
 import { auditRows } from "./evidence.ts";

@@ -5,9 +5,10 @@
  * question, so none is spared; one that says too little would leave a sum wrong for good.
  */
 
+import { MINUTE_MS } from "../limits.ts";
 import { minuteOfKey, minuteToMs } from "../payload-key.ts";
 import type { Receipt } from "../receipt.ts";
-import { type Checkpoint, isOpen, MINUTE_MS } from "./checkpoint.ts";
+import { type Checkpoint, isOpen } from "./checkpoint.ts";
 
 export interface ChangedMinute {
   /** Its start, ms since the epoch. */

@@ -8,9 +8,8 @@
  * back-off, in the order in which minutes are due and not in the order of time, so that minutes which cannot be sealed
  * for a while do not stand in front of all others.
  */
+import { MINUTE_MS } from "../limits.ts";
 import { formatMinute, type PayloadKey, payloadPrefix } from "../payload-key.ts";
-
-export const MINUTE_MS = 60_000;
 
 /** A minute that was walked, or is being walked, and is not sealed. Times in ms since the epoch. */
 export interface OpenMinute {

@@ -2,10 +2,11 @@
  * When the table's rows bear a receipt out, and when a payload's object may go. Receipts are claims; the rows that the
  * table shows are the evidence.
  */
+
 import { assert } from "../assert.ts";
+import { MINUTE_MS } from "../limits.ts";
 import { idOfKey, minuteOfKey, minuteToMs, type PayloadKey } from "../payload-key.ts";
 import type { DayRows } from "../receipt.ts";
-import { MINUTE_MS } from "./checkpoint.ts";
 import type { DatedReceipt } from "./effects.ts";
 import type { ReconcileSettings } from "./settings.ts";
 

@@ -4,7 +4,7 @@
  */
 import { assert } from "../assert.ts";
 import type { MinuteRow } from "../clickhouse/minutes.ts";
-import { limits } from "../limits.ts";
+import { limits, MINUTE_MS } from "../limits.ts";
 import { idOfKey, minuteOfKey, minuteToMs, type PayloadKey, tenantOfKey } from "../payload-key.ts";
 import type { Budget } from "./budget.ts";
 import {
@@ -13,7 +13,6 @@ import {
   type Checkpoint,
   dueMinutes,
   isOpen,
-  MINUTE_MS,
   type OpenMinute,
   opened,
   startOfMinute,

@@ -4,8 +4,7 @@ import { type AlertState, judgeAlerts, noAlerts } from "../../shared/alerts.ts";
 import { alertFacts } from "../../shared/delivery/ledger-facts.ts";
 import type { AttemptReport, GroupTask } from "../../shared/ledger/group.ts";
 import { inFlightOf } from "../../shared/ledger/in-flight.ts";
-import { limits } from "../../shared/limits.ts";
-import { MINUTE_MS } from "../../shared/reconcile/checkpoint.ts";
+import { limits, MINUTE_MS } from "../../shared/limits.ts";
 import { doorbell, startMs, storedReport, TestLedger } from "../ledger/world.ts";
 
 const words = "VIOLATED_CONSTRAINT (469): Constraint `no_poison` is violated";

@@ -7,10 +7,9 @@ import { queryRows } from "../../shared/clickhouse/ask.ts";
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
 import { outcomesQuery } from "../../shared/clickhouse/minutes.ts";
 import { toHex } from "../../shared/hex.ts";
-import { DAY_MS, limits } from "../../shared/limits.ts";
+import { DAY_MS, limits, MINUTE_MS } from "../../shared/limits.ts";
 import type { Doorbell } from "../../shared/messages.ts";
 import { isPayloadKey, type PayloadKey } from "../../shared/payload-key.ts";
-import { MINUTE_MS } from "../../shared/reconcile/checkpoint.ts";
 import { writeLog } from "../../shared/write-log.ts";
 import { payloadKeySchema } from "./read-receipts.ts";
 import { askToErase } from "./replay.ts";
@@ -64,10 +63,11 @@ export async function resumeErasures(
       continue;
     }
     const asked = v.parse(askedSchema, JSON.parse(text));
+    // The ledger first: what it let go of by then has its receipt.
     const held = await ledger.holds(asked.keys);
     const erased = await erasedKeys(clickHouse, asked.keys);
     const left = asked.keys.filter((key) => !erased.has(key));
-    const lost = left.filter((key) => held[asked.keys.indexOf(key)] !== true);
+    const lost = asked.keys.filter((key, i) => held[i] !== true && !erased.has(key));
     if (lost.length === 0) {
       if (left.length === 0) {
         await bucket.delete(name);

@@ -98,7 +98,7 @@ export class Ledger extends DurableObject<LedgerEnv> {
   readonly #settings: LedgerSettings;
   readonly #storage: LedgerStorage;
   readonly #instance: Instance = { armedAt: null };
-  /** Receipted once this instance knows that it is born and not restored. */
+  /** Resolved once this instance knows that it is born and not restored. */
   #begun: Promise<void> | null = null;
   /** Null: the queue of groups took the last message that it was given. */
   #queueFailure: QueueFailure | null = null;

@@ -37,7 +37,7 @@ import {
   type PayloadPlace,
   type Waiting,
 } from "../../shared/ledger/view.ts";
-import { limits } from "../../shared/limits.ts";
+import { limits, MINUTE_MS } from "../../shared/limits.ts";
 import {
   formatMinute,
   formatPayloadId,
@@ -52,8 +52,6 @@ import {
 import type { GroupId } from "../../shared/receipt.ts";
 import type { ChangedMinute } from "../../shared/reconcile/changed-minutes.ts";
 import { highestSeq, openSchema, reservedTo, reserveSeqs, roles } from "./ledger-schema.ts";
-
-const MINUTE_MS = 60_000;
 
 /** How an id ended, as its row says it. Never renumbered. */
 const outcomeCodes: Readonly<Record<EndOutcome, number>> = { stored: 0, dead: 1, erased: 2 };

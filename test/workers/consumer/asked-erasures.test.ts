@@ -1,12 +1,13 @@
 /** What a person asked to be erased outlives the ledger: real R2 and real ledgers; ClickHouse answers as the test says. */
+
 import { reset } from "cloudflare:test";
 import { env as given } from "cloudflare:workers";
 import { beforeEach, expect, test, vi } from "vitest";
 import { connectClickHouse } from "../../../shared/clickhouse/connection.ts";
+import { MINUTE_MS } from "../../../shared/limits.ts";
 import { formatPayloadMetadata } from "../../../shared/messages.ts";
 import { everyTrace } from "../../../shared/otlp/sample-threshold.ts";
 import { formatPayloadId, formatPayloadKey, idOfKey, type PayloadKey } from "../../../shared/payload-key.ts";
-import { MINUTE_MS } from "../../../shared/reconcile/checkpoint.ts";
 import { rememberErasure, resumeErasures } from "../../../workers/consumer/asked-erasures.ts";
 import type { ConsumerBindings } from "../../../workers/consumer/bindings.ts";
 import { askToErase } from "../../../workers/consumer/replay.ts";
