@@ -5,12 +5,11 @@ import { env as given } from "cloudflare:workers";
 import { beforeEach, expect, test, vi } from "vitest";
 import { connectClickHouse } from "../../../shared/clickhouse/connection.ts";
 import { MINUTE_MS } from "../../../shared/limits.ts";
-import { formatPayloadMetadata } from "../../../shared/messages.ts";
-import { everyTrace } from "../../../shared/otlp/sample-threshold.ts";
 import { formatPayloadId, formatPayloadKey, idOfKey, type PayloadKey } from "../../../shared/payload-key.ts";
 import { rememberErasure, resumeErasures } from "../../../workers/consumer/asked-erasures.ts";
 import type { ConsumerBindings } from "../../../workers/consumer/bindings.ts";
 import { askToErase } from "../../../workers/consumer/replay.ts";
+import { putPayloads } from "./put-payloads.ts";
 
 const env = given as unknown as ConsumerBindings;
 const bucket = env.PAYLOADS;
@@ -40,22 +39,7 @@ beforeEach(async () => {
     const headers = { "x-clickhouse-summary": "{}" };
     return new Response(found.map((one) => JSON.stringify(one)).join("\n"), { headers });
   });
-  const customMetadata = formatPayloadMetadata({
-    version: "1",
-    type: "pb",
-    encoding: "gzip",
-    spans: 100,
-    rejectedSpans: 0,
-    inflatedBytes: 52_500,
-    outputBytes: 68_000,
-    arrival,
-    startMinMs: 0,
-    startMaxMs: arrival,
-    sampleThreshold: everyTrace,
-  });
-  for (const key of keys) {
-    await bucket.put(key, "spans", { customMetadata });
-  }
+  await putPayloads(bucket, keys, arrival);
   await rememberErasure(bucket, keys, "asked for", Date.now());
   await askToErase(bucket, clickHouse(), before, keys, "asked for");
 });

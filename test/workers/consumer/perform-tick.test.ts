@@ -4,8 +4,6 @@ import { env as given } from "cloudflare:workers";
 import { beforeEach, describe, expect, test } from "vitest";
 import { connectClickHouse } from "../../../shared/clickhouse/connection.ts";
 import { deadLetterPrefix } from "../../../shared/clickhouse/dead-letters.ts";
-import { formatPayloadMetadata } from "../../../shared/messages.ts";
-import { everyTrace } from "../../../shared/otlp/sample-threshold.ts";
 import {
   formatPayloadId,
   formatPayloadKey,
@@ -15,6 +13,7 @@ import {
 import { newCheckpoint } from "../../../shared/reconcile/checkpoint.ts";
 import type { ConsumerBindings } from "../../../workers/consumer/bindings.ts";
 import { cronPerformerOf } from "../../../workers/consumer/perform-tick.ts";
+import { putPayloads } from "./put-payloads.ts";
 
 const env = given as unknown as ConsumerBindings;
 const arrival = Date.UTC(2026, 10, 24, 12);
@@ -38,23 +37,10 @@ function keyAt(n: number): PayloadKey {
   return formatPayloadKey(arrival, "acme", formatPayloadId(bytes));
 }
 
-/** So many payloads as the ingress puts them, in order of keys. */
-async function putPayloads(count: number): Promise<readonly PayloadKey[]> {
+/** So many payloads, in order of keys. */
+async function putSome(count: number): Promise<readonly PayloadKey[]> {
   const keys = Array.from({ length: count }, (_, n) => keyAt(n));
-  const customMetadata = formatPayloadMetadata({
-    version: "1",
-    type: "pb",
-    encoding: "gzip",
-    spans: 100,
-    rejectedSpans: 0,
-    inflatedBytes: 52_500,
-    outputBytes: 68_000,
-    arrival,
-    startMinMs: 0,
-    startMaxMs: arrival,
-    sampleThreshold: everyTrace,
-  });
-  await Promise.all(keys.map((key) => env.PAYLOADS.put(key, "spans", { customMetadata })));
+  await putPayloads(env.PAYLOADS, keys, arrival);
   return keys.toSorted();
 }
 
@@ -80,18 +66,18 @@ async function listAll(atMost: number, bindings = env) {
 
 describe("a listing", () => {
   test("has as many keys in a page as were asked for, and goes on behind it", async () => {
-    const keys = await putPayloads(250);
+    const keys = await putSome(250);
     expect(await listAll(1000), "R2 would list 100 objects with their metadata").toEqual({ keys, pages: 1 });
     expect(await listAll(120)).toEqual({ keys, pages: 3 });
   });
 
   test("goes on behind a page that R2 cut short", async () => {
-    const keys = await putPayloads(7);
+    const keys = await putSome(7);
     expect(await listAll(1000, cutting(3))).toEqual({ keys, pages: 3 });
   });
 
   test("passes over what is not a payload of ours, and says how far it has come", async () => {
-    const keys = await putPayloads(3);
+    const keys = await putSome(3);
     await env.PAYLOADS.put(`${payloadPrefix}zzz`, "somebody's");
     expect((await listAll(1000)).keys).toEqual(keys);
     const page = await performer().list({ after: keys.at(-1) ?? "", cursor: null, atMost: 10 });
@@ -100,7 +86,7 @@ describe("a listing", () => {
 });
 
 test("objects and dead letters' records are found by key, and only those that were asked for", async () => {
-  const keys = await putPayloads(4);
+  const keys = await putSome(4);
   const absent = keyAt(99);
   const found = await performer().find([...keys.slice(1, 3), absent]);
   expect(found.map(({ key }) => key)).toEqual(keys.slice(1, 3));
