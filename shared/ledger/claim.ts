@@ -5,11 +5,12 @@
  */
 import { assert, unreachable } from "../assert.ts";
 import type { Cause, Doorbell } from "../messages.ts";
-import { idOfKey, keyOfMinute, minuteOfKey, type PayloadId, type PayloadKey } from "../payload-key.ts";
+import { idOfKey, type PayloadId } from "../payload-key.ts";
 import type { Draft } from "./draft.ts";
 import type { Group, GroupPayload } from "./group.ts";
 import { addToSize, byDays, fitsCaps, isReadyBySize, keysCounted, sizeOf, splitByCaps } from "./grouping.ts";
 import { mayStoreAgain } from "./head.ts";
+import { tagOfKey } from "./key-tag.ts";
 import { makeGroup, openState, readGroup, receiptingState, verifyingState } from "./make-group.ts";
 import { blankReceipt, keysOf, receiptBesides } from "./receipts.ts";
 import { fenceMs, type LedgerSettings } from "./settings.ts";
@@ -51,9 +52,9 @@ export function claim(draft: Draft, doorbells: readonly Doorbell[]): readonly Gr
         // The fence counts from the end of the group that had it: none of its attempts was leased later.
         question({ ...payloadOf(doorbell), doorbell: true }, place.since);
         owed.delete(id); // VERIFY writes the receipts of its other keys
-      } else if (minuteOfKey(doorbell.key) !== place.minute) {
+      } else if (tagOfKey(doorbell.key) !== place.tag) {
         // A client retried two minutes later, and the first key is stored: the second key's receipt is owed.
-        owed.set(id, { payload: payloadOf(doorbell), owner: keyOfMinute(doorbell.key, place.minute) });
+        owed.set(id, { payload: payloadOf(doorbell), tag: place.tag });
       }
     } else if (isFast(draft, doorbell)) {
       const payload = payloadOf(doorbell);
@@ -75,13 +76,26 @@ export function claim(draft: Draft, doorbells: readonly Doorbell[]): readonly Gr
   if (isReadyNow(draft, doorbells.length)) {
     ready.push(...groupWaiting(draft));
   }
-  const owners = new Map([...owed.values()].map(({ payload, owner }) => [payload.key, owner]));
-  for (const payloads of splitByCaps(
-    [...owed.values()].map(({ payload }) => payload),
-    settings.caps,
-  )) {
+  groupOwed(draft, [...owed.values()]);
+  for (const payloads of splitByCaps([...questioned.values()], settings.caps)) {
+    const fence = questionedSince + fenceMs(settings);
+    makeGroup(draft, payloads, verifyingState(fence), Math.max(now, fence));
+  }
+  return ready;
+}
+
+/** Groups of which only receipts are left to write. */
+function groupOwed(draft: Draft, owed: readonly OwedReceipts[]): void {
+  const { now, settings } = draft;
+  const tags = new Map(owed.map(({ payload, tag }) => [payload.key, tag]));
+  const all = owed.map(({ payload }) => payload);
+  for (const payloads of splitByCaps(all, settings.caps)) {
     // Live again until the receipts are written, then remembered anew: a retry of this retry is still one payload.
-    const ended = payloads.map(({ key }) => ({ key: owners.get(key) ?? key, outcome: "stored" }) as const);
+    const ended = payloads.map(({ key }) => {
+      const tag = tags.get(key);
+      assert(tag !== undefined, "what is owed a receipt is remembered by another key");
+      return { key, outcome: "stored", tag } as const;
+    });
     const state = receiptingState([], ended, false);
     const group = makeGroup(draft, payloads, state, now);
     const receipts = payloads.flatMap((payload) =>
@@ -89,11 +103,6 @@ export function claim(draft: Draft, doorbells: readonly Doorbell[]): readonly Gr
     );
     draft.change({ ...group, state: { ...state, receipts } });
   }
-  for (const payloads of splitByCaps([...questioned.values()], settings.caps)) {
-    const fence = questionedSince + fenceMs(settings);
-    makeGroup(draft, payloads, verifyingState(fence), Math.max(now, fence));
-  }
-  return ready;
 }
 
 /**
@@ -159,7 +168,8 @@ function isFast(draft: Draft, { arrival, cause }: Doorbell): boolean {
 /** A payload that is stored under its owner's key and arrived under others. */
 interface OwedReceipts {
   payload: GroupPayload;
-  readonly owner: PayloadKey;
+  /** By which key it is remembered. */
+  readonly tag: number;
 }
 
 /** Somebody misses the payload, or wants it again. */
@@ -181,7 +191,7 @@ function isQuestion(cause: Cause): boolean {
 function isQuestioned(place: Extract<PayloadPlace, { at: "done" }>, { key, cause }: Doorbell): boolean {
   // Stored: the second ring, nothing to do. Dead or erased, and equal bytes arrive again under another key: that
   // key's object may decode where the first one's was missing, and only receipts say what was erased.
-  return isQuestion(cause) || (place.outcome !== "stored" && minuteOfKey(key) !== place.minute);
+  return isQuestion(cause) || (place.outcome !== "stored" && tagOfKey(key) !== place.tag);
 }
 
 export function payloadOf({ v: _, key, cause, ...counts }: Doorbell): GroupPayload {

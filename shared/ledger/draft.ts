@@ -4,10 +4,11 @@
  * the protocol.
  */
 import { assert } from "../assert.ts";
-import { idOfKey, minuteOfKey, type PayloadId } from "../payload-key.ts";
+import { idOfKey, type PayloadId } from "../payload-key.ts";
 import type { GroupId } from "../receipt.ts";
 import type { EndedPayload, Group, GroupPayload } from "./group.ts";
 import type { Head } from "./head.ts";
+import { tagOfEnded } from "./key-tag.ts";
 import type { LedgerSettings } from "./settings.ts";
 import type { Change, LedgerView, PayloadPlace } from "./view.ts";
 
@@ -144,8 +145,9 @@ export class Draft {
     this.#groups.set(group.id, undefined);
     this.#changed.delete(group.id);
     this.#rest.push({ kind: "end", group: group.id, ended, at });
-    for (const { key, outcome } of ended) {
-      this.#places.set(idOfKey(key), { at: "done", outcome, minute: minuteOfKey(key), since: at });
+    for (const one of ended) {
+      const { key, outcome } = one;
+      this.#places.set(idOfKey(key), { at: "done", outcome, tag: tagOfEnded(one), since: at });
     }
     for (const { key } of group.payloads) {
       const place = this.#places.get(idOfKey(key));

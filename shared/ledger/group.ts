@@ -220,6 +220,8 @@ export type EndOutcome = "stored" | "dead" | "erased";
 export interface EndedPayload {
   readonly key: PayloadKey;
   readonly outcome: EndOutcome;
+  /** By which key it is remembered (key-tag.ts), where that is another one than `key`. */
+  readonly tag?: number;
 }
 
 /** What VERIFY found of a payload that is held, and why nobody may conclude from it. */

@@ -3,8 +3,9 @@
  * say so by the key alone, and its object in R2 need not be looked at.
  */
 import type { BareDoorbell } from "../messages.ts";
-import { idOfKey, minuteOfKey } from "../payload-key.ts";
+import { idOfKey } from "../payload-key.ts";
 import type { GroupPayload } from "./group.ts";
+import { tagOfKey } from "./key-tag.ts";
 import type { LedgerView, PayloadPlace } from "./view.ts";
 
 export type BareBell = Pick<BareDoorbell, "key" | "cause">;
@@ -44,7 +45,7 @@ function isPlaced(view: LedgerView, place: PayloadPlace | undefined, bell: BareB
     }
     case "done":
       // The reconciler rings because it misses the receipt: VERIFY looks.
-      return bell.cause === "event" && minuteOfKey(bell.key) === place.minute;
+      return bell.cause === "event" && tagOfKey(bell.key) === place.tag;
     default:
       return false;
   }

@@ -22,11 +22,11 @@ export const nothingWaits: Waiting = { since: 0, payloads: [] };
 /** Where the ledger has an id that does not wait. An id that it has nowhere is unknown. */
 export type PayloadPlace =
   | { readonly at: "group"; readonly group: GroupId }
-  /** `minute` is that of the key that it is remembered by: the same id under another minute is another key. */
+  /** `tag`: of the key that it is remembered by (key-tag.ts): the same id under another tag is another key. */
   | {
       readonly at: "done";
       readonly outcome: EndOutcome;
-      readonly minute: string;
+      readonly tag: number;
       readonly since: number;
     };
 

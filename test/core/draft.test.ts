@@ -20,7 +20,7 @@ test("a group that ended is not there any more, and its payloads are where they 
   expect(draft.place(idOfKey(one.key))).toEqual({
     at: "done",
     outcome: "stored",
-    minute: "2026-11-24T1200",
+    tag: Date.UTC(2026, 10, 24, 12) / 60_000,
     since: now - 5,
   });
   expect(draft.place(idOfKey(two.key))).toEqual({ at: "group", group: otherId });

@@ -6,6 +6,7 @@ import { assert, unreachable } from "../../shared/assert.ts";
 import { type DueQueue, dueNever, dueQueueOf, type Group } from "../../shared/ledger/group.ts";
 import type { Head } from "../../shared/ledger/head.ts";
 import { headAtStart, isToWrite } from "../../shared/ledger/head-row.ts";
+import { tagOfEnded } from "../../shared/ledger/key-tag.ts";
 import { groupToRow, headToRow, waitingToRow } from "../../shared/ledger/rows.ts";
 import {
   type Change,
@@ -15,7 +16,7 @@ import {
   type PayloadPlace,
   type Waiting,
 } from "../../shared/ledger/view.ts";
-import { idOfKey, minuteOfKey, type PayloadId } from "../../shared/payload-key.ts";
+import { idOfKey, type PayloadId } from "../../shared/payload-key.ts";
 import type { GroupId } from "../../shared/receipt.ts";
 
 /** A row is larger than the store takes: nothing was applied. */
@@ -172,11 +173,12 @@ export class LedgerState implements LedgerView {
           assert(this.#groups.delete(change.group), "a group that ends is there");
           this.moves++;
           this.#remember(change);
-          for (const { key, outcome } of change.ended) {
+          for (const one of change.ended) {
+            const { key, outcome } = one;
             this.#places.set(idOfKey(key), {
               at: "done",
               outcome,
-              minute: minuteOfKey(key),
+              tag: tagOfEnded(one),
               since: change.at,
             });
           }

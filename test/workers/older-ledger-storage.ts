@@ -28,7 +28,6 @@ import {
   type Waiting,
 } from "../../shared/ledger/view.ts";
 import {
-  formatMinute,
   formatPayloadId,
   idOfKey,
   minuteOfKey,
@@ -100,7 +99,7 @@ export class OlderLedgerStorage implements LedgerView {
         found.set(payload, {
           at: "done",
           outcome: outcomes[outcome] ?? "stored",
-          minute: formatMinute(minute * MINUTE_MS),
+          tag: minute,
           since: at,
         });
       }

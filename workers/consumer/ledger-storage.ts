@@ -20,6 +20,7 @@ import {
 } from "../../shared/ledger/group.ts";
 import type { Head } from "../../shared/ledger/head.ts";
 import { headAtStart, isNotified, isToWrite } from "../../shared/ledger/head-row.ts";
+import { tagOfEnded, tagOfKey } from "../../shared/ledger/key-tag.ts";
 import {
   fitsRow,
   groupFromRow,
@@ -37,15 +38,11 @@ import {
   type PayloadPlace,
   type Waiting,
 } from "../../shared/ledger/view.ts";
-import { limits, MINUTE_MS } from "../../shared/limits.ts";
+import { limits } from "../../shared/limits.ts";
 import {
-  formatMinute,
   formatPayloadId,
   idOfKey,
-  minuteOfKey,
-  minuteToMs,
   type PayloadId,
-  type PayloadKey,
   payloadIdBytes,
   payloadIdToBytes,
 } from "../../shared/payload-key.ts";
@@ -135,7 +132,7 @@ export class LedgerStorage implements LedgerView {
         found.set(payload, {
           at: "done",
           outcome: outcomeOf(outcome),
-          minute: formatMinute(minute * MINUTE_MS),
+          tag: minute,
           since: at,
         });
       }
@@ -341,7 +338,7 @@ export class LedgerStorage implements LedgerView {
          SELECT unhex(value ->> 0), ?, value ->> 1, 0 FROM json_each(?) WHERE true
          ON CONFLICT (id) DO UPDATE SET seq = excluded.seq, minute = excluded.minute, outcome = 0`,
         seq,
-        JSON.stringify(group.payloads.map(({ key }) => idAndMinute(key))),
+        JSON.stringify(group.payloads.map(({ key }) => [idToHex(idOfKey(key)), tagOfKey(key)])),
       );
     }
   }
@@ -373,7 +370,9 @@ export class LedgerStorage implements LedgerView {
       `UPDATE ids SET minute = ended.value ->> 1, outcome = ended.value ->> 2 FROM json_each(?) AS ended
        WHERE ids.id = unhex(ended.value ->> 0)
          AND (ids.minute <> ended.value ->> 1 OR ids.outcome <> ended.value ->> 2)`,
-      JSON.stringify(ended.map(({ key, outcome }) => [...idAndMinute(key), outcomeCodes[outcome]])),
+      JSON.stringify(
+        ended.map((one) => [idToHex(idOfKey(one.key)), tagOfEnded(one), outcomeCodes[one.outcome]]),
+      ),
     );
   }
 
@@ -495,10 +494,6 @@ function outcomeOf(code: number): EndOutcome {
   const outcome = outcomes.find((one) => outcomeCodes[one] === code);
   assert(outcome !== undefined, "an id ended in one of the known ways");
   return outcome;
-}
-
-function idAndMinute(key: PayloadKey): readonly [string, number] {
-  return [idToHex(idOfKey(key)), minuteToMs(minuteOfKey(key)) / MINUTE_MS];
 }
 
 function idToHex(id: PayloadId): string {
