@@ -109,15 +109,15 @@ export const limits = {
   r2GetsAtOnceMax: 5,
   /** Output bounds of the payloads that a group gets at once. Usual ones of 512 spans take 0.5 MB each: five fit. */
   aheadOutputBytesMax: 8 * MIB,
-  /** SQLite in a Durable Object takes 100 bound parameters; lists go through json_each instead. */
-  claimDoorbellsMax: 100,
+  /** Payloads that one call hands to the ledger. A batch of 100 segments has 12,800 at most, and takes as many calls as it needs. */
+  claimDoorbellsMax: 1000,
   /**
    * Subrequests of one invocation, to R2, queues, KV, Durable Objects and ClickHouse alike (Workers limits; internal
    * services count too). What each kind of work takes at most is added up below; none of it grows with a backlog.
    */
   subrequestsMax: 1000,
-  /** A batch of 100 messages: a head or a put for each, findings, outcomes, a claim. */
-  batchSubrequests: 110,
+  /** A batch of 100 messages: a get, a head or a put for each, findings, outcomes, and 13 claims. */
+  batchSubrequests: 123,
   /** A group's steps beside its payloads: measure, INSERT, a count behind its barrier, what runs, receipts, and the reports of these. */
   stepSubrequests: 70,
   /**
@@ -208,7 +208,7 @@ export const limits = {
   /** Rows that are read together: the alarm's 100 groups could be 200 MB. Usual ones are 10 KB. */
   ledgerRowsReadBytesMax: 16 * MIB,
   /** Keys of a group's payloads together, each counted as two at least: VERIFY may find its object under another one. */
-  groupKeysMax: 1500,
+  groupKeysMax: 1400,
   /** Days that one payload can have rows on: `spanAgeCeilingMs` and `spanFutureMaxMs`, in UTC days. */
   payloadDaysMax: 62,
   /** A reason or a code in a row, as JSON: a person's, or ClickHouse's message. */
@@ -232,23 +232,23 @@ export const limits = {
   /** Bytes of JSON that one of these takes in a row at most (test/core/ledger-rows.test.ts writes the widest). */
   rowBytes: {
     /** A payload without its other keys and days. */
-    payload: 620,
-    key: 120,
+    payload: 670,
+    key: 170,
     /** A day's rows, and a day that is named alone. */
     day: 15,
     dayName: 6,
     /** Without its days. */
-    receipt: 560,
-    stored: 210,
-    found: 400,
-    ended: 150,
+    receipt: 610,
+    stored: 260,
+    found: 450,
+    ended: 200,
     /** The rest of a group, and of a head. */
     group: 3400,
     head: 9000,
     rescue: 80,
-    openMinute: 400,
+    openMinute: 450,
     againMinute: 70,
-    doubt: 900,
+    doubt: 1150,
     /** The rest of the reconciler's. */
     checkpoint: 8000,
     /** Without its message. */
@@ -276,6 +276,8 @@ export const limits = {
   reconcileSubrequests: { fresh: 130, open: 60, young: 40, again: 50, audit: 80, delete: 140 },
   /** What a stage may have begun when its budget is used up: a page, or a doubt about five payloads. */
   reconcileUnit: { page: 52, doubt: 110 },
+  /** Payloads whose receipts and rows are read together before their objects are deleted. */
+  deletePayloadsMax: 4000,
   /** The rest of a cron's tick: the ledger is woken, the table checked, the checkpoint saved, alerts judged and reported. */
   tickSubrequests: 60,
   /** A look at what was asked to be erased: a list, and three for each of five. Where something is asked again, the tick does nothing else. */

@@ -6,8 +6,21 @@ import * as v from "valibot";
 import { keyIdPattern } from "./api-key.ts";
 import type { SpanBounds } from "./otlp/span-check.ts";
 import { requestOutcomes } from "./outcome.ts";
-import { isPayloadKey, type PayloadKey, tenantPattern } from "./payload-key.ts";
+import {
+  formatSlotKey,
+  isPayloadId,
+  isPayloadKey,
+  isSegmentKey,
+  type ObjectKey,
+  type PayloadId,
+  type PayloadKey,
+  tenantPattern,
+} from "./payload-key.ts";
 
+const segmentKeySchema = v.custom<ObjectKey>(
+  (input) => typeof input === "string" && isSegmentKey(input),
+  "not a segment's key",
+);
 const payloadKeySchema = v.custom<PayloadKey>(
   (input) => typeof input === "string" && isPayloadKey(input),
   "not a payload key",
@@ -37,6 +50,38 @@ export const doorbellSchema = v.object({
   oldestDay: v.exactOptional(countSchema),
 });
 export type Doorbell = v.InferOutput<typeof doorbellSchema>;
+/** What a doorbell says of a payload besides its key. */
+export type Counts = Omit<Doorbell, "v" | "key" | "cause">;
+
+/** A queue message that names payloads of one segment, each with what grouping needs to know of it. */
+export const segmentDoorbellSchema = v.object({
+  v: v.literal(2),
+  key: segmentKeySchema,
+  cause: v.picklist(causes),
+  payloads: v.array(
+    v.object({
+      slot: countSchema,
+      tenant: v.pipe(v.string(), v.regex(tenantPattern)),
+      id: v.custom<PayloadId>((input) => typeof input === "string" && isPayloadId(input), "not a payload id"),
+      spans: countSchema,
+      outputBytes: countSchema,
+      arrival: countSchema,
+      inflatedBytes: countSchema,
+      oldestDay: v.exactOptional(countSchema),
+    }),
+  ),
+});
+export type SegmentDoorbell = v.InferOutput<typeof segmentDoorbellSchema>;
+
+/** The doorbells of the payloads that one of a segment names. */
+export function doorbellsOf({ key, cause, payloads }: SegmentDoorbell): readonly Doorbell[] {
+  return payloads.map(({ slot, tenant, id, ...counts }) => ({
+    v: 1,
+    key: formatSlotKey(key, slot, tenant, id),
+    cause,
+    ...counts,
+  }));
+}
 
 /** A queue message that names one payload, whose object says the rest. */
 export const bareDoorbellSchema = v.strictObject({
@@ -171,13 +216,7 @@ export const payloadMetadataSchema = v.object({
 export type PayloadMetadata = v.InferOutput<typeof payloadMetadataSchema>;
 
 /** What grouping needs to know of a payload, from its metadata. */
-export function countsOf({
-  spans,
-  outputBytes,
-  arrival,
-  inflatedBytes,
-  oldestDay,
-}: PayloadMetadata): Omit<Doorbell, "v" | "key" | "cause"> {
+export function countsOf({ spans, outputBytes, arrival, inflatedBytes, oldestDay }: PayloadMetadata): Counts {
   return { spans, outputBytes, arrival, inflatedBytes, ...(oldestDay === undefined ? {} : { oldestDay }) };
 }
 

@@ -1,9 +1,10 @@
 /**
- * A payload's id and its R2 key. The id is content-addressed, so that an exporter's retry of the same bytes is the
- * same payload; the key orders payloads by minute of arrival, so that the reconciler can list a minute.
+ * A payload's id, its key, and the key of the R2 object that has its bytes. The id is content-addressed, so that an exporter's
+ * retry of the same bytes is the same payload; keys are in order of minutes of arrival, so that the reconciler can list a minute.
  *
- * Key: `p/{lane}/{signal}/{minute}/{tenant}/{id}`, for example
- * `p/0/t/2026-11-24T0741/acme/0123456789abcdefghijklmnop`.
+ * An object with one payload is named by it, and the two keys are the same: `p/{lane}/{signal}/{minute}/{tenant}/{id}`, for
+ * example `p/0/t/2026-11-24T0741/acme/0123456789abcdefghijklmnop`. A segment is an object with many (segment-key.ts); the
+ * key of each is the segment's, its place in it, its tenant and its id: `{segment}/{slot}/{tenant}/{id}`.
  */
 import { assert } from "./assert.ts";
 
@@ -11,6 +12,8 @@ declare const brand: unique symbol;
 /** 26 characters of lower-case base32hex: 16 bytes. */
 export type PayloadId = string & { readonly [brand]: "PayloadId" };
 export type PayloadKey = string & { readonly [brand]: "PayloadKey" };
+/** Of an object in R2: of one payload, or of a segment. */
+export type ObjectKey = string & { readonly [brand]: "ObjectKey" };
 
 /** The encoding of the OTLP body: binary protobuf or JSON. */
 export type BodyType = "pb" | "json";
@@ -22,6 +25,9 @@ export interface PayloadKeyParts {
   readonly minute: string;
   readonly tenant: string;
   readonly id: PayloadId;
+  /** The object that has its bytes, and its place among that object's payloads, from 0. */
+  readonly object: ObjectKey;
+  readonly slot: number;
 }
 
 export const payloadIdBytes = 16;
@@ -103,6 +109,16 @@ export async function payloadId(
   body: Uint8Array,
   time: IdTime,
 ): Promise<PayloadId> {
+  return idOfHash(await hashOfBody(tenant, type, contentEncoding, body), time);
+}
+
+/** What ids are made of: 32 bytes. */
+export async function hashOfBody(
+  tenant: string,
+  type: BodyType,
+  contentEncoding: string,
+  body: Uint8Array,
+): Promise<Uint8Array> {
   const head = `${tenant}\0${type}\0${contentEncoding}\0`; // ASCII: a byte a character
   const input = new Uint8Array(head.length + body.length);
   encoder.encodeInto(head, input);
@@ -111,8 +127,17 @@ export async function payloadId(
     input.fill(0, head.length + 4, head.length + 8);
     input[head.length + 9] = 0;
   }
-  const digest = await crypto.subtle.digest("SHA-256", input);
-  return idOfHash(new Uint8Array(digest), time);
+  return new Uint8Array(await crypto.subtle.digest("SHA-256", input));
+}
+
+/**
+ * Is this the id of a body with this hash (`hashOfBody`)? It is asked of bytes that were read: what is beside the hash in an id of
+ * version 2, the content minute, is not looked for in them.
+ */
+export function isIdOfHash(id: PayloadId, hash: Uint8Array): boolean {
+  const bytes = payloadIdToBytes(id);
+  const begins = (from: number): boolean => bytes.subarray(from).every((byte, i) => byte === hash[i]);
+  return begins(contentMinuteBytes) || begins(0);
 }
 
 /**
@@ -174,19 +199,96 @@ export function formatPayloadKey(arrivalMs: number, tenant: string, id: PayloadI
   return `${payloadPrefix}${formatMinute(arrivalMs)}/${tenant}/${id}` as PayloadKey;
 }
 
+/** A segment's key has it where a payload's has its tenant: no tenant is named so. `2`: of the format. */
+export const segmentMark = "_2";
+/** After the mark: when it was opened, a random number, how many payloads it has, and the checksum of their ids (segment-key.ts). */
+export const segmentNameLength = 35;
+const segmentNamePattern = /^[0-9a-v]{35}$/;
+const slotPattern = /^\d{3}$/;
+
 /** The parts of a key, or undefined when the text is none of ours. */
 export function parsePayloadKey(text: string): PayloadKeyParts | undefined {
-  const [p, lane, signal, minute, tenant, id, ...rest] = text.split("/");
-  if (p !== "p" || lane !== "0" || signal !== "t" || rest.length > 0) {
+  const parts = text.split("/");
+  const minute = minuteOfParts(parts);
+  if (minute === undefined) {
     return undefined;
   }
-  if (minute === undefined || !minutePattern.test(minute)) {
+  if (parts.length === 6) {
+    const [, , , , tenant, id] = parts;
+    return isTenant(tenant) && isId(id)
+      ? { lane: "0", signal: "t", minute, tenant, id, object: text as ObjectKey, slot: 0 }
+      : undefined;
+  }
+  const [, , , , mark, name, slot, tenant, id] = parts;
+  if (parts.length !== 9 || mark !== segmentMark || name === undefined || !segmentNamePattern.test(name)) {
     return undefined;
   }
-  if (tenant === undefined || !tenantPattern.test(tenant) || id === undefined || !idPattern.test(id)) {
+  if (slot === undefined || !slotPattern.test(slot) || !isTenant(tenant) || !isId(id)) {
     return undefined;
   }
-  return { lane, signal, minute, tenant, id: id as PayloadId };
+  const object = text.slice(0, payloadPrefix.length + segmentKeyRest) as ObjectKey;
+  return { lane: "0", signal: "t", minute, tenant, id, object, slot: Number(slot) };
+}
+
+function minuteOfParts([p, lane, signal, minute]: readonly string[]): string | undefined {
+  const isOurs = p === "p" && lane === "0" && signal === "t" && minute !== undefined;
+  return isOurs && minutePattern.test(minute) ? minute : undefined;
+}
+
+function isTenant(text: string | undefined): text is string {
+  return text !== undefined && tenantPattern.test(text);
+}
+
+function isId(text: string | undefined): text is PayloadId {
+  return text !== undefined && idPattern.test(text);
+}
+
+/** Characters of a segment's key behind `payloadPrefix`: its minute, the mark and its name, which all are of one length. */
+const segmentKeyRest = minuteCharacters + `/${segmentMark}/`.length + segmentNameLength;
+
+export function isSegmentKey(text: string): text is ObjectKey {
+  const parts = text.split("/");
+  const [, , , , mark, name = ""] = parts;
+  return (
+    parts.length === 6 &&
+    minuteOfParts(parts) !== undefined &&
+    mark === segmentMark &&
+    segmentNamePattern.test(name)
+  );
+}
+
+/** Is it the key of an object that has payloads? */
+export function isObjectKey(text: string): text is ObjectKey {
+  return isSegmentKey(text) || parsePayloadKey(text)?.object === text;
+}
+
+/** The object that has a payload's bytes. */
+export function objectOf(key: PayloadKey): ObjectKey {
+  return (isInSegment(key) ? key.slice(0, payloadPrefix.length + segmentKeyRest) : key) as ObjectKey;
+}
+
+/** Has the object of this key, a payload's or an object's, payloads beside one another? */
+export function isInSegment(key: PayloadKey | ObjectKey): boolean {
+  return key.startsWith(`/${segmentMark}/`, payloadPrefix.length + minuteCharacters);
+}
+
+/** The payload that an object which is no segment has. */
+export function onlyPayloadOf(object: ObjectKey): PayloadKey {
+  assert(!isInSegment(object), "a segment has many payloads");
+  return object as string as PayloadKey;
+}
+
+/** The key of a segment's payload. `slot`: its place, from 0. */
+export function formatSlotKey(segment: ObjectKey, slot: number, tenant: string, id: PayloadId): PayloadKey {
+  assert(isSegmentKey(segment), "a place is one in a segment");
+  assert(Number.isInteger(slot) && slot >= 0 && slot < 1000, "a slot has three digits");
+  return `${segment}/${String(slot).padStart(3, "0")}/${tenant}/${id}` as PayloadKey;
+}
+
+/** The place of a payload in its object, from 0. */
+export function slotOf(key: PayloadKey): number {
+  const at = payloadPrefix.length + segmentKeyRest + 1;
+  return isInSegment(key) ? Number(key.slice(at, at + 3)) : 0;
 }
 
 export function isPayloadId(text: string): text is PayloadId {
@@ -198,7 +300,7 @@ export function isPayloadKey(text: string): text is PayloadKey {
 }
 
 /** The minute of arrival that a key says, `YYYY-MM-DDTHHmm`. */
-export function minuteOfKey(key: PayloadKey): string {
+export function minuteOfKey(key: PayloadKey | ObjectKey): string {
   return key.slice(payloadPrefix.length, payloadPrefix.length + minuteCharacters);
 }
 

@@ -88,6 +88,7 @@ const sharedRooms = [
   "shared/meter",
   "shared/otlp",
   "shared/rows",
+  "shared/segment",
   "shared/clickhouse",
   "shared/ledger",
   "shared/front-door",

@@ -31,6 +31,7 @@ import type { Doorbell } from "../../shared/messages.ts";
 import {
   formatPayloadId,
   formatPayloadKey,
+  isPayloadKey,
   minuteOfKey,
   minuteToMs,
   type PayloadKey,
@@ -126,7 +127,7 @@ export class CostsLedger extends DurableObject<Bindings> {
     const id = formatPayloadId(crypto.getRandomValues(new Uint8Array(16)));
     const key = formatPayloadKey(arrival, "acme", id);
     this.#counted.messages.ring++;
-    this.#ring.send({ kind: "doorbell", doorbell: this.#doorbell(key, arrival) });
+    this.#ring.send({ kind: "doorbells", doorbells: [this.#doorbell(key, arrival)] });
     this.#clock.after(limits.lateDelaySeconds * 1000, () => {
       this.#counted.messages.late++;
       this.#late.send({ kind: "bare", key, cause: "event" });
@@ -192,10 +193,11 @@ export class CostsLedger extends DurableObject<Bindings> {
       case "completeDoorbell": {
         this.#counted.r2.heads++;
         const { key, cause } = asked.asks;
-        return { ...this.#doorbell(key, minuteToMs(minuteOfKey(key))), cause };
+        assert(isPayloadKey(key), "each payload has its own object here");
+        return [{ ...this.#doorbell(key, minuteToMs(minuteOfKey(key))), cause }];
       }
       case "claim":
-        return this.#step({ kind: "claim", doorbells: asked.asks, codecVersion });
+        return this.#step({ kind: "claim", ...asked.asks, codecVersion });
       case "take":
         assert(isGroupId(asked.asks), "a group's id is 32 hex digits");
         return this.#step({ kind: "take", group: asked.asks, codecVersion });

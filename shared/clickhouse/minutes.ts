@@ -1,5 +1,13 @@
 /** What the reconciler reads of receipts and writes of minutes: statements, and rows of headrace_minutes. */
-import { contentMinuteBytes, formatMinute, type PayloadKey, payloadPrefix } from "../payload-key.ts";
+import {
+  contentMinuteBytes,
+  formatMinute,
+  type ObjectKey,
+  type PayloadKey,
+  payloadPrefix,
+  segmentMark,
+  segmentNameLength,
+} from "../payload-key.ts";
 import type { ClickHouseSettings } from "./connection.ts";
 import { formatDateTime64 } from "./date-time.ts";
 import { receiptFields, tableName } from "./statements.ts";
@@ -33,8 +41,11 @@ export interface WatermarkRow {
   readonly openMinutes: number;
 }
 
-/** Payload keys as SQL literals: their characters need no escape. */
-function keySet(keys: readonly PayloadKey[]): string {
+/** What a receipt adds to `keyChecksum`. */
+const checksumInSql = `reinterpretAsUInt64(substring(payload, ${contentMinuteBytes + 1}, 8))`;
+
+/** Keys as SQL literals: their characters need no escape. */
+function keySet(keys: readonly (PayloadKey | ObjectKey)[]): string {
   return `(${keys.map((key) => `'${key}'`).join(", ")})`;
 }
 
@@ -43,10 +54,35 @@ function whereKeys(keys: readonly PayloadKey[]): string {
   return `key BETWEEN '${keys[0] ?? ""}' AND '${keys.at(-1) ?? ""}' AND key IN ${keySet(keys)}`;
 }
 
+/** Characters of a segment's key, and where its mark begins (payload-key.ts). */
+const segmentKeyLength = `${payloadPrefix}2026-11-24T0741/${segmentMark}/`.length + segmentNameLength;
+const markAt = `${payloadPrefix}2026-11-24T0741`.length + 1;
+
+/** The object of a receipt's key, in SQL. */
+const objectInSql = `if(substring(key, ${markAt}, ${segmentMark.length + 2}) = '/${segmentMark}/', substring(key, 1, ${segmentKeyLength}), key)`;
+
+/** The receipts of all payloads of objects (ascending, at least one). "0" follows "/". */
+function whereObjects(objects: readonly ObjectKey[]): string {
+  return `key >= '${objects[0] ?? ""}' AND key < '${objects.at(-1) ?? ""}0' AND ${objectInSql} IN ${keySet(objects)}`;
+}
+
+/** What the receipts say of the payloads of segments (ascending, at least one): of each one that has any. */
+export function segmentReceiptsQuery(settings: ClickHouseSettings, segments: readonly ObjectKey[]): string {
+  return `SELECT ${objectInSql} AS segment, toUInt32(count()) AS payloads, toString(sum(${checksumInSql})) AS checksum,
+      groupArrayIf(key, outcome = 'duplicate') AS duplicates
+    FROM ${tableName(settings, "headrace_receipts")} FINAL WHERE ${whereObjects(segments)} GROUP BY segment ORDER BY segment`;
+}
+
 /** How keys (ascending, at least one) ended. */
 export function outcomesQuery(settings: ClickHouseSettings, keys: readonly PayloadKey[]): string {
   return `SELECT key, toString(outcome) AS outcome
     FROM ${tableName(settings, "headrace_receipts")} FINAL WHERE ${whereKeys(keys)} ORDER BY key`;
+}
+
+/** The receipts of all payloads of objects (ascending, at least one). */
+export function receiptsOfObjectsQuery(settings: ClickHouseSettings, objects: readonly ObjectKey[]): string {
+  return `SELECT ${receiptFields}
+    FROM ${tableName(settings, "headrace_receipts")} FINAL WHERE ${whereObjects(objects)} ORDER BY key`;
 }
 
 /** The receipts of keys (ascending, at least one). */
@@ -69,8 +105,8 @@ export function storedReceiptsQuery(
 }
 
 function checkedBound(text: string): string {
-  if (!text.startsWith(payloadPrefix) || !/^[a-zA-Z0-9/-]*$/.test(text)) {
-    throw new Error("a bound is the beginning of a payload key");
+  if (!text.startsWith(payloadPrefix) || !/^[a-zA-Z0-9/_-]*~?$/.test(text)) {
+    throw new Error("a bound is the beginning of a payload key, or such a text and `~`, which follows it");
   }
   return text;
 }
@@ -88,7 +124,7 @@ export function tallyQuery(settings: ClickHouseSettings, minutes: readonly numbe
       toFloat64(sumIf(spans, outcome = 'stored')) AS spans,
       toFloat64(sumIf(rejected_spans, outcome = 'stored')) AS rejectedSpans,
       toFloat64(sum(bytes)) AS bytes,
-      toString(sum(reinterpretAsUInt64(substring(payload, ${contentMinuteBytes + 1}, 8)))) AS checksum
+      toString(sum(${checksumInSql})) AS checksum
     FROM ${tableName(settings, "headrace_receipts")} FINAL
     WHERE ${ranges.join(" OR ")} GROUP BY minute, tenant ORDER BY minute, tenant`;
 }

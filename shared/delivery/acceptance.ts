@@ -7,11 +7,8 @@
  * duplicate never notifies with counts of its own.
  */
 import { type Ask, askEffect, EffectFailed, type Performer, type Work } from "../effect.ts";
-import type { BareDoorbell, Doorbell } from "../messages.ts";
+import type { BareDoorbell, Counts, Doorbell } from "../messages.ts";
 import type { PayloadKey } from "../payload-key.ts";
-
-/** What a doorbell says of a payload besides its key. */
-export type Counts = Omit<Doorbell, "v" | "key" | "cause">;
 
 export interface AcceptanceEffects {
   /** Put the body under this key unless an object is there. True: it was created. */

@@ -52,8 +52,8 @@ function* takeMessages(messages: readonly Placed[]): DeliveryWork<readonly Group
   const bare: BareBell[] = [];
   for (const [at, { read }] of messages) {
     switch (read.kind) {
-      case "doorbell":
-        doorbells.push(read.doorbell);
+      case "doorbells":
+        doorbells.push(...read.doorbells);
         break;
       case "group":
         groups.push(read.group);
@@ -84,7 +84,7 @@ function* takeMessages(messages: readonly Placed[]): DeliveryWork<readonly Group
   if (reports.length > 0) {
     yield* ask("writeOutcomes", reports);
   }
-  return yield* askLedger(doorbells, groups);
+  return yield* askLedger(doorbells, groups, messages.length);
 }
 
 /** The doorbells of bare keys, without those that would bring nothing new. */
@@ -95,21 +95,24 @@ function* completeDoorbells(bells: readonly BareBell[]): DeliveryWork<readonly D
   const known = yield* ask("knows", bells);
   const doorbells: Doorbell[] = [];
   for (const [at, bell] of bells.entries()) {
-    const doorbell = known[at] === true ? null : yield* ask("completeDoorbell", bell);
-    if (doorbell !== null) {
-      doorbells.push(doorbell);
+    if (known[at] !== true) {
+      doorbells.push(...(yield* ask("completeDoorbell", bell)));
     }
   }
   return doorbells;
 }
 
+/** `messages`: how many the batch has. Of segments each names many payloads, and the ledger takes some at a time. */
 function* askLedger(
   doorbells: readonly Doorbell[],
   groups: readonly string[],
+  messages: number,
 ): DeliveryWork<readonly GroupTask[]> {
   const tasks: (GroupTask | null)[] = [];
-  if (doorbells.length > 0) {
-    tasks.push(yield* ask("claim", doorbells));
+  for (let at = 0; at < doorbells.length; at += limits.claimDoorbellsMax) {
+    const some = doorbells.slice(at, at + limits.claimDoorbellsMax);
+    const isLast = at + some.length === doorbells.length;
+    tasks.push(yield* ask("claim", { doorbells: some, messages: isLast ? messages : null }));
   }
   for (const group of groups) {
     tasks.push(yield* ask("take", group));

@@ -14,7 +14,7 @@ import type { TableFacts } from "../ledger/known-table.ts";
 import type { BareBell } from "../ledger/knows.ts";
 import type { Receipted } from "../ledger/machine.ts";
 import type { Cause, Doorbell, OutcomesMessage } from "../messages.ts";
-import type { PayloadId, PayloadKey } from "../payload-key.ts";
+import type { ObjectKey, PayloadId, PayloadKey } from "../payload-key.ts";
 import type { DayRows, GroupId, Receipt, ReceiptClaim } from "../receipt.ts";
 
 export type InsertTask = Extract<GroupTask, { readonly step: "insert" }>;
@@ -50,10 +50,10 @@ interface RowsToDelete {
 /** The messages of a batch are named by their place in it. */
 /** A batch of messages. */
 export interface BatchEffects {
-  /** The doorbell of a bare key, from its object. Null: there is no payload here. */
+  /** The doorbells of a bare key, from its object: of one payload, or of a segment's. None: there is no payload here. */
   readonly completeDoorbell: {
-    readonly asks: { readonly key: PayloadKey; readonly cause: Cause };
-    readonly answers: Doorbell | null;
+    readonly asks: { readonly key: PayloadKey | ObjectKey; readonly cause: Cause };
+    readonly answers: readonly Doorbell[];
   };
   /** Would the ledger change nothing, should these ring? In the order asked. */
   readonly knows: { readonly asks: readonly BareBell[]; readonly answers: readonly boolean[] };
@@ -72,7 +72,14 @@ export interface BatchEffects {
   /** Log why a message leads to no payload. */
   readonly passOver: { readonly asks: string; readonly answers: null };
   /** Once it is answered, the payloads are the ledger's. Failed: none or all of them are. */
-  readonly claim: { readonly asks: readonly Doorbell[]; readonly answers: GroupTask | null };
+  readonly claim: {
+    readonly asks: {
+      readonly doorbells: readonly Doorbell[];
+      /** How many the batch has that they come from: behind a full one are others. Null: others of this one follow. */
+      readonly messages: number | null;
+    };
+    readonly answers: GroupTask | null;
+  };
   readonly take: { readonly asks: string; readonly answers: GroupTask | null };
   readonly ackAll: { readonly asks: null; readonly answers: null };
   readonly ack: { readonly asks: { readonly at: number }; readonly answers: null };

@@ -9,23 +9,25 @@ import {
   type Cause,
   type Doorbell,
   doorbellSchema,
+  doorbellsOf,
   groupBellSchema,
   type OutcomesMessage,
   outcomesMessageSchema,
   type QuotaMessage,
   quotaMessageSchema,
   r2EventSchema,
+  segmentDoorbellSchema,
 } from "../messages.ts";
-import { isPayloadKey, type PayloadKey } from "../payload-key.ts";
+import { isObjectKey, type ObjectKey, type PayloadKey } from "../payload-key.ts";
 
 /** R2's action names for an object that came to be. */
 const created = new Set(["PutObject", "CopyObject", "CompleteMultipartUpload"]);
 
 export type ReadMessage =
-  | { readonly kind: "doorbell"; readonly doorbell: Doorbell }
+  | { readonly kind: "doorbells"; readonly doorbells: readonly Doorbell[] }
   | { readonly kind: "group"; readonly group: string }
   /** Its object says the rest. */
-  | { readonly kind: "bare"; readonly key: PayloadKey; readonly cause: Cause }
+  | { readonly kind: "bare"; readonly key: PayloadKey | ObjectKey; readonly cause: Cause }
   | { readonly kind: "outcomes"; readonly outcomes: OutcomesMessage }
   | { readonly kind: "quota"; readonly quota: QuotaMessage }
   /** An R2 event for something else than a new payload: a deletion, an object of another prefix. */
@@ -36,7 +38,11 @@ export type ReadMessage =
 export function readMessage(body: unknown): ReadMessage {
   const doorbell = v.safeParse(doorbellSchema, body);
   if (doorbell.success) {
-    return { kind: "doorbell", doorbell: doorbell.output };
+    return { kind: "doorbells", doorbells: [doorbell.output] };
+  }
+  const ofSegment = v.safeParse(segmentDoorbellSchema, body);
+  if (ofSegment.success) {
+    return { kind: "doorbells", doorbells: doorbellsOf(ofSegment.output) };
   }
   const group = v.safeParse(groupBellSchema, body);
   if (group.success) {
@@ -66,7 +72,7 @@ export function readMessage(body: unknown): ReadMessage {
   if (!created.has(action)) {
     return { kind: "passed_over", reason: `R2 event ${action} creates no object` };
   }
-  return isPayloadKey(object.key)
+  return isObjectKey(object.key)
     ? { kind: "bare", key: object.key, cause: "event" }
     : { kind: "passed_over", reason: "R2 event for a key that is not a payload's" };
 }

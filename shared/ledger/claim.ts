@@ -16,8 +16,15 @@ import { blankReceipt, keysOf, receiptBesides } from "./receipts.ts";
 import { fenceMs, type LedgerSettings } from "./settings.ts";
 import type { PayloadPlace, Waiting } from "./view.ts";
 
-/** Takes the payloads over. Returns the groups that became ready, the oldest first. */
-export function claim(draft: Draft, doorbells: readonly Doorbell[]): readonly Group[] {
+/**
+ * Takes the payloads over. Returns the groups that became ready, the oldest first. `messages`: how many the batch has that they
+ * came in; null: others of it follow.
+ */
+export function claim(
+  draft: Draft,
+  doorbells: readonly Doorbell[],
+  messages: number | null = doorbells.length,
+): readonly Group[] {
   const { now, settings } = draft;
   const ready: Group[] = [];
   const owed = new Map<PayloadId, OwedReceipts>();
@@ -73,7 +80,7 @@ export function claim(draft: Draft, doorbells: readonly Doorbell[]): readonly Gr
     }
   }
 
-  if (isReadyNow(draft, doorbells.length)) {
+  if (isReadyNow(draft, messages)) {
     ready.push(...groupWaiting(draft));
   }
   groupOwed(draft, [...owed.values()]);
@@ -139,7 +146,7 @@ export function readyAt({ since, payloads }: Waiting, { caps }: LedgerSettings):
  * with it. A full batch has others behind it, mostly: then it is the alarm's time that counts, so that a backlog of an hour is
  * inserted in groups as large as they can be, and not in one per batch.
  */
-function isReadyNow(draft: Draft, doorbells: number): boolean {
+function isReadyNow(draft: Draft, messages: number | null): boolean {
   const { now, settings } = draft;
   const { caps } = settings;
   const { waitingSince: since, waiting: payloads } = draft;
@@ -147,7 +154,9 @@ function isReadyNow(draft: Draft, doorbells: number): boolean {
     return false;
   }
   const isOld = now >= oldestArrival(payloads) + caps.ageReadyMs;
-  return (isOld && doorbells < caps.batchMax) || now >= readyAt({ since, payloads }, settings);
+  return (
+    (isOld && messages !== null && messages < caps.batchMax) || now >= readyAt({ since, payloads }, settings)
+  );
 }
 
 function oldestArrival(payloads: readonly GroupPayload[]): number {

@@ -55,7 +55,16 @@ export type LedgerEvent =
   /** A person accepts whatever table answers now as the one to insert into. */
   | { readonly kind: "acceptTable" }
   /** Doorbells came; the caller can take one ready group along. */
-  | { readonly kind: "claim"; readonly doorbells: readonly Doorbell[]; readonly codecVersion: number }
+  | {
+      readonly kind: "claim";
+      readonly doorbells: readonly Doorbell[];
+      /**
+       * How many the batch has that they come from. Null: others of it follow, and the caller takes no group yet. Absent where an
+       * earlier version claims: each was a message.
+       */
+      readonly messages?: number | null;
+      readonly codecVersion: number;
+    }
   /** Queue `group` rang. */
   | { readonly kind: "take"; readonly group: GroupId; readonly codecVersion: number }
   | {
@@ -134,9 +143,10 @@ export function step(view: LedgerView, event: LedgerEvent, moment: Moment, setti
       draft.head = { ...draft.head, table: accepted(now) };
       break;
     case "claim": {
-      const [first] = claim(draft, event.doorbells);
+      const [first] = claim(draft, event.doorbells, event.messages);
       // Three groups are ready: the caller goes home with the first, the alarm (due now) rings the other two.
-      task = first === undefined ? null : leaseTask(draft, first, event.codecVersion);
+      const takesOne = first !== undefined && event.messages !== null;
+      task = takesOne ? leaseTask(draft, first, event.codecVersion) : null;
       break;
     }
     case "take": {

@@ -171,12 +171,11 @@ export function* bringBack(
 /** Rings, with cause `audit`, the first of an id's newest keys that has an object. False: none has. */
 function* ringOne(keys: readonly PayloadKey[], { settings }: Run): CronWork<boolean> {
   const newest = keys.toSorted().slice(-settings.headsMax);
-  const objects = yield* ask("find", newest);
-  const [found] = objects;
+  const [found] = yield* ask("find", newest);
   if (found === undefined) {
     return false;
   }
-  yield* ask("ring", [{ v: 1, key: found.key, cause: "audit" }]);
+  yield* ask("ring", [{ v: 1, key: found, cause: "audit" }]);
   return true;
 }
 

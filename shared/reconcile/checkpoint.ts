@@ -9,7 +9,7 @@
  * for a while do not stand in front of all others.
  */
 import { MINUTE_MS } from "../limits.ts";
-import { formatMinute, type PayloadKey, payloadPrefix } from "../payload-key.ts";
+import { formatMinute, type ObjectKey, type PayloadKey, payloadPrefix } from "../payload-key.ts";
 
 /** A minute that was walked, or is being walked, and is not sealed. Times in ms since the epoch. */
 export interface OpenMinute {
@@ -18,12 +18,12 @@ export interface OpenMinute {
   readonly dueAt: number;
   /** Where a walk that ran out of its budget goes on: the last key that it saw. Empty: from the minute's start. */
   readonly after: string;
-  /** Of the walk that is under way or was the last: keys listed, keys without receipt, and the first of these. */
+  /** Of the walk that is under way or was the last: payloads listed, those without receipt, and the key of one, or of its object. */
   readonly listed: number;
   /** Of the keys listed (`keyChecksum`), in decimal. */
   readonly checksum: string;
   readonly pending: number;
-  readonly example: PayloadKey | null;
+  readonly example: PayloadKey | ObjectKey | null;
 }
 
 /** A minute to be listed once more, for it was sealed when the second listing had passed it. */

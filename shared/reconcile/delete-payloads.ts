@@ -2,11 +2,20 @@
  * Deleting payloads past their retention. Nobody else deletes any. Before a page's payloads go, the page is joined
  * once more, and the table is asked for their rows in this very run.
  */
-import { idOfKey, type PayloadId, type PayloadKey, payloadPrefix } from "../payload-key.ts";
+import { keyChecksum } from "../key-checksum.ts";
+import {
+  idOfKey,
+  type ObjectKey,
+  objectOf,
+  type PayloadId,
+  type PayloadKey,
+  payloadPrefix,
+} from "../payload-key.ts";
+import { contentOf, contentOfAll } from "../segment/segment-key.ts";
 import { auditId, receiptsById } from "./audit.ts";
 import { beforeMinute, type Checkpoint, isOpen, startOfMinute } from "./checkpoint.ts";
 import { doubted } from "./doubts.ts";
-import { ask, type CronWork, type DatedReceipt } from "./effects.ts";
+import { ask, type CronWork, type DatedReceipt, type Listed } from "./effects.ts";
 import { auditRows, mayDelete } from "./evidence.ts";
 import { idsOf } from "./join.ts";
 import type { Listing } from "./listing.ts";
@@ -31,36 +40,53 @@ export function* deletePayloads(checkpoint: Checkpoint, listing: Listing, run: R
     if (listed === undefined) {
       return { ...walked, deleted };
     }
-    const old = listed.objects.filter(({ key }) => key < before);
+    const old = firstPayloads(
+      listed.objects.filter(({ key }) => key < before),
+      run.settings.deletePayloads,
+    );
     const late = yield* findLate(walked.checkpoint, old, run);
-    const keys = old.map(({ key }) => key);
-    const page = { after: walked.checkpoint.deleteAfter, before: listed.through };
-    const { gone, checkpoint: judged } = yield* deletable(keys, page, late.checkpoint, run);
+    const objects = old.slice(0, late.looked).map(({ key }) => key);
+    // The page ends with the last object that was looked at, or with what was listed behind all of them.
+    const isWhole = objects.length === listed.objects.length;
+    const through = isWhole ? listed.through : (objects.at(-1) ?? walked.checkpoint.deleteAfter);
+    const page = { after: walked.checkpoint.deleteAfter, before: `${through}~` };
+    const { gone, checkpoint: judged } = yield* deletable(objects, page, late.checkpoint, run);
     if (gone.length > 0) {
       yield* ask("delete", gone);
-      deleted += gone.length;
+      deleted += contentOfAll(gone).payloads;
     }
-    const isOver = !listed.more || listed.through >= before;
+    const next = listed.objects[objects.length]?.key;
+    const isOver = next === undefined ? !listed.more || listed.through >= before : next >= before;
     walked = {
       rows: [...walked.rows, ...late.rows],
       checkpoint: isOver
         ? { ...judged, deleteAfter: payloadPrefix, deleteNextAt: run.now + deleteEveryMs }
-        : { ...judged, deleteAfter: listed.through },
+        : { ...judged, deleteAfter: through },
     };
-    if (isOver) {
+    if (isOver || late.looked < old.length) {
       return { ...walked, deleted };
     }
   }
 }
 
-/** Of a page's keys, those that `mayDelete` lets go; the rows that are missing are doubted. */
+/** The first of these objects, at least one: so many that they have at most as many payloads as this. */
+function firstPayloads(objects: readonly Listed[], atMost: number): readonly Listed[] {
+  let payloads = 0;
+  const end = objects.findIndex(({ key }) => {
+    payloads += contentOf(key).payloads;
+    return payloads > atMost;
+  });
+  return end < 0 ? objects : objects.slice(0, Math.max(1, end));
+}
+
+/** Of a page's objects, those of which `mayDelete` lets every payload go; the rows that are missing are doubted. */
 function* deletable(
-  keys: readonly PayloadKey[],
+  objects: readonly ObjectKey[],
   page: { readonly after: string; readonly before: string },
   checkpoint: Checkpoint,
   run: Run,
-): CronWork<{ readonly gone: readonly PayloadKey[]; readonly checkpoint: Checkpoint }> {
-  const sealed = keys.filter((key) => !isOpen(checkpoint, minuteOf(key)));
+): CronWork<{ readonly gone: readonly ObjectKey[]; readonly checkpoint: Checkpoint }> {
+  const sealed = objects.filter((key) => !isOpen(checkpoint, minuteOf(key)));
   if (sealed.length === 0) {
     return { gone: [], checkpoint };
   }
@@ -114,5 +140,18 @@ function* deletable(
   }
   // Without room for one more doubt they are missed again by the next round: none of them is deleted.
   const seen = { ...page, keys: candidates.length };
-  return { gone, checkpoint: doubted(checkpoint, seen, missing, run) ?? checkpoint };
+  return {
+    gone: objectsOfAll(sealed, gone),
+    checkpoint: doubted(checkpoint, seen, missing, run) ?? checkpoint,
+  };
+}
+
+/** The objects of which all payloads are among these. */
+function objectsOfAll(objects: readonly ObjectKey[], keys: readonly PayloadKey[]): readonly ObjectKey[] {
+  const byObject = Map.groupBy(keys, objectOf);
+  return objects.filter((object) => {
+    const own = byObject.get(object) ?? [];
+    const { payloads, checksum } = contentOf(object);
+    return own.length === payloads && keyChecksum(own.map(idOfKey)) === checksum;
+  });
 }

@@ -13,16 +13,35 @@ import type { ZoneAnswer } from "../front-door/answer.ts";
 import type { Period, ZoneQuestion } from "../front-door/question.ts";
 import type { TableMeasure } from "../ledger/group.ts";
 import type { TableFacts } from "../ledger/known-table.ts";
-import type { BareDoorbell } from "../messages.ts";
+import type { BareDoorbell, Counts, Doorbell } from "../messages.ts";
 import type { PayloadOutcome } from "../outcome.ts";
-import type { PayloadId, PayloadKey } from "../payload-key.ts";
+import type { ObjectKey, PayloadId, PayloadKey } from "../payload-key.ts";
 import type { DayRows, Receipt } from "../receipt.ts";
 import type { ChangedMinute } from "./changed-minutes.ts";
 import type { Checkpoint } from "./checkpoint.ts";
 
-/** A payload as R2 lists it: with metadata R2 lists a tenth. The rest is read when its doorbell is taken. */
+/** An object as R2 lists it: with metadata R2 lists a tenth. The rest is read when a doorbell of it is taken. */
 export interface Listed {
+  readonly key: ObjectKey;
+}
+
+/** What the receipts say of a segment's payloads. */
+export interface SegmentReceipts {
+  readonly segment: ObjectKey;
+  /** So many of its slots have a receipt. */
+  readonly payloads: number;
+  /** Of the ids in these (`keyChecksum`). */
+  readonly checksum: bigint;
+  /** Those among them whose receipt is a `duplicate`. */
+  readonly duplicates: readonly PayloadKey[];
+}
+
+/** A payload of a segment, as the segment's index has it. */
+export interface IndexedPayload {
   readonly key: PayloadKey;
+  readonly counts: Counts;
+  /** Its bytes were erased. */
+  readonly isErased: boolean;
 }
 
 export interface KeyOutcome {
@@ -122,10 +141,17 @@ export interface RunEffects {
     readonly asks: { readonly after: string; readonly cursor: string | null; readonly atMost: number };
     readonly answers: ListedPage;
   };
+  /** What the receipts say of these segments: of each one that has any. Ascending keys. */
+  readonly segmentReceipts: {
+    readonly asks: readonly ObjectKey[];
+    readonly answers: readonly SegmentReceipts[];
+  };
+  /** The payloads of a segment: where it is damaged, those that can still be read. Null: there is no such object. */
+  readonly readIndex: { readonly asks: ObjectKey; readonly answers: readonly IndexedPayload[] | null };
   /** How these keys ended, as far as they have receipts. Ascending keys. */
   readonly outcomes: { readonly asks: readonly PayloadKey[]; readonly answers: readonly KeyOutcome[] };
-  /** The receipts of these keys. Ascending keys. */
-  readonly receipts: { readonly asks: readonly PayloadKey[]; readonly answers: readonly DatedReceipt[] };
+  /** The receipts of all payloads of these objects. Ascending keys. */
+  readonly receipts: { readonly asks: readonly ObjectKey[]; readonly answers: readonly DatedReceipt[] };
   /** The receipts of these ids, under all of their keys. */
   readonly receiptsOfIds: { readonly asks: readonly PayloadId[]; readonly answers: readonly DatedReceipt[] };
   /** Stored receipts with `after < key < before`, in order of keys, at most `atMost`. */
@@ -154,19 +180,19 @@ export interface RunEffects {
   };
   /** What the receipts of minutes add up to, by minute and tenant. Asks: the minutes' starts, ms since the epoch. */
   readonly tally: { readonly asks: readonly number[]; readonly answers: readonly MinuteTally[] };
-  /** The objects that are there of these keys. */
-  readonly find: { readonly asks: readonly PayloadKey[]; readonly answers: readonly Listed[] };
+  /** Those of these keys whose bytes are there. */
+  readonly find: { readonly asks: readonly PayloadKey[]; readonly answers: readonly PayloadKey[] };
   /** Those of these keys that have a dead letter's record in R2. Ascending keys. */
   readonly deadLetters: { readonly asks: readonly PayloadKey[]; readonly answers: readonly PayloadKey[] };
   /** Sends these doorbells to queue `ring`. */
-  readonly ring: { readonly asks: readonly BareDoorbell[]; readonly answers: null };
+  readonly ring: { readonly asks: readonly (BareDoorbell | Doorbell)[]; readonly answers: null };
   /** Write these rows, the minutes' first. */
   readonly record: {
     readonly asks: { readonly minutes: readonly MinuteRow[]; readonly watermark: WatermarkRow };
     readonly answers: null;
   };
-  /** Delete these payloads' objects. */
-  readonly delete: { readonly asks: readonly PayloadKey[]; readonly answers: null };
+  /** Delete these objects. */
+  readonly delete: { readonly asks: readonly ObjectKey[]; readonly answers: null };
   /** Tell people what the run found. Never fails. */
   readonly reportFindings: { readonly asks: readonly ReconcileFinding[]; readonly answers: null };
   /** Keep the checkpoint, if this run still has the lease. False: another run has taken over, and this one ends. */

@@ -1,13 +1,31 @@
 /**
  * One page of the listing: which of its payloads have not ended, and a ring for those that nobody holds. It only ever
  * rings: a wrong ring costs a claim that finds the id known, and nothing else.
+ *
+ * Of a segment the listing shows the key alone, which says how many payloads it has and what their ids add up to. Where the
+ * receipts say the same, all of them have ended; only where they do not is its index read.
  */
+
+import type { BareDoorbell, Doorbell } from "../messages.ts";
 import type { PayloadOutcome } from "../outcome.ts";
-import { idOfKey, minuteOfKey, minuteToMs, type PayloadId, type PayloadKey } from "../payload-key.ts";
-import { ask, type CronWork, type KeyOutcome, type Listed } from "./effects.ts";
+import {
+  idOfKey,
+  isInSegment,
+  minuteOfKey,
+  minuteToMs,
+  type ObjectKey,
+  onlyPayloadOf,
+  type PayloadId,
+  type PayloadKey,
+} from "../payload-key.ts";
+import { contentOf } from "../segment/segment-key.ts";
+import type { Budget } from "./budget.ts";
+import { ask, type CronWork, type IndexedPayload, type KeyOutcome, type Listed } from "./effects.ts";
 import { idsOf, missingKeys, receiptCounts } from "./join.ts";
 
 export interface JoinedPage {
+  /** The page's objects as far as the budget came: the others are not joined. */
+  readonly objects: readonly Listed[];
   /** Keys that have not ended, in order. */
   readonly pending: readonly PayloadKey[];
   /** How many of these the ledger holds: in flight, not notified. */
@@ -15,33 +33,98 @@ export interface JoinedPage {
   readonly notified: number;
   /** Keys without receipt that are so old that it may have expired: neither pending nor notified. */
   readonly expired: readonly PayloadKey[];
+  /** Keys without receipt whose bytes were erased: there is nothing to notify about. */
+  readonly erased: readonly PayloadKey[];
+  /** Segments of which not every payload has a receipt, and whose index does not name all of them. */
+  readonly damaged: readonly ObjectKey[];
 }
 
 /** Receipts of minutes before `receiptsFrom` (ms since the epoch) may have expired. */
-export function* joinPage(objects: readonly Listed[], receiptsFrom: number): CronWork<JoinedPage> {
-  const missing = yield* notEnded(objects.map(({ key }) => key));
+export function* joinPage(
+  page: readonly Listed[],
+  receiptsFrom: number,
+  budget: Budget,
+): CronWork<JoinedPage> {
+  const { objects, doubtful, indexed, damaged } = yield* withoutEnded(page, budget);
+  const all = yield* notEnded(doubtful);
+  const erased = all.filter((key) => indexed.get(key)?.isErased === true);
+  const missing = erased.length === 0 ? all : all.filter((key) => !erased.includes(key));
   const isExpired = (key: PayloadKey): boolean => minuteToMs(minuteOfKey(key)) < receiptsFrom;
   const expired = missing.filter(isExpired);
   const pending = missing.filter((key) => !isExpired(key));
   if (pending.length === 0) {
-    return { pending, held: 0, notified: 0, expired };
+    return { objects, pending, held: 0, notified: 0, expired, erased, damaged };
   }
   const held = yield* ask("holds", pending);
   const free = pending.filter((_, index) => held[index] !== true);
   // A group may have finished between the two questions: the receipts are read once more before anything is notified.
-  const lost = new Set(yield* notEnded(free));
-  const doorbells = objects
-    .filter(({ key }) => lost.has(key))
-    .map(({ key }) => ({ v: 1, key, cause: "reconcile" }) as const);
-  if (doorbells.length > 0) {
-    yield* ask("ring", doorbells);
+  const lost = yield* notEnded(free);
+  if (lost.length > 0) {
+    yield* ask(
+      "ring",
+      lost.map((key) => doorbellOf(key, indexed.get(key))),
+    );
   }
+  const isLost = new Set(lost);
   return {
-    pending: pending.filter((key, index) => held[index] === true || lost.has(key)),
+    objects,
+    pending: pending.filter((key, index) => held[index] === true || isLost.has(key)),
     held: pending.length - free.length,
-    notified: doorbells.length,
+    notified: lost.length,
     expired,
+    erased,
+    damaged,
   };
+}
+
+function doorbellOf(key: PayloadKey, indexed: IndexedPayload | undefined): BareDoorbell | Doorbell {
+  return { v: 1, key, cause: "reconcile", ...indexed?.counts };
+}
+
+interface Doubtful {
+  readonly objects: readonly Listed[];
+  /** In order: keys that may have no receipt, or one that does not count. */
+  readonly doubtful: readonly PayloadKey[];
+  /** Of those that stand in an index, what it says of them. */
+  readonly indexed: ReadonlyMap<PayloadKey, IndexedPayload>;
+  readonly damaged: readonly ObjectKey[];
+}
+
+/** The payloads of these objects, without those of segments whose receipts are complete. */
+function* withoutEnded(page: readonly Listed[], budget: Budget): CronWork<Doubtful> {
+  const segments = page.map(({ key }) => key).filter(isInSegment);
+  const receipts = segments.length === 0 ? [] : yield* ask("segmentReceipts", segments);
+  const receiptsOf = new Map(receipts.map((one) => [one.segment, one]));
+  const doubtful: PayloadKey[] = [];
+  const indexed = new Map<PayloadKey, IndexedPayload>();
+  const damaged: ObjectKey[] = [];
+  for (const [at, { key }] of page.entries()) {
+    if (!isInSegment(key)) {
+      doubtful.push(onlyPayloadOf(key));
+      continue;
+    }
+    const { payloads, checksum } = contentOf(key);
+    const own = receiptsOf.get(key);
+    if (own?.payloads === payloads && own.checksum === checksum) {
+      doubtful.push(...own.duplicates);
+      continue;
+    }
+    if (budget.isUsedUp) {
+      return { objects: page.slice(0, at), doubtful, indexed, damaged };
+    }
+    const index = yield* ask("readIndex", key);
+    if (index === null) {
+      continue; // deleted since it was listed
+    }
+    for (const one of index) {
+      doubtful.push(one.key);
+      indexed.set(one.key, one);
+    }
+    if (index.length < payloads) {
+      damaged.push(key); // what has its receipt and no place in the index is not missed before it is to be deleted
+    }
+  }
+  return { objects: page, doubtful, indexed, damaged };
 }
 
 /** Keys without a receipt that counts, of ascending keys. */

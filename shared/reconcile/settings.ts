@@ -56,6 +56,8 @@ export interface ReconcileSettings {
   };
   /** Objects of one list call. */
   readonly pageKeys: number;
+  /** Payloads that are looked at together before they are deleted: those of one object at least. */
+  readonly deletePayloads: number;
   /** Pages of receipts that one run audits. */
   readonly auditPages: number;
 }
@@ -85,6 +87,7 @@ export const reconcileSettings: ReconcileSettings = checkReconcileSettings({
   listCalls: limits.reconcileListCalls,
   subrequests: limits.reconcileSubrequests,
   pageKeys: limits.r2ListKeysMax,
+  deletePayloads: limits.deletePayloadsMax,
   auditPages: limits.auditPagesMax,
 });
 

@@ -4,8 +4,17 @@
  */
 import { assert } from "../assert.ts";
 import type { MinuteRow } from "../clickhouse/minutes.ts";
+import { keyChecksum } from "../key-checksum.ts";
 import { limits, MINUTE_MS } from "../limits.ts";
-import { idOfKey, minuteOfKey, minuteToMs, type PayloadKey, tenantOfKey } from "../payload-key.ts";
+import {
+  idOfKey,
+  minuteOfKey,
+  minuteToMs,
+  type ObjectKey,
+  type PayloadKey,
+  tenantOfKey,
+} from "../payload-key.ts";
+import { contentOf, contentOfAll } from "../segment/segment-key.ts";
 import type { Budget } from "./budget.ts";
 import {
   type AgainMinute,
@@ -20,8 +29,7 @@ import {
   withoutOpen,
 } from "./checkpoint.ts";
 import { ask, type CronWork, type Listed, type ReconcileFinding } from "./effects.ts";
-import { keyChecksum } from "./join.ts";
-import { joinPage } from "./join-page.ts";
+import { type JoinedPage, joinPage } from "./join-page.ts";
 import type { Listing } from "./listing.ts";
 import type { ReconcileSettings } from "./settings.ts";
 
@@ -122,7 +130,11 @@ function* walkOne(start: OpenMinute, checkpoint: Checkpoint, listing: Listing, r
     }
     const end = beforeMinute(one.minute + MINUTE_MS);
     const own = objectsBefore(page.objects, end);
-    one = yield* joinInto(one, own, run);
+    const joined = yield* joinInto(one, own, run);
+    ({ one } = joined);
+    if (joined.objects < own.length) {
+      return { checkpoint: withOpen(checkpoint, one), rows: [] };
+    }
     if (!page.more || page.through >= end) {
       return yield* settle(one, checkpoint, run);
     }
@@ -130,25 +142,57 @@ function* walkOne(start: OpenMinute, checkpoint: Checkpoint, listing: Listing, r
   }
 }
 
-function* joinInto(one: OpenMinute, objects: readonly Listed[], run: Run): CronWork<OpenMinute> {
+/** The minute with these objects, or with the first of them where the budget ends. */
+function* joinInto(
+  one: OpenMinute,
+  page: readonly Listed[],
+  run: Run,
+): CronWork<{ readonly one: OpenMinute; readonly objects: number }> {
   // A minute that was left open once had payloads that had not ended: these are waited for, however long.
   const from = one.tries === 0 ? receiptsFrom(run) : Number.NEGATIVE_INFINITY;
-  const { pending, held, notified, expired } = yield* joinPage(objects, from);
-  run.counts.listed += objects.length;
-  run.counts.held += held;
-  run.counts.notified += notified;
-  // What expired has no receipt to be compared with.
-  const unknown = new Set(expired);
-  const counted = objects.filter(({ key }) => !unknown.has(key));
-  const checksum = BigInt(one.checksum) + keyChecksum(counted.map(({ key }) => idOfKey(key)));
+  const { objects, pending, damaged, ...joined } = yield* joinPage(page, from, run.budget);
+  count(run, joined, objects);
+  reportDamaged(run, damaged);
+  const { payloads, checksum } = contentOfAll(objects.map(({ key }) => key));
+  // What expired or was erased has no receipt to be compared with.
+  const unknown = [...joined.expired, ...joined.erased];
+  const sum = BigInt(one.checksum) + checksum - keyChecksum(unknown.map(idOfKey));
   return {
-    ...one,
-    after: objects.at(-1)?.key ?? one.after,
-    listed: one.listed + counted.length,
-    checksum: BigInt.asUintN(64, checksum).toString(),
-    pending: one.pending + pending.length,
-    example: one.example ?? pending[0] ?? null,
+    one: {
+      ...one,
+      after: objects.at(-1)?.key ?? one.after,
+      listed: one.listed + payloads - unknown.length,
+      checksum: BigInt.asUintN(64, sum).toString(),
+      pending: one.pending + pending.length + damaged.length,
+      example: one.example ?? pending[0] ?? damaged[0] ?? null,
+    },
+    objects: objects.length,
   };
+}
+
+function count(
+  { counts }: Run,
+  { held, notified }: Pick<JoinedPage, "held" | "notified">,
+  objects: readonly Listed[],
+): void {
+  counts.listed += objects.reduce((sum, { key }) => sum + contentOf(key).payloads, 0);
+  counts.held += held;
+  counts.notified += notified;
+}
+
+/** What can be read of a damaged segment was notified; the others have no receipt, and keep their minute open. */
+function reportDamaged({ findings }: Run, segments: readonly ObjectKey[]): void {
+  findings.push(
+    ...segments.map((segment) => ({
+      kind: "damaged_segment" as const,
+      subject: segment,
+      state: "open" as const,
+      severity: "page" as const,
+      tenant: "",
+      message:
+        "Not every payload of this object can be read, and those that cannot have no receipt. What can be read is stored. Its minute stays open; look at the object in R2, and replace it from a copy if there is one.",
+    })),
+  );
 }
 
 /**
@@ -209,12 +253,10 @@ export function* ringYoung(from: number, listing: Listing, run: Run): CronWork<v
     if (page === undefined) {
       return;
     }
-    const { held, notified } = yield* joinPage(page.objects, receiptsFrom(run));
-    run.counts.listed += page.objects.length;
-    run.counts.held += held;
-    run.counts.notified += notified;
+    const joined = yield* joinPage(page.objects, receiptsFrom(run), run.budget);
+    count(run, joined, joined.objects);
     after = page.through;
-    if (!page.more) {
+    if (!page.more || joined.objects.length < page.objects.length) {
       return;
     }
   }
@@ -262,19 +304,28 @@ function* listAgain(
     const late = yield* findLate(now, own, run);
     now = late.checkpoint;
     rows.push(...late.rows);
+    if (late.looked < own.length) {
+      return { checkpoint: now, rows, after: own[late.looked - 1]?.key ?? after };
+    }
     const isOver = !page.more || page.through >= before;
     after = isOver ? before : page.through;
   }
   return { checkpoint: now, rows, after: before };
 }
 
-/** A key without receipt in a sealed minute opens it again: a put that landed after the seal, or a receipt lost. */
-export function* findLate(checkpoint: Checkpoint, objects: readonly Listed[], run: Run): CronWork<Walked> {
-  const { pending, held, notified, expired } = yield* joinPage(objects, receiptsFrom(run));
-  run.counts.listed += objects.length;
-  run.counts.held += held;
-  run.counts.notified += notified;
-  let now = yield* tellExpired(checkpoint, expired, run);
+/**
+ * A key without receipt in a sealed minute opens it again: a put that landed after the seal, or a receipt lost. `looked`: how many
+ * of the objects were looked at before the budget ended.
+ */
+export function* findLate(
+  checkpoint: Checkpoint,
+  page: readonly Listed[],
+  run: Run,
+): CronWork<Walked & { readonly looked: number }> {
+  const { objects, pending, damaged, ...joined } = yield* joinPage(page, receiptsFrom(run), run.budget);
+  count(run, joined, objects);
+  reportDamaged(run, damaged);
+  let now = yield* tellExpired(checkpoint, joined.expired, run);
   const minutes: number[] = [];
   for (const key of pending) {
     const minute = minuteOf(key);
@@ -296,10 +347,11 @@ export function* findLate(checkpoint: Checkpoint, objects: readonly Listed[], ru
     });
   }
   if (minutes.length === 0) {
-    return { checkpoint: now, rows: [] };
+    return { checkpoint: now, rows: [], looked: objects.length };
   }
   const tenants = yield* ask("tally", minutes);
-  return { checkpoint: now, rows: tenants.map((tally) => ({ ...tally, sealed: false })) };
+  const again = tenants.map((tally) => ({ ...tally, sealed: false }));
+  return { checkpoint: now, rows: again, looked: objects.length };
 }
 
 function receiptsFrom({ now, settings }: Run): number {
@@ -343,6 +395,6 @@ function objectsBefore(objects: readonly Listed[], text: string): readonly Liste
   return end < 0 ? objects : objects.slice(0, end);
 }
 
-export function minuteOf(key: PayloadKey): number {
+export function minuteOf(key: PayloadKey | ObjectKey): number {
   return minuteToMs(minuteOfKey(key));
 }

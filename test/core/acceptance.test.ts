@@ -1,8 +1,8 @@
 /** From the accepted body to its answer (shared/delivery/acceptance.ts), effect by effect. */
 import { describe, expect, test } from "vitest";
-import { type Acceptance, acceptPayload, type Counts } from "../../shared/delivery/acceptance.ts";
+import { type Acceptance, acceptPayload } from "../../shared/delivery/acceptance.ts";
 import { perform } from "../../shared/effect.ts";
-import type { BareDoorbell, Doorbell } from "../../shared/messages.ts";
+import type { BareDoorbell, Counts, Doorbell } from "../../shared/messages.ts";
 import { doorbell } from "../ledger/world.ts";
 
 const { v: _, key, cause: __, ...counts } = doorbell({ n: 1 });

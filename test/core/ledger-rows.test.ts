@@ -26,10 +26,11 @@ import { defaultSettings, fenceMs } from "../../shared/ledger/settings.ts";
 import { shortText } from "../../shared/ledger/short-text.ts";
 import { limits, widestRows } from "../../shared/limits.ts";
 import type { Cause, Doorbell } from "../../shared/messages.ts";
-import { formatPayloadKey, type PayloadKey } from "../../shared/payload-key.ts";
+import { formatSlotKey, type PayloadKey } from "../../shared/payload-key.ts";
 import type { DayRows, Receipt } from "../../shared/receipt.ts";
 import type { Doubt } from "../../shared/reconcile/checkpoint.ts";
 import { newCheckpoint, opened } from "../../shared/reconcile/checkpoint.ts";
+import { formatSegmentKey } from "../../shared/segment/segment-key.ts";
 import {
   codecVersion,
   doorbell,
@@ -49,7 +50,9 @@ const reason = shortText(control, limits.reasonBytesMax);
 const bytesOf = (row: unknown): number => new TextEncoder().encode(JSON.stringify(row)).length;
 const longBell = (n: number, minute = 0, cause: Cause = "ingress"): Doorbell => {
   const arrival = startMs + minute * minuteMs;
-  return { ...doorbell({ n, spans: 20, cause, arrival }), key: formatPayloadKey(arrival, tenant, idAt(n)) };
+  // The longest keys are those of payloads in segments.
+  const segment = formatSegmentKey(arrival, new Uint8Array(10), [idAt(n)]);
+  return { ...doorbell({ n, spans: 20, cause, arrival }), key: formatSlotKey(segment, 127, tenant, idAt(n)) };
 };
 const days: readonly DayRows[] = Array.from({ length: limits.payloadDaysMax }, (_, i) => ({
   day: 20_700 + i,
@@ -72,9 +75,11 @@ function widestPayload(n: number, keys: number): GroupPayload {
 }
 
 /** As many payloads as a group may have, with as many keys as they may have together. */
-const widestPayloads = Array.from({ length: limits.groupPayloadsMax }, (_, n) =>
-  widestPayload(n, limits.groupKeysMax / limits.groupPayloadsMax - 1),
-);
+const otherKeys = limits.groupKeysMax - limits.groupPayloadsMax;
+const widestPayloads = Array.from({ length: limits.groupPayloadsMax }, (_, n) => {
+  const [before, behind] = [n, n + 1].map((i) => Math.floor((i * otherKeys) / limits.groupPayloadsMax));
+  return widestPayload(n, (behind ?? 0) - (before ?? 0));
+});
 
 function widestGroup(state: GroupState, more: Partial<Group> = {}): Group {
   return {
@@ -270,12 +275,15 @@ test("a text is cut to its bytes of JSON, between two characters", () => {
   expect(shortText('"'.repeat(100), 11)).toBe('""""…');
 });
 
+/** Doorbells of one claim here. */
+const claimed = 100;
+
 /** A ledger that has a full group, whose INSERT is in flight. */
 function fullGroup(): { readonly ledger: TestLedger; readonly task: GroupTask } {
   const ledger = new TestLedger();
   let task: GroupTask | null = null;
-  for (let at = 0; at < limits.groupPayloadsMax; at += limits.claimDoorbellsMax) {
-    const doorbells = Array.from({ length: limits.claimDoorbellsMax }, (_, i) => longBell(at + i));
+  for (let at = 0; at < limits.groupPayloadsMax; at += claimed) {
+    const doorbells = Array.from({ length: claimed }, (_, i) => longBell(at + i));
     task = ledger.step({ kind: "claim", doorbells, codecVersion }).task ?? task;
   }
   if (task === null) {
@@ -296,10 +304,8 @@ describe("the machine keeps to its bounds", () => {
   test("where every client of a full group sends again in each of ten minutes", () => {
     const { ledger, task } = fullGroup();
     for (let minute = 1; minute <= 10; minute++) {
-      for (let at = 0; at < limits.groupPayloadsMax; at += limits.claimDoorbellsMax) {
-        const doorbells = Array.from({ length: limits.claimDoorbellsMax }, (_, i) =>
-          longBell(at + i, minute),
-        );
+      for (let at = 0; at < limits.groupPayloadsMax; at += claimed) {
+        const doorbells = Array.from({ length: claimed }, (_, i) => longBell(at + i, minute));
         ledger.step({ kind: "claim", doorbells, codecVersion });
       }
     }
@@ -321,10 +327,8 @@ describe("the machine keeps to its bounds", () => {
     const { ledger, task } = fullGroup();
     ledger.report(task, storedReport(task));
     for (let minute = 1; minute <= 4; minute++) {
-      for (let at = 0; at < limits.groupPayloadsMax; at += limits.claimDoorbellsMax) {
-        const doorbells = Array.from({ length: limits.claimDoorbellsMax }, (_, i) =>
-          longBell(at + i, minute),
-        );
+      for (let at = 0; at < limits.groupPayloadsMax; at += claimed) {
+        const doorbells = Array.from({ length: claimed }, (_, i) => longBell(at + i, minute));
         ledger.step({ kind: "claim", doorbells, codecVersion });
       }
     }

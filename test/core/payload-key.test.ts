@@ -70,6 +70,8 @@ describe("payload key", () => {
       minute: "2026-11-24T0741",
       tenant: "acme",
       id,
+      object: key,
+      slot: 0,
     });
     expect(idOfKey(key)).toBe(id);
   });

@@ -12,7 +12,7 @@ const event = {
 };
 
 test("a doorbell, a group's bell and an R2 event are told apart", () => {
-  expect(readMessage(doorbell)).toEqual({ kind: "doorbell", doorbell });
+  expect(readMessage(doorbell)).toEqual({ kind: "doorbells", doorbells: [doorbell] });
   expect(readMessage({ v: 1, group: "0123456789abcdef0123456789abcdef" })).toEqual({
     kind: "group",
     group: "0123456789abcdef0123456789abcdef",

@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
+import { keyChecksum } from "../../shared/key-checksum.ts";
 import { formatPayloadId, idOfHash, idOfKey, type PayloadKey } from "../../shared/payload-key.ts";
-import { keyChecksum, missingKeys, receiptCounts } from "../../shared/reconcile/join.ts";
+import { missingKeys, receiptCounts } from "../../shared/reconcile/join.ts";
 import { seededRandom } from "../ledger/random-events.ts";
 import { doorbell } from "../ledger/world.ts";
 

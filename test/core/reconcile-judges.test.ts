@@ -786,7 +786,7 @@ describe("the deletion", () => {
       tries: 0,
       reportedAt: 0,
       after: payloadPrefix,
-      before: keys[2],
+      before: `${keys[2]}~`,
       notified: null,
     };
     expect(removed(world).ended.checkpoint.doubts).toEqual([page]);

@@ -1,6 +1,6 @@
 /** R2's listing as the walks see it (shared/reconcile/listing.ts): which pages it gives, and what it asks for them. */
 import { expect, test } from "vitest";
-import type { PayloadKey } from "../../shared/payload-key.ts";
+import { objectOf, type PayloadKey } from "../../shared/payload-key.ts";
 import type { CronWork } from "../../shared/reconcile/effects.ts";
 import type { Listing, Page } from "../../shared/reconcile/listing.ts";
 import { type Budgets, driven, minutesAgo, ReconcileWorld } from "../reconcile/world.ts";
@@ -30,7 +30,7 @@ function pagesOf(world: ReconcileWorld, texts: readonly string[], budgets: Budge
   return { pages: ended, calls: asked.map(([, asks]) => asks) };
 }
 const page = (objects: readonly PayloadKey[], through: string, more: boolean): Page => ({
-  objects: objects.map((key) => ({ key })),
+  objects: objects.map((key) => ({ key: objectOf(key) })),
   through,
   more,
 });

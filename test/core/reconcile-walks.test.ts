@@ -1,8 +1,9 @@
 /** Walking minutes, step by step: all that each walk asks for, keeps in the checkpoint, counts and reports. */
 import { describe, expect, test } from "vitest";
 import type { MinuteRow } from "../../shared/clickhouse/minutes.ts";
+import { keyChecksum } from "../../shared/key-checksum.ts";
 import { limits } from "../../shared/limits.ts";
-import { idOfKey, keyOfMinute, type PayloadKey } from "../../shared/payload-key.ts";
+import { idOfKey, keyOfMinute, objectOf, type PayloadKey } from "../../shared/payload-key.ts";
 import {
   beforeMinute,
   type Checkpoint,
@@ -11,7 +12,6 @@ import {
   opened,
 } from "../../shared/reconcile/checkpoint.ts";
 import type { CronEffects } from "../../shared/reconcile/effects.ts";
-import { keyChecksum } from "../../shared/reconcile/join.ts";
 import { joinPage } from "../../shared/reconcile/join-page.ts";
 import { type ReconcileSettings, reconcileSettings } from "../../shared/reconcile/settings.ts";
 import {
@@ -261,10 +261,11 @@ describe("an open minute", () => {
 
 describe("a page of the listing", () => {
   const joined = (world: ReconcileWorld, keys: readonly PayloadKey[], receiptsFrom = 0) =>
-    driven(world, () =>
+    driven(world, (_, run) =>
       joinPage(
-        keys.map((key) => ({ key })),
+        keys.map((key) => ({ key: objectOf(key) })),
         receiptsFrom,
+        run.budget,
       ),
     );
 
@@ -473,7 +474,7 @@ describe("what was sealed", () => {
       (_, run) =>
         findLate(
           checkpoint,
-          keys.map((key) => ({ key })),
+          keys.map((key) => ({ key: objectOf(key) })),
           run,
         ),
       {},
@@ -502,6 +503,7 @@ describe("what was sealed", () => {
         open: [waits, reopened(minuteAgo(9), first), reopened(minuteAgo(8), other)],
       },
       rows: [rowOf(minuteAgo(9), [stored], { sealed: false })],
+      looked: keys.length,
     });
     expect(asked).toEqual([
       ["outcomes", keys],
@@ -527,7 +529,7 @@ describe("what was sealed", () => {
     });
     const lost = world.put(minutesAgo(8), 2);
     const full = lateOf(world, [stored, lost], kept, { openMax: 0 });
-    expect(full.ended).toEqual({ checkpoint: kept, rows: [] });
+    expect(full.ended).toEqual({ checkpoint: kept, rows: [], looked: 2 });
     expect(full.asked.at(-1)).toEqual(ring(lost));
     expect(full.findings).toEqual([]);
     expect(lateOf(world, [lost], kept, { openMax: 1 }).ended.checkpoint.open).toHaveLength(1);
@@ -545,6 +547,7 @@ describe("what was sealed", () => {
     expect(ended).toEqual({
       checkpoint: { ...kept, expiredReported: [told, first, second] },
       rows: [],
+      looked: 4,
     });
     expect(asked).toEqual([
       ["outcomes", [dead, told, first, second]],

@@ -69,9 +69,10 @@ class EmptyWorld {
     ) => Promise<DeliveryEffects[Name]["answers"]>;
   }> = {
     knows: async (bells) => bells.map(() => false),
-    completeDoorbell: async ({ key, cause }) => ({ ...doorbell({ n: 1 }), key, cause }),
+    completeDoorbell: async () => [],
     ackAll: async () => null,
-    claim: async (doorbells) => this.ledger.step({ kind: "claim", doorbells, codecVersion }).task,
+    claim: async ({ doorbells, messages }) =>
+      this.ledger.step({ kind: "claim", doorbells, messages, codecVersion }).task,
     buildBlock: async ({ payloads }) => {
       const keys = payloads.map(({ key }) => key);
       return { kind: "unreadable", keys, reason: "missing_object" };
@@ -102,7 +103,7 @@ test("a full group whose objects are gone, each under three keys, ends in invoca
       doorbell({ n, spans: 20, arrival: startMs + minute * minuteMs }),
     );
   const first = bells(0).map(
-    (bell) => ({ read: { kind: "doorbell", doorbell: bell }, attempts: 1 }) as const,
+    (bell) => ({ read: { kind: "doorbells", doorbells: [bell] }, attempts: 1 }) as const,
   );
   for (let at = 0; at < first.length; at += limits.claimDoorbellsMax) {
     const spent = await world.invoke(

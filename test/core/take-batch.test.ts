@@ -9,6 +9,7 @@ import type { Finding } from "../../shared/finding.ts";
 import type { GroupTask } from "../../shared/ledger/group.ts";
 import { limits } from "../../shared/limits.ts";
 import type { OutcomesMessage, QuotaMessage } from "../../shared/messages.ts";
+import { isPayloadKey } from "../../shared/payload-key.ts";
 import { codecVersion, doorbell, TestLedger } from "../ledger/world.ts";
 
 const context = { now: () => 0, codecVersion, deleteKeysMax: 1000, verifyLookupsMax: 1000 };
@@ -25,7 +26,7 @@ const quota: QuotaMessage = {
   perMonth: 100,
 };
 const parked: Finding = { ...quotaFinding(quota), subject: "parked" };
-const bell = (n: number): ReadMessage => ({ kind: "doorbell", doorbell: doorbell({ n }) });
+const bell = (n: number): ReadMessage => ({ kind: "doorbells", doorbells: [doorbell({ n })] });
 
 /** A task that ends with the effect `receipted`. */
 function receiptsTask(): GroupTask {
@@ -48,7 +49,8 @@ async function take(
   const asked: Asked[] = [];
   const performer: Partial<DeliveryPerformer> = {
     knows: async (bells) => bells.map(() => false),
-    completeDoorbell: async ({ key, cause }) => ({ ...doorbell({ n: 1 }), key, cause }),
+    completeDoorbell: async ({ key, cause }) =>
+      isPayloadKey(key) ? [{ ...doorbell({ n: 1 }), key, cause }] : [],
     parkMessage: async () => parked,
     claim: async () => null,
     take: async () => null,
@@ -104,7 +106,10 @@ describe("a batch", () => {
       ["completeDoorbell", { key, cause: "event" }],
       ["reportFindings", [quotaFinding(quota), parked]],
       ["writeOutcomes", [{ at: 3, outcomes }]],
-      ["claim", [doorbell({ n: 1 }), { ...doorbell({ n: 1 }), key, cause: "event" }]],
+      [
+        "claim",
+        { doorbells: [doorbell({ n: 1 }), { ...doorbell({ n: 1 }), key, cause: "event" }], messages: 7 },
+      ],
       ["take", "f".repeat(32)],
       ["ackAll", null],
       ["receipted", [{ group: task.group, attempt: task.attempt }]],
@@ -114,7 +119,7 @@ describe("a batch", () => {
   test("asks for nothing that none of its messages needs", async () => {
     expect((await take([])).asked).toEqual([["ackAll", null]]);
     const { key } = doorbell({ n: 2 });
-    const gone = await take([{ kind: "bare", key, cause: "event" }], { completeDoorbell: async () => null });
+    const gone = await take([{ kind: "bare", key, cause: "event" }], { completeDoorbell: async () => [] });
     expect(gone.asked.map(([name]) => name)).toEqual(["knows", "completeDoorbell", "ackAll"]);
   });
 
@@ -126,7 +131,7 @@ describe("a batch", () => {
     expect(asked).toEqual([
       ["knows", [known, unknown, known].map((key) => ({ key, cause: "event" }))],
       ["completeDoorbell", { key: unknown, cause: "event" }],
-      ["claim", [{ ...doorbell({ n: 1 }), key: unknown, cause: "event" }]],
+      ["claim", { doorbells: [{ ...doorbell({ n: 1 }), key: unknown, cause: "event" }], messages: 3 }],
       ["ackAll", null],
     ]);
     const all = await take([bare(known)], { knows });
@@ -162,9 +167,9 @@ describe("a dead letter's message", () => {
     const task = receiptsTask();
     const { asked } = await take([bell(1), bell(2)], { claim: async () => task }, true);
     expect(asked).toEqual([
-      ["claim", [doorbell({ n: 1 })]],
+      ["claim", { doorbells: [doorbell({ n: 1 })], messages: 1 }],
       ["ack", { at: 0 }],
-      ["claim", [doorbell({ n: 2 })]],
+      ["claim", { doorbells: [doorbell({ n: 2 })], messages: 1 }],
       ["ack", { at: 1 }],
       ["receipted", [{ group: task.group, attempt: task.attempt }]],
       ["receipted", [{ group: task.group, attempt: task.attempt }]],
@@ -173,7 +178,8 @@ describe("a dead letter's message", () => {
 
   test("that cannot be taken is tried as often as the queue gives it, then parked, and holds up no other", async () => {
     const first = doorbell({ n: 1 }).key;
-    const claim: DeliveryPerformer["claim"] = async ([one]) => (one?.key === first ? ledgerAway() : null);
+    const claim: DeliveryPerformer["claim"] = async ({ doorbells: [one] }) =>
+      one?.key === first ? ledgerAway() : null;
     const attempts = limits.queueRetriesMax;
     const again = await take([{ read: bell(1), attempts }, bell(2)], { claim }, true);
     expect(again.error).toBeNull();

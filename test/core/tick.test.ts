@@ -5,7 +5,7 @@ import { BrokenInvariant } from "../../shared/assert.ts";
 import { perform } from "../../shared/effect.ts";
 import type { Finding } from "../../shared/finding.ts";
 import { limits } from "../../shared/limits.ts";
-import { formatPayloadId, formatPayloadKey } from "../../shared/payload-key.ts";
+import { formatPayloadId, formatPayloadKey, objectOf } from "../../shared/payload-key.ts";
 import { newCheckpoint } from "../../shared/reconcile/checkpoint.ts";
 import type { CronPerformer, LearntFacts } from "../../shared/reconcile/effects.ts";
 import { reconcileSettings } from "../../shared/reconcile/settings.ts";
@@ -61,6 +61,8 @@ function worldWith(changed: Partial<CronPerformer>): {
     sealedAnew: nothing,
     endRun: nothing,
     list: async ({ after }) => ({ objects: [], through: after, cursor: null }),
+    segmentReceipts: none,
+    readIndex: nothing,
     outcomes: none,
     receipts: none,
     receiptsOfIds: none,
@@ -210,7 +212,7 @@ describe("people", () => {
   const busy: Partial<CronPerformer> = {
     list: async ({ after }) =>
       after < key
-        ? { objects: [{ key }], through: key, cursor: null }
+        ? { objects: [{ key: objectOf(key) }], through: key, cursor: null }
         : { objects: [], through: after, cursor: null },
     outcomes: async () => [{ key, outcome: "stored" }],
   };

@@ -21,11 +21,11 @@ import {
   watermarkRow,
 } from "../../shared/clickhouse/minutes.ts";
 import { receiptColumns, receiptRow } from "../../shared/clickhouse/receipts.ts";
+import { keyChecksum } from "../../shared/key-checksum.ts";
 import type { PayloadOutcome } from "../../shared/outcome.ts";
 import { formatPayloadId, formatPayloadKey, idOfKey, type PayloadKey } from "../../shared/payload-key.ts";
 import type { GroupId, Receipt } from "../../shared/receipt.ts";
 import { beforeMinute } from "../../shared/reconcile/checkpoint.ts";
-import { keyChecksum } from "../../shared/reconcile/join.ts";
 import { seededRandom } from "../ledger/random-events.ts";
 
 const minute = Math.floor(Date.now() / 60_000) * 60_000 - 3_600_000;

@@ -6,14 +6,18 @@ import { assert } from "../../shared/assert.ts";
 import type { MinuteRow, MinuteTally, WatermarkRow } from "../../shared/clickhouse/minutes.ts";
 import type { TableWitness } from "../../shared/clickhouse/table-identity.ts";
 import { type Answered, failure } from "../../shared/effect.ts";
+import { keyChecksum } from "../../shared/key-checksum.ts";
 import { DAY_MS } from "../../shared/limits.ts";
-import type { BareDoorbell } from "../../shared/messages.ts";
+import type { BareDoorbell, Doorbell } from "../../shared/messages.ts";
 import type { PayloadOutcome } from "../../shared/outcome.ts";
 import {
   formatPayloadId,
   formatPayloadKey,
+  formatSlotKey,
   idOfKey,
-  isPayloadKey,
+  isObjectKey,
+  type ObjectKey,
+  objectOf,
   type PayloadId,
   type PayloadKey,
   tenantOfKey,
@@ -28,11 +32,11 @@ import type {
   DatedReceipt,
   ReconcileFinding,
 } from "../../shared/reconcile/effects.ts";
-import { keyChecksum } from "../../shared/reconcile/join.ts";
 import { Listing } from "../../shared/reconcile/listing.ts";
 import { type ReconcileReport, reconcileRun } from "../../shared/reconcile/run.ts";
 import { type ReconcileSettings, reconcileSettings } from "../../shared/reconcile/settings.ts";
 import { type Counts, minuteOf, type Run } from "../../shared/reconcile/walk-minutes.ts";
+import { formatSegmentKey } from "../../shared/segment/segment-key.ts";
 
 /** A Tuesday, 12:00:00 UTC. */
 export const noon = Date.UTC(2026, 10, 24, 12);
@@ -44,6 +48,8 @@ type RunEffects = Pick<
   | "sealedAnew"
   | "endRun"
   | "list"
+  | "segmentReceipts"
+  | "readIndex"
   | "outcomes"
   | "receipts"
   | "receiptsOfIds"
@@ -66,14 +72,19 @@ type RunPerformer = {
 };
 
 export class ReconcileWorld {
+  /** Payloads whose bytes R2 has. */
   readonly objects = new Set<PayloadKey>();
+  /** Those of them whose bytes were overwritten: their segment is there. */
+  readonly blanked = new Set<PayloadKey>();
+  /** Those that their segment's index does not name any more. */
+  readonly unreadable = new Set<PayloadKey>();
   readonly receipts = new Map<PayloadKey, DatedReceipt>();
   readonly rows = new Map<PayloadId, readonly DayRows[]>();
   readonly held = new Set<PayloadId>();
   checkpoint: Checkpoint | null = null;
   /** What the ledger noted as changed. */
   changed: readonly ChangedMinute[] = [];
-  readonly notified: BareDoorbell[] = [];
+  readonly notified: (BareDoorbell | Doorbell)[] = [];
   readonly reported: ReconcileFinding[] = [];
   readonly minutes = new Map<string, MinuteRow>();
   watermark: WatermarkRow | null = null;
@@ -104,11 +115,20 @@ export class ReconcileWorld {
 
   /** A payload that arrived, and has its object. */
   put(arrival: number, n: number, tenant = "acme"): PayloadKey {
-    const bytes = new Uint8Array(16);
-    new DataView(bytes.buffer).setUint32(0, n);
-    const key = formatPayloadKey(arrival, tenant, formatPayloadId(bytes));
+    const key = formatPayloadKey(arrival, tenant, idOf(n));
     this.objects.add(key);
     return key;
+  }
+
+  /** Payloads that arrived together, and have one object. */
+  putSegment(openedAt: number, ns: readonly number[], random = 0): readonly PayloadKey[] {
+    const ids = ns.map(idOf);
+    const segment = formatSegmentKey(openedAt, new Uint8Array(10).fill(random), ids);
+    const keys = ids.map((id, slot) => formatSlotKey(segment, slot, "acme", id));
+    for (const key of keys) {
+      this.objects.add(key);
+    }
+    return keys;
   }
 
   /** It ended. Stored: its rows are in the table, two on the day of its arrival. */
@@ -196,21 +216,35 @@ export class ReconcileWorld {
     list: ({ after: listAfter, cursor, atMost }) => {
       // A cursor is the text that it goes on after, marked so that no key is taken for one.
       const after = cursor?.slice("cursor ".length) ?? listAfter;
-      const rest = [...this.objects, ...this.foreign].filter((key) => key > after).sort();
+      const objects = new Set<string>([...this.objects].map(objectOf));
+      const rest = [...objects, ...this.foreign].filter((key) => key > after).sort();
       const asked = this.pageOf?.(this.count("list") - 1) ?? atMost;
       const seen = rest.slice(0, Math.min(asked, this.listsAtMost));
       const through = seen.at(-1) ?? after;
       return {
-        objects: seen.filter(isPayloadKey).map((key) => ({ key })),
+        objects: seen.filter(isObjectKey).map((key) => ({ key })),
         through,
         cursor: rest.length > seen.length ? `cursor ${through}` : null,
       };
+    },
+    segmentReceipts: (segments) =>
+      segments.flatMap((segment) => {
+        const receipts = this.#receiptsOfObjects([segment]);
+        const duplicates = receipts.filter(({ outcome }) => outcome === "duplicate").map(({ key }) => key);
+        const checksum = keyChecksum(receipts.map(({ key }) => idOfKey(key)));
+        return receipts.length === 0 ? [] : [{ segment, payloads: receipts.length, checksum, duplicates }];
+      }),
+    readIndex: (segment) => {
+      const own = [...this.objects].filter((key) => objectOf(key) === segment);
+      const named = sorted(own.filter((key) => !this.unreadable.has(key)));
+      const counts = { spans: 2, outputBytes: 200, arrival: minuteOf(segment) };
+      return own.length === 0 ? null : named.map((key) => ({ key, counts, isErased: this.blanked.has(key) }));
     },
     outcomes: (keys) => {
       this.largestPage = Math.max(this.largestPage, keys.length);
       return this.#receiptsOf(keys).map(({ key, outcome }) => ({ key, outcome }));
     },
-    receipts: (keys) => this.#receiptsOf(keys),
+    receipts: (objects) => this.#receiptsOfObjects(objects),
     receiptsOfIds: (asked) => {
       const ids = new Set(asked);
       return [...this.receipts.values()].filter(({ key }) => ids.has(idOfKey(key)));
@@ -230,7 +264,7 @@ export class ReconcileWorld {
       return { rows: new Map(ids.map((id) => [id, rowsOf(id)])), witness: this.witness };
     },
     tally: (minutes) => minutes.flatMap((minute) => this.#tally(minute)),
-    find: (keys) => keys.filter((key) => this.objects.has(key)).map((key) => ({ key })),
+    find: (keys) => keys.filter((key) => this.objects.has(key) && !this.blanked.has(key)),
     deadLetters: (keys) => keys.filter((key) => this.records.has(key)),
     ring: (doorbells) => {
       this.notified.push(...doorbells);
@@ -243,9 +277,11 @@ export class ReconcileWorld {
       this.watermark = watermark;
       return null;
     },
-    delete: (keys) => {
-      for (const key of keys) {
-        this.objects.delete(key);
+    delete: (objects) => {
+      for (const key of this.objects) {
+        if (objects.includes(objectOf(key))) {
+          this.objects.delete(key);
+        }
       }
       return null;
     },
@@ -263,6 +299,11 @@ export class ReconcileWorld {
       return true;
     },
   };
+
+  #receiptsOfObjects(objects: readonly ObjectKey[]): readonly DatedReceipt[] {
+    const asked = new Set(objects);
+    return this.#receiptsOf(sorted([...this.receipts.keys()].filter((key) => asked.has(objectOf(key)))));
+  }
 
   #receiptsOf(keys: readonly PayloadKey[]): readonly DatedReceipt[] {
     return keys.flatMap((key) => this.receipts.get(key) ?? []);
@@ -291,6 +332,12 @@ export class ReconcileWorld {
       };
     });
   }
+}
+
+function idOf(n: number): PayloadId {
+  const bytes = new Uint8Array(16);
+  new DataView(bytes.buffer).setUint32(0, n);
+  return formatPayloadId(bytes);
 }
 
 function sorted(keys: readonly PayloadKey[]): readonly PayloadKey[] {

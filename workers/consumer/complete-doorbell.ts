@@ -1,30 +1,49 @@
 /** Doorbells from what R2 says of an object. */
-import * as v from "valibot";
-import { countsOf, type Doorbell, payloadMetadataSchema } from "../../shared/messages.ts";
-import { minuteOfKey, minuteToMs, type PayloadKey } from "../../shared/payload-key.ts";
+import { type Counts, countsOf, type Doorbell } from "../../shared/messages.ts";
+import {
+  isPayloadKey,
+  minuteOfKey,
+  minuteToMs,
+  type ObjectKey,
+  type PayloadKey,
+} from "../../shared/payload-key.ts";
+import { headPayload, type PayloadHead, readSegment } from "../../shared/segment/payload-objects.ts";
 
 /**
- * Completes a bare key to a doorbell by the object's metadata. Null when the object is gone: there is nothing here
- * to store. Throws when R2 cannot be reached.
+ * Completes the key of a payload to a doorbell. Null when its bytes are gone: there is nothing here to store. Throws when R2
+ * cannot be reached.
  */
 export async function completeDoorbell(
   bucket: R2Bucket,
   key: PayloadKey,
   cause: Doorbell["cause"],
 ): Promise<Doorbell | null> {
-  const object = await bucket.head(key);
-  return object === null ? null : doorbellOf(object, key, cause);
+  const head = await headPayload(bucket, key);
+  return head === null ? null : { v: 1, key, cause, ...countsOfHead(key, head) };
+}
+
+/** The doorbell of a payload, or those of all payloads that a segment has. */
+export async function completeDoorbells(
+  bucket: R2Bucket,
+  key: PayloadKey | ObjectKey,
+  cause: Doorbell["cause"],
+): Promise<readonly Doorbell[]> {
+  if (isPayloadKey(key)) {
+    const doorbell = await completeDoorbell(bucket, key, cause);
+    return doorbell === null ? [] : [doorbell];
+  }
+  const payloads = (await readSegment(bucket, key)) ?? [];
+  return payloads
+    .filter(({ isErased }) => !isErased)
+    .map((head) => ({ v: 1, key: head.key, cause, ...countsOfHead(head.key, head) }));
 }
 
 /**
- * The doorbell of a listed or headed object, from its custom metadata. One whose metadata is not ours (a copied bucket
- * may have its names in lower case) counts nothing: its payload becomes a dead letter, which can be replayed once the
- * metadata is fixed.
+ * One whose metadata is not ours counts nothing: its payload becomes a dead letter, which can be replayed once the metadata is
+ * fixed.
  */
-function doorbellOf(object: R2Object, key: PayloadKey, cause: Doorbell["cause"]): Doorbell {
-  const metadata = v.safeParse(payloadMetadataSchema, object.customMetadata);
-  const counts = metadata.success
-    ? countsOf(metadata.output)
-    : { spans: 0, outputBytes: 0, arrival: minuteToMs(minuteOfKey(key)) };
-  return { v: 1, key, cause, ...counts };
+export function countsOfHead(key: PayloadKey, { metadata }: PayloadHead): Counts {
+  return metadata === null
+    ? { spans: 0, outputBytes: 0, arrival: minuteToMs(minuteOfKey(key)) }
+    : countsOf(metadata);
 }

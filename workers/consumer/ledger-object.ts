@@ -111,13 +111,14 @@ export class Ledger extends DurableObject<LedgerEnv> {
 
   /**
    * Takes payloads over: once this resolves they are the ledger's, and their messages may be acked. Leases at most
-   * one group that is ready. Throws when it cannot persist: then nothing was taken over.
+   * one group that is ready, and none where `messages` is null (others of the batch follow). Throws when it cannot persist: then nothing was taken over.
    */
   async claim(
     doorbells: readonly Doorbell[],
     codecVersion: number,
+    messages: number | null = doorbells.length,
   ): Promise<{ readonly task: GroupTask | null }> {
-    return { task: await this.#step({ kind: "claim", doorbells, codecVersion }) };
+    return { task: await this.#step({ kind: "claim", doorbells, messages, codecVersion }) };
   }
 
   /** Queue `group` notified. Null: nothing to do for this caller (it is leased, done, or unknown). */

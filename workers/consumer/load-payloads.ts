@@ -3,15 +3,14 @@
  * all of them and never holds all of them. What R2 does not have is named: its group goes on without it.
  */
 import * as zlib from "node:zlib";
-import * as v from "valibot";
 import { assert } from "../../shared/assert.ts";
 import { decodeBody } from "../../shared/decode-body.ts";
 import type { GroupPayload } from "../../shared/ledger/group.ts";
 import { limits } from "../../shared/limits.ts";
-import { type PayloadMetadata, payloadMetadataSchema } from "../../shared/messages.ts";
-import type { PayloadKey } from "../../shared/payload-key.ts";
+import type { PayloadMetadata } from "../../shared/messages.ts";
+import { type ObjectKey, objectOf, type PayloadKey } from "../../shared/payload-key.ts";
 import { ok, type Result, refuse } from "../../shared/result.ts";
-import { writeLog } from "../../shared/write-log.ts";
+import { type FetchedObject, fetchObject } from "../../shared/segment/payload-objects.ts";
 
 export interface FetchedPayload {
   readonly kind: "fetched";
@@ -32,31 +31,45 @@ export type LoadedPayload =
   /** No object under the key, or one whose metadata is not ours. */
   | { readonly kind: "unreadable"; readonly key: PayloadKey; readonly reason: string };
 
-/** Null: there is no object. `metadata` null: what R2 says of it is not ours. */
+/** Null: R2 has no bytes of it. `metadata` null: what is said of it is not ours, or its bytes are not those of its id. */
 type Fetched = { readonly metadata: PayloadMetadata | null; readonly body: Uint8Array } | null;
+
+interface Ahead {
+  readonly payload: GroupPayload;
+  readonly object: ObjectKey;
+  /** Shared by those that follow one another in one object. */
+  readonly fetching: Promise<FetchedObject | null>;
+}
 
 /** Yields the payloads in their order, at most `limits.r2GetsAtOnceMax` gets at once. Throws when R2 cannot be reached. */
 export async function* loadPayloads(
   bucket: R2Bucket,
   payloads: readonly GroupPayload[],
 ): AsyncGenerator<LoadedPayload> {
-  const ahead: { readonly payload: GroupPayload; readonly fetched: Promise<Fetched> }[] = [];
+  const ahead: Ahead[] = [];
+  let newest: Ahead | undefined;
   let next = 0;
-  while (next < payloads.length || ahead.length > 0) {
-    while (ahead.length < limits.r2GetsAtOnceMax && next < payloads.length) {
+  while (ahead.length > 0 || next < payloads.length) {
+    while (next < payloads.length) {
       const payload = payloads[next];
       assert(payload !== undefined, "a group's payloads are dense");
+      const object = objectOf(payload.key);
+      const fetching = newest?.object === object ? newest.fetching : null;
+      const gets = new Set(ahead.map((one) => one.object)).size;
+      if (fetching === null && gets >= limits.r2GetsAtOnceMax) {
+        break;
+      }
       if (ahead.length > 0 && aheadBytes(ahead, payload) > limits.aheadOutputBytesMax) {
         break;
       }
       next++;
-      const fetched = fetchPayload(bucket, payload.key);
-      fetched.catch(() => undefined); // it is awaited below; until then an early failure must not count as unhandled
-      ahead.push({ payload, fetched });
+      newest = { payload, object, fetching: fetching ?? fetchAhead(bucket, object) };
+      ahead.push(newest);
     }
     const first = ahead.shift();
     assert(first !== undefined, "at least one get is under way");
-    yield loadedPayload(first.payload, await first.fetched);
+    const object = await first.fetching;
+    yield loadedPayload(first.payload, object === null ? null : await object.payload(first.payload.key));
   }
 }
 
@@ -88,21 +101,15 @@ function decodeOnce(body: Uint8Array, metadata: PayloadMetadata): FetchedPayload
   };
 }
 
-async function fetchPayload(bucket: R2Bucket, key: PayloadKey): Promise<Fetched> {
+function fetchAhead(bucket: R2Bucket, object: ObjectKey): Promise<FetchedObject | null> {
+  const fetching = fetchObject(object, (key) => get(bucket, key));
+  fetching.catch(() => undefined); // it is awaited later; until then an early failure must not count as unhandled
+  return fetching;
+}
+
+async function get(bucket: R2Bucket, key: string) {
   const object = await inTime(bucket.get(key));
-  if (object === null) {
-    return null;
-  }
-  const body = new Uint8Array(await inTime(object.arrayBuffer()));
-  const metadata = v.safeParse(payloadMetadataSchema, object.customMetadata);
-  if (!metadata.success) {
-    writeLog("error", {
-      message: "a payload's metadata is not ours",
-      payload: key,
-      issues: v.flatten(metadata.issues),
-    });
-  }
-  return { metadata: metadata.success ? metadata.output : null, body };
+  return object === null ? null : { object, bytes: new Uint8Array(await inTime(object.arrayBuffer())) };
 }
 
 /** A get that hangs would hold what its group has in hand until the platform ends the invocation. */

@@ -14,8 +14,9 @@ import {
   minuteColumns,
   minuteRow,
   outcomesQuery,
-  receiptsOfKeysQuery,
+  receiptsOfObjectsQuery,
   recentQuery,
+  segmentReceiptsQuery,
   storedReceiptsQuery,
   tallyQuery,
   volumesQuery,
@@ -27,23 +28,31 @@ import { receiptsQuery } from "../../shared/clickhouse/statements.ts";
 import type { Performer } from "../../shared/effect.ts";
 import type { TableMeasure } from "../../shared/ledger/group.ts";
 import { limits } from "../../shared/limits.ts";
-import type { BareDoorbell } from "../../shared/messages.ts";
+import type { BareDoorbell, Doorbell } from "../../shared/messages.ts";
 import { payloadOutcomes } from "../../shared/outcome.ts";
-import { isPayloadKey, type PayloadKey, payloadPrefix } from "../../shared/payload-key.ts";
+import {
+  isObjectKey,
+  isSegmentKey,
+  type ObjectKey,
+  type PayloadKey,
+  payloadPrefix,
+} from "../../shared/payload-key.ts";
 import type { ChangedMinute } from "../../shared/reconcile/changed-minutes.ts";
 import type { Checkpoint } from "../../shared/reconcile/checkpoint.ts";
 import type {
   CronEffects,
   CronPerformer,
+  IndexedPayload,
   LearntFacts,
-  Listed,
   ListedPage,
   RunEffects,
   TickEffects,
 } from "../../shared/reconcile/effects.ts";
+import { headPayload, readSegment } from "../../shared/segment/payload-objects.ts";
 import { writeLog } from "../../shared/write-log.ts";
 import { askZone } from "./ask-zone.ts";
 import type { ConsumerBindings } from "./bindings.ts";
+import { countsOfHead } from "./complete-doorbell.ts";
 import { publishTableLimits } from "./publish-table-limits.ts";
 import { payloadKeySchema, queryReceipts } from "./read-receipts.ts";
 import { countRows, readTable, readWitness } from "./read-table.ts";
@@ -152,8 +161,17 @@ function runPerformerOf(
       return null;
     },
     list: async (asked) => await listPayloads(bucket, asked),
+    segmentReceipts: async (segments) => {
+      const rows = await queryRows(
+        clickHouse,
+        segmentReceiptsSchema,
+        segmentReceiptsQuery(settings, segments),
+      );
+      return rows.map((row) => ({ ...row, checksum: BigInt(row.checksum) }));
+    },
+    readIndex: async (segment) => await readPayloads(bucket, segment),
     outcomes: async (keys) => await queryRows(clickHouse, outcomesSchema, outcomesQuery(settings, keys)),
-    receipts: async (keys) => await queryReceipts(clickHouse, receiptsOfKeysQuery(settings, keys)),
+    receipts: async (objects) => await queryReceipts(clickHouse, receiptsOfObjectsQuery(settings, objects)),
     receiptsOfIds: async (ids) => await queryReceipts(clickHouse, receiptsQuery(settings, ids)),
     storedReceipts: async ({ after, before, atMost }) =>
       await queryReceipts(clickHouse, storedReceiptsQuery(settings, after, before, atMost)),
@@ -231,8 +249,13 @@ async function listPayloads(
     ...(cursor === null ? { startAfter: after } : { cursor }),
     limit: atMost,
   });
-  const objects = page.objects.flatMap((object) => (isPayloadKey(object.key) ? [{ key: object.key }] : []));
+  const objects = page.objects.flatMap(({ key }) => (isObjectKey(key) ? [{ key }] : []));
   return { objects, through: page.objects.at(-1)?.key ?? after, cursor: page.truncated ? page.cursor : null };
+}
+
+async function readPayloads(bucket: R2Bucket, segment: ObjectKey): Promise<readonly IndexedPayload[] | null> {
+  const payloads = await readSegment(bucket, segment);
+  return payloads?.map((head) => ({ ...head, counts: countsOfHead(head.key, head) })) ?? null;
 }
 
 /** One listing of the records from the first key to the last, not a question a key. */
@@ -264,17 +287,31 @@ async function findRecords(bucket: R2Bucket, keys: readonly PayloadKey[]): Promi
   }
 }
 
-async function findPayloads(bucket: R2Bucket, keys: readonly PayloadKey[]): Promise<readonly Listed[]> {
-  const found: Listed[] = [];
+async function findPayloads(bucket: R2Bucket, keys: readonly PayloadKey[]): Promise<readonly PayloadKey[]> {
+  const found: PayloadKey[] = [];
   for (const key of keys) {
-    if ((await bucket.head(key)) !== null) {
-      found.push({ key });
+    if ((await headPayload(bucket, key)) !== null) {
+      found.push(key);
     }
   }
   return found;
 }
 
 const outcomesSchema = v.array(v.object({ key: payloadKeySchema, outcome: v.picklist(payloadOutcomes) }));
+
+const checksumSchema = v.pipe(v.string(), v.regex(/^\d+$/));
+
+const segmentReceiptsSchema = v.array(
+  v.object({
+    segment: v.custom<ObjectKey>(
+      (key) => typeof key === "string" && isSegmentKey(key),
+      "not a segment's key",
+    ),
+    payloads: v.number(),
+    checksum: checksumSchema,
+    duplicates: v.array(payloadKeySchema),
+  }),
+);
 
 const tallySchema = v.array(
   v.object({
@@ -289,11 +326,14 @@ const tallySchema = v.array(
     spans: v.number(),
     rejectedSpans: v.number(),
     bytes: v.number(),
-    checksum: v.pipe(v.string(), v.regex(/^\d+$/)),
+    checksum: checksumSchema,
   }),
 );
 
-async function ringAll(doorbells: readonly BareDoorbell[], queue: Queue<BareDoorbell>): Promise<void> {
+async function ringAll(
+  doorbells: readonly (BareDoorbell | Doorbell)[],
+  queue: Queue<BareDoorbell | Doorbell>,
+): Promise<void> {
   for (let at = 0; at < doorbells.length; at += limits.queueMessagesMax) {
     await queue.sendBatch(doorbells.slice(at, at + limits.queueMessagesMax).map((body) => ({ body })));
   }

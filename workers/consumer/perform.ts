@@ -30,10 +30,11 @@ import { limits } from "../../shared/limits.ts";
 import { idOfKey, type PayloadId, type PayloadKey } from "../../shared/payload-key.ts";
 import type { ReceiptClaim } from "../../shared/receipt.ts";
 import { codecVersion } from "../../shared/rows/transcode.ts";
+import { headPayload } from "../../shared/segment/payload-objects.ts";
 import { writeLog } from "../../shared/write-log.ts";
 import type { ConsumerBindings } from "./bindings.ts";
 import { buildBlock, type CompressedBlock, countPayload } from "./build-block.ts";
-import { completeDoorbell } from "./complete-doorbell.ts";
+import { completeDoorbells } from "./complete-doorbell.ts";
 import { deleteRows } from "./delete-rows.ts";
 import { loadPayloads } from "./load-payloads.ts";
 import { parkMessage } from "./park-message.ts";
@@ -73,7 +74,7 @@ function batchPerformerOf(
 ): Performer<BatchEffects> {
   const bucket = env.PAYLOADS;
   return {
-    completeDoorbell: ({ key, cause }) => completeDoorbell(bucket, key, cause),
+    completeDoorbell: ({ key, cause }) => completeDoorbells(bucket, key, cause),
     parkMessage: async ({ at, reason }) =>
       await parkMessage(bucket, batch.queue, messageOf(batch, at), reason),
     reportFindings: async (findings) => {
@@ -91,7 +92,7 @@ function batchPerformerOf(
       return null;
     },
     knows: async (bells) => await ledger.knows(bells),
-    claim: async (doorbells) => (await ledger.claim(doorbells, codecVersion)).task,
+    claim: async ({ doorbells, messages }) => (await ledger.claim(doorbells, codecVersion, messages)).task,
     take: async (group) => await ledger.take(group, codecVersion),
     ackAll: async () => {
       batch.ackAll();
@@ -136,7 +137,7 @@ function groupPerformerOf(
     killRunning: (group) => command(killStatement(group, overdue)),
     readReceipts: (ids) => readReceipts(clickHouse, ids),
     readObject: ({ payload, key, count }) => readObject(bucket, payload, key, count),
-    hasObject: async (key) => (await bucket.head(key)) !== null,
+    hasObject: async (key) => (await headPayload(bucket, key)) !== null,
     clearRows: async ({ group, ...rows }) => {
       await deleteRows(clickHouse, rowsDeletion(settings, { ...rows, mark: group }));
       return null;

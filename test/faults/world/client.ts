@@ -166,7 +166,7 @@ function performerOf(world: World, object: StoredObject): ModelPerformer {
       if (!fate.strikes("doorbell lost")) {
         queues.ring.send(
           "spans" in doorbell
-            ? { kind: "doorbell", doorbell }
+            ? { kind: "doorbells", doorbells: [doorbell] }
             : { kind: "bare", key: doorbell.key, cause: doorbell.cause },
         );
         world.notified.add(doorbell.key);

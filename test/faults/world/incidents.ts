@@ -141,7 +141,7 @@ function happen(world: World, name: Exclude<Incident, "ledger restored">): void 
           }
         }
         if (fate.choices.oneOf(2) === 1) {
-          world.queues.ring.send({ kind: "doorbell", doorbell: doorbellOf(object, "replay") });
+          world.queues.ring.send({ kind: "doorbells", doorbells: [doorbellOf(object, "replay")] });
         }
       }
       break;
@@ -227,7 +227,7 @@ function happen(world: World, name: Exclude<Incident, "ledger restored">): void 
     case "replay": {
       const object = someObject(world);
       if (object !== null) {
-        world.queues.ring.send({ kind: "doorbell", doorbell: doorbellOf(object, "replay") });
+        world.queues.ring.send({ kind: "doorbells", doorbells: [doorbellOf(object, "replay")] });
       }
       break;
     }
@@ -308,7 +308,7 @@ function forget(world: World, id: PayloadId): void {
   if (forgetting.kind === "look" && object !== undefined) {
     // It has others to look at first, and much may happen meanwhile.
     clock.after(world.fate.within(1, 3000), () =>
-      world.queues.ring.send({ kind: "doorbell", doorbell: doorbellOf(object, "replay") }),
+      world.queues.ring.send({ kind: "doorbells", doorbells: [doorbellOf(object, "replay")] }),
     );
     if (presence === "gone" || presence === "days_gone") {
       const stored = receipts.filter(({ outcome }) => outcome === "stored").map(({ key }) => key);

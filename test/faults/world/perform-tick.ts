@@ -5,9 +5,9 @@
 import type { Channel } from "../../../shared/alerts.ts";
 import type { MinuteTally } from "../../../shared/clickhouse/minutes.ts";
 import { witnessOf } from "../../../shared/clickhouse/table-identity.ts";
-import { idOfKey, type PayloadKey } from "../../../shared/payload-key.ts";
+import { keyChecksum } from "../../../shared/key-checksum.ts";
+import { idOfKey, objectOf, onlyPayloadOf, type PayloadKey } from "../../../shared/payload-key.ts";
 import type { CronEffects, DatedReceipt, Listed } from "../../../shared/reconcile/effects.ts";
-import { keyChecksum } from "../../../shared/reconcile/join.ts";
 import { type ReconcileSettings, reconcileSettings } from "../../../shared/reconcile/settings.ts";
 import { minuteOf } from "../../../shared/reconcile/walk-minutes.ts";
 import type { StoredObject } from "./object-store.ts";
@@ -119,9 +119,13 @@ export const cronPerformer: ModelCronPerformer = {
     const through = objects.at(-1)?.key ?? after;
     return { objects, through, cursor: rest.length > objects.length ? through : null };
   },
+  // Each payload of this world has its own object.
+  segmentReceipts: () => [],
+  readIndex: () => null,
   outcomes: ({ world }, keys) =>
     world.askTable("outcomes", () => found(world, keys).map(({ key, outcome }) => ({ key, outcome }))),
-  receipts: ({ world }, keys) => world.askTable("receipts", () => found(world, keys)),
+  receipts: ({ world }, objects) =>
+    world.askTable("receipts", () => found(world, objects.map(onlyPayloadOf))),
   receiptsOfIds: ({ world }, ids) =>
     world.askTable("receipts", () => ids.flatMap((id) => world.receipts.ofId(id).map(dated))),
   storedReceipts: ({ world }, { after, before, atMost }) =>
@@ -144,10 +148,7 @@ export const cronPerformer: ModelCronPerformer = {
     world.askTable("tally", () => minutes.flatMap((minute) => tally(world, minute))),
   find({ world }, keys) {
     world.askStore("head");
-    return keys
-      .map((key) => world.store.get(key))
-      .filter((object) => object !== null)
-      .map(listed);
+    return keys.filter((key) => world.store.get(key) !== null);
   },
   deadLetters({ world }, keys) {
     // A record is written with its receipt, which no schedule outlives.
@@ -177,7 +178,7 @@ export const cronPerformer: ModelCronPerformer = {
   },
   delete({ world, began }, keys) {
     world.askStore("delete");
-    for (const key of keys) {
+    for (const key of keys.map(onlyPayloadOf)) {
       world.say(() => `deleted ${key.slice(6, 22)}…${key.slice(-22, -18)}`);
       world.store.delete(key);
       world.witness.deletions.push({ key, at: world.clock.now, runBegan: began });
@@ -194,7 +195,7 @@ export const cronPerformer: ModelCronPerformer = {
 };
 
 function listed(object: StoredObject): Listed {
-  return { key: object.key };
+  return { key: objectOf(object.key) };
 }
 
 function dated({ receipt, at }: WrittenReceipt): DatedReceipt {

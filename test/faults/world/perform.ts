@@ -10,7 +10,7 @@ import type { DeliveryEffects, FoundObject } from "../../../shared/delivery/effe
 import type { GroupPayload, StoredPayload } from "../../../shared/ledger/group.ts";
 import type { TableFacts } from "../../../shared/ledger/known-table.ts";
 import { overdueMs } from "../../../shared/ledger/settings.ts";
-import { idOfKey, type PayloadId, type PayloadKey } from "../../../shared/payload-key.ts";
+import { idOfKey, isPayloadKey, type PayloadId, type PayloadKey } from "../../../shared/payload-key.ts";
 import { isGroupId } from "../../../shared/receipt.ts";
 import type { Process } from "./clock.ts";
 import { doorbellOf, rowsOfObject, type StoredObject, spansOfObject } from "./object-store.ts";
@@ -91,8 +91,9 @@ export const performer: ModelPerformer = {
   // --- a batch of messages
   completeDoorbell({ world }, { key, cause }) {
     world.askStore("head");
+    assert(isPayloadKey(key), "each payload of this world has its own object");
     const object = world.store.get(key);
-    return object === null ? null : doorbellOf(object, cause);
+    return object === null ? [] : [doorbellOf(object, cause)];
   },
   parkMessage({ world }, { at, reason }) {
     world.askStore("put");
@@ -122,8 +123,8 @@ export const performer: ModelPerformer = {
   knows({ world }, bells) {
     return world.ledger.knows(bells);
   },
-  claim({ world, codecVersion }, doorbells) {
-    return world.ledger.call({ kind: "claim", doorbells, codecVersion });
+  claim({ world, codecVersion }, { doorbells, messages }) {
+    return world.ledger.call({ kind: "claim", doorbells, messages, codecVersion });
   },
   take({ world, codecVersion }, group) {
     assert(isGroupId(group), "a group's id is 32 hex digits");

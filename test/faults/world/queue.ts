@@ -10,7 +10,7 @@ import type { Clock } from "./clock.ts";
 import type { Fate } from "./fate.ts";
 
 export type Body =
-  | { readonly kind: "doorbell"; readonly doorbell: Doorbell }
+  | { readonly kind: "doorbells"; readonly doorbells: readonly Doorbell[] }
   | { readonly kind: "bare"; readonly key: PayloadKey; readonly cause: Cause }
   | { readonly kind: "group"; readonly group: GroupId };
 

@@ -7,6 +7,7 @@ import { deadLetterPrefix } from "../../../shared/clickhouse/dead-letters.ts";
 import {
   formatPayloadId,
   formatPayloadKey,
+  type ObjectKey,
   type PayloadKey,
   payloadPrefix,
 } from "../../../shared/payload-key.ts";
@@ -51,7 +52,7 @@ beforeEach(async () => {
 /** All pages of a listing, as the reconciler asks for them. */
 async function listAll(atMost: number, bindings = env) {
   const { list } = performer(bindings);
-  const keys: PayloadKey[] = [];
+  const keys: ObjectKey[] = [];
   let pages = 0;
   let cursor: string | null = null;
   do {
@@ -89,7 +90,7 @@ test("objects and dead letters' records are found by key, and only those that we
   const keys = await putSome(4);
   const absent = keyAt(99);
   const found = await performer().find([...keys.slice(1, 3), absent]);
-  expect(found.map(({ key }) => key)).toEqual(keys.slice(1, 3));
+  expect(found).toEqual(keys.slice(1, 3));
   await Promise.all(
     [keys[0], keys[2], keys[3]].map((key) => env.PAYLOADS.put(`${deadLetterPrefix}${key}`, "{}")),
   );

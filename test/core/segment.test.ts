@@ -1,0 +1,321 @@
+/** The format of segments (shared/segment/): what is written is read, and what is damaged is never taken for something else. */
+import { describe, expect, test } from "vitest";
+import { toHex } from "../../shared/hex.ts";
+import type { ContentEncoding, PayloadMetadata } from "../../shared/messages.ts";
+import {
+  type BodyType,
+  formatPayloadId,
+  formatPayloadKey,
+  formatSlotKey,
+  idOfKey,
+  isInSegment,
+  isObjectKey,
+  isPayloadKey,
+  minuteOfKey,
+  objectOf,
+  onlyPayloadOf,
+  parsePayloadKey,
+  payloadId,
+  slotOf,
+  tenantOfKey,
+} from "../../shared/payload-key.ts";
+import { crc32 } from "../../shared/segment/crc32.ts";
+import {
+  blankPayloads,
+  type IndexEntry,
+  indexBytes,
+  isBodyOf,
+  type NewSegmentPayload,
+  readIndex,
+  writeSegment,
+} from "../../shared/segment/segment.ts";
+import { contentOf, contentOfAll, formatSegmentKey } from "../../shared/segment/segment-key.ts";
+import { seededRandom } from "../ledger/random-events.ts";
+
+const openedAt = Date.UTC(2026, 10, 24, 7, 41, 12, 345);
+
+const plain: PayloadMetadata = {
+  version: "1",
+  type: "pb",
+  encoding: "identity",
+  spans: 3,
+  rejectedSpans: 0,
+  inflatedBytes: 120,
+  outputBytes: 900,
+  arrival: openedAt - 20,
+  startMinMs: 0,
+  startMaxMs: 2 ** 52,
+};
+
+async function payloadOf(
+  tenant: string,
+  body: Uint8Array,
+  metadata: PayloadMetadata = plain,
+  from = Number.POSITIVE_INFINITY,
+): Promise<NewSegmentPayload> {
+  const time = { contentMinute: 3_627_821, from };
+  const id = await payloadId(tenant, metadata.type, metadata.encoding, body, time);
+  return { id, tenant, metadata, body };
+}
+
+const bytesOf = (text: string) => new TextEncoder().encode(text);
+
+function indexOf(segment: Uint8Array, payloads: number): readonly (IndexEntry | null)[] {
+  const index = readIndex(segment, payloads, segment.length);
+  return index.kind === "index" ? index.entries : [];
+}
+
+const bodyIn = (segment: Uint8Array, { offset, bytes }: IndexEntry) =>
+  segment.subarray(offset, offset + bytes);
+
+test("the checksum is the one that gzip has", () => {
+  expect(crc32(bytesOf("123456789"))).toBe(0xcb_f4_39_26);
+  expect(crc32(new Uint8Array(0))).toBe(0);
+});
+
+describe("a segment", () => {
+  test("is read as it was written: each payload with all that its metadata says", async () => {
+    const random = seededRandom(7);
+    const below = (n: number) => Math.floor(random() * n);
+    const types: readonly BodyType[] = ["pb", "json"];
+    const encodings: readonly ContentEncoding[] = ["identity", "gzip", "deflate", "zstd"];
+    for (let round = 0; round < 60; round++) {
+      const count = round === 0 ? 128 : 1 + below(6);
+      const payloads: NewSegmentPayload[] = [];
+      for (let slot = 0; slot < count; slot++) {
+        const body = Uint8Array.from({ length: below(80) }, () => below(256));
+        const has = () => below(2) === 1;
+        const metadata: PayloadMetadata = {
+          ...plain,
+          type: types[below(2)] ?? "pb",
+          encoding: encodings[below(4)] ?? "gzip",
+          spans: below(2 ** 32),
+          rejectedSpans: below(2 ** 32),
+          inflatedBytes: below(2 ** 32),
+          outputBytes: below(2 ** 32),
+          arrival: below(2 ** 42),
+          startMinMs: below(2 ** 42),
+          startMaxMs: below(2 ** 42),
+          ...(has() ? { endMinMs: below(2 ** 42) } : {}),
+          ...(has() ? { oldestDay: below(100_000) } : {}),
+          ...(has()
+            ? {
+                sampleThreshold: `0${below(2 ** 40)
+                  .toString(16)
+                  .padStart(13, "0")}`,
+              }
+            : {}),
+          ...(has() ? { repairs: below(2 ** 32), repairedTexts: below(2 ** 32) } : {}),
+        };
+        const tenant = "a".repeat(1 + below(64));
+        payloads.push(await payloadOf(tenant, body, metadata, has() ? 0 : Number.POSITIVE_INFINITY));
+      }
+      const segment = writeSegment(openedAt, payloads);
+      const entries = indexOf(segment, count);
+      expect(readIndex(segment.subarray(0, indexBytes(count)), count, segment.length)).toEqual({
+        kind: "index",
+        entries,
+      });
+      for (const [slot, entry] of entries.entries()) {
+        const { body, ...payload } = payloads[slot] ?? expect.unreachable();
+        expect(entry).toMatchObject({ ...payload, slot, isErased: false });
+        expect(entry?.metadata).toEqual(payload.metadata);
+        const read = bodyIn(segment, entry ?? expect.unreachable());
+        expect(read).toEqual(body);
+        expect(await isBodyOf(entry ?? expect.unreachable(), read)).toBe(true);
+      }
+    }
+  });
+
+  test("has these bytes: what was written is read by every later release", async () => {
+    const segment = writeSegment(openedAt, [
+      await payloadOf("acme", bytesOf("one"), { ...plain, oldestDay: 20_781, repairs: 1, repairedTexts: 1 }),
+      await payloadOf("b", bytesOf("two"), { ...plain, type: "json", sampleThreshold: "80000000000000" }, 0),
+    ]);
+    expect(toHex(segment)).toMatchInlineSnapshot(
+      `"4852534702000000020000000090b106c8207a4200000000000000001207a9e5505dad2ad2aac8ee3693e9d6f8de57ad010000140300000000000000780000008403000001000000010000002d5100000050b006c8207a420000000000000000000000000000304300000000000000000000000000000000a0010000030000000461636d6500000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000095b5fd4e375b2dc43ad48276c7c6d0961563519301010008030000000000000078000000840300000000000000000000000000000050b006c8207a420000000000000000000000000000304300000000000000008000000000000000a3010000030000000162000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000f43282c76f6e6574776f"`,
+    );
+  });
+
+  test("of a tenant is not taken for another's, nor under another type or encoding", async () => {
+    const payload = await payloadOf("acme", bytesOf("body"));
+    expect(await isBodyOf({ ...payload, tenant: "other" }, payload.body)).toBe(false);
+    expect(await isBodyOf({ ...payload, metadata: { ...plain, type: "json" } }, payload.body)).toBe(false);
+    expect(await isBodyOf({ ...payload, metadata: { ...plain, encoding: "zstd" } }, payload.body)).toBe(
+      false,
+    );
+    expect(await isBodyOf(payload, bytesOf("bodi"))).toBe(false);
+    const timed = await payloadOf("acme", bytesOf("body"), plain, 0);
+    expect(timed.id).not.toBe(payload.id);
+    expect(await isBodyOf(timed, timed.body)).toBe(true);
+    // Ids of version 1 have all 16 bytes of the hash; one that has only the last 13 of them shifted is nobody's.
+    const shifted = formatPayloadId(new Uint8Array(16));
+    expect(await isBodyOf({ ...payload, id: shifted }, payload.body)).toBe(false);
+  });
+
+  test("that is no segment, or one of a later version, is refused by what it is", async () => {
+    const segment = writeSegment(openedAt, [await payloadOf("acme", bytesOf("one"))]);
+    const later = segment.slice();
+    later[4] = 3;
+    expect(readIndex(later, 1, later.length)).toEqual({
+      kind: "unreadable",
+      reason: "it is a segment of version 3, which this release does not read",
+    });
+    const none = { kind: "unreadable", reason: "it does not begin as a segment" };
+    expect(readIndex(bytesOf("some protobuf"), 1, 13)).toEqual(none);
+    expect(readIndex(new Uint8Array(0), 1, 0)).toEqual(none);
+  });
+});
+
+describe("damage", () => {
+  test("of any bit or length leads to the same payloads, or to none of them: never to another body", async () => {
+    const payloads = [
+      await payloadOf("acme", bytesOf("the first body")),
+      await payloadOf("b", bytesOf("another's")),
+      await payloadOf("acme", bytesOf(""), { ...plain, type: "json" }),
+    ];
+    const segment = writeSegment(openedAt, payloads);
+    const check = async (damaged: Uint8Array): Promise<number> => {
+      let whole = 0;
+      for (const [slot, entry] of indexOf(damaged, 3).entries()) {
+        const { body, ...payload } = payloads[slot] ?? expect.unreachable();
+        if (entry !== null && (await isBodyOf(entry, bodyIn(damaged, entry)))) {
+          expect(entry).toMatchObject({ ...payload, slot });
+          expect(bodyIn(damaged, entry)).toEqual(body);
+          whole += 1;
+        }
+      }
+      return whole;
+    };
+    for (let bit = 0; bit < 8 * segment.length; bit++) {
+      const damaged = segment.slice();
+      damaged[bit >> 3] = (damaged[bit >> 3] ?? 0) ^ (1 << (bit & 7));
+      const whole = await check(damaged);
+      // One bit damages one payload at most, or what says which version it is.
+      expect(whole).toBeGreaterThanOrEqual(bit < 8 * 5 ? 0 : 2);
+    }
+    for (let length = 0; length < segment.length; length++) {
+      expect(await check(segment.slice(0, length))).toBeLessThan(3);
+    }
+    expect(await check(segment)).toBe(3);
+  });
+});
+
+describe("erasing", () => {
+  test("overwrites the bodies of its slots with zeros, and nothing else", async () => {
+    const payloads = [
+      await payloadOf("acme", bytesOf("first")),
+      await payloadOf("b", bytesOf("second"), { ...plain, oldestDay: 5 }),
+      await payloadOf("acme", bytesOf("third")),
+    ];
+    const segment = writeSegment(openedAt, payloads);
+    const before = segment.slice();
+    const blanked = blankPayloads(segment, 3, [1]) ?? expect.unreachable();
+    expect(segment).toEqual(before);
+    expect(blanked.length).toBe(segment.length);
+    const entries = indexOf(blanked, 3);
+    expect(entries).toEqual(
+      indexOf(segment, 3).map((entry) => entry && { ...entry, isErased: entry.slot === 1 }),
+    );
+    const [first, second, third] = entries.map((entry) => bodyIn(blanked, entry ?? expect.unreachable()));
+    expect([first, second, third]).toEqual([bytesOf("first"), new Uint8Array(6), bytesOf("third")]);
+    const both = blankPayloads(blanked, 3, [2]) ?? expect.unreachable();
+    expect(indexOf(both, 3).map((entry) => entry?.isErased)).toEqual([false, true, true]);
+  });
+
+  test("touches nothing where an entry is damaged, or there is no such slot", async () => {
+    const segment = writeSegment(openedAt, [await payloadOf("acme", bytesOf("first"))]);
+    expect(blankPayloads(segment, 1, [1])).toBeNull();
+    segment[40] = (segment[40] ?? 0) ^ 1;
+    expect(blankPayloads(segment, 1, [0])).toBeNull();
+    expect(blankPayloads(bytesOf("no segment"), 1, [0])).toBeNull();
+  });
+});
+
+describe("keys", () => {
+  const idAt = (n: number) => formatPayloadId(new Uint8Array(16).fill(n));
+  const ids = [idAt(255), idAt(2), idAt(255)];
+  const segment = formatSegmentKey(
+    openedAt,
+    Uint8Array.from({ length: 10 }, (_, n) => n),
+    ids,
+  );
+
+  test("of a segment say when it was opened, how many payloads it has, and what their ids add up to", () => {
+    expect(segment).toBe("p/0/t/2026-11-24T0741/_2/0c1p000g40o40k30e20903040g2081040g0");
+    expect(isObjectKey(segment)).toBe(true);
+    expect(minuteOfKey(segment)).toBe("2026-11-24T0741");
+    const alone = ids.map((id, n) => objectOf(formatPayloadKey(openedAt, `t${n}`, id)));
+    expect(contentOf(segment)).toEqual(contentOfAll(alone));
+    expect(contentOfAll([segment, ...alone]).payloads).toBe(6);
+    const many = formatSegmentKey(
+      openedAt,
+      new Uint8Array(10),
+      Array.from({ length: 128 }, () => idAt(255)),
+    );
+    expect(contentOf(many)).toEqual({ payloads: 128, checksum: BigInt.asUintN(64, 128n * (2n ** 64n - 1n)) });
+    expect(many.length).toBe(segment.length);
+  });
+
+  test("of its payloads name the segment, the place, the tenant and the id", () => {
+    const key = formatSlotKey(segment, 7, "acme", idAt(2));
+    expect(key).toBe(`${segment}/007/acme/${idAt(2)}`);
+    expect(isPayloadKey(key)).toBe(true);
+    expect(parsePayloadKey(key)).toEqual({
+      lane: "0",
+      signal: "t",
+      minute: "2026-11-24T0741",
+      tenant: "acme",
+      id: idAt(2),
+      object: segment,
+      slot: 7,
+    });
+    expect([objectOf(key), slotOf(key), tenantOfKey(key), idOfKey(key)]).toEqual([
+      segment,
+      7,
+      "acme",
+      idAt(2),
+    ]);
+    expect(isInSegment(key)).toBe(true);
+    expect(formatSlotKey(segment, 127, "acme", idAt(2)) > key).toBe(true);
+  });
+
+  test("of a payload with its own object are its object's", () => {
+    const text = `p/0/t/2026-11-24T0741/acme/${idAt(2)}`;
+    const parts = parsePayloadKey(text) ?? expect.unreachable();
+    expect([parts.object, parts.slot]).toEqual([text, 0]);
+    expect(isObjectKey(text)).toBe(true);
+    expect(isInSegment(parts.object)).toBe(false);
+    expect(slotOf(onlyPayloadOf(parts.object))).toBe(0);
+    expect(() => onlyPayloadOf(segment)).toThrow("a segment has many payloads");
+  });
+
+  test("are of no other form", () => {
+    for (const text of [
+      segment,
+      `${segment}/7/acme/${idAt(2)}`,
+      `${segment}/0007/acme/${idAt(2)}`,
+      `${segment}/007/Acme/${idAt(2)}`,
+      `${segment}/007/acme/${idAt(2)}0`,
+      `${segment}/007/acme/${idAt(2)}/x`,
+      `${segment.replace("_2", "_3")}/007/acme/${idAt(2)}`,
+      `${segment}0/007/acme/${idAt(2)}`,
+      `${segment.slice(0, -1)}/007/acme/${idAt(2)}`,
+      `p/0/t/2026-11-24T0741/_2/${idAt(2)}`,
+    ]) {
+      expect(isPayloadKey(text), text).toBe(false);
+    }
+    for (const text of [
+      `${segment}0`,
+      segment.slice(0, -1),
+      segment.replace("_2", "_3"),
+      `${segment}/007/acme/${idAt(2)}`,
+      `x${segment}`,
+    ]) {
+      expect(isObjectKey(text), text).toBe(false);
+    }
+    expect(() => formatSlotKey(segment, 1000, "acme", idAt(2))).toThrow("a slot has three digits");
+    expect(() => formatSegmentKey(openedAt, new Uint8Array(9), ids)).toThrow("80 random bits");
+    expect(() => formatSegmentKey(openedAt, new Uint8Array(10), [])).toThrow("1 to 128");
+  });
+});
