@@ -126,8 +126,11 @@ export const limits = {
    */
   deletionLooksMs: [250, 500, 1000, 2000, 4000, 4000, 4000, 4000],
   deletionSubrequests: 16,
-  /** Receipts that one attempt writes: a dead letter is a put of its own. */
-  receiptsAtOnceMax: 300,
+  /**
+   * Receipts that one attempt writes. A dead letter is two puts and, in a segment, a get; an erased payload in a segment a get and a
+   * put, and both once more where another erasure came first.
+   */
+  receiptsAtOnceMax: 100,
   /** Objects that one VERIFY looks for. It answers for the payloads that it came to; the others are the next one's. */
   verifyLookupsMax: 300,
   /** Of the keys that receipts know, so many are looked for: the newest, and the newest that are stored. */
@@ -220,7 +223,7 @@ export const limits = {
   /** Late rings that wait for the doorbell that they may have overtaken. Further ones are not counted as rescues. */
   pendingRescuesMax: 500,
   /** Keys of one payload that are erased together; those beyond after another look. */
-  erasedKeysMax: 300,
+  erasedKeysMax: 100,
   /** Minutes that are open at once: two days of which no minute can be sealed. No further one is walked then. */
   openMinutesMax: 3000,
   /** Minutes that were sealed a day late and are listed once more. Those beyond are seen when they are deleted. */
@@ -629,10 +632,13 @@ export const widestInvocations = {
     limits.batchSubrequests +
     limits.stepSubrequests +
     Math.max(
-      limits.groupPayloadsMax,
-      limits.verifyLookupsMax + 1 + limits.duplicateKeysMax + 2 * limits.verifyReceiptKeysMax,
-    ) +
-    limits.receiptsAtOnceMax,
+      limits.groupPayloadsMax + 3 * limits.receiptsAtOnceMax,
+      limits.verifyLookupsMax +
+        1 +
+        limits.duplicateKeysMax +
+        2 * limits.verifyReceiptKeysMax +
+        4 * limits.receiptsAtOnceMax,
+    ),
   /** R2 and ClickHouse are asked how the ledger began, and groups are notified. */
   alarm: 8 + Math.ceil((limits.ringsAnAlarmMax + 2 * limits.insertsAtOnceMax) / limits.queueMessagesMax),
   cron:

@@ -44,6 +44,8 @@ export interface IdTime {
 }
 /** The prefix of every payload; the notification rule is set on it. Dead letters and parked messages lie elsewhere. */
 export const payloadPrefix = "p/0/t/";
+/** Of dead letters' records: outside the payloads' prefix, and so outside the notification rule. */
+export const deadLetterPrefix = "dead/";
 export const tenantPattern = /^[a-z0-9-]{1,64}$/;
 const idPattern = /^[0-9a-v]{25}[048cgkos]$/; // the last character holds 3 bits and two zeros
 const minutePattern = /^\d{4}-\d{2}-\d{2}T\d{4}$/;
@@ -283,6 +285,14 @@ export function formatSlotKey(segment: ObjectKey, slot: number, tenant: string, 
   assert(isSegmentKey(segment), "a place is one in a segment");
   assert(Number.isInteger(slot) && slot >= 0 && slot < 1000, "a slot has three digits");
   return `${segment}/${String(slot).padStart(3, "0")}/${tenant}/${id}` as PayloadKey;
+}
+
+/**
+ * Where a dead payload's bytes are kept, where it came in a segment: an object of the same form with it alone. So the segment that
+ * it came in can go with its other payloads.
+ */
+export function deadCopyOf(key: PayloadKey): string {
+  return `${deadLetterPrefix}${key}.copy`;
 }
 
 /** The place of a payload in its object, from 0. */

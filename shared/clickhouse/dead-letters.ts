@@ -1,10 +1,8 @@
 /** A dead letter as a row of `headrace_dead_letters` (schema/0004_dead_letters.sql), and as its record in R2. */
 import { errorText, type Failure } from "../failure.ts";
+import { deadLetterPrefix } from "../payload-key.ts";
 import type { Receipt } from "../receipt.ts";
 import { receiptRow } from "./receipts.ts";
-
-/** Outside the payloads' prefix, and so outside the notification rule. */
-export const deadLetterPrefix = "dead/";
 
 /** The columns that an INSERT of dead letters names. */
 export const deadLetterColumns = [

@@ -2,7 +2,7 @@
 import { assert } from "../assert.ts";
 import { toHex } from "../hex.ts";
 import { DAY_MS } from "../limits.ts";
-import { minuteToMs, parsePayloadKey, payloadIdToBytes } from "../payload-key.ts";
+import { minuteToMs, type PayloadKey, parsePayloadKey, payloadIdToBytes } from "../payload-key.ts";
 import type { Receipt } from "../receipt.ts";
 import { formatDateTime64 } from "./date-time.ts";
 
@@ -23,7 +23,7 @@ export const receiptColumns = [
 ] as const;
 
 export interface ReceiptRow {
-  readonly key: string;
+  readonly key: PayloadKey;
   readonly payload_hex: string;
   /** Seconds since the epoch. */
   readonly minute: number;

@@ -4,6 +4,7 @@
  */
 import type { Asked } from "../effect.ts";
 import { limits } from "../limits.ts";
+import { isInSegment } from "../payload-key.ts";
 import type { DeliveryEffects } from "./effects.ts";
 
 export function subrequestsOf(asked: Asked<DeliveryEffects>): number {
@@ -22,8 +23,10 @@ export function subrequestsOf(asked: Asked<DeliveryEffects>): number {
     case "eraseTraceTimes":
     case "eraseRows":
       return limits.deletionSubrequests;
-    case "writeDeadLetters":
-      return asked.asks.receipts.length + 1;
+    case "writeDeadLetters": // of one in a segment its bytes are copied
+      return 3 * asked.asks.receipts.length + 1;
+    case "eraseObjects":
+      return 4 * asked.asks.filter(isInSegment).length + 1;
     default:
       return 1;
   }

@@ -3,12 +3,29 @@
  * its own; the ledger need not know which they are, only whether a key is the one that it remembers.
  */
 import { MINUTE_MS } from "../limits.ts";
-import { minuteOfKey, minuteToMs, type PayloadKey } from "../payload-key.ts";
+import { isInSegment, minuteOfKey, minuteToMs, objectOf, type PayloadKey, slotOf } from "../payload-key.ts";
 import type { EndedPayload } from "./group.ts";
 
-/** Of 32 bits. Of the keys of one id, those of different minutes have different ones: the minute, counted from the epoch. */
+/** Above every minute, counted from the epoch, for thousands of years. */
+const segmentTags = 2 ** 31;
+
+/**
+ * Of 32 bits. A key with an object of its own has its minute, counted from the epoch, for of such keys an id has one in each minute.
+ * One in a segment has 31 bits of a hash of its segment and place. Two keys of one id that have one tag are taken for one: the
+ * second gets no receipt from the ledger, and so is missed by the reconciler, which has VERIFY write it.
+ */
 export function tagOfKey(key: PayloadKey): number {
-  return minuteToMs(minuteOfKey(key)) / MINUTE_MS;
+  if (!isInSegment(key)) {
+    return minuteToMs(minuteOfKey(key)) / MINUTE_MS;
+  }
+  // FNV-1a. A segment's name has 80 random bits.
+  let hash = 0x81_1c_9d_c5;
+  for (const text of [objectOf(key), String(slotOf(key))]) {
+    for (let i = 0; i < text.length; i++) {
+      hash = Math.imul(hash ^ text.charCodeAt(i), 0x01_00_01_93);
+    }
+  }
+  return segmentTags + (hash >>> 1);
 }
 
 /** By which key this payload is remembered when its group is over. */

@@ -66,6 +66,7 @@ export function subrequestsOf(asked: Asked<CronEffects>): number {
     case "find":
       return asked.asks.length;
     case "deadLetters":
+    case "deadCopies":
       return limits.recordListCallsMax;
     case "ring":
       return Math.ceil(asked.asks.length / limits.queueMessagesMax);

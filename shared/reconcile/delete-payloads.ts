@@ -5,6 +5,7 @@
 import { keyChecksum } from "../key-checksum.ts";
 import {
   idOfKey,
+  isInSegment,
   type ObjectKey,
   objectOf,
   type PayloadId,
@@ -91,9 +92,10 @@ function* deletable(
     return { gone: [], checkpoint };
   }
   const own = yield* ask("receipts", sealed);
+  const copied = yield* copiedDead(own, run);
   const candidates = own.filter(({ outcome }) => outcome !== "dead");
   if (candidates.length === 0) {
-    return { gone: [], checkpoint };
+    return { gone: objectsOfAll(sealed, copied), checkpoint };
   }
   const candidateKeys = candidates.map(({ key }) => key);
   const { rows, oldestDay } = yield* readRows(idsOf(candidateKeys), run);
@@ -105,7 +107,7 @@ function* deletable(
     idsOf(candidates.filter((receipt) => !isPlain(receipt)).map(({ key }) => key)),
   );
   const held = yield* ask("holds", candidateKeys);
-  const gone: PayloadKey[] = [];
+  const gone: PayloadKey[] = [...copied];
   const left = new Set<PayloadId>();
   for (const [index, receipt] of candidates.entries()) {
     const id = idOfKey(receipt.key);
@@ -144,6 +146,22 @@ function* deletable(
     gone: objectsOfAll(sealed, gone),
     checkpoint: doubted(checkpoint, seen, missing, run) ?? checkpoint,
   };
+}
+
+/** Dead payloads that keep their bytes when their segment goes. A replay of one has a copy to read, or the ledger holds it. */
+function* copiedDead(receipts: readonly DatedReceipt[], run: Run): CronWork<readonly PayloadKey[]> {
+  const dead = receipts
+    .filter(({ outcome, at }) => outcome === "dead" && run.now - at >= run.settings.receiptAgeMs)
+    .map(({ key }) => key)
+    .filter(isInSegment);
+  if (dead.length === 0) {
+    return [];
+  }
+  const held = yield* ask("holds", dead);
+  return yield* ask(
+    "deadCopies",
+    dead.filter((_, i) => held[i] === false),
+  );
 }
 
 /** The objects of which all payloads are among these. */

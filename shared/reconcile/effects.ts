@@ -184,6 +184,8 @@ export interface RunEffects {
   readonly find: { readonly asks: readonly PayloadKey[]; readonly answers: readonly PayloadKey[] };
   /** Those of these keys that have a dead letter's record in R2. Ascending keys. */
   readonly deadLetters: { readonly asks: readonly PayloadKey[]; readonly answers: readonly PayloadKey[] };
+  /** Those of these dead payloads whose bytes are kept beside their segment too. Ascending keys. */
+  readonly deadCopies: { readonly asks: readonly PayloadKey[]; readonly answers: readonly PayloadKey[] };
   /** Sends these doorbells to queue `ring`. */
   readonly ring: { readonly asks: readonly (BareDoorbell | Doorbell)[]; readonly answers: null };
   /** Write these rows, the minutes' first. */

@@ -7,6 +7,7 @@
 import * as v from "valibot";
 import { type PayloadMetadata, payloadMetadataSchema } from "../messages.ts";
 import {
+  deadCopyOf,
   formatSlotKey,
   isInSegment,
   type ObjectKey,
@@ -78,8 +79,26 @@ export async function headPayload(bucket: Bucket, key: PayloadKey): Promise<Payl
     const found = await bucket.head(object);
     return found === null ? null : { metadata: metadataOf(found) };
   }
-  const index = await readSegmentIndex(bucket, object);
+  const index = (await readSegmentIndex(bucket, object)) ?? (await readCopyIndex(bucket, key));
   return index === null ? null : headIn(index, key);
+}
+
+/** Of a dead payload whose segment is gone: its copy, as if it were in its place. Null: there is none. */
+async function readCopyIndex(bucket: Bucket, key: PayloadKey): Promise<SegmentIndex | null> {
+  const object = await bucket.get(deadCopyOf(key), { range: { offset: 0, length: indexBytes(1) } });
+  if (object === null) {
+    return null;
+  }
+  const head = new Uint8Array(await object.arrayBuffer());
+  return inPlaceOf(key, readIndex(head, 1, object.size));
+}
+
+/** The index of a copy, its only entry in the slot that the payload had. */
+function inPlaceOf(key: PayloadKey, read: ReturnType<typeof readIndex>): SegmentIndex {
+  const [entry = null] = indexOrNothing(objectOf(key), read).entries;
+  const entries: (IndexEntry | null)[] = [];
+  entries[slotOf(key)] = entry;
+  return { kind: "index", entries };
 }
 
 /** Null: this segment has no such payload, or its bytes were erased. */
@@ -111,14 +130,17 @@ export interface FetchedObject {
   payload(key: PayloadKey): Promise<(PayloadHead & { readonly body: Uint8Array }) | null>;
 }
 
-/** Fetches an object whole, for all of its payloads that are wanted. Null: there is none. */
+/**
+ * Fetches an object whole, for all of its payloads that are wanted. Where a segment is gone, those of its payloads that are dead have
+ * a copy each.
+ */
 export async function fetchObject(
   object: ObjectKey,
   get: (key: string) => Promise<{ readonly object: R2Object; readonly bytes: Uint8Array } | null>,
-): Promise<FetchedObject | null> {
+): Promise<FetchedObject> {
   const fetched = await get(object);
   if (fetched === null) {
-    return null;
+    return { payload: async (key) => (isInSegment(key) ? await fetchCopy(key, get) : null) };
   }
   const { bytes } = fetched;
   if (!isInSegment(object)) {
@@ -127,6 +149,13 @@ export async function fetchObject(
   }
   const index = indexOrNothing(object, readIndex(bytes, contentOf(object).payloads, bytes.length));
   return { payload: (key) => bodyIn(index, bytes, key) };
+}
+
+async function fetchCopy(key: PayloadKey, get: Parameters<typeof fetchObject>[1]) {
+  const copy = await get(deadCopyOf(key));
+  return copy === null
+    ? null
+    : await bodyIn(inPlaceOf(key, readIndex(copy.bytes, 1, copy.bytes.length)), copy.bytes, key);
 }
 
 async function bodyIn(index: SegmentIndex, bytes: Uint8Array, key: PayloadKey) {

@@ -176,6 +176,23 @@ describe("deletion", () => {
     expect(removedFrom(world).size).toBe(5);
   });
 
+  test("takes it with a dead payload whose bytes are kept elsewhere, unless that is being replayed", () => {
+    const { world, keys } = worldOf(0, 1, 2, 3);
+    world.end(at(keys, 4), "dead");
+    world.copies.add(at(keys, 4));
+    world.held.add(idOfKey(at(keys, 4)));
+    expect(removedFrom(world).size).toBe(5);
+    world.held.clear();
+    world.run(late + 5 * DAY_MS);
+    expect(world.objects.size).toBe(0);
+    const dead = new ReconcileWorld();
+    for (const key of dead.putSegment(minutesAgo(10), [1, 2])) {
+      dead.end(key, "dead");
+      dead.copies.add(key);
+    }
+    expect(removedFrom(dead).size).toBe(0);
+  });
+
   test("leaves it whole while one of them has no rows", () => {
     const { world, keys } = worldOf(0, 1, 2, 3, 4);
     world.rows.delete(idOfKey(at(keys, 1)));

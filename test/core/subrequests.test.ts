@@ -11,10 +11,11 @@ import { perform } from "../../shared/effect.ts";
 import type { GroupTask } from "../../shared/ledger/group.ts";
 import { defaultSettings, fenceMs } from "../../shared/ledger/settings.ts";
 import { DAY_MS, limits, widestInvocations } from "../../shared/limits.ts";
-import { idOfKey, type PayloadKey } from "../../shared/payload-key.ts";
+import { formatSlotKey, idOfKey, type PayloadKey } from "../../shared/payload-key.ts";
 import type { Receipt } from "../../shared/receipt.ts";
 import { subrequestsOf as cronSubrequestsOf } from "../../shared/reconcile/budget.ts";
 import { watermarkOf } from "../../shared/reconcile/checkpoint.ts";
+import { formatSegmentKey } from "../../shared/segment/segment-key.ts";
 import { codecVersion, doorbell, knownTable, startMs, storedReport, TestLedger } from "../ledger/world.ts";
 import { minutesAgo, noon, ReconcileWorld } from "../reconcile/world.ts";
 
@@ -144,10 +145,19 @@ test("an effect of the consumer's takes no more subrequests than these", () => {
   }
   expect(of("reportFindings"), "the table of findings, and the webhook").toBe(2);
   expect(of("buildBlock", { payloads: [1, 2, 3] }), "an object per payload").toBe(3);
-  expect(of("writeDeadLetters", { receipts: [1, 2, 3] }), "an object per dead letter, and their rows").toBe(
-    4,
+  const letters = { receipts: [1, 2, 3] };
+  expect(of("writeDeadLetters", letters), "a copy out of its segment and a record each, and their rows").toBe(
+    10,
   );
-  for (const name of ["claim", "sendBlock", "countRows", "readObject", "eraseObjects", "report"] as const) {
+  const { key } = doorbell({ n: 1 });
+  const inSegment = formatSlotKey(
+    formatSegmentKey(startMs, new Uint8Array(10), [idOfKey(key)]),
+    0,
+    "acme",
+    idOfKey(key),
+  );
+  expect(of("eraseObjects", [key, inSegment, inSegment]), "a rewrite each, and one deletion").toBe(9);
+  for (const name of ["claim", "sendBlock", "countRows", "readObject", "report"] as const) {
     expect(of(name), name).toBe(1);
   }
 });

@@ -72,6 +72,7 @@ function worldWith(changed: Partial<CronPerformer>): {
     tally: none,
     find: none,
     deadLetters: none,
+    deadCopies: none,
     ring: nothing,
     record: nothing,
     delete: nothing,

@@ -13,7 +13,9 @@ import {
   minuteRow,
   outcomesQuery,
   receiptsOfKeysQuery,
+  receiptsOfObjectsQuery,
   recentQuery,
+  segmentReceiptsQuery,
   storedReceiptsQuery,
   tallyQuery,
   volumesQuery,
@@ -23,9 +25,19 @@ import {
 import { receiptColumns, receiptRow } from "../../shared/clickhouse/receipts.ts";
 import { keyChecksum } from "../../shared/key-checksum.ts";
 import type { PayloadOutcome } from "../../shared/outcome.ts";
-import { formatPayloadId, formatPayloadKey, idOfKey, type PayloadKey } from "../../shared/payload-key.ts";
+import {
+  formatPayloadId,
+  formatPayloadKey,
+  formatSlotKey,
+  idOfKey,
+  type ObjectKey,
+  objectOf,
+  type PayloadId,
+  type PayloadKey,
+} from "../../shared/payload-key.ts";
 import type { GroupId, Receipt } from "../../shared/receipt.ts";
 import { beforeMinute } from "../../shared/reconcile/checkpoint.ts";
+import { formatSegmentKey } from "../../shared/segment/segment-key.ts";
 import { seededRandom } from "../ledger/random-events.ts";
 
 const minute = Math.floor(Date.now() / 60_000) * 60_000 - 3_600_000;
@@ -90,6 +102,41 @@ beforeAll(async () => {
 
 afterAll(async () => {
   await run(`DROP DATABASE IF EXISTS ${database}`);
+});
+
+test("receipts of segments are counted per segment, and found by their objects", async () => {
+  const arrival = minute + 7_200_000; // in no other test's minute
+  const ids = Array.from({ length: 5 }, () => idOfKey(randomKey(arrival, "a")));
+  const segmentOf = (n: number, some: readonly PayloadId[]) =>
+    formatSegmentKey(arrival, new Uint8Array(10).fill(n), some);
+  const segments = [segmentOf(1, ids.slice(0, 3)), segmentOf(2, ids.slice(3)), segmentOf(3, ids)];
+  const keysOf = (n: number, some: readonly PayloadId[]) =>
+    some.map((id, slot) =>
+      formatSlotKey(segments[n] ?? expect.unreachable(), slot, slot === 0 ? "b" : "a", id),
+    );
+  const first = keysOf(0, ids.slice(0, 3));
+  const second = keysOf(1, ids.slice(3)).slice(0, 1);
+  const alone = randomKey(arrival, "a");
+  const written = [...first, ...second, alone];
+  await insert("headrace_receipts", receiptColumns, [
+    ...written.map((key) => receiptRow(receipt(key, "dead"), minute)),
+    ...written.map((key, n) => receiptRow(receipt(key, n === 1 ? "duplicate" : "stored"), minute + 1)),
+  ]);
+  const checksumOf = (keys: readonly PayloadKey[]) => keyChecksum(keys.map(idOfKey)).toString();
+  expect(await rows(segmentReceiptsQuery(clickHouse.settings, segments))).toEqual([
+    { segment: segments[0], payloads: 3, checksum: checksumOf(first), duplicates: [first[1]] },
+    { segment: segments[1], payloads: 1, checksum: checksumOf(second), duplicates: [] },
+  ]);
+  const found = async (...objects: readonly ObjectKey[]) => {
+    const query = receiptsOfObjectsQuery(clickHouse.settings, objects.toSorted());
+    return v.parse(v.array(v.looseObject({ key: v.string() })), await rows(query)).map(({ key }) => key);
+  };
+  expect(await found(...segments.slice(0, 1), objectOf(alone))).toEqual([...first, alone].toSorted());
+  expect(await found(...segments)).toEqual([...first, ...second]);
+  expect(await found(...segments.slice(2))).toEqual([]);
+  // The end of a page of the audit: behind its last key, and before every other.
+  const page = storedReceiptsQuery(clickHouse.settings, beforeMinute(arrival), `${first[0]}~`, 10);
+  expect(await rows(page)).toMatchObject([{ key: first[0] }]);
 });
 
 test("a minute is counted by tenant, with the checksum that the listing's keys have", async () => {

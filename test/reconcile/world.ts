@@ -61,6 +61,7 @@ type RunEffects = Pick<
   | "tally"
   | "find"
   | "deadLetters"
+  | "deadCopies"
   | "ring"
   | "record"
   | "delete"
@@ -108,6 +109,8 @@ export class ReconcileWorld {
   listsAtMost = Number.POSITIVE_INFINITY;
   /** Dead letters' records. */
   readonly records = new Set<PayloadKey>();
+  /** Dead payloads whose bytes are kept beside their segment. */
+  readonly copies = new Set<PayloadKey>();
   /** Keys under the prefix that are no payload's. */
   readonly foreign = new Set<string>();
   /** How many keys the nth list call of a run answers; else as many as were asked for. */
@@ -266,6 +269,7 @@ export class ReconcileWorld {
     tally: (minutes) => minutes.flatMap((minute) => this.#tally(minute)),
     find: (keys) => keys.filter((key) => this.objects.has(key) && !this.blanked.has(key)),
     deadLetters: (keys) => keys.filter((key) => this.records.has(key)),
+    deadCopies: (keys) => keys.filter((key) => this.copies.has(key)),
     ring: (doorbells) => {
       this.notified.push(...doorbells);
       return null;

@@ -4,12 +4,16 @@
  * them ended otherwise since, as far back as it remembers.
  */
 import * as v from "valibot";
-import { deadLetterPrefix } from "../../shared/clickhouse/dead-letters.ts";
 import type { DeadLetter } from "../../shared/console/answers.ts";
 import type { ConsumerOperations } from "../../shared/console/operations.ts";
 import type { Whereabouts } from "../../shared/ledger/whereabouts.ts";
 import { limits } from "../../shared/limits.ts";
-import { isPayloadKey, type PayloadKey, parsePayloadKey } from "../../shared/payload-key.ts";
+import {
+  deadLetterPrefix,
+  isPayloadKey,
+  type PayloadKey,
+  parsePayloadKey,
+} from "../../shared/payload-key.ts";
 import { writeLog } from "../../shared/write-log.ts";
 
 const recordSchema = v.object({

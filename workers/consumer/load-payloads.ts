@@ -38,7 +38,7 @@ interface Ahead {
   readonly payload: GroupPayload;
   readonly object: ObjectKey;
   /** Shared by those that follow one another in one object. */
-  readonly fetching: Promise<FetchedObject | null>;
+  readonly fetching: Promise<FetchedObject>;
 }
 
 /** Yields the payloads in their order, at most `limits.r2GetsAtOnceMax` gets at once. Throws when R2 cannot be reached. */
@@ -69,7 +69,7 @@ export async function* loadPayloads(
     const first = ahead.shift();
     assert(first !== undefined, "at least one get is under way");
     const object = await first.fetching;
-    yield loadedPayload(first.payload, object === null ? null : await object.payload(first.payload.key));
+    yield loadedPayload(first.payload, await object.payload(first.payload.key));
   }
 }
 
@@ -101,7 +101,7 @@ function decodeOnce(body: Uint8Array, metadata: PayloadMetadata): FetchedPayload
   };
 }
 
-function fetchAhead(bucket: R2Bucket, object: ObjectKey): Promise<FetchedObject | null> {
+function fetchAhead(bucket: R2Bucket, object: ObjectKey): Promise<FetchedObject> {
   const fetching = fetchObject(object, (key) => get(bucket, key));
   fetching.catch(() => undefined); // it is awaited later; until then an early failure must not count as unhandled
   return fetching;

@@ -9,7 +9,6 @@ import {
 } from "../../shared/alerts.ts";
 import { insertRows, queryRows } from "../../shared/clickhouse/ask.ts";
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
-import { deadLetterPrefix } from "../../shared/clickhouse/dead-letters.ts";
 import {
   minuteColumns,
   minuteRow,
@@ -31,6 +30,8 @@ import { limits } from "../../shared/limits.ts";
 import type { BareDoorbell, Doorbell } from "../../shared/messages.ts";
 import { payloadOutcomes } from "../../shared/outcome.ts";
 import {
+  deadCopyOf,
+  deadLetterPrefix,
   isObjectKey,
   isSegmentKey,
   type ObjectKey,
@@ -187,7 +188,8 @@ function runPerformerOf(
       }));
     },
     find: async (keys) => await findPayloads(bucket, keys),
-    deadLetters: async (keys) => await findRecords(bucket, keys),
+    deadLetters: async (keys) => await findRecords(bucket, keys, recordOf, true), // else reported as unknown
+    deadCopies: async (keys) => await findRecords(bucket, keys, deadCopyOf, false), // else deleted
     ring: async (doorbells) => {
       await ringAll(doorbells, env.RING);
       return null;
@@ -258,30 +260,37 @@ async function readPayloads(bucket: R2Bucket, segment: ObjectKey): Promise<reado
   return payloads?.map((head) => ({ ...head, counts: countsOfHead(head.key, head) })) ?? null;
 }
 
-/** One listing of the records from the first key to the last, not a question a key. */
-async function findRecords(bucket: R2Bucket, keys: readonly PayloadKey[]): Promise<readonly PayloadKey[]> {
+const recordOf = (key: PayloadKey): string => `${deadLetterPrefix}${key}`;
+
+/**
+ * Which of these have an object under `dead/`: one listing from the first to the last, not a question per key. `unseen`: what is
+ * said of those to which it did not come.
+ */
+async function findRecords(
+  bucket: R2Bucket,
+  keys: readonly PayloadKey[],
+  nameOf: (key: PayloadKey) => string,
+  unseen: boolean,
+): Promise<readonly PayloadKey[]> {
   const [first] = keys;
   const last = keys.at(-1);
   if (first === undefined || last === undefined) {
     return [];
   }
-  const asked = new Set<string>(keys.map((key) => `${deadLetterPrefix}${key}`));
+  const asked = new Set<string>(keys.map(nameOf));
   const found = new Set<string>();
-  let from: R2ListOptions = { startAfter: `${deadLetterPrefix}${first.slice(0, -1)}` };
+  let from: R2ListOptions = { startAfter: nameOf(first).slice(0, -1) };
   for (let call = 1; ; call++) {
     const page = await bucket.list({ prefix: deadLetterPrefix, ...from });
     for (const { key } of page.objects.filter((object) => asked.has(object.key))) {
       found.add(key);
     }
     const seen = page.objects.at(-1)?.key ?? "";
-    if (!page.truncated || seen >= `${deadLetterPrefix}${last}`) {
-      return keys.filter((key) => found.has(`${deadLetterPrefix}${key}`));
+    if (!page.truncated || seen >= nameOf(last)) {
+      return keys.filter((key) => found.has(nameOf(key)));
     }
     if (call === limits.recordListCallsMax) {
-      // Nothing is said of the rest: reported as unknown, they might have a record after all.
-      return keys.filter(
-        (key) => `${deadLetterPrefix}${key}` > seen || found.has(`${deadLetterPrefix}${key}`),
-      );
+      return keys.filter((key) => found.has(nameOf(key)) || (unseen && nameOf(key) > seen));
     }
     from = { cursor: page.cursor };
   }

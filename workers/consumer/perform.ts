@@ -6,7 +6,7 @@ import { unreportedOf } from "../../shared/alerts.ts";
 import { ByteBudget, bytesToBuild, type Taking, waitForBytes } from "../../shared/byte-budget.ts";
 import { insertRows, runStatement } from "../../shared/clickhouse/ask.ts";
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
-import { deadLetterColumns, deadLetterPrefix, deadLetterRow } from "../../shared/clickhouse/dead-letters.ts";
+import { deadLetterColumns, deadLetterRow } from "../../shared/clickhouse/dead-letters.ts";
 import { rowsDeletion, traceTimesDeletion } from "../../shared/clickhouse/deletion.ts";
 import { writtenRows } from "../../shared/clickhouse/errors.ts";
 import { receiptColumns, receiptRow } from "../../shared/clickhouse/receipts.ts";
@@ -27,7 +27,7 @@ import type { Performer } from "../../shared/effect.ts";
 import type { AttemptReport, GroupPayload, GroupTask } from "../../shared/ledger/group.ts";
 import { overdueMs } from "../../shared/ledger/settings.ts";
 import { limits } from "../../shared/limits.ts";
-import { idOfKey, type PayloadId, type PayloadKey } from "../../shared/payload-key.ts";
+import { idOfKey, isInSegment, type PayloadId, type PayloadKey } from "../../shared/payload-key.ts";
 import type { ReceiptClaim } from "../../shared/receipt.ts";
 import { codecVersion } from "../../shared/rows/transcode.ts";
 import { headPayload } from "../../shared/segment/payload-objects.ts";
@@ -36,6 +36,7 @@ import type { ConsumerBindings } from "./bindings.ts";
 import { buildBlock, type CompressedBlock, countPayload } from "./build-block.ts";
 import { completeDoorbells } from "./complete-doorbell.ts";
 import { deleteRows } from "./delete-rows.ts";
+import { copyDead, eraseObjects } from "./erase-objects.ts";
 import { loadPayloads } from "./load-payloads.ts";
 import { parkMessage } from "./park-message.ts";
 import { readLedgerSettings } from "./read-ledger-settings.ts";
@@ -163,7 +164,7 @@ function groupPerformerOf(
       return null;
     },
     eraseObjects: async (keys) => {
-      await bucket.delete(keys.flatMap((key) => [key, `${deadLetterPrefix}${key}`]));
+      await eraseObjects(bucket, keys);
       return null;
     },
     report: async ({ task, report }) => {
@@ -326,6 +327,9 @@ async function writeDeadLetters(
       record: row.record,
       message: row.message,
     });
+    if (isInSegment(row.key)) {
+      await copyDead(bucket, row.key);
+    }
     await bucket.put(row.record, JSON.stringify({ ...row, failure }, null, 2), {
       httpMetadata: { contentType: "application/json" },
     });

@@ -157,6 +157,7 @@ export const cronPerformer: ModelCronPerformer = {
       .filter(({ outcome }) => outcome === "dead")
       .map(({ key }) => key);
   },
+  deadCopies: () => [],
   ring({ world }, doorbells) {
     for (const doorbell of doorbells) {
       world.say(

@@ -3,8 +3,8 @@ import { reset } from "cloudflare:test";
 import { env as given } from "cloudflare:workers";
 import { beforeEach, describe, expect, test } from "vitest";
 import { connectClickHouse } from "../../../shared/clickhouse/connection.ts";
-import { deadLetterPrefix } from "../../../shared/clickhouse/dead-letters.ts";
 import {
+  deadLetterPrefix,
   formatPayloadId,
   formatPayloadKey,
   type ObjectKey,

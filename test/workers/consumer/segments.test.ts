@@ -1,0 +1,277 @@
+/** Payloads of segments in a real bucket: loaded, completed, found, erased and copied, each by its own key. */
+import { reset } from "cloudflare:test";
+import { env as given } from "cloudflare:workers";
+import { beforeEach, describe, expect, test } from "vitest";
+import type { GroupPayload } from "../../../shared/ledger/group.ts";
+import { formatPayloadMetadata, type PayloadMetadata } from "../../../shared/messages.ts";
+import {
+  deadCopyOf,
+  deadLetterPrefix,
+  formatPayloadKey,
+  formatSlotKey,
+  type ObjectKey,
+  objectOf,
+  type PayloadKey,
+  payloadId,
+} from "../../../shared/payload-key.ts";
+import { headPayload, readSegment } from "../../../shared/segment/payload-objects.ts";
+import { indexBytes, type NewSegmentPayload, writeSegment } from "../../../shared/segment/segment.ts";
+import { formatSegmentKey } from "../../../shared/segment/segment-key.ts";
+import type { ConsumerBindings } from "../../../workers/consumer/bindings.ts";
+import { completeDoorbell, completeDoorbells } from "../../../workers/consumer/complete-doorbell.ts";
+import { copyDead, eraseObjects } from "../../../workers/consumer/erase-objects.ts";
+import { loadPayloads } from "../../../workers/consumer/load-payloads.ts";
+
+const bucket = (given as unknown as ConsumerBindings).PAYLOADS;
+const openedAt = Date.UTC(2026, 10, 24, 7, 41, 12);
+const encoder = new TextEncoder();
+
+beforeEach(async () => {
+  await reset();
+});
+
+const metadataOf = (spans: number, body: Uint8Array): PayloadMetadata => ({
+  version: "1",
+  type: "pb",
+  encoding: "identity",
+  spans,
+  rejectedSpans: 0,
+  inflatedBytes: body.length,
+  outputBytes: 1000 * spans,
+  arrival: openedAt - spans,
+  startMinMs: 0,
+  startMaxMs: openedAt,
+});
+
+interface Put {
+  readonly segment: ObjectKey;
+  readonly keys: readonly PayloadKey[];
+  readonly bytes: Uint8Array;
+}
+
+/** Puts payloads with these bodies as one segment; the first is of tenant `a`, the others of `b`. */
+async function putSegment(...bodies: readonly string[]): Promise<Put> {
+  const payloads = await Promise.all(
+    bodies.map(async (text, n): Promise<NewSegmentPayload> => {
+      const tenant = n === 0 ? "a" : "b";
+      const body = encoder.encode(text);
+      const time = { contentMinute: 0, from: Number.POSITIVE_INFINITY };
+      return {
+        id: await payloadId(tenant, "pb", "identity", body, time),
+        tenant,
+        metadata: metadataOf(n + 1, body),
+        body,
+      };
+    }),
+  );
+  const segment = formatSegmentKey(
+    openedAt,
+    crypto.getRandomValues(new Uint8Array(10)),
+    payloads.map(({ id }) => id),
+  );
+  const bytes = writeSegment(openedAt, payloads);
+  await bucket.put(segment, bytes);
+  return {
+    segment,
+    keys: payloads.map(({ tenant, id }, slot) => formatSlotKey(segment, slot, tenant, id)),
+    bytes,
+  };
+}
+
+const wanted = (key: PayloadKey): GroupPayload => ({
+  key,
+  spans: 1,
+  outputBytes: 1000,
+  arrival: openedAt,
+  cause: "ingress",
+  doorbell: true,
+  duplicateKeys: [],
+  missingDays: null,
+  erase: null,
+});
+
+/** Each key with its body's text, or with why it has none; and which objects were got. */
+async function load(...keys: readonly PayloadKey[]) {
+  const gets: string[] = [];
+  const watched = new Proxy(bucket, {
+    get: (target, name) =>
+      name === "get"
+        ? (key: string) => {
+            gets.push(key);
+            return target.get(key);
+          }
+        : Reflect.get(target, name),
+  });
+  const loaded: string[] = [];
+  for await (const one of loadPayloads(watched, keys.map(wanted))) {
+    const protobuf = one.kind === "fetched" ? one.takeProtobuf() : null;
+    loaded.push(
+      one.kind === "unreadable"
+        ? one.reason
+        : new TextDecoder().decode(protobuf?.ok ? protobuf.value : undefined),
+    );
+  }
+  return { loaded, gets };
+}
+
+async function damage(key: string, change: (bytes: Uint8Array) => void): Promise<void> {
+  const bytes = new Uint8Array((await (await bucket.get(key))?.arrayBuffer()) ?? expect.unreachable());
+  change(bytes);
+  await bucket.put(key, bytes);
+}
+
+describe("loading", () => {
+  test("gets an object once for those of its payloads that follow one another", async () => {
+    const { segment, keys } = await putSegment("one", "two", "three");
+    const other = await putSegment("four");
+    const alone = formatPayloadKey(
+      openedAt,
+      "a",
+      await payloadId("a", "pb", "identity", encoder.encode("five"), {
+        contentMinute: 0,
+        from: Number.POSITIVE_INFINITY,
+      }),
+    );
+    const customMetadata = formatPayloadMetadata(metadataOf(1, encoder.encode("five")));
+    await bucket.put(alone, "five", { customMetadata });
+    expect(await load(...keys, alone, ...other.keys)).toEqual({
+      loaded: ["one", "two", "three", "five", "four"],
+      gets: [segment, alone, other.segment],
+    });
+    const [first, , third] = keys;
+    expect((await load(third ?? expect.unreachable(), first ?? expect.unreachable())).loaded).toEqual([
+      "three",
+      "one",
+    ]);
+  });
+
+  test("never gives another payload's bytes: what does not fit its id is unreadable, and the others are as they were", async () => {
+    const { segment, keys } = await putSegment("one", "two", "three");
+    // A body that was overwritten, and an entry whose bytes were.
+    await damage(segment, (bytes) => bytes.set(encoder.encode("TWO"), indexBytes(3) + 3));
+    expect((await load(...keys)).loaded).toEqual(["one", "unreadable", "three"]);
+    await damage(segment, (bytes) => bytes.fill(7, indexBytes(0), indexBytes(0) + 20));
+    expect((await load(...keys)).loaded).toEqual(["unreadable", "unreadable", "three"]);
+    await bucket.put(segment, "something else");
+    expect((await load(...keys)).loaded).toEqual(["unreadable", "unreadable", "unreadable"]);
+  });
+
+  test("finds nothing under the key of another tenant, another id or another place", async () => {
+    const { segment, keys } = await putSegment("one", "two");
+    const [first = expect.unreachable(), second = expect.unreachable()] = keys;
+    const strangers = [
+      first.replace("/a/", "/b/"),
+      second.replace("/001/", "/000/"),
+      first.replace("/000/", "/001/"),
+    ] as PayloadKey[];
+    expect((await load(...strangers)).loaded).toEqual(["missing_object", "missing_object", "missing_object"]);
+    for (const key of strangers) {
+      expect(await headPayload(bucket, key)).toBeNull();
+    }
+    expect((await load(second.replace("/001/", "/002/") as PayloadKey)).loaded).toEqual(["unreadable"]);
+    await bucket.delete(segment);
+    expect((await load(...keys)).loaded).toEqual(["missing_object", "missing_object"]);
+  });
+});
+
+test("an event of a segment is completed to a doorbell for each of its payloads, by its index alone", async () => {
+  const { segment, keys } = await putSegment("one", "two", "three");
+  const doorbells = await completeDoorbells(bucket, segment, "event");
+  expect(doorbells).toEqual(
+    keys.map((key, n) => ({
+      v: 1,
+      key,
+      cause: "event",
+      spans: n + 1,
+      outputBytes: 1000 * (n + 1),
+      arrival: openedAt - n - 1,
+      inflatedBytes: n === 2 ? 5 : 3,
+    })),
+  );
+  expect(await completeDoorbell(bucket, keys[1] ?? expect.unreachable(), "replay")).toEqual({
+    ...doorbells[1],
+    cause: "replay",
+  });
+  await bucket.delete(segment);
+  expect(await completeDoorbells(bucket, segment, "event")).toEqual([]);
+});
+
+describe("erasing", () => {
+  test("takes a payload's bytes out of its segment, and leaves the others' as they were", async () => {
+    const { segment, keys, bytes } = await putSegment("the first", "the second", "the third");
+    const [first = expect.unreachable(), second = expect.unreachable(), third = expect.unreachable()] = keys;
+    await bucket.put(`${deadLetterPrefix}${second}`, "{}");
+    await eraseObjects(bucket, [second]);
+    await eraseObjects(bucket, [second]);
+    expect((await load(first, second, third)).loaded).toEqual(["the first", "missing_object", "the third"]);
+    const after = await (await bucket.get(segment))?.text();
+    expect(after).toContain("the first");
+    expect(after).not.toContain("second");
+    expect((await bucket.head(segment))?.size).toBe(bytes.length);
+    expect(await bucket.head(`${deadLetterPrefix}${second}`)).toBeNull();
+    expect((await readSegment(bucket, segment))?.map(({ isErased }) => isErased)).toEqual([
+      false,
+      true,
+      false,
+    ]);
+    expect((await completeDoorbells(bucket, segment, "event")).map(({ key }) => key)).toEqual([first, third]);
+  });
+
+  test("deletes the object when nothing is left in it", async () => {
+    const { segment, keys } = await putSegment("one", "two");
+    await eraseObjects(bucket, keys.slice(0, 1));
+    await eraseObjects(bucket, keys.slice(1));
+    expect(await bucket.head(segment)).toBeNull();
+    const both = await putSegment("one", "two");
+    await eraseObjects(bucket, both.keys);
+    expect(await bucket.head(both.segment)).toBeNull();
+    await eraseObjects(bucket, both.keys);
+  });
+
+  test("of two at once neither undoes the other", async () => {
+    const { segment, keys } = await putSegment("one", "two", "three");
+    await Promise.all([eraseObjects(bucket, keys.slice(0, 1)), eraseObjects(bucket, keys.slice(1, 2))]);
+    expect((await readSegment(bucket, segment))?.map(({ isErased }) => isErased)).toEqual([
+      true,
+      true,
+      false,
+    ]);
+    expect((await load(...keys)).loaded).toEqual(["missing_object", "missing_object", "three"]);
+  });
+
+  test("fails where it cannot be said which bytes are meant, and changes nothing", async () => {
+    const { segment, keys } = await putSegment("one", "two");
+    await damage(segment, (bytes) => bytes.fill(7, indexBytes(0), indexBytes(0) + 20));
+    const before = await (await bucket.get(segment))?.text();
+    await expect(eraseObjects(bucket, keys.slice(0, 1))).rejects.toThrow("its entry is damaged");
+    expect(await (await bucket.get(segment))?.text()).toBe(before);
+    await bucket.put(segment, "something else");
+    await expect(eraseObjects(bucket, keys)).rejects.toThrow("it does not begin as a segment");
+  });
+});
+
+describe("the copy of a dead payload", () => {
+  test("is read in its place when its segment is gone, and erased with it", async () => {
+    const { segment, keys } = await putSegment("one", "two", "three");
+    const [, second = expect.unreachable()] = keys;
+    await copyDead(bucket, second);
+    await bucket.delete(segment);
+    expect((await load(...keys)).loaded).toEqual(["missing_object", "two", "missing_object"]);
+    expect(await completeDoorbell(bucket, second, "replay")).toMatchObject({ key: second, spans: 2 });
+    await eraseObjects(bucket, [second]);
+    expect(await bucket.head(deadCopyOf(second))).toBeNull();
+    expect(await completeDoorbell(bucket, second, "replay")).toBeNull();
+  });
+
+  test("is made of nothing but its own bytes", async () => {
+    const { segment, keys } = await putSegment("one", "two");
+    const [first = expect.unreachable()] = keys;
+    await damage(segment, (bytes) => bytes.set(encoder.encode("ONE"), indexBytes(2)));
+    await copyDead(bucket, first);
+    expect(await bucket.head(deadCopyOf(first))).toBeNull();
+    await bucket.put(deadCopyOf(first), (await putSegment("two")).bytes);
+    await bucket.delete(segment);
+    expect(objectOf(first)).toBe(segment);
+    expect((await load(first)).loaded).toEqual(["missing_object"]);
+  });
+});
