@@ -92,10 +92,10 @@ function* deletable(
     return { gone: [], checkpoint };
   }
   const own = yield* ask("receipts", sealed);
-  const copied = yield* copiedDead(own, run);
   const candidates = own.filter(({ outcome }) => outcome !== "dead");
+  const dead = own.filter(({ outcome }) => outcome === "dead");
   if (candidates.length === 0) {
-    return { gone: objectsOfAll(sealed, copied), checkpoint };
+    return { gone: yield* objectsOfAll(sealed, [], dead, run), checkpoint };
   }
   const candidateKeys = candidates.map(({ key }) => key);
   const { rows, oldestDay } = yield* readRows(idsOf(candidateKeys), run);
@@ -107,7 +107,7 @@ function* deletable(
     idsOf(candidates.filter((receipt) => !isPlain(receipt)).map(({ key }) => key)),
   );
   const held = yield* ask("holds", candidateKeys);
-  const gone: PayloadKey[] = [...copied];
+  const gone: PayloadKey[] = [];
   const left = new Set<PayloadId>();
   for (const [index, receipt] of candidates.entries()) {
     const id = idOfKey(receipt.key);
@@ -143,29 +143,41 @@ function* deletable(
   // Without room for one more doubt they are missed again by the next round: none of them is deleted.
   const seen = { ...page, keys: candidates.length };
   return {
-    gone: objectsOfAll(sealed, gone),
+    gone: yield* objectsOfAll(sealed, gone, dead, run),
     checkpoint: doubted(checkpoint, seen, missing, run) ?? checkpoint,
   };
 }
 
-/** Dead payloads that keep their bytes when their segment goes. A replay of one has a copy to read, or the ledger holds it. */
-function* copiedDead(receipts: readonly DatedReceipt[], run: Run): CronWork<readonly PayloadKey[]> {
-  const dead = receipts
-    .filter(({ outcome, at }) => outcome === "dead" && run.now - at >= run.settings.receiptAgeMs)
-    .map(({ key }) => key)
-    .filter(isInSegment);
-  if (dead.length === 0) {
-    return [];
+/** The objects of which each payload may go, or is dead and keeps its bytes when its segment goes. */
+function* objectsOfAll(
+  objects: readonly ObjectKey[],
+  gone: readonly PayloadKey[],
+  dead: readonly DatedReceipt[],
+  run: Run,
+): CronWork<readonly ObjectKey[]> {
+  const inSegments = dead
+    .filter(({ key, at }) => isInSegment(key) && run.now - at >= run.settings.receiptAgeMs)
+    .map(({ key }) => key);
+  const maybe = new Set(wholeOf(objects, [...gone, ...inSegments]));
+  const asked = inSegments.filter((key) => maybe.has(objectOf(key)));
+  if (asked.length === 0) {
+    return [...maybe];
   }
-  const held = yield* ask("holds", dead);
+  const copied = run.budget.isUsedUp ? [] : yield* copiedDead(asked);
+  return wholeOf(objects, [...gone, ...copied]);
+}
+
+/** A replay of one that is dead has a copy to read, or the ledger holds it. */
+function* copiedDead(keys: readonly PayloadKey[]): CronWork<readonly PayloadKey[]> {
+  const held = yield* ask("holds", keys);
   return yield* ask(
     "deadCopies",
-    dead.filter((_, i) => held[i] === false),
+    keys.filter((_, i) => held[i] === false),
   );
 }
 
 /** The objects of which all payloads are among these. */
-function objectsOfAll(objects: readonly ObjectKey[], keys: readonly PayloadKey[]): readonly ObjectKey[] {
+function wholeOf(objects: readonly ObjectKey[], keys: readonly PayloadKey[]): readonly ObjectKey[] {
   const byObject = Map.groupBy(keys, objectOf);
   return objects.filter((object) => {
     const own = byObject.get(object) ?? [];

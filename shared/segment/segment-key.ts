@@ -36,7 +36,7 @@ export function formatSegmentKey(openedAt: number, random: Uint8Array, ids: read
     drawn = (drawn << 8n) | BigInt(byte);
   }
   const name = [
-    digits(BigInt(openedAt % MINUTE_MS), openedCharacters),
+    digits(BigInt(Math.floor(openedAt) % MINUTE_MS), openedCharacters),
     digits(drawn, randomCharacters),
     digits(BigInt(ids.length), payloadsCharacters),
     digits(keyChecksum(ids), checksumCharacters),

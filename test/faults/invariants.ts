@@ -30,6 +30,7 @@ export type Invariant =
   | "I10"
   | "I11"
   | "I12"
+  | "S1"
   | "S8"
   | "seal"
   | "row"
@@ -50,7 +51,7 @@ export class Violation extends Error {
 export class Checker {
   readonly #world: World;
   readonly #contentOf = new Map<string, string>();
-  #seen = { table: -1, receipts: -1, ledger: -1, inserts: 0, deletions: 0, seals: 0, named: 0 };
+  #seen = { table: -1, receipts: -1, ledger: -1, inserts: 0, deletions: 0, seals: 0, named: 0, accepted: 0 };
   #seenPlaces: { state: LedgerState | null; moves: number; isAnyHeld: boolean } = {
     state: null,
     moves: -1,
@@ -61,7 +62,7 @@ export class Checker {
     this.#world = world;
   }
 
-  /** After every step: I1-I6, S8. */
+  /** After every step: I1-I6, S1, S8. */
   afterStep(): void {
     const { table, receipts, ledger, witness } = this.#world;
     const seen = this.#seen;
@@ -100,6 +101,9 @@ export class Checker {
     }
     for (; seen.seals < witness.seals.length; seen.seals++) {
       this.#sealIsTrue(seen.seals);
+    }
+    for (; seen.accepted < witness.accepted.length; seen.accepted++) {
+      this.#acceptedIsThere(witness.accepted[seen.accepted]);
     }
     for (; seen.named < witness.named.length; seen.named++) {
       this.#hasOneId(seen.named);
@@ -290,6 +294,13 @@ export class Checker {
     const deaths = (fate.struck.get("consumer dies") ?? 0) + (fate.struck.get("consumer stalls") ?? 0);
     const hasRows = table.rowsByDay(idOfKey(key)).length > 0;
     return deaths >= settings.ownFailuresMax && hasRows;
+  }
+
+  /** S1: what is answered 200 is in an object then, or was, and was erased since. */
+  #acceptedIsThere(key: PayloadKey | undefined): void {
+    if (key !== undefined && !this.#world.witness.landed.get(idOfKey(key))?.some((one) => one.key === key)) {
+      throw new Violation("S1", `${key} was answered 200, and no object has it`);
+    }
   }
 
   #insertIsLawful(at: number): void {

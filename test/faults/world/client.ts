@@ -7,9 +7,10 @@ import type { Taking } from "../../../shared/byte-budget.ts";
 import { type AcceptanceEffects, acceptPayload } from "../../../shared/delivery/acceptance.ts";
 import { type Answered, type Asked, done, failure } from "../../../shared/effect.ts";
 import { limits } from "../../../shared/limits.ts";
-import { formatPayloadKey } from "../../../shared/payload-key.ts";
+import { formatPayloadKey, type PayloadKey } from "../../../shared/payload-key.ts";
 import { idGiven } from "./bodies.ts";
 import type { Process } from "./clock.ts";
+import { land } from "./landing.ts";
 import { type Content, countsOf, type StoredObject, StoreFailed, spansOfObject } from "./object-store.ts";
 import { Invocation, isWorldFailure, type World } from "./world.ts";
 
@@ -54,6 +55,15 @@ function* sendOnce(world: World, content: Content): Process<boolean> {
     id: content.id,
     given: idGiven(content.body, arrival, isSampled, world.idTimeFrom()),
   });
+  const collected = yield* collect(world, { content, arrival, isSampled });
+  if (collected === "hung up") {
+    return false;
+  }
+  if (collected !== null) {
+    body.give();
+    witness.accepted.push(collected);
+    return true;
+  }
   const object = { key, content, arrival, isSampled };
   const performer = performerOf(world, object);
   const spans = spansOfObject(object);
@@ -80,8 +90,19 @@ function* sendOnce(world: World, content: Content): Process<boolean> {
   if (step.value.kind === "unreachable") {
     return false;
   }
-  witness.accepted.add(key);
+  witness.accepted.push(key);
   return true;
+}
+
+/** The key under which a collector has put it. Null: it is to be put alone. */
+function* collect(world: World, payload: Omit<StoredObject, "key">): Process<PayloadKey | "hung up" | null> {
+  const { collector, fate } = world;
+  // What an index says of a payload has a checksum: where that is wrong, the payload has no name (`damaged_segment`).
+  if (collector === null || payload.content.flaw === "unreadable metadata") {
+    return null;
+  }
+  const key = yield* collector.add(world, payload);
+  return fate.strikes("client hangs up") ? "hung up" : key;
 }
 
 /** Exporters wait so long for an answer. */
@@ -137,7 +158,7 @@ function performerOf(world: World, object: StoredObject): ModelPerformer {
   return {
     putIfAbsent() {
       if (fate.strikes("put lands late")) {
-        clock.after(fate.sometime(limits.reconcileAgeMs * 6), () => land(world, object));
+        clock.after(fate.sometime(limits.reconcileAgeMs * 6), () => land(world, [object]));
         lookFails = true;
         throw new StoreFailed("put");
       }
@@ -145,7 +166,7 @@ function performerOf(world: World, object: StoredObject): ModelPerformer {
         lookFails = true;
         throw new StoreFailed("put");
       }
-      const isCreated = land(world, object);
+      const isCreated = land(world, [object]);
       if (fate.strikes("put lands unseen")) {
         lookFails = fate.choices.oneOf(2) === 0; // the look for it may fail as well: 503, though it landed
         throw new StoreFailed("put");
@@ -174,31 +195,4 @@ function performerOf(world: World, object: StoredObject): ModelPerformer {
       return null;
     },
   };
-}
-
-/** True: it was created. */
-function land(world: World, object: StoredObject): boolean {
-  const { key, content } = object;
-  const isNew = world.store.create(object);
-  world.say(() => `put ${key.slice(6, 22)}…${key.slice(-22, -18)} ${isNew ? "created" : "is there"}`);
-  if (!isNew) {
-    return false;
-  }
-  const landed = world.witness.landed.get(content.id);
-  const one = {
-    key,
-    at: object.arrival - world.skews.ingress,
-    landedAt: world.clock.now,
-    isSampled: object.isSampled,
-  };
-  if (landed === undefined) {
-    world.witness.landed.set(content.id, [one]);
-  } else {
-    landed.push(one);
-  }
-  world.cron.isWanted();
-  if (!world.fate.strikes("event lost")) {
-    world.queues.late.send({ kind: "bare", key, cause: "event" });
-  }
-  return true;
 }

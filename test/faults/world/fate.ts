@@ -15,6 +15,7 @@ export type Fault =
   | "R2 fails"
   | "R2 hangs"
   | "page short"
+  | "collector dies"
   // --- clients and bells
   | "answer lost"
   | "doorbell lost"

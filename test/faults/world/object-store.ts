@@ -1,7 +1,7 @@
 /** R2: create-only puts, listing in key order, deletion; and the two small objects that the ledger keeps there. */
 
 import type { Doorbell } from "../../../shared/messages.ts";
-import type { PayloadId, PayloadKey } from "../../../shared/payload-key.ts";
+import { type ObjectKey, objectOf, type PayloadId, type PayloadKey } from "../../../shared/payload-key.ts";
 import type { DayRows } from "../../../shared/receipt.ts";
 import type { Body } from "./bodies.ts";
 
@@ -76,37 +76,96 @@ export function spansOfObject(object: StoredObject): number {
 export class StoreFailed extends Error {}
 
 export class ObjectStore {
-  readonly #objects = new Map<PayloadKey, StoredObject>();
+  /** Of each object its payloads, by their keys; those of a segment whose bytes were erased too. */
+  readonly #objects = new Map<ObjectKey, Map<PayloadKey, StoredObject>>();
+  readonly #erased = new Set<PayloadKey>();
+  /** Of dead payloads whose segment may be gone. */
+  readonly #copies = new Map<PayloadKey, StoredObject>();
   #sorted: readonly StoredObject[] | null = null;
+  #sortedObjects: readonly ObjectKey[] | null = null;
   epoch: number | null = null;
   counter: number | null = null;
 
-  /** False: the key is taken. */
-  create(object: StoredObject): boolean {
-    if (this.#objects.has(object.key)) {
+  /** Puts payloads with one object. False: its key is taken. */
+  create(...payloads: readonly [StoredObject, ...StoredObject[]]): boolean {
+    const object = objectOf(payloads[0].key);
+    if (this.#objects.has(object)) {
       return false;
     }
-    this.#objects.set(object.key, object);
-    this.#sorted = null;
+    this.#objects.set(object, new Map(payloads.map((payload) => [payload.key, payload])));
+    for (const { key } of payloads) {
+      this.#erased.delete(key); // its bytes came once more, under the same key
+    }
+    this.#changed();
     return true;
   }
 
   get(key: PayloadKey): StoredObject | null {
-    return this.#objects.get(key) ?? null;
+    const own = this.#erased.has(key) ? undefined : this.#objects.get(objectOf(key))?.get(key);
+    return own ?? this.#copies.get(key) ?? null;
   }
 
-  delete(key: PayloadKey): boolean {
+  copy(key: PayloadKey): void {
+    const payload = this.get(key);
+    if (payload !== null) {
+      this.#copies.set(key, payload);
+    }
+  }
+
+  hasCopy(key: PayloadKey): boolean {
+    return this.#copies.has(key);
+  }
+
+  /** Deletes the object. Returns the payloads whose bytes it had. */
+  delete(object: ObjectKey): readonly PayloadKey[] {
+    const keys = [...(this.#objects.get(object)?.keys() ?? [])].filter((key) => !this.#erased.has(key));
+    this.#objects.delete(object);
+    this.#changed();
+    return keys;
+  }
+
+  /** Takes a payload's bytes away, and the object with the last of them. */
+  erase(key: PayloadKey): void {
+    const object = objectOf(key);
+    this.#erased.add(key);
+    this.#copies.delete(key);
+    if ([...(this.#objects.get(object)?.keys() ?? [])].every((one) => this.#erased.has(one))) {
+      this.#objects.delete(object);
+    }
+    this.#changed();
+  }
+
+  #changed(): void {
     this.#sorted = null;
-    return this.#objects.delete(key);
+    this.#sortedObjects = null;
   }
 
   get size(): number {
     return this.#objects.size;
   }
 
-  /** Every payload, in the order of keys. */
+  /** Every payload whose bytes are in an object, in the order of keys. */
   list(): readonly StoredObject[] {
-    this.#sorted ??= [...this.#objects.values()].sort((a, b) => (a.key < b.key ? -1 : 1));
+    this.#sorted ??= [...this.#objects.values()]
+      .flatMap((payloads) => [...payloads.values()])
+      .filter(({ key }) => !this.#erased.has(key))
+      .sort((a, b) => (a.key < b.key ? -1 : 1));
     return this.#sorted;
+  }
+
+  /** Every object, in the order of keys. */
+  listObjects(): readonly ObjectKey[] {
+    this.#sortedObjects ??= [...this.#objects.keys()].sort();
+    return this.#sortedObjects;
+  }
+
+  /** The payloads of an object, with those that were erased. Null: there is no such object. */
+  payloadsOf(
+    object: ObjectKey,
+  ): readonly { readonly payload: StoredObject; readonly isErased: boolean }[] | null {
+    const payloads = this.#objects.get(object);
+    return payloads === undefined
+      ? null
+      : [...payloads.values()].map((payload) => ({ payload, isErased: this.#erased.has(payload.key) }));
   }
 }

@@ -6,11 +6,11 @@ import type { Channel } from "../../../shared/alerts.ts";
 import type { MinuteTally } from "../../../shared/clickhouse/minutes.ts";
 import { witnessOf } from "../../../shared/clickhouse/table-identity.ts";
 import { keyChecksum } from "../../../shared/key-checksum.ts";
-import { idOfKey, objectOf, onlyPayloadOf, type PayloadKey } from "../../../shared/payload-key.ts";
-import type { CronEffects, DatedReceipt, Listed } from "../../../shared/reconcile/effects.ts";
+import { idOfKey, type ObjectKey, objectOf, type PayloadKey } from "../../../shared/payload-key.ts";
+import type { CronEffects, DatedReceipt } from "../../../shared/reconcile/effects.ts";
 import { type ReconcileSettings, reconcileSettings } from "../../../shared/reconcile/settings.ts";
 import { minuteOf } from "../../../shared/reconcile/walk-minutes.ts";
-import type { StoredObject } from "./object-store.ts";
+import { countsOf } from "./object-store.ts";
 import { readTable } from "./perform.ts";
 import type { WrittenReceipt } from "./receipts-table.ts";
 import type { Unanswered, World } from "./world.ts";
@@ -113,19 +113,33 @@ export const cronPerformer: ModelCronPerformer = {
     world.askStore("list");
     // A cursor is the text that it goes on after.
     const after = cursor ?? listAfter;
-    const rest = world.store.list().filter(({ key }) => key > after);
+    const rest = world.store.listObjects().filter((key) => key > after);
     const isShort = world.fate.strikes("page short");
-    const objects = rest.slice(0, isShort ? world.fate.within(0, atMost - 1) : atMost).map(listed);
+    const page = rest.slice(0, isShort ? world.fate.within(0, atMost - 1) : atMost);
+    const objects = page.map((key) => ({ key }));
     const through = objects.at(-1)?.key ?? after;
     return { objects, through, cursor: rest.length > objects.length ? through : null };
   },
-  // Each payload of this world has its own object.
-  segmentReceipts: () => [],
-  readIndex: () => null,
+  segmentReceipts: ({ world }, segments) =>
+    world.askTable("segments", () =>
+      segments.flatMap((segment) => {
+        const own = receiptsOf(world, [segment]);
+        const duplicates = own.filter(({ outcome }) => outcome === "duplicate").map(({ key }) => key);
+        const checksum = keyChecksum(own.map(({ key }) => idOfKey(key)));
+        return own.length === 0 ? [] : [{ segment, payloads: own.length, checksum, duplicates }];
+      }),
+    ),
+  readIndex({ world }, segment) {
+    world.askStore("get");
+    const payloads = world.store.payloadsOf(segment);
+    return (
+      payloads?.map(({ payload, isErased }) => ({ key: payload.key, counts: countsOf(payload), isErased })) ??
+      null
+    );
+  },
   outcomes: ({ world }, keys) =>
     world.askTable("outcomes", () => found(world, keys).map(({ key, outcome }) => ({ key, outcome }))),
-  receipts: ({ world }, objects) =>
-    world.askTable("receipts", () => found(world, objects.map(onlyPayloadOf))),
+  receipts: ({ world }, objects) => world.askTable("receipts", () => receiptsOf(world, objects)),
   receiptsOfIds: ({ world }, ids) =>
     world.askTable("receipts", () => ids.flatMap((id) => world.receipts.ofId(id).map(dated))),
   storedReceipts: ({ world }, { after, before, atMost }) =>
@@ -157,7 +171,10 @@ export const cronPerformer: ModelCronPerformer = {
       .filter(({ outcome }) => outcome === "dead")
       .map(({ key }) => key);
   },
-  deadCopies: () => [],
+  deadCopies({ world }, keys) {
+    world.askStore("list");
+    return keys.filter((key) => world.store.hasCopy(key));
+  },
   ring({ world }, doorbells) {
     for (const doorbell of doorbells) {
       world.say(
@@ -165,7 +182,11 @@ export const cronPerformer: ModelCronPerformer = {
           `the reconciler rings ${doorbell.key.slice(6, 22)}…${doorbell.key.slice(-22, -18)} (${doorbell.cause})`,
       );
       world.witness.notified += doorbell.cause === "reconcile" ? 1 : 0;
-      world.queues.ring.send({ kind: "bare", key: doorbell.key, cause: doorbell.cause });
+      world.queues.ring.send(
+        "spans" in doorbell
+          ? { kind: "doorbells", doorbells: [doorbell] }
+          : { kind: "bare", key: doorbell.key, cause: doorbell.cause },
+      );
     }
     return null;
   },
@@ -177,12 +198,13 @@ export const cronPerformer: ModelCronPerformer = {
       }
     });
   },
-  delete({ world, began }, keys) {
+  delete({ world, began }, objects) {
     world.askStore("delete");
-    for (const key of keys.map(onlyPayloadOf)) {
+    for (const key of objects.flatMap((object) => world.store.delete(object))) {
       world.say(() => `deleted ${key.slice(6, 22)}…${key.slice(-22, -18)}`);
-      world.store.delete(key);
-      world.witness.deletions.push({ key, at: world.clock.now, runBegan: began });
+      if (world.store.get(key) === null) {
+        world.witness.deletions.push({ key, at: world.clock.now, runBegan: began });
+      }
     }
     return null;
   },
@@ -195,12 +217,15 @@ export const cronPerformer: ModelCronPerformer = {
   save: ({ world }, { run, checkpoint }) => world.ledger.saveCheckpoint(run, leaseMs, checkpoint),
 };
 
-function listed(object: StoredObject): Listed {
-  return { key: objectOf(object.key) };
-}
-
 function dated({ receipt, at }: WrittenReceipt): DatedReceipt {
   return { ...receipt, at };
+}
+
+function receiptsOf({ receipts }: World, objects: readonly ObjectKey[]): readonly DatedReceipt[] {
+  return receipts
+    .list()
+    .filter(({ receipt }) => objects.includes(objectOf(receipt.key)))
+    .map(dated);
 }
 
 function found({ receipts }: World, keys: readonly PayloadKey[]): readonly DatedReceipt[] {

@@ -10,7 +10,13 @@ import type { DeliveryEffects, FoundObject } from "../../../shared/delivery/effe
 import type { GroupPayload, StoredPayload } from "../../../shared/ledger/group.ts";
 import type { TableFacts } from "../../../shared/ledger/known-table.ts";
 import { overdueMs } from "../../../shared/ledger/settings.ts";
-import { idOfKey, isPayloadKey, type PayloadId, type PayloadKey } from "../../../shared/payload-key.ts";
+import {
+  idOfKey,
+  isInSegment,
+  isPayloadKey,
+  type PayloadId,
+  type PayloadKey,
+} from "../../../shared/payload-key.ts";
 import { isGroupId } from "../../../shared/receipt.ts";
 import type { Process } from "./clock.ts";
 import { doorbellOf, rowsOfObject, type StoredObject, spansOfObject } from "./object-store.ts";
@@ -91,7 +97,10 @@ export const performer: ModelPerformer = {
   // --- a batch of messages
   completeDoorbell({ world }, { key, cause }) {
     world.askStore("head");
-    assert(isPayloadKey(key), "each payload of this world has its own object");
+    if (!isPayloadKey(key)) {
+      const payloads = world.store.payloadsOf(key) ?? [];
+      return payloads.filter(({ isErased }) => !isErased).map(({ payload }) => doorbellOf(payload, cause));
+    }
     const object = world.store.get(key);
     return object === null ? [] : [doorbellOf(object, cause)];
   },
@@ -264,6 +273,9 @@ export const performer: ModelPerformer = {
   },
   writeDeadLetters({ world }, { receipts }) {
     world.askStore("put a dead letter");
+    for (const { key } of receipts.filter((receipt) => isInSegment(receipt.key))) {
+      world.store.copy(key);
+    }
     return world.tellTable("dead letters", () => {
       for (const { key } of receipts) {
         world.deadLetters.add(key);
@@ -292,7 +304,7 @@ export const performer: ModelPerformer = {
     assert(2 * keys.length <= deleteKeysMax, "R2 deletes so many keys per call");
     world.askStore("delete");
     for (const key of keys) {
-      world.store.delete(key);
+      world.store.erase(key);
       world.witness.deletions.push({ key, at: world.clock.now, runBegan: hands.receiptedAt });
     }
     return null;

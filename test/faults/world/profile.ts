@@ -73,6 +73,8 @@ export interface Profile {
    * kinds answer. Null: there was never another one, and every id is of version 2.
    */
   readonly rolloutMs: number | null;
+  /** Requests' payloads may be gathered into one object, with this probability in a schedule. */
+  readonly collects: number;
   /** How long after the last incident the world is watched: deletion and second listings need days. */
   readonly watchMs: number;
 }
@@ -136,6 +138,7 @@ export const nothing = {
   ledger: {},
   reconciler: {},
   rolloutMs: null,
+  collects: 0,
   watchMs: 30 * MINUTE,
 } satisfies Omit<Profile, "name">;
 
@@ -177,13 +180,20 @@ const small = {
   "send hangs": 0.02,
 };
 
-const lossy = someOf(0.25, ["doorbell lost", "event lost", "group ring lost", "put lands late"]);
+const lossy = someOf(0.25, [
+  "doorbell lost",
+  "event lost",
+  "group ring lost",
+  "put lands late",
+  "collector dies",
+]);
 
 export const profiles: readonly Profile[] = [
   {
     // Nothing is lost, and what is delivered is delivered at once: rescues are 0, and what is late is our fault.
     ...nothing,
     name: "lossless",
+    collects: 0.5,
     resends: { least: 0, most: 3 },
     resendMs: 90 * SECOND,
     faults: {
@@ -201,6 +211,7 @@ export const profiles: readonly Profile[] = [
     // Everything small goes wrong, little by little.
     ...nothing,
     name: "small faults",
+    collects: 0.5,
     payloads: { least: 1, most: 4 },
     overMs: 2 * MINUTE,
     resends: { least: 0, most: 2 },
@@ -276,6 +287,7 @@ export const profiles: readonly Profile[] = [
     // The ledger and the tables lose what they have, at any time.
     ...nothing,
     name: "losses",
+    collects: 0.5,
     resends: { least: 0, most: 2 },
     resendMs: 30 * MINUTE,
     skewMs: 5 * SECOND,
@@ -308,6 +320,7 @@ export const profiles: readonly Profile[] = [
     // Days pass: clients retry for hours, the ledger forgets, outages last.
     ...nothing,
     name: "days",
+    collects: 0.5,
     payloads: { least: 1, most: 2 },
     overMs: 2 * HOUR,
     resends: { least: 1, most: 4 },
@@ -354,6 +367,7 @@ export const profiles: readonly Profile[] = [
     // A week and more: until second listings and deletion, with losses and operators at any time.
     ...nothing,
     name: "a week",
+    collects: 0.5,
     payloads: { least: 1, most: 2 },
     resends: { least: 0, most: 2 },
     resendMs: DAY - 2 * MINUTE,
@@ -381,9 +395,46 @@ export const profiles: readonly Profile[] = [
     watchMs: 9 * DAY,
   },
   {
+    // Payloads that share an object, to its end a week later: some die, some are erased, and the others are as they were.
+    ...nothing,
+    name: "segments",
+    collects: 1,
+    payloads: { least: 2, most: 5 },
+    overMs: 3 * SECOND,
+    resends: { least: 0, most: 2 },
+    resendMs: 10 * SECOND,
+    skewMs: SECOND,
+    faults: {
+      "page short": 0.02,
+      ...someOf(0.1, ["doorbell lost", "event lost", "put lands late", "put fails", "put lands unseen"]),
+      ...someOf(0.05, [
+        "collector dies",
+        "cron dies",
+        "consumer dies",
+        "message doubled",
+        "R2 fails",
+        "ledger lost",
+      ]),
+      "receipts lost": 0.01,
+      "client hangs up": 0.05,
+    },
+    strikesMax: 6,
+    incidents: {
+      erase: { times: 2, probability: 0.4 },
+      replay: { times: 1, probability: 0.2 },
+      "ledger lost": { times: 1, probability: 0.2 },
+      "rows deleted": { times: 1, probability: 0.2 },
+      "receipts truncated": { times: 1, probability: 0.2 },
+    },
+    incidentMs: 2 * DAY,
+    flaws: { refused: 0.1, undecodable: 0.1 },
+    watchMs: 9 * DAY,
+  },
+  {
     // Poison, and schemas that break.
     ...nothing,
     name: "refusals",
+    collects: 0.5,
     payloads: { least: 2, most: 5 },
     overMs: 20 * SECOND,
     resends: { least: 0, most: 2 },

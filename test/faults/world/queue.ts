@@ -4,14 +4,14 @@
  */
 
 import type { Cause, Doorbell } from "../../../shared/messages.ts";
-import type { PayloadKey } from "../../../shared/payload-key.ts";
+import type { ObjectKey, PayloadKey } from "../../../shared/payload-key.ts";
 import type { GroupId } from "../../../shared/receipt.ts";
 import type { Clock } from "./clock.ts";
 import type { Fate } from "./fate.ts";
 
 export type Body =
   | { readonly kind: "doorbells"; readonly doorbells: readonly Doorbell[] }
-  | { readonly kind: "bare"; readonly key: PayloadKey; readonly cause: Cause }
+  | { readonly kind: "bare"; readonly key: PayloadKey | ObjectKey; readonly cause: Cause }
   | { readonly kind: "group"; readonly group: GroupId };
 
 export interface Message {

@@ -21,6 +21,7 @@ import type { DayRows } from "../../../shared/receipt.ts";
 import { minutesOf } from "./bodies.ts";
 import type { Choices } from "./choices.ts";
 import { Clock } from "./clock.ts";
+import { Collector } from "./collector.ts";
 import { deliverBatch } from "./consumer.ts";
 import { Cron } from "./cron.ts";
 import { Fate } from "./fate.ts";
@@ -91,7 +92,7 @@ interface Deletion {
 export interface Witness {
   readonly contents: Map<PayloadId, Content>;
   /** Keys that were answered 200. */
-  readonly accepted: Set<PayloadKey>;
+  readonly accepted: PayloadKey[];
   /** The keys of an id that landed in R2: when they arrived, and when the put landed. */
   readonly landed: Map<
     PayloadId,
@@ -185,6 +186,8 @@ export class World {
   /** One isolate of each Worker: what its invocations have in hand together, a row being 100 bytes. */
   readonly bytesInHand: { readonly ingress: ByteBudget; readonly consumer: ByteBudget };
   codecVersion = 1;
+  /** Null: each payload has its own object. */
+  readonly collector: Collector | null;
   /** Keys whose doorbells the ingress has sent. */
   readonly notified = new Set<PayloadKey>();
   /** Copies of the ledger that it can be restored to. */
@@ -215,6 +218,7 @@ export class World {
     const skew = (): number =>
       profile.skewMs === 0 ? 0 : this.fate.between(0, 2 * profile.skewMs) - profile.skewMs;
     this.skews = { ingress: skew(), consumer: skew(), ledger: -skew(), server: skew() };
+    this.collector = profile.collects > 0 && choices.happens(profile.collects) ? new Collector() : null;
     const rows = profile.rowsInHandMax ?? Number.POSITIVE_INFINITY;
     this.bytesInHand = { ingress: new ByteBudget(100 * rows), consumer: new ByteBudget(100 * rows) };
     this.servers = new Servers(this, limits.deduplicationWindow);
@@ -238,7 +242,7 @@ export class World {
     };
     this.witness = {
       contents: new Map(),
-      accepted: new Set(),
+      accepted: [],
       landed: new Map(),
       inserts: [],
       deletions: [],

@@ -1,0 +1,29 @@
+/** An object that lands in R2: its payloads are there from now on, and R2 makes one event of it. */
+import { isInSegment, objectOf } from "../../../shared/payload-key.ts";
+import type { StoredObject } from "./object-store.ts";
+import type { World } from "./world.ts";
+
+/** True: it was created. */
+export function land(world: World, payloads: readonly [StoredObject, ...StoredObject[]]): boolean {
+  const object = objectOf(payloads[0].key);
+  const isNew = world.store.create(...payloads);
+  world.say(() => `put ${object.slice(6, 22)}…${object.slice(-22, -18)} ${isNew ? "created" : "is there"}`);
+  if (!isNew) {
+    return false;
+  }
+  for (const { key, content, arrival, isSampled } of payloads) {
+    const landed = world.witness.landed.get(content.id);
+    const one = { key, at: arrival - world.skews.ingress, landedAt: world.clock.now, isSampled };
+    if (landed === undefined) {
+      world.witness.landed.set(content.id, [one]);
+    } else {
+      landed.push(one);
+    }
+  }
+  world.cron.isWanted();
+  if (!world.fate.strikes("event lost")) {
+    const [{ key }] = payloads;
+    world.queues.late.send({ kind: "bare", key: isInSegment(key) ? object : key, cause: "event" });
+  }
+  return true;
+}
