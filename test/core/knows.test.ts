@@ -2,6 +2,8 @@
 import { describe, expect, test } from "vitest";
 import { knows } from "../../shared/ledger/knows.ts";
 import type { Cause } from "../../shared/messages.ts";
+import { idOfKey } from "../../shared/payload-key.ts";
+import { formatSegmentKey } from "../../shared/segment/segment-key.ts";
 import { type Bell, doorbell, startMs, storedReport, TestLedger } from "../ledger/world.ts";
 
 const minuteMs = 60_000;
@@ -84,4 +86,13 @@ describe("the ledger knows", () => {
     ledger.step({ kind: "restored", epoch: 2 });
     expect(known(ledger, { n: 1, cause: "event" })).toEqual([false]);
   });
+});
+
+test("nothing of a segment is known by its key alone: its index says which payloads it has", () => {
+  const ledger = new TestLedger();
+  const { key } = doorbell({ n: 1 });
+  ledger.claim({ n: 1 });
+  const segment = formatSegmentKey(startMs, new Uint8Array(10), [idOfKey(key)]);
+  const bells = [key, segment].map((one) => ({ key: one, cause: "event" }) as const);
+  expect(knows(ledger.state, bells)).toEqual([true, false]);
 });

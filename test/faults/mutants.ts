@@ -951,7 +951,7 @@ const segments: readonly Mutant[] = [
   {
     name: "the collector answers after a put that failed",
     file: "test/faults/world/collector.ts",
-    mirrors: "workers/ingress/collector-object.ts",
+    mirrors: "shared/collect/",
     find: 'segment.state === "landed" ?',
     replace: "segment.keys.length > 0 ?",
     profile: "segments",
@@ -959,7 +959,7 @@ const segments: readonly Mutant[] = [
   {
     name: "a segment's doorbell names its first payload alone",
     file: "test/faults/world/collector.ts",
-    mirrors: "workers/ingress/collector-object.ts",
+    mirrors: "shared/collect/",
     find: 'objects.map((object) => doorbellOf(object, "ingress"))',
     replace: '[doorbellOf(objects[0], "ingress")]',
     profile: "lossless",

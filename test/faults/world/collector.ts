@@ -91,7 +91,7 @@ export class Collector {
     }
     land(world, objects);
     if (fate.strikes("collector dies")) {
-      return "lost"; // its object is there, and nobody was told
+      return "lost"; // its object is there, and nobody hears of it
     }
     // The put threw: the object is looked for by its name, and that may fail too.
     return fate.strikes("put lands unseen") && fate.choices.oneOf(2) === 0 ? "failed" : "landed";
