@@ -10,7 +10,7 @@ import type { Draft } from "./draft.ts";
 import type { Group, GroupPayload } from "./group.ts";
 import { addToSize, byDays, fitsCaps, isReadyBySize, keysCounted, sizeOf, splitByCaps } from "./grouping.ts";
 import { mayStoreAgain } from "./head.ts";
-import { tagOfKey } from "./key-tag.ts";
+import { storedUnder, tagOfKey } from "./key-tag.ts";
 import { makeGroup, openState, readGroup, receiptingState, verifyingState } from "./make-group.ts";
 import { blankReceipt, keysOf, receiptBesides } from "./receipts.ts";
 import { fenceMs, type LedgerSettings } from "./settings.ts";
@@ -101,7 +101,7 @@ function groupOwed(draft: Draft, owed: readonly OwedReceipts[]): void {
     const ended = payloads.map(({ key }) => {
       const tag = tags.get(key);
       assert(tag !== undefined, "what is owed a receipt is remembered by another key");
-      return { key, outcome: "stored", tag } as const;
+      return storedUnder(key, tag);
     });
     const state = receiptingState([], ended, false);
     const group = makeGroup(draft, payloads, state, now);

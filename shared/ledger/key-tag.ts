@@ -3,7 +3,17 @@
  * its own; the ledger need not know which they are, only whether a key is the one that it remembers.
  */
 import { MINUTE_MS } from "../limits.ts";
-import { isInSegment, minuteOfKey, minuteToMs, objectOf, type PayloadKey, slotOf } from "../payload-key.ts";
+import {
+  formatPayloadKey,
+  idOfKey,
+  isInSegment,
+  minuteOfKey,
+  minuteToMs,
+  objectOf,
+  type PayloadKey,
+  slotOf,
+  tenantOfKey,
+} from "../payload-key.ts";
 import type { EndedPayload } from "./group.ts";
 
 /** Above every minute, counted from the epoch, for thousands of years. */
@@ -26,6 +36,16 @@ export function tagOfKey(key: PayloadKey): number {
     }
   }
   return segmentTags + (hash >>> 1);
+}
+
+/**
+ * What `key` names ended as stored, and is remembered by its key with this tag. Where that key has an object of its own, the tag says
+ * which it is, and it is named: an earlier version, to which a deployment may be rolled back, reads keys alone.
+ */
+export function storedUnder(key: PayloadKey, tag: number): EndedPayload {
+  return tag < segmentTags
+    ? { key: formatPayloadKey(tag * MINUTE_MS, tenantOfKey(key), idOfKey(key)), outcome: "stored" }
+    : { key, outcome: "stored", tag };
 }
 
 /** By which key this payload is remembered when its group is over. */

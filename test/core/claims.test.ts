@@ -2,7 +2,6 @@
 import { describe, expect, test } from "vitest";
 import type { GroupPayload, GroupState } from "../../shared/ledger/group.ts";
 import type { Head } from "../../shared/ledger/head.ts";
-import { tagOfKey } from "../../shared/ledger/key-tag.ts";
 import { type Step, step } from "../../shared/ledger/machine.ts";
 import { defaultSettings, fenceMs } from "../../shared/ledger/settings.ts";
 import type { Change } from "../../shared/ledger/view.ts";
@@ -250,7 +249,7 @@ describe("a payload that is done", () => {
     receipts: [duplicate],
     leased: 0,
     completeView: false,
-    ended: [{ key: keyAt(1, 1), outcome: "stored", tag: tagOfKey(one.key) }],
+    ended: [{ key: one.key, outcome: "stored" }],
   } as const;
   const nothing: Step = { changes: [], rings: [], task: null };
 

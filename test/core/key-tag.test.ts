@@ -1,6 +1,6 @@
 /** By which of its keys an id is remembered (shared/ledger/key-tag.ts). */
 import { expect, test } from "vitest";
-import { tagOfEnded, tagOfKey } from "../../shared/ledger/key-tag.ts";
+import { storedUnder, tagOfEnded, tagOfKey } from "../../shared/ledger/key-tag.ts";
 import { formatPayloadId, formatPayloadKey, formatSlotKey } from "../../shared/payload-key.ts";
 import { formatSegmentKey } from "../../shared/segment/segment-key.ts";
 
@@ -29,6 +29,16 @@ test("a key in a segment has a number of 32 bits that no minute has, another one
   expect(tagOfKey(formatSlotKey(formatSegmentKey(arrival, new Uint8Array(10), [id]), 7, "acme", id))).toBe(
     3_483_624_127,
   );
+});
+
+test("a payload that is stored under another key names it, or where that is in a segment its tag", () => {
+  const own = formatPayloadKey(arrival, "acme", id);
+  const segment = formatSegmentKey(arrival, new Uint8Array(10), [id]);
+  const other = formatSlotKey(segment, 7, "acme", id);
+  expect(storedUnder(other, tagOfKey(own))).toEqual({ key: own, outcome: "stored" });
+  const inSegment = storedUnder(own, tagOfKey(other));
+  expect(inSegment).toEqual({ key: own, outcome: "stored", tag: tagOfKey(other) });
+  expect(tagOfEnded(inSegment)).toBe(tagOfKey(other));
 });
 
 test("what ended is remembered by its own key, or by the one that is named", () => {
