@@ -203,10 +203,15 @@ function isQuestioned(place: Extract<PayloadPlace, { at: "done" }>, { key, cause
   return isQuestion(cause) || (place.outcome !== "stored" && tagOfKey(key) !== place.tag);
 }
 
-export function payloadOf({ v: _, key, cause, ...counts }: Doorbell): GroupPayload {
+export function payloadOf(doorbell: Doorbell): GroupPayload {
+  const { key, cause, spans, outputBytes, arrival, inflatedBytes, oldestDay } = doorbell;
   return {
     key,
-    ...counts,
+    spans,
+    outputBytes,
+    arrival,
+    ...(inflatedBytes === undefined ? {} : { inflatedBytes }),
+    ...(oldestDay === undefined ? {} : { oldestDay }),
     cause,
     doorbell: cause === "ingress",
     duplicateKeys: [],

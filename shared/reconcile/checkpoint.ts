@@ -110,7 +110,7 @@ export function beforeMinute(minute: number): string {
 
 /** A run compares keys with the same few of them again and again. */
 const textsBefore = new Map<number, string>();
-const textsBeforeMax = 512;
+const textsBeforeMax = 4096;
 
 /** A minute whose walk begins now. */
 export function opened(minute: number, now: number): OpenMinute {
