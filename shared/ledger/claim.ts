@@ -203,15 +203,10 @@ function isQuestioned(place: Extract<PayloadPlace, { at: "done" }>, { key, cause
   return isQuestion(cause) || (place.outcome !== "stored" && tagOfKey(key) !== place.tag);
 }
 
-export function payloadOf(doorbell: Doorbell): GroupPayload {
-  const { key, cause, spans, outputBytes, arrival, inflatedBytes, oldestDay } = doorbell;
+export function payloadOf({ v: _, key, cause, ...counts }: Doorbell): GroupPayload {
   return {
     key,
-    spans,
-    outputBytes,
-    arrival,
-    ...(inflatedBytes === undefined ? {} : { inflatedBytes }),
-    ...(oldestDay === undefined ? {} : { oldestDay }),
+    ...counts,
     cause,
     doorbell: cause === "ingress",
     duplicateKeys: [],
