@@ -167,20 +167,7 @@ export function judgeAlerts(facts: AlertFacts, before: AlertState): Judged {
     event: facts.rescues.event > before.rescues.event ? now : before.rescuedAt.event,
     reconcile: facts.rescues.reconcile > before.rescues.reconcile ? now : before.rescuedAt.reconcile,
   };
-  const conditions = asManyAsFit(
-    [
-      ...ledgerConditions(facts),
-      ...tableConditions(facts),
-      ...deliveryConditions(facts),
-      ...tokenConditions(facts),
-      ...reconcilerConditions(facts),
-      ...rescueConditions(facts, rescuedAt),
-      ...deadConditions(facts),
-      ...volumeConditions(facts),
-      ...frontDoorConditions(facts.frontDoor, now),
-    ],
-    before.open,
-  );
+  const conditions = asManyAsFit(conditionsOf(facts, rescuedAt), before.open);
   const open: Finding[] = [];
   const findings: Finding[] = [];
   for (const condition of conditions) {
@@ -213,6 +200,20 @@ export function judgeAlerts(facts: AlertFacts, before: AlertState): Judged {
     },
     findings,
   };
+}
+
+function conditionsOf(facts: AlertFacts, rescuedAt: AlertState["rescuedAt"]): readonly Condition[] {
+  const found: Condition[] = [];
+  ledgerConditions(facts, found);
+  tableConditions(facts, found);
+  deliveryConditions(facts, found);
+  tokenConditions(facts, found);
+  reconcilerConditions(facts, found);
+  rescueConditions(facts, rescuedAt, found);
+  deadConditions(facts, found);
+  volumeConditions(facts, found);
+  frontDoorConditions(facts.frontDoor, facts.now, found);
+  return found;
 }
 
 /** Is it known whether conditions of this kind hold? What is open of the others stays open. */
@@ -283,135 +284,135 @@ function isSame(a: Pick<Finding, "kind" | "subject">, b: Pick<Finding, "kind" | 
 const ofLedger = { subject: "ledger", tenant: "" } as const;
 
 /** The ledger itself. */
-function* ledgerConditions(facts: AlertFacts): Generator<Condition> {
+function ledgerConditions(facts: AlertFacts, found: Condition[]): void {
   if (!facts.isBorn) {
-    yield {
+    found.push({
       ...ofLedger,
       kind: "ledger_unborn",
       severity: "page",
       message: `The ledger could not establish its starting state, and claims nothing; payloads are kept in R2 and nothing is lost${facts.runFailure === "" ? "" : `: ${facts.runFailure}`}. Check that the consumer can reach R2 and ClickHouse.`,
-    };
+    });
   }
   if (facts.broken !== null && facts.now - facts.broken.at < limits.alertBrokenMs) {
     const { claim, at, times } = facts.broken;
-    yield {
+    found.push({
       ...ofLedger,
       kind: "broken_invariant",
       severity: "page",
       message: `An invariant of the ledger is broken: "${claim}" does not hold (last at ${timeText(at)}; ${counted(times, "time")} since the ledger began). The event that broke it was not applied and is retried. This is a bug in Headrace: please report it with the log line of that time.`,
-    };
+    });
   }
   if (facts.databaseBytes > limits.ledgerDatabaseBytesMax / 2) {
-    yield {
+    found.push({
       ...ofLedger,
       kind: "ledger_size",
       severity: "warning",
       message: `The ledger holds ${Math.round(facts.databaseBytes / 1e6)} MB, half of what it may: at ${limits.ledgerDatabaseBytesMax / 1e6} MB it forgets payloads early, and more of them are verified before they are inserted.`,
-    };
+    });
   }
 }
 
 /** The table that is inserted into, and its server's clock. */
-function* tableConditions(facts: AlertFacts): Generator<Condition> {
+function tableConditions(facts: AlertFacts, found: Condition[]): void {
   if (facts.tableRefusal !== "") {
-    yield {
+    found.push({
       kind: "table_check",
       subject: "traces table",
       tenant: "",
       severity: "page",
       message: facts.tableRefusal,
-    };
+    });
   }
   if (facts.noEvidence !== null && facts.now - facts.noEvidence.since > limits.alertNoEvidenceMs) {
     const { since, reason } = facts.noEvidence;
-    yield {
+    found.push({
       kind: "no_evidence",
       subject: "traces table",
       tenant: "",
       severity: "page",
       message: `Since ${timeText(since)} no count of the traces' rows could be trusted (${reason}). Verification, the audit and the deletion wait; everything else continues. Check system.replicas on that server.`,
-    };
+    });
   }
   if (facts.tableRefusal === "" && Math.abs(facts.clockAheadMs) > limits.clockAheadFindingMs) {
     const seconds = Math.round(Math.abs(facts.clockAheadMs) / 1000);
-    yield {
+    found.push({
       kind: "table_check",
       subject: "clock",
       tenant: "",
       severity: "warning",
       message: `ClickHouse's clock is ${seconds} s ${facts.clockAheadMs > 0 ? "ahead of" : "behind"} ours; at ${limits.clockAheadMaxMs / 1000} s inserting stops. Let ntpd or chronyd set the clock of its host.`,
-    };
+    });
   }
 }
 
 /** What keeps payloads from being stored. */
-function* deliveryConditions(facts: AlertFacts): Generator<Condition> {
+function deliveryConditions(facts: AlertFacts, found: Condition[]): void {
   // A table that is refused has a finding of its own, and is why nothing is stored.
   if (facts.breakerOpen || (facts.trouble !== "" && facts.tableRefusal === "")) {
     const what = facts.trouble === "" ? "INSERTs fail; nothing is lost." : facts.trouble;
     const how = facts.breakerOpen
       ? " One INSERT is tried at a time; everything else waits in the ledger."
       : "";
-    yield {
+    found.push({
       ...ofLedger,
       kind: "breaker_open",
       severity: "page",
       message: `${what}${how} \`headrace doctor --no-canary\` checks each part.`,
-    };
+    });
   }
   if (facts.oldestWork !== null && facts.now - facts.oldestWork > limits.alertInFlightMs) {
-    yield {
+    found.push({
       ...ofLedger,
       kind: "in_flight",
       severity: "page",
       message: `A payload has been in flight since ${timeText(facts.oldestWork)}.`,
-    };
+    });
   }
   for (const { key, since, refused, words } of facts.refused) {
-    yield {
+    found.push({
       kind: "refused",
       subject: key,
       tenant: key.split("/")[4] ?? "",
       severity: "page",
       message: `ClickHouse refuses this payload (${refused === 1 ? "once" : `${refused} times`} so far, since ${timeText(since)} with nothing else stored): ${words}. It is held, and nothing is lost: it is retried at least every 15 minutes, and stored once the cause is fixed. It becomes a dead letter only when other payloads are stored and it is still refused.`,
-    };
+    });
   }
   for (const { key, reason } of facts.held) {
-    yield {
+    found.push({
       kind: "inexact",
       subject: key,
       tenant: key.split("/")[4] ?? "",
       severity: "page",
       message: `The table has some rows of this payload but not exactly all (${reason}). It is not inserted until a person decides.`,
-    };
+    });
   }
 }
 
-function* tokenConditions(facts: AlertFacts): Generator<Condition> {
+function tokenConditions(facts: AlertFacts, found: Condition[]): void {
   if (facts.wrongTokens !== null && facts.now - facts.wrongTokens.last < limits.alertWrongTokensMs) {
     const { since, times, addresses } = facts.wrongTokens;
-    yield {
+    found.push({
       kind: "wrong_tokens",
       subject: "console",
       tenant: "",
       severity: "warning",
       message: `Somebody is guessing tokens at the console: since ${timeText(since)} an address was blocked ${times === 1 ? "once" : `${times} times`} for a minute after more than ten wrong ones, the latest ${addresses.join(", ")}. If that is not one of yours, put Cloudflare Access in front of the console and set ACCESS_TEAM_DOMAIN and ACCESS_AUD.`,
-    };
+    });
   }
 }
 
-function* reconcilerConditions({ now, checkpoint, runFailure }: AlertFacts): Generator<Condition> {
+function reconcilerConditions({ now, checkpoint, runFailure }: AlertFacts, found: Condition[]): void {
   if (checkpoint === null) {
     return;
   }
   if (now - checkpoint.ranAt > limits.alertReconcilerMs && checkpoint.ranAt > 0) {
-    yield {
+    found.push({
       kind: "reconciler",
       subject: "reconciler",
       tenant: "",
       severity: "page",
       message: `No run of the reconciler has finished since ${timeText(checkpoint.ranAt)}${runFailure === "" ? "" : `: ${runFailure}`}. Minutes are not sealed, and payloads that the queues missed are not stored.`,
-    };
+    });
   }
   const watermark = watermarkOf(checkpoint);
   if (now - (watermark + MINUTE_MS) > limits.alertUnsealedMs) {
@@ -420,62 +421,63 @@ function* reconcilerConditions({ now, checkpoint, runFailure }: AlertFacts): Gen
       oldest === undefined
         ? "The reconciler has not got that far yet."
         : `${oldest.pending} of its ${counted(oldest.listed, "payload")} have not ended${oldest.example === null ? "" : `, the first of them ${oldest.example}`}.`;
-    yield {
+    found.push({
       kind: "unsealed",
       subject: "watermark",
       tenant: "",
       severity: "page",
       message: `The watermark is at ${timeText(watermark)}. ${what} ${counted(checkpoint.open.length, "minute is", "minutes are")} open.`,
-    };
+    });
   }
 }
 
-function* rescueConditions(
+function rescueConditions(
   { now, rescues }: AlertFacts,
   rescuedAt: AlertState["rescuedAt"],
-): Generator<Condition> {
+  found: Condition[],
+): void {
   for (const ring of ["event", "reconcile"] as const) {
     if (now - rescuedAt[ring] < limits.alertRescuedMs) {
-      yield {
+      found.push({
         kind: "rescued",
         subject: ring,
         tenant: "",
         severity: "warning",
         message: `Payloads were found by the ${ring === "event" ? "R2 event" : "reconciler"} because no doorbell arrived: ${rescues[ring]} since the ledger began. Nothing is lost; check the ring queue's metrics and the ingress's log.`,
-      };
+      });
     }
   }
 }
 
-function* deadConditions({ recent }: AlertFacts): Generator<Condition> {
+function deadConditions({ recent }: AlertFacts, found: Condition[]): void {
   if (recent === null || recent.dead === 0) {
     return;
   }
   const isRate =
     recent.dead >= limits.alertDeadPageMin && recent.dead > recent.ended * limits.alertDeadPageShare;
-  yield {
+  found.push({
     kind: "dead_letters",
     subject: "payloads",
     tenant: "",
     severity: isRate ? "page" : "warning",
     message: `${counted(recent.dead, "payload")} became ${recent.dead === 1 ? "a dead letter" : "dead letters"} in the last ${limits.alertDeadMs / MINUTE_MS} minutes, of ${recent.ended} that ended.`,
-  };
+  });
 }
 
-function* volumeConditions({ volumes }: AlertFacts): Generator<Condition> {
+function volumeConditions({ volumes }: AlertFacts, found: Condition[]): void {
   if (volumes === null) {
     return;
   }
   for (const { tenant, spans, before } of volumes.tenants) {
     const usual = median(before);
     if (usual >= limits.alertVolumeSpansMin && spans < usual / 2) {
-      yield {
+      found.push({
         kind: "volume",
         subject: tenant,
         tenant,
         severity: "warning",
         message: `${counted(spans, "span")} arrived from this tenant in the hour from ${timeText(volumes.hour)}; in the same hour of the last seven days the median was ${usual}. Everything that was accepted is stored: check the senders, and the answers that they get.`,
-      };
+      });
     }
   }
 }

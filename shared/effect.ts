@@ -60,6 +60,18 @@ export function askEffect<E extends Effects<E>, Name extends keyof E>(
   return new OneEffect<E, Name>(name, asks);
 }
 
+/**
+ * The same, but that a failure is returned and not thrown: while ClickHouse is away a cron meets one at each of its questions.
+ * Throws `BrokenInvariant`.
+ */
+export function* attemptEffect<E extends Effects<E>, Name extends keyof E>(
+  name: Name,
+  asks: E[Name]["asks"],
+): Work<E, E[Name]["answers"] | EffectFailed> {
+  const answer = yield { name, asks };
+  return answer.is === "failed" ? new EffectFailed(answer.reason) : answered<E, Name>(answer, name);
+}
+
 /** What a generator of one `yield` would be, without its cost: the model asks for millions of effects. */
 class OneEffect<E extends Effects<E>, Name extends keyof E> implements Work<E, E[Name]["answers"]> {
   readonly #asked: { readonly name: Name; readonly asks: E[Name]["asks"] };
@@ -79,16 +91,23 @@ class OneEffect<E extends Effects<E>, Name extends keyof E> implements Work<E, E
       return { done: false, value: this.#asked };
     }
     assert(answer !== undefined, "an effect is answered before its work goes on");
-    switch (answer.is) {
-      case "failed":
-        throw new EffectFailed(answer.reason);
-      case "broken":
-        throw new BrokenInvariant(answer.claim);
-      default:
-        assert(isAnswerTo<E, Name>(answer, this.#asked.name), "an effect is given its own answer");
-        return { done: true, value: answer.value };
+    if (answer.is === "failed") {
+      throw new EffectFailed(answer.reason);
     }
+    return { done: true, value: answered<E, Name>(answer, this.#asked.name) };
   }
+}
+
+/** The value of an answer that did not fail. */
+function answered<E extends Effects<E>, Name extends keyof E>(
+  answer: Done<E> | Extract<Failure, { readonly is: "broken" }>,
+  name: Name,
+): E[Name]["answers"] {
+  if (answer.is === "broken") {
+    throw new BrokenInvariant(answer.claim);
+  }
+  assert(isAnswerTo<E, Name>(answer, name), "an effect is given its own answer");
+  return answer.value;
 }
 
 /** The work; where it throws, what `caught` makes of the error, or throws in its place. */

@@ -265,7 +265,7 @@ export const limits = {
   reconcileRetryLastMs: 15 * MINUTE_MS,
   /** A put that hung for a day and landed shows in this listing; until then its R2 event notifies of it. */
   reconcileAgainMs: 24 * HOUR_MS,
-  /** Renewed by each stage that a run has come to the end of; a run that died is followed by another after this. */
+  /** Renewed by each save of what its stages came to; a run that died is followed by another after this. */
   reconcileLeaseMs: 5 * MINUTE_MS,
   /**
    * List calls of a run, by what they are for, of 1000 keys each (with metadata R2 would list 100). The subrequests

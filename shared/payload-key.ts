@@ -175,7 +175,7 @@ export function formatMinute(timeMs: number): string {
 
 /** The same few hours are written again and again: a twentieth of the time of a schedule of test/faults went into it. */
 const hourTexts = new Map<number, string>();
-const hourTextsMax = 512;
+const hourTextsMax = 1024;
 
 /** The start of a key's minute, in milliseconds since the epoch. */
 export function minuteToMs(minute: string): number {
@@ -193,7 +193,7 @@ export function minuteToMs(minute: string): number {
 
 /** The keys of a page, and the pages of a run, are of few minutes. */
 const minuteTimes = new Map<string, number>();
-const minuteTimesMax = 512;
+const minuteTimesMax = 4096;
 
 export function formatPayloadKey(arrivalMs: number, tenant: string, id: PayloadId): PayloadKey {
   assert(tenantPattern.test(tenant), "a tenant is [a-z0-9-]{1,64}");

@@ -17,7 +17,7 @@ export default class DurationsReporter implements Reporter {
       });
     }
     const rows = [...projects].sort(([, a], [, b]) => b.ms - a.ms);
-    console.log("\n== durations, the files of a project added up (two run at a time)");
+    console.log("\n== durations, the files of a project added up (several run at a time)");
     for (const [name, { ms, files, slowest, slowestMs }] of rows) {
       const seconds = (ms / 1000).toFixed(1).padStart(7);
       console.log(

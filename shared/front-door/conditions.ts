@@ -6,49 +6,50 @@ import { gapTolerance, reachedText, refusedText, unwatchedText } from "./text.ts
 
 type Condition = Pick<Finding, "kind" | "subject" | "severity" | "tenant" | "message">;
 
-/** Null: nothing was learnt. `now`: ms since the epoch. */
-export function* frontDoorConditions(frontDoor: FrontDoor | null, now: number): Generator<Condition> {
+/** Appends what holds to `found`. Null: nothing was learnt. `now`: ms since the epoch. */
+export function frontDoorConditions(frontDoor: FrontDoor | null, now: number, found: Condition[]): void {
   if (frontDoor?.kind !== "zone") {
     return;
   }
   const { host, refused, reached } = frontDoor;
   const ofZone = { subject: host, tenant: "" } as const;
   if (refused.kind === "counted" && refused.requests > 0) {
-    yield {
+    found.push({
       ...ofZone,
       kind: "zone_refused",
       severity: refused.requests >= limits.alertZonePageMin ? "page" : "warning",
       message: `${refusedText(frontDoor, refused)} No Worker saw them, and exporters do not retry a 403: their spans are lost. Let a rule with the action Skip pass http.request.uri.path eq "/v1/traces".`,
-    };
+    });
   }
   if (reached.kind === "counted" && (gapOf(frontDoor, gapTolerance) ?? 0) > 0) {
     const gap = gapOf(frontDoor, gapTolerance) ?? 0;
-    yield {
+    found.push({
       ...ofZone,
       kind: "zone_gap",
       severity: gap > reached.requests * limits.alertZoneGapPageShare ? "page" : "warning",
       message: `${reachedText(frontDoor, reached)} Look at the zone's routes and at the ingress's errors: a Worker that is cut off counts nothing.`,
-    };
+    });
   }
-  yield* unwatchedCondition(refused, "what its firewall refuses", host, now);
-  yield* unwatchedCondition(reached, "what reaches it and not the Worker", host, now);
+  unwatchedCondition(refused, "what its firewall refuses", host, now, found);
+  unwatchedCondition(reached, "what reaches it and not the Worker", host, now, found);
 }
 
-function* unwatchedCondition(
+function unwatchedCondition(
   count: { readonly kind: "counted" } | Unread,
   what: string,
   host: string,
   now: number,
-): Generator<Condition> {
+  found: Condition[],
+): void {
   if (count.kind === "unread" && now - count.since >= limits.alertZoneUnreadMs) {
-    yield {
+    found.push({
       kind: "zone_unwatched",
       subject: `${host}: ${what}`,
       // A plan is not a fault, and does not pass by itself.
       severity: count.cause === "plan" ? "note" : "warning",
       tenant: "",
       message: unwatchedText(count, what),
-    };
+    });
   }
 }
 

@@ -8,21 +8,47 @@
  * INSERTs may be in flight than before (fewer is the safe side). Fewer than before is written at once.
  */
 import type { Group } from "./group.ts";
-import type { Head } from "./head.ts";
+import type { Breaker, Head } from "./head.ts";
 
 /** Must a head be written, where `stored` is the one that was written last? */
 export function isToWrite(stored: Head | null, head: Head): boolean {
   return (
     stored === null ||
     head.breaker.concurrencyLimit < stored.breaker.concurrencyLimit ||
-    JSON.stringify(needed(head)) !== JSON.stringify(needed(stored))
+    !areEqual(stored, head, inferred) ||
+    !areEqual(stored.breaker, head.breaker, inferredOfBreaker)
   );
 }
 
-/** The head without what is known again, or need not be. */
-function needed(head: Head): Head {
-  return { ...withoutGroups(head, 0), lastStoredInsertAt: 0 };
+/** Members that are known again, or need not be. The breaker's own are looked at by themselves. */
+const inferred: ReadonlySet<string> = new Set(["breaker", "lastStoredInsertAt"] satisfies (keyof Head)[]);
+const inferredOfBreaker: ReadonlySet<string> = new Set([
+  "wide",
+  "inFlight",
+  "notified",
+  "concurrencyLimit",
+] satisfies (keyof Breaker)[]);
+
+/** Are two plain values written alike? What a step left alone is the same object, and is not looked into. */
+function areEqual(a: unknown, b: unknown, except: ReadonlySet<string> = nothing): boolean {
+  if (a === b) {
+    return true;
+  }
+  if (typeof a !== "object" || typeof b !== "object" || a === null || b === null) {
+    return false;
+  }
+  const [one, other] = [a as Plain, b as Plain];
+  for (const name of Object.keys(one)) {
+    if (one[name] !== other[name] && !except.has(name) && !areEqual(one[name], other[name])) {
+      return false;
+    }
+  }
+  return Object.keys(other).every((name) => name in one || other[name] === undefined || except.has(name));
 }
+
+type Plain = Readonly<Record<string, unknown>>;
+
+const nothing: ReadonlySet<string> = new Set();
 
 /**
  * The head as it is written. An instance of an earlier version reads the lists of its breaker from there: a group that has

@@ -97,20 +97,21 @@ export function startOfMinute(time: number): number {
 
 /** A text that sorts before every key of the minute, and after every key of the one before. */
 export function beforeMinute(minute: number): string {
-  let text = textsBefore.get(minute);
-  if (text === undefined) {
+  const number = Math.floor(minute / MINUTE_MS);
+  const slot = number & (textsKept - 1);
+  let text = textsBefore[slot];
+  if (text === undefined || minutesOfTexts[slot] !== number) {
     text = `${payloadPrefix}${formatMinute(minute)}/`;
-    if (textsBefore.size >= textsBeforeMax) {
-      textsBefore.clear();
-    }
-    textsBefore.set(minute, text);
+    textsBefore[slot] = text;
+    minutesOfTexts[slot] = number;
   }
   return text;
 }
 
-/** A run compares keys with the same few of them again and again. */
-const textsBefore = new Map<number, string>();
-const textsBeforeMax = 512;
+/** A run compares keys with the same few of them again and again: each slot has the last one of its minutes. */
+const textsKept = 4096;
+const textsBefore: (string | undefined)[] = new Array(textsKept).fill(undefined);
+const minutesOfTexts = new Int32Array(textsKept);
 
 /** A minute whose walk begins now. */
 export function opened(minute: number, now: number): OpenMinute {

@@ -1,14 +1,15 @@
 /**
  * One run of the reconciler: the third ring, the seal, the second listing, the audit and the deletion, in this order
- * and each with its own budget, so that none starves the others. What a stage has come to is kept before the next
- * begins; a run that ends anywhere loses at most the stage that it was in, and every stage may be repeated.
+ * and each with its own budget, so that none starves the others. What a stage has come to is saved before a later one asks
+ * for anything, for a run can only end there: it loses at most the stage that it was in, and every stage may be repeated.
+ * Mostly few stages ask, and each save is rows of the ledger that are billed.
  *
  * Where ClickHouse or R2 cannot be asked, the run throws: nothing is notified, sealed or deleted on a guess. Where only
  * the rows of the traces cannot be established, the audit and the deletion wait, and nothing else does.
  */
 
 import type { MinuteRow } from "../clickhouse/minutes.ts";
-import { EffectFailed, orElse } from "../effect.ts";
+import { type Answered, type Asked, EffectFailed, orElse } from "../effect.ts";
 import { shortText } from "../ledger/short-text.ts";
 import { limits } from "../limits.ts";
 import { minuteOfKey, minuteToMs, payloadPrefix } from "../payload-key.ts";
@@ -18,7 +19,7 @@ import { type ChangedMinute, sealedOf } from "./changed-minutes.ts";
 import { type Checkpoint, newCheckpoint, startOfMinute, watermarkOf } from "./checkpoint.ts";
 import { deletePayloads } from "./delete-payloads.ts";
 import { resolveDoubts } from "./doubts.ts";
-import { ask, type CronWork } from "./effects.ts";
+import { ask, type CronEffects, type CronWork } from "./effects.ts";
 import { Listing } from "./listing.ts";
 import { RowsUnknown } from "./read-rows.ts";
 import type { ReconcileSettings } from "./settings.ts";
@@ -27,6 +28,7 @@ import {
   type Run,
   ringYoung,
   type Shared,
+  type Walked,
   walkAgain,
   walkFresh,
   walkOpen,
@@ -96,6 +98,18 @@ function* giveBack({ run }: Lease): CronWork<void> {
 
 type Stage = keyof ReconcileSettings["subrequests"];
 
+/** What the stages have come to so far. */
+interface Progress {
+  checkpoint: Checkpoint;
+  /** Rows of its minutes, to be written before it is saved. */
+  rows: readonly MinuteRow[];
+  /** Nothing was asked for since it was saved. */
+  isSaved: boolean;
+}
+
+/** Another run has the lease: this one does nothing more. */
+class Overtaken extends Error {}
+
 /** A stage, within its budgets. */
 function stage<T>(
   name: Stage,
@@ -106,6 +120,41 @@ function stage<T>(
   const budget = new Budget(subrequests[name]);
   const listing = new Listing(listCallsOf(name, shared.settings), pageKeys, budget);
   return within(budget, work(listing, { ...shared, budget }));
+}
+
+/** The work. If it asks for anything, what the stages before it came to is saved first. */
+class SavedBefore<T> implements CronWork<T> {
+  readonly #work: CronWork<T>;
+  readonly #saving: CronWork<void>;
+  /** The work's first effect, which waits until that is saved. */
+  #first: IteratorResult<Asked<CronEffects>, T> | null = null;
+  #isSaved = false;
+
+  constructor(work: CronWork<T>, saving: CronWork<void>) {
+    this.#work = work;
+    this.#saving = saving;
+  }
+
+  [Symbol.iterator](): this {
+    return this;
+  }
+
+  next(answer?: Answered<CronEffects>): IteratorResult<Asked<CronEffects>, T> {
+    if (this.#isSaved) {
+      return answer === undefined ? this.#work.next() : this.#work.next(answer);
+    }
+    const begins = this.#first === null;
+    this.#first ??= this.#work.next();
+    if (this.#first.done === true) {
+      return this.#first;
+    }
+    const saved = begins || answer === undefined ? this.#saving.next() : this.#saving.next(answer);
+    if (saved.done !== true) {
+      return saved;
+    }
+    this.#isSaved = true;
+    return this.#first;
+  }
 }
 
 function listCallsOf(name: Stage, { listCalls }: ReconcileSettings): number {
@@ -123,63 +172,65 @@ function* runStages(lease: Lease, everything: boolean, shared: Shared): CronWork
   const { now, settings, counts } = shared;
   const kept = lease.checkpoint;
   // A checkpoint of before there were doubts has none.
-  let checkpoint =
+  const checkpoint =
     kept === null
       ? yield* stage("fresh", shared, (listing) => firstCheckpoint(now, listing, settings))
       : { ...kept, doubts: kept.doubts ?? [] };
+  const progress: Progress = { checkpoint, rows: [], isSaved: kept !== null };
   let deleted = 0;
   const report = (overtaken: boolean): ReconcileReport => ({
     ...counts,
     deleted,
-    openMinutes: checkpoint.open.length,
-    watermark: watermarkOf(checkpoint),
+    openMinutes: progress.checkpoint.open.length,
+    watermark: watermarkOf(progress.checkpoint),
     overtaken,
   });
+  const next = <T>(name: Stage, work: Parameters<typeof stage<T>>[2]): CronWork<T> =>
+    new SavedBefore(stage(name, shared, work), saveBefore(lease, shared, progress));
+  const take = ({ checkpoint, rows }: Walked): void => {
+    progress.checkpoint = checkpoint;
+    progress.rows = [...progress.rows, ...rows];
+  };
 
-  const fresh = yield* stage("fresh", shared, (listing, run) => walkFresh(checkpoint, listing, run));
-  checkpoint = fresh.checkpoint;
-  if (!(yield* keep(lease, shared, checkpoint, fresh.rows))) {
-    return report(true);
+  try {
+    take(yield* next("fresh", (listing, run) => walkFresh(progress.checkpoint, listing, run)));
+    take(yield* next("open", (listing, run) => walkOpen(progress.checkpoint, listing, run, everything)));
+    yield* new SavedBefore(sealAnew(lease, progress, shared), saveBefore(lease, shared, progress));
+    if (everything) {
+      yield* next("young", (listing, run) => ringYoung(progress.checkpoint.from, listing, run));
+    }
+    take(yield* next("again", (listing, run) => walkAgain(progress.checkpoint, listing, run)));
+    const audited = yield* orUnknown(next("audit", (_, run) => auditAfterDoubts(progress.checkpoint, run)));
+    if (!(audited instanceof RowsUnknown)) {
+      progress.checkpoint = audited;
+    }
+    const gone =
+      audited instanceof RowsUnknown
+        ? audited
+        : yield* orUnknown(
+            next("delete", (listing, run) => deletePayloads(progress.checkpoint, listing, run)),
+          );
+    let noEvidence: Checkpoint["noEvidence"] = null;
+    if (gone instanceof RowsUnknown) {
+      const since = progress.checkpoint.noEvidence?.since ?? now;
+      noEvidence = { since, reason: shortText(gone.message, limits.reasonBytesMax) };
+    } else {
+      ({ deleted } = gone);
+      take(gone);
+    }
+    progress.checkpoint = { ...progress.checkpoint, noEvidence, ranAt: now };
+    yield* save(lease, shared, progress);
+    return report(false);
+  } catch (error) {
+    if (error instanceof Overtaken) {
+      return report(true);
+    }
+    throw error;
   }
-  const open = yield* stage("open", shared, (listing, run) => walkOpen(checkpoint, listing, run, everything));
-  checkpoint = open.checkpoint;
-  if (!(yield* keep(lease, shared, checkpoint, open.rows))) {
-    return report(true);
-  }
-  yield* sealAnew(lease, checkpoint, shared);
-  if (everything) {
-    yield* stage("young", shared, (listing, run) => ringYoung(checkpoint.from, listing, run));
-  }
-  const again = yield* stage("again", shared, (listing, run) => walkAgain(checkpoint, listing, run));
-  checkpoint = again.checkpoint;
-  if (!(yield* keep(lease, shared, checkpoint, again.rows))) {
-    return report(true);
-  }
-  const audited = yield* orUnknown(stage("audit", shared, (_, run) => auditAfterDoubts(checkpoint, run)));
-  if (!(audited instanceof RowsUnknown)) {
-    checkpoint = audited;
-  }
-  if (!(yield* keep(lease, shared, checkpoint, []))) {
-    return report(true);
-  }
-  const gone =
-    audited instanceof RowsUnknown
-      ? audited
-      : yield* orUnknown(stage("delete", shared, (listing, run) => deletePayloads(checkpoint, listing, run)));
-  let rows: readonly MinuteRow[] = [];
-  let noEvidence: Checkpoint["noEvidence"] = null;
-  if (gone instanceof RowsUnknown) {
-    const since = checkpoint.noEvidence?.since ?? now;
-    noEvidence = { since, reason: shortText(gone.message, limits.reasonBytesMax) };
-  } else {
-    ({ deleted, checkpoint, rows } = gone);
-  }
-  checkpoint = { ...checkpoint, noEvidence, ranAt: now };
-  return report(!(yield* keep(lease, shared, checkpoint, rows)));
 }
 
 /** Sealed minutes whose receipts changed get rows that say so, and the ledger forgets its notes of them. */
-function* sealAnew({ changed }: Lease, checkpoint: Checkpoint, { counts }: Shared): CronWork<void> {
+function* sealAnew({ changed }: Lease, { checkpoint }: Progress, { counts }: Shared): CronWork<void> {
   const sealed = sealedOf(changed, checkpoint);
   if (sealed.length === 0) {
     return;
@@ -220,22 +271,30 @@ function* firstCheckpoint(now: number, listing: Listing, settings: ReconcileSett
   return newCheckpoint(page?.more === false ? latest : 0);
 }
 
+/** Saves what has been asked for since the last time; what iterates this asks for more. */
+function* saveBefore(lease: Lease, shared: Shared, progress: Progress): CronWork<void> {
+  if (!progress.isSaved) {
+    yield* save(lease, shared, progress);
+  }
+  progress.isSaved = false;
+}
+
 /**
- * Writes the rows, tells what was found, and then keeps the checkpoint: a run that dies in between writes and tells the same
- * again. False: it was overtaken.
+ * Writes the rows, tells what was found, and then saves the checkpoint: a run that dies in between writes and tells the same
+ * again.
  */
-function* keep(
-  lease: Lease,
-  run: Shared,
-  checkpoint: Checkpoint,
-  minutes: readonly MinuteRow[],
-): CronWork<boolean> {
-  if (minutes.length > 0) {
+function* save(lease: Lease, run: Shared, progress: Progress): CronWork<void> {
+  const { checkpoint, rows } = progress;
+  if (rows.length > 0) {
     const watermark = { watermark: watermarkOf(checkpoint), openMinutes: checkpoint.open.length };
-    yield* ask("record", { minutes, watermark });
+    yield* ask("record", { minutes: rows, watermark });
   }
   if (run.findings.length > 0) {
     yield* ask("reportFindings", run.findings.splice(0));
   }
-  return yield* ask("save", { run: lease.run, checkpoint });
+  if (!(yield* ask("save", { run: lease.run, checkpoint }))) {
+    throw new Overtaken("another run has the lease");
+  }
+  progress.rows = [];
+  progress.isSaved = true;
 }

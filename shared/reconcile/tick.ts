@@ -4,11 +4,11 @@
  */
 import { type AlertState, hourToJudge } from "../alerts.ts";
 import { isBrokenInvariant } from "../assert.ts";
-import { EffectFailed, orElse } from "../effect.ts";
+import { attemptEffect, EffectFailed, orElse } from "../effect.ts";
 import type { FrontDoorSettings } from "../front-door/front-door.ts";
 import { limits } from "../limits.ts";
 import type { Checkpoint } from "./checkpoint.ts";
-import { ask, type CronWork, type LearntFacts } from "./effects.ts";
+import { ask, type CronEffects, type CronWork, type LearntFacts } from "./effects.ts";
 import { type ReconcileAsked, type ReconcileReport, reconcileRun } from "./run.ts";
 import type { ReconcileSettings } from "./settings.ts";
 import { watchFrontDoor } from "./watch-front-door.ts";
@@ -47,15 +47,16 @@ function byItself<T>(part: CronWork<T>, failures: unknown[]): CronWork<T | null>
  * INSERTs fail by themselves.
  */
 function* checkTable(): CronWork<void> {
-  const facts = yield* orNull(ask("readTable", null), "the traces table could not be checked");
+  const facts = yield* askOrNull("readTable", null, "the traces table could not be checked");
   if (facts === null) {
     return;
   }
   const { refusal, measure } = facts;
   yield* ask("tableChecked", { refusal, measure });
   if (measure?.ttl !== undefined) {
-    yield* orNull(
-      ask("publishTableLimits", measure.ttl),
+    yield* askOrNull(
+      "publishTableLimits",
+      measure.ttl,
       "the ingress could not learn how long the table keeps rows",
     );
   }
@@ -72,7 +73,7 @@ function* alert(
   // An idle ClickHouse may sleep: it is asked only when something arrived, or a finding is open.
   const isBusy = (report?.listed ?? 0) > 0 || alertState.open.length > 0;
   const recent = isBusy
-    ? yield* orNull(ask("readRecent", now - limits.alertDeadMs), "how payloads ended could not be read")
+    ? yield* askOrNull("readRecent", now - limits.alertDeadMs, "how payloads ended could not be read")
     : null;
   const volumes = checkpoint === null ? null : yield* readVolumes(alertState, checkpoint, now);
   const frontDoor = yield* watchFrontDoor(door, alertState.frontDoor, now);
@@ -98,21 +99,22 @@ function* readVolumes(
   if (hour === null) {
     return null;
   }
-  const tenants = yield* orNull(ask("readVolumes", { hour, days: volumeDays }), "volumes could not be read");
+  const tenants = yield* askOrNull("readVolumes", { hour, days: volumeDays }, "volumes could not be read");
   return tenants === null ? null : { hour, tenants };
 }
 
 /** Null: it failed, which is logged and changes nothing. */
-function* orNull<T>(part: CronWork<T>, message: string): CronWork<T | null> {
-  try {
-    return yield* part;
-  } catch (error) {
-    if (!(error instanceof EffectFailed)) {
-      throw error;
-    }
-    yield* ask("warn", { message, reason: error.message });
+function* askOrNull<Name extends keyof CronEffects>(
+  name: Name,
+  asks: CronEffects[Name]["asks"],
+  message: string,
+): CronWork<CronEffects[Name]["answers"] | null> {
+  const answer = yield* attemptEffect<CronEffects, Name>(name, asks);
+  if (answer instanceof EffectFailed) {
+    yield* ask("warn", { message, reason: answer.message });
     return null;
   }
+  return answer;
 }
 
 function messageOf(error: unknown): string {

@@ -83,14 +83,17 @@ describe("spans of the SDK's exporter", () => {
   test.concurrent("in many small requests are stored in few groups", async () => {
     const { resource, where } = runOf("small");
     const spans = freshSpans(200, 2, resource);
+    const began = performance.now();
     await Promise.all(
       Array.from({ length: 20 }, (_, i) => exportSpans(local.pipeline, spans.slice(i * 10, i * 10 + 10))),
     );
+    const seconds = Math.floor((performance.now() - began) / 1000);
     await local.eventually(`SELECT count(), uniqExact(SpanId) FROM otel_traces ${where}`, "200\t200", 5000);
     const groups = await local.query(
       `SELECT uniqExact(group_id) FROM headrace_receipts WHERE spans = 10 AND outcome = 'stored'`,
     );
-    expect(Number(groups)).toBeLessThanOrEqual(6);
+    // A group waits for others for a second: where the machine took longer to send them, they are in more of them.
+    expect(Number(groups)).toBeLessThanOrEqual(6 + 2 * seconds);
   });
 });
 

@@ -78,7 +78,7 @@ export class ModelThread {
 }
 
 /** Nearly everything that a schedule makes is garbage when it ends: the fewer collections meanwhile, the less is moved. */
-const maxYoungGenerationSizeMb = 64;
+const maxYoungGenerationSizeMb = 192;
 
 /** One share in a thread of its own. */
 export async function runInThread(bundle: string, share: Share): Promise<ShareResult> {

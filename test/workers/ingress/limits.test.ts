@@ -67,6 +67,7 @@ afterEach(() => {
 
 describe("a key with a rate", () => {
   test("is answered 429 over it, with the time until the request fits, and nothing is stored", async () => {
+    vi.useFakeTimers({ toFake: ["Date"] }); // the rate would refill meanwhile
     const key = await makeKey({ tenant: "rate", spansPerSecond: 2, burstSpans: 10 });
     expect((await send(key, "pb", tenSpans)).status).toBe(200);
     for (const [type, body] of [
