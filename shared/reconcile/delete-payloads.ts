@@ -64,7 +64,7 @@ export function* deletePayloads(checkpoint: Checkpoint, listing: Listing, run: R
         ? { ...judged, deleteAfter: payloadPrefix, deleteNextAt: run.now + deleteEveryMs }
         : { ...judged, deleteAfter: through },
     };
-    if (isOver || late.looked < old.length) {
+    if (isOver) {
       return { ...walked, deleted };
     }
   }

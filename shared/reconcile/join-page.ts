@@ -22,9 +22,10 @@ import { contentOf } from "../segment/segment-key.ts";
 import type { Budget } from "./budget.ts";
 import { ask, type CronWork, type IndexedPayload, type KeyOutcome, type Listed } from "./effects.ts";
 import { idsOf, missingKeys, receiptCounts } from "./join.ts";
+import type { Run } from "./walk-minutes.ts";
 
 export interface JoinedPage {
-  /** The page's objects as far as the budget came: the others are not joined. */
+  /** The first of the page's objects: as far as the budget came, and until enough of their payloads are in doubt. */
   readonly objects: readonly Listed[];
   /** Keys that have not ended, in order. */
   readonly pending: readonly PayloadKey[];
@@ -43,9 +44,9 @@ export interface JoinedPage {
 export function* joinPage(
   page: readonly Listed[],
   receiptsFrom: number,
-  budget: Budget,
+  { budget, settings }: Pick<Run, "budget" | "settings">,
 ): CronWork<JoinedPage> {
-  const { objects, doubtful, indexed, damaged } = yield* withoutEnded(page, budget);
+  const { objects, doubtful, indexed, damaged } = yield* withoutEnded(page, settings.pageKeys, budget);
   const all = yield* notEnded(doubtful);
   const erased = all.filter((key) => indexed.get(key)?.isErased === true);
   const missing = erased.length === 0 ? all : all.filter((key) => !erased.includes(key));
@@ -90,8 +91,11 @@ interface Doubtful {
   readonly damaged: readonly ObjectKey[];
 }
 
-/** The payloads of these objects, without those of segments whose receipts are complete. */
-function* withoutEnded(page: readonly Listed[], budget: Budget): CronWork<Doubtful> {
+/**
+ * The payloads of these objects, without those of segments whose receipts are complete. `atMost`: so many are asked about together; one
+ * segment more is begun.
+ */
+function* withoutEnded(page: readonly Listed[], atMost: number, budget: Budget): CronWork<Doubtful> {
   const segments = page.map(({ key }) => key).filter(isInSegment);
   const receipts = segments.length === 0 ? [] : yield* ask("segmentReceipts", segments);
   const receiptsOf = new Map(receipts.map((one) => [one.segment, one]));
@@ -99,6 +103,9 @@ function* withoutEnded(page: readonly Listed[], budget: Budget): CronWork<Doubtf
   const indexed = new Map<PayloadKey, IndexedPayload>();
   const damaged: ObjectKey[] = [];
   for (const [at, { key }] of page.entries()) {
+    if (doubtful.length >= atMost) {
+      return { objects: page.slice(0, at), doubtful, indexed, damaged };
+    }
     if (!isInSegment(key)) {
       doubtful.push(onlyPayloadOf(key));
       continue;

@@ -133,7 +133,7 @@ function* walkOne(start: OpenMinute, checkpoint: Checkpoint, listing: Listing, r
     const joined = yield* joinInto(one, own, run);
     ({ one } = joined);
     if (joined.objects < own.length) {
-      return { checkpoint: withOpen(checkpoint, one), rows: [] };
+      continue;
     }
     if (!page.more || page.through >= end) {
       return yield* settle(one, checkpoint, run);
@@ -150,7 +150,7 @@ function* joinInto(
 ): CronWork<{ readonly one: OpenMinute; readonly objects: number }> {
   // A minute that was left open once had payloads that had not ended: these are waited for, however long.
   const from = one.tries === 0 ? receiptsFrom(run) : Number.NEGATIVE_INFINITY;
-  const { objects, pending, damaged, ...joined } = yield* joinPage(page, from, run.budget);
+  const { objects, pending, damaged, ...joined } = yield* joinPage(page, from, run);
   count(run, joined, objects);
   reportDamaged(run, damaged);
   const { payloads, checksum } = contentOfAll(objects.map(({ key }) => key));
@@ -253,10 +253,11 @@ export function* ringYoung(from: number, listing: Listing, run: Run): CronWork<v
     if (page === undefined) {
       return;
     }
-    const joined = yield* joinPage(page.objects, receiptsFrom(run), run.budget);
+    const joined = yield* joinPage(page.objects, receiptsFrom(run), run);
     count(run, joined, joined.objects);
-    after = page.through;
-    if (!page.more || joined.objects.length < page.objects.length) {
+    const isWhole = joined.objects.length === page.objects.length;
+    after = isWhole ? page.through : (joined.objects.at(-1)?.key ?? after);
+    if (isWhole && !page.more) {
       return;
     }
   }
@@ -305,7 +306,8 @@ function* listAgain(
     now = late.checkpoint;
     rows.push(...late.rows);
     if (late.looked < own.length) {
-      return { checkpoint: now, rows, after: own[late.looked - 1]?.key ?? after };
+      after = own[late.looked - 1]?.key ?? after;
+      continue;
     }
     const isOver = !page.more || page.through >= before;
     after = isOver ? before : page.through;
@@ -315,14 +317,14 @@ function* listAgain(
 
 /**
  * A key without receipt in a sealed minute opens it again: a put that landed after the seal, or a receipt lost. `looked`: how many
- * of the objects were looked at before the budget ended.
+ * of the objects, from the first, were looked at (`joinPage`).
  */
 export function* findLate(
   checkpoint: Checkpoint,
   page: readonly Listed[],
   run: Run,
 ): CronWork<Walked & { readonly looked: number }> {
-  const { objects, pending, damaged, ...joined } = yield* joinPage(page, receiptsFrom(run), run.budget);
+  const { objects, pending, damaged, ...joined } = yield* joinPage(page, receiptsFrom(run), run);
   count(run, joined, objects);
   reportDamaged(run, damaged);
   let now = yield* tellExpired(checkpoint, joined.expired, run);

@@ -150,6 +150,19 @@ describe("a budget that ends among segments", () => {
   });
 });
 
+test("so many payloads are asked about together, and one segment more; the others follow in the same run", () => {
+  const world = new ReconcileWorld();
+  const keys = [0, 1, 2, 3].flatMap((n) =>
+    world.putSegment(minutesAgo(10), [3 * n, 3 * n + 1, 3 * n + 2], n),
+  );
+  const asked = (name: string) =>
+    world.asked.flatMap(([one, asks]) => (one === name ? [(asks as readonly unknown[]).length] : []));
+  world.run(noon, { pageKeys: 4 });
+  expect(asked("outcomes").slice(0, 4)).toEqual([6, 6, 6, 6]);
+  expect(asked("ring")).toEqual([6, 6]);
+  expect(world.notified.map(({ key }) => key)).toEqual(keys.toSorted());
+});
+
 describe("deletion", () => {
   const late = noon + 8 * DAY_MS;
 

@@ -265,7 +265,7 @@ describe("a page of the listing", () => {
       joinPage(
         keys.map((key) => ({ key: objectOf(key) })),
         receiptsFrom,
-        run.budget,
+        run,
       ),
     );
 
