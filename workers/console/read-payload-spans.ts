@@ -21,7 +21,7 @@ export async function readPayloadSpans(
     const found = await bucket.get(name);
     return found === null ? null : { object: found, bytes: new Uint8Array(await found.arrayBuffer()) };
   });
-  const payload = (await object?.payload(key)) ?? null;
+  const payload = await object.payload(key);
   if (payload === null) {
     return new Refusal(404, "R2 has no payload under this key: it was deleted or erased, or never arrived.");
   }

@@ -15,6 +15,7 @@ import type { Whereabouts } from "../../shared/ledger/whereabouts.ts";
 import { type PayloadMetadata, payloadMetadataSchema } from "../../shared/messages.ts";
 import { payloadOutcomes } from "../../shared/outcome.ts";
 import {
+  deadCopyOf,
   isInSegment,
   isPayloadId,
   isPayloadKey,
@@ -26,7 +27,8 @@ import {
   slotOf,
 } from "../../shared/payload-key.ts";
 import { type Presence, presenceText } from "../../shared/reconcile/presence.ts";
-import { readSegment } from "../../shared/segment/payload-objects.ts";
+import { headPayload, readSegment } from "../../shared/segment/payload-objects.ts";
+import { indexBytes } from "../../shared/segment/segment.ts";
 import { contentOf } from "../../shared/segment/segment-key.ts";
 import { writeLog } from "../../shared/write-log.ts";
 import { readRecord } from "./dead-letter-records.ts";
@@ -164,36 +166,41 @@ async function headAll(bucket: R2Bucket, keys: readonly PayloadKey[]): Promise<r
   const headed: Headed[] = [];
   for (const key of keys) {
     const object = await bucket.head(objectOf(key));
-    const payload = object === null ? null : await headOne(bucket, key, object);
-    if (object !== null && payload !== null) {
-      headed.push({
-        key,
-        ...payload,
-        uploaded: object.uploaded.getTime(),
-        payloads: contentOf(objectOf(key)).payloads,
-      });
+    const payload = object === null ? await headCopy(bucket, key) : await headOne(bucket, key, object);
+    if (payload !== null) {
+      headed.push(payload);
     }
   }
   return headed;
 }
 
-async function headOne(
-  bucket: R2Bucket,
-  key: PayloadKey,
-  object: R2Object,
-): Promise<Pick<Headed, "bytes" | "metadata"> | null> {
+/** Of a dead payload whose segment is gone: its copy. */
+async function headCopy(bucket: R2Bucket, key: PayloadKey): Promise<Headed | null> {
+  const copy = isInSegment(key) ? await bucket.head(deadCopyOf(key)) : null;
+  if (copy === null) {
+    return null;
+  }
+  const metadata = (await headPayload(bucket, key))?.metadata ?? null;
+  const bytes = metadata === null ? null : copy.size - indexBytes(1);
+  return { key, bytes, metadata, payloads: 1, uploaded: copy.uploaded.getTime() };
+}
+
+/** Null: its object has nothing of it, or no more. */
+async function headOne(bucket: R2Bucket, key: PayloadKey, object: R2Object): Promise<Headed | null> {
+  const { payloads } = contentOf(objectOf(key));
+  const common = { key, payloads, uploaded: object.uploaded.getTime() };
   if (!isInSegment(key)) {
     const metadata = v.safeParse(payloadMetadataSchema, object.customMetadata);
-    return { bytes: object.size, metadata: metadata.success ? metadata.output : null };
+    return { ...common, bytes: object.size, metadata: metadata.success ? metadata.output : null };
   }
   const index = await readSegment(bucket, objectOf(key));
-  const entry = index?.find((one) => one.key === key);
+  const entry = index?.find(({ slot }) => slot === slotOf(key));
   if (entry !== undefined) {
-    return entry.isErased ? null : { bytes: entry.bytes, metadata: entry.metadata };
+    const { bytes, metadata } = entry;
+    return entry.key === key && !entry.isErased ? { ...common, bytes, metadata } : null;
   }
-  // Another payload in its place, or an entry that cannot be read.
-  const isTaken = index === null || index.some(({ slot }) => slot === slotOf(key));
-  return isTaken || slotOf(key) >= contentOf(objectOf(key)).payloads ? null : { bytes: null, metadata: null };
+  const isDamaged = index !== null && slotOf(key) < payloads;
+  return isDamaged ? { ...common, bytes: null, metadata: null } : null;
 }
 
 function stepsOf(
