@@ -7,7 +7,8 @@ CREATE TABLE IF NOT EXISTS {{database}}.headrace_receipt_places (
   head FixedString(12) CODEC(NONE) SETTINGS (min_compress_block_size = 4096, max_compress_block_size = 4096),
   minute DateTime('UTC') CODEC(T64, ZSTD(1)) SETTINGS (min_compress_block_size = 4096, max_compress_block_size = 4096),
   tenant LowCardinality(String) CODEC(ZSTD(1)) SETTINGS (min_compress_block_size = 4096, max_compress_block_size = 4096),
-  -- `_2/{name}/{slot}/`; empty for a payload with an object of its own.
+  -- `_2/{name}/{slot}/`; empty for a payload with an object of its own. On disk 24.5 bytes per payload of segments of 20 (the whole row
+  -- 37, where it was 13), of 10^6 receipts in one part: a segment's name is random, and ids of one segment do not lie together.
   place String CODEC(ZSTD(1)) SETTINGS (min_compress_block_size = 4096, max_compress_block_size = 4096)
 )
 ENGINE = ReplacingMergeTree

@@ -298,12 +298,12 @@ test("payloads of a segment come in by its event, are shown, listed, replayed wi
     interval: 200,
   });
   expect(await local.query(rows)).toBe("dev\tsegment-0\t10\t10\ndev\tsegment-2\t10\t10");
-  const after = (await jsonOf("status")).balance;
-  expect(after).toMatchObject({
+  // How each ended is seen above; an erasure of the tests before may end meanwhile, and changes no sum.
+  expect((await jsonOf("status")).balance).toMatchObject({
     balanced: true,
     accepted: before.accepted + 3,
-    stored: before.stored + 2,
-    erased: before.erased + 1,
+    missing: [],
+    unnamed: 0,
   });
   expect((await cli("payload", "show", second)).out).toContain(`${second}  (erased; no object in R2)`);
   expect(await cli("resolve", first, "accept")).toMatchObject({

@@ -15,6 +15,7 @@ import { blankPayloads, indexBytes } from "../../../shared/segment/segment.ts";
 import type { ConsoleBindings } from "../../../workers/console/bindings.ts";
 import consoleWorker from "../../../workers/console/worker.ts";
 import type { ConsumerBindings } from "../../../workers/consumer/bindings.ts";
+import { copyDead } from "../../../workers/consumer/erase-objects.ts";
 import { Operations } from "../../../workers/consumer/worker.ts";
 import { request, span, startMs, stringField } from "../../fixtures/protobuf.ts";
 import { type NewPayload, type PutSegment, putSegment } from "../../fixtures/put-segment.ts";
@@ -279,6 +280,20 @@ describe("one payload of a segment", () => {
     expect(await ask(`payload-spans?key=${key}`)).toMatchObject({ status: 404 });
     expect((await ask(`payload?id=${key}`)).said.objects).toEqual([]);
     expect((await ask(`payload-spans?key=${keys[1]}`)).status).toBe(200);
+  });
+
+  test("that is dead is shown from its copy, where its segment is gone", async () => {
+    const { segment, keys } = await putThree();
+    await copyDead(real.PAYLOADS, keys[1] as PayloadKey);
+    await real.PAYLOADS.delete(segment);
+    const { said } = await ask(`payload-spans?key=${keys[1]}`);
+    expect(said.spans).toMatchObject([{ name: "operation 2" }]);
+    const { bytes } = said;
+    expect((await ask(`payload?id=${keys[1]}`)).said.objects).toMatchObject([
+      { key: keys[1], bytes, payloads: 1, metadata: { spans: 1 } },
+    ]);
+    expect((await ask(`payload-spans?key=${keys[0]}`)).status).toBe(404);
+    expect((await ask(`payload?id=${keys[0]}`)).said.objects).toEqual([]);
   });
 
   test("whose bytes or entry are damaged is said to be, and its neighbours are shown", async () => {
