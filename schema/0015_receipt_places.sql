@@ -1,6 +1,6 @@
 -- Where an id's receipts are: beside the minute and the tenant, what their key may have between the two, which is the object that a
 -- payload is in beside others (a segment), and its place there. It takes over from headrace_receipt_minutes, whose rows leave by
--- their TTL (decision 0075).
+-- their TTL (decision 0090).
 
 CREATE TABLE IF NOT EXISTS {{database}}.headrace_receipt_places (
   -- The first 12 of the id's 16 bytes. Two ids may have the same ones: both are found then.

@@ -175,7 +175,7 @@ export const receiptFields = `${claimFields}, group_id, spans, rejected_spans,
 
 /**
  * Receipts of payloads under all of their keys. Their minutes and places are looked up by id first: the receipts themselves lie by
- * key, and are read in the granules of these keys alone (decision 0075).
+ * key, and are read in the granules of these keys alone (decisions 0075, 0090).
  */
 export function receiptsQuery(settings: ClickHouseSettings, ids: readonly PayloadId[]): string {
   return receiptsOfIds(settings, ids, receiptFields);
