@@ -242,7 +242,7 @@ async function measureGroup(
     const heads = (await groupIds(engine, receipts, end, version)).map(
       (id) => `unhex('${toHex(payloadIdToBytes(id).subarray(0, 12))}')`,
     );
-    return `SELECT head, minute, tenant FROM headrace_receipt_minutes WHERE head IN (${heads.join(", ")})`;
+    return `SELECT head, minute, tenant FROM headrace_receipt_places WHERE head IN (${heads.join(", ")})`;
   });
 }
 
@@ -299,12 +299,12 @@ async function measureAudit(
 async function compareIds(engine: EngineSession, receipts: number, end: number): Promise<void> {
   for (const version of [1, 2] as const) {
     console.log(`${receipts} receipts of ids of version ${version}:`);
-    for (const table of ["headrace_receipts", "headrace_receipt_minutes", "otel_traces"]) {
+    for (const table of ["headrace_receipts", "headrace_receipt_places", "otel_traces"]) {
       await engine.ask(`TRUNCATE TABLE ${table}`);
     }
     await fill(engine, receipts, end, version);
     await engine.ask("OPTIMIZE TABLE headrace_receipts FINAL");
-    await engine.ask("OPTIMIZE TABLE headrace_receipt_minutes FINAL");
+    await engine.ask("OPTIMIZE TABLE headrace_receipt_places FINAL");
     await settle(engine);
     await bytesPerReceipt(engine);
     await measureGroup(engine, receipts, end, version);
@@ -340,7 +340,7 @@ export async function benchReceipts(part?: string): Promise<void> {
         `schema/0013: ${((performance.now() - began) / 1000).toFixed(1)} s, CPU ${(engine.cpuSeconds() - cpu).toFixed(1)} s\nafter:`,
       );
       await engine.ask("OPTIMIZE TABLE headrace_receipts FINAL");
-      await engine.ask("OPTIMIZE TABLE headrace_receipt_minutes FINAL");
+      await engine.ask("OPTIMIZE TABLE headrace_receipt_places FINAL");
       await measure(engine, receipts, "after");
       await stream(engine, end);
     }

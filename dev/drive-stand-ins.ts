@@ -15,7 +15,7 @@ const minuteMs = 60_000;
 /** Resolves with the answer's text; rejects when it is none of success. */
 export async function askStandIns(
   { url, token }: StandIns,
-  path: "/events" | "/cron" | "/key" | "/recent" | "/ring" | "/event",
+  path: "/events" | "/cron" | "/key" | "/recent" | "/payloads" | "/ring" | "/event",
   body: string,
   signal: AbortSignal | null = null,
 ): Promise<string> {

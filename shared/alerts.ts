@@ -12,6 +12,7 @@ import type { NoEvidence } from "./ledger/head.ts";
 import type { RefusedPayload } from "./ledger/refused-payloads.ts";
 import { shortText } from "./ledger/short-text.ts";
 import { HOUR_MS, limits, MINUTE_MS } from "./limits.ts";
+import { type PayloadKey, tenantOfKey } from "./payload-key.ts";
 import { type Checkpoint, watermarkOf } from "./reconcile/checkpoint.ts";
 
 /** Spans of one tenant in an hour, and in the same hour of the seven days before, the nearest first. */
@@ -27,7 +28,7 @@ export interface AlertFacts {
   /** Since when the longest work has been under way that no person asked for (ledger/in-flight.ts); null: there is none. */
   readonly oldestWork: number | null;
   /** Payloads whose rows in the table are neither none nor all of theirs. */
-  readonly held: readonly { readonly key: string; readonly reason: string }[];
+  readonly held: readonly { readonly key: PayloadKey; readonly reason: string }[];
   /** Payloads that ClickHouse refuses while nothing else is stored. */
   readonly refused: readonly RefusedPayload[];
   readonly breakerOpen: boolean;
@@ -372,7 +373,7 @@ function deliveryConditions(facts: AlertFacts, found: Condition[]): void {
     found.push({
       kind: "refused",
       subject: key,
-      tenant: key.split("/")[4] ?? "",
+      tenant: tenantOfKey(key),
       severity: "page",
       message: `ClickHouse refuses this payload (${refused === 1 ? "once" : `${refused} times`} so far, since ${timeText(since)} with nothing else stored): ${words}. It is held, and nothing is lost: it is retried at least every 15 minutes, and stored once the cause is fixed. It becomes a dead letter only when other payloads are stored and it is still refused.`,
     });
@@ -381,7 +382,7 @@ function deliveryConditions(facts: AlertFacts, found: Condition[]): void {
     found.push({
       kind: "inexact",
       subject: key,
-      tenant: key.split("/")[4] ?? "",
+      tenant: tenantOfKey(key),
       severity: "page",
       message: `The table has some rows of this payload but not exactly all (${reason}). It is not inserted until a person decides.`,
     });

@@ -501,6 +501,10 @@ export const limits = {
   forgetHeadsMax: 4,
   /** Payload keys in one answer: as many as one request may name for erasing. */
   payloadsListed: 1000,
+  /** Payloads that one balance lists: their receipts are in memory. R2 lists 1000 objects per call. */
+  balancePayloadsMax: 100_000,
+  /** Segments whose index one answer reads: six at once, each a request to R2 of some 80 ms, take a few seconds. */
+  segmentIndexesRead: 200,
 
   // --- traces in the console. A search walks from the newest to the oldest until its time is used up.
   /** Time of all queries of one search together; what was found by then is answered. */
@@ -649,6 +653,8 @@ export const widestInvocations = {
     limits.erasuresLookSubrequests,
   request: limits.requestSubrequests,
   asked: 2 * limits.keysAskedMax + 10,
+  /** Objects are listed and indexes read; the ledger is asked about what has no receipt, 1000 payloads or a segment a call. */
+  balance: 2 * (limits.balancePayloadsMax / 1000 + limits.segmentIndexesRead) + 10,
 } as const;
 
 for (const [invocation, subrequests] of Object.entries(widestInvocations)) {

@@ -24,7 +24,8 @@ export const erase: Command = {
     key: {
       value: "KEY",
       help: "one payload",
-      check: (text) => (isPayloadKey(text) ? undefined : "is a payload's key: p/0/t/{minute}/{tenant}/{id}"),
+      check: (text) =>
+        isPayloadKey(text) ? undefined : "is a payload's key: p/0/t/{minute}/…/{tenant}/{id}",
     },
     trace: {
       value: "ID",

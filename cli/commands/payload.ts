@@ -44,9 +44,7 @@ export async function showPayload({ given, console, say, json }: Call): Promise<
       receipts.find((receipt) => receipt.key === key)?.outcome ??
       (unread === "" ? "no receipt" : "receipt not known");
     const object = objects.find((one) => one.key === key);
-    say(
-      `key       ${key}  (${outcome}; ${object === undefined ? "no object in R2" : `${object.bytes} bytes in R2`})`,
-    );
+    say(`key       ${key}  (${outcome}; ${objectText(object)})`);
   }
   say(`ledger    ${ledgerText(payload.ledger)}`);
   if (payload.ledger.at === "group" && payload.ledger.failure !== null) {
@@ -80,6 +78,14 @@ function isBad({ ledger, receipts, deadLetters, presence, unread }: PayloadAnswe
   }
   const isDead = receipts.length > 0 && receipts.every(({ outcome }) => outcome === "dead");
   return isDead || isHeld || badPresences.has(presence);
+}
+
+function objectText(object: PayloadAnswer["objects"][number] | undefined): string {
+  if (object === undefined) {
+    return "no object in R2";
+  }
+  const among = object.payloads === 1 ? "" : `, in a segment of ${object.payloads} payloads`;
+  return `${object.bytes === null ? "damaged" : `${object.bytes} bytes`} in R2${among}`;
 }
 
 /** `due`: ms since the epoch; what is held is never due. */

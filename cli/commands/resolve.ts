@@ -20,7 +20,7 @@ export const resolve: Command = {
   async run({ given, console, say, json }) {
     const [key = "", how = ""] = given.args;
     if (!isPayloadKey(key)) {
-      throw new UserError(`"${key}" is not a payload's key: p/0/t/{minute}/{tenant}/{id}`);
+      throw new UserError(`"${key}" is not a payload's key: p/0/t/{minute}/…/{tenant}/{id}`);
     }
     if (how !== "accept" && how !== "rewrite") {
       throw new UserError(`"${how}" is not a decision: pass accept or rewrite`);

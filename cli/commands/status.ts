@@ -93,13 +93,15 @@ function sayBalance(balance: BalanceAnswer | string, hours: string, say: (line: 
     say(`the balance is not known: ${balance}`);
     return;
   }
-  const { accepted, stored, dead, duplicate, erased, expired, inFlight, missing } = balance;
+  const { accepted, stored, dead, duplicate, erased, expired, inFlight, missing, unnamed } = balance;
   say(
     balance.balanced
       ? `balanced: ${accepted} accepted = ${stored} stored + ${dead} dead + ${duplicate} duplicate + ${erased} erased + ${expired} expired + ${inFlight} in flight (last ${hours} h)`
       : balance.truncated
         ? `not known: more payloads than one balance lists; ask for fewer --hours`
-        : `NOT BALANCED: of ${accepted} accepted, ${counted(missing.length, "payload")} neither ended nor in flight (last ${hours} h)`,
+        : missing.length > 0
+          ? `NOT BALANCED: of ${accepted} accepted, ${counted(missing.length, "payload")} neither ended nor in flight (last ${hours} h)`
+          : `not known: of ${accepted} accepted, ${counted(unnamed, "payload")} without receipt in segments that one balance does not read, or cannot (last ${hours} h)`,
   );
   for (const key of missing.slice(0, missingShown)) {
     say(`  ${key}`);

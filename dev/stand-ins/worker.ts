@@ -8,7 +8,8 @@
  */
 import { type ApiKeyRecord, apiKeyName, formatApiKey, formatKeyEntry } from "../../shared/api-key.ts";
 import { assert } from "../../shared/assert.ts";
-import { formatMinute, payloadPrefix } from "../../shared/payload-key.ts";
+import { formatMinute, isSegmentKey, payloadPrefix } from "../../shared/payload-key.ts";
+import { readSegment } from "../../shared/segment/payload-objects.ts";
 import { R2Events } from "./r2-events.ts";
 
 interface StandInBindings {
@@ -47,6 +48,11 @@ async function recentPayloads(bucket: R2Bucket): Promise<string> {
       customMetadata,
     })),
   );
+}
+
+/** The keys of the payloads that an object has. */
+async function payloadsOf(bucket: R2Bucket, object: string): Promise<readonly string[]> {
+  return isSegmentKey(object) ? ((await readSegment(bucket, object)) ?? []).map(({ key }) => key) : [object];
 }
 
 /** The key of an earlier start where it is still there, else a new one for the tenant `dev`. */
@@ -91,6 +97,8 @@ async function answer(request: Request, env: StandInBindings): Promise<string> {
       return (await env.CONSUMER.scheduled({ scheduledTime: new Date(), cron: "* * * * *" })).outcome;
     case "/recent":
       return await recentPayloads(env.PAYLOADS);
+    case "/payloads":
+      return JSON.stringify(await payloadsOf(env.PAYLOADS, await request.text()));
     case "/ring":
       await env.RING.send(await request.json());
       return "";

@@ -94,6 +94,7 @@ export function tableNames(settings: Pick<SchemaSettings, "database" | "tracesTa
     traceIdTsMv: qualified(traceIdTsMvOf(settings.tracesTable)),
     receipts: qualified("headrace_receipts"),
     receiptMinutes: qualified("headrace_receipt_minutes"),
+    receiptPlaces: qualified("headrace_receipt_places"),
     deadLetters: qualified("headrace_dead_letters"),
     minutes: qualified("headrace_minutes"),
     findings: qualified("headrace_findings"),

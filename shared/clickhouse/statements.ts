@@ -174,8 +174,8 @@ export const receiptFields = `${claimFields}, group_id, spans, rejected_spans,
       toFloat64(bytes) AS bytes, toFloat64(toUnixTimestamp64Milli(headrace_receipts.at)) AS at`;
 
 /**
- * Receipts of payloads under all of their keys. Their minutes are looked up by id first: the receipts themselves lie by key,
- * and are read in the granules of these keys alone (decision 0075).
+ * Receipts of payloads under all of their keys. Their minutes and places are looked up by id first: the receipts themselves lie by
+ * key, and are read in the granules of these keys alone (decisions 0075, 0090).
  */
 export function receiptsQuery(settings: ClickHouseSettings, ids: readonly PayloadId[]): string {
   return receiptsOfIds(settings, ids, receiptFields);
@@ -192,15 +192,17 @@ export function receiptClaimsQuery(settings: ClickHouseSettings, ids: readonly P
 function receiptsOfIds(settings: ClickHouseSettings, ids: readonly PayloadId[], fields: string): string {
   const heads = ids.map((id) => bytesLiteral(payloadIdToBytes(id).subarray(0, headBytes)));
   const asked = ids.map((id, i) => `(${heads[i]}, '${id}')`);
+  const found = (table: string, place: string): string =>
+    `SELECT head, minute, tenant, ${place} AS place FROM ${tableName(settings, table)} WHERE head IN (${heads.join(", ")})`;
   return `SELECT ${fields}
     FROM ${tableName(settings, "headrace_receipts")} FINAL WHERE key IN (
-      SELECT concat('${payloadPrefix}', formatDateTime(minute, '%Y-%m-%dT%H%i', 'UTC'), '/', tenant, '/', id)
-      FROM (SELECT head, minute, tenant FROM ${tableName(settings, "headrace_receipt_minutes")} WHERE head IN (${heads.join(", ")})) AS found
+      SELECT concat('${payloadPrefix}', formatDateTime(minute, '%Y-%m-%dT%H%i', 'UTC'), '/', place, tenant, '/', id)
+      FROM (${found("headrace_receipt_places", "place")} UNION ALL ${found("headrace_receipt_minutes", "''")}) AS found
       INNER JOIN (SELECT toFixedString(one.1, ${headBytes}) AS head, one.2 AS id FROM (SELECT arrayJoin([${asked.join(", ")}]) AS one)) AS asked USING head
     ) ORDER BY key`;
 }
 
-/** So many of an id's bytes headrace_receipt_minutes has. */
+/** So many of an id's bytes headrace_receipt_places has. */
 const headBytes = 12;
 
 /** Servers that cannot be reached are left out: without these settings one that is paused keeps a query for longer than we wait. */

@@ -77,12 +77,17 @@ export const balanceSchema = v.object({
   since: v.string(),
   /** Whether every accepted payload has ended or is held. */
   balanced: v.boolean(),
-  /** More than the listed keys lie in the range: ask for a shorter one. */
+  /** The range has more payloads than are listed, and the numbers are those of its beginning: ask for a shorter one. */
   truncated: v.boolean(),
   accepted: count,
   ...outcomeCounts,
   /** Accepted, without receipt, and held by nobody. Sorted. */
   missing: v.array(v.string()),
+  /**
+   * And so many more without receipt, in flight or missing: their segments have more indexes than one answer reads, or a damaged
+   * one, so that no key of theirs is known here.
+   */
+  unnamed: v.optional(count, 0),
 });
 export type BalanceAnswer = v.InferOutput<typeof balanceSchema>;
 
@@ -249,7 +254,14 @@ export const payloadSchema = v.object({
   keys: v.array(v.string()),
   /** What R2 has of it now. */
   objects: v.array(
-    v.object({ key: v.string(), bytes: count, metadata: v.optional(v.nullable(objectMetadataSchema), null) }),
+    v.object({
+      key: v.string(),
+      /** Of the payload as it was received; null: what its segment says of it is damaged. */
+      bytes: v.nullable(count),
+      metadata: v.optional(v.nullable(objectMetadataSchema), null),
+      /** How many payloads the object has: more than one in a segment, and maybe one. */
+      payloads: v.optional(count, 1),
+    }),
   ),
   ledger: whereaboutsSchema,
   receipts: v.array(

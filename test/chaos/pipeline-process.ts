@@ -10,6 +10,7 @@ import { startPipeline } from "../../dev/pipeline.ts";
 import { seededRandom } from "../../dev/send/seeded-random.ts";
 import type { DevSettings } from "../../dev/settings.ts";
 import { lateQueue } from "../../dev/worker-names.ts";
+import { isSegmentKey } from "../../shared/payload-key.ts";
 import type { PipelineMessage } from "./chaos-pipeline.ts";
 
 const { settings, seed, cronMs }: { settings: DevSettings; seed: number; cronMs: number } = JSON.parse(
@@ -58,6 +59,12 @@ async function tick(): Promise<void> {
   await fetch(`${consoleUrl}/api/reconcile`, { method: "POST", headers });
 }
 
+/** The key of a payload that an object has. */
+async function payloadOf(object: string): Promise<string> {
+  const keys = await askStandIns(standIns, "/payloads", object);
+  return random.pick(v.parse(v.array(v.string()), JSON.parse(keys)));
+}
+
 /** Payloads that were accepted, whatever has become of them, ring once more. */
 async function ringAgain(): Promise<void> {
   const objects = v.parse(recentSchema, JSON.parse(await askStandIns(standIns, "/recent", "")));
@@ -66,7 +73,9 @@ async function ringAgain(): Promise<void> {
     if (random.chance(0.5)) {
       const { spans = "0", outputBytes = "0", arrival = "0" } = customMetadata;
       const numbers = { spans: Number(spans), outputBytes: Number(outputBytes), arrival: Number(arrival) };
-      await askStandIns(standIns, "/ring", JSON.stringify({ v: 1, key, cause: "ingress", ...numbers }));
+      // What a segment's payload counts is in its index: the consumer completes its doorbell.
+      const named = isSegmentKey(key) ? { key: await payloadOf(key) } : { key, ...numbers };
+      await askStandIns(standIns, "/ring", JSON.stringify({ v: 1, cause: "ingress", ...named }));
       reportFindings({ kind: "fault", fault: "doorbell_again" });
     } else if (random.chance(0.9)) {
       const event = {
@@ -82,7 +91,7 @@ async function ringAgain(): Promise<void> {
       await fetch(`${consoleUrl}/api/replay`, {
         method: "POST",
         headers: { authorization: `Bearer ${adminToken}` },
-        body: JSON.stringify({ keys: [key] }),
+        body: JSON.stringify({ keys: [await payloadOf(key)] }),
       });
       reportFindings({ kind: "fault", fault: "replayed" });
     }

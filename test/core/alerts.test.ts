@@ -44,6 +44,16 @@ test("nothing is reported while everything is as it should be", () => {
 });
 
 const key = "p/0/t/2026-11-24T1100/acme/00000080000000000000000000" as PayloadKey;
+test("a finding about a payload is its tenant's, in a segment too", () => {
+  const inSegment = `p/0/t/2026-11-24T1100/_2/${"0".repeat(35)}/003/acme/${key.slice(-26)}` as PayloadKey;
+  const facts = {
+    held: [{ key: inSegment, reason: "1 of 2 rows" }],
+    refused: [{ key: inSegment, since: now, refused: 1, words: "no" }],
+  };
+  const { findings } = judgeAlerts({ ...quiet, ...facts }, noAlerts);
+  expect(findings.map(({ tenant }) => tenant)).toEqual(["acme", "acme"]);
+});
+
 const pinned = { ...opened(now - 62 * minuteMs, now), listed: 7, pending: 2 };
 test.each([
   ["in_flight", "page", { oldestWork: now - limits.alertInFlightMs - 1 }],

@@ -1,6 +1,7 @@
 /** The word at the page's top: what could not be read is never "well". */
 import { expect, test } from "vitest";
 import type { Status, Watermark } from "../../shared/console/answers.ts";
+import { keyParts } from "../../workers/console/page/format.ts";
 import { behindState, judge } from "../../workers/console/page/state.ts";
 
 const watermark: Watermark = {
@@ -29,4 +30,11 @@ test("the watermark's distance is never coloured as well beside a word that is n
   expect(behindState(360, "act")).toBe("unknown");
   expect(behindState(1000, "act")).toBe("look");
   expect(behindState(4000, "well")).toBe("act");
+});
+
+test("a key's tenant, minute and id are the same wherever its payload is", () => {
+  const id = "0123456789abcdefghijklmnog";
+  const parts = { tenant: "acme", minute: "2026-11-24T07:41", id };
+  expect(keyParts(`p/0/t/2026-11-24T0741/acme/${id}`)).toEqual(parts);
+  expect(keyParts(`p/0/t/2026-11-24T0741/_2/${"0".repeat(35)}/003/acme/${id}`)).toEqual(parts);
 });

@@ -1,11 +1,14 @@
 /** The CLI against a pipeline of its own, healthy and broken. */
 import { createServer } from "node:http";
+import { ProtobufTraceSerializer } from "@opentelemetry/otlp-transformer";
 import { describe, expect, test, vi } from "vitest";
+import { workerNames } from "../../dev/worker-names.ts";
 import { formatApiKey } from "../../shared/api-key.ts";
 import { type RouteName, routeNames } from "../../shared/console/routes.ts";
 import { type PayloadOutcome, payloadOutcomes } from "../../shared/outcome.ts";
 import { readExposition } from "../console/exposition.ts";
 import { disagreementWith } from "../console/openapi-check.ts";
+import { putSegment } from "../fixtures/put-segment.ts";
 import { headrace } from "../wrangler/cli-run.ts";
 import { exportSpans, freshSpans } from "./local-pipeline.ts";
 import { useLocalPipeline } from "./use-pipeline.ts";
@@ -233,6 +236,81 @@ describe.concurrent("a payload", () => {
     );
   });
 });
+
+test("payloads of a segment come in by its event, are shown, listed, replayed without harm and add up, each by its key", async () => {
+  const before = (await jsonOf("status")).balance;
+  const bucket = await local.pipeline.workers.getR2Bucket("PAYLOADS", workerNames.consumer);
+  const openedAt = Date.now();
+  const bodyOf = (run: string) =>
+    ProtobufTraceSerializer.serializeRequest(freshSpans(10, 1, { "test.run": run })) ?? new Uint8Array();
+  const { segment, keys, size } = await putSegment(bucket, openedAt, [
+    { tenant: "dev", body: bodyOf("segment-0") },
+    { tenant: "neighbour", body: bodyOf("segment-1") },
+    { tenant: "dev", body: bodyOf("segment-2") },
+  ]);
+  const [first = "", second = "", third = ""] = keys;
+  const lost = await jsonOf("status");
+  expect(lost.balance).toMatchObject({ balanced: false, missing: keys, unnamed: 0 });
+  expect(lost.balance.accepted).toBe(before.accepted + 3);
+
+  const events = await local.pipeline.workers.getQueueProducer("EVENTS", workerNames.consumer);
+  const object = { key: segment, size, eTag: "c846ff7a18f28c2e262116d6e8719ef0" };
+  await events.send({ account: "a", action: "PutObject", bucket: "b", object, eventTime: "now" });
+  const rows = `SELECT HeadraceTenant, ResourceAttributes['test.run'], count(), uniqExact(SpanId) FROM otel_traces
+    WHERE ResourceAttributes['test.run'] LIKE 'segment-%' GROUP BY ALL ORDER BY 2`;
+  const stored = "dev\tsegment-0\t10\t10\nneighbour\tsegment-1\t10\t10\ndev\tsegment-2\t10\t10";
+  await local.eventually(rows, stored, 30_000);
+  const receipts = `SELECT key, outcome FROM headrace_receipts FINAL WHERE key LIKE '${segment}/%' ORDER BY key`;
+  await local.eventually(receipts, keys.map((key) => `${key}\tstored`).join("\n"), 15_000);
+
+  const shown = await cli("payload", "show", second);
+  expect(shown.out).toContain(`${second}  (stored; `);
+  expect(shown.out).toContain("bytes in R2, in a segment of 3 payloads)");
+  expect(shown.code).toBe(0);
+  expect(await jsonOf("payload", "show", second.slice(-26))).toMatchObject({
+    keys: [second],
+    tenant: "neighbour",
+    presence: "present",
+    receipts: [{ key: second, outcome: "stored", spans: 10 }],
+  });
+  const minute = new Date(openedAt).toISOString().slice(0, 16);
+  const { console: address, adminToken } = local.pipeline;
+  const ask = async (path: string) => {
+    const headers = { authorization: `Bearer ${adminToken}` };
+    return JSON.parse(await (await fetch(`${address}/api/${path}`, { headers })).text());
+  };
+  const listed = await ask(`minute-payloads?minute=${minute}`);
+  expect(listed.payloads).toEqual(
+    expect.arrayContaining(keys.map((key) => expect.objectContaining({ key, outcome: "stored" }))),
+  );
+  expect((await ask("payloads?tenant=neighbour")).keys).toEqual([second]);
+  const { spans } = await ask(`payload-spans?key=${encodeURIComponent(third)}`);
+  expect(spans).toHaveLength(10);
+
+  expect(await jsonOf("dead-letters", "replay", first)).toEqual({ taken: [first], missing: [] });
+  expect((await cli("forget", third)).out).toContain(`nothing was done about ${third}`);
+  const erased = await jsonOf("erase", "--tenant", "neighbour", "--reason", "contract ended", "--yes");
+  expect(erased).toEqual({ taken: [second], missing: [] });
+  const others = `SELECT key, outcome FROM headrace_receipts FINAL WHERE key LIKE '${segment}/%' ORDER BY key`;
+  await local.eventually(others, `${first}\tstored\n${second}\terased\n${third}\tstored`, 30_000);
+  await vi.waitFor(async () => expect((await jsonOf("status")).balance.inFlight).toBe(0), {
+    timeout: 20_000,
+    interval: 200,
+  });
+  expect(await local.query(rows)).toBe("dev\tsegment-0\t10\t10\ndev\tsegment-2\t10\t10");
+  // How each ended is seen above; an erasure of the tests before may end meanwhile, and changes no sum.
+  expect((await jsonOf("status")).balance).toMatchObject({
+    balanced: true,
+    accepted: before.accepted + 3,
+    missing: [],
+    unnamed: 0,
+  });
+  expect((await cli("payload", "show", second)).out).toContain(`${second}  (erased; no object in R2)`);
+  expect(await cli("resolve", first, "accept")).toMatchObject({
+    code: 1,
+    out: expect.stringContaining("is not held"),
+  });
+}, 90_000);
 
 /** How payloads ended, as one of those says that add up. */
 type Sums = Readonly<Record<PayloadOutcome | "in_flight", number>>;

@@ -16,6 +16,7 @@ import { formatPayloadKey, idOfKey, type PayloadKey, payloadIdToBytes } from "..
 import type { GroupId, Receipt } from "../../shared/receipt.ts";
 import { readExposition } from "../console/exposition.ts";
 import { idOfBody } from "../fixtures/id-of-body.ts";
+import { putSegment } from "../fixtures/put-segment.ts";
 import { describeInChromium, startChromium } from "./chromium.ts";
 import { exportSpans, freshSpans } from "./local-pipeline.ts";
 import { useLocalPipeline } from "./use-pipeline.ts";
@@ -188,26 +189,36 @@ describeInChromium("the console's page", () => {
     await consumer.scheduled({ scheduledTime: new Date(), cron: "* * * * *" });
   }
 
-  /** A payload in R2 that died: what the consumer would have written of it. */
-  async function bury(reason: string, spans = 20, all = freshSpans(spans)): Promise<PayloadKey> {
+  /** A payload in R2 that died: what the consumer would have written of it. `isInSegment`: else it has an object of its own. */
+  async function bury(
+    reason: string,
+    { spans = 20, all = freshSpans(spans), isInSegment = false } = {},
+  ): Promise<PayloadKey> {
     const body = new Uint8Array(ProtobufTraceSerializer.serializeRequest(all) ?? []);
     const arrival = Date.now();
-    const key = formatPayloadKey(arrival, "dev", await idOfBody("dev", "pb", "identity", body));
     const bucket = await local.pipeline.workers.getR2Bucket("PAYLOADS", workerNames.consumer);
-    await bucket.put(key, body, {
-      customMetadata: formatPayloadMetadata({
-        version: "1",
-        type: "pb",
-        encoding: "identity",
-        spans,
-        rejectedSpans: 0,
-        inflatedBytes: body.length,
-        outputBytes: 10 * body.length,
-        arrival,
-        startMinMs: arrival - 30 * DAY_MS,
-        startMaxMs: arrival + DAY_MS,
-      }),
-    });
+    const key = isInSegment
+      ? (await putSegment(bucket, arrival, [{ tenant: "dev", body }])).keys[0]
+      : formatPayloadKey(arrival, "dev", await idOfBody("dev", "pb", "identity", body));
+    if (key === undefined) {
+      throw new Error("a segment has the payload that was put into it");
+    }
+    if (!isInSegment) {
+      await bucket.put(key, body, {
+        customMetadata: formatPayloadMetadata({
+          version: "1",
+          type: "pb",
+          encoding: "identity",
+          spans,
+          rejectedSpans: 0,
+          inflatedBytes: body.length,
+          outputBytes: 10 * body.length,
+          arrival,
+          startMinMs: arrival - 30 * DAY_MS,
+          startMaxMs: arrival + DAY_MS,
+        }),
+      });
+    }
     const receipt: Receipt = {
       key,
       outcome: "dead",
@@ -283,7 +294,7 @@ describeInChromium("the console's page", () => {
   const confirm = (verb: string) => page.locator("dialog .actions.end button", { hasText: verb }).click();
 
   test("a dead letter can be read and replayed, and is stored; one that is purged names itself and needs a reason", async () => {
-    const replayed = await bury("rejected:349");
+    const replayed = await bury("rejected:349", { isInSegment: true });
     const purged = await bury("decode: broken");
     await shows("ClickHouse refused it with code 349", "#dead-letters");
     await buttonOf(replayed, "Show spans");
@@ -291,6 +302,7 @@ describeInChromium("the console's page", () => {
     expect(await page.locator("dialog .spans > li").count()).toBe(20);
     await page.locator("dialog summary").first().click();
     await shows("service.name", "dialog");
+    await shows(replayed, "dialog");
     await fits("payload");
     await page.keyboard.press("Escape");
     await expect.poll(() => text("dialog")).toBe("");
@@ -567,7 +579,10 @@ describeInChromium("the console's page", () => {
     const { console: url, adminToken } = local.pipeline;
     const elsewhere = "http://elsewhere.invalid/";
     const markup = `<img src="${elsewhere}" onerror="window.struck=1"><script>window.struck=1</script><a href="javascript:window.struck=1">x</a><style>*{background:url(${elsewhere})}</style>`;
-    const key = await bury(markup, 3, freshSpans(3, 1, { "service.name": markup, [markup]: markup }));
+    const key = await bury(markup, {
+      spans: 3,
+      all: freshSpans(3, 1, { "service.name": markup, [markup]: markup }),
+    });
     page = await chromium.newPage();
     const foreign: string[] = [];
     page.on("request", (request) => {

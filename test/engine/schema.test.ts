@@ -15,9 +15,10 @@ import {
   receiptsQuery,
 } from "../../shared/clickhouse/statements.ts";
 import { outcomeRank, payloadOutcomes } from "../../shared/outcome.ts";
-import { formatPayloadId, formatPayloadKey } from "../../shared/payload-key.ts";
+import { formatPayloadId, formatPayloadKey, formatSlotKey } from "../../shared/payload-key.ts";
 import { columns } from "../../shared/rows/columns.ts";
 import { BlockBuilder } from "../../shared/rows/transcode.ts";
+import { formatSegmentKey } from "../../shared/segment/segment-key.ts";
 import { deleteRows } from "../../workers/consumer/delete-rows.ts";
 import { countRows, readTable } from "../../workers/consumer/read-table.ts";
 import { type ExporterGeneration, exporterGenerations } from "../fixtures/exporter-tables.ts";
@@ -449,10 +450,49 @@ describe("receipts", () => {
     expect(await rows(`SELECT key FROM (${one})`)).toEqual([[keys[1]]]);
   });
 
+  test("of a payload with an object of its own and in segments are found by its id, each once, beside a retried INSERT's", async () => {
+    const table = await receiptsTable();
+    const minute = 1_795_000_020;
+    const ids = [1, 2].map((byte) => formatPayloadId(id(byte)));
+    const segmentOf = (byte: number) => formatSegmentKey(minute * 1000, new Uint8Array(10).fill(byte), ids);
+    const key = (segment: number, slot: number, byte: number) =>
+      formatSlotKey(segmentOf(segment), slot, "acme", formatPayloadId(id(byte)));
+    const own = formatPayloadKey(minute * 1000, "acme", formatPayloadId(id(1)));
+    const receipt = (of: string, byte: number, outcome: string) => ({
+      key: of,
+      payload_hex: hex(id(byte)),
+      minute,
+      tenant: "acme",
+      outcome,
+      spans_by_day: {},
+    });
+    const all = [
+      receipt(own, 1, "stored"),
+      receipt(key(7, 0, 1), 1, "duplicate"),
+      receipt(key(7, 2, 1), 1, "duplicate"),
+      receipt(key(8, 0, 1), 1, "duplicate"),
+      receipt(key(7, 1, 2), 2, "stored"),
+    ];
+    await insert(table, all);
+    await insert(table, all);
+    expect((await found(table, [1])).map(([of]) => of)).toEqual(
+      [own, key(7, 0, 1), key(7, 2, 1), key(8, 0, 1)].sort(),
+    );
+    expect(await found(table, [2])).toEqual([[key(7, 1, 2), "stored", "[]", "[]"]]);
+    const places = `${table.split(".")[0]}.headrace_receipt_places`;
+    expect(await rows(`SELECT place FROM ${places} FINAL WHERE minute = ${minute} ORDER BY place`)).toEqual(
+      ["", ...all.slice(1).map(({ key }) => `${key.slice(22, -31)}`)].sort().map((place) => [place]),
+    );
+    // The view of before is gone: nothing is written twice.
+    expect(await rows(`SELECT count() FROM ${table.split(".")[0]}.headrace_receipt_minutes`)).toEqual([
+      ["0"],
+    ]);
+  });
+
   test("of before their minutes had a table are found by payload id too", async () => {
     const settings = newSettings();
-    const before = files.filter(({ name }) => name < "0013");
-    await migrate(before, settings, run);
+    const until = (number: string) => files.filter(({ name }) => name < number);
+    await migrate(until("0013"), settings, run);
     const table = `${settings.database}.headrace_receipts`;
     const minute = 1_795_000_020;
     const receipt = (byte: number) => ({
@@ -463,18 +503,20 @@ describe("receipts", () => {
       outcome: "stored",
     });
     await insert(table, [receipt(1), receipt(255)]);
-    await migrate(files, settings, run);
+    await migrate(until("0015"), settings, run);
     await insert(table, [receipt(3)]);
-    expect((await found(table, [1, 2, 3, 255])).map(([key]) => key)).toEqual(
-      [1, 3, 255].map((byte) => receipt(byte).key),
+    await migrate(files, settings, run);
+    await insert(table, [receipt(4)]);
+    expect((await found(table, [1, 2, 3, 4, 255])).map(([key]) => key)).toEqual(
+      [1, 3, 4, 255].map((byte) => receipt(byte).key),
     );
     expect(await run(`SHOW CREATE TABLE ${table}`)).not.toContain("idx_payload");
   });
 
-  test("of an old day, and their minutes of an old week, become one part", async () => {
+  test("of an old day, and their places of an old week, become one part", async () => {
     const table = await receiptsTable();
-    const minutes = `${table.split(".")[0]}.headrace_receipt_minutes`;
-    for (const one of [table, minutes]) {
+    const places = `${table.split(".")[0]}.headrace_receipt_places`;
+    for (const one of [table, places]) {
       expect(await run(`SHOW CREATE TABLE ${one}`)).toContain(
         "min_age_to_force_merge_seconds = 86400, min_age_to_force_merge_on_partition_only = 1",
       );
@@ -490,7 +532,7 @@ describe("receipts", () => {
       rows(
         `SELECT count(), sum(rows) FROM system.parts WHERE active AND concat(database, '.', table) = '${one}'`,
       );
-    for (const one of [table, minutes]) {
+    for (const one of [table, places]) {
       await expect.poll(() => parts(one), { timeout: 60_000 }).toEqual([["1", "3"]]);
     }
   }, 90_000);

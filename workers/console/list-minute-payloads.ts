@@ -8,8 +8,10 @@ import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts
 import { tableName } from "../../shared/clickhouse/statements.ts";
 import type { ConsumerOperations } from "../../shared/console/operations.ts";
 import type { BuiltAnswer } from "../../shared/console/routes.ts";
+import { counted } from "../../shared/counted.ts";
 import { limits } from "../../shared/limits.ts";
-import { isPayloadKey, parsePayloadKey, payloadPrefix } from "../../shared/payload-key.ts";
+import { isObjectKey, isPayloadKey, payloadPrefix, tenantOfKey } from "../../shared/payload-key.ts";
+import { readUnreceipted, type Unreceipted } from "./read-segments.ts";
 
 type MinutePayloads = BuiltAnswer<"GET /api/minute-payloads">;
 type ListedPayload = MinutePayloads["payloads"][number];
@@ -42,18 +44,20 @@ export async function listMinutePayloads(
       WHERE key >= {first:String} AND key < {behind:String} ORDER BY key LIMIT ${limits.payloadsListed}`,
     { first: prefix, behind: `${prefix.slice(0, -1)}0` }, // "0" follows "/"
   );
-  const receipted = new Set(receipts.map(({ key }) => key));
   const last = receipts.length === limits.payloadsListed ? receipts.at(-1)?.key : undefined;
-  const others = page.objects
+  // Behind the last receipt that was read, nothing shows which payloads have a receipt.
+  const judged = page.objects
     .map(({ key }) => key)
-    .filter(isPayloadKey)
-    // Behind the last receipt that was read, nothing shows which keys have a receipt.
-    .filter((key) => !receipted.has(key) && (last === undefined || key < last));
+    .filter(isObjectKey)
+    .filter((object) => last === undefined || (object < last && !last.startsWith(object)));
+  const receipted = new Set(receipts.map(({ key }) => key).filter(isPayloadKey));
+  const open = await readUnreceipted(bucket, judged, receipted, limits.payloadsListed);
+  const others = open.keys.slice(0, limits.payloadsListed);
   const held = others.length === 0 ? [] : await consumer.holds(others);
   const unreceipted = others.map(
     (key, index): ListedPayload => ({
       key,
-      tenant: parsePayloadKey(key)?.tenant ?? "",
+      tenant: tenantOfKey(key),
       outcome: held[index] === true ? "in flight" : "unaccounted",
       spans: null,
       reason: "",
@@ -66,9 +70,18 @@ export async function listMinutePayloads(
       ...unreceipted.filter(({ outcome }) => outcome === "in flight"),
       ...receipts,
     ],
-    notes:
-      last === undefined && !page.truncated
-        ? []
-        : [`The first ${limits.payloadsListed} by key. SQL has them all: headrace_receipts, by minute.`],
+    notes: notesOf(open, last === undefined && !page.truncated),
   };
+}
+
+function notesOf({ keys, unread, unnamed }: Unreceipted, isWhole: boolean): string[] {
+  const notes: string[] = [];
+  if (!isWhole || unread.length > 0 || keys.length > limits.payloadsListed) {
+    notes.push(`The first ${limits.payloadsListed} by key. SQL has them all: headrace_receipts, by minute.`);
+  }
+  if (unnamed > 0) {
+    const why = unread.length > 0 ? "are in segments that were not read" : "are in damaged segments";
+    notes.push(`${counted(unnamed, "payload")} without receipt ${why}, and not listed.`);
+  }
+  return notes;
 }

@@ -1,6 +1,6 @@
 /**
  * The balance of a range of minutes, read from its three witnesses: R2 lists what was accepted, the receipts in
- * ClickHouse say what ended, the ledger says what it holds.
+ * ClickHouse say what ended, the ledger says what it holds. A segment counts as many payloads as it has.
  */
 import * as v from "valibot";
 import { balanceOf } from "../../shared/balance.ts";
@@ -8,17 +8,20 @@ import { queryRows } from "../../shared/clickhouse/ask.ts";
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
 import type { ConsumerOperations } from "../../shared/console/operations.ts";
 import type { BuiltAnswer } from "../../shared/console/routes.ts";
+import { limits } from "../../shared/limits.ts";
 import { type PayloadOutcome, payloadOutcomes } from "../../shared/outcome.ts";
 import {
   formatMinute,
+  isInSegment,
+  isObjectKey,
   isPayloadKey,
   minuteToMs,
+  type ObjectKey,
   type PayloadKey,
   payloadPrefix,
 } from "../../shared/payload-key.ts";
-
-/** Keys that are listed at most: the answer says when that was not all. R2 lists 1000 a call. */
-const keysMax = 100_000;
+import { contentOf } from "../../shared/segment/segment-key.ts";
+import { readUnreceipted } from "./read-segments.ts";
 
 const receiptsSchema = v.array(
   v.object({
@@ -36,36 +39,65 @@ export async function readBalance(
   const minute = formatMinute(sinceMs);
   const since = minuteToMs(minute);
   const from = `${payloadPrefix}${minute}`;
-  const { keys, truncated } = await listKeys(bucket, from);
-  // Asked after the listing and before the receipts: a payload that ends in between is then seen by its receipt.
+  const { objects, truncated } = await listObjects(bucket, from);
+  const last = objects.at(-1);
+  const before = truncated && last !== undefined ? behindOf(last) : behindAll;
+  const receipts = await readReceipts(clickHouse, from, before);
+  const { keys, erased, unnamed } = await readUnreceipted(bucket, objects, new Set(receipts.keys()));
+  for (const key of erased) {
+    receipts.set(key, "erased");
+  }
   const held = await heldOf(keys, consumer);
-  const receipts = await readReceipts(clickHouse, from);
+  const [lost] = keys.filter((key) => !held.has(key));
+  // Read once more behind the ledger's answer: a payload that ended in between is then seen by its receipt.
+  if (lost !== undefined) {
+    const open = new Set(keys);
+    for (const [key, outcome] of await readReceipts(clickHouse, lost, before)) {
+      if (open.has(key)) {
+        receipts.set(key, outcome);
+      }
+    }
+  }
   const balance = balanceOf(keys, receipts, held);
   return {
     since: new Date(since).toISOString(),
-    balanced: balance.missing.length === 0 && !truncated,
+    balanced: balance.missing.length === 0 && unnamed === 0 && !truncated,
     truncated,
     ...balance,
+    accepted: balance.accepted + unnamed,
+    unnamed,
   };
 }
 
-async function listKeys(bucket: R2Bucket, from: string): Promise<{ keys: PayloadKey[]; truncated: boolean }> {
-  const keys: PayloadKey[] = [];
+async function listObjects(
+  bucket: R2Bucket,
+  from: string,
+): Promise<{ objects: ObjectKey[]; truncated: boolean }> {
+  const objects: ObjectKey[] = [];
+  let payloads = 0;
   let cursor: string | undefined;
   do {
     const page = await bucket.list({
       prefix: payloadPrefix,
       ...(cursor === undefined ? { startAfter: from } : { cursor }),
     });
-    for (const object of page.objects) {
-      if (isPayloadKey(object.key)) {
-        keys.push(object.key);
+    for (const object of page.objects.map(({ key }) => key).filter(isObjectKey)) {
+      if (payloads >= limits.balancePayloadsMax) {
+        return { objects, truncated: true };
       }
+      objects.push(object);
+      payloads += isInSegment(object) ? contentOf(object).payloads : 1;
     }
     cursor = page.truncated ? page.cursor : undefined;
-  } while (cursor !== undefined && keys.length < keysMax);
-  return { keys, truncated: cursor !== undefined };
+  } while (cursor !== undefined);
+  return { objects, truncated: false };
 }
+
+/** Behind all payloads of an object, and before the next object: "0" follows "/". */
+function behindOf(object: ObjectKey): string {
+  return `${object}0`;
+}
+const behindAll = `${payloadPrefix.slice(0, -1)}0`;
 
 async function heldOf(keys: readonly PayloadKey[], consumer: ConsumerOperations): Promise<Set<PayloadKey>> {
   const held = new Set<PayloadKey>();
@@ -82,11 +114,14 @@ async function heldOf(keys: readonly PayloadKey[], consumer: ConsumerOperations)
   return held;
 }
 
+/** Of keys from one text to before the other. */
 async function readReceipts(
   clickHouse: ClickHouseConnection,
   from: string,
+  before: string,
 ): Promise<Map<PayloadKey, PayloadOutcome>> {
-  const query = "SELECT key, outcome FROM headrace_receipts FINAL WHERE key >= {from:String}";
-  const rows = await queryRows(clickHouse, receiptsSchema, query, { from });
+  const query =
+    "SELECT key, outcome FROM headrace_receipts FINAL WHERE key >= {from:String} AND key < {before:String}";
+  const rows = await queryRows(clickHouse, receiptsSchema, query, { from, before });
   return new Map(rows.map(({ key, outcome }) => [key, outcome]));
 }

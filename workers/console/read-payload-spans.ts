@@ -1,12 +1,12 @@
 /** `GET /api/payload-spans`: what is in a payload, read with the consumer's own codec. */
 import * as zlib from "node:zlib";
-import * as v from "valibot";
 import type { Fixed, PayloadSpans } from "../../shared/console/answers.ts";
 import { readableSpans } from "../../shared/console/readable-spans.ts";
 import { decodeBody } from "../../shared/decode-body.ts";
-import { acceptedBounds, type PayloadMetadata, payloadMetadataSchema } from "../../shared/messages.ts";
+import { acceptedBounds, type PayloadMetadata } from "../../shared/messages.ts";
 import { MalformedBody } from "../../shared/otlp/malformed.ts";
-import { isPayloadKey } from "../../shared/payload-key.ts";
+import { isPayloadKey, objectOf } from "../../shared/payload-key.ts";
+import { fetchObject } from "../../shared/segment/payload-objects.ts";
 import { Refusal } from "./answer-request.ts";
 
 /** Refuses what is not a key, or has no object. */
@@ -17,12 +17,18 @@ export async function readPayloadSpans(
   if (!isPayloadKey(key)) {
     return new Refusal(404, "That is not a payload's key.");
   }
-  const object = await bucket.get(key);
-  if (object === null) {
-    return new Refusal(404, "R2 has no payload under this key: it was deleted, or never arrived.");
+  const object = await fetchObject(objectOf(key), async (name) => {
+    const found = await bucket.get(name);
+    return found === null ? null : { object: found, bytes: new Uint8Array(await found.arrayBuffer()) };
+  });
+  const payload = await object.payload(key);
+  if (payload === null) {
+    return new Refusal(404, "R2 has no payload under this key: it was deleted or erased, or never arrived.");
   }
-  const metadata = v.parse(payloadMetadataSchema, object.customMetadata);
-  const body = new Uint8Array(await object.arrayBuffer());
+  const { metadata, body } = payload;
+  if (metadata === null) {
+    return new Refusal(409, "What R2 has under this key is damaged, or was not put by the ingress.");
+  }
   return {
     key,
     arrival: new Date(metadata.arrival).toISOString(),

@@ -12,17 +12,24 @@ import type { ConsumerOperations } from "../../shared/console/operations.ts";
 import { failureText } from "../../shared/failure.ts";
 import { toHex } from "../../shared/hex.ts";
 import type { Whereabouts } from "../../shared/ledger/whereabouts.ts";
-import { payloadMetadataSchema } from "../../shared/messages.ts";
+import { type PayloadMetadata, payloadMetadataSchema } from "../../shared/messages.ts";
 import { payloadOutcomes } from "../../shared/outcome.ts";
 import {
+  deadCopyOf,
+  isInSegment,
   isPayloadId,
   isPayloadKey,
+  objectOf,
   type PayloadId,
   type PayloadKey,
   parsePayloadKey,
   payloadIdToBytes,
+  slotOf,
 } from "../../shared/payload-key.ts";
 import { type Presence, presenceText } from "../../shared/reconcile/presence.ts";
+import { headPayload, readSegment } from "../../shared/segment/payload-objects.ts";
+import { indexBytes } from "../../shared/segment/segment.ts";
+import { contentOf } from "../../shared/segment/segment-key.ts";
 import { writeLog } from "../../shared/write-log.ts";
 import { readRecord } from "./dead-letter-records.ts";
 import { clickHouseText } from "./failure-text.ts";
@@ -76,7 +83,7 @@ export async function readPayload(
     payload: id,
     tenant: parsePayloadKey([...keys][0] ?? "")?.tenant ?? null,
     keys: [...keys].sort(),
-    objects: objects.map(({ key, size, metadata }) => ({ key, bytes: size, metadata })),
+    objects: objects.map(({ key, bytes, metadata, payloads }) => ({ key, bytes, metadata, payloads })),
     ledger,
     receipts: receipts.map(({ group_id, rejected_spans, bytes: _bytes, at, ...receipt }) => ({
       ...receipt,
@@ -144,28 +151,56 @@ function deadLettersQuery(id: PayloadId): string {
     WHERE payload = toFixedString(unhex('${toHex(payloadIdToBytes(id))}'), 16) ORDER BY key`;
 }
 
-type Headed = {
+interface Headed {
   readonly key: PayloadKey;
-  readonly size: number;
+  /** Of the payload. Null: its entry in the segment's index is damaged. */
+  readonly bytes: number | null;
+  /** Of its object. */
   readonly uploaded: number;
-  readonly metadata: v.InferOutput<typeof payloadMetadataSchema> | null;
-};
+  readonly payloads: number;
+  readonly metadata: PayloadMetadata | null;
+}
 
+/** What R2 has of these payloads. */
 async function headAll(bucket: R2Bucket, keys: readonly PayloadKey[]): Promise<readonly Headed[]> {
   const headed: Headed[] = [];
   for (const key of keys) {
-    const object = await bucket.head(key);
-    if (object !== null) {
-      const metadata = v.safeParse(payloadMetadataSchema, object.customMetadata);
-      headed.push({
-        key,
-        size: object.size,
-        uploaded: object.uploaded.getTime(),
-        metadata: metadata.success ? metadata.output : null,
-      });
+    const object = await bucket.head(objectOf(key));
+    const payload = object === null ? await headCopy(bucket, key) : await headOne(bucket, key, object);
+    if (payload !== null) {
+      headed.push(payload);
     }
   }
   return headed;
+}
+
+/** Of a dead payload whose segment is gone: its copy. */
+async function headCopy(bucket: R2Bucket, key: PayloadKey): Promise<Headed | null> {
+  const copy = isInSegment(key) ? await bucket.head(deadCopyOf(key)) : null;
+  if (copy === null) {
+    return null;
+  }
+  const metadata = (await headPayload(bucket, key))?.metadata ?? null;
+  const bytes = metadata === null ? null : copy.size - indexBytes(1);
+  return { key, bytes, metadata, payloads: 1, uploaded: copy.uploaded.getTime() };
+}
+
+/** Null: its object has nothing of it, or no more. */
+async function headOne(bucket: R2Bucket, key: PayloadKey, object: R2Object): Promise<Headed | null> {
+  const { payloads } = contentOf(objectOf(key));
+  const common = { key, payloads, uploaded: object.uploaded.getTime() };
+  if (!isInSegment(key)) {
+    const metadata = v.safeParse(payloadMetadataSchema, object.customMetadata);
+    return { ...common, bytes: object.size, metadata: metadata.success ? metadata.output : null };
+  }
+  const index = await readSegment(bucket, objectOf(key));
+  const entry = index?.find(({ slot }) => slot === slotOf(key));
+  if (entry !== undefined) {
+    const { bytes, metadata } = entry;
+    return entry.key === key && !entry.isErased ? { ...common, bytes, metadata } : null;
+  }
+  const isDamaged = index !== null && slotOf(key) < payloads;
+  return isDamaged ? { ...common, bytes: null, metadata: null } : null;
 }
 
 function stepsOf(
@@ -176,7 +211,7 @@ function stepsOf(
   id: PayloadId,
 ): Fixed<PayloadAnswer>["steps"] {
   const steps: { at: number; key: string; what: string }[] = [];
-  for (const { key, size, uploaded, metadata } of objects) {
+  for (const { key, bytes, uploaded, metadata, payloads } of objects) {
     if (metadata !== null) {
       const rejected = metadata.rejectedSpans === 0 ? "" : `, ${metadata.rejectedSpans} refused`;
       steps.push({
@@ -185,7 +220,9 @@ function stepsOf(
         what: `its body was complete at the ingress: ${metadata.spans} spans${rejected}, ${metadata.type}, ${metadata.encoding}`,
       });
     }
-    steps.push({ at: uploaded, key, what: `R2 kept it: ${size} bytes` });
+    const size = bytes === null ? "damaged" : `${bytes} bytes`;
+    const among = payloads === 1 ? "" : `, beside ${payloads - 1} others in one object`;
+    steps.push({ at: uploaded, key, what: `R2 kept it: ${size}${among}` });
   }
   if (ledger.at === "group") {
     steps.push({

@@ -67,6 +67,7 @@ const columnsSchema = v.tuple([v.object({ columns: v.number() })]);
 const ourTables = [
   "headrace_receipts",
   "headrace_receipt_minutes",
+  "headrace_receipt_places",
   "headrace_dead_letters",
   "headrace_minutes",
   "headrace_findings",

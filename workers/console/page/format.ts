@@ -65,12 +65,14 @@ export function shortId(id: string): string {
   return `…${id.slice(-8)}`;
 }
 
-/** The end of a payload's key: tenant, minute and id. */
+/** What a payload's key says: its minute, and with its last two parts its tenant and id. Between them may be a segment and a place. */
 export function keyParts(key: string): {
   readonly tenant: string;
   readonly minute: string;
   readonly id: string;
 } {
-  const [, , , minute = "", tenant = "", id = ""] = key.split("/");
+  const parts = key.split("/");
+  const [, , , minute = ""] = parts;
+  const [tenant = "", id = ""] = parts.slice(-2);
   return { tenant, minute: `${minute.slice(0, 13)}:${minute.slice(13)}`, id };
 }
