@@ -141,15 +141,15 @@ const designed: readonly Mutant[] = [
   {
     name: "unknown always fast",
     file: "shared/ledger/claim.ts",
-    find: "return !mayStoreAgain(cause) && arrival > draft.head.memSince + settings.clientRetryMs;",
-    replace: "return !mayStoreAgain(cause);",
+    find: "    arrival > head.memSince + settings.clientRetryMs &&\n    !mayBeTrimmed(head, idOfKey(key))",
+    replace: "    arrival > 0",
     profile: "losses",
   },
   {
     name: "fast path by ledger birth alone",
     file: "shared/ledger/claim.ts",
-    find: "arrival > draft.head.memSince + settings.clientRetryMs",
-    replace: "arrival > draft.head.birth",
+    find: "arrival > head.memSince + settings.clientRetryMs",
+    replace: "arrival > head.birth",
     profile: "losses",
   },
   {
@@ -447,10 +447,10 @@ const feared: readonly Mutant[] = [
     profile: "losses",
   },
   {
-    name: "what is forgotten early does not raise the memory's beginning",
-    file: "shared/ledger/machine.ts",
-    find: "memSince: Math.max(draft.head.memSince, before) };",
-    replace: "memSince: draft.head.memSince };",
+    name: "what is forgotten does not raise the memory's beginning",
+    file: "shared/ledger/memory.ts",
+    find: "const memSince = isLate ? Math.max(head.memSince, before) : head.memSince;",
+    replace: "const memSince = isLate ? head.memSince : head.memSince;",
     profile: "days",
   },
   {
@@ -735,10 +735,9 @@ const unwritten: readonly Mutant[] = [
   },
   {
     name: "what was forgotten is said to have been remembered since then",
-    file: "shared/ledger/machine.ts",
-    find: "const before = isFull ? oldest + Math.ceil(settings.memoryMs / 10_000) : now - settings.memoryMs;",
-    replace:
-      "const before = isFull ? oldest + Math.ceil(settings.memoryMs / 10_000) : now - settings.clientRetryMs / 2;",
+    file: "shared/ledger/memory.ts",
+    find: "    ...(isLate ? { forgottenBefore: before } : {}),",
+    replace: "    ...(isLate ? { forgottenBefore: now - settings.clientRetryMs / 2 } : {}),",
     profile: "days",
   },
   {
