@@ -3,6 +3,7 @@
  * the model; a cursor over plain maps, with no rule of the protocol in it.
  */
 import { assert, unreachable } from "../../shared/assert.ts";
+import { contentMinuteOfId } from "../../shared/id-time.ts";
 import { type DueQueue, dueNever, dueQueueOf, type Group } from "../../shared/ledger/group.ts";
 import type { Head } from "../../shared/ledger/head.ts";
 import { headAtStart, isToWrite } from "../../shared/ledger/head-row.ts";
@@ -30,6 +31,8 @@ export class LedgerState implements LedgerView {
   #waiting: Waiting = nothingWaits;
   readonly #groups = new Map<GroupId, Group>();
   readonly #places = new Map<PayloadId, PayloadPlace>();
+  /** Whatever has ended, and when it did last: for checkers, which have no other way to know what was forgotten. */
+  readonly #ended = new Map<PayloadId, number>();
   /** Raised by each change of what waits and of groups. */
   moves = 0;
 
@@ -93,13 +96,24 @@ export class LedgerState implements LedgerView {
     this.#head = this.#written && headAtStart(this.#written, [...this.#groups.values()]);
   }
 
+  /** The content minute before which a store that is full would forget: a half of what has ended. Undefined: nothing has. */
+  trimTo(): number | undefined {
+    const minutes = [...this.#places]
+      .filter(([id, place]) => place.at === "done" && !this.#isForgotten(id, place))
+      .map(([id]) => contentMinuteOfId(id))
+      .sort((a, b) => a - b);
+    const middle = minutes[Math.floor((minutes.length - 1) / 2)];
+    return middle === undefined ? undefined : middle + 1;
+  }
+
   /** Everything, for comparisons, checkers and snapshots. */
   dump(): {
     readonly waiting: Waiting;
     readonly groups: ReadonlyMap<GroupId, Group>;
     readonly places: ReadonlyMap<PayloadId, PayloadPlace>;
+    readonly ended: ReadonlyMap<PayloadId, number>;
   } {
-    return { waiting: this.#waiting, groups: this.#groups, places: this.#places };
+    return { waiting: this.#waiting, groups: this.#groups, places: this.#places, ended: this.#ended };
   }
 
   /** A state that is equal now and independent from here on: what a restore goes back to. */
@@ -113,6 +127,9 @@ export class LedgerState implements LedgerView {
     }
     for (const [id, place] of this.#places) {
       copy.#places.set(id, place);
+    }
+    for (const [id, at] of this.#ended) {
+      copy.#ended.set(id, at);
     }
     return copy;
   }
@@ -154,6 +171,7 @@ export class LedgerState implements LedgerView {
           this.moves++;
           for (const one of change.ended) {
             const { key, outcome } = one;
+            this.#ended.set(idOfKey(key), change.at);
             this.#places.set(idOfKey(key), {
               at: "done",
               outcome,
