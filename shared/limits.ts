@@ -127,7 +127,7 @@ export const limits = {
   deletionLooksMs: [250, 500, 1000, 2000, 4000, 4000, 4000, 4000],
   deletionSubrequests: 16,
   /**
-   * Receipts that one attempt writes. A dead letter is two puts and, in a segment, a get; an erased payload in a segment a get and a
+   * Receipts of what is dead or erased that one attempt writes. A dead letter is two puts and, in a segment, a get; an erased payload in a segment a get and a
    * put, and both once more where another erasure came first.
    */
   receiptsAtOnceMax: 100,
@@ -212,6 +212,12 @@ export const limits = {
   ledgerRowsReadBytesMax: 16 * MIB,
   /** Keys of a group's payloads together, each counted as two at least: VERIFY may find its object under another one. */
   groupKeysMax: 1400,
+  /** Ids of each of the two tables of hot ones: 24 bytes each, and at most half of a table is in use. */
+  ledgerHotIdsMax: 65_536,
+  /** Filters of runs in memory, 2 bytes per id. */
+  ledgerFilterBytesMax: 8 * MIB,
+  /** So many groups that are over are merged: a row is written for them, and deleted, once more. */
+  ledgerGroupsMerged: 64,
   /** Days that one payload can have rows on: `spanAgeCeilingMs` and `spanFutureMaxMs`, in UTC days. */
   payloadDaysMax: 62,
   /** A reason or a code in a row, as JSON: a person's, or ClickHouse's message. */
@@ -700,8 +706,10 @@ export const widestRows = {
   alerts:
     (limits.findingsOpenMax + limits.unreportedFindingsMax) * (rowBytes.finding + limits.noteTextBytesMax) +
     rowBytes.checkpoint,
-  /** The ids of a group that ended, 16 bytes each. */
-  finished: limits.groupPayloadsMax * 16 + 100,
+  /** The ids of a group, or those of them that have rows of their own. */
+  members: limits.groupPayloadsMax * 21 + 100,
+  /** The ids of many groups, and their filter. */
+  run: 65_536 + 65_536 / 8 + 100,
 } as const;
 
 for (const [row, bytes] of Object.entries(widestRows)) {

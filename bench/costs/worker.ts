@@ -22,6 +22,7 @@ import {
 } from "../../shared/delivery/ledger-life.ts";
 import type { ReadMessage } from "../../shared/delivery/message.ts";
 import type { Answered, Asked } from "../../shared/effect.ts";
+import { contentMinuteOf } from "../../shared/id-time.ts";
 import type { GroupPayload } from "../../shared/ledger/group.ts";
 import { type BareBell, knows } from "../../shared/ledger/knows.ts";
 import { type LedgerEvent, tokensNeeded } from "../../shared/ledger/machine.ts";
@@ -29,8 +30,8 @@ import { defaultSettings, type LedgerSettings } from "../../shared/ledger/settin
 import { DAY_MS, limits } from "../../shared/limits.ts";
 import type { Doorbell } from "../../shared/messages.ts";
 import {
-  formatPayloadId,
   formatPayloadKey,
+  idOfHash,
   isPayloadKey,
   minuteOfKey,
   minuteToMs,
@@ -124,7 +125,9 @@ export class CostsLedger extends DurableObject<Bindings> {
   }
 
   #accept(arrival: number): void {
-    const id = formatPayloadId(crypto.getRandomValues(new Uint8Array(16)));
+    // As an SDK sends it: the newest span ended within some seconds before.
+    const contentMinute = contentMinuteOf(BigInt(arrival - Math.ceil(5000 * Math.random())) * 1_000_000n);
+    const id = idOfHash(crypto.getRandomValues(new Uint8Array(16)), { contentMinute, from: 0 });
     const key = formatPayloadKey(arrival, "acme", id);
     this.#counted.messages.ring++;
     this.#ring.send({ kind: "doorbells", doorbells: [this.#doorbell(key, arrival)] });

@@ -4,10 +4,11 @@
  */
 import { DurableObject } from "cloudflare:workers";
 import { assert } from "../../shared/assert.ts";
+import { contentMinuteOf } from "../../shared/id-time.ts";
 import { type LedgerEvent, step, tokensNeeded } from "../../shared/ledger/machine.ts";
 import { defaultSettings } from "../../shared/ledger/settings.ts";
 import type { Doorbell } from "../../shared/messages.ts";
-import { formatPayloadId, formatPayloadKey } from "../../shared/payload-key.ts";
+import { formatPayloadKey, idOfHash } from "../../shared/payload-key.ts";
 import { type GroupId, isGroupId } from "../../shared/receipt.ts";
 import { LedgerStorage } from "../../workers/consumer/ledger-storage.ts";
 
@@ -61,6 +62,9 @@ export class BenchLedger extends DurableObject<Bindings> {
   #begin(): void {
     if (this.#storage.head === null) {
       this.#step({ kind: "born", facts: { epoch: null, anyPayload: false, anyRow: false } });
+      // A ledger that knows no table measures before it inserts.
+      const measure = { blocks: 0, windowBlocks: 100_000, windowMs: null, identity: "plain 0 1" };
+      this.#step({ kind: "table", table: { refusal: "", measure } });
     }
   }
 
@@ -79,7 +83,9 @@ export class BenchLedger extends DurableObject<Bindings> {
   }
 
   #doorbell(): Doorbell {
-    const id = formatPayloadId(crypto.getRandomValues(new Uint8Array(16)));
+    // As an SDK sends it: the newest span ended within some seconds before.
+    const contentMinute = contentMinuteOf(BigInt(this.#now - Math.ceil(5000 * Math.random())) * 1_000_000n);
+    const id = idOfHash(crypto.getRandomValues(new Uint8Array(16)), { contentMinute, from: 0 });
     const key = formatPayloadKey(this.#now, "acme", id);
     return { v: 1, key, cause: "ingress", spans, outputBytes: 60_000, arrival: this.#now };
   }

@@ -168,11 +168,15 @@ export function decideAndPersist(
   const { changes, rings, task } = step(store, event, moment, settings);
   store.apply(changes);
   const next = nextAlarm(store, settings);
-  // What can be forgotten of a full store is forgotten bit by bit.
-  const isCrowded = moment.databaseBytes > settings.databaseBytesMax && store.firstEnded(1).length > 0;
+  // A store that is full forgets bit by bit, as long as it has something to forget.
+  const isCrowded = moment.databaseBytes > settings.databaseBytesMax && changes.some(isForgetting);
   const again = isCrowded ? moment.now + settings.retryFirstMs : Number.POSITIVE_INFINITY;
   const at = Math.min(next ?? Number.POSITIVE_INFINITY, again);
   return { task, notify: rings, arm: at === Number.POSITIVE_INFINITY ? null : armForward(instance, at) };
+}
+
+function isForgetting({ kind }: Change): boolean {
+  return kind === "forget";
 }
 
 /** Arms the alarm again after a failure; null: it fires before that. */

@@ -12,6 +12,7 @@ import { addToSize, byDays, fitsCaps, isReadyBySize, keysCounted, sizeOf, splitB
 import { mayStoreAgain } from "./head.ts";
 import { storedUnder, tagOfKey } from "./key-tag.ts";
 import { makeGroup, openState, readGroup, receiptingState, verifyingState } from "./make-group.ts";
+import { mayBeTrimmed, unknownSince } from "./memory.ts";
 import { blankReceipt, keysOf, receiptBesides } from "./receipts.ts";
 import { fenceMs, type LedgerSettings } from "./settings.ts";
 import type { PayloadPlace, Waiting } from "./view.ts";
@@ -75,8 +76,8 @@ export function claim(
         ready.push(...groupWaiting(draft));
       }
     } else {
-      // Unknown, and the memory is not complete for it: a ledger before this one may have inserted it until its end.
-      question(payloadOf(doorbell), draft.head.birth);
+      // Unknown, and the memory is not complete for it: it may have been inserted, and be so still.
+      question(payloadOf(doorbell), unknownSince(draft.head, id));
     }
   }
 
@@ -167,11 +168,16 @@ function oldestArrival(payloads: readonly GroupPayload[]): number {
  * May an unknown id be inserted without looking? Only where the memory is complete for everything that could be it.
  * Everything finished since `memSince` is remembered. An earlier key of these bytes arrived at most K before this one
  * (a client's retry); if this one arrived more than K after `memSince`, the earlier one arrived after it, was finished
- * after that, and would be known. `audit` and `replay` are questions, and are answered by looking.
+ * after that, and would be known: equal bytes have one content time, and what was trimmed had an older one. `audit` and
+ * `replay` are questions, and are answered by looking.
  */
-function isFast(draft: Draft, { arrival, cause }: Doorbell): boolean {
-  const { settings } = draft;
-  return !mayStoreAgain(cause) && arrival > draft.head.memSince + settings.clientRetryMs;
+function isFast(draft: Draft, { key, arrival, cause }: Doorbell): boolean {
+  const { head, settings } = draft;
+  return (
+    !mayStoreAgain(cause) &&
+    arrival > head.memSince + settings.clientRetryMs &&
+    !mayBeTrimmed(head, idOfKey(key))
+  );
 }
 
 /** A payload that is stored under its owner's key and arrived under others. */

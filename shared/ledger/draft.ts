@@ -20,6 +20,8 @@ export interface Moment {
   readonly tokens: readonly GroupId[];
   /** How large the store is. */
   readonly databaseBytes: number;
+  /** Where it is full: the content minute before which it would forget, to have room. Undefined: it has nothing to forget. */
+  readonly trimTo?: number | undefined;
 }
 
 export class Draft {
@@ -39,11 +41,13 @@ export class Draft {
   readonly now: number;
   /** How large the store is. */
   readonly databaseBytes: number;
+  readonly trimTo: number | undefined;
   readonly settings: LedgerSettings;
 
-  constructor(view: LedgerView, { now, tokens, databaseBytes }: Moment, settings: LedgerSettings) {
+  constructor(view: LedgerView, { now, tokens, databaseBytes, trimTo }: Moment, settings: LedgerSettings) {
     this.now = now;
     this.databaseBytes = databaseBytes;
+    this.trimTo = trimTo;
     this.settings = settings;
     this.#view = view;
     this.#head = view.head;
@@ -177,8 +181,9 @@ export class Draft {
     return this.#places.get(id);
   }
 
-  forget(before: number, groups: number): void {
-    this.#rest.push({ kind: "forget", before, groups });
+  /** The head's marks have changed: what is forgotten by them may go. */
+  forget(): void {
+    this.#rest.push({ kind: "forget" });
   }
 
   /** The changes, in the order in which they are to be applied. */

@@ -62,13 +62,23 @@ interface PendingRescue {
   readonly at: number;
 }
 
+/** The store was full at `at`. What had ended by then and has content before `from` (minutes since 2020) is forgotten. */
+interface Trimmed {
+  readonly from: number;
+  readonly at: number;
+}
+
 export interface Head {
   /** Raised by our own restore command before it restores. */
   readonly epoch: number;
   /** No ledger before this one can have leased anything since then. */
   readonly birth: number;
-  /** Every id that was finished at or after this is remembered. */
+  /** Every id that was finished at or after this is remembered, but for what was trimmed. */
   readonly memSince: number;
+  /** Ids that ended before this are forgotten. Absent while none is. */
+  readonly forgottenBefore?: number;
+  /** Null or absent: nothing was trimmed that ended at or after `memSince`. */
+  readonly trimmed?: Trimmed | null;
   /** Counts minutes; its copy in R2 being ahead means that this ledger was restored to an older time. */
   readonly counter: number;
   readonly breaker: Breaker;

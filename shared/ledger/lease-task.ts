@@ -4,6 +4,7 @@
  * again but verified.
  */
 import { assert, unreachable } from "../assert.ts";
+import type { Receipt } from "../receipt.ts";
 import { afterSilence, insertBegan, insertEnded, isWideOut, mayInsert, wasFetched } from "./breaker.ts";
 import type { Draft } from "./draft.ts";
 import type { Group, GroupState, GroupTask, Lease } from "./group.ts";
@@ -51,7 +52,7 @@ export function leaseTask(draft: Draft, group: Group, codecVersion: number): Gro
     }
     case "receipting": {
       const { base, out, lease } = beginAttempt(draft, group);
-      const receipts = state.receipts.slice(0, draft.settings.receiptsMax);
+      const receipts = receiptsAtOnce(state.receipts, draft.settings.receiptsMax);
       draft.change({ ...out, state: { ...state, lease, leased: receipts.length } });
       const { failure } = group;
       return { ...base, step: "receipts", receipts, completeView: state.completeView, failure };
@@ -66,6 +67,15 @@ export function leaseTask(draft: Draft, group: Group, codecVersion: number): Gro
     default:
       return unreachable(state);
   }
+}
+
+/** Those that one attempt writes. All are one INSERT; what is dead or erased takes further calls, each of them. */
+function receiptsAtOnce(receipts: readonly Receipt[], callsMax: number): readonly Receipt[] {
+  let calls = 0;
+  const end = receipts.findIndex(
+    ({ outcome }) => (outcome === "dead" || outcome === "erased") && ++calls > callsMax,
+  );
+  return end < 0 ? receipts : receipts.slice(0, end);
 }
 
 function leaseOpen(draft: Draft, group: Group, codecVersion: number): GroupTask | null {

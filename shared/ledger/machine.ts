@@ -36,6 +36,7 @@ import { type BirthFacts, bornHead } from "./head.ts";
 import { accepted, afterLook, type TableLook } from "./known-table.ts";
 import { expire, leaseTask, takeGroup } from "./lease-task.ts";
 import { inThisEpoch, makeGroup, readGroup, receiptingState, verifyingState } from "./make-group.ts";
+import { forget, unknownSince } from "./memory.ts";
 import { blankReceipt, sumOf } from "./receipts.ts";
 import { backOffMs, fenceMs, type LedgerSettings } from "./settings.ts";
 import { shortText } from "./short-text.ts";
@@ -131,7 +132,7 @@ export function step(view: LedgerView, event: LedgerEvent, moment: Moment, setti
       break;
     case "minute":
       draft.head = { ...draft.head, counter: draft.head.counter + 1 };
-      forget(draft, view); // the head is written anyway
+      forget(draft, 0); // the head is written anyway
       break;
     case "table":
       draft.head = {
@@ -206,13 +207,11 @@ export function nextAlarm(view: LedgerView, settings: LedgerSettings): number | 
     return undefined;
   }
   const insert = view.nextDue("insert");
-  const [oldest] = view.firstEnded(1);
   const rescue = head.pendingRescues[0];
   const next = Math.min(
     view.waiting.payloads.length > 0 ? readyAt(view.waiting, settings) : dueNever,
     view.nextDue("other") ?? dueNever,
     (insert === undefined ? undefined : insertDue(head, insert)) ?? dueNever,
-    oldest === undefined ? dueNever : oldest.at + settings.memoryMs + settings.forgetLagMs,
     rescue === undefined ? dueNever : rescue.at + settings.overtakenMs,
   );
   return next === dueNever ? undefined : next;
@@ -320,7 +319,7 @@ function erase(draft: Draft, payload: Doorbell, reason: string): void {
       takeOutErased(draft, marked);
     }
   } else {
-    const fence = (place?.since ?? draft.head.birth) + fenceMs(settings);
+    const fence = (place?.since ?? unknownSince(draft.head, id)) + fenceMs(settings);
     const marked = { ...payloadOf(payload), doorbell: true, erase: reason };
     makeGroup(draft, [marked], verifyingState(fence), Math.max(now, fence));
   }
@@ -428,7 +427,7 @@ function alarm(draft: Draft, view: LedgerView): readonly GroupId[] {
     }
   }
   countRescues(draft);
-  forget(draft, view);
+  forget(draft, settings.forgetLagMs);
   return rings;
 }
 
@@ -482,35 +481,4 @@ function countRescues(draft: Draft): void {
     pendingRescues: head.pendingRescues.slice(over.length),
     rescues: { event: count("event"), reconcile: count("reconcile") },
   };
-}
-
-/** What one event forgets at most, so that it stays short: of so many groups, until it is so many payloads. */
-const forgottenGroupsMax = 500;
-const forgottenPayloadsMax = 20_000;
-
-/**
- * Forgets what ended before the memory's time, or the oldest of it when the store is full. Since then, and not
- * longer, is the memory complete: `memSince` says so, and older arrivals are verified.
- */
-function forget(draft: Draft, view: LedgerView): void {
-  const { now, settings } = draft;
-  let groups = 0;
-  let payloads = 0;
-  let oldest = Number.POSITIVE_INFINITY;
-  for (const ended of view.firstEnded(forgottenGroupsMax)) {
-    groups++;
-    payloads += ended.payloads;
-    oldest = Math.min(oldest, ended.at);
-    if (payloads >= forgottenPayloadsMax) {
-      break;
-    }
-  }
-  const isFull = draft.databaseBytes > settings.databaseBytesMax;
-  // Full: a few seconds' groups at a time, and the next alarm the next ones.
-  const before = isFull ? oldest + Math.ceil(settings.memoryMs / 10_000) : now - settings.memoryMs;
-  if (groups === 0 || oldest >= before) {
-    return;
-  }
-  draft.head = { ...draft.head, memSince: Math.max(draft.head.memSince, before) };
-  draft.forget(before, groups);
 }

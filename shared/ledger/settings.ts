@@ -57,7 +57,7 @@ export interface LedgerSettings {
   readonly duplicateKeysMax: number;
   /** Keys of one payload that are erased together. */
   readonly erasedKeysMax: number;
-  /** Receipts that one attempt writes. */
+  /** Receipts that one attempt writes, of those that take more than their row. */
   readonly receiptsMax: number;
   /** Late rings that wait to be counted as rescues; further ones are not. */
   readonly pendingRescuesMax: number;

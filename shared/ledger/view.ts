@@ -42,22 +42,15 @@ export type Change =
       readonly ended: readonly EndedPayload[];
       readonly at: number;
     }
-  /** Of the `groups` that were made first and are remembered, those that ended before `before` are forgotten. */
-  | { readonly kind: "forget"; readonly before: number; readonly groups: number };
-
-/** A group that is over, and whose payloads are remembered. */
-export interface EndedGroup {
-  /** When it ended, ms since the epoch. */
-  readonly at: number;
-  readonly payloads: number;
-}
+  /** What is forgotten by the head's marks (memory.ts) may be deleted, now or bit by bit: it is not found any more. */
+  | { readonly kind: "forget" };
 
 /** Reading a view changes nothing, and the same view answers the same. */
 export interface LedgerView {
   /** Null: not born yet, or everything lost. */
   readonly head: Head | null;
   readonly waiting: Waiting;
-  /** Where these ids are; an id that waits or is unknown is left out. */
+  /** Where these ids are; an id that waits, is unknown or is forgotten by the head's marks is left out. */
   places(ids: readonly PayloadId[]): ReadonlyMap<PayloadId, PayloadPlace>;
   group(id: GroupId): Group | undefined;
   /** Groups of a queue with `due` at or before `now`, the longest due first, ties by id; at most `atMost`, fewer where they are large. */
@@ -66,9 +59,4 @@ export interface LedgerView {
   nextDue(queue: DueQueue): number | undefined;
   /** Groups that are held for a person, by id, at most `atMost`: nothing of them is ever due. */
   heldGroups(atMost: number): readonly Group[];
-  /**
-   * The groups that are over and remembered, those made first. Mostly they ended in that order too: one that was held for
-   * days comes before those that ended before it.
-   */
-  firstEnded(groupsMax: number): readonly EndedGroup[];
 }

@@ -4,6 +4,7 @@ import type { Group, GroupState, GroupTask } from "../../shared/ledger/group.ts"
 import type { Head } from "../../shared/ledger/head.ts";
 import type { Step } from "../../shared/ledger/machine.ts";
 import { defaultSettings, fenceMs } from "../../shared/ledger/settings.ts";
+import type { PayloadOutcome } from "../../shared/outcome.ts";
 import type { Receipt } from "../../shared/receipt.ts";
 import {
   ended,
@@ -324,14 +325,24 @@ describe("another step of a group is leased", () => {
     }
   });
 
-  test("its receipts, as many as an attempt writes", () => {
-    const group = groupIn(receipting);
+  test("its receipts: all that are one INSERT, and of those that take further calls as many as an attempt makes", () => {
     const settings = { ...defaultSettings, receiptsMax: 2 };
-    expect(stepOf({ groups: [group], settings }, take)).toEqual({
-      changes: [toGroup(leased({ ...group, state: { ...receipting, leased: 2 } }))],
-      rings: [],
-      task: { ...base, step: "receipts", receipts: receipts.slice(0, 2), completeView: true, failure },
-    });
+    const take2 = (outcomes: readonly PayloadOutcome[]): number => {
+      const some = outcomes.map((outcome) => ({ ...receipts[0], outcome }) as Receipt);
+      const state = { ...receipting, receipts: some };
+      const group = groupIn(state);
+      const { task } = stepOf({ groups: [group], settings }, take);
+      const handed = task?.step === "receipts" ? task.receipts : [];
+      expect(stepOf({ groups: [group], settings }, take)).toEqual({
+        changes: [toGroup(leased({ ...group, state: { ...state, leased: handed.length } }))],
+        rings: [],
+        task: { ...base, step: "receipts", receipts: handed, completeView: true, failure },
+      });
+      return handed.length;
+    };
+    expect(take2(["stored", "duplicate", "stored", "expired"])).toBe(4);
+    expect(take2(["dead", "stored", "erased", "stored", "dead", "stored"])).toBe(4);
+    expect(take2(["erased", "erased", "erased"])).toBe(2);
   });
 
   test("a deletion of rows, which counts as an INSERT for the fence", () => {

@@ -642,33 +642,47 @@ describe("an alarm", () => {
 describe("what was finished is forgotten", () => {
   const alarm = { kind: "alarm" } as const;
   const memoryMs = 1_000_000_001;
-  const spanMs = 100_001; // a ten-thousandth, rounded up
   const remembering = { ...settings, memoryMs };
   const doneAt = (at: number): readonly Change[] => [
     { kind: "group", group: groupIn(open, { payloads: [one] }), isNew: true },
     { kind: "end", group: groupId, ended: [{ key: one.key, outcome: "stored" }], at },
   ];
-  const forgot = (at: number, databaseBytes = 0, known: Head = head) =>
-    changesOf({ changes: doneAt(at), settings: remembering, databaseBytes, head: known }, alarm);
+  const before = now - memoryMs;
+  const forgot = (known: Partial<Head>, databaseBytes = 0, trimTo?: number) =>
+    changesOf(
+      {
+        changes: doneAt(1),
+        settings: remembering,
+        databaseBytes,
+        trimTo,
+        head: { ...head, birth: 0, forgottenBefore: 0, ...known },
+      },
+      alarm,
+    );
 
-  test("after the memory's time, of the groups that were made first", () => {
-    const before = now - memoryMs;
-    expect(forgot(before - 1)).toEqual([toHead({ memSince: before }), { kind: "forget", before, groups: 1 }]);
-    expect(forgot(before)).toEqual([]);
-    const later = { ...head, memSince: now - 7 };
-    expect(forgot(before - 1, 0, later)).toEqual([
-      { kind: "head", head: later },
-      { kind: "forget", before, groups: 1 },
+  test("after the memory's time, where the marks lag behind it", () => {
+    const lag = remembering.forgetLagMs;
+    expect(forgot({ forgottenBefore: before - lag })).toEqual([]);
+    expect(forgot({ birth: before - lag })).toEqual([]);
+    const late = { birth: 0, forgottenBefore: before - lag - 1 };
+    expect(forgot(late)).toEqual([
+      toHead({ birth: 0, memSince: before, forgottenBefore: before, trimmed: null }),
+      { kind: "forget" },
+    ]);
+    expect(forgot({ ...late, memSince: now - 7 })).toEqual([
+      toHead({ birth: 0, memSince: now - 7, forgottenBefore: before, trimmed: null }),
+      { kind: "forget" },
     ]);
   });
 
-  test("before its time where the store is full", () => {
+  test("before its time where the store is full: by content, and no time of arrival with it", () => {
     const most = settings.databaseBytesMax;
-    const before = now - 9 + spanMs;
-    expect(forgot(now - 9, most)).toEqual([]);
-    expect(forgot(now - 9, most + 1)).toEqual([
-      toHead({ memSince: before }),
-      { kind: "forget", before, groups: 1 },
+    const timely = { forgottenBefore: before };
+    expect(forgot(timely, most, 77)).toEqual([]);
+    expect(forgot(timely, most + 1)).toEqual([]);
+    expect(forgot(timely, most + 1, 77)).toEqual([
+      toHead({ birth: 0, ...timely, trimmed: { from: 77, at: now } }),
+      { kind: "forget" },
     ]);
   });
 });
@@ -682,7 +696,7 @@ describe("the next alarm", () => {
     expect(at({ groups: [groupIn({ at: "held", lease: null, found }, { due: never })] })).toBeUndefined();
   });
 
-  test("is the first of: a group by age, a group that is due, a rescue to be counted, a memory that ends", () => {
+  test("is the first of: a group by age, a group that is due, a rescue to be counted", () => {
     const waiting = { since: now, payloads: [one] };
     const parts: readonly (readonly [Before, number])[] = [
       [{ waiting }, now + settings.caps.ageReadyMs],
@@ -694,15 +708,6 @@ describe("the next alarm", () => {
           head: { ...head, pendingRescues: [{ id: idOfKey(one.key), ring: "event", at: now + 80 }] },
         },
         now + 80 + settings.overtakenMs,
-      ],
-      [
-        {
-          groups: [groupIn(open)],
-          changes: [
-            { kind: "end", group: groupId, ended: [{ key: one.key, outcome: "stored" }], at: now + 81 },
-          ],
-        },
-        now + 81 + settings.memoryMs + settings.forgetLagMs,
       ],
     ];
     for (const [before, time] of parts) {

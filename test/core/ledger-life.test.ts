@@ -19,7 +19,6 @@ import { limits } from "../../shared/limits.ts";
 import type { GroupId } from "../../shared/receipt.ts";
 import { LedgerState } from "../ledger/ledger-state.ts";
 import { groupId, groupIn, one, open } from "../ledger/one-step.ts";
-import { TestLedger } from "../ledger/world.ts";
 
 const now = Date.UTC(2026, 10, 27, 12);
 let drawn = 0;
@@ -280,13 +279,9 @@ describe("the ledger's object", () => {
     const { state, instance } = born();
     const moment = { now, tokens: [], databaseBytes: settings.databaseBytesMax + 1 };
     expect(decideAndPersist(state, instance, { kind: "minute" }, moment, settings).arm).toBeNull();
-    const ledger = new TestLedger();
-    ledger.claim({ n: 1 });
-    ledger.storeAll(ledger.takeNotified());
-    const full = { ...moment, now: ledger.now };
-    const ofIt: Instance = { armedAt: null };
-    const { arm } = decideAndPersist(ledger.state, ofIt, { kind: "acceptTable" }, full, settings);
-    expect(arm).toBe(ledger.now + settings.retryFirstMs);
+    const trimming = { ...moment, trimTo: 7 };
+    const { arm } = decideAndPersist(state, instance, { kind: "minute" }, trimming, settings);
+    expect(arm).toBe(now + settings.retryFirstMs);
   });
 
   test("moves its alarm forward and never back", () => {

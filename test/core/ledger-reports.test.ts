@@ -1,11 +1,21 @@
 /** What single reports make of a group, and what late rings are counted as. */
 import { describe, expect, test } from "vitest";
+import { contentMinuteOfId } from "../../shared/id-time.ts";
 import type { AttemptReport, GroupTask } from "../../shared/ledger/group.ts";
 import { nextAlarm } from "../../shared/ledger/machine.ts";
-import { backOffMs, defaultSettings } from "../../shared/ledger/settings.ts";
+import { backOffMs, defaultSettings, fenceMs } from "../../shared/ledger/settings.ts";
 import { limits } from "../../shared/limits.ts";
 import type { Cause } from "../../shared/messages.ts";
-import { type Bell, doorbell, emptyWorld, idAt, startMs, storedReport, TestLedger } from "../ledger/world.ts";
+import {
+  type Bell,
+  doorbell,
+  emptyWorld,
+  idAt,
+  startMs,
+  storedReport,
+  TestLedger,
+  timedIdAt,
+} from "../ledger/world.ts";
 
 const MINUTE_MS = 60_000;
 const today = Math.floor(startMs / 86_400_000);
@@ -301,20 +311,87 @@ test("late bells for rows that somebody removed are counted, whether their objec
   expect(ledger.state.dump().groups.size).toBe(0);
 });
 
-test("a full store forgets its oldest ids before their time, and what may have been among them is verified", () => {
-  const ledger = new TestLedger();
-  ledger.claim({ n: 1 });
-  ledger.storeAll(ledger.takeNotified());
-  const endedAt = ledger.now;
-  ledger.now += MINUTE_MS;
-  const alarm = (databaseBytes: number) => ledger.fullAlarm(databaseBytes);
-  alarm(ledger.settings.databaseBytesMax);
-  expect(ledger.state.dump().places.size).toBe(1);
-  alarm(ledger.settings.databaseBytesMax + 1);
-  expect(ledger.state.dump().places.size).toBe(0);
-  const memSince = ledger.state.head?.memSince ?? 0;
-  expect(memSince).toBeGreaterThan(endedAt);
-  expect(memSince - endedAt).toBeLessThan(MINUTE_MS);
+describe("a full store", () => {
+  /** One payload that was stored a minute ago, of content of this time. */
+  function stored(): { readonly ledger: TestLedger; readonly time: number } {
+    const ledger = new TestLedger();
+    const time = contentMinuteOfId(timedIdAt(1));
+    ledger.claim({ n: 1, id: timedIdAt(1) });
+    ledger.storeAll(ledger.takeNotified());
+    ledger.now += MINUTE_MS;
+    return { ledger, time };
+  }
+  const full = defaultSettings.databaseBytesMax + 1;
+
+  test("forgets what has the oldest content, whenever that ended, and nothing where it has room", () => {
+    const { ledger, time } = stored();
+    ledger.fullAlarm(full - 1, time + 1);
+    ledger.fullAlarm(full, undefined);
+    expect(ledger.state.head?.trimmed).toBeUndefined();
+    ledger.fullAlarm(full, time);
+    expect(ledger.state.places([timedIdAt(1)]).size).toBe(1);
+    ledger.fullAlarm(full, time + 1);
+    expect(ledger.state.places([timedIdAt(1)]).size).toBe(0);
+    expect(ledger.state.head).toMatchObject({
+      trimmed: { from: time + 1, at: ledger.now },
+      memSince: Number.MIN_SAFE_INTEGER,
+    });
+  });
+
+  test("never takes back what it has forgotten", () => {
+    const { ledger, time } = stored();
+    ledger.fullAlarm(full, time + 5);
+    ledger.now++;
+    ledger.fullAlarm(full, time - 5);
+    expect(ledger.state.head?.trimmed).toEqual({ from: time + 5, at: ledger.now });
+  });
+
+  test("verifies content that it may have forgotten, behind the fence of what was live until then; what is newer is new", () => {
+    const { ledger, time } = stored();
+    ledger.fullAlarm(full, time + 1);
+    const trimmedAt = ledger.now;
+    ledger.now += 1000;
+    // An hour after the first time, and under another key.
+    expect(ledger.claim({ n: 1, id: timedIdAt(1), arrival: ledger.now })).toBeNull();
+    const [verified] = ledger.state.dump().groups.values();
+    expect(verified?.state).toMatchObject({ at: "verifying", fence: trimmedAt + fenceMs(defaultSettings) });
+    expect(contentMinuteOfId(timedIdAt(2))).toBeGreaterThan(time);
+    ledger.claim({ n: 2, id: timedIdAt(2), arrival: ledger.now });
+    expect(ledger.state.waiting.payloads).toHaveLength(1);
+  });
+
+  test("erases what it may have forgotten behind the same fence", () => {
+    const { ledger, time } = stored();
+    ledger.fullAlarm(full, time + 1);
+    const payload = doorbell({ n: 1, id: timedIdAt(1) });
+    ledger.step({ kind: "erase", payload, reason: "asked for" });
+    const [erased] = ledger.state.dump().groups.values();
+    expect(erased?.state).toMatchObject({ fence: ledger.now + fenceMs(defaultSettings) });
+  });
+
+  test("knows what is live and what has ended since it forgot, whatever its content", () => {
+    const { ledger, time } = stored();
+    ledger.claim({ n: 2, id: timedIdAt(2), arrival: ledger.now });
+    const task = ledger.takeNotified();
+    ledger.fullAlarm(full, time + 100);
+    ledger.now++;
+    ledger.storeAll(task);
+    expect([...ledger.state.places([timedIdAt(1), timedIdAt(2)]).keys()]).toEqual([timedIdAt(2)]);
+    ledger.fullAlarm(full, time + 100);
+    expect(ledger.state.places([timedIdAt(2)]).size).toBe(0);
+  });
+
+  test("has a memory that is complete again when what it forgot would be forgotten in any case", () => {
+    const { ledger, time } = stored();
+    ledger.fullAlarm(full, time + 1);
+    const trimmedAt = ledger.now;
+    ledger.now = trimmedAt + limits.ledgerMemoryMs;
+    ledger.step({ kind: "minute" });
+    expect(ledger.state.head?.trimmed).toMatchObject({ at: trimmedAt });
+    ledger.now++;
+    ledger.step({ kind: "minute" });
+    expect(ledger.state.head?.trimmed).toBeNull();
+  });
 });
 
 describe("what has ended is forgotten", () => {
@@ -339,14 +416,27 @@ describe("what has ended is forgotten", () => {
     expect(nextAlarm(ledger.state, ledger.settings)).toBeUndefined();
   });
 
-  test("by the alarm, later, where nobody counts minutes", () => {
+  test("by an alarm, later, where nobody counts minutes; none is armed for it", () => {
     const { ledger, endedAt } = ended();
-    const forgetAt = nextAlarm(ledger.state, ledger.settings);
-    expect(forgetAt).toBe(endedAt + limits.ledgerMemoryMs + limits.ledgerForgetLagMs);
-    ledger.now = forgetAt ?? 0;
+    expect(nextAlarm(ledger.state, ledger.settings)).toBeUndefined();
+    ledger.now = startMs + limits.ledgerMemoryMs + limits.ledgerForgetLagMs;
+    expect(ledger.now).toBeGreaterThan(endedAt + limits.ledgerMemoryMs);
+    ledger.alarm();
+    expect(ledger.state.dump().places.size).toBe(1);
+    ledger.now++;
     ledger.alarm();
     expect(ledger.state.dump().places.size).toBe(0);
     expect(ledger.state.head?.memSince).toBe(ledger.now - limits.ledgerMemoryMs);
+  });
+
+  test("not before the ledger is as old as its memory: a memory that is complete from the beginning stays so", () => {
+    const { ledger } = ended();
+    ledger.now = startMs + limits.ledgerMemoryMs;
+    ledger.step({ kind: "minute" });
+    expect(ledger.state.head?.memSince).toBe(Number.MIN_SAFE_INTEGER);
+    ledger.now++;
+    ledger.step({ kind: "minute" });
+    expect(ledger.state.head?.memSince).toBe(startMs + 1);
   });
 
   test("although a group that was made before it ended later, which is remembered for longer", () => {
@@ -362,23 +452,6 @@ describe("what has ended is forgotten", () => {
     ledger.step({ kind: "minute" });
     expect([...ledger.state.dump().places.keys()]).toEqual([idAt(1)]);
     ledger.now += MINUTE_MS;
-    ledger.step({ kind: "minute" });
-    expect(ledger.state.dump().places.size).toBe(0);
-  });
-
-  test("a part at a time where it is much, each minute the next", () => {
-    const ledger = new TestLedger();
-    for (let n = 0; n < 501; n++) {
-      ledger.now++;
-      const task = ledger.claim({ n, arrival: ledger.now - limits.groupAgeReadyMs });
-      expect(task).not.toBeNull();
-      if (task !== null) {
-        ledger.storeAll(task);
-      }
-    }
-    ledger.now += limits.ledgerMemoryMs + 1;
-    ledger.step({ kind: "minute" });
-    expect([...ledger.state.dump().places.keys()]).toEqual([idAt(500)]);
     ledger.step({ kind: "minute" });
     expect(ledger.state.dump().places.size).toBe(0);
   });

@@ -54,7 +54,7 @@ describe("the first 60 lines of the README say", () => {
 
   test("what it costs", () => {
     expect(section("What it costs")).toMatch(/\$0\.02 per million spans at 512\s+per\s+request/);
-    expect(read("docs/costs.md")).toMatch(/\| 512 +\| 0\.019 /);
+    expect(read("docs/costs.md")).toMatch(/\| 512 +\| 0\.015 /);
   });
 
   test("what happens when ClickHouse is down", () => {

@@ -1,7 +1,8 @@
 /**
- * The invariants I1-I12 and S8 of the protocol, checked on what really happened: on the tables, on R2, on the ledger's state
+ * The invariants I1-I12, S5 and S8 of the protocol, checked on what really happened: on the tables, on R2, on the ledger's state
  * and on the witness's record. Nothing here is shared with the code under test but the shapes of its data.
  */
+import { contentMinuteOfId } from "../../shared/id-time.ts";
 import type { Group } from "../../shared/ledger/group.ts";
 import { defaultSettings } from "../../shared/ledger/settings.ts";
 import {
@@ -31,6 +32,7 @@ export type Invariant =
   | "I11"
   | "I12"
   | "S1"
+  | "S5"
   | "S8"
   | "seal"
   | "row"
@@ -62,7 +64,7 @@ export class Checker {
     this.#world = world;
   }
 
-  /** After every step: I1-I6, S1, S8. */
+  /** After every step: I1-I6, S1, S5, S8. */
   afterStep(): void {
     const { table, receipts, ledger, witness } = this.#world;
     const seen = this.#seen;
@@ -80,6 +82,7 @@ export class Checker {
     if (seen.ledger !== ledger.version) {
       seen.ledger = ledger.version;
       this.#inOneGroup();
+      this.#isRemembered();
     }
     if (witness.refusedRows.length > 0) {
       throw new Violation("row", `the ledger's store refused a row, ${witness.refusedRows[0]}`);
@@ -220,6 +223,26 @@ export class Checker {
       }
     }
     return expired;
+  }
+
+  /** S5: what ended is known, but for what the marks of the head say is forgotten. An id that is not known and later is new. */
+  #isRemembered(): void {
+    const { state } = this.#world.ledger;
+    const { head } = state;
+    if (head === null) {
+      return;
+    }
+    const { ended } = state.dump();
+    const known = state.places([...ended.keys()]);
+    for (const [id, at] of ended) {
+      const isTrimmed = head.trimmed != null && contentMinuteOfId(id) < head.trimmed.from;
+      if (at >= head.memSince && !isTrimmed && !known.has(id)) {
+        throw new Violation(
+          "S5",
+          `${id} ended at ${new Date(at).toISOString()}, and the ledger does not know it`,
+        );
+      }
+    }
   }
 
   #inOneGroup(): void {

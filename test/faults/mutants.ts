@@ -141,15 +141,15 @@ const designed: readonly Mutant[] = [
   {
     name: "unknown always fast",
     file: "shared/ledger/claim.ts",
-    find: "return !mayStoreAgain(cause) && arrival > draft.head.memSince + settings.clientRetryMs;",
-    replace: "return !mayStoreAgain(cause);",
+    find: "    arrival > head.memSince + settings.clientRetryMs &&\n    !mayBeTrimmed(head, idOfKey(key))",
+    replace: "    arrival > 0",
     profile: "losses",
   },
   {
     name: "fast path by ledger birth alone",
     file: "shared/ledger/claim.ts",
-    find: "arrival > draft.head.memSince + settings.clientRetryMs",
-    replace: "arrival > draft.head.birth",
+    find: "arrival > head.memSince + settings.clientRetryMs",
+    replace: "arrival > head.birth",
     profile: "losses",
   },
   {
@@ -447,10 +447,10 @@ const feared: readonly Mutant[] = [
     profile: "losses",
   },
   {
-    name: "what is forgotten early does not raise the memory's beginning",
-    file: "shared/ledger/machine.ts",
-    find: "memSince: Math.max(draft.head.memSince, before) };",
-    replace: "memSince: draft.head.memSince };",
+    name: "what is forgotten does not raise the memory's beginning",
+    file: "shared/ledger/memory.ts",
+    find: "const memSince = isLate ? Math.max(head.memSince, before) : head.memSince;",
+    replace: "const memSince = isLate ? head.memSince : head.memSince;",
     profile: "days",
   },
   {
@@ -735,10 +735,9 @@ const unwritten: readonly Mutant[] = [
   },
   {
     name: "what was forgotten is said to have been remembered since then",
-    file: "shared/ledger/machine.ts",
-    find: "const before = isFull ? oldest + Math.ceil(settings.memoryMs / 10_000) : now - settings.memoryMs;",
-    replace:
-      "const before = isFull ? oldest + Math.ceil(settings.memoryMs / 10_000) : now - settings.clientRetryMs / 2;",
+    file: "shared/ledger/memory.ts",
+    find: "    ...(isLate ? { forgottenBefore: before } : {}),",
+    replace: "    ...(isLate ? { forgottenBefore: now - settings.clientRetryMs / 2 } : {}),",
     profile: "days",
   },
   {
@@ -975,6 +974,54 @@ const segments: readonly Mutant[] = [
   },
 ];
 
+/** Of a memory that is trimmed (decision 0087). */
+const trimmed: readonly Mutant[] = [
+  {
+    name: "what was trimmed is new when it is sent again",
+    file: "shared/ledger/claim.ts",
+    find: "    arrival > head.memSince + settings.clientRetryMs &&\n    !mayBeTrimmed(head, idOfKey(key))",
+    replace: "    arrival > head.memSince + settings.clientRetryMs &&\n    key !== null",
+    profile: "a store that must trim",
+  },
+  {
+    name: "a trim is said to have forgotten less than it did",
+    file: "shared/ledger/memory.ts",
+    find: "return trimmed != null && contentMinuteOfId(id) < trimmed.from;",
+    replace: "return trimmed != null && contentMinuteOfId(id) < trimmed.from - 24 * 60;",
+    profile: "a store that must trim",
+  },
+  {
+    name: "a trim is taken back with the next minute that is forgotten",
+    file: "shared/ledger/memory.ts",
+    find: "const isOver = isLate && head.trimmed != null && before > head.trimmed.at;",
+    replace: "const isOver = isLate && head.trimmed != null;",
+    profile: "a store that must trim",
+  },
+  {
+    name: "a later trim takes an earlier one back",
+    file: "shared/ledger/memory.ts",
+    find: "{ from: Math.max(kept?.from ?? 0, trimTo), at: now }",
+    replace: "{ from: trimTo, at: now }",
+    profile: "a store that must trim",
+  },
+  {
+    name: "the fence of what was trimmed counts from the ledger's birth",
+    open: "no schedule forgets within a fence of an INSERT that runs on; test/core/ledger-reports.test.ts holds it",
+    file: "shared/ledger/memory.ts",
+    find: "return mayBeTrimmed(head, id) ? Math.max(head.birth, head.trimmed?.at ?? 0) : head.birth;",
+    replace: "return head.birth + (id.length === 0 ? 1 : 0);",
+    profile: "a store that must trim",
+  },
+  {
+    name: "a trim forgets what ended after it too",
+    file: "shared/ledger/memory.ts",
+    find: "since <= trimmed.at && contentMinuteOfId(id) < trimmed.from",
+    replace: "since <= trimmed.at + 864e5 && contentMinuteOfId(id) <= trimmed.from",
+    profile: "a store that must trim",
+    by: "S5",
+  },
+];
+
 export const mutants: readonly Mutant[] = [
   ...designed,
   ...feared,
@@ -983,5 +1030,6 @@ export const mutants: readonly Mutant[] = [
   ...evidence,
   ...ids,
   ...segments,
+  ...trimmed,
   ...unwritten,
 ];

@@ -3,14 +3,15 @@
  * the model; a cursor over plain maps, with no rule of the protocol in it.
  */
 import { assert, unreachable } from "../../shared/assert.ts";
+import { contentMinuteOfId } from "../../shared/id-time.ts";
 import { type DueQueue, dueNever, dueQueueOf, type Group } from "../../shared/ledger/group.ts";
 import type { Head } from "../../shared/ledger/head.ts";
 import { headAtStart, isToWrite } from "../../shared/ledger/head-row.ts";
 import { tagOfEnded } from "../../shared/ledger/key-tag.ts";
+import { isForgotten } from "../../shared/ledger/memory.ts";
 import { groupToRow, headToRow, waitingToRow } from "../../shared/ledger/rows.ts";
 import {
   type Change,
-  type EndedGroup,
   type LedgerView,
   nothingWaits,
   type PayloadPlace,
@@ -30,13 +31,8 @@ export class LedgerState implements LedgerView {
   #waiting: Waiting = nothingWaits;
   readonly #groups = new Map<GroupId, Group>();
   readonly #places = new Map<PayloadId, PayloadPlace>();
-  /** In the order in which groups were made. */
-  readonly #numbers = new Map<GroupId, number>();
-  #made = 0;
-  /** In which group an id ended last. */
-  readonly #endedIn = new Map<PayloadId, number>();
-  /** Groups that ended and are remembered, in the order of their numbers. */
-  #ends: (EndedGroup & { readonly number: number; readonly ids: readonly PayloadId[] })[] = [];
+  /** Whatever has ended, and when it did last: for checkers, which have no other way to know what was forgotten. */
+  readonly #ended = new Map<PayloadId, number>();
   /** Raised by each change of what waits and of groups. */
   moves = 0;
 
@@ -57,7 +53,7 @@ export class LedgerState implements LedgerView {
     const found = new Map<PayloadId, PayloadPlace>();
     for (const id of ids) {
       const place = this.#places.get(id);
-      if (place !== undefined) {
+      if (place !== undefined && !this.#isForgotten(id, place)) {
         found.set(id, place);
       }
     }
@@ -95,13 +91,19 @@ export class LedgerState implements LedgerView {
       .slice(0, atMost);
   }
 
-  firstEnded(groupsMax: number): readonly EndedGroup[] {
-    return this.#ends.slice(0, groupsMax).map(({ at, payloads }) => ({ at, payloads }));
-  }
-
   /** The instance ended: what is not stored is gone, and found again as far as groups say it. */
   restart(): void {
     this.#head = this.#written && headAtStart(this.#written, [...this.#groups.values()]);
+  }
+
+  /** The content minute before which a store that is full would forget: a half of what has ended. Undefined: nothing has. */
+  trimTo(): number | undefined {
+    const minutes = [...this.#places]
+      .filter(([id, place]) => place.at === "done" && !this.#isForgotten(id, place))
+      .map(([id]) => contentMinuteOfId(id))
+      .sort((a, b) => a - b);
+    const middle = minutes[Math.floor((minutes.length - 1) / 2)];
+    return middle === undefined ? undefined : middle + 1;
   }
 
   /** Everything, for comparisons, checkers and snapshots. */
@@ -109,8 +111,9 @@ export class LedgerState implements LedgerView {
     readonly waiting: Waiting;
     readonly groups: ReadonlyMap<GroupId, Group>;
     readonly places: ReadonlyMap<PayloadId, PayloadPlace>;
+    readonly ended: ReadonlyMap<PayloadId, number>;
   } {
-    return { waiting: this.#waiting, groups: this.#groups, places: this.#places };
+    return { waiting: this.#waiting, groups: this.#groups, places: this.#places, ended: this.#ended };
   }
 
   /** A state that is equal now and independent from here on: what a restore goes back to. */
@@ -119,19 +122,14 @@ export class LedgerState implements LedgerView {
     copy.#head = this.#head;
     copy.#written = this.#written;
     copy.#waiting = this.#waiting;
-    copy.#ends = [...this.#ends];
-    copy.#made = this.#made;
-    for (const [id, number] of this.#endedIn) {
-      copy.#endedIn.set(id, number);
-    }
-    for (const [id, number] of this.#numbers) {
-      copy.#numbers.set(id, number);
-    }
     for (const [id, group] of this.#groups) {
       copy.#groups.set(id, group);
     }
     for (const [id, place] of this.#places) {
       copy.#places.set(id, place);
+    }
+    for (const [id, at] of this.#ended) {
+      copy.#ended.set(id, at);
     }
     return copy;
   }
@@ -163,7 +161,6 @@ export class LedgerState implements LedgerView {
           this.moves++;
           this.#groups.set(change.group.id, change.group);
           if (change.isNew) {
-            this.#numbers.set(change.group.id, ++this.#made);
             for (const { key } of change.group.payloads) {
               this.#places.set(idOfKey(key), { at: "group", group: change.group.id });
             }
@@ -172,9 +169,9 @@ export class LedgerState implements LedgerView {
         case "end":
           assert(this.#groups.delete(change.group), "a group that ends is there");
           this.moves++;
-          this.#remember(change);
           for (const one of change.ended) {
             const { key, outcome } = one;
+            this.#ended.set(idOfKey(key), change.at);
             this.#places.set(idOfKey(key), {
               at: "done",
               outcome,
@@ -184,7 +181,7 @@ export class LedgerState implements LedgerView {
           }
           break;
         case "forget":
-          this.#forget(change);
+          this.#forget();
           break;
         default:
           unreachable(change);
@@ -192,31 +189,17 @@ export class LedgerState implements LedgerView {
     }
   }
 
-  #remember({ group, ended, at }: Extract<Change, { readonly kind: "end" }>): void {
-    const number = this.#numbers.get(group);
-    assert(number !== undefined, "a group has a number");
-    this.#numbers.delete(group);
-    if (ended.length > 0) {
-      const ids = ended.map(({ key }) => idOfKey(key));
-      this.#ends.push({ number, at, payloads: ids.length, ids });
-      this.#ends.sort((a, b) => a.number - b.number);
-      for (const id of ids) {
-        this.#endedIn.set(id, number);
+  /** Nothing that is found goes with it: it only has no room any more. */
+  #forget(): void {
+    for (const [id, place] of this.#places) {
+      if (this.#isForgotten(id, place)) {
+        this.#places.delete(id);
       }
     }
   }
 
-  /** An id that was claimed once more since is another group's now, and stays. */
-  #forget({ before, groups }: Extract<Change, { readonly kind: "forget" }>): void {
-    for (const { number, ids } of this.#ends.slice(0, groups).filter(({ at }) => at < before)) {
-      this.#ends = this.#ends.filter((ended) => ended.number !== number);
-      for (const id of ids) {
-        if (this.#endedIn.get(id) === number && this.#places.get(id)?.at === "done") {
-          this.#places.delete(id);
-          this.#endedIn.delete(id);
-        }
-      }
-    }
+  #isForgotten(id: PayloadId, place: PayloadPlace): boolean {
+    return place.at === "done" && this.#head !== null && isForgotten(this.#head, id, place.since);
   }
 }
 

@@ -69,6 +69,7 @@ export const failure: Failure = {
 
 export const head: Head = {
   ...bornHead(emptyWorld, now - seconds(864_000), 4),
+  forgottenBefore: now - defaultSettings.memoryMs,
   epoch: 7,
   counter: 5,
   breaker: {
@@ -166,6 +167,7 @@ export interface Before {
   readonly changes?: readonly Change[];
   readonly settings?: LedgerSettings;
   readonly databaseBytes?: number;
+  readonly trimTo?: number | undefined;
   readonly now?: number;
 }
 
@@ -182,8 +184,8 @@ export function stateOf({ groups = [], waiting, head: known = head, changes = []
 
 export function stepOf(before: Before, event: LedgerEvent): Step {
   const tokens = Array.from({ length: tokensNeeded(event) }, (_, n) => tokenAt(n));
-  const { now: at = now, databaseBytes = 0, settings = defaultSettings } = before;
-  return step(stateOf(before), event, { now: at, tokens, databaseBytes }, settings);
+  const { now: at = now, databaseBytes = 0, trimTo, settings = defaultSettings } = before;
+  return step(stateOf(before), event, { now: at, tokens, databaseBytes, trimTo }, settings);
 }
 
 export const toHead = (changed: Partial<Head>): Change => ({ kind: "head", head: { ...head, ...changed } });

@@ -6,8 +6,9 @@ import { unreachable } from "../../shared/assert.ts";
 import type { AttemptReport, GroupTask } from "../../shared/ledger/group.ts";
 import type { LedgerEvent, Step } from "../../shared/ledger/machine.ts";
 import type { Cause } from "../../shared/messages.ts";
+import type { PayloadId } from "../../shared/payload-key.ts";
 import type { GroupId } from "../../shared/receipt.ts";
-import { type Bell, codecVersion, doorbell, emptyWorld, startMs, storedReport } from "./world.ts";
+import { type Bell, codecVersion, doorbell, emptyWorld, idAt, startMs, storedReport } from "./world.ts";
 
 /** mulberry32: small, fast, and good enough to pick events. */
 export function seededRandom(seed: number): () => number {
@@ -30,7 +31,13 @@ export class RandomHistory {
   #isNew = true;
   #epoch = 1;
 
-  constructor(seed: number) {
+  readonly #idOf: (n: number) => PayloadId;
+  readonly #bellsMax: number;
+
+  /** `bellsMax`: of one claim. */
+  constructor(seed: number, idOf = idAt, bellsMax = 4) {
+    this.#idOf = idOf;
+    this.#bellsMax = bellsMax;
     this.#random = seededRandom(seed);
   }
 
@@ -54,7 +61,7 @@ export class RandomHistory {
     if (choice < 3) {
       return {
         kind: "claim",
-        doorbells: Array.from({ length: 1 + this.#below(4) }, () => doorbell(this.#bell())),
+        doorbells: Array.from({ length: 1 + this.#below(this.#bellsMax) }, () => doorbell(this.#bell())),
         codecVersion,
       };
     }
@@ -74,7 +81,7 @@ export class RandomHistory {
     if (this.#random() < 0.03) {
       return { kind: "restored", epoch: ++this.#epoch };
     }
-    return { kind: "alarm" };
+    return { kind: this.#random() < 0.3 ? "minute" : "alarm" };
   }
 
   /** A person asks for something, of a payload that may be held, live, done or unknown. */
@@ -128,8 +135,10 @@ export class RandomHistory {
 
   #bell(): Bell {
     const causes: readonly Cause[] = ["ingress", "ingress", "event", "reconcile"];
+    const n = this.#below(40);
     return {
-      n: this.#below(40),
+      n,
+      id: this.#idOf(n),
       arrival: startMs + this.#below(3) * 60_000,
       cause: this.#pick(causes) ?? "ingress",
       spans: 1 + this.#below(3000),

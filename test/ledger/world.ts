@@ -2,6 +2,7 @@
  * Fixtures for the ledger's tests: doorbells, tokens and a ledger in memory that is driven event by event. Nothing
  * in here decides anything.
  */
+import { contentMinuteOf } from "../../shared/id-time.ts";
 import type { AttemptReport, GroupTask } from "../../shared/ledger/group.ts";
 import type { BirthFacts } from "../../shared/ledger/head.ts";
 import { type LedgerEvent, type Step, step, tokensNeeded } from "../../shared/ledger/machine.ts";
@@ -23,10 +24,31 @@ export function idAt(n: number): PayloadId {
   return formatPayloadId(bytes);
 }
 
+/**
+ * The n-th id of a history in which content has times: mostly of a few minutes, some of another year or of no time at all, as
+ * ids of version 1 and clocks that are wrong make them.
+ */
+export function timedIdAt(n: number): PayloadId {
+  const minute = minutesOf(startMs);
+  const time = n % 5 === 4 ? (n * 1_234_577) % 2 ** 24 : n % 7 === 6 ? 0 : minute + (n % 3);
+  const bytes = new Uint8Array(16);
+  const view = new DataView(bytes.buffer);
+  view.setUint32(0, time * 256 + ((n * 37) % 256));
+  view.setUint32(4, Math.imul(n + 1, 0x9e3779b1));
+  view.setUint32(12, n);
+  return formatPayloadId(bytes);
+}
+
+function minutesOf(timeMs: number): number {
+  return contentMinuteOf(BigInt(timeMs) * 1_000_000n);
+}
+
 export const emptyWorld: BirthFacts = { epoch: null, anyPayload: false, anyRow: false };
 
 export interface Bell {
   readonly n: number;
+  /** Instead of the n-th id. */
+  readonly id?: PayloadId;
   readonly arrival?: number;
   readonly cause?: Cause;
   readonly spans?: number;
@@ -35,12 +57,13 @@ export interface Bell {
 
 export function doorbell({
   n,
+  id = idAt(n),
   arrival = startMs,
   cause = "ingress",
   spans = 10,
   outputBytes = 1000,
 }: Bell): Doorbell {
-  return { v: 1, key: formatPayloadKey(arrival, "acme", idAt(n)), cause, spans, outputBytes, arrival };
+  return { v: 1, key: formatPayloadKey(arrival, "acme", id), cause, spans, outputBytes, arrival };
 }
 
 export class TestLedger {
@@ -92,8 +115,8 @@ export class TestLedger {
   }
 
   /** An alarm of a ledger whose store has this many bytes. */
-  fullAlarm(databaseBytes: number): void {
-    const moment = { now: this.now, tokens: this.tokens(1), databaseBytes };
+  fullAlarm(databaseBytes: number, trimTo: number | undefined): void {
+    const moment = { now: this.now, tokens: this.tokens(1), databaseBytes, trimTo };
     this.state.apply(step(this.state, { kind: "alarm" }, moment, this.settings).changes);
   }
 

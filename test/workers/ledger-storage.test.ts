@@ -5,10 +5,11 @@ import { step, tokensNeeded } from "../../shared/ledger/machine.ts";
 import { defaultSettings } from "../../shared/ledger/settings.ts";
 import { limits } from "../../shared/limits.ts";
 import type { GroupId } from "../../shared/receipt.ts";
+import { type IdBounds, usualBounds } from "../../workers/consumer/ledger-ids.ts";
 import { LedgerStorage } from "../../workers/consumer/ledger-storage.ts";
 import { LedgerState } from "../ledger/ledger-state.ts";
 import { RandomHistory } from "../ledger/random-events.ts";
-import { codecVersion, doorbell, emptyWorld } from "../ledger/world.ts";
+import { codecVersion, doorbell, emptyWorld, idAt, timedIdAt } from "../ledger/world.ts";
 import { seen } from "./seen-ledger.ts";
 
 beforeEach(async () => {
@@ -16,40 +17,61 @@ beforeEach(async () => {
 });
 
 const settings = { ...defaultSettings, caps: { ...defaultSettings.caps, payloadsMax: 4 } };
+/** What takes a million ids otherwise: rows are merged, ids go cold and filters are given up after a few. */
+const small: IdBounds = { hotIdsMax: 8, filterBytesMax: 64, groupsMerged: 3 };
+
+/** What a history is of: groups of a few payloads or of many, content of one time or of all. */
+const histories = [
+  { payloadsMax: 4, bellsMax: 4, idOf: idAt, bounds: usualBounds },
+  { payloadsMax: 4, bellsMax: 4, idOf: timedIdAt, bounds: small },
+  { payloadsMax: 30, bellsMax: 12, idOf: timedIdAt, bounds: small },
+] as const;
+
 describe("the SQLite store", () => {
-  test.each(Array.from({ length: 8 }, (_, i) => i + 1))(
+  test.each(Array.from({ length: 12 }, (_, i) => i + 1))(
     "equals the state in memory after every step, and when it is read anew from SQL (seed %i)",
     async (seed) => {
       await runInDurableObject(env.LEDGER.getByName(`seed ${seed}`), (_, { storage }) => {
+        const { payloadsMax, bellsMax, idOf, bounds } = histories[seed % histories.length] ?? histories[0];
+        const settings = { ...defaultSettings, caps: { ...defaultSettings.caps, payloadsMax } };
         const memory = new LedgerState();
-        const history = new RandomHistory(seed);
+        const history = new RandomHistory(seed, idOf, bellsMax);
         const ids: GroupId[] = [];
-        let sqlite = new LedgerStorage(storage);
+        let sqlite = new LedgerStorage(storage, bounds);
+        let merged = 0;
+        let forgets = 0;
         for (let i = 0; i < 300; i++) {
           const event = history.next();
           const tokens = Array.from({ length: tokensNeeded(event) }, (_, n) => tokenAt(i * 100 + n));
-          const moment = { now: history.now, tokens, databaseBytes: 0 };
+          const isFull = event.kind === "alarm" && i % 9 === 0;
+          const databaseBytes = isFull ? settings.databaseBytesMax + 1 : 0;
+          const trimTo = isFull ? sqlite.trimTo() : undefined;
+          const moment = { now: history.now, tokens, databaseBytes, trimTo };
           const done = step(sqlite, event, moment, settings);
           expect(step(memory, event, moment, settings)).toEqual(done);
           sqlite.apply(done.changes);
           memory.apply(done.changes);
           history.learn(done);
           for (const change of done.changes) {
+            forgets += change.kind === "forget" ? 1 : 0;
             if (change.kind === "group" && change.isNew) {
               ids.push(change.group.id);
             }
           }
           if (i % 2 === 0) {
             // A new instance: both know of the head what is stored, and what groups say.
-            sqlite = new LedgerStorage(storage);
+            sqlite = new LedgerStorage(storage, bounds);
             memory.restart();
           }
-          expect(seen(sqlite, ids.slice(-20), settings), `after event ${i}: ${event.kind}`).toEqual(
-            seen(memory, ids.slice(-20), settings),
+          expect(seen(sqlite, ids.slice(-20), settings, idOf), `after event ${i}: ${event.kind}`).toEqual(
+            seen(memory, ids.slice(-20), settings, idOf),
           );
+          merged = Math.max(merged, countOf(storage, "runs"));
         }
         expect(ids.length).toBeGreaterThan(10);
         expect(sqlite.counts().groups).toBe(memory.dump().groups.size);
+        expect(merged > 0).toBe(bounds === small);
+        expect(forgets).toBeGreaterThan(0);
       });
     },
   );
@@ -95,7 +117,7 @@ describe("the SQLite store", () => {
       const due = () => sqlite.groupsDue("other", Number.MAX_SAFE_INTEGER, 100).length;
       expect(due()).toBe(10);
       const pad = limits.ledgerRowBytesMax - 10_000;
-      storage.sql.exec("UPDATE groups SET doc = json_set(doc, '$.pad', ?)", "x".repeat(pad));
+      storage.sql.exec("UPDATE live SET doc = json_set(doc, '$.pad', ?)", "x".repeat(pad));
       expect(due()).toBe(Math.floor(limits.ledgerRowsReadBytesMax / pad));
     });
   });
@@ -107,12 +129,16 @@ describe("the SQLite store", () => {
       const first = new LedgerStorage(storage);
       first.apply(step(first, born, { now: 1, tokens, databaseBytes: 0 }, settings).changes);
       storage.sql.exec(
-        "UPDATE documents SET doc = json_remove(doc, '$.breaker.notified') WHERE name = 'head'",
+        "UPDATE documents SET doc = json_remove(doc, '$.breaker.notified') WHERE name = 'head.2'",
       );
       expect(new LedgerStorage(storage).head).toEqual(first.head);
     });
   });
 });
+
+function countOf({ sql }: DurableObjectStorage, table: "members" | "runs" | "strays"): number {
+  return sql.exec<{ n: number }>(`SELECT count(*) AS n FROM ${table}`).one().n;
+}
 
 function tokenAt(n: number): GroupId {
   return n.toString(16).padStart(32, "0") as GroupId;

@@ -2,61 +2,101 @@
 import { reset, runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { beforeEach, describe, expect, test } from "vitest";
-import { decideAndPersist, type Instance } from "../../shared/delivery/ledger-life.ts";
+import { decideAndPersist, type Instance, type LedgerStore } from "../../shared/delivery/ledger-life.ts";
+import type { GroupTask } from "../../shared/ledger/group.ts";
 import { withoutGroups } from "../../shared/ledger/head-row.ts";
 import { type LedgerEvent, step, tokensNeeded } from "../../shared/ledger/machine.ts";
 import { defaultSettings } from "../../shared/ledger/settings.ts";
+import { limits } from "../../shared/limits.ts";
 import type { GroupId } from "../../shared/receipt.ts";
+import type { IdBounds } from "../../workers/consumer/ledger-ids.ts";
 import { LedgerStorage } from "../../workers/consumer/ledger-storage.ts";
 import { LedgerState } from "../ledger/ledger-state.ts";
 import { RandomHistory } from "../ledger/random-events.ts";
-import { codecVersion, doorbell, emptyWorld, knownTable, startMs, storedReport } from "../ledger/world.ts";
+import {
+  codecVersion,
+  doorbell,
+  emptyWorld,
+  idAt,
+  knownTable,
+  startMs,
+  storedReport,
+  timedIdAt,
+} from "../ledger/world.ts";
 import { OlderLedgerStorage } from "./older-ledger-storage.ts";
+import { PreviousLedgerStorage } from "./previous-ledger-storage.ts";
 import { seen } from "./seen-ledger.ts";
 
 beforeEach(async () => {
   await reset();
 });
 
+/** The store of a version, on a storage. */
+type Open = (storage: DurableObjectStorage) => LedgerStore;
+
 /** A ledger on this storage, whose rows are counted. */
 class CountedLedger {
   readonly #storage: DurableObjectStorage;
-  #store: LedgerStorage;
+  readonly #open: Open;
+  store: LedgerStore;
   #instance: Instance = { armedAt: null };
   #drawn = 0;
   now = startMs;
   rows = 0;
   alarms = 0;
 
-  constructor(storage: DurableObjectStorage) {
+  /** `before`: who had the storage until now. */
+  constructor(
+    storage: DurableObjectStorage,
+    open: Open = (on) => new LedgerStorage(on),
+    before?: CountedLedger,
+  ) {
     this.#storage = storage;
-    this.#store = new LedgerStorage(this.#counting());
-    this.step({ kind: "born", facts: emptyWorld });
-    const measure = { blocks: 0, windowBlocks: 100_000, windowMs: null, identity: knownTable };
-    this.step({ kind: "table", table: { refusal: "", measure } });
+    this.#open = open;
+    this.store = open(this.#counting());
+    if (before === undefined) {
+      this.step({ kind: "born", facts: emptyWorld });
+      const measure = { blocks: 0, windowBlocks: 100_000, windowMs: null, identity: knownTable };
+      this.step({ kind: "table", table: { refusal: "", measure } });
+    } else {
+      this.#drawn = before.#drawn;
+      this.now = before.now + 1000;
+    }
   }
 
   /** The object is put away and comes back; its alarm is still armed. */
   restart(): void {
-    this.#store = new LedgerStorage(this.#counting());
+    this.store = this.#open(this.#counting());
   }
 
   step(event: LedgerEvent) {
     const tokens = Array.from({ length: tokensNeeded(event) }, () => tokenAt(this.#drawn++));
     const moment = { now: this.now, tokens, databaseBytes: 0 };
-    const decided = decideAndPersist(this.#store, this.#instance, event, moment, defaultSettings);
+    const decided = decideAndPersist(this.store, this.#instance, event, moment, defaultSettings);
     this.alarms += decided.arm === null ? 0 : 1;
     return decided;
   }
 
-  /** Claims so many payloads that were sent together, and stores and receipts them. */
-  bringIn(first: number, count: number): void {
-    const arrival = this.now - defaultSettings.caps.ageReadyMs;
+  /** Claims so many payloads that were sent together. */
+  claim(first: number, count: number, idOf = idAt): GroupTask | null {
+    const { ageReadyMs, rowsReady, batchMax } = defaultSettings.caps;
+    const arrival = this.now - ageReadyMs;
+    // Fewer than a batch are a group by their age, more of them by their rows.
+    const spans = count < batchMax ? 100 : Math.ceil(rowsReady / count);
     const doorbells = Array.from({ length: count }, (_, i) =>
-      doorbell({ n: first + i, arrival, spans: 100 }),
+      doorbell({ n: first + i, id: idOf(first + i), arrival, spans }),
     );
-    const { task } = this.step({ kind: "claim", doorbells, codecVersion });
+    return this.step({ kind: "claim", doorbells, codecVersion }).task;
+  }
+
+  /** Claims them, and stores and receipts them. */
+  bringIn(first: number, count: number, idOf = idAt): void {
+    const task = this.claim(first, count, idOf);
     expect(task?.payloads).toHaveLength(count);
+    this.bringInTask(task);
+  }
+
+  bringInTask(task: GroupTask | null): void {
     if (task !== null) {
       const { group, attempt } = task;
       const stored = this.step({ kind: "report", group, attempt, report: storedReport(task) });
@@ -87,59 +127,73 @@ class CountedLedger {
 }
 
 describe("a group that is leased by the claim that made it", () => {
-  test.each([
-    [1, 5],
-    [2, 6],
-    [20, 24],
-    [100, 104],
-  ])(
-    "writes, of %i payloads, %i rows until it is over, and another for each and itself to forget it",
-    async (count, rows) => {
-      await runInDurableObject(env.LEDGER.getByName(`${count} payloads`), (_, { storage }) => {
+  test.each([1, 2, 20, 100, 500])("writes five rows until it is over, of %i payloads", async (count) => {
+    await runInDurableObject(env.LEDGER.getByName(`${count} payloads`), (_, { storage }) => {
+      const ledger = new CountedLedger(storage);
+      expect(ledger.counted(() => ledger.bringIn(0, count))).toBe(5);
+      ledger.now += 1000;
+      ledger.restart();
+      expect(ledger.counted(() => ledger.bringIn(1000, count))).toBe(5);
+      expect(ledger.alarms).toBe(1);
+    });
+  });
+
+  test.each([1, 20, 100, 500])(
+    "writes seven rows at most in its whole life, and none for any of its %i payloads",
+    async (count) => {
+      await runInDurableObject(env.LEDGER.getByName(`life of ${count}`), (_, { storage }) => {
         const ledger = new CountedLedger(storage);
-        ledger.bringIn(0, count); // numbers of groups are reserved with the first one
-        ledger.now += 1000;
-        expect(ledger.counted(() => ledger.bringIn(1000, count))).toBe(rows);
-        ledger.now += 1000;
-        ledger.restart();
-        expect(ledger.counted(() => ledger.bringIn(2000, count))).toBe(rows);
-        expect(ledger.alarms).toBe(1);
+        const groups = 2 * limits.ledgerGroupsMerged + 1;
+        const before = ledger.rows;
+        for (let n = 0; n < groups; n++) {
+          ledger.bringIn(n * count, count);
+          ledger.now += 1000;
+        }
+        expect(countOf(storage, "members")).toBe(1);
+        expect(countOf(storage, "strays")).toBe(0);
         ledger.now += defaultSettings.memoryMs + 1;
+        ledger.step({ kind: "minute" });
+        expect(countOf(storage, "members") + countOf(storage, "runs")).toBe(0);
         const headRow = 1;
-        expect(ledger.counted(() => ledger.step({ kind: "minute" }))).toBe(3 * (count + 1) + headRow);
+        const rows = (ledger.rows - before - headRow) / groups;
+        expect(rows).toBeLessThanOrEqual(7);
+        expect(rows).toBeGreaterThan(6);
       });
     },
   );
+
+  test("writes for what has content of another time a row each, one when it is over, and deletes as many", async () => {
+    await runInDurableObject(env.LEDGER.getByName("strays"), (_, { storage }) => {
+      const ledger = new CountedLedger(storage);
+      const far = (n: number) => (n % 50 === 7 ? timedIdAt(5 * n + 4) : idAt(n));
+      expect(ledger.counted(() => ledger.bringIn(0, 100, far))).toBe(5 + 2 + 1);
+      expect(countOf(storage, "strays")).toBe(2);
+      ledger.now += defaultSettings.memoryMs + 1;
+      const headRow = 1;
+      expect(ledger.counted(() => ledger.step({ kind: "minute" }))).toBe(1 + 2 + 1 + headRow);
+    });
+  });
 });
 
 describe("a deployment that is rolled back, and deployed once more", () => {
-  test.each([1, 2, 3])(
-    "goes on from the rows of the other version, whichever made the tables (seed %i)",
+  const olderStores = [OlderLedgerStorage, PreviousLedgerStorage];
+
+  test.each([1, 2, 3, 4, 5, 6])(
+    "goes on from the rows of the older version, which had begun anew and verifies what it does not know (seed %i)",
     async (seed) => {
       await runInDurableObject(env.LEDGER.getByName(`rolled back ${seed}`), (_, { storage }) => {
         dropTables(storage);
-        const memory = new LedgerState();
-        const history = new RandomHistory(seed);
+        const Older = olderStores[seed % 2] ?? OlderLedgerStorage;
+        let memory = new LedgerState();
+        const history = new RandomHistory(seed, timedIdAt, 12);
         const ids: GroupId[] = [];
-        let isOlder = seed % 2 === 0;
-        const open = () => (isOlder ? new OlderLedgerStorage(storage) : new LedgerStorage(storage));
-        let store: OlderLedgerStorage | LedgerStorage = open();
-        for (let i = 0; i < 150; i++) {
-          if (i % 30 === 29) {
-            isOlder = !isOlder;
-            store = open();
-            const { head } = store;
-            // It may know fewer INSERTs at once and an older INSERT: see shared/ledger/head-row.ts.
-            expect(head && needed(head)).toEqual(memory.head && needed(memory.head));
-            if (head !== null) {
-              memory.apply([{ kind: "head", head }]);
-            }
-          }
-          const event = history.next();
+        let isOlder = true;
+        let store: OlderLedgerStorage | PreviousLedgerStorage | LedgerStorage = new Older(storage);
+        const act = (event: LedgerEvent, i: number): void => {
           const tokens = Array.from({ length: tokensNeeded(event) }, (_, n) => tokenAt(i * 100 + n));
           const moment = { now: history.now, tokens, databaseBytes: 0 };
-          const done = step(store, event, moment, smallGroups);
-          expect(step(memory, event, moment, smallGroups)).toEqual(done);
+          const done = step(store, event, moment, someGroups);
+          expect(step(memory, event, moment, someGroups)).toEqual(done);
           store.apply(done.changes);
           memory.apply(done.changes);
           history.learn(done);
@@ -148,43 +202,126 @@ describe("a deployment that is rolled back, and deployed once more", () => {
               ids.push(change.group.id);
             }
           }
-          expect(seen(store, ids.slice(-20), smallGroups), `after event ${i}: ${event.kind}`).toEqual(
-            seen(memory, ids.slice(-20), smallGroups),
-          );
+        };
+        for (let i = 0; i < 240; i++) {
+          if (i % 40 === 39) {
+            isOlder = !isOlder;
+            const epoch = memory.head?.epoch ?? 0;
+            store = isOlder ? new Older(storage) : new LedgerStorage(storage, small);
+            const { head, waiting } = store;
+            if (isOlder) {
+              // It finds the head of an epoch that is over, what waits, and nothing else: R2 has a later one.
+              expect(head?.epoch).toBeLessThan(epoch);
+              expect(waiting).toEqual(memory.waiting);
+              memory = new LedgerState();
+              memory.apply([{ kind: "waiting", waiting }]);
+            } else {
+              // It may know fewer INSERTs at once and an older INSERT: see shared/ledger/head-row.ts.
+              expect(head && needed(head)).toEqual(memory.head && needed(memory.head));
+            }
+            if (head !== null) {
+              memory.apply([{ kind: "head", head }]);
+            }
+            if (isOlder) {
+              act({ kind: "restored", epoch }, 10_000 + i);
+              expect(store.head?.memSince).toBe(history.now);
+            }
+          }
+          const event = history.next();
+          act(event, i);
+          expect(
+            seen(store, ids.slice(-20), someGroups, timedIdAt),
+            `after event ${i}: ${event.kind}`,
+          ).toEqual(seen(memory, ids.slice(-20), someGroups, timedIdAt));
         }
         expect(ids.length).toBeGreaterThan(10);
       });
     },
   );
 
+  test.each([
+    ["the version before", PreviousLedgerStorage],
+    ["the one before that", OlderLedgerStorage],
+  ])("takes nothing for new that was live or over, %s", async (name, Older) => {
+    await runInDurableObject(env.LEDGER.getByName(`known ${name}`), (_, { storage }) => {
+      dropTables(storage);
+      const first = new CountedLedger(storage, (on) => new Older(on));
+      first.bringIn(0, 2);
+      const live = first.claim(10, 2);
+      // The present version: what is over is over, what is live goes on.
+      const now = new CountedLedger(storage, (on) => new LedgerStorage(on), first);
+      expect(now.store.places([idAt(0)]).get(idAt(0))).toMatchObject({ at: "done", outcome: "stored" });
+      expect(now.claim(0, 2)).toBeNull();
+      now.bringInTask(live);
+      now.bringIn(20, 2);
+      const ours = now.claim(30, 2);
+      expect(ours).not.toBeNull();
+      const { epoch } = now.store.head ?? { epoch: 0 };
+      // Rolled back: nothing of it is known, and nothing is new.
+      const back = new CountedLedger(storage, (on) => new Older(on), now);
+      back.step({ kind: "restored", epoch });
+      for (const n of [0, 10, 20, 30]) {
+        expect(back.claim(n, 2), `payload ${n}`).toBeNull();
+      }
+      const states = back.store.groupsDue("other", Number.MAX_SAFE_INTEGER, 10).map(({ state }) => state.at);
+      expect(states).toEqual(["verifying", "verifying", "verifying", "verifying"]);
+      // And once more the present one: what the other has is live, and what we had before it is not found twice.
+      const again = new CountedLedger(storage, (on) => new LedgerStorage(on), back);
+      expect(again.store.head?.epoch).toBe(epoch);
+      for (const n of [0, 10, 20, 30]) {
+        expect(again.claim(n, 2), `payload ${n}`).toBeNull();
+      }
+      expect(again.store.groupsDue("other", Number.MAX_SAFE_INTEGER, 10)).toHaveLength(4);
+      expect(again.store.group(ours?.group ?? tokenAt(0))).toBeUndefined();
+    });
+  });
+
+  test("without a head, which it had not come to write, is born once more", async () => {
+    await runInDurableObject(env.LEDGER.getByName("no head"), (_, { storage }) => {
+      dropTables(storage);
+      const ledger = new CountedLedger(storage);
+      ledger.bringIn(0, 1);
+      new PreviousLedgerStorage(storage);
+      const again = new LedgerStorage(storage);
+      expect(again.head).toBeNull();
+      expect(again.places([idAt(0)]).size).toBe(0);
+    });
+  });
+
   test("has no index but its own, and the earlier version none of ours in its way", async () => {
     await runInDurableObject(env.LEDGER.getByName("indexes"), (_, { storage }) => {
       const indexes = () =>
         [...storage.sql.exec<{ name: string }>("SELECT name FROM sqlite_master WHERE type = 'index'")]
           .map(({ name }) => name)
-          .filter((name) => name.startsWith("groups") || name.startsWith("finished") || /groups/.test(name))
+          .filter((name) => /groups|finished|live/.test(name))
           .sort();
+      const ours = ["live_idle", "live_idle_id", "live_notified"];
       dropTables(storage);
       new OlderLedgerStorage(storage);
       expect(indexes()).toEqual(["finished_at", "groups_due", "sqlite_autoindex_groups_1"]);
       new LedgerStorage(storage);
-      expect(indexes()).toEqual(["groups_idle", "groups_idle_id", "groups_notified"]);
-      new OlderLedgerStorage(storage);
-      expect(indexes()).toContain("groups_due");
+      expect(indexes()).toEqual(ours);
+      new PreviousLedgerStorage(storage);
+      expect(indexes()).toEqual(["groups_idle", "groups_idle_id", "groups_notified", ...ours]);
       new LedgerStorage(storage);
-      expect(indexes()).toEqual(["groups_idle", "groups_idle_id", "groups_notified"]);
+      expect(indexes()).toEqual(ours);
     });
   });
 });
 
 /** Those that the object itself has made. */
 function dropTables({ sql }: DurableObjectStorage): void {
-  for (const table of ["documents", "groups", "ids", "finished", "changed"]) {
+  for (const table of ["documents", "live", "members", "runs", "strays", "stray_ends", "changed"]) {
     sql.exec(`DROP TABLE ${table}`);
   }
 }
 
-const smallGroups = { ...defaultSettings, caps: { ...defaultSettings.caps, payloadsMax: 4 } };
+const someGroups = { ...defaultSettings, caps: { ...defaultSettings.caps, payloadsMax: 12 } };
+const small: IdBounds = { hotIdsMax: 8, filterBytesMax: 64, groupsMerged: 3 };
+
+function countOf({ sql }: DurableObjectStorage, table: "members" | "runs" | "strays"): number {
+  return sql.exec<{ n: number }>(`SELECT count(*) AS n FROM ${table}`).one().n;
+}
 
 function needed(head: NonNullable<LedgerStorage["head"]>) {
   return { ...withoutGroups(head, 0), lastStoredInsertAt: 0 };

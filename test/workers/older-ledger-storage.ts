@@ -12,6 +12,7 @@ import {
   type Group,
 } from "../../shared/ledger/group.ts";
 import type { Head } from "../../shared/ledger/head.ts";
+import { tagOfEnded } from "../../shared/ledger/key-tag.ts";
 import {
   groupFromRow,
   groupToRow,
@@ -21,7 +22,6 @@ import {
 } from "../../shared/ledger/rows.ts";
 import {
   type Change,
-  type EndedGroup,
   type LedgerView,
   nothingWaits,
   type PayloadPlace,
@@ -133,15 +133,6 @@ export class OlderLedgerStorage implements LedgerView {
     );
   }
 
-  /** The machine of that time asked for the least `at`. */
-  firstEnded(groupsMax: number): readonly EndedGroup[] {
-    const rows = this.#sql.exec<{ at: number; bytes: number }>(
-      "SELECT at, length(ids) AS bytes FROM finished ORDER BY seq LIMIT ?",
-      groupsMax,
-    );
-    return [...rows].map(({ at, bytes }) => ({ at, payloads: bytes / payloadIdBytes }));
-  }
-
   apply(changes: readonly Change[]): void {
     this.#storage.transactionSync(() => {
       for (const change of changes) {
@@ -167,7 +158,7 @@ export class OlderLedgerStorage implements LedgerView {
         this.#end(change.group, change.ended, change.at);
         break;
       case "forget":
-        this.#forget(change.before);
+        this.#forget(this.head?.forgottenBefore ?? 0);
         break;
       default:
         unreachable(change);
@@ -228,7 +219,9 @@ export class OlderLedgerStorage implements LedgerView {
       `UPDATE ids SET minute = ended.value ->> 1, outcome = ended.value ->> 2 FROM json_each(?) AS ended
        WHERE ids.id = unhex(ended.value ->> 0)
          AND (ids.minute <> ended.value ->> 1 OR ids.outcome <> ended.value ->> 2)`,
-      JSON.stringify(ended.map(({ key, outcome }) => [...idAndMinute(key), outcomeCodes[outcome]])),
+      JSON.stringify(
+        ended.map((one) => [idToHex(idOfKey(one.key)), tagOfEnded(one), outcomeCodes[one.outcome]]),
+      ),
     );
   }
 

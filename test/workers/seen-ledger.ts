@@ -5,9 +5,13 @@ import type { LedgerView } from "../../shared/ledger/view.ts";
 import type { GroupId } from "../../shared/receipt.ts";
 import { idAt } from "../ledger/world.ts";
 
-const everyId = Array.from({ length: 41 }, (_, n) => idAt(n));
-
-export function seen(view: LedgerView, groups: readonly GroupId[], settings: LedgerSettings): unknown {
+export function seen(
+  view: LedgerView,
+  groups: readonly GroupId[],
+  settings: LedgerSettings,
+  idOf = idAt,
+): unknown {
+  const everyId = Array.from({ length: 41 }, (_, n) => idOf(n));
   return {
     head: view.head,
     waiting: view.waiting,
@@ -17,7 +21,6 @@ export function seen(view: LedgerView, groups: readonly GroupId[], settings: Led
     firstInserts: view.groupsDue("insert", Number.MAX_SAFE_INTEGER, 2),
     held: view.heldGroups(2),
     nextDue: [view.nextDue("insert"), view.nextDue("other")],
-    ended: [view.firstEnded(2), view.firstEnded(1000)],
     alarm: nextAlarm(view, settings),
   };
 }

@@ -485,10 +485,12 @@ export class Ledger extends DurableObject<LedgerEnv> {
 
   /** There is no await between the reading of the state and the setting of the alarm, so that they are one write. */
   async #decide(event: LedgerEvent): Promise<Decided> {
+    const { databaseBytes } = this.#storage;
     const moment = {
       now: Date.now(),
       tokens: drawTokens(tokensNeeded(event)),
-      databaseBytes: this.#storage.databaseBytes,
+      databaseBytes,
+      trimTo: databaseBytes > this.#settings.databaseBytesMax ? this.#storage.trimTo() : undefined,
     };
     const decided = decideAndPersist(this.#storage, this.#instance, event, moment, this.#settings);
     await this.#armAt(decided.arm);

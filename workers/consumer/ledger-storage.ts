@@ -2,10 +2,9 @@
  * The ledger's state in the Durable Object's SQLite: the same view as `LedgerState`, the same changes. It holds no
  * rule of the protocol. docs/storage.md describes the tables.
  *
- * Rows are what the platform bills, so a payload costs two: one when its group is made, one delete when it is
- * forgotten. Whether it is live or done follows from its group's row, and what waits is one row altogether. A group costs
- * three while it is live (made and leased, stored, deleted) and two to be remembered. Where a leased group is, the instance
- * knows: an index would be a row more at each step.
+ * Rows are what the platform bills, so a payload has none: a group costs three while it is live (made and leased, stored,
+ * deleted), and its ids three altogether (ledger-ids.ts). What waits is one row. Where a leased group is, the instance knows: an
+ * index would be a row more at each step.
  */
 
 import { assert, BrokenInvariant, unreachable } from "../../shared/assert.ts";
@@ -15,12 +14,11 @@ import {
   dueNever,
   dueQueueOf,
   type EndedPayload,
-  type EndOutcome,
   type Group,
 } from "../../shared/ledger/group.ts";
 import type { Head } from "../../shared/ledger/head.ts";
 import { headAtStart, isNotified, isToWrite } from "../../shared/ledger/head-row.ts";
-import { tagOfEnded, tagOfKey } from "../../shared/ledger/key-tag.ts";
+import { isForgotten } from "../../shared/ledger/memory.ts";
 import {
   fitsRow,
   groupFromRow,
@@ -32,26 +30,18 @@ import {
 } from "../../shared/ledger/rows.ts";
 import {
   type Change,
-  type EndedGroup,
   type LedgerView,
   nothingWaits,
   type PayloadPlace,
   type Waiting,
 } from "../../shared/ledger/view.ts";
 import { limits } from "../../shared/limits.ts";
-import {
-  formatPayloadId,
-  idOfKey,
-  type PayloadId,
-  payloadIdBytes,
-  payloadIdToBytes,
-} from "../../shared/payload-key.ts";
+import type { PayloadId } from "../../shared/payload-key.ts";
 import type { GroupId } from "../../shared/receipt.ts";
 import type { ChangedMinute } from "../../shared/reconcile/changed-minutes.ts";
-import { highestSeq, openSchema, reservedTo, reserveSeqs, roles } from "./ledger-schema.ts";
+import { type IdBounds, LedgerIds, usualBounds } from "./ledger-ids.ts";
+import { headDocument, highestSeq, openSchema, roles } from "./ledger-schema.ts";
 
-/** How an id ended, as its row says it. Never renumbered. */
-const outcomeCodes: Readonly<Record<EndOutcome, number>> = { stored: 0, dead: 1, erased: 2 };
 const dueQueueCodes: Readonly<Record<DueQueue, number>> = { insert: 0, other: 1 };
 
 /** Documents beside the machine's own. */
@@ -66,22 +56,25 @@ export class LedgerStorage implements LedgerView {
   #waiting: Waiting = nothingWaits;
   /** Groups that are leased, which are in no index. */
   readonly #leased = new Map<GroupId, LeasedGroup>();
-  /** The number of the next group, and up to which none is written down. Null: to be read when it is needed. */
-  #seqs: { next: number; readonly reserved: number } | null = null;
+  readonly #ids: LedgerIds;
+  /** The number of the next group. Null: to be read when it is needed. */
+  #nextSeq: number | null = null;
 
-  constructor(storage: DurableObjectStorage) {
+  constructor(storage: DurableObjectStorage, bounds: IdBounds = usualBounds) {
     this.#storage = storage;
     this.#sql = storage.sql;
+    this.#ids = new LedgerIds(storage.sql, bounds);
     openSchema(storage);
     this.#readAll();
   }
 
   /** As an instance finds it when it starts. */
   #readAll(): void {
-    this.#seqs = null;
+    this.#nextSeq = null;
     this.#leased.clear();
+    this.#ids.readAll();
     const leased = this.#sql.exec<{ seq: number; id: GroupId; due: number; doc: string }>(
-      "SELECT seq, id, due, doc FROM groups WHERE lane = ? AND role = ?",
+      "SELECT seq, id, due, doc FROM live WHERE lane = ? AND role = ?",
       dueQueueCodes.other,
       roles.leased,
     );
@@ -90,7 +83,7 @@ export class LedgerStorage implements LedgerView {
       this.#leased.set(id, { seq, due });
       known.push(groupFromRow(doc));
     }
-    const notified = this.#sql.exec<{ doc: string }>("SELECT doc FROM groups WHERE role = ?", roles.notified);
+    const notified = this.#sql.exec<{ doc: string }>("SELECT doc FROM live WHERE role = ?", roles.notified);
     known.push(...[...notified].map(({ doc }) => groupFromRow(doc)));
     this.#written = this.#readHead();
     this.#head = this.#written && headAtStart(this.#written, known);
@@ -106,35 +99,10 @@ export class LedgerStorage implements LedgerView {
   }
 
   places(ids: readonly PayloadId[]): ReadonlyMap<PayloadId, PayloadPlace> {
-    const found = new Map<PayloadId, PayloadPlace>();
-    if (ids.length === 0) {
-      return found;
-    }
-    // One statement for any number of ids: bound parameters end at 100 (Durable Objects, SQLite limits).
-    const rows = this.#sql.exec<{
-      id: ArrayBuffer;
-      minute: number;
-      outcome: number;
-      live: GroupId | null;
-      at: number | null;
-    }>(
-      `SELECT ids.id AS id, ids.minute AS minute, ids.outcome AS outcome, groups.id AS live, finished.at AS at
-       FROM json_each(?) AS asked JOIN ids ON ids.id = unhex(asked.value)
-       LEFT JOIN groups ON groups.seq = ids.seq LEFT JOIN finished ON finished.seq = ids.seq`,
-      JSON.stringify(ids.map(idToHex)),
-    );
-    for (const { id, minute, outcome, live, at } of rows) {
-      const payload = formatPayloadId(new Uint8Array(id));
-      if (live !== null) {
-        found.set(payload, { at: "group", group: live });
-      } else {
-        assert(at !== null, "an id's group is live or finished");
-        found.set(payload, {
-          at: "done",
-          outcome: outcomeOf(outcome),
-          tag: minute,
-          since: at,
-        });
+    const found = this.#ids.places(ids);
+    for (const [id, place] of found) {
+      if (place.at === "done" && this.#head !== null && isForgotten(this.#head, id, place.since)) {
+        found.delete(id);
       }
     }
     return found;
@@ -143,20 +111,20 @@ export class LedgerStorage implements LedgerView {
   group(id: GroupId): Group | undefined {
     const seq = this.#seqOf(id);
     const [row] =
-      seq === undefined ? [] : this.#sql.exec<{ doc: string }>("SELECT doc FROM groups WHERE seq = ?", seq);
+      seq === undefined ? [] : this.#sql.exec<{ doc: string }>("SELECT doc FROM live WHERE seq = ?", seq);
     return row === undefined ? undefined : groupFromRow(row.doc);
   }
 
   #seqOf(id: GroupId): number | undefined {
     return (
-      this.#leased.get(id)?.seq ?? this.#number(`SELECT seq AS n FROM groups WHERE id = ? AND ${isIdle}`, id)
+      this.#leased.get(id)?.seq ?? this.#number(`SELECT seq AS n FROM live WHERE id = ? AND ${isIdle}`, id)
     );
   }
 
   groupsDue(queue: DueQueue, now: number, atMost: number): readonly Group[] {
     const due = [
       ...this.#sql.exec<DueGroup>(
-        `SELECT seq, id, due FROM groups WHERE lane = ? AND due <= ? AND ${isIdle} ORDER BY due, id LIMIT ?`,
+        `SELECT seq, id, due FROM live WHERE lane = ? AND due <= ? AND ${isIdle} ORDER BY due, id LIMIT ?`,
         dueQueueCodes[queue],
         now,
         atMost,
@@ -175,13 +143,13 @@ export class LedgerStorage implements LedgerView {
 
   *#docs(groups: readonly DueGroup[]): Iterable<{ readonly doc: string }> {
     for (const { seq } of groups) {
-      yield* this.#sql.exec<{ doc: string }>("SELECT doc FROM groups WHERE seq = ?", seq);
+      yield* this.#sql.exec<{ doc: string }>("SELECT doc FROM live WHERE seq = ?", seq);
     }
   }
 
   nextDue(queue: DueQueue): number | undefined {
     const idle = this.#number(
-      `SELECT min(due) AS n FROM groups WHERE lane = ? AND ${isIdle}`,
+      `SELECT min(due) AS n FROM live WHERE lane = ? AND ${isIdle}`,
       dueQueueCodes[queue],
     );
     let next = idle ?? Number.POSITIVE_INFINITY;
@@ -193,12 +161,9 @@ export class LedgerStorage implements LedgerView {
     return next === Number.POSITIVE_INFINITY ? undefined : next;
   }
 
-  firstEnded(groupsMax: number): readonly EndedGroup[] {
-    const rows = this.#sql.exec<{ at: number; bytes: number }>(
-      "SELECT at, length(ids) AS bytes FROM finished ORDER BY seq LIMIT ?",
-      groupsMax,
-    );
-    return [...rows].map(({ at, bytes }) => ({ at, payloads: bytes / payloadIdBytes }));
+  /** The content minute before which ids are to be forgotten where the store is full. Undefined: there is nothing to forget. */
+  trimTo(): number | undefined {
+    return this.#ids.trimTo();
   }
 
   get databaseBytes(): number {
@@ -206,27 +171,27 @@ export class LedgerStorage implements LedgerView {
   }
 
   get groupsCount(): number {
-    return this.#number("SELECT count(*) AS n FROM groups") ?? 0;
+    return this.#number("SELECT count(*) AS n FROM live") ?? 0;
   }
 
   counts(): LedgerCounts {
     return {
       waiting: this.#waiting.payloads.length,
       groups: this.groupsCount,
-      remembered: (this.#number("SELECT sum(length(ids)) AS n FROM finished") ?? 0) / payloadIdBytes,
+      remembered: this.#ids.remembered,
       databaseBytes: this.databaseBytes,
     };
   }
 
   /** The longest living groups, for people who look. */
   oldestGroups(atMost: number): readonly Group[] {
-    return groupsOf(this.#sql.exec<{ doc: string }>("SELECT doc FROM groups ORDER BY seq LIMIT ?", atMost));
+    return groupsOf(this.#sql.exec<{ doc: string }>("SELECT doc FROM live ORDER BY seq LIMIT ?", atMost));
   }
 
   heldGroups(atMost: number): readonly Group[] {
     return groupsOf(
       this.#sql.exec<{ doc: string }>(
-        `SELECT doc FROM groups WHERE lane = ? AND due = ? AND ${isIdle} ORDER BY id LIMIT ?`,
+        `SELECT doc FROM live WHERE lane = ? AND due = ? AND ${isIdle} ORDER BY id LIMIT ?`,
         dueQueueCodes.other,
         dueNever,
         atMost,
@@ -268,7 +233,7 @@ export class LedgerStorage implements LedgerView {
     switch (change.kind) {
       case "head":
         if (isToWrite(this.#written, change.head)) {
-          this.#writeDocument("head", headToRow(change.head));
+          this.#writeDocument(headDocument, headToRow(change.head));
           this.#written = change.head;
         }
         this.#head = change.head;
@@ -284,7 +249,7 @@ export class LedgerStorage implements LedgerView {
         this.#end(change.group, change.ended, change.at);
         break;
       case "forget":
-        this.#forget(change.before, change.groups);
+        this.#ids.forget(this.#head ?? {});
         break;
       default:
         unreachable(change);
@@ -314,7 +279,7 @@ export class LedgerStorage implements LedgerView {
     }
     if (!isNew) {
       this.#sql.exec(
-        "UPDATE groups SET lane = ?, due = ?, role = ?, doc = ? WHERE seq = ?",
+        "UPDATE live SET lane = ?, due = ?, role = ?, doc = ? WHERE seq = ?",
         lane,
         group.due,
         role,
@@ -324,7 +289,7 @@ export class LedgerStorage implements LedgerView {
       return;
     }
     this.#sql.exec(
-      "INSERT INTO groups (seq, id, lane, due, role, doc) VALUES (?, ?, ?, ?, ?, ?)",
+      "INSERT INTO live (seq, id, lane, due, role, doc) VALUES (?, ?, ?, ?, ?, ?)",
       seq,
       group.id,
       lane,
@@ -332,48 +297,24 @@ export class LedgerStorage implements LedgerView {
       role,
       doc,
     );
-    if (group.payloads.length > 0) {
-      this.#sql.exec(
-        `INSERT INTO ids (id, seq, minute, outcome)
-         SELECT unhex(value ->> 0), ?, value ->> 1, 0 FROM json_each(?) WHERE true
-         ON CONFLICT (id) DO UPDATE SET seq = excluded.seq, minute = excluded.minute, outcome = 0`,
-        seq,
-        JSON.stringify(group.payloads.map(({ key }) => [idToHex(idOfKey(key)), tagOfKey(key)])),
-      );
-    }
+    this.#ids.place(
+      seq,
+      group.payloads.map(({ key }) => key),
+    );
   }
 
   /** Numbers rise, and none is used again while anything refers to it. */
   #drawSeq(): number {
-    this.#seqs ??= { next: highestSeq(this.#sql) + 1, reserved: reservedTo(this.#sql) };
-    const { next } = this.#seqs;
-    const reserved = next > this.#seqs.reserved ? reserveSeqs(this.#sql, next) : this.#seqs.reserved;
-    this.#seqs = { next: next + 1, reserved };
-    return next;
+    this.#nextSeq ??= highestSeq(this.#sql) + 1;
+    return this.#nextSeq++;
   }
 
   #end(id: GroupId, ended: readonly EndedPayload[], at: number): void {
     const seq = this.#seqOf(id);
     assert(seq !== undefined, "a group that ends is there");
-    this.#sql.exec("DELETE FROM groups WHERE seq = ?", seq);
+    this.#sql.exec("DELETE FROM live WHERE seq = ?", seq);
     this.#leased.delete(id);
-    if (ended.length === 0) {
-      return;
-    }
-    const ids = new Uint8Array(ended.length * payloadIdBytes);
-    for (const [i, payload] of ended.entries()) {
-      ids.set(payloadIdToBytes(idOfKey(payload.key)), i * payloadIdBytes);
-    }
-    this.#sql.exec("INSERT INTO finished (seq, at, ids) VALUES (?, ?, ?)", seq, at, ids);
-    // Mostly nothing changes: `stored` under the key that the id was placed with. Only what differs is written.
-    this.#sql.exec(
-      `UPDATE ids SET minute = ended.value ->> 1, outcome = ended.value ->> 2 FROM json_each(?) AS ended
-       WHERE ids.id = unhex(ended.value ->> 0)
-         AND (ids.minute <> ended.value ->> 1 OR ids.outcome <> ended.value ->> 2)`,
-      JSON.stringify(
-        ended.map((one) => [idToHex(idOfKey(one.key)), tagOfEnded(one), outcomeCodes[one.outcome]]),
-      ),
-    );
+    this.#ids.end(seq, ended, at);
   }
 
   /** Notes these minutes as changed, under one stamp that none had before. */
@@ -405,36 +346,13 @@ export class LedgerStorage implements LedgerView {
     }
   }
 
-  #forget(before: number, groups: number): void {
-    const rows = [
-      ...this.#sql.exec<{ seq: number; ids: ArrayBuffer }>(
-        "SELECT seq, ids FROM (SELECT seq, at, ids FROM finished ORDER BY seq LIMIT ?) WHERE at < ?",
-        groups,
-        before,
-      ),
-    ];
-    for (const { seq, ids } of rows) {
-      const hex: string[] = [];
-      for (let at = 0; at < ids.byteLength; at += payloadIdBytes) {
-        hex.push(bytesToHex(new Uint8Array(ids, at, payloadIdBytes)));
-      }
-      // An id that was sent again since is another group's now, and stays.
-      this.#sql.exec(
-        "DELETE FROM ids WHERE id IN (SELECT unhex(value) FROM json_each(?)) AND seq = ?",
-        JSON.stringify(hex),
-        seq,
-      );
-      this.#sql.exec("DELETE FROM finished WHERE seq = ?", seq);
-    }
-  }
-
   #readDocument(name: string): string | undefined {
     const [row] = this.#sql.exec<{ doc: string }>("SELECT doc FROM documents WHERE name = ?", name);
     return row?.doc;
   }
 
   #readHead(): Head | null {
-    const doc = this.#readDocument("head");
+    const doc = this.#readDocument(headDocument);
     return doc === undefined ? null : headFromRow(doc);
   }
 
@@ -487,23 +405,4 @@ function groupsOf(rows: Iterable<{ readonly doc: string }>): readonly Group[] {
     groups.push(groupFromRow(doc));
   }
   return groups;
-}
-
-function outcomeOf(code: number): EndOutcome {
-  const outcomes: readonly EndOutcome[] = ["stored", "dead", "erased"];
-  const outcome = outcomes.find((one) => outcomeCodes[one] === code);
-  assert(outcome !== undefined, "an id ended in one of the known ways");
-  return outcome;
-}
-
-function idToHex(id: PayloadId): string {
-  return bytesToHex(payloadIdToBytes(id));
-}
-
-function bytesToHex(bytes: Uint8Array): string {
-  let hex = "";
-  for (const byte of bytes) {
-    hex += byte.toString(16).padStart(2, "0");
-  }
-  return hex;
 }

@@ -380,7 +380,12 @@ export class LedgerShell {
     for (let i = tokensNeeded(event); i > 0; i--) {
       tokens.push(tokenAt(this.#drawn++));
     }
-    const moment = { now: this.now, tokens, databaseBytes: this.isFull ? settings.databaseBytesMax + 1 : 0 };
+    const moment = {
+      now: this.now,
+      tokens,
+      databaseBytes: this.isFull ? settings.databaseBytesMax + 1 : 0,
+      trimTo: this.isFull ? this.state.trimTo() : undefined,
+    };
     const decided = this.#persist(event, moment);
     this.version++;
     this.#watchSlots(decided.task);

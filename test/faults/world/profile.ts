@@ -364,6 +364,30 @@ export const profiles: readonly Profile[] = [
     lateMs: HOUR,
   },
   {
+    // The ledger's store is full for hours: it forgets by content, whose clocks are wrong, and clients retry across that.
+    ...nothing,
+    name: "a store that must trim",
+    payloads: { least: 2, most: 5 },
+    overMs: 4 * HOUR,
+    resends: { least: 1, most: 4 },
+    resendMs: 5 * HOUR,
+    faults: {
+      ...someOf(0.04, insertFaults),
+      ...someOf(0.1, ["doorbell lost", "event lost", "put lands late", "message late", "insert runs on"]),
+      "ledger dies after": 0.05,
+    },
+    strikesMax: 6,
+    incidents: {
+      "ledger full": { times: 2, probability: 0.9 },
+      "ledger restored": { times: 1, probability: 0.2 },
+      erase: { times: 1, probability: 0.2 },
+      replay: { times: 1, probability: 0.2 },
+    },
+    incidentMs: 6 * HOUR,
+    lateMs: HOUR,
+    watchMs: 28 * HOUR,
+  },
+  {
     // A week and more: until second listings and deletion, with losses and operators at any time.
     ...nothing,
     name: "a week",

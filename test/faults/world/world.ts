@@ -57,7 +57,7 @@ const modelSettings: LedgerSettings = {
   caps: { ...defaultSettings.caps, payloadsMax: 3, keysMax: 9, rowsReady: 8, batchMax: 2 },
   duplicateKeysMax: 2,
   erasedKeysMax: 2,
-  receiptsMax: 3,
+  receiptsMax: 2,
 };
 
 /** An INSERT that reached ClickHouse. */

@@ -1,0 +1,114 @@
+/**
+ * The ids that were placed last, in memory and exactly: most of what is claimed is new, and what is new is looked for among
+ * these first. There are two tables: when the newer one is full, the older one is given up. So a row knows by its generation
+ * whether all of its ids are still here.
+ */
+import { payloadIdBytes } from "../payload-key.ts";
+import { firstHash } from "./id-filter.ts";
+import { placeOfId } from "./id-records.ts";
+
+const words = payloadIdBytes / 4;
+/** 24 bytes each, and not more than half of them in use. */
+const slotsFirst = 256;
+
+export class HotIds {
+  readonly #idsMax: number;
+  #newer = new IdTable();
+  #older = new IdTable();
+  #generation = 1;
+
+  /** `idsMax`: of each table. */
+  constructor(idsMax: number) {
+    this.#idsMax = idsMax;
+  }
+
+  /** Places a group's ids, 16 bytes each, `width` apart. Answers with their generation. */
+  add(bytes: Uint8Array, width: number, seq: number): number {
+    if (this.#newer.count + bytes.length / width > this.#idsMax && this.#newer.count > 0) {
+      this.#older = this.#newer;
+      this.#newer = new IdTable();
+      this.#generation++;
+    }
+    for (let at = 0; at < bytes.length; at += width) {
+      this.#newer.set(bytes, at, seq);
+    }
+    return this.#generation;
+  }
+
+  /** The group in which an id was placed last. Undefined: not in one that is hot. */
+  get(id: Uint8Array): number | undefined {
+    return this.#newer.get(id) ?? this.#older.get(id);
+  }
+
+  /** All ids of this generation and of later ones are here. */
+  get hotFrom(): number {
+    return Math.max(this.#generation - 1, 1);
+  }
+
+  get idsMax(): number {
+    return this.#idsMax;
+  }
+}
+
+/** Open addressing: an id's four words, and the number of its group. 0: nothing is here. */
+class IdTable {
+  #ids = new Uint32Array(slotsFirst * words);
+  #seqs = new Float64Array(slotsFirst);
+  count = 0;
+
+  get(id: Uint8Array): number | undefined {
+    const seq = this.#seqs[this.#slotOf(id, 0)];
+    return seq === 0 ? undefined : seq;
+  }
+
+  set(bytes: Uint8Array, at: number, seq: number): void {
+    if (2 * (this.count + 1) > this.#seqs.length) {
+      this.#grow();
+    }
+    const slot = this.#slotOf(bytes, at);
+    if (this.#seqs[slot] === 0) {
+      this.count++;
+      for (let k = 0; k < words; k++) {
+        this.#ids[slot * words + k] = placeOfId(bytes, at + 4 * k);
+      }
+    }
+    this.#seqs[slot] = seq;
+  }
+
+  /** Where the id is, or would be. */
+  #slotOf(bytes: Uint8Array, at: number): number {
+    const mask = this.#seqs.length - 1;
+    let slot = firstHash(bytes, at) & mask;
+    while (this.#seqs[slot] !== 0 && !this.#isAt(slot, bytes, at)) {
+      slot = (slot + 1) & mask;
+    }
+    return slot;
+  }
+
+  #isAt(slot: number, bytes: Uint8Array, at: number): boolean {
+    for (let k = 0; k < words; k++) {
+      if (this.#ids[slot * words + k] !== placeOfId(bytes, at + 4 * k)) {
+        return false;
+      }
+    }
+    return true;
+  }
+
+  #grow(): void {
+    const ids = this.#ids;
+    const seqs = this.#seqs;
+    this.#ids = new Uint32Array(2 * ids.length);
+    this.#seqs = new Float64Array(2 * seqs.length);
+    this.count = 0;
+    const bytes = new Uint8Array(payloadIdBytes);
+    const view = new DataView(bytes.buffer);
+    for (const [slot, seq] of seqs.entries()) {
+      if (seq !== 0) {
+        for (let k = 0; k < words; k++) {
+          view.setUint32(4 * k, ids[slot * words + k] ?? 0);
+        }
+        this.set(bytes, 0, seq);
+      }
+    }
+  }
+}

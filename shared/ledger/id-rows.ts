@@ -1,0 +1,195 @@
+/**
+ * Which rows of ids there are, in memory: a look for ids reads those rows only that may have them. Columns of plain numbers,
+ * 32 bytes per row, in the order of the rows' numbers: an outage of a week has 600,000 of them.
+ */
+import { assert } from "../assert.ts";
+
+export interface IdRow {
+  readonly number: number;
+  /** Where its first and its last id lie (`placeOfId`). */
+  readonly low: number;
+  readonly high: number;
+  /** When the last of its ids ended, ms since the epoch. Infinity: they are live. */
+  readonly last: number;
+  readonly count: number;
+  /** Of the hot ids (hot-ids.ts); 0: they were never there. */
+  readonly generation: number;
+}
+
+const rowsFirst = 64;
+
+export class IdRows {
+  size = 0;
+  /** Of how many rows the ids have ended. */
+  ended = 0;
+  #numbers = new Float64Array(rowsFirst);
+  #lows = new Uint32Array(rowsFirst);
+  #highs = new Uint32Array(rowsFirst);
+  #lasts = new Float64Array(rowsFirst);
+  #counts = new Uint32Array(rowsFirst);
+  #generations = new Uint32Array(rowsFirst);
+
+  /** Adds a row, or puts another version in its place. */
+  set(row: IdRow): void {
+    const at = this.#placeOf(row.number);
+    if (at === this.size || this.#numbers[at] !== row.number) {
+      this.#makeRoom(at);
+    } else {
+      this.ended -= isOver(this.#lasts[at]);
+    }
+    this.ended += isOver(row.last);
+    this.#numbers[at] = row.number;
+    this.#lows[at] = row.low;
+    this.#highs[at] = row.high;
+    this.#lasts[at] = row.last;
+    this.#counts[at] = row.count;
+    this.#generations[at] = row.generation;
+  }
+
+  get(number: number): IdRow | undefined {
+    const at = this.#placeOf(number);
+    return at < this.size && this.#numbers[at] === number ? this.#at(at) : undefined;
+  }
+
+  /** The highest number; 0: there is no row. */
+  get highest(): number {
+    return this.size === 0 ? 0 : (this.#numbers[this.size - 1] ?? 0);
+  }
+
+  /** Takes those rows out, and gives them back. */
+  takeOut(isTaken: (row: IdRow) => boolean): readonly IdRow[] {
+    const taken: IdRow[] = [];
+    let kept = 0;
+    for (let at = 0; at < this.size; at++) {
+      const row = this.#at(at);
+      if (isTaken(row)) {
+        taken.push(row);
+        this.ended -= isOver(row.last);
+      } else {
+        for (const column of this.#columns()) {
+          column[kept] = column[at] ?? 0;
+        }
+        kept++;
+      }
+    }
+    this.size = kept;
+    return taken;
+  }
+
+  remove(number: number): void {
+    const at = this.#placeOf(number);
+    if (at < this.size && this.#numbers[at] === number) {
+      this.ended -= isOver(this.#lasts[at]);
+      for (const column of this.#columns()) {
+        column.copyWithin(at, at + 1, this.size);
+      }
+      this.size--;
+    }
+  }
+
+  *all(): Iterable<IdRow> {
+    for (let at = 0; at < this.size; at++) {
+      yield this.#at(at);
+    }
+  }
+
+  /**
+   * The rows between whose first and last id one of these lies, which are in their order. Rows of hot generations, from
+   * `hotFrom` on, are passed over.
+   */
+  around(places: readonly number[], hotFrom: number): readonly number[] {
+    const first = places[0];
+    const last = places.at(-1);
+    const found: number[] = [];
+    if (first === undefined || last === undefined) {
+      return found;
+    }
+    for (let at = 0; at < this.size; at++) {
+      const low = this.#lows[at] ?? 0;
+      const high = this.#highs[at] ?? 0;
+      if (
+        low <= last &&
+        high >= first &&
+        (this.#generations[at] ?? 0) < hotFrom &&
+        isBetween(places, low, high)
+      ) {
+        found.push(this.#numbers[at] ?? 0);
+      }
+    }
+    return found;
+  }
+
+  #at(at: number): IdRow {
+    return {
+      number: this.#numbers[at] ?? 0,
+      low: this.#lows[at] ?? 0,
+      high: this.#highs[at] ?? 0,
+      last: this.#lasts[at] ?? 0,
+      count: this.#counts[at] ?? 0,
+      generation: this.#generations[at] ?? 0,
+    };
+  }
+
+  /** Where a row with this number is, or would be. Mostly it is the last. */
+  #placeOf(number: number): number {
+    if (number > this.highest) {
+      return this.size;
+    }
+    let low = 0;
+    let high = this.size;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if ((this.#numbers[middle] ?? 0) < number) {
+        low = middle + 1;
+      } else {
+        high = middle;
+      }
+    }
+    return low;
+  }
+
+  #makeRoom(at: number): void {
+    if (this.size === this.#numbers.length) {
+      this.#numbers = grown(this.#numbers, new Float64Array(2 * this.size));
+      this.#lows = grown(this.#lows, new Uint32Array(2 * this.size));
+      this.#highs = grown(this.#highs, new Uint32Array(2 * this.size));
+      this.#lasts = grown(this.#lasts, new Float64Array(2 * this.size));
+      this.#counts = grown(this.#counts, new Uint32Array(2 * this.size));
+      this.#generations = grown(this.#generations, new Uint32Array(2 * this.size));
+    }
+    for (const column of this.#columns()) {
+      column.copyWithin(at + 1, at, this.size);
+    }
+    this.size++;
+    assert(this.size <= this.#numbers.length, "there is room for a row");
+  }
+
+  #columns(): readonly (Float64Array | Uint32Array)[] {
+    return [this.#numbers, this.#lows, this.#highs, this.#lasts, this.#counts, this.#generations];
+  }
+}
+
+function isOver(last: number | undefined): number {
+  return last === Number.POSITIVE_INFINITY ? 0 : 1;
+}
+
+function grown<T extends Float64Array | Uint32Array>(from: T, to: T): T {
+  to.set(from);
+  return to;
+}
+
+/** Does one of these, which are in their order, lie between the two? */
+function isBetween(places: readonly number[], low: number, high: number): boolean {
+  let from = 0;
+  let to = places.length;
+  while (from < to) {
+    const middle = (from + to) >>> 1;
+    if ((places[middle] ?? 0) < low) {
+      from = middle + 1;
+    } else {
+      to = middle;
+    }
+  }
+  const place = places[from];
+  return place !== undefined && place <= high;
+}

@@ -1,0 +1,199 @@
+/** The ledger's ids in memory and in their blobs: each part against the plainest thing that does the same. */
+import { describe, expect, test } from "vitest";
+import { HotIds } from "../../shared/ledger/hot-ids.ts";
+import { makeFilter, mayHold } from "../../shared/ledger/id-filter.ts";
+import {
+  findRecord,
+  type KnownId,
+  memberBytes,
+  mergeMembers,
+  packMembers,
+  placeOfId,
+  readRecord,
+  runBytes,
+  sinceOf,
+} from "../../shared/ledger/id-records.ts";
+import { type IdRow, IdRows } from "../../shared/ledger/id-rows.ts";
+import { crowded, rowsOfRun } from "../../shared/ledger/id-spread.ts";
+import {
+  formatPayloadId,
+  type PayloadId,
+  payloadIdBytes,
+  payloadIdToBytes,
+} from "../../shared/payload-key.ts";
+import { seededRandom } from "../ledger/random-events.ts";
+
+const random = seededRandom(87);
+const below = (n: number): number => Math.floor(random() * n);
+
+/** An id whose content is of this minute. */
+function idOf(minute: number): PayloadId {
+  const bytes = Uint8Array.from({ length: payloadIdBytes }, () => below(256));
+  new DataView(bytes.buffer).setUint32(0, minute * 256 + below(256));
+  return formatPayloadId(bytes);
+}
+
+function known(count: number, minute: () => number): readonly KnownId[] {
+  return Array.from({ length: count }, () => ({
+    id: idOf(minute()),
+    tag: below(2 ** 32),
+    outcome: below(3),
+  }));
+}
+
+describe("records of ids", () => {
+  test("are found with what they say, and no other is", () => {
+    const some = known(300, () => below(2 ** 24));
+    const bytes = packMembers(some);
+    for (const { id, tag, outcome } of some) {
+      const at = findRecord({ bytes, width: memberBytes }, payloadIdToBytes(id));
+      expect(at).toBeGreaterThanOrEqual(0);
+      expect(readRecord(bytes, at)).toEqual({ tag, outcome });
+    }
+    for (const { id } of known(300, () => below(2 ** 24))) {
+      expect(findRecord({ bytes, width: memberBytes }, payloadIdToBytes(id))).toBe(-1);
+    }
+    expect(findRecord({ bytes: new Uint8Array(0), width: memberBytes }, new Uint8Array(16))).toBe(-1);
+  });
+
+  test("lie in the order of their ids, so that the first and the last say where the others are", () => {
+    const bytes = packMembers(known(100, () => below(2 ** 24)));
+    const places = Array.from({ length: 100 }, (_, i) => placeOfId(bytes, i * memberBytes));
+    expect(places).toEqual([...places].sort((a, b) => a - b));
+    expect(Math.max(...places)).toBeGreaterThan(2 ** 31);
+  });
+
+  test("of several groups become one sequence, in which an id is as it ended last", () => {
+    const shared = known(20, () => 7);
+    const at = Date.UTC(2026, 10, 28);
+    const groups = Array.from({ length: 9 }, (_, i) => ({
+      at: at + ([500, 0, 900, 100, 800, 900, 300, 200, 0][i] ?? 0),
+      known: [...known(30, () => below(100)), ...shared.slice(0, 2 * i).map((one) => ({ ...one, tag: i }))],
+    }));
+    const last = new Map<PayloadId, { readonly at: number; readonly tag: number }>();
+    for (const group of groups) {
+      for (const { id, tag } of group.known) {
+        if ((last.get(id)?.at ?? 0) <= group.at) {
+          last.set(id, { at: group.at, tag });
+        }
+      }
+    }
+    const bytes = mergeMembers(groups.map((group) => ({ at: group.at, bytes: packMembers(group.known) })));
+    expect(bytes.length).toBe(last.size * runBytes);
+    for (const [id, { at: since, tag }] of last) {
+      const offset = findRecord({ bytes, width: runBytes }, payloadIdToBytes(id));
+      expect(offset).toBeGreaterThanOrEqual(0);
+      expect(sinceOf(bytes, offset)).toBe(since);
+      expect(readRecord(bytes, offset).tag).toBe(tag);
+    }
+    expect(mergeMembers([])).toHaveLength(0);
+  });
+});
+
+describe("ids that lie apart", () => {
+  test("are those with few others within half an hour of them", () => {
+    const minutes = [3, 1000, 1030, 1032, 1063, 5000, 5000];
+    expect(crowded(minutes, 1)).toEqual(minutes.map(() => true));
+    expect(crowded(minutes, 2)).toEqual([false, true, true, true, true, true, true]);
+    expect(crowded(minutes, 3)).toEqual([false, true, true, true, false, false, false]);
+    expect(crowded([0, 32], 2)).toEqual([true, true]);
+    expect(crowded([0, 33], 2)).toEqual([false, false]);
+  });
+
+  test("are in rows of their own, so that the others' are narrow; no record is lost, and no row is too large", () => {
+    for (const late of [0, 1, 100]) {
+      const prompt = known(9000, () => 3_600_000 + below(3));
+      const backlog = known(3000, () => 3_590_000 + below(20));
+      const apart = known(late, () => below(2 ** 24));
+      const merged = mergeMembers([{ at: 1, bytes: packMembers([...prompt, ...backlog, ...apart]) }]);
+      const rows = rowsOfRun(merged);
+      const ids = rows.flatMap((row) =>
+        Array.from({ length: row.length / runBytes }, (_, i) =>
+          formatPayloadId(row.slice(i * runBytes, i * runBytes + 16)),
+        ),
+      );
+      expect(ids.sort()).toEqual([...prompt, ...backlog, ...apart].map(({ id }) => id).sort());
+      const widths = rows.map((row) => {
+        expect(row.length).toBeLessThanOrEqual(65_536);
+        const last = placeOfId(row, row.length - runBytes);
+        expect(last).toBeGreaterThanOrEqual(placeOfId(row));
+        return (last >>> 8) - (placeOfId(row) >>> 8);
+      });
+      expect(widths.filter((width) => width > 32)).toHaveLength(late > 1 ? 1 : 0);
+      expect(rows.length).toBeLessThan(10);
+    }
+  });
+});
+
+test("a filter lets every id of its row through, and one in a thousand others", () => {
+  const bytes = mergeMembers([{ at: 1, bytes: packMembers(known(2500, () => 3_600_000)) }]);
+  const filter = makeFilter({ bytes, width: runBytes });
+  expect(filter.length).toBe(5000);
+  for (let at = 0; at < bytes.length; at += runBytes) {
+    expect(mayHold(filter, bytes.subarray(at, at + 16))).toBe(true);
+  }
+  const others = Array.from({ length: 20_000 }, () => payloadIdToBytes(idOf(3_600_000)));
+  expect(others.filter((id) => mayHold(filter, id)).length).toBeLessThan(60);
+});
+
+test("hot ids are found in the group that they were placed in last, as long as their generation is hot", () => {
+  const hot = new HotIds(1000);
+  const placed = new Map<PayloadId, { readonly seq: number; readonly generation: number }>();
+  const ids = known(6000, () => 3_600_000).map(({ id }) => id);
+  for (let seq = 1; seq <= 400; seq++) {
+    const some = [...new Set(Array.from({ length: 1 + below(30) }, () => ids[below(6000)] ?? idOf(0)))];
+    const bytes = packMembers(some.map((id) => ({ id, tag: 0, outcome: 0 })));
+    const generation = hot.add(bytes, memberBytes, seq);
+    for (const id of some) {
+      placed.set(id, { seq, generation });
+    }
+    if (seq % 40 === 0) {
+      for (const [id, { seq: last, generation: of }] of placed) {
+        const found = hot.get(payloadIdToBytes(id));
+        expect(of >= hot.hotFrom ? found === last : found === undefined, `${id} of ${last}`).toBe(true);
+      }
+    }
+  }
+  expect(hot.hotFrom).toBeGreaterThan(3);
+  expect(hot.get(payloadIdToBytes(idOf(1)))).toBeUndefined();
+});
+
+test("the rows that may have an id are all rows between whose ends it lies, but those that are hot", () => {
+  const rows = new IdRows();
+  const plain = new Map<number, IdRow>();
+  for (let i = 1; i < 600; i++) {
+    const [low = 0, high = 0] = [below(2 ** 32), below(2 ** 32)].sort((a, b) => a - b);
+    const number = random() < 0.2 ? 1 + below(i) : i;
+    const last = random() < 0.5 ? Number.POSITIVE_INFINITY : below(1000);
+    const row = { number, low, high: Math.min(high, low + 2 ** 29), last, count: i, generation: below(5) };
+    rows.set(row);
+    plain.set(number, row);
+    if (i % 7 === 0) {
+      rows.remove(i - 3);
+      plain.delete(i - 3);
+    }
+    if (i % 100 === 0) {
+      const taken = rows.takeOut((one) => one.last < 200);
+      expect(taken.map((one) => one.number)).toEqual(
+        [...plain.values()]
+          .filter((one) => one.last < 200)
+          .map((one) => one.number)
+          .sort((a, b) => a - b),
+      );
+      for (const one of taken) {
+        plain.delete(one.number);
+      }
+    }
+    const places = Array.from({ length: below(4) }, () => below(2 ** 32)).sort((a, b) => a - b);
+    const expected = [...plain.values()]
+      .filter((one) => one.generation < 3 && places.some((place) => place >= one.low && place <= one.high))
+      .map((one) => one.number);
+    expect(rows.around(places, 3)).toEqual(expected.sort((a, b) => a - b));
+    expect(rows.get(number)).toEqual(plain.get(number));
+    expect(rows.size).toBe(plain.size);
+    expect(rows.highest).toBe(Math.max(...plain.keys()));
+    expect(rows.ended).toBe([...plain.values()].filter((one) => Number.isFinite(one.last)).length);
+  }
+  expect([...rows.all()].map((row) => row.number)).toEqual([...plain.keys()].sort((a, b) => a - b));
+  expect(rows.get(10_000)).toBeUndefined();
+});

@@ -1,0 +1,680 @@
+/**
+ * The ids that the ledger's object knows, live or ended, in its SQLite. It holds no rule of the protocol. docs/storage.md
+ * describes the tables, decision 0087 says why they are so.
+ *
+ * A group's ids are one row (`members`), written when it is made, and once more when it ends. Where many groups have ended,
+ * their ids become one sorted sequence (`runs`). Which rows there are is known in memory, and the ids that were placed last
+ * are too: what is new is mostly looked for without reading a row.
+ *
+ * A few ids have rows of their own (`strays`): those of a group whose content time is far from that of the others. Of an id of
+ * version 1 it is anywhere. So are all ids that an earlier version left.
+ *
+ * An id may be in several rows, since it can be sent again after it ended: then that counts which is live, or ended last.
+ */
+import { assert } from "../../shared/assert.ts";
+import type { EndedPayload, EndOutcome } from "../../shared/ledger/group.ts";
+import { HotIds } from "../../shared/ledger/hot-ids.ts";
+import { makeFilter, mayHold } from "../../shared/ledger/id-filter.ts";
+import {
+  findRecord,
+  type KnownId,
+  memberBytes,
+  mergeMembers,
+  packMembers,
+  placeOfId,
+  readRecord,
+  runBytes,
+  sinceOf,
+} from "../../shared/ledger/id-records.ts";
+import { IdRows } from "../../shared/ledger/id-rows.ts";
+import { crowded, rowsOfRun } from "../../shared/ledger/id-spread.ts";
+import { tagOfEnded, tagOfKey } from "../../shared/ledger/key-tag.ts";
+import type { PayloadPlace } from "../../shared/ledger/view.ts";
+import { limits } from "../../shared/limits.ts";
+import {
+  formatPayloadId,
+  idOfKey,
+  type PayloadId,
+  type PayloadKey,
+  payloadIdBytes,
+  payloadIdToBytes,
+} from "../../shared/payload-key.ts";
+import type { GroupId } from "../../shared/receipt.ts";
+
+/** How an id ended, as its record says it. Never renumbered. */
+const outcomeCodes: Readonly<Record<EndOutcome, number>> = { stored: 0, dead: 1, erased: 2 };
+
+/** So large a part of a group's ids has content near that of an id that shares their row. */
+const membersShare = 1 / 8;
+
+/** What is deleted of strays at once, each of which is a row. */
+const strayGroupsForgottenMax = 500;
+const straysForgottenMax = 20_000;
+
+/** How much of it is in memory, and when groups are merged. */
+export interface IdBounds {
+  /** Of each of the two tables of hot ids. */
+  readonly hotIdsMax: number;
+  readonly filterBytesMax: number;
+  readonly groupsMerged: number;
+}
+
+export const usualBounds: IdBounds = {
+  hotIdsMax: limits.ledgerHotIdsMax,
+  filterBytesMax: limits.ledgerFilterBytesMax,
+  groupsMerged: limits.ledgerGroupsMerged,
+};
+
+/** Before what ids are forgotten; of `Head`. */
+export interface Marks {
+  readonly forgottenBefore?: number;
+  readonly trimmed?: { readonly from: number; readonly at: number } | null;
+}
+
+/** Where an id was found, among several that may be there. */
+type Found = { readonly id: PayloadId; readonly place: PayloadPlace };
+
+export class LedgerIds {
+  readonly #sql: SqlStorage;
+  readonly #bounds: IdBounds;
+  #members = new IdRows();
+  #runs = new IdRows();
+  #hot: HotIds;
+  /** By a run's number, of the newest ones. */
+  #filters = new Map<number, Uint8Array>();
+  #filterBytes = 0;
+  /** Has any stray content of this hour (of 64 minutes)? As far as it was asked. */
+  #strayHours = new Map<number, boolean>();
+
+  constructor(sql: SqlStorage, bounds: IdBounds) {
+    this.#sql = sql;
+    this.#bounds = bounds;
+    this.#hot = new HotIds(bounds.hotIdsMax);
+  }
+
+  /** As an instance finds it when it starts. */
+  readAll(): void {
+    this.#members = new IdRows();
+    this.#runs = new IdRows();
+    this.#hot = new HotIds(this.#bounds.hotIdsMax);
+    this.#filters = new Map();
+    this.#filterBytes = 0;
+    this.#strayHours = new Map();
+    const members = this.#sql.exec<MembersRow>("SELECT seq, low, high, count, at FROM members ORDER BY seq");
+    for (const { seq, low, high, count, at } of members) {
+      this.#members.set({
+        number: seq,
+        low,
+        high,
+        count,
+        last: at ?? Number.POSITIVE_INFINITY,
+        generation: 0,
+      });
+    }
+    const runs = this.#sql.exec<RunRow>("SELECT number, low, high, count, last FROM runs ORDER BY number");
+    for (const { number, low, high, count, last } of runs) {
+      this.#runs.set({ number, low, high, count, last, generation: 0 });
+    }
+    this.#warm();
+    this.#readFilters();
+  }
+
+  /** Of the newest runs, as many as there is room for; the oldest of them is the first to go. */
+  #readFilters(): void {
+    const newest: [number, Uint8Array][] = [];
+    for (const { number, filter } of this.#sql.exec<{ number: number; filter: ArrayBuffer }>(
+      "SELECT number, filter FROM runs ORDER BY number DESC",
+    )) {
+      if (this.#filterBytes + filter.byteLength > this.#bounds.filterBytesMax) {
+        break;
+      }
+      newest.push([number, new Uint8Array(filter)]);
+      this.#filterBytes += filter.byteLength;
+    }
+    this.#filters = new Map(newest.reverse());
+  }
+
+  /** The newest groups' ids are hot, as many as one table takes. */
+  #warm(): void {
+    let room = this.#hot.idsMax;
+    let from = Number.POSITIVE_INFINITY;
+    for (const { number, count } of [...this.#members.all()].reverse()) {
+      room -= count;
+      if (room < 0) {
+        break;
+      }
+      from = number;
+    }
+    for (const { seq, records } of this.#sql.exec<{ seq: number; records: ArrayBuffer }>(
+      "SELECT seq, records FROM members WHERE seq >= ? ORDER BY seq",
+      Math.min(from, Number.MAX_SAFE_INTEGER),
+    )) {
+      const row = this.#members.get(seq);
+      assert(row !== undefined, "each row of ids is known");
+      this.#members.set({ ...row, generation: this.#hot.add(new Uint8Array(records), memberBytes, seq) });
+    }
+  }
+
+  /** How many ids of groups that are over there are. */
+  get remembered(): number {
+    let count = 0;
+    for (const rows of [this.#members, this.#runs]) {
+      for (const row of rows.all()) {
+        count += row.last === Number.POSITIVE_INFINITY ? 0 : row.count;
+      }
+    }
+    const [strays] = this.#sql.exec<{ n: number | null }>("SELECT sum(length(ids)) AS n FROM stray_ends");
+    return count + (strays?.n ?? 0) / payloadIdBytes;
+  }
+
+  // --- looking
+
+  /** Where these ids are, by the rows that are there. */
+  places(ids: readonly PayloadId[]): Map<PayloadId, PayloadPlace> {
+    const found = new Map<PayloadId, PayloadPlace>();
+    const wanted = ids.map((id) => {
+      const bytes = payloadIdToBytes(id);
+      return { id, bytes, place: placeOfId(bytes) };
+    });
+    const rows = this.#rowsFor(wanted);
+    for (const one of this.#lookInMembers(rows.members, wanted)) {
+      keepLater(found, one);
+    }
+    for (const one of this.#lookInRuns(rows.runs, wanted)) {
+      keepLater(found, one);
+    }
+    for (const one of this.#lookAmongStrays(wanted)) {
+      keepLater(found, one);
+    }
+    return found;
+  }
+
+  /** The rows that may have one of these ids. */
+  #rowsFor(wanted: readonly Wanted[]): {
+    readonly members: readonly number[];
+    readonly runs: readonly number[];
+  } {
+    const members = new Set<number>();
+    const cold: Wanted[] = [];
+    const merged: Wanted[] = [];
+    for (const one of wanted) {
+      const seq = this.#hot.get(one.bytes);
+      if (seq === undefined) {
+        cold.push(one);
+      } else if (this.#members.get(seq) === undefined) {
+        merged.push(one); // into a run since
+      } else {
+        members.add(seq);
+      }
+    }
+    const { hotFrom } = this.#hot;
+    for (const seq of this.#members.around(placesOf(cold), hotFrom)) {
+      members.add(seq);
+    }
+    const runs = new Set([
+      ...this.#unfiltered(this.#runs.around(placesOf(cold), hotFrom), cold),
+      ...this.#unfiltered(this.#runs.around(placesOf(merged), Number.POSITIVE_INFINITY), merged),
+    ]);
+    return { members: [...members], runs: [...runs] };
+  }
+
+  /** Those of the runs' rows that may have one of these ids, as far as there is a filter. */
+  #unfiltered(numbers: readonly number[], wanted: readonly Wanted[]): readonly number[] {
+    return numbers.filter((number) => {
+      const filter = this.#filters.get(number);
+      const row = this.#runs.get(number);
+      return wanted.some(
+        ({ bytes, place }) =>
+          row !== undefined &&
+          place >= row.low &&
+          place <= row.high &&
+          (filter === undefined || mayHold(filter, bytes)),
+      );
+    });
+  }
+
+  *#lookInMembers(seqs: readonly number[], wanted: readonly Wanted[]): Iterable<Found> {
+    if (seqs.length === 0) {
+      return;
+    }
+    const rows = this.#sql.exec<{ at: number | null; group: GroupId | null; records: ArrayBuffer }>(
+      `SELECT members.at AS at, live.id AS "group", members.records AS records
+       FROM json_each(?) AS asked JOIN members ON members.seq = asked.value LEFT JOIN live ON live.seq = members.seq
+       ORDER BY members.seq`,
+      JSON.stringify(seqs),
+    );
+    for (const { at, group, records } of rows) {
+      const bytes = new Uint8Array(records);
+      for (const { id, bytes: idBytes } of wanted) {
+        const offset = findRecord({ bytes, width: memberBytes }, idBytes);
+        if (offset >= 0) {
+          assert(group !== null || at !== null, "a group whose ids are known is live or over");
+          yield {
+            id,
+            place: group !== null ? { at: "group", group } : doneAt(readRecord(bytes, offset), at ?? 0),
+          };
+        }
+      }
+    }
+  }
+
+  *#lookInRuns(numbers: readonly number[], wanted: readonly Wanted[]): Iterable<Found> {
+    if (numbers.length === 0) {
+      return;
+    }
+    const rows = this.#sql.exec<{ records: ArrayBuffer }>(
+      "SELECT runs.records AS records FROM json_each(?) AS asked JOIN runs ON runs.number = asked.value ORDER BY runs.number",
+      JSON.stringify(numbers),
+    );
+    for (const { records } of rows) {
+      const bytes = new Uint8Array(records);
+      for (const { id, bytes: idBytes } of wanted) {
+        const offset = findRecord({ bytes, width: runBytes }, idBytes);
+        if (offset >= 0) {
+          yield { id, place: doneAt(readRecord(bytes, offset), sinceOf(bytes, offset)) };
+        }
+      }
+    }
+  }
+
+  *#lookAmongStrays(wanted: readonly Wanted[]): Iterable<Found> {
+    const some = wanted.filter(({ place }) => this.#hasStrays(place));
+    if (some.length === 0) {
+      return;
+    }
+    // One statement for any number of ids: bound parameters end at 100 (Durable Objects, SQLite limits).
+    const rows = this.#sql.exec<{
+      id: ArrayBuffer;
+      minute: number;
+      outcome: number;
+      group: GroupId | null;
+      at: number | null;
+    }>(
+      `SELECT strays.id AS id, strays.minute AS minute, strays.outcome AS outcome, live.id AS "group", stray_ends.at AS at
+       FROM json_each(?) AS asked JOIN strays ON strays.id = unhex(asked.value)
+       LEFT JOIN live ON live.seq = strays.seq LEFT JOIN stray_ends ON stray_ends.seq = strays.seq`,
+      JSON.stringify(some.map(({ bytes }) => bytesToHex(bytes))),
+    );
+    for (const { id, minute, outcome, group, at } of rows) {
+      const place: PayloadPlace | null =
+        group !== null ? { at: "group", group } : at !== null ? doneAt({ tag: minute, outcome }, at) : null;
+      // Neither live nor over: its group ended without it, and it is in another row.
+      if (place !== null) {
+        yield { id: formatPayloadId(new Uint8Array(id)), place };
+      }
+    }
+  }
+
+  #hasStrays(place: number): boolean {
+    const hour = Math.floor(place / placesAnHour);
+    let has = this.#strayHours.get(hour);
+    if (has === undefined) {
+      const [row] = this.#sql.exec<{ n: number }>(
+        "SELECT count(*) AS n FROM (SELECT 1 FROM strays WHERE id >= ? AND id < ? LIMIT 1)",
+        idFrom(hour * placesAnHour),
+        idFrom((hour + 1) * placesAnHour),
+      );
+      has = row?.n === 1;
+      if (this.#strayHours.size >= strayHoursMax) {
+        this.#strayHours.clear();
+      }
+      this.#strayHours.set(hour, has);
+    }
+    return has;
+  }
+
+  // --- placing
+
+  /** A group is made: its payloads are in it from now on. */
+  place(seq: number, keys: readonly PayloadKey[]): void {
+    const known = keys
+      .map((key) => ({ id: idOfKey(key), tag: tagOfKey(key), outcome: outcomeCodes.stored }))
+      .sort((a, b) => (a.id < b.id ? -1 : 1))
+      .map((one) => ({ ...one, place: placeOfId(payloadIdToBytes(one.id)) }));
+    const minutes = known.map(({ place }) => place >>> 8);
+    const shares = crowded(minutes, Math.ceil(known.length * membersShare));
+    const together = known.filter((_, i) => shares[i] === true);
+    const apart = known.filter((_, i) => shares[i] !== true);
+    if (together.length > 0) {
+      this.#writeMembers(seq, together, null);
+      // Of an id that was a stray before, nobody would delete the row.
+      this.#deleteStrays(together.filter(({ place }) => this.#hasStrays(place)));
+    }
+    if (apart.length > 0) {
+      this.#sql.exec(
+        `INSERT INTO strays (id, seq, minute, outcome)
+         SELECT unhex(value ->> 0), ?, value ->> 1, 0 FROM json_each(?) WHERE true
+         ON CONFLICT (id) DO UPDATE SET seq = excluded.seq, minute = excluded.minute, outcome = 0`,
+        seq,
+        JSON.stringify(apart.map(({ id, tag }) => [idToHex(id), tag])),
+      );
+      for (const { place } of apart) {
+        this.#strayHours.set(Math.floor(place / placesAnHour), true);
+      }
+    }
+  }
+
+  #writeMembers(seq: number, known: readonly KnownId[], at: number | null): void {
+    const records = packMembers(known);
+    const low = placeOfId(records);
+    const high = placeOfId(records, records.length - memberBytes);
+    const count = known.length;
+    if (at === null) {
+      this.#sql.exec(
+        "INSERT INTO members (seq, low, high, count, at, records) VALUES (?, ?, ?, ?, NULL, ?)",
+        seq,
+        low,
+        high,
+        count,
+        records,
+      );
+      const generation = this.#hot.add(records, memberBytes, seq);
+      this.#members.set({ number: seq, low, high, count, last: Number.POSITIVE_INFINITY, generation });
+    } else {
+      this.#sql.exec(
+        "UPDATE members SET low = ?, high = ?, count = ?, at = ?, records = ? WHERE seq = ?",
+        low,
+        high,
+        count,
+        at,
+        records,
+        seq,
+      );
+      const generation = this.#members.get(seq)?.generation ?? 0;
+      this.#members.set({ number: seq, low, high, count, last: at, generation });
+    }
+  }
+
+  #deleteStrays(known: readonly KnownId[]): void {
+    if (known.length > 0) {
+      this.#sql.exec(
+        "DELETE FROM strays WHERE id IN (SELECT unhex(value) FROM json_each(?))",
+        JSON.stringify(known.map(({ id }) => idToHex(id))),
+      );
+    }
+  }
+
+  /** A group is over: it has these ids, and no others. */
+  end(seq: number, ended: readonly EndedPayload[], at: number): void {
+    const known = ended.map((one) => ({
+      id: idOfKey(one.key),
+      tag: tagOfEnded(one),
+      outcome: outcomeCodes[one.outcome],
+    }));
+    const apart = this.#straysOf(seq, known);
+    const together = apart.size === 0 ? known : known.filter(({ id }) => !apart.has(id));
+    if (this.#members.get(seq) !== undefined) {
+      if (together.length > 0) {
+        this.#writeMembers(seq, together, at);
+      } else {
+        this.#sql.exec("DELETE FROM members WHERE seq = ?", seq);
+        this.#members.remove(seq);
+      }
+    } else {
+      assert(together.length === 0, "what ends in a group was placed in it");
+    }
+    if (apart.size > 0) {
+      this.#endStrays(
+        seq,
+        known.filter(({ id }) => apart.has(id)),
+        at,
+      );
+    }
+    this.#mergeEnded();
+  }
+
+  /** Those of a group's ids that have rows of their own. */
+  #straysOf(seq: number, known: readonly KnownId[]): ReadonlySet<PayloadId> {
+    const some = known.filter(({ id }) => this.#hasStrays(placeOfId(payloadIdToBytes(id))));
+    if (some.length === 0) {
+      return new Set();
+    }
+    const rows = this.#sql.exec<{ id: ArrayBuffer }>(
+      "SELECT id FROM strays WHERE id IN (SELECT unhex(value) FROM json_each(?)) AND seq = ?",
+      JSON.stringify(some.map(({ id }) => idToHex(id))),
+      seq,
+    );
+    return new Set([...rows].map(({ id }) => formatPayloadId(new Uint8Array(id))));
+  }
+
+  #endStrays(seq: number, known: readonly KnownId[], at: number): void {
+    const ids = new Uint8Array(known.length * payloadIdBytes);
+    for (const [i, { id }] of known.entries()) {
+      ids.set(payloadIdToBytes(id), i * payloadIdBytes);
+    }
+    this.#sql.exec("INSERT INTO stray_ends (seq, at, ids) VALUES (?, ?, ?)", seq, at, ids);
+    // Mostly nothing changes: `stored` under the key that the id was placed with. Only what differs is written.
+    this.#sql.exec(
+      `UPDATE strays SET minute = ended.value ->> 1, outcome = ended.value ->> 2 FROM json_each(?) AS ended
+       WHERE strays.id = unhex(ended.value ->> 0)
+         AND (strays.minute <> ended.value ->> 1 OR strays.outcome <> ended.value ->> 2)`,
+      JSON.stringify(known.map(({ id, tag, outcome }) => [idToHex(id), tag, outcome])),
+    );
+  }
+
+  // --- merging
+
+  /** When so many groups are over, their rows become a run. All of it or none: it is part of a step's transaction. */
+  #mergeEnded(): void {
+    if (this.#members.ended < this.#bounds.groupsMerged) {
+      return;
+    }
+    const ended = this.#members.takeOut(({ last }) => last !== Number.POSITIVE_INFINITY);
+    const seqs = JSON.stringify(ended.map(({ number }) => number));
+    const rows = [
+      ...this.#sql.exec<{ at: number; records: ArrayBuffer }>(
+        "SELECT at, records FROM members WHERE seq IN (SELECT value FROM json_each(?)) ORDER BY seq",
+        seqs,
+      ),
+    ];
+    const merged = mergeMembers(rows.map(({ at, records }) => ({ at, bytes: new Uint8Array(records) })));
+    const last = Math.max(...rows.map(({ at }) => at));
+    const generation = Math.min(...ended.map((row) => row.generation));
+    for (const records of rowsOfRun(merged)) {
+      this.#writeRun(records, last, generation);
+    }
+    this.#sql.exec("DELETE FROM members WHERE seq IN (SELECT value FROM json_each(?))", seqs);
+  }
+
+  #writeRun(records: Uint8Array, last: number, generation: number): void {
+    const number = this.#runs.highest + 1;
+    const low = placeOfId(records);
+    const high = placeOfId(records, records.length - runBytes);
+    const count = records.length / runBytes;
+    const filter = makeFilter({ bytes: records, width: runBytes });
+    this.#sql.exec(
+      "INSERT INTO runs (number, low, high, count, last, filter, records) VALUES (?, ?, ?, ?, ?, ?, ?)",
+      number,
+      low,
+      high,
+      count,
+      last,
+      filter,
+      records,
+    );
+    this.#runs.set({ number, low, high, count, last, generation });
+    this.#filters.set(number, filter);
+    this.#filterBytes += filter.length;
+    for (const [oldest, { length }] of this.#filters) {
+      if (this.#filterBytes <= this.#bounds.filterBytesMax) {
+        break;
+      }
+      this.#filters.delete(oldest);
+      this.#filterBytes -= length;
+    }
+  }
+
+  // --- forgetting
+
+  /** Deletes what has only ids that are forgotten by these marks; of strays, bit by bit. */
+  forget({ forgottenBefore = Number.NEGATIVE_INFINITY, trimmed }: Marks): void {
+    const isOver = ({ last, high }: { readonly last: number; readonly high: number }): boolean =>
+      last < forgottenBefore || (trimmed != null && last <= trimmed.at && high >>> 8 < trimmed.from);
+    this.#deleteRows("members", "seq", this.#members.takeOut(isOver));
+    const runs = this.#runs.takeOut(isOver);
+    this.#deleteRows("runs", "number", runs);
+    for (const { number } of runs) {
+      this.#filterBytes -= this.#filters.get(number)?.length ?? 0;
+      this.#filters.delete(number);
+    }
+    this.#forgetStrays(forgottenBefore);
+    if (trimmed != null) {
+      this.#trimStrays(trimmed.from, trimmed.at);
+    }
+  }
+
+  #deleteRows(table: "members" | "runs", column: string, rows: readonly { readonly number: number }[]): void {
+    if (rows.length > 0) {
+      this.#sql.exec(
+        `DELETE FROM ${table} WHERE ${column} IN (SELECT value FROM json_each(?))`,
+        JSON.stringify(rows.map(({ number }) => number)),
+      );
+    }
+  }
+
+  #forgetStrays(before: number): void {
+    const ends = this.#sql.exec<{ seq: number; ids: ArrayBuffer }>(
+      "SELECT seq, ids FROM (SELECT seq, at, ids FROM stray_ends ORDER BY seq LIMIT ?) WHERE at < ?",
+      strayGroupsForgottenMax,
+      before,
+    );
+    let count = 0;
+    for (const { seq, ids } of [...ends]) {
+      const hex: string[] = [];
+      for (let at = 0; at < ids.byteLength; at += payloadIdBytes) {
+        hex.push(bytesToHex(new Uint8Array(ids, at, payloadIdBytes)));
+      }
+      // An id that was sent again since is another group's now, and stays.
+      this.#sql.exec(
+        "DELETE FROM strays WHERE id IN (SELECT unhex(value) FROM json_each(?)) AND seq = ?",
+        JSON.stringify(hex),
+        seq,
+      );
+      this.#sql.exec("DELETE FROM stray_ends WHERE seq = ?", seq);
+      this.#strayHours.clear();
+      count += hex.length;
+      if (count >= straysForgottenMax) {
+        break;
+      }
+    }
+  }
+
+  /** What is trimmed is not found any more, whether its row is there or not: those that are left go the next time. */
+  #trimStrays(from: number, at: number): void {
+    this.#sql.exec(
+      `DELETE FROM strays WHERE id IN (
+         SELECT strays.id FROM strays JOIN stray_ends ON stray_ends.seq = strays.seq
+         WHERE strays.id < ? AND stray_ends.at <= ? ORDER BY strays.id LIMIT ?)`,
+      idFrom(from * placesAMinute),
+      at,
+      straysForgottenMax,
+    );
+    this.#strayHours.clear();
+  }
+
+  /**
+   * The content minute before which ids are to be forgotten where the store is full: a hundredth of it goes by it. Undefined:
+   * nothing has ended. Where few have rows of their own, they do not count.
+   */
+  trimTo(): number | undefined {
+    const highs = [...this.#runs.all(), ...this.#members.all()]
+      .filter(({ last }) => last !== Number.POSITIVE_INFINITY)
+      .map(({ high }) => high)
+      .sort((a, b) => a - b);
+    const high = highs[Math.floor(highs.length / 100)] ?? this.#strayToTrim();
+    return high === undefined ? undefined : (high >>> 8) + 1;
+  }
+
+  #strayToTrim(): number | undefined {
+    const rows = this.#sql.exec<{ id: ArrayBuffer }>(
+      `SELECT strays.id AS id FROM strays JOIN stray_ends ON stray_ends.seq = strays.seq ORDER BY strays.id LIMIT ?`,
+      straysForgottenMax,
+    );
+    let last: number | undefined;
+    for (const { id } of rows) {
+      last = placeOfId(new Uint8Array(id));
+    }
+    return last;
+  }
+}
+
+interface Wanted {
+  readonly id: PayloadId;
+  readonly bytes: Uint8Array;
+  readonly place: number;
+}
+
+interface MembersRow {
+  readonly seq: number;
+  readonly low: number;
+  readonly high: number;
+  readonly count: number;
+  readonly at: number | null;
+  readonly [column: string]: SqlStorageValue;
+}
+
+interface RunRow {
+  readonly number: number;
+  readonly low: number;
+  readonly high: number;
+  readonly count: number;
+  readonly last: number;
+  readonly [column: string]: SqlStorageValue;
+}
+
+/** Of `placeOfId`: the first three bytes are minutes. An hour has 64 of them here. */
+const placesAMinute = 256;
+const placesAnHour = 64 * placesAMinute;
+const strayHoursMax = 10_000;
+
+/** The first id at or behind a place; one behind all ids where there is none. */
+function idFrom(place: number): Uint8Array {
+  const bytes = new Uint8Array(place >= 2 ** 32 ? payloadIdBytes + 1 : payloadIdBytes);
+  if (place >= 2 ** 32) {
+    return bytes.fill(255);
+  }
+  new DataView(bytes.buffer).setUint32(0, place);
+  return bytes;
+}
+
+function placesOf(wanted: readonly Wanted[]): readonly number[] {
+  return wanted.map(({ place }) => place).sort((a, b) => a - b);
+}
+
+/** Live before over, later before earlier. */
+function keepLater(found: Map<PayloadId, PayloadPlace>, { id, place }: Found): void {
+  const before = found.get(id);
+  const isLater =
+    before === undefined || place.at === "group" || (before.at === "done" && place.since >= before.since);
+  if (isLater) {
+    found.set(id, place);
+  }
+}
+
+function doneAt(record: { readonly tag: number; readonly outcome: number }, since: number): PayloadPlace {
+  return {
+    at: "done",
+    outcome: outcomeOf(record.outcome),
+    tag: record.tag,
+    since,
+  };
+}
+
+function outcomeOf(code: number): EndOutcome {
+  const outcomes: readonly EndOutcome[] = ["stored", "dead", "erased"];
+  const outcome = outcomes.find((one) => outcomeCodes[one] === code);
+  assert(outcome !== undefined, "an id ended in one of the known ways");
+  return outcome;
+}
+
+function idToHex(id: PayloadId): string {
+  return bytesToHex(payloadIdToBytes(id));
+}
+
+function bytesToHex(bytes: Uint8Array): string {
+  let hex = "";
+  for (const byte of bytes) {
+    hex += byte.toString(16).padStart(2, "0");
+  }
+  return hex;
+}
