@@ -165,20 +165,21 @@ export function witnessQuery(settings: ClickHouseSettings, table: string | null)
   return witnessColumnsSql(settings, table);
 }
 
-/** What VERIFY and an erasure judge by (`ReceiptClaim`); read by workers/consumer/read-receipts.ts. */
-const claimFields = `key, toString(outcome) AS outcome, reason,
+/** What VERIFY and an erasure judge by (`ReceiptClaim`), without the key; read by workers/consumer/read-receipts.ts. */
+const claimFields = `toString(outcome) AS outcome, reason,
       arrayMap(day -> toUInt32(day), mapKeys(spans_by_day)) AS days, mapValues(spans_by_day) AS rows`;
+const otherFields = `group_id, spans, rejected_spans,
+      toFloat64(bytes) AS bytes, toFloat64(toUnixTimestamp64Milli(headrace_receipts.at)) AS at`;
 
 /** All that a receipt says; read by workers/consumer/read-receipts.ts. */
-export const receiptFields = `${claimFields}, group_id, spans, rejected_spans,
-      toFloat64(bytes) AS bytes, toFloat64(toUnixTimestamp64Milli(headrace_receipts.at)) AS at`;
+export const receiptFields = `key, ${claimFields}, ${otherFields}`;
 
 /**
  * Receipts of payloads under all of their keys. Their minutes are looked up by id first: the receipts themselves lie by key,
  * and are read in the granules of these keys alone (decision 0075).
  */
 export function receiptsQuery(settings: ClickHouseSettings, ids: readonly PayloadId[]): string {
-  return receiptsOfIds(settings, ids, receiptFields);
+  return receiptsOfIds(settings, ids, `${claimFields}, ${otherFields}`);
 }
 
 /**
@@ -189,16 +190,27 @@ export function receiptClaimsQuery(settings: ClickHouseSettings, ids: readonly P
   return receiptsOfIds(settings, ids, claimFields);
 }
 
+/**
+ * The keys choose the granules, and no more (`indexHint`): their rows are known by `payload`, and the key is put together again from
+ * its parts. For a key is 65 bytes, and to compare those of a granule all that lie before must be decompressed.
+ */
 function receiptsOfIds(settings: ClickHouseSettings, ids: readonly PayloadId[], fields: string): string {
   const heads = ids.map((id) => bytesLiteral(payloadIdToBytes(id).subarray(0, headBytes)));
   const asked = ids.map((id, i) => `(${heads[i]}, '${id}')`);
-  return `SELECT ${fields}
-    FROM ${tableName(settings, "headrace_receipts")} FINAL WHERE key IN (
-      SELECT concat('${payloadPrefix}', formatDateTime(minute, '%Y-%m-%dT%H%i', 'UTC'), '/', tenant, '/', id)
+  return `SELECT ${keyText(idText)} AS key, ${fields}
+    FROM ${tableName(settings, "headrace_receipts")} FINAL WHERE indexHint(headrace_receipts.key IN (
+      SELECT ${keyText("id")}
       FROM (SELECT head, minute, tenant FROM ${tableName(settings, "headrace_receipt_minutes")} WHERE head IN (${heads.join(", ")})) AS found
       INNER JOIN (SELECT toFixedString(one.1, ${headBytes}) AS head, one.2 AS id FROM (SELECT arrayJoin([${asked.join(", ")}]) AS one)) AS asked USING head
-    ) ORDER BY key`;
+    )) AND payload IN ${idSet(ids)} ORDER BY key`;
 }
+
+/** A key of a row that has its minute and its tenant. `id`: SQL of the id's text. */
+const keyText = (id: string): string =>
+  `concat('${payloadPrefix}', formatDateTime(minute, '%Y-%m-%dT%H%i', 'UTC'), '/', tenant, '/', ${id})`;
+/** The text of the id in `payload`, as formatPayloadId has it: base32hex, which ClickHouse does not speak. */
+const idText =
+  "substring(translate(base32Encode(payload), 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567', '0123456789abcdefghijklmnopqrstuv'), 1, 26)";
 
 /** So many of an id's bytes headrace_receipt_minutes has. */
 const headBytes = 12;
