@@ -1,10 +1,11 @@
 /**
- * `npm run bench -- explore [spans|price]`: what the console's traces cost ClickHouse at real sizes: spans of a day, made in it from a
+ * `npm run bench -- explore [spans|price] [folder]`: what the console's traces cost ClickHouse at real sizes: spans of a day, made in it from a
  * seed (5 × 10^7, or `spans`), asked for by the console's own handlers. Of each question the rows that ClickHouse read, the
  * queries, and the time, cold (its caches emptied, files read past the system's cache) and warm. Then (`price`: this alone) what the projection
- * costs: an INSERT, the disk, a merge, and a DELETE of 500 payloads, with it and without it in turns.
+ * costs: an INSERT, the disk, a merge, and a DELETE of 500 payloads, with it and without it in turns. The spans are kept in `folder`,
+ * where one is given, and are not made again.
  */
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { loginVariables } from "../dev/clickhouse/login.ts";
@@ -34,15 +35,18 @@ interface Meter {
   isCold: boolean;
 }
 
-export async function benchExplore(spans = String(spansUsual), how = "with"): Promise<void> {
-  const folder = mkdtempSync(join(tmpdir(), "headrace-explore-"));
-  const engine = await startEngineSession(folder);
+export async function benchExplore(spans = String(spansUsual), kept?: string): Promise<void> {
+  const folder = kept ?? mkdtempSync(join(tmpdir(), "headrace-explore-"));
+  mkdirSync(folder, { recursive: true });
+  const engine = await startEngineSession(folder, kept !== undefined);
   try {
-    const leaveOut = how === "without" ? defaultSchemaSettings.leaveOut : [];
-    await migrateClickHouse({ url: engine.url }, { ...defaultSchemaSettings, leaveOut });
+    await migrateClickHouse({ url: engine.url }, defaultSchemaSettings);
     const answered: Line[] = [];
     if (spans !== "price") {
-      await fill(engine, Number(spans));
+      if ((await engine.text("SELECT count() FROM otel_traces")) === "0") {
+        await fill(engine, Number(spans));
+      }
+      await settle(engine);
       answered.push(...(await askAll(engine, Number(spans))));
       console.table(answered);
     }
@@ -51,7 +55,9 @@ export async function benchExplore(spans = String(spansUsual), how = "with"): Pr
     console.log(JSON.stringify({ benchmark: "explore", spans, answered, price }));
   } finally {
     await engine.stop();
-    rmSync(folder, { recursive: true, force: true });
+    if (kept === undefined) {
+      rmSync(folder, { recursive: true, force: true });
+    }
   }
 }
 
@@ -72,7 +78,10 @@ async function fill(engine: EngineSession, spans: number): Promise<void> {
       console.log(`${first * spansPerTrace} of about ${spans} spans`);
     }
   }
-  // Questions are asked of a table at rest: what merges take is not theirs.
+}
+
+/** Questions are asked of a table at rest: what merges take is not theirs. */
+async function settle(engine: EngineSession): Promise<void> {
   while ((await engine.text("SELECT count() FROM system.merges")) !== "0") {
     await new Promise((resolve) => setTimeout(resolve, 1000));
   }
