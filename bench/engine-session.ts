@@ -25,9 +25,9 @@ export interface EngineSession {
 /** In memory where Linux offers it: a file system's search for free inodes, after tables were emptied, is not ours to measure. */
 const parentFolder = existsSync("/dev/shm") ? "/dev/shm" : tmpdir();
 
-/** `within`: where the table is to be on a disk. */
-export async function startEngineSession(within = parentFolder): Promise<EngineSession> {
-  const directory = mkdtempSync(join(within, "headrace-bench-"));
+/** `within`: where the table is to be on a disk. `isKept`: that folder itself is the server's, and stays. */
+export async function startEngineSession(within = parentFolder, isKept = false): Promise<EngineSession> {
+  const directory = isKept ? within : mkdtempSync(join(within, "headrace-bench-"));
   const clickhouse = await startClickHouse({ directory });
   const ask: EngineSession["ask"] = async (query, settings = {}, body) => {
     const url = new URL(clickhouse.url);
@@ -49,7 +49,9 @@ export async function startEngineSession(within = parentFolder): Promise<EngineS
     cpuSeconds: () => cpuSecondsOf(clickhouse.pid),
     async stop() {
       await clickhouse.stop();
-      rmSync(directory, { recursive: true, force: true });
+      if (!isKept) {
+        rmSync(directory, { recursive: true, force: true });
+      }
     },
   };
 }

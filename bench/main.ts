@@ -13,13 +13,13 @@ import { benchPipeline } from "./scale/pipeline.ts";
 import { benchScale } from "./scale.ts";
 import { benchTranscode } from "./transcode.ts";
 
-const benchmarks: Readonly<Record<string, (part?: string) => void | Promise<void>>> = {
+const benchmarks: Readonly<Record<string, (...parts: string[]) => void | Promise<void>>> = {
   against: benchAgainst,
   ingress: benchIngress,
   costs: benchCosts,
   explore: benchExplore,
   growth: benchGrowth,
-  hostile: benchHostile,
+  hostile: (words) => benchHostile(words),
   insert: benchInsert,
   pipeline: benchPipeline,
   receipts: benchReceipts,
@@ -28,11 +28,11 @@ const benchmarks: Readonly<Record<string, (part?: string) => void | Promise<void
   transcode: benchTranscode,
 };
 
-const [name = "", part] = process.argv.slice(2);
+const [name = "", ...parts] = process.argv.slice(2);
 const benchmark = benchmarks[name];
 if (benchmark === undefined) {
   console.error(`There is no benchmark "${name}". There are: ${Object.keys(benchmarks).join(", ")}.`);
   process.exitCode = 2;
 } else {
-  await benchmark(part);
+  await benchmark(...parts);
 }

@@ -6,7 +6,7 @@
  *    and of 500 that all have one
  * 3. rows of an audit's page of 1,000 payloads, with and without its days named
  * 4. what a stream of INSERTs costs, merges included, and what of it grows with the table
- * 5. the receipts of 500 ids of one group, and 3, with ids of version 1, which are at random, and of version 2, which begin with
+ * 5. the receipts of 500 ids of one group and of 500 over the month, and 3, with ids of version 1, which are at random, and of version 2, which begin with
  *    their time (`npm run bench -- receipts ids`: this alone)
  *
  * `npm run bench -- receipts 3e7` makes so many (10^7 without). The engine makes them itself, over the 36 days before now.
@@ -108,11 +108,12 @@ async function groupIds(
 async function ids(
   engine: EngineSession,
   count: number,
-  receipts: number,
+  { receipts, end }: Filled,
   known: number,
+  version: Version = 1,
 ): Promise<readonly PayloadId[]> {
   const text = await engine.text(
-    `SELECT lower(hex(MD5(toString(rand64() % ${receipts})))) FROM numbers(${known}) FORMAT TSVRaw`,
+    `SELECT lower(hex(id)) FROM (SELECT number, ${minuteSql(receipts, end)} AS m, ${idSql[version]} AS id FROM (SELECT rand64() % ${receipts} AS number FROM numbers(${known}))) FORMAT TSVRaw`,
   );
   const knownIds = text.split("\n").map((hex) => formatPayloadId(Buffer.from(hex, "hex")));
   const others = Array.from({ length: count - knownIds.length }, () => formatPayloadId(randomBytes(16)));
@@ -246,7 +247,13 @@ async function measureGroup(
   });
 }
 
-async function measure(engine: EngineSession, receipts: number, name: string): Promise<void> {
+/** How many receipts the table has, and when the last arrived (ms since the epoch). */
+interface Filled {
+  readonly receipts: number;
+  readonly end: number;
+}
+
+async function measure(engine: EngineSession, filled: Filled, name: string): Promise<void> {
   const query =
     name === "before"
       ? receiptsQueryBefore
@@ -255,10 +262,10 @@ async function measure(engine: EngineSession, receipts: number, name: string): P
   await bytesPerReceipt(engine);
   for (const count of [1, 100, 500]) {
     const known = Math.ceil(count / 2);
-    await time(engine, `of ${count} ids`, async () => query(await ids(engine, count, receipts, known)));
+    await time(engine, `of ${count} ids`, async () => query(await ids(engine, count, filled, known)));
   }
   await time(engine, "of 500 ids, each with a receipt", async () =>
-    query(await ids(engine, 500, receipts, 500)),
+    query(await ids(engine, 500, filled, 500)),
   );
 }
 
@@ -308,6 +315,9 @@ async function compareIds(engine: EngineSession, receipts: number, end: number):
     await settle(engine);
     await bytesPerReceipt(engine);
     await measureGroup(engine, receipts, end, version);
+    await time(engine, "500 ids over the month, each with one", async () =>
+      receiptClaimsQuery(settings, await ids(engine, 500, { receipts, end }, 500, version)),
+    );
     await measureAudit(engine, receipts, end, version);
   }
 }
@@ -332,7 +342,7 @@ export async function benchReceipts(part?: string): Promise<void> {
       await fill(engine, receipts, end);
       await engine.ask("OPTIMIZE TABLE headrace_receipts FINAL");
       console.log(`${receipts} receipts over ${days} days\nbefore:`);
-      await measure(engine, receipts, "before");
+      await measure(engine, { receipts, end }, "before");
       await stream(engine, end);
       const [began, cpu] = [performance.now(), engine.cpuSeconds()];
       await migrateBefore("0014");
@@ -341,7 +351,7 @@ export async function benchReceipts(part?: string): Promise<void> {
       );
       await engine.ask("OPTIMIZE TABLE headrace_receipts FINAL");
       await engine.ask("OPTIMIZE TABLE headrace_receipt_places FINAL");
-      await measure(engine, receipts, "after");
+      await measure(engine, { receipts, end }, "after");
       await stream(engine, end);
     }
     await migrateBefore("0014");

@@ -535,6 +535,9 @@ export const limits = {
   traceSpansMax: 10_000,
   /** Bytes of attributes, events and links in it: the spans after that have theirs on demand. */
   traceDetailBytesMax: 4 * MIB,
+  /** What is read by one query without being cut in ClickHouse: spans, and bytes of their texts. Less than the two above. */
+  traceSmallSpansMax: 1000,
+  traceSmallBytesMax: 1 * MIB,
   /** Of one span in it: attributes, events, links, and characters of one text; and where the span is asked for alone. */
   traceSpanMembersMax: 200,
   traceTextCharsMax: 4096,

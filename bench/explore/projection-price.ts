@@ -2,6 +2,8 @@
  * What the projection headrace_traces costs: the same rows into a table with it and into one without, in turns, so that a busy
  * machine is busy for both. CPU is the server's, of one thread per INSERT.
  */
+import { migrateClickHouse } from "../../dev/clickhouse/migrate-clickhouse.ts";
+import { defaultSchemaSettings } from "../../shared/clickhouse/migrations.ts";
 import type { EngineSession } from "../engine-session.ts";
 import { median } from "../median.ts";
 import { madeColumns, madeSpans } from "./made-spans.ts";
@@ -23,10 +25,16 @@ export interface Price {
 }
 
 export async function projectionPrice(engine: EngineSession): Promise<readonly Price[]> {
-  for (const kind of kinds) {
-    await engine.ask(`CREATE TABLE ${tableOf(kind)} AS otel_traces`);
+  for (const table of [...kinds.map(tableOf), "waiting"]) {
+    await engine.ask(`DROP TABLE IF EXISTS ${table} SYNC`);
   }
-  await engine.ask(`ALTER TABLE ${tableOf("without")} DROP PROJECTION headrace_traces`);
+  for (const kind of kinds) {
+    const database = `of_${kind}`;
+    await engine.ask(`CREATE DATABASE IF NOT EXISTS ${database}`);
+    const leaveOut = kind === "with" ? [] : defaultSchemaSettings.leaveOut;
+    await migrateClickHouse({ url: engine.url }, { ...defaultSchemaSettings, database, leaveOut });
+    await engine.ask(`CREATE TABLE ${tableOf(kind)} AS ${database}.otel_traces`);
+  }
   await engine.ask("CREATE TABLE waiting ENGINE = Memory AS SELECT * FROM otel_traces WHERE 0");
   await engine.ask(`INSERT INTO waiting (${madeColumns}) ${madeSpans(0, 12_000, 1_850_000)}`);
   await engine.ask("SYSTEM STOP MERGES");

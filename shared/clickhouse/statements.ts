@@ -168,10 +168,11 @@ export function witnessQuery(settings: ClickHouseSettings, table: string | null)
 /** What VERIFY and an erasure judge by (`ReceiptClaim`); read by workers/consumer/read-receipts.ts. */
 const claimFields = `key, toString(outcome) AS outcome, reason,
       arrayMap(day -> toUInt32(day), mapKeys(spans_by_day)) AS days, mapValues(spans_by_day) AS rows`;
+const otherFields = `group_id, spans, rejected_spans,
+      toFloat64(bytes) AS bytes, toFloat64(toUnixTimestamp64Milli(headrace_receipts.at)) AS at`;
 
 /** All that a receipt says; read by workers/consumer/read-receipts.ts. */
-export const receiptFields = `${claimFields}, group_id, spans, rejected_spans,
-      toFloat64(bytes) AS bytes, toFloat64(toUnixTimestamp64Milli(headrace_receipts.at)) AS at`;
+export const receiptFields = `${claimFields}, ${otherFields}`;
 
 /**
  * Receipts of payloads under all of their keys. Their minutes and places are looked up by id first: the receipts themselves lie by
@@ -189,17 +190,21 @@ export function receiptClaimsQuery(settings: ClickHouseSettings, ids: readonly P
   return receiptsOfIds(settings, ids, claimFields);
 }
 
+/**
+ * The keys choose the granules, and no more (`indexHint`): their rows are known by `payload`. For a key has 65 bytes or more, and to
+ * compare those of a granule all of them must be decompressed.
+ */
 function receiptsOfIds(settings: ClickHouseSettings, ids: readonly PayloadId[], fields: string): string {
   const heads = ids.map((id) => bytesLiteral(payloadIdToBytes(id).subarray(0, headBytes)));
   const asked = ids.map((id, i) => `(${heads[i]}, '${id}')`);
   const found = (table: string, place: string): string =>
     `SELECT head, minute, tenant, ${place} AS place FROM ${tableName(settings, table)} WHERE head IN (${heads.join(", ")})`;
   return `SELECT ${fields}
-    FROM ${tableName(settings, "headrace_receipts")} FINAL WHERE key IN (
+    FROM ${tableName(settings, "headrace_receipts")} FINAL WHERE indexHint(headrace_receipts.key IN (
       SELECT concat('${payloadPrefix}', formatDateTime(minute, '%Y-%m-%dT%H%i', 'UTC'), '/', place, tenant, '/', id)
       FROM (${found("headrace_receipt_places", "place")} UNION ALL ${found("headrace_receipt_minutes", "''")}) AS found
       INNER JOIN (SELECT toFixedString(one.1, ${headBytes}) AS head, one.2 AS id FROM (SELECT arrayJoin([${asked.join(", ")}]) AS one)) AS asked USING head
-    ) ORDER BY key`;
+    )) AND payload IN ${idSet(ids)} ORDER BY key`;
 }
 
 /** So many of an id's bytes headrace_receipt_places has. */

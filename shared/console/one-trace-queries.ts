@@ -95,6 +95,44 @@ export function traceSpansQuestion(settings: ClickHouseSettings, scope: TraceSco
   };
 }
 
+/**
+ * A trace of few spans and few bytes, as the table has it and in no order: no row is cut, and there is none where it is larger than
+ * `traceSmallBytesMax` (or not there). One span more than `traceSmallSpansMax` says that it has too many. For most traces it
+ * replaces the question above and the one for its times: of a query with some hundred expressions the plan alone takes longer than
+ * the rows of seven spans, and each query some milliseconds. Where the view of trace ids has missed the trace (`known` is 0), all of
+ * the table is looked at.
+ */
+export function smallTraceQuestion(settings: ClickHouseSettings, traceId: string): Question {
+  return {
+    query: `WITH (SELECT (count(), min(Start), max(End)) FROM ${tableName(settings, `${settings.tracesTable}_trace_id_ts`)} WHERE TraceId = {trace:String}) AS times
+      SELECT times.1 > 0 AS known, toFloat64(toUnixTimestamp(times.2)) AS begin, toFloat64(toUnixTimestamp(times.3)) AS end,
+        spanId, parentSpanId, name, service, kind, at, durationNs, status, statusMessage, scope, payload, tenant, resource, attributes,
+        eventTimes, eventNames, eventAttributes, linkTraces, linkSpans, linkAttributes
+      FROM (
+        SELECT SpanId AS spanId, ParentSpanId AS parentSpanId, SpanName AS name, ServiceName AS service, SpanKind AS kind,
+          toString(toUnixTimestamp64Nano(Timestamp)) AS at, toFloat64(Duration) AS durationNs, StatusCode AS status,
+          StatusMessage AS statusMessage, ScopeName AS scope, lower(hex(HeadracePayload)) AS payload, HeadraceTenant AS tenant,
+          ${pairsOfMap("ResourceAttributes")} AS resource, ${pairsOfMap("SpanAttributes")} AS attributes,
+          arrayMap(t -> toString(toUnixTimestamp64Nano(t)), Events.Timestamp) AS eventTimes, Events.Name AS eventNames,
+          arrayMap(a -> ${pairsOfMap("a")}, Events.Attributes) AS eventAttributes,
+          Links.TraceId AS linkTraces, Links.SpanId AS linkSpans, arrayMap(a -> ${pairsOfMap("a")}, Links.Attributes) AS linkAttributes,
+          byteSize(SpanName, StatusMessage, ScopeName, ResourceAttributes, SpanAttributes, Events.Name, Events.Attributes,
+            Links.TraceId, Links.SpanId, Links.Attributes) AS bytes
+        FROM ${tracesOf(settings)} WHERE TraceId = {trace:String}
+          AND Timestamp >= if(times.1 > 0, toDateTime64(times.2, 9), toDateTime64(0, 9))
+          AND Timestamp < if(times.1 > 0, toDateTime64(times.3, 9) + INTERVAL 1 SECOND, fromUnixTimestamp64Nano(${lastNs}))
+        LIMIT ${limits.traceSmallSpansMax + 1}
+      ) QUALIFY sum(bytes) OVER () <= ${limits.traceSmallBytesMax}`,
+    parameters: { trace: traceId },
+  };
+}
+
+/** The last that a DateTime64(9) can say, in 2262. */
+const lastNs = 2n ** 63n - 1n;
+
+/** In the table's order; as an object of JSON it would lose a key that is there twice. */
+const pairsOfMap = (map: string): string => `CAST(${map}, 'Array(Tuple(String, String))')`;
+
 /** Of a trace that has more spans than are shown: what each payload brought of it, and from when to when that is: `begin` and `end` in ns since the epoch. */
 export function tracePartsQuestion(settings: ClickHouseSettings, scope: TraceScope): Question {
   return {

@@ -314,6 +314,15 @@ describe("the projection headrace_counts", () => {
   });
 });
 
+test("a traces table that is made with small granules has them, and keeps them", async () => {
+  const settings = newSettings({ smallGranules: true });
+  await migrate(files, settings, run);
+  const small = /index_granularity = 2048, (.*, )?min_compress_block_size = 16384/;
+  expect(await run(`SHOW CREATE TABLE ${settings.database}.otel_traces`)).toMatch(small);
+  expect(await migrate(files, { ...settings, smallGranules: false }, run)).toEqual([]);
+  expect(await run(`SHOW CREATE TABLE ${settings.database}.otel_traces`)).toMatch(small);
+});
+
 describe("receipts", () => {
   const id = (byte: number) => new Uint8Array(16).fill(byte);
   const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString("hex");

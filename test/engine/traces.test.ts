@@ -30,6 +30,7 @@ import { formatPayloadId, formatPayloadKey } from "../../shared/payload-key.ts";
 import type { GroupId } from "../../shared/receipt.ts";
 import { answerRequest } from "../../workers/console/answer-request.ts";
 import type { NamedBindings } from "../../workers/console/name-dependencies.ts";
+import { readTrace } from "../../workers/console/read-trace.ts";
 import { traceHandlers } from "../../workers/console/trace-requests.ts";
 import { nothingRemembered } from "../../workers/console/trace-search.ts";
 import { insertSpans, type SpanRow } from "./traces-table-rows.ts";
@@ -379,6 +380,17 @@ describe("the projection", () => {
   });
 });
 
+/** The same, but for the question that reads few spans at once: it finds none, so that they are read as those of a large trace. */
+function withoutFewSpans(of: ClickHouseConnection): ClickHouseConnection {
+  return {
+    ...of,
+    send: async (request) => {
+      const answer = await of.send(request);
+      return request.body.toString().includes("QUALIFY") ? { ...answer, text: "" } : answer;
+    },
+  };
+}
+
 describe("one trace", () => {
   beforeAll(async () => {
     const receipt = {
@@ -477,6 +489,57 @@ describe("one trace", () => {
     );
     const alone = await ask("traceSpan", `trace=${trace(8)}&span=${span(2199)}`, traceSpanSchema);
     expect(alone.spans[0]).toMatchObject({ startNs: 1200, attributes: [["text", text]] });
+  });
+
+  test("of few spans is cut as a larger one is", async () => {
+    const long = `é😀${"y".repeat(limits.traceTextCharsMax)}`;
+    const many = Object.fromEntries(Array.from({ length: 300 }, (_, n) => [`key.${n}`, `v${n}`]));
+    const resource = { "service.name": "few", long, "8": "a number's key" };
+    const at = ago(21);
+    await insertSpans({ ...clickHouse, access: "full" }, [
+      { trace: trace(12), span: span(2), at, name: long, service: "few", resource, attributes: many },
+      {
+        trace: trace(12),
+        span: span(1),
+        at,
+        status: "Error",
+        service: "few",
+        resource,
+        attributes: { [long]: long },
+      },
+      { trace: trace(12), span: span(3), at: at - 1n, service: "few", resource, payload },
+      { trace: trace(12), span: span(6), at: at - 1n, service: "other", resource },
+      {
+        trace: trace(12),
+        span: span(4),
+        at: at + 2n ** 33n,
+        events: Array.from({ length: 250 }, (_, n) => ({
+          at: at + BigInt(n),
+          name: n === 1 ? long : "e",
+          attributes: n === 2 ? many : n === 3 ? { long } : {},
+        })),
+        links: Array.from({ length: 201 }, (_, n) => ({ trace: trace(n), span: span(n) })),
+      },
+    ]);
+    const asked: string[] = [];
+    const few = await readTrace(
+      {
+        ...clickHouse,
+        send: async (request) => {
+          asked.push(String(request.body));
+          return await clickHouse.send(request);
+        },
+      },
+      trace(12),
+    );
+    expect(asked.filter((query) => query.includes("SpanName"))).toHaveLength(1);
+    expect(few.spans[0]?.resource).toBe(0);
+    expect(few.spans.find(({ spanId }) => spanId === span(2))?.name).toBe(
+      `${[...long].slice(0, -2).join("")}…`,
+    );
+    for (const id of [1, 4, 12].map(trace)) {
+      expect(await readTrace(clickHouse, id)).toEqual(await readTrace(withoutFewSpans(clickHouse), id));
+    }
   });
 
   test("of 10,001 spans shows the first 10,000", async () => {

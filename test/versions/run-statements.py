@@ -166,6 +166,7 @@ def run_engine(statements, data, package):
     engine.expect("receipts of the payload: 1", f"SELECT count() FROM ({made['queries']['receipts']})", "1")
     for name in ("state", "counted", "witness", "replicaWitness", "running", "kill", "complete", "eraseTimes"):
         engine.expect(name, made["queries"][name])
+    engine.expect("spans of the trace: 6", f"SELECT count() FROM ({made['queries']['trace']})", "6")
     engine.expect("erase", made["queries"]["erase"])
     engine.expect("mutations: 1, none undone", f"SELECT known, undone FROM ({made['queries']['mutations']})", "1\t0")
     engine.expect("left in the parts: 0", made["queries"]["left"], "0\t0")

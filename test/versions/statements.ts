@@ -17,6 +17,7 @@ import {
   fenceQuery,
   fenceStatement,
 } from "../../shared/clickhouse/table-fence.ts";
+import { smallTraceQuestion } from "../../shared/console/one-trace-queries.ts";
 import { formatPayloadId, formatPayloadKey } from "../../shared/payload-key.ts";
 import { isGroupId } from "../../shared/receipt.ts";
 
@@ -88,6 +89,7 @@ export async function readStatements(): Promise<object> {
       erase: erasing.statement.replace(/mutations_sync = 0$/, "mutations_sync = 2"),
       mutations: mutationsQuery(settings, erasing),
       left: leftQuery(settings, erasing) ?? "",
+      trace: smallTraceQuestion(settings, "").query.replaceAll("{trace:String}", "'trace'"),
     },
   };
 }

@@ -30,9 +30,9 @@ import {
   parsePayloadKey,
   payloadIdToBytes,
 } from "../../shared/payload-key.ts";
+import { pairs, readSmallTrace } from "./read-small-trace.ts";
 import { isTooMuch } from "./trace-search.ts";
 
-const pairs = v.array(v.tuple([v.string(), v.string()]));
 const spansSchema = v.array(
   v.object({
     spanId: v.string(),
@@ -59,7 +59,7 @@ const spansSchema = v.array(
     links: v.array(v.tuple([v.string(), v.string(), pairs])),
   }),
 );
-type SpanRow = v.InferOutput<typeof spansSchema>[number];
+export type SpanRow = v.InferOutput<typeof spansSchema>[number];
 /** A resource's id, and what an answer says of it. */
 interface ResourceRow {
   readonly id: string;
@@ -106,7 +106,7 @@ const spanAlone: Cut = {
 };
 
 /** Asks with what keeps the console's login within limits, where it may set something (search-limits.ts). */
-type Ask = <S extends v.GenericSchema>(question: Question, schema: S) => Promise<v.InferOutput<S>>;
+export type Ask = <S extends v.GenericSchema>(question: Question, schema: S) => Promise<v.InferOutput<S>>;
 
 function asker(clickHouse: ClickHouseConnection, settings: Readonly<Record<string, string>>): Ask {
   return async ({ query, parameters }, schema) =>
@@ -121,8 +121,7 @@ export async function readTrace(
 ): Promise<Trace> {
   const ask = asker(clickHouse, settings);
   const at = clickHouse.settings;
-  const scope = await scopeOf(clickHouse, ask, traceId, null);
-  const rows = await spansOf(clickHouse, ask, scope);
+  const { rows, scope } = await spansOf(clickHouse, ask, traceId);
   const parts =
     rows.length < limits.traceSpansMax
       ? partsOf(rows)
@@ -199,18 +198,27 @@ async function scopeOf(
   return { traceId, spanId, seconds: seconds ?? null };
 }
 
-async function spansOf(
-  { settings }: ClickHouseConnection,
-  ask: Ask,
-  scope: TraceScope,
-): Promise<readonly SpanRow[]> {
+interface FoundSpans {
+  /** By their begin. */
+  readonly rows: readonly SpanRow[];
+  readonly scope: TraceScope;
+}
+
+/** The spans that an answer shows: by one query if they are few, else cut in ClickHouse. */
+async function spansOf(clickHouse: ClickHouseConnection, ask: Ask, traceId: string): Promise<FoundSpans> {
+  const { settings } = clickHouse;
+  const small = await readSmallTrace(settings, ask, traceId, wholeTrace);
+  if (small !== null) {
+    return { rows: small, scope: { traceId, spanId: null, seconds: null } };
+  }
+  const scope = await scopeOf(clickHouse, ask, traceId, null);
   try {
-    return await ask(traceSpansQuestion(settings, scope, wholeTrace), spansSchema);
+    return { rows: await ask(traceSpansQuestion(settings, scope, wholeTrace), spansSchema), scope };
   } catch (error) {
     if (!isTooMuch(error)) {
       throw error;
     }
-    return await ask(traceSpansQuestion(settings, scope, bareTrace), spansSchema);
+    return { rows: await ask(traceSpansQuestion(settings, scope, bareTrace), spansSchema), scope };
   }
 }
 
