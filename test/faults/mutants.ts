@@ -950,7 +950,7 @@ const segments: readonly Mutant[] = [
   {
     name: "the collector answers after a put that failed",
     file: "test/faults/world/collector.ts",
-    mirrors: "shared/collect/",
+    mirrors: "workers/ingress/collector-object.ts",
     find: 'segment.state === "landed" ?',
     replace: "segment.keys.length > 0 ?",
     profile: "segments",
@@ -958,7 +958,7 @@ const segments: readonly Mutant[] = [
   {
     name: "a segment's doorbell names its first payload alone",
     file: "test/faults/world/collector.ts",
-    mirrors: "shared/collect/",
+    mirrors: "workers/ingress/collector-object.ts",
     find: 'objects.map((object) => doorbellOf(object, "ingress"))',
     replace: '[doorbellOf(objects[0], "ingress")]',
     profile: "lossless",

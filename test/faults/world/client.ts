@@ -7,7 +7,7 @@ import type { Taking } from "../../../shared/byte-budget.ts";
 import { type AcceptanceEffects, acceptPayload } from "../../../shared/delivery/acceptance.ts";
 import { type Answered, type Asked, done, failure } from "../../../shared/effect.ts";
 import { limits } from "../../../shared/limits.ts";
-import { formatPayloadKey, type PayloadKey } from "../../../shared/payload-key.ts";
+import { formatPayloadKey } from "../../../shared/payload-key.ts";
 import { idGiven } from "./bodies.ts";
 import type { Process } from "./clock.ts";
 import { land } from "./landing.ts";
@@ -16,9 +16,6 @@ import { Invocation, isWorldFailure, type World } from "./world.ts";
 
 /** Collector, put, look, look for its counts, doorbell. */
 const acceptanceMax = 5;
-
-/** This world has none yet: nobody asks for it. */
-const hasCollector = false;
 
 /** How often a client sends again what was answered 503; then it gives up, and nothing was promised. */
 const triesMax = 6;
@@ -58,28 +55,25 @@ function* sendOnce(world: World, content: Content): Process<boolean> {
     id: content.id,
     given: idGiven(content.body, arrival, isSampled, world.idTimeFrom()),
   });
-  const collected = yield* collect(world, { content, arrival, isSampled });
-  if (collected === "hung up") {
-    return false;
-  }
-  if (collected !== null) {
-    body.give();
-    witness.accepted.push(collected);
-    return true;
-  }
   const object = { key, content, arrival, isSampled };
   const performer = performerOf(world, object);
   const spans = spansOfObject(object);
   const counts = { ...countsOf(object), spans, outputBytes: spans * 100 };
   // The isolate that has sent the key's doorbell, or another one.
   const isNotified = world.notified.has(key) && fate.choices.below(2) === 0;
-  const work = acceptPayload(key, counts, () => isNotified, hasCollector);
+  const work = acceptPayload(key, counts, () => isNotified, isCollected(world, object));
   const invocation = new Invocation(world, "a request");
   invocation.spend(limits.requestSubrequests - acceptanceMax); // its key, its rate, the table's limits, outcomes
   let step = work.next();
   while (step.done !== true) {
     invocation.spend(1);
-    step = work.next(answer(step.value, performer));
+    const { value } = step;
+    const isToCollect = value.name === "collect";
+    step = work.next(
+      isToCollect
+        ? done<AcceptanceEffects, "collect">("collect", yield* collect(world, object))
+        : answer(value, performer),
+    );
     yield fate.between(1, 10);
     if (fate.strikes("send hangs")) {
       yield clientPatienceMs;
@@ -93,19 +87,19 @@ function* sendOnce(world: World, content: Content): Process<boolean> {
   if (step.value.kind === "unreachable") {
     return false;
   }
-  witness.accepted.push(key);
+  witness.accepted.push(step.value.key);
   return true;
 }
 
-/** The key under which a collector has put it. Null: it is to be put alone. */
-function* collect(world: World, payload: Omit<StoredObject, "key">): Process<PayloadKey | "hung up" | null> {
-  const { collector, fate } = world;
-  // What an index says of a payload has a checksum: where that is wrong, the payload has no name (`damaged_segment`).
-  if (collector === null || payload.content.flaw === "unreadable metadata") {
-    return null;
-  }
-  const key = yield* collector.add(world, payload);
-  return fate.strikes("client hangs up") ? "hung up" : key;
+/** What an index says of a payload has a checksum: where that is wrong, the payload has no name (`damaged_segment`). */
+function isCollected({ collector }: World, { content }: StoredObject): boolean {
+  return collector !== null && content.flaw !== "unreadable metadata";
+}
+
+function* collect(world: World, object: StoredObject): Process<AcceptanceEffects["collect"]["answers"]> {
+  const { collector } = world;
+  const collected = collector === null ? null : yield* collector.add(world, object);
+  return collected === null ? { kind: "alone" } : { kind: "stored", ...collected };
 }
 
 /** Exporters wait so long for an answer. */
@@ -159,7 +153,9 @@ function performerOf(world: World, object: StoredObject): ModelPerformer {
   const { fate, clock, store, queues } = world;
   let lookFails = false;
   return {
-    collect: () => ({ kind: "alone" }),
+    collect: () => {
+      throw new TypeError("it takes a while: `collect` does it");
+    },
     putIfAbsent() {
       if (fate.strikes("put lands late")) {
         clock.after(fate.sometime(limits.reconcileAgeMs * 6), () => land(world, [object]));

@@ -8,7 +8,7 @@ import { formatSlotKey, type PayloadKey } from "../../../shared/payload-key.ts";
 import { formatSegmentKey } from "../../../shared/segment/segment-key.ts";
 import type { Process } from "./clock.ts";
 import { land } from "./landing.ts";
-import { doorbellOf, type StoredObject } from "./object-store.ts";
+import { countsOf, doorbellOf, type StoredObject } from "./object-store.ts";
 import type { World } from "./world.ts";
 
 /** Payloads of one segment: few, so that schedules of few payloads come to a full one. */
@@ -18,6 +18,12 @@ const lingerMs = 3000;
 const patienceMs = 4000;
 
 type Landing = readonly [StoredObject, ...StoredObject[]];
+
+interface Added {
+  readonly key: PayloadKey;
+  readonly isDuplicate: boolean;
+  readonly spans: number;
+}
 
 interface Segment {
   readonly payloads: Omit<StoredObject, "key">[];
@@ -29,8 +35,8 @@ interface Segment {
 export class Collector {
   #open: Segment | null = null;
 
-  /** Hands a payload over. Null: it is to be put alone. Else the key under which it is there. */
-  *add(world: World, payload: Omit<StoredObject, "key">): Process<PayloadKey | null> {
+  /** Hands a payload over. Null: it is to be put alone. Else where it is. */
+  *add(world: World, payload: Omit<StoredObject, "key">): Process<Added | null> {
     const { clock } = world;
     const isFull = (this.#open?.payloads.length ?? 0) >= payloadsMax;
     if (this.#open === null || isFull) {
@@ -48,7 +54,11 @@ export class Collector {
     ) {
       yield world.fate.between(5, 20);
     }
-    return segment.state === "landed" ? (segment.keys[slot] ?? null) : null;
+    const key = segment.state === "landed" ? segment.keys[slot] : undefined;
+    const first = segment.payloads[slot];
+    return key === undefined || first === undefined
+      ? null
+      : { key, isDuplicate: known >= 0, spans: countsOf({ ...first, key }).spans };
   }
 
   *#fly(world: World, segment: Segment): Process {
