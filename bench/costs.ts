@@ -72,6 +72,8 @@ interface Line {
 
 interface Run {
   readonly rate: number;
+  /** May payloads share an object (`COLLECT=on`)? */
+  readonly collects: boolean;
   readonly counted: Counted;
   /** What the ledger's part of the cron writes and asks, whatever comes. */
   readonly aMinute: Readonly<Record<string, number>>;
@@ -86,13 +88,19 @@ function linesOf(spans: number, counted: Counted): readonly Line[] {
   const bytes = (measured.bytesASpan.get(spans) ?? 0) * spans;
   const consumerMs = measured.consumerMsASpan * spans + measured.consumerMsAPayload;
   const days = limits.payloadRetentionMs / 86_400_000;
-  const { payloads, messages, r2 } = counted;
+  const { payloads, messages, r2, collector } = counted;
   const each = (count: number): number => count / payloads;
   const queue = (count: number): number => each(count) * queueOperations * prices.queueOperation;
   const awake = (ledgerCallMs / 1000) * 0.128 * prices.durableGbSecond;
   return [
     { part: "ingress: request and CPU", cost: prices.workerRequest + ingressMs * prices.workerCpuMs },
-    { part: "R2: put", cost: prices.r2ClassA },
+    {
+      part: "collector: calls, and awake for them",
+      cost:
+        each(collector.calls) * prices.durableRequest +
+        each(collector.awakeMs / 1000) * 0.128 * prices.durableGbSecond,
+    },
+    { part: "R2: puts", cost: each(r2.puts) * prices.r2ClassA },
     { part: "ring queue", cost: queue(messages.ring) },
     { part: "R2 events: queue and heads", cost: queue(messages.late) + each(r2.heads) * prices.r2ClassB },
     { part: "R2: gets", cost: each(r2.gets) * prices.r2ClassB },
@@ -127,13 +135,21 @@ export async function benchCosts(): Promise<void> {
         ),
       })),
     );
-  table(
-    counted.map(({ rate, counted: run }) => ({ name: `${rate} a second`, lines: linesOf(usualSpans, run) })),
-  );
-  const byRate = counted.map(({ rate, counted: run }) => {
+  const alone = counted.filter(({ collects }) => !collects);
+  for (const some of [alone, counted.filter(({ collects }) => collects)]) {
+    table(
+      some.map(({ rate, collects, counted: run }) => ({
+        name: `${rate} a second${collects ? ", collected" : ""}`,
+        lines: linesOf(usualSpans, run),
+      })),
+    );
+  }
+  const byRate = counted.map(({ rate, collects, counted: run }) => {
     const aPayload = sumOf(linesOf(usualSpans, run));
     return {
       requestsASecond: rate,
+      collect: collects ? "on" : "off",
+      payloadsAnObject: run.payloads / run.r2.puts,
       payloadsAGroup: run.payloads / run.groups,
       rowsAPayload: rowsOf(run) / run.payloads,
       rowsAGroup: rowsOf(run) / run.groups,
@@ -144,7 +160,7 @@ export async function benchCosts(): Promise<void> {
     };
   });
   console.table(byRate.map(rounded));
-  const [slow, busy] = [counted.find(({ rate }) => rate === 1), counted.at(-1)];
+  const [slow, busy] = [alone.find(({ rate }) => rate === 1), alone.at(-1)];
   const bySize = [...measured.ingressMs.keys()].map((spans) => {
     const dollars = (run: Run | undefined): number =>
       run === undefined ? 0 : (sumOf(linesOf(spans, run.counted)) / spans) * 1e6;
@@ -199,13 +215,16 @@ async function count(): Promise<readonly Run[]> {
   try {
     const url = await miniflare.ready;
     const counted: Run[] = [];
-    for (const { rate, payloads } of runs) {
-      const response = await fetch(new URL(`/?rate=${rate}&payloads=${payloads}`, url));
-      if (!response.ok) {
-        throw new Error(await response.text());
+    for (const collects of [false, true]) {
+      for (const { rate, payloads } of runs) {
+        const query = `rate=${rate}&payloads=${payloads}&collect=${collects ? "on" : "off"}`;
+        const response = await fetch(new URL(`/?${query}`, url));
+        if (!response.ok) {
+          throw new Error(await response.text());
+        }
+        const run = (await response.json()) as Omit<Run, "rate" | "collects">;
+        counted.push({ rate, collects, ...run });
       }
-      const run = (await response.json()) as Omit<Run, "rate">;
-      counted.push({ rate, ...run });
     }
     return counted;
   } finally {

@@ -6,6 +6,7 @@
  */
 import { DurableObject } from "cloudflare:workers";
 import { assert } from "../../shared/assert.ts";
+import { Gathering, type Sized } from "../../shared/collect/gathering.ts";
 import { takeBatch } from "../../shared/delivery/batch.ts";
 import type { DeliveryEffects, DeliveryWork } from "../../shared/delivery/effects.ts";
 import {
@@ -31,13 +32,16 @@ import { DAY_MS, limits } from "../../shared/limits.ts";
 import type { Doorbell } from "../../shared/messages.ts";
 import {
   formatPayloadKey,
+  formatSlotKey,
   idOfHash,
+  isInSegment,
   isPayloadKey,
-  minuteOfKey,
-  minuteToMs,
+  type ObjectKey,
+  objectOf,
   type PayloadKey,
 } from "../../shared/payload-key.ts";
 import { type GroupId, isGroupId } from "../../shared/receipt.ts";
+import { formatSegmentKey } from "../../shared/segment/segment-key.ts";
 import { LedgerStorage } from "../../workers/consumer/ledger-storage.ts";
 import { VirtualClock } from "./virtual-clock.ts";
 import { VirtualQueue } from "./virtual-queue.ts";
@@ -49,8 +53,12 @@ interface Bindings {
 const codecVersion = 1;
 const spans = 100;
 const insertMs = 500;
-/** From the arrival to the doorbell: the put. */
-const putMs = 100;
+/** How long R2 takes for a put: half of them this, one of a hundred five times as long (assumed). */
+const putMedianMs = 80;
+const putSpread = Math.log(5) / 2.326;
+/** gzip bytes of a request's body. */
+const bodyBytes = 9000;
+const collectMs = 100;
 /** An object that is asked for nothing is put away by the platform after some ten seconds. */
 const idleMs = 10_000;
 
@@ -66,9 +74,21 @@ export interface Counted {
   /** Messages of the queues: each is written, read and deleted. */
   messages: Record<"ring" | "late" | "group", number>;
   invocations: number;
-  r2: { heads: number; gets: number };
+  r2: { puts: number; heads: number; gets: number };
+  /** Calls of the collector, and ms for which it had something in hand. */
+  collector: { calls: number; awakeMs: number };
   /** ms from the arrival to the end of the INSERT. */
   latencyMs: { p50: number; p99: number };
+}
+
+interface Frame extends Sized {
+  /** ms since the epoch */
+  readonly arrival: number;
+}
+
+/** A number of the normal distribution (Box and Muller). */
+function normal(): number {
+  return Math.sqrt(-2 * Math.log(1 - Math.random())) * Math.cos(2 * Math.PI * Math.random());
 }
 
 export class CostsLedger extends DurableObject<Bindings> {
@@ -93,14 +113,23 @@ export class CostsLedger extends DurableObject<Bindings> {
   #alarmAt: number | null = null;
   #drawn = 0;
   #latencies: number[] = [];
+  readonly #inObject = new Map<ObjectKey, readonly Doorbell[]>();
+  #gathering: Gathering<Frame> | null = null;
+  #lookAt = Number.POSITIVE_INFINITY;
+  #wokeAt: number | null = null;
 
-  /** `payloads` that come at random, `rate` of them a second; until all of it is forgotten. */
-  async run(rate: number, payloads: number): Promise<{ counted: Counted; aMinute: Record<string, number> }> {
+  /** `payloads` that come at random, `rate` of them a second; until all of it is forgotten. `collects`: they may share objects. */
+  async run(
+    rate: number,
+    payloads: number,
+    collects: boolean,
+  ): Promise<{ counted: Counted; aMinute: Record<string, number> }> {
+    this.#gathering = collects ? new Gathering(collectMs, this.#clock.now) : null;
     let at = this.#clock.now + 60_000;
     for (let n = 0; n < payloads; n++) {
       at += (-Math.log(1 - Math.random()) / rate) * 1000;
       const arrival = Math.ceil(at);
-      this.#clock.at(arrival + putMs, () => this.#accept(arrival));
+      this.#clock.at(arrival, () => this.#accept(arrival));
     }
     const end = at + this.#settings.memoryMs + 20 * 60_000;
     for (let minute = this.#clock.now; minute < end; minute += 60_000) {
@@ -128,12 +157,65 @@ export class CostsLedger extends DurableObject<Bindings> {
     // As an SDK sends it: the newest span ended within some seconds before.
     const contentMinute = contentMinuteOf(BigInt(arrival - Math.ceil(5000 * Math.random())) * 1_000_000n);
     const id = idOfHash(crypto.getRandomValues(new Uint8Array(16)), { contentMinute, from: 0 });
+    if (this.#gathering !== null) {
+      this.#counted.collector.calls++;
+      const frame = { id, bytes: bodyBytes, outputBytes: 60_000, spans, arrival };
+      if (this.#gathering.add(frame, this.#clock.now) !== "full") {
+        this.#look(this.#gathering);
+        return;
+      }
+    }
     const key = formatPayloadKey(arrival, "acme", id);
+    this.#put(() => this.#landed(objectOf(key), [this.#doorbell(key, arrival)]));
+  }
+
+  #put(landed: () => void): void {
+    this.#counted.r2.puts++;
+    this.#clock.after(putMedianMs * Math.exp(putSpread * normal()), landed);
+  }
+
+  /** As the collector's object does, when something came, a put has ended or its time is over. */
+  #look(gathering: Gathering<Frame>): void {
+    const { now } = this.#clock;
+    this.#wokeAt ??= now;
+    for (const segment of gathering.closed(now)) {
+      this.#put(() => {
+        const { payloads } = segment;
+        const random = crypto.getRandomValues(new Uint8Array(10));
+        const key = formatSegmentKey(
+          segment.openedAt,
+          random,
+          payloads.map(({ id }) => id),
+        );
+        gathering.stored(segment, key, this.#clock.now);
+        const doorbells = payloads.map(({ id, arrival }, slot) =>
+          this.#doorbell(formatSlotKey(key, slot, "acme", id), arrival),
+        );
+        this.#landed(key, doorbells);
+        this.#look(gathering);
+      });
+    }
+    const next = gathering.lookAt(now);
+    if (next !== null && (next < this.#lookAt || this.#lookAt <= now)) {
+      this.#lookAt = Math.max(next, now);
+      this.#clock.at(this.#lookAt, () => this.#look(gathering));
+    }
+    if (gathering.isIdle) {
+      this.#counted.collector.awakeMs += now - this.#wokeAt;
+      this.#wokeAt = null;
+    }
+  }
+
+  /** An object is there: its doorbell, and R2's event. */
+  #landed(object: ObjectKey, doorbells: readonly Doorbell[]): void {
+    const [first] = doorbells;
+    assert(first !== undefined, "an object has a payload");
     this.#counted.messages.ring++;
-    this.#ring.send({ kind: "doorbells", doorbells: [this.#doorbell(key, arrival)] });
+    this.#ring.send({ kind: "doorbells", doorbells });
+    this.#inObject.set(object, doorbells);
     this.#clock.after(limits.lateDelaySeconds * 1000, () => {
       this.#counted.messages.late++;
-      this.#late.send({ kind: "bare", key, cause: "event" });
+      this.#late.send({ kind: "bare", key: isInSegment(object) ? object : first.key, cause: "event" });
     });
   }
 
@@ -196,8 +278,8 @@ export class CostsLedger extends DurableObject<Bindings> {
       case "completeDoorbell": {
         this.#counted.r2.heads++;
         const { key, cause } = asked.asks;
-        assert(isPayloadKey(key), "each payload has its own object here");
-        return [{ ...this.#doorbell(key, minuteToMs(minuteOfKey(key))), cause }];
+        const object = isPayloadKey(key) ? objectOf(key) : key;
+        return (this.#inObject.get(object) ?? []).map((doorbell) => ({ ...doorbell, cause }));
       }
       case "claim":
         return this.#step({ kind: "claim", ...asked.asks, codecVersion });
@@ -230,7 +312,9 @@ export class CostsLedger extends DurableObject<Bindings> {
 
   #build(payloads: readonly GroupPayload[]): DeliveryEffects["buildBlock"]["answers"] {
     this.#counted.groups++;
-    this.#counted.r2.gets += payloads.length;
+    // As load-payloads.ts: an object is got once for those that follow one another in it.
+    const objects = payloads.map(({ key }) => objectOf(key));
+    this.#counted.r2.gets += objects.filter((object, i) => object !== objects[i - 1]).length;
     return {
       kind: "built",
       rows: spans * payloads.length,
@@ -412,7 +496,8 @@ function nothing(): Counted {
     ledgerStarts: 0,
     messages: { ring: 0, late: 0, group: 0 },
     invocations: 0,
-    r2: { heads: 0, gets: 0 },
+    r2: { puts: 0, heads: 0, gets: 0 },
+    collector: { calls: 0, awakeMs: 0 },
     latencyMs: { p50: 0, p99: 0 },
   };
 }
@@ -421,7 +506,8 @@ export default {
   async fetch(request, env) {
     const { searchParams } = new URL(request.url);
     const rate = Number(searchParams.get("rate"));
-    const ledger = env.LEDGER.get(env.LEDGER.idFromName(`${rate} a second`));
-    return Response.json(await ledger.run(rate, Number(searchParams.get("payloads"))));
+    const collects = searchParams.get("collect") === "on";
+    const ledger = env.LEDGER.get(env.LEDGER.idFromName(`${rate} a second, collect ${collects}`));
+    return Response.json(await ledger.run(rate, Number(searchParams.get("payloads")), collects));
   },
 } satisfies ExportedHandler<Bindings>;
