@@ -101,6 +101,11 @@ export const limits = {
   groupPartitionsMax: 90,
   /** Rows at which a group does not wait any longer. Small blocks cost ClickHouse 3-4 times more by the row. */
   groupRowsReady: 10_000,
+  /**
+   * Rows at which what one claim brings becomes a group before the claim is over. The whole of a batch that is not full is a group
+   * anyway: two of them are 11 rows of the ledger where one is 6, a notification and an INSERT more.
+   */
+  groupRowsTogether: 25_000,
   /** How long the first payload waits for others. */
   groupAgeReadyMs: 1 * SECOND_MS,
 

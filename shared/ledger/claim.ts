@@ -36,6 +36,9 @@ export function claim(
     questionedSince = Math.max(questionedSince, since);
   };
 
+  // A batch that is not full is one group at the end, whatever it has, if it is not cut before.
+  const { rowsReady, rowsTogether } = settings.caps;
+  const rowsUntilThen = isFull(messages, settings) ? rowsReady : rowsTogether;
   draft.readPlaces(doorbells.map(({ key }) => idOfKey(key)));
   for (const doorbell of doorbells) {
     noteDoorbell(draft, doorbell);
@@ -72,7 +75,7 @@ export function claim(
         ready.push(...groupWaiting(draft));
       }
       draft.wait(payload);
-      if (isReadyBySize(sizeOf(draft.waiting), settings.caps)) {
+      if (isReadyBySize(sizeOf(draft.waiting), settings.caps, rowsUntilThen)) {
         ready.push(...groupWaiting(draft));
       }
     } else {
@@ -156,8 +159,15 @@ function isReadyNow(draft: Draft, messages: number | null): boolean {
   }
   const isOld = now >= oldestArrival(payloads) + caps.ageReadyMs;
   return (
-    (isOld && messages !== null && messages < caps.batchMax) || now >= readyAt({ since, payloads }, settings)
+    isReadyBySize(sizeOf(payloads), caps) ||
+    (isOld && !isFull(messages, settings)) ||
+    now >= readyAt({ since, payloads }, settings)
   );
+}
+
+/** Have these messages others behind them, of their batch or in the queue? */
+function isFull(messages: number | null, { caps }: LedgerSettings): boolean {
+  return messages === null || messages >= caps.batchMax;
 }
 
 function oldestArrival(payloads: readonly GroupPayload[]): number {

@@ -19,6 +19,8 @@ export interface GroupCaps {
   readonly partitionsMax: number;
   /** Rows at which a group waits no longer. */
   readonly rowsReady: number;
+  /** Rows at which what one claim brings is a group before the claim is over. */
+  readonly rowsTogether: number;
   /** So long after it arrived a payload waits for no others any more. */
   readonly ageReadyMs: number;
   /** Doorbells of a full batch of the queue. */
@@ -116,10 +118,10 @@ export function rowsWanted({ spans, missingDays }: Pick<GroupPayload, "spans" | 
       );
 }
 
-/** Is waiting for more not worth it? By size only; age is the machine's, which knows the time. */
-export function isReadyBySize(size: GroupSize, caps: GroupCaps): boolean {
+/** Is waiting for more not worth it? By size only; age is the machine's, which knows the time. `rowsReady`: at so many rows. */
+export function isReadyBySize(size: GroupSize, caps: GroupCaps, rowsReady = caps.rowsReady): boolean {
   return (
-    size.rows >= caps.rowsReady || size.payloads >= caps.payloadsMax || size.outputBytes > caps.outputBytesMax
+    size.rows >= rowsReady || size.payloads >= caps.payloadsMax || size.outputBytes > caps.outputBytesMax
   );
 }
 

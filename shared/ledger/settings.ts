@@ -73,6 +73,7 @@ export const defaultSettings: LedgerSettings = {
     inflatedBytesMax: limits.groupInflatedBytesMax,
     partitionsMax: limits.groupPartitionsMax,
     rowsReady: limits.groupRowsReady,
+    rowsTogether: limits.groupRowsTogether,
     ageReadyMs: limits.groupAgeReadyMs,
     batchMax: limits.queueMessagesMax,
     spanAgeMs: limits.spanAgeCeilingMs,
@@ -137,7 +138,8 @@ function checkSettings(settings: LedgerSettings): LedgerSettings {
   assert(settings.insertMs < settings.leaseMs, "an INSERT ends before its lease");
   assert(settings.clientRetryMs < settings.memoryMs, "the ledger remembers longer than clients retry");
   assert(settings.retryFirstMs <= settings.retryLastMs, "back-off grows");
-  assert(settings.caps.rowsReady <= settings.caps.rowsMax, "a group is ready before it is full");
+  const { rowsReady, rowsTogether, rowsMax } = settings.caps;
+  assert(rowsReady <= rowsTogether && rowsTogether <= rowsMax, "a group is ready before it is full");
   assert(settings.caps.keysMax >= 2 * settings.caps.payloadsMax, "a full group has room for second keys");
   assert(settings.duplicateKeysMax + 1 <= settings.caps.keysMax, "one payload's keys fit into a group");
   assert(settings.erasedKeysMax <= settings.caps.keysMax, "what is erased together fits into a group");

@@ -54,6 +54,29 @@ describe("a claim", () => {
     expect(ledger.claim(...bells(1, hourOld, 2 * full))?.payloads).toHaveLength(2 * full + 1);
   });
 
+  test("of a batch that is not full is one group, of up to 25,000 rows: of a full one each 10,000 are", () => {
+    const claimed = (count: number, messages: number | null) => {
+      const ledger = new TestLedger();
+      ledger.now = startMs + second;
+      const doorbells = Array.from({ length: count }, (_, n) => doorbell({ n, spans: 100 }));
+      const { task } = ledger.step({ kind: "claim", doorbells, messages, codecVersion: 1 });
+      const groups = [...ledger.state.dump().groups.values()].map(({ payloads }) => payloads.length);
+      return { leased: task?.payloads.length ?? 0, groups, waiting: ledger.state.waiting.payloads.length };
+    };
+    // Ten segments of 20 payloads, and what a batch of segments can have at most.
+    expect(claimed(200, 10)).toEqual({ leased: 200, groups: [200], waiting: 0 });
+    expect(claimed(300, 15)).toEqual({ leased: 250, groups: [250, 50], waiting: 0 });
+    expect(claimed(200, full)).toEqual({ leased: 100, groups: [100, 100], waiting: 0 });
+    // Others of the batch follow: nothing is leased yet.
+    expect(claimed(150, null)).toEqual({ leased: 0, groups: [100], waiting: 50 });
+  });
+
+  test("that brings 10,000 rows is a group before its second is over", () => {
+    const ledger = new TestLedger();
+    expect(ledger.claim({ n: 1, spans: limits.groupRowsReady - 1 })).toBeNull();
+    expect(ledger.claim({ n: 2, spans: 1 })?.payloads).toHaveLength(2);
+  });
+
   test("of full batches is a group a second after the first claim at the latest", () => {
     const ledger = new TestLedger();
     const hourOld = startMs - 3_600_000;

@@ -51,7 +51,7 @@ const smallRows = {
   incidentMs: MINUTE,
   rowBytesMax: { head: 1030, group: 2900, reconciler: 1100 },
   ledger: {
-    caps: { ...defaultSettings.caps, payloadsMax: 2, keysMax: 6, rowsReady: 8 },
+    caps: { ...defaultSettings.caps, payloadsMax: 2, keysMax: 6, rowsReady: 8, rowsTogether: 16 },
     duplicateKeysMax: 4,
     erasedKeysMax: 2,
     pendingRescuesMax: 2,
@@ -60,7 +60,7 @@ const smallRows = {
 } satisfies Omit<Profile, "name">;
 
 /** As of all worlds (world.ts). */
-const modelCaps = { ...defaultSettings.caps, payloadsMax: 3, keysMax: 9, rowsReady: 8 };
+const modelCaps = { ...defaultSettings.caps, payloadsMax: 3, keysMax: 9, rowsReady: 8, rowsTogether: 16 };
 
 export const harshProfiles: readonly Profile[] = [
   {

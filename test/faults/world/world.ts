@@ -54,7 +54,7 @@ export function isWorldFailure(error: unknown): boolean {
 /** Durations are the defaults; groups are small, so that caps and readiness are met. */
 const modelSettings: LedgerSettings = {
   ...defaultSettings,
-  caps: { ...defaultSettings.caps, payloadsMax: 3, keysMax: 9, rowsReady: 8, batchMax: 2 },
+  caps: { ...defaultSettings.caps, payloadsMax: 3, keysMax: 9, rowsReady: 8, rowsTogether: 16, batchMax: 2 },
   duplicateKeysMax: 2,
   erasedKeysMax: 2,
   receiptsMax: 2,
