@@ -104,6 +104,34 @@ export const limits = {
   /** How long the first payload waits for others. */
   groupAgeReadyMs: 1 * SECOND_MS,
 
+  // --- a collector, and the segments that it writes (shared/collect/)
+  /** A body above this goes alone: what it costs is its bytes, and no longer the put. */
+  collectBodyBytesMax: 256 * KIB,
+  /** A segment's bodies together, their output bounds and their rows: it is closed before it would have more. */
+  segmentBytesMax: 2 * MIB,
+  segmentOutputBytesMax: 16 * MIB,
+  segmentRowsMax: 50_000,
+  /** Puts in flight of one collector: an object has six connections (Workers limits), and the doorbells need one. */
+  segmentPutsAtOnceMax: 5,
+  /** A payload waits no longer than so many times what a put takes: beyond, what it saves is less than what its sender loses. */
+  collectPutTimes: 2.5,
+  /** What `COLLECT_MS` says where it says nothing, and at most. 100 ms make one put of 20 requests at 200 per second. */
+  collectMsUsual: 100,
+  collectMsMax: 1000,
+  /** What a collector knows of the ids that it has stored: for so long, and so many of them. A client's retry comes within it. */
+  collectKnownMs: 2 * MINUTE_MS,
+  collectKnownMax: 20_000,
+  /** How long an isolate waits for its collector: then it puts the payload by itself. */
+  collectPatienceMs: 4 * SECOND_MS,
+  /** A segment's put is given up after this, and so is the look for the object. Both are tried twice. */
+  segmentPutTimeoutMs: 3 * SECOND_MS,
+  segmentHeadTimeoutMs: 1 * SECOND_MS,
+  /** Beyond both tries of a segment: then its bytes count as given back, whatever became of them. */
+  segmentHeldMs: 30 * SECOND_MS,
+  /** A collector that failed is left alone for so long, doubling. */
+  collectPauseFirstMs: 1 * SECOND_MS,
+  collectPauseMaxMs: 30 * SECOND_MS,
+
   // --- R2 and queues
   /** Simultaneous connections of one invocation (Workers limit). One is left for the ledger. */
   r2GetsAtOnceMax: 5,
@@ -135,7 +163,7 @@ export const limits = {
   verifyLookupsMax: 300,
   /** Of the keys that receipts know, so many are looked for: the newest, and the newest that are stored. */
   verifyReceiptKeysMax: 8,
-  /** A request of the ingress: key, rate, Meter, table's limits, put, head, doorbell, outcomes. */
+  /** A request of the ingress: key, rate, Meter, table's limits, collector, put, head, doorbell, outcomes. */
   requestSubrequests: 20,
   /** Keys in one request of a person: a head and a call of the ledger for each. */
   keysAskedMax: 400,
@@ -590,6 +618,19 @@ assert(
 );
 assert(limits.spansMax <= limits.groupRowsMax, "whatever was accepted fits into a group");
 assert(limits.inflatedBytesMax <= limits.groupInflatedBytesMax, "whatever was accepted fits into a group");
+assert(
+  limits.segmentRowsMax <= limits.groupRowsMax && limits.segmentOutputBytesMax <= limits.groupOutputBytesMax,
+  "a segment fits into a group",
+);
+assert(limits.collectBodyBytesMax <= limits.segmentBytesMax, "what is collected fits into a segment");
+assert(
+  2 * (limits.segmentPutTimeoutMs + limits.segmentHeadTimeoutMs) + limits.collectMsMax < limits.segmentHeldMs,
+  "a segment's bytes are counted for as long as it can take",
+);
+assert(
+  limits.collectPatienceMs + 2 * limits.putTimeoutMs <= limits.bodyHeldMs,
+  "a body is in hand while its collector is waited for, and while it is put alone",
+);
 assert(limits.groupOutputBytesMax < limits.consumerBytesInHandMax, "a group fits into the consumer's budget");
 assert(limits.spanAgeMaxMs <= limits.spanAgeCeilingMs, "span age is within its ceiling");
 assert(

@@ -89,6 +89,7 @@ const sharedRooms = [
   "shared/otlp",
   "shared/rows",
   "shared/segment",
+  "shared/collect",
   "shared/clickhouse",
   "shared/ledger",
   "shared/front-door",

@@ -1,0 +1,34 @@
+/** A collector that failed is left alone for a while: a second at first, and up to half a minute. Payloads go alone meanwhile. */
+import { limits } from "../limits.ts";
+
+export class CollectorPause {
+  #pauseMs = 0;
+  /** When it last failed, and until when it is left alone; ms since the epoch. */
+  #failedAt = Number.NEGATIVE_INFINITY;
+  #until = Number.NEGATIVE_INFINITY;
+
+  isOver(now: number): boolean {
+    return now >= this.#until;
+  }
+
+  worked(): void {
+    this.#pauseMs = 0;
+  }
+
+  /** It works, and has no room: that passes within a put's time. */
+  full(now: number): void {
+    this.#until = Math.max(this.#until, now + limits.collectPauseFirstMs);
+  }
+
+  /** A call failed that began at `startedAt`. Those that were waiting together fail together: that is one failure. */
+  failed(startedAt: number, now: number): void {
+    if (startedAt > this.#failedAt) {
+      this.#pauseMs = Math.min(
+        limits.collectPauseMaxMs,
+        this.#pauseMs === 0 ? limits.collectPauseFirstMs : 2 * this.#pauseMs,
+      );
+      this.#failedAt = now;
+      this.#until = now + this.#pauseMs;
+    }
+  }
+}

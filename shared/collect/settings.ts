@@ -1,0 +1,11 @@
+/** The collector's settings, as variables of the ingress say them (docs/operating.md). */
+import { limits } from "../limits.ts";
+
+/** `COLLECT`: `on` and nothing else has payloads gathered. */
+export const collectWords = ["on", "off"] as const;
+
+/** `COLLECT_MS`: what a payload waits for others at most. Empty: as usual. Undefined: it is no such number. */
+export function parseCollectMs(text: string): number | undefined {
+  const ms = text === "" ? limits.collectMsUsual : /^\d{1,4}$/.test(text) ? Number(text) : Number.NaN;
+  return ms <= limits.collectMsMax ? ms : undefined;
+}
