@@ -8,6 +8,7 @@
 import * as zlib from "node:zlib";
 import { type ApiKeyRecord, formatApiKey } from "../shared/api-key.ts";
 import { ByteBudget } from "../shared/byte-budget.ts";
+import { CollectorPause } from "../shared/collect/pause.ts";
 import { acceptPayload } from "../shared/delivery/acceptance.ts";
 import { perform } from "../shared/effect.ts";
 import { everyTime } from "../shared/id-time.ts";
@@ -34,6 +35,7 @@ interface Ingress {
 }
 
 const notifiedKeys = new NotifiedKeys();
+const collectorPause = new CollectorPause();
 const key = formatApiKey(new Uint8Array(52));
 const record = benchKeyRecord();
 const env = {
@@ -136,8 +138,15 @@ async function goOn(
   const waitUntil = (promise: Promise<unknown>): void => context.waitUntil(promise);
   const full = { version: "1", ...metadata } as const;
   await perform(
-    acceptPayload(key, { spans, outputBytes, arrival }, () => false),
-    acceptancePerformer(bindings.PAYLOADS, bindings.RING, bytes, full, notifiedKeys, deadline, waitUntil),
+    acceptPayload(key, { spans, outputBytes, arrival }, () => false, false),
+    acceptancePerformer(
+      bindings,
+      { tenant, id, body: bytes, metadata: full },
+      collectorPause,
+      notifiedKeys,
+      deadline,
+      waitUntil,
+    ),
   );
   if (last === 7) {
     return;

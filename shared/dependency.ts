@@ -10,6 +10,7 @@ export const dependencies = {
   r2: "R2 (bucket binding PAYLOADS)",
   kv: "KV (namespace binding KEYS)",
   meter: "the Meter (Durable Object binding METER)",
+  collector: "the collector (Durable Object binding COLLECTOR)",
   ledger: "the ledger (Durable Object binding LEDGER)",
   consumer: "the consumer (service binding CONSUMER)",
   ringQueue: "the queue of doorbells (binding RING)",

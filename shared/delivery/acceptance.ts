@@ -2,6 +2,10 @@
  * From the accepted body to its answer: the payload is written into R2, create-only, and the queue is notified. From a put
  * that succeeded the payload is ours, whatever happens later.
  *
+ * Where a collector gathers payloads, it is asked first: it answers when the segment that has this payload is in R2, and notifies the
+ * queue itself. Whatever else it answers, or that it does not, changes nothing: the payload is put alone, as where there is no
+ * collector. Should both be in R2 in the end, the ledger takes the second for what it is, a duplicate.
+ *
  * Equal bytes in one minute have one key, and the object that came first says what is stored of them: another request may
  * have counted other spans (its key keeps another share of the traces, or a span has become too old since). So a
  * duplicate never notifies with counts of its own.
@@ -10,7 +14,22 @@ import { type Ask, askEffect, EffectFailed, type Performer, type Work } from "..
 import type { BareDoorbell, Counts, Doorbell } from "../messages.ts";
 import type { PayloadKey } from "../payload-key.ts";
 
+/** What a collector has made of a payload. */
+export type Collected =
+  | {
+      readonly kind: "stored";
+      /** Where it is: in a segment that is in R2. */
+      readonly key: PayloadKey;
+      /** Equal bytes came a moment before: they are there, with so many spans. */
+      readonly isDuplicate: boolean;
+      readonly spans: number;
+    }
+  /** Nothing that anybody may rely on: the payload goes alone. */
+  | { readonly kind: "alone" };
+
 export interface AcceptanceEffects {
+  /** Give the body to the collector, and wait until it is in R2. Failed: it may get there all the same. */
+  readonly collect: { readonly asks: PayloadKey; readonly answers: Collected };
   /** Put the body under this key unless an object is there. True: it was created. */
   readonly putIfAbsent: { readonly asks: PayloadKey; readonly answers: boolean };
   /** What the object under this key says of itself. Null: there is none. `damaged`: its metadata is not ours. */
@@ -24,25 +43,31 @@ export type AcceptanceWork<T> = Work<AcceptanceEffects, T>;
 export type AcceptancePerformer = Performer<AcceptanceEffects>;
 
 export type Acceptance =
-  | { readonly kind: "created" }
+  | { readonly kind: "created"; readonly key: PayloadKey }
   /** Equal bytes are there. `spans`: how many of theirs are stored; null: R2 did not say. */
-  | { readonly kind: "duplicate"; readonly spans: number | null }
+  | { readonly kind: "duplicate"; readonly key: PayloadKey; readonly spans: number | null }
   /** Nothing is known to be stored: the client is to try again. */
   | { readonly kind: "unreachable" };
 
 /**
  * `counts`: what this request counted. `isNotified`: whether this isolate has sent this key's doorbell a moment ago; asked when R2 has
- * answered, since the first of several equal requests may have sent it meanwhile.
+ * answered, since the first of several equal requests may have sent it meanwhile. `isCollected`: whether a collector is asked.
  */
 export function* acceptPayload(
   key: PayloadKey,
   counts: Counts,
   isNotified: () => boolean,
+  isCollected: boolean,
 ): AcceptanceWork<Acceptance> {
+  const collected = isCollected ? yield* or(alone, ask("collect", key)) : alone;
+  if (collected.kind === "stored") {
+    const { key: place, isDuplicate, spans } = collected;
+    return isDuplicate ? { kind: "duplicate", key: place, spans } : { kind: "created", key: place };
+  }
   const isCreated = yield* or("unknown", ask("putIfAbsent", key));
   if (isCreated === true) {
     yield* ask("notify", { v: 1, key, cause: "ingress", ...counts });
-    return { kind: "created" };
+    return { kind: "created", key };
   }
   // It is there, or the put threw: then it may have landed all the same (the answer was lost), or R2 refused a second
   // write to one key within a second (error 10058). What is there is ours.
@@ -54,8 +79,10 @@ export function* acceptPayload(
   if (!isNotified()) {
     yield* ask("notify", { v: 1, key, cause: "ingress", ...read });
   }
-  return { kind: "duplicate", spans: read === null ? null : read.spans };
+  return { kind: "duplicate", key, spans: read === null ? null : read.spans };
 }
+
+const alone: Collected = { kind: "alone" };
 
 /** What the effect answers, or `otherwise` where it failed. */
 function* or<T, const U>(otherwise: U, work: AcceptanceWork<T>): AcceptanceWork<T | U> {

@@ -1,5 +1,6 @@
 /** Performs what the acceptance of a payload asks for (shared/delivery/acceptance.ts). */
 import * as v from "valibot";
+import type { CollectorPause } from "../../shared/collect/pause.ts";
 import type { AcceptancePerformer } from "../../shared/delivery/acceptance.ts";
 import { dependencies } from "../../shared/dependency.ts";
 import { limits } from "../../shared/limits.ts";
@@ -8,10 +9,10 @@ import {
   countsOf,
   type Doorbell,
   formatPayloadMetadata,
-  type PayloadMetadata,
   payloadMetadataSchema,
 } from "../../shared/messages.ts";
 import {
+  formatSlotKey,
   idOfKey,
   minuteOfKey,
   minuteToMs,
@@ -19,10 +20,12 @@ import {
   type PayloadKey,
 } from "../../shared/payload-key.ts";
 import { writeLog } from "../../shared/write-log.ts";
+import type { IngressBindings } from "./bindings.ts";
+import type { CollectAnswer, CollectHeader } from "./collector-object.ts";
+import { createOnly } from "./create-only.ts";
 import type { Deadline } from "./deadline.ts";
 
-/** Creates, and never replaces. One for all puts: it is read only. */
-const createOnly = new Headers({ "If-None-Match": "*" });
+type AcceptanceBindings = Pick<IngressBindings, "PAYLOADS" | "RING" | "COLLECTOR">;
 
 interface Notified {
   readonly key: PayloadKey;
@@ -77,21 +80,54 @@ export class NotifiedKeys {
   }
 }
 
-/** `waitUntil`: keeps the isolate for what nobody waits for. */
+/** What is accepted. */
+export interface AcceptedPayload extends Omit<CollectHeader, "v"> {
+  readonly body: Uint8Array;
+}
+
+/** `pause`: whether this isolate leaves the collector alone. `waitUntil`: keeps the isolate for what nobody waits for. */
 export function acceptancePerformer(
-  bucket: R2Bucket,
-  queue: Queue<Doorbell | BareDoorbell>,
-  body: Uint8Array,
-  metadata: PayloadMetadata,
+  { PAYLOADS: bucket, RING: queue, COLLECTOR: collectors }: AcceptanceBindings,
+  { body, ...payload }: AcceptedPayload,
+  pause: CollectorPause,
   notified: NotifiedKeys,
   deadline: Deadline,
   waitUntil: (promise: Promise<unknown>) => void,
 ): AcceptancePerformer {
   return {
+    collect: async () => {
+      const startedAt = Date.now();
+      try {
+        const collector = collectors.get(collectors.idFromName(collectorOf(payload.id)));
+        const added: Promise<CollectAnswer> = collector.add({ v: 1, ...payload }, ofItsOwn(body));
+        const collected = await deadline.within(added, limits.collectPatienceMs);
+        if (collected.kind === "full") {
+          pause.full(Date.now());
+          return { kind: "alone" };
+        }
+        if (collected.kind !== "stored") {
+          pause.failed(startedAt, Date.now());
+          return { kind: "alone" };
+        }
+        pause.worked();
+        const { segment, slot, isDuplicate, spans } = collected;
+        return {
+          kind: "stored",
+          key: formatSlotKey(segment, slot, payload.tenant, payload.id),
+          isDuplicate,
+          spans,
+        };
+      } catch (error) {
+        pause.failed(startedAt, Date.now());
+        const message = `${dependencies.collector} does not answer; the payload is put alone`;
+        writeLog("warn", { message }, error);
+        throw error;
+      }
+    },
     putIfAbsent: async (key) => {
       const put = bucket.put(key, body, {
         onlyIf: createOnly,
-        customMetadata: formatPayloadMetadata(metadata),
+        customMetadata: formatPayloadMetadata(payload.metadata),
       });
       return (
         (await logged(
@@ -120,6 +156,16 @@ export function acceptancePerformer(
   };
 }
 
+/** One collector gathers all payloads. With more of them an id has one: equal bytes meet there. */
+function collectorOf(_id: PayloadId): string {
+  return "0";
+}
+
+/** What crosses the border of an object is a view's whole buffer. */
+function ofItsOwn(body: Uint8Array): Uint8Array {
+  return body.buffer.byteLength > body.length + 1024 ? body.slice() : body;
+}
+
 async function logged<T>(message: string, payload: PayloadKey, promise: Promise<T>): Promise<T> {
   try {
     return await promise;
@@ -130,7 +176,7 @@ async function logged<T>(message: string, payload: PayloadKey, promise: Promise<
 }
 
 async function send(
-  queue: Queue<Doorbell | BareDoorbell>,
+  queue: IngressBindings["RING"],
   doorbell: Doorbell | BareDoorbell,
   notified: NotifiedKeys,
 ): Promise<void> {

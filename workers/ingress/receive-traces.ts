@@ -4,6 +4,8 @@
  */
 import { assert } from "../../shared/assert.ts";
 import { ByteBudget } from "../../shared/byte-budget.ts";
+import { isCollected } from "../../shared/collect/gathering.ts";
+import { CollectorPause } from "../../shared/collect/pause.ts";
 import { type Acceptance, acceptPayload } from "../../shared/delivery/acceptance.ts";
 import { perform } from "../../shared/effect.ts";
 import { parseIdTimeFrom } from "../../shared/id-time.ts";
@@ -24,6 +26,7 @@ import { writeLog } from "../../shared/write-log.ts";
 import type { PartialSuccess, Success } from "./answer.ts";
 import { authenticate, KeyMemory, type Sender } from "./authenticate.ts";
 import type { IngressBindings } from "./bindings.ts";
+import { budget } from "./bytes-in-hand.ts";
 import {
   type Charge,
   type Cost,
@@ -38,7 +41,7 @@ import { type Content, readContent } from "./content.ts";
 import { forbiddenOrigin } from "./cors.ts";
 import type { Deadline } from "./deadline.ts";
 import { FruitlessRequests } from "./fruitless-requests.ts";
-import { acceptancePerformer, NotifiedKeys } from "./perform-acceptance.ts";
+import { type AcceptedPayload, acceptancePerformer, NotifiedKeys } from "./perform-acceptance.ts";
 import { readBody } from "./read-body.ts";
 import { answerOf, type Refusal } from "./refusal.ts";
 import { TableMemory } from "./table-memory.ts";
@@ -59,11 +62,7 @@ const tableMemory = new TableMemory();
 const leases: Leases = new Map();
 const fruitless = new FruitlessRequests();
 const notifiedKeys = new NotifiedKeys();
-const budget = new ByteBudget(
-  limits.ingressBodyBytesMax,
-  limits.ingressKeyBytesMax,
-  limits.ingressBytesInHandMax - limits.ingressBodyBytesMax,
-);
+const collectorPause = new CollectorPause();
 const announced = new ByteBudget(limits.announcedBytesMax);
 
 /** A body without spans that is longer than this is most likely a mistake (fields of other names, say): it gets a warning. */
@@ -152,13 +151,14 @@ function costOf(stored: Result<Success, Refusal>, bodyBytes: number): Cost {
 }
 
 async function store(
-  { env, ctx, tally, deadline }: Asked,
+  asked: Asked,
   body: Uint8Array,
   content: Content,
   sender: Sender,
   table: TableLimits,
   charge: Charge,
 ): Promise<Result<Success, Refusal>> {
+  const { env, tally } = asked;
   const { tenant, sample, spanAgeDays } = sender.record;
   tally.bytes = body.length;
   const arrival = Date.now(); // the body is complete; the put follows at once, or after a call to the Meter
@@ -198,23 +198,17 @@ async function store(
   } satisfies PayloadMetadata;
   const from = idTimeFrom(env);
   const id = await payloadId(tenant, content.type, content.encoding, body, { contentMinute, from });
-  const payload = formatPayloadKey(arrival, tenant, id);
-  const waitUntil = (promise: Promise<unknown>): void => ctx.waitUntil(promise);
-  const cameEarlier = notifiedKeys.hasEarlier(payload, id);
-  const acceptance = await perform(
-    acceptPayload(payload, countsOf(metadata), () => notifiedKeys.has(payload, id, Date.now())),
-    acceptancePerformer(env.PAYLOADS, env.RING, body, metadata, notifiedKeys, deadline, waitUntil),
-  );
+  const { acceptance, cameEarlier } = await accept(asked, { id, tenant, metadata, body });
   if (acceptance.kind === "unreachable") {
     return refuse({ reason: "store_unreachable" });
   }
   const isDuplicate = acceptance.kind === "duplicate" || cameEarlier;
   if (isDuplicate) {
-    writeLog("log", { outcome: "accepted", payload, duplicate: true });
+    writeLog("log", { outcome: "accepted", payload: acceptance.key, duplicate: true });
   }
   const message = partialMessage(inspection);
   if (metadata.repairs !== 0) {
-    writeLog("warn", { outcome: "accepted", payload, repairs: metadata.repairs, message });
+    writeLog("warn", { outcome: "accepted", payload: acceptance.key, repairs: metadata.repairs, message });
   }
   return ok({
     outcome: "accepted",
@@ -228,6 +222,23 @@ async function store(
       ...(isDuplicate ? { "x-headrace-duplicate": "1" } : {}),
     },
   });
+}
+
+/** Into R2, by the collector or alone. `cameEarlier`: equal bytes came in a minute before, as far as this isolate knows. */
+async function accept({ env, ctx, deadline }: Asked, accepted: AcceptedPayload) {
+  const { id, tenant, metadata, body } = accepted;
+  const payload = formatPayloadKey(metadata.arrival, tenant, id);
+  const cameEarlier = notifiedKeys.hasEarlier(payload, id);
+  const mayCollect =
+    env.COLLECT === "on" &&
+    isCollected({ ...metadata, bytes: body.length }) &&
+    collectorPause.isOver(Date.now());
+  const waitUntil = (promise: Promise<unknown>): void => ctx.waitUntil(promise);
+  const acceptance = await perform(
+    acceptPayload(payload, countsOf(metadata), () => notifiedKeys.has(payload, id, Date.now()), mayCollect),
+    acceptancePerformer(env, accepted, collectorPause, notifiedKeys, deadline, waitUntil),
+  );
+  return { acceptance, cameEarlier };
 }
 
 /** A wrong one would give ids that no retry has had: nothing is accepted then, and everything is retried. */

@@ -111,6 +111,7 @@ async function refusal(why: Refusal, { request, tally }: Asked): Promise<Respons
   return refused(answerType(request.headers), why, message);
 }
 
+export { Collector } from "./collector-object.ts";
 export { Meter } from "./meter-object.ts";
 
 export default {

@@ -14,8 +14,11 @@ import { land } from "./landing.ts";
 import { type Content, countsOf, type StoredObject, StoreFailed, spansOfObject } from "./object-store.ts";
 import { Invocation, isWorldFailure, type World } from "./world.ts";
 
-/** Put, look, look for its counts, doorbell. */
-const acceptanceMax = 4;
+/** Collector, put, look, look for its counts, doorbell. */
+const acceptanceMax = 5;
+
+/** This world has none yet: nobody asks for it. */
+const hasCollector = false;
 
 /** How often a client sends again what was answered 503; then it gives up, and nothing was promised. */
 const triesMax = 6;
@@ -70,7 +73,7 @@ function* sendOnce(world: World, content: Content): Process<boolean> {
   const counts = { ...countsOf(object), spans, outputBytes: spans * 100 };
   // The isolate that has sent the key's doorbell, or another one.
   const isNotified = world.notified.has(key) && fate.choices.below(2) === 0;
-  const work = acceptPayload(key, counts, () => isNotified);
+  const work = acceptPayload(key, counts, () => isNotified, hasCollector);
   const invocation = new Invocation(world, "a request");
   invocation.spend(limits.requestSubrequests - acceptanceMax); // its key, its rate, the table's limits, outcomes
   let step = work.next();
@@ -156,6 +159,7 @@ function performerOf(world: World, object: StoredObject): ModelPerformer {
   const { fate, clock, store, queues } = world;
   let lookFails = false;
   return {
+    collect: () => ({ kind: "alone" }),
     putIfAbsent() {
       if (fate.strikes("put lands late")) {
         clock.after(fate.sometime(limits.reconcileAgeMs * 6), () => land(world, [object]));
