@@ -5,6 +5,8 @@
 import { resolve } from "node:path";
 import * as v from "valibot";
 import { addressRefusal, privateNetworkWord } from "../shared/clickhouse/address.ts";
+import { collectWords, parseCollectMs } from "../shared/collect/settings.ts";
+import { limits } from "../shared/limits.ts";
 
 const portSchema = v.pipe(
   v.string(),
@@ -22,6 +24,16 @@ const variablesSchema = v.object({
   CLICKHOUSE_NETWORK: v.optional(v.literal(privateNetworkWord, `is not ${privateNetworkWord}`)),
   CLICKHOUSE_URL: v.optional(v.pipe(v.string(), v.url("is not a URL"))),
   ALERT_WEBHOOK: v.optional(v.pipe(v.string(), v.url("is not a URL"))),
+  COLLECT: v.optional(v.picklist(collectWords, `is not one of ${collectWords.join(", ")}`)),
+  COLLECT_MS: v.optional(
+    v.pipe(
+      v.string(),
+      v.check(
+        (text) => parseCollectMs(text) !== undefined,
+        `is not a number of ms up to ${limits.collectMsMax}`,
+      ),
+    ),
+  ),
   HEADRACE_LEDGER_TIMES_FASTER: v.optional(v.pipe(v.string(), v.regex(/^\d{1,4}$/, "is not a whole number"))),
 });
 
@@ -36,6 +48,8 @@ export interface DevSettings {
   readonly clickHouseUrl: string | undefined;
   /** Findings are posted there (docs/operating.md). */
   readonly alertWebhook?: string | undefined;
+  /** The ingress's COLLECT and COLLECT_MS, where they are not as in wrangler.toml. */
+  readonly collect?: Readonly<Record<string, string>>;
   /** For tests: the ledger's durations (leases, back-off) are divided by this. */
   readonly ledgerTimesFaster: string | undefined;
 }
@@ -78,6 +92,10 @@ export function readDevSettings(environment: NodeJS.ProcessEnv): CommandSettings
     stateFolder: resolve(variables.HEADRACE_STATE),
     clickHouseUrl: variables.CLICKHOUSE_URL,
     alertWebhook: variables.ALERT_WEBHOOK,
+    collect: {
+      ...(variables.COLLECT === undefined ? {} : { COLLECT: variables.COLLECT }),
+      ...(variables.COLLECT_MS === undefined ? {} : { COLLECT_MS: variables.COLLECT_MS }),
+    },
     ledgerTimesFaster: variables.HEADRACE_LEDGER_TIMES_FASTER,
   };
 }

@@ -5,6 +5,7 @@
 import { convertV4MiniflareOptions, Log, LogLevel, Miniflare } from "miniflare";
 import { assert } from "../shared/assert.ts";
 import type { PreparedWorker, PreparedWorkers } from "./prepare-workers.ts";
+import type { DevSettings } from "./settings.ts";
 import { type Environment, lateQueue, ringQueue, standInsName, workerNames } from "./worker-names.ts";
 
 export interface WorkersOptions {
@@ -13,10 +14,9 @@ export interface WorkersOptions {
   readonly ports: { readonly ingress: number; readonly console: number };
   /** Variables and secrets that take the place of wrangler.toml's, for the Workers that reach ClickHouse. */
   readonly clickHouse: Readonly<Record<string, string>>;
-  readonly ledgerTimesFaster: string | undefined;
+  readonly settings: Pick<DevSettings, "alertWebhook" | "collect" | "ledgerTimesFaster">;
   /** The ingress's ID_TIME_FROM. */
   readonly idTimeFrom: string;
-  readonly alertWebhook?: string | undefined;
   /** How late R2's events are. */
   readonly eventDelaySeconds: number;
   /** False: the ingress's doorbells go into a queue that nobody consumes. */
@@ -95,16 +95,20 @@ function standInsOf({ prepared, adminToken, eventDelaySeconds }: WorkersOptions)
 }
 
 function miniflareOptions(options: WorkersOptions) {
-  const { prepared, statePath, ports, clickHouse, ledgerTimesFaster, doorbells, adminToken, onLog } = options;
+  const { prepared, statePath, ports, clickHouse, settings, doorbells, adminToken, onLog } = options;
+  const { alertWebhook, collect, ledgerTimesFaster } = settings;
   // Without it Miniflare asks Cloudflare's network for a `request.cf` object, and prints a stack trace offline.
   process.env["CLOUDFLARE_CF_FETCH_ENABLED"] = "false";
-  const ingress = workerOf("ingress", prepared.ingress, { ID_TIME_FROM: options.idTimeFrom });
+  const ingress = workerOf("ingress", prepared.ingress, {
+    ID_TIME_FROM: options.idTimeFrom,
+    ...collect,
+  });
   const durations = ledgerTimesFaster === undefined ? {} : { LEDGER_TIMES_FASTER: ledgerTimesFaster };
   const consumer = workerOf("consumer", prepared.consumer, {
     ...clickHouse,
     ...durations,
     CONSOLE_URL: `http://127.0.0.1:${ports.console}`,
-    ...(options.alertWebhook === undefined ? {} : { ALERT_WEBHOOK: options.alertWebhook }),
+    ...(alertWebhook === undefined ? {} : { ALERT_WEBHOOK: alertWebhook }),
   });
   const console = workerOf("console", prepared.console, {
     ...clickHouse,

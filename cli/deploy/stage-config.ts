@@ -67,6 +67,8 @@ export interface InstallationSettings {
   readonly zoneId: string;
   /** The ingress's ID_TIME_FROM (id-time-from.ts). */
   readonly idTimeFrom: string;
+  /** The ingress's COLLECT and COLLECT_MS, where they are not as in wrangler.toml. */
+  readonly collect: Readonly<Record<string, string>>;
 }
 
 /** One Worker as it is deployed: the paths in it are still relative to the repository. */
@@ -94,7 +96,7 @@ export function stageWorkers(raw: RawConfig, settings: InstallationSettings): re
           ...withClickHouse(environment, config.vars, settings),
           ...withEndpoint(environment, settings),
           ...withZone(environment, settings),
-          ...withIdTime(environment, settings),
+          ...ofIngress(environment, settings),
         },
         ...(domain === undefined
           ? // A Worker that nobody fetches gets no address, and no version gets one of its own: two doors are enough.
@@ -192,8 +194,8 @@ function withZone(environment: string, { domains, zoneId }: InstallationSettings
   return environment === "consumer" ? { INGRESS_HOST: domains.ingress ?? "", ZONE_ID: zoneId } : {};
 }
 
-function withIdTime(environment: string, { idTimeFrom }: InstallationSettings): Environment["vars"] {
-  return environment === "ingress" ? { ID_TIME_FROM: idTimeFrom } : {};
+function ofIngress(environment: string, { idTimeFrom, collect }: InstallationSettings): Environment["vars"] {
+  return environment === "ingress" ? { ID_TIME_FROM: idTimeFrom, ...collect } : {};
 }
 
 function inOrder(workers: readonly StageWorker[]): readonly StageWorker[] {

@@ -31,6 +31,7 @@ export async function examineAccount(wrangler: Wrangler, stage: string): Promise
       domains: {},
       zoneId: "",
       idTimeFrom: "",
+      collect: {},
     }),
   );
   const deploy = `npx headrace deploy${stage === production ? "" : ` --stage ${stage}`}`;

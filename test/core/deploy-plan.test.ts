@@ -31,6 +31,7 @@ const settings = {
   domains: {},
   zoneId: "",
   idTimeFrom: "2026-11-29T08:00Z",
+  collect: { COLLECT: "on" },
 };
 const wanted = wantedOf(stageWorkers(raw, settings));
 const namespaceId = "0123456789abcdef0123456789abcdef";
@@ -117,6 +118,15 @@ test("only the consumer gets the ingress's domain and zone, and none where it ha
   const own = { domains: { ingress: "otlp.example.com" }, zoneId: namespaceId };
   expect(told(own)).toEqual([["consumer", "otlp.example.com", namespaceId]]);
   expect(told({})).toEqual([["consumer", "", ""]]);
+});
+
+test("only the ingress is given COLLECT, as it was said or as wrangler.toml has it", () => {
+  const saidTo = (collect: InstallationSettings["collect"]) =>
+    stageWorkers(raw, { ...settings, collect }).flatMap(({ environment, config: { vars } }) =>
+      "COLLECT" in vars ? [[environment, vars["COLLECT"], vars["COLLECT_MS"]]] : [],
+    );
+  expect(saidTo({})).toEqual([["ingress", "off", "100"]]);
+  expect(saidTo({ COLLECT: "on", COLLECT_MS: "50" })).toEqual([["ingress", "on", "50"]]);
 });
 
 describe("the plan of a deployment", () => {

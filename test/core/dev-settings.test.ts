@@ -17,3 +17,13 @@ test("npm run dev sends a login over http to this machine alone, or into a netwo
     expect(readDevSettings({ CLICKHOUSE_URL: fine }).clickHouseUrl).toBe(fine);
   }
 });
+
+test("npm run dev collects where COLLECT is on, and takes no other word for it", () => {
+  expect(readDevSettings({}).collect).toEqual({});
+  const said = { COLLECT: "on", COLLECT_MS: "20" };
+  expect(readDevSettings(said).collect).toEqual(said);
+  expect(() => readDevSettings({ COLLECT: "yes" })).toThrow(/^COLLECT="yes" is not one of on, off\.$/);
+  expect(() => readDevSettings({ COLLECT_MS: "2 s" })).toThrow(
+    /^COLLECT_MS="2 s" is not a number of ms up to 1000\.$/,
+  );
+});

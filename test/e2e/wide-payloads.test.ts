@@ -1,10 +1,15 @@
-/** What each span repeats of a long resource: taken, and stored once, by the real Workers and the real ClickHouse. */
+/**
+ * A pipeline that collects, COLLECT=on: concurrent requests share objects, and what is too wide for that goes alone. What each span
+ * repeats of a long resource is taken, and stored once, by the real Workers and the real ClickHouse.
+ */
 import { gzipSync } from "node:zlib";
 import { expect, test } from "vitest";
+import { isSegmentKey, payloadPrefix } from "../../shared/payload-key.ts";
 import { randomText, wideBody } from "../fixtures/wide-bodies.ts";
+import { exportSpans, freshSpans } from "./local-pipeline.ts";
 import { useLocalPipeline } from "./use-pipeline.ts";
 
-const local = useLocalPipeline();
+const local = useLocalPipeline({}, () => ({ collect: { COLLECT: "on" } }));
 
 async function post(body: Uint8Array): Promise<readonly [number, string]> {
   const { otlp, key } = local.pipeline;
@@ -58,3 +63,47 @@ test("a resource that hardly compresses is refused with what it is", async () =>
   expect(status).toBe(413);
   expect(text).toContain("a resource of 71 KB that hardly compresses, repeated by 1000 spans");
 });
+
+/** Keys of the objects in R2. */
+async function objects(): Promise<readonly string[]> {
+  const bucket = await local.pipeline.workers.getR2Bucket("PAYLOADS", "headrace-consumer");
+  return (await bucket.list({ prefix: payloadPrefix })).objects.map(({ key }) => key);
+}
+
+async function ask(method: string, path: string): Promise<unknown> {
+  const { console: address, adminToken } = local.pipeline;
+  const response = await fetch(`${address}/api/${path}`, {
+    method,
+    headers: { authorization: `Bearer ${adminToken}` },
+  });
+  return await response.json();
+}
+
+test("eight exporters at once share objects: their spans are rows, each once, and the balance adds up", async () => {
+  const [senders, requests, spans] = [8, 10, 20];
+  const before = await objects();
+  expect(before.filter(isSegmentKey), "the wide ones went alone").toEqual([]);
+  const send = async (): Promise<void> => {
+    for (let i = 0; i < requests; i++) {
+      await exportSpans(local.pipeline, freshSpans(spans, 2, { "test.run": "collected" }));
+    }
+  };
+  await Promise.all(Array.from({ length: senders }, send));
+  const payloads = senders * requests;
+  await local.eventually(
+    "SELECT count(), uniqExact(SpanId) FROM otel_traces WHERE ResourceAttributes['test.run'] = 'collected'",
+    `${payloads * spans}\t${payloads * spans}`,
+    20_000,
+  );
+  const collected = (await objects()).filter((key) => !before.includes(key));
+  expect(collected.filter((key) => !isSegmentKey(key))).toEqual([]);
+  expect(collected.length).toBeLessThan(payloads / 2);
+  await local.eventually(
+    "SELECT count(), uniqExact(payload) FROM headrace_receipts FINAL WHERE outcome = 'stored' AND spans = 20",
+    `${payloads}\t${payloads}`,
+    10_000,
+  );
+  // By sets of keys: each payload of each object has its receipt, and nobody is missed.
+  const every = { listed: before.length + payloads, held: 0, notified: 0 };
+  expect(await ask("POST", "reconcile")).toMatchObject(every);
+}, 60_000);

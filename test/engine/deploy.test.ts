@@ -154,7 +154,7 @@ describe("headrace deploy", () => {
     };
     expect((await deploy(["--yes"])).code).toBe(0);
     expect(timeOf()).toBe(chosen);
-    expect(versions).toEqual([{ ID_TIME_FROM: "2020-01-01T00:00Z" }]);
+    expect(versions).toMatchObject([{ ID_TIME_FROM: "2020-01-01T00:00Z" }]);
     const lower = await deploy(["--yes"], { ID_TIME_FROM: "2020-01-01T00:00Z" });
     expect(lower.code).toBe(2);
     expect(lower.err).toContain(`ID_TIME_FROM is ${chosen} in the ingress, and stays so`);
