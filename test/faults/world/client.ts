@@ -17,7 +17,7 @@ import { Invocation, isWorldFailure, type World } from "./world.ts";
 /** Collector, put, look, look for its counts, doorbell. */
 const acceptanceMax = 5;
 
-/** This world has none yet: nobody asks for it. */
+/** This world's collector is asked before (`collect`), since it takes its time. */
 const hasCollector = false;
 
 /** How often a client sends again what was answered 503; then it gives up, and nothing was promised. */
