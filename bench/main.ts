@@ -1,6 +1,7 @@
 /** `npm run bench -- NAME`: one benchmark by its name, or a part of it. Method and results: bench/README.md. */
 
 import { benchAgainst } from "./against.ts";
+import { benchCollect } from "./collect.ts";
 import { benchCosts } from "./costs.ts";
 import { benchExplore } from "./explore.ts";
 import { benchGrowth } from "./growth.ts";
@@ -16,6 +17,7 @@ import { benchTranscode } from "./transcode.ts";
 const benchmarks: Readonly<Record<string, (...parts: string[]) => void | Promise<void>>> = {
   against: benchAgainst,
   ingress: benchIngress,
+  collect: benchCollect,
   costs: benchCosts,
   explore: benchExplore,
   growth: benchGrowth,

@@ -1,7 +1,7 @@
 /**
  * What waiting gains and costs, by a clock that jumps from event to event: requests at a rate, or from clients that wait for their
  * answers; puts whose times are drawn. `COLLECT_TABLE=1 npx vitest run --project core test/core/collect-simulated.test.ts` prints
- * the table of decision 90.
+ * the table of decision 91.
  */
 import { describe, expect, test } from "vitest";
 import { type SeededRandom, seededRandom } from "../../dev/send/seeded-random.ts";
