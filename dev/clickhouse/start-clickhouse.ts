@@ -122,7 +122,7 @@ async function startOnce(options: ClickHouseOptions, port: number): Promise<Clic
     child.once("error", () => settle({ code: null, signal: null }));
   });
   try {
-    const failure = await untilItAnswers(port, exited);
+    const failure = await untilItAnswers(port, password, exited);
     if (failure !== undefined) {
       child.kill("SIGKILL");
       await exited;
@@ -177,8 +177,15 @@ function readLines(child: ChildProcess, onLog: ClickHouseOptions["onLog"]) {
   return { lastLines, drained: Promise.all(closings) };
 }
 
-/** Resolves with nothing when the server answers, else with why it did not. */
-async function untilItAnswers(port: number, exited: Promise<ClickHouseExit>): Promise<string | undefined> {
+/**
+ * Resolves with nothing when the server answers, else with why it did not. It is asked with its password: another server, which has
+ * taken the port since it was looked at, answers a /ping as well.
+ */
+async function untilItAnswers(
+  port: number,
+  password: string,
+  exited: Promise<ClickHouseExit>,
+): Promise<string | undefined> {
   let ended: string | undefined;
   exited.then(({ code, signal }) => {
     ended = `its process ended with ${signal ?? `code ${code}`}.`;
@@ -189,11 +196,11 @@ async function untilItAnswers(port: number, exited: Promise<ClickHouseExit>): Pr
       return ended;
     }
     try {
-      const response = await fetch(`http://${host}:${port}/ping`, {
-        headers: keepNoConnection,
+      const response = await fetch(`http://${host}:${port}/?query=SELECT%201`, {
+        headers: { ...keepNoConnection, "X-ClickHouse-User": localUser, "X-ClickHouse-Key": password },
         signal: AbortSignal.timeout(startMs),
       });
-      if ((await response.text()) === "Ok.\n" && ended === undefined) {
+      if ((await response.text()) === "1\n" && ended === undefined) {
         return undefined;
       }
     } catch {

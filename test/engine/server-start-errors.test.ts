@@ -1,5 +1,7 @@
 /** A local server that cannot start says why in a sentence, and what to do. */
+import { once } from "node:events";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, expect, test } from "vitest";
@@ -63,3 +65,27 @@ test.each([
     ),
   });
 });
+
+test("a port that another server takes between the look at it and its use, and that answers as ClickHouse does", async () => {
+  const port = await freePort();
+  const other = createServer((_, response) => response.end("Ok.\n"));
+  const starts = startClickHouse({ directory, port });
+  // Taken as soon as the look at it is over: the server's process needs a second until it asks for it.
+  const take = () => void other.listen(port, "127.0.0.1");
+  other.on("error", () => setTimeout(take, 1));
+  setTimeout(take, 1);
+  try {
+    await expect(starts).rejects.toMatchObject({ reason: "port_taken" });
+  } finally {
+    other.close();
+  }
+});
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const address = server.address();
+  server.close();
+  await once(server, "close");
+  return typeof address === "object" && address !== null ? address.port : 0;
+}
