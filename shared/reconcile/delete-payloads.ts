@@ -12,7 +12,7 @@ import {
   type PayloadKey,
   payloadPrefix,
 } from "../payload-key.ts";
-import { contentOf, contentOfAll } from "../segment/segment-key.ts";
+import { contentOf, contentOfAll, payloadsOf } from "../segment/segment-key.ts";
 import { auditId, receiptsById } from "./audit.ts";
 import { beforeMinute, type Checkpoint, isOpen, startOfMinute } from "./checkpoint.ts";
 import { doubted } from "./doubts.ts";
@@ -74,7 +74,7 @@ export function* deletePayloads(checkpoint: Checkpoint, listing: Listing, run: R
 function firstPayloads(objects: readonly Listed[], atMost: number): readonly Listed[] {
   let payloads = 0;
   const end = objects.findIndex(({ key }) => {
-    payloads += contentOf(key).payloads;
+    payloads += payloadsOf(key);
     return payloads > atMost;
   });
   return end < 0 ? objects : objects.slice(0, Math.max(1, end));

@@ -14,7 +14,7 @@ import {
   type PayloadKey,
   tenantOfKey,
 } from "../payload-key.ts";
-import { contentOf, contentOfAll } from "../segment/segment-key.ts";
+import { contentOfAll, payloadsOf } from "../segment/segment-key.ts";
 import type { Budget } from "./budget.ts";
 import {
   type AgainMinute,
@@ -175,7 +175,7 @@ function count(
   { held, notified }: Pick<JoinedPage, "held" | "notified">,
   objects: readonly Listed[],
 ): void {
-  counts.listed += objects.reduce((sum, { key }) => sum + contentOf(key).payloads, 0);
+  counts.listed += objects.reduce((sum, { key }) => sum + payloadsOf(key), 0);
   counts.held += held;
   counts.notified += notified;
 }

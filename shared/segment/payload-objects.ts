@@ -18,7 +18,7 @@ import {
 } from "../payload-key.ts";
 import { writeLog } from "../write-log.ts";
 import { type IndexEntry, indexBytes, isBodyOf, readIndex, type SegmentIndex } from "./segment.ts";
-import { contentOf } from "./segment-key.ts";
+import { payloadsOf } from "./segment-key.ts";
 
 type Bucket = Pick<R2Bucket, "get" | "head">;
 
@@ -51,7 +51,7 @@ const nothing: SegmentIndex = { kind: "index", entries: [] };
 
 /** What cannot be read is logged, and has no entries. */
 async function readSegmentIndex(bucket: Bucket, segment: ObjectKey): Promise<SegmentIndex | null> {
-  const { payloads } = contentOf(segment);
+  const payloads = payloadsOf(segment);
   const object = await bucket.get(segment, { range: { offset: 0, length: indexBytes(payloads) } });
   if (object === null) {
     return null;
@@ -147,7 +147,7 @@ export async function fetchObject(
     const found = { metadata: metadataOf(fetched.object), body: bytes };
     return { payload: async (key) => (key === onlyPayloadOf(object) ? found : null) };
   }
-  const index = indexOrNothing(object, readIndex(bytes, contentOf(object).payloads, bytes.length));
+  const index = indexOrNothing(object, readIndex(bytes, payloadsOf(object), bytes.length));
   return { payload: (key) => bodyIn(index, bytes, key) };
 }
 

@@ -44,14 +44,19 @@ export function formatSegmentKey(openedAt: number, random: Uint8Array, ids: read
   return `${payloadPrefix}${formatMinute(openedAt)}/${segmentMark}/${name}` as ObjectKey;
 }
 
-/** How many payloads an object has, and the checksum of their ids, as its key says. */
+/** How many payloads an object has, as its key says. */
+export function payloadsOf(object: ObjectKey): number {
+  return isInSegment(object)
+    ? Number(numberOf(object.slice(-checksumCharacters - payloadsCharacters, -checksumCharacters)))
+    : 1;
+}
+
+/** The same, and the checksum of their ids. */
 export function contentOf(object: ObjectKey): { readonly payloads: number; readonly checksum: bigint } {
-  if (!isInSegment(object)) {
-    return { payloads: 1, checksum: keyChecksum([idOfKey(onlyPayloadOf(object))]) };
-  }
-  const checksum = object.slice(-checksumCharacters);
-  const payloads = object.slice(-checksumCharacters - payloadsCharacters, -checksumCharacters);
-  return { payloads: Number(numberOf(payloads)), checksum: BigInt.asUintN(64, numberOf(checksum)) };
+  const checksum = isInSegment(object)
+    ? BigInt.asUintN(64, numberOf(object.slice(-checksumCharacters)))
+    : keyChecksum([idOfKey(onlyPayloadOf(object))]);
+  return { payloads: payloadsOf(object), checksum };
 }
 
 /** Of several objects together. */

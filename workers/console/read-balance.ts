@@ -20,7 +20,7 @@ import {
   type PayloadKey,
   payloadPrefix,
 } from "../../shared/payload-key.ts";
-import { contentOf } from "../../shared/segment/segment-key.ts";
+import { payloadsOf } from "../../shared/segment/segment-key.ts";
 import { readUnreceipted } from "./read-segments.ts";
 
 const receiptsSchema = v.array(
@@ -86,7 +86,7 @@ async function listObjects(
         return { objects, truncated: true };
       }
       objects.push(object);
-      payloads += isInSegment(object) ? contentOf(object).payloads : 1;
+      payloads += isInSegment(object) ? payloadsOf(object) : 1;
     }
     cursor = page.truncated ? page.cursor : undefined;
   } while (cursor !== undefined);

@@ -14,7 +14,7 @@ import {
   type PayloadKey,
 } from "../../shared/payload-key.ts";
 import { readSegment } from "../../shared/segment/payload-objects.ts";
-import { contentOf } from "../../shared/segment/segment-key.ts";
+import { contentOf, payloadsOf } from "../../shared/segment/segment-key.ts";
 
 /** A Worker has as many connections at once. */
 const readsAtOnce = 6;
@@ -60,7 +60,7 @@ export async function readSegments(
       for (const { key, isErased } of index ?? []) {
         (isErased ? erased : keys).push(key);
       }
-      if (index !== null && index.length < contentOf(segment).payloads) {
+      if (index !== null && index.length < payloadsOf(segment)) {
         damaged.push(segment);
       }
     }
@@ -101,7 +101,7 @@ export async function readUnreceipted(
   const ofIndexes = Map.groupBy([...named.keys, ...named.erased], objectOf);
   const unnamedIn = (segment: ObjectKey): number => {
     const known = new Set([...(bySegment.get(segment) ?? []), ...(ofIndexes.get(segment) ?? [])]);
-    return Math.max(0, contentOf(segment).payloads - known.size);
+    return Math.max(0, payloadsOf(segment) - known.size);
   };
   return {
     keys: [...alone, ...named.keys].filter(isOpen).sort(),

@@ -14,7 +14,7 @@ import {
 } from "../../shared/payload-key.ts";
 import { fetchObject } from "../../shared/segment/payload-objects.ts";
 import { blankPayloads, type IndexEntry, readIndex, writeSegment } from "../../shared/segment/segment.ts";
-import { contentOf } from "../../shared/segment/segment-key.ts";
+import { payloadsOf } from "../../shared/segment/segment-key.ts";
 
 /** Another erasure of the same segment may write it between the read and the write: then it is read anew, so often. */
 const triesMax = 2;
@@ -44,7 +44,7 @@ async function eraseIn(
   if (object === null) {
     return;
   }
-  const { payloads } = contentOf(segment);
+  const payloads = payloadsOf(segment);
   const bytes = new Uint8Array(await object.arrayBuffer());
   const index = readIndex(bytes, payloads, bytes.length);
   if (index.kind === "unreadable") {
