@@ -345,16 +345,17 @@ export async function benchReceipts(part?: string): Promise<void> {
       await measure(engine, { receipts, end }, "before");
       await stream(engine, end);
       const [began, cpu] = [performance.now(), engine.cpuSeconds()];
-      await migrateBefore("0014");
+      await migrateBefore("0016");
       console.log(
-        `schema/0013: ${((performance.now() - began) / 1000).toFixed(1)} s, CPU ${(engine.cpuSeconds() - cpu).toFixed(1)} s\nafter:`,
+        `schema/0013 to 0015: ${((performance.now() - began) / 1000).toFixed(1)} s, CPU ${(engine.cpuSeconds() - cpu).toFixed(1)} s\nafter:`,
       );
       await engine.ask("OPTIMIZE TABLE headrace_receipts FINAL");
+      await engine.ask("OPTIMIZE TABLE headrace_receipt_minutes FINAL");
       await engine.ask("OPTIMIZE TABLE headrace_receipt_places FINAL");
       await measure(engine, { receipts, end }, "after");
       await stream(engine, end);
     }
-    await migrateBefore("0014");
+    await migrateBefore("0016");
     await compareIds(engine, receipts, end);
   } finally {
     await engine.stop();
