@@ -118,6 +118,19 @@ export function orElse<E extends Effects<E>, T, U>(
   return new GuardedWork(work, caught);
 }
 
+/** What the work comes to, or `otherwise` where an effect of it failed. */
+export function orWhereFailed<E extends Effects<E>, T, const U>(
+  work: Work<E, T>,
+  otherwise: U,
+): Work<E, T | U> {
+  return orElse(work, (error): U => {
+    if (error instanceof EffectFailed) {
+      return otherwise;
+    }
+    throw error;
+  });
+}
+
 /** What a generator of `try { return yield* work }` would be, without its cost per effect. */
 class GuardedWork<E extends Effects<E>, T, U> implements Work<E, T | U> {
   readonly #work: Work<E, T>;

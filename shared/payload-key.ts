@@ -52,7 +52,7 @@ const minutePattern = /^\d{4}-\d{2}-\d{2}T\d{4}$/;
 const minuteCharacters = 15;
 
 // base32hex (RFC 4648 section 7) keeps byte order under string comparison; plain base32 does not.
-const alphabet = "0123456789abcdefghijklmnopqrstuv";
+export const base32hex = "0123456789abcdefghijklmnopqrstuv";
 const digitZero = 0x30;
 const digitNine = 0x39;
 const letterA = 0x61;
@@ -68,11 +68,11 @@ export function formatPayloadId(bytes: Uint8Array): PayloadId {
     bits += 8;
     while (bits >= 5) {
       bits -= 5;
-      text += alphabet.charAt((value >>> bits) & 31);
+      text += base32hex.charAt((value >>> bits) & 31);
     }
     value &= (1 << bits) - 1;
   }
-  text += alphabet.charAt((value << (5 - bits)) & 31);
+  text += base32hex.charAt((value << (5 - bits)) & 31);
   return text as PayloadId;
 }
 

@@ -2,7 +2,7 @@
  * A segment's way into R2: a create-only put, and where that is in doubt a look for the object by its name, which nobody else has.
  * What was not found is put once more under the same name: then the two are one object, whichever lands and however late.
  */
-import { type Ask, askEffect, EffectFailed, type Performer, type Work } from "../effect.ts";
+import { type Ask, askEffect, orWhereFailed, type Performer, type Work } from "../effect.ts";
 import type { ObjectKey } from "../payload-key.ts";
 
 export interface SegmentEffects {
@@ -21,26 +21,14 @@ const triesMax = 2;
 /** True: it is stored. False: nothing is known to be; it may land yet. `bytes`: of the segment. */
 export function* storeSegment(key: ObjectKey, bytes: number): SegmentWork<boolean> {
   for (let tries = 0; tries < triesMax; tries++) {
-    const isCreated = yield* or(false, ask("putIfAbsent", key));
+    const isCreated = yield* orWhereFailed(ask("putIfAbsent", key), false);
     if (isCreated) {
       return true;
     }
     // The put threw or hangs, and may have landed; or the one before it did meanwhile.
-    if ((yield* or(null, ask("sizeOf", key))) === bytes) {
+    if ((yield* orWhereFailed(ask("sizeOf", key), null)) === bytes) {
       return true;
     }
   }
   return false;
-}
-
-/** What the effect answers, or `otherwise` where it failed. */
-function* or<T>(otherwise: T, work: SegmentWork<T>): SegmentWork<T> {
-  try {
-    return yield* work;
-  } catch (error) {
-    if (error instanceof EffectFailed) {
-      return otherwise;
-    }
-    throw error;
-  }
 }

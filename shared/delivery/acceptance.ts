@@ -10,7 +10,7 @@
  * have counted other spans (its key keeps another share of the traces, or a span has become too old since). So a
  * duplicate never notifies with counts of its own.
  */
-import { type Ask, askEffect, EffectFailed, type Performer, type Work } from "../effect.ts";
+import { type Ask, askEffect, orWhereFailed, type Performer, type Work } from "../effect.ts";
 import type { BareDoorbell, Counts, Doorbell } from "../messages.ts";
 import type { PayloadKey } from "../payload-key.ts";
 
@@ -59,19 +59,19 @@ export function* acceptPayload(
   isNotified: () => boolean,
   isCollected: boolean,
 ): AcceptanceWork<Acceptance> {
-  const collected = isCollected ? yield* or(alone, ask("collect", key)) : alone;
+  const collected = isCollected ? yield* orWhereFailed(ask("collect", key), alone) : alone;
   if (collected.kind === "stored") {
     const { key: place, isDuplicate, spans } = collected;
     return isDuplicate ? { kind: "duplicate", key: place, spans } : { kind: "created", key: place };
   }
-  const isCreated = yield* or("unknown", ask("putIfAbsent", key));
+  const isCreated = yield* orWhereFailed(ask("putIfAbsent", key), "unknown");
   if (isCreated === true) {
     yield* ask("notify", { v: 1, key, cause: "ingress", ...counts });
     return { kind: "created", key };
   }
   // It is there, or the put threw: then it may have landed all the same (the answer was lost), or R2 refused a second
   // write to one key within a second (error 10058). What is there is ours.
-  const found = yield* or("unread", ask("readCounts", key));
+  const found = yield* orWhereFailed(ask("readCounts", key), "unread");
   if (found === null || (found === "unread" && isCreated === "unknown")) {
     return { kind: "unreachable" };
   }
@@ -83,15 +83,3 @@ export function* acceptPayload(
 }
 
 const alone: Collected = { kind: "alone" };
-
-/** What the effect answers, or `otherwise` where it failed. */
-function* or<T, const U>(otherwise: U, work: AcceptanceWork<T>): AcceptanceWork<T | U> {
-  try {
-    return yield* work;
-  } catch (error) {
-    if (error instanceof EffectFailed) {
-      return otherwise;
-    }
-    throw error;
-  }
-}

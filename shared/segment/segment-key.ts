@@ -9,6 +9,7 @@ import { assert } from "../assert.ts";
 import { keyChecksum } from "../key-checksum.ts";
 import { MINUTE_MS } from "../limits.ts";
 import {
+  base32hex,
   formatMinute,
   idOfKey,
   isInSegment,
@@ -72,12 +73,10 @@ export function contentOfAll(objects: readonly ObjectKey[]): ReturnType<typeof c
   return { payloads, checksum: BigInt.asUintN(64, checksum) };
 }
 
-const alphabet = "0123456789abcdefghijklmnopqrstuv";
-
 function digits(value: bigint, characters: number): string {
   let text = "";
   for (let rest = value; text.length < characters; rest >>= 5n) {
-    text = alphabet.charAt(Number(rest & 31n)) + text;
+    text = base32hex.charAt(Number(rest & 31n)) + text;
   }
   return text;
 }
@@ -85,7 +84,7 @@ function digits(value: bigint, characters: number): string {
 function numberOf(text: string): bigint {
   let value = 0n;
   for (const digit of text) {
-    value = (value << 5n) | BigInt(alphabet.indexOf(digit));
+    value = (value << 5n) | BigInt(base32hex.indexOf(digit));
   }
   return value;
 }

@@ -12,20 +12,24 @@ import { isTooMuch } from "./trace-search.ts";
 
 export const pairs = v.array(v.tuple([v.string(), v.string()]));
 const texts = v.array(v.string());
+/** What a span's row says of itself, cut or whole. */
+export const spanEntries = {
+  spanId: v.string(),
+  parentSpanId: v.string(),
+  name: v.string(),
+  service: v.string(),
+  kind: v.string(),
+  at: v.string(),
+  durationNs: v.number(),
+  status: v.string(),
+  statusMessage: v.string(),
+  scope: v.string(),
+  payload: v.string(),
+  tenant: v.string(),
+};
 const smallSchema = v.array(
   v.object({
-    spanId: v.string(),
-    parentSpanId: v.string(),
-    name: v.string(),
-    service: v.string(),
-    kind: v.string(),
-    at: v.string(),
-    durationNs: v.number(),
-    status: v.string(),
-    statusMessage: v.string(),
-    scope: v.string(),
-    payload: v.string(),
-    tenant: v.string(),
+    ...spanEntries,
     resource: pairs,
     attributes: pairs,
     eventTimes: texts,

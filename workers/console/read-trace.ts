@@ -30,26 +30,15 @@ import {
   parsePayloadKey,
   payloadIdToBytes,
 } from "../../shared/payload-key.ts";
-import { pairs, readSmallTrace } from "./read-small-trace.ts";
+import { pairs, readSmallTrace, spanEntries } from "./read-small-trace.ts";
 import { isTooMuch } from "./trace-search.ts";
 
 const spansSchema = v.array(
   v.object({
-    spanId: v.string(),
-    parentSpanId: v.string(),
-    name: v.string(),
-    service: v.string(),
-    kind: v.string(),
-    at: v.string(),
-    durationNs: v.number(),
-    status: v.string(),
-    statusMessage: v.string(),
-    scope: v.string(),
-    payload: v.string(),
+    ...spanEntries,
     resource: v.string(),
     resourceAttributes: pairs,
     isFirst: v.number(),
-    tenant: v.string(),
     attributesCount: v.number(),
     eventsCount: v.number(),
     linksCount: v.number(),

@@ -12,6 +12,7 @@
  * An id may be in several rows, since it can be sent again after it ended: then that counts which is live, or ended last.
  */
 import { assert } from "../../shared/assert.ts";
+import { toHex } from "../../shared/hex.ts";
 import type { EndedPayload, EndOutcome } from "../../shared/ledger/group.ts";
 import { HotIds } from "../../shared/ledger/hot-ids.ts";
 import { makeFilter, mayHold } from "../../shared/ledger/id-filter.ts";
@@ -293,7 +294,7 @@ export class LedgerIds {
       `SELECT strays.id AS id, strays.minute AS minute, strays.outcome AS outcome, live.id AS "group", stray_ends.at AS at
        FROM json_each(?) AS asked JOIN strays ON strays.id = unhex(asked.value)
        LEFT JOIN live ON live.seq = strays.seq LEFT JOIN stray_ends ON stray_ends.seq = strays.seq`,
-      JSON.stringify(some.map(({ bytes }) => bytesToHex(bytes))),
+      JSON.stringify(some.map(({ bytes }) => toHex(bytes))),
     );
     for (const { id, minute, outcome, group, at } of rows) {
       const place: PayloadPlace | null =
@@ -542,7 +543,7 @@ export class LedgerIds {
     for (const { seq, ids } of [...ends]) {
       const hex: string[] = [];
       for (let at = 0; at < ids.byteLength; at += payloadIdBytes) {
-        hex.push(bytesToHex(new Uint8Array(ids, at, payloadIdBytes)));
+        hex.push(toHex(new Uint8Array(ids, at, payloadIdBytes)));
       }
       // An id that was sent again since is another group's now, and stays.
       this.#sql.exec(
@@ -668,13 +669,5 @@ function outcomeOf(code: number): EndOutcome {
 }
 
 function idToHex(id: PayloadId): string {
-  return bytesToHex(payloadIdToBytes(id));
-}
-
-function bytesToHex(bytes: Uint8Array): string {
-  let hex = "";
-  for (const byte of bytes) {
-    hex += byte.toString(16).padStart(2, "0");
-  }
-  return hex;
+  return toHex(payloadIdToBytes(id));
 }
