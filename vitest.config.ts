@@ -14,7 +14,7 @@ const isolate = false;
 
 export default defineConfig({
   test: {
-    maxWorkers: 2, // test files wait more than they compute: two cores do two of them at once
+    maxWorkers: 3, // test files wait for servers a third of their time: two cores do three of them at once
     sequence: { sequencer: LongestFirst },
     silent: "passed-only", // what the Workers log is shown for failing tests only
     projects: [

@@ -11,9 +11,9 @@ import { smallWorlds } from "./world/profile.ts";
 
 /** `npm run test:all` runs more of them, and all that the small worlds have. */
 const isLong = process.env["HEADRACE_LONG"] !== undefined;
-const schedules = isLong ? 20_000 : 4000;
+const schedules = isLong ? 20_000 : 3000;
 const ofEachBehaviour = isLong ? Number.MAX_SAFE_INTEGER : 200;
-const ofEachWorld = isLong ? Number.MAX_SAFE_INTEGER : 2000;
+const ofEachWorld = isLong ? Number.MAX_SAFE_INTEGER : 1200;
 const threads = Math.min(4, availableParallelism());
 /** On a machine that does nothing else both take half a minute together; nothing here measures speed. */
 const timeoutMs = 600_000;
