@@ -10,6 +10,7 @@ import { join } from "node:path";
 import { convertV4MiniflareOptions, Miniflare } from "miniflare";
 import { bundleWorker } from "../dev/bundle.ts";
 import { limits } from "../shared/limits.ts";
+import { countInstances } from "./costs/instances.ts";
 import type { Counted } from "./costs/worker.ts";
 
 /** List prices in US dollars, November 2026, without free allowances (developers.cloudflare.com, pages "pricing"). */
@@ -23,6 +24,8 @@ const prices = {
   durableRequest: 0.15e-6,
   durableRowWritten: 1e-6,
   durableGbSecond: 12.5e-6,
+  kvRead: 0.5e-6,
+  kvList: 5e-6,
 } as const;
 
 /** Measured on this project's machine (bench/README.md), in ms of CPU. */
@@ -63,6 +66,13 @@ const ledgerCallMs = 10;
 const monthSeconds = 30 * 24 * 3600;
 /** A virtual machine of two vCPUs and 4 GB, on demand: between 25 and 70 dollars at the large providers. */
 const machineADollarMonth = 50;
+
+/** By the isolates that share the highest rate, and the keys that requests come with. */
+const instancesAndKeys = [
+  { instances: 4, keys: 3 },
+  { instances: 50, keys: 20 },
+  { instances: 50, keys: 5000 },
+] as const;
 
 interface Line {
   readonly part: string;
@@ -174,6 +184,9 @@ export async function benchCosts(): Promise<void> {
     };
   });
   console.table(bySize.map(rounded));
+  const collected = counted.filter(({ collects }) => collects).at(-1);
+  const byInstances = collected === undefined ? [] : await costsByInstances(collected);
+  console.table(byInstances.map(rounded));
   const aMinute = counted[0]?.aMinute ?? {};
   const minutes = monthSeconds / 60;
   const cronAMonth =
@@ -187,10 +200,31 @@ export async function benchCosts(): Promise<void> {
       benchmark: "costs",
       byRate: byRate.map(rounded),
       bySize: bySize.map(rounded),
+      byInstances: byInstances.map(rounded),
       cronAMonth,
       counted,
     }),
   );
+}
+
+/** What comes to a run's cost with the isolates that share it: their look-ups of keys, and their reports of outcomes. */
+async function costsByInstances({ rate, counted }: Run): Promise<Record<string, number>[]> {
+  const aPayload = sumOf(linesOf(usualSpans, counted));
+  const rows: Record<string, number>[] = [];
+  for (const { instances, keys } of instancesAndKeys) {
+    const { requests, lookUps, lists, reports } = await countInstances({ rate, instances, keys });
+    const keysCost = (lookUps * prices.kvRead + lists * prices.kvList) / requests;
+    const reportsCost = (reports * queueOperations * prices.queueOperation) / requests;
+    rows.push({
+      requestsASecond: rate,
+      instances,
+      keys,
+      dollarsAMillionOfKeys: keysCost * 1e6,
+      dollarsAMillionOfReports: reportsCost * 1e6,
+      dollarsAMillionPayloads: (aPayload + keysCost + reportsCost) * 1e6,
+    });
+  }
+  return rows;
 }
 
 /** The run at each rate, in workerd with its SQLite on disk. */

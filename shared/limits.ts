@@ -168,8 +168,8 @@ export const limits = {
   verifyLookupsMax: 300,
   /** Of the keys that receipts know, so many are looked for: the newest, and the newest that are stored. */
   verifyReceiptKeysMax: 8,
-  /** A request of the ingress: key, rate, Meter, table's limits, collector, put, head, doorbell, outcomes. */
-  requestSubrequests: 20,
+  /** A request of the ingress: key, a list of keys, rate, Meter, table's limits, collector, put, head, doorbell, outcomes. */
+  requestSubrequests: 30,
   /** Keys in one request of a person: a head and a call of the ledger for each. */
   keysAskedMax: 400,
   /** Queues take so many messages a sendBatch. */
@@ -433,6 +433,14 @@ export const limits = {
   keyMemoryMs: 30 * SECOND_MS,
   /** Keys that an isolate remembers (about 500 bytes each). Beyond, it forgets all and asks again. */
   keysRememberedMax: 10_000,
+  /** How long an isolate uses a list of all keys, from when it was begun; revocation waits for it. */
+  keyListMemoryMs: 60 * SECOND_MS,
+  /** Operations of one list, of 1,000 keys each: as many keys as are remembered. */
+  keyListPagesMax: 10,
+  /** An operation of a list costs what so many look-ups do ($5 and $0.50 per million). */
+  lookUpsPerKeyList: 10,
+  /** A list that takes longer is begun by another request. */
+  keyListTimeoutMs: 10 * SECOND_MS,
 
   /**
    * Look-ups a second that an isolate spends on keys that turn out unknown, and as many on those asked for again: a

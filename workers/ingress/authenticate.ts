@@ -19,6 +19,7 @@ import { limits } from "../../shared/limits.ts";
 import { ok, type Result, refuse } from "../../shared/result.ts";
 import { writeLog } from "../../shared/write-log.ts";
 import type { IngressBindings } from "./bindings.ts";
+import { KeyList } from "./key-list.ts";
 import { addressOf, LookUpBudget } from "./look-up-budget.ts";
 import type { KeyHeader, Refusal, UnreadKey } from "./refusal.ts";
 import type { Tally } from "./tally.ts";
@@ -47,6 +48,7 @@ interface Remembered extends Sender {
 export class KeyMemory {
   readonly known = new Map<string, Remembered>();
   readonly budget = new LookUpBudget();
+  readonly list = new KeyList();
 }
 
 interface SentKey {
@@ -150,11 +152,15 @@ async function lookUp(
   key: string,
   address: string,
   env: KeyBindings,
-  { known, budget }: KeyMemory,
+  { known, budget, list }: KeyMemory,
   now: number,
   tally: Tally,
 ): Promise<Sender | "unknown" | "unreachable" | "not_now"> {
   const id = await apiKeyId(key);
+  const listed = list.find(id, now);
+  if (listed !== undefined) {
+    return remember(known, key, { id, ...listed });
+  }
   const remembered = known.get(key);
   const asked = remembered === undefined ? budget.ask(id, address, now) : "first";
   if (asked === "not_now") {
@@ -185,10 +191,14 @@ async function lookUp(
     writeLog("error", { message: "a key's record in KV is damaged", id, issues: v.flatten(parsed.issues) });
     return remembered ?? "unreachable";
   }
+  list.count(now);
+  return remember(known, key, { id, record: parsed.output, freshUntil: now + limits.keyMemoryMs });
+}
+
+function remember(known: Map<string, Remembered>, key: string, found: Remembered): Remembered {
   if (known.size >= limits.keysRememberedMax) {
     known.clear();
   }
-  const found = { id, record: parsed.output, freshUntil: now + limits.keyMemoryMs };
   known.set(key, found);
   return found;
 }

@@ -76,6 +76,9 @@ export async function receiveTraces(asked: Asked): Promise<Result<Success, Refus
     return content;
   }
   const sender = await authenticate(headers, env, keyMemory, Date.now(), tally);
+  if (keyMemory.list.isDue(Date.now())) {
+    ctx.waitUntil(keyMemory.list.read(env.KEYS, Date.now()));
+  }
   if (!sender.ok) {
     return sender;
   }

@@ -1,4 +1,4 @@
-import { reset } from "cloudflare:test";
+import { createExecutionContext, reset } from "cloudflare:test";
 import * as v from "valibot";
 import { beforeEach, describe, expect, inject, test, vi } from "vitest";
 import { apiKeyId, apiKeyName, formatApiKey } from "../../../shared/api-key.ts";
@@ -7,12 +7,14 @@ import type { ConsoleBindings } from "../../../workers/console/bindings.ts";
 import consoleWorker from "../../../workers/console/worker.ts";
 import { authenticate, type KeyBindings, KeyMemory } from "../../../workers/ingress/authenticate.ts";
 import { Tally } from "../../../workers/ingress/tally.ts";
+import worker from "../../../workers/ingress/worker.ts";
 import {
   bindings,
   freshJsonSpan,
   ingress,
   jsonRequestOf,
   makeKey,
+  mediaTypes,
   origin,
   send,
   storedPayloads,
@@ -186,6 +188,126 @@ describe("a key made at the console", () => {
     expect((await ask("POST", `/api/keys/${id}/rotate`, {})).status).toBe(409);
     expect((await ask("GET", "/api/keys")).said).toMatchObject({ keys: [{ id, status: "revoked" }] });
     expect((await send(key, "pb", body)).status).toBe(401);
+  });
+});
+
+describe("an isolate that looks up many keys", () => {
+  const lookUps = limits.lookUpsPerKeyList;
+  const memoryMs = limits.keyListMemoryMs;
+
+  /** The namespace, of which each operation is noted. */
+  function noted(): { readonly KEYS: KVNamespace; readonly operations: string[] } {
+    const operations: string[] = [];
+    const { KEYS } = bindings;
+    const get = (name: string, type: "json"): Promise<unknown> => {
+      operations.push("get");
+      return KEYS.get(name, type);
+    };
+    const list = (options: KVNamespaceListOptions): Promise<unknown> => {
+      operations.push("list");
+      return KEYS.list(options);
+    };
+    return { KEYS: { get, list } as unknown as KVNamespace, operations };
+  }
+
+  async function makeMany(count: number): Promise<{ readonly key: string; readonly id: string }[]> {
+    return await Promise.all(Array.from({ length: count }, () => make()));
+  }
+
+  test("lists them, and looks none up that the list has", async () => {
+    const keys = await makeMany(lookUps + 5);
+    const memory = new KeyMemory();
+    const { KEYS, operations } = noted();
+    for (const { key } of keys.slice(0, lookUps)) {
+      expect(memory.list.isDue(0)).toBe(false);
+      expect(await tryKey(key, memory, 0, { KEYS })).toBe("ok");
+    }
+    expect(memory.list.isDue(0)).toBe(true);
+    await memory.list.read(KEYS, 0);
+    expect(memory.list.isDue(1)).toBe(false);
+    operations.splice(0);
+    for (const { key } of keys) {
+      expect(await tryKey(key, memory, limits.keyMemoryMs, { KEYS })).toBe("ok");
+    }
+    expect(operations).toEqual([]);
+    const made = await make();
+    expect(await tryKey(made.key, memory, limits.keyMemoryMs, { KEYS }), "made since").toBe("ok");
+    expect(operations).toEqual(["get"]);
+
+    expect(memory.list.isDue(memoryMs)).toBe(true);
+    await memory.list.read(KEYS, memoryMs);
+    for (const { key } of keys) {
+      expect(await tryKey(key, memory, memoryMs, { KEYS })).toBe("ok");
+    }
+    expect(memory.list.isDue(2 * memoryMs), "those that it spared count").toBe(true);
+    expect(memory.list.isDue(4 * memoryMs)).toBe(false);
+  });
+
+  test("lets a revoked one send until a minute after the list was begun, and no longer", async () => {
+    const keys = await makeMany(lookUps);
+    const memory = new KeyMemory();
+    await memory.list.read(bindings.KEYS, 0);
+    await ask("POST", `/api/keys/${keys[0]?.id}/revoke`);
+    const key = keys[0]?.key ?? "";
+    expect(await tryKey(key, memory, memoryMs - 1)).toBe("ok");
+    expect(await tryKey(key, memory, memoryMs)).toBe("revoked_key");
+    await memory.list.read(bindings.KEYS, 2 * memoryMs);
+    expect(await tryKey(key, memory, 2 * memoryMs + limits.keyMemoryMs), "and by a list").toBe("revoked_key");
+  });
+
+  test("gives a list up that would cost more than its look-ups, and waits for twice as many", async () => {
+    const keys = await makeMany(lookUps);
+    const memory = new KeyMemory();
+    const { KEYS, operations } = noted();
+    const endless = {
+      get: KEYS.get,
+      list: async (options: KVNamespaceListOptions) => ({
+        ...(await KEYS.list(options)),
+        list_complete: false,
+        cursor: "more",
+      }),
+    } as unknown as KVNamespace;
+    for (const { key } of keys) {
+      await tryKey(key, memory, 0, { KEYS });
+    }
+    operations.splice(0);
+    await memory.list.read(endless, 0);
+    expect(operations).toEqual(["list"]);
+    for (const { key } of keys) {
+      await tryKey(key, memory, memoryMs, { KEYS });
+    }
+    expect(memory.list.isDue(memoryMs)).toBe(false);
+  });
+
+  test("goes on by look-ups when KV lists nothing, and lists again a minute later", async () => {
+    const keys = await makeMany(lookUps);
+    const memory = new KeyMemory();
+    for (const { key } of keys) {
+      await tryKey(key, memory, 0);
+    }
+    const failing = { list: () => Promise.reject(new Error("KV lists nothing")) } as unknown as KVNamespace;
+    await memory.list.read(failing, 0);
+    expect(memory.list.isDue(1)).toBe(false);
+    expect(await tryKey(keys[0]?.key ?? "", memory, limits.keyMemoryMs)).toBe("ok");
+    expect(memory.list.isDue(memoryMs)).toBe(true);
+  });
+
+  test("lists behind its answer", async () => {
+    const keys = await makeMany(lookUps + 1);
+    vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + 10 * memoryMs }); // what other tests looked up is over
+    const { KEYS, operations } = noted();
+    const env = { ...bindings, KEYS };
+    for (const { key } of keys) {
+      const headers = { "x-api-key": key, "content-type": mediaTypes.pb };
+      const ctx = createExecutionContext();
+      const request = new Request(`${origin}/v1/traces`, { method: "POST", headers, body });
+      expect((await worker.fetch(request as Parameters<typeof worker.fetch>[0], env, ctx)).status).toBe(200);
+      if (operations.length === lookUps) {
+        await vi.waitFor(() => expect(operations.at(-1)).toBe("list"));
+      }
+    }
+    vi.useRealTimers();
+    expect(operations).toEqual([...Array.from({ length: lookUps }, () => "get"), "list"]);
   });
 });
 
