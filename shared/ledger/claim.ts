@@ -69,13 +69,13 @@ export function claim(
       }
     } else if (isFast(draft, doorbell)) {
       const payload = payloadOf(doorbell);
-      const grown = addToSize(sizeOf(draft.waiting), payload);
+      const grown = addToSize(draft.waitingSize, payload);
       if (!fitsCaps(grown, settings.caps)) {
         // 99,990 rows wait, 20 come: the 20 begin the next group.
         ready.push(...groupWaiting(draft));
       }
       draft.wait(payload);
-      if (isReadyBySize(sizeOf(draft.waiting), settings.caps, rowsUntilThen)) {
+      if (isReadyBySize(draft.waitingSize, settings.caps, rowsUntilThen)) {
         ready.push(...groupWaiting(draft));
       }
     } else {
@@ -159,7 +159,7 @@ function isReadyNow(draft: Draft, messages: number | null): boolean {
   }
   const isOld = now >= oldestArrival(payloads) + caps.ageReadyMs;
   return (
-    isReadyBySize(sizeOf(payloads), caps) ||
+    isReadyBySize(draft.waitingSize, caps) ||
     (isOld && !isFull(messages, settings)) ||
     now >= readyAt({ since, payloads }, settings)
   );
