@@ -36,9 +36,11 @@ export function claim(
     questionedSince = Math.max(questionedSince, since);
   };
 
-  // A batch that is not full is one group at the end, whatever it has, if it is not cut before.
-  const { rowsReady, rowsTogether } = settings.caps;
-  const rowsUntilThen = isFull(messages, settings) ? rowsReady : rowsTogether;
+  // A batch that is not full is one group at the end, whatever it has, if it is not cut before; and one of segments brings so much
+  // that smaller groups would only be more of them.
+  const { rowsReady, rowsTogether, batchMax } = settings.caps;
+  const waitsForOthers = isFull(messages, settings) && doorbells.length <= batchMax;
+  const rowsUntilThen = waitsForOthers ? rowsReady : rowsTogether;
   draft.readPlaces(doorbells.map(({ key }) => idOfKey(key)));
   for (const doorbell of doorbells) {
     noteDoorbell(draft, doorbell);
