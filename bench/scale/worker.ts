@@ -8,12 +8,12 @@
 import { DurableObject } from "cloudflare:workers";
 import { assert } from "../../shared/assert.ts";
 import { contentMinuteOf } from "../../shared/id-time.ts";
-import { type KnownId, packMembers } from "../../shared/ledger/id-records.ts";
+import { memberBytes } from "../../shared/ledger/id-records.ts";
 import { type LedgerEvent, nextAlarm, step, tokensNeeded } from "../../shared/ledger/machine.ts";
 import { defaultSettings } from "../../shared/ledger/settings.ts";
 import { limits } from "../../shared/limits.ts";
 import type { Doorbell } from "../../shared/messages.ts";
-import { formatSlotKey, idOfHash, type PayloadId } from "../../shared/payload-key.ts";
+import { contentMinuteBytes, formatSlotKey, idOfHash, type PayloadId } from "../../shared/payload-key.ts";
 import { type GroupId, isGroupId } from "../../shared/receipt.ts";
 import { formatSegmentKey } from "../../shared/segment/segment-key.ts";
 import { usualBounds } from "../../workers/consumer/ledger-ids.ts";
@@ -89,12 +89,9 @@ export class BenchLedger extends DurableObject<Bindings> {
     const runs = new LedgerRuns(this.ctx.storage.sql, usualBounds.filterBytesMax);
     runs.readAll();
     for (let laid = 0; laid < ids; laid += runIds) {
-      const known: KnownId[] = [];
-      for (let i = 0; i < Math.min(runIds, ids - laid); i++) {
-        known.push({ id: this.#id(), tag: 2 ** 31 + i, outcome: 0 });
-      }
+      const bytes = this.#members(Math.min(runIds, ids - laid));
       this.ctx.storage.transactionSync(() => {
-        runs.add([{ at: this.#now, bytes: packMembers(known) }], 0);
+        runs.add([{ at: Math.floor(this.#now), bytes }], 0);
       });
       this.#now += (runIds / payloadsASecond) * 1000;
     }
@@ -176,6 +173,23 @@ export class BenchLedger extends DurableObject<Bindings> {
     }).flat();
   }
 
+  /** The records of so many ids of this moment, in their order: their hashes are spread evenly. */
+  #members(count: number): Uint8Array {
+    const records = new Uint8Array(count * memberBytes);
+    const view = new DataView(records.buffer);
+    const contentMinute = contentMinuteOf(BigInt(Math.floor(this.#now) - contentMs / 2) * 1_000_000n);
+    for (let i = 0; i < count; i++) {
+      const at = i * memberBytes;
+      view.setUint32(at, contentMinute << 8);
+      view.setUint32(at + contentMinuteBytes, Math.floor(((i + Math.random()) / count) * 2 ** 32));
+      for (let word = at + contentMinuteBytes + 4; word < at + memberBytes - 4; word += 4) {
+        view.setUint32(word, nextRandom());
+      }
+      records[at + memberBytes - 1] = 0; // stored
+    }
+    return records;
+  }
+
   #id(): PayloadId {
     const endedAt = Math.floor(this.#now) - Math.ceil(contentMs * Math.random());
     return idOfHash(randomBytes(), { contentMinute: contentMinuteOf(BigInt(endedAt) * 1_000_000n), from: 0 });
@@ -199,13 +213,17 @@ export class BenchLedger extends DurableObject<Bindings> {
 function randomBytes(): Uint8Array {
   const bytes = new Uint8Array(16);
   for (let at = 0; at < bytes.length; at++) {
-    // xorshift32
-    random ^= random << 13;
-    random ^= random >>> 17;
-    random ^= random << 5;
-    bytes[at] = random;
+    bytes[at] = nextRandom();
   }
   return bytes;
+}
+
+/** xorshift32 */
+function nextRandom(): number {
+  random ^= random << 13;
+  random ^= random >>> 17;
+  random ^= random << 5;
+  return random >>> 0;
 }
 
 export default {
