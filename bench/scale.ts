@@ -1,35 +1,53 @@
 /**
  * `npm run bench -- scale [ids]`: what a payload costs the ledger while the ids that it remembers grow from 10^4 to
- * 10^7 (or `ids`), in workerd with its SQLite on disk; how large an id is; and from both the capacity of a lane.
+ * 10^8 (or `ids`), in workerd with its SQLite on disk, at 50,000 payloads per second in segments; how large an id is, how many rows
+ * a payload writes, and how much memory workerd takes; and from these the capacity of a lane.
+ *
+ * Ids up to each size are laid down by the store's own writer. Then a new instance of the store is measured.
  */
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { convertV4MiniflareOptions, Miniflare } from "miniflare";
 import { bundleWorker } from "../dev/bundle.ts";
 import { limits } from "../shared/limits.ts";
-import { cpuSecondsOf } from "./process-cost.ts";
+import { threadSecondsOf } from "./process-cost.ts";
 import { newWorkerdPid } from "./runtimes.ts";
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), "..");
-const cyclePayloads = 100;
-const cycleSpans = 10_000;
-/** Calls of one cycle each, whose times make the percentiles; not more than as many ids again. */
-const samplesMax = 1000;
+/** Of a batch (scale/worker.ts). */
+const batchPayloads = 3200;
+/** Batches of each round. The least of the rounds counts: others work on the machine too. */
+const roundBatches = 20;
+const rounds = 5;
+const alonePayloads = 500;
+const laidAtOnce = 2_000_000;
 
 interface Line {
   readonly ids: number;
   readonly bytesAnId: number;
-  /** µs of workerd's CPU (Worker, SQLite and its writes) a span, at 100 spans per payload. */
-  readonly cpuUsASpan: number;
+  /** us of workerd's CPU (Worker, SQLite and its writes) a payload: right behind the start of an instance, and later. */
+  readonly cpuUsFirst: number;
   readonly cpuUsAPayload: number;
-  /** ms of one claim + report + receipted of a hundred payloads, a call's own time taken off. */
-  readonly p50Ms: number;
-  readonly p99Ms: number;
+  /** The same of a payload that comes alone. */
+  readonly cpuUsAlone: number;
+  readonly rowsAPayload: number;
+  readonly payloadsAGroup: number;
+  /** CPU of a new instance until it can take a step. */
+  readonly startCpuMs: number;
+  /** Resident, of all of workerd. */
+  readonly memoryMb: number;
 }
 
-export async function benchScale(ids = "10000000"): Promise<void> {
+interface Counts {
+  readonly remembered: number;
+  readonly databaseBytes: number;
+  readonly rows: number;
+  readonly groups: number;
+}
+
+export async function benchScale(ids = "100000000"): Promise<void> {
   const idsMax = Number(ids);
   const folder = mkdtempSync(join(tmpdir(), "headrace-scale-"));
   process.env["CLOUDFLARE_CF_FETCH_ENABLED"] = "false";
@@ -51,27 +69,22 @@ export async function benchScale(ids = "10000000"): Promise<void> {
   try {
     const url = await miniflare.ready;
     const pid = pidOf();
-    const call = async (path: string): Promise<number> => {
-      const start = performance.now();
+    const ask = async (path: string): Promise<Counts> => {
       const response = await fetch(new URL(path, url));
       const text = await response.text();
       if (!response.ok) {
         throw new Error(text);
       }
-      return performance.now() - start;
+      return text === "" ? emptyCounts : JSON.parse(text);
     };
-    const counts = async (): Promise<{ remembered: number; databaseBytes: number }> =>
-      (await fetch(new URL("/counts", url))).json() as Promise<{
-        remembered: number;
-        databaseBytes: number;
-      }>;
-    await call("/cycle?cycles=100");
+    // What compiles at run time is compiled by then.
+    await ask("/cycle?count=3");
     const lines: Line[] = [];
-    for (let ids = 10_000; ids <= idsMax; ids *= 10) {
-      for (let have = (await counts()).remembered; have < ids; have += 100 * cyclePayloads) {
-        await call(`/cycle?cycles=${Math.min(100, Math.ceil((ids - have) / cyclePayloads))}`);
+    for (let size = 10_000; size <= idsMax; size *= 10) {
+      for (let have = (await ask("/counts")).remembered; have < size; have += laidAtOnce) {
+        await ask(`/lay?count=${Math.min(laidAtOnce, size - have)}`);
       }
-      lines.push(await measure(pid, call, counts));
+      lines.push(await measure(pid, ask));
       console.log(JSON.stringify(lines.at(-1)));
     }
     report(lines);
@@ -81,32 +94,48 @@ export async function benchScale(ids = "10000000"): Promise<void> {
   }
 }
 
-async function measure(
-  pid: number,
-  call: (path: string) => Promise<number>,
-  counts: () => Promise<{ remembered: number; databaseBytes: number }>,
-): Promise<Line> {
-  const { remembered, databaseBytes } = await counts();
-  // A long call, so that the calls themselves hardly count; and first, since what follows adds ids.
-  const cycles = 100;
-  const before = cpuSecondsOf(pid);
-  await call(`/cycle?cycles=${cycles}`);
-  const cpuUs = ((cpuSecondsOf(pid) - before) * 1e6) / cycles;
-  const empty: number[] = [];
-  const times: number[] = [];
-  for (let i = 0; i < Math.min(samplesMax, remembered / cyclePayloads); i++) {
-    empty.push(await call("/nothing"));
-    times.push(await call("/cycle?cycles=1"));
-  }
-  const callMs = percentile(empty, 0.5);
+const emptyCounts: Counts = { remembered: 0, databaseBytes: 0, rows: 0, groups: 0 };
+
+async function measure(pid: number, ask: (path: string) => Promise<Counts>): Promise<Line> {
+  const cpuUs = async (path: string): Promise<number> => {
+    const before = threadSecondsOf(pid);
+    await ask(path);
+    return (threadSecondsOf(pid) - before) * 1e6;
+  };
+  const startCpuMs = (await cpuUs("/restart")) / 1000;
+  const { remembered, databaseBytes } = await ask("/counts");
+  const makingUs = await least(() => cpuUs(`/nothing?count=${roundBatches}`));
+  const batch = async (): Promise<number> => (await cpuUs(`/cycle?count=${roundBatches}`)) - makingUs;
+  const first = await batch();
+  const before = await ask("/counts");
+  const later = await least(batch);
+  const after = await ask("/counts");
+  const groups = after.groups - before.groups;
+  const aloneUs = await least(() => cpuUs(`/alone?count=${alonePayloads}`));
   return {
     ids: remembered,
     bytesAnId: round(databaseBytes / remembered, 1),
-    cpuUsASpan: round(cpuUs / cycleSpans, 4),
-    cpuUsAPayload: round(cpuUs / cyclePayloads, 1),
-    p50Ms: round(percentile(times, 0.5) - callMs, 2),
-    p99Ms: round(percentile(times, 0.99) - callMs, 2),
+    cpuUsFirst: round(first / (roundBatches * batchPayloads), 1),
+    cpuUsAPayload: round(later / (roundBatches * batchPayloads), 1),
+    cpuUsAlone: round(aloneUs / alonePayloads, 0),
+    rowsAPayload: round((after.rows - before.rows) / (rounds * roundBatches * batchPayloads), 3),
+    payloadsAGroup: round((rounds * roundBatches * batchPayloads) / groups, 0),
+    startCpuMs: round(startCpuMs, 0),
+    memoryMb: residentMb(pid),
   };
+}
+
+async function least(measured: () => Promise<number>): Promise<number> {
+  let least = Number.POSITIVE_INFINITY;
+  for (let i = 0; i < rounds; i++) {
+    least = Math.min(least, await measured());
+  }
+  return least;
+}
+
+function residentMb(pid: number): number {
+  const [, kilobytes] = /^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, "utf8")) ?? [];
+  return Math.round(Number(kilobytes) / 1024);
 }
 
 function report(lines: readonly Line[]): void {
@@ -125,11 +154,6 @@ function report(lines: readonly Line[]): void {
     cpuGrowth: round(last.cpuUsAPayload / first.cpuUsAPayload, 2),
   };
   console.log(JSON.stringify({ benchmark: "scale", lines, capacity }));
-}
-
-function percentile(numbers: readonly number[], share: number): number {
-  const sorted = [...numbers].sort((a, b) => a - b);
-  return sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? 0;
 }
 
 function round(value: number, digits: number): number {

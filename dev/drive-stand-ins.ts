@@ -1,5 +1,5 @@
 /**
- * Has the Worker of `stand-ins/` do its work in time: R2's events each second, the cron at each full minute. Only the
+ * Has the Worker of `stand-ins/` do its work in time: R2's events each second or some, the cron at each full minute. Only the
  * clock is here, and every call is an HTTP request: nothing in this process waits for workerd synchronously.
  */
 
@@ -9,8 +9,11 @@ export interface StandIns {
   readonly token: string;
 }
 
-const pollMs = 1000;
 const minuteMs = 60_000;
+/** What is new is listed this often: a small part of the time by which an event is late, since listing is most of what it costs. */
+const pollMsLeast = 1000;
+const pollMsMost = 5000;
+const pollsADelay = 60;
 
 /** Resolves with the answer's text; rejects when it is none of success. */
 export async function askStandIns(
@@ -31,13 +34,15 @@ export async function askStandIns(
 export interface Schedule {
   readonly events: boolean;
   readonly crons: boolean;
+  /** How late R2's events are. */
+  readonly eventDelaySeconds: number;
   readonly onLog: (level: "warn", message: string) => void;
 }
 
 /** Goes on until `stop`, which gives up what is under way. A call that fails is reported, and the next one comes. */
 export function driveStandIns(
   standIns: StandIns,
-  { events, crons, onLog }: Schedule,
+  { events, crons, eventDelaySeconds, onLog }: Schedule,
 ): { stop(): Promise<void> } {
   const stopped = new AbortController();
   const { signal } = stopped;
@@ -56,6 +61,8 @@ export function driveStandIns(
     }
   }
 
+  const polled = (eventDelaySeconds * 1000) / pollsADelay;
+  const pollMs = Math.min(Math.max(polled, pollMsLeast), pollMsMost);
   const running = Promise.all([
     events ? repeat("/events", () => pollMs) : undefined,
     crons ? repeat("/cron", () => minuteMs - (Date.now() % minuteMs)) : undefined,

@@ -83,6 +83,7 @@ export async function startPipeline(settings: DevSettings, options: PipelineOpti
     }
     const { startWorkers } = await loading;
     const prepared = await preparing;
+    const eventDelaySeconds = Math.ceil(limits.lateDelaySeconds / Number(settings.ledgerTimesFaster ?? 1));
     const start = () =>
       startWorkers({
         prepared,
@@ -90,7 +91,7 @@ export async function startPipeline(settings: DevSettings, options: PipelineOpti
         ports,
         clickHouse,
         settings,
-        eventDelaySeconds: Math.ceil(limits.lateDelaySeconds / Number(settings.ledgerTimesFaster ?? 1)),
+        eventDelaySeconds,
         doorbells: options.doorbells,
         adminToken,
         onLog: options.onLog,
@@ -105,7 +106,7 @@ export async function startPipeline(settings: DevSettings, options: PipelineOpti
     });
     stops.push(() => workers.dispose());
     const key = await askStandIns(standIns, "/key", before?.key ?? "");
-    const schedule = driveStandIns(standIns, options);
+    const schedule = driveStandIns(standIns, { ...options, eventDelaySeconds });
     stops.push(() => schedule.stop());
 
     const file: DevFile = {

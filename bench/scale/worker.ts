@@ -1,62 +1,112 @@
 /**
  * The ledger alone, in workerd and its SQLite: the real machine and the real store, without queues, R2 or ClickHouse.
  * A request does many steps, because a Worker's clock does not advance while it computes: time is taken from outside.
+ *
+ * Payloads come as they do at 50,000 per second: a batch of the queue has 100 segments of 32 payloads of 100 spans. The claim of
+ * it leases the first group, the others are notified and fetched.
  */
 import { DurableObject } from "cloudflare:workers";
 import { assert } from "../../shared/assert.ts";
 import { contentMinuteOf } from "../../shared/id-time.ts";
-import { type LedgerEvent, step, tokensNeeded } from "../../shared/ledger/machine.ts";
+import { memberBytes } from "../../shared/ledger/id-records.ts";
+import { type LedgerEvent, nextAlarm, step, tokensNeeded } from "../../shared/ledger/machine.ts";
 import { defaultSettings } from "../../shared/ledger/settings.ts";
+import { limits } from "../../shared/limits.ts";
 import type { Doorbell } from "../../shared/messages.ts";
-import { formatPayloadKey, idOfHash } from "../../shared/payload-key.ts";
+import { contentMinuteBytes, formatSlotKey, idOfHash, type PayloadId } from "../../shared/payload-key.ts";
 import { type GroupId, isGroupId } from "../../shared/receipt.ts";
+import { formatSegmentKey } from "../../shared/segment/segment-key.ts";
+import { usualBounds } from "../../workers/consumer/ledger-ids.ts";
+import { LedgerRuns } from "../../workers/consumer/ledger-runs.ts";
 import { LedgerStorage } from "../../workers/consumer/ledger-storage.ts";
 
 interface Bindings {
   readonly LEDGER: DurableObjectNamespace<BenchLedger>;
 }
 
-/** One payload a doorbell, a hundred doorbells a claim, a hundred spans per payload: each claim makes one full group. */
-const claimDoorbells = 100;
+const segments = 100;
+const segmentPayloads = 32;
+const payloadsASecond = 50_000;
 const spans = 100;
 const codecVersion = 1;
+/** What an SDK sends ended within so many ms before. */
+const contentMs = 5000;
+/** Ids of one run that is laid down, as 64 groups of 250 make it. */
+const runIds = 16_000;
+/** The ids are as random as they need be: `getRandomValues` takes longer than a payload. */
+let random = 0x9e3779b9;
 
 export class BenchLedger extends DurableObject<Bindings> {
-  readonly #storage = new LedgerStorage(this.ctx.storage);
   #drawn = Math.floor(Math.random() * 2 ** 40);
   #now = Date.UTC(2026, 10, 24);
+  #rows = 0;
+  #groups = 0;
+  #storage = new LedgerStorage(this.#counted());
 
-  /** Claims, inserts and receipts `cycles` groups of a hundred payloads that nobody has seen. */
-  async cycle(cycles: number): Promise<void> {
+  /** Claims, inserts and receipts `batches` batches whose payloads nobody has seen. */
+  async cycle(batches: number): Promise<void> {
     this.#begin();
-    for (let i = 0; i < cycles; i++) {
-      const doorbells = Array.from({ length: claimDoorbells }, () => this.#doorbell());
-      const task = this.#step({ kind: "claim", doorbells, codecVersion });
-      assert(task?.step === "insert", "a full group is leased");
-      const payloads = task.payloads.map(({ key }) => ({
-        key,
-        rowsByDay: [{ day: 20_781, rows: spans }],
-        rejectedSpans: 0,
-        bytes: 10_000,
-      }));
-      const report = { kind: "stored", payloads, codecVersion } as const;
-      const { group, attempt } = task;
-      const receipts = this.#step({ kind: "report", group, attempt, report });
-      assert(receipts?.step === "receipts", "what is stored is receipted");
-      this.#step({ kind: "receipted", receipted: [{ group, attempt: receipts.attempt }] });
-      this.#now += 10;
+    for (let i = 0; i < batches; i++) {
+      const doorbells = this.#doorbells();
+      for (let at = 0; at < doorbells.length; at += limits.claimDoorbellsMax) {
+        const some = doorbells.slice(at, at + limits.claimDoorbellsMax);
+        const messages = at + some.length === doorbells.length ? segments : null;
+        this.#work({ kind: "claim", doorbells: some, messages, codecVersion });
+      }
+      for (let rings = this.#alarm(); rings.length > 0; rings = this.#alarm()) {
+        for (const group of rings) {
+          this.#work({ kind: "take", group, codecVersion });
+        }
+      }
+      this.#now += ((segments * segmentPayloads) / payloadsASecond) * 1000;
     }
     await this.ctx.storage.sync();
   }
 
-  /** Nothing: what a call costs by itself. */
-  async nothing(): Promise<void> {
+  /** What a cycle does besides the ledger's part: it makes doorbells. */
+  async nothing(batches: number): Promise<void> {
+    for (let i = 0; i < batches; i++) {
+      this.#doorbells();
+    }
     await this.ctx.storage.sync();
   }
 
-  async counts(): Promise<{ readonly remembered: number; readonly databaseBytes: number }> {
+  /** One payload that comes alone: claimed, inserted, receipted. */
+  async alone(count: number): Promise<void> {
     this.#begin();
-    return this.#storage.counts();
+    for (let i = 0; i < count; i++) {
+      const [doorbell] = this.#doorbells(1, 1);
+      assert(doorbell !== undefined, "one was made");
+      this.#now += 2 * limits.groupAgeReadyMs;
+      this.#work({ kind: "claim", doorbells: [doorbell], messages: 1, codecVersion });
+    }
+    await this.ctx.storage.sync();
+  }
+
+  /** Lays down so many ids as the store writes them: runs of groups that ended, 50,000 ids for each second of content. */
+  async layDown(ids: number): Promise<void> {
+    this.#begin();
+    const runs = new LedgerRuns(this.ctx.storage.sql, usualBounds.filterBytesMax);
+    runs.readAll();
+    for (let laid = 0; laid < ids; laid += runIds) {
+      const bytes = this.#members(Math.min(runIds, ids - laid));
+      this.ctx.storage.transactionSync(() => {
+        runs.add([{ at: Math.floor(this.#now), bytes }], 0);
+      });
+      this.#now += (runIds / payloadsASecond) * 1000;
+    }
+    await this.ctx.storage.sync();
+  }
+
+  /** A new instance: what it had in memory is gone. */
+  async restart(): Promise<void> {
+    this.#storage = new LedgerStorage(this.#counted());
+  }
+
+  async counts() {
+    this.#begin();
+    const { remembered, databaseBytes } = this.#storage.counts();
+    return { remembered, databaseBytes, rows: this.#rows, groups: this.#groups };
   }
 
   #begin(): void {
@@ -68,12 +118,41 @@ export class BenchLedger extends DurableObject<Bindings> {
     }
   }
 
+  #alarm(): readonly GroupId[] {
+    const { rings } = this.#step({ kind: "alarm" });
+    this.#now++;
+    return rings;
+  }
+
+  /** A step, and all that follows for the group that it leases. */
+  #work(event: LedgerEvent): void {
+    let { task } = this.#step(event);
+    this.#groups += task?.step === "insert" ? 1 : 0;
+    while (task !== null) {
+      const { group, attempt } = task;
+      if (task.step === "insert") {
+        const payloads = task.payloads.map(({ key }) => ({
+          key,
+          rowsByDay: [{ day: 20_781, rows: spans }],
+          rejectedSpans: 0,
+          bytes: 10_000,
+        }));
+        const report = { kind: "stored", payloads, codecVersion } as const;
+        ({ task } = this.#step({ kind: "report", group, attempt, report }));
+      } else {
+        assert(task.step === "receipts", "what is stored is receipted");
+        ({ task } = this.#step({ kind: "receipted", receipted: [{ group, attempt }] }));
+      }
+    }
+  }
+
   #step(event: LedgerEvent) {
     const tokens = Array.from({ length: tokensNeeded(event) }, () => this.#token());
-    const moment = { now: this.#now, tokens, databaseBytes: this.#storage.databaseBytes };
-    const { changes, task } = step(this.#storage, event, moment, defaultSettings);
+    const moment = { now: Math.floor(this.#now), tokens, databaseBytes: this.#storage.databaseBytes };
+    const { changes, task, rings } = step(this.#storage, event, moment, defaultSettings);
     this.#storage.apply(changes);
-    return task;
+    nextAlarm(this.#storage, defaultSettings);
+    return { task, rings };
   }
 
   #token(): GroupId {
@@ -82,25 +161,91 @@ export class BenchLedger extends DurableObject<Bindings> {
     return token;
   }
 
-  #doorbell(): Doorbell {
-    // As an SDK sends it: the newest span ended within some seconds before.
-    const contentMinute = contentMinuteOf(BigInt(this.#now - Math.ceil(5000 * Math.random())) * 1_000_000n);
-    const id = idOfHash(crypto.getRandomValues(new Uint8Array(16)), { contentMinute, from: 0 });
-    const key = formatPayloadKey(this.#now, "acme", id);
-    return { v: 1, key, cause: "ingress", spans, outputBytes: 60_000, arrival: this.#now };
+  #doorbells(objects = segments, payloads = segmentPayloads): readonly Doorbell[] {
+    const arrival = Math.floor(this.#now);
+    return Array.from({ length: objects }, () => {
+      const ids = Array.from({ length: payloads }, () => this.#id());
+      const segment = formatSegmentKey(arrival, randomBytes().subarray(0, 10), ids);
+      return ids.map((id, slot): Doorbell => {
+        const key = formatSlotKey(segment, slot, "acme", id);
+        return { v: 1, key, cause: "ingress", spans, outputBytes: 60_000, arrival, inflatedBytes: 30_000 };
+      });
+    }).flat();
   }
+
+  /** The records of so many ids of this moment, in their order: their hashes are spread evenly. */
+  #members(count: number): Uint8Array {
+    const records = new Uint8Array(count * memberBytes);
+    const view = new DataView(records.buffer);
+    const contentMinute = contentMinuteOf(BigInt(Math.floor(this.#now) - contentMs / 2) * 1_000_000n);
+    for (let i = 0; i < count; i++) {
+      const at = i * memberBytes;
+      view.setUint32(at, contentMinute << 8);
+      view.setUint32(at + contentMinuteBytes, Math.floor(((i + Math.random()) / count) * 2 ** 32));
+      for (let word = at + contentMinuteBytes + 4; word < at + memberBytes - 4; word += 4) {
+        view.setUint32(word, nextRandom());
+      }
+      records[at + memberBytes - 1] = 0; // stored
+    }
+    return records;
+  }
+
+  #id(): PayloadId {
+    const endedAt = Math.floor(this.#now) - Math.ceil(contentMs * Math.random());
+    return idOfHash(randomBytes(), { contentMinute: contentMinuteOf(BigInt(endedAt) * 1_000_000n), from: 0 });
+  }
+
+  /** The rows that the platform would bill are counted. */
+  #counted(): DurableObjectStorage {
+    const { sql } = this.ctx.storage;
+    const exec = (query: string, ...bindings: unknown[]) => {
+      const cursor = sql.exec(query, ...bindings);
+      this.#rows += cursor.rowsWritten;
+      return cursor;
+    };
+    return {
+      sql: new Proxy(sql, { get: (_, name) => (name === "exec" ? exec : Reflect.get(sql, name, sql)) }),
+      transactionSync: <T>(closure: () => T): T => this.ctx.storage.transactionSync(closure),
+    } as unknown as DurableObjectStorage;
+  }
+}
+
+function randomBytes(): Uint8Array {
+  const bytes = new Uint8Array(16);
+  for (let at = 0; at < bytes.length; at++) {
+    bytes[at] = nextRandom();
+  }
+  return bytes;
+}
+
+/** xorshift32 */
+function nextRandom(): number {
+  random ^= random << 13;
+  random ^= random >>> 17;
+  random ^= random << 5;
+  return random >>> 0;
 }
 
 export default {
   async fetch(request, env) {
     const { pathname, searchParams } = new URL(request.url);
     const ledger = env.LEDGER.get(env.LEDGER.idFromName("0"));
+    const count = Number(searchParams.get("count"));
     switch (pathname) {
       case "/cycle":
-        await ledger.cycle(Number(searchParams.get("cycles")));
+        await ledger.cycle(count);
         return new Response();
       case "/nothing":
-        await ledger.nothing();
+        await ledger.nothing(count);
+        return new Response();
+      case "/alone":
+        await ledger.alone(count);
+        return new Response();
+      case "/lay":
+        await ledger.layDown(count);
+        return new Response();
+      case "/restart":
+        await ledger.restart();
         return new Response();
       default:
         return Response.json(await ledger.counts());

@@ -6,8 +6,14 @@
 import type { R2Event } from "../../shared/messages.ts";
 import { formatMinute, payloadPrefix } from "../../shared/payload-key.ts";
 
-/** Keys begin with the minute of arrival, so only the last minutes are listed. A put can take one minute. */
+/**
+ * Keys begin with the minute of arrival, so only the last minutes are listed. A put can take one minute; what lands in its own, as
+ * nearly all does, is found by listing that one.
+ */
 const lookBackMs = 3 * 60_000;
+const lookBackEveryMs = 10_000;
+/** Queues take so many messages at once. */
+const eventsAtOnceMax = 100;
 
 /** The parts of R2 and Queues that this needs. */
 export interface EventSource {
@@ -18,12 +24,13 @@ export interface EventSource {
   }>;
 }
 export interface EventSink {
-  send(event: R2Event, options: { delaySeconds: number }): Promise<unknown>;
+  sendBatch(messages: readonly { body: R2Event }[], options: { delaySeconds: number }): Promise<unknown>;
 }
 
 /** Which objects were notified. An object that was put while nobody asked is lost to it, as a dropped event is. */
 export class R2Events {
   readonly #notified = new Map<string, number>();
+  #lookedBackAt = Number.NEGATIVE_INFINITY;
 
   /** Sends an event for every payload that is new. */
   async notifyNew(
@@ -31,18 +38,29 @@ export class R2Events {
     queue: EventSink,
     { bucketName, delaySeconds, now }: { bucketName: string; delaySeconds: number; now: number },
   ): Promise<void> {
-    const startAfter = `${payloadPrefix}${formatMinute(now - lookBackMs)}`;
+    const isLookingBack = now - this.#lookedBackAt >= lookBackEveryMs;
+    const startAfter = `${payloadPrefix}${formatMinute(isLookingBack ? now - lookBackMs : now)}`;
     let cursor: string | undefined;
     do {
       const page = await bucket.list({ startAfter, ...(cursor === undefined ? {} : { cursor }) });
-      for (const object of page.objects) {
-        if (object.key.startsWith(payloadPrefix) && !this.#notified.has(object.key)) {
-          await queue.send(eventOf(object, bucketName), { delaySeconds });
-          this.#notified.set(object.key, now);
+      const fresh = page.objects.filter(
+        ({ key }) => key.startsWith(payloadPrefix) && !this.#notified.has(key),
+      );
+      for (let at = 0; at < fresh.length; at += eventsAtOnceMax) {
+        const some = fresh.slice(at, at + eventsAtOnceMax);
+        await queue.sendBatch(
+          some.map((object) => ({ body: eventOf(object, bucketName) })),
+          { delaySeconds },
+        );
+        for (const { key } of some) {
+          this.#notified.set(key, now);
         }
       }
       cursor = page.truncated ? page.cursor : undefined;
     } while (cursor !== undefined);
+    if (isLookingBack) {
+      this.#lookedBackAt = now;
+    }
     this.#forgetBefore(now - 2 * lookBackMs);
   }
 

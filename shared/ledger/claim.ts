@@ -36,9 +36,11 @@ export function claim(
     questionedSince = Math.max(questionedSince, since);
   };
 
-  // A batch that is not full is one group at the end, whatever it has, if it is not cut before.
-  const { rowsReady, rowsTogether } = settings.caps;
-  const rowsUntilThen = isFull(messages, settings) ? rowsReady : rowsTogether;
+  // A batch that is not full is one group at the end, whatever it has, if it is not cut before; and one of segments brings so much
+  // that smaller groups would only be more of them.
+  const { rowsReady, rowsTogether, batchMax } = settings.caps;
+  const waitsForOthers = isFull(messages, settings) && doorbells.length <= batchMax;
+  const rowsUntilThen = waitsForOthers ? rowsReady : rowsTogether;
   draft.readPlaces(doorbells.map(({ key }) => idOfKey(key)));
   for (const doorbell of doorbells) {
     noteDoorbell(draft, doorbell);
@@ -69,13 +71,13 @@ export function claim(
       }
     } else if (isFast(draft, doorbell)) {
       const payload = payloadOf(doorbell);
-      const grown = addToSize(sizeOf(draft.waiting), payload);
+      const grown = addToSize(draft.waitingSize, payload);
       if (!fitsCaps(grown, settings.caps)) {
         // 99,990 rows wait, 20 come: the 20 begin the next group.
         ready.push(...groupWaiting(draft));
       }
       draft.wait(payload);
-      if (isReadyBySize(sizeOf(draft.waiting), settings.caps, rowsUntilThen)) {
+      if (isReadyBySize(draft.waitingSize, settings.caps, rowsUntilThen)) {
         ready.push(...groupWaiting(draft));
       }
     } else {
@@ -159,7 +161,7 @@ function isReadyNow(draft: Draft, messages: number | null): boolean {
   }
   const isOld = now >= oldestArrival(payloads) + caps.ageReadyMs;
   return (
-    isReadyBySize(sizeOf(payloads), caps) ||
+    isReadyBySize(draft.waitingSize, caps) ||
     (isOld && !isFull(messages, settings)) ||
     now >= readyAt({ since, payloads }, settings)
   );

@@ -7,6 +7,7 @@ import { assert } from "../assert.ts";
 import { idOfKey, type PayloadId } from "../payload-key.ts";
 import type { GroupId } from "../receipt.ts";
 import type { EndedPayload, Group, GroupPayload } from "./group.ts";
+import { addToSize, type GroupSize, sizeOf } from "./grouping.ts";
 import type { Head } from "./head.ts";
 import { tagOfEnded } from "./key-tag.ts";
 import type { LedgerSettings } from "./settings.ts";
@@ -31,6 +32,8 @@ export class Draft {
   /** What waits, by id; null: as in the view, which few events look into. */
   #waiting: Map<PayloadId, GroupPayload> | null = null;
   #waitingChanged = false;
+  /** What waits comes to; null: to be added up. A claim asks for it at each of a thousand payloads. */
+  #waitingSize: GroupSize | null = null;
   /** Read or changed by this event; undefined: not there (any more). */
   readonly #groups = new Map<GroupId, Group | undefined>();
   readonly #changed = new Map<GroupId, { isNew: boolean }>();
@@ -89,6 +92,11 @@ export class Draft {
     return this.#waiting?.size ?? this.#view.waiting.payloads.length;
   }
 
+  get waitingSize(): GroupSize {
+    this.#waitingSize ??= sizeOf(this.waiting);
+    return this.#waitingSize;
+  }
+
   waitingPayload(id: PayloadId): GroupPayload | undefined {
     return this.#waitingById().get(id);
   }
@@ -99,7 +107,10 @@ export class Draft {
     if (waiting.size === 0) {
       this.#since = this.now;
     }
-    waiting.set(idOfKey(payload.key), payload);
+    const id = idOfKey(payload.key);
+    const size = this.#waitingSize;
+    this.#waitingSize = size === null || waiting.has(id) ? null : addToSize(size, payload);
+    waiting.set(id, payload);
     this.#waitingChanged = true;
   }
 
@@ -110,6 +121,7 @@ export class Draft {
 
   nobodyWaits(): void {
     this.#waiting = new Map();
+    this.#waitingSize = null;
     this.#since = 0;
     this.#waitingChanged = true;
   }

@@ -28,14 +28,23 @@ export function tagOfKey(key: PayloadKey): number {
   if (!isInSegment(key)) {
     return minuteToMs(minuteOfKey(key)) / MINUTE_MS;
   }
-  // FNV-1a. A segment's name has 80 random bits.
-  let hash = 0x81_1c_9d_c5;
-  for (const text of [objectOf(key), String(slotOf(key))]) {
-    for (let i = 0; i < text.length; i++) {
-      hash = Math.imul(hash ^ text.charCodeAt(i), 0x01_00_01_93);
-    }
+  const object = objectOf(key);
+  if (object !== lastHashed.object) {
+    // A segment's name has 80 random bits.
+    lastHashed = { object, hash: fnv1a(0x81_1c_9d_c5, object) };
   }
-  return segmentTags + (hash >>> 1);
+  return segmentTags + (fnv1a(lastHashed.hash, String(slotOf(key))) >>> 1);
+}
+
+/** The payloads of a segment mostly come one after the other. */
+let lastHashed: { readonly object: string; readonly hash: number } = { object: "", hash: 0 };
+
+function fnv1a(begun: number, text: string): number {
+  let hash = begun;
+  for (let i = 0; i < text.length; i++) {
+    hash = Math.imul(hash ^ text.charCodeAt(i), 0x01_00_01_93);
+  }
+  return hash;
 }
 
 /**

@@ -69,7 +69,9 @@ export function receiptingState(
 
 /** What a group has when its receipts are planned: which days were lacking, and what they came to, is over. */
 export function closed(payloads: readonly GroupPayload[]): Pick<Group, "payloads" | "rows"> {
-  return { payloads: payloads.map((payload) => ({ ...payload, missingDays: null })), rows: null };
+  const lacks = payloads.some(({ missingDays }) => missingDays !== null);
+  const complete = lacks ? payloads.map((payload) => ({ ...payload, missingDays: null })) : payloads;
+  return { payloads: complete, rows: null };
 }
 
 /**

@@ -90,14 +90,26 @@ export function waitingFromRow(text: string): Waiting {
   return { ...waiting, payloads: payloadsFromRow(waiting.payloads) };
 }
 
-export function groupToRow(group: Group): string {
-  return JSON.stringify({
+export function groupToRow({ payloads, ...group }: Group): string {
+  const rest = JSON.stringify({
     ...group,
-    payloads: group.payloads.map(payloadToRow),
     rows: group.rows?.map(withRowDays) ?? null,
     state: stateToRow(group.state),
   });
+  return `{"payloads":${payloadsToRow(payloads)},${rest.slice(1)}`;
 }
+
+/** A group is written with each of its steps, and its payloads mostly stay the same list. */
+function payloadsToRow(payloads: readonly GroupPayload[]): string {
+  let text = payloadTexts.get(payloads);
+  if (text === undefined) {
+    text = JSON.stringify(payloads.map(payloadToRow));
+    payloadTexts.set(payloads, text);
+  }
+  return text;
+}
+
+const payloadTexts = new WeakMap<readonly GroupPayload[], string>();
 
 export function groupFromRow(text: string): Group {
   const { unclean, ...group }: StoredGroup = JSON.parse(text);

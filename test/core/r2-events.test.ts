@@ -26,8 +26,9 @@ test("each new payload is announced once, in Cloudflare's format and with the de
   };
   const sent: { event: unknown; options: unknown }[] = [];
   const queue = {
-    async send(event: unknown, options: unknown) {
-      sent.push({ event, options });
+    async sendBatch(messages: readonly { body: unknown }[], options: unknown) {
+      expect(messages.length).toBeLessThanOrEqual(100);
+      sent.push(...messages.map(({ body }) => ({ event: body, options })));
     },
   };
   const events = new R2Events();
@@ -48,4 +49,45 @@ test("each new payload is announced once, in Cloudflare's format and with the de
     eventTime: uploaded.toISOString(),
   });
   expect(sent[1]?.options).toEqual({ delaySeconds: limits.lateDelaySeconds });
+});
+
+test("what lands in its own minute is found at once, and what lands later within ten seconds", async () => {
+  const keyOf = (n: number, at: number): string =>
+    formatPayloadKey(at, "acme", formatPayloadId(new Uint8Array(16).fill(n)));
+  const keys: string[] = [];
+  const listed: string[] = [];
+  const bucket = {
+    async list({ startAfter, cursor = "0" }: { startAfter: string; cursor?: string }) {
+      listed.push(startAfter);
+      const behind = keys.filter((key) => key > startAfter).sort();
+      const end = Number(cursor) + 2;
+      const objects = behind.slice(Number(cursor), end);
+      return {
+        objects: objects.map((key) => ({ key, size: 1, etag: "e", uploaded: new Date() })),
+        truncated: end < behind.length,
+        cursor: String(end),
+      };
+    },
+  };
+  const sent: string[] = [];
+  const queue = {
+    async sendBatch(messages: readonly { body: { object: { key: string } } }[]) {
+      sent.push(...messages.map(({ body }) => body.object.key));
+    },
+  };
+  const events = new R2Events();
+  const minute = Date.UTC(2026, 10, 24, 7, 41);
+  const look = async (now: number): Promise<readonly string[]> => {
+    sent.length = 0;
+    await events.notifyNew(bucket, queue, { bucketName: "b", delaySeconds: 1, now });
+    return [...sent];
+  };
+  expect(await look(minute)).toEqual([]);
+  keys.push(...[5, 2, 9].map((n) => keyOf(n, minute + 500)));
+  expect(await look(minute + 1000)).toEqual([...keys].sort());
+  const late = keyOf(7, minute - 1000);
+  keys.push(late);
+  expect(await look(minute + 2000)).toEqual([]);
+  expect(await look(minute + 10_000)).toEqual([late]);
+  expect(new Set(listed)).toEqual(new Set(["p/0/t/2026-11-24T0738", "p/0/t/2026-11-24T0741"]));
 });

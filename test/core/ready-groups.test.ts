@@ -54,11 +54,11 @@ describe("a claim", () => {
     expect(ledger.claim(...bells(1, hourOld, 2 * full))?.payloads).toHaveLength(2 * full + 1);
   });
 
-  test("of a batch that is not full is one group, of up to 25,000 rows: of a full one each 10,000 are", () => {
-    const claimed = (count: number, messages: number | null) => {
+  test("of a batch that is not full, or of segments, is one group, of up to 25,000 rows: of other full ones each 10,000 are", () => {
+    const claimed = (count: number, messages: number | null, spans = 100) => {
       const ledger = new TestLedger();
       ledger.now = startMs + second;
-      const doorbells = Array.from({ length: count }, (_, n) => doorbell({ n, spans: 100 }));
+      const doorbells = Array.from({ length: count }, (_, n) => doorbell({ n, spans }));
       const { task } = ledger.step({ kind: "claim", doorbells, messages, codecVersion: 1 });
       const groups = [...ledger.state.dump().groups.values()].map(({ payloads }) => payloads.length);
       return { leased: task?.payloads.length ?? 0, groups, waiting: ledger.state.waiting.payloads.length };
@@ -66,9 +66,10 @@ describe("a claim", () => {
     // Ten segments of 20 payloads, and what a batch of segments can have at most.
     expect(claimed(200, 10)).toEqual({ leased: 200, groups: [200], waiting: 0 });
     expect(claimed(300, 15)).toEqual({ leased: 250, groups: [250, 50], waiting: 0 });
-    expect(claimed(200, full)).toEqual({ leased: 100, groups: [100, 100], waiting: 0 });
+    expect(claimed(full, full, 200)).toEqual({ leased: 50, groups: [50, 50], waiting: 0 });
+    expect(claimed(full + 1, full, 200)).toEqual({ leased: full + 1, groups: [full + 1], waiting: 0 });
     // Others of the batch follow: nothing is leased yet.
-    expect(claimed(150, null)).toEqual({ leased: 0, groups: [100], waiting: 50 });
+    expect(claimed(300, null)).toEqual({ leased: 0, groups: [250], waiting: 50 });
   });
 
   test("that brings 10,000 rows is a group before its second is over", () => {

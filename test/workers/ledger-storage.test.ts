@@ -18,7 +18,7 @@ beforeEach(async () => {
 
 const settings = { ...defaultSettings, caps: { ...defaultSettings.caps, payloadsMax: 4 } };
 /** What takes a million ids otherwise: rows are merged, ids go cold and filters are given up after a few. */
-const small: IdBounds = { hotIdsMax: 8, filterBytesMax: 64, groupsMerged: 3 };
+const small: IdBounds = { hotIdsMax: 8, filterBytesMax: 64, groupsMerged: 3, liveCharsMax: 2000 };
 
 /** What a history is of: groups of a few payloads or of many, content of one time or of all. */
 const histories = [
@@ -89,6 +89,13 @@ describe("the SQLite store", () => {
       expect(() => sqlite.apply([...changes, missing])).toThrow("a group that ends is there");
       expect(sqlite.waiting.payloads).toEqual([]);
       expect(new LedgerStorage(storage).waiting.payloads).toEqual([]);
+      const erase = { kind: "erase", payload: doorbell({ n: 2 }), reason: "asked for" } as const;
+      const erased = step(sqlite, erase, { now: 0, tokens, databaseBytes: 0 }, settings).changes;
+      expect(erased.map(({ kind }) => kind)).toEqual(["group"]);
+      expect(() => sqlite.apply([...erased, missing])).toThrow("a group that ends is there");
+      expect(sqlite.group(tokenAt(0))).toBeUndefined();
+      sqlite.apply(erased);
+      expect(sqlite.group(tokenAt(0))?.payloads).toHaveLength(1);
     });
   });
 
@@ -114,7 +121,7 @@ describe("the SQLite store", () => {
         const tokens = Array.from({ length: 4 }, (_, i) => tokenAt(n * 4 + i));
         sqlite.apply(step(sqlite, erase, { now: 0, tokens, databaseBytes: 0 }, settings).changes);
       }
-      const due = () => sqlite.groupsDue("other", Number.MAX_SAFE_INTEGER, 100).length;
+      const due = () => new LedgerStorage(storage).groupsDue("other", Number.MAX_SAFE_INTEGER, 100).length;
       expect(due()).toBe(10);
       const pad = limits.ledgerRowBytesMax - 10_000;
       storage.sql.exec("UPDATE live SET doc = json_set(doc, '$.pad', ?)", "x".repeat(pad));

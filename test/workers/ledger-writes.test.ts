@@ -317,7 +317,7 @@ function dropTables({ sql }: DurableObjectStorage): void {
 }
 
 const someGroups = { ...defaultSettings, caps: { ...defaultSettings.caps, payloadsMax: 12 } };
-const small: IdBounds = { hotIdsMax: 8, filterBytesMax: 64, groupsMerged: 3 };
+const small: IdBounds = { hotIdsMax: 8, filterBytesMax: 64, groupsMerged: 3, liveCharsMax: 2000 };
 
 function countOf({ sql }: DurableObjectStorage, table: "members" | "runs" | "strays"): number {
   return sql.exec<{ n: number }>(`SELECT count(*) AS n FROM ${table}`).one().n;

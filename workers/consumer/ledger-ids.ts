@@ -15,12 +15,10 @@ import { assert } from "../../shared/assert.ts";
 import { toHex } from "../../shared/hex.ts";
 import type { EndedPayload, EndOutcome } from "../../shared/ledger/group.ts";
 import { HotIds } from "../../shared/ledger/hot-ids.ts";
-import { makeFilter, mayHold } from "../../shared/ledger/id-filter.ts";
 import {
   findRecord,
   type KnownId,
   memberBytes,
-  mergeMembers,
   packMembers,
   placeOfId,
   readRecord,
@@ -28,7 +26,7 @@ import {
   sinceOf,
 } from "../../shared/ledger/id-records.ts";
 import { IdRows } from "../../shared/ledger/id-rows.ts";
-import { crowded, rowsOfRun } from "../../shared/ledger/id-spread.ts";
+import { crowded } from "../../shared/ledger/id-spread.ts";
 import { tagOfEnded, tagOfKey } from "../../shared/ledger/key-tag.ts";
 import type { PayloadPlace } from "../../shared/ledger/view.ts";
 import { limits } from "../../shared/limits.ts";
@@ -41,6 +39,7 @@ import {
   payloadIdToBytes,
 } from "../../shared/payload-key.ts";
 import type { GroupId } from "../../shared/receipt.ts";
+import { LedgerRuns, type Wanted } from "./ledger-runs.ts";
 
 /** How an id ended, as its record says it. Never renumbered. */
 const outcomeCodes: Readonly<Record<EndOutcome, number>> = { stored: 0, dead: 1, erased: 2 };
@@ -58,12 +57,15 @@ export interface IdBounds {
   readonly hotIdsMax: number;
   readonly filterBytesMax: number;
   readonly groupsMerged: number;
+  /** Of the groups that are known without reading their rows (live-groups.ts). */
+  readonly liveCharsMax: number;
 }
 
 export const usualBounds: IdBounds = {
   hotIdsMax: limits.ledgerHotIdsMax,
   filterBytesMax: limits.ledgerFilterBytesMax,
   groupsMerged: limits.ledgerGroupsMerged,
+  liveCharsMax: limits.ledgerLiveCharsMax,
 };
 
 /** Before what ids are forgotten; of `Head`. */
@@ -79,11 +81,8 @@ export class LedgerIds {
   readonly #sql: SqlStorage;
   readonly #bounds: IdBounds;
   #members = new IdRows();
-  #runs = new IdRows();
+  readonly #runs: LedgerRuns;
   #hot: HotIds;
-  /** By a run's number, of the newest ones. */
-  #filters = new Map<number, Uint8Array>();
-  #filterBytes = 0;
   /** Has any stray content of this hour (of 64 minutes)? As far as it was asked. */
   #strayHours = new Map<number, boolean>();
 
@@ -91,15 +90,13 @@ export class LedgerIds {
     this.#sql = sql;
     this.#bounds = bounds;
     this.#hot = new HotIds(bounds.hotIdsMax);
+    this.#runs = new LedgerRuns(sql, bounds.filterBytesMax);
   }
 
   /** As an instance finds it when it starts. */
   readAll(): void {
     this.#members = new IdRows();
-    this.#runs = new IdRows();
     this.#hot = new HotIds(this.#bounds.hotIdsMax);
-    this.#filters = new Map();
-    this.#filterBytes = 0;
     this.#strayHours = new Map();
     const members = this.#sql.exec<MembersRow>("SELECT seq, low, high, count, at FROM members ORDER BY seq");
     for (const { seq, low, high, count, at } of members) {
@@ -112,27 +109,8 @@ export class LedgerIds {
         generation: 0,
       });
     }
-    const runs = this.#sql.exec<RunRow>("SELECT number, low, high, count, last FROM runs ORDER BY number");
-    for (const { number, low, high, count, last } of runs) {
-      this.#runs.set({ number, low, high, count, last, generation: 0 });
-    }
+    this.#runs.readAll();
     this.#warm();
-    this.#readFilters();
-  }
-
-  /** Of the newest runs, as many as there is room for; the oldest of them is the first to go. */
-  #readFilters(): void {
-    const newest: [number, Uint8Array][] = [];
-    for (const { number, filter } of this.#sql.exec<{ number: number; filter: ArrayBuffer }>(
-      "SELECT number, filter FROM runs ORDER BY number DESC",
-    )) {
-      if (this.#filterBytes + filter.byteLength > this.#bounds.filterBytesMax) {
-        break;
-      }
-      newest.push([number, new Uint8Array(filter)]);
-      this.#filterBytes += filter.byteLength;
-    }
-    this.#filters = new Map(newest.reverse());
   }
 
   /** The newest groups' ids are hot, as many as one table takes. */
@@ -159,7 +137,7 @@ export class LedgerIds {
   /** How many ids of groups that are over there are. */
   get remembered(): number {
     let count = 0;
-    for (const rows of [this.#members, this.#runs]) {
+    for (const rows of [this.#members, this.#runs.rows]) {
       for (const row of rows.all()) {
         count += row.last === Number.POSITIVE_INFINITY ? 0 : row.count;
       }
@@ -209,29 +187,16 @@ export class LedgerIds {
       }
     }
     const { hotFrom } = this.#hot;
-    for (const seq of this.#members.around(placesOf(cold), hotFrom)) {
+    cold.sort(byPlace);
+    const placesOfCold = cold.map(({ place }) => place);
+    for (const seq of this.#members.around(placesOfCold, hotFrom)) {
       members.add(seq);
     }
     const runs = new Set([
-      ...this.#unfiltered(this.#runs.around(placesOf(cold), hotFrom), cold),
-      ...this.#unfiltered(this.#runs.around(placesOf(merged), Number.POSITIVE_INFINITY), merged),
+      ...this.#runs.numbersFor(cold, hotFrom),
+      ...this.#runs.numbersFor(merged.sort(byPlace), Number.POSITIVE_INFINITY),
     ]);
     return { members: [...members], runs: [...runs] };
-  }
-
-  /** Those of the runs' rows that may have one of these ids, as far as there is a filter. */
-  #unfiltered(numbers: readonly number[], wanted: readonly Wanted[]): readonly number[] {
-    return numbers.filter((number) => {
-      const filter = this.#filters.get(number);
-      const row = this.#runs.get(number);
-      return wanted.some(
-        ({ bytes, place }) =>
-          row !== undefined &&
-          place >= row.low &&
-          place <= row.high &&
-          (filter === undefined || mayHold(filter, bytes)),
-      );
-    });
   }
 
   *#lookInMembers(seqs: readonly number[], wanted: readonly Wanted[]): Iterable<Found> {
@@ -260,15 +225,7 @@ export class LedgerIds {
   }
 
   *#lookInRuns(numbers: readonly number[], wanted: readonly Wanted[]): Iterable<Found> {
-    if (numbers.length === 0) {
-      return;
-    }
-    const rows = this.#sql.exec<{ records: ArrayBuffer }>(
-      "SELECT runs.records AS records FROM json_each(?) AS asked JOIN runs ON runs.number = asked.value ORDER BY runs.number",
-      JSON.stringify(numbers),
-    );
-    for (const { records } of rows) {
-      const bytes = new Uint8Array(records);
+    for (const bytes of this.#runs.read(numbers)) {
       for (const { id, bytes: idBytes } of wanted) {
         const offset = findRecord({ bytes, width: runBytes }, idBytes);
         if (offset >= 0) {
@@ -468,41 +425,12 @@ export class LedgerIds {
         seqs,
       ),
     ];
-    const merged = mergeMembers(rows.map(({ at, records }) => ({ at, bytes: new Uint8Array(records) })));
-    const last = Math.max(...rows.map(({ at }) => at));
     const generation = Math.min(...ended.map((row) => row.generation));
-    for (const records of rowsOfRun(merged)) {
-      this.#writeRun(records, last, generation);
-    }
-    this.#sql.exec("DELETE FROM members WHERE seq IN (SELECT value FROM json_each(?))", seqs);
-  }
-
-  #writeRun(records: Uint8Array, last: number, generation: number): void {
-    const number = this.#runs.highest + 1;
-    const low = placeOfId(records);
-    const high = placeOfId(records, records.length - runBytes);
-    const count = records.length / runBytes;
-    const filter = makeFilter({ bytes: records, width: runBytes });
-    this.#sql.exec(
-      "INSERT INTO runs (number, low, high, count, last, filter, records) VALUES (?, ?, ?, ?, ?, ?, ?)",
-      number,
-      low,
-      high,
-      count,
-      last,
-      filter,
-      records,
+    this.#runs.add(
+      rows.map(({ at, records }) => ({ at, bytes: new Uint8Array(records) })),
+      generation,
     );
-    this.#runs.set({ number, low, high, count, last, generation });
-    this.#filters.set(number, filter);
-    this.#filterBytes += filter.length;
-    for (const [oldest, { length }] of this.#filters) {
-      if (this.#filterBytes <= this.#bounds.filterBytesMax) {
-        break;
-      }
-      this.#filters.delete(oldest);
-      this.#filterBytes -= length;
-    }
+    this.#sql.exec("DELETE FROM members WHERE seq IN (SELECT value FROM json_each(?))", seqs);
   }
 
   // --- forgetting
@@ -511,25 +439,17 @@ export class LedgerIds {
   forget({ forgottenBefore = Number.NEGATIVE_INFINITY, trimmed }: Marks): void {
     const isOver = ({ last, high }: { readonly last: number; readonly high: number }): boolean =>
       last < forgottenBefore || (trimmed != null && last <= trimmed.at && high >>> 8 < trimmed.from);
-    this.#deleteRows("members", "seq", this.#members.takeOut(isOver));
-    const runs = this.#runs.takeOut(isOver);
-    this.#deleteRows("runs", "number", runs);
-    for (const { number } of runs) {
-      this.#filterBytes -= this.#filters.get(number)?.length ?? 0;
-      this.#filters.delete(number);
+    const members = this.#members.takeOut(isOver);
+    if (members.length > 0) {
+      this.#sql.exec(
+        "DELETE FROM members WHERE seq IN (SELECT value FROM json_each(?))",
+        JSON.stringify(members.map(({ number }) => number)),
+      );
     }
+    this.#runs.forget(isOver);
     this.#forgetStrays(forgottenBefore);
     if (trimmed != null) {
       this.#trimStrays(trimmed.from, trimmed.at);
-    }
-  }
-
-  #deleteRows(table: "members" | "runs", column: string, rows: readonly { readonly number: number }[]): void {
-    if (rows.length > 0) {
-      this.#sql.exec(
-        `DELETE FROM ${table} WHERE ${column} IN (SELECT value FROM json_each(?))`,
-        JSON.stringify(rows.map(({ number }) => number)),
-      );
     }
   }
 
@@ -578,7 +498,7 @@ export class LedgerIds {
    * nothing has ended. Where few have rows of their own, they do not count.
    */
   trimTo(): number | undefined {
-    const highs = [...this.#runs.all(), ...this.#members.all()]
+    const highs = [...this.#runs.rows.all(), ...this.#members.all()]
       .filter(({ last }) => last !== Number.POSITIVE_INFINITY)
       .map(({ high }) => high)
       .sort((a, b) => a - b);
@@ -599,27 +519,12 @@ export class LedgerIds {
   }
 }
 
-interface Wanted {
-  readonly id: PayloadId;
-  readonly bytes: Uint8Array;
-  readonly place: number;
-}
-
 interface MembersRow {
   readonly seq: number;
   readonly low: number;
   readonly high: number;
   readonly count: number;
   readonly at: number | null;
-  readonly [column: string]: SqlStorageValue;
-}
-
-interface RunRow {
-  readonly number: number;
-  readonly low: number;
-  readonly high: number;
-  readonly count: number;
-  readonly last: number;
   readonly [column: string]: SqlStorageValue;
 }
 
@@ -638,8 +543,8 @@ function idFrom(place: number): Uint8Array {
   return bytes;
 }
 
-function placesOf(wanted: readonly Wanted[]): readonly number[] {
-  return wanted.map(({ place }) => place).sort((a, b) => a - b);
+function byPlace(a: Wanted, b: Wanted): number {
+  return a.place - b.place;
 }
 
 /** Live before over, later before earlier. */

@@ -41,6 +41,7 @@ import type { GroupId } from "../../shared/receipt.ts";
 import type { ChangedMinute } from "../../shared/reconcile/changed-minutes.ts";
 import { type IdBounds, LedgerIds, usualBounds } from "./ledger-ids.ts";
 import { headDocument, highestSeq, openSchema, roles } from "./ledger-schema.ts";
+import { LiveGroups } from "./live-groups.ts";
 
 const dueQueueCodes: Readonly<Record<DueQueue, number>> = { insert: 0, other: 1 };
 
@@ -56,6 +57,8 @@ export class LedgerStorage implements LedgerView {
   #waiting: Waiting = nothingWaits;
   /** Groups that are leased, which are in no index. */
   readonly #leased = new Map<GroupId, LeasedGroup>();
+  /** Groups as their rows have them: most are read again within a second. */
+  readonly #live: LiveGroups;
   readonly #ids: LedgerIds;
   /** The number of the next group. Null: to be read when it is needed. */
   #nextSeq: number | null = null;
@@ -64,6 +67,7 @@ export class LedgerStorage implements LedgerView {
     this.#storage = storage;
     this.#sql = storage.sql;
     this.#ids = new LedgerIds(storage.sql, bounds);
+    this.#live = new LiveGroups(bounds.liveCharsMax);
     openSchema(storage);
     this.#readAll();
   }
@@ -72,6 +76,7 @@ export class LedgerStorage implements LedgerView {
   #readAll(): void {
     this.#nextSeq = null;
     this.#leased.clear();
+    this.#live.clear();
     this.#ids.readAll();
     const leased = this.#sql.exec<{ seq: number; id: GroupId; due: number; doc: string }>(
       "SELECT seq, id, due, doc FROM live WHERE lane = ? AND role = ?",
@@ -109,6 +114,10 @@ export class LedgerStorage implements LedgerView {
   }
 
   group(id: GroupId): Group | undefined {
+    const kept = this.#live.get(id);
+    if (kept !== undefined) {
+      return kept.group;
+    }
     const seq = this.#seqOf(id);
     const [row] =
       seq === undefined ? [] : this.#sql.exec<{ doc: string }>("SELECT doc FROM live WHERE seq = ?", seq);
@@ -117,7 +126,9 @@ export class LedgerStorage implements LedgerView {
 
   #seqOf(id: GroupId): number | undefined {
     return (
-      this.#leased.get(id)?.seq ?? this.#number(`SELECT seq AS n FROM live WHERE id = ? AND ${isIdle}`, id)
+      this.#leased.get(id)?.seq ??
+      this.#live.get(id)?.seq ??
+      this.#number(`SELECT seq AS n FROM live WHERE id = ? AND ${isIdle}`, id)
     );
   }
 
@@ -138,12 +149,17 @@ export class LedgerStorage implements LedgerView {
       }
       due.sort((a, b) => a.due - b.due || (a.id < b.id ? -1 : 1));
     }
-    return groupsOf(this.#docs(due.slice(0, atMost)));
+    return groupsOf(this.#rowsOf(due.slice(0, atMost)));
   }
 
-  *#docs(groups: readonly DueGroup[]): Iterable<{ readonly doc: string }> {
-    for (const { seq } of groups) {
-      yield* this.#sql.exec<{ doc: string }>("SELECT doc FROM live WHERE seq = ?", seq);
+  *#rowsOf(groups: readonly DueGroup[]): Iterable<GroupRow> {
+    for (const { id, seq } of groups) {
+      const kept = this.#live.get(id);
+      if (kept !== undefined) {
+        yield kept;
+      } else {
+        yield* this.#sql.exec<{ doc: string }>("SELECT doc FROM live WHERE seq = ?", seq);
+      }
     }
   }
 
@@ -277,6 +293,7 @@ export class LedgerStorage implements LedgerView {
     } else {
       this.#leased.delete(group.id);
     }
+    this.#live.keep(seq, group, doc.length);
     if (!isNew) {
       this.#sql.exec(
         "UPDATE live SET lane = ?, due = ?, role = ?, doc = ? WHERE seq = ?",
@@ -314,6 +331,7 @@ export class LedgerStorage implements LedgerView {
     assert(seq !== undefined, "a group that ends is there");
     this.#sql.exec("DELETE FROM live WHERE seq = ?", seq);
     this.#leased.delete(id);
+    this.#live.delete(id);
     this.#ids.end(seq, ended, at);
   }
 
@@ -393,16 +411,19 @@ function assertFits(name: string, doc: string): void {
   assert(fitsRow(name, doc), "a row of the ledger is within what SQLite takes");
 }
 
+/** A group as its row has it, or as it is known without reading that. */
+type GroupRow = { readonly doc: string } | { readonly group: Group; readonly chars: number };
+
 /** Fewer than were asked for where they are large, and one at least: what is due still is due at the next alarm. */
-function groupsOf(rows: Iterable<{ readonly doc: string }>): readonly Group[] {
+function groupsOf(rows: Iterable<GroupRow>): readonly Group[] {
   const groups: Group[] = [];
   let chars = 0;
-  for (const { doc } of rows) {
-    chars += doc.length;
+  for (const row of rows) {
+    chars += "doc" in row ? row.doc.length : row.chars;
     if (groups.length > 0 && chars > limits.ledgerRowsReadBytesMax) {
       break;
     }
-    groups.push(groupFromRow(doc));
+    groups.push("doc" in row ? groupFromRow(row.doc) : row.group);
   }
   return groups;
 }
