@@ -210,7 +210,7 @@ async function askAll(engine: EngineSession, database: string, spans: number): P
   return lines;
 }
 
-/** What a person waits for until the waterfall stands, and until it is whole. */
+/** What a person waits for until the waterfall is there, and until all of it is. */
 async function askTrace(
   engine: EngineSession,
   database: string,

@@ -538,7 +538,7 @@ describeInChromium("the console's page", () => {
     await shows(`The span that the link names, ${"f".repeat(16)}, is not among these`, ".head");
   }, 60_000);
 
-  test("a waterfall stands before what its spans say is there, and without it", async () => {
+  test("a waterfall is drawn before what its spans say is there, and without it", async () => {
     const whole = /\/api\/trace\?/;
     let release = (): void => {};
     const held = new Promise<void>((resolve) => {
@@ -560,12 +560,12 @@ describeInChromium("the console's page", () => {
     await shows("10,000 spans found; Enter goes to the next", ".head");
     await page.unroute(whole);
 
-    await page.route(whole, (route) => route.fulfill({ status: 503, body: '{"error":"it is out"}' }));
+    await page.route(whole, (route) => route.fulfill({ status: 503, body: '{"error":"no answer"}' }));
     await page.route(/\/api\/trace-span\?/, (route) =>
       route.fulfill({ status: 503, body: '{"error":"out too"}' }),
     );
     await page.reload();
-    await shows(/What its spans say could not be read.*it is out.*Ask again/s, ".head");
+    await shows(/What its spans say could not be read.*no answer.*Ask again/s, ".head");
     await shows("10,000 spans of 7 services, 1 error", ".head");
     await shows("Its attributes could not be read. out too", ".detail");
     await page.fill(".head input[type=search]", "db.query.text=select");
