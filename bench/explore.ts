@@ -10,12 +10,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { loginVariables } from "../dev/clickhouse/login.ts";
 import { migrateClickHouse } from "../dev/clickhouse/migrate-clickhouse.ts";
-import { connectClickHouse } from "../shared/clickhouse/connection.ts";
+import { type ClickHouseConnection, connectClickHouse } from "../shared/clickhouse/connection.ts";
 import { defaultSchemaSettings } from "../shared/clickhouse/migrations.ts";
 import { asksOfSpans } from "../shared/console/trace-filter.ts";
 import { countTraces } from "../workers/console/count-traces.ts";
 import { listTraces, parseListQuestion } from "../workers/console/list-traces.ts";
 import { readTrace } from "../workers/console/read-trace.ts";
+import { readTraceShape } from "../workers/console/read-trace-shape.ts";
 import { nothingRemembered, type SearchMemory, startSearch } from "../workers/console/trace-search.ts";
 import { type EngineSession, startEngineSession } from "./engine-session.ts";
 import { dayStart, madeColumns, madeSpans, spansPerTrace } from "./explore/made-spans.ts";
@@ -127,6 +128,8 @@ interface Line {
   readonly rowsRead: number;
   readonly coldMs: number;
   readonly warmMs: number;
+  /** Of the server's process, in steps of 10 ms over all warm runs: a busy machine changes it less. */
+  readonly warmCpuMs: number;
   readonly found: string;
 }
 
@@ -153,15 +156,19 @@ async function askAll(engine: EngineSession, database: string, spans: number): P
     const [firstMs, found] = await timed(act);
     const { queries, rows } = meter;
     const warm = [firstMs];
+    const cpuBefore = engine.cpuSeconds();
     while (warm.length < warmRuns && firstMs < 2000) {
       warm.push((await timed(act))[0]);
     }
+    const runs = warm.length - 1;
+    const cpuMs = runs === 0 ? Number.NaN : ((engine.cpuSeconds() - cpuBefore) * 1000) / runs;
     lines.push({
       question,
       queries,
       rowsRead: rows,
       coldMs: Math.round(coldMs),
       warmMs: Math.round(median(warm)),
+      warmCpuMs: Math.round(cpuMs),
       found,
     });
     console.log(JSON.stringify(lines.at(-1)));
@@ -198,17 +205,32 @@ async function askAll(engine: EngineSession, database: string, spans: number): P
     async () => await search(`${day}&where=session.id=${session}`, "list"),
   );
   for (const size of [7, 35, 270, 10_000].filter((one) => one * 50 < spans)) {
-    const id = await engine.text(
-      `SELECT TraceId FROM ${database}.otel_traces WHERE ${within("12:00", size < 1000 ? 60 : 7200)} GROUP BY TraceId HAVING count() >= ${size} ORDER BY count() LIMIT 1`,
-    );
-    if (id !== "") {
-      await measure(
-        `a trace of ${size} spans by its id`,
-        async () => `${(await readTrace(clickHouse, id)).spansCount} spans`,
-      );
-    }
+    await askTrace(engine, database, clickHouse, size, measure);
   }
   return lines;
+}
+
+/** What a person waits for until the waterfall is there, and until all of it is. */
+async function askTrace(
+  engine: EngineSession,
+  database: string,
+  clickHouse: ClickHouseConnection,
+  size: number,
+  measure: (question: string, answering: () => Promise<string>) => Promise<void>,
+): Promise<void> {
+  const id = await engine.text(
+    `SELECT TraceId FROM ${database}.otel_traces WHERE ${within("12:00", size < 1000 ? 60 : 7200)} GROUP BY TraceId HAVING count() >= ${size} ORDER BY count() LIMIT 1`,
+  );
+  if (id !== "") {
+    await measure(
+      `the shape of a trace of ${size} spans by its id`,
+      async () => `${(await readTraceShape(clickHouse, id)).spansCount} spans`,
+    );
+    await measure(
+      `a trace of ${size} spans by its id, whole`,
+      async () => `${(await readTrace(clickHouse, id)).spansCount} spans`,
+    );
+  }
 }
 
 async function searched(

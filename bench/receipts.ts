@@ -8,6 +8,7 @@
  * 4. what a stream of INSERTs costs, merges included, and what of it grows with the table
  * 5. the receipts of 500 ids of one group and of 500 over the month, and 3, with ids of version 1, which are at random, and of version 2, which begin with
  *    their time (`npm run bench -- receipts ids`: this alone)
+ * 6. `npm run bench -- receipts segments` alone: bytes and look-ups of payloads in segments, before schema/0016 and after it
  *
  * `npm run bench -- receipts 3e7` makes so many (10^7 without). The engine makes them itself, over the 36 days before now.
  * By the clock (least and median) and by the CPU time of the server's process, which a busy machine changes less. On a disk: of what
@@ -37,11 +38,16 @@ const days = 36;
 const tenants = 20;
 /** Payloads of one group have one `group_id`. */
 const groupPayloads = 100;
+/** What 200 requests per second have in one (decision 0091). */
+const segmentPayloads = 20;
+/** 200 payloads per second. */
+const busyMinute = 12_000;
 const rounds = 7;
 const idsOfGroup = 500;
 const settings = { url: "", user: "", password: "", database: "default", tracesTable: "otel_traces" };
-const idText =
-  "substring(translate(base32Encode(id), 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567', '0123456789abcdefghijklmnopqrstuv'), 1, 26)";
+const base32 = (bytes: string): string =>
+  `translate(base32Encode(${bytes}), 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567', '0123456789abcdefghijklmnopqrstuv')`;
+const idText = `substring(${base32("id")}, 1, 26)`;
 
 /** The id of receipt `number`, which arrived at `m`. Version 2: its content is of that minute or of the one before. */
 const idSql = {
@@ -57,9 +63,22 @@ function minuteSql(inAll: number, end: number): string {
   return `toDateTime(${start} + intDiv(number * ${minutes}, ${inAll}) * 60, 'UTC')`;
 }
 
-/** Receipts `from` to `to` of `inAll`, as a SELECT. */
-function receiptsSql(from: number, to: number, inAll: number, end: number, version: Version = 1): string {
-  return `SELECT concat('p/0/t/', formatDateTime(m, '%Y-%m-%dT%H%i'), '/', t, '/', ${idText}) AS key, hex(id) AS payload_hex, m AS minute, t AS tenant,
+const segmentText = base32(`SHA256(toString(intDiv(number, ${segmentPayloads})))`);
+/** What the key has before the tenant, of a payload in a segment: `segment-key.ts` says of what its name is made. */
+const segmentSql = `concat('_2/', arrayStringConcat(arrayMap(shift -> substring('0123456789abcdefghijklmnopqrstuv',
+      1 + toUInt32(bitAnd(bitShiftRight(sipHash64(intDiv(number, ${segmentPayloads})) % 60000, shift), 31)), 1), [15, 10, 5, 0])),
+    substring(${segmentText}, 1, 16), '0k', substring(${segmentText}, 17, 13), '/', leftPad(toString(number % ${segmentPayloads}), 3, '0'), '/')`;
+
+/** Receipts `from` to `to` of `inAll`, as a SELECT. `place`: what the key has between minute and tenant. */
+function receiptsSql(
+  from: number,
+  to: number,
+  inAll: number,
+  end: number,
+  version: Version = 1,
+  place = "''",
+): string {
+  return `SELECT concat('p/0/t/', formatDateTime(m, '%Y-%m-%dT%H%i'), '/', ${place}, t, '/', ${idText}) AS key, hex(id) AS payload_hex, m AS minute, t AS tenant,
       if(number % 100 = 0, 'duplicate', 'stored') AS outcome, lower(hex(MD5(concat('g', toString(intDiv(number, ${groupPayloads})))))) AS group_id,
       toUInt32(400 + rand(1) % 200) AS spans, 0 AS rejected_spans, map(toDate(m), spans) AS spans_by_day,
       20000 + rand(2) % 40000 AS bytes, '' AS reason, toDateTime64(m, 3, 'UTC') + 20 + (rand(3) % 20000) / 1000 AS at
@@ -72,12 +91,13 @@ async function fill(
   receipts: number,
   end: number,
   version: Version = 1,
+  place?: string,
 ): Promise<void> {
   const steps = days * 2;
   for (let step = 0; step < steps; step++) {
     const [from, to] = [step, step + 1].map((at) => Math.floor((receipts * at) / steps));
     await engine.ask(
-      `INSERT INTO headrace_receipts (${receiptColumns.join(", ")}) ${receiptsSql(from ?? 0, to ?? 0, receipts, end, version)}`,
+      `INSERT INTO headrace_receipts (${receiptColumns.join(", ")}) ${receiptsSql(from ?? 0, to ?? 0, receipts, end, version, place)}`,
     );
   }
 }
@@ -322,11 +342,48 @@ async function compareIds(engine: EngineSession, receipts: number, end: number):
   }
 }
 
+/** The same of payloads in segments, with whole places and with their beginnings. */
+async function compareSegments(engine: EngineSession, receipts: number, end: number): Promise<void> {
+  for (const [name, until] of [
+    ["whole places (schema/0015)", "0016"],
+    ["their beginnings (schema/0016)", "0017"],
+  ] as const) {
+    await migrate(
+      readSchemaFiles().filter((file) => file.name < until),
+      defaultSchemaSettings,
+      statementRunner({ url: engine.url }),
+    );
+    const inSegments = async (minutes: string, fillAll: () => Promise<void>): Promise<void> => {
+      console.log(`${receipts} receipts of payloads in segments of ${segmentPayloads}, ${minutes}, ${name}:`);
+      for (const table of ["headrace_receipts", "headrace_receipt_places"]) {
+        await engine.ask(`TRUNCATE TABLE ${table}`);
+      }
+      await fillAll();
+      await engine.ask("OPTIMIZE TABLE headrace_receipts FINAL");
+      await engine.ask("OPTIMIZE TABLE headrace_receipt_places FINAL");
+      await settle(engine);
+      await bytesPerReceipt(engine);
+    };
+    const inAll = busyMinute * days * 24 * 60;
+    await inSegments(`${busyMinute} a minute`, async () => {
+      await engine.ask(
+        `INSERT INTO headrace_receipts (${receiptColumns.join(", ")}) ${receiptsSql(inAll - receipts, inAll, inAll, end, 2, segmentSql)}`,
+      );
+    });
+    await inSegments(`over ${days} days`, async () => await fill(engine, receipts, end, 2, segmentSql));
+    await measureGroup(engine, receipts, end, 2);
+    await time(engine, "500 ids over the month, each with one", async () =>
+      receiptClaimsQuery(settings, await ids(engine, 500, { receipts, end }, 500, 2)),
+    );
+  }
+}
+
 const idsAlone = 5e6;
 
-/** `part`: how many receipts, or `ids`. */
-export async function benchReceipts(part?: string): Promise<void> {
-  const receipts = part === "ids" ? idsAlone : Number(part ?? 1e7);
+/** `part`: how many receipts, or `ids`, or `segments`; of these `count`. */
+export async function benchReceipts(part?: string, count?: string): Promise<void> {
+  const isAlone = part === "ids" || part === "segments";
+  const receipts = Number(isAlone ? (count ?? idsAlone) : (part ?? 1e7));
   const engine = await startEngineSession(tmpdir());
   const run = statementRunner({ url: engine.url });
   const end = Date.now() - DAY_MS;
@@ -337,7 +394,11 @@ export async function benchReceipts(part?: string): Promise<void> {
       run,
     );
   try {
-    if (part !== "ids") {
+    if (part === "segments") {
+      await compareSegments(engine, receipts, end);
+      return;
+    }
+    if (!isAlone) {
       await migrateBefore("0013");
       await fill(engine, receipts, end);
       await engine.ask("OPTIMIZE TABLE headrace_receipts FINAL");
@@ -345,9 +406,9 @@ export async function benchReceipts(part?: string): Promise<void> {
       await measure(engine, { receipts, end }, "before");
       await stream(engine, end);
       const [began, cpu] = [performance.now(), engine.cpuSeconds()];
-      await migrateBefore("0016");
+      await migrateBefore("0017");
       console.log(
-        `schema/0013 to 0015: ${((performance.now() - began) / 1000).toFixed(1)} s, CPU ${(engine.cpuSeconds() - cpu).toFixed(1)} s\nafter:`,
+        `schema/0013 to 0016: ${((performance.now() - began) / 1000).toFixed(1)} s, CPU ${(engine.cpuSeconds() - cpu).toFixed(1)} s\nafter:`,
       );
       await engine.ask("OPTIMIZE TABLE headrace_receipts FINAL");
       await engine.ask("OPTIMIZE TABLE headrace_receipt_minutes FINAL");
@@ -355,7 +416,7 @@ export async function benchReceipts(part?: string): Promise<void> {
       await measure(engine, { receipts, end }, "after");
       await stream(engine, end);
     }
-    await migrateBefore("0016");
+    await migrateBefore("0017");
     await compareIds(engine, receipts, end);
   } finally {
     await engine.stop();

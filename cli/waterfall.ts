@@ -6,7 +6,7 @@ import { criticalPath, type PathSegment } from "../shared/console/critical-path.
 import { durationText } from "../shared/console/duration-text.ts";
 import { spanName } from "../shared/console/span-name.ts";
 import { buildTree, type TraceNode } from "../shared/console/trace-tree.ts";
-import type { Trace, TraceSpan } from "../shared/console/traces.ts";
+import type { ShapeSpan, Trace, TraceShape } from "../shared/console/traces.ts";
 import { nodeMarks, type Oddity, oddityMark, treeOddities } from "../shared/console/tree-oddities.ts";
 import { counted } from "../shared/counted.ts";
 import { printableText, shortText } from "./printable-text.ts";
@@ -16,7 +16,7 @@ const depthShownMax = 20;
 const barMin = 20;
 
 /** `columns`: the terminal's width. `linesMax`: spans that are shown. */
-export function waterfall(trace: Trace, columns: number, linesMax: number): readonly string[] {
+export function waterfall(trace: TraceShape, columns: number, linesMax: number): readonly string[] {
   const tree = buildTree(trace.spans);
   const path = criticalPath(tree, trace.spans);
   const shown = tree.nodes.slice(0, linesMax);
@@ -45,7 +45,7 @@ export function waterfall(trace: Trace, columns: number, linesMax: number): read
 }
 
 /** `✗ « `; empty: nothing is to be marked. */
-function marksOf(node: TraceNode, { status }: TraceSpan): string {
+function marksOf(node: TraceNode, { status }: ShapeSpan): string {
   return [status === "Error" ? "✗" : "", ...nodeMarks(node)]
     .filter((mark) => mark !== "")
     .map((mark) => `${mark} `)
@@ -53,7 +53,7 @@ function marksOf(node: TraceNode, { status }: TraceSpan): string {
 }
 
 function barOf(
-  { startNs, durationNs }: TraceSpan,
+  { startNs, durationNs }: ShapeSpan,
   path: readonly PathSegment[],
   wholeNs: number,
   width: number,

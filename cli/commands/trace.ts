@@ -32,8 +32,13 @@ export const traceShow: Command = {
 
 async function showTrace({ given, console, installation, context, say, json }: Call): Promise<ExitCode> {
   const [id = ""] = given.args;
-  const trace = await console.ask("GET /api/trace", { query: { id } });
-  json(trace);
+  if (given.has("json")) {
+    const whole = await console.ask("GET /api/trace", { query: { id } });
+    json(whole);
+    return whole.spans.length === 0 ? 1 : 0;
+  }
+  const trace = await console.ask("GET /api/trace-shape", { query: { id } });
+  let { notes } = trace;
   if (trace.start !== null) {
     const errors = trace.errorsCount === 0 ? "no error" : counted(trace.errorsCount, "error");
     say(
@@ -48,11 +53,13 @@ async function showTrace({ given, console, installation, context, say, json }: C
       say(line);
     }
     say("");
-    for (const line of payloadLines(trace, payloadsShown)) {
+    const whole = await console.ask("GET /api/trace", { query: { id } });
+    ({ notes } = whole);
+    for (const line of payloadLines(whole, payloadsShown)) {
       say(line);
     }
   }
-  for (const note of trace.notes) {
+  for (const note of notes) {
     say(printableText(note));
   }
   if (trace.start !== null && installation !== undefined) {

@@ -104,7 +104,7 @@ export function traceSpansQuestion(settings: ClickHouseSettings, scope: TraceSco
  */
 export function smallTraceQuestion(settings: ClickHouseSettings, traceId: string): Question {
   return {
-    query: `WITH (SELECT (count(), min(Start), max(End)) FROM ${tableName(settings, `${settings.tracesTable}_trace_id_ts`)} WHERE TraceId = {trace:String}) AS times
+    query: `${withTimes(settings)}
       SELECT times.1 > 0 AS known, toFloat64(toUnixTimestamp(times.2)) AS begin, toFloat64(toUnixTimestamp(times.3)) AS end,
         spanId, parentSpanId, name, service, kind, at, durationNs, status, statusMessage, scope, payload, tenant, resource, attributes,
         eventTimes, eventNames, eventAttributes, linkTraces, linkSpans, linkAttributes
@@ -118,9 +118,7 @@ export function smallTraceQuestion(settings: ClickHouseSettings, traceId: string
           Links.TraceId AS linkTraces, Links.SpanId AS linkSpans, arrayMap(a -> ${pairsOfMap("a")}, Links.Attributes) AS linkAttributes,
           byteSize(SpanName, StatusMessage, ScopeName, ResourceAttributes, SpanAttributes, Events.Name, Events.Attributes,
             Links.TraceId, Links.SpanId, Links.Attributes) AS bytes
-        FROM ${tracesOf(settings)} WHERE TraceId = {trace:String}
-          AND Timestamp >= if(times.1 > 0, toDateTime64(times.2, 9), toDateTime64(0, 9))
-          AND Timestamp < if(times.1 > 0, toDateTime64(times.3, 9) + INTERVAL 1 SECOND, fromUnixTimestamp64Nano(${lastNs}))
+        FROM ${tracesOf(settings)} WHERE ${whereTimes}
         LIMIT ${limits.traceSmallSpansMax + 1}
       ) QUALIFY sum(bytes) OVER () <= ${limits.traceSmallBytesMax}`,
     parameters: { trace: traceId },
@@ -129,6 +127,36 @@ export function smallTraceQuestion(settings: ClickHouseSettings, traceId: string
 
 /** The last that a DateTime64(9) can say, in 2262. */
 const lastNs = 2n ** 63n - 1n;
+
+/** The times of a trace by the view of trace ids, in the query that needs them: a query of their own takes some milliseconds. */
+function withTimes(settings: ClickHouseSettings): string {
+  return `WITH (SELECT (count(), min(Start), max(End)) FROM ${tableName(settings, `${settings.tracesTable}_trace_id_ts`)} WHERE TraceId = {trace:String}) AS times`;
+}
+
+/** Where that view has missed the trace, all of the table is looked at. */
+const whereTimes = `TraceId = {trace:String}
+          AND Timestamp >= if(times.1 > 0, toDateTime64(times.2, 9), toDateTime64(0, 9))
+          AND Timestamp < if(times.1 > 0, toDateTime64(times.3, 9) + INTERVAL 1 SECOND, fromUnixTimestamp64Nano(${lastNs}))`;
+
+/**
+ * What a waterfall draws of a trace's spans. Each span lies in a granule of its own, of which every column is decompressed from its beginning:
+ * so no attributes, events and links, and not how many there are either. In no order, and one span more than `traceSpansMax` says that it has
+ * too many; `ordered`: the first of these by their begin, which costs more.
+ */
+export function traceShapeQuestion(
+  settings: ClickHouseSettings,
+  traceId: string,
+  ordered: boolean,
+): Question {
+  return {
+    query: `${withTimes(settings)}
+      SELECT SpanId AS spanId, ParentSpanId AS parentSpanId, ${cutText("SpanName", limits.traceTextCharsMax)} AS name, ServiceName AS service,
+        SpanKind AS kind, toString(toUnixTimestamp64Nano(Timestamp)) AS at, toFloat64(Duration) AS durationNs, StatusCode AS status
+      FROM ${tracesOf(settings)} WHERE ${whereTimes}
+      ${ordered ? `ORDER BY Timestamp, SpanId LIMIT ${limits.traceSpansMax}` : `LIMIT ${limits.traceSpansMax + 1}`}`,
+    parameters: { trace: traceId },
+  };
+}
 
 /** In the table's order; as an object of JSON it would lose a key that is there twice. */
 const pairsOfMap = (map: string): string => `CAST(${map}, 'Array(Tuple(String, String))')`;

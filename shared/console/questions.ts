@@ -117,7 +117,7 @@ function hexId(digits: number, what: string) {
   );
 }
 
-/** `GET /api/trace` */
+/** `GET /api/trace` and `GET /api/trace-shape` */
 export const traceQuery = v.object({ id: hexId(32, "trace") }, objectMessage);
 
 /** `GET /api/trace-span` */

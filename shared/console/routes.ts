@@ -97,6 +97,11 @@ export const routes = {
     query: questions.traceQuery,
     answer: traces.traceSchema,
   },
+  "GET /api/trace-shape": {
+    summary: "What the waterfall of a trace is drawn from: its spans without attributes, events and links",
+    query: questions.traceQuery,
+    answer: traces.traceShapeSchema,
+  },
   "GET /api/trace-span": {
     summary: "One span of a trace, with longer texts",
     query: questions.traceSpanQuery,

@@ -78,7 +78,8 @@ export type TraceTimes = v.InferOutput<typeof traceTimesSchema>;
 const attributes = v.array(v.tuple([v.string(), v.string()]));
 export type Attributes = v.InferOutput<typeof attributes>;
 
-const spanSchema = v.object({
+/** What a waterfall draws of a span. */
+const shapeSpanSchema = v.object({
   spanId: v.string(),
   /** Empty: a root. It may name a span that is not there. */
   parentSpanId: v.string(),
@@ -89,6 +90,11 @@ const spanSchema = v.object({
   startNs: v.number(),
   durationNs: v.number(),
   status,
+});
+export type ShapeSpan = v.InferOutput<typeof shapeSpanSchema>;
+
+const spanSchema = v.object({
+  ...shapeSpanSchema.entries,
   statusMessage: v.string(),
   scope: v.string(),
   /** Index in `payloads`; null: another way than Headrace's (the Collector's exporter wrote it). */
@@ -129,8 +135,11 @@ const tracePayloadSchema = v.object({
 });
 export type TracePayload = v.InferOutput<typeof tracePayloadSchema>;
 
-/** `GET /api/trace?id=` */
-export const traceSchema = v.object({
+/**
+ * `GET /api/trace-shape?id=`: what the waterfall of a trace is drawn from, and no more. It is read from narrow columns alone, in a part
+ * of the time that the whole trace takes.
+ */
+export const traceShapeSchema = v.object({
   traceId: v.string(),
   /** Of the span that begins first; null: the table has no span of this trace. */
   start: v.nullable(instant),
@@ -140,12 +149,20 @@ export const traceSchema = v.object({
   spansCount: count,
   errorsCount: count,
   /** By their begin; at most `limits.traceSpansMax`. */
+  spans: v.array(shapeSpanSchema),
+  notes,
+});
+export type TraceShape = v.InferOutput<typeof traceShapeSchema>;
+
+/** `GET /api/trace?id=`: the same, with all that its spans say and what brought them. */
+export const traceSchema = v.object({
+  ...traceShapeSchema.entries,
+  /** By their begin; at most `limits.traceSpansMax`. */
   spans: v.array(spanSchema),
   resources: v.array(v.object({ service: v.string(), attributes })),
   payloads: v.array(tracePayloadSchema),
   /** Spans that did not come through Headrace. */
   spansOfOthers: count,
-  notes,
 });
 export type Trace = v.InferOutput<typeof traceSchema>;
 
@@ -154,6 +171,7 @@ export const traceSpanSchema = v.object({
   traceId: v.string(),
   spans: v.array(spanSchema),
   resources: traceSchema.entries.resources,
+  payloads: traceSchema.entries.payloads,
   notes,
 });
 export type TraceSpanDetail = v.InferOutput<typeof traceSpanSchema>;

@@ -179,7 +179,7 @@ test("the search within a trace looks into names, attributes and events, and goe
     }),
     span("three"),
   ];
-  const texts = searchTexts({ spans } as unknown as Parameters<typeof searchTexts>[0]);
+  const texts = searchTexts(spans as unknown as Parameters<typeof searchTexts>[0]);
   const found = (sought: string) => findNodes(buildTree(spans), texts, sought);
   expect(found("cart")).toEqual([0, 1]);
   expect(found("http.route=/cart")).toEqual([0]);

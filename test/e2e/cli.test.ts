@@ -508,6 +508,7 @@ test("each route of the console answers as its OpenAPI document says", async () 
     "GET /api/payload-spans": `key=${encodeURIComponent(key)}`,
     "GET /api/payloads": "tenant=dev",
     "GET /api/trace": `id=${trace}`,
+    "GET /api/trace-shape": `id=${trace}`,
     "GET /api/trace-span": `trace=${trace}&span=${"0".repeat(16)}`,
     "GET /api/trace-values": "of=key",
     "GET /api/traces": "where=service.name&where=!nothing",

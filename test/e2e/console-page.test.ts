@@ -450,8 +450,8 @@ describeInChromium("the console's page", () => {
   const hostileName = "<img src=x onerror=alert(1)> \u202Egnirts";
   async function insertBigTrace(spans: number): Promise<void> {
     await local.query(`INSERT INTO otel_traces (Timestamp, TraceId, SpanId, ParentSpanId, SpanName, SpanKind, ServiceName, Duration, StatusCode, SpanAttributes)
-      SELECT now64(9) - toIntervalSecond(60) + toIntervalMillisecond(number % 1000), '${bigTrace}', lower(hex(toUInt64(number + 1))),
-        number = 0 ? '' : lower(hex(toUInt64(intDiv(number - 1, 3) + 1))), number = 1 ? '${hostileName}' : concat('work ', toString(number)), 'Server',
+      SELECT now64(9) - toIntervalSecond(60) + toIntervalMillisecond(number % 1000), '${bigTrace}', leftPad(lower(hex(toUInt64(number + 1))), 16, '0'),
+        number = 0 ? '' : leftPad(lower(hex(toUInt64(intDiv(number - 1, 3) + 1))), 16, '0'), number = 1 ? '${hostileName}' : concat('work ', toString(number)), 'Server',
         concat('service-', toString(number % 7)), toUInt64(1e9 / (1 + number)), number = 5000 ? 'Error' : 'Unset',
         map('http.route', '/cart', 'db.query.text', 'select a from b where c = 1', 'n', toString(number)) FROM numbers(${spans})`);
   }
@@ -536,6 +536,45 @@ describeInChromium("the console's page", () => {
     expect(await page.evaluate("document.activeElement.className")).toBe("waterfall");
     await page.goto(`${local.pipeline.console}/#/traces/${bigTrace}?span=${"f".repeat(16)}`);
     await shows(`The span that the link names, ${"f".repeat(16)}, is not among these`, ".head");
+  }, 60_000);
+
+  test("a waterfall is drawn before what its spans say is there, and without it", async () => {
+    const whole = /\/api\/trace\?/;
+    let release = (): void => {};
+    const held = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    await page.route(whole, async (route) => {
+      await held;
+      await route.continue();
+    });
+    await page.goto(`${local.pipeline.console}/#/`);
+    await page.goto(`${local.pipeline.console}/#/traces/${bigTrace}`);
+    await shows("10,000 spans of 7 services, 1 error", ".head");
+    await page.fill(".head input[type=search]", "db.query.text=select");
+    await shows("nothing found (attributes and events are still being read)", ".head");
+    await page.locator(".waterfall .row .name").first().click();
+    await shows(/select a\s+from b\s+where c = 1/, ".detail"); // of so large a trace the span is asked for alone
+    await fits("trace-before-details");
+    release();
+    await shows("10,000 spans found; Enter goes to the next", ".head");
+    await page.unroute(whole);
+
+    await page.route(whole, (route) => route.fulfill({ status: 503, body: '{"error":"no answer"}' }));
+    await page.route(/\/api\/trace-span\?/, (route) =>
+      route.fulfill({ status: 503, body: '{"error":"out too"}' }),
+    );
+    await page.reload();
+    await shows(/What its spans say could not be read.*no answer.*Ask again/s, ".head");
+    await shows("10,000 spans of 7 services, 1 error", ".head");
+    await shows("Its attributes could not be read. out too", ".detail");
+    await page.fill(".head input[type=search]", "db.query.text=select");
+    await shows("nothing found (attributes and events could not be read)", ".head");
+    await fits("trace-without-details");
+    await page.unrouteAll();
+    await page.locator(".head button", { hasText: "Ask again" }).click();
+    await shows("10,000 spans found; Enter goes to the next", ".head");
+    await shows(/select a\s+from b\s+where c = 1/, ".detail");
   }, 60_000);
 
   test("a span that came through Headrace names its payload, and how that ended", async () => {

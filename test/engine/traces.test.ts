@@ -19,6 +19,7 @@ import {
 } from "../../shared/console/trace-queries.ts";
 import {
   traceSchema,
+  traceShapeSchema,
   traceSpanSchema,
   tracesSchema,
   traceTimesSchema,
@@ -31,6 +32,7 @@ import type { GroupId } from "../../shared/receipt.ts";
 import { answerRequest } from "../../workers/console/answer-request.ts";
 import type { NamedBindings } from "../../workers/console/name-dependencies.ts";
 import { readTrace } from "../../workers/console/read-trace.ts";
+import { readTraceShape } from "../../workers/console/read-trace-shape.ts";
 import { traceHandlers } from "../../workers/console/trace-requests.ts";
 import { nothingRemembered } from "../../workers/console/trace-search.ts";
 import { insertSpans, type SpanRow } from "./traces-table-rows.ts";
@@ -144,6 +146,7 @@ const routeOf = {
   traceTimes: "GET /api/trace-times",
   traceValues: "GET /api/trace-values",
   trace: "GET /api/trace",
+  traceShape: "GET /api/trace-shape",
   traceSpan: "GET /api/trace-span",
 } as const;
 type Endpoint = keyof typeof routeOf;
@@ -179,6 +182,13 @@ async function answerOf(name: Endpoint, query: string, at: ClickHouseConnection)
       return await answerRequest(
         routeOf[name],
         async (asked) => await traces.trace(at, asked.query.id),
+        request,
+        env,
+      );
+    case "traceShape":
+      return await answerRequest(
+        routeOf[name],
+        async (asked) => await traces.shape(at, asked.query.id),
         request,
         env,
       );
@@ -453,6 +463,36 @@ describe("one trace", () => {
     });
   });
 
+  test("has a shape, by one query that reads no wide column, which is what the whole answer says of it", async () => {
+    const asked: string[] = [];
+    const watched = {
+      ...clickHouse,
+      send: async (request: Parameters<typeof clickHouse.send>[0]) => {
+        asked.push(String(request.body));
+        return await clickHouse.send(request);
+      },
+    };
+    for (const id of [1, 3, 5].map(trace)) {
+      asked.length = 0;
+      const shape = await readTraceShape(watched, id);
+      expect(asked.filter((query) => /Attributes|Events|Links|headrace_receipts/.test(query))).toEqual([]);
+      expect(asked).toHaveLength(1);
+      expect(shape).toEqual(v.parse(traceShapeSchema, await readTrace(clickHouse, id)));
+    }
+    const none = await ask("traceShape", `id=${trace(77)}`, traceShapeSchema);
+    expect(none).toMatchObject({ start: null, durationNs: 0, spans: [], spansCount: 0 });
+    expect(none.notes[0]).toMatch(/has no span of this trace/);
+  });
+
+  test("whose times the view of trace ids has missed has a shape all the same", async () => {
+    const { database } = clickHouse.settings;
+    await insertSpans({ ...clickHouse, access: "full" }, [{ trace: trace(13), span: span(1), at: ago(22) }]);
+    await run(
+      `DELETE FROM ${database}.otel_traces_trace_id_ts WHERE TraceId = '${trace(13)}' SETTINGS lightweight_deletes_sync = 2`,
+    );
+    expect((await ask("traceShape", `id=${trace(13)}`, traceShapeSchema)).spansCount).toBe(1);
+  });
+
   test("is found by its id in capitals, and says when nothing is there", async () => {
     expect((await ask("trace", `id=${trace(2).toUpperCase()}`, traceSchema)).spansCount).toBe(1);
     const none = await ask("trace", `id=${trace(77)}`, traceSchema);
@@ -489,6 +529,7 @@ describe("one trace", () => {
     );
     const alone = await ask("traceSpan", `trace=${trace(8)}&span=${span(2199)}`, traceSpanSchema);
     expect(alone.spans[0]).toMatchObject({ startNs: 1200, attributes: [["text", text]] });
+    expect(alone.payloads).toEqual(found.payloads);
   });
 
   test("of few spans is cut as a larger one is", async () => {
@@ -550,6 +591,9 @@ describe("one trace", () => {
     const found = await ask("trace", `id=${trace(9)}`, traceSchema);
     expect(found.spans).toHaveLength(limits.traceSpansMax);
     expect(found.notes).toEqual(["It has 10001 spans: these are the first 10000 by start time."]);
+    expect(await ask("traceShape", `id=${trace(9)}`, traceShapeSchema)).toEqual(
+      v.parse(traceShapeSchema, found),
+    );
   });
 
   test("whose spans begin 40 days apart says so", async () => {

@@ -16,6 +16,7 @@ import {
 import { type Question, traceTimesQuestion } from "../../shared/console/trace-queries.ts";
 import type {
   Attributes,
+  ShapeSpan,
   Trace,
   TracePayload,
   TraceSpan,
@@ -55,7 +56,7 @@ interface ResourceRow {
   readonly service: string;
   readonly attributes: Attributes;
 }
-const partsSchema = v.array(
+export const partsSchema = v.array(
   v.object({
     payload: v.string(),
     tenant: v.string(),
@@ -97,7 +98,7 @@ const spanAlone: Cut = {
 /** Asks with what keeps the console's login within limits, where it may set something (search-limits.ts). */
 export type Ask = <S extends v.GenericSchema>(question: Question, schema: S) => Promise<v.InferOutput<S>>;
 
-function asker(clickHouse: ClickHouseConnection, settings: Readonly<Record<string, string>>): Ask {
+export function asker(clickHouse: ClickHouseConnection, settings: Readonly<Record<string, string>>): Ask {
   return async ({ query, parameters }, schema) =>
     await queryRows(clickHouse, schema, query, parameters, { settings });
 }
@@ -168,6 +169,7 @@ export async function readTraceSpan(
     traceId,
     spans: rows.map(spanOf(timesOf(parts).begin, payloads, resources)),
     resources: resources.map(({ service, attributes }) => ({ service, attributes })),
+    payloads,
     notes: [
       ...(rows.length === 0 ? ["The table has no span with this id in this trace."] : []),
       ...(rows.length > 1 ? [`${rows.length} spans have this id: their sender used it twice.`] : []),
@@ -177,7 +179,7 @@ export async function readTraceSpan(
 }
 
 /** Where the trace's spans lie in time, by the view of trace ids; where it has missed the trace, all of the table is looked at. */
-async function scopeOf(
+export async function scopeOf(
   { settings }: ClickHouseConnection,
   ask: Ask,
   traceId: string,
@@ -248,12 +250,12 @@ function resourcesOf(rows: readonly SpanRow[]): readonly ResourceRow[] {
 
 const isOurs = ({ payload }: Part): boolean => !/^0+$/.test(payload);
 
-function sum(parts: readonly Part[], field: "spans" | "errors"): number {
+export function sum(parts: readonly Part[], field: "spans" | "errors"): number {
   return parts.reduce((total, part) => total + part[field], 0);
 }
 
 /** ns since the epoch. */
-function timesOf(parts: readonly Part[]): Readonly<Record<"begin" | "end" | "lastBegin", bigint>> {
+export function timesOf(parts: readonly Part[]): Readonly<Record<"begin" | "end" | "lastBegin", bigint>> {
   const [first] = parts;
   let [begin, end, lastBegin] = [
     BigInt(first?.begin ?? 0),
@@ -366,16 +368,9 @@ function spanOf(
 }
 
 function notesOf(spans: readonly TraceSpan[], spansCount: number): string[] {
-  if (spans.length === 0) {
-    return [
-      "The table has no span of this trace: it was never sent, is on its way (the overview shows what is in flight), was refused or erased, or is older than the table keeps spans.",
-    ];
-  }
   const without = spans.filter(({ attributes }) => attributes === null).length;
   return [
-    ...(spansCount > spans.length
-      ? [`It has ${spansCount} spans: these are the first ${spans.length} by start time.`]
-      : []),
+    ...shapeNotes(spans, spansCount),
     ...(without > 0
       ? [
           `Attributes, events and links of ${without} spans are left out to keep the answer small: open a span to see its own.`,
@@ -383,6 +378,18 @@ function notesOf(spans: readonly TraceSpan[], spansCount: number): string[] {
       : []),
     ...cutNotes(spans, wholeTrace),
   ];
+}
+
+/** What is to be said of a trace whose spans are drawn. */
+export function shapeNotes(spans: readonly ShapeSpan[], spansCount: number): string[] {
+  if (spans.length === 0) {
+    return [
+      "The table has no span of this trace: it was never sent, is on its way (the overview shows what is in flight), was refused or erased, or is older than the table keeps spans.",
+    ];
+  }
+  return spansCount > spans.length
+    ? [`It has ${spansCount} spans: these are the first ${spans.length} by start time.`]
+    : [];
 }
 
 function cutNotes(
@@ -399,7 +406,7 @@ function cutNotes(
       ];
 }
 
-function daysApart(ns: bigint): string[] {
+export function daysApart(ns: bigint): string[] {
   const days = Math.floor(Number(ns / 1_000_000n) / DAY_MS);
   return days < 1
     ? []

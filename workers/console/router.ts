@@ -87,6 +87,7 @@ const handlers: { readonly [N in RouteName]: Handler<N> } = {
     await listPayloads(env.PAYLOADS, clickHouseOf(env), env.CONSUMER, query.tenant, query.after),
   "GET /api/status": async ({ now }, env) => await status(env, now),
   "GET /api/trace": async ({ query }, env) => await traces.trace(clickHouseOf(env), query.id),
+  "GET /api/trace-shape": async ({ query }, env) => await traces.shape(clickHouseOf(env), query.id),
   "GET /api/trace-span": async ({ query }, env) =>
     await traces.span(clickHouseOf(env), query.trace, query.span),
   "GET /api/trace-times": async ({ query, now }, env) => await traces.times(clickHouseOf(env), query, now),

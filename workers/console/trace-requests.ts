@@ -1,7 +1,14 @@
 /** The console's requests for traces: what a request asks, checked, and its answer or why there is none. */
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
 import { parseFilter } from "../../shared/console/trace-filter.ts";
-import type { Trace, TraceSpanDetail, Traces, TraceTimes, TraceValues } from "../../shared/console/traces.ts";
+import type {
+  Trace,
+  TraceShape,
+  TraceSpanDetail,
+  Traces,
+  TraceTimes,
+  TraceValues,
+} from "../../shared/console/traces.ts";
 import { limits } from "../../shared/limits.ts";
 import type { Result } from "../../shared/result.ts";
 import { Refusal } from "./answer-request.ts";
@@ -9,6 +16,7 @@ import { completeValues, parseValuesQuestion } from "./complete-values.ts";
 import { countTraces } from "./count-traces.ts";
 import { listTraces, parseListQuestion } from "./list-traces.ts";
 import { readTrace, readTraceSpan } from "./read-trace.ts";
+import { readTraceShape } from "./read-trace-shape.ts";
 import { factsOf, patientUntil, type Search, type SearchMemory, startSearch } from "./trace-search.ts";
 
 /** A query as the contract's schemas let it through: each parameter is text, some may stand in it several times. */
@@ -21,6 +29,7 @@ export function traceHandlers(memory: SearchMemory): {
   readonly times: Answering<TraceTimes>;
   readonly values: Answering<TraceValues>;
   trace(clickHouse: ClickHouseConnection, id: string): Promise<Trace>;
+  shape(clickHouse: ClickHouseConnection, id: string): Promise<TraceShape>;
   span(clickHouse: ClickHouseConnection, trace: string, span: string): Promise<TraceSpanDetail>;
 } {
   return {
@@ -30,6 +39,10 @@ export function traceHandlers(memory: SearchMemory): {
     trace: async (clickHouse, id) => {
       const patient = patientForTrace(clickHouse);
       return await readTrace(patient, id, await settingsOf(patient, memory));
+    },
+    shape: async (clickHouse, id) => {
+      const patient = patientForTrace(clickHouse);
+      return await readTraceShape(patient, id, await settingsOf(patient, memory));
     },
     span: async (clickHouse, trace, span) => {
       const patient = patientForTrace(clickHouse);

@@ -1,24 +1,24 @@
 /** The search within a trace. Pure. */
 import type { TraceTree } from "../../../../shared/console/trace-tree.ts";
-import type { Attributes, Trace } from "../../../../shared/console/traces.ts";
+import type { Attributes, ShapeSpan, TraceSpan } from "../../../../shared/console/traces.ts";
 
-/** What the search looks through, by place of the span: in lower case. */
-export function searchTexts({ spans }: Trace): readonly string[] {
-  const lines = (pairs: Attributes | null): readonly string[] =>
-    (pairs ?? []).map(([key, value]) => `${key}=${value}`);
-  return spans.map(({ name, service, spanId, statusMessage, kind, attributes, events }) =>
-    [
-      name,
-      service,
-      spanId,
-      statusMessage,
-      kind,
-      ...lines(attributes),
-      ...(events ?? []).flatMap((event) => [event.name, ...lines(event.attributes)]),
-    ]
+/** What the search looks through, by place of the span: in lower case. Of a trace's shape: what is drawn of it. */
+export function searchTexts(spans: readonly (ShapeSpan | TraceSpan)[]): readonly string[] {
+  return spans.map((span) =>
+    [span.name, span.service, span.spanId, span.kind, ...("attributes" in span ? detailTexts(span) : [])]
       .join("\n")
       .toLowerCase(),
   );
+}
+
+function detailTexts({ statusMessage, attributes, events }: TraceSpan): readonly string[] {
+  const lines = (pairs: Attributes | null): readonly string[] =>
+    (pairs ?? []).map(([key, value]) => `${key}=${value}`);
+  return [
+    statusMessage,
+    ...lines(attributes),
+    ...(events ?? []).flatMap((event) => [event.name, ...lines(event.attributes)]),
+  ];
 }
 
 /** Nodes whose span has it, in their order. */

@@ -3,7 +3,8 @@ import { useEffect, useMemo, useState } from "preact/hooks";
 import { durationText } from "../../../../shared/console/duration-text.ts";
 import { tracePagePath } from "../../../../shared/console/page-routes.ts";
 import type { TraceTree } from "../../../../shared/console/trace-tree.ts";
-import type { Trace } from "../../../../shared/console/traces.ts";
+import type { Trace, TraceShape } from "../../../../shared/console/traces.ts";
+import type { Answer } from "../answer.ts";
 import { goTo } from "../route.ts";
 import { findNodes, searchTexts } from "./find-spans.ts";
 import { type SeenTrace, seeTrace } from "./seen-trace.ts";
@@ -14,14 +15,16 @@ import { TraceTools } from "./trace-tools.tsx";
 import { Waterfall } from "./waterfall.tsx";
 
 interface FoundTraceProps {
-  readonly trace: Trace;
+  readonly shape: TraceShape;
+  /** What its spans say, when it is there. */
+  readonly details: Answer<Trace>;
   /** The span that the link chooses; empty: none. */
   readonly span: string;
 }
 
-export function FoundTrace({ trace, span }: FoundTraceProps) {
-  const seen = useMemo(() => seeTrace(trace), [trace]);
-  const { tree } = seen;
+export function FoundTrace({ shape, details, span }: FoundTraceProps) {
+  const seen = useMemo(() => seeTrace(shape, details.value), [shape, details.value]);
+  const { trace, tree } = seen;
   const { chosen, choose } = useChosen(tree, trace.traceId, span);
   const { active, collapsed, setActive, setCollapsed, show } = useShown(tree, chosen);
   const { sought, setSought, found } = useSpanSearch(seen);
@@ -35,8 +38,17 @@ export function FoundTrace({ trace, span }: FoundTraceProps) {
             The span that the link names, <bdi class="key">{span}</bdi>, is not among these.
           </p>
         )}
+        {details.failure !== "" && (
+          <p class="stale" role="alert">
+            What its spans say could not be read: attributes, events, links and payloads. {details.failure}{" "}
+            <button type="button" disabled={details.isAsking} onClick={details.again}>
+              Ask again
+            </button>
+          </p>
+        )}
         <TraceTools
           sought={sought}
+          searched={searchedText(details)}
           onSought={setSought}
           found={found}
           errors={seen.errors}
@@ -67,6 +79,7 @@ export function FoundTrace({ trace, span }: FoundTraceProps) {
           <SpanDetail
             key={chosen}
             seen={seen}
+            isComing={details.isAsking}
             node={chosen}
             onClose={() => choose(chosen)}
             onShow={(node) => {
@@ -78,6 +91,14 @@ export function FoundTrace({ trace, span }: FoundTraceProps) {
       </div>
     </>
   );
+}
+
+/** What the search does not look through; empty: it looks through all that the page has. */
+function searchedText({ value, isAsking }: Answer<Trace>): string {
+  if (value !== undefined) {
+    return "";
+  }
+  return isAsking ? "attributes and events are still being read" : "attributes and events could not be read";
 }
 
 interface Chosen {
@@ -141,11 +162,11 @@ interface SpanSearch {
   readonly found: readonly number[];
 }
 
-function useSpanSearch({ trace, tree }: SeenTrace): SpanSearch {
+function useSpanSearch({ trace: { spans }, tree }: SeenTrace): SpanSearch {
   const [sought, setSought] = useState("");
   const isSearching = sought.trim() !== "";
   // Megabytes of text: only for somebody who searches.
-  const texts = useMemo(() => (isSearching ? searchTexts(trace) : []), [trace, isSearching]);
+  const texts = useMemo(() => (isSearching ? searchTexts(spans) : []), [spans, isSearching]);
   const found = useMemo(() => findNodes(tree, texts, sought), [tree, texts, sought]);
   return { sought, setSought, found };
 }

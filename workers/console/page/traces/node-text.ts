@@ -2,9 +2,9 @@
 import { durationText } from "../../../../shared/console/duration-text.ts";
 import { spanName } from "../../../../shared/console/span-name.ts";
 import type { TraceNode } from "../../../../shared/console/trace-tree.ts";
-import type { TraceSpan } from "../../../../shared/console/traces.ts";
+import type { ShapeSpan } from "../../../../shared/console/traces.ts";
 
-export function nodeName(node: TraceNode, span: TraceSpan | undefined): string {
+export function nodeName(node: TraceNode, span: ShapeSpan | undefined): string {
   if (span === undefined) {
     return `parent ${node.id} is not here`;
   }
@@ -23,7 +23,7 @@ export function oddityText(node: TraceNode): string {
 }
 
 /** What a screen reader says of its row. */
-export function rowText(node: TraceNode, span: TraceSpan | undefined): string {
+export function rowText(node: TraceNode, span: ShapeSpan | undefined): string {
   const said =
     span === undefined
       ? [nodeName(node, span)]

@@ -1,8 +1,9 @@
 /** What one span says: its times, attributes, events and links, and which payload brought it. */
 import { useLayoutEffect, useRef } from "preact/hooks";
 import { spanName } from "../../../../shared/console/span-name.ts";
-import type { Attributes, TraceSpan } from "../../../../shared/console/traces.ts";
+import type { Attributes, ShapeSpan, TracePayload, TraceSpan } from "../../../../shared/console/traces.ts";
 import { traceSpanSchema } from "../../../../shared/console/traces.ts";
+import { limits } from "../../../../shared/limits.ts";
 import { type Answer, useAnswer } from "../answer.ts";
 import { AttributeList } from "./attribute-list.tsx";
 import { oddityText } from "./node-text.ts";
@@ -13,19 +14,22 @@ import { SpanPayload } from "./span-payload.tsx";
 
 interface SpanDetailProps {
   readonly seen: SeenTrace;
+  /** What the trace's spans say is on its way. */
+  readonly isComing: boolean;
   readonly node: number;
   readonly onClose: () => void;
   /** Goes to another node. */
   readonly onShow: (node: number) => void;
 }
 
-export function SpanDetail({ seen, node, onClose, onShow }: SpanDetailProps) {
+export function SpanDetail({ seen, isComing, node, onClose, onShow }: SpanDetailProps) {
   const { trace, tree } = seen;
   const treeNode = tree.nodes[node];
-  const listed = trace.spans[treeNode?.place ?? -1];
-  const { span, resource, asked } = useWholeSpan(seen, listed);
+  const place = treeNode?.place ?? -1;
+  const drawn = trace.spans[place];
+  const { span, resource, payload, asked } = useWholeSpan(seen, place, isComing);
   const aside = useFocusBack();
-  if (listed === undefined || span === undefined || treeNode === undefined) {
+  if (drawn === undefined || treeNode === undefined) {
     return null;
   }
   const oddity = oddityText(treeNode);
@@ -33,32 +37,40 @@ export function SpanDetail({ seen, node, onClose, onShow }: SpanDetailProps) {
     <aside class="panel detail" aria-labelledby="span-title" ref={aside}>
       <header>
         <h2 id="span-title">
-          <bdi>{spanName(span.name)}</bdi>
+          <bdi>{spanName((span ?? drawn).name)}</bdi>
         </h2>
         <button type="button" class="quiet" onClick={onClose}>
           Close
         </button>
       </header>
-      {span.status === "Error" && (
+      {drawn.status === "Error" && (
         <p class="wrong">
-          Error{span.statusMessage === "" ? "" : ": "}
-          <bdi>{span.statusMessage}</bdi>
+          Error{(span?.statusMessage ?? "") === "" ? "" : ": "}
+          <bdi>{span?.statusMessage ?? ""}</bdi>
         </p>
       )}
       {oddity !== "" && <p class="stale">This span: {oddity}.</p>}
-      <SpanFacts seen={seen} node={node} span={span} onShow={onShow} />
-      <SpanPayload payload={listed.payload === null ? undefined : trace.payloads[listed.payload]} />
+      <SpanFacts seen={seen} node={node} span={drawn} scope={span?.scope} onShow={onShow} />
+      {span !== undefined && <SpanPayload payload={payload} />}
       {asked.failure !== "" && <p class="stale">Its attributes could not be read. {asked.failure}</p>}
-      {asked.isAsking && span.attributes === null && <p class="note">Reading its attributes …</p>}
-      <SpanEvents span={span} />
-      <SpanLinks span={span} />
-      <AttributeList
-        title="Attributes"
-        scope="span"
-        pairs={span.attributes ?? []}
-        count={span.attributesCount}
-      />
-      <AttributeList title="Resource" scope="resource" pairs={resource} count={resource.length} />
+      {(asked.isAsking || (isComing && span === undefined)) && (span?.attributes ?? null) === null && (
+        <p class="note" role="status">
+          Reading its attributes, and what brought it …
+        </p>
+      )}
+      {span !== undefined && (
+        <>
+          <SpanEvents span={span} />
+          <SpanLinks span={span} />
+          <AttributeList
+            title="Attributes"
+            scope="span"
+            pairs={span.attributes ?? []}
+            count={span.attributesCount}
+          />
+          <AttributeList title="Resource" scope="resource" pairs={resource} count={resource.length} />
+        </>
+      )}
     </aside>
   );
 }
@@ -78,26 +90,42 @@ function useFocusBack() {
 }
 
 interface WholeSpan {
-  /** Undefined: the node has none. */
+  /** Undefined: what it says is not there yet, or the node has no span. */
   readonly span: TraceSpan | undefined;
   readonly resource: Attributes;
+  /** Undefined: another exporter's. */
+  readonly payload: TracePayload | undefined;
   readonly asked: Pick<Answer<unknown>, "failure" | "isAsking">;
 }
 
-/** What was left out of the trace's answer, or cut, is asked for alone. */
-function useWholeSpan({ trace }: SeenTrace, listed: TraceSpan | undefined): WholeSpan {
-  const isWhole = listed === undefined || (listed.attributes !== null && !isCut(listed));
+/**
+ * What was left out of the trace's answer, or cut, is asked for alone. So is a span of a trace whose details could not be read, or of one so
+ * large that they take seconds.
+ */
+function useWholeSpan({ trace, details }: SeenTrace, place: number, isComing: boolean): WholeSpan {
+  const drawn = trace.spans[place];
+  const listed = details?.spans[place];
+  const isSoonThere = isComing && trace.spansCount <= limits.traceSmallSpansMax;
+  const isWhole = listed === undefined ? isSoonThere : listed.attributes !== null && !isCut(listed);
   const asked = useAnswer(
-    isWhole ? "" : `/api/trace-span?trace=${trace.traceId}&span=${listed.spanId}`,
+    isWhole || drawn === undefined ? "" : `/api/trace-span?trace=${trace.traceId}&span=${drawn.spanId}`,
     traceSpanSchema,
   );
-  const alone = asked.value?.spans.find(
-    ({ name, startNs, durationNs }) =>
-      name === listed?.name && startNs === listed.startNs && durationNs === listed.durationNs,
-  );
+  const alone = asked.value?.spans.find((span) => drawn !== undefined && isSame(span, drawn));
   const span = alone ?? listed;
-  const resources = (alone === undefined ? trace.resources : asked.value?.resources) ?? [];
-  return { span, resource: resources[span?.resource ?? -1]?.attributes ?? [], asked };
+  const of = alone === undefined ? details : asked.value;
+  return {
+    span,
+    resource: of?.resources[span?.resource ?? -1]?.attributes ?? [],
+    payload: of?.payloads[span?.payload ?? -1],
+    asked,
+  };
+}
+
+function isSame({ name, startNs, durationNs }: ShapeSpan, drawn: ShapeSpan): boolean {
+  // Of a long name the trace's answer has the beginning.
+  const begin = drawn.name.endsWith("…") ? drawn.name.slice(0, -1) : drawn.name;
+  return name.startsWith(begin) && startNs === drawn.startNs && durationNs === drawn.durationNs;
 }
 
 function isCut({ attributes, attributesCount, events, eventsCount, links, linksCount }: TraceSpan): boolean {

@@ -1,7 +1,7 @@
 /** What every span has: whose it is, when, how long, and where it is in its trace. */
 import { durationText } from "../../../../shared/console/duration-text.ts";
 import { childrenOf, type TraceNode } from "../../../../shared/console/trace-tree.ts";
-import type { TraceSpan } from "../../../../shared/console/traces.ts";
+import type { ShapeSpan } from "../../../../shared/console/traces.ts";
 import { CopyButton } from "../copy-button.tsx";
 import { timeText } from "../format.ts";
 import { Fact } from "./fact.tsx";
@@ -11,11 +11,13 @@ import type { SeenTrace } from "./seen-trace.ts";
 interface SpanFactsProps {
   readonly seen: SeenTrace;
   readonly node: number;
-  readonly span: TraceSpan;
+  readonly span: ShapeSpan;
+  /** Undefined: it is not known yet. */
+  readonly scope: string | undefined;
   readonly onShow: (node: number) => void;
 }
 
-export function SpanFacts({ seen, node, span, onShow }: SpanFactsProps) {
+export function SpanFacts({ seen, node, span, scope, onShow }: SpanFactsProps) {
   return (
     <dl class="pairs">
       <Fact name="service" value={span.service} />
@@ -27,7 +29,7 @@ export function SpanFacts({ seen, node, span, onShow }: SpanFactsProps) {
       />
       <Fact name="its own time" value={ownTimeText(seen, node)} />
       <Fact name="status" value={span.status} />
-      <Fact name="scope" value={span.scope} />
+      {scope !== undefined && <Fact name="scope" value={scope} />}
       <div>
         <dt>span id</dt>
         <dd>
@@ -39,7 +41,7 @@ export function SpanFacts({ seen, node, span, onShow }: SpanFactsProps) {
   );
 }
 
-function ParentFact({ seen: { trace, tree }, node, span, onShow }: SpanFactsProps) {
+function ParentFact({ seen: { trace, tree }, node, span, onShow }: Omit<SpanFactsProps, "scope">) {
   const parent = tree.nodes[node]?.parent ?? -1;
   const above = tree.nodes[parent];
   return (
@@ -61,7 +63,7 @@ function ParentFact({ seen: { trace, tree }, node, span, onShow }: SpanFactsProp
 }
 
 /** Of a parent that is not above. */
-function whereParentIs({ spanId, parentSpanId }: TraceSpan, node: TraceNode | undefined): string {
+function whereParentIs({ spanId, parentSpanId }: ShapeSpan, node: TraceNode | undefined): string {
   if (spanId === parentSpanId) {
     return "which is the span itself";
   }

@@ -1,6 +1,9 @@
-/** One trace by its link: there, not there yet, or why it is not known. */
+/**
+ * One trace by its link: there, not there yet, or why it is not known. First its shape is asked for, which is drawn at once, and behind it
+ * what its spans say.
+ */
 import { useEffect, useState } from "preact/hooks";
-import { type Trace, traceSchema } from "../../../../shared/console/traces.ts";
+import { type TraceShape, traceSchema, traceShapeSchema } from "../../../../shared/console/traces.ts";
 import { useAnswer } from "../answer.ts";
 import { Top } from "../top.tsx";
 import { Waiting } from "../waiting.tsx";
@@ -46,11 +49,15 @@ function NoTraceId({ given }: { readonly given: string }) {
 function AskedTrace({ id, span }: { readonly id: string; readonly span: string }) {
   const [isAbsent, setAbsent] = useState(false);
   const { value, failure, isAsking, again } = useAnswer(
-    `/api/trace?id=${id}`,
-    traceSchema,
+    `/api/trace-shape?id=${id}`,
+    traceShapeSchema,
     isAbsent ? lookAgainMs : null,
   );
   useEffect(() => setAbsent(value?.spans.length === 0), [value]);
+  const isThere = value !== undefined && value.spans.length > 0;
+  const whole = useAnswer(isThere ? `/api/trace?id=${id}` : "", traceSchema);
+  // Erased in between, it stays what it was.
+  const details = whole.value?.spans.length === 0 ? undefined : whole.value;
   return (
     <>
       {failure !== "" && (
@@ -63,12 +70,12 @@ function AskedTrace({ id, span }: { readonly id: string; readonly span: string }
       )}
       {value === undefined && isAsking && <Waiting what="Reading the trace" />}
       {value?.spans.length === 0 && <AbsentTrace trace={value} />}
-      {value !== undefined && value.spans.length > 0 && <FoundTrace trace={value} span={span} />}
+      {isThere && <FoundTrace shape={value} details={{ ...whole, value: details }} span={span} />}
     </>
   );
 }
 
-function AbsentTrace({ trace: { traceId, notes } }: { readonly trace: Trace }) {
+function AbsentTrace({ trace: { traceId, notes } }: { readonly trace: TraceShape }) {
   return (
     <section class="panel">
       <h1>Trace {traceId}</h1>

@@ -6,6 +6,8 @@ import { neighbour } from "./find-spans.ts";
 interface TraceToolsProps {
   readonly sought: string;
   readonly onSought: (text: string) => void;
+  /** What the search does not look through, and why; empty: nothing. */
+  readonly searched: string;
   /** Nodes that the search found, in their order. */
   readonly found: readonly number[];
   readonly errors: readonly number[];
@@ -19,7 +21,19 @@ interface TraceToolsProps {
 }
 
 export function TraceTools(props: TraceToolsProps) {
-  const { sought, onSought, found, errors, active, onShow, isFolded, onFold, showsPath, onShowsPath } = props;
+  const {
+    sought,
+    onSought,
+    searched,
+    found,
+    errors,
+    active,
+    onShow,
+    isFolded,
+    onFold,
+    showsPath,
+    onShowsPath,
+  } = props;
   const search = useSlash();
   const showNext = (nodes: readonly number[], direction: 1 | -1): void => {
     const next = neighbour(nodes, active, direction);
@@ -47,6 +61,7 @@ export function TraceTools(props: TraceToolsProps) {
           {found.length === 0
             ? "nothing found"
             : `${plural(found.length, "span")} found; Enter goes to the next`}
+          {searched !== "" && ` (${searched})`}
         </span>
       )}
       <button type="button" disabled={errors.length === 0} onClick={() => showNext(errors, 1)}>

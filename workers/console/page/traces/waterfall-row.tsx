@@ -1,7 +1,7 @@
 /** One span of the waterfall: its place in the tree, and its bar. */
 import type { PathSegment } from "../../../../shared/console/critical-path.ts";
 import { durationText } from "../../../../shared/console/duration-text.ts";
-import type { TraceSpan } from "../../../../shared/console/traces.ts";
+import type { ShapeSpan } from "../../../../shared/console/traces.ts";
 import { nodeMarks } from "../../../../shared/console/tree-oddities.ts";
 import { nodeName, oddityText, rowText } from "./node-text.ts";
 import type { SeenTrace } from "./seen-trace.ts";
@@ -109,7 +109,7 @@ function share(ns: number, durationNs: number): number {
 const segmentsDrawn = 60;
 
 /** The parts of a bar that lie on the critical path. */
-function gradient(segments: readonly PathSegment[], span: TraceSpan | undefined): string {
+function gradient(segments: readonly PathSegment[], span: ShapeSpan | undefined): string {
   if (span === undefined || span.durationNs <= 0) {
     return "none";
   }
