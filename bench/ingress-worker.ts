@@ -8,6 +8,7 @@
 import * as zlib from "node:zlib";
 import { type ApiKeyRecord, formatApiKey } from "../shared/api-key.ts";
 import { ByteBudget } from "../shared/byte-budget.ts";
+import { Advised } from "../shared/collect/advice.ts";
 import { CollectorPause } from "../shared/collect/pause.ts";
 import { acceptPayload } from "../shared/delivery/acceptance.ts";
 import { perform } from "../shared/effect.ts";
@@ -36,6 +37,7 @@ interface Ingress {
 
 const notifiedKeys = new NotifiedKeys();
 const collectorPause = new CollectorPause();
+const advised = new Advised();
 const key = formatApiKey(new Uint8Array(52));
 const record = benchKeyRecord();
 const env = {
@@ -45,6 +47,7 @@ const env = {
   OUTCOMES: { send: async () => undefined },
   RING: { send: async () => undefined },
   ID_TIME_FROM: everyTime,
+  COLLECT: "off",
 };
 const ctx = { waitUntil: (promise: Promise<unknown>) => promise, passThroughOnException: () => undefined };
 
@@ -142,7 +145,7 @@ async function goOn(
     acceptancePerformer(
       bindings,
       { tenant, id, body: bytes, metadata: full },
-      collectorPause,
+      { collector: 0, pause: collectorPause, advised, bypassed: () => undefined },
       notifiedKeys,
       deadline,
       waitUntil,

@@ -117,7 +117,7 @@ async function measureProcess(): Promise<Record<string, number>> {
       ],
       compatibilityDate: "2026-11-02",
       compatibilityFlags: ["nodejs_compat"],
-      bindings: { ID_TIME_FROM: everyTime },
+      bindings: { ID_TIME_FROM: everyTime, COLLECT: "off" },
       kvNamespaces: ["KEYS"],
       r2Buckets: ["PAYLOADS"],
       queueProducers: { OUTCOMES: "bench-outcomes", RING: "bench-ring" },

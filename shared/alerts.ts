@@ -4,6 +4,7 @@
  * not answer), the findings stay as they are.
  */
 
+import { type BypassMinute, bypassCondition } from "./collect/bypass.ts";
 import { counted } from "./counted.ts";
 import type { Finding, FindingKind } from "./finding.ts";
 import { frontDoorConditions, frontDoorNotLearnt } from "./front-door/conditions.ts";
@@ -58,6 +59,8 @@ export interface AlertFacts {
   readonly volumes: { readonly hour: number; readonly tenants: readonly TenantVolume[] } | null;
   /** What the zone before the ingress says. */
   readonly frontDoor: FrontDoor | null;
+  /** The last minutes of the ingress (collect/bypass.ts). Absent: a consumer of an earlier version has not asked. */
+  readonly bypassed?: readonly BypassMinute[] | null;
 }
 
 /** Of two: what has lasted longer. */
@@ -214,12 +217,15 @@ function conditionsOf(facts: AlertFacts, rescuedAt: AlertState["rescuedAt"]): re
   deadConditions(facts, found);
   volumeConditions(facts, found);
   frontDoorConditions(facts.frontDoor, facts.now, found);
+  bypassCondition(facts.bypassed ?? [], found);
   return found;
 }
 
 /** Is it known whether conditions of this kind hold? What is open of the others stays open. */
-function isLearnt(kind: FindingKind, { recent, volumes, frontDoor }: AlertFacts): boolean {
+function isLearnt(kind: FindingKind, { recent, volumes, frontDoor, bypassed }: AlertFacts): boolean {
   switch (kind) {
+    case "collector_bypassed":
+      return bypassed != null;
     case "dead_letters":
       return recent !== null;
     case "volume":

@@ -4,6 +4,7 @@
 export const findingKinds = [
   "breaker_open",
   "broken_invariant",
+  "collector_bypassed",
   "damaged_segment",
   "dead_letters",
   "in_flight",

@@ -136,6 +136,33 @@ export const limits = {
   /** A collector that failed is left alone for so long, doubling. */
   collectPauseFirstMs: 1 * SECOND_MS,
   collectPauseMaxMs: 30 * SECOND_MS,
+  /** A collector knows what all callers bring from so long: what is older fades. */
+  collectDemandMs: 10 * SECOND_MS,
+  /** Puts in flight for so long show whether payloads come meanwhile. */
+  collectSeenMs: 250,
+  /**
+   * Of payloads that come while one waits, so many make an object worth sharing: 5 per second, where one waits 100 ms. There a call
+   * costs what it saves ($0.31 per million).
+   */
+  collectSharesMin: 0.5,
+  /** So many payloads an isolate puts alone before it asks again: a ninth of $0.31; and after so long it asks in any case. */
+  collectAlonePayloads: 8,
+  collectAloneMs: 5 * MINUTE_MS,
+  /** What went alone and was not seen to end is over by then. */
+  collectAloneBusyMs: 10 * SECOND_MS,
+  /** An isolate reports no more that it has put alone: a pause of half a minute at 30 per second. */
+  collectAloneReportedMax: 1000,
+  /**
+   * Collectors, a power of two. What each takes: eight connections to one in workerd bring 350 per second, and an object that does
+   * something takes 200 to 500 (Durable Objects, "Rules"). No more of them than that asks for: sharing is what saves.
+   */
+  collectorsMax: 8,
+  collectorPayloadsASecond: 400,
+  collectorBytesASecond: 12_000_000,
+  /** What a payload costs more that goes alone where the collector would have taken it: $7.70 per million instead of 0.94. */
+  bypassDollars: 7e-6,
+  /** There are fewer of them again when these would be filled to no more than this. */
+  collectorSpareShare: 0.7,
 
   // --- R2 and queues
   /** Simultaneous connections of one invocation (Workers limit). One is left for the ledger. */
@@ -405,6 +432,15 @@ export const limits = {
   /** More dead letters than this and a larger share: somebody is woken. */
   alertDeadPageMin: 10,
   alertDeadPageShare: 0.01,
+  /**
+   * Payloads that bypass the collector are a finding where most of ten whole minutes had enough requests for it to cost something, and
+   * enough of them went alone. A minute is judged when isolates and queue have had another one to report it.
+   */
+  alertBypassMinutes: 10,
+  alertBypassCostlyMinutes: 8,
+  alertBypassRequestsASecond: 5,
+  alertBypassShare: 0.2,
+  alertBypassLateMs: 1 * MINUTE_MS,
   /** A tenant that usually sends fewer spans per hour than this is not judged by its volume. */
   alertVolumeSpansMin: 100,
   /** How long after its end an hour's volume is judged at the latest; before, when all of it is sealed. */

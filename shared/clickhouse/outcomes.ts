@@ -1,4 +1,5 @@
 /** What the ingress counted, as rows of `headrace_outcomes` (schema/0009_request_outcomes.sql). */
+import { type BypassReason, bypassReasons } from "../collect/bypass.ts";
 import type { OutcomesMessage } from "../messages.ts";
 import { formatDateTime, formatDateTime64 } from "./date-time.ts";
 
@@ -42,4 +43,14 @@ export function requestsQuery(since: number, until: number): string {
   return `SELECT toFloat64(sum(requests)) AS requests FROM headrace_outcomes AS o FINAL
     WHERE o.minute >= toDateTime(${since / 1000}, 'UTC') AND o.minute < toDateTime(${until / 1000}, 'UTC')
       AND o.reason != 'wrong_method'`;
+}
+
+/** Accepted requests of a time by minute, and how many of them bypassed the collector, by reason. Times as above. */
+export function bypassQuery(since: number, until: number): string {
+  const reasons = Object.keys(bypassReasons) as BypassReason[];
+  const counts = reasons.map((reason) => `toFloat64(sumIf(requests, reason = '${reason}')) AS ${reason}`);
+  return `SELECT toFloat64(sum(requests)) AS requests, ${counts.join(", ")} FROM headrace_outcomes AS o FINAL
+    WHERE o.minute >= toDateTime(${since / 1000}, 'UTC') AND o.minute < toDateTime(${until / 1000}, 'UTC')
+      AND o.outcome = 'accepted'
+    GROUP BY o.minute ORDER BY o.minute`;
 }

@@ -10,6 +10,7 @@ import { assert } from "../assert.ts";
 import { limits } from "../limits.ts";
 import type { ObjectKey, PayloadId } from "../payload-key.ts";
 import { segmentPayloadsMax } from "../segment/segment-key.ts";
+import { type Advice, type Caller, Demand } from "./advice.ts";
 import { Crowd } from "./crowd.ts";
 
 /** What is to be known of a payload, to find it a place. */
@@ -57,6 +58,7 @@ const gapTimes = 3;
 export class Gathering<P extends Sized> {
   readonly #collectMs: number;
   readonly #crowd: Crowd;
+  readonly #demand: Demand;
   #open: Open<P> | null = null;
   /** Closed, and not yet returned. */
   readonly #closing: Open<P>[] = [];
@@ -71,6 +73,17 @@ export class Gathering<P extends Sized> {
     assert(collectMs >= 0 && collectMs <= limits.collectMsMax, "a payload waits for a second at most");
     this.#collectMs = collectMs;
     this.#crowd = new Crowd(now);
+    this.#demand = new Demand(now);
+  }
+
+  /** Somebody calls with a payload of so many bytes, whether there is a place for it or not. */
+  called(caller: Caller, bytes: number, now: number): void {
+    this.#demand.called(caller, bytes, now);
+  }
+
+  /** What to tell this caller. */
+  advice(caller: Caller, now: number): Advice {
+    return this.#demand.advice(caller, this.#lingerMs(), now);
   }
 
   /** Where this id is, if it is in hand or was stored a moment ago. */
@@ -148,7 +161,7 @@ export class Gathering<P extends Sized> {
     this.#open = null;
     this.#closing.push(segment);
     this.#flying.set(segment, now);
-    this.#crowd.setInFlight(true, now);
+    this.#setInFlight(now);
   }
 
   /** When its put began. */
@@ -156,11 +169,22 @@ export class Gathering<P extends Sized> {
     const began = this.#flying.get(segment);
     assert(began !== undefined, "what has landed was in flight");
     this.#flying.delete(segment);
-    this.#crowd.setInFlight(this.#flying.size > 0, now);
+    this.#setInFlight(now);
     for (const { id } of segment.payloads) {
       this.#inHand.delete(id);
     }
     return began;
+  }
+
+  #setInFlight(now: number): void {
+    this.#crowd.setInFlight(this.#flying.size > 0, now);
+    this.#demand.setInFlight(this.#flying.size > 0, now);
+  }
+
+  /** What a payload waits for others at most. */
+  #lingerMs(): number {
+    const { putMs } = this.#crowd;
+    return putMs === null ? this.#collectMs : Math.min(this.#collectMs, limits.collectPutTimes * putMs);
   }
 
   #closesAt({ payloads, bytes, outputBytes, spans, openedAt, lastAt }: Open<P>, now: number): number {
@@ -172,9 +196,7 @@ export class Gathering<P extends Sized> {
     if (isFull) {
       return now;
     }
-    const putMs = this.#crowd.putMs;
-    const lingerMs =
-      putMs === null ? this.#collectMs : Math.min(this.#collectMs, limits.collectPutTimes * putMs);
+    const lingerMs = this.#lingerMs();
     const isOldAt = openedAt + lingerMs;
     if (this.#flying.size > 0) {
       return isOldAt;

@@ -1,11 +1,19 @@
 /** A collector that failed is left alone for a while: a second at first, and up to half a minute. Payloads go alone meanwhile. */
 import { limits } from "../limits.ts";
+import type { BypassReason } from "./bypass.ts";
 
 export class CollectorPause {
   #pauseMs = 0;
   /** When it last failed, and until when it is left alone; ms since the epoch. */
   #failedAt = Number.NEGATIVE_INFINITY;
   #until = Number.NEGATIVE_INFINITY;
+
+  /** Why it is left alone, while it is. */
+  #why: BypassReason = "collector_failed";
+
+  get why(): BypassReason {
+    return this.#why;
+  }
 
   isOver(now: number): boolean {
     return now >= this.#until;
@@ -17,11 +25,13 @@ export class CollectorPause {
 
   /** It works, and has no room: that passes within a put's time. */
   full(now: number): void {
+    this.#why = "collector_full";
     this.#until = Math.max(this.#until, now + limits.collectPauseFirstMs);
   }
 
   /** A call failed that began at `startedAt`. Those that were waiting together fail together: that is one failure. */
-  failed(startedAt: number, now: number): void {
+  failed(startedAt: number, now: number, why: Exclude<BypassReason, "collector_full">): void {
+    this.#why = why;
     if (startedAt > this.#failedAt) {
       this.#pauseMs = Math.min(
         limits.collectPauseMaxMs,

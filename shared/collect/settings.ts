@@ -1,7 +1,7 @@
 /** The collector's settings, as variables of the ingress say them (docs/operating.md). */
 import { limits } from "../limits.ts";
 
-/** `COLLECT`: `on` and nothing else has payloads gathered. */
+/** `COLLECT`: `off` and nothing else has each payload put alone. */
 export const collectWords = ["on", "off"] as const;
 
 /** `COLLECT_MS`: what a payload waits for others at most. Empty: as usual. Undefined: it is no such number. */

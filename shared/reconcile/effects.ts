@@ -7,6 +7,7 @@ import type { AlertFacts, AlertState, Channel, TenantVolume, Unreported } from "
 import type { MinuteRow, MinuteTally, WatermarkRow } from "../clickhouse/minutes.ts";
 import type { ServerWitness, TableWitness } from "../clickhouse/table-identity.ts";
 import type { TableTtl } from "../clickhouse/ttl.ts";
+import type { BypassMinute } from "../collect/bypass.ts";
 import { type Ask, askEffect, type Performer, type Work } from "../effect.ts";
 import type { Finding } from "../finding.ts";
 import type { ZoneAnswer } from "../front-door/answer.ts";
@@ -68,7 +69,7 @@ export interface ListedPage {
 }
 
 /** What the tick learns for the alerts from outside the ledger. */
-export type LearntFacts = Pick<AlertFacts, "runFailure" | "recent" | "volumes" | "frontDoor">;
+export type LearntFacts = Pick<AlertFacts, "runFailure" | "recent" | "volumes" | "frontDoor" | "bypassed">;
 
 /** A tick of the cron. */
 export interface TickEffects {
@@ -102,6 +103,8 @@ export interface TickEffects {
   readonly askZone: { readonly asks: ZoneQuestion; readonly answers: ZoneAnswer };
   /** POST requests of a time that the ingress counted as its own. */
   readonly countRequests: { readonly asks: Period; readonly answers: number };
+  /** Whole minutes of a time in which requests were accepted, and how many of them bypassed the collector. */
+  readonly readBypassed: { readonly asks: Period; readonly answers: readonly BypassMinute[] };
   /** The ledger judges these facts together with what it knows, and answers what is still to be reported. */
   readonly judgeAlerts: { readonly asks: LearntFacts; readonly answers: readonly Unreported[] };
   /** Report each finding by the channels that have not reported it. Answers the channels that succeeded. Never fails. */

@@ -4,6 +4,7 @@
  */
 import { type AlertState, hourToJudge } from "../alerts.ts";
 import { isBrokenInvariant } from "../assert.ts";
+import { bypassPeriod } from "../collect/bypass.ts";
 import { attemptEffect, EffectFailed, orElse } from "../effect.ts";
 import type { FrontDoorSettings } from "../front-door/front-door.ts";
 import { limits } from "../limits.ts";
@@ -77,7 +78,10 @@ function* alert(
     : null;
   const volumes = checkpoint === null ? null : yield* readVolumes(alertState, checkpoint, now);
   const frontDoor = yield* watchFrontDoor(door, alertState.frontDoor, now);
-  const unreported = yield* ask("judgeAlerts", { runFailure, recent, volumes, frontDoor });
+  const bypassed = isBusy
+    ? yield* askOrNull("readBypassed", bypassPeriod(now), "what bypassed the collector could not be read")
+    : null;
+  const unreported = yield* ask("judgeAlerts", { runFailure, recent, volumes, frontDoor, bypassed });
   if (unreported.length === 0) {
     return;
   }

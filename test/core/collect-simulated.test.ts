@@ -8,6 +8,7 @@ import { type SeededRandom, seededRandom } from "../../dev/send/seeded-random.ts
 import { type Gathered, Gathering, type Sized } from "../../shared/collect/gathering.ts";
 import { formatPayloadId, type PayloadId } from "../../shared/payload-key.ts";
 import { formatSegmentKey } from "../../shared/segment/segment-key.ts";
+import { lognormal } from "../fixtures/put-times.ts";
 
 const start = Date.UTC(2026, 10, 24, 7, 41);
 const lastsMs = 60_000;
@@ -121,11 +122,6 @@ function idOf(n: number): PayloadId {
   const bytes = new Uint8Array(16);
   new DataView(bytes.buffer).setUint32(8, n);
   return formatPayloadId(bytes);
-}
-
-function lognormal(random: SeededRandom, [median, p99]: Load["put"]): number {
-  const normal = Math.sqrt(-2 * Math.log(1 - random.fraction())) * Math.cos(2 * Math.PI * random.fraction());
-  return median * Math.exp((normal * Math.log(p99 / median)) / 2.326);
 }
 
 function quantile(numbers: readonly number[], share: number): number {

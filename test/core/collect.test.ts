@@ -218,7 +218,7 @@ describe("a collector that failed is left alone", () => {
     let now = start;
     for (let i = 0; i < 7; i++) {
       expect(pause.isOver(now)).toBe(true);
-      pause.failed(now, now + 10);
+      pause.failed(now, now + 10, "collector_failed");
       for (let ms = 0; ; ms += 1000) {
         if (pause.isOver(now + 10 + ms)) {
           lengths.push(ms);
@@ -229,14 +229,14 @@ describe("a collector that failed is left alone", () => {
     }
     expect(lengths).toEqual([1000, 2000, 4000, 8000, 16_000, 30_000, 30_000]);
     pause.worked();
-    pause.failed(now, now + 10);
+    pause.failed(now, now + 10, "collector_failed");
     expect(pause.isOver(now + 10 + 1000)).toBe(true);
   });
 
   test("once for calls that waited together", () => {
     const pause = new CollectorPause();
     for (let i = 0; i < 32; i++) {
-      pause.failed(start + i, start + 4000 + i);
+      pause.failed(start + i, start + 4000 + i, "collector_failed");
     }
     expect(pause.isOver(start + 4999)).toBe(false);
     expect(pause.isOver(start + 5000)).toBe(true);

@@ -125,8 +125,8 @@ test("only the ingress is given COLLECT, as it was said or as wrangler.toml has 
     stageWorkers(raw, { ...settings, collect }).flatMap(({ environment, config: { vars } }) =>
       "COLLECT" in vars ? [[environment, vars["COLLECT"], vars["COLLECT_MS"]]] : [],
     );
-  expect(saidTo({})).toEqual([["ingress", "off", "100"]]);
-  expect(saidTo({ COLLECT: "on", COLLECT_MS: "50" })).toEqual([["ingress", "on", "50"]]);
+  expect(saidTo({})).toEqual([["ingress", "on", "100"]]);
+  expect(saidTo({ COLLECT: "off", COLLECT_MS: "50" })).toEqual([["ingress", "off", "50"]]);
 });
 
 describe("the plan of a deployment", () => {

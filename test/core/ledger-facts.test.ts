@@ -8,7 +8,13 @@ import { newCheckpoint } from "../../shared/reconcile/checkpoint.ts";
 import { failure, groupIn, open, payloadAt, two } from "../ledger/one-step.ts";
 import { doorbell, startMs, TestLedger } from "../ledger/world.ts";
 
-const learnt = { runFailure: "R2 is slow", recent: { dead: 1, ended: 2 }, volumes: null, frontDoor: null };
+const learnt = {
+  runFailure: "R2 is slow",
+  recent: { dead: 1, ended: 2 },
+  volumes: null,
+  frontDoor: null,
+  bypassed: null,
+};
 const unborn: KnownFacts = {
   head: null,
   waiting: nothingWaits,

@@ -13,7 +13,7 @@ const refused: AttemptReport = {
   code: 469,
   reason: "Code: 469. DB::Exception: Constraint `no_poison` is violated. (VIOLATED_CONSTRAINT)",
 };
-const learnt = { runFailure: "", recent: null, volumes: null, frontDoor: null };
+const learnt = { runFailure: "", recent: null, volumes: null, frontDoor: null, bypassed: null };
 const key = doorbell({ n: 1 }).key;
 
 /** A ledger that refuses payload 1, whose clock, alarm and cron go on. */

@@ -2,6 +2,7 @@
 import { describe, expect, test } from "vitest";
 import { noAlerts, unreportedOf } from "../../shared/alerts.ts";
 import { BrokenInvariant } from "../../shared/assert.ts";
+import { bypassPeriod } from "../../shared/collect/bypass.ts";
 import { perform } from "../../shared/effect.ts";
 import type { Finding } from "../../shared/finding.ts";
 import { limits } from "../../shared/limits.ts";
@@ -48,6 +49,7 @@ function worldWith(changed: Partial<CronPerformer>): {
     alertState: async () => ({ alertState: noAlerts, checkpoint: newCheckpoint(now) }),
     readRecent: async () => ({ dead: 0, ended: 0 }),
     readVolumes: none,
+    readBypassed: none,
     askZone: fails,
     countRequests: fails,
     judgeAlerts: async (facts) => {
@@ -145,12 +147,13 @@ test("a ClickHouse that cannot be asked changes nothing: no verdict on the table
     readTable: fails,
     readRecent: fails,
     readVolumes: fails,
+    readBypassed: fails,
     alertState: async () => ({ alertState: open, checkpoint: newCheckpoint(now) }),
   });
   await expect(run(world.performer)).resolves.not.toBeNull();
   expect(world.asked).not.toContain("tableChecked");
   expect(world.learnt).toEqual([
-    { runFailure: "", recent: null, volumes: null, frontDoor: { kind: "no_zone" } },
+    { runFailure: "", recent: null, volumes: null, frontDoor: { kind: "no_zone" }, bypassed: null },
   ]);
 });
 
@@ -226,6 +229,8 @@ describe("people", () => {
       [idle, { ...busy, beginRun: async () => null }, []],
     ] as const) {
       const since: number[] = [];
+      const periods: unknown[] = [];
+      const bypassed = [{ requests: 1, collector_full: 1, collector_failed: 0, collector_version: 0 }];
       const world = worldWith({
         ...performer,
         alertState: stateOf(alertState),
@@ -233,10 +238,16 @@ describe("people", () => {
           since.push(asked);
           return { dead: 3, ended: 4 };
         },
+        readBypassed: async (period) => {
+          periods.push(period);
+          return bypassed;
+        },
       });
       await run(world.performer);
       expect(since).toEqual(asks);
-      expect(world.learnt).toMatchObject([{ recent: asks.length === 0 ? null : { dead: 3, ended: 4 } }]);
+      expect(periods).toEqual(asks.map(() => bypassPeriod(now)));
+      const learnt = { recent: { dead: 3, ended: 4 }, bypassed };
+      expect(world.learnt).toMatchObject([asks.length === 0 ? { recent: null, bypassed: null } : learnt]);
     }
   });
 

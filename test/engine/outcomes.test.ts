@@ -3,7 +3,7 @@ import { beforeAll, expect, inject, test } from "vitest";
 import { statementRunner } from "../../dev/clickhouse/run-statement.ts";
 import { readSchemaFiles } from "../../dev/schema-files.ts";
 import { defaultSchemaSettings, migrate } from "../../shared/clickhouse/migrations.ts";
-import { outcomeColumns, outcomeRows, requestsQuery } from "../../shared/clickhouse/outcomes.ts";
+import { bypassQuery, outcomeColumns, outcomeRows, requestsQuery } from "../../shared/clickhouse/outcomes.ts";
 import type { OutcomeCount, OutcomesMessage } from "../../shared/messages.ts";
 
 const run = statementRunner({ url: inject("clickhouse") });
@@ -101,4 +101,23 @@ test("what the ingress counted of a time is every request but those of another m
   );
   const query = requestsQuery(later, later + 120_000).replace("headrace_", `${database}.headrace_`);
   expect(await run(`${query} FORMAT TSVRaw`)).toBe("11\n");
+});
+
+test("what bypassed the collector is counted by minute and reason, among the accepted", async () => {
+  const later = minute + 7_200_000;
+  const at = (time: number, requests: number, reason: string) => ({ minute: time, requests, reason });
+  await write(
+    message(
+      "5",
+      1,
+      at(later, 10, "created"),
+      at(later, 3, "collector_full"),
+      at(later, 2, "collector_failed"),
+      at(later + 60_000, 7, "collector_version"),
+      at(later + 120_000, 1000, "collector_full"),
+      { ...at(later, 100, "collector_full"), outcome: "unavailable" },
+    ),
+  );
+  const query = bypassQuery(later, later + 120_000).replace("headrace_", `${database}.headrace_`);
+  expect(await run(`${query} FORMAT TSVRaw`)).toBe("15\t3\t2\t0\n7\t0\t0\t7\n");
 });

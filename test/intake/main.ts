@@ -103,6 +103,7 @@ async function askHeadrace(cases: readonly IntakeCase[]): Promise<Map<string, In
       kvNamespaces: ["KEYS"],
       r2Buckets: ["PAYLOADS"],
       queueProducers: { OUTCOMES: "intake-outcomes", RING: "intake-ring" },
+      bindings: { COLLECT: "off" },
       durableObjects: { METER: { className: "Meter", useSQLite: true } },
       ratelimits: { UNKNOWN_KEYS: { namespace_id: "1", simple: { limit: 100, period: 60 } } },
       log: new Log(LogLevel.NONE),

@@ -167,7 +167,7 @@ describe("the ledger's Durable Object", () => {
       await instance.alarm();
       expect(await state.storage.getAlarm()).toBe(Date.now() + limits.retryFirstMs);
       state.storage.sql.exec("DELETE FROM live");
-      const nothingLearnt = { runFailure: "", recent: null, volumes: null, frontDoor: null };
+      const nothingLearnt = { runFailure: "", recent: null, volumes: null, frontDoor: null, bypassed: null };
       const unreported = await instance.judgeAlerts(nothingLearnt);
       expect(unreported).toMatchObject([
         { finding: { kind: "broken_invariant", severity: "page", state: "open" }, channels },

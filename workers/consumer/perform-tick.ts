@@ -22,7 +22,7 @@ import {
   watermarkColumns,
   watermarkRow,
 } from "../../shared/clickhouse/minutes.ts";
-import { requestsQuery } from "../../shared/clickhouse/outcomes.ts";
+import { bypassQuery, requestsQuery } from "../../shared/clickhouse/outcomes.ts";
 import { receiptsQuery } from "../../shared/clickhouse/statements.ts";
 import type { Performer } from "../../shared/effect.ts";
 import type { TableMeasure } from "../../shared/ledger/group.ts";
@@ -130,6 +130,8 @@ function tickPerformerOf(
       const [{ requests }] = await queryRows(clickHouse, requestsSchema, requestsQuery(since, until));
       return requests;
     },
+    readBypassed: async ({ since, until }) =>
+      await queryRows(clickHouse, bypassSchema, bypassQuery(since, until)),
     judgeAlerts: async (learnt) => await ledger.judgeAlerts(learnt),
     reportAlerts: async (unreported) => await reportFindings(clickHouse, targetsOf(env), unreported, now),
     alertsReported: async ({ unreported, reached }) => {
@@ -224,6 +226,14 @@ function targetsOf(env: ConsumerBindings): ReportTargets {
 
 const recentSchema = v.tuple([v.object({ dead: v.number(), ended: v.number() })]);
 
+const bypassSchema = v.array(
+  v.object({
+    requests: v.number(),
+    collector_full: v.number(),
+    collector_failed: v.number(),
+    collector_version: v.number(),
+  }),
+);
 const requestsSchema = v.tuple([v.object({ requests: v.number() })]);
 
 const volumesSchema = v.array(v.object({ tenant: v.string(), daysAgo: v.number(), spans: v.number() }));

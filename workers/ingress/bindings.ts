@@ -10,9 +10,9 @@ export interface IngressBindings extends MeterBindings, CollectorBindings {
   readonly UNKNOWN_KEYS: RateLimit;
   /** The log: every accepted payload. */
   readonly PAYLOADS: R2Bucket;
-  /** Gathers payloads into segments. */
+  /** They gather payloads into segments. */
   readonly COLLECTOR: DurableObjectNamespace<Collector>;
-  /** `on`: payloads go to the collector. `off`, absent or empty: each is put alone. */
+  /** `off`: each payload is put alone. Else they go to the collector. */
   readonly COLLECT?: string;
   /** Who may send how much: one object per tenant. */
   readonly METER: DurableObjectNamespace<Meter>;

@@ -3,11 +3,13 @@
  * request when the segment that has its payload is in R2, and never before. It touches no storage: nothing of it is remembered, an
  * instance that ends takes with it what nobody was promised, and should the platform run two of them, they write other segments.
  *
- * What it cannot do (no bytes left, R2 does not take the segment) it says at once, and the caller puts the payload alone.
+ * What it cannot do (no bytes left, R2 does not take the segment) it says at once, and the caller puts the payload alone. A payload
+ * that nobody shares a segment with gets the object that it would have alone.
  */
 import { DurableObject } from "cloudflare:workers";
 import { assert } from "../../shared/assert.ts";
 import type { Taking } from "../../shared/byte-budget.ts";
+import type { Advice, Caller } from "../../shared/collect/advice.ts";
 import { type Gathered, Gathering, type Sized } from "../../shared/collect/gathering.ts";
 import { parseCollectMs } from "../../shared/collect/settings.ts";
 import { type SegmentPerformer, storeSegment } from "../../shared/collect/store-segment.ts";
@@ -18,16 +20,17 @@ import {
   type BareDoorbell,
   countsOf,
   type Doorbell,
+  formatPayloadMetadata,
   type PayloadMetadata,
   type SegmentDoorbell,
 } from "../../shared/messages.ts";
-import type { ObjectKey, PayloadId } from "../../shared/payload-key.ts";
+import { formatPayloadKey, type ObjectKey, objectOf, type PayloadId } from "../../shared/payload-key.ts";
 import { writeSegment } from "../../shared/segment/segment.ts";
 import { formatSegmentKey } from "../../shared/segment/segment-key.ts";
 import { writeLog } from "../../shared/write-log.ts";
 import { budget } from "./bytes-in-hand.ts";
 import { createOnly } from "./create-only.ts";
-import { within } from "./deadline.ts";
+import { DeadlinePassed, within } from "./deadline.ts";
 
 /** What the collector may touch. */
 export interface CollectorBindings {
@@ -43,11 +46,21 @@ export interface CollectHeader {
   readonly id: PayloadId;
   readonly tenant: string;
   readonly metadata: PayloadMetadata;
+  /** Absent: an isolate that knows no advice, and no answer but of segments. */
+  readonly caller?: Caller;
 }
 
-export type CollectAnswer =
+/** Absent: a collector that gives none. */
+interface Advising {
+  readonly advice?: Advice;
+}
+
+export type CollectAnswer = Advising & Answer;
+
+type Answer =
   | {
       readonly kind: "stored";
+      /** Or the object that a payload has alone. */
       readonly segment: ObjectKey;
       readonly slot: number;
       /** It was there, or on its way, when this call came: with so many spans. */
@@ -59,18 +72,23 @@ export type CollectAnswer =
   /** Its header is of a version that this collector does not know. */
   | { readonly kind: "unknown_version" }
   /** Its segment was put twice, and was not seen in R2. It may land yet. */
-  | { readonly kind: "failed" };
+  | { readonly kind: "failed" }
+  /** Nobody shares a segment with it, and the object that it would have alone is there: what is in it, the caller may read. */
+  | { readonly kind: "alone" };
 
 interface Frame extends Sized {
   readonly tenant: string;
+  /** Its caller knows the object that a payload has alone. */
+  readonly mayBeAlone: boolean;
   readonly metadata: PayloadMetadata;
   /** As received; empty once it is in its segment's bytes. */
   body: Uint8Array;
   readonly taking: Taking;
 }
 
-/** How a segment ended. Null: it failed. */
-type Ended = PromiseWithResolvers<ObjectKey | null>;
+/** How a segment ended: under which key it is stored, or not. */
+type End = { readonly kind: "stored"; readonly key: ObjectKey } | { readonly kind: "failed" | "alone" };
+type Ended = PromiseWithResolvers<End>;
 
 /** Its share of the isolate's bytes is that of a key. */
 const holder = "collector";
@@ -96,6 +114,13 @@ export class Collector extends DurableObject<CollectorBindings> {
     if (header.v !== 1) {
       return { kind: "unknown_version" };
     }
+    const { caller } = header;
+    this.#gathering.called(caller ?? unadvised, body.length, Date.now());
+    const answer = await this.#answer(header, body);
+    return caller === undefined ? answer : { ...answer, advice: this.#gathering.advice(caller, Date.now()) };
+  }
+
+  async #answer(header: CollectHeader, body: Uint8Array): Promise<Answer> {
     const now = Date.now();
     const known = this.#gathering.find(header.id, now);
     if (known?.kind === "stored") {
@@ -108,20 +133,22 @@ export class Collector extends DurableObject<CollectorBindings> {
     const { segment, slot } = place;
     const { promise } = this.#endOf(segment);
     this.#look();
-    const key = await promise;
+    const end = await promise;
+    if (end.kind !== "stored") {
+      return end;
+    }
     const spans = segment.payloads[slot]?.spans ?? 0;
-    return key === null
-      ? { kind: "failed" }
-      : { kind: "stored", segment: key, slot, spans, isDuplicate: known !== undefined };
+    return { kind: "stored", segment: end.key, slot, spans, isDuplicate: known !== undefined };
   }
 
-  #take({ id, tenant, metadata }: CollectHeader, body: Uint8Array, now: number) {
+  #take({ id, tenant, metadata, caller }: CollectHeader, body: Uint8Array, now: number) {
     const taking = budget.take(holder, body.length, now, now + limits.segmentHeldMs);
     if (taking === null) {
       return "full";
     }
     const { spans, outputBytes } = metadata;
-    const frame = { id, bytes: body.length, outputBytes, spans, tenant, metadata, body, taking };
+    const mayBeAlone = caller !== undefined;
+    const frame = { id, bytes: body.length, outputBytes, spans, tenant, metadata, mayBeAlone, body, taking };
     const place = this.#gathering.add(frame, now);
     if (place === "full") {
       taking.give();
@@ -132,7 +159,7 @@ export class Collector extends DurableObject<CollectorBindings> {
   #endOf(segment: Gathered<Frame>): Ended {
     let end = this.#ends.get(segment);
     if (end === undefined) {
-      end = Promise.withResolvers<ObjectKey | null>();
+      end = Promise.withResolvers<End>();
       this.#ends.set(segment, end);
     }
     return end;
@@ -159,25 +186,45 @@ export class Collector extends DurableObject<CollectorBindings> {
   }
 
   async #put(segment: Gathered<Frame>): Promise<void> {
-    const key = await this.#store(segment);
-    const now = Date.now();
     const { payloads } = segment;
-    if (key === null) {
-      this.#gathering.failed(segment, now);
-    } else {
+    const [first, ...others] = payloads;
+    const isAlone = first?.mayBeAlone === true && others.length === 0;
+    const end = isAlone ? await this.#storeAlone(first) : await this.#store(segment);
+    const now = Date.now();
+    if (end.kind === "stored") {
+      const { key } = end;
       this.#gathering.stored(segment, key, now);
-      this.ctx.waitUntil(this.#notify(key, payloads));
+      this.ctx.waitUntil(this.#notify(key, isAlone ? aloneBell(first) : segmentBell(key, payloads)));
+    } else {
+      this.#gathering.failed(segment, now);
     }
     for (const { taking } of payloads) {
       taking.give();
     }
-    this.#endOf(segment).resolve(key);
+    this.#endOf(segment).resolve(end);
     this.#ends.delete(segment);
     this.#look();
   }
 
-  /** Its key once it is in R2; null: it was not seen there. */
-  async #store({ openedAt, payloads }: Gathered<Frame>): Promise<ObjectKey | null> {
+  /** The object that a payload has alone, put as its caller would put it, who decides whatever this put leaves in doubt. */
+  async #storeAlone({ tenant, id, metadata, body }: Frame): Promise<End> {
+    const key = objectOf(formatPayloadKey(metadata.arrival, tenant, id));
+    try {
+      const put = this.env.PAYLOADS.put(key, body, {
+        onlyIf: createOnly,
+        customMetadata: formatPayloadMetadata(metadata),
+      });
+      const isCreated = (await within(put, limits.segmentPutTimeoutMs)) !== null;
+      return isCreated ? { kind: "stored", key } : { kind: "alone" };
+    } catch (error) {
+      writeLog("error", { message: `${dependencies.r2}: the collector's put failed`, payload: key }, error);
+      // What R2 refuses at once (a second write of one key within a second, say) the caller's own look decides as soon.
+      return { kind: error instanceof DeadlinePassed ? "failed" : "alone" };
+    }
+  }
+
+  /** Its key once it is in R2. Failed: it was not seen there. */
+  async #store({ openedAt, payloads }: Gathered<Frame>): Promise<End> {
     try {
       const random = crypto.getRandomValues(new Uint8Array(10));
       const key = formatSegmentKey(
@@ -189,10 +236,11 @@ export class Collector extends DurableObject<CollectorBindings> {
       for (const payload of payloads) {
         payload.body = nothing;
       }
-      return (await perform(storeSegment(key, bytes.length), this.#performer(bytes))) ? key : null;
+      const isStored = await perform(storeSegment(key, bytes.length), this.#performer(bytes));
+      return isStored ? { kind: "stored", key } : { kind: "failed" };
     } catch (error) {
       writeLog("error", { message: "a segment could not be made", payloads: payloads.length }, error);
-      return null;
+      return { kind: "failed" };
     }
   }
 
@@ -220,20 +268,32 @@ export class Collector extends DurableObject<CollectorBindings> {
     };
   }
 
-  /** One message names all of a segment's payloads. */
-  async #notify(key: ObjectKey, payloads: readonly Frame[]): Promise<void> {
-    const bells = payloads.map(({ id, tenant, metadata }, slot) => ({
-      slot,
-      tenant,
-      id,
-      ...countsOf(metadata),
-      inflatedBytes: metadata.inflatedBytes,
-    }));
+  async #notify(key: ObjectKey, doorbell: Doorbell | SegmentDoorbell): Promise<void> {
     try {
-      await this.env.RING.send({ v: 2, key, cause: "ingress", payloads: bells });
+      await this.env.RING.send(doorbell);
     } catch (error) {
-      const message = `${dependencies.ringQueue} did not accept one; the R2 event or the reconciler will find the segment`;
+      const message = `${dependencies.ringQueue} did not accept one; the R2 event or the reconciler will find the object`;
       writeLog("warn", { message, segment: key }, error);
     }
   }
 }
+
+/** One message names all of a segment's payloads. */
+function segmentBell(key: ObjectKey, payloads: readonly Frame[]): SegmentDoorbell {
+  const bells = payloads.map(({ id, tenant, metadata }, slot) => ({
+    slot,
+    tenant,
+    id,
+    ...countsOf(metadata),
+    inflatedBytes: metadata.inflatedBytes,
+  }));
+  return { v: 2, key, cause: "ingress", payloads: bells };
+}
+
+function aloneBell({ tenant, id, metadata }: Frame): Doorbell {
+  const key = formatPayloadKey(metadata.arrival, tenant, id);
+  return { v: 1, key, cause: "ingress", ...countsOf(metadata) };
+}
+
+/** Of an isolate that says nothing of itself. */
+const unadvised: Caller = { collectors: 1, alone: 0 };

@@ -1,7 +1,9 @@
 /** Performs what the acceptance of a payload asks for (shared/delivery/acceptance.ts). */
 import * as v from "valibot";
+import type { Advised } from "../../shared/collect/advice.ts";
+import type { BypassReason } from "../../shared/collect/bypass.ts";
 import type { CollectorPause } from "../../shared/collect/pause.ts";
-import type { AcceptancePerformer } from "../../shared/delivery/acceptance.ts";
+import type { AcceptancePerformer, Collected } from "../../shared/delivery/acceptance.ts";
 import { dependencies } from "../../shared/dependency.ts";
 import { limits } from "../../shared/limits.ts";
 import {
@@ -14,8 +16,10 @@ import {
 import {
   formatSlotKey,
   idOfKey,
+  isInSegment,
   minuteOfKey,
   minuteToMs,
+  onlyPayloadOf,
   type PayloadId,
   type PayloadKey,
 } from "../../shared/payload-key.ts";
@@ -81,53 +85,35 @@ export class NotifiedKeys {
 }
 
 /** What is accepted. */
-export interface AcceptedPayload extends Omit<CollectHeader, "v"> {
+export interface AcceptedPayload extends Omit<CollectHeader, "v" | "caller"> {
   readonly body: Uint8Array;
 }
 
-/** `pause`: whether this isolate leaves the collector alone. `waitUntil`: keeps the isolate for what nobody waits for. */
+/** The collector of a payload, and what the isolate knows of it. */
+export interface Collecting {
+  readonly collector: number;
+  readonly pause: CollectorPause;
+  readonly advised: Advised;
+  /** The payload goes alone, and was not to. */
+  readonly bypassed: (why: BypassReason) => void;
+}
+
+/** `waitUntil`: keeps the isolate for what nobody waits for. */
 export function acceptancePerformer(
   { PAYLOADS: bucket, RING: queue, COLLECTOR: collectors }: AcceptanceBindings,
-  { body, ...payload }: AcceptedPayload,
-  pause: CollectorPause,
+  accepted: AcceptedPayload,
+  collecting: Collecting,
   notified: NotifiedKeys,
   deadline: Deadline,
   waitUntil: (promise: Promise<unknown>) => void,
 ): AcceptancePerformer {
+  const { body, metadata } = accepted;
   return {
-    collect: async () => {
-      const startedAt = Date.now();
-      try {
-        const collector = collectors.get(collectors.idFromName(collectorOf(payload.id)));
-        const added: Promise<CollectAnswer> = collector.add({ v: 1, ...payload }, ofItsOwn(body));
-        const collected = await deadline.within(added, limits.collectPatienceMs);
-        if (collected.kind === "full") {
-          pause.full(Date.now());
-          return { kind: "alone" };
-        }
-        if (collected.kind !== "stored") {
-          pause.failed(startedAt, Date.now());
-          return { kind: "alone" };
-        }
-        pause.worked();
-        const { segment, slot, isDuplicate, spans } = collected;
-        return {
-          kind: "stored",
-          key: formatSlotKey(segment, slot, payload.tenant, payload.id),
-          isDuplicate,
-          spans,
-        };
-      } catch (error) {
-        pause.failed(startedAt, Date.now());
-        const message = `${dependencies.collector} does not answer; the payload is put alone`;
-        writeLog("warn", { message }, error);
-        throw error;
-      }
-    },
+    collect: async () => await collect(collectors, accepted, collecting, notified, deadline),
     putIfAbsent: async (key) => {
       const put = bucket.put(key, body, {
         onlyIf: createOnly,
-        customMetadata: formatPayloadMetadata(payload.metadata),
+        customMetadata: formatPayloadMetadata(metadata),
       });
       return (
         (await logged(
@@ -156,9 +142,61 @@ export function acceptancePerformer(
   };
 }
 
-/** One collector gathers all payloads. With more of them an id has one: equal bytes meet there. */
-function collectorOf(_id: PayloadId): string {
-  return "0";
+/** Gives the payload to its collector, and says what that made of it. */
+async function collect(
+  collectors: IngressBindings["COLLECTOR"],
+  { body, ...payload }: AcceptedPayload,
+  { collector: number, pause, advised, bypassed }: Collecting,
+  notified: NotifiedKeys,
+  deadline: Deadline,
+): Promise<Collected> {
+  const startedAt = Date.now();
+  const caller = advised.call();
+  try {
+    const collector = collectors.get(collectors.idFromName(String(number)));
+    const added: Promise<CollectAnswer> = collector.add({ v: 1, ...payload, caller }, ofItsOwn(body));
+    const collected = await deadline.within(added, limits.collectPatienceMs);
+    advised.answered(collected.advice, Date.now());
+    switch (collected.kind) {
+      case "full":
+        pause.full(Date.now());
+        bypassed("collector_full");
+        return { kind: "alone" };
+      case "failed":
+      case "unknown_version": {
+        const why = collected.kind === "failed" ? "collector_failed" : "collector_version";
+        pause.failed(startedAt, Date.now(), why);
+        bypassed(why);
+        return { kind: "alone" };
+      }
+      case "alone":
+        pause.worked();
+        return collected;
+      case "stored": {
+        pause.worked();
+        const { segment, slot, isDuplicate, spans } = collected;
+        if (isInSegment(segment)) {
+          const key = formatSlotKey(segment, slot, payload.tenant, payload.id);
+          return { kind: "stored", key, isDuplicate, spans };
+        }
+        const key = onlyPayloadOf(segment);
+        notified.add(key, payload.id, Date.now()); // by the collector
+        return { kind: "stored", key, isDuplicate, spans };
+      }
+    }
+  } catch (error) {
+    advised.unanswered(caller, isOverloaded(error));
+    pause.failed(startedAt, Date.now(), "collector_failed");
+    bypassed("collector_failed");
+    const message = `${dependencies.collector} does not answer; the payload is put alone`;
+    writeLog("warn", { message }, error);
+    throw error;
+  }
+}
+
+/** Cloudflare marks what an object has too many requests for (Durable Objects, "Error handling"). */
+function isOverloaded(error: unknown): boolean {
+  return typeof error === "object" && error !== null && "overloaded" in error && error.overloaded === true;
 }
 
 /** What crosses the border of an object is a view's whole buffer. */

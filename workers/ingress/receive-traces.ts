@@ -4,6 +4,8 @@
  */
 import { assert } from "../../shared/assert.ts";
 import { ByteBudget } from "../../shared/byte-budget.ts";
+import { Advised, collectorOf } from "../../shared/collect/advice.ts";
+import type { BypassReason } from "../../shared/collect/bypass.ts";
 import { isCollected } from "../../shared/collect/gathering.ts";
 import { CollectorPause } from "../../shared/collect/pause.ts";
 import { type Acceptance, acceptPayload } from "../../shared/delivery/acceptance.ts";
@@ -62,7 +64,9 @@ const tableMemory = new TableMemory();
 const leases: Leases = new Map();
 const fruitless = new FruitlessRequests();
 const notifiedKeys = new NotifiedKeys();
-const collectorPause = new CollectorPause();
+const advised = new Advised();
+/** By collector: one that fails does not keep payloads from the others. */
+const collectorPauses = Array.from({ length: limits.collectorsMax }, () => new CollectorPause());
 const announced = new ByteBudget(limits.announcedBytesMax);
 
 /** A body without spans that is longer than this is most likely a mistake (fields of other names, say): it gets a warning. */
@@ -215,7 +219,7 @@ async function store(
   }
   return ok({
     outcome: "accepted",
-    reason: metered.value ? acceptance.kind : "unmetered",
+    reason: metered.value ? (tally.bypassed ?? acceptance.kind) : "unmetered",
     isNew: !isDuplicate,
     inflatedBytes,
     type: content.type,
@@ -228,20 +232,43 @@ async function store(
 }
 
 /** Into R2, by the collector or alone. `cameEarlier`: equal bytes came in a minute before, as far as this isolate knows. */
-async function accept({ env, ctx, deadline }: Asked, accepted: AcceptedPayload) {
+async function accept({ env, ctx, deadline, tally }: Asked, accepted: AcceptedPayload) {
   const { id, tenant, metadata, body } = accepted;
   const payload = formatPayloadKey(metadata.arrival, tenant, id);
   const cameEarlier = notifiedKeys.hasEarlier(payload, id);
-  const mayCollect =
-    env.COLLECT === "on" &&
-    isCollected({ ...metadata, bytes: body.length }) &&
-    collectorPause.isOver(Date.now());
   const waitUntil = (promise: Promise<unknown>): void => ctx.waitUntil(promise);
-  const acceptance = await perform(
-    acceptPayload(payload, countsOf(metadata), () => notifiedKeys.has(payload, id, Date.now()), mayCollect),
-    acceptancePerformer(env, accepted, collectorPause, notifiedKeys, deadline, waitUntil),
-  );
-  return { acceptance, cameEarlier };
+  const collector = collectorOf(id, advised.collectors);
+  const pause = collectorPauses[collector];
+  assert(pause !== undefined, "an isolate chooses among so many collectors as it knows");
+  const bypassed = (why: BypassReason): void => {
+    tally.bypassed = why;
+    advised.bypassed();
+  };
+  const isToCollect = env.COLLECT !== "off" && isCollected({ ...metadata, bytes: body.length });
+  const isAlone = isToCollect && advised.takeAlone(Date.now());
+  const isPaused = isToCollect && !isAlone && !pause.isOver(Date.now());
+  if (isPaused) {
+    bypassed(pause.why);
+  }
+  const mayCollect = isToCollect && !isAlone && !isPaused;
+  try {
+    const acceptance = await perform(
+      acceptPayload(payload, countsOf(metadata), () => notifiedKeys.has(payload, id, Date.now()), mayCollect),
+      acceptancePerformer(
+        env,
+        accepted,
+        { collector, pause, advised, bypassed },
+        notifiedKeys,
+        deadline,
+        waitUntil,
+      ),
+    );
+    return { acceptance, cameEarlier };
+  } finally {
+    if (isAlone) {
+      advised.aloneEnded();
+    }
+  }
 }
 
 /** A wrong one would give ids that no retry has had: nothing is accepted then, and everything is retried. */

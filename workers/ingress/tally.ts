@@ -2,6 +2,7 @@
  * What one request comes to, filled in at its stations and counted once, when it is answered: every request has exactly
  * one outcome, with a reason.
  */
+import type { BypassReason } from "../../shared/collect/bypass.ts";
 import type { RequestOutcome } from "../../shared/outcome.ts";
 import type { RefusalReason } from "../../shared/refusal-reason.ts";
 import { answerOf } from "./refusal.ts";
@@ -22,6 +23,8 @@ export class Tally {
   bytes = 0;
   keyLookUps = 0;
   meterCalls = 0;
+  /** Why its payload went alone although a collector was to have it. */
+  bypassed: BypassReason | undefined;
 
   sender(key: string, tenant: string): void {
     this.key = key;

@@ -99,6 +99,7 @@ const askedAtOnce: ReadonlySet<keyof CronEffects> = new Set([
   "alertState",
   "readRecent",
   "readVolumes",
+  "readBypassed",
   "judgeAlerts",
   "warn",
 ]);

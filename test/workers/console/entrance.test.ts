@@ -103,7 +103,7 @@ describe("wrong tokens", () => {
     expect(logged.filter((line) => line.includes('"wrong_tokens"'))).toHaveLength(1);
     expect(logged.join("\n")).not.toContain("wrong-1");
     const ledger = real.LEDGER.getByName("0");
-    const learnt = { runFailure: "", recent: null, volumes: null, frontDoor: null };
+    const learnt = { runFailure: "", recent: null, volumes: null, frontDoor: null, bypassed: null };
     const told = await runInDurableObject(ledger, (instance) => instance.judgeAlerts(learnt));
     expect(told.map(({ finding }) => finding)).toContainEqual(
       expect.objectContaining({ kind: "wrong_tokens", message: expect.stringContaining(address) }),

@@ -1,6 +1,7 @@
 /** Equal bytes that come twice: the object that came first says what is stored of them. */
 import { reset } from "cloudflare:test";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { Advised } from "../../../shared/collect/advice.ts";
 import { everyTime, formatIdTimeFrom } from "../../../shared/id-time.ts";
 import { limits } from "../../../shared/limits.ts";
 import { formatPayloadId, formatPayloadKey, payloadId } from "../../../shared/payload-key.ts";
@@ -27,6 +28,8 @@ beforeEach(async () => {
   vi.useFakeTimers({ toFake: ["Date"] });
   await reset();
   vi.restoreAllMocks();
+  // Each payload goes alone: what a collector knows of equal bytes is in collector.test.ts.
+  vi.spyOn(Advised.prototype, "takeAlone").mockReturnValue(true);
   notified = [];
   vi.spyOn(Object.getPrototypeOf(bindings.RING), "send").mockImplementation(async (message: unknown) => {
     notified.push(message as Record<string, unknown>);

@@ -35,7 +35,7 @@ function counted<T extends object>(binding: T, name: string, calls: string[]): T
         return member;
       }
       return (...given: unknown[]) => {
-        const isMaker = name === "METER" && stubMakers.includes(property);
+        const isMaker = ["METER", "COLLECTOR"].includes(name) && stubMakers.includes(property);
         const made: unknown = Reflect.apply(member, target, given);
         if (isMaker) {
           return property === "idFromName" ? made : counted(made as object, `${name} stub`, calls);
@@ -48,7 +48,7 @@ function counted<T extends object>(binding: T, name: string, calls: string[]): T
 }
 
 /** What one request calls, what it leaves to be done after its answer included. */
-async function callsOf(key: string, body: Uint8Array, status: number): Promise<string[]> {
+async function callsOf(key: string, body: Uint8Array, status: number, COLLECT = "off"): Promise<string[]> {
   const calls: string[] = [];
   const env = Object.fromEntries(
     Object.entries(bindings).map(([name, binding]) => [
@@ -59,7 +59,7 @@ async function callsOf(key: string, body: Uint8Array, status: number): Promise<s
   const headers = { "x-api-key": key, "content-type": mediaTypes.pb };
   const request = new Request(`${origin}/v1/traces`, { method: "POST", headers, body: new Uint8Array(body) });
   const context = createExecutionContext();
-  const response = await worker.fetch(request as never, env as never, context);
+  const response = await worker.fetch(request as never, { ...env, COLLECT } as never, context);
   await response.arrayBuffer();
   await waitOnExecutionContext(context);
   expect(response.status).toBe(status);
@@ -69,16 +69,19 @@ async function callsOf(key: string, body: Uint8Array, status: number): Promise<s
 test("a request takes no more subrequests than are counted for one, whatever becomes of it", async () => {
   const limited = await makeKey({ spansPerSecond: 1000, spansPerMonth: 1_000_000 });
   const body = requestOf(freshSpan(), freshSpan());
+  const collected = await callsOf(limited, requestOf(freshSpan()), 200, "on");
   const created = await callsOf(limited, body, 200);
   const again = await callsOf(limited, body, 200);
   const wrong = await callsOf(limited, new Uint8Array([1, 2, 3]), 400);
   const unknown = await callsOf("hr_nonsense", body, 401);
   const partly = await callsOf(await makeKey(), requestOf(freshSpan(), join(stringField(5, "no ids"))), 200);
-  for (const calls of [created, again, wrong, unknown, partly]) {
+  for (const calls of [collected, created, again, wrong, unknown, partly]) {
     expect(calls.length, calls.join(", ")).toBeLessThanOrEqual(limits.requestSubrequests);
     expect(calls).toContain("OUTCOMES.send");
   }
-  expect(created).toEqual(expect.arrayContaining(["KEYS.get", "PAYLOADS.get", "PAYLOADS.put", "RING.send"]));
+  expect(created).toEqual(expect.arrayContaining(["PAYLOADS.put", "RING.send"]));
   expect(created.some((call) => call.startsWith("METER stub."))).toBe(true);
+  expect(collected).toEqual(expect.arrayContaining(["KEYS.get", "PAYLOADS.get", "COLLECTOR stub.add"]));
+  expect(collected).not.toContain("PAYLOADS.put");
   expect(again).toEqual(expect.arrayContaining(["PAYLOADS.put"]));
 });

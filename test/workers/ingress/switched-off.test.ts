@@ -15,9 +15,14 @@ beforeEach(async () => {
 });
 
 test.each([
-  ["R2 (bucket binding PAYLOADS)", 503, { PAYLOADS: { put: off, head: off } }],
+  ["R2 (bucket binding PAYLOADS)", 503, { COLLECT: "off", PAYLOADS: { put: off, head: off } }],
   ["KV (namespace binding KEYS)", 503, { KEYS: { get: off } }],
-  ["the queue of doorbells (binding RING)", 200, { RING: { send: off } }],
+  ["the queue of doorbells (binding RING)", 200, { COLLECT: "off", RING: { send: off } }],
+  [
+    "the collector (Durable Object binding COLLECTOR)",
+    200,
+    { COLLECTOR: { idFromName: () => "", get: () => ({ add: off }) } },
+  ],
   [
     "the Meter (Durable Object binding METER)",
     200,
