@@ -433,6 +433,7 @@ export const profiles: readonly Profile[] = [
       ...someOf(0.1, ["doorbell lost", "event lost", "put lands late", "put fails", "put lands unseen"]),
       ...someOf(0.05, [
         "collector dies",
+        "collector moves",
         "cron dies",
         "consumer dies",
         "message doubled",
@@ -452,6 +453,22 @@ export const profiles: readonly Profile[] = [
     },
     incidentMs: 2 * DAY,
     flaws: { refused: 0.1, undecodable: 0.1 },
+    watchMs: 9 * DAY,
+  },
+  {
+    // Payloads that die in an object that they share with good ones, until it is deleted; clients send them again.
+    ...nothing,
+    name: "dead payloads of segments",
+    collects: 1,
+    payloads: { least: 2, most: 3 },
+    overMs: SECOND,
+    resends: { least: 0, most: 1 },
+    resendMs: MINUTE,
+    faults: someOf(0.03, ["R2 fails", "statement fails after", "query fails", "consumer dies"]),
+    strikesMax: 3,
+    incidents: { replay: { times: 1, probability: 0.2 }, erase: { times: 1, probability: 0.2 } },
+    incidentMs: 2 * DAY,
+    flaws: { undecodable: 0.4 },
     watchMs: 9 * DAY,
   },
   {
