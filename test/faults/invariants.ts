@@ -5,6 +5,7 @@
 import { contentMinuteOfId } from "../../shared/id-time.ts";
 import type { Group } from "../../shared/ledger/group.ts";
 import { defaultSettings } from "../../shared/ledger/settings.ts";
+import type { PayloadPlace } from "../../shared/ledger/view.ts";
 import {
   idOfKey,
   isInSegment,
@@ -72,6 +73,7 @@ export class Checker {
     named: 0,
     accepted: 0,
   };
+  #seenStored: { state: LedgerState | null; moves: number } = { state: null, moves: -1 };
   #seenPlaces: { state: LedgerState | null; moves: number; isAnyHeld: boolean } = {
     state: null,
     moves: -1,
@@ -257,14 +259,38 @@ export class Checker {
     if (head === null) {
       return;
     }
-    const { ended } = state.dump();
-    const known = state.places([...ended.keys()]);
+    const { ended, places } = state.dump();
+    if (this.#world.profile.storesIds) {
+      this.#isStored([...places.keys()]); // whatever else is asked of it is equal then
+    }
+    const known = state.placesInMemory([...ended.keys()]);
     for (const [id, at] of ended) {
       const isTrimmed = head.trimmed != null && contentMinuteOfId(id) < head.trimmed.from;
       if (at >= head.memSince && !isTrimmed && !known.has(id)) {
         throw new Violation(
           "S5",
           `${id} ended at ${new Date(at).toISOString()}, and the ledger does not know it`,
+        );
+      }
+    }
+  }
+
+  /** S5, of the store: it says of every id what the state in memory says. */
+  #isStored(ids: readonly PayloadId[]): void {
+    const { state } = this.#world.ledger;
+    const seen = this.#seenStored;
+    if (seen.state === state && seen.moves === state.moves) {
+      return;
+    }
+    this.#seenStored = { state, moves: state.moves };
+    const stored = state.places(ids);
+    const known = state.placesInMemory(ids);
+    for (const id of ids) {
+      const [is, should] = [stored, known].map((places) => JSON.stringify(placeOf(places.get(id))));
+      if (is !== should) {
+        throw new Violation(
+          "S5",
+          `the store has ${id} as ${is ?? "nothing"}, and it is ${should ?? "nothing"}`,
         );
       }
     }
@@ -407,7 +433,7 @@ export class Checker {
       if (!wasSeen && (own === undefined || !isAccounted(own, all))) {
         throw new Violation("S3", `${key} has ${own?.outcome ?? "no"} receipt, and its segment is gone`);
       }
-      if (own?.outcome === "dead" && !store.hasCopy(key)) {
+      if (own?.outcome === "dead" && store.get(key) === null) {
         throw new Violation("S3", `${key} is dead, and its bytes went with its segment`);
       }
     }
@@ -722,6 +748,15 @@ export class Checker {
     );
     return `checkpoint from ${minute(checkpoint?.from ?? 0)} open ${minutes?.join(", ")}; ${waiting.payloads.length} wait; groups ${live.join(", ") || "none"}; ${keys.join(", ")}; lost ${[...witness.lost.keys()].join(" ") || "nothing"}`;
   }
+}
+
+/** Its fields in one order. */
+function placeOf(place: PayloadPlace | undefined): readonly unknown[] {
+  return place === undefined
+    ? []
+    : place.at === "group"
+      ? [place.group]
+      : [place.outcome, place.tag, place.since];
 }
 
 function placeText(group: Group | null): string {

@@ -901,7 +901,6 @@ const segments: readonly Mutant[] = [
     find: "return own.length === payloads && keyChecksum(own.map(idOfKey)) === checksum;",
     replace: "return own.length * 2 >= payloads && own.length > 0 && checksum >= 0n;",
     profile: "segments",
-    by: "S3",
   },
   {
     name: "a segment has ended when one of its payloads has",
@@ -938,10 +937,18 @@ const segments: readonly Mutant[] = [
     name: "a dead payload's segment goes without its bytes being kept",
     file: "test/faults/world/object-store.ts",
     mirrors: "workers/consumer/erase-objects.ts",
-    find: "return this.#copies.has(key);",
-    replace: "return true || this.#copies.delete(key);",
+    find: "this.#copies.set(key, payload);",
+    replace: "this.#copies.set(key, null as never);",
     profile: "dead payloads of segments",
     by: "S3",
+  },
+  {
+    name: "nobody looks for a dead payload's copy before its segment goes",
+    open: "the copy is made before the receipt says dead, so that it is there; test/core/reconcile-segments.test.ts holds it",
+    file: "shared/reconcile/delete-payloads.ts",
+    find: "const copied = run.budget.isUsedUp ? [] : yield* copiedDead(asked);",
+    replace: "const copied = run.budget.isUsedUp ? [] : asked;",
+    profile: "dead payloads of segments",
   },
   {
     name: "the collector answers before its put",
@@ -1122,7 +1129,7 @@ const trimmed: readonly Mutant[] = [
   },
   {
     name: "the fence of what was trimmed counts from the ledger's birth",
-    open: "no schedule forgets within a fence of an INSERT that runs on; test/core/ledger-reports.test.ts holds it",
+    open: "what ended within a fence has rows and a receipt, which VERIFY finds: it takes that both are lost in the same minutes, and that an INSERT under another token than the one that stored it still runs; test/core/ledger-reports.test.ts holds it",
     file: "shared/ledger/memory.ts",
     find: "return mayBeTrimmed(head, id) ? Math.max(head.birth, head.trimmed?.at ?? 0) : head.birth;",
     replace: "return head.birth + (id.length === 0 ? 1 : 0);",
@@ -1138,6 +1145,74 @@ const trimmed: readonly Mutant[] = [
   },
 ];
 
+/** Of the ledger's store (decision 0087), which one profile runs over real SQLite. */
+const stored: readonly Mutant[] = [
+  {
+    name: "ids of late content lie in a row that is said to end before them",
+    file: "workers/consumer/ledger-ids.ts",
+    find: "    const high = placeOfId(records, records.length - memberBytes);",
+    replace: "    const high = low;",
+    profile: "ids in SQLite",
+    by: "S5",
+  },
+  {
+    name: "merging takes what is live with it",
+    file: "workers/consumer/ledger-ids.ts",
+    find: "this.#members.takeOut(({ last }) => last !== Number.POSITIVE_INFINITY);",
+    replace: "this.#members.takeOut(({ last }) => last > 0);",
+    profile: "ids in SQLite",
+    by: "S5",
+  },
+  {
+    name: "the table of hot ids is empty after a restart",
+    file: "workers/consumer/ledger-ids.ts",
+    find: "this.#members.set({ ...row, generation: this.#hot.add(new Uint8Array(records), memberBytes, seq) });",
+    replace: "this.#members.set({ ...row, generation: records.byteLength });",
+    profile: "ids in SQLite",
+    by: "S5",
+  },
+  {
+    name: "a run keeps the end of an id that came first",
+    file: "workers/consumer/ledger-ids.ts",
+    find: 'before === undefined || place.at === "group" || (before.at === "done" && place.since >= before.since);',
+    replace: 'before === undefined || place.at === "group";',
+    profile: "ids in SQLite",
+    by: "S5",
+  },
+  {
+    name: "a group that is over is still live to those of its ids that were strays",
+    file: "workers/consumer/ledger-ids.ts",
+    find: "    if (apart.size > 0) {\n      this.#endStrays(",
+    replace: "    if (apart.size > 1) {\n      this.#endStrays(",
+    profile: "ids in SQLite",
+    by: "S5",
+  },
+  {
+    name: "a row is forgotten with the oldest of its ids",
+    file: "workers/consumer/ledger-ids.ts",
+    find: "last <= trimmed.at && high >>> 8 < trimmed.from);",
+    replace: "last <= trimmed.at);",
+    profile: "ids in SQLite",
+    by: "S5",
+  },
+  {
+    name: "a group's number is used again after its row was merged",
+    file: "workers/consumer/ledger-storage.ts",
+    find: "const seq = isNew ? this.#nextSeq++ : this.#seqOf(group.id);",
+    replace: "const seq = isNew ? highestSeq(this.#sql) + 1 : this.#seqOf(group.id);",
+    profile: "ids in SQLite",
+    by: "S5",
+  },
+  {
+    name: "a filter that was given up is taken for one that has nothing",
+    file: "workers/consumer/ledger-ids.ts",
+    find: "(filter === undefined || mayHold(filter, bytes)),",
+    replace: "filter !== undefined && mayHold(filter, bytes),",
+    profile: "ids in SQLite",
+    by: "S5",
+  },
+];
+
 export const mutants: readonly Mutant[] = [
   ...designed,
   ...feared,
@@ -1147,5 +1222,6 @@ export const mutants: readonly Mutant[] = [
   ...ids,
   ...segments,
   ...trimmed,
+  ...stored,
   ...unwritten,
 ];
