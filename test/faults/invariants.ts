@@ -1,14 +1,17 @@
 /**
- * The invariants I1-I12, S5 and S8 of the protocol, checked on what really happened: on the tables, on R2, on the ledger's state
+ * The invariants I1-I12 and S1-S8 of the protocol, checked on what really happened: on the tables, on R2, on the ledger's state
  * and on the witness's record. Nothing here is shared with the code under test but the shapes of its data.
  */
 import { contentMinuteOfId } from "../../shared/id-time.ts";
 import type { Group } from "../../shared/ledger/group.ts";
 import { defaultSettings } from "../../shared/ledger/settings.ts";
+import type { PayloadPlace } from "../../shared/ledger/view.ts";
 import {
   idOfKey,
+  isInSegment,
   minuteOfKey,
   minuteToMs,
+  objectOf,
   type PayloadId,
   type PayloadKey,
 } from "../../shared/payload-key.ts";
@@ -32,7 +35,12 @@ export type Invariant =
   | "I11"
   | "I12"
   | "S1"
+  | "S2"
+  | "S3"
+  | "S4"
   | "S5"
+  | "S6"
+  | "S7"
   | "S8"
   | "seal"
   | "row"
@@ -53,7 +61,19 @@ export class Violation extends Error {
 export class Checker {
   readonly #world: World;
   readonly #contentOf = new Map<string, string>();
-  #seen = { table: -1, receipts: -1, ledger: -1, inserts: 0, deletions: 0, seals: 0, named: 0, accepted: 0 };
+  #seen = {
+    table: -1,
+    receipts: -1,
+    ledger: -1,
+    store: 0,
+    inserts: 0,
+    deletions: 0,
+    segmentsGone: 0,
+    seals: 0,
+    named: 0,
+    accepted: 0,
+  };
+  #seenStored: { state: LedgerState | null; moves: number } = { state: null, moves: -1 };
   #seenPlaces: { state: LedgerState | null; moves: number; isAnyHeld: boolean } = {
     state: null,
     moves: -1,
@@ -64,9 +84,9 @@ export class Checker {
     this.#world = world;
   }
 
-  /** After every step: I1-I6, S1, S5, S8. */
+  /** After every step: I1-I6 and S1-S8. */
   afterStep(): void {
-    const { table, receipts, ledger, witness } = this.#world;
+    const { table, receipts, ledger, witness, store } = this.#world;
     const seen = this.#seen;
     const isTableNew = seen.table !== table.version;
     if (isTableNew || seen.receipts !== receipts.version) {
@@ -98,6 +118,13 @@ export class Checker {
     }
     for (; seen.inserts < witness.inserts.length; seen.inserts++) {
       this.#insertIsLawful(seen.inserts);
+    }
+    if (seen.store !== store.version) {
+      seen.store = store.version;
+      this.#segmentsAreTheirs();
+    }
+    for (; seen.segmentsGone < witness.segmentsGone.length; seen.segmentsGone++) {
+      this.#segmentMayGo(seen.segmentsGone);
     }
     for (; seen.deletions < witness.deletions.length; seen.deletions++) {
       this.#deletionIsLawful(seen.deletions);
@@ -232,14 +259,38 @@ export class Checker {
     if (head === null) {
       return;
     }
-    const { ended } = state.dump();
-    const known = state.places([...ended.keys()]);
+    const { ended, places } = state.dump();
+    if (this.#world.profile.storesIds) {
+      this.#isStored([...places.keys()]); // whatever else is asked of it is equal then
+    }
+    const known = state.placesInMemory([...ended.keys()]);
     for (const [id, at] of ended) {
       const isTrimmed = head.trimmed != null && contentMinuteOfId(id) < head.trimmed.from;
       if (at >= head.memSince && !isTrimmed && !known.has(id)) {
         throw new Violation(
           "S5",
           `${id} ended at ${new Date(at).toISOString()}, and the ledger does not know it`,
+        );
+      }
+    }
+  }
+
+  /** S5, of the store: it says of every id what the state in memory says. */
+  #isStored(ids: readonly PayloadId[]): void {
+    const { state } = this.#world.ledger;
+    const seen = this.#seenStored;
+    if (seen.state === state && seen.moves === state.moves) {
+      return;
+    }
+    this.#seenStored = { state, moves: state.moves };
+    const stored = state.places(ids);
+    const known = state.placesInMemory(ids);
+    for (const id of ids) {
+      const [is, should] = [stored, known].map((places) => JSON.stringify(placeOf(places.get(id))));
+      if (is !== should) {
+        throw new Violation(
+          "S5",
+          `the store has ${id} as ${is ?? "nothing"}, and it is ${should ?? "nothing"}`,
         );
       }
     }
@@ -320,9 +371,71 @@ export class Checker {
   }
 
   /** S1: what is answered 200 is in an object then, or was, and was erased since. */
-  #acceptedIsThere(key: PayloadKey | undefined): void {
-    if (key !== undefined && !this.#world.witness.landed.get(idOfKey(key))?.some((one) => one.key === key)) {
-      throw new Violation("S1", `${key} was answered 200, and no object has it`);
+  #acceptedIsThere(accepted: World["witness"]["accepted"][number] | undefined): void {
+    if (accepted === undefined) {
+      return;
+    }
+    const { id, key } = accepted;
+    if (!this.#world.witness.landed.get(id)?.some((one) => one.key === key)) {
+      throw new Violation("S1", `${id} was answered 200 with ${key}, and no object has it there`);
+    }
+  }
+
+  /**
+   * S2: a payload of a segment has the bytes that it was put with, where they were put, until it is erased; and who reads it gets them. S6:
+   * it is zeros then, the others are as they were, and no other object has its bytes.
+   */
+  #segmentsAreTheirs(): void {
+    const { store, witness } = this.#world;
+    for (const object of store.touched) {
+      const segment = store.readSegment(object);
+      const payloads = witness.segments.get(object) ?? [];
+      let at = segmentHeadBytes + payloads.length * segmentEntryBytes;
+      for (const { key, content } of segment === null ? [] : payloads) {
+        const { bytes } = content.body;
+        const found = segment?.bytes.subarray(at, at + bytes.length) ?? noBytes;
+        at += bytes.length;
+        const isBlank = found.every((byte) => byte === 0);
+        if (isBlank && !witness.erasing.has(key)) {
+          throw new Violation("S6", `the bytes of ${key} were erased, and nobody asked for it`);
+        }
+        if (!isBlank && (found.length !== bytes.length || found.some((byte, i) => byte !== bytes[i]))) {
+          throw new Violation("S2", `${key} has other bytes than it was put with`);
+        }
+        if (!isBlank && witness.bytesGone.has(key)) {
+          throw new Violation("S6", `${key} is erased, and its segment has its bytes`);
+        }
+        if (!isBlank && store.get(key)?.content !== content) {
+          throw new Violation(
+            "S2",
+            `${key} is there, and is read as ${store.get(key)?.content.id ?? "nothing"}`,
+          );
+        }
+      }
+    }
+    store.touched.clear();
+    for (const key of witness.bytesGone) {
+      if (store.get(key) !== null) {
+        throw new Violation("S6", `${key} is erased, and an object or a copy has its bytes`);
+      }
+    }
+  }
+
+  /** S3: a segment goes when each of its payloads has a receipt that counts, and each dead one its copy. */
+  #segmentMayGo(at: number): void {
+    const { witness, receipts, store } = this.#world;
+    const gone = witness.segmentsGone[at];
+    for (const { key } of gone === undefined ? [] : (witness.segments.get(gone.object) ?? [])) {
+      const all = receipts.ofId(idOfKey(key)).map(({ receipt }) => receipt);
+      const own = all.find((receipt) => receipt.key === key);
+      const lostAt = receipts.lostAt.get(key) ?? Number.NEGATIVE_INFINITY;
+      const wasSeen = lostAt >= (gone?.runBegan ?? 0) || receipts.expired.has(key);
+      if (!wasSeen && (own === undefined || !isAccounted(own, all))) {
+        throw new Violation("S3", `${key} has ${own?.outcome ?? "no"} receipt, and its segment is gone`);
+      }
+      if (own?.outcome === "dead" && store.get(key) === null) {
+        throw new Violation("S3", `${key} is dead, and its bytes went with its segment`);
+      }
     }
   }
 
@@ -412,8 +525,20 @@ export class Checker {
         const lostAt = receipts.lostAt.get(key) ?? Number.NEGATIVE_INFINITY;
         const isSeenEnded = (own !== undefined && isAccounted(own, all)) || receipts.expired.has(key);
         if (!isSeenEnded && receipts.lostLastAt < seal.runBegan && lostAt < seal.runBegan) {
-          throw new Violation("seal", `${key} has ${own?.outcome ?? "no"} receipt, and its minute is sealed`);
+          const invariant = isInSegment(key) ? "S4" : "seal";
+          throw new Violation(
+            invariant,
+            `${key} has ${own?.outcome ?? "no"} receipt, and its minute is sealed`,
+          );
         }
+      }
+    }
+    // The other way round: a receipt that no payload has would make up for one that is missing.
+    for (const { receipt } of receipts.list()) {
+      const { key } = receipt;
+      const isOfMinute = isInSegment(key) && minuteToMs(minuteOfKey(key)) === seal.minute;
+      if (isOfMinute && !witness.segments.get(objectOf(key))?.some((payload) => payload.key === key)) {
+        throw new Violation("S4", `${key} has a receipt, and no segment has it`);
       }
     }
   }
@@ -545,6 +670,7 @@ export class Checker {
     }
     this.#innocentsInTime();
     this.#nothingIsInHand();
+    this.#onePutAndOneRead();
     const { rescues } = ledger.state.head ?? {};
     // Beyond so many keys of a live payload, the reconciler brings the others their receipts (shared/limits.ts).
     const keysMax = 1 + this.#world.settings.duplicateKeysMax;
@@ -559,6 +685,17 @@ export class Checker {
         "I8",
         `nothing was lost, and ${JSON.stringify(rescues)} were rescued, ${witness.notified} notified by the reconciler`,
       );
+    }
+  }
+
+  /** S7: where nothing is lost, what a collector takes has no object of its own, and a group reads a segment once. */
+  #onePutAndOneRead(): void {
+    const { profile, witness } = this.#world;
+    if (profile.isLossless && witness.putAlone.length > 0) {
+      throw new Violation("S7", `nothing went wrong, and ${witness.putAlone[0]} was put alone`);
+    }
+    if (witness.readAgain.length > 0) {
+      throw new Violation("S7", `${witness.readAgain[0]} was read twice for one group`);
     }
   }
 
@@ -613,11 +750,24 @@ export class Checker {
   }
 }
 
+/** Its fields in one order. */
+function placeOf(place: PayloadPlace | undefined): readonly unknown[] {
+  return place === undefined
+    ? []
+    : place.at === "group"
+      ? [place.group]
+      : [place.outcome, place.tag, place.since];
+}
+
 function placeText(group: Group | null): string {
   return group === null ? "what waits" : `group ${group.id}`;
 }
 
 const DAY_MS = 86_400_000;
+/** As shared/segment/segment.ts has it. */
+const segmentHeadBytes = 32;
+const segmentEntryBytes = 192;
+const noBytes = new Uint8Array();
 const noDays: ReadonlySet<number> = new Set();
 
 /** Does this receipt end its key's story? */

@@ -23,7 +23,17 @@ import type { GroupId } from "../../shared/receipt.ts";
 /** A row is larger than the store takes: nothing was applied. */
 export class RowTooLarge extends Error {}
 
+/** A store that is told the same changes, and asked where ids are instead of this one. */
+export interface IdStore {
+  apply(changes: readonly Change[]): void;
+  places(ids: readonly PayloadId[]): ReadonlyMap<PayloadId, PayloadPlace>;
+  trimTo(): number | undefined;
+  restart(): void;
+  copy(): IdStore;
+}
+
 export class LedgerState implements LedgerView {
+  readonly #ids: IdStore | null;
   readonly #rowBytesMax: Readonly<Record<"head" | "group", number>> | null;
   #head: Head | null = null;
   /** The head that a store would have written last. */
@@ -37,8 +47,12 @@ export class LedgerState implements LedgerView {
   moves = 0;
 
   /** `rowBytesMax`: as a Durable Object's SQLite does, it takes no larger row. Null: any. */
-  constructor(rowBytesMax: Readonly<Record<"head" | "group", number>> | null = null) {
+  constructor(
+    rowBytesMax: Readonly<Record<"head" | "group", number>> | null = null,
+    ids: IdStore | null = null,
+  ) {
     this.#rowBytesMax = rowBytesMax;
+    this.#ids = ids;
   }
 
   get head(): Head | null {
@@ -50,6 +64,10 @@ export class LedgerState implements LedgerView {
   }
 
   places(ids: readonly PayloadId[]): ReadonlyMap<PayloadId, PayloadPlace> {
+    return this.#ids === null ? this.placesInMemory(ids) : this.#ids.places(ids);
+  }
+
+  placesInMemory(ids: readonly PayloadId[]): ReadonlyMap<PayloadId, PayloadPlace> {
     const found = new Map<PayloadId, PayloadPlace>();
     for (const id of ids) {
       const place = this.#places.get(id);
@@ -94,10 +112,15 @@ export class LedgerState implements LedgerView {
   /** The instance ended: what is not stored is gone, and found again as far as groups say it. */
   restart(): void {
     this.#head = this.#written && headAtStart(this.#written, [...this.#groups.values()]);
+    this.#ids?.restart();
+    this.moves++;
   }
 
   /** The content minute before which a store that is full would forget: a half of what has ended. Undefined: nothing has. */
   trimTo(): number | undefined {
+    if (this.#ids !== null) {
+      return this.#ids.trimTo();
+    }
     const minutes = [...this.#places]
       .filter(([id, place]) => place.at === "done" && !this.#isForgotten(id, place))
       .map(([id]) => contentMinuteOfId(id))
@@ -118,7 +141,7 @@ export class LedgerState implements LedgerView {
 
   /** A state that is equal now and independent from here on: what a restore goes back to. */
   copy(): LedgerState {
-    const copy = new LedgerState(this.#rowBytesMax);
+    const copy = new LedgerState(this.#rowBytesMax, this.#ids?.copy() ?? null);
     copy.#head = this.#head;
     copy.#written = this.#written;
     copy.#waiting = this.#waiting;
@@ -181,12 +204,14 @@ export class LedgerState implements LedgerView {
           }
           break;
         case "forget":
+          this.moves++;
           this.#forget();
           break;
         default:
           unreachable(change);
       }
     }
+    this.#ids?.apply(changes);
   }
 
   /** Nothing that is found goes with it: it only has no room any more. */

@@ -8,7 +8,7 @@
  *   -- --seed 1         which ones: the same seed and the same sources give the same sample
  *   -- --schedules 2000 of the model, for what the core tests do not catch
  *   -- --threads 2      mutants at a time
- *   -- --only text      of files whose path has the text
+ *   -- --only a,b       of files whose path has one of these texts
  *   -- --least 90       exit with 1 where less than this many percent are caught
  *   -- --report file    all verdicts as JSON
  *   -- --reviewed       those of reviewed.ts, instead of a sample
@@ -29,7 +29,7 @@ import { viableOf } from "./type-check.ts";
 
 const root = join(import.meta.dirname, "../..");
 /** What decides about payloads, wherever it runs. */
-const subjects = "shared/{delivery,ledger,reconcile}/**/*.ts";
+const subjects = "shared/{collect,delivery,ledger,reconcile,segment}/**/*.ts";
 /** Usual times are measured first; what takes this many of them does not end. */
 const patience = 5;
 const patienceMs = 15_000;
@@ -48,6 +48,7 @@ const { values } = parseArgs({
   },
 });
 const schedules = Number(values.schedules);
+const isChosen = (file: string): boolean => values.only.split(",").some((text) => file.includes(text));
 
 interface Verdict {
   readonly mutant: GeneratedMutant;
@@ -69,7 +70,7 @@ const sources = new Map(
     ]),
   ]
     .sort()
-    .filter((file) => file.includes(values.only))
+    .filter(isChosen)
     .map((file) => [file, readFileSync(join(root, file), "utf8")] as const),
 );
 const textOf = (file: string): string => sources.get(file) ?? "";
@@ -77,7 +78,7 @@ const textOf = (file: string): string => sources.get(file) ?? "";
 /** The mutants to try: the first of all, shuffled, that the compiler takes. */
 function draw(all: readonly GeneratedMutant[]): readonly GeneratedMutant[] {
   if (values.reviewed) {
-    return reviewed.filter(({ file }) => file.includes(values.only)).map(mutantOf);
+    return reviewed.filter(({ file }) => isChosen(file)).map(mutantOf);
   }
   if (values.replay !== undefined) {
     const { survivors } = v.parse(reportSchema, JSON.parse(readFileSync(values.replay, "utf8")));

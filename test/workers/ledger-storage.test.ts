@@ -1,7 +1,7 @@
 import { reset, runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { beforeEach, describe, expect, test } from "vitest";
-import { step, tokensNeeded } from "../../shared/ledger/machine.ts";
+import { type LedgerEvent, step, tokensNeeded } from "../../shared/ledger/machine.ts";
 import { defaultSettings } from "../../shared/ledger/settings.ts";
 import { limits } from "../../shared/limits.ts";
 import type { GroupId } from "../../shared/receipt.ts";
@@ -96,6 +96,34 @@ describe("the SQLite store", () => {
       expect(sqlite.group(tokenAt(0))).toBeUndefined();
       sqlite.apply(erased);
       expect(sqlite.group(tokenAt(0))?.payloads).toHaveLength(1);
+    });
+  });
+
+  test("knows what was merged, also where a group is made next that is the first of its instance", async () => {
+    await runInDurableObject(env.LEDGER.getByName("merged"), (_, { storage }) => {
+      const bounds = { ...small, groupsMerged: 2 };
+      let sqlite = new LedgerStorage(storage, bounds);
+      let drawn = 0;
+      const apply = (event: LedgerEvent) => {
+        const tokens = Array.from({ length: tokensNeeded(event) }, () => tokenAt(++drawn));
+        const { changes } = step(sqlite, event, { now: 1000, tokens, databaseBytes: 0 }, settings);
+        sqlite.apply(changes);
+        return changes.flatMap((change) => (change.kind === "group" && change.isNew ? [change.group] : []));
+      };
+      const erase = (n: number) => apply({ kind: "erase", payload: doorbell({ n }), reason: "asked for" });
+      apply({ kind: "born", facts: emptyWorld });
+      const groups = [...erase(1), ...erase(2)];
+      expect(groups).toHaveLength(2);
+      sqlite = new LedgerStorage(storage, bounds);
+      for (const { id, payloads } of groups) {
+        const ended = payloads.map(({ key }) => ({ key, outcome: "stored" as const }));
+        sqlite.apply([{ kind: "end", group: id, ended, at: 2000 }]);
+      }
+      expect(countOf(storage, "members")).toBe(0);
+      expect(erase(3)).toHaveLength(1);
+      // Each by itself: a row that is read for another one is looked into for all.
+      const at = (n: number) => sqlite.places([idAt(n)]).get(idAt(n))?.at;
+      expect([1, 2, 3].map(at)).toEqual(["done", "done", "group"]);
     });
   });
 

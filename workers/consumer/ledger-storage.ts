@@ -60,8 +60,11 @@ export class LedgerStorage implements LedgerView {
   /** Groups as their rows have them: most are read again within a second. */
   readonly #live: LiveGroups;
   readonly #ids: LedgerIds;
-  /** The number of the next group. Null: to be read when it is needed. */
-  #nextSeq: number | null = null;
+  /**
+   * The number of the next group. It is above every one that a row had when the instance started: hot ids (ledger-ids.ts) know their
+   * group by its number, also when its row is merged, and one that were used again would lead them to another group's ids.
+   */
+  #nextSeq = 1;
 
   constructor(storage: DurableObjectStorage, bounds: IdBounds = usualBounds) {
     this.#storage = storage;
@@ -74,7 +77,7 @@ export class LedgerStorage implements LedgerView {
 
   /** As an instance finds it when it starts. */
   #readAll(): void {
-    this.#nextSeq = null;
+    this.#nextSeq = highestSeq(this.#sql) + 1;
     this.#leased.clear();
     this.#live.clear();
     this.#ids.readAll();
@@ -286,7 +289,7 @@ export class LedgerStorage implements LedgerView {
     assertFits(group.id, doc);
     const role = roleOf(group);
     const lane = dueQueueCodes[dueQueueOf(group)];
-    const seq = isNew ? this.#drawSeq() : this.#seqOf(group.id);
+    const seq = isNew ? this.#nextSeq++ : this.#seqOf(group.id);
     assert(seq !== undefined, "an old group is there");
     if (role === roles.leased) {
       this.#leased.set(group.id, { seq, due: group.due });
@@ -318,12 +321,6 @@ export class LedgerStorage implements LedgerView {
       seq,
       group.payloads.map(({ key }) => key),
     );
-  }
-
-  /** Numbers rise, and none is used again while anything refers to it. */
-  #drawSeq(): number {
-    this.#nextSeq ??= highestSeq(this.#sql) + 1;
-    return this.#nextSeq++;
   }
 
   #end(id: GroupId, ended: readonly EndedPayload[], at: number): void {

@@ -31,7 +31,7 @@ export function makeBody(n: number, now: number, aheadMsMax = Number.POSITIVE_IN
   new DataView(hash.buffer).setUint32(0, Math.imul(n + 1, 0x9e37_79b1));
   hash.fill(n, 4);
   return {
-    bytes: request(time + clock, time + Math.min(clock, 0) - 10 * MINUTE_MS),
+    bytes: request(n, time + clock, time + Math.min(clock, 0) - 10 * MINUTE_MS),
     hash,
     contentMinute: minutesOf(time + clock),
   };
@@ -53,13 +53,14 @@ const template = bytesField(
     ),
   ),
 );
-/** The second span is the template's end, and as long as the first: its times are the last fields. */
+/** The second span is the template's end, and as long as the first: its times are the last fields, its id is before them. */
 const secondEndAt = template.length - 8;
 const firstEndAt = secondEndAt - (template.length - 4) / 2;
 
-function request(firstEndMs: number, secondEndMs: number): Uint8Array {
+function request(n: number, firstEndMs: number, secondEndMs: number): Uint8Array {
   const bytes = template.slice();
   const view = new DataView(bytes.buffer);
+  view.setUint32(secondEndAt - 9 - 5, n + 1); // the end of its span's id: no two bodies are the same bytes
   for (const [at, ms] of [
     [firstEndAt, firstEndMs],
     [secondEndAt, secondEndMs],

@@ -87,7 +87,7 @@ function* sendOnce(world: World, content: Content): Process<boolean> {
   if (step.value.kind === "unreachable") {
     return false;
   }
-  witness.accepted.push(step.value.key);
+  witness.accepted.push({ id: content.id, key: step.value.key });
   return true;
 }
 
@@ -99,6 +99,9 @@ function isCollected({ collector }: World, { content }: StoredObject): boolean {
 function* collect(world: World, object: StoredObject): Process<AcceptanceEffects["collect"]["answers"]> {
   const { collector } = world;
   const collected = collector === null ? null : yield* collector.add(world, object);
+  if (collected === null) {
+    world.witness.putAlone.push(object.key);
+  }
   return collected === null ? { kind: "alone" } : { kind: "stored", ...collected };
 }
 

@@ -31,7 +31,8 @@ export class Clock {
   }
 
   at(at: number, run: () => void): void {
-    const entry: Entry = { at: Math.max(at, this.now), order: this.#order++, run };
+    // Of whole milliseconds, as the platform's clocks are.
+    const entry: Entry = { at: Math.max(Math.ceil(at), this.now), order: this.#order++, run };
     const heap = this.#heap;
     let i = heap.length;
     heap.push(entry);

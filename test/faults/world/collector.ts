@@ -1,14 +1,23 @@
 /**
  * The ingress' collector, as far as others see it: payloads of concurrent requests have one object, and each is answered when
- * that is there. It may die at any moment, with what is open and what flies; then its callers hear nothing, and put for themselves.
+ * that is there. It may die at any moment, with what is open and what flies; then its callers hear nothing, and put for themselves. For
+ * a while there may be two of it, which know nothing of each other.
  */
 import { assert } from "../../../shared/assert.ts";
+import { type SegmentEffects, storeSegment } from "../../../shared/collect/store-segment.ts";
+import { type Answered, type Asked, done, failure } from "../../../shared/effect.ts";
 import { limits } from "../../../shared/limits.ts";
-import { formatSlotKey, type PayloadKey } from "../../../shared/payload-key.ts";
+import {
+  formatSlotKey,
+  type ObjectKey,
+  type PayloadId,
+  type PayloadKey,
+} from "../../../shared/payload-key.ts";
+import { indexBytes } from "../../../shared/segment/segment.ts";
 import { formatSegmentKey } from "../../../shared/segment/segment-key.ts";
 import type { Process } from "./clock.ts";
 import { land } from "./landing.ts";
-import { countsOf, doorbellOf, type StoredObject } from "./object-store.ts";
+import { countsOf, doorbellOf, type StoredObject, StoreFailed } from "./object-store.ts";
 import type { World } from "./world.ts";
 
 /** Payloads of one segment: few, so that schedules of few payloads come to a full one. */
@@ -32,21 +41,51 @@ interface Segment {
   keys: readonly PayloadKey[];
 }
 
+/** How long an instance knows what it has stored, ms. */
+const rememberedMs = 120_000;
+/** How long the platform may take to move an object, ms. */
+const movesMs = 30_000;
+
 export class Collector {
-  #open: Segment | null = null;
+  #instance = new Instance();
+  /** While the platform moves the object, requests may reach the instance before or the one after. */
+  #older: Instance | null = null;
+  #olderUntil = 0;
 
   /** Hands a payload over. Null: it is to be put alone. Else where it is. */
   *add(world: World, payload: Omit<StoredObject, "key">): Process<Added | null> {
-    const { clock } = world;
-    const isFull = (this.#open?.payloads.length ?? 0) >= payloadsMax;
-    if (this.#open === null || isFull) {
-      this.#open = { payloads: [], state: "open", keys: [] };
-      clock.start(this.#fly(world, this.#open));
+    const { clock, fate } = world;
+    if (fate.strikes("collector moves")) {
+      this.#older = this.#instance;
+      this.#olderUntil = clock.now + movesMs;
+      this.#instance = new Instance();
     }
-    const segment = this.#open;
-    // Equal bytes that are in it already are one payload; what was counted first holds.
-    const known = segment.payloads.findIndex(({ content }) => content.id === payload.content.id);
-    const slot = known >= 0 ? known : segment.payloads.push(payload) - 1;
+    const isOlder = clock.now < this.#olderUntil && fate.choices.below(2) === 0;
+    return yield* (isOlder && this.#older !== null ? this.#older : this.#instance).add(world, payload);
+  }
+}
+
+class Instance {
+  #open: Segment | null = null;
+  /** The open one and those in flight. */
+  readonly #inHand = new Set<Segment>();
+  readonly #stored = new Map<PayloadId, Added & { readonly until: number }>();
+
+  *add(world: World, payload: Omit<StoredObject, "key">): Process<Added | null> {
+    const { clock } = world;
+    const { id } = payload.content;
+    const stored = this.#stored.get(id);
+    if (stored !== undefined && clock.now < stored.until) {
+      return stored;
+    }
+    // Equal bytes that are in hand already are one payload; what was counted first holds.
+    const isIn = (one: Segment): boolean => one.payloads.some(({ content }) => content.id === id);
+    const known = [...this.#inHand].find(isIn);
+    const segment = known ?? this.#openFor(world);
+    if (known === undefined) {
+      segment.payloads.push(payload);
+    }
+    const slot = segment.payloads.findIndex(({ content }) => content.id === id);
     const until = clock.now + patienceMs;
     while (
       (segment.state === "open" || segment.state === "flying" || segment.state === "lost") &&
@@ -58,7 +97,17 @@ export class Collector {
     const first = segment.payloads[slot];
     return key === undefined || first === undefined
       ? null
-      : { key, isDuplicate: known >= 0, spans: countsOf({ ...first, key }).spans };
+      : { key, isDuplicate: known !== undefined, spans: countsOf({ ...first, key }).spans };
+  }
+
+  #openFor(world: World): Segment {
+    const isFull = (this.#open?.payloads.length ?? 0) >= payloadsMax;
+    if (this.#open === null || isFull) {
+      this.#open = { payloads: [], state: "open", keys: [] };
+      this.#inHand.add(this.#open);
+      world.clock.start(this.#fly(world, this.#open));
+    }
+    return this.#open;
   }
 
   *#fly(world: World, segment: Segment): Process {
@@ -67,8 +116,8 @@ export class Collector {
     if (this.#open === segment) {
       this.#open = null;
     }
-    if (fate.strikes("collector dies")) {
-      segment.state = "lost";
+    if (segment.state === "lost" || fate.strikes("collector dies")) {
+      this.#die();
       return;
     }
     segment.state = "flying";
@@ -83,27 +132,105 @@ export class Collector {
     const objects: Landing = [first, ...rest];
     segment.keys = objects.map((object) => object.key);
     yield fate.between(1, 30);
-    segment.state = this.#put(world, objects);
-    if (segment.state === "landed" && !fate.strikes("doorbell lost")) {
+    const isStored = yield* store(world, key, objects);
+    if (fate.strikes("collector dies")) {
+      this.#die(); // its object may be there, and nobody hears of it
+    }
+    this.#inHand.delete(segment);
+    if (hasDied(segment)) {
+      return;
+    }
+    segment.state = isStored ? "landed" : "failed";
+    if (isStored) {
+      this.#remember(clock.now, objects);
+    }
+    if (isStored && !fate.strikes("doorbell lost")) {
       const doorbells = objects.map((object) => doorbellOf(object, "ingress"));
       world.queues.ring.send({ kind: "doorbells", doorbells });
     }
   }
 
-  #put(world: World, objects: Landing): Segment["state"] {
-    const { fate, clock } = world;
-    if (fate.strikes("put lands late")) {
-      clock.after(fate.sometime(limits.reconcileAgeMs * 6), () => land(world, objects));
-      return "failed";
+  #remember(now: number, objects: Landing): void {
+    for (const object of objects) {
+      const { key, content } = object;
+      const { spans } = countsOf(object);
+      this.#stored.set(content.id, { key, isDuplicate: true, spans, until: now + rememberedMs });
     }
-    if (clock.now < world.storeAwayUntil || fate.strikes("put fails")) {
-      return "failed";
+  }
+
+  /** With all that it has in hand; what flies may land. */
+  #die(): void {
+    for (const segment of this.#inHand) {
+      segment.state = "lost";
     }
-    land(world, objects);
-    if (fate.strikes("collector dies")) {
-      return "lost"; // its object is there, and nobody hears of it
+    this.#inHand.clear();
+    this.#stored.clear();
+    this.#open = null;
+  }
+}
+
+/** Its own process may have been in the middle of something meanwhile. */
+function hasDied({ state }: Segment): boolean {
+  return state === "lost";
+}
+
+/** The product's own way of it into R2 (shared/collect/store-segment.ts). */
+function* store(world: World, key: ObjectKey, objects: Landing): Process<boolean> {
+  const { fate, clock } = world;
+  const bytes = objects.reduce(
+    (sum, { content }) => sum + content.body.bytes.length,
+    indexBytes(objects.length),
+  );
+  let isUnseen = false;
+  const performer: ModelPerformer = {
+    putIfAbsent() {
+      if (fate.strikes("put lands late")) {
+        clock.after(fate.sometime(limits.reconcileAgeMs * 6), () => land(world, objects));
+        throw new StoreFailed("put");
+      }
+      if (clock.now < world.storeAwayUntil || fate.strikes("put fails")) {
+        throw new StoreFailed("put");
+      }
+      const isCreated = land(world, objects);
+      if (fate.strikes("put lands unseen")) {
+        isUnseen = fate.choices.oneOf(2) === 0; // the look for it may fail as well
+        throw new StoreFailed("put");
+      }
+      return isCreated;
+    },
+    sizeOf(name) {
+      world.askStore("head");
+      if (isUnseen) {
+        throw new StoreFailed("head");
+      }
+      return world.store.readSegment(name)?.bytes.length ?? null;
+    },
+  };
+  const work = storeSegment(key, bytes);
+  let step = work.next();
+  while (step.done !== true) {
+    step = work.next(answer(step.value, performer));
+    yield fate.between(1, 10);
+  }
+  return step.value;
+}
+
+type ModelPerformer = {
+  readonly [Name in keyof SegmentEffects]: (
+    asks: SegmentEffects[Name]["asks"],
+  ) => SegmentEffects[Name]["answers"];
+};
+
+function answer<Name extends keyof SegmentEffects>(
+  { name, asks }: Asked<SegmentEffects, Name>,
+  performer: ModelPerformer,
+): Answered<SegmentEffects, Name> {
+  try {
+    return done<SegmentEffects, Name>(name, performer[name](asks));
+  } catch (error) {
+    if (error instanceof StoreFailed) {
+      return failure(error);
     }
-    // The put threw: the object is looked for by its name, and that may fail too.
-    return fate.strikes("put lands unseen") && fate.choices.oneOf(2) === 0 ? "failed" : "landed";
+    throw error;
   }
 }

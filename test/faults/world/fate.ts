@@ -16,6 +16,7 @@ export type Fault =
   | "R2 hangs"
   | "page short"
   | "collector dies"
+  | "collector moves"
   // --- clients and bells
   | "answer lost"
   | "doorbell lost"

@@ -3,7 +3,7 @@
  * strikes, so that what it finds is its own.
  */
 import { defaultSettings } from "../../../shared/ledger/settings.ts";
-import { nothing, type Profile } from "./profile.ts";
+import { nothing, type Profile, slowProfiles } from "./profile.ts";
 
 const SECOND = 1000;
 const MINUTE = 60 * SECOND;
@@ -345,4 +345,5 @@ export const harshProfiles: readonly Profile[] = [
     incidents: { forget: { times: 3, probability: 0.8 }, "ledger lost": { times: 1, probability: 0.15 } },
     incidentMs: 40 * MINUTE,
   },
+  ...slowProfiles,
 ];

@@ -43,6 +43,7 @@ import {
   saveCheckpoint,
 } from "../../../shared/reconcile/lease.ts";
 import { LedgerState, RowTooLarge } from "../../ledger/ledger-state.ts";
+import { closeStores, StoredIds } from "./stored-ids.ts";
 import { Invocation, Unanswered, type World } from "./world.ts";
 
 /** The call failed: whether it was done is not known to the caller. */
@@ -95,7 +96,8 @@ export class LedgerShell {
   constructor(world: World) {
     this.#world = world;
     this.#invocation = new Invocation(world, "a call of the ledger");
-    this.state = new LedgerState(world.profile.rowBytesMax);
+    closeStores();
+    this.state = newState(world);
   }
 
   get now(): number {
@@ -243,7 +245,7 @@ export class LedgerShell {
   /** Everything is lost: the Durable Object was deleted. What was drawn stays drawn. */
   lose(): void {
     this.#world.decisionsForgotten();
-    this.state = new LedgerState(this.#world.profile.rowBytesMax);
+    this.state = newState(this.#world);
     this.reconciler = newReconciler;
     this.#alertState = noAlerts;
     this.#alarmAt = null;
@@ -474,6 +476,10 @@ export class LedgerShell {
       this.#armAt(this.now + this.#world.settings.retryFirstMs);
     }
   }
+}
+
+function newState({ profile }: World): LedgerState {
+  return new LedgerState(profile.rowBytesMax, profile.storesIds ? new StoredIds() : null);
 }
 
 /** Does somebody wait for its answer? */

@@ -1,8 +1,21 @@
-/** R2: create-only puts, listing in key order, deletion; and the two small objects that the ledger keeps there. */
+/**
+ * R2: create-only puts, conditional writes, listing in key order, deletion; and the two small objects that the ledger keeps there. Of
+ * segments it has the bytes, written and read by the product's own code.
+ */
 
 import type { Doorbell } from "../../../shared/messages.ts";
-import { type ObjectKey, objectOf, type PayloadId, type PayloadKey } from "../../../shared/payload-key.ts";
+import {
+  formatSlotKey,
+  isIdOfHash,
+  isInSegment,
+  type ObjectKey,
+  objectOf,
+  type PayloadId,
+  type PayloadKey,
+} from "../../../shared/payload-key.ts";
 import type { DayRows } from "../../../shared/receipt.ts";
+import { type NewSegmentPayload, readIndex, writeSegment } from "../../../shared/segment/segment.ts";
+import { payloadsOf } from "../../../shared/segment/segment-key.ts";
 import type { Body } from "./bodies.ts";
 
 /** What a client sends: equal contents are equal bytes, and one payload. */
@@ -75,16 +88,39 @@ export function spansOfObject(object: StoredObject): number {
 /** R2 did not answer, or said no. */
 export class StoreFailed extends Error {}
 
+/** A payload's place in an object. */
+interface Slot {
+  readonly payload: StoredObject;
+  readonly isErased: boolean;
+}
+
+interface R2Object {
+  /** Of a segment; a payload that has an object of its own is no part of what this world has as bytes. */
+  readonly bytes: Uint8Array | null;
+  /** Another one after each write. */
+  readonly etag: number;
+  readonly slots: ReadonlyMap<PayloadKey, Slot>;
+}
+
+/** A segment as it was read. */
+export interface ReadSegment {
+  readonly bytes: Uint8Array;
+  readonly etag: number;
+}
+
 export class ObjectStore {
-  /** Of each object its payloads, by their keys; those of a segment whose bytes were erased too. */
-  readonly #objects = new Map<ObjectKey, Map<PayloadKey, StoredObject>>();
-  readonly #erased = new Set<PayloadKey>();
+  readonly #objects = new Map<ObjectKey, R2Object>();
   /** Of dead payloads whose segment may be gone. */
   readonly #copies = new Map<PayloadKey, StoredObject>();
+  #writes = 0;
   #sorted: readonly StoredObject[] | null = null;
   #sortedObjects: readonly ObjectKey[] | null = null;
   epoch: number | null = null;
   counter: number | null = null;
+  /** Raised by whatever changes objects. */
+  version = 0;
+  /** The segments that were written or deleted since the checker looked. */
+  readonly touched = new Set<ObjectKey>();
 
   /** Puts payloads with one object. False: its key is taken. */
   create(...payloads: readonly [StoredObject, ...StoredObject[]]): boolean {
@@ -92,16 +128,27 @@ export class ObjectStore {
     if (this.#objects.has(object)) {
       return false;
     }
-    this.#objects.set(object, new Map(payloads.map((payload) => [payload.key, payload])));
-    for (const { key } of payloads) {
-      this.#erased.delete(key); // its bytes came once more, under the same key
+    if (isInSegment(object)) {
+      const bytes = writeSegment(payloads[0].arrival, payloads.map(newPayload));
+      this.#write(object, bytes, payloads);
+    } else {
+      const slots = new Map(payloads.map((payload) => [payload.key, { payload, isErased: false }]));
+      this.#objects.set(object, { bytes: null, etag: ++this.#writes, slots });
+      this.#changed();
     }
-    this.#changed();
     return true;
   }
 
+  /** Its payloads are those that its bytes say, which are among these. */
+  #write(object: ObjectKey, bytes: Uint8Array, among: readonly StoredObject[]): void {
+    this.#objects.set(object, { bytes, etag: ++this.#writes, slots: slotsOf(object, bytes, among) });
+    this.touched.add(object);
+    this.#changed();
+  }
+
   get(key: PayloadKey): StoredObject | null {
-    const own = this.#erased.has(key) ? undefined : this.#objects.get(objectOf(key))?.get(key);
+    const slot = this.#objects.get(objectOf(key))?.slots.get(key);
+    const own = slot === undefined || slot.isErased ? undefined : slot.payload;
     return own ?? this.#copies.get(key) ?? null;
   }
 
@@ -116,26 +163,43 @@ export class ObjectStore {
     return this.#copies.has(key);
   }
 
-  /** Deletes the object. Returns the payloads whose bytes it had. */
-  delete(object: ObjectKey): readonly PayloadKey[] {
-    const keys = [...(this.#objects.get(object)?.keys() ?? [])].filter((key) => !this.#erased.has(key));
-    this.#objects.delete(object);
-    this.#changed();
-    return keys;
+  dropCopy(key: PayloadKey): void {
+    this.#copies.delete(key);
+    this.version++;
   }
 
-  /** Takes a payload's bytes away, and the object with the last of them. */
-  erase(key: PayloadKey): void {
-    const object = objectOf(key);
-    this.#erased.add(key);
-    this.#copies.delete(key);
-    if ([...(this.#objects.get(object)?.keys() ?? [])].every((one) => this.#erased.has(one))) {
-      this.#objects.delete(object);
+  /** Deletes the object. Returns the payloads whose bytes it had. */
+  delete(object: ObjectKey): readonly PayloadKey[] {
+    const slots = [...(this.#objects.get(object)?.slots.values() ?? [])];
+    this.#objects.delete(object);
+    if (isInSegment(object)) {
+      this.touched.add(object);
     }
     this.#changed();
+    return slots.filter(({ isErased }) => !isErased).map(({ payload }) => payload.key);
+  }
+
+  readSegment(object: ObjectKey): ReadSegment | null {
+    const { bytes, etag } = this.#objects.get(object) ?? {};
+    return bytes == null || etag === undefined ? null : { bytes, etag };
+  }
+
+  /** Writes a segment anew, if it is what `etag` says. False: it is not. */
+  rewrite(object: ObjectKey, bytes: Uint8Array, etag: number): boolean {
+    const before = this.#objects.get(object);
+    if (before?.etag !== etag) {
+      return false;
+    }
+    this.#write(
+      object,
+      bytes,
+      [...before.slots.values()].map(({ payload }) => payload),
+    );
+    return true;
   }
 
   #changed(): void {
+    this.version++;
     this.#sorted = null;
     this.#sortedObjects = null;
   }
@@ -147,8 +211,9 @@ export class ObjectStore {
   /** Every payload whose bytes are in an object, in the order of keys. */
   list(): readonly StoredObject[] {
     this.#sorted ??= [...this.#objects.values()]
-      .flatMap((payloads) => [...payloads.values()])
-      .filter(({ key }) => !this.#erased.has(key))
+      .flatMap(({ slots }) => [...slots.values()])
+      .filter(({ isErased }) => !isErased)
+      .map(({ payload }) => payload)
       .sort((a, b) => (a.key < b.key ? -1 : 1));
     return this.#sorted;
   }
@@ -160,12 +225,66 @@ export class ObjectStore {
   }
 
   /** The payloads of an object, with those that were erased. Null: there is no such object. */
-  payloadsOf(
-    object: ObjectKey,
-  ): readonly { readonly payload: StoredObject; readonly isErased: boolean }[] | null {
-    const payloads = this.#objects.get(object);
-    return payloads === undefined
-      ? null
-      : [...payloads.values()].map((payload) => ({ payload, isErased: this.#erased.has(payload.key) }));
+  payloadsOf(object: ObjectKey): readonly Slot[] | null {
+    const found = this.#objects.get(object);
+    return found === undefined ? null : [...found.slots.values()];
   }
+}
+
+function newPayload({ content, arrival, isSampled }: StoredObject): NewSegmentPayload {
+  const { id, body, spans } = content;
+  return {
+    id,
+    tenant: "acme",
+    body: body.bytes,
+    metadata: {
+      version: "1",
+      type: "pb",
+      encoding: "identity",
+      spans,
+      rejectedSpans: 0,
+      inflatedBytes: body.bytes.length,
+      outputBytes: spans * 100,
+      arrival,
+      startMinMs: 0,
+      startMaxMs: arrival,
+      ...(isSampled ? { sampleThreshold: "80000000000000" } : {}),
+    },
+  };
+}
+
+/**
+ * What a segment's bytes say that it has, read as `fetchObject` (shared/segment/payload-objects.ts) reads them: a body that the id of
+ * its entry was not made of is none. Which content a body is, its bytes say.
+ */
+function slotsOf(
+  object: ObjectKey,
+  bytes: Uint8Array,
+  among: readonly StoredObject[],
+): ReadonlyMap<PayloadKey, Slot> {
+  const index = readIndex(bytes, payloadsOf(object), bytes.length);
+  const slots = new Map<PayloadKey, Slot>();
+  for (const entry of index.kind === "index" ? index.entries : []) {
+    if (entry === null) {
+      continue;
+    }
+    const { slot, tenant, id, offset, isErased, metadata } = entry;
+    const key = formatSlotKey(object, slot, tenant, id);
+    const body = bytes.subarray(offset, offset + entry.bytes);
+    const own = among.find(({ content }) =>
+      isErased ? content.id === id : isEqual(content.body.bytes, body),
+    );
+    if (own !== undefined && isIdOfHash(id, own.content.body.hash)) {
+      const isSampled = metadata.sampleThreshold !== undefined;
+      slots.set(key, {
+        payload: { key, content: own.content, arrival: metadata.arrival, isSampled },
+        isErased,
+      });
+    }
+  }
+  return slots;
+}
+
+function isEqual(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && a.every((byte, i) => byte === b[i]);
 }

@@ -6,7 +6,13 @@ import type { Channel } from "../../../shared/alerts.ts";
 import type { MinuteTally } from "../../../shared/clickhouse/minutes.ts";
 import { witnessOf } from "../../../shared/clickhouse/table-identity.ts";
 import { keyChecksum } from "../../../shared/key-checksum.ts";
-import { idOfKey, type ObjectKey, objectOf, type PayloadKey } from "../../../shared/payload-key.ts";
+import {
+  idOfKey,
+  isInSegment,
+  type ObjectKey,
+  objectOf,
+  type PayloadKey,
+} from "../../../shared/payload-key.ts";
 import type { CronEffects, DatedReceipt } from "../../../shared/reconcile/effects.ts";
 import { type ReconcileSettings, reconcileSettings } from "../../../shared/reconcile/settings.ts";
 import { minuteOf } from "../../../shared/reconcile/walk-minutes.ts";
@@ -202,6 +208,9 @@ export const cronPerformer: ModelCronPerformer = {
   },
   delete({ world, began }, objects) {
     world.askStore("delete");
+    for (const object of objects.filter(isInSegment)) {
+      world.witness.segmentsGone.push({ object, runBegan: began });
+    }
     for (const key of objects.flatMap((object) => world.store.delete(object))) {
       world.say(() => `deleted ${key.slice(6, 22)}…${key.slice(-22, -18)}`);
       if (world.store.get(key) === null) {

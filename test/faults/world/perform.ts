@@ -14,22 +14,28 @@ import {
   idOfKey,
   isInSegment,
   isPayloadKey,
+  type ObjectKey,
+  objectOf,
   type PayloadId,
   type PayloadKey,
+  slotOf,
 } from "../../../shared/payload-key.ts";
 import { isGroupId } from "../../../shared/receipt.ts";
+import { blankPayloads, readIndex } from "../../../shared/segment/segment.ts";
+import { payloadsOf } from "../../../shared/segment/segment-key.ts";
 import type { Process } from "./clock.ts";
-import { doorbellOf, rowsOfObject, type StoredObject, spansOfObject } from "./object-store.ts";
+import { doorbellOf, rowsOfObject, type StoredObject, StoreFailed, spansOfObject } from "./object-store.ts";
 import type { Message } from "./queue.ts";
 import { sendInsert } from "./send-insert.ts";
 import { Unanswered, type World } from "./world.ts";
 
 /** Effects that take their time are processes; all others happen at once. */
-export type TakesTime = "buildBlock" | "sendBlock" | "readObject";
+export type TakesTime = "buildBlock" | "sendBlock" | "readObject" | "eraseObjects";
 export const takesTime: ReadonlySet<keyof DeliveryEffects> = new Set([
   "buildBlock",
   "sendBlock",
   "readObject",
+  "eraseObjects",
 ] satisfies TakesTime[]);
 
 type Answer<Name extends keyof DeliveryEffects> = DeliveryEffects[Name]["answers"] | Unanswered;
@@ -174,6 +180,8 @@ export const performer: ModelPerformer = {
     const objects: StoredObject[] = [];
     const payloads: StoredPayload[] = [];
     const unreadable: PayloadKey[] = [];
+    const gets = new Set<ObjectKey>();
+    let fetched: ObjectKey | null = null;
     for (const payload of wanted) {
       const id = idOfKey(payload.key);
       if (!world.witness.firstAttemptAt.has(id)) {
@@ -184,7 +192,12 @@ export const performer: ModelPerformer = {
         batch.isDoomed = true;
         yield 1;
       }
-      world.askStore("get");
+      // One get for the payloads of an object, which follow each other.
+      if (fetched !== objectOf(payload.key)) {
+        fetched = objectOf(payload.key);
+        world.askStore("get");
+        noteRead(world, fetched, gets);
+      }
       const object = world.store.get(payload.key);
       if (object === null || isUnreadable(object)) {
         unreadable.push(payload.key);
@@ -299,13 +312,24 @@ export const performer: ModelPerformer = {
   eraseRows({ world }, { ids }) {
     return world.tellTable("erase rows", () => deleteRows(world, ids));
   },
-  eraseObjects(hands, keys) {
+  *eraseObjects(hands, keys) {
     const { world } = hands;
+    const { store, witness, clock } = world;
     assert(2 * keys.length <= deleteKeysMax, "R2 deletes so many keys per call");
+    for (const key of keys) {
+      witness.erasing.add(key);
+    }
+    for (const [segment, own] of Map.groupBy(keys.filter(isInSegment), objectOf)) {
+      yield* eraseIn(hands, segment, own, 1);
+    }
     world.askStore("delete");
     for (const key of keys) {
-      world.store.erase(key);
-      world.witness.deletions.push({ key, at: world.clock.now, runBegan: hands.receiptedAt });
+      if (!isInSegment(key)) {
+        store.delete(objectOf(key));
+      }
+      store.dropCopy(key);
+      witness.bytesGone.add(key);
+      witness.deletions.push({ key, at: clock.now, runBegan: hands.receiptedAt });
     }
     return null;
   },
@@ -323,6 +347,47 @@ export const performer: ModelPerformer = {
     return null;
   },
 };
+
+/** The twin of workers/consumer/erase-objects.ts: between its read and its write, others write. */
+function* eraseIn(hands: Hands, segment: ObjectKey, keys: readonly PayloadKey[], tries: number): Process {
+  const { world } = hands;
+  const { store, fate, witness } = world;
+  world.askStore("get");
+  const read = store.readSegment(segment);
+  if (read === null) {
+    return;
+  }
+  const { bytes, etag } = read;
+  yield fate.between(1, 100);
+  const index = readIndex(bytes, payloadsOf(segment), bytes.length);
+  assert(index.kind === "index", "no segment of this world is damaged");
+  const slots = keys.map(slotOf);
+  if (index.entries.every((entry) => entry?.isErased === true || slots.includes(entry?.slot ?? -1))) {
+    world.askStore("delete");
+    store.delete(segment);
+    witness.segmentsGone.push({ object: segment, runBegan: hands.receiptedAt });
+    return;
+  }
+  const blanked = blankPayloads(bytes, payloadsOf(segment), slots);
+  assert(blanked !== null, "no entry of this world is damaged");
+  world.askStore("put");
+  if (!store.rewrite(segment, blanked, etag)) {
+    if (tries >= eraseTriesMax) {
+      throw new StoreFailed("written meanwhile, again and again");
+    }
+    yield* eraseIn(hands, segment, keys, tries + 1);
+  }
+}
+
+const eraseTriesMax = 2;
+
+/** A segment is read once for all of its payloads in a group. */
+function noteRead({ witness }: World, object: ObjectKey, gets: Set<ObjectKey>): void {
+  if (gets.has(object)) {
+    witness.readAgain.push(object);
+  }
+  gets.add(object);
+}
 
 /** An invariant of the product that this world has a payload break, so that what follows of it can be seen. */
 export class BrokenByPayload extends Error {}

@@ -63,6 +63,8 @@ export interface Profile {
   readonly isReplicated: boolean;
   /** The ledger's store takes no larger row, each kind scaled down like the limits. Null: nobody looks. */
   readonly rowBytesMax: RowBytesMax | null;
+  /** Ids are in the product's own store, over real SQLite. */
+  readonly storesIds: boolean;
   /** Subrequests of an invocation. */
   readonly subrequestsMax: number;
   /** Limits that are smaller in this world, so that schedules come to them. */
@@ -134,6 +136,7 @@ export const nothing = {
   isLossless: false,
   isReplicated: false,
   rowBytesMax: null,
+  storesIds: false,
   subrequestsMax: limits.subrequestsMax,
   ledger: {},
   reconciler: {},
@@ -187,6 +190,36 @@ const lossy = someOf(0.25, [
   "put lands late",
   "collector dies",
 ]);
+
+/** Its schedules take long: they are run among the harsh ones. */
+export const slowProfiles: readonly Profile[] = [
+  {
+    // Ids in the product's own store: its rows are merged, forgotten and read anew by instances that start.
+    ...nothing,
+    name: "ids in SQLite",
+    storesIds: true,
+    payloads: { least: 4, most: 9 },
+    overMs: 30 * MINUTE,
+    resends: { least: 0, most: 3 },
+    resendMs: 40 * MINUTE,
+    faults: {
+      ...someOf(0.05, insertFaults),
+      ...someOf(0.1, ["doorbell lost", "message late", "ledger dies after"]),
+      "consumer dies": 0.05,
+    },
+    strikesMax: 14,
+    incidents: {
+      outage: { times: 1, probability: 0.3 },
+      "ledger full": { times: 2, probability: 0.7 },
+      "ledger restored": { times: 1, probability: 0.2 },
+      erase: { times: 1, probability: 0.2 },
+      replay: { times: 1, probability: 0.2 },
+    },
+    incidentMs: HOUR,
+    flaws: { refused: 0.1, undecodable: 0.05 },
+    lateMs: 10 * MINUTE,
+  },
+];
 
 export const profiles: readonly Profile[] = [
   {
@@ -433,6 +466,7 @@ export const profiles: readonly Profile[] = [
       ...someOf(0.1, ["doorbell lost", "event lost", "put lands late", "put fails", "put lands unseen"]),
       ...someOf(0.05, [
         "collector dies",
+        "collector moves",
         "cron dies",
         "consumer dies",
         "message doubled",
@@ -452,6 +486,22 @@ export const profiles: readonly Profile[] = [
     },
     incidentMs: 2 * DAY,
     flaws: { refused: 0.1, undecodable: 0.1 },
+    watchMs: 9 * DAY,
+  },
+  {
+    // Payloads that die in an object that they share with good ones, until it is deleted; clients send them again.
+    ...nothing,
+    name: "dead payloads of segments",
+    collects: 1,
+    payloads: { least: 2, most: 3 },
+    overMs: SECOND,
+    resends: { least: 0, most: 1 },
+    resendMs: MINUTE,
+    faults: someOf(0.03, ["R2 fails", "statement fails after", "query fails", "consumer dies"]),
+    strikesMax: 3,
+    incidents: { replay: { times: 1, probability: 0.2 }, erase: { times: 1, probability: 0.2 } },
+    incidentMs: 2 * DAY,
+    flaws: { undecodable: 0.4 },
     watchMs: 9 * DAY,
   },
   {

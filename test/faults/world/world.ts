@@ -16,7 +16,7 @@ import type { Failure } from "../../../shared/effect.ts";
 import type { Finding } from "../../../shared/finding.ts";
 import { defaultSettings, type LedgerSettings } from "../../../shared/ledger/settings.ts";
 import { limits } from "../../../shared/limits.ts";
-import type { PayloadId, PayloadKey } from "../../../shared/payload-key.ts";
+import type { ObjectKey, PayloadId, PayloadKey } from "../../../shared/payload-key.ts";
 import type { DayRows } from "../../../shared/receipt.ts";
 import { minutesOf } from "./bodies.ts";
 import type { Choices } from "./choices.ts";
@@ -26,7 +26,7 @@ import { deliverBatch } from "./consumer.ts";
 import { Cron } from "./cron.ts";
 import { Fate } from "./fate.ts";
 import { CallFailed, LedgerShell, type Snapshot } from "./ledger-shell.ts";
-import { type Content, ObjectStore, StoreFailed } from "./object-store.ts";
+import { type Content, ObjectStore, type StoredObject, StoreFailed } from "./object-store.ts";
 import type { Profile } from "./profile.ts";
 import { Queue } from "./queue.ts";
 import { ReceiptsTable } from "./receipts-table.ts";
@@ -91,8 +91,19 @@ interface Deletion {
 /** What really happened, known to the parts or not. Times are true times. */
 export interface Witness {
   readonly contents: Map<PayloadId, Content>;
-  /** Keys that were answered 200. */
-  readonly accepted: PayloadKey[];
+  /** What was answered 200: of which content, and under which key it is said to be. */
+  readonly accepted: { readonly id: PayloadId; readonly key: PayloadKey }[];
+  /** Of the segments that landed, the payloads that they were put with, by slot. */
+  readonly segments: Map<ObjectKey, readonly StoredObject[]>;
+  /** Keys whose bytes somebody has begun to take away; those that are said to be gone. */
+  readonly erasing: Set<PayloadKey>;
+  readonly bytesGone: Set<PayloadKey>;
+  /** Segments that were deleted, and when what decided it began. */
+  readonly segmentsGone: { readonly object: ObjectKey; readonly runBegan: number }[];
+  /** How often a segment was read for one group, where that was more than once. */
+  readonly readAgain: string[];
+  /** Payloads that had a collector, and an object of their own all the same. */
+  readonly putAlone: PayloadKey[];
   /** The keys of an id that landed in R2: when they arrived, and when the put landed. */
   readonly landed: Map<
     PayloadId,
@@ -243,6 +254,12 @@ export class World {
     this.witness = {
       contents: new Map(),
       accepted: [],
+      segments: new Map(),
+      erasing: new Set(),
+      bytesGone: new Set(),
+      segmentsGone: [],
+      readAgain: [],
+      putAlone: [],
       landed: new Map(),
       inserts: [],
       deletions: [],
