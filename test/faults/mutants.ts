@@ -995,7 +995,7 @@ const segments: readonly Mutant[] = [
     by: "S2",
   },
   {
-    name: "a segment's put is tried again under another name, and taken for the same",
+    name: "a segment's put is repeated under another name, and taken for the same",
     file: "shared/collect/store-segment.ts",
     find: 'yield* orWhereFailed(ask("putIfAbsent", key), false);',
     replace: 'yield* orWhereFailed(ask("putIfAbsent", key), tries > 0);',
@@ -1029,7 +1029,7 @@ const segments: readonly Mutant[] = [
     by: "S1",
   },
   {
-    name: "an erasure writes its segment whoever wrote it meanwhile",
+    name: "an erasure writes its segment although another wrote it meanwhile",
     file: "test/faults/world/object-store.ts",
     mirrors: "workers/consumer/erase-objects.ts",
     find: "if (before?.etag !== etag) {",

@@ -1,5 +1,5 @@
 /**
- * The ledger's own store in the model: the product's `LedgerStorage` over real SQLite, told every change, and asked where ids are. Its
+ * The ledger's own store in the model: the product's `LedgerStorage` over real SQLite, with every change applied, and asked where ids are. Its
  * bounds are small, so that rows are merged, ids go cold and filters are given up within a schedule.
  */
 import { DatabaseSync, type SQLInputValue, type StatementSync } from "node:sqlite";
@@ -9,7 +9,7 @@ import type { IdBounds } from "../../../workers/consumer/ledger-ids.ts";
 import { LedgerStorage } from "../../../workers/consumer/ledger-storage.ts";
 import type { IdStore } from "../../ledger/ledger-state.ts";
 
-const bounds: IdBounds = { hotIdsMax: 4, filterBytesMax: 48, groupsMerged: 2 };
+const bounds: IdBounds = { hotIdsMax: 4, filterBytesMax: 48, groupsMerged: 2, liveCharsMax: 4000 };
 
 /** Databases of the schedule that runs: thousands of them would wait for the garbage collector. */
 const open: DatabaseSync[] = [];
