@@ -82,7 +82,7 @@ interface Line {
 
 interface Run {
   readonly rate: number;
-  /** May payloads share an object (`COLLECT=on`)? */
+  /** May payloads share an object (unless `COLLECT=off`)? */
   readonly collects: boolean;
   readonly counted: Counted;
   /** What the ledger's part of the cron writes and asks, whatever comes. */

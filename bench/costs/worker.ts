@@ -6,6 +6,7 @@
  */
 import { DurableObject } from "cloudflare:workers";
 import { assert } from "../../shared/assert.ts";
+import { Advised } from "../../shared/collect/advice.ts";
 import { Gathering, type Sized } from "../../shared/collect/gathering.ts";
 import { takeBatch } from "../../shared/delivery/batch.ts";
 import type { DeliveryEffects, DeliveryWork } from "../../shared/delivery/effects.ts";
@@ -84,6 +85,7 @@ export interface Counted {
 interface Frame extends Sized {
   /** ms since the epoch */
   readonly arrival: number;
+  readonly answered: () => void;
 }
 
 /** A number of the normal distribution (Box and Muller). */
@@ -115,10 +117,16 @@ export class CostsLedger extends DurableObject<Bindings> {
   #latencies: number[] = [];
   readonly #inObject = new Map<ObjectKey, readonly Doorbell[]>();
   #gathering: Gathering<Frame> | null = null;
+  /** Of the ingress's one isolate. */
+  #advised = new Advised();
+  #collectorCalledAt = 0;
   #lookAt = Number.POSITIVE_INFINITY;
   #wokeAt: number | null = null;
 
-  /** `payloads` that come at random, `rate` of them a second; until all of it is forgotten. `collects`: they may share objects. */
+  /**
+   * `payloads` that come at random, `rate` of them a second; until all of it is forgotten. `collects`: they go to the collector, or
+   * alone by its advice.
+   */
   async run(
     rate: number,
     payloads: number,
@@ -157,16 +165,38 @@ export class CostsLedger extends DurableObject<Bindings> {
     // As an SDK sends it: the newest span ended within some seconds before.
     const contentMinute = contentMinuteOf(BigInt(arrival - Math.ceil(5000 * Math.random())) * 1_000_000n);
     const id = idOfHash(crypto.getRandomValues(new Uint8Array(16)), { contentMinute, from: 0 });
-    if (this.#gathering !== null) {
+    const { now } = this.#clock;
+    const isAlone = this.#gathering !== null && this.#advised.takeAlone(now);
+    if (this.#gathering !== null && !isAlone) {
       this.#counted.collector.calls++;
-      const frame = { id, bytes: bodyBytes, outputBytes: 60_000, spans, arrival };
-      if (this.#gathering.add(frame, this.#clock.now) !== "full") {
-        this.#look(this.#gathering);
+      const caller = this.#advised.call();
+      const gathering = this.#collectorAt(now);
+      gathering.called(caller, bodyBytes, now);
+      const answered = (): void =>
+        this.#advised.answered(gathering.advice(caller, this.#clock.now), this.#clock.now);
+      const frame = { id, bytes: bodyBytes, outputBytes: 60_000, spans, arrival, answered };
+      if (gathering.add(frame, now) !== "full") {
+        this.#look(gathering);
         return;
       }
     }
     const key = formatPayloadKey(arrival, "acme", id);
-    this.#put(() => this.#landed(objectOf(key), [this.#doorbell(key, arrival)]));
+    this.#put(() => {
+      if (isAlone) {
+        this.#advised.aloneEnded();
+      }
+      this.#landed(objectOf(key), [this.#doorbell(key, arrival)]);
+    });
+  }
+
+  /** A call reaches the collector that is there, or a new one. */
+  #collectorAt(now: number): Gathering<Frame> {
+    if (this.#gathering?.isIdle !== false && now - this.#collectorCalledAt > idleMs) {
+      this.#gathering = new Gathering(collectMs, now);
+    }
+    this.#collectorCalledAt = now;
+    assert(this.#gathering !== null, "this run collects");
+    return this.#gathering;
   }
 
   #put(landed: () => void): void {
@@ -181,17 +211,21 @@ export class CostsLedger extends DurableObject<Bindings> {
     for (const segment of gathering.closed(now)) {
       this.#put(() => {
         const { payloads } = segment;
+        const [first, ...others] = payloads;
+        assert(first !== undefined, "a segment has a payload");
         const random = crypto.getRandomValues(new Uint8Array(10));
-        const key = formatSegmentKey(
-          segment.openedAt,
-          random,
-          payloads.map(({ id }) => id),
-        );
+        const ids = payloads.map(({ id }) => id);
+        // What nobody shares with has the object that it would have alone.
+        const alone = others.length === 0 ? formatPayloadKey(first.arrival, "acme", first.id) : null;
+        const key = alone === null ? formatSegmentKey(segment.openedAt, random, ids) : objectOf(alone);
         gathering.stored(segment, key, this.#clock.now);
         const doorbells = payloads.map(({ id, arrival }, slot) =>
-          this.#doorbell(formatSlotKey(key, slot, "acme", id), arrival),
+          this.#doorbell(alone ?? formatSlotKey(key, slot, "acme", id), arrival),
         );
         this.#landed(key, doorbells);
+        for (const { answered } of payloads) {
+          answered();
+        }
         this.#look(gathering);
       });
     }

@@ -23,13 +23,15 @@ export const consumerMarks: readonly Mark[] = [
   ["larger.set(this.#decoded.subarray(0, this.#decodedLength));", "$& lookedAt();"],
 ];
 
-/** Where the ingress holds the most: with the body inflated, while it is checked, and with the body at the put. */
+/** Where the ingress holds the most: with the body inflated, while it is checked, and with the body at the put, its own or a segment's. */
 export const ingressMarks: readonly Mark[] = [
   ["body, encoding, inflatedBytesMax);", "$& lookedAt();"],
   ["inspected = inspectAndRewrite(protobuf, bounds);", "lookedAt(); $& lookedAt();"],
   ["larger.set(this.entries);", "$& lookedAt();"],
   ["larger.set(this.#decoded.subarray(0, this.#decodedLength));", "$& lookedAt();"],
   ["const put = bucket.put(key, body, {", "lookedAt(); $&"],
+  ["const bytes = writeSegment(openedAt, payloads);", "$& lookedAt();"],
+  ["const put = bucket.put(key, segment, {", "lookedAt(); $&"],
 ];
 
 /** Where the ledger and the reconciler hold the most: at each step's persist, and with a page at hand. */
