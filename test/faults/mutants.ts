@@ -969,6 +969,15 @@ const segments: readonly Mutant[] = [
     by: "S1",
   },
   {
+    name: "the collector answers for a payload that nobody shares with, whose put failed",
+    file: "test/faults/world/collector.ts",
+    mirrors: "workers/ingress/collector-object.ts",
+    find: 'answered.is === "done" && answered.value;',
+    replace: 'answered.is !== "done" || answered.value;',
+    profile: "segments",
+    by: "S1",
+  },
+  {
     name: "a segment's doorbell names its first payload alone",
     file: "test/faults/world/collector.ts",
     mirrors: "workers/ingress/collector-object.ts",

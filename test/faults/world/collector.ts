@@ -8,8 +8,9 @@ import { type SegmentEffects, storeSegment } from "../../../shared/collect/store
 import { type Answered, type Asked, done, failure } from "../../../shared/effect.ts";
 import { limits } from "../../../shared/limits.ts";
 import {
+  formatPayloadKey,
   formatSlotKey,
-  type ObjectKey,
+  objectOf,
   type PayloadId,
   type PayloadKey,
 } from "../../../shared/payload-key.ts";
@@ -121,18 +122,10 @@ class Instance {
       return;
     }
     segment.state = "flying";
-    const ids = segment.payloads.map(({ content }) => content.id);
-    const random = Uint8Array.from({ length: 10 }, () => fate.choices.below(256));
-    const key = formatSegmentKey(clock.now + world.skews.ingress, random, ids);
-    const [first, ...rest] = segment.payloads.map((payload, slot) => ({
-      ...payload,
-      key: formatSlotKey(key, slot, "acme", payload.content.id),
-    }));
-    assert(first !== undefined, "a segment has a payload");
-    const objects: Landing = [first, ...rest];
+    const objects = landingOf(world, segment);
     segment.keys = objects.map((object) => object.key);
     yield fate.between(1, 30);
-    const isStored = yield* store(world, key, objects);
+    const isStored = yield* objects.length === 1 ? storeAlone(world, objects) : store(world, objects);
     if (fate.strikes("collector dies")) {
       this.#die(); // its object may be there, and nobody hears of it
     }
@@ -169,20 +162,57 @@ class Instance {
   }
 }
 
+/** What comes of it: a payload that nobody shares with has the object that it would have alone. */
+function landingOf({ fate, clock, skews }: World, { payloads }: Segment): Landing {
+  const [only, ...others] = payloads;
+  assert(only !== undefined, "a segment has a payload");
+  if (others.length === 0) {
+    return [{ ...only, key: formatPayloadKey(only.arrival, "acme", only.content.id) }];
+  }
+  const ids = payloads.map(({ content }) => content.id);
+  const random = Uint8Array.from({ length: 10 }, () => fate.choices.below(256));
+  const key = formatSegmentKey(clock.now + skews.ingress, random, ids);
+  const [first, ...rest] = payloads.map((payload, slot) => ({
+    ...payload,
+    key: formatSlotKey(key, slot, "acme", payload.content.id),
+  }));
+  assert(first !== undefined, "a segment has a payload");
+  return [first, ...rest];
+}
+
 /** Its own process may have been in the middle of something meanwhile. */
 function hasDied({ state }: Segment): boolean {
   return state === "lost";
 }
 
 /** The product's own way of it into R2 (shared/collect/store-segment.ts). */
-function* store(world: World, key: ObjectKey, objects: Landing): Process<boolean> {
-  const { fate, clock } = world;
+function* store(world: World, objects: Landing): Process<boolean> {
   const bytes = objects.reduce(
     (sum, { content }) => sum + content.body.bytes.length,
     indexBytes(objects.length),
   );
+  const performer = performerOf(world, objects);
+  const work = storeSegment(objectOf(objects[0].key), bytes);
+  let step = work.next();
+  while (step.done !== true) {
+    step = work.next(answer(step.value, performer));
+    yield world.fate.between(1, 10);
+  }
+  return step.value;
+}
+
+/** One put: whatever it leaves in doubt, and what is there already, its caller finds out by a put of its own. */
+function* storeAlone(world: World, objects: Landing): Process<boolean> {
+  const put = { name: "putIfAbsent", asks: objectOf(objects[0].key) } as const;
+  const answered = answer(put, performerOf(world, objects));
+  yield world.fate.between(1, 10);
+  return answered.is === "done" && answered.value;
+}
+
+function performerOf(world: World, objects: Landing): ModelPerformer {
+  const { fate, clock } = world;
   let isUnseen = false;
-  const performer: ModelPerformer = {
+  return {
     putIfAbsent() {
       if (fate.strikes("put lands late")) {
         clock.after(fate.sometime(limits.reconcileAgeMs * 6), () => land(world, objects));
@@ -206,13 +236,6 @@ function* store(world: World, key: ObjectKey, objects: Landing): Process<boolean
       return world.store.readSegment(name)?.bytes.length ?? null;
     },
   };
-  const work = storeSegment(key, bytes);
-  let step = work.next();
-  while (step.done !== true) {
-    step = work.next(answer(step.value, performer));
-    yield fate.between(1, 10);
-  }
-  return step.value;
 }
 
 type ModelPerformer = {
