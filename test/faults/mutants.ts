@@ -995,7 +995,7 @@ const segments: readonly Mutant[] = [
     by: "S2",
   },
   {
-    name: "a segment's put is repeated under another name, and taken for the same",
+    name: "a segment's put is retried under another name, and taken for the same",
     file: "shared/collect/store-segment.ts",
     find: 'yield* orWhereFailed(ask("putIfAbsent", key), false);',
     replace: 'yield* orWhereFailed(ask("putIfAbsent", key), tries > 0);',
@@ -1029,7 +1029,7 @@ const segments: readonly Mutant[] = [
     by: "S1",
   },
   {
-    name: "an erasure writes its segment although another wrote it meanwhile",
+    name: "an erasure writes its segment, although others wrote it meanwhile",
     file: "test/faults/world/object-store.ts",
     mirrors: "workers/consumer/erase-objects.ts",
     find: "if (before?.etag !== etag) {",
@@ -1150,10 +1150,9 @@ const stored: readonly Mutant[] = [
   {
     name: "ids of late content lie in a row that is said to end before them",
     file: "workers/consumer/ledger-ids.ts",
-    find: "    const high = placeOfId(records, records.length - memberBytes);",
+    find: "    const high = placeOfId(records, records.length - runBytes);",
     replace: "    const high = low;",
     profile: "ids in SQLite",
-    by: "S5",
   },
   {
     name: "merging takes what is live with it",
