@@ -685,6 +685,14 @@ describe("what was finished is forgotten", () => {
       { kind: "forget" },
     ]);
   });
+
+  test("by content once more, while the marks of time lag behind: what was trimmed before stays so", () => {
+    const since = { forgottenBefore: before - 2, trimmed: { from: 90, at: before - 1 } };
+    expect(forgot(since, settings.databaseBytesMax + 1, 77)).toEqual([
+      toHead({ birth: 0, ...since, trimmed: { from: 90, at: now } }),
+      { kind: "forget" },
+    ]);
+  });
 });
 
 describe("the next alarm", () => {

@@ -894,6 +894,13 @@ const ids: readonly Mutant[] = [
   },
 ];
 
+/**
+ * Of segments (decisions 0089, 0091). Four of the list in the design have no place here. "A join by the count of rows instead of distinct
+ * slots": of a segment both the number and the sum of ids have to be right, so that no one change hides a receipt that is missing; and
+ * receipts are read FINAL. "A duplicate inside a segment is dropped without its receipt": equal bytes have one slot. "The reconciler rings
+ * all slots": a ring too many costs a claim. "A reader trusts the index": no segment of this world is damaged, and
+ * test/core/segment.test.ts tries every bit.
+ */
 const segments: readonly Mutant[] = [
   {
     name: "a segment goes when most of its payloads may",
@@ -1004,7 +1011,7 @@ const segments: readonly Mutant[] = [
     by: "S2",
   },
   {
-    name: "a segment's put is repeated under another name, and taken for the same",
+    name: "a segment's put is retried under another name, and taken for the same",
     file: "shared/collect/store-segment.ts",
     find: 'yield* orWhereFailed(ask("putIfAbsent", key), false);',
     replace: 'yield* orWhereFailed(ask("putIfAbsent", key), tries > 0);',
@@ -1038,7 +1045,7 @@ const segments: readonly Mutant[] = [
     by: "S1",
   },
   {
-    name: "an erasure writes its segment although another wrote it meanwhile",
+    name: "an erasure writes its segment, although others wrote it meanwhile",
     file: "test/faults/world/object-store.ts",
     mirrors: "workers/consumer/erase-objects.ts",
     find: "if (before?.etag !== etag) {",
@@ -1102,7 +1109,6 @@ const segments: readonly Mutant[] = [
     find: '      doorbells.push(...(yield* ask("completeDoorbell", bell)));',
     replace: '      doorbells.push(...(yield* ask("completeDoorbell", bell)).slice(0, 1));',
     profile: "segments",
-    open: "the others are found by the reconciler; test/core/take-batch.test.ts holds it",
   },
 ];
 
@@ -1159,10 +1165,9 @@ const stored: readonly Mutant[] = [
   {
     name: "ids of late content lie in a row that is said to end before them",
     file: "workers/consumer/ledger-ids.ts",
-    find: "    const high = placeOfId(records, records.length - memberBytes);",
+    find: "    const high = placeOfId(records, records.length - runBytes);",
     replace: "    const high = low;",
     profile: "ids in SQLite",
-    by: "S5",
   },
   {
     name: "merging takes what is live with it",

@@ -23,7 +23,7 @@ import type { GroupId } from "../../shared/receipt.ts";
 /** A row is larger than the store takes: nothing was applied. */
 export class RowTooLarge extends Error {}
 
-/** A store that takes the same changes, and asked where ids are instead of this one. */
+/** A store that gets the same changes, and is asked where ids are instead of this one. */
 export interface IdStore {
   apply(changes: readonly Change[]): void;
   places(ids: readonly PayloadId[]): ReadonlyMap<PayloadId, PayloadPlace>;

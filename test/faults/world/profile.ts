@@ -2,7 +2,7 @@
  * What a schedule is made of: how many payloads, over how long, what may go wrong and how often. Several are needed:
  * a world in which everything goes wrong hides the bugs that need one thing to go well.
  */
-import type { LedgerSettings } from "../../../shared/ledger/settings.ts";
+import { defaultSettings, type LedgerSettings } from "../../../shared/ledger/settings.ts";
 import { limits } from "../../../shared/limits.ts";
 import type { ReconcileSettings } from "../../../shared/reconcile/settings.ts";
 import type { Fault } from "./fate.ts";
@@ -198,9 +198,11 @@ export const slowProfiles: readonly Profile[] = [
     ...nothing,
     name: "ids in SQLite",
     storesIds: true,
-    payloads: { least: 4, most: 9 },
-    overMs: 30 * MINUTE,
-    resends: { least: 0, most: 3 },
+    // Of few payloads none lies apart.
+    ledger: { caps: { ...defaultSettings.caps, payloadsMax: 12, keysMax: 36 } },
+    payloads: { least: 6, most: 12 },
+    overMs: SECOND / 2,
+    resends: { least: 0, most: 2 },
     resendMs: 40 * MINUTE,
     faults: {
       ...someOf(0.05, insertFaults),

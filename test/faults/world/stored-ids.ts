@@ -1,5 +1,5 @@
 /**
- * The ledger's own store in the model: the product's `LedgerStorage` over real SQLite, with every change applied, and asked where ids are. Its
+ * The ledger's own store in the model: the product's `LedgerStorage` over real SQLite, which gets every change, and is asked where ids are. Its
  * bounds are small, so that rows are merged, ids go cold and filters are given up within a schedule.
  */
 import { DatabaseSync, type SQLInputValue, type StatementSync } from "node:sqlite";
