@@ -4,7 +4,7 @@
  */
 import { toHex } from "../hex.ts";
 import { DAY_MS } from "../limits.ts";
-import { type PayloadId, payloadIdToBytes, payloadPrefix } from "../payload-key.ts";
+import { type PayloadId, payloadIdToBytes, payloadPrefix, segmentMark } from "../payload-key.ts";
 import { columnListText, columns } from "../rows/columns.ts";
 import type { ClickHouseSettings } from "./connection.ts";
 import { quoteText } from "./identifier.ts";
@@ -199,7 +199,8 @@ function receiptsOfIds(settings: ClickHouseSettings, ids: readonly PayloadId[], 
   const heads = ids.map((id) => bytesLiteral(payloadIdToBytes(id).subarray(0, headBytes)));
   const asked = ids.map((id, i) => `(${heads[i]}, '${id}')`);
   const found = (table: string, place: string): string =>
-    `SELECT head, tenant, ${place} AS place, concat('${payloadPrefix}', formatDateTime(minute, '%Y-%m-%dT%H%i', 'UTC'), '/', place) AS begin FROM ${tableName(settings, table)} WHERE head IN (${heads.join(", ")})`;
+    `SELECT head, tenant, ${place} AS place,
+      concat('${payloadPrefix}', formatDateTime(minute, '%Y-%m-%dT%H%i', 'UTC'), '/', if(place = '' OR endsWith(place, '/'), '', '${segmentMark}/'), place) AS begin FROM ${tableName(settings, table)} WHERE head IN (${heads.join(", ")})`;
   return `SELECT ${fields}
     FROM ${tableName(settings, "headrace_receipts")} FINAL WHERE indexHint(headrace_receipts.key IN (
       SELECT arrayJoin(if(place = '' OR endsWith(place, '/'), [concat(begin, tenant, '/', id)], [begin, concat(begin, '~')]))
