@@ -57,15 +57,12 @@ export interface IdBounds {
   readonly hotIdsMax: number;
   readonly filterBytesMax: number;
   readonly groupsMerged: number;
-  /** Of the groups that are known without reading their rows (live-groups.ts). */
-  readonly liveCharsMax: number;
 }
 
 export const usualBounds: IdBounds = {
   hotIdsMax: limits.ledgerHotIdsMax,
   filterBytesMax: limits.ledgerFilterBytesMax,
   groupsMerged: limits.ledgerGroupsMerged,
-  liveCharsMax: limits.ledgerLiveCharsMax,
 };
 
 /** Before what ids are forgotten; of `Head`. */
