@@ -60,7 +60,9 @@ export async function benchScale(ids = "100000000"): Promise<void> {
         modules: [{ type: "ESModule", path: "scale.js", contents }],
         compatibilityDate: "2026-11-02",
         compatibilityFlags: ["nodejs_compat"],
-        durableObjects: { LEDGER: { className: "BenchLedger", useSQLite: true } },
+        durableObjects: {
+          LEDGER: { className: "BenchLedger", useSQLite: true, unsafePreventEviction: true },
+        },
       },
     ],
   });

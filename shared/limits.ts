@@ -272,8 +272,8 @@ export const limits = {
   ledgerRowsReadBytesMax: 16 * MIB,
   /** Keys of a group's payloads together, each counted as two at least: VERIFY may find its object under another one. */
   groupKeysMax: 1400,
-  /** Rows of the groups that are kept in memory, in characters. Those of sixteen INSERTs of 250 payloads have 4 million. */
-  ledgerLiveCharsMax: 6_000_000,
+  /** Rows of the groups that are kept in memory, in characters. Those of sixteen INSERTs of 250 payloads have 2.5 million. */
+  ledgerLiveCharsMax: 4_000_000,
   /** Ids of each of the two tables of hot ones: 24 bytes each, and at most half of a table is in use. */
   ledgerHotIdsMax: 65_536,
   /** Filters of runs in memory, 2 bytes per id. */

@@ -107,7 +107,8 @@ function ownCode(folder: string): readonly System[] {
 }
 
 /** `npm run dev`, with the simulators of R2, queues, KV and Durable Objects. */
-export function ownPipeline(folder: string): System {
+/** `checkout`: whose code it is. */
+export function ownPipeline(folder: string, checkout = join(import.meta.dirname, "../..")): System {
   const state = join(folder, "headrace");
   return {
     name: "Headrace, npm run dev",
@@ -121,7 +122,7 @@ export function ownPipeline(folder: string): System {
         HEADRACE_CONSOLE_PORT: String(await claimPort(0, "")),
         CLICKHOUSE_URL: clickhouseUrl,
       };
-      const main = join(import.meta.dirname, "../../dev/main.ts");
+      const main = join(checkout, "dev/main.ts");
       const running = await startPeer(
         process.execPath,
         ["--no-warnings", main],

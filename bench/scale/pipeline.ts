@@ -1,17 +1,18 @@
 /**
- * `npm run bench -- pipeline [spans]`: what a span costs the whole local pipeline's workerd (three Workers, and the
- * simulators of R2, queues, KV and Durable Objects) while the spans that have gone through it grow from 10^4 to 10^6,
- * or `spans`. Merges run, as they would; ClickHouse's CPU is told apart.
+ * `npm run bench -- pipeline [spans] [checkout]`: what a span costs the whole local pipeline (in workerd three Workers, and the
+ * simulators of R2, queues, KV and Durable Objects; and the Node process beside it) while the spans that have gone through it
+ * grow from 10^4 to 10^6, or `spans`. Merges run, as they would; ClickHouse's CPU is told apart. With another checkout, which has
+ * its own node_modules, that one's pipeline is measured first, in the same way, and the ratios are said.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { migrateClickHouse } from "../../dev/clickhouse/migrate-clickhouse.ts";
+import { join, resolve } from "node:path";
+import { assert } from "../../shared/assert.ts";
 import { startEngineSession } from "../engine-session.ts";
 import { type LoadBody, makeLoad, sendLoad } from "../peers/load.ts";
 import { waitForRows } from "../peers/rows-stored.ts";
 import { ownPipeline } from "../peers/systems.ts";
-import { treeCpuSeconds } from "../process-cost.ts";
+import { cpuSecondsOf, treeCpuSeconds } from "../process-cost.ts";
 
 const spansEach = 100;
 const connections = 8;
@@ -33,13 +34,36 @@ function renamed({ gzip, spanIds }: LoadBody, count: number): LoadBody {
   return { gzip: bytes, spanIds };
 }
 
-export async function benchPipeline(spans = "1000000"): Promise<void> {
-  const spansMax = Number(spans);
+interface Line {
+  readonly spansBefore: number;
+  /** us of CPU a span; of it what is Node's. */
+  readonly pipelineUsASpan: number;
+  readonly nodeUsASpan: number;
+  readonly engineUsASpan: number;
+}
+
+export async function benchPipeline(spans = "1000000", checkout?: string): Promise<void> {
+  const here = join(import.meta.dirname, "../..");
+  const before = checkout === undefined ? null : await measureCheckout(resolve(checkout), Number(spans));
+  const lines = await measureCheckout(here, Number(spans));
+  const ratios = before?.map((line, i) => {
+    const now = lines[i];
+    assert(now !== undefined, "both were measured at the same sizes");
+    return {
+      spansBefore: line.spansBefore,
+      receiver: line.pipelineUsASpan / now.pipelineUsASpan,
+      withEngine: (line.pipelineUsASpan + line.engineUsASpan) / (now.pipelineUsASpan + now.engineUsASpan),
+    };
+  });
+  console.log(JSON.stringify({ benchmark: "pipeline", before, lines, ratios }));
+}
+
+/** With the checkout's own schema and code, on a new server. */
+async function measureCheckout(checkout: string, spansMax: number): Promise<readonly Line[]> {
   const folder = mkdtempSync(join(tmpdir(), "headrace-pipeline-"));
   const engine = await startEngineSession();
   try {
-    await migrateClickHouse({ url: engine.url });
-    const { target, process } = await ownPipeline(folder).start(engine.url);
+    const { target, process } = await ownPipeline(folder, checkout).start(engine.url);
     try {
       const bodies = makeLoad(1, bodiesMade, spansEach, Date.now());
       let sent = 0;
@@ -61,21 +85,28 @@ export async function benchPipeline(spans = "1000000"): Promise<void> {
       };
       // What compiles at run time is compiled by then.
       await sendUntil(10_000);
-      const lines = [];
+      const lines: Line[] = [];
       for (let total = 10_000; total <= spansMax; total *= 10) {
-        const before = { receiver: treeCpuSeconds(process.pid), engine: engine.cpuSeconds(), sent };
+        const spent = () => ({
+          pipeline: treeCpuSeconds(process.pid),
+          node: cpuSecondsOf(process.pid),
+          engine: engine.cpuSeconds(),
+        });
+        const before = { ...spent(), sent };
         await sendUntil(total + spansMeasured);
         const measured = (sent - before.sent) * spansEach;
+        const after = spent();
         const line = {
           spansBefore: before.sent * spansEach,
-          pipelineUsASpan: ((treeCpuSeconds(process.pid) - before.receiver) / measured) * 1e6,
-          engineUsASpan: ((engine.cpuSeconds() - before.engine) / measured) * 1e6,
+          pipelineUsASpan: ((after.pipeline - before.pipeline) / measured) * 1e6,
+          nodeUsASpan: ((after.node - before.node) / measured) * 1e6,
+          engineUsASpan: ((after.engine - before.engine) / measured) * 1e6,
         };
         lines.push(line);
-        console.log(JSON.stringify(line));
+        console.log(JSON.stringify({ checkout, ...line }));
         await sendUntil(Math.min(total * 10, spansMax));
       }
-      console.log(JSON.stringify({ benchmark: "pipeline", lines }));
+      return lines;
     } finally {
       await process.stop();
     }

@@ -59,6 +59,8 @@ export class BenchLedger extends DurableObject<Bindings> {
         }
       }
       this.#now += ((segments * segmentPayloads) / payloadsASecond) * 1000;
+      const { groups, waiting } = this.#storage.counts();
+      assert(groups === 0 && waiting < 500, "what was claimed is stored before the next batch");
     }
     await this.ctx.storage.sync();
   }

@@ -5,8 +5,8 @@ import { type LedgerEvent, step, tokensNeeded } from "../../shared/ledger/machin
 import { defaultSettings } from "../../shared/ledger/settings.ts";
 import { limits } from "../../shared/limits.ts";
 import type { GroupId } from "../../shared/receipt.ts";
-import { type IdBounds, usualBounds } from "../../workers/consumer/ledger-ids.ts";
-import { LedgerStorage } from "../../workers/consumer/ledger-storage.ts";
+
+import { LedgerStorage, type StoreBounds, usualStoreBounds } from "../../workers/consumer/ledger-storage.ts";
 import { LedgerState } from "../ledger/ledger-state.ts";
 import { RandomHistory } from "../ledger/random-events.ts";
 import { codecVersion, doorbell, emptyWorld, idAt, timedIdAt } from "../ledger/world.ts";
@@ -18,11 +18,11 @@ beforeEach(async () => {
 
 const settings = { ...defaultSettings, caps: { ...defaultSettings.caps, payloadsMax: 4 } };
 /** What takes a million ids otherwise: rows are merged, ids go cold and filters are given up after a few. */
-const small: IdBounds = { hotIdsMax: 8, filterBytesMax: 64, groupsMerged: 3, liveCharsMax: 2000 };
+const small: StoreBounds = { hotIdsMax: 8, filterBytesMax: 64, groupsMerged: 3, liveCharsMax: 2000 };
 
 /** What a history is of: groups of a few payloads or of many, content of one time or of all. */
 const histories = [
-  { payloadsMax: 4, bellsMax: 4, idOf: idAt, bounds: usualBounds },
+  { payloadsMax: 4, bellsMax: 4, idOf: idAt, bounds: usualStoreBounds },
   { payloadsMax: 4, bellsMax: 4, idOf: timedIdAt, bounds: small },
   { payloadsMax: 30, bellsMax: 12, idOf: timedIdAt, bounds: small },
 ] as const;

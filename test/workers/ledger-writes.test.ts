@@ -9,8 +9,7 @@ import { type LedgerEvent, step, tokensNeeded } from "../../shared/ledger/machin
 import { defaultSettings } from "../../shared/ledger/settings.ts";
 import { limits } from "../../shared/limits.ts";
 import type { GroupId } from "../../shared/receipt.ts";
-import type { IdBounds } from "../../workers/consumer/ledger-ids.ts";
-import { LedgerStorage } from "../../workers/consumer/ledger-storage.ts";
+import { LedgerStorage, type StoreBounds } from "../../workers/consumer/ledger-storage.ts";
 import { LedgerState } from "../ledger/ledger-state.ts";
 import { RandomHistory } from "../ledger/random-events.ts";
 import {
@@ -317,7 +316,7 @@ function dropTables({ sql }: DurableObjectStorage): void {
 }
 
 const someGroups = { ...defaultSettings, caps: { ...defaultSettings.caps, payloadsMax: 12 } };
-const small: IdBounds = { hotIdsMax: 8, filterBytesMax: 64, groupsMerged: 3, liveCharsMax: 2000 };
+const small: StoreBounds = { hotIdsMax: 8, filterBytesMax: 64, groupsMerged: 3, liveCharsMax: 2000 };
 
 function countOf({ sql }: DurableObjectStorage, table: "members" | "runs" | "strays"): number {
   return sql.exec<{ n: number }>(`SELECT count(*) AS n FROM ${table}`).one().n;

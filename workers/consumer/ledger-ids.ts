@@ -57,15 +57,12 @@ export interface IdBounds {
   readonly hotIdsMax: number;
   readonly filterBytesMax: number;
   readonly groupsMerged: number;
-  /** Of the groups that are known without reading their rows (live-groups.ts). */
-  readonly liveCharsMax: number;
 }
 
 export const usualBounds: IdBounds = {
   hotIdsMax: limits.ledgerHotIdsMax,
   filterBytesMax: limits.ledgerFilterBytesMax,
   groupsMerged: limits.ledgerGroupsMerged,
-  liveCharsMax: limits.ledgerLiveCharsMax,
 };
 
 /** Before what ids are forgotten; of `Head`. */
@@ -159,7 +156,7 @@ export class LedgerIds {
     for (const one of this.#lookInMembers(rows.members, wanted)) {
       keepLater(found, one);
     }
-    for (const one of this.#lookInRuns(rows.runs, wanted)) {
+    for (const one of this.#lookInRuns(rows.runs)) {
       keepLater(found, one);
     }
     for (const one of this.#lookAmongStrays(wanted)) {
@@ -171,7 +168,7 @@ export class LedgerIds {
   /** The rows that may have one of these ids. */
   #rowsFor(wanted: readonly Wanted[]): {
     readonly members: readonly number[];
-    readonly runs: readonly number[];
+    readonly runs: ReadonlyMap<number, readonly Wanted[]>;
   } {
     const members = new Set<number>();
     const cold: Wanted[] = [];
@@ -192,11 +189,11 @@ export class LedgerIds {
     for (const seq of this.#members.around(placesOfCold, hotFrom)) {
       members.add(seq);
     }
-    const runs = new Set([
-      ...this.#runs.numbersFor(cold, hotFrom),
-      ...this.#runs.numbersFor(merged.sort(byPlace), Number.POSITIVE_INFINITY),
-    ]);
-    return { members: [...members], runs: [...runs] };
+    const runs = this.#runs.rowsFor(cold, hotFrom);
+    for (const [number, some] of this.#runs.rowsFor(merged.sort(byPlace), Number.POSITIVE_INFINITY)) {
+      runs.set(number, [...(runs.get(number) ?? []), ...some]);
+    }
+    return { members: [...members], runs };
   }
 
   *#lookInMembers(seqs: readonly number[], wanted: readonly Wanted[]): Iterable<Found> {
@@ -224,9 +221,9 @@ export class LedgerIds {
     }
   }
 
-  *#lookInRuns(numbers: readonly number[], wanted: readonly Wanted[]): Iterable<Found> {
-    for (const bytes of this.#runs.read(numbers)) {
-      for (const { id, bytes: idBytes } of wanted) {
+  *#lookInRuns(rows: ReadonlyMap<number, readonly Wanted[]>): Iterable<Found> {
+    for (const { number, records: bytes } of this.#runs.read([...rows.keys()])) {
+      for (const { id, bytes: idBytes } of rows.get(number) ?? []) {
         const offset = findRecord({ bytes, width: runBytes }, idBytes);
         if (offset >= 0) {
           yield { id, place: doneAt(readRecord(bytes, offset), sinceOf(bytes, offset)) };

@@ -2,6 +2,7 @@
  * Ids of groups that are over, many groups' together, in the ledger's SQLite: sorted, and cut into rows (`runs`). Which rows there
  * are is known in memory, with a filter for each of the newest. docs/storage.md describes the table.
  */
+import { assert } from "../../shared/assert.ts";
 import { makeFilter, mayHold } from "../../shared/ledger/id-filter.ts";
 import { type EndedMembers, mergeMembers, placeOfId, runBytes } from "../../shared/ledger/id-records.ts";
 import { IdRows } from "../../shared/ledger/id-rows.ts";
@@ -60,39 +61,46 @@ export class LedgerRuns {
     return this.#rows;
   }
 
-  /** The rows that may have one of these ids, which are in the order of their places. Rows of generations from `hotFrom` on have none. */
-  numbersFor(wanted: readonly Wanted[], hotFrom: number): readonly number[] {
+  /**
+   * The rows that may have one of these ids, which are in the order of their places, each with those that it may have. Rows of
+   * generations from `hotFrom` on have none.
+   */
+  rowsFor(wanted: readonly Wanted[], hotFrom: number): Map<number, Wanted[]> {
     const places = wanted.map(({ place }) => place);
-    return this.#rows.around(places, hotFrom).filter((number) => {
+    const found = new Map<number, Wanted[]>();
+    for (const number of this.#rows.around(places, hotFrom)) {
       const filter = this.#filters.get(number);
       const row = this.#rows.get(number);
-      if (row === undefined) {
-        return false;
-      }
+      assert(row !== undefined, "a row that was found is there");
+      const may: Wanted[] = [];
       for (let at = firstFrom(places, row.low); at < wanted.length; at++) {
         const one = wanted[at];
         if (one === undefined || one.place > row.high) {
           break;
         }
         if (filter === undefined || mayHold(filter, one.bytes)) {
-          return true;
+          may.push(one);
         }
       }
-      return false;
-    });
+      if (may.length > 0) {
+        found.set(number, may);
+      }
+    }
+    return found;
   }
 
-  /** The records of these rows. */
-  *read(numbers: readonly number[]): Iterable<Uint8Array> {
+  /** The records of these rows, by their numbers. */
+  *read(numbers: readonly number[]): Iterable<{ readonly number: number; readonly records: Uint8Array }> {
     if (numbers.length === 0) {
       return;
     }
-    const rows = this.#sql.exec<{ records: ArrayBuffer }>(
-      "SELECT runs.records AS records FROM json_each(?) AS asked JOIN runs ON runs.number = asked.value ORDER BY runs.number",
+    const rows = this.#sql.exec<{ number: number; records: ArrayBuffer }>(
+      `SELECT runs.number AS number, runs.records AS records
+       FROM json_each(?) AS asked JOIN runs ON runs.number = asked.value ORDER BY runs.number`,
       JSON.stringify(numbers),
     );
-    for (const { records } of rows) {
-      yield new Uint8Array(records);
+    for (const { number, records } of rows) {
+      yield { number, records: new Uint8Array(records) };
     }
   }
 

@@ -48,6 +48,14 @@ const dueQueueCodes: Readonly<Record<DueQueue, number>> = { insert: 0, other: 1 
 /** Documents beside the machine's own. */
 export type NoteName = "reconciler" | "alerts" | "broken" | "wrongTokens";
 
+/** How much of it is in memory. */
+export interface StoreBounds extends IdBounds {
+  /** Of the groups that are known without reading their rows (live-groups.ts). */
+  readonly liveCharsMax: number;
+}
+
+export const usualStoreBounds: StoreBounds = { ...usualBounds, liveCharsMax: limits.ledgerLiveCharsMax };
+
 export class LedgerStorage implements LedgerView {
   readonly #storage: DurableObjectStorage;
   readonly #sql: SqlStorage;
@@ -66,7 +74,7 @@ export class LedgerStorage implements LedgerView {
    */
   #nextSeq = 1;
 
-  constructor(storage: DurableObjectStorage, bounds: IdBounds = usualBounds) {
+  constructor(storage: DurableObjectStorage, bounds: StoreBounds = usualStoreBounds) {
     this.#storage = storage;
     this.#sql = storage.sql;
     this.#ids = new LedgerIds(storage.sql, bounds);

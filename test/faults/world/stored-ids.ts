@@ -5,11 +5,10 @@
 import { DatabaseSync, type SQLInputValue, type StatementSync } from "node:sqlite";
 import type { Change, PayloadPlace } from "../../../shared/ledger/view.ts";
 import type { PayloadId } from "../../../shared/payload-key.ts";
-import type { IdBounds } from "../../../workers/consumer/ledger-ids.ts";
-import { LedgerStorage } from "../../../workers/consumer/ledger-storage.ts";
+import { LedgerStorage, type StoreBounds } from "../../../workers/consumer/ledger-storage.ts";
 import type { IdStore } from "../../ledger/ledger-state.ts";
 
-const bounds: IdBounds = { hotIdsMax: 4, filterBytesMax: 48, groupsMerged: 2, liveCharsMax: 4000 };
+const bounds: StoreBounds = { hotIdsMax: 4, filterBytesMax: 48, groupsMerged: 2, liveCharsMax: 4000 };
 
 /** Databases of the schedule that runs: thousands of them would wait for the garbage collector. */
 const open: DatabaseSync[] = [];
