@@ -177,7 +177,7 @@ const designed: readonly Mutant[] = [
   {
     name: "fence from the group only",
     file: "shared/ledger/claim.ts",
-    find: "question(payloadOf(doorbell), draft.head.birth);",
+    find: "question(payloadOf(doorbell), unknownSince(draft.head, id));",
     replace: "question(payloadOf(doorbell), 0);",
     profile: "long inserts",
   },
@@ -227,16 +227,16 @@ const designed: readonly Mutant[] = [
   {
     name: "no second listing",
     file: "shared/reconcile/walk-minutes.ts",
-    find: "  const { pending, held, notified, expired } = yield* joinPage(objects, receiptsFrom(run));\n  run.counts.listed += objects.length;\n  run.counts.held += held;\n  run.counts.notified += notified;\n  let now = yield*",
+    find: "  const { objects, pending, damaged, ...joined } = yield* joinPage(page, receiptsFrom(run), run);",
     replace:
-      "  const { pending, held, notified, expired } = yield* joinPage([], receiptsFrom(run));\n  run.counts.listed += objects.length;\n  run.counts.held += held;\n  run.counts.notified += notified;\n  let now = yield*",
+      "  const { pending, damaged, ...joined } = yield* joinPage([], receiptsFrom(run), run);\n  const objects = page;",
     profile: "losses",
   },
   {
     name: "no reconciler",
     file: "shared/reconcile/join-page.ts",
-    find: "  if (doorbells.length > 0) {",
-    replace: "  if (doorbells.length > 1e9) {",
+    find: "  if (lost.length > 0) {",
+    replace: "  if (lost.length > 1e9) {",
     profile: "losses",
   },
   {
@@ -508,8 +508,8 @@ const feared: readonly Mutant[] = [
   {
     name: "what the ledger holds does not keep its minute open",
     file: "shared/reconcile/join-page.ts",
-    find: "pending: pending.filter((key, index) => held[index] === true || lost.has(key)),",
-    replace: "pending: pending.filter((key) => lost.has(key)),",
+    find: "pending: pending.filter((key, index) => held[index] === true || isLost.has(key)),",
+    replace: "pending: pending.filter((key) => isLost.has(key)),",
     profile: "small faults",
   },
   {
@@ -729,8 +729,8 @@ const unwritten: readonly Mutant[] = [
   {
     name: "the ledger knows whatever rings late",
     file: "shared/delivery/batch.ts",
-    find: "const doorbell = known[at] === true ? null",
-    replace: "const doorbell = known.length > at ? null",
+    find: "if (known[at] !== true) {",
+    replace: "if (known.length <= at) {",
     profile: "losses",
   },
   {
@@ -1164,7 +1164,7 @@ const trimmed: readonly Mutant[] = [
 const stored: readonly Mutant[] = [
   {
     name: "ids of late content lie in a row that is said to end before them",
-    file: "workers/consumer/ledger-ids.ts",
+    file: "workers/consumer/ledger-runs.ts",
     find: "    const high = placeOfId(records, records.length - runBytes);",
     replace: "    const high = low;",
     profile: "ids in SQLite",
@@ -1219,9 +1219,9 @@ const stored: readonly Mutant[] = [
   },
   {
     name: "a filter that was given up is taken for one that has nothing",
-    file: "workers/consumer/ledger-ids.ts",
-    find: "(filter === undefined || mayHold(filter, bytes)),",
-    replace: "filter !== undefined && mayHold(filter, bytes),",
+    file: "workers/consumer/ledger-runs.ts",
+    find: "if (filter === undefined || mayHold(filter, one.bytes)) {",
+    replace: "if (filter !== undefined && mayHold(filter, one.bytes)) {",
     profile: "ids in SQLite",
     by: "S5",
   },
