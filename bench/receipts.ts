@@ -342,11 +342,11 @@ async function compareIds(engine: EngineSession, receipts: number, end: number):
   }
 }
 
-/** The same of payloads in segments, with whole places and with their beginnings. */
+/** The same of payloads in segments, without and with compressed ids of places. */
 async function compareSegments(engine: EngineSession, receipts: number, end: number): Promise<void> {
   for (const [name, until] of [
-    ["whole places (schema/0015)", "0016"],
-    ["their beginnings (schema/0016)", "0017"],
+    ["schema/0015", "0016"],
+    ["ids of places compressed (schema/0016)", "0017"],
   ] as const) {
     await migrate(
       readSchemaFiles().filter((file) => file.name < until),

@@ -4,7 +4,7 @@
  */
 import { toHex } from "../hex.ts";
 import { DAY_MS } from "../limits.ts";
-import { type PayloadId, payloadIdToBytes, payloadPrefix, segmentMark } from "../payload-key.ts";
+import { type PayloadId, payloadIdToBytes, payloadPrefix } from "../payload-key.ts";
 import { columnListText, columns } from "../rows/columns.ts";
 import type { ClickHouseSettings } from "./connection.ts";
 import { quoteText } from "./identifier.ts";
@@ -192,18 +192,16 @@ export function receiptClaimsQuery(settings: ClickHouseSettings, ids: readonly P
 
 /**
  * The keys choose the granules, and no more (`indexHint`): their rows are known by `payload`. For a key has 65 bytes or more, and to
- * compare those of a granule all of them must be decompressed. Of a payload in a segment the beginning of its key is known: what begins so
- * lies between that and the same with a `~` behind it, and so in the granules of these two, as long as it is less than a granule has.
+ * compare those of a granule all of them must be decompressed.
  */
 function receiptsOfIds(settings: ClickHouseSettings, ids: readonly PayloadId[], fields: string): string {
   const heads = ids.map((id) => bytesLiteral(payloadIdToBytes(id).subarray(0, headBytes)));
   const asked = ids.map((id, i) => `(${heads[i]}, '${id}')`);
   const found = (table: string, place: string): string =>
-    `SELECT head, tenant, ${place} AS place,
-      concat('${payloadPrefix}', formatDateTime(minute, '%Y-%m-%dT%H%i', 'UTC'), '/', if(place = '' OR endsWith(place, '/'), '', '${segmentMark}/'), place) AS begin FROM ${tableName(settings, table)} WHERE head IN (${heads.join(", ")})`;
+    `SELECT head, minute, tenant, ${place} AS place FROM ${tableName(settings, table)} WHERE head IN (${heads.join(", ")})`;
   return `SELECT ${fields}
     FROM ${tableName(settings, "headrace_receipts")} FINAL WHERE indexHint(headrace_receipts.key IN (
-      SELECT arrayJoin(if(place = '' OR endsWith(place, '/'), [concat(begin, tenant, '/', id)], [begin, concat(begin, '~')]))
+      SELECT concat('${payloadPrefix}', formatDateTime(minute, '%Y-%m-%dT%H%i', 'UTC'), '/', place, tenant, '/', id)
       FROM (${found("headrace_receipt_places", "place")} UNION ALL ${found("headrace_receipt_minutes", "''")}) AS found
       INNER JOIN (SELECT toFixedString(one.1, ${headBytes}) AS head, one.2 AS id FROM (SELECT arrayJoin([${asked.join(", ")}]) AS one)) AS asked USING head
     )) AND payload IN ${idSet(ids)} ORDER BY key`;
