@@ -429,7 +429,9 @@ export class Checker {
       const all = receipts.ofId(idOfKey(key)).map(({ receipt }) => receipt);
       const own = all.find((receipt) => receipt.key === key);
       const lostAt = receipts.lostAt.get(key) ?? Number.NEGATIVE_INFINITY;
-      const wasSeen = lostAt >= (gone?.runBegan ?? 0) || receipts.expired.has(key);
+      // What is erased has nothing left to bring in: its segment goes with the last one, whenever a person removed this one's receipt.
+      const isErased = witness.bytesGone.has(key) && receipts.lostAt.has(key);
+      const wasSeen = isErased || lostAt >= (gone?.runBegan ?? 0) || receipts.expired.has(key);
       if (!wasSeen && (own === undefined || !isAccounted(own, all))) {
         throw new Violation("S3", `${key} has ${own?.outcome ?? "no"} receipt, and its segment is gone`);
       }
