@@ -161,12 +161,12 @@ describe("the ledger's Durable Object", () => {
   test("a broken invariant leaves the alarm armed and becomes a finding", async () => {
     await claimFull(1);
     await runInDurableObject(ledger(), async (instance, state) => {
-      state.storage.sql.exec("UPDATE live SET doc = json_set(doc, '$.payloads', 1)");
+      state.storage.sql.exec("UPDATE groups_3 SET doc = json_set(doc, '$.payloads', 1)");
       vi.useFakeTimers({ now: Date.now() + limits.leaseMs, toFake: ["Date"] });
       await state.storage.deleteAlarm();
       await instance.alarm();
       expect(await state.storage.getAlarm()).toBe(Date.now() + limits.retryFirstMs);
-      state.storage.sql.exec("DELETE FROM live");
+      state.storage.sql.exec("DELETE FROM groups_3");
       const nothingLearnt = { runFailure: "", recent: null, volumes: null, frontDoor: null, bypassed: null };
       const unreported = await instance.judgeAlerts(nothingLearnt);
       expect(unreported).toMatchObject([

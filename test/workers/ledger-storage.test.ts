@@ -119,7 +119,7 @@ describe("the SQLite store", () => {
         const ended = payloads.map(({ key }) => ({ key, outcome: "stored" as const }));
         sqlite.apply([{ kind: "end", group: id, ended, at: 2000 }]);
       }
-      expect(countOf(storage, "members")).toBe(0);
+      expect(countOf(storage, "groups")).toBe(0);
       expect(erase(3)).toHaveLength(1);
       // Each by itself: a row that is read for another one is looked into for all.
       const at = (n: number) => sqlite.places([idAt(n)]).get(idAt(n))?.at;
@@ -152,7 +152,7 @@ describe("the SQLite store", () => {
       const due = () => new LedgerStorage(storage).groupsDue("other", Number.MAX_SAFE_INTEGER, 100).length;
       expect(due()).toBe(10);
       const pad = limits.ledgerRowBytesMax - 10_000;
-      storage.sql.exec("UPDATE live SET doc = json_set(doc, '$.pad', ?)", "x".repeat(pad));
+      storage.sql.exec("UPDATE groups_3 SET doc = json_set(doc, '$.pad', ?)", "x".repeat(pad));
       expect(due()).toBe(Math.floor(limits.ledgerRowsReadBytesMax / pad));
     });
   });
@@ -171,8 +171,8 @@ describe("the SQLite store", () => {
   });
 });
 
-function countOf({ sql }: DurableObjectStorage, table: "members" | "runs" | "strays"): number {
-  return sql.exec<{ n: number }>(`SELECT count(*) AS n FROM ${table}`).one().n;
+function countOf({ sql }: DurableObjectStorage, table: "groups" | "runs" | "strays"): number {
+  return sql.exec<{ n: number }>(`SELECT count(*) AS n FROM ${table}_3`).one().n;
 }
 
 function tokenAt(n: number): GroupId {

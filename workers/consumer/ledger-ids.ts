@@ -2,11 +2,11 @@
  * The ids that the ledger's object knows, live or ended, in its SQLite. It holds no rule of the protocol. docs/storage.md
  * describes the tables, decision 0087 says why they are so.
  *
- * A group's ids are one row (`members`), written when it is made, and once more when it ends. Where many groups have ended,
- * their ids become one sorted sequence (`runs`). Which rows there are is known in memory, and the ids that were placed last
+ * A group's ids are in its row (`groups_3`), and stay there when it ends, with nothing else. Where many groups have ended,
+ * their ids become one sorted sequence (`runs_3`). A group that an earlier version made has its ids beside it (`members_3`) until it ends. Which rows there are is known in memory, and the ids that were placed last
  * are too: what is new is mostly looked for without reading a row.
  *
- * A few ids have rows of their own (`strays`): those of a group whose content time is far from that of the others. Of an id of
+ * A few ids have rows of their own (`strays_3`): those of a group whose content time is far from that of the others. Of an id of
  * version 1 it is anywhere. So are all ids that an earlier version left.
  *
  * An id may be in several rows, since it can be sent again after it ended: then that counts which is live, or ended last.
@@ -40,6 +40,7 @@ import {
 } from "../../shared/payload-key.ts";
 import type { GroupId } from "../../shared/receipt.ts";
 import { LedgerRuns, type Wanted } from "./ledger-runs.ts";
+import { overLane, roles } from "./ledger-schema.ts";
 
 /** How an id ended, as its record says it. Never renumbered. */
 const outcomeCodes: Readonly<Record<EndOutcome, number>> = { stored: 0, dead: 1, erased: 2 };
@@ -78,6 +79,8 @@ export class LedgerIds {
   readonly #sql: SqlStorage;
   readonly #bounds: IdBounds;
   #members = new IdRows();
+  /** Of these the row of ids is an earlier version's. */
+  #beside = new Set<number>();
   readonly #runs: LedgerRuns;
   #hot: HotIds;
   /** Has any stray content of this hour (of 64 minutes)? As far as it was asked. */
@@ -95,7 +98,13 @@ export class LedgerIds {
     this.#members = new IdRows();
     this.#hot = new HotIds(this.#bounds.hotIdsMax);
     this.#strayHours = new Map();
-    const members = this.#sql.exec<MembersRow>("SELECT seq, low, high, count, at FROM members ORDER BY seq");
+    this.#beside = new Set(
+      [...this.#sql.exec<{ seq: number }>("SELECT seq FROM members_3")].map(({ seq }) => seq),
+    );
+    const members = this.#sql.exec<MembersRow>(
+      `SELECT seq, low, high, count, at FROM groups_3 WHERE low IS NOT NULL
+       UNION ALL SELECT seq, low, high, count, at FROM members_3 ORDER BY seq`,
+    );
     for (const { seq, low, high, count, at } of members) {
       this.#members.set({
         number: seq,
@@ -122,7 +131,8 @@ export class LedgerIds {
       from = number;
     }
     for (const { seq, records } of this.#sql.exec<{ seq: number; records: ArrayBuffer }>(
-      "SELECT seq, records FROM members WHERE seq >= ? ORDER BY seq",
+      `SELECT seq, records FROM groups_3 WHERE seq >= ?1 AND low IS NOT NULL
+       UNION ALL SELECT seq, records FROM members_3 WHERE seq >= ?1 ORDER BY seq`,
       Math.min(from, Number.MAX_SAFE_INTEGER),
     )) {
       const row = this.#members.get(seq);
@@ -139,7 +149,7 @@ export class LedgerIds {
         count += row.last === Number.POSITIVE_INFINITY ? 0 : row.count;
       }
     }
-    const [strays] = this.#sql.exec<{ n: number | null }>("SELECT sum(length(ids)) AS n FROM stray_ends");
+    const [strays] = this.#sql.exec<{ n: number | null }>("SELECT sum(length(ids)) AS n FROM stray_ends_3");
     return count + (strays?.n ?? 0) / payloadIdBytes;
   }
 
@@ -200,13 +210,7 @@ export class LedgerIds {
     if (seqs.length === 0) {
       return;
     }
-    const rows = this.#sql.exec<{ at: number | null; group: GroupId | null; records: ArrayBuffer }>(
-      `SELECT members.at AS at, live.id AS "group", members.records AS records
-       FROM json_each(?) AS asked JOIN members ON members.seq = asked.value LEFT JOIN live ON live.seq = members.seq
-       ORDER BY members.seq`,
-      JSON.stringify(seqs),
-    );
-    for (const { at, group, records } of rows) {
+    for (const { at, group, records } of this.#readMembers(seqs)) {
       const bytes = new Uint8Array(records);
       for (const { id, bytes: idBytes } of wanted) {
         const offset = findRecord({ bytes, width: memberBytes }, idBytes);
@@ -218,6 +222,24 @@ export class LedgerIds {
           };
         }
       }
+    }
+  }
+
+  *#readMembers(seqs: readonly number[]): Iterable<IdsOfGroup> {
+    yield* this.#sql.exec<IdsOfGroup>(
+      `SELECT held.at AS at, iif(held.at IS NULL, held.id, NULL) AS "group", held.records AS records
+       FROM json_each(?) AS asked JOIN groups_3 AS held ON held.seq = asked.value
+       WHERE held.low IS NOT NULL ORDER BY held.seq`,
+      JSON.stringify(seqs),
+    );
+    const beside = seqs.filter((seq) => this.#beside.has(seq));
+    if (beside.length > 0) {
+      yield* this.#sql.exec<IdsOfGroup>(
+        `SELECT members.at AS at, held.id AS "group", members.records AS records
+         FROM json_each(?) AS asked JOIN members_3 AS members ON members.seq = asked.value
+         LEFT JOIN groups_3 AS held ON held.seq = members.seq ORDER BY members.seq`,
+        JSON.stringify(beside),
+      );
     }
   }
 
@@ -246,8 +268,9 @@ export class LedgerIds {
       at: number | null;
     }>(
       `SELECT strays.id AS id, strays.minute AS minute, strays.outcome AS outcome, live.id AS "group", stray_ends.at AS at
-       FROM json_each(?) AS asked JOIN strays ON strays.id = unhex(asked.value)
-       LEFT JOIN live ON live.seq = strays.seq LEFT JOIN stray_ends ON stray_ends.seq = strays.seq`,
+       FROM json_each(?) AS asked JOIN strays_3 AS strays ON strays.id = unhex(asked.value)
+       LEFT JOIN groups_3 AS live ON live.seq = strays.seq AND live.lane <> ${overLane}
+       LEFT JOIN stray_ends_3 AS stray_ends ON stray_ends.seq = strays.seq`,
       JSON.stringify(some.map(({ bytes }) => toHex(bytes))),
     );
     for (const { id, minute, outcome, group, at } of rows) {
@@ -265,7 +288,7 @@ export class LedgerIds {
     let has = this.#strayHours.get(hour);
     if (has === undefined) {
       const [row] = this.#sql.exec<{ n: number }>(
-        "SELECT count(*) AS n FROM (SELECT 1 FROM strays WHERE id >= ? AND id < ? LIMIT 1)",
+        "SELECT count(*) AS n FROM (SELECT 1 FROM strays_3 WHERE id >= ? AND id < ? LIMIT 1)",
         idFrom(hour * placesAnHour),
         idFrom((hour + 1) * placesAnHour),
       );
@@ -280,8 +303,8 @@ export class LedgerIds {
 
   // --- placing
 
-  /** A group is made: its payloads are in it from now on. */
-  place(seq: number, keys: readonly PayloadKey[]): void {
+  /** A group is made: its payloads are in it from now on. Returned is what its row has of them; null: each has a row of its own. */
+  place(seq: number, keys: readonly PayloadKey[]): PackedIds | null {
     const known = keys
       .map((key) => ({ id: idOfKey(key), tag: tagOfKey(key), outcome: outcomeCodes.stored }))
       .sort((a, b) => (a.id < b.id ? -1 : 1))
@@ -291,13 +314,12 @@ export class LedgerIds {
     const together = known.filter((_, i) => shares[i] === true);
     const apart = known.filter((_, i) => shares[i] !== true);
     if (together.length > 0) {
-      this.#writeMembers(seq, together, null);
       // Of an id that was a stray before, nobody would delete the row.
       this.#deleteStrays(together.filter(({ place }) => this.#hasStrays(place)));
     }
     if (apart.length > 0) {
       this.#sql.exec(
-        `INSERT INTO strays (id, seq, minute, outcome)
+        `INSERT INTO strays_3 (id, seq, minute, outcome)
          SELECT unhex(value ->> 0), ?, value ->> 1, 0 FROM json_each(?) WHERE true
          ON CONFLICT (id) DO UPDATE SET seq = excluded.seq, minute = excluded.minute, outcome = 0`,
         seq,
@@ -307,43 +329,49 @@ export class LedgerIds {
         this.#strayHours.set(Math.floor(place / placesAnHour), true);
       }
     }
+    if (together.length === 0) {
+      return null;
+    }
+    const packed = packIds(together);
+    const { low, high, count, records } = packed;
+    const generation = this.#hot.add(records, memberBytes, seq);
+    this.#members.set({ number: seq, low, high, count, last: Number.POSITIVE_INFINITY, generation });
+    return packed;
   }
 
-  #writeMembers(seq: number, known: readonly KnownId[], at: number | null): void {
-    const records = packMembers(known);
-    const low = placeOfId(records);
-    const high = placeOfId(records, records.length - memberBytes);
-    const count = known.length;
-    if (at === null) {
+  /** Of a group that is over, its row has its ids and nothing else. */
+  #keepEnded(seq: number, known: readonly KnownId[], at: number): void {
+    const { low, high, count, records } = packIds(known);
+    this.#sql.exec(
+      `UPDATE groups_3 SET lane = ${overLane}, due = 0, role = ${roles.leased}, doc = '',
+         low = ?, high = ?, count = ?, at = ?, records = ? WHERE seq = ?`,
+      low,
+      high,
+      count,
+      at,
+      records,
+      seq,
+    );
+    const generation = this.#members.get(seq)?.generation ?? 0;
+    this.#members.set({ number: seq, low, high, count, last: at, generation });
+  }
+
+  #deleteRows(seqs: readonly number[]): void {
+    const asked = JSON.stringify(seqs);
+    this.#sql.exec("DELETE FROM groups_3 WHERE seq IN (SELECT value FROM json_each(?))", asked);
+    const beside = seqs.filter((seq) => this.#beside.delete(seq));
+    if (beside.length > 0) {
       this.#sql.exec(
-        "INSERT INTO members (seq, low, high, count, at, records) VALUES (?, ?, ?, ?, NULL, ?)",
-        seq,
-        low,
-        high,
-        count,
-        records,
+        "DELETE FROM members_3 WHERE seq IN (SELECT value FROM json_each(?))",
+        JSON.stringify(beside),
       );
-      const generation = this.#hot.add(records, memberBytes, seq);
-      this.#members.set({ number: seq, low, high, count, last: Number.POSITIVE_INFINITY, generation });
-    } else {
-      this.#sql.exec(
-        "UPDATE members SET low = ?, high = ?, count = ?, at = ?, records = ? WHERE seq = ?",
-        low,
-        high,
-        count,
-        at,
-        records,
-        seq,
-      );
-      const generation = this.#members.get(seq)?.generation ?? 0;
-      this.#members.set({ number: seq, low, high, count, last: at, generation });
     }
   }
 
   #deleteStrays(known: readonly KnownId[]): void {
     if (known.length > 0) {
       this.#sql.exec(
-        "DELETE FROM strays WHERE id IN (SELECT unhex(value) FROM json_each(?))",
+        "DELETE FROM strays_3 WHERE id IN (SELECT unhex(value) FROM json_each(?))",
         JSON.stringify(known.map(({ id }) => idToHex(id))),
       );
     }
@@ -358,15 +386,16 @@ export class LedgerIds {
     }));
     const apart = this.#straysOf(seq, known);
     const together = apart.size === 0 ? known : known.filter(({ id }) => !apart.has(id));
-    if (this.#members.get(seq) !== undefined) {
-      if (together.length > 0) {
-        this.#writeMembers(seq, together, at);
-      } else {
-        this.#sql.exec("DELETE FROM members WHERE seq = ?", seq);
-        this.#members.remove(seq);
+    const isPlaced = this.#members.get(seq) !== undefined;
+    assert(isPlaced || together.length === 0, "what ends in a group was placed in it");
+    if (together.length > 0) {
+      this.#keepEnded(seq, together, at);
+      if (this.#beside.delete(seq)) {
+        this.#sql.exec("DELETE FROM members_3 WHERE seq = ?", seq);
       }
     } else {
-      assert(together.length === 0, "what ends in a group was placed in it");
+      this.#deleteRows([seq]);
+      this.#members.remove(seq);
     }
     if (apart.size > 0) {
       this.#endStrays(
@@ -385,7 +414,7 @@ export class LedgerIds {
       return new Set();
     }
     const rows = this.#sql.exec<{ id: ArrayBuffer }>(
-      "SELECT id FROM strays WHERE id IN (SELECT unhex(value) FROM json_each(?)) AND seq = ?",
+      "SELECT id FROM strays_3 WHERE id IN (SELECT unhex(value) FROM json_each(?)) AND seq = ?",
       JSON.stringify(some.map(({ id }) => idToHex(id))),
       seq,
     );
@@ -397,10 +426,10 @@ export class LedgerIds {
     for (const [i, { id }] of known.entries()) {
       ids.set(payloadIdToBytes(id), i * payloadIdBytes);
     }
-    this.#sql.exec("INSERT INTO stray_ends (seq, at, ids) VALUES (?, ?, ?)", seq, at, ids);
+    this.#sql.exec("INSERT INTO stray_ends_3 (seq, at, ids) VALUES (?, ?, ?)", seq, at, ids);
     // Mostly nothing changes: `stored` under the key that the id was placed with. Only what differs is written.
     this.#sql.exec(
-      `UPDATE strays SET minute = ended.value ->> 1, outcome = ended.value ->> 2 FROM json_each(?) AS ended
+      `UPDATE strays_3 AS strays SET minute = ended.value ->> 1, outcome = ended.value ->> 2 FROM json_each(?) AS ended
        WHERE strays.id = unhex(ended.value ->> 0)
          AND (strays.minute <> ended.value ->> 1 OR strays.outcome <> ended.value ->> 2)`,
       JSON.stringify(known.map(({ id, tag, outcome }) => [idToHex(id), tag, outcome])),
@@ -415,19 +444,14 @@ export class LedgerIds {
       return;
     }
     const ended = this.#members.takeOut(({ last }) => last !== Number.POSITIVE_INFINITY);
-    const seqs = JSON.stringify(ended.map(({ number }) => number));
-    const rows = [
-      ...this.#sql.exec<{ at: number; records: ArrayBuffer }>(
-        "SELECT at, records FROM members WHERE seq IN (SELECT value FROM json_each(?)) ORDER BY seq",
-        seqs,
-      ),
-    ];
+    const seqs = ended.map(({ number }) => number);
+    const rows = [...this.#readMembers(seqs)];
     const generation = Math.min(...ended.map((row) => row.generation));
     this.#runs.add(
-      rows.map(({ at, records }) => ({ at, bytes: new Uint8Array(records) })),
+      rows.map(({ at, records }) => ({ at: at ?? 0, bytes: new Uint8Array(records) })),
       generation,
     );
-    this.#sql.exec("DELETE FROM members WHERE seq IN (SELECT value FROM json_each(?))", seqs);
+    this.#deleteRows(seqs);
   }
 
   // --- forgetting
@@ -438,10 +462,7 @@ export class LedgerIds {
       last < forgottenBefore || (trimmed != null && last <= trimmed.at && high >>> 8 < trimmed.from);
     const members = this.#members.takeOut(isOver);
     if (members.length > 0) {
-      this.#sql.exec(
-        "DELETE FROM members WHERE seq IN (SELECT value FROM json_each(?))",
-        JSON.stringify(members.map(({ number }) => number)),
-      );
+      this.#deleteRows(members.map(({ number }) => number));
     }
     this.#runs.forget(isOver);
     this.#forgetStrays(forgottenBefore);
@@ -452,7 +473,7 @@ export class LedgerIds {
 
   #forgetStrays(before: number): void {
     const ends = this.#sql.exec<{ seq: number; ids: ArrayBuffer }>(
-      "SELECT seq, ids FROM (SELECT seq, at, ids FROM stray_ends ORDER BY seq LIMIT ?) WHERE at < ?",
+      "SELECT seq, ids FROM (SELECT seq, at, ids FROM stray_ends_3 ORDER BY seq LIMIT ?) WHERE at < ?",
       strayGroupsForgottenMax,
       before,
     );
@@ -464,11 +485,11 @@ export class LedgerIds {
       }
       // An id that was sent again since is another group's now, and stays.
       this.#sql.exec(
-        "DELETE FROM strays WHERE id IN (SELECT unhex(value) FROM json_each(?)) AND seq = ?",
+        "DELETE FROM strays_3 WHERE id IN (SELECT unhex(value) FROM json_each(?)) AND seq = ?",
         JSON.stringify(hex),
         seq,
       );
-      this.#sql.exec("DELETE FROM stray_ends WHERE seq = ?", seq);
+      this.#sql.exec("DELETE FROM stray_ends_3 WHERE seq = ?", seq);
       this.#strayHours.clear();
       count += hex.length;
       if (count >= straysForgottenMax) {
@@ -480,8 +501,8 @@ export class LedgerIds {
   /** What is trimmed is not found any more, whether its row is there or not: those that are left go the next time. */
   #trimStrays(from: number, at: number): void {
     this.#sql.exec(
-      `DELETE FROM strays WHERE id IN (
-         SELECT strays.id FROM strays JOIN stray_ends ON stray_ends.seq = strays.seq
+      `DELETE FROM strays_3 WHERE id IN (
+         SELECT strays.id FROM strays_3 AS strays JOIN stray_ends_3 AS stray_ends ON stray_ends.seq = strays.seq
          WHERE strays.id < ? AND stray_ends.at <= ? ORDER BY strays.id LIMIT ?)`,
       idFrom(from * placesAMinute),
       at,
@@ -505,7 +526,7 @@ export class LedgerIds {
 
   #strayToTrim(): number | undefined {
     const rows = this.#sql.exec<{ id: ArrayBuffer }>(
-      `SELECT strays.id AS id FROM strays JOIN stray_ends ON stray_ends.seq = strays.seq ORDER BY strays.id LIMIT ?`,
+      `SELECT strays.id AS id FROM strays_3 AS strays JOIN stray_ends_3 AS stray_ends ON stray_ends.seq = strays.seq ORDER BY strays.id LIMIT ?`,
       straysForgottenMax,
     );
     let last: number | undefined;
@@ -514,6 +535,32 @@ export class LedgerIds {
     }
     return last;
   }
+}
+
+/** What a row has of a group's ids. */
+export interface PackedIds {
+  readonly low: number;
+  readonly high: number;
+  readonly count: number;
+  readonly records: Uint8Array;
+}
+
+function packIds(known: readonly KnownId[]): PackedIds {
+  const records = packMembers(known);
+  return {
+    low: placeOfId(records),
+    high: placeOfId(records, records.length - memberBytes),
+    count: known.length,
+    records,
+  };
+}
+
+/** `at`: since when the group is over; `group`: which one it is, while it is live. */
+interface IdsOfGroup {
+  readonly at: number | null;
+  readonly group: GroupId | null;
+  readonly records: ArrayBuffer;
+  readonly [column: string]: SqlStorageValue;
 }
 
 interface MembersRow {

@@ -1,5 +1,5 @@
 /**
- * Ids of groups that are over, many groups' together, in the ledger's SQLite: sorted, and cut into rows (`runs`). Which rows there
+ * Ids of groups that are over, many groups' together, in the ledger's SQLite: sorted, and cut into rows (`runs_3`). Which rows there
  * are is known in memory, with a filter for each of the newest. docs/storage.md describes the table.
  */
 import { assert } from "../../shared/assert.ts";
@@ -34,7 +34,7 @@ export class LedgerRuns {
     this.#rows = new IdRows();
     this.#filters = new Map();
     this.#filterBytes = 0;
-    const rows = this.#sql.exec<RunRow>("SELECT number, low, high, count, last FROM runs ORDER BY number");
+    const rows = this.#sql.exec<RunRow>("SELECT number, low, high, count, last FROM runs_3 ORDER BY number");
     for (const { number, low, high, count, last } of rows) {
       this.#rows.set({ number, low, high, count, last, generation: 0 });
     }
@@ -45,7 +45,7 @@ export class LedgerRuns {
   #readFilters(): void {
     const newest: [number, Uint8Array][] = [];
     for (const { number, filter } of this.#sql.exec<{ number: number; filter: ArrayBuffer }>(
-      "SELECT number, filter FROM runs ORDER BY number DESC",
+      "SELECT number, filter FROM runs_3 ORDER BY number DESC",
     )) {
       if (this.#filterBytes + filter.byteLength > this.#filterBytesMax) {
         break;
@@ -96,7 +96,7 @@ export class LedgerRuns {
     }
     const rows = this.#sql.exec<{ number: number; records: ArrayBuffer }>(
       `SELECT runs.number AS number, runs.records AS records
-       FROM json_each(?) AS asked JOIN runs ON runs.number = asked.value ORDER BY runs.number`,
+       FROM json_each(?) AS asked JOIN runs_3 AS runs ON runs.number = asked.value ORDER BY runs.number`,
       JSON.stringify(numbers),
     );
     for (const { number, records } of rows) {
@@ -119,7 +119,7 @@ export class LedgerRuns {
     const count = records.length / runBytes;
     const filter = makeFilter({ bytes: records, width: runBytes });
     this.#sql.exec(
-      "INSERT INTO runs (number, low, high, count, last, filter, records) VALUES (?, ?, ?, ?, ?, ?, ?)",
+      "INSERT INTO runs_3 (number, low, high, count, last, filter, records) VALUES (?, ?, ?, ?, ?, ?, ?)",
       number,
       low,
       high,
@@ -147,7 +147,7 @@ export class LedgerRuns {
       return;
     }
     this.#sql.exec(
-      "DELETE FROM runs WHERE number IN (SELECT value FROM json_each(?))",
+      "DELETE FROM runs_3 WHERE number IN (SELECT value FROM json_each(?))",
       JSON.stringify(gone.map(({ number }) => number)),
     );
     for (const { number } of gone) {

@@ -2,8 +2,8 @@
  * The ledger's state in the Durable Object's SQLite: the same view as `LedgerState`, the same changes. It holds no
  * rule of the protocol. docs/storage.md describes the tables.
  *
- * Rows are what the platform bills, so a payload has none: a group costs three while it is live (made and leased, stored,
- * deleted), and its ids three altogether (ledger-ids.ts). What waits is one row. Where a leased group is, the instance knows: an
+ * Rows are what the platform bills, so a payload has none, and a group with its ids is one row, which is written four times: when it
+ * is made and leased, stored, over, and deleted (ledger-ids.ts). What waits is one row. Where a leased group is, the instance knows: an
  * index would be a row more at each step.
  */
 
@@ -40,7 +40,7 @@ import type { PayloadId } from "../../shared/payload-key.ts";
 import type { GroupId } from "../../shared/receipt.ts";
 import type { ChangedMinute } from "../../shared/reconcile/changed-minutes.ts";
 import { type IdBounds, LedgerIds, usualBounds } from "./ledger-ids.ts";
-import { headDocument, highestSeq, openSchema, roles } from "./ledger-schema.ts";
+import { headDocument, highestSeq, openSchema, overLane, roles } from "./ledger-schema.ts";
 import { LiveGroups } from "./live-groups.ts";
 
 const dueQueueCodes: Readonly<Record<DueQueue, number>> = { insert: 0, other: 1 };
@@ -90,7 +90,7 @@ export class LedgerStorage implements LedgerView {
     this.#live.clear();
     this.#ids.readAll();
     const leased = this.#sql.exec<{ seq: number; id: GroupId; due: number; doc: string }>(
-      "SELECT seq, id, due, doc FROM live WHERE lane = ? AND role = ?",
+      "SELECT seq, id, due, doc FROM groups_3 WHERE lane = ? AND role = ?",
       dueQueueCodes.other,
       roles.leased,
     );
@@ -99,7 +99,10 @@ export class LedgerStorage implements LedgerView {
       this.#leased.set(id, { seq, due });
       known.push(groupFromRow(doc));
     }
-    const notified = this.#sql.exec<{ doc: string }>("SELECT doc FROM live WHERE role = ?", roles.notified);
+    const notified = this.#sql.exec<{ doc: string }>(
+      "SELECT doc FROM groups_3 WHERE role = ?",
+      roles.notified,
+    );
     known.push(...[...notified].map(({ doc }) => groupFromRow(doc)));
     this.#written = this.#readHead();
     this.#head = this.#written && headAtStart(this.#written, known);
@@ -131,7 +134,7 @@ export class LedgerStorage implements LedgerView {
     }
     const seq = this.#seqOf(id);
     const [row] =
-      seq === undefined ? [] : this.#sql.exec<{ doc: string }>("SELECT doc FROM live WHERE seq = ?", seq);
+      seq === undefined ? [] : this.#sql.exec<{ doc: string }>("SELECT doc FROM groups_3 WHERE seq = ?", seq);
     return row === undefined ? undefined : groupFromRow(row.doc);
   }
 
@@ -139,14 +142,14 @@ export class LedgerStorage implements LedgerView {
     return (
       this.#leased.get(id)?.seq ??
       this.#live.get(id)?.seq ??
-      this.#number(`SELECT seq AS n FROM live WHERE id = ? AND ${isIdle}`, id)
+      this.#number(`SELECT seq AS n FROM groups_3 WHERE id = ? AND ${isIdle}`, id)
     );
   }
 
   groupsDue(queue: DueQueue, now: number, atMost: number): readonly Group[] {
     const due = [
       ...this.#sql.exec<DueGroup>(
-        `SELECT seq, id, due FROM live WHERE lane = ? AND due <= ? AND ${isIdle} ORDER BY due, id LIMIT ?`,
+        `SELECT seq, id, due FROM groups_3 WHERE lane = ? AND due <= ? AND ${isIdle} ORDER BY due, id LIMIT ?`,
         dueQueueCodes[queue],
         now,
         atMost,
@@ -169,14 +172,14 @@ export class LedgerStorage implements LedgerView {
       if (kept !== undefined) {
         yield kept;
       } else {
-        yield* this.#sql.exec<{ doc: string }>("SELECT doc FROM live WHERE seq = ?", seq);
+        yield* this.#sql.exec<{ doc: string }>("SELECT doc FROM groups_3 WHERE seq = ?", seq);
       }
     }
   }
 
   nextDue(queue: DueQueue): number | undefined {
     const idle = this.#number(
-      `SELECT min(due) AS n FROM live WHERE lane = ? AND ${isIdle}`,
+      `SELECT min(due) AS n FROM groups_3 WHERE lane = ? AND ${isIdle}`,
       dueQueueCodes[queue],
     );
     let next = idle ?? Number.POSITIVE_INFINITY;
@@ -198,7 +201,7 @@ export class LedgerStorage implements LedgerView {
   }
 
   get groupsCount(): number {
-    return this.#number("SELECT count(*) AS n FROM live") ?? 0;
+    return this.#number(`SELECT count(*) AS n FROM groups_3 WHERE lane <> ${overLane}`) ?? 0;
   }
 
   counts(): LedgerCounts {
@@ -212,13 +215,18 @@ export class LedgerStorage implements LedgerView {
 
   /** The longest living groups, for people who look. */
   oldestGroups(atMost: number): readonly Group[] {
-    return groupsOf(this.#sql.exec<{ doc: string }>("SELECT doc FROM live ORDER BY seq LIMIT ?", atMost));
+    return groupsOf(
+      this.#sql.exec<{ doc: string }>(
+        `SELECT doc FROM groups_3 WHERE lane <> ${overLane} ORDER BY seq LIMIT ?`,
+        atMost,
+      ),
+    );
   }
 
   heldGroups(atMost: number): readonly Group[] {
     return groupsOf(
       this.#sql.exec<{ doc: string }>(
-        `SELECT doc FROM live WHERE lane = ? AND due = ? AND ${isIdle} ORDER BY id LIMIT ?`,
+        `SELECT doc FROM groups_3 WHERE lane = ? AND due = ? AND ${isIdle} ORDER BY id LIMIT ?`,
         dueQueueCodes.other,
         dueNever,
         atMost,
@@ -307,7 +315,7 @@ export class LedgerStorage implements LedgerView {
     this.#live.keep(seq, group, doc.length);
     if (!isNew) {
       this.#sql.exec(
-        "UPDATE live SET lane = ?, due = ?, role = ?, doc = ? WHERE seq = ?",
+        "UPDATE groups_3 SET lane = ?, due = ?, role = ?, doc = ? WHERE seq = ?",
         lane,
         group.due,
         role,
@@ -316,25 +324,29 @@ export class LedgerStorage implements LedgerView {
       );
       return;
     }
+    const ids = this.#ids.place(
+      seq,
+      group.payloads.map(({ key }) => key),
+    );
     this.#sql.exec(
-      "INSERT INTO live (seq, id, lane, due, role, doc) VALUES (?, ?, ?, ?, ?, ?)",
+      `INSERT INTO groups_3 (seq, id, lane, due, role, doc, low, high, count, at, records)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, ?)`,
       seq,
       group.id,
       lane,
       group.due,
       role,
       doc,
-    );
-    this.#ids.place(
-      seq,
-      group.payloads.map(({ key }) => key),
+      ids?.low ?? null,
+      ids?.high ?? null,
+      ids?.count ?? null,
+      ids?.records ?? null,
     );
   }
 
   #end(id: GroupId, ended: readonly EndedPayload[], at: number): void {
     const seq = this.#seqOf(id);
     assert(seq !== undefined, "a group that ends is there");
-    this.#sql.exec("DELETE FROM live WHERE seq = ?", seq);
     this.#leased.delete(id);
     this.#live.delete(id);
     this.#ids.end(seq, ended, at);
