@@ -429,7 +429,7 @@ export class Checker {
       const all = receipts.ofId(idOfKey(key)).map(({ receipt }) => receipt);
       const own = all.find((receipt) => receipt.key === key);
       const lostAt = receipts.lostAt.get(key) ?? Number.NEGATIVE_INFINITY;
-      // What is erased has nothing left to bring in: its segment goes with the last one, whenever a person removed this one's receipt.
+      // What is erased has nothing left to store: its segment goes with the last one, whenever a person removed this one's receipt.
       const isErased = witness.bytesGone.has(key) && receipts.lostAt.has(key);
       const wasSeen = isErased || lostAt >= (gone?.runBegan ?? 0) || receipts.expired.has(key);
       if (!wasSeen && (own === undefined || !isAccounted(own, all))) {
