@@ -3,7 +3,7 @@ import { env } from "cloudflare:workers";
 import { beforeEach, describe, expect, test, vi } from "vitest";
 import { channels } from "../../shared/alerts.ts";
 import type { GroupTask } from "../../shared/ledger/group.ts";
-import { limits } from "../../shared/limits.ts";
+import { limits, MINUTE_MS } from "../../shared/limits.ts";
 import type { Ledger } from "../../workers/consumer/ledger-object.ts";
 import { codecVersion, doorbell, knownTable, storedReport } from "../ledger/world.ts";
 
@@ -159,10 +159,15 @@ describe("the ledger's Durable Object", () => {
   });
 
   test("a broken invariant leaves the alarm armed and becomes a finding", async () => {
-    await claimFull(1);
+    await ledger().claim([], codecVersion);
     await runInDurableObject(ledger(), async (instance, state) => {
+      await instance.erase(doorbell({ n: 1 }), "asked for"); // a group that nobody is notified of yet
+      await state.storage.deleteAlarm();
       state.storage.sql.exec("UPDATE groups_3 SET doc = json_set(doc, '$.payloads', 1)");
-      vi.useFakeTimers({ now: Date.now() + limits.leaseMs, toFake: ["Date"] });
+    });
+    await evictDurableObject(ledger()); // what an instance wrote it does not read again
+    await runInDurableObject(ledger(), async (instance, state) => {
+      vi.useFakeTimers({ now: Date.now() + 10 * MINUTE_MS, toFake: ["Date"] });
       await state.storage.deleteAlarm();
       await instance.alarm();
       expect(await state.storage.getAlarm()).toBe(Date.now() + limits.retryFirstMs);
