@@ -20,7 +20,15 @@ export default defineConfig({
     projects: [
       { test: { name: "tidy", include: ["test/tidy.test.ts"] } },
       // Nothing here waits; a machine that does something else besides does.
-      { test: { name: "core", include: ["test/core/**/*.test.ts"], isolate, testTimeout: 30_000 } },
+      {
+        test: {
+          name: "core",
+          include: ["test/core/**/*.test.ts"],
+          isolate,
+          testTimeout: 30_000,
+          hookTimeout: 30_000,
+        },
+      },
       {
         plugins: [
           cloudflareTest({
@@ -56,6 +64,7 @@ export default defineConfig({
             "test/workers/console/**/*.test.ts",
           ],
           testTimeout: 60_000, // nothing here waits; a busy machine does
+          hookTimeout: 60_000,
         },
       },
       {
@@ -64,6 +73,7 @@ export default defineConfig({
           name: "workers-ingress",
           include: ["test/workers/ingress/**/*.test.ts"],
           testTimeout: 60_000, // megabytes of bodies on a busy machine
+          hookTimeout: 60_000,
           globalSetup: ["test/workers/global.ts"],
         },
       },
@@ -73,7 +83,9 @@ export default defineConfig({
           isolate,
           include: ["test/engine/**/*.test.ts"],
           globalSetup: ["test/engine/global.ts"],
-          testTimeout: 120_000, // beside tests of the pipeline, which go first
+          // Beside tests of the pipeline, which go first.
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
         },
       },
       { test: { name: "faults", include: ["test/faults/**/*.test.ts"], testTimeout: 300_000, isolate } },
@@ -83,6 +95,7 @@ export default defineConfig({
           isolate,
           include: ["test/e2e/**/*.test.ts"],
           testTimeout: 60_000,
+          hookTimeout: 60_000,
           // These files wait for deadlines more than half of their time. `npm test` runs them beside the others (test/run.ts), `vitest run`
           // behind them.
           maxWorkers: 3,

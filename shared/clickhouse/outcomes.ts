@@ -48,8 +48,8 @@ export function requestsQuery(since: number, until: number): string {
 /** Accepted requests of a time by minute, and how many of them bypassed the collector, by reason. Times as above. */
 export function bypassQuery(since: number, until: number): string {
   const reasons = Object.keys(bypassReasons) as BypassReason[];
-  const counts = reasons.map((reason) => `toFloat64(sumIf(requests, reason = '${reason}')) AS ${reason}`);
-  return `SELECT toFloat64(sum(requests)) AS requests, ${counts.join(", ")} FROM headrace_outcomes AS o FINAL
+  const counts = reasons.map((reason) => `toFloat64(sumIf(o.requests, o.reason = '${reason}')) AS ${reason}`);
+  return `SELECT toFloat64(sum(o.requests)) AS requests, ${counts.join(", ")} FROM headrace_outcomes AS o FINAL
     WHERE o.minute >= toDateTime(${since / 1000}, 'UTC') AND o.minute < toDateTime(${until / 1000}, 'UTC')
       AND o.outcome = 'accepted'
     GROUP BY o.minute ORDER BY o.minute`;
