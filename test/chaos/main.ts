@@ -1,5 +1,5 @@
 /**
- * `npm run test:chaos -- --minutes N [--seed S] [--outage SECONDS] [--collect] [--log FILE]`: chaos on the real parts, for as
+ * `npm run test:chaos -- --minutes N [--seed S] [--outage SECONDS] [--alone] [--log FILE]`: chaos on the real parts, for as
  * long as you like. Durations are 30 times shorter: `--outage 2880` is a day. With `--break INGREDIENT` it runs with a bug of
  * breaks.ts, and exits with 0 where the run found it.
  */
@@ -14,7 +14,7 @@ const { values } = parseArgs({
     seed: { type: "string" },
     outage: { type: "string" },
     log: { type: "string" },
-    collect: { type: "boolean", default: false },
+    alone: { type: "boolean", default: false },
     break: { type: "string" },
   },
 });
@@ -46,7 +46,7 @@ process.once("SIGINT", () => process.exit(130));
 const report = await runChaos({
   chaosMs: minutes * 60_000,
   ...(outageSeconds === undefined ? {} : { outageMs: outageSeconds * 1000 }),
-  isCollecting: values.collect,
+  isAlone: values.alone,
   settleMs: 300_000,
   untilLastMinute: true,
   seed,

@@ -33,8 +33,8 @@ import {
 import { type Chooser, type Fault, faults, newChooser } from "./faults.ts";
 
 export interface ChaosOptions {
-  /** Payloads of concurrent requests share objects; the collector dies with the Workers, whatever it has open. */
-  readonly isCollecting?: boolean;
+  /** `COLLECT=off`. Otherwise payloads of concurrent requests share objects, and the collector dies with the Workers, whatever it has open. */
+  readonly isAlone?: boolean;
   /** How long clients send and things break. */
   readonly chaosMs: number;
   /** How long ClickHouse is gone at an outage; nothing: a part of the run. */
@@ -370,7 +370,7 @@ class World {
   }
 
   async #startPipeline(): Promise<void> {
-    const { seed, isCollecting = false } = this.#options;
+    const { seed, isAlone = false } = this.#options;
     const [proxy, ports] = [this.#proxy, this.#ports];
     if (proxy === undefined || ports === undefined) {
       throw new Error("the pipeline is started after its proxy");
@@ -383,7 +383,7 @@ class World {
         stateFolder: join(this.#folder, "state"),
         clickHouseUrl: proxy.url,
         ledgerTimesFaster: String(timesFaster),
-        ...(isCollecting ? { collect: { COLLECT: "on" } } : {}),
+        ...(isAlone ? { collect: { COLLECT: "off" } } : {}),
       },
       seed: seed + ++this.#starts,
       cronMs,
