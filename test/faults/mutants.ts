@@ -473,7 +473,7 @@ const feared: readonly Mutant[] = [
     open: "it needs two INSERTs that end between three refusals",
     file: "shared/ledger/take-insert.ts",
     find: "lastStoredInsertAt: Math.max(head.lastStoredInsertAt, group.lastInsertAt),",
-    replace: "lastStoredInsertAt: now,",
+    replace: "lastStoredInsertAt: draft.now,",
     profile: "refusals",
   },
   {
