@@ -190,7 +190,8 @@ async function collect(
     bypassed("collector_failed");
     const message = `${dependencies.collector} does not answer; the payload is put alone`;
     writeLog("warn", { message }, error);
-    throw error;
+    // Also an invariant that is broken there (its error keeps its name over the border of an object) is no fault of this request.
+    throw new Error(message, { cause: error });
   }
 }
 

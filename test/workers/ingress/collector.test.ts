@@ -1,6 +1,7 @@
 /** The collector on workerd: payloads of concurrent requests in few objects, and what happens to a request when it fails. */
 import { reset } from "cloudflare:test";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { BrokenInvariant } from "../../../shared/assert.ts";
 import { Advised, type Caller } from "../../../shared/collect/advice.ts";
 import { CollectorPause } from "../../../shared/collect/pause.ts";
 import { limits } from "../../../shared/limits.ts";
@@ -265,6 +266,7 @@ describe("a put of a segment", () => {
 describe("a collector that", () => {
   test.each([
     ["throws", "collector_failed", async () => Promise.reject(new Error("The object is overloaded"))],
+    ["breaks an invariant", "collector_failed", async () => Promise.reject(new BrokenInvariant("a place"))],
     ["is full", "collector_full", async () => ({ kind: "full" })],
     ["has failed", "collector_failed", async () => ({ kind: "failed" })],
     ["is of another version", "collector_version", async () => ({ kind: "unknown_version" })],
