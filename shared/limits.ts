@@ -271,7 +271,7 @@ export const limits = {
   /** Rows that are read together: the alarm's 100 groups could be 200 MB. Usual ones are 10 KB. */
   ledgerRowsReadBytesMax: 16 * MIB,
   /** Keys of a group's payloads together, each counted as two at least: VERIFY may find its object under another one. */
-  groupKeysMax: 1400,
+  groupKeysMax: 1390,
   /** Rows of the groups that are kept in memory, in characters. Those of sixteen INSERTs of 250 payloads have 2.5 million. */
   ledgerLiveCharsMax: 4_000_000,
   /** Ids of each of the two tables of hot ones: 24 bytes each, and at most half of a table is in use. */
@@ -776,13 +776,15 @@ const payloadsRowBytes =
   otherKeys * rowBytes.key +
   rowBytes.group;
 const daysRowBytes = limits.groupPayloadsMax * limits.payloadDaysMax * rowBytes.day;
+/** A group's ids, which are in its row. */
+const idsRowBytes = limits.groupPayloadsMax * 21 + 100;
 
 /** The widest row of each kind, in bytes. */
 export const widestRows = {
   waiting: payloadsRowBytes,
   /** What it was transcoded to, while it is inserted, counted or verified. */
-  inserted: payloadsRowBytes + limits.groupPayloadsMax * rowBytes.stored + daysRowBytes,
-  held: payloadsRowBytes + limits.groupPayloadsMax * rowBytes.found + daysRowBytes,
+  inserted: payloadsRowBytes + limits.groupPayloadsMax * rowBytes.stored + daysRowBytes + idsRowBytes,
+  held: payloadsRowBytes + limits.groupPayloadsMax * rowBytes.found + daysRowBytes + idsRowBytes,
   /** It has no rows to compare with any more, and no days to insert. */
   receipting:
     // Some of its payloads are missed meanwhile: they are asked for again when it is over.
@@ -790,6 +792,7 @@ export const widestRows = {
     otherKeys * rowBytes.key +
     limits.groupKeysMax * rowBytes.receipt +
     daysRowBytes +
+    idsRowBytes +
     rowBytes.group,
   head: limits.pendingRescuesMax * rowBytes.rescue + rowBytes.head,
   reconciler:
@@ -801,8 +804,8 @@ export const widestRows = {
   alerts:
     (limits.findingsOpenMax + limits.unreportedFindingsMax) * (rowBytes.finding + limits.noteTextBytesMax) +
     rowBytes.checkpoint,
-  /** The ids of a group, or those of them that have rows of their own. */
-  members: limits.groupPayloadsMax * 21 + 100,
+  /** The ids of a group that an earlier version made, or those that have rows of their own. */
+  members: idsRowBytes,
   /** The ids of many groups, and their filter. */
   run: 65_536 + 65_536 / 8 + 100,
 } as const;

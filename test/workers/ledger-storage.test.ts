@@ -127,6 +127,41 @@ describe("the SQLite store", () => {
     });
   });
 
+  test("applies nothing that was decided while what it knows could not be read", async () => {
+    await runInDurableObject(env.LEDGER.getByName("unread"), (_, { storage }) => {
+      let fails = "";
+      const sql = new Proxy(storage.sql, {
+        get:
+          (target, name) =>
+          (query: string, ...bound: unknown[]) => {
+            if (fails !== "" && query.includes(fails)) {
+              fails = fails.startsWith("INSERT") ? "low IS NOT NULL" : "";
+              throw new Error("the disk is away");
+            }
+            return Reflect.apply(Reflect.get(target, name), target, [query, ...bound]);
+          },
+      });
+      const transactionSync = (work: () => void) => storage.transactionSync(work);
+      const sqlite = new LedgerStorage({ sql, transactionSync } as unknown as DurableObjectStorage, small);
+      let drawn = 0;
+      const decide = (event: LedgerEvent) => {
+        const tokens = Array.from({ length: tokensNeeded(event) }, () => tokenAt(++drawn));
+        return step(sqlite, event, { now: 1000, tokens, databaseBytes: 0 }, settings).changes;
+      };
+      const erase = (n: number) => decide({ kind: "erase", payload: doorbell({ n }), reason: "asked for" });
+      sqlite.apply(decide({ kind: "born", facts: emptyWorld }));
+      sqlite.apply(erase(1));
+      const second = erase(2);
+      fails = "INSERT INTO groups_3";
+      expect(() => sqlite.apply(second)).toThrow();
+      expect(sqlite.places([idAt(1)]).size, "it knows nothing now").toBe(0);
+      expect(() => sqlite.apply(second)).toThrow("could not persist");
+      expect(sqlite.places([idAt(1)]).size, "it has read it again").toBe(1);
+      sqlite.apply(erase(2));
+      expect(sqlite.places([idAt(1), idAt(2)]).size).toBe(2);
+    });
+  });
+
   test("refuses a row that the platform would refuse, and local workerd takes", async () => {
     await runInDurableObject(env.LEDGER.getByName("wide"), (_, { storage }) => {
       const sqlite = new LedgerStorage(storage);

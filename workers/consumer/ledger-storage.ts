@@ -73,6 +73,8 @@ export class LedgerStorage implements LedgerView {
    * group by its number, also when its row is merged, and one that were used again would lead them to another group's ids.
    */
   #nextSeq = 1;
+  /** What it knows was given up, and could not be read: nothing that was decided by it is applied. */
+  #isStale = false;
 
   constructor(storage: DurableObjectStorage, bounds: StoreBounds = usualStoreBounds) {
     this.#storage = storage;
@@ -250,13 +252,18 @@ export class LedgerStorage implements LedgerView {
       return;
     }
     try {
+      if (this.#isStale) {
+        throw new Error("what the store knows could not be read");
+      }
       this.#storage.transactionSync(() => {
         for (const change of changes) {
           this.#applyOne(change);
         }
       });
     } catch (cause) {
+      this.#isStale = true;
       this.#readAll();
+      this.#isStale = false;
       if (cause instanceof BrokenInvariant) {
         throw cause;
       }
