@@ -166,8 +166,8 @@ function KeyChangeDialog({ task: { kind, key }, shown, make, change }: KeyChange
           }
         >
           {isActive
-            ? "Requests with it are answered with 401 within a minute, and exporters drop what they hold. It can be enabled again."
-            : "Requests with it are taken again within a minute."}
+            ? "Requests with it are answered with 401 within two minutes, and exporters drop what they hold. It can be enabled again."
+            : "Requests with it are taken again within two minutes."}
         </ConfirmDialog>
       );
     }
@@ -184,7 +184,7 @@ function KeyChangeDialog({ task: { kind, key }, shown, make, change }: KeyChange
             )
           }
         >
-          For good: requests with it are answered with 401 within a minute, and no one can enable it again.
+          For good: requests with it are answered with 401 within two minutes, and no one can enable it again.
         </ConfirmDialog>
       );
   }

@@ -45,7 +45,8 @@ export function KeysPage() {
             </div>
           </header>
           <p class="note">
-            A change holds everywhere within a minute: the Workers read keys from KV, which is read that late.
+            A change holds everywhere within two minutes: the Workers remember keys for up to one, and KV is
+            read as late.
           </p>
           {list.failure !== "" && <p class="stale">Not up to date. {list.failure}</p>}
           {!list.isRead && list.failure === "" && <p class="empty">Reading …</p>}
