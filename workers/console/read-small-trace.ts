@@ -12,8 +12,8 @@ import { isTooMuch } from "./trace-search.ts";
 
 export const pairs = v.array(v.tuple([v.string(), v.string()]));
 const texts = v.array(v.string());
-/** What a span's row says of itself, cut or whole. */
-export const spanEntries = {
+/** What a waterfall draws of a span. */
+export const shapeEntries = {
   spanId: v.string(),
   parentSpanId: v.string(),
   name: v.string(),
@@ -22,6 +22,10 @@ export const spanEntries = {
   at: v.string(),
   durationNs: v.number(),
   status: v.string(),
+};
+/** What a span's row says of itself, cut or whole. */
+export const spanEntries = {
+  ...shapeEntries,
   statusMessage: v.string(),
   scope: v.string(),
   payload: v.string(),

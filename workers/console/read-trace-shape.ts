@@ -5,20 +5,10 @@ import { formatInstant } from "../../shared/console/instant.ts";
 import { tracePartsQuestion, traceShapeQuestion } from "../../shared/console/one-trace-queries.ts";
 import type { TraceShape } from "../../shared/console/traces.ts";
 import { limits } from "../../shared/limits.ts";
+import { shapeEntries } from "./read-small-trace.ts";
 import { asker, daysApart, partsSchema, scopeOf, shapeNotes, sum, timesOf } from "./read-trace.ts";
 
-const rowsSchema = v.array(
-  v.object({
-    spanId: v.string(),
-    parentSpanId: v.string(),
-    name: v.string(),
-    service: v.string(),
-    kind: v.string(),
-    at: v.string(),
-    durationNs: v.number(),
-    status: v.string(),
-  }),
-);
+const rowsSchema = v.array(v.object(shapeEntries));
 
 /** A trace that is not there has no spans. `settings`: what keeps the queries within limits. */
 export async function readTraceShape(
