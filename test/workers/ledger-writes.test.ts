@@ -189,18 +189,7 @@ describe("a deployment that is rolled back, and deployed once more", () => {
         let isOlder = true;
         let store: OlderLedgerStorage | PreviousLedgerStorage | LedgerStorage = new Older(storage);
         const act = (event: LedgerEvent, i: number): void => {
-          const tokens = Array.from({ length: tokensNeeded(event) }, (_, n) => tokenAt(i * 100 + n));
-          const moment = { now: history.now, tokens, databaseBytes: 0 };
-          const done = step(store, event, moment, someGroups);
-          expect(step(memory, event, moment, someGroups)).toEqual(done);
-          store.apply(done.changes);
-          memory.apply(done.changes);
-          history.learn(done);
-          for (const change of done.changes) {
-            if (change.kind === "group" && change.isNew) {
-              ids.push(change.group.id);
-            }
-          }
+          ids.push(...stepBoth(store, memory, history, event, i));
         };
         for (let i = 0; i < 240; i++) {
           if (i % 40 === 39) {
@@ -303,18 +292,7 @@ describe("a deployment that is rolled back, and deployed once more", () => {
             expect([...left]).toEqual([]);
           }
           const event = history.next();
-          const tokens = Array.from({ length: tokensNeeded(event) }, (_, n) => tokenAt(i * 100 + n));
-          const moment = { now: history.now, tokens, databaseBytes: 0 };
-          const done = step(store, event, moment, someGroups);
-          expect(step(memory, event, moment, someGroups)).toEqual(done);
-          store.apply(done.changes);
-          memory.apply(done.changes);
-          history.learn(done);
-          for (const change of done.changes) {
-            if (change.kind === "group" && change.isNew) {
-              ids.push(change.group.id);
-            }
-          }
+          ids.push(...stepBoth(store, memory, history, event, i));
           expect(
             seen(store, ids.slice(-20), someGroups, timedIdAt),
             `after event ${i}: ${event.kind}`,
@@ -357,6 +335,24 @@ describe("a deployment that is rolled back, and deployed once more", () => {
     });
   });
 });
+
+/** One step of a store and of the state in memory, which must decide the same. Returned are the groups that it made. */
+function stepBoth(
+  store: OlderLedgerStorage | PreviousLedgerStorage | LedgerStorage,
+  memory: LedgerState,
+  history: RandomHistory,
+  event: LedgerEvent,
+  i: number,
+): readonly GroupId[] {
+  const tokens = Array.from({ length: tokensNeeded(event) }, (_, n) => tokenAt(i * 100 + n));
+  const moment = { now: history.now, tokens, databaseBytes: 0 };
+  const done = step(store, event, moment, someGroups);
+  expect(step(memory, event, moment, someGroups)).toEqual(done);
+  store.apply(done.changes);
+  memory.apply(done.changes);
+  history.learn(done);
+  return done.changes.flatMap((change) => (change.kind === "group" && change.isNew ? [change.group.id] : []));
+}
 
 /** Those that the object itself has made. */
 function dropTables({ sql }: DurableObjectStorage): void {
