@@ -17,7 +17,7 @@ export class KeyList {
   #listed: ReadonlyMap<string, unknown> = new Map();
   /** ms since the epoch */
   #freshUntil = Number.NEGATIVE_INFINITY;
-  /** Nobody else lists until then: an invocation that is cancelled while it lists says nothing. ms since the epoch */
+  /** Nobody else lists until then: a list that hangs, or whose invocation is cancelled, says nothing. ms since the epoch */
   #readingUntil = Number.NEGATIVE_INFINITY;
   /** What is counted began then. ms since the epoch */
   #since = Number.NEGATIVE_INFINITY;
@@ -55,7 +55,7 @@ export class KeyList {
 
   /** Lists all keys. Never throws: what was known before holds for its time, and keys are looked up. */
   async read(keys: Pick<KVNamespace, "list">, now: number): Promise<void> {
-    this.#readingUntil = now + limits.keyListTimeoutMs;
+    this.#readingUntil = now + limits.keyListMemoryMs;
     const pagesMax = Math.min(limits.keyListPagesMax, this.#worth());
     const listed = new Map<string, unknown>();
     try {

@@ -290,6 +290,14 @@ describe("an isolate that looks up many keys", () => {
     expect(memory.list.isDue(1)).toBe(false);
     expect(await tryKey(keys[0]?.key ?? "", memory, limits.keyMemoryMs)).toBe("ok");
     expect(memory.list.isDue(memoryMs)).toBe(true);
+
+    const hanging = { list: () => new Promise(() => undefined) } as unknown as KVNamespace;
+    void memory.list.read(hanging, memoryMs);
+    expect(memory.list.isDue(2 * memoryMs - 1), "one that hangs is not begun again").toBe(false);
+    for (const { key } of keys) {
+      await tryKey(key, memory, 2 * memoryMs);
+    }
+    expect(memory.list.isDue(2 * memoryMs)).toBe(true);
   });
 
   test("lists behind its answer", async () => {
