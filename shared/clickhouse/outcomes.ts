@@ -1,5 +1,5 @@
 /** What the ingress counted, as rows of `headrace_outcomes` (schema/0009_request_outcomes.sql). */
-import { type BypassReason, bypassReasons } from "../collect/bypass.ts";
+import { type BypassReason, bypassReasons, unmeteredReason } from "../collect/bypass.ts";
 import type { OutcomesMessage } from "../messages.ts";
 import { formatDateTime, formatDateTime64 } from "./date-time.ts";
 
@@ -48,7 +48,9 @@ export function requestsQuery(since: number, until: number): string {
 /** Accepted requests of a time by minute, and how many of them bypassed the collector, by reason. Times as above. */
 export function bypassQuery(since: number, until: number): string {
   const reasons = Object.keys(bypassReasons) as BypassReason[];
-  const counts = reasons.map((reason) => `toFloat64(sumIf(o.requests, o.reason = '${reason}')) AS ${reason}`);
+  const counts = reasons.map(
+    (why) => `toFloat64(sumIf(o.requests, o.reason IN ('${why}', '${unmeteredReason(why)}'))) AS ${why}`,
+  );
   return `SELECT toFloat64(sum(o.requests)) AS requests, ${counts.join(", ")} FROM headrace_outcomes AS o FINAL
     WHERE o.minute >= toDateTime(${since / 1000}, 'UTC') AND o.minute < toDateTime(${until / 1000}, 'UTC')
       AND o.outcome = 'accepted'

@@ -14,6 +14,11 @@ export const bypassReasons = {
 } as const;
 export type BypassReason = keyof typeof bypassReasons;
 
+/** The reason of an accepted request that bypassed the collector and that the Meter, which did not answer, has not counted either. */
+export function unmeteredReason(why: BypassReason): `unmetered_${BypassReason}` {
+  return `unmetered_${why}`;
+}
+
 /** Accepted requests of one minute, and those of them that bypassed the collector. */
 export interface BypassMinute extends Readonly<Record<BypassReason, number>> {
   readonly requests: number;

@@ -1,4 +1,8 @@
-/** A collector that failed is left alone for a while: a second at first, and up to half a minute. Payloads go alone meanwhile. */
+/**
+ * A collector that failed is left alone for a while: a second at first, and up to half a minute. Then one payload tries it, and the
+ * others wait for no collector until that one is answered: where it hangs, one sender waits for it and not all. Payloads go alone
+ * meanwhile.
+ */
 import { limits } from "../limits.ts";
 import type { BypassReason } from "./bypass.ts";
 
@@ -7,6 +11,8 @@ export class CollectorPause {
   /** When it last failed, and until when it is left alone; ms since the epoch. */
   #failedAt = Number.NEGATIVE_INFINITY;
   #until = Number.NEGATIVE_INFINITY;
+  /** One payload tries it until then, or has its answer before. */
+  #triedUntil = Number.NEGATIVE_INFINITY;
 
   /** Why it is left alone, while it is. */
   #why: BypassReason = "collector_failed";
@@ -15,16 +21,25 @@ export class CollectorPause {
     return this.#why;
   }
 
-  isOver(now: number): boolean {
-    return now >= this.#until;
+  /** Whether the collector is given this payload. */
+  take(now: number): boolean {
+    if (now < this.#until || now < this.#triedUntil) {
+      return false;
+    }
+    if (this.#pauseMs > 0) {
+      this.#triedUntil = now + limits.collectPatienceMs;
+    }
+    return true;
   }
 
   worked(): void {
     this.#pauseMs = 0;
+    this.#triedUntil = Number.NEGATIVE_INFINITY;
   }
 
   /** It works, and has no room: that passes within a put's time. */
   full(now: number): void {
+    this.worked();
     this.#why = "collector_full";
     this.#until = Math.max(this.#until, now + limits.collectPauseFirstMs);
   }
@@ -39,6 +54,7 @@ export class CollectorPause {
       );
       this.#failedAt = now;
       this.#until = now + this.#pauseMs;
+      this.#triedUntil = Number.NEGATIVE_INFINITY;
     }
   }
 }

@@ -69,7 +69,7 @@ describe("payloads that bypass the collector", () => {
 
   test.each([
     ["a few minutes", minutes(7, 1000, { collector_failed: 900 })],
-    ["a fifth of the requests or less", minutes(10, 1000, { collector_failed: 200 })],
+    ["a twentieth of the requests or less", minutes(10, 1000, { collector_failed: 50 })],
     ["requests too few to share objects", minutes(10, 299, { collector_failed: 299 })],
     ["nothing", minutes(10, 10_000, {})],
     ["no minute", []],

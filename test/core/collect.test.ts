@@ -216,11 +216,11 @@ describe("a collector that failed is left alone", () => {
     const pause = new CollectorPause();
     const lengths: number[] = [];
     let now = start;
+    expect(pause.take(now)).toBe(true);
     for (let i = 0; i < 7; i++) {
-      expect(pause.isOver(now)).toBe(true);
       pause.failed(now, now + 10, "collector_failed");
       for (let ms = 0; ; ms += 1000) {
-        if (pause.isOver(now + 10 + ms)) {
+        if (pause.take(now + 10 + ms)) {
           lengths.push(ms);
           now += 10 + ms;
           break;
@@ -230,7 +230,7 @@ describe("a collector that failed is left alone", () => {
     expect(lengths).toEqual([1000, 2000, 4000, 8000, 16_000, 30_000, 30_000]);
     pause.worked();
     pause.failed(now, now + 10, "collector_failed");
-    expect(pause.isOver(now + 10 + 1000)).toBe(true);
+    expect(pause.take(now + 10 + 1000)).toBe(true);
   });
 
   test("once for calls that waited together", () => {
@@ -238,8 +238,30 @@ describe("a collector that failed is left alone", () => {
     for (let i = 0; i < 32; i++) {
       pause.failed(start + i, start + 4000 + i, "collector_failed");
     }
-    expect(pause.isOver(start + 4999)).toBe(false);
-    expect(pause.isOver(start + 5000)).toBe(true);
+    expect(pause.take(start + 4999)).toBe(false);
+    expect(pause.take(start + 5000)).toBe(true);
+  });
+
+  test("by all but one payload at a time, until one was answered", () => {
+    const pause = new CollectorPause();
+    const takes = (now: number): boolean[] => [pause.take(now), pause.take(now), pause.take(now)];
+    expect(takes(start), "before any failure").toEqual([true, true, true]);
+    pause.failed(start, start, "collector_failed");
+    expect(takes(start + 1000), "it may hang").toEqual([true, false, false]);
+    expect(takes(start + 1000 + limits.collectPatienceMs), "nothing came of it").toEqual([
+      true,
+      false,
+      false,
+    ]);
+    pause.failed(start + 5000, start + 5001, "collector_failed");
+    expect(takes(start + 7000), "two seconds are not over").toEqual([false, false, false]);
+    expect(takes(start + 7001)).toEqual([true, false, false]);
+    pause.worked();
+    expect(takes(start + 7002), "it works again").toEqual([true, true, true]);
+    pause.failed(start + 8000, start + 8000, "collector_version");
+    expect(takes(start + 9000)).toEqual([true, false, false]);
+    pause.full(start + 9001);
+    expect(takes(start + 10_001), "it works, and was full").toEqual([true, true, true]);
   });
 
   test("for a second where it was full, however often", () => {
@@ -247,8 +269,8 @@ describe("a collector that failed is left alone", () => {
     for (let i = 0; i < 5; i++) {
       pause.full(start);
     }
-    expect(pause.isOver(start + 999)).toBe(false);
-    expect(pause.isOver(start + 1000)).toBe(true);
+    expect(pause.take(start + 999)).toBe(false);
+    expect(pause.take(start + 1000)).toBe(true);
   });
 });
 

@@ -113,11 +113,13 @@ test("what bypassed the collector is counted by minute and reason, among the acc
       at(later, 10, "created"),
       at(later, 3, "collector_full"),
       at(later, 2, "collector_failed"),
+      at(later, 4, "unmetered_collector_failed"),
+      at(later, 1, "unmetered"),
       at(later + 60_000, 7, "collector_version"),
       at(later + 120_000, 1000, "collector_full"),
       { ...at(later, 100, "collector_full"), outcome: "unavailable" },
     ),
   );
   const query = bypassQuery(later, later + 120_000).replace("headrace_", `${database}.headrace_`);
-  expect(await run(`${query} FORMAT TSVRaw`)).toBe("15\t3\t2\t0\n7\t0\t0\t7\n");
+  expect(await run(`${query} FORMAT TSVRaw`)).toBe("20\t3\t6\t0\n7\t0\t0\t7\n");
 });

@@ -5,7 +5,7 @@
 import { assert } from "../../shared/assert.ts";
 import { ByteBudget } from "../../shared/byte-budget.ts";
 import { Advised, collectorOf } from "../../shared/collect/advice.ts";
-import type { BypassReason } from "../../shared/collect/bypass.ts";
+import { type BypassReason, unmeteredReason } from "../../shared/collect/bypass.ts";
 import { isCollected } from "../../shared/collect/gathering.ts";
 import { CollectorPause } from "../../shared/collect/pause.ts";
 import { type Acceptance, acceptPayload } from "../../shared/delivery/acceptance.ts";
@@ -219,7 +219,11 @@ async function store(
   }
   return ok({
     outcome: "accepted",
-    reason: metered.value ? (tally.bypassed ?? acceptance.kind) : "unmetered",
+    reason: metered.value
+      ? (tally.bypassed ?? acceptance.kind)
+      : tally.bypassed === undefined
+        ? "unmetered"
+        : unmeteredReason(tally.bypassed),
     isNew: !isDuplicate,
     inflatedBytes,
     type: content.type,
@@ -246,7 +250,7 @@ async function accept({ env, ctx, deadline, tally }: Asked, accepted: AcceptedPa
   };
   const isToCollect = env.COLLECT !== "off" && isCollected({ ...metadata, bytes: body.length });
   const isAlone = isToCollect && advised.takeAlone(Date.now());
-  const isPaused = isToCollect && !isAlone && !pause.isOver(Date.now());
+  const isPaused = isToCollect && !isAlone && !pause.take(Date.now());
   if (isPaused) {
     bypassed(pause.why);
   }

@@ -279,6 +279,15 @@ describe("a collector that", () => {
     expect(reasons).toEqual([reason]);
   });
 
+  test("fails while the Meter does too is counted as both", async () => {
+    key = await makeKey({ spansPerSecond: 1 });
+    const absent = () => {
+      throw new Error("The object is overloaded");
+    };
+    expect((await post(body(), { COLLECTOR: { get: absent }, METER: { get: absent } })).status).toBe(200);
+    expect(reasons).toEqual(["unmetered_collector_failed"]);
+  });
+
   test("is overloaded has its payloads go to another one besides", async () => {
     vi.mocked(Advised.prototype.unanswered).mockRestore();
     const overloaded = Object.assign(new Error("too many requests"), { overloaded: true });
