@@ -170,3 +170,23 @@ test("an outage is reported by everything that answers without ClickHouse, and i
     expect(said).toBe(sections.get(said.split("\n")[0]));
   }
 }, 180_000);
+
+test("payloads that bypass the collector are reported by webhook, findings and CLI", async () => {
+  // A ClickHouse that is idle is not asked for them, unless something else is open.
+  await local.query("ALTER TABLE otel_traces MODIFY SETTING non_replicated_deduplication_window = 0");
+  await tickCron();
+  await local.query(`INSERT INTO headrace_outcomes (minute, tenant, key, outcome, reason, reporter, sequence, requests)
+    SELECT toStartOfMinute(now('UTC')) - 60 * number, 'acme', 'k', 'accepted', 'collector_failed', 'r', number, 1000 FROM numbers(15)`);
+  posted = [];
+  await tickCron();
+  const said =
+    "10000 payloads of 10000 (100 %) went into R2 one by one although the collector was to have them";
+  expect(posted.join("\n")).toContain(said);
+  expect(await json("/api/findings", findingsSchema)).toContainEqual(
+    expect.objectContaining({ kind: "collector_bypassed", state: "open", severity: "warning" }),
+  );
+  for (const command of ["findings", "status"]) {
+    expect((await cli(command)).out, command).toContain(said);
+  }
+  await local.query("ALTER TABLE otel_traces MODIFY SETTING non_replicated_deduplication_window = 100000");
+}, 60_000);
