@@ -34,7 +34,7 @@ export interface AgainMinute {
   readonly after: string;
 }
 
-/** Rows that a reading missed, to be read again at `dueAt` (doubts.ts). `toldAt` 0: it is not reported yet. */
+/** Rows that a reading missed, to be read again at `dueAt` (doubts.ts). `reportedAt` 0: it is not reported yet. */
 export type Doubt = {
   readonly missing: number;
   readonly dueAt: number;

@@ -13,7 +13,7 @@ import {
   payloadPrefix,
 } from "../payload-key.ts";
 import { contentOf, contentOfAll, payloadsOf } from "../segment/segment-key.ts";
-import { auditId, receiptsById } from "./audit.ts";
+import { auditId, receiptsById } from "./audit-payload.ts";
 import { beforeMinute, type Checkpoint, isOpen, startOfMinute } from "./checkpoint.ts";
 import { doubted } from "./doubts.ts";
 import { ask, type CronWork, type DatedReceipt, type Listed } from "./effects.ts";
@@ -21,7 +21,8 @@ import { auditRows, mayDelete } from "./evidence.ts";
 import { idsOf } from "./join.ts";
 import type { Listing } from "./listing.ts";
 import { readRows } from "./read-rows.ts";
-import { findLate, minuteOf, type Run, type Walked } from "./walk-minutes.ts";
+import type { Run } from "./run-context.ts";
+import { findLate, minuteOf, type Walked } from "./walk-minutes.ts";
 
 export interface Deleted extends Walked {
   readonly deleted: number;

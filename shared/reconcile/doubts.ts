@@ -8,16 +8,14 @@
  * once. Where rows have come back meanwhile, no more is inserted.
  */
 
-import { idOfKey, type PayloadId, type PayloadKey, tenantOfKey } from "../payload-key.ts";
-import type { DayRows } from "../receipt.ts";
-import { bringBack, judgeId } from "./audit.ts";
+import { idOfKey, type PayloadKey, tenantOfKey } from "../payload-key.ts";
+import { bringBack, judgeId, missingOf } from "./audit-payload.ts";
 import type { Checkpoint, Doubt } from "./checkpoint.ts";
-import { ask, type CronWork, type DatedReceipt, type ReconcileFinding } from "./effects.ts";
-import { auditRows } from "./evidence.ts";
+import { ask, type CronWork, type ReconcileFinding } from "./effects.ts";
 import { idsOf } from "./join.ts";
 import { readRows } from "./read-rows.ts";
+import type { Run } from "./run-context.ts";
 import type { ReconcileSettings } from "./settings.ts";
-import type { Run } from "./walk-minutes.ts";
 
 /** So many of a page's payloads are not lost one by one. */
 function isBraked(missing: number, page: number, settings: ReconcileSettings): boolean {
@@ -178,24 +176,6 @@ function* readMissing(
   const { rows, oldestDay } = yield* readRows(idsOf(receipts.map(({ key }) => key)), run);
   const more = receipts.length < settings.pageKeys ? undefined : receipts.at(-1)?.key;
   return { keys: receipts.length, missing: missingOf(receipts, rows, oldestDay), more };
-}
-
-/** The receipts' keys, one an id, whose rows are too few. */
-export function missingOf(
-  receipts: readonly DatedReceipt[],
-  rows: ReadonlyMap<PayloadId, readonly DayRows[]>,
-  oldestDay: number,
-): readonly PayloadKey[] {
-  const missing = new Map<PayloadId, PayloadKey>();
-  for (const { key, outcome, rowsByDay } of receipts) {
-    const id = idOfKey(key);
-    const isMissing =
-      outcome === "stored" && auditRows(rowsByDay, rows.get(id) ?? [], 1, oldestDay) === "too few";
-    if (isMissing && !missing.has(id)) {
-      missing.set(id, key);
-    }
-  }
-  return [...missing.values()];
 }
 
 function reportFinding(

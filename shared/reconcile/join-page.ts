@@ -22,7 +22,7 @@ import { contentOf } from "../segment/segment-key.ts";
 import type { Budget } from "./budget.ts";
 import { ask, type CronWork, type IndexedPayload, type KeyOutcome, type Listed } from "./effects.ts";
 import { idsOf, missingKeys, receiptCounts } from "./join.ts";
-import type { Run } from "./walk-minutes.ts";
+import type { Run } from "./run-context.ts";
 
 export interface JoinedPage {
   /** The first of the page's objects: as far as the budget came, and until enough of their payloads are in doubt. */

@@ -7,7 +7,7 @@ import type { TableWitness } from "../clickhouse/table-identity.ts";
 import type { PayloadId } from "../payload-key.ts";
 import type { DayRows } from "../receipt.ts";
 import { ask, type CronEffects, type CronWork } from "./effects.ts";
-import type { Run } from "./walk-minutes.ts";
+import type { Run } from "./run-context.ts";
 
 /** The rows could not be established. What needs them is left to a later run; everything else goes on. */
 export class RowsUnknown extends Error {

@@ -22,17 +22,9 @@ import { resolveDoubts } from "./doubts.ts";
 import { ask, type CronEffects, type CronWork } from "./effects.ts";
 import { Listing } from "./listing.ts";
 import { RowsUnknown } from "./read-rows.ts";
+import type { Counts, Run, Shared } from "./run-context.ts";
 import type { ReconcileSettings } from "./settings.ts";
-import {
-  type Counts,
-  type Run,
-  ringYoung,
-  type Shared,
-  type Walked,
-  walkAgain,
-  walkFresh,
-  walkOpen,
-} from "./walk-minutes.ts";
+import { ringYoung, type Walked, walkAgain, walkFresh, walkOpen } from "./walk-minutes.ts";
 
 export interface ReconcileAsked {
   /** ms since the epoch */

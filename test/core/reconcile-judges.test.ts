@@ -8,7 +8,14 @@ import {
   type PayloadKey,
   payloadPrefix,
 } from "../../shared/payload-key.ts";
-import { audit, auditId, bringBack, judgeId, receiptsById } from "../../shared/reconcile/audit.ts";
+import { audit } from "../../shared/reconcile/audit.ts";
+import {
+  auditId,
+  bringBack,
+  judgeId,
+  missingOf,
+  receiptsById,
+} from "../../shared/reconcile/audit-payload.ts";
 import { Budget } from "../../shared/reconcile/budget.ts";
 import {
   beforeMinute,
@@ -17,10 +24,10 @@ import {
   newCheckpoint,
 } from "../../shared/reconcile/checkpoint.ts";
 import { deletePayloads } from "../../shared/reconcile/delete-payloads.ts";
-import { doubted, missingOf, resolveDoubts } from "../../shared/reconcile/doubts.ts";
+import { doubted, resolveDoubts } from "../../shared/reconcile/doubts.ts";
 import type { DatedReceipt } from "../../shared/reconcile/effects.ts";
+import type { Run } from "../../shared/reconcile/run-context.ts";
 import { type ReconcileSettings, reconcileSettings } from "../../shared/reconcile/settings.ts";
-import type { Run } from "../../shared/reconcile/walk-minutes.ts";
 import { type Budgets, driven, minutesAgo, noCounts, noon, ReconcileWorld } from "../reconcile/world.ts";
 
 const minuteMs = 60_000;

@@ -34,8 +34,9 @@ import type {
 } from "../../shared/reconcile/effects.ts";
 import { Listing } from "../../shared/reconcile/listing.ts";
 import { type ReconcileReport, reconcileRun } from "../../shared/reconcile/run.ts";
+import type { Counts, Run } from "../../shared/reconcile/run-context.ts";
 import { type ReconcileSettings, reconcileSettings } from "../../shared/reconcile/settings.ts";
-import { type Counts, minuteOf, type Run } from "../../shared/reconcile/walk-minutes.ts";
+import { minuteOf } from "../../shared/reconcile/walk-minutes.ts";
 import { formatSegmentKey } from "../../shared/segment/segment-key.ts";
 
 /** A Tuesday, 12:00:00 UTC. */
