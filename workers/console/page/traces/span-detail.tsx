@@ -1,12 +1,13 @@
 /** What one span says: its times, attributes, events and links, and which payload brought it. */
 import { useLayoutEffect, useRef } from "preact/hooks";
 import { spanName } from "../../../../shared/console/span-name.ts";
-import type { Attributes, ShapeSpan, TraceSpan } from "../../../../shared/console/traces.ts";
+import type { Attributes, TraceSpan } from "../../../../shared/console/traces.ts";
 import { traceSpanSchema } from "../../../../shared/console/traces.ts";
 import { limits } from "../../../../shared/limits.ts";
 import { type Answer, useAnswer } from "../answer.ts";
 import { AttributeList } from "./attribute-list.tsx";
 import { oddityText } from "./node-text.ts";
+import { isSameSpan } from "./same-span.ts";
 import type { SeenTrace } from "./seen-trace.ts";
 import { SpanEvents, SpanLinks } from "./span-events.tsx";
 import { SpanFacts } from "./span-facts.tsx";
@@ -113,7 +114,10 @@ function useWholeSpan({ trace, details }: SeenTrace, place: number, isComing: bo
     isWhole || drawn === undefined ? "" : `/api/trace-span?trace=${trace.traceId}&span=${drawn.spanId}`,
     traceSpanSchema,
   );
-  const alone = asked.value?.spans.find((span) => drawn !== undefined && isSame(span, drawn));
+  const { start = null } = asked.value ?? {};
+  const alone = asked.value?.spans.find(
+    (span) => drawn !== undefined && isSameSpan({ start, span }, { start: trace.start, span: drawn }),
+  );
   const span = alone ?? listed;
   const of = alone === undefined ? details : asked.value;
   return {
@@ -122,12 +126,6 @@ function useWholeSpan({ trace, details }: SeenTrace, place: number, isComing: bo
     origin: originOf(span?.payload ?? null, of?.payloads ?? []),
     asked,
   };
-}
-
-function isSame({ name, startNs, durationNs }: ShapeSpan, drawn: ShapeSpan): boolean {
-  // Of a long name the trace's answer has the beginning.
-  const begin = drawn.name.endsWith("…") ? drawn.name.slice(0, -1) : drawn.name;
-  return name.startsWith(begin) && startNs === drawn.startNs && durationNs === drawn.durationNs;
 }
 
 function isCut({ attributes, attributesCount, events, eventsCount, links, linksCount }: TraceSpan): boolean {
