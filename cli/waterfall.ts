@@ -75,7 +75,10 @@ function oddityLine({ kind, text }: Oddity): string {
 }
 
 /** What brought the spans in, and how that ended: one line per payload. */
-export function payloadLines({ payloads, spansOfOthers }: Trace, linesMax: number): readonly string[] {
+export function payloadLines(
+  { payloads, spansUnlisted, spansOfOthers }: Trace,
+  linesMax: number,
+): readonly string[] {
   const lines = payloads.slice(0, linesMax).map(({ payload, tenant, spans, spansInAll, receipts }) => {
     const [receipt] = receipts;
     const ended =
@@ -87,7 +90,11 @@ export function payloadLines({ payloads, spansOfOthers }: Trace, linesMax: numbe
   const more = payloads.length - lines.length;
   return [
     ...lines,
-    ...(more > 0 ? [`… and ${counted(more, "further payload")}`] : []),
+    ...(more > 0
+      ? [
+          `… and ${counted(more, "further payload")}${spansUnlisted > 0 ? ", and those that are not listed" : ""}`,
+        ]
+      : []),
     ...(spansOfOthers > 0
       ? [`${counted(spansOfOthers, "span")} came another way (the Collector's exporter)`]
       : []),

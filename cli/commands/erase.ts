@@ -93,6 +93,11 @@ async function keysOfTrace(
       `${counted(found.spansOfOthers, "span")} of this trace came another way (the Collector's exporter) and stay: DELETE FROM otel_traces WHERE TraceId = '${trace}' AND HeadracePayload = ''`,
     );
   }
+  if (found.spansUnlisted > 0) {
+    say(
+      `THIS IS NOT ALL OF IT: ${counted(found.spansUnlisted, "span")} came in further payloads than the ${found.payloads.length} that can be named at once. Run this again when these are erased.`,
+    );
+  }
   const payloads = found.payloads.filter((one) => tenant === undefined || one.tenant === tenant);
   if (payloads.length > 0) {
     say(

@@ -34,6 +34,12 @@ export function formatInstant(ns: bigint): string {
   return `${new Date(Number(seconds) * 1000).toISOString().slice(0, 19)}.${String(rest).padStart(9, "0")}Z`;
 }
 
+/** What `formatInstant` wrote, in ns since the epoch. */
+export function instantNs(text: string): bigint {
+  const [seconds = "", rest = "0"] = text.replace("Z", "").split(".");
+  return BigInt(Date.parse(`${seconds}Z`)) * 1_000_000n + BigInt(rest.padEnd(9, "0"));
+}
+
 /** For a sentence: `2026-11-27 20:55:12 UTC`. */
 export function shortInstant(ns: bigint): string {
   return `${formatInstant(ns).slice(0, 19).replace("T", " ")} UTC`;

@@ -161,15 +161,44 @@ export function traceShapeQuestion(
 /** In the table's order; as an object of JSON it would lose a key that is there twice. */
 const pairsOfMap = (map: string): string => `CAST(${map}, 'Array(Tuple(String, String))')`;
 
-/** Of a trace that has more spans than are shown: what each payload brought of it, and from when to when that is: `begin` and `end` in ns since the epoch. */
-export function tracePartsQuestion(settings: ClickHouseSettings, scope: TraceScope): Question {
+/**
+ * Of a trace that has more spans than are shown: all of them counted, and from when to when they are: `begin`, `end` and `lastBegin` in ns since the
+ * epoch. `ofOthers`: those that did not come through Headrace.
+ */
+export function traceTotalsQuestion(settings: ClickHouseSettings, traceId: string): Question {
   return {
-    query: `SELECT lower(hex(HeadracePayload)) AS payload, any(HeadraceTenant) AS tenant, toUInt32(count()) AS spans,
-        toUInt32(countIf(StatusCode = 'Error')) AS errors, toString(toUnixTimestamp64Nano(min(Timestamp))) AS begin,
+    query: `${withTimes(settings)}
+      SELECT toFloat64(count()) AS spans, toFloat64(countIf(StatusCode = 'Error')) AS errors, toFloat64(countIf(NOT ${isOurs})) AS ofOthers,
+        toString(toUnixTimestamp64Nano(min(Timestamp))) AS begin,
         toString(max(toInt128(toUnixTimestamp64Nano(Timestamp)) + Duration)) AS end,
         toString(toUnixTimestamp64Nano(max(Timestamp))) AS lastBegin
-      FROM ${tracesOf(settings)} WHERE ${where(scope)}
-      GROUP BY HeadracePayload ORDER BY payload LIMIT ${limits.payloadsListed + 1}`,
+      FROM ${tracesOf(settings)} WHERE ${whereTimes}`,
+    parameters: { trace: traceId },
+  };
+}
+
+const isOurs = "HeadracePayload != ''";
+
+/** The payloads that brought a trace's spans, those first whose spans begin first: `payloadsListed` of them. */
+export function tracePayloadsQuestion(settings: ClickHouseSettings, scope: TraceScope): Question {
+  return {
+    query: `SELECT lower(hex(HeadracePayload)) AS payload, any(HeadraceTenant) AS tenant, toUInt32(count()) AS spans
+      FROM ${tracesOf(settings)} WHERE ${where(scope)} AND ${isOurs}
+      GROUP BY HeadracePayload ORDER BY min(Timestamp), payload LIMIT ${limits.payloadsListed}`,
+    parameters: parametersOf(scope),
+  };
+}
+
+/** When the trace of a span begins, in ns since the epoch, and how many of the trace's spans came in each of the payloads that brought this one. */
+export function spanSurroundingsQuestion(settings: ClickHouseSettings, scope: TraceScope): Question {
+  const ofAll = where({ ...scope, spanId: null });
+  return {
+    query: `SELECT toString(toUnixTimestamp64Nano(min(Timestamp))) AS begin,
+        sumMapIf([HeadracePayload], [toUInt32(1)], HeadracePayload IN (
+          SELECT DISTINCT HeadracePayload FROM ${tracesOf(settings)} WHERE ${where(scope)} LIMIT ${limits.payloadsListed}
+        )) AS counted,
+        arrayMap((payload, spans) -> (lower(hex(payload)), toUInt32(spans)), counted.1, counted.2) AS spansByPayload
+      FROM ${tracesOf(settings)} WHERE ${ofAll}`,
     parameters: parametersOf(scope),
   };
 }

@@ -97,8 +97,11 @@ const spanSchema = v.object({
   ...shapeSpanSchema.entries,
   statusMessage: v.string(),
   scope: v.string(),
-  /** Index in `payloads`; null: another way than Headrace's (the Collector's exporter wrote it). */
-  payload: v.nullable(count),
+  /**
+   * Index in `payloads`; -1: the payload that brought it is not listed (`GET /api/trace-span` has it); null: another way than
+   * Headrace's (the Collector's exporter wrote it).
+   */
+  payload: v.nullable(v.number()),
   /** Index in `resources`. */
   resource: count,
   eventsCount: count,
@@ -160,7 +163,10 @@ export const traceSchema = v.object({
   /** By their begin; at most `limits.traceSpansMax`. */
   spans: v.array(spanSchema),
   resources: v.array(v.object({ service: v.string(), attributes })),
+  /** At most `limits.payloadsListed`: those whose spans begin first. */
   payloads: v.array(tracePayloadSchema),
+  /** Spans that came in payloads that are not listed. */
+  spansUnlisted: count,
   /** Spans that did not come through Headrace. */
   spansOfOthers: count,
 });
@@ -169,9 +175,12 @@ export type Trace = v.InferOutput<typeof traceSchema>;
 /** `GET /api/trace-span?trace=&span=`: one span with longer texts. Several where several have the id. */
 export const traceSpanSchema = v.object({
   traceId: v.string(),
+  /** Of the trace, as there; null: the table has no span of it. */
+  start: v.nullable(instant),
   spans: v.array(spanSchema),
   resources: traceSchema.entries.resources,
-  payloads: traceSchema.entries.payloads,
+  /** Those that brought these spans. */
+  payloads: v.array(tracePayloadSchema),
   notes,
 });
 export type TraceSpanDetail = v.InferOutput<typeof traceSpanSchema>;

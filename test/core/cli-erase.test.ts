@@ -28,8 +28,9 @@ beforeAll(async () => {
           keys: [key],
         });
         const payloads = [payload(idAt(1), "acme", acme), payload(idAt(2), "beta", beta)];
-        const nothing = { durationNs: 0, spansCount: 2, errorsCount: 0, spans: [], resources: [], notes: [] };
-        response.end(JSON.stringify({ traceId: trace, start: null, spansOfOthers: 0, payloads, ...nothing }));
+        const counts = { durationNs: 0, spansCount: 9, errorsCount: 0, spansUnlisted: 7, spansOfOthers: 0 };
+        const nothing = { spans: [], resources: [], notes: [] };
+        response.end(JSON.stringify({ traceId: trace, start: null, payloads, ...counts, ...nothing }));
         return;
       }
       const asked = JSON.parse(body);
@@ -51,6 +52,12 @@ const erase = (...flags: readonly string[]) =>
     HEADRACE_CONSOLE_URL: url,
     HEADRACE_ADMIN_TOKEN: "x".repeat(32),
   });
+
+test("an erasure by trace that cannot name all payloads at once says so", async () => {
+  const { out } = await erase();
+  expect(out).toContain("THIS IS NOT ALL OF IT: 7 spans came in further payloads than the 2");
+  expect(out).toContain("Run this again when these are erased.");
+});
 
 test("every tenant that an erasure by trace would touch is named before it is agreed to", async () => {
   const { code, out, err } = await erase();

@@ -44,6 +44,7 @@ function trace(spans: readonly TraceSpan[], durationNs = 100e6): Trace {
     spans: [...spans],
     resources: [],
     payloads: [],
+    spansUnlisted: 0,
     spansOfOthers: 0,
     notes: [],
   };

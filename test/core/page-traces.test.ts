@@ -1,8 +1,10 @@
 /** What the page does with a link, a value and a span's time, without a browser. */
 import { describe, expect, test } from "vitest";
+import { formatInstant, instantNs } from "../../shared/console/instant.ts";
 import { pageLink, parseRoute, tracePagePath, tracesPagePath } from "../../shared/console/page-routes.ts";
 import { buildTree, visibleNodes } from "../../shared/console/trace-tree.ts";
 import { findNodes, neighbour, searchTexts } from "../../workers/console/page/traces/find-spans.ts";
+import { isSameSpan } from "../../workers/console/page/traces/same-span.ts";
 import { serviceHues } from "../../workers/console/page/traces/service-hues.ts";
 import { linkOf, nodeOf } from "../../workers/console/page/traces/span-link.ts";
 import { type TreeStep, treeStep } from "../../workers/console/page/traces/tree-keys.ts";
@@ -119,6 +121,32 @@ test("a span in a link is found again, also where several have its id, and a par
   expect(links).toEqual(["a", "b", "c", "d", "a.2", "", "e"]);
   expect(links.map((link) => nodeOf(tree, link))).toEqual([0, 1, 2, 3, 4, -1, 6]);
   expect(["", "x", "a.3", "a.x", "gone"].map((link) => nodeOf(tree, link))).toEqual([-1, -1, -1, -1, -1]);
+});
+
+test("a span is the same one in an answer that begins earlier, and another one where an id is there twice", () => {
+  const drawn = {
+    start: "2026-11-27T20:55:12.000000009Z",
+    span: { name: "query", startNs: 1, durationNs: 5 },
+  };
+  const same = (start: string, change: object = {}): boolean =>
+    isSameSpan({ start, span: { ...drawn.span, ...change } }, drawn);
+  expect(same(drawn.start)).toBe(true);
+  // The root came in between, 2 s and 4 ns before.
+  expect(same("2026-11-27T20:55:10.000000005Z", { startNs: 2_000_000_005 })).toBe(true);
+  expect(same("2026-11-27T20:55:10.000000005Z")).toBe(false);
+  expect([{ startNs: 2 }, { durationNs: 6 }, { name: "quer" }].map((one) => same(drawn.start, one))).toEqual([
+    false,
+    false,
+    false,
+  ]);
+  const long = { ...drawn, span: { ...drawn.span, name: "que…" } };
+  expect(isSameSpan(drawn, long)).toBe(true);
+});
+
+test("a time of an answer is read to the nanosecond, also before 1970", () => {
+  for (const ns of [0n, 1_764_276_912_123_456_789n, -1n, -1_500_000_000n]) {
+    expect(instantNs(formatInstant(ns))).toBe(ns);
+  }
 });
 
 describe("the keys of the tree", () => {

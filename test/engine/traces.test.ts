@@ -596,6 +596,68 @@ describe("one trace", () => {
     );
   });
 
+  /** Spans 1 µs apart, each in a payload of its own, those that came first in the payloads that come last by their ids; the last three are another exporter's. */
+  const eachInItsPayload = (
+    traceId: string,
+    count: number,
+    payloadOf: (n: number) => string,
+  ): readonly SpanRow[] =>
+    Array.from({ length: count }, (_, n) => ({
+      trace: traceId,
+      span: span(n),
+      ...(n === 0 ? {} : { parent: span(0) }),
+      at: ago(19, BigInt(n * 1000)),
+      durationNs: n === count - 1 ? 5_000_000_000n : 1_000_000n,
+      status: n % 100 === 99 ? "Error" : "Unset",
+      ...(n >= count - 3 ? {} : { payload: payloadOf(n) }),
+    }));
+
+  test("in more than 1,000 payloads is counted and timed by all of its spans", async () => {
+    const count = 10_500;
+    const payloadOf = (n: number): string => id(0xfffff - n, 32);
+    await insertSpans({ ...clickHouse, access: "full" }, eachInItsPayload(trace(14), count, payloadOf));
+    const found = await ask("trace", `id=${trace(14)}`, traceSchema);
+    const durationNs = (count - 1) * 1000 + 5e9;
+    expect(found).toMatchObject({
+      spansCount: count,
+      errorsCount: 105,
+      durationNs,
+      spansUnlisted: 9497,
+      spansOfOthers: 3,
+    });
+    expect(found.spans.map(({ startNs }) => startNs)).toEqual(found.spans.map((_, n) => n * 1000));
+    expect(found.payloads.map(({ payload }) => payload)).toEqual(
+      Array.from({ length: 1000 }, (_, n) => formatPayloadId(fromHex(payloadOf(n)))),
+    );
+    expect(found.spans.map(({ payload }) => payload)).toEqual(found.spans.map((_, n) => (n < 1000 ? n : -1)));
+    expect(found.notes.join(" ")).toContain(
+      "came in more than 1000 payloads: the first 1000 by start time are listed, and 9497 spans came in others",
+    );
+    const { notes, ...shape } = await ask("traceShape", `id=${trace(14)}`, traceShapeSchema);
+    expect(shape).toMatchObject({ spansCount: count, errorsCount: 105, durationNs, start: found.start });
+    expect(notes).toEqual(["It has 10500 spans: these are the first 10000 by start time."]);
+  });
+
+  test("in more than 1,000 payloads has each of its spans alone in its time, with the payload that brought it", async () => {
+    const count = 1500;
+    const payloadOf = (n: number): string => id(0xeffff - n, 32);
+    await insertSpans({ ...clickHouse, access: "full" }, eachInItsPayload(trace(15), count, payloadOf));
+    const found = await ask("trace", `id=${trace(15)}`, traceSchema);
+    expect(found.spans.map(({ payload }) => payload)).toEqual(
+      found.spans.map((_, n) => (n < 1000 ? n : n < count - 3 ? -1 : null)),
+    );
+    for (const n of [0, 1400]) {
+      const alone = await ask("traceSpan", `trace=${trace(15)}&span=${span(n)}`, traceSpanSchema);
+      expect(alone.start).toBe(found.start);
+      expect(alone.spans).toMatchObject([{ startNs: n * 1000, payload: 0 }]);
+      expect(alone.payloads).toMatchObject([
+        { payload: formatPayloadId(fromHex(payloadOf(n))), spans: 1, spansInAll: 1 },
+      ]);
+    }
+    const others = await ask("traceSpan", `trace=${trace(15)}&span=${span(1499)}`, traceSpanSchema);
+    expect(others).toMatchObject({ spans: [{ payload: null }], payloads: [] });
+  });
+
   test("whose spans begin 40 days apart says so", async () => {
     await insertSpans({ ...clickHouse, access: "full" }, [
       { trace: trace(10), span: span(1), at: ago(0) },

@@ -2,11 +2,12 @@
 import * as v from "valibot";
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
 import { formatInstant } from "../../shared/console/instant.ts";
-import { tracePartsQuestion, traceShapeQuestion } from "../../shared/console/one-trace-queries.ts";
+import { traceShapeQuestion } from "../../shared/console/one-trace-queries.ts";
 import type { TraceShape } from "../../shared/console/traces.ts";
 import { limits } from "../../shared/limits.ts";
 import { shapeEntries } from "./read-small-trace.ts";
-import { asker, daysApart, partsSchema, scopeOf, shapeNotes, sum, timesOf } from "./read-trace.ts";
+import { asker, daysApart, shapeNotes } from "./read-trace.ts";
+import { readTotals, totalsOf } from "./read-trace-totals.ts";
 
 const rowsSchema = v.array(v.object(shapeEntries));
 
@@ -18,49 +19,35 @@ export async function readTraceShape(
 ): Promise<TraceShape> {
   const ask = asker(clickHouse, settings);
   const at = clickHouse.settings;
-  const found = await ask(traceShapeQuestion(at, traceId, false), rowsSchema);
-  const isMore = found.length > limits.traceSpansMax;
-  const rows = isMore ? await ask(traceShapeQuestion(at, traceId, true), rowsSchema) : found;
-  const timed = rows
-    .map(({ at: begin, ...row }) => ({ begin: BigInt(begin), row }))
-    .sort((a, b) =>
-      a.begin === b.begin ? (a.row.spanId < b.row.spanId ? -1 : 1) : a.begin < b.begin ? -1 : 1,
-    );
-  const whole = isMore
-    ? await wholeOf(clickHouse, traceId, settings)
-    : {
-        begin: timed[0]?.begin ?? 0n,
-        end: timed.reduce(
-          (last, { begin, row }) => later(last, begin + BigInt(Math.round(row.durationNs))),
-          0n,
-        ),
-        lastBegin: timed.at(-1)?.begin ?? 0n,
-        spansCount: rows.length,
-        errorsCount: rows.filter(({ status }) => status === "Error").length,
-      };
-  const { begin, end, lastBegin, spansCount, errorsCount } = whole;
-  const spans = timed.map(({ begin: at0, row }) => ({ ...row, startNs: Number(at0 - begin) }));
+  const found = (await ask(traceShapeQuestion(at, traceId, false), rowsSchema))
+    .map((row) => ({ row, begins: BigInt(row.at) }))
+    .sort(byBegin)
+    .map(({ row }) => row);
+  const [rows, totals] =
+    found.length > limits.traceSpansMax
+      ? await Promise.all([
+          ask(traceShapeQuestion(at, traceId, true), rowsSchema),
+          readTotals(at, ask, traceId),
+        ])
+      : [found, totalsOf(found)];
+  const { begin, end, lastBegin } = totals;
+  const spans = rows.map(({ at: begins, ...row }) => ({ ...row, startNs: Number(BigInt(begins) - begin) }));
   return {
     traceId,
     start: rows.length === 0 ? null : formatInstant(begin),
     durationNs: Number(end - begin),
-    spansCount,
-    errorsCount,
+    spansCount: totals.spans,
+    errorsCount: totals.errors,
     spans,
-    notes: [...shapeNotes(spans, spansCount), ...daysApart(lastBegin - begin)],
+    notes: [...shapeNotes(spans, totals.spans), ...daysApart(lastBegin - begin)],
   };
 }
 
-const later = (a: bigint, b: bigint): bigint => (a < b ? b : a);
+interface TimedRow {
+  readonly begins: bigint;
+  readonly row: { readonly spanId: string };
+}
 
-/** Of a trace that has more spans than are shown. */
-async function wholeOf(
-  clickHouse: ClickHouseConnection,
-  traceId: string,
-  settings: Readonly<Record<string, string>>,
-) {
-  const ask = asker(clickHouse, settings);
-  const scope = await scopeOf(clickHouse, ask, traceId, null);
-  const parts = await ask(tracePartsQuestion(clickHouse.settings, scope), partsSchema);
-  return { ...timesOf(parts), spansCount: sum(parts, "spans"), errorsCount: sum(parts, "errors") };
+function byBegin(a: TimedRow, b: TimedRow): number {
+  return a.begins === b.begins ? (a.row.spanId < b.row.spanId ? -1 : 1) : a.begins < b.begins ? -1 : 1;
 }

@@ -15,8 +15,9 @@ import { Refusal } from "./answer-request.ts";
 import { completeValues, parseValuesQuestion } from "./complete-values.ts";
 import { countTraces } from "./count-traces.ts";
 import { listTraces, parseListQuestion } from "./list-traces.ts";
-import { readTrace, readTraceSpan } from "./read-trace.ts";
+import { readTrace } from "./read-trace.ts";
 import { readTraceShape } from "./read-trace-shape.ts";
+import { readTraceSpan } from "./read-trace-span.ts";
 import { factsOf, patientUntil, type Search, type SearchMemory, startSearch } from "./trace-search.ts";
 
 /** A query as the contract's schemas let it through: each parameter is text, some may stand in it several times. */

@@ -1,16 +1,17 @@
 /** What one span says: its times, attributes, events and links, and which payload brought it. */
 import { useLayoutEffect, useRef } from "preact/hooks";
 import { spanName } from "../../../../shared/console/span-name.ts";
-import type { Attributes, ShapeSpan, TracePayload, TraceSpan } from "../../../../shared/console/traces.ts";
+import type { Attributes, TraceSpan } from "../../../../shared/console/traces.ts";
 import { traceSpanSchema } from "../../../../shared/console/traces.ts";
 import { limits } from "../../../../shared/limits.ts";
 import { type Answer, useAnswer } from "../answer.ts";
 import { AttributeList } from "./attribute-list.tsx";
 import { oddityText } from "./node-text.ts";
+import { isSameSpan } from "./same-span.ts";
 import type { SeenTrace } from "./seen-trace.ts";
 import { SpanEvents, SpanLinks } from "./span-events.tsx";
 import { SpanFacts } from "./span-facts.tsx";
-import { SpanPayload } from "./span-payload.tsx";
+import { originOf, type SpanOrigin, SpanPayload } from "./span-payload.tsx";
 
 interface SpanDetailProps {
   readonly seen: SeenTrace;
@@ -27,7 +28,7 @@ export function SpanDetail({ seen, isComing, node, onClose, onShow }: SpanDetail
   const treeNode = tree.nodes[node];
   const place = treeNode?.place ?? -1;
   const drawn = trace.spans[place];
-  const { span, resource, payload, asked } = useWholeSpan(seen, place, isComing);
+  const { span, resource, origin, asked } = useWholeSpan(seen, place, isComing);
   const aside = useFocusBack();
   if (drawn === undefined || treeNode === undefined) {
     return null;
@@ -51,7 +52,7 @@ export function SpanDetail({ seen, isComing, node, onClose, onShow }: SpanDetail
       )}
       {oddity !== "" && <p class="stale">This span: {oddity}.</p>}
       <SpanFacts seen={seen} node={node} span={drawn} scope={span?.scope} onShow={onShow} />
-      {span !== undefined && <SpanPayload payload={payload} />}
+      {span !== undefined && <SpanPayload origin={origin} />}
       {asked.failure !== "" && <p class="stale">Its attributes could not be read. {asked.failure}</p>}
       {(asked.isAsking || (isComing && span === undefined)) && (span?.attributes ?? null) === null && (
         <p class="note" role="status">
@@ -93,8 +94,7 @@ interface WholeSpan {
   /** Undefined: what it says is not there yet, or the node has no span. */
   readonly span: TraceSpan | undefined;
   readonly resource: Attributes;
-  /** Undefined: another exporter's. */
-  readonly payload: TracePayload | undefined;
+  readonly origin: SpanOrigin;
   readonly asked: Pick<Answer<unknown>, "failure" | "isAsking">;
 }
 
@@ -106,26 +106,26 @@ function useWholeSpan({ trace, details }: SeenTrace, place: number, isComing: bo
   const drawn = trace.spans[place];
   const listed = details?.spans[place];
   const isSoonThere = isComing && trace.spansCount <= limits.traceSmallSpansMax;
-  const isWhole = listed === undefined ? isSoonThere : listed.attributes !== null && !isCut(listed);
+  const isWhole =
+    listed === undefined
+      ? isSoonThere
+      : listed.attributes !== null && listed.payload !== -1 && !isCut(listed);
   const asked = useAnswer(
     isWhole || drawn === undefined ? "" : `/api/trace-span?trace=${trace.traceId}&span=${drawn.spanId}`,
     traceSpanSchema,
   );
-  const alone = asked.value?.spans.find((span) => drawn !== undefined && isSame(span, drawn));
+  const { start = null } = asked.value ?? {};
+  const alone = asked.value?.spans.find(
+    (span) => drawn !== undefined && isSameSpan({ start, span }, { start: trace.start, span: drawn }),
+  );
   const span = alone ?? listed;
   const of = alone === undefined ? details : asked.value;
   return {
     span,
     resource: of?.resources[span?.resource ?? -1]?.attributes ?? [],
-    payload: of?.payloads[span?.payload ?? -1],
+    origin: originOf(span?.payload ?? null, of?.payloads ?? []),
     asked,
   };
-}
-
-function isSame({ name, startNs, durationNs }: ShapeSpan, drawn: ShapeSpan): boolean {
-  // Of a long name the trace's answer has the beginning.
-  const begin = drawn.name.endsWith("…") ? drawn.name.slice(0, -1) : drawn.name;
-  return name.startsWith(begin) && startNs === drawn.startNs && durationNs === drawn.durationNs;
 }
 
 function isCut({ attributes, attributesCount, events, eventsCount, links, linksCount }: TraceSpan): boolean {

@@ -2,31 +2,42 @@
 import { useState } from "preact/hooks";
 import { payloadSchema } from "../../../../shared/console/answers.ts";
 import type { TracePayload } from "../../../../shared/console/traces.ts";
+import { limits } from "../../../../shared/limits.ts";
 import { useAnswer } from "../answer.ts";
 import { CopyButton } from "../copy-button.tsx";
 import { isoOf, plural } from "../format.ts";
 import { PayloadSpansDialog } from "../payload-spans.tsx";
 
-export function SpanPayload({ payload }: { readonly payload: TracePayload | undefined }) {
-  const [wantsStory, setWantsStory] = useState(false);
-  const [opened, setOpened] = useState("");
-  const story = useAnswer(
-    wantsStory && payload !== undefined ? `/api/payload?id=${payload.payload}` : "",
-    payloadSchema,
-  );
-  if (payload === undefined) {
-    return (
-      <section>
-        <h3>How it came here</h3>
-        <p class="note">Not through Headrace: another exporter wrote this row.</p>
-      </section>
-    );
-  }
-  const { receipts, keys, spansInAll } = payload;
-  const [receipt] = receipts;
+/** What brought a span: a payload, one that the answer does not list, or another exporter. */
+export type SpanOrigin = TracePayload | "unlisted" | "other";
+
+export function originOf(payload: number | null, payloads: readonly TracePayload[]): SpanOrigin {
+  return payload === null ? "other" : (payloads[payload] ?? "unlisted");
+}
+
+export function SpanPayload({ origin }: { readonly origin: SpanOrigin }) {
   return (
     <section>
       <h3>How it came here</h3>
+      {origin === "other" && <p class="note">Not through Headrace: another exporter wrote this row.</p>}
+      {origin === "unlisted" && (
+        <p class="note">
+          In a payload that is not among the {limits.payloadsListed} that are listed of this trace.
+        </p>
+      )}
+      {typeof origin !== "string" && <KnownPayload payload={origin} />}
+    </section>
+  );
+}
+
+function KnownPayload({ payload }: { readonly payload: TracePayload }) {
+  const [wantsStory, setWantsStory] = useState(false);
+  const [opened, setOpened] = useState("");
+  const story = useAnswer(wantsStory ? `/api/payload?id=${payload.payload}` : "", payloadSchema);
+  const { receipts, keys, spansInAll } = payload;
+  const [receipt] = receipts;
+  return (
+    <>
       <p>
         In payload <span class="key whole">{payload.payload}</span>{" "}
         <CopyButton text={keys[0] ?? payload.payload} label="Copy key" /> of {plural(spansInAll, "span")},
@@ -72,6 +83,6 @@ export function SpanPayload({ payload }: { readonly payload: TracePayload | unde
         </ol>
       )}
       {opened !== "" && <PayloadSpansDialog payloadKey={opened} onClose={() => setOpened("")} />}
-    </section>
+    </>
   );
 }
