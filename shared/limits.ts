@@ -274,12 +274,19 @@ export const limits = {
   groupKeysMax: 1390,
   /** Rows of the groups that are kept in memory, in characters. Those of sixteen INSERTs of 250 payloads have 2.5 million. */
   ledgerLiveCharsMax: 4_000_000,
-  /** Ids of each of the two tables of hot ones: 24 bytes each, and at most half of a table is in use. */
-  ledgerHotIdsMax: 65_536,
+  /** Ids of each of the two tables of hot ones: 24 bytes each, and at most half of a table is in use. 12.6 MB both. */
+  ledgerHotIdsMax: 131_072,
   /** Filters of runs in memory, 2 bytes per id. */
   ledgerFilterBytesMax: 8 * MIB,
   /** So many groups that are over are merged: a row is written for them, and deleted, once more. */
   ledgerGroupsMerged: 64,
+  /**
+   * Where they end faster than so many in this time, all that end in it are, up to these bounds: a minute's ids are in 30 runs
+   * then, at any rate up to 50,000 per second. Merging 100,000 ids takes 50 ms.
+   */
+  ledgerMergeAfterMs: 2 * SECOND_MS,
+  ledgerGroupsMergedMax: 512,
+  ledgerIdsMergedMax: 100_000,
   /** Days that one payload can have rows on: `spanAgeCeilingMs` and `spanFutureMaxMs`, in UTC days. */
   payloadDaysMax: 62,
   /** A reason or a code in a row, as JSON: a person's, or ClickHouse's message. */
@@ -695,6 +702,10 @@ assert(
   "a body is in hand while its collector is waited for, and while it is put alone",
 );
 assert(limits.groupOutputBytesMax < limits.consumerBytesInHandMax, "a group fits into the consumer's budget");
+assert(
+  limits.ledgerIdsMergedMax + limits.insertsAtOnceMax * limits.groupPayloadsMax <= limits.ledgerHotIdsMax,
+  "ids are hot until their groups are over and merged",
+);
 assert(limits.spanAgeMaxMs <= limits.spanAgeCeilingMs, "span age is within its ceiling");
 assert(
   (limits.spanAgeCeilingMs + limits.spanFutureMaxMs) / DAY_MS + 2 <= limits.groupPartitionsMax,

@@ -79,21 +79,40 @@ export function formatPayloadId(bytes: Uint8Array): PayloadId {
 /** 26 characters to 16 bytes. */
 export function payloadIdToBytes(id: PayloadId): Uint8Array {
   const bytes = new Uint8Array(payloadIdBytes);
-  let at = 0;
-  let bits = 0;
-  let value = 0;
-  for (let i = 0; i < id.length; i++) {
-    const code = id.charCodeAt(i);
-    value = (value << 5) | (code <= digitNine ? code - digitZero : code - letterA + 10);
-    bits += 5;
-    if (bits >= 8) {
-      bits -= 8;
-      bytes[at++] = (value >>> bits) & 255;
-      value &= (1 << bits) - 1;
-    }
-  }
-  assert(at === payloadIdBytes, "a payload id is 16 bytes");
+  writePayloadId(id, bytes, 0);
   return bytes;
+}
+
+/** The same into bytes that are there: the ledger does it several times per payload. */
+export function writePayloadId(id: PayloadId, bytes: Uint8Array, at: number): void {
+  assert(id.length === payloadIdCharacters, "a payload id is 26 characters");
+  let to = at;
+  for (let from = 0; from < 24; from += 8) {
+    const high = bitsOf(id, from);
+    const low = bitsOf(id, from + 4);
+    bytes[to] = high >>> 12;
+    bytes[to + 1] = high >>> 4;
+    bytes[to + 2] = (high << 4) | (low >>> 16);
+    bytes[to + 3] = low >>> 8;
+    bytes[to + 4] = low;
+    to += 5;
+  }
+  bytes[to] = (fiveBits(id, 24) << 3) | (fiveBits(id, 25) >>> 2);
+}
+
+/** Of four characters, 20 bits. */
+function bitsOf(id: PayloadId, from: number): number {
+  return (
+    (fiveBits(id, from) << 15) |
+    (fiveBits(id, from + 1) << 10) |
+    (fiveBits(id, from + 2) << 5) |
+    fiveBits(id, from + 3)
+  );
+}
+
+function fiveBits(id: PayloadId, at: number): number {
+  const code = id.charCodeAt(at);
+  return code <= digitNine ? code - digitZero : code - letterA + 10;
 }
 
 const encoder = new TextEncoder();

@@ -14,8 +14,9 @@ import { defaultSettings } from "../../shared/ledger/settings.ts";
 import { limits } from "../../shared/limits.ts";
 import type { Doorbell } from "../../shared/messages.ts";
 import { contentMinuteBytes, formatSlotKey, idOfHash, type PayloadId } from "../../shared/payload-key.ts";
-import { type GroupId, isGroupId } from "../../shared/receipt.ts";
+import type { GroupId } from "../../shared/receipt.ts";
 import { formatSegmentKey } from "../../shared/segment/segment-key.ts";
+import { drawTokens } from "../../workers/consumer/draw-tokens.ts";
 import { usualBounds } from "../../workers/consumer/ledger-ids.ts";
 import { LedgerRuns } from "../../workers/consumer/ledger-runs.ts";
 import { LedgerStorage } from "../../workers/consumer/ledger-storage.ts";
@@ -31,13 +32,12 @@ const spans = 100;
 const codecVersion = 1;
 /** What an SDK sends ended within so many ms before. */
 const contentMs = 5000;
-/** Ids of one run that is laid down, as 64 groups of 250 make it. */
-const runIds = 16_000;
+/** Ids of one run that is laid down: so many are merged at this rate. */
+const runIds = limits.ledgerIdsMergedMax;
 /** The ids are as random as they need be: `getRandomValues` takes longer than a payload. */
 let random = 0x9e3779b9;
 
 export class BenchLedger extends DurableObject<Bindings> {
-  #drawn = Math.floor(Math.random() * 2 ** 40);
   #now = Date.UTC(2026, 10, 24);
   #rows = 0;
   #groups = 0;
@@ -149,18 +149,12 @@ export class BenchLedger extends DurableObject<Bindings> {
   }
 
   #step(event: LedgerEvent) {
-    const tokens = Array.from({ length: tokensNeeded(event) }, () => this.#token());
+    const tokens = drawTokens(tokensNeeded(event));
     const moment = { now: Math.floor(this.#now), tokens, databaseBytes: this.#storage.databaseBytes };
     const { changes, task, rings } = step(this.#storage, event, moment, defaultSettings);
     this.#storage.apply(changes);
     nextAlarm(this.#storage, defaultSettings);
     return { task, rings };
-  }
-
-  #token(): GroupId {
-    const token = (this.#drawn++).toString(16).padStart(32, "0");
-    assert(isGroupId(token), "a token is 32 hex digits");
-    return token;
   }
 
   #doorbells(objects = segments, payloads = segmentPayloads): readonly Doorbell[] {

@@ -18,7 +18,7 @@ export interface Moment {
   /** ms since the epoch */
   readonly now: number;
   /** Fresh 128-bit tokens, at least `tokensNeeded(event)`. */
-  readonly tokens: readonly GroupId[];
+  readonly tokens: Iterable<GroupId>;
   /** How large the store is. */
   readonly databaseBytes: number;
   /** Where it is full: the content minute before which it would forget, to have room. Undefined: it has nothing to forget. */
@@ -39,7 +39,7 @@ export class Draft {
   readonly #changed = new Map<GroupId, { isNew: boolean }>();
   readonly #places = new Map<PayloadId, PayloadPlace | undefined>();
   readonly #rest: Change[] = [];
-  readonly #tokens: GroupId[];
+  readonly #tokens: Iterator<GroupId>;
   /** When the event happens, ms since the epoch: the same for all of it. */
   readonly now: number;
   /** How large the store is. */
@@ -55,13 +55,13 @@ export class Draft {
     this.#view = view;
     this.#head = view.head;
     this.#since = view.waiting.since;
-    this.#tokens = [...tokens];
+    this.#tokens = tokens[Symbol.iterator]();
   }
 
   /** A token that nobody has used. */
   drawToken(): GroupId {
-    const token = this.#tokens.shift();
-    assert(token !== undefined, "a step is given the tokens that it needs");
+    const { done, value: token } = this.#tokens.next();
+    assert(done !== true, "a step is given the tokens that it needs");
     return token;
   }
 

@@ -26,7 +26,7 @@ export class HotIds {
   add(bytes: Uint8Array, width: number, seq: number): number {
     if (this.#newer.count + bytes.length / width > this.#idsMax && this.#newer.count > 0) {
       this.#older = this.#newer;
-      this.#newer = new IdTable();
+      this.#newer = new IdTable(this.#older.slots);
       this.#generation++;
     }
     for (let at = 0; at < bytes.length; at += width) {
@@ -52,9 +52,18 @@ export class HotIds {
 
 /** Open addressing: an id's four words, and the number of its group. 0: nothing is here. */
 class IdTable {
-  #ids = new Uint32Array(slotsFirst * words);
-  #seqs = new Float64Array(slotsFirst);
+  #ids: Uint32Array;
+  #seqs: Float64Array;
   count = 0;
+
+  constructor(slots = slotsFirst) {
+    this.#ids = new Uint32Array(slots * words);
+    this.#seqs = new Float64Array(slots);
+  }
+
+  get slots(): number {
+    return this.#seqs.length;
+  }
 
   get(id: Uint8Array): number | undefined {
     const seq = this.#seqs[this.#slotOf(id, 0)];

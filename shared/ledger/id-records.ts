@@ -9,7 +9,7 @@
  * 6 bytes say when it ended, in ms since 1970. Integers are big-endian.
  */
 import { assert } from "../assert.ts";
-import { type PayloadId, payloadIdBytes, payloadIdToBytes } from "../payload-key.ts";
+import { type PayloadId, payloadIdBytes, writePayloadId } from "../payload-key.ts";
 
 const tagBytes = 4;
 const sinceBytes = 6;
@@ -41,6 +41,14 @@ export function placeOfId(bytes: Uint8Array, at = 0): number {
   );
 }
 
+/** The same of its text. */
+export function placeOfPayload(id: PayloadId): number {
+  writePayloadId(id, scratch, 0);
+  return placeOfId(scratch);
+}
+
+const scratch = new Uint8Array(payloadIdBytes);
+
 /** The records of a group's ids. */
 export function packMembers(known: readonly KnownId[]): Uint8Array {
   // The text of ids sorts as their bytes do.
@@ -49,7 +57,7 @@ export function packMembers(known: readonly KnownId[]): Uint8Array {
   for (const [i, { id, tag, outcome }] of sorted.entries()) {
     const at = i * memberBytes;
     assert(tag >= 0 && tag < 2 ** (8 * tagBytes), "a key's tag has 32 bits");
-    bytes.set(payloadIdToBytes(id), at);
+    writePayloadId(id, bytes, at);
     writeInteger(bytes, at + payloadIdBytes, tag, tagBytes);
     bytes[at + payloadIdBytes + tagBytes] = outcome;
   }
@@ -96,52 +104,66 @@ export interface EndedMembers {
   readonly bytes: Uint8Array;
 }
 
+/** Above this many records their indexes do not fit beside the part of an id by which they are sorted. */
+const mergedMax = 2 ** 20;
+
 /**
  * The records of several groups as one sequence of a run's records. An id that is in two of them stays as it ended last; where
  * that is the same moment, as the later of the two says.
+ *
+ * Sorted by numbers of 64 bits, which V8 does without a comparing function: an id's first 44 bits, and the record's index. At 406
+ * groups of 246 ids it takes 0.25 us per id, where merging them two by two took 0.94.
  */
 export function mergeMembers(groups: readonly EndedMembers[]): Uint8Array {
-  let sequences = groups.map(({ at, bytes }) => withSince(bytes, at));
-  while (sequences.length > 1) {
-    const merged: Uint8Array[] = [];
-    for (let i = 0; i < sequences.length; i += 2) {
-      const [first, second] = sequences.slice(i, i + 2);
-      assert(first !== undefined, "there is one at least");
-      merged.push(second === undefined ? first : mergeTwo(first, second));
+  const count = groups.reduce((sum, { bytes }) => sum + bytes.length / memberBytes, 0);
+  assert(count <= mergedMax, "a record's index has 20 bits");
+  const records = new Uint8Array(count * runBytes);
+  const order = new BigUint64Array(count);
+  const halves = new Uint32Array(order.buffer); // the lower one first: workerd runs on little-endian machines only
+  let index = 0;
+  for (const { at: since, bytes } of groups) {
+    for (let at = 0; at < bytes.length; at += memberBytes) {
+      const to = index * runBytes;
+      copyBytes(bytes, at, records, to, memberBytes);
+      writeInteger(records, to + memberBytes, since, sinceBytes);
+      halves[2 * index] = ((placeOfId(bytes, at + 4) & ~(mergedMax - 1)) | index) >>> 0;
+      halves[2 * index + 1] = placeOfId(bytes, at);
+      index++;
     }
-    sequences = merged;
   }
-  return sequences[0] ?? new Uint8Array(0);
-}
-
-function withSince(members: Uint8Array, since: number): Uint8Array {
-  const count = members.length / memberBytes;
-  const bytes = new Uint8Array(count * runBytes);
-  for (let i = 0; i < count; i++) {
-    copyBytes(members, i * memberBytes, bytes, i * runBytes, memberBytes);
-    writeInteger(bytes, i * runBytes + memberBytes, since, sinceBytes);
-  }
-  return bytes;
-}
-
-function mergeTwo(a: Uint8Array, b: Uint8Array): Uint8Array {
-  const merged = new Uint8Array(a.length + b.length);
-  let i = 0;
-  let j = 0;
+  order.sort();
+  const sorted = new Uint8Array(count * runBytes);
   let end = 0;
-  while (i < a.length && j < b.length) {
-    const order = compareIds(a, i, b, j);
-    const isFirst = order < 0 || (order === 0 && sinceOf(a, i) > sinceOf(b, j));
-    copyBytes(isFirst ? a : b, isFirst ? i : j, merged, end, runBytes);
-    i += order <= 0 ? runBytes : 0;
-    j += order >= 0 ? runBytes : 0;
-    end += runBytes;
+  for (let i = 0; i < count; i++) {
+    const at = ((halves[2 * i] ?? 0) & (mergedMax - 1)) * runBytes;
+    end = insertRecord(sorted, end, records, at);
   }
-  merged.set(a.subarray(i), end);
-  end += a.length - i;
-  merged.set(b.subarray(j), end);
-  end += b.length - j;
-  return merged.subarray(0, end);
+  return sorted.subarray(0, end);
+}
+
+/**
+ * Puts a record into its place among those that are sorted up to `end`: mostly behind them, for only the rest of its id may say
+ * that it is before some. Answers where they end then.
+ */
+function insertRecord(sorted: Uint8Array, end: number, records: Uint8Array, at: number): number {
+  let to = end;
+  while (to > 0) {
+    const order = compareIds(sorted, to - runBytes, records, at);
+    if (order === 0) {
+      // Equal ids come in the order of their groups.
+      if (sinceOf(records, at) >= sinceOf(sorted, to - runBytes)) {
+        copyBytes(records, at, sorted, to - runBytes, runBytes);
+      }
+      return end;
+    }
+    if (order < 0) {
+      break;
+    }
+    to -= runBytes;
+  }
+  sorted.copyWithin(to + runBytes, to, end);
+  copyBytes(records, at, sorted, to, runBytes);
+  return end + runBytes;
 }
 
 function compareIds(a: Uint8Array, i: number, b: Uint8Array, j: number): number {

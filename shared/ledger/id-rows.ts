@@ -20,8 +20,10 @@ const rowsFirst = 64;
 
 export class IdRows {
   size = 0;
-  /** Of how many rows the ids have ended. */
+  /** Of how many rows the ids have ended, how many these are, and when the first of them did, at the latest. */
   ended = 0;
+  endedIds = 0;
+  endedFirst = Number.POSITIVE_INFINITY;
   #numbers = new Float64Array(rowsFirst);
   #lows = new Uint32Array(rowsFirst);
   #highs = new Uint32Array(rowsFirst);
@@ -35,15 +37,25 @@ export class IdRows {
     if (at === this.size || this.#numbers[at] !== row.number) {
       this.#makeRoom(at);
     } else {
-      this.ended -= isOver(this.#lasts[at]);
+      this.#count(at, -1);
     }
-    this.ended += isOver(row.last);
     this.#numbers[at] = row.number;
     this.#lows[at] = row.low;
     this.#highs[at] = row.high;
     this.#lasts[at] = row.last;
     this.#counts[at] = row.count;
     this.#generations[at] = row.generation;
+    this.#count(at, 1);
+  }
+
+  /** Of a row that comes or goes. When the first one ended is known anew when none is left. */
+  #count(at: number, by: 1 | -1): void {
+    const last = this.#lasts[at] ?? 0;
+    if (last !== Number.POSITIVE_INFINITY) {
+      this.ended += by;
+      this.endedIds += by * (this.#counts[at] ?? 0);
+      this.endedFirst = this.ended === 0 ? Number.POSITIVE_INFINITY : Math.min(this.endedFirst, last);
+    }
   }
 
   get(number: number): IdRow | undefined {
@@ -64,7 +76,7 @@ export class IdRows {
       const row = this.#at(at);
       if (isTaken(row)) {
         taken.push(row);
-        this.ended -= isOver(row.last);
+        this.#count(at, -1);
       } else {
         for (const column of this.#columns()) {
           column[kept] = column[at] ?? 0;
@@ -79,7 +91,7 @@ export class IdRows {
   remove(number: number): void {
     const at = this.#placeOf(number);
     if (at < this.size && this.#numbers[at] === number) {
-      this.ended -= isOver(this.#lasts[at]);
+      this.#count(at, -1);
       for (const column of this.#columns()) {
         column.copyWithin(at, at + 1, this.size);
       }
@@ -167,10 +179,6 @@ export class IdRows {
   #columns(): readonly (Float64Array | Uint32Array)[] {
     return [this.#numbers, this.#lows, this.#highs, this.#lasts, this.#counts, this.#generations];
   }
-}
-
-function isOver(last: number | undefined): number {
-  return last === Number.POSITIVE_INFINITY ? 0 : 1;
 }
 
 function grown<T extends Float64Array | Uint32Array>(from: T, to: T): T {

@@ -3,7 +3,7 @@
  * last: one whose clock is a year ahead would have it looked into for all that comes in that year. So what lies apart is kept
  * apart.
  */
-import { copyBytes, placeOfId, runBytes } from "./id-records.ts";
+import { placeOfId, runBytes } from "./id-records.ts";
 
 /** Ids whose content is so many minutes apart at most are near each other. */
 const nearMinutes = 32;
@@ -36,46 +36,59 @@ export function rowsOfRun(records: Uint8Array): readonly Uint8Array[] {
   const count = records.length / runBytes;
   const minutes = Array.from({ length: count }, (_, i) => placeOfId(records, i * runBytes) >>> 8);
   const isCrowded = crowded(minutes, Math.ceil(count * crowdedShare));
-  const together = new RowCutter(nearMinutes);
-  const apart = new RowCutter(Number.POSITIVE_INFINITY);
+  const together = new RowCutter(records, nearMinutes);
+  const apart = new RowCutter(records, Number.POSITIVE_INFINITY);
   for (const [i, minute] of minutes.entries()) {
     (isCrowded[i] === true ? together : apart).add(i * runBytes, minute);
   }
-  return [...together.take(records), ...apart.take(records)];
+  return [...together.take(), ...apart.take()];
 }
 
 /** Cuts records into rows: where one is full, and where the next record is further away than `gapMax` minutes. */
 class RowCutter {
+  readonly #records: Uint8Array;
   readonly #gapMax: number;
-  /** Where its records begin among all. */
-  readonly #rows: number[][] = [];
+  /** Each as the parts of `records` that it is of, one behind the other. */
+  readonly #rows: Uint8Array[] = [];
+  #parts: { from: number; to: number }[] = [];
+  #bytes = 0;
   #last = 0;
 
-  constructor(gapMax: number) {
+  constructor(records: Uint8Array, gapMax: number) {
+    this.#records = records;
     this.#gapMax = gapMax;
   }
 
-  add(record: number, minute: number): void {
-    const row = this.#rows.at(-1);
-    if (
-      row === undefined ||
-      (row.length + 1) * runBytes > rowBytesMax ||
-      minute - this.#last > this.#gapMax
-    ) {
-      this.#rows.push([record]);
-    } else {
-      row.push(record);
+  add(from: number, minute: number): void {
+    if (this.#bytes + runBytes > rowBytesMax || minute - this.#last > this.#gapMax) {
+      this.#cut();
     }
+    const part = this.#parts.at(-1);
+    if (part?.to === from) {
+      part.to += runBytes;
+    } else {
+      this.#parts.push({ from, to: from + runBytes });
+    }
+    this.#bytes += runBytes;
     this.#last = minute;
   }
 
-  take(records: Uint8Array): readonly Uint8Array[] {
-    return this.#rows.map((row) => {
-      const bytes = new Uint8Array(row.length * runBytes);
-      for (const [i, at] of row.entries()) {
-        copyBytes(records, at, bytes, i * runBytes, runBytes);
+  take(): readonly Uint8Array[] {
+    this.#cut();
+    return this.#rows;
+  }
+
+  #cut(): void {
+    if (this.#bytes > 0) {
+      const row = new Uint8Array(this.#bytes);
+      let at = 0;
+      for (const { from, to } of this.#parts) {
+        row.set(this.#records.subarray(from, to), at);
+        at += to - from;
       }
-      return bytes;
-    });
+      this.#rows.push(row);
+    }
+    this.#parts = [];
+    this.#bytes = 0;
   }
 }

@@ -1,7 +1,7 @@
 /** The ledger's ids in memory and in their blobs: each part against the plainest thing that does the same. */
 import { describe, expect, test } from "vitest";
 import { HotIds } from "../../shared/ledger/hot-ids.ts";
-import { makeFilter, mayHold } from "../../shared/ledger/id-filter.ts";
+import { hashOfId, makeFilter, mayHold } from "../../shared/ledger/id-filter.ts";
 import {
   findRecord,
   type KnownId,
@@ -41,6 +41,12 @@ function known(count: number, minute: () => number): readonly KnownId[] {
   }));
 }
 
+function withStart(id: PayloadId): PayloadId {
+  const bytes = payloadIdToBytes(id).slice();
+  bytes.fill(5, 0, 6);
+  return formatPayloadId(bytes);
+}
+
 describe("records of ids", () => {
   test("are found with what they say, and no other is", () => {
     const some = known(300, () => below(2 ** 24));
@@ -64,11 +70,14 @@ describe("records of ids", () => {
   });
 
   test("of several groups become one sequence, in which an id is as it ended last", () => {
-    const shared = known(20, () => 7);
+    // Some have all of their first six bytes in common, and are told apart by the others only.
+    const shared = [...known(20, () => 7), ...known(20, () => 9)].map((one, i) =>
+      i % 2 === 0 ? one : { ...one, id: withStart(one.id) },
+    );
     const at = Date.UTC(2026, 10, 28);
     const groups = Array.from({ length: 9 }, (_, i) => ({
       at: at + ([500, 0, 900, 100, 800, 900, 300, 200, 0][i] ?? 0),
-      known: [...known(30, () => below(100)), ...shared.slice(0, 2 * i).map((one) => ({ ...one, tag: i }))],
+      known: [...known(30, () => below(100)), ...shared.slice(0, 4 * i).map((one) => ({ ...one, tag: i }))],
     }));
     const last = new Map<PayloadId, { readonly at: number; readonly tag: number }>();
     for (const group of groups) {
@@ -80,6 +89,11 @@ describe("records of ids", () => {
     }
     const bytes = mergeMembers(groups.map((group) => ({ at: group.at, bytes: packMembers(group.known) })));
     expect(bytes.length).toBe(last.size * runBytes);
+    expect([...last.keys()].sort().join()).toBe(
+      Array.from({ length: last.size }, (_, i) =>
+        formatPayloadId(bytes.slice(i * runBytes, i * runBytes + payloadIdBytes)),
+      ).join(),
+    );
     for (const [id, { at: since, tag }] of last) {
       const offset = findRecord({ bytes, width: runBytes }, payloadIdToBytes(id));
       expect(offset).toBeGreaterThanOrEqual(0);
@@ -130,10 +144,10 @@ test("a filter lets every id of its row through, and one in a thousand others", 
   const filter = makeFilter({ bytes, width: runBytes });
   expect(filter.length).toBe(5000);
   for (let at = 0; at < bytes.length; at += runBytes) {
-    expect(mayHold(filter, bytes.subarray(at, at + 16))).toBe(true);
+    expect(mayHold(filter, hashOfId(bytes, at))).toBe(true);
   }
   const others = Array.from({ length: 20_000 }, () => payloadIdToBytes(idOf(3_600_000)));
-  expect(others.filter((id) => mayHold(filter, id)).length).toBeLessThan(60);
+  expect(others.filter((id) => mayHold(filter, hashOfId(id))).length).toBeLessThan(60);
 });
 
 test("hot ids are found in the group that they were placed in last, as long as their generation is hot", () => {
@@ -192,7 +206,10 @@ test("the rows that may have an id are all rows between whose ends it lies, but 
     expect(rows.get(number)).toEqual(plain.get(number));
     expect(rows.size).toBe(plain.size);
     expect(rows.highest).toBe(Math.max(...plain.keys()));
-    expect(rows.ended).toBe([...plain.values()].filter((one) => Number.isFinite(one.last)).length);
+    const over = [...plain.values()].filter((one) => Number.isFinite(one.last));
+    expect(rows.ended).toBe(over.length);
+    expect(rows.endedIds).toBe(over.reduce((sum, { count }) => sum + count, 0));
+    expect(rows.endedFirst).toBeLessThanOrEqual(Math.min(...over.map((one) => one.last)));
   }
   expect([...rows.all()].map((row) => row.number)).toEqual([...plain.keys()].sort((a, b) => a - b));
   expect(rows.get(10_000)).toBeUndefined();

@@ -391,7 +391,8 @@ function asLastVersion({ sql }: DurableObjectStorage): void {
 }
 
 const someGroups = { ...defaultSettings, caps: { ...defaultSettings.caps, payloadsMax: 12 } };
-const small: StoreBounds = { hotIdsMax: 8, filterBytesMax: 64, groupsMerged: 3, liveCharsMax: 2000 };
+const merging = { groupsMin: 3, afterMs: 0, groupsMax: 3, idsMax: 1 };
+const small: StoreBounds = { hotIdsMax: 8, filterBytesMax: 64, merging, liveCharsMax: 2000 };
 
 function countOf({ sql }: DurableObjectStorage, table: "groups" | "runs" | "strays"): number {
   return sql.exec<{ n: number }>(`SELECT count(*) AS n FROM ${table}_3`).one().n;

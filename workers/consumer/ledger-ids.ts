@@ -15,12 +15,14 @@ import { assert } from "../../shared/assert.ts";
 import { toHex } from "../../shared/hex.ts";
 import type { EndedPayload, EndOutcome } from "../../shared/ledger/group.ts";
 import { HotIds } from "../../shared/ledger/hot-ids.ts";
+import { hashOfId } from "../../shared/ledger/id-filter.ts";
 import {
   findRecord,
   type KnownId,
   memberBytes,
   packMembers,
   placeOfId,
+  placeOfPayload,
   readRecord,
   runBytes,
   sinceOf,
@@ -37,6 +39,7 @@ import {
   type PayloadKey,
   payloadIdBytes,
   payloadIdToBytes,
+  writePayloadId,
 } from "../../shared/payload-key.ts";
 import type { GroupId } from "../../shared/receipt.ts";
 import { LedgerRuns, type Wanted } from "./ledger-runs.ts";
@@ -57,13 +60,26 @@ export interface IdBounds {
   /** Of each of the two tables of hot ids. */
   readonly hotIdsMax: number;
   readonly filterBytesMax: number;
-  readonly groupsMerged: number;
+  readonly merging: Merging;
+}
+
+/** So many groups that are over are merged: those of a while, if they are no more than so many groups, and ids, by then. */
+interface Merging {
+  readonly groupsMin: number;
+  readonly afterMs: number;
+  readonly groupsMax: number;
+  readonly idsMax: number;
 }
 
 export const usualBounds: IdBounds = {
   hotIdsMax: limits.ledgerHotIdsMax,
   filterBytesMax: limits.ledgerFilterBytesMax,
-  groupsMerged: limits.ledgerGroupsMerged,
+  merging: {
+    groupsMin: limits.ledgerGroupsMerged,
+    afterMs: limits.ledgerMergeAfterMs,
+    groupsMax: limits.ledgerGroupsMergedMax,
+    idsMax: limits.ledgerIdsMergedMax,
+  },
 };
 
 /** Before what ids are forgotten; of `Head`. */
@@ -160,7 +176,7 @@ export class LedgerIds {
     const found = new Map<PayloadId, PayloadPlace>();
     const wanted = ids.map((id) => {
       const bytes = payloadIdToBytes(id);
-      return { id, bytes, place: placeOfId(bytes) };
+      return { id, bytes, place: placeOfId(bytes), hash: hashOfId(bytes) };
     });
     const rows = this.#rowsFor(wanted);
     for (const one of this.#lookInMembers(rows.members, wanted)) {
@@ -308,7 +324,7 @@ export class LedgerIds {
     const known = keys
       .map((key) => ({ id: idOfKey(key), tag: tagOfKey(key), outcome: outcomeCodes.stored }))
       .sort((a, b) => (a.id < b.id ? -1 : 1))
-      .map((one) => ({ ...one, place: placeOfId(payloadIdToBytes(one.id)) }));
+      .map((one) => ({ ...one, place: placeOfPayload(one.id) }));
     const minutes = known.map(({ place }) => place >>> 8);
     const shares = crowded(minutes, Math.ceil(known.length * membersShare));
     const together = known.filter((_, i) => shares[i] === true);
@@ -404,12 +420,14 @@ export class LedgerIds {
         at,
       );
     }
-    this.#mergeEnded();
+    if (this.#isToMerge(at)) {
+      this.#mergeEnded();
+    }
   }
 
   /** Those of a group's ids that have rows of their own. */
   #straysOf(seq: number, known: readonly KnownId[]): ReadonlySet<PayloadId> {
-    const some = known.filter(({ id }) => this.#hasStrays(placeOfId(payloadIdToBytes(id))));
+    const some = known.filter(({ id }) => this.#hasStrays(placeOfPayload(id)));
     if (some.length === 0) {
       return new Set();
     }
@@ -424,7 +442,7 @@ export class LedgerIds {
   #endStrays(seq: number, known: readonly KnownId[], at: number): void {
     const ids = new Uint8Array(known.length * payloadIdBytes);
     for (const [i, { id }] of known.entries()) {
-      ids.set(payloadIdToBytes(id), i * payloadIdBytes);
+      writePayloadId(id, ids, i * payloadIdBytes);
     }
     this.#sql.exec("INSERT INTO stray_ends_3 (seq, at, ids) VALUES (?, ?, ?)", seq, at, ids);
     // Mostly nothing changes: `stored` under the key that the id was placed with. Only what differs is written.
@@ -438,11 +456,19 @@ export class LedgerIds {
 
   // --- merging
 
-  /** When so many groups are over, their rows become a run. All of it or none: it is part of a step's transaction. */
+  /**
+   * The fewer runs a minute's ids are in, the fewer filters are asked for each id of it. So where groups end faster than
+   * `groupsMin` in `afterMs`, more are merged at once; until then their ids are among the hot ones.
+   */
+  #isToMerge(now: number): boolean {
+    const { ended, endedIds, endedFirst } = this.#members;
+    const { groupsMin, groupsMax, idsMax, afterMs } = this.#bounds.merging;
+    const isLate = now - endedFirst >= afterMs;
+    return ended >= groupsMin && (isLate || ended >= groupsMax || endedIds >= idsMax);
+  }
+
+  /** What is over becomes a run. All of it or none: it is part of a step's transaction. */
   #mergeEnded(): void {
-    if (this.#members.ended < this.#bounds.groupsMerged) {
-      return;
-    }
     const ended = this.#members.takeOut(({ last }) => last !== Number.POSITIVE_INFINITY);
     const seqs = ended.map(({ number }) => number);
     const rows = [...this.#readMembers(seqs)];

@@ -44,7 +44,6 @@ import type { LedgerStatus } from "../../shared/delivery/ledger-status.ts";
 import { DependencyFailed, dependencyOf } from "../../shared/dependency.ts";
 import type { Finding } from "../../shared/finding.ts";
 import { frontDoorLines } from "../../shared/front-door/text.ts";
-import { toHex } from "../../shared/hex.ts";
 import type { AttemptReport, GroupTask, TableMeasure } from "../../shared/ledger/group.ts";
 import { type InFlight, inFlightOf } from "../../shared/ledger/in-flight.ts";
 import { type BareBell, knows } from "../../shared/ledger/knows.ts";
@@ -77,6 +76,7 @@ import {
   saveCheckpoint,
 } from "../../shared/reconcile/lease.ts";
 import { writeLog } from "../../shared/write-log.ts";
+import { drawTokens } from "./draw-tokens.ts";
 import { LedgerStorage } from "./ledger-storage.ts";
 import { counterKey, createEpoch, epochKey, hasAnyPayload, hasAnyRow, readNumber } from "./read-birth.ts";
 import { readLedgerSettings, readReconcileSettings } from "./read-ledger-settings.ts";
@@ -534,16 +534,4 @@ const wrongTokensSchema = v.custom<WrongTokens>((note) => isObject(note) && "add
 
 function isObject(note: unknown): note is object {
   return typeof note === "object" && note !== null;
-}
-
-/** 128 random bits each. */
-function drawTokens(count: number): readonly GroupId[] {
-  const tokens: GroupId[] = [];
-  for (let i = 0; i < count; i++) {
-    const bytes = crypto.getRandomValues(new Uint8Array(16));
-    const text = toHex(bytes);
-    assert(isGroupId(text), "16 bytes are 32 hex digits");
-    tokens.push(text);
-  }
-  return tokens;
 }

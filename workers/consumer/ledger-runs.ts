@@ -3,7 +3,7 @@
  * are is known in memory, with a filter for each of the newest. docs/storage.md describes the table.
  */
 import { assert } from "../../shared/assert.ts";
-import { makeFilter, mayHold } from "../../shared/ledger/id-filter.ts";
+import { type IdHash, makeFilter, mayHold } from "../../shared/ledger/id-filter.ts";
 import { type EndedMembers, mergeMembers, placeOfId, runBytes } from "../../shared/ledger/id-records.ts";
 import { IdRows } from "../../shared/ledger/id-rows.ts";
 import { rowsOfRun } from "../../shared/ledger/id-spread.ts";
@@ -14,6 +14,7 @@ export interface Wanted {
   readonly id: PayloadId;
   readonly bytes: Uint8Array;
   readonly place: number;
+  readonly hash: IdHash;
 }
 
 export class LedgerRuns {
@@ -78,7 +79,7 @@ export class LedgerRuns {
         if (one === undefined || one.place > row.high) {
           break;
         }
-        if (filter === undefined || mayHold(filter, one.bytes)) {
+        if (filter === undefined || mayHold(filter, one.hash)) {
           may.push(one);
         }
       }

@@ -8,7 +8,8 @@ import type { PayloadId } from "../../../shared/payload-key.ts";
 import { LedgerStorage, type StoreBounds } from "../../../workers/consumer/ledger-storage.ts";
 import type { IdStore } from "../../ledger/ledger-state.ts";
 
-const bounds: StoreBounds = { hotIdsMax: 4, filterBytesMax: 48, groupsMerged: 2, liveCharsMax: 4000 };
+const merging = { groupsMin: 2, afterMs: 0, groupsMax: 2, idsMax: 1 };
+const bounds: StoreBounds = { hotIdsMax: 4, filterBytesMax: 48, merging, liveCharsMax: 4000 };
 
 /** Databases of the schedule that runs: thousands of them would wait for the garbage collector. */
 const open: DatabaseSync[] = [];
