@@ -127,11 +127,21 @@ function* withoutEnded(page: readonly Listed[], atMost: number, budget: Budget):
       doubtful.push(one.key);
       indexed.set(one.key, one);
     }
-    if (index.length < payloads) {
+    if (index.length < payloads && (yield* isAnyUnnamed(payloads, index, own?.payloads ?? 0))) {
       damaged.push(key); // what has its receipt and no place in the index is not missed before it is to be deleted
     }
   }
   return { objects: page, doubtful, indexed, damaged };
+}
+
+/** Has a payload neither a place in the index nor a receipt? `receipts`: so many payloads of the segment have one. */
+function* isAnyUnnamed(
+  payloads: number,
+  index: readonly IndexedPayload[],
+  receipts: number,
+): CronWork<boolean> {
+  const named = receipts === 0 ? [] : yield* ask("outcomes", index.map(({ key }) => key).toSorted());
+  return receipts - named.length < payloads - index.length;
 }
 
 /** Keys without a receipt that counts, of ascending keys. */

@@ -8,7 +8,6 @@ import * as v from "valibot";
 import { type PayloadMetadata, payloadMetadataSchema } from "../messages.ts";
 import {
   deadCopyOf,
-  formatSlotKey,
   isInSegment,
   type ObjectKey,
   objectOf,
@@ -19,18 +18,17 @@ import {
 import { writeLog } from "../write-log.ts";
 import { type IndexEntry, indexBytes, isBodyOf, readIndex, type SegmentIndex } from "./segment.ts";
 import { payloadsOf } from "./segment-key.ts";
+import {
+  believed,
+  bodyIn,
+  headIn,
+  headsOf,
+  type PayloadBody,
+  type PayloadHead,
+  type SegmentPayloadHead,
+} from "./segment-payloads.ts";
 
 type Bucket = Pick<R2Bucket, "get" | "head">;
-
-/** Of a payload whose bytes are there. `metadata` null: what is said of it is not ours, or damaged. */
-export interface PayloadHead {
-  readonly metadata: PayloadMetadata | null;
-}
-
-/** A payload of a segment, as its index has it. */
-export interface SegmentPayloadHead extends IndexEntry {
-  readonly key: PayloadKey;
-}
 
 /** The payloads of a segment, those whose entry is whole. Null: there is no such object. */
 export async function readSegment(
@@ -39,12 +37,6 @@ export async function readSegment(
 ): Promise<readonly SegmentPayloadHead[] | null> {
   const index = await readSegmentIndex(bucket, segment);
   return index === null ? null : headsOf(segment, index);
-}
-
-function headsOf(segment: ObjectKey, { entries }: SegmentIndex): readonly SegmentPayloadHead[] {
-  return entries.flatMap((entry) =>
-    entry === null ? [] : [{ ...entry, key: formatSlotKey(segment, entry.slot, entry.tenant, entry.id) }],
-  );
 }
 
 const nothing: SegmentIndex = { kind: "index", entries: [] };
@@ -101,20 +93,6 @@ function inPlaceOf(key: PayloadKey, read: ReturnType<typeof readIndex>): Segment
   return { kind: "index", entries };
 }
 
-/** Null: this segment has no such payload, or its bytes were erased. */
-function headIn(
-  index: SegmentIndex,
-  key: PayloadKey,
-): (PayloadHead & { readonly entry: IndexEntry | null }) | null {
-  const slot = slotOf(key);
-  const entry = index.entries[slot] ?? null;
-  if (entry === null) {
-    return { metadata: null, entry };
-  }
-  const isIts = formatSlotKey(objectOf(key), slot, entry.tenant, entry.id) === key;
-  return isIts && !entry.isErased ? { metadata: entry.metadata, entry } : null;
-}
-
 /** One whose metadata is not ours: a copied bucket may have its names in lower case. */
 function metadataOf(object: R2Object): PayloadMetadata | null {
   const metadata = v.safeParse(payloadMetadataSchema, object.customMetadata);
@@ -127,7 +105,7 @@ function metadataOf(object: R2Object): PayloadMetadata | null {
 
 export interface FetchedObject {
   /** What the object has of this payload. Null: nothing, or no more. */
-  payload(key: PayloadKey): Promise<(PayloadHead & { readonly body: Uint8Array }) | null>;
+  payload(key: PayloadKey): Promise<PayloadBody | null>;
 }
 
 /**
@@ -148,27 +126,28 @@ export async function fetchObject(
     return { payload: async (key) => (key === onlyPayloadOf(object) ? found : null) };
   }
   const index = indexOrNothing(object, readIndex(bytes, payloadsOf(object), bytes.length));
-  return { payload: (key) => bodyIn(index, bytes, key) };
+  return { payload: (key) => readBody(index, bytes, key) };
 }
 
 async function fetchCopy(key: PayloadKey, get: Parameters<typeof fetchObject>[1]) {
   const copy = await get(deadCopyOf(key));
   return copy === null
     ? null
-    : await bodyIn(inPlaceOf(key, readIndex(copy.bytes, 1, copy.bytes.length)), copy.bytes, key);
+    : await readBody(inPlaceOf(key, readIndex(copy.bytes, 1, copy.bytes.length)), copy.bytes, key);
 }
 
-async function bodyIn(index: SegmentIndex, bytes: Uint8Array, key: PayloadKey) {
-  const head = headIn(index, key);
-  if (head === null) {
+async function readBody(
+  index: SegmentIndex,
+  bytes: Uint8Array,
+  key: PayloadKey,
+): Promise<PayloadBody | null> {
+  const place = bodyIn(index, bytes, key);
+  if (place === null) {
     return null;
   }
-  const { entry } = head;
-  const body =
-    entry === null ? bytes.subarray(0, 0) : bytes.subarray(entry.offset, entry.offset + entry.bytes);
-  if (entry === null || !(await isBodyOf(entry, body))) {
+  const read = believed(place, place.entry !== null && (await isBodyOf(place.entry, place.body)));
+  if (read.metadata === null) {
     writeLog("error", { message: "a payload of a segment is damaged", payload: key });
-    return { metadata: null, body };
   }
-  return { metadata: head.metadata, body };
+  return read;
 }

@@ -9,7 +9,8 @@
  * others are not. A body needs none. Its id is a hash of it, and every reader of a body compares the two (`isBodyOf`): so whatever
  * an entry says, it leads to the bytes that its id was made of, or to none.
  *
- * How many payloads an object has is said by its key too (segment-key.ts), and the header is read for its version alone.
+ * How many payloads an object has is said by its key too (segment-key.ts), and the header is read for its version alone: where that is
+ * damaged, the entries are read all the same.
  */
 import { assert } from "../assert.ts";
 import { type ContentEncoding, contentEncodings, type PayloadMetadata } from "../messages.ts";
@@ -169,27 +170,42 @@ function writeEntry(
 
 /**
  * What a segment has, by its first bytes. `head`: `indexBytes(payloads)` of them, or more. `payloads`: as its key says. `size`: of the
- * object, in bytes; an entry that leads outside of it is damaged.
+ * object, in bytes; an entry that leads outside of it is damaged. A header that is damaged hides no entry: these have their own
+ * checksums.
  */
 export function readIndex(
   head: Uint8Array,
   payloads: number,
   size: number,
 ): SegmentIndex | UnreadableSegment {
-  if (magic.some((byte, i) => head[i] !== byte)) {
-    return { kind: "unreadable", reason: "it does not begin as a segment" };
-  }
-  const version = head[magic.length];
-  if (version !== segmentVersion) {
-    return {
-      kind: "unreadable",
-      reason: `it is a segment of version ${version}, which this release does not read`,
-    };
+  const reason = whyUnreadable(head);
+  if (reason !== null && isAsWritten(head)) {
+    return { kind: "unreadable", reason };
   }
   const entries = Array.from({ length: payloads }, (_, slot) =>
     readEntry(entryOf(head, slot), slot, indexBytes(payloads), size),
   );
-  return { kind: "index", entries };
+  return reason !== null && entries.every((entry) => entry === null)
+    ? { kind: "unreadable", reason }
+    : { kind: "index", entries };
+}
+
+/** Null: it is a segment of this version, as far as it says. */
+function whyUnreadable(head: Uint8Array): string | null {
+  if (magic.some((byte, i) => head[i] !== byte)) {
+    return "it does not begin as a segment";
+  }
+  const version = head[magic.length];
+  return version === segmentVersion
+    ? null
+    : `it is a segment of version ${version}, which this release does not read`;
+}
+
+/** Has the header its checksum? Then it means what it says. */
+function isAsWritten(head: Uint8Array): boolean {
+  const sum = headerBytes - 4;
+  const view = new DataView(head.buffer, head.byteOffset, head.length);
+  return head.length >= headerBytes && view.getUint32(sum, true) === crc32(head.subarray(0, sum));
 }
 
 function readEntry(entry: Uint8Array, slot: number, first: number, size: number): IndexEntry | null {
@@ -260,27 +276,51 @@ export async function isBodyOf({ id, tenant, metadata }: SegmentPayload, body: U
   return isIdOfHash(id, await hashOfBody(tenant, metadata.type, metadata.encoding, body));
 }
 
+/** A payload whose bytes are to go: what its key says. */
+export type ErasedPayload = Pick<IndexEntry, "slot" | "id" | "tenant">;
+
+/** Bytes of an object, from the first to the one behind the last. */
+export interface Range {
+  readonly from: number;
+  readonly to: number;
+}
+
 /**
- * The same segment with the bodies of these slots overwritten by zeros, and their entries saying so. Null: one of these entries is
- * damaged, so that it cannot be said where its body is. Nothing else is changed.
+ * The same segment with these ranges overwritten by zeros, and the entries of these payloads saying that they were erased. An entry that
+ * is damaged or another payload's is written anew. Nothing else is changed.
  */
 export function blankPayloads(
   segment: Uint8Array,
   payloads: number,
-  slots: readonly number[],
-): Uint8Array | null {
-  const index = readIndex(segment, payloads, segment.length);
-  if (index.kind === "unreadable") {
-    return null;
-  }
+  erased: readonly ErasedPayload[],
+  ranges: readonly Range[],
+): Uint8Array {
+  const first = indexBytes(payloads);
   const blanked = segment.slice();
-  for (const slot of slots) {
-    const entry = index.entries[slot];
-    if (entry === undefined || entry === null) {
-      return null;
-    }
-    blanked.fill(0, entry.offset, entry.offset + entry.bytes);
-    writeEntry(entryOf(blanked, slot).fill(0), entry, entry.offset, entry.bytes, flags.erased);
+  for (const { from, to } of ranges) {
+    assert(from >= first && to <= segment.length, "what is overwritten are bodies");
+    blanked.fill(0, from, to);
+  }
+  for (const payload of erased) {
+    const { slot, id, tenant } = payload;
+    assert(slot < payloads, "a segment has an entry for each of its payloads");
+    const before = readEntry(entryOf(segment, slot), slot, first, segment.length);
+    const own = before?.id === id && before.tenant === tenant ? before : null;
+    const { offset, bytes, metadata } = own ?? { offset: first, bytes: 0, metadata: nothingKnown };
+    writeEntry(entryOf(blanked, slot).fill(0), { id, tenant, metadata }, offset, bytes, flags.erased);
   }
   return blanked;
 }
+
+const nothingKnown: PayloadMetadata = {
+  version: "1",
+  type: "pb",
+  encoding: "identity",
+  spans: 0,
+  rejectedSpans: 0,
+  inflatedBytes: 0,
+  outputBytes: 0,
+  arrival: 0,
+  startMinMs: 0,
+  startMaxMs: 0,
+};

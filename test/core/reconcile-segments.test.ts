@@ -112,6 +112,16 @@ describe("a segment", () => {
     expect(world.run(noon + MINUTE_MS)).toMatchObject({ sealed: 0, openMinutes: 1 });
   });
 
+  test("of which the damaged payload has its receipt, and another lost its own, is not called damaged", () => {
+    const { world, keys } = worldOf(0, 1, 2, 3);
+    world.unreadable.add(at(keys, 3));
+    world.run(noon);
+    expect(slotsOf(world.notified)).toEqual([4]);
+    expect(world.reported).toEqual([]);
+    world.end(at(keys, 4), "stored");
+    expect(world.run(noon + MINUTE_MS)).toMatchObject({ sealed: 1, openMinutes: 0 });
+  });
+
   test("that lands in a minute which was sealed opens it again", () => {
     const world = new ReconcileWorld();
     world.stored(minutesAgo(10), 1);

@@ -1,5 +1,6 @@
 /** The format of segments (shared/segment/): what is written is read, and what is damaged is never taken for something else. */
 import { describe, expect, test } from "vitest";
+import { perform } from "../../shared/effect.ts";
 import { toHex } from "../../shared/hex.ts";
 import type { ContentEncoding, PayloadMetadata } from "../../shared/messages.ts";
 import {
@@ -12,16 +13,18 @@ import {
   isObjectKey,
   isPayloadKey,
   minuteOfKey,
+  type ObjectKey,
   objectOf,
   onlyPayloadOf,
+  type PayloadKey,
   parsePayloadKey,
   payloadId,
   slotOf,
   tenantOfKey,
 } from "../../shared/payload-key.ts";
 import { crc32 } from "../../shared/segment/crc32.ts";
+import { erasePayloads } from "../../shared/segment/erase-payloads.ts";
 import {
-  blankPayloads,
   type IndexEntry,
   indexBytes,
   isBodyOf,
@@ -157,6 +160,7 @@ describe("a segment", () => {
     const segment = writeSegment(openedAt, [await payloadOf("acme", bytesOf("one"))]);
     const later = segment.slice();
     later[4] = 3;
+    new DataView(later.buffer).setUint32(28, crc32(later.subarray(0, 28)), true);
     expect(readIndex(later, 1, later.length)).toEqual({
       kind: "unreadable",
       reason: "it is a segment of version 3, which this release does not read",
@@ -164,6 +168,8 @@ describe("a segment", () => {
     const none = { kind: "unreadable", reason: "it does not begin as a segment" };
     expect(readIndex(bytesOf("some protobuf"), 1, 13)).toEqual(none);
     expect(readIndex(new Uint8Array(0), 1, 0)).toEqual(none);
+    const unlike = segment.slice().fill(0, 0, 200);
+    expect(readIndex(unlike, 1, unlike.length)).toEqual(none);
   });
 });
 
@@ -190,9 +196,8 @@ describe("damage", () => {
     for (let bit = 0; bit < 8 * segment.length; bit++) {
       const damaged = segment.slice();
       damaged[bit >> 3] = (damaged[bit >> 3] ?? 0) ^ (1 << (bit & 7));
-      const whole = await check(damaged);
-      // One bit damages one payload at most, or what says which version it is.
-      expect(whole).toBeGreaterThanOrEqual(bit < 8 * 5 ? 0 : 2);
+      // One bit damages one payload at most, and of the header none: what it says of its version is believed with its checksum alone.
+      expect(await check(damaged)).toBe(bit < 8 * indexBytes(0) ? 3 : 2);
     }
     for (let length = 0; length < segment.length; length++) {
       expect(await check(segment.slice(0, length))).toBeLessThan(3);
@@ -202,33 +207,118 @@ describe("damage", () => {
 });
 
 describe("erasing", () => {
-  test("overwrites the bodies of its slots with zeros, and nothing else", async () => {
-    const payloads = [
-      await payloadOf("acme", bytesOf("first")),
-      await payloadOf("b", bytesOf("second"), { ...plain, oldestDay: 5 }),
-      await payloadOf("acme", bytesOf("third")),
-    ];
-    const segment = writeSegment(openedAt, payloads);
-    const before = segment.slice();
-    const blanked = blankPayloads(segment, 3, [1]) ?? expect.unreachable();
-    expect(segment).toEqual(before);
-    expect(blanked.length).toBe(segment.length);
-    const entries = indexOf(blanked, 3);
-    expect(entries).toEqual(
-      indexOf(segment, 3).map((entry) => entry && { ...entry, isErased: entry.slot === 1 }),
+  const segmentOf = async (...texts: readonly string[]) => {
+    const payloads = await Promise.all(
+      texts.map((text, n) => payloadOf(n % 2 === 0 ? "acme" : "b", bytesOf(text))),
     );
-    const [first, second, third] = entries.map((entry) => bodyIn(blanked, entry ?? expect.unreachable()));
-    expect([first, second, third]).toEqual([bytesOf("first"), new Uint8Array(6), bytesOf("third")]);
-    const both = blankPayloads(blanked, 3, [2]) ?? expect.unreachable();
-    expect(indexOf(both, 3).map((entry) => entry?.isErased)).toEqual([false, true, true]);
+    const ids = payloads.map(({ id }) => id);
+    const name = formatSegmentKey(openedAt, new Uint8Array(10), ids);
+    const keys = payloads.map(({ tenant, id }, slot) => formatSlotKey(name, slot, tenant, id));
+    return { name, keys, bytes: writeSegment(openedAt, payloads) };
+  };
+
+  /** What is in the object's place afterwards; null: nothing. */
+  const erase = async (
+    name: ObjectKey,
+    bytes: Uint8Array,
+    keys: readonly PayloadKey[],
+    meanwhile: () => Uint8Array | null = () => null,
+  ): Promise<Uint8Array | null> => {
+    let object: { bytes: Uint8Array; etag: string } | null = { bytes, etag: "0" };
+    await perform(erasePayloads(name, keys), {
+      get: async () => object,
+      isBody: async ({ entry, body }) => await isBodyOf(entry, body),
+      replace: async ({ bytes: written, etag }) => {
+        const other = meanwhile();
+        if (other !== null) {
+          object = { bytes: other, etag: `${object?.etag}+` };
+        }
+        const isSame = object?.etag === etag;
+        object = isSame ? { bytes: written, etag: `${etag}+` } : object;
+        return isSame;
+      },
+      delete: async () => {
+        object = null;
+        return null;
+      },
+    });
+    return object?.bytes ?? null;
+  };
+
+  const bodies = (bytes: Uint8Array | null, payloads: number) =>
+    indexOf(bytes ?? expect.unreachable(), payloads).map((entry) =>
+      entry === null || entry.isErased
+        ? entry && "erased"
+        : textOf(bodyIn(bytes ?? expect.unreachable(), entry)),
+    );
+  const textOf = (some: Uint8Array) => new TextDecoder().decode(some);
+
+  test("overwrites a payload's body with zeros, and nothing else", async () => {
+    const { name, keys, bytes } = await segmentOf("first", "second", "third");
+    const before = bytes.slice();
+    const after = await erase(name, bytes, keys.slice(1, 2));
+    expect(bytes).toEqual(before);
+    expect(bodies(after, 3)).toEqual(["first", "erased", "third"]);
+    const differs = [...before.keys()].filter((at) => before[at] !== after?.[at]);
+    const [, entry] = indexOf(before, 3);
+    const { offset, bytes: length } = entry ?? expect.unreachable();
+    const isOwn = (at: number) =>
+      (at >= indexBytes(1) && at < indexBytes(2)) || (at >= offset && at < offset + length);
+    expect(differs.every(isOwn)).toBe(true);
+    expect(textOf(after ?? before)).not.toContain("second");
+    expect(await erase(name, after ?? before, keys)).toBeNull();
   });
 
-  test("touches nothing where an entry is damaged, or there is no such slot", async () => {
-    const segment = writeSegment(openedAt, [await payloadOf("acme", bytesOf("first"))]);
-    expect(blankPayloads(segment, 1, [1])).toBeNull();
-    segment[40] = (segment[40] ?? 0) ^ 1;
-    expect(blankPayloads(segment, 1, [0])).toBeNull();
-    expect(blankPayloads(bytesOf("no segment"), 1, [0])).toBeNull();
+  test("of a payload whose entry is damaged takes what is no other's, and ends", async () => {
+    const { name, keys, bytes } = await segmentOf("first", "second", "third");
+    bytes.fill(7, indexBytes(1), indexBytes(1) + 30);
+    const after = (await erase(name, bytes, keys.slice(1, 2))) ?? expect.unreachable();
+    expect(bodies(after, 3)).toEqual(["first", "erased", "third"]);
+    expect(textOf(after)).not.toContain("second");
+    expect(indexOf(after, 3)[1]).toMatchObject({ id: idOfKey(keys[1] ?? expect.unreachable()), tenant: "b" });
+    expect(await erase(name, after, keys.slice(1, 2))).toEqual(after);
+  });
+
+  test("of a payload whose entry leads to another's body leaves that one", async () => {
+    const { name, keys, bytes } = await segmentOf("first", "other", "third");
+    const [first, second] = [0, 1].map((slot) => bytes.subarray(indexBytes(slot), indexBytes(slot + 1)));
+    second?.set(first?.subarray(88, 96) ?? [], 88); // where its body is, and how long
+    new DataView(bytes.buffer).setUint32(indexBytes(2) - 4, crc32(second?.subarray(0, 188) ?? bytes), true);
+    expect(bodies(bytes, 3)).toEqual(["first", "first", "third"]);
+    const after = (await erase(name, bytes, keys.slice(1, 2))) ?? expect.unreachable();
+    expect(bodies(after, 3)).toEqual(["first", "erased", "third"]);
+    expect(textOf(after)).not.toContain("other");
+    const again = await erase(name, after, keys.slice(1, 2));
+    expect(bodies(again, 3)).toEqual(["first", "erased", "third"]);
+  });
+
+  test("of two that nobody can read leaves neither", async () => {
+    const { name, keys, bytes } = await segmentOf("first", "second", "third", "fourth");
+    bytes.fill(7, indexBytes(1), indexBytes(3));
+    const after = (await erase(name, bytes, keys.slice(1, 2))) ?? expect.unreachable();
+    expect(bodies(after, 4)).toEqual(["first", "erased", null, "fourth"]);
+    expect(textOf(after)).not.toMatch(/second|third/);
+  });
+
+  test("under another payload's key takes nothing", async () => {
+    const { name, keys, bytes } = await segmentOf("first", "second");
+    const wrong = formatSlotKey(name, 0, "b", idOfKey(keys[1] ?? expect.unreachable()));
+    const beyond = formatSlotKey(name, 5, "b", idOfKey(keys[1] ?? expect.unreachable()));
+    expect(bodies(await erase(name, bytes, [wrong, beyond]), 2)).toEqual(["first", "second"]);
+  });
+
+  test("of a segment that another erasure writes meanwhile reads it anew, once", async () => {
+    const { name, keys, bytes } = await segmentOf("first", "second", "third");
+    const other = await erase(name, bytes, keys.slice(0, 1));
+    let times = 1;
+    const after = await erase(name, bytes, keys.slice(1, 2), () => (times-- > 0 ? other : null));
+    expect(bodies(after, 3)).toEqual(["erased", "erased", "third"]);
+    await expect(erase(name, bytes, keys.slice(1, 2), () => other)).rejects.toThrow("was written 2 times");
+  });
+
+  test("fails where the object is no segment", async () => {
+    const { name, keys } = await segmentOf("first", "second");
+    await expect(erase(name, bytesOf("something else"), keys)).rejects.toThrow("does not begin as a segment");
   });
 });
 

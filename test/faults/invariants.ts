@@ -116,6 +116,9 @@ export class Checker {
     if (witness.exhausted.length > 0) {
       throw new Violation("subrequests", `an invocation used up its subrequests, ${witness.exhausted[0]}`);
     }
+    if (witness.mistaken.length > 0) {
+      throw new Violation("S2", `another payload's bytes were read, ${witness.mistaken[0]}`);
+    }
     for (; seen.inserts < witness.inserts.length; seen.inserts++) {
       this.#insertIsLawful(seen.inserts);
     }
@@ -331,7 +334,10 @@ export class Checker {
             flaw !== "breaks an invariant" &&
             !this.#isAmbiguous(group, key)
           ) {
-            if (this.#mayKillIsolates(key)) {
+            const isDamaged = (witness.landed.get(idOfKey(key)) ?? []).some((one) =>
+              witness.damagedKeys.has(one.key),
+            );
+            if (isDamaged || this.#mayKillIsolates(key)) {
               witness.damaged.add(idOfKey(key)); // a person decides about rows that nobody can explain
               continue;
             }
@@ -354,7 +360,11 @@ export class Checker {
     const known = payloads.find((payload) => payload.key === key);
     const isExplained = [key, ...(known?.duplicateKeys ?? [])].some((one) => {
       const object = store.get(one);
-      return object !== null && rowsOfObject(object).every(({ day, rows }) => table.count(id, day) === rows);
+      return (
+        object !== null &&
+        object !== "damaged" &&
+        rowsOfObject(object).every(({ day, rows }) => table.count(id, day) === rows)
+      );
     });
     return isMixed && !isExplained;
   }
@@ -390,26 +400,32 @@ export class Checker {
     for (const object of store.touched) {
       const segment = store.readSegment(object);
       const payloads = witness.segments.get(object) ?? [];
+      // Where one of them is damaged, an erasure takes all that is nobody's.
+      const isAnyErasing = payloads.some(({ key }) => witness.erasing.has(key));
       let at = segmentHeadBytes + payloads.length * segmentEntryBytes;
       for (const { key, content } of segment === null ? [] : payloads) {
         const { bytes } = content.body;
         const found = segment?.bytes.subarray(at, at + bytes.length) ?? noBytes;
         at += bytes.length;
         const isBlank = found.every((byte) => byte === 0);
-        if (isBlank && !witness.erasing.has(key)) {
+        const isDamaged = witness.damagedKeys.has(key);
+        if (isBlank && !witness.erasing.has(key) && !(isDamaged && isAnyErasing)) {
           throw new Violation("S6", `the bytes of ${key} were erased, and nobody asked for it`);
         }
-        if (!isBlank && (found.length !== bytes.length || found.some((byte, i) => byte !== bytes[i]))) {
+        const isOther = found.length !== bytes.length || found.some((byte, i) => byte !== bytes[i]);
+        if (!isBlank && isOther && !isDamaged) {
           throw new Violation("S2", `${key} has other bytes than it was put with`);
         }
         if (!isBlank && witness.bytesGone.has(key)) {
           throw new Violation("S6", `${key} is erased, and its segment has its bytes`);
         }
-        if (!isBlank && store.get(key)?.content !== content) {
-          throw new Violation(
-            "S2",
-            `${key} is there, and is read as ${store.get(key)?.content.id ?? "nothing"}`,
-          );
+        if (isBlank || isDamaged) {
+          continue;
+        }
+        const read = store.get(key);
+        if (read === null || read === "damaged" || read.content !== content) {
+          const as = read === null || read === "damaged" ? (read ?? "nothing") : read.content.id;
+          throw new Violation("S2", `${key} is there, and is read as ${as}`);
         }
       }
     }
@@ -570,7 +586,8 @@ export class Checker {
     if (
       checkpoint === null ||
       (checkpoint.open.length > 0 &&
-        ![...groups.values()].some(({ payloads }) => payloads.every(({ key }) => this.#isHeldForGood(key))))
+        ![...groups.values()].some(({ payloads }) => payloads.every(({ key }) => this.#isHeldForGood(key))) &&
+        ![...witness.damagedKeys].some((key) => this.#isDamageReported(key)))
     ) {
       return false;
     }
@@ -583,7 +600,8 @@ export class Checker {
         const own = all.find((receipt) => receipt.key === key);
         // Deleted, and then its receipt was lost: nothing is left that could say how it ended.
         const isKept = store.get(key) !== null && !receipts.expired.has(key);
-        if (isKept && (own === undefined || !isAccounted(own, all)) && !this.#isHeldForGood(key)) {
+        const isEnded = own !== undefined && isAccounted(own, all);
+        if (isKept && !isEnded && !this.#isHeldForGood(key) && !this.#isDamageReported(key)) {
           return false;
         }
       }
@@ -600,7 +618,7 @@ export class Checker {
       if (
         !witness.erased.has(id) &&
         !witness.resolved.has(id) &&
-        store.list().some(({ key }) => idOfKey(key) === id)
+        store.list().some(({ key }) => idOfKey(key) === id && store.get(key) !== "damaged")
       ) {
         const outcomes = receipts.ofId(id).map(({ receipt }) => receipt.outcome);
         if (outcomes.includes("stored")) {
@@ -620,6 +638,16 @@ export class Checker {
     return [...ledger.state.dump().groups.values()].some(
       ({ state, payloads }) =>
         state.at === "held" && payloads.some((payload) => idOfKey(payload.key) === idOfKey(key)),
+    );
+  }
+
+  /** No receipt can name it, and a person knows: its minute stays open. */
+  #isDamageReported(key: PayloadKey): boolean {
+    const { witness, receipts } = this.#world;
+    return (
+      witness.damagedKeys.has(key) &&
+      receipts.get(key) === undefined &&
+      witness.findings.has(`damaged_segment ${objectOf(key)}`)
     );
   }
 
@@ -650,7 +678,8 @@ export class Checker {
         throw new Violation("I7", `${id} ended erased, and nobody asked for it`);
       }
       const isExpired = content.rowsByDay.every(({ day }) => day < table.oldestDay);
-      if (flaw === "none" && !outcomes.has("stored") && witness.breaks <= 1 && !isExpired) {
+      const isDamaged = keys.some((key) => witness.damagedKeys.has(key));
+      if (flaw === "none" && !outcomes.has("stored") && witness.breaks <= 1 && !isExpired && !isDamaged) {
         throw new Violation("I7", `${id} is good, and ended ${[...outcomes].join(", ")}`);
       }
       if (flaw !== "none" && outcomes.has("stored")) {
@@ -670,6 +699,7 @@ export class Checker {
         }
       }
     }
+    this.#deadHaveLetters();
     this.#innocentsInTime();
     this.#nothingIsInHand();
     this.#onePutAndOneRead();
@@ -698,6 +728,16 @@ export class Checker {
     }
     if (witness.readAgain.length > 0) {
       throw new Violation("S7", `${witness.readAgain[0]} was read twice for one group`);
+    }
+  }
+
+  /** I11: what is dead is shown to a person, by its key. */
+  #deadHaveLetters(): void {
+    const { receipts, deadLetters } = this.#world;
+    for (const { receipt } of receipts.list()) {
+      if (receipt.outcome === "dead" && !deadLetters.has(receipt.key)) {
+        throw new Violation("I11", `${receipt.key} is dead, and no dead letter names it`);
+      }
     }
   }
 

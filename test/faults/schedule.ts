@@ -136,6 +136,7 @@ function run(world: World, checker: Checker, progress: { steps: number }): void 
         // A payload that is refused dies only while others are stored.
         const content = {
           ...namedBody(world, 99 + helpers, clock.now),
+          tenant: tenantOf(world, 99 + helpers),
           rowsByDay: [{ day: today, rows: 1 }],
           spans: 1,
           flaw: "none",
@@ -194,6 +195,10 @@ function namedBody(world: World, n: number, sentAt: number): Pick<Content, "id" 
   return { id: idOf(body, world.idsFrom), body };
 }
 
+function tenantOf({ profile }: World, n: number): string {
+  return n % profile.tenants === 0 ? "acme" : "globex";
+}
+
 function makeContent(world: World, n: number, sentAt: number): Content {
   const { fate, profile } = world;
   const first = profile.days === 1 ? 2 : fate.between(1, 4);
@@ -212,5 +217,11 @@ function makeContent(world: World, n: number, sentAt: number): Content {
   if (second > 0 && before === profile.ttlDays) {
     fate.count("days expire");
   }
-  return { ...namedBody(world, n, sentAt), rowsByDay, spans: first + second, flaw };
+  return {
+    ...namedBody(world, n, sentAt),
+    tenant: tenantOf(world, n),
+    rowsByDay,
+    spans: first + second,
+    flaw,
+  };
 }

@@ -7,7 +7,8 @@ import {
   type ObjectKey,
   type PayloadKey,
 } from "../../shared/payload-key.ts";
-import { headPayload, type PayloadHead, readSegment } from "../../shared/segment/payload-objects.ts";
+import { headPayload, readSegment } from "../../shared/segment/payload-objects.ts";
+import type { PayloadHead } from "../../shared/segment/segment-payloads.ts";
 
 /**
  * Completes the key of a payload to a doorbell. Null when its bytes are gone: there is nothing here to store. Throws when R2

@@ -41,7 +41,7 @@ function* sendOnce(world: World, content: Content): Process<boolean> {
   const { fate, clock, witness } = world;
   witness.contents.set(content.id, content);
   const arrival = clock.now + world.skews.ingress;
-  const key = formatPayloadKey(arrival, "acme", content.id);
+  const key = formatPayloadKey(arrival, content.tenant, content.id);
   yield fate.between(1, 30);
   if (fate.strikes("KV remembers a miss")) {
     return false; // 401 for a minute, at a place where the key was used before it was there: nothing was promised
@@ -109,12 +109,12 @@ function* collect(world: World, object: StoredObject): Process<AcceptanceEffects
 const clientPatienceMs = 10_000;
 
 /** The body comes in pieces, of which any may be the last. Null: the isolate's budget has no bytes left for it. */
-function* upload(world: World, { spans }: Content): Process<Taking | "broken off" | null> {
+function* upload(world: World, { spans, tenant }: Content): Process<Taking | "broken off" | null> {
   const { fate, clock, bytesInHand, profile } = world;
   const pieces = profile.rowsInHandMax === null ? 1 : fate.between(1, 3);
   const now = () => clock.now + world.skews.ingress;
   const bytes = (100 * spans) / pieces;
-  const taking = bytesInHand.ingress.take("acme", bytes, now(), now() + limits.bodyIdleMs);
+  const taking = bytesInHand.ingress.take(tenant, bytes, now(), now() + limits.bodyIdleMs);
   for (let piece = 1; piece < pieces && taking !== null; piece++) {
     yield fate.between(1, 3000);
     if (fate.strikes("client hangs up")) {
@@ -181,10 +181,7 @@ function performerOf(world: World, object: StoredObject): ModelPerformer {
       if (lookFails || clock.now < world.storeAwayUntil || fate.strikes("R2 fails")) {
         throw new StoreFailed("head");
       }
-      if (found === null) {
-        return null;
-      }
-      return countsOf(found);
+      return found === null || found === "damaged" ? found : countsOf(found);
     },
     notify(doorbell) {
       if (!fate.strikes("doorbell lost")) {

@@ -167,14 +167,14 @@ function landingOf({ fate, clock, skews }: World, { payloads }: Segment): Landin
   const [only, ...others] = payloads;
   assert(only !== undefined, "a segment has a payload");
   if (others.length === 0) {
-    return [{ ...only, key: formatPayloadKey(only.arrival, "acme", only.content.id) }];
+    return [{ ...only, key: formatPayloadKey(only.arrival, only.content.tenant, only.content.id) }];
   }
   const ids = payloads.map(({ content }) => content.id);
   const random = Uint8Array.from({ length: 10 }, () => fate.choices.below(256));
   const key = formatSegmentKey(clock.now + skews.ingress, random, ids);
   const [first, ...rest] = payloads.map((payload, slot) => ({
     ...payload,
-    key: formatSlotKey(key, slot, "acme", payload.content.id),
+    key: formatSlotKey(key, slot, payload.content.tenant, payload.content.id),
   }));
   assert(first !== undefined, "a segment has a payload");
   return [first, ...rest];

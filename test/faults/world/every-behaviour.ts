@@ -22,12 +22,12 @@ export const leftToSeeds: ReadonlySet<string> = new Set(["kill fails"]);
 export const behaviourWorlds: readonly Profile[] = harshProfiles.map(every);
 
 function every(profile: Profile): Profile {
-  const { faults, incidents, flaws } = profile;
+  const { faults, incidents, flaws, collects } = profile;
   const isFlawed = Object.keys(flaws).length > 0;
   const few = wider[profile.name] ?? { incidents: 1, strikes: 2 };
   // What the world is named after comes first.
   const first = Object.entries(incidents).slice(0, few.incidents);
-  const count = isFlawed ? 2 : 1;
+  const count = isFlawed || collects > 0 ? 2 : 1;
   return {
     ...profile,
     name: `every: ${profile.name}`,

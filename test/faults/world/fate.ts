@@ -15,6 +15,7 @@ export type Fault =
   | "R2 fails"
   | "R2 hangs"
   | "page short"
+  | "segment is damaged"
   | "collector dies"
   | "collector moves"
   // --- clients and bells

@@ -345,5 +345,29 @@ export const harshProfiles: readonly Profile[] = [
     incidents: { forget: { times: 3, probability: 0.8 }, "ledger lost": { times: 1, probability: 0.15 } },
     incidentMs: 40 * MINUTE,
   },
+  {
+    // Payloads of two tenants share an object, and one of them is damaged: its index, its body, or where its entry leads.
+    ...nothing,
+    name: "a segment is damaged",
+    collects: 1,
+    payloads: { least: 2, most: 5 },
+    tenants: 2,
+    overMs: 3 * SECOND,
+    faults: {
+      "segment is damaged": 0.5,
+      ...{ "doorbell lost": 0.3, "event lost": 0.1, "message doubled": 0.05, "insert answer lost": 0.1 },
+      ...{ "consumer dies": 0.03, "R2 fails": 0.05, "collector dies": 0.05, "ledger lost": 0.02 },
+    },
+    strikesMax: 6,
+    incidents: {
+      "segment damaged later": { times: 1, probability: 0.4 },
+      erase: { times: 2, probability: 0.4 },
+      replay: { times: 1, probability: 0.3 },
+      "receipts truncated": { times: 1, probability: 0.2 },
+    },
+    incidentMs: 2 * HOUR,
+    flaws: { undecodable: 0.05 },
+    watchMs: 9 * DAY,
+  },
   ...slowProfiles,
 ];

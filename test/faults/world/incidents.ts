@@ -1,9 +1,10 @@
 /** What happens to the world from outside: losses, outages, deployments, operators. */
 import { BrokenInvariant } from "../../../shared/assert.ts";
 import { whereaboutsOf } from "../../../shared/ledger/whereabouts.ts";
-import { idOfKey, objectOf, type PayloadId } from "../../../shared/payload-key.ts";
+import { idOfKey, isInSegment, objectOf, type PayloadId } from "../../../shared/payload-key.ts";
 import { forgettingOf, presenceOf } from "../../../shared/reconcile/presence.ts";
 import { sendContent } from "./client.ts";
+import { damageSegment } from "./damage.ts";
 import type { Snapshot } from "./ledger-shell.ts";
 import { doorbellOf, type StoredObject } from "./object-store.ts";
 import type { Incident } from "./profile.ts";
@@ -106,7 +107,9 @@ const copiesMax = 12;
 function happen(world: World, name: Exclude<Incident, "ledger restored">): void {
   const { fate, clock, table, witness } = world;
   world.say(() => `incident: ${name}`);
-  fate.count(name);
+  if (name !== "segment damaged later") {
+    fate.count(name);
+  }
   switch (name) {
     case "ledger lost":
       world.ledger.lose();
@@ -243,6 +246,14 @@ function happen(world: World, name: Exclude<Incident, "ledger restored">): void 
       const object = someObject(world);
       if (object !== null) {
         deleteAndForget(world, object);
+      }
+      break;
+    }
+    case "segment damaged later": {
+      const segments = world.store.listObjects().filter(isInSegment);
+      const segment = segments[fate.choices.oneOf(segments.length)];
+      if (segment !== undefined && damageSegment(world, segment)) {
+        fate.count(name);
       }
       break;
     }

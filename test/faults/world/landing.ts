@@ -1,5 +1,6 @@
 /** An object that lands in R2: its payloads are there from now on, and R2 makes one event of it. */
 import { isInSegment, objectOf } from "../../../shared/payload-key.ts";
+import { damageSegment } from "./damage.ts";
 import type { StoredObject } from "./object-store.ts";
 import type { World } from "./world.ts";
 
@@ -23,6 +24,9 @@ export function land(world: World, payloads: readonly [StoredObject, ...StoredOb
     } else {
       landed.push(one);
     }
+  }
+  if (isInSegment(object) && world.fate.strikes("segment is damaged")) {
+    damageSegment(world, object);
   }
   world.cron.isWanted();
   if (!world.fate.strikes("event lost")) {

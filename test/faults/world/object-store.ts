@@ -1,26 +1,35 @@
 /**
  * R2: create-only puts, conditional writes, listing in key order, deletion; and the two small objects that the ledger keeps there. Of
- * segments it has the bytes, written and read by the product's own code.
+ * segments it has the bytes, written, read and damaged; what of them is whose, the product's own code says.
  */
 
+import { assert } from "../../../shared/assert.ts";
 import type { Doorbell } from "../../../shared/messages.ts";
 import {
-  formatSlotKey,
   isIdOfHash,
   isInSegment,
   type ObjectKey,
   objectOf,
   type PayloadId,
   type PayloadKey,
+  slotOf,
 } from "../../../shared/payload-key.ts";
 import type { DayRows } from "../../../shared/receipt.ts";
-import { type NewSegmentPayload, readIndex, writeSegment } from "../../../shared/segment/segment.ts";
+import {
+  type IndexEntry,
+  type NewSegmentPayload,
+  readIndex,
+  type SegmentIndex,
+  writeSegment,
+} from "../../../shared/segment/segment.ts";
 import { payloadsOf } from "../../../shared/segment/segment-key.ts";
+import { believed, bodyIn, headIn, headsOf } from "../../../shared/segment/segment-payloads.ts";
 import type { Body } from "./bodies.ts";
 
 /** What a client sends: equal contents are equal bytes, and one payload. */
 export interface Content {
   readonly id: PayloadId;
+  readonly tenant: string;
   readonly body: Body;
   /** Ascending by day. */
   readonly rowsByDay: readonly DayRows[];
@@ -85,6 +94,9 @@ export function spansOfObject(object: StoredObject): number {
   return rowsOfObject(object).reduce((sum, { rows }) => sum + rows, 0);
 }
 
+/** Its bytes are there, and what is said of it is not to be believed. */
+export type Damaged = "damaged";
+
 /** R2 did not answer, or said no. */
 export class StoreFailed extends Error {}
 
@@ -95,17 +107,24 @@ interface Slot {
 }
 
 interface R2Object {
+  /** What was put with it. */
+  readonly put: readonly StoredObject[];
   /** Of a segment; a payload that has an object of its own is no part of what this world has as bytes. */
   readonly bytes: Uint8Array | null;
+  /** What these say; null: it is no segment that this release reads. */
+  readonly index: SegmentIndex | null;
   /** Another one after each write. */
-  readonly etag: number;
-  readonly slots: ReadonlyMap<PayloadKey, Slot>;
+  readonly etag: string;
+  /** Of its payloads those whose entry is whole. */
+  readonly slots: readonly Slot[];
+  /** What was fetched of it already. */
+  readonly fetched: Map<PayloadKey, StoredObject | Damaged | null>;
 }
 
 /** A segment as it was read. */
 export interface ReadSegment {
   readonly bytes: Uint8Array;
-  readonly etag: number;
+  readonly etag: string;
 }
 
 export class ObjectStore {
@@ -129,32 +148,57 @@ export class ObjectStore {
       return false;
     }
     if (isInSegment(object)) {
-      const bytes = writeSegment(payloads[0].arrival, payloads.map(newPayload));
-      this.#write(object, bytes, payloads);
+      this.#write(object, writeSegment(payloads[0].arrival, payloads.map(newPayload)), payloads);
     } else {
-      const slots = new Map(payloads.map((payload) => [payload.key, { payload, isErased: false }]));
-      this.#objects.set(object, { bytes: null, etag: ++this.#writes, slots });
+      const slots = payloads.map((payload) => ({ payload, isErased: false }));
+      const etag = this.#nextEtag();
+      this.#objects.set(object, { put: payloads, bytes: null, index: null, etag, slots, fetched: new Map() });
       this.#changed();
     }
     return true;
   }
 
-  /** Its payloads are those that its bytes say, which are among these. */
-  #write(object: ObjectKey, bytes: Uint8Array, among: readonly StoredObject[]): void {
-    this.#objects.set(object, { bytes, etag: ++this.#writes, slots: slotsOf(object, bytes, among) });
+  #nextEtag(): string {
+    return String(++this.#writes);
+  }
+
+  #write(object: ObjectKey, bytes: Uint8Array, put: readonly StoredObject[], etag = this.#nextEtag()): void {
+    const read = readIndex(bytes, payloadsOf(object), bytes.length);
+    const index = read.kind === "index" ? read : null;
+    const slots = index === null ? [] : slotsOf(object, index, put);
+    this.#objects.set(object, { put, bytes, index, etag, slots, fetched: new Map() });
     this.touched.add(object);
     this.#changed();
   }
 
-  get(key: PayloadKey): StoredObject | null {
-    const slot = this.#objects.get(objectOf(key))?.slots.get(key);
-    const own = slot === undefined || slot.isErased ? undefined : slot.payload;
-    return own ?? this.#copies.get(key) ?? null;
+  /** What a fetch of this payload finds. */
+  get(key: PayloadKey): StoredObject | Damaged | null {
+    const object = this.#objects.get(objectOf(key));
+    if (object === undefined) {
+      return this.#copies.get(key) ?? null;
+    }
+    let found = object.fetched.get(key);
+    if (found === undefined) {
+      found = fetched(object, key);
+      object.fetched.set(key, found);
+    }
+    return found;
   }
 
+  /** The same, of which its entry alone is read. */
+  head(key: PayloadKey): StoredObject | Damaged | null {
+    const { index, put } = this.#objects.get(objectOf(key)) ?? {};
+    if (index == null || put === undefined) {
+      return this.get(key);
+    }
+    const head = headIn(index, key);
+    return head === null ? null : head.metadata === null ? "damaged" : (put[slotOf(key)] ?? "damaged");
+  }
+
+  /** What a dead payload is replayed from. */
   copy(key: PayloadKey): void {
     const payload = this.get(key);
-    if (payload !== null) {
+    if (payload !== null && payload !== "damaged") {
       this.#copies.set(key, payload);
     }
   }
@@ -170,13 +214,15 @@ export class ObjectStore {
 
   /** Deletes the object. Returns the payloads whose bytes it had. */
   delete(object: ObjectKey): readonly PayloadKey[] {
-    const slots = [...(this.#objects.get(object)?.slots.values() ?? [])];
+    const keys = (this.#objects.get(object)?.put ?? [])
+      .map(({ key }) => key)
+      .filter((key) => this.get(key) !== null);
     this.#objects.delete(object);
     if (isInSegment(object)) {
       this.touched.add(object);
     }
     this.#changed();
-    return slots.filter(({ isErased }) => !isErased).map(({ payload }) => payload.key);
+    return keys;
   }
 
   readSegment(object: ObjectKey): ReadSegment | null {
@@ -185,17 +231,20 @@ export class ObjectStore {
   }
 
   /** Writes a segment anew, if it is what `etag` says. False: it is not. */
-  rewrite(object: ObjectKey, bytes: Uint8Array, etag: number): boolean {
+  rewrite(object: ObjectKey, bytes: Uint8Array, etag: string): boolean {
     const before = this.#objects.get(object);
     if (before?.etag !== etag) {
       return false;
     }
-    this.#write(
-      object,
-      bytes,
-      [...before.slots.values()].map(({ payload }) => payload),
-    );
+    this.#write(object, bytes, before.put);
     return true;
+  }
+
+  /** Its bytes are others now, and nobody has written them. */
+  damage(object: ObjectKey, bytes: Uint8Array): void {
+    const before = this.#objects.get(object);
+    assert(before !== undefined, "what is damaged is there");
+    this.#write(object, bytes, before.put, before.etag);
   }
 
   #changed(): void {
@@ -208,10 +257,10 @@ export class ObjectStore {
     return this.#objects.size;
   }
 
-  /** Every payload whose bytes are in an object, in the order of keys. */
+  /** Every payload that an object names and whose bytes are there, in the order of keys. */
   list(): readonly StoredObject[] {
     this.#sorted ??= [...this.#objects.values()]
-      .flatMap(({ slots }) => [...slots.values()])
+      .flatMap(({ slots }) => slots)
       .filter(({ isErased }) => !isErased)
       .map(({ payload }) => payload)
       .sort((a, b) => (a.key < b.key ? -1 : 1));
@@ -224,18 +273,17 @@ export class ObjectStore {
     return this.#sortedObjects;
   }
 
-  /** The payloads of an object, with those that were erased. Null: there is no such object. */
+  /** The payloads of an object whose entry is whole, with those that were erased. Null: there is no such object. */
   payloadsOf(object: ObjectKey): readonly Slot[] | null {
-    const found = this.#objects.get(object);
-    return found === undefined ? null : [...found.slots.values()];
+    return this.#objects.get(object)?.slots ?? null;
   }
 }
 
 function newPayload({ content, arrival, isSampled }: StoredObject): NewSegmentPayload {
-  const { id, body, spans } = content;
+  const { id, tenant, body, spans } = content;
   return {
     id,
-    tenant: "acme",
+    tenant,
     body: body.bytes,
     metadata: {
       version: "1",
@@ -253,37 +301,52 @@ function newPayload({ content, arrival, isSampled }: StoredObject): NewSegmentPa
   };
 }
 
-/**
- * What a segment's bytes say that it has, read as `fetchObject` (shared/segment/payload-objects.ts) reads them: a body that the id of
- * its entry was not made of is none. Which content a body is, its bytes say.
- */
-function slotsOf(
-  object: ObjectKey,
-  bytes: Uint8Array,
-  among: readonly StoredObject[],
-): ReadonlyMap<PayloadKey, Slot> {
-  const index = readIndex(bytes, payloadsOf(object), bytes.length);
-  const slots = new Map<PayloadKey, Slot>();
-  for (const entry of index.kind === "index" ? index.entries : []) {
-    if (entry === null) {
-      continue;
-    }
-    const { slot, tenant, id, offset, isErased, metadata } = entry;
-    const key = formatSlotKey(object, slot, tenant, id);
-    const body = bytes.subarray(offset, offset + entry.bytes);
-    const own = among.find(({ content }) =>
-      isErased ? content.id === id : isEqual(content.body.bytes, body),
-    );
-    if (own !== undefined && isIdOfHash(id, own.content.body.hash)) {
-      const isSampled = metadata.sampleThreshold !== undefined;
-      slots.set(key, {
-        payload: { key, content: own.content, arrival: metadata.arrival, isSampled },
-        isErased,
-      });
-    }
-  }
-  return slots;
+/** The payloads that `readSegment` (shared/segment/payload-objects.ts) finds. */
+function slotsOf(object: ObjectKey, index: SegmentIndex, put: readonly StoredObject[]): readonly Slot[] {
+  return headsOf(object, index).flatMap(({ slot, isErased }) => {
+    const payload = put[slot];
+    return payload === undefined ? [] : [{ payload, isErased }];
+  });
 }
+
+/**
+ * What `fetchObject` (the same file) finds: the content whose bytes the product reads, and not the one that was put there. A body
+ * has the hash of the content that it is; what is no content's has another one.
+ */
+function fetched({ put, bytes, index, slots }: R2Object, key: PayloadKey): StoredObject | Damaged | null {
+  if (bytes === null) {
+    return slots.find(({ payload }) => payload.key === key)?.payload ?? null;
+  }
+  if (index === null) {
+    return "damaged";
+  }
+  const place = bodyIn(index, bytes, key);
+  if (place === null) {
+    return null;
+  }
+  const { metadata } = believed(place, isBody(place.entry, place.body, put));
+  const found = put.find(({ content }) => isEqual(content.body.bytes, place.body));
+  const content = found?.content ?? garbled;
+  return metadata === null
+    ? "damaged"
+    : { key, content, arrival: metadata.arrival, isSampled: metadata.sampleThreshold !== undefined };
+}
+
+/** The twin of `isBodyOf` (shared/segment/segment.ts). */
+export function isBody(entry: IndexEntry | null, body: Uint8Array, among: readonly StoredObject[]): boolean {
+  const found = among.find(({ content }) => isEqual(content.body.bytes, body));
+  return entry !== null && isIdOfHash(entry.id, (found?.content ?? garbled).body.hash);
+}
+
+/** Bytes that no client sent. */
+const garbled: Content = {
+  id: "" as PayloadId,
+  tenant: "",
+  body: { bytes: new Uint8Array(), hash: new Uint8Array(32), contentMinute: 0 },
+  rowsByDay: [],
+  spans: 0,
+  flaw: "none",
+};
 
 function isEqual(a: Uint8Array, b: Uint8Array): boolean {
   return a.length === b.length && a.every((byte, i) => byte === b[i]);

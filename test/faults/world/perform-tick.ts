@@ -12,6 +12,7 @@ import {
   type ObjectKey,
   objectOf,
   type PayloadKey,
+  tenantOfKey,
 } from "../../../shared/payload-key.ts";
 import type { CronEffects, DatedReceipt } from "../../../shared/reconcile/effects.ts";
 import { type ReconcileSettings, reconcileSettings } from "../../../shared/reconcile/settings.ts";
@@ -170,7 +171,7 @@ export const cronPerformer: ModelCronPerformer = {
     world.askTable("tally", () => minutes.flatMap((minute) => tally(world, minute))),
   find({ world }, keys) {
     world.askStore("head");
-    return keys.filter((key) => world.store.get(key) !== null);
+    return keys.filter((key) => world.store.head(key) !== null);
   },
   deadLetters({ world }, keys) {
     // A record is written with its receipt, which no schedule outlives.
@@ -246,27 +247,27 @@ function found({ receipts }: World, keys: readonly PayloadKey[]): readonly Dated
     .map(dated);
 }
 
-/** What SQL adds up over the receipts of a minute: one tenant here. */
+/** What SQL adds up over the receipts of a minute. */
 function tally({ receipts }: World, minute: number): readonly MinuteTally[] {
   const own = receipts.list().filter(({ receipt }) => minuteOf(receipt.key) === minute);
-  if (own.length === 0) {
-    return [];
-  }
+  const byTenant = Map.groupBy(own, ({ receipt }) => tenantOfKey(receipt.key));
+  return [...byTenant].map(([tenant, some]) => tallyOf(minute, tenant, some));
+}
+
+function tallyOf(minute: number, tenant: string, own: readonly WrittenReceipt[]): MinuteTally {
   const count = (outcome: string): number => own.filter(({ receipt }) => receipt.outcome === outcome).length;
-  return [
-    {
-      minute,
-      tenant: "acme",
-      accepted: own.length,
-      stored: count("stored"),
-      dead: count("dead"),
-      duplicate: count("duplicate"),
-      erased: count("erased"),
-      expired: count("expired"),
-      spans: own.reduce((sum, { receipt }) => sum + receipt.spans, 0),
-      rejectedSpans: 0,
-      bytes: 0,
-      checksum: keyChecksum(own.map(({ receipt }) => idOfKey(receipt.key))),
-    },
-  ];
+  return {
+    minute,
+    tenant,
+    accepted: own.length,
+    stored: count("stored"),
+    dead: count("dead"),
+    duplicate: count("duplicate"),
+    erased: count("erased"),
+    expired: count("expired"),
+    spans: own.reduce((sum, { receipt }) => sum + receipt.spans, 0),
+    rejectedSpans: 0,
+    bytes: 0,
+    checksum: keyChecksum(own.map(({ receipt }) => idOfKey(receipt.key))),
+  };
 }

@@ -7,6 +7,7 @@ import { assert, BrokenInvariant } from "../../../shared/assert.ts";
 import { bytesToBuild, type Taking, waitForBytes } from "../../../shared/byte-budget.ts";
 import { witnessOf } from "../../../shared/clickhouse/table-identity.ts";
 import type { DeliveryEffects, FoundObject } from "../../../shared/delivery/effects.ts";
+import { type Answered, type Asked, done } from "../../../shared/effect.ts";
 import type { GroupPayload, StoredPayload } from "../../../shared/ledger/group.ts";
 import type { TableFacts } from "../../../shared/ledger/known-table.ts";
 import { overdueMs } from "../../../shared/ledger/settings.ts";
@@ -14,17 +15,24 @@ import {
   idOfKey,
   isInSegment,
   isPayloadKey,
+  minuteOfKey,
+  minuteToMs,
   type ObjectKey,
   objectOf,
   type PayloadId,
   type PayloadKey,
-  slotOf,
 } from "../../../shared/payload-key.ts";
 import { isGroupId } from "../../../shared/receipt.ts";
-import { blankPayloads, readIndex } from "../../../shared/segment/segment.ts";
-import { payloadsOf } from "../../../shared/segment/segment-key.ts";
+import { type ErasureEffects, erasePayloads } from "../../../shared/segment/erase-payloads.ts";
 import type { Process } from "./clock.ts";
-import { doorbellOf, rowsOfObject, type StoredObject, StoreFailed, spansOfObject } from "./object-store.ts";
+import {
+  type Damaged,
+  doorbellOf,
+  isBody,
+  rowsOfObject,
+  type StoredObject,
+  spansOfObject,
+} from "./object-store.ts";
 import type { Message } from "./queue.ts";
 import { sendInsert } from "./send-insert.ts";
 import { Unanswered, type World } from "./world.ts";
@@ -107,7 +115,11 @@ export const performer: ModelPerformer = {
       const payloads = world.store.payloadsOf(key) ?? [];
       return payloads.filter(({ isErased }) => !isErased).map(({ payload }) => doorbellOf(payload, cause));
     }
-    const object = world.store.get(key);
+    const object = world.store.head(key);
+    if (object === "damaged") {
+      // As countsOfHead (workers/consumer/complete-doorbell.ts): it counts nothing.
+      return [{ v: 1, key, cause, spans: 0, outputBytes: 0, arrival: minuteToMs(minuteOfKey(key)) }];
+    }
     return object === null ? [] : [doorbellOf(object, cause)];
   },
   parkMessage({ world }, { at, reason }) {
@@ -198,8 +210,8 @@ export const performer: ModelPerformer = {
         world.askStore("get");
         noteRead(world, fetched, gets);
       }
-      const object = world.store.get(payload.key);
-      if (object === null || isUnreadable(object)) {
+      const object = fetch(world, payload.key);
+      if (object === null || object === "damaged" || isUnreadable(object)) {
         unreadable.push(payload.key);
       } else {
         yield* readFlawed(object, batch);
@@ -260,9 +272,12 @@ export const performer: ModelPerformer = {
       ids.map((id) => world.receipts.ofId(id).map(({ receipt }) => receipt)),
     );
   },
-  *readObject({ world, batch }, { key, count }) {
+  *readObject({ world, batch }, { payload, key, count }) {
     world.askStore("get");
-    const object = world.store.get(key);
+    const object = fetch(world, key);
+    if (object === "damaged") {
+      return { spans: payload.spans, rejectedSpans: 0, bytes: 0, rowsByDay: "unreadable" };
+    }
     if (object !== null && count) {
       yield* readFlawed(object, batch);
     }
@@ -270,7 +285,7 @@ export const performer: ModelPerformer = {
   },
   hasObject({ world }, key) {
     world.askStore("head");
-    return world.store.get(key) !== null;
+    return world.store.head(key) !== null;
   },
   clearRows({ world }, { ids }) {
     return world.tellTable("clear rows", () => deleteRows(world, ids), world.settings.insertMs);
@@ -320,7 +335,7 @@ export const performer: ModelPerformer = {
       witness.erasing.add(key);
     }
     for (const [segment, own] of Map.groupBy(keys.filter(isInSegment), objectOf)) {
-      yield* eraseIn(hands, segment, own, 1);
+      yield* eraseIn(hands, segment, own);
     }
     world.askStore("delete");
     for (const key of keys) {
@@ -348,38 +363,55 @@ export const performer: ModelPerformer = {
   },
 };
 
-/** The twin of workers/consumer/erase-objects.ts: between its read and its write, others write. */
-function* eraseIn(hands: Hands, segment: ObjectKey, keys: readonly PayloadKey[], tries: number): Process {
+/** The product's own way of erasing (shared/segment/erase-payloads.ts): between its read and its write, others write. */
+function* eraseIn(hands: Hands, segment: ObjectKey, keys: readonly PayloadKey[]): Process {
   const { world } = hands;
-  const { store, fate, witness } = world;
-  world.askStore("get");
-  const read = store.readSegment(segment);
-  if (read === null) {
-    return;
-  }
-  const { bytes, etag } = read;
-  yield fate.between(1, 100);
-  const index = readIndex(bytes, payloadsOf(segment), bytes.length);
-  assert(index.kind === "index", "no segment of this world is damaged");
-  const slots = keys.map(slotOf);
-  if (index.entries.every((entry) => entry?.isErased === true || slots.includes(entry?.slot ?? -1))) {
-    world.askStore("delete");
-    store.delete(segment);
-    witness.segmentsGone.push({ object: segment, runBegan: hands.receiptedAt });
-    return;
-  }
-  const blanked = blankPayloads(bytes, payloadsOf(segment), slots);
-  assert(blanked !== null, "no entry of this world is damaged");
-  world.askStore("put");
-  if (!store.rewrite(segment, blanked, etag)) {
-    if (tries >= eraseTriesMax) {
-      throw new StoreFailed("written meanwhile, again and again");
+  const work = erasePayloads(segment, keys);
+  let step = work.next();
+  while (step.done !== true) {
+    const { name } = step.value;
+    const answer = eraseEffect(hands, segment, step.value);
+    if (name === "get") {
+      yield world.fate.between(1, 100);
     }
-    yield* eraseIn(hands, segment, keys, tries + 1);
+    step = work.next(answer);
   }
 }
 
-const eraseTriesMax = 2;
+function eraseEffect(
+  { world, receiptedAt }: Hands,
+  segment: ObjectKey,
+  { name, asks }: Asked<ErasureEffects>,
+): Answered<ErasureEffects> {
+  const { store, witness } = world;
+  switch (name) {
+    case "get":
+      world.askStore("get");
+      return done<ErasureEffects, "get">("get", store.readSegment(segment));
+    case "isBody":
+      return done<ErasureEffects, "isBody">(
+        "isBody",
+        isBody(asks.entry, asks.body, witness.segments.get(segment) ?? []),
+      );
+    case "replace":
+      world.askStore("put");
+      return done<ErasureEffects, "replace">("replace", store.rewrite(segment, asks.bytes, asks.etag));
+    case "delete":
+      world.askStore("delete");
+      store.delete(segment);
+      witness.segmentsGone.push({ object: segment, runBegan: receiptedAt });
+      return done<ErasureEffects, "delete">("delete", null);
+  }
+}
+
+/** What a reader gets under this key is that payload's, or nothing. */
+function fetch({ store, witness }: World, key: PayloadKey): StoredObject | Damaged | null {
+  const object = store.get(key);
+  if (object !== null && object !== "damaged" && object.content.id !== idOfKey(key)) {
+    witness.mistaken.push(`${key} is read as ${object.content.tenant} ${object.content.id}`);
+  }
+  return object;
+}
 
 /** A segment is read once for all of its payloads in a group. */
 function noteRead({ witness }: World, object: ObjectKey, gets: Set<ObjectKey>): void {

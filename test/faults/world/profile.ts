@@ -22,6 +22,7 @@ interface RowBytesMax {
 export interface Profile {
   readonly name: string;
   readonly payloads: Span;
+  readonly tenants: 1 | 2;
   /** Payloads are sent within this of each other, ms. */
   readonly overMs: number;
   /** How often a client sends the same bytes again, however it was answered, and after how long at most. */
@@ -106,6 +107,7 @@ export type Incident =
   | "replay"
   | "resolve"
   | "forget"
+  | "segment damaged later"
   | "first client is first";
 
 const SECOND = 1000;
@@ -115,6 +117,7 @@ const DAY = 24 * HOUR;
 
 export const nothing = {
   payloads: { least: 1, most: 3 },
+  tenants: 1,
   overMs: 5 * SECOND,
   resends: { least: 0, most: 1 },
   resendMs: 2 * MINUTE,

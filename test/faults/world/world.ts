@@ -95,6 +95,10 @@ export interface Witness {
   readonly accepted: { readonly id: PayloadId; readonly key: PayloadKey }[];
   /** Of the segments that landed, the payloads that they were put with, by slot. */
   readonly segments: Map<ObjectKey, readonly StoredObject[]>;
+  /** What was read under the key of another payload. */
+  readonly mistaken: string[];
+  /** Payloads of segments whose bytes, or what is said of them, were damaged. */
+  readonly damagedKeys: Set<PayloadKey>;
   /** Keys whose bytes somebody has begun to take away; those that are said to be gone. */
   readonly erasing: Set<PayloadKey>;
   readonly bytesGone: Set<PayloadKey>;
@@ -255,6 +259,8 @@ export class World {
       contents: new Map(),
       accepted: [],
       segments: new Map(),
+      mistaken: [],
+      damagedKeys: new Set(),
       erasing: new Set(),
       bytesGone: new Set(),
       segmentsGone: [],

@@ -11,11 +11,11 @@ import { limits } from "../../../shared/limits.ts";
 import type { PayloadOutcome } from "../../../shared/outcome.ts";
 import { idOfKey, objectOf, type PayloadKey, tenantOfKey } from "../../../shared/payload-key.ts";
 import { isGroupId } from "../../../shared/receipt.ts";
-import { blankPayloads, indexBytes } from "../../../shared/segment/segment.ts";
+import { indexBytes } from "../../../shared/segment/segment.ts";
 import type { ConsoleBindings } from "../../../workers/console/bindings.ts";
 import consoleWorker from "../../../workers/console/worker.ts";
 import type { ConsumerBindings } from "../../../workers/consumer/bindings.ts";
-import { copyDead } from "../../../workers/consumer/erase-objects.ts";
+import { copyDead, eraseObjects } from "../../../workers/consumer/erase-objects.ts";
 import { Operations } from "../../../workers/consumer/worker.ts";
 import { request, span, startMs, stringField } from "../../fixtures/protobuf.ts";
 import { type NewPayload, type PutSegment, putSegment } from "../../fixtures/put-segment.ts";
@@ -164,9 +164,8 @@ describe("the balance", () => {
 
   test("takes a payload for erased whose bytes are, and for unnamed one whose index entry is damaged", async () => {
     const { segment, keys } = await putThree();
-    const bytes = new Uint8Array((await (await real.PAYLOADS.get(segment))?.arrayBuffer()) ?? []);
-    const blanked = blankPayloads(bytes, 3, [0]);
-    const damaged = new Uint8Array(blanked ?? []);
+    await eraseObjects(real.PAYLOADS, keys.slice(0, 1));
+    const damaged = new Uint8Array((await (await real.PAYLOADS.get(segment))?.arrayBuffer()) ?? []);
     damaged.fill(7, indexBytes(2), indexBytes(2) + 20);
     await real.PAYLOADS.put(segment, damaged);
     end("stored", keys[1]);
@@ -269,14 +268,13 @@ describe("one payload of a segment", () => {
   });
 
   test("is not found under another tenant's name, another place, or once its bytes are erased", async () => {
-    const { segment, keys } = await putThree();
+    const { keys } = await putThree();
     const [key = ""] = keys;
     for (const wrong of [key.replace("/acme/", "/globex/"), key.replace("/000/", "/002/")]) {
       expect(await ask(`payload-spans?key=${wrong}`)).toMatchObject({ status: 404 });
       expect((await ask(`payload?id=${wrong}`)).said.objects).toEqual([]);
     }
-    const bytes = new Uint8Array((await (await real.PAYLOADS.get(segment))?.arrayBuffer()) ?? []);
-    await real.PAYLOADS.put(segment, new Uint8Array(blankPayloads(bytes, 3, [0]) ?? []));
+    await eraseObjects(real.PAYLOADS, keys.slice(0, 1));
     expect(await ask(`payload-spans?key=${key}`)).toMatchObject({ status: 404 });
     expect((await ask(`payload?id=${key}`)).said.objects).toEqual([]);
     expect((await ask(`payload-spans?key=${keys[1]}`)).status).toBe(200);
