@@ -1218,8 +1218,8 @@ const stored: readonly Mutant[] = [
   {
     name: "a filter that was given up is taken for one that has nothing",
     file: "workers/consumer/ledger-runs.ts",
-    find: "if (filter === undefined || mayHold(filter, one.bytes)) {",
-    replace: "if (filter !== undefined && mayHold(filter, one.bytes)) {",
+    find: "if (filter === undefined || mayHold(filter, one.hash)) {",
+    replace: "if (filter !== undefined && mayHold(filter, one.hash)) {",
     profile: "ids in SQLite",
     by: "S5",
   },
