@@ -31,11 +31,20 @@ export interface FirstSpansAnswer {
 export interface FirstSpansTimes {
   /** From a stored group to the question, so that a burst is one question. */
   readonly gatherMs: number;
+  /** Between two questions at most, while they name nothing new. */
+  readonly pauseMsMax: number;
+  /** A question that took long is followed by a pause of so many times that: it reads more the larger the table is. */
+  readonly pauseTimesTaken: number;
   /** Questions about a group whose receipts are not written, or while ClickHouse is away. */
   readonly looksMax: number;
 }
 
-const firstSpansTimes: FirstSpansTimes = { gatherMs: 700, looksMax: 8 };
+const firstSpansTimes: FirstSpansTimes = {
+  gatherMs: 700,
+  pauseMsMax: 10_000,
+  pauseTimesTaken: 50,
+  looksMax: 8,
+};
 
 /** Groups that one question is about. Of a backlog the first ones are looked at, and the later ones when it is over. */
 const groupsMax = 200;
@@ -68,16 +77,29 @@ export function watchFirstSpans(
   const named = new Set<string>();
   let timer: NodeJS.Timeout | undefined;
   let stopped = false;
+  /** It doubles with each question that names nothing new: traffic that goes on is asked about seldom, what comes alone at once. */
+  let pauseMs = times.gatherMs;
+  /** ms since the epoch */
+  let notBefore = 0;
 
   function plan(): void {
     if (!stopped && timer === undefined && due.size > 0) {
-      timer = setTimeout(() => void look(), times.gatherMs).unref();
+      const waitMs = Math.max(times.gatherMs, notBefore - Date.now());
+      timer = setTimeout(() => void look(), waitMs).unref();
     }
   }
 
   async function look(): Promise<void> {
     const groups = [...due.keys()];
+    const began = Date.now();
     const { seen, services } = await ask({ groups, named: [...named] }).catch(() => nothing);
+    const ended = Date.now();
+    if (services.length > 0) {
+      pauseMs = times.gatherMs;
+    } else if (seen.length > 0) {
+      pauseMs = Math.min(2 * pauseMs, times.pauseMsMax);
+    }
+    notBefore = ended + Math.max(pauseMs, times.pauseTimesTaken * (ended - began));
     timer = undefined;
     if (stopped) {
       return;

@@ -2,13 +2,15 @@
  * `npm run bench -- pipeline [spans] [checkout]`: what a span costs the whole local pipeline (in workerd three Workers, and the
  * simulators of R2, queues, KV and Durable Objects; and the Node process beside it) while the spans that have gone through it
  * grow from 10^4 to 10^6, or `spans`. Merges run, as they would; ClickHouse's CPU is told apart. With another checkout, which has
- * its own node_modules, that one's pipeline is measured first, in the same way, and the ratios are said.
+ * its own node_modules, both pipelines run, each before a server of its own, and are measured in turns: what else the machine does
+ * meets both. The ratios are of the rounds' medians.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { assert } from "../../shared/assert.ts";
 import { startEngineSession } from "../engine-session.ts";
+import { median } from "../median.ts";
 import { type LoadBody, makeLoad, sendLoad } from "../peers/load.ts";
 import { waitForRows } from "../peers/rows-stored.ts";
 import { ownPipeline } from "../peers/systems.ts";
@@ -20,8 +22,9 @@ const connections = 8;
 const bodiesMade = 100;
 /** Requests between two looks at the table: a queue that grows for ever would be measured as another thing. */
 const requestsAtOnce = 500;
-/** At each size, behind so many that have gone through. */
-const spansMeasured = 50_000;
+/** At each size, behind so many that have gone through: rounds in turns. */
+const rounds = 5;
+const spansPerRound = 20_000;
 
 /** The same spans under another id: a gzip member's comment (RFC 1952 section 2.3) is part of the body as received. */
 function renamed({ gzip, spanIds }: LoadBody, count: number): LoadBody {
@@ -36,82 +39,128 @@ function renamed({ gzip, spanIds }: LoadBody, count: number): LoadBody {
 
 interface Line {
   readonly spansBefore: number;
-  /** us of CPU a span; of it what is Node's. */
+  /** us of CPU a span, median of the rounds; of it what is Node's. */
   readonly pipelineUsASpan: number;
   readonly nodeUsASpan: number;
+  /** Mean over all rounds, and what it merged meanwhile. */
   readonly engineUsASpan: number;
+}
+
+interface Round {
+  readonly pipeline: number;
+  readonly node: number;
+}
+
+/** A checkout's pipeline, with its own schema and code, before a new server. */
+interface Side {
+  readonly name: string;
+  sent(): number;
+  sendUntil(spans: number): Promise<void>;
+  /** us of CPU a span. */
+  round(): Promise<Round>;
+  engineSeconds(): number;
+  stop(): Promise<void>;
 }
 
 export async function benchPipeline(spans = "1000000", checkout?: string): Promise<void> {
   const here = join(import.meta.dirname, "../..");
-  const before = checkout === undefined ? null : await measureCheckout(resolve(checkout), Number(spans));
-  const lines = await measureCheckout(here, Number(spans));
-  const ratios = before?.map((line, i) => {
-    const now = lines[i];
-    assert(now !== undefined, "both were measured at the same sizes");
-    return {
-      spansBefore: line.spansBefore,
-      receiver: line.pipelineUsASpan / now.pipelineUsASpan,
-      withEngine: (line.pipelineUsASpan + line.engineUsASpan) / (now.pipelineUsASpan + now.engineUsASpan),
-    };
-  });
-  console.log(JSON.stringify({ benchmark: "pipeline", before, lines, ratios }));
+  const sides: Side[] = [];
+  try {
+    for (const folder of checkout === undefined ? [here] : [resolve(checkout), here]) {
+      sides.push(await startSide(folder));
+    }
+    const sizes: (readonly Line[])[] = [];
+    for (let total = 10_000; total <= Number(spans); total *= 10) {
+      for (const side of sides) {
+        await side.sendUntil(total);
+      }
+      sizes.push(await measureAt(sides));
+    }
+    const ratios = checkout === undefined ? undefined : sizes.map(ratiosOf);
+    console.log(JSON.stringify({ benchmark: "pipeline", sizes, ratios }));
+  } finally {
+    for (const side of sides) {
+      await side.stop();
+    }
+  }
 }
 
-/** With the checkout's own schema and code, on a new server. */
-async function measureCheckout(checkout: string, spansMax: number): Promise<readonly Line[]> {
+/** All sides behind the spans that they have, in turns. */
+async function measureAt(sides: readonly Side[]): Promise<readonly Line[]> {
+  const before = sides.map((side) => ({ sent: side.sent(), engine: side.engineSeconds() }));
+  const measured = sides.map((): Round[] => []);
+  for (let round = 0; round < rounds; round++) {
+    const order = [...sides.entries()];
+    for (const [at, side] of round % 2 === 0 ? order : order.reverse()) {
+      measured[at]?.push(await side.round());
+    }
+  }
+  return sides.map((side, at) => {
+    const [own = [], began] = [measured[at], before[at]];
+    assert(began !== undefined, "each side has a beginning");
+    const line = {
+      spansBefore: began.sent,
+      pipelineUsASpan: median(own.map(({ pipeline }) => pipeline)),
+      nodeUsASpan: median(own.map(({ node }) => node)),
+      engineUsASpan: ((side.engineSeconds() - began.engine) / (side.sent() - began.sent)) * 1e6,
+    };
+    console.log(
+      JSON.stringify({ checkout: side.name, ...line, rounds: own.map(({ pipeline }) => pipeline) }),
+    );
+    return line;
+  });
+}
+
+function ratiosOf([before, now]: readonly Line[]) {
+  assert(before !== undefined && now !== undefined, "both were measured");
+  const whole = ({ pipelineUsASpan, engineUsASpan }: Line): number => pipelineUsASpan + engineUsASpan;
+  return {
+    spansBefore: before.spansBefore,
+    receiver: before.pipelineUsASpan / now.pipelineUsASpan,
+    withEngine: whole(before) / whole(now),
+  };
+}
+
+async function startSide(checkout: string): Promise<Side> {
   const folder = mkdtempSync(join(tmpdir(), "headrace-pipeline-"));
   const engine = await startEngineSession();
-  try {
-    const { target, process } = await ownPipeline(folder, checkout).start(engine.url);
-    try {
-      const bodies = makeLoad(1, bodiesMade, spansEach, Date.now());
-      let sent = 0;
-      const sendUntil = async (total: number): Promise<void> => {
-        while (sent * spansEach < total) {
-          const count = Math.min(requestsAtOnce, total / spansEach - sent);
-          const batch = Array.from({ length: count }, (_, i) => {
-            const body = bodies[(sent + i) % bodiesMade];
-            return body === undefined ? [] : [renamed(body, sent + i)];
-          }).flat();
-          const answers = await sendLoad(target, batch, connections);
-          const refused = answers.filter(({ status }) => status !== 200).length;
-          if (refused > 0) {
-            throw new Error(`${refused} requests were not answered 200:\n${process.log().slice(-2000)}`);
-          }
-          sent += count;
-          await waitForRows(engine, sent * spansEach);
-        }
-      };
-      // What compiles at run time is compiled by then.
-      await sendUntil(10_000);
-      const lines: Line[] = [];
-      for (let total = 10_000; total <= spansMax; total *= 10) {
-        const spent = () => ({
-          pipeline: treeCpuSeconds(process.pid),
-          node: cpuSecondsOf(process.pid),
-          engine: engine.cpuSeconds(),
-        });
-        const before = { ...spent(), sent };
-        await sendUntil(total + spansMeasured);
-        const measured = (sent - before.sent) * spansEach;
-        const after = spent();
-        const line = {
-          spansBefore: before.sent * spansEach,
-          pipelineUsASpan: ((after.pipeline - before.pipeline) / measured) * 1e6,
-          nodeUsASpan: ((after.node - before.node) / measured) * 1e6,
-          engineUsASpan: ((after.engine - before.engine) / measured) * 1e6,
-        };
-        lines.push(line);
-        console.log(JSON.stringify({ checkout, ...line }));
-        await sendUntil(Math.min(total * 10, spansMax));
+  const { target, process } = await ownPipeline(folder, checkout).start(engine.url);
+  const bodies = makeLoad(1, bodiesMade, spansEach, Date.now());
+  let sent = 0;
+  const sendUntil = async (total: number): Promise<void> => {
+    while (sent * spansEach < total) {
+      const count = Math.min(requestsAtOnce, total / spansEach - sent);
+      const batch = Array.from({ length: count }, (_, i) => {
+        const body = bodies[(sent + i) % bodiesMade];
+        return body === undefined ? [] : [renamed(body, sent + i)];
+      }).flat();
+      const answers = await sendLoad(target, batch, connections);
+      const refused = answers.filter(({ status }) => status !== 200).length;
+      if (refused > 0) {
+        throw new Error(`${refused} requests were not answered 200:\n${process.log().slice(-2000)}`);
       }
-      return lines;
-    } finally {
-      await process.stop();
+      sent += count;
+      await waitForRows(engine, sent * spansEach);
     }
-  } finally {
-    await engine.stop();
-    rmSync(folder, { recursive: true, force: true });
-  }
+  };
+  return {
+    name: checkout,
+    sent: () => sent * spansEach,
+    sendUntil,
+    async round() {
+      const [pipeline, node] = [treeCpuSeconds(process.pid), cpuSecondsOf(process.pid)];
+      await sendUntil(sent * spansEach + spansPerRound);
+      const perSpan = (seconds: number): number => (seconds / spansPerRound) * 1e6;
+      return {
+        pipeline: perSpan(treeCpuSeconds(process.pid) - pipeline),
+        node: perSpan(cpuSecondsOf(process.pid) - node),
+      };
+    },
+    engineSeconds: () => engine.cpuSeconds(),
+    async stop() {
+      await process.stop();
+      await engine.stop();
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
 }

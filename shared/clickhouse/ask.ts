@@ -96,17 +96,32 @@ export async function insertRows(
   columns: readonly string[],
   rows: readonly object[],
 ): Promise<void> {
-  if (rows.length === 0) {
-    return;
+  if (rows.length > 0) {
+    const lines = rows.map((row) => JSON.stringify(row)).join("\n");
+    await insertAs(clickHouse, table, columns, "JSONEachRow", lines);
   }
-  const { settings } = clickHouse;
+}
+
+/** The same of rows as RowBinary, in the order of the columns. */
+export async function insertBinaryRows(
+  clickHouse: ClickHouseConnection,
+  table: string,
+  columns: readonly string[],
+  rows: Uint8Array,
+): Promise<void> {
+  await insertAs(clickHouse, table, columns, "RowBinary", rows);
+}
+
+async function insertAs(
+  clickHouse: ClickHouseConnection,
+  table: string,
+  columns: readonly string[],
+  format: "JSONEachRow" | "RowBinary",
+  body: string | Uint8Array,
+): Promise<void> {
   const list = columns.map((name) => `\`${name}\``).join(", ");
-  await answerOf(
-    clickHouse,
-    rows.map((row) => JSON.stringify(row)).join("\n"),
-    { ...writeSettings },
-    `INSERT INTO \`${settings.database}\`.\`${table}\` (${list}) FORMAT JSONEachRow`,
-  );
+  const statement = `INSERT INTO \`${clickHouse.settings.database}\`.\`${table}\` (${list}) FORMAT ${format}`;
+  await answerOf(clickHouse, body, { ...writeSettings }, statement);
 }
 
 /** Runs any other statement to its end; answers what it says. */
@@ -124,7 +139,7 @@ export async function runStatement(
 /** `query`: where the body is data. */
 async function answerOf(
   clickHouse: ClickHouseConnection,
-  body: string,
+  body: string | Uint8Array,
   settings: Readonly<Record<string, string>>,
   query?: string,
   patienceMs: number = clickHouse.patienceMs,

@@ -17,16 +17,20 @@ let asked: Question[] = [];
 let printed: string[] = [];
 let stored = new Map<string, string[]>();
 let isAway = false;
+let takesMs = 0;
 let watch: ReturnType<typeof watchFirstSpans>;
 
 beforeEach(() => {
   vi.useFakeTimers();
-  [asked, printed, stored, isAway] = [[], [], new Map(), false];
+  [asked, printed, stored, isAway, takesMs] = [[], [], new Map(), false, 0];
   watch = watchFirstSpans(
     async (question) => {
       asked.push(question);
       if (isAway) {
         throw new Error("ClickHouse is away");
+      }
+      if (takesMs > 0) {
+        await new Promise((resolve) => setTimeout(resolve, takesMs));
       }
       const seen = question.groups.filter((group) => stored.has(group));
       const services = [...new Set(seen.flatMap((group) => stored.get(group) ?? []))];
@@ -79,6 +83,33 @@ test("while ClickHouse is away nothing breaks, and the service is named when it 
   isAway = false;
   await vi.advanceTimersByTimeAsync(2000);
   expect(printed).toEqual(["checkout"]);
+});
+
+test("traffic that goes on is asked about every 10 s, and what comes alone at once", async () => {
+  for (let n = 1; n <= 60; n++) {
+    stored.set(groupOf(n), [n < 30 ? "checkout" : "payment"]);
+    attempt(n);
+    await vi.advanceTimersByTimeAsync(1000);
+  }
+  expect(printed).toEqual(["checkout", "payment"]);
+  expect(asked.length).toBeLessThan(14); // it was 60
+  expect(new Set(asked.flatMap(({ groups }) => groups)).size).toBeGreaterThan(48);
+  await vi.advanceTimersByTimeAsync(20_000);
+  stored.set(groupOf(61), ["cart"]);
+  attempt(61);
+  await vi.advanceTimersByTimeAsync(1000);
+  expect(printed).toEqual(["checkout", "payment", "cart"]);
+});
+
+test("a question that takes half a second is asked again after 25 s", async () => {
+  takesMs = 500;
+  for (let n = 1; n <= 60; n++) {
+    stored.set(groupOf(n), ["checkout"]);
+    attempt(n);
+    await vi.advanceTimersByTimeAsync(1000);
+  }
+  expect(printed).toEqual(["checkout"]);
+  expect(asked).toHaveLength(3);
 });
 
 test("an attempt that stored nothing, and what is no group, is asked about by nobody", async () => {

@@ -22,9 +22,9 @@ import {
   watermarkColumns,
   watermarkRow,
 } from "../../shared/clickhouse/minutes.ts";
-import { receiptColumns, receiptRow } from "../../shared/clickhouse/receipts.ts";
+import { insertReceipts, receiptColumns, receiptRow } from "../../shared/clickhouse/receipts.ts";
 import { keyChecksum } from "../../shared/key-checksum.ts";
-import type { PayloadOutcome } from "../../shared/outcome.ts";
+import { type PayloadOutcome, payloadOutcomes } from "../../shared/outcome.ts";
 import {
   formatPayloadId,
   formatPayloadKey,
@@ -236,4 +236,43 @@ test("the newest watermark is one query, and an hour's volume is compared with t
       "SELECT toUnixTimestamp(watermark) AS watermark FROM headrace_watermarks ORDER BY at DESC LIMIT 1",
     ),
   ).toEqual([{ watermark: minute / 1000 + 60 }]);
+});
+
+test("a receipt as RowBinary is the row that its JSON is", async () => {
+  const arrival = minute + 10_800_000; // in no other test's minute
+  const days = Array.from({ length: 62 }, (_, n) => ({ day: 20_000 + n, rows: 4_000_000_000 + n }));
+  const segmentKey = (n: number): PayloadKey => {
+    const id = idOfKey(randomKey(arrival, "acme"));
+    return formatSlotKey(formatSegmentKey(arrival, new Uint8Array(10).fill(n), [id]), 0, "acme", id);
+  };
+  const written = payloadOutcomes.flatMap((outcome, n): readonly Receipt[] => [
+    receipt(randomKey(arrival, "a"), outcome),
+    {
+      ...receipt(segmentKey(n), outcome),
+      group: "0123456789abcdef0123456789abcdef" as GroupId,
+      spans: 4_294_967_295,
+      rejectedSpans: 255 + n,
+      rowsByDay: n === 0 ? [] : days,
+      bytes: n === 0 ? 0 : 5_000_000_000,
+      reason: "\ud83e\uddea\n\0\t' ".repeat(n * 30),
+    },
+  ]);
+  const at = arrival + 123;
+  await run(`CREATE TABLE ${database}.receipts_json AS ${database}.headrace_receipts`);
+  await insert(
+    "receipts_json",
+    receiptColumns,
+    written.map((one) => receiptRow(one, at)),
+  );
+  await insertReceipts(clickHouse, written, at);
+  const keys = written.map(({ key }) => `'${key}'`).join(", ");
+  const rowsIn = async (table: string): Promise<unknown> =>
+    await rows(`SELECT *, rank, lower(hex(payload)) AS id FROM ${table} WHERE key IN (${keys}) ORDER BY key`);
+  expect(await rowsIn("headrace_receipts")).toHaveLength(written.length);
+  expect(await rowsIn("headrace_receipts")).toEqual(await rowsIn("receipts_json"));
+  // And the view that finds receipts by their ids took them.
+  const places = await rows(
+    `SELECT count() AS rows FROM headrace_receipt_places WHERE minute = toDateTime(${arrival / 1000}, 'UTC')`,
+  );
+  expect(places).toMatchObject([{ rows: expect.toSatisfy((count) => Number(count) === written.length) }]);
 });

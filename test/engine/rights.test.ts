@@ -30,7 +30,7 @@ import { rowsDeletion, traceTimesDeletion } from "../../shared/clickhouse/deleti
 import { verdict } from "../../shared/clickhouse/errors.ts";
 import { defaultSchemaSettings } from "../../shared/clickhouse/migrations.ts";
 import { recentQuery, watermarkColumns, watermarkRow } from "../../shared/clickhouse/minutes.ts";
-import { receiptColumns, receiptRow } from "../../shared/clickhouse/receipts.ts";
+import { insertReceipts } from "../../shared/clickhouse/receipts.ts";
 import { limitsClause, searchLimits } from "../../shared/clickhouse/search-limits.ts";
 import {
   completeViewStatement,
@@ -179,7 +179,7 @@ async function consumersWork(clickHouse: ClickHouseConnection): Promise<void> {
     bytes: 1,
     reason: "",
   };
-  await insertRows(clickHouse, "headrace_receipts", receiptColumns, [receiptRow(receipt, now)]);
+  await insertReceipts(clickHouse, [receipt], now);
   await insertRows(clickHouse, "headrace_dead_letters", deadLetterColumns, [
     deadLetterRow(receipt, null, now),
   ]);

@@ -9,7 +9,7 @@ import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts
 import { deadLetterColumns, deadLetterRow } from "../../shared/clickhouse/dead-letters.ts";
 import { rowsDeletion, traceTimesDeletion } from "../../shared/clickhouse/deletion.ts";
 import { writtenRows } from "../../shared/clickhouse/errors.ts";
-import { receiptColumns, receiptRow } from "../../shared/clickhouse/receipts.ts";
+import { insertReceipts } from "../../shared/clickhouse/receipts.ts";
 import {
   completeViewStatement,
   insertSpansParameters,
@@ -151,8 +151,7 @@ function groupPerformerOf(
         const line = { outcome: "duplicate", payloads: duplicates.length };
         writeLog("log", { ...line, duplicates: duplicates.slice(0, duplicatesLogged) });
       }
-      const rows = receipts.map((receipt) => receiptRow(receipt, now));
-      await insertRows(clickHouse, "headrace_receipts", receiptColumns, rows);
+      await insertReceipts(clickHouse, receipts, now);
       return null;
     },
     eraseTraceTimes: async ({ group, ...rows }) => {
