@@ -47,6 +47,11 @@ const ask: Ask<ErasureEffects> = askEffect;
 type ErasureWork<T> = Work<ErasureEffects, T>;
 export type ErasurePerformer = Performer<ErasureEffects>;
 
+/** Nothing was erased: the erasure is to be repeated, or the object is none of ours. */
+export class NotErased extends Error {
+  override readonly name = "NotErased";
+}
+
 /** Another erasure of the same segment may write it between the read and the write: then it is read anew, so often. */
 const triesMax = 2;
 
@@ -67,7 +72,7 @@ export function* erasePayloads(segment: ObjectKey, keys: readonly PayloadKey[]):
       return;
     }
     if (tries >= triesMax) {
-      throw new Error(`${segment} was written ${tries} times while it was to be rewritten`);
+      throw new NotErased(`${segment} was written ${tries} times while it was to be rewritten`);
     }
   }
 }
@@ -81,7 +86,7 @@ function* withoutPayloads(
   const payloads = payloadsOf(segment);
   const index = readIndex(bytes, payloads, bytes.length);
   if (index.kind === "unreadable") {
-    throw new Error(`no payload of ${segment} can be erased: ${index.reason}`);
+    throw new NotErased(`no payload of ${segment} can be erased: ${index.reason}`);
   }
   const { entries } = index;
   // A key that names another payload than the one in its slot has no bytes here.

@@ -606,6 +606,9 @@ export class Checker {
         }
       }
     }
+    if (store.erasures.size > 0) {
+      return false; // what was asked is remembered until it is done
+    }
     for (const id of witness.erased) {
       const isErased = receipts.ofId(id).some(({ receipt }) => receipt.outcome === "erased");
       const hasObject = store.list().some(({ key }) => idOfKey(key) === id);
@@ -699,6 +702,7 @@ export class Checker {
         }
       }
     }
+    this.#askedAreErased();
     this.#deadHaveLetters();
     this.#innocentsInTime();
     this.#nothingIsInHand();
@@ -728,6 +732,18 @@ export class Checker {
     }
     if (witness.readAgain.length > 0) {
       throw new Violation("S7", `${witness.readAgain[0]} was read twice for one group`);
+    }
+  }
+
+  /** I7: what a person asked to be erased, and was not refused, is gone. */
+  #askedAreErased(): void {
+    const { witness, receipts, store, table } = this.#world;
+    for (const key of witness.asked) {
+      const id = idOfKey(key);
+      const isErased = receipts.get(key)?.receipt.outcome === "erased" || witness.bytesGone.has(key);
+      if (!isErased && (store.get(key) !== null || table.rowsByDay(id).length > 0)) {
+        throw new Violation("I7", `${key} was to be erased, and is there`);
+      }
     }
   }
 

@@ -553,7 +553,6 @@ const feared: readonly Mutant[] = [
   },
   {
     name: "an erasure that was stopped is not done again",
-    open: "it needs a ledger that is lost in the milliseconds between two statements",
     file: "shared/ledger/verify.ts",
     find: "const isGone = evidence.rowsByDay.length === 0 && evidence.object === null;",
     replace: "const isGone = true;",
@@ -1298,7 +1297,51 @@ const damaged: readonly Mutant[] = [
   },
 ];
 
+const askedErasures: readonly Mutant[] = [
+  {
+    name: "an erasure is promised, and not remembered",
+    file: "shared/delivery/asked-erasures.ts",
+    find: '  yield* ask("writeRecord", { name, erasure });\n  return',
+    replace: "  erasure satisfies AskedErasure;\n  name satisfies string;\n  return",
+    profile: "erasures are remembered",
+    by: "I7",
+  },
+  {
+    name: "the ledger is not asked again for an erasure that it lost",
+    file: "shared/delivery/asked-erasures.ts",
+    find: "const { missing } = yield* askToErase(lost, reason);",
+    replace: "const missing: readonly string[] = [];",
+    profile: "erasures are remembered",
+    by: "I7",
+  },
+  {
+    name: "an erasure that the ledger holds is forgotten",
+    file: "shared/delivery/asked-erasures.ts",
+    find: "      if (left.length === 0) {",
+    replace: "      if (left.length >= 0) {",
+    profile: "erasures are remembered",
+    by: "I7",
+  },
+  {
+    name: "what was asked for again is forgotten",
+    file: "shared/delivery/asked-erasures.ts",
+    find: "left.filter((key) => !missing.includes(key));",
+    replace: "left.filter((key) => !missing.includes(key) && !lost.includes(key));",
+    profile: "erasures are remembered",
+    by: "I7",
+  },
+  {
+    name: "any receipt says that an erasure is done",
+    file: "shared/delivery/asked-erasures.ts",
+    find: 'outcomes.filter(({ outcome }) => outcome === "erased").map',
+    replace: 'outcomes.filter(({ outcome }) => outcome !== "expired").map',
+    profile: "erasures are remembered",
+    by: "I7",
+  },
+];
+
 export const mutants: readonly Mutant[] = [
+  ...askedErasures,
   ...damaged,
   ...designed,
   ...feared,

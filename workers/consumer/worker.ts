@@ -27,14 +27,14 @@ import type { ReconcileReport } from "../../shared/reconcile/run.ts";
 import { tick } from "../../shared/reconcile/tick.ts";
 import { codecVersion } from "../../shared/rows/transcode.ts";
 import { writeLog } from "../../shared/write-log.ts";
-import { rememberErasure, resumeErasures } from "./asked-erasures.ts";
+import { erase, resumeErasures } from "./asked-erasures.ts";
 import type { ConsumerBindings } from "./bindings.ts";
 import { examineConsumer } from "./examine-consumer.ts";
 import { forget, readPresences } from "./forget.ts";
 import { performerOf } from "./perform.ts";
 import { cronPerformerOf } from "./perform-tick.ts";
 import { readReconcileSettings } from "./read-ledger-settings.ts";
-import { askToErase, replay } from "./replay.ts";
+import { replay } from "./replay.ts";
 
 export { Ledger } from "./ledger-object.ts";
 
@@ -81,7 +81,8 @@ function isMinuteOfErasures(now: number): boolean {
 /** Whether this invocation's subrequests went into it. It fails by itself: the tick is more. */
 async function resumesErasures(env: ConsumerBindings): Promise<boolean> {
   try {
-    return await resumeErasures(env.PAYLOADS, clickHouseOf(env), ledgerOf(env), Date.now());
+    const targets = { bucket: env.PAYLOADS, clickHouse: clickHouseOf(env), ledger: ledgerOf(env) };
+    return await resumeErasures(targets, Date.now());
   } catch (error) {
     writeLog("warn", { message: "erasures that were asked for could not be looked at" }, error);
     return false;
@@ -137,9 +138,9 @@ export class Operations extends WorkerEntrypoint<ConsumerBindings> implements Co
   }
 
   async erase(keys: readonly string[], reason: string): Promise<Fixed<AskedFor>> {
-    const { PAYLOADS } = nameDependencies(this.env);
-    await rememberErasure(PAYLOADS, keys, reason, Date.now());
-    return await askToErase(PAYLOADS, clickHouseOf(this.env), this.#ledger, keys, reason);
+    const { PAYLOADS: bucket } = nameDependencies(this.env);
+    const targets = { bucket, clickHouse: clickHouseOf(this.env), ledger: this.#ledger };
+    return await erase(targets, keys, reason, Date.now());
   }
 
   async reportWrongTokens(address: string): Promise<void> {

@@ -6,6 +6,7 @@ import { type Answered, EffectFailed, failure } from "../../../shared/effect.ts"
 import { subrequestsOf } from "../../../shared/reconcile/budget.ts";
 import type { CronEffects } from "../../../shared/reconcile/effects.ts";
 import { tick } from "../../../shared/reconcile/tick.ts";
+import { resumeAsked } from "./asked-erasures.ts";
 import type { Process } from "./clock.ts";
 import { pauseMs } from "./consumer.ts";
 import { loseSomething } from "./incidents.ts";
@@ -105,10 +106,13 @@ const askedAtOnce: ReadonlySet<keyof CronEffects> = new Set([
 ]);
 
 function* run(world: World): Process {
+  const invocation = new Invocation(world, "a cron");
+  if (yield* resumeAsked(world, invocation)) {
+    return; // its subrequests went into that
+  }
   const now = world.clock.now + world.skews.consumer;
   const begun: Tick = { world, began: world.clock.now };
   const work = tick({ now, everything: false }, reconcileSettingsOf(world), { kind: "no_zone" });
-  const invocation = new Invocation(world, "a cron");
   try {
     let step = work.next();
     while (step.done !== true) {

@@ -369,5 +369,28 @@ export const harshProfiles: readonly Profile[] = [
     flaws: { undecodable: 0.05 },
     watchMs: 9 * DAY,
   },
+  {
+    // A person asks for erasures, and the ledger that was asked is lost before they are done.
+    ...nothing,
+    name: "erasures are remembered",
+    collects: 0.5,
+    payloads: { least: 2, most: 4 },
+    tenants: 2,
+    faults: {
+      ...{ "ledger lost": 0.02, "ledger answer lost": 0.1, "R2 fails": 0.05, "query fails": 0.05 },
+      ...{ "consumer dies": 0.05, "cron dies": 0.05, "cron doubled": 0.05, "statement fails after": 0.05 },
+    },
+    strikesMax: 8,
+    losesSuddenly: true,
+    incidents: {
+      erase: { times: 3, probability: 0.7 },
+      "ledger lost": { times: 3, probability: 0.6 },
+      outage: { times: 1, probability: 0.4 },
+      "R2 away": { times: 1, probability: 0.2 },
+      "rows deleted": { times: 1, probability: 0.1 },
+    },
+    incidentMs: HOUR,
+    watchMs: 3 * HOUR,
+  },
   ...slowProfiles,
 ];

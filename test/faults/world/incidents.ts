@@ -1,8 +1,9 @@
 /** What happens to the world from outside: losses, outages, deployments, operators. */
 import { BrokenInvariant } from "../../../shared/assert.ts";
 import { whereaboutsOf } from "../../../shared/ledger/whereabouts.ts";
-import { idOfKey, isInSegment, objectOf, type PayloadId } from "../../../shared/payload-key.ts";
+import { idOfKey, isInSegment, type PayloadId } from "../../../shared/payload-key.ts";
 import { forgettingOf, presenceOf } from "../../../shared/reconcile/presence.ts";
+import { eraseByPerson, keysToErase } from "./asked-erasures.ts";
 import { sendContent } from "./client.ts";
 import { damageSegment } from "./damage.ts";
 import type { Snapshot } from "./ledger-shell.ts";
@@ -222,13 +223,7 @@ function happen(world: World, name: Exclude<Incident, "ledger restored">): void 
     case "erase": {
       const object = someObject(world);
       if (object !== null) {
-        // A trace has spans in several payloads, which may share an object.
-        const others = (world.store.payloadsOf(objectOf(object.key)) ?? []).map(({ payload }) => payload);
-        const isAll = others.length > 1 && fate.choices.oneOf(2) === 1;
-        for (const one of isAll ? others.slice(0, 2) : [object]) {
-          witness.erased.add(one.content.id);
-          world.ledger.call({ kind: "erase", payload: doorbellOf(one, "replay"), reason: "asked for" });
-        }
+        clock.start(eraseByPerson(world, keysToErase(world, object)));
       }
       break;
     }

@@ -4,6 +4,7 @@
  */
 
 import { assert } from "../../../shared/assert.ts";
+import type { AskedErasure } from "../../../shared/delivery/asked-erasures.ts";
 import type { Doorbell } from "../../../shared/messages.ts";
 import {
   isIdOfHash,
@@ -134,6 +135,8 @@ export class ObjectStore {
   #writes = 0;
   #sorted: readonly StoredObject[] | null = null;
   #sortedObjects: readonly ObjectKey[] | null = null;
+  /** What a person asked to be erased, by name. */
+  readonly erasures = new Map<string, { readonly erasure: AskedErasure; readonly writtenAt: number }>();
   epoch: number | null = null;
   counter: number | null = null;
   /** Raised by whatever changes objects. */

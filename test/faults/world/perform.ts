@@ -11,6 +11,7 @@ import { type Answered, type Asked, done } from "../../../shared/effect.ts";
 import type { GroupPayload, StoredPayload } from "../../../shared/ledger/group.ts";
 import type { TableFacts } from "../../../shared/ledger/known-table.ts";
 import { overdueMs } from "../../../shared/ledger/settings.ts";
+import type { Doorbell } from "../../../shared/messages.ts";
 import {
   idOfKey,
   isInSegment,
@@ -23,7 +24,7 @@ import {
   type PayloadKey,
 } from "../../../shared/payload-key.ts";
 import { isGroupId } from "../../../shared/receipt.ts";
-import { type ErasureEffects, erasePayloads } from "../../../shared/segment/erase-payloads.ts";
+import { type ErasureEffects, erasePayloads, NotErased } from "../../../shared/segment/erase-payloads.ts";
 import type { Process } from "./clock.ts";
 import {
   type Damaged,
@@ -31,6 +32,7 @@ import {
   isBody,
   rowsOfObject,
   type StoredObject,
+  StoreFailed,
   spansOfObject,
 } from "./object-store.ts";
 import type { Message } from "./queue.ts";
@@ -115,12 +117,8 @@ export const performer: ModelPerformer = {
       const payloads = world.store.payloadsOf(key) ?? [];
       return payloads.filter(({ isErased }) => !isErased).map(({ payload }) => doorbellOf(payload, cause));
     }
-    const object = world.store.head(key);
-    if (object === "damaged") {
-      // As countsOfHead (workers/consumer/complete-doorbell.ts): it counts nothing.
-      return [{ v: 1, key, cause, spans: 0, outputBytes: 0, arrival: minuteToMs(minuteOfKey(key)) }];
-    }
-    return object === null ? [] : [doorbellOf(object, cause)];
+    const doorbell = completeDoorbell(world, key, cause);
+    return doorbell === null ? [] : [doorbell];
   },
   parkMessage({ world }, { at, reason }) {
     world.askStore("put");
@@ -374,7 +372,11 @@ function* eraseIn(hands: Hands, segment: ObjectKey, keys: readonly PayloadKey[])
     if (name === "get") {
       yield world.fate.between(1, 100);
     }
-    step = work.next(answer);
+    try {
+      step = work.next(answer);
+    } catch (error) {
+      throw error instanceof NotErased ? new StoreFailed(error.message) : error;
+    }
   }
 }
 
@@ -442,6 +444,18 @@ function* readFlawed({ content }: StoredObject, batch: BatchInHand): Process {
     default:
       break;
   }
+}
+
+/** The twin of workers/consumer/complete-doorbell.ts. */
+export function completeDoorbell(
+  { store }: World,
+  key: PayloadKey,
+  cause: Doorbell["cause"],
+): Doorbell | null {
+  const object = store.head(key);
+  return object === "damaged"
+    ? { v: 1, key, cause, spans: 0, outputBytes: 0, arrival: minuteToMs(minuteOfKey(key)) }
+    : object && doorbellOf(object, cause);
 }
 
 function messageAt({ messages }: BatchInHand, at: number): Message {

@@ -129,6 +129,8 @@ export interface Witness {
   readonly lost: Map<string, number>;
   /** Rows that ClickHouse acknowledged, or showed to somebody who asked: `id/day`. */
   readonly shown: Set<string>;
+  /** Keys that a person asked to erase, and that R2 remembers, or that were promised. */
+  readonly asked: Set<PayloadKey>;
   /** Ids that a person asked to erase, whose rows a person damaged or accepted as they are. */
   readonly erased: Set<PayloadId>;
   readonly damaged: Set<PayloadId>;
@@ -274,6 +276,7 @@ export class World {
       unreported: new Map(),
       lost: new Map(),
       shown: new Set(),
+      asked: new Set(),
       erased: new Set(),
       damaged: new Set(),
       rewriting: new Set(),
@@ -310,7 +313,10 @@ export class World {
         return true;
       }
     }
-    return this.store.list().some(({ key }) => this.receipts.get(key) === undefined);
+    return (
+      this.store.erasures.size > 0 ||
+      this.store.list().some(({ key }) => this.receipts.get(key) === undefined)
+    );
   }
 
   get isOutage(): boolean {

@@ -6,9 +6,8 @@ import { beforeEach, expect, test, vi } from "vitest";
 import { connectClickHouse } from "../../../shared/clickhouse/connection.ts";
 import { MINUTE_MS } from "../../../shared/limits.ts";
 import { formatPayloadId, formatPayloadKey, idOfKey, type PayloadKey } from "../../../shared/payload-key.ts";
-import { rememberErasure, resumeErasures } from "../../../workers/consumer/asked-erasures.ts";
+import { erase, resumeErasures } from "../../../workers/consumer/asked-erasures.ts";
 import type { ConsumerBindings } from "../../../workers/consumer/bindings.ts";
-import { askToErase } from "../../../workers/consumer/replay.ts";
 import { putPayloads } from "./put-payloads.ts";
 
 const env = given as unknown as ConsumerBindings;
@@ -24,7 +23,7 @@ const keys = [keyOf(1), keyOf(2)] as const;
 let receipts: readonly { readonly key: PayloadKey; readonly outcome: string }[] = [];
 const clickHouse = () => connectClickHouse(env, undefined, fetch);
 const look = (ledger: typeof before, later = 10) =>
-  resumeErasures(bucket, clickHouse(), ledger, Date.now() + later * MINUTE_MS);
+  resumeErasures({ bucket, clickHouse: clickHouse(), ledger }, Date.now() + later * MINUTE_MS);
 const remembered = async () => (await bucket.list({ prefix: "erasures/" })).objects.map(({ key }) => key);
 
 beforeEach(async () => {
@@ -40,8 +39,7 @@ beforeEach(async () => {
     return new Response(found.map((one) => JSON.stringify(one)).join("\n"), { headers });
   });
   await putPayloads(bucket, keys, arrival);
-  await rememberErasure(bucket, keys, "asked for", Date.now());
-  await askToErase(bucket, clickHouse(), before, keys, "asked for");
+  await erase({ bucket, clickHouse: clickHouse(), ledger: before }, keys, "asked for", Date.now());
 });
 
 test("an erasure that a lost ledger has forgotten is asked for again", async () => {

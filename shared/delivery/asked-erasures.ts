@@ -1,0 +1,168 @@
+/**
+ * What a person asked to be erased, kept in R2 until each key of it has its receipt. The ledger has it too, but one that is lost
+ * between the rows and the receipts of an erasure forgets it: the receipts said `stored`, and the rows came back.
+ *
+ * An erasure is asked for by keys. One by a trace or a tenant is that of the keys that a query found.
+ */
+import { type Ask, askEffect, type Performer, type Work } from "../effect.ts";
+import { toHex } from "../hex.ts";
+import { DAY_MS, limits, MINUTE_MS } from "../limits.ts";
+import type { Doorbell } from "../messages.ts";
+import { isPayloadKey, minuteOfKey, minuteToMs, type PayloadKey } from "../payload-key.ts";
+import type { KeyOutcome } from "../reconcile/effects.ts";
+
+export interface AskedErasure {
+  readonly keys: readonly PayloadKey[];
+  readonly reason: string;
+}
+
+/** An object under `erasuresPrefix`. */
+export interface ErasureRecord {
+  readonly name: string;
+  /** When it was last written, ms since the epoch. */
+  readonly writtenAt: number;
+}
+
+export interface AskedErasureEffects {
+  /** The oldest records, at most so many. */
+  readonly listRecords: {
+    readonly asks: { readonly atMost: number };
+    readonly answers: readonly ErasureRecord[];
+  };
+  /** Null: it is gone. */
+  readonly readRecord: { readonly asks: string; readonly answers: AskedErasure | null };
+  readonly writeRecord: {
+    readonly asks: { readonly name: string; readonly erasure: AskedErasure };
+    readonly answers: null;
+  };
+  readonly deleteRecord: { readonly asks: string; readonly answers: null };
+  /** A doorbell of what R2 has under this key. Null: it has nothing. */
+  readonly completeDoorbell: { readonly asks: PayloadKey; readonly answers: Doorbell | null };
+  /** Of these keys those that have a receipt, and their spans. */
+  readonly readSpans: {
+    readonly asks: readonly PayloadKey[];
+    readonly answers: readonly { readonly key: PayloadKey; readonly spans: number }[];
+  };
+  readonly outcomes: { readonly asks: readonly PayloadKey[]; readonly answers: readonly KeyOutcome[] };
+  readonly holds: { readonly asks: readonly PayloadKey[]; readonly answers: readonly boolean[] };
+  /** The ledger erases the payload under all of its keys, when it is no longer live. */
+  readonly erase: {
+    readonly asks: { readonly payload: Doorbell; readonly reason: string };
+    readonly answers: null;
+  };
+  /** Log it: an erasure that is asked for again, or given up. */
+  readonly report: {
+    readonly asks: {
+      readonly severity: "warn" | "error";
+      readonly message: string;
+      readonly keys: readonly PayloadKey[];
+    };
+    readonly answers: null;
+  };
+}
+
+const ask: Ask<AskedErasureEffects> = askEffect;
+type ErasureWork<T> = Work<AskedErasureEffects, T>;
+export type AskedErasurePerformer = Performer<AskedErasureEffects>;
+
+export const erasuresPrefix = "erasures/";
+/** A look is a list and three subrequests for each of these: what the cron's tick has left (`widestInvocations`). */
+const looksMax = 5;
+/** Younger ones are on their way to the ledger. */
+const leastAgeMs = 5 * MINUTE_MS;
+const isoChars = "2026-11-24T07:41:00.000Z".length;
+/** As long as a payload's object lives: afterwards nothing brings its rows back. */
+const givenUpAfterMs = limits.payloadRetentionMs + DAY_MS;
+
+export interface AskedKeys {
+  readonly taken: readonly PayloadKey[];
+  /** Neither R2 nor the receipts have them. */
+  readonly missing: readonly string[];
+}
+
+/** A name of its own. `random`: 8 bytes. `now`: ms since the epoch. */
+export function nameOfErasure(now: number, random: Uint8Array): string {
+  return `${erasuresPrefix}${new Date(now).toISOString()}-${toHex(random)}`;
+}
+
+/** Remembers what is asked before the ledger is: from then on it is done, whatever the ledger forgets. */
+export function* eraseAsked(name: string, keys: readonly string[], reason: string): ErasureWork<AskedKeys> {
+  const erasure = { keys: keys.filter(isPayloadKey).sort(), reason };
+  yield* ask("writeRecord", { name, erasure });
+  return yield* askToErase(keys, reason);
+}
+
+/** A payload whose object was deleted after its retention still has rows: what its receipt says of it is enough. */
+function* askToErase(keys: readonly string[], reason: string): ErasureWork<AskedKeys> {
+  const taken: PayloadKey[] = [];
+  const missing: string[] = [];
+  for (const key of keys) {
+    const payload = isPayloadKey(key) ? yield* ask("completeDoorbell", key) : null;
+    if (payload === null) {
+      missing.push(key);
+    } else {
+      yield* ask("erase", { payload, reason });
+      taken.push(payload.key);
+    }
+  }
+  const gone = missing.filter(isPayloadKey).sort();
+  const receipts = gone.length === 0 ? [] : yield* ask("readSpans", gone);
+  for (const { key, spans } of receipts) {
+    const arrival = minuteToMs(minuteOfKey(key));
+    const payload = { v: 1, key, cause: "replay", spans, outputBytes: 0, arrival } as const;
+    yield* ask("erase", { payload, reason });
+  }
+  const receipted = new Set<string>(receipts.map(({ key }) => key));
+  return {
+    taken: [...taken, ...receipts.map(({ key }) => key)],
+    missing: missing.filter((key) => !receipted.has(key)),
+  };
+}
+
+/**
+ * Looks at the oldest of what was asked: what has all its receipts is forgotten, and of the first that has not, and is in no group,
+ * the ledger is asked again. True: it was, and this invocation has no subrequests for anything else.
+ */
+export function* resumeErasures(now: number): ErasureWork<boolean> {
+  const records = yield* ask("listRecords", { atMost: looksMax });
+  for (const { name, writtenAt } of records) {
+    const erasure = writtenAt > now - leastAgeMs ? null : yield* ask("readRecord", name);
+    if (erasure === null) {
+      continue;
+    }
+    const { keys, reason } = erasure;
+    // The ledger first: what it let go of by then has its receipt.
+    const held = yield* ask("holds", keys);
+    const erased = yield* erasedKeys(keys);
+    const left = keys.filter((key) => !erased.has(key));
+    const lost = keys.filter((key, i) => held[i] !== true && !erased.has(key));
+    if (lost.length === 0) {
+      if (left.length === 0) {
+        yield* ask("deleteRecord", name);
+      }
+      continue;
+    }
+    if (now - askedAt(name) > givenUpAfterMs) {
+      const message = "an erasure did not end within days, and is not asked for again";
+      yield* ask("report", { severity: "error", message, keys: lost });
+      yield* ask("deleteRecord", name);
+      continue;
+    }
+    const message = "an erasure that the ledger does not know is asked for again";
+    yield* ask("report", { severity: "warn", message, keys: lost });
+    const { missing } = yield* askToErase(lost, reason);
+    const still = left.filter((key) => !missing.includes(key));
+    yield* ask("writeRecord", { name, erasure: { keys: still, reason } });
+    return true;
+  }
+  return false;
+}
+
+function askedAt(name: string): number {
+  return Date.parse(name.slice(erasuresPrefix.length, erasuresPrefix.length + isoChars));
+}
+
+function* erasedKeys(keys: readonly PayloadKey[]): ErasureWork<ReadonlySet<PayloadKey>> {
+  const outcomes = keys.length === 0 ? [] : yield* ask("outcomes", keys);
+  return new Set(outcomes.filter(({ outcome }) => outcome === "erased").map(({ key }) => key));
+}
