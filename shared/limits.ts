@@ -623,11 +623,13 @@ export const limits = {
   /** What is read by one query without being cut in ClickHouse: spans, and bytes of their texts. Less than the two above. */
   traceSmallSpansMax: 1000,
   traceSmallBytesMax: 1 * MIB,
-  /** Of one span in it: attributes, events, links, and characters of one text; and where the span is asked for alone. */
+  /** Of one span in it: attributes, events, links, and characters of one text. */
   traceSpanMembersMax: 200,
   traceTextCharsMax: 4096,
+  /** Of one that is asked for alone and has more than `traceDetailBytesMax`; and of one that still has more: below 3 MB in all, of characters of 4 bytes. */
   traceSpanAloneMembersMax: 1000,
-  traceSpanAloneTextCharsMax: 64 * KIB,
+  traceSpanLeastMembers: 30,
+  traceSpanLeastTextChars: 200,
   /** Values that complete a filter, and spans that are looked at for them. */
   traceValuesListed: 100,
   traceValuesSpans: 200_000,

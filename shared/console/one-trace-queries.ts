@@ -55,13 +55,16 @@ function cutMap(map: string, { members, textChars }: Cut): string {
     arraySlice(mapKeys(${map}), 1, ${members}), arraySlice(mapValues(${map}), 1, ${members}))`;
 }
 
+const countOf = (map: string): string => `toUInt32(length(mapKeys(${map})))`;
+
 const resourceId =
   "toString(cityHash64(ServiceName, mapKeys(ResourceAttributes), mapValues(ResourceAttributes)))";
 const textBytes = (pairs: string): string =>
   `arraySum(pair -> length(pair.1) + length(pair.2) + 6, ${pairs})`;
 
 /**
- * The spans by their begin. Arrays: attributes of (key, value), events of (ns, name, attributes), links of (trace, span, attributes).
+ * The spans by their begin. Arrays: attributes of (key, value), events of (ns, name, attributes, their number), links of (trace, span,
+ * attributes, their number).
  * The first span of each resource brings its attributes: the table is looked through once.
  */
 export function traceSpansQuestion(settings: ClickHouseSettings, scope: TraceScope, cut: Cut): Question {
@@ -70,21 +73,21 @@ export function traceSpansQuestion(settings: ClickHouseSettings, scope: TraceSco
     query: `SELECT spanId, parentSpanId, name, service, kind, at, durationNs, status, statusMessage, scope, payload, resource,
         tenant, attributesCount, eventsCount, linksCount,
         row_number() OVER (PARTITION BY resource ORDER BY at0, spanId) = 1 AS isFirst,
-        if(isFirst, resource0, []) AS resourceAttributes,
+        if(isFirst, resource0, []) AS resourceAttributes, resourceCount,
         sum(bytes) OVER (ORDER BY at0, spanId ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) <= ${cut.detailBytes} AS hasDetail,
         if(hasDetail, attributes0, []) AS attributes, if(hasDetail, events0, []) AS events, if(hasDetail, links0, []) AS links
       FROM (
         SELECT Timestamp AS at0, SpanId AS spanId, ParentSpanId AS parentSpanId, ${cutText("SpanName", cut.textChars)} AS name,
           ServiceName AS service, SpanKind AS kind, toString(toUnixTimestamp64Nano(Timestamp)) AS at,
           toFloat64(Duration) AS durationNs, StatusCode AS status, ${cutText("StatusMessage", cut.textChars)} AS statusMessage,
-          ScopeName AS scope, lower(hex(HeadracePayload)) AS payload, ${resourceId} AS resource,
-          HeadraceTenant AS tenant, ${cutMap("ResourceAttributes", cut)} AS resource0,
-          toUInt32(length(mapKeys(SpanAttributes))) AS attributesCount,
+          ${cutText("ScopeName", cut.textChars)} AS scope, lower(hex(HeadracePayload)) AS payload, ${resourceId} AS resource,
+          HeadraceTenant AS tenant, ${cutMap("ResourceAttributes", cut)} AS resource0, ${countOf("ResourceAttributes")} AS resourceCount,
+          ${countOf("SpanAttributes")} AS attributesCount,
           toUInt32(length(Events.Name)) AS eventsCount, toUInt32(length(Links.TraceId)) AS linksCount,
           ${cutMap("SpanAttributes", cut)} AS attributes0,
-          arrayMap((t, n, a) -> (toString(toUnixTimestamp64Nano(t)), ${cutText("n", cut.textChars)}, ${cutMap("a", cut)}),
+          arrayMap((t, n, a) -> (toString(toUnixTimestamp64Nano(t)), ${cutText("n", cut.textChars)}, ${cutMap("a", cut)}, ${countOf("a")}),
             ${first("Events.Timestamp")}, ${first("Events.Name")}, ${first("Events.Attributes")}) AS events0,
-          arrayMap((t, s, a) -> (t, s, ${cutMap("a", cut)}),
+          arrayMap((t, s, a) -> (t, s, ${cutMap("a", cut)}, ${countOf("a")}),
             ${first("Links.TraceId")}, ${first("Links.SpanId")}, ${first("Links.Attributes")}) AS links0,
           ${textBytes("attributes0")} + arraySum(e -> 60 + length(e.2) + ${textBytes("e.3")}, events0)
             + arraySum(l -> 60 + ${textBytes("l.3")}, links0) AS bytes

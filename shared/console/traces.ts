@@ -74,9 +74,11 @@ export const traceTimesSchema = v.object({
 });
 export type TraceTimes = v.InferOutput<typeof traceTimesSchema>;
 
-/** Key and value, in the table's order. A value that is longer than what is shown ends in `…`. */
+/** Key and value, in the table's order. A text that is longer than what is shown ends in `…`. */
 const attributes = v.array(v.tuple([v.string(), v.string()]));
 export type Attributes = v.InferOutput<typeof attributes>;
+/** Those that are shown, and how many there are. */
+const cutAttributes = { attributes, attributesCount: count };
 
 /** What a waterfall draws of a span. */
 const shapeSpanSchema = v.object({
@@ -109,8 +111,8 @@ const spanSchema = v.object({
   attributesCount: count,
   /** null: the answer was full before it: `GET /api/trace-span` has them. */
   attributes: v.nullable(attributes),
-  events: v.nullable(v.array(v.object({ startNs: v.number(), name: v.string(), attributes }))),
-  links: v.nullable(v.array(v.object({ traceId: v.string(), spanId: v.string(), attributes }))),
+  events: v.nullable(v.array(v.object({ startNs: v.number(), name: v.string(), ...cutAttributes }))),
+  links: v.nullable(v.array(v.object({ traceId: v.string(), spanId: v.string(), ...cutAttributes }))),
 });
 export type TraceSpan = v.InferOutput<typeof spanSchema>;
 
@@ -162,7 +164,7 @@ export const traceSchema = v.object({
   ...traceShapeSchema.entries,
   /** By their begin; at most `limits.traceSpansMax`. */
   spans: v.array(spanSchema),
-  resources: v.array(v.object({ service: v.string(), attributes })),
+  resources: v.array(v.object({ service: v.string(), ...cutAttributes })),
   /** At most `limits.payloadsListed`: those whose spans begin first. */
   payloads: v.array(tracePayloadSchema),
   /** Spans that came in payloads that are not listed. */
@@ -172,7 +174,7 @@ export const traceSchema = v.object({
 });
 export type Trace = v.InferOutput<typeof traceSchema>;
 
-/** `GET /api/trace-span?trace=&span=`: one span with longer texts. Several where several have the id. */
+/** `GET /api/trace-span?trace=&span=`: one span with all that it says, up to 4 MiB. Several where several have the id. */
 export const traceSpanSchema = v.object({
   traceId: v.string(),
   /** Of the trace, as there; null: the table has no span of it. */

@@ -2,11 +2,18 @@
 import { describe, expect, test } from "vitest";
 import { formatInstant, instantNs } from "../../shared/console/instant.ts";
 import { pageLink, parseRoute, tracePagePath, tracesPagePath } from "../../shared/console/page-routes.ts";
-import { buildTree, visibleNodes } from "../../shared/console/trace-tree.ts";
+import { buildTree, type PlacedSpan, visibleNodes } from "../../shared/console/trace-tree.ts";
 import { findNodes, neighbour, searchTexts } from "../../workers/console/page/traces/find-spans.ts";
 import { isSameSpan } from "../../workers/console/page/traces/same-span.ts";
 import { serviceHues } from "../../workers/console/page/traces/service-hues.ts";
-import { linkOf, nodeOf } from "../../workers/console/page/traces/span-link.ts";
+import {
+  keyOf,
+  linkOf,
+  nodeOf,
+  nodeOfKey,
+  type PlacedTrace,
+  parentsWithIds,
+} from "../../workers/console/page/traces/span-link.ts";
 import { type TreeStep, treeStep } from "../../workers/console/page/traces/tree-keys.ts";
 import { jsonText, readableValue, sqlText } from "../../workers/console/page/traces/value-text.ts";
 
@@ -103,24 +110,54 @@ test("fifty services have fifty colours, the same ones each time", () => {
 });
 
 /** a with b and d below it, c below b; then a second a, and e below a parent that is not there. */
-const tree = buildTree(
-  (
-    [
-      ["a", ""],
-      ["b", "a"],
-      ["c", "b"],
-      ["d", "a"],
-      ["a", ""],
-      ["e", "gone"],
-    ] as const
-  ).map(([spanId, parentSpanId], n) => ({ spanId, parentSpanId, startNs: n, durationNs: 10 })),
-);
+const spans = (
+  [
+    ["a", ""],
+    ["b", "a"],
+    ["c", "b"],
+    ["d", "a"],
+    ["a", ""],
+    ["e", "gone"],
+  ] as const
+).map(([spanId, parentSpanId], n) => ({ spanId, parentSpanId, startNs: n, durationNs: 10 }));
+const tree = buildTree(spans);
+
+/** A trace that begins at `begin`, ns since the epoch. */
+function seen(begin: bigint, placed: readonly PlacedSpan[]): PlacedTrace {
+  const drawn = placed.map((one) => ({ ...one, service: "", name: "", kind: "", status: "" }));
+  return { trace: { start: formatInstant(begin), spans: drawn }, tree: buildTree(placed) };
+}
 
 test("a span in a link is found again, also where several have its id, and a parent that is not there is none", () => {
-  const links = tree.nodes.map((_, node) => linkOf(tree, node));
-  expect(links).toEqual(["a", "b", "c", "d", "a.2", "", "e"]);
-  expect(links.map((link) => nodeOf(tree, link))).toEqual([0, 1, 2, 3, 4, -1, 6]);
-  expect(["", "x", "a.3", "a.x", "gone"].map((link) => nodeOf(tree, link))).toEqual([-1, -1, -1, -1, -1]);
+  const there = seen(100n, spans);
+  const links = tree.nodes.map((_, node) => linkOf(there, node));
+  expect(links).toEqual(["a.100", "b", "c", "d", "a.104", "", "e"]);
+  expect(links.map((link) => nodeOf(there, link))).toEqual([0, 1, 2, 3, 4, -1, 6]);
+  expect(nodeOf(there, "a")).toBe(0);
+  expect(["", "x", "a.3", "a.x", "gone"].map((link) => nodeOf(there, link))).toEqual([-1, -1, -1, -1, -1]);
+  // Twice the same span: nothing but their order tells them apart.
+  const [a] = spans;
+  const twice = a === undefined ? there : seen(100n, [a, a]);
+  expect([0, 1].map((node) => nodeOf(twice, linkOf(twice, node)))).toEqual([0, 1]);
+});
+
+test("what is remembered of a row is of its span, whatever arrives before it", () => {
+  const before = seen(100n, spans);
+  const keys = tree.nodes.map((_, node) => keyOf(before, node));
+  // 50 ns earlier: a first span with the id a, and the parent of e.
+  const after = seen(50n, [
+    { spanId: "a", parentSpanId: "", startNs: 0, durationNs: 500 },
+    { spanId: "gone", parentSpanId: "", startNs: 1, durationNs: 500 },
+    ...spans.map((one) => ({ ...one, startNs: one.startNs + 50 })),
+  ]);
+  const begins = (of: PlacedTrace, nodes: readonly number[]) =>
+    nodes.map((node) => of.trace.spans[of.tree.nodes[node]?.place ?? -1]?.startNs);
+  const found = keys.map((key) => nodeOfKey(after, key));
+  expect(begins(after, found)).toEqual([50, 51, 52, 53, 54, 1, 55]);
+  // What is below a and below the missing parent was folded, and is: now they are other rows.
+  const folded = parentsWithIds(before.tree, new Set(["a", "gone"]));
+  expect([...folded]).toEqual([0, 5]);
+  expect(begins(after, [...parentsWithIds(after.tree, new Set(["a", "gone"]))])).toEqual([0, 1]);
 });
 
 test("a span is the same one in an answer that begins earlier, and another one where an id is there twice", () => {

@@ -577,6 +577,59 @@ describeInChromium("the console's page", () => {
     await shows(/select a\s+from b\s+where c = 1/, ".detail");
   }, 60_000);
 
+  test("what is folded and chosen stays so when spans arrive before it", async () => {
+    const trace = "c0ffee00".repeat(4);
+    const insert = (span: number, parent: number, afterMs: number, name: string) =>
+      local.query(`INSERT INTO otel_traces (Timestamp, TraceId, SpanId, ParentSpanId, SpanName, ServiceName, Duration)
+        SELECT toDateTime64(toStartOfMinute(now()), 9) + toIntervalMillisecond(${afterMs}), '${trace}', '${String(span).padStart(16, "0")}',
+          '${parent === 0 ? "" : String(parent).padStart(16, "0")}', '${name}', 'shop', 1000000`);
+    await insert(2, 1, 20, "folded");
+    await insert(3, 2, 21, "hidden");
+    await insert(4, 1, 30, "chosen");
+    const whole = /\/api\/trace\?/;
+    let release = (): void => {};
+    const held = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    await page.route(whole, async (route) => {
+      await held;
+      await route.continue();
+    });
+    await page.goto(`${local.pipeline.console}/#/traces/${trace}`);
+    await shows("3 spans of 1 service", ".head");
+    const row = (name: string) => page.locator(".waterfall .row", { hasText: name });
+    await row("folded").locator("button.fold").click();
+    await row("chosen").locator(".name").click();
+    const names = () => page.locator(".waterfall .row .name bdi").allTextContents();
+    expect(await names()).toEqual(["parent 0000000000000001 is not here", "folded", "chosen"]);
+    await insert(1, 0, 0, "root");
+    await insert(5, 1, 10, "first");
+    release();
+    await expect.poll(names).toEqual(["root", "first", "folded", "chosen"]);
+    expect(await row("folded").getAttribute("aria-expanded")).toBe("false");
+    expect(await page.locator(".row.chosen.active .name bdi").textContent()).toBe("chosen");
+    await shows("Not through Headrace", ".detail");
+    await page.unroute(whole);
+  });
+
+  test("what a span says is there whole, however long it is", async () => {
+    const trace = "decade00".repeat(4);
+    await local.query(`INSERT INTO otel_traces (Timestamp, TraceId, SpanId, SpanName, ServiceName, Duration, StatusCode, StatusMessage, SpanAttributes,
+        Events.Timestamp, Events.Name, Events.Attributes)
+      SELECT now64(9), '${trace}', '${"1".repeat(16)}', 'long', 'shop', 1000000, 'Error', concat(repeat('because ', 10000), 'of this'),
+        CAST(arrayMap(n -> (concat('key.', toString(n)), toString(n)), range(100000)), 'Map(LowCardinality(String), String)'),
+        [now64(9)], ['exception'], [map('exception.type', 'Boom', 'exception.stacktrace', concat(repeat('at a.b(c.js:1)\n', 1000), 'at the bottom'))]`);
+    await page.goto(`${local.pipeline.console}/#/traces/${trace}`);
+    await page.locator(".waterfall .row .name").first().click();
+    await shows("of this", ".detail");
+    await shows("at the bottom", ".detail");
+    await shows("Attributes (100,000)", ".detail");
+    expect(await page.locator(".detail dl.pairs dt").count()).toBeLessThan(100);
+    await click("Show 300 more of 99,970");
+    await shows("key.329", ".detail");
+    await fits("trace-long");
+  });
+
   test("a span that came through Headrace names its payload, and how that ended", async () => {
     await exportSpans(local.pipeline, freshSpans(30));
     const [trace = ""] = (

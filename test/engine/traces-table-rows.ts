@@ -13,6 +13,8 @@ export interface SpanRow {
   readonly name?: string;
   readonly kind?: string;
   readonly status?: string;
+  /** Nothing: "it failed" where it did. */
+  readonly statusMessage?: string;
   readonly attributes?: Readonly<Record<string, string>>;
   readonly resource?: Readonly<Record<string, string>>;
   readonly events?: readonly {
@@ -20,7 +22,11 @@ export interface SpanRow {
     readonly name: string;
     readonly attributes: Readonly<Record<string, string>>;
   }[];
-  readonly links?: readonly { readonly trace: string; readonly span: string }[];
+  readonly links?: readonly {
+    readonly trace: string;
+    readonly span: string;
+    readonly attributes?: Readonly<Record<string, string>>;
+  }[];
   readonly tenant?: string;
   /** 32 hex digits; nothing: the Collector's exporter wrote it. */
   readonly payload?: string;
@@ -80,14 +86,14 @@ export async function insertSpans(clickHouse: ClickHouseConnection, rows: readon
       SpanAttributes: row.attributes ?? {},
       Duration: String(row.durationNs ?? 1_000_000n),
       StatusCode: row.status ?? "Unset",
-      StatusMessage: row.status === "Error" ? "it failed" : "",
+      StatusMessage: row.statusMessage ?? (row.status === "Error" ? "it failed" : ""),
       "Events.Timestamp": (row.events ?? []).map(({ at }) => time(at)),
       "Events.Name": (row.events ?? []).map(({ name }) => name),
       "Events.Attributes": (row.events ?? []).map(({ attributes }) => attributes),
       "Links.TraceId": (row.links ?? []).map(({ trace }) => trace),
       "Links.SpanId": (row.links ?? []).map(({ span }) => span),
       "Links.TraceState": (row.links ?? []).map(() => ""),
-      "Links.Attributes": (row.links ?? []).map(() => ({})),
+      "Links.Attributes": (row.links ?? []).map(({ attributes }) => attributes ?? {}),
       HeadraceTenant: row.tenant ?? "acme",
       HeadracePayload: row.payload ?? "0".repeat(32),
     })),

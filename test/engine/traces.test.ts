@@ -9,6 +9,7 @@ import { insertRows, queryRows } from "../../shared/clickhouse/ask.ts";
 import { type ClickHouseConnection, connectClickHouse } from "../../shared/clickhouse/connection.ts";
 import { defaultSchemaSettings, migrate } from "../../shared/clickhouse/migrations.ts";
 import { receiptColumns, receiptRow } from "../../shared/clickhouse/receipts.ts";
+import { isCut } from "../../shared/console/cut-spans.ts";
 import { msToNs } from "../../shared/console/instant.ts";
 import { parseFilter, type TraceFilter } from "../../shared/console/trace-filter.ts";
 import {
@@ -18,6 +19,8 @@ import {
   type Question,
 } from "../../shared/console/trace-queries.ts";
 import {
+  type Trace,
+  type TraceSpan,
   traceSchema,
   traceShapeSchema,
   traceSpanSchema,
@@ -460,6 +463,7 @@ describe("one trace", () => {
         ["service.name", "db"],
         ["host.name", "db-1"],
       ],
+      attributesCount: 2,
     });
   });
 
@@ -525,11 +529,99 @@ describe("one trace", () => {
     expect(found.spans[1]?.attributes?.[0]?.[1]).toBe(`${"x".repeat(limits.traceTextCharsMax)}…`);
     expect(found.spans[1200]?.attributes).toBeNull();
     expect(found.notes.join(" ")).toMatch(
-      /of \d+ spans are left out to keep.* 1 span has more than 200 attributes/,
+      /of \d+ spans are left out to keep.* \d+ spans are shown in part: they have more than 200 attributes/,
     );
     const alone = await ask("traceSpan", `trace=${trace(8)}&span=${span(2199)}`, traceSpanSchema);
     expect(alone.spans[0]).toMatchObject({ startNs: 1200, attributes: [["text", text]] });
     expect(alone.payloads).toEqual(found.payloads);
+  });
+
+  test("of which anything is cut says so, and each span alone has all of it", async () => {
+    const long = "z".repeat(70_000);
+    const many = Object.fromEntries(Array.from({ length: 300 }, (_, n) => [`key.${n}`, `v${n}`]));
+    const at = ago(18);
+    const plain = { trace: trace(16), at, service: "cut" };
+    const event = { at, name: "e", attributes: {} };
+    const link = { trace: trace(1), span: span(1) };
+    const cut: readonly Partial<SpanRow>[] = [
+      { status: "Error", statusMessage: long },
+      { attributes: { [long]: "a key" } },
+      { attributes: many },
+      { resource: { "service.name": "cut", long } },
+      { resource: many },
+      { events: [{ ...event, name: long }] },
+      { events: [{ ...event, attributes: { long } }] },
+      { events: [{ ...event, attributes: many }] },
+      { events: Array.from({ length: 300 }, () => event) },
+      { links: [{ ...link, attributes: { long } }] },
+      { links: [{ ...link, attributes: many }] },
+      { links: Array.from({ length: 300 }, () => link) },
+    ];
+    await insertSpans({ ...clickHouse, access: "full" }, [
+      ...cut.map((one, n) => ({ ...plain, ...one, span: span(n) })),
+      { ...plain, span: span(99), statusMessage: "all of it …", attributes: { "a key": "a value" } },
+    ]);
+    const isCutIn = (one: TraceSpan, resources: Trace["resources"]): boolean =>
+      isCut(one, resources[one.resource]);
+    for (const at of [clickHouse, withoutFewSpans(clickHouse)]) {
+      const found = await readTrace(at, trace(16));
+      expect(found.spans.map((one) => isCutIn(one, found.resources))).toEqual([
+        ...cut.map(() => true),
+        false,
+      ]);
+      expect(found.notes).toEqual([
+        '12 spans are shown in part: they have more than 200 attributes, events or links, or texts longer than 4096 characters (these end in "…"). Open a span to see all of it.',
+      ]);
+    }
+    for (const [n, one] of cut.entries()) {
+      const alone = await ask("traceSpan", `trace=${trace(16)}&span=${span(n)}`, traceSpanSchema);
+      expect(alone.notes).toEqual([]);
+      const [whole] = alone.spans;
+      const pairs = (list: Readonly<Record<string, string>> = {}) => Object.entries(list);
+      expect(whole).toMatchObject({
+        statusMessage: one.statusMessage ?? "",
+        attributes: pairs(one.attributes),
+        events: (one.events ?? []).map(({ name, attributes }) => ({ name, attributes: pairs(attributes) })),
+        links: (one.links ?? []).map(({ attributes }) => ({ attributes: pairs(attributes) })),
+      });
+      expect(alone.resources[0]?.attributes).toEqual(pairs(one.resource ?? { "service.name": "cut" }));
+    }
+  });
+
+  test("has spans of which not even one is answered whole, and says of each what it leaves out", async () => {
+    const text = "t".repeat(70_000);
+    const wide = (n: number, of: string) =>
+      Object.fromEntries(Array.from({ length: n }, (_, k) => [`key.${k}`, of]));
+    const events = Array.from({ length: 100 }, (_, n) => ({
+      at: ago(17, BigInt(n)),
+      name: "e",
+      attributes: wide(500, text.slice(0, 1000)),
+    }));
+    await insertSpans({ ...clickHouse, access: "full" }, [
+      { trace: trace(17), span: span(1), at: ago(17), attributes: wide(100, text) },
+      { trace: trace(17), span: span(2), at: ago(17), events },
+      { trace: trace(17), span: span(3), at: ago(17), attributes: wide(50_000, "v") },
+    ]);
+    const alone = async (n: number) => {
+      const {
+        spans: [one],
+        notes,
+      } = await ask("traceSpan", `trace=${trace(17)}&span=${span(n)}`, traceSpanSchema);
+      return { one, notes: notes.join(" ") };
+    };
+    const many = await alone(1);
+    expect(many.one?.attributes).toHaveLength(100);
+    expect(many.one?.attributes?.[0]?.[1]).toBe(`${"t".repeat(limits.traceTextCharsMax)}…`);
+    expect(many.notes).toMatch(
+      /texts longer than 4096 characters \(these end in "…"\)\. All of it is in the table/,
+    );
+    const deep = await alone(2);
+    expect(deep.one?.events?.length).toBeGreaterThan(10);
+    expect(deep.one?.events?.[0]).toMatchObject({ attributesCount: 500 });
+    expect(deep.notes).toMatch(/All of it is in the table/);
+    const wideOne = await alone(3);
+    expect(wideOne.one?.attributes).toHaveLength(50_000);
+    expect(wideOne.notes).toBe("");
   });
 
   test("of few spans is cut as a larger one is", async () => {

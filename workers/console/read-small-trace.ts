@@ -85,9 +85,11 @@ function spanRowOf(row: SmallRow, resources: Set<string>, cut: Cut): SpanRow {
     ...span,
     name: cutText(row.name, cut),
     statusMessage: cutText(row.statusMessage, cut),
+    scope: cutText(row.scope, cut),
     resource,
     isFirst: Number(isFirst),
     resourceAttributes: isFirst ? cutPairs(row.resource, cut) : [],
+    resourceCount: row.resource.length,
     attributesCount: row.attributes.length,
     eventsCount: eventTimes.length,
     linksCount: linkTraces.length,
@@ -97,11 +99,13 @@ function spanRowOf(row: SmallRow, resources: Set<string>, cut: Cut): SpanRow {
       at,
       cutText(eventNames[n] ?? "", cut),
       cutPairs(eventAttributes[n] ?? [], cut),
+      eventAttributes[n]?.length ?? 0,
     ]),
     links: shown(linkTraces).map((trace, n) => [
       trace,
       linkSpans[n] ?? "",
       cutPairs(linkAttributes[n] ?? [], cut),
+      linkAttributes[n]?.length ?? 0,
     ]),
   };
 }

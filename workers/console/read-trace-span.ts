@@ -1,23 +1,39 @@
 /** `GET /api/trace-span`: a span of a trace with longer texts than there, and the payload that brought it. */
 import * as v from "valibot";
-import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
+import { assert } from "../../shared/assert.ts";
+import type { ClickHouseConnection, ClickHouseSettings } from "../../shared/clickhouse/connection.ts";
+import { isCut } from "../../shared/console/cut-spans.ts";
 import { formatInstant } from "../../shared/console/instant.ts";
 import {
   type Cut,
   spanSurroundingsQuestion,
+  type TraceScope,
   traceSpansQuestion,
 } from "../../shared/console/one-trace-queries.ts";
 import type { TraceSpanDetail } from "../../shared/console/traces.ts";
 import { limits } from "../../shared/limits.ts";
-import { asker, cutNotes, resourcesOf, scopeOf, spanOf, spansSchema } from "./read-trace.ts";
+import {
+  type Ask,
+  asker,
+  cutText,
+  resourcesOf,
+  type SpanRow,
+  scopeOf,
+  spanOf,
+  spansSchema,
+} from "./read-trace.ts";
 import { payloadsOfRows, readPayloads } from "./read-trace-payloads.ts";
+import { isTooMuch } from "./trace-search.ts";
 
-const spanAlone: Cut = {
-  members: limits.traceSpanAloneMembersMax,
-  textChars: limits.traceSpanAloneTextCharsMax,
-  detailBytes: limits.traceDetailBytesMax,
-  spans: 10,
-};
+/** Spans of one id: more than one is a sender's mistake. */
+const spansAlone = 10;
+
+/** All of it; where that is too much, as much as fits: the last is less than 4 MiB whatever the span says. */
+const cuts: readonly Cut[] = [
+  { members: limits.traceDetailBytesMax, textChars: limits.traceDetailBytesMax },
+  { members: limits.traceSpanAloneMembersMax, textChars: limits.traceTextCharsMax },
+  { members: limits.traceSpanLeastMembers, textChars: limits.traceSpanLeastTextChars },
+].map((cut) => ({ ...cut, detailBytes: limits.traceDetailBytesMax, spans: spansAlone }));
 
 const surroundingsSchema = v.array(
   v.object({ begin: v.string(), spansByPayload: v.array(v.tuple([v.string(), v.number()])) }),
@@ -31,8 +47,8 @@ export async function readTraceSpan(
   const ask = asker(clickHouse, settings);
   const at = clickHouse.settings;
   const scope = await scopeOf(clickHouse, ask, traceId, spanId);
-  const [rows, [surroundings]] = await Promise.all([
-    ask(traceSpansQuestion(at, scope, spanAlone), spansSchema),
+  const [{ rows, cut }, [surroundings]] = await Promise.all([
+    readSpans(at, ask, scope),
     ask(spanSurroundingsQuestion(at, scope), surroundingsSchema),
   ]);
   const begin = BigInt(surroundings?.begin ?? 0);
@@ -42,17 +58,55 @@ export async function readTraceSpan(
     spans: spansOf.get(one.payload) ?? one.spans,
   }));
   const payloads = await readPayloads(clickHouse, settings, brought);
-  const resources = resourcesOf(rows);
+  const found = resourcesOf(rows);
+  const resources = found.map(({ resource }) => resource);
+  const spans = rows.map(spanOf(begin, payloads, found));
+  const isWhole = spans.every(
+    (span) => span.attributes !== null && !isCut(span, resources[span.resource], cut.textChars),
+  );
   return {
     traceId,
     start: rows.length === 0 ? null : formatInstant(begin),
-    spans: rows.map(spanOf(begin, payloads, resources)),
-    resources: resources.map(({ service, attributes }) => ({ service, attributes })),
+    spans,
+    resources,
     payloads,
     notes: [
       ...(rows.length === 0 ? ["The table has no span with this id in this trace."] : []),
-      ...(rows.length > 1 ? [`${rows.length} spans have this id: their sender used it twice.`] : []),
-      ...cutNotes(rows, spanAlone),
+      ...(rows.length > 1
+        ? [
+            `${rows.length < spansAlone ? rows.length : `At least ${spansAlone}`} spans have this id: their sender used it twice.`,
+          ]
+        : []),
+      ...(isWhole
+        ? []
+        : [
+            `Shown in part: it has more than ${cutText(cut)}. All of it is in the table: SELECT * FROM ${at.tracesTable} WHERE TraceId = '${traceId}' AND SpanId = '${spanId}'`,
+          ]),
     ],
   };
+}
+
+interface FoundSpans {
+  readonly rows: readonly SpanRow[];
+  readonly cut: Cut;
+}
+
+/** The spans with as much of what they say as an answer has room for. */
+async function readSpans(settings: ClickHouseSettings, ask: Ask, scope: TraceScope): Promise<FoundSpans> {
+  let found: FoundSpans | null = null;
+  for (const cut of cuts) {
+    try {
+      found = { rows: await ask(traceSpansQuestion(settings, scope, cut), spansSchema), cut };
+    } catch (error) {
+      if (!isTooMuch(error) || cut === cuts.at(-1)) {
+        throw error;
+      }
+      continue;
+    }
+    if (found.rows.every(({ hasDetail }) => hasDetail === 1)) {
+      break;
+    }
+  }
+  assert(found !== null, "the last cut is answered, or thrown");
+  return found;
 }

@@ -5,6 +5,7 @@
 import * as v from "valibot";
 import { queryRows } from "../../shared/clickhouse/ask.ts";
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
+import { isCut } from "../../shared/console/cut-spans.ts";
 import { formatInstant } from "../../shared/console/instant.ts";
 import {
   type Cut,
@@ -13,7 +14,7 @@ import {
   traceSpansQuestion,
 } from "../../shared/console/one-trace-queries.ts";
 import { type Question, traceTimesQuestion } from "../../shared/console/trace-queries.ts";
-import type { Attributes, ShapeSpan, Trace, TracePayload, TraceSpan } from "../../shared/console/traces.ts";
+import type { ShapeSpan, Trace, TracePayload, TraceSpan } from "../../shared/console/traces.ts";
 import { toHex } from "../../shared/hex.ts";
 import { DAY_MS, limits } from "../../shared/limits.ts";
 import { type PayloadId, payloadIdToBytes } from "../../shared/payload-key.ts";
@@ -27,22 +28,22 @@ export const spansSchema = v.array(
     ...spanEntries,
     resource: v.string(),
     resourceAttributes: pairs,
+    resourceCount: v.number(),
     isFirst: v.number(),
     attributesCount: v.number(),
     eventsCount: v.number(),
     linksCount: v.number(),
     hasDetail: v.number(),
     attributes: pairs,
-    events: v.array(v.tuple([v.string(), v.string(), pairs])),
-    links: v.array(v.tuple([v.string(), v.string(), pairs])),
+    events: v.array(v.tuple([v.string(), v.string(), pairs, v.number()])),
+    links: v.array(v.tuple([v.string(), v.string(), pairs, v.number()])),
   }),
 );
 export type SpanRow = v.InferOutput<typeof spansSchema>[number];
 /** A resource's id, and what an answer says of it. */
 interface ResourceRow {
   readonly id: string;
-  readonly service: string;
-  readonly attributes: Attributes;
+  readonly resource: Trace["resources"][number];
 }
 const timesSchema = v.array(v.object({ begin: v.number(), end: v.number() }));
 
@@ -79,8 +80,9 @@ export async function readTrace(
       ])
     : [totalsOf(rows), payloadsOfRows(rows)];
   const payloads = await readPayloads(clickHouse, settings, brought.slice(0, limits.payloadsListed));
-  const resources = resourcesOf(rows);
-  const spans = rows.map(spanOf(begin, payloads, resources));
+  const found = resourcesOf(rows);
+  const resources = found.map(({ resource }) => resource);
+  const spans = rows.map(spanOf(begin, payloads, found));
   // Where fewer are listed than may be, a difference is of what came, or went, between two queries.
   const spansUnlisted =
     payloads.length < limits.payloadsListed
@@ -96,12 +98,12 @@ export async function readTrace(
     spansCount,
     errorsCount: errors,
     spans,
-    resources: resources.map(({ service, attributes }) => ({ service, attributes })),
+    resources,
     payloads,
     spansUnlisted,
     spansOfOthers: ofOthers,
     notes: [
-      ...notesOf(spans, spansCount),
+      ...notesOf(spans, resources, spansCount),
       ...(spansUnlisted > 0
         ? [
             `Its spans came in more than ${limits.payloadsListed} payloads: the first ${limits.payloadsListed} by start time are listed, and ${spansUnlisted} spans came in others.`,
@@ -150,10 +152,9 @@ async function spansOf(clickHouse: ClickHouseConnection, ask: Ask, traceId: stri
 export function resourcesOf(rows: readonly SpanRow[]): readonly ResourceRow[] {
   return rows
     .filter(({ isFirst }) => isFirst === 1)
-    .map(({ resource, service, resourceAttributes }) => ({
+    .map(({ resource, service, resourceAttributes: attributes, resourceCount: attributesCount }) => ({
       id: resource,
-      service,
-      attributes: resourceAttributes,
+      resource: { service, attributes, attributesCount },
     }));
 }
 
@@ -177,6 +178,7 @@ export function spanOf(
     events,
     links,
     resourceAttributes: _attributes,
+    resourceCount: _count,
     isFirst: _isFirst,
     tenant: _tenant,
     ...row
@@ -185,22 +187,31 @@ export function spanOf(
     startNs: after(at),
     payload: payloadAt.get(payload) ?? (isOurs(payload) ? -1 : null),
     resource: resourceAt.get(resource) ?? -1,
-    attributes: hasDetail === 1 ? attributes : null,
-    events:
-      hasDetail === 1
-        ? events.map(([time, name, of]): { startNs: number; name: string; attributes: Attributes } => ({
+    ...(hasDetail === 1
+      ? {
+          attributes,
+          events: events.map(([time, name, of, attributesCount]) => ({
             startNs: after(time),
             name,
             attributes: of,
-          }))
-        : null,
-    links:
-      hasDetail === 1 ? links.map(([traceId, spanId, of]) => ({ traceId, spanId, attributes: of })) : null,
+            attributesCount,
+          })),
+          links: links.map(([traceId, spanId, of, attributesCount]) => ({
+            traceId,
+            spanId,
+            attributes: of,
+            attributesCount,
+          })),
+        }
+      : { attributes: null, events: null, links: null }),
   });
 }
 
-function notesOf(spans: readonly TraceSpan[], spansCount: number): string[] {
+function notesOf(spans: readonly TraceSpan[], resources: Trace["resources"], spansCount: number): string[] {
   const without = spans.filter(({ attributes }) => attributes === null).length;
+  const cut = spans.filter(
+    (span) => span.attributes !== null && isCut(span, resources[span.resource]),
+  ).length;
   return [
     ...shapeNotes(spans, spansCount),
     ...(without > 0
@@ -208,8 +219,17 @@ function notesOf(spans: readonly TraceSpan[], spansCount: number): string[] {
           `Attributes, events and links of ${without} spans are left out to keep the answer small: open a span to see its own.`,
         ]
       : []),
-    ...cutNotes(spans, wholeTrace),
+    ...(cut > 0
+      ? [
+          `${cut === 1 ? "1 span is shown in part: it has" : `${cut} spans are shown in part: they have`} more than ${cutText(wholeTrace)}. Open a span to see all of it.`,
+        ]
+      : []),
   ];
+}
+
+/** What of a span is cut off: more than this. */
+export function cutText({ members, textChars }: Cut): string {
+  return `${members} attributes, events or links, or texts longer than ${textChars} characters (these end in "…")`;
 }
 
 /** What is to be said of a trace whose spans are drawn. */
@@ -222,20 +242,6 @@ export function shapeNotes(spans: readonly ShapeSpan[], spansCount: number): str
   return spansCount > spans.length
     ? [`It has ${spansCount} spans: these are the first ${spans.length} by start time.`]
     : [];
-}
-
-export function cutNotes(
-  spans: readonly Pick<TraceSpan, "attributesCount" | "eventsCount" | "linksCount">[],
-  { members }: Cut,
-): string[] {
-  const many = spans.filter(
-    (span) => Math.max(span.attributesCount, span.eventsCount, span.linksCount) > members,
-  ).length;
-  return many === 0
-    ? []
-    : [
-        `${many === 1 ? "1 span has" : `${many} spans have`} more than ${members} attributes, events or links: the first ${members} are here.`,
-      ];
 }
 
 export function daysApart(ns: bigint): string[] {

@@ -1,7 +1,13 @@
 /** Copies a text, and says so. */
 import { useState } from "preact/hooks";
 
-export function CopyButton({ text, label }: { readonly text: string; readonly label: string }) {
+interface CopyButtonProps {
+  /** A function: of a text that is not made before it is asked for. */
+  readonly text: string | (() => string);
+  readonly label: string;
+}
+
+export function CopyButton({ text, label }: CopyButtonProps) {
   const [said, setSaid] = useState("");
   return (
     <button
@@ -9,7 +15,7 @@ export function CopyButton({ text, label }: { readonly text: string; readonly la
       class="quiet"
       onClick={async () => {
         try {
-          await navigator.clipboard.writeText(text);
+          await navigator.clipboard.writeText(typeof text === "string" ? text : text());
           setSaid("Copied");
         } catch {
           setSaid("Select it and copy by hand: the browser refused");

@@ -1,66 +1,84 @@
-/** Attributes of a span or of its resource: readable, copied by a button, and each with the traces that have the same. */
-import { useState } from "preact/hooks";
+/** Attributes of a span, its resource, an event or a link: readable, and some copied by a button, each with the traces that have the same. */
 import { tracesPagePath } from "../../../../shared/console/page-routes.ts";
 import { formatCondition, parseCondition } from "../../../../shared/console/trace-filter.ts";
 import type { Attributes } from "../../../../shared/console/traces.ts";
 import { CopyButton } from "../copy-button.tsx";
-import { plural } from "../format.ts";
+import { countText } from "../format.ts";
+import { useShown } from "./use-shown.tsx";
 import { readableValue } from "./value-text.ts";
 
 /** Longer values have a box of their own, which scrolls. */
 const lineCharsMax = 500;
-/** More are shown when somebody asks. */
 const pairsShown = 30;
 
-interface AttributeListProps {
-  readonly title: string;
-  readonly scope: "span" | "resource";
+interface PairsProps {
   readonly pairs: Attributes;
   /** Of all, those that the answer left out included. */
   readonly count: number;
 }
 
+interface AttributeListProps extends PairsProps {
+  readonly title: string;
+  readonly scope: "span" | "resource";
+}
+
 export function AttributeList({ title, scope, pairs, count }: AttributeListProps) {
-  const [isAll, setAll] = useState(false);
-  if (pairs.length === 0) {
-    return null;
-  }
-  const shown = isAll ? pairs : pairs.slice(0, pairsShown);
-  return (
+  return count === 0 ? null : (
     <section>
       <h3>
-        {title} ({count})
+        {title} ({countText(count)})
       </h3>
-      <dl class="pairs">
-        {shown.map(([key, value], index) => (
-          <div key={index}>
-            <dt>
-              <bdi>{key}</bdi>
-            </dt>
-            <dd>
-              <Value name={key} value={value} />
-              <span class="tools">
-                <CopyButton text={value} label="Copy" />
-                <FindLink scope={scope} name={key} value={value} />
-              </span>
-            </dd>
-          </div>
-        ))}
-      </dl>
-      {shown.length < pairs.length && (
-        <button type="button" onClick={() => setAll(true)}>
-          Show all {pairs.length}
-        </button>
-      )}
-      {isAll && pairs.length < count && (
-        <p class="note">{plural(count - pairs.length, "more")} in the table.</p>
-      )}
+      <AttributePairs pairs={pairs} count={count} scope={scope} />
     </section>
   );
 }
 
-function Value({ name, value }: { readonly name: string; readonly value: string }) {
-  const text = readableValue(name, value);
+/** `scope`: each can be copied and searched for. */
+export function AttributePairs({
+  pairs,
+  count,
+  scope,
+}: PairsProps & { readonly scope?: "span" | "resource" }) {
+  const { shown, more } = useShown(pairs, pairsShown);
+  const left = count - pairs.length;
+  return (
+    <>
+      {shown.length > 0 && (
+        <dl class="pairs">
+          {shown.map(([key, value], index) => (
+            <div key={index}>
+              <dt>
+                <bdi>{key}</bdi>
+              </dt>
+              <dd>
+                <TextValue text={readableValue(key, value)} />
+                {scope !== undefined && (
+                  <span class="tools">
+                    <CopyButton text={value} label="Copy" />
+                    <FindLink scope={scope} name={key} value={value} />
+                  </span>
+                )}
+              </dd>
+            </div>
+          ))}
+        </dl>
+      )}
+      {more !== null && (
+        <p class="actions">
+          {more}
+          <CopyButton
+            text={() => JSON.stringify(pairs, null, 1)}
+            label={`Copy all ${countText(pairs.length)} as JSON`}
+          />
+        </p>
+      )}
+      {left > 0 && <p class="note">{countText(left)} more in the table.</p>}
+    </>
+  );
+}
+
+/** A line, or a box that scrolls where it is longer. */
+export function TextValue({ text }: { readonly text: string }) {
   return text.includes("\n") || text.length > lineCharsMax ? (
     // biome-ignore lint/a11y/noNoninteractiveTabindex: what is scrolled must be reached by the keyboard
     <pre class="value" tabIndex={0}>

@@ -1,15 +1,17 @@
 /** A trace that is there: its head, its waterfall, and what the chosen span says. */
 import { useEffect, useMemo, useState } from "preact/hooks";
+import { isCut } from "../../../../shared/console/cut-spans.ts";
 import { durationText } from "../../../../shared/console/duration-text.ts";
 import { tracePagePath } from "../../../../shared/console/page-routes.ts";
 import type { TraceTree } from "../../../../shared/console/trace-tree.ts";
 import type { Trace, TraceShape } from "../../../../shared/console/traces.ts";
 import type { Answer } from "../answer.ts";
+import { plural } from "../format.ts";
 import { goTo } from "../route.ts";
 import { findNodes, searchTexts } from "./find-spans.ts";
 import { type SeenTrace, seeTrace } from "./seen-trace.ts";
 import { SpanDetail } from "./span-detail.tsx";
-import { linkOf, nodeOf } from "./span-link.ts";
+import { keyOf, linkOf, nodeOf, nodeOfKey, parentsWithIds } from "./span-link.ts";
 import { TraceHead } from "./trace-head.tsx";
 import { TraceTools } from "./trace-tools.tsx";
 import { Waterfall } from "./waterfall.tsx";
@@ -25,9 +27,9 @@ interface FoundTraceProps {
 export function FoundTrace({ shape, details, span }: FoundTraceProps) {
   const seen = useMemo(() => seeTrace(shape, details.value), [shape, details.value]);
   const { trace, tree } = seen;
-  const { chosen, choose } = useChosen(tree, trace.traceId, span);
-  const { active, collapsed, setActive, setCollapsed, show } = useShown(tree, chosen);
-  const { sought, setSought, found } = useSpanSearch(seen);
+  const { chosen, choose } = useChosen(seen, span);
+  const { active, activeKey, collapsed, setActive, setCollapsed, show } = useShown(seen, chosen, span);
+  const { sought, setSought, found, inPart } = useSpanSearch(seen);
   const [showsPath, setShowsPath] = useState(true);
   return (
     <>
@@ -48,7 +50,7 @@ export function FoundTrace({ shape, details, span }: FoundTraceProps) {
         )}
         <TraceTools
           sought={sought}
-          searched={searchedText(details)}
+          searched={searchedText(details, inPart)}
           onSought={setSought}
           found={found}
           errors={seen.errors}
@@ -70,6 +72,7 @@ export function FoundTrace({ shape, details, span }: FoundTraceProps) {
             onCollapse={setCollapsed}
             found={useMemo(() => new Set(found), [found])}
             active={active}
+            activeKey={activeKey}
             onActive={setActive}
             chosen={chosen}
             onChoose={choose}
@@ -77,7 +80,7 @@ export function FoundTrace({ shape, details, span }: FoundTraceProps) {
         </section>
         {chosen >= 0 && (
           <SpanDetail
-            key={chosen}
+            key={span}
             seen={seen}
             isComing={details.isAsking}
             node={chosen}
@@ -93,10 +96,10 @@ export function FoundTrace({ shape, details, span }: FoundTraceProps) {
   );
 }
 
-/** What the search does not look through; empty: it looks through all that the page has. */
-function searchedText({ value, isAsking }: Answer<Trace>): string {
+/** What the search does not look through; empty: it looks through all of it. */
+function searchedText({ value, isAsking }: Answer<Trace>, inPart: number): string {
   if (value !== undefined) {
-    return "";
+    return inPart === 0 ? "" : `of ${plural(inPart, "span")} the page has a part only`;
   }
   return isAsking ? "attributes and events are still being read" : "attributes and events could not be read";
 }
@@ -108,10 +111,10 @@ interface Chosen {
   readonly choose: (node: number) => void;
 }
 
-function useChosen(tree: TraceTree, traceId: string, span: string): Chosen {
-  const chosen = useMemo(() => nodeOf(tree, span), [tree, span]);
+function useChosen(seen: SeenTrace, span: string): Chosen {
+  const chosen = useMemo(() => nodeOf(seen, span), [seen, span]);
   const choose = (node: number): void =>
-    goTo(tracePagePath(traceId, node === chosen ? "" : linkOf(tree, node)), { replace: true });
+    goTo(tracePagePath(seen.trace.traceId, node === chosen ? "" : linkOf(seen, node)), { replace: true });
   useEffect(() => {
     const pressed = ({ key, target }: KeyboardEvent): void => {
       const isElsewhere =
@@ -127,8 +130,9 @@ function useChosen(tree: TraceTree, traceId: string, span: string): Chosen {
 }
 
 interface Shown {
-  /** The node that the keyboard is at. */
+  /** The node that the keyboard is at, and by what it is known when others arrive. */
   readonly active: number;
+  readonly activeKey: string;
   readonly setActive: (node: number) => void;
   readonly collapsed: ReadonlySet<number>;
   readonly setCollapsed: (collapsed: ReadonlySet<number>) => void;
@@ -136,12 +140,19 @@ interface Shown {
   readonly show: (node: number) => void;
 }
 
-function useShown(tree: TraceTree, chosen: number): Shown {
-  const [collapsed, setCollapsed] = useState<ReadonlySet<number>>(new Set());
-  const [active, setActive] = useState(Math.max(0, chosen));
+/** Remembered by the spans, not by the rows: what a trace's spans say may bring further ones. `span`: the link's. */
+function useShown(seen: SeenTrace, chosen: number, span: string): Shown {
+  const { nodes } = seen.tree;
+  const [folded, setFolded] = useState<ReadonlySet<string>>(new Set());
+  const collapsed = useMemo(() => parentsWithIds(seen.tree, folded), [seen, folded]);
+  const setCollapsed = (places: ReadonlySet<number>): void =>
+    setFolded(new Set([...places].map((n) => nodes[n]?.id ?? "")));
+  const [activeKey, setActiveKey] = useState("");
+  const active = useMemo(() => Math.max(0, nodeOfKey(seen, activeKey)), [seen, activeKey]);
+  const setActive = (node: number): void => setActiveKey(keyOf(seen, node));
   const show = (node: number): void => {
     const open = new Set(collapsed);
-    for (let above = tree.nodes[node]?.parent ?? -1; above >= 0; above = tree.nodes[above]?.parent ?? -1) {
+    for (let above = nodes[node]?.parent ?? -1; above >= 0; above = nodes[above]?.parent ?? -1) {
       open.delete(above);
     }
     setCollapsed(open);
@@ -151,8 +162,8 @@ function useShown(tree: TraceTree, chosen: number): Shown {
     if (chosen >= 0) {
       show(chosen);
     }
-  }, [chosen]);
-  return { active, setActive, collapsed, setCollapsed, show };
+  }, [span, chosen >= 0]);
+  return { active, activeKey, setActive, collapsed, setCollapsed, show };
 }
 
 interface SpanSearch {
@@ -160,15 +171,26 @@ interface SpanSearch {
   readonly setSought: (text: string) => void;
   /** Nodes that have it, in their order. */
   readonly found: readonly number[];
+  /** Spans of which the page has not all that they say. */
+  readonly inPart: number;
 }
 
-function useSpanSearch({ trace: { spans }, tree }: SeenTrace): SpanSearch {
+function useSpanSearch({ trace: { spans }, tree, details }: SeenTrace): SpanSearch {
   const [sought, setSought] = useState("");
   const isSearching = sought.trim() !== "";
   // Megabytes of text: only for somebody who searches.
   const texts = useMemo(() => (isSearching ? searchTexts(spans) : []), [spans, isSearching]);
   const found = useMemo(() => findNodes(tree, texts, sought), [tree, texts, sought]);
-  return { sought, setSought, found };
+  const inPart = useMemo(
+    () =>
+      isSearching && details !== undefined
+        ? details.spans.filter(
+            (span) => span.attributes === null || isCut(span, details.resources[span.resource]),
+          ).length
+        : 0,
+    [details, isSearching],
+  );
+  return { sought, setSought, found, inPart };
 }
 
 /** Everything below the roots. */

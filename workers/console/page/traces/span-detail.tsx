@@ -1,11 +1,12 @@
 /** What one span says: its times, attributes, events and links, and which payload brought it. */
 import { useLayoutEffect, useRef } from "preact/hooks";
+import { isCut } from "../../../../shared/console/cut-spans.ts";
 import { spanName } from "../../../../shared/console/span-name.ts";
-import type { Attributes, TraceSpan } from "../../../../shared/console/traces.ts";
+import type { Trace, TraceSpan } from "../../../../shared/console/traces.ts";
 import { traceSpanSchema } from "../../../../shared/console/traces.ts";
 import { limits } from "../../../../shared/limits.ts";
 import { type Answer, useAnswer } from "../answer.ts";
-import { AttributeList } from "./attribute-list.tsx";
+import { AttributeList, TextValue } from "./attribute-list.tsx";
 import { oddityText } from "./node-text.ts";
 import { isSameSpan } from "./same-span.ts";
 import type { SeenTrace } from "./seen-trace.ts";
@@ -28,12 +29,13 @@ export function SpanDetail({ seen, isComing, node, onClose, onShow }: SpanDetail
   const treeNode = tree.nodes[node];
   const place = treeNode?.place ?? -1;
   const drawn = trace.spans[place];
-  const { span, resource, origin, asked } = useWholeSpan(seen, place, isComing);
+  const { span, resource, origin, notes, asked } = useWholeSpan(seen, place, isComing);
   const aside = useFocusBack();
   if (drawn === undefined || treeNode === undefined) {
     return null;
   }
   const oddity = oddityText(treeNode);
+  const message = span?.statusMessage ?? "";
   return (
     <aside class="panel detail" aria-labelledby="span-title" ref={aside}>
       <header>
@@ -44,32 +46,47 @@ export function SpanDetail({ seen, isComing, node, onClose, onShow }: SpanDetail
           Close
         </button>
       </header>
-      {drawn.status === "Error" && (
-        <p class="wrong">
-          Error{(span?.statusMessage ?? "") === "" ? "" : ": "}
-          <bdi>{span?.statusMessage ?? ""}</bdi>
-        </p>
-      )}
+      {drawn.status === "Error" && <p class="wrong">Error{message === "" ? "" : ":"}</p>}
+      {message !== "" && <TextValue text={message} />}
       {oddity !== "" && <p class="stale">This span: {oddity}.</p>}
       <SpanFacts seen={seen} node={node} span={drawn} scope={span?.scope} onShow={onShow} />
+      {notes.map((note) => (
+        <p key={note} class="stale">
+          {note}
+        </p>
+      ))}
       {span !== undefined && <SpanPayload origin={origin} />}
-      {asked.failure !== "" && <p class="stale">Its attributes could not be read. {asked.failure}</p>}
-      {(asked.isAsking || (isComing && span === undefined)) && (span?.attributes ?? null) === null && (
+      {asked.failure !== "" && (
+        <p class="stale">
+          {(span?.attributes ?? null) === null ? "Its attributes" : "All that it says"} could not be read.{" "}
+          {asked.failure}
+        </p>
+      )}
+      {(asked.isAsking || (isComing && span === undefined)) && (
         <p class="note" role="status">
-          Reading its attributes, and what brought it …
+          Reading all that it says, and what brought it …
         </p>
       )}
       {span !== undefined && (
         <>
-          <SpanEvents span={span} />
-          <SpanLinks span={span} />
+          {span.attributes !== null && (
+            <>
+              <SpanEvents span={span} />
+              <SpanLinks span={span} />
+              <AttributeList
+                title="Attributes"
+                scope="span"
+                pairs={span.attributes}
+                count={span.attributesCount}
+              />
+            </>
+          )}
           <AttributeList
-            title="Attributes"
-            scope="span"
-            pairs={span.attributes ?? []}
-            count={span.attributesCount}
+            title="Resource"
+            scope="resource"
+            pairs={resource?.attributes ?? []}
+            count={resource?.attributesCount ?? 0}
           />
-          <AttributeList title="Resource" scope="resource" pairs={resource} count={resource.length} />
         </>
       )}
     </aside>
@@ -93,8 +110,10 @@ function useFocusBack() {
 interface WholeSpan {
   /** Undefined: what it says is not there yet, or the node has no span. */
   readonly span: TraceSpan | undefined;
-  readonly resource: Attributes;
+  readonly resource: Trace["resources"][number] | undefined;
   readonly origin: SpanOrigin;
+  /** What is to be said of it: what is cut, and that several spans have its id. */
+  readonly notes: readonly string[];
   readonly asked: Pick<Answer<unknown>, "failure" | "isAsking">;
 }
 
@@ -109,7 +128,9 @@ function useWholeSpan({ trace, details }: SeenTrace, place: number, isComing: bo
   const isWhole =
     listed === undefined
       ? isSoonThere
-      : listed.attributes !== null && listed.payload !== -1 && !isCut(listed);
+      : listed.attributes !== null &&
+        listed.payload !== -1 &&
+        !isCut(listed, details?.resources[listed.resource]);
   const asked = useAnswer(
     isWhole || drawn === undefined ? "" : `/api/trace-span?trace=${trace.traceId}&span=${drawn.spanId}`,
     traceSpanSchema,
@@ -122,18 +143,14 @@ function useWholeSpan({ trace, details }: SeenTrace, place: number, isComing: bo
   const of = alone === undefined ? details : asked.value;
   return {
     span,
-    resource: of?.resources[span?.resource ?? -1]?.attributes ?? [],
+    resource: of?.resources[span?.resource ?? -1],
     origin: originOf(span?.payload ?? null, of?.payloads ?? []),
+    notes: [
+      ...(asked.value?.notes ?? []),
+      ...(asked.value !== undefined && alone === undefined
+        ? ["The table does not have it any more as it is drawn: load the page again."]
+        : []),
+    ],
     asked,
   };
-}
-
-function isCut({ attributes, attributesCount, events, eventsCount, links, linksCount }: TraceSpan): boolean {
-  const lists = [attributes, ...(events ?? []).map((event) => event.attributes)];
-  return (
-    (attributes?.length ?? 0) < attributesCount ||
-    (events?.length ?? 0) < eventsCount ||
-    (links?.length ?? 0) < linksCount ||
-    lists.some((pairs) => pairs?.some(([, value]) => value.endsWith("…")))
-  );
 }

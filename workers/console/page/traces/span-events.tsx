@@ -1,37 +1,38 @@
 /** What happened within a span, exceptions with their stack, and what it is linked to. */
-import { useState } from "preact/hooks";
 import { durationText } from "../../../../shared/console/duration-text.ts";
 import { tracePagePath } from "../../../../shared/console/page-routes.ts";
 import type { Attributes, TraceSpan } from "../../../../shared/console/traces.ts";
-import { Fact } from "./fact.tsx";
+import { countText } from "../format.ts";
+import { AttributePairs } from "./attribute-list.tsx";
+import { useShown } from "./use-shown.tsx";
 
-/** More are shown when somebody asks. */
 const eventsShown = 20;
 
 type SpanEvent = NonNullable<TraceSpan["events"]>[number];
 
 export function SpanEvents({ span }: { readonly span: TraceSpan }) {
-  const [isAll, setAll] = useState(false);
-  const events = span.events ?? [];
-  if (events.length === 0) {
-    return null;
-  }
-  return (
+  const { shown, more } = useShown(span.events ?? [], eventsShown);
+  return span.eventsCount === 0 ? null : (
     <section>
-      <h3>Events ({span.eventsCount})</h3>
+      <h3>Events ({countText(span.eventsCount)})</h3>
       <ol class="events">
-        {events.slice(0, isAll ? events.length : eventsShown).map((event, index) => (
+        {shown.map((event, index) => (
           <EventItem key={index} event={event} afterNs={event.startNs - span.startNs} />
         ))}
       </ol>
-      {!isAll && events.length > eventsShown && (
-        <button type="button" onClick={() => setAll(true)}>
-          Show all {events.length}
-        </button>
-      )}
+      {more}
+      <InTable count={span.eventsCount - (span.events?.length ?? 0)} />
     </section>
   );
 }
+
+/** What the answer left out. */
+function InTable({ count }: { readonly count: number }) {
+  return count <= 0 ? null : <p class="note">{countText(count)} more in the table.</p>;
+}
+
+/** Of an exception these are its heading and its stack. */
+const exceptionKeys = ["exception.type", "exception.message", "exception.stacktrace"];
 
 /** `afterNs`: the span's begin. */
 function EventItem({ event, afterNs }: { readonly event: SpanEvent; readonly afterNs: number }) {
@@ -41,12 +42,17 @@ function EventItem({ event, afterNs }: { readonly event: SpanEvent; readonly aft
     .filter((text) => text !== "")
     .join(": ");
   const isException = what + stack !== "";
-  const others = event.attributes.filter(([key]) => !(isException && key.startsWith("exception.")));
+  const title =
+    isException && event.name === "exception"
+      ? what
+      : [event.name, what].filter((text) => text !== "").join(": ");
+  const others = event.attributes.filter(([key]) => !exceptionKeys.includes(key));
+  const inHeading = event.attributes.length - others.length;
   return (
     <li class={isException ? "exception" : ""}>
       <p>
         <b>
-          <bdi>{what === "" ? event.name : what}</bdi>
+          <bdi>{title}</bdi>
         </b>{" "}
         <span class="note">
           {durationText(Math.abs(afterNs))}
@@ -54,35 +60,28 @@ function EventItem({ event, afterNs }: { readonly event: SpanEvent; readonly aft
         </span>
       </p>
       {stack !== "" && <pre class="stack">{stack}</pre>}
-      {others.length > 0 && (
-        <dl class="pairs">
-          {others.map(([key, value], n) => (
-            <Fact key={n} name={key} value={value} />
-          ))}
-        </dl>
-      )}
+      <AttributePairs pairs={others} count={event.attributesCount - inHeading} />
     </li>
   );
 }
 
 export function SpanLinks({ span }: { readonly span: TraceSpan }) {
-  const links = span.links ?? [];
-  return links.length === 0 ? null : (
+  const { shown, more } = useShown(span.links ?? [], eventsShown);
+  return span.linksCount === 0 ? null : (
     <section>
-      <h3>Links ({span.linksCount})</h3>
+      <h3>Links ({countText(span.linksCount)})</h3>
       <ul class="links">
-        {links.map((link, index) => (
+        {shown.map((link, index) => (
           <li key={index}>
             <a class="key" href={`#${tracePagePath(link.traceId, link.spanId)}`}>
               trace {link.traceId.slice(0, 8)}, span {link.spanId}
             </a>
-            <span class="note">
-              {" "}
-              <bdi>{link.attributes.map(([key, value]) => `${key}=${value}`).join(", ")}</bdi>
-            </span>
+            <AttributePairs pairs={link.attributes} count={link.attributesCount} />
           </li>
         ))}
       </ul>
+      {more}
+      <InTable count={span.linksCount - (span.links?.length ?? 0)} />
     </section>
   );
 }

@@ -11,9 +11,9 @@ const beyond = 4;
 interface VirtualRowsProps extends Omit<HTMLAttributes<HTMLDivElement>, "children"> {
   readonly count: number;
   readonly rowPx: number;
-  /** This row is brought into sight when it changes, and when `moves` does; null: none is. */
-  readonly shown: number | null;
-  readonly moves: number;
+  /** This row is brought into sight when `moves` changes. */
+  readonly shown: number;
+  readonly moves: string;
   /** Draws the row at `index`, `top` pixels down. */
   readonly row: (index: number, top: number) => ComponentChildren;
 }
@@ -37,7 +37,7 @@ export function VirtualRows({ count, rowPx, shown, moves, row, ...attributes }: 
   }, []);
   useLayoutEffect(() => {
     const { current } = box;
-    if (current !== null && shown !== null) {
+    if (current !== null) {
       const top = shown * rowPx;
       if (top < current.scrollTop) {
         current.scrollTop = top;
@@ -46,7 +46,7 @@ export function VirtualRows({ count, rowPx, shown, moves, row, ...attributes }: 
       }
       look();
     }
-  }, [shown, moves, rowPx]);
+  }, [moves, rowPx]);
 
   const from = Math.max(0, Math.min(sight.first, count) - beyond);
   const to = Math.min(count, sight.first + sight.rows + beyond);

@@ -17,6 +17,8 @@ interface WaterfallProps {
   readonly found: ReadonlySet<number>;
   /** The node that the keyboard is at. */
   readonly active: number;
+  /** Another one of it brings the row into sight; spans that arrive before it do not. */
+  readonly activeKey: string;
   readonly onActive: (node: number) => void;
   /** The node whose details are shown; -1: none. */
   readonly chosen: number;
@@ -24,7 +26,8 @@ interface WaterfallProps {
 }
 
 export function Waterfall(props: WaterfallProps) {
-  const { seen, showsPath, collapsed, onCollapse, found, active, onActive, chosen, onChoose } = props;
+  const { seen, showsPath, collapsed, onCollapse, found, active, activeKey, onActive, chosen, onChoose } =
+    props;
   const { tree } = seen;
   const visible = useMemo(() => visibleNodes(tree, collapsed), [tree, collapsed]);
   /** Keys pressed: each brings the row that is active into sight, also where it stays the same. */
@@ -70,7 +73,7 @@ export function Waterfall(props: WaterfallProps) {
       count={visible.length}
       rowPx={rowPx}
       shown={rowOf(visible, active)}
-      moves={moves}
+      moves={`${moves} ${activeKey} ${collapsed.size}`}
       onKeyDown={(event) => {
         const isPlain = !event.ctrlKey && !event.metaKey && !event.altKey;
         if (isPlain && press(event.key)) {
