@@ -8,7 +8,7 @@
  * 4. what a stream of INSERTs costs, merges included, and what of it grows with the table
  * 5. the receipts of 500 ids of one group and of 500 over the month, and 3, with ids of version 1, which are at random, and of version 2, which begin with
  *    their time (`npm run bench -- receipts ids`: this alone)
- * 6. `npm run bench -- receipts segments` alone: bytes and look-ups of payloads in segments, before schema/0016 and after it
+ * 6. `npm run bench -- receipts segments` alone: bytes of payloads in segments, before schema/0017 and after it, and then look-ups
  *
  * `npm run bench -- receipts 3e7` makes so many (10^7 without). The engine makes them itself, over the 36 days before now.
  * By the clock (least and median) and by the CPU time of the server's process, which a busy machine changes less. On a disk: of what
@@ -175,7 +175,9 @@ async function time(
 
 async function bytesPerReceipt(engine: EngineSession): Promise<void> {
   const text = await engine.text(
-    "SELECT table, count(), sum(bytes_on_disk) / sum(rows) FROM system.parts WHERE database = 'default' AND active AND table LIKE 'headrace_receipt%' AND rows > 0 GROUP BY table ORDER BY table FORMAT TSVRaw",
+    `WITH (SELECT sum(rows) FROM system.parts WHERE database = 'default' AND active AND table = 'headrace_receipts') AS receipts
+      SELECT table, count(), sum(bytes_on_disk) / receipts FROM system.parts
+      WHERE database = 'default' AND active AND table LIKE 'headrace_receipt%' AND rows > 0 GROUP BY table ORDER BY table FORMAT TSVRaw`,
   );
   let sum = 0;
   for (const line of text.split("\n")) {
@@ -248,7 +250,7 @@ async function stream(engine: EngineSession, end: number): Promise<void> {
   }
 }
 
-/** Of one group; and what of it is the look for their minutes. */
+/** Of one group; and what of it is the first look. */
 async function measureGroup(
   engine: EngineSession,
   receipts: number,
@@ -259,11 +261,11 @@ async function measureGroup(
   await time(engine, name, async () =>
     receiptClaimsQuery(settings, await groupIds(engine, receipts, end, version)),
   );
-  await time(engine, "… their minutes alone", async () => {
+  await time(engine, "… their places alone", async () => {
     const heads = (await groupIds(engine, receipts, end, version)).map(
-      (id) => `unhex('${toHex(payloadIdToBytes(id).subarray(0, 12))}')`,
+      (id) => `unhex('${toHex(payloadIdToBytes(id).subarray(0, 8))}')`,
     );
-    return `SELECT head, minute, tenant FROM headrace_receipt_places WHERE head IN (${heads.join(", ")})`;
+    return `SELECT head, minute, tenant, segment, slot FROM headrace_receipt_ids WHERE head IN (${heads.join(", ")}) AND path = ''`;
   });
 }
 
@@ -326,12 +328,12 @@ async function measureAudit(
 async function compareIds(engine: EngineSession, receipts: number, end: number): Promise<void> {
   for (const version of [1, 2] as const) {
     console.log(`${receipts} receipts of ids of version ${version}:`);
-    for (const table of ["headrace_receipts", "headrace_receipt_places", "otel_traces"]) {
+    for (const table of ["headrace_receipts", "headrace_receipt_ids", "otel_traces"]) {
       await engine.ask(`TRUNCATE TABLE ${table}`);
     }
     await fill(engine, receipts, end, version);
     await engine.ask("OPTIMIZE TABLE headrace_receipts FINAL");
-    await engine.ask("OPTIMIZE TABLE headrace_receipt_places FINAL");
+    await engine.ask("OPTIMIZE TABLE headrace_receipt_ids FINAL");
     await settle(engine);
     await bytesPerReceipt(engine);
     await measureGroup(engine, receipts, end, version);
@@ -342,11 +344,11 @@ async function compareIds(engine: EngineSession, receipts: number, end: number):
   }
 }
 
-/** The same of payloads in segments, without and with compressed ids of places. */
+/** The same of payloads in segments: their bytes with a name per payload and with one per segment, and the look-ups with the latter. */
 async function compareSegments(engine: EngineSession, receipts: number, end: number): Promise<void> {
-  for (const [name, until] of [
-    ["schema/0015", "0016"],
-    ["ids of places compressed (schema/0016)", "0017"],
+  for (const [name, until, table] of [
+    ["a segment's name per payload (schema/0016)", "0017", "headrace_receipt_places"],
+    ["a segment's name once (schema/0018)", "9999", "headrace_receipt_ids"],
   ] as const) {
     await migrate(
       readSchemaFiles().filter((file) => file.name < until),
@@ -355,12 +357,12 @@ async function compareSegments(engine: EngineSession, receipts: number, end: num
     );
     const inSegments = async (minutes: string, fillAll: () => Promise<void>): Promise<void> => {
       console.log(`${receipts} receipts of payloads in segments of ${segmentPayloads}, ${minutes}, ${name}:`);
-      for (const table of ["headrace_receipts", "headrace_receipt_places"]) {
-        await engine.ask(`TRUNCATE TABLE ${table}`);
+      for (const one of ["headrace_receipts", "headrace_receipt_places", table]) {
+        await engine.ask(`TRUNCATE TABLE ${one}`);
       }
       await fillAll();
       await engine.ask("OPTIMIZE TABLE headrace_receipts FINAL");
-      await engine.ask("OPTIMIZE TABLE headrace_receipt_places FINAL");
+      await engine.ask(`OPTIMIZE TABLE ${table} FINAL`);
       await settle(engine);
       await bytesPerReceipt(engine);
     };
@@ -371,11 +373,11 @@ async function compareSegments(engine: EngineSession, receipts: number, end: num
       );
     });
     await inSegments(`over ${days} days`, async () => await fill(engine, receipts, end, 2, segmentSql));
-    await measureGroup(engine, receipts, end, 2);
-    await time(engine, "500 ids over the month, each with one", async () =>
-      receiptClaimsQuery(settings, await ids(engine, 500, { receipts, end }, 500, 2)),
-    );
   }
+  await measureGroup(engine, receipts, end, 2);
+  await time(engine, "500 ids over the month, each with one", async () =>
+    receiptClaimsQuery(settings, await ids(engine, 500, { receipts, end }, 500, 2)),
+  );
 }
 
 const idsAlone = 5e6;
@@ -406,17 +408,16 @@ export async function benchReceipts(part?: string, count?: string): Promise<void
       await measure(engine, { receipts, end }, "before");
       await stream(engine, end);
       const [began, cpu] = [performance.now(), engine.cpuSeconds()];
-      await migrateBefore("0017");
+      await migrateBefore("9999");
       console.log(
-        `schema/0013 to 0016: ${((performance.now() - began) / 1000).toFixed(1)} s, CPU ${(engine.cpuSeconds() - cpu).toFixed(1)} s\nafter:`,
+        `schema/0013 to 0018: ${((performance.now() - began) / 1000).toFixed(1)} s, CPU ${(engine.cpuSeconds() - cpu).toFixed(1)} s\nafter:`,
       );
       await engine.ask("OPTIMIZE TABLE headrace_receipts FINAL");
       await engine.ask("OPTIMIZE TABLE headrace_receipt_minutes FINAL");
-      await engine.ask("OPTIMIZE TABLE headrace_receipt_places FINAL");
       await measure(engine, { receipts, end }, "after");
       await stream(engine, end);
     }
-    await migrateBefore("0017");
+    await migrateBefore("9999");
     await compareIds(engine, receipts, end);
   } finally {
     await engine.stop();

@@ -166,9 +166,11 @@ async function deployInstallation(call: Call): Promise<0 | 1> {
     wanted,
     wrangler,
     secretOf: (name, environment) => secrets.get(secretSource(name, environment, env)),
-    migrate: async () => {
+    migrate: async (which) => {
       await reached(login.url, () =>
-        replicas === undefined ? migrateClickHouse(login, schema) : migrateReplicas(replicas, schema),
+        replicas === undefined
+          ? migrateClickHouse(login, schema, which)
+          : migrateReplicas(replicas, schema, which),
       );
     },
     beforeDeploy: (environment) => {

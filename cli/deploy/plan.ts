@@ -6,11 +6,21 @@
  * hash of everything which its deployment stands for (its configuration, its sources, the queues' settings), and only
  * after everything before it was done: a deployed version with the right tag is the proof (decision 0071).
  */
+import { isLateFile } from "../../shared/clickhouse/migrations.ts";
 import type { Present, PresentRule } from "./present.ts";
 import { lifecycleRule, rulePrefix, type Wanted, type WantedQueue, type WantedWorker } from "./wanted.ts";
 
 export interface Step {
-  readonly kind: "bucket" | "lifecycle" | "queue" | "namespace" | "schema" | "secrets" | "worker" | "rule";
+  readonly kind:
+    | "bucket"
+    | "lifecycle"
+    | "queue"
+    | "namespace"
+    | "schema"
+    | "secrets"
+    | "worker"
+    | "rule"
+    | "schema_end";
   /** `create queue headrace-ring` */
   readonly what: string;
   /** What it does and why it is there, for the person who reads the plan. */
@@ -53,12 +63,14 @@ export function planDeployment(wanted: Wanted, present: Present, options: PlanOp
   planQueues(wanted, present, options, add, asPlanned);
 
   // --- ClickHouse, before the Workers that write to it
+  const early = present.migrations.filter((name) => !isLateFile(name));
   if (present.migrations.length === 0) {
     asPlanned.push("ClickHouse's schema");
-  } else {
+  }
+  if (early.length > 0) {
     add(
       "schema",
-      `apply ${present.migrations.join(", ")}`,
+      `apply ${early.join(", ")}`,
       "Tables, views and settings in ClickHouse; each file is applied once and may be repeated.",
       [],
     );
@@ -74,6 +86,17 @@ export function planDeployment(wanted: Wanted, present: Present, options: PlanOp
     if (own.length === 0) {
       asPlanned.push(`Worker ${worker.worker.name}`);
     }
+  }
+
+  // --- What only Workers of an earlier version ask
+  const late = present.migrations.filter(isLateFile);
+  if (late.length > 0) {
+    add(
+      "schema_end",
+      `apply ${late.join(", ")}`,
+      "Takes away what the Workers asked of ClickHouse before this version.",
+      [],
+    );
   }
   return { steps, asPlanned, conflicts };
 }

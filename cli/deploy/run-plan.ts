@@ -19,7 +19,7 @@ export interface Work {
   readonly wanted: Wanted;
   readonly wrangler: Wrangler;
   readonly secretOf: (name: string, environment: string | undefined) => string | undefined;
-  readonly migrate: () => Promise<void>;
+  readonly migrate: (which: "early" | "all") => Promise<void>;
   /** Throws `UserError` where a Worker may no longer be deployed as it was planned. */
   readonly beforeDeploy: (environment: string) => void;
   readonly interrupted: AbortSignal;
@@ -45,8 +45,8 @@ export async function runPlan(
       );
     }
     work.onStep(step, index);
-    if (step.kind === "schema") {
-      await work.migrate();
+    if (step.kind === "schema" || step.kind === "schema_end") {
+      await work.migrate(step.kind === "schema" ? "early" : "all");
     } else if (step.environment !== undefined) {
       work.beforeDeploy(step.environment);
       namespace ??= await readNamespace(work);

@@ -11,14 +11,16 @@ import { type StatementLogin, statementRunner } from "./run-statement.ts";
 export async function migrateClickHouse(
   login: StatementLogin,
   settings: SchemaSettings = defaultSchemaSettings,
+  which: "early" | "all" = "all",
 ): Promise<readonly string[]> {
-  return await migrate(readSchemaFiles(), settings, statementRunner(login));
+  return await migrate(readSchemaFiles(), settings, statementRunner(login), which);
 }
 
 /** The same of all replicas. Rejects with `ReplicasError` too, where one of them is not as it must be. */
 export async function migrateReplicas(
   replicas: Replicas,
   settings: SchemaSettings,
+  which: "early" | "all" = "all",
 ): Promise<readonly string[]> {
-  return await migrate(readSchemaFiles(), settings, replicas);
+  return await migrate(readSchemaFiles(), settings, replicas, which);
 }

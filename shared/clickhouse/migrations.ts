@@ -51,6 +51,13 @@ export interface SchemaSettings {
 const optionalFiles = ["trace_projection"] as const;
 type OptionalFile = (typeof optionalFiles)[number];
 
+/** Files that take away what Workers of an earlier version ask: they are applied when those of this version are deployed. */
+const lateFiles: readonly string[] = ["0018_receipt_places_end.sql"];
+
+export function isLateFile(name: string): boolean {
+  return lateFiles.includes(name);
+}
+
 export const defaultSchemaSettings: SchemaSettings = {
   database: "default",
   tracesTable: "otel_traces",
@@ -96,8 +103,6 @@ export function tableNames(settings: Pick<SchemaSettings, "database" | "tracesTa
     traceIdTs: qualified(traceIdTsOf(settings.tracesTable)),
     traceIdTsMv: qualified(traceIdTsMvOf(settings.tracesTable)),
     receipts: qualified("headrace_receipts"),
-    receiptMinutes: qualified("headrace_receipt_minutes"),
-    receiptPlaces: qualified("headrace_receipt_places"),
     deadLetters: qualified("headrace_dead_letters"),
     minutes: qualified("headrace_minutes"),
     findings: qualified("headrace_findings"),
@@ -173,13 +178,14 @@ export async function lacksOfReplicas(
 }
 
 /**
- * Applies what is missing: at one server, or at all replicas. Resolves with the names of the files that it applied; the second
- * time there are none.
+ * Applies what is missing: at one server, or at all replicas; with `early`, what may be applied under Workers of an earlier version.
+ * Resolves with the names of the files that it applied; the second time there are none.
  */
 export async function migrate(
   files: readonly MigrationFile[],
   settings: SchemaSettings,
   at: RunStatement | Replicas,
+  which: "early" | "all" = "all",
 ): Promise<readonly string[]> {
   const replicas = typeof at === "function" ? undefined : at;
   const servers = typeof at === "function" ? ([at] as const) : at.servers;
@@ -203,7 +209,8 @@ export async function migrate(
     return lines.map((line) => v.parse(appliedSchema, JSON.parse(line)));
   };
   const done: string[] = [];
-  for (const migration of await planMigrations(files, settings, await readApplied(), replicas)) {
+  const planned = await planMigrations(files, settings, await readApplied(), replicas);
+  for (const migration of planned.filter(({ name }) => which === "all" || !isLateFile(name))) {
     if (await apply(migration)) {
       done.push(migration.name);
     }

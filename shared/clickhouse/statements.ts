@@ -175,8 +175,8 @@ const otherFields = `group_id, spans, rejected_spans,
 export const receiptFields = `${claimFields}, ${otherFields}`;
 
 /**
- * Receipts of payloads under all of their keys. Their minutes and places are looked up by id first: the receipts themselves lie by
- * key, and are read in the granules of these keys alone (decisions 0075, 0090).
+ * Receipts of payloads under all of their keys. Where these are is looked up by id first: the receipts themselves lie by key, and are
+ * read in the granules of these keys alone (decisions 0075, 0090, 0099).
  */
 export function receiptsQuery(settings: ClickHouseSettings, ids: readonly PayloadId[]): string {
   return receiptsOfIds(settings, ids, receiptFields);
@@ -191,24 +191,51 @@ export function receiptClaimsQuery(settings: ClickHouseSettings, ids: readonly P
 }
 
 /**
- * The keys choose the granules, and no more (`indexHint`): their rows are known by `payload`. For a key has 65 bytes or more, and to
- * compare those of a granule all of them must be decompressed.
+ * The keys choose the granules, and no more (`indexHint`): their rows are known by `payload`, which is asked before anything else is read
+ * (PREWHERE; FINAL is not disturbed by it, for receipts of one key are of one payload). So a key too many, of another segment with the
+ * same 16 bits or of an id with the same first bytes, is a granule that was read in vain.
  */
 function receiptsOfIds(settings: ClickHouseSettings, ids: readonly PayloadId[], fields: string): string {
-  const heads = ids.map((id) => bytesLiteral(payloadIdToBytes(id).subarray(0, headBytes)));
-  const asked = ids.map((id, i) => `(${heads[i]}, '${id}')`);
-  const found = (table: string, place: string): string =>
-    `SELECT head, minute, tenant, ${place} AS place FROM ${tableName(settings, table)} WHERE head IN (${heads.join(", ")})`;
-  return `SELECT ${fields}
-    FROM ${tableName(settings, "headrace_receipts")} FINAL WHERE indexHint(headrace_receipts.key IN (
-      SELECT concat('${payloadPrefix}', formatDateTime(minute, '%Y-%m-%dT%H%i', 'UTC'), '/', place, tenant, '/', id)
-      FROM (${found("headrace_receipt_places", "place")} UNION ALL ${found("headrace_receipt_minutes", "''")}) AS found
-      INNER JOIN (SELECT toFixedString(one.1, ${headBytes}) AS head, one.2 AS id FROM (SELECT arrayJoin([${asked.join(", ")}]) AS one)) AS asked USING head
-    )) AND payload IN ${idSet(ids)} ORDER BY key`;
+  return `WITH (${placesOfIds(settings, ids)}) AS found
+    SELECT ${fields}
+    FROM ${tableName(settings, "headrace_receipts")} FINAL PREWHERE payload IN ${idSet(ids)}
+    WHERE indexHint(headrace_receipts.key IN (${keysOfPlaces(settings, ids)})) ORDER BY key`;
 }
 
-/** So many of an id's bytes headrace_receipt_places has. */
-const headBytes = 12;
+/** So many of an id's bytes have headrace_receipt_ids, and the tables of before it. */
+const headBytes = 8;
+const earlierHeadBytes = 12;
+
+/** One array, so that it is asked once and used twice: of each receipt where it is, or what leads to it. */
+function placesOfIds(settings: ClickHouseSettings, ids: readonly PayloadId[]): string {
+  const heads = (length: number): string =>
+    ids.map((id) => bytesLiteral(payloadIdToBytes(id).subarray(0, length))).join(", ");
+  const earlier = (table: string, place: string): string =>
+    `SELECT toFixedString(substring(head, 1, ${headBytes}), ${headBytes}), minute, toString(tenant), toUInt16(0), toUInt8(255), ${place}
+      FROM ${tableName(settings, table)} WHERE head IN (${heads(earlierHeadBytes)})`;
+  return `SELECT groupArray((head, minute, tenant, segment, slot, path)) FROM (
+      SELECT head, minute, toString(tenant) AS tenant, segment, slot, path
+      FROM ${tableName(settings, "headrace_receipt_ids")} WHERE head IN (${heads(headBytes)}) AND path = ''
+      UNION ALL ${earlier("headrace_receipt_places", "place")}
+      UNION ALL ${earlier("headrace_receipt_minutes", "''")})`;
+}
+
+/** The keys of what `placesOfIds` has found. The segments' names are looked up here. */
+function keysOfPlaces(settings: ClickHouseSettings, ids: readonly PayloadId[]): string {
+  const asked = ids.map((id) => `(${bytesLiteral(payloadIdToBytes(id).subarray(0, headBytes))}, '${id}')`);
+  return `
+      SELECT concat('${payloadPrefix}', formatDateTime(minute, '%Y-%m-%dT%H%i', 'UTC'), '/', if(segment = 0, places.path, segments.path),
+        if(slot = 255, '', concat(leftPad(toString(slot), 3, '0'), '/')), tenant, '/', id)
+      FROM (SELECT one.1 AS head, one.2 AS minute, one.3 AS tenant, one.4 AS segment, one.5 AS slot, one.6 AS path
+        FROM (SELECT arrayJoin(found) AS one)) AS places
+      INNER JOIN (SELECT toFixedString(one.1, ${headBytes}) AS head, one.2 AS id FROM (SELECT arrayJoin([${asked.join(", ")}]) AS one)) AS asked
+        USING head
+      LEFT JOIN (SELECT minute, segment, path FROM ${tableName(settings, "headrace_receipt_ids")}
+        WHERE path != '' AND head IN (
+          SELECT concat(unhex('FFFF'), reinterpretAsFixedString(byteSwap(toUInt32(one.2))), reinterpretAsFixedString(byteSwap(one.4)))
+          FROM (SELECT arrayJoin(found) AS one) WHERE one.4 != 0)) AS segments USING (minute, segment)
+    `;
+}
 
 /** Servers that cannot be reached are left out: without these settings one that is paused keeps a query for longer than we wait. */
 export const whoeverAnswers =

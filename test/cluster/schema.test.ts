@@ -38,7 +38,7 @@ describe("the schema of a cluster", () => {
     expect(await tables(r2, settings.database)).toBe(found);
     const engines = found.split("\n").map((line) => line.split("\t")[1] ?? "");
     expect(engines.filter((engine) => !/^Replicated|View$/.test(engine))).toEqual([]);
-    expect(engines).toHaveLength(14);
+    expect(engines).toHaveLength(15);
   });
 
   test("comes to a replica that lost all of it, or joins later", async () => {

@@ -201,6 +201,14 @@ describe("the plan of a deployment", () => {
       { ...whole, migrations: ["0009_x.sql", "0010_y.sql"] },
       ["apply 0009_x.sql, 0010_y.sql"],
     ],
+    [
+      "a file of schema/ that takes away what the Workers of before ask: after them",
+      {
+        ...withWorker("headrace-console", (one) => ({ ...one, tag: "hr-old" })),
+        migrations: ["0009_x.sql", "0018_receipt_places_end.sql"],
+      },
+      ["apply 0009_x.sql", "deploy Worker headrace-console", "apply 0018_receipt_places_end.sql"],
+    ],
     ["no rule", { ...whole, rules: [] }, ["create notification rule p/0/"]],
     [
       "a rule for another prefix",

@@ -1,4 +1,5 @@
 /** `schema/` on a real engine: the exporter's columns, ours beside them, applied any number of times. */
+import { readFileSync } from "node:fs";
 import { describe, expect, inject, test } from "vitest";
 import { corpusBounds, makeCorpus } from "../../bench/corpus.ts";
 import { loginVariables } from "../../dev/clickhouse/login.ts";
@@ -6,6 +7,7 @@ import { statementRunner } from "../../dev/clickhouse/run-statement.ts";
 import { readSchemaFiles } from "../../dev/schema-files.ts";
 import { runStatement } from "../../shared/clickhouse/ask.ts";
 import { connectClickHouse } from "../../shared/clickhouse/connection.ts";
+import { formatDateTime64 } from "../../shared/clickhouse/date-time.ts";
 import { rowsDeletion, traceTimesDeletion } from "../../shared/clickhouse/deletion.ts";
 import { defaultSchemaSettings, migrate, type SchemaSettings } from "../../shared/clickhouse/migrations.ts";
 import {
@@ -445,13 +447,7 @@ describe("receipts", () => {
     const keys = twins.map((bytes) => formatPayloadKey(minute * 1000, "acme", formatPayloadId(bytes)));
     await insert(
       table,
-      twins.map((bytes, i) => ({
-        key: keys[i],
-        payload_hex: hex(bytes),
-        minute,
-        tenant: "acme",
-        outcome: "stored",
-      })),
+      twins.map((bytes, i) => receiptOf(keys[i] ?? "", bytes, minute)),
     );
     const both = receiptsQuery(settingsOf(table), twins.map(formatPayloadId));
     expect(await rows(`SELECT key FROM (${both})`)).toEqual(keys.map((key) => [key]));
@@ -467,65 +463,136 @@ describe("receipts", () => {
     const key = (segment: number, slot: number, byte: number) =>
       formatSlotKey(segmentOf(segment), slot, "acme", formatPayloadId(id(byte)));
     const own = formatPayloadKey(minute * 1000, "acme", formatPayloadId(id(1)));
-    const receipt = (of: string, byte: number, outcome: string) => ({
-      key: of,
-      payload_hex: hex(id(byte)),
-      minute,
-      tenant: "acme",
-      outcome,
-      spans_by_day: {},
-    });
+    // A form of key that this schema knows nothing of: found all the same.
+    const other = `p/0/t/2026-11-18T1107/_3/later/127/x/acme/${formatPayloadId(id(2))}`;
     const all = [
-      receipt(own, 1, "stored"),
-      receipt(key(7, 0, 1), 1, "duplicate"),
-      receipt(key(7, 2, 1), 1, "duplicate"),
-      receipt(key(8, 0, 1), 1, "duplicate"),
-      receipt(key(7, 1, 2), 2, "stored"),
+      receiptOf(own, id(1), minute),
+      receiptOf(key(7, 0, 1), id(1), minute, "duplicate"),
+      receiptOf(key(7, 127, 1), id(1), minute, "duplicate"),
+      receiptOf(key(8, 0, 1), id(1), minute, "duplicate"),
+      receiptOf(key(7, 1, 2), id(2), minute),
+      receiptOf(other, id(2), minute),
     ];
-    await insert(table, all);
-    await insert(table, all);
-    expect((await found(table, [1])).map(([of]) => of)).toEqual(
-      [own, key(7, 0, 1), key(7, 2, 1), key(8, 0, 1)].sort(),
+    // Parts of one receipt: read for its very key, and for no other text around it.
+    await run(`SYSTEM STOP MERGES ${table}`);
+    for (const one of all) {
+      await insert(table, [one]);
+    }
+    for (const isRetried of [false, true]) {
+      if (isRetried) {
+        await insert(table, all);
+      }
+      expect((await found(table, [1])).map(([of]) => of)).toEqual(
+        [own, key(7, 0, 1), key(7, 127, 1), key(8, 0, 1)].sort(),
+      );
+      expect((await found(table, [2])).map(([of]) => of)).toEqual([key(7, 1, 2), other]);
+    }
+    // A segment's name is there once, whatever its payloads.
+    const names = await rows(
+      `SELECT path FROM ${idsOf(table)} FINAL WHERE path != '' AND minute = ${minute} ORDER BY path`,
     );
-    expect(await found(table, [2])).toEqual([[key(7, 1, 2), "stored", "[]", "[]"]]);
-    const places = `${table.split(".")[0]}.headrace_receipt_places`;
-    expect(await rows(`SELECT place FROM ${places} FINAL WHERE minute = ${minute} ORDER BY place`)).toEqual(
-      ["", ...all.slice(1).map(({ key }) => `${key.slice(22, -31)}`)].sort().map((place) => [place]),
-    );
-    // The view of before is gone: nothing is written twice.
-    expect(await rows(`SELECT count() FROM ${table.split(".")[0]}.headrace_receipt_minutes`)).toEqual([
-      ["0"],
+    expect(names.map(([path]) => path)).toEqual([
+      ...[7, 8].map((segment) => `${segmentOf(segment).slice(22)}/`),
+      "_3/later/127/x/",
     ]);
+    // The views of before are gone: nothing is written twice.
+    for (const before of ["minutes", "places"]) {
+      expect(await rows(`SELECT count() FROM ${table.split(".")[0]}.headrace_receipt_${before}`)).toEqual([
+        ["0"],
+      ]);
+    }
   });
 
-  test("of before their minutes had a table are found by payload id too", async () => {
+  test("of two segments of one minute that have the same 16 bits are found, each by its own", async () => {
+    const table = await receiptsTable();
+    const minute = 1_795_000_020;
+    const ids = [1, 2].map((byte) => formatPayloadId(id(byte)));
+    const segments = Array.from({ length: 2000 }, (_, n) =>
+      formatSegmentKey(
+        minute * 1000,
+        Uint8Array.from({ length: 10 }, (_, i) => (i === 9 ? n : n >> 8)),
+        ids,
+      ),
+    );
+    const paths = segments.map((segment) => `'${segment.slice(22)}/'`).join(", ");
+    const alike = await rows(
+      `SELECT arraySort(groupArray(path))[1], arraySort(groupArray(path))[2] FROM (SELECT arrayJoin([${paths}]) AS path)
+        GROUP BY sipHash64(path) % 65535 HAVING count() > 1 ORDER BY ALL LIMIT 1`,
+    );
+    const keys = (alike[0] ?? []).map((path, i) => `p/0/t/2026-11-18T1107/${path}00${i}/acme/${ids[i]}`);
+    // Each in a part of its own: neither lies between other keys.
+    for (const [i, key] of keys.entries()) {
+      await insert(table, [receiptOf(key, id(i + 1), minute)]);
+    }
+    expect(await rows(`SELECT uniqExact(segment) FROM ${idsOf(table)}`)).toEqual([["1"]]);
+    expect((await found(table, [1])).map(([of]) => of)).toEqual([keys[0]]);
+    expect((await found(table, [2])).map(([of]) => of)).toEqual([keys[1]]);
+    expect((await found(table, [1, 2])).map(([of]) => of)).toEqual(keys);
+  });
+
+  test("of an id with very many are found", async () => {
+    const table = await receiptsTable();
+    const text = formatPayloadId(id(5));
+    await run(
+      `INSERT INTO ${table} (key, payload_hex, minute, tenant, outcome) SELECT concat('p/0/t/', formatDateTime(at, '%Y-%m-%dT%H%i', 'UTC'), '/acme/${text}'),
+        '${hex(id(5))}', at, 'acme', 'duplicate' FROM (SELECT toDateTime(1795000020 - number * 60, 'UTC') AS at FROM numbers(20000))`,
+    );
+    expect(
+      await rows(`SELECT count(), uniqExact(key) FROM (${receiptClaimsQuery(settingsOf(table), [text])})`),
+    ).toEqual([["20000", "20000"]]);
+  });
+
+  test("of before their ids had a table are found by payload id too, and by Workers of before until they are replaced", async () => {
     const settings = newSettings();
     const until = (number: string) => files.filter(({ name }) => name < number);
-    await migrate(until("0013"), settings, run);
     const table = `${settings.database}.headrace_receipts`;
     const minute = 1_795_000_020;
-    const receipt = (byte: number) => ({
-      key: formatPayloadKey(minute * 1000, "acme", formatPayloadId(id(byte))),
-      payload_hex: hex(id(byte)),
-      minute,
-      tenant: "acme",
-      outcome: "stored",
-    });
+    const segment = formatSegmentKey(minute * 1000, new Uint8Array(10), [formatPayloadId(id(1))]);
+    const receipt = (byte: number, isInSegment = false) =>
+      receiptOf(
+        isInSegment
+          ? formatSlotKey(segment, byte % 100, "acme", formatPayloadId(id(byte)))
+          : formatPayloadKey(minute * 1000, "acme", formatPayloadId(id(byte))),
+        id(byte),
+        minute,
+      );
+    await migrate(until("0013"), settings, run);
     await insert(table, [receipt(1), receipt(255)]);
     await migrate(until("0015"), settings, run);
     await insert(table, [receipt(3)]);
-    await migrate(files, settings, run);
-    await insert(table, [receipt(4)]);
-    expect((await found(table, [1, 2, 3, 4, 255])).map(([key]) => key)).toEqual(
-      [1, 3, 4, 255].map((byte) => receipt(byte).key),
+    await migrate(until("0017"), settings, run);
+    await insert(table, [receipt(4), receipt(5, true)]);
+    // As `headrace deploy` does: what the Workers of before ask is filled until those of this version are there.
+    await migrate(files, settings, run, "early");
+    await insert(table, [receipt(6), receipt(7, true)]);
+    const places = `SELECT count() FROM ${settings.database}.headrace_receipt_places WHERE head = unhex('${"07".repeat(12)}')`;
+    expect(await rows(places)).toEqual([["1"]]);
+    const before = [1, 3, 4, 255].map((byte) => receipt(byte).key).concat(receipt(5, true).key);
+    const bytes = [1, 2, 3, 4, 5, 6, 7, 8, 255];
+    expect((await found(table, bytes)).map(([key]) => key)).toEqual(
+      [...before, receipt(6).key, receipt(7, true).key].sort(),
     );
+    expect(await migrate(files, settings, run)).toEqual(["0018_receipt_places_end.sql"]);
+    await insert(table, [receipt(8, true)]);
+    expect((await found(table, bytes)).map(([key]) => key)).toEqual(
+      [...before, receipt(6).key, receipt(7, true).key, receipt(8, true).key].sort(),
+    );
+    const placesOf8 = places.replace("07".repeat(12), "08".repeat(12));
+    expect(await rows(placesOf8)).toEqual([["0"]]);
+    // Rolled back: what docs/operating.md says fills what the Workers of before ask.
+    const [, rollingBack = ""] = readFileSync("docs/operating.md", "utf8").split("## Rolling back\n");
+    const [, sql = ""] = /```sql\n([\s\S]*?)```/.exec(rollingBack) ?? [];
+    for (const statement of sql.split(/;\n/).filter((one) => one.trim() !== "")) {
+      await run(statement.replaceAll("otel.", `${settings.database}.`));
+    }
+    expect(await rows(placesOf8)).toEqual([["1"]]);
     expect(await run(`SHOW CREATE TABLE ${table}`)).not.toContain("idx_payload");
   });
 
-  test("of an old day, and their places of an old week, become one part", async () => {
+  test("of an old day, and their ids of an old week, become one part", async () => {
     const table = await receiptsTable();
-    const places = `${table.split(".")[0]}.headrace_receipt_places`;
-    for (const one of [table, places]) {
+    const ids = idsOf(table);
+    for (const one of [table, ids]) {
       expect(await run(`SHOW CREATE TABLE ${one}`)).toContain(
         "min_age_to_force_merge_seconds = 86400, min_age_to_force_merge_on_partition_only = 1",
       );
@@ -541,10 +608,22 @@ describe("receipts", () => {
       rows(
         `SELECT count(), sum(rows) FROM system.parts WHERE active AND concat(database, '.', table) = '${one}'`,
       );
-    for (const one of [table, places]) {
+    for (const one of [table, ids]) {
       await expect.poll(() => parts(one), { timeout: 60_000 }).toEqual([["1", "3"]]);
     }
   }, 90_000);
+
+  const idsOf = (table: string) => `${table.split(".")[0]}.headrace_receipt_ids`;
+
+  const receiptOf = (key: string, bytes: Uint8Array, minute: number, outcome = "stored") => ({
+    key,
+    payload_hex: hex(bytes),
+    minute,
+    tenant: "acme",
+    outcome,
+    spans_by_day: {},
+    at: formatDateTime64(Date.now()),
+  });
 
   const settingsOf = (table: string) => ({
     url: "",

@@ -18,19 +18,21 @@ import {
   fenceStatement,
 } from "../../shared/clickhouse/table-fence.ts";
 import { smallTraceQuestion } from "../../shared/console/one-trace-queries.ts";
-import { formatPayloadId, formatPayloadKey } from "../../shared/payload-key.ts";
+import { formatPayloadId, formatPayloadKey, formatSlotKey } from "../../shared/payload-key.ts";
 import { isGroupId } from "../../shared/receipt.ts";
+import { formatSegmentKey } from "../../shared/segment/segment-key.ts";
 
 const settings = { url: "", user: "default", password: "", database: "hr", tracesTable: "otel_traces" };
 
 const fencedTable = "shared 1-1";
 
-/** The schema in order, an INSERT's settings, the queries of VERIFY and of an erasure, a receipt. */
+/** The schema in order, an INSERT's settings, the queries of VERIFY and of an erasure, two receipts. */
 export async function readStatements(): Promise<object> {
   const group = "a".repeat(32);
   assert(isGroupId(group), "32 hexadecimal digits are a group's id");
   const id = formatPayloadId(new Uint8Array(16).fill(1));
   const now = Date.now();
+  const inSegment = formatSlotKey(formatSegmentKey(now, new Uint8Array(10), [id]), 0, "acme", id);
   const day = Math.floor(now / 86_400_000);
   const database = settings.database;
   const erased = { ids: [id], days: [day, day + 1, day + 2], mark: group };
@@ -58,18 +60,20 @@ export async function readStatements(): Promise<object> {
     },
     payloadHex: "01".repeat(16),
     day,
-    receipt: receiptRow(
-      {
-        key: formatPayloadKey(now, "acme", id),
-        outcome: "stored",
-        group,
-        spans: 2,
-        rowsByDay: [{ day, rows: 2 }],
-        rejectedSpans: 0,
-        bytes: 10,
-        reason: "",
-      },
-      now,
+    receipts: [formatPayloadKey(now, "acme", id), inSegment].map((key) =>
+      receiptRow(
+        {
+          key,
+          outcome: "stored",
+          group,
+          spans: 2,
+          rowsByDay: [{ day, rows: 2 }],
+          rejectedSpans: 0,
+          bytes: 10,
+          reason: "",
+        },
+        now,
+      ),
     ),
     queries: {
       count: statements.countRowsQuery(settings, [id]),

@@ -66,6 +66,7 @@ const columnsSchema = v.tuple([v.object({ columns: v.number() })]);
 
 const ourTables = [
   "headrace_receipts",
+  "headrace_receipt_ids",
   "headrace_receipt_minutes",
   "headrace_receipt_places",
   "headrace_dead_letters",
