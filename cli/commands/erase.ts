@@ -93,12 +93,12 @@ async function keysOfTrace(
       `${counted(found.spansOfOthers, "span")} of this trace came another way (the Collector's exporter) and stay: DELETE FROM otel_traces WHERE TraceId = '${trace}' AND HeadracePayload = ''`,
     );
   }
+  const payloads = found.payloads.filter((one) => tenant === undefined || one.tenant === tenant);
   if (found.spansUnlisted > 0) {
     say(
-      `THIS IS NOT ALL OF IT: ${counted(found.spansUnlisted, "span")} came in further payloads than the ${found.payloads.length} that can be named at once. Run this again when these are erased.`,
+      `THIS IS NOT ALL OF IT: ${counted(found.spansUnlisted, "span")} came in further payloads than the ${found.payloads.length} that can be named at once. ${whatElse(trace, tenant, payloads.length, found.payloads.length)}`,
     );
   }
-  const payloads = found.payloads.filter((one) => tenant === undefined || one.tenant === tenant);
   if (payloads.length > 0) {
     say(
       textTable(
@@ -125,6 +125,13 @@ async function keysOfTrace(
     say(`payloads of other tenants with this trace id stay: ${others.sort().join(", ")}`);
   }
   return payloads.flatMap(({ keys }) => keys);
+}
+
+/** What other tenants have of the trace stays, and stays among those that are named: a tenant's may be behind all of them. */
+function whatElse(trace: string, tenant: string | undefined, own: number, named: number): string {
+  return tenant !== undefined && own === 0
+    ? `None of these ${named} is ${tenant}'s: take the keys of ${tenant}'s from SELECT key FROM headrace_receipts WHERE payload IN (SELECT HeadracePayload FROM otel_traces WHERE TraceId = '${trace}' AND HeadraceTenant = '${tenant}') and erase each with --key.`
+    : "Run this again when these are erased.";
 }
 
 async function keysOfTenant({ console, context, say }: Call, tenant: string): Promise<readonly string[]> {

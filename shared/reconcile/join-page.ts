@@ -17,6 +17,7 @@ import {
   onlyPayloadOf,
   type PayloadId,
   type PayloadKey,
+  slotOf,
 } from "../payload-key.ts";
 import { contentOf } from "../segment/segment-key.ts";
 import type { Budget } from "./budget.ts";
@@ -127,21 +128,21 @@ function* withoutEnded(page: readonly Listed[], atMost: number, budget: Budget):
       doubtful.push(one.key);
       indexed.set(one.key, one);
     }
-    if (index.length < payloads && (yield* isAnyUnnamed(payloads, index, own?.payloads ?? 0))) {
+    if (index.length < payloads && (own === undefined || (yield* isAnyUnnamed(key, index)))) {
       damaged.push(key); // what has its receipt and no place in the index is not missed before it is to be deleted
     }
   }
   return { objects: page, doubtful, indexed, damaged };
 }
 
-/** Has a payload neither a place in the index nor a receipt? `receipts`: so many payloads of the segment have one. */
-function* isAnyUnnamed(
-  payloads: number,
-  index: readonly IndexedPayload[],
-  receipts: number,
-): CronWork<boolean> {
-  const named = receipts === 0 ? [] : yield* ask("outcomes", index.map(({ key }) => key).toSorted());
-  return receipts - named.length < payloads - index.length;
+/**
+ * Has a payload neither a place in the index nor a receipt? The receipts are read at one moment: others of this segment may come
+ * while it is looked at.
+ */
+function* isAnyUnnamed(segment: ObjectKey, index: readonly IndexedPayload[]): CronWork<boolean> {
+  const receipts = yield* ask("receipts", [segment]);
+  const known = new Set([...index, ...receipts].map(({ key }) => slotOf(key)));
+  return known.size < contentOf(segment).payloads;
 }
 
 /** Keys without a receipt that counts, of ascending keys. */

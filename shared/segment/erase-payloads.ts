@@ -19,6 +19,7 @@ import {
   type ErasedPayload,
   type IndexEntry,
   indexBytes,
+  isAsWritten,
   type Range,
   readIndex,
 } from "./segment.ts";
@@ -55,7 +56,7 @@ export class NotErased extends Error {
 /** Another erasure of the same segment may write it between the read and the write: then it is read anew, so often. */
 const triesMax = 2;
 
-/** May be repeated. Throws where R2 does not do it, or the object is no segment that this release reads. */
+/** May be repeated. Throws where R2 does not do it, or the segment is of a version that this release does not read. */
 export function* erasePayloads(segment: ObjectKey, keys: readonly PayloadKey[]): ErasureWork<void> {
   for (let tries = 1; ; tries++) {
     const object = yield* ask("get", segment);
@@ -85,10 +86,10 @@ function* withoutPayloads(
 ): ErasureWork<Uint8Array | null> {
   const payloads = payloadsOf(segment);
   const index = readIndex(bytes, payloads, bytes.length);
-  if (index.kind === "unreadable") {
+  if (index.kind === "unreadable" && isAsWritten(bytes)) {
     throw new NotErased(`no payload of ${segment} can be erased: ${index.reason}`);
   }
-  const { entries } = index;
+  const entries = index.kind === "index" ? index.entries : Array.from({ length: payloads }, () => null);
   // A key that names another payload than the one in its slot has no bytes here.
   const asked = keys.filter((key) => {
     const entry = entries[slotOf(key)] ?? null;

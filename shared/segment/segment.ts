@@ -201,8 +201,8 @@ function whyUnreadable(head: Uint8Array): string | null {
     : `it is a segment of version ${version}, which this release does not read`;
 }
 
-/** Has the header its checksum? Then it means what it says. */
-function isAsWritten(head: Uint8Array): boolean {
+/** Has the header its checksum? Then it means what it says: where it is unreadable all the same, another release wrote it. */
+export function isAsWritten(head: Uint8Array): boolean {
   const sum = headerBytes - 4;
   const view = new DataView(head.buffer, head.byteOffset, head.length);
   return head.length >= headerBytes && view.getUint32(sum, true) === crc32(head.subarray(0, sum));
@@ -296,7 +296,8 @@ export function blankPayloads(
   ranges: readonly Range[],
 ): Uint8Array {
   const first = indexBytes(payloads);
-  const blanked = segment.slice();
+  const blanked = new Uint8Array(Math.max(segment.length, first)); // what was cut off in its index has room for these entries again
+  blanked.set(segment);
   for (const { from, to } of ranges) {
     assert(from >= first && to <= segment.length, "what is overwritten are bodies");
     blanked.fill(0, from, to);

@@ -59,6 +59,13 @@ test("an erasure by trace that cannot name all payloads at once says so", async 
   expect(out).toContain("Run this again when these are erased.");
 });
 
+test("a tenant whose payloads are all behind those of others is told where they are, and not to wait for these", async () => {
+  const { out, code } = await erase("--tenant", "gamma", "--yes");
+  expect(code).toBe(1);
+  expect(out).toContain("None of these 2 is gamma's: take the keys of gamma's from SELECT key FROM");
+  expect(out).not.toContain("Run this again");
+});
+
 test("every tenant that an erasure by trace would touch is named before it is agreed to", async () => {
   const { code, out, err } = await erase();
   expect(out).toContain("THIS TOUCHES 2 TENANTS: acme, beta. Pass --tenant NAME to erase only one of them.");

@@ -2,6 +2,8 @@
 import { describe, expect, test } from "vitest";
 import { DAY_MS } from "../../shared/limits.ts";
 import { idOfKey, objectOf, type PayloadKey, slotOf } from "../../shared/payload-key.ts";
+import { reconcileRun } from "../../shared/reconcile/run.ts";
+import { reconcileSettings } from "../../shared/reconcile/settings.ts";
 import { minutesAgo, noon, ReconcileWorld } from "../reconcile/world.ts";
 
 const MINUTE_MS = 60_000;
@@ -120,6 +122,22 @@ describe("a segment", () => {
     expect(world.reported).toEqual([]);
     world.end(at(keys, 4), "stored");
     expect(world.run(noon + MINUTE_MS)).toMatchObject({ sealed: 1, openMinutes: 0 });
+  });
+
+  test("of which the damaged payload has its receipt, and another ends while it is looked at, is not called damaged", () => {
+    const { world, keys } = worldOf(0, 1, 2, 3);
+    world.unreadable.add(at(keys, 3));
+    const run = reconcileRun({ now: noon, everything: false }, reconcileSettings);
+    const next: typeof run.next = (...answer) => {
+      const asked = run.next(...answer);
+      if (asked.done !== true && asked.value.name === "readIndex") {
+        world.end(at(keys, 4), "stored");
+      }
+      return asked;
+    };
+    world.drive({ next, [Symbol.iterator]: () => run });
+    expect(world.reported).toEqual([]);
+    expect(world.run(noon + MINUTE_MS)).toMatchObject({ openMinutes: 0 });
   });
 
   test("that lands in a minute which was sealed opens it again", () => {

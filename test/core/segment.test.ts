@@ -316,9 +316,44 @@ describe("erasing", () => {
     await expect(erase(name, bytes, keys.slice(1, 2), () => other)).rejects.toThrow("was written 2 times");
   });
 
-  test("fails where the object is no segment", async () => {
+  test("ends whatever bit is damaged or wherever the segment is cut off, and costs no payload that could be read", async () => {
+    const { name, keys, bytes } = await segmentOf("first", "second", "third");
+    const isRead = async (some: Uint8Array, entry: IndexEntry | null | undefined): Promise<boolean> =>
+      entry != null && !entry.isErased && (await isBodyOf(entry, bodyIn(some, entry)));
+    const check = async (damaged: Uint8Array): Promise<void> => {
+      const after = await erase(name, damaged, keys.slice(1, 2));
+      expect(textOf(after ?? bytesOf(""))).not.toContain("second");
+      const read = indexOf(after ?? expect.unreachable(), 3);
+      expect(read[1]?.isErased).toBe(true);
+      for (const slot of [0, 2]) {
+        const before = indexOf(damaged, 3)[slot];
+        expect(await isRead(after ?? damaged, read[slot])).toBe(await isRead(damaged, before));
+      }
+    };
+    for (let bit = 0; bit < 8 * bytes.length; bit += 5) {
+      const damaged = bytes.slice();
+      damaged[bit >> 3] = (damaged[bit >> 3] ?? 0) ^ (1 << (bit & 7));
+      await check(damaged);
+    }
+    for (let length = 0; length < bytes.length; length++) {
+      await check(bytes.slice(0, length));
+    }
+  });
+
+  test("of an object that is no segment takes all that it has, and ends", async () => {
     const { name, keys } = await segmentOf("first", "second");
-    await expect(erase(name, bytesOf("something else"), keys)).rejects.toThrow("does not begin as a segment");
+    const some = bytesOf("something else ".repeat(60));
+    const after = (await erase(name, some, keys.slice(1, 2))) ?? expect.unreachable();
+    expect(bodies(after, 2)).toEqual([null, "erased"]);
+    expect(textOf(after.subarray(indexBytes(2)))).not.toMatch(/[a-z]/);
+    expect(await erase(name, bytesOf(""), keys)).toBeNull();
+  });
+
+  test("fails where another release wrote the segment", async () => {
+    const { name, keys, bytes } = await segmentOf("first", "second");
+    bytes[4] = 3;
+    new DataView(bytes.buffer).setUint32(28, crc32(bytes.subarray(0, 28)), true);
+    await expect(erase(name, bytes, keys)).rejects.toThrow("a segment of version 3");
   });
 });
 
