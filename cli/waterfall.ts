@@ -76,7 +76,7 @@ function oddityLine({ kind, text }: Oddity): string {
 
 /** What brought the spans in, and how that ended: one line per payload. */
 export function payloadLines(
-  { payloads, spansUnlisted, spansOfOthers }: Trace,
+  { payloads, spansUnlisted, spansOfOthers }: Pick<Trace, "payloads" | "spansUnlisted" | "spansOfOthers">,
   linesMax: number,
 ): readonly string[] {
   const lines = payloads.slice(0, linesMax).map(({ payload, tenant, spans, spansInAll, receipts }) => {

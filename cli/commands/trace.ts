@@ -5,6 +5,7 @@ import { pageLink, tracePagePath } from "../../shared/console/page-routes.ts";
 import { counted } from "../../shared/counted.ts";
 import type { Call, Command } from "../command.ts";
 import { printableText } from "../printable-text.ts";
+import { spanLines } from "../span-text.ts";
 import type { ExitCode } from "../user-error.ts";
 import { payloadLines, waterfall } from "../waterfall.ts";
 
@@ -18,20 +19,37 @@ export const traceShow: Command = {
   name: "trace",
   summary: "a trace as a waterfall, and the payloads that it came in",
   about:
-    "A line per span in the order of the tree, its bar where it lies in the trace's time. Missing parents, cycles of\nparents and clocks that disagree are marked and explained. Below: which payloads brought the spans, in which group, and how that\nended. --json has all attributes, events and links.",
+    "A line per span in the order of the tree, its bar where it lies in the trace's time. Missing parents, cycles of\nparents and clocks that disagree are marked and explained. Below: which payloads brought the spans, in which group, and how that\nended. --json has attributes, events and links too, cut where they are long; --span SPAN has all that one span says.",
   args: { text: "<trace id>", min: 1, max: 1 },
-  flags: { all: { help: `every span, not only the first ${linesShown}` } },
+  flags: {
+    all: { help: `every span, not only the first ${linesShown}` },
+    span: {
+      value: "SPAN_ID",
+      help: "all that this span says, instead of the waterfall",
+      check: (text) => (/^[0-9a-f]{16}$/i.test(text) ? undefined : "is a span id: 16 hex digits"),
+    },
+  },
   examples: [
     "headrace trace 5b8efff798038103d269b633813fc60c",
     "headrace trace 5b8efff798038103d269b633813fc60c --json",
+    "headrace trace 5b8efff798038103d269b633813fc60c --span 051581bf3cb55c13",
   ],
-  exitOne: "the table has no span of it",
+  exitOne: "the table has no span of it, or not that span",
   asksConsole: true,
   run: showTrace,
 };
 
 async function showTrace({ given, console, installation, context, say, json }: Call): Promise<ExitCode> {
   const [id = ""] = given.args;
+  const spanId = given.text("span");
+  if (spanId !== undefined) {
+    const span = await console.ask("GET /api/trace-span", { query: { trace: id, span: spanId } });
+    json(span);
+    for (const line of [...spanLines(span), ...span.notes.map(printableText)]) {
+      say(line);
+    }
+    return span.spans.length === 0 ? 1 : 0;
+  }
   if (given.has("json")) {
     const whole = await console.ask("GET /api/trace", { query: { id } });
     json(whole);

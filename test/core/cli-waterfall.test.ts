@@ -1,6 +1,7 @@
 /** A trace in the terminal: where bars lie, what is marked and said, and that text of others stays text. */
 import { expect, test } from "vitest";
 import { printableText, shortText } from "../../cli/printable-text.ts";
+import { spanLines } from "../../cli/span-text.ts";
 import { payloadLines, waterfall } from "../../cli/waterfall.ts";
 import type { Trace, TraceSpan } from "../../shared/console/traces.ts";
 
@@ -140,5 +141,50 @@ test("what brought the spans is a line per payload, with how it ended", () => {
     "payload p1 of acme: 3 of its 512 spans; no receipt yet",
     "… and 1 further payload",
     "2 spans came another way (the Collector's exporter)",
+  ]);
+});
+
+test("one span says all that it has, a stack in its lines, and what is hostile in it is text", () => {
+  const attributesCount = 1;
+  const lines = spanLines({
+    traceId: "0".repeat(32),
+    start: "2026-11-27T00:00:00.000000000Z",
+    spans: [
+      span("a", "", 5e6, 1e6, {
+        status: "Error",
+        statusMessage: "it\u001b[31m failed",
+        attributes: [["empty", ""]],
+        attributesCount: 3,
+        events: [
+          {
+            startNs: 4e6,
+            name: "exception",
+            attributes: [["exception.stacktrace", "at a\nat b"]],
+            attributesCount,
+          },
+        ],
+        links: [{ traceId: "1".repeat(32), spanId: "2".repeat(16), attributes: [], attributesCount: 0 }],
+      }),
+    ],
+    resources: [{ service: "shop", attributes: [["service.name", "shop"]], attributesCount }],
+    payloads: [],
+    notes: [],
+  });
+  expect(lines).toEqual([
+    "span a of shop: span a",
+    "begins 5 ms after the trace's, takes 1 ms",
+    "  kind = Server",
+    "  status = Error: it\uFFFD[31m failed",
+    "another exporter wrote it",
+    "event exception, 1 ms before the span's begin",
+    "  exception.stacktrace = at a",
+    "      at b",
+    `link to trace ${"1".repeat(32)}, span ${"2".repeat(16)}`,
+    "3 attributes",
+    "  empty = ",
+    "  … and 2 more in the table",
+    "1 resource attribute",
+    "  service.name = shop",
+    "",
   ]);
 });

@@ -16,6 +16,7 @@ import {
 } from "../../workers/console/page/traces/span-link.ts";
 import { type TreeStep, treeStep } from "../../workers/console/page/traces/tree-keys.ts";
 import { jsonText, readableValue, sqlText } from "../../workers/console/page/traces/value-text.ts";
+import { widerOf } from "../../workers/console/page/traces/wider-time.ts";
 
 const trace = "5b8efff798038103d269b633813fc60c";
 
@@ -100,6 +101,20 @@ describe("a value", () => {
     expect(readableValue("message", "select from where")).toBe("select from where");
     expect(readableValue("db.query.text", "select 1 from t")).toBe("select 1\nfrom t");
   });
+});
+
+test("an empty list leads to a longer time, never to a shorter one", () => {
+  const now = Date.parse("2026-11-24T12:00:00Z");
+  const wider = (search: string) => widerOf(new URLSearchParams(search), now);
+  expect(["", "since=15m", "since=24h", "since=20d", "since=30d", "since=31d"].map(wider)).toEqual([
+    "24h",
+    "24h",
+    "7d",
+    "30d",
+    undefined,
+    undefined,
+  ]);
+  expect(wider("from=2026-11-21T12:00:00Z&to=2026-11-21T13:00:00Z")).toBe("7d");
 });
 
 test("fifty services have fifty colours, the same ones each time", () => {

@@ -46,8 +46,16 @@ export function SpanDetail({ seen, isComing, node, onClose, onShow }: SpanDetail
           Close
         </button>
       </header>
-      {drawn.status === "Error" && <p class="wrong">Error{message === "" ? "" : ":"}</p>}
-      {message !== "" && <TextValue text={message} />}
+      {(drawn.status === "Error" || message !== "") && (
+        <div class={drawn.status === "Error" ? "wrong" : ""}>
+          {drawn.status}
+          {message !== "" && (
+            <>
+              : <TextValue text={message} />
+            </>
+          )}
+        </div>
+      )}
       {oddity !== "" && <p class="stale">This span: {oddity}.</p>}
       <SpanFacts seen={seen} node={node} span={drawn} scope={span?.scope} onShow={onShow} />
       {notes.map((note) => (

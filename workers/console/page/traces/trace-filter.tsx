@@ -1,6 +1,6 @@
 /** The filter's fields. Each change is a new link; the browser's Back undoes it. */
 import { useState } from "preact/hooks";
-import { tracesPagePath } from "../../../../shared/console/page-routes.ts";
+import { tracePagePath, tracesPagePath } from "../../../../shared/console/page-routes.ts";
 import { parseCondition } from "../../../../shared/console/trace-filter.ts";
 import { goTo } from "../route.ts";
 import { FilterField } from "./filter-field.tsx";
@@ -11,6 +11,7 @@ const ranges = [
   ["6h", "Last 6 hours"],
   ["24h", "Last 24 hours"],
   ["7d", "Last 7 days"],
+  ["30d", "Last 30 days"],
 ] as const;
 
 const statuses = [
@@ -62,19 +63,7 @@ export function TraceFilter({ search, problem }: TraceFilterProps) {
       <RangeChoice search={search} onRange={setRange} />
       <FilterField label="Service" of="service" {...field("service")} />
       <FilterField label="Span name" of="name" {...field("name")} />
-      <label>
-        Status
-        <select
-          value={search.get("status") ?? ""}
-          onChange={(event) => set("status", event.currentTarget.value)}
-        >
-          {statuses.map(([value, label]) => (
-            <option key={value} value={value}>
-              {label}
-            </option>
-          ))}
-        </select>
-      </label>
+      <StatusChoice status={search.get("status") ?? ""} onStatus={(status) => set("status", status)} />
       <FilterField label="Longer than" placeholder="100ms" {...field("minDuration")} />
       <FilterField label="Shorter than" placeholder="2s" {...field("maxDuration")} />
       <FilterField label="Tenant" of="tenant" {...field("tenant")} />
@@ -86,6 +75,14 @@ export function TraceFilter({ search, problem }: TraceFilterProps) {
         placeholder="http.route=/cart"
         value=""
         onValue={addCondition}
+      />
+      <FilterField
+        {...shared}
+        label="Trace id"
+        name="trace"
+        placeholder="opens it"
+        value=""
+        onValue={(text) => setRefusal(goToTrace(text))}
       />
       {isHalf && (
         <p class="note" role="status">
@@ -108,6 +105,16 @@ export function TraceFilter({ search, problem }: TraceFilterProps) {
       )}
     </form>
   );
+}
+
+/** Why not; empty: it goes there, or there is nowhere to go to. */
+function goToTrace(text: string): string {
+  const id = text.trim().toLowerCase();
+  if (/^[0-9a-f]{32}$/.test(id)) {
+    goTo(tracePagePath(id));
+    return "";
+  }
+  return id === "" ? "" : "A trace id is 32 hex digits.";
 }
 
 interface FilterChanges {
@@ -139,6 +146,26 @@ function filterChanges(search: URLSearchParams): FilterChanges {
         }
       }),
   };
+}
+
+interface StatusChoiceProps {
+  readonly status: string;
+  readonly onStatus: (status: string) => void;
+}
+
+function StatusChoice({ status, onStatus }: StatusChoiceProps) {
+  return (
+    <label>
+      Status
+      <select value={status} onChange={(event) => onStatus(event.currentTarget.value)}>
+        {statuses.map(([value, label]) => (
+          <option key={value} value={value}>
+            {label}
+          </option>
+        ))}
+      </select>
+    </label>
+  );
 }
 
 interface RangeChoiceProps {

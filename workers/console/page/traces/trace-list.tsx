@@ -149,16 +149,17 @@ interface TraceRowProps {
 }
 
 function TraceRow({ trace, longestNs, hasMatches, now }: TraceRowProps) {
-  const { root, start, durationNs, spans, errors, matched } = trace;
-  const name = root === null ? "(no root span yet)" : spanName(root.name);
+  const { root, span, start, durationNs, spans, errors, matched } = trace;
+  const named = root ?? span;
   return (
     <tr>
       <td data-name="Trace">
-        <a href={`#${tracePagePath(trace.traceId)}`}>
-          <bdi>{name}</bdi>
+        <a href={`#${tracePagePath(trace.traceId, span?.spanId)}`}>
+          {root === null && "(no root span) "}
+          <bdi>{named === null ? "" : spanName(named.name)}</bdi>
         </a>
         <p class="note">
-          <bdi>{root?.service ?? ""}</bdi> <span class="key">{trace.traceId.slice(0, 8)}</span>
+          <bdi>{named?.service ?? ""}</bdi> <span class="key">{trace.traceId.slice(0, 8)}</span>
           {trace.tenant !== "" && (
             <>
               {" "}
@@ -166,6 +167,11 @@ function TraceRow({ trace, longestNs, hasMatches, now }: TraceRowProps) {
             </>
           )}
         </p>
+        {root !== null && span !== null && (
+          <p class="note">
+            matches: <bdi>{spanName(span.name)}</bdi> of <bdi>{span.service}</bdi>
+          </p>
+        )}
       </td>
       <td class="time" data-name="Began" title={start}>
         {timeText(start)}
