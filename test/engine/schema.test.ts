@@ -546,16 +546,19 @@ describe("receipts", () => {
     const settings = newSettings();
     const until = (number: string) => files.filter(({ name }) => name < number);
     const table = `${settings.database}.headrace_receipts`;
-    const minute = 1_795_000_020;
-    const segment = formatSegmentKey(minute * 1000, new Uint8Array(10), [formatPayloadId(id(1))]);
-    const receipt = (byte: number, isInSegment = false) =>
-      receiptOf(
+    // A day each, so a part each: what is looked for at a wrong place is not found.
+    const receipt = (byte: number, isInSegment = false) => {
+      const minute = 1_795_000_020 - (byte % 16) * 86_400;
+      const payload = formatPayloadId(id(byte));
+      const segment = formatSegmentKey(minute * 1000, new Uint8Array(10), [payload]);
+      return receiptOf(
         isInSegment
-          ? formatSlotKey(segment, byte % 100, "acme", formatPayloadId(id(byte)))
-          : formatPayloadKey(minute * 1000, "acme", formatPayloadId(id(byte))),
+          ? formatSlotKey(segment, byte % 100, "acme", payload)
+          : formatPayloadKey(minute * 1000, "acme", payload),
         id(byte),
         minute,
       );
+    };
     await migrate(until("0013"), settings, run);
     await insert(table, [receipt(1), receipt(255)]);
     await migrate(until("0015"), settings, run);
