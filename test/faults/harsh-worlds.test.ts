@@ -6,6 +6,7 @@ import { describe, expect, test } from "vitest";
 import { expectedFailures } from "./expected-failures.ts";
 import { type Outcome, runSchedule } from "./schedule.ts";
 import { SeededChoices } from "./world/choices.ts";
+import type { DoorsChoice } from "./world/fate.ts";
 import { harshProfiles } from "./world/harsh-profiles.ts";
 import { type Profile, profiles } from "./world/profile.ts";
 
@@ -62,8 +63,9 @@ test("each behaviour strikes in at least one of a thousand schedules, and in its
     }
     expect(inOwn, profile.name).toBeGreaterThanOrEqual(seeds / 10);
   }
+  const choices: readonly DoorsChoice[] = ["alone by advice", "collector is paused", "another collector"];
   const named = all.flatMap(({ faults, incidents }) => [...Object.keys(faults), ...Object.keys(incidents)]);
-  for (const name of new Set(named)) {
+  for (const name of new Set([...named, ...choices])) {
     expect(struck.get(name) ?? 0, name).toBeGreaterThanOrEqual((all.length * seeds) / 1000);
   }
 });

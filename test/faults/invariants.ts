@@ -724,13 +724,20 @@ export class Checker {
     }
   }
 
-  /** S7: where nothing is lost, what a collector takes has no object of its own, and a group reads a segment once. */
+  /**
+   * S7: where nothing is lost, what a collector takes has no object of its own, and a group reads a segment once. What goes alone by advice
+   * does so one at a time, few times, and by advice that is young.
+   */
   #onePutAndOneRead(): void {
     const { profile, witness } = this.#world;
     if (profile.isLossless && witness.putAlone.length > 0) {
       throw new Violation("S7", `nothing went wrong, and ${witness.putAlone[0]} was put alone`);
     }
-    if (witness.readAgain.length > 0) {
+    if (witness.wronglyAlone.length > 0) {
+      throw new Violation("S7", `a payload went alone by advice: ${witness.wronglyAlone[0]}`);
+    }
+    // Where doorbells were lost, those of the reconciler come one by one, and in any order.
+    if (profile.isLossless && witness.readAgain.length > 0) {
       throw new Violation("S7", `${witness.readAgain[0]} was read twice for one group`);
     }
   }

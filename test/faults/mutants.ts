@@ -1340,7 +1340,43 @@ const askedErasures: readonly Mutant[] = [
   },
 ];
 
+const advised: readonly Mutant[] = [
+  {
+    name: "payloads that come at once all go alone",
+    file: "shared/collect/advice.ts",
+    find: "|| now < this.#busyUntil) {",
+    replace: "|| now < 0) {",
+    profile: "payloads go alone by advice",
+    by: "S7",
+  },
+  {
+    name: "advice that was given once holds for any number of payloads",
+    file: "shared/collect/advice.ts",
+    find: "    this.#aloneLeft--;\n",
+    replace: "",
+    profile: "payloads go alone by advice",
+    by: "S7",
+  },
+  {
+    name: "advice holds for ever",
+    file: "shared/collect/advice.ts",
+    find: "now >= this.#until ||",
+    replace: "now < 0 ||",
+    profile: "payloads go alone by advice",
+    by: "S7",
+  },
+  {
+    name: "what goes alone by advice is answered 200 whether it is put or not",
+    file: "shared/delivery/acceptance.ts",
+    find: 'if (found === null || (found === "unread" && isCreated === "unknown")) {',
+    replace: "if (found === null && isCollected) {",
+    profile: "payloads go alone by advice",
+    by: "S1",
+  },
+];
+
 export const mutants: readonly Mutant[] = [
+  ...advised,
   ...askedErasures,
   ...damaged,
   ...designed,

@@ -3,13 +3,15 @@
  * performed over this world. Every object that lands makes an R2 event.
  */
 
+import { assert } from "../../../shared/assert.ts";
 import type { Taking } from "../../../shared/byte-budget.ts";
 import { type AcceptanceEffects, acceptPayload } from "../../../shared/delivery/acceptance.ts";
 import { type Answered, type Asked, done, failure } from "../../../shared/effect.ts";
 import { limits } from "../../../shared/limits.ts";
-import { formatPayloadKey } from "../../../shared/payload-key.ts";
+import { formatPayloadKey, type PayloadId } from "../../../shared/payload-key.ts";
 import { idGiven } from "./bodies.ts";
 import type { Process } from "./clock.ts";
+import type { Door } from "./door.ts";
 import { land } from "./landing.ts";
 import { type Content, countsOf, type StoredObject, StoreFailed, spansOfObject } from "./object-store.ts";
 import { Invocation, isWorldFailure, type World } from "./world.ts";
@@ -61,17 +63,19 @@ function* sendOnce(world: World, content: Content): Process<boolean> {
   const counts = { ...countsOf(object), spans, outputBytes: spans * 100 };
   // The isolate that has sent the key's doorbell, or another one.
   const isNotified = world.notified.has(key) && fate.choices.below(2) === 0;
-  const work = acceptPayload(key, counts, () => isNotified, isCollected(world, object));
+  const way = isCollected(world, object) ? chooseWay(world, content.id) : null;
+  const isAlone = way === "alone by advice";
+  const collector = typeof way === "number" ? way : null;
+  const work = acceptPayload(key, counts, () => isNotified, collector !== null);
   const invocation = new Invocation(world, "a request");
   invocation.spend(limits.requestSubrequests - acceptanceMax); // its key, its rate, the table's limits, outcomes
   let step = work.next();
   while (step.done !== true) {
     invocation.spend(1);
     const { value } = step;
-    const isToCollect = value.name === "collect";
     step = work.next(
-      isToCollect
-        ? done<AcceptanceEffects, "collect">("collect", yield* collect(world, object))
+      value.name === "collect" && collector !== null
+        ? done<AcceptanceEffects, "collect">("collect", yield* collect(world, object, collector))
         : answer(value, performer),
     );
     yield fate.between(1, 10);
@@ -84,6 +88,9 @@ function* sendOnce(world: World, content: Content): Process<boolean> {
     }
   }
   body.give();
+  if (isAlone) {
+    world.door?.aloneEnded();
+  }
   if (step.value.kind === "unreachable") {
     return false;
   }
@@ -92,17 +99,62 @@ function* sendOnce(world: World, content: Content): Process<boolean> {
 }
 
 /** What an index says of a payload has a checksum: where that is wrong, the payload has no name (`damaged_segment`). */
-function isCollected({ collector }: World, { content }: StoredObject): boolean {
-  return collector !== null && content.flaw !== "unreadable metadata";
+function isCollected({ door }: World, { content }: StoredObject): boolean {
+  return door !== null && content.flaw !== "unreadable metadata";
 }
 
-function* collect(world: World, object: StoredObject): Process<AcceptanceEffects["collect"]["answers"]> {
-  const { collector } = world;
-  const collected = collector === null ? null : yield* collector.add(world, object);
-  if (collected === null) {
-    world.witness.putAlone.push(object.key);
+/** Where nothing is advised, there is one collector, and everything goes to it. */
+function chooseWay(
+  { door, profile, clock, fate, witness }: World,
+  id: PayloadId,
+): ReturnType<Door["choose"]> {
+  if (door === null || !profile.isAdvised) {
+    return 0;
   }
-  return collected === null ? { kind: "alone" } : { kind: "stored", ...collected };
+  const way = door.choose(id, clock.now);
+  if (way === "alone by advice") {
+    const why = door.sendsAlone(clock.now);
+    if (why !== "") {
+      witness.wronglyAlone.push(`${id}: ${why}`);
+    }
+  }
+  if (way !== 0) {
+    fate.count(typeof way === "number" ? "another collector" : way);
+  }
+  return way;
+}
+
+function* collect(
+  world: World,
+  object: StoredObject,
+  number: number,
+): Process<AcceptanceEffects["collect"]["answers"]> {
+  const { door, clock, fate, profile, witness } = world;
+  assert(door !== null, "there are collectors");
+  const { collector, pause } = door.at(number);
+  const startedAt = clock.now;
+  const caller = door.call();
+  const isOverloaded = fate.strikes("collector is overloaded");
+  const { added, advice } = isOverloaded
+    ? { added: null, advice: null }
+    : yield* collector.add(world, object, caller);
+  if (profile.isAdvised) {
+    if (advice === null) {
+      door.unanswered(caller, isOverloaded);
+    } else {
+      door.answered(advice, clock.now);
+    }
+    if (added === null) {
+      pause.failed(startedAt, clock.now, "collector_failed");
+      door.bypassed();
+    } else {
+      pause.worked();
+    }
+  }
+  if (added === null) {
+    witness.putAlone.push(object.key);
+  }
+  return added === null ? { kind: "alone" } : { kind: "stored", ...added };
 }
 
 /** Exporters wait so long for an answer. */

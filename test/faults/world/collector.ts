@@ -4,6 +4,7 @@
  * a while there may be two of it, which know nothing of each other.
  */
 import { assert } from "../../../shared/assert.ts";
+import { type Advice, type Caller, Demand } from "../../../shared/collect/advice.ts";
 import { type SegmentEffects, storeSegment } from "../../../shared/collect/store-segment.ts";
 import { type Answered, type Asked, done, failure } from "../../../shared/effect.ts";
 import { limits } from "../../../shared/limits.ts";
@@ -53,8 +54,8 @@ export class Collector {
   #older: Instance | null = null;
   #olderUntil = 0;
 
-  /** Hands a payload over. Null: it is to be put alone. Else where it is. */
-  *add(world: World, payload: Omit<StoredObject, "key">): Process<Added | null> {
+  /** Hands a payload over. `added` null: it is to be put alone. Else where it is. */
+  *add(world: World, payload: Omit<StoredObject, "key">, caller: Caller): Process<Answer> {
     const { clock, fate } = world;
     if (fate.strikes("collector moves")) {
       this.#older = this.#instance;
@@ -62,17 +63,43 @@ export class Collector {
       this.#instance = new Instance();
     }
     const isOlder = clock.now < this.#olderUntil && fate.choices.below(2) === 0;
-    return yield* (isOlder && this.#older !== null ? this.#older : this.#instance).add(world, payload);
+    const instance = isOlder && this.#older !== null ? this.#older : this.#instance;
+    instance.called(world, payload, caller);
+    const answer = yield* instance.add(world, payload);
+    return answer === "unanswered"
+      ? { added: null, advice: null }
+      : { added: answer, advice: instance.advice(world, caller) };
   }
 }
 
+/** `advice` null: nothing was answered. */
+interface Answer {
+  readonly added: Added | null;
+  readonly advice: Advice | null;
+}
+
+/** What a payload waits for others at most, as advice has it (COLLECT_MS). */
+const collectMs = 100;
+
 class Instance {
+  #demand: Demand | null = null;
   #open: Segment | null = null;
   /** The open one and those in flight. */
   readonly #inHand = new Set<Segment>();
   readonly #stored = new Map<PayloadId, Added & { readonly until: number }>();
 
-  *add(world: World, payload: Omit<StoredObject, "key">): Process<Added | null> {
+  called({ clock, profile }: World, { content }: Omit<StoredObject, "key">, caller: Caller): void {
+    if (profile.isAdvised) {
+      this.#demand ??= new Demand(clock.now);
+      this.#demand.called(caller, content.body.bytes.length, clock.now);
+    }
+  }
+
+  advice({ clock }: World, caller: Caller): Advice | null {
+    return this.#demand?.advice(caller, collectMs, clock.now) ?? null;
+  }
+
+  *add(world: World, payload: Omit<StoredObject, "key">): Process<Added | null | "unanswered"> {
     const { clock } = world;
     const { id } = payload.content;
     const stored = this.#stored.get(id);
@@ -93,6 +120,9 @@ class Instance {
       clock.now < until
     ) {
       yield world.fate.between(5, 20);
+    }
+    if (segment.state !== "landed" && segment.state !== "failed") {
+      return "unanswered";
     }
     const key = segment.state === "landed" ? segment.keys[slot] : undefined;
     const first = segment.payloads[slot];
@@ -122,6 +152,7 @@ class Instance {
       return;
     }
     segment.state = "flying";
+    this.#demand?.setInFlight(true, clock.now);
     const objects = landingOf(world, segment);
     segment.keys = objects.map((object) => object.key);
     yield fate.between(1, 30);
@@ -130,6 +161,7 @@ class Instance {
       this.#die(); // its object may be there, and nobody hears of it
     }
     this.#inHand.delete(segment);
+    this.#demand?.setInFlight(false, clock.now);
     if (hasDied(segment)) {
       return;
     }

@@ -18,6 +18,7 @@ export type Fault =
   | "segment is damaged"
   | "collector dies"
   | "collector moves"
+  | "collector is overloaded"
   // --- clients and bells
   | "answer lost"
   | "doorbell lost"
@@ -74,7 +75,10 @@ export type Fault =
   | "receipts lost";
 
 /** A fault; or a flaw of a payload, or something that happens to the world. */
-export type Strike = Fault | `payload: ${Flaw}` | Incident;
+export type Strike = Fault | `payload: ${Flaw}` | Incident | DoorsChoice;
+
+/** Which way the ingress has a payload take, where it is not the plain one. */
+export type DoorsChoice = "alone by advice" | "collector is paused" | "another collector";
 
 export class Fate {
   readonly choices: Choices;

@@ -392,5 +392,23 @@ export const harshProfiles: readonly Profile[] = [
     incidentMs: HOUR,
     watchMs: 3 * HOUR,
   },
+  {
+    // Payloads come too seldom to share objects, or all at once: they go alone by advice, and equal bytes meet in no collector, or in others.
+    ...nothing,
+    name: "payloads go alone by advice",
+    collects: 1,
+    isAdvised: true,
+    payloads: { least: 4, most: 8 },
+    overMs: 4 * MINUTE,
+    resends: { least: 0, most: 3 },
+    resendMs: 10 * MINUTE,
+    faults: {
+      ...{ "collector is overloaded": 0.1, "collector dies": 0.1, "collector moves": 0.05, "put fails": 0.1 },
+      ...{ "answer lost": 0.3, "client hangs up": 0.05, "send hangs": 0.03, "put lands unseen": 0.1 },
+      ...{ "doorbell lost": 0.1, "event lost": 0.1, "ledger lost": 0.02, "insert answer lost": 0.1 },
+    },
+    strikesMax: 8,
+    incidents: { erase: { times: 1, probability: 0.2 }, replay: { times: 1, probability: 0.2 } },
+  },
   ...slowProfiles,
 ];

@@ -16,7 +16,9 @@ export function land(world: World, payloads: readonly [StoredObject, ...StoredOb
     world.witness.segments.set(object, payloads);
   }
   for (const { key, content, arrival, isSampled } of payloads) {
-    world.witness.bytesGone.delete(key); // they came once more, under the same key
+    if (world.witness.bytesGone.delete(key)) {
+      world.witness.asked.delete(key); // it was done, and they came once more, under the same key
+    }
     const landed = world.witness.landed.get(content.id);
     const one = { key, at: arrival - world.skews.ingress, landedAt: world.clock.now, isSampled };
     if (landed === undefined) {

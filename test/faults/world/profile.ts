@@ -78,6 +78,8 @@ export interface Profile {
   readonly rolloutMs: number | null;
   /** Requests' payloads may be gathered into one object, with this probability in a schedule. */
   readonly collects: number;
+  /** Collectors advise, and the ingress does by it. */
+  readonly isAdvised: boolean;
   /** How long after the last incident the world is watched: deletion and second listings need days. */
   readonly watchMs: number;
 }
@@ -145,6 +147,7 @@ export const nothing = {
   reconciler: {},
   rolloutMs: null,
   collects: 0,
+  isAdvised: false,
   watchMs: 30 * MINUTE,
 } satisfies Omit<Profile, "name">;
 

@@ -21,9 +21,9 @@ import type { DayRows } from "../../../shared/receipt.ts";
 import { minutesOf } from "./bodies.ts";
 import type { Choices } from "./choices.ts";
 import { Clock } from "./clock.ts";
-import { Collector } from "./collector.ts";
 import { deliverBatch } from "./consumer.ts";
 import { Cron } from "./cron.ts";
+import { Door } from "./door.ts";
 import { Fate } from "./fate.ts";
 import { CallFailed, LedgerShell, type Snapshot } from "./ledger-shell.ts";
 import { type Content, ObjectStore, type StoredObject, StoreFailed } from "./object-store.ts";
@@ -106,6 +106,8 @@ export interface Witness {
   readonly segmentsGone: { readonly object: ObjectKey; readonly runBegan: number }[];
   /** How often a segment was read for one group, where that was more than once. */
   readonly readAgain: string[];
+  /** Payloads that went alone by advice, and should not have. */
+  readonly wronglyAlone: string[];
   /** Payloads that had a collector, and an object of their own all the same. */
   readonly putAlone: PayloadKey[];
   /** The keys of an id that landed in R2: when they arrived, and when the put landed. */
@@ -204,7 +206,7 @@ export class World {
   readonly bytesInHand: { readonly ingress: ByteBudget; readonly consumer: ByteBudget };
   codecVersion = 1;
   /** Null: each payload has its own object. */
-  readonly collector: Collector | null;
+  readonly door: Door | null;
   /** Keys whose doorbells the ingress has sent. */
   readonly notified = new Set<PayloadKey>();
   /** Copies of the ledger that it can be restored to. */
@@ -235,7 +237,7 @@ export class World {
     const skew = (): number =>
       profile.skewMs === 0 ? 0 : this.fate.between(0, 2 * profile.skewMs) - profile.skewMs;
     this.skews = { ingress: skew(), consumer: skew(), ledger: -skew(), server: skew() };
-    this.collector = profile.collects > 0 && choices.happens(profile.collects) ? new Collector() : null;
+    this.door = profile.collects > 0 && choices.happens(profile.collects) ? new Door() : null;
     const rows = profile.rowsInHandMax ?? Number.POSITIVE_INFINITY;
     this.bytesInHand = { ingress: new ByteBudget(100 * rows), consumer: new ByteBudget(100 * rows) };
     this.servers = new Servers(this, limits.deduplicationWindow);
@@ -268,6 +270,7 @@ export class World {
       segmentsGone: [],
       readAgain: [],
       putAlone: [],
+      wronglyAlone: [],
       landed: new Map(),
       inserts: [],
       deletions: [],
