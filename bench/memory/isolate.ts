@@ -10,15 +10,14 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { convertV4MiniflareOptions, Log, LogLevel, Miniflare } from "miniflare";
 import * as v from "valibot";
 import { bundleWorker } from "../../dev/bundle.ts";
+import { connectInspector, exposeGc, sweepMs, type Usage } from "../inspector.ts";
 import { peakBytesOf } from "../process-cost.ts";
 import { newWorkerdPid } from "../runtimes.ts";
 
 /** A place in the bundle: its text, once in there, and what is written instead. `$&` is the text itself. */
 export type Mark = readonly [text: string, instead: string];
 
-export interface Sample {
-  readonly heapBytes: number;
-  readonly externalBytes: number;
+export interface Sample extends Usage {
   /** The function that was stopped. */
   readonly at: string;
 }
@@ -41,12 +40,9 @@ export interface Isolate {
   stop(): Promise<void>;
 }
 
-/** V8 gives ArrayBuffers back on a thread of its own: read at once, 85 MB of what was collected still counted. */
-const sweepMs = 10;
-
 const noSample: Sample = { heapBytes: 0, externalBytes: 0, at: "" };
 
-export function sizeOf({ heapBytes, externalBytes }: Sample): number {
+export function sizeOf({ heapBytes, externalBytes }: Usage): number {
   return heapBytes + externalBytes;
 }
 
@@ -59,7 +55,7 @@ export async function startIsolate(
   options: WorkerOptions,
 ): Promise<Isolate> {
   process.env["CLOUDFLARE_CF_FETCH_ENABLED"] = "false";
-  process.env["MINIFLARE_WORKERD_V8_FLAGS"] = "--expose-gc";
+  exposeGc();
   const { pidOf } = newWorkerdPid();
   const miniflare = new Miniflare(
     convertV4MiniflareOptions({
@@ -119,55 +115,23 @@ function residentBytesOf(pid: number): number {
   return Number(/^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1] ?? 0) * 1024;
 }
 
-interface Inspector {
+interface Looks {
   begin(collects: boolean): void;
   peak(): Sample;
   samples(): number;
   close(): void;
 }
 
-const targetsSchema = v.array(v.looseObject({ id: v.string(), webSocketDebuggerUrl: v.string() }));
-const usageSchema = v.object({
-  usedSize: v.number(),
-  embedderHeapUsedSize: v.number(),
-  backingStorageSize: v.number(),
-});
 const pausedSchema = v.object({
   callFrames: v.array(v.looseObject({ callFrameId: v.string(), functionName: v.string() })),
 });
-const messageSchema = v.looseObject({
-  id: v.optional(v.number()),
-  method: v.optional(v.string()),
-  params: v.optional(v.unknown()),
-  result: v.optional(v.unknown()),
-});
 
-async function connect(inspectorUrl: URL): Promise<Inspector> {
-  const answer = await fetch(`http://127.0.0.1:${inspectorUrl.port}/json`);
-  const target = v.parse(targetsSchema, await answer.json()).find(({ id }) => id === "core:user:measured");
-  if (target === undefined) {
-    throw new Error("workerd's inspector does not know the Worker");
-  }
-  const socket = new WebSocket(target.webSocketDebuggerUrl);
-  const waiting = new Map<number, (result: unknown) => void>();
-  let asked = 0;
-  const ask = (method: string, params: object = {}): Promise<unknown> => {
-    const { promise, resolve } = Promise.withResolvers<unknown>();
-    waiting.set(++asked, resolve);
-    socket.send(JSON.stringify({ id: asked, method, params }));
-    return promise;
-  };
+async function connect(inspectorUrl: URL): Promise<Looks> {
   let collects = false;
   let peak = noSample;
   let samples = 0;
-  const usage = async (at: string): Promise<Sample> => {
-    const used = v.parse(usageSchema, await ask("Runtime.getHeapUsage"));
-    return {
-      heapBytes: used.usedSize + used.embedderHeapUsedSize,
-      externalBytes: used.backingStorageSize,
-      at,
-    };
-  };
+  const inspector = await connectInspector(inspectorUrl, "measured", (params) => void look(params));
+  const usage = async (at: string): Promise<Sample> => ({ ...(await inspector.usage()), at });
   const look = async (params: unknown): Promise<void> => {
     const { callFrames } = v.parse(pausedSchema, params);
     const frame = callFrames.find(({ functionName }) => functionName !== "lookedAt");
@@ -175,7 +139,8 @@ async function connect(inspectorUrl: URL): Promise<Inspector> {
     samples++;
     if (collects && sizeOf(sample) > sizeOf(peak) && frame !== undefined) {
       for (let times = 0; times < 2; times++) {
-        await ask("Debugger.evaluateOnCallFrame", { callFrameId: frame.callFrameId, expression: "gc()" });
+        const { callFrameId } = frame;
+        await inspector.ask("Debugger.evaluateOnCallFrame", { callFrameId, expression: "gc()" });
         await new Promise((resolve) => setTimeout(resolve, sweepMs));
       }
       sample = await usage(frame.functionName);
@@ -183,22 +148,9 @@ async function connect(inspectorUrl: URL): Promise<Inspector> {
     if (sizeOf(sample) > sizeOf(peak)) {
       peak = sample;
     }
-    await ask("Debugger.resume");
+    await inspector.ask("Debugger.resume");
   };
-  socket.addEventListener("message", ({ data }) => {
-    const { id, method, params, result } = v.parse(messageSchema, JSON.parse(String(data)));
-    if (id !== undefined) {
-      waiting.get(id)?.(result);
-      waiting.delete(id);
-    } else if (method === "Debugger.paused") {
-      void look(params);
-    }
-  });
-  await new Promise((resolve, reject) => {
-    socket.addEventListener("open", resolve);
-    socket.addEventListener("error", reject);
-  });
-  await ask("Debugger.enable");
+  await inspector.ask("Debugger.enable");
   return {
     begin(collectsNow) {
       collects = collectsNow;
@@ -207,6 +159,6 @@ async function connect(inspectorUrl: URL): Promise<Inspector> {
     },
     peak: () => peak,
     samples: () => samples,
-    close: () => socket.close(),
+    close: () => inspector.close(),
   };
 }

@@ -32,6 +32,8 @@ const spans = 100;
 const codecVersion = 1;
 /** What an SDK sends ended within so many ms before. */
 const contentMs = 5000;
+/** 10^8 ids are of 33 minutes at this rate. */
+const lateMs = 30 * 60_000;
 /** Ids of one run that is laid down: so many are merged at this rate. */
 const runIds = limits.ledgerIdsMergedMax;
 /** The ids are as random as they need be: `getRandomValues` takes longer than a payload. */
@@ -41,13 +43,16 @@ export class BenchLedger extends DurableObject<Bindings> {
   #now = Date.UTC(2026, 10, 24);
   #rows = 0;
   #groups = 0;
-  #storage = new LedgerStorage(this.#counted());
+  #running: LedgerStorage | null = null;
 
-  /** Claims, inserts and receipts `batches` batches whose payloads nobody has seen. */
-  async cycle(batches: number): Promise<void> {
+  /**
+   * Claims, inserts and receipts `batches` batches whose payloads nobody has seen. So large a share of them, `late`, has content of the
+   * half hour before.
+   */
+  async cycle(batches: number, late: number): Promise<void> {
     this.#begin();
     for (let i = 0; i < batches; i++) {
-      const doorbells = this.#doorbells();
+      const doorbells = this.#doorbells(segments, segmentPayloads, late);
       for (let at = 0; at < doorbells.length; at += limits.claimDoorbellsMax) {
         const some = doorbells.slice(at, at + limits.claimDoorbellsMax);
         const messages = at + some.length === doorbells.length ? segments : null;
@@ -100,9 +105,25 @@ export class BenchLedger extends DurableObject<Bindings> {
     await this.ctx.storage.sync();
   }
 
-  /** A new instance: what it had in memory is gone. */
-  async restart(): Promise<void> {
-    this.#storage = new LedgerStorage(this.#counted());
+  /** What the instance had in memory is gone. */
+  async stop(): Promise<void> {
+    this.#running = null;
+  }
+
+  async start(): Promise<void> {
+    this.#running = new LedgerStorage(this.#counted());
+  }
+
+  /** Nothing is remembered any more. */
+  async clear(): Promise<void> {
+    await this.ctx.storage.deleteAll();
+    this.#running = null;
+    this.#begin();
+  }
+
+  get #storage(): LedgerStorage {
+    this.#running ??= new LedgerStorage(this.#counted());
+    return this.#running;
   }
 
   async counts() {
@@ -157,10 +178,10 @@ export class BenchLedger extends DurableObject<Bindings> {
     return { task, rings };
   }
 
-  #doorbells(objects = segments, payloads = segmentPayloads): readonly Doorbell[] {
+  #doorbells(objects = segments, payloads = segmentPayloads, late = 0): readonly Doorbell[] {
     const arrival = Math.floor(this.#now);
     return Array.from({ length: objects }, () => {
-      const ids = Array.from({ length: payloads }, () => this.#id());
+      const ids = Array.from({ length: payloads }, () => this.#id(late));
       const segment = formatSegmentKey(arrival, randomBytes().subarray(0, 10), ids);
       return ids.map((id, slot): Doorbell => {
         const key = formatSlotKey(segment, slot, "acme", id);
@@ -186,8 +207,9 @@ export class BenchLedger extends DurableObject<Bindings> {
     return records;
   }
 
-  #id(): PayloadId {
-    const endedAt = Math.floor(this.#now) - Math.ceil(contentMs * Math.random());
+  #id(late: number): PayloadId {
+    const withinMs = Math.random() < late ? lateMs : contentMs;
+    const endedAt = Math.floor(this.#now) - Math.ceil(withinMs * Math.random());
     return idOfHash(randomBytes(), { contentMinute: contentMinuteOf(BigInt(endedAt) * 1_000_000n), from: 0 });
   }
 
@@ -225,11 +247,12 @@ function nextRandom(): number {
 export default {
   async fetch(request, env) {
     const { pathname, searchParams } = new URL(request.url);
-    const ledger = env.LEDGER.get(env.LEDGER.idFromName("0"));
+    const ledger = env.LEDGER.get(env.LEDGER.idFromName(searchParams.get("ledger") ?? "large"));
     const count = Number(searchParams.get("count"));
+    const late = Number(searchParams.get("late") ?? 0);
     switch (pathname) {
       case "/cycle":
-        await ledger.cycle(count);
+        await ledger.cycle(count, late);
         return new Response();
       case "/nothing":
         await ledger.nothing(count);
@@ -240,8 +263,14 @@ export default {
       case "/lay":
         await ledger.layDown(count);
         return new Response();
-      case "/restart":
-        await ledger.restart();
+      case "/stop":
+        await ledger.stop();
+        return new Response();
+      case "/clear":
+        await ledger.clear();
+        return new Response();
+      case "/start":
+        await ledger.start();
         return new Response();
       default:
         return Response.json(await ledger.counts());

@@ -14,7 +14,12 @@ import {
   type SchemaSettings,
 } from "../../shared/clickhouse/migrations.ts";
 import { type Replicas, ReplicasError } from "../../shared/clickhouse/replicated-schema.ts";
-import { collectWords, parseCollectMs } from "../../shared/collect/settings.ts";
+import {
+  collectorLocations,
+  collectWords,
+  parseCollectMs,
+  parseCollectorLocation,
+} from "../../shared/collect/settings.ts";
 import { counted } from "../../shared/counted.ts";
 import { limits } from "../../shared/limits.ts";
 import { tokensRefusal } from "../../shared/token-strength.ts";
@@ -48,7 +53,7 @@ It reads, from the environment or --env-file: CLOUDFLARE_API_TOKEN and CLOUDFLAR
 CLICKHOUSE_URL, CLICKHOUSE_NETWORK, CLICKHOUSE_USER, CLICKHOUSE_PASSWORD, CLICKHOUSE_DATABASE, CLICKHOUSE_TRACES_TABLE; CLICKHOUSE_CLUSTER (the
 tables are replicated, and made ON CLUSTER) and CLICKHOUSE_REPLICAS (the replicas' own addresses, with commas between, where ON CLUSTER cannot be used);
 CLICKHOUSE_CONSOLE_USER and CLICKHOUSE_CONSOLE_PASSWORD, the console's own login; CLICKHOUSE_SCHEMA_USER and CLICKHOUSE_SCHEMA_PASSWORD, that of the migrations; HEADRACE_ADMIN_TOKEN
-(made when it is not set); ALERT_WEBHOOK, METRICS_TOKEN; ACCESS_TEAM_DOMAIN and ACCESS_AUD, where Cloudflare Access is in front of the console; ZONE_ID and ZONE_ANALYTICS_TOKEN, by which the zone of --ingress-domain is asked what it turned away. ID_TIME_FROM is chosen once, and then read from the deployed ingress. COLLECT (on, off; on where it is not said) and COLLECT_MS: whether payloads of concurrent requests share objects of R2. What the API token must be allowed: docs/operating.md.`,
+(made when it is not set); ALERT_WEBHOOK, METRICS_TOKEN; ACCESS_TEAM_DOMAIN and ACCESS_AUD, where Cloudflare Access is in front of the console; ZONE_ID and ZONE_ANALYTICS_TOKEN, by which the zone of --ingress-domain is asked what it turned away. ID_TIME_FROM is chosen once, and then read from the deployed ingress. COLLECT (on, off; on where it is not said) and COLLECT_MS: whether payloads of concurrent requests share objects of R2; COLLECTOR_LOCATION (weur, enam, ...): where that is done. What the API token must be allowed: docs/operating.md.`,
   args: { text: "", min: 0, max: 0 },
   flags: {
     "dry-run": { help: "show the plan and change nothing; exit code 1 when something differs from it" },
@@ -313,16 +318,20 @@ function settingsOf(
   };
 }
 
-/** Whether payloads share objects, and how long one waits for others; what is not said is as in wrangler.toml. */
+/** Whether payloads share objects, how long one waits for others, and where; what is not said is as in wrangler.toml. */
 function collectOf(env: Readonly<Record<string, string | undefined>>): InstallationSettings["collect"] {
-  const { COLLECT: word = "", COLLECT_MS: ms = "" } = env;
+  const { COLLECT: word = "", COLLECT_MS: ms = "", COLLECTOR_LOCATION: place = "" } = env;
   if (word !== "" && !collectWords.some((one) => one === word)) {
     throw new UserError(`COLLECT is ${collectWords.join(" or ")}, not "${word}"`);
   }
   if (parseCollectMs(ms) === undefined) {
     throw new UserError(`COLLECT_MS is a number of ms up to ${limits.collectMsMax}, not "${ms}"`);
   }
-  return { ...(word === "" ? {} : { COLLECT: word }), ...(ms === "" ? {} : { COLLECT_MS: ms }) };
+  if (parseCollectorLocation(place) === undefined) {
+    throw new UserError(`COLLECTOR_LOCATION is one of ${collectorLocations.join(", ")}, not "${place}"`);
+  }
+  const said = { COLLECT: word, COLLECT_MS: ms, COLLECTOR_LOCATION: place };
+  return Object.fromEntries(Object.entries(said).filter(([, value]) => value !== ""));
 }
 
 /** Cloudflare Access in front of the console: both are given, or neither. */

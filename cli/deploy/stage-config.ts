@@ -67,7 +67,7 @@ export interface InstallationSettings {
   readonly zoneId: string;
   /** The ingress's ID_TIME_FROM (id-time-from.ts). */
   readonly idTimeFrom: string;
-  /** The ingress's COLLECT and COLLECT_MS, where they are not as in wrangler.toml. */
+  /** The ingress's COLLECT, COLLECT_MS and COLLECTOR_LOCATION, where they are not as in wrangler.toml. */
   readonly collect: Readonly<Record<string, string>>;
 }
 

@@ -9,3 +9,25 @@ export function parseCollectMs(text: string): number | undefined {
   const ms = text === "" ? limits.collectMsUsual : /^\d{1,4}$/.test(text) ? Number(text) : Number.NaN;
   return ms <= limits.collectMsMax ? ms : undefined;
 }
+
+/** Where a collector may be placed (Durable Objects, "Data location"). */
+export const collectorLocations = [
+  "wnam",
+  "enam",
+  "sam",
+  "weur",
+  "eeur",
+  "apac",
+  "apac-ne",
+  "apac-se",
+  "oc",
+  "afr",
+  "me",
+] as const;
+
+export type CollectorLocation = (typeof collectorLocations)[number];
+
+/** `COLLECTOR_LOCATION`: where the bucket is. Null where it says nothing: where the first request is. Undefined: it is no such place. */
+export function parseCollectorLocation(text: string): CollectorLocation | null | undefined {
+  return text === "" ? null : collectorLocations.find((one) => one === text);
+}

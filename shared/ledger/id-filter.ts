@@ -8,14 +8,35 @@ import { placeOfId, type Records } from "./id-records.ts";
 const bitsAnId = 16;
 const probes = 6;
 
-/** What a filter asks of an id: where its first bit is, and how far it is from each to the next. */
-export interface IdHash {
-  readonly first: number;
-  readonly by: number;
-}
+/** What filters ask of ids: where an id's first bit is, and how far it is from each to the next. */
+export class IdHashes {
+  readonly firsts: Uint32Array;
+  readonly steps: Uint32Array;
 
-export function hashOfId(bytes: Uint8Array, at = 0): IdHash {
-  return { first: firstHash(bytes, at), by: secondHash(bytes, at) };
+  constructor(ids: readonly Uint8Array[]) {
+    this.firsts = new Uint32Array(ids.length);
+    this.steps = new Uint32Array(ids.length);
+    for (const [i, id] of ids.entries()) {
+      this.firsts[i] = firstHash(id, 0);
+      this.steps[i] = secondHash(id, 0);
+    }
+  }
+
+  /** False: the row has no such id. */
+  mayHold(filter: Uint8Array, index: number): boolean {
+    // An even share of the filter's bits for each share of 2^32.
+    const share = (filter.length * 8) / 2 ** 32;
+    const step = this.steps[index] ?? 0;
+    let hash = this.firsts[index] ?? 0;
+    for (let i = 0; i < probes; i++) {
+      const bit = Math.floor(hash * share);
+      if (((filter[bit >>> 3] ?? 0) & (1 << (bit & 7))) === 0) {
+        return false;
+      }
+      hash = (hash + step) >>> 0;
+    }
+    return true;
+  }
 }
 
 export function makeFilter({ bytes, width }: Records): Uint8Array {
@@ -31,21 +52,6 @@ export function makeFilter({ bytes, width }: Records): Uint8Array {
     }
   }
   return filter;
-}
-
-/** False: the row has no such id. */
-export function mayHold(filter: Uint8Array, { first, by }: IdHash): boolean {
-  // An even share of the filter's bits for each share of 2^32.
-  const share = (filter.length * 8) / 2 ** 32;
-  let hash = first;
-  for (let i = 0; i < probes; i++) {
-    const bit = Math.floor(hash * share);
-    if (((filter[bit >>> 3] ?? 0) & (1 << (bit & 7))) === 0) {
-      return false;
-    }
-    hash = (hash + by) >>> 0;
-  }
-  return true;
 }
 
 /** Behind their first four bytes ids are hashes; those are mixed in, for the tests' ids differ in nothing else. */

@@ -107,28 +107,34 @@ export class IdRows {
 
   /**
    * The rows between whose first and last id one of these lies, which are in their order. Rows of hot generations, from
-   * `hotFrom` on, are passed over.
+   * `hotFrom` on, are passed over. `each`: what is to be done with the row of this number, and where the first of these is.
    */
-  around(places: readonly number[], hotFrom: number): readonly number[] {
-    const first = places[0];
-    const last = places.at(-1);
-    const found: number[] = [];
-    if (first === undefined || last === undefined) {
-      return found;
+  around(
+    places: ArrayLike<number>,
+    hotFrom: number,
+    each: (number: number, high: number, first: number) => void,
+  ): void {
+    const least = places[0];
+    const most = places[places.length - 1];
+    if (least === undefined || most === undefined) {
+      return;
     }
+    // The rows of a run lie one behind the other, so that the search mostly goes on where it was.
+    let lowBefore = 0;
+    let first = 0;
     for (let at = 0; at < this.size; at++) {
       const low = this.#lows[at] ?? 0;
       const high = this.#highs[at] ?? 0;
-      if (
-        low <= last &&
-        high >= first &&
-        (this.#generations[at] ?? 0) < hotFrom &&
-        isBetween(places, low, high)
-      ) {
-        found.push(this.#numbers[at] ?? 0);
+      if (low > most || high < least || (this.#generations[at] ?? 0) >= hotFrom) {
+        continue;
+      }
+      first = firstFrom(places, low, low >= lowBefore ? first : 0);
+      lowBefore = low;
+      const place = places[first];
+      if (place !== undefined && place <= high) {
+        each(this.#numbers[at] ?? 0, high, first);
       }
     }
-    return found;
   }
 
   #at(at: number): IdRow {
@@ -186,18 +192,23 @@ function grown<T extends Float64Array | Uint32Array>(from: T, to: T): T {
   return to;
 }
 
-/** Does one of these, which are in their order, lie between the two? */
-function isBetween(places: readonly number[], low: number, high: number): boolean {
-  let from = 0;
-  let to = places.length;
-  while (from < to) {
-    const middle = (from + to) >>> 1;
-    if ((places[middle] ?? 0) < low) {
-      from = middle + 1;
+/** Of numbers in their order, from the one at `from` on, where the first is that is not below `least`. */
+function firstFrom(places: ArrayLike<number>, least: number, from: number): number {
+  let low = from;
+  // What is looked for is mostly near.
+  let width = 1;
+  while (low + width < places.length && (places[low + width] ?? 0) < least) {
+    low += width;
+    width *= 2;
+  }
+  let high = Math.min(low + width, places.length);
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if ((places[middle] ?? 0) < least) {
+      low = middle + 1;
     } else {
-      to = middle;
+      high = middle;
     }
   }
-  const place = places[from];
-  return place !== undefined && place <= high;
+  return low;
 }

@@ -127,9 +127,9 @@ export function groupFromRow(text: string): Group {
   };
 }
 
-/** Of what is written beside its key: nothing that the ledger writes is above it. */
-export function fitsRow(name: string, text: string): boolean {
-  const bytesMax = limits.ledgerRowBytesMax - name.length;
+/** Of what is written beside its key, and beside so many bytes of ids: nothing that the ledger writes is above it. */
+export function fitsRow(name: string, text: string, idBytes = 0): boolean {
+  const bytesMax = limits.ledgerRowBytesMax - name.length - idBytes;
   // A character of UTF-16 takes three bytes of UTF-8 at most.
   return text.length * 3 <= bytesMax || encoder.encode(text).length <= bytesMax;
 }

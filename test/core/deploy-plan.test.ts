@@ -123,10 +123,13 @@ test("only the consumer gets the ingress's domain and zone, and none where it ha
 test("only the ingress is given COLLECT, as it was said or as wrangler.toml has it", () => {
   const saidTo = (collect: InstallationSettings["collect"]) =>
     stageWorkers(raw, { ...settings, collect }).flatMap(({ environment, config: { vars } }) =>
-      "COLLECT" in vars ? [[environment, vars["COLLECT"], vars["COLLECT_MS"]]] : [],
+      "COLLECT" in vars
+        ? [[environment, vars["COLLECT"], vars["COLLECT_MS"], vars["COLLECTOR_LOCATION"]]]
+        : [],
     );
-  expect(saidTo({})).toEqual([["ingress", "on", "100"]]);
-  expect(saidTo({ COLLECT: "off", COLLECT_MS: "50" })).toEqual([["ingress", "off", "50"]]);
+  expect(saidTo({})).toEqual([["ingress", "on", "100", ""]]);
+  const said = { COLLECT: "off", COLLECT_MS: "50", COLLECTOR_LOCATION: "weur" };
+  expect(saidTo(said)).toEqual([["ingress", "off", "50", "weur"]]);
 });
 
 describe("the plan of a deployment", () => {

@@ -1,7 +1,7 @@
 /** The ledger's ids in memory and in their blobs: each part against the plainest thing that does the same. */
 import { describe, expect, test } from "vitest";
 import { HotIds } from "../../shared/ledger/hot-ids.ts";
-import { hashOfId, makeFilter, mayHold } from "../../shared/ledger/id-filter.ts";
+import { IdHashes, makeFilter } from "../../shared/ledger/id-filter.ts";
 import {
   findRecord,
   type KnownId,
@@ -143,11 +143,12 @@ test("a filter lets every id of its row through, and one in a thousand others", 
   const bytes = mergeMembers([{ at: 1, bytes: packMembers(known(2500, () => 3_600_000)) }]);
   const filter = makeFilter({ bytes, width: runBytes });
   expect(filter.length).toBe(5000);
-  for (let at = 0; at < bytes.length; at += runBytes) {
-    expect(mayHold(filter, hashOfId(bytes, at))).toBe(true);
-  }
+  const own = Array.from({ length: 2500 }, (_, i) => bytes.subarray(i * runBytes, i * runBytes + 16));
+  const hashes = new IdHashes(own);
+  expect(own.every((_, i) => hashes.mayHold(filter, i))).toBe(true);
   const others = Array.from({ length: 20_000 }, () => payloadIdToBytes(idOf(3_600_000)));
-  expect(others.filter((id) => mayHold(filter, hashOfId(id))).length).toBeLessThan(60);
+  const hashesOfOthers = new IdHashes(others);
+  expect(others.filter((_, i) => hashesOfOthers.mayHold(filter, i)).length).toBeLessThan(60);
 });
 
 test("hot ids are found in the group that they were placed in last, as long as their generation is hot", () => {
@@ -202,7 +203,14 @@ test("the rows that may have an id are all rows between whose ends it lies, but 
     const expected = [...plain.values()]
       .filter((one) => one.generation < 3 && places.some((place) => place >= one.low && place <= one.high))
       .map((one) => one.number);
-    expect(rows.around(places, 3)).toEqual(expected.sort((a, b) => a - b));
+    const around: number[] = [];
+    rows.around(places, 3, (row, high, first) => {
+      around.push(row);
+      const { low = 0 } = rows.get(row) ?? {};
+      expect(first).toBe(places.findIndex((place) => place >= low));
+      expect(high).toBe(rows.get(row)?.high);
+    });
+    expect(around).toEqual(expected.sort((a, b) => a - b));
     expect(rows.get(number)).toEqual(plain.get(number));
     expect(rows.size).toBe(plain.size);
     expect(rows.highest).toBe(Math.max(...plain.keys()));

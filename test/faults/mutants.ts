@@ -1193,8 +1193,8 @@ const stored: readonly Mutant[] = [
   {
     name: "a group that is over is still live to those of its ids that were strays",
     file: "workers/consumer/ledger-ids.ts",
-    find: "    if (apart.size > 0) {\n      this.#endStrays(",
-    replace: "    if (apart.size > 1) {\n      this.#endStrays(",
+    find: "      if (apart.length > 0) {",
+    replace: "      if (apart.length > 1) {",
     profile: "ids in SQLite",
     by: "S5",
   },
@@ -1217,8 +1217,8 @@ const stored: readonly Mutant[] = [
   {
     name: "a filter that was given up is taken for one that has nothing",
     file: "workers/consumer/ledger-runs.ts",
-    find: "if (filter === undefined || mayHold(filter, one.hash)) {",
-    replace: "if (filter !== undefined && mayHold(filter, one.hash)) {",
+    find: "        unread.set(number, [high, first]);",
+    replace: "",
     profile: "ids in SQLite",
     by: "S5",
   },

@@ -1,11 +1,14 @@
 import { reset, runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
-import { beforeEach, describe, expect, test } from "vitest";
+import { assert, beforeEach, describe, expect, test } from "vitest";
+import { memberBytes } from "../../shared/ledger/id-records.ts";
 import { type LedgerEvent, step, tokensNeeded } from "../../shared/ledger/machine.ts";
+import { groupToRow } from "../../shared/ledger/rows.ts";
 import { defaultSettings } from "../../shared/ledger/settings.ts";
 import { limits } from "../../shared/limits.ts";
+import { formatPayloadKey } from "../../shared/payload-key.ts";
 import type { GroupId } from "../../shared/receipt.ts";
-
+import { LedgerIds } from "../../workers/consumer/ledger-ids.ts";
 import { LedgerStorage, type StoreBounds, usualStoreBounds } from "../../workers/consumer/ledger-storage.ts";
 import { LedgerState } from "../ledger/ledger-state.ts";
 import { RandomHistory } from "../ledger/random-events.ts";
@@ -178,6 +181,84 @@ describe("the SQLite store", () => {
       expect(() => sqlite.keepNote("broken", note(limits.ledgerRowBytesMax - around + 1))).toThrow(
         "a row of the ledger is within what SQLite takes",
       );
+    });
+  });
+
+  test("counts a group's ids to what its row takes", async () => {
+    await runInDurableObject(env.LEDGER.getByName("wide group"), (_, { storage }) => {
+      const sqlite = new LedgerStorage(storage);
+      const born = { kind: "born", facts: emptyWorld } as const;
+      sqlite.apply(step(sqlite, born, { now: 0, tokens: [], databaseBytes: 0 }, settings).changes);
+      const event = { kind: "erase", payload: doorbell({ n: 1 }), reason: "asked for" } as const;
+      const tokens = Array.from({ length: 4 }, (_, n) => tokenAt(n));
+      const { changes } = step(sqlite, event, { now: 0, tokens, databaseBytes: 0 }, settings);
+      const [change] = changes;
+      assert(change?.kind === "group");
+      const write = (isNew: boolean, pad: number) =>
+        sqlite.apply([{ ...change, isNew, group: { ...change.group, ...{ pad: "x".repeat(pad) } } }]);
+      const around = groupToRow({ ...change.group, ...{ pad: "" } }).length + change.group.id.length;
+      const room = limits.ledgerRowBytesMax - around - memberBytes;
+      const refusal = "a row of the ledger is within what SQLite takes";
+      expect(() => write(true, room + 1)).toThrow(refusal);
+      write(true, room);
+      expect(() => write(false, room + 1)).toThrow(refusal);
+      write(false, room);
+    });
+  });
+
+  test("leaves no id to the next group, of one that ended without it", async () => {
+    await runInDurableObject(env.LEDGER.getByName("left"), (_, { storage }) => {
+      let sqlite = new LedgerStorage(storage);
+      let drawn = 0;
+      const apply = (event: LedgerEvent) => {
+        const tokens = Array.from({ length: tokensNeeded(event) }, () => tokenAt(++drawn));
+        const { changes } = step(sqlite, event, { now: 1000, tokens, databaseBytes: 0 }, settings);
+        sqlite.apply(changes);
+        return changes.flatMap((change) => (change.kind === "group" && change.isNew ? [change] : []));
+      };
+      apply({ kind: "born", facts: emptyWorld });
+      const [made] = apply({ kind: "erase", payload: doorbell({ n: 1 }), reason: "asked for" });
+      assert(made !== undefined);
+      // Of many of one time and one of another, which has a row of its own.
+      const payloads = [...Array.from({ length: 9 }, (_, n) => idAt(100 + n)), timedIdAt(4)].map((id) => ({
+        ...(made.group.payloads[0] ?? assert.fail()),
+        key: formatPayloadKey(1000, "acme", id),
+      }));
+      const group = { ...made.group, id: tokenAt(1000), payloads };
+      sqlite.apply([{ ...made, group }]);
+      expect(countOf(storage, "strays")).toBe(1);
+      expect(sqlite.places([timedIdAt(4)]).size).toBe(1);
+      sqlite.apply([{ kind: "end", group: group.id, ended: [], at: 2000 }]);
+      sqlite = new LedgerStorage(storage);
+      expect(apply({ kind: "erase", payload: doorbell({ n: 2 }), reason: "asked for" })).toHaveLength(1);
+      expect(sqlite.places([timedIdAt(4)]).size, "it is in no group").toBe(0);
+      expect(countOf(storage, "strays")).toBe(0);
+    });
+  });
+
+  test("binds no text that the platform would refuse, however many rows are forgotten at once", async () => {
+    await runInDurableObject(env.LEDGER.getByName("many rows"), (_, { storage }) => {
+      new LedgerStorage(storage);
+      const rows = 250_000;
+      storage.sql.exec(
+        `WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < ${rows})
+         INSERT INTO runs_3 SELECT 1000000000 + n, 0, 0, 1, 1, x'00', x'00' FROM numbers`,
+      );
+      let longest = 0;
+      const sql = new Proxy(storage.sql, {
+        get:
+          (target, name) =>
+          (query: string, ...bound: unknown[]) => {
+            longest = Math.max(longest, ...bound.map((one) => (typeof one === "string" ? one.length : 0)));
+            return Reflect.apply(Reflect.get(target, name), target, [query, ...bound]);
+          },
+      });
+      const ids = new LedgerIds(sql, usualStoreBounds);
+      ids.readAll();
+      ids.forget({ forgottenBefore: 2 });
+      expect(countOf(storage, "runs")).toBe(0);
+      expect(longest).toBeGreaterThan(100_000);
+      expect(longest).toBeLessThan(2_000_000);
     });
   });
 

@@ -15,7 +15,6 @@ import { assert } from "../../shared/assert.ts";
 import { toHex } from "../../shared/hex.ts";
 import type { EndedPayload, EndOutcome } from "../../shared/ledger/group.ts";
 import { HotIds } from "../../shared/ledger/hot-ids.ts";
-import { hashOfId } from "../../shared/ledger/id-filter.ts";
 import {
   findRecord,
   type KnownId,
@@ -42,6 +41,7 @@ import {
   writePayloadId,
 } from "../../shared/payload-key.ts";
 import type { GroupId } from "../../shared/receipt.ts";
+import { boundLists } from "./bound-lists.ts";
 import { LedgerRuns, type Wanted } from "./ledger-runs.ts";
 import { overLane, roles } from "./ledger-schema.ts";
 
@@ -176,7 +176,7 @@ export class LedgerIds {
     const found = new Map<PayloadId, PayloadPlace>();
     const wanted = ids.map((id) => {
       const bytes = payloadIdToBytes(id);
-      return { id, bytes, place: placeOfId(bytes), hash: hashOfId(bytes) };
+      return { id, bytes, place: placeOfId(bytes) };
     });
     const rows = this.#rowsFor(wanted);
     for (const one of this.#lookInMembers(rows.members, wanted)) {
@@ -212,9 +212,7 @@ export class LedgerIds {
     const { hotFrom } = this.#hot;
     cold.sort(byPlace);
     const placesOfCold = cold.map(({ place }) => place);
-    for (const seq of this.#members.around(placesOfCold, hotFrom)) {
-      members.add(seq);
-    }
+    this.#members.around(placesOfCold, hotFrom, (seq) => members.add(seq));
     const runs = this.#runs.rowsFor(cold, hotFrom);
     for (const [number, some] of this.#runs.rowsFor(merged.sort(byPlace), Number.POSITIVE_INFINITY)) {
       runs.set(number, [...(runs.get(number) ?? []), ...some]);
@@ -223,9 +221,6 @@ export class LedgerIds {
   }
 
   *#lookInMembers(seqs: readonly number[], wanted: readonly Wanted[]): Iterable<Found> {
-    if (seqs.length === 0) {
-      return;
-    }
     for (const { at, group, records } of this.#readMembers(seqs)) {
       const bytes = new Uint8Array(records);
       for (const { id, bytes: idBytes } of wanted) {
@@ -242,19 +237,20 @@ export class LedgerIds {
   }
 
   *#readMembers(seqs: readonly number[]): Iterable<IdsOfGroup> {
-    yield* this.#sql.exec<IdsOfGroup>(
-      `SELECT held.at AS at, iif(held.at IS NULL, held.id, NULL) AS "group", held.records AS records
-       FROM json_each(?) AS asked JOIN groups_3 AS held ON held.seq = asked.value
-       WHERE held.low IS NOT NULL ORDER BY held.seq`,
-      JSON.stringify(seqs),
-    );
-    const beside = seqs.filter((seq) => this.#beside.has(seq));
-    if (beside.length > 0) {
+    for (const list of boundLists(seqs)) {
+      yield* this.#sql.exec<IdsOfGroup>(
+        `SELECT held.at AS at, iif(held.at IS NULL, held.id, NULL) AS "group", held.records AS records
+         FROM json_each(?) AS asked JOIN groups_3 AS held ON held.seq = asked.value
+         WHERE held.low IS NOT NULL ORDER BY held.seq`,
+        list,
+      );
+    }
+    for (const list of boundLists(seqs.filter((seq) => this.#beside.has(seq)))) {
       yield* this.#sql.exec<IdsOfGroup>(
         `SELECT members.at AS at, held.id AS "group", members.records AS records
          FROM json_each(?) AS asked JOIN members_3 AS members ON members.seq = asked.value
          LEFT JOIN groups_3 AS held ON held.seq = members.seq ORDER BY members.seq`,
-        JSON.stringify(beside),
+        list,
       );
     }
   }
@@ -331,7 +327,7 @@ export class LedgerIds {
     const apart = known.filter((_, i) => shares[i] !== true);
     if (together.length > 0) {
       // Of an id that was a stray before, nobody would delete the row.
-      this.#deleteStrays(together.filter(({ place }) => this.#hasStrays(place)));
+      this.#deleteStrays(together.filter(({ place }) => this.#hasStrays(place)).map(({ id }) => id));
     }
     if (apart.length > 0) {
       this.#sql.exec(
@@ -373,35 +369,34 @@ export class LedgerIds {
   }
 
   #deleteRows(seqs: readonly number[]): void {
-    const asked = JSON.stringify(seqs);
-    this.#sql.exec("DELETE FROM groups_3 WHERE seq IN (SELECT value FROM json_each(?))", asked);
-    const beside = seqs.filter((seq) => this.#beside.delete(seq));
-    if (beside.length > 0) {
-      this.#sql.exec(
-        "DELETE FROM members_3 WHERE seq IN (SELECT value FROM json_each(?))",
-        JSON.stringify(beside),
-      );
+    for (const list of boundLists(seqs)) {
+      this.#sql.exec("DELETE FROM groups_3 WHERE seq IN (SELECT value FROM json_each(?))", list);
+    }
+    for (const list of boundLists(seqs.filter((seq) => this.#beside.delete(seq)))) {
+      this.#sql.exec("DELETE FROM members_3 WHERE seq IN (SELECT value FROM json_each(?))", list);
     }
   }
 
-  #deleteStrays(known: readonly KnownId[]): void {
-    if (known.length > 0) {
-      this.#sql.exec(
-        "DELETE FROM strays_3 WHERE id IN (SELECT unhex(value) FROM json_each(?))",
-        JSON.stringify(known.map(({ id }) => idToHex(id))),
-      );
+  #deleteStrays(ids: readonly PayloadId[]): void {
+    for (const list of boundLists(ids.map(idToHex))) {
+      this.#sql.exec("DELETE FROM strays_3 WHERE id IN (SELECT unhex(value) FROM json_each(?))", list);
     }
   }
 
-  /** A group is over: it has these ids, and no others. */
-  end(seq: number, ended: readonly EndedPayload[], at: number): void {
+  /** What a group's row has of ids, in bytes. */
+  recordBytes(seq: number): number {
+    return (this.#members.get(seq)?.count ?? 0) * memberBytes;
+  }
+
+  /** A group, in which these were placed, is over: it has the ids of `ended`, and no others. */
+  end(seq: number, placed: readonly PayloadId[], ended: readonly EndedPayload[], at: number): void {
     const known = ended.map((one) => ({
       id: idOfKey(one.key),
       tag: tagOfEnded(one),
       outcome: outcomeCodes[one.outcome],
     }));
-    const apart = this.#straysOf(seq, known);
-    const together = apart.size === 0 ? known : known.filter(({ id }) => !apart.has(id));
+    const strays = this.#straysOf(seq, placed);
+    const together = strays.size === 0 ? known : known.filter(({ id }) => !strays.has(id));
     const isPlaced = this.#members.get(seq) !== undefined;
     assert(isPlaced || together.length === 0, "what ends in a group was placed in it");
     if (together.length > 0) {
@@ -413,12 +408,13 @@ export class LedgerIds {
       this.#deleteRows([seq]);
       this.#members.remove(seq);
     }
-    if (apart.size > 0) {
-      this.#endStrays(
-        seq,
-        known.filter(({ id }) => apart.has(id)),
-        at,
-      );
+    if (strays.size > 0) {
+      const apart = known.filter(({ id }) => strays.delete(id));
+      if (apart.length > 0) {
+        this.#endStrays(seq, apart, at);
+      }
+      // Of an id that is neither over nor in another group by now, the row would be one of the group that has this number next.
+      this.#deleteStrays([...strays]);
     }
     if (this.#isToMerge(at)) {
       this.#mergeEnded();
@@ -426,14 +422,14 @@ export class LedgerIds {
   }
 
   /** Those of a group's ids that have rows of their own. */
-  #straysOf(seq: number, known: readonly KnownId[]): ReadonlySet<PayloadId> {
-    const some = known.filter(({ id }) => this.#hasStrays(placeOfPayload(id)));
+  #straysOf(seq: number, ids: readonly PayloadId[]): Set<PayloadId> {
+    const some = ids.filter((id) => this.#hasStrays(placeOfPayload(id)));
     if (some.length === 0) {
       return new Set();
     }
     const rows = this.#sql.exec<{ id: ArrayBuffer }>(
       "SELECT id FROM strays_3 WHERE id IN (SELECT unhex(value) FROM json_each(?)) AND seq = ?",
-      JSON.stringify(some.map(({ id }) => idToHex(id))),
+      JSON.stringify(some.map(idToHex)),
       seq,
     );
     return new Set([...rows].map(({ id }) => formatPayloadId(new Uint8Array(id))));

@@ -3,58 +3,64 @@
  * are is known in memory, with a filter for each of the newest. docs/storage.md describes the table.
  */
 import { assert } from "../../shared/assert.ts";
-import { type IdHash, makeFilter, mayHold } from "../../shared/ledger/id-filter.ts";
+import { IdHashes, makeFilter } from "../../shared/ledger/id-filter.ts";
 import { type EndedMembers, mergeMembers, placeOfId, runBytes } from "../../shared/ledger/id-records.ts";
 import { IdRows } from "../../shared/ledger/id-rows.ts";
 import { rowsOfRun } from "../../shared/ledger/id-spread.ts";
 import type { PayloadId } from "../../shared/payload-key.ts";
+import { boundLists } from "./bound-lists.ts";
 
 /** An id that is looked for. */
 export interface Wanted {
   readonly id: PayloadId;
   readonly bytes: Uint8Array;
   readonly place: number;
-  readonly hash: IdHash;
 }
 
 export class LedgerRuns {
   readonly #sql: SqlStorage;
   readonly #filterBytesMax: number;
   #rows = new IdRows();
-  /** By a row's number, of the newest ones. */
-  #filters = new Map<number, Uint8Array>();
-  #filterBytes = 0;
+  /** Of the newest rows. */
+  #filters: Filters;
+  /** Of those that were looked for last among the others: what comes late comes from one outage. */
+  #readFilters: Filters;
 
   constructor(sql: SqlStorage, filterBytesMax: number) {
     this.#sql = sql;
     this.#filterBytesMax = filterBytesMax;
+    this.#filters = new Filters(filterBytesMax);
+    this.#readFilters = new Filters(filterBytesMax);
   }
 
   /** As an instance finds it when it starts. */
   readAll(): void {
     this.#rows = new IdRows();
-    this.#filters = new Map();
-    this.#filterBytes = 0;
+    this.#filters = new Filters(this.#filterBytesMax);
+    this.#readFilters = new Filters(this.#filterBytesMax);
     const rows = this.#sql.exec<RunRow>("SELECT number, low, high, count, last FROM runs_3 ORDER BY number");
     for (const { number, low, high, count, last } of rows) {
       this.#rows.set({ number, low, high, count, last, generation: 0 });
     }
-    this.#readFilters();
+    this.#readNewest();
   }
 
   /** Of the newest rows, as many as there is room for; the oldest of them is the first to go. */
-  #readFilters(): void {
+  #readNewest(): void {
     const newest: [number, Uint8Array][] = [];
+    let bytes = 0;
     for (const { number, filter } of this.#sql.exec<{ number: number; filter: ArrayBuffer }>(
       "SELECT number, filter FROM runs_3 ORDER BY number DESC",
     )) {
-      if (this.#filterBytes + filter.byteLength > this.#filterBytesMax) {
+      bytes += filter.byteLength;
+      if (bytes > this.#filterBytesMax) {
         break;
       }
       newest.push([number, new Uint8Array(filter)]);
-      this.#filterBytes += filter.byteLength;
     }
-    this.#filters = new Map(newest.reverse());
+    for (const [number, filter] of newest.reverse()) {
+      this.#filters.keep(number, filter);
+    }
   }
 
   /** Which rows there are. */
@@ -67,41 +73,64 @@ export class LedgerRuns {
    * generations from `hotFrom` on have none.
    */
   rowsFor(wanted: readonly Wanted[], hotFrom: number): Map<number, Wanted[]> {
-    const places = wanted.map(({ place }) => place);
+    const places = Float64Array.from(wanted, ({ place }) => place);
+    const hashes = new IdHashes(wanted.map(({ bytes }) => bytes));
     const found = new Map<number, Wanted[]>();
-    for (const number of this.#rows.around(places, hotFrom)) {
-      const filter = this.#filters.get(number);
-      const row = this.#rows.get(number);
-      assert(row !== undefined, "a row that was found is there");
-      const may: Wanted[] = [];
-      for (let at = firstFrom(places, row.low); at < wanted.length; at++) {
-        const one = wanted[at];
-        if (one === undefined || one.place > row.high) {
-          break;
-        }
-        if (filter === undefined || mayHold(filter, one.hash)) {
-          may.push(one);
+    const ask = (number: number, filter: Uint8Array, high: number, first: number): void => {
+      for (let at = first; at < places.length && (places[at] ?? 0) <= high; at++) {
+        if (hashes.mayHold(filter, at)) {
+          const one = wanted[at];
+          assert(one !== undefined, "each place is of an id that is wanted");
+          const some = found.get(number);
+          if (some === undefined) {
+            found.set(number, [one]);
+          } else {
+            some.push(one);
+          }
         }
       }
-      if (may.length > 0) {
-        found.set(number, may);
+    };
+    const unread = new Map<number, readonly [high: number, first: number]>();
+    this.#rows.around(places, hotFrom, (number, high, first) => {
+      const filter = this.#filters.get(number) ?? this.#readFilters.get(number);
+      if (filter === undefined) {
+        unread.set(number, [high, first]);
+      } else {
+        ask(number, filter, high, first);
       }
+    });
+    const filters = this.#ofRows<{ number: number; filter: ArrayBuffer }>("filter", [...unread.keys()]);
+    for (const { number, filter } of filters) {
+      const read = new Uint8Array(filter);
+      this.#readFilters.keep(number, read);
+      const [high, first] = unread.get(number) ?? [];
+      assert(high !== undefined && first !== undefined, "what is read was asked for");
+      ask(number, read, high, first);
     }
     return found;
   }
 
   /** The records of these rows, by their numbers. */
   *read(numbers: readonly number[]): Iterable<{ readonly number: number; readonly records: Uint8Array }> {
-    if (numbers.length === 0) {
-      return;
-    }
-    const rows = this.#sql.exec<{ number: number; records: ArrayBuffer }>(
-      `SELECT runs.number AS number, runs.records AS records
-       FROM json_each(?) AS asked JOIN runs_3 AS runs ON runs.number = asked.value ORDER BY runs.number`,
-      JSON.stringify(numbers),
-    );
-    for (const { number, records } of rows) {
+    for (const { number, records } of this.#ofRows<{ number: number; records: ArrayBuffer }>(
+      "records",
+      [...numbers].sort((a, b) => a - b),
+    )) {
       yield { number, records: new Uint8Array(records) };
+    }
+  }
+
+  /** A column of these rows. */
+  *#ofRows<Row extends Record<string, SqlStorageValue>>(
+    column: "filter" | "records",
+    numbers: readonly number[],
+  ): Iterable<Row> {
+    for (const list of boundLists(numbers)) {
+      yield* this.#sql.exec<Row>(
+        `SELECT runs.number AS number, runs.${column} AS ${column}
+         FROM json_each(?) AS asked JOIN runs_3 AS runs ON runs.number = asked.value ORDER BY runs.number`,
+        list,
+      );
     }
   }
 
@@ -130,47 +159,51 @@ export class LedgerRuns {
       records,
     );
     this.#rows.set({ number, low, high, count, last, generation });
-    this.#filters.set(number, filter);
-    this.#filterBytes += filter.length;
-    for (const [oldest, { length }] of this.#filters) {
-      if (this.#filterBytes <= this.#filterBytesMax) {
-        break;
-      }
-      this.#filters.delete(oldest);
-      this.#filterBytes -= length;
-    }
+    this.#filters.keep(number, filter);
   }
 
   /** Deletes the rows of which this holds. */
   forget(isOver: (row: { readonly last: number; readonly high: number }) => boolean): void {
-    const gone = this.#rows.takeOut(isOver);
-    if (gone.length === 0) {
-      return;
+    const gone = this.#rows.takeOut(isOver).map(({ number }) => number);
+    for (const list of boundLists(gone)) {
+      this.#sql.exec("DELETE FROM runs_3 WHERE number IN (SELECT value FROM json_each(?))", list);
     }
-    this.#sql.exec(
-      "DELETE FROM runs_3 WHERE number IN (SELECT value FROM json_each(?))",
-      JSON.stringify(gone.map(({ number }) => number)),
-    );
-    for (const { number } of gone) {
-      this.#filterBytes -= this.#filters.get(number)?.length ?? 0;
+    for (const number of gone) {
       this.#filters.delete(number);
+      this.#readFilters.delete(number);
     }
   }
 }
 
-/** Of numbers in their order, where the first that is not below `least` is. */
-function firstFrom(places: readonly number[], least: number): number {
-  let from = 0;
-  let to = places.length;
-  while (from < to) {
-    const middle = (from + to) >>> 1;
-    if ((places[middle] ?? 0) < least) {
-      from = middle + 1;
-    } else {
-      to = middle;
+/** Filters by their row's number, as many as there is room for: the one that was kept first is the first to go. */
+class Filters {
+  readonly #bytesMax: number;
+  readonly #kept = new Map<number, Uint8Array>();
+  #bytes = 0;
+
+  constructor(bytesMax: number) {
+    this.#bytesMax = bytesMax;
+  }
+
+  get(number: number): Uint8Array | undefined {
+    return this.#kept.get(number);
+  }
+
+  keep(number: number, filter: Uint8Array): void {
+    this.#kept.set(number, filter);
+    this.#bytes += filter.length;
+    for (const oldest of this.#kept.keys()) {
+      if (this.#bytes <= this.#bytesMax) {
+        break;
+      }
+      this.delete(oldest);
     }
   }
-  return from;
+
+  delete(number: number): void {
+    this.#bytes -= this.#kept.get(number)?.length ?? 0;
+    this.#kept.delete(number);
+  }
 }
 
 interface RunRow {

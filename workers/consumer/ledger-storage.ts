@@ -36,7 +36,7 @@ import {
   type Waiting,
 } from "../../shared/ledger/view.ts";
 import { limits } from "../../shared/limits.ts";
-import type { PayloadId } from "../../shared/payload-key.ts";
+import { idOfKey, type PayloadId } from "../../shared/payload-key.ts";
 import type { GroupId } from "../../shared/receipt.ts";
 import type { ChangedMinute } from "../../shared/reconcile/changed-minutes.ts";
 import { type IdBounds, LedgerIds, usualBounds } from "./ledger-ids.ts";
@@ -309,7 +309,6 @@ export class LedgerStorage implements LedgerView {
 
   #writeGroup(group: Group, isNew: boolean): void {
     const doc = groupToRow(group);
-    assertFits(group.id, doc);
     const role = roleOf(group);
     const lane = dueQueueCodes[dueQueueOf(group)];
     const seq = isNew ? this.#nextSeq++ : this.#seqOf(group.id);
@@ -321,6 +320,7 @@ export class LedgerStorage implements LedgerView {
     }
     this.#live.keep(seq, group, doc.length);
     if (!isNew) {
+      assertFits(group.id, doc, this.#ids.recordBytes(seq));
       this.#sql.exec(
         "UPDATE groups_3 SET lane = ?, due = ?, role = ?, doc = ? WHERE seq = ?",
         lane,
@@ -335,6 +335,7 @@ export class LedgerStorage implements LedgerView {
       seq,
       group.payloads.map(({ key }) => key),
     );
+    assertFits(group.id, doc, ids?.records.length);
     this.#sql.exec(
       `INSERT INTO groups_3 (seq, id, lane, due, role, doc, low, high, count, at, records)
        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, ?)`,
@@ -353,10 +354,16 @@ export class LedgerStorage implements LedgerView {
 
   #end(id: GroupId, ended: readonly EndedPayload[], at: number): void {
     const seq = this.#seqOf(id);
-    assert(seq !== undefined, "a group that ends is there");
+    const group = this.group(id);
+    assert(seq !== undefined && group !== undefined, "a group that ends is there");
     this.#leased.delete(id);
     this.#live.delete(id);
-    this.#ids.end(seq, ended, at);
+    this.#ids.end(
+      seq,
+      group.payloads.map(({ key }) => idOfKey(key)),
+      ended,
+      at,
+    );
   }
 
   /** Notes these minutes as changed, under one stamp that none had before. */
@@ -431,8 +438,8 @@ function roleOf(group: Group): number {
 }
 
 /** The platform refuses a larger row; local workerd does not, so that only this shows it. */
-function assertFits(name: string, doc: string): void {
-  assert(fitsRow(name, doc), "a row of the ledger is within what SQLite takes");
+function assertFits(name: string, doc: string, idBytes?: number): void {
+  assert(fitsRow(name, doc, idBytes), "a row of the ledger is within what SQLite takes");
 }
 
 /** A group as its row has it, or as it is known without reading that. */

@@ -14,6 +14,8 @@ export interface IngressBindings extends MeterBindings, CollectorBindings {
   readonly COLLECTOR: DurableObjectNamespace<Collector>;
   /** `off`: each payload is put alone. Else they go to the collector. */
   readonly COLLECT?: string;
+  /** Where the collectors are placed when they are first asked for; absent or empty: near who asks (docs/operating.md). */
+  readonly COLLECTOR_LOCATION?: string;
   /** Who may send how much: one object per tenant. */
   readonly METER: DurableObjectNamespace<Meter>;
   /** The content time from which payload ids begin with it; absent or empty: none does (docs/operating.md). */

@@ -1,8 +1,10 @@
 /** Performs what the acceptance of a payload asks for (shared/delivery/acceptance.ts). */
 import * as v from "valibot";
+import { assert } from "../../shared/assert.ts";
 import type { Advised } from "../../shared/collect/advice.ts";
 import type { BypassReason } from "../../shared/collect/bypass.ts";
 import type { CollectorPause } from "../../shared/collect/pause.ts";
+import { parseCollectorLocation } from "../../shared/collect/settings.ts";
 import type { AcceptancePerformer, Collected } from "../../shared/delivery/acceptance.ts";
 import { dependencies } from "../../shared/dependency.ts";
 import { limits } from "../../shared/limits.ts";
@@ -29,7 +31,7 @@ import type { CollectAnswer, CollectHeader } from "./collector-object.ts";
 import { createOnly } from "./create-only.ts";
 import type { Deadline } from "./deadline.ts";
 
-type AcceptanceBindings = Pick<IngressBindings, "PAYLOADS" | "RING" | "COLLECTOR">;
+type AcceptanceBindings = Pick<IngressBindings, "PAYLOADS" | "RING" | "COLLECTOR" | "COLLECTOR_LOCATION">;
 
 interface Notified {
   readonly key: PayloadKey;
@@ -100,7 +102,7 @@ export interface Collecting {
 
 /** `waitUntil`: keeps the isolate for what nobody waits for. */
 export function acceptancePerformer(
-  { PAYLOADS: bucket, RING: queue, COLLECTOR: collectors }: AcceptanceBindings,
+  { PAYLOADS: bucket, RING: queue, ...collectors }: AcceptanceBindings,
   accepted: AcceptedPayload,
   collecting: Collecting,
   notified: NotifiedKeys,
@@ -142,9 +144,22 @@ export function acceptancePerformer(
   };
 }
 
+type CollectorBindings = Pick<IngressBindings, "COLLECTOR" | "COLLECTOR_LOCATION">;
+
+/** Its location counts when it is asked for the first time ever, and never again (Durable Objects, "Data location"). */
+function collectorAt(
+  { COLLECTOR: collectors, COLLECTOR_LOCATION: place = "" }: CollectorBindings,
+  number: number,
+) {
+  const locationHint = parseCollectorLocation(place);
+  assert(locationHint !== undefined, "COLLECTOR_LOCATION is a location hint of Durable Objects, or empty");
+  const id = collectors.idFromName(String(number));
+  return locationHint === null ? collectors.get(id) : collectors.get(id, { locationHint });
+}
+
 /** Gives the payload to its collector, and says what that made of it. */
 async function collect(
-  collectors: IngressBindings["COLLECTOR"],
+  collectors: CollectorBindings,
   { body, ...payload }: AcceptedPayload,
   { collector: number, pause, advised, bypassed }: Collecting,
   notified: NotifiedKeys,
@@ -153,7 +168,7 @@ async function collect(
   const startedAt = Date.now();
   const caller = advised.call();
   try {
-    const collector = collectors.get(collectors.idFromName(String(number)));
+    const collector = collectorAt(collectors, number);
     const added: Promise<CollectAnswer> = collector.add({ v: 1, ...payload, caller }, ofItsOwn(body));
     const collected = await deadline.within(added, limits.collectPatienceMs);
     advised.answered(collected.advice, Date.now());
