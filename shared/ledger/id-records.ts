@@ -134,36 +134,57 @@ export function mergeMembers(groups: readonly EndedMembers[]): Uint8Array {
   order.sort();
   const sorted = new Uint8Array(count * runBytes);
   let end = 0;
-  for (let i = 0; i < count; i++) {
-    const at = ((halves[2 * i] ?? 0) & (mergedMax - 1)) * runBytes;
-    end = insertRecord(sorted, end, records, at);
+  for (let from = 0, to = 0; from < count; from = to) {
+    to = from + 1;
+    while (to < count && beginAlike(halves, from, to)) {
+      to++;
+    }
+    if (to === from + 1) {
+      copyBytes(records, recordAt(halves, from), sorted, end, runBytes);
+      end += runBytes;
+      continue;
+    }
+    for (const at of inOrder(records, halves, from, to)) {
+      end = appendRecord(sorted, end, records, at);
+    }
   }
   return sorted.subarray(0, end);
 }
 
+/** Have these two the same first 44 bits? */
+function beginAlike(halves: Uint32Array, i: number, j: number): boolean {
+  return (
+    halves[2 * i + 1] === halves[2 * j + 1] && ((halves[2 * i] ?? 0) ^ (halves[2 * j] ?? 0)) >>> 0 < mergedMax
+  );
+}
+
+function recordAt(halves: Uint32Array, i: number): number {
+  return ((halves[2 * i] ?? 0) & (mergedMax - 1)) * runBytes;
+}
+
 /**
- * Puts a record into its place among those that are sorted up to `end`: mostly behind them, for only the rest of its id may say
- * that it is before some. Answers where they end then.
+ * Where the records of ids that begin alike are, by the rest of their ids; of equal ids in the order of their groups. Mostly these are two. But
+ * a sender can make as many as it likes.
  */
-function insertRecord(sorted: Uint8Array, end: number, records: Uint8Array, at: number): number {
-  let to = end;
-  while (to > 0) {
-    const order = compareIds(sorted, to - runBytes, records, at);
-    if (order === 0) {
-      // Equal ids come in the order of their groups.
-      if (sinceOf(records, at) >= sinceOf(sorted, to - runBytes)) {
-        copyBytes(records, at, sorted, to - runBytes, runBytes);
-      }
-      return end;
-    }
-    if (order < 0) {
-      break;
-    }
-    to -= runBytes;
+function inOrder(records: Uint8Array, halves: Uint32Array, from: number, to: number): readonly number[] {
+  const places: number[] = [];
+  for (let i = from; i < to; i++) {
+    places.push(recordAt(halves, i));
   }
-  sorted.copyWithin(to + runBytes, to, end);
-  copyBytes(records, at, sorted, to, runBytes);
-  return end + runBytes;
+  return places.sort((a, b) => compareIds(records, a, records, b) || a - b);
+}
+
+/** Behind the last one, or in its place where it has the same id and did not end later. Answers where they end then. */
+function appendRecord(sorted: Uint8Array, end: number, records: Uint8Array, at: number): number {
+  const last = end - runBytes;
+  if (last < 0 || compareIds(sorted, last, records, at) !== 0) {
+    copyBytes(records, at, sorted, end, runBytes);
+    return end + runBytes;
+  }
+  if (sinceOf(records, at) >= sinceOf(sorted, last)) {
+    copyBytes(records, at, sorted, last, runBytes);
+  }
+  return end;
 }
 
 function compareIds(a: Uint8Array, i: number, b: Uint8Array, j: number): number {

@@ -59,7 +59,7 @@ test("an erasure by trace that cannot name all payloads at once says so", async 
   expect(out).toContain("Run this again when these are erased.");
 });
 
-test("a tenant whose payloads are all behind those of others is told where they are, and not to wait for these", async () => {
+test("of a tenant whose payloads are all behind those of others the output says where they are, and not to wait for these", async () => {
   const { out, code } = await erase("--tenant", "gamma", "--yes");
   expect(code).toBe(1);
   expect(out).toContain("None of these 2 is gamma's: take the keys of gamma's from SELECT key FROM");

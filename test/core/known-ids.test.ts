@@ -69,6 +69,16 @@ describe("records of ids", () => {
     expect(Math.max(...places)).toBeGreaterThan(2 ** 31);
   });
 
+  test("of which a sender made thousands begin alike are merged as fast as others", () => {
+    const groups = Array.from({ length: 64 }, (_, i) => ({
+      at: i,
+      bytes: packMembers(known(400, () => 7).map((one) => ({ ...one, id: withStart(one.id) }))),
+    }));
+    const before = process.cpuUsage();
+    expect(mergeMembers(groups).length).toBe(64 * 400 * runBytes);
+    expect(process.cpuUsage(before).user).toBeLessThan(1_000_000); // us; by insertion it was 2.5 s
+  });
+
   test("of several groups become one sequence, in which an id is as it ended last", () => {
     // Some have all of their first six bytes in common, and are told apart by the others only.
     const shared = [...known(20, () => 7), ...known(20, () => 9)].map((one, i) =>
