@@ -1266,8 +1266,8 @@ const damaged: readonly Mutant[] = [
   {
     name: "a payload that no entry names is waited for although it has its receipt",
     file: "shared/reconcile/join-page.ts",
-    find: "return receipts - named.length < payloads - index.length;",
-    replace: "return receipts < payloads;",
+    find: "new Set([...index, ...receipts].map(",
+    replace: "new Set(index.map(",
     profile: "a segment is damaged",
     by: "I7",
   },
