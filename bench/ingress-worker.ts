@@ -8,8 +8,6 @@
 import * as zlib from "node:zlib";
 import { type ApiKeyRecord, formatApiKey } from "../shared/api-key.ts";
 import { ByteBudget } from "../shared/byte-budget.ts";
-import { Advised } from "../shared/collect/advice.ts";
-import { CollectorPause } from "../shared/collect/pause.ts";
 import { acceptPayload } from "../shared/delivery/acceptance.ts";
 import { perform } from "../shared/effect.ts";
 import { everyTime } from "../shared/id-time.ts";
@@ -36,8 +34,6 @@ interface Ingress {
 }
 
 const notifiedKeys = new NotifiedKeys();
-const collectorPause = new CollectorPause();
-const advised = new Advised();
 const key = formatApiKey(new Uint8Array(52));
 const record = benchKeyRecord();
 const env = {
@@ -145,7 +141,7 @@ async function goOn(
     acceptancePerformer(
       bindings,
       { tenant, id, body: bytes, metadata: full },
-      { collector: 0, pause: collectorPause, advised, bypassed: () => undefined },
+      null,
       notifiedKeys,
       deadline,
       waitUntil,

@@ -1,7 +1,6 @@
 /** Where a collector is placed: workerd has one place, so what its stub is asked for with is looked at. */
 import { expect, test } from "vitest";
-import { Advised } from "../../shared/collect/advice.ts";
-import { CollectorPause } from "../../shared/collect/pause.ts";
+import { KnownCollectors } from "../../shared/collect/known-collectors.ts";
 import { collectorLocations, parseCollectorLocation } from "../../shared/collect/settings.ts";
 import { everyTrace } from "../../shared/otlp/sample-threshold.ts";
 import { idOfHash } from "../../shared/payload-key.ts";
@@ -40,7 +39,7 @@ async function askedFor(location: string | undefined): Promise<readonly unknown[
   const performer = acceptancePerformer(
     bindings as unknown as IngressBindings,
     { tenant: "acme", id, body: new Uint8Array(1), metadata },
-    { collector: 3, pause: new CollectorPause(), advised: new Advised(), bypassed: () => undefined },
+    { collector: 3, known: new KnownCollectors(), bypassed: () => undefined },
     new NotifiedKeys(),
     new Deadline(),
     () => undefined,

@@ -1,9 +1,8 @@
 /** Performs what the acceptance of a payload asks for (shared/delivery/acceptance.ts). */
 import * as v from "valibot";
 import { assert } from "../../shared/assert.ts";
-import type { Advised } from "../../shared/collect/advice.ts";
 import type { BypassReason } from "../../shared/collect/bypass.ts";
-import type { CollectorPause } from "../../shared/collect/pause.ts";
+import type { KnownCollectors } from "../../shared/collect/known-collectors.ts";
 import { parseCollectorLocation } from "../../shared/collect/settings.ts";
 import type { AcceptancePerformer, Collected } from "../../shared/delivery/acceptance.ts";
 import { dependencies } from "../../shared/dependency.ts";
@@ -94,24 +93,26 @@ export interface AcceptedPayload extends Omit<CollectHeader, "v" | "caller"> {
 /** The collector of a payload, and what the isolate knows of it. */
 export interface Collecting {
   readonly collector: number;
-  readonly pause: CollectorPause;
-  readonly advised: Advised;
-  /** The payload goes alone, and was not to. */
+  readonly known: KnownCollectors;
+  /** Called with why the payload goes alone after all. */
   readonly bypassed: (why: BypassReason) => void;
 }
 
-/** `waitUntil`: keeps the isolate for what nobody waits for. */
+/** `collecting` null: it goes alone. `waitUntil`: keeps the isolate for what nobody waits for. */
 export function acceptancePerformer(
   { PAYLOADS: bucket, RING: queue, ...collectors }: AcceptanceBindings,
   accepted: AcceptedPayload,
-  collecting: Collecting,
+  collecting: Collecting | null,
   notified: NotifiedKeys,
   deadline: Deadline,
   waitUntil: (promise: Promise<unknown>) => void,
 ): AcceptancePerformer {
   const { body, metadata } = accepted;
   return {
-    collect: async () => await collect(collectors, accepted, collecting, notified, deadline),
+    collect: async () => {
+      assert(collecting !== null, "what has no collector is not given to one");
+      return await collect(collectors, accepted, collecting, notified, deadline);
+    },
     putIfAbsent: async (key) => {
       const put = bucket.put(key, body, {
         onlyIf: createOnly,
@@ -161,10 +162,17 @@ function collectorAt(
 async function collect(
   collectors: CollectorBindings,
   { body, ...payload }: AcceptedPayload,
-  { collector: number, pause, advised, bypassed }: Collecting,
+  collecting: Collecting,
   notified: NotifiedKeys,
   deadline: Deadline,
 ): Promise<Collected> {
+  const { collector: number, known } = collecting;
+  const { advised } = known;
+  const pause = known.pauseOf(number);
+  const bypassed = (why: BypassReason): void => {
+    advised.bypassed();
+    collecting.bypassed(why);
+  };
   const startedAt = Date.now();
   const caller = advised.call();
   try {

@@ -4,10 +4,9 @@
  */
 import { assert } from "../../shared/assert.ts";
 import { ByteBudget } from "../../shared/byte-budget.ts";
-import { Advised, collectorOf } from "../../shared/collect/advice.ts";
 import { type BypassReason, unmeteredReason } from "../../shared/collect/bypass.ts";
 import { isCollected } from "../../shared/collect/gathering.ts";
-import { CollectorPause } from "../../shared/collect/pause.ts";
+import { KnownCollectors } from "../../shared/collect/known-collectors.ts";
 import { type Acceptance, acceptPayload } from "../../shared/delivery/acceptance.ts";
 import { perform } from "../../shared/effect.ts";
 import { parseIdTimeFrom } from "../../shared/id-time.ts";
@@ -64,9 +63,7 @@ const tableMemory = new TableMemory();
 const leases: Leases = new Map();
 const fruitless = new FruitlessRequests();
 const notifiedKeys = new NotifiedKeys();
-const advised = new Advised();
-/** By collector: one that fails does not keep payloads from the others. */
-const collectorPauses = Array.from({ length: limits.collectorsMax }, () => new CollectorPause());
+const knownCollectors = new KnownCollectors();
 const announced = new ByteBudget(limits.announcedBytesMax);
 
 /** A body without spans that is longer than this is most likely a mistake (fields of other names, say): it gets a warning. */
@@ -241,36 +238,31 @@ async function accept({ env, ctx, deadline, tally }: Asked, accepted: AcceptedPa
   const payload = formatPayloadKey(metadata.arrival, tenant, id);
   const cameEarlier = notifiedKeys.hasEarlier(payload, id);
   const waitUntil = (promise: Promise<unknown>): void => ctx.waitUntil(promise);
-  const collector = collectorOf(id, advised.collectors);
-  const pause = collectorPauses[collector];
-  assert(pause !== undefined, "an isolate chooses among so many collectors as it knows");
-  const bypassed = (why: BypassReason): void => {
-    tally.bypassed = why;
-    advised.bypassed();
-  };
   const isToCollect = env.COLLECT !== "off" && isCollected({ ...metadata, bytes: body.length });
-  const isAlone = isToCollect && advised.takeAlone(Date.now());
-  const isPaused = isToCollect && !isAlone && !pause.take(Date.now());
-  if (isPaused) {
-    bypassed(pause.why);
+  const choice = isToCollect ? knownCollectors.choose(id, Date.now()) : null;
+  if (choice?.way === "collector is paused") {
+    tally.bypassed = knownCollectors.pauseOf(choice.collector).why;
   }
-  const mayCollect = isToCollect && !isAlone && !isPaused;
+  const collecting =
+    choice?.way === "collector"
+      ? {
+          collector: choice.collector,
+          known: knownCollectors,
+          bypassed: (why: BypassReason): void => {
+            tally.bypassed = why;
+          },
+        }
+      : null;
+  const isNotified = (): boolean => notifiedKeys.has(payload, id, Date.now());
   try {
     const acceptance = await perform(
-      acceptPayload(payload, countsOf(metadata), () => notifiedKeys.has(payload, id, Date.now()), mayCollect),
-      acceptancePerformer(
-        env,
-        accepted,
-        { collector, pause, advised, bypassed },
-        notifiedKeys,
-        deadline,
-        waitUntil,
-      ),
+      acceptPayload(payload, countsOf(metadata), isNotified, collecting !== null),
+      acceptancePerformer(env, accepted, collecting, notifiedKeys, deadline, waitUntil),
     );
     return { acceptance, cameEarlier };
   } finally {
-    if (isAlone) {
-      advised.aloneEnded();
+    if (choice?.way === "alone by advice") {
+      knownCollectors.advised.aloneEnded();
     }
   }
 }

@@ -1,62 +1,50 @@
-/**
- * What an isolate of the ingress knows of its collectors, and which way it has a payload take: the twin of what
- * workers/ingress/receive-traces.ts does around the acceptance, over the product's own advice and pauses (shared/collect/).
- */
-import { type Advice, Advised, type Caller, collectorOf } from "../../../shared/collect/advice.ts";
-import { CollectorPause } from "../../../shared/collect/pause.ts";
+/** An isolate of the ingress with its collectors, and what it sends alone, for the checker. */
+import type { Advice, Caller } from "../../../shared/collect/advice.ts";
+import { type Choice, KnownCollectors } from "../../../shared/collect/known-collectors.ts";
+import type { CollectorPause } from "../../../shared/collect/pause.ts";
 import { limits } from "../../../shared/limits.ts";
 import type { PayloadId } from "../../../shared/payload-key.ts";
 import { Collector } from "./collector.ts";
 
 /** The number of a collector; or why there is none. */
-type Way = number | "alone by advice" | "collector is paused";
+type Way = number | Exclude<Choice["way"], "collector">;
 
 export class Door {
-  readonly #advised = new Advised();
-  readonly #collectors = new Map<number, { readonly collector: Collector; readonly pause: CollectorPause }>();
+  readonly #known = new KnownCollectors();
+  readonly #collectors = new Map<number, Collector>();
   /** For the checker: when it was advised last, and what has gone alone since. */
   #advisedAt = Number.NEGATIVE_INFINITY;
   #alone = 0;
   #onTheirWay: number[] = [];
 
   choose(id: PayloadId, now: number): Way {
-    const number = collectorOf(id, this.#advised.collectors);
-    if (this.#advised.takeAlone(now)) {
-      return "alone by advice";
-    }
-    if (!this.at(number).pause.take(now)) {
-      this.#advised.bypassed();
-      return "collector is paused";
-    }
-    return number;
+    const { collector, way } = this.#known.choose(id, now);
+    return way === "collector" ? collector : way;
   }
 
   at(number: number): { readonly collector: Collector; readonly pause: CollectorPause } {
-    let one = this.#collectors.get(number);
-    if (one === undefined) {
-      one = { collector: new Collector(), pause: new CollectorPause() };
-      this.#collectors.set(number, one);
-    }
-    return one;
+    const collector = this.#collectors.get(number) ?? new Collector();
+    this.#collectors.set(number, collector);
+    return { collector, pause: this.#known.pauseOf(number) };
   }
 
   call(): Caller {
-    return this.#advised.call();
+    return this.#known.advised.call();
   }
 
   answered(advice: Advice, now: number): void {
-    this.#advised.answered(advice, now);
+    this.#known.advised.answered(advice, now);
     this.#advisedAt = now;
     this.#alone = 0;
   }
 
   unanswered(caller: Caller, isOverloaded: boolean): void {
-    this.#advised.unanswered(caller, isOverloaded);
+    this.#known.advised.unanswered(caller, isOverloaded);
   }
 
   /** It goes alone, and was to have a collector. */
   bypassed(): void {
-    this.#advised.bypassed();
+    this.#known.advised.bypassed();
   }
 
   /** For the checker: why a payload that goes alone by advice should not. Empty: it may. */
@@ -76,7 +64,7 @@ export class Door {
   }
 
   aloneEnded(): void {
-    this.#advised.aloneEnded();
+    this.#known.advised.aloneEnded();
     this.#onTheirWay = [];
   }
 }
