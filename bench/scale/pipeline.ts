@@ -52,8 +52,11 @@ interface Round {
 }
 
 /** A checkout's pipeline, with its own schema and code, before a new server. */
-interface Side {
+export interface Side {
   readonly name: string;
+  /** Of the Node process that started workerd. */
+  readonly pid: number;
+  readonly enginePid: number;
   sent(): number;
   sendUntil(spans: number): Promise<void>;
   /** us of CPU a span. */
@@ -121,7 +124,7 @@ function ratiosOf([before, now]: readonly Line[]) {
   };
 }
 
-async function startSide(checkout: string): Promise<Side> {
+export async function startSide(checkout: string): Promise<Side> {
   const folder = mkdtempSync(join(tmpdir(), "headrace-pipeline-"));
   const engine = await startEngineSession();
   const { target, process } = await ownPipeline(folder, checkout).start(engine.url);
@@ -145,6 +148,8 @@ async function startSide(checkout: string): Promise<Side> {
   };
   return {
     name: checkout,
+    pid: process.pid,
+    enginePid: engine.pid,
     sent: () => sent * spansEach,
     sendUntil,
     async round() {
