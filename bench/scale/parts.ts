@@ -1,8 +1,8 @@
 /**
  * `npm run bench -- parts [spans]`: of what a span costs the local pipeline, which part takes how much, behind so many spans
  * (10^5). Linux's `perf` samples workerd's stacks a thousand times per second, V8 names its functions for it, and each sample
- * belongs to the part whose function is the innermost; what is native and between the parts stays by its kind. ClickHouse is told
- * apart by its threads. 8 connections, 100 spans per request, as in `bench -- pipeline`.
+ * belongs to the part whose function is the innermost; what is native and between the parts stays by its kind. ClickHouse is
+ * counted by its threads. 8 connections, 100 spans per request, as in `bench -- pipeline`.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
