@@ -10,6 +10,7 @@ import { benchIngress } from "./ingress.ts";
 import { benchInsert } from "./insert.ts";
 import { benchMemory } from "./memory.ts";
 import { benchReceipts } from "./receipts.ts";
+import { benchParts } from "./scale/parts.ts";
 import { benchPipeline } from "./scale/pipeline.ts";
 import { benchScale } from "./scale.ts";
 import { benchTranscode } from "./transcode.ts";
@@ -23,6 +24,7 @@ const benchmarks: Readonly<Record<string, (...parts: string[]) => void | Promise
   growth: benchGrowth,
   hostile: (words) => benchHostile(words),
   insert: benchInsert,
+  parts: benchParts,
   pipeline: benchPipeline,
   receipts: benchReceipts,
   memory: benchMemory,

@@ -21,6 +21,24 @@ export function threadSecondsOf(pid: number): number {
   return nanos / 1e9;
 }
 
+/** The same thread by thread, by its id. A thread of a pool changes its name with its work: it has that of now. */
+export function threadsOf(
+  pid: number,
+): ReadonlyMap<string, { readonly name: string; readonly seconds: number }> {
+  const threads = readdirSync(`/proc/${pid}/task`).map((thread) => {
+    const folder = `/proc/${pid}/task/${thread}`;
+    const name = readFileSync(`${folder}/comm`, "utf8").trim();
+    const nanos = Number(readFileSync(`${folder}/schedstat`, "utf8").split(" ", 1)[0]);
+    return [thread, { name, seconds: nanos / 1e9 }] as const;
+  });
+  return new Map(threads);
+}
+
+/** What the kernel shows of a program's name: its first 15 bytes. */
+export function nameOf(pid: number): string {
+  return readFileSync(`/proc/${pid}/comm`, "utf8").trim();
+}
+
 /** The largest resident size since the process began. */
 export function peakBytesOf(pid: number): number {
   const status = readFileSync(`/proc/${pid}/status`, "utf8");

@@ -11,8 +11,10 @@ import type { RunningSystem, System } from "./systems.ts";
 
 const spansEach = 100;
 const connections = 8;
-const warmRequests = 100;
-const requests = 300;
+/** What compiles at run time is compiled by then. */
+const warmRequests = 300;
+/** So many that the wait for the last batch, a second and more in each system, is little of it. */
+const requests = 1000;
 const latencyRequests = 200;
 const killRequests = 300;
 /** Requests per second under which a system is killed, and when it is. */

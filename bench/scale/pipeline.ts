@@ -1,7 +1,7 @@
 /**
  * `npm run bench -- pipeline [spans] [checkout]`: what a span costs the whole local pipeline (in workerd three Workers, and the
  * simulators of R2, queues, KV and Durable Objects; and the Node process beside it) while the spans that have gone through it
- * grow from 10^4 to 10^6, or `spans`. Merges run, as they would; ClickHouse's CPU is told apart. With another checkout, which has
+ * grow from 10^4 to 10^6, or `spans`. Merges run, as they would; ClickHouse's CPU is counted apart. With another checkout, which has
  * its own node_modules, both pipelines run, each before a server of its own, and are measured in turns: what else the machine does
  * meets both. The ratios are of the rounds' medians.
  */
@@ -9,7 +9,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { assert } from "../../shared/assert.ts";
-import { startEngineSession } from "../engine-session.ts";
+import { type EngineSession, startEngineSession } from "../engine-session.ts";
 import { median } from "../median.ts";
 import { type LoadBody, makeLoad, sendLoad } from "../peers/load.ts";
 import { waitForRows } from "../peers/rows-stored.ts";
@@ -25,6 +25,7 @@ const requestsAtOnce = 500;
 /** At each size, behind so many that have gone through: rounds in turns. */
 const rounds = 5;
 const spansPerRound = 20_000;
+const mergesMsMax = 30_000;
 
 /** The same spans under another id: a gzip member's comment (RFC 1952 section 2.3) is part of the body as received. */
 function renamed({ gzip, spanIds }: LoadBody, count: number): LoadBody {
@@ -42,23 +43,26 @@ interface Line {
   /** us of CPU a span, median of the rounds; of it what is Node's. */
   readonly pipelineUsASpan: number;
   readonly nodeUsASpan: number;
-  /** Mean over all rounds, and what it merged meanwhile. */
+  /** Mean of the rounds, with the merges that they began. */
   readonly engineUsASpan: number;
 }
 
 interface Round {
   readonly pipeline: number;
   readonly node: number;
+  readonly engine: number;
 }
 
 /** A checkout's pipeline, with its own schema and code, before a new server. */
-interface Side {
+export interface Side {
   readonly name: string;
+  /** Of the Node process that started workerd. */
+  readonly pid: number;
+  readonly enginePid: number;
   sent(): number;
   sendUntil(spans: number): Promise<void>;
   /** us of CPU a span. */
   round(): Promise<Round>;
-  engineSeconds(): number;
   stop(): Promise<void>;
 }
 
@@ -87,7 +91,7 @@ export async function benchPipeline(spans = "1000000", checkout?: string): Promi
 
 /** All sides behind the spans that they have, in turns. */
 async function measureAt(sides: readonly Side[]): Promise<readonly Line[]> {
-  const before = sides.map((side) => ({ sent: side.sent(), engine: side.engineSeconds() }));
+  const before = sides.map((side) => side.sent());
   const measured = sides.map((): Round[] => []);
   for (let round = 0; round < rounds; round++) {
     const order = [...sides.entries()];
@@ -96,13 +100,12 @@ async function measureAt(sides: readonly Side[]): Promise<readonly Line[]> {
     }
   }
   return sides.map((side, at) => {
-    const [own = [], began] = [measured[at], before[at]];
-    assert(began !== undefined, "each side has a beginning");
+    const [own = [], spansBefore = 0] = [measured[at], before[at]];
     const line = {
-      spansBefore: began.sent,
+      spansBefore,
       pipelineUsASpan: median(own.map(({ pipeline }) => pipeline)),
       nodeUsASpan: median(own.map(({ node }) => node)),
-      engineUsASpan: ((side.engineSeconds() - began.engine) / (side.sent() - began.sent)) * 1e6,
+      engineUsASpan: own.reduce((sum, { engine }) => sum + engine, 0) / own.length,
     };
     console.log(
       JSON.stringify({ checkout: side.name, ...line, rounds: own.map(({ pipeline }) => pipeline) }),
@@ -121,7 +124,15 @@ function ratiosOf([before, now]: readonly Line[]) {
   };
 }
 
-async function startSide(checkout: string): Promise<Side> {
+/** What an INSERT sets going is its own, and not of the other side's turn. */
+async function untilMerged(engine: EngineSession): Promise<void> {
+  const deadline = performance.now() + mergesMsMax;
+  while ((await engine.text("SELECT count() FROM system.merges")) !== "0" && performance.now() < deadline) {
+    await new Promise((resolve) => setTimeout(resolve, 250));
+  }
+}
+
+export async function startSide(checkout: string): Promise<Side> {
   const folder = mkdtempSync(join(tmpdir(), "headrace-pipeline-"));
   const engine = await startEngineSession();
   const { target, process } = await ownPipeline(folder, checkout).start(engine.url);
@@ -145,18 +156,27 @@ async function startSide(checkout: string): Promise<Side> {
   };
   return {
     name: checkout,
+    pid: process.pid,
+    enginePid: engine.pid,
     sent: () => sent * spansEach,
     sendUntil,
     async round() {
-      const [pipeline, node] = [treeCpuSeconds(process.pid), cpuSecondsOf(process.pid)];
+      const spent = () => ({
+        pipeline: treeCpuSeconds(process.pid),
+        node: cpuSecondsOf(process.pid),
+        engine: engine.cpuSeconds(),
+      });
+      const before = spent();
       await sendUntil(sent * spansEach + spansPerRound);
+      const after = spent();
+      await untilMerged(engine);
       const perSpan = (seconds: number): number => (seconds / spansPerRound) * 1e6;
       return {
-        pipeline: perSpan(treeCpuSeconds(process.pid) - pipeline),
-        node: perSpan(cpuSecondsOf(process.pid) - node),
+        pipeline: perSpan(after.pipeline - before.pipeline),
+        node: perSpan(after.node - before.node),
+        engine: perSpan(engine.cpuSeconds() - before.engine),
       };
     },
-    engineSeconds: () => engine.cpuSeconds(),
     async stop() {
       await process.stop();
       await engine.stop();
