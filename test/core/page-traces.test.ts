@@ -3,6 +3,7 @@ import { describe, expect, test } from "vitest";
 import { formatInstant, instantNs } from "../../shared/console/instant.ts";
 import { pageLink, parseRoute, tracePagePath, tracesPagePath } from "../../shared/console/page-routes.ts";
 import { buildTree, type PlacedSpan, visibleNodes } from "../../shared/console/trace-tree.ts";
+import { isSameShape, lookAgain } from "../../workers/console/page/traces/arriving.ts";
 import { findNodes, neighbour, searchTexts } from "../../workers/console/page/traces/find-spans.ts";
 import { isSameSpan } from "../../workers/console/page/traces/same-span.ts";
 import { serviceHues } from "../../workers/console/page/traces/service-hues.ts";
@@ -101,6 +102,27 @@ describe("a value", () => {
     expect(readableValue("message", "select from where")).toBe("select from where");
     expect(readableValue("db.query.text", "select 1 from t")).toBe("select 1\nfrom t");
   });
+});
+
+test("a trace is looked at again while it is not there, and while its spans may still arrive", () => {
+  const now = Date.parse("2026-11-24T12:00:00Z");
+  const shape = (start: string | null, durationNs = 0) => ({
+    start,
+    durationNs,
+    spansCount: start === null ? 0 : 3,
+    errorsCount: 0,
+  });
+  const looked = (start: string | null, durationNs = 0) => lookAgain(shape(start, durationNs), now);
+  expect(looked(null)).toBe(3000);
+  expect(looked("2026-11-24T11:59:00.000000001Z")).toBe(5000);
+  expect(looked("2026-11-24T10:00:00.000000001Z")).toBeNull();
+  expect(looked("2026-11-24T10:00:00.000000001Z", 2 * 3600e9)).toBe(5000);
+  expect(looked("2026-11-24T15:00:00.000000001Z")).toBeNull();
+  const one = shape("2026-11-24T10:00:00.000000001Z");
+  expect(isSameShape(one, { ...one })).toBe(true);
+  for (const change of [{ spansCount: 4 }, { errorsCount: 1 }, { durationNs: 1 }, { start: null }]) {
+    expect(isSameShape(one, { ...one, ...change })).toBe(false);
+  }
 });
 
 test("an empty list leads to a longer time, never to a shorter one", () => {

@@ -2,15 +2,18 @@
  * One trace by its link: there, not there yet, or why it is not known. First its shape is asked for, which is drawn at once, and behind it
  * what its spans say.
  */
-import { useEffect, useState } from "preact/hooks";
-import { type TraceShape, traceSchema, traceShapeSchema } from "../../../../shared/console/traces.ts";
-import { useAnswer } from "../answer.ts";
+import { useEffect, useRef, useState } from "preact/hooks";
+import {
+  type Trace,
+  type TraceShape,
+  traceSchema,
+  traceShapeSchema,
+} from "../../../../shared/console/traces.ts";
+import { type Answer, useAnswer } from "../answer.ts";
 import { Top } from "../top.tsx";
 import { Waiting } from "../waiting.tsx";
+import { arrivingMs, isSameShape, lookAgain, quietMs } from "./arriving.ts";
 import { FoundTrace } from "./found-trace.tsx";
-
-/** How often a trace that is not there is looked for again: its spans may be on their way. */
-const lookAgainMs = 3000;
 
 interface TracePageProps {
   readonly trace: string;
@@ -47,17 +50,20 @@ function NoTraceId({ given }: { readonly given: string }) {
 }
 
 function AskedTrace({ id, span }: { readonly id: string; readonly span: string }) {
-  const [isAbsent, setAbsent] = useState(false);
+  const [everyMs, setEveryMs] = useState<number | null>(null);
   const { value, failure, isAsking, again } = useAnswer(
     `/api/trace-shape?id=${id}`,
     traceShapeSchema,
-    isAbsent ? lookAgainMs : null,
+    everyMs,
   );
-  useEffect(() => setAbsent(value?.spans.length === 0), [value]);
-  const isThere = value !== undefined && value.spans.length > 0;
-  const whole = useAnswer(isThere ? `/api/trace?id=${id}` : "", traceSchema);
-  // Erased in between, it stays what it was.
-  const details = whole.value?.spans.length === 0 ? undefined : whole.value;
+  const shape = useUnchanged(value);
+  useEffect(() => {
+    setEveryMs(shape === undefined ? null : lookAgain(shape, Date.now()));
+    const quiet = setTimeout(() => setEveryMs((before) => (before === arrivingMs ? null : before)), quietMs);
+    return () => clearTimeout(quiet);
+  }, [shape]);
+  const isThere = shape !== undefined && shape.spans.length > 0;
+  const details = useDetails(id, isThere ? shape : undefined);
   return (
     <>
       {failure !== "" && (
@@ -68,11 +74,42 @@ function AskedTrace({ id, span }: { readonly id: string; readonly span: string }
           </button>
         </p>
       )}
-      {value === undefined && isAsking && <Waiting what="Reading the trace" />}
-      {value?.spans.length === 0 && <AbsentTrace trace={value} />}
-      {isThere && <FoundTrace shape={value} details={{ ...whole, value: details }} span={span} />}
+      {shape === undefined && isAsking && <Waiting what="Reading the trace" />}
+      {shape?.spans.length === 0 && <AbsentTrace trace={shape} />}
+      {isThere && <FoundTrace shape={shape} details={details} span={span} />}
     </>
   );
+}
+
+/** The same object as long as the same is answered: nothing is drawn anew then. */
+function useUnchanged(value: TraceShape | undefined): TraceShape | undefined {
+  const last = useRef(value);
+  if (value === undefined || last.current === undefined || !isSameShape(value, last.current)) {
+    last.current = value;
+  }
+  return last.current;
+}
+
+/** What the spans say. What was asked for before further spans arrived is asked for again, and until then it is not there. */
+function useDetails(id: string, shape: TraceShape | undefined): Answer<Trace> {
+  const whole = useAnswer(shape === undefined ? "" : `/api/trace?id=${id}`, traceSchema);
+  const [outdated, setOutdated] = useState<Trace>();
+  /** The shape for which it was asked again: once, for spans may also have been erased. */
+  const askedFor = useRef<TraceShape>(undefined);
+  useEffect(() => {
+    if (shape === undefined || whole.value === undefined || askedFor.current === shape) {
+      return;
+    }
+    if (whole.value.spansCount <= shape.spansCount && !isSameShape(shape, whole.value)) {
+      askedFor.current = shape;
+      setOutdated(whole.value);
+      whole.again();
+    }
+  }, [shape, whole.value]);
+  const isOutdated = whole.value !== undefined && whole.value === outdated;
+  // Erased in between, the trace stays what it was.
+  const value = isOutdated || whole.value?.spans.length === 0 ? undefined : whole.value;
+  return { ...whole, value, isAsking: whole.isAsking || (isOutdated && whole.failure === "") };
 }
 
 function AbsentTrace({ trace: { traceId, notes } }: { readonly trace: TraceShape }) {
