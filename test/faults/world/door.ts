@@ -24,7 +24,7 @@ export class Door {
     if (this.#advised.takeAlone(now)) {
       return "alone by advice";
     }
-    if (!this.at(number).pause.isOver(now)) {
+    if (!this.at(number).pause.take(now)) {
       this.#advised.bypassed();
       return "collector is paused";
     }
