@@ -49,7 +49,7 @@ export async function readTraceSpan(
   const scope = await scopeOf(clickHouse, ask, traceId, spanId);
   const [{ rows, cut }, [surroundings]] = await Promise.all([
     readSpans(at, ask, scope),
-    ask(spanSurroundingsQuestion(at, scope), surroundingsSchema),
+    ask(spanSurroundingsQuestion(at, traceId, spanId, scope.seconds), surroundingsSchema),
   ]);
   const begin = BigInt(surroundings?.begin ?? 0);
   const spansOf = new Map(surroundings?.spansByPayload);
