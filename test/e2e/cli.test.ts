@@ -26,7 +26,15 @@ async function storedKey(): Promise<{ readonly key: string; readonly trace: stri
   const receipt = `SELECT key FROM headrace_receipts WHERE outcome = 'stored' AND payload IN
     (SELECT HeadracePayload FROM otel_traces WHERE TraceId = '${trace}')`;
   await local.eventually(`SELECT count() FROM (${receipt})`, "1", 15_000);
-  return { key: await local.query(receipt), trace };
+  const key = await local.query(receipt);
+  await isDone(key);
+  return { key, trace };
+}
+
+/** A receipt is in its table before the view by which it is found by its id has it, and the ledger is done behind both. */
+async function isDone(key: string): Promise<void> {
+  const read = async () => await jsonOf("payload", "show", key);
+  await expect.poll(read, { timeout: 15_000, interval: 200 }).toMatchObject({ ledger: { at: "done" } });
 }
 
 describe("doctor", () => {
@@ -262,6 +270,7 @@ test("payloads of a segment come in by its event, are shown, listed, replayed wi
   await local.eventually(rows, stored, 30_000);
   const receipts = `SELECT key, outcome FROM headrace_receipts FINAL WHERE key LIKE '${segment}/%' ORDER BY key`;
   await local.eventually(receipts, keys.map((key) => `${key}\tstored`).join("\n"), 15_000);
+  await isDone(second);
 
   const shown = await cli("payload", "show", second);
   expect(shown.out).toContain(`${second}  (stored; `);
