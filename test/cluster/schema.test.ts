@@ -11,6 +11,9 @@ import {
   planMigrations,
 } from "../../shared/clickhouse/migrations.ts";
 import { checkReplicas } from "../../shared/clickhouse/replicated-schema.ts";
+import { receiptClaimsQuery } from "../../shared/clickhouse/statements.ts";
+import { formatPayloadId, formatPayloadKey, formatSlotKey } from "../../shared/payload-key.ts";
+import { formatSegmentKey } from "../../shared/segment/segment-key.ts";
 import { ask, send } from "../engine/token-inserts.ts";
 import { eventually, isStand, newDatabase, newSchema, replicasOf, useCluster } from "./cluster.ts";
 
@@ -52,6 +55,34 @@ describe("the schema of a cluster", () => {
     );
     expect(await migrateReplicas(replicasOf(r1, r2), settings)).toEqual([]);
     expect(await tables(r2, database)).toBe(before);
+  });
+
+  test("has receipts found by their ids at each replica, and at one that lost all of them", async () => {
+    const { r1, r2 } = cluster();
+    const database = await newSchema(cluster());
+    const minute = 1_795_000_020;
+    const ids = [1, 2].map((byte) => formatPayloadId(new Uint8Array(16).fill(byte)));
+    const segment = formatSegmentKey(minute * 1000, new Uint8Array(10), ids);
+    const keys = [
+      ...ids.map((id, slot) => formatSlotKey(segment, slot, "acme", id)),
+      ...ids.map((id) => formatPayloadKey(minute * 1000, "acme", id)),
+    ];
+    for (const [i, key] of keys.entries()) {
+      const row = `('${key}', '${`0${(i % 2) + 1}`.repeat(16)}', ${minute}, 'acme', 'stored')`;
+      await ask(
+        `INSERT INTO ${database}.headrace_receipts (key, payload_hex, minute, tenant, outcome) VALUES ${row}`,
+        {},
+        i < 2 ? r1 : r2,
+      );
+    }
+    const settings = { url: "", user: "", password: "", database, tracesTable: "otel_traces" };
+    const found = `SELECT arrayStringConcat(arraySort(groupArray(key)), ' ') FROM (${receiptClaimsQuery(settings, ids)})`;
+    const all = keys.toSorted().join(" ");
+    await eventually(() => ask(found, {}, r1), all);
+    await eventually(() => ask(found, {}, r2), all);
+    await ask(`DROP DATABASE ${database} SYNC`, {}, r2);
+    await migrateReplicas(replicasOf(r1, r2), { ...defaultSchemaSettings, database });
+    await eventually(() => ask(found, {}, r2), all);
   });
 
   test("fills the minutes of receipts from all replicas, of which each has some that the other lacks", async () => {

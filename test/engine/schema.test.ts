@@ -641,6 +641,6 @@ describe("receipts", () => {
       settingsOf(table),
       bytes.map((byte) => formatPayloadId(id(byte))),
     );
-    return await rows(`SELECT key, outcome, toString(days), toString(rows) FROM (${query})`);
+    return await rows(`SELECT key, outcome, toString(days), toString(rows) FROM (${query}) ORDER BY key`);
   }
 });

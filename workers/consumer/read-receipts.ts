@@ -32,13 +32,13 @@ const receiptRowsSchema = v.array(
   }),
 );
 
-/** What the receipts of these ids claim, under all of their keys. */
+/** What the receipts of these ids claim, under all of their keys, in the order of these. */
 export async function readReceiptClaims(
   clickHouse: ClickHouseConnection,
   ids: readonly PayloadId[],
 ): Promise<readonly ReceiptClaim[]> {
   const rows = await queryRows(clickHouse, claimRowsSchema, receiptClaimsQuery(clickHouse.settings, ids));
-  return rows.map(claimOf);
+  return rows.map(claimOf).sort((a, b) => (a.key < b.key ? -1 : 1));
 }
 
 /** The receipts of a query that names `receiptFields` (shared/clickhouse/statements.ts). Rejects for anything else. */
