@@ -914,7 +914,6 @@ const segments: readonly Mutant[] = [
     find: "own?.payloads === payloads && own.checksum === checksum",
     replace: "own !== undefined && checksum >= 0n",
     profile: "segments",
-    by: "S4",
   },
   {
     name: "a duplicate in a segment counts without its owner",
