@@ -744,6 +744,7 @@ const unwritten: readonly Mutant[] = [
     file: "shared/delivery/ledger-life.ts",
     find: 'instance.armedAt = (yield* ask({ do: "readAlarm" })).at;',
     replace: 'instance.armedAt = (yield* ask({ do: "readAlarm" })).at === null ? 0 : 0;',
+    open: "the cron wakes the ledger within a minute, which arms it; test/core/ledger-life.test.ts holds it",
     profile: "lossless",
   },
 ];
