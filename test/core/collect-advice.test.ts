@@ -6,6 +6,7 @@
 import { describe, expect, test } from "vitest";
 import { type SeededRandom, seededRandom } from "../../dev/send/seeded-random.ts";
 import { type Advice, Advised, type Caller, collectorOf, Demand } from "../../shared/collect/advice.ts";
+import { Crowd } from "../../shared/collect/crowd.ts";
 import { type Gathered, Gathering, type Sized } from "../../shared/collect/gathering.ts";
 import { limits } from "../../shared/limits.ts";
 import { formatPayloadId, formatPayloadKey, objectOf, type PayloadId } from "../../shared/payload-key.ts";
@@ -352,4 +353,14 @@ test("payloads are shared out evenly, and equal bytes meet", () => {
     expect(counts.size).toBe(collectors);
     expect(Math.max(...counts.values())).toBeLessThan((8000 / collectors) * 1.2);
   }
+});
+
+test("a crowd of which nothing is known yet is nobody", () => {
+  const crowd = new Crowd(start);
+  expect([crowd.rate(start), crowd.inFlightRate(start), crowd.inFlightMs(start), crowd.putMs]).toEqual([
+    0,
+    0,
+    0,
+    null,
+  ]);
 });

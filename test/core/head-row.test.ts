@@ -20,6 +20,10 @@ describe("the head is written", () => {
     expect(isToWrite(null, head)).toBe(true);
     expect(isToWrite(head, head)).toBe(false);
     expect(isToWrite(head, { ...head })).toBe(false);
+    // A member that an earlier version did not know, and that is not written.
+    const withUndefined = { ...head, added: undefined };
+    expect(isToWrite(head, withUndefined)).toBe(false);
+    expect(isToWrite(withUndefined, head)).toBe(false);
     expect(isToWrite(head, { ...head, counter: 1 })).toBe(true);
     expect(isToWrite(head, { ...head, memSince: startMs })).toBe(true);
     expect(isToWrite(head, { ...head, table: { ...head.table, refusal: "no" } })).toBe(true);

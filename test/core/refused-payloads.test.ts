@@ -4,6 +4,7 @@ import { type AlertState, judgeAlerts, noAlerts } from "../../shared/alerts.ts";
 import { alertFacts } from "../../shared/delivery/ledger-facts.ts";
 import type { AttemptReport, GroupTask } from "../../shared/ledger/group.ts";
 import { inFlightOf } from "../../shared/ledger/in-flight.ts";
+import { isRefusedAlone } from "../../shared/ledger/refused-payloads.ts";
 import { limits, MINUTE_MS } from "../../shared/limits.ts";
 import { doorbell, startMs, storedReport, TestLedger } from "../ledger/world.ts";
 
@@ -133,4 +134,16 @@ test("where other payloads are stored all the time it is dead-lettered before it
   }
   expect(one.outcomes).toContain("dead rejected:469");
   expect(one.told).toEqual([]);
+});
+
+test("a payload whose refusals do not count any more, because others were stored, is not one that is refused alone", () => {
+  const ledger = new TestLedger();
+  ledger.claim({ n: 1 });
+  ledger.takeNotified();
+  const [group] = ledger.state.dump().groups.values();
+  const failure = { kind: "refused", code: 469, reason: words } as const;
+  const given = group ?? expect.unreachable();
+  const alone = { ...given, failure: { ...failure, at: startMs } } as unknown as typeof given;
+  expect(isRefusedAlone({ ...alone, refusals: 1 })).toBe(true);
+  expect(isRefusedAlone({ ...alone, refusals: 0 })).toBe(false);
 });

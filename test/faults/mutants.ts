@@ -744,6 +744,7 @@ const unwritten: readonly Mutant[] = [
     file: "shared/delivery/ledger-life.ts",
     find: 'instance.armedAt = (yield* ask({ do: "readAlarm" })).at;',
     replace: 'instance.armedAt = (yield* ask({ do: "readAlarm" })).at === null ? 0 : 0;',
+    open: "the cron wakes the ledger within a minute, which arms it; test/core/ledger-life.test.ts holds it",
     profile: "lossless",
   },
 ];
@@ -914,7 +915,6 @@ const segments: readonly Mutant[] = [
     find: "own?.payloads === payloads && own.checksum === checksum",
     replace: "own !== undefined && checksum >= 0n",
     profile: "segments",
-    by: "S4",
   },
   {
     name: "a duplicate in a segment counts without its owner",

@@ -155,8 +155,11 @@ const performer: ErasurePerformer = {
     world.ledger.call({ kind: "erase", payload, reason });
     return null;
   },
-  report(world, { message, keys }) {
+  report(world, { severity, message, keys }) {
     world.say(() => `${message}: ${keys.length}`);
+    for (const key of severity === "error" ? keys : []) {
+      world.witness.asked.delete(key); // given up after days, and a person knows
+    }
     return null;
   },
 };
