@@ -7,6 +7,7 @@
 import { randomBytes } from "node:crypto";
 import { request } from "node:http";
 import { join } from "node:path";
+import * as v from "valibot";
 import { splitLogin } from "../dev/clickhouse/login.ts";
 import { migrateClickHouse } from "../dev/clickhouse/migrate-clickhouse.ts";
 import { formatApiKey } from "../shared/api-key.ts";
@@ -275,10 +276,9 @@ async function measureIngress(words: string): Promise<Line[]> {
     ],
     "20 MiB of random text in JSON": () => [randomJson(1)],
     // Five segments at their puts and an open one, each full; what comes besides goes alone, with the largest that the rest has room for.
-    "collector full: 60 bodies of 250 KB, and 20 of 4 MiB that inflate to 16 MiB": () => [
-      ...randomBodies(60, 250_000),
-      ...Array.from({ length: 20 }, (_, i) => slowlyInflating(i + 1)),
-    ],
+    "collector full: 60 bodies of 250 KB, and 20 of 4 MiB that inflate to 16 MiB": smallAndLarge,
+    // The same, and no put ends before nothing more is taken.
+    [`${bothFull}: 60 bodies of 250 KB, and 20 of 4 MiB that inflate to 16 MiB`]: smallAndLarge,
     "two bodies of 20 MiB of random text, and one in JSON": () => [
       ...randomBodies(1, limits.bodyBytesMax),
       ...randomBodies(1, limits.bodyBytesMax - 1_000_000),
@@ -293,23 +293,23 @@ async function measureIngress(words: string): Promise<Line[]> {
     try {
       const statuses = new Map<number, number>();
       let run = 0;
+      const send = async ({ type, encoding, bytes }: Body, at: number): Promise<number> => {
+        const response = await fetch(new URL("/v1/traces", isolate.url), {
+          method: "POST",
+          headers: {
+            "content-type": type === "json" ? "application/json" : "application/x-protobuf",
+            ...(encoding === "gzip" ? { "content-encoding": "gzip" } : {}),
+            "x-api-key": formatApiKey(new Uint8Array(52).fill(at)), // of several keys: one has a part of the budget
+          },
+          body: type === "pb" && encoding === "identity" ? ofRun(bytes, run) : bytes,
+        });
+        await response.text();
+        statuses.set(response.status, (statuses.get(response.status) ?? 0) + 1);
+        return response.status;
+      };
       const peak = await isolate.peakOf(async () => {
         run++;
-        await Promise.all(
-          bodies.map(async ({ type, encoding, bytes }, at) => {
-            const response = await fetch(new URL("/v1/traces", isolate.url), {
-              method: "POST",
-              headers: {
-                "content-type": type === "json" ? "application/json" : "application/x-protobuf",
-                ...(encoding === "gzip" ? { "content-encoding": "gzip" } : {}),
-                "x-api-key": formatApiKey(new Uint8Array(52).fill(at)), // of several keys: one has a part of the budget
-              },
-              body: type === "pb" && encoding === "identity" ? ofRun(bytes, run) : bytes,
-            });
-            await response.text();
-            statuses.set(response.status, (statuses.get(response.status) ?? 0) + 1);
-          }),
-        );
+        await (name.startsWith(bothFull) ? fillUp(isolate, bodies, send) : Promise.all(bodies.map(send)));
       });
       lines.push(printed(name, peak));
       console.log(`  answers: ${[...statuses].map(([status, count]) => `${count} × ${status}`).join(", ")}`);
@@ -318,6 +318,61 @@ async function measureIngress(words: string): Promise<Line[]> {
     }
   }
   return lines;
+}
+
+const smallAndLarge = (): readonly Body[] => [
+  ...randomBodies(60, 250_000),
+  ...Array.from({ length: 20 }, (_, i) => slowlyInflating(i + 1)),
+];
+
+const bothFull = "ingress and collector full at one moment";
+const heldSchema = v.object({ segments: v.number(), alone: v.number(), budget: v.number() });
+
+/**
+ * Sends what is collected until the collector takes no more, then what goes alone, until three in a row are refused; no put ends
+ * before. Prints what is held then.
+ */
+async function fillUp(
+  isolate: Isolate,
+  bodies: readonly Body[],
+  send: (body: Body, at: number) => Promise<number>,
+): Promise<void> {
+  const look = async () => v.parse(heldSchema, await (await fetch(new URL("/held", isolate.url))).json());
+  /** Until what is at the puts has been the same for a second. */
+  const settled = async (): Promise<void> => {
+    let before = "";
+    for (let same = 0; same < 10; ) {
+      const { segments, alone } = await look();
+      same = `${segments} ${alone}` === before ? same + 1 : 0;
+      before = `${segments} ${alone}`;
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+  };
+  await fetch(new URL("/hold", isolate.url));
+  const isSmall = ({ bytes }: Body): boolean => bytes.length <= limits.collectBodyBytesMax;
+  // Segments are as full as they come only where nothing is stopped meanwhile.
+  await isolate.passOver(true);
+  const answers: Promise<number>[] = bodies.filter(isSmall).map(send);
+  await settled();
+  await isolate.passOver(false);
+  let refused = 0;
+  for (const [at, body] of bodies.filter((one) => !isSmall(one)).entries()) {
+    const answer = send(body, answers.length + at);
+    answers.push(answer);
+    const status = await Promise.race([answer, settled()]);
+    refused = status === 503 ? refused + 1 : 0;
+    if (refused === 3) {
+      break;
+    }
+  }
+  const held = await look();
+  const mb = (bytes: number): string => `${(bytes / megabyte).toFixed(1)} MB`;
+  const inUse = sizeOf(await isolate.inUse());
+  console.log(
+    `  at rest: in use ${mb(inUse)}; the budget counts ${mb(held.budget)}; at puts ${mb(held.segments)} in segments, ${mb(held.alone)} alone`,
+  );
+  await fetch(new URL("/release", isolate.url));
+  await Promise.all(answers);
 }
 
 /** Other bytes for each run, or a collector would know them: an unknown field more, number 15 of the request. */

@@ -37,6 +37,10 @@ export interface Isolate {
   readonly miniflare: Miniflare;
   /** Does `work` twice: with a collection at each place that may be the peak, and as it comes. */
   peakOf(work: () => Promise<void>): Promise<Peak>;
+  /** After a collection, at this moment. */
+  inUse(): Promise<Usage>;
+  /** Whether the chosen places are passed without a stop. */
+  passOver(isPassed: boolean): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -92,6 +96,8 @@ export async function startIsolate(
         processGrowth: peakBytesOf(pid) - before,
       };
     },
+    inUse: () => inspector.inUse(),
+    passOver: (isPassed) => inspector.passOver(isPassed),
     async stop() {
       inspector.close();
       await miniflare.dispose();
@@ -119,6 +125,8 @@ interface Looks {
   begin(collects: boolean): void;
   peak(): Sample;
   samples(): number;
+  inUse(): Promise<Usage>;
+  passOver(isPassed: boolean): Promise<void>;
   close(): void;
 }
 
@@ -159,6 +167,10 @@ async function connect(inspectorUrl: URL): Promise<Looks> {
     },
     peak: () => peak,
     samples: () => samples,
+    inUse: () => inspector.inUse(),
+    async passOver(skip) {
+      await inspector.ask("Debugger.setSkipAllPauses", { skip });
+    },
     close: () => inspector.close(),
   };
 }

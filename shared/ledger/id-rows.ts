@@ -17,6 +17,8 @@ export interface IdRow {
 }
 
 const rowsFirst = 64;
+/** So many rows, one behind the other, have bounds together: most of what is there is of other times than what is looked for. */
+const blockRows = 64;
 
 export class IdRows {
   size = 0;
@@ -30,6 +32,9 @@ export class IdRows {
   #lasts = new Float64Array(rowsFirst);
   #counts = new Uint32Array(rowsFirst);
   #generations = new Uint32Array(rowsFirst);
+  /** The lowest and the highest of each block's rows, or what is around them. */
+  #blockLows: number[] = [];
+  #blockHighs: number[] = [];
 
   /** Adds a row, or puts another version in its place. */
   set(row: IdRow): void {
@@ -46,6 +51,26 @@ export class IdRows {
     this.#counts[at] = row.count;
     this.#generations[at] = row.generation;
     this.#count(at, 1);
+    this.#widenBlock(at);
+  }
+
+  #widenBlock(at: number): void {
+    const block = Math.floor(at / blockRows);
+    this.#blockLows[block] = Math.min(
+      this.#blockLows[block] ?? Number.POSITIVE_INFINITY,
+      this.#lows[at] ?? 0,
+    );
+    this.#blockHighs[block] = Math.max(this.#blockHighs[block] ?? 0, this.#highs[at] ?? 0);
+  }
+
+  /** From this row on, other rows are in the blocks. */
+  #boundBlocks(from: number): void {
+    const block = Math.floor(from / blockRows);
+    this.#blockLows.length = Math.min(block, this.#blockLows.length);
+    this.#blockHighs.length = this.#blockLows.length;
+    for (let at = block * blockRows; at < this.size; at++) {
+      this.#widenBlock(at);
+    }
   }
 
   /** Of a row that comes or goes. When the first one ended is known anew when none is left. */
@@ -69,14 +94,20 @@ export class IdRows {
   }
 
   /** Takes those rows out, and gives them back. */
-  takeOut(isTaken: (row: IdRow) => boolean): readonly IdRow[] {
+  takeOut(isTaken: (row: Pick<IdRow, "last" | "high">) => boolean): readonly IdRow[] {
     const taken: IdRow[] = [];
+    const looked = { last: 0, high: 0 };
     let kept = 0;
+    let first = this.size;
     for (let at = 0; at < this.size; at++) {
-      const row = this.#at(at);
-      if (isTaken(row)) {
-        taken.push(row);
+      looked.last = this.#lasts[at] ?? 0;
+      looked.high = this.#highs[at] ?? 0;
+      if (isTaken(looked)) {
+        taken.push(this.#at(at));
         this.#count(at, -1);
+        first = Math.min(first, at);
+      } else if (kept === at) {
+        kept++;
       } else {
         for (const column of this.#columns()) {
           column[kept] = column[at] ?? 0;
@@ -85,6 +116,7 @@ export class IdRows {
       }
     }
     this.size = kept;
+    this.#boundBlocks(first);
     return taken;
   }
 
@@ -96,6 +128,7 @@ export class IdRows {
         column.copyWithin(at, at + 1, this.size);
       }
       this.size--;
+      this.#boundBlocks(at);
     }
   }
 
@@ -123,6 +156,13 @@ export class IdRows {
     let lowBefore = 0;
     let first = 0;
     for (let at = 0; at < this.size; at++) {
+      if (at % blockRows === 0) {
+        const block = at / blockRows;
+        if ((this.#blockLows[block] ?? 0) > most || (this.#blockHighs[block] ?? 0) < least) {
+          at += blockRows - 1;
+          continue;
+        }
+      }
       const low = this.#lows[at] ?? 0;
       const high = this.#highs[at] ?? 0;
       if (low > most || high < least || (this.#generations[at] ?? 0) >= hotFrom) {
@@ -180,6 +220,9 @@ export class IdRows {
     }
     this.size++;
     assert(this.size <= this.#numbers.length, "there is room for a row");
+    if (at < this.size - 1) {
+      this.#boundBlocks(at);
+    }
   }
 
   #columns(): readonly (Float64Array | Uint32Array)[] {

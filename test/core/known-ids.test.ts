@@ -232,3 +232,41 @@ test("the rows that may have an id are all rows between whose ends it lies, but 
   expect([...rows.all()].map((row) => row.number)).toEqual([...plain.keys()].sort((a, b) => a - b));
   expect(rows.get(10_000)).toBeUndefined();
 });
+
+test("a row is found by its place also where rows before it came and went: most are passed over together", () => {
+  const rows = new IdRows();
+  const there = new Set<number>();
+  const place = (number: number): number => 1000 * number;
+  const set = (number: number): void => {
+    const last = number % 3 === 0 ? 100 + number : Number.POSITIVE_INFINITY;
+    rows.set({ number, low: place(number), high: place(number) + 10, last, count: 1, generation: 0 });
+    there.add(number);
+  };
+  const expectFound = (): void => {
+    for (let number = 1; number <= 700; number += 3) {
+      const found: number[] = [];
+      rows.around([place(number) + 5], 1, (row) => found.push(row));
+      expect(found).toEqual(there.has(number) ? [number] : []);
+    }
+  };
+  for (let number = 1; number <= 700; number++) {
+    if (number % 5 !== 0) {
+      set(number);
+    }
+  }
+  expectFound();
+  for (const number of [4, 61, 62, 63, 64, 127, 300, 301]) {
+    rows.remove(number);
+    there.delete(number);
+    expectFound();
+  }
+  for (const number of [5, 10, 65, 300, 640]) {
+    set(number); // between others
+    expectFound();
+  }
+  for (const { number } of rows.takeOut(({ last }) => last < 500)) {
+    there.delete(number);
+  }
+  expectFound();
+  expect(rows.size).toBe(there.size);
+});
