@@ -403,7 +403,7 @@ export const harshProfiles: readonly Profile[] = [
     resends: { least: 0, most: 3 },
     resendMs: 10 * MINUTE,
     faults: {
-      ...{ "collector is overloaded": 0.1, "collector dies": 0.1, "collector moves": 0.05, "put fails": 0.1 },
+      ...{ "collector is overloaded": 0.5, "collector dies": 0.1, "collector moves": 0.05, "put fails": 0.1 },
       ...{ "answer lost": 0.3, "client hangs up": 0.05, "send hangs": 0.03, "put lands unseen": 0.1 },
       ...{ "doorbell lost": 0.1, "event lost": 0.1, "ledger lost": 0.02, "insert answer lost": 0.1 },
     },
