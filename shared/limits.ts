@@ -159,7 +159,7 @@ export const limits = {
   collectorsMax: 8,
   collectorPayloadsASecond: 400,
   collectorBytesASecond: 12_000_000,
-  /** What a payload costs more that goes alone where the collector would have taken it: $7.70 per million instead of 0.94. */
+  /** What a payload costs more that goes alone where the collector would have taken it: $7.70 per million instead of 0.96. */
   bypassDollars: 7e-6,
   /** There are fewer of them again when these would be filled to no more than this. */
   collectorSpareShare: 0.7,

@@ -52,7 +52,10 @@ interface Stored {
   readonly at: number;
 }
 
-/** Nothing comes for so many times what usually lies between two payloads: then nothing is waited for. */
+/**
+ * Nothing comes for so many times what lies between two payloads, usually or in this segment: then nothing is waited for. Senders that
+ * were answered together send together again, and until the next answer none of them sends.
+ */
 const gapTimes = 3;
 
 export class Gathering<P extends Sized> {
@@ -202,10 +205,14 @@ export class Gathering<P extends Sized> {
       return isOldAt;
     }
     const crowdRate = this.#crowd.inFlightRate(now);
-    const isCrowded = crowdRate * lingerMs >= 1;
-    return isCrowded
-      ? Math.min(isOldAt, lastAt + gapTimes / Math.max(crowdRate, this.#crowd.rate(now)))
-      : now;
+    if (crowdRate * lingerMs < 1) {
+      return now;
+    }
+    const usualMs = 1 / Math.max(crowdRate, this.#crowd.rate(now));
+    return Math.min(
+      isOldAt,
+      lastAt + gapTimes * Math.min(usualMs, betweenMs(payloads.length, lastAt - openedAt)),
+    );
   }
 
   #forget(now: number): void {
@@ -225,6 +232,11 @@ export function isCollected({ bytes, outputBytes, spans }: Omit<Sized, "id">): b
     outputBytes <= limits.segmentOutputBytesMax &&
     spans <= limits.segmentRowsMax
   );
+}
+
+/** What lies between two of so many payloads that came within `ms`. A clock of whole ms cannot tell it below one. */
+function betweenMs(payloads: number, ms: number): number {
+  return payloads === 1 ? Number.POSITIVE_INFINITY : Math.max(1, ms / (payloads - 1));
 }
 
 function fits<P extends Sized>(segment: Open<P>, payload: P): boolean {

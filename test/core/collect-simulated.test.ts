@@ -160,7 +160,7 @@ describe("requests of many senders share puts", () => {
     ["50 per second", 50, r2, [5, 7]],
     ["100 per second", 100, r2, [9.5, 12]],
     ["200 per second", 200, r2, [18, 22]],
-    ["200 per second, puts of 40 ms", 200, [40, 150], [15, 21]],
+    ["200 per second, puts of 40 ms", 200, [40, 150], [14, 21]],
     ["200 per second, puts of 150 ms", 200, [150, 800], [18, 24]],
     ["400 per second", 400, r2, [34, 42]],
   ] as const)("%s", (name, perSecond, put, [least, most]) => {
@@ -191,21 +191,22 @@ describe("clients that wait for their answers", () => {
   });
 
   test("eight of them share puts", () => {
-    const { n } = measure("8 clients", { from: { clients: 8 }, put: r2 });
+    const { n, perSecond } = measure("8 clients", { from: { clients: 8 }, put: r2 });
     expect(n).toBeGreaterThan(5);
+    expect(perSecond, "46 where they waited for what was usual").toBeGreaterThan(55);
   });
 
   test("eight of them on one machine are not slowed to the time that a payload may wait", () => {
     const { n, perSecond, wait } = measure("8 clients, puts of 10 ms", { from: { clients: 8 }, put: local });
     expect(n).toBeGreaterThan(5);
-    expect(perSecond).toBeGreaterThan(250);
+    expect(perSecond).toBeGreaterThan(450);
     expect(wait[1]).toBeLessThanOrEqual(40);
   });
 
   test("two and four of them wait for a few puts' time at most", () => {
     const two = measure("2 clients, puts of 10 ms", { from: { clients: 2 }, put: local });
     const four = measure("4 clients, puts of 10 ms", { from: { clients: 4 }, put: local });
-    expect(two.perSecond).toBeGreaterThan(45);
-    expect(four.perSecond).toBeGreaterThan(90);
+    expect(two.perSecond).toBeGreaterThan(90);
+    expect(four.perSecond).toBeGreaterThan(200);
   });
 });
