@@ -13,10 +13,7 @@ import { insertBinaryRows } from "./ask.ts";
 import type { ClickHouseConnection } from "./connection.ts";
 import { formatDateTime64 } from "./date-time.ts";
 
-/** In the order in which `appendReceipt` writes them; `rank` comes from `outcome`. */
-const binaryColumns = [
-  "key",
-  "payload",
+const columnsBehindId = [
   "minute",
   "tenant",
   "outcome",
@@ -28,6 +25,9 @@ const binaryColumns = [
   "reason",
   "at",
 ] as const;
+
+/** In the order in which `appendReceipt` writes them; `rank` comes from `outcome`. */
+const binaryColumns = ["key", "payload", ...columnsBehindId] as const;
 
 /** The values of the column's Enum8 (schema/0010_expired.sql). */
 const outcomeNumbers: Readonly<Record<PayloadOutcome, number>> = {
@@ -55,7 +55,7 @@ export async function insertReceipts(
 const encoder = new TextEncoder();
 
 /** RowBinary has no separators: values one after another, fixed ones little-endian (clickhouse.com/docs/interfaces/formats/RowBinary). */
-export function receiptBytes(receipts: readonly Receipt[], at: number): Uint8Array {
+function receiptBytes(receipts: readonly Receipt[], at: number): Uint8Array {
   const sink = new ByteSink();
   for (const receipt of receipts) {
     appendReceipt(sink, receipt, at);
@@ -116,20 +116,7 @@ function appendLength(sink: ByteSink, length: number): void {
 }
 
 /** The columns that an INSERT of receipts as JSON names: `payload` comes from `payload_hex`, `rank` from `outcome`. */
-export const receiptColumns = [
-  "key",
-  "payload_hex",
-  "minute",
-  "tenant",
-  "outcome",
-  "group_id",
-  "spans",
-  "rejected_spans",
-  "spans_by_day",
-  "bytes",
-  "reason",
-  "at",
-] as const;
+export const receiptColumns = ["key", "payload_hex", ...columnsBehindId] as const;
 
 export interface ReceiptRow {
   readonly key: PayloadKey;

@@ -14,9 +14,9 @@ export const bypassReasons = {
 } as const;
 export type BypassReason = keyof typeof bypassReasons;
 
-/** The reason of an accepted request that bypassed the collector and that the Meter, which did not answer, has not counted either. */
-export function unmeteredReason(why: BypassReason): `unmetered_${BypassReason}` {
-  return `unmetered_${why}`;
+/** The reason of an accepted request that the Meter, which did not answer, has not counted. `bypassed`: why it bypassed the collector too. */
+export function unmeteredReason(bypassed: BypassReason | undefined): string {
+  return bypassed === undefined ? "unmetered" : `unmetered_${bypassed}`;
 }
 
 /** Accepted requests of one minute, and those of them that bypassed the collector. */

@@ -24,6 +24,18 @@ import { useLocalPipeline } from "./use-pipeline.ts";
 const pictures = process.env["HEADRACE_SCREENSHOTS"];
 const wide = { width: 1280, height: 800, colorScheme: "light" } as const;
 
+const wholeTrace = /\/api\/trace\?/;
+
+/** Keeps requests of these addresses from being answered, until what it resolves with is called. */
+async function hold(page: Page, addresses: RegExp): Promise<() => void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  await page.route(addresses, async (route) => {
+    await promise;
+    await route.continue();
+  });
+  return resolve;
+}
+
 // 60 times faster: a fence of 3.5 s.
 const local = useLocalPipeline({ crons: false, events: false }, () => ({ ledgerTimesFaster: "60" }));
 
@@ -586,15 +598,7 @@ describeInChromium("the console's page", () => {
   }, 60_000);
 
   test("a waterfall is drawn before what its spans say is there, and without it", async () => {
-    const whole = /\/api\/trace\?/;
-    let release = (): void => {};
-    const held = new Promise<void>((resolve) => {
-      release = resolve;
-    });
-    await page.route(whole, async (route) => {
-      await held;
-      await route.continue();
-    });
+    const release = await hold(page, wholeTrace);
     await page.goto(`${local.pipeline.console}/#/`);
     await page.goto(`${local.pipeline.console}/#/traces/${bigTrace}`);
     await shows("10,000 spans of 7 services, 1 error", ".head");
@@ -605,9 +609,9 @@ describeInChromium("the console's page", () => {
     await fits("trace-before-details");
     release();
     await shows("10,000 spans found; Enter goes to the next", ".head");
-    await page.unroute(whole);
+    await page.unroute(wholeTrace);
 
-    await page.route(whole, (route) => route.fulfill({ status: 503, body: '{"error":"no answer"}' }));
+    await page.route(wholeTrace, (route) => route.fulfill({ status: 503, body: '{"error":"no answer"}' }));
     await page.route(/\/api\/trace-span\?/, (route) =>
       route.fulfill({ status: 503, body: '{"error":"out too"}' }),
     );
@@ -633,15 +637,7 @@ describeInChromium("the console's page", () => {
     await insert(2, 1, 20, "folded");
     await insert(3, 2, 21, "hidden");
     await insert(4, 1, 30, "chosen");
-    const whole = /\/api\/trace\?/;
-    let release = (): void => {};
-    const held = new Promise<void>((resolve) => {
-      release = resolve;
-    });
-    await page.route(whole, async (route) => {
-      await held;
-      await route.continue();
-    });
+    const release = await hold(page, wholeTrace);
     await page.goto(`${local.pipeline.console}/#/traces/${trace}`);
     await shows("3 spans of 1 service", ".head");
     const row = (name: string) => page.locator(".waterfall .row", { hasText: name });
@@ -659,7 +655,7 @@ describeInChromium("the console's page", () => {
     expect(await row("folded").getAttribute("aria-expanded")).toBe("false");
     expect(await page.locator(".row.chosen.active .name bdi").textContent()).toBe("chosen");
     await shows("Not through Headrace", ".detail");
-    await page.unroute(whole);
+    await page.unroute(wholeTrace);
     await insert(6, 3, 22, "below");
     await shows("6 spans of 1 service", ".head");
     await shows("Not through Headrace", ".detail");

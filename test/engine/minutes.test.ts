@@ -38,6 +38,7 @@ import {
 import type { GroupId, Receipt } from "../../shared/receipt.ts";
 import { beforeMinute } from "../../shared/reconcile/checkpoint.ts";
 import { formatSegmentKey } from "../../shared/segment/segment-key.ts";
+import { outcomeCounts } from "../fixtures/outcome-counts.ts";
 import { seededRandom } from "../ledger/random-events.ts";
 
 const minute = Math.floor(Date.now() / 60_000) * 60_000 - 3_600_000;
@@ -142,18 +143,13 @@ test("receipts of segments are counted per segment, and found by their objects",
 test("a minute is counted by tenant, with the checksum that the listing's keys have", async () => {
   const expected = ["a", "a-b"].map((tenant) => {
     const own = inMinute.filter(({ key }) => key.split("/")[4] === tenant);
-    const count = (outcome: PayloadOutcome) => own.filter((one) => one.outcome === outcome).length;
+    const counts = outcomeCounts(own);
     return {
       minuteStart: minute / 1000,
       tenant,
-      accepted: own.length,
-      stored: count("stored"),
-      dead: count("dead"),
-      duplicate: count("duplicate"),
-      erased: count("erased"),
-      expired: count("expired"),
-      spans: 7 * count("stored"),
-      rejectedSpans: count("stored"),
+      ...counts,
+      spans: 7 * counts.stored,
+      rejectedSpans: counts.stored,
       bytes: 100 * own.length,
       checksum: keyChecksum(own.map(({ key }) => idOfKey(key))).toString(),
     };

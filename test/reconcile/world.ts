@@ -2,6 +2,7 @@
  * A world for reconciler runs in memory: what R2 lists, the receipts, the table's rows, what the ledger holds. Every
  * effect is performed as the Worker performs it, counted, and can be made to fail.
  */
+
 import { assert } from "../../shared/assert.ts";
 import type { MinuteRow, MinuteTally, WatermarkRow } from "../../shared/clickhouse/minutes.ts";
 import type { TableWitness } from "../../shared/clickhouse/table-identity.ts";
@@ -38,6 +39,7 @@ import type { Counts, Run } from "../../shared/reconcile/run-context.ts";
 import { type ReconcileSettings, reconcileSettings } from "../../shared/reconcile/settings.ts";
 import { minuteOf } from "../../shared/reconcile/walk-minutes.ts";
 import { formatSegmentKey } from "../../shared/segment/segment-key.ts";
+import { outcomeCounts } from "../fixtures/outcome-counts.ts";
 
 /** A Tuesday, 12:00:00 UTC. */
 export const noon = Date.UTC(2026, 10, 24, 12);
@@ -320,17 +322,12 @@ export class ReconcileWorld {
     const tenants = [...new Set(receipts.map(({ key }) => tenantOfKey(key)))].sort();
     return tenants.map((tenant) => {
       const own = receipts.filter(({ key }) => tenantOfKey(key) === tenant);
-      const count = (outcome: PayloadOutcome) => own.filter((one) => one.outcome === outcome).length;
+      const counts = outcomeCounts(own);
       return {
         minute,
         tenant,
-        accepted: own.length,
-        stored: count("stored"),
-        dead: count("dead"),
-        duplicate: count("duplicate"),
-        erased: count("erased"),
-        expired: count("expired"),
-        spans: 2 * count("stored"),
+        ...counts,
+        spans: 2 * counts.stored,
         rejectedSpans: 0,
         bytes: 100 * own.length,
         checksum: keyChecksum(own.map(({ key }) => idOfKey(key))),

@@ -100,18 +100,19 @@ export interface Collecting {
 
 /** `collecting` null: it goes alone. `waitUntil`: keeps the isolate for what nobody waits for. */
 export function acceptancePerformer(
-  { PAYLOADS: bucket, RING: queue, ...collectors }: AcceptanceBindings,
+  bindings: AcceptanceBindings,
   accepted: AcceptedPayload,
   collecting: Collecting | null,
   notified: NotifiedKeys,
   deadline: Deadline,
   waitUntil: (promise: Promise<unknown>) => void,
 ): AcceptancePerformer {
+  const { PAYLOADS: bucket, RING: queue } = bindings;
   const { body, metadata } = accepted;
   return {
     collect: async () => {
       assert(collecting !== null, "what has no collector is not given to one");
-      return await collect(collectors, accepted, collecting, notified, deadline);
+      return await collect(bindings, accepted, collecting, notified, deadline);
     },
     putIfAbsent: async (key) => {
       const put = bucket.put(key, body, {
@@ -160,7 +161,7 @@ function collectorAt(
 
 /** Gives the payload to its collector, and says what that made of it. */
 async function collect(
-  collectors: CollectorBindings,
+  bindings: CollectorBindings,
   { body, ...payload }: AcceptedPayload,
   collecting: Collecting,
   notified: NotifiedKeys,
@@ -176,7 +177,7 @@ async function collect(
   const startedAt = Date.now();
   const caller = advised.call();
   try {
-    const collector = collectorAt(collectors, number);
+    const collector = collectorAt(bindings, number);
     const added: Promise<CollectAnswer> = collector.add({ v: 1, ...payload, caller }, ofItsOwn(body));
     const collected = await deadline.within(added, limits.collectPatienceMs);
     advised.answered(collected.advice, Date.now());

@@ -216,11 +216,7 @@ async function store(
   }
   return ok({
     outcome: "accepted",
-    reason: metered.value
-      ? (tally.bypassed ?? acceptance.kind)
-      : tally.bypassed === undefined
-        ? "unmetered"
-        : unmeteredReason(tally.bypassed),
+    reason: metered.value ? (tally.bypassed ?? acceptance.kind) : unmeteredReason(tally.bypassed),
     isNew: !isDuplicate,
     inflatedBytes,
     type: content.type,

@@ -2,6 +2,7 @@
  * The twin of workers/consumer/perform-tick.ts: the effects of the cron's tick, performed over this world, where any of
  * them may fail before or after it was done. Two ticks may run at once.
  */
+
 import type { Channel } from "../../../shared/alerts.ts";
 import type { MinuteTally } from "../../../shared/clickhouse/minutes.ts";
 import { witnessOf } from "../../../shared/clickhouse/table-identity.ts";
@@ -17,6 +18,7 @@ import {
 import type { CronEffects, DatedReceipt } from "../../../shared/reconcile/effects.ts";
 import { type ReconcileSettings, reconcileSettings } from "../../../shared/reconcile/settings.ts";
 import { minuteOf } from "../../../shared/reconcile/walk-minutes.ts";
+import { outcomeCounts } from "../../fixtures/outcome-counts.ts";
 import { countsOf } from "./object-store.ts";
 import { readTable } from "./perform.ts";
 import type { WrittenReceipt } from "./receipts-table.ts";
@@ -255,16 +257,10 @@ function tally({ receipts }: World, minute: number): readonly MinuteTally[] {
 }
 
 function tallyOf(minute: number, tenant: string, own: readonly WrittenReceipt[]): MinuteTally {
-  const count = (outcome: string): number => own.filter(({ receipt }) => receipt.outcome === outcome).length;
   return {
     minute,
     tenant,
-    accepted: own.length,
-    stored: count("stored"),
-    dead: count("dead"),
-    duplicate: count("duplicate"),
-    erased: count("erased"),
-    expired: count("expired"),
+    ...outcomeCounts(own.map(({ receipt }) => receipt)),
     spans: own.reduce((sum, { receipt }) => sum + receipt.spans, 0),
     rejectedSpans: 0,
     bytes: 0,
