@@ -159,14 +159,8 @@ export class LedgerIds {
 
   /** How many ids of groups that are over there are. */
   get remembered(): number {
-    let count = 0;
-    for (const rows of [this.#members, this.#runs.rows]) {
-      for (const row of rows.all()) {
-        count += row.last === Number.POSITIVE_INFINITY ? 0 : row.count;
-      }
-    }
     const [strays] = this.#sql.exec<{ n: number | null }>("SELECT sum(length(ids)) AS n FROM stray_ends_3");
-    return count + (strays?.n ?? 0) / payloadIdBytes;
+    return this.#members.endedIds + this.#runs.rows.endedIds + (strays?.n ?? 0) / payloadIdBytes;
   }
 
   // --- looking
