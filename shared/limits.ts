@@ -276,8 +276,8 @@ export const limits = {
   ledgerLiveCharsMax: 4_000_000,
   /** Ids of each of the two tables of hot ones: 24 bytes each, and at most half of a table is in use. 12.6 MB both. */
   ledgerHotIdsMax: 131_072,
-  /** Filters of runs in memory, 2 bytes per id. */
-  ledgerFilterBytesMax: 8 * MIB,
+  /** Filters of runs in memory, 2.75 bytes per id: those of 84 seconds at 50,000 per second. */
+  ledgerFilterBytesMax: 11 * MIB,
   /** So many groups that are over are merged: a row is written for them, and deleted, once more. */
   ledgerGroupsMerged: 64,
   /**

@@ -1,5 +1,6 @@
 /** The ledger's ids in memory and in their blobs: each part against the plainest thing that does the same. */
 import { describe, expect, test } from "vitest";
+import { fromHex } from "../../shared/hex.ts";
 import { HotIds } from "../../shared/ledger/hot-ids.ts";
 import { IdHashes, makeFilter } from "../../shared/ledger/id-filter.ts";
 import {
@@ -149,16 +150,44 @@ describe("ids that lie apart", () => {
   });
 });
 
-test("a filter lets every id of its row through, and one in a thousand others", () => {
+describe("a filter lets every id of its row through", () => {
   const bytes = mergeMembers([{ at: 1, bytes: packMembers(known(2500, () => 3_600_000)) }]);
-  const filter = makeFilter({ bytes, width: runBytes });
-  expect(filter.length).toBe(5000);
   const own = Array.from({ length: 2500 }, (_, i) => bytes.subarray(i * runBytes, i * runBytes + 16));
-  const hashes = new IdHashes(own);
-  expect(own.every((_, i) => hashes.mayHold(filter, i))).toBe(true);
-  const others = Array.from({ length: 20_000 }, () => payloadIdToBytes(idOf(3_600_000)));
-  const hashesOfOthers = new IdHashes(others);
-  expect(others.filter((_, i) => hashesOfOthers.mayHold(filter, i)).length).toBeLessThan(60);
+  const others = Array.from({ length: 40_000 }, () => payloadIdToBytes(idOf(3_600_000)));
+
+  test("and one in 5,000 others", () => {
+    const filter = makeFilter({ bytes, width: runBytes });
+    expect(filter.length).toBe((2500 * 22) / 8);
+    const hashes = new IdHashes([...own, ...others]);
+    const held = new Uint32Array(own.length + others.length + 1);
+    const count = hashes.heldBy(filter, 0, own.length + others.length, held);
+    const indexes = [...held.subarray(0, count)];
+    expect(indexes.slice(0, own.length)).toEqual(own.map((_, i) => i));
+    expect(count - own.length).toBeLessThan(30);
+    // The same as one by one, whatever part of them is asked for.
+    for (const [from, to] of [
+      [0, own.length + others.length],
+      [2400, 2600],
+      [2500, 20_000],
+      [7, 7],
+    ] as const) {
+      const some = hashes.heldBy(filter, from, to, held);
+      const oneByOne = own
+        .concat(others)
+        .flatMap((_, i) => (i >= from && i < to && hashes.mayHold(filter, i) ? [i] : []));
+      expect([...held.subarray(0, some)]).toEqual(oneByOne);
+    }
+  });
+
+  test("also where an earlier version made it, of 16 bits an id", () => {
+    const eight = Array.from({ length: 8 }, (_, i) =>
+      Uint8Array.from({ length: payloadIdBytes }, (_byte, k) => i * 37 + k * k * 11 + 5),
+    );
+    // As that version wrote it into a row.
+    const filter = fromHex("a62872a091006413a52450268010a948");
+    expect(new IdHashes(eight).heldBy(filter, 0, 8, new Uint32Array(9))).toBe(8);
+    expect(new IdHashes(others).heldBy(filter, 0, 10_000, new Uint32Array(10_001))).toBeLessThan(100);
+  });
 });
 
 test("hot ids are found in the group that they were placed in last, as long as their generation is hot", () => {

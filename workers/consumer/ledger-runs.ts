@@ -75,18 +75,21 @@ export class LedgerRuns {
   rowsFor(wanted: readonly Wanted[], hotFrom: number): Map<number, Wanted[]> {
     const places = Float64Array.from(wanted, ({ place }) => place);
     const hashes = new IdHashes(wanted.map(({ bytes }) => bytes));
+    const held = new Uint32Array(wanted.length + 1);
     const found = new Map<number, Wanted[]>();
     const ask = (number: number, filter: Uint8Array, high: number, first: number): void => {
-      for (let at = first; at < places.length && (places[at] ?? 0) <= high; at++) {
-        if (hashes.mayHold(filter, at)) {
+      let end = first;
+      while (end < places.length && (places[end] ?? 0) <= high) {
+        end++;
+      }
+      const count = hashes.heldBy(filter, first, end, held);
+      if (count > 0) {
+        const some = found.get(number) ?? [];
+        found.set(number, some);
+        for (const at of held.subarray(0, count)) {
           const one = wanted[at];
           assert(one !== undefined, "each place is of an id that is wanted");
-          const some = found.get(number);
-          if (some === undefined) {
-            found.set(number, [one]);
-          } else {
-            some.push(one);
-          }
+          some.push(one);
         }
       }
     };
