@@ -8,6 +8,7 @@ import { type SeededRandom, seededRandom } from "../../dev/send/seeded-random.ts
 import { type Advice, Advised, type Caller, collectorOf, Demand } from "../../shared/collect/advice.ts";
 import { Crowd } from "../../shared/collect/crowd.ts";
 import { type Gathered, Gathering, type Sized } from "../../shared/collect/gathering.ts";
+import { KnownCollectors } from "../../shared/collect/known-collectors.ts";
 import { limits } from "../../shared/limits.ts";
 import { formatPayloadId, formatPayloadKey, objectOf, type PayloadId } from "../../shared/payload-key.ts";
 import { lognormal } from "../fixtures/put-times.ts";
@@ -371,4 +372,32 @@ test("a crowd of which nothing is known yet is nobody", () => {
     0,
     null,
   ]);
+});
+
+test("what a put takes is that of the last ones: each counts an eighth", () => {
+  const crowd = new Crowd(start);
+  crowd.putTook(80);
+  expect(crowd.putMs).toBe(80);
+  crowd.putTook(160);
+  expect(crowd.putMs).toBe(90);
+  crowd.putTook(10);
+  expect(crowd.putMs).toBe(80);
+  for (let i = 0; i < 60; i++) {
+    crowd.putTook(400);
+  }
+  expect(crowd.putMs).toBeCloseTo(400, 0);
+});
+
+test("a payload that goes alone by advice is no try of a collector that is paused", () => {
+  const known = new KnownCollectors();
+  const id = idOf(1);
+  known.advised.answered({ collectors: 1, alone: 8 }, start);
+  expect(known.choose(id, start)).toEqual({ collector: 0, way: "alone by advice" });
+  known.advised.aloneEnded();
+  known.pauseOf(0).failed(start, start, "collector_failed");
+  const later = start + 1500;
+  expect(known.choose(id, later)).toEqual({ collector: 0, way: "alone by advice" });
+  // So the one payload that tries the collector is the next one that has no advice.
+  expect(known.choose(id, later)).toEqual({ collector: 0, way: "collector" });
+  expect(known.choose(id, later)).toEqual({ collector: 0, way: "collector is paused" });
 });

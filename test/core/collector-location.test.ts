@@ -55,7 +55,10 @@ test("a collector is asked for at the place of COLLECTOR_LOCATION, and without i
 });
 
 test("what is no place is not passed on: the payload is put alone", async () => {
-  expect(collectorLocations.map(parseCollectorLocation)).toEqual(collectorLocations);
+  // Durable Objects, "Data location": Supported locations.
+  const hints = "wnam enam sam weur eeur apac apac-ne apac-se oc afr me".split(" ");
+  expect(hints.map(parseCollectorLocation)).toEqual(hints);
+  expect(collectorLocations).toHaveLength(hints.length);
   expect(["", "mars", "WEUR"].map(parseCollectorLocation)).toEqual([null, undefined, undefined]);
   await expect(askedFor("mars")).rejects.toThrow("the collector (Durable Object binding COLLECTOR)");
 });

@@ -174,6 +174,51 @@ describe("a segment", () => {
 });
 
 describe("damage", () => {
+  test("of an entry whose checksum is right is found too: a place outside of the object, a tenant or signal that is none", async () => {
+    const payloads = [await payloadOf("acme", bytesOf("one")), await payloadOf("acme", bytesOf("another"))];
+    const segment = writeSegment(openedAt, payloads);
+    const last = indexBytes(1);
+    /** The last entry with this in it, and a checksum for that. */
+    const changed = (change: (entry: Uint8Array, view: DataView) => void) => {
+      const copy = segment.slice();
+      const entry = copy.subarray(last, indexBytes(2));
+      const view = new DataView(entry.buffer, entry.byteOffset, entry.length);
+      change(entry, view);
+      view.setUint32(188, crc32(entry.subarray(0, 188)), true);
+      const [first, second] = indexOf(copy, 2);
+      expect(first).toMatchObject({ id: payloads[0]?.id });
+      return second;
+    };
+    const [offset, bytes] = [88, 92];
+    const bodyAt = segment.length - bytesOf("another").length;
+    expect(changed(() => undefined)).toMatchObject({ id: payloads[1]?.id, offset: bodyAt, bytes: 7 });
+    expect(
+      changed((_, view) => view.setUint32(bytes, 8, true)),
+      "one byte more than there is",
+    ).toBe(null);
+    expect(changed((_, view) => view.setUint32(offset, segment.length, true))).toBe(null);
+    expect(
+      changed((_, view) => view.setUint32(offset, indexBytes(2) - 1, true)),
+      "in the index",
+    ).toBe(null);
+    expect(
+      changed((entry) => entry.fill(2, 16, 17)),
+      "another signal",
+    ).toBe(null);
+    expect(
+      changed((entry) => entry.fill(0x20, 97, 98)),
+      "no tenant's name",
+    ).toBe(null);
+    expect(
+      changed((entry) => entry.fill(9, 17, 18)),
+      "no type of body",
+    ).toBe(null);
+    expect(
+      changed((entry) => entry.fill(9, 18, 19)),
+      "no encoding",
+    ).toBe(null);
+  });
+
   test("of any bit or length leads to the same payloads, or to none of them: never to another body", async () => {
     const payloads = [
       await payloadOf("acme", bytesOf("the first body")),
