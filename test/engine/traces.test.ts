@@ -20,6 +20,7 @@ import {
 } from "../../shared/console/trace-queries.ts";
 import {
   type Trace,
+  type TraceShape,
   type TraceSpan,
   traceSchema,
   traceShapeSchema,
@@ -36,6 +37,7 @@ import { answerRequest } from "../../workers/console/answer-request.ts";
 import type { NamedBindings } from "../../workers/console/name-dependencies.ts";
 import { readTrace } from "../../workers/console/read-trace.ts";
 import { readTraceShape } from "../../workers/console/read-trace-shape.ts";
+import { readTraceSpan } from "../../workers/console/read-trace-span.ts";
 import { traceHandlers } from "../../workers/console/trace-requests.ts";
 import { nothingRemembered } from "../../workers/console/trace-search.ts";
 import { insertSpans, type SpanRow } from "./traces-table-rows.ts";
@@ -686,6 +688,53 @@ describe("one trace", () => {
     expect(await ask("traceShape", `id=${trace(9)}`, traceShapeSchema)).toEqual(
       v.parse(traceShapeSchema, found),
     );
+  });
+
+  /** Before the question with this text is asked, spans of the trace are erased. */
+  const erasingBefore = (text: string, traceId: string, which: string): ClickHouseConnection => ({
+    ...clickHouse,
+    send: async (request) => {
+      if (String(request.body).includes(text)) {
+        await run(
+          `ALTER TABLE ${clickHouse.settings.database}.otel_traces DELETE WHERE TraceId = '${traceId}' AND ${which} SETTINGS mutations_sync = 2`,
+        );
+      }
+      return await clickHouse.send(request);
+    },
+  });
+  const totals = "countIf(StatusCode = 'Error')";
+  const many = (n: number): readonly SpanRow[] =>
+    Array.from({ length: 10_001 }, (_, at) => ({ trace: trace(n), span: span(at), at: ago(20, BigInt(at)) }));
+
+  test("that is erased between two questions is not there, and begins at no time", async () => {
+    const gone = { start: null, durationNs: 0, spans: [], spansCount: 0 };
+    const expectGone = (found: Trace | TraceShape): void => {
+      expect(found).toMatchObject({ ...gone, notes: [expect.stringMatching(/has no span of this trace/)] });
+    };
+    for (const read of [readTrace, readTraceShape]) {
+      await insertSpans({ ...clickHouse, access: "full" }, many(41));
+      expectGone(await read(erasingBefore(totals, trace(41), "1"), trace(41)));
+    }
+    await insertSpans({ ...clickHouse, access: "full" }, many(41).slice(0, 3));
+    const alone = await readTraceSpan(erasingBefore("spansByPayload", trace(41), "1"), {
+      trace: trace(41),
+      span: span(1),
+    });
+    expect(alone).toMatchObject({ start: null, spans: [], payloads: [] });
+    expect(alone.notes).toEqual(["The table has no span with this id in this trace."]);
+  });
+
+  test("of which the first spans are erased between two questions begins with what is listed", async () => {
+    for (const read of [readTrace, readTraceShape]) {
+      await insertSpans({ ...clickHouse, access: "full" }, many(42));
+      const first = `SpanId < '${span(5)}'`;
+      const found = await read(erasingBefore(totals, trace(42), first), trace(42));
+      expect(found.spans[0]?.startNs).toBe(0);
+      expect(found.spansCount).toBeGreaterThanOrEqual(found.spans.length);
+      await run(
+        `ALTER TABLE ${clickHouse.settings.database}.otel_traces DELETE WHERE TraceId = '${trace(42)}' SETTINGS mutations_sync = 2`,
+      );
+    }
   });
 
   /** Spans 1 µs apart, each in a payload of its own, those that came first in the payloads that come last by their ids; the last three are another exporter's. */

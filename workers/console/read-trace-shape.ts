@@ -1,13 +1,13 @@
 /** `GET /api/trace-shape`: what a trace's waterfall is drawn from, by one query of narrow columns. */
 import * as v from "valibot";
-import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
+import type { ClickHouseConnection, ClickHouseSettings } from "../../shared/clickhouse/connection.ts";
 import { formatInstant } from "../../shared/console/instant.ts";
 import { traceShapeQuestion } from "../../shared/console/one-trace-queries.ts";
 import type { TraceShape } from "../../shared/console/traces.ts";
 import { limits } from "../../shared/limits.ts";
 import { shapeEntries } from "./read-small-trace.ts";
-import { asker, daysApart, shapeNotes } from "./read-trace.ts";
-import { readTotals, totalsOf } from "./read-trace-totals.ts";
+import { type Ask, asker, daysApart, shapeNotes } from "./read-trace.ts";
+import { agreed, readTotals, totalsOf } from "./read-trace-totals.ts";
 
 const rowsSchema = v.array(v.object(shapeEntries));
 
@@ -23,13 +23,10 @@ export async function readTraceShape(
     .map((row) => ({ row, begins: BigInt(row.at) }))
     .sort(byBegin)
     .map(({ row }) => row);
-  const [rows, totals] =
+  const { rows, totals } =
     found.length > limits.traceSpansMax
-      ? await Promise.all([
-          ask(traceShapeQuestion(at, traceId, true), rowsSchema),
-          readTotals(at, ask, traceId),
-        ])
-      : [found, totalsOf(found)];
+      ? await largeTrace(at, ask, traceId)
+      : { rows: found, totals: totalsOf(found) };
   const { begin, end, lastBegin } = totals;
   const spans = rows.map(({ at: begins, ...row }) => ({ ...row, startNs: Number(BigInt(begins) - begin) }));
   return {
@@ -41,6 +38,15 @@ export async function readTraceShape(
     spans,
     notes: [...shapeNotes(spans, totals.spans), ...daysApart(lastBegin - begin)],
   };
+}
+
+/** The first of its spans, and how many there are. */
+async function largeTrace(settings: ClickHouseSettings, ask: Ask, traceId: string) {
+  const [rows, counted] = await Promise.all([
+    ask(traceShapeQuestion(settings, traceId, true), rowsSchema),
+    readTotals(settings, ask, traceId),
+  ]);
+  return agreed(counted, rows);
 }
 
 interface TimedRow {

@@ -23,6 +23,7 @@ import {
   spansSchema,
 } from "./read-trace.ts";
 import { payloadsOfRows, readPayloads } from "./read-trace-payloads.ts";
+import { earliest } from "./read-trace-totals.ts";
 import { isTooMuch } from "./trace-search.ts";
 
 /** Spans of one id: more than one is a sender's mistake. */
@@ -47,12 +48,14 @@ export async function readTraceSpan(
   const ask = asker(clickHouse, settings);
   const at = clickHouse.settings;
   const scope = await scopeOf(clickHouse, ask, traceId, spanId);
-  const [{ rows, cut }, [surroundings]] = await Promise.all([
+  const [{ rows: all, cut }, [surroundings]] = await Promise.all([
     readSpans(at, ask, scope),
     ask(spanSurroundingsQuestion(at, traceId, spanId, scope.seconds), surroundingsSchema),
   ]);
-  const begin = BigInt(surroundings?.begin ?? 0);
   const spansOf = new Map(surroundings?.spansByPayload);
+  // What was erased between the two is not there, and began at no time.
+  const rows = spansOf.size === 0 ? [] : all;
+  const begin = earliest([surroundings?.begin ?? 0, ...rows.map((row) => row.at)].map(BigInt));
   const brought = payloadsOfRows(rows).map((one) => ({
     ...one,
     spans: spansOf.get(one.payload) ?? one.spans,

@@ -37,15 +37,45 @@ export async function readTotals(
   return { spans, errors, ofOthers, begin: BigInt(begin), end: BigInt(end), lastBegin: BigInt(lastBegin) };
 }
 
-/** Of all spans of a trace, by their begin. `payload`: in hex, where it is known. */
-export function totalsOf(
-  rows: readonly {
-    readonly at: string;
-    readonly durationNs: number;
-    readonly status: string;
-    readonly payload?: string;
-  }[],
-): TraceTotals {
+/** What a trace is counted by of a span. `payload`: in hex, where it is known. */
+interface CountedSpan {
+  readonly at: string;
+  readonly durationNs: number;
+  readonly status: string;
+  readonly payload?: string;
+}
+
+/**
+ * Totals and spans of two queries, between which spans may have come, or been erased: where one of them found none, the trace is not there;
+ * else it has at least what is listed.
+ */
+export function agreed<Row extends CountedSpan>(
+  counted: TraceTotals,
+  rows: readonly Row[],
+): { readonly totals: TraceTotals; readonly rows: readonly Row[] } {
+  if (counted.spans === 0 || rows.length === 0) {
+    return { totals: totalsOf([]), rows: [] };
+  }
+  const listed = totalsOf(rows);
+  const totals = {
+    spans: Math.max(counted.spans, listed.spans),
+    errors: Math.max(counted.errors, listed.errors),
+    ofOthers: Math.max(counted.ofOthers, listed.ofOthers),
+    begin: earliest([counted.begin, listed.begin]),
+    end: -earliest([-counted.end, -listed.end]),
+    lastBegin: -earliest([-counted.lastBegin, -listed.lastBegin]),
+  };
+  return { totals, rows };
+}
+
+/** ns since the epoch */
+export function earliest(times: readonly bigint[]): bigint {
+  const [first = 0n] = [...times].sort((a, b) => (a < b ? -1 : 1));
+  return first;
+}
+
+/** Of all spans of a trace, by their begin. */
+export function totalsOf(rows: readonly CountedSpan[]): TraceTotals {
   let end = 0n;
   for (const { at, durationNs } of rows) {
     const ended = BigInt(at) + BigInt(Math.round(durationNs));

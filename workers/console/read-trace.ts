@@ -20,7 +20,7 @@ import { DAY_MS, limits } from "../../shared/limits.ts";
 import { type PayloadId, payloadIdToBytes } from "../../shared/payload-key.ts";
 import { pairs, readSmallTrace, spanEntries } from "./read-small-trace.ts";
 import { broughtSchema, isOurs, payloadsOfRows, readPayloads } from "./read-trace-payloads.ts";
-import { readTotals, totalsOf } from "./read-trace-totals.ts";
+import { agreed, readTotals, totalsOf } from "./read-trace-totals.ts";
 import { isTooMuch } from "./trace-search.ts";
 
 export const spansSchema = v.array(
@@ -47,14 +47,14 @@ interface ResourceRow {
 }
 const timesSchema = v.array(v.object({ begin: v.number(), end: v.number() }));
 
-const wholeTrace: Cut = {
+const wholeCut: Cut = {
   members: limits.traceSpanMembersMax,
   textChars: limits.traceTextCharsMax,
   detailBytes: limits.traceDetailBytesMax,
   spans: limits.traceSpansMax,
 };
 /** Of a trace whose texts were too much for ClickHouse's memory or for the answer. */
-const bareTrace: Cut = { ...wholeTrace, members: 0, detailBytes: -1 };
+const bareTrace: Cut = { ...wholeCut, members: 0, detailBytes: -1 };
 
 /** Asks with what keeps the console's login within limits, where it may set something (search-limits.ts). */
 export type Ask = <S extends v.GenericSchema>(question: Question, schema: S) => Promise<v.InferOutput<S>>;
@@ -71,14 +71,8 @@ export async function readTrace(
   settings: Readonly<Record<string, string>> = {},
 ): Promise<Trace> {
   const ask = asker(clickHouse, settings);
-  const { rows, scope } = await spansOf(clickHouse, ask, traceId);
-  const isMore = rows.length >= limits.traceSpansMax;
-  const [{ spans: spansCount, errors, ofOthers, begin, end, lastBegin }, brought] = isMore
-    ? await Promise.all([
-        readTotals(clickHouse.settings, ask, traceId),
-        ask(tracePayloadsQuestion(clickHouse.settings, scope), broughtSchema),
-      ])
-    : [totalsOf(rows), payloadsOfRows(rows)];
+  const { rows, totals, brought } = await wholeTrace(clickHouse, ask, traceId);
+  const { spans: spansCount, errors, ofOthers, begin, end, lastBegin } = totals;
   const payloads = await readPayloads(clickHouse, settings, brought.slice(0, limits.payloadsListed));
   const found = resourcesOf(rows);
   const resources = found.map(({ resource }) => resource);
@@ -114,6 +108,20 @@ export async function readTrace(
   };
 }
 
+/** Its first spans, what all of them come to, and the payloads that brought them. */
+async function wholeTrace(clickHouse: ClickHouseConnection, ask: Ask, traceId: string) {
+  const { rows, scope } = await spansOf(clickHouse, ask, traceId);
+  if (rows.length < limits.traceSpansMax) {
+    return { rows, totals: totalsOf(rows), brought: payloadsOfRows(rows) };
+  }
+  const [counted, brought] = await Promise.all([
+    readTotals(clickHouse.settings, ask, traceId),
+    ask(tracePayloadsQuestion(clickHouse.settings, scope), broughtSchema),
+  ]);
+  const found = agreed(counted, rows);
+  return { ...found, brought: found.rows.length === 0 ? [] : brought };
+}
+
 /** Where the trace's spans lie in time, by the view of trace ids; where it has missed the trace, all of the table is looked at. */
 export async function scopeOf(
   { settings }: ClickHouseConnection,
@@ -134,13 +142,13 @@ interface FoundSpans {
 /** The spans that an answer shows: by one query if they are few, else cut in ClickHouse. */
 async function spansOf(clickHouse: ClickHouseConnection, ask: Ask, traceId: string): Promise<FoundSpans> {
   const { settings } = clickHouse;
-  const small = await readSmallTrace(settings, ask, traceId, wholeTrace);
+  const small = await readSmallTrace(settings, ask, traceId, wholeCut);
   if (small !== null) {
     return { rows: small, scope: { traceId, spanId: null, seconds: null } };
   }
   const scope = await scopeOf(clickHouse, ask, traceId, null);
   try {
-    return { rows: await ask(traceSpansQuestion(settings, scope, wholeTrace), spansSchema), scope };
+    return { rows: await ask(traceSpansQuestion(settings, scope, wholeCut), spansSchema), scope };
   } catch (error) {
     if (!isTooMuch(error)) {
       throw error;
@@ -221,7 +229,7 @@ function notesOf(spans: readonly TraceSpan[], resources: Trace["resources"], spa
       : []),
     ...(cut > 0
       ? [
-          `${cut === 1 ? "1 span is shown in part: it has" : `${cut} spans are shown in part: they have`} more than ${cutText(wholeTrace)}. Open a span to see all of it.`,
+          `${cut === 1 ? "1 span is shown in part: it has" : `${cut} spans are shown in part: they have`} more than ${cutText(wholeCut)}. Open a span to see all of it.`,
         ]
       : []),
   ];
