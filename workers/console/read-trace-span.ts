@@ -5,6 +5,7 @@ import type { ClickHouseConnection, ClickHouseSettings } from "../../shared/clic
 import { isCut } from "../../shared/console/cut-spans.ts";
 import { formatInstant } from "../../shared/console/instant.ts";
 import {
+  type AskedTrace,
   type Cut,
   spanSurroundingsQuestion,
   type TraceScope,
@@ -42,15 +43,16 @@ const surroundingsSchema = v.array(
 
 export async function readTraceSpan(
   clickHouse: ClickHouseConnection,
-  { trace: traceId, span: spanId }: { readonly trace: string; readonly span: string },
+  { span: spanId, ...asked }: AskedTrace & { readonly span: string },
   settings: Readonly<Record<string, string>> = {},
 ): Promise<TraceSpanDetail> {
   const ask = asker(clickHouse, settings);
+  const { traceId } = asked;
   const at = clickHouse.settings;
-  const scope = await scopeOf(clickHouse, ask, traceId, spanId);
+  const scope = await scopeOf(clickHouse, ask, asked, spanId);
   const [{ rows: all, cut }, [surroundings]] = await Promise.all([
     readSpans(at, ask, scope),
-    ask(spanSurroundingsQuestion(at, traceId, spanId, scope.seconds), surroundingsSchema),
+    ask(spanSurroundingsQuestion(at, scope), surroundingsSchema),
   ]);
   const spansOf = new Map(surroundings?.spansByPayload);
   // What was erased between the two is not there, and began at no time.

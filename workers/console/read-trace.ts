@@ -8,6 +8,7 @@ import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts
 import { isCut } from "../../shared/console/cut-spans.ts";
 import { formatInstant } from "../../shared/console/instant.ts";
 import {
+  type AskedTrace,
   type Cut,
   type TraceScope,
   tracePayloadsQuestion,
@@ -20,7 +21,7 @@ import { DAY_MS, limits } from "../../shared/limits.ts";
 import { type PayloadId, payloadIdToBytes } from "../../shared/payload-key.ts";
 import { pairs, readSmallTrace, spanEntries } from "./read-small-trace.ts";
 import { broughtSchema, isOurs, payloadsOfRows, readPayloads } from "./read-trace-payloads.ts";
-import { agreed, readTotals, totalsOf } from "./read-trace-totals.ts";
+import { agreed, readTotals, type TraceTotals, totalsOf } from "./read-trace-totals.ts";
 import { isTooMuch } from "./trace-search.ts";
 
 export const spansSchema = v.array(
@@ -67,11 +68,11 @@ export function asker(clickHouse: ClickHouseConnection, settings: Readonly<Recor
 /** A trace that is not there has no spans. `settings`: what keeps the queries within limits. */
 export async function readTrace(
   clickHouse: ClickHouseConnection,
-  traceId: string,
+  asked: AskedTrace,
   settings: Readonly<Record<string, string>> = {},
 ): Promise<Trace> {
   const ask = asker(clickHouse, settings);
-  const { rows, totals, brought } = await wholeTrace(clickHouse, ask, traceId);
+  const { rows, totals, brought } = await wholeTrace(clickHouse, ask, asked);
   const { spans: spansCount, errors, ofOthers, begin, end, lastBegin } = totals;
   const payloads = await readPayloads(clickHouse, settings, brought.slice(0, limits.payloadsListed));
   const found = resourcesOf(rows);
@@ -86,7 +87,7 @@ export async function readTrace(
           payloads.reduce((left, payload) => left - payload.spans, spansCount - ofOthers),
         );
   return {
-    traceId,
+    ...whose(asked, totals),
     start: rows.length === 0 ? null : formatInstant(begin),
     durationNs: Number(end - begin),
     spansCount,
@@ -97,7 +98,7 @@ export async function readTrace(
     spansUnlisted,
     spansOfOthers: ofOthers,
     notes: [
-      ...notesOf(spans, resources, spansCount),
+      ...notesOf(spans, resources, asked, totals),
       ...(spansUnlisted > 0
         ? [
             `Its spans came in more than ${limits.payloadsListed} payloads: the first ${limits.payloadsListed} by start time are listed, and ${spansUnlisted} spans came in others.`,
@@ -109,13 +110,13 @@ export async function readTrace(
 }
 
 /** Its first spans, what all of them come to, and the payloads that brought them. */
-async function wholeTrace(clickHouse: ClickHouseConnection, ask: Ask, traceId: string) {
-  const { rows, scope } = await spansOf(clickHouse, ask, traceId);
+async function wholeTrace(clickHouse: ClickHouseConnection, ask: Ask, asked: AskedTrace) {
+  const { rows, scope } = await spansOf(clickHouse, ask, asked);
   if (rows.length < limits.traceSpansMax) {
     return { rows, totals: totalsOf(rows), brought: payloadsOfRows(rows) };
   }
   const [counted, brought] = await Promise.all([
-    readTotals(clickHouse.settings, ask, traceId),
+    readTotals(clickHouse.settings, ask, asked),
     ask(tracePayloadsQuestion(clickHouse.settings, scope), broughtSchema),
   ]);
   const found = agreed(counted, rows);
@@ -126,11 +127,11 @@ async function wholeTrace(clickHouse: ClickHouseConnection, ask: Ask, traceId: s
 export async function scopeOf(
   { settings }: ClickHouseConnection,
   ask: Ask,
-  traceId: string,
+  asked: AskedTrace,
   spanId: string | null,
 ): Promise<TraceScope> {
-  const [seconds] = await ask(traceTimesQuestion(settings, [traceId]), timesSchema);
-  return { traceId, spanId, seconds: seconds ?? null };
+  const [seconds] = await ask(traceTimesQuestion(settings, [asked.traceId]), timesSchema);
+  return { ...asked, spanId, seconds: seconds ?? null };
 }
 
 interface FoundSpans {
@@ -140,13 +141,13 @@ interface FoundSpans {
 }
 
 /** The spans that an answer shows: by one query if they are few, else cut in ClickHouse. */
-async function spansOf(clickHouse: ClickHouseConnection, ask: Ask, traceId: string): Promise<FoundSpans> {
+async function spansOf(clickHouse: ClickHouseConnection, ask: Ask, asked: AskedTrace): Promise<FoundSpans> {
   const { settings } = clickHouse;
-  const small = await readSmallTrace(settings, ask, traceId, wholeCut);
+  const small = await readSmallTrace(settings, ask, asked, wholeCut);
   if (small !== null) {
-    return { rows: small, scope: { traceId, spanId: null, seconds: null } };
+    return { rows: small, scope: { ...asked, spanId: null, seconds: null } };
   }
-  const scope = await scopeOf(clickHouse, ask, traceId, null);
+  const scope = await scopeOf(clickHouse, ask, asked, null);
   try {
     return { rows: await ask(traceSpansQuestion(settings, scope, wholeCut), spansSchema), scope };
   } catch (error) {
@@ -215,13 +216,18 @@ export function spanOf(
   });
 }
 
-function notesOf(spans: readonly TraceSpan[], resources: Trace["resources"], spansCount: number): string[] {
+function notesOf(
+  spans: readonly TraceSpan[],
+  resources: Trace["resources"],
+  asked: AskedTrace,
+  totals: TraceTotals,
+): string[] {
   const without = spans.filter(({ attributes }) => attributes === null).length;
   const cut = spans.filter(
     (span) => span.attributes !== null && isCut(span, resources[span.resource]),
   ).length;
   return [
-    ...shapeNotes(spans, spansCount),
+    ...shapeNotes(spans, asked, totals),
     ...(without > 0
       ? [
           `Attributes, events and links of ${without} spans are left out to keep the answer small: open a span to see its own.`,
@@ -240,16 +246,39 @@ export function cutText({ members, textChars }: Cut): string {
   return `${members} attributes, events or links, or texts longer than ${textChars} characters (these end in "…")`;
 }
 
+/** Which trace it is, and whose. */
+export function whose({ traceId, tenant }: AskedTrace, { tenants }: TraceTotals) {
+  return { traceId, tenant, tenants: tenants.slice(0, limits.traceTenantsListed) };
+}
+
 /** What is to be said of a trace whose spans are drawn. */
-export function shapeNotes(spans: readonly ShapeSpan[], spansCount: number): string[] {
+export function shapeNotes(
+  spans: readonly ShapeSpan[],
+  { tenant }: AskedTrace,
+  { spans: spansCount, tenants }: TraceTotals,
+): string[] {
   if (spans.length === 0) {
-    return [
-      "The table has no span of this trace: it was never sent, is on its way (the overview shows what is in flight), was refused or erased, or is older than the table keeps spans.",
-    ];
+    return tenant !== null
+      ? [`The table has no span of this trace that is of tenant ${tenant}.`]
+      : [
+          "The table has no span of this trace: it was never sent, is on its way (the overview shows what is in flight), was refused or erased, or is older than the table keeps spans.",
+        ];
   }
-  return spansCount > spans.length
-    ? [`It has ${spansCount} spans: these are the first ${spans.length} by start time.`]
-    : [];
+  return [
+    ...(tenants.length > 1
+      ? [`Its spans are of ${tenantsText(tenants)}. Those of one alone: --tenant, or tenant= of the API.`]
+      : []),
+    ...(spansCount > spans.length
+      ? [`It has ${spansCount} spans: these are the first ${spans.length} by start time.`]
+      : []),
+  ];
+}
+
+function tenantsText(tenants: readonly string[]): string {
+  const { traceTenantsListed } = limits;
+  return tenants.length > traceTenantsListed
+    ? `more than ${traceTenantsListed} tenants, ${tenants.slice(0, traceTenantsListed).join(", ")} among them`
+    : `${tenants.length} tenants: ${tenants.join(", ")}`;
 }
 
 export function daysApart(ns: bigint): string[] {
