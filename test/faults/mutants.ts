@@ -1250,6 +1250,14 @@ const stored: readonly Mutant[] = [
 
 const damaged: readonly Mutant[] = [
   {
+    name: "a copy that is damaged hides the one that is not",
+    open: "a copy that arrives while the damaged one's receipts are written ends as a dead letter too, so that the model allows it; test/core/delivery-steps.test.ts holds it",
+    file: "shared/delivery/evidence.ts",
+    find: "      damaged ??= object;\n      continue;\n",
+    replace: "      damaged ??= object;\n      break;\n",
+    profile: "a segment is damaged",
+  },
+  {
     name: "whatever an entry leads to is taken for its payload's body",
     file: "shared/segment/segment-payloads.ts",
     find: "metadata: entry !== null && isIts ? entry.metadata : null, body }",
