@@ -53,11 +53,12 @@ function Tenants({ seen: { trace } }: { readonly seen: SeenTrace }) {
   }
   return tenants.length < 2 ? null : (
     <p class="note">
-      Spans of one tenant alone:{" "}
+      Spans of one tenant alone:
       {tenants.map((one) => (
-        <a key={one} href={`#${tracePagePath(traceId, "", one)}`}>
-          {one}
-        </a>
+        <span key={one}>
+          {" "}
+          <a href={`#${tracePagePath(traceId, "", one)}`}>{one}</a>
+        </span>
       ))}
     </p>
   );
