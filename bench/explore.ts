@@ -224,11 +224,11 @@ async function askTrace(
   if (id !== "") {
     await measure(
       `the shape of a trace of ${size} spans by its id`,
-      async () => `${(await readTraceShape(clickHouse, id)).spansCount} spans`,
+      async () => `${(await readTraceShape(clickHouse, { traceId: id, tenant: null })).spansCount} spans`,
     );
     await measure(
       `a trace of ${size} spans by its id, whole`,
-      async () => `${(await readTrace(clickHouse, id)).spansCount} spans`,
+      async () => `${(await readTrace(clickHouse, { traceId: id, tenant: null })).spansCount} spans`,
     );
   }
 }

@@ -188,9 +188,14 @@ export const limits = {
   deletionSubrequests: 16,
   /**
    * Receipts of what is dead or erased that one attempt writes. A dead letter is two puts and, in a segment, a get; an erased payload in a segment a get and a
-   * put, and both once more where another erasure came first.
+   * put, and both once more where another erasure came first, as often as the next number says for all of them.
    */
   receiptsAtOnceMax: 100,
+  /** R2 takes one write per second of one key (R2, Limits); so often an attempt tries again to rewrite segments that others wrote meanwhile. */
+  segmentRewritesAgainMax: 8,
+  segmentRewriteGapMs: 1000,
+  /** Tenants of one trace that are named. */
+  traceTenantsListed: 20,
   /** Objects that one VERIFY looks for. It answers for the payloads that it came to; the others are the next one's. */
   verifyLookupsMax: 300,
   /** Of the keys that receipts know, so many are looked for: the newest, and the newest that are stored. */

@@ -28,22 +28,25 @@ export const traceShow: Command = {
       help: "all that this span says, instead of the waterfall",
       check: (text) => (/^[0-9a-f]{16}$/i.test(text) ? undefined : "is a span id: 16 hex digits"),
     },
+    tenant: { value: "NAME", help: "the spans of this tenant alone: one trace id may be several tenants'" },
   },
   examples: [
     "headrace trace 5b8efff798038103d269b633813fc60c",
     "headrace trace 5b8efff798038103d269b633813fc60c --json",
     "headrace trace 5b8efff798038103d269b633813fc60c --span 051581bf3cb55c13",
   ],
-  exitOne: "the table has no span of it, or not that span",
+  exitOne: "the table has no span of it, not that span, or none of that tenant",
   asksConsole: true,
   run: showTrace,
 };
 
 async function showTrace({ given, console, installation, context, say, json }: Call): Promise<ExitCode> {
   const [id = ""] = given.args;
+  const tenant = given.text("tenant");
+  const of = tenant === undefined ? {} : { tenant };
   const spanId = given.text("span");
   if (spanId !== undefined) {
-    const span = await console.ask("GET /api/trace-span", { query: { trace: id, span: spanId } });
+    const span = await console.ask("GET /api/trace-span", { query: { trace: id, span: spanId, ...of } });
     json(span);
     for (const line of [...spanLines(span), ...span.notes.map(printableText)]) {
       say(line);
@@ -51,11 +54,11 @@ async function showTrace({ given, console, installation, context, say, json }: C
     return span.spans.length === 0 ? 1 : 0;
   }
   if (given.has("json")) {
-    const whole = await console.ask("GET /api/trace", { query: { id } });
+    const whole = await console.ask("GET /api/trace", { query: { id, ...of } });
     json(whole);
     return whole.spans.length === 0 ? 1 : 0;
   }
-  const trace = await console.ask("GET /api/trace-shape", { query: { id } });
+  const trace = await console.ask("GET /api/trace-shape", { query: { id, ...of } });
   let { notes } = trace;
   if (trace.start !== null) {
     const errors = trace.errorsCount === 0 ? "no error" : counted(trace.errorsCount, "error");
@@ -71,7 +74,7 @@ async function showTrace({ given, console, installation, context, say, json }: C
       say(line);
     }
     say("");
-    const whole = await console.ask("GET /api/trace", { query: { id } });
+    const whole = await console.ask("GET /api/trace", { query: { id, ...of } });
     ({ notes } = whole);
     for (const line of payloadLines(whole, payloadsShown)) {
       say(line);
@@ -81,7 +84,7 @@ async function showTrace({ given, console, installation, context, say, json }: C
     say(printableText(note));
   }
   if (trace.start !== null && installation !== undefined) {
-    say(pageLink(installation.console, tracePagePath(trace.traceId)));
+    say(pageLink(installation.console, tracePagePath(trace.traceId, "", tenant)));
   }
   return trace.spans.length === 0 ? 1 : 0;
 }

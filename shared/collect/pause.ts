@@ -32,14 +32,20 @@ export class CollectorPause {
     return true;
   }
 
-  worked(): void {
-    this.#pauseMs = 0;
-    this.#triedUntil = Number.NEGATIVE_INFINITY;
+  /** A call was answered that began at `startedAt`. One that began before the last failure says nothing of what is since. */
+  worked(startedAt: number): void {
+    if (startedAt > this.#failedAt) {
+      this.#pauseMs = 0;
+      this.#triedUntil = Number.NEGATIVE_INFINITY;
+    }
   }
 
-  /** It works, and has no room: that passes within a put's time. */
-  full(now: number): void {
-    this.worked();
+  /** It works, and had no room for a call that began at `startedAt`: that passes within a put's time. */
+  full(startedAt: number, now: number): void {
+    if (startedAt <= this.#failedAt) {
+      return;
+    }
+    this.worked(startedAt);
     this.#why = "collector_full";
     this.#until = Math.max(this.#until, now + limits.collectPauseFirstMs);
   }

@@ -10,9 +10,14 @@ import type { TraceFilter } from "./trace-filter.ts";
 import type { Question, Slice } from "./trace-queries.ts";
 import type { ValueKind } from "./traces.ts";
 
-/** Which spans: of a trace, and of one id where one is asked for; `seconds`: when they begin, where that is known. */
-export interface TraceScope {
+/** A trace, or what one tenant has of it: equal ids may be several tenants'. Null: all of it. */
+export interface AskedTrace {
   readonly traceId: string;
+  readonly tenant: string | null;
+}
+
+/** Which spans: of a trace, and of one id where one is asked for; `seconds`: when they begin, where that is known. */
+export interface TraceScope extends AskedTrace {
   readonly spanId: string | null;
   readonly seconds: { readonly begin: number; readonly end: number } | null;
 }
@@ -28,17 +33,24 @@ export interface Cut {
 
 const tracesOf = (settings: ClickHouseSettings): string => tableName(settings, settings.tracesTable);
 
-function where({ spanId, seconds }: TraceScope): string {
+function where({ spanId, tenant, seconds }: TraceScope): string {
   const time =
     seconds === null
       ? ""
       : " AND Timestamp >= toDateTime64({begin:Int64}, 9) AND Timestamp < toDateTime64({end:Int64}, 9)";
-  return `TraceId = {trace:String}${spanId === null ? "" : " AND SpanId = {span:String}"}${time}`;
+  return `TraceId = {trace:String}${spanId === null ? "" : " AND SpanId = {span:String}"}${ofTenant(tenant)}${time}`;
 }
 
-function parametersOf({ traceId, spanId, seconds }: TraceScope): Question["parameters"] {
+const ofTenant = (tenant: string | null): string =>
+  tenant === null ? "" : " AND HeadraceTenant = {tenant:String}";
+
+function askedParameters({ traceId, tenant }: AskedTrace): Question["parameters"] {
+  return { trace: traceId, ...(tenant === null ? {} : { tenant }) };
+}
+
+function parametersOf({ spanId, seconds, ...asked }: TraceScope): Question["parameters"] {
   return {
-    trace: traceId,
+    ...askedParameters(asked),
     ...(spanId === null ? {} : { span: spanId }),
     ...(seconds === null ? {} : { begin: Math.floor(seconds.begin), end: Math.floor(seconds.end) + 1 }),
   };
@@ -105,7 +117,7 @@ export function traceSpansQuestion(settings: ClickHouseSettings, scope: TraceSco
  * the rows of seven spans, and each query some milliseconds. Where the view of trace ids has missed the trace (`known` is 0), all of
  * the table is looked at.
  */
-export function smallTraceQuestion(settings: ClickHouseSettings, traceId: string): Question {
+export function smallTraceQuestion(settings: ClickHouseSettings, asked: AskedTrace): Question {
   return {
     query: `${withTimes(settings)}
       SELECT times.1 > 0 AS known, toFloat64(toUnixTimestamp(times.2)) AS begin, toFloat64(toUnixTimestamp(times.3)) AS end,
@@ -121,10 +133,10 @@ export function smallTraceQuestion(settings: ClickHouseSettings, traceId: string
           Links.TraceId AS linkTraces, Links.SpanId AS linkSpans, arrayMap(a -> ${pairsOfMap("a")}, Links.Attributes) AS linkAttributes,
           byteSize(SpanName, StatusMessage, ScopeName, ResourceAttributes, SpanAttributes, Events.Name, Events.Attributes,
             Links.TraceId, Links.SpanId, Links.Attributes) AS bytes
-        FROM ${tracesOf(settings)} WHERE ${whereTimes}
+        FROM ${tracesOf(settings)} WHERE ${whereTimes(asked)}
         LIMIT ${limits.traceSmallSpansMax + 1}
       ) QUALIFY sum(bytes) OVER () <= ${limits.traceSmallBytesMax}`,
-    parameters: { trace: traceId },
+    parameters: askedParameters(asked),
   };
 }
 
@@ -137,7 +149,7 @@ function withTimes(settings: ClickHouseSettings): string {
 }
 
 /** Where that view has missed the trace, all of the table is looked at. */
-const whereTimes = `TraceId = {trace:String}
+const whereTimes = ({ tenant }: AskedTrace): string => `TraceId = {trace:String}${ofTenant(tenant)}
           AND Timestamp >= if(times.1 > 0, toDateTime64(times.2, 9), toDateTime64(0, 9))
           AND Timestamp < if(times.1 > 0, toDateTime64(times.3, 9) + INTERVAL 1 SECOND, fromUnixTimestamp64Nano(${lastNs}))`;
 
@@ -148,16 +160,17 @@ const whereTimes = `TraceId = {trace:String}
  */
 export function traceShapeQuestion(
   settings: ClickHouseSettings,
-  traceId: string,
+  asked: AskedTrace,
   ordered: boolean,
 ): Question {
   return {
     query: `${withTimes(settings)}
       SELECT SpanId AS spanId, ParentSpanId AS parentSpanId, ${cutText("SpanName", limits.traceTextCharsMax)} AS name, ServiceName AS service,
-        SpanKind AS kind, toString(toUnixTimestamp64Nano(Timestamp)) AS at, toFloat64(Duration) AS durationNs, StatusCode AS status
-      FROM ${tracesOf(settings)} WHERE ${whereTimes}
+        SpanKind AS kind, toString(toUnixTimestamp64Nano(Timestamp)) AS at, toFloat64(Duration) AS durationNs, StatusCode AS status,
+        HeadraceTenant AS tenant
+      FROM ${tracesOf(settings)} WHERE ${whereTimes(asked)}
       ${ordered ? `ORDER BY Timestamp, SpanId LIMIT ${limits.traceSpansMax}` : `LIMIT ${limits.traceSpansMax + 1}`}`,
-    parameters: { trace: traceId },
+    parameters: askedParameters(asked),
   };
 }
 
@@ -168,15 +181,16 @@ const pairsOfMap = (map: string): string => `CAST(${map}, 'Array(Tuple(String, S
  * Of a trace that has more spans than are shown: all of them counted, and from when to when they are: `begin`, `end` and `lastBegin` in ns since the
  * epoch. `ofOthers`: those that did not come through Headrace.
  */
-export function traceTotalsQuestion(settings: ClickHouseSettings, traceId: string): Question {
+export function traceTotalsQuestion(settings: ClickHouseSettings, asked: AskedTrace): Question {
   return {
     query: `${withTimes(settings)}
       SELECT toFloat64(count()) AS spans, toFloat64(countIf(StatusCode = 'Error')) AS errors, toFloat64(countIf(NOT ${isOurs})) AS ofOthers,
         toString(toUnixTimestamp64Nano(min(Timestamp))) AS begin,
         toString(max(toInt128(toUnixTimestamp64Nano(Timestamp)) + Duration)) AS end,
-        toString(toUnixTimestamp64Nano(max(Timestamp))) AS lastBegin
-      FROM ${tracesOf(settings)} WHERE ${whereTimes}`,
-    parameters: { trace: traceId },
+        toString(toUnixTimestamp64Nano(max(Timestamp))) AS lastBegin,
+        groupUniqArray(${limits.traceTenantsListed + 1})(HeadraceTenant) AS tenants
+      FROM ${tracesOf(settings)} WHERE ${whereTimes(asked)}`,
+    parameters: askedParameters(asked),
   };
 }
 
@@ -198,16 +212,14 @@ export function tracePayloadsQuestion(settings: ClickHouseSettings, scope: Trace
  */
 export function spanSurroundingsQuestion(
   settings: ClickHouseSettings,
-  traceId: string,
-  spanId: string,
-  seconds: TraceScope["seconds"],
+  { spanId, ...scope }: TraceScope,
 ): Question {
   return {
     query: `SELECT toString(toUnixTimestamp64Nano(min(Timestamp))) AS begin,
         arrayMap(payload -> (lower(hex(payload)), toUInt32(countEqual(groupArray(HeadracePayload), payload))),
           groupUniqArrayIf(${limits.payloadsListed})(HeadracePayload, SpanId = {span:String})) AS spansByPayload
-      FROM ${tracesOf(settings)} WHERE ${where({ traceId, spanId: null, seconds })}`,
-    parameters: parametersOf({ traceId, spanId, seconds }),
+      FROM ${tracesOf(settings)} WHERE ${where({ ...scope, spanId: null })}`,
+    parameters: parametersOf({ ...scope, spanId }),
   };
 }
 

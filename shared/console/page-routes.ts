@@ -9,9 +9,10 @@ export function tracesPagePath(search: URLSearchParams = new URLSearchParams()):
   return text === "" ? "/traces" : `/traces?${text}`;
 }
 
-/** A trace (32 lower-case hex digits), with one of its spans (16) chosen where there is one. */
-export function tracePagePath(trace: string, span = ""): string {
-  return `/traces/${trace}${span === "" ? "" : `?span=${span}`}`;
+/** A trace (32 lower-case hex digits), with one of its spans (16) chosen where there is one; `tenant`: its spans alone. */
+export function tracePagePath(trace: string, span = "", tenant = ""): string {
+  const search = new URLSearchParams({ ...(tenant && { tenant }), ...(span && { span }) }).toString();
+  return `/traces/${trace}${search === "" ? "" : `?${search}`}`;
 }
 
 /** What signs in by itself: for a local pipeline's terminal alone. */
@@ -32,7 +33,7 @@ export function pageLink(consoleUrl: string, path: string, signIn?: SignIn): str
 export type Route =
   | { readonly page: "overview" }
   | { readonly page: "traces"; readonly search: URLSearchParams }
-  | { readonly page: "trace"; readonly trace: string; readonly span: string }
+  | { readonly page: "trace"; readonly trace: string; readonly span: string; readonly tenant: string }
   | { readonly page: "keys" }
   | { readonly page: "unknown"; readonly path: string };
 
@@ -48,7 +49,12 @@ export function parseRoute(hash: string): Route {
   if (first === "traces" && more.length === 0) {
     return second === ""
       ? { page: "traces", search }
-      : { page: "trace", trace: decodeOrSame(second).toLowerCase(), span: search.get("span") ?? "" };
+      : {
+          page: "trace",
+          trace: decodeOrSame(second).toLowerCase(),
+          span: search.get("span") ?? "",
+          tenant: search.get("tenant") ?? "",
+        };
   }
   return first === "keys" && second === "" ? { page: "keys" } : { page: "unknown", path };
 }

@@ -117,11 +117,17 @@ function hexId(digits: number, what: string) {
   );
 }
 
-/** `GET /api/trace` and `GET /api/trace-shape` */
-export const traceQuery = v.object({ id: hexId(32, "trace") }, objectMessage);
+/** `GET /api/trace` and `GET /api/trace-shape`. `tenant`: the spans of this one alone. */
+export const traceQuery = v.object(
+  { id: hexId(32, "trace"), tenant: v.exactOptional(tenantSchema) },
+  objectMessage,
+);
 
 /** `GET /api/trace-span` */
-export const traceSpanQuery = v.object({ trace: hexId(32, "trace"), span: hexId(16, "span") }, objectMessage);
+export const traceSpanQuery = v.object(
+  { trace: hexId(32, "trace"), span: hexId(16, "span"), tenant: v.exactOptional(tenantSchema) },
+  objectMessage,
+);
 
 /** What is asked of traces, as trace-filter.ts reads it and says what is wrong with it. */
 const filterEntries = {

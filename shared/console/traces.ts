@@ -146,6 +146,10 @@ export type TracePayload = v.InferOutput<typeof tracePayloadSchema>;
  */
 export const traceShapeSchema = v.object({
   traceId: v.string(),
+  /** Whose spans alone were asked for; null: all. */
+  tenant: v.nullable(v.string()),
+  /** Whose spans these are, in order, at most `limits.traceTenantsListed`: equal ids may be several tenants'. Those of another exporter are nobody's. */
+  tenants: v.array(v.string()),
   /** Of the span that begins first; null: the table has no span of this trace. */
   start: v.nullable(instant),
   /** From there to the last end. */

@@ -16,6 +16,7 @@ import type { Receipted } from "../ledger/machine.ts";
 import type { Cause, Doorbell, OutcomesMessage } from "../messages.ts";
 import type { ObjectKey, PayloadId, PayloadKey } from "../payload-key.ts";
 import type { DayRows, GroupId, Receipt, ReceiptClaim } from "../receipt.ts";
+import type { NotErased } from "../segment/erase-payloads.ts";
 
 export type InsertTask = Extract<GroupTask, { readonly step: "insert" }>;
 
@@ -165,8 +166,8 @@ export interface GroupEffects {
   readonly eraseTraceTimes: { readonly asks: RowsToDelete; readonly answers: null };
   /** As `clearRows`. */
   readonly eraseRows: { readonly asks: RowsToDelete; readonly answers: null };
-  /** Delete the payloads' objects, and their dead letters': two keys of R2's for each. */
-  readonly eraseObjects: { readonly asks: readonly PayloadKey[]; readonly answers: null };
+  /** Delete the payloads' objects, and their dead letters': two keys of R2's for each. What it answers with was not erased. */
+  readonly eraseObjects: { readonly asks: readonly PayloadKey[]; readonly answers: NotErased };
   /** Tell the ledger how the attempt ended; it answers with the group's next step for this caller. */
   readonly report: {
     readonly asks: { readonly task: GroupTask; readonly report: AttemptReport };

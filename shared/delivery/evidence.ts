@@ -125,7 +125,8 @@ export function keysLookedFor(
 
 /**
  * An object of the id under one of these keys, in their order; its rows by day only where they are needed. Equal bytes under two
- * keys may come to other rows, where one of the requests kept fewer traces: then the one whose rows the table has.
+ * keys may come to other rows, where one of the requests kept fewer traces: then the one whose rows the table has. One that is damaged
+ * counts only where there is no other.
  */
 function* findObject(
   payload: GroupPayload,
@@ -134,18 +135,23 @@ function* findObject(
   count: boolean,
 ): DeliveryWork<Evidence["object"]> {
   let first: Evidence["object"] = null;
+  let damaged: Evidence["object"] = null;
   for (const key of keys) {
     const found = yield* ask("readObject", { payload, key, count });
     if (found === null) {
       continue;
     }
     const object = { key, ...found };
+    if (found.rowsByDay === "unreadable") {
+      damaged ??= object;
+      continue;
+    }
     if (rows.length === 0 || !Array.isArray(found.rowsByDay) || isEqual(found.rowsByDay, rows)) {
       return object;
     }
     first ??= object;
   }
-  return first;
+  return first ?? damaged;
 }
 
 function isEqual(a: readonly DayRows[], b: readonly DayRows[]): boolean {

@@ -55,9 +55,9 @@ function* orLeave(task: GroupTask, report: DeliveryWork<unknown>): DeliveryWork<
 /** One step, done and reported: the next one, if there is one for this caller. */
 function* doStep(task: GroupTask, context: DeliveryContext): DeliveryWork<GroupTask | null> {
   if (task.step === "receipts") {
-    const waits = yield* writeReceipts(task, context);
-    if (waits !== "") {
-      return yield* ask("report", { task, report: { kind: "retry", reason: waits } });
+    const unfinished = yield* writeReceipts(task, context);
+    if (unfinished !== null) {
+      return yield* ask("report", { task, report: { kind: "retry", ...unfinished } });
     }
     yield* ask("receipted", [{ group: task.group, attempt: task.attempt }]);
     return null;

@@ -4,18 +4,30 @@
  * before they are gone. Every part may be repeated: receipts and dead letters replace each other by key, and a deletion that
  * was done deletes nothing.
  */
+
+import { EffectFailed, orElse } from "../effect.ts";
 import type { GroupTask } from "../ledger/group.ts";
 import { idOfKey, type PayloadKey } from "../payload-key.ts";
+import type { NotErased } from "../segment/erase-payloads.ts";
 import { ask, type DeliveryContext, type DeliveryWork } from "./effects.ts";
 import { eraseRows } from "./erasing.ts";
 
 type ReceiptsTask = Extract<GroupTask, { readonly step: "receipts" }>;
 
+/** Why an erasure is to be repeated. `left`: of these payloads alone; every other one is done. */
+interface Unfinished {
+  readonly reason: string;
+  readonly left?: readonly PayloadKey[];
+}
+
 /**
- * A dead letter is written before its receipt; an erasure is rows, then receipts, then objects. Returns "" when all is
- * written; otherwise why an erasure is not complete: the other receipts are written, and the erasure is to be repeated.
+ * A dead letter is written before its receipt; an erasure is rows, then receipts, then objects. Returns null when all is
+ * written; otherwise why an erasure is not complete: the other receipts are written.
  */
-export function* writeReceipts(task: ReceiptsTask, context: DeliveryContext): DeliveryWork<string> {
+export function* writeReceipts(
+  task: ReceiptsTask,
+  context: DeliveryContext,
+): DeliveryWork<Unfinished | null> {
   const { receipts, payloads, completeView, group, table } = task;
   const now = context.now();
   if (completeView && payloads.length > 0) {
@@ -32,18 +44,32 @@ export function* writeReceipts(task: ReceiptsTask, context: DeliveryContext): De
     yield* ask("writeReceipts", { receipts: others, now });
   }
   if (erased.length === 0) {
-    return "";
+    return null;
   }
   const keys = erased.map(({ key }) => key);
   const left = yield* eraseRows([...new Set(keys.map(idOfKey))], group, table);
   if (left !== "") {
-    return `rows are to be erased: ${left}`;
+    return { reason: `rows are to be erased: ${left}` };
   }
   yield* ask("writeReceipts", { receipts: erased, now });
+  const notErased: NotErased[] = [];
   for (const some of erasedTogether(keys, context.deleteKeysMax)) {
-    yield* ask("eraseObjects", some);
+    notErased.push(yield* eraseObjects(some));
   }
-  return "";
+  const [first] = notErased.filter((one) => one.keys.length > 0);
+  return first === undefined
+    ? null
+    : { reason: `not erased: ${first.reason}`, left: notErased.flatMap((one) => one.keys) };
+}
+
+/** What fails for some of them keeps none of the others. */
+function eraseObjects(keys: readonly PayloadKey[]): DeliveryWork<NotErased> {
+  return orElse(ask("eraseObjects", keys), (error): NotErased => {
+    if (error instanceof EffectFailed) {
+      return { keys, reason: error.message };
+    }
+    throw error;
+  });
 }
 
 /** Two objects per key: the payload's, and its dead letter's. 1000 keys of R2's are 500 of these. */

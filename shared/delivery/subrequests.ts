@@ -26,8 +26,13 @@ export function subrequestsOf(asked: Asked<DeliveryEffects>): number {
     case "writeDeadLetters": // of one in a segment its bytes are copied
       return 3 * asked.asks.receipts.length + 1;
     case "eraseObjects":
-      return 4 * asked.asks.filter(isInSegment).length + 1;
+      return erasureSubrequests(asked.asks.filter(isInSegment).length);
     default:
       return 1;
   }
+}
+
+/** A get and a put of each segment, and again where others wrote it; and one deletion. */
+function erasureSubrequests(inSegments: number): number {
+  return inSegments === 0 ? 1 : 2 * (inSegments + limits.segmentRewritesAgainMax) + 1;
 }

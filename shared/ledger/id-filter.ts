@@ -2,6 +2,9 @@
  * A Bloom filter for the ids of a row: says for certain that an id is not in it, and mostly so where it is not. Where it
  * does not, the row is read, 64 KiB of it. 22 bits an id and 6 probes let one in 5,000 through. Rows of an earlier version have filters
  * of 16 bits an id: how large one is, says its length. The probes are the same ones for ever.
+ *
+ * It has no salt, unlike the table of hot ids: a sender that knows what a row has (its own payloads) can choose ids that its filter lets
+ * through. Each has the row read once, which is what the same bytes cost that are sent again, and no other sender's id does.
  */
 import { payloadIdBytes } from "../payload-key.ts";
 import { placeOfId, type Records } from "./id-records.ts";
@@ -78,7 +81,7 @@ export function makeFilter({ bytes, width }: Records): Uint8Array {
 }
 
 /** Behind their first four bytes ids are hashes; those are mixed in, for the tests' ids differ in nothing else. */
-export function firstHash(bytes: Uint8Array, at: number): number {
+function firstHash(bytes: Uint8Array, at: number): number {
   return (Math.imul(placeOfId(bytes, at), 0x9e3779b1) ^ placeOfId(bytes, at + 4)) >>> 0;
 }
 

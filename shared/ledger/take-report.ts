@@ -4,6 +4,7 @@
  */
 import { assert, unreachable } from "../assert.ts";
 import { limits } from "../limits.ts";
+import type { PayloadKey } from "../payload-key.ts";
 import { insertEnded } from "./breaker.ts";
 import type { Draft } from "./draft.ts";
 import { type AttemptReport, dueNever, type Group, type GroupState, type GroupTask } from "./group.ts";
@@ -42,6 +43,8 @@ export function takeReport(draft: Draft, leased: Group, reported: AttemptReport)
         takeFailure(draft, group, report);
       } else if (report.kind === "broken" && state.at === "verifying") {
         takeBrokenVerify(draft, group, state, report);
+      } else if (report.kind === "retry" && report.left !== undefined && state.at === "receipting") {
+        takeLeft(draft, group, state, report.left);
       } else {
         later(draft, group);
       }
@@ -86,6 +89,28 @@ export function takeReport(draft: Draft, leased: Group, reported: AttemptReport)
       return takeVerified(draft, group, state, report);
     default:
       return unreachable(report);
+  }
+}
+
+/**
+ * What could not be erased is retried behind the receipts that no attempt has come to yet: a payload that nobody can erase keeps none
+ * of its group.
+ */
+function takeLeft(
+  draft: Draft,
+  group: Group,
+  state: Extract<GroupState, { at: "receipting" }>,
+  left: readonly PayloadKey[],
+): void {
+  const keys = new Set(left);
+  const again = state.receipts.slice(0, state.leased).filter(({ key }) => keys.has(key));
+  assert(again.length >= keys.size, "what is left was leased");
+  const others = state.receipts.slice(state.leased);
+  const rest = { ...group, state: { ...state, receipts: [...others, ...again], lease: null, leased: 0 } };
+  if (others.length > 0) {
+    draft.change({ ...rest, due: draft.now });
+  } else {
+    later(draft, rest);
   }
 }
 

@@ -4,12 +4,16 @@
  *
  * An entry may be damaged, or lead to bytes that its id was not made of: then nobody knows where the payload's bytes are, and everything
  * goes that is not the body of another payload. What nobody could read before is lost with it, and the erasure ends.
+ *
+ * A segment that a later version wrote is left as it is: this one would not know what it overwrites.
  */
-import { type Ask, askEffect, type Performer, type Work } from "../effect.ts";
+import { type Ask, askEffect, EffectFailed, type Performer, type Work } from "../effect.ts";
+import { limits } from "../limits.ts";
 import {
   formatSlotKey,
   idOfKey,
   type ObjectKey,
+  objectOf,
   type PayloadKey,
   slotOf,
   tenantOfKey,
@@ -42,52 +46,99 @@ export interface ErasureEffects {
     readonly answers: boolean;
   };
   readonly delete: { readonly asks: ObjectKey; readonly answers: null };
+  readonly wait: { readonly asks: { readonly ms: number }; readonly answers: null };
 }
 
 const ask: Ask<ErasureEffects> = askEffect;
 type ErasureWork<T> = Work<ErasureEffects, T>;
 export type ErasurePerformer = Performer<ErasureEffects>;
 
-/** Nothing was erased: the erasure is to be repeated, or the object is none of ours. */
-export class NotErased extends Error {
-  override readonly name = "NotErased";
+/** What was not erased: these keys, and why the first of them. Empty: nothing is left. */
+export interface NotErased {
+  readonly keys: readonly PayloadKey[];
+  readonly reason: string;
 }
 
-/** Another erasure of the same segment may write it between the read and the write: then it is read anew, so often. */
-const triesMax = 2;
+/** A segment, and the keys in it that are asked for. */
+type Asked = readonly [segment: ObjectKey, keys: readonly PayloadKey[]];
 
-/** May be repeated. Throws where R2 does not do it, or the segment is of a version that this release does not read. */
-export function* erasePayloads(segment: ObjectKey, keys: readonly PayloadKey[]): ErasureWork<void> {
-  for (let tries = 1; ; tries++) {
-    const object = yield* ask("get", segment);
-    if (object === null) {
-      return;
+/**
+ * Takes these payloads, all of them in segments, out of R2. May be repeated. A segment that cannot be rewritten (R2 does not do it, or a
+ * later version wrote it) keeps none of the others.
+ *
+ * Others may write a segment between the read and the write. Each time one of them has been done, so as many as `segmentRewritesAgainMax`
+ * and one more end in one attempt, one after the other: the segment is read anew each time, a second later, for R2 takes one write per
+ * second of a key.
+ */
+export function* erasePayloads(keys: readonly PayloadKey[]): ErasureWork<NotErased> {
+  const left: PayloadKey[] = [];
+  let reason = "";
+  let asked: readonly Asked[] = [...Map.groupBy(keys, objectOf)];
+  for (let again = limits.segmentRewritesAgainMax; ; again -= asked.length) {
+    const overtaken: Asked[] = [];
+    for (const one of asked) {
+      const end = yield* eraseIn(one);
+      if (end.kind === "overtaken" && overtaken.length < again) {
+        overtaken.push(one);
+      } else if (end.kind !== "erased") {
+        const [segment, own] = one;
+        left.push(...own);
+        reason ||= `${segment}: ${end.why}`;
+      }
     }
-    const { bytes, etag } = object;
-    const blanked = yield* withoutPayloads(segment, bytes, keys);
-    if (blanked === null) {
-      yield* ask("delete", segment);
-      return;
+    if (overtaken.length === 0) {
+      return { keys: left, reason };
     }
-    if (yield* ask("replace", { segment, bytes: blanked, etag })) {
-      return;
-    }
-    if (tries >= triesMax) {
-      throw new NotErased(`${segment} was written ${tries} times while it was to be rewritten`);
-    }
+    asked = overtaken;
+    yield* ask("wait", { ms: limits.segmentRewriteGapMs });
   }
 }
 
-/** Null: none of its payloads has bytes any more. */
+type End =
+  | { readonly kind: "erased" }
+  /** Another write came first, or R2 did not take this one: it is to be read anew. */
+  | { readonly kind: "overtaken"; readonly why: string }
+  | { readonly kind: "failed"; readonly why: string };
+
+const erased: End = { kind: "erased" };
+
+function* eraseIn([segment, keys]: Asked): ErasureWork<End> {
+  let kind: "failed" | "overtaken" = "failed";
+  try {
+    const object = yield* ask("get", segment);
+    if (object === null) {
+      return erased;
+    }
+    const { bytes, etag } = object;
+    const blanked = yield* withoutPayloads(segment, bytes, keys);
+    if (typeof blanked === "string") {
+      return { kind, why: blanked };
+    }
+    if (blanked === null) {
+      yield* ask("delete", segment);
+      return erased;
+    }
+    kind = "overtaken";
+    const isDone = yield* ask("replace", { segment, bytes: blanked, etag });
+    return isDone ? erased : { kind, why: "others wrote it each time that it was to be rewritten" };
+  } catch (error) {
+    if (error instanceof EffectFailed) {
+      return { kind, why: error.message };
+    }
+    throw error;
+  }
+}
+
+/** Null: none of its payloads has bytes any more. A text: why it cannot be done. */
 function* withoutPayloads(
   segment: ObjectKey,
   bytes: Uint8Array,
   keys: readonly PayloadKey[],
-): ErasureWork<Uint8Array | null> {
+): ErasureWork<Uint8Array | string | null> {
   const payloads = payloadsOf(segment);
   const index = readIndex(bytes, payloads, bytes.length);
   if (index.kind === "unreadable" && isAsWritten(bytes)) {
-    throw new NotErased(`no payload of ${segment} can be erased: ${index.reason}`);
+    return index.reason;
   }
   const entries = index.kind === "index" ? index.entries : Array.from({ length: payloads }, () => null);
   // A key that names another payload than the one in its slot has no bytes here.

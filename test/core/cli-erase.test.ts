@@ -29,7 +29,7 @@ beforeAll(async () => {
         });
         const payloads = [payload(idAt(1), "acme", acme), payload(idAt(2), "beta", beta)];
         const counts = { durationNs: 0, spansCount: 9, errorsCount: 0, spansUnlisted: 7, spansOfOthers: 0 };
-        const nothing = { spans: [], resources: [], notes: [] };
+        const nothing = { spans: [], resources: [], notes: [], tenant: null, tenants: ["acme", "beta"] };
         response.end(JSON.stringify({ traceId: trace, start: null, payloads, ...counts, ...nothing }));
         return;
       }

@@ -38,6 +38,8 @@ function span(
 function trace(spans: readonly TraceSpan[], durationNs = 100e6): Trace {
   return {
     traceId: "0".repeat(32),
+    tenant: null,
+    tenants: ["acme"],
     start: "2026-11-27T00:00:00.000000000Z",
     durationNs,
     spansCount: spans.length,

@@ -228,7 +228,7 @@ describe("a collector that failed is left alone", () => {
       }
     }
     expect(lengths).toEqual([1000, 2000, 4000, 8000, 16_000, 30_000, 30_000]);
-    pause.worked();
+    pause.worked(now);
     pause.failed(now, now + 10, "collector_failed");
     expect(pause.take(now + 10 + 1000)).toBe(true);
   });
@@ -256,18 +256,41 @@ describe("a collector that failed is left alone", () => {
     pause.failed(start + 5000, start + 5001, "collector_failed");
     expect(takes(start + 7000), "two seconds are not over").toEqual([false, false, false]);
     expect(takes(start + 7001)).toEqual([true, false, false]);
-    pause.worked();
+    pause.worked(start + 7001);
     expect(takes(start + 7002), "it works again").toEqual([true, true, true]);
     pause.failed(start + 8000, start + 8000, "collector_version");
     expect(takes(start + 9000)).toEqual([true, false, false]);
-    pause.full(start + 9001);
+    pause.full(start + 9000, start + 9001);
     expect(takes(start + 10_001), "it works, and was full").toEqual([true, true, true]);
+  });
+
+  test("until a call that began after the failure was answered: an older one says nothing of it", () => {
+    const pause = new CollectorPause();
+    pause.failed(start + 10, start + 100, "collector_failed");
+    expect(pause.take(start + 1100)).toBe(true);
+    pause.failed(start + 1100, start + 1200, "collector_failed");
+    pause.worked(start + 50);
+    expect(pause.take(start + 2300), "two seconds, not one").toBe(false);
+    expect(pause.take(start + 3200)).toBe(true);
+    pause.worked(start + 1150);
+    expect(pause.take(start + 3201), "one payload at a time still").toBe(false);
+    pause.worked(start + 3200);
+    expect([pause.take(start + 3202), pause.take(start + 3202)]).toEqual([true, true]);
+  });
+
+  test("although an older call was answered that it is full", () => {
+    const pause = new CollectorPause();
+    pause.failed(start + 10, start + 100, "collector_failed");
+    pause.full(start + 50, start + 150);
+    expect(pause.why).toBe("collector_failed");
+    expect(pause.take(start + 1150)).toBe(true);
+    expect(pause.take(start + 1150), "nothing is known of it").toBe(false);
   });
 
   test("for a second where it was full, however often", () => {
     const pause = new CollectorPause();
     for (let i = 0; i < 5; i++) {
-      pause.full(start);
+      pause.full(start, start);
     }
     expect(pause.take(start + 999)).toBe(false);
     expect(pause.take(start + 1000)).toBe(true);

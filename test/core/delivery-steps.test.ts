@@ -397,6 +397,21 @@ describe("evidence", () => {
     expect(await counts(verify, [{ ...stored, outcome: "duplicate" }])).toEqual([true, true]);
   });
 
+  test("for VERIFY: an object that is damaged counts only where there is no other copy of its bytes", async () => {
+    const task = { ...verify, payloads: [{ ...one, duplicateKeys: [second] }] };
+    const damaged = { spans: 10, rejectedSpans: 0, bytes: 0, rowsByDay: "unreadable" } as const;
+    const found = async (copy: typeof object | typeof damaged | null) => {
+      const { ended } = await asked(verifyGroup(task, context), {
+        ...healthy,
+        readObject: async ({ key }) => (key === one.key ? damaged : copy),
+      });
+      return ended.kind === "verified" ? ended.payloads[0]?.object : undefined;
+    };
+    expect(await found(object)).toEqual({ key: second, ...object });
+    expect(await found(damaged)).toEqual({ key: one.key, ...damaged });
+    expect(await found(null)).toEqual({ key: one.key, ...damaged });
+  });
+
   test("for VERIFY: as many objects are looked for as it may, those of one payload together", async () => {
     const task = { ...verify, payloads: [{ ...one, duplicateKeys: [second] }, two] };
     const found = async (verifyLookupsMax: number) => {
@@ -431,6 +446,7 @@ describe("evidence", () => {
 describe("rows are deleted", () => {
   const clear = { ...base, step: "clear" } as const;
   const performer: Partial<DeliveryPerformer> = {
+    eraseObjects: async () => ({ keys: [], reason: "" }),
     readReceipts: async () => [[], []],
     hasObject: async () => true,
     readWitness: async () => witness,
@@ -484,7 +500,7 @@ describe("rows are deleted", () => {
       ["eraseObjects", [one.key]],
       ["eraseObjects", [duplicate]],
     ]);
-    expect(ended).toBe("");
+    expect(ended).toBeNull();
     const ofOneDay = await asked(writeReceipts({ ...task, receipts: erased, payloads: [] }, context), {
       ...performer,
       readReceipts: async () => [[]],

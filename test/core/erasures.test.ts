@@ -27,7 +27,7 @@ test("an erasure of 501 keys deletes their objects in calls that R2 takes", asyn
     completeView: false,
   } as const;
   const deleted: (readonly PayloadKey[])[] = [];
-  const effects: Partial<Record<keyof DeliveryEffects, (asks: never) => Promise<null>>> = {
+  const effects: Partial<Record<keyof DeliveryEffects, (asks: never) => Promise<unknown>>> = {
     readReceipts: async () => [] as never,
     countRows: async () =>
       ({
@@ -39,7 +39,7 @@ test("an erasure of 501 keys deletes their objects in calls that R2 takes", asyn
     eraseRows: async () => null,
     eraseObjects: async (keys: readonly PayloadKey[]) => {
       deleted.push(keys);
-      return null;
+      return { keys: [], reason: "" };
     },
   };
   const { r2DeleteKeysMax: deleteKeysMax, verifyLookupsMax } = limits;

@@ -184,11 +184,11 @@ test("an erasure is rows, then receipts, then objects: nothing says `erased` of 
       expect(days).toEqual([20_780, 20_781]); // what is counted, and what a receipt claims
       return null;
     },
-    eraseObjects: nothing,
+    eraseObjects: async () => ({ keys: [], reason: "" }),
   };
   const whole = await askedBy(writeReceipts(task, context), performer);
   expect(whole.asked.slice(2)).toEqual(["eraseTraceTimes", "eraseRows", "writeReceipts", "eraseObjects"]);
-  expect(whole.ended).toBe("");
+  expect(whole.ended).toBeNull();
 
   // While a DELETE goes on, or nobody can count, nothing is said of it; receipts of others are written.
   const going = async () => Promise.reject(new Error("the DELETE goes on"));
@@ -200,7 +200,7 @@ test("an erasure is rows, then receipts, then objects: nothing says `erased` of 
   const both = { ...task, receipts: [...task.receipts, other] };
   const waits = await askedBy(writeReceipts(both, context), { ...performer, countRows: async () => unknown });
   expect(waits.asked.filter((name) => /write|erase/.test(name))).toEqual(["writeReceipts"]);
-  expect(waits.ended).toMatch(/^rows are to be erased: no evidence: /);
+  expect(waits.ended).toEqual({ reason: expect.stringMatching(/^rows are to be erased: no evidence: /) });
 });
 
 test("many objects are erased in as many calls as R2 needs, two of its keys for each payload", async () => {
@@ -225,11 +225,39 @@ test("many objects are erased in as many calls as R2 needs, two of its keys for 
       eraseRows: nothing,
       eraseObjects: async (some: readonly PayloadKey[]) => {
         erased.push(some);
-        return null;
+        return { keys: [], reason: "" };
       },
     } as unknown as DeliveryPerformer);
     expect(erased).toEqual(parts);
   }
+});
+
+test("what cannot be erased in R2 keeps no other object, and is named", async () => {
+  const ledger = new TestLedger();
+  ledger.claim({ n: 1 });
+  const { group, attempt, deadline, payloads, table } = ledger.takeNotified();
+  const keys = [1, 2, 3, 4, 5].map((n) => doorbell({ n }).key);
+  const [first, , third, fourth] = keys;
+  const receipts = keys.map((key): Receipt => ({ ...receiptOf(key), outcome: "erased", rowsByDay: [] }));
+  const base = { group, attempt, deadline, payloads, table };
+  const task = { ...base, step: "receipts", receipts, completeView: false } as const;
+  const asked: PayloadKey[] = [];
+  const ended = await perform(writeReceipts(task, { ...manyLookups, deleteKeysMax: 4 }), {
+    readReceipts: async () => keys.map(() => []),
+    countRows: async () => ({ rows: [], witness }),
+    writeReceipts: nothing,
+    eraseTraceTimes: nothing,
+    eraseRows: nothing,
+    eraseObjects: async (some: readonly PayloadKey[]) => {
+      asked.push(...some);
+      if (some.includes(third ?? expect.unreachable())) {
+        throw new Error("R2 said no");
+      }
+      return { keys: some.filter((key) => key === first), reason: "it is of version 3" };
+    },
+  } as unknown as DeliveryPerformer);
+  expect(asked).toEqual(keys);
+  expect(ended).toEqual({ reason: "not erased: it is of version 3", left: [first, third, fourth] });
 });
 
 test("a dead letter is kept before its receipt, and what needs neither asks for neither", async () => {

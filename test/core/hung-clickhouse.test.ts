@@ -45,9 +45,9 @@ test.each([
   const ask = async (): Promise<unknown> => {
     switch (what) {
       case "trace":
-        return await traces.trace(clickHouse, id);
+        return await traces.trace(clickHouse, { traceId: id, tenant: null });
       case "span":
-        return await traces.span(clickHouse, id, "ab".repeat(8));
+        return await traces.span(clickHouse, { traceId: id, tenant: null, span: "ab".repeat(8) });
       case "values":
         return await traces.values(clickHouse, { of: "service" }, Date.now());
       case "list":

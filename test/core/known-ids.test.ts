@@ -1,7 +1,7 @@
 /** The ledger's ids in memory and in their blobs: each part against the plainest thing that does the same. */
 import { describe, expect, test } from "vitest";
 import { fromHex } from "../../shared/hex.ts";
-import { HotIds } from "../../shared/ledger/hot-ids.ts";
+import { HotIds, hotSaltBytes, saltedHash } from "../../shared/ledger/hot-ids.ts";
 import { IdHashes, makeFilter } from "../../shared/ledger/id-filter.ts";
 import {
   findRecord,
@@ -40,6 +40,15 @@ function known(count: number, minute: () => number): readonly KnownId[] {
     tag: below(2 ** 32),
     outcome: below(3),
   }));
+}
+
+function saltOf(n: number): Uint8Array {
+  const random = seededRandom(n);
+  return Uint8Array.from({ length: hotSaltBytes }, () => Math.floor(random() * 256));
+}
+
+function numbersOf(salt: Uint8Array): Uint32Array {
+  return Uint32Array.from({ length: hotSaltBytes / 4 }, (_, k) => placeOfId(salt, 4 * k));
 }
 
 function withStart(id: PayloadId): PayloadId {
@@ -192,7 +201,7 @@ describe("a filter lets every id of its row through", () => {
 });
 
 test("hot ids are found in the group that they were placed in last, as long as their generation is hot", () => {
-  const hot = new HotIds(1000);
+  const hot = new HotIds(1000, saltOf(1));
   const placed = new Map<PayloadId, { readonly seq: number; readonly generation: number }>();
   const ids = known(6000, () => 3_600_000).map(({ id }) => id);
   for (let seq = 1; seq <= 400; seq++) {
@@ -211,6 +220,53 @@ test("hot ids are found in the group that they were placed in last, as long as t
   }
   expect(hot.hotFrom).toBeGreaterThan(3);
   expect(hot.get(payloadIdToBytes(idOf(1)))).toBeUndefined();
+});
+
+describe("ids that somebody chose to be neighbours in the table of hot ids", () => {
+  const slots = 2 ** 14;
+  const share = slots / 64;
+  /** A sender finds each of them with 64 tries, where it knows the salt. */
+  const guessed = numbersOf(saltOf(1));
+  const chosen: Uint8Array[] = [];
+  while (chosen.length < 4000) {
+    const id = payloadIdToBytes(idOf(3_600_000));
+    if (saltedHash(id, 0, guessed) % slots < share) {
+      chosen.push(id);
+    }
+  }
+
+  test("are spread as all others are under another salt", () => {
+    for (let salt = 2; salt < 20; salt++) {
+      const numbers = numbersOf(saltOf(salt));
+      const counts = new Uint32Array(64);
+      for (const id of chosen) {
+        const part = Math.floor((saltedHash(id, 0, numbers) % slots) / share);
+        counts[part] = (counts[part] ?? 0) + 1;
+      }
+      expect(Math.max(...counts), `salt ${salt}`).toBeLessThan((2 * chosen.length) / 64);
+    }
+  });
+
+  test("are looked for with as few looks as all others", () => {
+    /** At a slot that another id has, and at its own, the id's first word is read. */
+    const readsOf = (salt: number): number => {
+      const hot = new HotIds(slots / 2, saltOf(salt));
+      for (const id of chosen) {
+        hot.add(id, payloadIdBytes, 1);
+      }
+      let reads = 0;
+      const counted: ProxyHandler<Uint8Array> = {
+        get(id, name) {
+          reads += name === "0" ? 1 : 0;
+          return Reflect.get(id, name);
+        },
+      };
+      expect(chosen.slice(-200).every((id) => hot.get(new Proxy(id, counted)) === 1)).toBe(true);
+      return reads;
+    };
+    expect(readsOf(2)).toBeLessThan(200 * 6);
+    expect(readsOf(1), "under the salt for which they were chosen").toBeGreaterThan(200 * 50);
+  });
 });
 
 test("the rows that may have an id are all rows between whose ends it lies, but those that are hot", () => {

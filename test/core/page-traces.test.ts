@@ -27,6 +27,11 @@ describe("a link", () => {
       page: "trace",
       trace,
       span: "eee19b7ec3c1b174",
+      tenant: "",
+    });
+    expect(parseRoute(`#${tracePagePath(trace, "eee19b7ec3c1b174", "acme")}`)).toMatchObject({
+      span: "eee19b7ec3c1b174",
+      tenant: "acme",
     });
     const search = new URLSearchParams([
       ["since", "1h"],

@@ -2,6 +2,7 @@
 import { describe, expect, test } from "vitest";
 import { perform } from "../../shared/effect.ts";
 import { toHex } from "../../shared/hex.ts";
+import { limits } from "../../shared/limits.ts";
 import type { ContentEncoding, PayloadMetadata } from "../../shared/messages.ts";
 import {
   type BodyType,
@@ -13,7 +14,6 @@ import {
   isObjectKey,
   isPayloadKey,
   minuteOfKey,
-  type ObjectKey,
   objectOf,
   onlyPayloadOf,
   type PayloadKey,
@@ -23,7 +23,7 @@ import {
   tenantOfKey,
 } from "../../shared/payload-key.ts";
 import { crc32 } from "../../shared/segment/crc32.ts";
-import { erasePayloads } from "../../shared/segment/erase-payloads.ts";
+import { erasePayloads, type NotErased } from "../../shared/segment/erase-payloads.ts";
 import {
   type IndexEntry,
   indexBytes,
@@ -262,19 +262,21 @@ describe("erasing", () => {
     return { name, keys, bytes: writeSegment(openedAt, payloads) };
   };
 
-  /** What is in the object's place afterwards; null: nothing. */
+  let notErased: NotErased = { keys: [], reason: "" };
+  let waited: number[] = [];
+  /** What is in the object's place afterwards; null: nothing. `meanwhile`: what others write before it is written. */
   const erase = async (
-    name: ObjectKey,
     bytes: Uint8Array,
     keys: readonly PayloadKey[],
-    meanwhile: () => Uint8Array | null = () => null,
+    meanwhile: (before: Uint8Array | null) => Uint8Array | null = () => null,
   ): Promise<Uint8Array | null> => {
+    waited = [];
     let object: { bytes: Uint8Array; etag: string } | null = { bytes, etag: "0" };
-    await perform(erasePayloads(name, keys), {
+    notErased = await perform(erasePayloads(keys), {
       get: async () => object,
       isBody: async ({ entry, body }) => await isBodyOf(entry, body),
       replace: async ({ bytes: written, etag }) => {
-        const other = meanwhile();
+        const other = meanwhile(object?.bytes ?? null);
         if (other !== null) {
           object = { bytes: other, etag: `${object?.etag}+` };
         }
@@ -284,6 +286,10 @@ describe("erasing", () => {
       },
       delete: async () => {
         object = null;
+        return null;
+      },
+      wait: async ({ ms }) => {
+        waited.push(ms);
         return null;
       },
     });
@@ -299,9 +305,9 @@ describe("erasing", () => {
   const textOf = (some: Uint8Array) => new TextDecoder().decode(some);
 
   test("overwrites a payload's body with zeros, and nothing else", async () => {
-    const { name, keys, bytes } = await segmentOf("first", "second", "third");
+    const { keys, bytes } = await segmentOf("first", "second", "third");
     const before = bytes.slice();
-    const after = await erase(name, bytes, keys.slice(1, 2));
+    const after = await erase(bytes, keys.slice(1, 2));
     expect(bytes).toEqual(before);
     expect(bodies(after, 3)).toEqual(["first", "erased", "third"]);
     const differs = [...before.keys()].filter((at) => before[at] !== after?.[at]);
@@ -311,36 +317,36 @@ describe("erasing", () => {
       (at >= indexBytes(1) && at < indexBytes(2)) || (at >= offset && at < offset + length);
     expect(differs.every(isOwn)).toBe(true);
     expect(textOf(after ?? before)).not.toContain("second");
-    expect(await erase(name, after ?? before, keys)).toBeNull();
+    expect(await erase(after ?? before, keys)).toBeNull();
   });
 
   test("of a payload whose entry is damaged takes what is no other's, and ends", async () => {
-    const { name, keys, bytes } = await segmentOf("first", "second", "third");
+    const { keys, bytes } = await segmentOf("first", "second", "third");
     bytes.fill(7, indexBytes(1), indexBytes(1) + 30);
-    const after = (await erase(name, bytes, keys.slice(1, 2))) ?? expect.unreachable();
+    const after = (await erase(bytes, keys.slice(1, 2))) ?? expect.unreachable();
     expect(bodies(after, 3)).toEqual(["first", "erased", "third"]);
     expect(textOf(after)).not.toContain("second");
     expect(indexOf(after, 3)[1]).toMatchObject({ id: idOfKey(keys[1] ?? expect.unreachable()), tenant: "b" });
-    expect(await erase(name, after, keys.slice(1, 2))).toEqual(after);
+    expect(await erase(after, keys.slice(1, 2))).toEqual(after);
   });
 
   test("of a payload whose entry leads to another's body leaves that one", async () => {
-    const { name, keys, bytes } = await segmentOf("first", "other", "third");
+    const { keys, bytes } = await segmentOf("first", "other", "third");
     const [first, second] = [0, 1].map((slot) => bytes.subarray(indexBytes(slot), indexBytes(slot + 1)));
     second?.set(first?.subarray(88, 96) ?? [], 88); // where its body is, and how long
     new DataView(bytes.buffer).setUint32(indexBytes(2) - 4, crc32(second?.subarray(0, 188) ?? bytes), true);
     expect(bodies(bytes, 3)).toEqual(["first", "first", "third"]);
-    const after = (await erase(name, bytes, keys.slice(1, 2))) ?? expect.unreachable();
+    const after = (await erase(bytes, keys.slice(1, 2))) ?? expect.unreachable();
     expect(bodies(after, 3)).toEqual(["first", "erased", "third"]);
     expect(textOf(after)).not.toContain("other");
-    const again = await erase(name, after, keys.slice(1, 2));
+    const again = await erase(after, keys.slice(1, 2));
     expect(bodies(again, 3)).toEqual(["first", "erased", "third"]);
   });
 
   test("of two that nobody can read leaves neither", async () => {
-    const { name, keys, bytes } = await segmentOf("first", "second", "third", "fourth");
+    const { keys, bytes } = await segmentOf("first", "second", "third", "fourth");
     bytes.fill(7, indexBytes(1), indexBytes(3));
-    const after = (await erase(name, bytes, keys.slice(1, 2))) ?? expect.unreachable();
+    const after = (await erase(bytes, keys.slice(1, 2))) ?? expect.unreachable();
     expect(bodies(after, 4)).toEqual(["first", "erased", null, "fourth"]);
     expect(textOf(after)).not.toMatch(/second|third/);
   });
@@ -349,24 +355,82 @@ describe("erasing", () => {
     const { name, keys, bytes } = await segmentOf("first", "second");
     const wrong = formatSlotKey(name, 0, "b", idOfKey(keys[1] ?? expect.unreachable()));
     const beyond = formatSlotKey(name, 5, "b", idOfKey(keys[1] ?? expect.unreachable()));
-    expect(bodies(await erase(name, bytes, [wrong, beyond]), 2)).toEqual(["first", "second"]);
+    expect(bodies(await erase(bytes, [wrong, beyond]), 2)).toEqual(["first", "second"]);
   });
 
-  test("of a segment that another erasure writes meanwhile reads it anew, once", async () => {
-    const { name, keys, bytes } = await segmentOf("first", "second", "third");
-    const other = await erase(name, bytes, keys.slice(0, 1));
-    let times = 1;
-    const after = await erase(name, bytes, keys.slice(1, 2), () => (times-- > 0 ? other : null));
-    expect(bodies(after, 3)).toEqual(["erased", "erased", "third"]);
-    await expect(erase(name, bytes, keys.slice(1, 2), () => other)).rejects.toThrow("was written 2 times");
+  test("of a segment that other erasures write meanwhile reads it anew, eight times and a second apart", async () => {
+    const { keys, bytes } = await segmentOf(...Array.from({ length: 11 }, (_, n) => `number ${n}`));
+    const overtakenBy = async (others: number): Promise<Uint8Array | null> => {
+      const rewritten: Uint8Array[] = [];
+      let last = bytes;
+      for (const key of keys.slice(1, 1 + others)) {
+        last = (await erase(last, [key])) ?? expect.unreachable();
+        rewritten.push(last);
+      }
+      return await erase(bytes, keys.slice(0, 1), () => rewritten.shift() ?? null);
+    };
+    for (const others of [1, 2, 8]) {
+      const after = await overtakenBy(others);
+      const goneOf = bodies(after, 11).map((body) => body === "erased");
+      expect(goneOf, "nothing of what others erased is there again").toEqual(keys.map((_, n) => n <= others));
+      expect(textOf(after ?? bytes)).not.toContain("number 0");
+      expect(notErased).toEqual({ keys: [], reason: "" });
+      expect(waited).toEqual(Array.from({ length: others }, () => 1000));
+    }
+    const after = await overtakenBy(9);
+    expect(bodies(after, 11)[0], "it is left").toBe("number 0");
+    expect(notErased).toEqual({ keys: keys.slice(0, 1), reason: expect.stringContaining("others wrote it") });
+  });
+
+  test("of many segments at once ends with each other one where one cannot be rewritten, or R2 does not take it", async () => {
+    const segments = await Promise.all(
+      ["a", "b", "c", "d"].map(async (text) => await segmentOf(`${text} one`, `${text} two`)),
+    );
+    const [later, broken, overtaken] = segments;
+    later?.bytes.set([3], 4);
+    new DataView(later?.bytes.buffer ?? new ArrayBuffer()).setUint32(
+      28,
+      crc32(later?.bytes.subarray(0, 28) ?? bytesOf("")),
+      true,
+    );
+    const objects = new Map(segments.map(({ name, bytes }) => [name, bytes]));
+    let puts = 0;
+    let times = 2;
+    const left = await perform(erasePayloads(segments.flatMap(({ keys }) => keys.slice(0, 1))), {
+      get: async (name) => {
+        const bytes = objects.get(name);
+        return bytes === undefined ? null : { bytes, etag: "0" };
+      },
+      isBody: async ({ entry, body }) => await isBodyOf(entry, body),
+      replace: async ({ segment, bytes }) => {
+        puts++;
+        if (segment === broken?.name || (segment === overtaken?.name && times-- > 0)) {
+          throw new Error("R2 said no");
+        }
+        objects.set(segment, bytes);
+        return true;
+      },
+      delete: async () => expect.unreachable(),
+      wait: async () => null,
+    });
+    expect(left.keys).toEqual([later?.keys[0], broken?.keys[0]]);
+    expect(left.reason).toBe(
+      `${later?.name}: it is a segment of version 3, which this release does not read`,
+    );
+    expect(segments.slice(2).map(({ name }) => bodies(objects.get(name) ?? null, 2)[0])).toEqual([
+      "erased",
+      "erased",
+    ]);
+    expect(objects.get(later?.name ?? expect.unreachable())).toBe(later?.bytes);
+    expect(puts, "eight again for all of them together").toBe(3 + limits.segmentRewritesAgainMax);
   });
 
   test("ends whatever bit is damaged or wherever the segment is cut off, and costs no payload that could be read", async () => {
-    const { name, keys, bytes } = await segmentOf("first", "second", "third");
+    const { keys, bytes } = await segmentOf("first", "second", "third");
     const isRead = async (some: Uint8Array, entry: IndexEntry | null | undefined): Promise<boolean> =>
       entry != null && !entry.isErased && (await isBodyOf(entry, bodyIn(some, entry)));
     const check = async (damaged: Uint8Array): Promise<void> => {
-      const after = await erase(name, damaged, keys.slice(1, 2));
+      const after = await erase(damaged, keys.slice(1, 2));
       expect(textOf(after ?? bytesOf(""))).not.toContain("second");
       const read = indexOf(after ?? expect.unreachable(), 3);
       expect(read[1]?.isErased).toBe(true);
@@ -386,19 +450,23 @@ describe("erasing", () => {
   });
 
   test("of an object that is no segment takes all that it has, and ends", async () => {
-    const { name, keys } = await segmentOf("first", "second");
+    const { keys } = await segmentOf("first", "second");
     const some = bytesOf("something else ".repeat(60));
-    const after = (await erase(name, some, keys.slice(1, 2))) ?? expect.unreachable();
+    const after = (await erase(some, keys.slice(1, 2))) ?? expect.unreachable();
     expect(bodies(after, 2)).toEqual([null, "erased"]);
     expect(textOf(after.subarray(indexBytes(2)))).not.toMatch(/[a-z]/);
-    expect(await erase(name, bytesOf(""), keys)).toBeNull();
+    expect(await erase(bytesOf(""), keys)).toBeNull();
   });
 
-  test("fails where another release wrote the segment", async () => {
-    const { name, keys, bytes } = await segmentOf("first", "second");
+  test("leaves what another release wrote, and says so", async () => {
+    const { keys, bytes } = await segmentOf("first", "second");
     bytes[4] = 3;
     new DataView(bytes.buffer).setUint32(28, crc32(bytes.subarray(0, 28)), true);
-    await expect(erase(name, bytes, keys)).rejects.toThrow("a segment of version 3");
+    expect(await erase(bytes, keys)).toBe(bytes);
+    expect(notErased).toEqual({
+      keys,
+      reason: expect.stringMatching(/^p\/.*: it is a segment of version 3, /),
+    });
   });
 });
 

@@ -156,7 +156,11 @@ test("an effect of the consumer's takes no more subrequests than these", () => {
     "acme",
     idOfKey(key),
   );
-  expect(of("eraseObjects", [key, inSegment, inSegment]), "a rewrite each, and one deletion").toBe(9);
+  expect(
+    of("eraseObjects", [key, inSegment, inSegment]),
+    "a rewrite each, eight of them again, and one deletion",
+  ).toBe(21);
+  expect(of("eraseObjects", [key]), "a deletion").toBe(1);
   for (const name of ["claim", "sendBlock", "countRows", "readObject", "report"] as const) {
     expect(of(name), name).toBe(1);
   }

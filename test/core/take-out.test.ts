@@ -1,7 +1,7 @@
 /** What a person erases leaves the group that it is to be inserted with (shared/ledger/take-out.ts). */
-import { expect, test } from "vitest";
+import { assert, expect, test } from "vitest";
 import type { AttemptReport, Evidence, GroupTask } from "../../shared/ledger/group.ts";
-import { fenceMs } from "../../shared/ledger/settings.ts";
+import { defaultSettings, fenceMs } from "../../shared/ledger/settings.ts";
 import { doorbell, storedReport, TestLedger } from "../ledger/world.ts";
 
 const erase = (ledger: TestLedger, n: number): void => {
@@ -26,6 +26,16 @@ function tasksWithin(ledger: TestLedger, ms: number): readonly GroupTask[] {
     }
   }
   return tasks;
+}
+
+/** What is leased next. */
+function nextTask(ledger: TestLedger): GroupTask {
+  for (;;) {
+    const [task] = tasksWithin(ledger, 0);
+    if (task !== undefined) {
+      return task;
+    }
+  }
 }
 
 /** VERIFY finds the objects, and `rows` of each payload. */
@@ -160,4 +170,50 @@ test("where all that wait are erased there is nothing to insert", () => {
   expect(ledger.alarm()).toHaveLength(0);
   const [look] = tasksWithin(ledger, 2000);
   expect(look && [look.step, numbersOf(look)]).toEqual(["verify", [1]]);
+});
+
+test("what cannot be erased in R2 is retried behind the receipts that no attempt has come to, and then alone", () => {
+  const ledger = new TestLedger({ ...defaultSettings, receiptsMax: 2 });
+  ledger.claim({ n: 1 }, { n: 2 }, { n: 3 }, { n: 4 });
+  const attempt = ledger.takeNotified();
+  for (const n of [1, 2, 3, 4]) {
+    erase(ledger, n);
+  }
+  ledger.report(attempt, { kind: "retry", reason: "no answer" });
+  const look = nextTask(ledger);
+  let task = ledger.report(look, verified(look, 0));
+  const leased = (): readonly number[] => {
+    const keys = Array.from({ length: 10 }, (_, n) => doorbell({ n }).key);
+    return task?.step === "receipts" ? task.receipts.map(({ key }) => keys.indexOf(key)) : [];
+  };
+  const next = (): void => {
+    task = nextTask(ledger);
+  };
+  const left = (n: number): void => {
+    assert(task !== null);
+    const { key } = doorbell({ n });
+    const report = { kind: "retry", reason: `not erased: ${key}`, left: [key] } as const;
+    expect(ledger.report(task, report)).toBeNull();
+  };
+  expect(leased()).toEqual([1, 2]);
+  left(1);
+  next();
+  expect(leased(), "the others first").toEqual([3, 4]);
+  assert(task !== null);
+  ledger.receipted(task);
+  next();
+  expect(leased()).toEqual([1]);
+  const waits: number[] = [];
+  for (let i = 0; i < 5; i++) {
+    const before = ledger.now;
+    left(1);
+    next();
+    waits.push(ledger.now - before);
+    expect(leased()).toEqual([1]);
+  }
+  expect(waits.every((wait, i) => i === 0 || wait >= (waits[i - 1] ?? 0))).toBe(true);
+  expect(waits.at(-1), "later each time").toBeGreaterThan(10_000);
+  const [group] = ledger.state.dump().groups.values();
+  expect(group?.failure?.text).toContain(`not erased: ${doorbell({ n: 1 }).key}`);
+  expect(group?.state.at, "it is not over").toBe("receipting");
 });

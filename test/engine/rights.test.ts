@@ -265,7 +265,9 @@ describe("the console's login", () => {
     await expect(listFindings(clickHouse, { openFindings: async () => [] })).resolves.toEqual(
       expect.any(Array),
     );
-    await expect(readTrace(clickHouse, "0".repeat(32))).resolves.toMatchObject({ payloads: [] });
+    await expect(readTrace(clickHouse, { traceId: "0".repeat(32), tenant: null })).resolves.toMatchObject({
+      payloads: [],
+    });
     const filter = parseFilter(new URLSearchParams("since=1h&where=a=b"), now);
     const search = await startSearch(clickHouse, nothingRemembered(), Date.now);
     if (typeof search === "string" || !filter.ok) {

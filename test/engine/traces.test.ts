@@ -20,6 +20,7 @@ import {
 } from "../../shared/console/trace-queries.ts";
 import {
   type Trace,
+  type TraceShape,
   type TraceSpan,
   traceSchema,
   traceShapeSchema,
@@ -36,6 +37,7 @@ import { answerRequest } from "../../workers/console/answer-request.ts";
 import type { NamedBindings } from "../../workers/console/name-dependencies.ts";
 import { readTrace } from "../../workers/console/read-trace.ts";
 import { readTraceShape } from "../../workers/console/read-trace-shape.ts";
+import { readTraceSpan } from "../../workers/console/read-trace-span.ts";
 import { traceHandlers } from "../../workers/console/trace-requests.ts";
 import { nothingRemembered } from "../../workers/console/trace-search.ts";
 import { insertSpans, type SpanRow } from "./traces-table-rows.ts";
@@ -184,21 +186,22 @@ async function answerOf(name: Endpoint, query: string, at: ClickHouseConnection)
     case "trace":
       return await answerRequest(
         routeOf[name],
-        async (asked) => await traces.trace(at, asked.query.id),
+        async ({ query: { id: traceId, tenant = null } }) => await traces.trace(at, { traceId, tenant }),
         request,
         env,
       );
     case "traceShape":
       return await answerRequest(
         routeOf[name],
-        async (asked) => await traces.shape(at, asked.query.id),
+        async ({ query: { id: traceId, tenant = null } }) => await traces.shape(at, { traceId, tenant }),
         request,
         env,
       );
     case "traceSpan":
       return await answerRequest(
         routeOf[name],
-        async ({ query: { trace: traceId, span: spanId } }) => await traces.span(at, traceId, spanId),
+        async ({ query: { trace: traceId, span: spanId, tenant = null } }) =>
+          await traces.span(at, { traceId, span: spanId, tenant }),
         request,
         env,
       );
@@ -478,10 +481,12 @@ describe("one trace", () => {
     };
     for (const id of [1, 3, 5].map(trace)) {
       asked.length = 0;
-      const shape = await readTraceShape(watched, id);
+      const shape = await readTraceShape(watched, { traceId: id, tenant: null });
       expect(asked.filter((query) => /Attributes|Events|Links|headrace_receipts/.test(query))).toEqual([]);
       expect(asked).toHaveLength(1);
-      expect(shape).toEqual(v.parse(traceShapeSchema, await readTrace(clickHouse, id)));
+      expect(shape).toEqual(
+        v.parse(traceShapeSchema, await readTrace(clickHouse, { traceId: id, tenant: null })),
+      );
     }
     const none = await ask("traceShape", `id=${trace(77)}`, traceShapeSchema);
     expect(none).toMatchObject({ start: null, durationNs: 0, spans: [], spansCount: 0 });
@@ -564,7 +569,7 @@ describe("one trace", () => {
     const isCutIn = (one: TraceSpan, resources: Trace["resources"]): boolean =>
       isCut(one, resources[one.resource]);
     for (const at of [clickHouse, withoutFewSpans(clickHouse)]) {
-      const found = await readTrace(at, trace(16));
+      const found = await readTrace(at, { traceId: trace(16), tenant: null });
       expect(found.spans.map((one) => isCutIn(one, found.resources))).toEqual([
         ...cut.map(() => true),
         false,
@@ -663,7 +668,7 @@ describe("one trace", () => {
           return await clickHouse.send(request);
         },
       },
-      trace(12),
+      { traceId: trace(12), tenant: null },
     );
     expect(asked.filter((query) => query.includes("SpanName"))).toHaveLength(1);
     expect(few.spans[0]?.resource).toBe(0);
@@ -671,7 +676,9 @@ describe("one trace", () => {
       `${[...long].slice(0, -2).join("")}…`,
     );
     for (const id of [1, 4, 12].map(trace)) {
-      expect(await readTrace(clickHouse, id)).toEqual(await readTrace(withoutFewSpans(clickHouse), id));
+      expect(await readTrace(clickHouse, { traceId: id, tenant: null })).toEqual(
+        await readTrace(withoutFewSpans(clickHouse), { traceId: id, tenant: null }),
+      );
     }
   });
 
@@ -686,6 +693,96 @@ describe("one trace", () => {
     expect(await ask("traceShape", `id=${trace(9)}`, traceShapeSchema)).toEqual(
       v.parse(traceShapeSchema, found),
     );
+  });
+
+  test("whose id several tenants have says whose it is, and is shown of one alone", async () => {
+    const mixed = (n: number, count: number): readonly SpanRow[] =>
+      Array.from({ length: count }, (_, at) => ({
+        trace: trace(n),
+        span: span(at < 4 ? at >> 1 : at),
+        at: ago(20, BigInt(at)),
+        tenant: at % 2 === 0 ? "acme" : "beta",
+        payload: at % 2 === 0 ? payload : `f${payload.slice(1)}`,
+      }));
+    for (const [n, count] of [
+      [43, 6],
+      [44, 1200],
+      [45, 10_001],
+    ] as const) {
+      await insertSpans({ ...clickHouse, access: "full" }, mixed(n, count));
+      const all = await ask("trace", `id=${trace(n)}`, traceSchema);
+      expect(all).toMatchObject({ tenant: null, tenants: ["acme", "beta"], spansCount: count });
+      const note =
+        "Its spans are of 2 tenants: acme, beta. Those of one alone: --tenant, or tenant= of the API.";
+      expect(all.notes[0]).toBe(note);
+      const shape = await ask("traceShape", `id=${trace(n)}`, traceShapeSchema);
+      expect(shape).toEqual(v.parse(traceShapeSchema, all));
+      const beta = await ask("trace", `id=${trace(n)}&tenant=beta`, traceSchema);
+      const spansCount = Math.floor(count / 2);
+      expect(beta).toMatchObject({ tenant: "beta", tenants: ["beta"], spansCount, notes: [] });
+      expect(beta.spans).toHaveLength(spansCount);
+      expect(beta.payloads.map(({ tenant, spans }) => [tenant, spans])).toEqual([["beta", spansCount]]);
+      expect(await ask("traceShape", `id=${trace(n)}&tenant=beta`, traceShapeSchema)).toEqual(
+        v.parse(traceShapeSchema, beta),
+      );
+      const both = await ask("traceSpan", `trace=${trace(n)}&span=${span(1)}`, traceSpanSchema);
+      expect(both.payloads.map(({ tenant }) => tenant)).toEqual(["acme", "beta"]);
+      const one = await ask("traceSpan", `trace=${trace(n)}&span=${span(1)}&tenant=beta`, traceSpanSchema);
+      expect(one.payloads).toEqual(beta.payloads);
+      expect([one.start, one.spans.length]).toEqual([beta.start, 1]);
+    }
+    const none = await ask("traceShape", `id=${trace(43)}&tenant=gamma`, traceShapeSchema);
+    expect(none).toMatchObject({ tenants: [], spans: [], start: null });
+    expect(none.notes).toEqual(["The table has no span of this trace that is of tenant gamma."]);
+    await expect(refusal("trace", `id=${trace(43)}&tenant=A'B`)).resolves.toMatchObject({ status: 400 });
+  });
+
+  /** Before the question with this text is asked, spans of the trace are erased. */
+  const erasingBefore = (text: string, traceId: string, which: string): ClickHouseConnection => ({
+    ...clickHouse,
+    send: async (request) => {
+      if (String(request.body).includes(text)) {
+        await run(
+          `ALTER TABLE ${clickHouse.settings.database}.otel_traces DELETE WHERE TraceId = '${traceId}' AND ${which} SETTINGS mutations_sync = 2`,
+        );
+      }
+      return await clickHouse.send(request);
+    },
+  });
+  const totals = "countIf(StatusCode = 'Error')";
+  const many = (n: number): readonly SpanRow[] =>
+    Array.from({ length: 10_001 }, (_, at) => ({ trace: trace(n), span: span(at), at: ago(20, BigInt(at)) }));
+
+  test("that is erased between two questions is not there, and begins at no time", async () => {
+    const gone = { start: null, durationNs: 0, spans: [], spansCount: 0 };
+    const expectGone = (found: Trace | TraceShape): void => {
+      expect(found).toMatchObject({ ...gone, notes: [expect.stringMatching(/has no span of this trace/)] });
+    };
+    for (const read of [readTrace, readTraceShape]) {
+      await insertSpans({ ...clickHouse, access: "full" }, many(41));
+      expectGone(await read(erasingBefore(totals, trace(41), "1"), { traceId: trace(41), tenant: null }));
+    }
+    await insertSpans({ ...clickHouse, access: "full" }, many(41).slice(0, 3));
+    const alone = await readTraceSpan(erasingBefore("spansByPayload", trace(41), "1"), {
+      traceId: trace(41),
+      span: span(1),
+      tenant: null,
+    });
+    expect(alone).toMatchObject({ start: null, spans: [], payloads: [] });
+    expect(alone.notes).toEqual(["The table has no span with this id in this trace."]);
+  });
+
+  test("of which the first spans are erased between two questions begins with what is listed", async () => {
+    for (const read of [readTrace, readTraceShape]) {
+      await insertSpans({ ...clickHouse, access: "full" }, many(42));
+      const first = `SpanId < '${span(5)}'`;
+      const found = await read(erasingBefore(totals, trace(42), first), { traceId: trace(42), tenant: null });
+      expect(found.spans[0]?.startNs).toBe(0);
+      expect(found.spansCount).toBeGreaterThanOrEqual(found.spans.length);
+      await run(
+        `ALTER TABLE ${clickHouse.settings.database}.otel_traces DELETE WHERE TraceId = '${trace(42)}' SETTINGS mutations_sync = 2`,
+      );
+    }
   });
 
   /** Spans 1 µs apart, each in a payload of its own, those that came first in the payloads that come last by their ids; the last three are another exporter's. */

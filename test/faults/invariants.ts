@@ -754,6 +754,9 @@ export class Checker {
       if (!isErased && (store.get(key) !== null || table.rowsByDay(id).length > 0)) {
         throw new Violation("I7", `${key} was to be erased, and is there`);
       }
+      if (store.get(key) !== null && !witness.ledgerForgot) {
+        throw new Violation("I7", `${key} is erased by its receipt, and R2 has it`);
+      }
     }
   }
 

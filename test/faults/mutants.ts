@@ -1075,6 +1075,30 @@ const segments: readonly Mutant[] = [
     by: "S6",
   },
   {
+    name: "an erasure that others overtook is taken for done",
+    file: "shared/segment/erase-payloads.ts",
+    find: "return isDone ? erased :",
+    replace: "return isDone || blanked !== null ? erased :",
+    profile: "segments",
+    by: "S6",
+  },
+  {
+    name: "what R2 did not erase is said to be erased",
+    file: "shared/delivery/receipts.ts",
+    find: "return first === undefined\n",
+    replace: "return first === undefined || first.keys.length > 0\n",
+    profile: "segments",
+    by: "S6",
+  },
+  {
+    name: "the ledger does not try again what R2 did not erase",
+    file: "shared/ledger/take-report.ts",
+    find: "receipts: [...others, ...again],",
+    replace: "receipts: [...others, ...again.slice(1)],",
+    profile: "segments",
+    by: "S6",
+  },
+  {
     name: "a segment is fetched for each of its payloads",
     file: "test/faults/world/perform.ts",
     mirrors: "workers/consumer/load-payloads.ts",
@@ -1225,6 +1249,14 @@ const stored: readonly Mutant[] = [
 ];
 
 const damaged: readonly Mutant[] = [
+  {
+    name: "a copy that is damaged hides the one that is not",
+    open: "a copy that arrives while the damaged one's receipts are written ends as a dead letter too, so that the model allows it; test/core/delivery-steps.test.ts holds it",
+    file: "shared/delivery/evidence.ts",
+    find: "      damaged ??= object;\n      continue;\n",
+    replace: "      damaged ??= object;\n      break;\n",
+    profile: "a segment is damaged",
+  },
   {
     name: "whatever an entry leads to is taken for its payload's body",
     file: "shared/segment/segment-payloads.ts",

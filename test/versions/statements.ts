@@ -93,7 +93,10 @@ export async function readStatements(): Promise<object> {
       erase: erasing.statement.replace(/mutations_sync = 0$/, "mutations_sync = 2"),
       mutations: mutationsQuery(settings, erasing),
       left: leftQuery(settings, erasing) ?? "",
-      trace: smallTraceQuestion(settings, "").query.replaceAll("{trace:String}", "'trace'"),
+      trace: smallTraceQuestion(settings, { traceId: "", tenant: null }).query.replaceAll(
+        "{trace:String}",
+        "'trace'",
+      ),
     },
   };
 }

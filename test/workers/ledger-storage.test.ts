@@ -1,6 +1,7 @@
 import { reset, runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { assert, beforeEach, describe, expect, test } from "vitest";
+import { hotSaltBytes } from "../../shared/ledger/hot-ids.ts";
 import { memberBytes } from "../../shared/ledger/id-records.ts";
 import { type LedgerEvent, step, tokensNeeded } from "../../shared/ledger/machine.ts";
 import { groupToRow } from "../../shared/ledger/rows.ts";
@@ -253,7 +254,7 @@ describe("the SQLite store", () => {
             return Reflect.apply(Reflect.get(target, name), target, [query, ...bound]);
           },
       });
-      const ids = new LedgerIds(sql, usualStoreBounds);
+      const ids = new LedgerIds(sql, usualStoreBounds, new Uint8Array(hotSaltBytes));
       ids.readAll();
       ids.forget({ forgottenBefore: 2 });
       expect(countOf(storage, "runs")).toBe(0);

@@ -4,7 +4,7 @@
  */
 import * as v from "valibot";
 import type { ClickHouseSettings } from "../../shared/clickhouse/connection.ts";
-import { type Cut, smallTraceQuestion } from "../../shared/console/one-trace-queries.ts";
+import { type AskedTrace, type Cut, smallTraceQuestion } from "../../shared/console/one-trace-queries.ts";
 import type { Attributes } from "../../shared/console/traces.ts";
 import { limits } from "../../shared/limits.ts";
 import type { Ask, SpanRow } from "./read-trace.ts";
@@ -22,6 +22,7 @@ export const shapeEntries = {
   at: v.string(),
   durationNs: v.number(),
   status: v.string(),
+  tenant: v.string(),
 };
 /** What a span's row says of itself, cut or whole. */
 export const spanEntries = {
@@ -29,7 +30,6 @@ export const spanEntries = {
   statusMessage: v.string(),
   scope: v.string(),
   payload: v.string(),
-  tenant: v.string(),
 };
 const smallSchema = v.array(
   v.object({
@@ -50,12 +50,12 @@ type SmallRow = v.InferOutput<typeof smallSchema>[number];
 export async function readSmallTrace(
   settings: ClickHouseSettings,
   ask: Ask,
-  traceId: string,
+  asked: AskedTrace,
   cut: Cut,
 ): Promise<readonly SpanRow[] | null> {
   let rows: readonly SmallRow[];
   try {
-    rows = await ask(smallTraceQuestion(settings, traceId), smallSchema);
+    rows = await ask(smallTraceQuestion(settings, asked), smallSchema);
   } catch (error) {
     if (!isTooMuch(error)) {
       throw error;

@@ -5,6 +5,7 @@ import type { ClickHouseConnection, ClickHouseSettings } from "../../shared/clic
 import { isCut } from "../../shared/console/cut-spans.ts";
 import { formatInstant } from "../../shared/console/instant.ts";
 import {
+  type AskedTrace,
   type Cut,
   spanSurroundingsQuestion,
   type TraceScope,
@@ -23,6 +24,7 @@ import {
   spansSchema,
 } from "./read-trace.ts";
 import { payloadsOfRows, readPayloads } from "./read-trace-payloads.ts";
+import { earliest } from "./read-trace-totals.ts";
 import { isTooMuch } from "./trace-search.ts";
 
 /** Spans of one id: more than one is a sender's mistake. */
@@ -41,18 +43,21 @@ const surroundingsSchema = v.array(
 
 export async function readTraceSpan(
   clickHouse: ClickHouseConnection,
-  { trace: traceId, span: spanId }: { readonly trace: string; readonly span: string },
+  { span: spanId, ...asked }: AskedTrace & { readonly span: string },
   settings: Readonly<Record<string, string>> = {},
 ): Promise<TraceSpanDetail> {
   const ask = asker(clickHouse, settings);
+  const { traceId } = asked;
   const at = clickHouse.settings;
-  const scope = await scopeOf(clickHouse, ask, traceId, spanId);
-  const [{ rows, cut }, [surroundings]] = await Promise.all([
+  const scope = await scopeOf(clickHouse, ask, asked, spanId);
+  const [{ rows: all, cut }, [surroundings]] = await Promise.all([
     readSpans(at, ask, scope),
-    ask(spanSurroundingsQuestion(at, traceId, spanId, scope.seconds), surroundingsSchema),
+    ask(spanSurroundingsQuestion(at, scope), surroundingsSchema),
   ]);
-  const begin = BigInt(surroundings?.begin ?? 0);
   const spansOf = new Map(surroundings?.spansByPayload);
+  // What was erased between the two is not there, and began at no time.
+  const rows = spansOf.size === 0 ? [] : all;
+  const begin = earliest([surroundings?.begin ?? 0, ...rows.map((row) => row.at)].map(BigInt));
   const brought = payloadsOfRows(rows).map((one) => ({
     ...one,
     spans: spansOf.get(one.payload) ?? one.spans,

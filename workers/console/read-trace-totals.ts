@@ -1,7 +1,7 @@
 /** How many spans and errors a trace has, and from when to when it is: counted here where an answer has all of its spans, else in ClickHouse. */
 import * as v from "valibot";
 import type { ClickHouseSettings } from "../../shared/clickhouse/connection.ts";
-import { traceTotalsQuestion } from "../../shared/console/one-trace-queries.ts";
+import { type AskedTrace, traceTotalsQuestion } from "../../shared/console/one-trace-queries.ts";
 import type { Ask } from "./read-trace.ts";
 import { isOurs } from "./read-trace-payloads.ts";
 
@@ -14,6 +14,8 @@ export interface TraceTotals {
   readonly begin: bigint;
   readonly end: bigint;
   readonly lastBegin: bigint;
+  /** In order; spans of another exporter are nobody's. */
+  readonly tenants: readonly string[];
 }
 
 const totalsSchema = v.array(
@@ -24,28 +26,74 @@ const totalsSchema = v.array(
     begin: v.string(),
     end: v.string(),
     lastBegin: v.string(),
+    tenants: v.array(v.string()),
   }),
 );
 
 export async function readTotals(
   settings: ClickHouseSettings,
   ask: Ask,
-  traceId: string,
+  asked: AskedTrace,
 ): Promise<TraceTotals> {
-  const [found] = await ask(traceTotalsQuestion(settings, traceId), totalsSchema);
-  const { begin = "0", end = "0", lastBegin = "0", spans = 0, errors = 0, ofOthers = 0 } = found ?? {};
-  return { spans, errors, ofOthers, begin: BigInt(begin), end: BigInt(end), lastBegin: BigInt(lastBegin) };
+  const [found] = await ask(traceTotalsQuestion(settings, asked), totalsSchema);
+  const {
+    begin = "0",
+    end = "0",
+    lastBegin = "0",
+    spans = 0,
+    errors = 0,
+    ofOthers = 0,
+    tenants = [],
+  } = found ?? {};
+  const times = { begin: BigInt(begin), end: BigInt(end), lastBegin: BigInt(lastBegin) };
+  return { spans, errors, ofOthers, ...times, tenants: inOrder(tenants) };
 }
 
-/** Of all spans of a trace, by their begin. `payload`: in hex, where it is known. */
-export function totalsOf(
-  rows: readonly {
-    readonly at: string;
-    readonly durationNs: number;
-    readonly status: string;
-    readonly payload?: string;
-  }[],
-): TraceTotals {
+function inOrder(tenants: readonly string[]): readonly string[] {
+  return [...new Set(tenants)].filter((tenant) => tenant !== "").sort();
+}
+
+/** What a trace is counted by of a span. `payload`: in hex, where it is known. */
+interface CountedSpan {
+  readonly at: string;
+  readonly durationNs: number;
+  readonly status: string;
+  readonly tenant: string;
+  readonly payload?: string;
+}
+
+/**
+ * Totals and spans of two queries, between which spans may have come, or been erased: where one of them found none, the trace is not there;
+ * else it has at least what is listed.
+ */
+export function agreed<Row extends CountedSpan>(
+  counted: TraceTotals,
+  rows: readonly Row[],
+): { readonly totals: TraceTotals; readonly rows: readonly Row[] } {
+  if (counted.spans === 0 || rows.length === 0) {
+    return { totals: totalsOf([]), rows: [] };
+  }
+  const listed = totalsOf(rows);
+  const totals = {
+    spans: Math.max(counted.spans, listed.spans),
+    errors: Math.max(counted.errors, listed.errors),
+    ofOthers: Math.max(counted.ofOthers, listed.ofOthers),
+    begin: earliest([counted.begin, listed.begin]),
+    end: -earliest([-counted.end, -listed.end]),
+    lastBegin: -earliest([-counted.lastBegin, -listed.lastBegin]),
+    tenants: inOrder([...counted.tenants, ...listed.tenants]),
+  };
+  return { totals, rows };
+}
+
+/** ns since the epoch */
+export function earliest(times: readonly bigint[]): bigint {
+  const [first = 0n] = [...times].sort((a, b) => (a < b ? -1 : 1));
+  return first;
+}
+
+/** Of all spans of a trace, by their begin. */
+export function totalsOf(rows: readonly CountedSpan[]): TraceTotals {
   let end = 0n;
   for (const { at, durationNs } of rows) {
     const ended = BigInt(at) + BigInt(Math.round(durationNs));
@@ -58,5 +106,6 @@ export function totalsOf(
     begin: BigInt(rows[0]?.at ?? 0),
     end,
     lastBegin: BigInt(rows.at(-1)?.at ?? 0),
+    tenants: inOrder(rows.map(({ tenant }) => tenant)),
   };
 }

@@ -8,6 +8,7 @@ import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts
 import { isCut } from "../../shared/console/cut-spans.ts";
 import { formatInstant } from "../../shared/console/instant.ts";
 import {
+  type AskedTrace,
   type Cut,
   type TraceScope,
   tracePayloadsQuestion,
@@ -20,7 +21,7 @@ import { DAY_MS, limits } from "../../shared/limits.ts";
 import { type PayloadId, payloadIdToBytes } from "../../shared/payload-key.ts";
 import { pairs, readSmallTrace, spanEntries } from "./read-small-trace.ts";
 import { broughtSchema, isOurs, payloadsOfRows, readPayloads } from "./read-trace-payloads.ts";
-import { readTotals, totalsOf } from "./read-trace-totals.ts";
+import { agreed, readTotals, type TraceTotals, totalsOf } from "./read-trace-totals.ts";
 import { isTooMuch } from "./trace-search.ts";
 
 export const spansSchema = v.array(
@@ -47,14 +48,14 @@ interface ResourceRow {
 }
 const timesSchema = v.array(v.object({ begin: v.number(), end: v.number() }));
 
-const wholeTrace: Cut = {
+const wholeCut: Cut = {
   members: limits.traceSpanMembersMax,
   textChars: limits.traceTextCharsMax,
   detailBytes: limits.traceDetailBytesMax,
   spans: limits.traceSpansMax,
 };
 /** Of a trace whose texts were too much for ClickHouse's memory or for the answer. */
-const bareTrace: Cut = { ...wholeTrace, members: 0, detailBytes: -1 };
+const bareTrace: Cut = { ...wholeCut, members: 0, detailBytes: -1 };
 
 /** Asks with what keeps the console's login within limits, where it may set something (search-limits.ts). */
 export type Ask = <S extends v.GenericSchema>(question: Question, schema: S) => Promise<v.InferOutput<S>>;
@@ -67,18 +68,12 @@ export function asker(clickHouse: ClickHouseConnection, settings: Readonly<Recor
 /** A trace that is not there has no spans. `settings`: what keeps the queries within limits. */
 export async function readTrace(
   clickHouse: ClickHouseConnection,
-  traceId: string,
+  asked: AskedTrace,
   settings: Readonly<Record<string, string>> = {},
 ): Promise<Trace> {
   const ask = asker(clickHouse, settings);
-  const { rows, scope } = await spansOf(clickHouse, ask, traceId);
-  const isMore = rows.length >= limits.traceSpansMax;
-  const [{ spans: spansCount, errors, ofOthers, begin, end, lastBegin }, brought] = isMore
-    ? await Promise.all([
-        readTotals(clickHouse.settings, ask, traceId),
-        ask(tracePayloadsQuestion(clickHouse.settings, scope), broughtSchema),
-      ])
-    : [totalsOf(rows), payloadsOfRows(rows)];
+  const { rows, totals, brought } = await wholeTrace(clickHouse, ask, asked);
+  const { spans: spansCount, errors, ofOthers, begin, end, lastBegin } = totals;
   const payloads = await readPayloads(clickHouse, settings, brought.slice(0, limits.payloadsListed));
   const found = resourcesOf(rows);
   const resources = found.map(({ resource }) => resource);
@@ -92,7 +87,7 @@ export async function readTrace(
           payloads.reduce((left, payload) => left - payload.spans, spansCount - ofOthers),
         );
   return {
-    traceId,
+    ...whose(asked, totals),
     start: rows.length === 0 ? null : formatInstant(begin),
     durationNs: Number(end - begin),
     spansCount,
@@ -103,7 +98,7 @@ export async function readTrace(
     spansUnlisted,
     spansOfOthers: ofOthers,
     notes: [
-      ...notesOf(spans, resources, spansCount),
+      ...notesOf(spans, resources, asked, totals),
       ...(spansUnlisted > 0
         ? [
             `Its spans came in more than ${limits.payloadsListed} payloads: the first ${limits.payloadsListed} by start time are listed, and ${spansUnlisted} spans came in others.`,
@@ -114,15 +109,29 @@ export async function readTrace(
   };
 }
 
+/** Its first spans, what all of them come to, and the payloads that brought them. */
+async function wholeTrace(clickHouse: ClickHouseConnection, ask: Ask, asked: AskedTrace) {
+  const { rows, scope } = await spansOf(clickHouse, ask, asked);
+  if (rows.length < limits.traceSpansMax) {
+    return { rows, totals: totalsOf(rows), brought: payloadsOfRows(rows) };
+  }
+  const [counted, brought] = await Promise.all([
+    readTotals(clickHouse.settings, ask, asked),
+    ask(tracePayloadsQuestion(clickHouse.settings, scope), broughtSchema),
+  ]);
+  const found = agreed(counted, rows);
+  return { ...found, brought: found.rows.length === 0 ? [] : brought };
+}
+
 /** Where the trace's spans lie in time, by the view of trace ids; where it has missed the trace, all of the table is looked at. */
 export async function scopeOf(
   { settings }: ClickHouseConnection,
   ask: Ask,
-  traceId: string,
+  asked: AskedTrace,
   spanId: string | null,
 ): Promise<TraceScope> {
-  const [seconds] = await ask(traceTimesQuestion(settings, [traceId]), timesSchema);
-  return { traceId, spanId, seconds: seconds ?? null };
+  const [seconds] = await ask(traceTimesQuestion(settings, [asked.traceId]), timesSchema);
+  return { ...asked, spanId, seconds: seconds ?? null };
 }
 
 interface FoundSpans {
@@ -132,15 +141,15 @@ interface FoundSpans {
 }
 
 /** The spans that an answer shows: by one query if they are few, else cut in ClickHouse. */
-async function spansOf(clickHouse: ClickHouseConnection, ask: Ask, traceId: string): Promise<FoundSpans> {
+async function spansOf(clickHouse: ClickHouseConnection, ask: Ask, asked: AskedTrace): Promise<FoundSpans> {
   const { settings } = clickHouse;
-  const small = await readSmallTrace(settings, ask, traceId, wholeTrace);
+  const small = await readSmallTrace(settings, ask, asked, wholeCut);
   if (small !== null) {
-    return { rows: small, scope: { traceId, spanId: null, seconds: null } };
+    return { rows: small, scope: { ...asked, spanId: null, seconds: null } };
   }
-  const scope = await scopeOf(clickHouse, ask, traceId, null);
+  const scope = await scopeOf(clickHouse, ask, asked, null);
   try {
-    return { rows: await ask(traceSpansQuestion(settings, scope, wholeTrace), spansSchema), scope };
+    return { rows: await ask(traceSpansQuestion(settings, scope, wholeCut), spansSchema), scope };
   } catch (error) {
     if (!isTooMuch(error)) {
       throw error;
@@ -207,13 +216,18 @@ export function spanOf(
   });
 }
 
-function notesOf(spans: readonly TraceSpan[], resources: Trace["resources"], spansCount: number): string[] {
+function notesOf(
+  spans: readonly TraceSpan[],
+  resources: Trace["resources"],
+  asked: AskedTrace,
+  totals: TraceTotals,
+): string[] {
   const without = spans.filter(({ attributes }) => attributes === null).length;
   const cut = spans.filter(
     (span) => span.attributes !== null && isCut(span, resources[span.resource]),
   ).length;
   return [
-    ...shapeNotes(spans, spansCount),
+    ...shapeNotes(spans, asked, totals),
     ...(without > 0
       ? [
           `Attributes, events and links of ${without} spans are left out to keep the answer small: open a span to see its own.`,
@@ -221,7 +235,7 @@ function notesOf(spans: readonly TraceSpan[], resources: Trace["resources"], spa
       : []),
     ...(cut > 0
       ? [
-          `${cut === 1 ? "1 span is shown in part: it has" : `${cut} spans are shown in part: they have`} more than ${cutText(wholeTrace)}. Open a span to see all of it.`,
+          `${cut === 1 ? "1 span is shown in part: it has" : `${cut} spans are shown in part: they have`} more than ${cutText(wholeCut)}. Open a span to see all of it.`,
         ]
       : []),
   ];
@@ -232,16 +246,39 @@ export function cutText({ members, textChars }: Cut): string {
   return `${members} attributes, events or links, or texts longer than ${textChars} characters (these end in "…")`;
 }
 
+/** Which trace it is, and whose. */
+export function whose({ traceId, tenant }: AskedTrace, { tenants }: TraceTotals) {
+  return { traceId, tenant, tenants: tenants.slice(0, limits.traceTenantsListed) };
+}
+
 /** What is to be said of a trace whose spans are drawn. */
-export function shapeNotes(spans: readonly ShapeSpan[], spansCount: number): string[] {
+export function shapeNotes(
+  spans: readonly ShapeSpan[],
+  { tenant }: AskedTrace,
+  { spans: spansCount, tenants }: TraceTotals,
+): string[] {
   if (spans.length === 0) {
-    return [
-      "The table has no span of this trace: it was never sent, is on its way (the overview shows what is in flight), was refused or erased, or is older than the table keeps spans.",
-    ];
+    return tenant !== null
+      ? [`The table has no span of this trace that is of tenant ${tenant}.`]
+      : [
+          "The table has no span of this trace: it was never sent, is on its way (the overview shows what is in flight), was refused or erased, or is older than the table keeps spans.",
+        ];
   }
-  return spansCount > spans.length
-    ? [`It has ${spansCount} spans: these are the first ${spans.length} by start time.`]
-    : [];
+  return [
+    ...(tenants.length > 1
+      ? [`Its spans are of ${tenantsText(tenants)}. Those of one alone: --tenant, or tenant= of the API.`]
+      : []),
+    ...(spansCount > spans.length
+      ? [`It has ${spansCount} spans: these are the first ${spans.length} by start time.`]
+      : []),
+  ];
+}
+
+function tenantsText(tenants: readonly string[]): string {
+  const { traceTenantsListed } = limits;
+  return tenants.length > traceTenantsListed
+    ? `more than ${traceTenantsListed} tenants, ${tenants.slice(0, traceTenantsListed).join(", ")} among them`
+    : `${tenants.length} tenants: ${tenants.join(", ")}`;
 }
 
 export function daysApart(ns: bigint): string[] {

@@ -86,10 +86,12 @@ const handlers: { readonly [N in RouteName]: Handler<N> } = {
   "GET /api/payloads": async ({ query }, env) =>
     await listPayloads(env.PAYLOADS, clickHouseOf(env), env.CONSUMER, query.tenant, query.after),
   "GET /api/status": async ({ now }, env) => await status(env, now),
-  "GET /api/trace": async ({ query }, env) => await traces.trace(clickHouseOf(env), query.id),
-  "GET /api/trace-shape": async ({ query }, env) => await traces.shape(clickHouseOf(env), query.id),
-  "GET /api/trace-span": async ({ query }, env) =>
-    await traces.span(clickHouseOf(env), query.trace, query.span),
+  "GET /api/trace": async ({ query: { id: traceId, tenant = null } }, env) =>
+    await traces.trace(clickHouseOf(env), { traceId, tenant }),
+  "GET /api/trace-shape": async ({ query: { id: traceId, tenant = null } }, env) =>
+    await traces.shape(clickHouseOf(env), { traceId, tenant }),
+  "GET /api/trace-span": async ({ query: { trace: traceId, span, tenant = null } }, env) =>
+    await traces.span(clickHouseOf(env), { traceId, span, tenant }),
   "GET /api/trace-times": async ({ query, now }, env) => await traces.times(clickHouseOf(env), query, now),
   "GET /api/trace-values": async ({ query, now }, env) => await traces.values(clickHouseOf(env), query, now),
   "GET /api/traces": async ({ query, now }, env) => await traces.list(clickHouseOf(env), query, now),

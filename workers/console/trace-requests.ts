@@ -1,5 +1,6 @@
 /** The console's requests for traces: what a request asks, checked, and its answer or why there is none. */
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
+import type { AskedTrace } from "../../shared/console/one-trace-queries.ts";
 import { parseFilter } from "../../shared/console/trace-filter.ts";
 import type {
   Trace,
@@ -29,25 +30,28 @@ export function traceHandlers(memory: SearchMemory): {
   readonly list: Answering<Traces>;
   readonly times: Answering<TraceTimes>;
   readonly values: Answering<TraceValues>;
-  trace(clickHouse: ClickHouseConnection, id: string): Promise<Trace>;
-  shape(clickHouse: ClickHouseConnection, id: string): Promise<TraceShape>;
-  span(clickHouse: ClickHouseConnection, trace: string, span: string): Promise<TraceSpanDetail>;
+  trace(clickHouse: ClickHouseConnection, asked: AskedTrace): Promise<Trace>;
+  shape(clickHouse: ClickHouseConnection, asked: AskedTrace): Promise<TraceShape>;
+  span(
+    clickHouse: ClickHouseConnection,
+    asked: AskedTrace & { readonly span: string },
+  ): Promise<TraceSpanDetail>;
 } {
   return {
     list: searching(memory, parseListQuestion, listTraces),
     times: searching(memory, parseFilter, countTraces),
     values: searching(memory, parseValuesQuestion, completeValues),
-    trace: async (clickHouse, id) => {
+    trace: async (clickHouse, asked) => {
       const patient = patientForTrace(clickHouse);
-      return await readTrace(patient, id, await settingsOf(patient, memory));
+      return await readTrace(patient, asked, await settingsOf(patient, memory));
     },
-    shape: async (clickHouse, id) => {
+    shape: async (clickHouse, asked) => {
       const patient = patientForTrace(clickHouse);
-      return await readTraceShape(patient, id, await settingsOf(patient, memory));
+      return await readTraceShape(patient, asked, await settingsOf(patient, memory));
     },
-    span: async (clickHouse, trace, span) => {
+    span: async (clickHouse, asked) => {
       const patient = patientForTrace(clickHouse);
-      return await readTraceSpan(patient, { trace, span }, await settingsOf(patient, memory));
+      return await readTraceSpan(patient, asked, await settingsOf(patient, memory));
     },
   };
 }

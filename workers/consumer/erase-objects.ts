@@ -10,23 +10,22 @@ import {
   type PayloadKey,
   tenantOfKey,
 } from "../../shared/payload-key.ts";
-import { type ErasurePerformer, erasePayloads } from "../../shared/segment/erase-payloads.ts";
+import { type ErasurePerformer, erasePayloads, type NotErased } from "../../shared/segment/erase-payloads.ts";
 import { fetchObject } from "../../shared/segment/payload-objects.ts";
 import { isBodyOf, writeSegment } from "../../shared/segment/segment.ts";
 
 /**
  * Deletes the objects of these payloads and everything that their dead letters kept. In a segment the bodies are overwritten, and
- * its other payloads are as they were; where nothing is left in it, it is deleted. May be repeated. Throws where R2 does not do it.
+ * its other payloads are as they were; where nothing is left in it, it is deleted. May be repeated. Answers with what is in a segment
+ * that could not be rewritten. Throws where R2 does not delete.
  */
-export async function eraseObjects(bucket: R2Bucket, keys: readonly PayloadKey[]): Promise<void> {
+export async function eraseObjects(bucket: R2Bucket, keys: readonly PayloadKey[]): Promise<NotErased> {
   const alone = keys.filter((key) => !isInSegment(key));
-  const together = Map.groupBy(keys.filter(isInSegment), objectOf);
-  for (const [segment, own] of together) {
-    await perform(erasePayloads(segment, own), performerOf(bucket));
-  }
+  const together = keys.filter(isInSegment);
+  const notErased = await perform(erasePayloads(together), performerOf(bucket));
   const records = keys.map((key) => `${deadLetterPrefix}${key}`);
-  const copies = keys.filter(isInSegment).map(deadCopyOf);
-  await bucket.delete([...alone, ...records, ...copies]);
+  await bucket.delete([...alone, ...records, ...together.map(deadCopyOf)]);
+  return notErased;
 }
 
 function performerOf(bucket: R2Bucket): ErasurePerformer {
@@ -42,6 +41,10 @@ function performerOf(bucket: R2Bucket): ErasurePerformer {
       (await bucket.put(segment, bytes, { onlyIf: { etagMatches: etag } })) !== null,
     delete: async (segment) => {
       await bucket.delete(segment);
+      return null;
+    },
+    wait: async ({ ms }) => {
+      await new Promise((resolve) => setTimeout(resolve, ms));
       return null;
     },
   };

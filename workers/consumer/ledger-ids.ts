@@ -94,6 +94,7 @@ type Found = { readonly id: PayloadId; readonly place: PayloadPlace };
 export class LedgerIds {
   readonly #sql: SqlStorage;
   readonly #bounds: IdBounds;
+  readonly #salt: Uint8Array;
   #members = new IdRows();
   /** Of these the row of ids is an earlier version's. */
   #beside = new Set<number>();
@@ -102,17 +103,19 @@ export class LedgerIds {
   /** Has any stray content of this hour (of 64 minutes)? As far as it was asked. */
   #strayHours = new Map<number, boolean>();
 
-  constructor(sql: SqlStorage, bounds: IdBounds) {
+  /** `salt`: of the hot ids; random, and another one for each instance. */
+  constructor(sql: SqlStorage, bounds: IdBounds, salt: Uint8Array) {
     this.#sql = sql;
     this.#bounds = bounds;
-    this.#hot = new HotIds(bounds.hotIdsMax);
+    this.#salt = salt;
+    this.#hot = new HotIds(bounds.hotIdsMax, salt);
     this.#runs = new LedgerRuns(sql, bounds.filterBytesMax);
   }
 
   /** As an instance finds it when it starts. */
   readAll(): void {
     this.#members = new IdRows();
-    this.#hot = new HotIds(this.#bounds.hotIdsMax);
+    this.#hot = new HotIds(this.#bounds.hotIdsMax, this.#salt);
     this.#strayHours = new Map();
     this.#beside = new Set(
       [...this.#sql.exec<{ seq: number }>("SELECT seq FROM members_3")].map(({ seq }) => seq),

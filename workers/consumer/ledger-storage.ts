@@ -18,6 +18,7 @@ import {
 } from "../../shared/ledger/group.ts";
 import type { Head } from "../../shared/ledger/head.ts";
 import { headAtStart, isNotified, isToWrite } from "../../shared/ledger/head-row.ts";
+import { hotSaltBytes } from "../../shared/ledger/hot-ids.ts";
 import { isForgotten } from "../../shared/ledger/memory.ts";
 import {
   fitsRow,
@@ -76,10 +77,15 @@ export class LedgerStorage implements LedgerView {
   /** What it knows was given up, and could not be read: nothing that was decided by it is applied. */
   #isStale = false;
 
-  constructor(storage: DurableObjectStorage, bounds: StoreBounds = usualStoreBounds) {
+  /** `salt`: of its hot ids (`hotSaltBytes`). */
+  constructor(
+    storage: DurableObjectStorage,
+    bounds: StoreBounds = usualStoreBounds,
+    salt: Uint8Array = crypto.getRandomValues(new Uint8Array(hotSaltBytes)),
+  ) {
     this.#storage = storage;
     this.#sql = storage.sql;
-    this.#ids = new LedgerIds(storage.sql, bounds);
+    this.#ids = new LedgerIds(storage.sql, bounds, salt);
     this.#live = new LiveGroups(bounds.liveCharsMax);
     openSchema(storage);
     this.#readAll();

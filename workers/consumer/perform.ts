@@ -162,10 +162,7 @@ function groupPerformerOf(
       await deleteRows(clickHouse, rowsDeletion(settings, { ...rows, mark: group }));
       return null;
     },
-    eraseObjects: async (keys) => {
-      await eraseObjects(bucket, keys);
-      return null;
-    },
+    eraseObjects: async (keys) => await eraseObjects(bucket, keys),
     report: async ({ task, report }) => {
       blocks.drop();
       logAttempt(task, report);

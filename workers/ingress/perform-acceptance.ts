@@ -183,7 +183,7 @@ async function collect(
     advised.answered(collected.advice, Date.now());
     switch (collected.kind) {
       case "full":
-        pause.full(Date.now());
+        pause.full(startedAt, Date.now());
         bypassed("collector_full");
         return { kind: "alone" };
       case "failed":
@@ -194,10 +194,10 @@ async function collect(
         return { kind: "alone" };
       }
       case "alone":
-        pause.worked();
+        pause.worked(startedAt);
         return collected;
       case "stored": {
-        pause.worked();
+        pause.worked(startedAt);
         const { segment, slot, isDuplicate, spans } = collected;
         if (isInSegment(segment)) {
           const key = formatSlotKey(segment, slot, payload.tenant, payload.id);

@@ -148,7 +148,7 @@ function* collect(
       pause.failed(startedAt, clock.now, "collector_failed");
       door.bypassed();
     } else {
-      pause.worked();
+      pause.worked(startedAt);
     }
   }
   if (added === null) {

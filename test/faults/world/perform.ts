@@ -7,7 +7,7 @@ import { assert, BrokenInvariant } from "../../../shared/assert.ts";
 import { bytesToBuild, type Taking, waitForBytes } from "../../../shared/byte-budget.ts";
 import { witnessOf } from "../../../shared/clickhouse/table-identity.ts";
 import type { DeliveryEffects, FoundObject } from "../../../shared/delivery/effects.ts";
-import { type Answered, type Asked, done } from "../../../shared/effect.ts";
+import { type Answered, type Asked, done, failure } from "../../../shared/effect.ts";
 import type { GroupPayload, StoredPayload } from "../../../shared/ledger/group.ts";
 import type { TableFacts } from "../../../shared/ledger/known-table.ts";
 import { overdueMs } from "../../../shared/ledger/settings.ts";
@@ -24,7 +24,11 @@ import {
   type PayloadKey,
 } from "../../../shared/payload-key.ts";
 import { isGroupId } from "../../../shared/receipt.ts";
-import { type ErasureEffects, erasePayloads, NotErased } from "../../../shared/segment/erase-payloads.ts";
+import {
+  type ErasureEffects,
+  erasePayloads,
+  type NotErased,
+} from "../../../shared/segment/erase-payloads.ts";
 import type { Process } from "./clock.ts";
 import {
   type Damaged,
@@ -332,19 +336,20 @@ export const performer: ModelPerformer = {
     for (const key of keys) {
       witness.erasing.add(key);
     }
-    for (const [segment, own] of Map.groupBy(keys.filter(isInSegment), objectOf)) {
-      yield* eraseIn(hands, segment, own);
-    }
+    const notErased = yield* eraseInSegments(hands, keys.filter(isInSegment));
+    const left = new Set(notErased.keys);
     world.askStore("delete");
     for (const key of keys) {
       if (!isInSegment(key)) {
         store.delete(objectOf(key));
       }
       store.dropCopy(key);
-      witness.bytesGone.add(key);
-      witness.deletions.push({ key, at: clock.now, runBegan: hands.receiptedAt });
+      if (!left.has(key)) {
+        witness.bytesGone.add(key);
+        witness.deletions.push({ key, at: clock.now, runBegan: hands.receiptedAt });
+      }
     }
-    return null;
+    return notErased;
   },
   report(hands, { task, report }) {
     const { world } = hands;
@@ -361,48 +366,73 @@ export const performer: ModelPerformer = {
   },
 };
 
+/** An erasure of payloads in segments: what it is asked for, and the payloads of the segment that it read last. */
+interface Erasing {
+  readonly keys: ReadonlySet<PayloadKey>;
+  read: readonly StoredObject[];
+}
+
 /** The product's own way of erasing (shared/segment/erase-payloads.ts): between its read and its write, others write. */
-function* eraseIn(hands: Hands, segment: ObjectKey, keys: readonly PayloadKey[]): Process {
+function* eraseInSegments(hands: Hands, keys: readonly PayloadKey[]): Process<NotErased> {
   const { world } = hands;
-  const work = erasePayloads(segment, keys);
+  const erasing: Erasing = { keys: new Set(keys), read: [] };
+  const work = erasePayloads(keys);
   let step = work.next();
   while (step.done !== true) {
-    const { name } = step.value;
-    const answer = eraseEffect(hands, segment, step.value);
+    const { name, asks } = step.value;
+    const answer = eraseEffect(hands, erasing, step.value);
     if (name === "get") {
       yield world.fate.between(1, 100);
+    } else if (name === "wait") {
+      yield asks.ms;
     }
-    try {
-      step = work.next(answer);
-    } catch (error) {
-      throw error instanceof NotErased ? new StoreFailed(error.message) : error;
+    step = work.next(answer);
+  }
+  return step.value;
+}
+
+function eraseEffect(hands: Hands, erasing: Erasing, asked: Asked<ErasureEffects>): Answered<ErasureEffects> {
+  try {
+    return eraseNow(hands, erasing, asked);
+  } catch (error) {
+    if (error instanceof StoreFailed) {
+      return failure(error);
     }
+    throw error;
   }
 }
 
-function eraseEffect(
+function eraseNow(
   { world, receiptedAt }: Hands,
-  segment: ObjectKey,
+  erasing: Erasing,
   { name, asks }: Asked<ErasureEffects>,
 ): Answered<ErasureEffects> {
   const { store, witness } = world;
   switch (name) {
     case "get":
       world.askStore("get");
-      return done<ErasureEffects, "get">("get", store.readSegment(segment));
+      erasing.read = witness.segments.get(asks) ?? [];
+      return done<ErasureEffects, "get">("get", store.readSegment(asks));
     case "isBody":
-      return done<ErasureEffects, "isBody">(
-        "isBody",
-        isBody(asks.entry, asks.body, witness.segments.get(segment) ?? []),
-      );
-    case "replace":
+      return done<ErasureEffects, "isBody">("isBody", isBody(asks.entry, asks.body, erasing.read));
+    case "replace": {
       world.askStore("put");
-      return done<ErasureEffects, "replace">("replace", store.rewrite(segment, asks.bytes, asks.etag));
+      const isDone = store.rewrite(asks.segment, asks.bytes, asks.etag);
+      // From now on they are gone, whether the consumer lives to say so or not.
+      for (const { key } of isDone ? erasing.read : []) {
+        if (erasing.keys.has(key)) {
+          witness.bytesGone.add(key);
+        }
+      }
+      return done<ErasureEffects, "replace">("replace", isDone);
+    }
     case "delete":
       world.askStore("delete");
-      store.delete(segment);
-      witness.segmentsGone.push({ object: segment, runBegan: receiptedAt });
+      store.delete(asks);
+      witness.segmentsGone.push({ object: asks, runBegan: receiptedAt });
       return done<ErasureEffects, "delete">("delete", null);
+    case "wait":
+      return done<ErasureEffects, "wait">("wait", null);
   }
 }
 

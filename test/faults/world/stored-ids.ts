@@ -3,6 +3,7 @@
  * bounds are small, so that rows are merged, ids go cold and filters are given up within a schedule.
  */
 import { DatabaseSync, type SQLInputValue, type StatementSync } from "node:sqlite";
+import { hotSaltBytes } from "../../../shared/ledger/hot-ids.ts";
 import type { Change, PayloadPlace } from "../../../shared/ledger/view.ts";
 import type { PayloadId } from "../../../shared/payload-key.ts";
 import { LedgerStorage, type StoreBounds } from "../../../workers/consumer/ledger-storage.ts";
@@ -28,13 +29,20 @@ export class StoredIds implements IdStore {
   readonly #database = new DatabaseSync(":memory:") as Copied;
   readonly #over = storageOver(this.#database);
   #storage: LedgerStorage;
+  #starts = 0;
 
   constructor(from: Uint8Array | null = null) {
     open.push(this.#database);
     if (from !== null) {
       this.#database.deserialize(from);
     }
-    this.#storage = new LedgerStorage(this.#over, bounds);
+    this.#storage = this.#start();
+  }
+
+  /** An instance, with a salt that no other one of this store has. */
+  #start(): LedgerStorage {
+    this.#starts++;
+    return new LedgerStorage(this.#over, bounds, new Uint8Array(hotSaltBytes).fill(this.#starts));
   }
 
   apply(changes: readonly Change[]): void {
@@ -50,7 +58,7 @@ export class StoredIds implements IdStore {
   }
 
   restart(): void {
-    this.#storage = new LedgerStorage(this.#over, bounds);
+    this.#storage = this.#start();
   }
 
   copy(): StoredIds {

@@ -127,6 +127,8 @@ export interface Witness {
   readonly findings: Set<string>;
   /** What the ledger judged and some channel has still to report: the finding, and the channels left. */
   readonly unreported: Map<string, Set<Channel>>;
+  /** The ledger was lost or restored: what it had still to do is done when somebody asks again. */
+  ledgerForgot: boolean;
   /** Rows that the table lost, or a person removed, and that are not back: `id/day`, since when. */
   readonly lost: Map<string, number>;
   /** Rows that ClickHouse acknowledged, or showed to somebody who asked: `id/day`. */
@@ -277,6 +279,7 @@ export class World {
       seals: [],
       findings: new Set(),
       unreported: new Map(),
+      ledgerForgot: false,
       lost: new Map(),
       shown: new Set(),
       asked: new Set(),
@@ -389,6 +392,7 @@ export class World {
       this.witness.damaged.add(id);
     }
     this.witness.rewriting.clear();
+    this.witness.ledgerForgot = true;
     this.witness.forgotten.clear(); // the audit brings it back, later
     this.witness.unreported.clear();
   }

@@ -9,11 +9,13 @@ import {
   deadLetterPrefix,
   formatPayloadKey,
   formatSlotKey,
+  idOfKey,
   type ObjectKey,
   objectOf,
   type PayloadKey,
   payloadId,
 } from "../../../shared/payload-key.ts";
+import { crc32 } from "../../../shared/segment/crc32.ts";
 import { headPayload, readSegment } from "../../../shared/segment/payload-objects.ts";
 import { indexBytes, type NewSegmentPayload, writeSegment } from "../../../shared/segment/segment.ts";
 import { formatSegmentKey } from "../../../shared/segment/segment-key.ts";
@@ -228,15 +230,40 @@ describe("erasing", () => {
     await eraseObjects(bucket, both.keys);
   });
 
-  test("of two at once neither undoes the other", async () => {
-    const { segment, keys } = await putSegment("one", "two", "three");
-    await Promise.all([eraseObjects(bucket, keys.slice(0, 1)), eraseObjects(bucket, keys.slice(1, 2))]);
+  test("of four at once none undoes another, and each is done", async () => {
+    const { segment, keys } = await putSegment("one", "two", "three", "four", "five");
+    const ends = await Promise.all(keys.slice(0, 4).map((key) => eraseObjects(bucket, [key])));
+    expect(ends.map(({ keys: left }) => left)).toEqual([[], [], [], []]);
     expect((await readSegment(bucket, segment))?.map(({ isErased }) => isErased)).toEqual([
+      true,
+      true,
       true,
       true,
       false,
     ]);
-    expect((await load(...keys)).loaded).toEqual(["missing_object", "missing_object", "three"]);
+    expect((await load(...keys)).loaded.at(-1)).toBe("five");
+    expect(await (await bucket.get(segment))?.text()).not.toMatch(/one|two|three|four/);
+  });
+
+  test("goes on behind a segment that a later version wrote, and names what is in it", async () => {
+    const later = await putSegment("one", "two");
+    await damage(later.segment, (bytes) => {
+      bytes[4] = 3;
+      new DataView(bytes.buffer).setUint32(28, crc32(bytes.subarray(0, 28)), true);
+    });
+    const { keys } = await putSegment("three", "four");
+    const alone = formatPayloadKey(openedAt, "a", idOfKey(keys[0] ?? expect.unreachable()));
+    await bucket.put(alone, "its own object");
+    const asked = [...later.keys.slice(0, 1), ...keys.slice(0, 1), alone];
+    await bucket.put(`${deadLetterPrefix}${asked[1]}`, "{}");
+    expect(await eraseObjects(bucket, asked)).toEqual({
+      keys: asked.slice(0, 1),
+      reason: `${later.segment}: it is a segment of version 3, which this release does not read`,
+    });
+    expect((await load(...keys)).loaded).toEqual(["missing_object", "four"]);
+    expect(await bucket.head(alone)).toBeNull();
+    expect(await bucket.head(`${deadLetterPrefix}${asked[1]}`)).toBeNull();
+    expect(await (await bucket.get(later.segment))?.text()).toContain("one");
   });
 
   test("of a payload whose entry is damaged takes what is no other's", async () => {

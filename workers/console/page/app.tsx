@@ -61,7 +61,14 @@ function Place({ route, apiKey, onSignOut }: PlaceProps) {
     case "traces":
       return <TracesPage search={route.search} apiKey={apiKey} />;
     case "trace":
-      return <TracePage key={route.trace} trace={route.trace} span={route.span} />;
+      return (
+        <TracePage
+          key={`${route.trace} ${route.tenant}`}
+          trace={route.trace}
+          span={route.span}
+          tenant={route.tenant}
+        />
+      );
     case "keys":
       return <KeysPage />;
     case "unknown":

@@ -114,7 +114,14 @@ interface Chosen {
 function useChosen(seen: SeenTrace, span: string): Chosen {
   const chosen = useMemo(() => nodeOf(seen, span), [seen, span]);
   const choose = (node: number): void =>
-    goTo(tracePagePath(seen.trace.traceId, node === chosen ? "" : linkOf(seen, node)), { replace: true });
+    goTo(
+      tracePagePath(
+        seen.trace.traceId,
+        node === chosen ? "" : linkOf(seen, node),
+        seen.trace.tenant ?? undefined,
+      ),
+      { replace: true },
+    );
   useEffect(() => {
     const pressed = ({ key, target }: KeyboardEvent): void => {
       const isElsewhere =

@@ -140,7 +140,9 @@ function useWholeSpan({ trace, details }: SeenTrace, place: number, isComing: bo
         listed.payload !== -1 &&
         !isCut(listed, details?.resources[listed.resource]);
   const asked = useAnswer(
-    isWhole || drawn === undefined ? "" : `/api/trace-span?trace=${trace.traceId}&span=${drawn.spanId}`,
+    isWhole || drawn === undefined
+      ? ""
+      : `/api/trace-span?trace=${trace.traceId}&span=${drawn.spanId}${trace.tenant === null ? "" : `&tenant=${trace.tenant}`}`,
     traceSpanSchema,
   );
   const { start = null } = asked.value ?? {};

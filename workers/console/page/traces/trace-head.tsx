@@ -1,6 +1,7 @@
 /** What a trace is, at a glance: its name and id, when and how long, what is odd about it, and whose spans it has. */
 import { useMemo } from "preact/hooks";
 import { durationText } from "../../../../shared/console/duration-text.ts";
+import { tracePagePath } from "../../../../shared/console/page-routes.ts";
 import type { TraceNode } from "../../../../shared/console/trace-tree.ts";
 import { oddityMark, treeOddities } from "../../../../shared/console/tree-oddities.ts";
 import { CopyButton } from "../copy-button.tsx";
@@ -34,8 +35,32 @@ export function TraceHead({ seen }: { readonly seen: SeenTrace }) {
           {text}
         </p>
       ))}
+      <Tenants seen={seen} />
       <Services seen={seen} />
     </>
+  );
+}
+
+/** Equal trace ids may be several tenants': each can be looked at alone. */
+function Tenants({ seen: { trace } }: { readonly seen: SeenTrace }) {
+  const { traceId, tenant, tenants } = trace;
+  if (tenant !== null) {
+    return (
+      <p class="note">
+        Spans of tenant <bdi>{tenant}</bdi> alone: <a href={`#${tracePagePath(traceId)}`}>all of its spans</a>
+      </p>
+    );
+  }
+  return tenants.length < 2 ? null : (
+    <p class="note">
+      Spans of one tenant alone:
+      {tenants.map((one) => (
+        <span key={one}>
+          {" "}
+          <a href={`#${tracePagePath(traceId, "", one)}`}>{one}</a>
+        </span>
+      ))}
+    </p>
   );
 }
 

@@ -19,9 +19,11 @@ interface TracePageProps {
   readonly trace: string;
   /** The span that the link chooses; empty: none. */
   readonly span: string;
+  /** Whose spans alone are shown; empty: all. */
+  readonly tenant: string;
 }
 
-export function TracePage({ trace, span }: TracePageProps) {
+export function TracePage({ trace, span, tenant }: TracePageProps) {
   useEffect(() => {
     document.title = `Trace ${trace.slice(0, 8)} · Headrace`;
   }, [trace]);
@@ -29,7 +31,11 @@ export function TracePage({ trace, span }: TracePageProps) {
     <>
       <Top page="traces" />
       <main class="trace">
-        {/^[0-9a-f]{32}$/.test(trace) ? <AskedTrace id={trace} span={span} /> : <NoTraceId given={trace} />}
+        {/^[0-9a-f]{32}$/.test(trace) ? (
+          <AskedTrace asked={`id=${trace}${tenant && `&tenant=${encodeURIComponent(tenant)}`}`} span={span} />
+        ) : (
+          <NoTraceId given={trace} />
+        )}
       </main>
     </>
   );
@@ -49,10 +55,11 @@ function NoTraceId({ given }: { readonly given: string }) {
   );
 }
 
-function AskedTrace({ id, span }: { readonly id: string; readonly span: string }) {
+/** `asked`: as the API has it. */
+function AskedTrace({ asked, span }: { readonly asked: string; readonly span: string }) {
   const [everyMs, setEveryMs] = useState<number | null>(null);
   const { value, failure, isAsking, again } = useAnswer(
-    `/api/trace-shape?id=${id}`,
+    `/api/trace-shape?${asked}`,
     traceShapeSchema,
     everyMs,
   );
@@ -63,7 +70,7 @@ function AskedTrace({ id, span }: { readonly id: string; readonly span: string }
     return () => clearTimeout(quiet);
   }, [shape]);
   const isThere = shape !== undefined && shape.spans.length > 0;
-  const details = useDetails(id, isThere ? shape : undefined);
+  const details = useDetails(asked, isThere ? shape : undefined);
   return (
     <>
       {failure !== "" && (
@@ -91,8 +98,8 @@ function useUnchanged(value: TraceShape | undefined): TraceShape | undefined {
 }
 
 /** What the spans say. What was asked for before further spans arrived is asked for again, and until then it is not there. */
-function useDetails(id: string, shape: TraceShape | undefined): Answer<Trace> {
-  const whole = useAnswer(shape === undefined ? "" : `/api/trace?id=${id}`, traceSchema);
+function useDetails(asked: string, shape: TraceShape | undefined): Answer<Trace> {
+  const whole = useAnswer(shape === undefined ? "" : `/api/trace?${asked}`, traceSchema);
   const [outdated, setOutdated] = useState<Trace>();
   /** The shape for which it was asked again: once, for spans may also have been erased. */
   const askedFor = useRef<TraceShape>(undefined);
