@@ -221,7 +221,10 @@ function placesOfIds(settings: ClickHouseSettings, ids: readonly PayloadId[]): s
       UNION ALL ${earlier("headrace_receipt_minutes", "''")})`;
 }
 
-/** The keys of what `placesOfIds` has found. The segments' names are looked up here. */
+/**
+ * The keys of what `placesOfIds` has found. The segments' names are looked up here, by a FixedString: as a String it would lose the zero bytes
+ * at its end, and one of 256 segments would not be found.
+ */
 function keysOfPlaces(settings: ClickHouseSettings, ids: readonly PayloadId[]): string {
   const asked = ids.map((id) => `(${bytesLiteral(payloadIdToBytes(id).subarray(0, headBytes))}, '${id}')`);
   return `
@@ -233,7 +236,7 @@ function keysOfPlaces(settings: ClickHouseSettings, ids: readonly PayloadId[]): 
         USING head
       LEFT JOIN (SELECT minute, segment, path FROM ${tableName(settings, "headrace_receipt_ids")}
         WHERE path != '' AND head IN (
-          SELECT concat(unhex('FFFF'), reinterpretAsFixedString(byteSwap(toUInt32(one.2))), reinterpretAsFixedString(byteSwap(one.4)))
+          SELECT CAST(concat(unhex('FFFF'), reinterpretAsFixedString(byteSwap(toUInt32(one.2))), reinterpretAsFixedString(byteSwap(one.4))), 'FixedString(${headBytes})')
           FROM (SELECT arrayJoin(found) AS one) WHERE one.4 != 0)) AS segments USING (minute, segment)
     `;
 }

@@ -530,6 +530,29 @@ describe("receipts", () => {
     expect((await found(table, [1, 2])).map(([of]) => of)).toEqual(keys);
   });
 
+  test("of a segment whose 16 bits end with zeros are found", async () => {
+    const table = await receiptsTable();
+    const minute = 1_795_000_020;
+    const ids = [1].map((byte) => formatPayloadId(id(byte)));
+    const paths = Array.from({ length: 2000 }, (_, n) =>
+      formatSegmentKey(
+        minute * 1000,
+        Uint8Array.from({ length: 10 }, (_, i) => (i === 9 ? n : n >> 8)),
+        ids,
+      ).slice(22),
+    );
+    const [[path = ""] = []] = await rows(
+      `SELECT min(path) FROM (SELECT concat(arrayJoin([${paths.map((one) => `'${one}'`).join(", ")}]), '/') AS path)
+        WHERE (1 + sipHash64(path) % 65535) % 256 = 0`,
+    );
+    const key = `p/0/t/2026-11-18T1107/${path}000/acme/${ids[0]}`;
+    await insert(table, [receiptOf(key, id(1), minute)]);
+    expect(await rows(`SELECT uniqExact(segment % 256), min(segment % 256) FROM ${idsOf(table)}`)).toEqual([
+      ["1", "0"],
+    ]);
+    expect((await found(table, [1])).map(([of]) => of)).toEqual([key]);
+  });
+
   test("of an id with very many are found", async () => {
     const table = await receiptsTable();
     const text = formatPayloadId(id(5));
