@@ -31,7 +31,7 @@ export interface PayloadKeyParts {
 }
 
 export const payloadIdBytes = 16;
-const payloadIdCharacters = 26;
+export const payloadIdCharacters = 26;
 /** So many of an id of version 2 are its content minute. Behind them every id, of either version, is a hash. */
 export const contentMinuteBytes = 3;
 

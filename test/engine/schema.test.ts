@@ -565,6 +565,29 @@ describe("receipts", () => {
     ).toEqual([["20000", "20000"]]);
   });
 
+  test("of before their days were in smaller blocks stay as they are, and are found", async () => {
+    const settings = newSettings();
+    const table = `${settings.database}.headrace_receipts`;
+    const minute = 1_795_000_020;
+    const key = (byte: number) => formatPayloadKey(minute * 1000, "acme", formatPayloadId(id(byte)));
+    await migrate(
+      files.filter(({ name }) => name < "0019"),
+      settings,
+      run,
+    );
+    await insert(table, [receiptOf(key(1), id(1), minute)]);
+    const parts = `SELECT name, modification_time FROM system.parts WHERE active AND concat(database, '.', table) = '${table}'`;
+    const before = await rows(parts);
+    expect(await migrate(files, settings, run)).toEqual(["0019_receipt_days_blocks.sql"]);
+    const made = await run(`SHOW CREATE TABLE ${table} FORMAT TSVRaw`);
+    expect(made).toMatch(
+      /`spans_by_day` .*SETTINGS \(min_compress_block_size = 4096, max_compress_block_size = 4096\)/,
+    );
+    expect(await rows(parts), "no part is written anew").toEqual(before);
+    await insert(table, [receiptOf(key(2), id(2), minute)]);
+    expect((await found(table, [1, 2])).map(([of]) => of)).toEqual([key(1), key(2)]);
+  });
+
   test("of before their ids had a table are found by payload id too, and by Workers of before until they are replaced", async () => {
     const settings = newSettings();
     const until = (number: string) => files.filter(({ name }) => name < number);
