@@ -1,6 +1,7 @@
 /** Runs schedules in threads, from one bundle of the model; a mutant is the bundle with its text changed. */
 import { readFileSync } from "node:fs";
 import { join, relative } from "node:path";
+import { setFlagsFromString } from "node:v8";
 import { Worker } from "node:worker_threads";
 import { build, type Plugin } from "esbuild";
 import type { Mutant } from "./mutants.ts";
@@ -47,6 +48,12 @@ function mutateText(text: string, { name, file, find, replace }: Mutant): string
   }
   return parts.join(replace);
 }
+
+/**
+ * V8's last compiler begins after so many calls of a function, and not after 3000. Schedules take every way through the protocol, one of
+ * them sooner or later the one that was compiled away: then it is compiled once more. That was a fourth of all CPU.
+ */
+setFlagsFromString("--invocation-count-for-turbofan=60000");
 
 /** A thread that takes shares, one after the other: its code is compiled and made fast once, and not once a share. */
 export class ModelThread {
