@@ -290,8 +290,11 @@ export function objectOf(key: PayloadKey): ObjectKey {
 
 /** Has the object of this key, a payload's or an object's, payloads beside one another? */
 export function isInSegment(key: PayloadKey | ObjectKey): boolean {
-  return key.startsWith(`/${segmentMark}/`, payloadPrefix.length + minuteCharacters);
+  return key.startsWith(segmentPart, payloadPrefix.length + minuteCharacters);
 }
+
+/** What stands in a segment's key behind its minute. Each key that is met is asked for it, so that it is not written each time. */
+const segmentPart = `/${segmentMark}/`;
 
 /** The payload that an object which is no segment has. */
 export function onlyPayloadOf(object: ObjectKey): PayloadKey {

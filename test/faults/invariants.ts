@@ -279,10 +279,9 @@ export class Checker {
     if (this.#world.profile.storesIds) {
       this.#isStored([...places.keys()]); // whatever else is asked of it is equal then
     }
-    const known = state.placesInMemory([...ended.keys()]);
     for (const [id, at] of ended) {
       const isTrimmed = trimmed != null && contentMinuteOfId(id) < trimmed.from;
-      if (at >= memSince && !isTrimmed && !known.has(id)) {
+      if (at >= memSince && !isTrimmed && state.placeInMemory(id) === undefined) {
         throw new Violation(
           "S5",
           `${id} ended at ${new Date(at).toISOString()}, and the ledger does not know it`,
