@@ -11,7 +11,7 @@ import {
   noAlerts,
   type Unreported,
 } from "../../../shared/alerts.ts";
-import { unreachable } from "../../../shared/assert.ts";
+import { assert, unreachable } from "../../../shared/assert.ts";
 import { alertFacts } from "../../../shared/delivery/ledger-facts.ts";
 import {
   armRetry,
@@ -60,15 +60,15 @@ export interface Snapshot {
   readonly alertState: AlertState;
 }
 
-const drawn = new Map<number, GroupId>();
+const drawn: GroupId[] = [];
 
 /** The n-th token that is ever drawn. */
 function tokenAt(n: number): GroupId {
-  let token = drawn.get(n);
-  if (token === undefined) {
-    token = n.toString(16).padStart(32, "0") as GroupId;
-    drawn.set(n, token);
+  while (drawn.length <= n) {
+    drawn.push(drawn.length.toString(16).padStart(32, "0") as GroupId);
   }
+  const token = drawn[n];
+  assert(token !== undefined, "a token has a number");
   return token;
 }
 

@@ -132,12 +132,19 @@ export const cronPerformer: ModelCronPerformer = {
     world.askStore("list");
     // A cursor is the text that it goes on after.
     const after = cursor ?? listAfter;
-    const rest = world.store.listObjects().filter((key) => key > after);
+    const keys = world.store.listObjects();
+    let at = 0;
+    for (const key of keys) {
+      if (key > after) {
+        break;
+      }
+      at++;
+    }
     const isShort = world.fate.strikes("page short");
-    const page = rest.slice(0, isShort ? world.fate.within(0, atMost - 1) : atMost);
-    const objects = page.map((key) => ({ key }));
-    const through = objects.at(-1)?.key ?? after;
-    return { objects, through, cursor: rest.length > objects.length ? through : null };
+    const page = keys.slice(at, at + (isShort ? world.fate.within(0, atMost - 1) : atMost));
+    const through = page.at(-1) ?? after;
+    const hasMore = keys.length > at + page.length;
+    return { objects: page.map((key) => ({ key })), through, cursor: hasMore ? through : null };
   },
   segmentReceipts: ({ world }, segments) =>
     world.askTable("segments", () =>
