@@ -293,7 +293,7 @@ export function isInSegment(key: PayloadKey | ObjectKey): boolean {
   return key.startsWith(segmentPart, payloadPrefix.length + minuteCharacters);
 }
 
-/** What stands in a segment's key behind its minute. Each key that is met is asked for it, so that it is not written each time. */
+/** Behind the minute in a key of a segment. Every key is asked for it, so it is written once. */
 const segmentPart = `/${segmentMark}/`;
 
 /** The payload that an object which is no segment has. */
