@@ -52,49 +52,74 @@ export type Ask<E extends Effects<E>> = <Name extends keyof E>(
   asks: E[Name]["asks"],
 ) => Work<E, E[Name]["answers"]>;
 
+/** The same, where it comes to `NotDone` if the effect fails. */
+export type Attempt<E extends Effects<E>> = <Name extends keyof E>(
+  name: Name,
+  asks: E[Name]["asks"],
+) => Work<E, E[Name]["answers"] | NotDone>;
+
 /** Yields one effect and comes to its answer. Throws `EffectFailed` or `BrokenInvariant`. */
 export function askEffect<E extends Effects<E>, Name extends keyof E>(
   name: Name,
   asks: E[Name]["asks"],
 ): Work<E, E[Name]["answers"]> {
-  return new OneEffect<E, Name>(name, asks);
+  return new OneEffect<E, Name, never>(name, asks, throwFailed);
+}
+
+/** An effect that was attempted failed, or its answer was lost. Compare `EffectFailed`, which is thrown. */
+export class NotDone {
+  readonly reason: string;
+
+  constructor(reason: string) {
+    this.reason = reason;
+  }
 }
 
 /**
- * The same, but that a failure is returned and not thrown: while ClickHouse is away a cron meets one at each of its questions.
+ * As `askEffect`, but that a failure is returned and not thrown: while ClickHouse is away a cron meets one at each of its questions.
  * Throws `BrokenInvariant`.
  */
-export function* attemptEffect<E extends Effects<E>, Name extends keyof E>(
+export function attemptEffect<E extends Effects<E>, Name extends keyof E>(
   name: Name,
   asks: E[Name]["asks"],
-): Work<E, E[Name]["answers"] | EffectFailed> {
-  const answer = yield { name, asks };
-  return answer.is === "failed" ? new EffectFailed(answer.reason) : answered<E, Name>(answer, name);
+): Work<E, E[Name]["answers"] | NotDone> {
+  return new OneEffect<E, Name, NotDone>(name, asks, notDone);
+}
+
+function throwFailed(reason: string): never {
+  throw new EffectFailed(reason);
+}
+
+function notDone(reason: string): NotDone {
+  return new NotDone(reason);
 }
 
 /** What a generator of one `yield` would be, without its cost: the model asks for millions of effects. */
-class OneEffect<E extends Effects<E>, Name extends keyof E> implements Work<E, E[Name]["answers"]> {
+class OneEffect<E extends Effects<E>, Name extends keyof E, Otherwise>
+  implements Work<E, E[Name]["answers"] | Otherwise>
+{
   readonly #asked: { readonly name: Name; readonly asks: E[Name]["asks"] };
+  readonly #whereFailed: (reason: string) => Otherwise;
   #isYielded = false;
 
-  constructor(name: Name, asks: E[Name]["asks"]) {
+  constructor(name: Name, asks: E[Name]["asks"], whereFailed: (reason: string) => Otherwise) {
     this.#asked = { name, asks };
+    this.#whereFailed = whereFailed;
   }
 
   [Symbol.iterator](): this {
     return this;
   }
 
-  next(answer?: Answered<E>): IteratorResult<Asked<E>, E[Name]["answers"]> {
+  next(answer?: Answered<E>): IteratorResult<Asked<E>, E[Name]["answers"] | Otherwise> {
     if (!this.#isYielded) {
       this.#isYielded = true;
       return { done: false, value: this.#asked };
     }
     assert(answer !== undefined, "an effect is answered before its work goes on");
-    if (answer.is === "failed") {
-      throw new EffectFailed(answer.reason);
-    }
-    return { done: true, value: answered<E, Name>(answer, this.#asked.name) };
+    const isFailed = answer.is === "failed";
+    const value = isFailed ? this.#whereFailed(answer.reason) : answered<E, Name>(answer, this.#asked.name);
+    return { done: true, value };
   }
 }
 

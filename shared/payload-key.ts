@@ -290,8 +290,11 @@ export function objectOf(key: PayloadKey): ObjectKey {
 
 /** Has the object of this key, a payload's or an object's, payloads beside one another? */
 export function isInSegment(key: PayloadKey | ObjectKey): boolean {
-  return key.startsWith(`/${segmentMark}/`, payloadPrefix.length + minuteCharacters);
+  return key.startsWith(segmentPart, payloadPrefix.length + minuteCharacters);
 }
+
+/** Behind the minute in a key of a segment. Every key is asked for it, so it is written once. */
+const segmentPart = `/${segmentMark}/`;
 
 /** The payload that an object which is no segment has. */
 export function onlyPayloadOf(object: ObjectKey): PayloadKey {

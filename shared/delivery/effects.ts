@@ -6,7 +6,7 @@
 import type { Processes } from "../clickhouse/barrier.ts";
 import type { Answer } from "../clickhouse/errors.ts";
 import type { ServerWitness, TableWitness } from "../clickhouse/table-identity.ts";
-import { type Ask, askEffect, type Performer, type Work } from "../effect.ts";
+import { type Ask, type Attempt, askEffect, attemptEffect, type Performer, type Work } from "../effect.ts";
 import type { Failure } from "../failure.ts";
 import type { Finding } from "../finding.ts";
 import type { AttemptReport, GroupPayload, GroupTask, StoredPayload } from "../ledger/group.ts";
@@ -183,6 +183,7 @@ export interface GroupEffects {
 
 /** Yields one of these effects. */
 export const ask: Ask<DeliveryEffects> = askEffect;
+export const attempt: Attempt<DeliveryEffects> = attemptEffect;
 export type DeliveryEffects = BatchEffects & GroupEffects;
 export type DeliveryWork<T> = Work<DeliveryEffects, T>;
 export type DeliveryPerformer = Performer<DeliveryEffects>;

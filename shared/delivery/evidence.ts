@@ -13,16 +13,21 @@ import {
   wordsNeeded,
 } from "../clickhouse/barrier.ts";
 import type { TableWitness } from "../clickhouse/table-identity.ts";
+import { NotDone } from "../effect.ts";
 import type { AttemptReport, Evidence, GroupPayload, GroupTask, StoredPayload } from "../ledger/group.ts";
 import { limits } from "../limits.ts";
 import { idOfKey, type PayloadId, type PayloadKey } from "../payload-key.ts";
 import type { DayRows, ReceiptClaim } from "../receipt.ts";
-import { ask, type DeliveryContext, type DeliveryEffects, type DeliveryWork } from "./effects.ts";
+import { ask, attempt, type DeliveryContext, type DeliveryEffects, type DeliveryWork } from "./effects.ts";
 
 type Task<Step extends GroupTask["step"]> = Extract<GroupTask, { readonly step: Step }>;
 
 export function* measureTable(task: Task<"measure">): DeliveryWork<AttemptReport> {
-  const { measure, refusal } = yield* ask("readTable", task.table);
+  const facts = yield* attempt("readTable", task.table);
+  if (facts instanceof NotDone) {
+    return unread(facts.reason);
+  }
+  const { measure, refusal } = facts;
   return measure === null
     ? { kind: "retry", reason: "the table is not there" }
     : { kind: "measured", table: measure, refusal };
@@ -50,6 +55,11 @@ export function readRows(
   });
 }
 
+/** Reading changes nothing: where it fails, it is a clean failure. */
+export function unread(failed: string): AttemptReport {
+  return { kind: "retry", reason: `the evidence could not be read: ${failed}` };
+}
+
 /** Nothing is concluded of it; the ledger remembers since when it has none, for people. */
 function noEvidence(reason: string): AttemptReport {
   return { kind: "retry", reason: `no evidence: ${reason}`, noEvidence: true };
@@ -60,7 +70,10 @@ export function* verifyGroup(
   task: Task<"verify">,
   { verifyLookupsMax }: DeliveryContext,
 ): DeliveryWork<AttemptReport> {
-  const processes = yield* ask("findRunning", { group: task.group, table: task.table });
+  const processes = yield* attempt("findRunning", { group: task.group, table: task.table });
+  if (processes instanceof NotDone) {
+    return unread(processes.reason);
+  }
   const { running } = processes;
   if (running) {
     yield* ask("killRunning", task.group);

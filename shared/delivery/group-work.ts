@@ -8,7 +8,7 @@ import { EffectFailed, orElse } from "../effect.ts";
 import type { AttemptReport, GroupTask } from "../ledger/group.ts";
 import { clearRows } from "./clearing.ts";
 import { ask, type DeliveryContext, type DeliveryWork } from "./effects.ts";
-import { countRows, measureTable, verifyGroup } from "./evidence.ts";
+import { countRows, measureTable, unread, verifyGroup } from "./evidence.ts";
 import { insertGroup } from "./insertion.ts";
 import { writeReceipts } from "./receipts.ts";
 
@@ -90,7 +90,7 @@ function* doAttempt(
 function orRetry(step: DeliveryWork<AttemptReport>): DeliveryWork<AttemptReport> {
   return orElse(step, (error): AttemptReport => {
     if (error instanceof EffectFailed) {
-      return { kind: "retry", reason: `the evidence could not be read: ${error.message}` };
+      return unread(error.message);
     }
     throw error;
   });

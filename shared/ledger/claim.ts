@@ -223,8 +223,8 @@ function isQuestioned(place: Extract<PayloadPlace, { at: "done" }>, { key, cause
 
 export function payloadOf({ v: _, key, cause, ...counts }: Doorbell): GroupPayload {
   return {
-    key,
     ...counts,
+    key,
     cause,
     doorbell: cause === "ingress",
     duplicateKeys: [],

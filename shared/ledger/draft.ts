@@ -25,6 +25,14 @@ export interface Moment {
   readonly trimTo?: number | undefined;
 }
 
+/** What an event has read or changed. */
+interface Looked {
+  /** Undefined: not there (any more). */
+  readonly groups: Map<GroupId, Group | undefined>;
+  readonly changed: Map<GroupId, { readonly isNew: boolean }>;
+  readonly places: Map<PayloadId, PayloadPlace | undefined>;
+}
+
 export class Draft {
   readonly #view: LedgerView;
   #head: Head | null;
@@ -34,10 +42,8 @@ export class Draft {
   #waitingChanged = false;
   /** What waits comes to; null: to be added up. A claim asks for it at each of a thousand payloads. */
   #waitingSize: GroupSize | null = null;
-  /** Read or changed by this event; undefined: not there (any more). */
-  readonly #groups = new Map<GroupId, Group | undefined>();
-  readonly #changed = new Map<GroupId, { isNew: boolean }>();
-  readonly #places = new Map<PayloadId, PayloadPlace | undefined>();
+  /** Null: most events look at no group, and at no payload. */
+  #looked: Looked | null = null;
   readonly #rest: Change[] = [];
   readonly #tokens: Iterator<GroupId>;
   /** When the event happens, ms since the epoch: the same for all of it. */
@@ -128,19 +134,29 @@ export class Draft {
 
   // --- groups
 
+  get #at(): Looked {
+    this.#looked ??= { groups: new Map(), changed: new Map(), places: new Map() };
+    return this.#looked;
+  }
+
   group(id: GroupId): Group | undefined {
-    if (!this.#groups.has(id)) {
-      this.#groups.set(id, this.#view.group(id));
+    const { groups } = this.#at;
+    const known = groups.get(id);
+    if (known !== undefined || groups.has(id)) {
+      return known;
     }
-    return this.#groups.get(id);
+    const group = this.#view.group(id);
+    groups.set(id, group);
+    return group;
   }
 
   make(group: Group): Group {
     assert(this.group(group.id) === undefined, "a token is used for one group and never again");
-    this.#groups.set(group.id, group);
-    this.#changed.set(group.id, { isNew: true });
+    const { groups, changed, places } = this.#at;
+    groups.set(group.id, group);
+    changed.set(group.id, { isNew: true });
     for (const { key } of group.payloads) {
-      this.#places.set(idOfKey(key), { at: "group", group: group.id });
+      places.set(idOfKey(key), { at: "group", group: group.id });
     }
     return group;
   }
@@ -148,25 +164,27 @@ export class Draft {
   change(group: Group): Group {
     const before = this.group(group.id);
     assert(before !== undefined, "a group that changes is there");
-    this.#groups.set(group.id, group);
-    if (!this.#changed.has(group.id)) {
-      this.#changed.set(group.id, { isNew: false });
+    const { groups, changed } = this.#at;
+    groups.set(group.id, group);
+    if (!changed.has(group.id)) {
+      changed.set(group.id, { isNew: false });
     }
     return group;
   }
 
   /** The group is over; `ended` are its payloads that are done, the others must have been placed elsewhere. */
   end(group: Group, ended: readonly EndedPayload[], at: number): void {
-    assert(this.#changed.get(group.id)?.isNew !== true, "a group does not end in the event that made it");
-    this.#groups.set(group.id, undefined);
-    this.#changed.delete(group.id);
+    const { groups, changed, places } = this.#at;
+    assert(changed.get(group.id)?.isNew !== true, "a group does not end in the event that made it");
+    groups.set(group.id, undefined);
+    changed.delete(group.id);
     this.#rest.push({ kind: "end", group: group.id, ended, at });
     for (const one of ended) {
       const { key, outcome } = one;
-      this.#places.set(idOfKey(key), { at: "done", outcome, tag: tagOfEnded(one), since: at });
+      places.set(idOfKey(key), { at: "done", outcome, tag: tagOfEnded(one), since: at });
     }
     for (const { key } of group.payloads) {
-      const place = this.#places.get(idOfKey(key));
+      const place = places.get(idOfKey(key));
       assert(
         place !== undefined && (place.at === "done" || place.group !== group.id),
         "no payload stays in a group that is over",
@@ -178,19 +196,21 @@ export class Draft {
 
   /** Reads the places of these ids in one go; `place` answers from them. */
   readPlaces(ids: readonly PayloadId[]): void {
-    const unread = ids.filter((id) => !this.#places.has(id));
+    const { places } = this.#at;
+    const unread = ids.filter((id) => !places.has(id));
     const found = this.#view.places(unread);
     for (const id of unread) {
-      this.#places.set(id, found.get(id));
+      places.set(id, found.get(id));
     }
   }
 
   /** Where an id is that does not wait, as of this event's changes. */
   place(id: PayloadId): PayloadPlace | undefined {
-    if (!this.#places.has(id)) {
+    const { places } = this.#at;
+    if (!places.has(id)) {
       this.readPlaces([id]);
     }
-    return this.#places.get(id);
+    return places.get(id);
   }
 
   /** The head's marks have changed: what is forgotten by them may go. */
@@ -208,10 +228,12 @@ export class Draft {
     if (this.#waitingChanged && (this.waitingCount > 0 || this.#view.waiting.payloads.length > 0)) {
       changes.push({ kind: "waiting", waiting: { since: this.#since, payloads: this.waiting } });
     }
-    for (const [id, { isNew }] of this.#changed) {
-      const group = this.#groups.get(id);
-      assert(group !== undefined, "a changed group is there");
-      changes.push({ kind: "group", group, isNew });
+    if (this.#looked !== null) {
+      for (const [id, { isNew }] of this.#looked.changed) {
+        const group = this.#looked.groups.get(id);
+        assert(group !== undefined, "a changed group is there");
+        changes.push({ kind: "group", group, isNew });
+      }
     }
     changes.push(...this.#rest);
     return changes;

@@ -37,13 +37,19 @@ function areEqual(a: unknown, b: unknown, except: ReadonlySet<string> = nothing)
   if (typeof a !== "object" || typeof b !== "object" || a === null || b === null) {
     return false;
   }
-  const [one, other] = [a as Plain, b as Plain];
+  const one = a as Plain;
+  const other = b as Plain;
   for (const name of Object.keys(one)) {
     if (one[name] !== other[name] && !except.has(name) && !areEqual(one[name], other[name])) {
       return false;
     }
   }
-  return Object.keys(other).every((name) => name in one || other[name] === undefined || except.has(name));
+  for (const name of Object.keys(other)) {
+    if (other[name] !== undefined && one[name] === undefined && !except.has(name)) {
+      return false;
+    }
+  }
+  return true;
 }
 
 type Plain = Readonly<Record<string, unknown>>;

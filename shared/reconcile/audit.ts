@@ -36,7 +36,7 @@ export function* audit(checkpoint: Checkpoint, run: Run): CronWork<Checkpoint> {
     now = audited;
     after = last ?? before;
   }
-  return { ...now, auditAfter: after };
+  return after === now.auditAfter ? now : { ...now, auditAfter: after };
 }
 
 function* auditPage(

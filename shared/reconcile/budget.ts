@@ -24,19 +24,32 @@ export class Budget {
   }
 }
 
-/** The work, of which each effect is paid from the budget. */
-export function within<T>(budget: Budget, work: CronWork<T>): CronWork<T> {
-  return new PaidWork(budget, work);
+/**
+ * The work, of which each effect is paid from the budget. If it asks for anything, what `beforeFirst` makes is done first, and is
+ * paid by nobody.
+ */
+export function within<T>(
+  budget: Budget,
+  work: CronWork<T>,
+  beforeFirst: (() => CronWork<void>) | null = null,
+): CronWork<T> {
+  return new PaidWork(budget, work, beforeFirst);
 }
 
 /** What a generator of one loop would be, without its cost per effect. */
 class PaidWork<T> implements CronWork<T> {
   readonly #budget: Budget;
   readonly #work: CronWork<T>;
+  /** Null: there is nothing to do before the work's effects, or it is done. */
+  #beforeFirst: (() => CronWork<void>) | null;
+  #before: CronWork<void> | null = null;
+  /** The work's first effect, which waits until that is done. */
+  #first: IteratorResult<Asked<CronEffects>, T> | null = null;
 
-  constructor(budget: Budget, work: CronWork<T>) {
+  constructor(budget: Budget, work: CronWork<T>, beforeFirst: (() => CronWork<void>) | null) {
     this.#budget = budget;
     this.#work = work;
+    this.#beforeFirst = beforeFirst;
   }
 
   [Symbol.iterator](): this {
@@ -44,11 +57,33 @@ class PaidWork<T> implements CronWork<T> {
   }
 
   next(answer?: Answered<CronEffects>): IteratorResult<Asked<CronEffects>, T> {
+    return this.#beforeFirst === null ? this.#goOn(answer) : this.#begin(this.#beforeFirst, answer);
+  }
+
+  #goOn(answer: Answered<CronEffects> | undefined): IteratorResult<Asked<CronEffects>, T> {
     const step = answer === undefined ? this.#work.next() : this.#work.next(answer);
     if (step.done !== true) {
       this.#budget.spend(subrequestsOf(step.value));
     }
     return step;
+  }
+
+  #begin(
+    beforeFirst: () => CronWork<void>,
+    answer: Answered<CronEffects> | undefined,
+  ): IteratorResult<Asked<CronEffects>, T> {
+    this.#first ??= this.#goOn(undefined);
+    if (this.#first.done === true) {
+      return this.#first;
+    }
+    const begins = this.#before === null;
+    this.#before ??= beforeFirst();
+    const step = begins || answer === undefined ? this.#before.next() : this.#before.next(answer);
+    if (step.done !== true) {
+      return step;
+    }
+    this.#beforeFirst = null;
+    return this.#first;
   }
 }
 

@@ -56,6 +56,9 @@ function isDoubted({ doubts }: Checkpoint, key: PayloadKey): boolean {
 /** The doubts that are due, a few a run; of the pages under the brake one at a time. */
 export function* resolveDoubts(checkpoint: Checkpoint, run: Run): CronWork<Checkpoint> {
   const { now, settings } = run;
+  if (checkpoint.doubts.length === 0) {
+    return checkpoint;
+  }
   let left = settings.doubtsARun;
   let isMending = false;
   const doubts: Doubt[] = [];

@@ -8,7 +8,7 @@ import type { MinuteRow, MinuteTally, WatermarkRow } from "../clickhouse/minutes
 import type { ServerWitness, TableWitness } from "../clickhouse/table-identity.ts";
 import type { TableTtl } from "../clickhouse/ttl.ts";
 import type { BypassMinute } from "../collect/bypass.ts";
-import { type Ask, askEffect, type Performer, type Work } from "../effect.ts";
+import { type Ask, type Attempt, askEffect, attemptEffect, type Performer, type Work } from "../effect.ts";
 import type { Finding } from "../finding.ts";
 import type { ZoneAnswer } from "../front-door/answer.ts";
 import type { Period, ZoneQuestion } from "../front-door/question.ts";
@@ -209,6 +209,7 @@ export interface RunEffects {
 
 /** Yields one of these effects. */
 export const ask: Ask<CronEffects> = askEffect;
+export const attempt: Attempt<CronEffects> = attemptEffect;
 export type CronEffects = TickEffects & RunEffects;
 export type CronWork<T> = Work<CronEffects, T>;
 export type CronPerformer = Performer<CronEffects>;

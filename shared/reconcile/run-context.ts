@@ -13,8 +13,8 @@ export interface Counts {
   sealedAnew: number;
 }
 
-/** What the stages of a run share. The counts are its only part that changes. */
-export interface Shared {
+/** A run, which its stages share. */
+export interface Run {
   /** ms since the epoch; one for the whole run. */
   readonly now: number;
   readonly settings: ReconcileSettings;
@@ -23,9 +23,6 @@ export interface Shared {
   readonly findings: ReconcileFinding[];
   /** The identity of the table that the ledger knows; null: none yet. */
   readonly table: string | null;
-}
-
-/** A run, as one of its stages has it. */
-export interface Run extends Shared {
-  readonly budget: Budget;
+  /** Of the stage that is under way. */
+  budget: Budget;
 }

@@ -9,7 +9,7 @@
  */
 
 import type { MinuteRow } from "../clickhouse/minutes.ts";
-import { type Answered, type Asked, EffectFailed, orElse } from "../effect.ts";
+import { EffectFailed, orElse } from "../effect.ts";
 import { shortText } from "../ledger/short-text.ts";
 import { limits } from "../limits.ts";
 import { minuteOfKey, minuteToMs, payloadPrefix } from "../payload-key.ts";
@@ -19,10 +19,10 @@ import { type ChangedMinute, sealedOf } from "./changed-minutes.ts";
 import { type Checkpoint, newCheckpoint, startOfMinute, watermarkOf } from "./checkpoint.ts";
 import { deletePayloads } from "./delete-payloads.ts";
 import { resolveDoubts } from "./doubts.ts";
-import { ask, type CronEffects, type CronWork } from "./effects.ts";
+import { ask, type CronWork } from "./effects.ts";
 import { Listing } from "./listing.ts";
 import { RowsUnknown } from "./read-rows.ts";
-import type { Counts, Run, Shared } from "./run-context.ts";
+import type { Counts, Run } from "./run-context.ts";
 import type { ReconcileSettings } from "./settings.ts";
 import { ringYoung, type Walked, walkAgain, walkFresh, walkOpen } from "./walk-minutes.ts";
 
@@ -66,7 +66,8 @@ export function* reconcileRun(
     return null;
   }
   const counts: Counts = { listed: 0, held: 0, notified: 0, sealed: 0, sealedAnew: 0 };
-  const run: Shared = { now: asked.now, settings, counts, findings: [], table: lease.table };
+  const budget = new Budget(0);
+  const run: Run = { now: asked.now, settings, counts, findings: [], table: lease.table, budget };
   try {
     return yield* runStages(lease, asked.everything, run);
   } finally {
@@ -102,51 +103,17 @@ interface Progress {
 /** Another run has the lease: this one does nothing more. */
 class Overtaken extends Error {}
 
-/** A stage, within its budgets. */
+/** A stage, within its budgets. If it asks for anything, `saving` is done first. */
 function stage<T>(
   name: Stage,
-  shared: Shared,
-  work: (listing: Listing, run: Run) => CronWork<T>,
+  run: Run,
+  work: (listing: Listing) => CronWork<T>,
+  saving: (() => CronWork<void>) | null = null,
 ): CronWork<T> {
-  const { subrequests, pageKeys } = shared.settings;
+  const { subrequests, pageKeys } = run.settings;
   const budget = new Budget(subrequests[name]);
-  const listing = new Listing(listCallsOf(name, shared.settings), pageKeys, budget);
-  return within(budget, work(listing, { ...shared, budget }));
-}
-
-/** The work. If it asks for anything, what the stages before it came to is saved first. */
-class SavedBefore<T> implements CronWork<T> {
-  readonly #work: CronWork<T>;
-  readonly #saving: CronWork<void>;
-  /** The work's first effect, which waits until that is saved. */
-  #first: IteratorResult<Asked<CronEffects>, T> | null = null;
-  #isSaved = false;
-
-  constructor(work: CronWork<T>, saving: CronWork<void>) {
-    this.#work = work;
-    this.#saving = saving;
-  }
-
-  [Symbol.iterator](): this {
-    return this;
-  }
-
-  next(answer?: Answered<CronEffects>): IteratorResult<Asked<CronEffects>, T> {
-    if (this.#isSaved) {
-      return answer === undefined ? this.#work.next() : this.#work.next(answer);
-    }
-    const begins = this.#first === null;
-    this.#first ??= this.#work.next();
-    if (this.#first.done === true) {
-      return this.#first;
-    }
-    const saved = begins || answer === undefined ? this.#saving.next() : this.#saving.next(answer);
-    if (saved.done !== true) {
-      return saved;
-    }
-    this.#isSaved = true;
-    return this.#first;
-  }
+  run.budget = budget;
+  return within(budget, work(new Listing(listCallsOf(name, run.settings), pageKeys, budget)), saving);
 }
 
 function listCallsOf(name: Stage, { listCalls }: ReconcileSettings): number {
@@ -160,14 +127,13 @@ function listCallsOf(name: Stage, { listCalls }: ReconcileSettings): number {
   }
 }
 
-function* runStages(lease: Lease, everything: boolean, shared: Shared): CronWork<ReconcileReport> {
-  const { now, settings, counts } = shared;
+function* runStages(lease: Lease, everything: boolean, run: Run): CronWork<ReconcileReport> {
+  const { now, settings, counts } = run;
   const kept = lease.checkpoint;
-  // A checkpoint of before there were doubts has none.
   const checkpoint =
     kept === null
-      ? yield* stage("fresh", shared, (listing) => firstCheckpoint(now, listing, settings))
-      : { ...kept, doubts: kept.doubts ?? [] };
+      ? yield* stage("fresh", run, (listing) => firstCheckpoint(now, listing, settings))
+      : withDoubts(kept);
   const progress: Progress = { checkpoint, rows: [], isSaved: kept !== null };
   let deleted = 0;
   const report = (overtaken: boolean): ReconcileReport => ({
@@ -177,31 +143,36 @@ function* runStages(lease: Lease, everything: boolean, shared: Shared): CronWork
     watermark: watermarkOf(progress.checkpoint),
     overtaken,
   });
-  const next = <T>(name: Stage, work: Parameters<typeof stage<T>>[2]): CronWork<T> =>
-    new SavedBefore(stage(name, shared, work), saveBefore(lease, shared, progress));
+  const saving = (): CronWork<void> => saveBefore(lease, run, progress);
+  const next = <T>(name: Stage, work: (listing: Listing) => CronWork<T>): CronWork<T> =>
+    stage(name, run, work, saving);
   const take = ({ checkpoint, rows }: Walked): void => {
     progress.checkpoint = checkpoint;
-    progress.rows = [...progress.rows, ...rows];
+    if (rows.length > 0) {
+      progress.rows = [...progress.rows, ...rows];
+    }
   };
 
   try {
-    take(yield* next("fresh", (listing, run) => walkFresh(progress.checkpoint, listing, run)));
-    take(yield* next("open", (listing, run) => walkOpen(progress.checkpoint, listing, run, everything)));
-    yield* new SavedBefore(sealAnew(lease, progress, shared), saveBefore(lease, shared, progress));
-    if (everything) {
-      yield* next("young", (listing, run) => ringYoung(progress.checkpoint.from, listing, run));
+    take(yield* next("fresh", (listing) => walkFresh(progress.checkpoint, listing, run)));
+    take(yield* next("open", (listing) => walkOpen(progress.checkpoint, listing, run, everything)));
+    const changed = sealedOf(lease.changed, progress.checkpoint);
+    if (changed.length > 0) {
+      yield* saving();
+      yield* sealAnew(changed, progress.checkpoint, counts);
     }
-    take(yield* next("again", (listing, run) => walkAgain(progress.checkpoint, listing, run)));
-    const audited = yield* orUnknown(next("audit", (_, run) => auditAfterDoubts(progress.checkpoint, run)));
+    if (everything) {
+      yield* next("young", (listing) => ringYoung(progress.checkpoint.from, listing, run));
+    }
+    take(yield* next("again", (listing) => walkAgain(progress.checkpoint, listing, run)));
+    const audited = yield* orUnknown(next("audit", () => auditAfterDoubts(progress.checkpoint, run)));
     if (!(audited instanceof RowsUnknown)) {
       progress.checkpoint = audited;
     }
     const gone =
       audited instanceof RowsUnknown
         ? audited
-        : yield* orUnknown(
-            next("delete", (listing, run) => deletePayloads(progress.checkpoint, listing, run)),
-          );
+        : yield* orUnknown(next("delete", (listing) => deletePayloads(progress.checkpoint, listing, run)));
     let noEvidence: Checkpoint["noEvidence"] = null;
     if (gone instanceof RowsUnknown) {
       const since = progress.checkpoint.noEvidence?.since ?? now;
@@ -211,7 +182,7 @@ function* runStages(lease: Lease, everything: boolean, shared: Shared): CronWork
       take(gone);
     }
     progress.checkpoint = { ...progress.checkpoint, noEvidence, ranAt: now };
-    yield* save(lease, shared, progress);
+    yield* save(lease, run, progress);
     return report(false);
   } catch (error) {
     if (error instanceof Overtaken) {
@@ -221,12 +192,14 @@ function* runStages(lease: Lease, everything: boolean, shared: Shared): CronWork
   }
 }
 
+/** A checkpoint of before there were doubts has none. */
+function withDoubts(kept: Checkpoint): Checkpoint {
+  const { doubts }: Partial<Checkpoint> = kept;
+  return doubts === undefined ? { ...kept, doubts: [] } : kept;
+}
+
 /** Sealed minutes whose receipts changed get rows that say so, and the ledger forgets its notes of them. */
-function* sealAnew({ changed }: Lease, { checkpoint }: Progress, { counts }: Shared): CronWork<void> {
-  const sealed = sealedOf(changed, checkpoint);
-  if (sealed.length === 0) {
-    return;
-  }
+function* sealAnew(sealed: readonly ChangedMinute[], checkpoint: Checkpoint, counts: Counts): CronWork<void> {
   const tallies = yield* ask(
     "tally",
     sealed.map(({ minute }) => minute),
@@ -264,9 +237,9 @@ function* firstCheckpoint(now: number, listing: Listing, settings: ReconcileSett
 }
 
 /** Saves what has been asked for since the last time; what iterates this asks for more. */
-function* saveBefore(lease: Lease, shared: Shared, progress: Progress): CronWork<void> {
+function* saveBefore(lease: Lease, run: Run, progress: Progress): CronWork<void> {
   if (!progress.isSaved) {
-    yield* save(lease, shared, progress);
+    yield* save(lease, run, progress);
   }
   progress.isSaved = false;
 }
@@ -275,7 +248,7 @@ function* saveBefore(lease: Lease, shared: Shared, progress: Progress): CronWork
  * Writes the rows, tells what was found, and then saves the checkpoint: a run that dies in between writes and tells the same
  * again.
  */
-function* save(lease: Lease, run: Shared, progress: Progress): CronWork<void> {
+function* save(lease: Lease, run: Run, progress: Progress): CronWork<void> {
   const { checkpoint, rows } = progress;
   if (rows.length > 0) {
     const watermark = { watermark: watermarkOf(checkpoint), openMinutes: checkpoint.open.length };

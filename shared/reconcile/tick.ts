@@ -5,11 +5,11 @@
 import { type AlertState, hourToJudge } from "../alerts.ts";
 import { isBrokenInvariant } from "../assert.ts";
 import { bypassPeriod } from "../collect/bypass.ts";
-import { attemptEffect, EffectFailed, orElse } from "../effect.ts";
+import { NotDone, orElse } from "../effect.ts";
 import type { FrontDoorSettings } from "../front-door/front-door.ts";
 import { limits } from "../limits.ts";
 import type { Checkpoint } from "./checkpoint.ts";
-import { ask, type CronEffects, type CronWork, type LearntFacts } from "./effects.ts";
+import { ask, attempt, type CronEffects, type CronWork, type LearntFacts } from "./effects.ts";
 import { type ReconcileAsked, type ReconcileReport, reconcileRun } from "./run.ts";
 import type { ReconcileSettings } from "./settings.ts";
 import { watchFrontDoor } from "./watch-front-door.ts";
@@ -113,9 +113,9 @@ function* askOrNull<Name extends keyof CronEffects>(
   asks: CronEffects[Name]["asks"],
   message: string,
 ): CronWork<CronEffects[Name]["answers"] | null> {
-  const answer = yield* attemptEffect<CronEffects, Name>(name, asks);
-  if (answer instanceof EffectFailed) {
-    yield* ask("warn", { message, reason: answer.message });
+  const answer = yield* attempt(name, asks);
+  if (answer instanceof NotDone) {
+    yield* ask("warn", { message, reason: answer.reason });
     return null;
   }
   return answer;

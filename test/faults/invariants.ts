@@ -4,6 +4,7 @@
  */
 import { contentMinuteOfId } from "../../shared/id-time.ts";
 import type { Group } from "../../shared/ledger/group.ts";
+import type { Head } from "../../shared/ledger/head.ts";
 import { defaultSettings } from "../../shared/ledger/settings.ts";
 import type { PayloadPlace } from "../../shared/ledger/view.ts";
 import {
@@ -74,6 +75,11 @@ export class Checker {
     accepted: 0,
   };
   #seenStored: { state: LedgerState | null; moves: number } = { state: null, moves: -1 };
+  #seenMemory: { state: LedgerState | null; moves: number; marks: Head | null } = {
+    state: null,
+    moves: -1,
+    marks: null,
+  };
   #seenPlaces: { state: LedgerState | null; moves: number; isAnyHeld: boolean } = {
     state: null,
     moves: -1,
@@ -262,14 +268,20 @@ export class Checker {
     if (head === null) {
       return;
     }
+    const { memSince, trimmed } = head;
+    const seen = this.#seenMemory;
+    // Most steps of the ledger move nothing, and leave the marks as they were.
+    if (seen.state === state && seen.moves === state.moves && areSameMarks(seen.marks, head)) {
+      return;
+    }
+    this.#seenMemory = { state, moves: state.moves, marks: head };
     const { ended, places } = state.dump();
     if (this.#world.profile.storesIds) {
       this.#isStored([...places.keys()]); // whatever else is asked of it is equal then
     }
-    const known = state.placesInMemory([...ended.keys()]);
     for (const [id, at] of ended) {
-      const isTrimmed = head.trimmed != null && contentMinuteOfId(id) < head.trimmed.from;
-      if (at >= head.memSince && !isTrimmed && !known.has(id)) {
+      const isTrimmed = trimmed != null && contentMinuteOfId(id) < trimmed.from;
+      if (at >= memSince && !isTrimmed && state.placeInMemory(id) === undefined) {
         throw new Violation(
           "S5",
           `${id} ended at ${new Date(at).toISOString()}, and the ledger does not know it`,
@@ -574,59 +586,96 @@ export class Checker {
 
   /** Is everything that landed accounted for, and nothing under way? The world may stop then. */
   isSettled(): boolean {
-    const { receipts, store, witness, ledger } = this.#world;
-    if (witness.unreported.size > 0) {
-      return false; // I11: what was judged is reported by every channel
+    const { store, witness, ledger } = this.#world;
+    return (
+      witness.unreported.size === 0 && // I11: what was judged is reported by every channel
+      store.erasures.size === 0 && // what was asked is remembered until it is done
+      ledger.state.waiting.payloads.length === 0 &&
+      this.#allGroupsAreHeld() &&
+      this.#allMinutesAreSealed() &&
+      this.#allLandedHaveEnded() &&
+      this.#allErasedAreGone() &&
+      this.#allLostAreBack()
+    );
+  }
+
+  #allGroupsAreHeld(): boolean {
+    for (const { state } of this.#world.ledger.state.dump().groups.values()) {
+      if (state.at !== "held") {
+        return false;
+      }
     }
-    const { waiting, groups } = ledger.state.dump();
-    if (waiting.payloads.length > 0 || [...groups.values()].some(({ state }) => state.at !== "held")) {
-      return false;
+    return true;
+  }
+
+  /** But for those that wait for a person. */
+  #allMinutesAreSealed(): boolean {
+    const { witness, ledger } = this.#world;
+    const { checkpoint } = ledger.reconciler;
+    if (checkpoint === null || checkpoint.open.length === 0) {
+      return checkpoint !== null;
     }
-    const { checkpoint } = this.#world.ledger.reconciler;
-    if (
-      checkpoint === null ||
-      (checkpoint.open.length > 0 &&
-        ![...groups.values()].some(({ payloads }) => payloads.every(({ key }) => this.#isHeldForGood(key))) &&
-        ![...witness.damagedKeys].some((key) => this.#isDamageReported(key)))
-    ) {
-      return false;
+    for (const { payloads } of ledger.state.dump().groups.values()) {
+      if (payloads.every(({ key }) => this.#isHeldForGood(key))) {
+        return true;
+      }
     }
+    return [...witness.damagedKeys].some((key) => this.#isDamageReported(key));
+  }
+
+  #allLandedHaveEnded(): boolean {
+    const { witness, ledger } = this.#world;
+    const from = ledger.reconciler.checkpoint?.from ?? 0;
     for (const landed of witness.landed.values()) {
       for (const { key } of landed) {
-        if (minuteToMs(minuteOfKey(key)) >= checkpoint.from && !this.#isHeldForGood(key)) {
-          return false; // the watermark has not passed it
-        }
-        const all = receipts.ofId(idOfKey(key)).map(({ receipt }) => receipt);
-        const own = all.find((receipt) => receipt.key === key);
-        // Deleted, and then its receipt was lost: nothing is left that could say how it ended.
-        const isKept = store.get(key) !== null && !receipts.expired.has(key);
-        const isEnded = own !== undefined && isAccounted(own, all);
-        if (isKept && !isEnded && !this.#isHeldForGood(key) && !this.#isDamageReported(key)) {
+        if (!this.#hasEnded(key, from) && !this.#isHeldForGood(key)) {
           return false;
         }
       }
     }
-    if (store.erasures.size > 0) {
-      return false; // what was asked is remembered until it is done
+    return true;
+  }
+
+  /** The watermark has passed it, and it is accounted for, or nothing is left that could say how it ended. */
+  #hasEnded(key: PayloadKey, from: number): boolean {
+    const { receipts, store } = this.#world;
+    if (minuteToMs(minuteOfKey(key)) >= from) {
+      return false;
     }
+    const own = receipts.get(key)?.receipt;
+    if (own !== undefined && (own.outcome !== "duplicate" || isAnyNoDuplicate(receipts.ofId(idOfKey(key))))) {
+      return true;
+    }
+    // Deleted, and then its receipt was lost: nothing is left that could say how it ended.
+    const isKept = store.get(key) !== null && !receipts.expired.has(key);
+    return !isKept || this.#isDamageReported(key);
+  }
+
+  /** An erasure that was stopped is done again before its object goes. */
+  #allErasedAreGone(): boolean {
+    const { receipts, store, table, witness } = this.#world;
     for (const id of witness.erased) {
       const isErased = receipts.ofId(id).some(({ receipt }) => receipt.outcome === "erased");
       const hasObject = store.list().some(({ key }) => idOfKey(key) === id);
-      if (isErased && hasObject && this.#world.table.rowsByDay(id).length > 0) {
-        return false; // its erasure was stopped: it is done again before its object goes
+      if (isErased && hasObject && table.rowsByDay(id).length > 0) {
+        return false;
       }
     }
+    return true;
+  }
+
+  /** I9: while the object is there, the rows come back. */
+  #allLostAreBack(): boolean {
+    const { receipts, store, witness } = this.#world;
     for (const lost of witness.lost.keys()) {
       const id = lost.slice(0, lost.indexOf("/")) as PayloadId;
       if (
         !witness.erased.has(id) &&
         !witness.resolved.has(id) &&
-        store.list().some(({ key }) => idOfKey(key) === id && store.get(key) !== "damaged")
+        store.list().some(({ key }) => idOfKey(key) === id && store.get(key) !== "damaged") &&
+        receipts.ofId(id).some(({ receipt }) => receipt.outcome === "stored")
       ) {
-        const outcomes = receipts.ofId(id).map(({ receipt }) => receipt.outcome);
-        if (outcomes.includes("stored")) {
-          return false; // I9: the object is there, so the rows come back
-        }
+        return false;
       }
     }
     return true;
@@ -821,6 +870,15 @@ export class Checker {
   }
 }
 
+/** Do both say the same of what is known and what is forgotten? */
+function areSameMarks(one: Head | null, other: Head): boolean {
+  return (
+    one?.memSince === other.memSince &&
+    one.forgottenBefore === other.forgottenBefore &&
+    one.trimmed === other.trimmed
+  );
+}
+
 /** Its fields in one order. */
 function placeOf(place: PayloadPlace | undefined): readonly unknown[] {
   return place === undefined
@@ -840,6 +898,10 @@ const segmentHeadBytes = 32;
 const segmentEntryBytes = 192;
 const noBytes = new Uint8Array();
 const noDays: ReadonlySet<number> = new Set();
+
+function isAnyNoDuplicate(all: readonly WrittenReceipt[]): boolean {
+  return all.some(({ receipt }) => receipt.outcome !== "duplicate");
+}
 
 /** Does this receipt end its key's story? */
 function isAccounted(own: Receipt, all: readonly Receipt[]): boolean {

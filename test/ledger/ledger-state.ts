@@ -70,12 +70,17 @@ export class LedgerState implements LedgerView {
   placesInMemory(ids: readonly PayloadId[]): ReadonlyMap<PayloadId, PayloadPlace> {
     const found = new Map<PayloadId, PayloadPlace>();
     for (const id of ids) {
-      const place = this.#places.get(id);
-      if (place !== undefined && !this.#isForgotten(id, place)) {
+      const place = this.placeInMemory(id);
+      if (place !== undefined) {
         found.set(id, place);
       }
     }
     return found;
+  }
+
+  placeInMemory(id: PayloadId): PayloadPlace | undefined {
+    const place = this.#places.get(id);
+    return place === undefined || this.#isForgotten(id, place) ? undefined : place;
   }
 
   group(id: GroupId): Group | undefined {

@@ -11,7 +11,7 @@ import {
   noAlerts,
   type Unreported,
 } from "../../../shared/alerts.ts";
-import { unreachable } from "../../../shared/assert.ts";
+import { assert, unreachable } from "../../../shared/assert.ts";
 import { alertFacts } from "../../../shared/delivery/ledger-facts.ts";
 import {
   armRetry,
@@ -64,12 +64,33 @@ const drawn: GroupId[] = [];
 
 /** The n-th token that is ever drawn. */
 function tokenAt(n: number): GroupId {
-  let token = drawn[n];
-  if (token === undefined) {
-    token = n.toString(16).padStart(32, "0") as GroupId;
-    drawn[n] = token;
+  while (drawn.length <= n) {
+    drawn.push(drawn.length.toString(16).padStart(32, "0") as GroupId);
   }
+  const token = drawn[n];
+  assert(token !== undefined, "a token has a number");
   return token;
+}
+
+/** So many tokens, from the n-th on: made as they are used, for most steps use none. */
+class Tokens implements IterableIterator<GroupId> {
+  #next: number;
+  readonly #end: number;
+
+  constructor(first: number, count: number) {
+    this.#next = first;
+    this.#end = first + count;
+  }
+
+  [Symbol.iterator](): this {
+    return this;
+  }
+
+  next(): IteratorResult<GroupId, undefined> {
+    return this.#next < this.#end
+      ? { done: false, value: tokenAt(this.#next++) }
+      : { done: true, value: undefined };
+  }
 }
 
 export class LedgerShell {
@@ -378,10 +399,9 @@ export class LedgerShell {
       this.#die();
       throw new LedgerDied("the ledger died before it persisted");
     }
-    const tokens: GroupId[] = [];
-    for (let i = tokensNeeded(event); i > 0; i--) {
-      tokens.push(tokenAt(this.#drawn++));
-    }
+    const needed = tokensNeeded(event);
+    const tokens = new Tokens(this.#drawn, needed);
+    this.#drawn += needed;
     const moment = {
       now: this.now,
       tokens,

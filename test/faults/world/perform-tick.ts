@@ -21,6 +21,7 @@ import { minuteOf } from "../../../shared/reconcile/walk-minutes.ts";
 import { outcomeCounts } from "../../fixtures/outcome-counts.ts";
 import { countsOf } from "./object-store.ts";
 import { readTable } from "./perform.ts";
+import type { Profile } from "./profile.ts";
 import type { WrittenReceipt } from "./receipts-table.ts";
 import type { Unanswered, World } from "./world.ts";
 
@@ -34,11 +35,18 @@ const modelReconcileSettings: ReconcileSettings = {
 };
 
 export function reconcileSettingsOf({ profile }: World): ReconcileSettings {
-  const settings = { ...modelReconcileSettings, ...profile.reconciler };
-  return profile.receiptsDays === null
-    ? settings
-    : { ...settings, receiptsMs: (profile.receiptsDays - 1) * DAY_MS };
+  let settings = settingsByProfile.get(profile);
+  if (settings === undefined) {
+    const { receiptsDays, reconciler } = profile;
+    const receiptsMs = receiptsDays === null ? {} : { receiptsMs: (receiptsDays - 1) * DAY_MS };
+    settings = { ...modelReconcileSettings, ...reconciler, ...receiptsMs };
+    settingsByProfile.set(profile, settings);
+  }
+  return settings;
 }
+
+/** Each tick asks for them. */
+const settingsByProfile = new WeakMap<Profile, ReconcileSettings>();
 
 const DAY_MS = 86_400_000;
 
@@ -124,12 +132,19 @@ export const cronPerformer: ModelCronPerformer = {
     world.askStore("list");
     // A cursor is the text that it goes on after.
     const after = cursor ?? listAfter;
-    const rest = world.store.listObjects().filter((key) => key > after);
+    const keys = world.store.listObjects();
+    let at = 0;
+    for (const key of keys) {
+      if (key > after) {
+        break;
+      }
+      at++;
+    }
     const isShort = world.fate.strikes("page short");
-    const page = rest.slice(0, isShort ? world.fate.within(0, atMost - 1) : atMost);
-    const objects = page.map((key) => ({ key }));
-    const through = objects.at(-1)?.key ?? after;
-    return { objects, through, cursor: rest.length > objects.length ? through : null };
+    const page = keys.slice(at, at + (isShort ? world.fate.within(0, atMost - 1) : atMost));
+    const through = page.at(-1) ?? after;
+    const hasMore = keys.length > at + page.length;
+    return { objects: page.map((key) => ({ key })), through, cursor: hasMore ? through : null };
   },
   segmentReceipts: ({ world }, segments) =>
     world.askTable("segments", () =>
@@ -258,9 +273,9 @@ function tally({ receipts }: World, minute: number): readonly MinuteTally[] {
 
 function tallyOf(minute: number, tenant: string, own: readonly WrittenReceipt[]): MinuteTally {
   return {
+    ...outcomeCounts(own.map(({ receipt }) => receipt)),
     minute,
     tenant,
-    ...outcomeCounts(own.map(({ receipt }) => receipt)),
     spans: own.reduce((sum, { receipt }) => sum + receipt.spans, 0),
     rejectedSpans: 0,
     bytes: 0,

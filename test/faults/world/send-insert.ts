@@ -167,7 +167,8 @@ function* answerTo(
   const isUnheard = runsOn || fate.strikes("insert answer lost");
   let answer: Answer | null = ok;
   // The first day's part may be committed long before the last one's.
-  const [first, ...rest] = run.days;
+  const [first] = run.days;
+  const rest = run.days.slice(1);
   const early =
     rest.length > 0 && (isSlow || runsOn || overruns || breaksOff) ? fate.within(0, duration) : duration;
   clock.after(early, () => {

@@ -76,8 +76,9 @@ export class TracesTable {
     this.#lastBlocks.set(day, this.#entries);
     for (const one of run.rows) {
       if (one.day === day && day >= this.oldestDay) {
-        this.#add(one.id, day, one.rows);
-        this.#commits.push({ ...one, at: now, token: name });
+        const { id, rows } = one;
+        this.#add(id, day, rows);
+        this.#commits.push({ id, day, rows, at: now, token: name });
       }
     }
   }

@@ -420,7 +420,15 @@ export class World {
   }
 }
 
-/** A telling: of a finding that opened, grew worse, or is resolved. */
-function nameOf({ kind, subject, openedAt, state, severity }: Finding): string {
-  return `${kind} ${subject} ${openedAt} ${state} ${severity}`;
+/** A telling: of a finding that opened, grew worse, or is resolved. Each channel is asked for each of them. */
+function nameOf(finding: Finding): string {
+  let name = names.get(finding);
+  if (name === undefined) {
+    const { kind, subject, openedAt, state, severity } = finding;
+    name = `${kind} ${subject} ${openedAt} ${state} ${severity}`;
+    names.set(finding, name);
+  }
+  return name;
 }
+
+const names = new WeakMap<Finding, string>();
