@@ -428,7 +428,7 @@ export class Checker {
         if (!isBlank && isOther && !isDamaged) {
           throw new Violation("S2", `${key} has other bytes than it was put with`);
         }
-        if (!isBlank && witness.bytesGone.has(key)) {
+        if (!isBlank && witness.overwritten.has(key)) {
           throw new Violation("S6", `${key} is erased, and its segment has its bytes`);
         }
         if (isBlank || isDamaged) {
@@ -458,7 +458,7 @@ export class Checker {
       const own = all.find((receipt) => receipt.key === key);
       const lostAt = receipts.lostAt.get(key) ?? Number.NEGATIVE_INFINITY;
       // What is erased has nothing left to store: its segment goes with the last one, whenever a person removed this one's receipt.
-      const isErased = witness.bytesGone.has(key) && receipts.lostAt.has(key);
+      const isErased = witness.overwritten.has(key) && receipts.lostAt.has(key);
       const wasSeen = isErased || lostAt >= (gone?.runBegan ?? 0) || receipts.expired.has(key);
       if (!wasSeen && (own === undefined || !isAccounted(own, all))) {
         throw new Violation("S3", `${key} has ${own?.outcome ?? "no"} receipt, and its segment is gone`);
@@ -799,7 +799,7 @@ export class Checker {
       if (receipts.lostAt.has(key)) {
         continue; // what said so was lost by somebody: test/known-gaps.md
       }
-      const isErased = receipts.get(key)?.receipt.outcome === "erased" || witness.bytesGone.has(key);
+      const isErased = receipts.get(key)?.receipt.outcome === "erased" || witness.overwritten.has(key);
       if (!isErased && (store.get(key) !== null || table.rowsByDay(id).length > 0)) {
         throw new Violation("I7", `${key} was to be erased, and is there`);
       }

@@ -16,6 +16,7 @@ export function land(world: World, payloads: readonly [StoredObject, ...StoredOb
     world.witness.segments.set(object, payloads);
   }
   for (const { key, content, arrival, isSampled } of payloads) {
+    world.witness.overwritten.delete(key);
     if (world.witness.bytesGone.delete(key)) {
       world.witness.asked.delete(key); // it was done, and they came once more, under the same key
     }

@@ -346,6 +346,7 @@ export const performer: ModelPerformer = {
       store.dropCopy(key);
       if (!left.has(key)) {
         witness.bytesGone.add(key);
+        witness.overwritten.add(key);
         witness.deletions.push({ key, at: clock.now, runBegan: hands.receiptedAt });
       }
     }
@@ -418,10 +419,10 @@ function eraseNow(
     case "replace": {
       world.askStore("put");
       const isDone = store.rewrite(asks.segment, asks.bytes, asks.etag);
-      // From now on they are gone, whether the consumer lives to say so or not.
+      // From now on they are gone, whether the consumer lives to say so or not; but for a dead one's copy, which is deleted behind this.
       for (const { key } of isDone ? erasing.read : []) {
         if (erasing.keys.has(key)) {
-          witness.bytesGone.add(key);
+          witness.overwritten.add(key);
         }
       }
       return done<ErasureEffects, "replace">("replace", isDone);

@@ -102,6 +102,8 @@ export interface Witness {
   /** Keys whose bytes somebody has begun to take away; those that are said to be gone. */
   readonly erasing: Set<PayloadKey>;
   readonly bytesGone: Set<PayloadKey>;
+  /** These, and those whose segment has zeros for them while a copy is there still. */
+  readonly overwritten: Set<PayloadKey>;
   /** Segments that were deleted, and when what decided it began. */
   readonly segmentsGone: { readonly object: ObjectKey; readonly runBegan: number }[];
   /** How often a segment was read for one group, where that was more than once. */
@@ -269,6 +271,7 @@ export class World {
       damagedKeys: new Set(),
       erasing: new Set(),
       bytesGone: new Set(),
+      overwritten: new Set(),
       segmentsGone: [],
       readAgain: [],
       putAlone: [],
