@@ -123,6 +123,18 @@ describe("a batch", () => {
     expect(gone.asked.map(([name]) => name)).toEqual(["knows", "completeDoorbell", "ackAll"]);
   });
 
+  test("claims all payloads of a segment that rings by its bare key", async () => {
+    const { key } = doorbell({ n: 2 });
+    const own = [1, 2, 3].map((n) => doorbell({ n }));
+    const { asked } = await take([{ kind: "bare", key, cause: "event" }], {
+      completeDoorbell: async () => own,
+    });
+    expect(asked.slice(2)).toEqual([
+      ["claim", { doorbells: own, messages: 1 }],
+      ["ackAll", null],
+    ]);
+  });
+
   test("looks at no object of what the ledger knows, and claims the others", async () => {
     const [known, unknown] = [doorbell({ n: 2 }).key, doorbell({ n: 3 }).key];
     const bare = (key: typeof known): ReadMessage => ({ kind: "bare", key, cause: "event" });

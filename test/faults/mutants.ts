@@ -557,6 +557,7 @@ const feared: readonly Mutant[] = [
     find: "const isGone = evidence.rowsByDay.length === 0 && evidence.object === null;",
     replace: "const isGone = true;",
     profile: "a week",
+    open: "what was asked for stays in R2 until it is done, and is asked for again; test/core/ledger-verify.test.ts holds it",
   },
   {
     name: "a dead payload's other keys are its duplicates (decision 0011)",
@@ -1123,6 +1124,7 @@ const segments: readonly Mutant[] = [
     find: 'return bell.cause === "event" && tagOfKey(bell.key) === place.tag;',
     replace: "return place.tag >= 0;",
     profile: "segments",
+    open: "the ledger forgets the id a day later, and then VERIFY writes the receipt; test/core/knows.test.ts holds it",
   },
   {
     name: "of a segment that rings by a bare key the first payload is taken",
@@ -1130,6 +1132,7 @@ const segments: readonly Mutant[] = [
     find: '      doorbells.push(...(yield* ask("completeDoorbell", bell)));',
     replace: '      doorbells.push(...(yield* ask("completeDoorbell", bell)).slice(0, 1));',
     profile: "segments",
+    open: "the reconciler rings the others by keys of their own; test/core/take-batch.test.ts holds it",
   },
 ];
 
