@@ -19,6 +19,7 @@ export function land(world: World, payloads: readonly [StoredObject, ...StoredOb
     world.witness.overwritten.delete(key);
     if (world.witness.bytesGone.delete(key)) {
       world.witness.asked.delete(key); // it was done, and they came once more, under the same key
+      world.witness.cameAgain.add(key);
     }
     const landed = world.witness.landed.get(content.id);
     const one = { key, at: arrival - world.skews.ingress, landedAt: world.clock.now, isSampled };

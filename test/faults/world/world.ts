@@ -104,6 +104,8 @@ export interface Witness {
   readonly bytesGone: Set<PayloadKey>;
   /** These, and those whose segment has zeros for them while a copy is there still. */
   readonly overwritten: Set<PayloadKey>;
+  /** Keys under which a client's retry brought erased bytes again. */
+  readonly cameAgain: Set<PayloadKey>;
   /** Segments that were deleted, and when what decided it began. */
   readonly segmentsGone: { readonly object: ObjectKey; readonly runBegan: number }[];
   /** How often a segment was read for one group, where that was more than once. */
@@ -272,6 +274,7 @@ export class World {
       erasing: new Set(),
       bytesGone: new Set(),
       overwritten: new Set(),
+      cameAgain: new Set(),
       segmentsGone: [],
       readAgain: [],
       putAlone: [],
