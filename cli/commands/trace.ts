@@ -83,6 +83,9 @@ async function showTrace({ given, console, installation, context, say, json }: C
   for (const note of notes) {
     say(printableText(note));
   }
+  if (tenant === undefined && trace.tenants.length > 1) {
+    say("Spans of one tenant alone: --tenant NAME");
+  }
   if (trace.start !== null && installation !== undefined) {
     say(pageLink(installation.console, tracePagePath(trace.traceId, "", tenant)));
   }

@@ -712,8 +712,7 @@ describe("one trace", () => {
       await insertSpans({ ...clickHouse, access: "full" }, mixed(n, count));
       const all = await ask("trace", `id=${trace(n)}`, traceSchema);
       expect(all).toMatchObject({ tenant: null, tenants: ["acme", "beta"], spansCount: count });
-      const note =
-        "Its spans are of 2 tenants: acme, beta. Those of one alone: --tenant, or tenant= of the API.";
+      const note = "Its spans are of 2 tenants: acme, beta.";
       expect(all.notes[0]).toBe(note);
       const shape = await ask("traceShape", `id=${trace(n)}`, traceShapeSchema);
       expect(shape).toEqual(v.parse(traceShapeSchema, all));

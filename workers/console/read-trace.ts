@@ -265,9 +265,7 @@ export function shapeNotes(
         ];
   }
   return [
-    ...(tenants.length > 1
-      ? [`Its spans are of ${tenantsText(tenants)}. Those of one alone: --tenant, or tenant= of the API.`]
-      : []),
+    ...(tenants.length > 1 ? [`Its spans are of ${tenantsText(tenants)}.`] : []),
     ...(spansCount > spans.length
       ? [`It has ${spansCount} spans: these are the first ${spans.length} by start time.`]
       : []),
