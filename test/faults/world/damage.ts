@@ -20,7 +20,9 @@ export function damageSegment(world: World, segment: ObjectKey): boolean {
   const payloads = witness.segments.get(segment) ?? [];
   const slot = fate.choices.oneOf(payloads.length);
   const struck = payloads[slot];
-  if (read === null || struck === undefined || witness.erasing.has(struck.key)) {
+  // Of one that is damaged already the second kind would make a checksum that is right for what the first one left.
+  const isStruck = struck !== undefined && witness.damagedKeys.has(struck.key);
+  if (read === null || struck === undefined || isStruck || witness.erasing.has(struck.key)) {
     return false;
   }
   const bytes = read.bytes.slice();
