@@ -418,9 +418,9 @@ function eraseNow(
     case "replace": {
       world.askStore("put");
       const isDone = store.rewrite(asks.segment, asks.bytes, asks.etag);
-      // From now on they are gone, whether the consumer lives to say so or not.
+      // From now on they are gone, whether the consumer lives to say so or not; of one that has a copy, when R2 has deleted that one too.
       for (const { key } of isDone ? erasing.read : []) {
-        if (erasing.keys.has(key)) {
+        if (erasing.keys.has(key) && !store.hasCopy(key)) {
           witness.bytesGone.add(key);
         }
       }
