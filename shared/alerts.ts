@@ -12,6 +12,7 @@ import type { FrontDoor } from "./front-door/front-door.ts";
 import type { NoEvidence } from "./ledger/head.ts";
 import type { RefusedPayload } from "./ledger/refused-payloads.ts";
 import { shortText } from "./ledger/short-text.ts";
+import type { ErasureTrouble } from "./ledger/trouble.ts";
 import { HOUR_MS, limits, MINUTE_MS } from "./limits.ts";
 import { type PayloadKey, tenantOfKey } from "./payload-key.ts";
 import { type Checkpoint, watermarkOf } from "./reconcile/checkpoint.ts";
@@ -35,6 +36,8 @@ export interface AlertFacts {
   readonly breakerOpen: boolean;
   /** What has kept payloads from being delivered for long enough to be reported; empty: nothing. */
   readonly trouble: string;
+  /** Erasures that attempts could not complete; null: there are none. */
+  readonly erasure: ErasureTrouble | null;
   /** False: the ledger could not learn yet how it began, and takes nothing over. */
   readonly isBorn: boolean;
   /** Why nothing may be inserted; empty: it may. */
@@ -373,6 +376,16 @@ function deliveryConditions(facts: AlertFacts, found: Condition[]): void {
       kind: "in_flight",
       severity: "page",
       message: `A payload has been in flight since ${timeText(facts.oldestWork)}.`,
+    });
+  }
+  if (facts.erasure !== null && facts.now - facts.erasure.since > limits.alertInFlightMs) {
+    const { since, text, payloads } = facts.erasure;
+    found.push({
+      kind: "in_flight",
+      subject: "erasure",
+      tenant: "",
+      severity: "warning",
+      message: `Since ${timeText(since)} an erasure cannot be completed (${text}); ${payloads === 1 ? "1 payload waits" : `${payloads} payloads wait`} for it, and everything else continues. It is retried.`,
     });
   }
   for (const { key, since, refused, words } of facts.refused) {

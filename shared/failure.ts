@@ -29,6 +29,14 @@ export interface Failure {
   readonly text: string;
 }
 
+/** What the last attempt of an erasure failed of begins so: its rows, or its bytes in R2. Everything else of its group is done. */
+export const erasureFails = { rows: "rows are to be erased: ", objects: "not erased: " } as const;
+
+/** It keeps an erasure from being completed, and no payload from being stored. */
+export function isOfErasure({ kind, text }: Pick<Failure, "kind" | "text">): boolean {
+  return kind === "retry" && Object.values(erasureFails).some((words) => text.startsWith(words));
+}
+
 /**
  * Example: "refused 7 times, last at 2026-11-27 07:26:08 UTC: VIOLATED_CONSTRAINT (469): Constraint `no_poison` …".
  * Where not all of them were refusals: "failed 9 times, refused 7 of them, last …".

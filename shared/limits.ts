@@ -188,7 +188,7 @@ export const limits = {
   deletionSubrequests: 16,
   /**
    * Receipts of what is dead or erased that one attempt writes. A dead letter is two puts and, in a segment, a get; an erased payload in a segment a get and a
-   * put, and both once more where another erasure came first, as often as the next number says for all of them.
+   * put, and both once more where others wrote it meanwhile, as often as the next number says for all of them together.
    */
   receiptsAtOnceMax: 100,
   /** R2 takes one write per second of one key (R2, Limits); so often an attempt tries again to rewrite segments that others wrote meanwhile. */
@@ -754,13 +754,10 @@ export const widestInvocations = {
     limits.batchSubrequests +
     limits.stepSubrequests +
     Math.max(
-      limits.groupPayloadsMax + 3 * limits.receiptsAtOnceMax,
-      limits.verifyLookupsMax +
-        1 +
-        limits.duplicateKeysMax +
-        2 * limits.verifyReceiptKeysMax +
-        4 * limits.receiptsAtOnceMax,
-    ),
+      limits.groupPayloadsMax,
+      limits.verifyLookupsMax + 1 + limits.duplicateKeysMax + 2 * limits.verifyReceiptKeysMax,
+    ) +
+    Math.max(3 * limits.receiptsAtOnceMax, 2 * (limits.receiptsAtOnceMax + limits.segmentRewritesAgainMax)),
   /** R2 and ClickHouse are asked how the ledger began, and groups are notified. */
   alarm: 8 + Math.ceil((limits.ringsAnAlarmMax + 2 * limits.insertsAtOnceMax) / limits.queueMessagesMax),
   cron:

@@ -3,9 +3,10 @@
  * shows, and those that receipts claim, on which an earlier DELETE may have left rows that no count shows.
  */
 import { newReading, wordsNeeded } from "../clickhouse/barrier.ts";
+import { NotDone } from "../effect.ts";
 import type { PayloadId } from "../payload-key.ts";
 import type { GroupId } from "../receipt.ts";
-import { ask, type DeliveryWork } from "./effects.ts";
+import { ask, attempt, type DeliveryWork } from "./effects.ts";
 import { readRows } from "./evidence.ts";
 
 /** Days since 1970-01-01, ascending; or why they are not known. */
@@ -34,8 +35,12 @@ export function* eraseRows(
   }
   if (found.days.length > 0) {
     const rows = { ids, days: found.days, group };
-    yield* ask("eraseTraceTimes", rows);
-    yield* ask("eraseRows", rows);
+    for (const name of ["eraseTraceTimes", "eraseRows"] as const) {
+      const done = yield* attempt(name, rows);
+      if (done instanceof NotDone) {
+        return done.reason;
+      }
+    }
   }
   return "";
 }

@@ -5,6 +5,7 @@ import type { Head } from "../ledger/head.ts";
 import { oldestWork } from "../ledger/in-flight.ts";
 import { refusedPayloads } from "../ledger/refused-payloads.ts";
 import type { LedgerSettings } from "../ledger/settings.ts";
+import { erasureTroubleOf } from "../ledger/trouble.ts";
 import type { Waiting } from "../ledger/view.ts";
 import type { PayloadKey } from "../payload-key.ts";
 import type { Checkpoint } from "../reconcile/checkpoint.ts";
@@ -43,6 +44,7 @@ export function alertFacts(known: KnownFacts, learnt: LearntFacts, now: number):
     held: known.heldGroups.flatMap(heldPayloads),
     breakerOpen: head?.breaker.isOpen ?? false,
     trouble: known.trouble,
+    erasure: erasureTroubleOf(known.oldestGroups),
     noEvidence: longest(head?.noEvidence, checkpoint?.noEvidence),
     tableRefusal: head?.table.refusal ?? "",
     clockAheadMs: head?.table.measure?.clockAheadMs ?? 0,

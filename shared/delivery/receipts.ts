@@ -6,6 +6,7 @@
  */
 
 import { EffectFailed, orElse } from "../effect.ts";
+import { erasureFails } from "../failure.ts";
 import type { GroupTask } from "../ledger/group.ts";
 import { idOfKey, type PayloadKey } from "../payload-key.ts";
 import type { NotErased } from "../segment/erase-payloads.ts";
@@ -49,7 +50,7 @@ export function* writeReceipts(
   const keys = erased.map(({ key }) => key);
   const left = yield* eraseRows([...new Set(keys.map(idOfKey))], group, table);
   if (left !== "") {
-    return { reason: `rows are to be erased: ${left}` };
+    return { reason: `${erasureFails.rows}${left}` };
   }
   yield* ask("writeReceipts", { receipts: erased, now });
   const notErased: NotErased[] = [];
@@ -59,7 +60,7 @@ export function* writeReceipts(
   const [first] = notErased.filter((one) => one.keys.length > 0);
   return first === undefined
     ? null
-    : { reason: `not erased: ${first.reason}`, left: notErased.flatMap((one) => one.keys) };
+    : { reason: `${erasureFails.objects}${first.reason}`, left: notErased.flatMap((one) => one.keys) };
 }
 
 /** What fails for some of them keeps none of the others. */

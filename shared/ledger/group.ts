@@ -261,6 +261,8 @@ export type GroupState =
       readonly receipts: readonly Receipt[];
       /** How many of them, from the first, the attempt in flight writes: a part of many. Later ones are appended. */
       readonly leased: number;
+      /** So many of them, the last, are of payloads that an attempt could not erase. Absent where an earlier version wrote it: none. */
+      readonly left?: number;
       readonly completeView: boolean;
       /** What becomes of its ids. */
       readonly ended: readonly EndedPayload[];

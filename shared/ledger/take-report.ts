@@ -94,20 +94,25 @@ export function takeReport(draft: Draft, leased: Group, reported: AttemptReport)
 
 /**
  * What could not be erased is retried behind the receipts that no attempt has come to yet: a payload that nobody can erase keeps none
- * of its group.
+ * of its group. When an attempt has come to all of them, the next ones are further and further apart.
  */
 function takeLeft(
   draft: Draft,
   group: Group,
   state: Extract<GroupState, { at: "receipting" }>,
-  left: readonly PayloadKey[],
+  keysLeft: readonly PayloadKey[],
 ): void {
-  const keys = new Set(left);
+  const keys = new Set(keysLeft);
   const again = state.receipts.slice(0, state.leased).filter(({ key }) => keys.has(key));
   assert(again.length >= keys.size, "what is left was leased");
   const others = state.receipts.slice(state.leased);
-  const rest = { ...group, state: { ...state, receipts: [...others, ...again], lease: null, leased: 0 } };
-  if (others.length > 0) {
+  const triedOthers = Math.min(state.left ?? 0, others.length);
+  const left = triedOthers + again.length;
+  const rest = {
+    ...group,
+    state: { ...state, receipts: [...others, ...again], lease: null, leased: 0, left },
+  };
+  if (others.length > triedOthers) {
     draft.change({ ...rest, due: draft.now });
   } else {
     later(draft, rest);

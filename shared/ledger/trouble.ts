@@ -3,7 +3,7 @@
  * and by one quiet group alone: the breaker opens by five.
  */
 import { assert } from "../assert.ts";
-import { errorText, type Failure } from "../failure.ts";
+import { errorText, type Failure, isOfErasure } from "../failure.ts";
 import type { Group } from "./group.ts";
 import type { Head } from "./head.ts";
 import type { Waiting } from "./view.ts";
@@ -32,8 +32,8 @@ export interface LedgerHealth {
 }
 
 /**
- * Null: nothing fails, or what fails is a payload's own (ClickHouse refuses it, nobody can decode it), or an INSERT that was
- * leased after the last failure has been stored. `groups`: the longest living ones, of `groupsCount`.
+ * Null: nothing fails, or what fails is a payload's own (ClickHouse refuses it, nobody can decode it) or an erasure, or an INSERT that
+ * was leased after the last failure has been stored. `groups`: the longest living ones, of `groupsCount`.
  */
 export function troubleOf(
   head: Head | null,
@@ -45,7 +45,9 @@ export function troubleOf(
   const storedAt = head?.lastStoredInsertAt ?? 0;
   const waits = groups.filter(({ state }) => state.at !== "held");
   const failures = waits.flatMap(({ failure }) =>
-    failure !== null && !ownKinds.has(failure.kind) && failure.at >= storedAt ? [failure] : [],
+    failure !== null && !ownKinds.has(failure.kind) && !isOfErasure(failure) && failure.at >= storedAt
+      ? [failure]
+      : [],
   );
   const [first] = failures;
   if (first === undefined) {
@@ -58,6 +60,35 @@ export function troubleOf(
     last,
     payloads: waits.reduce((sum, { payloads }) => sum + payloads.length, waiting.payloads.length),
     isLowerBound: groups.length < groupsCount,
+  };
+}
+
+/** Erasures that an attempt could not complete; nothing but themselves waits for them. */
+export interface ErasureTrouble {
+  /** Since when the longest of them has failed, ms since the epoch. */
+  readonly since: number;
+  /** What the newest failure says. */
+  readonly text: string;
+  /** Payloads, of the groups that were looked into. */
+  readonly payloads: number;
+}
+
+/** Null: no erasure fails. `groups`: the longest living ones. */
+export function erasureTroubleOf(groups: readonly Group[]): ErasureTrouble | null {
+  const fail = groups.flatMap(({ failure, made, payloads }) =>
+    failure !== null && isOfErasure(failure)
+      ? [{ ...failure, since: Math.max(failure.since, made), payloads: payloads.length }]
+      : [],
+  );
+  const [first] = fail;
+  if (first === undefined) {
+    return null;
+  }
+  const { text } = fail.reduce((newest, one) => (one.at > newest.at ? one : newest), first);
+  return {
+    since: Math.min(...fail.map(({ since }) => since)),
+    text,
+    payloads: fail.reduce((sum, { payloads }) => sum + payloads, 0),
   };
 }
 

@@ -21,6 +21,7 @@ const quiet: AlertFacts = {
   now,
   isBorn: true,
   oldestWork: null,
+  erasure: null,
   held: [],
   refused: [],
   breakerOpen: false,
@@ -54,9 +55,32 @@ test("a finding about a payload is its tenant's, in a segment too", () => {
   expect(findings.map(({ tenant }) => tenant)).toEqual(["acme", "acme"]);
 });
 
+test("an erasure that cannot be completed is said to be one, beside work that nobody asked for", () => {
+  const since = now - limits.alertInFlightMs;
+  const erasure = { since, text: "not erased: s: it is of version 3", payloads: 1 };
+  expect(judgeAlerts({ ...quiet, erasure }, noAlerts).findings).toEqual([]);
+  const facts = { oldestWork: since - 1, erasure: { ...erasure, since: since - 1 } };
+  const { findings } = judgeAlerts({ ...quiet, ...facts }, noAlerts);
+  expect(findings).toMatchObject([
+    { kind: "in_flight", subject: "ledger", severity: "page" },
+    {
+      kind: "in_flight",
+      subject: "erasure",
+      severity: "warning",
+      message:
+        "Since 2026-11-24T11:44:59Z an erasure cannot be completed (not erased: s: it is of version 3); 1 payload waits for it, and everything else continues. It is retried.",
+    },
+  ]);
+});
+
 const pinned = { ...opened(now - 62 * minuteMs, now), listed: 7, pending: 2 };
 test.each([
   ["in_flight", "page", { oldestWork: now - limits.alertInFlightMs - 1 }],
+  [
+    "in_flight",
+    "warning",
+    { erasure: { since: now - limits.alertInFlightMs - 1, text: "not erased: R2", payloads: 2 } },
+  ],
   ["breaker_open", "page", { breakerOpen: true }],
   ["breaker_open", "page", { trouble: "ClickHouse at c does not answer" }],
   ["table_check", "page", { tableRefusal: "ALTER TABLE …" }],

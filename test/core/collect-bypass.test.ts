@@ -9,6 +9,7 @@ const facts = (bypassed: readonly BypassMinute[] | null): AlertFacts => ({
   now,
   isBorn: true,
   oldestWork: null,
+  erasure: null,
   held: [],
   refused: [],
   breakerOpen: false,

@@ -85,6 +85,7 @@ function judge(frontDoor: FrontDoor | null, before: AlertState = noAlerts, now =
     now,
     isBorn: true,
     oldestWork: null,
+    erasure: null,
     held: [],
     refused: [],
     wrongTokens: null,

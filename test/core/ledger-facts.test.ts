@@ -38,6 +38,7 @@ test("a ledger that is not born has nothing in flight, rescued nothing, and its 
     refused: [],
     breakerOpen: false,
     trouble: "",
+    erasure: null,
     noEvidence: null,
     tableRefusal: "",
     clockAheadMs: 0,

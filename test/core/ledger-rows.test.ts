@@ -467,6 +467,7 @@ describe("the machine keeps to its bounds", () => {
       now: noon,
       isBorn: true,
       oldestWork: null,
+      erasure: null,
       refused: [],
       wrongTokens: null,
       breakerOpen: false,

@@ -217,3 +217,31 @@ test("what cannot be erased in R2 is retried behind the receipts that no attempt
   expect(group?.failure?.text).toContain(`not erased: ${doorbell({ n: 1 }).key}`);
   expect(group?.state.at, "it is not over").toBe("receipting");
 });
+
+test("where none of more receipts than one attempt takes can be erased, they are all tried further apart each time", () => {
+  const ledger = new TestLedger({ ...defaultSettings, receiptsMax: 2 });
+  ledger.claim({ n: 1 }, { n: 2 }, { n: 3 }, { n: 4 }, { n: 5 });
+  const attempt = ledger.takeNotified();
+  for (const n of [1, 2, 3, 4, 5]) {
+    erase(ledger, n);
+  }
+  ledger.report(attempt, { kind: "retry", reason: "no answer" });
+  const look = nextTask(ledger);
+  let task: GroupTask | null = ledger.report(look, verified(look, 0));
+  const waits: number[] = [];
+  const tried = new Set<string>();
+  for (let i = 0; i < 12; i++) {
+    assert(task?.step === "receipts");
+    const left = task.receipts.map(({ key }) => key);
+    for (const key of left) {
+      tried.add(key);
+    }
+    const before = ledger.now;
+    ledger.report(task, { kind: "retry", reason: "not erased: R2", left });
+    task = nextTask(ledger);
+    waits.push(ledger.now - before);
+  }
+  expect(tried.size).toBe(5);
+  expect(waits.slice(0, 2), "none waits for one that was not tried yet").toEqual([1000, 1000]);
+  expect(waits.at(-1), "later each time").toBeGreaterThan(10_000);
+});

@@ -1,9 +1,10 @@
 /** Whether payloads can be stored, as the ledger knows it, and what an outside check is answered. */
-import { describe, expect, test } from "vitest";
+import { assert, describe, expect, test } from "vitest";
 import { type Failure, failureKinds } from "../../shared/failure.ts";
-import type { AttemptReport, Group } from "../../shared/ledger/group.ts";
+import type { AttemptReport, Group, GroupTask } from "../../shared/ledger/group.ts";
 import type { Head } from "../../shared/ledger/head.ts";
 import {
+  erasureTroubleOf,
   type LedgerHealth,
   queueTroubleOf,
   queueTroubleText,
@@ -15,7 +16,7 @@ import { limits } from "../../shared/limits.ts";
 import type { ConsoleBindings } from "../../workers/console/bindings.ts";
 import { health, neverAsked } from "../../workers/console/health.ts";
 import { failure, groupIn, head, now, one, open, otherId, two } from "../ledger/one-step.ts";
-import { startMs, storedReport, TestLedger } from "../ledger/world.ts";
+import { doorbell, startMs, storedReport, TestLedger } from "../ledger/world.ts";
 
 const silent: AttemptReport = { kind: "unknown", reason: "no answer: Error: connection refused." };
 
@@ -64,6 +65,33 @@ describe("payloads cannot be stored", () => {
     ledger.claim({ n: 1 });
     ledger.report(ledger.takeNotified(), { kind: "refused", reason: "no", code: 469 });
     expect(troubleIn(ledger)).toBeNull();
+  });
+
+  test.each([
+    { reason: "not erased: p/0/…: it is of version 3", left: true },
+    { reason: "rows are to be erased: no evidence: r2 lags", left: false },
+    { reason: "rows are to be erased: Error: the DELETE in t is running: 3 parts left", left: false },
+  ])("is not said of an erasure that fails: $reason", ({ reason, left }) => {
+    const ledger = new TestLedger();
+    ledger.claim({ n: 1 });
+    const payload = doorbell({ n: 1, cause: "replay" });
+    ledger.step({ kind: "erase", payload, reason: "asked for" });
+    let task: GroupTask | null = null;
+    while (task === null) {
+      ledger.now += 1000;
+      const [notified] = ledger.alarm();
+      task = notified === undefined ? null : ledger.take(notified);
+    }
+    const rowsByDay = [{ day: 20_781, rows: 10 }];
+    const object = { key: payload.key, spans: 10, rejectedSpans: 0, bytes: 1, rowsByDay };
+    const evidence = { key: payload.key, receipts: [], rowsByDay: [], object };
+    const payloads = [evidence];
+    const receipts = ledger.report(task, { kind: "verified", running: false, oldestDay: 0, payloads });
+    assert(receipts !== null);
+    ledger.report(receipts, { kind: "retry", reason, ...(left ? { left: [payload.key] } : {}) });
+    const failing = { since: ledger.now, text: reason, payloads: 1 };
+    expect(troubleIn(ledger)).toBeNull();
+    expect(erasureTroubleOf([...ledger.state.dump().groups.values()])).toEqual(failing);
   });
 
   const last = { failed: 1, refused: 0, since: startMs, at: startMs, code: null, name: "" } as const;
@@ -135,6 +163,23 @@ describe("trouble, all of it:", () => {
     );
     expect(kinds).toEqual(["retry", "unknown", "unlisted", "halted", "unreported"]);
     expect(troubleOf(inserted(100), nothingWaits, [held, groupIn(open, { failure: null })], 2)).toBeNull();
+  });
+
+  test("of erasures is the newest failure's, since the first that is of the group as it is", () => {
+    const text = "not erased: R2";
+    const some = [
+      groupIn(open, { made: now - 9, ...at(5, { kind: "retry", text }) }),
+      groupIn(open, {
+        made: now - 90,
+        payloads: [one, two],
+        ...at(4, { kind: "retry", text: `${text}, too` }),
+      }),
+      groupIn(open, { made: now - 99, ...at(1, { kind: "retry", text: "no answer" }) }),
+      groupIn(open, { made: now - 99, ...at(1, { kind: "unknown", text }) }),
+      groupIn(open, { failure: null }),
+    ];
+    expect(erasureTroubleOf(some)).toEqual({ since: now - 9, text: `${text}, too`, payloads: 3 });
+    expect(erasureTroubleOf(some.slice(2))).toBeNull();
   });
 
   test("is of the queue where it takes no message, and something waits for it", () => {
