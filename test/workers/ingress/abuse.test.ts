@@ -442,7 +442,8 @@ describe("no answer and no line of the log", () => {
     }
     const wordy = () => Promise.reject(new Error(long));
     await ask(body, {}, { PAYLOADS: { put: wordy, head: wordy } });
-    expect(lines.length).toBeGreaterThanOrEqual(5); // of seven: a line that the test before had is counted
+    // Of seven: those that the tests before had within the minute are counted, and not written.
+    expect(lines.length).toBeGreaterThanOrEqual(2);
     expect(Math.max(...lines.map(({ length }) => length))).toBeLessThan(2000);
   });
 });
