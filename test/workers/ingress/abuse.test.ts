@@ -442,7 +442,7 @@ describe("no answer and no line of the log", () => {
     }
     const wordy = () => Promise.reject(new Error(long));
     await ask(body, {}, { PAYLOADS: { put: wordy, head: wordy } });
-    // Of seven: those that the tests before had within the minute are counted, and not written.
+    // Of seven: those that the tests before had in the same period are counted, and not written.
     expect(lines.length).toBeGreaterThanOrEqual(2);
     expect(Math.max(...lines.map(({ length }) => length))).toBeLessThan(2000);
   });
