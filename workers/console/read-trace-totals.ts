@@ -79,17 +79,24 @@ export function agreed<Row extends CountedSpan>(
     errors: Math.max(counted.errors, listed.errors),
     ofOthers: Math.max(counted.ofOthers, listed.ofOthers),
     begin: earliest([counted.begin, listed.begin]),
-    end: -earliest([-counted.end, -listed.end]),
-    lastBegin: -earliest([-counted.lastBegin, -listed.lastBegin]),
+    end: latest([counted.end, listed.end]),
+    lastBegin: latest([counted.lastBegin, listed.lastBegin]),
     tenants: inOrder([...counted.tenants, ...listed.tenants]),
   };
   return { totals, rows };
 }
 
-/** ns since the epoch */
+/** ns since the epoch, here and below. */
 export function earliest(times: readonly bigint[]): bigint {
-  const [first = 0n] = [...times].sort((a, b) => (a < b ? -1 : 1));
-  return first;
+  return inTime(times)[0] ?? 0n;
+}
+
+function latest(times: readonly bigint[]): bigint {
+  return inTime(times).at(-1) ?? 0n;
+}
+
+function inTime(times: readonly bigint[]): readonly bigint[] {
+  return times.toSorted((a, b) => (a < b ? -1 : 1));
 }
 
 /** Of all spans of a trace, by their begin. */
