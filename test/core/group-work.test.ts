@@ -205,61 +205,56 @@ test("an erasure is rows, then receipts, then objects: nothing says `erased` of 
   expect(waits.ended).toEqual({ reason: expect.stringMatching(/^rows are to be erased: no evidence: /) });
 });
 
-test("many objects are erased in as many calls as R2 needs, two of its keys for each payload", async () => {
-  const ledger = new TestLedger();
-  ledger.claim({ n: 1 });
-  const { group, attempt, deadline, payloads, table } = ledger.takeNotified();
+describe("objects of five payloads", () => {
   const keys = [1, 2, 3, 4, 5].map((n) => doorbell({ n }).key);
-  const receipts = keys.map((key): Receipt => ({ ...receiptOf(key), outcome: "erased", rowsByDay: [] }));
-  const base = { group, attempt, deadline, payloads, table };
-  const task = { ...base, step: "receipts", receipts, completeView: false } as const;
-  for (const [deleteKeysMax, parts] of [
-    [4, [keys.slice(0, 2), keys.slice(2, 4), keys.slice(4)]],
-    [5, [keys.slice(0, 2), keys.slice(2, 4), keys.slice(4)]],
-    [10, [keys]],
-  ] as const) {
-    const erased: (readonly PayloadKey[])[] = [];
-    await perform(writeReceipts(task, { ...manyLookups, deleteKeysMax }), {
+
+  /** Their rows are gone. `eraseObjects`: what R2 does. */
+  async function erase(deleteKeysMax: number, eraseObjects: DeliveryPerformer["eraseObjects"]) {
+    const ledger = new TestLedger();
+    ledger.claim({ n: 1 });
+    const { group, attempt, deadline, payloads, table } = ledger.takeNotified();
+    const receipts = keys.map((key): Receipt => ({ ...receiptOf(key), outcome: "erased", rowsByDay: [] }));
+    const base = { group, attempt, deadline, payloads, table };
+    const task = { ...base, step: "receipts", receipts, completeView: false } as const;
+    return await perform(writeReceipts(task, { ...manyLookups, deleteKeysMax }), {
       readReceipts: async () => keys.map(() => []),
       countRows: async () => ({ rows: [], witness }),
       writeReceipts: nothing,
       eraseTraceTimes: nothing,
       eraseRows: nothing,
-      eraseObjects: async (some: readonly PayloadKey[]) => {
+      eraseObjects,
+    } as unknown as DeliveryPerformer);
+  }
+
+  test("are erased in as many calls as R2 needs, two of its keys for each payload", async () => {
+    for (const [deleteKeysMax, parts] of [
+      [4, [keys.slice(0, 2), keys.slice(2, 4), keys.slice(4)]],
+      [5, [keys.slice(0, 2), keys.slice(2, 4), keys.slice(4)]],
+      [10, [keys]],
+    ] as const) {
+      const erased: (readonly PayloadKey[])[] = [];
+      const ended = await erase(deleteKeysMax, async (some) => {
         erased.push(some);
         return { keys: [], reason: "" };
-      },
-    } as unknown as DeliveryPerformer);
-    expect(erased).toEqual(parts);
-  }
-});
+      });
+      expect(erased).toEqual(parts);
+      expect(ended).toBeNull();
+    }
+  });
 
-test("what cannot be erased in R2 keeps no other object, and is named", async () => {
-  const ledger = new TestLedger();
-  ledger.claim({ n: 1 });
-  const { group, attempt, deadline, payloads, table } = ledger.takeNotified();
-  const keys = [1, 2, 3, 4, 5].map((n) => doorbell({ n }).key);
-  const [first, , third, fourth] = keys;
-  const receipts = keys.map((key): Receipt => ({ ...receiptOf(key), outcome: "erased", rowsByDay: [] }));
-  const base = { group, attempt, deadline, payloads, table };
-  const task = { ...base, step: "receipts", receipts, completeView: false } as const;
-  const asked: PayloadKey[] = [];
-  const ended = await perform(writeReceipts(task, { ...manyLookups, deleteKeysMax: 4 }), {
-    readReceipts: async () => keys.map(() => []),
-    countRows: async () => ({ rows: [], witness }),
-    writeReceipts: nothing,
-    eraseTraceTimes: nothing,
-    eraseRows: nothing,
-    eraseObjects: async (some: readonly PayloadKey[]) => {
+  test("that cannot be erased keep no other one, and are named", async () => {
+    const [first, , third, fourth] = keys;
+    const asked: PayloadKey[] = [];
+    const ended = await erase(4, async (some) => {
       asked.push(...some);
       if (some.includes(third ?? expect.unreachable())) {
         throw new Error("R2 said no");
       }
       return { keys: some.filter((key) => key === first), reason: "it is of version 3" };
-    },
-  } as unknown as DeliveryPerformer);
-  expect(asked).toEqual(keys);
-  expect(ended).toEqual({ reason: "not erased: it is of version 3", left: [first, third, fourth] });
+    });
+    expect(asked).toEqual(keys);
+    expect(ended).toEqual({ reason: "not erased: it is of version 3", left: [first, third, fourth] });
+  });
 });
 
 test("a dead letter is kept before its receipt, and what needs neither asks for neither", async () => {
