@@ -1089,7 +1089,7 @@ const segments: readonly Mutant[] = [
     find: "return first === undefined\n",
     replace: "return first === undefined || first.keys.length > 0\n",
     profile: "segments",
-    by: "S6",
+    by: "I7",
   },
   {
     name: "the ledger does not try again what R2 did not erase",
@@ -1097,7 +1097,7 @@ const segments: readonly Mutant[] = [
     find: "receipts: [...others, ...again],",
     replace: "receipts: [...others, ...again.slice(1)],",
     profile: "segments",
-    by: "S6",
+    by: "I7",
   },
   {
     name: "a segment is fetched for each of its payloads",
