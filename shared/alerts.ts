@@ -385,7 +385,7 @@ function deliveryConditions(facts: AlertFacts, found: Condition[]): void {
       subject: "erasure",
       tenant: "",
       severity: "warning",
-      message: `Since ${timeText(since)} an erasure cannot be completed (${text}); ${payloads === 1 ? "1 payload waits" : `${payloads} payloads wait`} for it, and everything else continues. It is retried.`,
+      message: `Since ${timeText(since)} an erasure cannot be completed (${text}); ${counted(payloads, "payload waits", "payloads wait")} for it, and everything else continues. It is retried.`,
     });
   }
   for (const { key, since, refused, words } of facts.refused) {

@@ -194,8 +194,6 @@ export const limits = {
   /** R2 takes one write per second of one key (R2, Limits); so often an attempt tries again to rewrite segments that others wrote meanwhile. */
   segmentRewritesAgainMax: 8,
   segmentRewriteGapMs: 1000,
-  /** Tenants of one trace that are named. */
-  traceTenantsListed: 20,
   /** Objects that one VERIFY looks for. It answers for the payloads that it came to; the others are the next one's. */
   verifyLookupsMax: 300,
   /** Of the keys that receipts know, so many are looked for: the newest, and the newest that are stored. */
@@ -628,6 +626,8 @@ export const limits = {
   /** What is read by one query without being cut in ClickHouse: spans, and bytes of their texts. Less than the two above. */
   traceSmallSpansMax: 1000,
   traceSmallBytesMax: 1 * MIB,
+  /** Tenants of one trace that are named. */
+  traceTenantsListed: 20,
   /** Of one span in it: attributes, events, links, and characters of one text. */
   traceSpanMembersMax: 200,
   traceTextCharsMax: 4096,

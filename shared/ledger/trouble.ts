@@ -3,6 +3,7 @@
  * and by one quiet group alone: the breaker opens by five.
  */
 import { assert } from "../assert.ts";
+import { counted } from "../counted.ts";
 import { errorText, type Failure, isOfErasure } from "../failure.ts";
 import type { Group } from "./group.ts";
 import type { Head } from "./head.ts";
@@ -123,9 +124,9 @@ export function sinceText(since: number, now: number): string {
 }
 
 function waitText(payloads: number, isLowerBound: boolean): string {
-  return payloads === 1 && !isLowerBound
-    ? "1 payload waits"
-    : `${isLowerBound ? "at least " : ""}${payloads} payloads wait`;
+  return isLowerBound
+    ? `at least ${payloads} payloads wait`
+    : counted(payloads, "payload waits", "payloads wait");
 }
 
 /** The queue of groups accepts no message, so that no consumer is notified of what is ready. */

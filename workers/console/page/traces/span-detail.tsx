@@ -8,6 +8,7 @@ import { limits } from "../../../../shared/limits.ts";
 import { type Answer, useAnswer } from "../answer.ts";
 import { AttributeList, TextValue } from "./attribute-list.tsx";
 import { oddityText } from "./node-text.ts";
+import { ofTenant } from "./of-tenant.ts";
 import { isSameSpan } from "./same-span.ts";
 import type { SeenTrace } from "./seen-trace.ts";
 import { SpanEvents, SpanLinks } from "./span-events.tsx";
@@ -142,7 +143,7 @@ function useWholeSpan({ trace, details }: SeenTrace, place: number, isComing: bo
   const asked = useAnswer(
     isWhole || drawn === undefined
       ? ""
-      : `/api/trace-span?trace=${trace.traceId}&span=${drawn.spanId}${trace.tenant === null ? "" : `&tenant=${trace.tenant}`}`,
+      : `/api/trace-span?trace=${trace.traceId}&span=${drawn.spanId}${ofTenant(trace.tenant)}`,
     traceSpanSchema,
   );
   const { start = null } = asked.value ?? {};

@@ -14,6 +14,7 @@ import { Top } from "../top.tsx";
 import { Waiting } from "../waiting.tsx";
 import { arrivingMs, isSameShape, lookAgain, quietMs } from "./arriving.ts";
 import { FoundTrace } from "./found-trace.tsx";
+import { ofTenant } from "./of-tenant.ts";
 
 interface TracePageProps {
   readonly trace: string;
@@ -32,7 +33,7 @@ export function TracePage({ trace, span, tenant }: TracePageProps) {
       <Top page="traces" />
       <main class="trace">
         {/^[0-9a-f]{32}$/.test(trace) ? (
-          <AskedTrace asked={`id=${trace}${tenant && `&tenant=${encodeURIComponent(tenant)}`}`} span={span} />
+          <AskedTrace asked={`id=${trace}${ofTenant(tenant)}`} span={span} />
         ) : (
           <NoTraceId given={trace} />
         )}
