@@ -560,10 +560,11 @@ describeInChromium("the console's page", () => {
     expect(await elements()).toBeLessThanOrEqual(300);
     await page.mouse.move(400, 600);
     await page.mouse.wheel(0, 90_000);
-    await shows(/work \d{4}/, ".waterfall");
-    expect(await elements()).toBeLessThanOrEqual(300);
-
     const tree = page.locator(".waterfall");
+    await expect.poll(() => page.locator("#node-1").count()).toBe(0);
+    expect(await elements()).toBeLessThanOrEqual(300);
+    expect(await page.locator(`#${await tree.getAttribute("aria-activedescendant")}`).count()).toBe(1);
+
     const active = async () => await page.locator(".row.active .name bdi").textContent();
     await tree.focus();
     await page.keyboard.press("Home");

@@ -11,7 +11,7 @@ const beyond = 4;
 interface VirtualRowsProps extends Omit<HTMLAttributes<HTMLDivElement>, "children"> {
   readonly count: number;
   readonly rowPx: number;
-  /** This row is brought into sight when `moves` changes. */
+  /** This row is brought into sight when `moves` changes, and is in the document out of sight too: a label may refer to it. */
   readonly shown: number;
   readonly moves: string;
   /** Draws the row at `index`, `top` pixels down. */
@@ -50,10 +50,14 @@ export function VirtualRows({ count, rowPx, shown, moves, row, ...attributes }: 
 
   const from = Math.max(0, Math.min(sight.first, count) - beyond);
   const to = Math.min(count, sight.first + sight.rows + beyond);
+  const drawn = Array.from({ length: Math.max(0, to - from) }, (_, n) => from + n);
+  if (shown < count && !drawn.includes(shown)) {
+    drawn.push(shown);
+  }
   return (
     <div {...attributes} ref={box} onScroll={look}>
       <div class="room" style={{ height: `${count * rowPx}px` }}>
-        {Array.from({ length: Math.max(0, to - from) }, (_, n) => row(from + n, (from + n) * rowPx))}
+        {drawn.map((index) => row(index, index * rowPx))}
       </div>
     </div>
   );
