@@ -16,7 +16,9 @@ import { whyNoStand } from "./cluster/stand.ts";
 const reportSchema = v.object({
   numPassedTests: v.number(),
   numFailedTests: v.number(),
-  numFailedTestSuites: v.number(),
+  testResults: v.array(
+    v.object({ status: v.string(), assertionResults: v.array(v.object({ status: v.string() })) }),
+  ),
   success: v.boolean(),
 });
 
@@ -152,8 +154,12 @@ for (const [index, tests] of testRuns.entries()) {
     const report = v.parse(reportSchema, JSON.parse(readFileSync(reportOf(tests), "utf8")));
     passed += report.numPassedTests;
     // A file that cannot be loaded fails without a failing test in it.
+    const filesAlone = report.testResults.filter(
+      ({ status, assertionResults }) =>
+        status === "failed" && !assertionResults.some((test) => test.status === "failed"),
+    ).length;
     const isGood = report.success && testsAreGood[index] === true;
-    failed += isGood ? 0 : Math.max(report.numFailedTests, report.numFailedTestSuites, 1);
+    failed += isGood ? 0 : Math.max(report.numFailedTests + filesAlone, 1);
   } catch (error) {
     console.error(`The ${tests.title} left no report: ${String(error)}`);
     failed += 1;
