@@ -547,9 +547,11 @@ export const limits = {
   // --- how requests ended (best effort)
   /**
    * An isolate tells what it counted after this. A message costs three queue operations ($1.20 a million): an isolate
-   * with one request in 5 s pays as many messages as requests, a busy one hardly any.
+   * with one request in 15 s pays as many messages as requests, a busy one hardly any.
    */
   outcomeReportMs: 5 * SECOND_MS,
+  /** And this long after its last report where nothing was refused since. The platform ends a context 30 s after its answer. */
+  outcomeReportBusyMs: 15 * SECOND_MS,
   /** Different lines about requests that an isolate logs between two reports; the same line again is counted. */
   logLinesAPeriod: 100,
   /** Counts in one message, about 300 bytes each: a queue takes 128 KB. */

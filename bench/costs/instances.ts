@@ -5,7 +5,7 @@
  */
 import { apiKeyName, formatApiKey, keyNamePrefix } from "../../shared/api-key.ts";
 import { assert } from "../../shared/assert.ts";
-import { limits } from "../../shared/limits.ts";
+import { ReportTimes } from "../../shared/report-times.ts";
 import { authenticate, KeyMemory } from "../../workers/ingress/authenticate.ts";
 import { Tally } from "../../workers/ingress/tally.ts";
 import { Random } from "../random.ts";
@@ -56,7 +56,11 @@ export async function countInstances({ rate, instances, keys }: InstancesRun): P
     },
   } as unknown as KVNamespace;
   const env = { KEYS: namespace, UNKNOWN_KEYS: { limit: () => Promise.resolve({ success: true }) } };
-  const memories = Array.from({ length: instances }, () => ({ memory: new KeyMemory(), reportedUntil: 0 }));
+  const memories = Array.from({ length: instances }, () => ({
+    memory: new KeyMemory(),
+    times: new ReportTimes(),
+    dueAt: Number.POSITIVE_INFINITY,
+  }));
   const [learnt, end] = [120_000, 480_000];
   let isCounted = false;
   for (let now = 0; now < end; now += (-Math.log(1 - random.next() / 2 ** 32) / rate) * 1000) {
@@ -72,9 +76,14 @@ export async function countInstances({ rate, instances, keys }: InstancesRun): P
     if (instance.memory.list.isDue(now)) {
       await instance.memory.list.read(namespace, now);
     }
-    if (now >= instance.reportedUntil) {
-      instance.reportedUntil = now + limits.outcomeReportMs;
+    if (now >= instance.dueAt) {
+      instance.times.sent(instance.dueAt);
+      instance.dueAt = Number.POSITIVE_INFINITY;
       reports++;
+    }
+    const ms = instance.times.arm(now, false);
+    if (ms !== undefined) {
+      instance.dueAt = now + ms;
     }
   }
   return { requests, lookUps, lists, reports };

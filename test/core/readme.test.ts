@@ -53,8 +53,8 @@ describe("the first 60 lines of the README say", () => {
   });
 
   test("what it costs", () => {
-    expect(section("What it costs")).toMatch(/per million requests \$0\.96 at 200\s+per second/);
-    expect(read("docs/costs.md")).toMatch(/\| 4 +\| 3 +\| .* 0\.96 +\|\n/);
+    expect(section("What it costs")).toMatch(/per million requests \$0\.95 at 200\s+per second/);
+    expect(read("docs/costs.md")).toMatch(/\| 4 +\| 3 +\| .* 0\.95 +\|\n/);
   });
 
   test("what happens when ClickHouse is down", () => {

@@ -1,14 +1,15 @@
 /**
- * Counts how each request ended, and tells the consumer every few seconds: one queue message an isolate, not one a
+ * Counts how each request ended, and tells the consumer every few seconds (shared/report-times.ts): one queue message an isolate, not one a
  * request. The log gets the same: a repeated refusal is counted. The first request after a report arms the next
  * one within its own `waitUntil`, so that a lone request is reported too. Nothing here can fail a request.
  */
 import { dependencies } from "../../shared/dependency.ts";
 import { toHex } from "../../shared/hex.ts";
-import { limits } from "../../shared/limits.ts";
 import type { OutcomesMessage } from "../../shared/messages.ts";
+import { type RequestOutcome, refusalOutcomes } from "../../shared/outcome.ts";
 import { OutcomeCounter } from "../../shared/outcome-counter.ts";
 import { RepeatedLines } from "../../shared/repeated-lines.ts";
+import { ReportTimes } from "../../shared/report-times.ts";
 import { type LogFields, writeLog } from "../../shared/write-log.ts";
 import type { Tally } from "./tally.ts";
 
@@ -17,8 +18,7 @@ export class OutcomeReport {
   /** Drawn with the first report: an isolate may draw nothing before its first request. */
   #reporter = "";
   #sequence = 0;
-  /** A report is under way until then, in ms since the epoch; one that was cut off is not waited for longer. */
-  #armedUntil = 0;
+  readonly #times = new ReportTimes();
   readonly #lines = new RepeatedLines();
 
   /** Logs a refusal, unless the same was logged since the last report. */
@@ -40,22 +40,26 @@ export class OutcomeReport {
     now: number,
   ): void {
     try {
-      this.#add(tally, now);
-      if (now >= this.#armedUntil) {
-        this.#armedUntil = now + 2 * limits.outcomeReportMs;
-        const later = new Promise((resolve) => setTimeout(resolve, limits.outcomeReportMs));
-        ctx.waitUntil(later.then(() => this.send(queue)));
+      const { outcome } = tally;
+      if (outcome === undefined) {
+        return;
+      }
+      this.#add(tally, outcome, now);
+      const ms = this.#times.arm(
+        now,
+        refusalOutcomes.some((refusal) => refusal === outcome),
+      );
+      if (ms !== undefined) {
+        const later = new Promise((resolve) => setTimeout(resolve, ms));
+        ctx.waitUntil(later.then(() => (this.#times.isArmed(now + ms) ? this.send(queue) : undefined)));
       }
     } catch (error) {
       writeLog("error", { message: "an outcome was not counted" }, error);
     }
   }
 
-  #add(tally: Tally, now: number): void {
-    const { tenant, key, outcome, reason } = tally;
-    if (outcome === undefined) {
-      return;
-    }
+  #add(tally: Tally, outcome: RequestOutcome, now: number): void {
+    const { tenant, key, reason } = tally;
     const { spans, rejectedSpans, sampledSpans, bytes, keyLookUps, meterCalls } = tally;
     const allSampled = outcome === "sampled";
     this.#counter.add(
@@ -76,7 +80,7 @@ export class OutcomeReport {
 
   /** Sends what was counted and not sent. What the queue does not take is sent with the next report. */
   async send(queue: Queue<OutcomesMessage>): Promise<void> {
-    this.#armedUntil = 0;
+    this.#times.sent(Date.now());
     for (const line of this.#lines.end()) {
       writeLog("warn", line);
     }

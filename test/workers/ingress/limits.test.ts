@@ -475,6 +475,34 @@ describe("how requests ended", () => {
     expect(sent.flatMap(({ counts }) => counts).reduce((sum, { requests }) => sum + requests, 0)).toBe(2);
   });
 
+  test("is reported once, five seconds after a refusal, though a later report was armed", async () => {
+    vi.useFakeTimers({ toFake: ["setTimeout", "Date"] });
+    const report = new OutcomeReport();
+    const sent: OutcomesMessage[] = [];
+    const queue = { send: async (message: OutcomesMessage) => sent.push(message) } as never;
+    const ctx = { waitUntil: () => undefined };
+    const ends = (...outcome: Parameters<Tally["end"]>) => {
+      const tally = new Tally();
+      tally.end(...outcome);
+      report.count(tally, queue, ctx, Date.now());
+    };
+    await report.send(queue);
+    ends("empty", "no_spans");
+    await vi.advanceTimersByTimeAsync(limits.outcomeReportMs);
+    expect(sent).toEqual([]);
+    ends("unauthenticated", "missing_key");
+    await vi.advanceTimersByTimeAsync(limits.outcomeReportMs);
+    expect(sent.flatMap(({ counts }) => counts.map(({ outcome }) => outcome))).toEqual([
+      "empty",
+      "unauthenticated",
+    ]);
+    ends("empty", "no_spans");
+    await vi.advanceTimersByTimeAsync(limits.outcomeReportBusyMs - 1);
+    expect(sent, "the report that was armed first is none of its own").toHaveLength(1);
+    await vi.advanceTimersByTimeAsync(1);
+    expect(sent).toHaveLength(2);
+  });
+
   test("does not fail the request when it cannot be counted", () => {
     const ctx = { waitUntil: broken } as unknown as ExecutionContext;
     const tally = new Tally();
