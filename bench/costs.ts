@@ -69,9 +69,12 @@ const machineADollarMonth = 50;
 
 /** By the isolates that share the highest rate, and the keys that requests come with. */
 const instancesAndKeys = [
-  { instances: 4, keys: 3 },
-  { instances: 50, keys: 20 },
-  { instances: 50, keys: 5000 },
+  { instances: 4, keys: 3, isLimited: false },
+  { instances: 50, keys: 20, isLimited: false },
+  { instances: 50, keys: 5000, isLimited: false },
+  { instances: 4, keys: 3, isLimited: true },
+  { instances: 50, keys: 20, isLimited: true },
+  { instances: 50, keys: 5000, isLimited: true },
 ] as const;
 
 interface Line {
@@ -211,17 +214,25 @@ export async function benchCosts(): Promise<void> {
 async function costsByInstances({ rate, counted }: Run): Promise<Record<string, number>[]> {
   const aPayload = sumOf(linesOf(usualSpans, counted));
   const rows: Record<string, number>[] = [];
-  for (const { instances, keys } of instancesAndKeys) {
-    const { requests, lookUps, lists, reports } = await countInstances({ rate, instances, keys });
+  for (const { instances, keys, isLimited } of instancesAndKeys) {
+    const counts = await countInstances({ rate, instances, keys, isLimited });
+    const { requests, lookUps, lists, reports, meterCalls, meterRows } = counts;
     const keysCost = (lookUps * prices.kvRead + lists * prices.kvList) / requests;
     const reportsCost = (reports * queueOperations * prices.queueOperation) / requests;
+    const awake = (ledgerCallMs / 1000) * 0.128 * prices.durableGbSecond;
+    const limitsCost =
+      (meterCalls * (prices.durableRequest + awake) + meterRows * prices.durableRowWritten) / requests;
     rows.push({
       requestsASecond: rate,
       instances,
       keys,
+      limitedKeys: isLimited ? keys : 0,
+      dollarsAMillionOfLimits: limitsCost * 1e6,
+      meterCallsARequest: meterCalls / requests,
+      meterRowsARequest: meterRows / requests,
       dollarsAMillionOfKeys: keysCost * 1e6,
       dollarsAMillionOfReports: reportsCost * 1e6,
-      dollarsAMillionPayloads: (aPayload + keysCost + reportsCost) * 1e6,
+      dollarsAMillionPayloads: (aPayload + keysCost + reportsCost + limitsCost) * 1e6,
     });
   }
   return rows;

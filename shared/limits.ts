@@ -519,6 +519,8 @@ export const limits = {
   meterLeaseUseMs: 5 * SECOND_MS,
   /** And is spent within this time or given back: how far the limits can be overdrawn at once (shared/meter/account.ts). */
   meterLeaseMs: 10 * SECOND_MS,
+  /** This share of what was leased is debited on disk ahead, of the month (shared/meter/kept-account.ts): a Meter that starts anew has lost it. */
+  meterAheadShare: 1 / 100,
   /** Use is measured over at least this, or the first request would look like thousands a second. */
   meterUseMsMin: 1 * SECOND_MS,
   /** How long an isolate believes a refusal by rate: it asks at most five times a second for a key that is over it. */

@@ -31,6 +31,8 @@ export interface Account {
   readonly tokens: number | null;
   /** ms since the epoch */
   readonly at: number;
+  /** Of the bucket as it is refilled, however full, this is spent. 0 but for what is on disk (kept-account.ts). */
+  readonly ahead: number;
   /** `2026-11`, UTC: the month of `used`. */
   readonly month: string;
   /** Leased in the month, less what was given back. */
@@ -175,15 +177,15 @@ export function lease(
     }
   }
   const kept = Number.isFinite(tokens) ? tokens : null;
-  return { account: { tokens: kept, at: now, month, used, reported }, answer, notices };
+  return { account: { tokens: kept, at: now, ahead: 0, month, used, reported }, answer, notices };
 }
 
 /** What the bucket holds at `now`: full at first; without a rate there is no end to it. */
-function refilled(before: Account | undefined, allowed: Allowance, now: number): number {
+export function refilled(before: Account | undefined, allowed: Allowance, now: number): number {
   const burst = burstOf(allowed);
   if (before === undefined || before.tokens === null || allowed.perSecond === null) {
     return burst;
   }
   const elapsed = Math.max(0, now - before.at) / 1000;
-  return Math.min(burst, before.tokens + elapsed * allowed.perSecond);
+  return Math.min(burst, before.tokens + elapsed * allowed.perSecond) - before.ahead;
 }

@@ -79,6 +79,10 @@ export type Answers =
       readonly answer: Extract<MeterAnswer, { kind: "refused" }>;
     };
 
+export interface UnitNotice extends QuotaNotice {
+  readonly unit: Unit;
+}
+
 /** Decides one call at `now` (ms since the epoch). Where one unit is refused, the other one is debited nothing. */
 export function leaseUnits(
   before: KeyAccount,
@@ -88,7 +92,7 @@ export function leaseUnits(
 ): {
   readonly account: KeyAccount;
   readonly answers: Answers;
-  readonly notices: readonly (QuotaNotice & { readonly unit: Unit })[];
+  readonly notices: readonly UnitNotice[];
 } {
   let decided = perUnit((unit) => leaseUnit(before, allowed, unit, asks[unit], now));
   let refused: Extract<Answers, { kind: "refused" }> | undefined;

@@ -1,19 +1,14 @@
 /**
  * The Meter: a Durable Object per tenant, which leases spans and bytes to the isolates of the ingress. The rules are pure
- * (shared/meter/key-limits.ts); this keeps the accounts. A debit is on disk before its lease is answered: the platform
+ * (shared/meter/key-limits.ts, kept-account.ts); this keeps the accounts. A debit is on disk before its lease is answered: the platform
  * holds answers back until what was written before them is durable.
  */
 import { DurableObject } from "cloudflare:workers";
 import * as v from "valibot";
 import type { OutcomesMessage, QuotaMessage } from "../../shared/messages.ts";
 import type { Account } from "../../shared/meter/account.ts";
-import {
-  type Answers,
-  type Asks,
-  type KeyAccount,
-  type KeyLimits,
-  leaseUnits,
-} from "../../shared/meter/key-limits.ts";
+import { leaseKept, type MeteredAccount, meteredAccount } from "../../shared/meter/kept-account.ts";
+import type { Answers, Asks, KeyAccount, KeyLimits } from "../../shared/meter/key-limits.ts";
 import { writeLog } from "../../shared/write-log.ts";
 
 /** What the Meter may touch. */
@@ -25,6 +20,8 @@ export interface MeterBindings {
 const unitFields = {
   tokens: v.nullable(v.number()),
   at: v.number(),
+  // Earlier versions wrote none, and read what has it as if there were none.
+  ahead: v.optional(v.number(), 0),
   month: v.string(),
   // An earlier version had another name for it: at worst operators are notified once more.
   reported: v.optional(v.picklist([0, 80, 100]), 0),
@@ -46,7 +43,7 @@ function parseAccount(text: string): KeyAccount {
 }
 
 function formatAccount({ spans, bytes }: KeyAccount, now: number): string {
-  const unused: Account = { tokens: null, at: now, month: "", used: 0, reported: 0 };
+  const unused: Account = { tokens: null, at: now, ahead: 0, month: "", used: 0, reported: 0 };
   const { used: usedSpans, ...rest } = spans ?? unused;
   return JSON.stringify({ ...rest, usedSpans, bytes } satisfies v.InferInput<typeof accountSchema>);
 }
@@ -68,7 +65,7 @@ export interface AccountUsage {
 }
 
 export class Meter extends DurableObject<MeterBindings> {
-  readonly #accounts = new Map<string, KeyAccount>();
+  readonly #accounts = new Map<string, MeteredAccount>();
 
   constructor(ctx: DurableObjectState, env: MeterBindings) {
     super(ctx, env);
@@ -76,7 +73,7 @@ export class Meter extends DurableObject<MeterBindings> {
       "CREATE TABLE IF NOT EXISTS accounts (account TEXT PRIMARY KEY, state TEXT NOT NULL) WITHOUT ROWID",
     );
     for (const { account, state } of ctx.storage.sql.exec("SELECT account, state FROM accounts")) {
-      this.#accounts.set(String(account), parseAccount(String(state)));
+      this.#accounts.set(String(account), meteredAccount(parseAccount(String(state))));
     }
   }
 
@@ -86,9 +83,12 @@ export class Meter extends DurableObject<MeterBindings> {
     asks: Asks,
   ): Promise<{ readonly answers: Answers }> {
     const now = Date.now();
-    const before = this.#accounts.get(account) ?? { spans: undefined, bytes: undefined };
-    const { account: after, answers, notices } = leaseUnits(before, limits, asks, now);
-    this.#keep(account, after, now);
+    const before = this.#accounts.get(account) ?? meteredAccount({ spans: undefined, bytes: undefined });
+    const { metered, answers, notices } = leaseKept(before, limits, asks, now);
+    this.#accounts.set(account, metered);
+    if (metered.kept !== before.kept) {
+      this.#write(account, metered.kept, now);
+    }
     for (const notice of notices) {
       const { unit, month, percent, state, used, perMonth } = notice;
       const of = { v: 1, kind: "quota", tenant, account, month, percent, state } as const;
@@ -98,10 +98,12 @@ export class Meter extends DurableObject<MeterBindings> {
         this.env.OUTCOMES.send(message).catch((error: unknown) => {
           writeLog("error", { message: "a quota notice was not taken", tenant }, error);
           const present = this.#accounts.get(account);
-          const ofUnit = present?.[unit];
+          const ofUnit = present?.account[unit];
           if (present !== undefined && ofUnit?.month === month && state === "open") {
             const reported = percent === 80 ? 0 : 80;
-            this.#keep(account, { ...present, [unit]: { ...ofUnit, reported } }, now);
+            const corrected = { ...present.account, [unit]: { ...ofUnit, reported } };
+            this.#accounts.set(account, { ...present, account: corrected, kept: corrected });
+            this.#write(account, corrected, now);
           }
         }),
       );
@@ -111,15 +113,21 @@ export class Meter extends DurableObject<MeterBindings> {
 
   /** The tenant's accounts that were ever metered. */
   async usage(): Promise<readonly AccountUsage[]> {
-    return [...this.#accounts].map(([account, { spans, bytes }]) => {
-      const month = [spans?.month ?? "", bytes?.month ?? ""].sort()[1] ?? "";
-      const usedOf = (unit: Account | undefined): number => (unit?.month === month ? unit.used : 0);
-      return { account, month, usedSpans: usedOf(spans), usedBytes: usedOf(bytes) };
-    });
+    return [...this.#accounts].map(
+      ([
+        account,
+        {
+          account: { spans, bytes },
+        },
+      ]) => {
+        const month = [spans?.month ?? "", bytes?.month ?? ""].sort()[1] ?? "";
+        const usedOf = (unit: Account | undefined): number => (unit?.month === month ? unit.used : 0);
+        return { account, month, usedSpans: usedOf(spans), usedBytes: usedOf(bytes) };
+      },
+    );
   }
 
-  #keep(account: string, state: KeyAccount, now: number): void {
-    this.#accounts.set(account, state);
+  #write(account: string, state: KeyAccount, now: number): void {
     this.ctx.storage.sql.exec(
       "INSERT INTO accounts (account, state) VALUES (?, ?) ON CONFLICT (account) DO UPDATE SET state = excluded.state",
       account,

@@ -320,6 +320,46 @@ describe("the Meter", () => {
     expect(Date.now() - before).toBeGreaterThanOrEqual(limits.meterTimeoutMs - 50);
   });
 
+  test("writes few of many leases, and when it starts anew counts all of them and at most a hundredth more", async () => {
+    const meter = bindings.METER.get(bindings.METER.idFromName("busy"));
+    const account = "b".repeat(64);
+    const none = { perSecond: null, burst: null, perMonth: null };
+    const limited = { spans: { perSecond: 1_000_000, burst: null, perMonth: 1_000_000 }, bytes: none };
+    const ask = { amount: 10, likely: 10, wanted: 10, unused: null, unmetered: 0, rateOnly: null };
+    let written = 0;
+    await runInDurableObject(meter, async (instance: Meter, { storage: { sql } }) => {
+      vi.spyOn(sql, "exec").mockImplementation(function (
+        this: SqlStorage,
+        ...given: Parameters<SqlStorage["exec"]>
+      ) {
+        written++;
+        return Object.getPrototypeOf(sql).exec.apply(sql, given);
+      } as never);
+      for (let i = 0; i < 1000; i++) {
+        await instance.leaseUnits({ tenant: "busy", account, limits: limited }, { spans: ask, bytes: null });
+      }
+    });
+    expect(written).toBeGreaterThanOrEqual(100);
+    expect(written).toBeLessThan(400);
+    expect((await meter.usage()).map(({ usedSpans }) => usedSpans)).toEqual([10_000]);
+    await evictDurableObject(meter);
+    const [{ usedSpans = 0 } = {}] = await meter.usage();
+    expect(usedSpans).toBeGreaterThanOrEqual(10_000);
+    expect(usedSpans).toBeLessThanOrEqual(10_100);
+  });
+
+  test("reads an account that a version of before wrote, which debited nothing ahead", async () => {
+    const meter = bindings.METER.get(bindings.METER.idFromName("older"));
+    const [account, month] = ["c".repeat(64), monthOf(Date.now())];
+    const unit = { tokens: 5, at: Date.now(), month, reported: 0 };
+    const state = JSON.stringify({ ...unit, usedSpans: 7, bytes: { ...unit, used: 900 } });
+    await runInDurableObject(meter, (_instance: Meter, { storage: { sql } }) => {
+      sql.exec("INSERT INTO accounts (account, state) VALUES (?, ?)", account, state);
+    });
+    await evictDurableObject(meter);
+    expect(await meter.usage()).toEqual([{ account, month, usedSpans: 7, usedBytes: 900 }]);
+  });
+
   test("tells of 80 % and of 100 % of a quota once each, again where the queue did not take it", async () => {
     const stub = bindings.METER.get(bindings.METER.idFromName("acme"));
     const sent: QuotaMessage[] = [];

@@ -1,0 +1,150 @@
+import { describe, expect, test } from "vitest";
+import { Random } from "../../bench/random.ts";
+import { limits } from "../../shared/limits.ts";
+import { type Ask, burstOf, nextMonthMs, refilled } from "../../shared/meter/account.ts";
+import { leaseKept, type MeteredAccount, meteredAccount } from "../../shared/meter/kept-account.ts";
+import type { KeyAccount, KeyLimits } from "../../shared/meter/key-limits.ts";
+
+const start = Date.UTC(2026, 10, 24, 7);
+const nothing: KeyAccount = { spans: undefined, bytes: undefined };
+const spansAlone = (perSecond: number | null, perMonth: number | null): KeyLimits => ({
+  spans: { perSecond, burst: null, perMonth },
+  bytes: { perSecond: null, burst: null, perMonth: null },
+});
+const ask = (amount: number, changes: Partial<Ask> = {}): Ask => ({
+  amount,
+  likely: amount,
+  wanted: amount,
+  unused: null,
+  unmetered: 0,
+  rateOnly: null,
+  ...changes,
+});
+
+/** A Meter's account, and how often it was written. */
+function meterOf(allowed: KeyLimits) {
+  let metered: MeteredAccount = meteredAccount(nothing);
+  let written = 0;
+  return {
+    lease(spans: Ask, now: number, bytes: Ask | null = null) {
+      const step = leaseKept(metered, allowed, { spans, bytes }, now);
+      written += step.metered.kept === metered.kept ? 0 : 1;
+      metered = step.metered;
+      return step;
+    },
+    startAnew() {
+      metered = meteredAccount(metered.kept);
+    },
+    metered: () => metered,
+    written: () => written,
+  };
+}
+
+describe("what is on disk of an account", () => {
+  test("is the account itself while little was leased", () => {
+    const meter = meterOf(spansAlone(null, 1000));
+    meter.lease(ask(10), start);
+    expect(meter.metered().kept).toEqual(meter.metered().account);
+    meter.lease(ask(10), start + 1000);
+    expect(meter.metered().kept.spans?.used).toBe(20);
+    expect(meter.written()).toBe(2);
+  });
+
+  test("is written seldom where many leases come: of 20,000, fewer than 700 times", () => {
+    const meter = meterOf(spansAlone(1000, 1_000_000_000));
+    for (let i = 0; i < 20_000; i++) {
+      meter.lease(ask(100), start + i * 250);
+    }
+    expect(meter.metered().account.spans?.used).toBe(2_000_000);
+    expect(meter.written()).toBeGreaterThan(100);
+    expect(meter.written()).toBeLessThan(700);
+  });
+
+  test("does not change where everything is refused, by rate or by quota", () => {
+    const meter = meterOf(spansAlone(10, 1000));
+    meter.lease(ask(100), start);
+    const before = meter.written();
+    for (let i = 1; i < 50; i++) {
+      const { answers } = meter.lease(ask(90), start + i * 100);
+      expect(answers.kind).toBe("refused");
+    }
+    expect(meter.written()).toBe(before);
+  });
+
+  test("has what people were notified of", () => {
+    const meter = meterOf(spansAlone(null, 100_000));
+    const notices: string[] = [];
+    for (let i = 0; i < 101; i++) {
+      const step = meter.lease(ask(1000), start + i);
+      notices.push(...step.notices.map(({ percent, state }) => `${percent} ${state}`));
+      meter.startAnew();
+    }
+    expect(notices).toEqual(["80 open", "80 resolved", "100 open"]);
+  });
+
+  test("is of the month", () => {
+    const meter = meterOf(spansAlone(null, 1000));
+    meter.lease(ask(500), start);
+    meter.lease(ask(10), nextMonthMs(start));
+    meter.startAnew();
+    meter.lease(ask(10), nextMonthMs(start) + 1000);
+    expect(meter.metered().account.spans?.used).toBe(20);
+  });
+
+  test("allows no more than the account, and little less; whenever the Meter starts anew", () => {
+    for (let seed = 0; seed < 60; seed++) {
+      const random = new Random(seed);
+      const allowed: KeyLimits = {
+        spans: {
+          perSecond: random.pick([null, 50, 5000]),
+          burst: random.pick([null, 400]),
+          perMonth: random.pick([null, 20_000, 10_000_000]),
+        },
+        bytes: {
+          perSecond: random.pick([null, 10_000]),
+          burst: null,
+          perMonth: random.pick([null, 1_000_000]),
+        },
+      };
+      const meter = meterOf(allowed);
+      let [now, spansLeased, bytesLeased] = [start, 0, 0];
+      for (let i = 0; i < 1500; i++) {
+        now += random.below(random.pick([10, 1000, 20_000]));
+        const amount = 1 + random.below(100);
+        const wanted = { wanted: amount + random.below(200) };
+        const { metered, answers } = meter.lease(ask(amount, wanted), now, ask(amount * 20));
+        if (answers.kind === "leased") {
+          const { spans, bytes } = answers.answers;
+          spansLeased += spans?.kind === "leased" ? spans.amount : 0;
+          bytesLeased += bytes?.kind === "leased" ? bytes.amount : 0;
+        }
+        for (const unit of ["spans", "bytes"] as const) {
+          const [account, kept] = [metered.account[unit], metered.kept[unit]];
+          expect(account !== undefined && kept !== undefined).toBe(true);
+          if (account === undefined || kept === undefined) {
+            continue;
+          }
+          const leased = metered.leased[unit];
+          expect(kept.used).toBeGreaterThanOrEqual(account.used);
+          expect(kept.used).toBeLessThanOrEqual(allowed[unit].perMonth ?? Number.POSITIVE_INFINITY);
+          expect(kept.used - account.used).toBeLessThanOrEqual(leased * limits.meterAheadShare);
+          const [left, keptLeft] = [
+            refilled(account, allowed[unit], now),
+            refilled(kept, allowed[unit], now),
+          ];
+          if (Number.isFinite(left)) {
+            expect(keptLeft).toBeLessThanOrEqual(left + 1e-6);
+            expect(left - keptLeft).toBeLessThanOrEqual(
+              burstOf(allowed[unit]) * limits.meterLeaseShare + 1e-6,
+            );
+          }
+        }
+        if (random.chance(0.003)) {
+          meter.startAnew();
+        }
+      }
+      expect(spansLeased).toBeLessThanOrEqual(allowed.spans.perMonth ?? Number.POSITIVE_INFINITY);
+      expect(bytesLeased).toBeLessThanOrEqual(allowed.bytes.perMonth ?? Number.POSITIVE_INFINITY);
+    }
+  });
+});
