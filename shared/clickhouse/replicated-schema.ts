@@ -43,6 +43,12 @@ export function replicatedStatement(
       `This statement of the schema is not one for replicas: ${statement.slice(0, 60)}`,
     );
   }
+  const commands = alterCommands(statement);
+  if (!commands.every(isOfTableSettings) && commands.some(isOfTableSettings)) {
+    throw new ReplicasError(
+      `This statement of the schema changes settings, which are each replica's own, and what the replicas share: ${statement.slice(0, 60)}`,
+    );
+  }
   const [head, , , placeholder = "", suffix] = match;
   if (head.startsWith("INSERT INTO")) {
     // Of rows that are there: a replica may lag, so those of all are taken. By address, each replica is sent it.
@@ -104,8 +110,30 @@ async function alterWhenItMay(server: RunStatement, sql: string): Promise<void> 
 
 const alterTriesMax = 60;
 
+/**
+ * Does it change settings of the table? `MODIFY COLUMN c MODIFY SETTING …` changes the column's, which are part of the definition that
+ * ZooKeeper keeps.
+ */
 export function isSettingsAlter(sql: string): boolean {
-  return /^ALTER TABLE \S.*?\sMODIFY SETTING\b/s.test(sql);
+  return alterCommands(sql).some(isOfTableSettings);
+}
+
+function isOfTableSettings(command: string): boolean {
+  return /^(?:MODIFY|RESET) SETTING\b/.test(command);
+}
+
+const namePattern = "(?:`(?:[^`\\\\]|\\\\.)*`|\\{\\{\\w+\\}\\}|\\w+)";
+const alterPattern = new RegExp(
+  `^ALTER TABLE ${namePattern}(?:\\.${namePattern})?(?:\\s+ON CLUSTER ${namePattern})?\\s+(.*)$`,
+  "s",
+);
+
+/** What an ALTER consists of, each beginning with its verb; of any other statement none. */
+function alterCommands(sql: string): readonly string[] {
+  const commands = alterPattern.exec(sql)?.[1] ?? "";
+  return commands.split(
+    /,\s*(?=(?:ADD|ALTER|CLEAR|COMMENT|DROP|MATERIALIZE|MODIFY|REMOVE|RENAME|RESET)\s+[A-Z])/,
+  );
 }
 
 const lineSchema = v.record(v.string(), v.unknown());
