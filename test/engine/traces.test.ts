@@ -729,7 +729,15 @@ describe("one trace", () => {
       const one = await ask("traceSpan", `trace=${trace(n)}&span=${span(1)}&tenant=beta`, traceSpanSchema);
       expect(one.payloads).toEqual(beta.payloads);
       expect([one.start, one.spans.length]).toEqual([beta.start, 1]);
+      expect(both.notes).toEqual(["2 spans have this id, of 2 tenants: acme, beta."]);
+      expect(one.notes).toEqual([]);
     }
+    const of = (tenant: string) =>
+      ask("traceSpan", `trace=${trace(43)}&span=${span(9)}${tenant}`, traceSpanSchema);
+    expect((await of("")).notes).toEqual(["The table has no span with this id in this trace."]);
+    expect((await of("&tenant=beta")).notes).toEqual([
+      "The table has no span with this id in this trace that is of tenant beta.",
+    ]);
     const none = await ask("traceShape", `id=${trace(43)}&tenant=gamma`, traceShapeSchema);
     expect(none).toMatchObject({ tenants: [], spans: [], start: null });
     expect(none.notes).toEqual(["The table has no span of this trace that is of tenant gamma."]);

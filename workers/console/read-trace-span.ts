@@ -22,6 +22,7 @@ import {
   scopeOf,
   spanOf,
   spansSchema,
+  tenantsText,
 } from "./read-trace.ts";
 import { payloadsOfRows, readPayloads } from "./read-trace-payloads.ts";
 import { earliest } from "./read-trace-totals.ts";
@@ -76,19 +77,28 @@ export async function readTraceSpan(
     resources,
     payloads,
     notes: [
-      ...(rows.length === 0 ? ["The table has no span with this id in this trace."] : []),
-      ...(rows.length > 1
-        ? [
-            `${rows.length < spansAlone ? rows.length : `At least ${spansAlone}`} spans have this id: their sender used it twice.`,
-          ]
-        : []),
+      ...countNotes(rows, asked),
       ...(isWhole
         ? []
         : [
-            `Shown in part: it has more than ${cutText(cut)}. All of it is in the table: SELECT * FROM ${at.tracesTable} WHERE TraceId = '${traceId}' AND SpanId = '${spanId}'`,
+            `Shown in part: it has more than ${cutText(cut)}. All of it is in the table: SELECT * FROM ${at.tracesTable} WHERE TraceId = '${traceId}' AND SpanId = '${spanId}'${asked.tenant === null ? "" : ` AND HeadraceTenant = '${asked.tenant}'`}`,
           ]),
     ],
   };
+}
+
+/** What is to be said where not exactly one span was found. */
+function countNotes(rows: readonly SpanRow[], { tenant }: AskedTrace): readonly string[] {
+  const tenants = [...new Set(rows.map((row) => row.tenant))].sort();
+  if (rows.length === 0) {
+    const whose = tenant === null ? "" : ` that is of tenant ${tenant}`;
+    return [`The table has no span with this id in this trace${whose}.`];
+  }
+  const count = rows.length < spansAlone ? rows.length : `At least ${spansAlone}`;
+  if (tenants.length > 1) {
+    return [`${count} spans have this id, of ${tenantsText(tenants)}.`];
+  }
+  return rows.length === 1 ? [] : [`${count} spans have this id: their sender used it twice.`];
 }
 
 interface FoundSpans {

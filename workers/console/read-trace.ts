@@ -272,7 +272,8 @@ export function shapeNotes(
   ];
 }
 
-function tenantsText(tenants: readonly string[]): string {
+/** How many, and which: as many as are listed. */
+export function tenantsText(tenants: readonly string[]): string {
   const { traceTenantsListed } = limits;
   return tenants.length > traceTenantsListed
     ? `more than ${traceTenantsListed} tenants, ${tenants.slice(0, traceTenantsListed).join(", ")} among them`
