@@ -18,6 +18,7 @@ type ReceiptsTask = Extract<GroupTask, { readonly step: "receipts" }>;
 /** Why an erasure is to be repeated. `left`: of these payloads alone; every other one is done. */
 interface Unfinished {
   readonly reason: string;
+  readonly ofErasure: true;
   readonly left?: readonly PayloadKey[];
 }
 
@@ -50,7 +51,7 @@ export function* writeReceipts(
   const keys = erased.map(({ key }) => key);
   const left = yield* eraseRows([...new Set(keys.map(idOfKey))], group, table);
   if (left !== "") {
-    return { reason: `${erasureFails.rows}${left}` };
+    return { reason: `${erasureFails.rows}${left}`, ofErasure: true };
   }
   yield* ask("writeReceipts", { receipts: erased, now });
   const notErased: NotErased[] = [];
@@ -60,7 +61,11 @@ export function* writeReceipts(
   const [first] = notErased.filter((one) => one.keys.length > 0);
   return first === undefined
     ? null
-    : { reason: `${erasureFails.objects}${first.reason}`, left: notErased.flatMap((one) => one.keys) };
+    : {
+        reason: `${erasureFails.objects}${first.reason}`,
+        ofErasure: true,
+        left: notErased.flatMap((one) => one.keys),
+      };
 }
 
 /** What fails for some of them keeps none of the others. */

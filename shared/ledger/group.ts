@@ -164,6 +164,8 @@ interface FailureFacts {
   readonly elsewhere?: true;
   /** ClickHouse's error code, where it answered with one. */
   readonly code?: number;
+  /** It keeps an erasure from being completed, and no payload from being stored. */
+  readonly ofErasure?: true;
   /** Of receipts: these payloads are in R2 still, and everything else that was leased is done. */
   readonly left?: readonly PayloadKey[];
   /** What the transcoder counted, if it came so far. */

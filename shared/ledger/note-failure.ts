@@ -15,7 +15,9 @@ export function withFailedReport(group: Group, report: AttemptReport, now: numbe
   }
   const code = ("code" in report ? report.code : undefined) ?? null;
   const name = code === null ? "" : errorName(code, report.reason);
-  return failedOnce(group, { at: now, kind: report.kind, code, name, text: errorWords(report.reason) });
+  const ofErasure = "ofErasure" in report && report.ofErasure === true ? ({ ofErasure: true } as const) : {};
+  const text = errorWords(report.reason);
+  return failedOnce(group, { at: now, kind: report.kind, code, name, text, ...ofErasure });
 }
 
 /** The group, whose attempt was never reported. */

@@ -195,14 +195,15 @@ test("an erasure is rows, then receipts, then objects: nothing says `erased` of 
   for (const name of ["eraseTraceTimes", "eraseRows"] as const) {
     const { asked, ended } = await askedBy(writeReceipts(task, context), { ...performer, [name]: going });
     expect(asked.at(-1)).toBe(name);
-    expect(ended).toEqual({ reason: "rows are to be erased: Error: the DELETE goes on" });
+    expect(ended).toEqual({ reason: "rows are to be erased: Error: the DELETE goes on", ofErasure: true });
   }
   const other = { ...receiptOf(doorbell({ n: 2 }).key), outcome: "stored" as const };
   const unknown = { rows: [[]], witness: { ...witness, table: "plain another", behind: "" } };
   const both = { ...task, receipts: [...task.receipts, other] };
   const waits = await askedBy(writeReceipts(both, context), { ...performer, countRows: async () => unknown });
   expect(waits.asked.filter((name) => /write|erase/.test(name))).toEqual(["writeReceipts"]);
-  expect(waits.ended).toEqual({ reason: expect.stringMatching(/^rows are to be erased: no evidence: /) });
+  const noEvidence = expect.stringMatching(/^rows are to be erased: no evidence: /);
+  expect(waits.ended).toEqual({ reason: noEvidence, ofErasure: true });
 });
 
 describe("objects of five payloads", () => {
@@ -253,7 +254,11 @@ describe("objects of five payloads", () => {
       return { keys: some.filter((key) => key === first), reason: "it is of version 3" };
     });
     expect(asked).toEqual(keys);
-    expect(ended).toEqual({ reason: "not erased: it is of version 3", left: [first, third, fourth] });
+    expect(ended).toEqual({
+      reason: "not erased: it is of version 3",
+      ofErasure: true,
+      left: [first, third, fourth],
+    });
   });
 });
 

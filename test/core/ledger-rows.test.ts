@@ -110,6 +110,7 @@ function widestGroup(state: GroupState, more: Partial<Group> = {}): Group {
       code: 1002,
       name: "X".repeat(100),
       text: "x".repeat(limits.failureTextBytesMax),
+      ofErasure: true,
     },
     failures: 1000,
     rings: 1000,

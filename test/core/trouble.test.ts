@@ -1,8 +1,12 @@
 /** Whether payloads can be stored, as the ledger knows it, and what an outside check is answered. */
+import * as v from "valibot";
 import { assert, describe, expect, test } from "vitest";
+import { inFlightSchema } from "../../shared/console/answers.ts";
 import { type Failure, failureKinds } from "../../shared/failure.ts";
 import type { AttemptReport, Group, GroupTask } from "../../shared/ledger/group.ts";
 import type { Head } from "../../shared/ledger/head.ts";
+import { inFlightOf } from "../../shared/ledger/in-flight.ts";
+import { groupFromRow, groupToRow } from "../../shared/ledger/rows.ts";
 import {
   erasureTroubleOf,
   type LedgerHealth,
@@ -88,10 +92,30 @@ describe("payloads cannot be stored", () => {
     const payloads = [evidence];
     const receipts = ledger.report(task, { kind: "verified", running: false, oldestDay: 0, payloads });
     assert(receipts !== null);
-    ledger.report(receipts, { kind: "retry", reason, ...(left ? { left: [payload.key] } : {}) });
+    const report = {
+      kind: "retry",
+      reason,
+      ofErasure: true,
+      ...(left ? { left: [payload.key] } : {}),
+    } as const;
+    ledger.report(receipts, report);
     const failing = { since: ledger.now, text: reason, payloads: 1 };
     expect(troubleIn(ledger)).toBeNull();
-    expect(erasureTroubleOf([...ledger.state.dump().groups.values()])).toEqual(failing);
+    const [group] = ledger.state.dump().groups.values();
+    assert(group !== undefined);
+    expect(erasureTroubleOf([group])).toEqual(failing);
+    // Either version reads what the other one wrote: an earlier one knew it by its words alone, and reads no field that it does not know.
+    assert(group.failure !== null);
+    const { ofErasure, ...before } = group.failure;
+    expect(ofErasure).toBe(true);
+    expect(erasureTroubleOf([groupFromRow(groupToRow({ ...group, failure: before }))])).toEqual(failing);
+    expect(groupFromRow(groupToRow(group))).toEqual(group);
+    expect([before.kind, before.text]).toEqual([
+      "retry",
+      expect.stringMatching(/^(rows are to be erased|not erased): /),
+    ]);
+    const shown = inFlightOf(null, nothingWaits, [group], 1, ledger.now);
+    expect(v.parse(inFlightSchema, shown).groups[0]?.failure).toEqual(before);
   });
 
   const last = { failed: 1, refused: 0, since: startMs, at: startMs, code: null, name: "" } as const;
@@ -163,6 +187,14 @@ describe("trouble, all of it:", () => {
     );
     expect(kinds).toEqual(["retry", "unknown", "unlisted", "halted", "unreported"]);
     expect(troubleOf(inserted(100), nothingWaits, [held, groupIn(open, { failure: null })], 2)).toBeNull();
+  });
+
+  test("is an erasure's also where its words are others", () => {
+    const text = "R2 has its bytes still";
+    const of = (failure: Partial<Failure>) => [groupIn(open, at(5, { kind: "retry", text, ...failure }))];
+    expect(erasureTroubleOf(of({ ofErasure: true }))).toMatchObject({ text });
+    expect(troubleOf(null, nothingWaits, of({ ofErasure: true }), 1)).toBeNull();
+    expect(erasureTroubleOf(of({}))).toBeNull();
   });
 
   test("of erasures is the newest failure's, since the first that is of the group as it is", () => {
