@@ -12,7 +12,7 @@ import type { FrontDoor } from "./front-door/front-door.ts";
 import type { NoEvidence } from "./ledger/head.ts";
 import type { RefusedPayload } from "./ledger/refused-payloads.ts";
 import { shortText } from "./ledger/short-text.ts";
-import type { ErasureTrouble } from "./ledger/trouble.ts";
+import { type ErasureTrouble, waitText } from "./ledger/trouble.ts";
 import { HOUR_MS, limits, MINUTE_MS } from "./limits.ts";
 import { type PayloadKey, tenantOfKey } from "./payload-key.ts";
 import { type Checkpoint, watermarkOf } from "./reconcile/checkpoint.ts";
@@ -31,8 +31,12 @@ export interface AlertFacts {
   readonly oldestWork: number | null;
   /** Payloads whose rows in the table are neither none nor all of theirs. */
   readonly held: readonly { readonly key: PayloadKey; readonly reason: string }[];
+  /** And so many others, which came later. */
+  readonly heldOthers: number;
   /** Payloads that ClickHouse refuses while nothing else is stored. */
   readonly refused: readonly RefusedPayload[];
+  /** And so many that are refused and came later, perhaps a moment ago. */
+  readonly refusedOthers: number;
   readonly breakerOpen: boolean;
   /** What has kept payloads from being delivered for long enough to be reported; empty: nothing. */
   readonly trouble: string;
@@ -379,13 +383,13 @@ function deliveryConditions(facts: AlertFacts, found: Condition[]): void {
     });
   }
   if (facts.erasure !== null && facts.now - facts.erasure.since > limits.alertInFlightMs) {
-    const { since, text, payloads } = facts.erasure;
+    const { since, text, payloads, isLowerBound } = facts.erasure;
     found.push({
       kind: "in_flight",
       subject: "erasure",
       tenant: "",
       severity: "warning",
-      message: `Since ${timeText(since)} an erasure cannot be completed (${text}); ${counted(payloads, "payload waits", "payloads wait")} for it, and everything else continues. It is retried.`,
+      message: `Since ${timeText(since)} an erasure cannot be completed (${text}); ${waitText(payloads, isLowerBound)} for it, and everything else continues. It is retried.`,
     });
   }
   for (const { key, since, refused, words } of facts.refused) {
@@ -395,6 +399,22 @@ function deliveryConditions(facts: AlertFacts, found: Condition[]): void {
       tenant: tenantOfKey(key),
       severity: "page",
       message: `ClickHouse refuses this payload (${refused === 1 ? "once" : `${refused} times`} so far, since ${timeText(since)} with nothing else stored): ${words}. It is held, and nothing is lost: it is retried at least every 15 minutes, and stored once the cause is fixed. It becomes a dead letter only when other payloads are stored and it is still refused.`,
+    });
+  }
+  if (facts.refusedOthers > 0) {
+    found.push({
+      ...ofLedger,
+      kind: "refused",
+      severity: "page",
+      message: `ClickHouse refuses more payloads than are named one by one, the oldest first: ${facts.refusedOthers} others. They are held, and nothing is lost: each is retried at least every 15 minutes, and stored once its cause is fixed.`,
+    });
+  }
+  if (facts.heldOthers > 0) {
+    found.push({
+      ...ofLedger,
+      kind: "inexact",
+      severity: "page",
+      message: `More payloads wait for a person than are named one by one, the oldest first: ${facts.heldOthers} others. Decide about those that are named, and the others are.`,
     });
   }
   for (const { key, reason } of facts.held) {

@@ -652,8 +652,12 @@ export const limits = {
   canaryMs: 7 * MINUTE_MS,
   /** Clocks further apart than this: arrival times, and with them keys and span bounds, are off by as much. */
   clockDifferenceMs: 5 * SECOND_MS,
-  /** Groups that are looked into for what is in flight, the oldest first: up to 150 KB of JSON each, every 2 s. */
+  /**
+   * Groups of each kind (ledger/group-kinds.ts) that are looked into for what is in flight and in trouble, the oldest first, every 2 s:
+   * up to 150 KB of JSON each, so fewer of a kind where they are large.
+   */
   inFlightGroupsLooked: 50,
+  groupsLookedBytesMax: 1 * MIB,
   /** Steps of GET /api/minutes: by minute up to three hours, by hour above. */
   minutesByMinuteMaxHours: 3,
   minutesMaxHours: 7 * 24,

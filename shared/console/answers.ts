@@ -5,6 +5,7 @@
  */
 import * as v from "valibot";
 import { failureKinds } from "../failure.ts";
+import { groupKinds } from "../ledger/group-kinds.ts";
 import { waitReasons } from "../ledger/in-flight.ts";
 import { payloadOutcomes } from "../outcome.ts";
 
@@ -132,8 +133,10 @@ const groupStates = ["open", "counting", "verifying", "receipting", "held", "cle
 export const inFlightSchema = v.object({
   /** Payloads that wait to become a group. */
   waiting: count,
-  /** Groups altogether, of which the oldest are listed. */
+  /** Groups altogether, of which the oldest of each kind are listed. */
   groupsCount: count,
+  /** And by kind (ledger/group-kinds.ts), of however many. Absent where a consumer of an earlier version answers. */
+  kinds: v.exactOptional(v.object(v.entriesFromList(groupKinds, count))),
   /** With more groups than are listed it is a lower bound. */
   payloads: count,
   oldestArrival: v.nullable(timeMs),
@@ -175,6 +178,8 @@ export const statusSchema = v.object({
     }),
   ),
   held: v.array(v.object({ key: v.string(), reason: v.string() })),
+  /** All of them: the longest held are listed. Absent where a consumer of an earlier version answers. */
+  heldCount: v.exactOptional(count),
   /** What keeps payloads from being stored, in one sentence; empty: nothing does. */
   trouble: v.optional(v.string(), ""),
   /** What the zone before the ingress turned away, or why that is not known. Empty: a Worker of an earlier version. */

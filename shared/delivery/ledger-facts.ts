@@ -1,6 +1,7 @@
 /** What the ledger says of itself to the alerts and to people. */
 import { type AlertFacts, type BrokenRecord, longest, type WrongTokens } from "../alerts.ts";
 import type { Group } from "../ledger/group.ts";
+import { type LookedInto, unlookedOf } from "../ledger/group-kinds.ts";
 import type { Head } from "../ledger/head.ts";
 import { oldestWork } from "../ledger/in-flight.ts";
 import { refusedPayloads } from "../ledger/refused-payloads.ts";
@@ -16,8 +17,7 @@ export interface KnownFacts {
   /** Null: the ledger is not born yet. */
   readonly head: Head | null;
   readonly waiting: Waiting;
-  readonly oldestGroups: readonly Group[];
-  readonly heldGroups: readonly Group[];
+  readonly looked: LookedInto;
   readonly databaseBytes: number;
   readonly broken: BrokenRecord | null;
   readonly wrongTokens: WrongTokens | null;
@@ -30,21 +30,23 @@ export interface KnownFacts {
 /** `now`: ms since the epoch. */
 export function alertFacts(known: KnownFacts, learnt: LearntFacts, now: number): AlertFacts {
   const { head, databaseBytes, broken, checkpoint } = known;
-  const refused = refusedPayloads(known.oldestGroups, known.settings, now);
+  const { groups } = known.looked;
+  const refused = refusedPayloads(groups, known.settings, now);
+  const reported = new Set(refused.map(({ key }) => key));
   // What is reported as refused is not reported as in flight too.
-  const others = known.oldestGroups.filter(
-    ({ payloads: [first] }) => !refused.some(({ key }) => key === first?.key),
-  );
+  const others = groups.filter(({ payloads: [first] }) => first === undefined || !reported.has(first.key));
   return {
     ...learnt,
     now,
     isBorn: head !== null,
     oldestWork: oldestWork(known.waiting, others),
     refused,
-    held: known.heldGroups.flatMap(heldPayloads),
+    refusedOthers: unlookedOf(known.looked, "refused"),
+    held: groups.flatMap(heldPayloads),
+    heldOthers: unlookedOf(known.looked, "held"),
     breakerOpen: head?.breaker.isOpen ?? false,
     trouble: known.trouble,
-    erasure: erasureTroubleOf(known.oldestGroups),
+    erasure: erasureTroubleOf(known.looked),
     noEvidence: longest(head?.noEvidence, checkpoint?.noEvidence),
     tableRefusal: head?.table.refusal ?? "",
     clockAheadMs: head?.table.measure?.clockAheadMs ?? 0,
@@ -57,8 +59,8 @@ export function alertFacts(known: KnownFacts, learnt: LearntFacts, now: number):
 }
 
 /** When the oldest payload in flight arrived, ms since the epoch; null: nothing is in flight. */
-export function oldestArrival(waiting: Waiting, oldestGroups: readonly Group[]): number | null {
-  const payloads = [...waiting.payloads, ...oldestGroups.flatMap((group) => group.payloads)];
+export function oldestArrival(waiting: Waiting, groups: readonly Group[]): number | null {
+  const payloads = [...waiting.payloads, ...groups.flatMap((group) => group.payloads)];
   return payloads.reduce<number | null>(
     (least, { arrival }) => (least === null ? arrival : Math.min(least, arrival)),
     null,

@@ -14,8 +14,10 @@ export interface LedgerCounts {
 export interface LedgerStatus extends LedgerCounts {
   readonly oldestArrival: number | null;
   readonly head: Head | null;
-  /** Payloads that wait for a person, and why. */
+  /** Payloads that wait for a person, and why: the longest living ones. */
   readonly held: readonly HeldPayload[];
+  /** All of them. Absent: a consumer of an earlier version has not counted. */
+  readonly heldCount?: number;
   /** What keeps payloads from being stored, in one sentence; empty: nothing does. */
   readonly trouble: string;
   /** Of the zone before the ingress, as it was looked at last. Never empty. */

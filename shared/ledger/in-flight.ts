@@ -1,6 +1,6 @@
 /**
- * What is in flight, for people: the longest living groups with what each waits for. Pure: the ledger's object hands in
- * its groups.
+ * What is in flight, for people: the longest living groups of each kind (group-kinds.ts) with what each waits for. Pure: the ledger's
+ * object hands in its groups.
  */
 import { assert, unreachable } from "../assert.ts";
 import type { Failure } from "../failure.ts";
@@ -8,6 +8,7 @@ import { type PayloadKey, tenantOfKey } from "../payload-key.ts";
 import type { GroupId } from "../receipt.ts";
 import { mayInsert } from "./breaker.ts";
 import type { Group, GroupPayload } from "./group.ts";
+import { groupsCountOf, isAskedFor, type LookedInto } from "./group-kinds.ts";
 import type { Head } from "./head.ts";
 import { isRefusedAlone } from "./refused-payloads.ts";
 import type { Waiting } from "./view.ts";
@@ -55,32 +56,35 @@ interface InFlightGroup {
 export interface InFlight {
   /** Payloads that wait to become a group. */
   readonly waiting: number;
-  /** Groups altogether, of which the oldest are looked into. */
+  /** Groups altogether, of which the oldest of each kind are looked into. */
   readonly groupsCount: number;
+  /** And by kind. Absent: a consumer of an earlier version has not counted. */
+  readonly kinds?: LookedInto["counts"];
   readonly groups: readonly InFlightGroup[];
   /** Of what waits and of the groups above; with more groups than were looked into it is a lower bound. */
   readonly payloads: number;
   readonly oldestArrival: number | null;
-  /** Since when the longest work has been under way that no person asked for; null: there is none. */
+  /** Since when the longest work has been under way that no person asked for or has to decide about; null: there is none. */
   readonly oldestWork: number | null;
 }
 
 const keysShown = 5;
 const tenantsShown = 5;
 
-/** `groups`: the longest living ones, of `groupsCount`. `now` in ms since the epoch. */
+/** `now` in ms since the epoch. */
 export function inFlightOf(
   head: Head | null,
   waiting: Waiting,
-  groups: readonly Group[],
-  groupsCount: number,
+  { groups, counts: kinds }: LookedInto,
   now: number,
 ): InFlight {
+  const groupsCount = groupsCountOf({ counts: kinds });
   assert(groups.length <= groupsCount, "the groups shown are among all groups");
   const payloads = [...waiting.payloads, ...groups.flatMap((group) => group.payloads)];
   return {
     waiting: waiting.payloads.length,
     groupsCount,
+    kinds,
     groups: groups.map((group) => shown(group, head, now)),
     payloads: payloads.length,
     oldestArrival: payloads.length === 0 ? null : oldest(payloads),
@@ -181,7 +185,8 @@ function oldest(payloads: readonly GroupPayload[]): number {
 }
 
 /**
- * Since when the longest work that no person asked for has been under way, ms since the epoch; null: there is none. Work
+ * Since when the longest work that no person asked for, and none has to decide about, has been under way, ms since the epoch; null: there
+ * is none. Work
  * on what has just arrived began with its arrival. What is missed later (the audit, the reconciler) may have arrived a week
  * ago: work on it began with its group, or with the first failure in the groups that it was in before.
  */
@@ -190,14 +195,15 @@ export function oldestWork(waiting: Waiting, groups: readonly Group[]): number |
   const look = (since: number): void => {
     oldestSince = oldestSince === null ? since : Math.min(oldestSince, since);
   };
-  for (const { cause, erase, arrival } of waiting.payloads) {
-    if (cause !== "replay" && erase === null) {
-      look(arrival);
+  for (const payload of waiting.payloads) {
+    if (!isAskedFor(payload)) {
+      look(payload.arrival);
     }
   }
-  for (const { made, failure, payloads } of groups) {
-    for (const { cause, erase, arrival } of payloads) {
-      if (cause !== "replay" && erase === null) {
+  for (const { made, failure, payloads, state } of groups) {
+    for (const payload of state.at === "held" ? [] : payloads) {
+      const { cause, arrival } = payload;
+      if (!isAskedFor(payload)) {
         look(cause === "audit" || cause === "reconcile" ? Math.min(made, failure?.since ?? made) : arrival);
       }
     }

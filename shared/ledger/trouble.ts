@@ -6,6 +6,7 @@ import { assert } from "../assert.ts";
 import { counted } from "../counted.ts";
 import { errorText, type Failure, isOfErasure } from "../failure.ts";
 import type { Group } from "./group.ts";
+import { isOwn, type LookedInto, unlookedOf } from "./group-kinds.ts";
 import type { Head } from "./head.ts";
 import type { Waiting } from "./view.ts";
 
@@ -34,7 +35,7 @@ export interface LedgerHealth {
 
 /**
  * Null: nothing fails, or what fails is a payload's own (ClickHouse refuses it, nobody can decode it) or an erasure, or an INSERT that
- * was leased after the last failure has been stored. `groups`: the longest living ones, of `groupsCount`.
+ * was leased after the last failure has been stored. `groups`: those that were looked into (group-kinds.ts), of `groupsCount`.
  */
 export function troubleOf(
   head: Head | null,
@@ -46,9 +47,7 @@ export function troubleOf(
   const storedAt = head?.lastStoredInsertAt ?? 0;
   const waits = groups.filter(({ state }) => state.at !== "held");
   const failures = waits.flatMap(({ failure }) =>
-    failure !== null && !ownKinds.has(failure.kind) && !isOfErasure(failure) && failure.at >= storedAt
-      ? [failure]
-      : [],
+    failure !== null && !isOwn(failure) && !isOfErasure(failure) && failure.at >= storedAt ? [failure] : [],
   );
   const [first] = failures;
   if (first === undefined) {
@@ -72,10 +71,13 @@ export interface ErasureTrouble {
   readonly text: string;
   /** Payloads, of the groups that were looked into. */
   readonly payloads: number;
+  /** There are more groups than were looked into. */
+  readonly isLowerBound: boolean;
 }
 
-/** Null: no erasure fails. `groups`: the longest living ones. */
-export function erasureTroubleOf(groups: readonly Group[]): ErasureTrouble | null {
+/** Null: no erasure fails. */
+export function erasureTroubleOf(looked: LookedInto): ErasureTrouble | null {
+  const { groups } = looked;
   const fail = groups.flatMap(({ failure, made, payloads }) =>
     failure !== null && isOfErasure(failure)
       ? [{ ...failure, since: Math.max(failure.since, made), payloads: payloads.length }]
@@ -90,10 +92,9 @@ export function erasureTroubleOf(groups: readonly Group[]): ErasureTrouble | nul
     since: Math.min(...fail.map(({ since }) => since)),
     text,
     payloads: fail.reduce((sum, { payloads }) => sum + payloads, 0),
+    isLowerBound: unlookedOf(looked, "erasure") > 0,
   };
 }
-
-const ownKinds: ReadonlySet<Failure["kind"]> = new Set(["refused", "unreadable", "broken"]);
 
 /**
  * One sentence. `clickHouse`: its host. Example: "ClickHouse at 10.0.0.7:8443 does not answer since 07:34 UTC (connection
@@ -123,7 +124,8 @@ export function sinceText(since: number, now: number): string {
   return `since ${isToday ? "" : `${time.slice(0, 10)} `}${time.slice(11, 16)} UTC`;
 }
 
-function waitText(payloads: number, isLowerBound: boolean): string {
+/** Example: "1 payload waits", "at least 50 payloads wait". */
+export function waitText(payloads: number, isLowerBound: boolean): string {
   return isLowerBound
     ? `at least ${payloads} payloads wait`
     : counted(payloads, "payload waits", "payloads wait");
@@ -142,7 +144,7 @@ export interface QueueTrouble extends QueueFailure {
   readonly isLowerBound: boolean;
 }
 
-/** Null: nothing waits for the queue. `groups`: the longest living ones, of `groupsCount`. */
+/** Null: nothing waits for the queue. `groups`: those that were looked into (group-kinds.ts), of `groupsCount`. */
 export function queueTroubleOf(
   failure: QueueFailure | null,
   waiting: Waiting,

@@ -24,6 +24,8 @@ const quiet: AlertFacts = {
   erasure: null,
   held: [],
   refused: [],
+  refusedOthers: 0,
+  heldOthers: 0,
   breakerOpen: false,
   trouble: "",
   tableRefusal: "",
@@ -57,7 +59,7 @@ test("a finding about a payload is its tenant's, in a segment too", () => {
 
 test("an erasure that cannot be completed is said to be one, beside work that nobody asked for", () => {
   const since = now - limits.alertInFlightMs;
-  const erasure = { since, text: "not erased: s: it is of version 3", payloads: 1 };
+  const erasure = { since, text: "not erased: s: it is of version 3", payloads: 1, isLowerBound: false };
   expect(judgeAlerts({ ...quiet, erasure }, noAlerts).findings).toEqual([]);
   const facts = { oldestWork: since - 1, erasure: { ...erasure, since: since - 1 } };
   const { findings } = judgeAlerts({ ...quiet, ...facts }, noAlerts);
@@ -79,7 +81,14 @@ test.each([
   [
     "in_flight",
     "warning",
-    { erasure: { since: now - limits.alertInFlightMs - 1, text: "not erased: R2", payloads: 2 } },
+    {
+      erasure: {
+        since: now - limits.alertInFlightMs - 1,
+        text: "not erased: R2",
+        payloads: 2,
+        isLowerBound: false,
+      },
+    },
   ],
   ["breaker_open", "page", { breakerOpen: true }],
   ["breaker_open", "page", { trouble: "ClickHouse at c does not answer" }],
@@ -91,6 +100,7 @@ test.each([
   ["wrong_tokens", "warning", { wrongTokens: recordWrongTokens(null, "203.0.113.7", now) }],
   ["refused", "page", { refused: [{ key, since: now, refused: 7, words: "VIOLATED_CONSTRAINT (469): no" }] }],
   ["inexact", "page", { held: [{ key, reason: "1 of 2 rows" }] }],
+  ["inexact", "page", { heldOthers: 3 }],
   [
     "reconciler",
     "page",

@@ -12,6 +12,8 @@ const facts = (bypassed: readonly BypassMinute[] | null): AlertFacts => ({
   erasure: null,
   held: [],
   refused: [],
+  refusedOthers: 0,
+  heldOthers: 0,
   breakerOpen: false,
   trouble: "",
   tableRefusal: "",

@@ -1,4 +1,5 @@
 /** Every attempt that fails leaves its reason, and what is made of a group takes it along. */
+
 import { describe, expect, test } from "vitest";
 import { deadLetterRow } from "../../shared/clickhouse/dead-letters.ts";
 import { errorName, verdict, withoutValues } from "../../shared/clickhouse/errors.ts";
@@ -8,6 +9,7 @@ import { inFlightOf } from "../../shared/ledger/in-flight.ts";
 import { whereaboutsOf } from "../../shared/ledger/whereabouts.ts";
 import { limits } from "../../shared/limits.ts";
 import { idOfKey } from "../../shared/payload-key.ts";
+import { lookedInto } from "../ledger/looked-into.ts";
 import { doorbell, startMs, storedReport, TestLedger } from "../ledger/world.ts";
 
 const constraint =
@@ -59,7 +61,7 @@ describe("the reason of a failed attempt", () => {
     const { head, waiting } = ledger.state;
     const group = ledger.state.group(task.group);
     const groups = group === undefined ? [] : [group];
-    const [row] = inFlightOf(head, waiting, groups, 1, ledger.now).groups;
+    const [row] = inFlightOf(head, waiting, lookedInto(groups, 1), ledger.now).groups;
     expect(row?.failure).toEqual(whereIs(ledger, 1));
     expect(row).toMatchObject({ waitsFor: "back_off", until: expect.any(Number) });
   });

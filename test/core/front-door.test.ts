@@ -88,6 +88,8 @@ function judge(frontDoor: FrontDoor | null, before: AlertState = noAlerts, now =
     erasure: null,
     held: [],
     refused: [],
+    refusedOthers: 0,
+    heldOthers: 0,
     wrongTokens: null,
     breakerOpen: false,
     trouble: "",

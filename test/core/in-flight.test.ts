@@ -1,17 +1,19 @@
 import { describe, expect, test } from "vitest";
 import type { AttemptReport, Group, GroupPayload, GroupState } from "../../shared/ledger/group.ts";
+import { noneLookedInto } from "../../shared/ledger/group-kinds.ts";
 import type { Head } from "../../shared/ledger/head.ts";
 import { inFlightOf, oldestWork } from "../../shared/ledger/in-flight.ts";
 import { fenceMs } from "../../shared/ledger/settings.ts";
 import { byMinute, unsettledOf } from "../../shared/ledger/unsettled.ts";
 import { nothingWaits } from "../../shared/ledger/view.ts";
 import { formatPayloadKey } from "../../shared/payload-key.ts";
+import { lookedInto } from "../ledger/looked-into.ts";
 import { failure, groupId, groupIn, head, lease, now, one, open, payloadAt } from "../ledger/one-step.ts";
 import { codecVersion, doorbell, idAt, startMs, storedReport, TestLedger } from "../ledger/world.ts";
 
 function inFlight(ledger: TestLedger) {
   const { waiting, groups } = ledger.state.dump();
-  return inFlightOf(ledger.state.head, waiting, [...groups.values()], groups.size, ledger.now);
+  return inFlightOf(ledger.state.head, waiting, lookedInto(groups.values(), 9), ledger.now);
 }
 const firstWait = (ledger: TestLedger) => {
   const [group] = inFlight(ledger).groups;
@@ -126,6 +128,7 @@ test("nothing in flight is nothing, and no oldest arrival", () => {
   expect(inFlight(new TestLedger())).toEqual({
     waiting: 0,
     groupsCount: 0,
+    kinds: noneLookedInto.counts,
     groups: [],
     payloads: 0,
     oldestArrival: null,
@@ -226,7 +229,7 @@ describe("a group in flight, all that is shown of it:", () => {
   const known = { ...head, lastStoredInsertAt: 0 };
   const shownOf = (state: GroupState, more: Partial<Group> = {}, of: Head | null = known) => {
     const group = groupIn(state, { payloads: [one, second], due: now + 7, ...more });
-    return inFlightOf(of, nothingWaits, [group], 1, now).groups[0];
+    return inFlightOf(of, nothingWaits, lookedInto([group], 1), now).groups[0];
   };
   const waits = (...args: Parameters<typeof shownOf>) => {
     const { waitsFor, until } = shownOf(...args) ?? {};
@@ -312,10 +315,16 @@ describe("a group in flight, all that is shown of it:", () => {
 
   test("with what waits: how many, and since when", () => {
     const group = groupIn(open, { payloads: [one] });
-    const found = inFlightOf(known, { since: now, payloads: [second, one] }, [group], 3, now);
+    const found = inFlightOf(
+      known,
+      { since: now, payloads: [second, one] },
+      lookedInto([group, group, group], 1),
+      now,
+    );
     expect({ ...found, groups: found.groups.length }).toEqual({
       waiting: 2,
       groupsCount: 3,
+      kinds: { ...noneLookedInto.counts, failing: 3 },
       groups: 1,
       payloads: 3,
       oldestArrival: startMs - 9,

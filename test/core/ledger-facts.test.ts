@@ -2,9 +2,11 @@
 import { expect, test } from "vitest";
 import { alertFacts, type KnownFacts, oldestArrival } from "../../shared/delivery/ledger-facts.ts";
 import type { Group, GroupPayload } from "../../shared/ledger/group.ts";
+import { noneLookedInto } from "../../shared/ledger/group-kinds.ts";
 import { defaultSettings } from "../../shared/ledger/settings.ts";
 import { nothingWaits } from "../../shared/ledger/view.ts";
 import { newCheckpoint } from "../../shared/reconcile/checkpoint.ts";
+import { lookedInto } from "../ledger/looked-into.ts";
 import { failure, groupIn, open, payloadAt, two } from "../ledger/one-step.ts";
 import { doorbell, startMs, TestLedger } from "../ledger/world.ts";
 
@@ -18,8 +20,7 @@ const learnt = {
 const unborn: KnownFacts = {
   head: null,
   waiting: nothingWaits,
-  oldestGroups: [],
-  heldGroups: [],
+  looked: noneLookedInto,
   databaseBytes: 7,
   broken: null,
   wrongTokens: null,
@@ -35,7 +36,9 @@ test("a ledger that is not born has nothing in flight, rescued nothing, and its 
     isBorn: false,
     oldestWork: null,
     held: [],
+    heldOthers: 0,
     refused: [],
+    refusedOthers: 0,
     breakerOpen: false,
     trouble: "",
     erasure: null,
@@ -93,7 +96,7 @@ test("the longest work is of what waits and of the groups, whichever is older", 
   const { waiting, groups } = ledger.state.dump();
   const oldest = (facts: Partial<KnownFacts>) =>
     alertFacts({ ...unborn, ...facts }, learnt, startMs).oldestWork;
-  expect(oldest({ waiting, oldestGroups: [...groups.values()] })).toBe(startMs - 5);
+  expect(oldest({ waiting, looked: lookedInto(groups.values(), 2) })).toBe(startMs - 5);
   expect(oldest({ waiting })).toBe(startMs - 3);
 });
 
@@ -108,7 +111,7 @@ test("only what is held waits for a person, each payload with its reason", () =>
   const { key } = doorbell({ n: 1 });
   const found = [{ key, rowsByDay: [], reason: "1 of 2 rows" }];
   const held: Group = { ...group, state: { at: "held", lease: null, found } };
-  expect(alertFacts({ ...unborn, heldGroups: [group, held] }, learnt, startMs).held).toEqual([
+  expect(alertFacts({ ...unborn, looked: lookedInto([group, held], 2) }, learnt, startMs).held).toEqual([
     { key, reason: "1 of 2 rows" },
   ]);
 });
@@ -119,7 +122,8 @@ test("what is reported as refused is not reported as in flight too", () => {
   const refusal = { ...failure, kind: "refused" as const, refused: 4, code: 469, name: "X", text: "no" };
   const refused = groupIn(open, { payloads: [early], failure: refusal, lastRefusalAt: since });
   const late = groupIn(open, { payloads: [two] });
-  const facts = (oldestGroups: readonly Group[]) => alertFacts({ ...unborn, oldestGroups }, learnt, startMs);
+  const facts = (groups: readonly Group[]) =>
+    alertFacts({ ...unborn, looked: lookedInto(groups, 2) }, learnt, startMs);
   expect(facts([refused, late])).toMatchObject({
     refused: [{ key: early.key, since, refused: 4, words: "X (469): no" }],
     oldestWork: startMs,

@@ -470,6 +470,8 @@ describe("the machine keeps to its bounds", () => {
       oldestWork: null,
       erasure: null,
       refused: [],
+      refusedOthers: 0,
+      heldOthers: 0,
       wrongTokens: null,
       breakerOpen: false,
       trouble: "",

@@ -67,8 +67,7 @@ class RefusingLedger {
     const known = {
       head,
       waiting,
-      oldestGroups: this.groups,
-      heldGroups: [],
+      looked: this.ledger.state.groupsLookedInto(2),
       databaseBytes: 0,
       broken: null,
       wrongTokens: null,
@@ -108,7 +107,7 @@ test("the page says so from its first refusal on", () => {
   one.ledger.claim({ n: 1 });
   one.run(MINUTE_MS);
   const { head, waiting } = one.ledger.state;
-  const [row] = inFlightOf(head, waiting, one.groups, 1, one.ledger.now).groups;
+  const [row] = inFlightOf(head, waiting, one.ledger.state.groupsLookedInto(1), one.ledger.now).groups;
   expect(row).toMatchObject({ waitsFor: "others", until: expect.any(Number), failure: { code: 469 } });
 });
 

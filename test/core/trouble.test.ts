@@ -1,4 +1,5 @@
 /** Whether payloads can be stored, as the ledger knows it, and what an outside check is answered. */
+
 import * as v from "valibot";
 import { assert, describe, expect, test } from "vitest";
 import { inFlightSchema } from "../../shared/console/answers.ts";
@@ -19,6 +20,7 @@ import { nothingWaits } from "../../shared/ledger/view.ts";
 import { limits } from "../../shared/limits.ts";
 import type { ConsoleBindings } from "../../workers/console/bindings.ts";
 import { health, neverAsked } from "../../workers/console/health.ts";
+import { lookedInto } from "../ledger/looked-into.ts";
 import { failure, groupIn, head, now, one, open, otherId, two } from "../ledger/one-step.ts";
 import { doorbell, startMs, storedReport, TestLedger } from "../ledger/world.ts";
 
@@ -99,22 +101,24 @@ describe("payloads cannot be stored", () => {
       ...(left ? { left: [payload.key] } : {}),
     } as const;
     ledger.report(receipts, report);
-    const failing = { since: ledger.now, text: reason, payloads: 1 };
+    const failing = { since: ledger.now, text: reason, payloads: 1, isLowerBound: false };
     expect(troubleIn(ledger)).toBeNull();
     const [group] = ledger.state.dump().groups.values();
     assert(group !== undefined);
-    expect(erasureTroubleOf([group])).toEqual(failing);
+    expect(erasureTroubleOf(lookedInto([group], 1))).toEqual(failing);
     // Either version reads what the other one wrote: an earlier one knew it by its words alone, and reads no field that it does not know.
     assert(group.failure !== null);
     const { ofErasure, ...before } = group.failure;
     expect(ofErasure).toBe(true);
-    expect(erasureTroubleOf([groupFromRow(groupToRow({ ...group, failure: before }))])).toEqual(failing);
+    expect(
+      erasureTroubleOf(lookedInto([groupFromRow(groupToRow({ ...group, failure: before }))], 1)),
+    ).toEqual(failing);
     expect(groupFromRow(groupToRow(group))).toEqual(group);
     expect([before.kind, before.text]).toEqual([
       "retry",
       expect.stringMatching(/^(rows are to be erased|not erased): /),
     ]);
-    const shown = inFlightOf(null, nothingWaits, [group], 1, ledger.now);
+    const shown = inFlightOf(null, nothingWaits, lookedInto([group], 1), ledger.now);
     expect(v.parse(inFlightSchema, shown).groups[0]?.failure).toEqual(before);
   });
 
@@ -192,9 +196,9 @@ describe("trouble, all of it:", () => {
   test("is an erasure's also where its words are others", () => {
     const text = "R2 has its bytes still";
     const of = (failure: Partial<Failure>) => [groupIn(open, at(5, { kind: "retry", text, ...failure }))];
-    expect(erasureTroubleOf(of({ ofErasure: true }))).toMatchObject({ text });
+    expect(erasureTroubleOf(lookedInto(of({ ofErasure: true }), 1))).toMatchObject({ text });
     expect(troubleOf(null, nothingWaits, of({ ofErasure: true }), 1)).toBeNull();
-    expect(erasureTroubleOf(of({}))).toBeNull();
+    expect(erasureTroubleOf(lookedInto(of({}), 1))).toBeNull();
   });
 
   test("of erasures is the newest failure's, since the first that is of the group as it is", () => {
@@ -210,8 +214,19 @@ describe("trouble, all of it:", () => {
       groupIn(open, { made: now - 99, ...at(1, { kind: "unknown", text }) }),
       groupIn(open, { failure: null }),
     ];
-    expect(erasureTroubleOf(some)).toEqual({ since: now - 9, text: `${text}, too`, payloads: 3 });
-    expect(erasureTroubleOf(some.slice(2))).toBeNull();
+    expect(erasureTroubleOf(lookedInto(some, 9))).toEqual({
+      since: now - 9,
+      text: `${text}, too`,
+      payloads: 3,
+      isLowerBound: false,
+    });
+    expect(erasureTroubleOf(lookedInto(some, 1))).toEqual({
+      since: now - 9,
+      text,
+      payloads: 1,
+      isLowerBound: true,
+    });
+    expect(erasureTroubleOf(lookedInto(some.slice(2), 9))).toBeNull();
   });
 
   test("is of the queue where it takes no message, and something waits for it", () => {

@@ -15,6 +15,7 @@ import { defaultSchemaSettings, migrate } from "../../shared/clickhouse/migratio
 import { minuteColumns } from "../../shared/clickhouse/minutes.ts";
 import { receiptColumns, receiptRow } from "../../shared/clickhouse/receipts.ts";
 import type { ConsumerOperations, Unsettled } from "../../shared/console/operations.ts";
+import { noneLookedInto } from "../../shared/ledger/group-kinds.ts";
 import { bornHead } from "../../shared/ledger/head.ts";
 import { type InFlight, inFlightOf } from "../../shared/ledger/in-flight.ts";
 import { nothingWaits } from "../../shared/ledger/view.ts";
@@ -73,7 +74,7 @@ const sealed = (ago: number, tenant: string, counts: object) => ({
   ...counts,
 });
 
-const nothing: InFlight = inFlightOf(null, nothingWaits, [], 0, now);
+const nothing: InFlight = inFlightOf(null, nothingWaits, noneLookedInto, now);
 const sealedTo = { ...newCheckpoint(minuteAt(6)), ranAt: now - 20_000 };
 /** The ledger's side: what it would answer, made by its own functions. */
 const consumer = (

@@ -119,6 +119,9 @@ export class Checker {
         `the breaker's slots are not the INSERTs in flight, ${witness.crowded[0]}`,
       );
     }
+    if (witness.unseen.length > 0) {
+      throw new Violation("I11", `no finding says that ${witness.unseen[0]}`);
+    }
     if (witness.exhausted.length > 0) {
       throw new Violation("subrequests", `an invocation used up its subrequests, ${witness.exhausted[0]}`);
     }

@@ -42,6 +42,31 @@ const reported: readonly Mutant[] = [
     profile: "small faults",
     by: "I11",
   },
+  {
+    name: "the longest living groups are looked into, whatever they are",
+    file: "test/ledger/looked-into.ts",
+    mirrors: "workers/consumer/ledger-storage.ts",
+    find: "if (counts[kindOf(group)]++ < atMost) {",
+    replace: "if (counts[kindOf(group)]++ < atMost && looked.length < atMost) {",
+    profile: "small faults",
+    by: "I11",
+  },
+  {
+    name: "a payload that is refused counts as any other group",
+    file: "shared/ledger/group-kinds.ts",
+    find: 'return "refused";',
+    replace: 'return "usual";',
+    profile: "small faults",
+    by: "I11",
+  },
+  {
+    name: "what is refused beyond those named is not said",
+    file: "shared/alerts.ts",
+    find: "if (facts.refusedOthers > 0) {",
+    replace: "if (facts.refusedOthers > 99) {",
+    profile: "small faults",
+    by: "I11",
+  },
 ];
 
 const harsh: readonly Mutant[] = [

@@ -5,6 +5,7 @@
 import { assert, unreachable } from "../../shared/assert.ts";
 import { contentMinuteOfId } from "../../shared/id-time.ts";
 import { type DueQueue, dueNever, dueQueueOf, type Group } from "../../shared/ledger/group.ts";
+import type { LookedInto } from "../../shared/ledger/group-kinds.ts";
 import type { Head } from "../../shared/ledger/head.ts";
 import { headAtStart, isToWrite } from "../../shared/ledger/head-row.ts";
 import { tagOfEnded } from "../../shared/ledger/key-tag.ts";
@@ -19,6 +20,7 @@ import {
 } from "../../shared/ledger/view.ts";
 import { idOfKey, type PayloadId } from "../../shared/payload-key.ts";
 import type { GroupId } from "../../shared/receipt.ts";
+import { lookedInto } from "./looked-into.ts";
 
 /** A row is larger than the store takes: nothing was applied. */
 export class RowTooLarge extends Error {}
@@ -112,6 +114,10 @@ export class LedgerState implements LedgerView {
       .filter(({ due }) => due === dueNever)
       .sort((a, b) => (a.id < b.id ? -1 : 1))
       .slice(0, atMost);
+  }
+
+  groupsLookedInto(atMost: number): LookedInto {
+    return lookedInto(this.#groups.values(), atMost);
   }
 
   /** The instance ended: what is not stored is gone, and found again as far as groups say it. */

@@ -1,17 +1,22 @@
 import { reset, runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { assert, beforeEach, describe, expect, test } from "vitest";
+import type { Failure } from "../../shared/failure.ts";
+import { dueNever, type Group, type GroupPayload } from "../../shared/ledger/group.ts";
+import { type GroupKind, groupKinds, noneLookedInto } from "../../shared/ledger/group-kinds.ts";
 import { hotSaltBytes } from "../../shared/ledger/hot-ids.ts";
 import { memberBytes } from "../../shared/ledger/id-records.ts";
 import { type LedgerEvent, step, tokensNeeded } from "../../shared/ledger/machine.ts";
 import { groupToRow } from "../../shared/ledger/rows.ts";
 import { defaultSettings } from "../../shared/ledger/settings.ts";
+import type { Change } from "../../shared/ledger/view.ts";
 import { limits } from "../../shared/limits.ts";
 import { formatPayloadKey } from "../../shared/payload-key.ts";
 import type { GroupId } from "../../shared/receipt.ts";
 import { LedgerIds } from "../../workers/consumer/ledger-ids.ts";
 import { LedgerStorage, type StoreBounds, usualStoreBounds } from "../../workers/consumer/ledger-storage.ts";
 import { LedgerState } from "../ledger/ledger-state.ts";
+import { failure, groupIn, open, payloadAt } from "../ledger/one-step.ts";
 import { RandomHistory } from "../ledger/random-events.ts";
 import { codecVersion, doorbell, emptyWorld, idAt, timedIdAt } from "../ledger/world.ts";
 import { seen } from "./seen-ledger.ts";
@@ -76,6 +81,9 @@ describe("the SQLite store", () => {
           }
           expect(seen(sqlite, ids.slice(-20), settings, idOf), `after event ${i}: ${event.kind}`).toEqual(
             seen(memory, ids.slice(-20), settings, idOf),
+          );
+          expect(sqlite.groupsLookedInto(2), `after event ${i}: ${event.kind}`).toEqual(
+            memory.groupsLookedInto(2),
           );
           merged = Math.max(merged, countOf(storage, "runs"));
         }
@@ -278,6 +286,115 @@ describe("the SQLite store", () => {
       const pad = limits.ledgerRowBytesMax - 10_000;
       storage.sql.exec("UPDATE groups_3 SET doc = json_set(doc, '$.pad', ?)", "x".repeat(pad));
       expect(due()).toBe(Math.floor(limits.ledgerRowsReadBytesMax / pad));
+    });
+  });
+
+  /** A group, in the order of its number, as a change. `more`: what makes it one of its kind. */
+  const groupAt = (
+    n: number,
+    { payload = {}, ...more }: Partial<Group> & { payload?: Partial<GroupPayload> } = {},
+  ) => {
+    const payloads = [{ ...payloadAt({ n }), ...payload }];
+    const group = groupIn(open, {
+      id: tokenAt(n),
+      failure: null,
+      payloads,
+      rows: null,
+      rings: 0,
+      due: 5,
+      ...more,
+    });
+    return { kind: "group", group, isNew: true } as const;
+  };
+  const failing = (kind: Failure["kind"], more: Partial<Failure> = {}) => ({
+    failure: { ...failure, kind, ...more },
+  });
+  const asked = { payload: { cause: "replay" } } as const;
+  const lease = { attempt: 1, until: 9 };
+  const ofKinds: Readonly<Record<GroupKind, Parameters<typeof groupAt>[1]>> = {
+    usual: {},
+    asked,
+    failing: failing("unknown"),
+    failing_asked: { ...asked, ...failing("halted") },
+    refused: { refusals: 1, ...failing("refused") },
+    erasure: { ...asked, ...failing("retry", { ofErasure: true }) },
+    held: { due: dueNever, state: { at: "held", lease: null, found: [] } },
+  };
+
+  test.each([usualStoreBounds, small])(
+    "looks into the longest living groups of each kind, however many there are of others",
+    async (bounds) => {
+      await runInDurableObject(env.LEDGER.getByName(`kinds ${bounds.liveCharsMax}`), (_, { storage }) => {
+        const memory = new LedgerState();
+        let sqlite = new LedgerStorage(storage, bounds);
+        const apply = (...changes: readonly Change[]) => {
+          for (const store of [memory, sqlite]) {
+            store.apply(changes);
+          }
+          for (const atMost of [1, 3]) {
+            expect(sqlite.groupsLookedInto(atMost)).toEqual(memory.groupsLookedInto(atMost));
+          }
+        };
+        let n = 0;
+        for (const kind of groupKinds) {
+          for (let i = 0; i < 5; i++) {
+            apply(groupAt(++n, ofKinds[kind]));
+          }
+        }
+        expect(memory.groupsLookedInto(3).counts).toEqual(
+          Object.fromEntries(groupKinds.map((kind) => [kind, 5])),
+        );
+        // Leased, notified and changed: their rows do not say their kinds, or another one.
+        for (const [at, kind] of groupKinds.entries()) {
+          const { group } = groupAt(5 * at + 1, ofKinds[kind]);
+          if (kind !== "held") {
+            apply({ kind: "group", isNew: false, group: { ...group, state: { ...open, lease } } });
+            apply({ kind: "group", isNew: false, group });
+            apply({ kind: "group", isNew: false, group: { ...group, rings: 1 } });
+          }
+          if (at % 2 === 0) {
+            sqlite = new LedgerStorage(storage, bounds);
+          }
+          const other = groupKinds[(at + 1) % groupKinds.length] ?? "usual";
+          const changed = groupAt(5 * at + 1, { ...ofKinds[other], payloads: group.payloads });
+          apply({ ...changed, isNew: false });
+          apply({ kind: "end", group: group.id, ended: [], at: 9 });
+        }
+      });
+    },
+  );
+
+  test("looks into the first of each kind where they are large", async () => {
+    await runInDurableObject(env.LEDGER.getByName("large kinds"), (_, { storage }) => {
+      const sqlite = new LedgerStorage(storage, { ...usualStoreBounds, liveCharsMax: 0 });
+      const changes = Array.from({ length: 12 }, (_, n) =>
+        groupAt(n + 1, ofKinds[n % 2 === 0 ? "usual" : "erasure"]),
+      );
+      sqlite.apply(changes);
+      expect(sqlite.groupsLookedInto(9).groups).toHaveLength(12);
+      const pad = (chars: number) =>
+        storage.sql.exec("UPDATE groups_3 SET doc = json_set(doc, '$.pad', ?)", "x".repeat(chars));
+      pad(limits.groupsLookedBytesMax);
+      expect(sqlite.groupsLookedInto(9).groups.map(({ id }) => id)).toEqual([tokenAt(1), tokenAt(2)]);
+      pad(limits.groupsLookedBytesMax / 2);
+      expect(sqlite.groupsLookedInto(9).groups).toHaveLength(4);
+    });
+  });
+
+  test("looks for groups that an earlier version wrote among the usual ones, until they are written again", async () => {
+    await runInDurableObject(env.LEDGER.getByName("older kinds"), (_, { storage }) => {
+      const before = new LedgerStorage(storage);
+      const changes = groupKinds.map((kind, at) => groupAt(at + 1, ofKinds[kind]));
+      before.apply(changes);
+      storage.sql.exec("DROP INDEX kinds_3");
+      storage.sql.exec("UPDATE groups_3 SET role = 0");
+      const sqlite = new LedgerStorage(storage);
+      const looked = () => sqlite.groupsLookedInto(9);
+      expect(looked().groups).toEqual(changes.map(({ group }) => group));
+      expect(looked().counts).toEqual({ ...noneLookedInto.counts, usual: groupKinds.length - 1, held: 1 });
+      sqlite.apply(changes.map((change) => ({ ...change, isNew: false })));
+      expect(looked().groups).toEqual(changes.map(({ group }) => group));
+      expect(looked().counts).toEqual(Object.fromEntries(groupKinds.map((kind) => [kind, 1])));
     });
   });
 

@@ -11,6 +11,7 @@ import { type MetricFamily, type MetricSample, metricsText } from "../../shared/
 import { tenantSums } from "../../shared/console/minute-steps.ts";
 import type { ConsumerOperations } from "../../shared/console/operations.ts";
 import type { LedgerStatus } from "../../shared/delivery/ledger-status.ts";
+import { groupKinds } from "../../shared/ledger/group-kinds.ts";
 import type { InFlight } from "../../shared/ledger/in-flight.ts";
 import { DAY_MS, limits } from "../../shared/limits.ts";
 import { payloadOutcomes } from "../../shared/outcome.ts";
@@ -148,18 +149,27 @@ function checkpointFamilies(checkpoint: Checkpoint | null, now: number): readonl
 }
 
 function inFlightFamilies(inFlight: InFlight, now: number): readonly MetricFamily[] {
-  const { payloads, groupsCount, waiting, oldestWork } = inFlight;
+  const { payloads, groupsCount, kinds, waiting, oldestWork } = inFlight;
   return [
     gauge(
       "in_flight_payloads",
-      "Payloads that the ledger holds: those that wait, and those of the oldest groups (a lower bound above 50 groups).",
+      "Payloads that the ledger holds: those that wait, and those of the oldest groups of each kind (a lower bound above 50 of one).",
       { value: payloads },
     ),
     gauge("in_flight_groups", "Groups that have not ended.", { value: groupsCount }),
+    ...(kinds === undefined
+      ? []
+      : [
+          gauge(
+            "in_flight_groups_by_kind",
+            "And what they are: usual, asked for by a person, failing, refused by ClickHouse, erasures that fail, held for a person.",
+            ...groupKinds.map((kind) => ({ labels: { kind }, value: kinds[kind] })),
+          ),
+        ]),
     gauge("in_flight_waiting_payloads", "Payloads that wait to become a group.", { value: waiting }),
     gauge(
       "in_flight_oldest_age_seconds",
-      "Since the longest work in flight began, without replays and erasures; 0: there is none.",
+      "Since the longest work in flight began, without replays, erasures and what waits for a person; 0: there is none.",
       {
         value: oldestWork === null ? 0 : Math.max(0, now - oldestWork) / 1000,
       },
@@ -167,13 +177,13 @@ function inFlightFamilies(inFlight: InFlight, now: number): readonly MetricFamil
   ];
 }
 
-function statusFamilies({ head, held, trouble, databaseBytes, remembered }: LedgerStatus) {
+function statusFamilies({ head, held, heldCount, trouble, databaseBytes, remembered }: LedgerStatus) {
   return [
     gauge(
       "held_payloads",
       "Payloads that wait for a person's decision: some of their rows are there, but not exactly all.",
       {
-        value: held.length,
+        value: heldCount ?? held.length,
       },
     ),
     gauge("delivery_failing", "1: payloads cannot be stored, and wait.", {

@@ -45,6 +45,7 @@ import { DependencyFailed, dependencyOf } from "../../shared/dependency.ts";
 import type { Finding } from "../../shared/finding.ts";
 import { frontDoorLines } from "../../shared/front-door/text.ts";
 import type { AttemptReport, GroupTask, TableMeasure } from "../../shared/ledger/group.ts";
+import { groupsCountOf, type LookedInto, unlookedOf } from "../../shared/ledger/group-kinds.ts";
 import { type InFlight, inFlightOf } from "../../shared/ledger/in-flight.ts";
 import { type BareBell, knows } from "../../shared/ledger/knows.ts";
 import { holds, type LedgerEvent, type Receipted, tokensNeeded } from "../../shared/ledger/machine.ts";
@@ -247,12 +248,12 @@ export class Ledger extends DurableObject<LedgerEnv> {
   /** Judges what the cron has learnt, together with what the ledger knows. Answers what is still to be reported. */
   async judgeAlerts(learnt: LearntFacts): Promise<readonly Unreported[]> {
     const now = Date.now();
-    const { trouble, isLong } = this.#trouble(now);
+    const looked = this.#looked();
+    const { trouble, isLong } = this.#trouble(looked, now);
     const known = {
       head: this.#storage.head,
       waiting: this.#storage.waiting,
-      oldestGroups: this.#storage.oldestGroups(statusGroupsMax),
-      heldGroups: this.#storage.heldGroups(statusGroupsMax),
+      looked,
       databaseBytes: this.#storage.databaseBytes,
       broken: this.#broken(),
       wrongTokens: this.#wrongTokens(),
@@ -304,8 +305,8 @@ export class Ledger extends DurableObject<LedgerEnv> {
     this.#storage.keepNote("broken", recordBroken(this.#broken(), claim, Date.now()));
   }
 
-  #oldestArrival(): number | null {
-    return oldestArrival(this.#storage.waiting, this.#storage.oldestGroups(statusGroupsMax));
+  #looked(): LookedInto {
+    return this.#storage.groupsLookedInto(limits.inFlightGroupsLooked);
   }
 
   /** The cron, each minute: arms the alarm again, should it have been given up, and counts the minute in R2. */
@@ -314,28 +315,32 @@ export class Ledger extends DurableObject<LedgerEnv> {
   }
 
   async status(): Promise<LedgerStatus> {
-    const groups = this.#storage.oldestGroups(statusGroupsMax);
+    const looked = this.#looked();
+    const held = looked.groups.flatMap(heldPayloads);
     return {
       ...this.#storage.counts(),
       head: this.#storage.head,
-      oldestArrival: this.#oldestArrival(),
-      held: this.#storage.heldGroups(statusGroupsMax).flatMap(heldPayloads),
-      trouble: this.#trouble(Date.now()).trouble,
+      oldestArrival: oldestArrival(this.#storage.waiting, looked.groups),
+      held,
+      heldCount: held.length + unlookedOf(looked, "held"),
+      trouble: this.#trouble(looked, Date.now()).trouble,
       frontDoor: frontDoorLines(this.#alertState().frontDoor),
-      oldestGroups: groups.map(({ id, state, made, attempts, payloads, due }) => ({
-        group: id,
-        state: state.at,
-        made,
-        attempts,
-        payloads: payloads.length,
-        due,
-      })),
+      oldestGroups: looked.groups
+        .slice(0, statusGroupsMax)
+        .map(({ id, state, made, attempts, payloads, due }) => ({
+          group: id,
+          state: state.at,
+          made,
+          attempts,
+          payloads: payloads.length,
+          due,
+        })),
     };
   }
 
   /** Are payloads stored? For an outside check, and as little as it needs. */
   async health(): Promise<LedgerHealth> {
-    const { trouble, isLong } = this.#trouble(Date.now());
+    const { trouble, isLong } = this.#trouble(this.#looked(), Date.now());
     const { head } = this.#storage;
     return {
       trouble,
@@ -351,9 +356,10 @@ export class Ledger extends DurableObject<LedgerEnv> {
   }
 
   /** What the attempts failed of, and whether the queue by which they are asked for takes messages. */
-  #trouble(now: number): { readonly trouble: string; readonly isLong: boolean } {
-    const groups = this.#storage.oldestGroups(limits.inFlightGroupsLooked);
-    const { head, waiting, groupsCount } = this.#storage;
+  #trouble(looked: LookedInto, now: number): { readonly trouble: string; readonly isLong: boolean } {
+    const { groups } = looked;
+    const groupsCount = groupsCountOf(looked);
+    const { head, waiting } = this.#storage;
     const ofAttempts = troubleOf(head, waiting, groups, groupsCount);
     const ofQueue = queueTroubleOf(this.#queueFailure, waiting, groups, groupsCount);
     const { host } = new URL(this.env.CLICKHOUSE_URL);
@@ -367,13 +373,7 @@ export class Ledger extends DurableObject<LedgerEnv> {
 
   /** What is in flight, and what it waits for. */
   async inFlight(): Promise<InFlight> {
-    return inFlightOf(
-      this.#storage.head,
-      this.#storage.waiting,
-      this.#storage.oldestGroups(limits.inFlightGroupsLooked),
-      this.#storage.groupsCount,
-      Date.now(),
-    );
+    return inFlightOf(this.#storage.head, this.#storage.waiting, this.#looked(), Date.now());
   }
 
   /**

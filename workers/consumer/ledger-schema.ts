@@ -11,8 +11,24 @@
  * whatever it does not know. That is all that it may do, for what we made since then it cannot know.
  */
 
-/** What a group is to the indexes. Never renumbered. What is over is in none of them, as what is leased. */
-export const roles = { idle: 0, leased: 1, notified: 2 } as const;
+/**
+ * What a group is to the indexes. Never renumbered. What is over is in none of them, as what is leased. From `asked` on it is idle, of
+ * another kind than most (shared/ledger/group-kinds.ts): an earlier version takes it for idle, and writes it as that. Then it is looked
+ * for among most until it is written again, at its next attempt.
+ */
+export const roles = {
+  idle: 0,
+  leased: 1,
+  notified: 2,
+  asked: 3,
+  failing: 4,
+  failing_asked: 5,
+  refused: 6,
+  erasure: 7,
+} as const;
+
+/** Of a row of `groups_3`: it is in the index of those. In the words in which it says it, or SQLite does not use it. */
+export const isOfAKind = `role > ${roles.notified}`;
 
 /** The lane of a group that is over, behind those of `DueQueue`: its row has its ids, and no document. */
 export const overLane = 2;
@@ -47,6 +63,7 @@ const indexes = `
   CREATE INDEX IF NOT EXISTS idle_3 ON groups_3 (lane, due, id) WHERE role <> ${roles.leased};
   CREATE INDEX IF NOT EXISTS idle_id_3 ON groups_3 (id) WHERE role <> ${roles.leased};
   CREATE INDEX IF NOT EXISTS notified_3 ON groups_3 (due) WHERE role = ${roles.notified};
+  CREATE INDEX IF NOT EXISTS kinds_3 ON groups_3 (role) WHERE ${isOfAKind};
 `;
 
 /** The head's document. Earlier versions have theirs under `head` and `head.2`. */
@@ -60,7 +77,7 @@ export function openSchema(storage: DurableObjectStorage): void {
   const { sql } = storage;
   const found = readSchema(sql);
   const isOlder = found.has("groups") || found.has("live");
-  if (found.has("idle_3") && !isOlder && !isCostly(found.get("groups_3"))) {
+  if (found.has("idle_3") && found.has("kinds_3") && !isOlder && !isCostly(found.get("groups_3"))) {
     return;
   }
   storage.transactionSync(() => {
@@ -81,7 +98,7 @@ export function openSchema(storage: DurableObjectStorage): void {
 function readSchema(sql: SqlStorage): ReadonlyMap<string, string> {
   const rows = sql.exec<{ name: string; sql: string }>(
     `SELECT name, sql FROM sqlite_master
-     WHERE name IN ('groups', 'groups_due', 'live', 'members', 'runs', 'groups_3', 'idle_3')`,
+     WHERE name IN ('groups', 'groups_due', 'live', 'members', 'runs', 'groups_3', 'idle_3', 'kinds_3')`,
   );
   return new Map([...rows].map((row) => [row.name, row.sql]));
 }

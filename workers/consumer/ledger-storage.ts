@@ -16,6 +16,14 @@ import {
   type EndedPayload,
   type Group,
 } from "../../shared/ledger/group.ts";
+import {
+  type GroupKind,
+  groupKinds,
+  groupsCountOf,
+  kindOf,
+  type LookedInto,
+  noneLookedInto,
+} from "../../shared/ledger/group-kinds.ts";
 import type { Head } from "../../shared/ledger/head.ts";
 import { headAtStart, isNotified, isToWrite } from "../../shared/ledger/head-row.ts";
 import { hotSaltBytes } from "../../shared/ledger/hot-ids.ts";
@@ -41,7 +49,7 @@ import { idOfKey, type PayloadId } from "../../shared/payload-key.ts";
 import type { GroupId } from "../../shared/receipt.ts";
 import type { ChangedMinute } from "../../shared/reconcile/changed-minutes.ts";
 import { type IdBounds, LedgerIds, usualBounds } from "./ledger-ids.ts";
-import { headDocument, highestSeq, openSchema, overLane, roles } from "./ledger-schema.ts";
+import { headDocument, highestSeq, isOfAKind, openSchema, overLane, roles } from "./ledger-schema.ts";
 import { LiveGroups } from "./live-groups.ts";
 
 const dueQueueCodes: Readonly<Record<DueQueue, number>> = { insert: 0, other: 1 };
@@ -66,6 +74,10 @@ export class LedgerStorage implements LedgerView {
   #waiting: Waiting = nothingWaits;
   /** Groups that are leased, which are in no index. */
   readonly #leased = new Map<GroupId, LeasedGroup>();
+  /** The kinds of groups whose rows do not say them: those that are leased, or notified. */
+  readonly #kinds = new Map<GroupId, KindOfRow>();
+  /** No usual group has a row before this one. */
+  #usualFrom = 0;
   /** Groups as their rows have them: most are read again within a second. */
   readonly #live: LiveGroups;
   readonly #ids: LedgerIds;
@@ -95,6 +107,7 @@ export class LedgerStorage implements LedgerView {
   #readAll(): void {
     this.#nextSeq = highestSeq(this.#sql) + 1;
     this.#leased.clear();
+    this.#kinds.clear();
     this.#live.clear();
     this.#ids.readAll();
     const leased = this.#sql.exec<{ seq: number; id: GroupId; due: number; doc: string }>(
@@ -104,14 +117,20 @@ export class LedgerStorage implements LedgerView {
     );
     const known: Group[] = [];
     for (const { seq, id, due, doc } of leased) {
+      const group = groupFromRow(doc);
       this.#leased.set(id, { seq, due });
-      known.push(groupFromRow(doc));
+      this.#kinds.set(id, { seq, kind: kindOf(group) });
+      known.push(group);
     }
-    const notified = this.#sql.exec<{ doc: string }>(
-      "SELECT doc FROM groups_3 WHERE role = ?",
+    const notified = this.#sql.exec<{ seq: number; doc: string }>(
+      "SELECT seq, doc FROM groups_3 WHERE role = ?",
       roles.notified,
     );
-    known.push(...[...notified].map(({ doc }) => groupFromRow(doc)));
+    for (const { seq, doc } of notified) {
+      const group = groupFromRow(doc);
+      this.#kinds.set(group.id, { seq, kind: kindOf(group) });
+      known.push(group);
+    }
     this.#written = this.#readHead();
     this.#head = this.#written && headAtStart(this.#written, known);
     this.#waiting = this.#readWaiting();
@@ -209,7 +228,7 @@ export class LedgerStorage implements LedgerView {
   }
 
   get groupsCount(): number {
-    return this.#number(`SELECT count(*) AS n FROM groups_3 WHERE lane <> ${overLane}`) ?? 0;
+    return this.#leased.size + (this.#number(`SELECT count(*) AS n FROM groups_3 WHERE ${isIdle}`) ?? 0);
   }
 
   counts(): LedgerCounts {
@@ -240,6 +259,81 @@ export class LedgerStorage implements LedgerView {
         atMost,
       ),
     );
+  }
+
+  /** Of each kind the longest living groups, fewer where they are large; and how many there are. For people who look. */
+  groupsLookedInto(atMost: number): LookedInto {
+    const counts = this.#countKinds();
+    const looked: LookedRow[] = [];
+    for (const kind of groupKinds) {
+      if (counts[kind] === 0) {
+        continue;
+      }
+      const known = [...this.#kinds].flatMap(([id, row]) =>
+        row.kind === kind ? [{ id, seq: row.seq }] : [],
+      );
+      const rows = [...known, ...this.#rowsOfKind(kind, atMost)]
+        .sort((a, b) => a.seq - b.seq)
+        .slice(0, atMost);
+      let chars = 0;
+      for (const { id, seq } of rows) {
+        for (const row of this.#rowsOf([{ id, seq, due: 0 }])) {
+          chars += "doc" in row ? row.doc.length : row.chars;
+          looked.push({ seq, row });
+        }
+        if (chars > limits.groupsLookedBytesMax) {
+          break;
+        }
+      }
+    }
+    looked.sort((a, b) => a.seq - b.seq);
+    return { groups: looked.map(({ row }) => groupOf(row)), counts };
+  }
+
+  /** The longest living groups of a kind that wait: their rows say it, but for those that an earlier version wrote. */
+  #rowsOfKind(kind: GroupKind, atMost: number): readonly { readonly id: GroupId; readonly seq: number }[] {
+    if (kind === "usual") {
+      const found = [
+        ...this.#sql.exec<{ id: GroupId; seq: number }>(
+          `SELECT id, seq FROM groups_3 WHERE seq >= ? AND role = ${roles.idle} AND due < ${dueNever} ORDER BY seq LIMIT ?`,
+          this.#usualFrom,
+          atMost,
+        ),
+      ];
+      this.#usualFrom = found[0]?.seq ?? this.#nextSeq;
+      return found;
+    }
+    const where =
+      kind === "held"
+        ? `lane = ${dueQueueCodes.other} AND due = ${dueNever} AND ${isIdle}`
+        : `${isOfAKind} AND role = ${roles[kind]}`;
+    return [
+      ...this.#sql.exec<{ id: GroupId; seq: number }>(
+        `SELECT id, seq FROM groups_3 WHERE ${where} ORDER BY seq LIMIT ?`,
+        atMost,
+      ),
+    ];
+  }
+
+  #countKinds(): LookedInto["counts"] {
+    const counts = { ...noneLookedInto.counts };
+    const rows = this.#sql.exec<{ role: number; n: number }>(
+      `SELECT role, count(*) AS n FROM groups_3 WHERE ${isOfAKind} GROUP BY role`,
+    );
+    for (const { role, n } of rows) {
+      const kind = groupKinds.find((one) => one in roles && roles[one as keyof typeof roles] === role);
+      assert(kind !== undefined, "each role above is a kind's");
+      counts[kind] += n;
+    }
+    counts.held =
+      this.#number(
+        `SELECT count(*) AS n FROM groups_3 WHERE lane = ${dueQueueCodes.other} AND due = ${dueNever} AND ${isIdle}`,
+      ) ?? 0;
+    for (const { kind } of this.#kinds.values()) {
+      counts[kind]++;
+    }
+    counts.usual += this.groupsCount - groupsCountOf({ counts });
+    return counts;
   }
 
   /** A document that is none of the machine's. */
@@ -324,6 +418,14 @@ export class LedgerStorage implements LedgerView {
     } else {
       this.#leased.delete(group.id);
     }
+    if (role === roles.leased || role === roles.notified) {
+      this.#kinds.set(group.id, { seq, kind: kindOf(group) });
+    } else {
+      this.#kinds.delete(group.id);
+    }
+    if (role === roles.idle) {
+      this.#usualFrom = Math.min(this.#usualFrom, seq);
+    }
     this.#live.keep(seq, group, doc.length);
     if (!isNew) {
       assertFits(group.id, doc, this.#ids.recordBytes(seq));
@@ -363,6 +465,7 @@ export class LedgerStorage implements LedgerView {
     const group = this.group(id);
     assert(seq !== undefined && group !== undefined, "a group that ends is there");
     this.#leased.delete(id);
+    this.#kinds.delete(id);
     this.#live.delete(id);
     this.#ids.end(
       seq,
@@ -428,6 +531,16 @@ interface LeasedGroup {
   readonly due: number;
 }
 
+interface KindOfRow {
+  readonly seq: number;
+  readonly kind: GroupKind;
+}
+
+interface LookedRow {
+  readonly seq: number;
+  readonly row: GroupRow;
+}
+
 interface DueGroup extends LeasedGroup {
   readonly id: GroupId;
   readonly [column: string]: SqlStorageValue;
@@ -440,7 +553,12 @@ function roleOf(group: Group): number {
   if (group.state.lease !== null) {
     return roles.leased;
   }
-  return isNotified(group) ? roles.notified : roles.idle;
+  if (isNotified(group)) {
+    return roles.notified;
+  }
+  const kind = kindOf(group);
+  // What is held is known by its time.
+  return kind === "usual" || kind === "held" ? roles.idle : roles[kind];
 }
 
 /** The platform refuses a larger row; local workerd does not, so that only this shows it. */
@@ -460,7 +578,11 @@ function groupsOf(rows: Iterable<GroupRow>): readonly Group[] {
     if (groups.length > 0 && chars > limits.ledgerRowsReadBytesMax) {
       break;
     }
-    groups.push("doc" in row ? groupFromRow(row.doc) : row.group);
+    groups.push(groupOf(row));
   }
   return groups;
+}
+
+function groupOf(row: GroupRow): Group {
+  return "doc" in row ? groupFromRow(row.doc) : row.group;
 }

@@ -44,7 +44,11 @@ import {
 } from "../../../shared/reconcile/lease.ts";
 import { LedgerState, RowTooLarge } from "../../ledger/ledger-state.ts";
 import { closeStores, StoredIds } from "./stored-ids.ts";
+import { unseenTrouble } from "./unseen-trouble.ts";
 import { Invocation, Unanswered, type World } from "./world.ts";
+
+/** Groups of each kind that are looked into, where a deployment looks into `limits.inFlightGroupsLooked`. */
+const groupsLooked = 2;
 
 /** The call failed: whether it was done is not known to the caller. */
 export class CallFailed extends Error {}
@@ -196,12 +200,10 @@ export class LedgerShell {
   judgeAlerts(learnt: LearntFacts): readonly Unreported[] {
     this.#reach();
     const { head, waiting } = this.state;
-    const groups = [...this.state.dump().groups.values()];
     const known = {
       head,
       waiting,
-      oldestGroups: groups.filter(({ state }) => state.at !== "held"),
-      heldGroups: groups.filter(({ state }) => state.at === "held"),
+      looked: this.state.groupsLookedInto(groupsLooked),
       databaseBytes: 0,
       broken: null,
       wrongTokens: null,
@@ -212,6 +214,12 @@ export class LedgerShell {
     const judged = judgeAlerts(alertFacts(known, learnt, this.now), this.#alertState);
     this.#alertState = judged.alertState;
     this.#world.findingsJudged(judged.findings);
+    const { refusedHeldMs } = this.#world.settings;
+    const groups = this.state.dump().groups.values();
+    const unseen = unseenTrouble(groups, judged.alertState.open, refusedHeldMs, this.now);
+    if (unseen !== null) {
+      this.#world.witness.unseen.push(unseen);
+    }
     this.#reach();
     return judged.alertState.unreported;
   }

@@ -157,6 +157,8 @@ export interface Witness {
   readonly crowded: string[];
   /** Invocations that used up their subrequests. */
   readonly exhausted: string[];
+  /** Trouble that no finding said when the alerts were judged. */
+  readonly unseen: string[];
   /** Times at which the schema broke for everybody. */
   breaks: number;
   /** Payloads that the reconciler rang. */
@@ -299,6 +301,7 @@ export class World {
       refusedRows: [],
       crowded: [],
       exhausted: [],
+      unseen: [],
       breaks: 0,
       notified: 0,
       named: [],

@@ -25,11 +25,13 @@ const ways = {
 
 interface HeldProps {
   readonly held: Status["held"];
+  /** All of them: those above are the ones that have been held for the longest. */
+  readonly count: number;
   readonly reportFindings: Tell;
   readonly onDone: () => void;
 }
 
-export function Held({ held, reportFindings, onDone }: HeldProps) {
+export function Held({ held, count, reportFindings, onDone }: HeldProps) {
   const { token } = useContext(AccessContext);
   const [opened, setOpened] = useState("");
   const [asking, setAsking] = useState("");
@@ -60,6 +62,7 @@ export function Held({ held, reportFindings, onDone }: HeldProps) {
         The table holds neither none nor all rows of these payloads, so nobody inserts them. Compare the rows
         with the payload; accepting takes what is there as what was stored, writing anew deletes it and
         inserts the payload from R2.
+        {count > held.length && ` ${count} are held; these are the first.`}
       </p>
       <ul class="rows">
         {held.map(({ key, reason }) => (

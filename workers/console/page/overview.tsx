@@ -80,7 +80,12 @@ export function Overview({ apiKey, onSignOut }: OverviewProps) {
         <NoticeList notices={notices} onDismiss={dismiss} />
         {isEmpty(asked) && <FirstSteps otlp={about.value?.otlp ?? ""} apiKey={apiKey} />}
         <Findings findings={findings} now={now} isPartial={hour.failure !== ""} />
-        <Held held={status.value?.held ?? []} reportFindings={reportFindings} onDone={again} />
+        <Held
+          held={status.value?.held ?? []}
+          count={status.value?.heldCount ?? 0}
+          reportFindings={reportFindings}
+          onDone={again}
+        />
         <MinutesPanel
           hour={hour}
           watermark={watermark.value?.watermark ?? null}
