@@ -6,7 +6,13 @@
 import { createProgress } from "../../dev/send/progress.ts";
 import type { AnswerOf } from "../../shared/console/routes.ts";
 import { counted } from "../../shared/counted.ts";
-import { isPayloadKey, parsePayloadKey, tenantPattern } from "../../shared/payload-key.ts";
+import {
+  formatPayloadKey,
+  isPayloadId,
+  isPayloadKey,
+  parsePayloadKey,
+  tenantPattern,
+} from "../../shared/payload-key.ts";
 import type { Call, Command } from "../command.ts";
 import { confirm, yesFlag } from "../confirm.ts";
 import { handOver } from "../hand-over.ts";
@@ -124,7 +130,23 @@ async function keysOfTrace(
   if (others.length > 0) {
     say(`payloads of other tenants with this trace id stay: ${others.sort().join(", ")}`);
   }
-  return payloads.flatMap(({ keys }) => keys);
+  const keys: string[] = [];
+  for (const payload of payloads) {
+    keys.push(...(payload.keys.length > 0 ? payload.keys : await keysWithoutReceipt(console, payload)));
+  }
+  return keys;
+}
+
+/**
+ * Of a payload that has rows and no receipt. While that is on its way the ledger knows its key. Receipts are kept for weeks, and rows for
+ * as long as the table's TTL says: what has none any more is erased under a key of this minute, and its receipt says so.
+ */
+async function keysWithoutReceipt(
+  console: Call["console"],
+  { payload, tenant }: { readonly payload: string; readonly tenant: string },
+): Promise<readonly string[]> {
+  const { keys } = await console.ask("GET /api/payload", { query: { id: payload } });
+  return keys.length > 0 || !isPayloadId(payload) ? keys : [formatPayloadKey(Date.now(), tenant, payload)];
 }
 
 /** What other tenants have of the trace stays, and stays among those that are named: a tenant's may be behind all of them. */

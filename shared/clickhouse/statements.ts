@@ -126,6 +126,17 @@ export function countRowsQuery(settings: ClickHouseSettings, ids: readonly Paylo
   return `${countRowsText(settings, ids)} ORDER BY payload, day`;
 }
 
+/** Whose the rows of payloads are that lie on these days (at least one of each). */
+export function tenantsOfRowsQuery(
+  settings: ClickHouseSettings,
+  ids: readonly PayloadId[],
+  days: readonly number[],
+): string {
+  return `SELECT DISTINCT lower(hex(HeadracePayload)) AS payload, HeadraceTenant AS tenant
+    FROM ${tableName(settings, settings.tracesTable)}
+    WHERE HeadracePayload IN ${idSet(ids)} AND toDate(Timestamp) IN ${daySet(days)}`;
+}
+
 function countRowsText(
   settings: ClickHouseSettings,
   ids: readonly PayloadId[],

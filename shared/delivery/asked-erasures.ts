@@ -43,6 +43,11 @@ export interface AskedErasureEffects {
     readonly asks: readonly PayloadKey[];
     readonly answers: readonly { readonly key: PayloadKey; readonly spans: number }[];
   };
+  /** Of these keys those of whose ids the table has rows, and how many. */
+  readonly countRows: {
+    readonly asks: readonly PayloadKey[];
+    readonly answers: readonly { readonly key: PayloadKey; readonly spans: number }[];
+  };
   readonly outcomes: { readonly asks: readonly PayloadKey[]; readonly answers: readonly KeyOutcome[] };
   readonly holds: { readonly asks: readonly PayloadKey[]; readonly answers: readonly boolean[] };
   /** The ledger erases the payload under all of its keys, when it is no longer live. */
@@ -76,7 +81,7 @@ const givenUpAfterMs = limits.payloadRetentionMs + DAY_MS;
 
 export interface AskedKeys {
   readonly taken: readonly PayloadKey[];
-  /** Neither R2 nor the receipts have them. */
+  /** Neither R2 nor the receipts have them, nor has the table a row of theirs. */
   readonly missing: readonly string[];
 }
 
@@ -92,7 +97,10 @@ export function* eraseAsked(name: string, keys: readonly string[], reason: strin
   return yield* askToErase(keys, reason);
 }
 
-/** A payload whose object was deleted after its retention still has rows: what its receipt says of it is enough. */
+/**
+ * A payload whose object was deleted after its retention still has rows: what its receipt says of it is enough. Receipts are kept for
+ * weeks and rows for as long as the table's TTL says: of one that has no receipt any more the rows are, under whatever key it is asked for.
+ */
 function* askToErase(keys: readonly string[], reason: string): ErasureWork<AskedKeys> {
   const taken: PayloadKey[] = [];
   const missing: string[] = [];
@@ -107,15 +115,19 @@ function* askToErase(keys: readonly string[], reason: string): ErasureWork<Asked
   }
   const gone = missing.filter(isPayloadKey).sort();
   const receipts = gone.length === 0 ? [] : yield* ask("readSpans", gone);
-  for (const { key, spans } of receipts) {
+  const receipted = new Set(receipts.map(({ key }) => key));
+  const unreceipted = gone.filter((key) => !receipted.has(key));
+  const rows = unreceipted.length === 0 ? [] : yield* ask("countRows", unreceipted);
+  const left = [...receipts, ...rows];
+  for (const { key, spans } of left) {
     const arrival = minuteToMs(minuteOfKey(key));
     const payload = { v: 1, key, cause: "replay", spans, outputBytes: 0, arrival } as const;
     yield* ask("erase", { payload, reason });
   }
-  const receipted = new Set<string>(receipts.map(({ key }) => key));
+  const found = new Set<string>(left.map(({ key }) => key));
   return {
-    taken: [...taken, ...receipts.map(({ key }) => key)],
-    missing: missing.filter((key) => !receipted.has(key)),
+    taken: [...taken, ...left.map(({ key }) => key)],
+    missing: missing.filter((key) => !found.has(key)),
   };
 }
 

@@ -1,17 +1,22 @@
 /**
  * The keys of one tenant's payloads, a page at a time: first those that have a receipt and are not erased, then those
  * that R2 has and no receipt names, in segments as well. Keys begin with a minute, so the second part is listed from the
- * watermark on: what arrived before has its receipt.
+ * watermark on: what arrived before has its receipt. At last those of which the traces' table alone knows, day by day: receipts are
+ * kept for weeks, rows for as long as the table's TTL says. Their keys are made for them, of the minute in which they are asked for.
  */
 import * as v from "valibot";
 import { queryRows } from "../../shared/clickhouse/ask.ts";
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
 import { outcomesQuery, segmentReceiptsQuery } from "../../shared/clickhouse/minutes.ts";
+import { tableName } from "../../shared/clickhouse/statements.ts";
 import type { ConsumerOperations } from "../../shared/console/operations.ts";
 import type { BuiltAnswer } from "../../shared/console/routes.ts";
-import { limits } from "../../shared/limits.ts";
+import { fromHex } from "../../shared/hex.ts";
+import { DAY_MS, limits } from "../../shared/limits.ts";
 import {
   formatMinute,
+  formatPayloadId,
+  formatPayloadKey,
   isInSegment,
   isObjectKey,
   type ObjectKey,
@@ -39,19 +44,29 @@ const segmentReceiptsSchema = v.array(
   }),
 );
 
-/** Set before a place in the second part. */
-const listingMark = "r2:";
+const rowsSchema = v.array(
+  v.object({ payload: v.pipe(v.string(), v.regex(/^[0-9a-f]{32}$/)), spans: v.number() }),
+);
+const daySchema = v.tuple([v.object({ rows: v.number(), day: v.number() })]);
 
-/** `after`: empty, or the `next` of the page before. */
+/** Set before a place in the second part, and in the third: a day since 1970 and the id behind which to go on, in hex. */
+const listingMark = "r2:";
+const rowsMark = "rows:";
+
+/** `after`: empty, or the `next` of the page before. `now`: ms since the epoch. */
 export async function listPayloads(
   bucket: R2Bucket,
   clickHouse: ClickHouseConnection,
   consumer: ConsumerOperations,
   tenant: string,
   after: string,
+  now: number,
 ): Promise<PayloadsPage> {
   if (after.startsWith(listingMark)) {
     return await listUnreceipted(bucket, clickHouse, tenant, after.slice(listingMark.length));
+  }
+  if (after.startsWith(rowsMark)) {
+    return await listOldRows(clickHouse, tenant, after.slice(rowsMark.length), now);
   }
   const receipts = await queryRows(
     clickHouse,
@@ -71,6 +86,9 @@ export async function listPayloads(
         : `${listingMark}${await listingBegin(consumer)}`,
   };
 }
+
+/** What arrived later has its receipt, whatever its spans' times: a span may lie a day ahead of its arrival. */
+const receiptedMs = limits.receiptsRetentionDays * DAY_MS - limits.spanFutureMaxMs;
 
 async function listingBegin(consumer: ConsumerOperations): Promise<string> {
   const checkpoint = await consumer.checkpoint();
@@ -96,7 +114,10 @@ async function listUnreceipted(
   return {
     keys: ours.filter((key) => !receipted.has(key)),
     spans: 0,
-    next: covered.length < listed.length || page.truncated ? `${listingMark}${last ?? startAfter}` : null,
+    next:
+      covered.length < listed.length || page.truncated
+        ? `${listingMark}${last ?? startAfter}`
+        : `${rowsMark}0`,
   };
 }
 
@@ -131,4 +152,44 @@ async function receiptedOf(
     }
   }
   return receipted;
+}
+
+/** `place`: a day, and the id behind which to go on. */
+async function listOldRows(
+  clickHouse: ClickHouseConnection,
+  tenant: string,
+  place: string,
+  now: number,
+): Promise<PayloadsPage> {
+  const [from = "", after = ""] = place.split(":");
+  const traces = tableName(clickHouse.settings, clickHouse.settings.tracesTable);
+  const behind = Math.floor((now - receiptedMs) / DAY_MS);
+  // What a part's own minimum says: no row is read for it.
+  const [{ rows, day }] = await queryRows(
+    clickHouse,
+    daySchema,
+    `SELECT toUInt32(count() > 0) AS rows, toUInt32(toDate(min(Timestamp))) AS day FROM ${traces}
+      WHERE toDate(Timestamp) >= toDate({from:UInt16}) AND toDate(Timestamp) < toDate({behind:UInt16})`,
+    { from, behind: String(behind) },
+  );
+  if (rows === 0) {
+    return { keys: [], spans: 0, next: null };
+  }
+  const found = await queryRows(
+    clickHouse,
+    rowsSchema,
+    `SELECT lower(hex(HeadracePayload)) AS payload, toUInt32(count()) AS spans FROM ${traces}
+      WHERE toDate(Timestamp) = toDate({day:UInt16}) AND HeadraceTenant = {tenant:String}
+        AND HeadracePayload > toFixedString(unhex({after:String}), 16)
+        AND HeadracePayload NOT IN (SELECT payload FROM headrace_receipts WHERE tenant = {tenant:String})
+      GROUP BY HeadracePayload ORDER BY HeadracePayload LIMIT ${limits.payloadsListed}`,
+    { day: String(day), tenant, after: String(day) === from ? after : "" },
+  );
+  const last = found.at(-1);
+  const isFull = found.length === limits.payloadsListed && last !== undefined;
+  return {
+    keys: found.map(({ payload }) => formatPayloadKey(now, tenant, formatPayloadId(fromHex(payload)))),
+    spans: found.reduce((sum, { spans }) => sum + spans, 0),
+    next: `${rowsMark}${isFull ? `${day}:${last.payload}` : day + 1}`,
+  };
 }

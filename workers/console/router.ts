@@ -83,8 +83,8 @@ const handlers: { readonly [N in RouteName]: Handler<N> } = {
   "GET /api/payload": async ({ query }, env) =>
     await readPayload(env.PAYLOADS, clickHouseOf(env), env.CONSUMER, query.id),
   "GET /api/payload-spans": async ({ query }, env) => await readPayloadSpans(env.PAYLOADS, query.key),
-  "GET /api/payloads": async ({ query }, env) =>
-    await listPayloads(env.PAYLOADS, clickHouseOf(env), env.CONSUMER, query.tenant, query.after),
+  "GET /api/payloads": async ({ query, now }, env) =>
+    await listPayloads(env.PAYLOADS, clickHouseOf(env), env.CONSUMER, query.tenant, query.after, now),
   "GET /api/status": async ({ now }, env) => await status(env, now),
   "GET /api/trace": async ({ query: { id: traceId, tenant = null } }, env) =>
     await traces.trace(clickHouseOf(env), { traceId, tenant }),

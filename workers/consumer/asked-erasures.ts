@@ -3,6 +3,7 @@ import * as v from "valibot";
 import { queryRows } from "../../shared/clickhouse/ask.ts";
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
 import { outcomesQuery, receiptsOfKeysQuery } from "../../shared/clickhouse/minutes.ts";
+import { tenantsOfRowsQuery } from "../../shared/clickhouse/statements.ts";
 import type { AskedFor, Fixed } from "../../shared/console/answers.ts";
 import {
   type AskedErasurePerformer,
@@ -12,12 +13,15 @@ import {
   resumeErasures as resume,
 } from "../../shared/delivery/asked-erasures.ts";
 import { perform } from "../../shared/effect.ts";
+import { toHex } from "../../shared/hex.ts";
+import { sumOf } from "../../shared/ledger/receipts.ts";
 import type { Doorbell } from "../../shared/messages.ts";
 import { payloadOutcomes } from "../../shared/outcome.ts";
-import type { PayloadKey } from "../../shared/payload-key.ts";
+import { idOfKey, type PayloadKey, payloadIdToBytes, tenantOfKey } from "../../shared/payload-key.ts";
 import { writeLog } from "../../shared/write-log.ts";
 import { completeDoorbell } from "./complete-doorbell.ts";
 import { payloadKeySchema, queryReceipts } from "./read-receipts.ts";
+import { countRows } from "./read-table.ts";
 
 interface ErasingLedger {
   erase(payload: Doorbell, reason: string): Promise<void>;
@@ -73,6 +77,7 @@ function performerOf({ bucket, clickHouse, ledger }: ErasureTargets): AskedErasu
     },
     completeDoorbell: async (key) => await completeDoorbell(bucket, key, "replay"),
     readSpans: async (keys) => await queryReceipts(clickHouse, receiptsOfKeysQuery(settings, keys)),
+    countRows: async (keys) => await countOwnRows(clickHouse, keys),
     outcomes: async (keys) => await queryRows(clickHouse, outcomesSchema, outcomesQuery(settings, keys)),
     holds: async (keys) => await ledger.holds(keys),
     erase: async ({ payload, reason }) => {
@@ -86,5 +91,22 @@ function performerOf({ bucket, clickHouse, ledger }: ErasureTargets): AskedErasu
   };
 }
 
+/** A key may be a person's, and name another tenant than the rows of its id do: then it has none. */
+async function countOwnRows(clickHouse: ClickHouseConnection, keys: readonly PayloadKey[]) {
+  const { rows } = await countRows(clickHouse, [...new Set(keys.map(idOfKey))], null);
+  const days = [...new Set([...rows.values()].flat().map(({ day }) => day))];
+  if (days.length === 0) {
+    return [];
+  }
+  const query = tenantsOfRowsQuery(clickHouse.settings, [...rows.keys()], days);
+  const tenants = await queryRows(clickHouse, tenantsSchema, query);
+  const own = new Set(tenants.map(({ payload, tenant }) => `${tenant}/${payload}`));
+  return keys.flatMap((key) => {
+    const spans = sumOf(rows.get(idOfKey(key)) ?? []);
+    return own.has(`${tenantOfKey(key)}/${toHex(payloadIdToBytes(idOfKey(key)))}`) ? [{ key, spans }] : [];
+  });
+}
+
+const tenantsSchema = v.array(v.object({ payload: v.string(), tenant: v.string() }));
 const recordSchema = v.object({ v: v.literal(1), keys: v.array(payloadKeySchema), reason: v.string() });
 const outcomesSchema = v.array(v.object({ key: payloadKeySchema, outcome: v.picklist(payloadOutcomes) }));

@@ -9,6 +9,7 @@ import {
   resumeErasures,
 } from "../../../shared/delivery/asked-erasures.ts";
 import { type Answered, type Asked, done, EffectFailed, failure, type Work } from "../../../shared/effect.ts";
+import { sumOf } from "../../../shared/ledger/receipts.ts";
 import { idOfKey, objectOf, type PayloadKey, tenantOfKey } from "../../../shared/payload-key.ts";
 import type { Process } from "./clock.ts";
 import type { StoredObject } from "./object-store.ts";
@@ -143,6 +144,14 @@ const performer: ErasurePerformer = {
         return written === undefined ? [] : [{ key, spans: written.receipt.spans }];
       }),
     ),
+  countRows: (world, keys) =>
+    world.askTable("rows", () => {
+      const { rows } = world.countRows(keys.map(idOfKey));
+      return keys.flatMap((key, i) => {
+        const spans = sumOf(rows[i] ?? []);
+        return spans === 0 ? [] : [{ key, spans }];
+      });
+    }),
   outcomes: (world, keys) =>
     world.askTable("outcomes", () =>
       keys.flatMap((key) => {

@@ -42,7 +42,8 @@ beforeEach(async () => {
 
 /** As ClickHouse answers for these receipts. */
 function answer(statement: string): Response {
-  const rows = statement.includes("headrace_receipts") ? rowsFor(statement) : [];
+  const noRows = statement.includes("min(Timestamp)") ? [{ rows: 0, day: 0 }] : [];
+  const rows = statement.includes("headrace_receipts") ? rowsFor(statement) : noRows;
   const text = rows.map((row) => `${JSON.stringify(row)}\n`).join("");
   return new Response(text, { headers: { "x-clickhouse-summary": "{}" } });
 }
@@ -203,7 +204,7 @@ describe("the keys of a tenant", () => {
     const { keys } = await putThree();
     end("stored", keys[0]);
     const { said } = await ask(`payloads?tenant=acme&after=${encodeURIComponent("r2:p/0/t/2026")}`);
-    expect(said).toMatchObject({ keys: [keys[2]], next: null });
+    expect(said).toMatchObject({ keys: [keys[2]], next: "rows:0" });
   });
 });
 
@@ -231,7 +232,7 @@ test("of more segments than one answer reads, it says how many payloads it could
   expect(said.payloads).toHaveLength(2 * limits.segmentIndexesRead);
   expect(said.notes.join(" ")).toContain("6 payloads without receipt are in segments that were not read");
 
-  expect(await pages("acme")).toEqual({ keys, count: 3 });
+  expect(await pages("acme")).toEqual({ keys, count: 4 });
 });
 
 describe("one payload of a segment", () => {
