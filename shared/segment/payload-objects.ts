@@ -44,12 +44,27 @@ const nothing: SegmentIndex = { kind: "index", entries: [] };
 /** What cannot be read is logged, and has no entries. */
 async function readSegmentIndex(bucket: Bucket, segment: ObjectKey): Promise<SegmentIndex | null> {
   const payloads = payloadsOf(segment);
-  const object = await bucket.get(segment, { range: { offset: 0, length: indexBytes(payloads) } });
-  if (object === null) {
-    return null;
+  const head = await firstBytes(bucket, segment, indexBytes(payloads));
+  return head === null ? null : indexOrNothing(segment, readIndex(head.bytes, payloads, head.size));
+}
+
+/** Of an object, at most so many. `size`: of all of it. Null: there is none. */
+async function firstBytes(
+  bucket: Bucket,
+  name: string,
+  atMost: number,
+): Promise<{ readonly bytes: Uint8Array; readonly size: number } | null> {
+  let object: R2ObjectBody | null;
+  try {
+    object = await bucket.get(name, { range: { offset: 0, length: atMost } });
+  } catch (error) {
+    // R2 refuses every range of an object that has no bytes (error 10039): somebody may have cut it off.
+    if ((await bucket.head(name))?.size !== 0) {
+      throw error;
+    }
+    return { bytes: new Uint8Array(0), size: 0 };
   }
-  const head = new Uint8Array(await object.arrayBuffer());
-  return indexOrNothing(segment, readIndex(head, payloads, object.size));
+  return object === null ? null : { bytes: new Uint8Array(await object.arrayBuffer()), size: object.size };
 }
 
 function indexOrNothing(segment: ObjectKey, index: ReturnType<typeof readIndex>): SegmentIndex {
@@ -77,12 +92,8 @@ export async function headPayload(bucket: Bucket, key: PayloadKey): Promise<Payl
 
 /** Of a dead payload whose segment is gone: its copy, as if it were in its place. Null: there is none. */
 async function readCopyIndex(bucket: Bucket, key: PayloadKey): Promise<SegmentIndex | null> {
-  const object = await bucket.get(deadCopyOf(key), { range: { offset: 0, length: indexBytes(1) } });
-  if (object === null) {
-    return null;
-  }
-  const head = new Uint8Array(await object.arrayBuffer());
-  return inPlaceOf(key, readIndex(head, 1, object.size));
+  const head = await firstBytes(bucket, deadCopyOf(key), indexBytes(1));
+  return head === null ? null : inPlaceOf(key, readIndex(head.bytes, 1, head.size));
 }
 
 /** The index of a copy, its only entry in the slot that the payload had. */

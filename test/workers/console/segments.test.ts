@@ -181,6 +181,17 @@ describe("the balance", () => {
   });
 });
 
+test("an object under a segment's key that is cut off, to nothing even, costs its own payloads alone", async () => {
+  for (const left of [0, 1, 31, 32, indexBytes(1) - 1]) {
+    const { segment } = await putThree();
+    const bytes = new Uint8Array((await (await real.PAYLOADS.get(segment))?.arrayBuffer()) ?? []);
+    await real.PAYLOADS.put(segment, bytes.subarray(0, left));
+  }
+  const { keys } = await putThree();
+  expect((await ask("balance")).said).toMatchObject({ accepted: 18, missing: [...keys].sort(), unnamed: 15 });
+  expect((await pages("globex")).keys).toEqual([keys[1]]);
+});
+
 /** All keys of a tenant, and how many pages they came in. */
 async function pages(tenant: string): Promise<{ readonly keys: readonly string[]; readonly count: number }> {
   const keys: string[] = [];
