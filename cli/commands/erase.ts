@@ -17,6 +17,7 @@ import type { Call, Command } from "../command.ts";
 import { confirm, yesFlag } from "../confirm.ts";
 import { handOver } from "../hand-over.ts";
 import { textTable } from "../text-table.ts";
+import { unstoredSpans } from "../unstored-spans.ts";
 import { UserError } from "../user-error.ts";
 import { reasonOf, sayMissing } from "./dead-letters.ts";
 
@@ -130,7 +131,9 @@ async function keysOfTrace(
   if (others.length > 0) {
     say(`payloads of other tenants with this trace id stay: ${others.sort().join(", ")}`);
   }
-  const keys: string[] = [];
+  const unstored = await unstoredSpans(console, trace, tenant);
+  unstored.notes.forEach(say);
+  const keys = [...unstored.keys];
   for (const payload of payloads) {
     keys.push(...(payload.keys.length > 0 ? payload.keys : await keysWithoutReceipt(console, payload)));
   }

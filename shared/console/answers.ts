@@ -321,7 +321,7 @@ export const payloadSpansSchema = v.object({
   type: v.picklist(["pb", "json"]),
   encoding: v.string(),
   bytes: count,
-  /** Spans met, those that are refused included; only the first are listed. */
+  /** Spans met, of the trace that was asked for; those that are refused included; only the first are listed. */
   spansCount: count,
   spans: v.array(
     v.object({

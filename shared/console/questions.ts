@@ -82,7 +82,10 @@ export const payloadQuery = v.object(
 );
 
 /** `GET /api/payload-spans` */
-export const payloadSpansQuery = v.object({ key: v.string() }, objectMessage);
+export const payloadSpansQuery = v.object(
+  { key: v.string(), trace: v.exactOptional(hexId(32, "trace")) },
+  objectMessage,
+);
 
 const minuteMessage = "must be a minute in UTC, such as 2026-11-27T20:55";
 

@@ -20,17 +20,21 @@ const decoder = new TextDecoder();
 
 /**
  * At most `limits.payloadSpansShown` spans of an inflated ExportTraceServiceRequest in protobuf, and how many there
- * are. `failure` says why not all of it could be read; empty: all of it could. Texts are cut, visibly.
+ * are. `traceId`: of this trace alone; null: all of them. `failure` says why not all of it could be read; empty: all of it could. Texts are cut, visibly.
  */
 export function readableSpans(
   body: Uint8Array,
   bounds: SpanBounds,
+  traceId: string | null = null,
 ): Pick<PayloadSpans, "spans" | "spansCount" | "failure"> {
   let spans: ReadableSpan[] = [];
   let spansCount = 0;
   let failure = "";
   let resource: Attributes = [];
   const take = (walk: TraceWalk, refusal?: SpanRefusal): void => {
+    if (traceId !== null && traceIdOf(walk) !== traceId) {
+      return;
+    }
     spansCount += 1;
     if (spans.length < limits.payloadSpansShown) {
       spans.push(readable(walk, resource, refusal === undefined ? "" : walk.explain(refusal)));
@@ -60,6 +64,10 @@ export function readableSpans(
   return { spans, spansCount, failure };
 }
 
+function traceIdOf({ bytes, span }: TraceWalk): string {
+  return toHex(bytes.subarray(span.traceIdAt, span.traceIdAt + span.traceIdLength));
+}
+
 function readable(walk: TraceWalk, resource: Attributes, rejected: string): ReadableSpan {
   const { bytes, span } = walk;
   const text = (at: number, length: number): string => cut(decoder.decode(bytes.subarray(at, at + length)));
@@ -74,7 +82,7 @@ function readable(walk: TraceWalk, resource: Attributes, rejected: string): Read
     durationMs: durationMs(start, end),
     status: statusCodeTexts[span.statusCode] ?? "",
     statusMessage: text(span.statusMessageAt, span.statusMessageLength),
-    traceId: id(span.traceIdAt, span.traceIdLength),
+    traceId: traceIdOf(walk),
     spanId: id(span.spanIdAt, span.spanIdLength),
     parentSpanId: id(span.parentSpanIdAt, span.parentSpanIdLength),
     scope: text(walk.scopeNameAt, walk.scopeNameLength),

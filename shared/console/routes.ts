@@ -79,7 +79,7 @@ export const routes = {
     answer: answers.payloadSchema,
   },
   "GET /api/payload-spans": {
-    summary: "The first spans of a payload, decoded from R2",
+    summary: "The first spans of a payload, decoded from R2; with `trace`, those of that trace",
     query: questions.payloadSpansQuery,
     answer: answers.payloadSpansSchema,
   },

@@ -8,6 +8,10 @@ import { headrace } from "../wrangler/cli-run.ts";
 const trace = "5b8efff798038103d269b633813fc60c";
 const acme = doorbell({ n: 1 }).key;
 const beta = formatPayloadKey(startMs, "beta", idAt(2));
+/** Dead letters: with spans of the trace, without, and one that cannot be read. */
+const died = [3, 4, 5].map((n) => formatPayloadKey(startMs, n === 4 ? "beta" : "acme", idAt(n)));
+let letters: readonly string[] = [];
+let inFlight = 0;
 let server: Server;
 let url = "";
 let erased: unknown[] = [];
@@ -33,6 +37,13 @@ beforeAll(async () => {
         response.end(JSON.stringify({ traceId: trace, start: null, payloads, ...counts, ...nothing }));
         return;
       }
+      const { pathname, searchParams } = new URL(request.url ?? "", url);
+      if (request.method === "GET") {
+        const { status, answer } = unstored(pathname, searchParams.get("key") ?? "");
+        response.statusCode = status;
+        response.end(JSON.stringify(answer));
+        return;
+      }
       const asked = JSON.parse(body);
       erased.push(asked);
       response.end(JSON.stringify({ taken: asked.keys, missing: [] }));
@@ -45,7 +56,41 @@ beforeAll(async () => {
 afterAll(() => server.close());
 beforeEach(() => {
   erased = [];
+  letters = [];
+  inFlight = 0;
 });
+
+/** What the console says of what no row names. */
+function unstored(path: string, key: string): { readonly status: number; readonly answer: unknown } {
+  switch (path) {
+    case "/api/dead-letters": {
+      const common = {
+        reason: "decode",
+        message: "",
+        refusals: 1,
+        spans: 1,
+        record: "",
+        at: "",
+        from: "table",
+      };
+      return {
+        status: 200,
+        answer: letters.map((one) => ({ ...common, key: one, tenant: one.split("/")[4] })),
+      };
+    }
+    case "/api/in-flight":
+      return {
+        status: 200,
+        answer: { waiting: inFlight, groupsCount: 0, payloads: 0, oldestArrival: null, groups: [] },
+      };
+    default: {
+      const common = { key, arrival: "", type: "pb", encoding: "gzip", bytes: 1, spans: [], failure: "" };
+      return key === died[2]
+        ? { status: 409, answer: { error: "damaged" } }
+        : { status: 200, answer: { ...common, spansCount: key === died[0] ? 2 : 0 } };
+    }
+  }
+}
 
 const erase = (...flags: readonly string[]) =>
   headrace(["erase", "--trace", trace, "--reason", "a test", ...flags], {
@@ -85,4 +130,21 @@ test("with --tenant only that tenant's payloads go, and whose stay is said", asy
 test("a tenant without payloads of the trace has nothing to erase", async () => {
   expect(await erase("--tenant", "gamma", "--yes")).toMatchObject({ code: 1 });
   expect(erased).toEqual([]);
+});
+
+test("dead letters are looked into, for no row names what they have of the trace", async () => {
+  letters = died;
+  const { code, out } = await erase("--tenant", "acme", "--yes");
+  expect(code).toBe(0);
+  expect(erased).toEqual([{ keys: [died[0], acme], reason: "a test" }]);
+  expect(out).toContain(`1 dead letter with spans of this trace:\n${died[0]}`);
+  expect(out).toContain(`1 dead letter cannot be read, and may have spans of this trace`);
+  expect(out).toContain(died[2]);
+});
+
+test("what is in flight may bring more of a trace, and that is said", async () => {
+  inFlight = 2;
+  expect((await erase("--tenant", "acme", "--yes")).out).toContain(
+    "2 payloads in flight may bring more of it: run this again when `headrace status` has none",
+  );
 });

@@ -9,10 +9,11 @@ import { isPayloadKey, objectOf } from "../../shared/payload-key.ts";
 import { fetchObject } from "../../shared/segment/payload-objects.ts";
 import { Refusal } from "./answer-request.ts";
 
-/** Refuses what is not a key, or has no object. */
+/** Refuses what is not a key, or has no object. `trace`: its spans alone; null: all. */
 export async function readPayloadSpans(
   bucket: R2Bucket,
   key: string,
+  trace: string | null,
 ): Promise<Fixed<PayloadSpans> | Refusal> {
   if (!isPayloadKey(key)) {
     return new Refusal(404, "That is not a payload's key.");
@@ -35,20 +36,21 @@ export async function readPayloadSpans(
     type: metadata.type,
     encoding: metadata.encoding,
     bytes: body.length,
-    ...decoded(body, metadata),
+    ...decoded(body, metadata, trace),
   };
 }
 
 function decoded(
   bytes: Uint8Array,
   metadata: PayloadMetadata,
+  trace: string | null,
 ): Pick<PayloadSpans, "spans" | "spansCount" | "failure"> {
   const body = decodeBody(zlib, bytes, metadata);
   if (!body.ok) {
     return unreadable(body.refusal.message);
   }
   try {
-    return readableSpans(body.value.protobuf, acceptedBounds(metadata));
+    return readableSpans(body.value.protobuf, acceptedBounds(metadata), trace);
   } catch (error) {
     if (error instanceof MalformedBody) {
       return unreadable(error.message);

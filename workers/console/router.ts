@@ -82,7 +82,8 @@ const handlers: { readonly [N in RouteName]: Handler<N> } = {
     }),
   "GET /api/payload": async ({ query }, env) =>
     await readPayload(env.PAYLOADS, clickHouseOf(env), env.CONSUMER, query.id),
-  "GET /api/payload-spans": async ({ query }, env) => await readPayloadSpans(env.PAYLOADS, query.key),
+  "GET /api/payload-spans": async ({ query: { key, trace = null } }, env) =>
+    await readPayloadSpans(env.PAYLOADS, key, trace),
   "GET /api/payloads": async ({ query, now }, env) =>
     await listPayloads(env.PAYLOADS, clickHouseOf(env), env.CONSUMER, query.tenant, query.after, now),
   "GET /api/status": async ({ now }, env) => await status(env, now),
