@@ -1,7 +1,7 @@
 /**
  * The keys of one tenant's payloads, a page at a time: first those that have a receipt and are not erased, then those
  * that R2 has and no receipt names, in segments as well. Keys begin with a minute, so the second part is listed from the
- * watermark on: what arrived before has its receipt. At last those of which the traces' table alone knows, day by day: receipts are
+ * watermark on: what arrived before has its receipt. Then dead letters that are older than receipts are kept, and have bytes in R2. At last those of which the traces' table alone knows, day by day: receipts are
  * kept for weeks, rows for as long as the table's TTL says. Their keys are made for them, of the minute in which they are asked for.
  */
 import * as v from "valibot";
@@ -14,11 +14,15 @@ import type { BuiltAnswer } from "../../shared/console/routes.ts";
 import { fromHex } from "../../shared/hex.ts";
 import { DAY_MS, limits } from "../../shared/limits.ts";
 import {
+  deadLetterPrefix,
   formatMinute,
   formatPayloadId,
   formatPayloadKey,
   isInSegment,
   isObjectKey,
+  isPayloadKey,
+  minuteOfKey,
+  minuteToMs,
   type ObjectKey,
   objectOf,
   onlyPayloadOf,
@@ -27,6 +31,7 @@ import {
   tenantOfKey,
 } from "../../shared/payload-key.ts";
 import { watermarkOf } from "../../shared/reconcile/checkpoint.ts";
+import { headPayload } from "../../shared/segment/payload-objects.ts";
 import { isReceipted, type ObjectReceipts, readSegments } from "./read-segments.ts";
 
 type PayloadsPage = BuiltAnswer<"GET /api/payloads">;
@@ -49,8 +54,9 @@ const rowsSchema = v.array(
 );
 const daySchema = v.tuple([v.object({ rows: v.number(), day: v.number() })]);
 
-/** Set before a place in the second part, and in the third: a day since 1970 and the id behind which to go on, in hex. */
+/** Set before a place in the second part; in the third; in the last: a day since 1970 and the id behind which to go on, in hex. */
 const listingMark = "r2:";
+const deadMark = "dead:";
 const rowsMark = "rows:";
 
 /** `after`: empty, or the `next` of the page before. `now`: ms since the epoch. */
@@ -64,6 +70,9 @@ export async function listPayloads(
 ): Promise<PayloadsPage> {
   if (after.startsWith(listingMark)) {
     return await listUnreceipted(bucket, clickHouse, tenant, after.slice(listingMark.length));
+  }
+  if (after.startsWith(deadMark)) {
+    return await listOldDeadLetters(bucket, tenant, after.slice(deadMark.length), now);
   }
   if (after.startsWith(rowsMark)) {
     return await listOldRows(clickHouse, tenant, after.slice(rowsMark.length), now);
@@ -114,10 +123,7 @@ async function listUnreceipted(
   return {
     keys: ours.filter((key) => !receipted.has(key)),
     spans: 0,
-    next:
-      covered.length < listed.length || page.truncated
-        ? `${listingMark}${last ?? startAfter}`
-        : `${rowsMark}0`,
+    next: covered.length < listed.length || page.truncated ? `${listingMark}${last ?? startAfter}` : deadMark,
   };
 }
 
@@ -152,6 +158,35 @@ async function receiptedOf(
     }
   }
   return receipted;
+}
+
+/** Their records are in order of minutes, so a walk ends with the first that may have its receipt. */
+async function listOldDeadLetters(
+  bucket: R2Bucket,
+  tenant: string,
+  startAfter: string,
+  now: number,
+): Promise<PayloadsPage> {
+  const receiptsFrom = now - limits.receiptsRetentionDays * DAY_MS;
+  const page = await bucket.list({
+    prefix: deadLetterPrefix,
+    ...(startAfter === "" ? {} : { startAfter }),
+    limit: limits.deadLetterRecordsRead,
+  });
+  const old = page.objects
+    .map(({ key }) => key.slice(deadLetterPrefix.length))
+    .filter(isPayloadKey) // not their copies
+    .filter((key) => minuteToMs(minuteOfKey(key)) < receiptsFrom);
+  const keys: PayloadKey[] = [];
+  for (const key of old.filter((one) => tenantOfKey(one) === tenant)) {
+    if ((await headPayload(bucket, key)) !== null) {
+      keys.push(key);
+    }
+  }
+  const last = page.objects.at(-1)?.key ?? "";
+  const isOver =
+    !page.truncated || last >= `${deadLetterPrefix}${payloadPrefix}${formatMinute(receiptsFrom)}`;
+  return { keys, spans: 0, next: isOver ? `${rowsMark}0` : `${deadMark}${last}` };
 }
 
 /** `place`: a day, and the id behind which to go on. */

@@ -7,7 +7,7 @@ import { env as given } from "cloudflare:workers";
 import { beforeEach, describe, expect, test, vi } from "vitest";
 import { deadLetterRow } from "../../../shared/clickhouse/dead-letters.ts";
 import { keyChecksum } from "../../../shared/key-checksum.ts";
-import { limits } from "../../../shared/limits.ts";
+import { DAY_MS, limits } from "../../../shared/limits.ts";
 import type { PayloadOutcome } from "../../../shared/outcome.ts";
 import { idOfKey, objectOf, type PayloadKey, tenantOfKey } from "../../../shared/payload-key.ts";
 import { isGroupId } from "../../../shared/receipt.ts";
@@ -205,6 +205,21 @@ async function pages(tenant: string): Promise<{ readonly keys: readonly string[]
 }
 
 describe("the keys of a tenant", () => {
+  test("name dead letters that have outlived their receipts, while R2 has their bytes", async () => {
+    const { segment, keys } = await putThree();
+    const [first, , third] = keys;
+    for (const key of [first, third]) {
+      await copyDead(real.PAYLOADS, key as PayloadKey);
+      await real.PAYLOADS.put(`dead/${key}`, "{}");
+    }
+    await real.PAYLOADS.delete(segment);
+    await real.PAYLOADS.delete(`dead/${third}.copy`);
+    expect((await pages("acme")).keys).toEqual([]); // their receipts name them
+    vi.spyOn(Date, "now").mockImplementation(() => startMs + (limits.receiptsRetentionDays + 1) * DAY_MS);
+    expect((await pages("acme")).keys).toEqual([first]);
+    expect((await pages("globex")).keys).toEqual([]);
+  });
+
   test("that have no receipt are its own alone, of a segment that others' payloads are in too", async () => {
     const { keys } = await putThree();
     expect((await pages("acme")).keys).toEqual([keys[0], keys[2]]);
@@ -215,7 +230,7 @@ describe("the keys of a tenant", () => {
     const { keys } = await putThree();
     end("stored", keys[0]);
     const { said } = await ask(`payloads?tenant=acme&after=${encodeURIComponent("r2:p/0/t/2026")}`);
-    expect(said).toMatchObject({ keys: [keys[2]], next: "rows:0" });
+    expect(said).toMatchObject({ keys: [keys[2]], next: "dead:" });
   });
 });
 
@@ -243,7 +258,7 @@ test("of more segments than one answer reads, it says how many payloads it could
   expect(said.payloads).toHaveLength(2 * limits.segmentIndexesRead);
   expect(said.notes.join(" ")).toContain("6 payloads without receipt are in segments that were not read");
 
-  expect(await pages("acme")).toEqual({ keys, count: 4 });
+  expect(await pages("acme")).toEqual({ keys, count: 5 });
 });
 
 describe("one payload of a segment", () => {
