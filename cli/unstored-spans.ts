@@ -4,6 +4,7 @@
  */
 import type { AnswerOf } from "../shared/console/routes.ts";
 import { counted } from "../shared/counted.ts";
+import { limits } from "../shared/limits.ts";
 import type { Console } from "./console.ts";
 import { UserError } from "./user-error.ts";
 
@@ -25,8 +26,8 @@ export async function unstoredSpans(
   const isAsked = (one: string): boolean => tenant === undefined || one === tenant;
   const keys: string[] = [];
   const unread: string[] = [];
-  const letters = (await console.ask("GET /api/dead-letters")).filter((one) => isAsked(one.tenant));
-  for (const { key } of letters) {
+  const letters = await console.ask("GET /api/dead-letters");
+  for (const { key } of letters.filter((one) => isAsked(one.tenant))) {
     const found = await spansIn(console, key, trace);
     if (found === null) {
       unread.push(key);
@@ -41,6 +42,11 @@ export async function unstoredSpans(
   if (unread.length > 0) {
     notes.push(
       `${counted(unread.length, "dead letter")} cannot be read, and may have spans of this trace: \`headrace dead-letters purge KEY\` is rid of one\n${unread.join("\n")}`,
+    );
+  }
+  if (letters.length >= limits.deadLettersListed) {
+    notes.push(
+      `there are more dead letters than the ${letters.length} that were looked into: replay or purge these, and run this again`,
     );
   }
   const { waiting, groups } = await console.ask("GET /api/in-flight");
@@ -60,8 +66,8 @@ async function spansIn(console: Console, key: DeadLetter["key"], trace: string):
     const { spansCount, failure } = await console.ask("GET /api/payload-spans", { query: { key, trace } });
     return spansCount === 0 && failure !== "" ? null : spansCount;
   } catch (error) {
-    if (error instanceof UserError && error.exitCode !== 130) {
-      return null; // it has no object, or a damaged one; what fails for another reason fails the next question too
+    if (error instanceof UserError && error.exitCode === 1) {
+      return null; // it has no object, or was purged meanwhile
     }
     throw error;
   }

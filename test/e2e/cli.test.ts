@@ -279,6 +279,8 @@ describe.concurrent("a payload", () => {
     expect((await cli("reconcile")).code).toBe(0);
     const outcome = `SELECT outcome FROM headrace_receipts FINAL WHERE key = '${key}'`;
     await local.eventually(outcome, "dead", 20_000);
+    // Its row comes behind its receipt; until then it is in flight.
+    await local.eventually(`SELECT count() FROM headrace_dead_letters WHERE key = '${key}'`, "1", 10_000);
     const { taken, missing } = await jsonOf("erase", "--trace", trace, "--reason", "asked for", "--yes");
     expect({ taken, missing }).toEqual({ taken: [key], missing: [] });
     await local.eventually(outcome, "erased", 30_000);

@@ -8,7 +8,7 @@ import * as v from "valibot";
 import { queryRows } from "../../shared/clickhouse/ask.ts";
 import type { ClickHouseConnection } from "../../shared/clickhouse/connection.ts";
 import { outcomesQuery, segmentReceiptsQuery } from "../../shared/clickhouse/minutes.ts";
-import { tableName } from "../../shared/clickhouse/statements.ts";
+import { receiptsQuery, tableName } from "../../shared/clickhouse/statements.ts";
 import type { ConsumerOperations } from "../../shared/console/operations.ts";
 import type { BuiltAnswer } from "../../shared/console/routes.ts";
 import { fromHex } from "../../shared/hex.ts";
@@ -18,6 +18,7 @@ import {
   formatMinute,
   formatPayloadId,
   formatPayloadKey,
+  idOfKey,
   isInSegment,
   isObjectKey,
   isPayloadKey,
@@ -26,6 +27,7 @@ import {
   type ObjectKey,
   objectOf,
   onlyPayloadOf,
+  type PayloadId,
   type PayloadKey,
   payloadPrefix,
   tenantOfKey,
@@ -52,6 +54,8 @@ const segmentReceiptsSchema = v.array(
 const rowsSchema = v.array(
   v.object({ payload: v.pipe(v.string(), v.regex(/^[0-9a-f]{32}$/)), spans: v.number() }),
 );
+/** Of each its receipts are looked up by id: a literal of 70 characters each. */
+const oldRowsListed = 500;
 const daySchema = v.tuple([v.object({ rows: v.number(), day: v.number() })]);
 
 /** Set before a place in the second part; in the third; in the last: a day since 1970 and the id behind which to go on, in hex. */
@@ -216,15 +220,29 @@ async function listOldRows(
     `SELECT lower(hex(HeadracePayload)) AS payload, toUInt32(count()) AS spans FROM ${traces}
       WHERE toDate(Timestamp) = toDate({day:UInt16}) AND HeadraceTenant = {tenant:String}
         AND HeadracePayload > toFixedString(unhex({after:String}), 16)
-        AND HeadracePayload NOT IN (SELECT payload FROM headrace_receipts WHERE tenant = {tenant:String})
-      GROUP BY HeadracePayload ORDER BY HeadracePayload LIMIT ${limits.payloadsListed}`,
+      GROUP BY HeadracePayload ORDER BY HeadracePayload LIMIT ${oldRowsListed}`,
     { day: String(day), tenant, after: String(day) === from ? after : "" },
   );
   const last = found.at(-1);
-  const isFull = found.length === limits.payloadsListed && last !== undefined;
+  const isFull = found.length === oldRowsListed && last !== undefined;
+  const ids = new Map(found.map(({ payload, spans }) => [formatPayloadId(fromHex(payload)), spans]));
+  for (const key of await receiptedKeys(clickHouse, [...ids.keys()])) {
+    ids.delete(idOfKey(key));
+  }
   return {
-    keys: found.map(({ payload }) => formatPayloadKey(now, tenant, formatPayloadId(fromHex(payload)))),
-    spans: found.reduce((sum, { spans }) => sum + spans, 0),
+    keys: [...ids.keys()].map((id) => formatPayloadKey(now, tenant, id)),
+    spans: [...ids.values()].reduce((sum, spans) => sum + spans, 0),
     next: `${rowsMark}${isFull ? `${day}:${last.payload}` : day + 1}`,
   };
+}
+
+async function receiptedKeys(
+  clickHouse: ClickHouseConnection,
+  ids: readonly PayloadId[],
+): Promise<readonly PayloadKey[]> {
+  if (ids.length === 0) {
+    return [];
+  }
+  const receipts = await queryRows(clickHouse, outcomesSchema, receiptsQuery(clickHouse.settings, ids));
+  return receipts.map(({ key }) => key).filter(isPayloadKey);
 }
