@@ -257,34 +257,10 @@ describe.concurrent("a payload", () => {
     expect(taken).toEqual([expect.stringMatching(`/dev/${key.slice(-26)}$`)]);
     await local.eventually(`SELECT count() FROM otel_traces WHERE TraceId = '${trace}'`, "0", 30_000);
     await local.eventually(
-      `SELECT outcome, reason FROM headrace_receipts FINAL WHERE key = '${taken[0]}'`,
+      `SELECT DISTINCT outcome, reason FROM headrace_receipts FINAL WHERE endsWith(key, '/dev/${key.slice(-26)}')`,
       "erased\tasked for",
-      10_000,
+      20_000,
     );
-  });
-
-  test("erase by trace takes dead letters that have its spans", async () => {
-    const { key: other } = await storedKey();
-    const bucket = await local.pipeline.workers.getR2Bucket("PAYLOADS", workerNames.consumer);
-    const { customMetadata = {} } = (await bucket.head(other)) ?? {};
-    const spans = freshSpans(3);
-    const trace = spans[0]?.spanContext().traceId ?? "";
-    // Its spans can be read, and then it breaks off.
-    const body = Buffer.concat([
-      ProtobufTraceSerializer.serializeRequest(spans) ?? new Uint8Array(),
-      Buffer.of(10, 99),
-    ]);
-    const key = `p/0/t/${other.slice(6, 21)}/dev/${"2".repeat(25)}0`;
-    await bucket.put(key, body, { customMetadata: { ...customMetadata, type: "pb", encoding: "identity" } });
-    expect((await cli("reconcile")).code).toBe(0);
-    const outcome = `SELECT outcome FROM headrace_receipts FINAL WHERE key = '${key}'`;
-    await local.eventually(outcome, "dead", 20_000);
-    // Its row comes behind its receipt; until then it is in flight.
-    await local.eventually(`SELECT count() FROM headrace_dead_letters WHERE key = '${key}'`, "1", 10_000);
-    const { taken, missing } = await jsonOf("erase", "--trace", trace, "--reason", "asked for", "--yes");
-    expect({ taken, missing }).toEqual({ taken: [key], missing: [] });
-    await local.eventually(outcome, "erased", 30_000);
-    await vi.waitFor(async () => expect(await bucket.head(key)).toBeNull(), { timeout: 10_000 });
   });
 
   test("erase by tenant takes payloads whose receipts have expired, of all of its days", async () => {
@@ -345,6 +321,30 @@ async function sendSpans(key: string, times: readonly number[]): Promise<void> {
   });
   expect(response.status).toBe(200);
 }
+
+test("erase by trace takes dead letters that have its spans", async () => {
+  const { key: other } = await storedKey();
+  const bucket = await local.pipeline.workers.getR2Bucket("PAYLOADS", workerNames.consumer);
+  const { customMetadata = {} } = (await bucket.head(other)) ?? {};
+  const spans = freshSpans(3);
+  const trace = spans[0]?.spanContext().traceId ?? "";
+  // Its spans can be read, and then it breaks off.
+  const body = Buffer.concat([
+    ProtobufTraceSerializer.serializeRequest(spans) ?? new Uint8Array(),
+    Buffer.of(10, 99),
+  ]);
+  const key = `p/0/t/${other.slice(6, 21)}/dev/${"7".repeat(25)}0`;
+  await bucket.put(key, body, { customMetadata: { ...customMetadata, type: "pb", encoding: "identity" } });
+  expect((await cli("reconcile")).code).toBe(0);
+  const outcome = `SELECT outcome FROM headrace_receipts FINAL WHERE key = '${key}'`;
+  await local.eventually(outcome, "dead", 20_000);
+  // Its row comes behind its receipt; until then it is in flight.
+  await local.eventually(`SELECT count() FROM headrace_dead_letters WHERE key = '${key}'`, "1", 10_000);
+  const { taken, missing } = await jsonOf("erase", "--trace", trace, "--reason", "asked for", "--yes");
+  expect({ taken, missing }).toEqual({ taken: [key], missing: [] });
+  await local.eventually(outcome, "erased", 30_000);
+  await vi.waitFor(async () => expect(await bucket.head(key)).toBeNull(), { timeout: 10_000 });
+});
 
 test("payloads of a segment come in by its event, are shown, listed, replayed without harm and add up, each by its key", async () => {
   const before = (await jsonOf("status")).balance;
