@@ -31,5 +31,14 @@ export interface Receipt {
   readonly reason: string;
 }
 
+/** A receipt as the ledger plans it. */
+export interface PlannedReceipt extends Receipt {
+  /**
+   * It is in the table, and the rows of its payload are gone: only the bytes in R2, which an attempt could not erase, are left. An earlier
+   * version does not know it, and does all of it again.
+   */
+  readonly isWritten?: true;
+}
+
 /** Of a receipt what VERIFY and an erasure judge by. They ask for those of many ids, and each column more is read at as many places. */
 export type ReceiptClaim = Pick<Receipt, "key" | "outcome" | "rowsByDay" | "reason">;

@@ -23,14 +23,19 @@ interface Unfinished {
 }
 
 /**
- * A dead letter is written before its receipt; an erasure is rows, then receipts, then objects. Returns null when all is
- * written; otherwise why an erasure is not complete: the other receipts are written.
+ * A dead letter is written before its receipt; an erasure is rows, then receipts, then objects, or these alone where an attempt came so far
+ * before. Returns null when all is written; otherwise why an erasure is not complete: the other receipts are written.
  */
 export function* writeReceipts(
   task: ReceiptsTask,
   context: DeliveryContext,
 ): DeliveryWork<Unfinished | null> {
-  const { receipts, payloads, completeView, group, table } = task;
+  const { payloads, completeView, group, table } = task;
+  const receipts = task.receipts.filter(({ isWritten }) => isWritten !== true);
+  const written = task.receipts.filter(({ isWritten }) => isWritten === true).map(({ key }) => key);
+  if (receipts.length === 0) {
+    return yield* eraseAllObjects(written, context);
+  }
   const now = context.now();
   if (completeView && payloads.length > 0) {
     const ids = payloads.map(({ key }) => idOfKey(key));
@@ -46,7 +51,7 @@ export function* writeReceipts(
     yield* ask("writeReceipts", { receipts: others, now });
   }
   if (erased.length === 0) {
-    return null;
+    return yield* eraseAllObjects(written, context);
   }
   const keys = erased.map(({ key }) => key);
   const left = yield* eraseRows([...new Set(keys.map(idOfKey))], group, table);
@@ -54,8 +59,16 @@ export function* writeReceipts(
     return { reason: `${erasureFails.rows}${left}`, ofErasure: true };
   }
   yield* ask("writeReceipts", { receipts: erased, now });
+  return yield* eraseAllObjects([...keys, ...written], context);
+}
+
+/** Null: R2 has nothing of these any more. */
+function* eraseAllObjects(
+  keys: readonly PayloadKey[],
+  { deleteKeysMax }: DeliveryContext,
+): DeliveryWork<Unfinished | null> {
   const notErased: NotErased[] = [];
-  for (const some of erasedTogether(keys, context.deleteKeysMax)) {
+  for (const some of erasedTogether(keys, deleteKeysMax)) {
     notErased.push(yield* eraseObjects(some));
   }
   const [first] = notErased.filter((one) => one.keys.length > 0);

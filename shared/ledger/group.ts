@@ -9,7 +9,7 @@ import type { TableTtl } from "../clickhouse/ttl.ts";
 import type { Failure } from "../failure.ts";
 import type { Cause } from "../messages.ts";
 import type { PayloadKey } from "../payload-key.ts";
-import type { DayRows, GroupId, Receipt, ReceiptClaim } from "../receipt.ts";
+import type { DayRows, GroupId, PlannedReceipt, ReceiptClaim } from "../receipt.ts";
 
 /** A payload that the ledger has taken over. Its id is the last part of its key. */
 export interface GroupPayload {
@@ -105,11 +105,12 @@ export type GroupTask =
   /**
    * Write these receipts, and report them as written. With `completeView`, first complete otel_traces_trace_id_ts for these payloads
    * (INSERT ... SELECT: doubled rows are harmless there, it is read by min and max). A `dead` receipt is preceded by
-   * its dead letter; an `erased` one is followed by deleting the id's rows, then the key's object.
+   * its dead letter; an `erased` one is followed by deleting the id's rows, then the key's object. Of one that is written only the object
+   * is left.
    */
   | (TaskBase & {
       readonly step: "receipts";
-      readonly receipts: readonly Receipt[];
+      readonly receipts: readonly PlannedReceipt[];
       readonly completeView: boolean;
       /** What its attempts failed of, for its dead letters. A ledger of an earlier version does not say it. */
       readonly failure?: Failure | null;
@@ -260,11 +261,9 @@ export type GroupState =
   | {
       readonly at: "receipting";
       readonly lease: Lease | null;
-      readonly receipts: readonly Receipt[];
+      readonly receipts: readonly PlannedReceipt[];
       /** How many of them, from the first, the attempt in flight writes: a part of many. Later ones are appended. */
       readonly leased: number;
-      /** So many of them, the last, are of payloads that an attempt could not erase. Absent where an earlier version wrote it: none. */
-      readonly left?: number;
       readonly completeView: boolean;
       /** What becomes of its ids. */
       readonly ended: readonly EndedPayload[];

@@ -5,7 +5,7 @@
  */
 import { assert } from "../assert.ts";
 import { limits } from "../limits.ts";
-import type { DayRows, GroupId, Receipt } from "../receipt.ts";
+import type { DayRows, GroupId, PlannedReceipt } from "../receipt.ts";
 import type { Group, GroupPayload, GroupState } from "./group.ts";
 import { sizeOf } from "./grouping.ts";
 import type { Breaker, Call, Head } from "./head.ts";
@@ -178,7 +178,7 @@ function stateFromRow(stored: StoredState): GroupState {
       return {
         ...state,
         at: "receipting",
-        receipts: state.receipts.map((receipt): Receipt => fromRowDays(receipt)),
+        receipts: state.receipts.map((receipt): PlannedReceipt => fromRowDays(receipt)),
         leased: state.leased ?? given ?? 0,
       };
     case "verifying":

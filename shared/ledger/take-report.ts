@@ -94,7 +94,7 @@ export function takeReport(draft: Draft, leased: Group, reported: AttemptReport)
 
 /**
  * What could not be erased is retried behind the receipts that no attempt has come to yet: a payload that nobody can erase keeps none
- * of its group. When an attempt has come to all of them, the next ones are further and further apart.
+ * of its group. When an attempt has come to all of them, the next ones are further and further apart, and have only what is left to do.
  */
 function takeLeft(
   draft: Draft,
@@ -106,13 +106,12 @@ function takeLeft(
   const again = state.receipts.slice(0, state.leased).filter(({ key }) => keys.has(key));
   assert(again.length >= keys.size, "what is left was leased");
   const others = state.receipts.slice(state.leased);
-  const triedOthers = Math.min(state.left ?? 0, others.length);
-  const left = triedOthers + again.length;
+  const written = again.map((receipt) => ({ ...receipt, isWritten: true }) as const);
   const rest = {
     ...group,
-    state: { ...state, receipts: [...others, ...again], lease: null, leased: 0, left },
+    state: { ...state, receipts: [...others, ...written], lease: null, leased: 0 },
   };
-  if (others.length > triedOthers) {
+  if (others.some(({ isWritten }) => isWritten !== true)) {
     draft.change({ ...rest, due: draft.now });
   } else {
     later(draft, rest);

@@ -114,6 +114,9 @@ function* eraseIn([segment, keys]: Asked): ErasureWork<End> {
     if (typeof blanked === "string") {
       return { kind, why: blanked };
     }
+    if (blanked === bytes) {
+      return erased;
+    }
     if (blanked === null) {
       yield* ask("delete", segment);
       return erased;
@@ -129,7 +132,10 @@ function* eraseIn([segment, keys]: Asked): ErasureWork<End> {
   }
 }
 
-/** Null: none of its payloads has bytes any more. A text: why it cannot be done. */
+/**
+ * Null: none of its payloads has bytes any more. The same bytes: it has none of these, as an attempt that did not come to its end may have
+ * left it. A text: why it cannot be done.
+ */
 function* withoutPayloads(
   segment: ObjectKey,
   bytes: Uint8Array,
@@ -149,6 +155,9 @@ function* withoutPayloads(
   const slots = new Set(asked.map(slotOf));
   if (entries.every((entry, slot) => slots.has(slot) || entry?.isErased === true)) {
     return null;
+  }
+  if ([...slots].every((slot) => entries[slot]?.isErased === true)) {
+    return bytes;
   }
   return blankPayloads(bytes, payloads, asked.map(erasedOf), yield* rangesOf(bytes, entries, slots));
 }

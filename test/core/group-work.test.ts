@@ -14,7 +14,7 @@ import { done, perform } from "../../shared/effect.ts";
 import type { AttemptReport, GroupTask } from "../../shared/ledger/group.ts";
 import { DAY_MS } from "../../shared/limits.ts";
 import { idOfKey, type PayloadKey } from "../../shared/payload-key.ts";
-import type { DayRows, Receipt } from "../../shared/receipt.ts";
+import type { DayRows, PlannedReceipt, Receipt } from "../../shared/receipt.ts";
 import { codecVersion, doorbell, knownTable, storedReport, TestLedger } from "../ledger/world.ts";
 
 /** What the server of the tests' ledger's table says of itself. */
@@ -210,20 +210,30 @@ describe("objects of five payloads", () => {
   const keys = [1, 2, 3, 4, 5].map((n) => doorbell({ n }).key);
 
   /** Their rows are gone. `eraseObjects`: what R2 does. */
-  async function erase(deleteKeysMax: number, eraseObjects: DeliveryPerformer["eraseObjects"]) {
+  async function erase(
+    deleteKeysMax: number,
+    eraseObjects: DeliveryPerformer["eraseObjects"],
+    isWritten: (at: number) => boolean = () => false,
+    more: Partial<DeliveryPerformer> = {},
+  ) {
     const ledger = new TestLedger();
     ledger.claim({ n: 1 });
     const { group, attempt, deadline, payloads, table } = ledger.takeNotified();
-    const receipts = keys.map((key): Receipt => ({ ...receiptOf(key), outcome: "erased", rowsByDay: [] }));
+    const receipts = keys.map((key, at): PlannedReceipt => {
+      const receipt = { ...receiptOf(key), outcome: "erased", rowsByDay: [] } as const;
+      return isWritten(at) ? { ...receipt, isWritten: true } : receipt;
+    });
     const base = { group, attempt, deadline, payloads, table };
-    const task = { ...base, step: "receipts", receipts, completeView: false } as const;
+    const task = { ...base, step: "receipts", receipts, completeView: true } as const;
     return await perform(writeReceipts(task, { ...manyLookups, deleteKeysMax }), {
       readReceipts: async () => keys.map(() => []),
       countRows: async () => ({ rows: [], witness }),
+      completeView: nothing,
       writeReceipts: nothing,
       eraseTraceTimes: nothing,
       eraseRows: nothing,
       eraseObjects,
+      ...more,
     } as unknown as DeliveryPerformer);
   }
 
@@ -241,6 +251,37 @@ describe("objects of five payloads", () => {
       expect(erased).toEqual(parts);
       expect(ended).toBeNull();
     }
+  });
+
+  test("of which everything else was done before cost their own erasure, and nothing more", async () => {
+    const erased: PayloadKey[] = [];
+    const eraseObjects = async (some: readonly PayloadKey[]) => {
+      erased.push(...some);
+      return { keys: [], reason: "" };
+    };
+    const never = async () => expect.unreachable();
+    const nobody = { readReceipts: never, countRows: never, completeView: never, writeReceipts: never };
+    expect(await erase(10, eraseObjects, () => true, nobody)).toBeNull();
+    expect(erased).toEqual(keys);
+
+    // Beside others, which have it all to do.
+    erased.length = 0;
+    const written: string[] = [];
+    const asked: string[] = [];
+    const ended = await erase(10, eraseObjects, (at) => at % 2 === 0, {
+      readReceipts: async (ids) => {
+        asked.push(...ids);
+        return ids.map(() => []);
+      },
+      writeReceipts: async ({ receipts }) => {
+        written.push(...receipts.map(({ key }) => key));
+        return null;
+      },
+    });
+    const others = keys.filter((_, at) => at % 2 === 1);
+    expect([asked, written]).toEqual([others.map(idOfKey), others]);
+    expect([...erased].sort()).toEqual([...keys].sort());
+    expect(ended).toBeNull();
   });
 
   test("that cannot be erased keep no other one, and are named", async () => {

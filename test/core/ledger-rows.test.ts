@@ -166,8 +166,8 @@ describe("the widest row", () => {
   test("of a group whose receipts are to be written", () => {
     const payloads = widestPayloads.map((payload) => ({ ...payload, missingDays: null }));
     const receipts = payloads.flatMap(({ key, duplicateKeys }) => [
-      receiptOf(key, days),
-      ...duplicateKeys.map((other) => receiptOf(other, [])),
+      { ...receiptOf(key, days), isWritten: true as const },
+      ...duplicateKeys.map((other) => ({ ...receiptOf(other, []), isWritten: true as const })),
     ]);
     expect(receipts).toHaveLength(limits.groupKeysMax);
     const ended = payloads.map(({ key }) => ({ key, outcome: "stored" }) as const);

@@ -1,5 +1,5 @@
 /** The format of segments (shared/segment/): what is written is read, and what is damaged is never taken for something else. */
-import { describe, expect, test } from "vitest";
+import { assert, describe, expect, test } from "vitest";
 import { perform } from "../../shared/effect.ts";
 import { toHex } from "../../shared/hex.ts";
 import { limits } from "../../shared/limits.ts";
@@ -423,6 +423,50 @@ describe("erasing", () => {
     ]);
     expect(objects.get(later?.name ?? expect.unreachable())).toBe(later?.bytes);
     expect(puts, "eight again for all of them together").toBe(3 + limits.segmentRewritesAgainMax);
+  });
+
+  test("that was cut off writes again only what it had not come to", async () => {
+    const segments = await Promise.all(
+      ["a", "b", "c"].map((text) => segmentOf(`${text} one`, `${text} two`, "three")),
+    );
+    const objects = new Map(segments.map(({ name, bytes }) => [name, bytes]));
+    const keys = segments.flatMap(({ keys }) => keys.slice(0, 2));
+    const written: string[] = [];
+    const attempt = async (writes: number) => {
+      const work = erasePayloads(keys);
+      written.length = 0;
+      let step = work.next();
+      while (step.done !== true && written.length < writes) {
+        const asked = step.value;
+        if (asked.name === "get") {
+          step = work.next({
+            is: "done",
+            to: "get",
+            value: { bytes: objects.get(asked.asks) ?? expect.unreachable(), etag: "0" },
+          });
+        } else if (asked.name === "isBody") {
+          step = work.next({ is: "done", to: "isBody", value: true });
+        } else {
+          assert(asked.name === "replace");
+          objects.set(asked.asks.segment, asked.asks.bytes);
+          written.push(asked.asks.segment);
+          step = work.next({ is: "done", to: "replace", value: true });
+        }
+      }
+      return step.done === true ? step.value : null;
+    };
+    expect(await attempt(2)).toBeNull();
+    const names = segments.map(({ name }) => name);
+    expect(written).toEqual(names.slice(0, 2));
+    expect(await attempt(9)).toEqual({ keys: [], reason: "" });
+    expect(written).toEqual(names.slice(2));
+    const after = new Map(objects);
+    expect(await attempt(9)).toEqual({ keys: [], reason: "" });
+    expect(written).toEqual([]);
+    expect(objects).toEqual(after);
+    expect(segments.map(({ name }) => bodies(objects.get(name) ?? null, 3))).toEqual(
+      segments.map(() => ["erased", "erased", "three"]),
+    );
   });
 
   test("ends whatever bit is damaged or wherever the segment is cut off, and costs no payload that could be read", async () => {

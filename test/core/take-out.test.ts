@@ -2,7 +2,7 @@
 import { assert, expect, test } from "vitest";
 import type { AttemptReport, Evidence, GroupTask } from "../../shared/ledger/group.ts";
 import { defaultSettings, fenceMs } from "../../shared/ledger/settings.ts";
-import { doorbell, storedReport, TestLedger } from "../ledger/world.ts";
+import { codecVersion, doorbell, startMs, storedReport, TestLedger } from "../ledger/world.ts";
 
 const erase = (ledger: TestLedger, n: number): void => {
   ledger.step({ kind: "erase", payload: doorbell({ n, cause: "replay" }), reason: "asked for" });
@@ -189,20 +189,38 @@ test("what cannot be erased in R2 is retried behind the receipts that no attempt
   const next = (): void => {
     task = nextTask(ledger);
   };
+  const written = (): readonly boolean[] =>
+    task?.step === "receipts" ? task.receipts.map(({ isWritten }) => isWritten === true) : [];
   const left = (n: number): void => {
     assert(task !== null);
     const { key } = doorbell({ n });
     const report = { kind: "retry", reason: `not erased: ${key}`, left: [key] } as const;
     expect(ledger.report(task, report)).toBeNull();
   };
-  expect(leased()).toEqual([1, 2]);
+  expect([leased(), written()]).toEqual([
+    [1, 2],
+    [false, false],
+  ]);
   left(1);
   next();
-  expect(leased(), "the others first").toEqual([3, 4]);
+  expect([leased(), written()], "the others first").toEqual([
+    [3, 4],
+    [false, false],
+  ]);
   assert(task !== null);
   ledger.receipted(task);
   next();
-  expect(leased()).toEqual([1]);
+  expect([leased(), written()], "and only its bytes are left").toEqual([[1], [true]]);
+  // Another key of it is asked for meanwhile: of that nothing is done yet, and it is not tried later because of the other one.
+  const other = doorbell({ n: 1, arrival: startMs + 120_000, cause: "replay" });
+  ledger.step({ kind: "claim", doorbells: [other], codecVersion });
+  left(1);
+  next();
+  expect([task?.step === "receipts" && task.receipts[0]?.key, written()]).toEqual([other.key, [false, true]]);
+  assert(task !== null);
+  ledger.report(task, { kind: "retry", reason: "not erased: s", left: [doorbell({ n: 1 }).key] });
+  next();
+  expect([leased(), written()]).toEqual([[1], [true]]);
   const waits: number[] = [];
   for (let i = 0; i < 5; i++) {
     const before = ledger.now;

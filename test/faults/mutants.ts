@@ -1119,10 +1119,26 @@ const segments: readonly Mutant[] = [
   {
     name: "the ledger does not try again what R2 did not erase",
     file: "shared/ledger/take-report.ts",
-    find: "receipts: [...others, ...again],",
-    replace: "receipts: [...others, ...again.slice(1)],",
+    find: "receipts: [...others, ...written],",
+    replace: "receipts: [...others, ...written.slice(1)],",
     profile: "segments",
     by: "I7",
+  },
+  {
+    name: "what an attempt left of an erasure is said to be done by the next one",
+    file: "shared/delivery/receipts.ts",
+    find: "if (receipts.length === 0) {\n    return yield* eraseAllObjects(written, context);",
+    replace: "if (receipts.length === 0) {\n    return null;",
+    profile: "segments",
+    by: "I7",
+  },
+  {
+    name: "a segment of which something was erased before is taken for done",
+    file: "shared/segment/erase-payloads.ts",
+    find: "if ([...slots].every((slot) => entries[slot]?.isErased === true)) {",
+    replace: "if (entries.some((entry) => entry?.isErased === true)) {",
+    profile: "segments",
+    by: "S6",
   },
   {
     name: "a segment is fetched for each of its payloads",

@@ -394,7 +394,7 @@ export class Ledger extends DurableObject<LedgerEnv> {
   async #step(event: LedgerEvent): Promise<GroupTask | null> {
     const task = await this.#live(takeStep(event));
     if (task?.step === "receipts") {
-      this.#noteChanged(task.receipts);
+      this.#noteChanged(task.receipts.filter(({ isWritten }) => isWritten !== true));
     }
     return task;
   }

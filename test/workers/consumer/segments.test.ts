@@ -278,6 +278,19 @@ describe("erasing", () => {
   });
 });
 
+test("an erasure that is repeated writes its segment no more", async () => {
+  const { segment, keys } = await putSegment("one", "two", "three");
+  const versions: (string | undefined)[] = [];
+  for (const some of [keys.slice(0, 1), keys.slice(0, 1), keys.slice(0, 2), keys.slice(0, 2)]) {
+    expect(await eraseObjects(bucket, some)).toEqual({ keys: [], reason: "" });
+    versions.push((await bucket.head(segment))?.version);
+  }
+  expect(versions[1]).toBe(versions[0]);
+  expect(versions[2]).not.toBe(versions[0]);
+  expect(versions[3]).toBe(versions[2]);
+  expect((await load(...keys)).loaded).toEqual(["missing_object", "missing_object", "three"]);
+});
+
 describe("the copy of a dead payload", () => {
   test("is read in its place when its segment is gone, and erased with it", async () => {
     const { segment, keys } = await putSegment("one", "two", "three");
