@@ -25,7 +25,7 @@ export const erase: Command = {
   name: "erase",
   summary: "remove payloads by key, trace or tenant from R2 and ClickHouse, leaving receipts",
   about:
-    "Whole payloads are erased: with a trace, all spans that came in the same requests (the plan says how many).\nRows are deleted once no INSERT of them can be running any more, about four minutes later. After an interruption, run\nthe same command again. This cannot be undone.",
+    "Whole payloads are erased: with a trace, all spans that came in the same requests (the plan says how many).\nA trace's id is chosen by who sends it, and several tenants may have one: then nothing is erased without --tenant or\n--all-tenants.\nRows are deleted once no INSERT of them can be running any more, about four minutes later. After an interruption, run\nthe same command again. This cannot be undone.",
   args: { text: "", min: 0, max: 0 },
   flags: {
     key: {
@@ -44,12 +44,14 @@ export const erase: Command = {
       help: "everything of a tenant (revoke its keys first); with --trace, only its payloads of that trace",
       check: (text) => (tenantPattern.test(text) ? undefined : "is 1 to 64 of a-z, 0-9 and -"),
     },
+    "all-tenants": { help: "with --trace: also where its id is several tenants', all of them" },
     reason: { value: "TEXT", help: "why; stays in the receipts" },
     yes: yesFlag,
   },
   examples: [
     'headrace erase --trace 5b8efff798038103d269b633813fc60c --reason "a password in an attribute"',
     'headrace erase --trace 5b8efff798038103d269b633813fc60c --tenant acme --reason "asked for by acme"',
+    'headrace erase --trace 5b8efff798038103d269b633813fc60c --all-tenants --reason "sent under wrong tenants"',
     'headrace erase --tenant acme --reason "contract ended, ticket 4711" --yes',
     "headrace erase --key p/0/t/2026-11-24T0741/acme/0123456789abcdefghijklmnog --reason test --yes",
   ],
@@ -61,6 +63,9 @@ export const erase: Command = {
     const isOne = [key, trace, tenant].filter((one) => one !== undefined).length === 1;
     if (!isOne && (trace === undefined || key !== undefined)) {
       throw new UserError("pass one of --key, --trace and --tenant, or --trace with --tenant");
+    }
+    if (given.has("all-tenants") && (trace === undefined || tenant !== undefined)) {
+      throw new UserError("--all-tenants is for --trace, without --tenant");
     }
     const reason = reasonOf(call);
     const keys =
@@ -88,9 +93,12 @@ export const erase: Command = {
   },
 };
 
-/** A trace's id is chosen by who sends it: two tenants may have spans under one, so whose payloads go is said. */
+/**
+ * A trace's id is chosen by who sends it: two tenants may have spans under one, by chance never, and by malice easily. So whose payloads go
+ * is said, and where they are several tenants', it must be said by who asks.
+ */
 async function keysOfTrace(
-  { console, say }: Call,
+  { console, say, given }: Call,
   trace: string,
   tenant: string | undefined,
 ): Promise<readonly string[]> {
@@ -119,17 +127,20 @@ async function keysOfTrace(
       ),
     );
   }
-  const tenants = [...new Set(payloads.map((one) => one.tenant))].sort();
-  const others = [...new Set(found.payloads.map((one) => one.tenant))].filter(
-    (one) => !tenants.includes(one),
-  );
-  if (tenants.length > 1) {
-    say(
-      `THIS TOUCHES ${tenants.length} TENANTS: ${tenants.join(", ")}. Pass --tenant NAME to erase only one of them.`,
-    );
-  }
-  if (others.length > 0) {
-    say(`payloads of other tenants with this trace id stay: ${others.sort().join(", ")}`);
+  // Payloads of a tenant may be behind all that can be named at once, and its spans are counted all the same.
+  const all = [...new Set([...found.tenants, ...found.payloads.map((one) => one.tenant)])].sort();
+  if (tenant !== undefined) {
+    const others = all.filter((one) => one !== tenant);
+    if (others.length > 0) {
+      say(`payloads of other tenants with this trace id stay: ${others.join(", ")}`);
+    }
+  } else if (all.length > 1) {
+    if (!given.has("all-tenants")) {
+      throw new UserError(
+        `this trace's id is ${all.length} tenants': ${all.join(", ")}. Nothing was erased: pass --tenant NAME to erase what one of them has, or --all-tenants`,
+      );
+    }
+    say(`THIS TOUCHES ${all.length} TENANTS: ${all.join(", ")}`);
   }
   const unstored = await unstoredSpans(console, trace, tenant);
   unstored.notes.forEach(say);

@@ -15,6 +15,9 @@ let inFlight = 0;
 let server: Server;
 let url = "";
 let erased: unknown[] = [];
+/** Whose spans the trace has, and whose payloads are named. */
+let tenants: readonly string[] = [];
+let payloads: readonly string[] = [];
 
 beforeAll(async () => {
   server = createServer((request, response) => {
@@ -31,10 +34,13 @@ beforeAll(async () => {
           receipts: [],
           keys: [key],
         });
-        const payloads = [payload(idAt(1), "acme", acme), payload(idAt(2), "beta", beta)];
+        const both = [payload(idAt(1), "acme", acme), payload(idAt(2), "beta", beta)];
         const counts = { durationNs: 0, spansCount: 9, errorsCount: 0, spansUnlisted: 7, spansOfOthers: 0 };
-        const nothing = { spans: [], resources: [], notes: [], tenant: null, tenants: ["acme", "beta"] };
-        response.end(JSON.stringify({ traceId: trace, start: null, payloads, ...counts, ...nothing }));
+        const nothing = { spans: [], resources: [], notes: [], tenant: null, tenants };
+        const listed = both.filter(({ tenant }) => payloads.includes(tenant));
+        response.end(
+          JSON.stringify({ traceId: trace, start: null, payloads: listed, ...counts, ...nothing }),
+        );
         return;
       }
       const { pathname, searchParams } = new URL(request.url ?? "", url);
@@ -58,6 +64,8 @@ beforeEach(() => {
   erased = [];
   letters = [];
   inFlight = 0;
+  tenants = ["acme", "beta"];
+  payloads = ["acme", "beta"];
 });
 
 /** What the console says of what no row names. */
@@ -99,7 +107,7 @@ const erase = (...flags: readonly string[]) =>
   });
 
 test("an erasure by trace that cannot name all payloads at once says so", async () => {
-  const { out } = await erase();
+  const { out } = await erase("--all-tenants");
   expect(out).toContain("THIS IS NOT ALL OF IT: 7 spans came in further payloads than the 2");
   expect(out).toContain("Run this again when these are erased.");
 });
@@ -111,12 +119,40 @@ test("of a tenant whose payloads are all behind those of others the output says 
   expect(out).not.toContain("Run this again");
 });
 
-test("every tenant that an erasure by trace would touch is named before it is agreed to", async () => {
-  const { code, out, err } = await erase();
-  expect(out).toContain("THIS TOUCHES 2 TENANTS: acme, beta. Pass --tenant NAME to erase only one of them.");
+test("a trace of several tenants is not erased, whatever is agreed to, until it is said whose", async () => {
+  for (const flags of [[], ["--yes"], ["--yes", "--json"]]) {
+    const { code, err } = await erase(...flags);
+    expect(err).toContain(
+      "this trace's id is 2 tenants': acme, beta. Nothing was erased: pass --tenant NAME",
+    );
+    expect(code).toBe(2);
+  }
+  payloads = ["acme"]; // those of the other one are behind all that can be named at once
+  expect(await erase("--yes")).toMatchObject({
+    code: 2,
+    err: expect.stringContaining("2 tenants': acme, beta"),
+  });
+  expect(erased).toEqual([]);
+});
+
+test("with --all-tenants every tenant that it would touch is named before it is agreed to, and all of it goes", async () => {
+  const { code, out, err } = await erase("--all-tenants");
+  expect(out).toContain("THIS TOUCHES 2 TENANTS: acme, beta");
   expect(err).toContain("2 keys of acme, beta will be erased for good");
   expect(code).toBe(2); // nobody is there to agree
   expect(erased).toEqual([]);
+  expect(await erase("--all-tenants", "--yes")).toMatchObject({ code: 0 });
+  expect(erased).toEqual([expect.objectContaining({ keys: [acme, beta] })]);
+  expect(await erase("--all-tenants", "--tenant", "acme", "--yes")).toMatchObject({ code: 2 });
+});
+
+test("a trace of one tenant is erased as it is", async () => {
+  tenants = ["acme"];
+  payloads = ["acme"];
+  const { code, out } = await erase("--yes");
+  expect(code).toBe(0);
+  expect(out).not.toContain("TENANTS");
+  expect(erased).toEqual([expect.objectContaining({ keys: [acme] })]);
 });
 
 test("with --tenant only that tenant's payloads go, and whose stay is said", async () => {
