@@ -176,8 +176,8 @@ export const limits = {
    * services count too). What each kind of work takes at most is added up below; none of it grows with a backlog.
    */
   subrequestsMax: 1000,
-  /** A batch of 100 messages: a get, a head or a put for each, findings, outcomes, and 13 claims. */
-  batchSubrequests: 123,
+  /** A batch of 100 messages: two gets, a head or a put for each, findings, outcomes, and 13 claims. */
+  batchSubrequests: 223,
   /** A group's steps beside its payloads: measure, INSERT, a count behind its barrier, what runs, receipts, and the reports of these. */
   stepSubrequests: 70,
   /**
@@ -190,18 +190,26 @@ export const limits = {
    * Receipts of what is dead or erased that one attempt writes. A dead letter is two puts and, in a segment, a get; an erased payload in a segment a get and a
    * put, and both once more where others wrote it meanwhile, as often as the next number says for all of them together.
    */
-  receiptsAtOnceMax: 100,
+  receiptsAtOnceMax: 60,
   /** R2 takes one write per second of one key (R2, Limits); so often an attempt tries again to rewrite segments that others wrote meanwhile. */
   segmentRewritesAgainMax: 8,
   segmentRewriteGapMs: 1000,
-  /** Objects that one VERIFY looks for. It answers for the payloads that it came to; the others are the next one's. */
-  verifyLookupsMax: 300,
+  /**
+   * Gets for one INSERT. Of a dead payload whose segment is gone its copy is got too: what would take more is taken out of the group, unread,
+   * and verified and inserted by itself.
+   */
+  groupGetsMax: 505,
+  /**
+   * Gets by which one VERIFY looks for objects, two for one in a segment. It answers for the payloads that it came to; the others are the
+   * next one's.
+   */
+  verifyGetsMax: 390,
   /** Of the keys that receipts know, so many are looked for: the newest, and the newest that are stored. */
   verifyReceiptKeysMax: 8,
   /** A request of the ingress: key, a list of keys, rate, Meter, table's limits, collector, put, head, doorbell, outcomes. */
   requestSubrequests: 30,
-  /** Keys in one request of a person: a head and a call of the ledger for each. */
-  keysAskedMax: 400,
+  /** Keys in one request of a person: two gets and a call of the ledger for each. */
+  keysAskedMax: 300,
   /** Queues take so many messages a sendBatch. */
   queueMessagesMax: 100,
   lateDelaySeconds: 300,
@@ -301,7 +309,7 @@ export const limits = {
   /** Late rings that wait for the doorbell that they may have overtaken. Further ones are not counted as rescues. */
   pendingRescuesMax: 500,
   /** Keys of one payload that are erased together; those beyond after another look. */
-  erasedKeysMax: 100,
+  erasedKeysMax: 60,
   /** Minutes that are open at once: two days of which no minute can be sealed. No further one is walked then. */
   openMinutesMax: 3000,
   /** Minutes that were sealed a day late and are listed once more. Those beyond are seen when they are deleted. */
@@ -408,7 +416,7 @@ export const limits = {
   auditDoubtsARun: 10,
   auditDoubtTriesMax: 10,
   /** Keys of one id that are looked for in R2: its newest. */
-  auditHeadsMax: 8,
+  auditHeadsMax: 4,
   /** R2 keeps payloads this long. */
   payloadRetentionMs: 7 * DAY_MS,
   deleteReceiptAgeMs: 1 * HOUR_MS,
@@ -594,10 +602,10 @@ export const limits = {
   accessKeysAgainMs: 1 * MINUTE_MS,
   accessClockSeconds: 30,
   findingsListed: 200,
-  /** Payloads per request that are to be let in again, and keys of each that R2 is asked for: 600 subrequests at most. */
+  /** Payloads per request that are to be let in again, and keys of each that R2 is asked for. */
   forgetKeysMax: 100,
-  forgetHeadsMax: 4,
-  /** Payload keys in one answer: as many as one request may name for erasing. */
+  forgetHeadsMax: 3,
+  /** Payload keys in one answer. */
   payloadsListed: 1000,
   /** Payloads that one balance lists: their receipts are in memory. R2 lists 1000 objects per call. */
   balancePayloadsMax: 100_000,
@@ -762,8 +770,8 @@ export const widestInvocations = {
     limits.batchSubrequests +
     limits.stepSubrequests +
     Math.max(
-      limits.groupPayloadsMax,
-      limits.verifyLookupsMax + 1 + limits.duplicateKeysMax + 2 * limits.verifyReceiptKeysMax,
+      limits.groupGetsMax,
+      limits.verifyGetsMax + 2 * (1 + limits.duplicateKeysMax + 2 * limits.verifyReceiptKeysMax),
     ) +
     Math.max(3 * limits.receiptsAtOnceMax, 2 * (limits.receiptsAtOnceMax + limits.segmentRewritesAgainMax)),
   /** R2 and ClickHouse are asked how the ledger began, and groups are notified. */
@@ -775,7 +783,11 @@ export const widestInvocations = {
     limits.tickSubrequests +
     limits.erasuresLookSubrequests,
   request: limits.requestSubrequests,
-  asked: 2 * limits.keysAskedMax + 10,
+  asked: 3 * limits.keysAskedMax + 10,
+  /** The ledger is asked where each is, R2 for its keys, and the queue takes a message. */
+  forgotten: limits.forgetKeysMax * (2 * limits.forgetHeadsMax + 2) + 10,
+  /** A tick of the cron that asks for an erasure again, and does nothing else. */
+  resumed: limits.tickSubrequests + limits.erasuresLookSubrequests + 3 * limits.keysAskedMax + 10,
   /** Objects are listed and indexes read; the ledger is asked about what has no receipt, 1000 payloads or a segment a call. */
   balance: 2 * (limits.balancePayloadsMax / 1000 + limits.segmentIndexesRead) + 10,
 } as const;
@@ -783,8 +795,9 @@ export const widestInvocations = {
 for (const [invocation, subrequests] of Object.entries(widestInvocations)) {
   assert(subrequests <= limits.subrequestsMax, `an invocation has enough subrequests: ${invocation}`);
 }
+assert(limits.groupPayloadsMax + 2 <= limits.groupGetsMax, "the objects of a full group are got at once");
 assert(
-  limits.auditHeadsMax + 13 < unit.doubt / 5 && 32 + limits.recordListCallsMax <= unit.page,
+  2 * limits.auditHeadsMax + 13 < unit.doubt / 5 && 32 + limits.recordListCallsMax <= unit.page,
   "what a stage has begun is counted",
 );
 

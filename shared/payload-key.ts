@@ -317,6 +317,11 @@ export function deadCopyOf(key: PayloadKey): string {
   return `${deadLetterPrefix}${key}.copy`;
 }
 
+/** How many gets find a payload, or an object: where a segment is gone, a payload of it may have a copy. */
+export function getsOf(key: PayloadKey | ObjectKey): number {
+  return isInSegment(key) && isPayloadKey(key) ? 2 : 1;
+}
+
 /** The place of a payload in its object, from 0. */
 export function slotOf(key: PayloadKey): number {
   const at = payloadPrefix.length + segmentKeyRest + 1;

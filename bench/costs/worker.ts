@@ -283,7 +283,7 @@ export class CostsLedger extends DurableObject<Bindings> {
       now: () => this.#clock.now,
       codecVersion,
       deleteKeysMax: 1000,
-      verifyLookupsMax: 300,
+      verifyGetsMax: 300,
     };
     this.#work(takeBatch(messages, false, context), undefined);
   }

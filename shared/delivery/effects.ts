@@ -194,8 +194,8 @@ export interface DeliveryContext {
   readonly now: () => number;
   /** R2 deletes so many keys per call. */
   readonly deleteKeysMax: number;
-  /** Objects that one VERIFY looks for, give or take those of one payload. */
-  readonly verifyLookupsMax: number;
+  /** Gets by which one VERIFY looks for objects, give or take those of one payload. */
+  readonly verifyGetsMax: number;
   /** Of the transcoder in this isolate: it runs one version to its end. */
   readonly codecVersion: number;
 }

@@ -16,7 +16,7 @@ import type { TableWitness } from "../clickhouse/table-identity.ts";
 import { NotDone } from "../effect.ts";
 import type { AttemptReport, Evidence, GroupPayload, GroupTask, StoredPayload } from "../ledger/group.ts";
 import { limits } from "../limits.ts";
-import { idOfKey, type PayloadId, type PayloadKey } from "../payload-key.ts";
+import { getsOf, idOfKey, type PayloadId, type PayloadKey } from "../payload-key.ts";
 import type { DayRows, ReceiptClaim } from "../receipt.ts";
 import { ask, attempt, type DeliveryContext, type DeliveryEffects, type DeliveryWork } from "./effects.ts";
 
@@ -68,7 +68,7 @@ function noEvidence(reason: string): AttemptReport {
 /** What runs is ended before anything is read: rows that it commits later would be missed. */
 export function* verifyGroup(
   task: Task<"verify">,
-  { verifyLookupsMax }: DeliveryContext,
+  { verifyGetsMax }: DeliveryContext,
 ): DeliveryWork<AttemptReport> {
   const processes = yield* attempt("findRunning", { group: task.group, table: task.table });
   if (processes instanceof NotDone) {
@@ -101,14 +101,14 @@ export function* verifyGroup(
   }
   const { rows } = read.counted;
   const payloads: Evidence[] = [];
-  let lookups = 0;
+  let gets = 0;
   for (const [i, payload] of task.payloads.entries()) {
-    if (lookups >= verifyLookupsMax) {
+    if (gets >= verifyGetsMax) {
       break; // the ledger has the others verified by themselves
     }
     const own = receipts[i] ?? [];
     const keys = keysLookedFor(payload, own);
-    lookups += keys.length;
+    gets += keys.reduce((sum, key) => sum + getsOf(key), 0);
     payloads.push({
       key: payload.key,
       receipts: own,

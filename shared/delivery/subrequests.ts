@@ -4,7 +4,7 @@
  */
 import type { Asked } from "../effect.ts";
 import { limits } from "../limits.ts";
-import { isInSegment } from "../payload-key.ts";
+import { getsOf, isInSegment, type PayloadKey } from "../payload-key.ts";
 import type { DeliveryEffects } from "./effects.ts";
 
 export function subrequestsOf(asked: Asked<DeliveryEffects>): number {
@@ -18,18 +18,27 @@ export function subrequestsOf(asked: Asked<DeliveryEffects>): number {
     case "reportFindings":
       return 2; // the table of findings, and the webhook
     case "buildBlock":
-      return asked.asks.payloads.length;
+      return Math.min(sumOfGets(asked.asks.payloads), limits.groupGetsMax);
+    case "completeDoorbell":
+    case "readObject":
+      return getsOf(asked.asks.key);
+    case "hasObject":
+      return getsOf(asked.asks);
     case "clearRows":
     case "eraseTraceTimes":
     case "eraseRows":
       return limits.deletionSubrequests;
-    case "writeDeadLetters": // of one in a segment its bytes are copied
+    case "writeDeadLetters": // of one in a segment its bytes are copied out of that
       return 3 * asked.asks.receipts.length + 1;
     case "eraseObjects":
       return erasureSubrequests(asked.asks.filter(isInSegment).length);
     default:
       return 1;
   }
+}
+
+function sumOfGets(payloads: readonly { readonly key: PayloadKey }[]): number {
+  return payloads.reduce((sum, { key }) => sum + getsOf(key), 0);
 }
 
 /** A get and a put of each segment, and again where others wrote it; and one deletion. */

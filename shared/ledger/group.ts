@@ -192,7 +192,7 @@ export type AttemptReport =
   | ({ readonly kind: "refused" } & FailureFacts)
   /** An invariant of ours broke, in whatever step. */
   | { readonly kind: "broken"; readonly reason: string }
-  /** No INSERT was begun: these payloads have no object under their key, or do not decode. */
+  /** No INSERT was begun: these payloads have no object under their key, do not decode, or were not read, for there were too many. */
   | { readonly kind: "unreadable"; readonly keys: readonly PayloadKey[]; readonly reason: string }
   /** `refusal`: why nothing may be inserted, by the same look; empty: it may. */
   | { readonly kind: "measured"; readonly table: TableMeasure; readonly refusal: string }

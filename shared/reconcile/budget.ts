@@ -4,8 +4,10 @@
  * would begin at the same place again, for ever. A stage begins nothing more when its budget is used up, keeps its
  * place, and goes on in the next run; what it has begun may take a little more (`limits.reconcileUnit`).
  */
+
 import type { Answered, Asked } from "../effect.ts";
 import { limits } from "../limits.ts";
+import { getsOf } from "../payload-key.ts";
 import type { CronEffects, CronWork } from "./effects.ts";
 
 export class Budget {
@@ -99,7 +101,7 @@ export function subrequestsOf(asked: Asked<CronEffects>): number {
     case "reportAlerts":
       return 2;
     case "find":
-      return asked.asks.length;
+      return asked.asks.reduce((sum, key) => sum + getsOf(key), 0);
     case "deadLetters":
     case "deadCopies":
       return limits.recordListCallsMax;

@@ -23,7 +23,7 @@ import { codecVersion, doorbell, knownTable, startMs } from "../ledger/world.ts"
 type Asked = readonly [name: keyof DeliveryEffects, asks: unknown];
 
 const deadline = startMs + 90_000;
-const context = { now: () => startMs, codecVersion, deleteKeysMax: 1000, verifyLookupsMax: 1000 };
+const context = { now: () => startMs, codecVersion, deleteKeysMax: 1000, verifyGetsMax: 1000 };
 const base = { group: groupId, attempt: 3, deadline, payloads: [one, two], table: knownTable };
 const insert: InsertTask = {
   ...base,
@@ -414,8 +414,8 @@ describe("evidence", () => {
 
   test("for VERIFY: as many objects are looked for as it may, those of one payload together", async () => {
     const task = { ...verify, payloads: [{ ...one, duplicateKeys: [second] }, two] };
-    const found = async (verifyLookupsMax: number) => {
-      const { ended } = await asked(verifyGroup(task, { ...context, verifyLookupsMax }), healthy);
+    const found = async (verifyGetsMax: number) => {
+      const { ended } = await asked(verifyGroup(task, { ...context, verifyGetsMax }), healthy);
       return ended.kind === "verified" ? ended.payloads.map(({ key }) => key) : [];
     };
     expect(await found(3)).toEqual([one.key, two.key]);

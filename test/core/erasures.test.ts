@@ -42,8 +42,8 @@ test("an erasure of 501 keys deletes their objects in calls that R2 takes", asyn
       return { keys: [], reason: "" };
     },
   };
-  const { r2DeleteKeysMax: deleteKeysMax, verifyLookupsMax } = limits;
-  const context = { now: () => 0, codecVersion: 1, deleteKeysMax, verifyLookupsMax };
+  const { r2DeleteKeysMax: deleteKeysMax, verifyGetsMax } = limits;
+  const context = { now: () => 0, codecVersion: 1, deleteKeysMax, verifyGetsMax };
   await perform(writeReceipts(task, context), effects as never);
   expect(deleted.map((keys) => keys.length)).toEqual([500, 1]);
   expect(deleted.flat()).toEqual(receipts.map(({ key }) => key));

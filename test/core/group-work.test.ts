@@ -20,7 +20,7 @@ import { codecVersion, doorbell, knownTable, storedReport, TestLedger } from "..
 /** What the server of the tests' ledger's table says of itself. */
 const witness = { table: knownTable, server: "one", behind: "", replicas: 1, upSeconds: 1 };
 
-const manyLookups = { now: () => 0, codecVersion, deleteKeysMax: 1000, verifyLookupsMax: 1000 };
+const manyLookups = { now: () => 0, codecVersion, deleteKeysMax: 1000, verifyGetsMax: 1000 };
 
 test("no statement of an attempt begins at its deadline or later", () => {
   const ledger = new TestLedger();
@@ -60,7 +60,7 @@ test("an attempt whose lease ran out while its block was built sends nothing", a
   }
   const { payloads } = storedReport(task);
   const built = { buildBlock: async () => ({ kind: "built" as const, rows: 10, payloads }) };
-  const context = { now: () => task.deadline, codecVersion, deleteKeysMax: 1000, verifyLookupsMax: 1000 };
+  const context = { now: () => task.deadline, codecVersion, deleteKeysMax: 1000, verifyGetsMax: 1000 };
   const { asked, ended } = await askedBy(insertGroup(task, context), built);
   expect(asked).toEqual(["buildBlock"]);
   expect(ended).toMatchObject({ kind: "retry", passes: true });
@@ -81,7 +81,7 @@ test("a DELETE whose lease ran out is not begun", async () => {
     countRows: async () => ({ rows: [[{ day: 20_781, rows: 10 }]], witness }),
     clearRows: nothing,
   };
-  const at = (now: number) => ({ now: () => now, codecVersion, deleteKeysMax: 1000, verifyLookupsMax: 1000 });
+  const at = (now: number) => ({ now: () => now, codecVersion, deleteKeysMax: 1000, verifyGetsMax: 1000 });
   const late = await askedBy(clearRows(task, at(1000)), performer);
   expect(late.asked).not.toContain("clearRows");
   expect(late.ended).toMatchObject({ kind: "retry" });
@@ -171,7 +171,7 @@ test("an erasure is rows, then receipts, then objects: nothing says `erased` of 
   if (task?.step !== "receipts") {
     throw new Error(`receipts were expected, not ${task?.step}`);
   }
-  const context = { now: () => ledger.now, codecVersion, deleteKeysMax: 1000, verifyLookupsMax: 1000 };
+  const context = { now: () => ledger.now, codecVersion, deleteKeysMax: 1000, verifyGetsMax: 1000 };
   const performer = {
     readReceipts: async () => [
       [{ ...receiptOf(key), outcome: "stored" as const, rowsByDay: [{ day: 20_780, rows: 1 }] }],
@@ -372,7 +372,7 @@ function reportOfInsert(
     now: () => task.deadline - 1,
     codecVersion,
     deleteKeysMax: 1000,
-    verifyLookupsMax: 1000,
+    verifyGetsMax: 1000,
   });
   expect(work.next().value).toMatchObject({ name: "buildBlock" });
   expect(

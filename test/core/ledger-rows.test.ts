@@ -395,7 +395,7 @@ describe("the machine keeps to its bounds", () => {
     expect(bytesOf(ledger.state.head)).toBeLessThan(widestRows.head);
   });
 
-  test("where an erased payload has receipts under 1,200 keys: each is erased, 100 at a look", () => {
+  test("where an erased payload has receipts under 1,200 keys: each is erased, 60 at a look", () => {
     const ledger = new TestLedger();
     ledger.step({ kind: "erase", payload: doorbell({ n: 1, cause: "replay" }), reason: "asked for" });
     const keys = Array.from(
@@ -423,7 +423,7 @@ describe("the machine keeps to its bounds", () => {
         ledger.receipted(task);
       }
     }
-    expect(looks).toEqual(Array.from({ length: 12 }, () => 100));
+    expect(looks).toEqual(Array.from({ length: 20 }, () => 60));
     expect(erased.size).toBe(1200);
   });
 

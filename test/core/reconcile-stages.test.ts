@@ -1,7 +1,7 @@
 /** A run of the reconciler from its lease to its end: all that its stages ask for, in their order, and what it comes to. */
 import { describe, expect, test } from "vitest";
 import { DAY_MS, limits } from "../../shared/limits.ts";
-import { idOfKey, payloadPrefix } from "../../shared/payload-key.ts";
+import { formatSlotKey, idOfKey, payloadPrefix } from "../../shared/payload-key.ts";
 import { Budget, subrequestsOf, within } from "../../shared/reconcile/budget.ts";
 import { minutesToNote, sealedOf } from "../../shared/reconcile/changed-minutes.ts";
 import {
@@ -14,6 +14,8 @@ import {
 } from "../../shared/reconcile/checkpoint.ts";
 import { ask, type CronEffects, type CronWork } from "../../shared/reconcile/effects.ts";
 import { reconcileSettings } from "../../shared/reconcile/settings.ts";
+import { formatSegmentKey } from "../../shared/segment/segment-key.ts";
+import { doorbell } from "../ledger/world.ts";
 import { minutesAgo, noCounts, noon, ReconcileWorld } from "../reconcile/world.ts";
 
 const minuteMs = 60_000;
@@ -340,7 +342,15 @@ describe("a stage's budget", () => {
     for (const name of ["record", "reportFindings", "reportAlerts"] as const) {
       expect(of(name)).toBe(2);
     }
-    expect(of("find", [1, 2, 3])).toBe(3);
+    const { key } = doorbell({ n: 1 });
+    const inSegment = formatSlotKey(
+      formatSegmentKey(noon, new Uint8Array(10), [idOfKey(key)]),
+      0,
+      "acme",
+      idOfKey(key),
+    );
+    expect(of("find", [key, key, key])).toBe(3);
+    expect(of("find", [key, inSegment]), "one in a segment may be a copy").toBe(3);
     expect(of("deadLetters", [1])).toBe(limits.recordListCallsMax);
     const many = (name: "ring" | "delete", most: number) =>
       [0, 1, most, most + 1].map((count) => of(name, Array.from({ length: count })));

@@ -3,6 +3,11 @@
  * place each time: so each kind of it is driven at its largest here, and counted.
  */
 import { describe, expect, test } from "vitest";
+import {
+  type AskedErasurePerformer,
+  nameOfErasure,
+  resumeErasures,
+} from "../../shared/delivery/asked-erasures.ts";
 import { takeBatch } from "../../shared/delivery/batch.ts";
 import type { DeliveryContext, DeliveryEffects, DeliveryWork } from "../../shared/delivery/effects.ts";
 import { workOnGroup } from "../../shared/delivery/group-work.ts";
@@ -11,7 +16,7 @@ import { perform } from "../../shared/effect.ts";
 import type { GroupTask } from "../../shared/ledger/group.ts";
 import { defaultSettings, fenceMs } from "../../shared/ledger/settings.ts";
 import { DAY_MS, limits, widestInvocations } from "../../shared/limits.ts";
-import { formatSlotKey, idOfKey } from "../../shared/payload-key.ts";
+import { formatSlotKey, idOfKey, objectOf, type PayloadKey } from "../../shared/payload-key.ts";
 import type { Receipt } from "../../shared/receipt.ts";
 import { subrequestsOf as cronSubrequestsOf } from "../../shared/reconcile/budget.ts";
 import { watermarkOf } from "../../shared/reconcile/checkpoint.ts";
@@ -28,7 +33,7 @@ const context: DeliveryContext = {
   now: () => 0,
   codecVersion,
   deleteKeysMax: limits.r2DeleteKeysMax,
-  verifyLookupsMax: limits.verifyLookupsMax,
+  verifyGetsMax: limits.verifyGetsMax,
 };
 
 test("the reconciler's doorbells and deletions cost a subrequest per message batch, the last one half full too", () => {
@@ -131,7 +136,7 @@ test("a full group whose objects are gone, each under three keys, ends in invoca
     }
     expect(invocations).toBeLessThan(50);
   }
-  expect(most).toBeGreaterThan(limits.verifyLookupsMax);
+  expect(most).toBeGreaterThan(limits.verifyGetsMax);
   expect(most).toBeLessThanOrEqual(widestInvocations.batch);
   expect(new Set(world.receipts.map(({ key }) => key)).size).toBe(limits.groupKeysMax);
   expect(world.receipts.every(({ outcome }) => outcome === "dead")).toBe(true);
@@ -144,12 +149,12 @@ test("an effect of the consumer's takes no more subrequests than these", () => {
     expect(of(name), name).toBe(0);
   }
   expect(of("reportFindings"), "the table of findings, and the webhook").toBe(2);
-  expect(of("buildBlock", { payloads: [1, 2, 3] }), "an object per payload").toBe(3);
+  const { key } = doorbell({ n: 1 });
+  expect(of("buildBlock", { payloads: [{ key }, { key }, { key }] }), "an object per payload").toBe(3);
   const letters = { receipts: [1, 2, 3] };
   expect(of("writeDeadLetters", letters), "a copy out of its segment and a record each, and their rows").toBe(
     10,
   );
-  const { key } = doorbell({ n: 1 });
   const inSegment = formatSlotKey(
     formatSegmentKey(startMs, new Uint8Array(10), [idOfKey(key)]),
     0,
@@ -161,9 +166,63 @@ test("an effect of the consumer's takes no more subrequests than these", () => {
     "a rewrite each, eight of them again, and one deletion",
   ).toBe(21);
   expect(of("eraseObjects", [key]), "a deletion").toBe(1);
-  for (const name of ["claim", "sendBlock", "countRows", "readObject", "report"] as const) {
+  for (const name of ["claim", "sendBlock", "countRows", "report"] as const) {
     expect(of(name), name).toBe(1);
   }
+  for (const name of ["completeDoorbell", "readObject"] as const) {
+    expect(of(name, { key }), name).toBe(1);
+    expect(of(name, { key: inSegment }), `${name}: the segment, and a copy where that is gone`).toBe(2);
+    expect(of(name, { key: objectOf(inSegment) }), `${name}: an index`).toBe(1);
+  }
+  expect([of("hasObject", key), of("hasObject", inSegment)]).toEqual([1, 2]);
+  const dead = (payloads: number) => ({
+    payloads: Array.from({ length: payloads }, () => ({ key: inSegment })),
+  });
+  expect(of("buildBlock", dead(100))).toBe(200);
+  expect(of("buildBlock", dead(limits.groupPayloadsMax)), "the rest is set aside").toBe(limits.groupGetsMax);
+});
+
+test("an erasure of payloads whose segments are gone is asked for again by as many as an invocation may, the others later", async () => {
+  const keys = Array.from({ length: 400 }, (_, n) => {
+    const { key } = doorbell({ n });
+    const id = idOfKey(key);
+    return formatSlotKey(formatSegmentKey(startMs, new Uint8Array(10), [id]), 0, "acme", id);
+  });
+  const now = startMs + DAY_MS;
+  const name = nameOfErasure(startMs, new Uint8Array(8));
+  let subrequests = 0;
+  const counts =
+    <A, T>(answer: (asks: A) => T, cost = 1) =>
+    async (asks: A) => {
+      subrequests += cost;
+      return answer(asks);
+    };
+  const erased: PayloadKey[] = [];
+  const kept: (readonly PayloadKey[])[] = [];
+  const isAsked = await perform(resumeErasures(now), {
+    listRecords: counts(() => [{ name, writtenAt: startMs }]),
+    readRecord: counts(() => ({ keys, reason: "asked for" })),
+    holds: counts((asked) => asked.map(() => false)),
+    outcomes: counts(() => []),
+    completeDoorbell: counts(() => null, 2),
+    readSpans: counts((asked) => asked.map((key) => ({ key, spans: 1 }))),
+    erase: counts(({ payload }) => {
+      erased.push(payload.key);
+      return null;
+    }),
+    writeRecord: counts(({ erasure }) => {
+      kept.push(erasure.keys);
+      return null;
+    }),
+    deleteRecord: async () => expect.unreachable(),
+    report: async () => null,
+  } satisfies AskedErasurePerformer);
+  expect(isAsked).toBe(true);
+  expect(subrequests).toBeLessThanOrEqual(
+    widestInvocations.resumed - limits.tickSubrequests - limits.erasuresLookSubrequests,
+  );
+  expect(erased.sort()).toEqual(keys.slice(0, limits.keysAskedMax).sort());
+  expect(kept, "all of them, until each has its receipt").toEqual([keys]);
 });
 
 test("a batch of a hundred messages that name their payloads only has enough for its group", async () => {

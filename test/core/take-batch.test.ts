@@ -12,7 +12,7 @@ import type { OutcomesMessage, QuotaMessage } from "../../shared/messages.ts";
 import { isPayloadKey } from "../../shared/payload-key.ts";
 import { codecVersion, doorbell, TestLedger } from "../ledger/world.ts";
 
-const context = { now: () => 0, codecVersion, deleteKeysMax: 1000, verifyLookupsMax: 1000 };
+const context = { now: () => 0, codecVersion, deleteKeysMax: 1000, verifyGetsMax: 1000 };
 const quota: QuotaMessage = {
   v: 1,
   kind: "quota",

@@ -55,10 +55,12 @@ function performerOf(bucket: R2Bucket): ErasurePerformer {
  * those of another payload, has no copy.
  */
 export async function copyDead(bucket: R2Bucket, key: PayloadKey): Promise<void> {
-  const object = await fetchObject(objectOf(key), async (name) => {
-    const found = await bucket.get(name);
-    return found === null ? null : { object: found, bytes: new Uint8Array(await found.arrayBuffer()) };
-  });
+  const found = await bucket.get(objectOf(key));
+  if (found === null) {
+    return; // what was copied before has its copy
+  }
+  const bytes = new Uint8Array(await found.arrayBuffer());
+  const object = await fetchObject(objectOf(key), async () => ({ object: found, bytes }));
   const payload = await object.payload(key);
   if (payload?.metadata) {
     await bucket.put(deadCopyOf(key), copyOf(key, payload.metadata, payload.body));

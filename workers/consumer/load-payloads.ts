@@ -28,7 +28,7 @@ export interface FetchedPayload {
 
 export type LoadedPayload =
   | FetchedPayload
-  /** No object under the key, or one whose metadata is not ours. */
+  /** No object under the key, or one whose metadata is not ours; or it is `setAside`. */
   | { readonly kind: "unreadable"; readonly key: PayloadKey; readonly reason: string };
 
 /** Null: R2 has no bytes of it. `metadata` null: what is said of it is not ours, or its bytes are not those of its id. */
@@ -41,12 +41,24 @@ interface Ahead {
   readonly fetching: Promise<FetchedObject>;
 }
 
-/** Yields the payloads in their order, at most `limits.r2GetsAtOnceMax` gets at once. Throws when R2 cannot be reached. */
+/** Why a payload was not read: a later attempt reads it, for its bytes may be there. */
+export const setAside = "set aside: its group takes more gets than an attempt has";
+
+/**
+ * Yields the payloads in their order, at most `limits.r2GetsAtOnceMax` gets at once, and at most `getsMax` in all: what may take more is
+ * `setAside`. Throws when R2 cannot be reached.
+ */
 export async function* loadPayloads(
   bucket: R2Bucket,
   payloads: readonly GroupPayload[],
+  getsMax: number = limits.groupGetsMax,
 ): AsyncGenerator<LoadedPayload> {
   const ahead: Ahead[] = [];
+  let count = 0;
+  const counted = (key: string): ReturnType<typeof get> => {
+    count++;
+    return get(bucket, key);
+  };
   let newest: Ahead | undefined;
   let next = 0;
   while (ahead.length > 0 || next < payloads.length) {
@@ -62,12 +74,21 @@ export async function* loadPayloads(
       if (ahead.length > 0 && aheadBytes(ahead, payload) > limits.aheadOutputBytesMax) {
         break;
       }
+      // Each that is under way may take one more, its copy.
+      if (count + ahead.length + (fetching === null ? 2 : 1) > getsMax) {
+        break;
+      }
       next++;
-      newest = { payload, object, fetching: fetching ?? fetchAhead(bucket, object) };
+      newest = { payload, object, fetching: fetching ?? fetchAhead(object, counted) };
       ahead.push(newest);
     }
     const first = ahead.shift();
-    assert(first !== undefined, "at least one get is under way");
+    if (first === undefined) {
+      const payload = payloads[next++];
+      assert(payload !== undefined, "a group's payloads are dense");
+      yield { kind: "unreadable", key: payload.key, reason: setAside };
+      continue;
+    }
     const object = await first.fetching;
     yield loadedPayload(first.payload, await object.payload(first.payload.key));
   }
@@ -101,8 +122,8 @@ function decodeOnce(body: Uint8Array, metadata: PayloadMetadata): FetchedPayload
   };
 }
 
-function fetchAhead(bucket: R2Bucket, object: ObjectKey): Promise<FetchedObject> {
-  const fetching = fetchObject(object, (key) => get(bucket, key));
+function fetchAhead(object: ObjectKey, get: Parameters<typeof fetchObject>[1]): Promise<FetchedObject> {
+  const fetching = fetchObject(object, get);
   fetching.catch(() => undefined); // it is awaited later; until then an early failure must not count as unhandled
   return fetching;
 }

@@ -42,8 +42,8 @@ export { Ledger } from "./ledger-object.ts";
 async function takeMessages(batch: MessageBatch, bindings: ConsumerBindings): Promise<void> {
   const env = nameDependencies(bindings);
   const messages = batch.messages.map(({ body, attempts }) => ({ read: readMessage(body), attempts }));
-  const { r2DeleteKeysMax: deleteKeysMax, verifyLookupsMax } = limits;
-  const context = { now: Date.now, deleteKeysMax, verifyLookupsMax, codecVersion };
+  const { r2DeleteKeysMax: deleteKeysMax, verifyGetsMax } = limits;
+  const context = { now: Date.now, deleteKeysMax, verifyGetsMax, codecVersion };
   const work = takeBatch(messages, batch.queue === deadLetterQueue, context);
   await perform(work, performerOf(batch, env, clickHouseOf(env), ledgerOf(env)));
 }

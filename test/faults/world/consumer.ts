@@ -16,7 +16,7 @@ import {
   newHands,
   performer,
   takesTime,
-  verifyLookupsMax,
+  verifyGetsMax,
 } from "./perform.ts";
 import type { Message, Queue } from "./queue.ts";
 import { Invocation, isWorldFailure, Unanswered, type World } from "./world.ts";
@@ -37,7 +37,7 @@ function* handleBatch(world: World, batch: BatchInHand, queue: Queue): Process {
   const { codecVersion, queues } = world; // an isolate runs one version to its end
   const taken = batch.messages.map(readMessage);
   const now = () => world.clock.now + world.skews.consumer;
-  const context = { now, codecVersion, deleteKeysMax, verifyLookupsMax };
+  const context = { now, codecVersion, deleteKeysMax, verifyGetsMax };
   const work = takeBatch(taken, queue === queues.dead, context);
   const hands = newHands(world, batch, codecVersion);
   const invocation = new Invocation(world, "a batch");

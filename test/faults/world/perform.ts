@@ -74,7 +74,7 @@ export interface BatchInHand {
 export const deleteKeysMax = 4;
 
 /** Objects that one VERIFY looks for: few, so that groups of this world have more. */
-export const verifyLookupsMax = 2;
+export const verifyGetsMax = 2;
 
 /** The block in hand: what `sendBlock` sends. */
 interface Block {

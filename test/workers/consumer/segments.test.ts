@@ -2,6 +2,7 @@
 import { reset } from "cloudflare:test";
 import { env as given } from "cloudflare:workers";
 import { beforeEach, describe, expect, test } from "vitest";
+import { subrequestsOf } from "../../../shared/delivery/subrequests.ts";
 import type { GroupPayload } from "../../../shared/ledger/group.ts";
 import { formatPayloadMetadata, type PayloadMetadata } from "../../../shared/messages.ts";
 import {
@@ -9,6 +10,7 @@ import {
   deadLetterPrefix,
   formatPayloadKey,
   formatSlotKey,
+  getsOf,
   idOfKey,
   type ObjectKey,
   objectOf,
@@ -22,7 +24,7 @@ import { formatSegmentKey } from "../../../shared/segment/segment-key.ts";
 import type { ConsumerBindings } from "../../../workers/consumer/bindings.ts";
 import { completeDoorbell, completeDoorbells } from "../../../workers/consumer/complete-doorbell.ts";
 import { copyDead, eraseObjects } from "../../../workers/consumer/erase-objects.ts";
-import { loadPayloads } from "../../../workers/consumer/load-payloads.ts";
+import { loadPayloads, setAside } from "../../../workers/consumer/load-payloads.ts";
 
 const bucket = (given as unknown as ConsumerBindings).PAYLOADS;
 const openedAt = Date.UTC(2026, 10, 24, 7, 41, 12);
@@ -91,6 +93,21 @@ const wanted = (key: PayloadKey): GroupPayload => ({
   missingDays: null,
   erase: null,
 });
+
+/** The bucket, and what is asked of it. */
+function watch() {
+  const asked: string[] = [];
+  const watched = new Proxy(bucket, {
+    get: (target, name) =>
+      typeof name === "string" && ["get", "head", "put"].includes(name)
+        ? (key: string, ...more: readonly unknown[]) => {
+            asked.push(`${name} ${key}`);
+            return Reflect.apply(Reflect.get(target, name), target, [key, ...more]);
+          }
+        : Reflect.get(target, name),
+  });
+  return { bucket: watched, asked };
+}
 
 /** Each key with its body's text, or with why it has none; and which objects were got. */
 async function load(...keys: readonly PayloadKey[]) {
@@ -275,6 +292,67 @@ describe("erasing", () => {
     await bucket.put(segment, "something else");
     await eraseObjects(bucket, keys);
     expect(await bucket.head(segment)).toBeNull();
+  });
+});
+
+describe("what is asked of R2 for dead payloads whose segments are gone", () => {
+  /** So many, each the first of a segment of its own, with a copy unless it is one of `without`. */
+  const gone = async (count: number, without: readonly number[] = []): Promise<readonly PayloadKey[]> => {
+    const keys: PayloadKey[] = [];
+    for (let n = 0; n < count; n++) {
+      const { segment, keys: own } = await putSegment(`body ${n}`, "another");
+      const [key = expect.unreachable()] = own;
+      keys.push(key);
+      if (!without.includes(n)) {
+        await copyDead(bucket, key);
+      }
+      await bucket.delete(segment);
+    }
+    return keys;
+  };
+  const loadedOf = async (keys: readonly PayloadKey[], getsMax: number) => {
+    const watched = watch();
+    const loaded: string[] = [];
+    for await (const one of loadPayloads(watched.bucket, keys.map(wanted), getsMax)) {
+      loaded.push(one.kind === "fetched" ? "fetched" : one.reason);
+    }
+    return { loaded, asked: watched.asked.length };
+  };
+
+  test("is what is counted of it", async () => {
+    const [copied = expect.unreachable(), lost = expect.unreachable()] = await gone(2, [1]);
+    const there = (await putSegment("one", "two")).keys[0] ?? expect.unreachable();
+    for (const key of [copied, lost, there]) {
+      const watched = watch();
+      await completeDoorbell(watched.bucket, key, "replay");
+      expect(watched.asked.length).toBeLessThanOrEqual(
+        subrequestsOf({ name: "completeDoorbell", asks: { key, cause: "replay" } }),
+      );
+      const { asked } = await loadedOf([key], 9);
+      expect(asked).toBeLessThanOrEqual(getsOf(key));
+      watched.asked.length = 0;
+      await copyDead(watched.bucket, key);
+      // Beside these its record.
+      expect(watched.asked.length).toBeLessThanOrEqual(2);
+    }
+    const [again = expect.unreachable()] = await gone(1);
+    const watched = watch();
+    await copyDead(watched.bucket, again);
+    expect(watched.asked, "it has its copy").toEqual([`get ${objectOf(again)}`]);
+    expect((await load(again)).loaded).toEqual(["body 0"]);
+  });
+
+  test("is bounded for a group: what takes more is set aside, for a later attempt", async () => {
+    const keys = await gone(12, [3]);
+    const few = await loadedOf(keys, 11);
+    expect(few.asked).toBeLessThanOrEqual(11);
+    expect(few.loaded.slice(0, 5)).toEqual(["fetched", "fetched", "fetched", "missing_object", "fetched"]);
+    expect(few.loaded.slice(5)).toEqual(keys.slice(5).map(() => setAside));
+    const all = await loadedOf(keys, 25);
+    expect(all.asked).toBe(24);
+    expect(all.loaded).not.toContain(setAside);
+    const { keys: together } = await putSegment("one", "two", "three");
+    expect(await loadedOf(together, 4)).toEqual({ loaded: ["fetched", "fetched", "fetched"], asked: 1 });
   });
 });
 
