@@ -13,6 +13,7 @@ import type { TableFacts } from "../../../shared/ledger/known-table.ts";
 import { overdueMs } from "../../../shared/ledger/settings.ts";
 import type { Doorbell } from "../../../shared/messages.ts";
 import {
+  getsOf,
   idOfKey,
   isInSegment,
   isPayloadKey,
@@ -73,7 +74,7 @@ export interface BatchInHand {
 /** R2 deletes so many keys per call: few, so that groups of this world have more. */
 export const deleteKeysMax = 4;
 
-/** Objects that one VERIFY looks for: few, so that groups of this world have more. */
+/** Gets by which one VERIFY looks for objects: few, so that groups of this world take more. */
 export const verifyGetsMax = 2;
 
 /** The block in hand: what `sendBlock` sends. */
@@ -196,7 +197,14 @@ export const performer: ModelPerformer = {
     const unreadable: PayloadKey[] = [];
     const gets = new Set<ObjectKey>();
     let fetched: ObjectKey | null = null;
+    let getsLeft = world.settings.caps.payloadsMax;
     for (const payload of wanted) {
+      // An object in this world is mostly there: where it might be gone, as much is reserved as where it is, so that it happens.
+      getsLeft -= fetched === objectOf(payload.key) ? 0 : getsOf(payload.key);
+      if (getsLeft < 0) {
+        unreadable.push(payload.key); // set aside
+        continue;
+      }
       const id = idOfKey(payload.key);
       if (!world.witness.firstAttemptAt.has(id)) {
         world.witness.firstAttemptAt.set(id, world.clock.now);
