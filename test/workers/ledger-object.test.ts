@@ -2,9 +2,13 @@ import { evictDurableObject, reset, runDurableObjectAlarm, runInDurableObject } 
 import { env } from "cloudflare:workers";
 import { beforeEach, describe, expect, test, vi } from "vitest";
 import { channels } from "../../shared/alerts.ts";
-import type { GroupTask } from "../../shared/ledger/group.ts";
+import { dueNever, type Group, type GroupTask } from "../../shared/ledger/group.ts";
 import { limits, MINUTE_MS } from "../../shared/limits.ts";
+import type { Cause } from "../../shared/messages.ts";
+import type { GroupId } from "../../shared/receipt.ts";
 import type { Ledger } from "../../workers/consumer/ledger-object.ts";
+import { LedgerStorage } from "../../workers/consumer/ledger-storage.ts";
+import { failure, groupIn, open, payloadAt } from "../ledger/one-step.ts";
 import { codecVersion, doorbell, knownTable, storedReport } from "../ledger/world.ts";
 
 function ledger(): DurableObjectStub<Ledger> {
@@ -96,6 +100,62 @@ describe("the ledger's Durable Object", () => {
       expect(task?.payloads).toHaveLength(1);
       vi.useRealTimers();
     });
+  });
+
+  test("reports what is stuck behind more erasures that fail than are looked into, of each kind", async () => {
+    await learnTable();
+    await runInDurableObject(ledger(), (_, { storage }) => {
+      const since = Date.now() - limits.alertInFlightMs - 1000;
+      let count = 0;
+      const made = (more: Partial<Group>, cause: Cause = "ingress") => {
+        const payloads = [{ ...payloadAt({ n: ++count, arrival: since }), cause }];
+        const id = count.toString(16).padStart(32, "0") as GroupId;
+        const due = Date.now() + 60 * MINUTE_MS;
+        const group = groupIn(open, {
+          id,
+          payloads,
+          made: since,
+          due,
+          failure: null,
+          rows: null,
+          rings: 0,
+          ...more,
+        });
+        return { kind: "group", group, isNew: true } as const;
+      };
+      const failed = { ...failure, since, at: since };
+      const erasure = { failure: { ...failed, kind: "retry", ofErasure: true } } as const;
+      const erasures = () =>
+        Array.from({ length: limits.inFlightGroupsLooked + 10 }, () => made(erasure, "replay"));
+      const { key } = doorbell({ n: 999 });
+      new LedgerStorage(storage).apply([
+        ...erasures(),
+        made({}),
+        made({ failure: { ...failed, kind: "refused", refused: 2 }, refusals: 2, lastRefusalAt: since }),
+        made({
+          due: dueNever,
+          state: { at: "held", lease: null, found: [{ key, rowsByDay: [], reason: "1 of 2" }] },
+        }),
+        ...erasures(),
+      ]);
+    });
+    await evictDurableObject(ledger());
+    const learnt = { runFailure: "", recent: null, volumes: null, frontDoor: null, bypassed: null };
+    const reported = await ledger().judgeAlerts(learnt);
+    const nameOf = (kind: string, subject: string): string =>
+      `${kind} ${subject.startsWith("p/") ? "a key" : subject}`;
+    expect(new Set(reported.map(({ finding: { kind, subject } }) => nameOf(kind, subject)))).toEqual(
+      new Set(["in_flight ledger", "in_flight erasure", "refused a key", "inexact a key"]),
+    );
+    const { kinds, groupsCount } = await ledger().inFlight();
+    expect(kinds).toMatchObject({
+      usual: 1,
+      refused: 1,
+      held: 1,
+      erasure: 2 * (limits.inFlightGroupsLooked + 10),
+    });
+    expect(groupsCount).toBe(3 + 2 * (limits.inFlightGroupsLooked + 10));
+    expect(await ledger().status()).toMatchObject({ heldCount: 1, held: [{ reason: "1 of 2" }] });
   });
 
   test("a ledger that cannot persist refuses the claim and holds nothing", async () => {
