@@ -273,7 +273,7 @@ describe("metrics", () => {
       const text = readFileSync(join(import.meta.dirname, "..", "..", path), "utf8");
       return new Set(
         text.match(
-          /\bheadrace_[a-z_]+(?:_seconds|_total|_bytes|_payloads|_spans|_groups|_minutes|_open|_out|_slots|_refused|_letters|_failing|_up)\b/g,
+          /\bheadrace_[a-z_]+(?:_seconds|_total|_bytes|_payloads|_spans|_groups|_minutes|_open|_out|_slots|_refused|_letters|_failing|_up|_by_kind)\b/g,
         ),
       );
     };
