@@ -79,7 +79,7 @@ export const erase: Command = {
       call.say("there is nothing to erase");
       return 1;
     }
-    const tenants = [...new Set(keys.map((one) => parsePayloadKey(one)?.tenant ?? "unknown"))].sort();
+    const tenants = [...new Set(keys.map(tenantOf))].sort();
     await confirm(call, `${counted(keys.length, "key")} of ${tenants.join(", ")} will be erased for good`);
     const answer = await handOver(call, keys, "erased", (page) =>
       call.console.ask("POST /api/erase", { body: { keys: page, reason } }),
@@ -92,6 +92,10 @@ export const erase: Command = {
     return answer.missing.length === 0 ? 0 : 1;
   },
 };
+
+function tenantOf(key: string): string {
+  return parsePayloadKey(key)?.tenant ?? "unknown";
+}
 
 /**
  * A trace's id is chosen by who sends it: two tenants may have spans under one, by chance never, and by malice easily. So whose payloads go
@@ -127,8 +131,15 @@ async function keysOfTrace(
       ),
     );
   }
-  // Payloads of a tenant may be behind all that can be named at once, and its spans are counted all the same.
-  const all = [...new Set([...found.tenants, ...found.payloads.map((one) => one.tenant)])].sort();
+  const unstored = await unstoredSpans(console, trace, tenant);
+  // Payloads of a tenant may be behind all that can be named at once, and its spans are counted all the same; or all of them died.
+  const all = [
+    ...new Set([
+      ...found.tenants,
+      ...found.payloads.map((one) => one.tenant),
+      ...unstored.keys.map(tenantOf),
+    ]),
+  ].sort();
   if (tenant !== undefined) {
     const others = all.filter((one) => one !== tenant);
     if (others.length > 0) {
@@ -142,7 +153,6 @@ async function keysOfTrace(
     }
     say(`THIS TOUCHES ${all.length} TENANTS: ${all.join(", ")}`);
   }
-  const unstored = await unstoredSpans(console, trace, tenant);
   unstored.notes.forEach(say);
   const keys = [...unstored.keys];
   for (const payload of payloads) {

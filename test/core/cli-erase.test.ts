@@ -146,6 +146,16 @@ test("with --all-tenants every tenant that it would touch is named before it is 
   expect(await erase("--all-tenants", "--tenant", "acme", "--yes")).toMatchObject({ code: 2 });
 });
 
+test("a trace is another tenant's too where all that it has of it are dead letters", async () => {
+  tenants = ["beta"];
+  payloads = ["beta"];
+  letters = died;
+  const { code, err } = await erase("--yes");
+  expect(err).toContain("this trace's id is 2 tenants': acme, beta");
+  expect(code).toBe(2);
+  expect(erased).toEqual([]);
+});
+
 test("a trace of one tenant is erased as it is", async () => {
   tenants = ["acme"];
   payloads = ["acme"];
