@@ -50,9 +50,9 @@ export interface AskedErasureEffects {
   };
   readonly outcomes: { readonly asks: readonly PayloadKey[]; readonly answers: readonly KeyOutcome[] };
   readonly holds: { readonly asks: readonly PayloadKey[]; readonly answers: readonly boolean[] };
-  /** The ledger erases the payload under all of its keys, when it is no longer live. */
+  /** The ledger erases the payloads under all of their keys, when they are no longer live. */
   readonly erase: {
-    readonly asks: { readonly payload: Doorbell; readonly reason: string };
+    readonly asks: { readonly payloads: readonly Doorbell[]; readonly reason: string };
     readonly answers: null;
   };
   /** Log it: an erasure that is asked for again, or given up. */
@@ -102,15 +102,14 @@ export function* eraseAsked(name: string, keys: readonly string[], reason: strin
  * weeks and rows for as long as the table's TTL says: of one that has no receipt any more the rows are, under whatever key it is asked for.
  */
 function* askToErase(keys: readonly string[], reason: string): ErasureWork<AskedKeys> {
-  const taken: PayloadKey[] = [];
+  const payloads: Doorbell[] = [];
   const missing: string[] = [];
   for (const key of keys) {
     const payload = isPayloadKey(key) ? yield* ask("completeDoorbell", key) : null;
     if (payload === null) {
       missing.push(key);
     } else {
-      yield* ask("erase", { payload, reason });
-      taken.push(payload.key);
+      payloads.push(payload);
     }
   }
   const gone = missing.filter(isPayloadKey).sort();
@@ -118,17 +117,18 @@ function* askToErase(keys: readonly string[], reason: string): ErasureWork<Asked
   const receipted = new Set(receipts.map(({ key }) => key));
   const unreceipted = gone.filter((key) => !receipted.has(key));
   const rows = unreceipted.length === 0 ? [] : yield* ask("countRows", unreceipted);
-  const left = [...receipts, ...rows];
-  for (const { key, spans } of left) {
+  for (const { key, spans } of [...receipts, ...rows]) {
     const arrival = minuteToMs(minuteOfKey(key));
-    const payload = { v: 1, key, cause: "replay", spans, outputBytes: 0, arrival } as const;
-    yield* ask("erase", { payload, reason });
+    payloads.push({ v: 1, key, cause: "replay", spans, outputBytes: 0, arrival });
   }
-  const found = new Set<string>(left.map(({ key }) => key));
-  return {
-    taken: [...taken, ...left.map(({ key }) => key)],
-    missing: missing.filter((key) => !found.has(key)),
-  };
+  // Of the oldest first: a group is of few days, and a few more groups cost a few more mutations.
+  payloads.sort((a, b) => a.arrival - b.arrival);
+  if (payloads.length > 0) {
+    yield* ask("erase", { payloads, reason });
+  }
+  const taken = payloads.map(({ key }) => key);
+  const found = new Set<string>(taken);
+  return { taken, missing: missing.filter((key) => !found.has(key)) };
 }
 
 /**

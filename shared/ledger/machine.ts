@@ -32,6 +32,7 @@ import {
   type GroupState,
   type GroupTask,
 } from "./group.ts";
+import { splitByCaps } from "./grouping.ts";
 import { type BirthFacts, bornHead } from "./head.ts";
 import { accepted, afterLook, type TableLook } from "./known-table.ts";
 import { expire, leaseTask, takeGroup } from "./lease-task.ts";
@@ -77,7 +78,7 @@ export type LedgerEvent =
   /** The receipts that these attempts were handed are in ClickHouse. */
   | { readonly kind: "receipted"; readonly receipted: readonly Receipted[] }
   /** A person wants a payload gone, under all of its keys: as soon as it is no longer live. */
-  | { readonly kind: "erase"; readonly payload: Doorbell; readonly reason: string }
+  | { readonly kind: "erase"; readonly payloads: readonly Doorbell[]; readonly reason: string }
   /** A person decides about a payload whose rows are inexact: they stand as they are, or are deleted and written anew. */
   | { readonly kind: "resolve"; readonly key: PayloadKey; readonly how: "accept" | "rewrite" }
   | { readonly kind: "alarm" };
@@ -112,6 +113,8 @@ export function tokensNeeded(event: LedgerEvent): number {
       }
     case "receipted": // each group may leave one
       return event.receipted.length + 3;
+    case "erase": // each payload may be the only one of its group, or leave the others of it to one of their own
+      return 2 * event.payloads.length + 4;
     default:
       return 4;
   }
@@ -174,7 +177,7 @@ export function step(view: LedgerView, event: LedgerEvent, moment: Moment, setti
       }
       break;
     case "erase":
-      erase(draft, event.payload, shortText(event.reason, limits.reasonBytesMax));
+      erase(draft, event.payloads, shortText(event.reason, limits.reasonBytesMax));
       break;
     case "resolve":
       resolve(draft, event.key, event.how);
@@ -298,31 +301,54 @@ function takeReceipted(draft: Draft, group: Group): void {
 // --- erasing
 
 /**
- * Live: marked, and taken out of its group before the next attempt; where its rows may be there already, erased when the
- * group's receipts are written. Done or unknown: after the fence of any INSERT of it that may still run.
+ * Live: marked, and taken out of their groups before the next attempt; where rows may be there already, erased when the group's receipts
+ * are written. Done or unknown: after the fence of any INSERT of them that may still run, as many together as a group takes, for each
+ * group has its parts of the table written anew. Who need not wait for a fence waits for nobody's.
  */
-function erase(draft: Draft, payload: Doorbell, reason: string): void {
+function erase(draft: Draft, payloads: readonly Doorbell[], reason: string): void {
   const { now, settings } = draft;
-  const id = idOfKey(payload.key);
-  const waiting = draft.waitingPayload(id);
-  const place = draft.place(id);
-  if (waiting !== undefined) {
-    draft.wait({ ...waiting, erase: reason });
-  } else if (place?.at === "group") {
-    const group = readGroup(draft, place.group);
-    assert(group !== undefined, "an id is placed in a group that is there");
-    const payloads = group.payloads.map((one) => (idOfKey(one.key) === id ? { ...one, erase: reason } : one));
-    const marked = draft.change({ ...group, payloads });
-    if (group.state.at === "held") {
-      takeOut(draft, marked, id, verifyingState(now)); // whatever its rows are, they go
-    } else if (group.state.at === "open" && group.state.lease === null) {
-      takeOutErased(draft, marked);
+  const rest = new Map<PayloadId, { readonly payload: GroupPayload; readonly fence: number }>();
+  const open = new Set<GroupId>();
+  for (const payload of payloads) {
+    const id = idOfKey(payload.key);
+    const waiting = draft.waitingPayload(id);
+    const place = draft.place(id);
+    if (waiting !== undefined) {
+      draft.wait({ ...waiting, erase: reason });
+    } else if (place?.at === "group") {
+      const group = markErased(draft, place.group, id, reason);
+      if (group.state.at === "held") {
+        takeOut(draft, group, id, verifyingState(now)); // whatever its rows are, they go
+      } else if (group.state.at === "open" && group.state.lease === null) {
+        open.add(group.id);
+      }
+    } else {
+      const marked = { ...payloadOf(payload), doorbell: true, erase: reason };
+      rest.set(id, {
+        payload: marked,
+        fence: (place?.since ?? unknownSince(draft.head, id)) + fenceMs(settings),
+      });
     }
-  } else {
-    const fence = (place?.since ?? unknownSince(draft.head, id)) + fenceMs(settings);
-    const marked = { ...payloadOf(payload), doorbell: true, erase: reason };
-    makeGroup(draft, [marked], verifyingState(fence), Math.max(now, fence));
   }
+  for (const id of open) {
+    const group = readGroup(draft, id);
+    assert(group !== undefined, "a group that was marked is there");
+    takeOutErased(draft, group);
+  }
+  for (const some of Map.groupBy(rest.values(), ({ fence }) => fence <= now).values()) {
+    const fence = Math.max(...some.map((one) => one.fence));
+    const together = some.map(({ payload }) => payload);
+    for (const run of splitByCaps(together, settings.caps)) {
+      makeGroup(draft, run, verifyingState(fence), Math.max(now, fence));
+    }
+  }
+}
+
+function markErased(draft: Draft, groupId: GroupId, id: PayloadId, reason: string): Group {
+  const group = readGroup(draft, groupId);
+  assert(group !== undefined, "an id is placed in a group that is there");
+  const payloads = group.payloads.map((one) => (idOfKey(one.key) === id ? { ...one, erase: reason } : one));
+  return draft.change({ ...group, payloads });
 }
 
 // --- resolving

@@ -157,7 +157,7 @@ test("VERIFY ends what runs before it reads anything, and says that something ra
 
 test("an erasure is rows, then receipts, then objects: nothing says `erased` of what is there", async () => {
   const ledger = new TestLedger();
-  ledger.step({ kind: "erase", payload: doorbell({ n: 1 }), reason: "asked for" });
+  ledger.step({ kind: "erase", payloads: [doorbell({ n: 1 })], reason: "asked for" });
   ledger.now += 600_000;
   const verify = ledger.takeNotified();
   const { key } = doorbell({ n: 1 });

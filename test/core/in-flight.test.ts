@@ -212,7 +212,7 @@ describe("the longest work", () => {
     const ledger = new TestLedger();
     ledger.claim({ n: 1, arrival: startMs - weekMs, cause: "replay" });
     const { v: _, ...payload } = doorbell({ n: 2, arrival: startMs - weekMs });
-    ledger.step({ kind: "erase", payload: { v: 1, ...payload }, reason: "asked for" });
+    ledger.step({ kind: "erase", payloads: [{ v: 1, ...payload }], reason: "asked for" });
     expect(inFlight(ledger)).toMatchObject({ groupsCount: 2, oldestWork: null });
   });
 

@@ -328,7 +328,11 @@ describe("what somebody asks for while its receipts are written", () => {
 });
 
 describe("a person erases a payload", () => {
-  const erase = { kind: "erase", payload: doorbell({ n: 1, cause: "replay" }), reason: "asked for" } as const;
+  const erase = {
+    kind: "erase",
+    payloads: [doorbell({ n: 1, cause: "replay" })],
+    reason: "asked for",
+  } as const;
   const erased = { ...one, erase: "asked for" };
 
   test("that waits: it is marked", () => {

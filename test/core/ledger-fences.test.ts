@@ -142,7 +142,7 @@ test("what a person erases while it is being inserted is erased behind the fence
   ledger.claim({ n: 1 });
   const insert = ledger.takeNotified();
   const handedOutAt = ledger.now;
-  ledger.step({ kind: "erase", payload: doorbell({ n: 1 }), reason: "asked for" });
+  ledger.step({ kind: "erase", payloads: [doorbell({ n: 1 })], reason: "asked for" });
   const receipts = ledger.report(insert, storedReport(insert));
   ledger.receipted(...(receipts === null ? [] : [receipts]));
   const verify = next(ledger);
@@ -192,9 +192,24 @@ test("a fence is a lease, an INSERT and a margin; an INSERT is overdue after its
   expect([0, 1, 2, 3, 5000].map((failures) => backOffMs(failures, backOff))).toEqual([3, 6, 12, 20, 20]);
 });
 
+test("what a person erases together is one group, or as few as its caps and the fences allow", () => {
+  const ledger = new TestLedger();
+  const asked = Array.from({ length: 501 }, (_, i) => doorbell({ n: i + 1, cause: "replay" }));
+  ledger.now += fenceMs(ledger.settings) + 1;
+  const [first] = asked;
+  ledger.step({
+    kind: "erase",
+    payloads: [...asked, ...(first === undefined ? [] : [first])],
+    reason: "asked for",
+  });
+  const groups = [...ledger.state.dump().groups.values()];
+  expect(groups.map(({ payloads }) => payloads.length)).toEqual([500, 1]);
+  expect(groups.flatMap(({ payloads }) => payloads).every(({ erase }) => erase === "asked for")).toBe(true);
+});
+
 test("what a person erases that is not live is verified behind the fence of any INSERT that may have stored it", () => {
   const erase = (ledger: TestLedger) => {
-    ledger.step({ kind: "erase", payload: doorbell({ n: 1, cause: "replay" }), reason: "asked for" });
+    ledger.step({ kind: "erase", payloads: [doorbell({ n: 1, cause: "replay" })], reason: "asked for" });
     const [group] = ledger.state.dump().groups.values();
     return group && [group.state.at === "verifying" && group.state.fence, group.due];
   };

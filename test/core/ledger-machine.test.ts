@@ -289,7 +289,7 @@ describe("attempts", () => {
     ledger.report(task, { kind: "unknown", reason: "reset" });
     ledger.now += limits.retryFirstMs;
     expect(ledger.alarm()).toEqual([task.group]);
-    ledger.step({ kind: "erase", payload: doorbell({ n: 1 }), reason: "asked for" });
+    ledger.step({ kind: "erase", payloads: [doorbell({ n: 1 })], reason: "asked for" });
     expect(ledger.state.group(task.group)?.state.at).toBe("verifying");
     ledger.now += limits.leaseMs;
     expect(ledger.alarm()).toEqual([]);

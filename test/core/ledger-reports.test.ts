@@ -364,7 +364,7 @@ describe("a full store", () => {
     const { ledger, time } = stored();
     ledger.fullAlarm(full, time + 1);
     const payload = doorbell({ n: 1, id: timedIdAt(1) });
-    ledger.step({ kind: "erase", payload, reason: "asked for" });
+    ledger.step({ kind: "erase", payloads: [payload], reason: "asked for" });
     const [erased] = ledger.state.dump().groups.values();
     expect(erased?.state).toMatchObject({ fence: ledger.now + fenceMs(defaultSettings) });
   });

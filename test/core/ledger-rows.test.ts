@@ -387,7 +387,7 @@ describe("the machine keeps to its bounds", () => {
 
   test("where a person's reason, and the table check's, are a megabyte", () => {
     const ledger = new TestLedger();
-    ledger.step({ kind: "erase", payload: doorbell({ n: 1, cause: "replay" }), reason: long });
+    ledger.step({ kind: "erase", payloads: [doorbell({ n: 1, cause: "replay" })], reason: long });
     expect(short(ledger)).toBe(true);
     const ttl = { kind: "unclear", clause: long } as const;
     const measure = { blocks: 0, windowBlocks: 1, windowMs: null, ttl };
@@ -397,7 +397,7 @@ describe("the machine keeps to its bounds", () => {
 
   test("where an erased payload has receipts under 1,200 keys: each is erased, 60 at a look", () => {
     const ledger = new TestLedger();
-    ledger.step({ kind: "erase", payload: doorbell({ n: 1, cause: "replay" }), reason: "asked for" });
+    ledger.step({ kind: "erase", payloads: [doorbell({ n: 1, cause: "replay" })], reason: "asked for" });
     const keys = Array.from(
       { length: 1200 },
       (_, i) => doorbell({ n: 1, arrival: startMs - i * minuteMs }).key,

@@ -542,7 +542,7 @@ describe("a payload whose rows are inexact", () => {
 
   test("is erased at once when a person asks for that", () => {
     const ledger = held();
-    ledger.step({ kind: "erase", payload: doorbell({ n: 1 }), reason: "asked for" });
+    ledger.step({ kind: "erase", payloads: [doorbell({ n: 1 })], reason: "asked for" });
     const verify = next(ledger, MINUTE_MS);
     const task = ledger.report(verify, verified(verify, 4));
     expect(task?.step === "receipts" ? task.receipts : []).toMatchObject([

@@ -5,7 +5,7 @@ import { defaultSettings, fenceMs } from "../../shared/ledger/settings.ts";
 import { codecVersion, doorbell, startMs, storedReport, TestLedger } from "../ledger/world.ts";
 
 const erase = (ledger: TestLedger, n: number): void => {
-  ledger.step({ kind: "erase", payload: doorbell({ n, cause: "replay" }), reason: "asked for" });
+  ledger.step({ kind: "erase", payloads: [doorbell({ n, cause: "replay" })], reason: "asked for" });
 };
 
 /** The numbers of a task's payloads. */

@@ -81,7 +81,7 @@ describe("payloads cannot be stored", () => {
     const ledger = new TestLedger();
     ledger.claim({ n: 1 });
     const payload = doorbell({ n: 1, cause: "replay" });
-    ledger.step({ kind: "erase", payload, reason: "asked for" });
+    ledger.step({ kind: "erase", payloads: [payload], reason: "asked for" });
     let task: GroupTask | null = null;
     while (task === null) {
       ledger.now += 1000;

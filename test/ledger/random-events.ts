@@ -88,7 +88,7 @@ export class RandomHistory {
   #decision(): LedgerEvent {
     const payload = doorbell(this.#bell());
     return this.#random() < 0.3
-      ? { kind: "erase", payload, reason: "asked for" }
+      ? { kind: "erase", payloads: [payload], reason: "asked for" }
       : { kind: "resolve", key: payload.key, how: this.#random() < 0.5 ? "accept" : "rewrite" };
   }
 

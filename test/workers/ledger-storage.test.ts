@@ -108,7 +108,7 @@ describe("the SQLite store", () => {
       expect(() => sqlite.apply([...changes, missing])).toThrow("a group that ends is there");
       expect(sqlite.waiting.payloads).toEqual([]);
       expect(new LedgerStorage(storage).waiting.payloads).toEqual([]);
-      const erase = { kind: "erase", payload: doorbell({ n: 2 }), reason: "asked for" } as const;
+      const erase = { kind: "erase", payloads: [doorbell({ n: 2 })], reason: "asked for" } as const;
       const erased = step(sqlite, erase, { now: 0, tokens, databaseBytes: 0 }, settings).changes;
       expect(erased.map(({ kind }) => kind)).toEqual(["group"]);
       expect(() => sqlite.apply([...erased, missing])).toThrow("a group that ends is there");
@@ -129,7 +129,7 @@ describe("the SQLite store", () => {
         sqlite.apply(changes);
         return changes.flatMap((change) => (change.kind === "group" && change.isNew ? [change.group] : []));
       };
-      const erase = (n: number) => apply({ kind: "erase", payload: doorbell({ n }), reason: "asked for" });
+      const erase = (n: number) => apply({ kind: "erase", payloads: [doorbell({ n })], reason: "asked for" });
       apply({ kind: "born", facts: emptyWorld });
       const groups = [...erase(1), ...erase(2)];
       expect(groups).toHaveLength(2);
@@ -167,7 +167,8 @@ describe("the SQLite store", () => {
         const tokens = Array.from({ length: tokensNeeded(event) }, () => tokenAt(++drawn));
         return step(sqlite, event, { now: 1000, tokens, databaseBytes: 0 }, settings).changes;
       };
-      const erase = (n: number) => decide({ kind: "erase", payload: doorbell({ n }), reason: "asked for" });
+      const erase = (n: number) =>
+        decide({ kind: "erase", payloads: [doorbell({ n })], reason: "asked for" });
       sqlite.apply(decide({ kind: "born", facts: emptyWorld }));
       sqlite.apply(erase(1));
       const second = erase(2);
@@ -198,7 +199,7 @@ describe("the SQLite store", () => {
       const sqlite = new LedgerStorage(storage);
       const born = { kind: "born", facts: emptyWorld } as const;
       sqlite.apply(step(sqlite, born, { now: 0, tokens: [], databaseBytes: 0 }, settings).changes);
-      const event = { kind: "erase", payload: doorbell({ n: 1 }), reason: "asked for" } as const;
+      const event = { kind: "erase", payloads: [doorbell({ n: 1 })], reason: "asked for" } as const;
       const tokens = Array.from({ length: 4 }, (_, n) => tokenAt(n));
       const { changes } = step(sqlite, event, { now: 0, tokens, databaseBytes: 0 }, settings);
       const [change] = changes;
@@ -226,7 +227,7 @@ describe("the SQLite store", () => {
         return changes.flatMap((change) => (change.kind === "group" && change.isNew ? [change] : []));
       };
       apply({ kind: "born", facts: emptyWorld });
-      const [made] = apply({ kind: "erase", payload: doorbell({ n: 1 }), reason: "asked for" });
+      const [made] = apply({ kind: "erase", payloads: [doorbell({ n: 1 })], reason: "asked for" });
       assert(made !== undefined);
       // Of many of one time and one of another, which has a row of its own.
       const payloads = [...Array.from({ length: 9 }, (_, n) => idAt(100 + n)), timedIdAt(4)].map((id) => ({
@@ -239,7 +240,7 @@ describe("the SQLite store", () => {
       expect(sqlite.places([timedIdAt(4)]).size).toBe(1);
       sqlite.apply([{ kind: "end", group: group.id, ended: [], at: 2000 }]);
       sqlite = new LedgerStorage(storage);
-      expect(apply({ kind: "erase", payload: doorbell({ n: 2 }), reason: "asked for" })).toHaveLength(1);
+      expect(apply({ kind: "erase", payloads: [doorbell({ n: 2 })], reason: "asked for" })).toHaveLength(1);
       expect(sqlite.places([timedIdAt(4)]).size, "it is in no group").toBe(0);
       expect(countOf(storage, "strays")).toBe(0);
     });
@@ -277,7 +278,7 @@ describe("the SQLite store", () => {
       const born = { kind: "born", facts: emptyWorld } as const;
       sqlite.apply(step(sqlite, born, { now: 0, tokens: [], databaseBytes: 0 }, settings).changes);
       for (let n = 0; n < 10; n++) {
-        const erase = { kind: "erase", payload: doorbell({ n }), reason: "asked for" } as const;
+        const erase = { kind: "erase", payloads: [doorbell({ n })], reason: "asked for" } as const;
         const tokens = Array.from({ length: 4 }, (_, i) => tokenAt(n * 4 + i));
         sqlite.apply(step(sqlite, erase, { now: 0, tokens, databaseBytes: 0 }, settings).changes);
       }

@@ -24,7 +24,7 @@ import { payloadKeySchema, queryReceipts } from "./read-receipts.ts";
 import { countRows } from "./read-table.ts";
 
 interface ErasingLedger {
-  erase(payload: Doorbell, reason: string): Promise<void>;
+  eraseAll(payloads: readonly Doorbell[], reason: string): Promise<void>;
   holds(keys: readonly PayloadKey[]): Promise<readonly boolean[]>;
 }
 
@@ -80,8 +80,8 @@ function performerOf({ bucket, clickHouse, ledger }: ErasureTargets): AskedErasu
     countRows: async (keys) => await countOwnRows(clickHouse, keys),
     outcomes: async (keys) => await queryRows(clickHouse, outcomesSchema, outcomesQuery(settings, keys)),
     holds: async (keys) => await ledger.holds(keys),
-    erase: async ({ payload, reason }) => {
-      await ledger.erase(payload, reason);
+    erase: async ({ payloads, reason }) => {
+      await ledger.eraseAll(payloads, reason);
       return null;
     },
     report: async ({ severity, message, keys }) => {

@@ -186,7 +186,12 @@ export class Ledger extends DurableObject<LedgerEnv> {
 
   /** Erases a payload under all of its keys: as soon as it is no longer live, and after the fence. */
   async erase(payload: Doorbell, reason: string): Promise<void> {
-    await this.#step({ kind: "erase", payload, reason });
+    await this.eraseAll([payload], reason);
+  }
+
+  /** All of them in one step, so that they are erased together. */
+  async eraseAll(payloads: readonly Doorbell[], reason: string): Promise<void> {
+    await this.#step({ kind: "erase", payloads, reason });
   }
 
   /** Begins a run of the reconciler. Null: another one is under way, and this one does not take over. */

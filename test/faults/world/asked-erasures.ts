@@ -160,8 +160,8 @@ const performer: ErasurePerformer = {
       }),
     ),
   holds: (world, keys) => world.ledger.holds(keys),
-  erase(world, { payload, reason }) {
-    world.ledger.call({ kind: "erase", payload, reason });
+  erase(world, { payloads, reason }) {
+    world.ledger.call({ kind: "erase", payloads, reason });
     return null;
   },
   report(world, { severity, message, keys }) {

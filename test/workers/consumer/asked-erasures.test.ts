@@ -33,8 +33,8 @@ beforeEach(async () => {
   vi.restoreAllMocks();
   receipts = [];
   vi.spyOn(globalThis, "fetch").mockImplementation(async (_input, init) => {
-    // How keys ended; of the query for all that receipts say nothing is found.
-    const found = String(init?.body).includes("group_id") ? [] : receipts;
+    // How keys ended; of the queries for all that receipts say, and for rows, nothing is found.
+    const found = /group_id|HeadracePayload/.test(String(init?.body)) ? [] : receipts;
     const headers = { "x-clickhouse-summary": "{}" };
     return new Response(found.map((one) => JSON.stringify(one)).join("\n"), { headers });
   });
@@ -45,7 +45,7 @@ beforeEach(async () => {
 test("an erasure that a lost ledger has forgotten is asked for again", async () => {
   expect(await look(born)).toBe(true);
   for (const key of keys) {
-    expect(await born.whereIs(idOfKey(key))).toMatchObject({ at: "group", state: "verifying" });
+    expect(await born.whereIs(idOfKey(key))).toMatchObject({ at: "group", state: "verifying", payloads: 2 });
   }
   expect(await remembered()).toHaveLength(1);
   expect(await look(born, 20)).toBe(false); // it has them now
