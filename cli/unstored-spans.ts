@@ -36,6 +36,11 @@ export async function unstoredSpans(
     }
   }
   const notes: string[] = [];
+  if (letters.length >= limits.deadLettersListed) {
+    notes.push(
+      `Only the newest ${letters.length} dead letters are looked into: run this again when they are replayed or purged`,
+    );
+  }
   if (keys.length > 0) {
     notes.push(`${counted(keys.length, "dead letter")} with spans of this trace:\n${keys.join("\n")}`);
   }

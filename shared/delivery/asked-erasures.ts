@@ -121,10 +121,9 @@ function* askToErase(keys: readonly string[], reason: string): ErasureWork<Asked
     const arrival = minuteToMs(minuteOfKey(key));
     payloads.push({ v: 1, key, cause: "replay", spans, outputBytes: 0, arrival });
   }
-  // Of the oldest first: a group is of few days, and a few more groups cost a few more mutations.
-  payloads.sort((a, b) => a.arrival - b.arrival);
   if (payloads.length > 0) {
-    yield* ask("erase", { payloads, reason });
+    // The oldest first: a group is of few days, and each group more costs mutations.
+    yield* ask("erase", { payloads: payloads.toSorted((a, b) => a.arrival - b.arrival), reason });
   }
   const taken = payloads.map(({ key }) => key);
   const found = new Set<string>(taken);

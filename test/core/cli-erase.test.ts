@@ -188,6 +188,11 @@ test("dead letters are looked into, for no row names what they have of the trace
   expect(out).toContain(died[2]);
 });
 
+test("more dead letters than one answer lists are not all looked into, and that is said", async () => {
+  letters = Array.from({ length: 1000 }, (_, n) => formatPayloadKey(startMs, "beta", idAt(10 + n)));
+  expect((await erase("--tenant", "acme", "--yes")).out).toContain("Only the newest 1000 dead letters");
+});
+
 test("what is in flight may bring more of a trace, and that is said", async () => {
   inFlight = 2;
   expect((await erase("--tenant", "acme", "--yes")).out).toContain(
