@@ -49,11 +49,6 @@ export async function unstoredSpans(
       `${counted(unread.length, "dead letter")} cannot be read, and may have spans of this trace: \`headrace dead-letters purge KEY\` is rid of one\n${unread.join("\n")}`,
     );
   }
-  if (letters.length >= limits.deadLettersListed) {
-    notes.push(
-      `there are more dead letters than the ${letters.length} that were looked into: replay or purge these, and run this again`,
-    );
-  }
   const { waiting, groups } = await console.ask("GET /api/in-flight");
   const own = groups.filter(({ tenants }) => tenants.some(isAsked));
   const inFlight = own.reduce((sum, { payloads }) => sum + payloads, waiting);

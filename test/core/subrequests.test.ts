@@ -207,8 +207,8 @@ test("an erasure of payloads whose segments are gone is asked for again by as ma
     completeDoorbell: counts(() => null, 2),
     readSpans: counts((asked) => asked.map((key) => ({ key, spans: 1 }))),
     countRows: async () => expect.unreachable(),
-    erase: counts(({ payload }) => {
-      erased.push(payload.key);
+    erase: counts(({ payloads }) => {
+      erased.push(...payloads.map(({ key }) => key));
       return null;
     }),
     writeRecord: counts(({ erasure }) => {
