@@ -12,6 +12,9 @@ import LongestFirst from "./test/longest-first.ts";
  */
 const isolate = false;
 
+/** `expect.poll` ends when it holds: the second that vitest gives it is how long a busy machine may take for anything. */
+const expect = { poll: { timeout: 15_000 } };
+
 export default defineConfig({
   test: {
     maxWorkers: 3, // test files wait for servers a third of their time: two cores do three of them at once
@@ -25,6 +28,7 @@ export default defineConfig({
           name: "core",
           include: ["test/core/**/*.test.ts"],
           isolate,
+          expect,
           testTimeout: 30_000,
           hookTimeout: 30_000,
         },
@@ -81,6 +85,7 @@ export default defineConfig({
         test: {
           name: "engine",
           isolate,
+          expect,
           include: ["test/engine/**/*.test.ts"],
           globalSetup: ["test/engine/global.ts"],
           // Beside tests of the pipeline, which go first.
@@ -93,6 +98,7 @@ export default defineConfig({
         test: {
           name: "e2e",
           isolate,
+          expect,
           include: ["test/e2e/**/*.test.ts"],
           testTimeout: 60_000,
           hookTimeout: 60_000,

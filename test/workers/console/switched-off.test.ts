@@ -331,7 +331,7 @@ describe("what the consumer needs is away", () => {
     const env = bindingsWith({});
     await vi.waitFor(async () => {
       expect((await ask(env, "/api/status")).text).toContain(`${said} since`);
-    });
+    }, 15_000);
     expect(logged.join("\n")).toContain(said);
     now += limits.alertNotDeliveredMs;
     expect(await ask(env, "/healthz")).toMatchObject({ status: 503, text: expect.stringContaining(said) });
@@ -340,7 +340,7 @@ describe("what the consumer needs is away", () => {
     await runDurableObjectAlarm(ledger);
     await vi.waitFor(async () => {
       expect((await ask(env, "/api/status")).text).not.toContain("the queue of groups");
-    });
+    }, 15_000);
   });
 });
 

@@ -198,7 +198,9 @@ describe("payloads of concurrent requests", () => {
     vi.spyOn(console, "warn").mockImplementation((line) => void lines.push(line));
     expect((await post(body())).status).toBe(200);
     expect(await storedPayloads()).toHaveLength(1);
-    await vi.waitFor(() => expect(lines.join()).toContain("the queue of doorbells (binding RING)"));
+    await vi.waitFor(() => expect(lines.join()).toContain("the queue of doorbells (binding RING)"), {
+      timeout: 15_000,
+    });
   });
 });
 

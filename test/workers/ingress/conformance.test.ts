@@ -500,7 +500,7 @@ describe("failures", () => {
     expect(bug, "a bug of ours").toMatchObject({ status: 503, type: mediaTypes.json });
     expect(bug.headers.get("retry-after")).toMatch(/^[1-9][0-9]*$/);
     // What was under way goes on: its put must not land in the next test.
-    await vi.waitFor(async () => expect(await storedPayloads()).toHaveLength(1));
+    await vi.waitFor(async () => expect(await storedPayloads()).toHaveLength(1), 15_000);
   });
 
   test("F4 an R2 that does not answer is 503 once the put has had its minute", async () => {

@@ -311,7 +311,7 @@ describe("an isolate that looks up many keys", () => {
       const request = new Request(`${origin}/v1/traces`, { method: "POST", headers, body });
       expect((await worker.fetch(request as Parameters<typeof worker.fetch>[0], env, ctx)).status).toBe(200);
       if (operations.length === lookUps) {
-        await vi.waitFor(() => expect(operations.at(-1)).toBe("list"));
+        await vi.waitFor(() => expect(operations.at(-1)).toBe("list"), 15_000);
       }
     }
     vi.useRealTimers();

@@ -45,5 +45,5 @@ test.each([
   expect(response.status).toBe(status);
   await vi.waitFor(() => {
     expect(logged.find((line) => line.includes(name))).toContain("internal error; reference = 4711");
-  });
+  }, 15_000);
 });
