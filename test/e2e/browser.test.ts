@@ -83,7 +83,7 @@ describeInChromium("a browser", () => {
   test.concurrent("of an origin that the key names sends with the SDK, and its spans are rows once", async () => {
     const said = await sendSpans(page, "allowed");
     expect(said.filter((line) => /fail|error|retryable/i.test(line))).toEqual([]);
-    await local.eventually(rows("allowed"), "20\t20\tshop-web\tshop", 8000);
+    await local.eventually(rows("allowed"), "20\t20\tshop-web\tshop", 20_000);
   });
 
   test.concurrent("that closes its page right after the span sends all the same: the SDK's requests are keepalive up to 60 KiB", async () => {
@@ -91,13 +91,13 @@ describeInChromium("a browser", () => {
     const asked: Export = { url: url(), key, run: "closing", spans: 5, textChars: 10 };
     await closing.evaluate(`void sendSpans(${JSON.stringify(asked)})`);
     await closing.close();
-    await local.eventually(rows("closing"), "5\t5\tshop-web\tshop", 8000);
+    await local.eventually(rows("closing"), "5\t5\tshop-web\tshop", 20_000);
   });
 
   test.concurrent("sends more than 60 KiB in one request without keepalive, and more than 64 KiB with it is refused by itself", async () => {
     const said = await sendSpans(page, "large", { spans: 100, textChars: 2000 });
     expect(said.join("\n")).toMatch(/keepalive disabled: \d+\.\dKB payload/);
-    await local.eventually(rows("large"), "100\t100\tshop-web\tshop", 8000);
+    await local.eventually(rows("large"), "100\t100\tshop-web\tshop", 20_000);
     const body = `{"x":"${"y".repeat(66_000)}"}`;
     expect(await request(page, { method: "POST", headers, body, keepalive: true })).toEqual({
       error: "TypeError: Failed to fetch",

@@ -22,10 +22,10 @@ async function storedKey(): Promise<{ readonly key: string; readonly trace: stri
   const spans = freshSpans(30, 2);
   const trace = spans[0]?.spanContext().traceId ?? "";
   await exportSpans(local.pipeline, spans);
-  await local.eventually(`SELECT count() > 0 FROM otel_traces WHERE TraceId = '${trace}'`, "1", 15_000);
+  await local.eventually(`SELECT count() > 0 FROM otel_traces WHERE TraceId = '${trace}'`, "1", 20_000);
   const receipt = `SELECT key FROM headrace_receipts WHERE outcome = 'stored' AND payload IN
     (SELECT HeadracePayload FROM otel_traces WHERE TraceId = '${trace}')`;
-  await local.eventually(`SELECT count() FROM (${receipt})`, "1", 15_000);
+  await local.eventually(`SELECT count() FROM (${receipt})`, "1", 20_000);
   const key = await local.query(receipt);
   await isDone(key);
   return { key, trace };
@@ -222,7 +222,7 @@ describe.concurrent("a payload", () => {
     await local.eventually(
       `SELECT outcome FROM headrace_receipts FINAL WHERE key = '${key}'`,
       "erased",
-      10_000,
+      20_000,
     );
     expect((await cli("erase", "--trace", trace, "--reason", "asked for")).code).toBe(1);
   });
@@ -369,7 +369,7 @@ test("payloads of a segment come in by its event, are shown, listed, replayed wi
   const stored = "dev\tsegment-0\t10\t10\nneighbour\tsegment-1\t10\t10\ndev\tsegment-2\t10\t10";
   await local.eventually(rows, stored, 30_000);
   const receipts = `SELECT key, outcome FROM headrace_receipts FINAL WHERE key LIKE '${segment}/%' ORDER BY key`;
-  await local.eventually(receipts, keys.map((key) => `${key}\tstored`).join("\n"), 15_000);
+  await local.eventually(receipts, keys.map((key) => `${key}\tstored`).join("\n"), 20_000);
   await isDone(second);
 
   const shown = await cli("payload", "show", second);

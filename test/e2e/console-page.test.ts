@@ -283,7 +283,7 @@ describeInChromium("the console's page", () => {
 
   test("shows spans that have just been sent, without a reload", async () => {
     await exportSpans(local.pipeline, freshSpans(400));
-    await local.eventually("SELECT count() FROM otel_traces", "400", 10_000);
+    await local.eventually("SELECT count() FROM otel_traces", "400", 20_000);
     await comesToShow("400", "#tenants table");
     await comesToShow("1 payload accepted", "#minutes");
     expect(await text(".first-steps")).toBe("");
@@ -334,7 +334,7 @@ describeInChromium("the console's page", () => {
 
     await local.eventually(receiptOf(replayed), "stored", 20_000);
     await local.eventually(receiptOf(purged), "erased\tno use", 20_000);
-    await local.eventually("SELECT count(), uniqExact(SpanId) FROM otel_traces", "420\t420", 1000);
+    await local.eventually("SELECT count(), uniqExact(SpanId) FROM otel_traces", "420\t420", 20_000);
     await shows("No dead letters", "#dead-letters");
   }, 60_000);
 

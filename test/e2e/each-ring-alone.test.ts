@@ -49,7 +49,7 @@ const receipts = "SELECT count() FROM headrace_receipts FINAL WHERE outcome = 's
 /** Everything is there once, receipted, and nothing is missing. */
 async function expectAll(local: LocalPipeline, deadlineMs: number): Promise<void> {
   await local.eventually(rows, all, deadlineMs);
-  await local.eventually(receipts, String(payloads), 10_000);
+  await local.eventually(receipts, String(payloads), 20_000);
   expect(await ask(local, "GET", "balance")).toMatchObject({
     balanced: true,
     accepted: payloads,

@@ -16,7 +16,7 @@ function runOf(name: string) {
 }
 
 /** A second or two on a machine that does nothing else; here other tests compute beside it. */
-const soonMs = 10_000;
+const soonMs = 20_000;
 
 describe("spans of the SDK's exporter", () => {
   test.each([
@@ -41,7 +41,7 @@ describe("spans of the SDK's exporter", () => {
     const { resource, where } = runOf("columns");
     const spans = freshSpans(200, 3, resource);
     await exportSpans(local.pipeline, spans);
-    await local.eventually(`SELECT count() FROM otel_traces ${where}`, "200", 5000);
+    await local.eventually(`SELECT count() FROM otel_traces ${where}`, "200", soonMs);
     const rows = (await local.query(`SELECT * FROM otel_traces ${where} FORMAT JSONEachRow`))
       .split("\n")
       .map((line) => JSON.parse(line) as Record<string, unknown>);
@@ -83,7 +83,7 @@ describe("spans of the SDK's exporter", () => {
     const spans = freshSpans(50, 2, resource);
     await exportSpans(local.pipeline, spans, "protobuf", "none");
     await exportSpans(local.pipeline, spans, "protobuf", "none");
-    await local.eventually(`SELECT count(), uniqExact(SpanId) FROM otel_traces ${where}`, "50\t50", 5000);
+    await local.eventually(`SELECT count(), uniqExact(SpanId) FROM otel_traces ${where}`, "50\t50", soonMs);
     await new Promise((resolve) => setTimeout(resolve, 2500)); // longer than the way to the rows takes
     expect(await local.query(`SELECT count() FROM otel_traces ${where}`)).toBe("50");
   });
@@ -96,7 +96,7 @@ describe("spans of the SDK's exporter", () => {
       Array.from({ length: 20 }, (_, i) => exportSpans(local.pipeline, spans.slice(i * 10, i * 10 + 10))),
     );
     const seconds = Math.floor((performance.now() - began) / 1000);
-    await local.eventually(`SELECT count(), uniqExact(SpanId) FROM otel_traces ${where}`, "200\t200", 5000);
+    await local.eventually(`SELECT count(), uniqExact(SpanId) FROM otel_traces ${where}`, "200\t200", soonMs);
     const groups = await local.query(
       `SELECT uniqExact(group_id) FROM headrace_receipts WHERE spans = 10 AND outcome = 'stored'`,
     );
@@ -179,7 +179,7 @@ describe("the exporter gets the answer", () => {
       spanContext: () => first?.spanContext(),
     } as unknown as (typeof spans)[0];
     await exportSpans(local.pipeline, [...spans.slice(1), late]);
-    await local.eventually(`SELECT count() FROM otel_traces ${where}`, "2", 5000);
+    await local.eventually(`SELECT count() FROM otel_traces ${where}`, "2", soonMs);
   });
 });
 

@@ -76,7 +76,7 @@ async function stored(run: string): Promise<{ readonly body: string; readonly id
   const { id, duplicate } = await send(body);
   expect(duplicate).toBeNull();
   await local.eventually(rowsOf(run), "10\t10", 20_000);
-  await local.eventually(outcomesOf(id), "stored", 10_000);
+  await local.eventually(outcomesOf(id), "stored", 20_000);
   await ended(id);
   return { body, id };
 }

@@ -71,7 +71,7 @@ describe("keys made at the console", () => {
     expect(kept.length).toBeGreaterThan(50);
     expect(kept.length).toBeLessThan(350);
     const rows = "FROM otel_traces WHERE HeadraceTenant = 'half'";
-    await local.eventually(`SELECT count() ${rows}`, String(kept.length), 10_000);
+    await local.eventually(`SELECT count() ${rows}`, String(kept.length), 20_000);
     expect(await local.query(`SELECT SpanId ${rows} ORDER BY SpanId`)).toBe(kept.join("\n"));
   }, 30_000);
 
@@ -84,7 +84,7 @@ describe("keys made at the console", () => {
         `acme/${new Date().toISOString().slice(0, 7)}/100/id\topen\twarning\tacme`,
         `acme/${new Date().toISOString().slice(0, 7)}/80/id\tresolved\tnote\tacme`,
       ].join("\n"),
-      15_000,
+      20_000,
     );
     await local.eventually(
       "SELECT if(tenant = '', 'nobody', tenant), key != '', outcome, reason, sum(requests), sum(spans), sum(key_lookups) FROM headrace_outcomes FINAL WHERE tenant != 'half' GROUP BY ALL ORDER BY ALL",
@@ -114,7 +114,7 @@ describe("keys made at the console", () => {
       ]),
     });
 
-    await local.eventually("SELECT spans FROM headrace_usage WHERE tenant = 'acme'", "80", 10_000);
+    await local.eventually("SELECT spans FROM headrace_usage WHERE tenant = 'acme'", "80", 20_000);
     const day = new Date().toISOString().slice(0, 10);
     expect(await ask("/api/usage?tenant=acme&days=1")).toMatchObject({
       since: day,

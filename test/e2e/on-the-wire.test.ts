@@ -247,7 +247,7 @@ async function rowsOf(spanIds: readonly string[]): Promise<Row[]> {
   await local.eventually(
     `SELECT count() FROM otel_traces WHERE SpanId IN (${list})`,
     String(spanIds.length),
-    5000,
+    20_000,
   );
   const text = await local.query(
     `SELECT *, toString(Timestamp) AS at FROM otel_traces WHERE SpanId IN (${list}) FORMAT JSONEachRow`,

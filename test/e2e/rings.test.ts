@@ -57,8 +57,8 @@ async function reconcile(): Promise<unknown> {
 test("the reconciler alone brings a payload in, and rings nothing that is held or done", async () => {
   await putWithoutDoorbell("reconcile");
   expect(await reconcile()).toMatchObject({ notified: 1 });
-  await local.eventually(countOf("reconcile"), "30\t30", 10_000);
-  await local.eventually("SELECT count() FROM headrace_receipts WHERE outcome = 'stored'", "1", 5000);
+  await local.eventually(countOf("reconcile"), "30\t30", 20_000);
+  await local.eventually("SELECT count() FROM headrace_receipts WHERE outcome = 'stored'", "1", 20_000);
   expect(await reconcile()).toMatchObject({ notified: 0, held: 0 });
 });
 
@@ -70,7 +70,7 @@ test("all rings at once store a payload once", async () => {
   const queue = await local.pipeline.workers.getQueueProducer("EVENTS", workerNames.consumer);
   const event = { account: "a", action: "PutObject", bucket: "b", object: { key, size }, eventTime: "now" };
   await Promise.all([queue.send(event), queue.send(event), reconcile(), reconcile()]);
-  await local.eventually(countOf("all"), "30\t30", 15_000);
+  await local.eventually(countOf("all"), "30\t30", 20_000);
   arrived = event;
 });
 
@@ -87,7 +87,7 @@ describe.concurrent("a young payload", () => {
     };
     const queue = await local.pipeline.workers.getQueueProducer("EVENTS", workerNames.consumer);
     await queue.send(event);
-    await local.eventually(countOf("event"), "30\t30", 15_000);
+    await local.eventually(countOf("event"), "30\t30", 20_000);
   });
 
   test("an event that comes when its payload is stored stores nothing again", async () => {
@@ -134,12 +134,12 @@ describe.concurrent("a young payload", () => {
       queue.send({ v: 1, key, cause: "ingress", ...counts }),
       queue.send({ v: 1, key: innocent.key, cause: "ingress" }),
     ]);
-    await local.eventually(countOf("innocent"), "30\t30", 15_000);
-    await local.eventually(countOf("other count"), "30\t30", 5000);
+    await local.eventually(countOf("innocent"), "30\t30", 20_000);
+    await local.eventually(countOf("other count"), "30\t30", 20_000);
     await local.eventually(
       `SELECT outcome, spans FROM headrace_receipts FINAL WHERE key IN ('${key}', '${innocent.key}') ORDER BY key`,
       "stored\t30\nstored\t30",
-      5000,
+      20_000,
     );
   });
 
@@ -148,7 +148,7 @@ describe.concurrent("a young payload", () => {
     const innocent = await putWithoutDoorbell("beside it");
     const queue = await local.pipeline.workers.getQueueProducer("RING", workerNames.consumer);
     await queue.sendBatch([damaged, innocent].map(({ key }) => ({ body: { v: 1, key, cause: "ingress" } })));
-    await local.eventually(countOf("beside it"), "30\t30", 15_000);
+    await local.eventually(countOf("beside it"), "30\t30", 20_000);
     await local.eventually(
       `SELECT outcome, reason FROM headrace_receipts FINAL WHERE key = '${damaged.key}'`,
       "dead\tunreadable",

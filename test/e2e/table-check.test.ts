@@ -44,7 +44,7 @@ test("a table that cannot deduplicate gets nothing, says what fixes it, and goes
   await local.query(command);
   await tickCron();
   await expect.poll(health, asked).toEqual({ status: 200, text: "ok\n" });
-  await local.eventually("SELECT count(), uniqExact(SpanId) FROM otel_traces", "50\t50", 15_000);
+  await local.eventually("SELECT count(), uniqExact(SpanId) FROM otel_traces", "50\t50", 20_000);
   const findings =
     "SELECT kind, state, severity FROM headrace_findings WHERE kind = 'table_check' ORDER BY at";
   expect(await local.query(findings)).toBe("table_check\topen\tpage\ntable_check\tresolved\tpage");
@@ -98,5 +98,5 @@ test("a server whose days are not UTC's gets nothing until it is restarted in UT
 
   await restart("UTC");
   await expect.poll(health, asked).toEqual({ status: 200, text: "ok\n" });
-  await local.eventually(`SELECT count(), uniqExact(SpanId) ${these}`, "50\t50", 15_000);
+  await local.eventually(`SELECT count(), uniqExact(SpanId) ${these}`, "50\t50", 20_000);
 });

@@ -77,7 +77,7 @@ describe("an INSERT whose outcome is unknown", () => {
 test("an INSERT may run as long as the ledger's fence counts on, and no longer", async () => {
   // A fence of 7 s and an INSERT of 60 s would let VERIFY look while the INSERT still runs.
   await send("bounded");
-  await local.eventually(rowsOf("bounded"), "40\t40", 10_000);
+  await local.eventually(rowsOf("bounded"), "40\t40", 20_000);
   const settings = readLedgerSettings({ LEDGER_TIMES_FASTER: "30" });
   expect(proxy.lastInsert().get("max_execution_time")).toBe(String(settings.insertMs / 1000));
   expect(settings.insertMs).toBe(2000);
@@ -94,7 +94,7 @@ describe("a payload that is done", { timeout: 120_000 }, () => {
       await send(run);
       await local.eventually(rowsOf(run), "40\t40", 20_000);
       ids.set(run, await payloadOf(run));
-      await local.eventually(receiptsOf(idOf(run)), "stored\t40", 10_000);
+      await local.eventually(receiptsOf(idOf(run)), "stored\t40", 20_000);
     }
     await local.query(`DELETE FROM otel_traces WHERE lower(hex(HeadracePayload)) = '${idOf("lost-rows")}'`);
     await local.query(
@@ -148,7 +148,7 @@ describe("a payload that is done", { timeout: 120_000 }, () => {
     await local.eventually(
       `SELECT outcome, reason FROM headrace_receipts FINAL WHERE key = '${key}'`,
       "erased\ta customer asked",
-      10_000,
+      20_000,
     );
     const bucket = await local.pipeline.workers.getR2Bucket("PAYLOADS", workerNames.consumer);
     await expect.poll(() => bucket.head(key), { timeout: 10_000 }).toBeNull();
@@ -169,7 +169,7 @@ describe("a payload that is done", { timeout: 120_000 }, () => {
       missing: [nobody],
     });
     await local.eventually(rowsOf("old"), "0\t0", 80_000);
-    await local.eventually(receiptsOf(payload), "erased\t40", 10_000);
+    await local.eventually(receiptsOf(payload), "erased\t40", 20_000);
   });
 
   test.concurrent("bytes that do not decode, and an object that is gone, end as dead letters; purged, they are erased", async ({
@@ -257,7 +257,7 @@ test("a payload that the table refuses is taken out of its group and dead-letter
   await local.eventually(
     `SELECT outcome FROM headrace_receipts FINAL WHERE key = '${key}'`,
     "stored",
-    10_000,
+    20_000,
   );
   expect(await ask("GET", "dead-letters")).toEqual([]);
 }, 180_000);
@@ -266,7 +266,7 @@ test("a ledger that lost everything neither doubles nor loses what is notified a
   await send("forgotten");
   await local.eventually(rowsOf("forgotten"), "40\t40", 30_000);
   const payload = await payloadOf("forgotten");
-  await local.eventually(receiptsOf(payload), "stored\t40", 5000);
+  await local.eventually(receiptsOf(payload), "stored\t40", 20_000);
   await local.query(
     `ALTER TABLE headrace_receipts DELETE WHERE lower(hex(payload)) = '${payload}' SETTINGS mutations_sync = 2`,
   );

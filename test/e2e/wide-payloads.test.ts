@@ -105,7 +105,7 @@ test("eight exporters at once share objects: their spans are rows, each once, an
   await local.eventually(
     "SELECT count(), uniqExact(payload) FROM headrace_receipts FINAL WHERE outcome = 'stored' AND spans = 20",
     `${payloads}\t${payloads}`,
-    10_000,
+    20_000,
   );
   // By sets of keys: each payload of each object has its receipt, and nobody is missed.
   const every = { listed: before.length + payloads, held: 0, notified: 0 };
