@@ -1,5 +1,5 @@
 /** A field of the filter, completed with what the table has. */
-import { useContext, useEffect, useRef, useState } from "preact/hooks";
+import { useContext, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { formatCondition, parseCondition } from "../../../../shared/console/trace-filter.ts";
 import { traceValuesSchema, type ValueKind } from "../../../../shared/console/traces.ts";
 import { AccessContext } from "../answer.ts";
@@ -31,8 +31,8 @@ export function FilterField({
 }: FilterFieldProps) {
   const { values, complete } = useCompletion(of, context);
   const input = useRef<HTMLInputElement>(null);
-  // What the link says, also after Back. While somebody types it stays as typed.
-  useEffect(() => {
+  // What the link says, also after Back. While somebody types it stays as typed; before the field is seen nobody has.
+  useLayoutEffect(() => {
     if (input.current !== null) {
       input.current.value = value;
     }
