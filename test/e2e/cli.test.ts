@@ -13,7 +13,11 @@ import { headrace } from "../wrangler/cli-run.ts";
 import { exportSpans, freshSpans } from "./local-pipeline.ts";
 import { useLocalPipeline } from "./use-pipeline.ts";
 
-const local = useLocalPipeline({ crons: false, events: false }, () => ({ ledgerTimesFaster: "30" }));
+// Each payload has an object of its own, which tests read, damage and put again: whatever is sent at once.
+const local = useLocalPipeline({ crons: false, events: false }, () => ({
+  ledgerTimesFaster: "30",
+  collect: { COLLECT: "off" },
+}));
 
 const cli = (...argv: string[]) => headrace(argv, { HEADRACE_STATE: local.folder });
 const jsonOf = async (...argv: string[]) => JSON.parse((await cli(...argv, "--json")).out);

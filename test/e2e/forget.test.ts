@@ -13,10 +13,11 @@ import { useLocalPipeline } from "./use-pipeline.ts";
 let watch: ReturnType<typeof watchDuplicates> | undefined;
 const printed: string[] = [];
 
-// 60 times faster: a fence of 3.5 s. No cron: what comes back is brought back by nobody else.
+// 60 times faster: a fence of 3.5 s. No cron: what comes back is brought back by nobody else. Each payload has an object of its own,
+// which a test puts again: whatever is sent at once.
 const local = useLocalPipeline(
   { crons: false, events: false, onLog: (_level, message) => watch?.readLine(message) },
-  () => ({ ledgerTimesFaster: "60" }),
+  () => ({ ledgerTimesFaster: "60", collect: { COLLECT: "off" } }),
 );
 
 beforeAll(() => {

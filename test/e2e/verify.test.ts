@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { workerNames } from "../../dev/worker-names.ts";
 import { formatPayloadMetadata } from "../../shared/messages.ts";
-import { formatPayloadId, formatPayloadKey } from "../../shared/payload-key.ts";
+import { formatPayloadId, formatPayloadKey, objectOf, type PayloadKey } from "../../shared/payload-key.ts";
 import { readLedgerSettings } from "../../workers/consumer/read-ledger-settings.ts";
 import { type BreakingProxy, type Fault, startBreakingProxy } from "./breaking-proxy.ts";
 import { exportSpans, freshSpans } from "./local-pipeline.ts";
@@ -242,11 +242,11 @@ test("a payload that the table refuses is taken out of its group and dead-letter
   expect(reason).toBe("rejected:469");
   const bucket = await local.pipeline.workers.getR2Bucket("PAYLOADS", workerNames.consumer);
   expect(await (await bucket.get(record ?? ""))?.json()).toMatchObject({ reason, spans: 40 });
-  expect(await bucket.head((record ?? "").replace("dead/", ""))).not.toBeNull();
+  const key = (record ?? "").replace("dead/", "") as PayloadKey;
+  expect(await bucket.head(objectOf(key)), "sent beside others, it may share their object").not.toBeNull();
 
   // A person fixes the table and replays it; the death is overruled by its receipt.
   expect(await ask("POST", "replay", { keys: [] })).toEqual({ error: "keys names no key" });
-  const key = (record ?? "").replace("dead/", "");
   expect(await ask("GET", "dead-letters")).toMatchObject([{ key, reason: "rejected:469" }]);
   await local.query("ALTER TABLE otel_traces DROP CONSTRAINT not_poison");
   expect(await ask("POST", "replay", { keys: [key, "p/0/t/none"] })).toEqual({
