@@ -16,6 +16,10 @@ import {
 const stopMs = 30_000;
 const payloads = 10;
 const spansEach = 15;
+/** Longer than a ring takes to become rows. */
+const ringToRowsMs = 2500;
+/** Of the queue of events, with a ledger that is 60 times faster. */
+const eventDelayMs = 5000;
 
 async function start(
   { onTestFinished }: TestContext,
@@ -23,7 +27,6 @@ async function start(
 ): Promise<LocalPipeline> {
   const folder = temporaryFolder();
   onTestFinished(folder.remove);
-  // The queue of events delays them by 5 s instead of 5 minutes.
   const settings = devSettings(folder.path, { ledgerTimesFaster: "60" });
   const local = await startLocalPipeline(settings, { ...rings, crons: false });
   onTestFinished(() => local.stop(), stopMs);
@@ -68,15 +71,20 @@ describe.concurrent("with the other two rings switched off", { timeout: 120_000 
 
   test("the R2 event brings every payload in", async (context) => {
     const local = await start(context, { doorbells: false, events: true });
+    const began = Date.now();
     await sendAll(local);
-    expect(await local.query(rows)).toBe("0\t0");
+    await new Promise((resolve) => setTimeout(resolve, ringToRowsMs));
+    const early = await local.query(rows);
+    if (Date.now() - began < eventDelayMs) {
+      expect(early).toBe("0\t0"); // a busy machine took longer: the first event may have come
+    }
     await expectAll(local, 40_000);
   });
 
   test("the reconciler brings every payload in, and nothing does before it runs", async (context) => {
     const local = await start(context, { doorbells: false, events: false });
     await sendAll(local);
-    await new Promise((resolve) => setTimeout(resolve, 2500)); // longer than a ring takes to become rows
+    await new Promise((resolve) => setTimeout(resolve, ringToRowsMs));
     expect(await local.query(rows)).toBe("0\t0");
     expect(await ask(local, "GET", "balance")).toMatchObject({ balanced: false, accepted: payloads });
     expect(await ask(local, "POST", "reconcile")).toMatchObject({ notified: payloads });
