@@ -271,7 +271,13 @@ describeInChromium("the console's page", () => {
   test("opens by the link that npm run dev prints, and says what to do where nothing has arrived", async () => {
     const { console: url, adminToken, key, otlp } = local.pipeline;
     page = await chromium.newPage();
+    const release = await hold(page, /\/api\/about/);
     await page.goto(`${url}/#token=${adminToken}&key=${key}`);
+    await shows("0 payloads accepted", "#minutes");
+    await shows("Nothing is in flight", "#in-flight");
+    await shows("No dead letters", "#dead-letters");
+    expect(await text(".first-steps"), "lines to copy, without the endpoint").toBe("");
+    release();
     await shows("Nothing arrived in the last hour");
     expect(await text(".paste")).toContain(`OTEL_EXPORTER_OTLP_ENDPOINT=${otlp}`);
     expect(await text(".paste")).toContain(`x-api-key=${key}`);

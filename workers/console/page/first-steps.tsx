@@ -2,7 +2,13 @@
 import { exportLines } from "../../../shared/export-lines.ts";
 import { CopyButton } from "./copy-button.tsx";
 
-export function FirstSteps({ otlp, apiKey }: { readonly otlp: string; readonly apiKey: string }) {
+interface FirstStepsProps {
+  /** Where exporters send to; empty: not known. While it is asked for, nothing is there to be copied without it. */
+  readonly otlp: string;
+  readonly apiKey: string;
+}
+
+export function FirstSteps({ otlp, apiKey }: FirstStepsProps) {
   const endpoint = otlp === "" ? "https://<your ingress>" : otlp;
   const key = apiKey === "" ? "hr_…" : apiKey;
   const lines = exportLines(endpoint, key).join("\n");

@@ -65,7 +65,9 @@ export function TracesPage({ search, apiKey }: TracesPageProps) {
         {problem === "" && (
           <ListPanel listed={listed} search={search} isFiltered={isFiltered} onPaged={() => setPaged(true)} />
         )}
-        {isEmpty && !isFiltered && <FirstSteps otlp={about.value?.otlp ?? ""} apiKey={apiKey} />}
+        {isEmpty && !isFiltered && !about.isAsking && (
+          <FirstSteps otlp={about.value?.otlp ?? ""} apiKey={apiKey} />
+        )}
       </main>
     </>
   );
