@@ -518,12 +518,14 @@ test("page, CLI, SQL and /metrics say the same sums through replay, purge, erasu
   );
   await put(3, good);
   await put(5, good);
-  await cli("forget", keyOf(2));
-  await cli("dead-letters", "replay", keyOf(3), keyOf(5));
-  await cli("dead-letters", "purge", keyOf(4), "--reason", "a test", "--yes");
-  await cli("erase", "--key", keyOf(1), "--reason", "a test", "--yes");
-  await cli("erase", "--key", model, "--reason", "a test", "--yes");
-  // All of it is under way: what has a receipt counts by that, what has none is in flight.
+  // At once: while a fence is waited for, 7 s, all of it is under way. What has a receipt counts by that, what has none is in flight.
+  await Promise.all([
+    cli("forget", keyOf(2)),
+    cli("dead-letters", "replay", keyOf(3), keyOf(5)),
+    cli("dead-letters", "purge", keyOf(4), "--reason", "a test", "--yes"),
+    cli("erase", "--key", keyOf(1), "--reason", "a test", "--yes"),
+    cli("erase", "--key", model, "--reason", "a test", "--yes"),
+  ]);
   await vi.waitFor(async () => expect(await agreedSums()).toEqual({ ...late, in_flight: 1 }), 5000);
   await Promise.all([ended(3, "stored"), ended(5, "stored"), ended(4, "erased"), ended(1, "erased")]);
   await local.eventually(

@@ -151,17 +151,22 @@ describe("a connection", () => {
       [head(keyHeaders(), good.length), good], // 200
       [head(keyHeaders(), large.length), large], // 413, and more body than is read of it: this one may close
     ].flat();
-    const { statuses } = await exchange(local.pipeline.otlp, requests, "stay", { answers: 9 });
+    const { statuses } = await exchange(local.pipeline.otlp, requests, "stay", {
+      answers: 9,
+      deadlineMs: 40_000, // 26 MB
+    });
     expect(statuses).toEqual([200, 401, 401, 415, 400, 405, 404, 200, 413]);
   });
 
   test("L2 with a body over the limit gets its 413, with Content-Length and chunked", async () => {
     const parts = Array.from({ length: 330 }, () => new Uint8Array(65_536));
     const total = parts.reduce((sum, part) => sum + part.length, 0);
-    const known = await exchange(local.pipeline.otlp, [head(keyHeaders(), total), ...parts]);
+    const slowly = { deadlineMs: 20_000 };
+    const known = await exchange(local.pipeline.otlp, [head(keyHeaders(), total), ...parts], "stay", slowly);
     expect(known.statuses).toEqual([413]);
     const chunked = { ...keyHeaders(), "transfer-encoding": "chunked" };
-    const unknown = await exchange(local.pipeline.otlp, [head(chunked), ...parts.map(chunk)]);
+    const inChunks = [head(chunked), ...parts.map(chunk)];
+    const unknown = await exchange(local.pipeline.otlp, inChunks, "stay", slowly);
     expect(unknown.statuses).toEqual([413]);
     expect(unknown.text).toContain("20971520 bytes");
   });

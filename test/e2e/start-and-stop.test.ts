@@ -42,7 +42,7 @@ describe.concurrent("npm run dev", { timeout: 180_000 }, () => {
       // A shell and npm, which stand before the pipeline, die of the Ctrl-C that it ends by.
       expect(await first.ended).toBe(signal);
       expect(accepted.length).toBeGreaterThanOrEqual(1500);
-      await expect.poll(() => isGroupGone(first), { timeout: 5000 }).toBe(true);
+      await expect.poll(() => isGroupGone(first), { timeout: 15_000 }).toBe(true);
 
       const second = runDev(context, { HEADRACE_STATE: folder }, { command });
       const after = await running(context, second, folder);
