@@ -53,7 +53,7 @@ describe.concurrent("npm run dev", { timeout: 180_000 }, () => {
         );
         return accepted.filter((id) => !rows.has(id)).length;
       };
-      await expect.poll(missing, { timeout: 30_000, interval: 200 }).toBe(0);
+      await expect.poll(missing, { timeout: 60_000, interval: 200 }).toBe(0);
       const [count, distinct] = (
         await queryClickHouse(after.clickhouse, "SELECT count(), uniqExact(TraceId, SpanId) FROM otel_traces")
       ).split("\t");
