@@ -71,6 +71,9 @@ interface Answer {
   readonly seconds: number;
 }
 
+/** Nobody is waited for behind somebody who was waited for. What a busy machine adds to the one wait is less than a second wait. */
+const oneWaitSeconds = (2 * limits.glanceMs) / 1000;
+
 /** A new instance of the Worker would know nothing: so is each of these tests, ten seconds after the one before. */
 let now = Date.now();
 
@@ -250,8 +253,9 @@ describe("ClickHouse is away", () => {
     const key = await buryInR2(1);
     const paths = [...glance, `/api/payload?id=${key}`, "/api/balance", "/api/minutes"];
     const answers = await Promise.all(paths.map(async (path) => [path, await ask(env, path)] as const));
+    expect(limits.glanceMs, "and a second for the rest").toBeLessThanOrEqual(4000);
     for (const [path, { seconds }] of answers) {
-      expect(seconds, path).toBeLessThan(5);
+      expect(seconds, path).toBeLessThan(oneWaitSeconds);
     }
     const of = Object.fromEntries(answers);
     expect(of["/metrics"]?.status).toBe(200);
@@ -352,7 +356,7 @@ test("R2, KV and the Meter that hang are given up in time, and are reported like
   });
   const answers = await Promise.all(["/healthz", "/api/status", "/api/keys"].map((path) => ask(env, path)));
   for (const { seconds } of answers) {
-    expect(seconds).toBeLessThan(5);
+    expect(seconds).toBeLessThan(oneWaitSeconds);
   }
   expect(answers[0]?.text).toMatch(/R2 \(.*no answer within 4 s[\s\S]*KV \([\s\S]*the Meter \(/);
 });
