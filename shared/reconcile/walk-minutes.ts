@@ -296,6 +296,9 @@ export function* findLate(
   page: readonly Listed[],
   run: Run,
 ): CronWork<Walked & { readonly looked: number }> {
+  if (page.length === 0) {
+    return { checkpoint, rows: [], looked: 0 };
+  }
   const { objects, pending, damaged, ...joined } = yield* joinPage(page, receiptsFrom(run), run);
   count(run, joined, objects);
   reportDamaged(run, damaged);
