@@ -19,6 +19,7 @@ import {
   type Life,
   type LifeAnswer,
   type LifeEffect,
+  newInstance,
   takeStep,
   wake,
 } from "../../shared/delivery/ledger-life.ts";
@@ -109,8 +110,7 @@ export class CostsLedger extends DurableObject<Bindings> {
   #counted: Counted = nothing();
   #minutes = { count: 0, rows: 0, ledgerCalls: 0, r2Gets: 0, r2Puts: 0 };
   #storage = new LedgerStorage(this.#counting());
-  #instance: Instance = { armedAt: null };
-  #begun = false;
+  #instance: Instance = newInstance();
   #calledAt = 0;
   #alarmAt: number | null = null;
   #drawn = 0;
@@ -270,7 +270,7 @@ export class CostsLedger extends DurableObject<Bindings> {
       windowMs: null,
       identity: "plain 0 1",
     };
-    this.#call(() => takeStep({ kind: "table", table: { refusal: "", measure } }));
+    this.#call(() => takeStep(this.#instance, { kind: "table", table: { refusal: "", measure } }));
     this.#isCron = false;
   }
 
@@ -364,7 +364,7 @@ export class CostsLedger extends DurableObject<Bindings> {
   // --- the ledger's object
 
   #step(event: LedgerEvent) {
-    return this.#call(() => takeStep(event));
+    return this.#call(() => takeStep(this.#instance, event));
   }
 
   #asked(bells: readonly BareBell[]): readonly boolean[] {
@@ -387,8 +387,7 @@ export class CostsLedger extends DurableObject<Bindings> {
     if (this.#clock.now - this.#calledAt > idleMs) {
       this.#counted.ledgerStarts += this.#isCron ? 0 : 1;
       this.#storage = new LedgerStorage(this.#counting());
-      this.#instance = { armedAt: null };
-      this.#begun = false;
+      this.#instance = newInstance();
     }
     this.#calledAt = this.#clock.now;
   }
@@ -404,10 +403,7 @@ export class CostsLedger extends DurableObject<Bindings> {
   #performLife(effect: LifeEffect): LifeAnswer {
     switch (effect.do) {
       case "begin":
-        if (!this.#begun) {
-          this.#live(begin(this.#instance, this.#storage));
-          this.#begun = true;
-        }
+        this.#live(begin(this.#instance, this.#storage));
         return { to: "begin" };
       case "readAlarm":
         return { to: "readAlarm", at: this.#alarmAt };

@@ -20,6 +20,13 @@ import type { GroupId } from "../receipt.ts";
 export interface Instance {
   /** When its alarm fires next, ms since the epoch, as far as it knows. Null: it does not. */
   armedAt: number | null;
+  /** Does it know that it is born and not restored? Set by `begin`. */
+  hasBegun: boolean;
+}
+
+/** What an instance knows before its first event. */
+export function newInstance(): Instance {
+  return { armedAt: null, hasBegun: false };
 }
 
 /** The state, with the way to change it. */
@@ -38,7 +45,7 @@ export interface Decided {
 }
 
 export type LifeEffect =
-  /** Once in the life of an instance: `begin`. Fails as that does, and is retried by the next event. */
+  /** Before the first step of an instance: `begin`. Fails as that does, and is retried by the next event. */
   | { readonly do: "begin" }
   /** When the platform will fire the alarm, as far as it says: an earlier instance may have armed it. */
   | { readonly do: "readAlarm" }
@@ -112,6 +119,7 @@ export function* begin(instance: Instance, view: LedgerView): Life<void> {
     // Another ledger may have been born between the reading and now: then this is not a genesis.
     const isFirst = facts.epoch !== null || (yield* ask({ do: "createEpoch", epoch: 1 })).created;
     yield* decide({ kind: "born", facts: isFirst ? facts : { ...facts, anyPayload: true } });
+    instance.hasBegun = true;
     return;
   }
   const epoch = yield* readRestoredEpoch(head);
@@ -121,18 +129,18 @@ export function* begin(instance: Instance, view: LedgerView): Life<void> {
     yield* decide({ kind: "restored", epoch });
     yield { do: "putEpoch", epoch };
   }
+  instance.hasBegun = true;
 }
 
 /** A caller's event. What it answers is persisted. */
-export function* takeStep(event: LedgerEvent): Life<GroupTask | null> {
-  yield { do: "begin" };
-  return yield* decide(event);
+export function takeStep(instance: Instance, event: LedgerEvent): Life<GroupTask | null> {
+  return instance.hasBegun ? decide(event) : decideOnceBegun(event);
 }
 
 /** The cron, each minute: arms the alarm again, should the platform have given it up, and counts the minute in R2. */
 export function* wake(instance: Instance, view: LedgerView): Life<void> {
   instance.armedAt = null;
-  yield* takeStep({ kind: "minute" });
+  yield* takeStep(instance, { kind: "minute" });
   assert(view.head !== null, "a ledger that took a step is born");
   yield { do: "putCounter", counter: view.head.counter };
 }
@@ -144,7 +152,7 @@ export function* wake(instance: Instance, view: LedgerView): Life<void> {
 export function* fireAlarm(instance: Instance): Life<void> {
   instance.armedAt = null;
   try {
-    yield* takeStep({ kind: "alarm" });
+    yield* takeStep(instance, { kind: "alarm" });
   } catch (error) {
     yield { do: "armRetry" };
     if (error instanceof BrokenInvariant) {
@@ -215,6 +223,11 @@ function* readRestoredEpoch(head: Head): Life<number | null> {
     return epoch;
   }
   return counter !== null && counter > head.counter ? head.epoch + 1 : null;
+}
+
+function* decideOnceBegun(event: LedgerEvent): Life<GroupTask | null> {
+  yield { do: "begin" };
+  return yield* decide(event);
 }
 
 /** One step: decided, persisted, and only then does anybody hear of it. */

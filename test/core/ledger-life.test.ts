@@ -9,6 +9,7 @@ import {
   type Life,
   type LifeAnswer,
   type LifeEffect,
+  newInstance,
   subrequestsOf,
   takeStep,
   wake,
@@ -33,7 +34,7 @@ interface Store {
 /** An object with its effects in order, each of which `fails` may let fail. */
 class ObjectOfTest {
   readonly state = new LedgerState();
-  readonly instance: Instance = { armedAt: null };
+  readonly instance: Instance = newInstance();
   readonly done: string[] = [];
   readonly events: LedgerEvent[] = [];
   readonly notified: GroupId[] = [];
@@ -66,6 +67,9 @@ class ObjectOfTest {
     this.fails(effect);
     const { store, state, instance } = this;
     switch (effect.do) {
+      case "begin":
+        this.live(begin(instance, state));
+        return { to: "begin" };
       case "readAlarm":
         return { to: "readAlarm", at: this.alarmAt };
       case "readEpoch":
@@ -203,7 +207,7 @@ describe("the ledger's object", () => {
     for (const minute of [1, 2, 3]) {
       object.done.length = 0;
       object.live(wake(object.instance, object.state));
-      expect(object.done).toEqual(["begin", "step", "putCounter"]);
+      expect(object.done).toEqual(["step", "putCounter"]);
       expect([object.state.head?.counter, object.store.counter]).toEqual([minute, minute]);
     }
   });
@@ -223,24 +227,24 @@ describe("the ledger's object", () => {
     object.state.apply([{ kind: "group", group: groupIn(open, due), isNew: true }]);
     object.instance.armedAt = now;
     object.live(fireAlarm(object.instance));
-    expect(object.done).toEqual(["begin", "step", "notify"]);
+    expect(object.done).toEqual(["step", "notify"]);
     expect(object.notified).toEqual([groupId]);
     expect(object.instance.armedAt).toBe(object.state.group(groupId)?.due);
     object.done.length = 0;
     object.live(fireAlarm(object.instance));
-    expect(object.done).toEqual(["begin", "step"]);
+    expect(object.done).toEqual(["step"]);
   });
 
   test("arms its alarm again before it lets a broken invariant out, which it records", () => {
     const object = born();
     object.fails = (effect) => assert(effect.do !== "step", "a group that ends is there");
     expect(() => object.live(fireAlarm(object.instance))).toThrow(BrokenInvariant);
-    expect(object.done).toEqual(["begin", "step", "recordBroken", "armRetry"]);
+    expect(object.done).toEqual(["step", "recordBroken", "armRetry"]);
     expect(object.instance.armedAt).toBe(now + settings.retryFirstMs);
   });
 
   test("arms its alarm again after any other failure, and does not throw", () => {
-    const object = born();
+    const object = new ObjectOfTest({ epoch: null, counter: null, payloads: 0 });
     object.fails = (effect) => {
       if (effect.do === "begin") {
         throw new Error("R2 is away");
@@ -260,8 +264,26 @@ describe("the ledger's object", () => {
         throw new Error("disk full");
       }
     };
-    expect(() => object.live(takeStep({ kind: "minute" }))).toThrow("disk full");
-    expect(object.done).toEqual(["begin", "step"]);
+    expect(() => object.live(takeStep(object.instance, { kind: "minute" }))).toThrow("disk full");
+    expect(object.done).toEqual(["step"]);
+  });
+
+  test("asks how it began before each step of an instance until it knows it, and then no more", () => {
+    const object = new ObjectOfTest({ epoch: null, counter: null, payloads: 0 });
+    const takeMinute = () => object.live(takeStep(object.instance, { kind: "minute" }));
+    object.fails = (effect) => {
+      if (effect.do === "readEpoch") {
+        throw new Error("R2 is away");
+      }
+    };
+    expect(takeMinute).toThrow("R2 is away");
+    object.fails = () => undefined;
+    object.done.length = 0;
+    takeMinute();
+    expect(object.done.slice(0, 3)).toEqual(["begin", "readAlarm", "readEpoch"]);
+    object.done.length = 0;
+    takeMinute();
+    expect(object.done).toEqual(["step"]);
   });
 
   test("arms no alarm where an earlier instance armed one that fires before it", () => {
@@ -285,7 +307,7 @@ describe("the ledger's object", () => {
   });
 
   test("moves its alarm forward and never back", () => {
-    const instance: Instance = { armedAt: now + settings.retryFirstMs + 1 };
+    const instance: Instance = { ...newInstance(), armedAt: now + settings.retryFirstMs + 1 };
     expect(armRetry(instance, now, settings)).toBe(now + settings.retryFirstMs);
     expect(armRetry(instance, now, settings)).toBeNull();
     expect(armRetry(instance, now + 1, settings)).toBeNull();

@@ -2,7 +2,12 @@
 import { reset, runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { beforeEach, describe, expect, test } from "vitest";
-import { decideAndPersist, type Instance, type LedgerStore } from "../../shared/delivery/ledger-life.ts";
+import {
+  decideAndPersist,
+  type Instance,
+  type LedgerStore,
+  newInstance,
+} from "../../shared/delivery/ledger-life.ts";
 import type { GroupTask } from "../../shared/ledger/group.ts";
 import { withoutGroups } from "../../shared/ledger/head-row.ts";
 import { type LedgerEvent, step, tokensNeeded } from "../../shared/ledger/machine.ts";
@@ -38,7 +43,7 @@ class CountedLedger {
   readonly #storage: DurableObjectStorage;
   readonly #open: Open;
   store: LedgerStore;
-  #instance: Instance = { armedAt: null };
+  #instance: Instance = newInstance();
   #drawn = 0;
   now = startMs;
   rows = 0;

@@ -37,6 +37,7 @@ import {
   type Life,
   type LifeAnswer,
   type LifeEffect,
+  newInstance,
   takeStep,
   wake,
 } from "../../shared/delivery/ledger-life.ts";
@@ -98,7 +99,7 @@ const statusGroupsMax = 20;
 export class Ledger extends DurableObject<LedgerEnv> {
   readonly #settings: LedgerSettings;
   readonly #storage: LedgerStorage;
-  readonly #instance: Instance = { armedAt: null };
+  readonly #instance: Instance = newInstance();
   /** Resolved once this instance knows that it is born and not restored. */
   #begun: Promise<void> | null = null;
   /** Null: the queue of groups took the last message that it was given. */
@@ -397,7 +398,7 @@ export class Ledger extends DurableObject<LedgerEnv> {
   }
 
   async #step(event: LedgerEvent): Promise<GroupTask | null> {
-    const task = await this.#live(takeStep(event));
+    const task = await this.#live(takeStep(this.#instance, event));
     if (task?.step === "receipts") {
       this.#noteChanged(task.receipts.filter(({ isWritten }) => isWritten !== true));
     }

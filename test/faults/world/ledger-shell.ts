@@ -23,6 +23,7 @@ import {
   type Life,
   type LifeAnswer,
   type LifeEffect,
+  newInstance,
   subrequestsOf,
   takeStep,
   wake,
@@ -104,9 +105,8 @@ export class LedgerShell {
   version = 0;
   /** The state as it was at a version: snapshots share it, for a restore copies it once more. */
   #copy: { readonly version: number; readonly state: LedgerState } | null = null;
-  #begun = false;
   #drawn = 0;
-  #instance: Instance = { armedAt: null };
+  #instance: Instance = newInstance();
   /** When the platform fires the alarm next, by the ledger's clock. */
   #alarmAt: number | null = null;
   isFull = false;
@@ -131,7 +131,7 @@ export class LedgerShell {
 
   /** What a caller sees: the answer, or `CallFailed`. */
   call(event: LedgerEvent): GroupTask | null {
-    return this.#call(() => takeStep(event));
+    return this.#call(() => takeStep(this.#instance, event));
   }
 
   #call<T>(life: () => Life<T>): T {
@@ -298,13 +298,12 @@ export class LedgerShell {
 
   /** False after a death or a restore, until the first call: what it finds then it has not seen yet. */
   get isAwake(): boolean {
-    return this.#begun;
+    return this.#instance.hasBegun;
   }
 
   #die(): void {
-    this.#begun = false;
     this.#moving = null;
-    this.#instance = { armedAt: null };
+    this.#instance = newInstance();
     this.state.restart();
   }
 
@@ -332,10 +331,7 @@ export class LedgerShell {
     this.#invocation.spend(subrequestsOf(effect));
     switch (effect.do) {
       case "begin":
-        if (!this.#begun) {
-          this.#live(begin(this.#instance, this.state));
-          this.#begun = true;
-        }
+        this.#live(begin(this.#instance, this.state));
         return { to: "begin" };
       case "readAlarm":
         return { to: "readAlarm", at: this.#alarmAt };
