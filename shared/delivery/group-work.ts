@@ -66,21 +66,21 @@ function* doStep(task: GroupTask, context: DeliveryContext): DeliveryWork<GroupT
   return yield* ask("report", { task, report });
 }
 
-function* doAttempt(
+function doAttempt(
   task: Exclude<GroupTask, { step: "receipts" }>,
   context: DeliveryContext,
 ): DeliveryWork<AttemptReport> {
   switch (task.step) {
     case "insert":
-      return yield* insertGroup(task, context);
+      return insertGroup(task, context);
     case "measure":
-      return yield* orRetry(measureTable(task));
+      return orRetry(measureTable(task));
     case "count":
-      return yield* orRetry(countRows(task));
+      return orRetry(countRows(task));
     case "verify":
-      return yield* orRetry(verifyGroup(task, context));
+      return orRetry(verifyGroup(task, context));
     case "clear":
-      return yield* orRetry(clearRows(task, context));
+      return orRetry(clearRows(task, context));
     default:
       return unreachable(task);
   }
